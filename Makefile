@@ -7,7 +7,7 @@ UPGRADE ?= --upgrade
 LOCK = $(if $(wildcard $(VENV)/.synced-dev),requirements-dev.lock,requirements.lock)
 WORKERS ?= $(shell expr $$(nproc 2>/dev/null || echo 2) + 2)
 .DEFAULT_GOAL := help
-.PHONY: help install demo wheel test test-wheel test-bench test-long test-adapters mutations recordings pages pictures check lock bench bench-gates bench-rollouts bench-response bench-data bench-judges bench-commands bench-families bench-family-rollouts bench-search bench-client bench-paths siege serve clean
+.PHONY: help install demo wheel test test-wheel test-bench test-long test-adapters mutations recordings pages pictures check lock bench bench-gates bench-rollouts bench-response bench-data bench-students bench-judges bench-commands bench-families bench-family-rollouts bench-search bench-client bench-paths siege serve clean
 
 help: ## list the targets
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 16
@@ -118,6 +118,9 @@ siege: $(VENV)/.synced-dev ## the worst text at each entrance, then load while c
 
 bench-data: $(VENV)/.synced-dev ## cascades, learned confidence and learned score of content on the data of DETENT_SHARED (half an hour)
 	@for name in cascades confidence content_commands; do echo "== bench/$$name.py"; $(BIN)/python bench/$$name.py || exit 1; done
+
+bench-students: $(VENV)/.synced-dev ## how far a student gets on labelled rows, and whether its threshold earns its level (an hour; data of DETENT_SHARED)
+	@$(BIN)/python bench/students.py $(ARGS)
 
 bench-judges: $(VENV)/.synced-dev ## recorded judges beside people's ratings: calibration, committees, intervals (a quarter of an hour; data of DETENT_SHARED)
 	@$(BIN)/python bench/judges.py

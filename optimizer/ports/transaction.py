@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any, Literal
 
 Transaction = Any  # sqlalchemy.Connection in the database adapter
-# What became of a row. id_conflict: the id is there with other content; sealed: it was in the holdout of a retired
-# family of this name, and would not be now.
-Added = Literal["accepted", "duplicate", "id_conflict", "sealed"]
+# What became of a row. joined: it was accepted, into the group of a near-duplicate; id_conflict: the id is there with
+# other content; sealed: it was in the holdout of a retired family of this name, and would not be now; two_splits: it is
+# nearly the same as rows of another split.
+Added = Literal["accepted", "joined", "duplicate", "id_conflict", "sealed", "two_splits"]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -9,7 +10,7 @@ import pytest
 from optimizer.adapters.store import Database
 from optimizer.core.base.canonical import canonical_json, digest
 from optimizer.core.base.errors import NotFound
-from optimizer.core.dataset.examples import Example, Split, normalise
+from optimizer.core.dataset.examples import Example, Split, group_of, make_example, normalise, split_of
 from tests.stores import FAMILY, NOW
 
 
@@ -178,3 +179,62 @@ def test_labels_are_counted_without_the_sealed_ones(filled: Database) -> None:
         labels = filled.examples.labels(tx, FAMILY, "summary")
         assert labels == {"d1": {"dev": 1}, "t1": {"train": 1}, "t2": {"train": 1}}
         assert filled.examples.unreleased(tx, FAMILY) == 2
+
+
+LETTER = "my parcel of last week has not come yet and the courier says that it was never sent can you look"
+
+
+def ungrouped(id: str, document: str, **changes: Any) -> Example:
+    return make_example(
+        family=FAMILY,
+        id=id,
+        input={"document": document},
+        expected={"summary": id},
+        origin="import",
+        created_at=NOW,
+        **changes,
+    )
+
+
+def splitwise(split: Split, form: str = LETTER) -> str:
+    """A text of this form whose own group stands in the split."""
+    return next(
+        text for i in range(100) if split_of(group_of({"document": (text := f"{form} at number {i}")}, None)) == split
+    )
+
+
+class TestNearDuplicates:
+    def test_a_row_joins_the_group_of_its_first_near_duplicate_and_so_its_split(self, database: Database) -> None:
+        sealed, like = splitwise("holdout"), splitwise("train")
+        rows = [ungrouped("first", sealed), ungrouped("like", like)]
+        assert database.write(lambda tx: database.examples.add(tx, rows)) == ["accepted", "joined"]
+        with database.read() as tx:
+            assert database.examples.counts(tx, FAMILY) == {"train": 0, "dev": 0, "holdout": 2}
+        assert database.write(lambda tx: database.examples.add(tx, rows)) == ["duplicate", "duplicate"]
+
+    def test_a_row_near_rows_of_two_splits_is_set_aside(self, database: Database) -> None:
+        rows = [
+            ungrouped("sealed", splitwise("holdout")),
+            ungrouped("open", splitwise("train"), group=next(g for g in "abcdefgh" if split_of(g) == "train")),
+            ungrouped("between", splitwise("dev")),
+        ]
+        assert database.write(lambda tx: database.examples.add(tx, rows)) == ["accepted", "accepted", "two_splits"]
+        with database.read() as tx:
+            assert database.examples.standing(tx, FAMILY, ids=["between"], groups=()) == []
+
+    def test_what_is_near_a_row_that_joined_alone_starts_no_chain(self, database: Database) -> None:
+        words = LETTER.split()
+        texts = [" ".join([*words[2 * k :], *(f"more{i}" for i in range(2 * k))]) for k in range(4)]
+        rows = [ungrouped(f"r{k}", text) for k, text in enumerate(texts)]
+        verdicts = database.write(lambda tx: database.examples.add(tx, rows))
+        with database.read() as tx:
+            standing = database.examples.standing(tx, FAMILY, ids=[row.id for row in rows], groups=())
+        groups = {one.id: one.group for one in standing}
+        assert verdicts[:2] == ["accepted", "joined"]
+        assert groups["r1"] == rows[0].group
+        assert groups.get("r2") in (None, rows[2].group), "in its own group where that is in the same split, else aside"
+
+    def test_a_family_knows_nothing_of_anothers_rows(self, database: Database) -> None:
+        other = replace(ungrouped("other", splitwise("holdout")), family="triage")
+        rows = [other, ungrouped("like", splitwise("train"))]
+        assert database.write(lambda tx: database.examples.add(tx, rows)) == ["accepted", "accepted"]

@@ -17,11 +17,10 @@ from hypothesis import strategies as st
 
 from optimizer.adapters.predictors import student_learning
 from optimizer.adapters.predictors.student_learning import (
-    ReadRow,
+    counted_texts,
     features_of,
     fitted_student,
     learn_student,
-    read_rows,
 )
 from optimizer.core.base.errors import DatasetTooSmall, InvalidInput
 from optimizer.core.predictor.student import (
@@ -29,10 +28,10 @@ from optimizer.core.predictor.student import (
     MOST_TEXT,
     Student,
     TaughtStudent,
-    grams,
     most_likely,
     rows_within,
     sureness,
+    words_of,
 )
 from optimizer.core.predictor.teaching import TeachingRow
 from optimizer.jobs.studies import teach_student
@@ -66,7 +65,7 @@ def test_a_student_read_from_json_says_to_six_decimals_what_the_learner_computes
     taught: TaughtStudent, text: str
 ) -> None:
     student = taught.student
-    features = features_of(student.vocabulary, [grams(text)])
+    features = features_of(student.vocabulary, counted_texts([text], least=1))
     label, margin = most_likely(((features @ student.weights) * student.scale + student.intercept)[0])
     expected = sureness(student.calibration, margin) if features.nnz else 0.0
     read = Student.from_data(json.loads(json.dumps(student.to_data())))
@@ -80,13 +79,12 @@ def test_a_student_read_from_json_says_to_six_decimals_what_the_learner_computes
 def test_its_log_odds_are_those_of_scikit_learn_but_for_the_rounding_of_weights(n_labels: int) -> None:
     from sklearn.linear_model import LogisticRegression
 
-    read = [
-        ReadRow(row=one, counted=grams(one.text)) for one in map(row, range(90)) if one.label in [*TOPICS][:n_labels]
-    ]
-    student = fitted_student(read, "logistic_regression")
-    features = features_of(student.vocabulary, [one.counted for one in read])
-    labels = [student.labels.index(one.row.label) for one in read]
-    model = LogisticRegression(C=20.0, max_iter=200, tol=1e-3, random_state=0).fit(features, labels)
+    rows = [one for one in map(row, range(90)) if one.label in [*TOPICS][:n_labels]]
+    counted = counted_texts([one.text for one in rows], least=3)
+    student = fitted_student(counted, rows, "logistic_regression")
+    features = features_of(student.vocabulary, counted)
+    labels = [student.labels.index(one.label) for one in rows]
+    model = LogisticRegression(C=20.0, solver="newton-cg", tol=1e-3).fit(features, labels)
     odds = (features @ student.weights) * student.scale + student.intercept
     for place, chances in enumerate(model.predict_proba(features)):
         label, margin = most_likely(odds[place])
@@ -158,6 +156,15 @@ def test_a_text_of_which_nothing_is_known_is_answered_without_confidence(taught:
     assert taught.student.answer({"text": "ζωή"}).confidence == 0.0
 
 
+def test_the_student_that_serves_is_as_sure_of_unseen_texts_as_those_by_which_its_threshold_is_found() -> None:
+    """It learned from more rows, and its margins lie further apart: uncorrected it would let more through."""
+    taught = learn_student([row(i) for i in range(60)], trained_on={})
+    judged = [answer.confidence for answer in taught.out_of_fold.values()]
+    served = [taught.student.answer({"text": row(i).text}).confidence for i in range(1000, 1600)]
+    n_sure = sum(one >= sorted(judged)[len(judged) // 2] for one in served)
+    assert n_sure / len(served) < 0.6
+
+
 def test_a_label_that_stands_in_one_fold_alone_is_learned_all_the_same() -> None:
     rows = [row(3 * i) for i in range(60)] + [row(1, group="one")]
     taught = learn_student(rows, trained_on={})
@@ -183,8 +190,9 @@ def test_too_little_to_learn_from_is_told(rows: list[TeachingRow], says: str) ->
 def test_what_it_reads_and_keeps_is_bounded(monkeypatch: pytest.MonkeyPatch, taught: TaughtStudent) -> None:
     long = [row(i, said="x" * 2 * MOST_CHARS) for i in range(200)]
     assert rows_within(long) == long[: MOST_TEXT // MOST_CHARS]
-    assert max(map(len, grams("\ufdfa" * MOST_CHARS).words)) <= MOST_CHARS, "one character that becomes eighteen"
-    rare = {gram for one in read_rows([row(i, said=f"n{i}n") for i in range(120)]) for gram in one.counted.words}
+    assert max(map(len, words_of("\ufdfa" * MOST_CHARS))) <= MOST_CHARS, "one character that becomes eighteen"
+    counted = counted_texts([row(i, said=f"n{i}n").text for i in range(120)], least=3)
+    rare = counted.grams[: counted.n_words]
     assert "refund" in rare
     assert not any(character.isdigit() for gram in rare for character in gram)
     monkeypatch.setattr(student_learning, "MOST_FEATURES", 50)

@@ -10,10 +10,12 @@ import pytest
 
 from optimizer.core.family.variant import Variant
 from optimizer.core.policy.tiers import KNOBS
+from optimizer.core.search.cascade import sweep
 from optimizer.core.search.cascade.advice import cascade_curves
 from optimizer.core.search.cascade.exploration import audit_cost
 from optimizer.core.search.cascade.figures import CascadeCurves, CascadeSetting
-from optimizer.core.search.cascade.records import replay
+from optimizer.core.search.cascade.records import TierRecords, replay
+from optimizer.core.statistics.noninferiority import clopper_pearson
 from tests.policy_records import drawn_records
 
 CHAMPION = "v_aaaaaaaaaaaa"
@@ -142,3 +144,24 @@ def test_confidences_that_were_not_recorded_never_stand() -> None:
     found = curves(blank, {"tiers": ["middle", "large"], "accept": 0.5}, rows)
     assert found is not None
     assert all(p.escalated_share == 1.0 for p in found.curves[0].points)
+
+
+def test_the_exact_bound_of_whole_losses_is_that_of_clopper_and_pearson_and_a_gain_ends_it() -> None:
+    right = [1.0] * 6 + [0.0, 1.0, 1.0, 1.0]
+    strong = [1.0] * 9 + [0.0]  # the last answer gains
+    pair = TierRecords.from_rows(
+        [
+            {
+                "tiers": {
+                    "student": {"score": score, "cost_usd": 0.0, "confidence": (99 - at) / 100},
+                    "strong": {"score": other, "cost_usd": 1.0, "confidence": 1.0},
+                }
+            }
+            for at, (score, other) in enumerate(zip(right, strong, strict=True))
+        ],
+        ("student", "strong"),
+    )
+    exact, usual = sweep.curve(pair, exact=True).upper, sweep.curve(pair).upper
+    for n_answered, n_lost in ((1, 0), (6, 0), (7, 1), (9, 1)):
+        assert exact[n_answered] == pytest.approx(clopper_pearson(n_lost, len(pair), 0.1)[1], abs=1e-6)
+    assert exact[10] == usual[10]

@@ -44,19 +44,17 @@ Values = NDArray[np.float64]
 _WORD = re.compile(r"\w+")
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Grams:
-    """What a text has of each: ``words`` are words and pairs of adjacent ones, ``letters`` runs within a word."""
-
-    words: Counter[str]
-    letters: Counter[str]
+def words_of(text: str) -> list[str]:
+    return _WORD.findall(unicodedata.normalize("NFKC", text[:MOST_CHARS]).casefold()[:MOST_CHARS])
 
 
-def grams(text: str) -> Grams:
-    words = _WORD.findall(unicodedata.normalize("NFKC", text[:MOST_CHARS]).casefold()[:MOST_CHARS])
-    padded = [f" {word} " for word in words]
-    runs = [word[at : at + length] for word in padded for length in RUNS for at in range(len(word) - length + 1)]
-    return Grams(words=Counter([*words, *map(" ".join, pairwise(words))]), letters=Counter(runs))
+def words_and_pairs(words: Sequence[str]) -> list[str]:
+    return [*words, *map(" ".join, pairwise(words))]
+
+
+def runs_within(word: str) -> list[str]:
+    padded = f" {word} "
+    return [padded[at : at + length] for length in RUNS for at in range(len(padded) - length + 1)]
 
 
 def input_text(input: Mapping[str, Any]) -> str:
@@ -78,35 +76,37 @@ class Vocabulary:
     letters: Sequence[str]
     n_holding: Sequence[int]
     n_texts: int
-    _of_words: dict[str, int] = field(init=False, repr=False, compare=False)
-    _of_letters: dict[str, int] = field(init=False, repr=False, compare=False)
-    _rarity: list[float] = field(init=False, repr=False, compare=False)
+    of_words: dict[str, int] = field(init=False, repr=False, compare=False)
+    of_letters: dict[str, int] = field(init=False, repr=False, compare=False)
+    rarity: Values = field(init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
-        object.__setattr__(self, "_of_words", {word: at for at, word in enumerate(self.words)})
-        object.__setattr__(self, "_of_letters", {run: at for at, run in enumerate(self.letters, len(self.words))})
-        rarity = [math.log((1 + self.n_texts) / (1 + n)) + 1 for n in self.n_holding]
-        object.__setattr__(self, "_rarity", rarity)
+        object.__setattr__(self, "of_words", {word: at for at, word in enumerate(self.words)})
+        object.__setattr__(self, "of_letters", {run: at for at, run in enumerate(self.letters, len(self.words))})
+        rarity = np.log((1 + self.n_texts) / (1 + np.asarray(self.n_holding))) + 1
+        object.__setattr__(self, "rarity", rarity)
 
     def __len__(self) -> int:
         return len(self.n_holding)
 
-    def read(self, counted: Grams) -> tuple[list[int], list[float]]:
-        """(columns, values) of the features that a text has; words and letters each have length 1."""
-        columns, values = list[int](), list[float]()
-        for counts, places in ((counted.words, self._of_words), (counted.letters, self._of_letters)):
-            known = [gram for gram in counts if gram in places]
-            own = [places[gram] for gram in known]
-            weighed = [self._rarity[at] * (1.0 + math.log(counts[gram])) for gram, at in zip(known, own, strict=True)]
-            length = math.hypot(*weighed)
-            columns += own
-            values += [value / length for value in weighed]
-        return columns, values
+    def read(self, words: Sequence[str]) -> tuple[NDArray[np.intp], Values]:
+        """(columns, values) of the features that a text of these words has; words and letters each have length 1."""
+        own_columns, own_values = list[NDArray[np.intp]](), list[Values]()
+        for places in (
+            [at for gram in words_and_pairs(words) if (at := self.of_words.get(gram)) is not None],
+            [at for word in words for run in runs_within(word) if (at := self.of_letters.get(run)) is not None],
+        ):
+            times = Counter(places)
+            columns = np.fromiter(times, dtype=np.intp, count=len(times))
+            values = self.rarity[columns] * (1.0 + np.log(np.fromiter(times.values(), dtype=float, count=len(times))))
+            own_columns.append(columns)
+            own_values.append(values / (math.sqrt(values @ values) or 1.0))
+        return np.concatenate(own_columns), np.concatenate(own_values)
 
-    def unknown_share(self, counted: Grams) -> float | None:
+    def unknown_share(self, words: Sequence[str]) -> float | None:
         """Of a text's different words, pairs apart, those that do not count; None where it has no word."""
-        known = [word in self._of_words for word in counted.words if " " not in word]
-        return 1 - sum(known) / len(known) if known else None
+        different = set(words)
+        return 1 - sum(word in self.of_words for word in different) / len(different) if different else None
 
 
 class StudentData(PartData):
@@ -145,18 +145,14 @@ class Student:
 
     def answer(self, input: Mapping[str, Any]) -> StudentAnswer:
         """The most likely label; a text of which it knows nothing gets one with confidence 0."""
-        counted = grams(input_text(input))
-        columns, values = self.vocabulary.read(counted)
-        label, margin = most_likely(self._log_odds(columns, values))
+        words = words_of(input_text(input))
+        columns, values = self.vocabulary.read(words)
+        label, margin = most_likely((values @ self.weights[columns]) * self.scale + self.intercept)
         return StudentAnswer(
             label=self.labels[label],
-            confidence=sureness(self.calibration, margin) if columns else 0.0,
-            unknown=self.vocabulary.unknown_share(counted),
+            confidence=sureness(self.calibration, margin) if len(columns) else 0.0,
+            unknown=self.vocabulary.unknown_share(words),
         )
-
-    def _log_odds(self, columns: Sequence[int], values: Sequence[float]) -> Values:
-        sums: Values = np.asarray(values) @ self.weights[columns] if columns else np.zeros(len(self.labels))
-        return sums * self.scale + self.intercept
 
     @cached_property
     def hash(self) -> str:

@@ -18,15 +18,8 @@ from pydantic import Field
 
 from optimizer.core.base.canonical import digest
 from optimizer.core.base.phrasing import count
-from optimizer.core.dataset.examples import (
-    MOST_TEXTS,
-    Example,
-    NearDuplicates,
-    Split,
-    make_example,
-    near_duplicates,
-    text_without_group,
-)
+from optimizer.core.dataset.examples import Example, Split, make_example, text_without_group
+from optimizer.core.dataset.near_duplicates import MOST_TEXTS, NearDuplicates, near_duplicates
 from optimizer.core.family.family import Family, kind_of
 from optimizer.core.family.masking import Masker, MaskTooSlow
 from optimizer.jobs.context import Context
@@ -38,6 +31,7 @@ N_KEPT = 5  # rejected rows kept per reason
 N_SHOWN = 5  # of these said in a sentence
 CONFLICT = "the same input or id is there with another content"  # the first one stays, since a study may have used it
 TWICE = "the same input or id stands in this source before, with another content"
+TWO_SPLITS = "it says nearly the same as examples of another split than it would stand in"
 SEALED = "it was sealed in a retired family of this name, and its group would open it"
 N_REASONS = 20  # said one by one
 
@@ -61,6 +55,7 @@ class ImportReport:
     labels: Mapping[str, int]  # of a family of labels: rows of this source that have each, those without any included
     near_duplicates: NearDuplicates | None = None  # of the whole source, by TextsWithoutGroup
     n_released: int = 0  # of those that were there already: a person vouches for them now
+    n_joined: int = 0  # of those taken: they stand in the group of a row that says nearly the same
 
     @property
     def n_holdout(self) -> int:
@@ -76,6 +71,7 @@ class ImportReport:
             n_duplicate=self.n_duplicate + part.n_duplicate,
             n_rejected=self.n_rejected + part.n_rejected,
             n_released=self.n_released + part.n_released,
+            n_joined=self.n_joined + part.n_joined,
             reasons=dict(reasons),
             cases={why: [*self.cases.get(why, ()), *part.cases.get(why, ())][:N_KEPT] for why in reasons},
             labels={label: n + part.labels.get(label, 0) for label, n in self.labels.items()},
@@ -89,6 +85,10 @@ class ImportReport:
         ]
         if self.n_released:
             lines.append(f"  of those there already, released for prompts and studies now: {self.n_released}")
+        if self.n_joined:
+            lines.append(
+                f"  of those taken, in one group with a row that says nearly the same, so in its split: {self.n_joined}"
+            )
         ordered = sorted(self.reasons.items(), key=lambda item: (-item[1], item[0]))
         for reason, n in ordered[:N_REASONS]:
             lines.append(f"  not taken, {reason}: {n} (such as {', '.join(self.cases[reason][:N_SHOWN])})")
@@ -242,16 +242,18 @@ class _ImportTally:
             self.reject(row, TWICE if example.id in self._ids_taken else CONFLICT)
         elif verdict == "sealed":
             self.reject(row, SEALED)
+        elif verdict == "two_splits":
+            self.reject(row, TWO_SPLITS)
         else:
             self._n_by_verdict[verdict] += 1
-            if verdict == "accepted":
+            if verdict in ("accepted", "joined"):
                 self._ids_taken.add(example.id)
 
     def report(self, splits: Mapping[Split, int]) -> ImportReport:
         return ImportReport(
             family=self._family.name,
             n_read=self.n_read,
-            n_accepted=self._n_by_verdict["accepted"],
+            n_accepted=self._n_by_verdict["accepted"] + self._n_by_verdict["joined"],
             n_duplicate=self._n_by_verdict["duplicate"],
             n_rejected=self._reasons.total(),
             reasons=dict(self._reasons),
@@ -260,6 +262,7 @@ class _ImportTally:
             n_gate=self._family.rollout.gates.n,
             labels=self._labels,
             n_released=self.n_released,
+            n_joined=self._n_by_verdict["joined"],
         )
 
 

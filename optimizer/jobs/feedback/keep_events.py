@@ -173,7 +173,7 @@ class _EventRequest:
         if not examples:
             return
         for example, outcome in zip(examples, self.job.delivery.store.examples.add(self.tx, examples), strict=True):
-            if outcome == "accepted":
+            if outcome in ("accepted", "joined"):
                 self._ask_for_release(example)
 
     def _example(self, placed: PlacedEvent) -> Example | None:
@@ -185,12 +185,12 @@ class _EventRequest:
         return example_of(delivery.families[placed.arm.family], event, input)
 
     def _ask_for_release(self, example: Example) -> None:
-        if example.released or example.split == "holdout":  # the holdout is never quoted, and no review may show it
+        store = self.job.delivery.store
+        split = store.examples.standing(self.tx, example.family, ids=[example.id], groups=())[0].split
+        if example.released or split == "holdout":  # the holdout is never quoted, and no review may show it
             return
-        payload = {"example": example.id, "split": example.split, "sent_by": self.job.delivery.actor}
-        self.job.delivery.store.reviews.open(
-            self.tx, new_id("rv"), example.family, release_example.KIND, example.id, payload, self.at
-        )
+        payload = {"example": example.id, "split": split, "sent_by": self.job.delivery.actor}
+        store.reviews.open(self.tx, new_id("rv"), example.family, release_example.KIND, example.id, payload, self.at)
 
 
 def _conflict(event: PlacedEvent) -> EventRejected:

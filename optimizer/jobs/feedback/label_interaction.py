@@ -6,7 +6,7 @@ import difflib
 from collections.abc import Mapping
 from typing import Any
 
-from optimizer.core.base.errors import Fault, InvalidInput, NotFound
+from optimizer.core.base.errors import Conflict, Fault, InvalidInput, NotFound
 from optimizer.core.dataset.examples import make_example
 from optimizer.core.family.family import Family
 from optimizer.core.family.masking import Masker
@@ -77,9 +77,15 @@ def label_interaction(
                 unit_hmac=interaction.arm.unit_hmac,
                 interaction=interaction.id,
             )
-            store.examples.add(tx, [example])
+            if store.examples.add(tx, [example]) == ["two_splits"]:
+                raise Conflict(
+                    f"The input of {interaction.id!r} says nearly the same as examples of another split than its own,"
+                    " and what is learned from must not say what is measured. Answer keep_back: detent review answer"
+                    f" {review} keep_back"
+                )
             store.examples.release(tx, family.name, example.id, actor)
-            detail |= {"example": example.id, "split": example.split}
+            standing = store.examples.standing(tx, family.name, ids=[example.id], groups=())
+            detail |= {"example": example.id, "split": standing[0].split}
         answered = store.reviews.answer(tx, review, answer, actor, now)
         if record.status == "open":
             store.audit.add(

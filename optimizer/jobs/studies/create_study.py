@@ -14,7 +14,8 @@ from pydantic import Field
 from optimizer.core.base.answers import Json
 from optimizer.core.base.errors import Conflict, Fault, InvalidInput
 from optimizer.core.base.values import Aim, Budget
-from optimizer.core.dataset.examples import near_duplicates, text_without_group
+from optimizer.core.dataset.examples import text_without_group
+from optimizer.core.dataset.near_duplicates import near_duplicates
 from optimizer.core.family.family import Family, kind_of
 from optimizer.core.family.variant import Variant
 from optimizer.core.models.budget import checked_budget

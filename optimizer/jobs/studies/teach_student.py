@@ -8,6 +8,8 @@ from dataclasses import dataclass, field
 
 from optimizer.core.base.errors import DatasetTooSmall
 from optimizer.core.base.phrasing import count
+from optimizer.core.dataset.examples import text_without_group
+from optimizer.core.dataset.near_duplicates import firsts_of, shingles_of
 from optimizer.core.evaluation.trivial_baselines import MOST_UNSEEN, NO_LABELS
 from optimizer.core.family.rendering import expected_text
 from optimizer.core.policy.tiers import NO_SECOND_ANSWER, student_fault
@@ -74,16 +76,22 @@ def _taught(run: StudyRun) -> str:
             f"A student gives answers that it has seen, and {n_single} of {len(labels)} released training examples have"
             f" one of their own: {NO_LABELS}."
         )
+    # Near-duplicates that were stored before they shared a group have one each, which no import gave them.
+    firsts = firsts_of([shingles_of(example.input) for example in examples])
+    groups = [
+        example.group if text_without_group(example) is None else examples[first].group
+        for example, first in zip(examples, firsts, strict=True)
+    ]
     rows = [
         TeachingRow(
             id=example.id,
             text=input_text(example.input),
             label=label,
-            group=example.group,
-            unit=example.unit_hmac or example.group,
+            group=group,
+            unit=example.unit_hmac or group,
             weight=weights.get(example.id, 1.0),
         )
-        for example, label in zip(examples, labels, strict=True)
+        for example, label, group in zip(examples, labels, groups, strict=True)
     ]
     rows = list(rows_within(rows))
     run.tell("call", f"teaching a student from {count(len(rows), 'released training example')}")

@@ -30,8 +30,9 @@ from sqlalchemy import (
 )
 
 from optimizer.adapters.store.engine import insert_new, upsert
+from optimizer.adapters.store.example_places import PlacedExample, add_bands, packed, placed_examples
 from optimizer.adapters.store.families import carry_looks, sealed_before
-from optimizer.adapters.store.rows import Name, add_once, chunks, columns_of, first, record_of, where_equal
+from optimizer.adapters.store.rows import Name, add_once, chunks, columns_of, first, hashes, record_of, where_equal
 from optimizer.adapters.store.tables import (
     ExampleIndexRow,
     ExampleRow,
@@ -68,17 +69,38 @@ class ExampleTables:
     """ports.Examples on the database."""
 
     def add(self, tx: Connection, rows: Sequence[Example]) -> list[Added]:
-        before: dict[tuple[str, str], list[tuple[str, str]]] = {}
-        for family in {row.family for row in rows}:
-            sealed = sealed_before(tx, family, {row.id: row.input for row in rows if row.family == family})
-            before |= {(family, id): ones for id, ones in sealed.items()}
-        refused = {name for name in before for row in rows if (row.family, row.id) == name and row.split != "holdout"}
-        outcomes = iter(add_once(tx, EXAMPLES, [_columns(row) for row in rows if (row.family, row.id) not in refused]))
-        added: list[Added] = ["sealed" if (row.family, row.id) in refused else next(outcomes) for row in rows]
+        stored = hashes(tx, EXAMPLES, [(row.family, row.id) for row in rows])
+        new = {(row.family, row.id): row for row in reversed(rows) if (row.family, row.id) not in stored}
+        before: dict[Name, list[Name]] = {}
+        placed: dict[Name, PlacedExample] = {}
+        for family in sorted({row.family for row in rows}):
+            own = [row for row in rows if row.family == family]
+            before |= {
+                (family, id): ones for id, ones in sealed_before(tx, family, {r.id: r.input for r in own}).items()
+            }
+            first_of_each = [row for row in own if new.get((family, row.id)) is row]
+            placed |= {(family, id): one for id, one in placed_examples(tx, family, first_of_each).items()}
+        refused: dict[Name, Added] = {name: "two_splits" for name, one in placed.items() if one.place is None}
+        for row in rows:
+            place = placed[row.family, row.id].place if (row.family, row.id) in placed else None
+            split = row.split if place is None else place.split
+            if (row.family, row.id) in before and split != "holdout":
+                refused[row.family, row.id] = "sealed"
+        added = [row for row in rows if (row.family, row.id) not in refused]
+        outcomes = iter(add_once(tx, EXAMPLES, [_columns(row, placed.get((row.family, row.id))) for row in added]))
+        verdicts: list[Added] = []
+        for row in rows:
+            name = row.family, row.id
+            verdict = refused[name] if name in refused else next(outcomes)
+            if verdict == "accepted":
+                add_bands(tx, row.family, {row.id: placed[name].bands})
+                is_beside = (place := placed[name].place) is not None and place.beside is not None
+                verdict = "joined" if is_beside else verdict
+            verdicts.append(verdict)
         for (family, id), ones in before.items():
             if (family, id) not in refused:
                 carry_looks(tx, family, id, ones)
-        return added
+        return verdicts
 
     def of_split(
         self,
@@ -209,9 +231,20 @@ class ExampleTables:
             )
 
 
-def _columns(example: Example) -> dict[str, Any]:
+def _columns(example: Example, placed: PlacedExample | None) -> dict[str, Any]:
+    """The content's hash is that of the row as it came: sent again it is a duplicate, whatever group it joined."""
     content = {"input": dict(example.input), "expected": dict(example.expected), "group": example.group}
-    return columns_of(example, **content, content_hash=digest(canonical_json(content)))
+    columns = columns_of(example, **content, content_hash=digest(canonical_json(content)))
+    if placed is None or placed.place is None:
+        return {**columns, "shingles": {}, "beside": None}
+    place = placed.place
+    return {
+        **columns,
+        "group": place.group,
+        "split": place.split,
+        "beside": place.beside,
+        "shingles": packed(placed.shingles),
+    }
 
 
 _example = partial(record_of, Example)

@@ -29,6 +29,7 @@ from sqlalchemy import (
 )
 from sqlmodel import SQLModel
 
+from optimizer.adapters.store.example_places import drop_bands
 from optimizer.adapters.store.family_names import FamilyKey
 from optimizer.adapters.store.repositories.events import KEYS
 from optimizer.adapters.store.repositories.examples import EXAMPLES, INDEXES, STUDENTS
@@ -55,6 +56,7 @@ LEFT_ALONE = frozenset(
         "champions",
         "cohort_blocks",
         "decisions",
+        "example_bands",
         "example_indexes",
         "example_renderings",
         "exposure_counts",
@@ -138,7 +140,10 @@ class PersonalTables:
 
     def remove(self, tx: Connection, table: str, keys: Sequence[RowKey]) -> int:
         rows = _table(table)
-        return sum(tx.execute(delete(rows).where(_named(rows, some))).rowcount for some in chunks(keys))
+        n = sum(tx.execute(delete(rows).where(_named(rows, some))).rowcount for some in chunks(keys))
+        if table == EXAMPLES.name:
+            drop_bands(tx)
+        return n
 
     def remove_answers(self, tx: Connection, unit: str) -> int:
         written = json.dumps(unit, ensure_ascii=False)
@@ -172,6 +177,8 @@ class PersonalTables:
                     n += tx.execute(delete(rows).where(_named(rows, [_key(rows, row)]))).rowcount
                 elif values:
                     n += tx.execute(update(rows).where(_named(rows, [_key(rows, row)])).values(**values)).rowcount
+        if table == EXAMPLES.name:
+            drop_bands(tx)
         return n
 
 

@@ -25,6 +25,7 @@ from sqlalchemy import (
     update,
 )
 
+from optimizer.adapters.store.example_places import BANDS, drop_bands
 from optimizer.adapters.store.repositories.events import KEYS, LATER
 from optimizer.adapters.store.repositories.examples import EXAMPLES, REVIEWS
 from optimizer.adapters.store.repositories.graphs import GRAPHS
@@ -77,7 +78,10 @@ class RetentionTables:
         )
         if "family" in kind.table.primary_key.columns:
             change = change.where(kind.table.c.family == family)
-        return sum(tx.execute(change.where(tuple_(*kind.key).in_(some))).rowcount for some in chunks(keys))
+        n = sum(tx.execute(change.where(tuple_(*kind.key).in_(some))).rowcount for some in chunks(keys))
+        if kind.table is EXAMPLES:
+            drop_bands(tx)
+        return n
 
     def forget(self, tx: Connection, family: str, limit: int) -> int:
         for table, texts, of_family in _forgotten(family):
@@ -92,7 +96,7 @@ class RetentionTables:
 
 def _forgotten(family: str) -> Iterator[tuple[Table, Sequence[str], ColumnElement[bool]]]:
     """Each table with texts of a family, the columns that are emptied in the place of the row, and which rows."""
-    for table in (INTERACTIONS, FEEDBACK_EVENTS, LATER, EXAMPLES, REVIEWS, GRAPHS, SUMS, ENTRIES, VARIANTS):
+    for table in (INTERACTIONS, FEEDBACK_EVENTS, LATER, EXAMPLES, BANDS, REVIEWS, GRAPHS, SUMS, ENTRIES, VARIANTS):
         yield table, (), table.c.family == family
     yield CALLS, ("request", "answer", "error"), CALLS.c.family == family
     own = select(STUDIES.c.id).where(STUDIES.c.family == family)

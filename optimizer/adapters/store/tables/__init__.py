@@ -17,6 +17,7 @@ from optimizer.adapters.store.tables.events import (
     TruncatedInputRow,
 )
 from optimizer.adapters.store.tables.examples import (
+    ExampleBandRow,
     ExampleIndexRow,
     ExampleRow,
     GraphRow,
@@ -92,6 +93,7 @@ __all__ = [
     "DecisionRow",
     "DriftDetectorRow",
     "EvaluationBatchRow",
+    "ExampleBandRow",
     "ExampleIndexRow",
     "ExampleRenderingRow",
     "ExampleRow",

@@ -30,8 +30,19 @@ class ExampleRow(Row):
     unit_hmac: str | None = None
     interaction: str | None = None
     content_hash: str
+    shingles: dict[str, str] = json_field()  # field -> hashes of its pairs of words, by which near-duplicates are known
+    beside: str | None = None  # the near-duplicate whose group it joined
     golden: str | None = None  # the golden scenario that it is a row of; such an example is no longer learned from
     created_at: datetime = time_field()
+
+
+class ExampleBandRow(Row):
+    """Written by example_places.py: by which bands of MinHash an example is found."""
+
+    __tablename__ = "example_bands"
+    family: str = Field(primary_key=True)
+    band: str = Field(primary_key=True)
+    example: str = Field(primary_key=True)
 
 
 class ReviewRow(Row):

@@ -83,7 +83,12 @@ class LearnedTiers:
         after = {tier: dict(training.predictor) for tier, training in known.items()}
         replayed = replace(replayed, cost_usd=alone).chain(chain)
         searched = search_chain(
-            replayed, margin, {"kind": "predictor", "after": after}, folds, in_steps=self._setting.is_sequenced
+            replayed,
+            margin,
+            {"kind": "predictor", "after": after},
+            folds,
+            in_steps=self._setting.is_sequenced,
+            exact=not self._setting.students.keys().isdisjoint(chain),
         )  # by confidences out of fold
         if not beats(
             min(training.gain_low for training in known.values()), saved=searched.saved, saved_recorded=recorded.saved
@@ -148,13 +153,21 @@ class LearnedTiers:
 
 
 def search_chain(
-    records: TierRecords, margin: float, confidence: Mapping[str, Any] | None, folds: Sequence[int], *, in_steps: bool
+    records: TierRecords,
+    margin: float,
+    confidence: Mapping[str, Any] | None,
+    folds: Sequence[int],
+    *,
+    in_steps: bool,
+    exact: bool = False,
 ) -> SearchedChain:
-    """``in_steps``: of a pair every small step, where the confident rule finds anything safe at all."""
+    """``in_steps``: of a pair every small step, where the confident rule finds anything safe at all. ``exact``: as of
+    LeastCost, for a chain with a student.
+    """
     is_pair = len(records.tiers) == 2
     settings, candidates = list[FoundThresholds](), list[FittedSetting]()
     for part in (1.0,) if is_pair and in_steps else PARTS if is_pair else PARTS_OF_CHAINS:
-        goal = LeastCost(margin=margin * part)
+        goal = LeastCost(margin=margin * part, exact=exact)
         option = search(records, goal, folds=folds)
         settings.append(option)
         if option.setting is not None and option.replay is not None:

@@ -103,7 +103,17 @@ class CascadeSearch:
         folds = folds_by_group(groups)
         chains = chains_of(tiers)
         in_steps = setting.is_sequenced
-        searched = [search_chain(records.chain(chain), margin, signal, folds, in_steps=in_steps) for chain in chains]
+        searched = [
+            search_chain(
+                records.chain(chain),
+                margin,
+                signal,
+                folds,
+                in_steps=in_steps,
+                exact=not setting.students.keys().isdisjoint(chain),
+            )
+            for chain in chains
+        ]
         remarks = list(setting.untaught.values())
         if asks_to_learn(setting.space):
             learned = LearnedTiers(setting, self._learn, [examples[at] for at in complete], complete_rows, tiers)

@@ -37,7 +37,7 @@ class LossCurve:
     answered_share: Column  # by the cheap tier
 
 
-def curve(pair: TierRecords, *, level: float = 0.9, before_call: bool = False) -> LossCurve:
+def curve(pair: TierRecords, *, level: float = 0.9, before_call: bool = False, exact: bool = False) -> LossCurve:
     """All thresholds of a pair: O(n log n), 10^6 records in under a second.
 
     Args:
@@ -45,6 +45,7 @@ def curve(pair: TierRecords, *, level: float = 0.9, before_call: bool = False) -
         level: of the one-sided bound, in (0, 1).
         before_call: the confidence is known before the cheap tier is called (a router): what is not accepted never pays
             for it.
+        exact: where no answer gained anything and losses are whole, the bound is that of Clopper and Pearson (1934).
     """
     order, ends = _sorted(pair.confidence[:, 0])
     weight, total = pair.weight[order], float(pair.weight.sum())
@@ -67,6 +68,12 @@ def curve(pair: TierRecords, *, level: float = 0.9, before_call: bool = False) -
     upper = middle + NormalDist().inv_cdf(level) * error
     clean = (np.asarray(sums.squares) == 0) & (weight_above > 0)
     upper[clean] = clean_upper(total / each[clean], level)
+    if exact and np.ptp(pair.weight) == 0:
+        from scipy.special import betaincinv  # at its use: processes that search nothing need not load it
+
+        n, n_lost = len(pair), _summed(loss, ends)
+        is_whole = _summed(((loss == 0) | (loss == 1)).astype(float), ends) == _summed(np.ones(len(loss)), ends)
+        upper = np.where(is_whole & (n_lost < n), betaincinv(n_lost + 1, np.maximum(n - n_lost, 1), level), upper)
     return LossCurve(
         threshold=np.concatenate(([NEVER], pair.confidence[order[ends], 0])),
         loss=first / total,

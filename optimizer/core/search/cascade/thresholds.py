@@ -53,6 +53,7 @@ class LeastCost:
     margin: float = MARGIN
     rule: Rule = "confident"
     level: float = LEVEL  # of the one-sided bound
+    exact: bool = False  # the bound of whole losses, such as a student's; the usual one is an approximation
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -122,9 +123,10 @@ def search(records: TierRecords, goal: Goal, *, folds: Sequence[int] | None = No
         return replace(
             found_of(records, goal, path.chosen, upper=path.held_upper), out_of_sample=(path.loss, path.cost_usd)
         )
-    swept = curve(records, level=goal.level)
+    swept = curve(records, level=goal.level, exact=goal.exact)
     at = last_in_sequence(swept.upper, goal.margin)
-    return found_of(records, goal, Thresholds(accept=(float(swept.threshold[at]),), exact=True))
+    upper = float(swept.upper[at]) if goal.exact else None
+    return found_of(records, goal, Thresholds(accept=(float(swept.threshold[at]),), exact=True), upper=upper)
 
 
 def cross_fitted(
@@ -138,7 +140,7 @@ def cross_fitted(
         return option.out_of_sample
     loss, cost, parts = np.zeros(len(records)), np.zeros(len(records)), folds_of(len(records), folds, N_FOLDS)
     for fold in np.unique(parts):
-        swept = curve(records.take(parts != fold), level=goal.level)
+        swept = curve(records.take(parts != fold), level=goal.level, exact=goal.exact)
         accept = (float(swept.threshold[last_in_sequence(swept.upper, goal.margin)]),)
         own = np.flatnonzero(parts == fold)
         loss[own], cost[own], _ = losses_and_costs(records.take(own), Thresholds(accept=accept, exact=True))
@@ -255,7 +257,7 @@ def _refusal(records: TierRecords, goal: Goal, strong_usd: float) -> str:
             " tier first."
         )
     if len(records.tiers) == 2 and goal.rule == "confident":
-        swept = curve(records, level=goal.level)
+        swept = curve(records, level=goal.level, exact=goal.exact)
         first = 1 if len(swept.upper) > 1 else 0
         seen = (
             f"where {records.tiers[0]} is surest ({_percent(swept.answered_share[first])} of the queries) it"

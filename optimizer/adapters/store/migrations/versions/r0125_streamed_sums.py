@@ -5,8 +5,8 @@ from __future__ import annotations
 import sqlalchemy as sa
 from alembic import op
 
-revision = "0124"
-down_revision = "0123"
+revision = "0125"
+down_revision = "0124"
 branch_labels = None
 depends_on = None
 

@@ -1,0 +1,97 @@
+"""Where new examples stand beside their stored near-duplicates, known by hashes: no text of a stored row is read."""
+
+from __future__ import annotations
+
+import base64
+import struct
+from collections import defaultdict
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+
+from sqlalchemy import Connection, delete, exists, not_, select
+
+from optimizer.adapters.store.engine import insert_new
+from optimizer.adapters.store.rows import chunks
+from optimizer.adapters.store.tables import ExampleBandRow, ExampleRow
+from optimizer.core.dataset.examples import Example
+from optimizer.core.dataset.near_duplicates import (
+    ExamplePlace,
+    Shingles,
+    are_near_duplicates,
+    bands_of,
+    place_of,
+    shingles_of,
+)
+
+EXAMPLES, BANDS = ExampleRow.__table__, ExampleBandRow.__table__
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PlacedExample:
+    """``place`` None: it stands in no split without a near-duplicate in another."""
+
+    place: ExamplePlace | None
+    shingles: Shingles
+    bands: Sequence[str]
+
+
+def placed_examples(tx: Connection, family: str, rows: Sequence[Example]) -> dict[str, PlacedExample]:
+    """By id where each new row of a family stands; rows before it in ``rows`` count as stored."""
+    read = {row.id: shingles_of(row.input) for row in rows}
+    bands = {id: bands_of(shingles) for id, shingles in read.items()}
+    known: dict[str, tuple[ExamplePlace, Shingles]] = {}
+    holders = defaultdict[str, list[str]](list)
+    columns = EXAMPLES.c.id, EXAMPLES.c.group, EXAMPLES.c.split, EXAMPLES.c.beside, EXAMPLES.c.shingles
+    holds = (EXAMPLES.c.family == BANDS.c.family) & (EXAMPLES.c.id == BANDS.c.example)
+    for some in chunks(sorted({band for of_row in bands.values() for band in of_row})):
+        query = select(*columns, BANDS.c.band).join(BANDS, holds)
+        query = query.where(BANDS.c.family == family, BANDS.c.band.in_(some))
+        for other in tx.execute(query.order_by(EXAMPLES.c.created_at, EXAMPLES.c.id)):
+            holders[other.band].append(other.id)
+            if other.id not in known:
+                before = ExamplePlace(id=other.id, group=other.group, split=other.split, beside=other.beside)
+                known[other.id] = (before, unpacked(other.shingles))
+    order = {id: at for at, id in enumerate(known)}
+    placed: dict[str, PlacedExample] = {}
+    for row in rows:
+        own = read[row.id]
+        candidates = {id for band in bands[row.id] for id in holders[band]}
+        near = [
+            known[id][0] for id in sorted(candidates, key=order.__getitem__) if are_near_duplicates(own, known[id][1])
+        ]
+        place = place_of(row, near)
+        placed[row.id] = PlacedExample(place=place, shingles=own, bands=bands[row.id])
+        if place is not None:
+            known[row.id], order[row.id] = (place, own), len(order)
+            for band in bands[row.id]:
+                holders[band].append(row.id)
+    return placed
+
+
+def add_bands(tx: Connection, family: str, bands: Mapping[str, Sequence[str]]) -> None:
+    insert_new(
+        tx,
+        BANDS,
+        [{"family": family, "band": band, "example": id} for id, of_row in bands.items() for band in of_row],
+    )
+
+
+def drop_bands(tx: Connection) -> None:
+    """Of examples that are gone."""
+    is_there = exists().where(EXAMPLES.c.family == BANDS.c.family, EXAMPLES.c.id == BANDS.c.example)
+    tx.execute(delete(BANDS).where(not_(is_there)))
+
+
+def packed(shingles: Shingles) -> dict[str, str]:
+    return {
+        name: base64.b64encode(struct.pack(f"<{len(pairs)}I", *sorted(pairs))).decode("ascii")
+        for name, pairs in shingles.items()
+    }
+
+
+def unpacked(content: Mapping[str, str]) -> Shingles:
+    return {name: frozenset(_hashes(base64.b64decode(text))) for name, text in content.items()}
+
+
+def _hashes(content: bytes) -> Iterable[int]:
+    return struct.unpack(f"<{len(content) // 4}I", content)
