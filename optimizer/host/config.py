@@ -145,15 +145,16 @@ class ServerLimits(BaseModel):
     user_chats_per_minute: int | None = Field(
         default=None,
         ge=1,
-        description="Chat completions a minute of one end user: the unit of a chat, under one key. 100 is a sound"
-        " start. The gateway counts for all workers. Chats without a unit are not counted.",
+        description="Chat completions a minute of one end user: the unit of a chat, under one key. Off by default, in"
+        " every profile: 100 is a sound start. The gateway counts for all workers. Chats without a unit are not"
+        " counted.",
     )
     address_chats_per_minute: int | None = Field(
         default=None,
         ge=1,
-        description="Chat completions a minute of one address, whatever its keys. 100 is a sound start where users'"
-        " own machines ask; one server that asks for all its users is one address. Behind a proxy it needs"
-        " `api.trusted_proxies`.",
+        description="Chat completions a minute of one address, whatever its keys. Off by default, in every profile: 100"
+        " is a sound start where users' own machines ask; one server that asks for all its users is one address. Behind"
+        " a proxy it needs `api.trusted_proxies`.",
     )
     reserve_measured_lengths: bool = Field(
         default=False,

@@ -14,13 +14,16 @@ from typing import Any
 import pytest
 
 from optimizer.adapters.files.spool import NAME, Spool
+from optimizer.adapters.store.migrations import revisions
 from optimizer.host.config import load_settings
 from optimizer.runtime import wiring
-from optimizer.runtime.back_up_home import MANIFEST, MLFLOW, STORE
+from optimizer.runtime.back_up_home import MANIFEST, MLFLOW, STORE, back_up_home
 from tests.api_world import World, make_home, serving
 from tests.command_line import Ran, detent
-from tests.stores import arm, interaction, keep_events
+from tests.recordings.home import unpacked
+from tests.stores import NOW, arm, interaction, keep_events
 
+REPORTED = ("interactions", "feedback_events")
 UNITS = [f"user-{n}" for n in range(40)]
 
 
@@ -101,6 +104,26 @@ def test_a_home_made_of_a_backup_serves_the_same_with_its_rollouts_held(world: W
         again.client.headers["Authorization"] = "Bearer secret"
         again.tick()
         assert prompts(again) == served
+
+
+def test_a_backup_of_an_older_version_becomes_a_home_of_this_one_with_every_event(tmp_path: Path) -> None:
+    (tmp_path / "old").mkdir()
+    old = unpacked(tmp_path / "old")
+    with closing(sqlite3.connect(old.var() / "detent.db")) as database:
+        (revision,) = database.execute("SELECT version_num FROM alembic_version").fetchone()
+        counts = {name: database.execute(f"SELECT COUNT(*) FROM {name}").fetchone() for name in REPORTED}
+    assert revision < revisions()[-1]
+    back_up_home(old, tmp_path / "b.tar", at=NOW, version="0.0.1")
+    new = tmp_path / "new"
+    restored = in_home(new, "restore", tmp_path / "b.tar", "--json")
+    assert restored.code == 0, restored.err
+    rollouts = json.loads(restored.out)["held"]
+    assert rollouts
+    for rollout in rollouts:
+        assert in_home(new, "rollout", "verify", rollout).code == 0
+    with closing(sqlite3.connect(new / STORE)) as database:
+        assert database.execute("SELECT version_num FROM alembic_version").fetchone() == (revisions()[-1],)
+        assert {name: database.execute(f"SELECT COUNT(*) FROM {name}").fetchone() for name in REPORTED} == counts
 
 
 def test_what_is_no_whole_backup_makes_no_home(world: World, tmp_path: Path) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import sys
 from collections.abc import Iterator, Sequence
 from contextlib import asynccontextmanager
@@ -216,6 +217,16 @@ def test_a_prompt_is_fetched_and_its_outcome_counts_in_its_arm(world: World) -> 
     assert told["record_feedback"].call({"assignment": prompt["assignment"], "success": True})["accepted"] == 1
     (event,) = world.client.get("/v1/feedback?family=triage").json()["items"]
     assert (event["variant"], event["success"]) == (prompt["variant"], True)
+
+
+def test_the_page_names_every_tool_beside_the_act_that_allows_it(world: World) -> None:
+    page = (Path(__file__).parents[2] / "docs" / "how-to" / "use-over-mcp.md").read_text(encoding="utf-8")
+    rows = re.findall(r"^\| (`.+`) \| (.+) \|$", page, re.MULTILINE)
+    documented = [(set(re.findall(r"`(\w+)`", names)), does) for names, does in rows]
+    for act, functions in ACTS.items():
+        assert [names for names, does in documented if f"`--allow {act}`" in does] == [set(functions)]
+    assert [names for names, does in documented if does == "reads"] == [{*ALWAYS} - {"get_prompt", "record_feedback"}]
+    assert sorted(name for names, _ in documented for name in names) == sorted(tools(world, *ACTS))
 
 
 def test_a_model_promotes_nothing_past_a_gate(world: World) -> None:

@@ -49,6 +49,16 @@ def test_one_limit_can_be_set_without_repeating_the_others(tmp_path: Path, monke
     assert load_settings(home=home).limits == ServerLimits(batch=10, body_bytes=2048)
 
 
+def test_no_profile_limits_chats_until_the_lines_of_the_how_to_stand_in_its_file(tmp_path: Path) -> None:
+    for profile in PROFILES:
+        limits = load_settings(profile, home=ROOT).limits
+        assert (limits.user_chats_per_minute, limits.address_chats_per_minute) == (None, None)
+    page = (ROOT / "docs" / "how-to" / "serve.md").read_text(encoding="utf-8")
+    lines = page.partition("## Limits of chats")[2].partition("```yaml\n")[2].partition("```")[0]
+    limits = load_settings("prod", home=home_with(tmp_path, prod=lines)).limits
+    assert (limits.user_chats_per_minute, limits.address_chats_per_minute) == (100, 100)
+
+
 @pytest.mark.parametrize(
     ("text", "says"),
     [
