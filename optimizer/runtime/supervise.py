@@ -26,6 +26,7 @@ from optimizer.core.base.errors import Refused
 from optimizer.host import logs, run_files, user_homes
 from optimizer.host.config import Settings
 from optimizer.host.ports_in_use import BoundPort, is_loopback, listen, reachable_host
+from optimizer.runtime.service_manager import ServiceManager
 
 log = structlog.get_logger(__name__)
 
@@ -98,8 +99,8 @@ class Supervisor:
     """The loop that supervises.
 
     ``report`` takes one line per event for a person, ``alarm`` takes alerts, and ``news`` is asked every few seconds. A
-    fault in any of them never ends what serves. Lines that cannot be written are dropped; the run file counts them as
-    ``notes_dropped``.
+    fault in any of them never ends what serves. ``manager``: who started this process and restarts it where it hangs.
+    Lines that cannot be written are dropped; the run file counts them as ``notes_dropped``.
     """
 
     def __init__(
@@ -110,8 +111,10 @@ class Supervisor:
         alarm: Alarm,
         mlflow: bool = True,
         news: Callable[[], Sequence[str]] = tuple,
+        manager: ServiceManager | None = None,
     ) -> None:
         self._settings, self._report, self._alarm, self._news = settings, report, alarm, news
+        self._manager = manager
         self._news_due = 0.0  # monotonic seconds
         self._n_dropped = 0  # sentences that could not be reported
         self._restarts: deque[tuple[float, str]] = deque(maxlen=MOST_RESTARTS)  # seconds since 1970, and of which child
@@ -163,8 +166,12 @@ class Supervisor:
                             self._tell(sentence)
                     except Exception:  # a report that fails must not end what serves
                         log.exception("news could not be told")
+                if self._manager is not None and (api := self.url("api")) is not None:
+                    self._manager.look(api)
                 time.sleep(POLL_S)
         finally:
+            if self._manager is not None:
+                self._manager.tell("STOPPING=1")
             self._tell("Ending: " + ", ".join(self.pids()) + ".")
             for names in ENDING_ORDER:
                 group = [c for c in self._children if c.entry in names]

@@ -59,8 +59,20 @@ def noted(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="module")
+def systemd(tmp_path_factory: pytest.TempPathFactory) -> Iterator[socket.socket]:
+    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as bound:
+        bound.settimeout(PROCESSES_S)
+        bound.bind(str(tmp_path_factory.mktemp("systemd") / "notify"))
+        yield bound
+
+
+@pytest.fixture(scope="module")
 def server(
-    tmp_path_factory: pytest.TempPathFactory, model: Provider, noted: Path, new_mlflow: NewMlflow
+    tmp_path_factory: pytest.TempPathFactory,
+    model: Provider,
+    noted: Path,
+    new_mlflow: NewMlflow,
+    systemd: socket.socket,
 ) -> Iterator[Server]:
     """Shared by the tests below, in their order; the last one kills it. Its port was taken when it started."""
     (noted.parent / "sitecustomize.py").write_text(f"NOTED = {str(noted)!r}\n{HOOK}", encoding="utf-8")
@@ -69,7 +81,8 @@ def server(
         taken.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         taken.bind(("127.0.0.1", load_settings(home=home).port))
         taken.listen()
-        made = Server(home, environment={"PYTHONPATH": str(noted.parent)}, is_forked=False)
+        environment = {"PYTHONPATH": str(noted.parent), "NOTIFY_SOCKET": systemd.getsockname()}
+        made = Server(home, environment=environment, is_forked=False)
         try:
             made.wait_ready()
             yield made
@@ -88,6 +101,12 @@ def test_a_taken_port_is_named_and_the_next_one_used(server: Server) -> None:
     wanted = load_settings(home=server.home).port
     assert not server.url.endswith(f":{wanted}")
     assert f"Port {wanted} is taken by" in server.told
+
+
+def test_systemd_is_told_once_api_and_worker_answer(server: Server, systemd: socket.socket) -> None:
+    assert systemd.recv(100) == b"READY=1\nWATCHDOG=1"
+    assert all(map(server.pid, CHILDREN))
+    assert systemd.recv(100) == b"WATCHDOG=1"
 
 
 def test_a_second_server_and_a_second_worker_are_refused_and_told_who_is_there(server: Server) -> None:

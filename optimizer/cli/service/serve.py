@@ -44,6 +44,7 @@ def serve(
       detent serve --no-mlflow --port 9000
       detent serve --workers 4
     """
+    import os
     from importlib.metadata import version
 
     from optimizer.cli.service.by_itself import switched_on
@@ -51,6 +52,7 @@ def serve(
     from optimizer.host import run_files
     from optimizer.host.config import load_settings
     from optimizer.host.logs import set_up_logs
+    from optimizer.runtime.service_manager import ServiceManager
     from optimizer.runtime.supervise import Supervisor, refuse_open_door, refuse_other_uvicorn
 
     refuse_other_uvicorn(version("uvicorn"))
@@ -78,7 +80,12 @@ def serve(
         unknown = partial(with_unknown_model, partial(wiring.open_models, settings))
         by_itself, edits = News(store), EditNews(store, families, unknown)
         supervisor = Supervisor(
-            settings, report=_report, alarm=alarm_into(store), mlflow=mlflow, news=lambda: [*by_itself(), *edits()]
+            settings,
+            report=_report,
+            alarm=alarm_into(store),
+            mlflow=mlflow,
+            news=lambda: [*by_itself(), *edits()],
+            manager=ServiceManager.of_environment(os.environ),
         )
         say(f"Detent, profile {settings.profile}, home {settings.home}")
         say(f"  Pages       {supervisor.url('api')}/dashboard")
