@@ -8,9 +8,20 @@ from typing import Any
 import pytest
 
 from optimizer.adapters.store import Database
+from optimizer.adapters.store.engine import insert_new
+from optimizer.adapters.store.families import SEALED
 from optimizer.core.base.canonical import canonical_json, digest
 from optimizer.core.base.errors import NotFound
-from optimizer.core.dataset.examples import Example, Split, group_of, make_example, normalise, split_of
+from optimizer.core.dataset.examples import (
+    Example,
+    Split,
+    group_of,
+    input_hash,
+    make_example,
+    normalise,
+    split_of,
+)
+from optimizer.core.feedback.personal_traces import PersonalTraces
 from tests.stores import FAMILY, NOW
 
 
@@ -238,3 +249,25 @@ class TestNearDuplicates:
         other = replace(ungrouped("other", splitwise("holdout")), family="triage")
         rows = [other, ungrouped("like", splitwise("train"))]
         assert database.write(lambda tx: database.examples.add(tx, rows)) == ["accepted", "accepted"]
+
+    def test_nothing_joins_a_row_that_was_refused_since_it_was_sealed_before(self, database: Database) -> None:
+        rows = [ungrouped("again", splitwise("train")), ungrouped("like", splitwise("dev"))]
+        before = {"name": FAMILY, "input_hash": input_hash(rows[0].input), "family": "retired", "example": "old"}
+        database.write(lambda tx: insert_new(tx, SEALED, [before]))
+        assert database.write(lambda tx: database.examples.add(tx, rows)) == ["sealed", "accepted"]
+
+    def test_who_forgets_a_row_leaves_no_hash_of_it_and_no_name(self, database: Database) -> None:
+        rows = [ungrouped("co_of_bob_1", splitwise("train")), ungrouped("like", splitwise("train", f"{LETTER} please"))]
+        assert database.write(lambda tx: database.examples.add(tx, rows)) == ["accepted", "joined"]
+        forgotten = PersonalTraces.of("bob", names=[rows[0].id])
+
+        def forget(tx: Any) -> None:
+            database.personal.remove(tx, "examples", [(FAMILY, rows[0].id)])
+            left = database.personal.traced(tx, "examples", forgotten, None).keys
+            assert database.personal.clear(tx, "examples", forgotten, left) == 1
+
+        database.write(forget)
+        with database.read() as tx:
+            stored = str([list(database.tables.each(tx, name)) for name in ("examples", "example_bands")])
+            holders = {row["example"] for row in database.tables.each(tx, "example_bands")}
+        assert (rows[0].id in stored, holders) == (False, {"like"})

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import shutil
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -16,6 +17,7 @@ from sqlmodel import SQLModel
 
 from optimizer.adapters.store import Database, migrations
 from optimizer.adapters.store.tables import FEEDBACK_EVENTS, INTERACTIONS, Utc
+from optimizer.core.dataset.examples import make_example
 from tests.stores import NOW
 
 FIRST = "0100"
@@ -84,6 +86,28 @@ def test_every_row_of_the_first_release_is_there_with_each_value_that_it_had(fir
     with first_release.read() as tx:
         assert compare_metadata(MigrationContext.configure(tx), SQLModel.metadata) == []
         assert tx.exec_driver_sql("PRAGMA integrity_check").scalar() == "ok"
+    first_release.close()
+
+
+def test_a_new_row_joins_its_near_duplicate_of_the_first_release(first_release: Database) -> None:
+    text = "my parcel of last week has not come yet and the courier says that it was never sent can you look"
+    input = json.dumps({"document": text})
+    first_release.write(lambda tx: tx.execute(sa.text("UPDATE examples SET input = :i WHERE rowid = 1"), {"i": input}))
+    first_release.migrate()
+    with first_release.read() as tx:
+        (old,) = first_release.examples.standing(tx, "examples.family 0", ids=["examples.id 0"], groups=())
+    row = make_example(
+        family="examples.family 0",
+        id="new",
+        input={"document": f"{text} please"},
+        expected={},
+        origin="import",
+        created_at=NOW,
+    )
+    assert first_release.write(lambda tx: first_release.examples.add(tx, [row])) == ["joined"]
+    with first_release.read() as tx:
+        (new,) = first_release.examples.standing(tx, "examples.family 0", ids=["new"], groups=())
+    assert (new.group, new.split) == (old.group, old.split)
     first_release.close()
 
 

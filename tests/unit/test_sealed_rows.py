@@ -28,6 +28,7 @@ def knowing() -> SealedRows:
 # Rows that the marker is in, by table; what else their tables hold does not matter.
 ROWS: Mapping[str, tuple[str, Mapping[str, Any]]] = {
     "the example": ("examples", {"id": "ex_1", "split": "holdout", "input": INPUT}),
+    "a band of its hashes": ("example_bands", {"family": "post", "band": "a1", "example": "ex_1"}),
     "the interaction that it came from": ("interactions", {"id": "in_1", "input": None, "output": MARKER}),
     "another interaction of the same input": (
         "interactions",

@@ -5,13 +5,13 @@ from __future__ import annotations
 import base64
 import struct
 from collections import defaultdict
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
-from sqlalchemy import Connection, delete, exists, not_, select
+from sqlalchemy import Connection, delete, select, tuple_
 
 from optimizer.adapters.store.engine import insert_new
-from optimizer.adapters.store.rows import chunks
+from optimizer.adapters.store.rows import Name, chunks
 from optimizer.adapters.store.tables import ExampleBandRow, ExampleRow
 from optimizer.core.dataset.examples import Example
 from optimizer.core.dataset.near_duplicates import (
@@ -35,8 +35,13 @@ class PlacedExample:
     bands: Sequence[str]
 
 
-def placed_examples(tx: Connection, family: str, rows: Sequence[Example]) -> dict[str, PlacedExample]:
-    """By id where each new row of a family stands; rows before it in ``rows`` count as stored."""
+def placed_examples(
+    tx: Connection, family: str, rows: Sequence[Example], *, sealed: Collection[str]
+) -> dict[str, PlacedExample]:
+    """By id where each new row of a family stands; rows before it in ``rows`` count as stored.
+
+    ``sealed``: ids that may stand in the holdout alone. Where they would not, nothing is placed beside them.
+    """
     read = {row.id: shingles_of(row.input) for row in rows}
     bands = {id: bands_of(shingles) for id, shingles in read.items()}
     known: dict[str, tuple[ExamplePlace, Shingles]] = {}
@@ -61,25 +66,28 @@ def placed_examples(tx: Connection, family: str, rows: Sequence[Example]) -> dic
         ]
         place = place_of(row, near)
         placed[row.id] = PlacedExample(place=place, shingles=own, bands=bands[row.id])
-        if place is not None:
+        if place is not None and (place.split == "holdout" or row.id not in sealed):
             known[row.id], order[row.id] = (place, own), len(order)
             for band in bands[row.id]:
                 holders[band].append(row.id)
     return placed
 
 
-def add_bands(tx: Connection, family: str, bands: Mapping[str, Sequence[str]]) -> None:
+def add_bands(tx: Connection, bands: Mapping[Name, Sequence[str]]) -> None:
     insert_new(
         tx,
         BANDS,
-        [{"family": family, "band": band, "example": id} for id, of_row in bands.items() for band in of_row],
+        [
+            {"family": family, "band": band, "example": id}
+            for (family, id), of_example in bands.items()
+            for band in of_example
+        ],
     )
 
 
-def drop_bands(tx: Connection) -> None:
-    """Of examples that are gone."""
-    is_there = exists().where(EXAMPLES.c.family == BANDS.c.family, EXAMPLES.c.id == BANDS.c.example)
-    tx.execute(delete(BANDS).where(not_(is_there)))
+def drop_bands(tx: Connection, examples: Sequence[Name]) -> None:
+    for some in chunks(examples):
+        tx.execute(delete(BANDS).where(tuple_(BANDS.c.family, BANDS.c.example).in_(some)))
 
 
 def packed(shingles: Shingles) -> dict[str, str]:

@@ -48,6 +48,8 @@ class SealedRows:
     def seals(self, table: str, row: Mapping[str, Any]) -> bool:
         if table == "examples":
             return bool(row["split"] == HOLDOUT)
+        if table == "example_bands":
+            return row["example"] in self._examples  # a text is tested against them as against the example
         if table == "interactions":
             if row["id"] not in self._interactions and self._has_sealed_input(row):
                 self._interactions.add(row["id"])  # the same input was reported again

@@ -26,7 +26,7 @@ from optimizer.jobs.context import Context
 from optimizer.jobs.request import FamilyRequest, StrictModel
 from optimizer.ports import Added, Clock, SourceRow, Store, Transaction
 
-BATCH = 500  # rows per transaction
+BATCH = 100  # rows per transaction: of 500 words each, a second and a half
 N_KEPT = 5  # rejected rows kept per reason
 N_SHOWN = 5  # of these said in a sentence
 CONFLICT = "the same input or id is there with another content"  # the first one stays, since a study may have used it
@@ -139,7 +139,7 @@ class ImportRequest(FamilyRequest):
 def import_examples(context: Context, request: ImportRequest) -> ImportReport:
     """Takes examples in, and says what was taken, what was not, and why. Safe to repeat.
 
-    A row that cannot be taken is counted with its reason and stops nothing. Rows are kept by 500 in a transaction. Send
+    A row that cannot be taken is counted with its reason and stops nothing. Rows are kept by 100 in a transaction. Send
     a long source in parts. Rows that are there already are released where `curated` says so.
 
     Raises NotFound where there is no such family.
@@ -161,7 +161,7 @@ def import_examples(context: Context, request: ImportRequest) -> ImportReport:
 def import_rows(
     rows: Iterable[SourceRow], *, family: Family, store: Store, clock: Clock, actor: str, curated: bool
 ) -> ImportReport:
-    """Reads ``rows`` once, in batches of 500, each in a transaction of its own: an import that broke off can be
+    """Reads ``rows`` once, in batches of 100, each in a transaction of its own: an import that broke off can be
     repeated.
 
     Args:

@@ -386,7 +386,7 @@ def test_a_former_name_is_no_name_for_another_family(world: World) -> None:
     rename(world, "triage", "tickets")
     make_again(world)
     assert world.get("/v1/families/triage/prompt").json()["family"] == "tickets"
-    assert "former name of tickets" in world.shared.families.problems["triage"].detail
+    assert "former name of 'tickets'" in world.shared.families.problems["triage"].detail
     with world.shared.store.read() as tx:
         assert len(world.shared.store.champions.history(tx, "tickets")) == 1
 

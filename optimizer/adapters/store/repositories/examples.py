@@ -75,11 +75,12 @@ class ExampleTables:
         placed: dict[Name, PlacedExample] = {}
         for family in sorted({row.family for row in rows}):
             own = [row for row in rows if row.family == family]
-            before |= {
-                (family, id): ones for id, ones in sealed_before(tx, family, {r.id: r.input for r in own}).items()
-            }
+            sealed = sealed_before(tx, family, {row.id: row.input for row in own})
+            before |= {(family, id): ones for id, ones in sealed.items()}
             first_of_each = [row for row in own if new.get((family, row.id)) is row]
-            placed |= {(family, id): one for id, one in placed_examples(tx, family, first_of_each).items()}
+            placed |= {
+                (family, id): one for id, one in placed_examples(tx, family, first_of_each, sealed=sealed).items()
+            }
         refused: dict[Name, Added] = {name: "two_splits" for name, one in placed.items() if one.place is None}
         for row in rows:
             place = placed[row.family, row.id].place if (row.family, row.id) in placed else None
@@ -89,14 +90,16 @@ class ExampleTables:
         added = [row for row in rows if (row.family, row.id) not in refused]
         outcomes = iter(add_once(tx, EXAMPLES, [_columns(row, placed.get((row.family, row.id))) for row in added]))
         verdicts: list[Added] = []
+        bands: dict[Name, Sequence[str]] = {}
         for row in rows:
             name = row.family, row.id
             verdict = refused[name] if name in refused else next(outcomes)
             if verdict == "accepted":
-                add_bands(tx, row.family, {row.id: placed[name].bands})
+                bands[name] = placed[name].bands
                 is_beside = (place := placed[name].place) is not None and place.beside is not None
                 verdict = "joined" if is_beside else verdict
             verdicts.append(verdict)
+        add_bands(tx, bands)
         for (family, id), ones in before.items():
             if (family, id) not in refused:
                 carry_looks(tx, family, id, ones)

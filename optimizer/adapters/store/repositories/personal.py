@@ -142,7 +142,7 @@ class PersonalTables:
         rows = _table(table)
         n = sum(tx.execute(delete(rows).where(_named(rows, some))).rowcount for some in chunks(keys))
         if table == EXAMPLES.name:
-            drop_bands(tx)
+            drop_bands(tx, [(family, id) for family, id in keys])
         return n
 
     def remove_answers(self, tx: Connection, unit: str) -> int:
@@ -174,11 +174,9 @@ class PersonalTables:
             for row in tx.execute(query).mappings().all():
                 values = _change(rows, change, row, traces)
                 if values is None:
-                    n += tx.execute(delete(rows).where(_named(rows, [_key(rows, row)]))).rowcount
+                    n += self.remove(tx, table, [_key(rows, row)])
                 elif values:
                     n += tx.execute(update(rows).where(_named(rows, [_key(rows, row)])).values(**values)).rowcount
-        if table == EXAMPLES.name:
-            drop_bands(tx)
         return n
 
 
@@ -320,7 +318,9 @@ def _watch(row: Row, traces: PersonalTraces) -> Change:
 
 def _imported(row: Row, traces: PersonalTraces) -> Change:
     """Another person's example is theirs, whatever it says; one without a person may be a copy."""
-    return None if row["unit_hmac"] is None and _quotes([row["input"], row["expected"]], traces) else {}
+    if row["unit_hmac"] is None and _quotes([row["input"], row["expected"]], traces):
+        return None
+    return {"beside": traces.alias(row["beside"])} if row["beside"] in traces.names else {}
 
 
 def _kept_answer(row: Row, traces: PersonalTraces) -> Change:

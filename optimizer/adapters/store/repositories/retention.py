@@ -79,8 +79,8 @@ class RetentionTables:
         if "family" in kind.table.primary_key.columns:
             change = change.where(kind.table.c.family == family)
         n = sum(tx.execute(change.where(tuple_(*kind.key).in_(some))).rowcount for some in chunks(keys))
-        if kind.table is EXAMPLES:
-            drop_bands(tx)
+        if kind.table is EXAMPLES and family is not None:
+            drop_bands(tx, [(family, id) for (id,) in keys])
         return n
 
     def forget(self, tx: Connection, family: str, limit: int) -> int:

@@ -40,6 +40,7 @@ class ExampleBandRow(Row):
     """Written by example_places.py: by which bands of MinHash an example is found."""
 
     __tablename__ = "example_bands"
+    __table_args__ = (Index("ix_example_bands_example", "family", "example"),)
     family: str = Field(primary_key=True)
     band: str = Field(primary_key=True)
     example: str = Field(primary_key=True)
