@@ -1,11 +1,12 @@
 """How soon the rules of alerts tell of a fault, and how often they tell of none.
 
-    python bench/alert_rules.py [--runs 100] [--weeks 4] [--seed 1000]
+    python bench/alert_rules.py [--runs 100] [--weeks 4] [--seed 1000] [--only "new champion"]
 
 The rules of config/alert_rules.yaml through the product's own watcher (optimizer/jobs/champions/watch_rules.py), on
 simulated sums by minute; alerts and sums are held in memory. Ten families (four with 5 requests a minute, four with 60,
 two with 3,000 on average), whose traffic goes up and down with the day and the week, and whose errors, latency,
-outcomes and scores do, too. A fault begins at a random second of a random minute; it is told when the sums that show it
+outcomes and scores do, too; half of the requests are answered by a policy, and in a week without a fault every second
+family gets a new champion. A fault begins at a random second of a random minute; it is told when the sums that show it
 are settled and the worker has looked, and ends ten minutes later. Messages are counted as the sender counts them: one
 for one cause. Seeds below 1,000 were used while the rules were chosen.
 
@@ -32,7 +33,7 @@ from typing import Any, cast
 import numpy as np
 from common import ROOT, Cell, write_result
 from pages import Cell as PageCell
-from pages import lines, publish, text_of
+from pages import lines, publish, results_of, text_of
 
 from optimizer.adapters.files.alert_rule_files import read_alert_rules
 from optimizer.core.base.minute_sums import WIDTH, MinuteSums
@@ -50,6 +51,7 @@ TEN_FAMILIES = (5, 5, 5, 5, 60, 60, 60, 60, 3000, 3000)
 LONGEST_MIN = 120  # after which a fault counts as not told
 AFTER_MIN = 10  # for which it lasts on once it is told
 ERRORS, SUCCESS, SCORED, LABELLED = 0.01, 0.95, 0.10, 0.30
+SCORE, BY_POLICY, RETRIED, IGNORED = 0.975, 0.50, 0.03, 0.01  # the last two: of the requests that a policy answers
 LATENCY_MS, LATENCY_SPREAD, COST_USD, COST_SPREAD = 800.0, 0.5, 0.002, 0.7
 BAR_MIN, BAR_WEEK = 4.0, 1.0
 WITHOUT_FAULT = "messages without a fault, ten families"
@@ -63,6 +65,12 @@ class Fault:
     slower: float = 1.0
     dearer: float = 1.0
     labelled: float = 1.0
+    success: float = SUCCESS
+    score: float = SCORE
+    retried: float = RETRIED
+    ignored: float = IGNORED
+    source: str = "user"  # whose the outcomes are
+    is_new_champion: bool = False  # another variant serves from its beginning on
 
 
 FAULTS = {
@@ -73,7 +81,30 @@ FAULTS = {
     "cost x 5": Fault(dearer=5.0),
     "feedback stops": Fault(labelled=0.0),
 }
-RULES_OF = {"errors": ("errors", "model_errors"), "latency": ("latency", "model_latency")}
+SIMULATED = {  # bench/faults.py has some of them on real processes
+    **FAULTS,
+    "outcomes come from a judge": Fault(source="judge"),
+    "outcomes turn round": Fault(success=1 - SUCCESS),
+    "success .95 to .70": Fault(success=0.70),
+    "scores .975 to .90": Fault(score=0.90),
+    "retries 3 % to 30 %": Fault(retried=0.30),
+    "tools ignored 1 % to 20 %": Fault(ignored=0.20),
+    "new champion, errors 5 %": Fault(errors=0.05, is_new_champion=True),
+    "new champion, latency x 2": Fault(slower=2.0, is_new_champion=True),
+    "new champion, cost x 2": Fault(dearer=2.0, is_new_champion=True),
+}
+RULES_OF = {
+    "errors": ("errors", "model_errors"),
+    "latency": ("latency", "model_latency"),
+    "outcomes come from a judge": ("feedback", "failures"),
+    "outcomes turn round": ("failures",),
+    "success": ("failures",),
+    "scores": ("quality",),
+    "tools": ("tools_ignored",),
+    "new champion, errors 5 %": ("new_champion_errors", "errors", "model_errors"),
+    "new champion, latency x 2": ("new_champion_latency", "latency", "model_latency"),
+    "new champion, cost x 2": ("new_champion_cost", "cost"),
+}
 
 
 @dataclass(kw_only=True)
@@ -87,6 +118,7 @@ class SimulatedTraffic:
     fault_from: datetime | None = None
     fault_until: datetime | None = None
     swing: float = 1.0  # of the day and the week; 0: every minute is alike
+    champion_from: datetime | None = None  # since when another one serves that does no worse
     _kept: dict[datetime, list[MinuteSums]] = field(default_factory=dict)
 
     def rows(self, minute: datetime) -> list[MinuteSums]:
@@ -99,6 +131,10 @@ class SimulatedTraffic:
     def forget_since(self, minute: datetime) -> None:
         """A fault begins or ends: what comes is another."""
         self._kept = {at: rows for at, rows in self._kept.items() if at < minute}
+
+    def variant_of(self, at: datetime) -> str:
+        since = self.fault_from if self.fault is not None and self.fault.is_new_champion else self.champion_from
+        return "v_champion" if since is None or at < since else "v_second"
 
     def _share(self, minute: datetime) -> float:
         """Of this minute, how much lies in the fault."""
@@ -115,7 +151,8 @@ class SimulatedTraffic:
         n = int(rng.poisson(self.rate * weekend * (1 + 0.6 * day)))
         part, fault = self._share(minute), self.fault or Fault()
         n_fault = int(rng.binomial(n, part)) if part else 0
-        row = MinuteSums(family=self.family, minute=minute, variant="v_champion", model="m")
+        of = {"family": self.family, "minute": minute, "variant": self.variant_of(minute), "model": "m"}
+        row = MinuteSums(**of)
         usual_errors = ERRORS * (1 + 0.5 * day)
         usual = LATENCY_MS * (1 + 0.25 * day)
         for k, errors, slower, dearer in (
@@ -127,15 +164,26 @@ class SimulatedTraffic:
                 row.n_errors += int(rng.binomial(k, errors))
                 _amounts(row, "latency", rng, k, usual * slower, LATENCY_SPREAD)
                 _amounts(row, "cost", rng, k, COST_USD * dearer, COST_SPREAD)
+        row.n_with_parts = int(rng.binomial(n, BY_POLICY))
+        for name, usual_share, share in (
+            ("retried", RETRIED, fault.retried),
+            ("tools_ignored", IGNORED, fault.ignored),
+        ):
+            mean = usual_share * (1 + 0.5 * day) * (1 - part) + share * part
+            setattr(row, f"n_{name}", int(rng.binomial(row.n_with_parts, min(1.0, mean))))
         labelled = LABELLED * (1 - part * (1 - fault.labelled))
         answered = int(rng.poisson(self.rate * weekend * (1 + 0.6 * day) * labelled))
-        user = MinuteSums(family=self.family, minute=minute, variant="v_champion", model="m", source="user")
-        user.n = user.n_success = answered
-        user.success_sum = int(rng.binomial(answered, SUCCESS - 0.02 * day))
-        judge = MinuteSums(family=self.family, minute=minute, variant="v_champion", model="m", source="judge")
-        judge.n = judge.n_score = int(rng.binomial(n, SCORED))
-        if judge.n:
-            scores = rng.beta(40 * (0.975 - 0.005 * day), 40 * (0.025 + 0.005 * day), judge.n)
+        user, judge = MinuteSums(**of, source="user"), MinuteSums(**of, source="judge")
+        n_other = 0 if fault.source == "user" else int(rng.binomial(answered, part))
+        good = (SUCCESS - 0.02 * day) * (1 - part) + fault.success * part if part else SUCCESS - 0.02 * day
+        for outcomes, k in ((user, answered - n_other), (judge, n_other)):
+            outcomes.n = outcomes.n_success = k
+            outcomes.success_sum = int(rng.binomial(k, good))
+        judge.n_score = int(rng.binomial(n, SCORED))
+        judge.n += judge.n_score
+        if judge.n_score:
+            mean = (SCORE - 0.005 * day) * (1 - part) + fault.score * part if part else SCORE - 0.005 * day
+            scores = rng.beta(40 * mean, 40 * (1 - mean), judge.n_score)
             judge.score_sum, judge.score_squares = float(scores.sum()), float((scores * scores).sum())
             judge.n_low_scores = int((scores < 0.80).sum())
         return [one for one in (row, user, judge) if one.n]
@@ -171,10 +219,6 @@ class MemoryHome:
         self.traffics = {traffic.family: traffic for traffic in traffics}
         self.at = now
         self.open: dict[tuple[str, str | None, str], Alert] = {}
-        champions = {
-            name: Champion(family=name, seq=1, variant="v_champion", since=START - 8 * WEEK, why="", by="")
-            for name in self.traffics
-        }
         self.store = SimpleNamespace(
             read=self._reading,
             write=lambda fn, rows=1: fn(None),
@@ -185,9 +229,10 @@ class MemoryHome:
             ),
             alerts=SimpleNamespace(all=self._all, open=self._open, close=self._close, reword=self._reword),
             champions=SimpleNamespace(
-                current=lambda tx, family: champions[family], history=lambda tx, family: [champions[family]]
+                current=lambda tx, family: self._tenures(family)[-1], history=lambda tx, family: self._tenures(family)
             ),
             studies=SimpleNamespace(page=lambda tx, **of: ([], None)),
+            runs=SimpleNamespace(latest=lambda tx, families, limit: []),
         )
         self.clock = SimpleNamespace(now=lambda: self.at, rollout_now=lambda: self.at, scale=1.0)
         self.families = {
@@ -222,6 +267,14 @@ class MemoryHome:
         rows = [row for n in range(minutes) for row in self.traffics[family].rows(since + n * MINUTE)]
         return rows if variant is None else [row for row in rows if row.variant == variant]
 
+    def _tenures(self, family: str) -> list[Champion]:
+        traffic = self.traffics[family]
+        first = Champion(family=family, seq=1, variant="v_champion", since=START - 8 * WEEK, why="", by="")
+        since = traffic.fault_from if traffic.fault and traffic.fault.is_new_champion else traffic.champion_from
+        if since is None or self.at < since:
+            return [first]
+        return [first, replace(first, seq=2, variant="v_second", since=since)]
+
     def _all(self, tx: None, *, open_only: bool, kind: str | None = None, family: str | None = None) -> list[Alert]:
         return [alert for alert in self.open.values() if family in (None, alert.family)]
 
@@ -249,12 +302,12 @@ class FaultRun:
 
 
 def run_fault(case: str, rate: int, seed: int) -> FaultRun:
-    rng = np.random.default_rng([7, seed, rate, list(FAULTS).index(case)])
+    rng = np.random.default_rng([7, seed, rate, list(SIMULATED).index(case)])
     begin = START + timedelta(minutes=int(rng.integers(0, 7 * 1440)))
     fault_from = begin + timedelta(seconds=float(rng.uniform(0, 60)))
-    traffic = SimulatedTraffic(family="f", rate=rate, seed=seed, fault=FAULTS[case], fault_from=fault_from)
+    traffic = SimulatedTraffic(family="f", rate=rate, seed=seed, fault=SIMULATED[case], fault_from=fault_from)
     home, rules = MemoryHome([traffic], begin - 5 * MINUTE), _rules()
-    wanted = RULES_OF.get(case.split()[0], (case.split()[0],))
+    wanted = RULES_OF.get(case) or RULES_OF.get(case.split()[0], (case.split()[0],))
     told_min: float | None = None
     ends_at: datetime | None = None
     cleared: float | None = None
@@ -278,7 +331,15 @@ def run_fault(case: str, rate: int, seed: int) -> FaultRun:
 
 def run_week(seed: int) -> list[str]:
     """The messages of one week without a fault, over ten families."""
-    traffics = [SimulatedTraffic(family=f"f{n}", rate=rate, seed=seed * 100 + n) for n, rate in enumerate(TEN_FAMILIES)]
+    traffics = [
+        SimulatedTraffic(
+            family=f"f{n}",
+            rate=rate,
+            seed=seed * 100 + n,
+            champion_from=START + timedelta(days=1 + n % 5, hours=9 + n) if n % 2 else None,
+        )
+        for n, rate in enumerate(TEN_FAMILIES)
+    ]
     home, rules = MemoryHome(traffics, START), _rules()
     while home.at < START + WEEK:
         home.at += MINUTE
@@ -334,15 +395,16 @@ def page(result: dict[str, Any]) -> str:
             minutes(f"{where}, until told"),
             minutes(f"{where}, until resolved"),
             f"{cells[f'{where}, messages']['ours']:.2f}",
+            str(cells[f"{where}, told"]["n"]),
         )
-        for fault, rate in product(FAULTS, RATES)
+        for fault, rate in product(SIMULATED, RATES)
         for where in [f"{fault}, {rate} requests a minute"]
+        if f"{where}, told" in cells
     ]
     false = cells[WITHOUT_FAULT]
     return text_of(
         "alerts-measured",
         commit=result["commit"],
-        runs=cells["errors 50 %, 60 requests a minute, told"]["n"],
         faults=lines(rows),
         weeks=false["n"],
         false=f"{false['ours']:.2f}",
@@ -351,22 +413,34 @@ def page(result: dict[str, Any]) -> str:
     )
 
 
+def _measured_before(case: str) -> list[Cell]:
+    return [
+        Cell(**cell)
+        for result in results_of("alerts-measured")
+        for cell in result["cells"]
+        if cell["case"].startswith(case)
+    ]
+
+
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--runs", type=int, default=100, help="of each fault at each traffic (default 100)")
     parser.add_argument("--weeks", type=int, default=4, help="without a fault (default 4)")
     parser.add_argument("--seed", type=int, default=1000, help="the first one; below 1,000 nothing is written")
     parser.add_argument("--processes", type=int, default=os.cpu_count())
+    parser.add_argument("--only", default="", help="faults whose name holds this; the others stay as they were")
     options = parser.parse_args()
     seeds = range(options.seed, options.seed + options.runs)
     cells: list[Cell] = []
     with ProcessPoolExecutor(options.processes) as pool:
-        weeks = [pool.submit(run_week, options.seed + n) for n in range(options.weeks)]
-        for case, rate in product(FAULTS, RATES):
-            runs = list(pool.map(partial(run_fault, case, rate), seeds, chunksize=5))
-            cells += cells_of(case, rate, runs)
-            print(*(f"{cell.case}: {cell.ours}" for cell in cells[-6:]), sep="\n", file=sys.stderr, flush=True)
-        messages = [week.result() for week in weeks]
+        for case, rate in product(SIMULATED, RATES):
+            if options.only in case:
+                runs = list(pool.map(partial(run_fault, case, rate), seeds, chunksize=5))
+                cells += cells_of(case, rate, runs)
+                print(*(f"{cell.case}: {cell.ours}" for cell in cells[-6:]), sep="\n", file=sys.stderr, flush=True)
+            else:
+                cells += _measured_before(f"{case}, {rate} requests a minute, ")
+        messages = list(pool.map(run_week, range(options.seed, options.seed + options.weeks)))
     for n, week in enumerate(messages):
         print(*(f"week {n}: {line}" for line in week), sep="\n", file=sys.stderr)
     a_week = sum(map(len, messages)) / max(1, len(messages))
