@@ -45,8 +45,7 @@ class ExposureCounts:
 
     def count_nearest(self, served: ServedFamily, choice: Choice) -> None:
         """The fetch showed the examples that are nearest to its request."""
-        if choice.counted:
-            self._nearest.append((served.name, choice.variant))
+        self._nearest.extend([(served.name, choice.variant)] * choice.counted)
 
     def count_truncated(self, family: str, inputs: Iterable[str]) -> None:
         """The inputs of one request that were cut."""

@@ -76,14 +76,14 @@ Cells = list[Cell]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Measured:
+class Answers:
     """By row: whether the answer was right, and how long the model took."""
 
     right: list[float]
     latency_ms: list[float]
 
 
-class Asked:
+class EmbeddedModel:
     """The embedded model, one call at a time."""
 
     def __init__(self, model: Any) -> None:
@@ -104,20 +104,20 @@ def main() -> int:
         return 0
     os.environ.setdefault("LITELLM_LOCAL_MODEL_COST_MAP", "True")
     began = monotonic()
-    of_sets: dict[str, list[tuple[Measured, Measured]]] = {}
+    of_sets: dict[str, list[tuple[Answers, Answers]]] = {}
     others: Cells = [lookup()]
     write_result("nearest", others)
     with tempfile.TemporaryDirectory() as folder:
         models = wiring.open_models(load_settings(home=Path(folder)))
         try:
-            asked = Asked(models.get("embedded"))
-            others += leaks(asked)
+            model = EmbeddedModel(models.get("embedded"))
+            others += leaks(model)
             write_result("nearest", others)
             for seed, name in ((seed, name) for seed in options.seeds for name in SETS):
                 if monotonic() - began > 60 * options.minutes:
                     print(f"{options.minutes:g} minutes are over before {name}, seed {seed}.", file=sys.stderr)
                     break
-                of_sets.setdefault(name, []).append(compared(name, seed, options.rows, asked))
+                of_sets.setdefault(name, []).append(compared(name, seed, options.rows, model))
                 write_result("nearest", [*others, *cells_of(of_sets)])
         finally:
             models.close()
@@ -145,7 +145,7 @@ def _label(value: Any) -> str:
     return ", ".join(value) if isinstance(value, list) else str(value).replace("_", " ")
 
 
-def compared(name: str, seed: int, n_rows: int, asked: Asked) -> tuple[Measured, Measured]:
+def compared(name: str, seed: int, n_rows: int, model: EmbeddedModel) -> tuple[Answers, Answers]:
     """(static, nearest) on the same dev rows."""
     draw = random.Random(f"nearest {name} {seed}")
     train = rows_of(name, "train")
@@ -159,7 +159,7 @@ def compared(name: str, seed: int, n_rows: int, asked: Asked) -> tuple[Measured,
         ),
         model={"name": "embedded", "temperature": 0.0, "max_tokens": 12, "stop": ["\n"]},
     )
-    static = best_static(start, train[:N_POOL], train[N_POOL : N_POOL + N_JUDGED], asked)
+    static = best_static(start, train[:N_POOL], train[N_POOL : N_POOL + N_JUDGED], model)
     index = ExampleIndex.of(IndexedExample(group=row.group, shot=_shot(row)) for row in train)
     dev = rows_of(name, "dev")
     draw.shuffle(dev)
@@ -170,7 +170,7 @@ def compared(name: str, seed: int, n_rows: int, asked: Asked) -> tuple[Measured,
         ranked = index.ranked(row.input, apart=row)
         return replace(start, examples=with_nearest(static, nearest, ranked).variant.examples)
 
-    measured = measure([(static, row) for row in dev], asked), measure([(shown(row), row) for row in dev], asked)
+    measured = measure([(static, row) for row in dev], model), measure([(shown(row), row) for row in dev], model)
     print(
         f"{name}, seed {seed}: static {fmean(measured[0].right):.3f}, nearest {fmean(measured[1].right):.3f}",
         flush=True,
@@ -178,30 +178,30 @@ def compared(name: str, seed: int, n_rows: int, asked: Asked) -> tuple[Measured,
     return measured
 
 
-def best_static(start: Variant, pool: Sequence[Example], judged: Sequence[Example], asked: Asked) -> Variant:
+def best_static(start: Variant, pool: Sequence[Example], judged: Sequence[Example], model: EmbeddedModel) -> Variant:
     shots = [_shot(row) for row in pool]
     of_pool = make_pool(
         shots, [text_of(row.input) for row in judged], [None] * len(judged), labels=[shot.output for shot in shots]
     )
     sets = made_sets(of_pool, K, seed=1)[:N_SETS]
     variants = [replace(start, examples=tuple(shots[at] for at in one.chosen)) for one in sets]
-    return max(variants, key=lambda variant: fmean(measure([(variant, row) for row in judged], asked).right))
+    return max(variants, key=lambda variant: fmean(measure([(variant, row) for row in judged], model).right))
 
 
-def measure(pairs: Sequence[tuple[Variant, Example]], asked: Asked) -> Measured:
-    answers = [asked.text(variant, row.input, row.id) for variant, row in pairs]
+def measure(pairs: Sequence[tuple[Variant, Example]], model: EmbeddedModel) -> Answers:
+    answers = [model.text(variant, row.input, row.id) for variant, row in pairs]
     right = [
         float(text.strip().rstrip(".").casefold() == str(row.expected["label"]).casefold())
         for (text, _), (_, row) in zip(answers, pairs, strict=True)
     ]
-    return Measured(right=right, latency_ms=[latency_ms for _, latency_ms in answers])
+    return Answers(right=right, latency_ms=[latency_ms for _, latency_ms in answers])
 
 
 def _shot(row: Example) -> FewShot:
     return FewShot(id=row.id, input=row.input, output=str(row.expected["label"]))
 
 
-def cells_of(of_sets: Mapping[str, Sequence[tuple[Measured, Measured]]]) -> Cells:
+def cells_of(of_sets: Mapping[str, Sequence[tuple[Answers, Answers]]]) -> Cells:
     cells: Cells = []
     gains = []
     for name, runs in of_sets.items():
@@ -232,17 +232,17 @@ def lookup() -> Cell:
     """Among so many examples, made of pairs of train texts."""
     draw = random.Random("nearest look-up")
     texts = [str(row.input["text"]) for name in SETS for row in rows_of(name, "train")]
-    made = [f"{draw.choice(texts)} {draw.choice(texts)}"[:MAX_CHARS] for _ in range(N_INDEXED)]
+    pairs = [f"{draw.choice(texts)} {draw.choice(texts)}"[:MAX_CHARS] for _ in range(N_INDEXED)]
     index = ExampleIndex.of(
         IndexedExample(group=f"g{at}", shot=FewShot(id=f"ex{at:05}", input={"text": text}, output="x"))
-        for at, text in enumerate(made)
+        for at, text in enumerate(pairs)
     )
     times = []
     for text in [draw.choice(texts), *(draw.choice(texts) for _ in range(N_LOOKUPS))]:
         started = process_time()
         list(islice(index.ranked({"text": text}), K))
         times.append(1e3 * (process_time() - started))
-    times = sorted(times[1:])  # the first made the index ready
+    times = sorted(times[1:])  # the first one builds the index
     return Cell(
         case=f"look-up among {len(index.examples):,} examples",
         ours=median(times),
@@ -253,7 +253,7 @@ def lookup() -> Cell:
     )
 
 
-def leaks(asked: Asked) -> Cells:
+def leaks(model: EmbeddedModel) -> Cells:
     """How many of the answers hold a planted code."""
     draw = random.Random("nearest leaks")
     names = [f"customer {1000 + 37 * at}" for at in range(N_CODES)]
@@ -288,7 +288,7 @@ def leaks(asked: Asked) -> Cells:
         for at, input in enumerate(requests):
             shown = with_nearest(start, nearest, planted.ranked(input, scope=scope))
             variant = replace(start, examples=shown.variant.examples)
-            text, _ = asked.text(variant, {"text": input["text"]}, f"leak-{at}")
+            text, _ = model.text(variant, {"text": input["text"]}, f"leak-{at}")
             leaked.append(float(any(code in text for code in codes)))
         interval = bootstrap_interval(leaked, seed=0)
         unit = "share of answers with a planted code"

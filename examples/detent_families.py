@@ -86,8 +86,8 @@ class DetentFamilies:
 
     async def _of_sentence(self, sentence: str, types: str, relations: str) -> Extraction:
         unit = unit_of_text(sentence)
-        entities = await self.ask("entity_extraction", {"text": sentence, "types": types}, unit=unit)
-        items = _items(entities.text, ("text", "type"))
+        whole = await self.ask("entity_extraction", {"text": sentence, "types": types}, unit=unit)
+        items = _items(whole.text, ("text", "type"))
         kinds = {name: kind for name, kind in reversed(items or ()) if name in sentence}  # of two types the first
         entities = tuple(reversed(kinds.items()))
         pairs = list(combinations([name for name, _ in entities], 2))
@@ -112,11 +112,11 @@ class DetentFamilies:
                 if one[1] in allowed and {one[0], one[2]} <= names
             )
         )
-        bad = [entities] if items is None else []
+        bad = [whole] if items is None else []
         bad += [answer for answer, ones in zip(answers, read, strict=True) if ones is None]
         await self.report(bad, success=False, source="system")
         return Extraction(
-            sentence=sentence, entities=entities, relations=stated, answers=(entities, *answers), unreadable=len(bad)
+            sentence=sentence, entities=entities, relations=stated, answers=(whole, *answers), unreadable=len(bad)
         )
 
 

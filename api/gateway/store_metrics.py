@@ -154,19 +154,19 @@ def _counters(
 
 
 def _of_outcomes(sums: Iterable[MinuteSums]) -> Iterator[Metric]:
-    told = [one for one in sums if one.source]
-    outcomes = CounterMetricFamily(
+    outcomes = [one for one in sums if one.source]
+    family = CounterMetricFamily(
         "detent_outcomes", "Outcomes that say success or not", labels=("family", "source", "success")
     )
     counts: dict[tuple[str, str, str], int] = {}
-    for one in told:
+    for one in outcomes:
         for success, n in (("true", one.success_sum), ("false", one.n_success - one.success_sum)):
             key = one.family, one.source, success
             counts[key] = counts.get(key, 0) + n
     for key, n in counts.items():
-        outcomes.add_metric(key, n)
-    yield outcomes
-    yield from _counters(_SCORES, told, ("family", "source"))
+        family.add_metric(key, n)
+    yield family
+    yield from _counters(_SCORES, outcomes, ("family", "source"))
 
 
 def _of_home(

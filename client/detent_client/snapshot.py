@@ -57,12 +57,11 @@ def _entry_of(name: str, said: Mapping[str, Any], champions_only: bool) -> Famil
 
 def _rollout_of(said: Mapping[str, Any], champion: Variant) -> Split:
     id, share = _text(said["id"]), float(said["share"])
-    candidate = _variant_of(said["candidate"])
     return Split(
         rollout=id,
         salt=salt_bytes(said["salt"]),
         first_bucket=first_bucket_of(share),
-        below=Choice(variant=candidate, role="candidate", rollout=id, stage=share),
+        below=Choice(variant=_variant_of(said["candidate"]), role="candidate", rollout=id, stage=share),
         from_there=Choice(variant=champion, role="champion", rollout=id, stage=share),
         until=seconds_of(said["lease_expires_at"]),
     )
@@ -113,9 +112,8 @@ def _is_carried_out(policy: Mapping[str, Any], render: str | None) -> bool:
     """Whether only the server can do what the policy says. Nearest examples it alone can look up, too; without them the
     prompt has its fixed ones, which count in the same arm.
     """
-    if render != "required":
-        return bool(policy)
-    return len(policy["examples"]) > 1 or any(not knob.startswith("examples") for knob in policy)
+    knobs = {*policy, *(policy.get("examples") or ())} - ({"nearest"} if render == "required" else set())
+    return any(not knob.startswith("examples") for knob in knobs) or (bool(policy) and render != "required")
 
 
 def _text(value: Any) -> str:

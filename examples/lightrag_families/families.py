@@ -13,7 +13,7 @@ from typing import Any
 from lightrag import LightRAG, QueryParam, RoleLLMConfig
 from lightrag.prompt import PROMPTS
 
-from examples.detent_families import Answer, DetentFamilies, unit_of_text
+from examples.detent_families import DetentFamilies, FamilyAnswer, unit_of_text
 
 EXTRACT, SUMMARIZE = "<detent:extract>\n", "<detent:summarize>\n"
 TEMPLATES = {
@@ -40,7 +40,7 @@ class LightRAGFamilies:
     families: DetentFamilies
     types: str
     relations: str
-    asked: dict[str, list[Answer]] = field(default_factory=dict)  # by question
+    asked: dict[str, list[FamilyAnswer]] = field(default_factory=dict)  # by question
     users: dict[str, str] = field(default_factory=dict)  # by question
 
     def __deepcopy__(self, memo: dict[int, Any]) -> LightRAGFamilies:
@@ -108,7 +108,7 @@ class LightRAGFamilies:
         variables = {"question": prompt, "context": system_prompt}
         return (await self._of_question("answer_generation", variables, prompt)).text
 
-    async def _of_question(self, family: str, variables: dict[str, str], question: str) -> Answer:
+    async def _of_question(self, family: str, variables: dict[str, str], question: str) -> FamilyAnswer:
         answer = await self.families.ask(family, variables, unit=self.users.get(question, question))
         self.asked.setdefault(question, []).append(answer)
         return answer

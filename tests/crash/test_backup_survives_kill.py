@@ -41,7 +41,7 @@ def die(*_: Any, **__: Any) -> None:
 
 
 def back_up_and_die(settings: Settings, file: Path) -> None:
-    back_up_home._Archive.finish = die  # type: ignore[assignment]
+    back_up_home._BackupArchive.finish = die  # type: ignore[assignment]
     back_up(settings, file)
 
 

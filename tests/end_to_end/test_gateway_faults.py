@@ -214,4 +214,4 @@ def test_metrics_count_calls_tokens_money_and_times_by_model_and_family(world: W
     buckets = [value for name, value in of_bare.items() if name.startswith("llm_call_duration_seconds_bucket")]
     assert buckets == sorted(buckets)
     assert buckets[-1] == of_bare[f"llm_call_duration_seconds_count{label}"]
-    assert of_bare[f"llm_time_to_first_token_seconds_count{label}"] >= 1
+    assert of_bare[f"llm_call_time_to_first_token_seconds_count{label}"] >= 1

@@ -16,11 +16,13 @@ import pytest
 from optimizer.core.search.study import Trial
 from tests.answer_schemas import openapi_document
 from tests.api_world import World, make_home, serving
+from tests.clock import T0
 from tests.graph_world import F as VERIFIER
 from tests.graph_world import add_family, report
 from tests.playbook_model import add_entry
 from tests.rated_world import F as JUDGED
 from tests.rated_world import add_inputs, add_judged_family, add_unjudged, rate_all
+from tests.taught_student import TAUGHT
 
 EVENT = {"family": "triage", "unit": "u", "output": "billing"}
 STUDY = {
@@ -227,6 +229,22 @@ def asked(world: World) -> Asked:
     return f"{world.post(*to_score(world)).headers['location']}/cancel", {"reason": "no"}
 
 
+def student(act: str) -> Callable[[World], Asked]:
+    def serving_one(world: World) -> Asked:
+        shared, id = world.shared, TAUGHT.student.hash
+        shared.store.write(lambda tx: shared.store.students.add(tx, "triage", TAUGHT, study="st-1", at=T0))
+        policy = {"tiers": ["student", "embedded"], "students": {"student": id}, "accept": 0.9}
+        draft = {"messages": [{"role": "user", "content": "Which? {{text}}"}], "policy": policy, "note": "n"}
+        variant = world.post("/v1/families/triage/variants", draft).json()["variant"]
+        change = {"variant": variant, "reason": "so", "confirm": "triage"}
+        assert world.post("/v1/families/triage/champion/set", change).status_code == 200
+        if act == "resume":
+            world.post("/v1/families/triage/student/bypass", {"reason": "so"})
+        return f"/v1/families/triage/student/{act}", {"reason": "so"}
+
+    return serving_one
+
+
 def with_key(act: str) -> Callable[[World], Asked]:
     def made(world: World) -> Asked:
         world.add_key("boss", "admin", secret=SECRET)
@@ -243,6 +261,8 @@ def variant(world: World) -> Asked:
 SECRET = "the-secret-of-the-test"
 CASES: dict[str, Callable[[World], Asked]] = {
     "POST /v1/families/{family}/champion/rollback": rolled_out,
+    "POST /v1/families/{family}/student/bypass": student("bypass"),
+    "POST /v1/families/{family}/student/resume": student("resume"),
     "POST /v1/families/{family}/champion/set": lambda world: (
         "/v1/families/triage/champion/set",
         {"variant": world.candidate(), "reason": "outage", "confirm": "triage"},

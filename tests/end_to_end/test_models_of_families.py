@@ -70,7 +70,9 @@ def test_a_model_that_nobody_knows_is_the_same_fault_of_the_family_everywhere(ho
     home.name("nowhere", proposer="nobody")
     ran = detent(*words)
     assert ran.code == 2, ran.err
-    assert "/model/default: There is no model 'nowhere' in config/models.yaml. Known: remote, other." in ran.err
+    assert (
+        "/model/default: There is no model 'nowhere' in config/models.yaml. Known: remote, other, student." in ran.err
+    )
     assert "/model/proposer: There is no model 'nobody'" in ran.err
 
 

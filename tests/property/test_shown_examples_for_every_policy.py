@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 from optimizer.core.family.rendering import render
 from optimizer.core.family.variant import FewShot, Message, Variant
 from optimizer.core.models.language import ModelAnswer, ModelRequest, request_for
+from optimizer.core.policy.nearest import ShownExamples
 from optimizer.core.policy.policy import messages_of_fewer, parse_policy
 from optimizer.jobs.calls.ask_model import ModelReply
 from optimizer.jobs.calls.execute_policy import PolicyRequest, execute_policy
@@ -71,7 +72,7 @@ def test_each_model_is_sent_the_prompt_with_its_own_number_of_examples(policy: d
     wanted = PolicyRequest(
         policy=parsed,
         rendered=request_for(variant, rendered(variant), revision=""),
-        fewer=messages_of_fewer(parsed.examples, variant, rendered),
+        fewer=messages_of_fewer(parsed.examples, ShownExamples(variant=variant), rendered),
     )
     served: list[ModelRequest] = []
     scored: list[ModelRequest] = []

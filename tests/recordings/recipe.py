@@ -14,10 +14,13 @@ from unittest.mock import patch
 import numpy as np
 
 from optimizer.content.jobs.watch_pipeline import watch_pipeline
+from optimizer.core.family.variant import FewShot
 from optimizer.core.feedback.pipeline_record import TARGETS
+from optimizer.core.predictor.example_index import ExampleIndex, IndexedExample
 from optimizer.core.predictor.parts import Platt
 from optimizer.core.predictor.student import Student, TaughtStudent, Vocabulary
 from optimizer.core.predictor.teaching import StudentAnswer
+from optimizer.core.rollout.student_watch import StudentWatch, Teacher
 from optimizer.host.config import Settings, load_settings
 from optimizer.jobs.champions.watch_champion import watch_champion
 from optimizer.jobs.champions.watch_switch import SwitchWatcher
@@ -26,7 +29,8 @@ from optimizer.jobs.families.create_family import as_yaml
 from optimizer.jobs.families.create_variant import VariantDraft, store_draft
 from optimizer.jobs.feedback.roll_up_minutes import roll_up_minutes, roll_up_performance, roll_up_traffic
 from optimizer.jobs.runs.carry_out_run import carry_out_run
-from optimizer.ports import AlertSilence
+from optimizer.ports import AlertSilence, Transaction
+from optimizer.ports.examples import Bypass, WatchedStudent
 from optimizer.runtime import wiring
 from tests import graph_world, rated_world
 from tests.api_world import FAMILY as TRIAGE
@@ -338,3 +342,16 @@ def keys_are_made(api: Api) -> None:
     )
     taught = TaughtStudent(student=student, out_of_fold={"taught-1": StudentAnswer(label="billing", confidence=0.75)})
     shared.store.write(lambda tx: shared.store.students.add(tx, "triage", taught, study="st-1", at=at))
+    teacher = Teacher(prompt="p", revisions={"strong": "r1"})
+    watch = StudentWatch.begin(accepted=0.05, student=student.hash, tier="student", teacher=teacher)
+    shot = FewShot(id="shown-1", input={"text": "an invoice"}, output="billing")
+    index = ExampleIndex(examples=(IndexedExample(group="shown-1", shot=shot),))
+
+    def write(tx: Transaction) -> None:
+        students = shared.store.students
+        students.keep_watch(tx, WatchedStudent(family="triage", watch=watch, read_until=at))
+        students.bypass(tx, Bypass(family="triage", student=student.hash, since=at, reason="lost", by="ann"))
+        shared.store.example_indexes.add(tx, "triage", index, study="st-1", at=at)
+        shared.store.exposures.add_nearest(tx, {("triage", "v_1"): 2})
+
+    shared.store.write(write)

@@ -91,6 +91,7 @@ def test_a_small_family_has_the_contracts_defaults():
     assert family.triggers.model_dump() == {
         "degradation": 0.15,
         "feedback": {"count": 50, "window_hours": 6, "mean_below": 0.5},
+        "student": True,
         "strategy": None,
     }
     assert family.space == {

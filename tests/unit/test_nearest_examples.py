@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 
 from optimizer.core.base.errors import InvalidInput
 from optimizer.core.dataset.examples import Example, make_example
+from optimizer.core.dataset.near_duplicates import are_near_duplicates, shingles_of
 from optimizer.core.evaluation.metrics.words import words
 from optimizer.core.family.rendering import render
 from optimizer.core.family.variant import FewShot, Variant
@@ -20,12 +21,9 @@ from optimizer.core.models.budget import TOKENS_PER_MESSAGE
 from optimizer.core.policy.nearest import NearestExamples, ShownExamples, nearest_of, with_nearest
 from optimizer.core.policy.policy import messages_of_fewer, parse_policy
 from optimizer.core.predictor.example_index import (
-    ALIKE,
     MOST_EXAMPLES,
     ExampleIndex,
     IndexedExample,
-    resemblance,
-    shingles,
     text_of,
 )
 from optimizer.core.search.answer_bounds import longest_of
@@ -125,7 +123,7 @@ def test_an_example_that_asks_is_never_shown_itself_its_group_or_a_near_duplicat
             group = next(e.group for e in index.examples if e.shot.id == shot.id)
             assert shot.id != example.id
             assert group != example.group
-            assert resemblance(shingles(text_of(shot.input)), shingles(text_of(example.input))) < ALIKE
+            assert not are_near_duplicates(shingles_of(shot.input), shingles_of(example.input))
 
 
 @given(st.lists(TEXTS, min_size=2, max_size=20), TEXTS)

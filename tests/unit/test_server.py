@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from pathlib import Path
 from typing import Any
+from unittest.mock import Mock
 
 import pytest
 
@@ -45,7 +46,9 @@ def test_a_forwarded_address_is_believed_of_a_trusted_proxy_alone(
 
 def test_a_proxy_has_as_many_connections_as_all_together_and_others_their_own_number() -> None:
     door = Door(ServerLimits(connections=5), per_address=2, is_proxy=lambda address: address == "proxy")
-    assert [door.enter(address) is None for address in ("a", "a", "a", "proxy", "proxy", "proxy")] == [
+    connections = [Mock() for _ in range(7)]
+    addresses = ("a", "a", "a", "proxy", "proxy", "proxy")
+    assert [door.enter(one, address) is None for one, address in zip(connections, addresses, strict=False)] == [
         True,
         True,
         False,
@@ -53,6 +56,6 @@ def test_a_proxy_has_as_many_connections_as_all_together_and_others_their_own_nu
         True,
         False,
     ]
-    door.leave("a")
-    door.leave("a")
-    assert door.enter("b") is None
+    door.leave(connections[0])
+    door.leave(connections[1])
+    assert door.enter(connections[6], "b") is None

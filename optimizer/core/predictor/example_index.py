@@ -13,7 +13,7 @@ from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from itertools import accumulate, islice, pairwise
+from itertools import accumulate, islice
 from typing import Any
 
 import numpy as np
@@ -21,6 +21,7 @@ from numpy.typing import NDArray
 
 from optimizer.core.base.canonical import canonical_json, digest
 from optimizer.core.dataset.examples import Example
+from optimizer.core.dataset.near_duplicates import are_near_duplicates, shingles_of
 from optimizer.core.evaluation.metrics.words import words
 from optimizer.core.family.rendering import value_text
 from optimizer.core.family.variant import FewShot
@@ -30,7 +31,6 @@ MOST_WORDS = 64  # of a request that are looked up, the rarest: so a look-up sta
 MOST_CHARS = 20_000  # of a text that are read
 MOST_TEXT = 3_000_000  # characters of all texts of an index, so that a process has it ready in a second or two
 K1, B = 1.5, 0.75
-ALIKE = 0.8  # share of two texts' pairs of words, from which on one is a near-duplicate of the other
 DECIMALS = 6  # of a score: libraries of other machines round the last digits otherwise
 
 
@@ -86,18 +86,17 @@ class ExampleIndex:
             scope: an input; only examples that have the request's own value of it count.
             apart: the example that asks: itself, its group and near-duplicates of it are left out.
         """
-        asked = text_of(input)
-        scores = self._postings.scores(asked)
+        scores = self._postings.scores(text_of(input))
         if scope is not None:
             wanted = input.get(scope)
             scores = scores * [wanted is not None and e.shot.input.get(scope) == wanted for e in self.examples]
         near = np.flatnonzero(scores > 0)
-        own = shingles(asked) if apart is not None else frozenset()
+        own = shingles_of(input) if apart is not None else {}
         for at in near[np.argsort(-scores[near], kind="stable")]:
             example = self.examples[at]
             if apart is not None and (example.shot.id == apart.id or example.group == apart.group):
                 continue
-            if apart is not None and resemblance(own, shingles(text_of(example.shot.input))) >= ALIKE:
+            if own and are_near_duplicates(own, shingles_of({name: example.shot.input.get(name) for name in input})):
                 continue
             yield example.shot
 
@@ -137,17 +136,6 @@ class _Postings:
 def text_of(input: Mapping[str, Any]) -> str:
     """All that a request says, in the order of its inputs' names."""
     return "\n".join(value_text(input[name]) for name in sorted(input))
-
-
-def shingles(text: str) -> frozenset[tuple[str, ...]]:
-    """Pairs of adjacent words; of a text of one word, that."""
-    read = _words(text)
-    return frozenset(pairwise(read)) if len(read) > 1 else frozenset(map(tuple[str, ...], ([word] for word in read)))
-
-
-def resemblance(one: frozenset[tuple[str, ...]], other: frozenset[tuple[str, ...]]) -> float:
-    """Jaccard's share in [0, 1] of what two texts have together; 0 where neither has a word."""
-    return len(one & other) / len(one | other) if one or other else 0.0
 
 
 def _words(text: str) -> list[str]:

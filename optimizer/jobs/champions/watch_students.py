@@ -105,7 +105,8 @@ def serving_students(tx: Transaction, store: Store, family: Family, models: Mode
 
 
 def _teacher(variant: Variant, tier: str, models: ModelSource | None) -> Teacher:
-    content = {name: value for name, value in variant.content().items() if name != "policy"}
+    content = variant.content()
+    del content["policy"]
     names = list(variant.policy["tiers"])
     revisions = {}
     if models is not None:
