@@ -12,7 +12,6 @@ from optimizer.core.serving.access import EVERYTHING, Access, require_family
 if TYPE_CHECKING:
     from optimizer.core.evaluation.judging.calibration import FitJudge
     from optimizer.core.evaluation.scoring import Scorer
-    from optimizer.core.evaluation.trivial_baselines import Classify
     from optimizer.core.family.family import Family
     from optimizer.core.feedback.pipeline_record import Target
     from optimizer.core.predictor.student import LearnStudent
@@ -72,7 +71,7 @@ class Context:
     hmac_unit: Callable[[str], str]  # under which a unit stands in the store
     older_hmacs: Callable[[str], Sequence[str]]  # the same under unit keys that were in use before
     installation_keys: InstallationKeys
-    classify: Classify  # learns labels without a model
+    learn_student: LearnStudent
     fit_judge: FitJudge  # of a judge's scores to people's ratings
     group_texts: GroupTexts  # those that are alike
     verify: Callable[[str], Assignment]  # reads a token; raises what is wrong with it

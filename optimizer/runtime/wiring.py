@@ -117,7 +117,7 @@ def open_context(
         mlflow_link=lambda study: mlflow_link(settings, study),
         serving_health=serving_health,
         progress=progress,
-        classify=classify,
+        learn_student=learn_student,
         fit_judge=fit_judge,
         group_texts=group_texts,
     )

@@ -45,7 +45,7 @@ def worth(family: FamilyName, as_json: Json = False) -> None:
         ]
         table(rows, COLUMNS, empty="")(out)
         if measured.curve:
-            out.print("\nTF-IDF and logistic regression by number of labels:", markup=False)
+            out.print("\nThe student by number of labels:", markup=False)
             table([asdict(point) for point in measured.curve], CURVE, empty="")(out)
         out.print("")
         print_facts(out, *_facts(report))
@@ -64,11 +64,14 @@ def _facts(report: FamilyWorth) -> Iterator[tuple[str, str | None]]:
             f"{champion.variant} scored {champion.score:.3f}{interval} on {count(champion.n, 'dev example')} at"
             f" {when(champion.at)}, for {dollars(champion.usd_per_answer)} an answer; these are not the rows above",
         )
-    if report.more_labels is not None and doubling is not None:
+    if report.more_labels is None or doubling is None:
+        yield "Labels", f"{MORE_LABELS['cannot_tell']}: no student could learn from two numbers of them"
+    else:
+        how_many = "" if report.more_labels != "pay" else f"; {_how_many(report.n_more_labels)}"
         yield (
             "Labels",
             f"{MORE_LABELS[report.more_labels]}: from {doubling.n_from:,} to {doubling.n_to:,} gained"
-            f" {doubling.gain:+.3f} (95 %: {signed_interval(doubling.low, doubling.high)})",
+            f" {doubling.gain:+.3f} (95 %: {signed_interval(doubling.low, doubling.high)}){how_many}",
         )
     if report.n_unreleased:
         yield (
@@ -82,3 +85,11 @@ def _facts(report: FamilyWorth) -> Iterator[tuple[str, str | None]]:
         if champion is not None
         else f"detent family evaluate {report.family} --dry-run",
     )
+
+
+def _how_many(n: int | None) -> str:
+    if n is None:
+        return "how many cannot be told"
+    if n == 0:
+        return "the next doubling is likely to gain less than two points"
+    return f"as the gains shrink, about {n:,} more would pay"

@@ -116,10 +116,13 @@ def trivial_scores(
     rows: Sequence[Example],
     scorer: Scorer,
     *,
-    classify: Classify,
+    classify: Classify | None = None,
     names: Collection[str] = BASELINES,
 ) -> dict[str, Mapping[str, float] | str]:
-    """Baseline of these names -> its score by example, in [0, 1], or why it is left out."""
+    """Baseline of these names -> its score by example, in [0, 1], or why it is left out.
+
+    ``classify``: what the logistic regression learns with; None where that is none of ``names``.
+    """
     if scorer.is_judged:
         return dict.fromkeys(names, NOT_JUDGED)
     # What gives an answer per row, or why there is none.
@@ -131,13 +134,16 @@ def trivial_scores(
         bool(known) and sum(n == 1 for n in Counter(known).values()) <= MOST_UNSEEN * len(known)
     )
     untaught = FREE_TEXT if output.parser == "text" and not are_labels else NO_TRAINING if not train else ""
-    answers = {
+    answers: dict[str, Callable[[], Sequence[str] | str]] = {
         MAJORITY: lambda: untaught or [_majority(known)] * len(rows),
         NEAREST: lambda: untaught or _nearest(texts, known, questions),
-        LOGISTIC: lambda: _unlabelled(texts, known, are_labels=are_labels) or list(classify(texts, known, questions)),
         FIRST: lambda: NO_SENTENCE if output.parser != "text" else _first_sentences(rows),
     }
-    return {name: _scored(rows, answers[name](), scorer) for name in names}
+    if classify is not None:
+        answers[LOGISTIC] = lambda: (
+            _unlabelled(texts, known, are_labels=are_labels) or list(classify(texts, known, questions))
+        )
+    return {name: score_answers(rows, answers[name](), scorer) for name in names}
 
 
 def bare_prompt(variant: Variant) -> Variant:
@@ -227,7 +233,8 @@ def _text(example: Example) -> str:
     return "\n".join(value if isinstance(value, str) else canonical_json(value).decode() for value in values)
 
 
-def _scored(rows: Sequence[Example], answers: Sequence[str] | str, scorer: Scorer) -> Mapping[str, float] | str:
+def score_answers(rows: Sequence[Example], answers: Sequence[str] | str, scorer: Scorer) -> Mapping[str, float] | str:
+    """Of an answer to each row its score by example; why there is none is passed on."""
     if isinstance(answers, str):
         return answers
     values = {e.id: scorer.score(e.expected, text, e.input).value for e, text in zip(rows, answers, strict=True)}

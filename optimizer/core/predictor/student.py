@@ -26,9 +26,8 @@ from pydantic import Field, ValidationError
 
 from optimizer.core.base.canonical import canonical_json, digest
 from optimizer.core.base.errors import InvalidInput
-from optimizer.core.family.rendering import value_text
 from optimizer.core.predictor.parts import Number, PartData, Platt, logistic
-from optimizer.core.predictor.teaching import StudentAnswer, TeachingRow
+from optimizer.core.predictor.teaching import StudentAnswer, TeachingRow, input_text
 
 FORMAT = "detent-student-1"
 LEAST_UNITS = 3  # that said a word or a run of letters before it becomes a feature
@@ -55,11 +54,6 @@ def words_and_pairs(words: Sequence[str]) -> list[str]:
 def runs_within(word: str) -> list[str]:
     padded = f" {word} "
     return [padded[at : at + length] for length in RUNS for at in range(len(padded) - length + 1)]
-
-
-def input_text(input: Mapping[str, Any]) -> str:
-    """What a student reads of a request: all inputs, in the order of their names."""
-    return "\n".join(value_text(input[name]) for name in sorted(input))
 
 
 def rows_within(rows: Sequence[TeachingRow]) -> Sequence[TeachingRow]:

@@ -2,10 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections import Counter
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 from optimizer.core.base.canonical import digest
+from optimizer.core.base.errors import DatasetTooSmall
+from optimizer.core.dataset.examples import Example, text_without_group
+from optimizer.core.dataset.near_duplicates import firsts_of, shingles_of
+from optimizer.core.evaluation.trivial_baselines import MOST_UNSEEN, NO_LABELS
+from optimizer.core.family.family import Family
+from optimizer.core.family.rendering import expected_text, value_text
 
 N_FOLDS = 5
 LEAST_ROWS = 40
@@ -38,6 +46,41 @@ class StudentAnswer:
     label: str
     confidence: float
     unknown: float | None = None
+
+
+def teaching_rows(
+    family: Family, examples: Sequence[Example], weights: Mapping[str, float] | None = None
+) -> list[TeachingRow]:
+    """``weights``: by example where it is not 1. Raises DatasetTooSmall where their answers are no labels."""
+    labels = [expected_text(family.output, example.expected) for example in examples]
+    n_single = sum(n == 1 for n in Counter(labels).values())
+    if family.output.parser != "label" and n_single > MOST_UNSEEN * len(labels):
+        raise DatasetTooSmall(
+            f"A student gives answers that it has seen, and {n_single} of {len(labels)} released training examples have"
+            f" one of their own: {NO_LABELS}."
+        )
+    # Near-duplicates that were stored before they shared a group have one each, which no import gave them.
+    firsts = firsts_of([shingles_of(example.input) for example in examples])
+    groups = [
+        example.group if text_without_group(example) is None else examples[first].group
+        for example, first in zip(examples, firsts, strict=True)
+    ]
+    return [
+        TeachingRow(
+            id=example.id,
+            text=input_text(example.input),
+            label=label,
+            group=group,
+            unit=example.unit_hmac or group,
+            weight=(weights or {}).get(example.id, 1.0),
+        )
+        for example, label, group in zip(examples, labels, groups, strict=True)
+    ]
+
+
+def input_text(input: Mapping[str, Any]) -> str:
+    """What a student reads of a request: all inputs, in the order of their names."""
+    return "\n".join(value_text(input[name]) for name in sorted(input))
 
 
 def fold_of(groups: Sequence[str]) -> list[int]:

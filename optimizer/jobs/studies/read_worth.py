@@ -7,7 +7,7 @@ from datetime import datetime
 
 from optimizer.core.base.errors import DatasetTooSmall
 from optimizer.core.dataset.examples import select
-from optimizer.core.evaluation.worth import MoreLabels, OutOfFold, out_of_fold
+from optimizer.core.predictor.worth import MoreLabels, OutOfFold, out_of_fold
 from optimizer.jobs.context import Context
 from optimizer.jobs.dataset.build_dataset import cut_as_served, dev_examples_apart, train_examples
 from optimizer.jobs.request import FamilyRequest
@@ -32,7 +32,8 @@ class ChampionScore:
 @dataclass(frozen=True, slots=True, kw_only=True)
 class FamilyWorth:
     """``n_known``: train and dev examples, of which ``measured.n`` were drawn by hash; ``n_unreleased`` of these teach
-    nothing, since nobody released them. ``champion``: None where it was not evaluated on dev.
+    nothing, since nobody released them. ``n_more_labels``: how many would pay; None where that cannot be told.
+    ``champion``: None where it was not evaluated on dev.
     """
 
     family: str
@@ -40,6 +41,7 @@ class FamilyWorth:
     n_unreleased: int
     measured: OutOfFold
     more_labels: MoreLabels | None
+    n_more_labels: int | None
     champion: ChampionScore | None
 
 
@@ -67,7 +69,7 @@ def read_worth(context: Context, request: FamilyRequest) -> FamilyWorth:
     drawn = select([(id, None) for id in by_id], MOST_ROWS, balance=False, seed_text=f"detent/worth/{family.name}")
     may_all_teach = family.privacy.examples_from == "any"
     rows = [replace(cut_as_served(family, by_id[id]), released=may_all_teach or by_id[id].released) for id in drawn]
-    measured = out_of_fold(family, rows, context.scorer_for(family), classify=context.classify)
+    measured = out_of_fold(family, rows, context.scorer_for(family), learn=context.learn_student)
     doubling = measured.last_doubling
     last = next(
         (
@@ -83,6 +85,7 @@ def read_worth(context: Context, request: FamilyRequest) -> FamilyWorth:
         n_unreleased=sum(not row.released for row in rows),
         measured=measured,
         more_labels=doubling.more_labels if doubling is not None else None,
+        n_more_labels=measured.n_more_labels,
         champion=ChampionScore(
             variant=last.variant,
             n=last.n,

@@ -2,19 +2,14 @@
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from optimizer.core.base.errors import DatasetTooSmall
 from optimizer.core.base.phrasing import count
-from optimizer.core.dataset.examples import text_without_group
-from optimizer.core.dataset.near_duplicates import firsts_of, shingles_of
-from optimizer.core.evaluation.trivial_baselines import MOST_UNSEEN, NO_LABELS
-from optimizer.core.family.rendering import expected_text
 from optimizer.core.policy.tiers import NO_SECOND_ANSWER, student_fault
-from optimizer.core.predictor.student import input_text, rows_within
-from optimizer.core.predictor.teaching import MOST_ROWS, TeachingRow
+from optimizer.core.predictor.student import rows_within
+from optimizer.core.predictor.teaching import MOST_ROWS, teaching_rows
 from optimizer.core.search.strategy import proposers_of, searched_tiers
 from optimizer.jobs.calls.student_shelf import is_student
 from optimizer.jobs.dataset.build_dataset import teaching_examples
@@ -69,31 +64,7 @@ def _taught(run: StudyRun) -> str:
         examples = teaching_examples(family, store, tx, MOST_ROWS)
         weights = weights_by_chance(tx, store, family, examples)
     examples = [example for example in examples if weights.get(example.id, 1.0) > 0]
-    labels = [expected_text(family.output, example.expected) for example in examples]
-    n_single = sum(n == 1 for n in Counter(labels).values())
-    if family.output.parser != "label" and n_single > MOST_UNSEEN * len(labels):
-        raise DatasetTooSmall(
-            f"A student gives answers that it has seen, and {n_single} of {len(labels)} released training examples have"
-            f" one of their own: {NO_LABELS}."
-        )
-    # Near-duplicates that were stored before they shared a group have one each, which no import gave them.
-    firsts = firsts_of([shingles_of(example.input) for example in examples])
-    groups = [
-        example.group if text_without_group(example) is None else examples[first].group
-        for example, first in zip(examples, firsts, strict=True)
-    ]
-    rows = [
-        TeachingRow(
-            id=example.id,
-            text=input_text(example.input),
-            label=label,
-            group=group,
-            unit=example.unit_hmac or group,
-            weight=weights.get(example.id, 1.0),
-        )
-        for example, label, group in zip(examples, labels, groups, strict=True)
-    ]
-    rows = list(rows_within(rows))
+    rows = list(rows_within(teaching_rows(family, examples, weights)))
     run.tell("call", f"teaching a student from {count(len(rows), 'released training example')}")
     taught = learn(rows, trained_on={"family": family.name})
     at = run.clock.now()

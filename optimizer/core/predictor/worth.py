@@ -2,40 +2,49 @@
 would take them further.
 
 Every row is answered by what learned from the rows of the other folds. Rows of one group (a user, a dialogue) stand in
-one fold, so nothing is answered by who has seen it.
+one fold, so nothing is answered by who has seen it. The student is the one that a study would teach.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Literal
+from itertools import pairwise
+from typing import TYPE_CHECKING, Literal
 
 from optimizer.core.base.canonical import digest
+from optimizer.core.base.errors import DatasetTooSmall
 from optimizer.core.dataset.examples import Example
 from optimizer.core.evaluation.comparison import bootstrap_interval
 from optimizer.core.evaluation.scoring import Scorer
 from optimizer.core.evaluation.trivial_baselines import (
-    BASELINES,
-    LOGISTIC,
+    FIRST,
+    MAJORITY,
     N_DRAWS,
-    Classify,
+    NEAREST,
+    NOT_JUDGED,
     TrivialBaseline,
     mean_baseline,
+    score_answers,
     trivial_scores,
 )
 from optimizer.core.family.family import Family
+from optimizer.core.predictor.teaching import fold_of, teaching_rows
 
-N_FOLDS = 5
+if TYPE_CHECKING:
+    from optimizer.core.predictor.student import LearnStudent  # it needs numpy, which few processes load
+
+STUDENT = "student"
 SHARES = (0.25, 0.5, 1.0)  # of what a fold may learn from; each doubles the one before
 SMALL_GAIN = 0.02  # of the mean score: a doubling of the labels that gains less is hardly worth them
+MOST_DOUBLINGS = 2  # that are foretold; beyond them nothing was seen
 
 MoreLabels = Literal["pay", "hardly", "cannot_tell"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LearningPoint:
-    """A classifier that learned from ``n_train`` examples, on the mean of the folds; its mean score, 95 % interval."""
+    """A student that learned from ``n_train`` examples, on the mean of the folds; its mean score, 95 % interval."""
 
     n_train: int
     score: float
@@ -62,62 +71,80 @@ class Doubling:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class OutOfFold:
-    """Of ``n`` rows: each baseline, a classifier's learning curve from few to all labels, and its last doubling.
+    """Of ``n`` rows: each baseline, a student's learning curve from few to all labels, and its doublings.
 
-    The curve is empty, and the doubling None, where no classifier can learn.
+    The curve and the doublings are empty where no student can learn.
     """
 
     n: int
     baselines: Sequence[TrivialBaseline]
     curve: Sequence[LearningPoint]
-    last_doubling: Doubling | None
+    doublings: Sequence[Doubling]
+
+    @property
+    def last_doubling(self) -> Doubling | None:
+        return self.doublings[-1] if self.doublings else None
+
+    @property
+    def n_more_labels(self) -> int | None:
+        """How many more labels would pay; None where that cannot be told.
+
+        Each doubling to come is taken to gain the same part of the one before it as the last did, and pays while that
+        is ``SMALL_GAIN``.
+        """
+        last = self.last_doubling
+        if last is None or last.more_labels == "cannot_tell":
+            return None
+        if last.more_labels == "hardly":
+            return 0
+        if len(self.doublings) < 2 or self.doublings[-2].gain <= 0:
+            return None
+        part = min(1.0, last.gain / self.doublings[-2].gain)
+        n_doublings = sum(last.gain * part**at >= SMALL_GAIN for at in range(1, MOST_DOUBLINGS + 1))
+        return last.n_to * ((1 << n_doublings) - 1)
 
 
-def out_of_fold(family: Family, rows: Sequence[Example], scorer: Scorer, *, classify: Classify) -> OutOfFold:
+def out_of_fold(family: Family, rows: Sequence[Example], scorer: Scorer, *, learn: LearnStudent) -> OutOfFold:
     """Scores in [0, 1] by the family's own scorer. Only released rows teach; all are answered."""
-    folds = fold_of(rows)
+    folds = fold_of([row.group for row in rows])
+    parts = [(fold, [row for row, its in zip(rows, folds, strict=True) if its == fold]) for fold in sorted(set(folds))]
 
-    def scores(share: float, names: Sequence[str]) -> dict[str, Mapping[str, float] | str]:
-        each = [
-            trivial_scores(
-                family,
-                _taught(rows, folds, fold, share),
-                [row for row, its in zip(rows, folds, strict=True) if its == fold],
-                scorer,
-                classify=classify,
-                names=names,
-            )
-            for fold in sorted(set(folds))
-        ]
-        return {name: _joined([of_fold[name] for of_fold in each]) for name in names}
+    def of_student(share: float) -> Mapping[str, float] | str:
+        return _joined(
+            [_student_scores(family, _taught(rows, folds, fold, share), own, scorer, learn) for fold, own in parts]
+        )
 
-    whole = scores(1.0, BASELINES)
+    each = [
+        trivial_scores(family, _taught(rows, folds, fold, 1.0), own, scorer, names=(MAJORITY, NEAREST, FIRST))
+        for fold, own in parts
+    ]
+    whole = {name: _joined([of_fold[name] for of_fold in each]) for name in (MAJORITY, NEAREST)}
+    whole |= {STUDENT: of_student(1.0), FIRST: _joined([of_fold[FIRST] for of_fold in each])}
     steps: list[tuple[int, Mapping[str, float]]] = []
-    if not isinstance(whole[LOGISTIC], str):
+    if not isinstance(whole[STUDENT], str):
         for share in SHARES:
-            step = (whole if share == 1.0 else scores(share, (LOGISTIC,)))[LOGISTIC]
-            if step and not isinstance(step, str):  # the fewest labels may all be of one kind
-                sizes = [len(_taught(rows, folds, fold, share)) for fold in sorted(set(folds))]
+            step = whole[STUDENT] if share == 1.0 else of_student(share)
+            if step and not isinstance(step, str):  # the fewest labels may be too few, or of one kind
+                sizes = [len(_taught(rows, folds, fold, share)) for fold, _ in parts]
                 steps.append((round(sum(sizes) / len(sizes)), step))
     return OutOfFold(
         n=len(rows),
-        baselines=[mean_baseline(name, each) for name, each in whole.items()],
+        baselines=[mean_baseline(name, scores) for name, scores in whole.items()],
         curve=[_point(n_train, step) for n_train, step in steps],
-        last_doubling=_doubling(*steps[-2:]) if len(steps) > 1 else None,
+        doublings=[_doubling(before, after) for before, after in pairwise(steps)],
     )
 
 
-def fold_of(rows: Sequence[Example]) -> list[int]:
-    """The fold of each row: groups in the order of their hash, each into the fold that is smallest so far."""
-    size = [0] * N_FOLDS
-    n_rows: dict[str, int] = {}
-    for row in rows:
-        n_rows[row.group] = n_rows.get(row.group, 0) + 1
-    chosen: dict[str, int] = {}
-    for group in sorted(n_rows, key=_order):
-        chosen[group] = size.index(min(size))
-        size[chosen[group]] += n_rows[group]
-    return [chosen[row.group] for row in rows]
+def _student_scores(
+    family: Family, train: Sequence[Example], rows: Sequence[Example], scorer: Scorer, learn: LearnStudent
+) -> Mapping[str, float] | str:
+    if scorer.is_judged:
+        return NOT_JUDGED
+    try:
+        student = learn(teaching_rows(family, train), trained_on={}).student
+    except DatasetTooSmall as why:
+        return f"{why.detail} Here each learns from four fifths."
+    return score_answers(rows, [student.answer(row.input).label for row in rows], scorer)
 
 
 def _order(text: str) -> str:
