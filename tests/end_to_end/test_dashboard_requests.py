@@ -143,6 +143,9 @@ def test_what_the_sealed_holdout_asks_is_nowhere_shown_with_its_texts(world: Wor
         answer = world.get(path).json()
         (one,) = (each for each in answer.get("items", [answer]) if each["id"] == "in_sealed")
         assert (one["sealed"], one["input"], one["output"], one["tags"]) == (True, None, None, {})
+    outcomes = world.get("/v1/feedback?family=triage&limit=1000").json()["items"]
+    assert [one["expected"] for one in outcomes if one["interaction"] == "in_sealed"] == [None]
+    assert [one["label"] for one in outcomes if one["interaction"] == "in_low"] == ["odd"]
 
 
 def test_a_request_becomes_an_example_by_its_review_and_a_refused_answer_keeps_what_was_typed(world: World) -> None:

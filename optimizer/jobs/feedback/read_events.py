@@ -69,10 +69,10 @@ class InteractionRequest(ItemRequest):
 
 
 def read_feedback(context: Context, request: EventsRequest) -> Page[FeedbackView]:  # type: ignore[valid-type]
-    """Feedback events, oldest first."""
-    family = context.family_asked(request.family)
-    with context.store.read() as tx:
-        events, next_cursor = context.store.events.page_of_feedback(
+    """Feedback events, oldest first; without texts on what the sealed holdout asks, too."""
+    family, store = context.family_asked(request.family), context.store
+    with store.read() as tx:
+        outcomes, next_cursor = store.events.page_of_feedback(
             tx,
             family=family,
             variant=request.variant,
@@ -80,7 +80,14 @@ def read_feedback(context: Context, request: EventsRequest) -> Page[FeedbackView
             cursor=request.cursor,
             limit=request.limit,
         )
-    return Page(items=[FeedbackView(**members_of(event)) for event in events], next_cursor=next_cursor)
+        interactions = store.events.interactions(tx, {one.interaction for one in outcomes if one.interaction})
+        own = {(one.arm.family, one.interaction) for one in outcomes}
+        judged = [each for named in interactions.values() for each in named if (each.arm.family, each.id) in own]
+        sealed = sealed_interactions(tx, store, judged, context.families().families, outcomes)
+    shown = [
+        outcome_without_texts(one) if (one.arm.family, one.interaction or "") in sealed else one for one in outcomes
+    ]
+    return Page(items=[FeedbackView(**members_of(one)) for one in shown], next_cursor=next_cursor)
 
 
 def read_interactions(context: Context, request: EventsRequest) -> Page[InteractionView]:  # type: ignore[valid-type]
