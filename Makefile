@@ -119,7 +119,7 @@ siege: $(VENV)/.synced-dev ## the worst text at each entrance, then load while c
 bench-data: $(VENV)/.synced-dev ## cascades, learned confidence and learned score of content on the data of DETENT_SHARED (half an hour)
 	@for name in cascades confidence content_commands; do echo "== bench/$$name.py"; $(BIN)/python bench/$$name.py || exit 1; done
 
-bench-students: $(VENV)/.synced-dev ## how far a student gets on labelled rows, and whether its threshold earns its level (an hour; data of DETENT_SHARED)
+bench-students: $(VENV)/.synced-dev ## how far a student gets on labelled rows, and whether its threshold earns its level (half an hour; data of DETENT_SHARED)
 	@$(BIN)/python bench/students.py $(ARGS)
 
 bench-judges: $(VENV)/.synced-dev ## recorded judges beside people's ratings: calibration, committees, intervals (a quarter of an hour; data of DETENT_SHARED)
