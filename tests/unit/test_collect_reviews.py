@@ -8,8 +8,8 @@ from typing import Any
 
 import pytest
 
-from optimizer.core.base.errors import InvalidInput, NotFound
-from optimizer.core.dataset.examples import group_of, split_of
+from optimizer.core.base.errors import Conflict, InvalidInput, NotFound
+from optimizer.core.dataset.examples import group_of, make_example, split_of
 from optimizer.core.declaration.read import parse_family
 from optimizer.core.family.family import Family
 from optimizer.core.family.settings import ReviewSettings
@@ -220,6 +220,29 @@ def test_a_released_answer_becomes_an_example_split_by_its_hash(asked: tuple[Pla
     assert standing.released
     assert place.answer(review, expected={"summary": "x"}).answered_by == "ben"  # repeating it changes nothing
     assert sum(place.examples().values()) == 1
+
+
+def test_an_answer_to_what_examples_of_two_splits_say_becomes_none_and_can_be_kept_back(place: Place) -> None:
+    letter = "my parcel of last week has not come yet and the courier says that it was never sent can you look"
+    rows = [
+        make_example(
+            family=FAMILY,
+            id=group,
+            group=group,
+            input={"document": f"{letter} {group}"},
+            expected={"summary": "x"},
+            origin="import",
+            created_at=place.clock.now(),
+        )
+        for group in (next(g for g in "abcdefgh" if split_of(g) == split) for split in ("train", "holdout"))
+    ]
+    place.store.write(lambda tx: place.store.examples.add(tx, rows))
+    place.report("in_9", input={"document": letter})
+    place.store.write(lambda tx: place.store.reviews.open(tx, "rv_9", FAMILY, KIND, "in_9", {}, place.clock.now()))
+    with pytest.raises(Conflict, match=r"examples of another split.*review answer rv_9 keep_back"):
+        place.answer("rv_9", as_answered=True)
+    assert sum(place.examples().values()) == 2
+    assert place.answer("rv_9", "keep_back").answer == "keep_back"
 
 
 def test_an_answer_that_was_right_is_its_own_expectation(asked: tuple[Place, str]) -> None:

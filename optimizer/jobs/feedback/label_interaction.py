@@ -39,7 +39,7 @@ def label_interaction(
     Raises:
         InvalidInput: another answer, a review of another kind, or no expected output that the family can read.
         NotFound: no such review, or its interaction was removed in between.
-        Conflict: answered differently before.
+        Conflict: answered differently before, or nearly what examples of another split say.
     """
     if answer not in ANSWERS:
         raise InvalidInput(f"A review of an interaction is answered with {' or '.join(ANSWERS)}, not with {answer!r}.")
