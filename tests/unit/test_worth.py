@@ -119,7 +119,7 @@ def test_a_doubling_is_called_what_its_interval_says() -> None:
         ((0.05, 0.025), True, 0),
         ((0.06, 0.045), True, 3 * 200),  # .034 and .025
         ((0.05, 0.035), True, 200),  # .0245 and .017
-        ((-0.01, 0.05), True, None),
+        ((0.0005, 0.05), True, None),
         ((0.05,), True, None),
         ((0.05, 0.05), False, None),
     ],

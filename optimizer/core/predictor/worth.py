@@ -97,7 +97,7 @@ class OutOfFold:
             return None
         if last.more_labels == "hardly":
             return 0
-        if len(self.doublings) < 2 or self.doublings[-2].gain <= 0:
+        if len(self.doublings) < 2 or self.doublings[-2].more_labels != "pay":  # so how gains shrink is not known
             return None
         part = min(1.0, last.gain / self.doublings[-2].gain)
         n_doublings = sum(last.gain * part**at >= SMALL_GAIN for at in range(1, MOST_DOUBLINGS + 1))

@@ -13,7 +13,7 @@ from optimizer.jobs.dataset.build_dataset import cut_as_served, dev_examples_apa
 from optimizer.jobs.request import FamilyRequest
 
 LEAST_ROWS = 20  # fewer say nothing about what was not seen
-MOST_ROWS = 500  # of fifty labels that is a quarter of a minute of processor time
+MOST_ROWS = 500  # of long documents that is a third of a minute of processor time
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
