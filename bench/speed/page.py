@@ -44,19 +44,13 @@ def page(*results: Result) -> str:
     missed = [cell["case"] for result in results for cell in result["cells"] if not _is_met(cell, result["name"])]
     left_out = [title for name, title in SECTIONS.items() if name not in by_name]
     verdicts = [f"Not measured here: {', '.join(left_out)}."] if left_out else []
-    verdicts.append(
-        f"Not kept here: {'; '.join(missed)}."
-        if missed
-        else "All other bars were kept."
-        if left_out
-        else "All bars were kept."
-    )
+    verdicts.append(f"Not kept here: {'; '.join(missed)}." if missed else "All bars of what was measured were kept.")
     return text_of(
         "speed",
         left_out=left_out,
         **by_name,
         rows={name: lines(_row(cell, name) for cell in result["cells"]) for name, result in by_name.items()},
-        verdict=" ".join(verdicts),
+        verdict="\n\n".join(verdicts),
     )
 
 
