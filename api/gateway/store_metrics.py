@@ -56,8 +56,8 @@ class StoreMetrics:
         self, tx: Transaction, store: Store, *, now: datetime, month: datetime, caps: Mapping[str, float | None]
     ) -> list[Metric]:
         """``caps``: dollars a month by family, and of all as ""; ``month``: when this one began."""
-        sums = list(self._sums(tx, store, now).values())
         summed = store.minute_stats.watermark(tx, MINUTES)
+        sums = list(self._sums(tx, store, now if summed is None else min(now, summed)).values())
         return [
             *self._of_requests(sums),
             *_of_outcomes(sums),

@@ -23,7 +23,7 @@ def without_texts(event: bytes) -> bytes:
     """Of a family that keeps none. Of an error its kind stays: what it says may quote a user."""
     rest = {name: value for name, value in json.loads(event).items() if name not in TEXTS}
     if "error" in rest:
-        rest["error"] = rest["error"].partition(":")[0]
+        rest["error"] = kind if (kind := rest["error"].partition(":")[0]).isidentifier() else "error"
     return json.dumps(rest, separators=(",", ":")).encode()
 
 

@@ -58,8 +58,7 @@ class Outbox:
     def take(self) -> list[WaitingEvent]:
         """The oldest, as many as one request carries; ``settle`` says what became of them."""
         with self._lock:
-            taken: list[WaitingEvent] = []
-            n_bytes = 0
+            taken, n_bytes = list[WaitingEvent](), 0
             while self._events and len(taken) < BATCH_EVENTS and (not taken or n_bytes < BATCH_BYTES):
                 taken.append(self._events.popleft())
                 n_bytes += len(taken[-1].text)
@@ -72,6 +71,7 @@ class Outbox:
     ) -> None:
         """``again``: what must be sent once more, in its order, ahead of what came meanwhile."""
         with self._lock:
+            self.dropped -= self._n_taken if self._most == 0 else 0
             self.sent += sent
             self.in_no_arm += in_no_arm
             self.rejected.update(rejected or {})
@@ -88,7 +88,8 @@ class Outbox:
     def end(self) -> int:
         """What still waits is dropped, since nobody sends any more; how many that are."""
         with self._lock:
-            n, self._most = len(self._events), 0
+            # Nobody hears any more what becomes of those under way.
+            n, self._most, self.dropped = self.n_waiting, 0, self.dropped + self._n_taken
             self._make_room()
             return n
 

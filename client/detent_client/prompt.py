@@ -86,8 +86,8 @@ class Prompt:
         """
         if self.is_reported:
             return self._drop("what was recorded after its prompt had been reported was dropped")
-        facts = {"output": output, "model": model, "error": error, "conversation": conversation, "tags": tags}
-        facts |= {"input_tokens": input_tokens, "output_tokens": output_tokens, "cost_usd": cost_usd}
+        facts: dict[str, Any] = {"output": output, "model": model, "error": error, "tags": tags, "cost_usd": cost_usd}
+        facts |= {"input_tokens": input_tokens, "output_tokens": output_tokens, "conversation": conversation}
         facts |= {"latency_ms": latency_ms, "time_to_first_token_ms": time_to_first_token_ms}
         self._facts.update({name: value for name, value in facts.items() if value is not None})
         if self._began is None:

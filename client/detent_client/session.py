@@ -27,7 +27,7 @@ from detent_client.template import Rendering
 
 DAY_S = 86_400.0
 MAX_UNIT_CHARS = 512
-OUTCOMES = ("success", "score", "label", "expected")
+OUTCOMES = ("success", "score", "label", "expected", "kept", "retried", "edited", "escalated")  # the last are tags
 
 log = logging.getLogger("detent_client")
 
@@ -104,7 +104,7 @@ class Session:
         InvalidAssignment.
         """
         try:
-            if all(facts.get(name) is None for name in OUTCOMES):
+            if all({**(facts.get("tags") or {}), **facts}.get(name) is None for name in OUTCOMES):
                 raise ValueError(f"Feedback has at least one of {', '.join(OUTCOMES)}.")
             address = address_of(of.assignment if isinstance(of, Prompt) else of)
         except (ValueError, InvalidAssignment) as error:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 
 import httpx
+import pytest
 
 from detent_client.exposures import MAX_WINDOWS, Exposures
 from detent_client.outbox import MAX_BYTES, MAX_EVENT_BYTES, Outbox
@@ -29,6 +30,15 @@ def test_events_are_bounded_in_bytes_too() -> None:
         assert outbox.add({"output": "x" * (MAX_EVENT_BYTES - 100)})
     assert sum(map(len, outbox.waiting())) <= MAX_BYTES
     assert outbox.dropped == 21 - len(outbox.waiting())
+
+
+def test_a_signal_alone_is_an_outcome_and_another_tag_is_none(client, server) -> None:
+    p = client.prompt("triage", unit="ann", message="x")
+    assert client.feedback(p, tags={"retried": False})
+    with pytest.raises(ValueError, match="at least one of"):
+        client.feedback(p, tags={"shop": "no signal"})
+    client.flush()
+    assert [event["tags"] for event in server.events] == [{"retried": False}]
 
 
 def test_what_cannot_be_written_as_json_is_dropped_and_everything_else_is_sent(client, server) -> None:

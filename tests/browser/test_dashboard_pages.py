@@ -113,7 +113,8 @@ def test_every_page_is_readable_at_every_width_by_day_and_night_and_without_scri
     for place in PLACES:
         page.goto(url + place)
         without.goto(url + place)
-        assert page.inner_text("main") == without.inner_text("main"), place
+        texts = (re.sub(r"\d\d:\d\d:\d\d", "", one.inner_text("main")) for one in (page, without))
+        assert len(set(texts)) == 1, place  # but for the moment at which it was asked
         for width, scheme in product(WIDTHS, SCHEMES):
             page.emulate_media(color_scheme=scheme)
             page.set_viewport_size({"width": width, "height": 900})

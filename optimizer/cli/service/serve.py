@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from datetime import UTC, datetime
 from functools import partial
 from typing import TYPE_CHECKING, Annotated
@@ -44,14 +45,14 @@ def serve(
       detent serve --no-mlflow --port 9000
       detent serve --workers 4
     """
-    import os
     from importlib.metadata import version
 
-    from optimizer.cli.service.by_itself import switched_on
+    from optimizer.cli.service.by_itself import EditNews, News, switched_on
     from optimizer.core.serving.rollout import refuse_other_clock
     from optimizer.host import run_files
     from optimizer.host.config import load_settings
     from optimizer.host.logs import set_up_logs
+    from optimizer.jobs.families.check_models import with_unknown_model
     from optimizer.runtime.service_manager import ServiceManager
     from optimizer.runtime.supervise import Supervisor, refuse_open_door, refuse_other_uvicorn
 
@@ -74,9 +75,6 @@ def serve(
         families = _load_families(settings, store, strict)
         usable = list(families.families.values())
         # What began or ended by itself, and what was edited in the files.
-        from optimizer.cli.service.by_itself import EditNews, News
-        from optimizer.jobs.families.check_models import with_unknown_model
-
         unknown = partial(with_unknown_model, partial(wiring.open_models, settings))
         by_itself, edits = News(store), EditNews(store, families, unknown)
         supervisor = Supervisor(

@@ -2,8 +2,8 @@
 
 Two inputs are near-duplicates where each of their longer fields is nearly the other's: of the pairs of adjacent words
 in either, at least ``ALIKE`` stand in both (Broder 1997, On the resemblance and containment of documents). Field by
-field, so that a long text which every request brings along, such as a policy, makes none; a field of fewer than four
-words is not compared, since two of those look alike by chance.
+field, so that a long text which every request brings along, such as a policy, makes none. A field of fewer than four
+words has to be the same, since two of those look alike by chance; where all are so short, nothing is compared.
 
 Among thousands they are found by bands of MinHash: of each of 96 hash functions the least value over a field's pairs,
 four of them to a band. Two fields of resemblance J are equal in one with the chance J, so a near-duplicate shares none
@@ -40,17 +40,20 @@ _UNSPACED = "\u0e00-\u0eff\u1000-\u109f\u1780-\u17ff\u3040-\u30ff\u3400-\u4dbf\u
 _WORD = re.compile(rf"[{_UNSPACED}]|[^\W{_UNSPACED}]+")
 _LEAST = struct.Struct(f"<{N_BANDS * BAND}I")
 
-Shingles = Mapping[str, frozenset[int]]  # name of a longer field > hashes (32 bits) of its pairs of adjacent words
+# Name of a field > hashes (32 bits) of its pairs of adjacent words; of a field of fewer than four words, of its text.
+Shingles = Mapping[str, frozenset[int]]
 
 
 def shingles_of(input: Mapping[str, Any]) -> Shingles:
-    """Of the fields with at least four words; none where all are shorter. The same in every process and version."""
-    shingles = {}
+    """None where every field has fewer than four words. The same in every process and version."""
+    shingles, is_comparable = {}, False
     for name in sorted(input):
-        words = [match.group() for match in islice(_WORD.finditer(normalise(input[name])), MOST_WORDS)]
-        if len(words) >= LEAST_WORDS:
-            shingles[name] = frozenset(map(_hash, pairwise(words)))
-    return shingles
+        text = normalise(input[name])
+        words = [match.group() for match in islice(_WORD.finditer(text), MOST_WORDS)]
+        is_long = len(words) >= LEAST_WORDS
+        shingles[name] = frozenset(map(_hash, pairwise(words))) if is_long else frozenset({_hash((text, ""))})
+        is_comparable = is_comparable or is_long
+    return shingles if is_comparable else {}
 
 
 def are_near_duplicates(one: Shingles, other: Shingles, *, alike: float = ALIKE) -> bool:

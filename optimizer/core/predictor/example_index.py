@@ -86,7 +86,8 @@ class ExampleIndex:
             scope: an input; only examples that have the request's own value of it count.
             apart: the example that asks: itself, its group and near-duplicates of it are left out.
         """
-        scores = self._postings.scores(text_of(input))
+        text = text_of(input)
+        scores = self._postings.scores(text)
         if scope is not None:
             wanted = input.get(scope)
             scores = scores * [wanted is not None and e.shot.input.get(scope) == wanted for e in self.examples]
@@ -95,6 +96,8 @@ class ExampleIndex:
         for at in near[np.argsort(-scores[near], kind="stable")]:
             example = self.examples[at]
             if apart is not None and (example.shot.id == apart.id or example.group == apart.group):
+                continue
+            if apart is not None and text_of(example.shot.input) == text:
                 continue
             if own and are_near_duplicates(own, shingles_of({name: example.shot.input.get(name) for name in input})):
                 continue

@@ -23,18 +23,29 @@ class Shelf(Generic[T]):
     def __init__(self, store: Store, read: Callable[[Transaction, str, str], T | None], *, most: int) -> None:
         self._store, self._read, self._most = store, read, most
         self._known: OrderedDict[tuple[str, str], T] = OrderedDict()
-        self._lock = Lock()
+        self._lock, self._reading = Lock(), Lock()
+        self._n_cleared = 0
 
     def get(self, family: str, id: str) -> T | None:
-        """None where the store has none."""
+        """None where the store has none. One is read at a time: those who want the same one wait for it."""
+        if (known := self._at_hand(family, id)) is not None:
+            return known
+        with self._reading:
+            return self._at_hand(family, id) or self._from_store(family, id)
+
+    def _at_hand(self, family: str, id: str) -> T | None:
         with self._lock:
-            if (known := self._known.get((family, id))) is not None:
+            known = self._known.get((family, id))
+            if known is not None:
                 self._known.move_to_end((family, id))
-                return known
+            return known
+
+    def _from_store(self, family: str, id: str) -> T | None:
+        n_cleared = self._n_cleared
         with self._store.read() as tx:
             read = self._read(tx, family, id)
-        if read is not None:
-            with self._lock:
+        with self._lock:
+            if read is not None and n_cleared == self._n_cleared:  # else it may hold what was forgotten meanwhile
                 self._known[(family, id)] = read
                 while len(self._known) > self._most:
                     self._known.popitem(last=False)
@@ -42,4 +53,5 @@ class Shelf(Generic[T]):
 
     def clear(self) -> None:
         with self._lock:
+            self._n_cleared += 1
             self._known.clear()

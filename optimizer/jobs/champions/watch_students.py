@@ -122,7 +122,7 @@ def _watch(store: Store, clock: Clock, student: ServingStudent) -> bool:
     """Whether it was bypassed by this look."""
     name = student.family.name
     with store.read() as tx:
-        watched = store.students.watch(tx, name, student.id)
+        watched = stored = store.students.watch(tx, name, student.id)
         is_bypassed = any(one.student == student.id for one in store.students.bypasses(tx, name))
         if watched is None:
             watched = _begun(tx, store, clock, student)
@@ -130,21 +130,26 @@ def _watch(store: Store, clock: Clock, student: ServingStudent) -> bool:
         return False
     before, watched = watched, _read_on(store, clock, student, watched)
     watch = watched.watch
-    changed = next((reason for now in student.teachers if (reason := watch.teacher.changed(now)) is not None), None)
+    # A candidate may have another prompt than the champion: the student goes on beside the one that it began with.
+    changes = [watch.teacher.changed(now) for now in student.teachers]
+    changed = None if None in changes else next(iter(changes), None)
     reason = changed or (watch.reason if watch.decision == "bypass" else None)
     bypasses = reason is not None and not is_bypassed
     if watched == before and not bypasses and before.last_id:
         return False
 
-    def keep(tx: Transaction) -> None:
+    def keep(tx: Transaction) -> bool:
+        if store.students.watch(tx, name, student.id) != stored:
+            return False  # a person resumed it meanwhile: the next look begins anew
         store.students.keep_watch(tx, watched)
         if bypasses and reason is not None:
             put_bypass(tx, store, clock, name, student.id, actor=ACTOR, reason=reason)
+        return bypasses
 
-    store.write(keep)
-    if bypasses:
+    is_new = store.write(keep)
+    if is_new:
         log.warning("student bypassed", family=name, student=student.id, reason=reason)
-    return bypasses
+    return is_new
 
 
 def put_bypass(

@@ -250,6 +250,11 @@ def _nearest_faults(tx: Transaction, store: Store, family: Family, variant: Vari
     if nearest is not None and nearest.scope is not None and nearest.scope not in family.inputs:
         detail = f"{nearest.scope!r:.60} is no input of {family.name}; its inputs: {', '.join(family.inputs)}"
         faults.append(Fault(pointer=pointer_of(["policy", SCOPE.name]), detail=detail))
+    elif nearest is not None and nearest.scope is not None and family.inputs[nearest.scope].max_chars is not None:
+        detail = (
+            f"{nearest.scope!r:.60} is cut at its max_chars, so that two values may become one; take an uncut input"
+        )
+        faults.append(Fault(pointer=pointer_of(["policy", SCOPE.name]), detail=detail))
     return faults
 
 

@@ -27,7 +27,7 @@ from sqlalchemy import (
 
 from optimizer.adapters.store.example_places import BANDS, drop_bands
 from optimizer.adapters.store.repositories.events import KEYS, LATER
-from optimizer.adapters.store.repositories.examples import EXAMPLES, REVIEWS
+from optimizer.adapters.store.repositories.examples import EXAMPLES, INDEXES, REVIEWS, STUDENTS
 from optimizer.adapters.store.repositories.graphs import GRAPHS
 from optimizer.adapters.store.repositories.journal import CALLS, RUNS
 from optimizer.adapters.store.repositories.studies import RESULTS, STUDIES, TIER_ANSWERS, TRIALS
@@ -96,7 +96,8 @@ class RetentionTables:
 
 def _forgotten(family: str) -> Iterator[tuple[Table, Sequence[str], ColumnElement[bool]]]:
     """Each table with texts of a family, the columns that are emptied in the place of the row, and which rows."""
-    for table in (INTERACTIONS, FEEDBACK_EVENTS, LATER, EXAMPLES, BANDS, REVIEWS, GRAPHS, SUMS, ENTRIES, VARIANTS):
+    of_family = (INTERACTIONS, FEEDBACK_EVENTS, LATER, EXAMPLES, BANDS, STUDENTS, INDEXES, REVIEWS)
+    for table in (*of_family, GRAPHS, SUMS, ENTRIES, VARIANTS):
         yield table, (), table.c.family == family
     yield CALLS, ("request", "answer", "error"), CALLS.c.family == family
     own = select(STUDIES.c.id).where(STUDIES.c.family == family)

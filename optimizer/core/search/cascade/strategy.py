@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
+from functools import partial
 from typing import Any
 
 from optimizer.core.base.errors import InvalidInput
@@ -102,17 +103,9 @@ class CascadeSearch:
         groups = [examples[at].group for at in complete]
         folds = folds_by_group(groups)
         chains = chains_of(tiers)
-        in_steps = setting.is_sequenced
+        search = partial(search_chain, margin=margin, confidence=signal, folds=folds, in_steps=setting.is_sequenced)
         searched = [
-            search_chain(
-                records.chain(chain),
-                margin,
-                signal,
-                folds,
-                in_steps=in_steps,
-                exact=not setting.students.keys().isdisjoint(chain),
-            )
-            for chain in chains
+            search(records.chain(chain), exact=not setting.students.keys().isdisjoint(chain)) for chain in chains
         ]
         remarks = list(setting.untaught.values())
         if asks_to_learn(setting.space):
