@@ -262,7 +262,7 @@ def test_the_worker_sends_what_was_raised_while_it_was_away_and_doctor_says_how_
         worker = Forked(["detent", "worker"], env=os.environ)
         stack.callback(worker.wait, 30)
         stack.callback(worker.terminate)
-        until(lambda: len(server.received) == 1, patience_s=PROCESSES_S)
+        until(lambda: len(server.received) >= 1, patience_s=PROCESSES_S)  # a worker may find it over at once
         store.write(lambda tx: store.alerts.close(tx, "pipeline_out_of_range", None, "s", NOW + timedelta(minutes=7)))
         until(lambda: len(server.received) == 2, patience_s=PROCESSES_S)
         assert server.texts == ["Raised (warning): pipeline_out_of_range", "Cleared: pipeline_out_of_range"]
