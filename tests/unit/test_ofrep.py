@@ -7,6 +7,7 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
+import jsonschema
 import pytest
 
 from api.prompt import time_text
@@ -15,6 +16,50 @@ from tests.api_world import World, make_home, serving
 from tests.unit.test_error_shape import assert_problem
 
 FLAG, FLAGS = "/ofrep/v1/evaluate/flags/triage", "/ofrep/v1/evaluate/flags"
+NO_FLAG = f"{FLAGS}/none"
+
+
+_SCALAR = {"type": ["boolean", "string", "number"]}
+_EVALUATED = {
+    "required": ["value"],
+    "properties": {
+        "key": {"type": "string"},
+        "reason": {"type": "string"},
+        "variant": {"type": "string"},
+        "metadata": {"type": "object", "additionalProperties": _SCALAR},
+        "value": {"type": ["boolean", "string", "number", "object"]},
+    },
+}
+
+
+def _refused(*codes: str) -> dict[str, Any]:
+    return {
+        "required": ["errorCode"],
+        "properties": {"errorCode": {"enum": list(codes)}, "errorDetails": {"type": "string"}},
+    }
+
+
+_BAD_REQUEST = _refused("PARSE_ERROR", "TARGETING_KEY_MISSING", "INVALID_CONTEXT", "GENERAL")
+_OF_ONE_FLAG = {"required": ["key"], "properties": {"key": {"type": "string"}}}
+
+# What the protocol's OpenAPI document says of each answer, by path and status.
+SCHEMAS: dict[tuple[str, int], dict[str, Any]] = {
+    (FLAG, 200): _EVALUATED,
+    (FLAG, 400): {"allOf": [_BAD_REQUEST, _OF_ONE_FLAG]},
+    (NO_FLAG, 404): {"allOf": [_refused("FLAG_NOT_FOUND"), _OF_ONE_FLAG]},
+    (NO_FLAG, 400): {"allOf": [_BAD_REQUEST, _OF_ONE_FLAG]},
+    (FLAGS, 200): {"required": ["flags"], "properties": {"flags": {"type": "array", "items": _EVALUATED}}},
+    (FLAGS, 400): _BAD_REQUEST,
+}
+CONTEXTS: tuple[Any, ...] = (
+    None,
+    {},
+    {"targetingKey": "u1"},
+    {"targetingKey": ""},
+    {"targetingKey": 5},
+    {"targetingKey": "u" * 9000},
+    [],
+)
 
 
 @pytest.fixture(scope="module")
@@ -83,6 +128,13 @@ def test_without_a_targeting_key_the_champion_is_static_and_has_no_assignment(
 def test_what_the_protocol_may_add_to_a_request_is_left_unread(world: World) -> None:
     more = {"context": {"targetingKey": "u" * 512, "plan": {"name": "pro"}, "n": 3}, "flags": ["triage"]}
     assert world.post(FLAG, more).status_code == 200
+
+
+@pytest.mark.parametrize("context", CONTEXTS, ids=lambda context: str(context)[:24])
+@pytest.mark.parametrize("path", [FLAG, FLAGS, NO_FLAG])
+def test_each_answer_fits_the_protocol_s_document(world: World, path: str, context: object) -> None:
+    told = world.post(path, {"context": context})
+    jsonschema.validate(told.json(), {"type": "object", **SCHEMAS[path, told.status_code]})
 
 
 def test_within_a_rollout_units_are_split_as_those_of_the_prompt(own: World) -> None:
