@@ -8,7 +8,7 @@ import asyncio
 import json
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from email.utils import format_datetime
 from importlib import import_module
 from pathlib import Path
@@ -156,7 +156,7 @@ class World:
     def exposures(self) -> list[dict[str, Any]]:
         """How often each arm was fetched, as it is on disk."""
         with self.shared.store.read() as tx:
-            return self.shared.store.exposures.totals(tx, "triage", None)
+            return [asdict(arm) for arm in self.shared.store.exposures.totals(tx, "triage", None)]
 
     def start(self, variant: str) -> dict[str, Any]:
         """A forced rollout that waits for approval."""

@@ -98,7 +98,7 @@ class Installation:
     def n_interactions(self) -> int:
         with self.store.read() as tx:
             return sum(
-                arm["n_interactions"] for name in self.families for arm in self.store.events.arm_summary(tx, name, None)
+                arm.n_interactions for name in self.families for arm in self.store.events.arm_summary(tx, name, None)
             )
 
     def examples(self) -> list[Example]:

@@ -53,6 +53,7 @@ from optimizer.ports.models import (
 )
 from optimizer.ports.outbox import Outbox, OutboxItem
 from optimizer.ports.performance import (
+    DaySums,
     DriftDetectors,
     MinuteStats,
     Performance,
@@ -77,7 +78,7 @@ from optimizer.ports.store import Store
 from optimizer.ports.studies import Journal, JournalEntry, Schedules, Studies, TierAnswers
 from optimizer.ports.tracker import MovedAlias, Pages, StudyEvidence, Tracker
 from optimizer.ports.transaction import Added, Transaction
-from optimizer.ports.variants import Variants
+from optimizer.ports.variants import StepRecord, Variants
 
 __all__ = [
     "Added",
@@ -98,6 +99,7 @@ __all__ = [
     "Champions",
     "ChannelFailed",
     "Clock",
+    "DaySums",
     "DeltaSink",
     "DriftDetectors",
     "Events",
@@ -142,6 +144,7 @@ __all__ = [
     "ServedModels",
     "ServingVersion",
     "SourceRow",
+    "StepRecord",
     "Store",
     "StreamingModel",
     "Studies",

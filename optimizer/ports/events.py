@@ -5,14 +5,16 @@ from __future__ import annotations
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Any, Literal, NamedTuple, Protocol
+from typing import Literal, NamedTuple, Protocol
 
+from optimizer.core.base.answers import Json
 from optimizer.core.feedback.events import FeedbackEvent, FeedbackSource, Interaction, LabelSummary, LaterParts
 from optimizer.core.feedback.rating_draws import JudgedAnswer, SampledInteraction
 from optimizer.core.feedback.stored_rows import EventRow
 from optimizer.core.feedback.traffic import PastLabel, PastRequest, RecordedTraffic
 from optimizer.core.scheduling.triggers import RecentOutcomes
 from optimizer.core.views.quality import ConversationScore, LowValue, ScoreCount
+from optimizer.core.views.rollout_status import ArmExposures, ArmTotals
 from optimizer.core.views.variant import Renderings
 from optimizer.ports.transaction import Transaction
 
@@ -65,8 +67,10 @@ class Events(Protocol):
         stored one meanwhile.
         """
 
-    def add_texts(self, tx: Transaction, interaction: Interaction, texts: Mapping[str, Any]) -> None:
-        """Adds ``input`` and ``output`` where the interaction has none; stored texts stay."""
+    def add_texts(
+        self, tx: Transaction, interaction: Interaction, *, input: Json = None, output: str | None = None
+    ) -> None:
+        """Adds what is given where the interaction has none; stored texts stay."""
 
     def add_later_parts(self, tx: Transaction, row: LaterParts) -> None:
         """Adds the parts, once per interaction, which need not be stored yet."""
@@ -96,7 +100,7 @@ class Events(Protocol):
     ) -> list[Interaction]:
         """The same in order of (received at, id), behind that place and received before ``until``."""
 
-    def corrections(self, tx: Transaction, family: str, interactions: Collection[str]) -> dict[str, Mapping[str, Any]]:
+    def corrections(self, tx: Transaction, family: str, interactions: Collection[str]) -> dict[str, Mapping[str, Json]]:
         """Interaction -> the expected output of its latest correction, for those that have one."""
 
     def known(self, tx: Transaction, names: Collection[tuple[str, str]]) -> dict[tuple[str, str], str]:
@@ -138,20 +142,16 @@ class Events(Protocol):
         where it stopped, also where nothing matched so far.
         """
 
-    def stored_answer(self, tx: Transaction, scope: str, key: str) -> tuple[str, Mapping[str, Any]] | None:
+    def stored_answer(self, tx: Transaction, scope: str, key: str) -> tuple[str, Mapping[str, Json]] | None:
         """(body hash, answer) under an Idempotency-Key, or None."""
 
     def store_answer(
-        self, tx: Transaction, scope: str, key: str, body_hash: str, answer: Mapping[str, Any], at: datetime
+        self, tx: Transaction, scope: str, key: str, body_hash: str, answer: Mapping[str, Json], at: datetime
     ) -> None:
         """Raises Conflict where another transaction has taken the key since this one looked."""
 
-    def arm_summary(self, tx: Transaction, family: str, rollout: str | None) -> list[dict[str, Any]]:
-        """Per variant and role: n_interactions, n_errors, n_labelled, n_success, n_scored, mean_score,
-        mean_latency_ms, cost_usd.
-
-        ``n_labelled`` counts events with ``success``. Without a rollout: everything the family has.
-        """
+    def arm_summary(self, tx: Transaction, family: str, rollout: str | None) -> list[ArmTotals]:
+        """Per variant and role. Without a rollout: everything the family has."""
 
     def cost_usd(self, tx: Transaction, family: str, since: datetime) -> float:
         """Dollars of the interactions that the gateway itself recorded since then, and of their later parts.
@@ -240,7 +240,7 @@ class Traffic(Protocol):
 
     def tagged(
         self, tx: Transaction, family: str, since: datetime, until: datetime, most: int
-    ) -> list[tuple[str | None, Mapping[str, Any]]]:
+    ) -> list[tuple[str | None, Mapping[str, Json]]]:
         """Interaction and tags of outcomes of source ``system`` that have tags: the newest ``most`` received then."""
 
     def scores(self, tx: Transaction, family: str, since: datetime, until: datetime) -> list[ScoreCount]:
@@ -294,8 +294,8 @@ class Exposures(Protocol):
     def reported(self, tx: Transaction, rollout: str) -> dict[tuple[str, str, float | None], int]:
         """(key, variant, stage) -> exposures that clients reported; without those that the server counted itself."""
 
-    def totals(self, tx: Transaction, family: str, rollout: str | None) -> list[dict[str, Any]]:
-        """Per arm: variant, rollout, stage, n_exposed."""
+    def totals(self, tx: Transaction, family: str, rollout: str | None) -> list[ArmExposures]:
+        """Without a rollout: everything the family has."""
 
     def add_nearest(self, tx: Transaction, counts: Mapping[tuple[str, str], int]) -> None:
         """Fetches by (family, variant) that showed nearest examples; counts add up."""

@@ -7,10 +7,9 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import TYPE_CHECKING, Any, Literal, Protocol
 
-from typing_extensions import TypedDict
-
 from optimizer.core.base.answers import Text
 from optimizer.core.dataset.examples import Example, Split
+from optimizer.core.feedback.rating_draws import ReviewPayload
 from optimizer.ports.transaction import Added, Transaction
 
 if TYPE_CHECKING:
@@ -100,26 +99,6 @@ class Examples(Protocol):
 ReviewStatus = Literal["open", "answered"]
 
 
-class ReviewPayload(TypedDict, total=False):
-    """Why it is asked, by kind: of an example what it is and who sent it; of an answer in doubt what the doubt is; of
-    a drawn one how it was drawn.
-    """
-
-    example: str
-    split: str
-    sent_by: str
-    doubt: str
-    why: str
-    draw: str
-    judge: str
-    since: str
-    until: str
-    frame: int
-    n: int
-    inclusion: float
-    place: int
-
-
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Review:
     """A question to a person, and what was answered. ``subject``: the example or interaction that it is about."""
@@ -138,7 +117,7 @@ class Review:
 
 class Reviews(Protocol):
     def open(
-        self, tx: Transaction, id: str, family: str, kind: str, subject: str, payload: Mapping[str, Any], at: datetime
+        self, tx: Transaction, id: str, family: str, kind: str, subject: str, payload: ReviewPayload, at: datetime
     ) -> None: ...
     def get(self, tx: Transaction, id: str) -> Review:
         """Raises NotFound."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, Literal, Protocol
@@ -19,21 +19,45 @@ from optimizer.ports.transaction import Transaction
 Grouping = Literal["hour", "processing_type", "content_type", "exit_checkpoint", "exit_reason"]
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DaySums:
+    """Of what was received on one day (YYYY-MM-DD, UTC) of one variant and model, "" where an event names none.
+
+    A mean without any value is None, and so are tokens where no request named them.
+    """
+
+    family: str
+    variant: str
+    model: str
+    day: str
+    n_interactions: int = 0
+    n_errors: int = 0
+    mean_latency_ms: float | None = None
+    p95_latency_ms: float | None = None
+    cost_usd: float = 0.0
+    input_tokens: int | None = None
+    output_tokens: int | None = None
+    n_labelled: int = 0
+    n_success: int = 0
+    n_scored: int = 0
+    mean_score: float | None = None
+
+
 class Performance(Protocol):
     def add_batch(self, tx: Transaction, batch: EvaluationBatch) -> None: ...
     def batches(self, tx: Transaction, family: str) -> list[EvaluationBatch]:
         """Oldest first."""
 
-    def day_sums(self, tx: Transaction, day: str) -> list[dict[str, Any]]:
+    def day_sums(self, tx: Transaction, day: str) -> list[DaySums]:
         """What was received on one day (YYYY-MM-DD, UTC), summed up per family, variant and model.
 
         Reads every event of that day.
         """
 
-    def days(self, tx: Transaction, family: str, first: str, until: str) -> list[dict[str, Any]]:
+    def days(self, tx: Transaction, family: str, first: str, until: str) -> list[DaySums]:
         """The stored sums of the days in [first, until), by day, variant and model."""
 
-    def put_day(self, tx: Transaction, day: str, rows: Sequence[Mapping[str, Any]]) -> None:
+    def put_day(self, tx: Transaction, day: str, rows: Sequence[DaySums]) -> None:
         """Keeps a day's sums in the place of earlier ones of that day."""
 
 

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Sequence
 from datetime import datetime
-from typing import Any, Protocol
+from typing import Protocol, TypedDict
 
 from optimizer.core.family.variant import Source, VariantRecord
-from optimizer.core.search.playbook.entries import Entry
+from optimizer.core.search.playbook.entries import Entry, Kind, State
 from optimizer.ports.transaction import Transaction
 
 
@@ -22,6 +22,19 @@ class Variants(Protocol):
     def ids(self, tx: Transaction, family: str) -> set[str]: ...
 
 
+class StepRecord(TypedDict, total=False):
+    """An entry as it stood when a study began, or what one edit of a later step did, without the entry's texts."""
+
+    id: str
+    edit: str
+    kind: Kind
+    evidence: Sequence[str]
+    state: State
+    helpful: int
+    harmful: int
+    into: str
+
+
 class Playbooks(Protocol):
     def entries(self, tx: Transaction, family: str) -> dict[str, Entry]:
         """Every entry by its id, in the order of positions, those that are no longer active too."""
@@ -29,10 +42,10 @@ class Playbooks(Protocol):
     def put(self, tx: Transaction, family: str, entries: Sequence[Entry]) -> None:
         """Adds an entry, or changes what may change of it: its text and kind stay."""
 
-    def step(self, tx: Transaction, study: str, step: int) -> list[dict[str, Any]] | None:
+    def step(self, tx: Transaction, study: str, step: int) -> list[StepRecord] | None:
         """What was recorded of a step; None where it has not been kept."""
 
     def add_to_step(
-        self, tx: Transaction, family: str, study: str, step: int, record: Sequence[Mapping[str, Any]], at: datetime
+        self, tx: Transaction, family: str, study: str, step: int, record: Sequence[StepRecord], at: datetime
     ) -> None:
         """Records this behind what is recorded of the step."""

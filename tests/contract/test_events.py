@@ -9,6 +9,7 @@ import pytest
 
 from optimizer.core.base.errors import Busy, Conflict, InvalidInput
 from optimizer.core.feedback.events import FeedbackEvent, Interaction, LabelSummary, LaterParts
+from optimizer.core.views.rollout_status import ArmTotals
 from tests.contract.conftest import Adapter
 from tests.event_rows import rows_of
 from tests.stores import FAMILY, NOW, arm, feedback, interaction, minutes
@@ -30,7 +31,7 @@ class TestAdding:
             add(events, [*interactions, interaction("new")], [*outcomes, feedback("new")])
         assert events.ask("known", {(FAMILY, "new")}) == {}
         (of_arm,) = events.ask("arm_summary", FAMILY, None)
-        assert of_arm["n_interactions"] + of_arm["n_labelled"] == 1
+        assert of_arm.n_interactions + of_arm.n_labelled == 1
 
     def test_families_do_not_share_ids(self, events: Adapter) -> None:
         elsewhere = feedback("a", of=arm(family="triage"), content_hash="another")
@@ -82,7 +83,7 @@ class TestReading:
         without, other = interaction(input=None, output=None), interaction("in_2", input=None, output="here")
         add(events, [without, other], [])
         for each in (without, other):
-            events.write("add_texts", each, {"input": {"document": "Füße"}, "output": "later"})
+            events.write("add_texts", each, input={"document": "Füße"}, output="later")
         kept = events.ask("interactions", {"in_1", "in_2"})
         assert [(one.input, one.output) for (one,) in (kept["in_1"], kept["in_2"])] == [
             ({"document": "Füße"}, "later"),
@@ -236,27 +237,30 @@ class TestSums:
                 feedback("4", success=None, label="x"),
             ],
         )
-        champion_sums = {
-            "variant": "v_aaaaaaaaaaaa",
-            "role": "champion",
-            "n_interactions": 2,
-            "n_errors": 1,
-            "n_labelled": 2,
-            "n_success": 1,
-            "n_scored": 2,
-            "mean_score": 0.75,
-            "mean_latency_ms": 10.0,
-            "cost_usd": 0.5,
-        }
-        candidate_sums = {
-            **dict.fromkeys(champion_sums, 0),
-            "variant": "v_bbbbbbbbbbbb",
-            "role": "candidate",
-            "n_interactions": 1,
-            "mean_score": None,
-            "mean_latency_ms": None,
-            "cost_usd": 0.0,
-        }
+        champion_sums = ArmTotals(
+            variant="v_aaaaaaaaaaaa",
+            role="champion",
+            n_interactions=2,
+            n_errors=1,
+            n_labelled=2,
+            n_success=1,
+            n_scored=2,
+            mean_score=0.75,
+            mean_latency_ms=10.0,
+            cost_usd=0.5,
+        )
+        candidate_sums = ArmTotals(
+            variant="v_bbbbbbbbbbbb",
+            role="candidate",
+            n_interactions=1,
+            n_errors=0,
+            n_labelled=0,
+            n_success=0,
+            n_scored=0,
+            mean_score=None,
+            mean_latency_ms=None,
+            cost_usd=0.0,
+        )
         assert events.ask("arm_summary", FAMILY, "ro_1") == [champion_sums, candidate_sums]
         assert events.ask("arm_summary", FAMILY, None) == [champion_sums, candidate_sums]
         assert events.ask("arm_summary", FAMILY, "ro_2") == []

@@ -163,9 +163,8 @@ def test_units_without_a_token_never_exceed_the_exposures_that_their_key_reporte
     assert world.units() == {"candidate": 10, "champion": 10}
     assert world.verified().problems == ()
     with world.store.read() as tx:
-        assert (
-            sum(arm["n_labelled"] for arm in world.store.events.arm_summary(tx, F, world.rollout.id)) == 240
-        )  # nothing was discarded
+        arms = world.store.events.arm_summary(tx, F, world.rollout.id)
+    assert sum(arm.n_labelled for arm in arms) == 240  # nothing was discarded
 
 
 def test_who_was_beyond_the_exposures_counts_later_once_they_are_reported(database: Database) -> None:

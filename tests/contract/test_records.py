@@ -14,6 +14,7 @@ from optimizer.adapters.store.repositories.api_keys import MOST_CALLERS
 from optimizer.core.base.errors import Conflict, InvalidInput, NotFound
 from optimizer.core.family.variant import VariantRecord
 from optimizer.core.serving.access import access_of
+from optimizer.core.views.rollout_status import ArmExposures
 from optimizer.ports import Alert, KeyRecord
 from optimizer.ports.alerts import ALERT_TOPIC, message_of
 from tests.evaluations import batch_of, check_of
@@ -377,12 +378,10 @@ class TestExposures:
         for rows in ([self.ROW, self.ROW], [self.ROW, other_client, outside]):
             database.write(lambda tx, rows=rows: database.exposures.add(tx, rows))
         with database.read() as tx:
-            assert database.exposures.totals(tx, FAMILY, "ro_1") == [
-                {"variant": "v_a", "rollout": "ro_1", "stage": 0.1, "n_exposed": 10}
-            ]
-            assert {"variant": "v_a", "rollout": None, "stage": None, "n_exposed": 7} in database.exposures.totals(
-                tx, FAMILY, None
-            )
+            inside = ArmExposures(variant="v_a", rollout="ro_1", stage=0.1, n_exposed=10)
+            assert database.exposures.totals(tx, FAMILY, "ro_1") == [inside]
+            outside_it = ArmExposures(variant="v_a", rollout=None, stage=None, n_exposed=7)
+            assert outside_it in database.exposures.totals(tx, FAMILY, None)
 
     def test_a_client_that_repeats_a_window_is_counted_once_at_its_largest(self, database: Database) -> None:
         def put(n: int) -> list[bool]:
@@ -390,7 +389,7 @@ class TestExposures:
 
         assert [put(3), put(3), put(2), put(5)] == [[True], [False], [False], [True]]
         with database.read() as tx:
-            assert database.exposures.totals(tx, FAMILY, "ro_1")[0]["n_exposed"] == 5
+            assert database.exposures.totals(tx, FAMILY, "ro_1")[0].n_exposed == 5
 
 
 class TestPerformance:

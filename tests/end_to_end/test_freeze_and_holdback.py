@@ -505,5 +505,5 @@ def test_fetches_in_the_holdback_are_counted_for_its_arms(world: World) -> None:
     world.shared.exposures.flush(world.shared.store)
     with world.shared.store.read() as tx:
         totals = world.shared.store.exposures.totals(tx, "triage", rollout["id"])
-    counted = {(arm["variant"], arm["stage"]) for arm in totals}
+    counted = {(arm.variant, arm.stage) for arm in totals}
     assert {(rollout["champion"], None), (rollout["candidate"], None)} <= counted

@@ -291,7 +291,7 @@ def test_variables_fill_a_family_with_several_inputs(setup: Setup) -> None:
 def test_a_refused_chat_is_no_exposure(setup: Setup) -> None:
     def exposed() -> list[int]:
         with setup.store.read() as tx:
-            return [arm["n_exposed"] for arm in setup.store.exposures.totals(tx, "counted", None)]
+            return [arm.n_exposed for arm in setup.store.exposures.totals(tx, "counted", None)]
 
     body = {"model": "counted", "messages": [{"role": "user", "content": "x"}]}
     assert [setup.post(body).status_code for _ in range(10)] == [422] * 10

@@ -124,7 +124,7 @@ class TestDeciding:
         ]
         with world.shared.store.read() as tx:
             (arm,) = world.shared.store.events.arm_summary(tx, F, None)
-        assert (arm["n_labelled"], arm["n_success"], arm["mean_score"]) == (2, 1, 0.5)
+        assert (arm.n_labelled, arm.n_success, arm.mean_score) == (2, 1, 0.5)
 
     def test_what_no_longer_applies_is_refused_and_says_whose_approval_it_was(self, world: World) -> None:
         graph = propose(world)

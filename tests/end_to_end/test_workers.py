@@ -181,7 +181,7 @@ def _exposed(server: Server, rollout: str) -> Counter[str]:
     store = wiring.open_store(server.settings)
     try:
         with store.read() as tx:
-            return Counter({row["variant"]: row["n_exposed"] for row in store.exposures.totals(tx, F, rollout)})
+            return Counter({arm.variant: arm.n_exposed for arm in store.exposures.totals(tx, F, rollout)})
     finally:
         store.close()
 

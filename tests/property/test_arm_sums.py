@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import asdict
 from typing import Any
 
 from hypothesis import example, given, settings
@@ -75,7 +76,7 @@ def assert_sums_are_the_events(database: Database) -> None:
         for family in (FAMILY, "triage"):
             for rollout in ROLLOUTS:
                 found = database.events.arm_summary(tx, family, rollout)
-                assert found == read_from_events(tx, family, rollout), (family, rollout)
+                assert [asdict(arm) for arm in found] == read_from_events(tx, family, rollout), (family, rollout)
 
 
 @settings(max_examples=n_examples(8))

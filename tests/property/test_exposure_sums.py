@@ -61,7 +61,7 @@ def assert_sums_are_the_windows(database: Database) -> None:
                         arm = (variant, of or None, float(stage) if stage else None)
                         arms[arm] = arms.get(arm, 0) + n
                 found = database.exposures.totals(tx, family, rollout)
-                assert {(row["variant"], row["rollout"], row["stage"]): row["n_exposed"] for row in found} == arms
+                assert {(arm.variant, arm.rollout, arm.stage): arm.n_exposed for arm in found} == arms
 
 
 def of_one(n: int) -> list[Exposure]:

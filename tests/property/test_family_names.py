@@ -83,7 +83,7 @@ class World:
                 )
                 assert ([one.id for one in page], {one.arm.family for one in page} - {name}) == (sorted(ids), set())
                 counted = self.database.events.arm_summary(tx, name, None)
-                assert sum(one["n_interactions"] for one in counted) == len(ids)
+                assert sum(one.n_interactions for one in counted) == len(ids)
             told = self.database.family_names.former(tx)
         assert {name: told.get(name) for name in self.former} == self.former
 

@@ -8,6 +8,7 @@ import json
 import re
 from collections.abc import Iterator
 from contextlib import ExitStack
+from dataclasses import asdict
 from datetime import datetime
 from functools import partial
 from hashlib import sha256
@@ -167,7 +168,7 @@ def answers(n: int) -> Iterator[tuple[Asked | None, str, str]]:
             one.state.services.exposures.flush(store)
         with store.read() as tx:
             named, ids = sorted({*FAMILIES}), [f"e{i}" for i in range(200)]
-            counted = [store.exposures.totals(tx, name, None) for name in named]
+            counted = [[asdict(arm) for arm in store.exposures.totals(tx, name, None)] for name in named]
             events = [len(store.events.known(tx, [(name, id) for id in ids])) for name in named]
         told = json.dumps([counted, events], default=str, sort_keys=True)
         yield None, told, told

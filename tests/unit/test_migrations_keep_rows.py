@@ -18,6 +18,7 @@ from sqlmodel import SQLModel
 from optimizer.adapters.store import Database, migrations
 from optimizer.adapters.store.tables import FEEDBACK_EVENTS, INTERACTIONS, Utc
 from optimizer.core.dataset.examples import make_example
+from optimizer.core.views.rollout_status import ArmTotals
 from tests.stores import NOW
 
 FIRST = "0100"
@@ -133,7 +134,7 @@ def test_events_of_the_first_release_are_summed_up_by_arm(first_release: Databas
     with first_release.read() as tx:
         served = first_release.events.arm_summary(tx, "interactions.family 2", "interactions.rollout 2")
         told = first_release.events.arm_summary(tx, "feedback_events.family 1", None)
-    nothing = {
+    nothing: dict[str, Any] = {
         "n_interactions": 0,
         "n_errors": 0,
         "n_labelled": 0,
@@ -147,7 +148,8 @@ def test_events_of_the_first_release_are_summed_up_by_arm(first_release: Databas
     of_told = {"variant": "feedback_events.variant 1", "role": "feedback_events.role 1"}
     one_served = {"n_interactions": 1, "n_errors": 1, "mean_latency_ms": 0.5, "cost_usd": 0.5}
     one_told = {"n_labelled": 1, "n_success": 1, "n_scored": 1, "mean_score": 0.25}
-    assert (served, told) == ([{**nothing, **of_served, **one_served}], [{**nothing, **of_told, **one_told}])
+    assert served == [ArmTotals(**{**nothing, **of_served, **one_served})]
+    assert told == [ArmTotals(**{**nothing, **of_told, **one_told})]
     first_release.close()
 
 

@@ -131,7 +131,7 @@ def test_the_counts_of_an_arm_outlast_its_events(store: Database) -> None:
     assert n_rows(store, "interactions") == n_rows(store, "feedback_events") == 0
     with store.read() as tx:
         assert store.events.arm_summary(tx, FAMILY, None) == before
-    assert [(arm["n_interactions"], arm["n_labelled"]) for arm in before] == [(3, 3)]
+    assert [(arm.n_interactions, arm.n_labelled) for arm in before] == [(3, 3)]
 
 
 def test_hashes_of_units_go_with_the_events_that_they_are_of(store: Database) -> None:

@@ -22,6 +22,7 @@ from optimizer.jobs.feedback.record_exposures import ExposuresRequest, record_ex
 from optimizer.jobs.feedback.roll_up_minutes import roll_up_performance
 from optimizer.jobs.feedback.spooled_records import later_parts
 from optimizer.jobs.ids import new_id
+from optimizer.ports import DaySums
 from optimizer.runtime.worker import Worker
 from tests.clock import Clock
 from tests.contexts import context_of
@@ -55,7 +56,7 @@ class TestExposures:
 
     def n_exposed(self, database: Database) -> int:
         with database.read() as tx:
-            return sum(arm["n_exposed"] for arm in database.exposures.totals(tx, FAMILY, None))
+            return sum(arm.n_exposed for arm in database.exposures.totals(tx, FAMILY, None))
 
     def test_a_window_counts_once_per_client(self, database: Database) -> None:
         assert self.record(database, self.WINDOW, self.WINDOW) == {"accepted": 1, "duplicates": 1}
@@ -137,7 +138,7 @@ def test_others_write_while_a_day_is_summed_up(
     other = Database(database.url)
     summed = database.performance.day_sums
 
-    def slowly(tx: Any, day: str) -> list[dict[str, Any]]:
+    def slowly(tx: Any, day: str) -> list[DaySums]:
         keep_events(other, [interaction(f"in_{day}")])
         return summed(tx, day)
 

@@ -12,6 +12,8 @@ from datetime import datetime, timedelta
 from hashlib import sha256
 from typing import Any, Literal, get_args
 
+from typing_extensions import TypedDict
+
 from optimizer.core.base.answers import Text
 from optimizer.core.base.errors import InvalidInput
 from optimizer.core.base.values import Interval
@@ -19,6 +21,26 @@ from optimizer.core.family.settings import ReviewSettings
 from optimizer.core.statistics.prediction_powered import LEAST_RATINGS, PoweredMean, RatedAnswer, powered_mean
 
 NEXT = 50  # ratings, of which is said what they would narrow
+
+
+class ReviewPayload(TypedDict, total=False):
+    """Why it is asked, by kind: of an example what it is and who sent it; of an answer in doubt what the doubt is; of
+    a drawn one how it was drawn.
+    """
+
+    example: str
+    split: str
+    sent_by: str
+    doubt: str
+    why: str
+    draw: str
+    judge: str
+    since: str
+    until: str
+    frame: int
+    n: int
+    inclusion: float
+    place: int
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -47,7 +69,7 @@ class Draw:
     def inclusion(self) -> float:
         return self.n / self.frame
 
-    def payload(self, place: int) -> dict[str, Any]:
+    def payload(self, place: int) -> ReviewPayload:
         """The payload of the review of the ``place``-th drawn answer, from 0; ``drawn_of`` reads it."""
         return {
             "draw": self.id,
@@ -96,7 +118,7 @@ class JudgedFigure:
     why_not: str | None = None
 
 
-def drawn_of(subject: str, payload: Mapping[str, Any], answer: str | None) -> DrawnAnswer:
+def drawn_of(subject: str, payload: ReviewPayload, answer: str | None) -> DrawnAnswer:
     """A review that ``Draw.payload`` described, with its answer: a number, or anything else for "cannot tell"."""
     draw = Draw(
         id=payload["draw"],

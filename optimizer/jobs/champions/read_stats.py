@@ -9,6 +9,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import AwareDatetime, Field
 
+from optimizer.core.base.answers import members_of
 from optimizer.core.base.errors import Fault, InvalidInput
 from optimizer.core.base.minute_sums import DAY, HOUR, MinuteSums, merge, quantile
 from optimizer.jobs.context import Context
@@ -103,10 +104,10 @@ def read_stats(context: Context, request: StatsRequest) -> FeedbackStats:
             rows = store.performance.days(tx, family, begin.date().isoformat(), end.date().isoformat())
             items = [
                 StatsRow(
-                    start=datetime.fromisoformat(row["day"]).replace(tzinfo=UTC),
-                    variant=row["variant"] or None,
-                    model=row["model"] or None,
-                    **{name: value for name, value in row.items() if name not in ("family", "day", "variant", "model")},
+                    start=datetime.fromisoformat(row.day).replace(tzinfo=UTC),
+                    variant=row.variant or None,
+                    model=row.model or None,
+                    **{n: v for n, v in members_of(row).items() if n not in ("family", "day", "variant", "model")},
                 )
                 for row in rows
             ]

@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass, replace
-from typing import Any
+from typing import Any, cast
 
 from optimizer.core.base.phrasing import count
 from optimizer.core.search.playbook.entries import STUDY, Add, Edit, Entries, Retire, active, apply_edits, id_of
-from optimizer.ports import Clock, Store, Transaction
+from optimizer.ports import Clock, StepRecord, Store, Transaction
 
 BEFORE = 0  # the step that records how the playbook stood when the study began
-STANDING = ("state", "helpful", "harmful")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -36,13 +35,15 @@ class StudyPlaybook:
                 self._retire_forgotten(tx)
             entries = self.store.playbooks.entries(tx, self.family)
             if before is None:
-                record = [{"id": e.id, **{name: getattr(e, name) for name in STANDING}} for e in entries.values()]
+                record = [
+                    StepRecord(id=e.id, state=e.state, helpful=e.helpful, harmful=e.harmful) for e in entries.values()
+                ]
                 self.store.playbooks.add_to_step(tx, self.family, self.study, BEFORE, record, self.clock.now())
                 return entries
-            known = [standing for standing in before if standing["id"] in entries]
             return {
-                standing["id"]: replace(entries[standing["id"]], **{name: standing[name] for name in STANDING})
-                for standing in known
+                id: replace(entries[id], state=was["state"], helpful=was["helpful"], harmful=was["harmful"])
+                for was in before
+                if (id := was["id"]) in entries
             }
 
         return self.store.write(open_once)
@@ -82,12 +83,13 @@ class StudyPlaybook:
         self.store.write(keep_once)
 
 
-def _key(named: Mapping[str, Any]) -> tuple[str, str]:
+def _key(named: StepRecord) -> tuple[str, str]:
     return named["edit"], named["id"]
 
 
-def _record_of(edit: Edit) -> dict[str, Any]:
+def _record_of(edit: Edit) -> StepRecord:
     """An edit without its text, which only the entry holds."""
-    values = {name: value for name, value in asdict(edit).items() if name not in ("text", "reason")}
+    members = {name: value for name, value in asdict(edit).items() if name not in ("text", "reason")}
     id = {"id": id_of(edit.text)} if isinstance(edit, Add) else {}
-    return {"edit": type(edit).__name__.lower(), **id, **values}
+    record: Any = {"edit": type(edit).__name__.lower(), **id, **members}
+    return cast(StepRecord, record)

@@ -50,7 +50,7 @@ def add_texts(intake: Intake, texts: Mapping[str, Mapping[str, Any]]) -> TextsRe
 
     def write(tx: Transaction) -> None:
         for interaction, permitted in added:
-            intake.store.events.add_texts(tx, interaction, permitted)
+            intake.store.events.add_texts(tx, interaction, **permitted)
 
     if added:
         intake.store.write(write)

@@ -7,7 +7,7 @@ No text is copied, nothing is learned or released yet.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Annotated
 
@@ -19,7 +19,13 @@ from optimizer.core.base.phrasing import count
 from optimizer.core.family.family import Family, kind_of
 from optimizer.core.feedback.event_kinds import MAX_NAME_CHARS
 from optimizer.core.feedback.events import Interaction
-from optimizer.core.feedback.rating_draws import UNIT_DAYS, UncertainAnswer, first_of_units, uncertain_answers
+from optimizer.core.feedback.rating_draws import (
+    UNIT_DAYS,
+    ReviewPayload,
+    UncertainAnswer,
+    first_of_units,
+    uncertain_answers,
+)
 from optimizer.jobs.context import Context
 from optimizer.jobs.feedback.label_interaction import KIND
 from optimizer.jobs.ids import new_id
@@ -78,7 +84,7 @@ def collect_reviews(family: Family, *, store: Store, clock: Clock, dry_run: bool
         before = store.reviews.of_kind(tx, family.name, KIND)  # another process may have collected meanwhile
         new = [answer for answer in picked if answer.interaction not in before]
         for answer in new:
-            payload = {name: value for name, value in asdict(answer).items() if name != "interaction"}
+            payload = ReviewPayload(doubt=answer.doubt, why=answer.why)
             store.reviews.open(tx, new_id("rv"), family.name, KIND, answer.interaction, payload, now)
         store.minute_stats.set_watermark(tx, _name(family), now - SETTLED)
         return CollectReport(items=new, dry_run=False)

@@ -20,7 +20,7 @@ from optimizer.core.evaluation.judging.rubric import JudgeCase, asked_again, jud
 from optimizer.core.family.family import Family
 from optimizer.core.family.rendering import clip_inputs
 from optimizer.core.feedback.events import Interaction
-from optimizer.core.feedback.rating_draws import first_sampled, is_sampled, span_of
+from optimizer.core.feedback.rating_draws import ReviewPayload, first_sampled, is_sampled, span_of
 from optimizer.core.models.budget import BYTES_PER_TOKEN
 from optimizer.core.scheduling.monthly_budget import Remainder
 from optimizer.core.search.answer_bounds import ASKS, LONGEST_WHY, request_bytes, usd_of
@@ -280,7 +280,7 @@ class _JudgementSink:
             if judgement.needs_a_person(judge_of(self._family)):
                 family, now = self._family, self._clock.now()
                 why = f"the judge's members differ by {judgement.spread:.2f}"
-                payload = {"doubt": "divided", "why": why}
+                payload = ReviewPayload(doubt="divided", why=why)
 
                 def write(tx: Transaction) -> str | None:
                     before = self._store.reviews.of_kind(tx, family.name, KIND)

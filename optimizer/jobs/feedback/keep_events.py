@@ -12,6 +12,7 @@ from typing import Any
 
 from optimizer.core.base.errors import KeyReused
 from optimizer.core.dataset.examples import Example
+from optimizer.core.feedback.rating_draws import ReviewPayload
 from optimizer.core.feedback.reported import EventRejected, example_of
 from optimizer.core.feedback.stored_rows import EventRow, feedback_of
 from optimizer.jobs.dataset import release_example
@@ -189,7 +190,7 @@ class _EventRequest:
         split = store.examples.standing(self.tx, example.family, ids=[example.id], groups=())[0].split
         if example.released or split == "holdout":  # the holdout is never quoted, and no review may show it
             return
-        payload = {"example": example.id, "split": split, "sent_by": self.job.delivery.actor}
+        payload = ReviewPayload(example=example.id, split=split, sent_by=self.job.delivery.actor)
         store.reviews.open(self.tx, new_id("rv"), example.family, release_example.KIND, example.id, payload, self.at)
 
 

@@ -20,7 +20,6 @@ from optimizer.core.serving.assignment import has_lease
 from optimizer.core.serving.rollout import Decision, Freeze, Rollout, is_frozen, ladder_text, visible
 from optimizer.core.views.rollout_evidence import evidence_text
 from optimizer.core.views.rollout_status import (
-    ArmExposures,
     ArmTotals,
     FamilyRollout,
     LoggedDecision,
@@ -200,7 +199,7 @@ def read_arms(context: Context, request: ArmsRequest) -> Page[ArmTotals]:
                     f"{family} has no rollout {request.rollout!r}. Its last one: detent rollout status {family}.",
                     rollout=request.rollout,
                 )
-        return Page(items=[ArmTotals(**arm) for arm in store.events.arm_summary(tx, family, request.rollout)])
+        return Page(items=store.events.arm_summary(tx, family, request.rollout))
 
 
 def read_rollout_log(context: Context, request: FamilyRequest) -> RolloutLog:
@@ -267,7 +266,7 @@ def _status(context: Context, family: str) -> FamilyRollout:
         share=rollout.share if rollout else None,
         is_active=rollout.is_active if rollout else False,
         served=_is_served(rollout, now) and freeze is None,
-        arms=[ArmTotals(**arm) for arm in arms],
+        arms=arms,
         by_itself=by_itself,
         last_tick_at=ticked_at,
         last_decision=decision,
@@ -287,8 +286,8 @@ def _with_evidence(tx: Transaction, context: Context, rollout: Rollout) -> Rollo
     store = context.store
     return RolloutWithEvidence(
         **members_of(rollout),
-        arms=[ArmTotals(**arm) for arm in store.events.arm_summary(tx, rollout.family, rollout.id)],
-        exposures=[ArmExposures(**arm) for arm in store.exposures.totals(tx, rollout.family, rollout.id)],
+        arms=store.events.arm_summary(tx, rollout.family, rollout.id),
+        exposures=store.exposures.totals(tx, rollout.family, rollout.id),
         evidence=rollout_view(tx, store, context.clock, rollout),
     )
 

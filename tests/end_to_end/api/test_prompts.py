@@ -120,7 +120,7 @@ def test_fetches_counted_last_are_written_when_the_server_ends(tmp_path: Path) -
     with serving(settings) as running:
         running.get("/v1/families/triage/prompt?unit=u")
     with serving(settings) as again, again.shared.store.read() as tx:
-        assert again.shared.store.exposures.totals(tx, "triage", None)[0]["n_exposed"] == 1
+        assert again.shared.store.exposures.totals(tx, "triage", None)[0].n_exposed == 1
 
 
 def test_the_last_flush_waits_for_one_under_way_and_writes_what_that_put_back(

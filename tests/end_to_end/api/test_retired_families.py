@@ -318,7 +318,7 @@ def test_forgetting_leaves_no_text_and_what_is_counted(world: World) -> None:
         ) == ([], None)
         assert sum(store.examples.counts(tx, "triage~1").values()) == 0
         assert store.variants.of_family(tx, "triage~1") == []
-        assert store.events.arm_summary(tx, "triage~1", None)[0]["n_interactions"] == 1
+        assert store.events.arm_summary(tx, "triage~1", None)[0].n_interactions == 1
         assert store.family_names.n_sealed(tx, "triage") > 0
     text = (world.settings.var() / "detent.db").read_bytes()
     assert text  # the file stays; what SQLite has freed is overwritten as it is used again

@@ -57,11 +57,13 @@ from optimizer.adapters.store.tables import (
     Utc,
 )
 from optimizer.adapters.store.traffic_sums import within
+from optimizer.core.base.answers import Json
 from optimizer.core.base.canonical import canonical_json
 from optimizer.core.base.errors import Busy, Conflict
 from optimizer.core.feedback.events import Arm, FeedbackEvent, Interaction, LabelSummary, LaterParts
 from optimizer.core.feedback.stored_rows import ARM_COLUMNS, KEY, SUMS, EventRow, sums_by_arm
 from optimizer.core.feedback.traffic_sums import summed_by
+from optimizer.core.views.rollout_status import ArmTotals
 from optimizer.ports import InteractionFilter, InteractionMatches
 
 Value = Callable[[Any], Any]
@@ -191,8 +193,10 @@ class EventTables:
         else:
             upsert(tx, ARMS, [dict(zip(_COLUMNS, row, strict=True)) for row in sums], add=SUMS)
 
-    def add_texts(self, tx: Connection, interaction: Interaction, texts: Mapping[str, Any]) -> None:
-        for name, value in texts.items():
+    def add_texts(
+        self, tx: Connection, interaction: Interaction, *, input: Json = None, output: str | None = None
+    ) -> None:
+        for name, value in (text for text in (("input", input), ("output", output)) if text[1] is not None):
             at = (INTERACTIONS.c.family == interaction.arm.family) & (INTERACTIONS.c.id == interaction.id)
             tx.execute(update(INTERACTIONS).where(at, INTERACTIONS.c[name].is_(null())).values({name: value}))
 
@@ -340,20 +344,20 @@ class EventTables:
                 key=key,
             )
 
-    def arm_summary(self, tx: Connection, family: str, rollout: str | None) -> list[dict[str, Any]]:
+    def arm_summary(self, tx: Connection, family: str, rollout: str | None) -> list[ArmTotals]:
         a = ARMS.c
         query = select(a.variant, a.role, *(func.sum(a[name]).label(name) for name in SUMS)).where(a.family == family)
         query = where_equal(query, (a.rollout, rollout))
         rows = tx.execute(query.group_by(a.variant, a.role).order_by(a.variant, a.role)).mappings()
         return [
-            {
-                "variant": row["variant"] or None,
-                "role": row["role"] or None,
+            ArmTotals(
+                variant=row["variant"] or None,
+                role=row["role"] or None,
                 **{name: row[name] for name in ("n_interactions", "n_errors", "n_labelled", "n_success", "n_scored")},
-                "mean_score": row["score_sum"] / row["n_scored"] if row["n_scored"] else None,
-                "mean_latency_ms": row["latency_sum_ms"] / row["n_latency"] if row["n_latency"] else None,
-                "cost_usd": row["cost_usd"],
-            }
+                mean_score=row["score_sum"] / row["n_scored"] if row["n_scored"] else None,
+                mean_latency_ms=row["latency_sum_ms"] / row["n_latency"] if row["n_latency"] else None,
+                cost_usd=row["cost_usd"],
+            )
             for row in rows
         ]
 

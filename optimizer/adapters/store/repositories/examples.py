@@ -48,6 +48,7 @@ from optimizer.core.base.canonical import canonical_json, digest
 from optimizer.core.base.errors import Conflict, NotFound
 from optimizer.core.dataset.examples import Example, Split
 from optimizer.core.evaluation.judging.calibration import agreement_of, calibration_of
+from optimizer.core.feedback.rating_draws import ReviewPayload
 from optimizer.core.predictor.teaching import StudentAnswer
 from optimizer.ports import Added, Bypass, CalibrationRecord, ExampleStanding, Review, WatchedStudent
 
@@ -257,7 +258,7 @@ class ReviewTable:
     """ports.Reviews on the database."""
 
     def open(
-        self, tx: Connection, id: str, family: str, kind: str, subject: str, payload: Mapping[str, Any], at: datetime
+        self, tx: Connection, id: str, family: str, kind: str, subject: str, payload: ReviewPayload, at: datetime
     ) -> None:
         row = {
             "id": id,

@@ -26,6 +26,7 @@ from optimizer.adapters.store.tables import (
 )
 from optimizer.core.serving.assignment import Override
 from optimizer.core.serving.rollout import Champion, Freeze
+from optimizer.core.views.rollout_status import ArmExposures
 from optimizer.core.views.variant import Renderings
 from optimizer.ports import Exposure, TruncatedInput
 
@@ -148,19 +149,19 @@ class ExposureTable:
         rows = tx.execute(query.group_by(_S.sent_by, _S.variant, _S.stage))
         return {(r.sent_by, r.variant, float(r.stage) if r.stage else None): int(r.n) for r in rows}
 
-    def totals(self, tx: Connection, family: str, rollout: str | None) -> list[dict[str, Any]]:
+    def totals(self, tx: Connection, family: str, rollout: str | None) -> list[ArmExposures]:
         query = select(_S.variant, _S.rollout, _S.stage, func.sum(_S.n_exposed).label("n_exposed")).where(
             _S.family == family
         )
         query = where_equal(query, (_S.rollout, rollout))
         rows = tx.execute(query.group_by(_S.variant, _S.rollout, _S.stage).order_by(_S.rollout, _S.stage, _S.variant))
         return [
-            {
-                "variant": r.variant,
-                "rollout": r.rollout or None,
-                "stage": float(r.stage) if r.stage else None,
-                "n_exposed": int(r.n_exposed),
-            }
+            ArmExposures(
+                variant=r.variant,
+                rollout=r.rollout or None,
+                stage=float(r.stage) if r.stage else None,
+                n_exposed=int(r.n_exposed),
+            )
             for r in rows
         ]
 

@@ -5,7 +5,7 @@ study are in it.
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import asdict
 from datetime import UTC, datetime, timedelta
 from math import ceil
@@ -39,6 +39,7 @@ from optimizer.adapters.store.tables import (
 from optimizer.core.evaluation.suite import Check, EvaluationBatch
 from optimizer.core.family.variant import DRAFT, Source, Variant, VariantRecord
 from optimizer.core.search.playbook.entries import Entry
+from optimizer.ports import DaySums, StepRecord
 
 VARIANTS = VariantRow.__table__
 BATCHES = EvaluationBatchRow.__table__
@@ -92,7 +93,7 @@ class PerformanceTables:
         query = select(BATCHES).where(BATCHES.c.family == family).order_by(BATCHES.c.created_at, BATCHES.c.id)
         return [_batch(row) for row in tx.execute(query).mappings()]
 
-    def day_sums(self, tx: Connection, day: str) -> list[dict[str, Any]]:
+    def day_sums(self, tx: Connection, day: str) -> list[DaySums]:
         start = datetime.strptime(day, "%Y-%m-%d").replace(tzinfo=UTC)
         sums: dict[Key, dict[str, Any]] = {}
         for family in sorted({*families_in(tx, INTERACTIONS), *families_in(tx, FEEDBACK_EVENTS)}):
@@ -123,17 +124,18 @@ class PerformanceTables:
                 by_key[key] = {**columns, "p95_latency_ms": _p95(tx, key, start, row["n_timed"])}
             for part in (by_key, _feedback_of(tx, family, start)):
                 for key, columns in part.items():
-                    sums.setdefault(key, dict(_NOTHING)).update(columns)
-        return [{"family": f, "variant": v, "model": m, "day": day, **columns} for (f, v, m), columns in sums.items()]
+                    sums.setdefault(key, {}).update(columns)
+        return [DaySums(family=f, variant=v, model=m, day=day, **columns) for (f, v, m), columns in sums.items()]
 
-    def days(self, tx: Connection, family: str, first: str, until: str) -> list[dict[str, Any]]:
+    def days(self, tx: Connection, family: str, first: str, until: str) -> list[DaySums]:
         query = select(DAILY).where(DAILY.c.family == family, DAILY.c.day >= first, DAILY.c.day < until)
-        return [dict(row) for row in tx.execute(query.order_by(DAILY.c.day, DAILY.c.variant, DAILY.c.model)).mappings()]
+        query = query.order_by(DAILY.c.day, DAILY.c.variant, DAILY.c.model)
+        return [DaySums(**row) for row in tx.execute(query).mappings()]
 
-    def put_day(self, tx: Connection, day: str, rows: Sequence[Mapping[str, Any]]) -> None:
+    def put_day(self, tx: Connection, day: str, rows: Sequence[DaySums]) -> None:
         tx.execute(delete(DAILY).where(DAILY.c.day == day))
         if rows:
-            tx.execute(insert(DAILY), [dict(row) for row in rows])
+            tx.execute(insert(DAILY), [asdict(row) for row in rows])
 
 
 def _batch(row: RowMapping) -> EvaluationBatch:
@@ -142,19 +144,6 @@ def _batch(row: RowMapping) -> EvaluationBatch:
 
 
 OF_INTERACTIONS = ("n_interactions", "n_errors", "mean_latency_ms", "cost_usd", "input_tokens", "output_tokens")
-_NOTHING: Mapping[str, Any] = {
-    "n_interactions": 0,
-    "n_errors": 0,
-    "mean_latency_ms": None,
-    "p95_latency_ms": None,
-    "cost_usd": 0.0,
-    "input_tokens": None,
-    "output_tokens": None,
-    "n_labelled": 0,
-    "n_success": 0,
-    "n_scored": 0,
-    "mean_score": None,
-}
 
 
 def _within(column: ColumnElement[datetime], start: datetime) -> ColumnElement[bool]:
@@ -217,14 +206,14 @@ class PlaybookTables:
                     update(ENTRIES).where(ENTRIES.c.family == family, ENTRIES.c.id == entry.id).values(**changes)
                 )
 
-    def step(self, tx: Connection, study: str, step: int) -> list[dict[str, Any]] | None:
+    def step(self, tx: Connection, study: str, step: int) -> list[StepRecord] | None:
         query = select(STEPS.c.record).where(STEPS.c.study == study, STEPS.c.step == step)
-        record: list[dict[str, Any]] | None = tx.execute(query).scalar()
+        record: list[StepRecord] | None = tx.execute(query).scalar()
         return record
 
     def add_to_step(
-        self, tx: Connection, family: str, study: str, step: int, record: Sequence[Mapping[str, Any]], at: datetime
+        self, tx: Connection, family: str, study: str, step: int, record: Sequence[StepRecord], at: datetime
     ) -> None:
-        records = [*(self.step(tx, study, step) or ()), *map(dict, record)]
+        records = [*(self.step(tx, study, step) or ()), *record]
         if not insert_new(tx, STEPS, [{"study": study, "step": step, "family": family, "record": records, "at": at}]):
             tx.execute(update(STEPS).where(STEPS.c.study == study, STEPS.c.step == step).values(record=records, at=at))
