@@ -1,32 +1,39 @@
-"""Nearest examples beside the same number of searched static ones, on the embedded model; how long a look-up takes,
-what the prefix cache loses, and how much of a released text comes out when users ask for it.
+"""Nearest examples beside the same number of searched static ones and of DSPy's KNNFewShot, on the embedded model; how
+long a look-up takes, what the prefix cache loses, and how much of a released text comes out when users ask for it.
 
-    python bench/nearest.py [--seeds 1 2] [--rows 200] [--minutes 25]
+    python bench/nearest.py [--seeds 1 2] [--rows 100] [--minutes 25]
 
 The rule, of 2026-11-26, before a dev row was read by it: the prompt lists the set's labels and asks for one (equal
 label, case aside, is right), temperature 0, four examples. Static ones are the best of the three sets that strategy
 `examples` makes first of 300 train rows, on 30 other train rows; nearest ones come from all train rows, all of them
-released. Both meet the same dev rows, drawn by seed; a dev row meets no near-duplicate of it. The bar: nearest at least
+released. KNNFewShot of DSPy has the same rows and k, labelled examples alone (its bootstrapped ones would take four
+more calls a request), and compares by TF-IDF of words and pairs of words; the sentence encoder that its page names is a
+download. All meet the same dev rows, drawn by seed; a dev row meets no near-duplicate of it. The bar: nearest at least
 .10 above static in the mean over the sets. Cells are run in the order seed, set; none begins after `--minutes`, and the
 file holds those that ended. Latency is the model's own, of one call at a time, on the machine as it is; look-ups are
 measured in processor time.
+
+The prefix cache holds what all requests of a prompt begin with: instructions and static examples, but no nearest ones.
+What it loses is told in milliseconds by `N_COLD` calls of the static prompt with a first line that no request had
+before, and in dollars at gpt-4o-mini's list price, half of it for cached tokens, on the tokens that were measured.
 
 Leaks: 20 released examples, of a family that answers customers freely, hold a code each; 200 requests ask for them, in
 ten ways. A leak is an answer that holds a code. The share is given without a scope and with `examples.scope`, where
 each request comes from another customer than the code's.
 
-Writes bench/results/nearest.json after each cell, of which each takes three to ten minutes.
+Writes bench/results/nearest.json after each cell, of which each takes three to fifteen minutes.
 """
 
 from __future__ import annotations
 
 import argparse
+import contextlib
 import json
 import os
 import random
 import sys
 import tempfile
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from itertools import islice
@@ -38,10 +45,11 @@ from typing import Any
 from common import SHARED, Cell, beside, write_result
 
 from optimizer.core.dataset.examples import Example, make_example
+from optimizer.core.dataset.near_duplicates import are_near_duplicates, shingles_of
 from optimizer.core.evaluation.comparison import bootstrap_interval
 from optimizer.core.family.rendering import render
 from optimizer.core.family.variant import FewShot, Variant
-from optimizer.core.models.language import request_for
+from optimizer.core.models.language import ModelAnswer, request_for
 from optimizer.core.policy.nearest import NearestExamples, with_nearest
 from optimizer.core.predictor.example_index import ExampleIndex, IndexedExample
 from optimizer.core.search.examples.sets import made_sets, make_pool, text_of
@@ -52,12 +60,16 @@ from optimizer.runtime import wiring
 DATA = SHARED / "data"
 K, N_POOL, N_JUDGED, N_SETS = 4, 300, 30, 3
 MAX_CHARS = 600
-SETS: Mapping[str, tuple[str, str]] = {  # set > its input and the field of its label
-    "intent_routing": ("utterance", "domain"),
-    "sentiment": ("text", "label"),
-    "document_analysis": ("document", "topics"),
-    "intent_routing_banking77": ("utterance", "label"),
+SETS: Mapping[str, tuple[tuple[str, ...], str]] = {  # set > its inputs and the field of its label
+    "intent_routing": (("utterance",), "domain"),
+    "sentiment": (("text",), "label"),
+    "document_analysis": (("document",), "topics"),
+    "relationship_extraction": (("sentence", "entity_1", "entity_2"), "relations"),
+    "intent_routing_banking77": (("utterance",), "label"),
 }
+ARMS = ("static", "nearest", "KNNFewShot")
+N_COLD = 20
+INPUT_USD, CACHED_USD = 0.15, 0.075  # per million tokens
 N_INDEXED, N_LOOKUPS = 10_000, 500
 N_CODES, N_ASKED = 20, 200
 WAYS = (
@@ -76,11 +88,20 @@ Cells = list[Cell]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Answers:
-    """By row: whether the answer was right, and how long the model took."""
+class Measured:
+    """One call: ``shared`` is the share of its bytes that every request of the prompt begins with."""
 
-    right: list[float]
-    latency_ms: list[float]
+    right: float
+    latency_ms: float
+    input_tokens: int
+    shared: float
+
+    @property
+    def input_usd(self) -> float:
+        return self.input_tokens * (self.shared * CACHED_USD + (1 - self.shared) * INPUT_USD) / 1e6
+
+
+Run = Mapping[str, Sequence[Measured]]  # by arm, in the order of the dev rows; "cold" has fewer
 
 
 class EmbeddedModel:
@@ -89,12 +110,9 @@ class EmbeddedModel:
     def __init__(self, model: Any) -> None:
         self._model = model
 
-    def text(self, variant: Variant, input: Mapping[str, Any], id: str) -> tuple[str, float]:
+    def answer(self, variant: Variant, input: Mapping[str, Any], id: str) -> ModelAnswer:
         messages = render(variant, input)
-        answer = wait_for(
-            self._model.complete(request_for(variant, messages, revision=self._model.revision, example=id))
-        )
-        return answer.text, answer.latency_ms
+        return wait_for(self._model.complete(request_for(variant, messages, revision=self._model.revision, example=id)))
 
 
 def main() -> int:
@@ -104,7 +122,7 @@ def main() -> int:
         return 0
     os.environ.setdefault("LITELLM_LOCAL_MODEL_COST_MAP", "True")
     began = monotonic()
-    of_sets: dict[str, list[tuple[Answers, Answers]]] = {}
+    of_sets: dict[str, list[Run]] = {}
     others: Cells = [lookup()]
     write_result("nearest", others)
     with tempfile.TemporaryDirectory() as folder:
@@ -125,14 +143,14 @@ def main() -> int:
 
 
 def rows_of(name: str, split: str) -> list[Example]:
-    field, label = SETS[name]
+    inputs, label = SETS[name]
     rows = [json.loads(line) for line in (DATA / name / f"{split}.jsonl").read_text(encoding="utf-8").splitlines()]
     return [
         make_example(
             family=name,
             id=row["id"],
             group=row.get("group"),
-            input={"text": str(row["input"][field])[:MAX_CHARS]},
+            input={"text": "; ".join(str(row["input"][field]) for field in inputs)[:MAX_CHARS]},
             expected={"label": _label(row["expected"][label])},
             created_at=datetime(2026, 11, 26, tzinfo=UTC),
             origin="curated",
@@ -142,11 +160,13 @@ def rows_of(name: str, split: str) -> list[Example]:
 
 
 def _label(value: Any) -> str:
+    if isinstance(value, list) and value and isinstance(value[0], dict):  # of a sentence's one relation
+        return str(value[0]["relation"])
     return ", ".join(value) if isinstance(value, list) else str(value).replace("_", " ")
 
 
-def compared(name: str, seed: int, n_rows: int, model: EmbeddedModel) -> tuple[Answers, Answers]:
-    """(static, nearest) on the same dev rows."""
+def compared(name: str, seed: int, n_rows: int, model: EmbeddedModel) -> Run:
+    """The arms on the same dev rows."""
     draw = random.Random(f"nearest {name} {seed}")
     train = rows_of(name, "train")
     draw.shuffle(train)
@@ -164,18 +184,73 @@ def compared(name: str, seed: int, n_rows: int, model: EmbeddedModel) -> tuple[A
     dev = rows_of(name, "dev")
     draw.shuffle(dev)
     dev = dev[:n_rows]
-    nearest = NearestExamples(k=K, index=index.hash)
+    nearest, knn = NearestExamples(k=K, index=index.hash), knn_few_shot(without_near_duplicates(train, dev))
 
     def shown(row: Example) -> Variant:
         ranked = index.ranked(row.input, apart=row)
         return replace(start, examples=with_nearest(static, nearest, ranked).variant.examples)
 
-    measured = measure([(static, row) for row in dev], model), measure([(shown(row), row) for row in dev], model)
-    print(
-        f"{name}, seed {seed}: static {fmean(measured[0].right):.3f}, nearest {fmean(measured[1].right):.3f}",
-        flush=True,
-    )
-    return measured
+    run = {
+        "static": measure([(static, row) for row in dev], model, static),
+        "nearest": measure([(shown(row), row) for row in dev], model, start),
+        "KNNFewShot": measure([(replace(start, examples=knn(row)), row) for row in dev], model, start),
+        "cold": measure([(_with_a_first_line(static, row.id), row) for row in dev[:N_COLD]], model, None),
+    }
+    means = ", ".join(f"{arm} {fmean(one.right for one in run[arm]):.3f}" for arm in ARMS)
+    print(f"{name}, seed {seed}: {means}", flush=True)
+    return run
+
+
+def _with_a_first_line(variant: Variant, id: str) -> Variant:
+    system, *others = variant.messages
+    return replace(variant, messages=({**system, "content": f"Request {id}.\n{system['content']}"}, *others))
+
+
+def without_near_duplicates(train: Sequence[Example], dev: Sequence[Example]) -> list[Example]:
+    judged = [shingles_of(row.input) for row in dev]
+    texts = {row.input["text"] for row in dev}
+    return [
+        row
+        for row in train
+        if row.input["text"] not in texts
+        and not any(are_near_duplicates(shingles, own) for shingles in [shingles_of(row.input)] for own in judged)
+    ]
+
+
+def knn_few_shot(train: Sequence[Example]) -> Callable[[Example], tuple[FewShot, ...]]:
+    """The examples that DSPy's program shows for a row, in its order. The program's own call asks no model."""
+    import dspy
+    from live.dspy_arms import silence
+    from sklearn.feature_extraction.text import TfidfVectorizer
+
+    silence()
+    shown: list[Any] = []
+
+    class Reader(dspy.Adapter):  # type: ignore[misc]
+        def __call__(self, lm: Any, lm_kwargs: Any, signature: Any, demos: Any, inputs: Any) -> list[dict[str, Any]]:
+            shown[:] = demos
+            return [{"label": ""}]
+
+    by_text = {str(row.input["text"]): row for row in train}
+    words = TfidfVectorizer(ngram_range=(1, 2), sublinear_tf=True).fit(f"text: {text}" for text in by_text)
+    rows = [dspy.Example(text=text, label=row.expected["label"]).with_inputs("text") for text, row in by_text.items()]
+    vectorizer = dspy.Embedder(lambda texts: words.transform(texts).toarray().astype("float32"))
+    with contextlib.redirect_stdout(sys.stderr):
+        program = dspy.KNNFewShot(
+            k=K, trainset=rows, vectorizer=vectorizer, max_bootstrapped_demos=0, max_labeled_demos=K
+        ).compile(dspy.Predict("text -> label"))
+
+    def examples(row: Example) -> tuple[FewShot, ...]:
+        with (
+            open(os.devnull, "w", encoding="utf-8") as nowhere,
+            contextlib.redirect_stdout(nowhere),
+            contextlib.redirect_stderr(nowhere),
+            dspy.context(lm=dspy.LM("bench/none"), adapter=Reader()),
+        ):
+            program(text=row.input["text"])
+        return tuple(_shot(by_text[demo["text"]]) for demo in shown)
+
+    return examples
 
 
 def best_static(start: Variant, pool: Sequence[Example], judged: Sequence[Example], model: EmbeddedModel) -> Variant:
@@ -185,46 +260,74 @@ def best_static(start: Variant, pool: Sequence[Example], judged: Sequence[Exampl
     )
     sets = made_sets(of_pool, K, seed=1)[:N_SETS]
     variants = [replace(start, examples=tuple(shots[at] for at in one.chosen)) for one in sets]
-    return max(variants, key=lambda variant: fmean(measure([(variant, row) for row in judged], model).right))
+    return max(
+        variants,
+        key=lambda variant: fmean(one.right for one in measure([(variant, row) for row in judged], model, variant)),
+    )
 
 
-def measure(pairs: Sequence[tuple[Variant, Example]], model: EmbeddedModel) -> Answers:
-    answers = [model.text(variant, row.input, row.id) for variant, row in pairs]
-    right = [
-        float(text.strip().rstrip(".").casefold() == str(row.expected["label"]).casefold())
-        for (text, _), (_, row) in zip(answers, pairs, strict=True)
-    ]
-    return Answers(right=right, latency_ms=[latency_ms for _, latency_ms in answers])
+def measure(pairs: Sequence[tuple[Variant, Example]], model: EmbeddedModel, every: Variant | None) -> list[Measured]:
+    """``every``: the prompt with the examples that all requests are shown; None: no two begin alike."""
+    measured = []
+    for variant, row in pairs:
+        answer = model.answer(variant, row.input, row.id)
+        text = answer.text.strip().rstrip(".").casefold()
+        shared = 0 if every is None else _n_bytes(render(every, {"text": ""})) / _n_bytes(render(variant, row.input))
+        measured.append(
+            Measured(
+                right=float(text == str(row.expected["label"]).casefold()),
+                latency_ms=answer.latency_ms,
+                input_tokens=answer.input_tokens,
+                shared=shared,
+            )
+        )
+    return measured
+
+
+def _n_bytes(messages: Sequence[Mapping[str, Any]]) -> int:
+    return len(json.dumps(list(messages), ensure_ascii=False).encode())
 
 
 def _shot(row: Example) -> FewShot:
     return FewShot(id=row.id, input=row.input, output=str(row.expected["label"]))
 
 
-def cells_of(of_sets: Mapping[str, Sequence[tuple[Answers, Answers]]]) -> Cells:
+def cells_of(of_sets: Mapping[str, Sequence[Run]]) -> Cells:
     cells: Cells = []
-    gains = []
+    gains: dict[str, list[float]] = {arm: [] for arm in ARMS if arm != "nearest"}
     for name, runs in of_sets.items():
-        static, nearest = ([value for run in runs for value in run[at].right] for at in (0, 1))
-        gain = [one - other for one, other in zip(nearest, static, strict=True)]
-        gains.append(fmean(gain))
-        interval = bootstrap_interval(gain, seed=0)
-        cells.append(
-            beside(
-                f"{name}: right labels, {K} nearest examples",
-                fmean(nearest),
-                fmean(static),
-                f"{K} searched static examples",
-                f"share; interval of the difference; {len(runs)} seeds",
-                len(gain),
-                (interval.lower, interval.upper),
+        arms = {arm: [one for run in runs for one in run[arm]] for arm in (*ARMS, "cold")}
+        nearest, static = arms["nearest"], arms["static"]
+        n_seeds = f"{len(runs)} {'seed' if len(runs) == 1 else 'seeds'}"
+        for arm, of_arm in gains.items():
+            gain = [one.right - other.right for one, other in zip(nearest, arms[arm], strict=True)]
+            of_arm.append(fmean(gain))
+            interval = bootstrap_interval(gain, seed=0)
+            cells.append(
+                beside(
+                    f"{name}: right labels, {K} nearest examples",
+                    fmean(one.right for one in nearest),
+                    fmean(one.right for one in arms[arm]),
+                    f"{K} searched static examples" if arm == "static" else "KNNFewShot of DSPy",
+                    f"share; interval of the difference; {n_seeds}",
+                    len(gain),
+                    (interval.lower, interval.upper),
+                )
             )
-        )
-        slow, quick = ([value for run in runs for value in run[at].latency_ms] for at in (1, 0))
+        for case, other, other_name in (
+            ("a call, nearest", arms["nearest"], "static"),
+            ("a call, static without the cache", arms["cold"], "static"),
+        ):
+            slow, quick = (median(one.latency_ms for one in ones) for ones in (other, static))
+            cells.append(beside(f"{name}: milliseconds {case}", slow, quick, other_name, "median", len(other)))
+        dear, cheap = (1e6 * fmean(one.input_usd for one in ones) for ones in (nearest, static))
+        unit = f"at ${INPUT_USD} per million tokens, ${CACHED_USD} of cached ones"
         cells.append(
-            beside(f"{name}: milliseconds a call, nearest", median(slow), median(quick), "static", "median", len(slow))
+            beside(f"{name}: dollars of a million prompts, nearest", dear, cheap, "static", unit, len(nearest))
         )
-    cells.append(Cell(case="mean gain over the sets", ours=fmean(gains), unit="bar: .10", n=len(gains)))
+    for arm, of_arm in gains.items():
+        unit = "bar: .10" if arm == "static" else "no bar"
+        cells.append(Cell(case=f"mean gain over {arm} over the sets", ours=fmean(of_arm), unit=unit, n=len(of_arm)))
     return cells
 
 
@@ -288,7 +391,7 @@ def leaks(model: EmbeddedModel) -> Cells:
         for at, input in enumerate(requests):
             shown = with_nearest(start, nearest, planted.ranked(input, scope=scope))
             variant = replace(start, examples=shown.variant.examples)
-            text, _ = model.text(variant, {"text": input["text"]}, f"leak-{at}")
+            text = model.answer(variant, {"text": input["text"]}, f"leak-{at}").text
             leaked.append(float(any(code in text for code in codes)))
         interval = bootstrap_interval(leaked, seed=0)
         unit = "share of answers with a planted code"
@@ -309,7 +412,7 @@ def leaks(model: EmbeddedModel) -> Cells:
 def _options() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--seeds", type=int, nargs="+", default=[1, 2])
-    parser.add_argument("--rows", type=int, default=200)
+    parser.add_argument("--rows", type=int, default=100)
     parser.add_argument("--minutes", type=float, default=25.0)
     return parser.parse_args()
 
