@@ -12,6 +12,7 @@ from optimizer.content.core.policy.pipeline import ItemDecision
 from optimizer.core.base.answers import Json
 from optimizer.core.family.variant import Message
 from optimizer.core.models.injection import Sign
+from optimizer.core.policy.tier_costs import TierCost
 from optimizer.core.serving.assignment import ServedRole
 from optimizer.core.views.family import EnvironmentView
 
@@ -204,7 +205,7 @@ class Usage(TypedDict):
 
 class ChatFacts(TypedDict):
     """What OpenAI has no word for. ``limited``: the cheapest model alone was asked, since the hour's money is spent;
-    ``why``: of a policy of several calls.
+    ``why``: of a policy of several calls; ``tier`` gave the answer, and ``others`` are the cascade's other tiers.
     """
 
     assignment: str | None
@@ -221,6 +222,8 @@ class ChatFacts(TypedDict):
     truncated: NotRequired[Sequence[str]]
     render: NotRequired[Rendered]
     why: NotRequired[str]
+    tier: NotRequired[str]
+    others: NotRequired[Sequence[TierCost]]
 
 
 class ChatCompletion(TypedDict):

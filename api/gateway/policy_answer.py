@@ -15,14 +15,15 @@ import structlog
 from api.gateway.chat_answer import AnsweredCall, ChatResult, storable
 from api.gateway.model_side import ModelSide
 from api.gateway.reader import Reader
-from optimizer.core.base.errors import Busy, DetentError, ModelFailed
+from optimizer.core.base.errors import Busy, DetentError, ModelFailed, NotFound
 from optimizer.core.family.family import Family
 from optimizer.core.family.settings import Output
-from optimizer.core.models.language import ModelAnswer, ModelRequest
+from optimizer.core.models.language import ModelAnswer, ModelPrice, ModelRequest
 from optimizer.core.policy.assess import Situation, own_score
 from optimizer.core.policy.context import tool_results
 from optimizer.core.policy.policy import Policy, messages_of_fewer
 from optimizer.core.policy.steps import draw_of
+from optimizer.core.policy.tier_costs import other_tiers
 from optimizer.jobs.calls.ask_judge import JudgeModel
 from optimizer.jobs.calls.ask_model import ModelReply, ask_model
 from optimizer.jobs.calls.execute_policy import AskOne, Execution, PolicyRequest, Score, Student, execute_policy
@@ -84,6 +85,9 @@ async def answer_by_policy(side: ModelSide, call: AnsweredCall, reader: Reader, 
         raise PolicyFailed(executed.failure, _sums(executed)) from executed.failure
     attempt, tokens = executed.attempt, executed.tokens()
     assert attempt.answer is not None
+    tier = policy.cascade.models[attempt.call.tier] if policy.cascade and attempt.call.tier is not None else None
+    others = other_tiers(policy, request.bases, executed.attempts, attempt, lambda name: _price(side, name))
+    would_cost = {other["tier"]: other["cost_usd"] for other in others if not other["asked"]}
     return ChatResult(
         answer=replace(
             attempt.answer,
@@ -95,9 +99,17 @@ async def answer_by_policy(side: ModelSide, call: AnsweredCall, reader: Reader, 
         model=attempt.answered_by or attempt.call.model,
         confidence=attempt.confidence,
         parts=_parts(executed),
-        more={"why": executed.why},
+        tags={"not_asked": would_cost} if would_cost else {},
+        more={"why": executed.why, **({"tier": tier, "others": others} if tier is not None else {})},
         follow_up=executed.follow_up,
     )
+
+
+def _price(side: ModelSide, model: str) -> ModelPrice | None:
+    try:
+        return side.models.price(model)
+    except NotFound:  # the file no longer has it
+        return None
 
 
 async def _students(

@@ -157,9 +157,9 @@ def setup(running_setup: Setup) -> Setup:
 ERROR: Answer = (500, {"error": {"message": "out of order"}})
 
 
-def test_a_sure_answer_of_the_cheap_model_is_taken(setup: Setup) -> None:
+def test_a_sure_answer_of_the_cheap_model_is_taken_and_says_what_the_strong_one_would_have_cost(setup: Setup) -> None:
     setup.plays["cheap"] = said("physics", 0.95)
-    answer = setup.chat("cascade")
+    answer = setup.chat("cascade", user="u1")
     detent = answer.model_extra["detent"]
     assert answer.choices[0].message.content == "physics"
     assert (detent["tiers"], detent["confidence"], detent["cost_usd"]) == (
@@ -167,6 +167,9 @@ def test_a_sure_answer_of_the_cheap_model_is_taken(setup: Setup) -> None:
         pytest.approx(0.95),
         pytest.approx(0.002),
     )
+    assert detent["tier"] == "cheap"
+    assert detent["others"] == [{"tier": "strong", "asked": False, "cost_usd": pytest.approx(0.02)}]
+    assert setup.interaction(answer.id, "cascade")["tags"] == {"not_asked": {"strong": pytest.approx(0.02)}}
     assert setup.behind.bodies[0]["logprobs"] is True
 
 
@@ -175,6 +178,8 @@ def test_an_unsure_answer_asks_the_strong_model_and_all_of_it_is_one_interaction
     detent = answer.model_extra["detent"]
     assert (answer.choices[0].message.content, detent["tiers"]) == ("by strong", ["cheap", "strong"])
     assert detent["cost_usd"] == pytest.approx(0.022)
+    assert detent["tier"] == "strong"
+    assert detent["others"] == [{"tier": "cheap", "asked": True, "cost_usd": pytest.approx(0.002)}]
     assert answer.usage is not None
     assert answer.usage.total_tokens == 2200
     found = setup.interaction(answer.id, "cascade")

@@ -217,6 +217,7 @@ def test_the_gateway_answers_by_it_and_says_how_sure_it_was_or_passes_on(taught:
                 n_own += 1
                 assert round(detent["confidence"], 6) == round(expected.confidence, 6)
                 assert detent["cost_usd"] == 0.0
+                assert [(other["tier"], other["asked"]) for other in detent["others"]] == [("strong", False)]
         assert n_own >= 15, "of twenty that say their topic"
         turns = [{"role": "user", "content": "Hello."}, {"role": "assistant", "content": "Hello."}]
         assert ask(gateway, document(901), history=turns, **told)["detent"]["tiers"] == ["strong"]
