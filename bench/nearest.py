@@ -1,7 +1,7 @@
 """Nearest examples beside the same number of searched static ones and of DSPy's KNNFewShot, on the embedded model; how
 long a look-up takes, what the prefix cache loses, and how much of a released text comes out when users ask for it.
 
-    python bench/nearest.py [--seeds 1 2] [--rows 100] [--minutes 25]
+    python bench/nearest.py [--seeds 1 2] [--rows 100] [--minutes 25] [--sets-only]
 
 The rule, of 2026-11-26, before a dev row was read by it: the prompt lists the set's labels and asks for one (equal
 label, case aside, is right), temperature 0, four examples. Static ones are the best of the three sets that strategy
@@ -21,7 +21,8 @@ Leaks: 20 released examples, of a family that answers customers freely, hold a c
 ten ways. A leak is an answer that holds a code. The share is given without a scope and with `examples.scope`, where
 each request comes from another customer than the code's.
 
-Writes bench/results/nearest.json after each cell, of which each takes three to fifteen minutes.
+Writes bench/results/nearest.json after each cell, of which each takes three to fifteen minutes; `--sets-only` keeps
+what it has of look-ups and leaks.
 """
 
 from __future__ import annotations
@@ -42,7 +43,7 @@ from statistics import fmean, median
 from time import monotonic, process_time
 from typing import Any
 
-from common import SHARED, Cell, beside, write_result
+from common import RESULTS, SHARED, Cell, beside, write_result
 
 from optimizer.core.dataset.examples import Example, make_example
 from optimizer.core.dataset.near_duplicates import are_near_duplicates, shingles_of
@@ -123,14 +124,15 @@ def main() -> int:
     os.environ.setdefault("LITELLM_LOCAL_MODEL_COST_MAP", "True")
     began = monotonic()
     of_sets: dict[str, list[Run]] = {}
-    others: Cells = [lookup()]
+    others = kept_cells() if options.sets_only else [lookup()]
     write_result("nearest", others)
     with tempfile.TemporaryDirectory() as folder:
         models = wiring.open_models(load_settings(home=Path(folder)))
         try:
             model = EmbeddedModel(models.get("embedded"))
-            others += leaks(model)
-            write_result("nearest", others)
+            if not options.sets_only:
+                others += leaks(model)
+                write_result("nearest", others)
             for seed, name in ((seed, name) for seed in options.seeds for name in SETS):
                 if monotonic() - began > 60 * options.minutes:
                     print(f"{options.minutes:g} minutes are over before {name}, seed {seed}.", file=sys.stderr)
@@ -140,6 +142,12 @@ def main() -> int:
         finally:
             models.close()
     return 0
+
+
+def kept_cells() -> Cells:
+    """What the file has of look-ups and leaks."""
+    cells = [Cell(**cell) for cell in json.loads((RESULTS / "nearest.json").read_text(encoding="utf-8"))["cells"]]
+    return [cell for cell in cells if cell.case.startswith(("look-up", "leaks"))]
 
 
 def rows_of(name: str, split: str) -> list[Example]:
@@ -414,6 +422,7 @@ def _options() -> argparse.Namespace:
     parser.add_argument("--seeds", type=int, nargs="+", default=[1, 2])
     parser.add_argument("--rows", type=int, default=100)
     parser.add_argument("--minutes", type=float, default=25.0)
+    parser.add_argument("--sets-only", action="store_true")
     return parser.parse_args()
 
 

@@ -26,7 +26,10 @@ def world(tmp_path_factory: pytest.TempPathFactory) -> Iterator[World]:
         for ids in (range(begin, begin + 30) for begin in range(0, N_PLAIN, 30)):  # received at four times
             world.post("/v1/feedback", [event(f"in_{i}", f"plain {i}", unit=f"u{i % 3}") for i in ids])
         world.post("/v1/feedback", event("in_failed", "a slow question", error="the model took too long"))
-        world.post("/v1/feedback", event("in_low", "an odd question", output="Technicál"))
+        world.post(
+            "/v1/feedback",
+            event("in_low", "an odd question", output="Technicál", tags={"not_asked": {"largest": 0.0123}}),
+        )
         world.post("/v1/feedback", {"interaction": "in_low", "family": "triage", "score": 0.2, "label": "odd"})
         world.post("/v1/feedback", event("in_sealed", "a Sealed  question", conversation="c1", tags={"note": "sealed"}))
         world.post("/v1/feedback", event("in_open", "an open question", conversation="c1"))
@@ -123,7 +126,17 @@ def test_a_text_is_looked_for_only_by_who_may_read_it(world: World) -> None:
 
 def test_one_request_is_shown_whole(world: World) -> None:
     page = visitor(world, "secret-read-texts").get("/dashboard/requests/triage/in_low").text
-    shown = ("an odd question", "Technicál", "not taken", "0.400", "17 +", "large", "score 0.200", ", odd")
+    shown = (
+        "an odd question",
+        "Technicál",
+        "not taken",
+        "0.400",
+        "17 +",
+        "large",
+        "score 0.200",
+        ", odd",
+        "largest: would have cost $0.0123",
+    )
     assert [text for text in shown if text not in page] == []
 
 

@@ -77,6 +77,12 @@ class ExampleIndex:
     def hash(self) -> str:
         return "xi_" + digest(canonical_json(self.to_data()))[:12]
 
+    def prepare(self) -> None:
+        """Makes what ``ranked`` looks up; of a large list that takes a second or two. ``ranked`` does it where nobody
+        did.
+        """
+        self._postings  # noqa: B018
+
     def ranked(
         self, input: Mapping[str, Any], *, scope: str | None = None, apart: Example | None = None
     ) -> Iterator[FewShot]:

@@ -28,7 +28,9 @@ class ExampleShelf:
     """Each is read once. Thread-safe."""
 
     def __init__(self, store: Store) -> None:
-        self._indexes: Shelf[ExampleIndex] = Shelf(store, store.example_indexes.get, most=MOST)
+        self._indexes: Shelf[ExampleIndex] = Shelf(
+            store, store.example_indexes.get, most=MOST, prepare=lambda index: index.prepare()
+        )
 
     def shown(
         self, family: str, variant: Variant, input: Mapping[str, Any], *, apart: Example | None = None

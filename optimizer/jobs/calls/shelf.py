@@ -18,10 +18,18 @@ class Shelf(Generic[T]):
     Args:
         read: by family and hash; None where the store has none, such as one made of what a forgotten person said.
         most: in memory.
+        prepare: what takes time and no store, before any request has it.
     """
 
-    def __init__(self, store: Store, read: Callable[[Transaction, str, str], T | None], *, most: int) -> None:
-        self._store, self._read, self._most = store, read, most
+    def __init__(
+        self,
+        store: Store,
+        read: Callable[[Transaction, str, str], T | None],
+        *,
+        most: int,
+        prepare: Callable[[T], None] = lambda read: None,
+    ) -> None:
+        self._store, self._read, self._most, self._prepare = store, read, most, prepare
         self._known: OrderedDict[tuple[str, str], T] = OrderedDict()
         self._lock, self._reading = Lock(), Lock()
         self._n_cleared = 0
@@ -44,6 +52,8 @@ class Shelf(Generic[T]):
         n_cleared = self._n_cleared
         with self._store.read() as tx:
             read = self._read(tx, family, id)
+        if read is not None:
+            self._prepare(read)
         with self._lock:
             if read is not None and n_cleared == self._n_cleared:  # else it may hold what was forgotten meanwhile
                 self._known[(family, id)] = read
