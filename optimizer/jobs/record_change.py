@@ -26,19 +26,25 @@ log = structlog.get_logger("detent.decisions")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class ChangeReport:
+class Change:
     """What a change did, why, and how to take it back or go on.
 
     ``changed`` is False where there was nothing left to do.
     """
 
-    family: str
     what: str
     why: str
     undo: str | None = None
     next: str | None = None
-    forced: bool = False
     changed: bool = True
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ChangeReport(Change):
+    """A change of what a family serves, or is."""
+
+    family: str
+    forced: bool = False
     decision: Decision | None = None
     champion: Champion | None = None
     instead_of: str | None = None  # the variant that was champion before

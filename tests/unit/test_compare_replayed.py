@@ -70,7 +70,7 @@ def compared(
 def test_more_time_saved_at_the_same_quality_is_aggressive() -> None:
     found = compared(rows(2000, 1), ALL_FULL, from_words(500))
     assert found.verdict.choice == "aggressive"
-    assert found.verdict.time_saved.estimate == pytest.approx(found.aggressive.time_saved_share, abs=1e-9)
+    assert found.verdict.time_saved_more.estimate == pytest.approx(found.aggressive.time_saved_share, abs=1e-9)
     assert found.n_differing == pytest.approx(1000, abs=100)
 
 
@@ -78,7 +78,7 @@ def test_much_quality_lost_is_conservative() -> None:
     """The stricter filter keeps what is worth most; the other takes everything."""
     found = compared(rows(2000, 2, worth=0.8), from_words(700), ALL_FULL)
     assert found.verdict.choice == "conservative"
-    assert found.verdict.quality.low > 0.05
+    assert found.verdict.quality_lost.low > 0.05
 
 
 def test_few_items_that_differ_cannot_tell() -> None:
@@ -94,7 +94,7 @@ def test_the_same_configuration_twice_is_balanced_once_there_are_enough_items_an
     assert (few.n_differing, many.n_differing) == (0, 0)
     assert few.verdict.choice is None, "forty items alike do not show that none in twenty would differ"
     assert many.verdict.choice == "balanced"
-    assert many.verdict.time_saved.low < 0 < many.verdict.time_saved.high
+    assert many.verdict.time_saved_more.low < 0 < many.verdict.time_saved_more.high
 
 
 def test_too_little_processed_in_full_is_refused_and_says_by_which() -> None:
@@ -134,8 +134,8 @@ def test_both_intervals_hold_the_truth_together_in_95_of_100_draws_or_more() -> 
     for seed in range(300):
         found = compared(rows(150, 1000 + seed, worth=0.4), one, other).verdict
         held += (
-            found.quality.low <= truth.quality.estimate <= found.quality.high
-            and found.time_saved.low <= truth.time_saved.estimate <= found.time_saved.high
+            found.quality_lost.low <= truth.quality_lost.estimate <= found.quality_lost.high
+            and found.time_saved_more.low <= truth.time_saved_more.estimate <= found.time_saved_more.high
         )
     assert held >= 0.912 * 300
 

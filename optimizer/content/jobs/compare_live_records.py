@@ -11,8 +11,9 @@ from typing import Annotated
 from pydantic import Field
 
 from optimizer.content.core.records.record import MAX_NAME_CHARS
-from optimizer.content.core.search.compare import AbDifference, Choice, LiveShares, compare_live, live_shares
+from optimizer.content.core.search.compare import LiveShares, Preference, compare_live, live_shares
 from optimizer.content.jobs.recommend_thresholds import MAX_HOURS, MOST_RECORDS
+from optimizer.core.base.answers import members_of
 from optimizer.core.base.errors import Fault, InvalidInput, NotFound
 from optimizer.jobs.context import Context
 from optimizer.jobs.request import Request
@@ -28,23 +29,14 @@ class LiveComparisonRequest(Request):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class LiveComparison:
-    """``choice`` None: cannot tell; ``possible``: what may be right.
+class LiveComparison(Preference):
+    """``others``: records of this time by any other config_version, "" for those without one.
 
-    ``others``: records of this time by any other config_version, "" for those without one. ``is_cut``: there are more
-    records than were read, which are the newest.
+    ``is_cut``: there are more records than were read, which are the newest.
     """
 
     since: Annotated[datetime, Field(alias="from")]
     until: datetime
-    choice: Choice | None
-    answer: str
-    by_estimates: Choice
-    possible: tuple[Choice, ...]
-    quality_lost: AbDifference
-    time_saved_more: AbDifference
-    confidence: float
-    reason: str
     conservative: LiveShares
     aggressive: LiveShares
     others: Mapping[str, int]
@@ -85,16 +77,9 @@ def compare_live_records(context: Context, request: LiveComparisonRequest) -> Li
     arms = [(name, [record for record in records if record.config_version == name]) for name in names]
     verdict = compare_live(arms[0], arms[1], confidence=request.confidence)
     return LiveComparison(
+        **members_of(verdict),
         since=since,
         until=until,
-        choice=verdict.choice,
-        answer=verdict.choice or "cannot tell",
-        by_estimates=verdict.by_estimates,
-        possible=verdict.possible,
-        quality_lost=verdict.quality,
-        time_saved_more=verdict.time_saved,
-        confidence=request.confidence,
-        reason=verdict.reason,
         conservative=live_shares(*arms[0]),
         aggressive=live_shares(*arms[1]),
         others={name: n for name, n in sorted(n_of.items()) if name not in names},

@@ -9,9 +9,9 @@ from typing import Annotated
 from pydantic import Field
 
 from optimizer.content.core.policy.presets import PRESETS
-from optimizer.content.core.search.compare import AbDifference, Choice, compare_replayed
+from optimizer.content.core.search.compare import AbDifference, Preference, compare_replayed
 from optimizer.content.core.search.replay import ReplayedShares, read_columns, rows_to_columns
-from optimizer.core.base.answers import Json
+from optimizer.core.base.answers import Json, members_of
 from optimizer.core.base.errors import DatasetTooSmall, InvalidInput
 from optimizer.core.family.family import Family, kind_of
 from optimizer.jobs.champions.read_variants import find_variant
@@ -46,23 +46,12 @@ class ComparedConfiguration:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class ThresholdsComparison:
-    """``choice`` None: cannot tell; ``possible``: what may be right.
-
-    ``n_differing``: items of ``n`` with which the two deal differently.
-    """
+class ThresholdsComparison(Preference):
+    """``n_differing``: items of ``n`` with which the two deal differently."""
 
     family: str
-    choice: Choice | None
-    answer: str
-    by_estimates: Choice
-    possible: tuple[Choice, ...]
-    quality_lost: AbDifference
-    time_saved_more: AbDifference
-    confidence: float
     n: int
     n_differing: int
-    reason: str
     conservative: ComparedConfiguration
     aggressive: ComparedConfiguration
 
@@ -108,18 +97,13 @@ def compare_thresholds(context: Context, request: CompareThresholdsRequest) -> T
         ComparedConfiguration(configuration=name, outcome=outcome, score=outcome.score)
         for name, outcome in zip(names, (comparison.conservative, comparison.aggressive), strict=True)
     )
+    verdict = comparison.verdict
+    rounded = {"quality_lost": _rounded(verdict.quality_lost), "time_saved_more": _rounded(verdict.time_saved_more)}
     return ThresholdsComparison(
+        **members_of(verdict) | rounded,
         family=family.name,
-        choice=comparison.verdict.choice,
-        answer=comparison.verdict.choice or "cannot tell",
-        by_estimates=comparison.verdict.by_estimates,
-        possible=comparison.verdict.possible,
-        quality_lost=_rounded(comparison.verdict.quality),
-        time_saved_more=_rounded(comparison.verdict.time_saved),
-        confidence=request.confidence,
         n=comparison.n,
         n_differing=comparison.n_differing,
-        reason=comparison.verdict.reason,
         conservative=conservative,
         aggressive=aggressive,
     )

@@ -17,55 +17,45 @@ UNFINISHED: tuple[RunStatus, ...] = ("queued", "running")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class QueuedRun:
-    """Its calls are journaled under ``id``, so the caps of ``budget`` hold over a restart.
+class RunSummary:
+    """A run without what was asked and what was found: ``kind`` is compare, evaluate, or a judge's score or check.
 
-    Args:
-        judge: ``judge_identity`` of the judge that was meant; empty where none was.
-        n: answers, or questions to the judge at most. ``n_done``: of those, what has been asked.
-        result: what was found; of a run that was stopped or ran out of budget, as far as it came.
-        error_type: slug of the error's class.
+    ``n``: answers, or questions to the judge at most. ``n_done``: of those, what has been asked.
     """
 
     id: str
     family: str
     kind: str
+    status: RunStatus
+    n: int
+    n_done: int = 0
+    stop_requested: bool = False
+    created_by: str
+    created_at: datetime
+    started_at: datetime | None = None
+    finished_at: datetime | None = None
+    error: Text[str | None] = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class QueuedRun(RunSummary):
+    """Its calls are journaled under ``id``, so the caps of ``budget`` hold over a restart.
+
+    Args:
+        judge: ``judge_identity`` of the judge that was meant; empty where none was.
+        result: what was found; of a run that was stopped or ran out of budget, as far as it came.
+        error_type: slug of the error's class.
+    """
+
     judge: str
     request: Mapping[str, object]
     budget: Budget
-    status: RunStatus
-    n: int
-    created_by: str
-    created_at: datetime
-    n_done: int = 0
-    stop_requested: bool = False
-    started_at: datetime | None = None
-    finished_at: datetime | None = None
     result: object = None
-    error: Text[str | None] = None
     error_type: str | None = None
 
     @property
     def has_ended(self) -> bool:
         return self.status not in UNFINISHED
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class RunSummary:
-    """A run without what was asked and what was found: ``kind`` is compare, evaluate, or a judge's score or check."""
-
-    id: str
-    family: str
-    kind: str
-    status: RunStatus
-    n: int
-    n_done: int
-    stop_requested: bool
-    created_by: str
-    created_at: datetime
-    started_at: datetime | None
-    finished_at: datetime | None
-    error: Text[str | None]
 
 
 class ComparisonRequest(TypedDict):

@@ -11,7 +11,7 @@ from optimizer.core.base.errors import NotFound
 from optimizer.core.views.student import StudentStanding, StudentsView, weeks_of
 from optimizer.jobs.champions.watch_students import BYPASSED, put_bypass, serving_students
 from optimizer.jobs.context import Context
-from optimizer.jobs.record_change import checked_reason, tell
+from optimizer.jobs.record_change import Change, checked_reason, tell
 from optimizer.jobs.request import FamilyRequest, Reason
 from optimizer.ports import Transaction
 
@@ -22,16 +22,11 @@ class StudentActRequest(FamilyRequest):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class StudentChange:
-    """What was done about a student, why, and how to take it back; ``changed`` False: nothing was left to do."""
+class StudentChange(Change):
+    """What was done about a student."""
 
     family: str
     student: str
-    what: str
-    why: str
-    undo: str | None = None
-    next: str | None = None
-    changed: bool = True
 
 
 def read_students(context: Context, request: FamilyRequest) -> StudentsView:

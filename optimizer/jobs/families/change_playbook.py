@@ -20,7 +20,7 @@ from optimizer.core.search.playbook.entries import (
 )
 from optimizer.core.search.space import instruction_of
 from optimizer.jobs.context import Context
-from optimizer.jobs.record_change import checked_reason
+from optimizer.jobs.record_change import Change, checked_reason
 from optimizer.jobs.request import FamilyRequest, Reason
 from optimizer.ports import Store, Transaction
 
@@ -70,15 +70,8 @@ class PlaybookView:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class EntryReport:
-    """What a change did, why, and how to take it back; ``changed`` is False where it was so already."""
-
+class EntryReport(Change):
     family: str
-    what: str
-    why: str
-    undo: str
-    next: str
-    changed: bool
     entry: EntryView
 
 

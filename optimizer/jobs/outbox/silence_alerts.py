@@ -12,7 +12,7 @@ from optimizer.core.base.answers import Text
 from optimizer.core.base.errors import InvalidInput
 from optimizer.core.base.phrasing import did_you_mean, when
 from optimizer.jobs.context import Context
-from optimizer.jobs.record_change import checked_reason
+from optimizer.jobs.record_change import Change, checked_reason
 from optimizer.jobs.request import Name, Reason, Request
 from optimizer.ports import AlertSilence, Transaction
 
@@ -33,17 +33,13 @@ class EndSilenceRequest(Request):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class SilenceReport:
-    """What is silent now, why, and how to take it back. ``until`` is None where a silence ended."""
+class SilenceReport(Change):
+    """What is silent now. ``until`` is None where a silence ended."""
 
     rule: str
     family: str | None
-    what: str
     why: Text[str]
     until: datetime | None
-    undo: str | None = None
-    next: str | None = None
-    changed: bool = True
 
 
 def silence_alerts(context: Context, request: SilenceRequest) -> SilenceReport:

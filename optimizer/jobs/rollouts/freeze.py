@@ -13,24 +13,16 @@ from optimizer.core.rollout.cohorts import Gap
 from optimizer.core.serving.rollout import ALERT, ALL, Freeze, scope_text, unfreeze_command
 from optimizer.jobs.context import Context
 from optimizer.jobs.ids import new_id
-from optimizer.jobs.record_change import checked_reason, tell
+from optimizer.jobs.record_change import Change, checked_reason, tell
 from optimizer.jobs.request import Name, Reason, Request
 from optimizer.ports import Alert, Store, Transaction
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class FreezeReport:
-    """What a freeze or its end did, why, and how to take it back.
-
-    ``family`` is None where all are meant; ``changed`` is False where nothing was left to do.
-    """
+class FreezeReport(Change):
+    """``family`` is None where all are meant."""
 
     family: str | None
-    what: str
-    why: str
-    undo: str | None = None
-    next: str | None = None
-    changed: bool = True
     freezes: tuple[Freeze, ...] = ()  # every freeze that is in force from now on
 
 

@@ -21,23 +21,19 @@ from optimizer.core.scheduling.schedule import (
     in_force,
 )
 from optimizer.jobs.context import Context
-from optimizer.jobs.record_change import checked_reason
+from optimizer.jobs.record_change import Change, checked_reason
 from optimizer.jobs.request import EntityTags, FamilyRequest, Name, Reason
 from optimizer.jobs.scheduling.look_at_triggers import next_scheduled, watermark_name
 from optimizer.ports import Clock, Store, Transaction
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class ScheduleReport:
-    """What a change of schedule did, why, and how to take it back; ``changed`` is False where it was so already."""
+class ScheduleReport(Change):
+    """What a change of schedule did."""
 
     family: str
-    what: str
     why: Text[str]
     schedule: ScheduleView
-    undo: str | None = None
-    next: str | None = None
-    changed: bool = True
 
     @property
     def version(self) -> str:

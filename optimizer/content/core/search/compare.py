@@ -27,24 +27,6 @@ MIN_EACH = 30  # with fewer, a normal interval of a mean cannot be trusted
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class MeanWithError:
-    """Mean, its standard error, and how many items stand behind it."""
-
-    mean: float
-    error: float
-    n: int
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class AbArm:
-    """One configuration's measurements, by item: quality of what it processed in full, and share of time saved."""
-
-    name: str
-    quality: MeanWithError
-    time_saved: MeanWithError
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
 class AbDifference:
     """An estimate with its interval."""
 
@@ -58,30 +40,20 @@ class AbDifference:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Preference:
-    """``choice`` None: cannot tell. ``by_estimates`` is what the rule says if the estimates are taken as exact.
+    """``choice`` None: cannot tell; ``possible``: what may be right. ``by_estimates`` is what the rule says if the
+    estimates are taken as exact.
 
-    ``quality`` is conservative minus aggressive (what the aggressive one loses),
-    ``time_saved`` aggressive minus conservative.
+    ``quality_lost`` is conservative minus aggressive, ``time_saved_more`` aggressive minus conservative.
     """
 
     choice: Choice | None
+    answer: str
     by_estimates: Choice
     possible: tuple[Choice, ...]
-    quality: AbDifference
-    time_saved: AbDifference
+    quality_lost: AbDifference
+    time_saved_more: AbDifference
+    confidence: float
     reason: str
-
-
-def mean_with_error(values: Sequence[float]) -> MeanWithError:
-    """Mean and standard error of a sample. Raises DatasetTooSmall below 30 values."""
-    if len(values) < MIN_EACH:
-        raise DatasetTooSmall(
-            f"Cannot compare configurations: one has {len(values)} measured items, and each needs {MIN_EACH}. Let the"
-            " test run on.",
-            n=len(values),
-            n_required=MIN_EACH,
-        )
-    return MeanWithError(mean=fmean(values), error=sqrt(variance(values) / len(values)), n=len(values))
 
 
 def rule(quality_difference: float, time_difference: float) -> Choice:
@@ -91,40 +63,7 @@ def rule(quality_difference: float, time_difference: float) -> Choice:
     return "conservative" if quality_difference > EDGE else "balanced"
 
 
-def compare(conservative: AbArm, aggressive: AbArm, *, confidence: float = 0.95) -> Preference:
-    """Which configuration to choose.
-
-    The two intervals hold together with ``confidence`` (each at half of the rest, Bonferroni), at one look: they do not
-    allow looking again and again until they suit.
-
-    Args:
-        confidence: in (0, 1).
-    Raises:
-        DatasetTooSmall: an arm has fewer than 30 measured items.
-    """
-    for arm in (conservative, aggressive):
-        for what, measure in (("quality", arm.quality), ("time saved", arm.time_saved)):
-            if measure.n < MIN_EACH:
-                raise DatasetTooSmall(
-                    f"Cannot compare {conservative.name} and {aggressive.name}: {arm.name} has {measure.n} items with"
-                    f" measured {what}, and {MIN_EACH} are needed. Let the test run on.",
-                    n=measure.n,
-                    n_required=MIN_EACH,
-                )
-    quality = difference_of(
-        conservative.quality.mean - aggressive.quality.mean,
-        sqrt(conservative.quality.error**2 + aggressive.quality.error**2),
-        confidence,
-    )
-    time_saved = difference_of(
-        aggressive.time_saved.mean - conservative.time_saved.mean,
-        sqrt(aggressive.time_saved.error**2 + conservative.time_saved.error**2),
-        confidence,
-    )
-    return verdict_of(quality, time_saved)
-
-
-def verdict_of(quality: AbDifference, time_saved: AbDifference) -> Preference:
+def verdict_of(quality: AbDifference, time_saved: AbDifference, confidence: float) -> Preference:
     """What the rule says of two differences with their intervals; both as in ``Preference``."""
     by_estimates = rule(quality.estimate, time_saved.estimate)
     corners = {rule(q, t) for q in (quality.low, quality.high) for t in (time_saved.low, time_saved.high)} | {
@@ -145,10 +84,12 @@ def verdict_of(quality: AbDifference, time_saved: AbDifference) -> Preference:
         )
     return Preference(
         choice=choice,
+        answer=choice or "cannot tell",
         by_estimates=by_estimates,
         possible=possible,
-        quality=quality,
-        time_saved=time_saved,
+        quality_lost=quality,
+        time_saved_more=time_saved,
+        confidence=confidence,
         reason=reason,
     )
 
@@ -205,8 +146,12 @@ def compare_live(
 ) -> Preference:
     """The decision between two configurations, each of which dealt with items of its own.
 
+    The two intervals hold together with ``confidence`` (each at half of the rest, Bonferroni), at one look: they do not
+    allow looking again and again until they suit.
+
     Args:
         conservative, aggressive: name, and the records that carry it.
+        confidence: in (0, 1).
     Raises:
         InvalidInput: the confidence is out of range.
         DatasetTooSmall: fewer than 30 records of one have a measured quality of full processing, or a time saved.
@@ -215,7 +160,7 @@ def compare_live(
         raise InvalidInput(
             f"The confidence of a comparison lies between 0 and 1, not at {confidence:g}; 0.95 is usual."
         )
-    arms = []
+    qualities, savings = [], []
     for name, records in (conservative, aggressive):
         quality, saved = _measured_of(records)
         for what, values in (("measured quality, processed in full", quality), ("a share of time saved", saved)):
@@ -228,8 +173,19 @@ def compare_live(
                     n=len(values),
                     n_required=MIN_EACH,
                 )
-        arms.append(AbArm(name=name, quality=mean_with_error(quality), time_saved=mean_with_error(saved)))
-    return compare(*arms, confidence=confidence)
+        qualities.append(quality)
+        savings.append(saved)
+    return verdict_of(
+        _difference(*qualities, confidence=confidence),
+        _difference(*reversed(savings), confidence=confidence),
+        confidence,
+    )
+
+
+def _difference(one: Sequence[float], other: Sequence[float], *, confidence: float) -> AbDifference:
+    """Of the means of two samples that have nothing to do with one another."""
+    error = sqrt(sum(variance(values) / len(values) for values in (one, other)))
+    return difference_of(fmean(one) - fmean(other), error, confidence)
 
 
 def _measured_of(records: Sequence[PipelineRecord]) -> tuple[list[float], list[float]]:
@@ -258,7 +214,7 @@ def compare_replayed(
     times: TimeModel = TIMES,
     confidence: float = 0.95,
 ) -> ReplayedComparison:
-    """Which of two flat policies to choose, by the rule of ``compare``, with paired intervals.
+    """Which of two flat policies to choose, by the same rule, with paired intervals.
 
     They hold together with ``confidence``. Each variance counts two more items on which the configurations disagree
     entirely, one each way. So a few differing items do not give an interval of no width (as Agresti and Min 2005 do for
@@ -301,6 +257,7 @@ def compare_replayed(
         verdict=verdict_of(
             difference_of(quality_lost, quality_error, confidence),
             difference_of(float(less.mean()), time_error, confidence),
+            confidence,
         ),
         conservative=outcomes[0],
         aggressive=outcomes[1],

@@ -16,8 +16,6 @@ from optimizer.adapters.store.tables import Utc
 
 revision = "0100"
 down_revision = None
-branch_labels = None
-depends_on = None
 
 
 def upgrade() -> None:

@@ -9,8 +9,6 @@ from optimizer.adapters.store.tables import Utc
 
 revision = "0101"
 down_revision = "0100"
-branch_labels = None
-depends_on = None
 
 
 def upgrade() -> None:

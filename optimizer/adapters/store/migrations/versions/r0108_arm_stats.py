@@ -9,8 +9,6 @@ from alembic import op
 
 revision = "0108"
 down_revision = "0107"
-branch_labels = None
-depends_on = None
 
 KEY = ("family", "rollout", "variant", "role")
 COUNTS = ("n_interactions", "n_errors", "n_latency", "n_labelled", "n_success", "n_scored")

@@ -12,8 +12,6 @@ from optimizer.adapters.store.tables import Utc
 
 revision = "0109"
 down_revision = "0108"
-branch_labels = None
-depends_on = None
 
 
 def upgrade() -> None:

@@ -7,8 +7,6 @@ from alembic import op
 
 revision = "0110"
 down_revision = "0109"
-branch_labels = None
-depends_on = None
 
 KEY = ("rollout", "family", "variant", "stage", "sent_by")
 

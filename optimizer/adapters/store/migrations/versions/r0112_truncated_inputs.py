@@ -9,8 +9,6 @@ from optimizer.adapters.store.tables import Utc
 
 revision = "0112"
 down_revision = "0111"
-branch_labels = None
-depends_on = None
 
 
 def upgrade() -> None:

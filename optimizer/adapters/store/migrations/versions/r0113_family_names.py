@@ -7,8 +7,6 @@ from alembic import op
 
 revision = "0113"
 down_revision = "0112"
-branch_labels = None
-depends_on = None
 
 
 def upgrade() -> None:

@@ -9,8 +9,6 @@ from optimizer.adapters.store.tables import Utc
 
 revision = "0114"
 down_revision = "0113"
-branch_labels = None
-depends_on = None
 
 
 def upgrade() -> None:

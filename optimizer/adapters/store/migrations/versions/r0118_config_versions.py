@@ -7,8 +7,6 @@ from alembic import op
 
 revision = "0118"
 down_revision = "0117"
-branch_labels = None
-depends_on = None
 
 
 def upgrade() -> None:

@@ -9,8 +9,6 @@ from optimizer.adapters.store.tables import Utc
 
 revision = "0119"
 down_revision = "0118"
-branch_labels = None
-depends_on = None
 
 
 def upgrade() -> None:

@@ -9,8 +9,6 @@ from alembic import op
 
 revision = "0120"
 down_revision = "0119"
-branch_labels = None
-depends_on = None
 
 COUNTS = (
     "n",

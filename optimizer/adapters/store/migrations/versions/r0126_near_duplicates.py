@@ -10,8 +10,6 @@ from optimizer.core.dataset.near_duplicates import bands_of, shingles_of
 
 revision = "0126"
 down_revision = "0125"
-branch_labels = None
-depends_on = None
 
 AT_ONCE = 500
 
