@@ -101,8 +101,9 @@ async def take_lines(request: StrictRequest, shared: Services) -> dict[str, Any]
         report = await _intake(request, shared, of_part).atake(events) if events else NOTHING
         answer["accepted"] += report["accepted"]
         answer["duplicates"] += report["duplicates"]
-        if "in_no_arm" in report:
-            answer["in_no_arm"] = answer.get("in_no_arm", 0) + report["in_no_arm"]
+        for name in ("in_no_arm", "set_aside"):
+            if name in report:
+                answer[name] = answer.get(name, 0) + report[name]
         refused = [
             *part.rejected,
             *({**event, "index": part.events[event["index"]][0]} for event in _rejections(report["rejected"])),

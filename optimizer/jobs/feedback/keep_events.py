@@ -130,7 +130,7 @@ class _EventRequest:
     def answer(self) -> dict[str, Any]:
         if self.before is not None:
             return self.before
-        self._add_corrections()
+        n_set_aside = self._add_corrections()
         answer: dict[str, Any] = {
             "accepted": len(self.fresh),
             "duplicates": self.n_duplicates,
@@ -138,6 +138,8 @@ class _EventRequest:
         }
         if n := sum(event.fits_no_stage for event in self.fresh):
             answer["in_no_arm"] = n
+        if n_set_aside:
+            answer["set_aside"] = n_set_aside
         delivery = self.job.delivery
         if delivery.idempotency is not None:
             delivery.store.events.store_answer(self.tx, *delivery.idempotency, answer, self.at)
@@ -168,14 +170,17 @@ class _EventRequest:
                 self.rejected.append(self.job.rejection(read.index, error))
         return sorted(placed, key=lambda event: event.index)
 
-    def _add_corrections(self) -> None:
+    def _add_corrections(self) -> int:
+        """How many become no example, since they say nearly the same as examples of two splits."""
         corrections = [event for event in self.fresh if event.report.get("expected") is not None]
         examples = [example for event in corrections if (example := self._example(event)) is not None]
         if not examples:
-            return
-        for example, outcome in zip(examples, self.job.delivery.store.examples.add(self.tx, examples), strict=True):
+            return 0
+        outcomes = self.job.delivery.store.examples.add(self.tx, examples)
+        for example, outcome in zip(examples, outcomes, strict=True):
             if outcome in ("accepted", "joined"):
                 self._ask_for_release(example)
+        return outcomes.count("two_splits")
 
     def _example(self, placed: PlacedEvent) -> Example | None:
         delivery = self.job.delivery

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from optimizer.core.base.errors import Conflict, InvalidInput, NotFound
-from optimizer.core.dataset.examples import group_of, split_of
+from optimizer.core.dataset.examples import group_of, make_example, split_of
 from optimizer.jobs.dataset.release_example import release_example
 from optimizer.ports import Review
 from tests.ingestion import Installation, hmac_unit, token
@@ -80,6 +80,25 @@ class TestCorrections:
         )
         with here.store.read() as tx:
             assert here.store.examples.counts(tx, FAMILY) == {"train": 0, "dev": 0, "holdout": 1}
+        assert here.reviews() == []
+
+    def test_one_that_says_what_examples_of_two_splits_say_is_set_aside_and_counted(self, here: Installation) -> None:
+        letter = "my parcel of last week has not come yet and the courier says that it was never sent can you look"
+        for split in ("train", "holdout"):
+            group = next(name for name in "abcdefgh" if split_of(name) == split)
+            row = make_example(
+                family=FAMILY,
+                id=group,
+                group=group,
+                input={"document": f"{letter} {group}"},
+                expected={"summary": "x"},
+                origin="import",
+                created_at=NOW,
+            )
+            here.store.write(lambda tx, row=row: here.store.examples.add(tx, [row]))
+        answer = here.send({"assignment": token(), "input": {"document": letter}, "expected": {"summary": "better"}})
+        assert (answer["accepted"], answer["set_aside"]) == (1, 1)
+        assert [example.origin for example in here.examples()] == ["import"]
         assert here.reviews() == []
 
     def test_families_that_trust_their_users_need_no_review(self, tmp_path: Path) -> None:
