@@ -11,15 +11,18 @@ from dataclasses import replace
 from types import SimpleNamespace
 from typing import Any
 
+import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from optimizer.adapters.predictors import student_learning
 from optimizer.adapters.predictors.student_learning import (
+    METHODS,
+    METHODS_OF_MANY,
     counted_texts,
     features_of,
-    fitted_student,
+    fitted_students,
     learn_student,
 )
 from optimizer.core.base.errors import DatasetTooSmall, InvalidInput
@@ -81,7 +84,8 @@ def test_its_log_odds_are_those_of_scikit_learn_but_for_the_rounding_of_weights(
 
     rows = [one for one in map(row, range(90)) if one.label in [*TOPICS][:n_labels]]
     counted = counted_texts([one.text for one in rows], least=3)
-    student = fitted_student(counted, rows, "logistic_regression")
+    learn = METHODS["logistic_regression"]
+    student = fitted_students(counted, rows, {"logistic_regression": learn})["logistic_regression"]
     features = features_of(student.vocabulary, counted)
     labels = [student.labels.index(one.label) for one in rows]
     model = LogisticRegression(C=20.0, solver="newton-cg", tol=1e-3).fit(features, labels)
@@ -90,6 +94,30 @@ def test_its_log_odds_are_those_of_scikit_learn_but_for_the_rounding_of_weights(
         label, margin = most_likely(odds[place])
         assert label == int(chances.argmax())
         assert 1 / (1 + 2.718281828459045**-margin) == pytest.approx(chances.max(), abs=1e-3)
+
+
+def test_many_rows_are_learned_by_batches_whose_student_is_as_often_right_and_as_sure(
+    monkeypatch: pytest.MonkeyPatch, taught: TaughtStudent
+) -> None:
+    rows, others = [row(i) for i in range(1500)], [row(i) for i in range(1500, 1800)]
+    counted = counted_texts([one.text for one in rows], least=3)
+    losses = []
+    for methods in (METHODS, METHODS_OF_MANY):
+        learn = methods["logistic_regression"]
+        student = fitted_students(counted, rows, {"logistic_regression": learn})["logistic_regression"]
+        features = features_of(student.vocabulary, counted_texts([one.text for one in others], least=1))
+        odds = (features @ student.weights) * student.scale + student.intercept
+        sure = np.array([most_likely(one)[1] for one in odds])
+        is_right = np.array(
+            [student.labels[at] == one.label for at, one in zip(odds.argmax(axis=1), others, strict=True)]
+        )
+        losses.append(float(np.log1p(np.exp(np.where(is_right, -sure, sure))).mean()))
+        assert is_right.mean() > 0.99
+    assert losses[1] < losses[0] + 0.01
+    monkeypatch.setattr(student_learning, "MANY", 0)
+    by_batches = [learn_student([row(i) for i in range(120)], trained_on={}) for _ in range(2)]
+    assert by_batches[0].student.hash == by_batches[1].student.hash != taught.student.hash
+    assert len(by_batches[0].out_of_fold) == 120
 
 
 def test_every_row_is_answered_out_of_fold_and_the_order_of_rows_changes_nothing(taught: TaughtStudent) -> None:

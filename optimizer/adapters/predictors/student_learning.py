@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from array import array
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
@@ -34,6 +34,9 @@ STRENGTH = 20.0  # inverse of the L2 penalty, fixed on training rows of two sets
 SMOOTHING = 0.3  # of complement naive Bayes
 MOST_WEIGHTS = 1_500_000  # of 16 bits: at most 4 MB as text, without the words
 MOST_FEATURES = 50_000  # words and runs of letters
+MANY = 200_000  # rows times labels, above which a logistic regression is learned in batches
+EPOCHS, BATCH, RATE = 8, 512, 0.7
+Methods = Mapping[Method, Callable[[Any, Sequence[int], Sequence[float]], tuple[Values, Values]]]
 UNCALIBRATED = Platt(slope=1.0, intercept=0.0)
 
 
@@ -69,13 +72,15 @@ def learn_student(rows: Sequence[TeachingRow], *, trained_on: Mapping[str, Any])
     folds = fold_of([row.group for row in rows])
     with threadpool_limits(1):  # so few rows: further threads only wait for one another
         counted = counted_texts([row.text for row in rows], least=LEAST_UNITS)
-        answers = _unseen_answers(counted, rows, folds, list(_METHODS))
+        is_large = len(rows) * len({row.label for row in rows}) > MANY
+        methods = METHODS_OF_MANY if is_large else METHODS
+        answers = _unseen_answers(counted, rows, folds, methods)
         n_right = {
-            method: sum(row.weight * (one.label == row.label) for one, row in zip(own, rows, strict=True))
+            method: sum(row.weight * (own[at].label == row.label) for at, row in enumerate(rows))
             for method, own in answers.items()
         }
-        method = max(_METHODS, key=lambda one: n_right[one])
-        own = answers[method]
+        method = max(methods, key=lambda one: n_right[one])
+        own = [answers[method][at] for at in range(len(rows))]
         known = [
             (one.margin, float(one.label == row.label), row.weight)
             for one, row in zip(own, rows, strict=True)
@@ -96,9 +101,13 @@ def learn_student(rows: Sequence[TeachingRow], *, trained_on: Mapping[str, Any])
             ),
             "right_out_of_fold": round(n_right[method] / sum(row.weight for row in rows), DECIMALS),
         }
-        fewer = _unseen_answers(counted, rows, folds, [method], n_left_out=2)[method]
+        learn = {method: methods[method]}
+        asked = range(2 if is_large else N_FOLDS)  # of many rows two folds show how margins differ
+        fewer = _unseen_answers(counted, rows, folds, learn, asked=asked, n_left_out=2)[method]
         student = replace(
-            fitted_student(counted, rows, method), calibration=_after_refit(calibration, fewer, own), taught=taught
+            fitted_students(counted, rows, learn)[method],
+            calibration=_after_refit(calibration, fewer, own),
+            taught=taught,
         )
     return TaughtStudent(
         student=student,
@@ -111,19 +120,17 @@ def learn_student(rows: Sequence[TeachingRow], *, trained_on: Mapping[str, Any])
     )
 
 
-def _after_refit(calibration: Platt, fewer: Sequence[_UnseenAnswer], own: Sequence[_UnseenAnswer]) -> Platt:
+def _after_refit(calibration: Platt, fewer: Mapping[int, _UnseenAnswer], own: Sequence[_UnseenAnswer]) -> Platt:
     """The calibration of the student that serves, which learned from all folds and is surer than those of four.
 
     Its margins on unseen texts are taken to differ from theirs as theirs (``own``) do from those of students that
-    learned from three (``fewer``), by mean and standard deviation. Without this a threshold found out of fold let a
-    fifth more of unseen texts through than were judged: document_analysis and intent_routing_banking77, 200 train rows
-    drawn 100 to 200 times, 2026-11-26.
+    learned from three (``fewer``, by row), by mean and standard deviation. Without this a threshold found out of fold
+    let a fifth more of unseen texts through than were judged: document_analysis and intent_routing_banking77, 200 train
+    rows drawn 100 to 200 times, 2026-11-26.
     """
     import numpy as np
 
-    both = [
-        (one.margin, other.margin) for one, other in zip(fewer, own, strict=True) if one.is_known and other.is_known
-    ]
+    both = [(fewer[at].margin, own[at].margin) for at in sorted(fewer) if fewer[at].is_known and own[at].is_known]
     if len(both) < 2:
         return calibration
     (of_fewer, of_own), (apart_fewer, apart_own) = np.mean(both, axis=0), np.std(both, axis=0)
@@ -172,12 +179,8 @@ def counted_texts(texts: Sequence[str], *, least: int) -> CountedTexts:
     )
 
 
-def fitted_student(counted: CountedTexts, rows: Sequence[TeachingRow], method: Method) -> Student:
-    """A student of this method, uncalibrated, with the weights that it serves with."""
-    return _fitted(counted, rows, (method,))[method]
-
-
-def _fitted(counted: CountedTexts, rows: Sequence[TeachingRow], methods: Iterable[Method]) -> dict[Method, Student]:
+def fitted_students(counted: CountedTexts, rows: Sequence[TeachingRow], methods: Methods) -> dict[Method, Student]:
+    """Students of these methods, uncalibrated, with the weights that they serve with."""
     import numpy as np
 
     labels = sorted({row.label for row in rows})
@@ -185,10 +188,10 @@ def _fitted(counted: CountedTexts, rows: Sequence[TeachingRow], methods: Iterabl
     features = features_of(vocabulary, counted)
     places = {label: at for at, label in enumerate(labels)}
     students = dict[Method, Student]()
-    for method in methods:
+    for method, learn in methods.items():
         # Where the rows outside a fold have one label, nothing is learned: it is what they say.
         weights, intercept = (
-            _METHODS[method](features, [places[row.label] for row in rows], [row.weight for row in rows])
+            learn(features, [places[row.label] for row in rows], [row.weight for row in rows])
             if len(labels) > 1
             else (np.zeros((len(vocabulary), 1)), np.zeros(1))
         )
@@ -272,6 +275,54 @@ def _logistic_regression(features: Any, labels: Sequence[int], weights: Sequence
     return model.coef_.T, model.intercept_
 
 
+def _logistic_regression_by_batches(
+    features: Any, labels: Sequence[int], weights: Sequence[float]
+) -> tuple[Values, Values]:
+    """AdaGrad (Duchi, Hazan and Singer 2011) from complement naive Bayes on, stretched to the least loss.
+
+    On 5,000 rows of 108 labels it is right as often on unseen texts as Newton's method, in a sixth of its time. The
+    order of the batches is drawn by a fixed seed.
+    """
+    import numpy as np
+
+    features, places, n = features.astype(np.float32), np.asarray(labels), len(labels)
+    share = np.asarray(weights, dtype=np.float32) / np.float32(np.mean(weights))
+    coefficients = _complement_naive_bayes(features, labels, weights)[0]
+    coefficients = np.ascontiguousarray(coefficients - coefficients.mean(axis=1, keepdims=True), dtype=np.float32)
+    intercept = np.zeros(coefficients.shape[1], dtype=np.float32)
+    odds = features @ coefficients
+
+    def loss(stretch: float) -> float:
+        own = stretch * odds
+        own -= own.max(axis=1, keepdims=True)
+        return float(share @ (np.log(np.exp(own).sum(axis=1)) - own[np.arange(n), places]))
+
+    coefficients *= np.float32(min((0.5, 1.0, 2.0, 3.0, 4.0, 6.0), key=loss))
+    penalty, rate = np.float32(1 / STRENGTH / n), np.float32(RATE)
+    squares, squares_of_intercept = np.full_like(coefficients, 1e-8), np.full_like(intercept, 1e-8)
+    scratch, draws = np.empty_like(coefficients), np.random.default_rng(0)
+    for _ in range(EPOCHS):
+        order = draws.permutation(n)
+        for at in range(0, n, BATCH):
+            batch = order[at : at + BATCH]
+            own = features[batch]
+            errors = own @ coefficients + intercept
+            errors -= errors.max(axis=1, keepdims=True)
+            np.exp(errors, out=errors)
+            errors /= errors.sum(axis=1, keepdims=True)
+            errors[np.arange(len(batch)), places[batch]] -= 1
+            errors *= (share[batch] / len(batch))[:, None]
+            gradient, step = own.T @ errors, errors.sum(axis=0)
+            gradient += np.multiply(coefficients, penalty, out=scratch)
+            squares += np.multiply(gradient, gradient, out=scratch)
+            gradient /= np.sqrt(squares, out=scratch)
+            gradient *= rate
+            coefficients -= gradient
+            squares_of_intercept += step * step
+            intercept -= rate * step / np.sqrt(squares_of_intercept)
+    return coefficients.astype(np.float64), intercept.astype(np.float64)
+
+
 def _complement_naive_bayes(features: Any, labels: Sequence[int], weights: Sequence[float]) -> tuple[Values, Values]:
     import numpy as np
     from sklearn.naive_bayes import ComplementNB
@@ -280,10 +331,11 @@ def _complement_naive_bayes(features: Any, labels: Sequence[int], weights: Seque
     return model.feature_log_prob_.T, np.zeros(len(model.classes_))
 
 
-_METHODS: Mapping[Method, Any] = {
+METHODS: Methods = {
     "logistic_regression": _logistic_regression,
     "complement_naive_bayes": _complement_naive_bayes,
 }
+METHODS_OF_MANY: Methods = {**METHODS, "logistic_regression": _logistic_regression_by_batches}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -299,19 +351,22 @@ def _unseen_answers(
     counted: CountedTexts,
     rows: Sequence[TeachingRow],
     folds: Sequence[int],
-    methods: Sequence[Method],
+    methods: Methods,
     *,
+    asked: Iterable[int] = range(N_FOLDS),
     n_left_out: int = 1,
-) -> dict[Method, list[_UnseenAnswer]]:
-    """By method the answer to each row of a student that learned from folds other than its own.
+) -> dict[Method, dict[int, _UnseenAnswer]]:
+    """By method and row the answer of a student that learned from folds other than the row's.
 
-    ``n_left_out``: folds that it did not learn from, the row's own and those that follow.
+    Args:
+        asked: the folds whose rows are answered.
+        n_left_out: folds that it did not learn from, the row's own and those that follow.
     """
     answers = {method: dict[int, _UnseenAnswer]() for method in methods}
-    for fold in sorted(set(folds)):
+    for fold in sorted(set(folds).intersection(asked)):
         others = [at for at, its in enumerate(folds) if (its - fold) % N_FOLDS >= n_left_out]
         own = [at for at, its in enumerate(folds) if its == fold]
-        students = _fitted(counted.take(others), [rows[at] for at in others], methods)
+        students = fitted_students(counted.take(others), [rows[at] for at in others], methods)
         features = features_of(next(iter(students.values())).vocabulary, counted.take(own))  # the same of all
         for method, student in students.items():
             odds = (features @ student.weights) * student.scale + student.intercept
@@ -319,7 +374,7 @@ def _unseen_answers(
                 label, margin = most_likely(odds[place])
                 is_known = bool(features.indptr[place + 1] > features.indptr[place])
                 answers[method][at] = _UnseenAnswer(label=student.labels[label], margin=margin, is_known=is_known)
-    return {method: [of_row[at] for at in range(len(rows))] for method, of_row in answers.items()}
+    return answers
 
 
 def _require_enough(rows: Sequence[TeachingRow]) -> None:
