@@ -8,6 +8,7 @@ python bench/confidence.py     every set, the result and its page (a quarter of 
 
 from __future__ import annotations
 
+import argparse
 import os
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
@@ -233,6 +234,7 @@ def _cell(
 
 
 def main() -> None:
+    argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter).parse_args()
     routed = [cell for name in QUERY_SETS for cell in query_set(name)]
     recorded = [cell for name in RECORDED_SETS for pair in PAIRS for cell in recorded_set(name, *pair)]
     write_result("confidence", [*recorded, *routed])

@@ -12,6 +12,7 @@ to 80 % of the time on dev has no mean quality above .70 there, or none saves so
 
 from __future__ import annotations
 
+import argparse
 import json
 import shutil
 import sys
@@ -34,6 +35,7 @@ WISHES = (*(("--keep-saved", saved) for saved in ("0.65", "0.70", "0.75", "0.80"
 
 
 def main() -> int:
+    argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter).parse_args()
     if not DATA.is_dir():
         print("Skipped: the texts are not here; set DETENT_SHARED to the folder that holds data/content_quality.")
         return 0

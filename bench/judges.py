@@ -9,6 +9,7 @@ ppi-python and cje-eval, which the development lock holds. Exits 1 where the int
 
 from __future__ import annotations
 
+import argparse
 import os
 import sys
 from collections.abc import Sequence
@@ -233,6 +234,7 @@ def _cell(
 
 
 def main() -> int:
+    argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter).parse_args()
     if not DATA.exists():
         print(f"Skipped: the recorded judges are not in {DATA}; set DETENT_SHARED.", file=sys.stderr)
         return 0

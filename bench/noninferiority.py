@@ -11,6 +11,7 @@ two standard errors).
 
 from __future__ import annotations
 
+import argparse
 import random
 import sys
 from collections.abc import Callable
@@ -31,6 +32,7 @@ RUNS = 1000
 
 
 def main() -> int:
+    argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter).parse_args()
     cells = [*exact_cells(), *own_margin_cells(), *graded_cells()]
     write_result("noninferiority", cells)
     publish("noninferiority-measured")

@@ -42,14 +42,14 @@ def rows_of(folder: Path, name: str, split: str) -> list[dict[str, Any]]:
 
 def unieval(folder: Path, split: str) -> list[RatedScores]:
     """UniEval's recorded scores, a dimension each, of three sets."""
-    rows = []
+    rated = list[RatedScores]()
     for name in ("data2text", "qags", "topical_chat"):
         rows = rows_of(folder, name, split)
         for dimension in rows[0]["expected"]["human"]:
             scores = [row["expected"]["logged_judge"]["unieval"][dimension] for row in rows]
             ratings = [row["expected"]["human"][dimension] for row in rows]
             scale = SCALES.get(f"{name}/{dimension}", SCALES[name])
-            rows.append(
+            rated.append(
                 RatedScores(
                     name=f"{name}, {dimension}",
                     scores=np.clip(scores, 0, 1),  # the recorded engagingness is a sum over sentences
@@ -57,7 +57,7 @@ def unieval(folder: Path, split: str) -> list[RatedScores]:
                     groups=_groups(name, rows),
                 )
             )
-    return rows
+    return rated
 
 
 def hanna(folder: Path, split: str) -> dict[str, RatedScores]:

@@ -13,7 +13,7 @@ from typing import Any
 import structlog
 
 from optimizer.core.base.errors import Conflict, Fault, InvalidInput, NotFound
-from optimizer.core.family.variant import DRAFT, Variant, VariantRecord
+from optimizer.core.family.variant import DRAFT, VariantRecord
 from optimizer.core.rollout.decision_log import next_decision
 from optimizer.core.rollout.transitions import Act, Transition, TransitionRequest, apply, lapse_of
 from optimizer.core.search.answer_bounds import models_of
@@ -206,14 +206,9 @@ def list_draft(tx: Transaction, store: Store, record: VariantRecord) -> None:
 
 
 def models_asked(tx: Transaction, store: Store, tenure: Champion) -> tuple[str, ...]:
-    """``asked_by`` of the variant of a tenure."""
+    """Names of the models that answer for the variant of a tenure; none for one without a prompt."""
     record = store.variants.get(tx, tenure.family, tenure.variant)
-    return asked_by(record.variant) if record is not None else ()
-
-
-def asked_by(variant: Variant) -> tuple[str, ...]:
-    """Names of the models that answer for a variant; none for one without a prompt."""
-    return tuple(models_of(variant, {})) if variant.messages else ()
+    return tuple(models_of(record.variant, {})) if record is not None else ()
 
 
 def promote(tx: Transaction, store: Store, transition: Transition) -> Champion | None:

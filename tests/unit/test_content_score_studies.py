@@ -147,7 +147,7 @@ def policy_of(world: World, variant: str) -> Any:
 def kept(tmp_path_factory: pytest.TempPathFactory) -> tuple[World, Any]:
     """A world, and its study that was asked to keep a saving of .65."""
     world = world_of(tmp_path_factory.mktemp("kept"))
-    return world, ended(world, keep_saved=0.65)
+    return world, ended(world, keep_saved=0.65, n_settings=None)  # as it is typed
 
 
 def test_a_saving_is_kept_by_a_policy_with_a_score_for_each_type_that_could_be_trained(kept: tuple[World, Any]) -> None:

@@ -143,10 +143,12 @@ def usd_of(n_bytes: float, max_tokens: float, price: ModelPrice) -> float:
 
 
 def models_of(champion: Variant, space: Mapping[str, Any], tiers: Sequence[str] = ()) -> list[str]:
-    """The models that a study may ask.
+    """The models that a study may ask; none where the champion has no prompt.
 
     The champion's comes first, then those that the space, the champion's policy or ``tiers`` name.
     """
+    if not champion.messages:
+        return []
     named = [champion.policy.get(knob) or () for knob in ("tiers", "votes.models")]
     offered = [options for knob in ("tiers", "votes.models") for options in options_of(space, f"policy.{knob}")]
     others = [name for names in (*named, *offered, tiers) for name in names]

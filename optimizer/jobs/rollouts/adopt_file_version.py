@@ -12,6 +12,7 @@ from optimizer.core.family.family import Family
 from optimizer.core.rollout.drift import MIN_REFERENCE
 from optimizer.core.rollout.start import champion_mean, most_labelled
 from optimizer.core.rollout.transitions import Act, TransitionRequest, apply, start
+from optimizer.core.search.answer_bounds import models_of
 from optimizer.core.serving import champion
 from optimizer.core.serving.assignment import HOLDBACK_SHARE
 from optimizer.core.serving.rollout import Champion, Decision, Rollout, require_unfrozen
@@ -21,7 +22,6 @@ from optimizer.jobs.families.file_versions import promote_file_version, store_fi
 from optimizer.jobs.ids import new_id
 from optimizer.jobs.record_change import (
     ChangeReport,
-    asked_by,
     checked_reason,
     log_head,
     record_tenure,
@@ -64,7 +64,7 @@ def adopt_file_version(context: Context, request: AdoptRequest) -> ChangeReport:
     variant = family.variant(version)
     variant_id = variant.id
     why = checked_reason(request.reason)
-    cannot, models = f"Cannot serve version {version} of {name}'s file", asked_by(variant)
+    cannot, models = f"Cannot serve version {version} of {name}'s file", models_of(variant, {})
     require_models(models, ServedModels(catalogue=context.models()), cannot=cannot)
     loaded = context.loaded_models(models)
     require_models(models, ServedModels(loaded=loaded), cannot=cannot)

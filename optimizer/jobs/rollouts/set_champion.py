@@ -8,13 +8,13 @@ from pydantic import Field
 
 from optimizer.core.base.errors import Fault, InvalidInput, Refused
 from optimizer.core.base.phrasing import when
+from optimizer.core.search.answer_bounds import models_of
 from optimizer.core.serving import champion
 from optimizer.jobs.context import Context
 from optimizer.jobs.families.check_models import require_models
 from optimizer.jobs.record_change import (
     ChangeReport,
     Succession,
-    asked_by,
     checked_reason,
     describe_tenure,
     list_draft,
@@ -75,7 +75,7 @@ def set_champion(context: Context, request: ChampionSetRequest) -> ChangeReport:
                 champion=current,
                 models=models_asked(tx, store, current),
             )
-        require_models(asked_by(record.variant), served, cannot=f"Cannot serve {variant} of {family} at once")
+        require_models(models_of(record.variant, {}), served, cannot=f"Cannot serve {variant} of {family} at once")
         if request.confirm != family:
             raise Refused(
                 f"Cannot serve {variant} of {family} at once: every user would get it, and no evidence is asked for."
