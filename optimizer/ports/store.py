@@ -40,6 +40,9 @@ class Tables(Protocol):
     def revision(self) -> str:
         """The revision of the tables' columns."""
 
+    def later_revision(self, tx: Transaction) -> str | None:
+        """That of a store which a later version made, and which may hold what is not known here; else None."""
+
     def each(self, tx: Transaction, table: str) -> Iterator[Mapping[str, Any]]:
         """The rows by primary key, with few in memory at a time."""
 

@@ -231,6 +231,7 @@ def migrate_store(settings: Settings) -> None:
 
     Raises Refused where the settings name a file that does not exist while this home has a store in its usual place.
     """
+    import structlog
     from filelock import FileLock
 
     from optimizer.adapters.store import Database
@@ -249,9 +250,11 @@ def migrate_store(settings: Settings) -> None:
     with FileLock(settings.run_dir() / "migrate.lock", timeout=120):
         store = Database(settings.db_url())
         try:
-            store.migrate()
+            later = store.migrate()
         finally:
             store.close()
+    if later is not None:
+        structlog.get_logger(__name__).warning("a later version made the store; it is served as it is", revision=later)
 
 
 def open_clock(settings: Settings) -> Clock:

@@ -494,6 +494,7 @@ class TestMigrations:
     ) -> None:
         with closing(new_database(tmp_path)) as made:
             made.write(lambda tx: tx.execute(text("UPDATE alembic_version SET version_num = :it"), {"it": revision}))
+            made.write(lambda tx: tx.exec_driver_sql(f"PRAGMA user_version = {int(revision)}") and None)
         before = files(tmp_path)
         with (
             closing(Database(made.url)) as database,

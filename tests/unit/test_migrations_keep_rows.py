@@ -12,7 +12,9 @@ from typing import Any
 import pytest
 import sqlalchemy as sa
 from alembic.autogenerate import compare_metadata
+from alembic.config import Config
 from alembic.migration import MigrationContext
+from alembic.script import ScriptDirectory
 from sqlmodel import SQLModel
 
 from optimizer.adapters.store import Database, migrations
@@ -88,6 +90,52 @@ def test_every_row_of_the_first_release_is_there_with_each_value_that_it_had(fir
         assert compare_metadata(MigrationContext.configure(tx), SQLModel.metadata) == []
         assert tx.exec_driver_sql("PRAGMA integrity_check").scalar() == "ok"
     first_release.close()
+
+
+def test_a_step_that_is_called_additive_leaves_what_the_version_before_it_reads_and_writes(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    config = Config()
+    config.set_main_option("script_location", str(migrations.HERE))
+    steps = [*ScriptDirectory.from_config(config).walk_revisions()][::-1]
+    additive = [step.revision for step in steps if getattr(step.module, "additive", False)]
+    assert additive
+    shutil.copytree(migrations.HERE, few := tmp_path / "migrations")
+    monkeypatch.setattr(migrations, "HERE", few)
+    for step in steps:
+        if step.revision >= additive[0]:
+            (few / "versions" / Path(step.path).name).unlink()
+    database = Database(f"sqlite:///{tmp_path / 'detent.db'}")
+    for step in (None, *(step for step in steps if step.revision >= additive[0])):
+        if step is not None:
+            shutil.copy(step.path, few / "versions")
+        before = _schema(database) if step is not None else {}
+        database.migrate()
+        if step is not None and step.revision in additive:
+            after = _schema(database)
+            for table, (columns, unique) in before.items():
+                of_later = {name: after[table][0][name] for name in columns}
+                assert (of_later, after[table][1]) == (columns, unique), table
+                new = [column for name, column in after[table][0].items() if name not in columns]
+                assert all(nullable or default is not None for _, nullable, _, default in new), table
+    database.close()
+
+
+def _schema(database: Database) -> dict[str, tuple[dict[str, tuple[Any, ...]], list[list[str]]]]:
+    """Of each table its columns, and what is unique in it."""
+    with database.read() as tx:
+        looked = sa.inspect(tx)
+        return {
+            table: (
+                {
+                    it["name"]: (str(it["type"]), it["nullable"], it["primary_key"], it["default"])
+                    for it in looked.get_columns(table)
+                },
+                [index["column_names"] for index in looked.get_indexes(table) if index["unique"]]
+                + [it["column_names"] for it in looked.get_unique_constraints(table)],
+            )
+            for table in looked.get_table_names()
+        }
 
 
 def test_a_new_row_joins_its_near_duplicate_of_the_first_release(first_release: Database) -> None:

@@ -311,7 +311,7 @@ class Database:
         if self._write_fault is not None or self._lock_held is not None:
             with suppress(DetentError):
                 # writes a page and changes nothing
-                self.write(lambda tx: tx.exec_driver_sql("PRAGMA user_version = 0") and None)
+                self.write(lambda tx: tx.exec_driver_sql("PRAGMA application_id = 0") and None)
         if self._damage is None or not reads_file or monotonic() < self._check_due:
             return
         if self.damage():
@@ -347,14 +347,14 @@ class Database:
                 self._damage = DAMAGED
             yield faults
 
-    def migrate(self) -> None:
+    def migrate(self) -> str | None:
         """Brings the tables to this version; makes the file when there is none. The caller holds the installation's
-        lock.
+        lock. Returns the revision of tables that a later version made, which stay as they are.
         """
         from optimizer.adapters.store.migrations import upgrade
 
         try:
-            upgrade(self.url)
+            return upgrade(self.url)
         except SQLAlchemyError as error:
             self._raise(error)
 

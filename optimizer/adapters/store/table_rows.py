@@ -13,7 +13,7 @@ from sqlmodel import SQLModel
 
 from optimizer.adapters.store.engine import insert_new
 from optimizer.adapters.store.family_names import FamilyKey
-from optimizer.adapters.store.migrations import revisions
+from optimizer.adapters.store.migrations import later_revision, revisions
 from optimizer.adapters.store.repositories.examples import EXAMPLES, LOOKS
 from optimizer.adapters.store.tables import FamilyNameRow, Utc
 
@@ -32,6 +32,9 @@ class TableRows:
 
     def revision(self) -> str:
         return revisions()[-1]
+
+    def later_revision(self, tx: Connection) -> str | None:
+        return later_revision(tx)
 
     def each(self, tx: Connection, table: str) -> Iterator[Mapping[str, Any]]:
         rows = SQLModel.metadata.tables[table]

@@ -169,12 +169,20 @@ def _store(session: Session) -> Iterator[Finding]:
         _, ticked_at = session.store.serving_version.read(tx)
         alerts = session.store.alerts.all(tx, open_only=True)
         keys = session.store.api_keys.all(tx)
+        later = session.store.tables.later_revision(tx)
+    state = "readable and migrated"
+    if later is not None:
+        state = "readable"
+        yield Finding(
+            check="store",
+            verdict="warning",
+            detail=f"a later version made its tables (at {later}), and this one serves from them as they are",
+            advice="Export and forget people with the later version; what it alone keeps of new rows is not written.",
+        )
     yield Finding(
         check="store",
         verdict="ok",
-        detail=(
-            f"readable and migrated; {count(len(keys), 'key')}; last tick {when(ticked_at) if ticked_at else 'never'}"
-        ),
+        detail=f"{state}; {count(len(keys), 'key')}; last tick {when(ticked_at) if ticked_at else 'never'}",
     )
     for alert in alerts:
         yield Finding(check="open alert", verdict="warning", detail=f"{alert.kind}: {alert.detail}")

@@ -14,6 +14,7 @@ from optimizer.core.family.family import Family
 from optimizer.jobs.families.export_variant import export_variant
 from optimizer.jobs.ids import new_id
 from optimizer.jobs.upkeep.export_folder import SEALED, ExportTarget, ExportWriter, rows_file
+from optimizer.jobs.upkeep.later_tables import refuse_later_tables
 from optimizer.ports import Clock, Store, Transaction
 
 NOT_IN_IT = (
@@ -122,6 +123,7 @@ def export_data(
 
 def _record(tx: Transaction, store: Store, *, at: datetime, actor: str, look: str, sealed: bool) -> None:
     """Before anything is read: who has seen the holdout has looked, whether the export ends or not."""
+    refuse_later_tables(tx, store, "An export")
     n = store.tables.look_at_holdout(tx, look, at) if sealed else 0
     detail = {"sealed": n} if sealed else {}
     store.audit.add(tx, at=at, actor=actor, action="data.export", family=None, subject=look, detail=detail)

@@ -34,6 +34,7 @@ from optimizer.jobs.ids import new_id
 from optimizer.jobs.record_change import Succession, log_head, record_transition, replace_champion, transition_request
 from optimizer.jobs.request import ItemRequest, Request
 from optimizer.jobs.runs.queue_run import read_run
+from optimizer.jobs.upkeep.later_tables import refuse_later_tables
 from optimizer.ports import Clock, Store, Transaction
 from optimizer.ports.personal import PersonalPlace, RowKey
 
@@ -87,6 +88,7 @@ def forget_person(context: Context, request: ForgetRequest) -> ForgetRun:
 
 
 def queue_forgetting(tx: Transaction, store: Store, query: ForgetQuery, *, actor: str, at: datetime) -> ForgetRun:
+    refuse_later_tables(tx, store, "Forgetting a person")
     run = ForgetRun(
         id=new_id("fg"),
         family="",

@@ -9,6 +9,7 @@ from optimizer.adapters.store.tables import Utc
 
 revision = ${repr(up_revision)}
 down_revision = ${repr(down_revision)}
+additive = False  # True: the version before can read and write what this leaves
 
 
 def upgrade() -> None:

@@ -6,6 +6,7 @@ from alembic import op
 
 revision = "0127"
 down_revision = "0126"
+additive = True
 
 
 def upgrade() -> None:
