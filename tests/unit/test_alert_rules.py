@@ -14,6 +14,7 @@ from pydantic import ValidationError
 from optimizer.core.base.minute_sums import MinuteSums
 from optimizer.core.rollout.alert_rules import (
     AlertRule,
+    MinuteTally,
     RuleFinding,
     UsualFigure,
     events_to_tell,
@@ -21,6 +22,7 @@ from optimizer.core.rollout.alert_rules import (
     limit_of,
     look,
     tail,
+    tail_by_scatter,
     tallies,
     usual_of,
 )
@@ -208,6 +210,44 @@ def test_the_tail_is_exact_for_whole_numbers_and_never_below_it_for_others(n: in
     if bad > n * share:
         assert tail(float(bad), n, share, 0.0) == pytest.approx(exact, rel=1e-9)
         assert tail(bad - 1e-9 if bad == n else bad + 1e-9, n, share, 0.0) >= exact * (1 - 1e-6)
+
+
+@given(
+    n=st.integers(1, 40),
+    values=st.tuples(st.floats(0, 1), st.floats(0, 1)).map(sorted),
+    weight=st.floats(0.02, 0.98),
+    k=st.integers(0, 40),
+)
+def test_the_bound_by_scatter_is_never_below_how_probable_it_is_that_it_says_so_little(
+    n: int, values: list[float], weight: float, k: int
+) -> None:
+    """Of scores with two values, whose number of bad ones is binomial: the chance of a bound of at most b is at most
+    b.
+    """
+    low, high = values
+    share = low + weight * (high - low)
+
+    def bound(bad: int) -> float:
+        total, squares = bad * high + (n - bad) * low, bad * high**2 + (n - bad) * low**2
+        return tail_by_scatter(MinuteTally(minutes(0), n, total, 0.0, squares), share) if share else 1.0
+
+    said = bound(min(k, n))
+    chance = sum(
+        comb(n, i) * weight**i * (1 - weight) ** (n - i) for i in range(n + 1) if bound(i) <= said * (1 + 1e-9)
+    )
+    assert said >= chance * (1 - 1e-6)
+
+
+def test_scores_that_scatter_little_are_told_of_after_a_tenth_of_the_events() -> None:
+    one = rule(metric="quality", above=None, below=0.95)
+    row = outcomes(59, 45, score=0.86)
+    for score in (0.94,) * 45:
+        row.add_outcome(success=None, score=score)
+    assert found(one, [row]) is not None
+    apart = outcomes(59, 81, score=1.0)
+    for score in (0.0,) * 9:
+        apart.add_outcome(success=None, score=score)
+    assert found(one, [apart]) is None, "of nine that are nothing at all in ninety chance may be the cause"
 
 
 def test_the_more_events_are_bad_the_fewer_it_takes() -> None:

@@ -151,6 +151,22 @@ def test_a_new_champion_is_compared_with_the_one_before(store: Database) -> None
     assert [alert.subject for alert in look(store, clock, rule)] == ["new"]
 
 
+def test_a_new_champion_is_compared_with_the_same_hours_of_the_one_before(store: Database) -> None:
+    clock = Clock(NOW)
+    rule = AlertRule(name="new", metric="errors", times=2, against="champion_before")
+    day = timedelta(days=1) // timedelta(minutes=1)
+    nights = [minute(clock, back=day - 600 + at, failed=30) for at in range(30)]  # which fail far more often
+    summed(store, clock, [*(minute(clock, back=day + at, failed=1) for at in range(30)), *nights])
+    with store.read() as tx:
+        before = store.champions.current(tx, FAMILY)
+    assert before is not None
+    at = NOW - timedelta(minutes=10)
+    after = next_tenure(before, variant="v_bbbbbbbbbbbb", by="ann", why="better", at=at, forced=False)
+    store.write(lambda tx: store.champions.put(tx, after))
+    summed(store, clock, [minute(clock, failed=20, variant="v_bbbbbbbbbbbb")])
+    assert [alert.subject for alert in look(store, clock, rule)] == ["new"]
+
+
 def test_a_model_is_watched_over_all_families_that_ask_it(store: Database) -> None:
     clock = Clock(NOW)
     rule = AlertRule(name="model_errors", metric="errors", scope="model", above=0.03)

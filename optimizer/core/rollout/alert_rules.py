@@ -3,7 +3,8 @@
 Everything is decided of the sums of full minutes that there are; nothing is remembered but which alerts are open. A
 rule looks at the newest 1, 2, 3, 5 … minutes up to its window, so that it tells of half of the requests failing within
 the first minute that holds enough of them, and of a small rise later. It alarms where chance does not explain what it
-saw: by the exact binomial tail of a share, and of a mean in [0, 1] by Chernoff's bound, which is never below that tail.
+saw: by the exact binomial tail of a share, and of a mean score by the lesser of two bounds that are never below that
+tail: Chernoff's, and one that also knows how little the scores scatter.
 """
 
 from __future__ import annotations
@@ -29,6 +30,8 @@ LADDER = (1, 2, 3, 5, 8, 13, 21, 34, 60)  # minutes that are looked at, up to th
 LONGEST_WINDOW = LADDER[-1]
 CHANCE = 1e-4  # that one look alarms though the figure stands exactly at its limit, over all its windows together
 Z = 4.5  # of a mean that has no upper bound: dollars have rare great ones, so rather too far out
+BETS = (0.03, 0.06, 0.12, 0.25, 0.4, 0.6)  # shares of the most that may be staked on a mean, of which one will suit
+LEAST_STAKED = 1e-6  # below, the squares of such stakes lose their digits
 MOST_EXACT = 5000  # events, up to which the tail is summed up; of more, Chernoff's bound is near enough
 TO_CLEAR = 15  # minutes that have to be well, and more where they hold too few events
 SLOWER = 0.05  # the share of requests that may be slower than the p95
@@ -261,7 +264,8 @@ def _figures(metric: Metric, row: MinuteSums, limit: float) -> _Amounts:
     if metric == "cost":
         squares = sum(k * edge(bucket) ** 2 for bucket, k in row.cost_histogram.items())
         return row.n_cost, 0.0, row.cost_sum_usd, squares
-    return (*_SHARES_OF_ROW[metric](row), 0.0, 0.0)
+    squares = row.n_score - 2 * row.score_sum + row.score_squares if metric == "quality" else 0.0
+    return (*_SHARES_OF_ROW[metric](row), 0.0, squares)
 
 
 _NOTHING: _Amounts = (0, 0.0, 0.0, 0.0)
@@ -327,7 +331,11 @@ def _beyond(rule: AlertRule, minutes: Sequence[MinuteTally], until: datetime, li
             variance = max(0.0, sums.squares / n - mean * mean)
             is_beyond_chance = mean - Z * sqrt(variance / n) > limit
         else:
-            is_beyond_chance = tail(sums.bad, n, _bad_share(rule, limit), chance) <= chance
+            share = _bad_share(rule, limit)
+            probable = tail(sums.bad, n, share, chance)
+            if rule.metric == "quality":
+                probable = 2 * min(probable, tail_by_scatter(sums, share))
+            is_beyond_chance = probable <= chance
         if is_beyond_chance:
             return RuleFinding(value=_value(rule, sums), n=sums.n, limit=limit, minutes=step)
     return None
@@ -404,8 +412,26 @@ def tail(bad: float, n: int, share: float, chance: float) -> float:
     return binomial_tail(int(bad), n, share)
 
 
+def tail_by_scatter(sums: MinuteTally, share: float) -> float:
+    """At most how probable such a sum of bad parts in [0, 1] is where their mean is ``share``, by how far they scatter.
+
+    Stakes on each part being more than the mean multiply by 1 + bet (part - share) / share, and on average no stake
+    grows; of the logarithm of that product sums and squares give a lower bound.
+
+    Source: Fan, Grama & Liu (2015), Electronic Journal of Probability 20(1), lemma 4.1; Waudby-Smith & Ramdas (2024),
+    JRSS B 86(1), section 3.
+    """
+    if sums.bad <= sums.n * share or share < LEAST_STAKED:
+        return 1.0
+    above = sums.bad / share - sums.n
+    scatter = sums.squares / share**2 - 2 * sums.bad / share + sums.n
+    grown = max(bet * above + (log(1 - bet) + bet) * scatter for bet in BETS)
+    return min(1.0, exp(log(len(BETS)) - grown))
+
+
 def events_to_tell(rule: AlertRule, limit: float, bad: float) -> float:
-    """About how many events it takes until a share of ``bad`` ones is told of; infinite where it never is.
+    """About how many events it takes until a share of ``bad`` ones is told of; infinite where it never is. Of scores at
+    most so many.
 
     Of cost, whose spread nobody knows beforehand: as many as the rule asks for.
     """

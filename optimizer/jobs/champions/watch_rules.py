@@ -68,7 +68,8 @@ class EarlierRows:
     """Sums of the time that a family is compared with, read when the first rule asks for them, as of one hour.
 
     The same three hours of four earlier weeks; where these hold too few, of the six days before; and where these do,
-    too, of the last day but its newest two hours.
+    too, of the last day but its newest two hours. Of the champion before, the same three hours of seven days, else all
+    of them.
     """
 
     store: Store
@@ -95,7 +96,7 @@ class EarlierRows:
         return self._usual[key]
 
     def _figure(self, tx: Transaction, rule: AlertRule, model: str | None) -> UsualFigure | None:
-        spans = ("weeks", "days", "last_day") if rule.against == "earlier_weeks" else ("champion_before",)
+        spans = ("weeks", "days", "last_day") if rule.against == "earlier_weeks" else ("before", "before_all")
         for which in spans if rule.against is not None else ():
             rows = self.of(tx, which)
             usual = usual_of(rule, rows if model is None else [row for row in rows if row.model == model])
@@ -104,15 +105,19 @@ class EarlierRows:
         return None
 
     def _spans(self, which: str) -> list[tuple[datetime, datetime]]:
-        steps = {"weeks": [WEEK * n for n in range(1, 5)], "days": [DAY * n for n in range(1, 7)]}
+        steps = {
+            "weeks": [WEEK * n for n in range(1, 5)],
+            "days": [DAY * n for n in range(1, 7)],
+            "before": [DAY * n for n in range(8)],
+        }
         if which in steps:
-            return [(self.hour - step - HOUR, self.hour - step + 2 * HOUR) for step in steps[which]]
+            return [(self.hour - step - HOUR, min(self.hour, self.hour - step + 2 * HOUR)) for step in steps[which]]
         if which == "last_day":
             return [(self.hour - DAY, self.hour - 2 * HOUR)]
         return [(self.hour - WEEK, self.hour)]
 
     def _read(self, tx: Transaction, since: datetime, until: datetime, which: str) -> list[MinuteSums]:
-        if which != "champion_before":
+        if not which.startswith("before"):
             return self.store.minute_stats.of_family(tx, self.family, since, until=until)
         if self.before is None:
             return []
