@@ -531,6 +531,26 @@ class TestMigrations:
                 "9000",
             )
 
+    def test_the_log_that_grew_behind_a_long_read_gives_its_disk_back(
+        self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setattr(engine, "LOG_BYTES", 1 << 20)
+        with closing(Database(new_database(tmp_path).url)) as database:
+
+            def write() -> int:
+                database.write(
+                    lambda tx: database.audit.add(
+                        tx, at=NOW, actor="anna", action="act", family=None, subject="x" * 100_000, detail={}
+                    )
+                )
+                return (tmp_path / "detent.db-wal").stat().st_size
+
+            with database.read() as tx:
+                database.audit.page(tx, None, 1)
+                grown = [write() for _ in range(60)][-1]
+            after = [write() for _ in range(60)][-1]
+        assert after <= 2 << 20 < grown
+
     def test_a_step_s_file_is_named_by_its_revision(self) -> None:
         config = Config()
         config.set_main_option("script_location", str(migrations.HERE))

@@ -44,6 +44,7 @@ if TYPE_CHECKING:
 BUSY_TIMEOUT_S = 10.0
 # The inner pages of every index, and those at whose end the next rows go; the usual 2 MB are read again all the time.
 WRITER_CACHE_KIB = 32_768
+LOG_BYTES = 64 << 20  # what the log keeps on the disk once a long read, behind which it grew, has ended
 READERS = 8
 READERS_AT_PEAK = 40
 Access = Literal["look", "read", "write", "create"]
@@ -127,6 +128,7 @@ def _sqlite_engine(path: Path, access: Access) -> Engine:
                 connection.execute("PRAGMA synchronous = FULL")  # an answer of 200 means: on disk
                 connection.execute("PRAGMA foreign_keys = ON")
                 connection.execute(f"PRAGMA cache_size = -{WRITER_CACHE_KIB}")
+                connection.execute(f"PRAGMA journal_size_limit = {LOG_BYTES}")
         except BaseException:
             connection.close()
             raise
