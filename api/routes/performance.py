@@ -29,6 +29,8 @@ MEMBERS: dict[str, dict[str, Any]] = {
     "exit_reason": {"type": "string", "maxLength": MAX_REASON_CHARS},
     "exit_confidence": SHARE,
     "time_saved_pct": {**SHARE, "description": "Share of the time of full processing: 65 % is 0.65"},
+    "satisfaction": {**SHARE, "description": "Of who used what came of the item"},
+    "failed": {"type": "boolean", "description": "Whether the item failed; say it of each item, or of none"},
     "config_version": {**NAME, "description": "The configuration that dealt with it, such as conservative"},
     "variant": {**NAME, "description": "The same, where a variant dealt with it: its id"},
 }
@@ -61,6 +63,8 @@ async def record(
     exit_reason: Annotated[Text, WithJsonSchema(MEMBERS["exit_reason"])] = None,
     exit_confidence: Annotated[Text, WithJsonSchema(MEMBERS["exit_confidence"])] = None,
     time_saved_pct: Annotated[Text, WithJsonSchema(MEMBERS["time_saved_pct"])] = None,
+    satisfaction: Annotated[Text, WithJsonSchema(MEMBERS["satisfaction"])] = None,
+    failed: Annotated[Text, WithJsonSchema(MEMBERS["failed"])] = None,
     config_version: Annotated[Text, WithJsonSchema(MEMBERS["config_version"])] = None,
     variant: Annotated[Text, WithJsonSchema(MEMBERS["variant"])] = None,
 ) -> RecordAnswer:

@@ -180,6 +180,8 @@ def test_two_configurations_are_compared_on_what_their_records_say(
             "quality_score": rng.gauss(0.8, 0.02),
             "time_saved_pct": 0.0 if full else saved[name],
             "config_version": name,
+            "satisfaction": 0.7 if name == "conservative" else 0.6,
+            "failed": name == "aggressive" and i % 8 == 1,
         }
         records.append(read_record(measured, id=f"pr_{i}", received_at=datetime.now(UTC)))
     store = wiring.open_store(load_settings())
@@ -190,9 +192,13 @@ def test_two_configurations_are_compared_on_what_their_records_say(
     answer = json.loads(capsys.readouterr().out)
     assert (answer["choice"], answer["conservative"]["n_judged"], answer["aggressive"]["n"]) == ("aggressive", 120, 240)
     assert answer["time_saved_more"]["estimate"] == pytest.approx(0.15)
+    assert answer["satisfaction_more"]["high"] < 0 < answer["errors_more"]["low"]
+    assert (answer["conservative"]["error_rate"], answer["aggressive"]["error_rate"]) == (0.0, 0.25)
     for most, is_cut in ((480, False), (479, True)):
         monkeypatch.setattr("optimizer.content.jobs.compare_live_records.MOST_RECORDS", most)
         assert run([*live, "--json"]) == 0
         assert json.loads(capsys.readouterr().out)["is_cut"] is is_cut
     assert run(live) == 0
-    assert "aggressive: quality lost" in " ".join(capsys.readouterr().out.split())
+    said = " ".join(capsys.readouterr().out.split())
+    assert "aggressive: quality lost" in said
+    assert "more of the items" in said

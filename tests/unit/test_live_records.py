@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from optimizer.content.core.records.record import read_record
-from optimizer.content.core.search.compare import Preference, compare_live, live_shares
+from optimizer.content.core.search.compare import Preference, compare_live, live_difference, live_shares
 from optimizer.core.base.errors import DatasetTooSmall, InvalidInput
 from optimizer.core.feedback.pipeline_record import PipelineRecord
 
@@ -27,6 +27,22 @@ def test_a_record_says_which_configuration_dealt_with_it_by_either_name() -> Non
     assert read().config_version == ""
     with pytest.raises(InvalidInput, match="variant names another configuration than config_version"):
         read(variant="a", config_version="b")
+
+
+def test_satisfaction_and_failures_are_compared_where_thirty_records_of_each_say_them() -> None:
+    rated = [read(satisfaction="0.5", failed="false")] * 30
+    better = [read(satisfaction=0.9, failed=i < 3) for i in range(30)]
+    more = live_difference(rated, better, "satisfaction")
+    assert more is not None
+    assert more.estimate == pytest.approx(0.4)
+    assert more.low > 0
+    errors = live_difference(rated, better, "failed")
+    assert errors is not None
+    assert (round(errors.estimate, 3), errors.low < 0 < errors.high) == (0.1, True)
+    assert live_difference(rated, better[1:], "failed") is None
+    assert live_shares("x", [*better, read()]).n_watched == 30
+    with pytest.raises(InvalidInput, match="failed is true or false, not 'yes'"):
+        read(failed="yes")
 
 
 def arm(name: str, *, quality: float, saved: float, n: int = 400) -> tuple[str, list[PipelineRecord]]:

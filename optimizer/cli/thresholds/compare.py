@@ -17,6 +17,7 @@ from optimizer.runtime import wiring
 if TYPE_CHECKING:
     from rich.console import Console
 
+    from optimizer.content.core.search.compare import AbDifference
     from optimizer.content.core.search.replay import ReplayedShares
     from optimizer.content.jobs.compare_live_records import LiveComparison
     from optimizer.content.jobs.compare_thresholds import NamedConfiguration, ThresholdsComparison
@@ -37,6 +38,8 @@ LIVE_COLUMNS = {
     "saved": "Time saved",
     "bypassed": "Bypassed",
     "exits": "Early exits",
+    "satisfaction": "Satisfaction",
+    "errors": "Failed",
 }
 SCORE_NOTE = (
     "The score of a study counts .5 for every item that is not processed in full; the quality leaves these items out."
@@ -124,6 +127,10 @@ def _require_pipeline(session: Session, family: str) -> None:
         )
 
 
+def _beside(difference: AbDifference | None, what: str) -> str:
+    return "not measured: fewer than 30 records of one say it" if difference is None else f"{difference} {what}"
+
+
 def _compare_live(
     session: Session, conservative: str, aggressive: str, hours: float, confidence: float, as_json: bool
 ) -> None:
@@ -139,6 +146,8 @@ def _compare_live(
                 "saved": percent(arm.time_saved),
                 "bypassed": percent(arm.bypass_rate),
                 "exits": percent(arm.early_exit_rate),
+                "satisfaction": arm.satisfaction,
+                "errors": percent(arm.error_rate),
             }
             for role, arm in (("conservative", comparison.conservative), ("aggressive", comparison.aggressive))
         ]
@@ -148,6 +157,8 @@ def _compare_live(
             console,
             ("Lost", f"{comparison.quality_lost} quality of what is processed in full"),
             ("Saved", f"{comparison.time_saved_more} more of the time"),
+            ("Satisfied", _beside(comparison.satisfaction_more, "more on average")),
+            ("Errors", _beside(comparison.errors_more, "more of the items")),
             ("Answer", comparison.answer, "green" if comparison.choice else "yellow"),
             ("Why", comparison.reason),
             ("Others", others or None),

@@ -11,7 +11,14 @@ from typing import Annotated
 from pydantic import Field
 
 from optimizer.content.core.records.record import MAX_NAME_CHARS
-from optimizer.content.core.search.compare import LiveShares, Preference, compare_live, live_shares
+from optimizer.content.core.search.compare import (
+    AbDifference,
+    LiveShares,
+    Preference,
+    compare_live,
+    live_difference,
+    live_shares,
+)
 from optimizer.content.jobs.recommend_thresholds import MAX_HOURS, MOST_RECORDS
 from optimizer.core.base.answers import members_of
 from optimizer.core.base.errors import Fault, InvalidInput, NotFound
@@ -32,11 +39,14 @@ class LiveComparisonRequest(Request):
 class LiveComparison(Preference):
     """``others``: records of this time by any other config_version, "" for those without one.
 
-    ``is_cut``: there are more records than were read, which are the newest.
+    ``is_cut``: there are more records than were read, which are the newest. ``satisfaction_more`` and ``errors_more``,
+    of the aggressive one, decide nothing; None: fewer than 30 records of one say it.
     """
 
     since: Annotated[datetime, Field(alias="from")]
     until: datetime
+    satisfaction_more: AbDifference | None
+    errors_more: AbDifference | None
     conservative: LiveShares
     aggressive: LiveShares
     others: Mapping[str, int]
@@ -76,10 +86,13 @@ def compare_live_records(context: Context, request: LiveComparisonRequest) -> Li
         )
     arms = [(name, [record for record in records if record.config_version == name]) for name in names]
     verdict = compare_live(arms[0], arms[1], confidence=request.confidence)
+    both = arms[0][1], arms[1][1]
     return LiveComparison(
         **members_of(verdict),
         since=since,
         until=until,
+        satisfaction_more=live_difference(*both, "satisfaction", confidence=request.confidence),
+        errors_more=live_difference(*both, "failed", confidence=request.confidence),
         conservative=live_shares(*arms[0]),
         aggressive=live_shares(*arms[1]),
         others={name: n for name, n in sorted(n_of.items()) if name not in names},

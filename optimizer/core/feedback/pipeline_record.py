@@ -35,6 +35,8 @@ class PipelineRecord:
     exit_confidence: float | None = None  # from 0 to 1
     time_saved_share: float | None = None  # of the time of full processing
     config_version: str = ""  # the configuration or variant that dealt with it; "": the pipeline did not say
+    satisfaction: float | None = None  # of who used what came of it, from 0 to 1
+    failed: bool | None = None
 
     @property
     def time_saved_s(self) -> float | None:

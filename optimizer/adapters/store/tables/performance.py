@@ -161,6 +161,8 @@ class PipelineRecordRow(Row):
     exit_confidence: float | None = None
     time_saved_share: float | None = None
     config_version: str = Field(default="", sa_column_kwargs={"server_default": ""})
+    satisfaction: float | None = None
+    failed: bool | None = None
 
 
 class PipelineHourRow(Row):

@@ -64,6 +64,8 @@ def read_record(values: Mapping[str, Any], *, id: str, received_at: datetime) ->
         exit_confidence=read.get("exit_confidence"),
         time_saved_share=saved,
         config_version=next(iter(versions), ""),
+        satisfaction=read.get("satisfaction"),
+        failed=read.get("failed"),
     )
 
 
@@ -101,6 +103,13 @@ def _share(value: Any) -> float:
     return number
 
 
+def _flag(value: Any) -> bool:
+    known = {"true": True, "false": False}.get(value.lower()) if isinstance(value, str) else value
+    if not isinstance(known, bool):
+        raise ValueError(f"is true or false, not {value!r:.100}")
+    return known
+
+
 def _time(value: Any) -> float:
     number = _number(value)
     if not 0 <= number <= MAX_TIME_S:
@@ -117,5 +126,7 @@ _READ: Mapping[str, Callable[[Any], Any]] = {
     "exit_reason": _text(MAX_REASON_CHARS),
     "exit_confidence": _share,
     "time_saved_pct": _share,
+    "satisfaction": _share,
+    "failed": _flag,
     **dict.fromkeys(VERSIONS, _text(MAX_NAME_CHARS)),
 }

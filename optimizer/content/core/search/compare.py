@@ -108,7 +108,8 @@ class LiveShares:
     """What one configuration did with the items that its pipeline reported under its name.
 
     ``quality``: mean of what was processed in full, of ``n_judged`` items; ``time_saved``: mean share of the time of
-    full processing, of ``n_timed``.
+    full processing, of ``n_timed``; ``satisfaction``: mean of ``n_rated``; ``error_rate``: of ``n_watched`` that say
+    whether they failed.
     """
 
     config_version: str
@@ -119,6 +120,10 @@ class LiveShares:
     time_saved: float | None
     bypass_rate: float | None
     early_exit_rate: float | None
+    n_rated: int
+    satisfaction: float | None
+    n_watched: int
+    error_rate: float | None
 
 
 def live_shares(name: str, records: Sequence[PipelineRecord]) -> LiveShares:
@@ -135,6 +140,10 @@ def live_shares(name: str, records: Sequence[PipelineRecord]) -> LiveShares:
         time_saved=fmean(saved) if saved else None,
         bypass_rate=n_bypassed / n if n else None,
         early_exit_rate=n_exits / (n - n_bypassed) if n > n_bypassed else None,
+        n_rated=len(rated := _of_each(records, "satisfaction")),
+        satisfaction=fmean(rated) if rated else None,
+        n_watched=len(failed := _of_each(records, "failed")),
+        error_rate=fmean(failed) if failed else None,
     )
 
 
@@ -186,6 +195,30 @@ def _difference(one: Sequence[float], other: Sequence[float], *, confidence: flo
     """Of the means of two samples that have nothing to do with one another."""
     error = sqrt(sum(variance(values) / len(values) for values in (one, other)))
     return difference_of(fmean(one) - fmean(other), error, confidence)
+
+
+def live_difference(
+    conservative: Sequence[PipelineRecord],
+    aggressive: Sequence[PipelineRecord],
+    field: Literal["satisfaction", "failed"],
+    *,
+    confidence: float = 0.95,
+) -> AbDifference | None:
+    """Aggressive minus conservative, by the records that say it; None where fewer than 30 of one do. It decides
+    nothing.
+
+    Each side's variance counts one more item at either end, so that 30 that all failed, or none, leave an interval.
+    """
+    sides = [_of_each(records, field) for records in (conservative, aggressive)]
+    if min(map(len, sides)) < MIN_EACH:
+        return None
+    error = sqrt(sum(variance([*values, 0.0, 1.0]) / len(values) for values in sides))
+    return difference_of(fmean(sides[1]) - fmean(sides[0]), error, confidence)
+
+
+def _of_each(records: Sequence[PipelineRecord], field: Literal["satisfaction", "failed"]) -> list[float]:
+    values = (getattr(record, field) for record in records)
+    return [float(value) for value in values if value is not None]
 
 
 def _measured_of(records: Sequence[PipelineRecord]) -> tuple[list[float], list[float]]:
