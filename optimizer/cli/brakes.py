@@ -45,13 +45,15 @@ class BrakesOnStore:
         except ABOUT_THE_ACT:
             raise
         except DetentError as error:
-            if not use_case_of(function).brake:
+            use_case = use_case_of(function)
+            if not use_case.brake:
                 raise _with_way_out(error, self._actor) from None
+            done = "read in" if use_case.is_read else "done on"
             if isinstance(error, NotFound):  # to a key for other families nothing is there
                 report = self._local.ask(function, request)
-                say(f"The server says: {error.detail}\nSo it was done on the store, as {self._actor}.", "yellow")
+                say(f"The server says: {error.detail}\nSo it was {done} the store, as {self._actor}.", "yellow")
                 return report
-            say(f"{error.detail}\nSo it is done on the store itself, as {self._actor}.", "yellow")
+            say(f"{error.detail}\nSo it is {done} the store itself, as {self._actor}.", "yellow")
             return self._local.ask(function, request)
 
 

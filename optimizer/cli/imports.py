@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from optimizer.core.family.family import Family
     from optimizer.jobs.dataset.import_examples import ImportReport
     from optimizer.ports import SourceRow
+    from optimizer.runtime.api_client import ApiClient
 
 T = TypeVar("T")
 
@@ -71,7 +72,7 @@ def import_(
 ) -> None:
     """Take examples or feedback in; says what was taken, what was not, and why. Safe to repeat.
 
-    With --server the server is sent what the file holds, in parts, and never its path.
+    A server is sent what the file holds, in parts, and never its path.
 
     Texts become few-shot examples only where a person vouches for them: by --curated, or in `detent review`.
 
@@ -174,15 +175,13 @@ def _declared(session: Session, family: str) -> Family:
 
 
 def _import_examples(session: Session, family: Family, rows: Iterable[SourceRow], *, curated: bool) -> ImportReport:
-    """What concerns all rows together is found here: a server is sent parts, and never a path."""
+    """What concerns all rows together is found here: who is asked to take them gets parts, and never a path."""
     from optimizer.jobs.dataset.import_examples import (
         ImportedRow,
         TextsWithoutGroup,
         import_examples,
     )
 
-    if chosen_server() is None:
-        return session.import_rows(rows, family, curated=curated)
     texts, report = TextsWithoutGroup(family), None
     imported = (
         ImportedRow(**{name: value for name in ImportedRow.model_fields if (value := getattr(row, name))})
@@ -220,8 +219,9 @@ def parts(items: Iterable[T], as_text: Callable[[T], str], n_most: int) -> Itera
 def _import_events(session: Session, family: str, records: Iterable[Any]) -> dict[str, Any]:
     """Feedback from a file goes the way of every event: masked, deduplicated by id, a thousand at a time."""
     total: dict[str, Any] = {"accepted": 0, "duplicates": 0, "rejected": []}
-    by_server = chosen_server() is not None
-    for batch in parts(records, json.dumps, PART_EVENTS if by_server else session.settings.limits.batch):
+    server = session.asked_server
+    take = session.intake.take if server is None else partial(_send_lines, server)
+    for batch in parts(records, json.dumps, PART_EVENTS):
         readable = [(where, {"family": family, **event}) for where, event, _ in batch if event is not None]
         total["rejected"] += [
             {"where": where, "type": "malformed", "detail": why} for where, event, why in batch if event is None
@@ -229,7 +229,7 @@ def _import_events(session: Session, family: str, records: Iterable[Any]) -> dic
         if not readable:
             continue
         events = [event for _, event in readable]
-        answer = _in_turn(partial(_send_lines, session, events)) if by_server else session.intake.take(events)
+        answer = _in_turn(partial(take, events))
         total["accepted"] += answer["accepted"]
         total["duplicates"] += answer["duplicates"]
         total["rejected"] += [
@@ -254,11 +254,10 @@ def _in_turn(send: Callable[[], T]) -> T:
             sleep(wait_s)
 
 
-def _send_lines(session: Session, events: Iterable[Mapping[str, Any]]) -> Mapping[str, Any]:
+def _send_lines(server: ApiClient, events: Iterable[Mapping[str, Any]]) -> Mapping[str, Any]:
     """Sends the events as the lines that the route takes; its body is no JSON, so it is no use case."""
-    assert session.server is not None
     lines = "\n".join(map(json.dumps, events))
     answer: Mapping[str, Any] = json.loads(
-        session.server.content("POST", EVENTS, content=lines, headers={"Content-Type": "application/x-ndjson"})
+        server.content("POST", EVENTS, content=lines, headers={"Content-Type": "application/x-ndjson"})
     )
     return answer

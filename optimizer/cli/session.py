@@ -6,7 +6,7 @@ A command asks for use cases by ``client``: of the server when one runs, else in
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol, TypeVar
@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     from optimizer.jobs.context import Context
     from optimizer.jobs.dataset.import_examples import ImportReport
     from optimizer.jobs.feedback.ingest_feedback import Intake
-    from optimizer.ports import Clock, FamilySource, SourceRow, Store
+    from optimizer.ports import Clock, FamilySource, Store
     from optimizer.runtime.api_client import ApiClient
     from optimizer.runtime.client import Client
 
@@ -181,23 +181,29 @@ class Session:
         )
         return report
 
+    @cached_property
+    def asked_server(self) -> ApiClient | None:
+        """The server that is named, else the one of this home where it runs and asks for no key that is not there;
+        None: this process acts on the store, by the right to write its file.
+        """
+        if self.server is None or self._must_ask_server or self.settings.api_key is not None:
+            return self.server
+        return None if self._has_keys() else self.server
+
+    @property
+    def _must_ask_server(self) -> bool:
+        return chosen_server() is not None or not wiring.may_write_store(self.settings)
+
     @property
     def _client(self) -> Client:
-        """Asks the server that is named, else the one of this home where it runs and asks for no key that is not
-        there, else acts on the store, by the right to write its file.
-        """
         from optimizer.cli.brakes import BrakesOnStore
         from optimizer.runtime.client import InProcess, OverHttp
 
         here = InProcess(lambda: self.context)
-        if self.server is None:
+        if self.asked_server is None:
             return here
-        there = OverHttp(self.server)
-        if chosen_server() is not None or not wiring.may_write_store(self.settings):
-            return there
-        if self.settings.api_key is None and self._has_keys():
-            return here
-        return BrakesOnStore(there, here, self.actor)
+        there = OverHttp(self.asked_server)
+        return there if self._must_ask_server else BrakesOnStore(there, here, self.actor)
 
     @cached_property
     def context(self) -> Context:
@@ -290,38 +296,25 @@ class Session:
             )
 
     def import_curated(self, file: Path, family: Family) -> ImportReport:
-        """Takes a file of examples that a person vouches for, such as the one beside a family's own file."""
-
-        rows = wiring.open_source(str(file), family).rows
-        assert rows is not None
-        return self.import_rows(rows, family, curated=True)
-
-    def import_rows(self, rows: Iterable[SourceRow], family: Family, *, curated: bool) -> ImportReport:
-        """Keeps the rows of a whole source in this home, so that its server goes on serving meanwhile."""
+        """Takes the examples that stand beside a family's file, which was written just now: its server may not know
+        of it yet.
+        """
         from optimizer.jobs.dataset.import_examples import TextsWithoutGroup, import_rows
 
-        texts = TextsWithoutGroup(family)
+        rows, texts = wiring.open_source(str(file), family).rows, TextsWithoutGroup(family)
+        assert rows is not None
         report = import_rows(
-            texts.passing(rows), family=family, store=self.store, clock=self.clock, actor=self.actor, curated=curated
+            texts.passing(rows), family=family, store=self.store, clock=self.clock, actor=self.actor, curated=True
         )
         return texts.with_look_alikes(report)
 
     def active_rollout(self, family: str) -> Rollout:
-        """Raises NotFound when none is pending, validating, approved or deploying.
+        """Raises NotFound when none is pending, validating, approved or deploying."""
+        from optimizer.jobs.rollouts.read_rollout import read_rollouts
 
-        Of this home it is read in the store, whatever the server says: brakes act on it.
-        """
-        rollout: Rollout | None
-        if chosen_server() is not None:
-            from optimizer.jobs.rollouts.read_rollout import read_rollout
-
-            active = self.family_view(family).rollout
-            rollout = None if active is None else self.ask(read_rollout, id=active.id)
-        else:
-            self.family(family)
-            with self.store.read() as tx:
-                rollout = self.store.rollouts.active(tx, family)
-        if rollout is None or not rollout.is_active:
+        newest = self.ask(read_rollouts, family=family).items
+        rollout = next((rollout for rollout in newest if rollout.is_active), None)
+        if rollout is None:
             raise NotFound(
                 f"{family} has no active rollout. Start one: detent rollout start {family} VARIANT. "
                 f"To take back one that was promoted: detent champion rollback {family}.",

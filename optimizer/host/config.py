@@ -132,7 +132,7 @@ class ServerLimits(BaseModel):
         ge=100,
         description="The same of a body of events. An import of lines is read in parts of so many.",
     )
-    batch: int = Field(default=1000, ge=1, description="Events in one request, and in one step of `detent import`.")
+    batch: int = Field(default=1000, ge=1, description="Events in one request.")
     operator_per_minute: int = Field(
         default=100, ge=1, description="Changes by operators a minute, per key, or per address without one."
     )

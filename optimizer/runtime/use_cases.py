@@ -34,12 +34,12 @@ class UseCase:
     ``change``: whether it counts against the limit on an operator's changes; ``never-refused`` passes beyond the limit.
     ``narrows``: the function itself holds a key for named families to them; else such a key is held to the ``{family}``
     of the path, and refused where the path has none. ``keyed``: the answer is kept under an Idempotency-Key. ``brake``:
-    it stops or takes back what is served, or says how the home is; as a command it works on the store where the server
-    does not carry it out. ``counted``: the member whose entries count towards what a sender may send in a minute.
-    ``apart``: it takes processor time, so another process than the api does it. ``dry``: what 200 means for a report
-    whose ``dry_run`` is true, where the usual status is another. ``again``: the same for a report whose ``new`` is
-    false. ``location``, ``etag``: the headers, made of the report's members. ``is_private``: no cache may keep the
-    answer.
+    it stops or takes back what is served, or says what there is to stop and how the home is; as a command it works on
+    the store where the server does not carry it out. ``counted``: the member whose entries count towards what a sender
+    may send in a minute. ``apart``: it takes processor time, so another process than the api does it. ``dry``: what 200
+    means for a report whose ``dry_run`` is true, where the usual status is another. ``again``: the same for a report
+    whose ``new`` is false. ``location``, ``etag``: the headers, made of the report's members. ``is_private``: no cache
+    may keep the answer.
     """
 
     name: str
@@ -314,7 +314,7 @@ USE_CASES = (
     _read("arms", "/v1/families/{family}/arms", "rollouts.read_rollout:read_arms", "Families"),
     _read("selftest", f"{ROLLOUT}/selftest", "rollouts.selftest:read_selftest", "Rollouts", apart=True),
     _read("family forecast", f"{ROLLOUT}/forecast", "rollouts.read_rollout:read_family_forecast", "Rollouts"),
-    _read("rollouts", "/v1/rollouts", "rollouts.read_rollout:read_rollouts", "Rollouts", narrows=True),
+    _read("rollouts", "/v1/rollouts", "rollouts.read_rollout:read_rollouts", "Rollouts", narrows=True, brake=True),
     _read("rollout", "/v1/rollouts/{id}", "rollouts.read_rollout:read_rollout", "Rollouts", **ACT),
     _read("decisions", "/v1/rollouts/{id}/decisions", "rollouts.read_rollout:read_decisions", "Rollouts", narrows=True),
     _read("forecast", "/v1/rollouts/{id}/forecast", "rollouts.read_rollout:read_forecast", "Rollouts", narrows=True),

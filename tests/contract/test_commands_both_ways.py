@@ -330,7 +330,7 @@ def test_a_part_that_is_refused_leaves_the_parts_before_it_and_says_so(
         "\n".join(map(json.dumps, [*rows, clash, {"input": {"text": 2**60}, "expected": {}}]))
     )
     local, by_server = sides.say(f"import {tmp_path / 'rows.jsonl'} --family triage")
-    assert "stands in this source before" in local.err
+    assert "the same input or id is there with another content" in local.err
     assert (by_server.code, "Before that part: triage: 2 rows read, 2 taken" in by_server.err) == (1, True)
 
 

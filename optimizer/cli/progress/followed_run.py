@@ -46,7 +46,7 @@ def follow_run(
         with _line(quiet) as tell:
             if is_here:
                 try:
-                    _carry_out(session, id, tell)
+                    _carry_out(session, session.ask(read, id=id), tell)
                 finally:
                     lock.release()
             answers = poll(lambda: session.ask(read, id=id), POLL_S, of_server=session.server is not None)
@@ -64,23 +64,21 @@ def follow_run(
     return run
 
 
-def _carry_out(session: Session, id: str, tell: Callable[[QueuedRun], None]) -> None:
+def _carry_out(session: Session, run: QueuedRun, tell: Callable[[QueuedRun], None]) -> None:
     from optimizer.core.views.forgetting import ForgetRun
     from optimizer.jobs.runs.carry_out_run import carry_out_run
     from optimizer.jobs.upkeep.forget_person import carry_out_forgetting
     from optimizer.runtime.personal_home import forgetting_home
 
     settings = session.settings
-    with session.store.read() as tx:
-        is_forgetting = isinstance(session.store.runs.get(tx, id), ForgetRun)
-    if is_forgetting:
+    if isinstance(run, ForgetRun):
         home = forgetting_home(settings, session.store, session.clock, session.families, is_alone=True)
-        carry_out_forgetting(id, home, watched=tell)
+        carry_out_forgetting(run.id, home, watched=tell)
         return
     models = wiring.open_models(settings)
     try:
         carry_out_run(
-            id,
+            run.id,
             wiring.job_context(settings, session.store, session.clock, session.families, models, yields=False),
             intake_of=lambda actor: wiring.open_intake(
                 settings, session.store, session.clock, session.families, actor=actor
