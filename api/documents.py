@@ -18,7 +18,7 @@ from starlette.responses import (
 )
 
 from api.http.problems import explanations
-from api.routing import CHANGE, NARROWS, PASSED_ON, ROLE, DetentRoute
+from api.routing import GUARD, DetentRoute
 from optimizer.core.base.errors import NotFound
 
 FILES = ("swagger-ui-bundle.js", "swagger-ui.css", "favicon-32x32.png")
@@ -97,9 +97,9 @@ def install_documents(app: FastAPI) -> None:
                 operation["summary"] = first or operation["summary"]
                 # FastAPI's own error form, which this server never sends.
                 operation.get("responses", {}).pop("422", None)
-                role, change, *_ = (operation.pop(name, None) for name in (ROLE, CHANGE, NARROWS, PASSED_ON))
-                if role is not None:
-                    limit = "; counts as a change (100 a minute)" if change else ""
+                guard = operation.pop(GUARD, {})
+                if (role := guard.get("role")) is not None:
+                    limit = "; counts as a change (100 a minute)" if guard.get("change") else ""
                     operation["description"] = f"{operation.get('description', '')}\n\nRole: {role}{limit}.".strip()
         for name in ("HTTPValidationError", "ValidationError"):
             components["schemas"].pop(name, None)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable, Coroutine, Mapping
+from dataclasses import dataclass
 from functools import partial
 from typing import Annotated, Any, NoReturn
 
@@ -24,13 +25,28 @@ from optimizer.core.base.errors import Busy, Fault, InvalidFamily, NotAuthentica
 from optimizer.core.serving.access import Role
 from optimizer.runtime.use_cases import Change
 
-ROLE, CHANGE, NARROWS, PASSED_ON = "x-detent-role", "x-detent-change", "x-detent-narrows", "x-detent-passed-on"
-KEYED = "x-detent-keyed"
+GUARD = "x-detent-guard"  # where FastAPI keeps a route's Guard; the API's description goes without it
 UNREADABLE = "The family's file cannot be used. A key of role read-texts is told what is wrong with it."
 ERROR = {
     "description": "A problem document (RFC 9457)",
     "content": {"application/problem+json": {"schema": {"$ref": "#/components/schemas/Problem"}}},
 }
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Guard:
+    """Who may call a route, and how its requests are counted and its answers kept; see ``guarded``."""
+
+    role: Role | None = None
+    change: Change | None = None
+    narrows: bool = False
+    passed_on: bool = False
+    keyed: bool = False
+
+
+def guard_of(route: APIRoute) -> Guard:
+    guard: Guard = (route.openapi_extra or {}).get(GUARD, Guard())
+    return guard
 
 
 def guarded(
@@ -53,18 +69,14 @@ def guarded(
             get more.
         also: good answers of another status than the route's own, and what they mean.
     """
-    extra: dict[str, Any] = {}
+    is_keyed = change is not None if keyed is None else keyed
+    extra: dict[str, Any] = {
+        GUARD: Guard(role=role, change=change, narrows=narrows, passed_on=passed_on, keyed=is_keyed)
+    }
     if role is not None:
-        extra = {
-            ROLE: role,
-            NARROWS: narrows,
-            PASSED_ON: passed_on,
-            "security": [{"bearer": []}, {"apiKey": []}],
-        }
-    if change is not None:
-        extra[CHANGE] = change
-    if change is not None if keyed is None else keyed:
-        extra |= {KEYED: True, "parameters": [KEY_HEADER]}
+        extra["security"] = [{"bearer": []}, {"apiKey": []}]
+    if is_keyed:
+        extra["parameters"] = [KEY_HEADER]
     others = {
         status: {"description": meaning, "content": {"application/json": {}}}
         for status, meaning in (also or {}).items()
@@ -186,27 +198,23 @@ class DetentRoute(APIRoute):
 
     def get_route_handler(self) -> Callable[[Request], Coroutine[Any, Any, Response]]:
         inner: Callable[[Request], Awaitable[Response]] = super().get_route_handler()
-        extra = self.openapi_extra or {}
-        role: Role | None = extra.get(ROLE)
-        narrows: bool = extra.get(NARROWS, False)
-        passed_on: bool = extra.get(PASSED_ON, False)
-        change: Change | None = extra.get(CHANGE)
+        guard = guard_of(self)
+        role = guard.role
         known = frozenset(field.alias for field in self.dependant.query_params)
-        keeps_answers: bool = extra.get(KEYED, False)
         takes_json, path = self.body_field is not None, self.path_format
 
         async def handler(request: Request) -> Response:
             shared = services.of(request)
-            on_whole = None if role is None else partial(admit_again, shared=shared, role=role, narrows=narrows)
+            on_whole = None if role is None else partial(admit_again, shared=shared, role=role, narrows=guard.narrows)
             strict = StrictRequest(request.scope, request.receive, limit_of(path, shared.settings.limits), on_whole)
-            caller = admit(strict, shared, role, narrows=narrows) if role is not None else None
-            await check(strict, shared, known, counts=caller is not None and not passed_on)
-            if change is not None:
-                count_change(strict, shared, change)
+            caller = admit(strict, shared, role, narrows=guard.narrows) if role is not None else None
+            await check(strict, shared, known, counts=caller is not None and not guard.passed_on)
+            if guard.change is not None:
+                count_change(strict, shared, guard.change)
             if takes_json:
                 await strict.declared_json()
             try:
-                return await (self._once(strict, inner) if keeps_answers else inner(strict))
+                return await (self._once(strict, inner) if guard.keyed else inner(strict))
             except InvalidFamily as error:
                 quotes_its_file = role != "read" or caller is None or caller.access.reaches("read-texts")
                 raise (error if quotes_its_file else InvalidFamily(UNREADABLE)) from None

@@ -7,50 +7,23 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator, Callable
 from dataclasses import dataclass, field
-from datetime import datetime
-from typing import Any, Literal
+from datetime import timedelta
 
 import structlog
 
 from api.services import Services
-from optimizer.jobs.feedback.roll_up_minutes import MINUTES
+from optimizer.jobs.upkeep.glance_at_store import AWAY, StoreGlance, Topic, glance_at_store
 from optimizer.jobs.upkeep.read_status import TICKS_MISSED
-from optimizer.ports import Transaction
 
 LOOK_S = 1.0
 ASK_S = 2.0  # between two questions whether a stream goes on; an ending server waits three seconds for it
 ALIVE_S = 20.0  # between two signs of life, by which a proxy keeps the connection and a page that has gone is seen
-# As pages name them in data-live: what somebody or the worker decided; how far runs and studies are; sums by minute.
-Topic = Literal["acts", "work", "figures"]
-
 log = structlog.get_logger("api.dashboard")
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class StoreGlance:
-    """What differs as soon as a topic has changed. ``summed_until``: the end of the last minute with events that is
-    summed up, or that of the look before.
-    """
-
-    acts: Any
-    work: Any
-    summed_until: datetime | None
-
-    def changes_since(self, before: StoreGlance) -> set[Topic]:
-        topics: dict[Topic, bool] = {
-            "acts": self.acts != before.acts,
-            "work": self.work != before.work,
-            "figures": self.summed_until != before.summed_until,
-        }
-        return {topic for topic, has_changed in topics.items() if has_changed}
-
-
-_AWAY = StoreGlance(acts="away", work=None, summed_until=None)
 
 
 @dataclass(slots=True)
 class _Listener:
-    """One open page. ``topics``: what changed since it was told last."""
+    """One open page. ``topics``: what changed since it was told last, as pages name it in data-live."""
 
     topics: set[Topic] = field(default_factory=set)
     woken: asyncio.Event = field(default_factory=asyncio.Event)
@@ -96,9 +69,9 @@ class Changes:
             try:
                 glance = await asyncio.to_thread(_glance, shared, before)
             except Exception as error:  # whatever keeps the store from being read: the pages say what it is
-                if before is not _AWAY:  # once until it is back
+                if before is not AWAY:  # once until it is back
                     log.warning("the store could not be looked at for open pages", error=type(error).__name__)
-                glance = _AWAY
+                glance = AWAY
             for topic in glance.changes_since(before) if before is not None else ():
                 for listener in self._listeners:
                     listener.topics.add(topic)
@@ -109,42 +82,5 @@ class Changes:
 
 
 def _glance(shared: Services, before: StoreGlance | None) -> StoreGlance:
-    with shared.store.read() as tx:
-        return StoreGlance(
-            acts=_acts(tx, shared),
-            work=_work(tx, shared),
-            summed_until=_summed_until(tx, shared, before.summed_until if before is not None else None),
-        )
-
-
-def _acts(tx: Transaction, shared: Services) -> Any:
-    store = shared.store
-    version, ticked_at = store.serving_version.read(tx)
-    age_s = (shared.clock.now() - ticked_at).total_seconds() if ticked_at is not None else None
-    return (
-        version,
-        age_s is not None and age_s < TICKS_MISSED * shared.settings.tick_seconds,  # whether a worker watches
-        [entry["seq"] for entry in store.audit.page(tx, None, 1)[0]],
-        [(alert.id, alert.detail) for alert in store.alerts.all(tx, open_only=True)],
-    )
-
-
-def _work(tx: Transaction, shared: Services) -> Any:
-    store = shared.store
-    return (
-        [(run.id, run.status, run.n_done, run.stop_requested) for run in store.runs.unfinished(tx)],
-        [
-            (study.id, study.status, study.stop_requested, store.journal.spend(tx, study.id))
-            for study in store.studies.unfinished(tx)
-        ],
-    )
-
-
-def _summed_until(tx: Transaction, shared: Services, before: datetime | None) -> datetime | None:
-    """Minutes without events are summed up, too, and change no page."""
-    stats = shared.store.minute_stats
-    until = stats.watermark(tx, MINUTES)
-    if before is None or until is None or until == before:
-        return until
-    first = stats.oldest(tx, before)
-    return until if first is not None and first < until else before
+    watched_within = timedelta(seconds=TICKS_MISSED * shared.settings.tick_seconds)
+    return glance_at_store(shared.store, shared.clock, before, watched_within=watched_within)

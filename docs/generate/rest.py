@@ -12,7 +12,7 @@ from typing import Any
 from fastapi.routing import APIRoute
 
 from api.app import GROUPS, create_app
-from api.routing import ROLE
+from api.routing import guard_of
 from docs.generate.markdown import linked, page, table
 from optimizer.core.feedback.event_kinds import EventField, fields_in
 from optimizer.core.feedback.events import Part
@@ -127,7 +127,7 @@ def _roles() -> Iterator[tuple[str, str]]:
         (ROLES.index(role), route.path.replace(":path", ""), method, role)
         for route in routes
         for method in sorted(route.methods)
-        if (role := (route.openapi_extra or {}).get(ROLE))
+        if (role := guard_of(route).role) is not None
     ]
     return ((f"`{method} {path}`", role) for _, path, method, role in sorted(rows))
 

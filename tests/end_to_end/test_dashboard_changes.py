@@ -14,6 +14,7 @@ from structlog.testing import capture_logs
 
 from api.app import create_app
 from api.dashboard import changes
+from optimizer.jobs.upkeep.glance_at_store import StoreGlance
 from tests.api_world import World, make_home
 from tests.gateway_world import serving
 
@@ -74,10 +75,10 @@ def test_a_server_that_ends_waits_for_no_page(world: World) -> None:
 def test_a_store_that_is_away_is_logged_once_until_it_is_back(monkeypatch: pytest.MonkeyPatch) -> None:
     watch, pages = changes.Changes(), [cast(Any, changes)._Listener() for _ in range(5)]
 
-    def glance(*_: Any) -> changes.StoreGlance:
+    def glance(*_: Any) -> StoreGlance:
         pages.pop()  # one goes at each look; the third look succeeds
         if len(pages) == 2:
-            return changes.StoreGlance(acts=1, work=None, summed_until=None)
+            return StoreGlance(acts=1, work=None, summed_until=None)
         raise OSError("away")
 
     monkeypatch.setattr(changes, "_glance", glance)
