@@ -7,11 +7,13 @@ import json
 import os
 import sys
 from collections.abc import Sequence
+from copy import copy
 from functools import cache
 from typing import Annotated, Any, cast
 
 import typer
 from typer.exceptions import Abort, Exit
+from typer.models import CommandInfo
 
 from optimizer.cli import (
     backup,
@@ -150,7 +152,7 @@ def run(arguments: Sequence[str]) -> int:
     """Run one command line; returns its exit code."""
     as_json = "--json" in arguments
     try:
-        command = _commands()
+        command = _commands("".join(arguments[:1]))
         if {"--help", "-h"} & set(arguments):
             _join_lines(command)
         server_option.begin()
@@ -185,11 +187,24 @@ def run(arguments: Sequence[str]) -> int:
 
 
 @cache
-def _commands() -> Any:
-    """All commands with their options. Made once in a process, which takes longer than most commands."""
-    group = typer.main.get_command(app)
+def _commands(first: str) -> Any:
+    """What the first word of a command line leads to, with its options; all commands where it leads to none.
+
+    Each takes a while to make: all of them take longer than most commands.
+    """
+    part = copy(app)
+    part.registered_groups = [
+        one for one in app.registered_groups if one.typer_instance and one.typer_instance.info.name == first
+    ]
+    part.registered_commands = [one for one in app.registered_commands if _name_of(one) == first]
+    is_known = part.registered_groups or part.registered_commands
+    group = typer.main.get_command(part if is_known else app)
     server_option.add_to(group)
     return group
+
+
+def _name_of(command: CommandInfo) -> str | None:
+    return command.name or (typer.main.get_command_name(command.callback.__name__) if command.callback else None)
 
 
 def _join_lines(group: Any) -> None:
