@@ -7,6 +7,7 @@ from __future__ import annotations
 from typing import Any
 
 from optimizer.core.base.values import Budget
+from optimizer.core.dataset.examples import make_example
 from optimizer.core.evaluation.judging.run import JudgeRun
 from optimizer.core.evaluation.label_report import label_report
 from optimizer.core.evaluation.run import ComparisonRun
@@ -16,6 +17,7 @@ from optimizer.core.views.evaluation import EvaluationQuery, EvaluationReport, E
 from tests.api_world import World
 
 SECRET_WORD = "zanzibar"  # stands in every text that a person could write into this installation
+SEALED_WORD = "quagga"  # stands in sealed examples alone
 
 
 def seeded(world: World) -> World:
@@ -30,6 +32,7 @@ def seeded(world: World) -> World:
     )
     world.shared.serving.refresh()
     world.add_examples(10)
+    world.shared.store.write(lambda tx: add_sealed(world, tx))
     rollout = world.start(world.candidate(f"{SECRET_WORD}? "))
     world.post(f"/v1/rollouts/{rollout['id']}/approve", {"reason": f"go {SECRET_WORD}"})
     world.tick()
@@ -72,6 +75,21 @@ def seeded(world: World) -> World:
             world.add_key(f"elsewhere-{role}", role, secret=f"elsewhere-{role}", families=["another-family"])
     world.client.headers["Authorization"] = "Bearer secret-admin"
     return world
+
+
+def add_sealed(world: World, tx: Any) -> None:
+    now = world.shared.clock.now()
+    examples = [
+        make_example(
+            family="triage",
+            input={"text": f"{SEALED_WORD} number {n}"},
+            expected={"topic": "billing"},
+            created_at=now,
+            origin="curated",
+        )
+        for n in range(30)
+    ]
+    world.shared.store.examples.add(tx, [example for example in examples if example.split == "holdout"])
 
 
 def add_study(world: World, tx: Any) -> None:

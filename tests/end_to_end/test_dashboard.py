@@ -29,7 +29,7 @@ from optimizer.core.serving.access import hash_of
 from optimizer.jobs.context import Context
 from optimizer.jobs.upkeep.read_status import StatusRequest, read_status
 from tests.api_world import FAMILY, World, make_home, serving
-from tests.seeded_world import SECRET_WORD, seeded
+from tests.seeded_world import SEALED_WORD, SECRET_WORD, seeded
 
 OWN_PAGE = {"Origin": "http://localhost", "Sec-Fetch-Site": "same-origin"}
 OTHER_PAGES = [
@@ -164,6 +164,7 @@ def test_each_role_reads_its_pages_and_texts_are_for_who_may_read_them(world: Wo
         answer = client.get(address)
         assert answer.status_code in (200, 403), (address, answer.text)
         assert answer.headers["content-security-policy"] == POLICY
+        assert SEALED_WORD not in answer.text
         seen += SECRET_WORD in answer.text.replace(TYPED, "")
         assert not re.search(r"<script>|style=|javascript:|\son\w+=", answer.text), address
     assert (seen == 0) == (role == "read")

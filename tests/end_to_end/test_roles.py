@@ -19,12 +19,13 @@ from api.access.wrong_keys import WrongKeys
 from api.app import GROUPS
 from api.gateway import app as gateway
 from api.gateway import chat
-from api.routing import NARROWS, ROLE
+from api.routing import guard_of
 from api.serving import STORE_AWAY
 from optimizer.core.serving.access import LADDERS, ROLES, Role
+from optimizer.runtime.use_cases import USE_CASES
 from tests.answer_schemas import openapi_document
 from tests.api_world import FAMILY, World, make_home, serving
-from tests.seeded_world import SECRET_WORD, seeded
+from tests.seeded_world import SEALED_WORD, SECRET_WORD, seeded
 
 REFERENCE = (Path(__file__).parents[2] / "docs" / "reference" / "rest.md").read_text(encoding="utf-8")
 BODIES: dict[str, Any] = {
@@ -69,7 +70,7 @@ def _path_text(path: str) -> str:
 
 
 def _role_of(route: APIRoute) -> Role | None:
-    return (route.openapi_extra or {}).get(ROLE)
+    return guard_of(route).role
 
 
 def _reach(needed: Role) -> set[Role]:
@@ -154,6 +155,39 @@ def test_the_gateway_asks_for_the_same_roles_as_the_api_that_forwards_to_it() ->
         assert _role_of(route) == _role_of(_routes()[name]), name
 
 
+IN_FRONT = "answered in front of FastAPI, many thousand times a second"
+NO_REPORT = "its answer is no report as JSON"
+OWN_FORM = "what it takes has a form of others: lines, protocol buffers, or parameters beside a body"
+NO_USE_CASE = {
+    "GET /health": "asks this process, not the home",
+    "GET /ready": "asks this process, not the home",
+    "GET /metrics": NO_REPORT,
+    "POST /v1/data/export": NO_REPORT,
+    "GET /v1/models": "the gateway's",
+    "POST /v1/chat/completions": "the gateway's",
+    "POST /api/performance/record": OWN_FORM,
+    "POST /v1/interactions/import": OWN_FORM,
+    "POST /v1/logs": OWN_FORM,
+    "POST /v1/traces": OWN_FORM,
+    **dict.fromkeys(
+        (
+            "GET /v1/families/{family}/prompt",
+            "GET /v1/snapshot",
+            "POST /ofrep/v1/evaluate/flags",
+            "POST /ofrep/v1/evaluate/flags/{key}",
+            "POST /v1/families/{family}/render",
+            "POST /v1/feedback",
+            "POST /v1/interactions",
+        ),
+        IN_FRONT,
+    ),
+}
+
+
+def test_every_route_is_that_of_a_use_case_but_those_with_a_reason() -> None:
+    assert _routes().keys() - {f"{one.method} {one.path}" for one in USE_CASES} == NO_USE_CASE.keys()
+
+
 # --- every role on every route ----------------------------------------------------------------------------------------
 
 
@@ -170,11 +204,18 @@ def test_every_role_is_refused_on_every_route_that_the_table_does_not_give_it(
                 if role in _reach(needed):
                     answer = call(world, route_as_declared, f"secret-{role}")
                     assert answer.status_code not in (401, 403), answer.text
+                    assert SEALED_WORD not in answer.text
+                    assert SECRET_WORD not in answer.text or role not in ("read", "feedback")
                 else:  # before anything is looked at that the request names
                     method, path = route.split(" ")
                     filled, key = re.sub(r"\{\w+\}", "x", path), {"Authorization": f"Bearer secret-{role}"}
                     answer = world.client.request(method, filled, headers=key)
                     assert (answer.status_code, answer.json()["needed"]) == (403, needed)
+    with world.shared.store.read() as tx:
+        assert world.shared.store.examples.counts(tx, "triage")["holdout"] > 3
+        outbox = tx.exec_driver_sql("SELECT topic, payload FROM outbox").all()
+    assert {topic for topic, payload in outbox if SECRET_WORD in payload} <= {"alert"}  # which people are told
+    assert not any(SEALED_WORD in payload for _, payload in outbox)
 
 
 def test_without_a_key_or_with_a_wrong_one_no_route_of_the_table_answers(world: World) -> None:
@@ -281,9 +322,7 @@ def test_every_route_without_a_family_in_its_path_says_whether_it_narrows() -> N
     refused = {
         _path_text(name)
         for name, route in _routes().items()
-        if _role_of(route) not in (None, "admin")
-        and "{family}" not in name
-        and not (route.openapi_extra or {})[NARROWS]
+        if _role_of(route) not in (None, "admin") and "{family}" not in name and not guard_of(route).narrows
     }
     assert refused == {
         "GET /metrics",

@@ -2,8 +2,13 @@
 
 from __future__ import annotations
 
+import json
 import re
 from collections.abc import Iterator
+from contextlib import suppress
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any
 
 import pytest
 import typer
@@ -11,6 +16,22 @@ import typer
 from optimizer.cli.app import app
 from tests.answer_schemas import openapi_document
 from tests.recordings import answers
+from tests.recordings.home import PREFIX, rows_of, unpacked
+
+
+def texts_of(value: Any) -> Iterator[str]:
+    if isinstance(value, str):
+        yield value
+    elif isinstance(value, dict | list):
+        for one in value.values() if isinstance(value, dict) else value:
+            yield from texts_of(one)
+
+
+def read(column: str | None) -> Any:
+    """JSON, or a plain text as it is."""
+    with suppress(ValueError, TypeError):
+        return json.loads(column or "")
+    return column
 
 
 def differing(now: answers.Answers) -> list[str]:
@@ -22,9 +43,33 @@ def differing(now: answers.Answers) -> list[str]:
     return told
 
 
-def test_each_answer_is_what_it_was() -> None:
-    told = differing(answers.record(most=1))
+def test_each_answer_is_what_it_was_and_none_has_a_word_of_a_sealed_example() -> None:
+    now = answers.record(most=1)
+    told = differing(now)
     assert told == [], "\n".join(told)
+    assert [asked for asked, answer in now.items() if answers.SEALED in json.dumps(answer)] == []
+
+
+def test_no_answer_to_a_key_of_role_read_has_a_text_that_somebody_wrote() -> None:
+    with TemporaryDirectory(prefix=PREFIX) as folder:
+        rows = rows_of(unpacked(Path(folder)))
+    columns = ("input", "output", "error", "expected", "content", "request", "answer", "given", "text")
+    written = {
+        text
+        for table, of_table in rows.items()
+        for row in of_table
+        if table not in ("decisions", "cohort_blocks")  # whose content is figures and ids
+        for name in columns
+        for text in texts_of(read(row.get(name)))
+        if len(text) > 16
+    }
+    shown = {}
+    for key in ("boss", "reader"):
+        answered = [answer for asked, answer in answers.kept_answers().items() if f"{key}: " in asked]
+        said = "\n".join(texts_of(answered))
+        shown[key] = {text for text in written if text in said}
+    assert len(shown["boss"]) > 50  # they were there to be found
+    assert shown["reader"] == set()
 
 
 @pytest.mark.long
