@@ -69,6 +69,7 @@ class Part(TypedDict, total=False):
     purpose: Annotated[str, EventField(NAME, "what it was asked for, such as answer, vote or audit")]
     taken: Annotated[bool, EventField(FLAG, "whether its answer was the one given")]
     confidence: Annotated[float, EventField(SHARE, "how sure the policy was of it")]
+    unknown: Annotated[float, EventField(SHARE, "of a student: the share of the request's words that it does not know")]
     score: Annotated[float, EventField(SHARE, "how good the policy found it")]
     issues: Annotated[Sequence[str], EventField(list_of(NAME), "what its checks found, as words")]
     unmeasured: Annotated[Sequence[str], EventField(list_of(NAME), "what a check could not tell, as words")]
