@@ -207,7 +207,8 @@ class Usage(TypedDict):
 
 class ChatFacts(TypedDict):
     """What OpenAI has no word for. ``limited``: the cheapest model alone was asked, since the hour's money is spent;
-    ``why``: of a policy of several calls; ``tier`` gave the answer, and ``others`` are the cascade's other tiers.
+    ``why``: of a policy of several calls; ``tier`` gave the answer, and ``others`` are the cascade's other tiers;
+    ``refused``: there is none, since a student that answers alone was not sure enough.
     """
 
     assignment: str | None
@@ -224,6 +225,7 @@ class ChatFacts(TypedDict):
     truncated: NotRequired[Sequence[str]]
     render: NotRequired[Rendered]
     why: NotRequired[str]
+    refused: NotRequired[Literal[True]]
     tier: NotRequired[str]
     others: NotRequired[Sequence[TierCost]]
 

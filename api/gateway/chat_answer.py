@@ -16,6 +16,7 @@ from api.access.key_limits import KeySpending
 from api.prompt import to_json
 from api.served import ServedChoice
 from optimizer.core.base.errors import DetentError
+from optimizer.core.base.values import REFUSED
 from optimizer.core.family.family import Family
 from optimizer.core.family.variant import Message, Variant
 from optimizer.core.feedback.events import NO_FAMILY
@@ -216,6 +217,8 @@ def report_of(answered: ChatResult, *, latency_ms: float, time_to_first_token_ms
     tags = dict(answered.tags)
     if answered.parts:
         report["parts"] = list(answered.parts)
+    if REFUSED in tags:  # no answer is no right one
+        report |= {"source": "system", "success": False, "score": 0.0}
     if answered.cached:
         tags["cached"] = True
     else:

@@ -16,6 +16,7 @@ from api.gateway.chat_answer import AnsweredCall, ChatResult, storable
 from api.gateway.model_side import ModelSide
 from api.gateway.reader import Reader
 from optimizer.core.base.errors import Busy, DetentError, ModelFailed, NotFound
+from optimizer.core.base.values import REFUSED
 from optimizer.core.family.family import Family
 from optimizer.core.family.settings import Output
 from optimizer.core.models.language import ModelAnswer, ModelPrice, ModelRequest
@@ -88,6 +89,7 @@ async def answer_by_policy(side: ModelSide, call: AnsweredCall, reader: Reader, 
     tier = policy.cascade.models[attempt.call.tier] if policy.cascade and attempt.call.tier is not None else None
     others = other_tiers(policy, request.bases, executed.attempts, attempt, lambda name: _price(side, name))
     would_cost = {other["tier"]: other["cost_usd"] for other in others if not other["asked"]}
+    refused = {REFUSED: True} if attempt.refused else {}
     return ChatResult(
         answer=replace(
             attempt.answer,
@@ -99,8 +101,8 @@ async def answer_by_policy(side: ModelSide, call: AnsweredCall, reader: Reader, 
         model=attempt.answered_by or attempt.call.model,
         confidence=attempt.confidence,
         parts=_parts(executed),
-        tags={"not_asked": would_cost} if would_cost else {},
-        more={"why": executed.why, **({"tier": tier, "others": others} if tier is not None else {})},
+        tags={**({"not_asked": would_cost} if would_cost else {}), **refused},
+        more={"why": executed.why, **({"tier": tier, "others": others} if tier is not None else {}), **refused},
         follow_up=executed.follow_up,
     )
 

@@ -316,6 +316,9 @@ def test_a_study_that_names_no_strategy_lets_it_answer_where_that_is_better_chea
 ) -> None:
     """The model guesses, and every text says its topic: whatever is aimed at, the student serves it best."""
     text = FAMILY.replace("name: topics", f"name: {aim}_topics").replace("strong", "guessing")
+    is_alone = aim == "quality"
+    if is_alone:
+        text = text.replace("tiers: [student, guessing]", "tiers: [student]")
     family = with_family(taught, text, [f"For {aim}: notes on {TOPICS[i % 3]}, number {i}." for i in range(400)])
     context = study_context(taught.store, taught.clock, family, wiring.open_models(taught.home))
     asked = StudyRequest(family=family.name, aim=aim, budget=BudgetBody(calls=1500, usd=50.0), definition=SIZES)
@@ -337,6 +340,17 @@ def test_a_study_that_names_no_strategy_lets_it_answer_where_that_is_better_chea
         results = taught.store.studies.trials(tx, study.id)
     assert record is not None
     assert record.variant.policy["tiers"] == ["student", "guessing"]
+    assert record.variant.policy.get("refuse", False) == is_alone
+    with TestClient(create_gateway(taught.home), **CLIENT) as gateway:
+        told = {"model": family.name, "detent": {"variant": study.winner}}
+        known, unknown = (ask(gateway, text, **told) for text in ("Notes on biology, number 1.", "zzz qqq"))
+        assert known["choices"][0]["message"]["content"] == "biology"
+        assert unknown["detent"].get("refused", False) == is_alone
+        assert unknown["detent"]["tiers"] == (["student"] if is_alone else ["student", "guessing"])
+        assert (unknown["choices"][0]["message"]["refusal"] is not None) == is_alone
+    with taught.store.read() as tx:
+        outcomes = taught.store.events.feedback_of(tx, family.name, unknown["id"])
+    assert [(one.source, one.score, one.success) for one in outcomes] == [("system", 0.0, False)] * is_alone
     best = next(trial for trial in results if trial.variant == study.winner)
     assert best.proposer == "replay"
 

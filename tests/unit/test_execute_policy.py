@@ -5,12 +5,14 @@ from __future__ import annotations
 import asyncio
 import threading
 from collections.abc import Callable, Mapping
+from datetime import UTC, datetime
 from math import log
 from typing import Any
 
 import pytest
 
-from optimizer.core.base.errors import Busy, ModelFailed
+from optimizer.core.base.errors import Busy, InvalidInput, ModelFailed
+from optimizer.core.feedback.reported import read_report
 from optimizer.core.models.language import ModelAnswer, ModelRequest
 from optimizer.core.policy.policy import parse_policy
 from optimizer.core.predictor.teaching import StudentAnswer
@@ -93,6 +95,42 @@ def test_a_student_that_knows_nothing_of_a_text_is_never_taken_at_its_word_whate
     assert done.attempt.text == "B"
     (student, _) = done.attempts
     assert student.confidence is None
+
+
+@pytest.mark.parametrize(("confidence", "why"), [(0.4, "is sure to 0.400 of 0.8"), (0.0, "knows nothing of it")])
+def test_a_student_alone_refuses_what_it_is_not_sure_of_and_only_audits_ask_the_model_behind_it(
+    confidence: float, why: str
+) -> None:
+    policy = parse_policy({**TWO, "accept": 0.8, "students": {"cheap": "st_1"}, "refuse": True, "audit_share": 0.5})
+    models = Models(strong=said("B", 0.9, 2.0))
+
+    def ask(draw: float, **more: Any) -> Execution:
+        students = {"cheap": lambda input: StudentAnswer(label="A", confidence=confidence, unknown=0.5)}
+        wanted = PolicyRequest(policy=policy, rendered=RENDERED, draw=draw, **{"students": students, **more})
+        return asyncio.run(execute_policy(wanted, models.ask))
+
+    done = ask(0.9)
+    assert done.attempt is not None
+    assert done.attempt.refused
+    assert done.attempt.text == ""
+    assert why in done.why
+    assert done.follow_up is None
+    assert done.cost_usd == 0
+    assert not models.requests
+    (part,) = done.parts()
+    assert (part["output"], part.get("taken")) == ("A", None), "its guess is on record, and went out to nobody"
+    read_report(
+        {"assignment": "t", "output": "", "parts": done.parts()}, now=datetime(2026, 11, 26, tzinfo=UTC)
+    )  # what no event may hold would cost the whole record
+    assert ask(0.1).follow_up is not None, "for the audit"
+    passed_over = ask(0.9, students={}, passed_over=frozenset({"cheap"})).attempt
+    assert passed_over is not None
+    assert passed_over.text == "B", "it is bypassed: the model answers"
+
+
+def test_refusing_is_of_students_alone() -> None:
+    with pytest.raises(InvalidInput, match="leave refuse out"):
+        parse_policy({**TWO, "refuse": True})
 
 
 def test_the_answer_comes_with_a_record_of_all_its_parts() -> None:

@@ -35,6 +35,9 @@ class Spend:
     search_cut: str | None = None
 
 
+REFUSED = "refused"  # by a student that answers alone: score 0, and no text
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ExampleResult:
     """One Variant on one Example.
@@ -53,7 +56,7 @@ class ExampleResult:
     n_retries: int = 0  # calls of a policy's gate and validator that asked a model again
     # What the judge said of the output, if one was asked; its calls do not count as the answer's cost.
     judgement: Mapping[str, Any] | None = None
-    answered_by: str | None = None  # of a policy with tiers: the tier whose answer went out
+    answered_by: str | None = None  # of a policy with tiers: whose answer went out, or REFUSED
 
     @property
     def is_failed(self) -> bool:

@@ -75,7 +75,8 @@ def declared_faults(data: Mapping[str, Any]) -> Iterator[Fault]:
     places.
     """
     prompt, model, has_judge = _mapping(data.get("prompt")), _mapping(data.get("model")), data.get("judge") is not None
-    is_cascade = isinstance(model.get("tiers"), list | tuple) and len(model["tiers"]) > 1
+    tiers = model.get("tiers")
+    is_cascade = isinstance(tiers, list | tuple) and list(tiers) not in ([], [model.get("default", "embedded")])
     for name, version in _mapping(prompt.get("versions")).items():
         policy = _mapping(_mapping(version).get("policy"))
         at = pointer_of(["prompt", "versions", name, "policy"])
@@ -142,7 +143,7 @@ class PromptKind:
     default_space = DEFAULT_SPACE
 
     def default_strategy(self, family: Family, *, is_moved: bool = False) -> str:
-        return DEFAULT_STRATEGY if len(family.model.tiers) < 2 or is_moved else f"{DEFAULT_STRATEGY}+{REPLAY}"
+        return DEFAULT_STRATEGY if len(family.searched_tiers) < 2 or is_moved else f"{DEFAULT_STRATEGY}+{REPLAY}"
 
     def declared_faults(self, data: Mapping[str, Any]) -> Iterator[Fault]:
         return declared_faults(data)

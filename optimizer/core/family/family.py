@@ -240,6 +240,16 @@ class Family(Declaration):
         """``model.tiers`` without what a study has to teach first, which no version of the file can name."""
         return tuple(name for name in self.model.tiers if name not in self._students)
 
+    @property
+    def student_alone(self) -> bool:
+        """Whether a student is to answer alone: ``model.default`` is asked for audits, and until one is taught."""
+        return bool(self._students) and not self.served_tiers
+
+    @property
+    def searched_tiers(self) -> tuple[str, ...]:
+        """The tiers whose answers a study of thresholds compares."""
+        return (*self.model.tiers, self.model.default) if self.student_alone else self.model.tiers
+
     def variant(self, version: str | None = None) -> Variant:
         """The Variant of a prompt version (default: ``prompt.current``).
 

@@ -81,6 +81,7 @@ class Attempt(Reply):
     unscored: str | None = None  # why a judge gave no score
     unchecked: str | None = None  # why a judge did not say whether there are factual errors
     blocking: bool = False
+    refused: bool = False  # a student's that is not sure enough, so that what goes out says that there is no answer
 
     @property
     def cost_usd(self) -> float:

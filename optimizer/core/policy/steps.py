@@ -8,7 +8,7 @@ Attempts, and returns a PolicyOutcome. Its order: votes or cascade, with the val
 from __future__ import annotations
 
 from collections.abc import Generator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from hashlib import sha256
 from typing import Literal
 
@@ -19,6 +19,7 @@ from optimizer.core.policy.tiers import stands
 from optimizer.core.policy.validator import ask_again
 from optimizer.core.policy.votes import agreement_of
 
+REFUSAL = "This answers only what it is sure of, and it is not sure of this."
 Steps = Generator[Ask | Judge, Sequence[Attempt], PolicyOutcome]
 _Inner = Generator[Ask | Judge, Sequence[Attempt], tuple[Attempt | None, str]]
 _One = Generator[Ask | Judge, Sequence[Attempt], Attempt]
@@ -145,9 +146,12 @@ class _Machine:
                 continue
             if tier == last or cascade is None:
                 break
+            accept, sure = cascade.accept[tier], attempt.confidence
+            if cascade.refuse and self.policy.is_student(model) and (attempt.blocking or not stands(sure, accept)):
+                how = "knows nothing of it" if sure is None else f"is sure to {sure:.3f} of {accept:g}"
+                return _refusal(attempt), f"refused: tier {tier + 1}, which answers alone, {how}"
             if attempt.blocking:
                 continue
-            accept, sure = cascade.accept[tier], attempt.confidence
             if stands(sure, accept):
                 return attempt, f"tier {tier + 1} is sure enough: {sure:.3f} of {accept:g}"
             if sure is not None and cascade.refine is not None and sure >= cascade.refine and not _calls_tools(attempt):
@@ -261,6 +265,13 @@ def with_sample(policy: Policy, call: Call) -> tuple[Call, ...]:
     if not policy.needs_confidence or policy.signal.kind != "agreement" or policy.is_student(call.model):
         return (call,)
     return call, Call(model=call.model, purpose="sample", tier=call.tier)
+
+
+def _refusal(attempt: Attempt) -> Attempt:
+    """What goes out in place of an answer: no text, and OpenAI's word for it."""
+    assert attempt.answer is not None
+    answer = replace(attempt.answer, text="", raw_message={"content": None, "refusal": REFUSAL})
+    return replace(attempt, answer=answer, refused=True)
 
 
 def _sureness(attempt: Attempt) -> tuple[float, float]:

@@ -80,6 +80,16 @@ STUDENTS = Knob(
         " a student and that is not named here is passed over."
     ),
 )
+REFUSE = Knob(
+    name="refuse",
+    kind="flag",
+    default=False,
+    meaning=(
+        "What becomes of a request of which a student is not sure; true: no tier is asked, and the answer says that it"
+        " is refused: cheaper, fewer answers, and the tiers behind it are asked for audits and where it is passed over;"
+        " false: they answer."
+    ),
+)
 FALL_BACK = Knob(
     name="fall_back",
     kind="flag",
@@ -98,14 +108,15 @@ AUDIT_SHARE = Knob(
         " money and lets thresholds be searched sooner; users wait no longer."
     ),
 )
-KNOBS = (TIERS, ACCEPT, *_ACCEPT_OF, REFINE, SKIP, CONFIDENCE, STUDENTS, FALL_BACK, AUDIT_SHARE)
+KNOBS = (TIERS, ACCEPT, *_ACCEPT_OF, REFINE, SKIP, CONFIDENCE, STUDENTS, REFUSE, FALL_BACK, AUDIT_SHARE)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Tiers:
     """``accept`` holds one threshold for each model but the last, whose answer is always taken.
 
-    ``students``: by tier the hash of the student that answers as it.
+    ``students``: by tier the hash of the student that answers as it. ``refuse``: what a student is not sure of is
+    refused; no tier behind it answers.
     """
 
     models: tuple[str, ...]
@@ -115,6 +126,7 @@ class Tiers:
     fall_back: bool = True
     audit_share: float = DEFAULT_AUDIT_SHARE
     students: Mapping[str, str] = field(default_factory=dict)
+    refuse: bool = False
 
 
 def stands(confidence: float | None, accept: float) -> bool:
@@ -157,6 +169,9 @@ def read_tiers(values: Mapping[str, Any], signal: Signal, faults: list[Fault]) -
             )
         )
     students = _read_students(models, values, faults)
+    if values.get(REFUSE.name) and not students:
+        detail = "refuse is of a student, and students names none; leave refuse out"
+        faults.append(Fault(pointer=pointer_of([REFUSE.name]), detail=detail))
     if len(models) < 2:
         return None
     return Tiers(
@@ -167,6 +182,7 @@ def read_tiers(values: Mapping[str, Any], signal: Signal, faults: list[Fault]) -
         fall_back=values.get("fall_back", True),
         audit_share=float(values.get("audit_share", DEFAULT_AUDIT_SHARE)),
         students=students,
+        refuse=values.get(REFUSE.name, False),
     )
 
 

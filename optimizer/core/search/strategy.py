@@ -146,7 +146,7 @@ def check_kind(names: Sequence[str], family: Family, aim: Aim = "quality") -> No
     kind = kind_of(family)
     if (fault := kind.strategy_fault(names)) is not None:
         raise unusable(f"Strategy {'+'.join(names)} cannot search {family.name!r}: {fault}.")
-    if kind.asks_models and REPLAY in names and len(family.model.tiers) < 2:
+    if kind.asks_models and REPLAY in names and len(family.searched_tiers) < 2:
         raise unusable(
             f"Strategy {REPLAY} searches the thresholds of a cascade, and {family.name!r} has one tier only. "
             "Name two models or more in family.yaml (model: {tiers: [cheap, strong]}), or leave the strategy out."
@@ -155,7 +155,7 @@ def check_kind(names: Sequence[str], family: Family, aim: Aim = "quality") -> No
 
 def searched_tiers(names: Sequence[str], family: Family) -> tuple[str, ...]:
     """The models of the cascade whose thresholds a study searches; empty where it searches none."""
-    return family.model.tiers if REPLAY in names and kind_of(family).asks_models else ()
+    return family.searched_tiers if REPLAY in names and kind_of(family).asks_models else ()
 
 
 def may_write(space: Mapping[str, Any]) -> bool:

@@ -32,7 +32,8 @@ class TierShare:
 class FrontPoint:
     """A trial of the front, or the champion's or winner's beside it.
 
-    ``answered_by``: the tiers in the order of the policy; empty where the study did not record who answered.
+    ``answered_by``: the tiers in the order of the policy, then what a student alone refused; empty where the study did
+    not record who answered.
     ``usd_per_month``: at the family's recorded requests; ``saved_usd_per_month``: less than the champion, below 0 where
     it is dearer. None where no request was recorded.
     """

@@ -83,8 +83,11 @@ def _misplaced_student(family: Family, pointer: str, name: str, models: ModelCat
     tiers = family.model.tiers
     if not pointer.startswith("/model/tiers/"):
         return f"{name!r} is a student, which answers as a tier alone; name a model here"
-    if name == tiers[-1]:
-        return f"{name!r} is a student, and a model has to stand behind it for what it is not sure of; put it first"
+    if name == tiers[-1] and len(tiers) > 1:
+        return (
+            f"{name!r} is a student, and a model has to stand behind it for what it is not sure of; put it first, or"
+            " alone, to refuse that"
+        )
     if any(models.describe(tier).student for tier in tiers[: int(pointer.rpartition("/")[2])] if tier != name):
         return f"{name!r} is a second student; one is enough, since both would learn the same"
     if family.output.parser == "text":

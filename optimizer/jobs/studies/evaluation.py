@@ -9,10 +9,10 @@ from functools import partial
 from typing import Any, Protocol
 
 from optimizer.core.base.errors import InvalidInput, ModelFailed
-from optimizer.core.base.values import ExampleResult
+from optimizer.core.base.values import REFUSED, ExampleResult
 from optimizer.core.dataset.examples import Example
 from optimizer.core.evaluation.judging.judgement import Judgement
-from optimizer.core.evaluation.scoring import Scorer
+from optimizer.core.evaluation.scoring import Score, Scorer
 from optimizer.core.family.family import Family
 from optimizer.core.family.variant import Variant
 from optimizer.core.models.language import ModelAnswer, ModelRequest, request_for
@@ -365,23 +365,28 @@ class Evaluator:
 
     def _of_policy(self, example: Example, executed: Execution, judgement: Judgement | None) -> ExampleResult:
         """What the policy would answer, at the price of all its calls."""
-        if executed.attempt is None:
+        attempt = executed.attempt
+        if attempt is None:
             failure = executed.failure.detail if executed.failure is not None else executed.why
             return ExampleResult(example=example.id, score=None, output=None, error=failure, cost_usd=executed.cost_usd)
-        score = self.scorer.score(example.expected, executed.attempt.text, example.input, judgement=judgement)
+        score = (
+            Score(value=0.0)
+            if attempt.refused
+            else self.scorer.score(example.expected, attempt.text, example.input, judgement=judgement)
+        )
         answers = [attempt.answer for attempt in executed.attempts if attempt.answer is not None]
         is_journalled = any(answer.from_journal for answer in answers)
         return ExampleResult(
             example=example.id,
             score=score.value,
-            output=executed.attempt.text,
+            output=attempt.text,
             error=score.error,
             cost_usd=executed.cost_usd,
             latency_ms=None if is_journalled else executed.latency_ms,
             from_journal=all(answer.from_journal for answer in answers),
             n_retries=sum(attempt.call.purpose in ("gate", "retry") for attempt in executed.attempts),
             judgement=None if judgement is None else judgement.as_data(),
-            answered_by=executed.attempt.call.model if executed.attempt.call.tier is not None else None,
+            answered_by=REFUSED if attempt.refused else attempt.call.model if attempt.call.tier is not None else None,
         )
 
     def _question(self, variant: Variant, example: Example) -> Question:

@@ -130,6 +130,7 @@ def _not_replayed(policy: Policy) -> dict[str, str]:
     cascade = policy.cascade
     used = {
         "refine": cascade is not None and cascade.refine is not None,
+        "refuse": cascade is not None and cascade.refuse,
         "skip": cascade is not None and cascade.skip is not None,
         "gate": policy.gate is not None,
     }

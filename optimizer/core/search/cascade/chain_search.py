@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from optimizer.core.base.errors import DatasetTooSmall
-from optimizer.core.policy.tiers import STUDENTS
+from optimizer.core.policy.tiers import REFUSE, STUDENTS
 from optimizer.core.search.cascade.cross_fitted import FittedSetting, path_of_pair
 from optimizer.core.search.cascade.learned import (
     Learn,
@@ -29,7 +29,7 @@ PARTS = tuple(k / 8 for k in range(8, 0, -1))  # parts of the margin from the bo
 PARTS_OF_CHAINS = (1.0, 0.75, 0.5, 0.25)  # the same for three tiers and more, whose search takes longer
 WORTH_A_RISK = 0.03  # a bolder setting has to save this share of the strong tier's cost more than a safer one
 Chain = tuple[str, ...]
-KNOBS_OF_A_CASCADE = ("tiers", "accept", "accept.2", "accept.3", STUDENTS.name)
+KNOBS_OF_A_CASCADE = ("tiers", "accept", "accept.2", "accept.3", STUDENTS.name, REFUSE.name)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

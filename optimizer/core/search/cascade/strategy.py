@@ -13,6 +13,8 @@ from dataclasses import asdict, dataclass, replace
 from functools import partial
 from typing import Any
 
+import numpy as np
+
 from optimizer.core.base.errors import InvalidInput
 from optimizer.core.base.phrasing import count, points_lost, threshold
 from optimizer.core.base.values import ExampleResult
@@ -20,7 +22,7 @@ from optimizer.core.evaluation.gates import quality_margin
 from optimizer.core.family.variant import Variant
 from optimizer.core.policy.nearest import NEAREST
 from optimizer.core.policy.policy import EXAMPLES, parse_policy
-from optimizer.core.policy.tiers import NO_SECOND_ANSWER, STUDENTS, student_fault
+from optimizer.core.policy.tiers import NO_SECOND_ANSWER, REFUSE, STUDENTS, student_fault
 from optimizer.core.search.cascade.chain_search import KNOBS_OF_A_CASCADE, LearnedTiers, search_chain
 from optimizer.core.search.cascade.cross_fitted import FittedSetting, folds_by_group
 from optimizer.core.search.cascade.figures import CascadeSetting
@@ -75,7 +77,7 @@ class CascadeSearch:
 
     def _fitted_proposals(self) -> list[Proposal]:
         setting = self._setting = _without_misplaced(self._setting)
-        named = tuple(setting.start.policy.get("tiers") or setting.family.model.tiers)
+        named = tuple(setting.start.policy.get("tiers") or setting.family.searched_tiers)
         taught = tuple(tier for tier in setting.students if tier not in named)  # which the file's champion lacks
         tiers = tuple(tier for tier in (*taught, *named) if tier not in setting.untaught)
         if len(tiers) < 2:
@@ -156,10 +158,15 @@ class CascadeSearch:
         records: TierRecords,
         champion: _ChampionFigures,
     ) -> Proposal:
-        loss = champion.score - float(records.score[:, -1].mean()) + fitted.loss
-        saved = 1 - fitted.cost_usd / champion.cost_usd if champion.cost_usd > 0 else 0.0
+        loss, cost_usd = champion.score - float(records.score[:, -1].mean()) + fitted.loss, fitted.cost_usd
+        policy = fitted.setting.policy()
+        if self._setting.family.student_alone and not self._setting.students.keys().isdisjoint(fitted.setting.tiers):
+            policy[REFUSE.name] = True
+            alone = _alone(records, fitted.setting, self._setting.students)
+            loss, cost_usd = champion.score - alone.score, alone.cost_usd
+        saved = 1 - cost_usd / champion.cost_usd if champion.cost_usd > 0 else 0.0
         return Proposal(
-            variant=_with_policy(self._setting.start, fitted.setting.policy(), confidence, self._setting.students),
+            variant=_with_policy(self._setting.start, policy, confidence, self._setting.students),
             proposer=REPLAY,
             params={
                 SAVED: saved,
@@ -205,11 +212,23 @@ def _champion(start: Variant, records: TierRecords, students: Collection[str]) -
         models = tuple(cascade.models[at] for at in tried)
     if cascade is not None and len(models) > 1 and set(models) <= set(records.tiers):
         accept = tuple(cascade.accept[at] for at in tried[:-1])
-        happened = outcome(records, CascadeSetting(tiers=models, accept=accept))
+        setting = CascadeSetting(tiers=models, accept=accept)
+        if cascade.refuse and cascade.students:
+            return _alone(records, setting, cascade.students)
+        happened = outcome(records, setting)
         return _ChampionFigures(score=float(happened.score.mean()), cost_usd=float(happened.cost_usd.mean()))
     name = str(start.model.get("name"))
     at = records.tiers.index(name) if name in records.tiers else -1
     return _ChampionFigures(score=float(records.score[:, at].mean()), cost_usd=float(records.cost_usd[:, at].mean()))
+
+
+def _alone(records: TierRecords, setting: CascadeSetting, students: Collection[str]) -> _ChampionFigures:
+    """A student that refuses what it is not sure of, at a score of 0."""
+    place = next(at for at, tier in enumerate(setting.tiers) if tier in students)
+    happened, costs = outcome(records, setting), records.chain(setting.tiers).cost_usd
+    score = np.where(happened.tier <= place, happened.score, 0.0)
+    cost_usd = np.cumsum(costs, axis=1)[np.arange(len(records)), np.minimum(happened.tier, place)]
+    return _ChampionFigures(score=float(score.mean()), cost_usd=float(cost_usd.mean()))
 
 
 def _in_order(proposals: Sequence[Proposal], n: int) -> list[Proposal]:
@@ -223,7 +242,7 @@ def _in_order(proposals: Sequence[Proposal], n: int) -> list[Proposal]:
 def _on_proposals(proposed: Sequence[Proposal]) -> list[str]:
     """The record of each variant's thresholds and predicted figures, in the order in which the holdout tests them."""
     remarks = (
-        f"{one.variant.id} ({' > '.join(one.variant.policy['tiers'])}, accept"
+        f"{one.variant.id} ({_who_answers(one.variant.policy)}, accept"
         f" {', '.join(map(threshold, _accepted(one.variant.policy)))}) saves {one.params[SAVED]:.0%} and"
         f" {points_lost(one.params[LOSS])}{_by_student(one.params)}"
         for one in proposed
@@ -232,6 +251,11 @@ def _on_proposals(proposed: Sequence[Proposal]) -> list[str]:
         "Proposed, the safest first, with what each is predicted to do on rows that it was not fitted to:"
         f" {'; '.join(remarks)}."
     ]
+
+
+def _who_answers(policy: Mapping[str, Any]) -> str:
+    tiers = policy["tiers"]
+    return f"{tiers[0]} alone, which refuses the rest" if policy.get(REFUSE.name) else " > ".join(tiers)
 
 
 def _by_student(params: Mapping[str, Any]) -> str:
