@@ -37,6 +37,7 @@ HEADINGS = {
     "Words in common": ("answers", "rouge", "characters"),
     "Entities and relations": ("entities",),
     "Retrieval": ("retrieval",),
+    "Rewritten questions": ("rewrites",),
     "Coverage": ("coverage",),
     "Invention": ("support",),
     "Form and length": ("form", "readability"),

@@ -51,6 +51,15 @@ def test_a_query_is_worth_what_it_finds(tmp_path):
     assert measured.score({"id": "p-1"}, "?!").value == 0.0
 
 
+def test_a_rewrite_is_worth_what_it_finds_sooner_than_the_question_did(tmp_path):
+    corpus(tmp_path)
+    measured, asked = scorer(tmp_path, "retrieval_boost"), {"x": "Normandy Seine"}
+    assert measured.score({"id": "p-2"}, "Rouen", asked).value == 3 / 4  # second, and now first
+    assert measured.score({"id": "p-2"}, "Normandy Seine", asked).value == 1 / 2
+    assert measured.score({"id": "p-3"}, "Paris", asked).value == 0.0  # first, and now not at all
+    assert measured.score({"id": "p-4"}, "京", asked).value == 1.0
+
+
 def test_several_queries_search_as_one_and_k_bounds_what_is_found(tmp_path):
     corpus(tmp_path)
     wanted = {"id": ["p-1", "p-2"]}

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from optimizer.core.evaluation.metrics import coverage, entities, form, retrieval
+from optimizer.core.evaluation.metrics import coverage, entities, form, retrieval, rewrites
 
 
 def value(measure: Callable[..., float], wanted: Any, found: Any, **parameters: Any) -> float:
@@ -150,10 +150,26 @@ class TestCoverage:
         measured = value(coverage.query_coverage, None, query, inputs={"q": question}, input="q")
         assert measured == pytest.approx(share)
 
-    def test_a_question_without_words_or_without_its_input_is_an_error(self):
+    @pytest.mark.parametrize("measure", [coverage.query_coverage, rewrites.clarity_improvement])
+    def test_a_question_without_words_or_without_its_input_is_an_error(self, measure):
         for inputs in ({"q": "?!"}, {}):
             with pytest.raises(ValueError, match="input 'q'"):
-                value(coverage.query_coverage, None, "river", inputs=inputs, input="q")
+                value(measure, None, "river", inputs=inputs, input="q")
+
+    @pytest.mark.parametrize(
+        ("question", "rewrite", "share"),
+        [
+            pytest.param("Did he leave it?", "Did Dampier leave the ship?", 1, id="both named"),
+            pytest.param("Did he leave it?", "Did Dampier leave IT?", 1 / 2, id="one of two"),
+            pytest.param("Did he leave it?", "Did he leave it?", 0, id="as it was"),
+            pytest.param("Was Ana hurt?", "Was Ana hurt in Peru?", 1, id="nothing to name"),
+            pytest.param("Was Ana hurt?", "Was she hurt?", 0, id="less clear than before"),
+            pytest.param("Did he leave it?", "?", 0, id="no word"),
+        ],
+    )
+    def test_a_rewrite_is_clearer_by_what_it_names(self, question, rewrite, share):
+        measured = value(rewrites.clarity_improvement, None, rewrite, inputs={"q": question}, input="q")
+        assert measured == pytest.approx(share)
 
     @pytest.mark.parametrize(
         ("topics", "found", "share"),
