@@ -6,8 +6,10 @@ from __future__ import annotations
 
 import json
 import random
+import re
 from contextlib import nullcontext
 from dataclasses import replace
+from datetime import UTC, datetime, timedelta
 from types import SimpleNamespace
 from typing import Any
 
@@ -230,6 +232,21 @@ def test_what_it_reads_and_keeps_is_bounded(monkeypatch: pytest.MonkeyPatch, tau
     assert len(taught.student.vocabulary) > 50
 
 
+@pytest.mark.parametrize(
+    ("days", "says"),
+    [(200, r"newest 30 .*\(from 2026-06-21 on\).* gets [34]\d% right .*, 100%\."), (0, "^$")],
+    ids=["by day", "of one import"],
+)
+def test_the_newest_fifth_is_judged_by_a_student_of_the_older_rows(days: int, says: str) -> None:
+    """From then on people use other words, which rows of that time teach."""
+    begin = datetime(2026, 1, 1, tzinfo=UTC)
+    words = dict(zip(TOPICS, ["voucher", "pallet", "token"], strict=True))
+    rows = [row(i) if i < 120 else replace(row(i), text=f"please {words[row(i).label]}") for i in range(150)]
+    times = {one.id: begin + i * timedelta(days=days) / 140 for i, one in enumerate(rows)}
+    taught = learn_student(rows, trained_on={})
+    assert re.search(says, teach_student.judged_on_newest(rows, times, learn_student, taught.out_of_fold))
+
+
 @pytest.mark.parametrize(("kept", "expected"), [({"st_a", "st_b"}, "st_a"), ({"st_b"}, "st_new")])
 def test_a_study_that_goes_on_teaches_again_where_its_student_was_deleted(
     monkeypatch: pytest.MonkeyPatch, kept: set[str], expected: str
@@ -243,7 +260,7 @@ def test_a_study_that_goes_on_teaches_again_where_its_student_was_deleted(
         store=SimpleNamespace(read=nullcontext, students=SimpleNamespace(ids=lambda tx, family: kept)),
         keep_finding=findings.__setitem__,
     )
-    monkeypatch.setattr(teach_student, "_taught", lambda run: "st_new")
+    monkeypatch.setattr(teach_student, "_taught", lambda run: ("st_new", ""))
     assert teach_student.teach_student(run).students == {"student": expected}
     assert findings["students"]["students"] == {"student": expected}
 

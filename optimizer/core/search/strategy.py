@@ -118,6 +118,7 @@ class SearchSetting:
     playbook: PlaybookStore = field(default_factory=NoPlaybook)
     students: Mapping[str, str] = field(default_factory=dict)  # by tier the hash of the student taught for this study
     untaught: Mapping[str, str] = field(default_factory=dict)  # by tier the sentence why no student could be taught
+    on_newest: str = ""  # the sentence how a student of the older rows does on the newest ones
     example_index: str | None = None  # the hash of the list from which nearest examples come
     unindexed: str = ""  # the sentence why there is none
 

@@ -250,6 +250,7 @@ def _setting(run: StudyRun, evaluator: Measures, propose: Propose) -> SearchSett
         playbook=StudyPlaybook(family=run.family.name, study=run.study.id, store=run.store, clock=run.clock),
         students=teaching.students,
         untaught=teaching.untaught,
+        on_newest=teaching.on_newest,
         example_index=indexing.index,
         unindexed=indexing.unindexed,
         fits=lambda variant: run.is_replayed or longest_of(variant, inputs) <= run.longest_bytes,

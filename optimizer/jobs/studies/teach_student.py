@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass, field
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, field
+from datetime import datetime, timedelta
+from math import fsum
 
 from optimizer.core.base.errors import DatasetTooSmall
 from optimizer.core.base.phrasing import count
 from optimizer.core.policy.tiers import NO_SECOND_ANSWER, student_fault
-from optimizer.core.predictor.student import rows_within
-from optimizer.core.predictor.teaching import MOST_ROWS, teaching_rows
+from optimizer.core.predictor.student import LearnStudent, rows_within
+from optimizer.core.predictor.teaching import MOST_ROWS, StudentAnswer, TeachingRow, teaching_rows
 from optimizer.core.search.strategy import proposers_of, searched_tiers
+from optimizer.core.statistics.interval import wilson_interval
 from optimizer.jobs.calls.student_shelf import is_student
 from optimizer.jobs.dataset.build_dataset import teaching_examples
 from optimizer.jobs.dataset.weigh_examples import weights_by_chance
@@ -18,14 +21,17 @@ from optimizer.jobs.studies.context import StudyRun
 from optimizer.ports import Transaction
 
 FINDING = "students"
+LEAST_NEWEST, MOST_NEWEST = 20, 0.3  # rows, and share of all rows: more of one moment are no fifth
+LEAST_SPAN = timedelta(days=1)  # from the oldest row to these
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class StudentTraining:
-    """By tier: the hash of what was taught, or why nothing could be."""
+    """By tier: the hash of what was taught, or why nothing could be. ``on_newest``: ``judged_on_newest``."""
 
     students: Mapping[str, str] = field(default_factory=dict)
     untaught: Mapping[str, str] = field(default_factory=dict)
+    on_newest: str = ""
 
 
 def teach_student(run: StudyRun) -> StudentTraining:
@@ -39,12 +45,13 @@ def teach_student(run: StudyRun) -> StudentTraining:
         return StudentTraining()
     before = (run.study.findings or {}).get(FINDING)
     if before is not None and _are_kept(run, before["students"]):
-        return StudentTraining(students=before["students"], untaught=before["untaught"])
+        return StudentTraining(**before)
     try:
-        teaching = StudentTraining(students={tier: _taught(run)})
+        id, on_newest = _taught(run)
+        teaching = StudentTraining(students={tier: id}, on_newest=on_newest)
     except DatasetTooSmall as why:
         teaching = StudentTraining(untaught={tier: f"The tier {tier} is left out. {why.detail}"})
-    run.keep_finding(FINDING, {"students": dict(teaching.students), "untaught": dict(teaching.untaught)})
+    run.keep_finding(FINDING, asdict(teaching))
     return teaching
 
 
@@ -53,8 +60,11 @@ def _are_kept(run: StudyRun, students: Mapping[str, str]) -> bool:
         return run.store.students.ids(tx, run.family.name).issuperset(students.values())
 
 
-def _taught(run: StudyRun) -> str:
-    """The hash of the student, once it is stored. Raises DatasetTooSmall with the reason why none can be taught."""
+def _taught(run: StudyRun) -> tuple[str, str]:
+    """The hash of the student, once it is stored, and ``judged_on_newest``.
+
+    Raises DatasetTooSmall with the reason why none can be taught.
+    """
     family, store, learn = run.family, run.store, run.job.learn_student
     if (knob := student_fault(run.champion.policy)) is not None:
         raise DatasetTooSmall(f"Its prompt's policy has {knob}, and {NO_SECOND_ANSWER}.")
@@ -75,4 +85,40 @@ def _taught(run: StudyRun) -> str:
         store.students.drop_unnamed(tx, family.name, but=id)  # of studies that proposed nothing with theirs
 
     store.write(keep, rows=2)
-    return id
+    times = {example.id: example.created_at for example in examples}
+    return id, judged_on_newest(rows, times, learn, taught.out_of_fold)
+
+
+def judged_on_newest(
+    rows: Sequence[TeachingRow],
+    times: Mapping[str, datetime],
+    learn: LearnStudent,
+    out_of_fold: Mapping[str, StudentAnswer],
+) -> str:
+    """A sentence on the newest fifth of the rows, answered by a student that learned from the older ones alone; empty
+    where times tell no fifth apart, as of a single import, or the older rows teach none.
+    """
+    ordered = sorted(times[row.id] for row in rows)
+    since = ordered[-max(1, len(rows) // 5)]
+    newest = [row for row in rows if times[row.id] >= since]
+    groups = {row.group for row in newest}
+    older = [row for row in rows if row.group not in groups]
+    if not LEAST_NEWEST <= len(newest) <= MOST_NEWEST * len(rows) or since - ordered[0] < LEAST_SPAN:
+        return ""
+    try:
+        student = learn(older, trained_on={}).student
+    except DatasetTooSmall:
+        return ""
+
+    def share(answers: Sequence[StudentAnswer]) -> float:
+        right = fsum(row.weight * (one.label == row.label) for row, one in zip(newest, answers, strict=True))
+        return right / fsum(row.weight for row in newest)
+
+    right = share([student.answer({"text": row.text}) for row in newest])
+    n = round(fsum(row.weight for row in newest) ** 2 / fsum(row.weight**2 for row in newest))
+    interval = wilson_interval(min(n, round(right * n)), n)
+    return (
+        f"Of the newest {count(len(newest), 'released training example')} (from {since:%Y-%m-%d} on) a student of the"
+        f" older ones gets {right:.0%} right ({interval.lower:.0%} to {interval.upper:.0%}), and out of fold, with"
+        f" rows of the same time, {share([out_of_fold[row.id] for row in newest]):.0%}."
+    )

@@ -109,7 +109,7 @@ class CascadeSearch:
         searched = [
             search(records.chain(chain), exact=not setting.students.keys().isdisjoint(chain)) for chain in chains
         ]
-        remarks = list(setting.untaught.values())
+        remarks = [*setting.untaught.values(), *([setting.on_newest] if setting.on_newest else [])]
         if asks_to_learn(setting.space):
             learned = LearnedTiers(setting, self._learn, [examples[at] for at in complete], complete_rows, tiers)
             searched = [
