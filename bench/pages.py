@@ -29,6 +29,7 @@ PAGES = {  # the module with the function page, and the results that it takes
     "faults-measured": ("faults", "faults"),
     "families-measured": ("lifts.page", "families", "family_rollouts"),
     "gate-trial": ("gate_trial", "gate_trial"),
+    "hour-measured": ("hour", "hour"),
     "judges-measured": ("judging.page", "judges"),
     "listed-instructions-measured": ("listed.page", "listed_instructions"),
     "load-measured": ("chat_load", "chat_load"),

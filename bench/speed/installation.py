@@ -152,10 +152,11 @@ def _rollout_of(place: Installation) -> Rollout:
     return rollout
 
 
-def fill(place: Installation, n: int) -> None:
+def fill(place: Installation, n: int, *, hours: float = 720.0, own: Mapping[str, str] | None = None) -> None:
     """n events of the last month in the store, an interaction and its outcome each, of the rollout's two arms.
 
-    SQLite makes them, in the order of their time: ten million take some minutes and 15 GB.
+    SQLite makes them, in the order of their time: ten million take some minutes and 15 GB. ``own``: what columns hold
+    instead, in SQL.
     """
     rollout = _rollout_of(place)
     known = {
@@ -166,8 +167,8 @@ def fill(place: Installation, n: int) -> None:
         "rollout": rollout.id,
         "stage": rollout.share,
         "output": ANSWER,
-        "begin": time.time() - 2_592_000,
-        "step": 2_592_000 / n,
+        "begin": time.time() - 3600 * hours,
+        "step": 3600 * hours / n,
     }
     file = place.home / "var" / "detent.db"
     with closing(sqlite3.connect(file, isolation_level=None)) as connection:
@@ -176,8 +177,8 @@ def fill(place: Installation, n: int) -> None:
         for first in range(0, n, FILLED_AT_ONCE):
             some = {**known, "first": first, "last": min(first + FILLED_AT_ONCE, n) - 1}
             connection.execute("BEGIN IMMEDIATE")
-            for table, own in (("interactions", OF_ANSWER), ("feedback_events", OF_OUTCOME)):
-                columns = {**OF_EVENT, **own}
+            for table, of_table in (("interactions", OF_ANSWER), ("feedback_events", OF_OUTCOME)):
+                columns = {**OF_EVENT, **of_table, **(own or {})}
                 connection.execute(
                     f"INSERT INTO {table} ({', '.join(columns)}) WITH RECURSIVE event(i) AS (SELECT :first UNION ALL"
                     f" SELECT i + 1 FROM event WHERE i < :last) SELECT {', '.join(columns.values())} FROM event",
