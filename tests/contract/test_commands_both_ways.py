@@ -36,6 +36,7 @@ from tests.recordings.home import END, PREFIX, unpacked, without_folder
 from tests.scripted_model import ScriptedModel
 
 URL = "http://localhost"
+COMMANDS = Path(imports.__file__).parent
 # Times move with each request; ids count on; who did it is the key there, and the user of this machine here.
 OWN = re.compile(
     r"\d{4}-\d\d-\d\d[T ][\d:.]+(Z|\+00:00| UTC)?|\b[a-z]{2}_[0-9a-z]{26}\b|\bdk_\w+|\b[0-9a-f]{32,}\b|local:recorder"
@@ -332,6 +333,29 @@ def test_a_part_that_is_refused_leaves_the_parts_before_it_and_says_so(
     local, by_server = sides.say(f"import {tmp_path / 'rows.jsonl'} --family triage")
     assert "the same input or id is there with another content" in local.err
     assert (by_server.code, "Before that part: triage: 2 rows read, 2 taken" in by_server.err) == (1, True)
+
+
+MACHINE, FILES = "about this machine", "writes files of this home"
+UNSERVED = "carries out here what no server does"
+ON_THE_STORE = {
+    "doctor/commands.py": MACHINE,
+    "family/add.py": FILES,
+    "family/commands.py": FILES,
+    "family/create.py": FILES,
+    "family/pipeline.py": FILES,
+    "keys.py": "takes the only key back for who is locked out",
+    "progress/followed_run.py": UNSERVED,
+    "service/by_itself.py": MACHINE,
+    "service/serve.py": MACHINE,
+    "session.py": "opens it",
+    "study/open_project.py": UNSERVED,
+    "study/run.py": UNSERVED,
+}
+
+
+def test_a_command_that_a_server_can_answer_opens_no_store() -> None:
+    files = {str(file.relative_to(COMMANDS)): file.read_text(encoding="utf-8") for file in COMMANDS.rglob("*.py")}
+    assert {name for name, text in files.items() if re.search(r"\._?store\b|open_store", text)} == ON_THE_STORE.keys()
 
 
 def test_a_command_about_this_machine_takes_no_server() -> None:

@@ -17,5 +17,6 @@ def test_its_line_and_its_tests_are_there(mutation: Mutation) -> None:
     assert mutation.becomes != mutation.line
 
 
-def test_none_has_the_name_of_another() -> None:
+def test_there_are_sixty_and_none_has_the_name_of_another() -> None:
+    assert len(MUTATIONS) >= 60
     assert [name for name, n in Counter(m.name for m in MUTATIONS).items() if n > 1] == []
