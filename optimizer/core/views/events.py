@@ -8,17 +8,21 @@ from typing import Annotated, Any, get_type_hints
 
 from pydantic import Field
 
-from optimizer.core.base.answers import TEXTS, Json, Text
-from optimizer.core.feedback.events import Arm, Event, FeedbackEvent, Interaction
+from optimizer.core.base.answers import Json, Text
+from optimizer.core.feedback.event_kinds import fields_in
+from optimizer.core.feedback.events import PARTS, Arm, Event, FeedbackEvent, Interaction
 
 INNER = ("arm", "content_hash")
 text: Any = Text  # of what is put together here, which no checker can follow
 
 
 def _view_of(event: type[Event], name: str, **more: tuple[Any, Any]) -> type[Any]:
-    """Each field is declared once, in its event's class; ``more``: members of the view alone, each with its default."""
+    """Each field is declared once, in its event's class, which says what is private of it; ``more``: members of the
+    view alone, each with its default.
+    """
     hints = {**get_type_hints(event), **get_type_hints(Arm)}
-    members = [(one, text[hint] if one in TEXTS else hint) for one, hint in hints.items() if one not in INNER]
+    texts = {one for one, declared in fields_in(event).items() if declared.private or declared.kind is PARTS}
+    members = [(one, text[hint] if one in texts else hint) for one, hint in hints.items() if one not in INNER]
     others = [(one, hint, field(default=default)) for one, (hint, default) in more.items()]
     return make_dataclass(
         name, [*members, *others], frozen=True, slots=True, kw_only=True, namespace={"__doc__": event.__doc__}
