@@ -9,15 +9,14 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
 from hashlib import sha256
-from typing import Any, TypeVar, cast, get_args
+from typing import Any, NamedTuple, TypeVar, cast, get_args
 
 from fastapi import Request, Response
 from pydantic_core import to_json
 
 from api.services import Services
-from optimizer.core.base.errors import Fault, InvalidInput, KeyReused
+from optimizer.core.base.errors import Fault, InvalidInput
 from optimizer.core.serving.assignment import unit_hmac
 from optimizer.ports import Store, Transaction
 
@@ -33,29 +32,15 @@ KEY_HEADER: dict[str, Any] = {
 }
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class KeyedRequest:
+class KeyedRequest(NamedTuple):
     """A request that names a key.
 
-    ``scope``: who sends it and to where, without a unit; ``sent``: SHA-256 of all that it says.
+    ``scope``: who sends it and to where; ``sent``: SHA-256 of all that it says.
     """
 
     scope: str
     key: str
     sent: str
-
-    def first_answer(self, tx: Transaction, store: Store) -> Mapping[str, Any] | None:
-        """What this request was answered the first time, or None; raises KeyReused where another one had the key."""
-        stored = store.events.stored_answer(tx, self.scope, self.key)
-        if stored is None:
-            return None
-        sent, answer = stored
-        if sent != self.sent:
-            raise KeyReused(
-                f"Idempotency-Key {self.key!r} came with another request before. Send a new key with a new request.",
-                key=self.key,
-            )
-        return answer
 
 
 class RepeatedRequest(Exception):
@@ -66,11 +51,8 @@ class RepeatedRequest(Exception):
         self.answer = answer
 
 
-def idempotency_of(request: Request, body: bytes) -> tuple[str, str, str] | None:
-    """(who sends and to where, key, SHA-256 of the body), or None without a key.
-
-    Raises InvalidInput for one that cannot be kept.
-    """
+def idempotency_of(request: Request, body: bytes) -> KeyedRequest | None:
+    """The request's key, or None without one; raises InvalidInput for one that cannot be kept."""
     key = request.headers.get("idempotency-key")
     if key is None:
         return None
@@ -79,16 +61,16 @@ def idempotency_of(request: Request, body: bytes) -> tuple[str, str, str] | None
         raise InvalidInput(
             f"The Idempotency-Key cannot be used: {detail}.", [Fault(pointer="/Idempotency-Key", detail=detail)]
         )
-    return f"{request.state.caller.quota} {request.url.path}", key, sha256(body).hexdigest()
+    return KeyedRequest(f"{request.state.caller.quota} {request.url.path}", key, sha256(body).hexdigest())
 
 
 def keyed_request(request: Request, body: bytes, shared: Services) -> KeyedRequest | None:
-    """The request's key; None without one. A path may hold a unit, so the path's HMAC takes its place."""
-    parts = idempotency_of(request, b"%s %s\n%s" % (request.method.encode(), request.url.query.encode(), body))
-    if parts is None:
+    """The same of a request whose path may hold a unit: the path's HMAC takes its place."""
+    keyed = idempotency_of(request, b"%s %s\n%s" % (request.method.encode(), request.url.query.encode(), body))
+    if keyed is None:
         return None
     where = unit_hmac(shared.secrets.unit_keys[-1], request.url.path)  # the same after a rotation
-    return KeyedRequest(scope=f"{request.state.caller.quota} {where}", key=parts[1], sent=parts[2])
+    return keyed._replace(scope=f"{request.state.caller.quota} {where}")
 
 
 def keyed_store(request: Request, shared: Services, report: Any, answered: Callable[[Any], Response]) -> Store:
@@ -141,13 +123,13 @@ class _KeepingStore:
         store, keyed = self._shared.store, self._keyed
 
         def change(tx: Transaction) -> T:
-            first = keyed.first_answer(tx, store)
+            first = store.events.stored_answer(tx, *keyed)
             if first is not None:
                 raise RepeatedRequest(first)
             result = fn(tx)
             record = self._record_of(result)
             if record is not None:
-                store.events.store_answer(tx, keyed.scope, keyed.key, keyed.sent, record, self._shared.clock.now())
+                store.events.store_answer(tx, *keyed, record, self._shared.clock.now())
             return result
 
         return store.write(change, rows=rows + 1)

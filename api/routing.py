@@ -227,7 +227,7 @@ class DetentRoute(APIRoute):
         keyed = request.state.keyed = keyed_request(request, await request.body(), shared)
         if keyed is None:
             return await inner(request)
-        first = await asyncio.to_thread(lambda: shared.read(lambda tx: keyed.first_answer(tx, shared.store)))
+        first = await asyncio.to_thread(lambda: shared.read(lambda tx: shared.store.events.stored_answer(tx, *keyed)))
         if first is not None:
             return again(first, request, usual)
         try:

@@ -90,9 +90,7 @@ async def take_lines(request: StrictRequest, shared: Services) -> dict[str, Any]
     answer: dict[str, Any] = {"accepted": 0, "duplicates": 0, "rejected": rejected}
     n_rejected = n_read = 0
     while (part := await beside(len(body), lambda: next(parts, None))) is not None:
-        of_part = (
-            None if idempotency is None else (idempotency[0], f"{idempotency[1]} from event {n_read}", idempotency[2])
-        )
+        of_part = idempotency and idempotency._replace(key=f"{idempotency.key} from event {n_read}")
         n_read += len(part.events)
         if part.n_more:
             count_events(request, shared, part.n_more)

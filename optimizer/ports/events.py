@@ -142,8 +142,8 @@ class Events(Protocol):
         where it stopped, also where nothing matched so far.
         """
 
-    def stored_answer(self, tx: Transaction, scope: str, key: str) -> tuple[str, Mapping[str, Json]] | None:
-        """(body hash, answer) under an Idempotency-Key, or None."""
+    def stored_answer(self, tx: Transaction, scope: str, key: str, body_hash: str) -> Mapping[str, Json] | None:
+        """The answer under an Idempotency-Key, or None. Raises KeyReused where the key came with another body."""
 
     def store_answer(
         self, tx: Transaction, scope: str, key: str, body_hash: str, answer: Mapping[str, Json], at: datetime

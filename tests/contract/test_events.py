@@ -7,7 +7,7 @@ from datetime import timedelta
 
 import pytest
 
-from optimizer.core.base.errors import Busy, Conflict, InvalidInput
+from optimizer.core.base.errors import Busy, Conflict, InvalidInput, KeyReused
 from optimizer.core.feedback.events import FeedbackEvent, Interaction, LabelSummary, LaterParts
 from optimizer.core.views.rollout_status import ArmTotals
 from tests.contract.conftest import Adapter
@@ -212,12 +212,13 @@ class TestPages:
 class TestAnswers:
     def test_an_answer_is_found_under_its_sender_and_key_only(self, events: Adapter) -> None:
         events.write("store_answer", "app", "key", "hash", {"accepted": 1}, NOW)
-        assert events.ask("stored_answer", "app", "key") == ("hash", {"accepted": 1})
-        assert events.ask("stored_answer", "other app", "key") is None
-        assert events.ask("stored_answer", "app", "other key") is None
+        assert events.ask("stored_answer", "other app", "key", "hash") is None
+        assert events.ask("stored_answer", "app", "other key", "hash") is None
+        with pytest.raises(KeyReused, match="another body"):
+            events.ask("stored_answer", "app", "key", "other hash")
         with pytest.raises(Conflict):
             events.write("store_answer", "app", "key", "other hash", {"accepted": 2}, NOW)
-        assert events.ask("stored_answer", "app", "key") == ("hash", {"accepted": 1})
+        assert events.ask("stored_answer", "app", "key", "hash") == {"accepted": 1}
 
 
 class TestSums:

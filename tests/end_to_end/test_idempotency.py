@@ -445,8 +445,8 @@ def test_the_same_request_at_the_same_moment_acts_once(world: World) -> None:
     read = world.shared.store.events.stored_answer
     looks = itertools.count()
 
-    def look(tx: Any, scope: str, key: str) -> Any:
-        found = read(tx, scope, key)
+    def look(tx: Any, *keyed: str) -> Any:
+        found = read(tx, *keyed)
         if next(looks) < 2:  # counted before the wait: the first to go on would else wait again, inside its write
             meet.wait()
         return found

@@ -295,7 +295,7 @@ def test_answers_to_idempotency_keys_go_with_the_strictest_family(store: Databas
         "idempotency_keys": 1
     }
     with store.read() as tx:
-        assert store.events.stored_answer(tx, "key ann", "k6") is not None
+        assert store.events.stored_answer(tx, "key ann", "k6", "hash") is not None
 
 
 # --- what studies recorded --------------------------------------------------------------------------------------------

@@ -7,7 +7,6 @@ from dataclasses import asdict, dataclass
 from typing import Any, Literal
 
 from optimizer.content.core.records.record import read_record
-from optimizer.core.base.errors import KeyReused
 from optimizer.core.feedback.pipeline_record import ProcessingType
 from optimizer.jobs.ids import new_id
 from optimizer.ports import Clock, Store, Transaction
@@ -45,16 +44,9 @@ async def record_performance(
 
     def keep(tx: Transaction) -> RecordAnswer:
         if idempotency is not None:
-            scope, key, digest = idempotency
-            before = store.events.stored_answer(tx, scope, key)
-            if before is not None and before[0] != digest:
-                raise KeyReused(
-                    f"Idempotency-Key {key!r} came with another record before. Send a new key with a new record.",
-                    key=key,
-                )
-            if before is not None:
-                return RecordAnswer(**before[1])
-            store.events.store_answer(tx, scope, key, digest, asdict(answer), record.received_at)
+            if (before := store.events.stored_answer(tx, *idempotency)) is not None:
+                return RecordAnswer(**before)
+            store.events.store_answer(tx, *idempotency, asdict(answer), record.received_at)
         store.pipeline_stats.add(tx, [record])
         return answer
 

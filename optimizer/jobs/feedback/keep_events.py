@@ -146,17 +146,11 @@ class _EventRequest:
         return answer
 
     def _answer_before(self) -> dict[str, Any] | None:
-        if self.job.delivery.idempotency is None:
+        delivery = self.job.delivery
+        if delivery.idempotency is None:
             return None
-        scope, key, body_hash = self.job.delivery.idempotency
-        stored = self.job.delivery.store.events.stored_answer(self.tx, scope, key)
-        if stored is None:
-            return None
-        if stored[0] != body_hash:
-            raise KeyReused(
-                f"Idempotency-Key {key!r} came with another body before. Send a new key with a new body.", key=key
-            )
-        return dict(stored[1])
+        stored = delivery.store.events.stored_answer(self.tx, *delivery.idempotency)
+        return None if stored is None else dict(stored)
 
     def _place_all(self) -> list[PlacedEvent]:
         """Events that name only an interaction come last, since the same request may report it."""

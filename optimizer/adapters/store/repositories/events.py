@@ -59,7 +59,7 @@ from optimizer.adapters.store.tables import (
 from optimizer.adapters.store.traffic_sums import within
 from optimizer.core.base.answers import Json
 from optimizer.core.base.canonical import canonical_json
-from optimizer.core.base.errors import Busy, Conflict
+from optimizer.core.base.errors import Busy, Conflict, KeyReused
 from optimizer.core.feedback.events import Arm, FeedbackEvent, Interaction, LabelSummary, LaterParts
 from optimizer.core.feedback.stored_rows import ARM_COLUMNS, KEY, SUMS, EventRow, sums_by_arm
 from optimizer.core.feedback.traffic_sums import summed_by
@@ -328,10 +328,17 @@ class EventTables:
             return InteractionMatches(items=items, next_cursor=None, looked_back_to=matching.since)
         return InteractionMatches(items=items, next_cursor=cursor_at(floor, "", ""), looked_back_to=floor)
 
-    def stored_answer(self, tx: Connection, scope: str, key: str) -> tuple[str, Mapping[str, Any]] | None:
+    def stored_answer(self, tx: Connection, scope: str, key: str, body_hash: str) -> Mapping[str, Json] | None:
         query = select(KEYS.c.body_hash, KEYS.c.answer).where(KEYS.c.scope == scope, KEYS.c.key == key)
         row = tx.execute(query).first()
-        return None if row is None else (row.body_hash, row.answer)
+        if row is None:
+            return None
+        if row.body_hash != body_hash:
+            raise KeyReused(
+                f"Idempotency-Key {key!r} came with another body before. Send a new key with a new body.", key=key
+            )
+        answer: Mapping[str, Json] = row.answer
+        return answer
 
     def store_answer(
         self, tx: Connection, scope: str, key: str, body_hash: str, answer: Mapping[str, Any], at: datetime
