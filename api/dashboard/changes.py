@@ -23,7 +23,7 @@ log = structlog.get_logger("api.dashboard")
 
 @dataclass(slots=True)
 class _Listener:
-    """One open page. ``topics``: what changed since it was told last, as pages name it in data-live."""
+    """One open page. ``topics``: what changed since it was told last, as pages name it in `topics`."""
 
     topics: set[Topic] = field(default_factory=set)
     woken: asyncio.Event = field(default_factory=asyncio.Event)
@@ -38,7 +38,7 @@ class Changes:
         self._has_looked = asyncio.Event()
 
     async def events(self, shared: Services, goes_on: Callable[[], bool]) -> AsyncIterator[bytes]:
-        """Server-sent events, each naming the topics that changed, until ``goes_on`` says no."""
+        """Server-sent events, each named for a topic that changed, until ``goes_on`` says no."""
         listener = _Listener()
         self._listeners.append(listener)
         if self._watch is None or self._watch.done():
@@ -59,7 +59,7 @@ class Changes:
                     continue
                 listener.woken.clear()
                 topics, listener.topics, quiet_s = listener.topics, set(), 0.0
-                yield f"data: {' '.join(sorted(topics))}\n\n".encode()
+                yield "".join(f"event: {topic}\ndata: changed\n\n" for topic in sorted(topics)).encode()
         finally:
             self._listeners.remove(listener)
 

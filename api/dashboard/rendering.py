@@ -1,5 +1,5 @@
 """Pages from the templates in ``templates/``: every value is escaped, no template names a value that is not there, and
-nothing runs or loads but this server's own two files.
+nothing runs or loads but this server's own files.
 """
 
 from __future__ import annotations
@@ -40,6 +40,17 @@ MENU = (
     ("dashboard/settings", "Settings", "settings"),
     ("docs", "API", None),
 )
+SCRIPTS = ("htmx.min.js", "htmx-sse.min.js", "dashboard.js")
+# Nothing of it needs more than the policy below lets; an answer that says that nothing changed changes nothing.
+HTMX: Mapping[str, Any] = {
+    "allowEval": False,
+    "allowScriptTags": False,
+    "disableInheritance": True,
+    "historyEnabled": False,
+    "ignoreTitle": True,
+    "includeIndicatorStyles": False,
+    "responseHandling": [{"code": "200", "swap": True}, {"code": "...", "swap": False}],
+}
 HIDDEN = "not shown to this key"
 BRIEF_CHARS, ROW_CHARS, MOST_ROWS = 160, 70, 24
 POLICY = (
@@ -70,10 +81,14 @@ def shown(request: Request, template: str, visit: PageVisit | None, /, *, code: 
     values |= {"visit": visit, "visitor": visit.visitor if visit is not None else None}
     values |= {"freezes": freezes_of(visit) if visit is not None else ()}
     body = _environment().get_template(template).render(values).encode("utf-8", "replace")
-    tag = f'"{sha256(body).hexdigest()[:32]}"'
+    tag = tag_of(body)
     if code == 200 and is_listed(tag, request.headers.get("if-none-match")):
         return Response(status_code=304, headers={**HEADERS, "ETag": tag})
     return HTMLResponse(body, code, {**HEADERS, "ETag": tag})
+
+
+def tag_of(body: bytes) -> str:
+    return f'"{sha256(body).hexdigest()[:32]}"'
 
 
 def freezes_of(visit: PageVisit) -> list[Mapping[str, Any]]:
@@ -151,5 +166,7 @@ def _environment() -> Environment:
         "age": age,
         "ladder_text": ladder_text,
         "hidden": HIDDEN,
+        "scripts": SCRIPTS,
+        "htmx_config": canonical_json(HTMX).decode(),
     }
     return environment

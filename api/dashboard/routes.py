@@ -1,6 +1,4 @@
-"""The routes below /dashboard: pages, acts with their confirmation, signing in, reports, and the two files that pages
-load.
-"""
+"""The routes below /dashboard: pages, acts with their confirmation, signing in, reports, and the files of pages."""
 
 from __future__ import annotations
 
@@ -21,7 +19,7 @@ from api.dashboard.changes import Changes
 from api.dashboard.figures import LastDays
 from api.dashboard.mlflow_pages import PREFIX, MlflowProcess, passed_on, require_reader
 from api.dashboard.pages import PAGES, PageRoute
-from api.dashboard.rendering import HEADERS, root_of, shown
+from api.dashboard.rendering import HEADERS, SCRIPTS, root_of, shown, tag_of
 from api.dashboard.request_pages import list_asked
 from api.dashboard.review_pages import answer_of, review_values
 from api.dashboard.sessions import SessionKey, set_cookie
@@ -40,12 +38,13 @@ from api.http.body_limits import limit_of
 from api.http.problems import status_of
 from api.routing import check_query
 from api.services import Services
+from optimizer.core.base.answers import is_listed
 from optimizer.core.base.errors import DetentError, InvalidInput, NotAuthenticated, NotFound
 from optimizer.runtime import wiring
 
 FILES: Mapping[str, str] = {
     "dashboard.css": "text/css",
-    "dashboard.js": "text/javascript",
+    **dict.fromkeys(SCRIPTS, "text/javascript"),
     "icon.svg": "image/svg+xml",
 }
 FOLDER = Path(__file__).parent / "files"
@@ -284,4 +283,7 @@ async def _file(request: Request) -> Response:
     if name not in FILES:
         raise NotFound(f"The pages have no file {name[:60]!r}; they have {', '.join(FILES)}.")
     text = await asyncio.to_thread((FOLDER / name).read_bytes)
-    return Response(text, media_type=FILES[name], headers={"Cache-Control": "no-cache"})
+    headers = {"Cache-Control": "no-cache", "ETag": (tag := tag_of(text))}
+    if is_listed(tag, request.headers.get("if-none-match")):
+        return Response(status_code=304, headers=headers)
+    return Response(text, media_type=FILES[name], headers=headers)

@@ -55,6 +55,15 @@ class TimeChart:
     high: float | None
     lines: Sequence[ChartLine]
 
+    @property
+    def moments(self) -> Sequence[tuple[float, datetime, Sequence[tuple[str, float]]]]:
+        """Each time at which something was measured, from the left: its place, and what by which line."""
+        moments: dict[tuple[float, datetime], list[tuple[str, float]]] = {}
+        for line in self.lines:
+            for one in line.values:
+                moments.setdefault((one.x, one.at), []).append((line.name, one.value))
+        return [(*moment, moments[moment]) for moment in sorted(moments)]
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TargetZone:

@@ -21,7 +21,7 @@ from api.app import create_app
 from optimizer.jobs.feedback.roll_up_minutes import roll_up_minutes
 from tests.api_world import World, make_home
 from tests.chromium import CHROMIUM
-from tests.clock import Clock
+from tests.clock import Clock, until
 from tests.end_to_end.test_dashboard import HOSTILE
 from tests.gateway_world import serving
 from tests.seeded_world import add_runs, add_study
@@ -109,7 +109,9 @@ def test_every_page_is_readable_at_every_width_by_day_and_night_and_without_scri
     page.on("pageerror", lambda fault: faults.append(str(fault)))
     page.on("request", lambda request: hosts.add(request.url.split("/")[2]))
     refused: dict[str, int] = {}
-    page.on("response", lambda answer: answer.ok or refused.update({answer.url.removeprefix(url): answer.status}))
+    page.on(
+        "response", lambda answer: answer.status < 400 or refused.update({answer.url.removeprefix(url): answer.status})
+    )
     for place in PLACES:
         page.goto(url + place)
         without.goto(url + place)
@@ -203,7 +205,7 @@ def test_without_scripts_a_person_reads_and_acts(browser: Any, world: World) -> 
     context.close()
 
 
-def test_a_live_page_renews_itself_and_the_keyboard_rolls_back(browser: Any, world: World) -> None:
+def test_a_live_page_renews_itself_around_its_user_and_the_keyboard_rolls_back(browser: Any, world: World) -> None:
     context = browser.new_context()
     page, url = context.new_page(), str(world.client.base_url).rstrip("/")
     rollout = world.get("/v1/families/triage/rollout").json()["id"]
@@ -213,9 +215,16 @@ def test_a_live_page_renews_itself_and_the_keyboard_rolls_back(browser: Any, wor
         page.goto(f"{url}/dashboard/families/triage")
     world.post(f"/v1/rollouts/{rollout}/hold", {"reason": "seen by nobody yet"})
     page.wait_for_selector(".timeline >> text=seen by nobody yet")
+    page.evaluate("used = document.querySelector('main a'); used.focus()")
+    page.evaluate("isTold = false; addEventListener('htmx:confirm', () => { isTold = true })")
+    world.post(f"/v1/rollouts/{rollout}/resume", {"reason": "while somebody stood there"})
+    until(lambda: page.evaluate("isTold"), "the page to hear of it")
+    assert page.evaluate("used.isConnected && document.activeElement === used")
+    page.evaluate("used.blur()")
+    page.wait_for_selector(".timeline >> text=while somebody stood there")
     with page.expect_event("requestfailed", lambda request: request.url.endswith("/dashboard/changes")):
         page.evaluate(HIDE)  # no connection is held for a tab that nobody sees
-    world.post(f"/v1/rollouts/{rollout}/resume", {"reason": "while it was hidden"})
+    world.post(f"/v1/rollouts/{rollout}/hold", {"reason": "while it was hidden"})
     with page.expect_request("**/dashboard/changes"):
         page.evaluate(SHOW)
     page.wait_for_selector(".timeline >> text=while it was hidden")

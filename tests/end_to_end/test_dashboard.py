@@ -6,6 +6,7 @@ import re
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from functools import partial
+from hashlib import sha256
 from html.parser import HTMLParser
 from pathlib import Path
 from threading import get_ident
@@ -20,8 +21,8 @@ from sqlalchemy.engine import Engine
 from api.access.auth import without_key
 from api.dashboard.acts import ACTS
 from api.dashboard.pages import PAGES
-from api.dashboard.rendering import POLICY
-from api.dashboard.routes import REPORT_POLICY
+from api.dashboard.rendering import POLICY, SCRIPTS
+from api.dashboard.routes import FOLDER, REPORT_POLICY
 from api.dashboard.sessions import LASTS, SessionKey
 from optimizer.core.dataset.examples import make_example
 from optimizer.core.search.study import Trial
@@ -416,6 +417,19 @@ def test_what_the_sealed_holdout_asks_is_counted_and_not_shown_among_the_lowest(
     assert "<dt>Sealed, never shown</dt>" in counts
 
 
+def test_scripts_of_others_are_as_they_were_published_and_are_sent_once(world: World) -> None:
+    published = dict(
+        re.findall(r"(\S+\.js) sha256 (\w{64})", (FOLDER.parents[2] / "NOTICE").read_text(encoding="utf-8"))
+    )
+    assert [name for name in SCRIPTS if name not in published] == ["dashboard.js"]
+    for name, digest in published.items():
+        sent = visitor(world, None).get(place := f"/dashboard/files/{name}")
+        assert sha256(sent.content).hexdigest() == digest
+        assert (FOLDER / name.replace(".min.js", ".LICENSE")).exists()
+        again = visitor(world, None).get(place, headers={"If-None-Match": sent.headers["etag"]})
+        assert (again.status_code, again.content) == (304, b"")
+
+
 class Elements(HTMLParser):
     """Every element of a page with its attributes, as a browser reads them."""
 
@@ -452,7 +466,7 @@ def test_nothing_that_people_wrote_becomes_a_part_of_a_page(world: World) -> Non
         shown += "hostile()" in page
         for tag, attributes in Elements(page).seen:
             assert tag not in ("img", "iframe", "object", "base"), (place, tag)
-            assert tag != "script" or (attributes.get("src") or "").endswith("dashboard/files/dashboard.js"), place
+            assert tag != "script" or (attributes.get("src") or "").rpartition("dashboard/files/")[2] in SCRIPTS, place
             assert not any(name.startswith("on") or name == "style" for name in attributes), (place, attributes)
             link = attributes.get("href") or attributes.get("action") or attributes.get("src") or "./"
             assert re.match(r"\.{1,2}/|#", link), (place, link)

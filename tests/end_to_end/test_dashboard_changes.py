@@ -14,11 +14,32 @@ from structlog.testing import capture_logs
 
 from api.app import create_app
 from api.dashboard import changes
+from api.services import Services
 from optimizer.jobs.upkeep.glance_at_store import StoreGlance
 from tests.api_world import World, make_home
+from tests.clock import until
 from tests.gateway_world import serving
 
 PLACE = "/dashboard/changes"
+
+
+@pytest.fixture(autouse=True)
+def looks(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """Looks follow each other quickly, and those for the pages of a test end with it, so that the next test hears of
+    none of its acts.
+    """
+    under_way, look_on = list[None](), changes.Changes._look_on  # type: ignore[attr-defined]
+
+    async def counted(self: changes.Changes, shared: Services) -> None:
+        under_way.append(None)
+        await look_on(self, shared)
+        under_way.pop()
+
+    monkeypatch.setattr(changes.Changes, "_look_on", counted)
+    monkeypatch.setattr(changes, "LOOK_S", 0.01)
+    monkeypatch.setattr(changes, "ASK_S", 0.1)
+    yield
+    until(lambda: not under_way, "the last look of the test")
 
 
 @pytest.fixture(scope="module")
@@ -41,7 +62,7 @@ def heard(world: World, secret: str) -> Iterator[Iterator[str]]:
         assert answer.headers["content-type"].startswith("text/event-stream")
         lines = answer.iter_lines()
         assert next(lines).startswith("retry:")  # from here on every change is told
-        yield (line for line in lines if line.startswith("data:"))
+        yield (line for line in lines if line.startswith("event:"))
 
 
 def test_who_may_not_open_a_page_hears_nothing(world: World) -> None:
@@ -54,7 +75,7 @@ def test_an_act_is_told_to_every_page_and_its_words_to_none(world: World) -> Non
     world.add_key("ann", "read", secret="secret-ann")
     with heard(world, "secret-ann") as first, heard(world, "secret-boss") as second:
         assert world.post("/v1/freeze", {"reason": "for nobody to read here"}).status_code == 200
-        assert [next(first), next(second)] == ["data: acts", "data: acts"]
+        assert [next(first), next(second)] == ["event: acts", "event: acts"]
     world.post("/v1/unfreeze", {"reason": "enough"})
 
 
