@@ -7,7 +7,7 @@ UPGRADE ?= --upgrade
 LOCK = $(if $(wildcard $(VENV)/.synced-dev),requirements-dev.lock,requirements.lock)
 WORKERS ?= $(shell expr $$(nproc 2>/dev/null || echo 2) + 2)
 .DEFAULT_GOAL := help
-.PHONY: help install demo wheel test test-wheel test-bench test-long test-adapters mutations recordings pages pictures check lock bench bench-gates bench-rollouts bench-response bench-data bench-students bench-judges bench-commands bench-families bench-family-rollouts bench-search bench-client bench-paths siege serve clean
+.PHONY: help install demo wheel test test-wheel test-bench test-long test-adapters axe mutations recordings pages pictures check lock bench bench-gates bench-rollouts bench-response bench-data bench-students bench-judges bench-commands bench-families bench-family-rollouts bench-search bench-client bench-paths siege serve clean
 
 help: ## list the targets
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 16
@@ -54,6 +54,13 @@ test-wheel: $(VENV)/.synced-dev ## both wheels and the steps of deploy/Container
 
 test-long: $(VENV)/.synced-dev ## every Hypothesis test with twenty times its examples, and the tests marked long (twenty kills)
 	@$(PYTEST) -m "long or hypothesis" --hypothesis-profile=long --timeout=3600 $(or $(ARGS),tests)
+
+AXE ?= $(VENV)/axe/package/axe.min.js
+$(VENV)/axe/package/axe.min.js:
+	@mkdir -p $(VENV)/axe && cd $(VENV)/axe && npm pack --silent axe-core@4 >/dev/null && tar xzf axe-core-*.tgz
+
+axe: $(VENV)/.synced-dev $(AXE) ## axe-core on every page under /dashboard at three widths, light and dark (npm, chromium)
+	@DETENT_AXE=$(abspath $(AXE)) $(PYTEST) tests/browser/test_dashboard_pages.py tests/browser/test_workbench_pages.py -k "axe or every_page_of_the_walk"
 
 # Extras of the client, by the environment that they share: what cannot stand beside another is a word of its own.
 # The tests of some need more than the extra, since it fits any provider.

@@ -9,7 +9,7 @@ from typing import Any
 from api.dashboard.acts import notice_of
 from api.dashboard.family_pages import examples, quality, schedule
 from api.dashboard.figure_pages import conversation, performance, pipeline
-from api.dashboard.figures import LastDays, difference_chart, traffic_bars
+from api.dashboard.figures import LastDays, traffic_bars
 from api.dashboard.request_pages import FILTERS, one_request, requests
 from api.dashboard.review_pages import place_of, reviews
 from api.dashboard.visitors import PageVisit
@@ -71,7 +71,6 @@ def family(visit: PageVisit, last_days: LastDays) -> Mapping[str, Any]:
     name = visit.request.path_params["family"]
     view = visit.ask("family", family=name)
     rollout = visit.ask("rollout status", family=name)
-    evidence = rollout.evidence
     champion = view.champion
     day = last_days.of(visit, name)
     return {
@@ -79,7 +78,6 @@ def family(visit: PageVisit, last_days: LastDays) -> Mapping[str, Any]:
         "champion": visit.ask("named_variant", family=name, name=champion.variant) if champion is not None else None,
         "rollout": rollout,
         "log": visit.ask("rollout log", family=name).items if rollout.rollout is not None else [],
-        "difference": difference_chart(evidence.difference, evidence.margin) if evidence is not None else None,
         "history": list(reversed(visit.ask("history", family=name).items)) if champion is not None else [],
         "studies": visit.ask("studies", family=name, limit=5).items,
         "day": day,

@@ -5,7 +5,7 @@ nothing runs or loads but this server's own files.
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from datetime import datetime
 from functools import cache
 from hashlib import sha256
@@ -19,8 +19,8 @@ from starlette.responses import HTMLResponse, Response
 from api.dashboard.visitors import PageVisit
 from optimizer.core.base.answers import is_listed
 from optimizer.core.base.canonical import canonical_json
-from optimizer.core.base.phrasing import count, signed, span, when
-from optimizer.core.serving.rollout import ladder_text, percent
+from optimizer.core.base.phrasing import count, span
+from optimizer.core.serving.rollout import ladder_text
 
 if TYPE_CHECKING:
     from jinja2 import Environment
@@ -129,39 +129,23 @@ def rows_of(text: str) -> int:
 @cache
 def _environment() -> Environment:
     # A server that shows no page starts without it.
-    from jinja2 import Environment, PackageLoader, StrictUndefined
+    from jinja2 import ChoiceLoader, PackageLoader, PrefixLoader
 
-    from optimizer.adapters.reports.page import UNKNOWN, clip, number, share, usd, whole
+    from optimizer.adapters.reports.page import UNKNOWN, clip, environment
 
-    environment = Environment(
-        loader=PackageLoader("api.dashboard"),
-        autoescape=True,
-        undefined=StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
-    filters: Mapping[str, Callable[[Any], Any]] = {
-        "share": share,
-        "number": number,
-        "whole": whole,
-        "usd": usd,
+    shared = PrefixLoader({"reports": PackageLoader("optimizer.adapters.reports")})
+    pages = environment(ChoiceLoader([PackageLoader("api.dashboard"), shared]))
+    pages.filters |= {
         "ms": lambda value: UNKNOWN if value is None else f"{value:,.0f} ms",
-        "when": lambda at: UNKNOWN if at is None else when(at),
-        "points": lambda difference: signed(100 * difference, 1),
         "in_address": lambda text: quote(str(text), safe=""),
         "as_json": lambda value: canonical_json(value).decode() if not isinstance(value, str) else value,
         "brief": lambda value: clip(" ".join(" ".join(map(str, value.values())).split()), BRIEF_CHARS),
         "text": lambda value: HIDDEN if value is None else value,
-        "percent": percent,
-    }
-    environment.filters |= {
-        **filters,
         "with_columns": with_columns,
-        "as_figure": lambda value, name: filters[name](value),
+        "as_figure": lambda value, name: pages.filters[name](value),
     }
-    environment.globals |= {
+    pages.globals |= {
         "rows_of": rows_of,
-        "count": count,
         "span": span,
         "age": age,
         "ladder_text": ladder_text,
@@ -169,4 +153,4 @@ def _environment() -> Environment:
         "scripts": SCRIPTS,
         "htmx_config": canonical_json(HTMX).decode(),
     }
-    return environment
+    return pages

@@ -7,6 +7,7 @@ from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import replace
 from functools import partial
 from http import HTTPStatus
+from importlib.resources import files
 from pathlib import Path
 from typing import Any
 
@@ -43,7 +44,7 @@ from optimizer.core.base.errors import DetentError, InvalidInput, NotAuthenticat
 from optimizer.runtime import wiring
 
 FILES: Mapping[str, str] = {
-    "dashboard.css": "text/css",
+    **dict.fromkeys(("base.css", "dashboard.css"), "text/css"),
     **dict.fromkeys(SCRIPTS, "text/javascript"),
     "icon.svg": "image/svg+xml",
 }
@@ -282,7 +283,8 @@ async def _file(request: Request) -> Response:
     name = request.path_params["name"]
     if name not in FILES:
         raise NotFound(f"The pages have no file {name[:60]!r}; they have {', '.join(FILES)}.")
-    text = await asyncio.to_thread((FOLDER / name).read_bytes)
+    folder = FOLDER if name != "base.css" else files("optimizer.adapters.reports") / "templates"  # which reports share
+    text = await asyncio.to_thread((folder / name).read_bytes)
     headers = {"Cache-Control": "no-cache", "ETag": (tag := tag_of(text))}
     if is_listed(tag, request.headers.get("if-none-match")):
         return Response(status_code=304, headers=headers)

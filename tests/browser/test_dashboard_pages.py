@@ -62,7 +62,7 @@ PLACES = (
 )
 SCHEMES = ("light", "dark")
 WIDTHS = (390, 820, 1440)
-# axe-core's axe.min.js: `npm pack axe-core` brings it (CONTRIBUTING.md).
+# axe-core's axe.min.js; `make axe` names it.
 AXE = os.environ.get("DETENT_AXE")
 WORST = ("serious", "critical")
 # Cells of tables that end beyond the right edge of the page.

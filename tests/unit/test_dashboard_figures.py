@@ -7,7 +7,8 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from api.dashboard.figures import HEIGHT, WIDTH, difference_chart, last_day, traffic_bars
+from api.dashboard.figures import HEIGHT, WIDTH, last_day, traffic_bars
+from optimizer.adapters.reports.difference_chart import difference_chart
 from optimizer.core.views.rollout_status import MeanDifference
 from optimizer.jobs.champions.read_stats import StatsRow
 

@@ -1,7 +1,7 @@
 """Pages and their parts from the templates in ``templates/``; every value is escaped unless it is ``Markup``.
 
-A page extends ``base.html``: one HTML file that loads nothing, with its style inside. The filters below say how numbers
-are written.
+A page extends ``base.html``: one HTML file that loads nothing, with its style inside. ``base.css``, ``difference.html``
+and the filters below are the pages' of a server, too.
 """
 
 from __future__ import annotations
@@ -9,9 +9,10 @@ from __future__ import annotations
 from functools import cache
 from typing import Any
 
-from jinja2 import Environment, PackageLoader, StrictUndefined
+from jinja2 import BaseLoader, Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
+from optimizer.adapters.reports.difference_chart import difference_chart
 from optimizer.core.base.phrasing import count, dollars, signed, threshold, when
 from optimizer.core.serving.rollout import percent
 
@@ -49,28 +50,31 @@ def clip(text: str, limit: int) -> str:
     return text if len(text) <= limit else f"{text[: limit - 1].rstrip()}…"
 
 
-@cache
-def _environment() -> Environment:
+def environment(loader: BaseLoader, **options: Any) -> Environment:
+    """In which pages and reports write figures alike; no template names a value that is not there."""
     environment = Environment(
-        loader=PackageLoader("optimizer.adapters.reports"),
-        autoescape=True,
-        undefined=StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-        keep_trailing_newline=True,
+        loader=loader, autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True, **options
     )
     environment.filters |= {
         "share": share,
         "number": number,
         "whole": whole,
-        "cut": clip,
+        "usd": usd,
+        "when": lambda at: UNKNOWN if at is None else when(at),
+        "points": lambda difference: signed(100 * difference, 1),
         "percent": percent,
-        "dollars": usd,
+    }
+    environment.globals |= {"count": count, "difference_chart": difference_chart}
+    return environment
+
+
+@cache
+def _environment() -> Environment:
+    reports = environment(PackageLoader("optimizer.adapters.reports"), keep_trailing_newline=True)
+    reports.filters |= {
+        "cut": clip,
         "significant": lambda value: UNKNOWN if value is None else f"{value:.4g}",
         "threshold": threshold,
-        "points": lambda difference: signed(100 * difference, 0),
-        "when": lambda at: UNKNOWN if at is None else when(at),
         "capital": lambda text: text[:1].upper() + text[1:],
     }
-    environment.globals |= {"count": count}
-    return environment
+    return reports
