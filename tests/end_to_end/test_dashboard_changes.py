@@ -28,7 +28,7 @@ def looks(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     """Looks follow each other quickly, and those for the pages of a test end with it, so that the next test hears of
     none of its acts.
     """
-    under_way, look_on = list[None](), changes.Changes._look_on  # type: ignore[attr-defined]
+    under_way, look_on = list[None](), changes.Changes._look_on
 
     async def counted(self: changes.Changes, shared: Services) -> None:
         under_way.append(None)
