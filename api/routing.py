@@ -14,7 +14,7 @@ from fastapi.routing import APIRoute
 from fastapi.utils import create_model_field
 
 from api import services
-from api.access.auth import Caller, WrongKey, identify, require, require_family
+from api.access.auth import Caller, WrongKey, identify, require, require_family, without_key
 from api.access.local_door import refuse_forms, require_program_of_this_machine
 from api.http.bodies import StrictRequest
 from api.http.body_limits import limit_of
@@ -23,6 +23,7 @@ from api.idempotency import KEY_HEADER, RepeatedRequest, again, keyed_request
 from api.services import Services
 from optimizer.core.base.errors import Busy, Fault, InvalidFamily, NotAuthenticated
 from optimizer.core.serving.access import Role
+from optimizer.core.serving.local_door import SAFE_METHODS
 from optimizer.runtime.use_cases import Change
 
 GUARD = "x-detent-guard"  # where FastAPI keeps a route's Guard; the API's description goes without it
@@ -96,9 +97,10 @@ def admit(request: StrictRequest, shared: Services, role: Role | None, *, narrow
     return caller
 
 
-def admit_again(request: StrictRequest, shared: Services, role: Role, *, narrows: bool = False) -> None:
+def admit_again(request: StrictRequest, role: Role, *, narrows: bool = False) -> None:
     """As ``admit``, for a request that was admitted: its body may have taken a minute, and its key ended meanwhile."""
-    request.scope["state"]["caller"] = _admitted_caller(request, shared, role, narrows=narrows)
+    caller = _admitted_caller(request, services.of(request), role, narrows=narrows)
+    request.scope["state"]["caller"] = caller
 
 
 def _admitted_caller(request: StrictRequest, shared: Services, role: Role | None, *, narrows: bool) -> Caller:
@@ -112,13 +114,15 @@ def _admitted_caller(request: StrictRequest, shared: Services, role: Role | None
     host = client[0] if client else None
     if keys.is_open_to(request.first, now):
         require_program_of_this_machine(request)
-    try:
-        caller = identify(request.first, host, keys, shared.actor_without_key, now)
-    except NotAuthenticated as error:
-        is_wrong = isinstance(error, WrongKey)
-        where = f" from {host}, {'a wrong key' if is_wrong else 'no key'}"
-        shared.callers.count("refused", request.first.get("user-agent", ""), where)
-        raise (shared.wrong_keys.came_from(host or "") if is_wrong else None) or error from None
+        caller = without_key(shared.actor_without_key, host, request.first.get("user-agent", ""))
+    else:
+        try:
+            caller = identify(request.first, keys, now)
+        except NotAuthenticated as error:
+            is_wrong = isinstance(error, WrongKey)
+            where = f" from {host}, {'a wrong key' if is_wrong else 'no key'}"
+            shared.callers.count("refused", request.first.get("user-agent", ""), where)
+            raise (shared.wrong_keys.came_from(host or "") if is_wrong else None) or error from None
     if role is not None:
         require(caller, role)
     if not narrows:
@@ -139,14 +143,13 @@ async def _asking(request: Request) -> Caller:
 Asking = Annotated[Caller, Depends(_asking)]
 
 
-async def check(request: StrictRequest, shared: Services, query: frozenset[str], *, counts: bool = True) -> None:
-    """What is looked at of an admitted request before its body is read; ``counts``: by the minute, for its key.
+def check(request: StrictRequest, query: frozenset[str]) -> None:
+    """What is looked at of an admitted and counted request before its body is read.
 
-    Raises TooMany, UnsupportedMediaType or UnknownParameter.
+    Raises UnsupportedMediaType or UnknownParameter.
     """
-    if counts and (caller := caller_of(request)).is_counted:
-        await shared.request_limits.count(caller)
-    refuse_forms(request)
+    if request.scope["method"] not in SAFE_METHODS:
+        refuse_forms(request)
     check_query(request, query)
 
 
@@ -202,13 +205,15 @@ class DetentRoute(APIRoute):
         role = guard.role
         known = frozenset(field.alias for field in self.dependant.query_params)
         takes_json, path = self.body_field is not None, self.path_format
+        on_whole = None if role is None else partial(admit_again, role=role, narrows=guard.narrows)
 
         async def handler(request: Request) -> Response:
             shared = services.of(request)
-            on_whole = None if role is None else partial(admit_again, shared=shared, role=role, narrows=guard.narrows)
             strict = StrictRequest(request.scope, request.receive, limit_of(path, shared.settings.limits), on_whole)
             caller = admit(strict, shared, role, narrows=guard.narrows) if role is not None else None
-            await check(strict, shared, known, counts=caller is not None and not guard.passed_on)
+            if caller is not None and caller.is_counted and not guard.passed_on:
+                await shared.request_limits.count(caller)
+            check(strict, known)
             if guard.change is not None:
                 count_change(strict, shared, guard.change)
             if takes_json:

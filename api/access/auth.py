@@ -82,21 +82,14 @@ class Keys:
         return opens
 
     def is_open_to(self, headers: Mapping[str, str], now: datetime) -> bool:
-        """Whether ``local_door`` decides about a request, and no key."""
+        """Whether ``local_door`` decides about a request, and no key; the caller is then one ``without_key``."""
         if not self.any_exist:
             return True
         return self.open_until is not None and now < self.open_until and secret_of(headers) is None
 
 
-def identify(
-    headers: Mapping[str, str], client_host: str | None, keys: Keys, actor_without_key: str, now: datetime
-) -> Caller:
-    """The caller. Raises NotAuthenticated for a missing or unknown key.
-
-    Where no key is required, ``local_door`` has allowed the request.
-    """
-    if keys.is_open_to(headers, now):
-        return without_key(actor_without_key, client_host, headers.get("user-agent", ""))
+def identify(headers: Mapping[str, str], keys: Keys, now: datetime) -> Caller:
+    """The caller of a request that needs a key. Raises NotAuthenticated for a missing or unknown one."""
     secret = secret_of(headers)
     if secret is None:
         raise NotAuthenticated(

@@ -8,7 +8,7 @@ from starlette.requests import Request
 
 from api.http.problems import UnsupportedMediaType
 from optimizer.core.base.errors import NotAuthorised
-from optimizer.core.serving.local_door import LOCAL_NAMES, SAFE_METHODS, hosts_of, is_form, refusal
+from optimizer.core.serving.local_door import LOCAL_NAMES, hosts_of, is_form, refusal
 from optimizer.host.ports_in_use import is_loopback, reachable_host
 
 
@@ -17,26 +17,30 @@ def require_program_of_this_machine(request: Request, *, is_page: bool = False) 
 
     Host is compared with the address and port on which the connection came in, as this process's socket knows them.
     """
-    client = request.scope["client"]
+    scope = request.scope
+    client, server = scope["client"], scope.get("server")
     if not is_of_this_machine(client[0] if client else None):
         raise NotAuthorised(
             "Without keys this server answers this machine only. Make a key with `detent keys` and send it as"
             " `Authorization: Bearer KEY`."
         )
-    server = request.scope.get("server")
-    hosts = hosts_here(tuple(server) if server else None)
-    scope = request.scope
-    why = _refusal(scope["method"], tuple(scope["headers"]), hosts, scope["http_version"], is_page)
+    why = _refusal(
+        scope["method"], tuple(scope["headers"]), tuple(server) if server else None, scope["http_version"], is_page
+    )
     if why is not None:
         raise NotAuthorised(f"This server has no keys: {why}.")
 
 
 @lru_cache(maxsize=64)  # the requests of one client hardly differ in their headers
 def _refusal(
-    method: str, headers: tuple[tuple[bytes, bytes], ...], hosts: frozenset[str], version: str, is_page: bool
+    method: str,
+    headers: tuple[tuple[bytes, bytes], ...],
+    server: tuple[str, int | None] | None,
+    version: str,
+    is_page: bool,
 ) -> str | None:
     texts = [(name.decode("latin-1"), value.decode("latin-1")) for name, value in headers]
-    return refusal(method, texts, hosts, http_version=version, is_page=is_page)
+    return refusal(method, texts, hosts_here(server), http_version=version, is_page=is_page)
 
 
 is_of_this_machine = lru_cache(maxsize=1024)(is_loopback)
@@ -51,8 +55,6 @@ def hosts_here(server: tuple[str, int | None] | None) -> frozenset[str]:
 
 def refuse_forms(request: Request) -> None:
     """Raises UnsupportedMediaType for a body that any web page can make a browser send, with or without a key."""
-    if request.method in SAFE_METHODS:
-        return
     for name, value in request.scope["headers"]:
         if name == b"content-type" and is_form(form := value.decode("latin-1")):
             raise UnsupportedMediaType(

@@ -113,7 +113,7 @@ def still_opens(request: StrictRequest, shared: Services, signing: SessionKey) -
     """Whether the page of a request that was admitted would be opened now, too: its key or session may have ended."""
     try:
         if secret_of(request.first) is not None:
-            admit_again(request, shared, "read", narrows=True)
+            admit_again(request, "read", narrows=True)
         else:
             _known(request, shared, signing)
     except DetentError:
@@ -148,7 +148,7 @@ def sign_in(request: StrictRequest, shared: Services, signing: SessionKey, secre
     try:
         if not keys.any_exist:
             raise NotAuthenticated("This server has no keys, so there is nothing to sign in with: open /dashboard.")
-        caller = identify({"x-api-key": secret.strip() or "-"}, host, keys, shared.actor_without_key, now)
+        caller = identify({"x-api-key": secret.strip() or "-"}, keys, now)
     except NotAuthenticated as error:
         shared.callers.count("refused", request.first.get("user-agent", ""), f" from {host}, a wrong key")
         raise shared.wrong_keys.came_from(host) or error from None

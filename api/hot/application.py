@@ -18,7 +18,7 @@ from starlette.responses import Response
 from starlette.routing import compile_path
 from starlette.types import ASGIApp, Receive, Scope, Send
 
-from api.http.bodies import StrictRequest
+from api.http.bodies import OnWhole, StrictRequest
 from api.http.body_limits import BodyLimit, limit_of
 from api.http.edge import Edge
 from api.http.in_flight import InFlight
@@ -73,9 +73,12 @@ class HotRoute:
     elsewhere: Callable[[StrictRequest, Services], Awaitable[Response | None]] | None = None
     refusal: Callable[[StrictRequest, Exception], Awaitable[Response]] = on_detent_error
     narrows: bool = field(init=False)
+    on_whole: OnWhole = field(init=False)
 
     def __post_init__(self) -> None:
-        object.__setattr__(self, "narrows", "{family}" not in self.path)
+        narrows = "{family}" not in self.path
+        object.__setattr__(self, "narrows", narrows)
+        object.__setattr__(self, "on_whole", partial(admit_again, role=self.role, narrows=narrows))
 
 
 class HotRoutes:
@@ -97,14 +100,14 @@ class HotRoutes:
         limit = self._limits.get(route.path)
         if limit is None:
             limit = self._limits[route.path] = limit_of(route.path, shared.settings.limits)
-        request = StrictRequest(
-            scope, receive, limit, partial(admit_again, shared=shared, role=route.role, narrows=route.narrows)
-        )
+        request = StrictRequest(scope, receive, limit, route.on_whole)
         try:
-            admit(request, shared, route.role, narrows=route.narrows)
+            caller = admit(request, shared, route.role, narrows=route.narrows)
             answer = await route.elsewhere(request, shared) if route.elsewhere is not None else None
             if answer is None:
-                await check(request, shared, route.query, counts=route.counts)
+                if route.counts and caller.is_counted:
+                    await shared.request_limits.count(caller)
+                check(request, route.query)
                 result = await route.handler(request, shared)
                 answer = result if isinstance(result, Response) else HotResponse.of_json(to_json(result))
         except DetentError as error:

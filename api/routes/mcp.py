@@ -61,8 +61,10 @@ class McpEndpoint:
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         shared: Services = scope["app"].state.services
         request = StrictRequest(scope, receive, limit_of(PATH, shared.settings.limits))
-        admit(request, shared, None, narrows=True)
-        await check(request, shared, frozenset())
+        caller = admit(request, shared, None, narrows=True)
+        if caller.is_counted:
+            await shared.request_limits.count(caller)
+        check(request, frozenset())
         limiter = self._limiter = self._limiter or anyio.CapacityLimiter(MOST_AT_ONCE)
         try:
             manager = await asyncio.to_thread(_manager, shared, scope, asyncio.get_running_loop(), limiter)

@@ -235,7 +235,7 @@ NOW = datetime(2026, 11, 21, tzinfo=UTC)
 )
 def test_with_keys_nothing_but_a_known_one_opens(headers: dict[str, str]) -> None:
     with pytest.raises(NotAuthenticated):
-        identify(Headers(headers), "127.0.0.1", Keys(any_exist=True), "local:me", NOW)
+        identify(Headers(headers), Keys(any_exist=True), NOW)
 
 
 @given(
