@@ -7,9 +7,9 @@ four dev rows each; over 210 replayed races with each cap the mean loss lies wit
 (ContinuousRejects) at equal calls.
 
 Data: the recorded tables of DETENT_SHARED (data/prompt_tables) with answers that are right or wrong. Peers: the rule
-alone on the same rows with as many calls as the whole search made, the last rows of champion and leader counted; its
-twin as published stands in bench/prompt_tables.py. The runs go through the command and a stand-in provider on loopback,
-the replays through the strategy in memory. A quarter of an hour on two cores; writes
+alone on the same rows, for the replays with the same cap and in the same orders, for the runs with as many calls as the
+whole search made; its twin as published stands in bench/prompt_tables.py. The runs go through the command and a
+stand-in provider on loopback, the replays through the strategy in memory. A quarter of an hour on two cores; writes
 bench/results/listed_instructions.json and docs/reference/listed-instructions-measured.md. What is done is kept under
 var/bench/listed and not done again.
 

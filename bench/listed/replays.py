@@ -16,7 +16,7 @@ from optimizer.core.declaration.read import parse_family
 from optimizer.core.evaluation.scoring import Scorer
 from optimizer.core.family.metrics import METRICS
 from optimizer.core.search.proposers.race import RacedSearch
-from optimizer.core.search.racing import FIRST, ContinuousRejects
+from optimizer.core.search.racing import FIRST, ContinuousRejects, Race
 from optimizer.core.search.space import instruction_of
 from optimizer.core.search.strategy import SearchSetting
 from optimizer.core.search.study import Definition
@@ -41,9 +41,10 @@ class Drawn:
         on_dev, on_all = (float(100 * (mean.max() - mean[chosen])) for mean in means)
         return on_dev, on_all
 
-    def rule(self, calls: int) -> int:
-        """What the rule alone chooses with as many calls."""
-        return int(RULE(self.scores[:, self.dev][None], [calls])[0, 0])
+    def rule(self, calls: int, contenders: Sequence[int] = (), order: Sequence[int] = ()) -> int:
+        """What the rule alone chooses with so many calls; ``contenders`` and rows come in the given orders, if any."""
+        numbers = list(contenders) or list(range(len(self.scores)))
+        return numbers[int(RULE(self.scores[numbers][:, list(order) or self.dev][None], [calls])[0, 0])]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -103,7 +104,11 @@ class _Nothing:
 
 
 def raced(of: Drawn, seed: int, cap: int) -> SearchResult:
-    """As a study races whose definition asks for no examples and no run-off, with ``cap`` calls for its search."""
+    """As a study races whose definition asks for no examples and no run-off, with ``cap`` calls for its search.
+
+    The rule alone has the same cap, and meets rows and contenders in the same orders: with one call less its first look
+    may be at a row less, and another order is another draw.
+    """
     n, n_dev = len(of.scores), len(of.dev)
     family = parse_family(declared(n))
     champion = family.variant()
@@ -140,15 +145,16 @@ def raced(of: Drawn, seed: int, cap: int) -> SearchResult:
     pair = [number_of(instruction_of(proposal.variant)) for proposal in race.pair]
     common = [rows[e] for e in met[0] if e in met[pair[-1]]]
     leads = of.scores[pair[-1], common].mean() > of.scores[0, common].mean() + TIE
-    return searched(of, pair[-1] if leads else 0, len(met), sum(map(len, met.values())))
+    chosen, order = pair[-1] if leads else 0, [rows[e] for e in Race(of.names, ContinuousRejects(), seed=seed).order]
+    return searched(of, chosen, len(met), sum(map(len, met.values())), of.rule(cap, list(met), order))
 
 
-def searched(of: Drawn, chosen: int, n_tried: int, calls: int) -> SearchResult:
+def searched(of: Drawn, chosen: int, n_tried: int, calls: int, by_rule: int) -> SearchResult:
     return SearchResult(
         n=len(of.scores),
         n_tried=n_tried,
         calls=calls,
         chosen=chosen,
         lost=of.lost(chosen),
-        rule_lost=of.lost(of.rule(calls)),
+        rule_lost=of.lost(by_rule),
     )

@@ -71,7 +71,8 @@ def _ended(home: Path, scores: Array) -> StudyResult:
         winner = number(ended.winner) if ended.winner else None
     of = Drawn(scores=scores, dev=[int(str(examples[id].input["row"]).split()[1]) for id in names], names=names)
     confirmed = 2 * len(dataset["holdout"]) if ended.confirmation else 0
-    search = searched(of, winner or 0, len(tried), ended.spend.n_calls - confirmed)
+    calls = ended.spend.n_calls - confirmed
+    search = searched(of, winner or 0, len(tried), calls, of.rule(calls))
     return StudyResult(searched=search, drawn=of, said=headline(ended, trials))
 
 

@@ -233,22 +233,26 @@ def test_a_race_over_one_list_chooses_what_its_rule_alone_chooses_with_the_same_
         assert sum(map(len, met.values())) <= calls
 
 
-def test_what_is_left_of_the_calls_brings_champion_and_leader_onto_the_same_examples():
-    levels = {variant(n).id: 0.05 for n in range(1, 11)} | {GOOD: 0.9}
+@pytest.mark.parametrize(("calls", "is_level"), [(90, False), (150, True)])
+def test_what_is_left_of_the_calls_brings_the_champion_as_far_as_its_leader_or_is_not_spent(calls, is_level):
+    levels = {variant(n).id: 0.6 for n in range(1, 11)} | {GOOD: 0.9}
     search = RacedSearch(
         START,
         [lambda start: Scripted(list(range(1, 11)), "a")],
         [e.id for e in DEV],
         seed=1,
-        calls=90,
+        calls=calls,
         n_contenders=[10],
         n_champion_first=0,
     )
     met = play(search, levels)
     assert {p.variant.id for p in search.pair} == {START.id, GOOD}
-    assert 4 <= len(met[START.id]) <= len(met[GOOD]) <= len(DEV)
-    assert 88 <= sum(map(len, met.values())) <= 90
-    assert met[GOOD][: len(met[START.id])] == met[START.id]
+    n_champion, n_leader = len(met[START.id]), len(met[GOOD])
+    assert met[GOOD][:n_champion] == met[START.id]
+    assert (n_champion == n_leader) is is_level
+    assert is_level or n_leader - n_champion > calls - sum(map(len, met.values())) > 0, (
+        "a few more would decide nothing"
+    )
 
 
 def test_of_a_budget_a_race_may_have_what_confirmation_and_bootstrapping_leave():

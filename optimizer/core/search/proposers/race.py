@@ -3,7 +3,7 @@
 The champion meets a few examples first, from which bootstrapping takes its threshold. Then each proposer's contenders
 enter in waves and meet a few examples, and the proposer is told what the race estimates. When it has no more, the race
 decides with its share of the calls, and the next proposer starts from the leader. At the end leader and champion meet
-the examples that are left, as far as the calls pay for both to meet the same.
+the examples that are left, as far as the calls pay for both to meet the same, and no fewer than the leader has met.
 """
 
 from __future__ import annotations
@@ -126,7 +126,8 @@ class RacedSearch:
     def last(self, n_calls: int | None = None) -> list[RaceRound]:
         """What champion and leader have not met of the examples that both can still pay for.
 
-        It ends a race, also one that is cut short.
+        It ends a race, also one that is cut short. Where the calls do not bring the champion as far as its leader has
+        come, none is made: a few examples would undo what the rule has decided on more.
 
         Args:
             n_calls: that may be made, where more are left than the race planned with.
@@ -138,7 +139,7 @@ class RacedSearch:
         return [
             RaceRound(proposal=self._proposals[turn.variant], turn=turn)
             for id in ids
-            if (turn := self._race.until(id, upto)) is not None
+            if upto >= max(met) and (turn := self._race.until(id, upto)) is not None
         ]
 
     @property
