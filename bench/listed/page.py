@@ -85,9 +85,10 @@ def _summary(replays: Mapping[tuple[str, ...], Mapping[str, Cell]]) -> str:
     missed = [f"{size}, {name}" for name, size in sorted(lost) if lost[name, size] > MARGIN]
     holds = f"It is missed by {', '.join(missed)}." if missed else "It holds for each list."
     lines.append(f"* By list, all caps together: {each}. The bar is about the mean of all lists. {holds}")
+    listed = f" ({'; '.join(whole)})" if whole else ""
     lines.append(
-        f"* {len(whole)} of the {len(replays)} cells differ by their whole interval ({'; '.join(whole)}). Cells of one"
-        " list share its draws, so that they err to one side together."
+        f"* {len(whole)} of the {len(replays)} cells differ by their whole interval{listed}. Cells of one list share"
+        " its draws, so that they err to one side together."
     )
     return "\n".join(lines)
 
