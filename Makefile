@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 COMPILE := --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-emit-find-links --no-header --quiet
 UPGRADE ?= --upgrade
 LOCK = $(if $(wildcard $(VENV)/.synced-dev),requirements-dev.lock,requirements.lock)
-WORKERS ?= $(shell expr $$(nproc 2>/dev/null || echo 2) + 2)
+WORKERS ?= $(shell expr $$(nproc 2>/dev/null || echo 2) \* 3)
 .DEFAULT_GOAL := help
 .PHONY: help install demo wheel test test-wheel test-bench test-long test-adapters axe mutations recordings pages pictures check lock bench bench-gates bench-rollouts bench-response bench-data bench-students bench-judges bench-commands bench-families bench-family-rollouts bench-search bench-client bench-paths siege serve clean
 
@@ -41,9 +41,9 @@ wheel: $(VENV)/.synced ## a wheel of the server and one of the client, in dist/ 
 
 # A file is the unit that a worker takes: what a file's tests share (a server, an MLflow store) is made once. WORKERS=0 runs in one process.
 # Bytecode is kept wherever the environment says: pytest spends a quarter of a minute of each process on rewriting assertions.
-PYTEST := PYTHONDONTWRITEBYTECODE= $(BIN)/python -m pytest -n $(WORKERS) --dist loadfile --no-loadscope-reorder
+PYTEST := PYTHONDONTWRITEBYTECODE= $(BIN)/python -m pytest -p tests.workers --workers $(WORKERS)
 
-test: $(VENV)/.synced-dev ## the suite, a process per core and two more, for tests that wait
+test: $(VENV)/.synced-dev ## the suite, three processes per core, for tests that wait
 	@$(PYTEST) $(ARGS)
 
 test-bench: $(VENV)/.synced-dev ## the benchmarks' own tests, and each process of a service killed twice

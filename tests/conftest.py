@@ -15,7 +15,9 @@ import typer.testing
 from hypothesis import settings
 
 from tests.examples import USUAL
+from tests.forked import ForkServer
 from tests.made_once import FOLDER
+from tests.workers import SERVERS
 
 # A process per core has no use for more threads each: scikit-learn's would spin and wait for one another. Read when it
 # is first imported.
@@ -51,10 +53,10 @@ settings.load_profile("detent")
 
 
 def pytest_configure(config: pytest.Config) -> None:
-    if not hasattr(config, "workerinput"):
-        folder = tempfile.TemporaryDirectory(prefix="detent-tests-")
-        os.environ[FOLDER] = folder.name
-        config.add_cleanup(folder.cleanup)
+    folder = tempfile.TemporaryDirectory(prefix="detent-tests-")
+    os.environ[FOLDER] = folder.name
+    config.add_cleanup(folder.cleanup)
+    config.stash[SERVERS] = [ForkServer() for _ in range(config.getoption("workers", 0))]  # before more is loaded
 
 
 @pytest.hookimpl(trylast=True)

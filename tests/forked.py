@@ -8,6 +8,7 @@ Real starts are in test_serve.py.
 from __future__ import annotations
 
 import fcntl
+import gc
 import multiprocessing
 import os
 import pickle
@@ -23,10 +24,13 @@ from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from importlib import import_module
-from multiprocessing import reduction
+from multiprocessing import forkserver, reduction, resource_tracker
+from multiprocessing.connection import arbitrary_address
 from pathlib import Path
 from types import SimpleNamespace
 from typing import IO, Any
+
+import structlog
 
 MODULES = [
     "optimizer.cli.app",
@@ -55,6 +59,36 @@ FIRST_FD = 200  # where descriptors wait until those of the parent are closed
 
 _context = multiprocessing.get_context("forkserver")
 _context.set_forkserver_preload([*MODULES, __name__])
+
+
+class ForkServer:
+    """As multiprocessing starts one for each process that needs it, but forked: modules are loaded once for all."""
+
+    def __init__(self) -> None:
+        for module in MODULES:
+            import_module(module)
+        self._address = arbitrary_address("AF_UNIX")
+        with socket.socket(socket.AF_UNIX) as listener:
+            listener.bind(self._address)
+            listener.listen()
+            alive, self._alive = os.pipe()  # it ends when nobody holds the end for writing any more
+            self.pid = os.fork()
+            if not self.pid:
+                try:
+                    os.close(self._alive)
+                    structlog.reset_defaults()
+                    gc.freeze()
+                    gc.enable()
+                    forkserver.main(listener.fileno(), alive, [])
+                finally:
+                    os._exit(0)
+        os.close(alive)
+
+    def adopt(self) -> None:
+        """Have it make the processes of this one."""
+        server: Any = forkserver._forkserver  # type: ignore[attr-defined]
+        server._forkserver_address, server._forkserver_alive_fd = self._address, self._alive
+        server.ensure_running = resource_tracker.ensure_running
 
 
 class Descriptor:

@@ -5,10 +5,12 @@
 
 from __future__ import annotations
 
+import os
 import resource
 import time
 from collections import defaultdict
 from collections.abc import Iterator
+from itertools import chain
 from pathlib import Path
 
 import psutil
@@ -22,15 +24,20 @@ class CpuMeter:
     """CPU seconds of this process and its descendants, ended or running, since it was made."""
 
     def __init__(self) -> None:
+        self.servers: list[int] = []  # those that make processes for this one and are no children of it
+        self.begin()
+
+    def begin(self) -> None:
         self.running = self.ended = 0.0
-        self.last = self.total(look=True)
+        self.last = self.total(look=False)
 
     def total(self, look: bool) -> float:
         usage = resource.getrusage(resource.RUSAGE_CHILDREN)
         ended = usage.ru_utime + usage.ru_stime
         if look or ended != self.ended:  # one that has ended no longer counts as running
             self.ended = ended
-            self.running = sum(map(cpu_of, psutil.Process().children(recursive=True)))
+            running = chain(psutil.Process().children(recursive=True), *map(with_children, self.servers))
+            self.running = sum(map(cpu_of, running))
         return time.process_time() + self.ended + self.running
 
     def since_last(self, look: bool) -> float:
@@ -38,15 +45,24 @@ class CpuMeter:
         return max(0.0, self.last - before)
 
 
+def with_children(pid: int) -> list[psutil.Process]:
+    try:
+        process = psutil.Process(pid)
+        return [process, *process.children(recursive=True)]
+    except psutil.Error:
+        return []
+
+
 def cpu_of(process: psutil.Process) -> float:
     try:
         times = process.cpu_times()
     except psutil.Error:  # it has just ended
         return 0.0
-    return float(times.user + times.system)
+    return float(times.user + times.system + times.children_user + times.children_system)
 
 
 METER = CpuMeter()
+os.register_at_fork(after_in_child=METER.begin)
 
 
 @pytest.hookimpl(wrapper=True)
@@ -54,7 +70,7 @@ def pytest_runtest_makereport(item: pytest.Item, call: pytest.CallInfo[None]) ->
     report = yield
     report.cpu_s = METER.since_last(
         look=call.duration > LOOKED_FOR_CHILDREN_S
-    )  # travels to xdist's controller with the report
+    )  # goes with the report to the process that adds up
     return report
 
 
@@ -92,5 +108,4 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 
 
 def pytest_configure(config: pytest.Config) -> None:
-    if not hasattr(config, "workerinput"):
-        config.pluginmanager.register(WaitingReport())
+    config.pluginmanager.register(WaitingReport())

@@ -19,7 +19,7 @@ from api.app import create_app
 from optimizer.jobs.runs.carry_out_run import carry_out_run
 from optimizer.runtime import wiring
 from tests.api_world import World, make_home
-from tests.browser.test_dashboard_pages import LISTEN, worst_findings
+from tests.browser.test_dashboard_pages import LISTEN, SIZES, worst_findings
 from tests.chromium import CHROMIUM
 from tests.end_to_end.test_dashboard import HOSTILE
 from tests.gateway_world import serving
@@ -29,7 +29,6 @@ pytestmark = pytest.mark.skipif(CHROMIUM is None, reason="no chromium on this ma
 
 PRICE = {"input_usd_per_mtok": 1, "output_usd_per_mtok": 2}
 ADDED = ".diff .added"
-SIZES = [(390, "dark"), (820, "light"), (1440, "dark")]
 
 
 @pytest.fixture(scope="module")

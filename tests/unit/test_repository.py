@@ -19,7 +19,7 @@ def tracked() -> list[Path]:
 
 
 LOCKS = ("requirements.lock", "requirements-dev.lock")
-TEST_TOOLS = {"pytest", "pytest-xdist", "hypothesis", "schemathesis", "playwright", "mypy", "ruff", "gbstats"}
+TEST_TOOLS = {"pytest", "hypothesis", "schemathesis", "playwright", "mypy", "ruff", "gbstats"}
 
 
 def locked(name: str) -> dict[str, str]:
