@@ -9,15 +9,18 @@ from __future__ import annotations
 
 import json
 import logging
+import shutil
 import sys
 from collections.abc import Mapping
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import structlog
 from typer.testing import CliRunner
 
 from optimizer.cli.app import run
+from tests.made_once import made_once
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -48,3 +51,8 @@ def detent(*words: str, stdin: str = "", env: Mapping[str, str] | None = None) -
     finally:
         structlog.configure(**configured)
         logging.getLogger().handlers[:] = handlers
+
+
+def new_project(folder: Path) -> None:
+    """As ``detent init`` makes it, copied from one that it has made."""
+    shutil.copytree(made_once("project", lambda path: detent("init", str(path))), folder, dirs_exist_ok=True)

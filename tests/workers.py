@@ -61,9 +61,10 @@ class Run:
                     if self.session.shouldstop:
                         raise self.session.Interrupted(self.session.shouldstop)
         finally:
-            for worker in self.workers.values():
+            for connection, worker in self.workers.items():
                 with suppress(ProcessLookupError):
-                    os.kill(worker.pid, signal.SIGINT)  # they end what their fixtures have started
+                    os.kill(worker.process.pid, signal.SIGINT)  # they end what their fixtures have started
+                connection.close()
             for worker in self.workers.values():
                 worker.process.join()
 
@@ -123,7 +124,7 @@ class Run:
 
 class Worker:
     def __init__(self, process: Any) -> None:
-        self.process, self.pid = process, process.pid
+        self.process = process
         self.items: deque[int] = deque()  # those of its file that are not done
 
 
@@ -179,7 +180,7 @@ def work(
             for item, following in zip(items, [*items[1:], session], strict=True):
                 session.config.hook.pytest_runtest_protocol(item=item, nextitem=following)
                 connection.send(("done", None))
-    except KeyboardInterrupt:
+    except (KeyboardInterrupt, EOFError, ConnectionError):  # nobody reads on
         pass
     except BaseException:
         connection.send(("fault", traceback.format_exc()))

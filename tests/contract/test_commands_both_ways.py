@@ -12,7 +12,6 @@ import threading
 from collections.abc import Iterator
 from contextlib import ExitStack
 from dataclasses import dataclass
-from datetime import datetime
 from pathlib import Path
 from typing import Any
 
@@ -27,12 +26,11 @@ from optimizer.runtime import wiring
 from optimizer.runtime.api_client import ApiClient
 from optimizer.runtime.worker import Worker
 from tests.api_world import World
-from tests.clock import Clock
 from tests.command_line import Ran, detent
 from tests.end_to_end.test_judge_runs import Models
 from tests.recordings.answers import READING_COMMANDS, _names
 from tests.recordings.fixed import api_of, fixed
-from tests.recordings.home import END, PREFIX, unpacked, without_folder
+from tests.recordings.home import PREFIX, clock_then, migrated, without_folder
 from tests.scripted_model import ScriptedModel
 
 URL = "http://localhost"
@@ -116,12 +114,9 @@ class Sides:
 
 @pytest.fixture
 def sides(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch) -> Iterator[Sides]:
-    clock = Clock(datetime.fromisoformat(END.read_text().strip()))
     with ExitStack() as open_:
-        open_.enter_context(fixed(clock))
-        here, there = (unpacked(tmp_path_factory.mktemp(PREFIX)) for _ in range(2))
-        for settings in (here, there):
-            wiring.migrate_store(settings)
+        clock = open_.enter_context(fixed(clock_then()))
+        here, there = (migrated(tmp_path_factory.mktemp(PREFIX)) for _ in range(2))
         api = open_.enter_context(api_of(there, clock))
         api.client.headers["Authorization"] = "Bearer secret-boss"
         monkeypatch.setattr(ApiClient, "at", lambda url, key: ApiClient(url, http=api.client))

@@ -9,7 +9,6 @@ import sqlite3
 import tempfile
 from collections.abc import Iterator
 from contextlib import closing
-from datetime import datetime
 from pathlib import Path
 from typing import Any
 
@@ -20,12 +19,10 @@ from optimizer.core.base.errors import Conflict, InvalidInput
 from optimizer.core.dataset.sealed_rows import EMPTY
 from optimizer.host.config import Settings, load_settings
 from optimizer.jobs.upkeep.export_folder import Archive, ExportWriter, NewFolder, read_folder, unpack
-from optimizer.runtime import wiring
 from optimizer.runtime.api_client import ApiClient
-from tests.clock import Clock
 from tests.command_line import Ran, detent
 from tests.recordings.fixed import api_of, fixed
-from tests.recordings.home import END, PREFIX, unpacked
+from tests.recordings.home import PREFIX, clock_then, migrated
 
 NOWHERE = "http://127.0.0.1:9"
 
@@ -37,10 +34,8 @@ def say(home: Path, *words: str) -> Ran:
 @pytest.fixture
 def home(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Settings]:
     """One in which every table is filled."""
-    with fixed(Clock(datetime.fromisoformat(END.read_text().strip()))):
-        settings = unpacked(tmp_path_factory.mktemp(PREFIX))
-        wiring.migrate_store(settings)
-        yield settings
+    with fixed(clock_then()):
+        yield migrated(tmp_path_factory.mktemp(PREFIX))
 
 
 def test_a_client_serves_every_champion_from_the_snapshot_file_as_the_server_did(
@@ -50,7 +45,7 @@ def test_a_client_serves_every_champion_from_the_snapshot_file_as_the_server_did
     assert say(home.home, "export", "snapshot", "--out", str(file)).code == 0
     families = json.loads(file.read_text(encoding="utf-8"))["families"]
     assert families
-    with api_of(home, Clock(datetime.fromisoformat(END.read_text().strip()))) as api:
+    with api_of(home, clock_then()) as api:
         api.client.headers["Authorization"] = "Bearer secret-boss"
         snapshot = api.client.get("/v1/snapshot").json()["families"]
     assert {name: entry["champion"]["variant"] for name, entry in families.items()} == {
@@ -95,7 +90,7 @@ def sealed_texts(home: Settings) -> set[str]:
 def test_what_was_exported_serves_the_same_bytes_in_an_empty_home_and_its_chains_verify(
     home: Settings, tmp_path: Path
 ) -> None:
-    clock = Clock(datetime.fromisoformat(END.read_text().strip()))
+    clock = clock_then()
     folder, new = exported(home, tmp_path), tmp_path / "new"
     new.mkdir()
     imported = say(new, "data", "import", str(folder))
@@ -240,7 +235,7 @@ def test_a_colleague_leaves_by_the_server_with_the_same_files_and_nothing_stays_
     home: Settings, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     texts, at_home = sealed_texts(home), exported(home, tmp_path / "at-home")
-    with api_of(home, Clock(datetime.fromisoformat(END.read_text().strip()))) as api:
+    with api_of(home, clock_then()) as api:
         monkeypatch.setattr(ApiClient, "at", lambda url, key: ApiClient(url, http=api.client))
 
         def ask(key: str, *words: str) -> Ran:

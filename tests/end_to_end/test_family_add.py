@@ -13,6 +13,7 @@ from typer.testing import CliRunner
 from optimizer.cli.app import app
 from optimizer.core.base.errors import Conflict, NotFound
 from optimizer.jobs.families.add_shipped_family import SHIPPED
+from tests.command_line import new_project
 
 ASKING = sorted(file.parent.name for file in SHIPPED.glob("*/examples.jsonl"))
 Detent = Callable[..., Result]
@@ -27,7 +28,7 @@ def detent(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Detent:
     def run(*words: str) -> Result:
         return CliRunner().invoke(app, list(words))
 
-    assert run("init", str(tmp_path)).exit_code == 0
+    new_project(tmp_path)
     return run
 
 

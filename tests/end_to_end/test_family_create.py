@@ -18,6 +18,7 @@ from optimizer.cli.app import app, exit_code
 from optimizer.core.base.errors import DetentError
 from optimizer.core.declaration import draft
 from optimizer.jobs.families import create_family as job
+from tests.command_line import new_project
 
 LABELS = ["card"] * 30 + ["refund"] * 20
 ROWS = "".join(f"message {n},{label}\n" for n, label in enumerate(LABELS))
@@ -34,7 +35,7 @@ def detent(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Detent:
     def run(*words: str) -> Result:
         return CliRunner().invoke(app, list(words))
 
-    assert run("init", str(tmp_path / "home")).exit_code == 0
+    new_project(tmp_path / "home")
     (tmp_path / "prompt.txt").write_text("Sort the message.\n\nMessage: {{message}}\nLabel:")
     (tmp_path / "sheet.csv").write_text("message,label\n" + ROWS)
     return run

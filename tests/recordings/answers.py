@@ -8,7 +8,7 @@ import re
 import sqlite3
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import closing
-from datetime import datetime, timedelta
+from datetime import timedelta
 from functools import cache
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -18,13 +18,11 @@ from unittest.mock import patch
 import typer
 
 from optimizer.host.config import Settings
-from optimizer.runtime import wiring
 from tests.answer_schemas import openapi_document
 from tests.api_world import World
-from tests.clock import Clock
 from tests.command_line import detent
 from tests.recordings.fixed import api_of, fixed
-from tests.recordings.home import END, KEPT, PREFIX, rows_of, unpacked, without_folder
+from tests.recordings.home import KEPT, PREFIX, clock_then, migrated, rows_of, without_folder
 
 ANSWERS = KEPT / "answers.jsonl"
 Answers = dict[str, Any]  # what was asked -> what was answered
@@ -177,11 +175,8 @@ POST /v1/installation-keys/unit/rotate {"dry_run": true}
 
 def record(most: int = 100) -> Answers:
     """Everything, asked anew of the kept home; a command of so many things that it can be about."""
-    end = datetime.fromisoformat(END.read_text().strip())
-    clock = Clock(end)
-    with TemporaryDirectory(prefix=PREFIX) as folder, fixed(clock):
-        settings = unpacked(Path(folder))
-        wiring.migrate_store(settings)
+    with TemporaryDirectory(prefix=PREFIX) as folder, fixed(clock_then()) as clock:
+        settings, end = migrated(Path(folder)), clock.at
         _plant(settings)
         names = _names(settings)
         found = dict(_commands(settings, names, most))

@@ -4,17 +4,21 @@ from __future__ import annotations
 
 import json
 import re
+import shutil
 import sqlite3
 import tarfile
 from collections.abc import Iterator, Mapping
 from contextlib import closing, contextmanager
+from datetime import datetime
 from hashlib import sha256
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
 from optimizer.host.config import Settings, load_settings
+from optimizer.runtime import wiring
 from tests.clock import Clock
+from tests.made_once import made_once
 from tests.recordings import recipe
 from tests.recordings.fixed import fixed
 
@@ -60,6 +64,22 @@ def unpacked(folder: Path) -> Settings:
         packed.extractall(folder)  # our own file; Pythons before 3.11.4 know no filter
     (folder / "var" / "run").mkdir()
     return load_settings("dev", folder)
+
+
+def clock_then() -> Clock:
+    """As it was when the last row was written."""
+    return Clock(datetime.fromisoformat(END.read_text(encoding="utf-8").strip()))
+
+
+def migrated(folder: Path) -> Settings:
+    """The kept home in this folder, as this version has brought it up to date."""
+    shutil.copytree(made_once("recorded-home", _migrate), folder, dirs_exist_ok=True)
+    return load_settings("dev", folder)
+
+
+def _migrate(folder: Path) -> None:
+    with fixed(clock_then()):
+        wiring.migrate_store(unpacked(folder))
 
 
 def row_hashes(rows: Rows) -> dict[str, list[str]]:

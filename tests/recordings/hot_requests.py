@@ -9,7 +9,6 @@ import re
 from collections.abc import Iterator
 from contextlib import ExitStack
 from dataclasses import asdict
-from datetime import datetime
 from functools import partial
 from hashlib import sha256
 from http.client import HTTPConnection
@@ -25,12 +24,10 @@ from api.access.limits import MinuteWindows
 from api.access.wrong_keys import WrongKeys
 from api.app import create_app
 from api.gateway.app import create_gateway
-from optimizer.runtime import wiring
-from tests.clock import Clock
 from tests.faulty_provider import faulty_provider
 from tests.gateway_world import serving
 from tests.recordings.fixed import fixed, no_loops
-from tests.recordings.home import END, KEPT, PREFIX, unpacked
+from tests.recordings.home import KEPT, PREFIX, clock_then, migrated
 
 HOT = KEPT / "hot_requests.txt"
 N, FEW = 20_000, 500
@@ -135,14 +132,12 @@ class Users:
 
 def answers(n: int) -> Iterator[tuple[Asked | None, str, str]]:
     """Each request, its answer as kept, and as it is; last what was counted."""
-    clock = Clock(datetime.fromisoformat(END.read_text().strip()))
     with ExitStack() as place:
         folder = place.enter_context(TemporaryDirectory(prefix=PREFIX))
-        place.enter_context(fixed(clock))
+        place.enter_context(fixed(clock_then()))
         for loops in ("api.app.running_loops", "api.gateway.app.running_loops"):
             place.enter_context(patch(loops, no_loops))
-        settings = unpacked(Path(folder))
-        wiring.migrate_store(settings)
+        settings = migrated(Path(folder))
         behind = place.enter_context(faulty_provider())
         behind.pieces = ["billing"]
         model = {"openai_compatible": behind.url, "model": "m", "retries": 0, "max_output_tokens": 8}

@@ -7,7 +7,6 @@ import sqlite3
 from collections import Counter
 from collections.abc import Iterator
 from contextlib import closing
-from datetime import datetime
 from pathlib import Path
 
 import pytest
@@ -16,9 +15,8 @@ from optimizer.core.base.canonical import canonical_json
 from optimizer.host.config import Settings
 from optimizer.jobs.rollouts.verify_rollout import verify_rollout
 from optimizer.runtime import wiring
-from tests.clock import Clock
 from tests.recordings.fixed import fixed
-from tests.recordings.home import END, ROWS, Rows, built, row_hash, row_hashes, rows_of, unpacked
+from tests.recordings.home import ROWS, Rows, built, clock_then, row_hash, row_hashes, rows_of, unpacked
 
 
 @pytest.fixture(scope="module")
@@ -51,7 +49,7 @@ def test_it_opens_and_every_decision_follows_from_its_blocks(kept: Settings) -> 
     """Byte by byte what the older version had decided, read and decided anew by this one."""
     with closing(sqlite3.connect(kept.var() / "detent.db")) as database:
         written = database.execute("SELECT rollout, seq, content, hash FROM decisions ORDER BY rollout, seq").fetchall()
-    with fixed(Clock(datetime.fromisoformat(END.read_text().strip()))):
+    with fixed(clock_then()):
         wiring.migrate_store(kept)
         store = wiring.open_store(kept)
         rollouts = sorted({row[0] for row in written})
