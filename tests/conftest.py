@@ -7,6 +7,8 @@ import gc
 import os
 import signal
 import tempfile
+from collections.abc import Iterator
+from pathlib import Path
 
 import httpx
 import pytest
@@ -14,10 +16,9 @@ import structlog
 import typer.testing
 from hypothesis import settings
 
+from optimizer.adapters.store import Database
 from tests.examples import USUAL
-from tests.forked import ForkServer
 from tests.made_once import FOLDER
-from tests.workers import SERVERS
 
 # A process per core has no use for more threads each: scikit-learn's would spin and wait for one another. Read when it
 # is first imported.
@@ -56,7 +57,6 @@ def pytest_configure(config: pytest.Config) -> None:
     folder = tempfile.TemporaryDirectory(prefix="detent-tests-")
     os.environ[FOLDER] = folder.name
     config.add_cleanup(folder.cleanup)
-    config.stash[SERVERS] = [ForkServer() for _ in range(config.getoption("workers", 0))]  # before more is loaded
 
 
 @pytest.hookimpl(trylast=True)
@@ -67,3 +67,18 @@ def pytest_collection_finish() -> None:
     gc.freeze()
     gc.set_threshold(50_000, 20, 20)
     gc.enable()
+
+
+@pytest.fixture
+def database(tmp_path: Path) -> Iterator[Database]:
+    """A new store in the test's folder."""
+    from tests.stores import new_database
+
+    database = new_database(tmp_path)
+    yield database
+    database.close()
+
+
+@pytest.fixture
+def store(database: Database) -> Database:
+    return database

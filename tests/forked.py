@@ -30,6 +30,7 @@ from pathlib import Path
 from types import SimpleNamespace
 from typing import IO, Any
 
+import pytest
 import structlog
 
 MODULES = [
@@ -89,6 +90,15 @@ class ForkServer:
         server: Any = forkserver._forkserver  # type: ignore[attr-defined]
         server._forkserver_address, server._forkserver_alive_fd = self._address, self._alive
         server.ensure_running = resource_tracker.ensure_running
+
+
+SERVERS = pytest.StashKey[list[ForkServer]]()  # one for each worker of tests/workers.py
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_load_initial_conftests(early_config: pytest.Config) -> None:
+    """As a plugin, by ``-p``: before anything of the tests is loaded, which changes some of the product for itself."""
+    early_config.stash[SERVERS] = [ForkServer() for _ in range(early_config.known_args_namespace.workers)]
 
 
 class Descriptor:

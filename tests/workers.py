@@ -20,9 +20,8 @@ from typing import Any
 import pytest
 from _pytest._io import TerminalWriter
 
-from tests.forked import ForkServer
+from tests.forked import SERVERS, ForkServer
 
-SERVERS = pytest.StashKey[list[ForkServer]]()  # one for each worker, which tests/conftest.py has made
 LOOK_S = 5.0
 _context = multiprocessing.get_context("fork")
 

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -12,14 +10,6 @@ import pytest
 from optimizer.adapters.store import Database
 from tests.clock import Clock
 from tests.rollout_world import World
-from tests.stores import new_database
-
-
-@pytest.fixture
-def database(tmp_path: Path) -> Iterator[Database]:
-    database = new_database(tmp_path)
-    yield database
-    database.close()
 
 
 @pytest.fixture

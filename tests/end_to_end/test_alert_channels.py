@@ -26,7 +26,7 @@ from optimizer.runtime import wiring
 from tests.alert_server import SECRET, WebhookServer, webhook_server
 from tests.clock import PROCESSES_S, Clock, until
 from tests.forked import Forked
-from tests.stores import NOW, migrate_store, new_database
+from tests.stores import NOW, migrate_store
 
 
 @pytest.fixture(autouse=True)
@@ -39,13 +39,6 @@ def no_proxy(monkeypatch: pytest.MonkeyPatch) -> None:
 def server() -> Iterator[WebhookServer]:
     with webhook_server() as found:
         yield found
-
-
-@pytest.fixture
-def store(tmp_path: Path) -> Iterator[Database]:
-    database = new_database(tmp_path)
-    yield database
-    database.close()
 
 
 def alert(subject: str = "s", **changes: Any) -> Alert:

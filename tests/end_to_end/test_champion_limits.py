@@ -4,25 +4,16 @@ through the worker's own duty.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
-from pathlib import Path
 from types import SimpleNamespace
 
-import pytest
 from sqlalchemy import text
 
 from optimizer.core.rollout.champion_limits import ChampionLimits
 from optimizer.jobs.champions.watch_rules import RuleWatcher
 from optimizer.runtime import wiring
 from optimizer.runtime.worker import Worker
-from tests.api_world import World, make_home, serving
-
-
-@pytest.fixture
-def world(tmp_path: Path) -> Iterator[World]:
-    with serving(make_home(tmp_path)) as made:
-        yield made
+from tests.api_world import World
 
 
 def test_half_of_fifty_reported_requests_failing_is_an_alert_at_the_workers_next_look(world: World) -> None:

@@ -2,25 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
-
-import pytest
 
 from optimizer.jobs.feedback.roll_up_minutes import MINUTES
 from optimizer.jobs.upkeep.prune_records import BATCH
 from optimizer.runtime import wiring
 from tests import command_line
-from tests.api_world import World, make_home, serving
+from tests.api_world import World, make_home
 from tests.stores import arm, interaction, keep_events
-
-
-@pytest.fixture
-def world(tmp_path: Path) -> Iterator[World]:
-    with serving(make_home(tmp_path)) as made:
-        yield made
 
 
 def add_old(store: Any, now: Any, n: int) -> None:

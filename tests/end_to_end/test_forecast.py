@@ -4,9 +4,7 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Iterator
 from datetime import timedelta
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -14,17 +12,11 @@ from typer.testing import CliRunner
 
 from optimizer.cli.app import app
 from optimizer.core.feedback.events import Arm, FeedbackEvent, Interaction
-from tests.api_world import World, make_home, serving
+from tests.api_world import World
 from tests.stores import keep_events
 
 F = "triage"
 START = f"/v1/families/{F}/rollouts"
-
-
-@pytest.fixture
-def world(tmp_path: Path) -> Iterator[World]:
-    with serving(make_home(tmp_path)) as world:
-        yield world
 
 
 def use(world: World, *, units: int, labelled: int, requests: int = 1, days: float = 7.0, known: int = 0) -> None:

@@ -5,7 +5,6 @@ the worker's tick, the API.
 from __future__ import annotations
 
 import io
-from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -30,12 +29,6 @@ from tests.rollout_acts import adopt_file_version
 
 PROMPT = "/v1/families/triage/prompt"
 STUDY = {"budget": {"calls": 2000}, "definition": {"n_train": 20, "n_dev": 10, "n_holdout": 10}}
-
-
-@pytest.fixture
-def world(tmp_path: Path) -> Iterator[World]:
-    with serving(make_home(tmp_path)) as running:
-        yield running
 
 
 def prompt(world: World, unit: str) -> dict[str, Any]:

@@ -7,15 +7,14 @@ from __future__ import annotations
 import itertools
 import json
 import threading
-from collections.abc import Callable, Iterator
-from pathlib import Path
+from collections.abc import Callable
 from typing import Any
 
 import pytest
 
 from optimizer.core.search.study import Trial
 from tests.answer_schemas import openapi_document
-from tests.api_world import World, make_home, serving
+from tests.api_world import World
 from tests.clock import T0
 from tests.graph_world import F as VERIFIER
 from tests.graph_world import add_family, report
@@ -53,12 +52,6 @@ NOT_KEYED = {
     "POST /v1/families/{family}/thresholds/comparison",
 }
 Asked = tuple[str, Any]  # path, body
-
-
-@pytest.fixture
-def world(tmp_path: Path) -> Iterator[World]:
-    with serving(make_home(tmp_path)) as running:
-        yield running
 
 
 def rolled_out(world: World) -> Asked:

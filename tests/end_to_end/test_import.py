@@ -5,7 +5,6 @@ and that doing it twice equals doing it once.
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -20,7 +19,6 @@ from optimizer.core.dataset.examples import split_of
 from optimizer.core.declaration.read import parse_family
 from optimizer.core.family.family import Family
 from optimizer.jobs.dataset.import_examples import TWO_SPLITS, ImportReport, TextsWithoutGroup, import_rows
-from tests.stores import new_database
 from tests.unit.test_policy_studies import pipeline_family
 
 
@@ -33,13 +31,6 @@ def family(**changes: Any) -> Family:
         "prompt": {"current": "1", "versions": {"1": {"content": content}}},
     }
     return parse_family({**values, **changes})
-
-
-@pytest.fixture
-def store(tmp_path: Path) -> Iterator[Database]:
-    database = new_database(tmp_path)
-    yield database
-    database.close()
 
 
 def take(

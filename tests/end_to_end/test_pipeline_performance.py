@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
@@ -35,12 +34,6 @@ LIGHT = {
     "time_saved_pct": 0.85,
 }
 OVERALL = ["total_processed", "quality_bypassed", "early_exits", "full_processing", "bypass_rate", "early_exit_rate"]
-
-
-@pytest.fixture
-def world(tmp_path: Path) -> Iterator[World]:
-    with serving(make_home(tmp_path)) as running:
-        yield running
 
 
 def send(world: World, values: dict[str, Any], n: int = 1) -> None:

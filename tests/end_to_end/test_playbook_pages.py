@@ -3,25 +3,15 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
 from dataclasses import replace
-from pathlib import Path
 from typing import Any
 
-import pytest
-
-from tests.api_world import World, make_home, serving
+from tests.api_world import World
 from tests.command_line import detent
 from tests.playbook_model import RIGHT, add_entry
 
 F = "triage"
 OTHER = "Read dates as day, month, year."
-
-
-@pytest.fixture
-def world(tmp_path: Path) -> Iterator[World]:
-    with serving(make_home(tmp_path)) as running:
-        yield running
 
 
 def shown(world: World) -> Any:

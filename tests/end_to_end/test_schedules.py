@@ -4,7 +4,6 @@ and how it is set and given back.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -17,12 +16,6 @@ from tests.api_world import World, make_home, serving
 
 PATH = "/v1/families/triage/schedule"
 WEEKLY = {"cron": "0 3 * * 1", "reason": "weekly is enough"}
-
-
-@pytest.fixture
-def world(tmp_path: Path) -> Iterator[World]:
-    with serving(make_home(tmp_path)) as running:
-        yield running
 
 
 def put(world: World, body: dict[str, Any], *, if_match: str | None = "*", path: str = PATH) -> Any:

@@ -21,7 +21,6 @@ from optimizer.jobs.calls.call_book import Account
 from optimizer.jobs.calls.call_model import JournaledModel
 from tests.clock import T0, Clock
 from tests.scripted_model import AwaitedModel, ScriptedModel, failed, request
-from tests.stores import new_database
 
 PRICE = ModelPrice(input_usd_per_mtok=1.0, output_usd_per_mtok=10.0)
 
@@ -30,13 +29,6 @@ PRICE = ModelPrice(input_usd_per_mtok=1.0, output_usd_per_mtok=10.0)
 def _no_waiting_between_retries():
     with stamina.set_testing(True, attempts=10, cap=True):
         yield
-
-
-@pytest.fixture
-def store(tmp_path):
-    database = new_database(tmp_path)
-    yield database
-    database.close()
 
 
 def journaled(store, model, **changes) -> JournaledModel:

@@ -46,13 +46,6 @@ def upgrade() -> None:
 
 
 @pytest.fixture
-def database(tmp_path: Path) -> Iterator[Database]:
-    database = new_database(tmp_path)
-    yield database
-    database.close()
-
-
-@pytest.fixture
 def impatient(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[Database]:
     """Waits for locks a tenth of a second instead of ten."""
     monkeypatch.setattr(engine, "BUSY_TIMEOUT_S", 0.1)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -25,7 +24,7 @@ from tests.api_world import make_home
 from tests.clock import Clock
 from tests.command_line import detent
 from tests.contexts import context_of
-from tests.stores import FAMILY, NOW, interaction, keep_events, minutes, new_database
+from tests.stores import FAMILY, NOW, interaction, keep_events, minutes
 
 DIALOG: dict[str, Any] = {
     "dialog_id": "001",
@@ -140,13 +139,6 @@ def test_queries_that_share_their_words_are_one_group_whatever_their_order() -> 
     assert as_sets[0] == as_sets[1]
     assert group_texts([]) == []
     assert group_texts(["?", "!"]) == []
-
-
-@pytest.fixture
-def database(tmp_path: Path) -> Iterator[Database]:
-    database = new_database(tmp_path)
-    yield database
-    database.close()
 
 
 def context_in(database: Database, families: dict[str, Family] | None = None) -> Any:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
@@ -29,19 +29,11 @@ from optimizer.jobs.calls.evaluation_calls import EvaluationCalls
 from optimizer.jobs.studies.evaluation import Evaluator
 from tests.clock import Clock, until
 from tests.scripted_model import AwaitedModel, ScriptedModel, failed, request
-from tests.stores import new_database
 from tests.study_world import START, TopicModel, World, topic_examples, topic_family
 
 FAMILY = topic_family()
 PRICE = ModelPrice(input_usd_per_mtok=1.0, output_usd_per_mtok=10.0)
 EXAMPLES = topic_examples(100, "dev")
-
-
-@pytest.fixture
-def store(tmp_path: Path) -> Iterator[Database]:
-    database = new_database(tmp_path)
-    yield database
-    database.close()
 
 
 def variant(name: str = "scripted", temperature: float = 0.0, text: str = "Name the topic.") -> Variant:

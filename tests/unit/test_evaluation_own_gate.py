@@ -5,11 +5,9 @@ from __future__ import annotations
 import asyncio
 import sys
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-
-import pytest
 
 from optimizer.adapters.store import Database
 from optimizer.adapters.text_metrics import build_scorer
@@ -25,7 +23,6 @@ from optimizer.jobs.calls.run_policy import run_policy
 from optimizer.jobs.studies.evaluation import Evaluator
 from tests.clock import Clock
 from tests.scripted_model import AwaitedModel, ScriptedModel, request
-from tests.stores import new_database
 from tests.study_world import START, topic_examples, topic_family
 
 OWN = """
@@ -38,13 +35,6 @@ def breaks(example, output):
     raise ZeroDivisionError
 """
 MESSAGES = ({"role": "system", "content": "Name the topic."}, {"role": "user", "content": "{{document}}"})
-
-
-@pytest.fixture
-def store(tmp_path: Path) -> Iterator[Database]:
-    database = new_database(tmp_path)
-    yield database
-    database.close()
 
 
 def evaluated(

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
@@ -18,16 +17,9 @@ from tests.api_world import make_home
 from tests.clock import Clock
 from tests.command_line import detent
 from tests.contexts import context_of
-from tests.stores import FAMILY, NOW, arm, feedback, interaction, keep_events, minutes, new_database
+from tests.stores import FAMILY, NOW, arm, feedback, interaction, keep_events, minutes
 
 LATER = Clock(NOW + timedelta(hours=3))
-
-
-@pytest.fixture
-def database(tmp_path: Path) -> Iterator[Database]:
-    database = new_database(tmp_path)
-    yield database
-    database.close()
 
 
 def context_in(database: Database, clock: Clock = LATER) -> Context:

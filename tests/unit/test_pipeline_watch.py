@@ -4,7 +4,6 @@ and none from too few items.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
@@ -18,7 +17,7 @@ from optimizer.content.jobs.watch_pipeline import OUT_OF_RANGE, watch_pipeline
 from optimizer.core.base.errors import InvalidInput
 from optimizer.core.feedback.pipeline_record import TARGETS, PipelineRecord, Target
 from tests.clock import Clock
-from tests.stores import NOW, new_database
+from tests.stores import NOW
 
 BYPASS = TARGETS["bypass_rate"]  # warning below .50 and above .80, critical below .40
 
@@ -62,13 +61,6 @@ def test_too_few_items_raise_nothing_and_clear_nothing_and_none_at_all_clears() 
     assert found(0.6, MIN_ITEMS - 1, {"bypass_rate": "critical"}) == ["bypass_rate"]
     assert found(0.6, MIN_ITEMS, {"bypass_rate": "critical"}) == []
     assert found(None, 0, {"bypass_rate": "critical"}) == []
-
-
-@pytest.fixture
-def store(tmp_path: Path) -> Iterator[Database]:
-    database = new_database(tmp_path)
-    yield database
-    database.close()
 
 
 def report(store: Database, clock: Clock, *, full: int, light: int = 0, exits: int = 0, tag: str = "") -> None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
 from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
@@ -26,7 +25,7 @@ from tests.clock import Clock
 from tests.command_line import detent
 from tests.contexts import context_of
 from tests.contract.test_calibrations import CALIBRATION, RECORD
-from tests.stores import FAMILY, NOW, arm, feedback, interaction, keep_events, minutes, new_database
+from tests.stores import FAMILY, NOW, arm, feedback, interaction, keep_events, minutes
 
 LATER = Clock(NOW + timedelta(hours=1))
 
@@ -49,13 +48,6 @@ def judged_family(**more: Any) -> Family:
 
 JUDGED = judged_family()
 JUDGE = judge_identity(JUDGED)
-
-
-@pytest.fixture
-def database(tmp_path: Path) -> Iterator[Database]:
-    database = new_database(tmp_path)
-    yield database
-    database.close()
 
 
 def context_in(database: Database, families: dict[str, Family] | None = None, access: Access | None = None) -> Any:

@@ -2,25 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from datetime import datetime, timedelta
-from pathlib import Path
-
-import pytest
 
 from optimizer.adapters.store import Database
 from optimizer.jobs.rollouts.tick import tick
 from optimizer.jobs.upkeep.reset_clock import ClockReset, ClockResetRequest, reset_clock
 from tests.clock import T0, Clock
 from tests.contexts import context_of
-from tests.stores import new_database, rollout
-
-
-@pytest.fixture
-def store(tmp_path: Path) -> Iterator[Database]:
-    made = new_database(tmp_path)
-    yield made
-    made.close()
+from tests.stores import rollout
 
 
 def ticked_at(store: Database) -> datetime | None:

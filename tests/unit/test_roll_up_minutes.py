@@ -5,10 +5,8 @@ and what the champion's baseline is read from.
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
 from dataclasses import asdict
 from datetime import datetime, timedelta
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -21,16 +19,9 @@ from optimizer.jobs.feedback.roll_up_minutes import HISTORY, MINUTES, roll_up_mi
 from optimizer.jobs.rollouts.evidence_sources import StoreEvidence
 from optimizer.jobs.rollouts.watch_rollout import champion_baseline
 from tests.clock import Clock
-from tests.stores import FAMILY, NOW, arm, feedback, interaction, keep_events, minutes, new_database
+from tests.stores import FAMILY, NOW, arm, feedback, interaction, keep_events, minutes
 
 CHAMPION = arm().variant
-
-
-@pytest.fixture
-def database(tmp_path: Path) -> Iterator[Database]:
-    database = new_database(tmp_path)
-    yield database
-    database.close()
 
 
 def receive(database: Database, *times: datetime, prefix: str = "in", **changes: Any) -> None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
 from dataclasses import asdict
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -27,15 +26,8 @@ from optimizer.runtime.worker import Worker
 from tests.clock import Clock
 from tests.contexts import context_of
 from tests.rollout_acts import asked
-from tests.stores import FAMILY, NOW, daily_performance, interaction, keep_events, minutes, new_database
+from tests.stores import FAMILY, NOW, daily_performance, interaction, keep_events, minutes
 from tests.study_world import topic_family
-
-
-@pytest.fixture
-def database(tmp_path: Path) -> Iterator[Database]:
-    database = new_database(tmp_path)
-    yield database
-    database.close()
 
 
 class TestExposures:
