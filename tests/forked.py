@@ -77,6 +77,7 @@ class ForkServer:
             if not self.pid:
                 try:
                     os.close(self._alive)
+                    sys.stdin, sys.stdout, sys.stderr = sys.__stdin__, sys.__stdout__, sys.__stderr__  # not pytest's
                     structlog.reset_defaults()
                     gc.freeze()
                     gc.enable()
