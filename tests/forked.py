@@ -99,6 +99,7 @@ SERVERS = pytest.StashKey[list[ForkServer]]()  # one for each worker of tests/wo
 @pytest.hookimpl(tryfirst=True)
 def pytest_load_initial_conftests(early_config: pytest.Config) -> None:
     """As a plugin, by ``-p``: before anything of the tests is loaded, which changes some of the product for itself."""
+    os.environ.setdefault("OMP_NUM_THREADS", "1")  # as tests/conftest.py has it: a process with threads is not forked
     early_config.stash[SERVERS] = [ForkServer() for _ in range(early_config.known_args_namespace.workers)]
 
 
