@@ -41,7 +41,7 @@ wheel: $(VENV)/.synced ## a wheel of the server and one of the client, in dist/ 
 
 # A file is the unit that a worker takes: what a file's tests share (a server, an MLflow store) is made once. WORKERS=0 runs in one process.
 # Bytecode is kept wherever the environment says: pytest spends a quarter of a minute of each process on rewriting assertions.
-PYTEST := PYTHONDONTWRITEBYTECODE= $(BIN)/python -m pytest -p tests.workers -p tests.forked --workers $(WORKERS)
+PYTEST := PYTHONDONTWRITEBYTECODE= $(BIN)/python -m pytest -p tests.forked -p tests.workers --workers $(WORKERS)
 
 test: $(VENV)/.synced-dev ## the suite, three processes per core, for tests that wait
 	@$(PYTEST) $(ARGS)
