@@ -55,7 +55,10 @@ MIN_AUDITS = 30  # complete ones, before anything is said: a weighted mean of fe
 WORTH_A_CHANGE = (
     0.01  # other thresholds have to save this share of the strongest tier's cost more than the present ones
 )
-GATE_NOT_REPLAYED = "its further calls are no part of a tier's own answer"
+NO_CASCADES: Mapping[str, str] = {  # what else a policy may do with an answer
+    "gate": "its further calls are no part of a tier's own answer",
+    "refuse": "what is refused gets no answer, and records say what the tier behind it would have answered",
+}
 
 
 def advise(production: Production, policy: Policy, *, explicit_margin: float | None) -> CascadeAdvice:
@@ -134,7 +137,7 @@ def _not_replayed(policy: Policy) -> dict[str, str]:
         "skip": cascade is not None and cascade.skip is not None,
         "gate": policy.gate is not None,
     }
-    return {name: why for name, why in {**NOT_REPLAYED, "gate": GATE_NOT_REPLAYED}.items() if used[name]}
+    return {name: why for name, why in {**NOT_REPLAYED, **NO_CASCADES}.items() if used[name]}
 
 
 def _too_few(

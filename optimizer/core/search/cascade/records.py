@@ -294,7 +294,6 @@ def mean_upper(values: Column, weight: Column, level: float) -> float:
 
 NOT_REPLAYED: Mapping[str, str] = {  # knobs of a cascade that no record answers for, and why
     "refine": "an improved answer needs a further call, which no record holds",
-    "refuse": "what is refused gets no answer, and records say what the tier behind would have answered",
     "skip": "it compares a confidence predicted before the call, and records hold the one measured after it",
 }
 
