@@ -13,6 +13,7 @@ from typing import Any
 from api.access.answer_lengths import AnswerLengths
 from api.http.problems import MoneySpent
 from optimizer.core.base.errors import DetentError, ModelFailed
+from optimizer.core.base.minute_sums import HOUR, floor
 from optimizer.core.family.family import Family
 from optimizer.core.family.rendering import value_text
 from optimizer.core.family.variant import Variant
@@ -26,7 +27,6 @@ from optimizer.host.config import Settings
 from optimizer.jobs.calls.student_shelf import is_student
 from optimizer.ports import ModelCatalogue, Store
 
-HOUR = timedelta(hours=1)
 SOON_S = 2  # by then some call under way may have been answered
 
 
@@ -58,7 +58,10 @@ class HourlyMoney:
             coming = math.fsum(self._under_way[family])  # the most that calls which have begun and not ended may cost
         if spent + coming < limit:
             return
-        wait_s, until = max(1, math.ceil((hour_of(now) + HOUR - now).total_seconds())), "for the next hour"
+        wait_s, until = (
+            max(1, math.ceil((floor(now, HOUR) + timedelta(minutes=HOUR) - now).total_seconds())),
+            "for the next hour",
+        )
         coming_text = ""
         if spent < limit:
             wait_s, until, coming_text = (
@@ -98,7 +101,7 @@ class HourlyMoney:
 
     def read(self, store: Store, families: Sequence[str], now: datetime) -> None:
         """Looks up what is on record for the running hour."""
-        start = hour_of(now)
+        start = floor(now, HOUR)
         with store.read() as tx:
             spent_usd = {family: store.events.cost_usd(tx, family, start) for family in families}
         with self._lock:
@@ -107,7 +110,7 @@ class HourlyMoney:
                 self._recorded.update(spent_usd)
 
     def _turn(self, now: datetime) -> None:
-        hour = hour_of(now)
+        hour = floor(now, HOUR)
         if self._hour is None or hour > self._hour:
             self._hour, self._counted, self._recorded = hour, {}, {}
 
@@ -204,11 +207,6 @@ def _no_price(model: str, limit: float, said_by: str) -> MoneySpent:
         f"Give it a price in config/models.yaml (0 where it costs nothing), or take the limit out: {said_by}.",
         limit_usd=limit,
     )
-
-
-def hour_of(at: datetime) -> datetime:
-    """The start of its hour."""
-    return at.replace(minute=0, second=0, microsecond=0)
 
 
 def models_bound(settings: Settings, families: Mapping[str, Family]) -> tuple[float | None, str]:

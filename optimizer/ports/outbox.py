@@ -39,15 +39,6 @@ class Outbox(Protocol):
         """Deletes what waits unsent of this topic and subject; False where nothing does."""
 
     def backlog(self, tx: Transaction, *, topics: Collection[str]) -> int: ...
-    def n_old(self, tx: Transaction, before: datetime) -> int:
-        """How many items ``prune`` would delete in the end."""
-
-    def prune(self, tx: Transaction, before: datetime, limit: int) -> int:
-        """Deletes up to so many items that were sent before; returns how many.
-
-        A rollout's newest stays: its verification compares with it.
-        """
-
     def discard(self, tx: Transaction, topic: str) -> int:
         """Deletes the unsent rows of a topic to which nobody listens any more; returns how many."""
 

@@ -227,12 +227,3 @@ class PipelineStats(Protocol):
 
     def records(self, tx: Transaction, since: datetime, limit: int) -> list[PipelineRecord]:
         """The last ``limit`` records received at ``since`` or later, oldest first."""
-
-    def n_old(self, tx: Transaction, before: datetime) -> int:
-        """How many records ``prune`` would delete in the end."""
-
-    def prune(self, tx: Transaction, before: datetime, limit: int) -> int:
-        """Deletes up to ``limit`` of the records received before then, oldest first; their sums stay.
-
-        Returns how many.
-        """

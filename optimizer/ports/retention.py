@@ -23,12 +23,15 @@ OldRows = Literal[
     "reports_of_evaluations",
     "confidences_of_studies",
     "traffic_sums",
+    "outbox",
+    "pipeline_records",
 ]
 Key = tuple[Any, ...]
 
 
 class RetainedRows(Protocol):
-    """``before``: of the rows of studies the time at which the study ended, else the time of receipt.
+    """``before``: of the rows of studies the time at which the study ended, of the outbox that of sending, else that of
+    receipt. A rollout's newest item of the outbox stays: its verification compares with it.
 
     ``family`` None: rows of no family.
     """

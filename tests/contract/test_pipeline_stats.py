@@ -108,9 +108,11 @@ def test_nothing_to_keep_is_no_fault(database: Database) -> None:
         assert database.pipeline_stats.sums(tx, NOW, ("hour",)) == {}
 
 
-def test_pruning_takes_the_oldest_first_up_to_a_number_and_leaves_the_sums_alone(filled: Database) -> None:
+def test_pruning_takes_what_is_older_up_to_a_number_and_leaves_the_sums_alone(filled: Database) -> None:
     def pruned(before: Any, limit: int) -> tuple[int, list[str]]:
-        n = filled.write(lambda tx: filled.pipeline_stats.prune(tx, before, limit))
+        with filled.read() as tx:
+            keys = filled.retained.old(tx, "pipeline_records", None, before, limit)
+        n = filled.write(lambda tx: filled.retained.remove(tx, "pipeline_records", None, keys))
         with filled.read() as tx:
             return n, [one.id for one in filled.pipeline_stats.records(tx, NOW, 10)]
 

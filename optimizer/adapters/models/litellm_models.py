@@ -18,10 +18,10 @@ from optimizer.adapters.models.model_settings import ModelSettings
 from optimizer.adapters.models.openai_wire import (
     IN_THE_LOG,
     STREAMED,
+    ConfiguredModel,
     body_of,
     failure_of,
     gather,
-    read_answer,
     timed_out,
     unreachable,
 )
@@ -34,31 +34,19 @@ from optimizer.ports import DeltaSink
 ON_THE_WIRE_ALONE = {"_skip_mcp_handler": True}
 
 
-class LiteLLMModel:
+class LiteLLMModel(ConfiguredModel):
     """A LanguageModel by its LiteLLM id, such as ``openai/gpt-4o-mini``.
 
     LiteLLM is imported with the first call (4 s, 170 MB).
     """
 
-    def __init__(
-        self,
-        name: str,
-        settings: ModelSettings,
-        *,
-        api_key: str | None,
-        price: ModelPrice | None,
-    ) -> None:
+    def __init__(self, name: str, settings: ModelSettings, *, api_key: str | None, price: ModelPrice | None) -> None:
+        super().__init__(name, settings, price)
         assert settings.litellm is not None
-        self.name = name
-        self.price = price
-        self.retries = settings.retries
-        self.concurrency = settings.concurrency
-        self.max_output_tokens = settings.max_output_tokens
         self._id = settings.litellm
         self._api_base = settings.api_base
         self.revision = f"{self._id}@{without_passwords(self._api_base)}" if self._api_base else self._id
         self._api_key = api_key
-        self._timeout_s = settings.timeout_s
         self._loaded: Any = None
         self._loading = asyncio.Lock()
 
@@ -113,10 +101,6 @@ class LiteLLMModel:
             async with self._loading:
                 self._loaded = self._loaded or await asyncio.to_thread(_litellm)
         return self._loaded
-
-    def _answer(self, request: ModelRequest, values: Mapping[str, Any], started: float) -> ModelAnswer:
-        latency_ms = (perf_counter() - started) * 1000
-        return read_answer(values, model=self.name, request=request, price=self.price, latency_ms=latency_ms)
 
     def _arguments(self, litellm: Any, request: ModelRequest) -> dict[str, Any]:
         body = body_of(request, self._id, self.max_output_tokens)

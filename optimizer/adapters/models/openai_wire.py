@@ -9,11 +9,13 @@ import json
 from collections.abc import AsyncIterable, AsyncIterator, Callable, Mapping
 from contextlib import asynccontextmanager
 from math import fsum, isfinite
+from time import perf_counter
 from typing import Any
 
 import aiohttp
 
 from optimizer.adapters.models.connections import proxy_of
+from optimizer.adapters.models.model_settings import ModelSettings
 from optimizer.core.base.errors import ModelFailed
 from optimizer.core.models.budget import TOKENS_PER_MESSAGE, prompt_bytes
 from optimizer.core.models.language import (
@@ -222,6 +224,20 @@ def _log_probabilities(choice: Mapping[str, Any]) -> tuple[float, float] | tuple
     except (KeyError, TypeError, ValueError):
         return None, None
     return (fsum(values) / len(values), min(values)) if values and all(map(isfinite, values)) else (None, None)
+
+
+class ConfiguredModel:
+    """What config/models.yaml says of a model at a provider, and how its answers are read."""
+
+    def __init__(self, name: str, settings: ModelSettings, price: ModelPrice | None) -> None:
+        self.name, self.price = name, price
+        self.retries, self.concurrency = settings.retries, settings.concurrency
+        self.max_output_tokens = settings.max_output_tokens
+        self._timeout_s = settings.timeout_s
+
+    def _answer(self, request: ModelRequest, values: Mapping[str, Any], started: float) -> ModelAnswer:
+        latency_ms = (perf_counter() - started) * 1000
+        return read_answer(values, model=self.name, request=request, price=self.price, latency_ms=latency_ms)
 
 
 def cost_of(input_tokens: int, output_tokens: int, price: ModelPrice | None) -> float:

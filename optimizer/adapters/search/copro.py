@@ -8,10 +8,10 @@ the output field, since a prompt here has none.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from operator import attrgetter
 from typing import Any
 
 from optimizer.core.base.values import ExampleResult
-from optimizer.core.search import strategy_calls
 from optimizer.core.search.space import doc_of, with_instruction
 from optimizer.core.search.strategy import COPRO, Proposal, SearchSetting, strategy
 
@@ -24,7 +24,7 @@ PREFIX = "proposed_prefix_for_output_field"
     name=COPRO,
     does="has instructions written with a look at the scores of those before",
     writes="always",
-    n_trials=strategy_calls.n_instructions,
+    n_trials=attrgetter("n_instructions"),
 )
 class CoproSearch:
     """At most ``n_instructions``, in rounds: the first rewrites the start's, the later ones see the earlier scores.

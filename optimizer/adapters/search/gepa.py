@@ -12,6 +12,7 @@ from __future__ import annotations
 import random
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from operator import attrgetter
 
 import structlog
 
@@ -41,7 +42,7 @@ class _PoolMember:
     does="has instructions rewritten after a look at what went wrong",
     writes="always",
     aims=QUALITY,
-    n_trials=strategy_calls.n_instructions,
+    n_trials=attrgetter("n_instructions"),
     calls=strategy_calls.gepa_calls,
 )
 class GepaSearch:

@@ -76,7 +76,7 @@ class _PendingProposal:
     does="writes a section of lessons from what went wrong, and keeps those that help",
     writes="always",
     aims=QUALITY,
-    n_trials=strategy_calls.n_with_playbook,
+    n_trials=lambda definition: definition.n_instructions + strategy_calls.STARTS,
     calls=strategy_calls.playbook_calls,
     proposals=strategy_calls.playbook_proposals,
 )

@@ -12,6 +12,7 @@ import math
 import random
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, replace
+from operator import attrgetter
 
 import structlog
 
@@ -56,7 +57,7 @@ class _ScoredAnswer:
     does="has rules written from answers that differ",
     writes="always",
     aims=QUALITY,
-    n_trials=strategy_calls.n_instructions,
+    n_trials=attrgetter("n_instructions"),
     calls=strategy_calls.simba_calls,
     proposals=strategy_calls.simba_proposals,
 )

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from optimizer.cli.family.evaluate_view import NO_PRICE
 from optimizer.cli.output import FamilyName, Json, dollars, print_facts, say, show, show_report, table
 from optimizer.cli.report_file import STDOUT, Open, Out, write_page
 from optimizer.cli.session import Session
@@ -25,7 +26,6 @@ if TYPE_CHECKING:
 
 N_ROWS = 8  # in the terminal
 TEXT_CHARS = 40
-NO_PRICE = "dollars unknown: a model has no price in config/models.yaml"
 
 
 def compare(

@@ -28,7 +28,8 @@ from optimizer.content.core.records.report import (
     trends,
     worst,
 )
-from optimizer.core.feedback.pipeline_record import PipelineSums, hour_of
+from optimizer.core.base.minute_sums import HOUR, floor
+from optimizer.core.feedback.pipeline_record import PipelineSums
 from optimizer.jobs.context import Context
 from optimizer.jobs.request import Request
 from optimizer.ports import Store, Transaction
@@ -167,6 +168,6 @@ class _SpanSums:
 @contextmanager
 def _sums(context: Context, request: PerformanceRequest) -> Iterator[_SpanSums]:
     now = context.clock.now()
-    span = {"hours": request.hours, "since": hour_of(now) - timedelta(hours=request.hours - 1), "until": now}
+    span = {"hours": request.hours, "since": floor(now, HOUR) - timedelta(hours=request.hours - 1), "until": now}
     with context.store.read() as tx:
         yield _SpanSums(tx, context.store, span)

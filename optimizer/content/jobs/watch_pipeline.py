@@ -14,7 +14,8 @@ from optimizer.content.core.records.report import (
     overall,
     total,
 )
-from optimizer.core.feedback.pipeline_record import PipelineSums, Target, hour_of
+from optimizer.core.base.minute_sums import HOUR, floor
+from optimizer.core.feedback.pipeline_record import PipelineSums, Target
 from optimizer.jobs.ids import new_id
 from optimizer.jobs.outbox.keep_alerts import keep_alerts
 from optimizer.ports import Alert, Clock, Store, Transaction
@@ -31,7 +32,7 @@ def watch_pipeline(store: Store, clock: Clock, targets: Mapping[str, Target]) ->
     now = clock.now()
 
     def keep(tx: Transaction) -> list[OutOfRange]:
-        sums = store.pipeline_stats.sums(tx, hour_of(now) - timedelta(hours=WINDOW_HOURS - 1), ("processing_type",))
+        sums = store.pipeline_stats.sums(tx, floor(now, HOUR) - timedelta(hours=WINDOW_HOURS - 1), ("processing_type",))
         before: dict[str, Level] = {}
         for alert in store.alerts.all(tx, open_only=True, kind=OUT_OF_RANGE):
             if alert.level != "info":

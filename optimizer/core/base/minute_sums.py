@@ -281,7 +281,7 @@ def stat_cover(since: datetime, until: datetime, summed: Stretch | None, lengths
 
 
 def floor(at: datetime, minutes: int) -> datetime:
-    """The start of its hour or day in UTC."""
+    """The start of its minute, hour, quarter of a day or day in UTC."""
     return at - (at - _EPOCH) % timedelta(minutes=minutes)
 
 
@@ -290,8 +290,3 @@ def ceiling(at: datetime, minutes: int) -> datetime:
 
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
-
-
-def minute_of(at: datetime) -> datetime:
-    """The start of its minute."""
-    return at.replace(second=0, microsecond=0)

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Any, Concatenate, Generic, ParamSpec, TypeVar
 
@@ -71,6 +71,10 @@ def find_with(*, rooms: Find | None = None, packages: Find | None = None) -> Non
     _rooms, _packages = rooms or _rooms, packages or _packages
 
 
+def _with_name(added: Registration, record: Any) -> Any:
+    return replace(record, name=added.name)
+
+
 class Registry(Generic[T]):
     """Records by name.
 
@@ -78,7 +82,8 @@ class Registry(Generic[T]):
         group: of the entry points that add to it.
         what: what one of them is called: "strategy".
         kind: the class of its records; a function alone can become one, too.
-        read: completes what is declared or named to a record; raises TypeError or ValueError for anything else.
+        read: completes what is declared or named to a record, by default with its name; raises TypeError or ValueError
+            for anything else.
         reserved: names that mean something else.
     """
 
@@ -87,7 +92,7 @@ class Registry(Generic[T]):
         group: str,
         what: str,
         kind: type[T],
-        read: Callable[[Registration, T], T],
+        read: Callable[[Registration, T], T] = _with_name,
         *,
         reserved: Sequence[str] = (),
     ) -> None:

@@ -7,11 +7,11 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from typing import Any
 
 from optimizer.core.base.errors import InvalidInput
-from optimizer.core.base.registry import Registration, Registry, declares
+from optimizer.core.base.registry import Registry, declares
 from optimizer.core.family.variant import VARIABLE
 
 SETTINGS = ("temperature", "max_tokens", "stop")  # that a family's file holds
@@ -52,13 +52,7 @@ class PromptSourceRecord:
 prompt_source = declares(PromptSourceRecord)
 
 
-def _named(added: Registration, record: PromptSourceRecord) -> PromptSourceRecord:
-    return replace(record, name=added.name)
-
-
-PROMPT_SOURCES: Registry[PromptSourceRecord] = Registry(
-    "detent.prompt_sources", "prompt source", PromptSourceRecord, _named
-)
+PROMPT_SOURCES: Registry[PromptSourceRecord] = Registry("detent.prompt_sources", "prompt source", PromptSourceRecord)
 
 
 def plain_template(text: str, where: str) -> str:

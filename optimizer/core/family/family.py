@@ -7,10 +7,10 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from datetime import date, datetime
 from functools import cache
-from typing import Annotated, Any, Protocol, TypeVar
+from typing import Annotated, Any, Generic, Protocol, TypeVar
 
 from pydantic import (
     BaseModel,
@@ -373,20 +373,19 @@ class FamilyKind(Protocol):
 
 
 KindClass = TypeVar("KindClass", bound=Callable[[], FamilyKind])
+K = TypeVar("K")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class KindRecord:
-    """A kind by its ``kind`` in family.yaml; ``make`` is called once."""
+class KindRecord(Generic[K]):
+    """What a kind makes, by its ``kind`` in family.yaml; ``make`` is called once."""
 
-    make: Callable[[], FamilyKind] = field(kw_only=False)
+    make: Callable[[], K] = field(kw_only=False)
     name: str = ""
 
 
 kind: Callable[..., Callable[[KindClass], KindClass]] = declares(KindRecord)
-KINDS: Registry[KindRecord] = Registry(
-    "detent.kinds", "kind", KindRecord, lambda added, record: replace(record, name=added.name)
-)
+KINDS: Registry[KindRecord[FamilyKind]] = Registry("detent.kinds", "kind", KindRecord)
 
 
 def kind_of(family: Family) -> FamilyKind:

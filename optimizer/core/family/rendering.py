@@ -286,6 +286,11 @@ def value_text(value: Any) -> str:
     return value if isinstance(value, str) else json.dumps(value, ensure_ascii=False, sort_keys=True)
 
 
+def input_text(input: Mapping[str, Any]) -> str:
+    """All that a request says, in the order of its inputs' names."""
+    return "\n".join(value_text(input[name]) for name in sorted(input))
+
+
 def _pair(template: str, example: FewShot, length: _Length) -> tuple[Message, Message]:
     missing = [n for n in dict.fromkeys(VARIABLE.findall(template)) if n not in example.input]
     if missing:

@@ -86,11 +86,6 @@ def sums_of(record: PipelineRecord) -> PipelineSums:
     return sums
 
 
-def hour_of(at: datetime) -> datetime:
-    """The start of its hour."""
-    return at.replace(minute=0, second=0, microsecond=0)
-
-
 LEVELS = ("target", "warning_low", "critical_low", "warning_high")
 Colour = Literal["green", "yellow", "red"]
 

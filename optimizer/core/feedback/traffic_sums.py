@@ -11,10 +11,12 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 from functools import lru_cache
 from hashlib import blake2b
 from typing import Literal
+
+from optimizer.core.base.minute_sums import Stretch, ceiling, floor
 
 LENGTHS = (1440, 360, 60, 1)  # minutes: whole days, quarters of days, hours and minutes of UTC
 # Only the ends of a window need short sums: older windows begin and end with events, of less than a day or an hour.
@@ -23,12 +25,10 @@ KEPT_FOR = {length: 2 * READ_FOR[length] for length in LENGTHS[1:]}  # a clock m
 MOST_UNITS = 1024
 NO_UNIT = "-"  # ends the name in place of a unit, for an outcome without one
 ALL = "g"  # a limit above every hash
-EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 # Of one unit: number and sum of each of PLACES; None where it reported none.
 UnitOutcomes = list[float] | None
 PLACES = {"success": 0, "score": 2}
 VALUE = 4  # the place of scores, and of successes as 1 or 0 where no score came with them
-Stretch = tuple[datetime, datetime]  # [from, until)
 
 
 @dataclass(slots=True, kw_only=True)
@@ -179,15 +179,6 @@ def _whole(since: datetime, until: datetime, lengths: Sequence[int]) -> Iterator
     yield from _whole(since, first, shorter)
     yield length, (first, last)
     yield from _whole(last, until, shorter)
-
-
-def floor(at: datetime, minutes: int) -> datetime:
-    """The start of its minute, hour, quarter of a day or day in UTC."""
-    return at - (at - EPOCH) % timedelta(minutes=minutes)
-
-
-def ceiling(at: datetime, minutes: int) -> datetime:
-    return -(-(at - EPOCH) // (length := timedelta(minutes=minutes))) * length + EPOCH
 
 
 @lru_cache(maxsize=4096)

@@ -23,7 +23,7 @@ from optimizer.core.base.canonical import canonical_json, digest
 from optimizer.core.dataset.examples import Example
 from optimizer.core.dataset.near_duplicates import are_near_duplicates, shingles_of
 from optimizer.core.evaluation.metrics.words import words
-from optimizer.core.family.rendering import value_text
+from optimizer.core.family.rendering import input_text
 from optimizer.core.family.variant import FewShot
 
 MOST_EXAMPLES = 10_000  # of a family's released training examples, the ones whose hash comes first
@@ -70,7 +70,7 @@ class ExampleIndex:
     def of(cls, examples: Iterable[IndexedExample]) -> ExampleIndex:
         """As many of the first as an index may hold."""
         first = list(islice(examples, MOST_EXAMPLES))
-        n_chars = accumulate(min(MOST_CHARS, len(text_of(example.shot.input))) for example in first)
+        n_chars = accumulate(min(MOST_CHARS, len(input_text(example.shot.input))) for example in first)
         return cls(examples=tuple(first[: sum(n <= MOST_TEXT for n in n_chars)]))
 
     @cached_property
@@ -92,7 +92,7 @@ class ExampleIndex:
             scope: an input; only examples that have the request's own value of it count.
             apart: the example that asks: itself, its group and near-duplicates of it are left out.
         """
-        text = text_of(input)
+        text = input_text(input)
         scores = self._postings.scores(text)
         if scope is not None:
             wanted = input.get(scope)
@@ -103,7 +103,7 @@ class ExampleIndex:
             example = self.examples[at]
             if apart is not None and (example.shot.id == apart.id or example.group == apart.group):
                 continue
-            if apart is not None and text_of(example.shot.input) == text:
+            if apart is not None and input_text(example.shot.input) == text:
                 continue
             if own and are_near_duplicates(own, shingles_of({name: example.shot.input.get(name) for name in input})):
                 continue
@@ -111,7 +111,7 @@ class ExampleIndex:
 
     @cached_property
     def _postings(self) -> _Postings:
-        return _Postings([text_of(example.shot.input) for example in self.examples])
+        return _Postings([input_text(example.shot.input) for example in self.examples])
 
 
 class _Postings:
@@ -140,11 +140,6 @@ class _Postings:
             places, weights = self._of[word]
             scores[places] += known[word] * weights
         return np.round(scores, DECIMALS)
-
-
-def text_of(input: Mapping[str, Any]) -> str:
-    """All that a request says, in the order of its inputs' names."""
-    return "\n".join(value_text(input[name]) for name in sorted(input))
 
 
 def _words(text: str) -> list[str]:

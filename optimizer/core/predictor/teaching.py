@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
 
 from optimizer.core.base.canonical import digest
 from optimizer.core.base.errors import DatasetTooSmall
@@ -13,7 +12,7 @@ from optimizer.core.dataset.examples import Example, text_without_group
 from optimizer.core.dataset.near_duplicates import firsts_of, shingles_of
 from optimizer.core.evaluation.trivial_baselines import MOST_UNSEEN, NO_LABELS
 from optimizer.core.family.family import Family
-from optimizer.core.family.rendering import expected_text, value_text
+from optimizer.core.family.rendering import expected_text, input_text
 
 N_FOLDS = 5
 LEAST_ROWS = 40
@@ -76,11 +75,6 @@ def teaching_rows(
         )
         for example, label, group in zip(examples, labels, groups, strict=True)
     ]
-
-
-def input_text(input: Mapping[str, Any]) -> str:
-    """What a student reads of a request: all inputs, in the order of their names."""
-    return "\n".join(value_text(input[name]) for name in sorted(input))
 
 
 def fold_of(groups: Sequence[str]) -> list[int]:

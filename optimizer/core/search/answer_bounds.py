@@ -31,24 +31,12 @@ from optimizer.core.policy.validator import BY_JUDGE, VALIDATE_FACTS, VALIDATE_T
 from optimizer.core.search.space import instruction_of
 from optimizer.core.search.study import Definition
 
-MAX_BYTES_PER_OUTPUT_TOKEN = 6
-
-
+OUTPUT_BYTES_PER_TOKEN = 6  # at most
 MEASURED_FROM = 20  # so many examples show by their longest inputs how long a request may become
-
-
 MARGIN = 1.5  # of the reserve: the longest input seen, and half as much again for rows that nobody has seen
-
-
 DEFAULT_MAX_CHARS = 4000
-
-
 DEFAULT_MAX_TOKENS = 256  # of an answer, where neither the variant nor the family sets them
-
-
 INSTRUCTION_BYTES = 4000  # by which a written instruction may be longer than the champion's
-
-
 ASKED_AGAIN_BYTES = 2000  # of the note or the instruction that a policy adds when it asks again
 
 
@@ -128,7 +116,7 @@ def longest_allowed(
 
 
 def _output_bytes(variant: Variant) -> int:
-    return int(variant.model.get("max_tokens") or DEFAULT_MAX_TOKENS) * MAX_BYTES_PER_OUTPUT_TOKEN
+    return int(variant.model.get("max_tokens") or DEFAULT_MAX_TOKENS) * OUTPUT_BYTES_PER_TOKEN
 
 
 def longest_answer(champion: Variant, space: Mapping[str, Any]) -> int:
@@ -227,7 +215,6 @@ def options_of(space: Mapping[str, Any], name: str) -> list[Any]:
 
 ASKS = 2  # how often a member is asked about one answer: once more where its reply cannot be read
 LONGEST_WHY = "x" * 300  # filler for the sentence on what could not be read
-OUTPUT_BYTES_PER_TOKEN = 6
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -21,9 +21,9 @@ from optimizer.core.search.answer_bounds import (
     JudgingCost,
     calls_per_answer,
     judging_cost,
+    longest_answer,
     longest_nearest,
     models_of,
-    options_of,
     policy_judgements,
     request_bytes,
     usd_of,
@@ -95,12 +95,11 @@ def confirmation_usd(
         judged_usd: the most that judging these answers may cost; None where a price is unknown.
     """
     models = models_of(champion, space, tiers)
-    max_tokens = max([int(champion.model.get("max_tokens") or 0), *map(int, options_of(space, "max_tokens"))])
     prices = [price_of(name) for name in models]
     known = [price for price in prices if price is not None]
     if len(known) < len(prices) or judged_usd is None:
         return None
-    return n_calls * max(usd_of(longest_bytes, max_tokens, price) for price in known) + judged_usd
+    return n_calls * max(usd_of(longest_bytes, longest_answer(champion, space), price) for price in known) + judged_usd
 
 
 def confirmation_calls(n_holdout_selected: int, per_answer: int = 1) -> int:

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from operator import attrgetter
 from typing import Any, Literal, Protocol
 
 from optimizer.core.base.errors import Fault, InvalidInput
@@ -242,7 +243,7 @@ class StrategyRecord:
     does: str = ""
     writes: Literal["never", "always", "if_allowed"] = "never"
     aims: tuple[Aim, ...] = ALL_AIMS
-    n_trials: Callable[[Definition], int] = strategy_calls.n_settings
+    n_trials: Callable[[Definition], int] = attrgetter("n_settings")
     calls: Callable[[Sizes], Spread] | None = None
     proposals: Callable[[Definition, int], Spread] = strategy_calls.one_proposal_each
     package: str = ""

@@ -9,7 +9,6 @@ from dataclasses import dataclass
 from math import ceil
 
 from optimizer.core.base.values import NONE, Spread
-from optimizer.core.family.variant import SIZES
 from optimizer.core.search.cost_estimate import REFLECTED_ON, SUMMARISED
 from optimizer.core.search.racing import FIRST, SHARE
 from optimizer.core.search.study import Definition
@@ -41,33 +40,9 @@ def n_bootstrapped(definition: Definition) -> int:
     return definition.n_candidates + 3 if _bootstraps(definition) else 1
 
 
-def n_example_sets(definition: Definition) -> int:
-    return definition.n_candidates + 3
-
-
-def n_bases(definition: Definition) -> int:
-    return len(SIZES)
-
-
 def nearest_counts(max_examples: int) -> list[int]:
     """How many nearest examples are tried, the most first."""
     return sorted({min(k, max_examples) for k in NEAREST_COUNTS if max_examples}, reverse=True)
-
-
-def n_nearest(definition: Definition) -> int:
-    return len(nearest_counts(definition.max_examples))
-
-
-def n_settings(definition: Definition) -> int:
-    return definition.n_settings
-
-
-def n_instructions(definition: Definition) -> int:
-    return definition.n_instructions
-
-
-def n_raced(definition: Definition) -> int:
-    return n_bootstrapped(definition) + n_settings(definition)
 
 
 def settings_calls(sizes: Sizes) -> Spread:
@@ -86,10 +61,6 @@ def gepa_calls(sizes: Sizes) -> Spread:
     """A child that does no better on its few examples is not evaluated; that is expected of every other one."""
     n, both = sizes.definition.n_instructions, 2 * REFLECTED_ON
     return Spread(low=min(n, 1) * REFLECTED_ON, expected=n * (both + sizes.n_dev / 2), high=n * (both + sizes.n_dev))
-
-
-def n_with_playbook(definition: Definition) -> int:
-    return definition.n_instructions + STARTS
 
 
 def playbook_calls(sizes: Sizes) -> Spread:

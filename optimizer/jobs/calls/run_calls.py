@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
+from itertools import count
 
 from optimizer.core.base.values import Budget, Spend
 from optimizer.core.models.budget import require_bounded
@@ -57,6 +59,18 @@ class RunCalls:
             stop=self.run.stop if self.run is not None else lambda: None,
             users_wait=self.users_wait,
         )
+
+    def counted(self) -> Callable[[object], None]:
+        """What is called after each answer, by any thread, and tells the run how many there are."""
+        lock, numbers = threading.Lock(), count(1)
+
+        def tell(_: object) -> None:
+            with lock:
+                n_done = next(numbers)
+                if self.run is not None:
+                    self.run.progress(n_done)
+
+        return tell
 
     def spend(self) -> Spend:
         """What the run spent, also before a restart."""

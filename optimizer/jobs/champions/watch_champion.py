@@ -14,10 +14,10 @@ from typing import Literal
 
 import structlog
 
+from optimizer.core.base.minute_sums import HOUR, floor
 from optimizer.core.evaluation.judging.calibration import judge_identity
 from optimizer.core.family.family import Family
 from optimizer.core.family.settings import Metric
-from optimizer.core.feedback.pipeline_record import hour_of
 from optimizer.core.rollout.drift import ChampionWatch, alarm_text
 from optimizer.core.rollout.start import LABEL_WINDOW_DAYS, most_labelled
 from optimizer.core.serving.champion import beneath
@@ -47,7 +47,7 @@ def watch_champion(store: Store, clock: Clock, families: Mapping[str, Family]) -
 
 def _watch(store: Store, now: datetime, family: Family) -> bool:
     """Whether the family's champion has an alarm."""
-    until = hour_of(now - SETTLED)
+    until = floor(now - SETTLED, HOUR)
     states = _standing(store, now, until, family)
     for place, state in enumerate(states):
         while state.read_until < until and not state.watch.alarmed:
@@ -58,7 +58,7 @@ def _watch(store: Store, now: datetime, family: Family) -> bool:
                 outcomes = store.drift_detectors.outcomes(
                     tx, state.family, watch.variant, watch.metric, state.read_until, end, judge=watch.judge
                 )
-            for _, of_hour in groupby(outcomes, key=lambda outcome: hour_of(outcome[0])):
+            for _, of_hour in groupby(outcomes, key=lambda outcome: floor(outcome[0], HOUR)):
                 for at, y in _one_per_unit(of_hour):
                     watch = watch.after(at, y)
             before, state = state, replace(state, watch=watch, read_until=end)
@@ -97,7 +97,7 @@ def _standing(store: Store, now: datetime, until: datetime, family: Family) -> l
             watch=ChampionWatch(
                 variant=champion.variant, metric=metric, tenure_since=champion.since, judge=_judge_of(family, metric)
             ),
-            read_until=hour_of(now - HISTORY),
+            read_until=floor(now - HISTORY, HOUR),
         )
         for metric in metrics
         if metric.field not in standing

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Sequence
 from datetime import datetime, timedelta
 
-from optimizer.core.base.minute_sums import MinuteSums, minute_of
+from optimizer.core.base.minute_sums import MinuteSums, floor
 from optimizer.ports import Clock, Store, Transaction
 
 MINUTES = "minute_stats"  # names a watermark: every minute before it is summed up
@@ -23,7 +23,7 @@ def roll_up_minutes(store: Store, clock: Clock, *, at_once: timedelta = CHUNK) -
     reading transaction, which blocks no writer, and then written with the watermark in one; a run that is killed or
     repeated leaves the same rows.
     """
-    until = minute_of(clock.now() - SETTLED)
+    until = floor(clock.now() - SETTLED, 1)
     for start, end in _chunks(store, until, lambda tx: store.minute_stats.watermark(tx, MINUTES), at_once):
         with store.read() as tx:
             rows = store.minute_stats.sums(tx, start, end)
@@ -42,7 +42,7 @@ def roll_up_traffic(store: Store, clock: Clock, *, at_once: timedelta = CHUNK) -
         span = store.traffic_sums.stretch(tx)
         return span[1] if span is not None else None
 
-    for start, end in _chunks(store, minute_of(clock.now() - SETTLED), done, at_once):
+    for start, end in _chunks(store, floor(clock.now() - SETTLED, 1), done, at_once):
         with store.read() as tx:
             rows = store.traffic_sums.of_minutes(tx, start, end)
 
@@ -68,11 +68,11 @@ def _chunks(
                 # the clock went back: events from now on are summed up again, with those that are there
                 chunk = until, until
             else:
-                since = done if done is not None else minute_of(until - HISTORY)
+                since = done if done is not None else floor(until - HISTORY, 1)
                 first = store.minute_stats.oldest(tx, since) if since < until else None
                 if since >= until or (first is None and done is None):
                     return
-                start = until if first is None else min(minute_of(first), until)
+                start = until if first is None else min(floor(first, 1), until)
                 chunk = start, min(start + at_once, until)
         yield chunk
 

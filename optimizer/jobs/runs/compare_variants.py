@@ -5,12 +5,10 @@ Only the journal stores the answers; a grid is made of it at each read.
 
 from __future__ import annotations
 
-import threading
 from collections.abc import Callable, Collection, Mapping
 from typing import Literal
 
 from optimizer.core.base.errors import BudgetExhausted, Conflict, ModelFailed, NotFound, StudyStopped
-from optimizer.core.base.values import ExampleResult
 from optimizer.core.dataset.examples import Example
 from optimizer.core.evaluation.run import ComparisonResult, ComparisonRun
 from optimizer.core.evaluation.scoring import Scorer
@@ -64,14 +62,7 @@ def compare_variants(
         judge=JudgeAccess(open_model=opener(JUDGE), calibration=lambda: latest_calibration(family, store)),
         shelves=Shelves.of(store, calls.models),
     )
-    n_done, lock, stopped = 0, threading.Lock(), None
-
-    def keep(_: ExampleResult) -> None:
-        nonlocal n_done
-        with lock:
-            n_done += 1
-            if calls.run is not None:
-                calls.run.progress(n_done)
+    keep, stopped = calls.counted(), None
 
     try:
         for variant in variants:

@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import threading
 from dataclasses import replace
 
 from optimizer.core.base.errors import BudgetExhausted, InvalidInput, ModelFailed, NotFound
-from optimizer.core.base.values import ExampleResult
 from optimizer.core.evaluation.suite import DEFAULT, FULL, suites_of
 from optimizer.core.evaluation.trivial_baselines import Classify
 from optimizer.core.family.family import Family
@@ -59,14 +57,6 @@ def evaluate_suites(
         own = store.journal.answers(tx, run.id)
     if record is None:
         raise NotFound(f"{family.name} has no variant {request['variant']!r} any more.", variant=request["variant"])
-    n_done, lock = 0, threading.Lock()
-
-    def keep(_: ExampleResult) -> None:
-        nonlocal n_done
-        with lock:
-            n_done += 1
-            if calls.run is not None:
-                calls.run.progress(n_done)
 
     source = CallSource(
         open_model=lambda name, purpose: calls.journaled(name, family=family.name, purpose=purpose),
@@ -74,7 +64,7 @@ def evaluate_suites(
         id=run.id,
         actor=run.created_by,
         spend=calls.spend,
-        keep=keep,
+        keep=calls.counted(),
     )
     reports: list[EvaluationReport] = []
     not_measured: list[NotMeasured] = []

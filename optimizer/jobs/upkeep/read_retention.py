@@ -14,7 +14,7 @@ from optimizer.core.serving.family_names import is_retired
 from optimizer.core.serving.rollout import Rollout
 from optimizer.jobs.feedback.roll_up_minutes import HISTORY, MINUTES
 from optimizer.jobs.rollouts.watch_holdback import rollout_of_holdback
-from optimizer.ports import Clock, Outbox, PipelineStats, Store, Transaction
+from optimizer.ports import Clock, Store, Transaction
 from optimizer.ports.retention import OldRows
 
 SENT_DAYS = 30  # messages that MLflow and the alert channels have taken
@@ -136,24 +136,11 @@ def _of_no_family(store: Store, clock: Clock, families: Iterable[Family], pipeli
     retained = [
         _retention(store, "idempotency_keys", None, days, cut(clock.now(), days)),
         _retention(store, "interactions", NO_FAMILY, strictest, cut(clock.now(), strictest)),
-        _by_age(store, "outbox", store.outbox, SENT_DAYS, cut(clock.now(), SENT_DAYS)),
+        _retention(store, "outbox", None, SENT_DAYS, cut(clock.now(), SENT_DAYS)),
     ]
     if pipeline_days:
-        retained.append(
-            _by_age(store, "pipeline_records", store.pipeline_stats, pipeline_days, cut(clock.now(), pipeline_days))
-        )
+        retained.append(_retention(store, "pipeline_records", None, pipeline_days, cut(clock.now(), pipeline_days)))
     return retained
-
-
-def _by_age(store: Store, rows: str, table: Outbox | PipelineStats, days: int, until: RetentionLimit) -> Retention:
-    return Retention(
-        rows=rows,
-        family=None,
-        days=days,
-        cut=until,
-        count=lambda tx: table.n_old(tx, until.before),
-        prune=lambda most: store.write(lambda tx: table.prune(tx, until.before, most), rows=most),
-    )
 
 
 def _retention(store: Store, rows: OldRows, family: str | None, days: int, until: RetentionLimit) -> Retention:

@@ -25,7 +25,6 @@ _DROP_UNSENT = delete(OUTBOX).where(
     OUTBOX.c.subject == bindparam("of_subject"),
     OUTBOX.c.sent_at.is_(None),
 )
-READ_LATER = "rollout"  # the topic whose newest message is compared with the record when a rollout is verified
 
 
 class OutboxTable:
@@ -79,20 +78,8 @@ class OutboxTable:
         unsent = select(func.count()).select_from(OUTBOX).where(OUTBOX.c.sent_at.is_(None), OUTBOX.c.topic.in_(topics))
         return tx.execute(unsent).scalar_one()
 
-    def n_old(self, tx: Connection, before: datetime) -> int:
-        return int(tx.execute(select(func.count()).select_from(OUTBOX).where(_sent_before(before))).scalar() or 0)
-
-    def prune(self, tx: Connection, before: datetime, limit: int) -> int:
-        old = select(OUTBOX.c.seq).where(_sent_before(before)).order_by(OUTBOX.c.seq).limit(limit)
-        return tx.execute(delete(OUTBOX).where(OUTBOX.c.seq.in_(old))).rowcount
-
     def discard(self, tx: Connection, topic: str) -> int:
         return tx.execute(delete(OUTBOX).where(OUTBOX.c.sent_at.is_(None), OUTBOX.c.topic == topic)).rowcount
-
-
-def _sent_before(before: datetime) -> ColumnElement[bool]:
-    newest = select(func.max(OUTBOX.c.seq)).where(OUTBOX.c.topic == READ_LATER).group_by(OUTBOX.c.subject)
-    return and_(OUTBOX.c.sent_at < before, OUTBOX.c.seq.not_in(newest))
 
 
 _item = partial(record_of, OutboxItem)

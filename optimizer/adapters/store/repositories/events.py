@@ -46,6 +46,7 @@ from optimizer.adapters.store.rows import (
     hashes,
     page_of,
     position_of,
+    record_of,
     where_equal,
 )
 from optimizer.adapters.store.tables import (
@@ -61,7 +62,7 @@ from optimizer.core.base.answers import Json
 from optimizer.core.base.canonical import canonical_json
 from optimizer.core.base.errors import Busy, Conflict, KeyReused
 from optimizer.core.feedback.events import Arm, FeedbackEvent, Interaction, LabelSummary, LaterParts
-from optimizer.core.feedback.stored_rows import ARM_COLUMNS, KEY, SUMS, EventRow, sums_by_arm
+from optimizer.core.feedback.stored_rows import KEY, SUMS, EventRow, sums_by_arm
 from optimizer.core.feedback.traffic_sums import summed_by
 from optimizer.core.views.rollout_status import ArmTotals
 from optimizer.ports import InteractionFilter, InteractionMatches
@@ -496,20 +497,12 @@ def _made_of_parts(family: str, variants: Collection[str], since: datetime) -> l
     return [_I.family == family, _I.received_at >= since, _I.variant.in_(sorted(variants)), _I.parts.is_not(None)]
 
 
-_INTERACTION_FIELDS = tuple(name for name in Interaction.__dataclass_fields__ if name != "arm")
-_FEEDBACK_FIELDS = tuple(name for name in FeedbackEvent.__dataclass_fields__ if name != "arm")
-
-
 def interaction_of(row: RowMapping) -> Interaction:
-    return Interaction(
-        arm=Arm(**{name: row[name] for name in ARM_COLUMNS}), **{name: row[name] for name in _INTERACTION_FIELDS}
-    )
+    return record_of(Interaction, row, arm=record_of(Arm, row))
 
 
 def _feedback(row: RowMapping) -> FeedbackEvent:
-    return FeedbackEvent(
-        arm=Arm(**{name: row[name] for name in ARM_COLUMNS}), **{name: row[name] for name in _FEEDBACK_FIELDS}
-    )
+    return record_of(FeedbackEvent, row, arm=record_of(Arm, row))
 
 
 _READS_FEEDBACK = FEEDBACK_EVENTS, _feedback

@@ -334,8 +334,26 @@ class CalibrationTable:
         ]
 
 
-class StudentTable:
+class _NamedByVariants:
+    """Rows that variants name by their id."""
+
+    table: Table
+
+    def ids(self, tx: Connection, family: str) -> set[str]:
+        return set(tx.execute(select(self.table.c.id).where(self.table.c.family == family)).scalars())
+
+    def drop_unnamed(self, tx: Connection, family: str, but: str) -> int:
+        own, variants = self.table.c, VariantRow.__table__.c
+        is_named = func.instr(type_coerce(variants.content, String), own.id) > 0
+        named = select(variants.id).where(variants.family == own.family, is_named)
+        unnamed = and_(own.family == family, own.id != but, not_(named.exists()))
+        return tx.execute(delete(self.table).where(unnamed)).rowcount
+
+
+class StudentTable(_NamedByVariants):
     """ports.Students on the database."""
+
+    table = STUDENTS
 
     def add(self, tx: Connection, family: str, taught: TaughtStudent, *, study: str, at: datetime) -> None:
         row = {
@@ -360,12 +378,6 @@ class StudentTable:
             for example, (label, confidence) in row.rows.items()
         }
         return TaughtStudent(student=Student.from_data(row.content), out_of_fold=answers)
-
-    def ids(self, tx: Connection, family: str) -> set[str]:
-        return set(tx.execute(select(STUDENTS.c.id).where(STUDENTS.c.family == family)).scalars())
-
-    def drop_unnamed(self, tx: Connection, family: str, but: str) -> int:
-        return _drop_unnamed(tx, STUDENTS, family, but)
 
     def study_of(self, tx: Connection, family: str, id: str) -> str | None:
         query = select(STUDENTS.c.study).where(STUDENTS.c.family == family, STUDENTS.c.id == id)
@@ -406,8 +418,10 @@ class StudentTable:
         return tx.execute(update(BYPASSES).where(is_open).values(ended_at=at, ended_by=by)).rowcount > 0
 
 
-class ExampleIndexTable:
+class ExampleIndexTable(_NamedByVariants):
     """ports.ExampleIndexes on the database."""
+
+    table = INDEXES
 
     def add(self, tx: Connection, family: str, index: ExampleIndex, *, study: str, at: datetime) -> None:
         row = {"family": family, "id": index.hash, "examples": index.to_data(), "study": study, "created_at": at}
@@ -419,18 +433,3 @@ class ExampleIndexTable:
         query = select(INDEXES.c.examples).where(INDEXES.c.family == family, INDEXES.c.id == id)
         examples = tx.execute(query).scalar()
         return None if examples is None else ExampleIndex.from_data(examples)
-
-    def ids(self, tx: Connection, family: str) -> set[str]:
-        return set(tx.execute(select(INDEXES.c.id).where(INDEXES.c.family == family)).scalars())
-
-    def drop_unnamed(self, tx: Connection, family: str, but: str) -> int:
-        return _drop_unnamed(tx, INDEXES, family, but)
-
-
-def _drop_unnamed(tx: Connection, table: Table, family: str, but: str) -> int:
-    """Deletes the rows of a family that none of its variants names, except this one; returns how many."""
-    variants = VariantRow.__table__.c
-    is_named = func.instr(type_coerce(variants.content, String), table.c.id) > 0
-    named = select(variants.id).where(variants.family == table.c.family, is_named)
-    unnamed = and_(table.c.family == family, table.c.id != but, not_(named.exists()))
-    return tx.execute(delete(table).where(unnamed)).rowcount

@@ -46,12 +46,12 @@ from optimizer.core.base.minute_sums import (
     HOUR,
     MinuteSums,
     Stretch,
+    floor,
     longer_sums,
-    minute_of,
     stat_cover,
 )
 from optimizer.core.family.settings import Metric
-from optimizer.core.feedback.pipeline_record import SUMS, PipelineRecord, PipelineSums, hour_of, sums_of
+from optimizer.core.feedback.pipeline_record import SUMS, PipelineRecord, PipelineSums, sums_of
 from optimizer.core.models.injection import Sign
 from optimizer.core.rollout.drift import STORED_CHAMPION_WATCH
 from optimizer.core.rollout.switch_watch import STORED_SWITCH_WATCH, ServedOutcome
@@ -212,7 +212,7 @@ class MinuteStatTables:
         source: str | None = None,
     ) -> list[MinuteSums]:
         m = MINUTES.c
-        of_family = select(MINUTES).where(m.family == family, m.minute >= minute_of(since))
+        of_family = select(MINUTES).where(m.family == family, m.minute >= floor(since, 1))
         query = where_equal(of_family, (m.variant, variant), (m.source, source)).order_by(*MINUTES.primary_key.columns)
         if until is not None:
             query = query.where(m.minute < until)
@@ -220,7 +220,7 @@ class MinuteStatTables:
 
     def newest_outcome(self, tx: Connection, family: str, since: datetime) -> datetime | None:
         m = MINUTES.c
-        of_family = select(m.minute).where(m.family == family, m.minute >= minute_of(since), m.source != "")
+        of_family = select(m.minute).where(m.family == family, m.minute >= floor(since, 1), m.source != "")
         at: datetime | None = tx.execute(of_family.order_by(m.minute.desc()).limit(1)).scalar()
         return at
 
@@ -281,7 +281,7 @@ def _within(events: Table, family: str, start: datetime, until: datetime) -> Col
 def _sums_of(
     sums: dict[Key, MinuteSums], family: str, received_at: datetime, variant: str | None, model: str | None, source: str
 ) -> MinuteSums:
-    key = (family, minute_of(received_at), variant or "", model or "", source)
+    key = (family, floor(received_at, 1), variant or "", model or "", source)
     if key not in sums:
         sums[key] = MinuteSums(family=key[0], minute=key[1], variant=key[2], model=key[3], source=key[4])
     return sums[key]
@@ -414,7 +414,7 @@ class PipelineStatTables:
         for record in records:
             # In the order of the primary key. Where and why belongs to early exits only.
             where = (record.exit_checkpoint, record.exit_reason) if record.processing_type == "early_exit" else ("", "")
-            key = (hour_of(record.received_at), record.processing_type, record.content_type, *where)
+            key = (floor(record.received_at, HOUR), record.processing_type, record.content_type, *where)
             sums[key] = sums.get(key, PipelineSums()) + sums_of(record)
         names = [column.name for column in HOURS.primary_key.columns]
         rows = [{**dict(zip(names, key, strict=True)), **asdict(total)} for key, total in sums.items()]
@@ -437,13 +437,3 @@ class PipelineStatTables:
             .limit(limit)
         )
         return [PipelineRecord(**row) for row in tx.execute(query).mappings()][::-1]
-
-    def n_old(self, tx: Connection, before: datetime) -> int:
-        return int(
-            tx.execute(select(func.count()).select_from(RECORDS).where(RECORDS.c.received_at < before)).scalar() or 0
-        )
-
-    def prune(self, tx: Connection, before: datetime, limit: int) -> int:
-        r = RECORDS.c
-        oldest = select(r.id).where(r.received_at < before).order_by(r.received_at).limit(limit)
-        return tx.execute(delete(RECORDS).where(r.id.in_(oldest))).rowcount

@@ -26,10 +26,12 @@ from sqlalchemy import (
 )
 
 from optimizer.adapters.store.example_places import BANDS, drop_bands
+from optimizer.adapters.store.repositories.alerts import OUTBOX
 from optimizer.adapters.store.repositories.events import KEYS, LATER
 from optimizer.adapters.store.repositories.examples import EXAMPLES, INDEXES, REVIEWS, STUDENTS
 from optimizer.adapters.store.repositories.graphs import GRAPHS
 from optimizer.adapters.store.repositories.journal import CALLS, RUNS
+from optimizer.adapters.store.repositories.minute_stats import RECORDS
 from optimizer.adapters.store.repositories.studies import RESULTS, STUDIES, TIER_ANSWERS, TRIALS
 from optimizer.adapters.store.repositories.variants import ENTRIES, VARIANTS
 from optimizer.adapters.store.rows import chunks, families_in
@@ -40,6 +42,7 @@ from optimizer.core.search.study import ENDED, OUT_OF_FOLD
 from optimizer.ports.retention import Key, OldRows
 
 Condition = Callable[[str | None, datetime], ColumnElement[bool]]
+READ_LATER = "rollout"  # the topic whose newest message is compared with the record when a rollout is verified
 FINDING = STUDIES.c.findings[OUT_OF_FOLD]
 
 
@@ -160,6 +163,11 @@ def _of_no_study(family: str | None, before: datetime) -> ColumnElement[bool]:
     return and_(CALLS.c.study.is_(None), CALLS.c.family == family, CALLS.c.sent_at < before)
 
 
+def _sent(_family: str | None, before: datetime) -> ColumnElement[bool]:
+    newest = select(func.max(OUTBOX.c.seq)).where(OUTBOX.c.topic == READ_LATER).group_by(OUTBOX.c.subject)
+    return and_(OUTBOX.c.sent_at < before, OUTBOX.c.seq.not_in(newest))
+
+
 _KINDS: Mapping[OldRows, _ExpiringRows] = {
     "interactions": _ExpiringRows(table=INTERACTIONS, key=(INTERACTIONS.c.id,), old=_received(INTERACTIONS)),
     "later_parts": _ExpiringRows(table=LATER, key=(LATER.c.interaction,), old=_received(LATER)),
@@ -176,6 +184,10 @@ _KINDS: Mapping[OldRows, _ExpiringRows] = {
     "traffic_sums": _ExpiringRows(table=SUMS, key=tuple(SUMS.primary_key.columns), old=_of_stretches_before),
     "idempotency_keys": _ExpiringRows(
         table=KEYS, key=(KEYS.c.key, KEYS.c.scope), old=lambda _family, before: KEYS.c.created_at < before
+    ),
+    "outbox": _ExpiringRows(table=OUTBOX, key=(OUTBOX.c.seq,), old=_sent),
+    "pipeline_records": _ExpiringRows(
+        table=RECORDS, key=(RECORDS.c.id,), old=lambda _family, before: RECORDS.c.received_at < before
     ),
     "model_calls": _ExpiringRows(table=CALLS, key=(CALLS.c.id,), old=_of_no_study),
     "texts_of_model_calls": _ExpiringRows(

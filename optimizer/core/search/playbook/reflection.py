@@ -12,7 +12,7 @@ from itertools import combinations
 from typing import Any, get_args
 
 from optimizer.core.base.canonical import read_json
-from optimizer.core.base.errors import InvalidInput
+from optimizer.core.base.errors import InvalidInput, shorten
 from optimizer.core.dataset.examples import similarities, vectors
 from optimizer.core.family.rendering import value_text
 from optimizer.core.search.playbook.clusters import Cluster
@@ -265,11 +265,8 @@ def _list(value: Any, name: str) -> list[Any]:
 def _shown(number: int, cluster: Cluster) -> str:
     failures = []
     for one in cluster.failures[:SHOWN]:
-        inputs = "\n".join(f"{name}: {_cut(value_text(value))}" for name, value in one.example.input.items())
-        failures.append(f"Input:\n{inputs}\nAnswer: {_cut(one.text)}\n{one.feedback}")
+        values = {name: shorten(value_text(value), VALUE_CHARS) for name, value in one.example.input.items()}
+        inputs = "\n".join(f"{name}: {value}" for name, value in values.items())
+        failures.append(f"Input:\n{inputs}\nAnswer: {shorten(one.text, VALUE_CHARS)}\n{one.feedback}")
     shown = "\n\n".join(failures)
     return f"Cluster {number}: {cluster.name} ({len(cluster.failures)} of them)\n\n{shown}"
-
-
-def _cut(text: str) -> str:
-    return text if len(text) <= VALUE_CHARS else text[: VALUE_CHARS - 1] + "…"

@@ -5,12 +5,12 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from optimizer.core.base.values import ExampleResult
-from optimizer.core.search import strategy_calls
+from optimizer.core.family.variant import SIZES
 from optimizer.core.search.move import moved
 from optimizer.core.search.strategy import BASES, Proposal, SearchSetting, strategy
 
 
-@strategy(name=BASES, does="tries the family's base prompts for models of other sizes", n_trials=strategy_calls.n_bases)
+@strategy(name=BASES, does="tries the family's base prompts for models of other sizes", n_trials=lambda _: len(SIZES))
 class BaseSearch:
     """Each base once, from small to large, less what it starts from; skips a base whose requests are too long.
 

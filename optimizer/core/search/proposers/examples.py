@@ -14,7 +14,6 @@ from typing import Any
 from optimizer.core.base.values import ExampleResult
 from optimizer.core.family.rendering import clip_inputs, few_shot, parse_output
 from optimizer.core.family.variant import FewShot, Variant
-from optimizer.core.search import strategy_calls
 from optimizer.core.search.examples.sets import (
     Chosen,
     ExampleSet,
@@ -37,7 +36,7 @@ LEAST_NOISE = 0.01
 @strategy(
     name=EXAMPLES,
     does="chooses examples by similarity, coverage and difficulty",
-    n_trials=strategy_calls.n_example_sets,
+    n_trials=lambda definition: definition.n_candidates + 3,
 )
 class ExampleSearch:
     """At most ``n_candidates`` + 3 sets. Half are made anew; the others are one step from the best, by what examples

@@ -17,7 +17,11 @@ from optimizer.core.search import strategy_calls
 from optimizer.core.search.strategy import Proposal, SearchSetting, strategy
 
 
-@strategy(name=NEAREST, does="shows each request the examples most like it", n_trials=strategy_calls.n_nearest)
+@strategy(
+    name=NEAREST,
+    does="shows each request the examples most like it",
+    n_trials=lambda definition: len(strategy_calls.nearest_counts(definition.max_examples)),
+)
 class NearestSearch:
     """Each number of examples once, the largest first; none where no list of examples could be made."""
 

@@ -35,7 +35,7 @@ class RaceRound:
     name=RACE,
     does=f"lets the candidates of {' and '.join(RACED)} meet the same examples, and asks those that are behind no more",
     aims=QUALITY,
-    n_trials=strategy_calls.n_raced,
+    n_trials=lambda definition: strategy_calls.n_bootstrapped(definition) + definition.n_settings,
     calls=strategy_calls.race_calls,
 )
 def race(setting: SearchSetting) -> Strategy:

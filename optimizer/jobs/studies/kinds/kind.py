@@ -6,7 +6,7 @@ What needs no store is ``FamilyKind`` in ``core/family/family.py``.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass
 from functools import cache
 from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 
@@ -14,7 +14,7 @@ from optimizer.core.base.registry import Registry, declares
 from optimizer.core.base.values import Aim, Budget, ExampleResult
 from optimizer.core.dataset.examples import Example
 from optimizer.core.evaluation.gates import GateSettings, WishedFloor
-from optimizer.core.family.family import Family
+from optimizer.core.family.family import Family, KindRecord
 from optimizer.core.family.variant import Variant
 from optimizer.core.models.budget import HeldBack
 from optimizer.core.search.cost_estimate import CostEstimate
@@ -85,18 +85,8 @@ class StudyKind(Protocol):
 StudyKindClass = TypeVar("StudyKindClass", bound=Callable[[], StudyKind])
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class StudyKindRecord:
-    """The record of a kind, by its ``kind`` in family.yaml; ``make`` is called once."""
-
-    make: Callable[[], StudyKind] = field(kw_only=False)
-    name: str = ""
-
-
-studies_of: Callable[..., Callable[[StudyKindClass], StudyKindClass]] = declares(StudyKindRecord)
-STUDY_KINDS: Registry[StudyKindRecord] = Registry(
-    "detent.study_kinds", "kind of studies", StudyKindRecord, lambda added, record: replace(record, name=added.name)
-)
+studies_of: Callable[..., Callable[[StudyKindClass], StudyKindClass]] = declares(KindRecord)
+STUDY_KINDS: Registry[KindRecord[StudyKind]] = Registry("detent.study_kinds", "kind of studies", KindRecord)
 
 
 def study_kind(family: Family) -> StudyKind:
