@@ -40,8 +40,9 @@ from common import SHARED, Cell, write_result
 from optimizer.adapters.predictors.student_learning import learn_student
 from optimizer.core.base.canonical import digest
 from optimizer.core.evaluation.comparison import bootstrap_interval
+from optimizer.core.family.rendering import input_text
 from optimizer.core.predictor.student import Student, TaughtStudent
-from optimizer.core.predictor.teaching import TeachingRow, fold_of, input_text
+from optimizer.core.predictor.teaching import TeachingRow, fold_of
 from optimizer.core.search.cascade.records import TierRecords
 from optimizer.core.search.cascade.thresholds import LeastCost, search
 

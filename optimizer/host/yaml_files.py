@@ -7,6 +7,7 @@ on the nodes, each of which is visited once.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -121,3 +122,21 @@ def load_file(path: Path, advice: str, *, with_lines: bool = False) -> Any:
     except (YAMLError, OSError, ValueError) as error:
         why = " ".join(str(error).split())
     raise InvalidInput(f"{path} cannot be read: {why}. {advice}")
+
+
+def plain(value: Any) -> Any:
+    """What was loaded with its lines, as plain data; keys are texts."""
+    if isinstance(value, Mapping):
+        return {str(key): plain(inner) for key, inner in value.items()}
+    return [plain(inner) for inner in value] if isinstance(value, list) else value
+
+
+def line_of(entries: Any, *path: Any) -> int | None:
+    """1-based line of the deepest part of ``path`` in what was loaded with its lines."""
+    line, node = None, entries
+    for part in path:
+        positions = getattr(getattr(node, "lc", None), "data", None) or {}
+        if part not in positions:
+            break
+        line, node = positions[part][0] + 1, node[part]
+    return line

@@ -7,11 +7,11 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, Literal, Protocol
 
-from optimizer.core.base.minute_sums import DAY, HOUR, MinuteSums
+from optimizer.core.base.minute_sums import DAY, HOUR, MinuteSums, Stretch
 from optimizer.core.evaluation.suite import EvaluationBatch
 from optimizer.core.family.settings import Metric
 from optimizer.core.feedback.pipeline_record import PipelineRecord, PipelineSums
-from optimizer.core.feedback.traffic_sums import Stretch, TrafficSum
+from optimizer.core.feedback.traffic_sums import TrafficSum
 from optimizer.core.rollout.drift import ChampionWatch
 from optimizer.core.rollout.switch_watch import ServedOutcome, SwitchWatch
 from optimizer.ports.transaction import Transaction

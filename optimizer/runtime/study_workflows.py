@@ -19,11 +19,11 @@ from optimizer.host.config import Settings
 from optimizer.host.tracing import TRACING
 from optimizer.jobs.studies import run_study as job
 from optimizer.jobs.studies import transitions
-from optimizer.ports import Clock, FamilySource, ModelSource, Store, Transaction
+from optimizer.ports import Clock, FamilySource, Store, Transaction
 from optimizer.runtime import wiring
 
 if TYPE_CHECKING:
-    from optimizer.adapters.models.language_models import Models
+    pass
 
 log = structlog.get_logger(__name__)
 
@@ -44,7 +44,7 @@ class StudyWorkflows:
         self._running: set[str] = set()
         self._pending_since: dict[str, float] = {}  # workflow id > monotonic seconds
         self._lock = threading.Lock()
-        self._models: Models | None = None
+        self._open_models = wiring.CurrentModels(settings)
         database = settings.var() / "dbos.sqlite"
         DBOS(
             config={
@@ -182,11 +182,3 @@ class StudyWorkflows:
     def _is_forgetting(self, tx: Transaction) -> bool:
         """Whether a person is being forgotten: a study would hold examples in memory, and write them down again."""
         return any(isinstance(run, ForgetRun) and run.status == "running" for run in self._store.runs.unfinished(tx))
-
-    def _open_models(self) -> ModelSource:
-        with self._lock:
-            if self._models is None:
-                self._models = wiring.open_models(self._settings, last_good=True)
-            else:
-                self._models.refresh()
-            return self._models

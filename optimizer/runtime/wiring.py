@@ -7,6 +7,7 @@ from collections.abc import Callable, Collection, Mapping, Sequence
 from datetime import UTC, datetime
 from functools import cache, lru_cache
 from pathlib import Path
+from threading import Lock
 from typing import TYPE_CHECKING, Any, cast
 
 from optimizer.core.base.errors import DetentError
@@ -426,6 +427,22 @@ def open_models(settings: Settings, *, last_good: bool = False) -> Models:
 
     last_good_file = settings.var() / "last_good" / "models" / "models.yaml" if last_good else None
     return Models(settings.models_file, settings.run_dir(), last_good_file)
+
+
+class CurrentModels:
+    """The models of the file for what serves, as the file says whenever they are asked for."""
+
+    def __init__(self, settings: Settings) -> None:
+        self._settings, self._lock = settings, Lock()
+        self._models: Models | None = None
+
+    def __call__(self) -> Models:
+        with self._lock:
+            if self._models is None:
+                self._models = open_models(self._settings, last_good=True)
+            else:
+                self._models.refresh()
+            return self._models
 
 
 def prices_by_name(settings: Settings) -> PriceOf:

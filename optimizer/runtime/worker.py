@@ -53,14 +53,14 @@ from optimizer.jobs.upkeep.check_store import check_store
 from optimizer.jobs.upkeep.forget_person import carry_out_forgetting
 from optimizer.jobs.upkeep.prune_records import prune_records
 from optimizer.jobs.upkeep.read_retention import retentions
-from optimizer.ports import Alert, ModelSource, Tracker
+from optimizer.ports import Alert, Tracker
 from optimizer.runtime import wiring
 from optimizer.runtime.personal_home import forgetting_home
 from optimizer.runtime.store_health import StoreHealth
 from optimizer.runtime.study_workflows import StudyWorkflows
 
 if TYPE_CHECKING:
-    from optimizer.adapters.models.language_models import Models
+    pass
 
 log = structlog.get_logger(__name__)
 
@@ -99,7 +99,7 @@ class Worker:
         self._lock = run_files.ProcessLock(settings, "worker")
         self._end = threading.Event()
         self._tracker: Tracker | None = None
-        self._models: Models | None = None
+        self._open_models = wiring.CurrentModels(settings)
         self._mlflow_from = time.monotonic() + MLFLOW_AFTER_SECONDS
         self._aliases_due = 0.0  # monotonic seconds
         self._roll_up_from = 0.0  # monotonic seconds
@@ -436,10 +436,3 @@ class Worker:
                 ),
                 classify=wiring.classify,
             )
-
-    def _open_models(self) -> ModelSource:
-        if self._models is None:
-            self._models = wiring.open_models(self._settings, last_good=True)
-        else:
-            self._models.refresh()
-        return self._models

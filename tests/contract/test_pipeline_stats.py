@@ -9,7 +9,8 @@ from sqlalchemy.exc import IntegrityError
 
 from optimizer.adapters.store import Database
 from optimizer.content.core.records.report import total
-from optimizer.core.feedback.pipeline_record import PipelineRecord, PipelineSums, hour_of, sums_of
+from optimizer.core.base.minute_sums import HOUR, floor
+from optimizer.core.feedback.pipeline_record import PipelineRecord, PipelineSums, sums_of
 from tests.stores import NOW, minutes
 
 
@@ -64,7 +65,7 @@ def test_records_come_back_as_they_were_kept_oldest_first(filled: Database) -> N
     [
         (("processing_type",), lambda r: (r.processing_type,)),
         (("content_type", "processing_type"), lambda r: (r.content_type, r.processing_type)),
-        (("hour", "processing_type"), lambda r: (hour_of(r.received_at), r.processing_type)),
+        (("hour", "processing_type"), lambda r: (floor(r.received_at, HOUR), r.processing_type)),
         (("exit_checkpoint", "exit_reason"), lambda r: (r.exit_checkpoint, r.exit_reason)),
     ],
 )

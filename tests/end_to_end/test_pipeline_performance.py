@@ -10,7 +10,7 @@ import pytest
 from sqlalchemy import Connection, event
 
 from optimizer.content.core.records.record import read_record
-from optimizer.core.feedback.pipeline_record import hour_of
+from optimizer.core.base.minute_sums import HOUR, floor
 from tests.api_world import World, make_home, serving
 from tests.unit.test_error_shape import assert_problem
 
@@ -155,7 +155,7 @@ def test_two_configurations_are_compared_by_the_name_that_their_records_carry(wo
 def test_hours_are_those_of_the_clock_with_the_present_one(world: World) -> None:
     now, stats = world.shared.clock.now(), world.shared.store.pipeline_stats
     ages = [timedelta(0), timedelta(hours=1), timedelta(hours=30)]
-    old = [read_record(FULL, id=f"pr_{i}", received_at=hour_of(now) - age) for i, age in enumerate(ages)]
+    old = [read_record(FULL, id=f"pr_{i}", received_at=floor(now, HOUR) - age) for i, age in enumerate(ages)]
     world.shared.store.write(lambda tx: stats.add(tx, old))
     for hours, expected in ((1, 1), (2, 2), (24, 2), (31, 3)):
         trend = world.get(f"/api/performance/quality-trends?hours={hours}").json()["quality_trends"]

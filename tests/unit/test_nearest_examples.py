@@ -15,7 +15,7 @@ from optimizer.core.base.errors import InvalidInput
 from optimizer.core.dataset.examples import Example, make_example
 from optimizer.core.dataset.near_duplicates import are_near_duplicates, shingles_of
 from optimizer.core.evaluation.metrics.words import words
-from optimizer.core.family.rendering import render
+from optimizer.core.family.rendering import input_text, render
 from optimizer.core.family.variant import FewShot, Variant
 from optimizer.core.models.budget import TOKENS_PER_MESSAGE
 from optimizer.core.policy.nearest import NearestExamples, ShownExamples, nearest_of, with_nearest
@@ -24,7 +24,6 @@ from optimizer.core.predictor.example_index import (
     MOST_EXAMPLES,
     ExampleIndex,
     IndexedExample,
-    text_of,
 )
 from optimizer.core.search.answer_bounds import longest_of
 
@@ -132,7 +131,7 @@ def test_the_order_is_that_of_bm25s(texts: Sequence[Sequence[str]], query: Seque
 
     index = index_of(*(" ".join(text) for text in texts))
     theirs = bm25s.BM25()
-    theirs.index([words(text_of(e.shot.input)) for e in index.examples], show_progress=False)
+    theirs.index([words(input_text(e.shot.input)) for e in index.examples], show_progress=False)
     scores = {e.shot.id: float(s) for e, s in zip(index.examples, theirs.get_scores(list(query)), strict=True)}
     ranked = [shot.id for shot in index.ranked({"text": " ".join(query)})]
     assert set(ranked) == {id for id, score in scores.items() if score > 0}

@@ -11,7 +11,7 @@ from pydantic import ValidationError
 from optimizer.core.base.errors import Fault, InvalidInput, pointer_of
 from optimizer.core.base.phrasing import did_you_mean
 from optimizer.core.rollout.alert_rules import AlertRule
-from optimizer.host.yaml_files import load_file
+from optimizer.host.yaml_files import line_of, load_file, plain
 
 PAGE = "docs/how-to/alert-on-rules.md"
 _FIELDS = {field.alias or name for name, field in AlertRule.model_fields.items()} - {"name"}
@@ -33,7 +33,7 @@ def read_alert_rules(path: Path) -> tuple[AlertRule, ...]:
             faults.append(_fault(path, entries, [name], "a rule is `name: {metric: …}`"))
             continue
         try:
-            rules.append(AlertRule.model_validate({**_plain(entry), "name": name}))
+            rules.append(AlertRule.model_validate({**plain(entry), "name": name}))
         except ValidationError as error:
             for problem in error.errors():
                 inside = [part for part in problem["loc"] if part != "name"]
@@ -89,12 +89,6 @@ class AlertRuleFile:
         return self._path if self._path.exists() else self._shipped
 
 
-def _plain(value: Any) -> Any:
-    if isinstance(value, Mapping):
-        return {str(key): _plain(inner) for key, inner in value.items()}
-    return [_plain(inner) for inner in value] if isinstance(value, list) else value
-
-
 def _detail(problem: Any, name: Any) -> str:
     detail = str(problem["msg"]).removeprefix("Value error, ")
     if problem["type"] == "extra_forbidden":
@@ -106,11 +100,4 @@ def _detail(problem: Any, name: Any) -> str:
 
 
 def _fault(path: Path, entries: Any, place: Sequence[Any], detail: str) -> Fault:
-    """``line``: of the deepest part of the place that stands in the file."""
-    line, node = None, entries
-    for part in place:
-        positions = getattr(getattr(node, "lc", None), "data", None) or {}
-        if part not in positions:
-            break
-        line, node = positions[part][0] + 1, node[part]
-    return Fault(pointer=pointer_of(place), detail=detail, line=line, file=str(path))
+    return Fault(pointer=pointer_of(place), detail=detail, line=line_of(entries, *place), file=str(path))

@@ -130,7 +130,7 @@ def read_models(path: Path) -> dict[str, ModelSettings]:
     Raises:
         InvalidInput: unreadable YAML, or entries that cannot be used; carries every fault with its line.
     """
-    from optimizer.host.yaml_files import load_file
+    from optimizer.host.yaml_files import line_of, load_file, plain
 
     if not path.exists():
         return {"embedded": ModelSettings(provider="embedded"), STUDENT: ModelSettings(provider="student")}
@@ -143,7 +143,7 @@ def read_models(path: Path) -> dict[str, ModelSettings]:
     faults: list[Fault] = []
     for name, entry in entries.items():
         try:
-            models[str(name)] = _NamedModel.model_validate({"name": name, "settings": _plain(entry)}).settings
+            models[str(name)] = _NamedModel.model_validate({"name": name, "settings": plain(entry)}).settings
         except ValidationError as error:
             faults += [_fault(path, entries, name, fault) for fault in error.errors()]
     for name, settings in models.items():
@@ -151,7 +151,7 @@ def read_models(path: Path) -> dict[str, ModelSettings]:
             Fault(
                 pointer=pointer_of([name, "fallbacks", i]),
                 detail=f"there is no other model {other!r} to fall back to",
-                line=_line(entries, name),
+                line=line_of(entries, name),
                 file=str(path),
             )
             for i, other in enumerate(settings.fallbacks)
@@ -231,15 +231,9 @@ class _NamedModel(BaseModel):
     settings: ModelSettings
 
 
-def _plain(value: Any) -> Any:
-    if isinstance(value, Mapping):
-        return {str(k): _plain(v) for k, v in value.items()}
-    if isinstance(value, list):
-        return [_plain(v) for v in value]
-    return value
-
-
 def _fault(path: Path, entries: Any, name: Any, error: Any) -> Fault:
+    from optimizer.host.yaml_files import line_of
+
     inside = [str(part) for part in error["loc"][1:]] if error["loc"][0] == "settings" else []
     detail = str(error["msg"]).removeprefix("Value error, ")
     if error["type"] == "extra_forbidden":
@@ -248,7 +242,9 @@ def _fault(path: Path, entries: Any, name: Any, error: Any) -> Fault:
         detail = f"{name!r} is no usable name; letters, digits and . _ : / - are"
     elif "input" in error and error["type"] != "value_error":
         detail = f"{detail} (got {error['input']!r})"
-    return Fault(pointer=pointer_of([name, *inside]), detail=detail, line=_line(entries, name, *inside), file=str(path))
+    return Fault(
+        pointer=pointer_of([name, *inside]), detail=detail, line=line_of(entries, name, *inside), file=str(path)
+    )
 
 
 def _fields(*inside: str) -> list[str]:
@@ -267,14 +263,3 @@ def _fields(*inside: str) -> list[str]:
             ModelSettings,
         )
     return [field.alias or name for name, field in model.model_fields.items()]
-
-
-def _line(entries: Any, *path: Any) -> int | None:
-    """1-based line of the deepest part of ``path`` in the file."""
-    line, node = None, entries
-    for part in path:
-        positions = getattr(getattr(node, "lc", None), "data", None) or {}
-        if part not in positions:
-            break
-        line, node = positions[part][0] + 1, node[part]
-    return line

@@ -13,14 +13,13 @@ from sqlalchemy import Connection, delete, select
 from optimizer.adapters.store.engine import upsert
 from optimizer.adapters.store.rows import families_in, where_equal
 from optimizer.adapters.store.tables import FEEDBACK_EVENTS, INTERACTIONS, TrafficSumRow, WatermarkRow
+from optimizer.core.base.minute_sums import Stretch, floor
 from optimizer.core.feedback.traffic_sums import (
     KEPT_FOR,
     LENGTHS,
     READ_FOR,
-    Stretch,
     TrafficSum,
     cover,
-    floor,
     of_stretches,
 )
 

@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-import time
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Mapping
 from datetime import datetime
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from optimizer.cli.output import FamilyName, Json, console, say, show, table, when
+from optimizer.cli.output import FamilyName, Json, show, table, when
+from optimizer.cli.progress.reading_progress import counting
 from optimizer.cli.rollout.forecast_view import span
 from optimizer.cli.session import Session
 from optimizer.runtime.use_cases import as_json_of
@@ -18,7 +17,6 @@ from optimizer.runtime.use_cases import as_json_of
 if TYPE_CHECKING:
     from rich.console import Console
 
-LINE_EVERY_S = 15.0
 COLUMNS = {
     "case": "Candidate",
     "runs": "Runs",
@@ -54,7 +52,7 @@ def selftest(
     from optimizer.jobs.rollouts.selftest import read_selftest
 
     session = Session()
-    with _progress() as session.progress:
+    with counting("runs replayed") as session.progress:
         report = session.ask(
             read_selftest,
             family=family,
@@ -98,27 +96,3 @@ def _row(cell: Mapping[str, Any]) -> dict[str, Any]:
 def _share(ending: Mapping[str, Any]) -> str:
     low, high = (100 * ending["interval"][name] for name in ("lower", "upper"))
     return f"{ending['n']} ({low:.0f}–{high:.0f} %)"
-
-
-@contextmanager
-def _progress() -> Iterator[Callable[[int, int, str], None]]:
-    """A bar on a terminal, a line now and then elsewhere; on stderr, so that the result stays alone on stdout."""
-    err = console(stderr=True)
-    if err.is_terminal:
-        from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
-
-        with Progress(
-            TextColumn("Replaying"), BarColumn(), TextColumn("{task.description}"), TimeRemainingColumn(), console=err
-        ) as bars:
-            task = bars.add_task("reading the record", total=None)
-            yield lambda done, of, text: bars.update(task, completed=done, total=of, description=text)
-        return
-    last = time.monotonic()
-
-    def line(done: int, of: int, text: str) -> None:
-        nonlocal last
-        if time.monotonic() - last >= LINE_EVERY_S:
-            last = time.monotonic()
-            say(f"{done} of {of} runs: {text}")
-
-    yield line

@@ -26,8 +26,9 @@ from pydantic import Field, ValidationError
 
 from optimizer.core.base.canonical import canonical_json, digest
 from optimizer.core.base.errors import InvalidInput
+from optimizer.core.family.rendering import input_text
 from optimizer.core.predictor.parts import Number, PartData, Platt, logistic
-from optimizer.core.predictor.teaching import StudentAnswer, TeachingRow, input_text
+from optimizer.core.predictor.teaching import StudentAnswer, TeachingRow
 
 FORMAT = "detent-student-1"
 LEAST_UNITS = 3  # that said a word or a run of letters before it becomes a feature
