@@ -511,7 +511,7 @@ def scorers(settings: Settings) -> Callable[[Family], Scorer]:
 
 def classify(texts: Sequence[str], labels: Sequence[str], unlabelled: Sequence[str]) -> Sequence[str]:
     """A label for each of ``unlabelled``, learned without a model."""
-    from optimizer.adapters.predictors.text_classifier import classify
+    from optimizer.adapters.predictors.texts import classify
 
     return classify(texts, labels, unlabelled)
 
@@ -525,7 +525,7 @@ def learn_student(rows: Sequence[TeachingRow], *, trained_on: Mapping[str, Any])
 
 def group_texts(texts: Sequence[str]) -> Sequence[TextGroup]:
     """Texts that are alike. It takes processor time and scikit-learn, so what asks it is read apart from the api."""
-    from optimizer.adapters.predictors.text_groups import group_texts
+    from optimizer.adapters.predictors.texts import group_texts
 
     return group_texts(texts)
 

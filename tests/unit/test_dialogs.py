@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from optimizer.adapters.files.sources import dialog_events, format_of, read_dialogs
-from optimizer.adapters.predictors.text_groups import group_texts
+from optimizer.adapters.predictors.texts import group_texts
 from optimizer.adapters.store import Database
 from optimizer.core.base.errors import Conflict, InvalidInput, NotFound
 from optimizer.core.declaration.read import parse_family

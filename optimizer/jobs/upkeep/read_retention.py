@@ -35,7 +35,8 @@ OF_STUDIES: tuple[OldRows, ...] = (
     "reports_of_evaluations",
     "confidences_of_studies",
 )
-assert {*OF_EVENTS, *OF_STUDIES, "idempotency_keys"} == set(get_args(OldRows))
+OF_NO_FAMILY: tuple[OldRows, ...] = ("idempotency_keys", "outbox", "pipeline_records")
+assert {*OF_EVENTS, *OF_STUDIES, *OF_NO_FAMILY} == set(get_args(OldRows))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
