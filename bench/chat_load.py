@@ -34,7 +34,7 @@ import psutil
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from common import ROOT, Cell, write_result
-from crash import DETENT, KilledInstallation
+from crash import READY, KilledInstallation
 from pages import lines, publish, text_of
 
 from bench.speed import rivals
@@ -45,7 +45,6 @@ from tests.gateway_world import make_home
 FIRST_S, WHOLE_S, AT_ONCE = 0.3, 1.0, 3
 USERS, MANY = 10, 16
 KILLS, BETWEEN_KILLS_S = ("api", "gateway", "worker"), 30.0
-READY = ("api", "feedback", "gateway", "worker", "mlflow")
 SLOW, QUICK = "slow", "quick"
 BARS = {  # at most, in the unit of the cell; uptime at least
     "p95 of a chat": 4.0,
@@ -59,13 +58,6 @@ UPTIME_BAR = 0.995
 
 @dataclass(kw_only=True)
 class ChatServer(KilledInstallation):
-    def start(self) -> None:
-        with (self.home / "serve.out").open("ab") as out:
-            self.process = subprocess.Popen(
-                [DETENT, "serve"], env=self._environment(), stdout=out, stderr=out, stdin=subprocess.DEVNULL
-            )
-        self.wait(lambda: all(self.ready(name) for name in READY), "all processes are up")
-
     def cpu_s(self) -> float:
         """Processor seconds of the processes that a chat goes through."""
         total = 0.0
@@ -97,7 +89,7 @@ def serving() -> Iterator[ChatServer]:
         home = folder / "home"
         home.mkdir()
         make_home(home, {name: family_file(name, f"m_{name}") for name in (SLOW, QUICK)}, models)
-        place = ChatServer(home=home)
+        place = ChatServer(home=home, awaited=READY)
         opened.callback(place.stop)
         place.start()
         yield place

@@ -24,7 +24,7 @@ import tempfile
 import threading
 import time
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -43,7 +43,8 @@ SPACE = {
     "max_tokens": {"int": [4, 8]},
 }  # temperature stays 0: the same answers in both installations
 BUDGET = {"calls": 400}
-TARGETS = ("api", "feedback", "gateway", "worker", "mlflow", "embedded")
+READY = ("api", "feedback", "gateway", "worker", "mlflow")
+TARGETS = (*READY, "embedded")
 BACK_WITHIN_S = 240
 LOOK_S = 0.2
 BATCH_EVERY_S = 0.2
@@ -52,10 +53,12 @@ LONG_ANSWER = "an answer " * 100  # so that a batch goes to the process for feed
 
 @dataclass(kw_only=True)
 class KilledInstallation:
-    """One ``detent serve`` in a home of its own."""
+    """One ``detent serve`` in a home of its own. ``own``: of its environment; ``awaited``: what has to be up."""
 
     home: Path
     family: str = FAMILY
+    own: Mapping[str, str] = field(default_factory=dict)
+    awaited: Sequence[str] = TARGETS
     process: subprocess.Popen[bytes] | None = None
     http: httpx.Client = field(default_factory=lambda: httpx.Client(timeout=20))
 
@@ -70,7 +73,7 @@ class KilledInstallation:
             self.process = subprocess.Popen(
                 [DETENT, "serve"], env=self._environment(), stdout=out, stderr=out, stdin=subprocess.DEVNULL
             )
-        self.wait(lambda: all(self.ready(name) for name in TARGETS), "all processes are up")
+        self.wait(lambda: all(self.ready(name) for name in self.awaited), "all processes are up")
 
     def stop(self) -> None:
         if self.process is not None and self.process.poll() is None:
@@ -153,7 +156,7 @@ class KilledInstallation:
 
     def _environment(self) -> dict[str, str]:
         ports = {"DETENT_PORT": "0", "DETENT_MLFLOW_PORT": "0", "DETENT_RESTART_WAIT_MAX_SECONDS": "0.5"}
-        return {**os.environ, "DETENT_HOME": str(self.home), "DETENT_PROFILE": "dev", **ports}
+        return {**os.environ, "DETENT_HOME": str(self.home), "DETENT_PROFILE": "dev", **ports, **self.own}
 
 
 class FeedbackStream(threading.Thread):

@@ -50,7 +50,7 @@ from alert_rules import (
     SimulatedTraffic,
 )
 from common import Cell, write_result
-from crash import DETENT, KilledInstallation
+from crash import READY, KilledInstallation
 from pages import Cell as PageCell
 from pages import lines, publish, results_of, text_of
 
@@ -67,7 +67,6 @@ HISTORY = timedelta(hours=2)  # on either side of the same hour of four weeks
 MINUTE, WEEK = timedelta(minutes=1), timedelta(weeks=1)
 DISK_MB = 1500
 PAUSE_S = 10.0
-READY = ("api", "feedback", "gateway", "worker", "mlflow")
 MESSAGE = re.compile(
     r"(?P<event>Raised|Cleared)(?: \(\w+\))?: \w+(?:, family (?P<family>\w+))?\n(?P<detail>.*)\n.*, (?P<alert>al_\w+)\)"
 )
@@ -197,16 +196,6 @@ class Provider:
 @dataclass(kw_only=True)
 class WatchedInstallation(KilledInstallation):
     """``detent serve`` whose alerts go to a webhook of this process."""
-
-    webhook: str = ""
-
-    def start(self) -> None:
-        environment = {**self._environment(), "DETENT_ALERT_SLACK_WEBHOOK": self.webhook}
-        with (self.home / "serve.out").open("ab") as out:
-            self.process = subprocess.Popen(
-                [DETENT, "serve"], env=environment, stdout=out, stderr=out, stdin=subprocess.DEVNULL
-            )
-        self.wait(lambda: all(self.ready(name) for name in READY), "all processes are up")
 
     def kill(self, name: str) -> None:
         pid = self.running(name)
@@ -444,7 +433,8 @@ def measure(runs: int, only: str | None, seed: int) -> tuple[list[Lane], list[st
             for lane in lanes or [Lane(case="", name="quiet")]
         }
         make_home(home, files, models)
-        place = WatchedInstallation(home=home, webhook=f"http://127.0.0.1:{port}/hook")
+        own = {"DETENT_ALERT_SLACK_WEBHOOK": f"http://127.0.0.1:{port}/hook"}
+        place = WatchedInstallation(home=home, own=own, awaited=READY)
         opened.callback(place.stop)
         remember(home, lanes, seed)
         place.start()

@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Any
 
 from bench.speed.events import ANSWER
-from bench.speed.installation import FILLED_AT_ONCE, add_key
+from bench.speed.installation import add_key, insert_events
 from optimizer.adapters.store.rows import chunks
 from optimizer.core.base.values import Budget, Spend
 from optimizer.core.dataset.examples import make_example
@@ -339,26 +339,18 @@ def _fill(settings: Settings, size: Size, champions: dict[str, str]) -> None:
     """Events by SQLite itself, in the order of their time; the first families have the most."""
     n = size.events // 2
     with closing(sqlite3.connect(settings.home / "var" / "detent.db", isolation_level=None)) as connection:
-        connection.execute("PRAGMA synchronous = OFF")
-        connection.execute("PRAGMA cache_size = -262144")
         connection.execute("CREATE TEMP TABLE named (number INTEGER PRIMARY KEY, family TEXT, champion TEXT)")
         rows = [(number, name, champions[name]) for number, name in enumerate(size.names)]
         connection.executemany("INSERT INTO named VALUES (?, ?, ?)", rows)
         known = {"n": n, "families": size.families, "output": ANSWER, "now": time.time() - 1, "days": DAYS}
-        for first in range(0, n, FILLED_AT_ONCE):
-            some = {**known, "first": first, "last": min(first + FILLED_AT_ONCE, n) - 1}
-            connection.execute("BEGIN IMMEDIATE")
-            for table, own in (("interactions", OF_ANSWER), ("feedback_events", OF_OUTCOME)):
-                columns = {**OF_EVENT, **own}
-                connection.execute(
-                    f"INSERT INTO {table} ({', '.join(columns)}) WITH RECURSIVE event(i) AS (SELECT :first UNION ALL"
-                    f" SELECT i + 1 FROM event WHERE i < :last), drawn AS (SELECT i, (i * {MULTIPLIER} % {MODULUS}) /"
-                    f" {MODULUS}.0 AS u FROM event) SELECT {', '.join(columns.values())} FROM drawn JOIN named ON"
-                    " named.number = CAST(:families * u * u AS INTEGER)",
-                    some,
-                )
-            connection.execute("COMMIT")
-        connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+        insert_events(
+            connection,
+            known,
+            answer={**OF_EVENT, **OF_ANSWER},
+            outcome={**OF_EVENT, **OF_OUTCOME},
+            drawn=f"(SELECT i, (i * {MULTIPLIER} % {MODULUS}) / {MODULUS}.0 AS u FROM event) JOIN named ON"
+            " named.number = CAST(:families * u * u AS INTEGER)",
+        )
 
 
 MULTIPLIER, MODULUS = 2_654_435_761, 4_294_967_296  # spread evenly, and the same each time

@@ -17,6 +17,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from itertools import cycle
 from pathlib import Path
+from typing import Any
 
 from bench.speed.events import ANSWER
 from optimizer.adapters.store import Database
@@ -152,6 +153,34 @@ def _rollout_of(place: Installation) -> Rollout:
     return rollout
 
 
+def insert_events(
+    connection: sqlite3.Connection,
+    known: Mapping[str, Any],
+    *,
+    answer: Mapping[str, str],
+    outcome: Mapping[str, str],
+    drawn: str = "event",
+) -> None:
+    """``known["n"]`` pairs, made by SQLite of expressions by column, in which ``i`` counts them from 0.
+
+    ``drawn``: what the expressions are selected from.
+    """
+    n = known["n"]
+    connection.execute("PRAGMA synchronous = OFF")
+    connection.execute("PRAGMA cache_size = -262144")
+    for first in range(0, n, FILLED_AT_ONCE):
+        some = {**known, "first": first, "last": min(first + FILLED_AT_ONCE, n) - 1}
+        connection.execute("BEGIN IMMEDIATE")
+        for table, columns in (("interactions", answer), ("feedback_events", outcome)):
+            connection.execute(
+                f"INSERT INTO {table} ({', '.join(columns)}) WITH RECURSIVE event(i) AS (SELECT :first UNION ALL SELECT"
+                f" i + 1 FROM event WHERE i < :last) SELECT {', '.join(columns.values())} FROM {drawn}",
+                some,
+            )
+        connection.execute("COMMIT")
+    connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+
+
 def fill(place: Installation, n: int, *, hours: float = 720.0, own: Mapping[str, str] | None = None) -> None:
     """n events of the last month in the store, an interaction and its outcome each, of the rollout's two arms.
 
@@ -172,20 +201,8 @@ def fill(place: Installation, n: int, *, hours: float = 720.0, own: Mapping[str,
     }
     file = place.home / "var" / "detent.db"
     with closing(sqlite3.connect(file, isolation_level=None)) as connection:
-        connection.execute("PRAGMA synchronous = OFF")
-        connection.execute("PRAGMA cache_size = -262144")
-        for first in range(0, n, FILLED_AT_ONCE):
-            some = {**known, "first": first, "last": min(first + FILLED_AT_ONCE, n) - 1}
-            connection.execute("BEGIN IMMEDIATE")
-            for table, of_table in (("interactions", OF_ANSWER), ("feedback_events", OF_OUTCOME)):
-                columns = {**OF_EVENT, **of_table, **(own or {})}
-                connection.execute(
-                    f"INSERT INTO {table} ({', '.join(columns)}) WITH RECURSIVE event(i) AS (SELECT :first UNION ALL"
-                    f" SELECT i + 1 FROM event WHERE i < :last) SELECT {', '.join(columns.values())} FROM event",
-                    some,
-                )
-            connection.execute("COMMIT")
-        connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+        event = {**OF_EVENT, **(own or {})}
+        insert_events(connection, known, answer={**OF_ANSWER, **event}, outcome={**OF_OUTCOME, **event})
     with file.open("rb") as filled:  # else the first commits that are measured wait for all of it
         os.fsync(filled.fileno())
 
