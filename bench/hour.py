@@ -260,7 +260,6 @@ def page(result: dict[str, Any]) -> str:
         requests=f"{cells['requests']:,.0f}",
         lost=f"{sum(value for case, value in cells.items() if case.startswith('lost, ')):.0f}",
         twice=f"{sum(value for case, value in cells.items() if case.startswith('twice, ')):.0f}",
-        again=f"{cells['answers asked for again']:,.0f} times",
         store_before=before / GB,
         store_after=after / GB,
         bytes_each=each,
