@@ -26,7 +26,7 @@ from optimizer.core.serving.access import Role
 from optimizer.core.serving.local_door import SAFE_METHODS
 from optimizer.runtime.use_cases import Change
 
-GUARD = "x-detent-guard"  # where FastAPI keeps a route's Guard; the API's description goes without it
+GUARD = "x-detent-guard"  # where FastAPI keeps a route's RouteGuard; the API's description goes without it
 UNREADABLE = "The family's file cannot be used. A key of role read-texts is told what is wrong with it."
 ERROR = {
     "description": "A problem document (RFC 9457)",
@@ -35,7 +35,7 @@ ERROR = {
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Guard:
+class RouteGuard:
     """Who may call a route, and how its requests are counted and its answers kept; see ``guarded``."""
 
     role: Role | None = None
@@ -45,8 +45,8 @@ class Guard:
     keyed: bool = False
 
 
-def guard_of(route: APIRoute) -> Guard:
-    guard: Guard = (route.openapi_extra or {}).get(GUARD, Guard())
+def guard_of(route: APIRoute) -> RouteGuard:
+    guard: RouteGuard = (route.openapi_extra or {}).get(GUARD, RouteGuard())
     return guard
 
 
@@ -72,7 +72,7 @@ def guarded(
     """
     is_keyed = change is not None if keyed is None else keyed
     extra: dict[str, Any] = {
-        GUARD: Guard(role=role, change=change, narrows=narrows, passed_on=passed_on, keyed=is_keyed)
+        GUARD: RouteGuard(role=role, change=change, narrows=narrows, passed_on=passed_on, keyed=is_keyed)
     }
     if role is not None:
         extra["security"] = [{"bearer": []}, {"apiKey": []}]
