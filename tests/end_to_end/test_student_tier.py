@@ -261,7 +261,7 @@ def test_until_it_is_taught_its_tier_is_passed_over(taught: Taught) -> None:
     assert answered["detent"]["tiers"] == ["strong"]
 
 
-def test_an_export_for_a_router_of_models_leaves_it_out_taught_or_not(taught: Taught) -> None:
+def test_an_export_for_a_router_of_models_leaves_it_out_and_there_is_none_of_one_alone(taught: Taught) -> None:
     context = context_of(
         taught.store,
         taught.clock,
@@ -273,6 +273,11 @@ def test_an_export_for_a_router_of_models_leaves_it_out_taught_or_not(taught: Ta
     for variant in (create_variant(context, untaught).variant, taught.study.winner):
         text = read_export(context, ExportRequest(family="topics", name=str(variant), format="litellm")).text
         assert YAML(typ="safe").load(text)["router_settings"] == {"model_group_alias": {"topics": "strong"}}
+    alone = create_variant(
+        context, VariantRequest(family="topics", from_=taught.study.winner, policy={"refuse": True})
+    ).variant
+    with pytest.raises(InvalidInput, match="a model would answer everything"):
+        read_export(context, ExportRequest(family="topics", name=str(alone), format="litellm"))
 
 
 @pytest.mark.parametrize(

@@ -6,8 +6,10 @@ import json
 from collections.abc import Collection
 from io import StringIO
 
+from optimizer.core.base.errors import InvalidInput
 from optimizer.core.family.family import Family
 from optimizer.core.family.variant import VariantRecord
+from optimizer.core.policy.tiers import REFUSE
 from optimizer.jobs.families.export_variant import exporter
 
 _TIERS, _FALL_BACK = "tiers", "fall_back"
@@ -22,10 +24,17 @@ def litellm(family: Family, record: VariantRecord, students: Collection[str]) ->
 
     Args:
         students: tiers that LiteLLM cannot ask, taught or not.
+    Raises:
+        InvalidInput: a student answers alone, so that no model may.
     """
     from ruamel.yaml import YAML
 
     variant = record.variant
+    if variant.policy.get(REFUSE.name):
+        raise InvalidInput(
+            f"Format litellm names models, and in {variant.id} of family {family.name} a student answers alone: a model"
+            " would answer everything. Use Detent's gateway, or export a variant without refuse."
+        )
     tiers = [str(name) for name in variant.policy.get(_TIERS) or [variant.model["name"]] if name not in students]
     alias, *rest = tiers
     settings = {
