@@ -3,18 +3,19 @@
 from __future__ import annotations
 
 import random
+from math import sqrt
+from statistics import fmean, variance
 
 import pytest
 
-from optimizer.content.core.search.compare import AbArm, MeanWithError, compare, mean_with_error, rule
-from optimizer.core.base.errors import DatasetTooSmall
+from optimizer.content.core.search.compare import Preference, difference_of, rule, verdict_of
+
+CONFIDENCE = 0.95
 
 
-def arm(name: str, quality: float, time_saved: float, *, error: float = 0.001, n: int = 500) -> AbArm:
-    return AbArm(
-        name=name,
-        quality=MeanWithError(mean=quality, error=error, n=n),
-        time_saved=MeanWithError(mean=time_saved, error=error, n=n),
+def preference(quality: float, time_saved: float, *, error: float = 0.001) -> Preference:
+    return verdict_of(
+        difference_of(quality, error, CONFIDENCE), difference_of(time_saved, error, CONFIDENCE), CONFIDENCE
     )
 
 
@@ -29,10 +30,8 @@ def arm(name: str, quality: float, time_saved: float, *, error: float = 0.001, n
     ],
 )
 def test_the_rule_chooses_by_what_is_lost_and_what_is_saved(quality: float, time_saved: float, choice: str) -> None:
-    verdict = compare(arm("conservative", 0.80, 0.50), arm("aggressive", 0.80 - quality, 0.50 + time_saved))
-    assert (verdict.choice, verdict.by_estimates) == (choice, choice)
-    assert verdict.quality.estimate == pytest.approx(quality)
-    assert verdict.time_saved.estimate == pytest.approx(time_saved)
+    verdict = preference(quality, time_saved)
+    assert (verdict.choice, verdict.answer, verdict.by_estimates) == (choice, choice, choice)
 
 
 def test_at_an_edge_itself_neither_side_holds() -> None:
@@ -41,7 +40,7 @@ def test_at_an_edge_itself_neither_side_holds() -> None:
 
 
 def test_an_interval_over_an_edge_cannot_tell_and_says_which() -> None:
-    verdict = compare(arm("conservative", 0.80, 0.50, error=0.02), arm("aggressive", 0.76, 0.80, error=0.02))
+    verdict = preference(0.04, 0.30, error=0.02 * sqrt(2))
     assert verdict.choice is None
     assert (verdict.by_estimates, verdict.possible) == ("aggressive", ("aggressive", "conservative"))
     assert "cannot tell" in verdict.reason
@@ -51,15 +50,7 @@ def test_an_interval_over_an_edge_cannot_tell_and_says_which() -> None:
 
 def test_an_interval_over_an_edge_that_decides_nothing_is_no_obstacle() -> None:
     """Much is lost in any case: whatever the time does, the conservative one is right."""
-    verdict = compare(arm("conservative", 0.80, 0.50), arm("aggressive", 0.60, 0.55, error=0.001))
-    assert verdict.choice == "conservative"
-
-
-def test_too_few_items_are_refused_with_the_number_that_is_needed() -> None:
-    with pytest.raises(DatasetTooSmall, match="aggressive has 12 items with measured quality, and 30 are needed"):
-        compare(arm("conservative", 0.8, 0.5), arm("aggressive", 0.7, 0.6, n=12))
-    with pytest.raises(DatasetTooSmall, match="one has 2 measured items"):
-        mean_with_error([0.1, 0.2])
+    assert preference(0.20, 0.05).choice == "conservative"
 
 
 def test_a_truth_beyond_the_edge_is_called_wrongly_in_at_most_five_of_a_hundred_tests() -> None:
@@ -67,10 +58,8 @@ def test_a_truth_beyond_the_edge_is_called_wrongly_in_at_most_five_of_a_hundred_
     rng = random.Random(7)
     wrong = 0
     for _ in range(400):
-        lost = [mean_with_error([rng.gauss(mean, 0.2) for _ in range(100)]) for mean in (0.80, 0.80 - 0.0501)]
-        saved = MeanWithError(mean=0.5, error=0.001, n=100), MeanWithError(mean=0.7, error=0.001, n=100)
-        verdict = compare(
-            AbArm(name="c", quality=lost[0], time_saved=saved[0]), AbArm(name="a", quality=lost[1], time_saved=saved[1])
-        )
-        wrong += verdict.choice == "aggressive"
+        conservative, aggressive = ([rng.gauss(mean, 0.2) for _ in range(100)] for mean in (0.80, 0.80 - 0.0501))
+        error = sqrt(variance(conservative) / 100 + variance(aggressive) / 100)
+        quality = difference_of(fmean(conservative) - fmean(aggressive), error, CONFIDENCE)
+        wrong += verdict_of(quality, difference_of(0.2, 0.001, CONFIDENCE), CONFIDENCE).choice == "aggressive"
     assert wrong <= 20
