@@ -128,6 +128,21 @@ def test_a_student_alone_refuses_what_it_is_not_sure_of_and_only_audits_ask_the_
     assert passed_over.text == "B", "it is bypassed: the model answers"
 
 
+def test_what_a_validator_finds_in_a_students_answer_is_no_reason_to_ask_it_again() -> None:
+    retried = {"validate": ["empty"], "validate.then": "retry"}
+    policy = parse_policy({**TWO, **retried, "accept": 0.8, "students": {"cheap": "st_1"}})
+    asked = list[Mapping[str, Any]]()
+
+    def student(input: Mapping[str, Any]) -> StudentAnswer:
+        asked.append(input)
+        return StudentAnswer(label="", confidence=0.95)
+
+    wanted = PolicyRequest(policy=policy, rendered=RENDERED, students={"cheap": student})
+    done = asyncio.run(execute_policy(wanted, Models().ask))
+    assert [one.issues for one in done.attempts] == [("empty",)]
+    assert len(asked) == 1
+
+
 def test_refusing_is_of_students_alone() -> None:
     with pytest.raises(InvalidInput, match="leave refuse out"):
         parse_policy({**TWO, "refuse": True})

@@ -112,14 +112,17 @@ class _Machine:
 
     def answer(self, model: str, tier: int | None) -> _One:
         """A model's own answer; with ``validate.then: retry`` the better of two, the second of which
-        knows the issues.
+        knows the issues. A student would repeat its answer.
         """
         attempts = yield from self.ask(*with_sample(self.policy, Call(model=model, purpose="answer", tier=tier)))
         return (yield from self.mended((yield from self.checked(attempts[0]))))
 
     def mended(self, attempt: Attempt) -> _One:
         validator = self.policy.validator
-        if validator is None or validator.then != "retry" or not attempt.issues:
+        is_mended = (
+            validator is not None and validator.then == "retry" and not self.policy.is_student(attempt.call.model)
+        )
+        if not is_mended or not attempt.issues:
             return attempt
         return (yield from self.improved(attempt, "retry", ask_again(attempt.issues)))
 
