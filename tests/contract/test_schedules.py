@@ -168,7 +168,7 @@ def test_every_change_is_in_the_audit(nightly: TriggeredWorld) -> None:
         "on": True,
         "holdout": True,
         "cron": NIGHTLY,
-        "strategy": "bootstrap+settings",
+        "strategy": "bootstrap+settings+nearest",
         "aim": "quality",
         "source": "file",
     }

@@ -184,7 +184,7 @@ def test_a_search_that_the_budget_cut_short_names_whose_turn_never_came(tmp_path
     said = text(page(world, study, world.family))
     world.store.close()
     assert "The search was cut short, so not everything was tried." in said
-    assert "settings never had a turn." in said
+    assert "settings and nearest never had a turn." in said
     assert "Cannot tell: " in said
 
 

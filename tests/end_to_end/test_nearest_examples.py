@@ -174,6 +174,8 @@ def test_the_study_took_the_nearest_ones_and_measured_the_fixed_rendering_too(fo
         trials = found.store.studies.trials(tx, found.study.id)
     by_proposer = {trial.proposer: trial for trial in trials}
     assert by_proposer["nearest"].params["fixed"] == by_proposer["champion"].variant
+    assert found.study.confirmation is not None
+    assert found.study.confirmation["fixed"]["mean"] == found.study.confirmation["champion_mean"]
     assert "examples.index" in study_page(
         report_study(found.study, family=found.family, store=found.store, clock=found.clock)
     )

@@ -38,7 +38,7 @@ def test_nothing_is_switched_on_at_first_and_everywhere_the_same(world: World) -
         "on": False,
         "holdout": False,
         "cron": "0 3 * * *",
-        "strategy": "bootstrap+settings",
+        "strategy": "bootstrap+settings+nearest",
         "aim": "quality",
         "source": "file",
         "by": None,
@@ -140,7 +140,7 @@ def test_the_command_line_sets_it_shows_it_and_gives_it_back(
     assert detent().split(": ")[-1].startswith("weekly")
     assert run(["family", "show", "triage"]) == 0
     assert (
-        "Schedule  on, by the file's triggers and at 0 3 * * 1 UTC as bootstrap+settings for quality"
+        "Schedule  on, by the file's triggers and at 0 3 * * 1 UTC as bootstrap+settings+nearest for quality"
         in capsys.readouterr().out
     )
     assert 'Undo: detent family schedule triage --cron "0 3 * * 1"' in detent("--off")

@@ -334,7 +334,7 @@ def test_a_study_that_names_no_strategy_lets_it_answer_where_that_is_better_chea
     files, models = wiring.load_families(taught.home), wiring.open_models(taught.home)
     study = run_here(made.id, taught.home, taught.store, taught.clock, files, models)
     models.close()
-    assert (study.strategy, study.outcome) == ("bootstrap+settings+replay", "nominated"), study.confirmation
+    assert (study.strategy, study.outcome) == ("bootstrap+settings+nearest+replay", "nominated"), study.confirmation
     assert estimate.calls.low <= study.spend.n_calls <= estimate.calls.high
     dataset = study.dataset
     assert dataset is not None

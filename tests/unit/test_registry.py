@@ -64,7 +64,8 @@ def test_a_package_declares_the_properties_that_the_table_has(install: Callable[
     assert STRATEGIES["hill"].package == "detent-hills 1.2"
     assert writes(("hill",), {})
     with pytest.raises(
-        InvalidInput, match=r"hill goes by quality alone\. For aim cost name bootstrap\+settings, bases, examples"
+        InvalidInput,
+        match=r"hill goes by quality alone\. For aim cost name bootstrap\+settings\+nearest, bases, examples",
     ):
         check_strategy("hill", "cost")
 

@@ -40,8 +40,8 @@ def test_nothing_starts_by_itself_until_a_person_has_said_so() -> None:
     )
     assert (
         in_force(family, SET).text
-        == "on, by the file's triggers and at 0 3 * * 1 UTC as bootstrap+settings for quality; such studies never look"
-        " at the sealed holdout, switched on by anna at 2026-11-20 09:00:00 UTC: enough"
+        == "on, by the file's triggers and at 0 3 * * 1 UTC as bootstrap+settings+nearest for quality; such studies"
+        " never look at the sealed holdout, switched on by anna at 2026-11-20 09:00:00 UTC: enough"
     )
     assert (
         "at 0 3 * * * UTC (the file's)" in in_force(family, replace(SET, cron=None, from_file=True, holdout=True)).text

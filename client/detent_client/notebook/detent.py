@@ -112,7 +112,7 @@ class Family(Record):
         """Searches a better variant. In process it runs here, unless a server or a worker of the project runs.
 
         Args:
-            strategy: such as ``bootstrap`` or ``bootstrap+settings``; None: the default.
+            strategy: such as ``bootstrap`` or ``bootstrap+settings+nearest``; None: the default.
             wait: for its end.
             options: ``calls``, ``usd`` and ``minutes`` bound it; ``aim``, ``seed``, ``space`` and ``proposer`` are as
                 in the command line; all others are its definition (``n_train``, ``n_dev``, ``n_candidates`` ...).

@@ -34,7 +34,7 @@ Strategy = Annotated[
     typer.Option(
         help=(
             "bootstrap, settings, bases, examples, race, replay, gepa, mipro, joint, copro, simba, playbook, or one"
-            " that a package adds; several in a row, such as bootstrap+settings, the default (of kind policy:"
+            " that a package adds; several in a row, such as bootstrap+settings+nearest, the default (of kind policy:"
             " replay)."
         )
     ),

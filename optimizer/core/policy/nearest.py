@@ -7,7 +7,7 @@ where who renders has no index.
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Final, Literal
 
 from optimizer.core.base.errors import Fault, InvalidInput
@@ -93,6 +93,15 @@ def nearest_of(policy: Mapping[str, Any]) -> NearestExamples | None:
         scope=policy.get(SCOPE.name),
         max_tokens=policy.get(MAX_TOKENS.name) or DEFAULT_MAX_TOKENS,
     )
+
+
+def fixed_rendering(variant: Variant) -> Variant | None:
+    """The Variant as who cannot look up nearest examples shows it; None for one that shows no nearest ones."""
+    if nearest_of(variant.policy) is None:
+        return None
+    policy = {name: value for name, value in variant.policy.items() if name not in {knob.name for knob in KNOBS}}
+    of_models = {model: n for model, n in policy.pop("examples").items() if model != NEAREST}
+    return replace(variant, policy={**policy, "examples": of_models} if of_models else policy)
 
 
 def read_nearest(values: Mapping[str, Any], faults: list[Fault]) -> NearestExamples | None:

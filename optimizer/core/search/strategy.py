@@ -19,6 +19,7 @@ from optimizer.core.dataset.examples import Example
 from optimizer.core.evaluation.scoring import Scorer
 from optimizer.core.family.family import Family, kind_of
 from optimizer.core.family.variant import Variant
+from optimizer.core.policy.nearest import NEAREST
 from optimizer.core.search import strategy_calls
 from optimizer.core.search.playbook.entries import Edit, Entries
 from optimizer.core.search.strategy_calls import Sizes
@@ -33,7 +34,7 @@ EXAMPLES = "examples"
 COPRO, SIMBA = "copro", "simba"
 PLAYBOOK = "playbook"
 REPLAY = "replay"  # tries knobs of policies on recorded items or answers
-DEFAULT_STRATEGY = "bootstrap+settings"
+DEFAULT_STRATEGY = "bootstrap+settings+nearest"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -307,7 +308,9 @@ def check_strategy(text: str, aim: Aim | None = None, *, load: bool = True) -> t
 
 def _with(aim: Aim) -> str:
     *others, last = (
-        one.name for one in STRATEGIES.built_in.values() if aim in one.aims and one.name not in (RACED[0], REPLAY)
+        one.name
+        for one in STRATEGIES.built_in.values()
+        if aim in one.aims and one.name not in (RACED[0], NEAREST, REPLAY)
     )
     return f"{DEFAULT_STRATEGY}, {', '.join(others)} or {last}"
 

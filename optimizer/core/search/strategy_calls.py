@@ -45,6 +45,13 @@ def nearest_counts(max_examples: int) -> list[int]:
     return sorted({min(k, max_examples) for k in NEAREST_COUNTS if max_examples}, reverse=True)
 
 
+def nearest_calls(sizes: Sizes) -> Spread:
+    """On dev; and on the holdout its fixed examples, should it win and should they not be the champion's."""
+    n = len(nearest_counts(sizes.definition.max_examples)) * sizes.n_dev
+    n_fixed = sizes.definition.n_holdout * sizes.per_answer if n else 0
+    return Spread(low=0, expected=0.9 * n + n_fixed / 2, high=n + n_fixed)
+
+
 def settings_calls(sizes: Sizes) -> Spread:
     n = sizes.definition.n_settings * sizes.n_dev
     return Spread(low=0, expected=n * 0.8, high=n)

@@ -140,6 +140,19 @@ class SequenceStep(TypedDict):
     passed: bool
 
 
+class FixedRecord(TypedDict):
+    """A winner of nearest examples with its fixed ones, which go out where the nearest ones cannot be looked up.
+
+    On the ``n`` examples of the look that it answered; ``mean`` and its ``lift`` over the champion on the same are None
+    where the budget paid for none.
+    """
+
+    variant: str
+    n: int
+    mean: float | None
+    lift: float | None
+
+
 class JudgedRecord(TypedDict):
     """JudgedScores as they were at the look, with what they ``said``."""
 
@@ -154,8 +167,8 @@ class JudgedRecord(TypedDict):
 class Confirmation(TypedDict, total=False):
     """What a look at the sealed holdout found, on the ``n`` examples of which both variants have a score.
 
-    Members from ``saving`` on belong to aims other than quality, to wishes, to a judge's scores, to a fixed sequence
-    and to a move to another model.
+    Members from ``saving`` on belong to aims other than quality, to wishes, to a judge's scores, to a fixed sequence,
+    to a move to another model and to nearest examples.
     """
 
     n: int
@@ -197,6 +210,7 @@ class Confirmation(TypedDict, total=False):
     judged: JudgedRecord
     sequence: Sequence[SequenceStep]
     move: MoveRecord
+    fixed: FixedRecord
 
 
 class FigureChange(TypedDict):

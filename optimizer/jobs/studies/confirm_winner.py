@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from contextlib import suppress
+from dataclasses import asdict, dataclass, replace
 from typing import Any, Literal
 
-from optimizer.core.base.errors import BudgetExhausted
+from optimizer.core.base.errors import BudgetExhausted, StudyStopped
 from optimizer.core.base.phrasing import signed, signed_interval
 from optimizer.core.base.values import ExampleResult, p95
 from optimizer.core.dataset.examples import Example
@@ -30,10 +31,12 @@ from optimizer.core.evaluation.judging.calibration import judge_identity
 from optimizer.core.evaluation.judging.report import judged_scores
 from optimizer.core.family.variant import Variant
 from optimizer.core.models.budget import HeldBack
+from optimizer.core.policy.nearest import fixed_rendering
 from optimizer.core.search.answer_bounds import judge_of_metrics
 from optimizer.core.search.move import HEADINGS, MoveRecord, beside_in_words, verdict_of
 from optimizer.core.search.objective import MIN_TIMED, Saving, saving_of
 from optimizer.core.search.run_off import RUN_OFF, SequenceTest, in_words, with_sequence
+from optimizer.core.search.study import FixedRecord
 from optimizer.core.statistics.noninferiority import NotLower, largest_loss, not_lower
 from optimizer.core.views.study_headline import CALLED
 from optimizer.jobs.dataset.build_dataset import open_holdout
@@ -74,6 +77,7 @@ def confirm_winner(run: StudyRun, variants: Sequence[Variant], *, stop: StopFlag
 
     The confirmation holds n, champion_mean, winner_mean, lift with interval, p, test, looks, confidence, wins, ties,
     losses, improvement, risk, margin, selection_lift (on dev, biased upwards), n_unscored, gates and a summary.
+    A winner of nearest examples also has "fixed": what its fixed ones reach.
     It also holds dollars per call and p95 of both, and the identity of the judge where one scored them. For aims cost
     and latency it holds what is saved with its p, and the test of quality with its bound, which it holds of a move to
     another model, too, with the verdict. Where something was wished of
@@ -132,7 +136,48 @@ def confirm_winner(run: StudyRun, variants: Sequence[Variant], *, stop: StopFlag
             "summary": f"Not confirmed: {reason}.",
         }
         return ConfirmationResult(winner=best.variant, outcome="not_confirmed", record=nothing_scored)
-    return _confirmed(run, best, steps, settings, looks)
+    result = _confirmed(run, best, steps, settings, looks)
+    fixed = fixed_rendering(next(variant for variant in variants if variant.id == best.variant))
+    if fixed is None:
+        return result
+    scored = _score_fixed(run, evaluator, fixed, best, examples)
+    summary = f"{result.record['summary']} {_fixed_in_words(scored)}"
+    return replace(result, record={**result.record, "fixed": scored, "summary": summary})
+
+
+def _score_fixed(
+    run: StudyRun, evaluator: Measures, fixed: Variant, best: _VariantComparison, examples: Sequence[Example]
+) -> FixedRecord:
+    """With the calls that are left. It decides nothing, so a cap or a person may end it."""
+    results = list(best.champion) if fixed.id == run.champion.id else []
+    if not results:
+        n_from_journal = evaluator.n_from_journal
+        with suppress(BudgetExhausted, StudyStopped):
+            evaluator.measure_all([(fixed, one) for one in examples], lambda _, result: results.append(result))
+        run.n_from_journal += evaluator.n_from_journal - n_from_journal
+    scores = {result.example: result.score for result in best.champion}
+    pairs = [
+        (before, result.score)
+        for result in results
+        if result.score is not None and (before := scores[result.example]) is not None
+    ]
+    n = len(pairs)
+    return FixedRecord(
+        variant=fixed.id,
+        n=n,
+        mean=sum(after for _, after in pairs) / n if n else None,
+        lift=sum(after - before for before, after in pairs) / n if n else None,
+    )
+
+
+def _fixed_in_words(fixed: FixedRecord) -> str:
+    mean, lift = fixed["mean"], fixed["lift"]
+    if mean is None or lift is None:
+        return "Its fixed examples, for who cannot look up the nearest ones, were not scored: no call was left."
+    return (
+        f"Its fixed examples, for who cannot look up the nearest ones, reach {mean:.3f} on {fixed['n']} of them (lift"
+        f" {signed(lift)})."
+    )
 
 
 def _compare(

@@ -27,7 +27,7 @@ class Indexing:
 
 def index_examples(run: StudyRun) -> Indexing:
     """Released training examples alone. A study that was killed goes on with the list that it had, if that is there."""
-    if NEAREST not in proposers_of(run.study.strategy):
+    if NEAREST not in proposers_of(run.study.strategy) or not run.definition.max_examples:
         return Indexing()
     from optimizer.core.predictor.example_index import MOST_EXAMPLES, ExampleIndex, IndexedExample  # it needs numpy
 

@@ -23,6 +23,7 @@ from optimizer.core.family.family import Family, kind_of
 from optimizer.core.family.variant import Variant
 from optimizer.core.models.budget import require_bounded
 from optimizer.core.models.language import ModelPrice
+from optimizer.core.policy.nearest import fixed_rendering
 from optimizer.core.scheduling.monthly_budget import MonthlyLimits, under
 from optimizer.core.search.answer_bounds import (
     DEFAULT_MAX_TOKENS,
@@ -233,7 +234,9 @@ def plan_look(
                     comes_from=f"the variant {arm.id}" if arm is candidate else f"the serving champion {arm.id}",
                     instead="nominate a variant without it" if arm is candidate else serve_another(name, family),
                 )
-    n_calls, usd, models_asked = _cost_of_arms(arms, family, definition, dataset, store, models)
+    fixed = fixed_rendering(arms[1])
+    asked = arms if fixed is None or fixed.id == arms[0].id else (*arms, fixed)
+    n_calls, usd, models_asked = _cost_of_arms(asked, family, definition, dataset, store, models)
     calls = int(TO_SPARE * n_calls)
     budget = under(remaining, Budget(calls=calls, usd=usd if usd < inf else None))
     for item in models_asked:

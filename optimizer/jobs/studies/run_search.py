@@ -11,6 +11,7 @@ from optimizer.core.base.errors import BudgetExhausted, Conflict, StudyStopped
 from optimizer.core.base.phrasing import count
 from optimizer.core.base.values import ExampleResult
 from optimizer.core.models.budget import HeldBack
+from optimizer.core.policy.nearest import fixed_rendering
 from optimizer.core.search.answer_bounds import longest_inputs, longest_of
 from optimizer.core.search.call_estimate import calls_for_a_race, is_raced, n_champion_first
 from optimizer.core.search.objective import MIN_TIMED
@@ -65,7 +66,8 @@ class SearchResult:
 
 @dataclass(kw_only=True)
 class Reserve:
-    """Calls that must be left over: the confirmation's, at the longest allowed request, and those of a race's end.
+    """Calls that must be left over: the confirmation's, at the longest allowed request, and those of a race's end or of
+    fixed examples on the holdout.
 
     Mutable: the race says how many its end takes.
     """
@@ -74,6 +76,7 @@ class Reserve:
     usd_confirmation: float
     usd_per_call: float  # of the dearest call that may be made
     n_last: int = 0  # answers
+    what_is_last: str = "the end of the race"
     calls_per_answer: int = 1
 
     @property
@@ -90,7 +93,7 @@ class Reserve:
             n_last = self.n_last * self.calls_per_answer
             # One in flight counts at its highest price.
             usd += n_last * min(dearest_usd, self.usd_per_call) + self.usd_per_call
-        what_for = "the confirmation and the end of the race" if self.n_last else "the confirmation"
+        what_for = f"the confirmation and {self.what_is_last}" if self.n_last else "the confirmation"
         return HeldBack(usd=usd, n_calls=self.n_calls, what_for=what_for)
 
 
@@ -113,6 +116,7 @@ def run_search(run: StudyRun, *, reserve: Reserve, stop: StopFlag) -> SearchResu
     strategies = run.leak_check().watching(run.strategies)
     ended: Ended = "complete"
     reason = "The strategies have nothing left to try."
+    with_fixed = set[str]()  # variants of nearest examples whose fixed ones are another variant than the champion
     try:
         setting = _setting(
             run, evaluator, run.proposer(evaluator, stop=stop, held=lambda: reserve.held(evaluator.dearest_usd))
@@ -142,6 +146,11 @@ def run_search(run: StudyRun, *, reserve: Reserve, stop: StopFlag) -> SearchResu
                         proposal = Proposal(variant=run.moved, proposer=MOVE)
                         continue
                 search.tell(proposal, objective.figure(results), results)
+                fixed = fixed_rendering(proposal.variant)
+                if fixed is not None and fixed.id != run.champion.id:  # scored on the holdout, too, should it win
+                    with_fixed.add(proposal.variant.id)
+                    reserve.n_last = len((run.study.dataset or {}).get("holdout", ()))
+                    reserve.what_is_last = "the look at fixed examples"
                 proposal = search.ask()
     except BudgetExhausted as exhausted:
         ended, reason = "budget", str(exhausted)
@@ -158,7 +167,8 @@ def run_search(run: StudyRun, *, reserve: Reserve, stop: StopFlag) -> SearchResu
     elif ended == "cancelled":
         winner = next((leader.variant for leader in trials.leaders()), None)
     else:
-        reserve.n_last = 0  # the race, where there was one, has ended
+        if not any(leader.variant in with_fixed for leader in trials.leaders()[:N_LEADERS]):
+            reserve.n_last = 0  # the race, where there was one, has ended
         winner = _run_off(run, trials, evaluator)
         if stop.cancelled:
             ended = "cancelled"

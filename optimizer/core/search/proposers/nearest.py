@@ -21,6 +21,7 @@ from optimizer.core.search.strategy import Proposal, SearchSetting, strategy
     name=NEAREST,
     does="shows each request the examples most like it",
     n_trials=lambda definition: len(strategy_calls.nearest_counts(definition.max_examples)),
+    calls=strategy_calls.nearest_calls,
 )
 class NearestSearch:
     """Each number of examples once, the largest first; none where no list of examples could be made."""
@@ -31,7 +32,8 @@ class NearestSearch:
         self._waiting = strategy_calls.nearest_counts(int(setting.definition["max_examples"]))
         if self._index is None:
             self._waiting = []
-            setting.remark(setting.unindexed)
+            if setting.unindexed:
+                setting.remark(setting.unindexed)
 
     def ask(self) -> Proposal | None:
         while self._waiting:
