@@ -334,6 +334,7 @@ def search_budget(
 
 
 CONFIRMATION, CHAMPION, PROPOSALS = "confirmation", "champion", "proposals"  # names of the parts beside the strategies
+LAST = "replay"  # the strategy whose turn is kept: a student costs no call, and most of the other answers are there
 FIRST = (CHAMPION, PROPOSALS)  # parts that are paid for before, or along with, the first strategy
 
 
@@ -351,10 +352,13 @@ def within(parts: Mapping[str, Spread], cap: int | None) -> dict[str, Spread]:
     if cap is None:
         return dict(parts)
     room = max(0.0, cap - parts.get(CONFIRMATION, NONE).high)
-    rest = Spread(low=room, expected=room, high=room)
+    n_kept = _kept_of(parts, room)
+    rest = Spread(low=room - n_kept, expected=room - n_kept, high=room - n_kept)
     spreads = {CONFIRMATION: parts[CONFIRMATION].capped(cap)} if CONFIRMATION in parts else {}
     for name in _in_turn(parts):
         part = parts[name]
+        if name == LAST:
+            rest += Spread(low=n_kept, expected=n_kept, high=n_kept)
         got = Spread(
             low=min(part.low, rest.low), expected=min(part.expected, rest.expected), high=min(part.high, rest.high)
         )
@@ -370,12 +374,25 @@ def without_a_sure_turn(parts: Mapping[str, Spread], cap: int | None) -> tuple[s
     if cap is None:
         return ()
     room = cap - parts.get(CONFIRMATION, NONE).high
-    unsure = []
+    n_kept = _kept_of(parts, room)
+    unsure, room = [], room - n_kept
     for name in _in_turn(parts):
+        if name == LAST:
+            room = max(0.0, room) + n_kept
         if room <= 0 and name not in (*FIRST, RUN_OFF) and parts[name].high > 0:
             unsure.append(name)
         room -= parts[name].high
     return tuple(unsure)
+
+
+def kept_for_last(n_calls: float, room: float) -> int:
+    """Calls that the other strategies leave over for the last one, which would take ``n_calls``: half of the room."""
+    return max(0, int(min(n_calls, room / 2)))
+
+
+def _kept_of(parts: Mapping[str, Spread], room: float) -> int:
+    first = sum(parts[name].high for name in FIRST if name in parts)
+    return kept_for_last(parts[LAST].expected, room - first) if LAST in parts else 0
 
 
 def _in_turn(parts: Mapping[str, Spread]) -> list[str]:

@@ -21,6 +21,7 @@ from optimizer.core.family.family import Family, kind_of
 from optimizer.core.family.variant import Variant
 from optimizer.core.policy.nearest import NEAREST
 from optimizer.core.search import strategy_calls
+from optimizer.core.search.cost_estimate import LAST
 from optimizer.core.search.playbook.entries import Edit, Entries
 from optimizer.core.search.strategy_calls import Sizes
 from optimizer.core.search.study import CONFIRM, Definition, Study, Trial
@@ -33,7 +34,7 @@ MIPRO, JOINT = "mipro", "joint"
 EXAMPLES = "examples"
 COPRO, SIMBA = "copro", "simba"
 PLAYBOOK = "playbook"
-REPLAY = "replay"  # tries knobs of policies on recorded items or answers
+REPLAY = LAST  # tries knobs of policies on recorded items or answers
 DEFAULT_STRATEGY = "bootstrap+settings+nearest"
 
 
@@ -210,6 +211,13 @@ class Sequential:
             if proposal is not None:
                 return proposal
             self._current = None
+
+    def skip_to(self, name: str) -> bool:
+        """No other strategy has a further turn; False where this one has begun, or nothing was told so far."""
+        if self._best is None or name not in self._waiting:
+            return False
+        self._waiting, self._current = [name], None
+        return True
 
     def tell(self, proposal: Proposal, score: float | None, results: Sequence[ExampleResult]) -> None:
         if score is not None and (self._best is None or score > self._best[0]):

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from functools import partial
 from typing import Any, Protocol
 
-from optimizer.core.base.errors import InvalidInput, ModelFailed
+from optimizer.core.base.errors import BudgetExhausted, InvalidInput, ModelFailed
 from optimizer.core.base.values import REFUSED, ExampleResult
 from optimizer.core.dataset.examples import Example
 from optimizer.core.evaluation.judging.judgement import Judgement
@@ -330,7 +330,7 @@ class Evaluator:
         Beside its figures each tier has ``read``, what a predictor reads of request and answer, and ``own_usd``, what
         this answer cost without a second sample. One tier is asked after the other, so that a model's prefix cache
         stays warm, with as many examples at once as it takes. The last tier comes first, since the champion, which was
-        asked just before, nearly always is that one.
+        asked just before, nearly always is that one. Where a cap cuts the last model short, the rows end there.
         """
         policy = parse_policy(variant.policy)
         rows: list[dict[str, Any]] = [{"tiers": {}} for _ in examples]
@@ -339,8 +339,9 @@ class Evaluator:
             for row, example in zip(rows, examples, strict=True)
         )
         readable_rows = [(row, example, wanted) for row, example, wanted in readable if wanted is not None]
+        asked = self._policies.asked_tiers(policy)
         for tier in reversed(policy.cascade.models) if policy.cascade is not None and readable_rows else ():
-            is_student = tier not in self._policies.asked_tiers(policy)
+            is_student = tier not in asked
             places = 1 if is_student else self._policies.look_up(tier, (wanted for _, _, wanted in readable_rows))
 
             async def answer(question: tuple[Any, Example, PolicyRequest], tier: str = tier) -> dict[str, Any] | None:
@@ -353,7 +354,11 @@ class Evaluator:
                     question[0]["tiers"][tier] = answered
 
             share = Share(rows=Rows(("", row) for row in readable_rows), n_at_once=min(places, len(readable_rows)))
-            wait_for(ask_together([share], answer, keep))
+            try:
+                wait_for(ask_together([share], answer, keep))
+            except BudgetExhausted:
+                if tier != asked[0]:  # another model has to answer the same rows
+                    raise
         return rows
 
     def _readable(self, variant: Variant, example: Example, policy: Policy) -> PolicyRequest | None:

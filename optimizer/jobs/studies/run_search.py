@@ -4,16 +4,18 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
-from functools import partial
 from typing import Any, Literal
 
 from optimizer.core.base.errors import BudgetExhausted, Conflict, StudyStopped
 from optimizer.core.base.phrasing import count
 from optimizer.core.base.values import ExampleResult
+from optimizer.core.dataset.examples import Example
+from optimizer.core.family.variant import Variant
 from optimizer.core.models.budget import HeldBack
 from optimizer.core.policy.nearest import fixed_rendering
 from optimizer.core.search.answer_bounds import longest_inputs, longest_of
-from optimizer.core.search.call_estimate import calls_for_a_race, is_raced, n_champion_first
+from optimizer.core.search.call_estimate import calls_for_a_race, is_raced, n_champion_first, n_champions
+from optimizer.core.search.cost_estimate import kept_for_last
 from optimizer.core.search.objective import MIN_TIMED
 from optimizer.core.search.proposers.race import RacedSearch, RaceRound
 from optimizer.core.search.run_off import (
@@ -67,7 +69,7 @@ class SearchResult:
 @dataclass(kw_only=True)
 class Reserve:
     """Calls that must be left over: the confirmation's, at the longest allowed request, and those of a race's end or of
-    fixed examples on the holdout.
+    fixed examples on the holdout, and those of replay until its turn.
 
     Mutable: the race says how many its end takes.
     """
@@ -77,11 +79,12 @@ class Reserve:
     usd_per_call: float  # of the dearest call that may be made
     n_last: int = 0  # answers
     what_is_last: str = "the end of the race"
+    n_replay: int = 0  # calls
     calls_per_answer: int = 1
 
     @property
     def n_calls(self) -> int:
-        return self.n_confirmation + self.n_last * self.calls_per_answer
+        return self.n_confirmation + self.n_last * self.calls_per_answer + self.n_replay
 
     def held(self, dearest_usd: float) -> HeldBack:
         """Args:
@@ -89,11 +92,11 @@ class Reserve:
             checked against the cap all the same.
         """
         usd = self.usd_confirmation
-        if self.n_last:
-            n_last = self.n_last * self.calls_per_answer
+        if n_last := self.n_last * self.calls_per_answer + self.n_replay:
             # One in flight counts at its highest price.
             usd += n_last * min(dearest_usd, self.usd_per_call) + self.usd_per_call
-        what_for = f"the confirmation and {self.what_is_last}" if self.n_last else "the confirmation"
+        others = [*([self.what_is_last] if self.n_last else []), *([REPLAY] if self.n_replay else [])]
+        what_for = " and ".join(["the confirmation", *others])
         return HeldBack(usd=usd, n_calls=self.n_calls, what_for=what_for)
 
 
@@ -119,7 +122,10 @@ def run_search(run: StudyRun, *, reserve: Reserve, stop: StopFlag) -> SearchResu
     with_fixed = set[str]()  # variants of nearest examples whose fixed ones are another variant than the champion
     try:
         setting = _setting(
-            run, evaluator, run.proposer(evaluator, stop=stop, held=lambda: reserve.held(evaluator.dearest_usd))
+            run,
+            evaluator,
+            run.proposer(evaluator, stop=stop, held=lambda: reserve.held(evaluator.dearest_usd)),
+            reserve,
         )
         calls = calls_for_a_race(
             run.study.budget.calls,
@@ -135,23 +141,35 @@ def run_search(run: StudyRun, *, reserve: Reserve, stop: StopFlag) -> SearchResu
             # Every proposal on every dev example.
             search = Sequential(names, setting, strategies)
             proposal: Proposal | None = Proposal(variant=run.champion, proposer="champion")
+            if REPLAY in names and (cap := run.study.budget.calls) is not None:
+                n_first = len(run.dev) * run.calls_with_judges * n_champions(run.definition)
+                n_rows = len(run.train) + len(run.dev)
+                reserve.n_replay = kept_for_last(
+                    n_rows * len(run.searched_tiers), cap - reserve.n_confirmation - n_first
+                )
             while proposal is not None:
                 stop.check_cancelled()
-                (results,) = trials.evaluate(evaluator, [(proposal, run.dev)])
-                objective = trials.objective()
-                assert objective is not None  # the champion is the first
-                if proposal.variant.id == run.champion.id:
-                    _require_timed(run, results)
-                    if run.moved is not None:  # what the old model scores is no start, but what is compared with
-                        proposal = Proposal(variant=run.moved, proposer=MOVE)
-                        continue
-                search.tell(proposal, objective.figure(results), results)
-                fixed = fixed_rendering(proposal.variant)
-                if fixed is not None and fixed.id != run.champion.id:  # scored on the holdout, too, should it win
-                    with_fixed.add(proposal.variant.id)
-                    reserve.n_last = len((run.study.dataset or {}).get("holdout", ()))
-                    reserve.what_is_last = "the look at fixed examples"
-                proposal = search.ask()
+                try:
+                    (results,) = trials.evaluate(evaluator, [(proposal, run.dev)])
+                    objective = trials.objective()
+                    assert objective is not None  # the champion is the first
+                    if proposal.variant.id == run.champion.id:
+                        _require_timed(run, results)
+                        if run.moved is not None:  # what the old model scores is no start, but what is compared with
+                            proposal = Proposal(variant=run.moved, proposer=MOVE)
+                            continue
+                    search.tell(proposal, objective.figure(results), results)
+                    fixed = fixed_rendering(proposal.variant)
+                    if fixed is not None and fixed.id != run.champion.id:  # scored on the holdout, too, should it win
+                        with_fixed.add(proposal.variant.id)
+                        reserve.n_last = len((run.study.dataset or {}).get("holdout", ()))
+                        reserve.what_is_last = "the look at fixed examples"
+                    proposal = search.ask()
+                except BudgetExhausted as exhausted:
+                    if not search.skip_to(REPLAY):
+                        raise
+                    ended, reason = "budget", str(exhausted)
+                    proposal = search.ask()
     except BudgetExhausted as exhausted:
         ended, reason = "budget", str(exhausted)
     except StudyStopped as stopped:
@@ -238,9 +256,14 @@ def _first_in_sequence(run: StudyRun, trials: Trials) -> str | None:
     return sequence[0].variant if sequence else None
 
 
-def _setting(run: StudyRun, evaluator: Measures, propose: Propose) -> SearchSetting:
+def _setting(run: StudyRun, evaluator: Measures, propose: Propose, reserve: Reserve) -> SearchSetting:
     inputs = longest_inputs(run.family, [*run.train, *run.dev, *run.run_off])
     teaching, indexing = teach_student(run), index_examples(run)
+
+    def tier_rows(variant: Variant, examples: Sequence[Example]) -> list[dict[str, Any]]:
+        reserve.n_replay = 0  # its turn has come
+        return run.tier_rows(evaluator, variant, examples)
+
     return SearchSetting(
         family=run.family,
         start=run.moved or run.champion,
@@ -253,7 +276,7 @@ def _setting(run: StudyRun, evaluator: Measures, propose: Propose) -> SearchSett
         definition=asdict(run.definition),
         answer=evaluator.text,
         propose=propose,
-        tier_rows=partial(run.tier_rows, evaluator),
+        tier_rows=tier_rows,
         remark=run.keep_remark,
         study=run.study.id,
         keep_finding=run.keep_finding,

@@ -91,7 +91,7 @@ class CascadeSearch:
         shown = {example.id for example in setting.start.examples}
         learns = asks_to_learn(setting.space) and setting.family.privacy.examples_from != "any"
         dev = [example for example in setting.dev if example.released or not learns]
-        examples = [example for example in (*setting.train, *dev) if example.id not in shown]
+        examples = [example for example in (*dev, *setting.train) if example.id not in shown]
         rows = setting.tier_rows(
             _with_policy(setting.start, {"tiers": list(tiers)}, signal, setting.students), examples
         )
@@ -109,7 +109,12 @@ class CascadeSearch:
         searched = [
             search(records.chain(chain), exact=not setting.students.keys().isdisjoint(chain)) for chain in chains
         ]
-        remarks = [*setting.untaught.values(), *([setting.on_newest] if setting.on_newest else [])]
+        cut = f"{len(complete)} of {count(len(examples), 'example')} were answered by every tier."
+        remarks = [
+            *([cut] if len(complete) < len(examples) else []),
+            *setting.untaught.values(),
+            *([setting.on_newest] if setting.on_newest else []),
+        ]
         if asks_to_learn(setting.space):
             learned = LearnedTiers(setting, self._learn, [examples[at] for at in complete], complete_rows, tiers)
             searched = [
