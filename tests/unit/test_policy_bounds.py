@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -9,10 +10,13 @@ import pytest
 from optimizer.content.core.declared import item_fault
 from optimizer.content.core.search.score import processed_quality
 from optimizer.core.base.errors import InvalidInput
+from optimizer.core.base.values import NONE, Spread
 from optimizer.core.family.variant import Variant
-from optimizer.core.search.answer_bounds import asks_again, calls_per_answer
+from optimizer.core.search.answer_bounds import answers_alone, asks_again, calls_per_answer
+from optimizer.core.search.cost_estimate import estimate_evaluation
 from optimizer.core.search.strategy import check_kind
 from optimizer.core.search.study import Definition
+from tests.study_world import topic_examples, topic_family
 from tests.unit.test_policy_studies import pipeline_family
 
 
@@ -55,6 +59,22 @@ def test_the_most_calls_of_one_example_are_those_of_the_dearest_variant(
 )
 def test_a_student_is_no_call(policy: Any, space: Any, tiers: Any) -> None:
     assert calls_per_answer(champion(**policy), space, tiers, students={"student"}) == 1
+
+
+def test_one_that_refuses_the_rest_is_no_call_either_unless_a_model_may_answer_before_it() -> None:
+    alone = {"tiers": ["student", "strong"], "students": {"student": "st_1"}, "refuse": True}
+    rows, family = topic_examples(3, "dev"), topic_family()
+
+    def estimated(**policy: Any) -> Any:
+        variant = replace(family.variant(), policy=policy)
+        return estimate_evaluation([variant], rows, family, lambda name: None, students={"student"})
+
+    assert answers_alone(champion(**alone))
+    assert estimated(**alone) == (NONE, NONE), "no price is needed where nothing is asked"
+    assert estimated(**{**alone, "refuse": False}) == (Spread(low=0, expected=3, high=3), None)
+    assert not answers_alone(champion(**{**alone, "skip": 0.5}))
+    assert not answers_alone(champion(**{**alone, "tiers": ["small", "student", "strong"]}))
+    assert not answers_alone(champion(**{**alone, "refuse": False}))
 
 
 def test_only_policies_that_ask_again_make_longer_requests() -> None:

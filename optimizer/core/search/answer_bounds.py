@@ -27,6 +27,7 @@ from optimizer.core.policy.policy import parse_policy
 from optimizer.core.policy.refinement import DEFAULT_RETRIES, JUDGE, RETRIES
 from optimizer.core.policy.refinement import SCORER as SCORER_KNOB
 from optimizer.core.policy.steps import most_calls
+from optimizer.core.policy.tiers import REFUSE, STUDENTS
 from optimizer.core.policy.validator import BY_JUDGE, VALIDATE_FACTS, VALIDATE_THEN
 from optimizer.core.search.space import instruction_of
 from optimizer.core.search.study import Definition
@@ -160,6 +161,13 @@ def calls_per_answer(
     return max(
         _calls_of({**policy, **dict(zip(options, chosen, strict=True))}) for chosen in product(*options.values())
     )
+
+
+def answers_alone(variant: Variant) -> bool:
+    """Whether a taught student is asked first and refuses what it is not sure of, so that no model is called."""
+    policy = variant.policy
+    tiers, students = policy.get("tiers") or [None], policy.get(STUDENTS.name) or ()
+    return bool(policy.get(REFUSE.name)) and policy.get("skip") is None and tiers[0] in students
 
 
 def _called_tiers(tiers: Sequence[str] | None, students: Collection[str]) -> list[str]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field
-from math import ceil, inf
+from math import ceil
 from typing import Any, cast
 
 from optimizer.core.base.errors import BudgetTooSmall, InvalidInput
@@ -19,6 +19,7 @@ from optimizer.core.search.answer_bounds import (
     DEFAULT_MAX_TOKENS,
     NO_JUDGE,
     JudgingCost,
+    answers_alone,
     calls_per_answer,
     judging_cost,
     longest_answer,
@@ -241,10 +242,11 @@ def estimate_evaluation(
         students: tiers that answer without a call.
     """
     calls, expected_usd, most_usd = 0, 0.0, 0.0
-    n_judged, usd = NONE, cast("Spread | None", NONE)
+    n_judged, usd, is_priced = NONE, cast("Spread | None", NONE), True
     for variant in variants:
-        per_answer = calls_per_answer(variant, {}, students=students)
-        prices = [price_of(name) for name in models_of(variant, {})]
+        per_answer = 0 if answers_alone(variant) else calls_per_answer(variant, {}, students=students)
+        prices = [price_of(name) for name in models_of(variant, {})] if per_answer else []
+        is_priced = is_priced and None not in prices
         max_tokens = int(variant.model.get("max_tokens") or DEFAULT_MAX_TOKENS)
         params = {"tools": variant.tools, "response_format": variant.response_format}
         for example in examples:
@@ -255,15 +257,14 @@ def estimate_evaluation(
                 continue
             calls += per_answer
             expected_usd += per_answer * max(
-                (usd_of(n_bytes / BYTES_PER_TOKEN, max_tokens / 2, p) for p in prices if p), default=inf
+                (usd_of(n_bytes / BYTES_PER_TOKEN, max_tokens / 2, p) for p in prices if p), default=0.0
             )
-            most_usd += per_answer * max((usd_of(n_bytes, max_tokens, p) for p in prices if p), default=inf)
+            most_usd += per_answer * max((usd_of(n_bytes, max_tokens, p) for p in prices if p), default=0.0)
             if not are_judged and not policy_judgements(variant):
                 continue
             texts = {name: str(value) for name, value in example.input.items()}
             judging = judging_cost(family, texts, [example], max_tokens, price_of, n_gate=policy_judgements(variant))
             n_judged, usd = n_judged + judging.calls, None if usd is None or judging.usd is None else usd + judging.usd
-    is_priced = all(price_of(name) is not None for variant in variants for name in models_of(variant, {}))
     return Spread(low=0, expected=calls, high=calls) + n_judged, (
         Spread(low=0, expected=expected_usd, high=most_usd) + usd if is_priced and usd is not None else None
     )
