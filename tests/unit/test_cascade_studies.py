@@ -31,7 +31,7 @@ from optimizer.core.models.language import ModelAnswer, ModelPrice, ModelRequest
 from optimizer.core.policy.tiers import ACCEPT
 from optimizer.core.search.cascade import chain_search
 from optimizer.core.search.cascade.records import TierRecords
-from optimizer.core.search.cascade.strategy import _on_groups, _with_policy
+from optimizer.core.search.cascade.strategy import _champion, _on_groups, _with_policy
 from optimizer.core.search.cascade.thresholds import LeastCost, search
 from optimizer.core.views.study_headline import view_of_study
 from optimizer.jobs.request import ItemRequest
@@ -419,6 +419,30 @@ def test_examples_that_share_groups_are_said_not_to_be_independent() -> None:
     (said,) = _on_groups(["u", "u", "v"])
     assert said.startswith("The 3 examples stand in 2 groups")
     assert _on_groups(["u", "v"]) == []
+
+
+@pytest.mark.parametrize(
+    ("policy", "score", "cost_usd"),
+    [
+        ({"students": {"student": "st_1"}, "refuse": True}, 1 / 4, 0.0),
+        ({"students": {"student": "st_1"}}, 3 / 4, 0.5),
+        ({}, 1.0, 1.0),
+    ],
+    ids=["alone", "before a model", "untaught"],
+)
+def test_a_champion_that_is_a_student_alone_is_compared_with_its_refusals_at_score_0(
+    policy: dict[str, Any], score: float, cost_usd: float
+) -> None:
+    """The student is sure of two of four, and right on one of these; what it refuses is never the model's answer."""
+    model = {"score": 1.0, "cost_usd": 1.0, "confidence": None}
+    rows = [
+        {"tiers": {"student": {"score": right, "cost_usd": 0.0, "confidence": sure}, "strong": model}}
+        for right, sure in ((1.0, 0.9), (0.0, 0.9), (1.0, 0.1), (0.0, None))
+    ]
+    start = topic_family(model={"default": "strong", "max_tokens": 8}).variant()
+    serving = replace(start, policy={"tiers": ["student", "strong"], "accept": 0.8, **policy})
+    figures = _champion(serving, TierRecords.from_rows(rows, ("student", "strong")), {"student"})
+    assert (figures.score, figures.cost_usd) == (score, cost_usd)
 
 
 @pytest.mark.parametrize("sure", [2 / 3, 0.99999995, 0.29, 0.7])
