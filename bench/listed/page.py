@@ -28,6 +28,17 @@ def page(result: Mapping[str, Any]) -> str:
         n=next((cells["tried"]["n"] for cells in replays.values()), 0),
         replays=lines(_replay(*item) for item in replays.items()),
         summary=_summary(replays),
+        means=_means(runs),
+    )
+
+
+def _means(runs: Mapping[tuple[str, ...], Mapping[str, Cell]]) -> str:
+    by_seed = {seed: [of["points lost on dev"] for g, of in runs.items() if g[3] == seed] for seed in ("1", "2")}
+    return " and ".join(
+        f"{sum(c['ours'] for c in of) / len(of):.1f} points with seed {seed} (the rule"
+        f" {sum(c['other'] for c in of) / len(of):.1f})"
+        for seed, of in by_seed.items()
+        if of
     )
 
 
