@@ -70,8 +70,8 @@ def address_of(assignment: Assignment | str) -> Mapping[str, Any]:
     Raises:
         InvalidAssignment: it is none of them.
     """
-    if isinstance(assignment, str):
-        if not assignment.startswith(PREFIX) and assignment.count(".") == 1:  # the server's own have one dot
-            return {"assignment": assignment}
-        assignment = Assignment.from_text(assignment)
-    return {**assignment.address(), "interaction": assignment.interaction}
+    if isinstance(assignment, Assignment):
+        return {**assignment.address(), "interaction": assignment.interaction}
+    if isinstance(assignment, str) and not assignment.startswith(PREFIX) and assignment.count(".") == 1:
+        return {"assignment": assignment}  # the server's own have one dot
+    return address_of(Assignment.from_text(assignment))

@@ -95,7 +95,7 @@ class BaseClient:
         """
         facts = {"success": success, "score": score, "label": label, "expected": expected, "source": source}
         facts["tags"] = tags
-        at = occurred_at.isoformat() if occurred_at is not None else None
+        at = occurred_at.isoformat() if isinstance(occurred_at, datetime) else occurred_at
         return self._session.feedback(of, facts, id=id, occurred_at=at)
 
     def status(self) -> Status:

@@ -107,7 +107,7 @@ class Session:
             if all({**(facts.get("tags") or {}), **facts}.get(name) is None for name in OUTCOMES):
                 raise ValueError(f"Feedback has at least one of {', '.join(OUTCOMES)}.")
             address = address_of(of.assignment if isinstance(of, Prompt) else of)
-        except (ValueError, InvalidAssignment) as error:
+        except (ValueError, TypeError, InvalidAssignment) as error:
             if self._fallback is None:
                 raise
             self._drop("feedback was dropped", type(error).__name__)

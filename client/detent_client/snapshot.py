@@ -37,12 +37,13 @@ def read_families(body: str | bytes, *, champions_only: bool = False) -> Familie
 def families_of(said: Any, *, champions_only: bool = False) -> Families:
     """As ``read_families``, of what was read already."""
     try:
-        return {name: _entry_of(name, entry, champions_only) for name, entry in said["families"].items()}
+        entries = {name: _entry_of(entry, champions_only) for name, entry in said["families"].items()}
+        return {entry.name: entry for entry in entries.values()} | entries  # a renamed one comes by its former name
     except (KeyError, TypeError, AttributeError, OverflowError) as error:
         raise ValueError(f"it is no snapshot of a Detent server ({type(error).__name__})") from None
 
 
-def _entry_of(name: str, said: Mapping[str, Any], champions_only: bool) -> FamilyEntry:
+def _entry_of(said: Mapping[str, Any], champions_only: bool) -> FamilyEntry:
     champion = _variant_of(said["champion"])
     rollout, holdback, overrides = said.get("rollout"), said.get("holdback"), said.get("overrides")
     return FamilyEntry(

@@ -36,8 +36,7 @@ class GivenPrompts(FallbackSource):
         self._units = {(family, unit): own_choice(family, prompt) for (family, unit), prompt in units.items()}
 
     def choice(self, family: str, unit: str | None) -> Choice | None:
-        given = self._units.get((family, unit)) if unit is not None else None
-        return given or super().choice(family, unit)
+        return (self._units.get((family, unit)) if unit is not None else None) or super().choice(family, unit)
 
 
 class ReportedEvents(BaseClient):

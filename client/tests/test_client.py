@@ -73,8 +73,9 @@ def test_an_exception_is_reported_and_goes_on(client, server) -> None:
 
 def test_a_family_that_keeps_no_texts_sends_none(server, served) -> None:
     server.families["triage"]["privacy"] = {"store": "metadata"}
+    server.families["former"] = server.families.pop("triage")  # renamed: what is reported has the name of now
     with server.client() as client:
-        p = client.prompt("triage", unit="ann", message="secret")
+        p = client.prompt("former", unit="ann", message="secret")
         with contextlib.suppress(ValueError), p:
             p.record("secret", tags={"of": "secret"})
             raise ValueError("secret")
@@ -350,11 +351,12 @@ def test_where_a_fallback_was_given_nothing_raises(form, server, served, stopped
                 p.record("an answer")
             assert (p.messages[0]["content"], p.role) == ("Own private", "fallback")
         assert client.prompt("triage").messages[0]["content"] == "Own {{message}}"
-        assert client.feedback("no assignment", success=True) is False
+        for of, tags in (("no assignment", None), (None, None), (3, None), (p, ["kept"])):
+            assert client.feedback(of, success=True, tags=tags) is False
         assert client.feedback(p, success=True) is True
         status = client.status()
         assert (status.n_fallbacks, status.age_s, status.failure) == (6, None, "ConnectError")
-        assert (status.events_waiting, status.events_dropped) == (6, 1)
+        assert (status.events_waiting, status.events_dropped) == (6, 4)
         server.fault = lambda request: None
         client.flush()
     assert all(isinstance(event["unit"], str) and 0 < len(event["unit"]) <= 512 for event in server.events)

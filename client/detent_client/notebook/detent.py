@@ -157,7 +157,8 @@ class Family(Record):
 def _study_members(strategy: str | None, options: Mapping[str, Any]) -> dict[str, Any]:
     """As the request of a study has them."""
     caps = {name: options[name] for name in ("calls", "usd", "minutes") if options.get(name) is not None}
-    own = {name: options[name] for name in ("aim", "seed", "space", "proposer", "variant") if options.get(name)}
+    places = ("aim", "seed", "space", "proposer", "variant")
+    own = {name: options[name] for name in places if options.get(name) is not None}
     rest = {name: value for name, value in options.items() if name not in caps and name not in own}
     definition = {name: value for name, value in rest.items() if value is not None}
     return {
@@ -173,8 +174,9 @@ def _rows_of(examples: Any) -> Iterable[Mapping[str, Any]]:
         lines = Path(examples).read_text(encoding="utf-8").splitlines()
         return [json.loads(line) for line in lines if line.strip()]
     if hasattr(examples, "to_dict") and hasattr(examples, "columns"):
-        rows: list[Mapping[str, Any]] = examples.to_dict("records")
-        return rows
+        filled = examples.notna().to_dict("records")  # an empty cell is a NaN there, which JSON has not
+        rows = zip(examples.to_dict("records"), filled, strict=True)
+        return [{name: row[name] for name in row if is_there[name]} for row, is_there in rows]
     return list(examples)
 
 
