@@ -195,6 +195,9 @@ def test_a_configuration_of_promptfoo_brings_the_tests_that_know_their_answer(tm
     names = {name.split(" (")[0] for name in prompt.not_carried}
     assert names == {"prompt 2", "provider openai:gpt-4o-mini", "defaultTest", "assert latency", "test 2"}
     assert read("promptfoo", f"{file}#2").messages[0]["content"] == "Again: {{text}}"
+    names_nothing = {"vars": {"text": "Package: lost"}, "assert": [{"type": "equals", "value": "delivery"}]}
+    file.write_text(json.dumps({"prompts": ["{{text}}"], "tests": [names_nothing]}))
+    assert read("promptfoo", file).rows == [{"text": "Package: lost", "output": "delivery"}]
     chat = [{"role": "system", "content": "Topic."}, {"role": "user", "content": "{{text}}"}]
     file.write_text(json.dumps({"prompts": [json.dumps(chat)]}))
     assert read("promptfoo", file).messages == chat

@@ -16,7 +16,7 @@ from optimizer.core.declaration.foreign_prompt import ForeignPrompt, plain_templ
 from optimizer.host.yaml_files import load_file
 
 OUTPUT = "output"
-REFUSED = re.compile(r"\A\s*(file|exec|https?|python|javascript|golang|package):", re.IGNORECASE)
+REFUSED = re.compile(r"\A\s*((file|exec):|(https?|python|javascript|golang|package):\S)", re.IGNORECASE)
 A_FILE = re.compile(r"\A\S+\.(txt|json|jsonl|yaml|yml|md|j2|csv|py|js|ts|mjs|cjs)\Z", re.IGNORECASE)
 WHOLE = ("equals", "is-json-equal")
 KNOWN = ("prompts", "tests", "description", "providers", "targets")
