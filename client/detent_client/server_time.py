@@ -33,7 +33,8 @@ def server_time_of(headers: Mapping[str, str], sent_at: float) -> ServerTime | N
 
 
 def time_text(seconds: float) -> str:
-    return datetime.fromtimestamp(seconds, timezone.utc).isoformat().replace("+00:00", "Z")
+    # At most the last second that a datetime holds: a Date may say anything.
+    return datetime.fromtimestamp(min(seconds, 253_402_300_799), timezone.utc).isoformat().replace("+00:00", "Z")
 
 
 def seconds_of(text: str) -> float:

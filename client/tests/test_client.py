@@ -295,17 +295,19 @@ def test_a_client_may_ask_for_some_families_only(server) -> None:
     assert asked[0] == b"family=triage,other"
 
 
-def test_an_answer_without_a_date_serves_no_candidate(server, rollout) -> None:
+@pytest.mark.parametrize("date", ["", "Fri, 31 Dec 9999 23:59:59 GMT"])
+def test_an_answer_without_a_date_that_can_be_serves_no_candidate(server, rollout, date: str) -> None:
     server.families["triage"]["rollout"] = rollout(1.0)
 
     def dateless(request):
         answer = server.answer(request)
-        answer.headers["date"] = ""
+        answer.headers["date"] = date
         return answer
 
     server.fault = dateless
     with server.client() as client:
         assert client.decide("triage", "ann").role == "champion"
+        client.prompt("triage", unit="ann", message="x").record("an answer")
 
 
 def test_a_policy_goes_through_the_server_and_the_client_says_so(server, served) -> None:

@@ -318,7 +318,7 @@ def _verify_export(path: Path, rollout: str | None, *, as_json: bool) -> None:
     show(
         as_json,
         {"items": [as_json_of(read_verification, report) for report in reports]},
-        lambda out: out.print("\n".join(report.text for report in reports), markup=False),
+        lambda out: out.print("\n".join(report.text for report in reports) or f"{path} has no rollout.", markup=False),
     )
     if not all(report.ok for report in reports):
         raise typer.Exit(1)
