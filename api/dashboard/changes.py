@@ -45,8 +45,8 @@ class Changes:
             self._has_looked.clear()
             self._watch = asyncio.create_task(self._look_on(shared))
         try:
-            await self._has_looked.wait()  # from the first byte on no change is missed
-            yield b"retry: 3000\n\n"
+            await self._has_looked.wait()  # a page asks when the stream begins, and from here on misses no change
+            yield b"retry: 3000\nevent: begin\ndata: now\n\n"
             quiet_s = 0.0
             while goes_on():
                 try:

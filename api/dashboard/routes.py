@@ -115,7 +115,10 @@ class Dashboard:
                 status = status_of(error)
                 visit: PageVisit | None = strict.scope["state"].get("visit")
                 title = HTTPStatus(status).phrase if status != 422 else "That cannot be used"
-                answer = shown(strict, "error.html", visit, code=status, title=title, detail=error.detail)
+                again = status == 503 and method == "GET"
+                answer = shown(
+                    strict, "error.html", visit, code=status, title=title, detail=error.detail, asks_again=again
+                )
                 if (wait_s := error.members.get("retry_after_s")) is not None:
                     answer.headers["Retry-After"] = str(wait_s)
                 return answer

@@ -10,7 +10,7 @@ from typing import Any
 from api.dashboard.acts import ACTS, cap_text, notice_of
 from api.dashboard.figures import LastDays
 from api.dashboard.visitors import PageVisit
-from optimizer.core.base.errors import Conflict, NotFound
+from optimizer.core.base.errors import Busy, Conflict, NotFound
 from optimizer.core.search.study import UNFINISHED
 
 LISTED = 50
@@ -67,13 +67,13 @@ def _compared(visit: PageVisit, run: Any) -> Mapping[str, Any]:
     for id in run.request["variants"][1:]:
         with suppress(NotFound):  # it was forgotten with the person whom it quotes
             tried.append(visit.ask("named_variant", family=run.family, name=id))
-    grid, why_no_grid = None, run.result["stopped"] if run.result is not None else None
+    grid, why_no_grid, asks_again = None, run.result["stopped"] if run.result is not None else None, False
     if run.status == "finished" and why_no_grid is None:
         try:
             grid = visit.ask("grid", id=run.id)
-        except Conflict as gone:
-            why_no_grid = gone.detail
-    return {"grid": grid, "why_no_grid": why_no_grid, "tried": tried}
+        except (Busy, Conflict) as error:
+            why_no_grid, asks_again = error.detail, isinstance(error, Busy)
+    return {"grid": grid, "why_no_grid": why_no_grid, "asks_again": asks_again, "tried": tried}
 
 
 def settings(visit: PageVisit, last_days: LastDays) -> Mapping[str, Any]:

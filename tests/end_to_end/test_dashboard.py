@@ -19,6 +19,7 @@ from sqlalchemy import event
 from sqlalchemy.engine import Engine
 
 from api.access.auth import without_key
+from api.dashboard import visitors
 from api.dashboard.acts import ACTS
 from api.dashboard.pages import PAGES
 from api.dashboard.rendering import POLICY, SCRIPTS
@@ -29,6 +30,7 @@ from optimizer.core.search.study import Trial
 from optimizer.core.serving.access import hash_of
 from optimizer.jobs.context import Context
 from optimizer.jobs.upkeep.read_status import StatusRequest, read_status
+from optimizer.runtime import apart
 from tests.api_world import FAMILY, World, make_home, serving
 from tests.seeded_world import SEALED_WORD, SECRET_WORD, seeded
 
@@ -378,6 +380,16 @@ def test_a_run_is_seen_with_how_far_it_is_and_cancelled_on_its_page(world: World
     )
     assert world.get("/v1/comparisons/cp_1").json()["status"] == "cancelled"
     assert "acts/cancel-comparison" not in client.get("/dashboard/runs/compare/cp_1").text
+
+
+def test_a_page_that_another_read_keeps_waiting_says_so_and_asks_again(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(visitors, "answer_apart", apart.answer_apart)
+    with apart._turn:
+        refused = visitor(world, "secret-operate").get("/dashboard/studies/st_1/report")
+    assert (refused.status_code, refused.text.count('http-equiv="refresh"')) == (503, 1)
+    assert 'id="again"' in refused.text
 
 
 def test_settings_name_their_source_and_keep_secrets(world: World, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -61,7 +61,7 @@ def heard(world: World, secret: str) -> Iterator[Iterator[str]]:
         assert answer.status_code == 200, answer.read()
         assert answer.headers["content-type"].startswith("text/event-stream")
         lines = answer.iter_lines()
-        assert next(lines).startswith("retry:")  # from here on every change is told
+        assert [next(lines) for _ in range(2)] == ["retry: 3000", "event: begin"]  # from here on every change is told
         yield (line for line in lines if line.startswith("event:"))
 
 

@@ -1,6 +1,7 @@
 // What htmx leaves to a page. The templates say which part of a page is live and which form is previewed while it is
 // typed; here stands what keeps out of people's way, and what charts and reviews do by touch and keys.
 const AGAIN_MS = 1000; // while someone uses what would be replaced
+const BUSY_MS = 3000; // as the pages say it
 const CHARTS = "svg.over-time, svg.traffic";
 
 let stream = null; // of the live part; closed while the tab is hidden: a browser keeps six connections to a server
@@ -43,6 +44,13 @@ htmx.on("htmx:beforeSwap", (event) => {
   tag = xhr.getResponseHeader("ETag");
   for (const { id } of main.querySelectorAll("details[open][id]"))
     event.detail.serverResponse = event.detail.serverResponse.replace(`<details id="${id}">`, `<details id="${id}" open>`);
+});
+
+// What was refused since the server was busy is asked again: the change that it tells of is told once.
+htmx.on("htmx:afterRequest", ({ detail: { elt: main, xhr } }) => {
+  if (main.id !== "main" || xhr.status !== 503) return;
+  clearTimeout(timer);
+  timer = setTimeout(() => htmx.trigger(main, "again"), BUSY_MS);
 });
 
 // One review at a time, by the keys that its buttons name.
@@ -89,5 +97,6 @@ document.addEventListener("keydown", (event) => {
 });
 
 htmx.onLoad((part) => {
+  if (htmx.find("#again")) setTimeout(() => location.reload(), BUSY_MS);
   for (const svg of htmx.findAll(part, CHARTS)) svg.tabIndex = 0;
 });
