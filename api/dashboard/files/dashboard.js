@@ -7,6 +7,7 @@ const CHARTS = "svg.over-time, svg.traffic";
 let stream = null; // of the live part; closed while the tab is hidden: a browser keeps six connections to a server
 let tag = null; // of the live part as it is shown
 let timer = null;
+let isOver = false; // what is shown has ended, and asking for it again may cost a process of its own
 
 htmx.createEventSource = (address) => {
   if (stream) stream.close();
@@ -16,12 +17,13 @@ htmx.createEventSource = (address) => {
 };
 
 document.addEventListener("visibilitychange", () => {
-  if (!stream) return;
+  if (!stream || isOver) return;
   if (document.hidden) stream.close();
   else stream.onerror(); // htmx opens it again, as after a fault, and then asks for what changed meanwhile
 });
 
 function isLeft(main) {
+  if (isOver) return true;
   const isUsed = main.contains(document.activeElement) || String(getSelection()).length > 0;
   clearTimeout(timer);
   if (isUsed) timer = setTimeout(() => htmx.trigger(main, "again"), AGAIN_MS);
@@ -42,6 +44,8 @@ htmx.on("htmx:beforeSwap", (event) => {
   if (isLeft(main)) return event.preventDefault();
   if (pathInfo.responsePath !== location.pathname + location.search) return location.reload(); // signed out
   tag = xhr.getResponseHeader("ETag");
+  isOver = !event.detail.serverResponse.includes("sse-connect=");
+  if (isOver) stream.close();
   for (const { id } of main.querySelectorAll("details[open][id]"))
     event.detail.serverResponse = event.detail.serverResponse.replace(`<details id="${id}">`, `<details id="${id}" open>`);
 });
