@@ -89,7 +89,7 @@ Cells = list[Cell]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Measured:
+class CallFigures:
     """One call: ``shared`` is the share of its bytes that every request of the prompt begins with."""
 
     right: float
@@ -102,7 +102,7 @@ class Measured:
         return self.input_tokens * (self.shared * CACHED_USD + (1 - self.shared) * INPUT_USD) / 1e6
 
 
-Run = Mapping[str, Sequence[Measured]]  # by arm, in the order of the dev rows; "cold" has fewer
+Run = Mapping[str, Sequence[CallFigures]]  # by arm, in the order of the dev rows; "cold" has fewer
 
 
 class EmbeddedModel:
@@ -274,7 +274,7 @@ def best_static(start: Variant, pool: Sequence[Example], judged: Sequence[Exampl
     )
 
 
-def measure(pairs: Sequence[tuple[Variant, Example]], model: EmbeddedModel, every: Variant | None) -> list[Measured]:
+def measure(pairs: Sequence[tuple[Variant, Example]], model: EmbeddedModel, every: Variant | None) -> list[CallFigures]:
     """``every``: the prompt with the examples that all requests are shown; None: no two begin alike."""
     measured = []
     for variant, row in pairs:
@@ -282,7 +282,7 @@ def measure(pairs: Sequence[tuple[Variant, Example]], model: EmbeddedModel, ever
         text = answer.text.strip().rstrip(".").casefold()
         shared = 0 if every is None else _n_bytes(render(every, {"text": ""})) / _n_bytes(render(variant, row.input))
         measured.append(
-            Measured(
+            CallFigures(
                 right=float(text == str(row.expected["label"]).casefold()),
                 latency_ms=answer.latency_ms,
                 input_tokens=answer.input_tokens,

@@ -47,7 +47,7 @@ PRICED = {"embedded": {"provider": "embedded", "price": {"input_usd_per_mtok": 0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Answered:
+class AnsweredRow:
     """One held-out row: its score in [0, 1], dollars, milliseconds that a user waited, and the tier that answered."""
 
     score: float
@@ -147,7 +147,7 @@ def _study(home: Path, name: str) -> Any:
         store.close()
 
 
-def answered(home: Path, family: Family, variant: str, rows: Sequence[Mapping[str, Any]]) -> list[Answered]:
+def answered(home: Path, family: Family, variant: str, rows: Sequence[Mapping[str, Any]]) -> list[AnsweredRow]:
     """Each row through the gateway, one at a time."""
     settings = load_settings(home=home)
     scorer = wiring.open_scorer(family, settings)
@@ -167,7 +167,7 @@ def answered(home: Path, family: Family, variant: str, rows: Sequence[Mapping[st
             completion = said.json()
             detent, text = completion["detent"], completion["choices"][0]["message"]["content"] or ""
             answers.append(
-                Answered(
+                AnsweredRow(
                     score=scorer.score(row["expected"], text, row["input"]).value or 0.0,
                     cost_usd=detent["cost_usd"],
                     latency_ms=waited_ms,

@@ -110,6 +110,15 @@ def test_no_module_of_the_product_imports_tests_or_benchmarks() -> None:
     )
 
 
+def test_nothing_but_the_confirmation_reads_what_is_sealed() -> None:
+    readers = {
+        name
+        for name, file in modules(ROOT).items()
+        if re.search(r"\.sealed_holdout\b|\bopen_holdout\b", file.read_text(encoding="utf-8"))
+    }
+    assert readers == {"optimizer.jobs.dataset.build_dataset", "optimizer.jobs.studies.confirm_winner"}
+
+
 def test_an_unused_module_would_be_found_and_one_that_is_used_would_not(tmp_path: Path) -> None:
     files = {
         "optimizer/__init__.py": "",

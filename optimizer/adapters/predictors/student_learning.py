@@ -102,8 +102,8 @@ def learn_student(rows: Sequence[TeachingRow], *, trained_on: Mapping[str, Any])
             "right_out_of_fold": round(n_right[method] / sum(row.weight for row in rows), DECIMALS),
         }
         learn = {method: methods[method]}
-        asked = range(2 if is_large else N_FOLDS)  # of many rows two folds show how margins differ
-        fewer = _unseen_answers(counted, rows, folds, learn, asked=asked, n_left_out=2)[method]
+        answered_folds = range(2 if is_large else N_FOLDS)  # of many rows two folds show how margins differ
+        fewer = _unseen_answers(counted, rows, folds, learn, answered_folds=answered_folds, n_left_out=2)[method]
         student = replace(
             fitted_students(counted, rows, learn)[method],
             calibration=_after_refit(calibration, fewer, own),
@@ -353,17 +353,17 @@ def _unseen_answers(
     folds: Sequence[int],
     methods: Methods,
     *,
-    asked: Iterable[int] = range(N_FOLDS),
+    answered_folds: Iterable[int] = range(N_FOLDS),
     n_left_out: int = 1,
 ) -> dict[Method, dict[int, _UnseenAnswer]]:
     """By method and row the answer of a student that learned from folds other than the row's.
 
     Args:
-        asked: the folds whose rows are answered.
+        answered_folds: the folds whose rows are answered.
         n_left_out: folds that it did not learn from, the row's own and those that follow.
     """
     answers = {method: dict[int, _UnseenAnswer]() for method in methods}
-    for fold in sorted(set(folds).intersection(asked)):
+    for fold in sorted(set(folds).intersection(answered_folds)):
         others = [at for at, its in enumerate(folds) if (its - fold) % N_FOLDS >= n_left_out]
         own = [at for at, its in enumerate(folds) if its == fold]
         students = fitted_students(counted.take(others), [rows[at] for at in others], methods)

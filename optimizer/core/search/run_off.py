@@ -34,7 +34,7 @@ _EQUAL = 9  # decimals of a gain that do not depend on the order in which number
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, order=True)
-class Change:
+class PromptChange:
     """How much a Variant changes the champion: the smaller, the better.
 
     ``n_settings``: generation settings and knobs of the policy, and one each for the messages, the few-shot examples,
@@ -55,7 +55,7 @@ class Leader:
 
     variant: str
     gain: float
-    change: Change
+    change: PromptChange
     usd: float
     number: int
 
@@ -68,7 +68,7 @@ class Stage:
     n_leaders: int
 
 
-def change_of(champion: Variant, other: Variant) -> Change:
+def change_of(champion: Variant, other: Variant) -> PromptChange:
     before, after = champion.content(), other.content()
     parts = ("messages", "examples", "tools", "response_format")
     n_settings = sum(before[part] != after[part] for part in parts)
@@ -76,7 +76,7 @@ def change_of(champion: Variant, other: Variant) -> Change:
         n_settings += sum(
             before[part].get(name) != after[part].get(name) for name in before[part].keys() | after[part].keys()
         )
-    return Change(n_settings=n_settings, n_bytes=sum(len(canonical_json(after[part])) for part in parts))
+    return PromptChange(n_settings=n_settings, n_bytes=sum(len(canonical_json(after[part])) for part in parts))
 
 
 def ranked_leaders(candidates: Sequence[Leader], *, above: float = TIE) -> list[Leader]:
