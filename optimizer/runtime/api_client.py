@@ -101,7 +101,7 @@ class ApiClient:
         outcome = "nothing was changed" if changes_nothing else "the command may or may not have been carried out"
         return DetentError(
             f"The server at {self.url} did not answer {method} {path}: {error or type(error).__name__}. "
-            f"Look at `detent status` and at var/logs/api.log; {outcome}."
+            f"On its machine, `detent status` and var/logs/api.log say why; {outcome}."
         )
 
 
