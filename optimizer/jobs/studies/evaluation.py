@@ -339,9 +339,9 @@ class Evaluator:
             for row, example in zip(rows, examples, strict=True)
         )
         readable_rows = [(row, example, wanted) for row, example, wanted in readable if wanted is not None]
-        asked = self._policies.asked_tiers(policy)
+        asked_tiers = self._policies.asked_tiers(policy)
         for tier in reversed(policy.cascade.models) if policy.cascade is not None and readable_rows else ():
-            is_student = tier not in asked
+            is_student = tier not in asked_tiers
             places = 1 if is_student else self._policies.look_up(tier, (wanted for _, _, wanted in readable_rows))
 
             async def answer(question: tuple[Any, Example, PolicyRequest], tier: str = tier) -> dict[str, Any] | None:
@@ -357,7 +357,7 @@ class Evaluator:
             try:
                 wait_for(ask_together([share], answer, keep))
             except BudgetExhausted:
-                if tier != asked[0]:  # another model has to answer the same rows
+                if tier != asked_tiers[0]:  # another model has to answer the same rows
                     raise
         return rows
 

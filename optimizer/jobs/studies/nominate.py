@@ -235,8 +235,8 @@ def plan_look(
                     instead="nominate a variant without it" if arm is candidate else serve_another(name, family),
                 )
     fixed = fixed_rendering(arms[1])
-    asked = arms if fixed is None or fixed.id == arms[0].id else (*arms, fixed)
-    n_calls, usd, models_asked = _cost_of_arms(asked, family, definition, dataset, store, models)
+    opened_arms = arms if fixed is None or fixed.id == arms[0].id else (*arms, fixed)
+    n_calls, usd, models_asked = _cost_of_arms(opened_arms, family, definition, dataset, store, models)
     calls = int(TO_SPARE * n_calls)
     budget = under(remaining, Budget(calls=calls, usd=usd if usd < inf else None))
     for item in models_asked:
