@@ -227,8 +227,25 @@ def table(cells: Cells, tasks: Sequence[str], arms: Sequence[str], seeds: Sequen
             by_seed = [f"{run[seed].mean:.3f}" if seed in run else NOT_RUN for seed in seeds]
             rows.append([arm, *by_seed, *_means(list(run.values()))])
         titles = ["search", *(f"seed {seed}" for seed in seeds), "mean", "calls", "model minutes"]
-        text += f"\n## {task}\n\n{grid(titles, rows)}"
+        text += f"\n## {task}\n\n{grid(titles, rows)}{_differences(compared(cells, seeds), task)}"
     return text
+
+
+def _differences(pairs: Sequence[Cell], task: str) -> str:
+    rows = [
+        [
+            pair.case.removeprefix(f"{task}: "),
+            pair.other_name,
+            f"{pair.ours - pair.other:+.3f} ({pair.low:+.3f} to {pair.high:+.3f})",
+        ]
+        for pair in pairs
+        if pair.case.startswith(f"{task}: ")
+        and pair.ours is not None
+        and pair.other is not None
+        and pair.low is not None
+        and pair.high is not None
+    ]
+    return f"\n{grid(['search', 'beside', 'difference (95 % interval)'], rows)}" if rows else ""
 
 
 def _means(outcomes: Sequence[Outcome]) -> list[str]:
