@@ -205,12 +205,11 @@ def test_runs_are_the_same_by_a_servers_worker_and_its_page_is_written_by_the_ca
     sides: Sides, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     model = ScriptedModel(lambda request, n: "biology", name="embedded")
-    monkeypatch.setattr(wiring, "open_models", lambda settings, last_good=False: Models(model))
+    monkeypatch.setattr(wiring, "open_models", lambda settings, last_good=False: Refreshed(model))
     monkeypatch.setattr(followed_run, "POLL_S", 0.01)
     worker = Worker(load_settings(home=sides.there))
     worker._store, worker._clock = wiring.open_store(worker._settings), wiring.open_clock(worker._settings)
     worker._families = wiring.load_families(worker._settings)
-    worker._models = Refreshed(model)  # type: ignore[assignment]
     ended = threading.Event()
 
     def work() -> None:
@@ -337,7 +336,6 @@ ON_THE_STORE = {
     "family/add.py": FILES,
     "family/commands.py": FILES,
     "family/create.py": FILES,
-    "family/pipeline.py": FILES,
     "keys.py": "takes the only key back for who is locked out",
     "progress/followed_run.py": UNSERVED,
     "service/by_itself.py": MACHINE,
