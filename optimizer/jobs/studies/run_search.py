@@ -119,7 +119,7 @@ def run_search(run: StudyRun, *, reserve: Reserve, stop: StopFlag) -> SearchResu
     strategies = run.leak_check().watching(run.strategies)
     ended: Ended = "complete"
     reason = "The strategies have nothing left to try."
-    with_fixed = set[str]()  # variants of nearest examples whose fixed ones are another variant than the champion
+    with_fixed = set[str]()
     try:
         setting = _setting(
             run,
@@ -138,38 +138,15 @@ def run_search(run: StudyRun, *, reserve: Reserve, stop: StopFlag) -> SearchResu
             race = _race_of(run, names, strategies, setting, calls)
             _race(run, race, trials, evaluator, reserve, stop)
         else:
-            # Every proposal on every dev example.
-            search = Sequential(names, setting, strategies)
-            proposal: Proposal | None = Proposal(variant=run.champion, proposer="champion")
             if REPLAY in names and (cap := run.study.budget.calls) is not None:
                 n_first = len(run.dev) * run.calls_with_judges * n_champions(run.definition)
                 n_rows = len(run.train) + len(run.dev)
                 reserve.n_replay = kept_for_last(
                     n_rows * len(run.searched_tiers), cap - reserve.n_confirmation - n_first
                 )
-            while proposal is not None:
-                stop.check_cancelled()
-                try:
-                    (results,) = trials.evaluate(evaluator, [(proposal, run.dev)])
-                    objective = trials.objective()
-                    assert objective is not None  # the champion is the first
-                    if proposal.variant.id == run.champion.id:
-                        _require_timed(run, results)
-                        if run.moved is not None:  # what the old model scores is no start, but what is compared with
-                            proposal = Proposal(variant=run.moved, proposer=MOVE)
-                            continue
-                    search.tell(proposal, objective.figure(results), results)
-                    fixed = fixed_rendering(proposal.variant)
-                    if fixed is not None and fixed.id != run.champion.id:  # scored on the holdout, too, should it win
-                        with_fixed.add(proposal.variant.id)
-                        reserve.n_last = len((run.study.dataset or {}).get("holdout", ()))
-                        reserve.what_is_last = "the look at fixed examples"
-                    proposal = search.ask()
-                except BudgetExhausted as exhausted:
-                    if not search.skip_to(REPLAY):
-                        raise
-                    ended, reason = "budget", str(exhausted)
-                    proposal = search.ask()
+            cut = _in_turn(run, Sequential(names, setting, strategies), trials, evaluator, reserve, stop, with_fixed)
+            if cut is not None:
+                ended, reason = "budget", cut
     except BudgetExhausted as exhausted:
         ended, reason = "budget", str(exhausted)
     except StudyStopped as stopped:
@@ -191,6 +168,48 @@ def run_search(run: StudyRun, *, reserve: Reserve, stop: StopFlag) -> SearchResu
         if stop.cancelled:
             ended = "cancelled"
     return SearchResult(winner=winner, ended=ended, reason=reason, n_candidates=trials.n_candidates)
+
+
+def _in_turn(
+    run: StudyRun,
+    search: Sequential,
+    trials: Trials,
+    evaluator: Measures,
+    reserve: Reserve,
+    stop: StopFlag,
+    with_fixed: set[str],
+) -> str | None:
+    """Every proposal on every dev example; why the budget ended the strategies before the replay, or None.
+
+    Args:
+        with_fixed: gets the variants of nearest examples whose fixed ones are another variant than the champion.
+    """
+    cut: str | None = None
+    proposal: Proposal | None = Proposal(variant=run.champion, proposer="champion")
+    while proposal is not None:
+        stop.check_cancelled()
+        try:
+            (results,) = trials.evaluate(evaluator, [(proposal, run.dev)])
+            objective = trials.objective()
+            assert objective is not None  # the champion is the first
+            if proposal.variant.id == run.champion.id:
+                _require_timed(run, results)
+                if run.moved is not None:  # what the old model scores is no start, but what is compared with
+                    proposal = Proposal(variant=run.moved, proposer=MOVE)
+                    continue
+            search.tell(proposal, objective.figure(results), results)
+            fixed = fixed_rendering(proposal.variant)
+            if fixed is not None and fixed.id != run.champion.id:  # scored on the holdout, too, should it win
+                with_fixed.add(proposal.variant.id)
+                reserve.n_last = len((run.study.dataset or {}).get("holdout", ()))
+                reserve.what_is_last = "the look at fixed examples"
+            proposal = search.ask()
+        except BudgetExhausted as exhausted:
+            if not search.skip_to(REPLAY):
+                raise
+            cut = str(exhausted)
+            proposal = search.ask()
+    return cut
 
 
 def _run_off(run: StudyRun, trials: Trials, evaluator: Measures) -> str | None:
