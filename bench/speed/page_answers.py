@@ -31,6 +31,7 @@ NO_PAGES = (
 )
 LIVE = ("/dashboard", "/dashboard/families/{family}", "/dashboard/alerts", "/dashboard/runs")  # that people leave open
 FEWEST = 20  # answers of a page, of which one in twenty may be slower than the bar
+LOOK_S = 0.15
 TIMEOUT_S = 60.0
 
 
@@ -121,6 +122,7 @@ def ask_in_turns(
     url: str, bare: str, pages: Mapping[str, str], *, headers: Mapping[str, str], seconds: float
 ) -> dict[str, PageWaits]:
     """Each page by name, in another order each time, beside as many bytes of the bare route, until the time is over.
+    Between two of them somebody looks at the page.
 
     Raises ClientFailed where a page was asked for too rarely to tell the slowest twentieth.
     """
@@ -137,6 +139,7 @@ def ask_in_turns(
                 waited, n_bytes = ours.first_byte(pages[name])
                 waits[name].ours.append(waited)
                 waits[name].bare.append(other.first_byte(f"/page?bytes={n_bytes}")[0])
+                time.sleep(LOOK_S)
     finally:
         ours.close()
         other.close()
