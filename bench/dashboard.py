@@ -8,7 +8,7 @@ The home: 200 families, 1,000,000 events (half are interactions, half are outcom
 10,000 trials, eight rollouts, reviews, alerts, changes, records of a content pipeline; made by the store's own
 functions, events by SQLite, from a fixed seed. api, the process for feedback and the worker run as `detent serve`
 starts them, and 500 events a second come in one by one over sixteen connections. Every page of the route table is asked
-for in turns over one connection with its key, .15 s apart, in another order each time, beside a bare route that answers as
+for in turns over one connection with its key, .15 s apart, in another order each time, beside a route that answers as
 many bytes. Then fifty pages stand open in Chromium, each with a visitor of its own. A home of that size takes ten
 minutes to make, and `--home` keeps it for the next time; all else takes a quarter of an hour. Together with
 bench/serving.py this makes docs/reference/speed.md."""
