@@ -35,7 +35,8 @@ def other_tiers(
     A tier that was not asked is priced by what was measured of this request: tokens for each byte of the prompts that
     were sent, and the answer's own length. Where no model was asked, four bytes are a token.
     """
-    models = policy.cascade.models if policy.cascade is not None else ()
+    if policy.cascade is None:
+        return []
     sent = [
         (attempt.answer.input_tokens, prompt_bytes(bases.of(attempt.call.model).messages, {}))
         for attempt in attempts
@@ -55,4 +56,4 @@ def other_tiers(
         each = None if price is None else price.of(round(n_input), round(n_output))
         return TierCost(tier=model, asked=False, cost_usd=None if each is None else n_calls * each)
 
-    return [cost(tier, model) for tier, model in enumerate(models) if tier != chosen.call.tier]
+    return [cost(tier, model) for tier, model in enumerate(policy.cascade.models) if tier != chosen.call.tier]
