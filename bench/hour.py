@@ -41,7 +41,7 @@ from bench.chat_load import READY, ChatServer
 from bench.common import Cell, write_result
 from bench.pages import grid, lines, publish, text_of
 from bench.siege.one_request import REMOTE
-from bench.speed.events import ANSWER
+from bench.speed.events import ANSWER, answered
 from bench.speed.installation import FAMILY, Installation, fill
 from optimizer.jobs.feedback.roll_up_minutes import roll_up_minutes
 from optimizer.runtime import wiring
@@ -148,19 +148,8 @@ async def requests(place: ChatServer, hour: Hour, *, rate: float, seconds: float
 async def _request(session: aiohttp.ClientSession, hour: Hour, n: int, unit: int, due: float) -> None:
     """One user's: the prompt, and what came of it."""
     prompt = await _answered(session, hour, "prompt", due, "GET", f"/v1/families/{FAMILY}/prompt?unit=u{unit}")
-    report = {
-        "id": f"hour-{n}",
-        "assignment": prompt["assignment"],
-        "input": {"text": QUESTION.format(n)},
-        "output": ANSWER,
-        "model": "small",
-        "latency_ms": 120.0 + n % 50,
-        "cost_usd": 0.0004,
-        "input_tokens": 310,
-        "output_tokens": 24,
-        "success": n % 5 > 0,
-        "score": (n % 10) / 10,
-    }
+    outcome = answered(prompt["assignment"], n)
+    report = {**outcome, "id": f"hour-{n}", "input": {"text": QUESTION.format(n)}}
     answer = await _answered(session, hour, "report", time.monotonic(), "POST", "/v1/feedback", report)
     if not answer["rejected"]:
         hour.ids.append(str(report["id"]))
