@@ -1,11 +1,11 @@
 """Where the promise of 5 in 100 ends, and the hardest case in which it was kept,
 simulated through the product's own gate.
 
-    python bench/rollout_limits.py [--runs 1000] [--seed 1] [--page]
+    python bench/rollout_limits.py [--runs 2000] [--seed 1] [--page]
 
 silent: users of a candidate that is worse by the margin do not say so. hardest: shares of .05, .20, .40, 6,000
 returning users of whom a few send most requests, a base rate that swings by ten points a day. Base .80, margin .05.
-About eight minutes on one busy core; writes bench/results/rollout_limits.json and the last sections of
+About a quarter of an hour on one core; writes bench/results/rollout_limits.json and the last sections of
 docs/reference/statistics-measured.md. Fewer runs are printed alone.
 """
 
@@ -16,4 +16,4 @@ from simulations.returning_users import table_hardest
 from simulations.selective_silence import table_silent
 
 if __name__ == "__main__":
-    command("rollout_limits", {"silent": table_silent, "hardest": table_hardest}, about=str(__doc__), full=1000)
+    command("rollout_limits", {"silent": table_silent, "hardest": table_hardest}, about=str(__doc__), full=2000)

@@ -188,13 +188,14 @@ def _days(cells: Sequence[Cell]) -> tuple[str, str]:
     for (name, mean, what), cell in matching(cells, r"days, (.*), ([+-]\d) pt: (.*) vs .*"):
         rows = other if name.endswith(BEYOND) or name.startswith(TURN) else held
         row = rows.setdefault(f"{name}, {mean} pt", {})
-        form = ".3f" if cell["unit"].startswith("share") else ".1f" if cell["unit"].startswith("days") else ".0f"
+        of_days = ".2f" if what == "days more" else ".1f"
+        form = ".3f" if cell["unit"].startswith("share") else of_days if cell["unit"].startswith("days") else ".0f"
         is_wrong = (what, mean) in (("promote", "-5"), ("roll_back", "+0"))
         column = "wrong" if is_wrong else ends.get(what, what)
         row[column] = bounded(cell, form)
         if is_wrong or (what not in ends and cell["other"] is not None):
             row[f"{column} before"] = f"{cell['other']:{form}}"
-    counts = ("labels", "labels before", "days", "days before")
+    counts = ("labels", "labels before", "days", "days before", "days more")
     headers = ("told in the holdback's week", "days from the turn until told")
     columns = (
         ("wrong", "wrong before", "inconclusive", *counts),

@@ -253,6 +253,8 @@ def table_days(runs: int, seed: int, names: list[str]) -> list[Cell]:
                 scale = 24 if what == "days" else 1
                 mine, other = ([x / scale for x in getattr(tally, of)] for tally in (ours, before))
                 cells += mean_cell(f"{label}: {what}", mine, float(np.mean(other)), BEFORE, unit)
+            longer = [(a - b) / 24 for a, b in zip(ours.on_candidate, before.on_candidate, strict=True)]
+            cells += mean_cell(f"{label}: days more", longer, None, BEFORE, "days, mean")
             if after.ends:
                 hours = [h / 24 for h, end in zip(after.on_candidate, after.ends, strict=True) if end == "told"]
                 cells.append(share_cell(f"{label}: told in the holdback's week", after, "told", None, "none"))
