@@ -96,17 +96,18 @@ class ServingState:
             self.load_changed_files()
             self._sync()
             try:
+                forgotten_at = before = self._forgotten_at
                 with self._store.read() as tx:
                     served = self._read(tx)
                     if served.version != self.now_served.version:
                         for read_again in self.on_new_version:
                             read_again()
-                        forgotten_at = self._store.minute_stats.watermark(tx, FORGOTTEN)
-                        before, self._forgotten_at = self._forgotten_at, forgotten_at
-                        # Without a version this process has just begun.
-                        if forgotten_at != before and self.now_served.version is not None:
-                            for drop in self.on_forgotten:
-                                drop()
+                        forgotten_at = self._forgotten_at = self._store.minute_stats.watermark(tx, FORGOTTEN)
+                # After the read: among what is dropped are statements of other threads' connections, one of which may
+                # wait for this read to end. Without a version this process has just begun.
+                if forgotten_at != before and self.now_served.version is not None:
+                    for drop in self.on_forgotten:
+                        drop()
             except Exception as error:
                 # While the store is away (locked, gone, disk full), serving from memory is right, and stopping is not.
                 if self.store_error is None:

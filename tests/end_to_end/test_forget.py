@@ -6,7 +6,7 @@ import json
 import re
 import sqlite3
 from collections.abc import Iterator
-from contextlib import closing, suppress
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
@@ -14,11 +14,9 @@ import pytest
 
 from optimizer.adapters.mlflow.connection import connect
 from optimizer.adapters.store import Database
-from optimizer.core.base.errors import Busy
 from optimizer.core.serving import champion
-from optimizer.core.views.forgetting import ForgetRun
 from optimizer.host.config import Settings
-from optimizer.jobs.upkeep.forget_person import ForgettingHome, carry_out_forgetting
+from optimizer.jobs.upkeep.forget_person import carry_out_forgetting
 from optimizer.runtime import wiring
 from optimizer.runtime.personal_home import BESIDE_BACKUPS, FORGOTTEN, forgetting_home, forgotten_in
 from tests.api_world import make_home, serving
@@ -209,14 +207,6 @@ def test_a_restore_of_an_older_backup_forgets_again(
     assert "--forgotten none" in refused.err
 
 
-def carried_out(id: str, home: ForgettingHome) -> ForgetRun:
-    """As the worker does it: again where a read of the server held the store's log for longer than it waits."""
-    for _ in range(5):
-        with suppress(Busy):
-            return carry_out_forgetting(id, home)
-    raise AssertionError("the store's log was held each time")
-
-
 def test_a_server_queues_it_and_throws_away_what_its_processes_hold(settings: Settings) -> None:
     with serving(settings) as world:
         store = world.shared.store
@@ -235,7 +225,7 @@ def test_a_server_queues_it_and_throws_away_what_its_processes_hold(settings: Se
         assert (job["kind"], job["location"]) == ("forget", queued.headers["Location"])
         assert world.shared.hmac_unit.cache_info().currsize > 0  # type: ignore[attr-defined]
         home = forgetting_home(settings, store, world.shared.clock, world.shared.families)
-        ended = carried_out(job["id"], home)
+        ended = carry_out_forgetting(job["id"], home)
         assert ended.status == "finished"
         world.shared.serving.refresh()
         assert world.shared.hmac_unit.cache_info().currsize == 0  # type: ignore[attr-defined]
@@ -256,4 +246,4 @@ def test_it_waits_for_a_study_that_holds_examples_in_memory(settings: Settings) 
         home = forgetting_home(settings, store, world.shared.clock, world.shared.families)
         assert carry_out_forgetting(id, home).status == "queued"
         store.write(lambda tx: store.studies.update(tx, running.id, status="cancelled"))
-        assert carried_out(id, home).status == "finished"
+        assert carry_out_forgetting(id, home).status == "finished"
