@@ -288,6 +288,30 @@ def test_a_log_is_missed_where_a_process_has_it_open_and_not_where_it_went_with_
             watch.changed()
 
 
+def read_and_stay(tell: Callable[[str], object], settings: Settings) -> None:
+    store = wiring.open_store(settings)
+    with store.read() as tx:
+        assert store.api_keys.all(tx) == []
+    tell("open")
+    threading.Event().wait()
+
+
+@pytest.mark.parametrize("notices", [True, False])
+def test_who_ends_brings_a_deleted_log_into_the_file_although_it_is_not_the_last_that_has_it_open(
+    tmp_path: Path, notices: bool
+) -> None:
+    settings = make_home(tmp_path)
+    with telling(read_and_stay, settings) as (_killed_at_the_end, told):
+        assert next(told) == "open\n"
+        with serving(settings) as world:
+            world.add_key("app", "admin", secret="app")
+            Path(f"{store_of(settings)}-wal").unlink()
+            if notices:  # and closes what it has open, for nothing that it writes would be kept
+                until(lambda: world.post("/v1/feedback", EVENT, headers={"X-API-Key": "app"}).status_code == 503)
+    with serving(settings) as again:
+        until(lambda: again.get("/v1/families").status_code == 401, "the key, once this process looks at others again")
+
+
 @pytest.mark.parametrize("gone", [("-wal",), pytest.param(("-wal", "-shm"), marks=pytest.mark.long)], ids="".join)
 def test_with_its_log_deleted_nothing_is_answered_that_needs_the_store_and_nothing_without_a_key(
     tmp_path: Path, gone: tuple[str, ...]

@@ -11,11 +11,12 @@ from concurrent.futures import Future
 from contextlib import closing, contextmanager, nullcontext, suppress
 from pathlib import Path
 from time import monotonic
-from typing import Any, NoReturn, TypeVar
+from typing import Any, NoReturn, TypeVar, cast
 from weakref import WeakKeyDictionary
 
 from sqlalchemy import Connection, Engine
 from sqlalchemy.exc import SQLAlchemyError
+from sqlalchemy.pool import QueuePool
 
 from optimizer.adapters.store import family_names
 from optimizer.adapters.store.engine import (
@@ -81,7 +82,7 @@ class Readers:
     """
 
     def __init__(self, engine: Engine) -> None:
-        self._engine = engine
+        self.engine = engine
         self._generation = 0
         self._in_use = 0
         self._pausing = False
@@ -96,7 +97,7 @@ class Readers:
             generation = self._generation
         connection: Connection | None = None
         try:
-            connection = self._engine.connect()
+            connection = self.engine.connect()
             with connection.begin():
                 family_names.look(connection)
                 yield connection
@@ -115,10 +116,10 @@ class Readers:
         """Later reads get new connections; those in use are closed once their reads end."""
         with self._changed:
             self._generation += 1
-            self._engine.dispose()
+            self.engine.dispose()
 
-    def renew_with(self, close_others: Callable[[], object]) -> None:
-        """There is a moment without any open connection, these and what ``close_others`` closes.
+    def renew_at_once(self) -> None:
+        """There is a moment without any open connection.
 
         New reads wait meanwhile for those in use; reads that last longer than PAUSE_S are not waited for, and the
         caller tries again at its next failure.
@@ -127,14 +128,13 @@ class Readers:
             self._pausing = True
             try:
                 self._changed.wait_for(lambda: not self._in_use, timeout=PAUSE_S)
-                close_others()
                 self.renew()
             finally:
                 self._pausing = False
                 self._changed.notify_all()
 
     def close(self) -> None:
-        self._engine.dispose()
+        self.engine.dispose()
 
 
 class Callers:
@@ -388,8 +388,24 @@ class Database:
         self._writer.close()
         if self._turn is not None:
             self._turn.close()
-        self._writing.dispose()
-        self._readers.close()
+        self._close(self._readers.close)
+
+    def _close(self, close_readers: Callable[[], object]) -> None:
+        def close() -> None:
+            self._writing.dispose()
+            close_readers()
+
+        self._write_watch.close(lambda: self._read_watch.close(close, self._bring_log_in), self._bring_log_in)
+
+    def _bring_log_in(self) -> None:
+        """What a log without a name holds comes into the file. SQLite does it for the last connection of all processes;
+        of two that close at one moment, none is the last. A new connection would open another log.
+        """
+        for engine in (self._writing, self._readers.engine):
+            if cast(QueuePool, engine.pool).checkedin():
+                with suppress(sqlite3.Error, SQLAlchemyError), closing(engine.raw_connection()) as connection:
+                    cast(Any, connection.driver_connection).execute("PRAGMA wal_checkpoint")
+                return
 
     def _renew(self, error: BaseException) -> None:
         """A connection opened while the file was read-only stays read-only.
@@ -398,17 +414,10 @@ class Database:
         may write until all of them are closed at one moment, those that read too.
         """
 
-        def close() -> None:
-            if is_read_only(error):
-                self._readers.renew_with(self._writing.dispose)
-            else:
-                self._writing.dispose()
-                self._readers.renew()
-
-        self._write_watch.close(lambda: self._read_watch.close(close))
+        self._close(self._readers.renew_at_once if is_read_only(error) else self._readers.renew)
 
     def _renew_readers(self) -> None:
-        self._read_watch.close(self._readers.renew)
+        self._read_watch.close(self._readers.renew, self._bring_log_in)
 
     def _guard_write(self) -> None:
         """Run around each group. A commit into a file that has been deleted or replaced must not be acknowledged."""

@@ -383,9 +383,14 @@ class FileWatch:
                     self._beside.setdefault(suffix, _id_of(f"{self._path}{suffix}"))
                     self._due = 0.0
 
-    def close(self, close: Callable[[], object]) -> None:
-        """Calls what closes connections: the last one of all processes takes the log with it, and others may come."""
+    def close(self, close: Callable[[], object], bring_log_in: Callable[[], object]) -> None:
+        """Calls what closes connections: the last one of all processes takes the log with it, and others may come.
+
+        Before it, ``bring_log_in`` where the log has no name any more.
+        """
         is_own = self._path is not None and self._log_is_its_own()
+        if self._path is not None and not is_own:
+            bring_log_in()
         close()
         if is_own:
             self._beside.clear()
