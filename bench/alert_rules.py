@@ -48,6 +48,7 @@ MINUTE, WEEK = timedelta(minutes=1), timedelta(days=7)
 SETTLED_S, POLL_S, SEND_S = 60.0, 20.0, 2.0  # until a minute is summed up, then until it is looked at, then sent
 RATES = (5, 60, 3000)
 TEN_FAMILIES = (5, 5, 5, 5, 60, 60, 60, 60, 3000, 3000)
+HOURS, MOST_KEPT = timedelta(hours=3), 3000
 LONGEST_MIN = 120  # after which a fault counts as not told
 AFTER_MIN = 10  # for which it lasts on once it is told
 ERRORS, SUCCESS, SCORED, LABELLED = 0.01, 0.95, 0.10, 0.30
@@ -123,8 +124,8 @@ class SimulatedTraffic:
 
     def rows(self, minute: datetime) -> list[MinuteSums]:
         if minute not in self._kept:
-            if len(self._kept) > 5000:
-                self._kept.clear()
+            if len(self._kept) > MOST_KEPT:  # minutes that the next hours compare with are drawn once
+                self._kept = {at: rows for at, rows in self._kept.items() if (minute - at + HOURS) % WEEK < 2 * HOURS}
             self._kept[minute] = self._drawn(minute)
         return self._kept[minute]
 

@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from functools import reduce
 from math import exp, inf, log, sqrt
-from typing import Annotated, Any, Literal, get_args
+from typing import Annotated, Any, Literal, NamedTuple, get_args
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, field_validator, model_validator
 
@@ -158,8 +158,7 @@ class AlertRule(BaseModel):
         return self.watch and (not self.families or family in self.families)
 
 
-@dataclass(frozen=True, slots=True)
-class MinuteTally:
+class MinuteTally(NamedTuple):
     """Of one minute, or of many: events, how many of them were bad, and the sum and squares of amounts without bound.
 
     ``bad`` is no whole number where scores are: 1 - score of each.
@@ -216,19 +215,20 @@ def limit_of(rule: AlertRule, usual: UsualFigure | None) -> float | None:
 
 def tallies(rule: AlertRule, rows: Iterable[MinuteSums], limit: float) -> list[MinuteTally]:
     """By minute, the newest first; ``limit`` in milliseconds says which requests count as slow."""
-    by_minute: dict[datetime, list[float]] = {}
+    is_of_outcomes = None if rule.metric == "feedback" else rule.metric in _OF_OUTCOMES
+    amounts_of = _amounts_of(rule.metric, limit)
+    by_minute: dict[datetime, MinuteTally] = {}
     for row in rows:
-        if row.source and rule.source not in (None, row.source):
+        source = row.source
+        if is_of_outcomes is not None and is_of_outcomes != bool(source):
             continue
-        n, bad, total, squares = _figures(rule.metric, row, limit)
-        if n or bad:
-            sums = by_minute.setdefault(row.minute, [0, 0.0, 0.0, 0.0])
-            for place, value in enumerate((n, bad, total, squares)):
-                sums[place] += value
-    return [
-        MinuteTally(minute, int(sums[0]), *sums[1:])
-        for minute, sums in sorted(by_minute.items(), key=lambda item: item[0], reverse=True)
-    ]
+        if source and rule.source not in (None, source):
+            continue
+        own = MinuteTally(row.minute, *amounts_of(row))
+        if own.n or own.bad:
+            before = by_minute.get(row.minute)
+            by_minute[row.minute] = own if before is None else _added(before, own)
+    return [by_minute[minute] for minute in sorted(by_minute, reverse=True)]
 
 
 def merged(parts: Iterable[Sequence[MinuteTally]]) -> list[MinuteTally]:
@@ -246,37 +246,48 @@ def is_worse_since(rule: AlertRule, minutes: Iterable[MinuteTally], since: datet
     return _is_worse(rule, sums, limit)
 
 
-_Amounts = tuple[float, float, float, float]  # events, bad ones, and the sum and squares of amounts
+_Amounts = tuple[int, float, float, float]  # events, bad ones, and the sum and squares of amounts
 
 
-def _figures(metric: Metric, row: MinuteSums, limit: float) -> _Amounts:
-    """Of one row; nothing of a row that says nothing of the metric."""
-    if metric == "feedback":  # each outcome takes one off the requests that have none
-        if row.source == "":
-            return row.n, row.n, 0.0, 0.0
-        return (0, -row.n, 0.0, 0.0) if row.source in ("user", "system") else _NOTHING
-    if (metric in _OF_OUTCOMES) != bool(row.source):
-        return _NOTHING
-    if metric == "latency_p95":
+def _amounts_of(metric: Metric, limit: float) -> Callable[[MinuteSums], _Amounts]:
+    """Of a row that says something of the metric."""
+    if metric != "latency_p95":
+        return _AMOUNTS[metric]
+
+    def amounts(row: MinuteSums) -> _Amounts:
         # Surely above are those of the buckets that begin at the limit or later.
-        slower = sum(k for bucket, k in row.latency_histogram.items() if edge(bucket) / WIDTH >= limit)
+        slower = sum([k for bucket, k in row.latency_histogram.items() if edge(bucket) / WIDTH >= limit])
         return row.n_latency, slower, 0.0, 0.0
-    if metric == "cost":
-        squares = sum(k * edge(bucket) ** 2 for bucket, k in row.cost_histogram.items())
-        return row.n_cost, 0.0, row.cost_sum_usd, squares
-    squares = row.n_score - 2 * row.score_sum + row.score_squares if metric == "quality" else 0.0
-    return (*_SHARES_OF_ROW[metric](row), 0.0, squares)
+
+    return amounts
 
 
-_NOTHING: _Amounts = (0, 0.0, 0.0, 0.0)
+def _outcomes_missing(row: MinuteSums) -> _Amounts:
+    """Each outcome takes one off the requests that have none."""
+    if not row.source:
+        return row.n, row.n, 0.0, 0.0
+    return 0, -row.n if row.source in ("user", "system") else 0, 0.0, 0.0
+
+
+def _dollars(row: MinuteSums) -> _Amounts:
+    squares = sum([k * edge(bucket) ** 2 for bucket, k in row.cost_histogram.items()])
+    return row.n_cost, 0.0, row.cost_sum_usd, squares
+
+
+def _scores(row: MinuteSums) -> _Amounts:
+    return row.n_score, row.n_score - row.score_sum, 0.0, row.n_score - 2 * row.score_sum + row.score_squares
+
+
 _OF_OUTCOMES: tuple[Metric, ...] = ("success", "quality", "low_scores")
-_SHARES_OF_ROW: Mapping[Metric, Callable[[MinuteSums], tuple[int, float]]] = {
-    "success": lambda row: (row.n_success, row.n_success - row.success_sum),
-    "quality": lambda row: (row.n_score, row.n_score - row.score_sum),
-    "low_scores": lambda row: (row.n_score, row.n_low_scores),
-    "errors": lambda row: (row.n, row.n_errors),
-    "retries": lambda row: (row.n_with_parts, row.n_retried),
-    "tools_ignored": lambda row: (row.n_with_parts, row.n_tools_ignored),
+_AMOUNTS: Mapping[Metric, Callable[[MinuteSums], _Amounts]] = {
+    "feedback": _outcomes_missing,
+    "cost": _dollars,
+    "quality": _scores,
+    "success": lambda row: (row.n_success, row.n_success - row.success_sum, 0.0, 0.0),
+    "low_scores": lambda row: (row.n_score, row.n_low_scores, 0.0, 0.0),
+    "errors": lambda row: (row.n, row.n_errors, 0.0, 0.0),
+    "retries": lambda row: (row.n_with_parts, row.n_retried, 0.0, 0.0),
+    "tools_ignored": lambda row: (row.n_with_parts, row.n_tools_ignored, 0.0, 0.0),
 }
 
 
