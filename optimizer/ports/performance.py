@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, Literal, Protocol
@@ -173,8 +173,9 @@ class DriftDetectors(Protocol):
         until: datetime,
         *,
         judge: str | None = None,
-    ) -> list[tuple[datetime, str, float]]:
-        """(received at, unit, value in [0, 1]) of outcomes received in [start, until), in order of receipt.
+    ) -> Iterator[tuple[datetime, str, float]]:
+        """(received at, unit, value in [0, 1]) of outcomes received in [start, until), in order of receipt, as they
+        are asked for in the same transaction.
 
         An outcome without a unit counts as a unit of its own. ``judge``: only outcomes with this identity in their
         tags.

@@ -244,6 +244,8 @@ class TestDriftDetectors:
         ]
         keep_events(database, rows)
         with database.read() as tx:
-            of = lambda metric: database.drift_detectors.outcomes(tx, FAMILY, VARIANT, metric, NOW, minutes(4))  # noqa: E731
+            of = lambda metric: list(  # noqa: E731
+                database.drift_detectors.outcomes(tx, FAMILY, VARIANT, metric, NOW, minutes(4))
+            )
             assert of(Metric()) == [(minutes(1), "fb_2", 1.0), (minutes(3), "u1", 0.0)]
             assert of(Metric(field="score")) == [(minutes(2), "u1", 0.5)]

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import random
 import sqlite3
+import tracemalloc
 from collections.abc import Callable, Iterator
 from contextlib import closing
 from datetime import datetime, timedelta
@@ -272,6 +273,32 @@ class TestJob:
         watching.look()
         reference = watching.state.watch.reference
         assert (reference.n, reference.total) == (2, 1.25)
+
+    def test_a_day_that_waited_is_read_an_hour_at_a_time(self, watching: Watching) -> None:
+        """All at once, a day at 50 requests a second took 1.6 GB."""
+        per_hour, hours = 1000, 24
+        watching.users(1, 1.0, per_hour=1, look=False)
+        with closing(sqlite3.connect(watching.database.url.removeprefix("sqlite:///"))) as store, store:
+            columns = [name for _, name, *_ in store.execute("PRAGMA table_info(feedback_events)")]
+            own = {
+                "id": "printf('fb_more_%d', n)",
+                "unit_hmac": "printf('%064d', n)",
+                "received_at": f"strftime('%Y-%m-%d %H:%M:%f000', received_at, ({3600 / per_hour} * n) || ' seconds')",
+            }
+            store.execute(
+                f"""
+                WITH RECURSIVE more(n) AS (SELECT 1 UNION ALL SELECT n + 1 FROM more WHERE n + 1 < {hours * per_hour})
+                INSERT INTO feedback_events ({", ".join(columns)})
+                SELECT {", ".join(own.get(name, name) for name in columns)} FROM feedback_events, more
+                """
+            )
+        watching.clock.pass_time(timedelta(hours=hours))
+        tracemalloc.start()
+        watching.look()
+        _, peak = tracemalloc.get_traced_memory()
+        tracemalloc.stop()
+        assert watching.state.watch.reference.n == hours * per_hour
+        assert peak < 2_000_000
 
     def test_an_hour_is_read_when_it_is_over_for_a_minute(self, watching: Watching) -> None:
         watching.users(1, 0.8, look=False)

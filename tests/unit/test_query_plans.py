@@ -186,7 +186,7 @@ HOT: dict[str, tuple[Callable[[Database, Connection], Any], tuple[str, ...]]] = 
     ),
     "how far minutes are summed up": (lambda d, tx: d.minute_stats.watermark(tx, "minute_stats"), ("(name=?)",)),
     "outcomes of a champion": (
-        lambda d, tx: d.drift_detectors.outcomes(tx, FAMILY, "v_a", Metric(), NOW, NOW),
+        lambda d, tx: list(d.drift_detectors.outcomes(tx, FAMILY, "v_a", Metric(), NOW, NOW)),
         ("ix_feedback_family_received (family=? AND received_at>? AND received_at<?)",),
     ),
     "what a judge scored in the times of draws": (

@@ -8,7 +8,7 @@ from datetime import UTC, datetime
 from itertools import pairwise
 from typing import Any
 
-from sqlalchemy import Connection, delete, select
+from sqlalchemy import Connection, case, delete, func, select
 
 from optimizer.adapters.store.engine import upsert
 from optimizer.adapters.store.rows import families_in, where_equal
@@ -66,22 +66,44 @@ def within(
     *,
     variant: str | None = None,
     feedback_only: bool = False,
-    units: bool = True,
 ) -> list[TrafficSum]:
-    """The sums of what was received in [since, until): stored sums as far as there are some, events at both ends.
-
-    ``units``: False where counts are enough, which reads far less.
-    """
+    """The sums of what was received in [since, until): stored sums as far as there are some, events at both ends."""
     covered = cover(since, until, TrafficSumTable().stretch(tx))
     which: dict[str, Any] = {"variant": variant, "feedback_only": feedback_only}
     sums = [
         traffic_sum
         for minutes, stretch in covered.sums
-        for traffic_sum in _stored(tx, family, minutes, stretch, units=units, **which)
+        for traffic_sum in _stored(tx, family, minutes, stretch, **which)
     ]
     return sums + [
         traffic_sum for stretch in covered.events for traffic_sum in _of_events(tx, family, stretch, **which)
     ]
+
+
+def outcomes_since(tx: Connection, family: str, since: datetime, *, variant: str | None = None) -> list[TrafficSum]:
+    """The sums of outcomes without their units, which takes little memory however many are not summed up yet."""
+    covered = cover(since, ALWAYS, TrafficSumTable().stretch(tx))
+    sums = [
+        traffic_sum
+        for minutes, stretch in covered.sums
+        for traffic_sum in _stored(tx, family, minutes, stretch, variant=variant, feedback_only=True, units=False)
+    ]
+    e = FEEDBACK_EVENTS.c
+    query = select(
+        func.coalesce(e.variant, "").label("variant"),
+        e.source,
+        func.count().label("n"),
+        func.count(e.unit_hmac).label("n_with_unit"),
+        func.count(e.success).label("n_success"),
+        func.count(case((e.success, 1))).label("success_sum"),
+        func.count(e.score).label("n_score"),
+        func.coalesce(func.sum(e.score), 0.0).label("score_sum"),
+    ).group_by(e.variant, e.source)
+    query = where_equal(query.where(e.family == family), (e.variant, variant))
+    for start, until in covered.events:
+        rows = tx.execute(query.where(e.received_at >= start, e.received_at < until)).mappings()
+        sums += [TrafficSum(family=family, start=start, minutes=1, **row) for row in rows]
+    return sums
 
 
 def _stored(

@@ -8,7 +8,6 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from datetime import datetime, timedelta
-from itertools import groupby
 from math import fsum
 from typing import Literal
 
@@ -29,7 +28,8 @@ ALERT = "champion_drift"
 # After its end nothing more is received in an hour: events are stamped before they are committed.
 SETTLED = timedelta(seconds=60)
 HISTORY = timedelta(days=30)
-CHUNK = timedelta(hours=24)
+CHUNK = timedelta(hours=24)  # after which a state is written
+ONE_HOUR = timedelta(hours=1)
 _FIELDS: tuple[Literal["success", "score"], ...] = ("success", "score")
 log = structlog.get_logger(__name__)
 
@@ -53,14 +53,17 @@ def _watch(store: Store, now: datetime, family: Family) -> bool:
         while state.read_until < until and not state.watch.alarmed:
             # The state after the next stretch of full hours.
             end = min(state.read_until + CHUNK, until)
-            watch = state.watch
-            with store.read() as tx:
-                outcomes = store.drift_detectors.outcomes(
-                    tx, state.family, watch.variant, watch.metric, state.read_until, end, judge=watch.judge
-                )
-            for _, of_hour in groupby(outcomes, key=lambda outcome: floor(outcome[0], HOUR)):
-                for at, y in _one_per_unit(of_hour):
+            watch, hour = state.watch, state.read_until
+            while hour < end:
+                # No more than an hour is read in one go: a transaction that lasts keeps the store's log from shrinking.
+                with store.read() as tx:
+                    outcomes = store.drift_detectors.outcomes(
+                        tx, state.family, watch.variant, watch.metric, hour, hour + ONE_HOUR, judge=watch.judge
+                    )
+                    means = _one_per_unit(outcomes)
+                for at, y in means:
                     watch = watch.after(at, y)
+                hour += ONE_HOUR
             before, state = state, replace(state, watch=watch, read_until=end)
             states[place] = state
             # A stretch without outcomes is not worth a commit.
@@ -137,10 +140,10 @@ def _judge_of(family: Family, metric: Metric) -> str | None:
 
 def _one_per_unit(outcomes: Iterable[tuple[datetime, str, float]]) -> list[tuple[datetime, float]]:
     """(first received at, mean) per unit, in the order in which units came."""
-    units: dict[str, list[tuple[datetime, float]]] = {}
+    units: dict[str, tuple[datetime, list[float]]] = {}
     for at, unit, y in outcomes:
-        units.setdefault(unit, []).append((at, y))
-    return [(outcomes[0][0], fsum(y for _, y in outcomes) / len(outcomes)) for outcomes in units.values()]
+        units.setdefault(unit, (at, []))[1].append(y)
+    return [(at, fsum(values) / len(values)) for at, values in units.values()]
 
 
 def _keep(tx: Transaction, store: Store, states: Sequence[WatchedTenure], state: WatchedTenure, now: datetime) -> None:

@@ -57,7 +57,7 @@ from optimizer.adapters.store.tables import (
     LaterPartsRow,
     Utc,
 )
-from optimizer.adapters.store.traffic_sums import within
+from optimizer.adapters.store.traffic_sums import outcomes_since
 from optimizer.core.base.answers import Json
 from optimizer.core.base.canonical import canonical_json
 from optimizer.core.base.errors import Busy, Conflict, KeyReused
@@ -378,7 +378,7 @@ class EventTables:
 
     def label_summary(self, tx: Connection, family: str, since: datetime) -> list[LabelSummary]:
         summaries = []
-        sums = summed_by(within(tx, family, since, feedback_only=True, units=False), "variant", "source")
+        sums = summed_by(outcomes_since(tx, family, since), "variant", "source")
         for (variant, source), label_sums in sums.items():
             of: dict[str, Any] = {"variant": variant or None, "source": source}
             if label_sums.n_score:

@@ -6,7 +6,7 @@ pipeline_hours: what content pipelines report, and its sums by hour of receipt.
 from __future__ import annotations
 
 import json
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from dataclasses import asdict
 from datetime import UTC, datetime, timedelta
 from functools import cache
@@ -329,7 +329,7 @@ class DriftDetectorTable:
         until: datetime,
         *,
         judge: str | None = None,
-    ) -> list[tuple[datetime, str, float]]:
+    ) -> Iterator[tuple[datetime, str, float]]:
         value = _F[metric.field]
         query = (
             select(_F.received_at, func.coalesce(_F.unit_hmac, _F.id).label("unit"), value.label("value"))
@@ -338,7 +338,7 @@ class DriftDetectorTable:
             .order_by(_F.received_at, _F.id)
         )
         query = where_equal(query, (_F.tags["judge"].as_string(), judge))
-        return [(row.received_at, row.unit, float(row.value)) for row in tx.execute(query)]
+        return ((row.received_at, row.unit, float(row.value)) for row in tx.execute(query))
 
 
 class SwitchWatchTable:

@@ -13,7 +13,7 @@ from sqlalchemy import ColumnElement, Connection, and_, bindparam, func, or_, se
 from optimizer.adapters.store.engine import is_one_of
 from optimizer.adapters.store.rows import chunks
 from optimizer.adapters.store.tables import FEEDBACK_EVENTS, INTERACTIONS, ExposureCountRow
-from optimizer.adapters.store.traffic_sums import within
+from optimizer.adapters.store.traffic_sums import outcomes_since
 from optimizer.core.family.settings import Metric
 from optimizer.core.rollout.blocks import ArmName, ReportedRequest, labelled_by_key
 from optimizer.core.rollout.cohorts import Cohort, stage_of
@@ -171,7 +171,7 @@ class ObservationQueries:
         )
 
     def delays_s(self, tx: Connection, family: str, variant: str, since: datetime, limit: int) -> list[float]:
-        sums = within(tx, family, since, variant=variant, feedback_only=True, units=False)
+        sums = outcomes_since(tx, family, since, variant=variant)
         newest_first = sorted(((minute_sums.start, minute_sums.n) for minute_sums in sums), reverse=True)
         wanted = limit
         # in parts, since otherwise the events of every variant would be read for the few of this one
