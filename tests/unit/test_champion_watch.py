@@ -15,6 +15,7 @@ from typing import Any
 import pytest
 
 from optimizer.adapters.store import Database
+from optimizer.adapters.store.repositories.minute_stats import DriftDetectorTable
 from optimizer.core.evaluation.judging.calibration import judge_identity
 from optimizer.core.family.family import Family
 from optimizer.core.family.settings import JudgeSettings, Metric
@@ -299,6 +300,24 @@ class TestJob:
         tracemalloc.stop()
         assert watching.state.watch.reference.n == hours * per_hour
         assert peak < 2_000_000
+
+    def test_hours_before_the_first_outcome_are_passed_over(
+        self, watching: Watching, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        """A family without outcomes is looked at anew each hour."""
+        detectors, hours = watching.database.drift_detectors, []
+
+        def outcomes(*of: Any, **judge: Any) -> Any:
+            hours.append(of[4])
+            return DriftDetectorTable.outcomes(detectors, *of, **judge)
+
+        monkeypatch.setattr(detectors, "outcomes", outcomes)
+        watching.look()
+        assert (watching.state.read_until, hours) == (NOW - timedelta(hours=1), [])
+        watching.users(1, 0.8)
+        watching.clock.pass_time(timedelta(minutes=2))
+        watching.look()
+        assert (watching.state.watch.reference.n, hours) == (25, [NOW])
 
     def test_an_hour_is_read_when_it_is_over_for_a_minute(self, watching: Watching) -> None:
         watching.users(1, 0.8, look=False)

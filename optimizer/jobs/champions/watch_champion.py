@@ -51,9 +51,14 @@ def _watch(store: Store, now: datetime, family: Family) -> bool:
     states = _standing(store, now, until, family)
     for place, state in enumerate(states):
         while state.read_until < until and not state.watch.alarmed:
-            # The state after the next stretch of full hours.
-            end = min(state.read_until + CHUNK, until)
-            watch, hour = state.watch, state.read_until
+            # The state after the next stretch of full hours that begins with an outcome.
+            watch = state.watch
+            with store.read() as tx:
+                first_at = store.switch_watches.first_outcome(
+                    tx, state.family, watch.variant, watch.metric, state.read_until
+                )
+            hour = until if first_at is None else min(floor(first_at, HOUR), until)
+            end = min(hour + CHUNK, until)
             while hour < end:
                 # No more than an hour is read in one go: a transaction that lasts keeps the store's log from shrinking.
                 with store.read() as tx:
