@@ -34,9 +34,12 @@ from lifts.kept import Work, collected, publish
 from lifts.plan import PLAN, SEEDS, FamilyMeasurement
 from lifts.verdict import verdicts
 
+from optimizer.core.base.errors import DatasetTooSmall
 from optimizer.core.dataset.examples import Example
 from optimizer.core.evaluation.comparison import bootstrap_interval
-from optimizer.core.evaluation.trivial_baselines import trivial_scores
+from optimizer.core.evaluation.trivial_baselines import score_answers, trivial_scores
+from optimizer.core.predictor.teaching import teaching_rows
+from optimizer.core.predictor.worth import STUDENT
 from optimizer.runtime import wiring
 
 N_ROWS = 200
@@ -123,6 +126,12 @@ def _trivial(
     if plan.copied:
         scored = {e.id: held.scorer.score(e.expected, str(e.input[plan.copied]), e.input).value for e in rows}
         scores[COPIED.format(plan.copied)] = {id: value for id, value in scored.items() if value is not None}
+    try:
+        student = wiring.learn_student(teaching_rows(family, train), trained_on={}).student
+    except DatasetTooSmall as why:
+        scores[STUDENT] = why.detail
+    else:
+        scores[STUDENT] = score_answers(rows, [student.answer(row.input).label for row in rows], held.scorer)
     return {name: one if isinstance(one, str) else _with_interval(list(one.values())) for name, one in scores.items()}
 
 

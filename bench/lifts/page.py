@@ -32,6 +32,7 @@ from lifts.verdict import (
     percent,
     verdict,
 )
+from optimizer.core.predictor.worth import STUDENT
 
 Cell = Mapping[str, Any]
 Cells = Sequence[Cell]
@@ -126,10 +127,11 @@ def _trivial(name: str, cells: Cells) -> Sequence[str]:
         for baseline, one in first["trivial"].items()
         if not isinstance(one, str)
     }
+    student = texts.pop(STUDENT, "none: its answers are no labels")
     listed = ", ".join(f"{baseline} {figure}" for baseline, figure in texts.items()) or "none can be computed"
     values = _values(cells, "winner", "figure")
     winner = sum(values) / len(values) if values else None
-    return f"{winner:.3f} ({plan.figure})", listed
+    return f"{winner:.3f} ({plan.figure})", listed, student
 
 
 def _values(cells: Cells, side: str, part: str) -> list[float]:

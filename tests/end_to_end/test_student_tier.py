@@ -61,6 +61,7 @@ scorer: {label_match: 1.0}
 space: {}
 rollout: {gates: {n: 60, improvement: 0.15}}
 """
+USD = 12.0
 SIZES = {"n_train": 300, "n_dev": 60, "n_holdout": 80, "n_settings": 4}
 CLIENT: dict[str, Any] = {"base_url": "http://localhost", "client": ("127.0.0.1", 1)}
 PERSON = "hmac-of-a-person"
@@ -73,7 +74,7 @@ def document(i: int) -> str:
 
 def strong(body: dict[str, Any]) -> tuple[int, dict[str, str], bytes]:
     text = str(body["messages"][-1]["content"])
-    if body["model"] == "guessing":
+    if body["model"] != "strong":
         return 200, {}, json.dumps(chat_answer("music")).encode()
     topic = next((t for t in TOPICS if t in text), None) or TOPICS[int(text.split()[-1].strip(".")) % 3]
     return 200, {}, json.dumps(chat_answer(topic)).encode()
@@ -103,7 +104,8 @@ def taught(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Taught]:
         (home.home / "config").mkdir()
         price = {"input_usd_per_mtok": 20, "output_usd_per_mtok": 20}
         served = {"openai_compatible": behind.url, "concurrency": 4, "price": price}
-        home.models_file.write_text(json.dumps({"strong": served, "guessing": served}))
+        free = {**served, "price": {"input_usd_per_mtok": 0, "output_usd_per_mtok": 0}}
+        home.models_file.write_text(json.dumps({"strong": served, "guessing": served, "free": free}))
         migrate_store(home)
         store, clock, files = wiring.open_store(home), wiring.open_clock(home), wiring.load_families(home)
         sync_families(files.families, store, clock)
@@ -315,19 +317,29 @@ def test_a_file_that_puts_it_where_it_cannot_answer_is_refused(
         require_known_models(parse_family(YAML(typ="safe").load(text)), wiring.open_models(taught.home))
 
 
-@pytest.mark.parametrize("aim", ["quality", "cost", "latency"])
+@pytest.mark.parametrize(
+    ("aim", "model", "tiers"),
+    [
+        ("quality", "guessing", ["student"]),
+        ("cost", "guessing", ["student", "guessing"]),
+        ("latency", "guessing", ["student", "guessing"]),
+        ("quality", "free", ["student", "free"]),
+    ],
+    ids=["quality", "cost", "latency", "quality beside a model without a price"],
+)
 def test_a_study_that_names_no_strategy_lets_it_answer_where_that_is_better_cheaper_or_quicker(
-    taught: Taught, aim: Aim
+    taught: Taught, aim: Aim, model: str, tiers: list[str]
 ) -> None:
     """The model guesses, and every text says its topic: whatever is aimed at, the student serves it best."""
-    text = FAMILY.replace("name: topics", f"name: {aim}_topics").replace("strong", "guessing")
-    is_alone = aim == "quality"
-    if is_alone:
-        text = text.replace("tiers: [student, guessing]", "tiers: [student]")
+    text = FAMILY.replace("name: topics", f"name: {aim}_{model}").replace("strong", model)
+    is_alone = tiers == ["student"]
+    text = text.replace(f"tiers: [student, {model}]", f"tiers: [{', '.join(tiers)}]")
     family = with_family(taught, text, [f"For {aim}: notes on {TOPICS[i % 3]}, number {i}." for i in range(400)])
     context = study_context(taught.store, taught.clock, family, wiring.open_models(taught.home))
-    cap = 400 if aim == "cost" else 1500  # 400: what comes before the student would take them all
-    asked = StudyRequest(family=family.name, aim=aim, budget=BudgetBody(calls=cap, usd=50.0), definition=SIZES)
+    # 400 calls, or dollars for as many: what comes before the student would take them all.
+    cap = 1500 if is_alone else None if aim == "latency" else 400
+    budget = BudgetBody(calls=cap, usd=50.0 if cap is not None else USD)
+    asked = StudyRequest(family=family.name, aim=aim, budget=budget, definition=SIZES)
     estimate = create_study(context, asked.model_copy(update={"dry_run": True}))
     made = create_study(context, asked)
     assert isinstance(estimate, CostEstimate)
@@ -340,20 +352,22 @@ def test_a_study_that_names_no_strategy_lets_it_answer_where_that_is_better_chea
     dataset = study.dataset
     assert dataset is not None
     n_rows = len(dataset["train"]) + len(dataset["dev"])
-    room = cap - 2 * len(dataset["holdout"]) - len(dataset["dev"])
-    assert estimate.parts["replay"].expected == min(n_rows, room // 2), "a student is no call, and half is kept for it"
+    if cap is not None:
+        room = cap - 2 * len(dataset["holdout"]) - len(dataset["dev"])
+        kept = min(n_rows, room // 2)
+        assert estimate.parts["replay"].expected == kept, "a student is no call, and half is kept for it"
     with taught.store.read() as tx:
         record = taught.store.variants.get(tx, family.name, study.winner)
         results = taught.store.studies.trials(tx, study.id)
     assert record is not None
-    assert record.variant.policy["tiers"] == ["student", "guessing"]
+    assert record.variant.policy["tiers"] == ["student", model]
     assert record.variant.policy.get("refuse", False) == is_alone
     with TestClient(create_gateway(taught.home), **CLIENT) as gateway:
         told = {"model": family.name, "detent": {"variant": study.winner}}
         known, unknown = (ask(gateway, text, **told) for text in ("Notes on biology, number 1.", "zzz qqq"))
         assert known["choices"][0]["message"]["content"] == "biology"
         assert unknown["detent"].get("refused", False) == is_alone
-        assert unknown["detent"]["tiers"] == (["student"] if is_alone else ["student", "guessing"])
+        assert unknown["detent"]["tiers"] == tiers
         assert (unknown["choices"][0]["message"]["refusal"] is not None) == is_alone
     with taught.store.read() as tx:
         outcomes = taught.store.events.feedback_of(tx, family.name, unknown["id"])

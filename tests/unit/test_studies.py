@@ -23,6 +23,7 @@ from optimizer.core.base.errors import (
 from optimizer.core.base.values import Budget, Spend
 from optimizer.core.models.budget import reservation_usd
 from optimizer.core.models.language import ModelPrice
+from optimizer.core.search.cascade.learned import RECORDED
 from optimizer.core.search.cost_estimate import CostEstimate
 from optimizer.core.search.strategy import without_turn
 from optimizer.core.search.study import Study, too_long_in_words
@@ -169,6 +170,8 @@ def test_a_search_that_its_budget_cut_short_says_why_and_which_strategy_had_no_t
     study = world.run(world.create(budget=Budget(calls=40 + 20), strategy="bootstrap+settings"))
     trials = world.trials(study)
     assert without_turn(study, trials) == ("settings",)
+    found_nothing = replace(study, strategy="bootstrap+replay", findings={RECORDED: None})
+    assert without_turn(found_nothing, trials) == (), "its remark says what it saw"
     assert (
         study.spend.search_cut
         == "The next call would pass the cap of 60 calls: 20 are used, and 40 calls are held back for the confirmation."

@@ -59,6 +59,25 @@ def test_a_cascade_that_would_cost_more_than_the_strongest_alone_is_refused():
     assert search(records, LeastCost()).setting is None
 
 
+@pytest.mark.parametrize(
+    ("cheap_score", "cheap_ms", "answers"),
+    [(1, 200.0, True), (0, 20.0, False), (None, 20.0, True), (None, 200.0, False)],
+    ids=["better", "worse", "as good and quicker", "as good and slower"],
+)
+def test_where_no_model_has_a_price_the_first_tier_answers_if_it_is_better_or_quicker(cheap_score, cheap_ms, answers):
+    n = 400
+    strong = [at % 2 if cheap_score is not None else 1 for at in range(n)]
+    records = records_of(
+        score=[[1 if cheap_score is None else cheap_score, strong[at]] for at in range(n)],
+        confidence=[[0.9, None]] * n,
+        cost_usd=[[0.0, 0.0]] * n,
+        latency_ms=[[cheap_ms, 100.0]] * n,
+    )
+    found = search(records, LeastCost(exact=True))
+    assert (found.setting is not None) == answers, found.reason
+    assert not answers or found.replay.answered_share[0].mean == 1.0
+
+
 def test_few_records_come_with_a_warning():
     found = search(pair_of(graded(150, lost={1.0: 0})), LeastCost())
     assert "150 records are few; an exact test would ask for 230 without a single loss" in found.reason

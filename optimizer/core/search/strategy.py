@@ -21,6 +21,7 @@ from optimizer.core.family.family import Family, kind_of
 from optimizer.core.family.variant import Variant
 from optimizer.core.policy.nearest import NEAREST
 from optimizer.core.search import strategy_calls
+from optimizer.core.search.cascade.learned import RECORDED
 from optimizer.core.search.cost_estimate import LAST
 from optimizer.core.search.playbook.entries import Edit, Entries
 from optimizer.core.search.strategy_calls import Sizes
@@ -172,12 +173,12 @@ def proposers_of(strategy: str) -> tuple[str, ...]:
 
 
 def without_turn(study: Study, trials: Sequence[Trial]) -> tuple[str, ...]:
-    """The proposers of which nothing was evaluated, because the search was cut short before."""
-    proposers_with_trials = {trial.proposer for trial in trials}
+    """The proposers of which nothing was evaluated, because the search was cut short before; the replay has had its
+    turn, too, where it found nothing that is worth a trial.
+    """
+    with_turn = {trial.proposer for trial in trials} | ({REPLAY} if RECORDED in (study.findings or {}) else set())
     return (
-        tuple(name for name in proposers_of(study.strategy) if name not in proposers_with_trials)
-        if study.spend.search_cut
-        else ()
+        tuple(name for name in proposers_of(study.strategy) if name not in with_turn) if study.spend.search_cut else ()
     )
 
 

@@ -140,10 +140,7 @@ def run_search(run: StudyRun, *, reserve: Reserve, stop: StopFlag) -> SearchResu
         else:
             if REPLAY in names and (cap := run.study.budget.calls) is not None:
                 n_first = len(run.dev) * run.calls_with_judges * n_champions(run.definition)
-                n_rows = len(run.train) + len(run.dev)
-                reserve.n_replay = kept_for_last(
-                    n_rows * len(run.searched_tiers), cap - reserve.n_confirmation - n_first
-                )
+                reserve.n_replay = kept_for_last(_n_replayed(run), cap - reserve.n_confirmation - n_first)
             cut = _in_turn(run, Sequential(names, setting, strategies), trials, evaluator, reserve, stop, with_fixed)
             if cut is not None:
                 ended, reason = "budget", cut
@@ -194,6 +191,8 @@ def _in_turn(
             assert objective is not None  # the champion is the first
             if proposal.variant.id == run.champion.id:
                 _require_timed(run, results)
+                if run.study.budget.calls is None and REPLAY in check_strategy(run.study.strategy):
+                    reserve.n_replay = _kept_by_dollars(run, reserve, evaluator.dearest_usd, results)
                 if run.moved is not None:  # what the old model scores is no start, but what is compared with
                     proposal = Proposal(variant=run.moved, proposer=MOVE)
                     continue
@@ -210,6 +209,23 @@ def _in_turn(
             cut = str(exhausted)
             proposal = search.ask()
     return cut
+
+
+def _n_replayed(run: StudyRun) -> int:
+    """Calls that the replay makes where none of its answers is there yet."""
+    return (len(run.train) + len(run.dev)) * len(run.searched_tiers)
+
+
+def _kept_by_dollars(run: StudyRun, reserve: Reserve, dearest_usd: float, of_champion: Sequence[ExampleResult]) -> int:
+    """Calls that are kept for the replay where dollars are the only cap: what a call costs is known from the
+    champion's.
+    """
+    cap, usd_per_call = run.study.budget.usd, min(dearest_usd, reserve.usd_per_call)
+    if cap is None or usd_per_call <= 0:
+        return 0
+    spent_usd = sum(result.cost_usd or 0.0 for result in of_champion)
+    room_usd = cap - reserve.usd_confirmation - reserve.usd_per_call - spent_usd
+    return kept_for_last(_n_replayed(run), room_usd / usd_per_call)
 
 
 def _run_off(run: StudyRun, trials: Trials, evaluator: Measures) -> str | None:

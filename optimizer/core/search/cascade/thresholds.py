@@ -218,7 +218,9 @@ def found_of(
             reason=_refusal(records, goal, strong_usd),
         )
     means, upper = replay(records, setting), bound_of(records, setting, goal.level) if upper is None else upper
-    if means.cost_usd.mean >= strong_usd - SLACK and (isinstance(goal, LeastCost) or means.loss.mean >= -SLACK):
+    is_dearer = means.cost_usd.mean > strong_usd + SLACK and isinstance(goal, LeastCost)
+    is_cheaper = means.cost_usd.mean < strong_usd - SLACK
+    if is_dearer or not (is_cheaper or means.loss.mean < -SLACK or _is_quicker(records, means)):
         reason = (
             f"Do not cascade: with {' > '.join(setting.tiers)} a query would cost {means.cost_usd.mean:.3g} dollars,"
             f" and {records.strongest} alone costs {strong_usd:.3g}."
@@ -234,6 +236,12 @@ def found_of(
     return FoundThresholds(
         tiers=records.tiers, setting=setting, replay=means, loss_upper=upper, exact=exact, reason=reason
     )
+
+
+def _is_quicker(records: TierRecords, means: CascadeReplay) -> bool:
+    """Where no model has a price there are no dollars to save, but time."""
+    strong_ms = float(records.weight @ records.latency_ms[:, -1] / records.weight.sum())
+    return not records.cost_usd.any() and means.latency_ms is not None and means.latency_ms.mean < strong_ms
 
 
 def _assurance(goal: Goal, upper: float) -> str:
