@@ -137,13 +137,10 @@ def _of_events(
             e.id, e.received_at, e.variant, e.unit_hmac, *((e.source, e.success, e.score) if of_feedback else ())
         )
         query = query.where(e.family == family, e.received_at >= stretch[0], e.received_at < stretch[1])
-        for row in tx.execute(query if variant is None else query.where(e.variant == variant)):
-            minute, source = floor(row.received_at, 1), row.source if of_feedback else ""
-            key = (minute, row.variant or "", source)
+        for id, at, of_variant, unit, *outcome in tx.execute(where_equal(query, (e.variant, variant))):
+            source, success, score = outcome or ("", None, None)
+            key = (floor(at, 1), of_variant or "", source)
             if (own := sums.get(key)) is None:
-                own = sums[key] = TrafficSum(family=family, start=minute, minutes=1, variant=key[1], source=source)
-            if of_feedback:
-                own.add_event(row.id, row.unit_hmac, success=row.success, score=row.score)
-            else:
-                own.add_event(row.id, row.unit_hmac)
+                own = sums[key] = TrafficSum(family=family, start=key[0], minutes=1, variant=key[1], source=source)
+            own.add_event(id, unit, success=success, score=score)
     return list(sums.values())

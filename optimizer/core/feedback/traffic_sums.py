@@ -71,9 +71,10 @@ class TrafficSum:
         if value is not None:  # whole numbers as such: they are shorter in the store
             outcomes = [int(success is not None), int(success or 0), int(score is not None), score or 0, 1, value + 0]
         name = hash_of(unit) if unit is not None else hash_of(id) + NO_UNIT
-        if name < limit_of(self.level):
+        if not self.level or name < limit_of(self.level):
             self.units[name] = _added(self.units.get(name), outcomes)
-            self._thin()
+            if len(self.units) > MOST_UNITS:
+                self._thin()
 
     def add(self, other: TrafficSum) -> None:
         """A sum of another stretch, or of another variant or source where those do not matter."""

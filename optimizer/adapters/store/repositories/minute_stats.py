@@ -100,15 +100,17 @@ class MinuteStatTables:
                 _I.parts,
                 _I.time_to_first_token_ms,
             )
-            for row in tx.execute(served.where(_within(INTERACTIONS, family, start, until))):
-                minute = _sums_of(sums, family, row.received_at, row.variant, row.model, "")
-                minute.add_interaction(
-                    failed=row.failed,
-                    latency_ms=row.latency_ms,
-                    cost_usd=row.cost_usd,
-                    tokens=(row.input_tokens, row.output_tokens),
-                    parts=row.parts,
-                    first_token_ms=row.time_to_first_token_ms,
+            # A row's values by their place: by name they take as long again as to sum them up.
+            for at, variant, model, failed, latency_ms, cost_usd, n_in, n_out, parts, first_token_ms in tx.execute(
+                served.where(_within(INTERACTIONS, family, start, until))
+            ):
+                _sums_of(sums, family, at, variant, model, "").add_interaction(
+                    failed=failed,
+                    latency_ms=latency_ms,
+                    cost_usd=cost_usd,
+                    tokens=(n_in, n_out),
+                    parts=parts,
+                    first_token_ms=first_token_ms,
                 )
         for family in families_in(tx, FEEDBACK_EVENTS):
             judge, signs = (
@@ -116,12 +118,15 @@ class MinuteStatTables:
             )
             outcome = (_F.received_at, _F.variant, _I.model, _F.source, _F.success, _F.score, judge, signs)
             judged = select(*outcome).select_from(_JUDGED)
-            for row in tx.execute(judged.where(_within(FEEDBACK_EVENTS, family, start, until))):
-                _sums_of(sums, family, row.received_at, row.variant, row.model, row.source).add_outcome(
-                    success=row.success,
-                    score=row.score,
-                    judge=row.judge,
-                    signs=SIGNS.intersection((row.signs or "").split(", ")),  # no word of a user's is kept here
+            for at, variant, model, source, success, score, by, words in tx.execute(
+                judged.where(_within(FEEDBACK_EVENTS, family, start, until))
+            ):
+                _sums_of(sums, family, at, variant, model, source).add_outcome(
+                    success=success,
+                    score=score,
+                    judge=by,
+                    # no word of a user's is kept here
+                    signs=SIGNS.intersection(words.split(", ")) if words else (),
                 )
         return list(sums.values())
 
