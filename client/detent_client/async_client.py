@@ -5,7 +5,7 @@ is the one that asks the server, so that a busy loop lets no lease run out.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable, Generator, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Generator
 from types import TracebackType
 from typing import Any
 
@@ -13,6 +13,7 @@ from detent_client.background import EXIT_S
 from detent_client.choice import Choice
 from detent_client.client import BaseClient
 from detent_client.prompt import Prompt
+from detent_client.template import History, Variables
 
 
 class PromptRequest:
@@ -49,8 +50,8 @@ class AsyncClient(BaseClient):
         /,
         *,
         unit: str | None = None,
-        history: Sequence[Mapping[str, Any]] = (),
-        variables: Mapping[str, Any] | None = None,
+        history: History = (),
+        variables: Variables | None = None,
         **more: Any,
     ) -> PromptRequest:
         """``async with client.prompt(...) as p`` or ``p = await client.prompt(...)``."""

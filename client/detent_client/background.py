@@ -11,6 +11,7 @@ import json
 import logging
 import os
 import random
+import sys
 import threading
 import weakref
 from collections import Counter
@@ -79,6 +80,9 @@ class Background:
                 self._first_attempt.set()
                 return
             self.is_started = True
+        # Before Python 3.13 its forked children end without the exit handlers of atexit.
+        if (multiprocessing := sys.modules.get("multiprocessing")) and multiprocessing.parent_process():
+            multiprocessing.util.Finalize(None, _at_exit, exitpriority=0)
 
     def wait_for_snapshot(self, timeout_s: float) -> None:
         """Until the first attempt is over, at most so long after the thread was started."""
@@ -224,7 +228,8 @@ class Background:
             except Exception:
                 self.outbox.settle(again=events)
                 raise
-            rejected = _rejections(delivery.answers)
+            rejections = [one for answer in delivery.answers for one in answer.get("rejected") or ()]
+            rejected = Counter(str(one.get("type")) for one in rejections if isinstance(one, Mapping))
             n_sent = len(delivery.taken) - sum(rejected.values())
             if delivery.refused:
                 rejected["refused"] = len(delivery.refused)
@@ -237,12 +242,6 @@ class Background:
     def _as_sent(self, event: WaitingEvent) -> bytes:
         entry = self.snapshot.families.get(event.family or "") if self.snapshot is not None else None
         return without_texts(event.text) if entry is not None and entry.store == "metadata" else event.text
-
-
-def _rejections(answers: Sequence[Mapping[str, Any]]) -> Counter[str]:
-    """How many events the server did not take, by its word for why."""
-    rejected = [one for answer in answers for one in answer.get("rejected") or () if isinstance(one, Mapping)]
-    return Counter(str(one.get("type")) for one in rejected)
 
 
 _LIVE: weakref.WeakSet[Background] = weakref.WeakSet()

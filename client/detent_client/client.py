@@ -19,8 +19,9 @@ from detent_client.connection import Connection
 from detent_client.fallback import Fallback, FallbackSource
 from detent_client.outbox import MAX_EVENTS
 from detent_client.prompt import Prompt
-from detent_client.session import DAY_S, Session, seconds
+from detent_client.session import DAY_S, Session
 from detent_client.status import Status
+from detent_client.template import History, Variables
 
 
 class BaseClient:
@@ -60,7 +61,7 @@ class BaseClient:
         self._session = Session(
             background,
             fallback=FallbackSource(fallback) if fallback is not None else None,
-            max_stale_s=seconds(max_stale),
+            max_stale_s=max_stale.total_seconds() if isinstance(max_stale, timedelta) else float(max_stale),
             timeout_s=timeout,
         )
         # The thread knows the background, and nothing of the client. How a program ends is in background.py.
@@ -128,8 +129,8 @@ class Client(BaseClient):
         /,
         *,
         unit: str | None = None,
-        history: Sequence[Mapping[str, Any]] = (),
-        variables: Mapping[str, Any] | None = None,
+        history: History = (),
+        variables: Variables | None = None,
         **more: Any,
     ) -> Prompt:
         """The prompt of a unit, filled in; counted as an exposure. Variables come by name, or in ``variables``.

@@ -12,7 +12,7 @@ from detent_client.assignment import Assignment
 from detent_client.choice import Choice
 from detent_client.events import error_text, event_of, interaction_id
 from detent_client.server_time import time_text
-from detent_client.template import Message, Rendering
+from detent_client.template import Message, Rendering, Variables
 
 Report = Callable[[Mapping[str, Any]], object]
 
@@ -39,7 +39,7 @@ class Prompt:
         rendering: Rendering,
         *,
         unit: str | None,
-        variables: Mapping[str, Any],
+        variables: Variables,
         at: float,
         report: Report,
         drop: Callable[[str], None],

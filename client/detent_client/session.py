@@ -7,8 +7,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
-from collections.abc import Mapping, Sequence
-from datetime import timedelta
+from collections.abc import Mapping
 from functools import partial
 from time import monotonic
 from typing import Any
@@ -23,7 +22,7 @@ from detent_client.prompt import Prompt
 from detent_client.server_time import time_text
 from detent_client.snapshot import Snapshot
 from detent_client.status import Status, families_status
-from detent_client.template import Rendering
+from detent_client.template import History, Rendering, Variables
 
 DAY_S = 86_400.0
 MAX_UNIT_CHARS = 512
@@ -51,9 +50,7 @@ class Session:
             self._count(choice, at)
         return choice
 
-    def prompt(
-        self, family: str, unit: str | None, variables: Mapping[str, Any], history: Sequence[Mapping[str, Any]]
-    ) -> Prompt:
+    def prompt(self, family: str, unit: str | None, variables: Variables, history: History) -> Prompt:
         choice, at = self._decided(family, unit)
         if choice.role == "fallback":
             rendering = choice.variant.template.fill_anyhow(variables, history)
@@ -72,12 +69,7 @@ class Session:
         return choice, self.served(choice, Rendering([]), unit, {}, at)
 
     def served(
-        self,
-        choice: Choice,
-        rendering: Rendering,
-        unit: str | None,
-        variables: Mapping[str, Any],
-        at: float | None = None,
+        self, choice: Choice, rendering: Rendering, unit: str | None, variables: Variables, at: float | None = None
     ) -> Prompt:
         """Of a choice that is counted already. ``at``: of its exposure, since 1970 by the server's clock; now."""
         at = at if at is not None else _now(self.background.snapshot)
@@ -169,12 +161,7 @@ class Session:
             return choice, at
 
     def filled_fallback(
-        self,
-        family: str,
-        unit: str | None,
-        variables: Mapping[str, Any],
-        history: Sequence[Mapping[str, Any]],
-        error: InvalidInput,
+        self, family: str, unit: str | None, variables: Variables, history: History, error: InvalidInput
     ) -> tuple[Choice, Rendering]:
         choice = self._fallback_choice(family, unit, error)
         if choice is None:
@@ -185,7 +172,8 @@ class Session:
         choice = self._fallback.choice(family, unit) if self._fallback is not None else None
         if choice is not None:
             self._n_fallbacks += 1
-            self._tell(f"{family}: the fallback is served", type(error).__name__)
+            why = str(error) if getattr(error, "pointers", ()) == ("/unit",) else type(error).__name__  # quotes nobody
+            self._tell(f"{family}: the fallback is served", why)
         return choice
 
     def _leave_arm(self, choice: Choice, at: float, reason: str) -> None:
@@ -199,7 +187,7 @@ class Session:
         self._tell(what, why)
 
     def _tell(self, what: str, why: str) -> None:
-        """Once. ``why``: of an exception its kind, since its words may quote what a user wrote."""
+        """Once. ``why``: of an exception its kind, where its words may quote what a user wrote."""
         if (what, why) not in self._told:
             self._told.add((what, why))
             log.warning("%s (%s); this is told once", what, why)
@@ -239,7 +227,3 @@ def _now(snapshot: Snapshot | None) -> float:
     if snapshot is not None and snapshot.time is not None:
         return snapshot.time.latest(monotonic())
     return time.time()
-
-
-def seconds(value: float | timedelta) -> float:
-    return value.total_seconds() if isinstance(value, timedelta) else float(value)

@@ -14,6 +14,8 @@ from typing import Any
 from detent_client.errors import InvalidInput
 
 Message = dict[str, Any]
+Variables = Mapping[str, Any]
+History = Sequence[Mapping[str, Any]]  # earlier turns of a conversation
 
 VARIABLE = re.compile(r"\{\{\s*([a-zA-Z_][a-zA-Z0-9_]*)\s*\}\}")
 CHAT_ROLES = ("system", "developer", "user", "assistant", "tool")
@@ -92,7 +94,7 @@ class Template:
     def is_empty(self) -> bool:
         return not self._messages
 
-    def fill(self, variables: Mapping[str, Any], history: Sequence[Mapping[str, Any]] = ()) -> Rendering:
+    def fill(self, variables: Variables, history: History = ()) -> Rendering:
         """Every variable is replaced once. Texts go in as they are, other values as JSON.
 
         Raises:
@@ -107,13 +109,13 @@ class Template:
         self._check_length(texts, history)
         return Rendering(self._with_turns(texts, history), truncated)
 
-    def fill_anyhow(self, variables: Mapping[str, Any], history: Sequence[Mapping[str, Any]] = ()) -> Rendering:
+    def fill_anyhow(self, variables: Variables, history: History = ()) -> Rendering:
         """For a fallback, which must answer: what is missing stays open, what is unknown or no message is left out."""
         texts = {name: "{{" + name + "}}" for name in self.names}
         texts |= {name: _any_text(variables[name]) for name in self.names if name in variables}
         return Rendering(self._with_turns(texts, [turn for turn in history if _is_turn(turn)]))
 
-    def _with_turns(self, texts: Mapping[str, str], history: Sequence[Mapping[str, Any]]) -> list[Message]:
+    def _with_turns(self, texts: Mapping[str, str], history: History) -> list[Message]:
         if not history:
             return [message.filled(texts) for message in self._messages if not message.is_history]
         filled: list[Message] = []
@@ -124,7 +126,7 @@ class Template:
                 filled.append(message.filled(texts))
         return filled
 
-    def _limited(self, variables: Mapping[str, Any]) -> tuple[Mapping[str, Any], tuple[str, ...]]:
+    def _limited(self, variables: Variables) -> tuple[Variables, tuple[str, ...]]:
         long = {}
         for name, limit in self._limits.items():
             value = variables.get(name)
@@ -142,7 +144,7 @@ class Template:
         cut = {name: variables[name][: limit.max_chars] for name, limit in long.items()}
         return {**variables, **cut}, tuple(long)
 
-    def _check(self, variables: Mapping[str, Any], history: Sequence[Mapping[str, Any]]) -> None:
+    def _check(self, variables: Variables, history: History) -> None:
         faults = [(f"/variables/{name}", f"{name!r} is missing") for name in self.names if name not in variables]
         faults += [(f"/variables/{name}", f"{name!r} is unknown") for name in variables if name not in self.known]
         faults += [
@@ -157,7 +159,7 @@ class Template:
                 [pointer for pointer, _ in faults],
             )
 
-    def _check_length(self, texts: Mapping[str, str], history: Sequence[Mapping[str, Any]]) -> None:
+    def _check_length(self, texts: Mapping[str, str], history: History) -> None:
         length = self._length
         for name, n in self._uses:
             length += n * len(texts[name])

@@ -367,6 +367,13 @@ def test_where_a_fallback_was_given_nothing_raises(form, server, served, stopped
     assert "user-77" not in caplog.text
 
 
+def test_a_unit_that_is_no_text_is_told_as_what_is_wrong(server, caplog) -> None:
+    with server.client(fallback={"triage": "Own"}) as client:
+        assert client.prompt("triage", unit=77, message="x").role == "fallback"
+    assert "A unit is a text of 1 to 512 characters" in caplog.text
+    assert "77" not in caplog.text
+
+
 class Rude:
     def __str__(self) -> str:
         raise OSError("private")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ast
 import gc
+import multiprocessing
 import os
 import signal
 import subprocess
@@ -127,6 +128,23 @@ def test_a_program_that_ends_sends_what_waits(tmp_path) -> None:
         assert (done.returncode, done.stdout, done.stderr.count("Traceback")) == (0, "", 0)
         assert any(b"the last answer" in body for body in TakesEvents.bodies)
         assert time.monotonic() - began < 30
+    finally:
+        listening.shutdown()
+
+
+@pytest.mark.skipif("fork" not in multiprocessing.get_all_start_methods(), reason="no fork here")
+def test_a_process_of_multiprocessing_sends_what_waits_when_it_ends() -> None:
+    listening = ThreadingHTTPServer(("127.0.0.1", 0), TakesEvents)
+    threading.Thread(target=listening.serve_forever, daemon=True).start()
+    client = Client(f"http://127.0.0.1:{listening.server_port}", fallback={"triage": "Own"})
+    child = multiprocessing.get_context("fork").Process(
+        target=lambda: client.prompt("triage").record("a worker's last answer")
+    )
+    try:
+        child.start()
+        child.join(30)
+        assert child.exitcode == 0
+        assert any(b"a worker's last answer" in body for body in TakesEvents.bodies)
     finally:
         listening.shutdown()
 

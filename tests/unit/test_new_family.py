@@ -58,6 +58,12 @@ def test_one_placeholder_and_one_column_need_no_further_word() -> None:
     assert made.examples[1]["input"] == {"ticket": "message 1"}
 
 
+def test_an_input_that_is_no_text_stands_in_an_example_as_it_would_in_a_prompt() -> None:
+    rows = [{"Body": {"lines": ["a", None]}, "Team": "sales"}, {"Body": "b", "Team": "support"}]
+    made = draft_family(draft(columns=("Body", "Team"), rows=rows), today=TODAY)
+    assert [example["input"]["ticket"] for example in made.examples] == ['{"lines": ["a", null]}', "b"]
+
+
 def test_the_only_column_left_is_the_answer() -> None:
     made = draft_family(
         draft(columns=("ticket", "team"), rows=[{"ticket": "a", "team": "b"}], inputs=(), output=None), today=TODAY

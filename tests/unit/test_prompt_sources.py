@@ -6,6 +6,7 @@ import base64
 import json
 from collections.abc import Iterator
 from http.server import BaseHTTPRequestHandler
+from itertools import product
 from pathlib import Path
 from typing import Any, ClassVar
 from urllib.parse import parse_qs, urlsplit
@@ -203,6 +204,17 @@ def test_a_configuration_of_promptfoo_brings_the_tests_that_know_their_answer(tm
     assert read("promptfoo", file).messages == chat
 
 
+def test_lists_of_a_promptfoo_test_are_a_row_for_each_combination(tmp_path: Path) -> None:
+    file = tmp_path / "promptfooconfig.yaml"
+    values = {"text": ["lost", "late"], "tone": ["short", "kind"], "shop": "Berlin"}
+    lists = {"vars": values, "options": {"a": 1}, "assert": [{"type": "equals", "value": "delivery"}]}
+    file.write_text(json.dumps({"prompts": ["{{text}} {{tone}} {{shop}}"], "tests": [lists]}))
+    prompt = read("promptfoo", file)
+    assert [(row["text"], row["tone"]) for row in prompt.rows] == list(product(("lost", "late"), ("short", "kind")))
+    assert {(row["shop"], row["output"]) for row in prompt.rows} == {("Berlin", "delivery")}
+    assert prompt.not_carried == ["options of a test"]
+
+
 @pytest.mark.parametrize(
     "config",
     [
@@ -213,6 +225,7 @@ def test_a_configuration_of_promptfoo_brings_the_tests_that_know_their_answer(tm
         {"prompts": ["{{text}}"], "tests": "file://tests.csv"},
         {"prompts": ["{{text}}"], "tests": [{"vars": "file://vars.yaml"}]},
         {"prompts": ["{{text}}"], "tests": [{"vars": {"text": "file://text.txt"}}]},
+        {"prompts": ["{{text}}"], "tests": [{"vars": {"text": ["a", "file://text.txt"]}}]},
         {"prompts": ["{{text}}"], "tests": [{"vars": {}, "assert": [{"type": "equals", "value": "file://x"}]}]},
     ],
 )

@@ -94,7 +94,14 @@ class FamilyPrompt:
             models: the provider's name of a model, or another chat model, by its name on the server.
             takes: settings, or ``response_format``, that this chat model takes by ``bind`` although it has no such
                 field.
+        Raises:
+            TypeError: for what was made of a chat model, such as by ``with_structured_output``.
         """
+        if not isinstance(llm, BaseChatModel):
+            raise TypeError(
+                f"bind() takes a chat model and got {type(llm).__name__}. Bind the model first, and what is made of it"
+                " after that: served.bind(llm).with_structured_output(...)."
+            )
         models = dict(models or {})
         other = models.get(self.prompt.model.get("name", ""))
         llm = other if isinstance(other, BaseChatModel) else llm

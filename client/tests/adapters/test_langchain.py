@@ -178,6 +178,11 @@ def test_what_cannot_be_sent_makes_the_call_count_in_no_arm(client, server, fami
     assert not in_arm(client, server)
 
 
+def test_what_was_made_of_a_chat_model_is_refused_with_what_to_do(client) -> None:
+    with pytest.raises(TypeError, match="Bind the model first"):
+        detent_prompt(client, "triage").bind(FakeListChatModel(responses=["billing"]).with_retry())
+
+
 def test_a_chat_model_without_tools_or_settings_is_asked_anyhow_and_counts_in_no_arm(
     client, server, family, ask
 ) -> None:

@@ -6,8 +6,10 @@ What the file would have run or fetched (``file://``, ``exec:``) is refused.
 from __future__ import annotations
 
 import json
+import math
 import re
 from collections.abc import Mapping
+from itertools import chain, product
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +21,8 @@ OUTPUT = "output"
 REFUSED = re.compile(r"\A\s*((file|exec):|(https?|python|javascript|golang|package):\S)", re.IGNORECASE)
 A_FILE = re.compile(r"\A\S+\.(txt|json|jsonl|yaml|yml|md|j2|csv|py|js|ts|mjs|cjs)\Z", re.IGNORECASE)
 WHOLE = ("equals", "is-json-equal")
+OF_TEST = ("vars", "assert", "description")
+MAX_ROWS = 10_000  # of one test
 KNOWN = ("prompts", "tests", "description", "providers", "targets")
 
 
@@ -37,7 +41,7 @@ def promptfoo(reference: str) -> ForeignPrompt:
     not_carried = [f"prompt {other}" for other, _ in named if other != name]
     not_carried += [f"provider {_name(provider)}" for provider in _list(config.get("providers", config.get("targets")))]
     not_carried += [str(key) for key in config if key not in KNOWN]
-    rows = [row for n, test in enumerate(_list(config.get("tests")), 1) if (row := _row(test, n, path, not_carried))]
+    rows = [row for n, test in enumerate(_list(config.get("tests")), 1) for row in _rows(test, n, path, not_carried)]
     return ForeignPrompt(
         messages=_messages(text, f"{name} of {path}"),
         rows=rows,
@@ -60,8 +64,8 @@ def _prompt(prompt: Any, n: int, path: str) -> tuple[str, str]:
     return str(values.get("label") or n), text
 
 
-def _row(test: Any, n: int, path: str, not_carried: list[str]) -> dict[str, Any] | None:
-    """The row; None where the test has no expected answer."""
+def _rows(test: Any, n: int, path: str, not_carried: list[str]) -> list[dict[str, Any]]:
+    """One for each combination of what its lists hold, as promptfoo runs it; none without an expected answer."""
     if not isinstance(test, Mapping):
         raise InvalidInput(f"Test {n} of {path} is {test!r:.80}: only tests that stand in the file are taken.")
     values = test.get("vars") or {}
@@ -70,18 +74,22 @@ def _row(test: Any, n: int, path: str, not_carried: list[str]) -> dict[str, Any]
     checks = [check for check in _list(test.get("assert")) if isinstance(check, Mapping)]
     expected = next((check["value"] for check in checks if check.get("type") in WHOLE and "value" in check), None)
     not_carried += [f"assert {check.get('type')}" for check in checks if check.get("type") not in WHOLE]
-    for value in (*values.values(), expected):
+    not_carried += [f"{key} of a test" for key in test if key not in OF_TEST]
+    choices = {str(name): (value or [None]) if isinstance(value, list) else [value] for name, value in values.items()}
+    for value in (*chain.from_iterable(choices.values()), expected):
         if isinstance(value, str) and REFUSED.match(value):
             raise InvalidInput(f"Test {n} of {path} names {value!r:.80}: what it names is neither read nor run.")
     if expected is None:
         not_carried.append(f"test {n} (it does not say what the answer is)")
-        return None
+        return []
     if OUTPUT in values:
         raise InvalidInput(
             f"Test {n} of {path} has a variable called {OUTPUT}, which is where the expected answer stands in a row."
             " Give the variable another name, in the prompt too."
         )
-    return {**{str(name): value for name, value in values.items()}, OUTPUT: expected}
+    if math.prod(map(len, choices.values())) > MAX_ROWS:
+        raise InvalidInput(f"The lists of test {n} of {path} make more than {MAX_ROWS:,} combinations.")
+    return [{**dict(zip(choices, chosen, strict=True)), OUTPUT: expected} for chosen in product(*choices.values())]
 
 
 def _messages(text: str, where: str) -> list[dict[str, str]]:

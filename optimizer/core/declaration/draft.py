@@ -16,6 +16,7 @@ from optimizer.core.base.errors import Fault, InvalidInput
 from optimizer.core.dataset.labels import LookAlike, look_alikes
 from optimizer.core.family.family import STUDENT
 from optimizer.core.family.parsers import PARSERS, unknown_parser
+from optimizer.core.family.rendering import value_text
 from optimizer.core.family.settings import JUDGE_METRIC
 from optimizer.core.family.variant import VARIABLE
 
@@ -297,7 +298,10 @@ def _output(draft: FamilyDraft, by_field: Mapping[str, str], faults: list[Fault]
 def _example(
     row: Mapping[str, Any], by_field: Mapping[str, str], answer: str, column: str, parser: str, draft: FamilyDraft
 ) -> dict[str, Any]:
-    example: dict[str, Any] = {"input": {name: str(row[source]) for name, source in by_field.items()}, "expected": {}}
+    example: dict[str, Any] = {
+        "input": {name: value_text(row[source]) for name, source in by_field.items()},
+        "expected": {},
+    }
     if column:
         value = row[column]
         text = str(value).strip()
