@@ -88,6 +88,7 @@ def back_up_home(
                 # Of the databases, those that lie in this home.
                 places = (
                     settings.home / "config",
+                    settings.home / "experiments",
                     settings.families_dir,
                     *settings.more_families_dirs,
                     settings.models_file,
@@ -101,8 +102,8 @@ def back_up_home(
                 checksum = archive.finish({"made_by": version, "made_at": at.isoformat()})
             out.flush()
             os.fsync(out.fileno())
+        keep_beside(settings, file)  # first: in a backup of an unknown folder nobody would be forgotten again
         part.replace(file)
-        keep_beside(settings, file)
     except OSError as error:
         raise InvalidInput(f"{file} cannot be written: {error}. Nothing of it was kept.") from error
     finally:

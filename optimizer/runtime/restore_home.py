@@ -54,7 +54,7 @@ def restore_home(settings: Settings, file: Path, *, actor: str, forgotten: str |
     home, part = settings.home, settings.home / PART
     was_begun = part.is_dir()  # a call that was killed began it, so the files beside it come from a backup
     present = [entry.name for entry in home.iterdir() if entry != part] if home.is_dir() else []
-    tops = {"config", "families", "mlflow", LAST}
+    tops = {"config", "experiments", "families", "mlflow", LAST}
     if LAST in present or (not was_begun and tops.intersection(present)):
         raise Conflict(
             f"{home} is no empty home: it has {', '.join(sorted(tops.intersection(present)))}. Restore into a new one:"

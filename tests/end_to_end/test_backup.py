@@ -15,9 +15,11 @@ import pytest
 
 from optimizer.adapters.files.spool import NAME, Spool
 from optimizer.adapters.store.migrations import revisions
+from optimizer.core.base.errors import InvalidInput
 from optimizer.host.config import load_settings
 from optimizer.runtime import wiring
 from optimizer.runtime.back_up_home import MANIFEST, MLFLOW, STORE, back_up_home
+from optimizer.runtime.personal_home import BESIDE_BACKUPS
 from tests.api_world import World, make_home, serving
 from tests.command_line import Ran, detent
 from tests.recordings.home import unpacked
@@ -191,3 +193,22 @@ def test_mlflow_s_artifacts_are_found_in_the_new_home(world: World, tmp_path: Pa
         names = tar.getnames()
     assert names[-1] == MANIFEST
     assert not [name for name in names if name.startswith(("var/logs", "var/run")) or name.endswith(("-wal", "-shm"))]
+
+
+def test_where_nobody_could_be_forgotten_in_it_no_backup_is_kept(world: World, tmp_path: Path) -> None:
+    """Else a restore would ask for a file that no forgetting wrote to."""
+    (tmp_path / BESIDE_BACKUPS).mkdir()
+    with pytest.raises(InvalidInput, match="Nothing of it was kept"):
+        back_up_home(world.settings, tmp_path / "b.tar", at=NOW, version="1")
+    assert [path.name for path in tmp_path.iterdir() if "b.tar" in path.name] == []
+
+
+def test_study_definitions_of_the_home_are_in_it(world: World, tmp_path: Path) -> None:
+    home = world.settings.home
+    (home / "experiments").mkdir()
+    (home / "experiments" / "own.yaml").write_text("strategy: bootstrap\n", encoding="utf-8")
+    back_up_home(world.settings, tmp_path / "b.tar", at=NOW, version="1")
+    new = tmp_path / "new"
+    restored = in_home(new, "restore", tmp_path / "b.tar")
+    assert restored.code == 0, restored.err
+    assert (new / "experiments" / "own.yaml").read_text(encoding="utf-8") == "strategy: bootstrap\n"
