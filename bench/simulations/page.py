@@ -195,6 +195,8 @@ def _days(cells: Sequence[Cell]) -> tuple[str, str]:
         row[column] = bounded(cell, form)
         if is_wrong or (what not in ends and cell["other"] is not None):
             row[f"{column} before"] = f"{cell['other']:{form}}"
+        if what == "days":
+            row["days more"] = f"{cell['ours'] - cell['other']:.2f}"  # with its interval where both were kept by run
     counts = ("labels", "labels before", "days", "days before", "days more")
     headers = ("told in the holdback's week", "days from the turn until told")
     columns = (

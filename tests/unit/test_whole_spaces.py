@@ -36,9 +36,9 @@ def instruction(number: int) -> str:
     return f"Name the topic, in manner {number}."
 
 
-def world_of(folder, n: int) -> World:
+def world_of(folder, n: int, n_train: int = 30) -> World:
     space = {"instruction": {"choices": [instruction(i) for i in range(n)]}}
-    return World(folder, model=Manners(), family=topic_family(space=space)).fill(n_dev=16)
+    return World(folder, model=Manners(), family=topic_family(space=space)).fill(n_train=n_train, n_dev=16)
 
 
 def instructions_tried(world, study) -> set:
@@ -67,6 +67,13 @@ def test_a_list_is_tried_whole_where_the_budget_pays_for_four_rows_of_each(tmp_p
     assert len(instructions_tried(world, study)) == n
     assert study.spend.n_calls <= cap
     assert instruction_of(world.winner(study)) == instruction(BEST)
+
+
+def test_a_list_is_tried_whole_where_no_example_is_released_for_sets_beside_it(tmp_path):
+    world = world_of(tmp_path, 26, n_train=0)
+    definition = {**SIZES, "n_candidates": 4, "max_examples": 2, "n_run_off": 0}
+    study = world.run(world.create(strategy="race", definition=definition, budget=Budget(calls=40 + 4 * 27)))
+    assert len(instructions_tried(world, study)) == 26
 
 
 def test_joint_measures_each_choice_on_all_rows_where_its_budget_pays_for_that(tmp_path):

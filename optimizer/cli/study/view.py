@@ -66,6 +66,7 @@ def view(
 ) -> None:
     from optimizer.core.evaluation.trivial_baselines import WITHOUT_MODEL
     from optimizer.core.search.run_off import leaders_in_words, rows_in_words
+    from optimizer.core.views.study_headline import headline
 
     state = study.state + (", simulated clock" if study.simulated_clock else "")
     out.print(f"Study     {study.id} of {study.family}: {state}", style="bold", markup=False)
@@ -75,6 +76,7 @@ def view(
     move = f", to {study.move_to}" if study.move_to is not None else ""
     print_facts(
         out,
+        ("Outcome", headline(study, trials)),
         ("Search", f"{study.strategy}, aim {study.aim}{move}, seed {study.seed}, {origin}"),
         ("By itself", f"{trigger.kind}: {shown(trigger.reason)}" if trigger is not None else None),
         (

@@ -154,4 +154,4 @@ def _n_distinct(sizes: Sizes) -> int:
 
 
 def _bootstraps(definition: Definition) -> bool:
-    return bool(definition.n_candidates and definition.max_examples)
+    return bool(definition.n_candidates and definition.max_examples and definition.n_train)

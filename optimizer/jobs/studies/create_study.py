@@ -39,7 +39,7 @@ from optimizer.core.search.study import (
 from optimizer.core.serving.rollout import is_frozen, require_unfrozen
 from optimizer.jobs.calls.student_shelf import students_among
 from optimizer.jobs.context import Context
-from optimizer.jobs.dataset.build_dataset import load_examples
+from optimizer.jobs.dataset.build_dataset import load_examples, train_examples
 from optimizer.jobs.families.check_models import require_known_models
 from optimizer.jobs.ids import new_id
 from optimizer.jobs.request import FamilyRequest, Name, Positive, Request
@@ -219,10 +219,12 @@ def _checked_wish(
     if values.get("n_settings") is None:
         students = students_among(models, [champion], space)
         per_answer = calls_per_answer(champion, space, students=students) if kind_of(family).asks_models else 1
+        with store.read() as tx:  # a set of examples takes no calls where there is none to show
+            n_train = len(train_examples(family, store, tx)) if budget.calls is not None else definition.n_train
         n = n_settings_within(
             budget.calls,
             names,
-            definition,
+            replace(definition, n_train=min(definition.n_train, n_train)),
             aim=aim,
             n_points=n_points,
             per_answer=per_answer,

@@ -342,6 +342,7 @@ def _race_of(
 ) -> RacedSearch:
     """``calls``: that champion and contenders may meet examples with."""
     raced = RACED if RACE in names else names
+    definition = replace(run.definition, n_train=len(run.train))
     proposers = [lambda start, name=name: strategies(name, replace(setting, start=start)) for name in raced]
     return RacedSearch(
         run.champion,
@@ -349,8 +350,8 @@ def _race_of(
         [e.id for e in run.dev],
         seed=run.study.seed,
         calls=calls,
-        n_contenders=[STRATEGIES[name].n_trials(run.definition) for name in raced],
-        n_champion_first=n_champion_first(run.definition),
+        n_contenders=[STRATEGIES[name].n_trials(definition) for name in raced],
+        n_champion_first=n_champion_first(definition),
     )
 
 
