@@ -458,7 +458,7 @@ def small_holdout_in_words(n: int, needed: int) -> str | None:
         return None
     return (
         f"The study nominates nothing: its confirmation has {count(n, 'holdout example')}, and gates.n asks for"
-        f" {needed}. Import more examples (about {round(needed / 0.18)} in all give so many), or lower gates.n."
+        f" {needed}. Import more examples (about {round((needed - n) / 0.18)} more give so many), or lower gates.n."
     )
 
 

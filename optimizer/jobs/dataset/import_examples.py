@@ -114,8 +114,8 @@ class ImportReport:
         else:
             lines.append(
                 f"The gates ask for {count(self.n_gate, 'holdout example')} and there are {self.n_holdout}: about"
-                f" {round(self.n_gate / 0.18)} examples give so many. Until then a rollout has to be forced, or gates.n"
-                f" lowered in families/{self.family}/family.yaml."
+                f" {round((self.n_gate - self.n_holdout) / 0.18)} more examples give so many. Until then a rollout has"
+                f" to be forced, or gates.n lowered in families/{self.family}/family.yaml."
             )
         return lines
 
