@@ -234,9 +234,10 @@ class World:
 
     def run(self, study: Study, **options: Any) -> Study:
         """``options``: of the job's context, or of the job."""
-        own = {name: options.pop(name) for name in ("strategies", "classify", "progress") if name in options}
+        own = {name: options.pop(name) for name in ("holdout", "strategies", "classify", "progress") if name in options}
         context = self.job_context(**options)
-        return run_study(study.id, context, **{"strategies": strategy_for, "classify": classify, **own})
+        own = {"holdout": wiring.sealed_holdout(), "strategies": strategy_for, "classify": classify, **own}
+        return run_study(study.id, context, **own)
 
     def carry_out(self, run: Any, **options: Any) -> Any:
         """``options``: as for ``run``."""
@@ -368,4 +369,10 @@ def run_here(study: str, home: Settings, store: Store, clock: Any, families: Any
         scorer_for=lambda family: wiring.open_scorer(family, home),
         learn_student=wiring.learn_student,
     )
-    return run_study(study, context, strategies=wiring.strategy_for, classify=wiring.classify)
+    return run_study(
+        study,
+        context,
+        holdout=wiring.sealed_holdout(),
+        strategies=wiring.strategy_for,
+        classify=wiring.classify,
+    )

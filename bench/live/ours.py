@@ -46,6 +46,7 @@ def search(setup: Setup, strategy: str) -> Found:
             models=setup.models,
             scorer_for=lambda family: setup.scorer,
         ),
+        holdout=wiring.sealed_holdout(),
         strategies=wiring.strategy_for,
         classify=wiring.classify,
         progress=progress,

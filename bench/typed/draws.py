@@ -196,6 +196,7 @@ class Table:
                 models=source,
                 scorer_for=wiring.scorers(self.settings),
             ),
+            holdout=wiring.sealed_holdout(),
             strategies=wiring.strategy_for,
             classify=wiring.classify,
         )

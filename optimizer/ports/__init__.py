@@ -39,7 +39,7 @@ from optimizer.ports.events import (
     Traffic,
     TruncatedInput,
 )
-from optimizer.ports.examples import Bypass, Examples, ExampleStanding, Review, Reviews, WatchedStudent
+from optimizer.ports.examples import Bypass, Examples, ExampleStanding, Review, Reviews, SealedHoldout, WatchedStudent
 from optimizer.ports.graphs import Graphs
 from optimizer.ports.judging import Calibrations, Runs
 from optimizer.ports.models import (
@@ -141,6 +141,7 @@ __all__ = [
     "Rollouts",
     "Runs",
     "Schedules",
+    "SealedHoldout",
     "ServedModels",
     "ServingVersion",
     "SourceRow",

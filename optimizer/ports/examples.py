@@ -40,15 +40,10 @@ class Examples(Protocol):
         released_only: bool = False,
         ids: Collection[str] | None = None,
     ) -> list[Example]:
-        """Every reader but confirmation. The holdout cannot be asked for here. ``ids`` None: all there are."""
+        """``ids`` None: all there are. The holdout cannot be asked for here, but by ``SealedHoldout`` alone."""
 
     def named(self, tx: Transaction, names: Collection[tuple[str, str]]) -> dict[tuple[str, str], Example]:
         """Those of these names (family, id) that are there and not in a holdout, of many families at once."""
-
-    def sealed_holdout(
-        self, tx: Transaction, family: str, study: str, ids: Sequence[str] | None, at: datetime
-    ) -> list[Example]:
-        """Confirmation only: records a look per example in the same transaction."""
 
     def holdout_ids(self, tx: Transaction, family: str) -> list[tuple[str, str]]:
         """(id, hash of the expected label) without any text, to fix the selection beforehand."""
@@ -94,6 +89,13 @@ class Examples(Protocol):
         """Ids of the holdout examples that any study, or this one, has read."""
 
     def release(self, tx: Transaction, family: str, id: str, by: str) -> None: ...
+
+
+class SealedHoldout(Protocol):
+    """The one door to the holdout. No store and no context has it: a study's run is given it for its confirmation."""
+
+    def open(self, tx: Transaction, family: str, study: str, ids: Sequence[str] | None, at: datetime) -> list[Example]:
+        """Records a look per example in the same transaction. ``ids`` None: all there are."""
 
 
 ReviewStatus = Literal["open", "answered"]

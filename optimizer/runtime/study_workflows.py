@@ -156,7 +156,13 @@ class StudyWorkflows:
                 self._settings, self._store, self._clock, self._families, self._open_models(), yields=True
             )
             with TRACING.span("study", study=study_id) as span:
-                study = job.run_study(study_id, context, strategies=wiring.strategy_for, classify=wiring.classify)
+                study = job.run_study(
+                    study_id,
+                    context,
+                    holdout=wiring.sealed_holdout(),
+                    strategies=wiring.strategy_for,
+                    classify=wiring.classify,
+                )
                 if span is not None:
                     span.set_attribute("detent.family", study.family)
                     span.set_attribute("detent.status", study.status)

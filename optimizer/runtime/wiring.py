@@ -48,7 +48,17 @@ if TYPE_CHECKING:
     from optimizer.jobs.context import Context, JobContext, ServingHealth
     from optimizer.jobs.families.sync_families import FamilySync
     from optimizer.jobs.feedback.ingest_feedback import Intake
-    from optimizer.ports import AlertChannel, Clock, FamilySource, ModelSource, Pages, ServedModels, Store, Tracker
+    from optimizer.ports import (
+        AlertChannel,
+        Clock,
+        FamilySource,
+        ModelSource,
+        Pages,
+        SealedHoldout,
+        ServedModels,
+        Store,
+        Tracker,
+    )
 
 MODELS_WAIT_S = 3.0  # how long to wait for the gateway to read config/models.yaml again
 USER_CALLS = "users"  # a file of the run folder that is locked while a user's model call is under way
@@ -59,6 +69,13 @@ def open_store(settings: Settings) -> Store:
     from optimizer.adapters.store import Database
 
     return cast("Store", Database(settings.db_url()))
+
+
+def sealed_holdout() -> SealedHoldout:
+    """The reader of what is sealed, for a study's run."""
+    from optimizer.adapters.store.repositories.examples import HoldoutTable
+
+    return cast("SealedHoldout", HoldoutTable())
 
 
 def may_write_store(settings: Settings) -> bool:

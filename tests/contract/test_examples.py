@@ -22,6 +22,7 @@ from optimizer.core.dataset.examples import (
     split_of,
 )
 from optimizer.core.feedback.personal_traces import PersonalTraces
+from optimizer.runtime.wiring import sealed_holdout
 from tests.stores import FAMILY, NOW
 
 
@@ -119,7 +120,7 @@ class TestHoldout:
 
     def test_every_look_is_counted_once_per_study(self, filled: Database) -> None:
         def look(study: str, ids: list[str] | None) -> list[Example]:
-            return filled.write(lambda tx: filled.examples.sealed_holdout(tx, FAMILY, study, ids, NOW))
+            return filled.write(lambda tx: sealed_holdout().open(tx, FAMILY, study, ids, NOW))
 
         assert look("st_1", ["h2", "h1"]) == [SOME[4], SOME[3]]  # in the order asked for
         assert look("st_1", None) == SOME[3:]
@@ -137,7 +138,7 @@ class TestHoldout:
 
     def test_a_look_whose_transaction_failed_was_none(self, filled: Database) -> None:
         def look_and_fail(tx: Any) -> None:
-            filled.examples.sealed_holdout(tx, FAMILY, "st_1", None, NOW)
+            sealed_holdout().open(tx, FAMILY, "st_1", None, NOW)
             raise RuntimeError("afterwards")
 
         with pytest.raises(RuntimeError, match="afterwards"):
@@ -147,7 +148,7 @@ class TestHoldout:
 
     def test_it_cannot_be_read_without_leaving_a_trace(self, filled: Database) -> None:
         with filled.read() as tx, pytest.raises(Exception, match="readonly"):
-            filled.examples.sealed_holdout(tx, FAMILY, "st_1", None, NOW)
+            sealed_holdout().open(tx, FAMILY, "st_1", None, NOW)
 
 
 class TestGolden:

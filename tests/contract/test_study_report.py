@@ -14,6 +14,7 @@ from optimizer.adapters.mlflow.fields import study_metrics
 from optimizer.adapters.mlflow.pages import label_tables
 from optimizer.adapters.reports.study_report import study_page
 from optimizer.adapters.store import Database
+from optimizer.adapters.store.repositories.examples import HoldoutTable
 from optimizer.core.base.errors import NotFound
 from optimizer.core.base.values import Budget
 from optimizer.core.dataset.examples import Example
@@ -24,6 +25,7 @@ from optimizer.core.search.study import ENOUGH, LEAKS, Study, Trigger
 from optimizer.jobs.request import ItemRequest
 from optimizer.jobs.studies.report_study import read_study_report, report_study
 from optimizer.runtime.use_cases import use_case_of
+from optimizer.runtime.wiring import sealed_holdout
 from tests import mlflow_story as story
 from tests.contexts import context_of
 from tests.study_world import START, TOPICS, TopicModel, World, topic_examples, topic_family
@@ -273,7 +275,7 @@ def test_a_later_look_at_the_same_holdout_is_told_on_the_earlier_page(ran: tuple
     ids = (study.dataset or {})["holdout"]
 
     def look(tx: Any) -> None:
-        world.store.examples.sealed_holdout(tx, "topics", "st_later", ids, START)
+        sealed_holdout().open(tx, "topics", "st_later", ids, START)
 
     world.store.write(look)
     assert "the first look at these examples; by now there have been 2." in text(page(world, study, world.family))
@@ -292,7 +294,7 @@ def test_the_report_reads_no_result_of_the_confirmation(
         return results(self, tx, id, purpose, variant)
 
     monkeypatch.setattr(tables, "results", watched)
-    monkeypatch.setattr(type(world.store.examples), "sealed_holdout", None)
+    monkeypatch.setattr(HoldoutTable, "open", None)
     page(world, study, world.family)
     assert read == ["search"]
 

@@ -38,6 +38,7 @@ from optimizer.jobs.request import ItemRequest
 from optimizer.jobs.studies.cascade_of_study import read_audit_cost
 from optimizer.jobs.studies.report_study import read_study_report, report_study
 from optimizer.runtime.use_cases import use_case_of
+from optimizer.runtime.wiring import sealed_holdout
 from tests.contexts import context_of
 from tests.study_world import TOPICS, Killed, TopicModel, World, killed_at, topic_examples, topic_family
 
@@ -140,14 +141,14 @@ class Ended:
 
 def ended(world: World, models: Models) -> Ended:
     looked: list[Any] = []
-    store, open_sealed = world.store, world.store.examples.sealed_holdout
+    store, holdout = world.store, sealed_holdout()
 
-    def sealed_holdout(tx: Any, family: str, study: str, *rest: Any) -> Any:
+    def open_sealed(tx: Any, family: str, study: str, *rest: Any) -> Any:
         looked.append(store.studies.get(tx, study).findings["sequence"])
-        return open_sealed(tx, family, study, *rest)
+        return holdout.open(tx, family, study, *rest)
 
-    store.examples.sealed_holdout = sealed_holdout  # type: ignore[method-assign]
-    return Ended(world=world, models=models, study=world.run(create(world, models), models=models), looked=looked)
+    study = world.run(create(world, models), models=models, holdout=SimpleNamespace(open=open_sealed))
+    return Ended(world=world, models=models, study=study, looked=looked)
 
 
 @pytest.fixture(scope="module")

@@ -21,6 +21,7 @@ from optimizer.core.feedback.rating_draws import (
 )
 from optimizer.jobs.feedback.collect_reviews import collect_reviews, is_due
 from optimizer.jobs.feedback.label_interaction import KIND, label_interaction
+from optimizer.runtime.wiring import sealed_holdout
 from tests.contexts import context_of
 from tests.ingestion import Installation, family
 from tests.stores import FAMILY, arm, feedback, interaction, keep_events, temporary_database
@@ -321,5 +322,5 @@ def test_masks_hold_for_what_a_person_writes(asked: tuple[Place, str]) -> None:
     place.answer(review, expected={"summary": "write to anna@example.org"})
     with place.store.read() as tx:
         found = [e for split in ("train", "dev") for e in place.store.examples.of_split(tx, FAMILY, split=split)]  # type: ignore[arg-type]
-        found += place.store.examples.sealed_holdout(tx, FAMILY, "st_x", None, place.clock.now())
+        found += sealed_holdout().open(tx, FAMILY, "st_x", None, place.clock.now())
     assert "anna@" not in str(found[0].expected)

@@ -35,7 +35,7 @@ from optimizer.jobs.studies.confirm_winner import ConfirmationResult, confirm_wi
 from optimizer.jobs.studies.context import StopFlag
 from optimizer.jobs.studies.kinds.prompt import PromptStudy
 from optimizer.jobs.studies.run_study import _begin
-from optimizer.runtime.wiring import strategy_for
+from optimizer.runtime.wiring import sealed_holdout, strategy_for
 from tests.study_world import World, topic_examples, topic_family
 
 N = 120
@@ -165,7 +165,9 @@ def confirmed(
     )
     assert Definition.parse(study.definition).n_holdout == N
     with patch.object(PromptStudy, "evaluator", lambda self, run, **_: scores):
-        found = confirm_winner(run, variants, stop=StopFlag(world.store, world.clock, study.id))
+        found = confirm_winner(
+            run, variants, holdout=sealed_holdout(), stop=StopFlag(world.store, world.clock, study.id)
+        )
     names = {id: f"v{i}" for i, id in enumerate(ids)}
     named = {"winner": names[found.winner], "measured": [names[id] for id in scores.measured if id in names]}
     return found, named

@@ -98,6 +98,7 @@ class StudyThread(threading.Thread):
                 wiring.job_context(
                     session.settings, session.store, session.clock, session.families, self.models, yields=False
                 ),
+                holdout=wiring.sealed_holdout(),
                 strategies=wiring.strategy_for,
                 classify=wiring.classify,
             )

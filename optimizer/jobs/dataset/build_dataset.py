@@ -17,7 +17,7 @@ from optimizer.core.search.cost_estimate import holdout_size
 from optimizer.core.search.run_off import RUN_OFF
 from optimizer.core.search.study import Dataset, Definition
 from optimizer.jobs.dataset.golden_scenarios import with_kept_golden, without_golden
-from optimizer.ports import Store, Transaction
+from optimizer.ports import SealedHoldout, Store, Transaction
 
 MIN_DEV = 2  # with fewer every comparison is a coin toss
 
@@ -139,13 +139,13 @@ def dev_examples(family: Family, ids: Sequence[str], store: Store) -> list[Examp
 
 
 def open_holdout(
-    family: Family, dataset: Mapping[str, Any], study: str, store: Store, at: datetime
+    family: Family, dataset: Mapping[str, Any], study: str, store: Store, holdout: SealedHoldout, at: datetime
 ) -> tuple[list[Example], int]:
-    """Confirmation only: the holdout's examples and how often any of them has been looked at, this look included."""
+    """The holdout's examples and how often any of them has been looked at, this look included."""
     ids = list(dataset["holdout"])
     examples, looks = store.write(
         lambda tx: (
-            store.examples.sealed_holdout(tx, family.name, study, ids, at),
+            holdout.open(tx, family.name, study, ids, at),
             store.examples.looks(tx, family.name, ids),
         )
     )

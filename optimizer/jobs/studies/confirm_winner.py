@@ -44,6 +44,7 @@ from optimizer.jobs.families.vouch_for_judge import judge_gates, latest_calibrat
 from optimizer.jobs.studies.context import StopFlag, StudyRun
 from optimizer.jobs.studies.evaluation import Measures
 from optimizer.jobs.studies.kinds.kind import study_kind
+from optimizer.ports import SealedHoldout
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -72,7 +73,9 @@ class _VariantComparison:
         return [b for b, _, _ in rows], [c for _, c, _ in rows], [group for _, _, group in rows]
 
 
-def confirm_winner(run: StudyRun, variants: Sequence[Variant], *, stop: StopFlag) -> ConfirmationResult:
+def confirm_winner(
+    run: StudyRun, variants: Sequence[Variant], *, holdout: SealedHoldout, stop: StopFlag
+) -> ConfirmationResult:
     """Records the look, asks what the journal does not hold, tests and judges.
 
     The confirmation holds n, champion_mean, winner_mean, lift with interval, p, test, looks, confidence, wins, ties,
@@ -90,7 +93,9 @@ def confirm_winner(run: StudyRun, variants: Sequence[Variant], *, stop: StopFlag
             level needs no correction (Maurer, Hothorn, Lehmacher 1995).
     """
     stop.check_cancelled()
-    examples, looks = open_holdout(run.family, run.study.dataset or {}, run.study.id, run.store, run.clock.now())
+    examples, looks = open_holdout(
+        run.family, run.study.dataset or {}, run.study.id, run.store, holdout, run.clock.now()
+    )
     evaluator = study_kind(run.family).evaluator(run, purpose="confirmation", stop=stop, held=HeldBack)
     settings, steps = _settings(run), list[SequenceTest]()
     best: _VariantComparison | None = None

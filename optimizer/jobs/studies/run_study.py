@@ -45,7 +45,7 @@ from optimizer.jobs.studies.evaluations.measure_baselines import measure_baselin
 from optimizer.jobs.studies.evaluations.plan_evaluation import EvaluationScope
 from optimizer.jobs.studies.run_search import Reserve, SearchResult, run_search
 from optimizer.jobs.studies.transitions import fail_study, next_status
-from optimizer.ports import Transaction
+from optimizer.ports import SealedHoldout, Transaction
 
 log = structlog.get_logger("detent.study")
 
@@ -54,6 +54,7 @@ def run_study(
     study_id: str,
     context: JobContext,
     *,
+    holdout: SealedHoldout,
     strategies: StrategyMaker,
     classify: Classify,
     progress: ProgressCallback = ignore_event,
@@ -80,7 +81,7 @@ def run_study(
                 " validate`."
             )
         run = _begin(study, family, context, strategies, classify, progress)
-        return run.study if run.study.status in ENDED else _search_and_confirm(run)
+        return run.study if run.study.status in ENDED else _search_and_confirm(run, holdout)
     except Busy:
         raise  # the store is away for a while, through no fault of the study, which can go on later
     except DetentError as problem:
@@ -188,7 +189,7 @@ def _longest_bytes(
     )
 
 
-def _search_and_confirm(run: StudyRun) -> Study:
+def _search_and_confirm(run: StudyRun, holdout: SealedHoldout) -> Study:
     n_holdout = len((run.study.dataset or {}).get("holdout", ()))
     if run.study.status != "confirming":
         sizes = f"{len(run.train)} train, {len(run.dev)} dev, {n_holdout} holdout examples"
@@ -212,10 +213,10 @@ def _search_and_confirm(run: StudyRun) -> Study:
             return _finish(run, text, status="finished", outcome="not_confirmed", winner=winner)
         run.store.write(lambda tx: run.update(tx, status="confirming", winner=winner))
     assert run.study.winner is not None
-    return _confirm(run, run.study.winner, n_holdout)
+    return _confirm(run, run.study.winner, holdout, n_holdout)
 
 
-def _confirm(run: StudyRun, winner: str, n_holdout: int) -> Study:
+def _confirm(run: StudyRun, winner: str, holdout: SealedHoldout, n_holdout: int) -> Study:
     sequence = read_frozen(run.study.findings) or [winner]
     why = "was nominated" if run.study.mode == "confirm" else _led(run)
     if len(sequence) > 1:
@@ -223,7 +224,8 @@ def _confirm(run: StudyRun, winner: str, n_holdout: int) -> Study:
     run.tell("confirming", f"{winner} {why}; {n_holdout} sealed holdout examples decide")
     stop = StopFlag(run.store, run.clock, run.study.id)
     try:
-        confirmed = confirm_winner(run, [variant_of(run.store, run.family.name, id) for id in sequence], stop=stop)
+        variants = [variant_of(run.store, run.family.name, id) for id in sequence]
+        confirmed = confirm_winner(run, variants, holdout=holdout, stop=stop)
         if confirmed.outcome == "nominated" and run.study.trigger is not None:
             _ask_suites(run, confirmed.winner, stop=stop)
     except StudyStopped:

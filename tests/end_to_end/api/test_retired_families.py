@@ -17,6 +17,7 @@ from optimizer.jobs.feedback.ingest_feedback import Intake
 from optimizer.jobs.feedback.roll_up_minutes import roll_up_minutes
 from optimizer.jobs.feedback.spooled_records import interaction_record, keep_records
 from optimizer.jobs.rollouts.verify_rollout import verify_rollout
+from optimizer.runtime.wiring import sealed_holdout
 from tests.api_world import FAMILY, World
 
 HOME = "families/triage/family.yaml"
@@ -58,7 +59,7 @@ def add(world: World, n: int, *, group: str | None = None, field: str = "text", 
 
 def look(world: World, family: str, study: str) -> list[str]:
     store, at = world.shared.store, world.shared.clock.now()
-    return [one.id for one in store.write(lambda tx: store.examples.sealed_holdout(tx, family, study, None, at))]
+    return [one.id for one in store.write(lambda tx: sealed_holdout().open(tx, family, study, None, at))]
 
 
 def test_a_retired_family_serves_no_more_and_its_folder_is_put_aside(world: World) -> None:

@@ -2,7 +2,7 @@
 example_indexes: what searches learn from, questions that only a person may answer, how far judges agree with people,
 what students were taught and how they are doing, and from which examples the nearest ones come.
 
-The holdout has one door, ``sealed_holdout``, and every passage through it is written down.
+The holdout has one door, ``HoldoutTable``, and every passage through it is written down.
 """
 
 from __future__ import annotations
@@ -134,19 +134,6 @@ class ExampleTables:
         examples = (_example(row) for query in queries for row in tx.execute(query).mappings())
         return {(example.family, example.id): example for example in examples}
 
-    def sealed_holdout(
-        self, tx: Connection, family: str, study: str, ids: Sequence[str] | None, at: datetime
-    ) -> list[Example]:
-        holdout = select(EXAMPLES).where(_C.family == family, _C.split == "holdout").order_by(_C.id)
-        queries = [holdout] if ids is None else [holdout.where(_C.id.in_(some)) for some in chunks(list(ids))]
-        examples = [_example(row) for query in queries for row in tx.execute(query).mappings()]
-        looks = [{"family": family, "example": example.id, "study": study, "looked_at": at} for example in examples]
-        insert_new(tx, LOOKS, looks)
-        if ids is None:
-            return examples
-        by_id = {example.id: example for example in examples}
-        return [by_id[id] for id in ids if id in by_id]
-
     def holdout_ids(self, tx: Connection, family: str) -> list[tuple[str, str]]:
         query = select(EXAMPLES.c.id, EXAMPLES.c.expected).where(
             EXAMPLES.c.family == family, EXAMPLES.c.split == "holdout"
@@ -252,6 +239,21 @@ def _columns(example: Example, placed: PlacedExample | None) -> dict[str, Any]:
 
 
 _example = partial(record_of, Example)
+
+
+class HoldoutTable:
+    """ports.SealedHoldout."""
+
+    def open(self, tx: Connection, family: str, study: str, ids: Sequence[str] | None, at: datetime) -> list[Example]:
+        holdout = select(EXAMPLES).where(_C.family == family, _C.split == "holdout").order_by(_C.id)
+        queries = [holdout] if ids is None else [holdout.where(_C.id.in_(some)) for some in chunks(list(ids))]
+        examples = [_example(row) for query in queries for row in tx.execute(query).mappings()]
+        looks = [{"family": family, "example": example.id, "study": study, "looked_at": at} for example in examples]
+        insert_new(tx, LOOKS, looks)
+        if ids is None:
+            return examples
+        by_id = {example.id: example for example in examples}
+        return [by_id[id] for id in ids if id in by_id]
 
 
 class ReviewTable:
