@@ -14,7 +14,7 @@ from api.access.auth import Keys
 from api.prompt import EnvironmentOverride, ServedFamily
 from optimizer.content.core.policy.flags import Flags
 from optimizer.core.base.errors import Busy, DetentError
-from optimizer.core.family.family import kind_of
+from optimizer.core.family.family import Family, kind_of
 from optimizer.core.family.variant import Variant
 from optimizer.core.serving.assignment import TokenKeys, UnitOverrides, has_lease, holdback_of, overrides_by_family
 from optimizer.core.serving.family_names import by_name, former_of, is_retired, no_family, retired_family
@@ -41,6 +41,8 @@ class ServingPicture:
     keys: Keys | None = None
     ticked_at: datetime | None = None  # the worker's last tick
     read_at: datetime | None = None
+    mark: object = None  # of the store; where neither it nor the families' files differ, this picture still holds
+    definitions: Mapping[str, Family] = field(default_factory=dict)
 
     def family(self, name: str) -> ServedFamily:
         """Raises NotFound for a family that is served nowhere, Busy while nothing could be read yet."""
@@ -137,14 +139,17 @@ class ServingState:
             log.warning("family files not synced, will try again", error=str(error), exc_info=error)
 
     def _read(self, tx: Transaction) -> ServingPicture:
-        before = self.now_served
+        before, now = self.now_served, self._clock.now()
+        mark = self._store.serving_version.mark(tx)
+        if before.keys is not None and mark == before.mark and self._families.families is before.definitions:
+            return replace(before, keys=before.keys.without_secrets(), read_at=now)
         version, ticked_at = self._store.serving_version.read(tx)
-        now = self._clock.now()
         rollouts = {rollout.family: rollout for rollout in self._store.rollouts.all_active(tx)}
         overrides = overrides_by_family(self._store.overrides.active(tx, now))
         freezes = self._store.freezes.all(tx)
         self._families.former_names = former = self._store.family_names.former(tx)
-        names = self._families.families.keys() | self._families.problems.keys()
+        definitions = self._families.families
+        names = definitions.keys() | self._families.problems.keys()
         names -= {old for old, new in former.items() if new in names}
         families_served: dict[str, ServedFamily] = {}
         for name in names:
@@ -169,6 +174,8 @@ class ServingState:
             keys=keys,
             ticked_at=ticked_at,
             read_at=now,
+            mark=mark,
+            definitions=definitions,
         )
 
     def _family(

@@ -7,7 +7,7 @@ last one was revoked: revoking a key must never open a server.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 from functools import lru_cache
 
@@ -80,6 +80,9 @@ class Keys:
         if opens is None and (opens := self.by_hash.get(hash_of(secret))) is not None:
             self._by_secret[secret] = opens
         return opens
+
+    def without_secrets(self) -> Keys:
+        return replace(self, _by_secret={})
 
     def is_open_to(self, headers: Mapping[str, str], now: datetime) -> bool:
         """Whether ``local_door`` decides about a request, and no key; the caller is then one ``without_key``."""

@@ -47,6 +47,9 @@ class ServingVersion(Protocol):
     def read(self, tx: Transaction) -> tuple[int, datetime | None]:
         """(version, last tick)."""
 
+    def mark(self, tx: Transaction) -> object:
+        """Equal to an earlier one only where nothing at all was committed between the two transactions."""
+
     def ticked(self, tx: Transaction, at: datetime) -> None: ...
 
 

@@ -134,3 +134,19 @@ class TestServingVersion:
             database.write(database.serving_version.bump)
         database.write(lambda tx: database.serving_version.ticked(tx, minutes(1)))
         assert read() == (2, minutes(1))
+
+    def test_its_mark_stays_until_anything_at_all_is_committed_by_any_process(self, database: Database) -> None:
+        def mark() -> object:
+            with database.read() as tx:
+                return database.serving_version.mark(tx)
+
+        other, marks = Database(database.url), [mark()]
+        assert mark() == marks[0]
+        for writer, scope in ((database, FAMILY), (other, "")):
+            writer.write(lambda tx, of=writer, scope=scope: of.freezes.put(tx, scope, "launch", "anna", NOW))
+            assert mark() not in marks
+            marks.append(mark())
+            assert mark() == marks[-1]
+        other.close()
+        with database.read() as first, database.read() as second:  # the numbers of two connections say nothing
+            assert database.serving_version.mark(first) != database.serving_version.mark(second)

@@ -96,7 +96,9 @@ def is_sqlite(url: str) -> bool:
 
 def _pool(access: Access) -> dict[str, Any]:
     if access == "read":
-        return {"pool_size": READERS, "max_overflow": READERS_AT_PEAK - READERS, "pool_timeout": BUSY_TIMEOUT_S}
+        most = {"pool_size": READERS, "max_overflow": READERS_AT_PEAK - READERS}
+        # The last one first: what reads alone keeps its connection, and what that knows of the file.
+        return {**most, "pool_timeout": BUSY_TIMEOUT_S, "pool_use_lifo": True}
     return {"pool_size": 1, "max_overflow": 0, "pool_timeout": BUSY_TIMEOUT_S}
 
 

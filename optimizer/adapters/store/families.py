@@ -28,6 +28,7 @@ SEALED = SealedInputRow.__table__
 EXAMPLES = ExampleRow.__table__
 LOOKS = HoldoutLookRow.__table__
 API_KEYS = ApiKeyRow.__table__
+_ALL = select(NAMES).order_by(NAMES.c.name)  # built once: every look at what is served asks for it
 EVER = datetime(1970, 1, 1, tzinfo=UTC)  # since when a name is its first family's
 
 
@@ -35,9 +36,9 @@ class FamilyNameTables:
     """ports.FamilyNames on the database."""
 
     def former(self, tx: Connection) -> dict[str, str]:
-        present = {row.key: row.name for row in tx.execute(select(NAMES)) if row.current}
-        query = select(NAMES).where(NAMES.c.current.is_(False)).order_by(NAMES.c.name)
-        return {row.name: present[row.key] for row in tx.execute(query)}
+        rows = tx.execute(_ALL).all()
+        present = {row.key: row.name for row in rows if row.current}
+        return {row.name: present[row.key] for row in rows if not row.current}
 
     def names_of(self, tx: Connection, name: str) -> set[str]:
         key = key_of(name)

@@ -65,6 +65,29 @@ def test_ready_never_says_ok_of_a_tick_that_is_old_or_lies_ahead_of_the_clock(wo
     assert world.post("/v1/clock/reset").json()["changed"] is False
 
 
+def test_what_is_served_is_read_again_only_once_something_was_committed(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    n_reads, keys = 0, type(world.shared.store.api_keys)
+    read = keys.all
+
+    def counted(*of: Any) -> Any:
+        nonlocal n_reads
+        n_reads += 1
+        return read(*of)
+
+    monkeypatch.setattr(keys, "all", counted)
+    serving = world.shared.serving
+    serving.refresh()
+    n_first, first = n_reads, serving.now_served
+    serving.refresh()
+    again = serving.now_served
+    assert (n_reads, again.families is first.families) == (n_first, True)
+    world.post("/v1/freeze", {"reason": "night"})
+    assert n_reads > n_first
+    assert serving.now_served.freezes
+
+
 def test_status_jobs_audit_and_reviews_answer(world: World) -> None:
     world.deploying()
     status = world.get("/v1/status").json()

@@ -19,6 +19,7 @@ from optimizer.core.serving.access import ROLES, Access, KeyLimits
 from optimizer.ports import CallerKind, CallerRecord, KeyRecord, Limited
 
 KEYS = ApiKeyRow.__table__
+_ALL = select(KEYS).order_by(KEYS.c.name)  # built once: every look at what is served asks for it
 USAGE = KeyUsageRow.__table__
 CALLERS = CallerRow.__table__
 _C = CALLERS.c
@@ -91,7 +92,7 @@ class ApiKeyTable:
         """All keys, revoked ones too. Raises Busy where there were keys and are none, unless the only one
         was removed.
         """
-        records = [_record(row) for row in tx.execute(select(KEYS).order_by(KEYS.c.name)).mappings()]
+        records = [_record(row) for row in tx.execute(_ALL).mappings()]
         if records and not self._has_marked:
             self._has_seen_keys = True
             with suppress(OSError):  # no room: this process remembers it

@@ -41,6 +41,11 @@ ROW = 1  # of serving_version, which has no other
 # Built once: every look at what is served asks for it, and building one takes longer than running it.
 _READ = select(VERSION.c.version, VERSION.c.ticked_at).where(VERSION.c.id == ROW)
 _TICKED = update(VERSION).where(VERSION.c.id == ROW).values(ticked_at=bindparam("at"))
+_ACTIVE = (
+    select(*(OVERRIDES.c[name] for name in ("family", "unit_hmac", "variant", "until", "unit_hash")))
+    .where(OVERRIDES.c.until > bindparam("now"))
+    .order_by(OVERRIDES.c.family, OVERRIDES.c.unit_hmac)
+)
 _BUMP = update(VERSION).where(VERSION.c.id == ROW).values(version=VERSION.c.version + 1)
 
 
@@ -83,9 +88,7 @@ class OverrideTable:
         upsert(tx, OVERRIDES, [{**who, **override._asdict(), "created_by": by, "created_at": at}])
 
     def active(self, tx: Connection, now: datetime) -> list[tuple[str, str, Override]]:
-        o = OVERRIDES.c
-        query = select(o.family, o.unit_hmac, o.variant, o.until, o.unit_hash).where(o.until > now)
-        rows = tx.execute(query.order_by(o.family, o.unit_hmac))
+        rows = tx.execute(_ACTIVE, {"now": now})
         return [(row.family, row.unit_hmac, Override(row.variant, row.until, row.unit_hash)) for row in rows]
 
 
@@ -112,6 +115,14 @@ class ServingVersionTable:
     def read(self, tx: Connection) -> tuple[int, datetime | None]:
         row = tx.execute(_READ).first()
         return (0, None) if row is None else (row.version, row.ticked_at)
+
+    def mark(self, tx: Connection) -> object:
+        if tx.dialect.name != "sqlite":
+            return object()
+        # SQLite's number says something of the connection alone that is asked
+        driver: Any = tx.connection.driver_connection
+        connection = tx.connection.info.setdefault("mark", object())
+        return connection, driver.execute("PRAGMA data_version").fetchone()[0]
 
     def ticked(self, tx: Connection, at: datetime) -> None:
         if not tx.execute(_TICKED, {"at": at}).rowcount:
