@@ -141,6 +141,7 @@ def main() -> None:
         os.umask(0o077)
     gc.set_threshold(100_000)  # modules that load are no garbage to look for
     code = run(sys.argv[1:])
+    gc.freeze()  # nor is what ends with the process
     try:
         sys.stderr.flush()
     except OSError:  # Python would try again at its end, and end with a code of its own

@@ -14,6 +14,8 @@ from optimizer.core.base.errors import DetentError
 from optimizer.core.serving.access import EVERYTHING, Access
 
 if TYPE_CHECKING:
+    from contextlib import AbstractContextManager
+
     from optimizer.adapters.files.alert_rule_files import AlertRuleFile
     from optimizer.adapters.files.family_files import FamilyFiles
     from optimizer.adapters.files.secrets import Secrets
@@ -250,7 +252,6 @@ def migrate_store(settings: Settings) -> None:
     Raises Refused where the settings name a file that does not exist while this home has a store in its usual place.
     """
     import structlog
-    from filelock import FileLock
 
     from optimizer.adapters.store import Database
     from optimizer.adapters.store.engine import sqlite_path
@@ -265,14 +266,19 @@ def migrate_store(settings: Settings) -> None:
             " keys. Correct the name or leave it out; to begin anew, make another home: detent init DIR."
         )
     settings.run_dir().mkdir(parents=True, exist_ok=True)
-    with FileLock(settings.run_dir() / "migrate.lock", timeout=120):
-        store = Database(settings.db_url())
-        try:
-            later = store.migrate()
-        finally:
-            store.close()
+    store = Database(settings.db_url())
+    try:
+        later = store.migrate(lambda: _lock(settings.run_dir() / "migrate.lock"))
+    finally:
+        store.close()
     if later is not None:
         structlog.get_logger(__name__).warning("a later version made the store; it is served as it is", revision=later)
+
+
+def _lock(file: Path) -> AbstractContextManager[object]:
+    from filelock import FileLock  # here, because most starts find nothing to do
+
+    return FileLock(file, timeout=120)
 
 
 def open_clock(settings: Settings) -> Clock:

@@ -8,7 +8,7 @@ import threading
 from collections import deque
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future
-from contextlib import closing, contextmanager, nullcontext, suppress
+from contextlib import AbstractContextManager, closing, contextmanager, nullcontext, suppress
 from pathlib import Path
 from time import monotonic
 from typing import Any, NoReturn, TypeVar, cast
@@ -347,14 +347,17 @@ class Database:
                 self._damage = DAMAGED
             yield faults
 
-    def migrate(self) -> str | None:
-        """Brings the tables to this version; makes the file when there is none. The caller holds the installation's
-        lock. Returns the revision of tables that a later version made, which stay as they are.
+    def migrate(self, alone: Callable[[], AbstractContextManager[object]] = nullcontext) -> str | None:
+        """Brings the tables to this version; makes the file when there is none. Returns the revision of tables that a
+        later version made, which stay as they are.
+
+        Args:
+            alone: entered where there is anything to do, to keep other processes from it.
         """
         from optimizer.adapters.store.migrations import upgrade
 
         try:
-            return upgrade(self.url)
+            return upgrade(self.url, alone)
         except SQLAlchemyError as error:
             self._raise(error)
 

@@ -9,6 +9,8 @@ version can do so with every step since. Start reading at ``env.py``, then ``ver
 from __future__ import annotations
 
 import threading
+from collections.abc import Callable
+from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
 
 from sqlalchemy import Connection, inspect
@@ -20,7 +22,7 @@ HERE = Path(__file__).parent
 _alone = threading.Lock()  # Alembic's context, which env.py reads, is one for the whole process
 
 
-def upgrade(url: str) -> str | None:
+def upgrade(url: str, alone: Callable[[], AbstractContextManager[object]] = nullcontext) -> str | None:
     """Runs every step that the database has not seen, in one transaction.
 
     Returns the revision of a store that a later version made, which stays as it is where all steps since are additive.
@@ -55,7 +57,7 @@ def upgrade(url: str) -> str | None:
         first_reader = next(int(step.revision) for step in steps if not getattr(step.module, "additive", False))
         engine = open_engine(url, "create")
         try:
-            with _alone, engine.begin() as connection:
+            with _alone, alone(), engine.begin() as connection:
                 config.attributes["connection"] = connection
                 command.upgrade(config, "head")
                 if is_sqlite(url):

@@ -59,7 +59,7 @@ FEEDBACK_EVENTS = _event_table(  # written by events.py
     Index("ix_feedback_family_received", "family", "received_at"),
     Index("ix_feedback_rollout_cohort", "rollout", "cohort_start"),
     Index("ix_feedback_interaction", "family", "interaction"),
-    Index("ix_feedback_labelled", "family", "received_at", "label", sqlite_where=_LABELLED, postgresql_where=_LABELLED),
+    Index("ix_feedback_labelled", "family", "received_at", "label", sqlite_where=_LABELLED),
 )
 
 
