@@ -125,10 +125,12 @@ class Prompt:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         assert self._began is not None
-        if error is not None and not isinstance(error, (Exception, CancelledError)):
-            return  # the program is being ended, or a generator left: that says nothing of the prompt
+        if error is not None and not isinstance(error, (Exception, CancelledError, GeneratorExit)):
+            return  # the program is being ended: that says nothing of the prompt
         self._facts.setdefault("latency_ms", (perf_counter() - self._began) * 1000)
-        if error is not None:
+        if isinstance(error, GeneratorExit):  # whoever read the answer has left, as the server's gateway tells it
+            self._facts.setdefault("error", "client_gone: the answer was left before its end")
+        elif error is not None:
             self._facts.setdefault("error", error_text(error))
         self._send()
 

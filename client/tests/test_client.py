@@ -10,6 +10,7 @@ import json
 import logging
 import threading
 import time
+from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 
 import httpx
@@ -69,6 +70,22 @@ def test_an_exception_is_reported_and_goes_on(client, server) -> None:
         raise KeyboardInterrupt
     client.flush()
     assert [event["error"] for event in server.events] == ["TimeoutError: after 30 s"]
+
+
+def test_a_stream_that_its_reader_leaves_is_reported_with_what_had_come(client, server) -> None:
+    def pieces() -> Iterator[str]:
+        with client.prompt("triage", unit="ann", message="x") as p:
+            p.record("bill")
+            yield "bill"
+            raise AssertionError("nobody reads on")
+
+    answer = pieces()
+    assert next(answer) == "bill"
+    answer.close()
+    client.flush()
+    [event] = server.events
+    assert (event["output"], event["error"]) == ("bill", "client_gone: the answer was left before its end")
+    assert event["latency_ms"] >= 0
 
 
 def test_a_family_that_keeps_no_texts_sends_none(server, served) -> None:

@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Collection, Mapping, Sequence
+from dataclasses import replace
 from types import TracebackType
 from typing import Any
 from uuid import UUID
@@ -223,10 +224,14 @@ class CallReports(BaseCallbackHandler):
         if call is not None:
             call.end(_completion_of(response, model))
 
-    def on_llm_error(self, error: BaseException, *, run_id: UUID, **kwargs: Any) -> None:
+    def on_llm_error(
+        self, error: BaseException, *, run_id: UUID, response: LLMResult | None = None, **kwargs: Any
+    ) -> None:
+        """``response``: of a stream that broke or was left, what had come."""
         call, model = self._calls.pop(run_id, (None, None))
         if call is not None:
-            call.end(Completion(model=model), error)
+            come = _completion_of(response, model) if response is not None else Completion(model=model)
+            call.end(replace(come, text=come.text or None), error)
 
 
 def _completion_of(response: LLMResult, model: str | None) -> Completion:
