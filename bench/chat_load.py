@@ -225,6 +225,8 @@ def page(result: dict[str, Any]) -> str:
         commit=result["commit"],
         machine=result["machine"],
         rows=lines(rows),
+        turn=AT_ONCE / cells["chats"]["ours"],
+        four=4 * AT_ONCE / cells["chats"]["ours"],
         verdict=f"Not kept here: {'; '.join(missed)}." if missed else "All bars were kept.",
     )
 

@@ -28,6 +28,7 @@ from tests.api_world import serving as in_process
 from tests.clock import until
 from tests.faulty_provider import faulty_provider
 from tests.gateway_world import family, make_home, running, serving
+from tests.mlflow_store import NewMlflow
 from tests.study_world import World as StudyWorld
 
 ASKED = "Which stars burn hydrogen?"
@@ -185,6 +186,38 @@ def test_spans_go_over_the_network_in_otlp(tmp_path: Path) -> None:
     resource = {one.key: one.value.string_value for one in sent.resource_spans[0].resource.attributes}
     assert (resource["service.name"], resource["service.instance.id"]) == ("detent", "worker")
     assert sent.resource_spans[0].scope_spans[0].spans[0].name == "tick"
+
+
+def test_the_receiver_of_another_project_takes_them_and_shows_them_as_they_lie_in_each_other(
+    tmp_path: Path, new_mlflow: NewMlflow, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """MLflow's: the one real receiver that the lock holds."""
+    from fastapi import FastAPI
+    from mlflow.server import handlers
+    from mlflow.server.otel_api import otel_router
+
+    monkeypatch.setattr(handlers, "_tracking_store", None)
+    monkeypatch.setenv("_MLFLOW_SERVER_FILE_STORE", new_mlflow(tmp_path / "mlflow.db"))
+    monkeypatch.setenv("_MLFLOW_SERVER_ARTIFACT_ROOT", (tmp_path / "artifacts").as_uri())
+    store = handlers._get_tracking_store()
+    experiment = store.create_experiment("spans")
+    monkeypatch.setenv("OTEL_EXPORTER_OTLP_HEADERS", f"x-mlflow-experiment-id={experiment}")
+    receiver = FastAPI()
+    receiver.include_router(otel_router)
+    with serving(receiver, load_settings("dev", tmp_path)) as url:
+        settings = load_settings("dev", tmp_path, tracing={"otlp_endpoint": f"{url}/v1/traces"})
+        TRACING.start(settings, "worker")
+        try:
+            with TRACING.span("study", study="st_1"), TRACING.span("tick"):
+                pass
+            assert TRACING.tracer.span_processor.force_flush()
+        finally:
+            TRACING.stop()
+    (seen,), _ = store.search_traces(locations=[experiment])
+    (trace,) = store.batch_get_traces([seen.trace_id])
+    study, tick = sorted(trace.data.spans, key=lambda span: span.start_time_ns)
+    assert (study.name, study.attributes["detent.study"], tick.name) == ("study", "st_1", "tick")
+    assert tick.parent_id == study.span_id
 
 
 def test_this_servers_own_receiver_takes_them_and_makes_no_span_of_that(
