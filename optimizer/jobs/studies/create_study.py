@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, replace
+from math import inf
 from typing import Annotated, Any
 
 from pydantic import Field
@@ -220,7 +221,8 @@ def _checked_wish(
         students = students_among(models, [champion], space)
         per_answer = calls_per_answer(champion, space, students=students) if kind_of(family).asks_models else 1
         with store.read() as tx:  # a set of examples takes no calls where there is none to show
-            n_train = len(train_examples(family, store, tx)) if budget.calls is not None else definition.n_train
+            is_sized = budget.calls is not None and n_points < inf
+            n_train = len(train_examples(family, store, tx)) if is_sized else definition.n_train
         n = n_settings_within(
             budget.calls,
             names,
