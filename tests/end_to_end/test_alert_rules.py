@@ -16,8 +16,9 @@ from optimizer.host.config import load_settings
 from optimizer.ports import Store
 from optimizer.runtime import wiring
 from tests.alert_server import webhook_server
-from tests.api_world import FAMILY
+from tests.api_world import FAMILY, make_home
 from tests.clock import PROCESSES_S, until
+from tests.command_line import detent
 from tests.forked import Forked
 from tests.stores import arm, interaction, keep_events, migrate_store
 
@@ -85,3 +86,10 @@ def _move_back(store: Store, name: str, *, minutes: int) -> None:
         tx.execute(text("DELETE FROM watermarks WHERE name = 'minute_stats'"))
 
     store.write(move)
+
+
+@pytest.mark.parametrize("how_long", ["0m", "8d"])
+def test_a_silence_of_no_time_or_too_long_is_refused_in_the_words_of_the_option(how_long: str, tmp_path: Path) -> None:
+    ran = detent("alerts", "silence", "errors", "--for", how_long, env={"DETENT_HOME": str(make_home(tmp_path).home)})
+    assert (ran.code, ran.out) == (2, "")
+    assert f"--for '{how_long}': a silence lasts from a minute to 7 days." in ran.err

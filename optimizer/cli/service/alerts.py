@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from datetime import timedelta
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -123,7 +124,7 @@ def silence(
 
     Example: detent alerts silence latency --for 2h --reason "the provider moves"
     """
-    from optimizer.jobs.outbox.silence_alerts import end_silence, silence_alerts
+    from optimizer.jobs.outbox.silence_alerts import LONGEST, end_silence, silence_alerts
 
     if end == (how_long is not None):
         raise InvalidInput("Say for how long, such as --for 2h, or --end to end a silence.")
@@ -135,5 +136,8 @@ def silence(
         match = re.fullmatch(r"(\d{1,5})([mhd])", how_long)
         if match is None:
             raise InvalidInput(f"--for {how_long!r}: a time such as 30m, 2h or 1d is needed.")
-        report = session.show(as_json, silence_alerts, minutes=int(match[1]) * UNITS[match[2]], **members)
+        minutes = int(match[1]) * UNITS[match[2]]
+        if not 1 <= minutes <= LONGEST // timedelta(minutes=1):
+            raise InvalidInput(f"--for {how_long!r}: a silence lasts from a minute to {LONGEST.days} days.")
+        report = session.show(as_json, silence_alerts, minutes=minutes, **members)
     tell_change(f"{report.what}.", why=shown(report.why), undo=report.undo or "", then=report.next or "")
