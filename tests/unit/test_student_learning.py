@@ -22,6 +22,8 @@ from optimizer.adapters.predictors import student_learning
 from optimizer.adapters.predictors.student_learning import (
     METHODS,
     METHODS_OF_MANY,
+    _UnseenAnswer,
+    _weighed,
     counted_texts,
     features_of,
     fitted_students,
@@ -29,12 +31,13 @@ from optimizer.adapters.predictors.student_learning import (
 )
 from optimizer.core.base.errors import DatasetTooSmall, InvalidInput
 from optimizer.core.predictor.student import (
+    MARGIN_ALONE,
     MOST_CHARS,
     MOST_TEXT,
     Student,
     TaughtStudent,
-    most_likely,
     rows_within,
+    signs_of,
     sureness,
     words_of,
 )
@@ -61,18 +64,30 @@ def taught() -> TaughtStudent:
     return learn_student([row(i) for i in range(120)], trained_on={"family": "desk"})
 
 
+@pytest.fixture(scope="module")
+def signed() -> TaughtStudent:
+    """One whose sureness rests on all signs, as that of many rows; one row in ten has another's label."""
+    labels = list(TOPICS)
+    rows = [row(i) if i % 10 else replace(row(i), label=labels[(i + 1) % 3]) for i in range(300)]
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(student_learning, "LEAST_SIGNED", 300)
+        return learn_student(rows, trained_on={})
+
+
 WORDS = st.sampled_from([*" ".join(TOPICS.values()).split(), "please", "Straße", "ﬁne", "日本語", "\ud800", "x1"])
 
 
 @settings(max_examples=60, deadline=None)
 @given(text=st.lists(WORDS, max_size=12).map(" ".join) | st.text(max_size=60))
 def test_a_student_read_from_json_says_to_six_decimals_what_the_learner_computes(
-    taught: TaughtStudent, text: str
+    signed: TaughtStudent, text: str
 ) -> None:
-    student = taught.student
+    student = signed.student
+    assert student.seen is not None
     features = features_of(student.vocabulary, counted_texts([text], least=1))
-    label, margin = most_likely(((features @ student.weights) * student.scale + student.intercept)[0])
-    expected = sureness(student.calibration, margin) if features.nnz else 0.0
+    odds = ((features @ student.weights) * student.scale + student.intercept)[0]
+    label, signs = signs_of(odds, (features @ np.asarray(student.seen, dtype=float))[0])
+    expected = sureness(student.calibration, float(signs @ student.sign_weights)) if features.nnz else 0.0
     read = Student.from_data(json.loads(json.dumps(student.to_data())))
     answer = read.answer({"text": text})
     assert answer.label == student.labels[label]
@@ -93,9 +108,9 @@ def test_its_log_odds_are_those_of_scikit_learn_but_for_the_rounding_of_weights(
     model = LogisticRegression(C=20.0, solver="newton-cg", tol=1e-3).fit(features, labels)
     odds = (features @ student.weights) * student.scale + student.intercept
     for place, chances in enumerate(model.predict_proba(features)):
-        label, margin = most_likely(odds[place])
+        label, signs = signs_of(odds[place], np.zeros(n_labels))
         assert label == int(chances.argmax())
-        assert 1 / (1 + 2.718281828459045**-margin) == pytest.approx(chances.max(), abs=1e-3)
+        assert 1 / (1 + 2.718281828459045 ** -signs[0]) == pytest.approx(chances.max(), abs=1e-3)
 
 
 def test_many_rows_are_learned_by_batches_whose_student_is_as_often_right_and_as_sure(
@@ -109,7 +124,7 @@ def test_many_rows_are_learned_by_batches_whose_student_is_as_often_right_and_as
         student = fitted_students(counted, rows, {"logistic_regression": learn})["logistic_regression"]
         features = features_of(student.vocabulary, counted_texts([one.text for one in others], least=1))
         odds = (features @ student.weights) * student.scale + student.intercept
-        sure = np.array([most_likely(one)[1] for one in odds])
+        sure = np.array([signs_of(one, np.zeros(len(one)))[1][0] for one in odds])
         is_right = np.array(
             [student.labels[at] == one.label for at, one in zip(odds.argmax(axis=1), others, strict=True)]
         )
@@ -184,6 +199,51 @@ def test_weights_by_inverse_chance_correct_a_biased_sample() -> None:
 
 def test_a_text_of_which_nothing_is_known_is_answered_without_confidence(taught: TaughtStudent) -> None:
     assert taught.student.answer({"text": "ζωή"}).confidence == 0.0
+
+
+def test_how_much_of_a_text_was_seen_with_its_label_is_a_sign_of_how_sure_that_is(signed: TaughtStudent) -> None:
+    """Half of its words stand in texts of one label, half in those of others."""
+    student = signed.student
+    assert student.seen is not None
+    signs = {}
+    for text in ("invoice refund charge", "invoice refund parcel password account locked"):
+        columns, values = student.vocabulary.read(words_of(text))
+        odds = (values @ student.weights[columns]) * student.scale + student.intercept
+        signs[text] = signs_of(odds, values @ student.seen[columns])[1]
+    of_one, of_many = signs.values()
+    assert of_one[3] > of_many[3]
+
+
+def test_a_row_is_weighed_by_what_did_not_see_it_and_few_rows_have_the_margin_alone(
+    signed: TaughtStudent, taught: TaughtStudent
+) -> None:
+    assert taught.student.seen is None
+    assert tuple(taught.student.sign_weights) == MARGIN_ALONE
+    draw = random.Random(3)
+    own = [
+        _UnseenAnswer(label="a", signs=np.array([draw.gauss(0, 1) for _ in range(4)]), is_known=True)
+        for _ in range(1000)
+    ]
+    rows = [replace(row(i), label=draw.choice("ab")) for i in range(1000)]
+    weights, scores = _weighed(own, rows, [i % 5 for i in range(1000)])
+    of_whole = np.array([one.signs for one in own]) @ weights
+    is_right = [one.label == "a" for one in rows]
+    fit, seen = (np.corrcoef(values, is_right)[0, 1] for values in (scores, of_whole))
+    assert seen > 0.03 > fit, "by chance alone weights tell something of the rows that they were fitted to"
+
+
+def test_one_that_was_taught_before_texts_were_looked_up_by_label_reads_as_it_was(signed: TaughtStudent) -> None:
+    """Of the format's earlier days: its sureness rests on the log odds alone, and its hash stays what variants name."""
+    before = replace(signed.student, seen=None, sign_weights=MARGIN_ALONE)
+    data = json.loads(json.dumps(before.to_data()))
+    assert not {"seen", "sign_weights"} & data.keys()
+    read = Student.from_data(data)
+    assert read.hash == before.hash
+    text = {"text": "invoice refund charge"}
+    columns, values = read.vocabulary.read(words_of(text["text"]))
+    odds = (values @ read.weights[columns]) * read.scale + read.intercept
+    margin = float(signs_of(odds, np.zeros(len(odds)))[1][0])
+    assert read.answer(text).confidence == pytest.approx(sureness(read.calibration, margin))
 
 
 def test_the_student_that_serves_is_as_sure_of_unseen_texts_as_those_by_which_its_threshold_is_found() -> None:
@@ -273,12 +333,14 @@ def test_a_study_that_goes_on_teaches_again_where_its_student_was_deleted(
         {"labels": ["one"]},
         {"more": 1},
         {"n_holding": "%"},
+        {"seen": "AAAA"},
+        {"sign_weights": [1.0]},
     ],
-    ids=["weights", "scale", "labels", "unknown", "no base64"],
+    ids=["weights", "scale", "labels", "unknown", "no base64", "seen", "signs"],
 )
-def test_what_is_no_student_is_refused(taught: TaughtStudent, change: dict[str, object]) -> None:
+def test_what_is_no_student_is_refused(signed: TaughtStudent, change: dict[str, object]) -> None:
     with pytest.raises(InvalidInput, match="This is no student"):
-        Student.from_data({**taught.student.to_data(), **change})
+        Student.from_data({**signed.student.to_data(), **change})
 
 
 def _members(one: TeachingRow) -> dict[str, str]:

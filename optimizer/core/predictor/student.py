@@ -5,6 +5,9 @@ Its features are TF-IDF of words, pairs of words and runs of letters; its weight
 (``adapters/predictors/student_learning.py``), which nothing here loads. Weights are kept as 16-bit integers and one
 scale a label, and are learned with what that rounds away, so learner and reader compute with the same numbers. Nothing
 of it is executed, and no text of an example can be read from it but single words and pairs of at least three units.
+
+How sure it is rests on the chances of its labels, and on how much of the text was seen with the label that it gives: a
+request of a kind that it does not know has words of many labels, and chances over known labels alone do not show that.
 """
 
 from __future__ import annotations
@@ -37,6 +40,7 @@ MOST_CHARS = 20_000  # of a text that are read
 MOST_TEXT = 3_000_000  # characters of all texts that teach
 MOST_MARGIN = 30.0  # of log odds; beyond it a float tells nothing apart
 STEPS = 32_767  # of a weight, either side of 0
+MARGIN_ALONE = (1.0, 0.0, 0.0, 0.0)  # weights of the signs of how sure an answer is (``signs_of``)
 
 Method = Literal["logistic_regression", "complement_naive_bayes"]
 Weights = NDArray[np.int16]
@@ -117,6 +121,8 @@ class StudentData(PartData):
     weights: str  # 16-bit integers, a row for each feature
     scale: tuple[Number, ...]
     intercept: tuple[Number, ...]
+    seen: str | None = None  # a bit for each feature and label, features first; students of before have none
+    sign_weights: Annotated[tuple[Number, ...], Field(min_length=4, max_length=4)] = MARGIN_ALONE
     calibration: Platt
     taught: dict[str, Any] = Field(default_factory=dict)
 
@@ -126,7 +132,8 @@ class Student:
     """``taught``: from how many rows and units, and how well it did out of fold.
 
     ``weights``: a row for each feature and a column for each label; times ``scale`` and with ``intercept`` they make
-    its log odds.
+    its log odds. ``seen``: which features the texts of each label have; None: how sure it is rests on the log odds
+    alone. ``calibration``: of the signs of how sure an answer is, times ``sign_weights``.
     """
 
     method: Method
@@ -135,6 +142,8 @@ class Student:
     weights: Weights
     scale: Values
     intercept: Values
+    seen: NDArray[np.bool_] | None = None
+    sign_weights: Sequence[float] = MARGIN_ALONE
     calibration: Platt
     taught: Mapping[str, Any] = field(default_factory=dict)
 
@@ -142,10 +151,11 @@ class Student:
         """The most likely label; a text of which it knows nothing gets one with confidence 0."""
         words = words_of(input_text(input))
         columns, values = self.vocabulary.read(words)
-        label, margin = most_likely((values @ self.weights[columns]) * self.scale + self.intercept)
+        log_odds = (values @ self.weights[columns]) * self.scale + self.intercept
+        label, signs = signs_of(log_odds, np.zeros(len(log_odds)) if self.seen is None else values @ self.seen[columns])
         return StudentAnswer(
             label=self.labels[label],
-            confidence=sureness(self.calibration, margin) if len(columns) else 0.0,
+            confidence=sureness(self.calibration, float(signs @ self.sign_weights)) if len(columns) else 0.0,
             unknown=self.vocabulary.unknown_share(words),
         )
 
@@ -156,6 +166,9 @@ class Student:
 
     def to_data(self) -> dict[str, Any]:
         """Plain JSON values."""
+        signs: dict[str, Any] = {}  # one of before keeps its hash
+        if self.seen is not None:
+            signs = {"seen": _packed(np.packbits(self.seen)), "sign_weights": [float(one) for one in self.sign_weights]}
         return {
             "format": FORMAT,
             "method": self.method,
@@ -167,6 +180,7 @@ class Student:
             "weights": _packed(self.weights.astype("<i2")),
             "scale": [float(value) for value in self.scale],
             "intercept": [float(value) for value in self.intercept],
+            **signs,
             "calibration": self.calibration.model_dump(),
             "taught": dict(self.taught),
         }
@@ -179,6 +193,10 @@ class Student:
             n, n_labels = len(content.words) + len(content.letters), len(content.labels)
             n_holding = np.frombuffer(_unpacked(content.n_holding, 4 * n), dtype="<i4")
             weights = np.frombuffer(_unpacked(content.weights, 2 * n * n_labels), dtype="<i2").reshape(n, n_labels)
+            seen = None
+            if content.seen is not None:
+                bits = np.frombuffer(_unpacked(content.seen, (n * n_labels + 7) // 8), dtype=np.uint8)
+                seen = np.unpackbits(bits, count=n * n_labels).astype(np.bool_).reshape(n, n_labels)
             if not len(content.scale) == len(content.intercept) == n_labels:
                 raise ValueError("one scale and one intercept are needed for each label")
         except (ValidationError, ValueError) as error:
@@ -195,6 +213,8 @@ class Student:
             weights=weights.astype(np.int16),
             scale=np.asarray(content.scale, dtype=np.float64),
             intercept=np.asarray(content.intercept, dtype=np.float64),
+            seen=seen,
+            sign_weights=content.sign_weights,
             calibration=content.calibration,
             taught=content.taught,
         )
@@ -222,11 +242,18 @@ class LearnStudent(Protocol):
         """
 
 
-def most_likely(log_odds: Values) -> tuple[int, float]:
-    """The label of the greatest log odds, of equals the first, and the log odds of its being right."""
+def signs_of(log_odds: Values, seen: Values) -> tuple[int, Values]:
+    """The label of the greatest log odds, of equals the first, and what says how sure that is: the log odds of its
+    being right, their lead over the next label, how much of the text was seen with it (``seen``, by label), and how
+    much more than with any other.
+    """
     at = int(log_odds.argmax())
-    others = float(np.exp(log_odds - log_odds[at]).sum()) - 1.0
-    return at, MOST_MARGIN if others <= 0 else max(-MOST_MARGIN, min(MOST_MARGIN, -math.log(others)))
+    differences = log_odds - log_odds[at]
+    others = float(np.exp(differences).sum()) - 1.0
+    margin = MOST_MARGIN if others <= 0 else max(-MOST_MARGIN, min(MOST_MARGIN, -math.log(others)))
+    of_others = np.arange(len(log_odds)) != at
+    lead = min(MOST_MARGIN, -float(differences.max(where=of_others, initial=-MOST_MARGIN)))
+    return at, np.array([margin, lead, seen[at], seen[at] - seen.max(where=of_others, initial=0.0)])
 
 
 def sureness(calibration: Platt, margin: float) -> float:
