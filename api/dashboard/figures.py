@@ -4,7 +4,8 @@ its traffic stand: places in a view box, which ``templates/parts.html`` draws.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections import defaultdict
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -56,17 +57,25 @@ class LastDays:
 
     _sums: dict[str, _HourSums] = field(default_factory=dict)
 
-    def of(self, visit: PageVisit, family: str) -> LastDay:
+    def of(self, visit: PageVisit, families: Collection[str]) -> dict[str, LastDay]:
+        """By family; all are asked for at once."""
+        if not families:
+            return {}
         now = visit.shared.clock.now()
         begin = _hour(now) - timedelta(hours=HOURS - 1)
-        before = self._sums.get(family)
-        since = max(begin, before.settled) if before is not None else begin
-        stats = visit.ask("stats", family=family, by="hour", since=since)
-        earlier = [row for row in before.rows if begin <= row.start < since] if before is not None else []
-        rows = [*earlier, *stats.items]
-        settled = min(_hour(stats.summed_until or begin), _hour(now))
-        self._sums[family] = _HourSums(settled=max(settled, begin), rows=rows)
-        return last_day(rows, begin)
+        before = {family: self._sums.get(family, _HourSums(settled=begin, rows=())) for family in families}
+        since = max(begin, min(kept.settled for kept in before.values()))
+        stats = visit.ask("hourly stats", families=",".join(families), since=since)
+        settled = max(begin, min(_hour(stats.summed_until or begin), _hour(now)))
+        new = defaultdict[str, list[Any]](list)
+        for row in stats.items:
+            new[row.family].append(row)
+        days = {}
+        for family, kept in before.items():
+            rows = [*(row for row in kept.rows if begin <= row.start < since), *new[family]]
+            self._sums[family] = _HourSums(settled=settled, rows=rows)
+            days[family] = last_day(rows, begin)
+        return days
 
 
 def last_day(rows: Sequence[Any], begin: datetime) -> LastDay:

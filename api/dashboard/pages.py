@@ -15,13 +15,12 @@ from api.dashboard.review_pages import place_of, reviews
 from api.dashboard.visitors import PageVisit
 from api.dashboard.work_pages import KINDS, run, runs, settings
 from api.dashboard.workbench import workbench
+from optimizer.core.base.answers import cursor_of
 from optimizer.core.evaluation.label_report import LABELS
 from optimizer.core.evaluation.trivial_baselines import WITHOUT_MODEL, said
-from optimizer.core.search.study import ranked
 from optimizer.core.serving.rollout import ALERT
-from optimizer.core.views.study_front import on_front
 
-FAMILIES_SHOWN, WAITING_SHOWN, LISTED = 24, 50, 50
+FAMILIES_SHOWN, LISTED = 24, 50
 MOST_RANKED = 1000  # studies
 
 
@@ -42,10 +41,9 @@ def home(visit: PageVisit, last_days: LastDays) -> Mapping[str, Any]:
     names = sorted(family.name for family in status.families if family.name >= begin and find in family.name)
     shown = set(names[:FAMILIES_SHOWN])
     families = [family for family in status.families if family.name in shown]
-    days = {family.name: last_days.of(visit, family.name) for family in families if family.champion is not None}
+    days = last_days.of(visit, [family.name for family in families if family.champion is not None])
     used = {name for name, day in days.items() if day.n_interactions}
     families.sort(key=lambda family: (family.rollout is None, family.name not in used))
-    reviews = _waiting_reviews(visit, None)
     return {
         "status": status,
         "families": families,
@@ -59,7 +57,7 @@ def home(visit: PageVisit, last_days: LastDays) -> Mapping[str, Any]:
             for family in status.families
             if family.rollout is not None and family.rollout.status in ("pending", "validating")
         ],
-        "reviews": reviews,
+        "n_reviews": _n_waiting(visit, None),
         "alarms": [alert for alert in status.alerts if alert.kind != ALERT and alert.level != "info"],
         "done": notice_of(visit),
         "now": visit.shared.clock.now(),
@@ -72,7 +70,7 @@ def family(visit: PageVisit, last_days: LastDays) -> Mapping[str, Any]:
     view = visit.ask("family", family=name)
     rollout = visit.ask("rollout status", family=name)
     champion = view.champion
-    day = last_days.of(visit, name)
+    day = last_days.of(visit, [name])[name]
     return {
         "family": view,
         "champion": visit.ask("named_variant", family=name, name=champion.variant) if champion is not None else None,
@@ -82,7 +80,7 @@ def family(visit: PageVisit, last_days: LastDays) -> Mapping[str, Any]:
         "studies": visit.ask("studies", family=name, limit=5).items,
         "day": day,
         "bars": traffic_bars(day.hours),
-        "reviews": _waiting_reviews(visit, name),
+        "n_reviews": _n_waiting(visit, name),
         "now": visit.shared.clock.now(),
         "done": notice_of(visit),
     }
@@ -140,36 +138,26 @@ def _lift(study: Any) -> float | None:
 
 
 def study(visit: PageVisit, last_days: LastDays) -> Mapping[str, Any]:
-    """Its trials by rank, of all that there are."""
+    """Some of its trials, the best first, and the front of all."""
     id = visit.request.path_params["id"]
-    view, trials = visit.ask("study", id=id), _trials(visit, id)
-    best, findings = ranked(trials), view.findings or {}
-    complete = {trial.number for trial in best}
-    ordered = [*best, *(trial for trial in trials if trial.number not in complete)]
-    start = place if (place := place_of(visit.request.query.get("from", ""))) < len(ordered) else 0
+    view, front = visit.ask("study", id=id), visit.ask("study front", id=id)
+    findings = view.findings or {}
+    start = place if (place := place_of(visit.request.query.get("from", ""))) < front.n_trials else 0
+    page = visit.ask("trials", id=id, order="score", cursor=cursor_of(start), limit=LISTED)
     return {
         "study": view,
-        "trials": ordered[start : start + LISTED],
+        "trials": page.items,
         "start": start,
-        "n_trials": len(ordered),
-        "following": start + LISTED if start + LISTED < len(ordered) else None,
-        "front": on_front(trials),
-        "anatomy": visit.ask("study front", id=id),
+        "n_trials": front.n_trials,
+        "following": start + LISTED if page.next_cursor is not None else None,
+        "on_front": {point.trial for point in front.points if point.on_front},
+        "anatomy": front,
         "without_model": findings.get(WITHOUT_MODEL),
         "said": said,
         "labels_by_variant": findings.get(LABELS) or {},
         "mlflow": _mlflow_place(visit, id),
         "done": notice_of(visit),
     }
-
-
-def _trials(visit: PageVisit, study: str) -> list[Any]:
-    items, cursor = list[Any](), None
-    while True:
-        page = visit.ask("trials", id=study, cursor=cursor, limit=1000)
-        items += page.items
-        if (cursor := page.next_cursor) is None:
-            return items
 
 
 def _mlflow_place(visit: PageVisit, study: str) -> str | None:
@@ -218,14 +206,9 @@ def audit(visit: PageVisit, last_days: LastDays) -> Mapping[str, Any]:
     return {"page": visit.ask("audit", cursor=visit.request.query.get("cursor"), limit=LISTED)}
 
 
-def _waiting_reviews(visit: PageVisit, of_family: str | None) -> str | None:
-    """How many wait, as ``12`` or ``50 or more``; None where none does, or the visitor may not read them."""
-    if not visit.visitor.may("reviews"):
-        return None
-    page = visit.ask("reviews", family=of_family, status="open", limit=WAITING_SHOWN)
-    if not page.items:
-        return None
-    return f"{len(page.items)} or more" if page.next_cursor is not None else str(len(page.items))
+def _n_waiting(visit: PageVisit, of_family: str | None) -> int:
+    """How many reviews wait; 0 for who may not read them."""
+    return visit.ask("reviews", family=of_family, limit=1).n_open if visit.visitor.may("reviews") else 0
 
 
 DONE = frozenset(("done",))

@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from functools import partial
 from typing import Any
 from urllib.parse import urlencode
 
 from api.dashboard.figures import LastDays
 from api.dashboard.visitors import PageVisit
+from optimizer.core.base.answers import cursor_of
 from optimizer.core.base.errors import InvalidInput
 
-MOST_WAITING = 1000
 KEYS = 9  # of a keyboard, by which a label is given
 
 
@@ -31,17 +32,14 @@ def review_values(
     """One of the questions that wait. ``skip``: how many stand before it; ``typed``: what an answer that was refused
     held.
     """
-    waiting = visit.ask("reviews", family=of_family, status="open", limit=MOST_WAITING)
-    items = waiting.items
-    place = place_of(skip) % len(items) if items else 0
-    review = items[place] if items else None
+    waiting, place = _waiting_at(visit, of_family, place_of(skip))
+    n, review = waiting.n_open, next(iter(waiting.items), None)
     return {
         "review": review,
-        "n_waiting": len(items),
-        "has_more": waiting.next_cursor is not None,
+        "n_waiting": n,
         "skipped": place,
-        "following": (place + 1) % len(items) if items else 0,
-        "before": (place - 1) % len(items) if items else 0,
+        "following": (place + 1) % n if n else 0,
+        "before": (place - 1) % n if n else 0,
         "of_family": of_family,
         "answered": answered,
         "refusal": refusal,
@@ -49,6 +47,15 @@ def review_values(
         "labels": _labels(visit, review.family) if review is not None and review.kind == "label_interaction" else (),
         "judge": _judge(visit, review.family) if review is not None and review.kind == "rate_answer" else None,
     }
+
+
+def _waiting_at(visit: PageVisit, of_family: str | None, place: int) -> tuple[Any, int]:
+    """The question at this place of those that wait, and the place itself; from the first on again behind the last."""
+    asked = partial(visit.ask, "reviews", family=of_family, status="open", limit=1)
+    waiting = asked(cursor=cursor_of(place))
+    if waiting.items or not waiting.n_open:
+        return waiting, place
+    return asked(cursor=cursor_of(place % waiting.n_open)), place % waiting.n_open
 
 
 def answer_of(visit: PageVisit, id: str, form: Mapping[str, str]) -> str:

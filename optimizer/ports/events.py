@@ -269,13 +269,12 @@ class Traffic(Protocol):
     def turns(
         self,
         tx: Transaction,
-        family: str,
-        conversations: Collection[str],
+        conversations: Mapping[str, Collection[str]],
         since: datetime,
         until: datetime,
         most: int,
     ) -> list[Interaction]:
-        """Interactions of any of these conversations, in the order of receipt, at most ``most``."""
+        """Interactions of any of these conversations, by family, in the order of receipt, at most ``most``."""
 
     def newest(self, tx: Transaction, family: str, since: datetime, until: datetime, most: int) -> list[Interaction]:
         """The newest ``most`` interactions received in that time, the newest first."""

@@ -124,7 +124,12 @@ class Reviews(Protocol):
     def get(self, tx: Transaction, id: str) -> Review:
         """Raises NotFound."""
 
-    def page(self, tx: Transaction, family: str | None, status: str | None) -> list[Review]: ...
+    def page(
+        self, tx: Transaction, family: str | None, status: str | None, *, start: int = 0, n: int | None = None
+    ) -> list[Review]:
+        """In the order in which they were asked, from that place on, at most n (None: all)."""
+
+    def n_open(self, tx: Transaction, family: str | None) -> int: ...
     def of_kind(self, tx: Transaction, family: str, kind: str) -> dict[str, datetime]:
         """Every review of that kind, answered or not: when it was opened, by subject."""
 

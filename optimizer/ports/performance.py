@@ -87,6 +87,9 @@ class MinuteStats(Protocol):
         the ``lengths`` no longer ones than hours.
         """
 
+    def hours(self, tx: Transaction, families: Sequence[str], since: datetime, until: datetime) -> list[MinuteSums]:
+        """As ``within``, of several families and no longer sums than hours."""
+
     def of_all(
         self, tx: Transaction, families: Collection[str], since: datetime, until: datetime
     ) -> list[MinuteSums] | None:

@@ -77,6 +77,12 @@ class Studies(Protocol):
         """Insert or replace by (study, number)."""
 
     def trials(self, tx: Transaction, study: str) -> list[Trial]: ...
+    def some_trials(self, tx: Transaction, study: str, *, best_first: bool, start: int, n: int) -> list[Trial]:
+        """At most n from that place on, in the order of their number, or as ``ranked`` has them and then the others."""
+
+    def trial_figures(self, tx: Transaction, study: str) -> list[Trial]:
+        """All of them without what was tried, which is most of what is stored of one."""
+
     def put_results(
         self, tx: Transaction, study: str, purpose: str, variant: str, results: Sequence[ExampleResult]
     ) -> None: ...

@@ -40,14 +40,19 @@ def members_of(value: Any) -> dict[str, Any]:
 
 def page_of(items: Sequence[T], cursor: str | None, limit: int) -> Page[T]:
     """One page of a list that is there whole; raises InvalidInput for a cursor not made here."""
+    return page_read(lambda start, n: items[start : start + n], cursor, limit)
+
+
+def page_read(read: Callable[[int, int], Sequence[T]], cursor: str | None, limit: int) -> Page[T]:
+    """One page of a list of which ``read`` gives the items from a place on, at most so many; raises as ``page_of``."""
     start = _offset(cursor) if cursor is not None else 0
-    end = start + limit
-    return Page(
-        items=items[start:end],
-        next_cursor=base64.urlsafe_b64encode(f"offset:{end}".encode()).decode().rstrip("=")
-        if end < len(items)
-        else None,
-    )
+    items = read(start, limit + 1)
+    return Page(items=items[:limit], next_cursor=cursor_of(start + limit) if len(items) > limit else None)
+
+
+def cursor_of(start: int) -> str:
+    """Of the page that begins at this place of a list."""
+    return base64.urlsafe_b64encode(f"offset:{start}".encode()).decode().rstrip("=")
 
 
 def needed_for(cursor: str | None, limit: int) -> int:

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+from bisect import bisect_left, bisect_right
+from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from math import inf
 from statistics import fmean
 from typing import Literal
 
@@ -63,11 +66,12 @@ class FrontPoint:
 class StudyFront:
     """On dev, where the best of many leads by luck too: only the holdout decides. The cheapest point comes first.
 
-    ``requests_per_month``: recorded in the last 30 days.
+    ``n_trials``: of the study. ``requests_per_month``: recorded in the last 30 days.
     """
 
     study: str
     family: str
+    n_trials: int
     requests_per_month: int
     points: Sequence[FrontPoint]
 
@@ -100,7 +104,7 @@ def front_of(
     Args:
         results: of the search, by variant.
     """
-    front = on_front(trials) | on_front([replace(trial, p95_ms=None) for trial in trials])
+    front = numbers_shown(trials)
     champion = next((trial for trial in trials if trial.variant == study.champion), None)
     before = usd_per_example(champion) if champion is not None else None
     points = [
@@ -116,7 +120,18 @@ def front_of(
         if trial.number in front or mark_of(study, trial)
     ]
     points.sort(key=lambda point: (point.usd_per_answer or 0.0, -(point.score or 0.0), point.trial))
-    return StudyFront(study=study.id, family=study.family, requests_per_month=requests_per_month, points=points)
+    return StudyFront(
+        study=study.id,
+        family=study.family,
+        n_trials=len(trials),
+        requests_per_month=requests_per_month,
+        points=points,
+    )
+
+
+def numbers_shown(trials: Sequence[Trial]) -> set[int]:
+    """Of the trials on the front in all three, or in score and dollars alone."""
+    return on_front(trials) | on_front([replace(trial, p95_ms=None) for trial in trials])
 
 
 def _point(
@@ -187,15 +202,20 @@ def on_front(trials: Sequence[Trial]) -> set[int]:
     one stand outside.
     """
     measured_trials = ranked(trials)
-    costs: dict[int, tuple[float, ...]] = {}
+    numbers = defaultdict[tuple[float, float, float], list[int]](list)
     for t in [t for t in measured_trials if t.p95_ms is not None] or measured_trials:
-        costs[t.number] = (-(t.score or 0.0), usd_per_example(t) or 0.0, t.p95_ms or 0.0)
-    front: dict[int, tuple[float, ...]] = {}
-    # What beats a trial comes before it in this order, and is beaten by none or by one that beats both.
-    for n, own in sorted(costs.items(), key=lambda trial: trial[1]):
-        if not any(other != own and all(a <= b for a, b in zip(other, own, strict=True)) for other in front.values()):
-            front[n] = own
-    return set(front)
+        numbers[-(t.score or 0.0), usd_per_example(t) or 0.0, t.p95_ms or 0.0].append(t.number)
+    front, steps = set[int](), list[tuple[float, float]]()  # dollars and p95 of the front: the dearer, the faster
+    for costs in sorted(numbers):  # what beats a trial comes before it
+        _, usd, p95_ms = costs
+        place = bisect_right(steps, (usd, inf))
+        if place and steps[place - 1][1] <= p95_ms:
+            continue
+        front.update(numbers[costs])
+        begin = bisect_left(steps, (usd, -inf))
+        end = next((i for i in range(place, len(steps)) if steps[i][1] < p95_ms), len(steps))
+        steps[begin:end] = [(usd, p95_ms)]
+    return front
 
 
 def usd_per_example(trial: Trial) -> float | None:

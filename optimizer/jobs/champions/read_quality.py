@@ -6,6 +6,7 @@ from __future__ import annotations
 
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from typing import Annotated
@@ -309,20 +310,8 @@ def read_conversation(context: Context, request: MonitorRequest) -> Conversation
     since, names = now - time_of(request.range), families_asked(context, request.family)
     declared = context.families().families
     with store.read() as tx:
-        turns: list[Interaction] = []
-        for name in names:
-            # The family's masks may have changed the name under which a conversation was sent
-            family = declared.get(name)
-            try:
-                masked = (
-                    request.conversation
-                    if family is None
-                    else str(Masker(family.privacy.rules).mask(request.conversation))
-                )
-            except MaskTooSlow:  # then no event with this name was taken either
-                masked = request.conversation
-            turns += store.traffic.turns(tx, name, {request.conversation, masked}, since, now, MOST_TURNS + 1)
-        turns.sort(key=lambda turn: (turn.received_at, turn.id))
+        sent_as = {name: _sent_as(request.conversation, declared.get(name)) for name in names}
+        turns = store.traffic.turns(tx, sent_as, since, now, MOST_TURNS + 1)
         judges = _Judges(
             tx, store, (declared[name] for name in {turn.arm.family for turn in turns} if name in declared)
         )
@@ -340,6 +329,14 @@ def read_conversation(context: Context, request: MonitorRequest) -> Conversation
         is_cut=len(turns) > MOST_TURNS,
         turns=views,
     )
+
+
+def _sent_as(conversation: str, family: Family | None) -> set[str]:
+    """The names under which it is stored: the family's masks may have changed between two turns."""
+    with suppress(MaskTooSlow):  # then no event with this name was taken either
+        if family is not None:
+            return {conversation, str(Masker(family.privacy.rules).mask(conversation))}
+    return {conversation}
 
 
 def read_lowest(context: Context, request: LowestRequest) -> LowestAnswers:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections import defaultdict
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, time, timedelta
 from typing import Annotated, Any, Literal
@@ -14,12 +15,14 @@ from optimizer.core.base.errors import Fault, InvalidInput
 from optimizer.core.base.minute_sums import DAY, HOUR, MinuteSums, merge, quantile
 from optimizer.jobs.context import Context
 from optimizer.jobs.feedback.roll_up_minutes import DAYS, MINUTES
-from optimizer.jobs.request import FamilyRequest
+from optimizer.jobs.request import FamilyRequest, Request
 
 By = Literal["hour", "day", "model"]
 USUAL: Mapping[By, timedelta] = {"hour": timedelta(days=1), "day": timedelta(days=30), "model": timedelta(days=7)}
 # minutes are read one by one, days are summed up already
 LONGEST: Mapping[By, timedelta] = {"hour": timedelta(days=7), "day": timedelta(days=3660), "model": timedelta(days=31)}
+
+MOST_FAMILIES = 100
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -115,18 +118,77 @@ def read_stats(context: Context, request: StatsRequest) -> FeedbackStats:
             minutes = store.minute_stats.within(
                 tx, family, begin, end, lengths=(HOUR,) if by == "hour" else (HOUR, DAY)
             )
-            groups: dict[tuple[datetime | None, str, str], list[MinuteSums]] = {}
-            for minute in minutes:
-                start = _start_of(minute.minute, by) if by == "hour" else None
-                groups.setdefault((start, minute.variant, minute.model), []).append(minute)
-            items = [
-                StatsRow(start=start, variant=variant or None, model=model or None, **_figures(group))
-                for (start, variant, model), group in sorted(
-                    groups.items(), key=lambda item: (str(item[0][0]), *item[0][1:])
-                )
-            ]
+            items = _rows_of(minutes, by)
         summed_until = store.minute_stats.watermark(tx, DAYS if by == "day" else MINUTES)
     return FeedbackStats(by=by, since=begin, until=end, summed_until=summed_until, items=items)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FamilyHour(StatsRow):
+    family: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class HourlyStats:
+    """As ``FeedbackStats`` by hour, of several families."""
+
+    since: datetime
+    until: datetime
+    summed_until: datetime | None
+    items: Sequence[FamilyHour]
+
+
+class HoursRequest(Request):
+    families: Annotated[
+        str, Field(min_length=1, max_length=10_000, description=f"Their names with commas, at most {MOST_FAMILIES}")
+    ]
+    since: Annotated[AwareDatetime | None, Field(description="In or after the hour of this time")] = None
+
+
+def read_hours(context: Context, request: HoursRequest) -> HourlyStats:
+    """How several families did in the last day, hour by hour, per variant and model, as the statistics of one say it.
+
+    Raises InvalidInput where more families are named than are read at once, or an earlier time; NotFound for an unknown
+    one.
+    """
+    store, until = context.store, context.clock.now()
+    since = _start_of(request.since or until - USUAL["hour"], "hour")
+    asked = dict.fromkeys(name.strip() for name in request.families.split(","))
+    if len(asked) > MOST_FAMILIES:
+        raise InvalidInput(f"At most {MOST_FAMILIES} families are read at once, and {len(asked)} are named.")
+    if not timedelta() <= until - since <= USUAL["hour"] + timedelta(hours=1):
+        raise _wrong_time(f"{since.isoformat()} (since) does not lie within the last day")
+    for name in asked:
+        context.require_family(name)
+    families = {name: context.family(name).name for name in asked}
+    with store.read() as tx:
+        hours = _by_hour(store.minute_stats.hours(tx, sorted({*families.values()}), since, until))
+        summed_until = store.minute_stats.watermark(tx, MINUTES)
+    items = [
+        FamilyHour(family=name, **members_of(row))
+        for name, present in families.items()
+        for row in hours.get(present, ())
+    ]
+    return HourlyStats(since=since, until=until, summed_until=summed_until, items=items)
+
+
+def _by_hour(rows: Iterable[MinuteSums]) -> dict[str, list[StatsRow]]:
+    """By family."""
+    groups = defaultdict[str, list[MinuteSums]](list)
+    for row in rows:
+        groups[row.family].append(row)
+    return {family: _rows_of(own, "hour") for family, own in groups.items()}
+
+
+def _rows_of(minutes: Iterable[MinuteSums], by: By) -> list[StatsRow]:
+    groups: dict[tuple[datetime | None, str, str], list[MinuteSums]] = {}
+    for minute in minutes:
+        start = _start_of(minute.minute, by) if by == "hour" else None
+        groups.setdefault((start, minute.variant, minute.model), []).append(minute)
+    return [
+        StatsRow(start=start, variant=variant or None, model=model or None, **_figures(group))
+        for (start, variant, model), group in sorted(groups.items(), key=lambda item: (str(item[0][0]), *item[0][1:]))
+    ]
 
 
 def _wrong_time(detail: str) -> InvalidInput:

@@ -8,7 +8,7 @@ from typing import Annotated, Any
 
 from pydantic import Field
 
-from optimizer.core.base.answers import Json, Page, Text, members_of, page_of
+from optimizer.core.base.answers import Json, Page, Text, members_of, page_read
 from optimizer.core.base.errors import InvalidInput
 from optimizer.core.feedback.reported import typed_value
 from optimizer.jobs.context import Context
@@ -48,12 +48,23 @@ class ReviewWithTexts(Review):
     why: Text[str]
 
 
-def read_reviews(context: Context, request: ReviewsRequest) -> Page[ReviewWithTexts]:
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ReviewsPage(Page[ReviewWithTexts]):
+    """``n_open``: how many wait for an answer, of the family that was asked for, on all pages together."""
+
+    n_open: int
+
+
+def read_reviews(context: Context, request: ReviewsRequest) -> ReviewsPage:
     """Questions that wait for a person, such as whether an example may stand in a prompt, with what they are about."""
     family = context.family_asked(request.family)
     with context.store.read() as tx:
-        page = page_of(context.store.reviews.page(tx, family, request.status), request.cursor, request.limit)
         store = context.store
+        page = page_read(
+            lambda start, n: store.reviews.page(tx, family, request.status, start=start, n=n),
+            request.cursor,
+            request.limit,
+        )
         examples = store.examples.named(tx, {(review.family, review.subject) for review in page.items})
         waiting = {
             review_open.subject
@@ -85,7 +96,7 @@ def read_reviews(context: Context, request: ReviewsRequest) -> Page[ReviewWithTe
                     why=review.payload.get("why", ""),
                 )
             )
-        return Page(items=views, next_cursor=page.next_cursor)
+        return ReviewsPage(items=views, next_cursor=page.next_cursor, n_open=store.reviews.n_open(tx, family))
 
 
 def answer_review(context: Context, request: ReviewAnswerRequest) -> Review:

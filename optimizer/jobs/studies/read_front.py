@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from datetime import timedelta
 
-from optimizer.core.base.values import ExampleResult
 from optimizer.core.search.study import Study, Trial
-from optimizer.core.views.study_front import TRAFFIC_DAYS, StudyFront, front_of
+from optimizer.core.views.study_front import TRAFFIC_DAYS, StudyFront, front_of, mark_of, numbers_shown
 from optimizer.jobs.context import Context
 from optimizer.jobs.request import ItemRequest
 from optimizer.jobs.studies.read_studies import stored_study
@@ -23,27 +22,28 @@ def read_front(context: Context, request: ItemRequest) -> StudyFront:
     study = stored_study(context, request.id)
     store = context.store
     with store.read() as tx:
-        trials, results = store.studies.trials(tx, study.id), store.studies.results(tx, study.id, "search")
-        return front_of_study(study, trials, results, store=store, clock=context.clock, tx=tx)
+        trials = store.studies.trial_figures(tx, study.id)
+        return front_of_study(study, trials, store=store, clock=context.clock, tx=tx)
 
 
 def front_of_study(
     study: Study,
     trials: Sequence[Trial],
-    results: Mapping[str, Sequence[ExampleResult]],
     *,
     store: Store,
     clock: Clock,
     tx: Transaction,
 ) -> StudyFront:
-    """``results``: of the search, by variant."""
-    records = [store.variants.get(tx, study.family, trial.variant) for trial in trials]
-    since = clock.now() - timedelta(days=TRAFFIC_DAYS)
-    requests = store.minute_stats.of_family(tx, study.family, since, source="")
+    """Reads variants and results of the trials that are shown alone, of thousands."""
+    shown = numbers_shown(trials)
+    ids = {trial.variant for trial in trials if trial.number in shown or mark_of(study, trial)}
+    records = [store.variants.get(tx, study.family, id) for id in sorted(ids)]
+    now = clock.now()
+    requests = store.minute_stats.within(tx, study.family, now - timedelta(days=TRAFFIC_DAYS), now, source="")
     return front_of(
         study,
         trials,
-        results,
+        {id: store.studies.results(tx, study.id, "search", id).get(id, []) for id in ids},
         {record.variant.id: record.variant for record in records if record is not None},
         requests_per_month=sum(row.n for row in requests),
     )

@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from typing import Annotated, Literal
 
-from optimizer.core.base.answers import Page, page_of
+from pydantic import Field
+
+from optimizer.core.base.answers import Page, page_read
 from optimizer.core.base.errors import NotFound
 from optimizer.core.base.values import Aim
 from optimizer.core.search.study import ENDED, Study, StudyStatus, Trial, unknown_study
@@ -16,6 +19,12 @@ from optimizer.ports import Store, Transaction
 
 class StudiesRequest(FamilyPageRequest):
     status: StudyStatus | None = None
+
+
+class TrialsRequest(ItemPageRequest):
+    order: Annotated[Literal["number", "score"], Field(description="As they were tried, or the best score first")] = (
+        "number"
+    )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -43,11 +52,16 @@ def read_study(context: Context, request: ItemRequest) -> StudyView:
         return view_now(tx, context, study)
 
 
-def read_trials(context: Context, request: ItemPageRequest) -> Page[Trial]:
+def read_trials(context: Context, request: TrialsRequest) -> Page[Trial]:
     """The variants that the study evaluated, in order. A score of null was not measured; it is not zero."""
     stored_study(context, request.id)
+    studies, best_first = context.store.studies, request.order == "score"
     with context.store.read() as tx:
-        return page_of(context.store.studies.trials(tx, request.id), request.cursor, request.limit)
+        return page_read(
+            lambda start, n: studies.some_trials(tx, request.id, best_first=best_first, start=start, n=n),
+            request.cursor,
+            request.limit,
+        )
 
 
 def read_mlflow_link(context: Context, request: ItemRequest) -> MlflowLink:

@@ -69,7 +69,7 @@ def report_study(study: Study, *, family: Family | None, store: Store, clock: Cl
         judge = (study.findings or {}).get(JUDGED_BY)
         calibration = calibration_of_judge(study.family, judge, store, tx) if judge is not None else None
         cascade = curves_of_study(study, trials, family=family, store=store, tx=tx)
-        front = front_of_study(study, trials, results, store=store, clock=clock, tx=tx)
+        front = front_of_study(study, trials, store=store, clock=clock, tx=tx)
     history = history_of(study, trials, results)
     compared = {study.champion, history.duel.trial.variant} if history.duel is not None else set()
     return StudyReport(

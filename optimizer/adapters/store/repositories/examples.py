@@ -279,10 +279,17 @@ class ReviewTable:
             raise NotFound(f"There is no review {id!r}; `detent review list` shows the open ones.")
         return review
 
-    def page(self, tx: Connection, family: str | None, status: str | None) -> list[Review]:
+    def page(
+        self, tx: Connection, family: str | None, status: str | None, *, start: int = 0, n: int | None = None
+    ) -> list[Review]:
         ordered = select(REVIEWS).order_by(REVIEWS.c.created_at, REVIEWS.c.id)
         query = where_equal(ordered, (REVIEWS.c.family, family), (REVIEWS.c.status, status))
+        query = query.limit(n).offset(start) if n is not None else query
         return [Review(**row) for row in tx.execute(query).mappings()]
+
+    def n_open(self, tx: Connection, family: str | None) -> int:
+        counted = select(func.count()).select_from(REVIEWS).where(REVIEWS.c.status == "open")
+        return int(tx.execute(where_equal(counted, (REVIEWS.c.family, family))).scalar_one())
 
     def of_kind(self, tx: Connection, family: str, kind: str) -> dict[str, datetime]:
         query = select(REVIEWS.c.subject, REVIEWS.c.created_at).where(

@@ -169,6 +169,19 @@ class MinuteStatTables:
         ]
         return [*sums, *edges]
 
+    def hours(self, tx: Connection, families: Sequence[str], since: datetime, until: datetime) -> list[MinuteSums]:
+        cover = stat_cover(since, until, self.summed(tx), (HOUR,))
+        sums = [
+            row
+            for minutes, stretch in cover.sums
+            for some in chunks(families)
+            for row in _read_longer(tx, minutes, stretch, some)
+        ]
+        edges = (
+            row for start, end in cover.minutes for one in families for row in self.of_family(tx, one, start, until=end)
+        )
+        return [*sums, *edges]
+
     def of_all(
         self, tx: Connection, families: Collection[str], since: datetime, until: datetime
     ) -> list[MinuteSums] | None:

@@ -10,7 +10,7 @@ from datetime import datetime
 from functools import partial
 from typing import Any
 
-from sqlalchemy import Connection, RowMapping, bindparam, delete, func, insert, or_, select, update
+from sqlalchemy import Connection, RowMapping, and_, bindparam, case, delete, func, insert, or_, select, update
 
 from optimizer.adapters.store.engine import upsert
 from optimizer.adapters.store.rows import columns_of, first, newest_first, page_of, record_of, where_equal
@@ -27,7 +27,14 @@ TRIALS = TrialRow.__table__
 RESULTS = TrialResultRow.__table__
 TIER_ANSWERS = TierAnswersRow.__table__
 SCHEDULES = ScheduleRow.__table__
-_S = STUDIES.c
+_S, _T = STUDIES.c, TRIALS.c
+_IS_RANKED = and_(_T.status == "complete", _T.score.is_not(None))
+_MEAN_USD = case((_T.n > 0, _T.cost_usd / _T.n), else_=0.0)
+# As `ranked` orders them, and behind them the others.
+_BEST_FIRST = (
+    case((_IS_RANKED, 0), else_=1),
+    *(case((_IS_RANKED, key)) for key in (-_T.score, _T.proposer != "champion", _MEAN_USD)),
+)
 # Made once: a study's row is read and changed with each trial.
 _BY_ID = select(STUDIES).where(STUDIES.c.id == bindparam("of_id"))
 _CHANGE = update(STUDIES).where(STUDIES.c.id == bindparam("of_id"))
@@ -116,8 +123,16 @@ class StudyTables:
         upsert(tx, TRIALS, [columns_of(trial, params=dict(trial.params))])
 
     def trials(self, tx: Connection, study: str) -> list[Trial]:
-        query = select(TRIALS).where(TRIALS.c.study == study).order_by(TRIALS.c.number)
+        query = select(TRIALS).where(_T.study == study).order_by(_T.number)
         return [record_of(Trial, row) for row in tx.execute(query).mappings()]
+
+    def some_trials(self, tx: Connection, study: str, *, best_first: bool, start: int, n: int) -> list[Trial]:
+        query = select(TRIALS).where(_T.study == study).order_by(*(_BEST_FIRST if best_first else ()), _T.number)
+        return [record_of(Trial, row) for row in tx.execute(query.limit(n).offset(start)).mappings()]
+
+    def trial_figures(self, tx: Connection, study: str) -> list[Trial]:
+        query = select(*(column for column in TRIALS.c if column is not _T.params)).where(_T.study == study)
+        return [Trial(**row, params={}) for row in tx.execute(query.order_by(_T.number)).mappings()]
 
     def put_results(
         self, tx: Connection, study: str, purpose: str, variant: str, results: Sequence[ExampleResult]

@@ -5,7 +5,7 @@ Reads only.
 
 from __future__ import annotations
 
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import replace
 from datetime import datetime
@@ -38,7 +38,7 @@ _F, _I = FEEDBACK_EVENTS.c, INTERACTIONS.c
 
 
 class TrafficTables:
-    """ports.Traffic on the database. Every query goes by (family, received_at)."""
+    """ports.Traffic on the database. Queries go by (family, received_at), that of conversations by their own index."""
 
     def recorded(self, tx: Connection, family: str, since: datetime, until: datetime) -> RecordedTraffic | None:
         begun = [
@@ -261,15 +261,22 @@ class TrafficTables:
     def turns(
         self,
         tx: Connection,
-        family: str,
-        conversations: Collection[str],
+        conversations: Mapping[str, Collection[str]],
         since: datetime,
         until: datetime,
         most: int,
     ) -> list[Interaction]:
-        query = _of(INTERACTIONS, family, since, until, *INTERACTIONS.columns)
-        query = query.where(_I.conversation.in_(sorted(conversations))).order_by(_I.received_at, _I.id).limit(most)
-        return [interaction_of(row) for row in tx.execute(query).mappings()]
+        families = defaultdict[frozenset[str], list[str]](list)
+        for family, names in conversations.items():
+            families[frozenset(names)].append(family)
+        turns: list[Interaction] = []
+        for names, of_families in families.items():  # one, but where families mask names of their own
+            for some in chunks(of_families):
+                of = _I.conversation.in_(sorted(names)), _I.family.in_(some)
+                query = select(INTERACTIONS).where(*of, _I.received_at >= since, _I.received_at < until)
+                query = query.order_by(_I.received_at, _I.id).limit(most)
+                turns += [interaction_of(row) for row in tx.execute(query).mappings()]
+        return sorted(turns, key=lambda turn: (turn.received_at, turn.id))[:most]
 
     def newest(self, tx: Connection, family: str, since: datetime, until: datetime, most: int) -> list[Interaction]:
         query = _of(INTERACTIONS, family, since, until, *INTERACTIONS.columns)

@@ -43,8 +43,10 @@ _COLUMN_TYPES: Mapping[Any, Callable[[], TypeEngine[Any]]] = {
 }
 
 _LABELLED = text("label IS NOT NULL")
+_IN_CONVERSATION = text("conversation IS NOT NULL")
 # Every index ends in what grows with time or with the id, so that new rows go to its end: one in the order of units
-# would write another page for each row (docs/adr/0034-events-have-no-unit-index.md).
+# would write another page for each row (docs/adr/0034-events-have-no-unit-index.md). Conversations have one, which only
+# events pay for that name theirs.
 INTERACTIONS = _event_table(  # written by events.py
     "interactions",
     Interaction,
@@ -52,6 +54,14 @@ INTERACTIONS = _event_table(  # written by events.py
     Index("ix_interactions_id", "id"),  # outcomes may name their interaction without its family
     Index("ix_interactions_rollout_occurred", "rollout", "occurred_at"),  # guardrail blocks
     Index("ix_interactions_rollout_cohort", "rollout", "cohort_start"),  # quality blocks
+    Index(
+        "ix_interactions_conversation",
+        "conversation",
+        "family",
+        "received_at",
+        sqlite_where=_IN_CONVERSATION,
+        postgresql_where=_IN_CONVERSATION,
+    ),
 )
 FEEDBACK_EVENTS = _event_table(  # written by events.py
     "feedback_events",

@@ -50,6 +50,7 @@ class ReviewRow(Row):
     """Written by examples.py. A question to a person, such as whether an example may be released."""
 
     __tablename__ = "reviews"
+    __table_args__ = (Index("ix_reviews_status_created", "status", "created_at", "id"),)
     id: str = Field(primary_key=True)
     family: str = Field(index=True)
     kind: str
