@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 from api.dashboard.figures import LastDays
 from api.dashboard.time_charts import MOST_LINES, Figure, TimeChart, lines_of, target_chart, time_chart
 from api.dashboard.visitors import PageVisit
+from optimizer.core.base.minute_sums import HOUR, floor
 
 if TYPE_CHECKING:
     from optimizer.jobs.champions.read_stats import By, FeedbackStats
@@ -19,6 +20,7 @@ RANGES: Mapping[str, tuple[By, timedelta]] = {
     "30d": ("day", timedelta(days=30)),
 }
 USUAL_RANGE = "24h"
+MOST_HOURS = 24 * 7  # of a chart by hour; a longer one is by day
 SPANS: Mapping[int, str] = {24: "24 hours", 24 * 7: "7 days", 24 * 30: "30 days"}
 # By title: a row's value, how it is written, and the top of the chart where that is fixed.
 CHARTS: Mapping[str, tuple[Callable[[Any], float | None], Figure, float | None]] = {
@@ -55,7 +57,7 @@ def performance(visit: PageVisit, last_days: LastDays) -> Mapping[str, Any]:
 def _over_time(visit: PageVisit, family: str, range_: str) -> Mapping[str, Any]:
     by, back = RANGES[range_]
     end = visit.shared.clock.now()
-    begin = end - back
+    begin = floor(end - back, HOUR)  # whose sums are stored, which of its minutes would be sixty
     sums = visit.ask("stats", family=family, by="model", since=begin, until=end)
     stats = visit.ask("stats", family=family, by=by, since=begin, until=end)
     variants = sorted(sums.items, key=lambda row: -row.n_interactions)
@@ -108,7 +110,8 @@ def pipeline(visit: PageVisit, last_days: LastDays) -> Mapping[str, Any]:
     """Overall, breakdown, types, checkpoints and trends of the content pipeline, beside its targets."""
     chosen = visit.request.query.get("hours", "")
     hours = next((n for n in SPANS if str(n) == chosen), 24)
-    page, summary = visit.ask("performance", hours=hours), visit.ask("summary", hours=hours)
+    by = "hour" if hours <= MOST_HOURS else "day"
+    page, summary = visit.ask("performance", hours=hours, by=by), visit.ask("summary", hours=hours)
     trends = page.quality_trends
     charts = [
         time_chart(
@@ -117,7 +120,7 @@ def pipeline(visit: PageVisit, last_days: LastDays) -> Mapping[str, Any]:
             {title: [(row.hour, getattr(row, name)) for row in trends]},
             begin=page.since,
             end=page.until,
-            step=timedelta(hours=1),
+            step=timedelta(hours=1) if by == "hour" else timedelta(days=1),
             high=1.0,
         )
         for name, title in TRENDS.items()
@@ -129,6 +132,7 @@ def pipeline(visit: PageVisit, last_days: LastDays) -> Mapping[str, Any]:
         "levels": {name: target_chart(standing) for name, standing in summary.metrics.items()},
         "charts": charts,
         "hours": hours,
+        "most_hours": MOST_HOURS,
         "spans": SPANS,
     }
 

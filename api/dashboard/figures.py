@@ -65,7 +65,7 @@ class LastDays:
         begin = _hour(now) - timedelta(hours=HOURS - 1)
         before = {family: self._sums.get(family, _HourSums(settled=begin, rows=())) for family in families}
         since = max(begin, min(kept.settled for kept in before.values()))
-        stats = visit.ask("hourly stats", families=",".join(families), since=since)
+        stats = visit.ask("stats of families", families=",".join(families), since=since)
         settled = max(begin, min(_hour(stats.summed_until or begin), _hour(now)))
         new = defaultdict[str, list[Any]](list)
         for row in stats.items:

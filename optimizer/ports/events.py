@@ -110,7 +110,7 @@ class Events(Protocol):
     def interactions(self, tx: Transaction, ids: Collection[str]) -> dict[str, list[Interaction]]:
         """The interactions with these ids; several where families share an id."""
 
-    def feedback_of(self, tx: Transaction, family: str, interaction: str) -> list[FeedbackEvent]: ...
+    def feedback_of(self, tx: Transaction, family: str, *interactions: str) -> list[FeedbackEvent]: ...
     def page_of_feedback(
         self,
         tx: Transaction,
@@ -257,6 +257,11 @@ class Traffic(Protocol):
         self, tx: Transaction, families: Sequence[str], since: datetime, until: datetime
     ) -> Mapping[str, int]:
         """How often outcomes of these families had each label."""
+
+    def nth_newest_outcome(
+        self, tx: Transaction, family: str, since: datetime, until: datetime, n: int
+    ) -> datetime | None:
+        """When it was received; None where there are fewer in that time."""
 
     def lowest(self, tx: Transaction, family: str, since: datetime, until: datetime, most: int) -> list[LowValue]:
         """Outcomes of interactions, the lowest value first, of equal ones the newest."""

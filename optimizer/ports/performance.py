@@ -16,7 +16,7 @@ from optimizer.core.rollout.drift import ChampionWatch
 from optimizer.core.rollout.switch_watch import ServedOutcome, SwitchWatch
 from optimizer.ports.transaction import Transaction
 
-Grouping = Literal["hour", "processing_type", "content_type", "exit_checkpoint", "exit_reason"]
+Grouping = Literal["hour", "day", "processing_type", "content_type", "exit_checkpoint", "exit_reason"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -54,7 +54,7 @@ class Performance(Protocol):
         Reads every event of that day.
         """
 
-    def days(self, tx: Transaction, family: str, first: str, until: str) -> list[DaySums]:
+    def days(self, tx: Transaction, families: Sequence[str], first: str, until: str) -> list[DaySums]:
         """The stored sums of the days in [first, until), by day, variant and model."""
 
     def put_day(self, tx: Transaction, day: str, rows: Sequence[DaySums]) -> None:
@@ -221,9 +221,7 @@ class PipelineStats(Protocol):
     def add(self, tx: Transaction, records: Sequence[PipelineRecord]) -> None:
         """Keeps records, whose ids are new, and adds them to the sums of their hours."""
 
-    def sums(
-        self, tx: Transaction, since: datetime, by: Sequence[Grouping], *, processing_type: str | None = None
-    ) -> dict[tuple[Any, ...], PipelineSums]:
+    def sums(self, tx: Transaction, since: datetime, by: Sequence[Grouping]) -> dict[tuple[Any, ...], PipelineSums]:
         """Sums of the hours that begin at ``since`` or later, by their values of ``by``, in that order.
 
         Reads no record.

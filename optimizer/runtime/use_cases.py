@@ -417,7 +417,7 @@ USE_CASES = (
         room="optimizer.content.jobs",
         role="operate",
     ),
-    _read("hourly stats", "/v1/stats", "champions.read_stats:read_hours", "Operations", narrows=True),
+    _read("stats of families", "/v1/stats", "champions.read_stats:read_stats_of_families", "Operations", narrows=True),
     _read("spending", "/v1/spending", "studies.read_spending:read_spending", "Operations", narrows=True),
     _read("jobs", "/v1/jobs", "upkeep.read_operations:read_jobs", "Operations", narrows=True),
     _read("alerts", "/v1/alerts", "upkeep.read_operations:read_alerts", "Operations", narrows=True),

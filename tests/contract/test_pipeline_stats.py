@@ -77,13 +77,22 @@ def test_the_sums_of_hours_are_those_of_their_records(filled: Database, by: Any,
         assert filled.pipeline_stats.sums(tx, NOW, by) == expected
 
 
-def test_hours_before_and_other_ways_of_processing_are_left_out(filled: Database) -> None:
+def test_hours_before_are_left_out(filled: Database) -> None:
     with filled.read() as tx:
         later = filled.pipeline_stats.sums(tx, minutes(60), ("content_type",))
-        exits = filled.pipeline_stats.sums(tx, NOW, ("exit_reason",), processing_type="early_exit")
         none = filled.pipeline_stats.sums(tx, minutes(120), ("hour",))
     assert (total(later.values()).n, none) == (3, {})
-    assert {key: sums.n for key, sums in exits.items()} == {("dull",): 1, ("short",): 2}
+
+
+def test_days_are_those_of_utc(filled: Database) -> None:
+    with filled.read() as tx:
+        hours = filled.pipeline_stats.sums(tx, NOW, ("hour",))
+        days = filled.pipeline_stats.sums(tx, NOW, ("day",))
+    by_day: dict[datetime, PipelineSums] = {}
+    for (hour,), sums in hours.items():
+        day = hour.replace(hour=0)
+        by_day[day] = by_day.get(day, PipelineSums()) + sums
+    assert {day: sums.n for (day,), sums in days.items()} == {day: sums.n for day, sums in by_day.items()}
 
 
 def test_where_and_why_counts_for_early_exits_alone(database: Database) -> None:

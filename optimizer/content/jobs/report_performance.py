@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import datetime, timedelta
-from typing import Annotated, Any
+from functools import cached_property
+from typing import Annotated, Any, Literal
 
 from pydantic import Field
 
@@ -40,6 +41,7 @@ class PerformanceRequest(Request):
     hours: Annotated[
         int, Field(ge=1, le=24 * 90, description="So many hours back, the present one included; default 24")
     ] = 24
+    by: Annotated[Literal["hour", "day"], Field(description="Rows of `quality_trends`; days are those of UTC")] = "hour"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -91,7 +93,7 @@ class QualityTrends(Span):
 
 
 def read_performance(context: Context, request: PerformanceRequest) -> PerformancePage:
-    """How the pipeline did: overall, by content type, by checkpoint and hour by hour.
+    """How the pipeline did: overall, by content type, by checkpoint and hour by hour or day by day.
 
     All is answered from sums by hour of receipt, in hours of the clock in UTC. What was not measured is null.
     """
@@ -104,7 +106,7 @@ def read_performance(context: Context, request: PerformanceRequest) -> Performan
             processing_breakdown=breakdown(by_type),
             content_type_breakdown=sums.content_types(),
             checkpoint_analytics=by_checkpoint,
-            quality_trends=sums.trends(),
+            quality_trends=sums.trends(request.by),
             guide_targets=guide_targets(figures, by_checkpoint),
         )
 
@@ -137,9 +139,9 @@ def read_checkpoints(context: Context, request: PerformanceRequest) -> Checkpoin
 
 
 def read_quality_trends(context: Context, request: PerformanceRequest) -> QualityTrends:
-    """The same figures hour by hour, oldest first; hours without a record are left out."""
+    """The same figures hour by hour or day by day, oldest first; hours and days without a record are left out."""
     with _sums(context, request) as sums:
-        return QualityTrends(**sums.span, quality_trends=sums.trends())
+        return QualityTrends(**sums.span, quality_trends=sums.trends(request.by))
 
 
 class _SpanSums:
@@ -148,21 +150,33 @@ class _SpanSums:
     def __init__(self, tx: Transaction, store: Store, span: Mapping[str, Any]) -> None:
         self._tx, self._stats, self.span = tx, store.pipeline_stats, span
 
+    @cached_property
+    def _cells(self) -> Mapping[tuple[Any, ...], PipelineSums]:
+        """Read once, and added up for each table."""
+        return self._of("processing_type", "content_type", "exit_checkpoint", "exit_reason")
+
     def by_type(self) -> dict[str, PipelineSums]:
-        return {key[0]: sums for key, sums in self._of("processing_type").items()}
+        return {key[0]: sums for key, sums in self._added(lambda way, content, where, why: (way,)).items()}
 
     def content_types(self) -> dict[str, Overall]:
-        return content_types(self._of("content_type", "processing_type"))
+        return content_types(self._added(lambda way, content, where, why: (content, way)))
 
     def checkpoints(self, by_type: Mapping[str, PipelineSums]) -> dict[str, Checkpoint]:
-        exits = self._of("exit_checkpoint", "exit_reason", processing_type="early_exit")
+        exits = self._added(lambda way, content, where, why: (where, why) if way == "early_exit" else None)
         return checkpoints(exits, total(by_type.values()).n)
 
-    def trends(self) -> list[HourlyOverall]:
-        return trends(self._of("hour", "processing_type"))
+    def _added(self, group: Callable[..., tuple[Any, ...] | None]) -> dict[tuple[Any, ...], PipelineSums]:
+        sums: dict[tuple[Any, ...], PipelineSums] = {}
+        for cell, own in self._cells.items():
+            if (key := group(*cell)) is not None:
+                sums[key] = sums.get(key, PipelineSums()) + own
+        return dict(sorted(sums.items()))
 
-    def _of(self, *by: Grouping, processing_type: str | None = None) -> dict[tuple[Any, ...], PipelineSums]:
-        return self._stats.sums(self._tx, self.span["since"], by, processing_type=processing_type)
+    def trends(self, by: Literal["hour", "day"]) -> list[HourlyOverall]:
+        return trends(self._of(by, "processing_type"))
+
+    def _of(self, *by: Grouping) -> dict[tuple[Any, ...], PipelineSums]:
+        return self._stats.sums(self._tx, self.span["since"], by)
 
 
 @contextmanager

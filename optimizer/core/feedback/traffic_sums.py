@@ -88,8 +88,9 @@ class TrafficSum:
             self._raise_to(other.level)
         units, limit = self.units, limit_of(self.level)
         for name, outcomes in other.units.items():
-            if name < limit:
-                units[name] = _added(units.get(name), outcomes)
+            if name < limit:  # most units have no outcome yet, and a page adds up tens of thousands of them
+                known = units.get(name)
+                units[name] = _added(known, outcomes) if known and outcomes else known or outcomes
 
     def thinned(self) -> TrafficSum:
         """The sum with at most as many units as are stored."""

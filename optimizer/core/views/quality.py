@@ -206,13 +206,15 @@ class LowAnswer:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LowestAnswers:
-    """Of outcomes received from ``since`` until ``until``, the lowest first, of each answer the lowest. ``n_sealed``:
-    so many are not shown, since the sealed holdout asks the same.
+    """Of outcomes received from ``since`` until ``until``, the lowest first, of each answer the lowest.
+    ``looked_back_to``: later than ``since`` where there are more outcomes than are compared. ``n_sealed``: so many are
+    not shown, since the sealed holdout asks the same.
     """
 
     family: str
     since: datetime
     until: datetime
+    looked_back_to: datetime
     n_sealed: int
     items: Sequence[LowAnswer]
 

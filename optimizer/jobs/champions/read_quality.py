@@ -48,6 +48,7 @@ UNITS = {"m": timedelta(minutes=1), "h": timedelta(hours=1), "d": timedelta(days
 MOST_TURNS = 200
 MOST_CHECKED = 2000  # interactions of policies whose checks are read, of each family
 MOST_ISSUES = 20
+MOST_COMPARED = 5000  # newest outcomes of a family, of which the lowest are shown
 MOST_LOOKED_AT = 5  # outcomes for each answer that is shown, since one answer may have several
 
 
@@ -215,14 +216,16 @@ def _of_families(tx: Transaction, store: Store, names: Sequence[str], since: dat
 
 def _score_counts(rows: Iterable[MinuteSums]) -> list[ScoreCount]:
     """Equal scores of the same source and judge counted together."""
-    counts = Counter[tuple[str, str, str]]()
+    counts = defaultdict[tuple[str, str], dict[str, int]](dict)
     for row in rows:
         for judge, histogram in row.scores.items():
-            for score, n in histogram.items():
-                counts[row.source, judge, score] += n
+            own = counts[row.source, judge]
+            for score, n in histogram.items():  # a month has tens of thousands where scores have many digits
+                own[score] = own.get(score, 0) + n
     return [
         ScoreCount(source=source, judge=judge, score=float(score), n=n)  # type: ignore[arg-type]
-        for (source, judge, score), n in counts.items()
+        for (source, judge), own in counts.items()
+        for score, n in own.items()
     ]
 
 
@@ -340,24 +343,32 @@ def _sent_as(conversation: str, family: Family | None) -> set[str]:
 
 
 def read_lowest(context: Context, request: LowestRequest) -> LowestAnswers:
-    """The answers that outcomes of a time found most fault with. What the sealed holdout asks, too, is counted and not
-    shown.
+    """The answers that outcomes of a time found most fault with, among the newest 5,000 of them. What the sealed
+    holdout asks, too, is counted and not shown.
     """
     store, now, family = context.store, context.clock.now(), context.family(request.family).name
     since = now - time_of(request.range)
     with store.read() as tx:
-        lowest = store.traffic.lowest(tx, family, since, now, MOST_LOOKED_AT * request.limit)
+        begin = store.traffic.nth_newest_outcome(tx, family, since, now, MOST_COMPARED) or since
+        lowest = store.traffic.lowest(tx, family, begin, now, MOST_LOOKED_AT * request.limit)
         of_answer = {one.interaction: one for one in reversed(lowest)}  # of each answer its lowest outcome
         outcomes = sorted(of_answer.values(), key=lowest.index)[: 2 * request.limit]
-        answers = {one.interaction: store.events.interaction(tx, one.interaction, family) for one in outcomes}
-        interactions = [answer for answer in answers.values() if answer is not None]
-        outcomes_of = [each for one in outcomes for each in store.events.feedback_of(tx, family, one.interaction)]
+        names = {one.interaction for one in outcomes}
+        answers = {
+            id: answer
+            for id, same_id in store.events.interactions(tx, names).items()
+            for answer in same_id
+            if answer.arm.family == family
+        }
+        interactions = list(answers.values())
+        outcomes_of = store.events.feedback_of(tx, family, *sorted(names))
         sealed = sealed_interactions(tx, store, interactions, context.families().families, outcomes_of)
-    shown = [(one, answers[one.interaction]) for one in outcomes if (family, one.interaction) not in sealed]
+    shown = [(one, answers.get(one.interaction)) for one in outcomes if (family, one.interaction) not in sealed]
     return LowestAnswers(
         family=family,
         since=since,
         until=now,
+        looked_back_to=begin,
         n_sealed=len(outcomes) - len(shown),
         items=[
             LowAnswer(

@@ -13,9 +13,11 @@ from pydantic import AwareDatetime, Field
 from optimizer.core.base.answers import members_of
 from optimizer.core.base.errors import Fault, InvalidInput
 from optimizer.core.base.minute_sums import DAY, HOUR, MinuteSums, merge, quantile
+from optimizer.core.serving.family_names import definition
 from optimizer.jobs.context import Context
 from optimizer.jobs.feedback.roll_up_minutes import DAYS, MINUTES
 from optimizer.jobs.request import FamilyRequest, Request
+from optimizer.ports import DaySums
 
 By = Literal["hour", "day", "model"]
 USUAL: Mapping[By, timedelta] = {"hour": timedelta(days=1), "day": timedelta(days=30), "model": timedelta(days=7)}
@@ -23,6 +25,7 @@ USUAL: Mapping[By, timedelta] = {"hour": timedelta(days=1), "day": timedelta(day
 LONGEST: Mapping[By, timedelta] = {"hour": timedelta(days=7), "day": timedelta(days=3660), "model": timedelta(days=31)}
 
 MOST_FAMILIES = 100
+A_DAY = timedelta(days=1)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -103,17 +106,9 @@ def read_stats(context: Context, request: StatsRequest) -> FeedbackStats:
     begin = _start_of(begin, by)
     with store.read() as tx:
         if by == "day":
-            end = _start_of(end - timedelta(microseconds=1), by) + timedelta(days=1)
-            rows = store.performance.days(tx, family, begin.date().isoformat(), end.date().isoformat())
-            items = [
-                StatsRow(
-                    start=datetime.fromisoformat(row.day).replace(tzinfo=UTC),
-                    variant=row.variant or None,
-                    model=row.model or None,
-                    **{n: v for n, v in members_of(row).items() if n not in ("family", "day", "variant", "model")},
-                )
-                for row in rows
-            ]
+            end = _start_of(end - timedelta(microseconds=1), by) + A_DAY
+            days = store.performance.days(tx, [family], begin.date().isoformat(), end.date().isoformat())
+            items = [_row_of_day(day) for day in days]
         else:
             minutes = store.minute_stats.within(
                 tx, family, begin, end, lengths=(HOUR,) if by == "hour" else (HOUR, DAY)
@@ -124,60 +119,75 @@ def read_stats(context: Context, request: StatsRequest) -> FeedbackStats:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class FamilyHour(StatsRow):
+class FamilyRow(StatsRow):
     family: str
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class HourlyStats:
-    """As ``FeedbackStats`` by hour, of several families."""
+class FamiliesStats:
+    """As ``FeedbackStats``, of several families."""
 
+    by: By
     since: datetime
     until: datetime
     summed_until: datetime | None
-    items: Sequence[FamilyHour]
+    items: Sequence[FamilyRow]
 
 
-class HoursRequest(Request):
+class FamiliesStatsRequest(Request):
     families: Annotated[
         str, Field(min_length=1, max_length=10_000, description=f"Their names with commas, at most {MOST_FAMILIES}")
     ]
-    since: Annotated[AwareDatetime | None, Field(description="In or after the hour of this time")] = None
+    by: Annotated[Literal["hour", "day"], Field(description="Of the last day by hour, or of thirty by day")] = "hour"
+    since: Annotated[AwareDatetime | None, Field(description="In or after the hour or day of this time")] = None
 
 
-def read_hours(context: Context, request: HoursRequest) -> HourlyStats:
-    """How several families did in the last day, hour by hour, per variant and model, as the statistics of one say it.
+def read_stats_of_families(context: Context, request: FamiliesStatsRequest) -> FamiliesStats:
+    """How several families did in the last day by hour, or in thirty days by day, per variant and model.
 
     Raises InvalidInput where more families are named than are read at once, or an earlier time; NotFound for an unknown
     one.
     """
-    store, until = context.store, context.clock.now()
-    since = _start_of(request.since or until - USUAL["hour"], "hour")
+    store, now, by = context.store, context.clock.now(), request.by
+    since, step = _start_of(request.since or now - USUAL[by], by), timedelta(hours=1) if by == "hour" else A_DAY
     asked = dict.fromkeys(name.strip() for name in request.families.split(","))
     if len(asked) > MOST_FAMILIES:
         raise InvalidInput(f"At most {MOST_FAMILIES} families are read at once, and {len(asked)} are named.")
-    if not timedelta() <= until - since <= USUAL["hour"] + timedelta(hours=1):
-        raise _wrong_time(f"{since.isoformat()} (since) does not lie within the last day")
+    if not timedelta() <= now - since <= USUAL[by] + step:
+        raise _wrong_time(f"{since.isoformat()} (since) lies in the future, or further back than is read at once")
     for name in asked:
         context.require_family(name)
-    families = {name: context.family(name).name for name in asked}
+    files = context.families()
+    declared, problems = files.families, files.problems  # each look at them makes them anew
+    present = {name: definition(name, declared, problems).name for name in asked}
+    names, rows = sorted({*present.values()}), defaultdict[str, list[StatsRow]](list)
     with store.read() as tx:
-        hours = _by_hour(store.minute_stats.hours(tx, sorted({*families.values()}), since, until))
-        summed_until = store.minute_stats.watermark(tx, MINUTES)
-    items = [
-        FamilyHour(family=name, **members_of(row))
-        for name, present in families.items()
-        for row in hours.get(present, ())
-    ]
-    return HourlyStats(since=since, until=until, summed_until=summed_until, items=items)
+        if by == "day":
+            end = _start_of(now, by) + A_DAY
+            for day in store.performance.days(tx, names, since.date().isoformat(), end.date().isoformat()):
+                rows[day.family].append(_row_of_day(day))
+        else:
+            minutes = defaultdict[str, list[MinuteSums]](list)
+            for sums in store.minute_stats.hours(tx, names, since, now):
+                minutes[sums.family].append(sums)
+            rows.update((family, _rows_of(own, by)) for family, own in minutes.items())
+        summed_until = store.minute_stats.watermark(tx, DAYS if by == "day" else MINUTES)
+    return FamiliesStats(
+        by=by,
+        since=since,
+        until=now,
+        summed_until=summed_until,
+        items=[FamilyRow(family=name, **members_of(row)) for name in asked for row in rows[present[name]]],
+    )
 
 
-def _by_hour(rows: Iterable[MinuteSums]) -> dict[str, list[StatsRow]]:
-    """By family."""
-    groups = defaultdict[str, list[MinuteSums]](list)
-    for row in rows:
-        groups[row.family].append(row)
-    return {family: _rows_of(own, "hour") for family, own in groups.items()}
+def _row_of_day(row: DaySums) -> StatsRow:
+    return StatsRow(
+        start=datetime.fromisoformat(row.day).replace(tzinfo=UTC),
+        variant=row.variant or None,
+        model=row.model or None,
+        **{n: v for n, v in members_of(row).items() if n not in ("family", "day", "variant", "model")},
+    )
 
 
 def _rows_of(minutes: Iterable[MinuteSums], by: By) -> list[StatsRow]:

@@ -70,6 +70,7 @@ from optimizer.ports import InteractionFilter, InteractionMatches
 Value = Callable[[Any], Any]
 BEGINNING = datetime(1, 1, 2, tzinfo=UTC)  # of time, as far as databases have it
 INSTANT = timedelta(microseconds=1)
+LEAST_DEPTH = 8  # newest interactions of each family, among which a page is looked for first
 MOST_LOOKED_AT = 20_000  # interactions that may match, of one page
 ROWS_AT_MOST = 256  # of one statement; with thirty columns that is a quarter of the values that SQLite can bind
 STATEMENTS = 256  # statements that stay prepared, by table, columns and number of rows
@@ -282,11 +283,13 @@ class EventTables:
                 by_id.setdefault(row["id"], []).append(interaction_of(row))
         return by_id
 
-    def feedback_of(self, tx: Connection, family: str, interaction: str) -> list[FeedbackEvent]:
-        query = select(FEEDBACK_EVENTS).where(
-            FEEDBACK_EVENTS.c.family == family, FEEDBACK_EVENTS.c.interaction == interaction
-        )
-        events = [_feedback(row) for row in tx.execute(query).mappings()]
+    def feedback_of(self, tx: Connection, family: str, *interactions: str) -> list[FeedbackEvent]:
+        f = FEEDBACK_EVENTS.c
+        events = [
+            _feedback(row)
+            for some in chunks(interactions)
+            for row in tx.execute(select(FEEDBACK_EVENTS).where(f.family == family, f.interaction.in_(some))).mappings()
+        ]
         # Asked to sort, SQLite would read all of the family's.
         return sorted(events, key=lambda event: (event.received_at, event.id))
 
@@ -301,21 +304,22 @@ class EventTables:
     ) -> InteractionMatches:
         names = sorted(matching.families) if matching.families is not None else _names(tx)
         at, id, family = position_of(cursor, datetime, str, str) if cursor is not None else (matching.until, "", "")
-        query = (
-            _matching(matching)
-            .where(_I.family.in_(names))
-            .order_by(_I.received_at.desc(), _I.id.desc(), _I.family.desc())
-        )
+        newest_first = _I.received_at.desc(), _I.id.desc(), _I.family.desc()
+        query = _matching(matching).where(_I.family.in_(names)).order_by(*newest_first)
         rows: list[RowMapping] = []
-        depth, n_looked_at, floor = limit + 1, 0, None
+        # Of many families each has a part of a page: were as many read of each, most would be read for nothing.
+        depth, n_looked_at, floor = max(LEAST_DEPTH, -(-(limit + 1) // max(1, len(names)))), 0, None
         while names:
             floor = _floor(tx, names, at if id else at - INSTANT, matching.since, depth)
             least = matching.since if floor is None else floor
             behind = or_(
                 _I.received_at < at, and_(_I.received_at == at, or_(_I.id < id, and_(_I.id == id, _I.family < family)))
             )
-            stretch = query.where(_I.received_at >= least, _I.received_at <= at, behind).limit(limit + 1 - len(rows))
-            rows += tx.execute(stretch).mappings()
+            # Sorted by their names alone: whole rows of all families would be copied for the few that are shown.
+            within_time = query.where(_I.received_at >= least, _I.received_at <= at, behind)
+            named = within_time.with_only_columns(_I.family, _I.id).limit(limit + 1 - len(rows)).subquery()
+            shown = INTERACTIONS.join(named, and_(_I.family == named.c.family, _I.id == named.c.id))
+            rows += tx.execute(select(INTERACTIONS).select_from(shown).order_by(*newest_first)).mappings()
             n_looked_at += depth * len(names)
             if len(rows) > limit or floor is None or n_looked_at >= MOST_LOOKED_AT:
                 break

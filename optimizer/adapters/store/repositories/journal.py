@@ -4,7 +4,7 @@ one row per attempt on the wire; judge_runs: what was asked for in the backgroun
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import asdict, fields
 from datetime import datetime
 from functools import cache
@@ -89,6 +89,15 @@ class JournalTable:
     def spend(self, tx: Connection, study: str) -> Spend:
         usd, n_calls, n_lost = tx.execute(_SPEND, {"of_study": study}).one()
         return Spend(usd=float(usd or 0.0), n_calls=n_calls, n_lost=int(n_lost or 0))
+
+    def usd_of_runs(self, tx: Connection, runs: Sequence[str]) -> dict[str, float]:
+        """As ``spend`` says it, of those that asked anything."""
+        query = select(_C.study, _SPENT[0]).group_by(_C.study)
+        return {
+            run: float(usd or 0.0)
+            for some in chunks(runs)
+            for run, usd in tx.execute(query.where(_C.study.in_(some))).tuples()
+        }
 
     def usd_of_no_study(self, tx: Connection, family: str, purpose: str, since: datetime) -> float:
         query = select(_SPENT[0]).where(
@@ -190,15 +199,17 @@ class RunTable:
         query = select(r.id, r.family, r.budget, r.finished_at).where(
             or_(r.status.in_(UNFINISHED), r.finished_at >= since)
         )
+        rows = tx.execute(query.order_by(r.id)).tuples().all()
+        spent = self._journal.usd_of_runs(tx, [row[0] for row in rows])
         return [
             RunSpend(
                 run=id,
                 family=family,
                 cap_usd=budget.get("usd"),
-                usd=self._journal.spend(tx, id).usd,
+                usd=spent.get(id, 0.0),
                 has_ended=finished_at is not None,
             )
-            for id, family, budget, finished_at in tx.execute(query.order_by(r.id))
+            for id, family, budget, finished_at in rows
         ]
 
     def update(self, tx: Connection, id: str, **changes: Any) -> QueuedRun:

@@ -417,6 +417,11 @@ def _watched(row: RowMapping) -> WatchedSwitch:
     return WatchedSwitch(family=row["family"], tenure=row["reign"], watch=watch, read_until=row["read_until"])
 
 
+def _day(of: Any) -> datetime:
+    """Args: of: as the database has dates, a text or a date."""
+    return datetime.fromisoformat(str(of)).replace(tzinfo=UTC)
+
+
 RECORDS = PipelineRecordRow.__table__
 HOURS = PipelineHourRow.__table__
 
@@ -438,14 +443,16 @@ class PipelineStatTables:
         rows = [{**dict(zip(names, key, strict=True)), **asdict(total)} for key, total in sums.items()]
         upsert(tx, HOURS, rows, add=SUMS)
 
-    def sums(
-        self, tx: Connection, since: datetime, by: Sequence[Grouping], *, processing_type: str | None = None
-    ) -> dict[tuple[Any, ...], PipelineSums]:
-        groups = [HOURS.c[name] for name in by]
+    def sums(self, tx: Connection, since: datetime, by: Sequence[Grouping]) -> dict[tuple[Any, ...], PipelineSums]:
+        groups = [func.date(HOURS.c.hour).label("day") if name == "day" else HOURS.c[name] for name in by]
         query = select(*groups, *(func.sum(HOURS.c[name]).label(name) for name in SUMS)).where(HOURS.c.hour >= since)
-        query = where_equal(query, (HOURS.c.processing_type, processing_type))
         rows = tx.execute(query.group_by(*groups).order_by(*groups)).mappings()
-        return {tuple(row[name] for name in by): PipelineSums(**{name: row[name] for name in SUMS}) for row in rows}
+        return {
+            tuple(_day(row[name]) if name == "day" else row[name] for name in by): PipelineSums(
+                **{name: row[name] for name in SUMS}
+            )
+            for row in rows
+        }
 
     def records(self, tx: Connection, since: datetime, limit: int) -> list[PipelineRecord]:
         query = (

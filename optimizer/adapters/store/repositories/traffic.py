@@ -240,6 +240,13 @@ class TrafficTables:
             labels.update({row.label: row.n for row in tx.execute(query.group_by(_F.label))})
         return dict(labels)
 
+    def nth_newest_outcome(
+        self, tx: Connection, family: str, since: datetime, until: datetime, n: int
+    ) -> datetime | None:
+        query = _of(FEEDBACK_EVENTS, family, since, until, _F.received_at)
+        at: datetime | None = tx.execute(query.order_by(_F.received_at.desc()).limit(1).offset(n - 1)).scalar()
+        return at
+
     def lowest(self, tx: Connection, family: str, since: datetime, until: datetime, most: int) -> list[LowValue]:
         value = outcome_value().label("value")
         columns = (_F.id.label("event"), _F.interaction, _F.source, value, _F.label, _F.received_at)

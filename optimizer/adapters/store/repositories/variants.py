@@ -26,7 +26,7 @@ from sqlalchemy import (
 )
 
 from optimizer.adapters.store.engine import insert_new
-from optimizer.adapters.store.rows import families_in, first, record_of
+from optimizer.adapters.store.rows import chunks, families_in, first, record_of
 from optimizer.adapters.store.tables import (
     FEEDBACK_EVENTS,
     INTERACTIONS,
@@ -127,10 +127,14 @@ class PerformanceTables:
                     sums.setdefault(key, {}).update(columns)
         return [DaySums(family=f, variant=v, model=m, day=day, **columns) for (f, v, m), columns in sums.items()]
 
-    def days(self, tx: Connection, family: str, first: str, until: str) -> list[DaySums]:
-        query = select(DAILY).where(DAILY.c.family == family, DAILY.c.day >= first, DAILY.c.day < until)
-        query = query.order_by(DAILY.c.day, DAILY.c.variant, DAILY.c.model)
-        return [DaySums(**row) for row in tx.execute(query).mappings()]
+    def days(self, tx: Connection, families: Sequence[str], first: str, until: str) -> list[DaySums]:
+        query = select(DAILY).where(DAILY.c.day >= first, DAILY.c.day < until)
+        query = query.order_by(DAILY.c.family, DAILY.c.day, DAILY.c.variant, DAILY.c.model)
+        return [
+            DaySums(**row)
+            for some in chunks(families)
+            for row in tx.execute(query.where(DAILY.c.family.in_(some))).mappings()
+        ]
 
     def put_day(self, tx: Connection, day: str, rows: Sequence[DaySums]) -> None:
         tx.execute(delete(DAILY).where(DAILY.c.day == day))

@@ -7,7 +7,7 @@ from __future__ import annotations
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import BigInteger, Index, Integer
+from sqlalchemy import BigInteger, Index, Integer, text
 from sqlmodel import Field
 
 from optimizer.adapters.store.tables.row import NUMBERED_ONCE, Row, json_field, time_field
@@ -40,10 +40,14 @@ class AlertSilenceRow(Row):
     since: datetime = time_field()
 
 
+_UNSENT = text("sent_at IS NULL")
+
+
 class OutboxRow(Row):
     """Written by alerts.py: what MLflow and the alert channels still have to hear."""
 
     __tablename__ = "outbox"
+    __table_args__ = (Index("ix_outbox_unsent", "topic", sqlite_where=_UNSENT, postgresql_where=_UNSENT),)
     __table_kwargs__ = NUMBERED_ONCE  # a number is never used again: "sent" must not hit a later item
     seq: int | None = Field(default=None, primary_key=True, sa_type=BigInteger().with_variant(Integer, "sqlite"))
     topic: str

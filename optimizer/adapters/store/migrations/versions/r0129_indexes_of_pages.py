@@ -1,4 +1,6 @@
-"""What pages look for is found by an index: the turns of a conversation, and the reviews that wait."""
+"""What pages look for is found by an index: the turns of a conversation, the reviews that wait, and what
+MLflow and the channels of alerts still have to hear.
+"""
 
 from __future__ import annotations
 
@@ -19,4 +21,6 @@ def upgrade() -> None:
         sqlite_where=named,
         postgresql_where=named,
     )
+    unsent = sa.text("sent_at IS NULL")
+    op.create_index("ix_outbox_unsent", "outbox", ["topic"], sqlite_where=unsent, postgresql_where=unsent)
     op.create_index("ix_reviews_status_created", "reviews", ["status", "created_at", "id"])
