@@ -77,6 +77,17 @@ class TestReviews:
             assert asked.reviews.page(tx, "triage", None) == []
             assert asked.reviews.page(tx, None, "answered") == []
 
+    def test_a_list_is_read_in_parts_and_what_waits_is_counted(self, asked: Database) -> None:
+        for n in (2, 3):
+            asked.write(
+                lambda tx, n=n: asked.reviews.open(tx, f"rv_{n}", FAMILY, "release", f"ex_{n}", {}, minutes(n))  # type: ignore[misc]
+            )
+        asked.write(lambda tx: asked.reviews.answer(tx, "rv_2", "keep_back", "anna", minutes(4)))
+        with asked.read() as tx:
+            parts = [asked.reviews.page(tx, FAMILY, "open", start=start, n=1) for start in range(3)]
+            assert [[review.id for review in part] for part in parts] == [["rv_1"], ["rv_3"], []]
+            assert [asked.reviews.n_open(tx, family) for family in (FAMILY, None, "triage")] == [2, 2, 0]
+
     def test_reviews_of_one_kind_are_found_by_subject_answered_or_not(self, asked: Database) -> None:
         asked.write(lambda tx: asked.reviews.open(tx, "rv_2", FAMILY, "label_interaction", "in_1", {}, minutes(1)))
         asked.write(lambda tx: asked.reviews.open(tx, "rv_3", FAMILY, "label_interaction", "in_2", {}, minutes(2)))

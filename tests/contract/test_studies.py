@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from random import Random
 
 import pytest
 
 from optimizer.adapters.store import Database
 from optimizer.core.base.errors import Conflict, NotFound
 from optimizer.core.base.values import Budget, ExampleResult, Spend
-from optimizer.core.search.study import Trial
+from optimizer.core.search.study import Trial, ranked
 from optimizer.ports import TierAnswers
 from tests.stores import NOW, minutes, study
 
@@ -87,6 +88,34 @@ def test_a_trial_is_replaced_by_its_number(database: Database) -> None:
         database.write(lambda tx, one=one: database.studies.put_trial(tx, one))
     with database.read() as tx:
         assert database.studies.trials(tx, "st_1") == [replace(trial, number=0), done]
+
+
+def test_trials_are_read_in_parts_and_ranked_as_the_core_ranks_them(database: Database) -> None:
+    draw = Random(1)
+    trials = [
+        Trial(
+            study="st_1",
+            number=number,
+            variant=f"v_{number}",
+            proposer=draw.choice(("champion", "bootstrap")),
+            params={"k": number},
+            status=draw.choice(("complete", "complete", "failed")),
+            score=draw.choice((None, 0.25, 0.5)),
+            n=draw.choice((0, 10)),
+            cost_usd=draw.choice((0.1, 0.2)),
+        )
+        for number in range(60)
+    ]
+    database.write(lambda tx: [database.studies.put_trial(tx, one) for one in trials])
+    best = ranked(trials)
+    assert 0 < len(best) < len(trials)
+    wanted = [*best, *(one for one in trials if one not in best)]
+    with database.read() as tx:
+        some = database.studies.some_trials
+        found = [*some(tx, "st_1", best_first=True, start=0, n=25), *some(tx, "st_1", best_first=True, start=25, n=99)]
+        assert found == wanted
+        assert some(tx, "st_1", best_first=False, start=58, n=5) == trials[58:]
+        assert database.studies.trial_figures(tx, "st_1") == [replace(one, params={}) for one in trials]
 
 
 def test_results_are_kept_by_purpose_and_variant_and_replaced_by_example(database: Database) -> None:

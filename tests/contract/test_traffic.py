@@ -14,10 +14,8 @@ SINCE, UNTIL = minutes(-600), minutes(0)
 
 
 def _report(database: Database, n: int, unit: str | None, at: float, **changes: object) -> None:
-    row = interaction(
-        f"in_{n}", of=arm(unit_hmac=unit), received_at=minutes(at), occurred_at=minutes(at - 1), **changes
-    )
-    keep_events(database, [row])
+    about = {"of": arm(unit_hmac=unit), "received_at": minutes(at), "occurred_at": minutes(at - 1)}
+    keep_events(database, [interaction(f"in_{n}", **{**about, **changes})])
 
 
 def _label(database: Database, n: int, unit: str | None, at: float, **changes: object) -> None:
@@ -185,3 +183,35 @@ def test_the_lowest_outcomes_come_first_and_of_equal_ones_the_newest(database: D
     with database.read() as tx:
         lowest = database.traffic.lowest(tx, FAMILY, SINCE, UNTIL, 3)
     assert [(one.interaction, one.value) for one in lowest] == [("in_2", 0.0), ("in_0", 0.0), ("in_1", 0.4)]
+
+
+def test_the_newest_outcome_but_some_is_found_and_none_where_there_are_fewer(database: Database) -> None:
+    for n, at in enumerate((-700, -50, -40, -30)):
+        _label(database, n, "u1", at)
+    with database.read() as tx:
+        found = [database.traffic.nth_newest_outcome(tx, FAMILY, SINCE, UNTIL, n) for n in (1, 3, 4)]
+    assert found == [minutes(-30), minutes(-50), None]
+
+
+def test_the_turns_of_a_conversation_are_those_of_the_families_asked_under_the_names_of_each(
+    database: Database,
+) -> None:
+    for n, (family, conversation, at) in enumerate(
+        [
+            (FAMILY, "c-1", -30),
+            ("other", "c-1", -40),
+            (FAMILY, "c-***", -20),
+            ("other", "c-***", -10),  # masked by the rules of another family
+            ("third", "c-1", -15),  # which nobody asked for
+            (FAMILY, "c-2", -5),
+            (FAMILY, "c-1", -601),
+            (FAMILY, "c-1", 0),
+        ]
+    ):
+        _report(database, n, "u1", at, conversation=conversation, of=arm(family=family))
+    asked = {FAMILY: ["c-1", "c-***"], "other": ["c-1"]}
+    with database.read() as tx:
+        turns = database.traffic.turns(tx, asked, SINCE, UNTIL, 10)
+        first = database.traffic.turns(tx, asked, SINCE, UNTIL, 2)
+    assert [turn.id for turn in turns] == ["in_1", "in_0", "in_2"]
+    assert [turn.id for turn in first] == ["in_1", "in_0"]

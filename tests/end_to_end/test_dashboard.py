@@ -28,6 +28,7 @@ from api.dashboard.sessions import LASTS, SessionKey
 from optimizer.core.dataset.examples import make_example
 from optimizer.core.search.study import Trial
 from optimizer.core.serving.access import hash_of
+from optimizer.jobs.champions.read_stats import FamiliesStatsRequest, read_stats_of_families
 from optimizer.jobs.context import Context
 from optimizer.jobs.upkeep.read_status import StatusRequest, read_status
 from optimizer.runtime import apart
@@ -498,7 +499,10 @@ def test_the_first_page_asks_the_store_no_more_often_for_more_families(tmp_path:
             for i in range(n_families):
                 rollout_of(world, f"triage{i or ''}")
             world.tick()
-            n_queries.append(queries_of(partial(read_status, context_of(world), StatusRequest())))
+            context, names = context_of(world), ",".join(f"triage{i or ''}" for i in range(n_families))
+            status = partial(read_status, context, StatusRequest())
+            last_day = partial(read_stats_of_families, context, FamiliesStatsRequest(families=names))
+            n_queries.append([queries_of(ask) for ask in (status, last_day)])
     assert n_queries[0] == n_queries[1]
 
 

@@ -93,6 +93,9 @@ def test_the_page_holds_all_parts_and_their_figures(world: World) -> None:
     }
     assert page["checkpoint_analytics"]["post_analysis"]["exits"] == 0
     assert sum(hour["total_processed"] for hour in page["quality_trends"]) == 10
+    (day,) = world.get("/api/performance/?hours=2&by=day").json()["quality_trends"][-1:]
+    assert day["hour"].endswith("T00:00:00Z")
+    assert {name: day[name] for name in OVERALL} == {name: found[name] for name in OVERALL}
 
 
 def test_each_part_has_a_route_of_its_own_that_says_the_same(world: World) -> None:

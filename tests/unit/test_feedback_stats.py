@@ -4,13 +4,23 @@ from __future__ import annotations
 
 from datetime import timedelta
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
 
 from optimizer.adapters.store import Database
+from optimizer.core.base.answers import members_of
 from optimizer.core.base.errors import InvalidInput
-from optimizer.jobs.champions.read_stats import By, StatsRequest, read_stats
+from optimizer.jobs.champions.read_stats import (
+    By,
+    FamiliesStatsRequest,
+    FamilyRow,
+    StatsRequest,
+    StatsRow,
+    read_stats,
+    read_stats_of_families,
+)
 from optimizer.jobs.context import Context
 from optimizer.jobs.feedback.roll_up_minutes import roll_up_minutes, roll_up_performance
 from tests.api_world import make_home
@@ -131,3 +141,37 @@ def test_the_command_shows_the_same() -> None:
     ran = detent("feedback", "stats", "triage", "--since", "7d", "--json")
     assert (ran.code, ran.json["by"], ran.json["items"], ran.json["summed_until"]) == (0, "day", [], None)
     assert "Nothing of triage was received" in detent("feedback", "stats", "triage", "--by", "hour").err
+
+
+def test_several_families_are_read_at_once_and_told_as_each_alone(traffic: Database) -> None:
+    roll_up_minutes(traffic, LATER)
+    roll_up_performance(store=traffic, clock=LATER)
+    names = [FAMILY, "other"]
+    files = SimpleNamespace(families={name: SimpleNamespace(name=name) for name in names}, problems={})
+    context = context_of(traffic, LATER, families=lambda: files)
+    for by in ("hour", "day"):
+        together = read_stats_of_families(context, FamiliesStatsRequest(families=",".join(names), by=by))  # type: ignore[arg-type]
+        assert {row.family for row in together.items} == set(names)
+        for name in names:
+            own = [row for row in together.items if row.family == name]
+            alone = read_stats(context_in(traffic), StatsRequest(family=name, by=by))  # type: ignore[arg-type]
+            assert [without_name(row) for row in own] == list(alone.items)
+            assert (together.summed_until, together.until) == (alone.summed_until, LATER.now())
+
+
+def without_name(row: FamilyRow) -> StatsRow:
+    return StatsRow(**{name: value for name, value in members_of(row).items() if name != "family"})
+
+
+@pytest.mark.parametrize(
+    "asked",
+    [
+        {"families": ",".join(f"f{i}" for i in range(101))},
+        {"families": FAMILY, "since": NOW - timedelta(days=2)},
+        {"families": FAMILY, "by": "day", "since": NOW - timedelta(days=40)},
+        {"families": FAMILY, "since": NOW + timedelta(days=2)},
+    ],
+)
+def test_more_than_is_read_at_once_is_refused(traffic: Database, asked: dict[str, Any]) -> None:
+    with pytest.raises(InvalidInput, match="at once"):
+        read_stats_of_families(context_in(traffic), FamiliesStatsRequest(**asked))

@@ -94,6 +94,26 @@ HOT: dict[str, tuple[Callable[[Database, Connection], Any], tuple[str, ...]]] = 
             "ix_feedback_family_received (family=? AND received_at>? AND received_at<?)",
         ),
     ),
+    "the turns of a conversation": (
+        lambda d, tx: d.traffic.turns(tx, {FAMILY: ["c-1"], "triage": ["c-1"]}, NOW, NOW, 10),
+        ("ix_interactions_conversation (conversation=? AND family=? AND received_at>? AND received_at<?)",),
+    ),
+    "the review that waits longest": (
+        lambda d, tx: d.reviews.page(tx, None, "open", start=0, n=1),
+        ("ix_reviews_status_created (status=?)",),
+    ),
+    "how many reviews wait": (
+        lambda d, tx: d.reviews.n_open(tx, None),
+        ("COVERING INDEX ix_reviews_status_created (status=?)",),
+    ),
+    "how many messages wait": (
+        lambda d, tx: d.outbox.backlog(tx, topics=("alert",)),
+        ("COVERING INDEX ix_outbox_unsent (topic=?)",),
+    ),
+    "what runs have spent": (
+        lambda d, tx: d.journal.usd_of_runs(tx, ["st_1", "jr_1"]),
+        ("ix_lm_calls_study (study=?)",),
+    ),
     "outcomes of an interaction": (
         lambda d, tx: d.events.feedback_of(tx, FAMILY, "in_1"),
         ("ix_feedback_interaction (family=? AND interaction=?)",),
