@@ -108,7 +108,7 @@ HOT: dict[str, tuple[Callable[[Database, Connection], Any], tuple[str, ...]]] = 
     ),
     "how many messages wait": (
         lambda d, tx: d.outbox.backlog(tx, topics=("alert",)),
-        ("COVERING INDEX ix_outbox_unsent (topic=?)",),
+        ("COVERING INDEX ix_outbox_unsent (topic=? AND sent_at=?)",),
     ),
     "what runs have spent": (
         lambda d, tx: d.journal.usd_of_runs(tx, ["st_1", "jr_1"]),
@@ -182,11 +182,11 @@ HOT: dict[str, tuple[Callable[[Database, Connection], Any], tuple[str, ...]]] = 
     ),
     "what MLflow has to hear": (
         lambda d, tx: d.outbox.due(tx, NOW, 20, topics=("study",)),
-        ("ix_outbox_sent_at (sent_at=?)",),
+        ("ix_outbox_unsent (topic=? AND sent_at=?)",),
     ),
     "what a channel has to hear first": (
         lambda d, tx: d.outbox.oldest(tx, "alert slack"),
-        ("ix_outbox_sent_at (sent_at=?)",),
+        ("ix_outbox_unsent (topic=? AND sent_at=?)",),
     ),
     "unfinished studies": (lambda d, tx: d.studies.unfinished(tx), ("ix_studies_status (status=?)",)),
     "studies of one status": (lambda d, tx: d.studies.page(tx, status="queued"), ("ix_studies_status (status=?)",)),

@@ -22,5 +22,5 @@ def upgrade() -> None:
         postgresql_where=named,
     )
     unsent = sa.text("sent_at IS NULL")
-    op.create_index("ix_outbox_unsent", "outbox", ["topic"], sqlite_where=unsent, postgresql_where=unsent)
+    op.create_index("ix_outbox_unsent", "outbox", ["topic", "sent_at"], sqlite_where=unsent, postgresql_where=unsent)
     op.create_index("ix_reviews_status_created", "reviews", ["status", "created_at", "id"])
