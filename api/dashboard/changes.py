@@ -67,7 +67,7 @@ class Changes:
         before: StoreGlance | None = None
         while self._listeners:
             try:
-                glance = await asyncio.to_thread(_glance, shared, before)
+                glance = await asyncio.to_thread(_glance, shared)
             except Exception as error:  # whatever keeps the store from being read: the pages say what it is
                 if before is not AWAY:  # once until it is back
                     log.warning("the store could not be looked at for open pages", error=type(error).__name__)
@@ -81,6 +81,6 @@ class Changes:
             await asyncio.sleep(LOOK_S)
 
 
-def _glance(shared: Services, before: StoreGlance | None) -> StoreGlance:
+def _glance(shared: Services) -> StoreGlance:
     watched_within = timedelta(seconds=TICKS_MISSED * shared.settings.tick_seconds)
-    return glance_at_store(shared.store, shared.clock, before, watched_within=watched_within)
+    return glance_at_store(shared.store, shared.clock, watched_within=watched_within)

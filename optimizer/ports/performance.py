@@ -121,6 +121,9 @@ class MinuteStats(Protocol):
         Source "": only interactions.
         """
 
+    def newest_hour(self, tx: Transaction) -> tuple[datetime, int] | None:
+        """The last hour with events that are summed up, of any family, and their number so far."""
+
     def newest_outcome(self, tx: Transaction, family: str, since: datetime) -> datetime | None:
         """The last minute from ``since`` on in which an outcome came; None where none did."""
 

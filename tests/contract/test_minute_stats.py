@@ -110,6 +110,17 @@ class TestSums:
                 None,
             ]
 
+    def test_the_newest_hour_grows_with_each_minute_of_events_and_with_none_without(self, database: Database) -> None:
+        with database.read() as tx:
+            assert database.minute_stats.newest_hour(tx) is None
+        told = []
+        for minute, n in ((1, 2), (2, 3), (61, 1)):
+            rows = [MinuteSums(family=FAMILY, minute=minutes(minute), n=n)]
+            database.write(lambda tx, rows=rows: database.minute_stats.put(tx, rows))  # type: ignore[misc]
+            with database.read() as tx:
+                told.append(database.minute_stats.newest_hour(tx))
+        assert told == [(NOW, 2), (NOW, 5), (minutes(60), 1)]
+
 
 class TestLongerSums:
     """Sums of hours and days say what the minutes in them say, however those came."""

@@ -99,7 +99,7 @@ def test_a_store_that_is_away_is_logged_once_until_it_is_back(monkeypatch: pytes
     def glance(*_: Any) -> StoreGlance:
         pages.pop()  # one goes at each look; the third look succeeds
         if len(pages) == 2:
-            return StoreGlance(acts=1, work=None, summed_until=None)
+            return StoreGlance(acts=1, work=None, figures=None)
         raise OSError("away")
 
     monkeypatch.setattr(changes, "_glance", glance)

@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import timedelta
 from typing import Literal
 
-from optimizer.jobs.feedback.roll_up_minutes import MINUTES
-from optimizer.ports import Clock, Store, Transaction
+from optimizer.ports import Clock, Store
 
 # What somebody or the worker decided; how far runs and studies are; sums by minute.
 Topic = Literal["acts", "work", "figures"]
@@ -15,29 +14,27 @@ Topic = Literal["acts", "work", "figures"]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class StoreGlance:
-    """What differs as soon as a topic has changed. ``summed_until``: the end of the last minute with events that is
-    summed up, or that of the look before.
+    """What differs as soon as a topic has changed. ``figures``: the last hour with events that are summed up, and how
+    many they are.
     """
 
     acts: object
     work: object
-    summed_until: datetime | None
+    figures: object
 
     def changes_since(self, before: StoreGlance) -> set[Topic]:
         topics: dict[Topic, bool] = {
             "acts": self.acts != before.acts,
             "work": self.work != before.work,
-            "figures": self.summed_until != before.summed_until,
+            "figures": self.figures != before.figures,
         }
         return {topic for topic, has_changed in topics.items() if has_changed}
 
 
-AWAY = StoreGlance(acts="away", work=None, summed_until=None)  # where the store cannot be read
+AWAY = StoreGlance(acts="away", work=None, figures=None)  # where the store cannot be read
 
 
-def glance_at_store(
-    store: Store, clock: Clock, before: StoreGlance | None, *, watched_within: timedelta
-) -> StoreGlance:
+def glance_at_store(store: Store, clock: Clock, *, watched_within: timedelta) -> StoreGlance:
     """``watched_within``: a worker whose last tick is older watches no more."""
     with store.read() as tx:
         version, ticked_at = store.serving_version.read(tx)
@@ -55,14 +52,5 @@ def glance_at_store(
                     for study in store.studies.unfinished(tx)
                 ],
             ),
-            summed_until=_summed_until(tx, store, before.summed_until if before is not None else None),
+            figures=store.minute_stats.newest_hour(tx),
         )
-
-
-def _summed_until(tx: Transaction, store: Store, before: datetime | None) -> datetime | None:
-    """Minutes without events are summed up, too, and change no page."""
-    until = store.minute_stats.watermark(tx, MINUTES)
-    if before is None or until is None or until == before:
-        return until
-    first = store.minute_stats.oldest(tx, before)
-    return until if first is not None and first < until else before

@@ -236,6 +236,13 @@ class MinuteStatTables:
             query = query.where(m.minute < until)
         return [MinuteSums(**row) for row in tx.execute(query).mappings()]
 
+    def newest_hour(self, tx: Connection) -> tuple[datetime, int] | None:
+        c = LONGER.c
+        of_all = c.family == ALL_FAMILIES, c.minutes == HOUR
+        newest = select(func.max(c.start)).where(*of_all).scalar_subquery()
+        row = tx.execute(select(c.start, func.sum(c.n)).where(*of_all, c.start == newest).group_by(c.start)).first()
+        return None if row is None else (row[0], int(row[1]))
+
     def newest_outcome(self, tx: Connection, family: str, since: datetime) -> datetime | None:
         m = MINUTES.c
         of_family = select(m.minute).where(m.family == family, m.minute >= floor(since, 1), m.source != "")
