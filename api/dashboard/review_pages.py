@@ -12,12 +12,13 @@ from api.dashboard.visitors import PageVisit
 from optimizer.core.base.answers import cursor_of
 from optimizer.core.base.errors import InvalidInput
 
+RELEASE_KIND, LABEL_KIND = "release_example", "label_interaction"
 KEYS = 9  # of a keyboard, by which a label is given
 
 
 def reviews(visit: PageVisit, last_days: LastDays) -> Mapping[str, Any]:
     query = visit.request.query
-    return review_values(visit, query.get("family") or None, query.get("skip", ""), answered="done" in query)
+    return review_values(visit, query.get("family") or None, query.get("skip", ""), done=query.get("done", "")[:200])
 
 
 def review_values(
@@ -25,12 +26,12 @@ def review_values(
     of_family: str | None,
     skip: str,
     *,
-    answered: bool = False,
+    done: str = "",
     refusal: str | None = None,
     typed: Mapping[str, str] | None = None,
 ) -> Mapping[str, Any]:
-    """One of the questions that wait. ``skip``: how many stand before it; ``typed``: what an answer that was refused
-    held.
+    """One of the questions that wait. ``skip``: how many stand before it; ``done``: the review of which the answer was
+    given last and may be taken back, else what was done; ``typed``: what an answer that was refused held.
     """
     waiting, place = _waiting_at(visit, of_family, place_of(skip))
     n, review = waiting.n_open, next(iter(waiting.items), None)
@@ -41,10 +42,10 @@ def review_values(
         "following": (place + 1) % n if n else 0,
         "before": (place - 1) % n if n else 0,
         "of_family": of_family,
-        "answered": answered,
+        "done": done,
         "refusal": refusal,
         "typed": typed or {},
-        "labels": _labels(visit, review.family) if review is not None and review.kind == "label_interaction" else (),
+        "labels": _labels(visit, review.family) if review is not None and review.kind == LABEL_KIND else (),
         "judge": _judge(visit, review.family) if review is not None and review.kind == "rate_answer" else None,
     }
 
@@ -69,9 +70,13 @@ def answer_of(visit: PageVisit, id: str, form: Mapping[str, str]) -> str:
         members["expected_text"] = form["expected_text"]
     elif form.get("as_answered"):
         members["as_answered"] = True
-    visit.act("answer review", **members)
     query = {name: form[name] for name in ("family", "skip") if form.get(name)}
-    return f"dashboard/reviews?{urlencode({'done': '1', **query})}"
+    if form.get("withdraw"):
+        visit.act("withdraw answer", id=id)
+        return f"dashboard/reviews?{urlencode({'done': 'withdrawn', **query})}"
+    review = visit.act("answer review", **members)
+    may_withdraw = review.kind == RELEASE_KIND or (review.kind == LABEL_KIND and review.answer == "keep_back")
+    return f"dashboard/reviews?{urlencode({'done': id if may_withdraw else 'answered', **query})}"
 
 
 def place_of(text: str) -> int:

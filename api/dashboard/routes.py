@@ -40,7 +40,7 @@ from api.http.problems import status_of
 from api.routing import check_query
 from api.services import Services
 from optimizer.core.base.answers import is_listed
-from optimizer.core.base.errors import DetentError, InvalidInput, NotAuthenticated, NotFound
+from optimizer.core.base.errors import Conflict, DetentError, InvalidInput, NotAuthenticated, NotFound
 from optimizer.runtime import wiring
 
 FILES: Mapping[str, str] = {
@@ -230,7 +230,7 @@ class Dashboard:
         def answer() -> Response:
             try:
                 return _redirect(request, answer_of(visit, request.path_params["id"], form))
-            except InvalidInput as error:
+            except (Conflict, InvalidInput) as error:
                 values = review_values(
                     visit, form.get("family"), form.get("skip", ""), refusal=error.detail, typed=form
                 )

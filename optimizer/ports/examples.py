@@ -118,6 +118,9 @@ class Review:
 
 
 class Reviews(Protocol):
+    def withdraw(self, tx: Transaction, family: str, id: str) -> bool:
+        """No longer released; False, and nothing changes, where it has gone or is a golden scenario."""
+
     def open(
         self, tx: Transaction, id: str, family: str, kind: str, subject: str, payload: ReviewPayload, at: datetime
     ) -> None: ...
@@ -135,6 +138,9 @@ class Reviews(Protocol):
 
     def answer(self, tx: Transaction, id: str, answer: str, by: str, at: datetime) -> Review:
         """The review as answered. Raises NotFound, and Conflict when it has another answer already."""
+
+    def reopen(self, tx: Transaction, id: str) -> Review:
+        """The review as if it had not been answered. Raises NotFound."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -442,6 +442,14 @@ USE_CASES = (
         narrows=True,
     ),
     _act(
+        "withdraw answer",
+        "POST",
+        "/v1/reviews/{id}/withdraw",
+        "feedback.answer_review:withdraw_answer",
+        "Operations",
+        narrows=True,
+    ),
+    _act(
         "collect reviews",
         "POST",
         "/v1/families/{family}/reviews",

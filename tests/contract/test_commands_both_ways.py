@@ -57,7 +57,7 @@ rollout start topics VARIANT --dry-run; rollout start summarization SUMMARY --co
 rollout approve summarization --reason go; rollout rollback summarization; rollout rollback summarization
 rollout start summarization SUMMARY --confirm summarization --reason once; rollout reject summarization --reason no
 family adopt triage; family adopt triage --confirm triage --reason now --no-holdback
-family adopt triage --confirm triage; review answer REVIEW release
+family adopt triage --confirm triage; review answer REVIEW release; review withdraw REVIEW
 variant create triage --model temperature=0.35 --note warmer; variant create triage --model temperature=0.35
 variant create cascades --preset thorough --policy gate.retries=4; variant create cascades --preset quik
 family schedule topics --on --reason nightly; family schedule topics --on; family schedule topics --no-cron

@@ -261,8 +261,17 @@ def test_a_review_is_answered_on_its_page_and_the_next_one_is_asked(world: World
     assert "<pre>{" in page  # the input as JSON, not as Python's bytes
     form = {**form_of_act(client, "/dashboard/reviews"), "answer": "keep_back"}
     answer = client.post(f"/dashboard/reviews/{before[0]['id']}", data=form, headers=OWN_PAGE)
-    assert (answer.status_code, answer.headers["location"]) == (303, "../../dashboard/reviews?done=1&skip=0")
-    assert f"/dashboard/reviews/{before[0]['id']}" not in client.get("/dashboard/reviews?done=1").text
+    assert (answer.status_code, answer.headers["location"]) == (
+        303,
+        f"../../dashboard/reviews?done={before[0]['id']}&skip=0",
+    )
+    after = client.get(f"/dashboard/reviews?done={before[0]['id']}").text
+    assert after.count(f"/dashboard/reviews/{before[0]['id']}") == 1, "only to take it back"
+    back = client.post(f"/dashboard/reviews/{before[0]['id']}", data={**form, "withdraw": "1"}, headers=OWN_PAGE)
+    assert back.headers["location"] == "../../dashboard/reviews?done=withdrawn&skip=0"
+    assert world.get("/v1/reviews?status=open").json()["items"] == before
+    assert "Take it back" not in client.get("/dashboard/reviews?done=withdrawn").text
+    client.post(f"/dashboard/reviews/{before[0]['id']}", data=form, headers=OWN_PAGE)
     answered = world.get("/v1/reviews?status=answered").json()["items"]
     assert [(one["id"], one["answer"], one["answered_by"]) for one in answered] == [
         (before[0]["id"], "keep_back", "key-operate")

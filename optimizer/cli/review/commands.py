@@ -13,7 +13,7 @@ import typer
 
 from optimizer.cli.judge.figure import told_figure
 from optimizer.cli.output import FamilyName, Json, percent, say, show, show_report, table, tell_change
-from optimizer.cli.review.reviews import RATE, definition_of, reviews_of
+from optimizer.cli.review.reviews import LABEL, RATE, definition_of, reviews_of
 from optimizer.cli.session import Session, check_one_of
 from optimizer.core.base.errors import InvalidInput
 from optimizer.core.base.phrasing import count
@@ -88,8 +88,8 @@ def answer(
     """Answer one question, or all that are open.
 
     A text is released as an example or kept back. An answer in doubt that is released needs what it should have been
-    (--expected), or --as-answered. A drawn answer is rated from 0, useless, to 1, as good as can be, or unrated. There
-    is no undo.
+    (--expected), or --as-answered. A drawn answer is rated from 0, useless, to 1, as good as can be, or unrated.
+    `detent review withdraw` takes an answer back, as long as nothing holds what it released.
 
     With --all, at a terminal, each takes one key: 1 to 5 or u rates; a (it was right), a label's number or e (type it)
     answers one in doubt; r and k release or keep back; s skips, z takes the last answer back, q stops.
@@ -123,17 +123,37 @@ def answer(
     tell_change(
         f"{review}: {released_text if released else 'the text stays out of every prompt'}.",
         why="",
-        undo="none: an answer stays. "
-        + (
-            f"What it was read as stays among {family_name}'s examples."
-            if released
-            else "Import the text as an example, if it is to be one."
-        ),
+        undo=f"none: {family_name}'s examples hold it with this answer for good."
+        if released and row.kind == LABEL
+        else f"detent review withdraw {row.id}" + (", until a study, run or variant is made" if released else ""),
         then=(
             f"{list_open} ({count(n_open, 'review')} open)"
             if n_open
             else f"no review of {family_name} is open; {study}"
         ),
+    )
+
+
+@app.command()
+def withdraw(
+    review: Annotated[str, typer.Argument(help="Id of the review.", show_default=False)], as_json: Json = False
+) -> None:
+    """Take the answer to a question back, which then waits again.
+
+    What was kept back can be asked about again at any time. The release of an example is taken back while no study, run
+    or variant was made since that may hold its text. Ratings and labels stay.
+
+    Examples:
+      detent review withdraw rv_01…
+    """
+    from optimizer.jobs.feedback.answer_review import withdraw_answer
+
+    row = Session().show(as_json, withdraw_answer, id=review)
+    tell_change(
+        f"{review} waits for an answer again, and what it is about stands in no prompt.",
+        why="",
+        undo=f"detent review answer {review} release",
+        then=f"detent review list --family {row.family}",
     )
 
 

@@ -9,16 +9,18 @@ from typing import Annotated, Any
 from pydantic import Field
 
 from optimizer.core.base.answers import Json, Page, Text, members_of, page_read
-from optimizer.core.base.errors import InvalidInput
+from optimizer.core.base.errors import Conflict, InvalidInput
 from optimizer.core.feedback.reported import typed_value
 from optimizer.jobs.context import Context
-from optimizer.jobs.dataset.release_example import release_example
+from optimizer.jobs.dataset import release_example
 from optimizer.jobs.feedback import label_interaction, rate_answer
 from optimizer.jobs.feedback.ingest_feedback import intake_of
 from optimizer.jobs.request import ItemRequest, Name, PageRequest
-from optimizer.ports import Review
+from optimizer.ports import Review, Store, Transaction
 
 OF_INTERACTIONS = (label_interaction.KIND, rate_answer.KIND)
+RELEASE = "release"
+WITHDRAWN = "withdraw_answer"  # in the record of changes
 
 
 class ReviewsRequest(PageRequest):
@@ -100,7 +102,9 @@ def read_reviews(context: Context, request: ReviewsRequest) -> ReviewsPage:
 
 
 def answer_review(context: Context, request: ReviewAnswerRequest) -> Review:
-    """Answers one question as a person does: `release`, `keep_back`, or how good a drawn answer is. No undo.
+    """Answers one question as a person does: `release`, `keep_back`, or how good a drawn answer is.
+
+    `POST /v1/reviews/{id}/withdraw` takes it back, as long as that leaves nothing behind.
 
     Raises as ``rate_answer``, ``label_interaction`` and ``release_example`` do.
     """
@@ -130,4 +134,54 @@ def answer_review(context: Context, request: ReviewAnswerRequest) -> Review:
         raise InvalidInput(
             "What was expected is said of reviews of interactions; an example says already what is expected."
         )
-    return release_example(review, answer, actor=actor, store=store, clock=clock)
+    return release_example.release_example(review, answer, actor=actor, store=store, clock=clock)
+
+
+def withdraw_answer(context: Context, request: ItemRequest) -> Review:
+    """Takes the answer to a question back, which then waits again: `keep_back` at any time, the release of an example
+    while nothing was made that may hold it.
+
+    Raises:
+        NotFound: there is no such review.
+        Conflict: the answer is a rating or a label, or something was made since. Repeating it changes nothing.
+    """
+    store, actor, now = context.store, context.actor, context.clock.now()
+
+    def change(tx: Transaction) -> Review:
+        record = store.reviews.get(tx, request.id)
+        context.require_family(record.family)
+        if record.status == "open":
+            return record
+        if record.kind == rate_answer.KIND:
+            raise Conflict("A rating is an event, which is never edited, and the judge's figure has counted it.")
+        if record.answer == RELEASE and record.kind == label_interaction.KIND:
+            raise Conflict(
+                "What the answer should have been has made an example, which lies in its part of the data for good."
+                " Import it again with another label to correct it (detent data import)."
+            )
+        if record.answer == RELEASE:
+            made = _made_since(tx, store, record)
+            if made is not None:
+                raise Conflict(f"{made} may hold the text since it was released, so the release stays.")
+            if not store.examples.withdraw(tx, record.family, record.subject):
+                raise Conflict("The example is a golden scenario by now, or has been forgotten, so the release stays.")
+        detail = {"review": record.id, "answer": record.answer}
+        family, subject = record.family, record.subject
+        store.audit.add(tx, at=now, actor=actor, action=WITHDRAWN, family=family, subject=subject, detail=detail)
+        return store.reviews.reopen(tx, record.id)
+
+    return store.write(change)
+
+
+def _made_since(tx: Transaction, store: Store, record: Review) -> str | None:
+    """The first thing that may hold an example which was released with this answer; None where there is none."""
+    since = record.answered_at
+    assert since is not None
+    for kind, spent in (("Study", store.studies.spent_since(tx, since)), ("Run", store.runs.spent_since(tx, since))):
+        for run in spent:  # those that run, and those that came to their end since
+            if run.family == record.family:
+                return f"{kind} {run.run}"
+    for variant in store.variants.of_family(tx, record.family):
+        if variant.created_at >= since:
+            return f"Variant {variant.variant.id}"
+    return None

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
@@ -9,15 +11,30 @@ import pytest
 
 from optimizer.core.base.errors import Conflict, InvalidInput, NotFound
 from optimizer.core.dataset.examples import group_of, make_example, split_of
+from optimizer.core.family.variant import VariantRecord
 from optimizer.jobs.dataset.release_example import release_example
+from optimizer.jobs.feedback.answer_review import withdraw_answer
+from optimizer.jobs.request import ItemRequest
 from optimizer.ports import Review
+from tests.contexts import context_of
 from tests.ingestion import Installation, hmac_unit, token
-from tests.stores import FAMILY, NOW, new_database
+from tests.stores import FAMILY, NOW, minutes, new_database, study, variant
 
 
 def document(split: str, n: int = 0) -> str:
     """The n-th text whose group falls into a split."""
     return [text for i in range(200) if split_of(group_of({"document": (text := f"text {i}")}, None)) == split][n]
+
+
+def made_later(text: str) -> VariantRecord:
+    return VariantRecord(
+        family=FAMILY, variant=variant(text), source="person", created_by="anna", created_at=minutes(9)
+    )
+
+
+def subject_of(store: Any, tx: Any) -> str:
+    (review,) = store.reviews.page(tx, None, None)
+    return str(review.subject)
 
 
 class TestCorrections:
@@ -152,3 +169,58 @@ class TestRelease:
         asked.store.write(lambda tx: asked.store.reviews.open(tx, "rv_x", FAMILY, "approve_lesson", "x", {}, NOW))
         with pytest.raises(InvalidInput, match="approve_lesson"):
             self.answer(asked, "release", "rv_x")
+
+    def withdraw(self, here: Installation) -> Review:
+        context = context_of(here.store, here.clock, "cleo")
+        return withdraw_answer(context, ItemRequest(id=here.reviews()[0].id))
+
+    @pytest.mark.parametrize("answer", ["release", "keep_back"])
+    def test_an_answer_is_taken_back_and_the_question_waits_again(self, asked: Installation, answer: str) -> None:
+        asked.clock.pass_time(timedelta(minutes=5))
+        self.answer(asked, answer)
+        for _ in range(2):  # repeating it changes nothing
+            taken_back = self.withdraw(asked)
+            assert (taken_back.status, taken_back.answer, taken_back.answered_by) == ("open", None, None)
+        (example,) = asked.examples()
+        assert not example.released
+        with asked.store.read() as tx:
+            entries = asked.store.audit.page(tx, None, 9)[0]
+        (entry,) = [entry for entry in entries if entry["action"] == "withdraw_answer"]
+        assert (entry["actor"], entry["detail"]["answer"]) == ("cleo", answer)
+        other = "keep_back" if answer == "release" else "release"
+        assert self.answer(asked, other).answer == other
+
+    @pytest.mark.parametrize(
+        ("made", "named"),
+        [
+            (lambda store, tx: store.studies.add(tx, study("st_before", status="finished", finished_at=NOW)), None),
+            (lambda store, tx: store.studies.add(tx, study("st_other", family="triage", status="queued")), None),
+            (lambda store, tx: store.studies.add(tx, study("st_runs")), "st_runs"),
+            (
+                lambda store, tx: store.studies.add(tx, study("st_ended", status="failed", finished_at=minutes(9))),
+                "st_ended",
+            ),
+            (lambda store, tx: store.variants.add(tx, made_later("Another one: {{document}}")), "v_"),
+            (lambda store, tx: store.examples.set_golden(tx, FAMILY, subject_of(store, tx), "s"), "golden"),
+        ],
+    )
+    def test_a_release_stays_once_something_may_hold_its_text(
+        self, asked: Installation, made: Callable[[Any, Any], object], named: str | None
+    ) -> None:
+        asked.clock.pass_time(timedelta(minutes=5))
+        self.answer(asked, "release")
+        asked.store.write(lambda tx: made(asked.store, tx))
+        if named is None:
+            self.withdraw(asked)
+        else:
+            with pytest.raises(Conflict, match=named):
+                self.withdraw(asked)
+        (example,) = asked.examples()
+        assert example.released == (named is not None)
+
+    @pytest.mark.parametrize(("kind", "why"), [("rate_answer", "rating"), ("label_interaction", "label")])
+    def test_ratings_and_labels_stay(self, here: Installation, kind: str, why: str) -> None:
+        here.store.write(lambda tx: here.store.reviews.open(tx, "rv_1", FAMILY, kind, "in_1", {}, NOW))
+        here.store.write(lambda tx: here.store.reviews.answer(tx, "rv_1", "release", "ben", NOW))
+        with pytest.raises(Conflict, match=why):
+            self.withdraw(here)

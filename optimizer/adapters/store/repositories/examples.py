@@ -221,6 +221,10 @@ class ExampleTables:
                 f"Family {family!r} has no example {id!r} to release; it may have been forgotten in between."
             )
 
+    def withdraw(self, tx: Connection, family: str, id: str) -> bool:
+        named = _C.family == family, _C.id == id, _C.golden.is_(None)
+        return tx.execute(update(EXAMPLES).where(*named).values(released=False, released_by=None)).rowcount > 0
+
 
 def _columns(example: Example, placed: PlacedExample | None) -> dict[str, Any]:
     """The content's hash is that of the row as it came: sent again it is a duplicate, whatever group it joined."""
@@ -306,6 +310,12 @@ class ReviewTable:
         if review.status != "open":
             return review
         changes: dict[str, Any] = {"status": "answered", "answer": answer, "answered_by": by, "answered_at": at}
+        tx.execute(update(REVIEWS).where(REVIEWS.c.id == id).values(**changes))
+        return replace(review, **changes)
+
+    def reopen(self, tx: Connection, id: str) -> Review:
+        changes: dict[str, Any] = {"status": "open", "answer": None, "answered_by": None, "answered_at": None}
+        review = self.get(tx, id)
         tx.execute(update(REVIEWS).where(REVIEWS.c.id == id).values(**changes))
         return replace(review, **changes)
 

@@ -177,10 +177,12 @@ class MinuteStatTables:
             for some in chunks(families)
             for row in _read_longer(tx, minutes, stretch, some)
         ]
-        edges = (
-            row for start, end in cover.minutes for one in families for row in self.of_family(tx, one, start, until=end)
-        )
-        return [*sums, *edges]
+        m = MINUTES.c
+        for start, end in cover.minutes:
+            query = select(MINUTES).where(m.minute >= floor(start, 1), m.minute < end)
+            for some in chunks(families):
+                sums += [MinuteSums(**row) for row in tx.execute(query.where(m.family.in_(some))).mappings()]
+        return sums
 
     def of_all(
         self, tx: Connection, families: Collection[str], since: datetime, until: datetime
