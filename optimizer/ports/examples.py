@@ -89,6 +89,8 @@ class Examples(Protocol):
         """Ids of the holdout examples that any study, or this one, has read."""
 
     def release(self, tx: Transaction, family: str, id: str, by: str) -> None: ...
+    def withdraw(self, tx: Transaction, family: str, id: str) -> bool:
+        """No longer released; False, and nothing changes, where it has gone or is a golden scenario."""
 
 
 class SealedHoldout(Protocol):
@@ -118,9 +120,6 @@ class Review:
 
 
 class Reviews(Protocol):
-    def withdraw(self, tx: Transaction, family: str, id: str) -> bool:
-        """No longer released; False, and nothing changes, where it has gone or is a golden scenario."""
-
     def open(
         self, tx: Transaction, id: str, family: str, kind: str, subject: str, payload: ReviewPayload, at: datetime
     ) -> None: ...
