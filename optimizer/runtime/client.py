@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 from urllib.parse import quote
 
@@ -35,7 +36,7 @@ def whole(client: Client, function: Callable[[Context, P], Page[R]], request: P)
         page = client.ask(function, request)
         items += page.items
         if page.next_cursor is None:
-            return Page(items=items)
+            return replace(page, items=items)
         request = request.model_copy(update={"cursor": page.next_cursor})
 
 
