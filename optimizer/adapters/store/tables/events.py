@@ -54,14 +54,7 @@ INTERACTIONS = _event_table(  # written by events.py
     Index("ix_interactions_id", "id"),  # outcomes may name their interaction without its family
     Index("ix_interactions_rollout_occurred", "rollout", "occurred_at"),  # guardrail blocks
     Index("ix_interactions_rollout_cohort", "rollout", "cohort_start"),  # quality blocks
-    Index(
-        "ix_interactions_conversation",
-        "conversation",
-        "family",
-        "received_at",
-        sqlite_where=_IN_CONVERSATION,
-        postgresql_where=_IN_CONVERSATION,
-    ),
+    Index("ix_interactions_conversation", "conversation", "family", "received_at", sqlite_where=_IN_CONVERSATION),
 )
 FEEDBACK_EVENTS = _event_table(  # written by events.py
     "feedback_events",

@@ -47,7 +47,7 @@ class OutboxRow(Row):
     """Written by alerts.py: what MLflow and the alert channels still have to hear."""
 
     __tablename__ = "outbox"
-    __table_args__ = (Index("ix_outbox_unsent", "topic", "sent_at", sqlite_where=_UNSENT, postgresql_where=_UNSENT),)
+    __table_args__ = (Index("ix_outbox_unsent", "topic", "sent_at", sqlite_where=_UNSENT),)
     __table_kwargs__ = NUMBERED_ONCE  # a number is never used again: "sent" must not hit a later item
     seq: int | None = Field(default=None, primary_key=True, sa_type=BigInteger().with_variant(Integer, "sqlite"))
     topic: str
