@@ -13,7 +13,6 @@ from typing import Annotated, Any, cast
 
 import typer
 from typer.exceptions import Abort, Exit
-from typer.models import CommandInfo
 
 from optimizer.cli import (
     backup,
@@ -197,15 +196,15 @@ def _commands(first: str) -> Any:
     part.registered_groups = [
         one for one in app.registered_groups if one.typer_instance and one.typer_instance.info.name == first
     ]
-    part.registered_commands = [one for one in app.registered_commands if _name_of(one) == first]
+    part.registered_commands = [
+        one
+        for one in app.registered_commands
+        if (one.name or (typer.main.get_command_name(one.callback.__name__) if one.callback else None)) == first
+    ]
     is_known = part.registered_groups or part.registered_commands
     group = typer.main.get_command(part if is_known else app)
     server_option.add_to(group)
     return group
-
-
-def _name_of(command: CommandInfo) -> str | None:
-    return command.name or (typer.main.get_command_name(command.callback.__name__) if command.callback else None)
 
 
 def _join_lines(group: Any) -> None:

@@ -14,7 +14,7 @@ from optimizer.core.base.phrasing import count
 if TYPE_CHECKING:
     from rich.console import Console
 
-    from optimizer.core.views.dialogs import DialogAnalysis, FamilyDialogs
+    from optimizer.core.views.dialogs import DialogAnalysis
 
 app = typer.Typer(name="dialogs", no_args_is_help=True, help="What users ask: analyze it, offer golden scenarios.")
 LINE_CHARS = 60  # of a query in a table
@@ -63,59 +63,66 @@ def _view(out: Console, report: DialogAnalysis) -> None:
     if not report.families:
         say("No query came in this time. Dialogs of other systems come by: detent import FOLDER --family FAMILY")
     for one in report.families:
-        _view_family(out, one)
+        figures = one.figures
+        out.print(f"\n{one.family}", style="bold", markup=False)
+        times = f"{_ms(figures.mean_latency_ms)} on average, p95 {_ms(figures.p95_latency_ms)}"
+        cut = "; only the newest were read" if one.is_cut else ""
+        print_facts(
+            out,
+            ("Queries", f"{figures.n:,} in {count(one.n_conversations, 'conversation')}{cut}"),
+            ("Time", f"{times} (of {figures.n_timed:,})"),
+            ("Failed", f"{figures.n_failed:,} ({percent(figures.failed_share)})"),
+            ("Repeated", f"{one.n_repeated:,} word for word" if one.n_repeated else None),
+        )
+        rows = [
+            {
+                "share": percent(query.share),
+                "n": query.figures.n,
+                "example": _line(shown(query.example)),
+                "words": ", ".join(query.words or ()),
+                "mean": _ms(query.figures.mean_latency_ms),
+                "p95": _ms(query.figures.p95_latency_ms),
+                "failed": percent(query.figures.failed_share),
+                "interaction": query.interaction,
+                "golden": "yes" if query.is_golden else "offered" if query.is_offered else "",
+            }
+            for query in one.common
+        ]
+        columns = {
+            "share": "Share",
+            "n": "n",
+            "example": "Such as",
+            "words": "Words",
+            "mean": "Mean",
+            "p95": "p95",
+            "failed": "Failed",
+            "interaction": "Interaction",
+            "golden": "Golden",
+        }
+        table(rows, columns, empty=f"No query came three times or more among {one.n_with_text:,} whose text is kept.")(
+            out
+        )
+        if one.common:
+            out.print(f"{count(one.n_alone, 'query', 'queries')} like no others, or like too few.", markup=False)
+        print_facts(
+            out,
+            (
+                "Slowest",
+                [f"{_ms(slow.latency_ms)}  {slow.interaction}  {_line(shown(slow.text))}" for slow in one.slow],
+            ),
+            (
+                "Failures",
+                [f"{kind.n} times {_line(shown(kind.error))}, last {kind.interaction}" for kind in one.failures],
+            ),
+            *(
+                (KINDS[insight.kind], f"{shown(insight.text)} ({shown(insight.conversation)})")
+                for insight in one.insights
+            ),
+        )
     if report.unused:
         print_facts(out, ("Not asked", ", ".join(report.unused)))
     for idea in report.ideas:
         print_facts(out, ("Idea", shown(idea.what)), ("", idea.command))
-
-
-def _view_family(out: Console, one: FamilyDialogs) -> None:
-    figures = one.figures
-    out.print(f"\n{one.family}", style="bold", markup=False)
-    times = f"{_ms(figures.mean_latency_ms)} on average, p95 {_ms(figures.p95_latency_ms)}"
-    cut = "; only the newest were read" if one.is_cut else ""
-    print_facts(
-        out,
-        ("Queries", f"{figures.n:,} in {count(one.n_conversations, 'conversation')}{cut}"),
-        ("Time", f"{times} (of {figures.n_timed:,})"),
-        ("Failed", f"{figures.n_failed:,} ({percent(figures.failed_share)})"),
-        ("Repeated", f"{one.n_repeated:,} word for word" if one.n_repeated else None),
-    )
-    rows = [
-        {
-            "share": percent(query.share),
-            "n": query.figures.n,
-            "example": _line(shown(query.example)),
-            "words": ", ".join(query.words or ()),
-            "mean": _ms(query.figures.mean_latency_ms),
-            "p95": _ms(query.figures.p95_latency_ms),
-            "failed": percent(query.figures.failed_share),
-            "interaction": query.interaction,
-            "golden": "yes" if query.is_golden else "offered" if query.is_offered else "",
-        }
-        for query in one.common
-    ]
-    columns = {
-        "share": "Share",
-        "n": "n",
-        "example": "Such as",
-        "words": "Words",
-        "mean": "Mean",
-        "p95": "p95",
-        "failed": "Failed",
-        "interaction": "Interaction",
-        "golden": "Golden",
-    }
-    table(rows, columns, empty=f"No query came three times or more among {one.n_with_text:,} whose text is kept.")(out)
-    if one.common:
-        out.print(f"{count(one.n_alone, 'query', 'queries')} like no others, or like too few.", markup=False)
-    print_facts(
-        out,
-        ("Slowest", [f"{_ms(slow.latency_ms)}  {slow.interaction}  {_line(shown(slow.text))}" for slow in one.slow]),
-        ("Failures", [f"{kind.n} times {_line(shown(kind.error))}, last {kind.interaction}" for kind in one.failures]),
-        *((KINDS[insight.kind], f"{shown(insight.text)} ({shown(insight.conversation)})") for insight in one.insights),
-    )
 
 
 def _line(text: str | None) -> str:

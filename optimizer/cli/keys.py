@@ -16,7 +16,6 @@ from optimizer.core.base.errors import InvalidInput, Refused
 
 if TYPE_CHECKING:
     from optimizer.jobs.upkeep.manage_keys import KeyReport, KeyView
-    from optimizer.ports import KeyKind
 
 UNITS = {"m": 60, "h": 3600, "d": 86400}
 
@@ -152,7 +151,16 @@ def rotate(
             "Say one thing to rotate: the NAME of a key, --token or --unit. --grace and --undo are of a named key."
         )
     if name is None:
-        _rotate_installation_key("token" if token else "unit", dry_run, as_json)
+        from optimizer.jobs.upkeep.rotate_installation_key import rotate_installation_key
+
+        report = Session().ask(rotate_installation_key, kind=("token" if token else "unit"), dry_run=dry_run)
+        show_report(as_json, rotate_installation_key, report)
+        tell_change(
+            f"{report.key}: {report.what}." if dry_run else f"{report.what[0].upper()}{report.what[1:]}.",
+            why=" ".join(report.first),
+            undo=report.undo,
+            then=report.next,
+        )
         return
     if dry_run:
         raise InvalidInput("--dry-run is of --token and --unit; a named key keeps its old secret for a while.")
@@ -162,19 +170,6 @@ def rotate(
         raise InvalidInput(f"The old secret cannot stay valid that long: grace {detail}.")
     how: dict[str, Any] = {"undo": True} if undo else {"grace_s": ends_in.total_seconds()}
     _tell(Session().ask(rotate_key, name=name, **how), as_json)
-
-
-def _rotate_installation_key(kind: KeyKind, dry_run: bool, as_json: bool) -> None:
-    from optimizer.jobs.upkeep.rotate_installation_key import rotate_installation_key
-
-    report = Session().ask(rotate_installation_key, kind=kind, dry_run=dry_run)
-    show_report(as_json, rotate_installation_key, report)
-    tell_change(
-        f"{report.key}: {report.what}." if dry_run else f"{report.what[0].upper()}{report.what[1:]}.",
-        why=" ".join(report.first),
-        undo=report.undo,
-        then=report.next,
-    )
 
 
 @app.command()

@@ -1,5 +1,5 @@
-"""The packages of docs/how-to/add-a-strategy-or-scorer.md and add-a-kind-of-family.md, built as they stand there and
-installed beside Detent: a study with a strategy, a scorer and a parser, and one of a family of another kind.
+"""The packages of examples/own_package and docs/how-to/add-a-kind-of-family.md, built as they stand there and installed
+beside Detent: a study with a strategy, a scorer and a parser, and one of a family of another kind.
 """
 
 from __future__ import annotations
@@ -23,7 +23,8 @@ from tests.gateway_world import make_home
 from tests.scripted_model import chat_answer, provider
 from tests.study_world import TOPIC_FAMILY, TOPICS, topic_examples
 
-HOW_TO = Path(__file__).parents[2] / "docs" / "how-to"
+ROOT = Path(__file__).parents[2]
+HOW_TO, EXAMPLE = ROOT / "docs" / "how-to", ROOT / "examples" / "own_package"
 PAGE, KIND_PAGE = HOW_TO / "add-a-strategy-or-scorer.md", HOW_TO / "add-a-kind-of-family.md"
 IN_A_ROOM = re.compile(r"`optimizer/([\w/]+)/(\w+)\.py`:\n\n```python\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 FILES = re.compile(r"^`([\w.]+)`:\n\n```\w+\n(.*?)^```$", re.MULTILINE | re.DOTALL)
@@ -40,11 +41,15 @@ def topic(body: dict[str, Any]) -> str:
 
 @pytest.fixture(scope="module")
 def installed(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Where the packages of the pages lie once their wheels are unpacked, as an installer does it."""
+    """Where the packages lie once their wheels are unpacked, as an installer does it."""
     target = tmp_path_factory.mktemp("installed")
-    for page in (PAGE, KIND_PAGE):
+    packages = (
+        {file.name: file.read_text(encoding="utf-8") for file in EXAMPLE.iterdir() if file.is_file()},
+        dict(FILES.findall(KIND_PAGE.read_text(encoding="utf-8"))),
+    )
+    for files in packages:
         source = tmp_path_factory.mktemp("source")
-        for name, text in FILES.findall(page.read_text(encoding="utf-8")):
+        for name, text in files.items():
             (source / name).write_text(text, encoding="utf-8")
         subprocess.run(
             [sys.executable, "-m", "hatchling", "build", "-t", "wheel"],

@@ -10,7 +10,7 @@ import os
 import re
 import secrets
 import tempfile
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from hashlib import sha256
@@ -98,17 +98,19 @@ class KeyFiles:
             _replace(self._folder / "unit.key", f"{key.hex()}\n")
             return _name_of(key)
         id = f"k{secrets.token_hex(3)}-{at:%Y%m%dT%H%M%SZ}"
-        lines = [(id, secrets.token_bytes(KEY_BYTES)), *still_verifying(secrets_now.token_keys, at)]
+        # Those by which a token that is still valid may be signed: a key signed until the one before it in the list
+        # began to
+        ended: list[datetime | None] = [at, *(began_at(id) for id, _ in secrets_now.token_keys)]
+        lines = [
+            (id, secrets.token_bytes(KEY_BYTES)),
+            *[
+                key
+                for key, end in zip(secrets_now.token_keys, ended, strict=False)
+                if end is None or at - end <= TOKEN_VALID
+            ],
+        ]
         _replace(self._folder / "token.keys", "".join(f"{name}:{secret.hex()}\n" for name, secret in lines))
         return id
-
-
-def still_verifying(keys: Sequence[tuple[str, bytes]], at: datetime) -> list[tuple[str, bytes]]:
-    """Those by which a token that is still valid may be signed: a key signed until the one before it in the list began
-    to.
-    """
-    ended: list[datetime | None] = [at, *(began_at(id) for id, _ in keys)]
-    return [key for key, end in zip(keys, ended, strict=False) if end is None or at - end <= TOKEN_VALID]
 
 
 def began_at(id: str) -> datetime | None:

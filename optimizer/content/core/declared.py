@@ -11,6 +11,7 @@ from typing import Any
 from optimizer.content.core.policy.pipeline import knob_of, read_policy, unknown_knob, value_fault
 from optimizer.content.core.records.fields import BY_NAME, is_of_kind, range_of, values_of
 from optimizer.core.base.errors import Fault, InvalidInput, pointer_of
+from optimizer.core.base.knob import is_share
 from optimizer.core.base.phrasing import did_you_mean
 from optimizer.core.family.variant import Variant, is_to_be_learned
 
@@ -116,7 +117,7 @@ def item_fault(
         parts = [f"of another kind than declared: {', '.join(kinds)}"] if kinds else []
         return "; ".join([*parts, f"out of range: {', '.join(ranges)}"] if ranges else parts)
     quality = expected.get(worth)
-    if not isinstance(quality, int | float) or isinstance(quality, bool) or not 0 <= quality <= 1:
+    if not is_share(quality):
         return f"expected has no {worth!r} from 0 to 1"
     return None
 

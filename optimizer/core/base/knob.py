@@ -5,7 +5,7 @@ from __future__ import annotations
 import sys
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any, Literal, TypeGuard
 
 from optimizer.core.base.errors import Fault, pointer_of
 
@@ -48,15 +48,23 @@ def _bound(value: float | None) -> str:
     return f"{value:,}" if isinstance(value, int) else f"{value:g}"
 
 
-def is_number(value: Any) -> bool:
+def is_number(value: Any) -> TypeGuard[float]:
     """Whether it is a finite number that a float holds; True and False are none."""
     return isinstance(value, int | float) and not isinstance(value, bool) and abs(value) <= sys.float_info.max
+
+
+def is_share(value: Any) -> TypeGuard[float]:
+    return is_number(value) and 0 <= value <= 1
+
+
+def is_whole(value: Any) -> TypeGuard[int]:
+    return isinstance(value, int) and not isinstance(value, bool)
 
 
 _FITS: Mapping[str, Callable[[Any], bool]] = {
     "share": is_number,
     "number": is_number,
-    "integer": lambda value: isinstance(value, int) and not isinstance(value, bool),
+    "integer": is_whole,
     "flag": lambda value: isinstance(value, bool),
     "text": lambda value: isinstance(value, str) and bool(value.strip()),
     "list": lambda value: isinstance(value, list | tuple) and bool(value),

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from math import ceil
+from operator import add, mul, sub
 from typing import Any, Literal
 
 Aim = Literal["quality", "cost", "latency"]
@@ -102,16 +103,30 @@ class Spread:
     expected: int | float
     high: int | float
 
+    @classmethod
+    def exactly(cls, n: float) -> Spread:
+        return cls(low=n, expected=n, high=n)
+
+    def with_each(self, function: Callable[[float, float], float], other: Spread | float) -> Spread:
+        """``function`` of the two least, the two expected and the two most."""
+        by = other if isinstance(other, Spread) else Spread.exactly(other)
+        return Spread(
+            low=function(self.low, by.low),
+            expected=function(self.expected, by.expected),
+            high=function(self.high, by.high),
+        )
+
     def __add__(self, other: Spread) -> Spread:
-        return Spread(low=self.low + other.low, expected=self.expected + other.expected, high=self.high + other.high)
+        return self.with_each(add, other)
 
-    def times(self, factor: float) -> Spread:
-        return Spread(low=self.low * factor, expected=self.expected * factor, high=self.high * factor)
+    def __sub__(self, other: Spread) -> Spread:
+        return self.with_each(sub, other)
 
-    def capped(self, cap: float | None) -> Spread:
-        if cap is None:
-            return self
-        return Spread(low=min(self.low, cap), expected=min(self.expected, cap), high=min(self.high, cap))
+    def __mul__(self, factor: Spread | float) -> Spread:
+        return self.with_each(mul, factor)
+
+    def capped(self, cap: Spread | float | None) -> Spread:
+        return self if cap is None else self.with_each(min, cap)
 
 
-NONE = Spread(low=0, expected=0, high=0)
+NONE = Spread.exactly(0)

@@ -12,6 +12,7 @@ from functools import cache, partial
 from typing import Any, Literal
 
 from optimizer.core.base.canonical import canonical_json
+from optimizer.core.base.knob import is_whole
 from optimizer.core.base.registry import Registration, Registry, declares
 from optimizer.core.family.parsers import PARSERS
 
@@ -127,7 +128,7 @@ def _texts(inputs: Mapping[str, str]) -> list[str]:
 
 def _has_form(value: Any, kind: ParameterKind) -> bool:
     if kind == "count":
-        return isinstance(value, int) and not isinstance(value, bool) and value >= 1
+        return is_whole(value) and value >= 1
     if kind == "number":
         return isinstance(value, int | float) and not isinstance(value, bool)
     if kind in ("texts", "inputs"):

@@ -21,7 +21,7 @@ from pydantic import Field
 from optimizer.core.base.answers import Json, Text
 from optimizer.core.base.canonical import canonical_json, digest, round_floats
 from optimizer.core.base.errors import Fault, InvalidInput, pointer_of
-from optimizer.core.base.knob import Knob, is_number
+from optimizer.core.base.knob import Knob, is_number, is_whole
 
 MAX_OUTPUT_TOKENS = 1_000_000  # of an answer: more than any model writes; a study's reserve depends on it
 
@@ -362,14 +362,14 @@ def _value_problem(form: str, value: Any) -> str | None:
     if form == "propose":
         return None if isinstance(value, bool) else f"propose is true or false, not {value!r}"
     if form == "max":
-        return None if _is_int(value) and value >= 0 else f"max is a whole number of 0 or more, not {value!r}"
+        return None if is_whole(value) and value >= 0 else f"max is a whole number of 0 or more, not {value!r}"
     if form == "choices":
         return (
             None
             if isinstance(value, list | tuple) and value
             else f"choices is a list of at least one value, not {value!r}"
         )
-    fits = _is_int if form == "int" else is_number
+    fits = is_whole if form == "int" else is_number
     if not (isinstance(value, list | tuple) and len(value) == 2 and all(fits(v) for v in value)):
         return f"{form} takes two finite numbers [low, high], not {value!r:.80}"
     return None if value[0] <= value[1] else f"the low end {value[0]} lies above the high end {value[1]}"
@@ -384,7 +384,3 @@ def _setting_problem(slot: str, form: str, value: Any) -> str | None:
         )
     name = NAME if slot == "model" else slot
     return next((fault for item in value if (fault := setting_fault(name, item)) is not None), None)
-
-
-def _is_int(value: Any) -> bool:
-    return isinstance(value, int) and not isinstance(value, bool)

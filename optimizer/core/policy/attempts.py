@@ -12,6 +12,7 @@ from math import exp, fsum
 from typing import Any, Literal, get_args
 
 from optimizer.core.base.errors import Fault
+from optimizer.core.base.knob import is_number
 from optimizer.core.family.settings import Output
 from optimizer.core.models.language import ModelAnswer
 from optimizer.core.policy.votes import similarity
@@ -199,9 +200,7 @@ def read_signal(value: Mapping[str, Any], faults: list[Fault]) -> Signal:
     if kind == "predictor":
         return Signal(kind=kind, predicted=read_predicted(data, faults))
     temperature = data.get("temperature", SAMPLE_TEMPERATURE)
-    if kind == "agreement" and not (
-        isinstance(temperature, int | float) and not isinstance(temperature, bool) and 0 < temperature <= 2
-    ):
+    if kind == "agreement" and not (is_number(temperature) and 0 < temperature <= 2):
         detail = f"the second sample is drawn at a temperature above 0 and up to 2, not {temperature!r}"
         faults.append(Fault(pointer="/confidence/temperature", detail=detail))
         return Signal(kind=kind)

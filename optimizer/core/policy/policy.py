@@ -14,7 +14,7 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 from optimizer.core.base.errors import Fault, InvalidInput, pointer_of
-from optimizer.core.base.knob import Knob
+from optimizer.core.base.knob import Knob, is_whole
 from optimizer.core.base.phrasing import did_you_mean
 from optimizer.core.family.variant import Message, Variant
 from optimizer.core.models.language import ModelRequest
@@ -171,7 +171,7 @@ def parse_policy(policy: Mapping[str, Any]) -> Policy:
         if model == NEAREST:
             continue
         at = pointer_of([EXAMPLES.name, model])
-        if not isinstance(n, int) or isinstance(n, bool) or n < 0:
+        if not is_whole(n) or n < 0:
             faults.append(Fault(pointer=at, detail=f"a model is shown 0 examples or more, not {n!r}"))
         elif models and model not in models:
             faults.append(

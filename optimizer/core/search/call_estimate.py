@@ -44,11 +44,7 @@ def expected_calls(
         answers = run_off_answers(n_run_off)
         parts[RUN_OFF] = Spread(low=0, expected=answers.expected * (1 + per_answer) / 2, high=answers.high * per_answer)
     # The judge's calls for so many answers.
-    parts = {
-        name: part
-        + Spread(low=part.low * judging.low, expected=part.expected * judging.expected, high=part.high * judging.high)
-        for name, part in parts.items()
-    }
+    parts = {name: part + part * judging for name, part in parts.items()}
     if is_written:
         parts[PROPOSALS] = sum(
             (record.proposals(sizes.definition, sizes.n_train) for record in known if record.writes != "never"), NONE

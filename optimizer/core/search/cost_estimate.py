@@ -154,41 +154,24 @@ def estimate_study(
         proposals = parts.get(PROPOSALS, NONE)
         calls = total(parts).capped(cap)
         own = total({name: part for name, part in parts.items() if name != PROPOSALS}).capped(cap)
-        low, expected, high = (
-            n / (1 + each)
-            for n, each in (
-                (own.low, judging.calls.low),
-                (own.expected, judging.calls.expected),
-                (own.high, judging.calls.high),
-            )
-        )
-        answers = Spread(low=low, expected=expected, high=high)
-        judged_usd = judging.usd_of(Spread(low=own.low - low, expected=own.expected - expected, high=own.high - high))
+        answers = own.with_each(lambda n, each: n / (1 + each), judging.calls)
+        judged_usd = judging.usd_of(own - answers)
         usd = None
         if price is not None and judged_usd is not None and (proposals == NONE or proposals_price is not None):
             tokens = call.typical_bytes / BYTES_PER_TOKEN
-            usd = judged_usd + Spread(
-                low=answers.low * usd_of(tokens * 0.8, 1, price),
-                expected=answers.expected * usd_of(tokens, call.max_tokens / 2, price),
-                high=answers.high * usd_of(call.longest_bytes / BYTES_PER_TOKEN, call.max_tokens, price),
+            usd = judged_usd + answers * Spread(
+                low=usd_of(tokens * 0.8, 1, price),
+                expected=usd_of(tokens, call.max_tokens / 2, price),
+                high=usd_of(call.longest_bytes / BYTES_PER_TOKEN, call.max_tokens, price),
             )
-            # Each proposal shows about three examples, at most ten, and may be long.
-            usd = (
-                usd
-                if proposals_price is None
-                else usd
-                + Spread(
+            if proposals_price is not None:  # each proposal shows about three examples, at most ten, and may be long
+                usd += proposals * Spread(
                     low=0,
-                    expected=proposals.expected * usd_of(REFLECTED_ON * tokens, PROPOSAL_TOKENS / 2, proposals_price),
-                    high=proposals.high * usd_of(SUMMARISED * tokens, PROPOSAL_TOKENS, proposals_price),
+                    expected=usd_of(REFLECTED_ON * tokens, PROPOSAL_TOKENS / 2, proposals_price),
+                    high=usd_of(SUMMARISED * tokens, PROPOSAL_TOKENS, proposals_price),
                 )
-            )
-        seconds = Spread(
-            low=calls.low * call.seconds.low,
-            expected=calls.expected * call.seconds.expected,
-            high=calls.high * call.seconds.high,
-        )
-        return EstimateTotals(calls=calls, usd=usd, minutes=seconds.times(1 / 60 / max(1, call.concurrency)))
+        minutes = calls * call.seconds * (1 / 60 / max(1, call.concurrency))
+        return EstimateTotals(calls=calls, usd=usd, minutes=minutes)
 
     shared = within(parts, budget.calls)
     whole, cut = totals(parts, None), totals(shared, budget.calls)
@@ -354,19 +337,16 @@ def within(parts: Mapping[str, Spread], cap: int | None) -> dict[str, Spread]:
         return dict(parts)
     room = max(0.0, cap - parts.get(CONFIRMATION, NONE).high)
     n_kept = _kept_of(parts, room)
-    rest = Spread(low=room - n_kept, expected=room - n_kept, high=room - n_kept)
+    rest = Spread.exactly(room - n_kept)
     spreads = {CONFIRMATION: parts[CONFIRMATION].capped(cap)} if CONFIRMATION in parts else {}
     for name in _in_turn(parts):
         part = parts[name]
         if name == LAST:
-            rest += Spread(low=n_kept, expected=n_kept, high=n_kept)
-        got = Spread(
-            low=min(part.low, rest.low), expected=min(part.expected, rest.expected), high=min(part.high, rest.high)
-        )
+            rest += Spread.exactly(n_kept)
+        spreads[name] = calls = part.capped(rest)
         rest = Spread(
-            low=max(0.0, rest.low - part.high), expected=rest.expected - got.expected, high=rest.high - got.low
+            low=max(0.0, rest.low - part.high), expected=rest.expected - calls.expected, high=rest.high - calls.low
         )
-        spreads[name] = got
     return {name: spreads[name] for name in parts}
 
 

@@ -150,6 +150,12 @@ def read_analytics(context: Context, request: AnalyticsRequest) -> QualityAnalyt
         ]
         for family, scores in figures.judged.items()
     }
+    shares = []
+    for source in KIND_OF:
+        n = sum(row.n_success for row in figures.rows if row.source == source)
+        n_success = sum(row.success_sum for row in figures.rows if row.source == source)
+        if n:
+            shares.append(SuccessShare(source=source, n_labelled=n, n_success=n_success, share=n_success / n))
     return QualityAnalytics(
         since=since,
         until=now,
@@ -166,7 +172,7 @@ def read_analytics(context: Context, request: AnalyticsRequest) -> QualityAnalyt
             for family in names
             if (n_left := figures.n_judged.get(family, 0) - sum(n for _, n in mapped.get(family, ()))) > 0
         ],
-        success=_success(figures.rows),
+        success=shares,
         issues=[
             QualityIssue(found_by=found_by, issue=issue, n=n)  # type: ignore[arg-type]
             for (found_by, issue), n in sorted(issues.items(), key=lambda item: (-item[1], item[0]))[:MOST_ISSUES]
@@ -278,16 +284,6 @@ def _distributions(figures: _Figures, mapped: Sequence[tuple[float, int]]) -> li
         for kind, source in order
         if (kind, source) in groups
     ]
-
-
-def _success(minutes: Sequence[MinuteSums]) -> list[SuccessShare]:
-    shares = []
-    for source in KIND_OF:
-        n = sum(row.n_success for row in minutes if row.source == source)
-        n_success = sum(row.success_sum for row in minutes if row.source == source)
-        if n:
-            shares.append(SuccessShare(source=source, n_labelled=n, n_success=n_success, share=n_success / n))
-    return shares
 
 
 def _usage(model: str | None, rows: Sequence[MinuteSums]) -> ModelUsage:

@@ -10,6 +10,7 @@ from typing import Annotated, Any
 from pydantic import Field
 
 from optimizer.core.base.errors import Fault, InvalidInput, TooLarge
+from optimizer.core.base.knob import is_share, is_whole
 from optimizer.core.feedback.event_kinds import moment
 from optimizer.jobs.context import Context
 from optimizer.jobs.request import Objects, Request
@@ -84,9 +85,9 @@ def _problems(window: Any, families: Collection[str], now: datetime) -> list[tup
     if window.get("rollout") is not None and not _is_name(window["rollout"]):
         problems.append(("/rollout", "must be the id of a rollout, or null"))
     stage, exposed = window.get("stage"), window.get("exposed")
-    if stage is not None and (isinstance(stage, bool) or not isinstance(stage, int | float) or not 0 <= stage <= 1):
+    if stage is not None and not is_share(stage):
         problems.append(("/stage", "must be a share from 0 to 1, or null"))
-    if isinstance(exposed, bool) or not isinstance(exposed, int) or not 0 <= exposed < 2**31:
+    if not is_whole(exposed) or not 0 <= exposed < 2**31:
         problems.append(("/exposed", "must be a whole number, 0 or larger"))
     start = moment(window.get("from"))
     end = moment(window.get("to"))

@@ -228,4 +228,4 @@ def _price(context: Context, family: Family, variant: Variant | None, chosen: Se
         _, usd = estimate_evaluation([variant], chosen, family, models.price, are_judged=False, students=students)
     except DetentError:  # an example lacks an input, or config/models.yaml cannot be read: said where a model is asked
         pass
-    return PromptPrice(tokens=tokens, usd=usd.times(1 / len(chosen)) if usd is not None and chosen else None)
+    return PromptPrice(tokens=tokens, usd=usd * (1 / len(chosen)) if usd is not None and chosen else None)

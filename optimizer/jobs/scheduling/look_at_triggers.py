@@ -129,7 +129,14 @@ def _evidence(
         if kind == "feedback":
             return look_at_feedback(triggers.feedback, window(feedback_hours))
         if kind == "student":
-            return look_at_students(_against_students(tx, store, family), is_on=triggers.student)
+            # By student that serves: why it is bypassed, and what of its requests is other than what it was taught on
+            bypassed = {one.student: f"bypassed, {one.reason}" for one in store.students.bypasses(tx, family.name)}
+            against = dict[str, list[str]]()
+            for student in serving_students(tx, store, family, None):
+                watched = store.students.watch(tx, family.name, student.id)
+                own = [bypassed[student.id]] if student.id in bypassed else []
+                against[student.id] = [*own, *(watched.watch.shifts if watched is not None else ())]
+            return look_at_students(against, is_on=triggers.student)
         if triggers.degradation is None:
             return look_at_degradation(None, Window(since=now, until=now), Window(since=now, until=now))
         recent = window(WINDOW_HOURS)
@@ -144,17 +151,6 @@ def _evidence(
     return [
         _unless_answered(look(kind), answered, timedelta(hours=hours[kind]) / scale, now) for kind in EVIDENCE_KINDS
     ]
-
-
-def _against_students(tx: Transaction, store: Store, family: Family) -> dict[str, list[str]]:
-    """By student that serves: why it is bypassed, and what of its requests is other than what it was taught on."""
-    bypassed = {one.student: f"bypassed, {one.reason}" for one in store.students.bypasses(tx, family.name)}
-    against = dict[str, list[str]]()
-    for student in serving_students(tx, store, family, None):
-        watched = store.students.watch(tx, family.name, student.id)
-        own = [bypassed[student.id]] if student.id in bypassed else []
-        against[student.id] = [*own, *(watched.watch.shifts if watched is not None else ())]
-    return against
 
 
 def _unless_answered(look: Look, answered: Study | None, length: timedelta, now: datetime) -> Look:

@@ -146,7 +146,26 @@ class MinuteStatTables:
             # Before the first minute of a home nothing came; before that of an older home's, minutes have no scores.
             self.set_watermark(tx, FROM, BEGINNING if self.watermark(tx, UNTIL) is None else first_minute)
         for minutes in (HOUR, DAY):
-            _add_longer(tx, longer_sums(rows, replaced, minutes), minutes)
+            # Adds to what is stored of the same hours or days
+            added = longer_sums(rows, replaced, minutes)
+            begun = min(row.minute for row in added), max(row.minute for row in added) + timedelta(minutes=minutes)
+            stored = {
+                _key_of(row): row
+                for some in chunks(sorted({row.family for row in added}))
+                for row in _read_longer(tx, minutes, begun, some)
+            }
+            for row in added:
+                if (before := stored.get(_key_of(row))) is not None:
+                    row.add(before)
+            columns = [column.name for column in _LONGER]
+            upsert(
+                tx,
+                LONGER,
+                [
+                    {"minutes": minutes, "start": row.minute, **{name: getattr(row, name) for name in columns}}
+                    for row in added
+                ],
+            )
         families = sorted({row.family for row in rows})
         for some in chunks([ALL_FAMILIES, *families]):
             old = LONGER.c.family.in_(some), LONGER.c.minutes == HOUR, LONGER.c.start < last - HOURS_KEPT
@@ -280,25 +299,6 @@ def _read_longer(
     values: dict[str, Any] = {"some_families": families, "length": minutes, "begin": stretch[0], "end": stretch[1]}
     values |= {} if source is None else {"of_source": source}
     return [MinuteSums(**row) for row in tx.execute(_longer_query(source is not None), values).mappings()]
-
-
-def _add_longer(tx: Connection, added: Sequence[MinuteSums], minutes: int) -> None:
-    """Adds to what is stored of the same hours or days."""
-    begun = min(row.minute for row in added), max(row.minute for row in added) + timedelta(minutes=minutes)
-    stored = {
-        _key_of(row): row
-        for some in chunks(sorted({row.family for row in added}))
-        for row in _read_longer(tx, minutes, begun, some)
-    }
-    for row in added:
-        if (before := stored.get(_key_of(row))) is not None:
-            row.add(before)
-    columns = [column.name for column in _LONGER]
-    upsert(
-        tx,
-        LONGER,
-        [{"minutes": minutes, "start": row.minute, **{name: getattr(row, name) for name in columns}} for row in added],
-    )
 
 
 def _within(events: Table, family: str, start: datetime, until: datetime) -> ColumnElement[bool]:

@@ -13,7 +13,7 @@ from optimizer.content.core.policy.condition_text import MAX_SHOWN, quote_token
 from optimizer.content.core.policy.conditions import Condition, compile_condition
 from optimizer.content.core.records.fields import BY_NAME, CHECKPOINTS, known_at
 from optimizer.core.base.errors import Fault, InvalidCondition, pointer_of
-from optimizer.core.base.knob import Knob
+from optimizer.core.base.knob import Knob, is_share
 
 BARE_CONFIDENCE = 1.0  # of a condition that is declared as a bare text
 ENTRY_KEYS = ("name", "enabled", "condition", "confidence", "reason")
@@ -151,7 +151,7 @@ def _entry_faults(entry: Any, at: list[Any]) -> Iterator[Fault]:
             detail='the condition is missing; write it as a text, such as "word_count < 50"',
         )
     confidence = entry.get("confidence", BARE_CONFIDENCE)
-    if isinstance(confidence, bool) or not isinstance(confidence, int | float) or not 0 <= confidence <= 1:
+    if not is_share(confidence):
         yield Fault(
             pointer=pointer_of([*at, "confidence"]), detail=f"a confidence is a number from 0 to 1, not {confidence!r}"
         )

@@ -12,6 +12,7 @@ from optimizer.content.core.policy.learned_knob import SCORE
 from optimizer.content.core.policy.pipeline import read_policy
 from optimizer.content.core.records.fields import CHECKPOINTS, OTHER_NAMES
 from optimizer.core.base.errors import Fault, pointer_of
+from optimizer.core.base.knob import is_share
 from optimizer.core.feedback.pipeline_record import LEVELS, TARGETS, Target
 
 FILTER, ROUTING, EXITS = "quality_filtering.yaml", "content_routing.yaml", "early_exit.yaml"
@@ -212,7 +213,7 @@ class KnobReader:
             value = levels.get(level)
             if value is None:
                 continue
-            if isinstance(value, bool) or not isinstance(value, int | float) or not 0 <= value <= 1:
+            if not is_share(value):
                 self.fault(self._shown, (*at, level), f"a level is a number from 0 to 1, not {value!r}")
             else:
                 limits[level] = float(value)

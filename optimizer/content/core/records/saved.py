@@ -16,6 +16,7 @@ from optimizer.content.core.records.fields import CHECKPOINTS, OTHER_NAMES
 from optimizer.content.core.records.record import UNNAMED
 from optimizer.content.core.records.report import EXPECTED_EXITS, STATUS, Status, TargetStanding
 from optimizer.core.base.errors import Fault, InvalidInput
+from optimizer.core.base.knob import is_number, is_share, is_whole
 from optimizer.core.feedback.pipeline_record import TARGETS, Target
 
 DEFAULT_HOURS = 24  # of an answer that does not say
@@ -96,14 +97,14 @@ def read_metrics(name: str, data: Any) -> SavedMetrics:
     if until is None:
         raise _invalid(name, "/until", "no time is said, and the name is not metrics_YYYYmmdd_HHMM.json")
     hours = data.get("hours", DEFAULT_HOURS)
-    hours = hours if isinstance(hours, int | float) and not isinstance(hours, bool) and hours > 0 else DEFAULT_HOURS
+    hours = hours if is_number(hours) and hours > 0 else DEFAULT_HOURS
     types, points = (data.get(part) or {} for part in ("content_type_breakdown", "checkpoint_analytics"))
     return SavedMetrics(
         name=name,
         since=_time(data.get("from")) or until - timedelta(hours=hours),
         until=until,
         counts=counts,
-        means={figure: float(overall[figure]) for figure in TARGETS if _is_share(overall.get(figure))},
+        means={figure: float(overall[figure]) for figure in TARGETS if is_share(overall.get(figure))},
         by_type={str(kind): _count(name, kind, _of(each, "total_processed")) for kind, each in _items(types)},
         exits={
             OTHER_NAMES.get(str(point), str(point)): _count(name, point, _of(each, "exits"))
@@ -202,13 +203,9 @@ def _of(value: Any, member: str) -> Any:
 
 
 def _count(name: str, member: Any, value: Any) -> int:
-    if isinstance(value, bool) or not isinstance(value, int) or value < 0:
+    if not is_whole(value) or value < 0:
         raise _invalid(name, f"/{member}", f"is a number of items, not {value!r:.40}")
     return value
-
-
-def _is_share(value: Any) -> bool:
-    return isinstance(value, int | float) and not isinstance(value, bool) and 0 <= value <= 1
 
 
 def _time(value: Any) -> datetime | None:

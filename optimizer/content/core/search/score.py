@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from optimizer.core.base.errors import InvalidInput
+from optimizer.core.base.knob import is_share
 from optimizer.core.family.metrics import metric
 
 WORTH = 0.5  # of an item that is not processed in full, as of a middling one
@@ -23,7 +24,7 @@ def processed_quality(example: Mapping[str, Any], decision: Any) -> float:
         InvalidInput: the quality is not known, or is no number from 0 to 1.
     """
     quality = example["expected"].get("quality")
-    if not isinstance(quality, int | float) or isinstance(quality, bool) or not 0 <= quality <= 1:
+    if not is_share(quality):
         raise InvalidInput(
             "What the item turned out to be worth is needed as expected.quality, a number from 0 to 1, not"
             f" {quality!r}."

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from optimizer.core.base.canonical import canonical_json, digest, read_json
+from optimizer.core.base.knob import is_number
 from optimizer.core.family.settings import JudgeSettings
 
 BEST = 10  # the top of the scale that the model uses; scores are shares of it
@@ -88,7 +89,7 @@ def read_scores(judge: JudgeSettings, judged: JudgeCase, text: str) -> Scores:
     scores, reasoning = answer["scores"], answer["reasoning"]
     if not isinstance(scores, dict) or set(scores) != set(judge.dimensions):
         raise ValueError(f'"scores" has not exactly the dimensions {", ".join(judge.dimensions)}')
-    if wrong := [name for name in judge.dimensions if not _is_score(scores[name])]:
+    if wrong := [name for name in judge.dimensions if not (is_number(scores[name]) and 0 <= scores[name] <= BEST)]:
         raise ValueError(f"the score of {wrong[0]} is no number from 0 to {BEST}")
     return Scores(
         dimensions={name: scores[name] / BEST for name in judge.dimensions},
@@ -129,10 +130,6 @@ def mark_text(name: str, text: str, mark: str) -> str:
 def _form(judge: JudgeSettings, mark: str) -> str:
     scores = ", ".join(f'"{name}": <0 to {BEST}>' for name in judge.dimensions)
     return f'{{"of": "{mark}", "reasoning": "<why, in two or three sentences>", "scores": {{{scores}}}}}'
-
-
-def _is_score(value: Any) -> bool:
-    return isinstance(value, int | float) and not isinstance(value, bool) and 0 <= value <= BEST
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
