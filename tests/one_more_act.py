@@ -14,7 +14,8 @@ from typing import Any
 
 ROOT = Path(__file__).parents[1]
 PAGE = ROOT / "docs" / "how-to" / "add-an-act.md"
-PLACED = re.compile(r"^`(\S+\.py)`:\n\n```python\n(.*?)^```$", re.MULTILINE | re.DOTALL)
+EXAMPLE = ROOT / "examples" / "own_act"
+PLACES = {"end_override.py": "optimizer/jobs/rollouts", "override.py": "optimizer/cli"}
 BLOCK = re.compile(r"^```python\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 
 
@@ -22,11 +23,10 @@ def copy_with_act(folder: Path) -> None:
     """The product as it is after the page was followed."""
     for package in ("api", "optimizer"):
         shutil.copytree(ROOT / package, folder / package)  # with the bytecode, which compiling takes seconds to make
-    text = PAGE.read_text(encoding="utf-8")
-    for name, content in PLACED.findall(text):
-        assert not (folder / name).exists(), name
-        (folder / name).write_text(content, encoding="utf-8")
-    _, listing, _, registered = BLOCK.findall(text)
+    for name, place in PLACES.items():
+        assert not (folder / place / name).exists(), name
+        shutil.copy(EXAMPLE / name, folder / place)
+    listing, registered = BLOCK.findall(PAGE.read_text(encoding="utf-8"))
     (line,) = (one for one in listing.splitlines(keepends=True) if one.startswith("    _act("))
     listed = folder / "optimizer" / "runtime" / "use_cases.py"
     before = listed.read_text(encoding="utf-8")

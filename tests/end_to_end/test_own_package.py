@@ -1,5 +1,5 @@
-"""The packages of examples/own_package and docs/how-to/add-a-kind-of-family.md, built as they stand there and installed
-beside Detent: a study with a strategy, a scorer and a parser, and one of a family of another kind.
+"""The packages examples/own_package and examples/own_kind, built as they stand there and installed beside Detent: a study
+with a strategy, a scorer and a parser, and one of a family of another kind.
 """
 
 from __future__ import annotations
@@ -7,6 +7,7 @@ from __future__ import annotations
 import json
 import os
 import re
+import shutil
 import subprocess
 import sys
 import zipfile
@@ -24,10 +25,8 @@ from tests.scripted_model import chat_answer, provider
 from tests.study_world import TOPIC_FAMILY, TOPICS, topic_examples
 
 ROOT = Path(__file__).parents[2]
-HOW_TO, EXAMPLE = ROOT / "docs" / "how-to", ROOT / "examples" / "own_package"
-PAGE, KIND_PAGE = HOW_TO / "add-a-strategy-or-scorer.md", HOW_TO / "add-a-kind-of-family.md"
+PAGE = ROOT / "docs" / "how-to" / "add-a-strategy-or-scorer.md"
 IN_A_ROOM = re.compile(r"`optimizer/([\w/]+)/(\w+)\.py`:\n\n```python\n(.*?)^```$", re.MULTILINE | re.DOTALL)
-FILES = re.compile(r"^`([\w.]+)`:\n\n```\w+\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 FREE = {"input_usd_per_mtok": 0, "output_usd_per_mtok": 0}
 SCORED = {**TOPIC_FAMILY, "output": {"field": "topic", "parser": "last_line"}, "scorer": {"likeness": 1.0}}
 
@@ -43,14 +42,11 @@ def topic(body: dict[str, Any]) -> str:
 def installed(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Where the packages lie once their wheels are unpacked, as an installer does it."""
     target = tmp_path_factory.mktemp("installed")
-    packages = (
-        {file.name: file.read_text(encoding="utf-8") for file in EXAMPLE.iterdir() if file.is_file()},
-        dict(FILES.findall(KIND_PAGE.read_text(encoding="utf-8"))),
-    )
-    for files in packages:
+    for package in ("own_package", "own_kind"):
         source = tmp_path_factory.mktemp("source")
-        for name, text in files.items():
-            (source / name).write_text(text, encoding="utf-8")
+        for file in (ROOT / "examples" / package).iterdir():
+            if file.is_file():
+                shutil.copy(file, source)
         subprocess.run(
             [sys.executable, "-m", "hatchling", "build", "-t", "wheel"],
             cwd=source,
