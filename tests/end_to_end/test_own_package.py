@@ -1,5 +1,5 @@
-"""The packages examples/own_package and examples/own_kind, built as they stand there and installed beside Detent: a study
-with a strategy, a scorer and a parser, and one of a family of another kind.
+"""The packages examples/own_package and examples/own_kind, built as they stand there and installed beside Detent: a
+study with a strategy, a scorer and a parser, and one of a family of another kind.
 """
 
 from __future__ import annotations
