@@ -11,27 +11,16 @@ from math import log
 from pathlib import Path
 from typing import Any
 
-import pytest
-from fastapi.testclient import TestClient
-
-from api.app import create_app
-from api.gateway.app import create_gateway
 from optimizer.adapters.reports.study_report import study_page
 from optimizer.cli.variant.commands import reading
-from optimizer.core.dataset.examples import make_example
 from optimizer.core.views.variant import variant_view
-from optimizer.host.config import Settings, load_settings
-from optimizer.jobs.families.sync_families import sync_families
 from optimizer.jobs.feedback.collect_reviews import collect_reviews
 from optimizer.jobs.feedback.label_interaction import label_interaction
-from optimizer.jobs.studies.create_study import BudgetBody, StudyRequest, create_study
 from optimizer.jobs.studies.report_study import report_study
-from optimizer.runtime import wiring
 from tests.clock import Clock, until
-from tests.contexts import context_of, study_context
-from tests.scripted_model import chat_answer, provider
-from tests.stores import migrate_store
-from tests.study_world import TOPICS, run_here
+from tests.scripted_model import chat_answer
+from tests.study_world import TOPICS
+from tests.topics_home import price, topics_home
 
 FAMILY = """
 name: topics
@@ -67,42 +56,14 @@ def document(i: int) -> str:
     return f"Notes on {TOPICS[i % 3]}, number {i}." + (f" {HARD}" if i % 5 < 2 else "")
 
 
-@pytest.fixture
-def home(tmp_path: Path) -> Settings:
-    (tmp_path / "families" / "topics").mkdir(parents=True)
-    (tmp_path / "families" / "topics" / "family.yaml").write_text(FAMILY)
-    return load_settings(home=tmp_path)
-
-
-def test_a_learned_cascade_is_found_confirmed_and_executed_and_says_what_it_was_trained_on(home: Settings) -> None:
-    with provider() as behind:
-        behind.answer = answer
-        (home.home / "config").mkdir()
-        prices = {"cheap": 1, "strong": 20}
-        models = {
-            name: {
-                "openai_compatible": behind.url,
-                "model": name,
-                "concurrency": 1,
-                "price": {"input_usd_per_mtok": usd, "output_usd_per_mtok": usd},
-            }
-            for name, usd in prices.items()
-        }
-        home.models_file.write_text(json.dumps(models))
-        migrate_store(home)
-        store, clock, files = wiring.open_store(home), wiring.open_clock(home), wiring.load_families(home)
-        sync_families(files.families, store, clock)
-        family = files.families["topics"]
-        given = {"family": "topics", "created_at": clock.now(), "origin": "curated"}
-        rows = [
-            make_example(input={"document": document(i)}, expected={"topic": TOPICS[i % 3]}, **given)  # type: ignore[arg-type]
-            for i in range(330)
-        ]
-        store.write(lambda tx: store.examples.add(tx, rows))
-        client = {"base_url": "http://localhost", "client": ("127.0.0.1", 1)}
+def test_a_learned_cascade_is_found_confirmed_and_executed_and_says_what_it_was_trained_on(tmp_path: Path) -> None:
+    models = {name: {"concurrency": 1, "price": price(usd)} for name, usd in {"cheap": 1, "strong": 20}.items()}
+    rows = ((document(i), TOPICS[i % 3], {}) for i in range(330))
+    with topics_home(tmp_path, FAMILY, answer, models, rows) as place:
+        store, clock, family = place.store, place.clock, place.family
 
         # production: five units report a bad answer; a person says what they should have been
-        with TestClient(create_app(home), **client) as api:  # type: ignore[arg-type]
+        with place.api() as api:
             for i in range(1000, 1005):
                 event = {
                     "id": f"e{i}",
@@ -113,32 +74,15 @@ def test_a_learned_cascade_is_found_confirmed_and_executed_and_says_what_it_was_
                 }
                 sent = api.post("/v1/feedback", json={**event, "success": False}, headers={"Idempotency-Key": f"k{i}"})
                 assert sent.status_code in (200, 201), sent.text
-            clock_later = wiring.open_clock(home)
-            picked = until(lambda: _collect(family, store, clock_later), patience_s=5)
+            picked = until(lambda: _collect(family, store, clock), patience_s=5)
             assert {one.doubt for one in picked} == {"low"}
             listed = api.get("/v1/reviews?family=topics&status=open").json()["items"]
             assert len(listed) == 5
         for review in listed:
             topic = TOPICS[int(review["subject"][1:]) % 3]
-            context = context_of(store, clock, "anna")
-            label_interaction(context, review["id"], "release", family=family, expected={"topic": topic})
+            label_interaction(place.context(), review["id"], "release", family=family, expected={"topic": topic})
 
-        opened = wiring.open_models(home)
-        made = create_study(
-            study_context(store, clock, family, opened),
-            StudyRequest(
-                family=family.name,
-                strategy="replay",
-                aim="cost",
-                budget=BudgetBody(calls=3000, usd=50.0),
-                definition=SIZES,
-            ),
-        )
-        study = run_here(made.id, home, store, clock, files, opened)
-        assert study.outcome == "nominated", study.error or study.spend.remark or study.confirmation
-        with store.read() as tx:
-            record = store.variants.get(tx, "topics", study.winner)
-        assert record is not None
+        study, record = place.nominated("replay", SIZES, aim="cost", usd=50.0)
         predictor = record.variant.policy["confidence"]["after"]["cheap"]
         in_train = [row for row in _released(store) if row.id in study.dataset["train"]]
         assert predictor["trained_on"]["study"] == study.id
@@ -154,12 +98,9 @@ def test_a_learned_cascade_is_found_confirmed_and_executed_and_says_what_it_was_
         assert "Reliability" in page
         assert predictor["hash"] in page  # in the diff, where a reader sees what changed
 
-        with TestClient(create_app(home), **client) as api:  # type: ignore[arg-type]
-            put = api.put(
-                "/v1/families/topics/overrides/tester", json={"variant": study.winner, "until": "2099-01-01T00:00:00Z"}
-            )
-            assert put.status_code == 200, put.text
-        with TestClient(create_gateway(home), **client) as gateway:  # type: ignore[arg-type]
+        with place.api() as api:
+            place.serve(api, "tester", study.winner)
+        with place.gateway() as gateway:
             asked = {}
             for name, text in (
                 ("easy", "Notes on music, number 2002."),
@@ -172,7 +113,6 @@ def test_a_learned_cascade_is_found_confirmed_and_executed_and_says_what_it_was_
         assert asked["easy"]["tiers"] == ["cheap"]
         assert asked["hard"]["tiers"] == ["cheap", "strong"]
         assert asked["easy"]["confidence"] >= record.variant.policy["accept"]
-        store.close()
 
 
 def _collect(family: Any, store: Any, clock: Any) -> Any:

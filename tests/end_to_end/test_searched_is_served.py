@@ -5,33 +5,23 @@ that applications get and send.
 from __future__ import annotations
 
 import json
+from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import httpx
-import pytest
-from fastapi.testclient import TestClient
 
-from api.app import create_app
-from api.gateway.app import create_gateway
-from optimizer.adapters.files.family_files import FamilyFiles
 from optimizer.core.base.values import Budget
-from optimizer.core.dataset.examples import Example, make_example
 from optimizer.core.family.rendering import clip_inputs, few_shot, fill
-from optimizer.host.config import Settings, load_settings
 from optimizer.jobs.calls.call_book import Account
 from optimizer.jobs.calls.call_model import JournaledModel
 from optimizer.jobs.families.export_variant import export_variant
-from optimizer.jobs.families.sync_families import sync_families
-from optimizer.jobs.studies.create_study import BudgetBody, StudyRequest, create_study
 from optimizer.jobs.studies.evaluation import Evaluator
-from optimizer.ports import Clock, Store
 from optimizer.runtime import wiring
-from tests.contexts import study_context
-from tests.scripted_model import chat_answer, provider
-from tests.stores import migrate_store
-from tests.study_world import TOPICS, run_here
+from tests.scripted_model import chat_answer
+from tests.study_world import TOPICS
+from tests.topics_home import price, topics_home
 
 FAMILY = """
 name: topics
@@ -66,65 +56,31 @@ def document(i: int) -> str:
     )
 
 
-@pytest.fixture
-def home(tmp_path: Path) -> Settings:
-    (tmp_path / "families" / "topics").mkdir(parents=True)
-    (tmp_path / "families" / "topics" / "family.yaml").write_text(FAMILY)
-    return load_settings(home=tmp_path)
-
-
-def filled(home: Settings) -> tuple[Store, Clock, FamilyFiles, list[Example]]:
-    """The home's store with its family and 150 examples of it."""
-    migrate_store(home)
-    store, clock, files = wiring.open_store(home), wiring.open_clock(home), wiring.load_families(home)
-    sync_families(files.families, store, clock)
-    rows = [
-        make_example(
-            family="topics",
-            input={"document": document(i) if i % 5 == 0 else f"{i} short notes on {TOPICS[i % 3]}"},
-            expected={"topic": TOPICS[i % 3]},
-            created_at=clock.now(),
-            origin="curated",
-        )
-        for i in range(150)
-    ]
-    store.write(lambda tx: store.examples.add(tx, rows))
-    return store, clock, files, rows
+def rows() -> Iterator[tuple[str, str, dict[str, Any]]]:
+    for i in range(150):
+        yield document(i) if i % 5 == 0 else f"{i} short notes on {TOPICS[i % 3]}", TOPICS[i % 3], {}
 
 
 def as_bytes(messages: Any) -> bytes:
     return json.dumps(messages, ensure_ascii=False, sort_keys=True).encode()
 
 
-def test_study_prompt_route_render_route_gateway_and_export_agree_byte_for_byte(home: Settings) -> None:
-    with provider() as behind:
-        behind.answer = answer
-        (home.home / "config").mkdir()
-        priced = {"input_usd_per_mtok": 0, "output_usd_per_mtok": 0}
-        models = {"remote": {"openai_compatible": behind.url, "model": "m", "price": priced, "concurrency": 1}}
-        home.models_file.write_text(json.dumps(models))
-        store, clock, files, rows = filled(home)
-        family = files.families["topics"]
-        opened = wiring.open_models(home)
+def test_study_prompt_route_render_route_gateway_and_export_agree_byte_for_byte(tmp_path: Path) -> None:
+    served = {"price": price(0), "concurrency": 1}
+    with topics_home(tmp_path, FAMILY, answer, {"remote": served}, rows()) as place:
+        family, behind = place.family, place.behind
         definition = {"n_train": 20, "n_dev": 9, "n_holdout": 12, "n_candidates": 2}
-        made = create_study(
-            study_context(store, clock, family, opened),
-            StudyRequest(family="topics", strategy="bootstrap", budget=BudgetBody(calls=300), definition=definition),
-        )
-        study = run_here(made.id, home, store, clock, files, opened)
+        study = place.run_study("bootstrap", definition, calls=300)
         assert study.status == "finished", study.error
         assert study.winner is not None
         searched = {as_bytes(body["messages"]): body for body in behind.bodies}
 
-        dev = [row for row in rows if row.id in study.dataset["dev"]]
+        dev = [row for row in place.rows if row.id in study.dataset["dev"]]
         assert any("{{odd}}" in str(row.input["document"]) for row in dev), (
             "the texts that are hard to copy must be among those compared"
         )
-        with TestClient(create_app(home), base_url="http://localhost", client=("127.0.0.1", 1)) as api:
-            put = api.put(
-                "/v1/families/topics/overrides/tester", json={"variant": study.winner, "until": "2099-01-01T00:00:00Z"}
-            )
-            assert put.status_code == 200, put.text
+        with place.api() as api:
+            place.serve(api, "tester", study.winner)
             prompt = api.get("/v1/families/topics/prompt", headers={"X-Detent-Unit": "tester"}).json()
             assert prompt["variant"] == study.winner
             assert prompt["example_ids"]
@@ -138,7 +94,7 @@ def test_study_prompt_route_render_route_gateway_and_export_agree_byte_for_byte(
                 }  # a client that fills in by itself keeps to max_chars
                 assert as_bytes(fill(prompt["messages"], clipped)) == as_bytes(rendered)
 
-        with TestClient(create_gateway(home), base_url="http://localhost", client=("127.0.0.1", 1)) as gateway:
+        with place.gateway() as gateway:
             for row in dev:
                 n_before = len(behind.bodies)
                 body = {
@@ -152,34 +108,24 @@ def test_study_prompt_route_render_route_gateway_and_export_agree_byte_for_byte(
                 same = searched[as_bytes(sent["messages"])]
                 assert {k: sent.get(k) for k in MODEL_SETTINGS} == {k: same.get(k) for k in MODEL_SETTINGS}
 
-        with store.read() as tx:
-            record = store.variants.get(tx, "topics", study.winner)
-        assert record is not None
-        exported = json.loads(export_variant(family, record, "messages"))
+        exported = json.loads(export_variant(family, place.record(study.winner), "messages"))
         assert as_bytes(exported["messages"] if isinstance(exported, dict) else exported) == as_bytes(
             prompt["messages"]
         )
-        store.close()
 
 
-def test_what_a_study_asks_each_tier_of_a_cascade_is_what_the_gateway_asks_it(home: Settings) -> None:
+def test_what_a_study_asks_each_tier_of_a_cascade_is_what_the_gateway_asks_it(tmp_path: Path) -> None:
     cascade = FAMILY.replace("{default: remote,", "{default: long, tiers: [short, long],").replace(
         "description: base, content", "description: base, policy: {tiers: null, examples: {short: 1}}, content"
     )
-    (home.families_dir / "topics" / "family.yaml").write_text(cascade)
-    with provider() as behind:
-        behind.answer = answer
-        (home.home / "config").mkdir()
-        priced = {"input_usd_per_mtok": 1, "output_usd_per_mtok": 1}
-        same = {"openai_compatible": behind.url, "model": "m", "price": priced, "concurrency": 1}
-        home.models_file.write_text(json.dumps({"short": same, "long": same}))
-        store, clock, files, rows = filled(home)
-        family = files.families["topics"]
+    same = {"price": price(1), "concurrency": 1}
+    with topics_home(tmp_path, cascade, answer, {"short": same, "long": same}, rows()) as place:
+        home, store, clock, family, behind = place.home, place.store, place.clock, place.family, place.behind
         with store.read() as tx:
             train = store.examples.of_split(tx, "topics", split="train", released_only=True)
         plain = [example for example in train if "short" in str(example.input["document"])]
         examples = [few_shot(family, example) for example in plain[:3]]
-        with TestClient(create_app(home), base_url="http://localhost", client=("127.0.0.1", 1)) as api:
+        with place.api() as api:
             body = {
                 "from": api.get("/v1/families/topics").json()["champion"]["variant"],
                 "examples": [{"id": e.id, "input": dict(e.input), "output": e.output} for e in examples],
@@ -188,9 +134,7 @@ def test_what_a_study_asks_each_tier_of_a_cascade_is_what_the_gateway_asks_it(ho
             made = api.post("/v1/families/topics/variants", json=body)
             assert made.status_code == 201, made.text
         variant_id = made.json()["variant"]
-        with store.read() as tx:
-            record = store.variants.get(tx, "topics", variant_id)
-        assert record is not None
+        record = place.record(variant_id)
         opened = wiring.open_models(home)
 
         def open_model(name: str) -> JournaledModel:
@@ -203,13 +147,13 @@ def test_what_a_study_asks_each_tier_of_a_cascade_is_what_the_gateway_asks_it(ho
                 concurrency=1,
             )
 
-        asked = [row for row in rows if row.split == "dev"][:8]
+        asked = [row for row in place.rows if row.split == "dev"][:8]
         evaluator = Evaluator(family, wiring.open_scorer(family, home), open_model)
         evaluator.tier_rows(record.variant, [replace(row, input=clip_inputs(family, row.input)) for row in asked])
         searched = [(as_bytes(sent["messages"]), sent.get("logprobs")) for sent in behind.bodies]
         assert {sum(m["role"] == "assistant" for m in sent["messages"]) for sent in behind.bodies} == {1, 3}
 
-        with TestClient(create_gateway(home), base_url="http://localhost", client=("127.0.0.1", 1)) as gateway:
+        with place.gateway() as gateway:
             for row in asked:
                 n_before = len(behind.bodies)
                 chat = {
@@ -227,7 +171,7 @@ def test_what_a_study_asks_each_tier_of_a_cascade_is_what_the_gateway_asks_it(ho
         (home.families_dir / "topics" / "family.yaml").write_text(
             cascade + "limits: {usd_per_hour: 0.000001, above: cheapest}\n"
         )
-        with TestClient(create_gateway(home), base_url="http://localhost", client=("127.0.0.1", 1)) as gateway:
+        with place.gateway() as gateway:
             n_before = len(behind.bodies)
             chat = {
                 "model": "topics",
@@ -240,4 +184,3 @@ def test_what_a_study_asks_each_tier_of_a_cascade_is_what_the_gateway_asks_it(ho
                 "the cheapest tier is shown no more when it is alone"
             )
             assert sum(m["role"] == "assistant" for m in sent_alone["messages"]) == 1
-        store.close()

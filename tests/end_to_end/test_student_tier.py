@@ -16,8 +16,6 @@ from fastapi.testclient import TestClient
 from rich.console import Console
 from ruamel.yaml import YAML
 
-from api.app import create_app
-from api.gateway.app import create_gateway
 from optimizer.adapters.reports.study_report import study_page
 from optimizer.cli.study.view import view
 from optimizer.core.base.errors import InvalidFamily, InvalidInput
@@ -29,7 +27,6 @@ from optimizer.core.predictor.student import TaughtStudent
 from optimizer.core.search.cost_estimate import CostEstimate
 from optimizer.core.search.study import Study
 from optimizer.core.views.study_headline import view_of_study
-from optimizer.host.config import Settings, load_settings
 from optimizer.jobs.champions.read_variants import ExportRequest, read_export
 from optimizer.jobs.families.check_models import require_known_models
 from optimizer.jobs.families.create_variant import VariantRequest, create_variant
@@ -38,14 +35,13 @@ from optimizer.jobs.request import ItemRequest
 from optimizer.jobs.studies.create_study import BudgetBody, StudyRequest, create_study
 from optimizer.jobs.studies.read_front import read_front
 from optimizer.jobs.studies.report_study import report_study
-from optimizer.jobs.upkeep.forget_person import ForgettingHome, carry_out_forgetting, queue_forgetting
 from optimizer.ports import Bypass
 from optimizer.runtime import wiring
 from tests.clock import until
-from tests.contexts import context_of, study_context
-from tests.scripted_model import chat_answer, provider
-from tests.stores import migrate_store
+from tests.contexts import study_context
+from tests.scripted_model import chat_answer
 from tests.study_world import TOPICS, run_here
+from tests.topics_home import PERSON, TopicsHome, price, topics_home
 
 FAMILY = """
 name: topics
@@ -63,8 +59,6 @@ rollout: {gates: {n: 60, improvement: 0.15}}
 """
 USD = 12.0
 SIZES = {"n_train": 300, "n_dev": 60, "n_holdout": 80, "n_settings": 4}
-CLIENT: dict[str, Any] = {"base_url": "http://localhost", "client": ("127.0.0.1", 1)}
-PERSON = "hmac-of-a-person"
 
 
 def document(i: int) -> str:
@@ -80,14 +74,10 @@ def strong(body: dict[str, Any]) -> tuple[int, dict[str, str], bytes]:
     return 200, {}, json.dumps(chat_answer(topic)).encode()
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Taught:
+@dataclass(frozen=True, kw_only=True)
+class Taught(TopicsHome):
     """A home in which a study taught a student; tests after it read, and the last one forgets."""
 
-    home: Settings
-    store: Any
-    clock: Any
-    family: Any
     study: Study
     policy: dict[str, Any]
     student: TaughtStudent
@@ -95,60 +85,19 @@ class Taught:
 
 @pytest.fixture(scope="module")
 def taught(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Taught]:
+    rows = (
+        (document(i), TOPICS[i % 3], {"released": i % 20 != 7, "unit_hmac": PERSON if i < 40 else f"h{i}"})
+        for i in range(460)
+    )
+    served = {"concurrency": 4, "price": price(20)}
+    models = {"strong": served, "guessing": served, "free": {**served, "price": price(0)}}
     folder: Path = tmp_path_factory.mktemp("student")
-    (folder / "families" / "topics").mkdir(parents=True)
-    (folder / "families" / "topics" / "family.yaml").write_text(FAMILY)
-    home = load_settings(home=folder)
-    with provider() as behind:
-        behind.answer = strong
-        (home.home / "config").mkdir()
-        price = {"input_usd_per_mtok": 20, "output_usd_per_mtok": 20}
-        served = {"openai_compatible": behind.url, "concurrency": 4, "price": price}
-        free = {**served, "price": {"input_usd_per_mtok": 0, "output_usd_per_mtok": 0}}
-        home.models_file.write_text(json.dumps({"strong": served, "guessing": served, "free": free}))
-        migrate_store(home)
-        store, clock, files = wiring.open_store(home), wiring.open_clock(home), wiring.load_families(home)
-        sync_families(files.families, store, clock)
-        family = files.families["topics"]
-        given: dict[str, Any] = {"family": "topics", "created_at": clock.now(), "origin": "import"}
-        rows = [
-            make_example(
-                input={"document": document(i)},
-                expected={"topic": TOPICS[i % 3]},
-                released=i % 20 != 7,
-                unit_hmac=PERSON if i < 40 else f"h{i}",
-                **given,
-            )
-            for i in range(460)
-        ]
-        store.write(lambda tx: store.examples.add(tx, rows))
-        opened = wiring.open_models(home)
-        request = StudyRequest(
-            family="topics",
-            strategy="replay",
-            aim="cost",
-            budget=BudgetBody(calls=3000, usd=50.0),
-            definition=SIZES,
-        )
-        made = create_study(study_context(store, clock, family, opened), request)
-        study = run_here(made.id, home, store, clock, files, opened)
-        assert study.outcome == "nominated", study.error or study.spend.remark or study.confirmation
-        with store.read() as tx:
-            record = store.variants.get(tx, "topics", study.winner)
-            assert record is not None
-            student = store.students.get(tx, "topics", record.variant.policy["students"]["student"])
+    with topics_home(folder, FAMILY, strong, models, rows) as place:
+        study, record = place.nominated("replay", SIZES, aim="cost", usd=50.0)
+        with place.store.read() as tx:
+            student = place.store.students.get(tx, "topics", record.variant.policy["students"]["student"])
         assert student is not None
-        yield Taught(
-            home=home,
-            store=store,
-            clock=clock,
-            family=family,
-            study=study,
-            policy=dict(record.variant.policy),
-            student=student,
-        )
-        opened.close()
-        store.close()
+        yield Taught(**vars(place), study=study, policy=dict(record.variant.policy), student=student)
 
 
 def test_it_learned_from_released_training_examples_alone(taught: Taught) -> None:
@@ -181,7 +130,7 @@ def test_the_report_of_the_study_names_the_student_and_its_share(taught: Taught)
 
 
 def test_the_studys_front_says_who_answers_which_share(taught: Taught) -> None:
-    context = context_of(taught.store, taught.clock, "anna")
+    context = taught.context()
     front = read_front(context, ItemRequest(id=taught.study.id))
     winner = next(point for point in front.points if point.mark == "winner")
     student, model = winner.answered_by
@@ -207,7 +156,7 @@ def ask(gateway: TestClient, text: str, **body: Any) -> dict[str, Any]:
 def test_the_gateway_answers_by_it_and_says_how_sure_it_was_or_passes_on(taught: Taught) -> None:
     told: dict[str, Any] = {"detent": {"variant": taught.study.winner}}
     n_own = 0
-    with TestClient(create_gateway(taught.home), **CLIENT) as gateway:
+    with taught.gateway() as gateway:
         for i in range(900, 930):
             expected = taught.student.student.answer({"document": document(i)})
             stands = expected.confidence >= taught.policy["accept"]
@@ -228,7 +177,7 @@ def test_the_gateway_answers_by_it_and_says_how_sure_it_was_or_passes_on(taught:
 def test_one_that_is_bypassed_answers_nobody_within_seconds_and_again_once_it_is_resumed(taught: Taught) -> None:
     store, at, id = taught.store, taught.clock.now(), taught.policy["students"]["student"]
     told: dict[str, Any] = {"detent": {"variant": taught.study.winner}}
-    with TestClient(create_gateway(taught.home), **CLIENT) as gateway:
+    with taught.gateway() as gateway:
 
         def tiers() -> list[str]:
             asked: list[str] = ask(gateway, document(901), **told)["detent"]["tiers"]
@@ -255,22 +204,16 @@ def test_the_study_keeps_how_far_the_student_agrees_with_the_model_behind_it(tau
 
 
 def test_until_it_is_taught_its_tier_is_passed_over(taught: Taught) -> None:
-    context = context_of(taught.store, taught.clock, "anna", family=lambda name: taught.family)
+    context = taught.context()
     untaught = VariantRequest(family="topics", from_=taught.study.winner, policy={"students": None})
     made = create_variant(context, untaught)
-    with TestClient(create_gateway(taught.home), **CLIENT) as gateway:
+    with taught.gateway() as gateway:
         answered = ask(gateway, document(901), detent={"variant": made.variant})
     assert answered["detent"]["tiers"] == ["strong"]
 
 
 def test_an_export_for_a_router_of_models_leaves_it_out_and_there_is_none_of_one_alone(taught: Taught) -> None:
-    context = context_of(
-        taught.store,
-        taught.clock,
-        "anna",
-        family=lambda name: taught.family,
-        models=lambda: wiring.open_models(taught.home),
-    )
+    context = taught.context(models=lambda: wiring.open_models(taught.home))
     untaught = VariantRequest(family="topics", from_=taught.study.winner, policy={"students": None})
     for variant in (create_variant(context, untaught).variant, taught.study.winner):
         text = read_export(context, ExportRequest(family="topics", name=str(variant), format="litellm")).text
@@ -294,7 +237,7 @@ def test_an_export_for_a_router_of_models_leaves_it_out_and_there_is_none_of_one
     ids=["unknown", "refine", "gate", "votes", "last"],
 )
 def test_a_policy_in_which_no_student_can_answer_is_refused(taught: Taught, policy: dict[str, Any], says: str) -> None:
-    context = context_of(taught.store, taught.clock, "anna", family=lambda name: taught.family)
+    context = taught.context()
     with pytest.raises(InvalidInput, match=says):
         create_variant(context, VariantRequest(family="topics", from_=taught.study.winner, policy=policy))
 
@@ -362,7 +305,7 @@ def test_a_study_that_names_no_strategy_lets_it_answer_where_that_is_better_chea
     assert record is not None
     assert record.variant.policy["tiers"] == ["student", model]
     assert record.variant.policy.get("refuse", False) == is_alone
-    with TestClient(create_gateway(taught.home), **CLIENT) as gateway:
+    with taught.gateway() as gateway:
         told = {"model": family.name, "detent": {"variant": study.winner}}
         known, unknown = (ask(gateway, text, **told) for text in ("Notes on biology, number 1.", "zzz qqq"))
         assert known["choices"][0]["message"]["content"] == "biology"
@@ -417,17 +360,9 @@ def test_one_that_no_variant_names_goes_with_the_next(taught: Taught) -> None:
 
 
 def test_who_taught_it_is_forgotten_with_the_student_and_the_variants_that_ask_it(taught: Taught) -> None:
-    store, clock = taught.store, taught.clock
-    query: Any = {"unit": PERSON, "own_words": False, "dry_run": False}
-    run = store.write(lambda tx: queue_forgetting(tx, store, query, actor="anna", at=clock.now()))
-    world = ForgettingHome(
-        store=store, clock=clock, places=[], own_texts=list, notes=taught.home.var() / "notes", is_alone=True
-    )
-    ended = carry_out_forgetting(run.id, world)
-    assert ended.status == "finished", ended.error
+    taught.forget_the_person()
+    store = taught.store
     with store.read() as tx:
         assert store.students.ids(tx, "topics") == set()
         assert store.variants.get(tx, "topics", taught.study.winner) is None
         assert store.champions.current(tx, "topics") is not None
-    with TestClient(create_app(taught.home), **CLIENT) as api:
-        assert api.get("/v1/families/topics/prompt").status_code == 200
