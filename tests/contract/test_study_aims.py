@@ -18,6 +18,7 @@ from optimizer.core.family.rendering import few_shot
 from optimizer.core.models.language import ModelAnswer, ModelPrice, ModelRequest
 from optimizer.core.search.study import Study
 from optimizer.core.views.study_headline import headline, lift_text
+from tests.cases import named
 from tests.clock import Clock
 from tests.study_world import START, TopicModel, World, topic_examples, topic_family
 
@@ -163,50 +164,45 @@ def test_a_race_is_for_quality_alone_and_cost_needs_prices(world: World) -> None
     assert world.create(aim="latency", definition=SIZES, dry_run=True).n_trials > 0
 
 
-@pytest.mark.parametrize(
+@named(
     ("model", "default", "tiers", "space", "says"),
-    [
-        pytest.param(
+    {
+        "champion": (
             "fake",
             "fake",
             [],
             {},
             "of the serving champion .* name another model.default in the family's file",
-            id="champion",
         ),
-        pytest.param(
+        "a file that is not adopted": (
             "fake",
             "large",
             [],
             {},
             "of the serving champion .* serve the file's 'large' first: detent",
-            id="a file that is not adopted",
         ),
-        pytest.param(
+        "with tiers": (
             "fake",
             "large",
             ["fake", "large"],
             {},
             "of the serving champion .* serve the file's 'large' first, without model.tiers: detent",
-            id="with tiers",
         ),
-        pytest.param(
+        "a tier": (
             "small",
             "fake",
             ["small", "fake"],
             {},
             "of model.tiers of the family's file .* take it out of model.tiers",
-            id="a tier",
         ),
-        pytest.param(
+        "the space": (
             "other",
             "fake",
             [],
             {"model": {"choices": ["fake", "other"]}},
             "of the space .* leave it out of the space",
-            id="the space",
         ),
-    ],
+    },
 )
 def test_a_model_without_a_price_is_named_with_what_names_it(
     world: World, model: str, default: str, tiers: list[str], space: Any, says: str

@@ -27,6 +27,7 @@ from optimizer.jobs.studies.report_study import read_study_report, report_study
 from optimizer.runtime.use_cases import use_case_of
 from optimizer.runtime.wiring import sealed_holdout
 from tests import mlflow_story as story
+from tests.cases import named
 from tests.contexts import context_of
 from tests.study_world import START, TOPICS, TopicModel, World, topic_examples, topic_family
 
@@ -155,21 +156,18 @@ def test_a_few_shot_example_is_quoted_only_where_somebody_released_it_whoever_ma
     assert "of dev." in html, "what was released is shown beside it"
 
 
-@pytest.mark.parametrize(
+@named(
     ("family", "shows", "hides"),
-    [
-        pytest.param({}, ["ben@example.com", "ann@example.com"], [], id="nothing to mask"),
-        pytest.param({"privacy": {"mask": ["email"]}}, ["[email]", "of dev."], ["@example.com"], id="masked since"),
-        pytest.param(
+    {
+        "nothing to mask": ({}, ["ben@example.com", "ann@example.com"], []),
+        "masked since": ({"privacy": {"mask": ["email"]}}, ["[email]", "of dev."], ["@example.com"]),
+        "only metadata": (
             {"privacy": {"store": "metadata"}},
             ["(text not shown)"],
             ["@example.com", "of dev.", "of train."],
-            id="only metadata",
         ),
-        pytest.param(
-            None, ["(text not shown)"], ["@example.com", "of dev.", "of train."], id="the family's file is gone"
-        ),
-    ],
+        "the family's file is gone": (None, ["(text not shown)"], ["@example.com", "of dev.", "of train."]),
+    },
 )
 def test_texts_are_shown_as_the_familys_privacy_allows_now(
     ran: tuple[World, Study], family: dict[str, Any] | None, shows: list[str], hides: list[str]

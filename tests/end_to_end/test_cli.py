@@ -25,6 +25,7 @@ from optimizer.host import run_files
 from optimizer.host.config import load_settings
 from optimizer.runtime import wiring
 from tests import command_line
+from tests.cases import named
 from tests.scripted_model import chat_answer, provider
 from tests.stores import keep_in_doubt, keep_one_request, migrate_store
 
@@ -177,52 +178,37 @@ def test_init_overwrites_nothing(detent: Detent) -> None:
     assert "nothing is overwritten" in again.err
 
 
-@pytest.mark.parametrize(
+@named(
     ("words", "code", "says"),
-    [
-        pytest.param(["study", "show", "nothing"], 1, "no study and no family", id="neither study nor family"),
-        pytest.param(["study", "report", "st_nothing"], 1, "no study", id="report of an unknown study"),
-        pytest.param(["study", "report", "support_topics"], 1, "has had no study yet", id="report of no study"),
-        pytest.param(
+    {
+        "neither study nor family": (["study", "show", "nothing"], 1, "no study and no family"),
+        "report of an unknown study": (["study", "report", "st_nothing"], 1, "no study"),
+        "report of no study": (["study", "report", "support_topics"], 1, "has had no study yet"),
+        "nothing to roll back": (
             ["rollout", "rollback", "support_topics"],
             1,
             "detent champion rollback support_topics",
-            id="nothing to roll back",
         ),
-        pytest.param(
-            ["champion", "rollback", "support_topics"], 1, "no champion before", id="no champion before this one"
-        ),
-        pytest.param(
-            ["study", "run", "support_topics", "--budget-calls", "5"], 3, "cannot pay", id="too small a budget"
-        ),
-        pytest.param(["study", "run", "support_topics", "--budget-calls", "0"], 3, "cannot pay", id="no budget at all"),
-        pytest.param(
-            ["study", "run", "support_topics", "--budget-calls", "-3"], 2, "--budget-calls", id="less than none"
-        ),
-        pytest.param(["study", "run", "support_topics", "--strategy", "magic"], 2, "magic", id="unknown strategy"),
-        pytest.param(["study", "run", "support_topics", "--aim", "beauty"], 2, "quality", id="unknown aim"),
-        pytest.param(["rollout", "start", "support_topics"], 1, "has no candidate", id="no nominated variant"),
-        pytest.param(
-            ["variant", "diff", "support_topics", "candidate"],
-            1,
-            "no study has nominated a variant",
-            id="no candidate yet",
-        ),
-        pytest.param(["family", "adopt", "support_topics"], 1, "already is the champion", id="nothing to adopt"),
-        pytest.param(
-            ["family", "evaluate", "support_topics", "--split", "holdout"], 2, "sealed", id="the holdout is sealed"
-        ),
-        pytest.param(["import", "nothing.csv", "--family", "support_topics"], 1, "no such file", id="no such file"),
-        pytest.param(
+        "no champion before this one": (["champion", "rollback", "support_topics"], 1, "no champion before"),
+        "too small a budget": (["study", "run", "support_topics", "--budget-calls", "5"], 3, "cannot pay"),
+        "no budget at all": (["study", "run", "support_topics", "--budget-calls", "0"], 3, "cannot pay"),
+        "less than none": (["study", "run", "support_topics", "--budget-calls", "-3"], 2, "--budget-calls"),
+        "unknown strategy": (["study", "run", "support_topics", "--strategy", "magic"], 2, "magic"),
+        "unknown aim": (["study", "run", "support_topics", "--aim", "beauty"], 2, "quality"),
+        "no nominated variant": (["rollout", "start", "support_topics"], 1, "has no candidate"),
+        "no candidate yet": (["variant", "diff", "support_topics", "candidate"], 1, "no study has nominated a variant"),
+        "nothing to adopt": (["family", "adopt", "support_topics"], 1, "already is the champion"),
+        "the holdout is sealed": (["family", "evaluate", "support_topics", "--split", "holdout"], 2, "sealed"),
+        "no such file": (["import", "nothing.csv", "--family", "support_topics"], 1, "no such file"),
+        "unknown role": (
             ["keys", "create", "bob", "--role", "king"],
             2,
             "serve, feedback, read, read-texts, operate, admin",
-            id="unknown role",
         ),
-        pytest.param(["family", "list", "--colour"], 2, "No such option", id="unknown option"),
-        pytest.param(["fly"], 2, "No such command", id="unknown command"),
-        pytest.param(["data", "forget", "--unit", "u"], 3, "confirm it with the unit", id="not confirmed"),
-    ],
+        "unknown option": (["family", "list", "--colour"], 2, "No such option"),
+        "unknown command": (["fly"], 2, "No such command"),
+        "not confirmed": (["data", "forget", "--unit", "u"], 3, "confirm it with the unit"),
+    },
 )
 def test_what_cannot_be_done_says_why_on_stderr_with_its_exit_code(
     detent: Detent, words: list[str], code: int, says: str

@@ -46,6 +46,7 @@ from optimizer.host.config import load_settings
 from optimizer.jobs.dataset.import_examples import import_rows
 from optimizer.ports import JournalEntry, SourceRow
 from optimizer.runtime import wiring
+from tests.cases import named
 from tests.contexts import study_context
 from tests.stores import migrate_store
 from tests.unit.test_mlflow_link import Mlflow
@@ -141,21 +142,13 @@ def test_where_the_embedded_model_is_missing_the_command_that_installs_it_is_sai
     assert list(tmp_path.iterdir()) == []
 
 
-@pytest.mark.parametrize(
+@named(
     ("outcome", "winner", "trials", "expected"),
-    [
-        pytest.param("nominated", "v_a", [("v_a", 0.4), ("v_b", 0.5)], "v_a", id="the nominated winner"),
-        pytest.param(
-            "not_confirmed",
-            "v_a",
-            [("v_champion", 0.6), ("v_a", 0.4), ("v_b", 0.5)],
-            "v_b",
-            id="else the best other trial",
-        ),
-        pytest.param(
-            "no_improvement", None, [("v_champion", 0.6), ("v_a", None)], None, id="none without a measured one"
-        ),
-    ],
+    {
+        "the nominated winner": ("nominated", "v_a", [("v_a", 0.4), ("v_b", 0.5)], "v_a"),
+        "else the best other trial": ("not_confirmed", "v_a", [("v_champion", 0.6), ("v_a", 0.4), ("v_b", 0.5)], "v_b"),
+        "none without a measured one": ("no_improvement", None, [("v_champion", 0.6), ("v_a", None)], None),
+    },
 )
 def test_what_a_rollout_may_start_with(
     outcome: Any, winner: str | None, trials: list[Any], expected: str | None

@@ -19,6 +19,7 @@ from optimizer.core.dataset.examples import split_of
 from optimizer.core.declaration.read import parse_family
 from optimizer.core.family.family import Family
 from optimizer.jobs.dataset.import_examples import TWO_SPLITS, ImportReport, TextsWithoutGroup, import_rows
+from tests.cases import named
 from tests.unit.test_policy_studies import pipeline_family
 
 
@@ -290,19 +291,18 @@ def test_columns_that_are_read_and_that_are_not_are_known_beforehand(tmp_path: P
     assert list(source.not_read) == ["note"]
 
 
-@pytest.mark.parametrize(
+@named(
     ("first", "columns", "says"),
-    [
-        pytest.param("kind,words,quality", {}, "None of the file's columns is an input of the family", id="no input"),
-        pytest.param("content_type,words", {}, "no column 'quality'.*--output quality=COLUMN", id="no output"),
-        pytest.param(
+    {
+        "no input": ("kind,words,quality", {}, "None of the file's columns is an input of the family"),
+        "no output": ("content_type,words", {}, "no column 'quality'.*--output quality=COLUMN"),
+        "a mistyped column": (
             "content_type,quality",
             {"word_count": "words"},
             "no column 'words'.*--input word_count=COLUMN",
-            id="a mistyped column",
         ),
-        pytest.param("content_type,quality,quality", {}, "names 'quality' more than once", id="a name twice"),
-    ],
+        "a name twice": ("content_type,quality,quality", {}, "names 'quality' more than once"),
+    },
 )
 def test_a_table_that_cannot_be_read_says_which_column_is_wanted(
     tmp_path: Path, first: str, columns: dict[str, str], says: str

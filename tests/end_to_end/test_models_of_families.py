@@ -13,6 +13,7 @@ import pytest
 
 from optimizer.cli.doctor.keys import key_findings
 from optimizer.runtime import wiring
+from tests.cases import named
 from tests.command_line import detent
 from tests.gateway_world import make_home
 from tests.study_world import TOPIC_FAMILY, topic_examples
@@ -114,19 +115,15 @@ def test_doctor_says_that_a_key_is_missing_and_in_which_shell(home: Home, monkey
     assert "sk-very-secret" not in found
 
 
-@pytest.mark.parametrize(
+@named(
     ("shell", "server", "verdict", "says"),
-    [
-        pytest.param({KEY: "a"}, {KEY: "a"}, "ok", "set in this shell and for the running server (pid 7)", id="both"),
-        pytest.param(
-            {KEY: "a"}, {}, "fault", "not in the one that the running server (pid 7) was started from", id="only here"
-        ),
-        pytest.param(
-            {}, {KEY: "a"}, "warning", "set for the running server (pid 7), and not in this shell", id="only there"
-        ),
-        pytest.param({}, {KEY: ""}, "fault", "neither in this shell nor for the running server (pid 7)", id="nowhere"),
-        pytest.param({KEY: "a"}, None, "ok", "is set in this shell", id="no server"),
-    ],
+    {
+        "both": ({KEY: "a"}, {KEY: "a"}, "ok", "set in this shell and for the running server (pid 7)"),
+        "only here": ({KEY: "a"}, {}, "fault", "not in the one that the running server (pid 7) was started from"),
+        "only there": ({}, {KEY: "a"}, "warning", "set for the running server (pid 7), and not in this shell"),
+        "nowhere": ({}, {KEY: ""}, "fault", "neither in this shell nor for the running server (pid 7)"),
+        "no server": ({KEY: "a"}, None, "ok", "is set in this shell"),
+    },
 )
 def test_the_shell_of_the_server_counts_too(
     shell: Mapping[str, str], server: Mapping[str, str] | None, verdict: str, says: str

@@ -19,6 +19,7 @@ from optimizer.jobs.families.check_models import with_unknown_model
 from optimizer.ports import Store
 from optimizer.runtime import wiring
 from tests.api_world import serving
+from tests.cases import named
 from tests.command_line import Ran, detent
 from tests.gateway_world import make_home
 from tests.scripted_model import Provider, chat_answer, provider
@@ -276,19 +277,14 @@ def test_a_comparison_without_a_cap_keeps_to_its_dry_run_and_half_as_much_for_re
     assert len(project.model.bodies) == 18
 
 
-@pytest.mark.parametrize(
+@named(
     ("words", "code", "says"),
-    [
-        pytest.param(["champion"], 2, "two variants or more", id="one alone"),
-        pytest.param(["champion", "champion"], 2, "is named twice", id="the same twice"),
-        pytest.param(["champion", "v_nothing"], 1, "has no variant 'v_nothing'", id="an unknown one"),
-        pytest.param(
-            ["champion", "file", "--budget-calls", "3"],
-            3,
-            "would pass the cap of 3 calls",
-            id="a cap that does not pay",
-        ),
-    ],
+    {
+        "one alone": (["champion"], 2, "two variants or more"),
+        "the same twice": (["champion", "champion"], 2, "is named twice"),
+        "an unknown one": (["champion", "v_nothing"], 1, "has no variant 'v_nothing'"),
+        "a cap that does not pay": (["champion", "file", "--budget-calls", "3"], 3, "would pass the cap of 3 calls"),
+    },
 )
 def test_what_cannot_be_compared_is_refused(project: Project, words: list[str], code: int, says: str) -> None:
     project.edit()

@@ -22,6 +22,7 @@ from optimizer.jobs.outbox.mirror_outbox import mirror_once
 from optimizer.runtime.wiring import mirrored_pages
 from tests import command_line
 from tests.api_world import make_home, serving
+from tests.cases import named
 from tests.clock import Clock
 from tests.mlflow_store import NewMlflow
 from tests.rollout_world import Behaviour, F, World
@@ -143,18 +144,17 @@ def test_the_report_is_one_file_by_family_or_by_id(detent: Detent, home: Path, t
     assert detent("rollout", "report", told["rollout"], "--out", "-")[1].endswith("</html>\n")
 
 
-@pytest.mark.parametrize(
+@named(
     ("words", "code", "said"),
-    [
-        pytest.param(["rollout", "report", "ro_nothing"], 1, "no rollout 'ro_nothing'", id="unknown rollout"),
-        pytest.param(["rollout", "report", "nothing"], 1, "no family 'nothing'", id="unknown family"),
-        pytest.param(
+    {
+        "unknown rollout": (["rollout", "report", "ro_nothing"], 1, "no rollout 'ro_nothing'"),
+        "unknown family": (["rollout", "report", "nothing"], 1, "no family 'nothing'"),
+        "no such folder": (
             ["rollout", "report", F, "--out", "/dev/null/report.html"],
             1,
             "Name another file with --out",
-            id="no such folder",
         ),
-    ],
+    },
 )
 def test_a_report_that_cannot_be_written_says_why(detent: Detent, words: list[str], code: int, said: str) -> None:
     found = detent(*words)

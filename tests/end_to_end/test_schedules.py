@@ -13,6 +13,7 @@ from optimizer.cli import session
 from optimizer.cli.app import run
 from optimizer.runtime.api_client import ApiClient
 from tests.api_world import World, make_home, serving
+from tests.cases import named
 
 PATH = "/v1/families/triage/schedule"
 WEEKLY = {"cron": "0 3 * * 1", "reason": "weekly is enough"}
@@ -85,17 +86,15 @@ def test_put_needs_if_match_and_refuses_what_was_read_before_a_change(world: Wor
     assert world.get(PATH).json()["cron"] == "0 3 * * 1"
 
 
-@pytest.mark.parametrize(
+@named(
     ("body", "status", "pointers"),
-    [
-        pytest.param({"cron": "0 25 * * *", "strategy": "magic"}, 422, {"/cron", "/strategy"}, id="every fault"),
-        pytest.param({"cron": "daily"}, 422, {"/cron"}, id="no cron line"),
-        pytest.param(
-            {"cron": "0 3 * * *", "strategy": "race", "aim": "cost"}, 422, {"/strategy"}, id="an aim it cannot have"
-        ),
-        pytest.param({}, 422, {"/cron"}, id="nothing said"),
-        pytest.param({"cron": None, "budget": 3}, 422, {"/budget"}, id="an unknown member"),
-    ],
+    {
+        "every fault": ({"cron": "0 25 * * *", "strategy": "magic"}, 422, {"/cron", "/strategy"}),
+        "no cron line": ({"cron": "daily"}, 422, {"/cron"}),
+        "an aim it cannot have": ({"cron": "0 3 * * *", "strategy": "race", "aim": "cost"}, 422, {"/strategy"}),
+        "nothing said": ({}, 422, {"/cron"}),
+        "an unknown member": ({"cron": None, "budget": 3}, 422, {"/budget"}),
+    },
 )
 def test_what_cannot_be_a_schedule_is_told_with_its_place(
     world: World, body: dict[str, Any], status: int, pointers: set[str]

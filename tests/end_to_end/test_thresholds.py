@@ -15,6 +15,7 @@ from optimizer.cli.app import run
 from optimizer.content.core.records.record import read_record
 from optimizer.host.config import load_settings
 from optimizer.runtime import wiring
+from tests.cases import named
 
 ROOT = Path(__file__).parents[2]
 
@@ -102,20 +103,19 @@ def test_cannot_tell_is_an_answer_of_its_own(home: Path, capsys: pytest.CaptureF
     assert "Answer    cannot tell" in capsys.readouterr().out
 
 
-@pytest.mark.parametrize(
+@named(
     ("words", "code", "says"),
-    [
-        pytest.param(
+    {
+        "a mistyped name": (
             ("--aggressive", "agressive"),
             2,
             "no configuration 'agressive'. Name one of conservative, balanced",
-            id="a mistyped name",
         ),
-        pytest.param(("--aggressive", "v_000000000000"), 1, "detent variant list", id="an unknown variant"),
-        pytest.param(("--aggressive", "nowhere/early_exit.yaml"), 1, "There is no file", id="a missing file"),
-        pytest.param(("--aggressive", "items.yaml"), 1, "There is no file", id="a file of another name"),
-        pytest.param(("--confidence", "95"), 2, "between 0 and 1", id="a confidence in percent"),
-    ],
+        "an unknown variant": (("--aggressive", "v_000000000000"), 1, "detent variant list"),
+        "a missing file": (("--aggressive", "nowhere/early_exit.yaml"), 1, "There is no file"),
+        "a file of another name": (("--aggressive", "items.yaml"), 1, "There is no file"),
+        "a confidence in percent": (("--confidence", "95"), 2, "between 0 and 1"),
+    },
 )
 def test_what_cannot_be_compared_is_refused_with_what_to_do(
     home: Path, capsys: pytest.CaptureFixture[str], words: tuple[str, ...], code: int, says: str

@@ -26,6 +26,7 @@ from optimizer.core.rollout.alert_rules import (
     tallies,
     usual_of,
 )
+from tests.cases import named
 from tests.stores import FAMILY, minutes
 
 ERRORS: dict[str, Any] = {"name": "errors", "metric": "errors", "above": 0.03}
@@ -99,18 +100,16 @@ class TestTelling:
         assert found(rule(**{"for": "4m", "window": "1m"}), rows) is not None
         assert found(rule(**{"for": "5m", "window": "1m"}), rows) is None
 
-    @pytest.mark.parametrize(
+    @named(
         ("changes", "rows"),
-        [
-            pytest.param({"metric": "success", "below": 0.9}, [outcomes(59, 100, good=70)], id="success"),
-            pytest.param({"metric": "quality", "below": 0.95}, [outcomes(59, 100, score=0.6)], id="quality"),
-            pytest.param({"metric": "latency_p95", "above": 1000}, [requests(59, 100, latency_ms=3000)], id="latency"),
-            pytest.param({"metric": "cost", "above": 0.01}, [requests(59, 100, cost_usd=0.5)], id="cost"),
-            pytest.param({"metric": "feedback", "below": 0.2}, [requests(59, 200), outcomes(59, 2)], id="feedback"),
-            pytest.param(
-                {"metric": "low_scores", "above": 0, "min_n": 1}, [outcomes(59, 1, score=0.7)], id="low score"
-            ),
-        ],
+        {
+            "success": ({"metric": "success", "below": 0.9}, [outcomes(59, 100, good=70)]),
+            "quality": ({"metric": "quality", "below": 0.95}, [outcomes(59, 100, score=0.6)]),
+            "latency": ({"metric": "latency_p95", "above": 1000}, [requests(59, 100, latency_ms=3000)]),
+            "cost": ({"metric": "cost", "above": 0.01}, [requests(59, 100, cost_usd=0.5)]),
+            "feedback": ({"metric": "feedback", "below": 0.2}, [requests(59, 200), outcomes(59, 2)]),
+            "low score": ({"metric": "low_scores", "above": 0, "min_n": 1}, [outcomes(59, 1, score=0.7)]),
+        },
     )
     def test_each_figure_is_told_of_by_its_own_rows(self, changes: dict[str, Any], rows: list[MinuteSums]) -> None:
         one = rule(**{"above": None, **changes})

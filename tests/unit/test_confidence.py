@@ -11,6 +11,7 @@ import pytest
 
 from optimizer.core.base.errors import InvalidInput
 from optimizer.core.predictor.predictor import FORMAT, Predictor
+from tests.cases import named
 
 TREE = {
     "feature": [0, -1, 1, -1, -1],
@@ -88,46 +89,31 @@ def test_isotonic_calibration_is_level_outside_its_knots():
     assert [predictor.predict({"a": a}) for a in (-5.0, 0.25, 1.0, 9.0)] == [10.0, 12.5, 20.0, 20.0]
 
 
-@pytest.mark.parametrize(
+@named(
     ("path", "value", "pointer"),
-    [
-        pytest.param(["format"], "pickle", "/format", id="another format"),
-        pytest.param(["answers"], "yes", "/answers", id="unknown kind of answer"),
-        pytest.param(["features"], ["a", "a"], "/features/1", id="a feature twice"),
-        pytest.param(["parts"], [], "/parts", id="no part"),
-        pytest.param(["parts", 0, "kind"], "forest", "/parts/0/kind", id="unknown part"),
-        pytest.param(["parts", 0, "weights"], [1.0], "/parts/0/weights", id="too few weights"),
-        pytest.param(["parts", 0, "weights", 1], math.nan, "/parts/0/weights/1", id="no number"),
-        pytest.param(["parts", 0, "weights", 1], True, "/parts/0/weights/1", id="a truth value for a number"),
-        pytest.param(["parts", 0, "scale", 0], 0.0, "/parts/0/scale/0", id="a scale of zero"),
-        pytest.param(["parts", 0, "extra"], 1, "/parts/0/extra", id="unknown key"),
-        pytest.param(
-            ["parts", 1, "trees", 0, "right"], [2, 0, 0, 0, 0], "/parts/1/trees/0/right/2", id="a tree that goes round"
-        ),
-        pytest.param(
-            ["parts", 1, "trees", 0, "feature", 0], 2, "/parts/1/trees/0/feature/0", id="a feature that is not there"
-        ),
-        pytest.param(["parts", 1, "trees", 0, "value"], [1.0], "/parts/1/trees/0", id="columns of different length"),
-        pytest.param(["parts", 2, "grams", "why"], [1.0], "/parts/2/grams/why", id="a piece without weight"),
-        pytest.param(["parts", 2, "high"], 900, "/parts/2/low", id="runs too long"),
-        pytest.param(
-            ["calibration", "slope"], -1.0, "/calibration/slope", id="a calibration that turns the order round"
-        ),
-        pytest.param(
-            ["calibration"],
-            {"kind": "isotonic", "x": [0, 0], "y": [0, 1]},
-            "/calibration/x",
-            id="knots that do not rise",
-        ),
-        pytest.param(
-            ["calibration"], {"kind": "isotonic", "x": [0, 1], "y": [1, 0]}, "/calibration/y", id="values that fall"
-        ),
-        pytest.param(
-            ["calibration"], {"kind": "isotonic", "x": [0, 1], "y": [0, 2]}, "/calibration/y", id="no probabilities"
-        ),
-        pytest.param(["trained_on"], {"loss": math.inf}, "", id="what JSON cannot hold"),
-        pytest.param(["hash"], "0" * 64, "/hash", id="another hash"),
-    ],
+    {
+        "another format": (["format"], "pickle", "/format"),
+        "unknown kind of answer": (["answers"], "yes", "/answers"),
+        "a feature twice": (["features"], ["a", "a"], "/features/1"),
+        "no part": (["parts"], [], "/parts"),
+        "unknown part": (["parts", 0, "kind"], "forest", "/parts/0/kind"),
+        "too few weights": (["parts", 0, "weights"], [1.0], "/parts/0/weights"),
+        "no number": (["parts", 0, "weights", 1], math.nan, "/parts/0/weights/1"),
+        "a truth value for a number": (["parts", 0, "weights", 1], True, "/parts/0/weights/1"),
+        "a scale of zero": (["parts", 0, "scale", 0], 0.0, "/parts/0/scale/0"),
+        "unknown key": (["parts", 0, "extra"], 1, "/parts/0/extra"),
+        "a tree that goes round": (["parts", 1, "trees", 0, "right"], [2, 0, 0, 0, 0], "/parts/1/trees/0/right/2"),
+        "a feature that is not there": (["parts", 1, "trees", 0, "feature", 0], 2, "/parts/1/trees/0/feature/0"),
+        "columns of different length": (["parts", 1, "trees", 0, "value"], [1.0], "/parts/1/trees/0"),
+        "a piece without weight": (["parts", 2, "grams", "why"], [1.0], "/parts/2/grams/why"),
+        "runs too long": (["parts", 2, "high"], 900, "/parts/2/low"),
+        "a calibration that turns the order round": (["calibration", "slope"], -1.0, "/calibration/slope"),
+        "knots that do not rise": (["calibration"], {"kind": "isotonic", "x": [0, 0], "y": [0, 1]}, "/calibration/x"),
+        "values that fall": (["calibration"], {"kind": "isotonic", "x": [0, 1], "y": [1, 0]}, "/calibration/y"),
+        "no probabilities": (["calibration"], {"kind": "isotonic", "x": [0, 1], "y": [0, 2]}, "/calibration/y"),
+        "what JSON cannot hold": (["trained_on"], {"loss": math.inf}, ""),
+        "another hash": (["hash"], "0" * 64, "/hash"),
+    },
 )
 def test_data_that_cannot_be_used_is_refused_with_its_place(path, value, pointer):
     with pytest.raises(InvalidInput) as caught:

@@ -16,16 +16,11 @@ from optimizer.adapters.predictors.measures import (
     reliability,
     with_interval,
 )
-from optimizer.adapters.predictors.training import (
-    TrainingRow,
-    group_folds,
-    log_loss,
-    out_of_fold,
-    train,
-)
+from optimizer.adapters.predictors.training import TrainingRow, group_folds, log_loss, out_of_fold, train
 from optimizer.content.core.policy.learned_knob import ContentScore
 from optimizer.core.base.errors import DatasetTooSmall
 from optimizer.core.predictor.predictor import Predictor
+from tests.cases import named
 
 LINEAR = Recipe(name="linear", model="linear", features=("x",))
 TREES = Recipe(name="trees", model="trees", features=("x",), n_trees=15, learning_rate=0.2)
@@ -126,19 +121,16 @@ def test_no_row_is_judged_by_a_predictor_that_saw_its_group():
     assert area(apart, targets) < 0.7
 
 
-@pytest.mark.parametrize(
+@named(
     "given",
-    [
-        pytest.param(rows(10), id="too few rows"),
-        pytest.param(rows(100, n_groups=3), id="too few groups"),
-        pytest.param(
-            [TrainingRow(numbers={"x": float(i)}, target=1.0, group=str(i)) for i in range(50)], id="one kind of answer"
-        ),
-        pytest.param(
-            [TrainingRow(numbers={"x": float(i)}, target=float(i > 0), group=str(i)) for i in range(50)],
-            id="one wrong answer",
-        ),
-    ],
+    {
+        "too few rows": rows(10),
+        "too few groups": rows(100, n_groups=3),
+        "one kind of answer": [TrainingRow(numbers={"x": float(i)}, target=1.0, group=str(i)) for i in range(50)],
+        "one wrong answer": [
+            TrainingRow(numbers={"x": float(i)}, target=float(i > 0), group=str(i)) for i in range(50)
+        ],
+    },
 )
 def test_too_little_to_learn_from_is_refused(given):
     with pytest.raises(DatasetTooSmall):

@@ -13,6 +13,7 @@ from optimizer.content.core.policy.presets import PRESETS
 from optimizer.content.core.policy.route import CONTENT_TYPES
 from optimizer.content.core.records.fields import CHECKPOINTS, FIELDS, known_at
 from optimizer.core.base.errors import InvalidInput
+from tests.cases import named
 from tests.content_records import GOOD
 
 
@@ -48,20 +49,19 @@ def test_parts_that_are_all_at_the_threshold_pass_it() -> None:
         assert decide({"filter.min_overall": value}, record).checks["overall"] is True
 
 
-@pytest.mark.parametrize(
+@named(
     ("changes", "kind"),
-    [
-        pytest.param({}, "full", id="four checks"),
-        pytest.param({"word_count": 499}, "full", id="three checks are enough"),
-        pytest.param({"word_count": 499, "sentence_count": 9}, "lightweight", id="two are not"),
-        pytest.param({"word_count": 500, "sentence_count": 10, "coherence_score": 0.6}, "full", id="at the thresholds"),
-        pytest.param({"word_count": 499, "sentence_count": None}, "full", id="one fails, one is not known"),
-        pytest.param(
+    {
+        "four checks": ({}, "full"),
+        "three checks are enough": ({"word_count": 499}, "full"),
+        "two are not": ({"word_count": 499, "sentence_count": 9}, "lightweight"),
+        "at the thresholds": ({"word_count": 500, "sentence_count": 10, "coherence_score": 0.6}, "full"),
+        "one fails, one is not known": ({"word_count": 499, "sentence_count": None}, "full"),
+        "two fail, one is not known": (
             {"word_count": 499, "sentence_count": None, "coherence_score": 0.2},
             "lightweight",
-            id="two fail, one is not known",
         ),
-    ],
+    },
 )
 def test_full_processing_needs_three_of_four_checks(changes: dict[str, Any], kind: str) -> None:
     assert decide({}, but(**changes)).processing_type == kind
@@ -250,32 +250,27 @@ def test_a_condition_names_only_what_is_known_at_its_checkpoint() -> None:
     )
 
 
-@pytest.mark.parametrize(
+@named(
     ("text", "says", "not_said"),
-    [
-        pytest.param(
+    {
+        "known later, near a known one": (
             "word_count < 5",
             "character 0: word_count is known from post_transcription on",
             "did you mean",
-            id="known later, near a known one",
         ),
-        pytest.param(
+        "misspelt, too": (
             "view_count < 5 and word_cuont < 5",
             "did you mean word_count? word_count is known from post_transcription on",
             "Known:",
-            id="misspelt, too",
         ),
-        pytest.param("word_count < 5 and and", "word_count is known from", "did you mean", id="the first fault"),
-        pytest.param(
-            "view_cuont < 5", "did you mean view_count? Known: age_days", "not yet at", id="misspelt, and known here"
-        ),
-        pytest.param(
+        "the first fault": ("word_count < 5 and and", "word_count is known from", "did you mean"),
+        "misspelt, and known here": ("view_cuont < 5", "did you mean view_count? Known: age_days", "not yet at"),
+        "another fault before it": (
             "view_count = 5 and word_count < 5",
             "equality is written ==",
             "word_count is known",
-            id="another fault before it",
         ),
-    ],
+    },
 )
 def test_a_name_that_is_known_only_later_is_told_so_first_and_alone(text: str, says: str, not_said: str) -> None:
     said = faults(exits(text))["/exit.post_download.conditions/0"]

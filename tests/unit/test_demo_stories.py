@@ -13,6 +13,7 @@ from optimizer.core.search.study import Study
 from optimizer.demo.ending import demo_page, side_by_side
 from optimizer.demo.plain import in_words
 from optimizer.demo.stories import Bar, Story, better_prompt, careless_edit, exit_code, same_for_less
+from tests.cases import named
 from tests.study_world import topic_family
 
 GAINED = {"n": 100, "champion_mean": 0.5, "winner_mean": 0.75, "lift": 0.25, "lift_low": 0.125, "lift_high": 0.375}
@@ -58,23 +59,21 @@ def test_the_demo_ends_with_3_when_any_story_did_not(place: int) -> None:
     assert exit_code(stories) == 3
 
 
-@pytest.mark.parametrize(
+@named(
     "story",
-    [
-        pytest.param(better(outcome="not_confirmed"), id="a search that confirms nothing"),
-        pytest.param(better(outcome="no_improvement", confirmation=None), id="a search that finds nothing"),
-        pytest.param(better(confirmation=GAINED | {"lift_low": -0.01}), id="a gain that may be none"),
-        pytest.param(better(rollout="inconclusive"), id="a rollout that is not promoted"),
-        pytest.param(better(rollout=""), id="no rollout, or one that did not end in time"),
-        pytest.param(better(taken_back=False), id="a promotion that is not taken back"),
-        pytest.param(careless_edit(rollout="promoted", why=""), id="a careless edit that is promoted"),
-        pytest.param(
-            careless_edit(rollout="inconclusive", why=""), id="a careless edit that falls for want of evidence"
-        ),
-        pytest.param(careless_edit(rollout="", why=""), id="a careless edit that stays"),
-        pytest.param(same_for_less(a_study(outcome="no_improvement")), id="no cascade"),
-        pytest.param(same_for_less(a_study(status="running", outcome=None)), id="a cascade that is still searched"),
-    ],
+    {
+        "a search that confirms nothing": better(outcome="not_confirmed"),
+        "a search that finds nothing": better(outcome="no_improvement", confirmation=None),
+        "a gain that may be none": better(confirmation=GAINED | {"lift_low": -0.01}),
+        "a rollout that is not promoted": better(rollout="inconclusive"),
+        "no rollout, or one that did not end in time": better(rollout=""),
+        "a promotion that is not taken back": better(taken_back=False),
+        "a careless edit that is promoted": careless_edit(rollout="promoted", why=""),
+        "a careless edit that falls for want of evidence": careless_edit(rollout="inconclusive", why=""),
+        "a careless edit that stays": careless_edit(rollout="", why=""),
+        "no cascade": same_for_less(a_study(outcome="no_improvement")),
+        "a cascade that is still searched": same_for_less(a_study(status="running", outcome=None)),
+    },
 )
 def test_what_came_out_otherwise_is_not_called_as_announced(story: Story) -> None:
     assert not story.as_announced

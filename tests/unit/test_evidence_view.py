@@ -13,6 +13,7 @@ from optimizer.core.statistics.outcomes import Block, Evidence, Outcomes
 from optimizer.core.statistics.quality_gate import QualityGate
 from optimizer.core.views.rollout_evidence import CLAIMS, difference_of, gates_of, late_alert, verdict_of
 from optimizer.core.views.rollout_status import ArmView, EvidenceView
+from tests.cases import named
 
 START = QualityGate.start(margin=0.05, champion_mean=0.8)
 
@@ -30,23 +31,20 @@ def block(n_c: int, good_c: int, n_b: int, good_b: int, stage: int = 0) -> Block
     return Block(stage=stage, candidate=Outcomes.binary(n_c, good_c), champion=Outcomes.binary(n_b, good_b))
 
 
-@pytest.mark.parametrize(
+@named(
     ("peaks", "words"),
-    [
-        pytest.param({}, "Nothing has been shown", id="nothing yet"),
-        pytest.param({"ship3": 20.1}, "not worse than the champion by 0.15 or more", id="three margins"),
-        pytest.param({"ship3": 500.0, "ship2": 20.1}, "by 0.1 or more", id="two margins"),
-        pytest.param(
+    {
+        "nothing yet": ({}, "Nothing has been shown"),
+        "three margins": ({"ship3": 20.1}, "not worse than the champion by 0.15 or more"),
+        "two margins": ({"ship3": 500.0, "ship2": 20.1}, "by 0.1 or more"),
+        "the margin": (
             {"ship3": 900.0, "ship2": 500.0, "ship1": 20.1},
             "by 0.05 or more; whether it differs at all is open",
-            id="the margin",
         ),
-        pytest.param({"ship1": 900.0, "sup": 20.1}, "is better", id="superior"),
-        pytest.param({"ship3": 900.0, "roll": 34.0}, "is worse", id="worse, whatever was shown before"),
-        pytest.param(
-            {"ship3": 19.9, "sup": 19.9, "roll": 33.2}, "Nothing has been shown", id="just below every threshold"
-        ),
-    ],
+        "superior": ({"ship1": 900.0, "sup": 20.1}, "is better"),
+        "worse, whatever was shown before": ({"ship3": 900.0, "roll": 34.0}, "is worse"),
+        "just below every threshold": ({"ship3": 19.9, "sup": 19.9, "roll": 33.2}, "Nothing has been shown"),
+    },
 )
 def test_the_verdict_says_the_strongest_thing_that_was_shown(peaks: dict[str, float], words: str) -> None:
     assert words in verdict_of(with_peaks(**peaks))

@@ -9,6 +9,7 @@ import pytest
 from optimizer.core.base.errors import InvalidFamily, NotFound
 from optimizer.core.declaration.read import parse_family
 from optimizer.core.family.family import Family
+from tests.cases import named
 
 SMALL: dict[str, Any] = {
     "name": "summarization",
@@ -166,223 +167,162 @@ def test_all_faults_come_at_once():
     assert set(found) == {"/name", "/output/parser", "/rollout/ladder", "/privacy/mask/0", "/prompt/current", "/tempo"}
 
 
-@pytest.mark.parametrize(
+@named(
     ("data", "pointer", "says"),
-    [
-        pytest.param(changed(name="Summaries"), "/name", "small letter", id="a name in capitals"),
-        pytest.param(changed(name="s"), "/name", "1 to 62", id="a name of one letter"),
-        pytest.param(changed(name=...), "/name", "missing", id="no name"),
-        pytest.param(
+    {
+        "a name in capitals": (changed(name="Summaries"), "/name", "small letter"),
+        "a name of one letter": (changed(name="s"), "/name", "1 to 62"),
+        "no name": (changed(name=...), "/name", "missing"),
+        "no input": (
             changed(inputs={}, prompt__versions={"1": {"content": [{"role": "user", "content": "Hello"}]}}),
             "/inputs",
             "at least one",
-            id="no input",
         ),
-        pytest.param(
+        "nothing of the input is kept": (
             changed(inputs__document__max_chars=0),
             "/inputs/document/max_chars",
             "greater than",
-            id="nothing of the input is kept",
         ),
-        pytest.param(
+        "an input no template can name": (
             changed(inputs={"document": {}, "1st": {}}),
             "/inputs/1st",
             "template variable",
-            id="an input no template can name",
         ),
-        pytest.param(
+        "max_chars of a number": (
             changed(inputs={"document": {}, "n": {"type": "number", "max_chars": 3}}),
             "/inputs/n/max_chars",
             "limits texts",
-            id="max_chars of a number",
         ),
-        pytest.param(
+        "too_long without max_chars": (
             changed(inputs={"document": {"too_long": "refuse"}}),
             "/inputs/document/too_long",
             "there is no max_chars; add it",
-            id="too_long without max_chars",
         ),
-        pytest.param(changed(output__parser="label"), "/output/labels", "needs the labels", id="label without labels"),
-        pytest.param(
+        "label without labels": (changed(output__parser="label"), "/output/labels", "needs the labels"),
+        "labels that differ in case only": (
             changed(output={"parser": "label", "labels": ["Yes", "yes"]}),
             "/output/labels",
             "listed twice",
-            id="labels that differ in case only",
         ),
-        pytest.param(
-            changed(output__labels=["a"]), "/output/labels", "belong to the parser 'label'", id="labels of a text"
-        ),
-        pytest.param(changed(output__parser="json"), "/output/schema", "needs a JSON Schema", id="json without schema"),
-        pytest.param(
+        "labels of a text": (changed(output__labels=["a"]), "/output/labels", "belong to the parser 'label'"),
+        "json without schema": (changed(output__parser="json"), "/output/schema", "needs a JSON Schema"),
+        "a wrong schema": (
             changed(output={"parser": "json", "schema": {"type": "objekt"}}),
             "/output/schema/type",
             "no JSON Schema",
-            id="a wrong schema",
         ),
-        pytest.param(
-            changed(output__schema={}), "/output/schema", "belongs to the parser 'json'", id="a schema of a text"
-        ),
-        pytest.param(changed(prompt__current="2"), "/prompt/current", "there are: '1'", id="current names no version"),
-        pytest.param(changed(prompt=...), "/prompt", "only kind: policy", id="no prompt"),
-        pytest.param(
+        "a schema of a text": (changed(output__schema={}), "/output/schema", "belongs to the parser 'json'"),
+        "current names no version": (changed(prompt__current="2"), "/prompt/current", "there are: '1'"),
+        "no prompt": (changed(prompt=...), "/prompt", "only kind: policy"),
+        "an unknown role": (
             with_messages({"role": "usr", "content": "x"}),
             "/prompt/versions/1/content/0/role",
             "no role 'usr'",
-            id="an unknown role",
         ),
-        pytest.param(
+        "nothing to answer": (
             with_messages({"role": "system", "content": "x"}),
             "/prompt/versions/1/content",
             "no user message",
-            id="nothing to answer",
         ),
-        pytest.param(
+        "a message without content": (
             with_messages({"role": "user"}),
             "/prompt/versions/1/content/0/content",
             "needs a text",
-            id="a message without content",
         ),
-        pytest.param(
+        "an undeclared variable": (
             with_messages({"role": "user", "content": "{{doc}}"}),
             "/prompt/versions/1/content/0/content",
             "no input",
-            id="an undeclared variable",
         ),
-        pytest.param(
+        "code in a template": (
             with_messages({"role": "user", "content": "{{a.b}}"}),
             "/prompt/versions/1/content/0/content",
             "no variable",
-            id="code in a template",
         ),
-        pytest.param(
+        "two places for examples": (
             with_messages({"role": "user", "content": "x"}, {"role": "examples"}, {"role": "examples"}),
             "/prompt/versions/1/content",
             "2 times",
-            id="two places for examples",
         ),
-        pytest.param(
+        "two places for history": (
             with_messages({"role": "user", "content": "x"}, {"role": "history"}, {"role": "history"}),
             "/prompt/versions/1/content",
             "2 times",
-            id="two places for history",
         ),
-        pytest.param(
+        "a slot with content": (
             with_messages({"role": "user", "content": "x"}, {"role": "examples", "content": "y"}),
             "/prompt/versions/1/content/1/content",
             "remove its content",
-            id="a slot with content",
         ),
-        pytest.param(
+        "an unknown key of a message": (
             with_messages({"role": "user", "content": "x", "nam": 1}),
             "/prompt/versions/1/content/0/nam",
             "unknown key",
-            id="an unknown key of a message",
         ),
-        pytest.param(
+        "answers too long": (
             changed(model__max_tokens=4_000_000),
             "/model/max_tokens",
             "too large: it should be less than or equal to 1,000,000",
-            id="answers too long",
         ),
-        pytest.param(changed(model__temperature=2.5), "/model/temperature", "less than or equal to 2", id="too hot"),
-        pytest.param(
-            changed(model__temperature=True), "/model/temperature", "valid number", id="a temperature of true"
-        ),
-        pytest.param(changed(model__tiers=[]), "/model/tiers", "no tier", id="no tier"),
-        pytest.param(changed(model__tiers=["a", "a"]), "/model/tiers", "twice", id="a tier twice"),
-        pytest.param(changed(scorer={"rouge_l": 0.0}), "/scorer/rouge_l", "greater than 0", id="a weight of zero"),
-        pytest.param(
-            changed(scorer={"rouge_9": 1.0}), "/scorer/rouge_9", "no metric 'rouge_9'", id="an unknown metric"
-        ),
-        pytest.param(
+        "too hot": (changed(model__temperature=2.5), "/model/temperature", "less than or equal to 2"),
+        "a temperature of true": (changed(model__temperature=True), "/model/temperature", "valid number"),
+        "no tier": (changed(model__tiers=[]), "/model/tiers", "no tier"),
+        "a tier twice": (changed(model__tiers=["a", "a"]), "/model/tiers", "twice"),
+        "a weight of zero": (changed(scorer={"rouge_l": 0.0}), "/scorer/rouge_l", "greater than 0"),
+        "an unknown metric": (changed(scorer={"rouge_9": 1.0}), "/scorer/rouge_9", "no metric 'rouge_9'"),
+        "a metric for another parser": (
             changed(scorer={"label_match": 1.0}),
             "/scorer/label_match",
             "judges outputs of parser label",
-            id="a metric for another parser",
         ),
-        pytest.param(
-            changed(space={"temprature": {"float": [0, 1]}}), "/space/temprature", "no slot", id="an unknown slot"
-        ),
-        pytest.param(
-            changed(space={"temperature": {"float": [1, 0]}}),
-            "/space/temperature",
-            "lies above",
-            id="a range upside down",
-        ),
-        pytest.param(
-            changed(space={"temperature": {"int": [0, 1]}}),
-            "/space/temperature",
-            "does not fit",
-            id="whole temperatures",
-        ),
-        pytest.param(
-            changed(space={"examples": {"max": -1}}), "/space/examples", "0 or more", id="fewer than no examples"
-        ),
-        pytest.param(changed(space={"model": {"choices": []}}), "/space/model", "at least one", id="no choice"),
-        pytest.param(
+        "an unknown slot": (changed(space={"temprature": {"float": [0, 1]}}), "/space/temprature", "no slot"),
+        "a range upside down": (changed(space={"temperature": {"float": [1, 0]}}), "/space/temperature", "lies above"),
+        "whole temperatures": (changed(space={"temperature": {"int": [0, 1]}}), "/space/temperature", "does not fit"),
+        "fewer than no examples": (changed(space={"examples": {"max": -1}}), "/space/examples", "0 or more"),
+        "no choice": (changed(space={"model": {"choices": []}}), "/space/model", "at least one"),
+        "a number instead of a range": (
             changed(space={"policy.accept": 0.5}),
             "/space/policy.accept",
             "takes a mapping",
-            id="a number instead of a range",
         ),
-        pytest.param(changed(schedule__cron="0 25 * * *"), "/schedule/cron", "no hour (0 to 23)", id="an hour of 25"),
-        pytest.param(changed(schedule__cron="daily"), "/schedule/cron", "takes five", id="no cron line"),
-        pytest.param(
+        "an hour of 25": (changed(schedule__cron="0 25 * * *"), "/schedule/cron", "no hour (0 to 23)"),
+        "no cron line": (changed(schedule__cron="daily"), "/schedule/cron", "takes five"),
+        "a mean above 1": (
             changed(triggers__feedback__mean_below=2.0),
             "/triggers/feedback/mean_below",
             "less than or equal to 1",
-            id="a mean above 1",
         ),
-        pytest.param(
-            changed(rollout__ladder=[0.1, 0.1]), "/rollout/ladder", "must rise", id="a ladder that stands still"
-        ),
-        pytest.param(changed(rollout__ladder=[10, 25]), "/rollout/ladder", "fractions", id="percent instead of shares"),
-        pytest.param(changed(rollout__ladder=[]), "/rollout/ladder", "empty", id="no ladder"),
-        pytest.param(
-            changed(rollout__metric={"field": "clicks"}), "/rollout/metric/field", "not one of", id="an unknown outcome"
-        ),
-        pytest.param(
+        "a ladder that stands still": (changed(rollout__ladder=[0.1, 0.1]), "/rollout/ladder", "must rise"),
+        "percent instead of shares": (changed(rollout__ladder=[10, 25]), "/rollout/ladder", "fractions"),
+        "no ladder": (changed(rollout__ladder=[]), "/rollout/ladder", "empty"),
+        "an unknown outcome": (changed(rollout__metric={"field": "clicks"}), "/rollout/metric/field", "not one of"),
+        "a typing error": (
             changed(rollout__gates__confidenc=0.9),
             "/rollout/gates/confidenc",
             "did you mean 'confidence'",
-            id="a typing error",
         ),
-        pytest.param(
+        "a window of soon": (
             changed(rollout__feedback_window__hours="soon"),
             "/rollout/feedback_window/hours",
             "'auto'",
-            id="a window of soon",
         ),
-        pytest.param(
+        "a stage larger than the rollout": (
             changed(rollout__max_labelled=100),
             "/rollout/max_labelled",
             "no stage could end",
-            id="a stage larger than the rollout",
         ),
-        pytest.param(
-            changed(rollout__max_days=0.5), "/rollout/max_days", "raise max_days", id="over before it may end"
-        ),
-        pytest.param(
-            changed(privacy__mask=["emial"]), "/privacy/mask/0", "no mask named 'emial'", id="an unknown mask"
-        ),
-        pytest.param(
-            changed(privacy__mask=[{"pattern": "("}]), "/privacy/mask/0", "no regular expression", id="a broken pattern"
-        ),
-        pytest.param(
+        "over before it may end": (changed(rollout__max_days=0.5), "/rollout/max_days", "raise max_days"),
+        "an unknown mask": (changed(privacy__mask=["emial"]), "/privacy/mask/0", "no mask named 'emial'"),
+        "a broken pattern": (changed(privacy__mask=[{"pattern": "("}]), "/privacy/mask/0", "no regular expression"),
+        "a mask without end": (
             changed(privacy__mask=[{"pattern": "a", "replacement": "aa"}]),
             "/privacy/mask/0",
             "its own replacement",
-            id="a mask without end",
         ),
-        pytest.param(changed(privacy__retain_days=0), "/privacy/retain_days", "greater than", id="nothing retained"),
-        pytest.param(
-            changed(sample={"balanced": "x"}),
-            "/sample/balanced",
-            "did you mean 'balance'",
-            id="a typing error in sample",
-        ),
-        pytest.param(["name"], "", "mapping of keys", id="a list"),
-    ],
+        "nothing retained": (changed(privacy__retain_days=0), "/privacy/retain_days", "greater than"),
+        "a typing error in sample": (changed(sample={"balanced": "x"}), "/sample/balanced", "did you mean 'balance'"),
+        "a list": (["name"], "", "mapping of keys"),
+    },
 )
 def test_a_fault_is_named_with_its_place_and_what_to_do(data, pointer, says):
     found = faults(data)

@@ -19,6 +19,7 @@ from optimizer.core.evaluation.gates import (
     risk_of,
 )
 from optimizer.core.statistics.noninferiority import NotLower
+from tests.cases import named
 
 
 def evidence(**changes):
@@ -55,30 +56,26 @@ def test_improvement_is_read_as_the_contract_says(champion: float, candidate: fl
     assert (verdicts(found)["improvement"] == "pass") is passes
 
 
-@pytest.mark.parametrize(
+@named(
     ("changes", "said"),
-    [
-        pytest.param(
+    {
+        "little is left to gain: as a ratio -4.5": (
             {"champion": 0.94, "candidate": 0.67},
             "improvement -27.00 points, at least +0.90 points needed (quality 0.94 to 0.67)",
-            id="little is left to gain: as a ratio -4.5",
         ),
-        pytest.param(
+        "quality": (
             {"champion": 0.5, "candidate": 0.6},
             "improvement +10.00 points, at least +7.50 points needed (quality 0.5 to 0.6)",
-            id="quality",
         ),
-        pytest.param(
+        "dearer: as a ratio -4.077": (
             {"aim": "cost", "champion": 1.0, "candidate": 5.077},
             "improvement none: 5.08 times the champion's cost, at most 0.85 times allowed (cost 1 to 5.077)",
-            id="dearer: as a ratio -4.077",
         ),
-        pytest.param(
+        "cheaper": (
             {"aim": "cost", "champion": 2.0, "candidate": 1.5},
             "improvement 0.250, at least 0.150 needed (cost 2 to 1.5)",
-            id="cheaper",
         ),
-    ],
+    },
 )
 def test_an_improvement_is_told_in_points_or_times_where_a_ratio_misleads(changes, said):
     found = evaluate_gates(evidence(**changes), GateSettings())[0]
@@ -92,8 +89,7 @@ def test_cost_and_latency_improve_by_one_minus_the_ratio(aim):
 
 
 @pytest.mark.parametrize(
-    ("quality", "explicit", "margin"),
-    [(0.05, None, 0.01), (0.3, None, 0.03), (0.9, None, 0.05), (0.9, 0.2, 0.2)],
+    ("quality", "explicit", "margin"), [(0.05, None, 0.01), (0.3, None, 0.03), (0.9, None, 0.05), (0.9, 0.2, 0.2)]
 )
 def test_the_margin_is_explicit_or_a_tenth_of_the_quality_within_bounds(quality, explicit, margin):
     assert quality_margin(quality, explicit) == pytest.approx(margin)

@@ -6,12 +6,12 @@ import json
 from pathlib import Path
 from typing import Any
 
-import pytest
 from ruamel.yaml import YAML
 
 from optimizer.adapters.files.family_files import FamilyFiles
 from optimizer.core.evaluation.suite import GOLDEN, suite_id, suites_of
 from optimizer.core.family.golden import golden_digest, read_golden, scoring_of
+from tests.cases import named
 from tests.study_world import TOPIC_FAMILY, topic_family
 
 ROW: dict[str, Any] = {"id": "g1", "input": {"document": "Notes on music."}, "expected": {"topic": "music"}}
@@ -29,26 +29,25 @@ def test_a_row_is_a_scenario_of_its_own_or_belongs_to_one() -> None:
     assert (first.scenario, second.scenario, second.counts) == ("g1", "music", ())
 
 
-@pytest.mark.parametrize(
+@named(
     ("row", "says"),
-    [
-        pytest.param(None, "no JSON object in one line", id="no JSON"),
-        pytest.param([1], "no JSON object in one line", id="a list"),
-        pytest.param({**ROW, "id": ""}, "id is missing", id="empty id"),
-        pytest.param({**ROW, "id": "x" * 101}, "id is missing, or no text of 1 to 100", id="long id"),
-        pytest.param({"id": "a", "expected": {"topic": "music"}}, "input is missing", id="no input"),
-        pytest.param({"id": "a", "input": {"document": "x"}}, "expected is missing", id="no expected output"),
-        pytest.param({**ROW, "scenario": 3}, "scenario is missing, or no text", id="scenario is a number"),
-        pytest.param({**ROW, "scenari": "a"}, "unknown key 'scenari'; did you mean 'scenario'?", id="mistyped key"),
-        pytest.param({**ROW, "counts": "label_match"}, "counts is no list", id="counts is a text"),
-        pytest.param(
+    {
+        "no JSON": (None, "no JSON object in one line"),
+        "a list": ([1], "no JSON object in one line"),
+        "empty id": ({**ROW, "id": ""}, "id is missing"),
+        "long id": ({**ROW, "id": "x" * 101}, "id is missing, or no text of 1 to 100"),
+        "no input": ({"id": "a", "expected": {"topic": "music"}}, "input is missing"),
+        "no expected output": ({"id": "a", "input": {"document": "x"}}, "expected is missing"),
+        "scenario is a number": ({**ROW, "scenario": 3}, "scenario is missing, or no text"),
+        "mistyped key": ({**ROW, "scenari": "a"}, "unknown key 'scenari'; did you mean 'scenario'?"),
+        "counts is a text": ({**ROW, "counts": "label_match"}, "counts is no list"),
+        "another metric": (
             {**ROW, "counts": ["rouge_l"]},
             "counts names 'rouge_l'; this family's score has label_match",
-            id="another metric",
         ),
-        pytest.param({**ROW, "input": {"text": "x"}}, "the input 'document' is missing", id="another input"),
-        pytest.param({**ROW, "expected": {"topic": "cooking"}}, "is no label of the family", id="no label"),
-    ],
+        "another input": ({**ROW, "input": {"text": "x"}}, "the input 'document' is missing"),
+        "no label": ({**ROW, "expected": {"topic": "cooking"}}, "is no label of the family"),
+    },
 )
 def test_what_is_wrong_with_a_row_is_said_with_its_line(row: Any, says: str) -> None:
     _, ((line, detail),) = read(ROW, row)

@@ -19,6 +19,7 @@ from optimizer.adapters.files.installed_docs import (
 from optimizer.adapters.files.sources import TYPES, parameters_for
 from optimizer.core.base.errors import InvalidInput
 from optimizer.ports import SourceRow
+from tests.cases import named
 
 pytest.importorskip("scipy", reason="SciPy is not installed")
 
@@ -35,34 +36,26 @@ def taken(parser: str) -> tuple[SourceRow, ...]:
     return tuple(r for r in rows if r.rejected is None)
 
 
-@pytest.mark.parametrize(
+@named(
     ("text", "expected"),
-    [
-        pytest.param("Uses `~scipy.fft.fft` on ``x``.", "Uses fft on x.", id="roles and code become their words"),
-        pytest.param(
-            "See :func:`scipy.linalg.inv` and *this* **one**.", "See inv and this one.", id="function role and emphasis"
-        ),
-        pytest.param(
+    {
+        "roles and code become their words": ("Uses `~scipy.fft.fft` on ``x``.", "Uses fft on x."),
+        "function role and emphasis": ("See :func:`scipy.linalg.inv` and *this* **one**.", "See inv and this one."),
+        "a citation goes; a sentence that leans on one goes with it": (
             "It is fast [1]_. It was shown in [2]_.",
             "It is fast.",
-            id="a citation goes; a sentence that leans on one goes with it",
         ),
-        pytest.param("A :ref:`guide <the-guide>` helps.", "A guide helps.", id="reference with text"),
-        pytest.param("Here :math:`n` is a number.", "Here n is a number.", id="a plain symbol may stay"),
-        pytest.param(
-            "First. Here :math:`\\frac{a}{b}` is. Last.", "First. Last.", id="a formula takes its sentence along"
-        ),
-        pytest.param(
+        "reference with text": ("A :ref:`guide <the-guide>` helps.", "A guide helps."),
+        "a plain symbol may stay": ("Here :math:`n` is a number.", "Here n is a number."),
+        "a formula takes its sentence along": ("First. Here :math:`\\frac{a}{b}` is. Last.", "First. Last."),
+        "a formula block and its where-clause": (
             "It solves\n\n.. math::\n\n   x = \\frac{1}{2}\n\nwhere x is big. It is stable.",
             "It is stable.",
-            id="a formula block and its where-clause",
         ),
-        pytest.param("Example::\n\n    >>> f(1)\n    2\n\nAfter it.", "After it.", id="code blocks go"),
-        pytest.param(
-            ".. versionadded:: 1.2\n   New.\n\nText stays.", "Text stays.", id="directives go with their body"
-        ),
-        pytest.param("It knows\n\n- one\n- two", "It knows one two", id="list markers go"),
-    ],
+        "code blocks go": ("Example::\n\n    >>> f(1)\n    2\n\nAfter it.", "After it."),
+        "directives go with their body": (".. versionadded:: 1.2\n   New.\n\nText stays.", "Text stays."),
+        "list markers go": ("It knows\n\n- one\n- two", "It knows one two"),
+    },
 )
 def test_markup_becomes_prose(text: str, expected: str) -> None:
     assert clean_prose(text) == expected
@@ -75,21 +68,18 @@ def test_the_summary_is_the_first_paragraph_after_the_signature_and_the_descript
     assert sections_of(doc, "gamma") == ("Gamma function of z.", "It grows fast.")
 
 
-@pytest.mark.parametrize(
+@named(
     ("text", "limit", "expected"),
-    [
-        pytest.param("Short.", 10, "Short.", id="short text stays"),
-        pytest.param("One two three. Four five six.", 20, "One two three.", id="cut after a sentence"),
-        pytest.param(
+    {
+        "short text stays": ("Short.", 10, "Short."),
+        "cut after a sentence": ("One two three. Four five six.", 20, "One two three."),
+        "cut after a word when the last sentence ends early": (
             "A. Then a very long sentence follows here",
             24,
             "A. Then a very long",
-            id="cut after a word when the last sentence ends early",
         ),
-        pytest.param(
-            "It uses e.g. a tree. Then more words", 16, "It uses e.g. a", id="an abbreviation ends no sentence"
-        ),
-    ],
+        "an abbreviation ends no sentence": ("It uses e.g. a tree. Then more words", 16, "It uses e.g. a"),
+    },
 )
 def test_long_documents_end_with_a_sentence_or_a_word(text: str, limit: int, expected: str) -> None:
     assert cut_at_sentence(text, limit) == expected

@@ -18,6 +18,7 @@ from optimizer.core.evaluation.judging.calibration import (
 )
 from optimizer.core.evaluation.judging.judgement import Judgement, MemberScore
 from optimizer.core.evaluation.judging.report import judged_scores
+from tests.cases import named
 
 
 def calibration(**changes):
@@ -56,17 +57,15 @@ def test_a_record_from_before_ranges_were_kept_is_read_and_shows_no_figure():
     assert "calibrate the judge again" in calibration_of(old).why_extrapolated([0.5])
 
 
-@pytest.mark.parametrize(
+@named(
     ("scores", "why"),
-    [
-        pytest.param([0.3, 0.5, 0.6], None, id="within the ratings"),
-        pytest.param([0.85, 0.9, 0.9], "beyond the ratings that the calibration rests on (0.150 to 0.550)", id="above"),
-        pytest.param([0.2, 0.2], "beyond the ratings that the calibration rests on (0.150 to 0.550)", id="below"),
-        pytest.param([0.5] * 9 + [0.95], None, id="one in ten with a score that nobody rated"),
-        pytest.param(
-            [0.5] * 8 + [0.95, 0.1], "2 of 10 answers have scores beyond those that people rated", id="two in ten"
-        ),
-    ],
+    {
+        "within the ratings": ([0.3, 0.5, 0.6], None),
+        "above": ([0.85, 0.9, 0.9], "beyond the ratings that the calibration rests on (0.150 to 0.550)"),
+        "below": ([0.2, 0.2], "beyond the ratings that the calibration rests on (0.150 to 0.550)"),
+        "one in ten with a score that nobody rated": ([0.5] * 9 + [0.95], None),
+        "two in ten": ([0.5] * 8 + [0.95, 0.1], "2 of 10 answers have scores beyond those that people rated"),
+    },
 )
 def test_a_figure_beyond_the_ratings_that_a_calibration_rests_on_is_not_shown(scores, why):
     """As .805 was, by a judge calibrated on ratings between .15 and .55."""

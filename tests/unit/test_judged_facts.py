@@ -25,6 +25,7 @@ from optimizer.jobs.calls.call_book import OwnSpend
 from optimizer.jobs.calls.evaluation_calls import JudgeAccess
 from optimizer.jobs.calls.run_calls import RunCalls
 from optimizer.jobs.studies.evaluation import Evaluator
+from tests.cases import named
 from tests.judged_world import PRICE, JudgedWorld, between, letters, letters_family, mark_of, prompt_of, says, writer_by
 from tests.scripted_model import ScriptedModel
 from tests.unit.test_judged_gate import calibrated, failing, gated, run_one
@@ -93,16 +94,14 @@ def test_without_material_there_is_nothing_to_hold_it_against_and_nothing_is_ask
     assert (done.attempt.text, done.attempt.issues, judge.requests) == ("Your red lamp comes.", (), [])
 
 
-@pytest.mark.parametrize(
+@named(
     "script",
-    [
-        pytest.param(lambda request, n: "I cannot tell.", id="refuses"),
-        pytest.param(lambda request, n: prompt_of(request), id="answers with its input"),
-        pytest.param(
-            lambda request, n: json.dumps({"of": mark_of(request), "reasoning": "x", "error": "no"}), id="word"
-        ),
-        pytest.param(failing, id="fails"),
-    ],
+    {
+        "refuses": lambda request, n: "I cannot tell.",
+        "answers with its input": lambda request, n: prompt_of(request),
+        "word": lambda request, n: json.dumps({"of": mark_of(request), "reasoning": "x", "error": "no"}),
+        "fails": failing,
+    },
 )
 @pytest.mark.parametrize("in_study", [False, True])
 def test_what_the_judge_cannot_say_is_not_measured_and_holds_no_answer_back(script: Any, in_study: bool) -> None:

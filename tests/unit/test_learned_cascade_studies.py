@@ -34,6 +34,7 @@ from optimizer.core.search.cascade.learned import (
 )
 from optimizer.core.search.study import OUT_OF_FOLD, study_view
 from optimizer.jobs.studies.report_study import report_study
+from tests.cases import named
 from tests.study_world import START, TOPICS, TopicModel, World, topic_family
 from tests.unit.test_cascade_studies import Models
 
@@ -241,16 +242,14 @@ def test_a_learned_champion_is_trained_anew_and_not_judged_by_itself(found: tupl
 # --- values -----------------------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize(
+@named(
     ("entry", "says"),
-    [
-        pytest.param({"choices": ["predictor"]}, "chosen among mappings", id="a word"),
-        pytest.param({"float": [0.0, 1.0]}, "chosen among mappings", id="a range"),
-        pytest.param({"choices": [{"kind": "predictr"}]}, "no confidence of kind 'predictr'", id="unknown"),
-        pytest.param(
-            {"choices": [{"kind": "log_probability"}, {"kind": "agreement"}]}, "one recorded", id="two recorded ones"
-        ),
-    ],
+    {
+        "a word": ({"choices": ["predictor"]}, "chosen among mappings"),
+        "a range": ({"float": [0.0, 1.0]}, "chosen among mappings"),
+        "unknown": ({"choices": [{"kind": "predictr"}]}, "no confidence of kind 'predictr'"),
+        "two recorded ones": ({"choices": [{"kind": "log_probability"}, {"kind": "agreement"}]}, "one recorded"),
+    },
 )
 def test_a_space_that_cannot_be_learned_in_is_refused_with_its_place(world: World, entry: Any, says: str) -> None:
     with pytest.raises(InvalidInput, match=says) as refused:

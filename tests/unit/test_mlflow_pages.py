@@ -6,8 +6,6 @@ from dataclasses import replace
 from datetime import UTC, datetime
 from typing import Any
 
-import pytest
-
 from optimizer.adapters.mlflow import pages
 from optimizer.adapters.mlflow.fields import trial_metrics
 from optimizer.adapters.reports.study_report import importances, study_page
@@ -20,6 +18,7 @@ from optimizer.core.views.study_story import StudyReport, history_of
 from optimizer.core.views.variant import variant_diff
 from optimizer.ports import StudyEvidence
 from tests import stores
+from tests.cases import named
 
 NOW = datetime(2026, 11, 20, tzinfo=UTC)
 
@@ -94,18 +93,16 @@ def test_the_diff_shows_the_added_examples_and_nothing_that_stayed_as_changed() 
     assert variant_diff(CHAMPION, CHAMPION) == ""
 
 
-@pytest.mark.parametrize(
+@named(
     ("changes", "expected"),
-    [
-        pytest.param({}, "met every gate on the holdout and was nominated", id="nominated"),
-        pytest.param({"outcome": "no_improvement", "winner": None}, "nothing beat the champion", id="nothing better"),
-        pytest.param(
-            {"outcome": "not_confirmed", "confirmation": {"lift": 0.01}}, "was not confirmed", id="not confirmed"
-        ),
-        pytest.param({"outcome": "not_confirmed"}, "the holdout was not looked at", id="kept from the holdout"),
-        pytest.param({"status": "failed", "outcome": None, "error": "no model"}, "failed: no model", id="failed"),
-        pytest.param({"status": "running", "outcome": None}, "running", id="running"),
-    ],
+    {
+        "nominated": ({}, "met every gate on the holdout and was nominated"),
+        "nothing better": ({"outcome": "no_improvement", "winner": None}, "nothing beat the champion"),
+        "not confirmed": ({"outcome": "not_confirmed", "confirmation": {"lift": 0.01}}, "was not confirmed"),
+        "kept from the holdout": ({"outcome": "not_confirmed"}, "the holdout was not looked at"),
+        "failed": ({"status": "failed", "outcome": None, "error": "no model"}, "failed: no model"),
+        "running": ({"status": "running", "outcome": None}, "running"),
+    },
 )
 def test_the_headline_says_plainly_how_a_study_stands(changes: dict[str, Any], expected: str) -> None:
     assert expected in pages.headline(study(**changes))
@@ -164,16 +161,14 @@ def test_the_confirmation_names_wins_ties_losses_and_what_was_not_measured_by_ha
     assert all(len(row[0]) == 12 for row in table["data"])
 
 
-@pytest.mark.parametrize(
+@named(
     ("points", "front"),
-    [
-        pytest.param(
-            [(1.0, 0.5), (2.0, 0.4), (3.0, 0.9)], [(1.0, 0.5), (3.0, 0.9)], id="a dearer and worse one is not on it"
-        ),
-        pytest.param([(1.0, 0.5), (1.0, 0.7)], [(1.0, 0.7)], id="the better of equally dear ones"),
-        pytest.param([(1.0, 0.5), (1.0, 0.5)], [(1.0, 0.5)], id="equal ones once"),
-        pytest.param([], [], id="nothing"),
-    ],
+    {
+        "a dearer and worse one is not on it": ([(1.0, 0.5), (2.0, 0.4), (3.0, 0.9)], [(1.0, 0.5), (3.0, 0.9)]),
+        "the better of equally dear ones": ([(1.0, 0.5), (1.0, 0.7)], [(1.0, 0.7)]),
+        "equal ones once": ([(1.0, 0.5), (1.0, 0.5)], [(1.0, 0.5)]),
+        "nothing": ([], []),
+    },
 )
 def test_the_pareto_front(points: list[tuple[float, float]], front: list[tuple[float, float]]) -> None:
     assert pareto_front(points) == front

@@ -12,6 +12,7 @@ from optimizer.adapters.models.model_settings import listed_price, read_models, 
 from optimizer.core.base.errors import InvalidInput, NotFound
 from optimizer.core.models.breaker import BreakerSettings
 from optimizer.core.models.language import Backoff, ModelPrice
+from tests.cases import named
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -81,22 +82,20 @@ def test_every_fault_is_told_at_once_with_its_line(tmp_path):
     assert str(path) in caught.value.detail
 
 
-@pytest.mark.parametrize(
+@named(
     "text",
-    [
-        pytest.param("a: [", id="no YAML"),
-        pytest.param("", id="empty"),
-        pytest.param("{}", id="no models"),
-        pytest.param("[]", id="a list"),
-        pytest.param("a: 3", id="an entry that is no mapping"),
-        pytest.param("models: {a: {provider: embedded}}", id="one level too deep"),
-        pytest.param("a: {provider: embedded, litellm: x}", id="two ways at once"),
-        pytest.param("a: {litellm: x, price: {input_usd_per_mtok: -1, output_usd_per_mtok: 1}}", id="a negative price"),
-        pytest.param(
-            "a: {litellm: x, price: {input_usd_per_mtok: .nan, output_usd_per_mtok: 1}}", id="a price that is no number"
-        ),
-        pytest.param("a: {provider: embedded, processes: 0}", id="no process"),
-    ],
+    {
+        "no YAML": "a: [",
+        "empty": "",
+        "no models": "{}",
+        "a list": "[]",
+        "an entry that is no mapping": "a: 3",
+        "one level too deep": "models: {a: {provider: embedded}}",
+        "two ways at once": "a: {provider: embedded, litellm: x}",
+        "a negative price": "a: {litellm: x, price: {input_usd_per_mtok: -1, output_usd_per_mtok: 1}}",
+        "a price that is no number": "a: {litellm: x, price: {input_usd_per_mtok: .nan, output_usd_per_mtok: 1}}",
+        "no process": "a: {provider: embedded, processes: 0}",
+    },
 )
 def test_a_file_that_cannot_be_used_is_refused(tmp_path, text):
     with pytest.raises(InvalidInput, match=r"models\.yaml"):

@@ -13,6 +13,7 @@ from optimizer.core.base.errors import Conflict, InvalidInput
 from optimizer.core.declaration.draft import FamilyDraft, NewFamily, draft_family, messages_of, tell_parser
 from optimizer.core.declaration.read import parse_family
 from optimizer.jobs.families.create_family import as_yaml, create_family, read_prompt
+from tests.cases import named
 
 TODAY = date(2026, 11, 20)
 ROWS = [{"Body": f"message {i}", "Team": ("sales", "support")[i % 2], "Date": "x"} for i in range(10)]
@@ -84,19 +85,17 @@ def test_rows_without_an_answer_are_left_out_and_counted() -> None:
     assert (len(made.examples), made.skipped) == (10, [10])
 
 
-@pytest.mark.parametrize(
+@named(
     ("changes", "says"),
-    [
-        pytest.param({"inputs": ()}, "--input ticket=COLUMN", id="no column of the placeholder's name"),
-        pytest.param({"output": None}, "--output COLUMN", id="several columns could be the answer"),
-        pytest.param({"output": "Teem"}, "no column 'Teem'", id="misspelt column"),
-        pytest.param(
-            {"inputs": ("ticket=Body", "colour=Date")}, "no {{colour}}", id="an input that the prompt does not have"
-        ),
-        pytest.param({"prompt": "Sort it.", "inputs": ()}, "no {{placeholder}}", id="nothing goes in"),
-        pytest.param({"parser": "xml"}, "no parser 'xml'", id="unknown parser"),
-        pytest.param({"rows": []}, "no row", id="an empty sheet"),
-    ],
+    {
+        "no column of the placeholder's name": ({"inputs": ()}, "--input ticket=COLUMN"),
+        "several columns could be the answer": ({"output": None}, "--output COLUMN"),
+        "misspelt column": ({"output": "Teem"}, "no column 'Teem'"),
+        "an input that the prompt does not have": ({"inputs": ("ticket=Body", "colour=Date")}, "no {{colour}}"),
+        "nothing goes in": ({"prompt": "Sort it.", "inputs": ()}, "no {{placeholder}}"),
+        "unknown parser": ({"parser": "xml"}, "no parser 'xml'"),
+        "an empty sheet": ({"rows": []}, "no row"),
+    },
 )
 def test_what_does_not_fit_is_refused_with_the_option_that_helps(changes: dict[str, Any], says: str) -> None:
     with pytest.raises(InvalidInput) as refused:

@@ -5,36 +5,33 @@ import pytest
 from optimizer.core.base.errors import InvalidInput
 from optimizer.core.family.rendering import expected_text, parse_output
 from optimizer.core.family.settings import Output
+from tests.cases import named
 
 TOPICS = Output(
     field="topic", parser="label", labels=("physics", "astrophysics", "machine learning", "learning", "C++", "C")
 )
 ENTITIES = Output(
-    field="entities",
-    parser="json",
-    json_schema={"type": "array", "items": {"type": "object", "required": ["text"]}},
+    field="entities", parser="json", json_schema={"type": "array", "items": {"type": "object", "required": ["text"]}}
 )
 ITEMS = Output(field="items", parser="list")
 SUMMARY = Output(field="summary", parser="text")
 
 
-@pytest.mark.parametrize(
+@named(
     ("text", "label"),
-    [
-        pytest.param("physics", "physics", id="exactly"),
-        pytest.param("  Physics.\n", "physics", id="case and punctuation"),
-        pytest.param("\n\nphysics", "physics", id="after empty lines"),
-        pytest.param("Topic: physics", "physics", id="inside the first line"),
-        pytest.param("physics\nmachine learning", "physics", id="the second line does not count"),
-        pytest.param("It is astrophysics", "astrophysics", id="a label inside a longer word does not count"),
-        pytest.param(
-            "machine learning, I think", "machine learning", id="a label inside a longer label does not count"
-        ),
-        pytest.param("Machine-Learning", "machine learning", id="a hyphen for a space"),
-        pytest.param("c++", "C++", id="signs tell labels apart"),
-        pytest.param("C", "C", id="the label without signs"),
-        pytest.param("physics physics", "physics", id="the same one twice"),
-    ],
+    {
+        "exactly": ("physics", "physics"),
+        "case and punctuation": ("  Physics.\n", "physics"),
+        "after empty lines": ("\n\nphysics", "physics"),
+        "inside the first line": ("Topic: physics", "physics"),
+        "the second line does not count": ("physics\nmachine learning", "physics"),
+        "a label inside a longer word does not count": ("It is astrophysics", "astrophysics"),
+        "a label inside a longer label does not count": ("machine learning, I think", "machine learning"),
+        "a hyphen for a space": ("Machine-Learning", "machine learning"),
+        "signs tell labels apart": ("c++", "C++"),
+        "the label without signs": ("C", "C"),
+        "the same one twice": ("physics physics", "physics"),
+    },
 )
 def test_a_label_is_read(text, label):
     assert parse_output(TOPICS, text).value == label
@@ -63,27 +60,21 @@ def test_json_is_found(text):
     assert parse_output(ENTITIES, text).value == [{"text": "Bonn"}]
 
 
-@pytest.mark.parametrize(
+@named(
     ("text", "error"),
-    [
-        pytest.param("", "no JSON: empty output", id="nothing"),
-        pytest.param("none", "no JSON: there is no object or array in it", id="prose"),
-        pytest.param('[{"text": ', "no JSON: ", id="cut off"),
-        pytest.param("[NaN]", "no JSON: NaN is no JSON value", id="NaN"),
-        pytest.param("[1e999]", "no JSON: it holds a number that is too large", id="a number that no float holds"),
-        pytest.param('["\\ud800"]', "no JSON: it holds half of a surrogate pair", id="half of a surrogate pair"),
-        pytest.param("[" * 65 + "]" * 65, "no JSON: it is nested more than 64 levels deep", id="65 levels"),
-        pytest.param("[" * 1500, "no JSON: ", id="1,500 opening brackets"),
-        pytest.param(
-            "[" * 100_000 + "]" * 100_000,
-            "no JSON: it is nested more than 64 levels deep",
-            id="a hundred thousand levels",
-        ),
-        pytest.param('{"a":' * 1500, "no JSON: ", id="1,500 opening braces"),
-        pytest.param(
-            '[{"name": "Bonn"}]', "JSON against the schema at /0: 'text' is a required property", id="another form"
-        ),
-    ],
+    {
+        "nothing": ("", "no JSON: empty output"),
+        "prose": ("none", "no JSON: there is no object or array in it"),
+        "cut off": ('[{"text": ', "no JSON: "),
+        "NaN": ("[NaN]", "no JSON: NaN is no JSON value"),
+        "a number that no float holds": ("[1e999]", "no JSON: it holds a number that is too large"),
+        "half of a surrogate pair": ('["\\ud800"]', "no JSON: it holds half of a surrogate pair"),
+        "65 levels": ("[" * 65 + "]" * 65, "no JSON: it is nested more than 64 levels deep"),
+        "1,500 opening brackets": ("[" * 1500, "no JSON: "),
+        "a hundred thousand levels": ("[" * 100_000 + "]" * 100_000, "no JSON: it is nested more than 64 levels deep"),
+        "1,500 opening braces": ('{"a":' * 1500, "no JSON: "),
+        "another form": ('[{"name": "Bonn"}]', "JSON against the schema at /0: 'text' is a required property"),
+    },
 )
 def test_unreadable_json_has_its_reason(text, error):
     parsed = parse_output(ENTITIES, text)

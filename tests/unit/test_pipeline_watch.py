@@ -16,6 +16,7 @@ from optimizer.content.core.records.report import MIN_ITEMS, Level, WindowFigure
 from optimizer.content.jobs.watch_pipeline import OUT_OF_RANGE, watch_pipeline
 from optimizer.core.base.errors import InvalidInput
 from optimizer.core.feedback.pipeline_record import TARGETS, PipelineRecord, Target
+from tests.cases import named
 from tests.clock import Clock
 from tests.stores import NOW
 
@@ -109,10 +110,9 @@ def test_an_alert_is_raised_once_becomes_another_when_it_gets_worse_and_clears_w
     )
     report(store, clock, full=0, light=70, exits=60, tag="c")
     watch_pipeline(store, clock, TARGETS)
-    assert levels(store) == {
-        "bypass_rate warning": "warning",
-        "early_exit_rate warning": "warning",
-    }, "105 of 160 that were not bypassed"
+    assert levels(store) == {"bypass_rate warning": "warning", "early_exit_rate warning": "warning"}, (
+        "105 of 160 that were not bypassed"
+    )
     clock.pass_time(timedelta(hours=25))
     watch_pipeline(store, clock, TARGETS)
     assert levels(store) == {}, "of no item nothing can be out of range"
@@ -139,20 +139,14 @@ def test_levels_come_from_the_pipelines_own_file(tmp_path: Path) -> None:
     }
 
 
-@pytest.mark.parametrize(
+@named(
     ("text", "says"),
-    [
-        pytest.param("bypass_rate: {target: 60}\n", "monitoring.yaml:1 .*from 0 to 1, not 60", id="percent"),
-        pytest.param("bypass_rte: {target: 0.6}\n", "bypass_r", id="a mistyped figure"),
-        pytest.param(
-            "cost_per_item: {target: 0.6}\n", "cost_per_item, and nothing is known", id="a figure that nothing measures"
-        ),
-        pytest.param(
-            "bypass_rate: {critical_low: 0.6, warning_low: 0.5}\n",
-            "lies above warning_low",
-            id="levels that contradict",
-        ),
-    ],
+    {
+        "percent": ("bypass_rate: {target: 60}\n", "monitoring.yaml:1 .*from 0 to 1, not 60"),
+        "a mistyped figure": ("bypass_rte: {target: 0.6}\n", "bypass_r"),
+        "a figure that nothing measures": ("cost_per_item: {target: 0.6}\n", "cost_per_item, and nothing is known"),
+        "levels that contradict": ("bypass_rate: {critical_low: 0.6, warning_low: 0.5}\n", "lies above warning_low"),
+    },
 )
 def test_a_faulty_file_of_levels_is_refused_with_its_line(tmp_path: Path, text: str, says: Any) -> None:
     with pytest.raises(InvalidInput, match=says):

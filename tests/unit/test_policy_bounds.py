@@ -16,6 +16,7 @@ from optimizer.core.search.answer_bounds import answers_alone, asks_again, calls
 from optimizer.core.search.cost_estimate import estimate_evaluation
 from optimizer.core.search.strategy import check_kind
 from optimizer.core.search.study import Definition
+from tests.cases import named
 from tests.study_world import topic_examples, topic_family
 from tests.unit.test_policy_studies import pipeline_family
 
@@ -24,24 +25,16 @@ def champion(**policy: Any) -> Variant:
     return Variant(messages=({"role": "user", "content": "{{x}}"},), model={"name": "large"}, policy=policy)
 
 
-@pytest.mark.parametrize(
+@named(
     ("policy", "space", "tiers", "most"),
-    [
-        pytest.param({}, {}, (), 1, id="no policy"),
-        pytest.param(
-            {}, {"policy.accept": {"float": [0.5, 0.99]}}, ("small", "large"), 2, id="a cascade to be searched"
-        ),
-        pytest.param({"tiers": ["a", "b", "c"]}, {}, ("a", "b"), 3, id="the champion's tiers are more"),
-        pytest.param({}, {"policy.gate.retries": {"choices": [3, 0]}}, (), 4, id="choices that fall"),
-        pytest.param({}, {"policy.votes.models": {"choices": [["a", "b", "c"], None]}}, (), 4, id="votes or none"),
-        pytest.param(
-            {"tiers": ["a", "b"], "accept": 0.6},
-            {"policy.refine": {"choices": [0.5, None]}},
-            (),
-            3,
-            id="refined or not",
-        ),
-    ],
+    {
+        "no policy": ({}, {}, (), 1),
+        "a cascade to be searched": ({}, {"policy.accept": {"float": [0.5, 0.99]}}, ("small", "large"), 2),
+        "the champion's tiers are more": ({"tiers": ["a", "b", "c"]}, {}, ("a", "b"), 3),
+        "choices that fall": ({}, {"policy.gate.retries": {"choices": [3, 0]}}, (), 4),
+        "votes or none": ({}, {"policy.votes.models": {"choices": [["a", "b", "c"], None]}}, (), 4),
+        "refined or not": ({"tiers": ["a", "b"], "accept": 0.6}, {"policy.refine": {"choices": [0.5, None]}}, (), 3),
+    },
 )
 def test_the_most_calls_of_one_example_are_those_of_the_dearest_variant(
     policy: Any, space: Any, tiers: Any, most: int
@@ -83,51 +76,35 @@ def test_only_policies_that_ask_again_make_longer_requests() -> None:
     assert asks_again(champion(**{"validate": ["empty"]}), {})
 
 
-@pytest.mark.parametrize(
+@named(
     ("input", "expected", "says"),
-    [
-        pytest.param(
-            {"word_count": 900, "coherence_score": None}, {"quality": 0.9}, None, id="what was not measured is left out"
-        ),
-        pytest.param(
-            {"word_count": None, "content_type": ""}, {"quality": 0.9}, "nothing was measured", id="nothing measured"
-        ),
-        pytest.param({"words": 9}, {"quality": 0.9}, "no input 'words'", id="an unknown value"),
-        pytest.param(
+    {
+        "what was not measured is left out": ({"word_count": 900, "coherence_score": None}, {"quality": 0.9}, None),
+        "nothing measured": ({"word_count": None, "content_type": ""}, {"quality": 0.9}, "nothing was measured"),
+        "an unknown value": ({"words": 9}, {"quality": 0.9}, "no input 'words'"),
+        "a text for a number": (
             {"word_count": "SECRET"},
             {"quality": 0.9},
             "of another kind than declared: word_count",
-            id="a text for a number",
         ),
-        pytest.param(
-            {"word_cuont": 9},
-            {"quality": 0.9},
-            "no input 'word_cuont'; did you mean 'word_count'?",
-            id="a misspelt input",
-        ),
-        pytest.param(
+        "a misspelt input": ({"word_cuont": 9}, {"quality": 0.9}, "no input 'word_cuont'; did you mean 'word_count'?"),
+        "percent for a share": (
             {"coherence_score": 71},
             {"quality": 0.9},
             "out of range: coherence_score lies from 0 to 1",
-            id="percent for a share",
         ),
-        pytest.param(
-            {"word_count": -1}, {"quality": 0.9}, "out of range: word_count lies at least 0", id="less than nothing"
-        ),
-        pytest.param(
-            {"word_count": 10**400}, {"quality": 0.9}, "out of range: word_count", id="more than a float holds"
-        ),
-        pytest.param(
+        "less than nothing": ({"word_count": -1}, {"quality": 0.9}, "out of range: word_count lies at least 0"),
+        "more than a float holds": ({"word_count": 10**400}, {"quality": 0.9}, "out of range: word_count"),
+        "all that is wrong": (
             {"content_type": 3, "word_count": -1, "coherence_score": 71},
             {"quality": 0.9},
             "of another kind than declared: content_type; out of range: word_count lies at least 0, coherence_score"
             " lies from 0 to 1",
-            id="all that is wrong",
         ),
-        pytest.param({"word_count": 9}, {"quality": 7}, "no 'quality' from 0 to 1", id="a worth out of range"),
-        pytest.param({"word_count": 9}, {"quality": "good"}, "no 'quality' from 0 to 1", id="a worth in words"),
-        pytest.param({"word_count": 9}, {}, "no 'quality' from 0 to 1", id="no worth"),
-    ],
+        "a worth out of range": ({"word_count": 9}, {"quality": 7}, "no 'quality' from 0 to 1"),
+        "a worth in words": ({"word_count": 9}, {"quality": "good"}, "no 'quality' from 0 to 1"),
+        "no worth": ({"word_count": 9}, {}, "no 'quality' from 0 to 1"),
+    },
 )
 def test_an_item_can_be_learned_from_or_it_is_said_why_not_without_quoting_it(
     input: Any, expected: Any, says: str | None

@@ -28,6 +28,7 @@ from optimizer.core.family.variant import FewShot, Variant, VariantRecord
 from optimizer.core.views.variant import variant_text
 from optimizer.jobs.families.export_variant import export_variant
 from tests.api_world import World, make_home, serving
+from tests.cases import named
 from tests.evaluations import evaluated
 
 ROOT = Path(__file__).parents[2]
@@ -92,79 +93,68 @@ def test_without_versions_it_still_needs_no_prompt() -> None:
         parse_family(data | {"space": {"policy.accept": {"float": [0.5, 0.99]}}}).variant()
 
 
-@pytest.mark.parametrize(
+@named(
     ("data", "pointer", "says"),
-    [
-        pytest.param(
+    {
+        "an unknown knob": (
             changed({"filter.min_word": 5}),
             "/prompt/versions/a/policy/filter.min_word",
             "did you mean 'filter.min_words'",
-            id="an unknown knob",
         ),
-        pytest.param(
+        "percent instead of a share": (
             changed({"filter.min_overall": 65}),
             "/prompt/versions/a/policy/filter.min_overall",
             "from 0 to 1",
-            id="percent instead of a share",
         ),
-        pytest.param(
+        "no mode": (
             changed({"route.news": "quick"}),
             "/prompt/versions/a/policy/route.news",
             "full, lightweight, quality_check",
-            id="no mode",
         ),
-        pytest.param(
+        "half a condition": (
             changed({"exit.post_download.conditions": ["duration_seconds < 60 and"]}),
             "/prompt/versions/a/policy/exit.post_download.conditions/0",
             "character 25",
-            id="half a condition",
         ),
-        pytest.param(changed({}), "/prompt/versions/a", "there is no policy", id="an empty policy"),
-        pytest.param(changed(["a"]), "/prompt/versions/a/policy", "", id="a list of knobs"),
-        pytest.param(
+        "an empty policy": (changed({}), "/prompt/versions/a", "there is no policy"),
+        "a list of knobs": (changed(["a"]), "/prompt/versions/a/policy", ""),
+        "a message": (
             changed(content=[{"role": "user", "content": "x"}]),
             "/prompt/versions/a/content",
             "calls no model",
-            id="a message",
         ),
-        pytest.param(changed(tools=[{"name": "t"}]), "/prompt/versions/a/tools", "calls no model", id="a tool"),
-        pytest.param(
+        "a tool": (changed(tools=[{"name": "t"}]), "/prompt/versions/a/tools", "calls no model"),
+        "an unknown knob to vary": (
             changed(space={"policy.filter.min_word": {"int": [1, 2]}}),
             "/space/policy.filter.min_word",
             "did you mean",
-            id="an unknown knob to vary",
         ),
-        pytest.param(
+        "a range beyond the knob's": (
             changed(space={"policy.filter.min_overall": {"float": [0, 2]}}),
             "/space/policy.filter.min_overall",
             "from 0 to 1",
-            id="a range beyond the knob's",
         ),
-        pytest.param(
+        "a choice that is no mode": (
             changed(space={"policy.route.news": {"choices": ["full", "quick"]}}),
             "/space/policy.route.news",
             "not 'quick'",
-            id="a choice that is no mode",
         ),
-        pytest.param(
+        "a condition too early": (
             changed(space={"policy.exit.post_download.conditions": {"choices": [["word_count < 5"]]}}),
             "/space/policy.exit.post_download.conditions",
             "known from post_transcription on",
-            id="a condition too early",
         ),
-        pytest.param(
+        "a prompt's slot": (
             changed(space={"temperature": {"float": [0, 1]}}),
             "/space/temperature",
             "belongs to a prompt",
-            id="a prompt's slot",
         ),
-        pytest.param(
+        "a prompt without messages": (
             {**changed({"deadline_s": 5}), "kind": "prompt"},
             "/prompt/versions/a/content",
             "is missing",
-            id="a prompt without messages",
         ),
-    ],
+    },
 )
 def test_a_fault_is_named_with_its_place_and_what_to_do(data: Any, pointer: str, says: str) -> None:
     found = faults(data)

@@ -15,16 +15,9 @@ from optimizer.core.base.canonical import canonical_json
 from optimizer.core.base.errors import MAX_ALIKE, InvalidInput
 from optimizer.core.dataset.examples import make_example
 from optimizer.core.declaration.read import parse_family
-from optimizer.core.family.rendering import (
-    clip_inputs,
-    few_shot,
-    fill,
-    is_refused,
-    limit_inputs,
-    render,
-    render_open,
-)
+from optimizer.core.family.rendering import clip_inputs, few_shot, fill, is_refused, limit_inputs, render, render_open
 from optimizer.core.family.variant import FewShot, Message, Variant
+from tests.cases import named
 from tests.strategies import NOW
 
 GOLDEN = Path(__file__).parents[1] / "golden" / "rendering"
@@ -108,18 +101,17 @@ def test_rendering_leaves_the_variant_as_it_was():
     assert rendered.id == before
 
 
-@pytest.mark.parametrize(
+@named(
     ("variables", "history", "pointers"),
-    [
-        pytest.param({}, [], ["/variables/document"], id="missing"),
-        pytest.param({"document": "d", "doc": "x"}, [], ["/variables/doc"], id="unknown"),
-        pytest.param(
+    {
+        "missing": ({}, [], ["/variables/document"]),
+        "unknown": ({"document": "d", "doc": "x"}, [], ["/variables/doc"]),
+        "all at once": (
             {"doc": "x"},
             [{"role": "examples"}, "hello"],
             ["/variables/document", "/variables/doc", "/history/0", "/history/1"],
-            id="all at once",
         ),
-    ],
+    },
 )
 def test_everything_wrong_with_the_values_is_named(variables, history, pointers):
     with pytest.raises(InvalidInput) as error:

@@ -16,6 +16,7 @@ from optimizer.core.forecast.forecast import ended_forecast, forecast_rollout
 from optimizer.core.forecast.outcomes import SignalledAnswer, compare_outcomes
 from optimizer.core.forecast.plan import NOT_BEGUN, ForecastPlan, Lift, Progress, lift_of, plan_of
 from optimizer.core.rollout.start import fixed_settings
+from tests.cases import named
 
 NOW = datetime(2026, 11, 20, 9, 0, tzinfo=UTC)
 PLAN = ForecastPlan(
@@ -121,22 +122,19 @@ def test_the_promotion_waits_for_the_end_of_the_day_in_which_its_evidence_is_com
 # --- what is not known ------------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize(
+@named(
     ("recorded", "says"),
-    [
-        pytest.param(None, "nothing was reported in the last 30 days", id="nothing at all"),
-        pytest.param(traffic(0, 0, n_requests=7_000), "of 7,000 reported requests none has a unit", id="no units"),
-        pytest.param(traffic(labelled=0), r"none of 16,800 units gave a label \(success by user\)", id="no labels"),
-        pytest.param(
+    {
+        "nothing at all": (None, "nothing was reported in the last 30 days"),
+        "no units": (traffic(0, 0, n_requests=7_000), "of 7,000 reported requests none has a unit"),
+        "no labels": (traffic(labelled=0), r"none of 16,800 units gave a label \(success by user\)"),
+        "labels of another metric": (
             traffic(n_labelled_units={("score", "judge"): 40}),
             "labelled otherwise: 40 by score of judge",
-            id="labels of another metric",
         ),
-        pytest.param(
-            traffic(30, 5, hours=2.0), "too short to rely on: 5 units with a label", id="a record of two hours"
-        ),
-        pytest.param(traffic(1_000, 1_000, hours=0.01), "too short to rely on", id="a burst of some seconds"),
-    ],
+        "a record of two hours": (traffic(30, 5, hours=2.0), "too short to rely on: 5 units with a label"),
+        "a burst of some seconds": (traffic(1_000, 1_000, hours=0.01), "too short to rely on"),
+    },
 )
 def test_what_cannot_be_told_is_its_own_answer_and_says_what_is_missing(
     recorded: RecordedTraffic | None, says: str

@@ -19,6 +19,7 @@ from optimizer.core.views.rollout_story import (
     rollout_headline,
     rounded_up,
 )
+from tests.cases import named
 from tests.stores import NOW, rollout
 
 VIEW = ForecastView(
@@ -75,97 +76,79 @@ def test_a_promotion_is_told_with_the_version_s_name_beside_its_id() -> None:
     assert headline(promoted, replace(VIEW, versions=named), ()).startswith("v_bbbbbbbbbbbb (version v2) was never")
 
 
-@pytest.mark.parametrize(
+@named(
     ("seen", "said"),
-    [
-        pytest.param(
+    {
+        "with its forecast": (
             replace(VIEW, forecast=forecast(398.2, 76.8)),
             "10 %: needs about 400 more labelled users (about 3.2 days at this traffic) before 25 %",
-            id="with its forecast",
         ),
-        pytest.param(
+        "at unknown traffic": (
             replace(VIEW, forecast=forecast(398.2)),
             "10 %: needs about 400 more labelled users before 25 %",
-            id="at unknown traffic",
         ),
-        pytest.param(
-            replace(VIEW, forecast=forecast(0.0)), f"10 %: waits before 25 %: {VIEW.waits_for[0]}", id="users suffice"
-        ),
-        pytest.param(VIEW, "10 %: needs at least 160 more labelled users before 25 %", id="without a forecast"),
-        pytest.param(
+        "users suffice": (replace(VIEW, forecast=forecast(0.0)), f"10 %: waits before 25 %: {VIEW.waits_for[0]}"),
+        "without a forecast": (VIEW, "10 %: needs at least 160 more labelled users before 25 %"),
+        "one is one": (
             replace(VIEW, labels=replace(VIEW.labels, in_stage=199)),
             "10 %: needs at least 1 more labelled user before 25 %",
-            id="one is one",
         ),
-        pytest.param(
+        "only time": (
             replace(
                 VIEW, labels=replace(VIEW.labels, in_stage=300), waits_for=("the stage's minimum time is not over",)
             ),
             "10 %: waits before 25 %: the stage's minimum time is not over",
-            id="only time",
         ),
-        pytest.param(
+        "nothing is missing": (
             replace(VIEW, waits_for=()),
             "10 %: every gate has passed; the worker's next look goes on to 25 %",
-            id="nothing is missing",
         ),
-        pytest.param(
+        "the last stage": (
             replace(VIEW, forecast=forecast(90.0), next_step=NextStep(act="promote", share=1.0, asks="ship1")),
             "10 %: needs about 90 more labelled users before the promotion",
-            id="the last stage",
         ),
-    ],
+    },
 )
 def test_a_stage_names_what_it_needs_before_the_next(seen: ForecastView, said: str) -> None:
     assert rollout_headline(DEPLOYING, seen) == said
 
 
-@pytest.mark.parametrize(
+@named(
     ("of", "seen", "said"),
-    [
-        pytest.param(
+    {
+        "not approved": (
             rollout(status="validating"),
             VIEW,
             "Waits for a person: detent rollout approve summarization",
-            id="not approved",
         ),
-        pytest.param(
+        "approved": (
             rollout(status="approved"),
             VIEW,
             "Approved: the worker's next look gives the candidate 10 % of the users",
-            id="approved",
         ),
-        pytest.param(
+        "unwatched": (
             DEPLOYING,
             replace(VIEW, served=False),
             "10 %, but no worker watches: every user gets the champion",
-            id="unwatched",
         ),
-        pytest.param(
+        "frozen, also where the lease has run out": (
             DEPLOYING,
             replace(VIEW, served=False, freeze=FROZEN),
             "10 %, frozen: every user gets the champion until detent unfreeze triage",
-            id="frozen, also where the lease has run out",
         ),
-        pytest.param(
+        "held by a person": (
             replace(DEPLOYING, held=True, held_by="ann"),
             VIEW,
             "10 %, held by ann: it goes no further",
-            id="held by a person",
         ),
-        pytest.param(
-            replace(DEPLOYING, held=True, held_by=ACTOR), VIEW, "10 %, held by the worker", id="held by the tick"
-        ),
-        pytest.param(
+        "held by the tick": (replace(DEPLOYING, held=True, held_by=ACTOR), VIEW, "10 %, held by the worker"),
+        "worse": (
             replace(DEPLOYING, status="rolled_back", outcome="worse"),
             VIEW,
             "The candidate was worse and is taken back",
-            id="worse",
         ),
-        pytest.param(
-            replace(DEPLOYING, status="failed", outcome="cancelled"), VIEW, "A person ended the rollout", id="rejected"
-        ),
-    ],
+        "rejected": (replace(DEPLOYING, status="failed", outcome="cancelled"), VIEW, "A person ended the rollout"),
+    },
 )
 def test_every_state_of_a_rollout_has_its_sentence(of: Rollout, seen: ForecastView, said: str) -> None:
     assert rollout_headline(of, seen).startswith(said)

@@ -25,6 +25,7 @@ from optimizer.host import run_files
 from optimizer.host.config import Api, Settings, load_settings
 from optimizer.host.ports_in_use import SPREADS, BoundPort, is_free, is_loopback, listen, reachable_host
 from optimizer.runtime import supervise
+from tests.cases import named
 
 HOLD = """
 import sys, time
@@ -69,16 +70,14 @@ def test_an_announced_process_is_found_until_it_withdraws(settings: Settings) ->
     assert run_files.find(settings, "api") is None
 
 
-@pytest.mark.parametrize(
+@named(
     "content",
-    [
-        pytest.param('{"pid": 4194304, "url": "x"}', id="a pid that nobody has"),
-        pytest.param(
-            json.dumps({"pid": os.getpid(), "url": "x", "created": 1.0}), id="a pid that went to somebody else"
-        ),
-        pytest.param('{"pid": ', id="half a file"),
-        pytest.param("{}", id="no pid"),
-    ],
+    {
+        "a pid that nobody has": '{"pid": 4194304, "url": "x"}',
+        "a pid that went to somebody else": json.dumps({"pid": os.getpid(), "url": "x", "created": 1.0}),
+        "half a file": '{"pid": ',
+        "no pid": "{}",
+    },
 )
 def test_the_file_of_a_dead_process_counts_for_nothing(settings: Settings, content: str) -> None:
     settings.run_dir().mkdir(parents=True)

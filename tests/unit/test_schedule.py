@@ -14,6 +14,7 @@ from optimizer.core.family.cron import check_cron
 from optimizer.core.models.language import ModelPrice
 from optimizer.core.scheduling.schedule import StoredSchedule, asked_of, command_for, in_force
 from optimizer.core.search.study import Study
+from tests.cases import named
 from tests.stores import NOW, minutes
 from tests.study_world import TOPIC_FAMILY, topic_family
 from tests.triggered_world import NIGHTLY, FreeModel, TriggeredWorld
@@ -72,22 +73,20 @@ def test_a_family_of_kind_policy_is_searched_by_replay() -> None:
     assert (found.cron, found.strategy) == (SET.cron, "replay")
 
 
-@pytest.mark.parametrize(
+@named(
     ("stored", "command"),
-    [
-        pytest.param(None, "detent family schedule topics --off", id="off"),
-        pytest.param(SET, 'detent family schedule topics --cron "0 3 * * 1"', id="set"),
-        pytest.param(
+    {
+        "off": (None, "detent family schedule topics --off"),
+        "set": (SET, 'detent family schedule topics --cron "0 3 * * 1"'),
+        "triggers alone": (
             replace(SET, cron=None, aim="cost"),
             "detent family schedule topics --on --no-cron --aim cost",
-            id="triggers alone",
         ),
-        pytest.param(
+        "the file's times": (
             replace(SET, cron=None, from_file=True, holdout=True),
             "detent family schedule topics --on --holdout",
-            id="the file's times",
         ),
-    ],
+    },
 )
 def test_a_state_is_brought_about_by_one_command(stored: StoredSchedule | None, command: str) -> None:
     assert command_for("topics", stored) == command
@@ -108,28 +107,21 @@ def test_a_schedule_and_what_production_says_may_have_a_strategy_each() -> None:
     ]
 
 
-@pytest.mark.parametrize(
+@named(
     ("changes", "pointer", "says"),
-    [
-        pytest.param(
-            {"schedule": {"strategy": "magic"}}, "/schedule/strategy", "There is no strategy 'magic'", id="unknown"
-        ),
-        pytest.param({"triggers": {"strategy": "race+gepa"}}, "/triggers/strategy", "stands alone", id="no sequence"),
-        pytest.param(
-            {"schedule": {"strategy": "race", "aim": "cost"}}, "/schedule/strategy", "quality alone", id="another aim"
-        ),
-        pytest.param(
+    {
+        "unknown": ({"schedule": {"strategy": "magic"}}, "/schedule/strategy", "There is no strategy 'magic'"),
+        "no sequence": ({"triggers": {"strategy": "race+gepa"}}, "/triggers/strategy", "stands alone"),
+        "another aim": ({"schedule": {"strategy": "race", "aim": "cost"}}, "/schedule/strategy", "quality alone"),
+        "the gates' aim": (
             {"triggers": {"strategy": "race"}, "rollout": gated("latency")},
             "/triggers/strategy",
             "quality alone",
-            id="the gates' aim",
         ),
-        pytest.param(
-            {"schedule": {"strategy": "gepa"}}, "/schedule/strategy", "does not allow it", id="nobody may write"
-        ),
-        pytest.param({"schedule": {"strategy": ""}}, "/schedule/strategy", "empty", id="an empty name"),
-        pytest.param({"schedule": {"aim": "beauty"}}, "/schedule/aim", "not one of", id="no such aim"),
-    ],
+        "nobody may write": ({"schedule": {"strategy": "gepa"}}, "/schedule/strategy", "does not allow it"),
+        "an empty name": ({"schedule": {"strategy": ""}}, "/schedule/strategy", "empty"),
+        "no such aim": ({"schedule": {"aim": "beauty"}}, "/schedule/aim", "not one of"),
+    },
 )
 def test_a_strategy_that_could_not_start_is_a_fault_of_the_file(
     changes: dict[str, Any], pointer: str, says: str

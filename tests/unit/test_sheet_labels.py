@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 
 from optimizer.core.dataset.labels import labels_in_prompt, look_alikes
+from tests.cases import named
 
 
 @pytest.mark.parametrize(
@@ -45,35 +46,31 @@ def test_a_rare_label_that_is_nearly_a_frequent_one_is_offered() -> None:
 LABELS = ("account_access", "billing", "refund")
 
 
-@pytest.mark.parametrize(
+@named(
     ("prompt", "unnamed", "spelled", "unknown"),
-    [
-        pytest.param("One of account_access, billing or Refund.\n\n{{text}}", (), {}, (), id="all named"),
-        pytest.param("Sort the message.\n\n{{text}}", LABELS, {}, (), id="none named"),
-        pytest.param("One of account_access, billing.\n\n{{text}}", ("refund",), {}, (), id="one is not named"),
-        pytest.param("Say billing, refunds or account_access.", ("refund",), {}, ("refunds",), id="a slip of a label"),
-        pytest.param(
-            "Account Access, billing or refund?", (), {"account_access": "Account Access"}, (), id="written otherwise"
-        ),
-        pytest.param(
+    {
+        "all named": ("One of account_access, billing or Refund.\n\n{{text}}", (), {}, ()),
+        "none named": ("Sort the message.\n\n{{text}}", LABELS, {}, ()),
+        "one is not named": ("One of account_access, billing.\n\n{{text}}", ("refund",), {}, ()),
+        "a slip of a label": ("Say billing, refunds or account_access.", ("refund",), {}, ("refunds",)),
+        "written otherwise": ("Account Access, billing or refund?", (), {"account_access": "Account Access"}, ()),
+        "one that no row has": (
             "Answer with one of: account_access, billing, refund, other. Be brief, please, and kind.",
             (),
             {},
             ("other",),
-            id="one that no row has",
         ),
-        pytest.param("Choose refund, billing, account_access or\n{{text}}", (), {}, (), id="a placeholder is none"),
-        pytest.param('["account_access", "billing", "refund", "spam"]', (), {}, ("spam",), id="a list of JSON"),
-        pytest.param("refund|billing|account_access|none", (), {}, ("none",), id="bars"),
-        pytest.param(
+        "a placeholder is none": ("Choose refund, billing, account_access or\n{{text}}", (), {}, ()),
+        "a list of JSON": ('["account_access", "billing", "refund", "spam"]', (), {}, ("spam",)),
+        "bars": ("refund|billing|account_access|none", (), {}, ("none",)),
+        "bullets": (
             "Labels:\n- billing: money, and more\n- refund (money back)\n- account_access\n- bug report\n\nText:",
             (),
             {},
             ("bug report",),
-            id="bullets",
         ),
-        pytest.param("Tell billing from refund for account_access users", (), {}, (), id="no list"),
-    ],
+        "no list": ("Tell billing from refund for account_access users", (), {}, ()),
+    },
 )
 def test_what_prompt_and_sheet_do_not_share_is_told(
     prompt: str, unnamed: tuple[str, ...], spelled: dict[str, str], unknown: tuple[str, ...]

@@ -9,6 +9,7 @@ import pytest
 
 from optimizer.core.declaration.read import parse_family
 from optimizer.core.family.family import Family
+from tests.cases import named
 from tests.ingestion import BY_UNIT, FAMILY, Installation, family, temporary_installation, token
 
 SERVED = {"id": "in_1", **BY_UNIT, "output": "a summary", "latency_ms": 10}
@@ -41,23 +42,22 @@ def taken(installation: Installation, rule: dict[str, float], *events: Any) -> l
     return [(one.source, one.success, one.score) for one in installation.feedback()]
 
 
-@pytest.mark.parametrize(
+@named(
     ("rule", "tags", "outcome"),
-    [
-        pytest.param({"kept": 1}, {"kept": True}, (True, None), id="kept is good"),
-        pytest.param({"retried": 1}, {"retried": True}, (False, None), id="retried is bad"),
-        pytest.param({"retried": 2.5}, {"retried": False, "kept": True}, (True, None), id="others have no say"),
-        pytest.param({"escalated": 1}, {"escalated": False}, (True, None), id="not escalated is good"),
-        pytest.param({"edited": 1}, {"edited": 0.25}, (None, 0.75), id="a share that was changed"),
-        pytest.param({"edited": 1}, {"edited": True}, (None, 0.0), id="all was changed"),
-        pytest.param({"kept": 3, "retried": 1}, {"kept": True, "retried": True}, (None, 0.75), id="a weighted sum"),
-        pytest.param(
+    {
+        "kept is good": ({"kept": 1}, {"kept": True}, (True, None)),
+        "retried is bad": ({"retried": 1}, {"retried": True}, (False, None)),
+        "others have no say": ({"retried": 2.5}, {"retried": False, "kept": True}, (True, None)),
+        "not escalated is good": ({"escalated": 1}, {"escalated": False}, (True, None)),
+        "a share that was changed": ({"edited": 1}, {"edited": 0.25}, (None, 0.75)),
+        "all was changed": ({"edited": 1}, {"edited": True}, (None, 0.0)),
+        "a weighted sum": ({"kept": 3, "retried": 1}, {"kept": True, "retried": True}, (None, 0.75)),
+        "of three": (
             {"kept": 1, "edited": 1, "escalated": 2},
             {"kept": False, "edited": 0.5, "escalated": False},
             (None, 0.625),
-            id="of three",
         ),
-    ],
+    },
 )
 def test_tags_make_the_outcome_that_the_rule_says(
     installation: Installation, rule: dict[str, float], tags: dict[str, Any], outcome: tuple[Any, ...]

@@ -15,6 +15,7 @@ from optimizer.core.search.space import (
     parse_space,
     point_of,
 )
+from tests.cases import named
 
 
 def variant(n_examples: int = 3) -> Variant:
@@ -26,30 +27,24 @@ def variant(n_examples: int = 3) -> Variant:
     )
 
 
-@pytest.mark.parametrize(
+@named(
     ("declared", "dimensions"),
-    [
-        pytest.param(
-            {"temperature": {"float": [0, 1]}}, (FloatRange(name="temperature", low=0.0, high=1.0),), id="float"
-        ),
-        pytest.param({"max_tokens": {"int": [8, 64]}}, (IntRange(name="max_tokens", low=8, high=64),), id="int"),
-        pytest.param(
+    {
+        "float": ({"temperature": {"float": [0, 1]}}, (FloatRange(name="temperature", low=0.0, high=1.0),)),
+        "int": ({"max_tokens": {"int": [8, 64]}}, (IntRange(name="max_tokens", low=8, high=64),)),
+        "choices": (
             {"policy.accept": {"choices": [0.5, 0.9]}},
             (ChoiceDimension(name="policy.accept", options=(0.5, 0.9)),),
-            id="choices",
         ),
-        pytest.param(
-            {"examples": {"max": 6}}, (IntRange(name="examples", low=0, high=3),), id="no more examples than there are"
-        ),
-        pytest.param({"instruction": {"propose": True}}, (), id="instructions are proposed by others"),
-        pytest.param(
+        "no more examples than there are": ({"examples": {"max": 6}}, (IntRange(name="examples", low=0, high=3),)),
+        "instructions are proposed by others": ({"instruction": {"propose": True}}, ()),
+        "a list is a dimension where more may be proposed, too": (
             {"instruction": {"choices": ["Do it.", "Think."], "propose": True}},
             (ChoiceDimension(name="instruction", options=("Do it.", "Think.")),),
-            id="a list is a dimension where more may be proposed, too",
         ),
-        pytest.param({"temperature": {"float": [0.5, 0.5]}}, (), id="one value is nothing to search"),
-        pytest.param({"model": {"choices": ["m"]}}, (), id="one option is nothing to choose"),
-    ],
+        "one value is nothing to search": ({"temperature": {"float": [0.5, 0.5]}}, ()),
+        "one option is nothing to choose": ({"model": {"choices": ["m"]}}, ()),
+    },
 )
 def test_each_entry_becomes_its_dimension(declared, dimensions):
     assert parse_space(declared, variant(), max_examples=4) == dimensions

@@ -31,6 +31,7 @@ from optimizer.core.views.study_headline import view_of_study
 from optimizer.jobs.outbox.mirror_outbox import TOPICS as MIRRORED
 from optimizer.jobs.studies.context import StudyProgress
 from optimizer.jobs.studies.transitions import fail_study, request_stop, resume_study
+from tests.cases import named
 from tests.clock import Clock
 from tests.study_world import START, TOPICS, Broken, TopicModel, World, topic_examples, topic_family
 
@@ -485,23 +486,21 @@ def test_two_studies_of_one_family_at_once_are_a_conflict(world):
         world.create()
 
 
-@pytest.mark.parametrize(
+@named(
     ("options", "error"),
-    [
-        pytest.param({"strategy": "luck"}, InvalidInput, id="unknown strategy"),
-        pytest.param({"aim": "cost", "strategy": "race"}, InvalidInput, id="a race for another aim"),
-        pytest.param({"seed": -1}, ValidationError, id="negative seed"),
-        pytest.param({"budget": Budget(calls=-5)}, ValidationError, id="negative budget"),
-        pytest.param({"budget": Budget(usd=float("nan"))}, ValidationError, id="budget that is no number"),
-        pytest.param({"budget": Budget(minutes=1e300)}, InvalidInput, id="minutes beyond the calendar"),
-        pytest.param({"budget": Budget(calls=0)}, BudgetTooSmall, id="zero budget"),
-        pytest.param({"budget": Budget(calls=40)}, BudgetTooSmall, id="only the confirmation"),
-        pytest.param({"budget": Budget(usd=0.0001)}, BudgetTooSmall, id="too few dollars"),
-        pytest.param({"definition": {"n_dve": 3}}, InvalidInput, id="misspelt size"),
-        pytest.param(
-            {"definition": {"space": {"moon": {"int": [1, 2]}}}}, InvalidInput, id="space that cannot be searched"
-        ),
-    ],
+    {
+        "unknown strategy": ({"strategy": "luck"}, InvalidInput),
+        "a race for another aim": ({"aim": "cost", "strategy": "race"}, InvalidInput),
+        "negative seed": ({"seed": -1}, ValidationError),
+        "negative budget": ({"budget": Budget(calls=-5)}, ValidationError),
+        "budget that is no number": ({"budget": Budget(usd=float("nan"))}, ValidationError),
+        "minutes beyond the calendar": ({"budget": Budget(minutes=1e300)}, InvalidInput),
+        "zero budget": ({"budget": Budget(calls=0)}, BudgetTooSmall),
+        "only the confirmation": ({"budget": Budget(calls=40)}, BudgetTooSmall),
+        "too few dollars": ({"budget": Budget(usd=0.0001)}, BudgetTooSmall),
+        "misspelt size": ({"definition": {"n_dve": 3}}, InvalidInput),
+        "space that cannot be searched": ({"definition": {"space": {"moon": {"int": [1, 2]}}}}, InvalidInput),
+    },
 )
 def test_what_cannot_be_run_is_refused_before_anything_is_written(world, options, error):
     with pytest.raises(error):

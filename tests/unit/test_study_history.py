@@ -18,6 +18,7 @@ from optimizer.core.views.study_front import front_of, on_front
 from optimizer.core.views.study_headline import cost_text, headline, lift_text, next_step
 from optimizer.core.views.study_story import StudyStory, common_order, history_of, score_band
 from tests import stores
+from tests.cases import named
 
 NOW = datetime(2026, 11, 20, tzinfo=UTC)
 DEV = tuple(f"d{n}" for n in range(10))
@@ -64,22 +65,16 @@ def test_examples_that_most_variants_met_come_first_so_that_every_trial_is_a_beg
     assert common_order(study(), found) == ("d7", "d8", *DEV[:7], "d9")
 
 
-@pytest.mark.parametrize(
+@named(
     ("changes", "ending"),
-    [
-        pytest.param({}, "", id="evaluated in full"),
-        pytest.param(
-            {"status": "dropped", "n": 4}, "dropped after 4 of 10 examples: too far behind to win", id="dropped"
-        ),
-        pytest.param(
-            {"status": "stopped", "n": 4},
-            "stopped after 4 of 10 examples: No call is left.",
-            id="stopped by the budget",
-        ),
-        pytest.param({"n": 4}, "compared after 4 of 10 examples: No call is left.", id="the end of a race"),
-        pytest.param({"status": "running", "n": 4}, "still running, 4 of 10 examples so far", id="running"),
-        pytest.param({"score": None}, "no example could be measured", id="nothing measured"),
-    ],
+    {
+        "evaluated in full": ({}, ""),
+        "dropped": ({"status": "dropped", "n": 4}, "dropped after 4 of 10 examples: too far behind to win"),
+        "stopped by the budget": ({"status": "stopped", "n": 4}, "stopped after 4 of 10 examples: No call is left."),
+        "the end of a race": ({"n": 4}, "compared after 4 of 10 examples: No call is left."),
+        "running": ({"status": "running", "n": 4}, "still running, 4 of 10 examples so far"),
+        "nothing measured": ({"score": None}, "no example could be measured"),
+    },
 )
 def test_every_trial_says_why_it_went_no_further(changes: dict[str, Any], ending: str) -> None:
     other = replace(trial(1, "v_new", 0.4), **changes)
@@ -207,50 +202,32 @@ CONFIRMED = {
 }
 
 
-@pytest.mark.parametrize(
+@named(
     ("changes", "says"),
-    [
-        pytest.param(
-            {"confirmation": CONFIRMED}, "v_new improved on the champion of f and was nominated.", id="improved"
-        ),
-        pytest.param(
+    {
+        "improved": ({"confirmation": CONFIRMED}, "v_new improved on the champion of f and was nominated."),
+        "nominated only": (
             {"confirmation": {**CONFIRMED, "confidence": 0.94}},
             "does not yet allow to call it improved",
-            id="nominated only",
         ),
-        pytest.param(
+        "not confirmed": (
             {"outcome": "not_confirmed", "confirmation": {"gates": [{"name": "risk", "verdict": "fail"}]}},
             "v_new was the best of 1 candidate on dev, but the sealed holdout did not confirm it. Not met: risk.",
-            id="not confirmed",
         ),
-        pytest.param(
-            {"outcome": "no_improvement", "winner": None},
-            "No improvement: none of 1 candidate beat",
-            id="no improvement",
-        ),
-        pytest.param(
-            {"outcome": "budget_exhausted"}, "ended before v_new could be confirmed", id="budget after the search"
-        ),
-        pytest.param(
+        "no improvement": ({"outcome": "no_improvement", "winner": None}, "No improvement: none of 1 candidate beat"),
+        "budget after the search": ({"outcome": "budget_exhausted"}, "ended before v_new could be confirmed"),
+        "budget before": (
             {"outcome": "budget_exhausted", "winner": None},
             "ended before a candidate could be compared",
-            id="budget before",
         ),
-        pytest.param(
+        "cancelled": (
             {"status": "cancelled", "outcome": None},
             "cancelled after 1 candidate; best on dev so far: v_new",
-            id="cancelled",
         ),
-        pytest.param(
-            {"status": "failed", "outcome": None, "error": "No model."}, "The study of f failed: No model.", id="failed"
-        ),
-        pytest.param(
-            {"status": "running", "outcome": None, "winner": None}, "v_new leads on dev, not confirmed", id="running"
-        ),
-        pytest.param(
-            {"status": "confirming", "outcome": None}, "is being confirmed on the sealed holdout", id="confirming"
-        ),
-    ],
+        "failed": ({"status": "failed", "outcome": None, "error": "No model."}, "The study of f failed: No model."),
+        "running": ({"status": "running", "outcome": None, "winner": None}, "v_new leads on dev, not confirmed"),
+        "confirming": ({"status": "confirming", "outcome": None}, "is being confirmed on the sealed holdout"),
+    },
 )
 def test_the_first_sentence_says_what_became_of_the_study(changes: dict[str, Any], says: str) -> None:
     assert says in headline(study(**changes), [trial(0, "v_old", 0.5), trial(1, "v_new", 0.6)])

@@ -12,6 +12,7 @@ import pytest
 from optimizer.adapters.files.sources import column_mapping
 from optimizer.adapters.files.table_files import MAX_CELL_CHARS, open_table
 from optimizer.core.base.errors import InvalidInput
+from tests.cases import named
 
 TEXT = "message,label\nGrüße,card\nçava?,refund\n"
 READ = [{"message": "Grüße", "label": "card"}, {"message": "çava?", "label": "refund"}]
@@ -110,64 +111,46 @@ def test_a_row_with_fewer_cells_lacks_the_others(tmp_path: Path) -> None:
     assert table(tmp_path, b"message,label\na\n") == ([{"message": "a", "label": None}], [])
 
 
-@pytest.mark.parametrize(
+@named(
     ("content", "name", "says"),
-    [
-        pytest.param(
+    {
+        "Latin-1": (
             TEXT.encode("latin-1"),
             "a.csv",
             ["Line 2", "--encoding cp1252 reads 'Grüße,card'", "nothing was taken"],
-            id="Latin-1",
         ),
-        pytest.param(TEXT.encode("cp1250"), "a.csv", ["Line 2", "--encoding"], id="Windows of Central Europe"),
-        pytest.param(
-            TEXT.replace("ç", "“").encode("cp1252"),
-            "a.csv",
-            ["Line 2", "--encoding cp1252"],
-            id="Windows' quotation marks",
-        ),
-        pytest.param("message,label\nпривет,card\n".encode("koi8-r"), "a.csv", ["Line 2", "--encoding"], id="Russian"),
-        pytest.param("message,label\n你好吗,card\n".encode("gb18030"), "a.csv", ["Line 2", "--encoding"], id="Chinese"),
-        pytest.param(
-            "message,label\nこんにちは,card\n".encode("shift-jis"), "a.csv", ["Line 2", "--encoding"], id="Japanese"
-        ),
-        pytest.param(
+        "Windows of Central Europe": (TEXT.encode("cp1250"), "a.csv", ["Line 2", "--encoding"]),
+        "Windows' quotation marks": (TEXT.replace("ç", "“").encode("cp1252"), "a.csv", ["Line 2", "--encoding cp1252"]),
+        "Russian": ("message,label\nпривет,card\n".encode("koi8-r"), "a.csv", ["Line 2", "--encoding"]),
+        "Chinese": ("message,label\n你好吗,card\n".encode("gb18030"), "a.csv", ["Line 2", "--encoding"]),
+        "Japanese": ("message,label\nこんにちは,card\n".encode("shift-jis"), "a.csv", ["Line 2", "--encoding"]),
+        "one byte at the end of a large file": (
             b"message,label\n" + b"a,card\n" * 300_000 + b"\xfc,card\n",
             "a.csv",
             ["Line 300002"],
-            id="one byte at the end of a large file",
         ),
-        pytest.param(b"message,label\na,card\n\xc3", "a.csv", ["Line 3"], id="cut off in a letter"),
-        pytest.param(TEXT.encode("utf-16-le"), "a.csv", ["NUL", "--encoding utf-16-le"], id="UTF-16 without a mark"),
-        pytest.param(TEXT.encode("utf-16")[:-1], "a.csv", ["UTF-16"], id="UTF-16 cut off"),
-        pytest.param(b"", "a.csv", ["is empty"], id="empty"),
-        pytest.param(codecs.BOM_UTF8, "a.csv", ["is empty"], id="a mark alone"),
-        pytest.param(b"\n\n\n", "a.csv", ["is empty"], id="blank lines alone"),
-        pytest.param(b"sep=;\n", "a.csv", ["is empty"], id="a delimiter and nothing else"),
-        pytest.param(b"PK\x03\x04rest", "a.xlsx", ["workbook", "CSV (UTF-8)"], id="a workbook"),
-        pytest.param(b"PK\x03\x04rest", "a.csv", ["workbook"], id="a workbook named like a table"),
-        pytest.param(b"\xd0\xcf\x11\xe0rest", "a.xls", ["old workbook"], id="an old workbook"),
-        pytest.param(b"\x1f\x8brest", "a.csv", ["compressed"], id="compressed"),
-        pytest.param(b"%PDF-1.7", "a.csv", ["PDF"], id="a PDF"),
-        pytest.param(
-            b'message,label\na,card\n"b,card\nc,card\n', "a.csv", ["Row 3", "quote"], id="a quote that nothing ends"
-        ),
-        pytest.param(
-            b'message,label\na,card\n"b" c,card\n', "a.csv", ["Row 3", "quote"], id="words after a quoted cell"
-        ),
-        pytest.param(
-            b'message,label\n"a,card\nb,"card"\n', "a.csv", ["Row 2", "quote"], id="a quote that swallows a row"
-        ),
-        pytest.param(
-            b"a,b;c\n1,2;3\n", "a.csv", ["--delimiter", "comma", "semicolon"], id="two delimiters that could be meant"
-        ),
-        pytest.param(
+        "cut off in a letter": (b"message,label\na,card\n\xc3", "a.csv", ["Line 3"]),
+        "UTF-16 without a mark": (TEXT.encode("utf-16-le"), "a.csv", ["NUL", "--encoding utf-16-le"]),
+        "UTF-16 cut off": (TEXT.encode("utf-16")[:-1], "a.csv", ["UTF-16"]),
+        "empty": (b"", "a.csv", ["is empty"]),
+        "a mark alone": (codecs.BOM_UTF8, "a.csv", ["is empty"]),
+        "blank lines alone": (b"\n\n\n", "a.csv", ["is empty"]),
+        "a delimiter and nothing else": (b"sep=;\n", "a.csv", ["is empty"]),
+        "a workbook": (b"PK\x03\x04rest", "a.xlsx", ["workbook", "CSV (UTF-8)"]),
+        "a workbook named like a table": (b"PK\x03\x04rest", "a.csv", ["workbook"]),
+        "an old workbook": (b"\xd0\xcf\x11\xe0rest", "a.xls", ["old workbook"]),
+        "compressed": (b"\x1f\x8brest", "a.csv", ["compressed"]),
+        "a PDF": (b"%PDF-1.7", "a.csv", ["PDF"]),
+        "a quote that nothing ends": (b'message,label\na,card\n"b,card\nc,card\n', "a.csv", ["Row 3", "quote"]),
+        "words after a quoted cell": (b'message,label\na,card\n"b" c,card\n', "a.csv", ["Row 3", "quote"]),
+        "a quote that swallows a row": (b'message,label\n"a,card\nb,"card"\n', "a.csv", ["Row 2", "quote"]),
+        "two delimiters that could be meant": (b"a,b;c\n1,2;3\n", "a.csv", ["--delimiter", "comma", "semicolon"]),
+        "a cell without bound": (
             b"m,l\n" + b"x" * (MAX_CELL_CHARS + 1) + b",card\n",
             "a.csv",
             ["Row 2", "field larger"],
-            id="a cell without bound",
         ),
-    ],
+    },
 )
 def test_a_table_that_cannot_be_read_for_sure_is_refused_as_a_whole(
     tmp_path: Path, content: bytes, name: str, says: list[str]

@@ -22,6 +22,7 @@ from optimizer.core.scheduling.triggers import (
     look_at_students,
     sentences,
 )
+from tests.cases import named
 
 NOW = datetime(2026, 11, 20, 9, 0, tzinfo=UTC)
 RULE = FeedbackTrigger()
@@ -54,33 +55,24 @@ def window(
 BEFORE = window(success=(500, 0.9), score=(500, 0.8), latency=(1000, 400.0))
 
 
-@pytest.mark.parametrize(
+@named(
     ("recent", "state", "index"),
-    [
-        pytest.param(
-            window(success=(50, 0.75), score=(50, 0.50), latency=(100, 400.0)),
-            "fires",
-            0.15,
-            id="exactly at the threshold",
-        ),
-        pytest.param(
-            window(success=(50, 0.76), score=(50, 0.50), latency=(100, 400.0)), "quiet", 0.146667, id="just below it"
-        ),
-        pytest.param(window(success=(50, 0.9), score=(50, 0.8), latency=(100, 400.0)), "quiet", 0.0, id="as it was"),
-        pytest.param(
+    {
+        "exactly at the threshold": (window(success=(50, 0.75), score=(50, 0.50), latency=(100, 400.0)), "fires", 0.15),
+        "just below it": (window(success=(50, 0.76), score=(50, 0.50), latency=(100, 400.0)), "quiet", 0.146667),
+        "as it was": (window(success=(50, 0.9), score=(50, 0.8), latency=(100, 400.0)), "quiet", 0.0),
+        "what got better makes up for nothing": (
             window(success=(50, 1.0), score=(50, 0.3), latency=(100, 300.0)),
             "fires",
             0.166667,
-            id="what got better makes up for nothing",
         ),
-        pytest.param(window(score=(50, 0.3)), "fires", 0.166667, id="scores alone"),
-        pytest.param(
+        "scores alone": (window(score=(50, 0.3)), "fires", 0.166667),
+        "too few successes count as no change": (
             window(success=(49, 0.0), score=(50, 0.5), latency=(100, 400.0)),
             "quiet",
             0.1,
-            id="too few successes count as no change",
         ),
-    ],
+    },
 )
 def test_degradation_is_a_third_of_the_sum_of_what_got_worse(recent: Window, state: str, index: float) -> None:
     look = look_at_degradation(0.15, recent, BEFORE)

@@ -12,15 +12,9 @@ from optimizer.core.declaration.read import parse_family
 from optimizer.jobs.families.sync_families import sync_families
 from optimizer.jobs.rollouts.freeze import FreezeRequest, freeze
 from optimizer.jobs.rollouts.verify_rollout import verify_rollout
+from tests.cases import named
 from tests.contexts import context_of
-from tests.contract.rollouts_by_hand.world import (
-    F,
-    champion,
-    family,
-    load,
-    served,
-    version,
-)
+from tests.contract.rollouts_by_hand.world import F, champion, family, load, served, version
 from tests.rollout_acts import adopt_file_version, operate, roll_back_champion, set_champion
 from tests.stores import EMBEDDED_ONLY
 
@@ -67,25 +61,23 @@ def test_adopting_the_file_needs_the_familys_name_and_is_recorded_as_forced(stor
             adopt_file_version(edited, actor="ann", confirm=confirm, store=store, clock=clock)
 
 
-@pytest.mark.parametrize(
+@named(
     ("model", "loaded", "error", "says"),
-    [
-        pytest.param({"default": "large"}, None, NotFound, "There is no model 'large'", id="in no file"),
-        pytest.param(
+    {
+        "in no file": ({"default": "large"}, None, NotFound, "There is no model 'large'"),
+        "added a moment ago": (
             {"default": "embedded"},
             ["other"],
             Conflict,
             "It reads config/models.yaml again within a second of a change. Try again",
-            id="added a moment ago",
         ),
-        pytest.param(
+        "a tier": (
             {"default": "embedded", "tiers": ["small", "embedded"]},
             None,
             NotFound,
             "There is no model 'small'",
-            id="a tier",
         ),
-    ],
+    },
 )
 def test_a_file_whose_model_the_server_does_not_know_is_not_served(store, clock, model, loaded, error, says):
     edited = parse_family({**family("Be brief.").model_dump(mode="json"), "model": model})
@@ -232,17 +224,13 @@ def test_a_variant_served_now_needs_a_reason_and_the_familys_name_and_has_to_be_
         )
 
 
-@pytest.mark.parametrize(
+@named(
     ("models", "loaded", "error", "says"),
-    [
-        pytest.param(
-            "large: {litellm: openai/large}", ["embedded"], NotFound, "There is no model 'embedded'", id="in no file"
-        ),
-        pytest.param(
-            EMBEDDED_ONLY, ["other"], Conflict, "does not know its model 'embedded'", id="not with the server"
-        ),
-        pytest.param(None, ["other"], Conflict, "does not know its model 'embedded'", id="no file can be read"),
-    ],
+    {
+        "in no file": ("large: {litellm: openai/large}", ["embedded"], NotFound, "There is no model 'embedded'"),
+        "not with the server": (EMBEDDED_ONLY, ["other"], Conflict, "does not know its model 'embedded'"),
+        "no file can be read": (None, ["other"], Conflict, "does not know its model 'embedded'"),
+    },
 )
 def test_a_variant_whose_model_is_unknown_is_not_served_now_but_is_gone_back_to_with_a_warning(
     store, clock, candidate, tmp_path, models, loaded, error, says

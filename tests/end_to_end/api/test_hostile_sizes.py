@@ -6,67 +6,47 @@ import json
 from collections.abc import Iterator
 from typing import Any
 
-import pytest
-
 from tests.api_world import World
+from tests.cases import named
 
 TOLD = 400_000  # characters of the largest answer to a body that is refused
 
 
-@pytest.mark.parametrize(
+@named(
     ("path", "body", "status"),
-    [
-        pytest.param(
+    {
+        "a name of 200 KB above many faults": (
             "/v1/freeze",
             {"n" * 200_000: {f"k{i}": "\0" for i in range(3000)}},
             400,
-            id="a name of 200 KB above many faults",
         ),
-        pytest.param("/v1/freeze", {f"unknown{i}": 1 for i in range(12_000)}, 422, id="unknown members"),
-        pytest.param("/v1/freeze", {f"k{i}": 1 for i in range(21_000)}, 413, id="more members than a body may have"),
-        pytest.param("/v1/freeze", {"reason": "x" * 300_000}, 413, id="a body beyond the route's size"),
-        pytest.param(
-            "/v1/families/triage/render",
-            {"variables": {f"v{i}": "x" for i in range(19_000)}},
-            422,
-            id="unknown variables",
-        ),
-        pytest.param(
-            "/v1/families/triage/render", {"variables": {"text": json.loads("[" * 65 + "]" * 65)}}, 400, id="65 levels"
-        ),
-        pytest.param(
-            "/v1/families/triage/variants", {"messages": [{"rolle": "x"}] * 6000}, 422, id="messages that are none"
-        ),
-        pytest.param(
+        "unknown members": ("/v1/freeze", {f"unknown{i}": 1 for i in range(12_000)}, 422),
+        "more members than a body may have": ("/v1/freeze", {f"k{i}": 1 for i in range(21_000)}, 413),
+        "a body beyond the route's size": ("/v1/freeze", {"reason": "x" * 300_000}, 413),
+        "unknown variables": ("/v1/families/triage/render", {"variables": {f"v{i}": "x" for i in range(19_000)}}, 422),
+        "65 levels": ("/v1/families/triage/render", {"variables": {"text": json.loads("[" * 65 + "]" * 65)}}, 400),
+        "messages that are none": ("/v1/families/triage/variants", {"messages": [{"rolle": "x"}] * 6000}, 422),
+        "unknown knobs": (
             "/v1/families/triage/variants",
             {"from": "v", "policy": {f"knob{i}": 1 for i in range(15_000)}},
             404,
-            id="unknown knobs",
         ),
-        pytest.param(
-            "/v1/families/triage/studies", {"space": {f"slot{i}": {} for i in range(9000)}}, 422, id="unknown slots"
-        ),
-        pytest.param(
+        "unknown slots": ("/v1/families/triage/studies", {"space": {f"slot{i}": {} for i in range(9000)}}, 422),
+        "fields of windows": (
             "/v1/exposures",
             {"client": "c", "windows": [{f"f{i}": 1 for i in range(15)}] * 1000},
             422,
-            id="fields of windows",
         ),
-        pytest.param("/v1/feedback", {f"unknown{i}": 1 for i in range(45_000)}, 422, id="unknown fields of an event"),
-        pytest.param(
-            "/v1/feedback", [{f"f{i}": 1 for i in range(45)}] * 1000, 200, id="unknown fields of a thousand events"
-        ),
-        pytest.param("/v1/feedback", [[]] * 50_001, 413, id="more values than events may have"),
-        pytest.param(
+        "unknown fields of an event": ("/v1/feedback", {f"unknown{i}": 1 for i in range(45_000)}, 422),
+        "unknown fields of a thousand events": ("/v1/feedback", [{f"f{i}": 1 for i in range(45)}] * 1000, 200),
+        "more values than events may have": ("/v1/feedback", [[]] * 50_001, 413),
+        "a long name": (
             "/v1/feedback",
             [{"family": "triage", "unit": "u", "score": 1, "tags": {"n" * 400_000: "\0"}}],
             200,
-            id="a long name",
         ),
-        pytest.param(
-            "/api/performance/record", {f"m{i}": 1 for i in range(15_000)}, 422, id="unknown members of a record"
-        ),
-    ],
+        "unknown members of a record": ("/api/performance/record", {f"m{i}": 1 for i in range(15_000)}, 422),
+    },
 )
 def test_what_is_told_of_a_hostile_body_is_bounded(world: World, path: str, body: Any, status: int) -> None:
     answer = world.post(path, body)
