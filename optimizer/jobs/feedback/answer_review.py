@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Annotated, Any
 
@@ -54,6 +54,7 @@ class ReviewWithTexts(Review):
 class ReviewsPage(Page[ReviewWithTexts]):
     """``n_open``: how many wait for an answer, of the family that was asked for, on all pages together."""
 
+    items: Sequence[ReviewWithTexts]  # named anew, or what reads the answer would not know its kind
     n_open: int
 
 
