@@ -174,7 +174,7 @@ def test_reads_are_answered_from_sums_and_never_from_records(world: World) -> No
     def note(_c: Connection, _cursor: Any, statement: str, *_: Any) -> None:
         asked.append(statement)
 
-    engine = world.shared.store._readers._engine  # type: ignore[attr-defined]
+    engine = world.shared.store._readers.engine  # type: ignore[attr-defined]
     event.listen(engine, "before_cursor_execute", note)
     for path in ("", "metrics/summary", "content-types", "checkpoints", "quality-trends"):
         assert world.get(f"/api/performance/{path}").status_code == 200
