@@ -161,9 +161,9 @@ def withdraw_answer(context: Context, request: ItemRequest) -> Review:
                 " Import it again with another label to correct it (detent data import)."
             )
         if record.answer == RELEASE:
-            made = _made_since(tx, store, record)
-            if made is not None:
-                raise Conflict(f"{made} may hold the text since it was released, so the release stays.")
+            holder = _holder_since(tx, store, record)
+            if holder is not None:
+                raise Conflict(f"{holder} may hold the text since it was released, so the release stays.")
             if not store.examples.withdraw(tx, record.family, record.subject):
                 raise Conflict("The example is a golden scenario by now, or has been forgotten, so the release stays.")
         detail = {"review": record.id, "answer": record.answer}
@@ -174,7 +174,7 @@ def withdraw_answer(context: Context, request: ItemRequest) -> Review:
     return store.write(change)
 
 
-def _made_since(tx: Transaction, store: Store, record: Review) -> str | None:
+def _holder_since(tx: Transaction, store: Store, record: Review) -> str | None:
     """The first thing that may hold an example which was released with this answer; None where there is none."""
     since = record.answered_at
     assert since is not None
