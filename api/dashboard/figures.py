@@ -64,15 +64,15 @@ class LastDays:
         now = visit.shared.clock.now()
         begin = _hour(now) - timedelta(hours=HOURS - 1)
         before = {family: self._sums.get(family, _HourSums(settled=begin, rows=())) for family in families}
-        since = max(begin, min(kept.settled for kept in before.values()))
+        since = max(begin, min(sums.settled for sums in before.values()))
         stats = visit.ask("stats of families", families=",".join(families), since=since)
         settled = max(begin, min(_hour(stats.summed_until or begin), _hour(now)))
         new = defaultdict[str, list[Any]](list)
         for row in stats.items:
             new[row.family].append(row)
         days = {}
-        for family, kept in before.items():
-            rows = [*(row for row in kept.rows if begin <= row.start < since), *new[family]]
+        for family, sums in before.items():
+            rows = [*(row for row in sums.rows if begin <= row.start < since), *new[family]]
             self._sums[family] = _HourSums(settled=settled, rows=rows)
             days[family] = last_day(rows, begin)
         return days

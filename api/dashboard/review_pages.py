@@ -52,11 +52,11 @@ def review_values(
 
 def _waiting_at(visit: PageVisit, of_family: str | None, place: int) -> tuple[Any, int]:
     """The question at this place of those that wait, and the place itself; from the first on again behind the last."""
-    asked = partial(visit.ask, "reviews", family=of_family, status="open", limit=1)
-    waiting = asked(cursor=cursor_of(place))
+    one_open = partial(visit.ask, "reviews", family=of_family, status="open", limit=1)
+    waiting = one_open(cursor=cursor_of(place))
     if waiting.items or not waiting.n_open:
         return waiting, place
-    return asked(cursor=cursor_of(place % waiting.n_open)), place % waiting.n_open
+    return one_open(cursor=cursor_of(place % waiting.n_open)), place % waiting.n_open
 
 
 def answer_of(visit: PageVisit, id: str, form: Mapping[str, str]) -> str:

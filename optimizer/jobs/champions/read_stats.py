@@ -150,16 +150,16 @@ def read_stats_of_families(context: Context, request: FamiliesStatsRequest) -> F
     """
     store, now, by = context.store, context.clock.now(), request.by
     since, step = _start_of(request.since or now - USUAL[by], by), timedelta(hours=1) if by == "hour" else A_DAY
-    asked = dict.fromkeys(name.strip() for name in request.families.split(","))
-    if len(asked) > MOST_FAMILIES:
-        raise InvalidInput(f"At most {MOST_FAMILIES} families are read at once, and {len(asked)} are named.")
+    requested = dict.fromkeys(name.strip() for name in request.families.split(","))
+    if len(requested) > MOST_FAMILIES:
+        raise InvalidInput(f"At most {MOST_FAMILIES} families are read at once, and {len(requested)} are named.")
     if not timedelta() <= now - since <= USUAL[by] + step:
         raise _wrong_time(f"{since.isoformat()} (since) lies in the future, or further back than is read at once")
-    for name in asked:
+    for name in requested:
         context.require_family(name)
     files = context.families()
     declared, problems = files.families, files.problems  # each look at them makes them anew
-    present = {name: definition(name, declared, problems).name for name in asked}
+    present = {name: definition(name, declared, problems).name for name in requested}
     names, rows = sorted({*present.values()}), defaultdict[str, list[StatsRow]](list)
     with store.read() as tx:
         if by == "day":
@@ -177,7 +177,7 @@ def read_stats_of_families(context: Context, request: FamiliesStatsRequest) -> F
         since=since,
         until=now,
         summed_until=summed_until,
-        items=[FamilyRow(family=name, **members_of(row)) for name in asked for row in rows[present[name]]],
+        items=[FamilyRow(family=name, **members_of(row)) for name in requested for row in rows[present[name]]],
     )
 
 
