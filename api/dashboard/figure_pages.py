@@ -57,7 +57,7 @@ def performance(visit: PageVisit, last_days: LastDays) -> Mapping[str, Any]:
 def _over_time(visit: PageVisit, family: str, range_: str) -> Mapping[str, Any]:
     by, back = RANGES[range_]
     end = visit.shared.clock.now()
-    begin = floor(end - back, HOUR)  # whose sums are stored, which of its minutes would be sixty
+    begin = floor(end - back, HOUR) + timedelta(hours=1)  # sums of whole hours are stored: minutes would be sixty
     sums = visit.ask("stats", family=family, by="model", since=begin, until=end)
     stats = visit.ask("stats", family=family, by=by, since=begin, until=end)
     variants = sorted(sums.items, key=lambda row: -row.n_interactions)

@@ -396,7 +396,7 @@ def test_an_answer_in_doubt_is_put_up_shown_until_it_is_answered_and_becomes_an_
     before = _n_examples()
     done = detent("review", "answer", review["id"], "release", "--expected", "payment")
     assert done.code == 0
-    assert "Undo: none: an answer stays" in done.err
+    assert "examples hold it with this answer for good" in done.err
     assert "Next: " in done.err
     assert "detent " in done.err.split("Next: ")[1]
     assert _n_examples() == before + 1

@@ -181,6 +181,14 @@ def rating_one(world: World) -> Asked:
     return f"/v1/reviews/{review}/answer", {"answer": "0.5"}
 
 
+def kept_back(world: World) -> Asked:
+    correction = {"input": {"text": "?"}, "output": "billing", "expected": {"topic": "billing"}}
+    world.post("/v1/feedback", {"id": "corrected", "family": "triage", "unit": "u", **correction})
+    review = world.get("/v1/reviews").json()["items"][0]["id"]
+    world.post(f"/v1/reviews/{review}/answer", {"answer": "keep_back"})
+    return f"/v1/reviews/{review}/withdraw", {}
+
+
 def rated(world: World) -> Asked:
     world.post(*drawn(world))
     rate_all(world)
@@ -293,6 +301,7 @@ CASES: dict[str, Callable[[World], Asked]] = {
     "POST /v1/families/{family}/rating-draws": drawn,
     "POST /v1/families/{family}/judge/calibrations": rated,
     "POST /v1/reviews/{id}/answer": rating_one,
+    "POST /v1/reviews/{id}/withdraw": kept_back,
     "POST /v1/families/{family}/judge/scores": to_score,
     "POST /v1/families/{family}/judge/checks": to_check,
     "POST /v1/judge-runs/{id}/cancel": asked,

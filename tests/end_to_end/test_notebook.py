@@ -35,7 +35,8 @@ SHEET = [
     for line in (ROOT / "optimizer/templates/families/support_topics/examples.jsonl").read_text().splitlines()
 ]
 CHANGES = re.compile(  # from run to run: ids, times, what a clock measured, and how wide that is
-    r"(?:st|ro)_\w+|\d{4}-\d\d-\d\dT[\d:.]+Z|(?<=complete)(?:</td><td>|\s+)[\d.]+ ms|\b\d+\.\d+\b|[─\s]+"
+    r"(?:st|ro)_\w+|\d{4}-\d\d-\d\dT[\d:.]+Z|(?<=</td><td>)\d+(?=</td><td>v_)|\b\d+(?=\s+v_)|"
+    r"(?<=complete)(?:</td><td>|\s+)[\d.]+ ms|\b\d+\.\d+\b|[─\s]+"
 )
 
 

@@ -76,9 +76,9 @@ init serve worker demo doctor freeze unfreeze import backup restore mcp clock; d
 family add; family align; family create; family adopt; family delete; family restore; family rename; study cancel
 study resume; study confirm; study report; variant create; rollout start; rollout approve; rollout reject; rollout hold
 rollout resume; rollout promote; rollout rollback; rollout report; rollout selftest; champion set
-review answer; judge cancel; golden add; golden remove; graph propose; graph approve; graph reject; playbook retire
-playbook restore; judge calibrate; alerts silence; events tail; keys create; keys rotate; keys revoke; data forget
-data export; data import; variant import; student bypass; student resume
+review answer; review withdraw; judge cancel; golden add; golden remove; graph propose; graph approve; graph reject
+playbook retire; playbook restore; judge calibrate; alerts silence; events tail; keys create; keys rotate; keys revoke
+data forget; data export; data import; variant import; student bypass; student resume
 """
 ACTS_AFTER = timedelta(milliseconds=351)  # the end of the home: a route more that is read moves no act in time
 # In this order, each on what the ones before it left.
@@ -170,6 +170,7 @@ POST /v1/families/{triage}/scenario-offers {"interactions": ["in_2"], "reason": 
 PUT /v1/alert-silences/errors {"minutes": 30, "reason": "night"}
 DELETE /v1/alert-silences/errors
 POST /v1/installation-keys/unit/rotate {"dry_run": true}
+POST /v1/reviews/REVIEW/withdraw {}
 """
 
 

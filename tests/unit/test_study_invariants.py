@@ -105,7 +105,9 @@ def test_the_pace_of_an_interrupted_study_is_known_at_once(tmp_path, monkeypatch
     with pytest.raises(Pulled):
         world.run(study)
     paces = []
-    monkeypatch.setattr(job, "_search_and_confirm", lambda run: paces.append(run.seconds_per_call()) or run.study)
+    monkeypatch.setattr(
+        job, "_search_and_confirm", lambda run, _holdout: paces.append(run.seconds_per_call()) or run.study
+    )
     World(tmp_path).run(study)
     assert paces == [pytest.approx(0.01)]
 

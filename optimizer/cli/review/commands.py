@@ -189,7 +189,7 @@ def _answer_all(session: Session, family: str | None, as_json: bool) -> None:
     tell_change(
         f"{count(len(summary.answered), 'review')} answered, {count(len(open_now), 'review')} open.",
         why="",
-        undo="none: an answer that was sent stays.",
+        undo="detent review withdraw REVIEW; none of a rating or a label.",
         then=f"detent review answer --all{only}"
         if open_now
         else "; ".join(f"detent judge calibrate {name}" for name in rated if not unrated),

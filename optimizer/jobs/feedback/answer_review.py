@@ -79,11 +79,11 @@ def read_reviews(context: Context, request: ReviewsRequest) -> ReviewsPage:
             for some in store.events.interactions(tx, waiting).values()
             for interaction in some
         }
-        for family in {family for family, _ in answers}:
-            labelled = [f"ia_{id}" for of, id in answers if of == family]
-            for row in store.examples.standing(tx, family, ids=labelled, groups=[]):
+        for name in {name for name, _ in answers}:
+            labelled = [f"ia_{id}" for of, id in answers if of == name]
+            for row in store.examples.standing(tx, name, ids=labelled, groups=[]):
                 if row.split == "holdout":
-                    answers.pop((family, row.id.removeprefix("ia_")), None)
+                    answers.pop((name, row.id.removeprefix("ia_")), None)
         views = []
         for review in page.items:
             about = review.family, review.subject
