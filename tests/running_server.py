@@ -101,7 +101,7 @@ class Server:
     def end(self) -> None:
         if self.process.poll() is None:
             self.process.terminate()
-        self.process.wait(timeout=60)
+        self.process.wait(timeout=PROCESSES_S)
 
 
 @contextmanager

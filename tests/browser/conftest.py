@@ -22,6 +22,9 @@ class PatientBrowser:
         context.set_default_timeout(1000 * PROCESSES_S)
         return context
 
+    def new_page(self, **options: Any) -> Any:
+        return self.new_context(**options).new_page()
+
     def __getattr__(self, name: str) -> Any:
         return getattr(self._browser, name)
 

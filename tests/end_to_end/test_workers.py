@@ -376,7 +376,7 @@ def test_ctrl_c_ends_everything(server: Server) -> None:
     pids = [server.pid(name) for name in (*WORKERS, "gateway", "worker")]
     port = int(server.url.rsplit(":", 1)[1])
     server.process.send_signal(signal.SIGINT)
-    assert server.process.wait(timeout=60) == 0
+    assert server.process.wait(timeout=PROCESSES_S) == 0
     until(lambda: "Everything has ended" in server.told, "its last words", patience_s=PROCESSES_S)
     assert not any(pid is not None and psutil.pid_exists(pid) for pid in pids)
     assert not list(server.settings.run_dir().glob("*.json"))
