@@ -98,7 +98,7 @@ def test_the_figure_of_the_page_on_gates_is_the_measured_one() -> None:
     tenth = limit("silent, 10% of the candidate's unhappy, everybody else gives feedback, whole days: ships")
     gates = (ROOT / "docs" / "explanation" / "gates.md").read_text(encoding="utf-8")
     assert f"ships in {ceil(100 * tenth['ours'])} % of rollouts" in " ".join(gates.split())
-    assert tenth["n"] >= 1000
+    assert tenth["n"] >= 2000
 
 
 def test_the_promise_holds_in_the_hardest_case_and_where_both_arms_are_silent_alike() -> None:
