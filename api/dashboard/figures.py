@@ -7,10 +7,11 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 from typing import Any
 
 from api.dashboard.visitors import PageVisit
+from optimizer.core.base.minute_sums import HOUR, floor
 from optimizer.core.base.phrasing import count
 from optimizer.core.base.values import Interval
 from optimizer.core.statistics.interval import wilson_interval
@@ -62,11 +63,11 @@ class LastDays:
         if not families:
             return {}
         now = visit.shared.clock.now()
-        begin = _hour(now) - timedelta(hours=HOURS - 1)
+        begin = floor(now, HOUR) - timedelta(hours=HOURS - 1)
         before = {family: self._sums.get(family, _HourSums(settled=begin, rows=())) for family in families}
         since = max(begin, min(sums.settled for sums in before.values()))
         stats = visit.ask("stats of families", families=",".join(families), since=since)
-        settled = max(begin, min(_hour(stats.summed_until or begin), _hour(now)))
+        settled = max(begin, min(floor(stats.summed_until or begin, HOUR), floor(now, HOUR)))
         new = defaultdict[str, list[Any]](list)
         for row in stats.items:
             new[row.family].append(row)
@@ -111,10 +112,6 @@ def last_day(rows: Sequence[Any], begin: datetime) -> LastDay:
             for start, group in by_hour.items()
         ],
     )
-
-
-def _hour(at: datetime) -> datetime:
-    return at.astimezone(UTC).replace(minute=0, second=0, microsecond=0)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
