@@ -5,7 +5,6 @@ from __future__ import annotations
 import functools
 import gc
 import os
-import signal
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
@@ -38,10 +37,6 @@ structlog.configure(
         structlog.dev.ConsoleRenderer(exception_formatter=structlog.dev.plain_traceback),
     ]
 )
-
-# Processes that a test ends by Ctrl-C hear it also where the suite itself runs behind a shell, which has it ignored.
-if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
-    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 gc.disable()  # until all is collected: modules that load are no garbage to look for
 pytest_plugins = ["tests.waiting", "tests.mlflow_store"]

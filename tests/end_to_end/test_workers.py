@@ -372,7 +372,6 @@ def listens(other: socket.socket, host: str, port: int) -> bool:
     return True
 
 
-@pytest.mark.long  # beside a whole busy suite the process sometimes does not end in time; alone it always did
 def test_ctrl_c_ends_everything(server: Server) -> None:
     pids = [server.pid(name) for name in (*WORKERS, "gateway", "worker")]
     port = int(server.url.rsplit(":", 1)[1])
