@@ -22,7 +22,7 @@ from api.snapshot import visible_families
 from optimizer.core.base.answers import etag_of
 from optimizer.core.base.errors import DetentError, Fault, NotFound
 
-EVALUATION, EVALUATIONS = "/ofrep/v1/evaluate/flags/{key}", "/ofrep/v1/evaluate/flags"
+EVALUATION, EVALUATIONS = "/ofrep/v1/evaluate/flags/{key:path}", "/ofrep/v1/evaluate/flags"
 ERROR_CODES = (
     (NotFound, "FLAG_NOT_FOUND"),
     (InvalidContext, "INVALID_CONTEXT"),

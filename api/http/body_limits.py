@@ -23,7 +23,7 @@ SETTING: Mapping[str, str] = {  # by path; what is not listed takes OTHER
     "/dashboard/families/{family}/workbench": TEXTS,
     "/v1/exposures": TEXTS,
     "/ofrep/v1/evaluate/flags": TEXTS,
-    "/ofrep/v1/evaluate/flags/{key}": TEXTS,
+    "/ofrep/v1/evaluate/flags/{key:path}": TEXTS,
 }
 
 

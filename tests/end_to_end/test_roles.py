@@ -174,7 +174,7 @@ NO_USE_CASE = {
             "GET /v1/families/{family}/prompt",
             "GET /v1/snapshot",
             "POST /ofrep/v1/evaluate/flags",
-            "POST /ofrep/v1/evaluate/flags/{key}",
+            "POST /ofrep/v1/evaluate/flags/{key:path}",
             "POST /v1/families/{family}/render",
             "POST /v1/feedback",
             "POST /v1/interactions",

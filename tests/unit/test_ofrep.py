@@ -241,6 +241,7 @@ def test_the_tag_ends_with_the_day_so_that_tokens_stay_fresh(own: World, monkeyp
 
 REFUSED: dict[str, tuple[int, str, str, str, dict[str, Any]]] = {
     "an unknown flag": (404, "not-found", "FLAG_NOT_FOUND", f"{FLAGS}/nope", {"json": of("u1")}),
+    "a flag with a slash": (404, "not-found", "FLAG_NOT_FOUND", f"{FLAGS}/no/such", {"json": of("u1")}),
     "half a body": (400, "malformed-body", "PARSE_ERROR", FLAG, {"content": b"{"}),
     "a list": (400, "malformed-body", "PARSE_ERROR", FLAG, {"json": []}),
     "null": (400, "malformed-body", "PARSE_ERROR", FLAGS, {"content": b"null"}),
