@@ -100,7 +100,7 @@ SERVERS = pytest.StashKey[list[ForkServer]]()  # one for each worker of tests/wo
 def pytest_load_initial_conftests(early_config: pytest.Config) -> None:
     """As a plugin, by ``-p``: before anything of the tests is loaded, which changes some of the product for itself."""
     os.environ.setdefault("OMP_NUM_THREADS", "1")  # as tests/conftest.py has it: a process with threads is not forked
-    # Processes that a test ends by Ctrl-C hear it also where the suite itself runs behind a shell, which has it ignored.
+    # Processes that a test ends by Ctrl-C hear it also where the suite runs behind a shell, which has it ignored.
     if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
         signal.signal(signal.SIGINT, signal.default_int_handler)
     early_config.stash[SERVERS] = [ForkServer() for _ in range(early_config.known_args_namespace.workers)]
