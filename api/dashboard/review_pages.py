@@ -11,8 +11,8 @@ from api.dashboard.figures import LastDays
 from api.dashboard.visitors import PageVisit
 from optimizer.core.base.answers import cursor_of
 from optimizer.core.base.errors import InvalidInput
+from optimizer.ports.examples import LABEL_INTERACTION, RATE_ANSWER, RELEASE
 
-RELEASE_KIND, LABEL_KIND = "release_example", "label_interaction"
 KEYS = 9  # of a keyboard, by which a label is given
 
 
@@ -45,8 +45,8 @@ def review_values(
         "done": done,
         "refusal": refusal,
         "typed": typed or {},
-        "labels": _labels(visit, review.family) if review is not None and review.kind == LABEL_KIND else (),
-        "judge": _judge(visit, review.family) if review is not None and review.kind == "rate_answer" else None,
+        "labels": _labels(visit, review.family) if review is not None and review.kind == LABEL_INTERACTION else (),
+        "judge": _judge(visit, review.family) if review is not None and review.kind == RATE_ANSWER else None,
     }
 
 
@@ -65,7 +65,7 @@ def answer_of(visit: PageVisit, id: str, form: Mapping[str, str]) -> str:
     """
     members: dict[str, Any] = {"id": id, "answer": form.get("answer", "")}
     if form.get("label"):  # of a button that says what should have been answered
-        members |= {"answer": "release", "expected_text": form["label"]}
+        members |= {"answer": RELEASE, "expected_text": form["label"]}
     elif form.get("expected_text", "").strip():
         members["expected_text"] = form["expected_text"]
     elif form.get("as_answered"):
@@ -75,8 +75,7 @@ def answer_of(visit: PageVisit, id: str, form: Mapping[str, str]) -> str:
         visit.act("withdraw answer", id=id)
         return f"dashboard/reviews?{urlencode({'done': 'withdrawn', **query})}"
     review = visit.act("answer review", **members)
-    may_withdraw = review.kind == RELEASE_KIND or (review.kind == LABEL_KIND and review.answer == "keep_back")
-    return f"dashboard/reviews?{urlencode({'done': id if may_withdraw else 'answered', **query})}"
+    return f"dashboard/reviews?{urlencode({'done': 'answered' if review.is_final else id, **query})}"
 
 
 def place_of(text: str) -> int:

@@ -101,6 +101,9 @@ class SealedHoldout(Protocol):
 
 
 ReviewStatus = Literal["open", "answered"]
+# What is asked: may this example stand in a prompt, what should this answer have been, how good is this one?
+RELEASE_EXAMPLE, LABEL_INTERACTION, RATE_ANSWER = "release_example", "label_interaction", "rate_answer"
+RELEASE = "release"  # the answer by which a text may reach others
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -117,6 +120,11 @@ class Review:
     answered_by: str | None = None
     created_at: datetime
     answered_at: datetime | None = None
+
+    @property
+    def is_final(self) -> bool:
+        """Whether its answer stays, whatever follows: a rating is an event, and a label has made an example."""
+        return self.kind == RATE_ANSWER or (self.kind == LABEL_INTERACTION and self.answer == RELEASE)
 
 
 class Reviews(Protocol):

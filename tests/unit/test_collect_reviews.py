@@ -20,7 +20,8 @@ from optimizer.core.feedback.rating_draws import (
     uncertain_answers,
 )
 from optimizer.jobs.feedback.collect_reviews import collect_reviews, is_due
-from optimizer.jobs.feedback.label_interaction import KIND, label_interaction
+from optimizer.jobs.feedback.label_interaction import label_interaction
+from optimizer.ports.examples import LABEL_INTERACTION
 from optimizer.runtime.wiring import sealed_holdout
 from tests.contexts import context_of
 from tests.ingestion import Installation, family
@@ -143,7 +144,7 @@ def test_each_kind_of_doubt_is_put_up_with_its_reason_and_without_a_text(place: 
         "low": "low",
         "unsure": "unsure",
     }
-    assert all(row.kind == KIND and "text of" not in str(row.payload) for row in rows)
+    assert all(row.kind == LABEL_INTERACTION and "text of" not in str(row.payload) for row in rows)
 
 
 def test_what_was_put_up_or_corrected_or_cannot_be_labelled_is_not_put_up(place: Place) -> None:
@@ -239,7 +240,9 @@ def test_an_answer_to_what_examples_of_two_splits_say_becomes_none_and_can_be_ke
     ]
     place.store.write(lambda tx: place.store.examples.add(tx, rows))
     place.report("in_9", input={"document": letter})
-    place.store.write(lambda tx: place.store.reviews.open(tx, "rv_9", FAMILY, KIND, "in_9", {}, place.clock.now()))
+    place.store.write(
+        lambda tx: place.store.reviews.open(tx, "rv_9", FAMILY, LABEL_INTERACTION, "in_9", {}, place.clock.now())
+    )
     with pytest.raises(Conflict, match=r"examples of another split.*review answer rv_9 keep_back"):
         place.answer("rv_9", as_answered=True)
     assert sum(place.examples().values()) == 2
@@ -251,7 +254,7 @@ def test_an_answer_that_was_right_is_its_own_expectation(asked: tuple[Place, str
     place.answer(review, as_answered=True)
     with place.store.read() as tx:
         found = [e for split in ("train", "dev") for e in place.store.examples.of_split(tx, FAMILY, split=split)]  # type: ignore[arg-type]
-        assert place.store.audit.page(tx, None, 10)[0][0]["action"] == KIND
+        assert place.store.audit.page(tx, None, 10)[0][0]["action"] == LABEL_INTERACTION
     assert all(
         (e.expected, e.origin, e.interaction) == ({"summary": "an answer"}, "interaction", "in_1") for e in found
     )

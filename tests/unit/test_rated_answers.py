@@ -20,8 +20,9 @@ from optimizer.jobs.context import Context
 from optimizer.jobs.feedback.calibrate_judge import calibrate_judge
 from optimizer.jobs.feedback.draw_ratings import RatingDrawRequest, draw_ratings
 from optimizer.jobs.feedback.judge_standing import JudgeReadRequest, read_judge
-from optimizer.jobs.feedback.rate_answer import KIND, rate_answer
+from optimizer.jobs.feedback.rate_answer import rate_answer
 from optimizer.jobs.request import DryRunRequest
+from optimizer.ports.examples import RATE_ANSWER
 from optimizer.runtime import wiring
 from optimizer.runtime.fit_apart import fit_judge_apart
 from tests.contexts import context_of
@@ -82,7 +83,7 @@ def test_answers_are_drawn_at_random_and_each_review_keeps_their_chance(place: P
         reviews = [place.store.reviews.get(tx, id) for id in made.reviews]
     assert [one.payload["place"] for one in reviews if one] == list(range(30))
     assert {one.payload["inclusion"] for one in reviews if one} == {0.1}
-    assert {one.kind for one in reviews if one} == {KIND}
+    assert {one.kind for one in reviews if one} == {RATE_ANSWER}
     numbers = [int(one.subject[3:]) for one in reviews if one]
     assert len(set(numbers)) == 30
     assert numbers != sorted(numbers)
@@ -92,7 +93,7 @@ def test_what_was_drawn_is_not_drawn_again(place: Place) -> None:
     first, second = place.draw(250), place.draw(250)
     assert (second.frame, second.n) == (50, 50)
     with place.store.read() as tx:
-        assert len(place.store.reviews.of_kind(tx, place.family.name, KIND)) == N
+        assert len(place.store.reviews.of_kind(tx, place.family.name, RATE_ANSWER)) == N
     assert not set(first.reviews) & set(second.reviews)
     with pytest.raises(DatasetTooSmall, match="has scored 300 answers, all of which were drawn before"):
         place.draw(1)

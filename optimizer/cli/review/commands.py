@@ -13,10 +13,11 @@ import typer
 
 from optimizer.cli.judge.figure import told_figure
 from optimizer.cli.output import FamilyName, Json, percent, say, show, show_report, table, tell_change
-from optimizer.cli.review.reviews import LABEL, RATE, definition_of, reviews_of
+from optimizer.cli.review.reviews import definition_of, reviews_of
 from optimizer.cli.session import Session, check_one_of
 from optimizer.core.base.errors import InvalidInput
 from optimizer.core.base.phrasing import count
+from optimizer.ports.examples import RATE_ANSWER, RELEASE
 
 if TYPE_CHECKING:
     from optimizer.ports import Review
@@ -113,10 +114,10 @@ def answer(
         as_json, answer_review, id=review, answer=answer, expected_text=expected, as_answered=as_answered
     )
     waiting = reviews_of(session, row.family, "open").items
-    if row.kind == RATE:
+    if row.kind == RATE_ANSWER:
         _told_rating(row, waiting)
         return
-    n_open, released, family_name = len(waiting), answer == "release", row.family
+    n_open, released, family_name = len(waiting), answer == RELEASE, row.family
     list_open = f"detent review list --family {family_name}"
     study = f"detent study run {family_name} --dry-run"
     released_text = "the text is an example from now on, and a prompt may quote it"
@@ -124,7 +125,7 @@ def answer(
         f"{review}: {released_text if released else 'the text stays out of every prompt'}.",
         why="",
         undo=f"none: {family_name}'s examples hold it with this answer for good."
-        if released and row.kind == LABEL
+        if released and row.is_final
         else f"detent review withdraw {row.id}" + (", until a study, run or variant is made" if released else ""),
         then=(
             f"{list_open} ({count(n_open, 'review')} open)"
@@ -184,8 +185,8 @@ def _answer_all(session: Session, family: str | None, as_json: bool) -> None:
     show(as_json, {"items": summary.answered})
     open_now = reviews_of(session, family, "open").items
     only = f" --family {family}" if family is not None else ""
-    rated = sorted({row["family"] for row in summary.answered if row["kind"] == RATE})
-    unrated = any(item.kind == RATE for item in open_now)
+    rated = sorted({row["family"] for row in summary.answered if row["kind"] == RATE_ANSWER})
+    unrated = any(item.kind == RATE_ANSWER for item in open_now)
     tell_change(
         f"{count(len(summary.answered), 'review')} answered, {count(len(open_now), 'review')} open.",
         why="",
@@ -201,7 +202,7 @@ def _answer_all(session: Session, family: str | None, as_json: bool) -> None:
 def _told_rating(row: Review, waiting: Sequence[Review]) -> None:
     from optimizer.jobs.feedback.rate_answer import UNRATED
 
-    n = sum(item.kind == RATE for item in waiting)
+    n = sum(item.kind == RATE_ANSWER for item in waiting)
     tell_change(
         f"{row.id}: {'not rated' if row.answer == UNRATED else f'rated {row.answer}'}.",
         why="",

@@ -13,9 +13,6 @@ if TYPE_CHECKING:
     from optimizer.core.family.family import Family
     from optimizer.jobs.feedback.answer_review import ReviewWithTexts
 
-LABEL = "label_interaction"  # a kind of review: what should this answer have been?
-RATE = "rate_answer"  # how good is this answer, which was drawn at random?
-
 
 def reviews_of(session: Session, family: str | None, status: str | None) -> Page[ReviewWithTexts]:
     from optimizer.jobs.feedback.answer_review import read_reviews

@@ -17,10 +17,10 @@ from typing import Any
 import typer
 
 from optimizer.cli.output import console, say
-from optimizer.cli.review.reviews import LABEL, RATE
 from optimizer.core.base.errors import DetentError, InvalidInput
 from optimizer.core.family.family import Family
 from optimizer.core.feedback.reported import typed_value
+from optimizer.ports.examples import LABEL_INTERACTION, RATE_ANSWER, RELEASE
 
 SKIP, UNDO, STOP, TYPED = "s", "z", "q", "e"
 GRADES = {"1": "useless", "2": "poor", "3": "half", "4": "good", "5": "as good as can be"}
@@ -48,21 +48,20 @@ class Summary:
 
 def choices_of(kind: str, family: Family | None) -> dict[str, AnswerOption]:
     """Key -> choice. A label of the family has a key where there are few; any other output is typed."""
-    if kind == RATE:
+    if kind == RATE_ANSWER:
         grades = {key: AnswerOption(means=grade, answer=f"{(int(key) - 1) / 4:g}") for key, grade in GRADES.items()}
         return {**grades, "u": AnswerOption(means="cannot be told", answer="unrated")}
     keep_back = AnswerOption(means="keep it out of every prompt", answer="keep_back")
-    if kind != LABEL:
-        return {"r": AnswerOption(means="release it", answer="release"), "k": keep_back}
-    right = AnswerOption(means="it was right", answer="release", as_answered=True)
+    if kind != LABEL_INTERACTION:
+        return {"r": AnswerOption(means="release it", answer=RELEASE), "k": keep_back}
+    right = AnswerOption(means="it was right", answer=RELEASE, as_answered=True)
     labels = (family.output.labels or ()) if family is not None else ()
     if 0 < len(labels) <= MOST_LABELS:
         by_label = {
-            str(n): AnswerOption(means=label, answer="release", expected=label)
-            for n, label in enumerate(labels, start=1)
+            str(n): AnswerOption(means=label, answer=RELEASE, expected=label) for n, label in enumerate(labels, start=1)
         }
         return {"a": right, **by_label, "k": keep_back}
-    return {"a": right, TYPED: AnswerOption(means="type what is right", answer="release"), "k": keep_back}
+    return {"a": right, TYPED: AnswerOption(means="type what is right", answer=RELEASE), "k": keep_back}
 
 
 def ask_each(

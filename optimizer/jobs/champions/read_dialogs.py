@@ -10,8 +10,8 @@ from optimizer.core.views.dialogs import DialogAnalysis, FamilyDialogs, family_d
 from optimizer.jobs.champions.read_quality import AnalyticsRequest, Range, families_asked, time_of
 from optimizer.jobs.context import Context
 from optimizer.jobs.dataset.golden_scenarios import asked_by, asks, with_kept_golden
-from optimizer.jobs.feedback.label_interaction import KIND
 from optimizer.ports import Transaction
+from optimizer.ports.examples import LABEL_INTERACTION
 
 MOST_READ = 2000  # queries of a family, the newest: each text is compared with every other
 
@@ -36,7 +36,7 @@ def read_dialogs(context: Context, request: DialogsRequest) -> DialogAnalysis:
         with store.read() as tx:
             queries = store.traffic.newest(tx, family.name, since, now, MOST_READ + 1)
             is_golden = _golden(tx, context, family)
-            offered = store.reviews.of_kind(tx, family.name, KIND)
+            offered = store.reviews.of_kind(tx, family.name, LABEL_INTERACTION)
         if not queries:
             unused.append(family.name)
             continue

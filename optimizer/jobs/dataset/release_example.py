@@ -6,8 +6,8 @@ from typing import Literal, get_args
 
 from optimizer.core.base.errors import InvalidInput
 from optimizer.ports import Clock, Review, Store, Transaction
+from optimizer.ports.examples import RELEASE, RELEASE_EXAMPLE
 
-KIND = "release_example"  # of the review, which ingest_feedback.py opens
 Answer = Literal["release", "keep_back"]
 ANSWERS: tuple[Answer, ...] = get_args(Answer)
 
@@ -28,15 +28,21 @@ def release_example(review: str, answer: str, *, actor: str, store: Store, clock
 
     def change(tx: Transaction) -> Review:
         record = store.reviews.get(tx, review)
-        if record.kind != KIND:
+        if record.kind != RELEASE_EXAMPLE:
             raise InvalidInput(f"Review {review} is about {record.kind}, not about an example.")
-        if record.status == "open" and answer == "release":
+        if record.status == "open" and answer == RELEASE:
             store.examples.release(tx, record.family, record.subject, actor)
         answered = store.reviews.answer(tx, review, answer, actor, now)
         if record.status == "open":
             detail = {"review": review, "answer": answer}
             store.audit.add(
-                tx, at=now, actor=actor, action=KIND, family=record.family, subject=record.subject, detail=detail
+                tx,
+                at=now,
+                actor=actor,
+                action=RELEASE_EXAMPLE,
+                family=record.family,
+                subject=record.subject,
+                detail=detail,
             )
         return answered
 

@@ -17,9 +17,9 @@ from optimizer.jobs.feedback import label_interaction, rate_answer
 from optimizer.jobs.feedback.ingest_feedback import intake_of
 from optimizer.jobs.request import ItemRequest, Name, PageRequest
 from optimizer.ports import Review, Store, Transaction
+from optimizer.ports.examples import LABEL_INTERACTION, RATE_ANSWER, RELEASE
 
-OF_INTERACTIONS = (label_interaction.KIND, rate_answer.KIND)
-RELEASE = "release"
+OF_INTERACTIONS = (LABEL_INTERACTION, RATE_ANSWER)
 WITHDRAWN = "withdraw_answer"  # in the record of changes
 
 
@@ -120,13 +120,13 @@ def answer_review(context: Context, request: ReviewAnswerRequest) -> Review:
             raise InvalidInput("What was expected is said twice. Leave out `expected` or `expected_text`.")
         expected = typed_value(family.output.parser, request.expected_text)
     is_labelled = expected is not None or as_answered
-    if kind == rate_answer.KIND:
+    if kind == RATE_ANSWER:
         if is_labelled:
             raise InvalidInput(
                 "What was expected is said of reviews of answers in doubt; an answer that was drawn is rated."
             )
         return rate_answer.rate_answer(review, answer, actor=actor, store=store, clock=clock, intake=intake_of(context))
-    if kind == label_interaction.KIND:
+    if kind == LABEL_INTERACTION:
         value = None if expected is None else {family.output.field: expected}
         return label_interaction.label_interaction(
             context, review, answer, family=family, expected=value, as_answered=as_answered
@@ -153,12 +153,12 @@ def withdraw_answer(context: Context, request: ItemRequest) -> Review:
         context.require_family(record.family)
         if record.status == "open":
             return record
-        if record.kind == rate_answer.KIND:
-            raise Conflict("A rating is an event, which is never edited, and the judge's figure has counted it.")
-        if record.answer == RELEASE and record.kind == label_interaction.KIND:
+        if record.is_final:
             raise Conflict(
-                "What the answer should have been has made an example, which lies in its part of the data for good."
-                " Import it again with another label to correct it (detent data import)."
+                "A rating is an event, which is never edited, and the judge's figure has counted it."
+                if record.kind == RATE_ANSWER
+                else "What the answer should have been has made an example, which lies in its part of the data for"
+                " good. Import it again with another label to correct it (detent data import)."
             )
         if record.answer == RELEASE:
             holder = _holder_since(tx, store, record)

@@ -27,11 +27,11 @@ from optimizer.core.feedback.rating_draws import (
     uncertain_answers,
 )
 from optimizer.jobs.context import Context
-from optimizer.jobs.feedback.label_interaction import KIND
 from optimizer.jobs.ids import new_id
 from optimizer.jobs.record_change import ChangeReport, checked_reason
 from optimizer.jobs.request import DryRunRequest, FamilyRequest, Reason
 from optimizer.ports import Clock, Store, Transaction
+from optimizer.ports.examples import LABEL_INTERACTION
 
 EVERY = timedelta(days=1)
 # After which nothing more is received in a stretch: events are stamped before they are committed.
@@ -81,11 +81,13 @@ def collect_reviews(family: Family, *, store: Store, clock: Clock, dry_run: bool
         return CollectReport(items=picked, dry_run=True)
 
     def keep(tx: Transaction) -> CollectReport:
-        before = store.reviews.of_kind(tx, family.name, KIND)  # another process may have collected meanwhile
+        before = store.reviews.of_kind(
+            tx, family.name, LABEL_INTERACTION
+        )  # another process may have collected meanwhile
         new = [answer for answer in picked if answer.interaction not in before]
         for answer in new:
             payload = ReviewPayload(doubt=answer.doubt, why=answer.why)
-            store.reviews.open(tx, new_id("rv"), family.name, KIND, answer.interaction, payload, now)
+            store.reviews.open(tx, new_id("rv"), family.name, LABEL_INTERACTION, answer.interaction, payload, now)
         store.minute_stats.set_watermark(tx, _name(family), now - SETTLED)
         return CollectReport(items=new, dry_run=False)
 
@@ -99,7 +101,7 @@ def _picked(family: Family, tx: Transaction, store: Store, now: datetime) -> lis
     until = now - SETTLED
     last = store.minute_stats.watermark(tx, _name(family))
     since = until - EVERY if last is None else max(last, until - LONGEST)
-    before = store.reviews.of_kind(tx, family.name, KIND)
+    before = store.reviews.of_kind(tx, family.name, LABEL_INTERACTION)
     n_left = family.review.per_day - sum(at > now - EVERY for at in before.values())
     if n_left <= 0 or since >= until:
         return []
@@ -178,7 +180,7 @@ def offer_scenarios(context: Context, request: ScenarioOffersRequest) -> Scenari
                     " have been answered.",
                     interaction=id,
                 )
-        before = store.reviews.of_kind(tx, family.name, KIND)
+        before = store.reviews.of_kind(tx, family.name, LABEL_INTERACTION)
         reviews = []
         for id in (each for each in ids if each not in before):
             reviews.append(new_id("rv"))
@@ -186,7 +188,7 @@ def offer_scenarios(context: Context, request: ScenarioOffersRequest) -> Scenari
                 "offered as a golden scenario: say what should have been answered, and once it is released make it one"
                 f" with detent golden add {family.name} {id}"
             )
-            store.reviews.open(tx, reviews[-1], family.name, KIND, id, {"why": why}, now)
+            store.reviews.open(tx, reviews[-1], family.name, LABEL_INTERACTION, id, {"why": why}, now)
         if reviews:
             detail = {"interactions": ids, "reviews": reviews, "reason": reason}
             store.audit.add(

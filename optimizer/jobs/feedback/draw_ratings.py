@@ -17,10 +17,10 @@ from optimizer.core.views.judge import DrawView, draw_view
 from optimizer.jobs.context import Context
 from optimizer.jobs.feedback.collect_reviews import SETTLED
 from optimizer.jobs.feedback.judge_standing import EVER, drawn_answers, figure_of
-from optimizer.jobs.feedback.rate_answer import KIND
 from optimizer.jobs.ids import new_id
 from optimizer.jobs.request import FamilyRequest
 from optimizer.ports import Store, Transaction
+from optimizer.ports.examples import RATE_ANSWER
 
 MOST = 1000  # of a draw: people would not rate more
 DAYS = 30.0
@@ -91,7 +91,7 @@ def draw_ratings(context: Context, request: RatingDrawRequest) -> DrawView:
             raise Conflict(f"Answers of {family.name} were drawn by another command at the same time. Draw again.")
         now, ids = clock.now(), [new_id("rv") for _ in chosen]
         for place, (id, interaction) in enumerate(zip(ids, chosen, strict=True)):
-            store.reviews.open(tx, id, family.name, KIND, interaction, draw.payload(place), now)
+            store.reviews.open(tx, id, family.name, RATE_ANSWER, interaction, draw.payload(place), now)
         detail = {"draw": draw.id, "n": draw.n, "frame": draw.frame, "inclusion": draw.inclusion, "judge": judge}
         store.audit.add(
             tx, at=now, actor=context.actor, action="ratings.draw", family=family.name, subject=draw.id, detail=detail

@@ -12,9 +12,9 @@ from optimizer.core.family.family import Family
 from optimizer.core.feedback.rating_draws import DrawnAnswer, JudgedFigure, drawn_of, figure_by_sums, windows_of
 from optimizer.core.views.judge import JudgeView, calibration_view, judged_figure_view
 from optimizer.jobs.context import Context
-from optimizer.jobs.feedback.rate_answer import KIND
 from optimizer.jobs.request import FamilyRequest
 from optimizer.ports import Store, Transaction
+from optimizer.ports.examples import RATE_ANSWER
 
 EVER = datetime(1970, 1, 1, tzinfo=UTC), datetime(9999, 1, 1, tzinfo=UTC)
 
@@ -57,6 +57,6 @@ def figure_of(family: Family, judge: str, store: Store, tx: Transaction, variant
 
 def drawn_answers(family: Family, judge: str, store: Store, tx: Transaction) -> list[DrawnAnswer]:
     """The answers of every draw among those that this judge scored. Another judge's draws do not change its chances."""
-    reviews = [review for review in store.reviews.page(tx, family.name, None) if review.kind == KIND]
+    reviews = [review for review in store.reviews.page(tx, family.name, None) if review.kind == RATE_ANSWER]
     answers = [drawn_of(each.subject, each.payload, each.answer) for each in reviews]
     return [each for each in answers if each.draw.judge == judge]

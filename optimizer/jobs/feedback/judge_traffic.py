@@ -32,9 +32,9 @@ from optimizer.jobs.calls.call_model import JournaledModel
 from optimizer.jobs.calls.run_calls import RunCalls
 from optimizer.jobs.feedback.collect_reviews import EVERY, SETTLED
 from optimizer.jobs.feedback.ingest_feedback import Intake
-from optimizer.jobs.feedback.label_interaction import KIND
 from optimizer.jobs.ids import new_id
 from optimizer.ports import Clock, ModelCatalogue, ModelSource, Store, Transaction
+from optimizer.ports.examples import LABEL_INTERACTION
 
 MONITOR = "monitor"  # the purpose of its calls
 HOUR = timedelta(hours=1)
@@ -283,14 +283,14 @@ class _JudgementSink:
                 payload = ReviewPayload(doubt="divided", why=why)
 
                 def write(tx: Transaction) -> str | None:
-                    before = self._store.reviews.of_kind(tx, family.name, KIND)
+                    before = self._store.reviews.of_kind(tx, family.name, LABEL_INTERACTION)
                     if (
                         interaction.id in before
                         or sum(at > now - EVERY for at in before.values()) >= family.review.per_day
                     ):
                         return None
                     id = new_id("rv")
-                    self._store.reviews.open(tx, id, family.name, KIND, interaction.id, payload, now)
+                    self._store.reviews.open(tx, id, family.name, LABEL_INTERACTION, interaction.id, payload, now)
                     return id
 
                 if (review := self._store.write(write)) is not None:

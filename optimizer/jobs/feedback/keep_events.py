@@ -15,10 +15,10 @@ from optimizer.core.dataset.examples import Example
 from optimizer.core.feedback.rating_draws import ReviewPayload
 from optimizer.core.feedback.reported import EventRejected, example_of
 from optimizer.core.feedback.stored_rows import EventRow, feedback_of
-from optimizer.jobs.dataset import release_example
 from optimizer.jobs.feedback.place_events import ArmFinder, Delivery, PlacedEvent, ReadEvent
 from optimizer.jobs.ids import new_id, new_ulids
 from optimizer.ports import Transaction
+from optimizer.ports.examples import RELEASE_EXAMPLE
 
 # {"index", "type", "detail"}, and "errors" (each with a JSON pointer) where the fault lies in fields of one event
 Rejection = dict[str, Any]
@@ -190,7 +190,7 @@ class _EventRequest:
         if example.released or split == "holdout":  # the holdout is never quoted, and no review may show it
             return
         payload = ReviewPayload(example=example.id, split=split, sent_by=self.job.delivery.actor)
-        store.reviews.open(self.tx, new_id("rv"), example.family, release_example.KIND, example.id, payload, self.at)
+        store.reviews.open(self.tx, new_id("rv"), example.family, RELEASE_EXAMPLE, example.id, payload, self.at)
 
 
 def _conflict(event: PlacedEvent) -> EventRejected:

@@ -16,8 +16,8 @@ from optimizer.core.feedback.events import Interaction
 from optimizer.jobs.context import Context
 from optimizer.jobs.dataset.release_example import ANSWERS
 from optimizer.ports import Review, Transaction
+from optimizer.ports.examples import LABEL_INTERACTION, RELEASE
 
-KIND = "label_interaction"  # of the review, which collect_reviews.py opens
 MOST_LABELS = 20  # that an error lists; a family may have hundreds
 
 
@@ -47,12 +47,12 @@ def label_interaction(
 
     def change(tx: Transaction) -> Review:
         record = store.reviews.get(tx, review)
-        if record.kind != KIND or record.family != family.name:
+        if record.kind != LABEL_INTERACTION or record.family != family.name:
             raise InvalidInput(
                 f"Review {review} is about {record.kind} of {record.family}, not about an interaction of {family.name}."
             )
         detail = {"review": review, "answer": answer}
-        if record.status == "open" and answer == "release":
+        if record.status == "open" and answer == RELEASE:
             interaction = store.events.interaction(tx, record.subject, family.name)
             if interaction is None:
                 raise NotFound(
@@ -89,7 +89,13 @@ def label_interaction(
         answered = store.reviews.answer(tx, review, answer, actor, now)
         if record.status == "open":
             store.audit.add(
-                tx, at=now, actor=actor, action=KIND, family=family.name, subject=record.subject, detail=detail
+                tx,
+                at=now,
+                actor=actor,
+                action=LABEL_INTERACTION,
+                family=family.name,
+                subject=record.subject,
+                detail=detail,
             )
         return answered
 

@@ -8,8 +8,8 @@ from optimizer.core.base.errors import DetentError, InvalidInput, NotAuthorised,
 from optimizer.core.feedback.rating_draws import rating_of
 from optimizer.jobs.feedback.ingest_feedback import Intake
 from optimizer.ports import Clock, Review, Store, Transaction
+from optimizer.ports.examples import RATE_ANSWER
 
-KIND = "rate_answer"  # of the review, which draw_ratings.py opens
 UNRATED = "unrated"
 
 
@@ -67,7 +67,7 @@ def rate_answer(review: str, answer: str, *, actor: str, store: Store, clock: Cl
                 tx,
                 at=now,
                 actor=actor,
-                action=KIND,
+                action=RATE_ANSWER,
                 family=review_asked.family,
                 subject=review_asked.subject,
                 detail=detail,
@@ -79,7 +79,7 @@ def rate_answer(review: str, answer: str, *, actor: str, store: Store, clock: Cl
 
 def _rating_review(store: Store, tx: Transaction, review: str) -> Review:
     record = store.reviews.get(tx, review)
-    if record.kind != KIND:
+    if record.kind != RATE_ANSWER:
         raise InvalidInput(f"Review {review} is about {record.kind}, not about an answer that was drawn for rating.")
     return record
 
