@@ -17,6 +17,7 @@ MOST_CALLS, MOST_CHARS = 2_000, 8_000_000  # of a process; the oldest go first
 class _HeldCall:
     texts: CallTexts
     until: float
+    exports: set[int] = field(default_factory=set)
 
 
 @dataclass(slots=True)
@@ -28,14 +29,18 @@ class HeldTexts:
     _n_chars: int = 0
     _lock: Lock = field(default_factory=Lock)
 
-    def add(self, sender: str, interaction: str, texts: CallTexts) -> None:
+    def add(self, sender: str, interaction: str, texts: CallTexts, *, export: int) -> None:
+        """``export``: which request brought them; one that is sent again adds nothing."""
         with self._lock:
             key = sender, interaction
             entry = self._held.pop(key, None) or _HeldCall(CallTexts(), 0.0)  # behind all others now
-            entry.texts.add(texts)
+            n_before = entry.texts.n_chars
+            if export not in entry.exports:
+                entry.texts.add(texts)
+                entry.exports.add(export)
             entry.until = self.now() + HELD_S
             self._held[key] = entry
-            self._n_chars += texts.n_chars
+            self._n_chars += entry.texts.n_chars - n_before
             while self._held and (
                 len(self._held) > MOST_CALLS
                 or self._n_chars > MOST_CHARS

@@ -71,7 +71,7 @@ async def _take(request: StrictRequest, shared: Services, *, signal: Signal) -> 
     if batch.events:
         count_events(request, shared, len(batch.events))
     for interaction, texts in batch.texts.items():
-        shared.held_texts.add(caller_of(request).actor, interaction, texts)
+        shared.held_texts.add(caller_of(request).actor, interaction, texts, export=hash(body))
     rejected, remarks = await _keep(request, shared, batch.events)
     # Texts and their span come in either order: texts are held, and spans are stored, before the other is looked for.
     remarks += await _add_texts(request, shared, [*batch.texts, *(str(event.get("id")) for _, event in batch.events)])
@@ -91,6 +91,7 @@ def _read(request: StrictRequest, shared: Services, body: bytes, signal: Signal,
 
     access = caller_of(request).access
     families = {name for name in shared.families.families if access.may_see(name)}
+    families |= {old for old, new in shared.families.former_names.items() if new in families}
     by = "judge" if access.may_send("judge") else "system"
     whole = otlp.decompress_body(body, request.limit) if is_gzip else body
     export = otlp.read_request(whole, signal, _media_type(request), request.limit)

@@ -11,14 +11,7 @@ from detent_client.assignment import Assignment
 from detent_client.async_client import AsyncClient
 from detent_client.choice import Choice
 from detent_client.client import Client
-from detent_client.errors import (
-    DetentError,
-    InvalidAssignment,
-    InvalidInput,
-    NeedsServer,
-    Unavailable,
-    UnknownFamily,
-)
+from detent_client.errors import DetentError, InvalidAssignment, InvalidInput, NeedsServer, Unavailable, UnknownFamily
 from detent_client.prompt import Prompt
 from detent_client.status import FamilyStatus, Status
 

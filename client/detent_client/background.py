@@ -20,7 +20,7 @@ from secrets import token_hex
 from time import monotonic
 from typing import Any
 
-from detent_client.connection import THREAD_NAME, Connection, RequestFailed
+from detent_client.connection import REFUSED, THREAD_NAME, Connection, RequestFailed
 from detent_client.delivery import deliver
 from detent_client.events import without_texts
 from detent_client.exposures import ArmWindow, Exposures
@@ -54,6 +54,7 @@ class Background:
         self.client_id = f"py-{token_hex(8)}"
         self.exposures, self.outbox = Exposures(), Outbox(self._max_events)
         self.failure: str | None = None
+        self.send_failure: str | None = None
         self.is_started = False
         self._threads: list[threading.Thread] = []
         self._connection: Connection | None = None
@@ -64,6 +65,8 @@ class Background:
         self._rounds = threading.Condition()
         self._n_asked = self._n_done = 0
         self._n_failures = 0
+        if self.is_closed:  # before a fork
+            self.stop()
 
     def start(self) -> None:
         with self._starting:
@@ -117,6 +120,7 @@ class Background:
         """What waits is sent once more, and the threads end."""
         self.is_closed = True
         self.outbox.close()
+        self.exposures.close()
         self._closing.set()
         self._wake.set()
 
@@ -201,13 +205,17 @@ class Background:
         except Exception as error:  # as above
             log.error("sending failed (%s)", type(error).__name__)
             failure = RequestFailed(type(error).__name__)
+        if (failure is None) != (self.send_failure is None):
+            log.warning("what waits %s", f"cannot be sent ({failure})" if failure is not None else "is sent again")
+        self.send_failure = str(failure) if failure is not None else None
         delay = SEND_S if failure is None else max(SEND_S, failure.retry_after_s or 0.0)
         return self._jittered(delay)
 
     def _send_exposures(self, connection: Connection) -> RequestFailed | None:
         def post(windows: Sequence[tuple[ArmWindow, int]]) -> Mapping[str, Any] | None:
             body = {"client": self.client_id, "windows": [window.shown(n) for window, n in windows]}
-            return connection.post("/v1/exposures", json.dumps(body).encode())
+            # 403: a family that the key is not for, and only the fallback's file has
+            return connection.post("/v1/exposures", json.dumps(body).encode(), refused=(*REFUSED, 403))
 
         due = self.exposures.due()
         for at in range(0, len(due), WINDOWS_AT_ONCE):
@@ -230,7 +238,7 @@ class Background:
                 raise
             rejections = [one for answer in delivery.answers for one in answer.get("rejected") or ()]
             rejected = Counter(str(one.get("type")) for one in rejections if isinstance(one, Mapping))
-            n_sent = len(delivery.taken) - sum(rejected.values())
+            n_sent = max(0, len(delivery.taken) - sum(rejected.values()))
             if delivery.refused:
                 rejected["refused"] = len(delivery.refused)
             in_no_arm = sum(int(answer.get("in_no_arm", 0)) for answer in delivery.answers)

@@ -55,9 +55,8 @@ class BaseClient:
         max_events: int = MAX_EVENTS,
         transport: httpx.BaseTransport | None = None,
     ) -> None:
-        background = Background(
-            partial(Connection, url, key, transport, families), refresh_s=refresh, max_events=max_events
-        )
+        connect = partial(Connection, url, key, transport, families)
+        background = Background(connect, refresh_s=refresh, max_events=max_events)
         self._session = Session(
             background,
             fallback=FallbackSource(fallback) if fallback is not None else None,

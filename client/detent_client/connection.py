@@ -68,10 +68,12 @@ class Connection:
             raise _failure(answer)
         return answer
 
-    def post(self, path: str, body: bytes) -> Mapping[str, Any] | None:
-        """What the server says became of it; None where it refused the whole. Raises RequestFailed."""
+    def post(self, path: str, body: bytes, *, refused: Sequence[int] = REFUSED) -> Mapping[str, Any] | None:
+        """What the server says became of it; None where it refused the whole, as these statuses say. Raises
+        RequestFailed.
+        """
         answer = self._ask("POST", path, {"Content-Type": "application/json"}, body)
-        if answer.status in REFUSED:
+        if answer.status in refused:
             return None
         if answer.status != 200:
             raise _failure(answer)
@@ -79,7 +81,7 @@ class Connection:
             said = json.loads(answer.body)
         except (ValueError, RecursionError):
             said = None
-        if not isinstance(said, dict) or not isinstance(said.get("accepted"), int):
+        if not isinstance(said, dict) or not isinstance(said.get("accepted"), int) or not _is_delivery(said):
             raise RequestFailed("an answer that no Detent server gives")
         return said
 
@@ -98,6 +100,10 @@ class Connection:
                 return Answer(response.status_code, response.headers, bytes(body), sent_at)
         except (httpx.HTTPError, httpx.StreamError, httpx.InvalidURL, OSError) as error:
             raise RequestFailed(type(error).__name__) from None
+
+
+def _is_delivery(said: Mapping[str, Any]) -> bool:
+    return isinstance(said.get("rejected", []), list) and isinstance(said.get("in_no_arm", 0), int)
 
 
 def _failure(answer: Answer) -> RequestFailed:

@@ -8,6 +8,7 @@ from secrets import token_hex
 from typing import Any
 
 TEXTS = ("input", "output", "label", "expected", "tags")
+SIGNALS = ("kept", "retried", "edited", "escalated")  # tags of which the server makes an outcome: no texts
 MAX_ERROR_CHARS = 500
 
 
@@ -21,9 +22,13 @@ def event_of(address: Mapping[str, Any], facts: Mapping[str, Any], *, id: str) -
 
 def without_texts(event: bytes) -> bytes:
     """Of a family that keeps none. Of an error its kind stays: what it says may quote a user."""
-    rest = {name: value for name, value in json.loads(event).items() if name not in TEXTS}
+    whole = json.loads(event)
+    rest = {name: value for name, value in whole.items() if name not in TEXTS}
+    tags = whole["tags"] if isinstance(whole.get("tags"), dict) else {}
+    if signals := {name: tags[name] for name in SIGNALS if isinstance(tags.get(name), bool | int | float)}:
+        rest["tags"] = signals
     if "error" in rest:
-        rest["error"] = kind if (kind := rest["error"].partition(":")[0]).isidentifier() else "error"
+        rest["error"] = kind if (kind := str(rest["error"]).partition(":")[0]).isidentifier() else "error"
     return json.dumps(rest, separators=(",", ":")).encode()
 
 
@@ -32,4 +37,8 @@ def outcome_id() -> str:
 
 
 def error_text(error: BaseException) -> str:
-    return f"{type(error).__name__}: {error}"[:MAX_ERROR_CHARS]
+    """With the application's own words, where it gives any: they may raise whatever they like."""
+    try:
+        return f"{type(error).__name__}: {error}"[:MAX_ERROR_CHARS]
+    except Exception:
+        return type(error).__name__

@@ -44,6 +44,7 @@ class Exposures:
         self.dropped = 0
         self.taken_back = 0
         self._lock = threading.Lock()
+        self._is_closed = False
         self._counts: Counts = {}
         self._acknowledged: Counts = {}
 
@@ -51,7 +52,7 @@ class Exposures:
         window = (family, variant, rollout, stage, int(at) // WINDOW_S * WINDOW_S)
         with self._lock:
             n = self._counts.get(window)
-            if n is None and len(self._counts) >= MAX_WINDOWS:
+            if self._is_closed or (n is None and len(self._counts) >= MAX_WINDOWS):
                 self.dropped += 1
             else:
                 self._counts[window] = (n or 0) + 1
@@ -87,6 +88,11 @@ class Exposures:
             for window, n in windows:
                 self._counts.pop(window, None)
                 self.dropped += n - self._acknowledged.pop(window, 0)
+
+    def close(self) -> None:
+        """What is counted from now on is dropped, since nobody would send it."""
+        with self._lock:
+            self._is_closed = True
 
     @property
     def n_waiting(self) -> int:

@@ -42,7 +42,8 @@ class Outbox:
     def add(self, event: Mapping[str, Any]) -> bool:
         """False where it was dropped. Never raises."""
         try:
-            text = json.dumps(event, ensure_ascii=False, allow_nan=False, separators=(",", ":"), default=str).encode()
+            document = json.dumps(event, ensure_ascii=False, allow_nan=False, separators=(",", ":"), default=str)
+            text = document.encode(errors="replace")  # half of a surrogate pair, as in the name of a file, is no text
         except Exception:  # the text of the application's own object may raise whatever it likes
             text = b""
         with self._lock:

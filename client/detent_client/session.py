@@ -16,7 +16,7 @@ from detent_client.assignment import Assignment, address_of
 from detent_client.background import Background
 from detent_client.choice import Choice
 from detent_client.errors import DetentError, InvalidAssignment, InvalidInput, NeedsServer, Unavailable, UnknownFamily
-from detent_client.events import event_of, outcome_id
+from detent_client.events import SIGNALS, event_of, outcome_id
 from detent_client.fallback import FallbackSource
 from detent_client.prompt import Prompt
 from detent_client.server_time import time_text
@@ -26,7 +26,7 @@ from detent_client.template import History, Rendering, Variables
 
 DAY_S = 86_400.0
 MAX_UNIT_CHARS = 512
-OUTCOMES = ("success", "score", "label", "expected", "kept", "retried", "edited", "escalated")  # the last are tags
+OUTCOMES = ("success", "score", "label", "expected", *SIGNALS)
 
 log = logging.getLogger("detent_client")
 
@@ -105,9 +105,8 @@ class Session:
             self._drop("feedback was dropped", type(error).__name__)
             return False
         at = occurred_at if occurred_at is not None else time_text(_now(self.background.snapshot))
-        return self.background.report(
-            event_of(address, {"occurred_at": at, **facts}, id=id if id is not None else outcome_id())
-        )
+        event = event_of(address, {"occurred_at": at, **facts}, id=id if id is not None else outcome_id())
+        return self.background.report(event)
 
     def status(self) -> Status:
         background, now = self.background, monotonic()
@@ -115,7 +114,7 @@ class Session:
         return Status(
             client=background.client_id,
             age_s=now - snapshot.fetched_at if snapshot is not None else None,
-            failure=background.failure,
+            failure=background.failure or background.send_failure,
             families=families_status(snapshot, now),
             n_fallbacks=self._n_fallbacks,
             events_sent=background.outbox.sent,

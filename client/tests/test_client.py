@@ -102,6 +102,27 @@ def test_a_family_that_keeps_no_texts_sends_none(server, served) -> None:
     assert [event.get("error") for event in server.events] == ["ValueError", None]
 
 
+def test_of_a_family_that_keeps_no_texts_signals_are_sent_and_no_other_tag(server) -> None:
+    server.families["triage"]["privacy"] = {"store": "metadata"}
+    with server.client() as client:
+        p = client.prompt("triage", unit="ann", message="x")
+        p.record(error=500)
+        assert client.feedback(p, tags={"kept": True, "edited": 0.5, "retried": "secret", "shop": "secret"})
+        assert client.flush()
+    interaction, outcome = server.events
+    assert (interaction["error"], outcome["tags"]) == ("error", {"kept": True, "edited": 0.5})
+    assert "secret" not in json.dumps(server.events)
+
+
+def test_an_exception_whose_words_cannot_be_had_or_sent_is_the_application_s_own(client, server) -> None:
+    with pytest.raises(RudeError), client.prompt("triage", unit="ann", message="x"):
+        raise RudeError
+    with pytest.raises(OSError, match="name"), client.prompt("triage", unit="ann", message="x"):
+        raise OSError("a name \udcff")
+    assert client.flush()
+    assert [event["error"] for event in server.events] == ["RudeError", "OSError: a name ?"]
+
+
 def test_texts_stay_here_also_where_they_were_recorded_before_the_server_said_so(server, stopped, until) -> None:
     server.families["triage"]["privacy"] = {"store": "metadata"}
     signed = base64.urlsafe_b64encode(json.dumps({"k": "1", "family": "triage"}).encode()).decode().rstrip("=")
@@ -391,6 +412,11 @@ def test_a_unit_that_is_no_text_is_told_as_what_is_wrong(server, caplog) -> None
     assert "77" not in caplog.text
 
 
+class RudeError(Exception):
+    def __str__(self) -> str:
+        raise ValueError("private")
+
+
 class Rude:
     def __str__(self) -> str:
         raise OSError("private")
@@ -465,6 +491,8 @@ def test_a_snapshot_that_is_too_old_is_served_no_more(server, stopped, until) ->
         pytest.param(lambda r: httpx.Response(200, json={"families": {"triage": {"champion": 1}}}), id="other JSON"),
         pytest.param(lambda r: httpx.Response(200, json=[{"accepted": True}]), id="a list"),
         pytest.param(lambda r: httpx.Response(200, json={"accepted": "all"}), id="a word"),
+        pytest.param(lambda r: httpx.Response(200, json={"accepted": 1, "rejected": 5}), id="a number"),
+        pytest.param(lambda r: httpx.Response(200, json={"accepted": 1, "in_no_arm": None}), id="nothing"),
         pytest.param(
             lambda r: httpx.Response(200, headers={"content-encoding": "gzip"}, stream=NoGzip()), id="no gzip"
         ),
@@ -485,6 +513,48 @@ def test_a_server_that_lies_changes_nothing_and_loses_no_event(lie, server, unti
     server.fault = lie
     with server.client(fallback={"triage": "Own"}) as client:
         assert client.prompt("triage", message="x").role == "fallback"
+
+
+def test_counts_of_a_family_that_the_key_is_not_for_hold_up_no_others(server, served) -> None:
+    def out_of_scope(request: httpx.Request) -> httpx.Response | None:
+        is_hidden = request.url.path == "/v1/exposures" and b'"hidden"' in request.content
+        return httpx.Response(403) if is_hidden else None
+
+    server.fault = out_of_scope
+    fallback = {"families": {"hidden": {"champion": served("Own", family="hidden", id="v_kept")}}}
+    with server.client(fallback=fallback) as client:
+        assert client.prompt("hidden", unit="ann", message="x").variant == "v_kept"
+        client.prompt("triage", unit="ann", message="x").record("an answer")
+        assert client.flush()
+        status = client.status()
+    assert (server.n_exposed, status.exposures_dropped, status.exposures_waiting) == (1, 1, 0)
+    assert [event["family"] for event in server.events] == ["triage"]
+
+
+def test_what_cannot_be_sent_is_told_once_and_its_reason_is_in_the_status(server, caplog) -> None:
+    server.fault = lambda request: httpx.Response(403) if request.url.path == "/v1/feedback" else None
+    with server.client() as client, caplog.at_level(logging.INFO):
+        client.prompt("triage", unit="ann", message="x").record("an answer")
+        for _ in range(3):
+            assert not client.flush()
+        status = client.status()
+        assert (status.failure, status.events_waiting) == ("status 403", 1)
+        server.fault = lambda request: None
+        assert client.flush()
+        assert client.status().failure is None
+    assert caplog.text.count("cannot be sent (status 403)") == 1
+
+
+def test_what_a_closed_client_is_given_is_counted_as_dropped_in_a_forked_child_too(server) -> None:
+    client = server.client()
+    client.prompt("triage", unit="ann", message="x")
+    client.close()
+    for n in (1, 2):
+        client.prompt("triage", unit="ann", message="x").record("an answer")
+        status = client.status()
+        assert (status.exposures_dropped, status.events_dropped) == (1, 1), n
+        assert (status.exposures_waiting, status.events_waiting) == (0, 0)
+        client._session.background.reset()  # as a fork does
 
 
 def test_no_call_waits_longer_for_a_slow_server_than_it_was_told(server) -> None:

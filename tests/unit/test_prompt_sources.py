@@ -204,6 +204,25 @@ def test_a_configuration_of_promptfoo_brings_the_tests_that_know_their_answer(tm
     assert read("promptfoo", file).messages == chat
 
 
+def test_an_answer_of_promptfoo_may_name_variables_and_settings_of_the_prompt_come_along(tmp_path: Path) -> None:
+    file = tmp_path / "promptfooconfig.yaml"
+    named = {
+        "vars": {"text": "lost", "topic": ["delivery", "card"]},
+        "assert": [{"type": "equals", "value": "{{topic}}"}],
+    }
+    mixed = {"vars": {"text": "a", "n": 2}, "assert": [{"type": "equals", "value": "{{n}} of {{text}}"}] * 2}
+    prompt = {"raw": "{{text}}", "config": {"temperature": 0.5, "response_format": "json"}, "function": "f"}
+    file.write_text(json.dumps({"prompts": [prompt], "tests": [named, mixed]}))
+    read_prompt = read("promptfoo", file)
+    assert [row["output"] for row in read_prompt.rows] == ["delivery", "card", "2 of a"]
+    assert read_prompt.model == {"temperature": 0.5}
+    assert read_prompt.not_carried == [
+        "function of prompt 1",
+        "response_format ('json')",
+        "a second answer of test 2",
+    ]
+
+
 def test_lists_of_a_promptfoo_test_are_a_row_for_each_combination(tmp_path: Path) -> None:
     file = tmp_path / "promptfooconfig.yaml"
     values = {"text": ["lost", "late"], "tone": ["short", "kind"], "shop": "Berlin"}
@@ -243,8 +262,13 @@ def test_what_promptfoo_would_run_or_fetch_is_refused(tmp_path: Path, config: An
             "tests": [{"vars": {"output": "in"}, "assert": [{"type": "equals", "value": "out"}]}],
         },
         {"prompts": ["[]"]},
+        {"prompts": ["{{text}}"], "tests": [{"vars": {}, "assert": [{"type": "equals", "value": "{{topic}}"}]}]},
+        {
+            "prompts": ["{{text}}"],
+            "tests": [{"vars": {"text": "a"}, "assert": [{"type": "equals", "value": "{{text | upper}}"}]}],
+        },
     ],
-    ids=["a variable called output", "no messages"],
+    ids=["a variable called output", "no messages", "an answer that is no variable", "an answer that is a program"],
 )
 def test_a_configuration_of_promptfoo_that_would_lose_its_meaning_is_refused(tmp_path: Path, config: Any) -> None:
     file = tmp_path / "promptfooconfig.yaml"

@@ -199,9 +199,11 @@ class DetentPrompts(CustomPromptManagement):
 
     def _begin(self, call_id: str, prompt: Prompt) -> None:
         self._open[call_id], self._assignments[call_id] = prompt, prompt.assignment
-        for calls in (self._open, self._assignments):
-            while len(calls) > MAX_CALLS:
-                calls.popitem(last=False)
+        while len(self._open) > MAX_CALLS:
+            _, lost = self._open.popitem(last=False)
+            lost._drop("the outcome of a call that LiteLLM never said the end of was dropped")
+        while len(self._assignments) > MAX_CALLS:
+            self._assignments.popitem(last=False)
 
     def _end(
         self, kwargs: Mapping[str, Any], answer: Any, began: datetime, ended: datetime, error: BaseException | None

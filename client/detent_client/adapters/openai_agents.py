@@ -44,6 +44,7 @@ class AgentRun:
     """One agent at work within a trace: all of its turns are one prompt."""
 
     trace: str
+    family: str  # as it was asked for: a renamed one is served under its new name
     prompt: Prompt
     instructions: str
     others: list[Message]  # of the prompt: the run's input must hold them
@@ -110,7 +111,7 @@ class AgentPrompts(TracingProcessor):
 
         async def text_of(context: RunContextWrapper[Any], agent: Agent[Any]) -> str:
             run = self.run()
-            if run is not None and run.prompt.family == family:
+            if run is not None and run.family == family:
                 return run.instructions
             value = context.context
             asked = self._client.prompt(
@@ -118,7 +119,7 @@ class AgentPrompts(TracingProcessor):
             )
             prompt = asked if isinstance(asked, Prompt) else await asked
             text = "\n\n".join(message["content"] for message in prompt.messages if _is_instruction(message))
-            self._begin(prompt, text)
+            self._begin(family, prompt, text)
             if on_prompt is not None:
                 on_prompt(value, prompt)
             return text
@@ -131,13 +132,13 @@ class AgentPrompts(TracingProcessor):
         with self._lock:
             return self._runs.get(self._agents.get(span.span_id, "")) if span is not None else None
 
-    def _begin(self, prompt: Prompt, text: str) -> None:
+    def _begin(self, family: str, prompt: Prompt, text: str) -> None:
         span = get_current_span()
         with self._lock:
             agent = self._agents.get(span.span_id) if span is not None else None
             if span is not None and agent is not None:
                 others = [message for message in prompt.messages if not _is_instruction(message)]
-                self._runs[agent] = AgentRun(span.trace_id, prompt.__enter__(), text, others)
+                self._runs[agent] = AgentRun(span.trace_id, family, prompt.__enter__(), text, others)
         if agent is None:
             prompt.leave_arm("an agent's run is not traced: call add_trace_processor(prompts), and leave tracing on")
 

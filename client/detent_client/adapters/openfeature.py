@@ -41,6 +41,7 @@ from detent_client.template import Template
 EVALUATIONS = "/ofrep/v1/evaluate/flags"
 IS_COUNTED = "is_counted"  # in a flag's metadata: whether its use was counted; absent where the server did
 MAX_UNITS = 1_000
+TOO_MANY, AWAY_FROM = 429, 500  # statuses by which a server that is there says "later"
 OUTCOME = ("success", "score", "label", "expected", "source", "tags")
 
 log = logging.getLogger("detent_client")
@@ -181,6 +182,8 @@ class DetentBulkProvider(AbstractProvider):
             raise GeneralError(f"Detent cannot be asked: {type(error).__name__}.") from None
         try:
             said = answer.json() if answer.content else {}
+            if answer.status_code == TOO_MANY or answer.status_code >= AWAY_FROM:
+                raise GeneralError(f"Detent cannot answer now (status {answer.status_code}).")
             if answer.status_code not in (200, 304):
                 raise OpenFeatureError(ErrorCode(said["errorCode"]), str(said["errorDetails"]))
             if answer.status_code == 304 and known is not None:

@@ -121,6 +121,15 @@ def test_a_prompt_id_is_answered_as_its_variant_says_and_recorded(world, kind, u
     assert world.events(until, 2)[1]["interaction"] == event["id"]
 
 
+def test_a_call_whose_end_is_never_told_is_counted_as_dropped(world, monkeypatch) -> None:
+    from detent_client.adapters import litellm as adapter
+
+    monkeypatch.setattr(adapter, "MAX_CALLS", 2)
+    for n in range(5):
+        world.prompts._filled_in(world.request(litellm_call_id=str(n)))
+    assert world.client.status().events_dropped == 3
+
+
 def test_a_stream_is_recorded_with_its_first_piece(world, kind, until) -> None:
     pieces = world.ask(kind, stream=True)
     assert "".join(piece.choices[0].delta.content or "" for piece in pieces) == "billing"

@@ -57,6 +57,7 @@ class World:
         self.serve(model=MODEL)
         self.client = server.client(kind=AsyncClient)
         self.sdk = AsyncOpenAI(base_url=provider.url, api_key="x", max_retries=0)
+        server.families["former"] = server.families["triage"]  # as a renamed family is found
         self.prompts = AgentPrompts(
             self.client,
             model="gpt-own",
@@ -66,9 +67,9 @@ class World:
         set_trace_processors([self.prompts])
         self.context = Context("ann")
 
-    def agent(self, **more):
+    def agent(self, family="triage", **more):
         instructions = self.prompts.instructions(
-            "triage",
+            family,
             unit=lambda context: context.user,
             variables=lambda context: {"shop": "Blue"},
             on_prompt=lambda context, p: context.prompts.append(p),
@@ -128,9 +129,10 @@ def test_an_agent_is_instructed_and_its_model_is_asked_as_the_variant_says(world
     assert world.server.n_exposed == 1
 
 
-def test_all_turns_of_a_run_are_one_prompt(world) -> None:
+@pytest.mark.parametrize("family", ["triage", "former"])
+def test_all_turns_of_a_run_are_one_prompt(world, family) -> None:
     world.provider.tool = "look_up"
-    world.run(world.agent(tools=[look_up]))
+    world.run(world.agent(family, tools=[look_up]))
     (event,) = world.server.events
     assert (event["output"], event["input_tokens"], event["output_tokens"]) == ("billing", 14, 6)
     assert (event["variant"], len(world.context.prompts), len(world.provider.requests)) == ("v_champion", 1, 2)

@@ -37,8 +37,8 @@ class FlagServer(BaseHTTPRequestHandler):
         said = json.loads(self.rfile.read(int(self.headers["content-length"])) or b"{}")
         self.server.asked.append((self.path, said))
         flag = self.server.flag
-        if self.server.is_failing:
-            self._answer(500, {"title": "no"})
+        if self.server.failure is not None:
+            self._answer(self.server.failure, {"errorCode": "GENERAL", "errorDetails": "busy"})
         elif self.path.endswith("/flags"):
             self._answer(200, {"flags": [flag]})
         elif self.path.endswith("/triage"):
@@ -65,7 +65,7 @@ def flags(served):
     """The server; its ``flag`` may be changed."""
     server = ThreadingHTTPServer(("127.0.0.1", 0), FlagServer)
     server.daemon_threads = True
-    server.asked, server.is_failing = [], False
+    server.asked, server.failure = [], None
     value = served("Is it {{message}}?", rollout="ro_1", stage=0.5, role="candidate")
     metadata = {"assignment": "payload.signature", "lease_expires_at": LEASE}
     server.flag = {
@@ -135,19 +135,20 @@ def test_the_default_is_served_for_a_family_that_is_not_there(flags, detent, kin
         pytest.param("candidate", LEASE, False, id="no candidate"),
     ],
 )
+@pytest.mark.parametrize("failure", [500, 503, 429])
 def test_while_the_server_fails_the_last_champion_of_a_bulk_evaluation_is_served(
-    flags, detent, role, lease, served_still
+    flags, detent, failure, role, lease, served_still
 ) -> None:
     flags.flag["value"]["role"] = role
     flags.flag["metadata"]["lease_expires_at"] = lease
     api.set_provider(DetentBulkProvider(detent, flags.url, "key", max_age=0.0))
     client, context = api.get_client(), EvaluationContext("ann")
     assert client.get_object_details("triage", DEFAULT, context).value["role"] == role
-    flags.is_failing = True
+    flags.failure = failure
     for _ in range(2):
         flag = client.get_object_details("triage", DEFAULT, context)
         assert flag.value.get("role") == (role if served_still else None)
     if lease is not None and served_still:
         assert (flag.value["rollout"], flag.flag_metadata.get("assignment")) == (None, None)
-    flags.is_failing = False
+    flags.failure = None
     assert client.get_object_details("triage", DEFAULT, context).value["rollout"] == "ro_1"
