@@ -47,7 +47,7 @@ def import_data(settings: Settings, path: Path, *, actor: str) -> DataImport:
     target = Path(sqlite_path(settings.db_url()))
     if run_files.find(settings, "serve") is not None or Path(f"{target}.keyed").exists() or _has_rows(settings):
         raise Conflict(
-            f"{settings.home} is no empty home: its store has variants or keys, or a server runs there. Import into a"
+            f"{settings.home} is no empty home: its store has rows or keys, or a server runs there. Import into a"
             " new one: mkdir new && DETENT_HOME=new detent data import DIR."
         )
     folder = read_folder(path)
@@ -93,6 +93,6 @@ def _has_rows(settings: Settings) -> bool:
     store = wiring.open_store(settings)
     try:
         with store.read() as tx:
-            return any(next(iter(store.tables.each(tx, name)), None) is not None for name in ("variants", "champions"))
+            return any(next(iter(store.tables.each(tx, name)), None) is not None for name in store.tables.names())
     finally:
         store.close()

@@ -23,6 +23,7 @@ from optimizer.runtime.api_client import ApiClient
 from tests.command_line import Ran, detent
 from tests.recordings.fixed import api_of, fixed
 from tests.recordings.home import PREFIX, clock_then, migrated
+from tests.stores import migrate_store
 
 NOWHERE = "http://127.0.0.1:9"
 
@@ -159,6 +160,17 @@ def test_a_changed_file_is_no_export_and_a_home_with_rows_takes_none(home: Setti
     folder = exported(home, tmp_path)
     taken = say(home.home, "data", "import", str(folder))
     assert (taken.code, "no empty home" in taken.err) == (1, True)
+    audited = tmp_path / "audited"  # nothing but a line in the record of changes
+    audited.mkdir()
+    migrate_store(load_settings(home=audited))
+    with (
+        closing(sqlite3.connect(audited / "var" / "detent.db")) as database,
+        closing(sqlite3.connect(home.var() / "detent.db")) as filled,
+    ):
+        row = filled.execute("SELECT * FROM audit LIMIT 1").fetchone()
+        database.execute(f"INSERT INTO audit VALUES ({', '.join('?' * len(row))})", row)
+        database.commit()
+    assert "no empty home" in say(audited, "data", "import", str(folder)).err
     file = folder / "tables" / "decisions.jsonl"
     file.write_bytes(file.read_bytes().replace(b"advance", b"advence", 1))
     for words in (["rollout", "verify", "--from", str(folder)], ["data", "import", str(folder)]):
