@@ -32,6 +32,8 @@ def main() -> int:
     with Client(url, key, fallback=fallback) as detent:
         task = " ".join(arguments.command)
         with detent.prompt(arguments.family, unit=arguments.unit, task=task) as session:
+            if len(session.messages) > 2 and session.role != "fallback":  # a system message and the task
+                session.leave_arm("its examples do not fit into a text")
             arguments.file.write_text(session.messages[0]["content"], encoding="utf-8")
             try:
                 code = subprocess.run(arguments.command).returncode

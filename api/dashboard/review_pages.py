@@ -11,7 +11,7 @@ from api.dashboard.figures import LastDays
 from api.dashboard.visitors import PageVisit
 from optimizer.core.base.answers import cursor_of
 from optimizer.core.base.errors import InvalidInput
-from optimizer.ports.examples import LABEL_INTERACTION, RATE_ANSWER, RELEASE
+from optimizer.core.feedback.review_kinds import LABEL_INTERACTION, RATE_ANSWER, RELEASE
 
 KEYS = 9  # of a keyboard, by which a label is given
 

@@ -49,10 +49,8 @@ class Assignment:
 
     def address(self) -> dict[str, str]:
         """Says in an event where it belongs."""
-        told = {"family": self.family, "unit": self.unit, "variant": self.variant}
-        if self.rollout is not None:
-            told |= {"rollout": self.rollout, "assigned_at": self.assigned_at}
-        return {name: value for name, value in told.items() if value is not None}
+        names = ("family", "unit", "variant", "rollout", "assigned_at")
+        return {name: value for name in names if (value := getattr(self, name)) is not None}
 
 
 def family_of(token: str) -> str | None:

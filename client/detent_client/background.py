@@ -238,6 +238,8 @@ class Background:
                 raise
             rejections = [one for answer in delivery.answers for one in answer.get("rejected") or ()]
             rejected = Counter(str(one.get("type")) for one in rejections if isinstance(one, Mapping))
+            for reason in rejected.keys() - self.outbox.rejected.keys():
+                log.warning("the server refuses events (%s); this is told once", reason)
             n_sent = max(0, len(delivery.taken) - sum(rejected.values()))
             if delivery.refused:
                 rejected["refused"] = len(delivery.refused)

@@ -12,8 +12,8 @@ SIGNALS = ("kept", "retried", "edited", "escalated")  # tags of which the server
 MAX_ERROR_CHARS = 500
 
 
-def interaction_id() -> str:
-    return f"in_{token_hex(16)}"
+def new_id(kind: str) -> str:
+    return f"{kind}_{token_hex(16)}"
 
 
 def event_of(address: Mapping[str, Any], facts: Mapping[str, Any], *, id: str) -> dict[str, Any]:
@@ -30,10 +30,6 @@ def without_texts(event: bytes) -> bytes:
     if "error" in rest:
         rest["error"] = kind if (kind := str(rest["error"]).partition(":")[0]).isidentifier() else "error"
     return json.dumps(rest, separators=(",", ":")).encode()
-
-
-def outcome_id() -> str:
-    return f"fb_{token_hex(16)}"
 
 
 def error_text(error: BaseException) -> str:

@@ -10,7 +10,7 @@ from typing import Any
 
 from detent_client.assignment import Assignment
 from detent_client.choice import Choice
-from detent_client.events import error_text, event_of, interaction_id
+from detent_client.events import error_text, event_of, new_id
 from detent_client.server_time import time_text
 from detent_client.template import Message, Rendering, Variables
 
@@ -50,7 +50,7 @@ class Prompt:
         """
         self.messages: list[Message] = rendering.messages
         self.truncated = rendering.truncated
-        self.id = interaction_id()
+        self.id = new_id("in")
         variant = choice.variant
         self.family, self.variant, self.role = variant.family, variant.id, choice.role
         self.rollout, self.stage = choice.rollout, choice.stage

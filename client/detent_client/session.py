@@ -16,7 +16,7 @@ from detent_client.assignment import Assignment, address_of
 from detent_client.background import Background
 from detent_client.choice import Choice
 from detent_client.errors import DetentError, InvalidAssignment, InvalidInput, NeedsServer, Unavailable, UnknownFamily
-from detent_client.events import SIGNALS, event_of, outcome_id
+from detent_client.events import SIGNALS, event_of, new_id
 from detent_client.fallback import FallbackSource
 from detent_client.prompt import Prompt
 from detent_client.server_time import time_text
@@ -105,7 +105,7 @@ class Session:
             self._drop("feedback was dropped", type(error).__name__)
             return False
         at = occurred_at if occurred_at is not None else time_text(_now(self.background.snapshot))
-        event = event_of(address, {"occurred_at": at, **facts}, id=id if id is not None else outcome_id())
+        event = event_of(address, {"occurred_at": at, **facts}, id=id if id is not None else new_id("fb"))
         return self.background.report(event)
 
     def status(self) -> Status:
@@ -209,6 +209,8 @@ def _choice_from(snapshot: Snapshot | None, family: str, unit: str | None, at: f
     if unit is not None and not is_unit(unit):
         raise InvalidInput(f"A unit is a text of 1 to {MAX_UNIT_CHARS} characters.", ["/unit"])
     choice = entry.choose(unit, at if snapshot.time is not None else None, snapshot.leases)
+    if choice.variant.needs_server:
+        choice = entry.champion  # in no arm, as where a lease ran out
     if choice.variant.needs_server:
         raise NeedsServer(
             f"Family {family!r} has a policy, which the server carries out: send chats to /v1/chat/completions with the"

@@ -359,6 +359,28 @@ def test_a_policy_goes_through_the_server_and_the_client_says_so(server, served)
         assert client.prompt("cascade", message="x").messages[0]["content"] == "Own x"
 
 
+def test_a_candidate_that_the_server_alone_carries_out_is_served_to_nobody_here(server, served, rollout) -> None:
+    of = rollout(1.0)
+    of["candidate"] = {**of["candidate"], "policy": {"tiers": ["small", "large"]}}
+    server.families["triage"]["rollout"] = of
+    with server.client(fallback={"triage": "Own"}) as client:
+        p = client.prompt("triage", unit="ann", message="x")
+        p.record("an answer")
+        assert (p.variant, p.role, p.rollout) == ("v_champion", "champion", None)
+        assert client.flush()
+    assert ("rollout" in server.events[0], server.events[0]["variant"]) == (False, "v_champion")
+
+
+def test_what_the_server_refuses_is_told_once_for_each_reason(client, server, caplog) -> None:
+    server.rejects = lambda event: "malformed" if "score" in event else None
+    p = client.prompt("triage", unit="ann", message="x")
+    for _ in range(2):
+        client.feedback(p, score=0.5)
+        assert client.flush()
+    assert client.status().events_rejected == {"malformed": 2}
+    assert caplog.text.count("the server refuses events (malformed)") == 1
+
+
 def test_without_a_fallback_each_fault_has_its_name(server, stopped) -> None:
     with server.client() as client:
         with pytest.raises(UnknownFamily):

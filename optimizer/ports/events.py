@@ -298,6 +298,9 @@ class Exposures(Protocol):
     def reported(self, tx: Transaction, rollout: str) -> dict[tuple[str, str, float | None], int]:
         """(key, variant, stage) -> exposures that clients reported; without those that the server counted itself."""
 
+    def decided_in_process(self, tx: Transaction, family: str, variant: str) -> int:
+        """How often clients reported that they gave the variant out; without what the server counted itself."""
+
     def totals(self, tx: Transaction, family: str, rollout: str | None) -> list[ArmExposures]:
         """Without a rollout: everything the family has."""
 

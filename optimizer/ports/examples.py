@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, Literal, Protocol
 from optimizer.core.base.answers import Text
 from optimizer.core.dataset.examples import Example, Split
 from optimizer.core.feedback.rating_draws import ReviewPayload
+from optimizer.core.feedback.review_kinds import LABEL_INTERACTION, RATE_ANSWER, RELEASE
 from optimizer.ports.transaction import Added, Transaction
 
 if TYPE_CHECKING:
@@ -101,9 +102,6 @@ class SealedHoldout(Protocol):
 
 
 ReviewStatus = Literal["open", "answered"]
-# What is asked: may this example stand in a prompt, what should this answer have been, how good is this one?
-RELEASE_EXAMPLE, LABEL_INTERACTION, RATE_ANSWER = "release_example", "label_interaction", "rate_answer"
-RELEASE = "release"  # the answer by which a text may reach others
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -19,9 +19,9 @@ from optimizer.core.feedback.rating_draws import (
     first_of_units,
     uncertain_answers,
 )
+from optimizer.core.feedback.review_kinds import LABEL_INTERACTION
 from optimizer.jobs.feedback.collect_reviews import collect_reviews, is_due
 from optimizer.jobs.feedback.label_interaction import label_interaction
-from optimizer.ports.examples import LABEL_INTERACTION
 from optimizer.runtime.wiring import sealed_holdout
 from tests.contexts import context_of
 from tests.ingestion import Installation, family

@@ -14,6 +14,7 @@ from pydantic import ValidationError
 from optimizer.core.base.errors import Conflict, DatasetTooSmall, InvalidInput, NotAuthorised, NotFound
 from optimizer.core.evaluation.judging.calibration import judge_identity, why_uncalibrated
 from optimizer.core.family.family import Family
+from optimizer.core.feedback.review_kinds import RATE_ANSWER
 from optimizer.core.serving.access import access_of
 from optimizer.core.views.judge import CalibrationView, DrawView, JudgeView
 from optimizer.jobs.context import Context
@@ -22,7 +23,6 @@ from optimizer.jobs.feedback.draw_ratings import RatingDrawRequest, draw_ratings
 from optimizer.jobs.feedback.judge_standing import JudgeReadRequest, read_judge
 from optimizer.jobs.feedback.rate_answer import rate_answer
 from optimizer.jobs.request import DryRunRequest
-from optimizer.ports.examples import RATE_ANSWER
 from optimizer.runtime import wiring
 from optimizer.runtime.fit_apart import fit_judge_apart
 from tests.contexts import context_of

@@ -162,6 +162,7 @@ def show_family(family: FamilyName, as_json: Json = False) -> None:
                 ("Output", f"{declared.output.field} ({declared.output.parser})"),
                 ("Model", declared.model.default if kind_of(declared).asks_models else None),
                 ("Scorer", _scorer_text(declared)),
+                ("Outcome", ", ".join(f"{signal} {weight:g}" for signal, weight in declared.outcome.items()) or None),
             )
         print_facts(
             out,

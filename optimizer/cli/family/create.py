@@ -110,6 +110,9 @@ def create(
     foreign = _foreign(prompt)
     if examples is not None:
         sheet = wiring.read_sheet(examples, encoding=encoding, delimiter=delimiter)
+        if foreign is not None and foreign.rows:
+            left = f"{count(len(foreign.rows), 'example')} of {prompt}, since --examples names others"
+            foreign = replace(foreign, not_carried=[*foreign.not_carried, left])
     else:
         sheet = _sheet_of(prompt, foreign)
         output = output or (foreign.output if foreign is not None else None)

@@ -17,7 +17,7 @@ from optimizer.cli.review.reviews import definition_of, reviews_of
 from optimizer.cli.session import Session, check_one_of
 from optimizer.core.base.errors import InvalidInput
 from optimizer.core.base.phrasing import count
-from optimizer.ports.examples import RATE_ANSWER, RELEASE
+from optimizer.core.feedback.review_kinds import RATE_ANSWER, RELEASE
 
 if TYPE_CHECKING:
     from optimizer.ports import Review

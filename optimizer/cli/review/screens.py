@@ -20,7 +20,7 @@ from optimizer.cli.output import console, say
 from optimizer.core.base.errors import DetentError, InvalidInput
 from optimizer.core.family.family import Family
 from optimizer.core.feedback.reported import typed_value
-from optimizer.ports.examples import LABEL_INTERACTION, RATE_ANSWER, RELEASE
+from optimizer.core.feedback.review_kinds import LABEL_INTERACTION, RATE_ANSWER, RELEASE
 
 SKIP, UNDO, STOP, TYPED = "s", "z", "q", "e"
 GRADES = {"1": "useless", "2": "poor", "3": "half", "4": "good", "5": "as good as can be"}

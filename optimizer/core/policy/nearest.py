@@ -104,6 +104,11 @@ def fixed_rendering(variant: Variant) -> Variant | None:
     return replace(variant, policy={**policy, "examples": of_models} if of_models else policy)
 
 
+def needs_server(variant: Variant) -> bool:
+    """Whether who fills in messages cannot answer as the Variant says: its policy asks models, or fills in records."""
+    return not variant.messages or bool((fixed_rendering(variant) or variant).policy)
+
+
 def read_nearest(values: Mapping[str, Any], faults: list[Fault]) -> NearestExamples | None:
     """The same of well-typed knobs; what is wrong goes to ``faults``."""
     k = values.get("examples", {}).get(NEAREST)

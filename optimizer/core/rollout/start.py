@@ -13,8 +13,10 @@ from optimizer.core.base.phrasing import count, when
 from optimizer.core.base.values import Aim
 from optimizer.core.evaluation.gates import GateRecord, quality_margin
 from optimizer.core.family.settings import FeedbackWindow, Metric, RolloutSettings
+from optimizer.core.family.variant import Variant
 from optimizer.core.family.wording import faults_of
 from optimizer.core.feedback.events import LabelSummary
+from optimizer.core.policy.nearest import needs_server
 from optimizer.core.search.study import Study
 from optimizer.core.serving.rollout import Rollout
 
@@ -194,6 +196,24 @@ def earlier_rollback_gate(earlier: Rollout | None) -> list[GateRecord]:
         f" {earlier.reason}"
     )
     return [{"name": "earlier_rollout", "verdict": "fail", "value": None, "required": None, "reason": reason}]
+
+
+def in_process_gate(candidate: Variant, champion: Variant, n_decided: int) -> list[GateRecord]:
+    """A gate that fails where applications fill in the champion's prompt by themselves, which they cannot do with the
+    candidate's: its users would get the champion, and the rollout no evidence.
+
+    Args:
+        n_decided: prompts of the champion that clients reported, which decide in process.
+    """
+    if not n_decided or not needs_server(candidate) or needs_server(champion):
+        return []
+    reason = (
+        f"{count(n_decided, 'prompt')} of {champion.id} were filled in by applications (detent-client), which cannot"
+        f" carry out what {candidate.id} says ({', '.join(candidate.policy) or 'no messages'}). Send chats to"
+        f" POST /v1/chat/completions instead, or nominate a point of the study without a policy:"
+        f" detent study nominate STUDY VARIANT"
+    )
+    return [{"name": "in_process", "verdict": "fail", "value": n_decided, "required": 0, "reason": reason}]
 
 
 def holdout_ratios(study: Study | None) -> dict[str, float]:

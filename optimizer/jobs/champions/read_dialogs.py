@@ -6,12 +6,12 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from optimizer.core.family.family import Family, kind_of
+from optimizer.core.feedback.review_kinds import LABEL_INTERACTION
 from optimizer.core.views.dialogs import DialogAnalysis, FamilyDialogs, family_dialogs, ideas
 from optimizer.jobs.champions.read_quality import AnalyticsRequest, Range, families_asked, time_of
 from optimizer.jobs.context import Context
 from optimizer.jobs.dataset.golden_scenarios import asked_by, asks, with_kept_golden
 from optimizer.ports import Transaction
-from optimizer.ports.examples import LABEL_INTERACTION
 
 MOST_READ = 2000  # queries of a family, the newest: each text is compared with every other
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 from typing import Literal, get_args
 
 from optimizer.core.base.errors import InvalidInput
+from optimizer.core.feedback.review_kinds import RELEASE, RELEASE_EXAMPLE
 from optimizer.ports import Clock, Review, Store, Transaction
-from optimizer.ports.examples import RELEASE, RELEASE_EXAMPLE
 
 Answer = Literal["release", "keep_back"]
 ANSWERS: tuple[Answer, ...] = get_args(Answer)

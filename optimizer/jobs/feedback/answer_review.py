@@ -11,13 +11,13 @@ from pydantic import Field
 from optimizer.core.base.answers import Json, Page, Text, members_of, page_read
 from optimizer.core.base.errors import Conflict, InvalidInput
 from optimizer.core.feedback.reported import typed_value
+from optimizer.core.feedback.review_kinds import LABEL_INTERACTION, RATE_ANSWER, RELEASE
 from optimizer.jobs.context import Context
 from optimizer.jobs.dataset import release_example
 from optimizer.jobs.feedback import label_interaction, rate_answer
 from optimizer.jobs.feedback.ingest_feedback import intake_of
 from optimizer.jobs.request import ItemRequest, Name, PageRequest
 from optimizer.ports import Review, Store, Transaction
-from optimizer.ports.examples import LABEL_INTERACTION, RATE_ANSWER, RELEASE
 
 OF_INTERACTIONS = (LABEL_INTERACTION, RATE_ANSWER)
 WITHDRAWN = "withdraw_answer"  # in the record of changes

@@ -26,12 +26,12 @@ from optimizer.core.feedback.rating_draws import (
     first_of_units,
     uncertain_answers,
 )
+from optimizer.core.feedback.review_kinds import LABEL_INTERACTION
 from optimizer.jobs.context import Context
 from optimizer.jobs.ids import new_id
 from optimizer.jobs.record_change import ChangeReport, checked_reason
 from optimizer.jobs.request import DryRunRequest, FamilyRequest, Reason
 from optimizer.ports import Clock, Store, Transaction
-from optimizer.ports.examples import LABEL_INTERACTION
 
 EVERY = timedelta(days=1)
 # After which nothing more is received in a stretch: events are stamped before they are committed.

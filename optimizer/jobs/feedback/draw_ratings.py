@@ -13,6 +13,7 @@ from optimizer.core.base.phrasing import count
 from optimizer.core.evaluation.judging.calibration import judge_identity
 from optimizer.core.family.family import Family
 from optimizer.core.feedback.rating_draws import MOST_DAYS, Draw, draw_interactions, span_of
+from optimizer.core.feedback.review_kinds import RATE_ANSWER
 from optimizer.core.views.judge import DrawView, draw_view
 from optimizer.jobs.context import Context
 from optimizer.jobs.feedback.collect_reviews import SETTLED
@@ -20,7 +21,6 @@ from optimizer.jobs.feedback.judge_standing import EVER, drawn_answers, figure_o
 from optimizer.jobs.ids import new_id
 from optimizer.jobs.request import FamilyRequest
 from optimizer.ports import Store, Transaction
-from optimizer.ports.examples import RATE_ANSWER
 
 MOST = 1000  # of a draw: people would not rate more
 DAYS = 30.0

@@ -10,11 +10,11 @@ from pydantic import Field
 from optimizer.core.evaluation.judging.calibration import judge_identity, why_uncalibrated
 from optimizer.core.family.family import Family
 from optimizer.core.feedback.rating_draws import DrawnAnswer, JudgedFigure, drawn_of, figure_by_sums, windows_of
+from optimizer.core.feedback.review_kinds import RATE_ANSWER
 from optimizer.core.views.judge import JudgeView, calibration_view, judged_figure_view
 from optimizer.jobs.context import Context
 from optimizer.jobs.request import FamilyRequest
 from optimizer.ports import Store, Transaction
-from optimizer.ports.examples import RATE_ANSWER
 
 EVER = datetime(1970, 1, 1, tzinfo=UTC), datetime(9999, 1, 1, tzinfo=UTC)
 

@@ -21,6 +21,7 @@ from optimizer.core.family.family import Family
 from optimizer.core.family.rendering import clip_inputs
 from optimizer.core.feedback.events import Interaction
 from optimizer.core.feedback.rating_draws import ReviewPayload, first_sampled, is_sampled, span_of
+from optimizer.core.feedback.review_kinds import LABEL_INTERACTION
 from optimizer.core.models.budget import BYTES_PER_TOKEN
 from optimizer.core.scheduling.monthly_budget import Remainder
 from optimizer.core.search.answer_bounds import ASKS, LONGEST_WHY, request_bytes, usd_of
@@ -34,7 +35,6 @@ from optimizer.jobs.feedback.collect_reviews import EVERY, SETTLED
 from optimizer.jobs.feedback.ingest_feedback import Intake
 from optimizer.jobs.ids import new_id
 from optimizer.ports import Clock, ModelCatalogue, ModelSource, Store, Transaction
-from optimizer.ports.examples import LABEL_INTERACTION
 
 MONITOR = "monitor"  # the purpose of its calls
 HOUR = timedelta(hours=1)

@@ -14,11 +14,11 @@ from optimizer.core.base.errors import KeyReused
 from optimizer.core.dataset.examples import Example
 from optimizer.core.feedback.rating_draws import ReviewPayload
 from optimizer.core.feedback.reported import EventRejected, example_of
+from optimizer.core.feedback.review_kinds import RELEASE_EXAMPLE
 from optimizer.core.feedback.stored_rows import EventRow, feedback_of
 from optimizer.jobs.feedback.place_events import ArmFinder, Delivery, PlacedEvent, ReadEvent
 from optimizer.jobs.ids import new_id, new_ulids
 from optimizer.ports import Transaction
-from optimizer.ports.examples import RELEASE_EXAMPLE
 
 # {"index", "type", "detail"}, and "errors" (each with a JSON pointer) where the fault lies in fields of one event
 Rejection = dict[str, Any]

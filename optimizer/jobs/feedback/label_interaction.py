@@ -13,10 +13,10 @@ from optimizer.core.family.masking import Masker
 from optimizer.core.family.rendering import expected_text, parse_output
 from optimizer.core.family.settings import Output
 from optimizer.core.feedback.events import Interaction
+from optimizer.core.feedback.review_kinds import LABEL_INTERACTION, RELEASE
 from optimizer.jobs.context import Context
 from optimizer.jobs.dataset.release_example import ANSWERS
 from optimizer.ports import Review, Transaction
-from optimizer.ports.examples import LABEL_INTERACTION, RELEASE
 
 MOST_LABELS = 20  # that an error lists; a family may have hundreds
 

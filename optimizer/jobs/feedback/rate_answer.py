@@ -6,9 +6,9 @@ from typing import Any
 
 from optimizer.core.base.errors import DetentError, InvalidInput, NotAuthorised, NotFound
 from optimizer.core.feedback.rating_draws import rating_of
+from optimizer.core.feedback.review_kinds import RATE_ANSWER
 from optimizer.jobs.feedback.ingest_feedback import Intake
 from optimizer.ports import Clock, Review, Store, Transaction
-from optimizer.ports.examples import RATE_ANSWER
 
 UNRATED = "unrated"
 

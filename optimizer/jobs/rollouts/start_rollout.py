@@ -19,7 +19,13 @@ from optimizer.core.evaluation.suite import gates_of_suites
 from optimizer.core.family.family import Family
 from optimizer.core.feedback.traffic import RecordedTraffic
 from optimizer.core.forecast.forecast import RolloutForecast
-from optimizer.core.rollout.start import LABEL_WINDOW_DAYS, earlier_rollback_gate, gates_on_record, overridden_settings
+from optimizer.core.rollout.start import (
+    LABEL_WINDOW_DAYS,
+    earlier_rollback_gate,
+    gates_on_record,
+    in_process_gate,
+    overridden_settings,
+)
 from optimizer.core.rollout.transitions import TransitionRequest, apply, start
 from optimizer.core.serving.rollout import Decision, Rollout, is_frozen, ladder_text, require_unfrozen
 from optimizer.jobs.context import Context
@@ -228,6 +234,9 @@ def _draft_start(tx: Transaction, store: Store, clock: Clock, basis: _Basis) -> 
         rollout = replace(rollout, settings={**rollout.settings, "judge": judge_identity(basis.family)})
     gates += judged
     gates += earlier_rollback_gate(store.rollouts.last_against(tx, name, candidate=variant, champion=champion.variant))
+    n_decided = store.exposures.decided_in_process(tx, name, champion.variant)
+    serving = require_variant(tx, store, name, champion.variant)
+    gates += in_process_gate(candidate.variant, serving.variant, n_decided)
     family = with_kept_golden(tx, store, basis.family)
     gates += gates_of_suites(family, store.performance.batches(tx, name), variant, champion=champion.variant)
     forecast = forecast_start(

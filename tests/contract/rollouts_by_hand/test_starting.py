@@ -11,6 +11,7 @@ from optimizer.core.evaluation.suite import suite_id
 from optimizer.core.family.settings import Targets
 from optimizer.core.feedback.events import Arm, FeedbackEvent
 from optimizer.core.search.study import Study
+from optimizer.jobs.families.create_variant import VariantDraft, store_draft
 from optimizer.jobs.rollouts.verify_rollout import verify_rollout
 from tests.contract.rollouts_by_hand.world import (
     T0,
@@ -189,6 +190,20 @@ def test_a_confirmation_against_another_champion_counts_for_nothing(store, clock
     confirmed(store, candidate, against="v_000000000000")
     with pytest.raises(GateNotMet, match="is the champion now"):
         start_rollout(family(), candidate, actor="ann", store=store, clock=clock)
+
+
+def test_a_policy_is_no_candidate_where_applications_fill_in_the_champion_by_themselves(store, clock):
+    messages = [{"role": "user", "content": "In one sentence: {{document}}"}]
+    draft = VariantDraft(messages=messages, policy={"refine": 0.5}, note="twice")
+    candidate = store_draft(family(), draft, actor="ann", store=store, clock=clock).variant
+    confirmed(store, candidate)
+    window = (F, champion(store), None, None, T0, "py-1", 40)
+    store.write(lambda tx: store.exposures.add(tx, [(*window[:5], "api", 500)]))
+    assert start_rollout(family(), candidate, actor="ann", store=store, clock=clock, dry_run=True).forced is False
+    store.write(lambda tx: store.exposures.put(tx, [window], "shop"))
+    with pytest.raises(GateNotMet, match=r"40 prompts of .* cannot carry out .* \(refine\)") as refused:
+        start_rollout(family(), candidate, actor="ann", store=store, clock=clock)
+    assert [gate["name"] for gate in refused.value.members["gates"]] == ["in_process"]
 
 
 def test_an_unmet_gate_is_named_with_its_figures(store, clock, candidate):

@@ -160,6 +160,10 @@ class ExposureTable:
         rows = tx.execute(query.group_by(_S.sent_by, _S.variant, _S.stage))
         return {(r.sent_by, r.variant, float(r.stage) if r.stage else None): int(r.n) for r in rows}
 
+    def decided_in_process(self, tx: Connection, family: str, variant: str) -> int:
+        n = select(func.sum(_S.n_exposed)).where(_S.family == family, _S.variant == variant, _S.sent_by != "")
+        return int(tx.execute(n).scalar() or 0)
+
     def totals(self, tx: Connection, family: str, rollout: str | None) -> list[ArmExposures]:
         query = select(_S.variant, _S.rollout, _S.stage, func.sum(_S.n_exposed).label("n_exposed")).where(
             _S.family == family
