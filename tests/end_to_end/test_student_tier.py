@@ -305,6 +305,13 @@ def test_a_study_that_names_no_strategy_lets_it_answer_where_that_is_better_chea
     assert record is not None
     assert record.variant.policy["tiers"] == ["student", model]
     assert record.variant.policy.get("refuse", False) == is_alone
+    # An application that fills in prompts by itself could not serve it, and is told before anything is spent.
+    window = (family.name, made.champion, None, None, taught.clock.now(), "py-1", 3)
+    taught.store.write(lambda tx: taught.store.exposures.put(tx, [window], "shop"))
+    warned = create_study(context, asked.model_copy(update={"dry_run": True}))
+    assert isinstance(warned, CostEstimate)
+    new = set(warned.remarks) - set(estimate.remarks)
+    assert any("(3 prompts so far)" in text and "--strategy bootstrap+settings+nearest" in text for text in new)
     with taught.gateway() as gateway:
         told = {"model": family.name, "detent": {"variant": study.winner}}
         known, unknown = (ask(gateway, text, **told) for text in ("Notes on biology, number 1.", "zzz qqq"))

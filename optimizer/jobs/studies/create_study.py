@@ -20,19 +20,21 @@ from optimizer.core.dataset.near_duplicates import near_duplicates
 from optimizer.core.family.family import Family, kind_of
 from optimizer.core.family.variant import Variant
 from optimizer.core.models.budget import checked_budget
+from optimizer.core.policy.nearest import needs_server
 from optimizer.core.scheduling.monthly_budget import MonthlyLimits, under
 from optimizer.core.search.answer_bounds import calls_per_answer
 from optimizer.core.search.call_estimate import n_settings_within
 from optimizer.core.search.cost_estimate import CostEstimate
 from optimizer.core.search.move import check_move, space_of_move
 from optimizer.core.search.space import most_points
-from optimizer.core.search.strategy import RACE, REPLAY, check_kind, check_strategy
+from optimizer.core.search.strategy import RACE, REPLAY, check_kind, check_strategy, searched_tiers
 from optimizer.core.search.study import (
     ENOUGH,
     REMARKS,
     Definition,
     Study,
     Trigger,
+    in_process_in_words,
     small_holdout_in_words,
     small_pool_in_words,
     unreleased_in_words,
@@ -172,6 +174,10 @@ def _with_remarks(
     remarks = [*estimate.remarks]
     with store.read() as tx:
         freeze = is_frozen(store.freezes.all(tx), wish.family.name)
+        n_decided = store.exposures.decided_in_process(tx, wish.family.name, wish.champion_id)
+    if n_decided and searched_tiers(wish.names, wish.family) and not needs_server(wish.champion):
+        prompt_strategy = "+".join(name for name in wish.names if name != REPLAY)
+        remarks.append(in_process_in_words(wish.family.name, n_decided, prompt_strategy))
     if freeze is not None:
         remarks.append(f"No study would start while {freeze.sentence}.")
     if kind_of(wish.family).asks_models:
