@@ -81,9 +81,8 @@ def collect_reviews(family: Family, *, store: Store, clock: Clock, dry_run: bool
         return CollectReport(items=picked, dry_run=True)
 
     def keep(tx: Transaction) -> CollectReport:
-        before = store.reviews.of_kind(
-            tx, family.name, LABEL_INTERACTION
-        )  # another process may have collected meanwhile
+        # another process may have collected meanwhile
+        before = store.reviews.of_kind(tx, family.name, LABEL_INTERACTION)
         new = [answer for answer in picked if answer.interaction not in before]
         for answer in new:
             payload = ReviewPayload(doubt=answer.doubt, why=answer.why)
