@@ -55,7 +55,7 @@ class Asker:
                     stream.close()
                 break
         del stream
-        gc.collect()
+        gc.collect(1)  # what was made just now: to look through a whole suite takes a second
         return pieces
 
     async def _stream(self, prompt, until, leave, own):
@@ -68,7 +68,7 @@ class Asker:
                     await stream.close()
                 break
         del stream
-        gc.collect()
+        gc.collect(1)  # what was made just now: to look through a whole suite takes a second
         return pieces
 
 
