@@ -61,8 +61,9 @@ def recorded_traffic(
     requests = by_source.get(("",), nothing)
     labelled: dict[tuple[str, str], int] = {}
     for (source,), source_sums in by_source.items():
+        outcomes_of_units = [outcomes for outcomes in _units(source_sums).values() if outcomes]
         for field, place in PLACES.items():
-            if n := sum(1 for outcomes in _units(source_sums).values() if outcomes and outcomes[place]):
+            if n := sum(1 for outcomes in outcomes_of_units if outcomes[place]):
                 labelled[field, source] = n << source_sums.level
     return RecordedTraffic(
         since=since,

@@ -86,11 +86,14 @@ class TrafficSum:
         self.score_sum += other.score_sum
         if other.level > self.level:
             self._raise_to(other.level)
-        units, limit = self.units, limit_of(self.level)
-        for name, outcomes in other.units.items():
-            if name < limit:  # most units have no outcome yet, and a page adds up tens of thousands of them
-                known = units.get(name)
-                units[name] = _added(known, outcomes) if known and outcomes else known or outcomes
+        units, added = self.units, other.units
+        if other.level < self.level:
+            limit = limit_of(self.level)
+            added = {name: outcomes for name, outcomes in added.items() if name < limit}
+        # a page adds up tens of thousands of units, and few are in both
+        both = {name: _added(units[name], added[name]) for name in units.keys() & added.keys()}
+        units.update(added)
+        units.update(both)
 
     def thinned(self) -> TrafficSum:
         """The sum with at most as many units as are stored."""
