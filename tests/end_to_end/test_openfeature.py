@@ -77,7 +77,7 @@ def test_the_how_to_s_own_lines_ask_and_report(home: tuple[str, World]) -> None:
     code = code.replace("{{message}}", "{{text}}").replace("message=text", "text=text")  # the input of this family
     sent: list[Any] = []
 
-    def my_model(messages: Any, **settings: Any) -> str:
+    def my_model(messages: Any, settings: Any) -> str:
         sent.append(messages)
         return "billing"
 

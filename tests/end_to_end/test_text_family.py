@@ -39,7 +39,7 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
     with provider() as model:
         home = make_home(folder / "home", model.url)
         models = json.loads((home / "config" / "models.yaml").read_text())
-        (home / "config" / "models.yaml").write_text(json.dumps(models | {"small": models["embedded"]}))
+        (home / "config" / "models.yaml").write_text(json.dumps(models | {"gpt-4o-mini": models["embedded"]}))
         with started(home) as running, pytest.MonkeyPatch.context() as patch:
             patch.chdir(folder)
             Path("SKILL.md").write_text(TEXT)
