@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from datetime import datetime
 from typing import Literal, get_args
 
 from optimizer.core.base.errors import InvalidInput
@@ -32,18 +33,21 @@ def release_example(review: str, answer: str, *, actor: str, store: Store, clock
             raise InvalidInput(f"Review {review} is about {record.kind}, not about an example.")
         if record.status == "open" and answer == RELEASE:
             store.examples.release(tx, record.family, record.subject, actor)
-        answered = store.reviews.answer(tx, review, answer, actor, now)
-        if record.status == "open":
-            detail = {"review": review, "answer": answer}
-            store.audit.add(
-                tx,
-                at=now,
-                actor=actor,
-                action=RELEASE_EXAMPLE,
-                family=record.family,
-                subject=record.subject,
-                detail=detail,
-            )
-        return answered
+        return record_answer(tx, store, record, answer, actor=actor, at=now)
 
     return store.write(change)
+
+
+def record_answer(
+    tx: Transaction, store: Store, record: Review, answer: str, *, actor: str, at: datetime, **more: str
+) -> Review:
+    """The review as answered. The first time it goes into the record of changes, with ``more``.
+
+    Raises Conflict where it has another answer already.
+    """
+    answered = store.reviews.answer(tx, record.id, answer, actor, at)
+    if record.status == "open":
+        detail = {"review": record.id, "answer": answer, **more}
+        family, subject = record.family, record.subject
+        store.audit.add(tx, at=at, actor=actor, action=record.kind, family=family, subject=subject, detail=detail)
+    return answered

@@ -15,7 +15,7 @@ from optimizer.core.family.settings import Output
 from optimizer.core.feedback.events import Interaction
 from optimizer.core.feedback.review_kinds import LABEL_INTERACTION, RELEASE
 from optimizer.jobs.context import Context
-from optimizer.jobs.dataset.release_example import ANSWERS
+from optimizer.jobs.dataset.release_example import ANSWERS, record_answer
 from optimizer.ports import Review, Transaction
 
 MOST_LABELS = 20  # that an error lists; a family may have hundreds
@@ -51,7 +51,7 @@ def label_interaction(
             raise InvalidInput(
                 f"Review {review} is about {record.kind} of {record.family}, not about an interaction of {family.name}."
             )
-        detail = {"review": review, "answer": answer}
+        became: dict[str, str] = {}
         if record.status == "open" and answer == RELEASE:
             interaction = store.events.interaction(tx, record.subject, family.name)
             if interaction is None:
@@ -85,19 +85,8 @@ def label_interaction(
                 )
             store.examples.release(tx, family.name, example.id, actor)
             standing = store.examples.standing(tx, family.name, ids=[example.id], groups=())
-            detail |= {"example": example.id, "split": standing[0].split}
-        answered = store.reviews.answer(tx, review, answer, actor, now)
-        if record.status == "open":
-            store.audit.add(
-                tx,
-                at=now,
-                actor=actor,
-                action=LABEL_INTERACTION,
-                family=family.name,
-                subject=record.subject,
-                detail=detail,
-            )
-        return answered
+            became = {"example": example.id, "split": standing[0].split}
+        return record_answer(tx, store, record, answer, actor=actor, at=now, **became)
 
     return store.write(change)
 

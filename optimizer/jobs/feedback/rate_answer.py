@@ -7,6 +7,7 @@ from typing import Any
 from optimizer.core.base.errors import DetentError, InvalidInput, NotAuthorised, NotFound
 from optimizer.core.feedback.rating_draws import rating_of
 from optimizer.core.feedback.review_kinds import RATE_ANSWER
+from optimizer.jobs.dataset.release_example import record_answer
 from optimizer.jobs.feedback.ingest_feedback import Intake
 from optimizer.ports import Clock, Review, Store, Transaction
 
@@ -56,22 +57,11 @@ def rate_answer(review: str, answer: str, *, actor: str, store: Store, clock: Cl
 
     def change(tx: Transaction) -> Review:
         before = _rating_review(store, tx, review)
-        now = clock.now()
-        answered = store.reviews.answer(tx, review, rating_text, actor, now)
+        answered = record_answer(tx, store, before, rating_text, actor=actor, at=clock.now())
         if before.status == "open":
             result = request.keep(tx, reads)
             if result["rejected"]:
                 raise _refusal(result["rejected"][0])
-            detail = {"review": review, "answer": rating_text}
-            store.audit.add(
-                tx,
-                at=now,
-                actor=actor,
-                action=RATE_ANSWER,
-                family=review_asked.family,
-                subject=review_asked.subject,
-                detail=detail,
-            )
         return answered
 
     return store.write(change, rows=3)
