@@ -8,6 +8,7 @@ from __future__ import annotations
 import json
 import os
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from email.utils import format_datetime
 from pathlib import Path
@@ -23,14 +24,18 @@ from api.snapshot import Snapshots
 from detent_client.adapters import variant_call
 from detent_client.choice import bucket as client_bucket
 from detent_client.choice import first_bucket_of, salt_bytes
+from detent_client.snapshot import families_of
 from detent_client.template import Template
 from optimizer.core.base.errors import InvalidInput
 from optimizer.core.declaration.read import parse_family
 from optimizer.core.family.rendering import fill, limit_inputs, render_open
 from optimizer.core.family.variant import SETTINGS, FewShot, Message, Variant
+from optimizer.core.policy.nearest import needs_server
+from optimizer.core.policy.policy import KNOBS
 from optimizer.core.serving.access import EVERYTHING
 from optimizer.core.serving.assignment import Holdback, Override, bucket, in_candidate, unit_hash, unit_hmac
 from optimizer.core.serving.rollout import Champion, Freeze
+from optimizer.core.views.prompt import prompt_members
 from tests.stores import rollout
 from tests.strategies import variables_for, variants
 
@@ -251,6 +256,23 @@ def test_every_variant_is_rendered_by_the_client_as_by_the_server(data: st.DataO
     history = data.draw(st.sampled_from([[], TURNS]))
     opened = render_open(of)
     assert Template(opened).fill(variables, history).messages == fill(opened, variables, history)
+
+
+POLICIES = st.builds(
+    lambda knobs, examples: {**{knob: 1 for knob in knobs}, **({"examples": examples} if examples else {})},
+    st.lists(st.sampled_from([knob.name for knob in KNOBS if knob.name != "examples"]), max_size=3),
+    st.dictionaries(st.sampled_from(["nearest", "small", "large"]), st.integers(1, 32)),
+)
+
+
+@given(variants(), POLICIES)
+def test_the_client_leaves_to_the_server_what_the_server_says_that_it_alone_can_do(
+    of: Variant, policy: dict[str, Any]
+) -> None:
+    of = replace(of, policy=policy)
+    champion = {"family": "triage", "variant": of.id, **prompt_members(of, None)}
+    read = families_of({"families": {"triage": {"champion": champion}}})["triage"].champion.variant
+    assert read.needs_server == needs_server(of)
 
 
 @given(st.text(), st.text(), st.floats(0, 1))
