@@ -113,8 +113,9 @@ def _is_carried_out(policy: Mapping[str, Any], render: str | None) -> bool:
     """Whether only the server can do what the policy says. Nearest examples it alone can look up, too; without them the
     prompt has its fixed ones, which count in the same arm.
     """
-    knobs = {*policy, *(policy.get("examples") or ())} - ({"nearest"} if render == "required" else set())
-    return any(not knob.startswith("examples") for knob in knobs) or (bool(policy) and render != "required")
+    if render != "required":
+        return bool(policy)
+    return any(not knob.startswith("examples") for knob in policy) or {*policy["examples"]} != {"nearest"}
 
 
 def _text(value: Any) -> str:

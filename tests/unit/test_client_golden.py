@@ -30,6 +30,7 @@ from optimizer.core.base.errors import InvalidInput
 from optimizer.core.declaration.read import parse_family
 from optimizer.core.family.rendering import fill, limit_inputs, render_open
 from optimizer.core.family.variant import SETTINGS, FewShot, Message, Variant
+from optimizer.core.policy import nearest
 from optimizer.core.policy.nearest import needs_server
 from optimizer.core.policy.policy import KNOBS
 from optimizer.core.serving.access import EVERYTHING
@@ -258,14 +259,17 @@ def test_every_variant_is_rendered_by_the_client_as_by_the_server(data: st.DataO
     assert Template(opened).fill(variables, history).messages == fill(opened, variables, history)
 
 
-POLICIES = st.builds(
-    lambda knobs, examples: {**{knob: 1 for knob in knobs}, **({"examples": examples} if examples else {})},
-    st.lists(st.sampled_from([knob.name for knob in KNOBS if knob.name != "examples"]), max_size=3),
-    st.dictionaries(st.sampled_from(["nearest", "small", "large"]), st.integers(1, 32)),
-)
+@st.composite
+def policies(draw: st.DrawFn) -> dict[str, Any]:
+    """Knobs of nearest examples stand beside ``examples`` alone, as valid policies have them."""
+    models = draw(st.dictionaries(st.sampled_from(["nearest", "small", "examples-7b"]), st.integers(1, 32)))
+    of_nearest = [knob.name for knob in nearest.KNOBS if "nearest" in models]
+    others = [knob.name for knob in KNOBS if knob not in nearest.KNOBS and knob.name != "examples"]
+    names = draw(st.lists(st.sampled_from(others), max_size=1)) + of_nearest
+    return {**{name: 1 for name in names}, **({"examples": models} if models else {})}
 
 
-@given(variants(), POLICIES)
+@given(variants(), policies())
 def test_the_client_leaves_to_the_server_what_the_server_says_that_it_alone_can_do(
     of: Variant, policy: dict[str, Any]
 ) -> None:
