@@ -31,9 +31,9 @@ from types import SimpleNamespace
 from typing import Any, cast
 
 import numpy as np
-from common import ROOT, Cell, write_result
+from common import ROOT, Cell, measured_before, write_result
 from pages import Cell as PageCell
-from pages import lines, publish, results_of, text_of
+from pages import lines, publish, text_of
 
 from optimizer.adapters.files.alert_rule_files import read_alert_rules
 from optimizer.core.base.minute_sums import WIDTH, MinuteSums
@@ -414,15 +414,6 @@ def page(result: dict[str, Any]) -> str:
     )
 
 
-def _measured_before(case: str) -> list[Cell]:
-    return [
-        Cell(**cell)
-        for result in results_of("alerts-measured")
-        for cell in result["cells"]
-        if cell["case"].startswith(case)
-    ]
-
-
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--runs", type=int, default=100, help="of each fault at each traffic (default 100)")
@@ -440,13 +431,13 @@ def main() -> int:
                 cells += cells_of(case, rate, runs)
                 print(*(f"{cell.case}: {cell.ours}" for cell in cells[-6:]), sep="\n", file=sys.stderr, flush=True)
             else:
-                cells += _measured_before(f"{case}, {rate} requests a minute, ")
+                cells += measured_before("alert_rules", f"{case}, {rate} requests a minute, ")
         messages = list(pool.map(run_week, range(options.seed, options.seed + options.weeks)))
     for n, week in enumerate(messages):
         print(*(f"week {n}: {line}" for line in week), sep="\n", file=sys.stderr)
     a_week = sum(map(len, messages)) / max(1, len(messages))
     of_weeks = Cell(case=WITHOUT_FAULT, ours=a_week, unit="messages a week", n=len(messages))
-    cells += [of_weeks] if messages else _measured_before(WITHOUT_FAULT)
+    cells += [of_weeks] if messages else measured_before("alert_rules", WITHOUT_FAULT)
     longest = next(c for c in cells if c.case == "errors 50 %, 60 requests a minute, until told, longest").ours
     is_kept = longest is not None and longest <= BAR_MIN and a_week <= BAR_WEEK
     print(f"50 % errors at 60 a minute: at the latest after {longest} minutes; false messages a week: {a_week}")

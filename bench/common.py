@@ -53,6 +53,13 @@ def write_result(name: str, cells: list[Cell], folder: Path = RESULTS) -> Path:
     return path
 
 
+def measured_before(name: str, of: str | tuple[str, ...] = "") -> list[Cell]:
+    """The cells of bench/results/<name>.json whose case begins so; none where there is no such file."""
+    path = RESULTS / f"{name}.json"
+    cells = json.loads(path.read_text(encoding="utf-8"))["cells"] if path.exists() else []
+    return [Cell(**cell) for cell in cells if cell["case"].startswith(of)]
+
+
 def table(cells: list[Cell]) -> str:
     head = ("case", "ours", "other", "ratio", "low", "high", "unit", "n")
     rows = [

@@ -49,7 +49,7 @@ from alert_rules import (
     Fault,
     SimulatedTraffic,
 )
-from common import Cell, write_result
+from common import Cell, measured_before, write_result
 from crash import READY, KilledInstallation
 from pages import Cell as PageCell
 from pages import lines, publish, results_of, text_of
@@ -540,9 +540,9 @@ def main() -> int:
     for lane in lanes:
         print(f"{lane.case} ({lane.name}): {lane.messages}", file=sys.stderr)
     print(*others, sep="\n", file=sys.stderr)
-    for stored in results_of("faults-measured") if options.only is not None else ():
+    if options.only is not None:
         anew = {cell.case for cell in cells}
-        cells = [*(Cell(**cell) for cell in stored["cells"] if cell["case"] not in anew), *cells]
+        cells = [*(cell for cell in measured_before("faults") if cell.case not in anew), *cells]
     write_result("faults", cells)
     publish("faults-measured")
     missed = faults_in(cells)

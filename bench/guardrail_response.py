@@ -13,7 +13,6 @@ Every run has a seed; the first of a case is seed 1. An hour.
 from __future__ import annotations
 
 import argparse
-import json
 import logging
 import shutil
 import sys
@@ -29,7 +28,7 @@ from typing import Any
 
 import numpy as np
 import structlog
-from common import RESULTS, ROOT, Cell, beside, write_result
+from common import ROOT, Cell, beside, measured_before, write_result
 from simulations.tally import REFERENCE, wilson
 
 sys.path.insert(0, str(ROOT))
@@ -138,11 +137,6 @@ def quantile_cell(case: str, values: list[float], q: float, other: float | None,
     return beside(f"{case}, {name}", ours, other, REFERENCE if other else "", unit, n, bounds)
 
 
-def _measured_before(case: str) -> list[Cell]:
-    cells = json.loads((RESULTS / "guardrail_response.json").read_text(encoding="utf-8"))["cells"]
-    return [Cell(**cell) for cell in cells if cell["case"].startswith(f"{case}, ")]
-
-
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--runs", type=int, default=200, help="rollouts per case (default 200)")
@@ -159,7 +153,7 @@ def main() -> int:
         for errors, a_minute in product(tables, RATES):
             case = f"errors 1 % -> {100 * errors:.0f} % at {a_minute:,} requests/min"
             if options.only not in case:
-                cells += _measured_before(case)
+                cells += measured_before("guardrail_response", f"{case}, ")
                 continue
             runs = runs_of(case, partial(failing, errors=errors, a_minute=a_minute), options.runs, folder)
             cells += [share_cell(case, runs, "guardrail")]
@@ -181,7 +175,7 @@ def main() -> int:
                 for q in (0.5, 0.9)
             ]
         else:
-            cells += _measured_before(case)
+            cells += measured_before("guardrail_response", f"{case}, ")
     write_result("guardrail_response", cells)
     (bar,) = (c for c in cells if c.case == "errors 1 % -> 30 % at 60 requests/min, median")
     print(

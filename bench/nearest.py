@@ -9,9 +9,10 @@ label, case aside, is right), temperature 0, four examples. Static ones are the 
 released. KNNFewShot of DSPy has the same rows and k, labelled examples alone (its bootstrapped ones would take four
 more calls a request), and compares by TF-IDF of words and pairs of words; the sentence encoder that its page names is a
 download. All meet the same dev rows, drawn by seed; a dev row meets no near-duplicate of it. The bar: nearest at least
-.10 above static in the mean over the sets. Cells are run in the order seed, set; none begins after `--minutes`, and the
-file holds those that ended. Latency is the model's own, of one call at a time, on the machine as it is; look-ups are
-measured in processor time.
+.10 above static in the mean over the sets. Cells are run in the order seed, set; none begins after `--minutes`. Each
+keeps what it measured under DETENT_NEAREST (default: detent-bench-nearest in the user's cache folder), so that the
+next run goes on, and the file holds those that ended. Latency is the model's own, of one call at a time, on the
+machine as it is; look-ups are measured in processor time.
 
 The prefix cache holds what all requests of a prompt begin with: instructions and static examples, but no nearest ones.
 What it loses is told in milliseconds by `N_COLD` calls of the static prompt with a first line that no request had
@@ -35,7 +36,7 @@ import random
 import sys
 import tempfile
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from datetime import UTC, datetime
 from itertools import islice
 from pathlib import Path
@@ -43,7 +44,7 @@ from statistics import fmean, median
 from time import monotonic, process_time
 from typing import Any
 
-from common import RESULTS, SHARED, Cell, beside, write_result
+from common import CACHES, SHARED, Cell, beside, measured_before, write_result
 
 from optimizer.core.dataset.examples import Example, make_example
 from optimizer.core.dataset.near_duplicates import are_near_duplicates, shingles_of
@@ -124,7 +125,9 @@ def main() -> int:
     os.environ.setdefault("LITELLM_LOCAL_MODEL_COST_MAP", "True")
     began = monotonic()
     of_sets: dict[str, list[Run]] = {}
-    others = kept_cells() if options.sets_only else [lookup()]
+    others = measured_before("nearest", ("look-up", "leaks")) if options.sets_only else [lookup()]
+    kept = Path(os.environ.get("DETENT_NEAREST") or CACHES / "detent-bench-nearest")
+    kept.mkdir(parents=True, exist_ok=True)
     write_result("nearest", others)
     with tempfile.TemporaryDirectory() as folder:
         models = wiring.open_models(load_settings(home=Path(folder)))
@@ -134,20 +137,21 @@ def main() -> int:
                 others += leaks(model)
                 write_result("nearest", others)
             for seed, name in ((seed, name) for seed in options.seeds for name in SETS):
-                if monotonic() - began > 60 * options.minutes:
-                    print(f"{options.minutes:g} minutes are over before {name}, seed {seed}.", file=sys.stderr)
-                    break
-                of_sets.setdefault(name, []).append(compared(name, seed, options.rows, model))
+                file = kept / f"{name}-{seed}-{options.rows}.json"
+                if not file.exists():
+                    if monotonic() - began > 60 * options.minutes:
+                        print(f"{options.minutes:g} minutes are over before {name}, seed {seed}.", file=sys.stderr)
+                        break
+                    run = compared(name, seed, options.rows, model)
+                    as_json = {arm: [asdict(call) for call in calls] for arm, calls in run.items()}
+                    file.write_text(json.dumps(as_json), encoding="utf-8")
+                run = json.loads(file.read_text(encoding="utf-8"))
+                calls = {arm: [CallFigures(**call) for call in calls] for arm, calls in run.items()}
+                of_sets.setdefault(name, []).append(calls)
                 write_result("nearest", [*others, *cells_of(of_sets)])
         finally:
             models.close()
     return 0
-
-
-def kept_cells() -> Cells:
-    """What the file has of look-ups and leaks."""
-    cells = [Cell(**cell) for cell in json.loads((RESULTS / "nearest.json").read_text(encoding="utf-8"))["cells"]]
-    return [cell for cell in cells if cell.case.startswith(("look-up", "leaks"))]
 
 
 def rows_of(name: str, split: str) -> list[Example]:

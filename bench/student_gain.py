@@ -10,7 +10,8 @@ family's three was the best in bench/families.py. Both then answer the same dev 
 gpt-4o-mini's list price. The bar: the winner is confirmed, right at least .20 more often with an interval above 0, and
 cheaper. Without `--strategy` the study is the default one, which takes the 1,000 calls; `replay` took 701.
 
-Writes bench/results/student_gain.json after each family; exits 1 where a bar is missed.
+Writes bench/results/student_gain.json after each family, beside what it has of the other; exits 1 where a bar is
+missed.
 """
 
 from __future__ import annotations
@@ -28,7 +29,7 @@ from statistics import fmean, median
 from time import monotonic
 from typing import Any
 
-from common import SHARED, Cell, beside, write_result
+from common import SHARED, Cell, beside, measured_before, write_result
 from fastapi.testclient import TestClient
 from lifts.homes import HomeModel, family_in, make_home, rows_of
 from lifts.plan import PLAN
@@ -66,7 +67,8 @@ def main() -> int:
         print(f"Skipped: the sets are not in {DATA}; set DETENT_SHARED.", file=sys.stderr)
         return 0
     os.environ.setdefault("LITELLM_LOCAL_MODEL_COST_MAP", "True")
-    cells, is_held = list[Cell](), True
+    others = tuple(f"{name}, " for name in FAMILIES if name not in options.families)
+    cells, is_held = measured_before("student_gain", others), True
     for name in options.families:
         with tempfile.TemporaryDirectory() as folder:
             of_family, holds = gained(Path(folder), name, options.strategy, options.rows)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import lru_cache
 from math import inf, log, sqrt
 
 from optimizer.core.statistics.outcomes import clip_rate
@@ -48,6 +49,7 @@ class TrafficRate:
         return self.units_per_hour * self.label_rate
 
 
+@lru_cache(maxsize=4096)  # the margins and ladders of one forecast ask for the same few hundred over and over
 def gate_growth(base: float, lift: float, *, w: float, m: int, margin: float) -> float:
     """Expected log evidence per labelled outcome of ship-m at share ``w``, if the rates were known.
 
