@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from datetime import timedelta
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -19,7 +20,8 @@ from optimizer.core.feedback.rating_draws import (
     first_of_units,
     uncertain_answers,
 )
-from optimizer.core.feedback.review_kinds import LABEL_INTERACTION
+from optimizer.core.feedback.review_kinds import LABEL_INTERACTION, RATE_ANSWER
+from optimizer.jobs.feedback.answer_review import ReviewsRequest, read_reviews
 from optimizer.jobs.feedback.collect_reviews import collect_reviews, is_due
 from optimizer.jobs.feedback.label_interaction import label_interaction
 from optimizer.runtime.wiring import sealed_holdout
@@ -247,6 +249,33 @@ def test_an_answer_to_what_examples_of_two_splits_say_becomes_none_and_can_be_ke
         place.answer("rv_9", as_answered=True)
     assert sum(place.examples().values()) == 2
     assert place.answer("rv_9", "keep_back").answer == "keep_back"
+
+
+def test_what_the_sealed_holdout_asks_is_put_up_for_nobody_and_shown_to_nobody(place: Place) -> None:
+    asked = {"document": "text of in_1"}
+    for id in ("in_1", "in_2"):
+        place.report(id)
+        place.label(id, score=0.0)
+        place.store.write(
+            lambda tx, id=id: place.store.reviews.open(tx, f"rv_{id}", FAMILY, RATE_ANSWER, id, {}, place.clock.now())
+        )
+    group = next(g for g in "abcdefgh" if split_of(g) == "holdout")
+    sealed = make_example(
+        family=FAMILY,
+        id="sealed",
+        group=group,
+        input=asked,
+        expected={"summary": "x"},
+        origin="import",
+        created_at=place.clock.now(),
+    )
+    place.store.write(lambda tx: place.store.examples.add(tx, [sealed]))
+    assert [one.interaction for one in place.collect()] == ["in_2"]
+    families = SimpleNamespace(families={FAMILY: place.family})
+    context = context_of(place.store, place.clock, families=lambda: families)
+    of_ratings = {one.subject: one for one in read_reviews(context, ReviewsRequest()).items if one.kind == RATE_ANSWER}
+    assert (of_ratings["in_1"].input, of_ratings["in_1"].output) == (None, None)
+    assert (of_ratings["in_2"].input, of_ratings["in_2"].output) == ({"document": "text of in_2"}, "an answer")
 
 
 def test_an_answer_that_was_right_is_its_own_expectation(asked: tuple[Place, str]) -> None:

@@ -13,6 +13,7 @@ from optimizer.adapters.files.sources import dialog_events, format_of, read_dial
 from optimizer.adapters.predictors.texts import group_texts
 from optimizer.adapters.store import Database
 from optimizer.core.base.errors import Conflict, InvalidInput, NotFound
+from optimizer.core.dataset.examples import make_example, split_of
 from optimizer.core.declaration.read import parse_family
 from optimizer.core.family.family import Family
 from optimizer.core.feedback.dialogs import events_of_dialog
@@ -223,6 +224,26 @@ def test_an_offer_of_what_nobody_could_answer_is_refused_whole(database: Databas
         offer_scenarios(context, ScenarioOffersRequest(family=FAMILY, interactions=["nope"]))
     with database.read() as tx:
         assert database.reviews.page(tx, FAMILY, "open") == []
+
+
+def test_what_the_sealed_holdout_asks_is_counted_without_its_text_and_offered_to_nobody(database: Database) -> None:
+    fill(database)
+    votes = asked(database).families[0].common[0]
+    sealed = make_example(
+        family=FAMILY,
+        id="sealed",
+        group=next(group for group in "abcdefgh" if split_of(group) == "holdout"),
+        input={"question": votes.example},
+        expected={"answer": "x"},
+        origin="import",
+        created_at=NOW,
+    )
+    database.write(lambda tx: database.examples.add(tx, [sealed]))
+    (one,) = asked(database).families
+    assert (one.figures.n, one.n_with_text) == (12, 10)
+    assert votes.example not in str(one)
+    with pytest.raises(Conflict, match="sealed holdout asks"):
+        offer_scenarios(context_in(database), ScenarioOffersRequest(family=FAMILY, interactions=[votes.interaction]))
 
 
 def test_only_the_newest_queries_are_read_and_it_is_said(database: Database, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -11,6 +11,7 @@ from optimizer.core.views.dialogs import DialogAnalysis, FamilyDialogs, family_d
 from optimizer.jobs.champions.read_quality import AnalyticsRequest, Range, families_asked, time_of
 from optimizer.jobs.context import Context
 from optimizer.jobs.dataset.golden_scenarios import asked_by, asks, with_kept_golden
+from optimizer.jobs.dataset.sealed_events import sealed_interactions, without_texts
 from optimizer.ports import Transaction
 
 MOST_READ = 2000  # queries of a family, the newest: each text is compared with every other
@@ -25,7 +26,7 @@ def read_dialogs(context: Context, request: DialogsRequest) -> DialogAnalysis:
     families that nobody asked, and ideas with the command that follows.
 
     Of each family the newest 2,000 queries are read, which count by when they came. Texts are null for a key without
-    role read-texts.
+    role read-texts, and for every key where the sealed holdout asks the same.
     """
     store, now = context.store, context.clock.now()
     since, declared = now - time_of(request.range), context.families().families
@@ -35,6 +36,7 @@ def read_dialogs(context: Context, request: DialogsRequest) -> DialogAnalysis:
     for family in in_scope:
         with store.read() as tx:
             queries = store.traffic.newest(tx, family.name, since, now, MOST_READ + 1)
+            sealed = sealed_interactions(tx, store, queries, declared)
             is_golden = _golden(tx, context, family)
             offered = store.reviews.of_kind(tx, family.name, LABEL_INTERACTION)
         if not queries:
@@ -43,7 +45,7 @@ def read_dialogs(context: Context, request: DialogsRequest) -> DialogAnalysis:
         families.append(
             family_dialogs(
                 family.name,
-                queries[:MOST_READ],
+                [without_texts(one) if (family.name, one.id) in sealed else one for one in queries[:MOST_READ]],
                 group=context.group_texts,
                 is_golden=is_golden,
                 offered=offered.keys(),

@@ -14,6 +14,7 @@ from optimizer.core.feedback.reported import typed_value
 from optimizer.core.feedback.review_kinds import LABEL_INTERACTION, RATE_ANSWER, RELEASE
 from optimizer.jobs.context import Context
 from optimizer.jobs.dataset import release_example
+from optimizer.jobs.dataset.sealed_events import sealed_interactions
 from optimizer.jobs.feedback import label_interaction, rate_answer
 from optimizer.jobs.feedback.ingest_feedback import intake_of
 from optimizer.jobs.request import ItemRequest, Name, PageRequest
@@ -41,7 +42,7 @@ class ReviewAnswerRequest(ItemRequest):
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ReviewWithTexts(Review):
     """What a person needs to answer it. Of an interaction ``input`` and ``output`` are shown until it is answered, and
-    only while it does not lie in the sealed holdout, as it may once another question about it was answered.
+    only while the sealed holdout does not ask the same, as it may once another question was answered.
     """
 
     input: Text[Mapping[str, Json] | None]
@@ -79,11 +80,8 @@ def read_reviews(context: Context, request: ReviewsRequest) -> ReviewsPage:
             for some in store.events.interactions(tx, waiting).values()
             for interaction in some
         }
-        for name in {name for name, _ in answers}:
-            labelled = [f"ia_{id}" for of, id in answers if of == name]
-            for row in store.examples.standing(tx, name, ids=labelled, groups=[]):
-                if row.split == "holdout":
-                    answers.pop((name, row.id.removeprefix("ia_")), None)
+        for sealed in sealed_interactions(tx, store, [*answers.values()], context.families().families):
+            del answers[sealed]
         views = []
         for review in page.items:
             about = review.family, review.subject

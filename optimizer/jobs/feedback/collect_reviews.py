@@ -28,6 +28,7 @@ from optimizer.core.feedback.rating_draws import (
 )
 from optimizer.core.feedback.review_kinds import LABEL_INTERACTION
 from optimizer.jobs.context import Context
+from optimizer.jobs.dataset.sealed_events import sealed_interactions
 from optimizer.jobs.ids import new_id
 from optimizer.jobs.record_change import ChangeReport, checked_reason
 from optimizer.jobs.request import DryRunRequest, FamilyRequest, Reason
@@ -115,6 +116,8 @@ def _picked(family: Family, tx: Transaction, store: Store, now: datetime) -> lis
         for each in _interactions(family, tx, store, [answer.interaction for answer in uncertain])
         if each.output is not None and each.input is not None and all(name in each.input for name in family.inputs)
     ]
+    sealed = sealed_interactions(tx, store, usable, {family.name: family})
+    usable = [each for each in usable if (family.name, each.id) not in sealed]
     return first_of_units(uncertain, {each.id: each.arm.unit_hmac for each in usable}, known=units, most=n_left)
 
 
@@ -157,7 +160,8 @@ def offer_scenarios(context: Context, request: ScenarioOffersRequest) -> Scenari
     Raises:
         InvalidInput: the family asks no model.
         NotFound: an interaction of the family is not there.
-        Conflict: an input of it is not kept, so that nobody could tell what should have been answered.
+        Conflict: an input of it is not kept, or the sealed holdout asks the same, so that nobody could tell what should
+            have been answered.
     """
     family, store, actor = context.family(request.family), context.store, context.actor
     reason, now, ids = checked_reason(request.reason), context.clock.now(), list(dict.fromkeys(request.interactions))
@@ -172,6 +176,11 @@ def offer_scenarios(context: Context, request: ScenarioOffersRequest) -> Scenari
             own = next((each for each in stored.get(id, ()) if each.arm.family == family.name), None)
             if own is None:
                 raise NotFound(f"{family.name} has no interaction {id!r}. It may have been pruned.", interaction=id)
+            if sealed_interactions(tx, store, [own], {family.name: family}):
+                raise Conflict(
+                    f"The sealed holdout asks what interaction {id!r} asks, and nobody sees its text. Offer another.",
+                    interaction=id,
+                )
             missing = [name for name in family.inputs if own.input is None or name not in own.input]
             if missing:
                 raise Conflict(

@@ -10,6 +10,7 @@ from optimizer.core.base.answers import Page
 from optimizer.core.base.errors import NotFound
 from optimizer.core.views.graph import GraphSummary, GraphView, graph_summary, graph_view
 from optimizer.jobs.context import Context
+from optimizer.jobs.dataset.sealed_events import sealed_interactions
 from optimizer.jobs.request import FamilyPageRequest, ItemRequest
 
 
@@ -39,5 +40,6 @@ def read_graph(context: Context, request: ItemRequest) -> GraphView:
                 graph=request.id,
             )
         context.require_family(graph.family)
-        shown = store.events.interaction(tx, graph.interaction, graph.family)
-    return graph_view(graph, shown.input if shown is not None else None)
+        asked = store.events.interaction(tx, graph.interaction, graph.family)
+        is_sealed = asked is not None and sealed_interactions(tx, store, [asked], context.families().families)
+    return graph_view(graph, asked.input if asked is not None and not is_sealed else None)
