@@ -316,11 +316,12 @@ def test_a_study_that_goes_on_teaches_again_where_its_student_was_deleted(
     run: Any = SimpleNamespace(
         study=SimpleNamespace(strategy="replay", findings=findings),
         family=topic_family(model={"default": "fake", "tiers": ["student", "fake"]}),
-        models=SimpleNamespace(describe=lambda name: SimpleNamespace(student=name == "student")),
+        models=SimpleNamespace(describe=lambda name: SimpleNamespace(student=name == "student", teach="labels")),
         store=SimpleNamespace(read=nullcontext, students=SimpleNamespace(ids=lambda tx, family: kept)),
         keep_finding=findings.__setitem__,
     )
-    monkeypatch.setattr(teach_student, "_taught", lambda run: ("st_new", ""))
+    training = teach_student.StudentTraining(students={"student": "st_new"})
+    monkeypatch.setattr(teach_student, "_taught", lambda *_: training)
     assert teach_student.teach_student(run).students == {"student": expected}
     assert findings["students"]["students"] == {"student": expected}
 
