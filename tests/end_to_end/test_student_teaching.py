@@ -23,7 +23,7 @@ from optimizer.runtime import wiring
 from tests.contexts import study_context
 from tests.scripted_model import chat_answer
 from tests.study_world import TOPICS, run_here
-from tests.topics_home import TopicsHome, price, topics_home
+from tests.topics_home import PERSON, TopicsHome, price, topics_home
 
 FAMILY = """
 name: topics
@@ -50,11 +50,16 @@ def strong(body: dict[str, Any]) -> tuple[int, dict[str, str], bytes]:
 
 
 @contextmanager
-def home(folder: Path, teach: str, *, may_teach: bool = True, unlabelled: bool = False) -> Iterator[TopicsHome]:
-    """Of 300 rows every tenth is not released, and where asked for every fifth has no label."""
-    rows = [(f"Notes on {TOPICS[i % 3]}, number {i}.", TOPICS[i % 3], {"released": i % 10 != 7}) for i in range(300)]
-    if unlabelled:
-        rows = [(text, topic, {**more, "id": f"row-{i}"}) for i, (text, topic, more) in enumerate(rows)]
+def home(folder: Path, teach: str, *, may_teach: bool = True) -> Iterator[TopicsHome]:
+    """Of 300 rows every tenth is not released."""
+    rows = [
+        (
+            f"Notes on {TOPICS[i % 3]}, number {i}.",
+            TOPICS[i % 3],
+            {"id": f"row-{i}", "released": i % 10 != 7, "unit_hmac": PERSON if i < 30 else f"h{i}"},
+        )
+        for i in range(300)
+    ]
     models = {
         "strong": {"concurrency": 4, "price": price(20), "may_teach": may_teach},
         "student": {"provider": "student", "teach": teach},
@@ -147,8 +152,17 @@ def test_thresholds_go_by_labels_and_the_study_says_how_far_answers_agree_with_t
     assert "Answers of strong to" in page
 
 
+def test_forgetting_a_person_takes_the_student_that_answers_to_their_rows_taught(by_answers: Taught) -> None:
+    place, _, study = by_answers
+    assert study.winner is not None
+    place.forget_the_person()
+    with place.store.read() as tx:
+        assert place.store.students.ids(tx, "topics") == set()
+        assert place.store.variants.get(tx, "topics", study.winner) is None
+
+
 def test_both_takes_labels_where_there_are_some_and_answers_elsewhere(tmp_path: Path) -> None:
-    with home(tmp_path, "both", unlabelled=True) as place:
+    with home(tmp_path, "both") as place:
         without = [row.id for row in train_of(place).values() if int(row.id[4:]) % 5 == 0]
         place.store.write(lambda tx: forget_labels(tx, without))
         study = place.run_study("replay", SIZES, aim="cost", usd=50.0)
