@@ -197,7 +197,7 @@ def test_where_all_have_labels_both_teaches_what_labels_teach(tmp_path: Path) ->
 
 def test_answers_that_may_not_teach_are_refused_before_a_study_and_in_one_that_waited(tmp_path: Path) -> None:
     with home(tmp_path, "answers", may_teach=False) as place:
-        with pytest.raises(InvalidFamily, match="write may_teach: true at 'strong', else teach: labels at 'student'"):
+        with pytest.raises(InvalidFamily, match="write may_teach: true at 'strong' in config"):
             dry_run(place)
         declared = json.loads(place.home.models_file.read_text())
 

@@ -53,6 +53,16 @@ def test_a_row_is_taught_with_its_answer_else_where_both_teach_with_its_label(
     assert {row.id: row.label for row in rows} == labels, "the last one has neither"
 
 
+def test_equal_values_of_json_are_one_label_in_whichever_order_a_model_wrote_their_keys() -> None:
+    family = topic_family(
+        output={"field": "topic", "parser": "json", "schema": {"type": "object"}}, scorer={"exact_match": 1.0}
+    )
+    people = [replace(e, expected={"topic": {"name": "music", "sure": True}}) for e in EXAMPLES]
+    told = TeacherAnswers.read(family.output, "strong", "r1", {IDS[0]: '{"sure": true, "name": "music"}'})
+    rows = teaching_rows(family, told.teaching(family.output, people, "both"))
+    assert len({row.label for row in rows}) == 1
+
+
 def test_by_labels_a_row_without_one_teaches_nothing() -> None:
     assert [row.id for row in teaching_rows(FAMILY, EXAMPLES)] == IDS[:4]
 

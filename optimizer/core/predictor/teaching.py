@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections import Counter
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -136,6 +137,10 @@ def teaching_rows(
     """
     examples = [example for example in examples if has_label(family.output, example)]
     labels = [expected_text(family.output, example.expected) for example in examples]
+    if family.output.parser == "json":  # equal values are one label, in whichever order their keys were written
+        first: dict[str, str] = {}
+        values = (json.dumps(example.expected[family.output.field], sort_keys=True) for example in examples)
+        labels = [first.setdefault(value, label) for value, label in zip(values, labels, strict=True)]
     n_single = sum(n == 1 for n in Counter(labels).values())
     if family.output.parser != "label" and n_single > MOST_UNSEEN * len(labels):
         raise DatasetTooSmall(

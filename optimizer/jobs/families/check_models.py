@@ -26,7 +26,7 @@ def unknown_models(family: Family, models: ModelCatalogue) -> InvalidFamily | No
         return None
     listed = "\n".join(f"  {fault.pointer}: {fault.detail}" for fault in faults)
     return InvalidFamily(
-        f"Cannot use the family {family.name}: its file names a model that cannot be asked.\n{listed}", faults
+        f"Cannot use the family {family.name}: its file names a model that cannot be used.\n{listed}", faults
     )
 
 
@@ -84,9 +84,9 @@ def teaching_fault(student: str, teacher: str, models: ModelCatalogue) -> str | 
     if teach == "labels" or models.describe(teacher).may_teach:
         return None
     return (
-        f"{student!r} is to learn from the answers of {teacher!r} (teach: {teach}), and config/models.yaml does not say"
-        f" that these may teach, since some providers' terms forbid it. Where they allow it, write may_teach: true at"
-        f" {teacher!r}, else teach: labels at {student!r}"
+        f"{student!r} is to learn from the answers of {teacher!r} (teach: {teach}), which may not teach: some"
+        f" providers' terms forbid it. Where these allow it, write may_teach: true at {teacher!r} in"
+        f" config/models.yaml, else teach: labels at {student!r} there"
     )
 
 
