@@ -124,7 +124,10 @@ def topics_home(
     with provider() as behind:
         behind.answer = answer
         (home.home / "config").mkdir()
-        served = {name: {"openai_compatible": behind.url, "model": name, **more} for name, more in models.items()}
+        reached = {"openai_compatible": behind.url}
+        served = {
+            name: more if "provider" in more else {**reached, "model": name, **more} for name, more in models.items()
+        }
         home.models_file.write_text(json.dumps(served))
         migrate_store(home)
         store, clock, files = wiring.open_store(home), wiring.open_clock(home), wiring.load_families(home)

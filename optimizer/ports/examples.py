@@ -182,6 +182,9 @@ class Students(Protocol):
     def drop_unnamed(self, tx: Transaction, family: str, but: str) -> int:
         """Deletes those that no variant names, except this one; returns how many."""
 
+    def taught_by(self, tx: Transaction, family: str, id: str) -> Mapping[str, Any] | None:
+        """Its own record of what taught it, read without the student."""
+
     def study_of(self, tx: Transaction, family: str, id: str) -> str | None:
         """The study that taught it."""
 

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from datetime import date
 from typing import Protocol, runtime_checkable
 
+from optimizer.core.family.family import Teach
 from optimizer.core.models.breaker import BreakerSettings
 from optimizer.core.models.language import Backoff, ModelAnswer, ModelDelta, ModelPrice, ModelRequest
 
@@ -93,6 +94,14 @@ class ModelFacts(Protocol):
     @property
     def retires_on(self) -> date | None:
         """The day from which its provider no longer answers, where the file says so."""
+
+    @property
+    def may_teach(self) -> bool:
+        """Whether a student may learn from its answers."""
+
+    @property
+    def teach(self) -> Teach:
+        """What a student learns from."""
 
 
 class ModelCatalogue(Protocol):

@@ -53,6 +53,32 @@ def test_a_student_needs_no_entry_and_its_name_may_be_a_models(tmp_path):
     assert not read_models(written(tmp_path, "student: {litellm: openai/x}\n"))["student"].student
 
 
+def test_a_student_learns_from_labels_and_no_model_may_teach_it_unless_the_file_says_so(tmp_path):
+    found = read_models(written(tmp_path, "large: {litellm: openai/x}\n"))
+    assert (found["student"].teach, found["large"].may_teach) == ("labels", False)
+    text = "large: {litellm: openai/x, may_teach: true}\nstudent: {provider: student, teach: both}\n"
+    found = read_models(written(tmp_path, text))
+    assert (found["student"].teach, found["large"].may_teach) == ("both", True)
+
+
+@named(
+    ("entry", "says"),
+    {
+        "a model that is taught": ("{litellm: openai/x, teach: answers}", "teach says what a student learns from"),
+        "a student that teaches": ("{provider: student, may_teach: true}", "may_teach is said of the model"),
+        "an unknown way": ("{provider: student, teach: all}", "'labels', 'answers' or 'both'"),
+    },
+)
+def test_what_teaches_is_refused_where_it_means_nothing(tmp_path, entry, says):
+    with pytest.raises(InvalidInput, match=says):
+        read_models(written(tmp_path, f"a: {entry}\n"))
+
+
+def test_who_may_teach_is_no_part_of_which_model_it_is(tmp_path):
+    plain, teaching = ("a: {litellm: openai/x}\n", "a: {litellm: openai/x, may_teach: true}\n")
+    assert read_sizes_and_places(written(tmp_path, plain)) == read_sizes_and_places(written(tmp_path, teaching))
+
+
 def test_every_fault_is_told_at_once_with_its_line(tmp_path):
     path = written(
         tmp_path,

@@ -304,7 +304,10 @@ def test_the_newest_fifth_is_judged_by_a_student_of_the_older_rows(days: int, sa
     rows = [row(i) if i < 120 else replace(row(i), text=f"please {words[row(i).label]}") for i in range(150)]
     times = {one.id: begin + i * timedelta(days=days) / 140 for i, one in enumerate(rows)}
     taught = learn_student(rows, trained_on={})
-    assert re.search(says, teach_student.judged_on_newest(rows, times, learn_student, taught.out_of_fold))
+    newest = teach_student.judged_on_newest(rows, times, learn_student, taught.out_of_fold)
+    assert re.search(says, newest)
+    of_answers = teach_student.judged_on_newest(rows, times, learn_student, taught.out_of_fold, are_labels=False)
+    assert of_answers == re.sub(r"gets (\d+%) right", r"agrees with what taught it on \1", newest)
 
 
 @pytest.mark.parametrize(("kept", "expected"), [({"st_a", "st_b"}, "st_a"), ({"st_b"}, "st_new")])
@@ -316,11 +319,12 @@ def test_a_study_that_goes_on_teaches_again_where_its_student_was_deleted(
     run: Any = SimpleNamespace(
         study=SimpleNamespace(strategy="replay", findings=findings),
         family=topic_family(model={"default": "fake", "tiers": ["student", "fake"]}),
-        models=SimpleNamespace(describe=lambda name: SimpleNamespace(student=name == "student")),
+        models=SimpleNamespace(describe=lambda name: SimpleNamespace(student=name == "student", teach="labels")),
         store=SimpleNamespace(read=nullcontext, students=SimpleNamespace(ids=lambda tx, family: kept)),
         keep_finding=findings.__setitem__,
     )
-    monkeypatch.setattr(teach_student, "_taught", lambda run: ("st_new", ""))
+    training = teach_student.StudentTraining(students={"student": "st_new"})
+    monkeypatch.setattr(teach_student, "_taught", lambda *_: training)
     assert teach_student.teach_student(run).students == {"student": expected}
     assert findings["students"]["students"] == {"student": expected}
 

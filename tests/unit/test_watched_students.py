@@ -175,6 +175,23 @@ def test_another_model_behind_it_bypasses_it_at_once_and_resuming_accepts_that_m
     assert served.look() == []
 
 
+def test_one_that_answers_taught_is_bypassed_where_their_model_changed_before_it_served(served: Served) -> None:
+    """Until a person resumes it, which accepts the model as it is now."""
+    by_answers = {"n_rows": 50, "teach": "answers", "model": "strong", "revision": "strong-0", "n_answers": 50}
+    taught = replace(TAUGHT, student=replace(TAUGHT.student, taught=by_answers))
+    store, at = served.world.store, served.world.clock.now()
+    store.write(lambda tx: store.students.add(tx, "topics", taught, study="st-2", at=at))
+    served.crown(
+        replace(served.variant, policy={**served.variant.policy, "students": {"student": taught.student.hash}})
+    )
+    assert served.look() == ["topics"]
+    assert "the model strong behind it was strong-0 and is strong-1 now" in served.alerts(BYPASSED)[0]
+    (standing,) = read_students(served.context, FamilyRequest(family="topics")).students
+    assert standing.taught_by == "answers of strong (strong-0) to 50 examples"
+    resume_student(served.context, StudentActRequest(family="topics"))
+    assert served.look() == served.look() == []
+
+
 def test_another_prompt_beside_the_same_student_bypasses_it(served: Served) -> None:
     message = {**served.variant.messages[0], "content": "Another one."}
     edited = replace(served.variant, messages=(message, *served.variant.messages[1:]))

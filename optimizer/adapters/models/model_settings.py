@@ -13,7 +13,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_valida
 
 from optimizer.core.base.canonical import canonical_json, digest
 from optimizer.core.base.errors import Fault, InvalidInput, pointer_of
-from optimizer.core.family.family import STUDENT
+from optimizer.core.family.family import STUDENT, Teach
 from optimizer.core.family.variant import DEFAULT_SIZE, MAX_OUTPUT_TOKENS, SMALLEST, Size
 from optimizer.core.models.breaker import BreakerSettings as Breaker
 from optimizer.core.models.language import Backoff, ModelPrice
@@ -85,6 +85,8 @@ class ModelSettings(BaseModel):
     processes: Literal["auto"] | int = "auto"
     fallbacks: tuple[str, ...] = ()
     retires_on: date | None = None  # the day from which its provider answers no more
+    may_teach: bool = False  # whether a student may learn from its answers, which some providers' terms forbid
+    teach: Teach = "labels"  # of a student: what it learns from
 
     @model_validator(mode="after")
     def _one_way_to_reach_it(self) -> ModelSettings:
@@ -96,6 +98,10 @@ class ModelSettings(BaseModel):
             )
         if isinstance(self.processes, int) and not 1 <= self.processes <= 16:
             raise ValueError(f"processes must be auto or 1 to 16, not {self.processes}")
+        if self.teach != "labels" and not self.student:
+            raise ValueError("teach says what a student learns from; leave it out, or write provider: student")
+        if self.may_teach and self.student:
+            raise ValueError("may_teach is said of the model that stands behind a student; leave it out here")
         return self
 
     @property

@@ -105,7 +105,10 @@ def learn_student(rows: Sequence[TeachingRow], *, trained_on: Mapping[str, Any])
             "rows": digest(
                 canonical_json([[row.id, row.label, *([row.weight] if row.weight != 1 else ())] for row in rows])
             ),
-            "right_out_of_fold": round(n_right[method] / sum(row.weight for row in rows), DECIMALS),
+            # What a model said is no truth.
+            "agreement_out_of_fold" if "n_answers" in trained_on else "right_out_of_fold": round(
+                n_right[method] / sum(row.weight for row in rows), DECIMALS
+            ),
         }
         learn = {method: methods[method]}
         answered_folds = range(2 if is_large else N_FOLDS)  # of many rows two folds show how margins differ

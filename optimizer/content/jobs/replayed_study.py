@@ -71,6 +71,10 @@ class ReplayEvaluator:
         """No tier answers here."""
         return []
 
+    def tier_texts(self, variant: Variant, tier: str, examples: Sequence[Example]) -> Mapping[str, str]:
+        """Nor here."""
+        return {}
+
     def counted_proposal(self, answer: ModelAnswer) -> None:
         """Refuses: a policy has no text that a model could propose."""
         raise InvalidInput("A policy family has no instruction that could be written.")

@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import date, datetime
 from functools import cache
-from typing import Annotated, Any, Generic, Protocol, TypeVar
+from typing import Annotated, Any, Generic, Literal, Protocol, TypeVar
 
 from pydantic import (
     BaseModel,
@@ -91,6 +91,7 @@ def _no_stop_as_none(value: Any) -> Any:
 
 
 STUDENT = "student"  # which model a student's name means
+Teach = Literal["labels", "answers", "both"]  # what a student learns from: people's, the strongest tier's
 
 
 class FamilyModels(Declaration):

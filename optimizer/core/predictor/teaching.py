@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
+import json
 from collections import Counter
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
 
 from optimizer.core.base.canonical import digest
 from optimizer.core.base.errors import DatasetTooSmall
+from optimizer.core.base.phrasing import count
 from optimizer.core.dataset.examples import Example, text_without_group
 from optimizer.core.dataset.near_duplicates import firsts_of, shingles_of
 from optimizer.core.evaluation.trivial_baselines import MOST_UNSEEN, NO_LABELS
-from optimizer.core.family.family import Family
-from optimizer.core.family.rendering import expected_text, input_text
+from optimizer.core.family.family import Family, Teach
+from optimizer.core.family.rendering import expected_text, input_text, parse_output
+from optimizer.core.family.settings import Output
 
 N_FOLDS = 5
 LEAST_ROWS = 40
@@ -47,11 +51,96 @@ class StudentAnswer:
     unknown: float | None = None
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TeacherAnswers:
+    """What a model answered to released training examples, as the family's parser reads it.
+
+    ``values``: by example; ``n_unreadable`` answers are no output of the family, and teach nothing. ``revision``: of
+    the model when it was asked.
+    """
+
+    model: str
+    revision: str
+    values: Mapping[str, Any]
+    n_unreadable: int = 0
+
+    @classmethod
+    def read(cls, output: Output, model: str, revision: str, texts: Mapping[str, str]) -> TeacherAnswers:
+        """``texts``: by example what the model wrote."""
+        parsed = {example: parse_output(output, text) for example, text in texts.items()}
+        values = {example: one.value for example, one in parsed.items() if one.error is None}
+        return cls(model=model, revision=revision, values=values, n_unreadable=len(texts) - len(values))
+
+    def teaching(self, output: Output, examples: Sequence[Example], teach: Teach) -> list[Example]:
+        """The examples that teach, those that were answered with the answer as what they expect."""
+        return [
+            replace(example, expected={output.field: self.values[example.id]}) if example.id in self.values else example
+            for example in examples
+            if example.id in self.values or teach == "both"
+        ]
+
+    def in_words(self, output: Output, examples: Sequence[Example], *, n_rows: int) -> str:
+        """What taught, and how far it agrees with people's labels.
+
+        Args:
+            examples: as people labelled them.
+            n_rows: that taught in all.
+        """
+        answered = [example for example in examples if example.id in self.values]
+        labelled = [example for example in answered if has_label(output, example)]
+        n_same = sum(
+            self.values[example.id] in (label if output.parser == "label" and isinstance(label, list) else [label])
+            for example in labelled
+            for label in [example.expected[output.field]]
+        )
+        n_others = n_rows - len(answered)
+        sentences = [
+            f"Answers of {self.model} to {count(len(answered), 'released training example')} taught the student"
+            + (f", and labels of {n_others:,} others." if n_others > 0 else ".")
+            if answered
+            else f"Labels alone taught the student, and no answer of {self.model}.",
+            *([f"They agree with {n_same:,} of {count(len(labelled), 'label')} of these."] if labelled else []),
+            *([f"{count(self.n_unreadable, 'answer')} could not be read."] if self.n_unreadable else []),
+        ]
+        return " ".join(sentences)
+
+
+def asked_of_teacher(
+    output: Output, examples: Sequence[Example], of_study: Collection[str], teach: Teach
+) -> list[Example]:
+    """The examples whose answer by the model behind the student teaches it, of those that a study asks about anyway.
+
+    A label goes before an answer where both may teach: people say what is right.
+    """
+    return [one for one in examples if one.id in of_study and (teach == "answers" or not has_label(output, one))]
+
+
+def has_label(output: Output, example: Example) -> bool:
+    return example.expected.get(output.field) not in (None, "")
+
+
+def teaching_in_words(taught: Mapping[str, Any]) -> str:
+    """What a student learned from, by its own record: "labels" where no answer of a model is among it."""
+    n_rows, n_answers = taught.get("n_rows"), taught.get("n_answers", 0)
+    if not n_answers:
+        return "labels" if n_rows is None else f"labels of {count(n_rows, 'example')}"
+    answers = f"answers of {taught['model']} ({taught['revision']}) to {count(n_answers, 'example')}"
+    return answers if n_rows == n_answers else f"{answers} and labels of {(n_rows or 0) - n_answers:,} others"
+
+
 def teaching_rows(
     family: Family, examples: Sequence[Example], weights: Mapping[str, float] | None = None
 ) -> list[TeachingRow]:
-    """``weights``: by example where it is not 1. Raises DatasetTooSmall where their answers are no labels."""
+    """``weights``: by example where it is not 1. An example without an expected output teaches nothing.
+
+    Raises DatasetTooSmall where their answers are no labels.
+    """
+    examples = [example for example in examples if has_label(family.output, example)]
     labels = [expected_text(family.output, example.expected) for example in examples]
+    if family.output.parser == "json":  # equal values are one label, in whichever order their keys were written
+        first: dict[str, str] = {}
+        values = (json.dumps(example.expected[family.output.field], sort_keys=True) for example in examples)
+        labels = [first.setdefault(value, label) for value, label in zip(values, labels, strict=True)]
     n_single = sum(n == 1 for n in Counter(labels).values())
     if family.output.parser != "label" and n_single > MOST_UNSEEN * len(labels):
         raise DatasetTooSmall(

@@ -123,6 +123,10 @@ class SearchSetting:
     students: Mapping[str, str] = field(default_factory=dict)  # by tier the hash of the student taught for this study
     untaught: Mapping[str, str] = field(default_factory=dict)  # by tier the sentence why no student could be taught
     on_newest: str = ""  # the sentence how a student of the older rows does on the newest ones
+    taught_by: str = ""  # the sentence which answers taught the student; empty where labels did
+    teach: Callable[[SearchSetting, Variant], SearchSetting] = lambda setting, variant: setting
+    """Gives the setting with its student, which the last tier of the variant's policy teaches where that is asked for:
+    by its answers with this prompt, so not before the turn of the thresholds."""
     example_index: str | None = None  # the hash of the list from which nearest examples come
     unindexed: str = ""  # the sentence why there is none
 

@@ -33,7 +33,8 @@ class AgreementWeek:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class StudentStanding:
-    """One student that serves, or served.
+    """One student that serves, or served. ``taught_by``: what it learned from, with the model and its revision where
+    that gave the answers; None where the student is gone.
 
     ``accepted_loss``: the share of all requests that may lose agreement. ``decision``: of the audited requests alone,
     as ``evidence`` says. ``shifts``: what of its requests is other than what it was taught on.
@@ -41,6 +42,7 @@ class StudentStanding:
 
     student: str
     tier: str
+    taught_by: str | None
     variants: Sequence[str]  # that serve and name it
     decision: Literal["keep", "bypass", "cannot_tell"]
     evidence: str

@@ -135,6 +135,14 @@ class EvaluationPolicies:
             "read": answer_for_predictors(wanted.situation, attempt.answer),
         }
 
+    async def tier_text(self, variant: Variant, tier: str, wanted: PolicyRequest) -> str | None:
+        """What a tier answers; None where it failed."""
+        try:
+            attempt, *_ = await answers_of_tier(wanted, tier, self._completes(variant))
+        except InvalidInput:
+            return None
+        return None if attempt.answer is None else attempt.text
+
     async def executed(
         self, variant: Variant, example: Example, policy: Policy, rendered: ModelRequest, up_to: int | None
     ) -> Execution | InvalidInput | TierNotDue:

@@ -8,6 +8,7 @@ from typing import Annotated
 from pydantic import Field
 
 from optimizer.core.base.errors import NotFound
+from optimizer.core.predictor.teaching import teaching_in_words
 from optimizer.core.views.student import StudentStanding, StudentsView, weeks_of
 from optimizer.jobs.champions.watch_students import BYPASSED, put_bypass, serving_students
 from optimizer.jobs.context import Context
@@ -39,12 +40,14 @@ def read_students(context: Context, request: FamilyRequest) -> StudentsView:
         serving = serving_students(tx, store, family, None)
         bypasses = {one.student: one for one in store.students.bypasses(tx, family.name)}
         watches = {one.id: store.students.watch(tx, family.name, one.id) for one in serving}
+        taught = {one.id: store.students.taught_by(tx, family.name, one.id) for one in serving}
     return StudentsView(
         family=family.name,
         students=[
             StudentStanding(
                 student=one.id,
                 tier=one.tier,
+                taught_by=None if (own := taught[one.id]) is None else teaching_in_words(own),
                 variants=sorted(one.policies),
                 decision=watched.watch.decision,
                 evidence=watched.watch.reason,

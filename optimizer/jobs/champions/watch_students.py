@@ -174,11 +174,16 @@ def _begun(tx: Transaction, store: Store, clock: Clock, student: ServingStudent)
     strongest = [row["tiers"][last]["score"] for row in rows if last in row["tiers"]]
     margin = quality_margin(fsum(strongest) / len(strongest) if strongest else 0.0, student.family.rollout.margin)
     confidences, unknown = _on_dev(tx, store, student.family, taught)
+    teacher, own = student.teachers[0], taught.student.taught
+    # What answers taught goes by the model that gave them, unless a person resumed it since.
+    is_resumed = any(one.student == student.id for one in store.students.bypasses(tx, name, open_only=False))
+    if "revision" in own and not is_resumed:
+        teacher = replace(teacher, revisions={**teacher.revisions, own["model"]: own["revision"]})
     watch = StudentWatch.begin(
         student=student.id,
         tier=student.tier,
         accepted=accepted_loss(rows, student=student.tier, behind=student.behind, accept=student.accept, margin=margin),
-        teacher=student.teachers[0],
+        teacher=teacher,
         dev_confidences=confidences,
         dev_unknown=unknown,
     )

@@ -26,7 +26,7 @@ def unknown_models(family: Family, models: ModelCatalogue) -> InvalidFamily | No
         return None
     listed = "\n".join(f"  {fault.pointer}: {fault.detail}" for fault in faults)
     return InvalidFamily(
-        f"Cannot use the family {family.name}: its file names a model that cannot be asked.\n{listed}", faults
+        f"Cannot use the family {family.name}: its file names a model that cannot be used.\n{listed}", faults
     )
 
 
@@ -76,6 +76,20 @@ def require_models(names: Collection[str], served: ServedModels, *, cannot: str)
             )
 
 
+def teaching_fault(student: str, teacher: str, models: ModelCatalogue) -> str | None:
+    """Why the student cannot learn from the answers of the model that stands last behind it; None where it can, or is
+    not to.
+    """
+    teach = models.describe(student).teach
+    if teach == "labels" or models.describe(teacher).may_teach:
+        return None
+    return (
+        f"{student!r} is to learn from the answers of {teacher!r} (teach: {teach}), which may not teach: some"
+        f" providers' terms forbid it. Where these allow it, write may_teach: true at {teacher!r} in"
+        f" config/models.yaml, else teach: labels at {student!r} there"
+    )
+
+
 def _misplaced_student(family: Family, pointer: str, name: str, models: ModelCatalogue) -> str | None:
     """Why no student can stand there; None where one can, and for a model."""
     if not models.describe(name).student:
@@ -92,7 +106,11 @@ def _misplaced_student(family: Family, pointer: str, name: str, models: ModelCat
         return f"{name!r} is a second student; one is enough, since both would learn the same"
     if family.output.parser == "text":
         return f"{name!r} is a student and gives labels that it has seen, and {family.name} answers in free texts"
-    return None
+    # Where the last tier is unknown, or a student itself, that is said at its own place.
+    teacher = family.searched_tiers[-1]
+    if _unknown(teacher, models) is not None or models.describe(teacher).student:
+        return None
+    return teaching_fault(name, teacher, models)
 
 
 def _unknown(name: str, models: ModelCatalogue) -> str | None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from functools import partial
 from typing import Any, Protocol
@@ -26,6 +27,7 @@ from optimizer.jobs.calls.evaluation_policies import EvaluationPolicies, TierNot
 from optimizer.jobs.calls.example_shelf import Shelves
 from optimizer.jobs.calls.execute_policy import Execution, PolicyRequest
 
+TierQuestion = tuple[int, Example, PolicyRequest]  # the example's place, itself, and what is asked about it
 Answered = ModelAnswer | Execution | ModelFailed | InvalidInput | TierNotDue
 
 
@@ -100,6 +102,7 @@ class Measures(Protocol):
         in_turns: bool = False,
     ) -> None: ...
     def tier_rows(self, variant: Variant, examples: Sequence[Example]) -> list[dict[str, Any]]: ...
+    def tier_texts(self, variant: Variant, tier: str, examples: Sequence[Example]) -> Mapping[str, str]: ...
     def counted_proposal(self, answer: ModelAnswer) -> None: ...
     def asking_scorer(self) -> Scorer:
         """The scorer for code that blocks: it asks the judge by itself where the family has one."""
@@ -334,26 +337,18 @@ class Evaluator:
         """
         policy = parse_policy(variant.policy)
         rows: list[dict[str, Any]] = [{"tiers": {}} for _ in examples]
-        readable = (
-            (row, example, self._readable(variant, example, policy))
-            for row, example in zip(rows, examples, strict=True)
-        )
-        readable_rows = [(row, example, wanted) for row, example, wanted in readable if wanted is not None]
+        readable = self._readable(variant, examples, policy)
         asked_tiers = self._policies.asked_tiers(policy)
-        for tier in reversed(policy.cascade.models) if policy.cascade is not None and readable_rows else ():
-            is_student = tier not in asked_tiers
-            places = 1 if is_student else self._policies.look_up(tier, (wanted for _, _, wanted in readable_rows))
+        for tier in reversed(policy.cascade.models) if policy.cascade is not None and readable else ():
 
-            async def answer(question: tuple[Any, Example, PolicyRequest], tier: str = tier) -> dict[str, Any] | None:
+            async def answer(question: TierQuestion, tier: str = tier) -> dict[str, Any] | None:
                 return await self._policies.tier_answer(variant, tier, *question[1:])
 
-            def keep(
-                question: tuple[Any, Example, PolicyRequest], answered: dict[str, Any] | None, tier: str = tier
-            ) -> None:
+            def keep(question: TierQuestion, answered: dict[str, Any] | None, tier: str = tier) -> None:
                 if answered is not None:
-                    question[0]["tiers"][tier] = answered
+                    rows[question[0]]["tiers"][tier] = answered
 
-            share = Share(rows=Rows(("", row) for row in readable_rows), n_at_once=min(places, len(readable_rows)))
+            share = self._share(tier, readable, is_model=tier in asked_tiers)
             try:
                 wait_for(ask_together([share], answer, keep))
             except BudgetExhausted:
@@ -361,12 +356,38 @@ class Evaluator:
                     raise
         return rows
 
-    def _readable(self, variant: Variant, example: Example, policy: Policy) -> PolicyRequest | None:
-        """The rendered question; None where the example's input does not fit the prompt."""
-        try:
-            return self._policies.wanted(variant, example, policy, self._request(variant, example))
-        except InvalidInput:
-            return None
+    def tier_texts(self, variant: Variant, tier: str, examples: Sequence[Example]) -> dict[str, str]:
+        """What a model that is a tier of the variant's policy answers, by example and without a score; what failed is
+        missing, and what a cap left out.
+        """
+        readable = self._readable(variant, examples, parse_policy(variant.policy))
+        texts: dict[str, str] = {}
+
+        async def answer(question: TierQuestion) -> str | None:
+            return await self._policies.tier_text(variant, tier, question[2])
+
+        def keep(question: TierQuestion, text: str | None) -> None:
+            if text is not None:
+                texts[question[1].id] = text
+
+        if readable:
+            with suppress(BudgetExhausted):
+                wait_for(ask_together([self._share(tier, readable, is_model=True)], answer, keep))
+        return texts
+
+    def _share(self, tier: str, readable: Sequence[TierQuestion], *, is_model: bool) -> Share[TierQuestion]:
+        """All of these at one tier, once its journal was looked through."""
+        places = self._policies.look_up(tier, (wanted for _, _, wanted in readable)) if is_model else 1
+        return Share(rows=Rows(("", row) for row in readable), n_at_once=min(places, len(readable)))
+
+    def _readable(self, variant: Variant, examples: Sequence[Example], policy: Policy) -> list[TierQuestion]:
+        """Without the examples whose input does not fit the prompt."""
+        questions: list[TierQuestion] = []
+        for at, example in enumerate(examples):
+            with suppress(InvalidInput):
+                wanted = self._policies.wanted(variant, example, policy, self._request(variant, example))
+                questions.append((at, example, wanted))
+        return questions
 
     def _of_policy(self, example: Example, executed: Execution, judgement: Judgement | None) -> ExampleResult:
         """What the policy would answer, at the price of all its calls."""

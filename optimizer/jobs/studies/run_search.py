@@ -46,7 +46,7 @@ from optimizer.jobs.studies.evaluation import Measures
 from optimizer.jobs.studies.index_examples import index_examples
 from optimizer.jobs.studies.kinds.kind import study_kind
 from optimizer.jobs.studies.search_trials import Trials
-from optimizer.jobs.studies.teach_student import teach_student
+from optimizer.jobs.studies.teach_student import StudentTeacher, teach_student
 
 Ended = Literal["complete", "budget", "time", "cancelled"]
 MOVE = "move"  # proposes the champion's own prompt with the other model
@@ -293,11 +293,20 @@ def _first_in_sequence(run: StudyRun, trials: Trials) -> str | None:
 
 def _setting(run: StudyRun, evaluator: Measures, propose: Propose, reserve: Reserve) -> SearchSetting:
     inputs = longest_inputs(run.family, [*run.train, *run.dev, *run.run_off])
-    teaching, indexing = teach_student(run), index_examples(run)
+    training, indexing = teach_student(run), index_examples(run)
 
     def tier_rows(variant: Variant, examples: Sequence[Example]) -> list[dict[str, Any]]:
         reserve.n_replay = 0  # its turn has come
         return run.tier_rows(evaluator, variant, examples)
+
+    def teach(setting: SearchSetting, variant: Variant) -> SearchSetting:
+        model = str(variant.policy["tiers"][-1])
+
+        def ask(examples: Sequence[Example]) -> Mapping[str, str]:
+            reserve.n_replay = 0  # its turn has come: the thresholds ask the same
+            return evaluator.tier_texts(variant, model, examples)
+
+        return replace(setting, **asdict(teach_student(run, StudentTeacher(model=model, variant=variant, ask=ask))))
 
     return SearchSetting(
         family=run.family,
@@ -316,9 +325,8 @@ def _setting(run: StudyRun, evaluator: Measures, propose: Propose, reserve: Rese
         study=run.study.id,
         keep_finding=run.keep_finding,
         playbook=StudyPlaybook(family=run.family.name, study=run.study.id, store=run.store, clock=run.clock),
-        students=teaching.students,
-        untaught=teaching.untaught,
-        on_newest=teaching.on_newest,
+        **asdict(training),
+        teach=teach,
         example_index=indexing.index,
         unindexed=indexing.unindexed,
         fits=lambda variant: run.is_replayed or longest_of(variant, inputs) <= run.longest_bytes,

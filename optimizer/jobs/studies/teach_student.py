@@ -1,22 +1,37 @@
-"""Teaches the student among a study's tiers, before anything is asked."""
+"""Teaches the student among a study's tiers: from labels before anything is asked, from answers of the strongest tier
+at the turn of the thresholds, which ask for the same answers.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from datetime import datetime, timedelta
 from math import fsum
+from typing import Any
 
-from optimizer.core.base.errors import DatasetTooSmall
+from optimizer.core.base.errors import DatasetTooSmall, InvalidInput
 from optimizer.core.base.phrasing import count
+from optimizer.core.dataset.examples import Example
+from optimizer.core.family.family import Teach
+from optimizer.core.family.variant import Variant
 from optimizer.core.policy.tiers import NO_SECOND_ANSWER, student_fault
 from optimizer.core.predictor.student import LearnStudent, rows_within
-from optimizer.core.predictor.teaching import MOST_ROWS, StudentAnswer, TeachingRow, teaching_rows
+from optimizer.core.predictor.teaching import (
+    LEAST_ROWS,
+    MOST_ROWS,
+    StudentAnswer,
+    TeacherAnswers,
+    TeachingRow,
+    asked_of_teacher,
+    teaching_rows,
+)
 from optimizer.core.search.strategy import proposers_of, searched_tiers
 from optimizer.core.statistics.interval import wilson_interval
 from optimizer.jobs.calls.student_shelf import is_student
 from optimizer.jobs.dataset.build_dataset import teaching_examples
 from optimizer.jobs.dataset.weigh_examples import weights_by_chance
+from optimizer.jobs.families.check_models import teaching_fault
 from optimizer.jobs.studies.context import StudyRun
 from optimizer.ports import Transaction
 
@@ -27,17 +42,38 @@ LEAST_SPAN = timedelta(days=1)  # from the oldest row to these
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class StudentTraining:
-    """By tier: the hash of what was taught, or why nothing could be. ``on_newest``: ``judged_on_newest``."""
+    """By tier: the hash of what was taught, or why nothing could be. ``on_newest``: ``judged_on_newest``.
+
+    ``taught_by``: a sentence on the answers that taught it; empty where labels did.
+    """
 
     students: Mapping[str, str] = field(default_factory=dict)
     untaught: Mapping[str, str] = field(default_factory=dict)
     on_newest: str = ""
+    taught_by: str = ""
 
 
-def teach_student(run: StudyRun) -> StudentTraining:
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StudentTeacher:
+    """The strongest tier with the prompt that is to stand behind the student, ``variant``'s.
+
+    ``ask`` gives its answers by example; what it did not answer is missing.
+    """
+
+    model: str
+    variant: Variant
+    ask: Callable[[Sequence[Example]], Mapping[str, str]]
+
+
+def teach_student(run: StudyRun, teacher: StudentTeacher | None = None) -> StudentTraining:
     """From released training examples alone; of requests that a student answered only from audited ones, each weighted
     by the inverse of its chance. A study that was killed goes on with the student that it had, if that is
     there: another study of the family, or forgetting, may have deleted it.
+
+    Args:
+        teacher: None before the turn of the thresholds; a student that learns from answers is then not taught yet.
+    Raises:
+        InvalidInput: the teacher's answers may not teach.
     """
     tiers = searched_tiers(proposers_of(run.study.strategy), run.family)
     tier = next((name for name in tiers if is_student(run.models, name)), None)
@@ -46,9 +82,10 @@ def teach_student(run: StudyRun) -> StudentTraining:
     before = (run.study.findings or {}).get(FINDING)
     if before is not None and _are_kept(run, before["students"]):
         return StudentTraining(**before)
+    if teacher is None and run.models.describe(tier).teach != "labels":
+        return StudentTraining()
     try:
-        id, on_newest = _taught(run)
-        teaching = StudentTraining(students={tier: id}, on_newest=on_newest)
+        teaching = _taught(run, tier, teacher)
     except DatasetTooSmall as why:
         teaching = StudentTraining(untaught={tier: f"The tier {tier} is left out. {why.detail}"})
     run.keep_finding(FINDING, asdict(teaching))
@@ -60,13 +97,14 @@ def _are_kept(run: StudyRun, students: Mapping[str, str]) -> bool:
         return run.store.students.ids(tx, run.family.name).issuperset(students.values())
 
 
-def _taught(run: StudyRun) -> tuple[str, str]:
-    """The hash of the student, once it is stored, and ``judged_on_newest``.
+def _taught(run: StudyRun, tier: str, teacher: StudentTeacher | None) -> StudentTraining:
+    """Of this tier, once its student is stored.
 
     Raises DatasetTooSmall with the reason why none can be taught.
     """
     family, store, learn = run.family, run.store, run.job.learn_student
-    if (knob := student_fault(run.champion.policy)) is not None:
+    start = run.champion if teacher is None else teacher.variant
+    if (knob := student_fault(start.policy)) is not None:
         raise DatasetTooSmall(f"Its prompt's policy has {knob}, and {NO_SECOND_ANSWER}.")
     if learn is None:
         raise DatasetTooSmall("This process has nothing to teach a student with.")
@@ -74,9 +112,16 @@ def _taught(run: StudyRun) -> tuple[str, str]:
         examples = teaching_examples(family, store, tx, MOST_ROWS)
         weights = weights_by_chance(tx, store, family, examples)
     examples = [example for example in examples if weights.get(example.id, 1.0) > 0]
-    rows = list(rows_within(teaching_rows(family, examples, weights)))
+    answers, teach = None, run.models.describe(tier).teach
+    if teacher is not None and teach != "labels":
+        answers = _answers(run, teach, tier, teacher, examples)
+    teaching = examples if answers is None else answers.teaching(family.output, examples, teach)
+    rows = list(rows_within(teaching_rows(family, teaching, weights)))
+    trained_on: dict[str, Any] = {"family": family.name}
+    if answers is not None and (n_answers := sum(row.id in answers.values for row in rows)):
+        trained_on |= {"teach": teach, "model": answers.model, "revision": answers.revision, "n_answers": n_answers}
     run.tell("call", f"teaching a student from {count(len(rows), 'released training example')}")
-    taught = learn(rows, trained_on={"family": family.name})
+    taught = learn(rows, trained_on=trained_on)
     at = run.clock.now()
     id = taught.student.hash
 
@@ -86,7 +131,35 @@ def _taught(run: StudyRun) -> tuple[str, str]:
 
     store.write(keep, rows=2)
     times = {example.id: example.created_at for example in examples}
-    return id, judged_on_newest(rows, times, learn, taught.out_of_fold)
+    on_newest = judged_on_newest(rows, times, learn, taught.out_of_fold, are_labels="n_answers" not in trained_on)
+    taught_by = "" if answers is None else answers.in_words(family.output, examples, n_rows=len(rows))
+    return StudentTraining(students={tier: id}, on_newest=on_newest, taught_by=taught_by)
+
+
+def _answers(
+    run: StudyRun, teach: Teach, tier: str, teacher: StudentTeacher, examples: Sequence[Example]
+) -> TeacherAnswers:
+    """To the examples that the thresholds ask about, too: none is asked about for this alone, and none that the prompt
+    shows, whose answer it says.
+
+    Raises:
+        InvalidInput: they may not teach.
+        DatasetTooSmall: nothing but answers is to teach, and there are too few.
+    """
+    output = run.family.output
+    if (fault := teaching_fault(tier, teacher.model, run.models)) is not None:
+        raise InvalidInput(f"{fault[0].upper()}{fault[1:]}.")
+    of_study = {example.id for example in run.train} - {shot.id for shot in teacher.variant.examples}
+    asked = asked_of_teacher(output, examples, of_study, teach)
+    revision = run.models.get(teacher.model).revision
+    answers = TeacherAnswers.read(output, teacher.model, revision, teacher.ask(asked) if asked else {})
+    if teach == "answers" and len(answers.values) < LEAST_ROWS:
+        raise DatasetTooSmall(
+            f"A student cannot be taught by answers of {teacher.model}: {count(len(answers.values), 'answer')} to"
+            f" {count(len(asked), 'released training example')} of this study could be read, and it takes {LEAST_ROWS}."
+            " Release or import more, or ask for more in the study's definition (n_train)."
+        )
+    return answers
 
 
 def judged_on_newest(
@@ -94,9 +167,14 @@ def judged_on_newest(
     times: Mapping[str, datetime],
     learn: LearnStudent,
     out_of_fold: Mapping[str, StudentAnswer],
+    *,
+    are_labels: bool = True,
 ) -> str:
     """A sentence on the newest fifth of the rows, answered by a student that learned from the older ones alone; empty
     where times tell no fifth apart, as of a single import, or the older rows teach none.
+
+    Args:
+        are_labels: whether people said what is right; else it is agreement.
     """
     ordered = sorted(times[row.id] for row in rows)
     since = ordered[-max(1, len(rows) // 5)]
@@ -117,8 +195,9 @@ def judged_on_newest(
     right = share([student.answer({"text": row.text}) for row in newest])
     n = round(fsum(row.weight for row in newest) ** 2 / fsum(row.weight**2 for row in newest))
     interval = wilson_interval(min(n, round(right * n)), n)
+    verdict = f"gets {right:.0%} right" if are_labels else f"agrees with what taught it on {right:.0%}"
     return (
         f"Of the newest {count(len(newest), 'released training example')} (from {since:%Y-%m-%d} on) a student of the"
-        f" older ones gets {right:.0%} right ({interval.lower:.0%} to {interval.upper:.0%}), and out of fold, with"
+        f" older ones {verdict} ({interval.lower:.0%} to {interval.upper:.0%}), and out of fold, with"
         f" rows of the same time, {share([out_of_fold[row.id] for row in newest]):.0%}."
     )

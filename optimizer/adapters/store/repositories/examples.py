@@ -398,6 +398,11 @@ class StudentTable(_NamedByVariants):
         }
         return TaughtStudent(student=Student.from_data(row.content), out_of_fold=answers)
 
+    def taught_by(self, tx: Connection, family: str, id: str) -> Mapping[str, Any] | None:
+        query = select(STUDENTS.c.content["taught"]).where(STUDENTS.c.family == family, STUDENTS.c.id == id)
+        taught: Mapping[str, Any] | None = tx.execute(query).scalar()
+        return taught
+
     def study_of(self, tx: Connection, family: str, id: str) -> str | None:
         query = select(STUDENTS.c.study).where(STUDENTS.c.family == family, STUDENTS.c.id == id)
         study: str | None = tx.execute(query).scalar()

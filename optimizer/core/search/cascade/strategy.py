@@ -76,16 +76,17 @@ class CascadeSearch:
         pass
 
     def _fitted_proposals(self) -> list[Proposal]:
-        setting = self._setting = _without_misplaced(self._setting)
-        named = tuple(setting.start.policy.get("tiers") or setting.family.searched_tiers)
+        start = self._setting.start
+        named = tuple(start.policy.get("tiers") or self._setting.family.searched_tiers)
+        recorded = recorded_signal(self._setting.space, own := start.policy.get("confidence"))
+        signal = recorded if recorded != own else None
+        asked = _with_policy(start, {"tiers": list(named)}, signal)
+        setting = self._setting = _without_misplaced(self._setting.teach(self._setting, asked))
         taught = tuple(tier for tier in setting.students if tier not in named)  # which the file's champion lacks
         tiers = tuple(tier for tier in (*taught, *named) if tier not in setting.untaught)
         if len(tiers) < 2:
             setting.remark(" ".join(setting.untaught.values()))
             return []
-        own = setting.start.policy.get("confidence")
-        recorded = recorded_signal(setting.space, own)
-        signal = recorded if recorded != own else None
         # All that are not sealed and not in the prompt, which says nothing about how sure a model is of their
         # answers.
         shown = {example.id for example in setting.start.examples}
@@ -99,8 +100,7 @@ class CascadeSearch:
         if len(complete) < 2:
             return []
         setting.keep_finding(RECORDED, recorded)
-        complete_rows = [rows[at] for at in complete]
-        records = TierRecords.from_rows(complete_rows, tiers)
+        records = TierRecords.from_rows(complete_rows := [rows[at] for at in complete], tiers)
         margin = quality_margin(float(records.score[:, -1].mean()), setting.family.rollout.margin)
         groups = [examples[at].group for at in complete]
         folds = folds_by_group(groups)
@@ -113,7 +113,7 @@ class CascadeSearch:
         remarks = [
             *([cut] if len(complete) < len(examples) else []),
             *setting.untaught.values(),
-            *([setting.on_newest] if setting.on_newest else []),
+            *(sentence for sentence in (setting.taught_by, setting.on_newest) if sentence),
         ]
         if asks_to_learn(setting.space):
             learned = LearnedTiers(setting, self._learn, [examples[at] for at in complete], complete_rows, tiers)

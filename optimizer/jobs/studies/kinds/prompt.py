@@ -8,7 +8,7 @@ from math import ceil
 from typing import Any
 
 from optimizer.core.base.errors import DatasetTooSmall, Fault, InvalidInput
-from optimizer.core.base.phrasing import count
+from optimizer.core.base.phrasing import count, dollars
 from optimizer.core.base.values import Aim, Budget, Spread
 from optimizer.core.dataset.examples import Example
 from optimizer.core.declaration.prompt_kind import space_policy_faults
@@ -16,8 +16,9 @@ from optimizer.core.evaluation.judging.calibration import judge_of
 from optimizer.core.family.family import Family
 from optimizer.core.family.rendering import render
 from optimizer.core.family.variant import FewShot, Variant
-from optimizer.core.models.budget import HeldBack, require_a_proposal, require_bounded
+from optimizer.core.models.budget import BYTES_PER_TOKEN, HeldBack, require_a_proposal, require_bounded
 from optimizer.core.models.language import PROPOSAL_TOKENS, ModelPrice
+from optimizer.core.predictor.teaching import LEAST_ROWS, MOST_ROWS, asked_of_teacher
 from optimizer.core.search.answer_bounds import (
     JudgingCost,
     asks_again,
@@ -52,7 +53,8 @@ from optimizer.jobs.calls.ask_judge import JUDGE
 from optimizer.jobs.calls.evaluation_calls import JudgeAccess
 from optimizer.jobs.calls.example_shelf import Shelves
 from optimizer.jobs.calls.student_shelf import is_student, students_among
-from optimizer.jobs.dataset.build_dataset import build_dataset, dev_examples, load_examples
+from optimizer.jobs.dataset.build_dataset import build_dataset, dev_examples, load_examples, teaching_examples
+from optimizer.jobs.families.check_models import teaching_fault
 from optimizer.jobs.families.vouch_for_judge import latest_calibration
 from optimizer.jobs.studies.context import StopFlag, StudyRun
 from optimizer.jobs.studies.evaluation import Evaluator
@@ -147,8 +149,9 @@ class PromptStudy:
         )
         for name in writer:
             require_a_proposal(name, models.price(name), PROPOSAL_TOKENS, remaining)
-        models_named = tuple(dict.fromkeys([*models_of(champion, space, tiers), *writer, *judging.members]))
-        return StudyPlan(budget=budget, dataset=dataset, estimate=replace(estimate, models=models_named))
+        named = tuple(dict.fromkeys([*models_of(champion, space, tiers), *writer, *judging.members]))
+        remarks = _on_teaching(wish, train, profile, store, models)
+        return StudyPlan(budget=budget, dataset=dataset, estimate=replace(estimate, models=named, remarks=remarks))
 
     def evaluator(self, run: StudyRun, *, purpose: str, stop: StopFlag, held: Callable[[], HeldBack]) -> Evaluator:
         """Its calls go through the journal, and leave over what ``held`` says."""
@@ -176,6 +179,41 @@ class PromptStudy:
 def asked_tiers(names: Sequence[str], family: Family, models: ModelCatalogue) -> tuple[str, ...]:
     """The searched tiers that are models: a student answers without a call."""
     return tuple(tier for tier in searched_tiers(names, family) if not is_student(models, tier))
+
+
+def _on_teaching(
+    wish: CheckedStudyRequest,
+    train: Sequence[Example],
+    call: CallProfile,
+    store: Store,
+    models: ModelCatalogue,
+) -> list[str]:
+    """What it takes that a student learns from answers; nothing where labels teach it, or there is none.
+
+    Raises InvalidInput where the answers may not teach.
+    """
+    family, searched = wish.family, searched_tiers(wish.names, wish.family)
+    student = next((tier for tier in searched if is_student(models, tier)), None)
+    if student is None or (teach := models.describe(student).teach) == "labels":
+        return []
+    model = str((wish.champion.policy.get("tiers") or searched)[-1])
+    if (fault := teaching_fault(student, model, models)) is not None:
+        raise InvalidInput(f"{fault[0].upper()}{fault[1:]}.", [Fault(pointer="/strategy", detail=fault)])
+    with store.read() as tx:
+        released = teaching_examples(family, store, tx, MOST_ROWS)
+    asked = asked_of_teacher(family.output, released, {example.id for example in train}, teach)
+    if not asked and teach == "both":
+        return [f"Every released training example has a label, so no answer of {model} teaches the student."]
+    price = models.price(model)
+    usd_each = None if price is None else usd_of(call.typical_bytes / BYTES_PER_TOKEN, call.max_tokens / 2, price)
+    about = "" if usd_each is None else f" (about {dollars(len(asked) * usd_each)})"
+    few = f" It takes {LEAST_ROWS} to learn from." if teach == "answers" and len(asked) < LEAST_ROWS else ""
+    n_others = len(asked_of_teacher(family.output, released, {one.id for one in released}, teach)) - len(asked)
+    more = f" n_train in the definition asks for more, of {n_others:,} others." if n_others else ""
+    return [
+        f"The student learns from {count(len(asked), 'answer')} of {model} to released training examples{about}, which"
+        f" are among the calls of replay: none is made for this alone.{few}{more}"
+    ]
 
 
 def _judging(
