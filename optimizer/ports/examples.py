@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import TYPE_CHECKING, Any, Literal, Protocol
 
-from optimizer.core.base.answers import Text
+from optimizer.core.base.answers import Json, Text
 from optimizer.core.dataset.examples import Example, Split
 from optimizer.core.feedback.rating_draws import ReviewPayload
 from optimizer.core.feedback.review_kinds import LABEL_INTERACTION, RATE_ANSWER, RELEASE
@@ -67,9 +67,14 @@ class Examples(Protocol):
         """(scenario, example) of the examples that are rows of one; none of the holdout."""
 
     def sealed_among(
-        self, tx: Transaction, family: str, inputs: Collection[str], of: Callable[[Mapping[str, Any]], str]
-    ) -> set[str]:
-        """Those of the given inputs, as ``of`` writes them, that the holdout has, too; none of its text."""
+        self, tx: Transaction, inputs: Mapping[str, Collection[str]], of: Callable[[Mapping[str, Any]], str]
+    ) -> set[tuple[str, str]]:
+        """(family, input) of those of the given inputs by family, as ``of`` writes them, that its holdout has, too;
+        none of its text.
+        """
+
+    def sealed(self, tx: Transaction, names: Collection[tuple[str, str]]) -> set[tuple[str, str]]:
+        """Those of these examples that lie in the holdout."""
 
     def standing(
         self, tx: Transaction, family: str, *, ids: Sequence[str], groups: Sequence[str]
@@ -182,7 +187,7 @@ class Students(Protocol):
     def drop_unnamed(self, tx: Transaction, family: str, but: str) -> int:
         """Deletes those that no variant names, except this one; returns how many."""
 
-    def taught_by(self, tx: Transaction, family: str, id: str) -> Mapping[str, Any] | None:
+    def taught_by(self, tx: Transaction, family: str, id: str) -> Mapping[str, Json] | None:
         """Its own record of what taught it, read without the student."""
 
     def study_of(self, tx: Transaction, family: str, id: str) -> str | None:

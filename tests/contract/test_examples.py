@@ -176,8 +176,9 @@ class TestGolden:
     def test_what_the_holdout_asks_is_told_of_given_inputs_alone(self, filled: Database) -> None:
         asked = {normalise({"document": text}) for text in ("TEXT  h1", "text t1", "text nobody")}
         with filled.read() as tx:
-            assert filled.examples.sealed_among(tx, FAMILY, asked, normalise) == {normalise({"document": "text h1"})}
-            assert filled.examples.sealed_among(tx, "another", asked, normalise) == set()
+            among = filled.examples.sealed_among(tx, {FAMILY: asked, "another": asked, "third": set()}, normalise)
+            assert among == {(FAMILY, normalise({"document": "text h1"}))}
+            assert filled.examples.sealed(tx, [(FAMILY, "h1"), (FAMILY, "t1"), ("another", "h1")]) == {(FAMILY, "h1")}
             assert filled.examples.looks(tx, FAMILY, ["h1"]) == 0, "no text came out, so that this is no look"
 
 

@@ -84,11 +84,11 @@ def without_golden(family: Family, examples: Sequence[Example]) -> list[Example]
 def require_unsealed(tx: Transaction, store: Store, family: Family, rows: Sequence[GoldenRow]) -> None:
     """Raises Conflict, naming the rows, where the sealed holdout holds what a scenario asks."""
     by_input = asked_by(family, rows)
-    sealed = store.examples.sealed_among(tx, family.name, by_input.keys(), lambda input: asks(family, input))
+    sealed = store.examples.sealed_among(tx, {family.name: by_input.keys()}, lambda input: asks(family, input))
     if sealed:
         _refuse(
             family,
-            {by_input[sealed_input] for sealed_input in sealed},
+            {by_input[sealed_input] for _, sealed_input in sealed},
             "asked by an example of the sealed holdout, too, which only a study's confirmation may read",
         )
 

@@ -66,7 +66,7 @@ def add_golden(context: Context, request: GoldenRequest) -> ChangeReport:
         released = _released(reading, store, family, request.example)
         questions = {asks(family, released.input)}
         is_sealed = bool(
-            store.examples.sealed_among(reading, family.name, questions, lambda input: asks(family, input))
+            store.examples.sealed_among(reading, {family.name: questions}, lambda input: asks(family, input))
         )
         n_sealed = store.examples.counts(reading, family.name)["holdout"]
 

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
+from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
 from optimizer.core.dataset.examples import correction_example, input_hash
-from optimizer.core.dataset.sealed_rows import HOLDOUT
 from optimizer.core.family.family import Family
 from optimizer.core.feedback.events import FeedbackEvent, Interaction
 from optimizer.ports import Store, Transaction
@@ -30,17 +30,25 @@ def sealed_interactions(
         declared: families as their files have them; of another one inputs are compared whole.
         outcomes: of these interactions, as far as they are shown, too.
     """
-    sealed: set[tuple[str, str]] = set()
-    for family in {interaction.arm.family for interaction in interactions}:
-        own = [interaction for interaction in interactions if interaction.arm.family == family]
-        made_of = {f"ia_{interaction.id}": interaction.id for interaction in own}
-        made_of |= {correction_example(one.id): one.interaction or "" for one in outcomes if one.arm.family == family}
-        standing = store.examples.standing(tx, family, ids=sorted(made_of), groups=[])
-        sealed |= {(family, made_of[one.id]) for one in standing if one.split == HOLDOUT}
-        hashes = {each.id: _hashes(each.input, declared.get(family)) for each in own if each.input}
-        among = store.examples.sealed_among(tx, family, set().union(*hashes.values()), input_hash)
-        sealed |= {(family, id) for id, of_input in hashes.items() if of_input & among}
-    return sealed
+    made_of = {(each.arm.family, f"ia_{each.id}"): each.id for each in interactions}
+    families = {family for family, _ in made_of}
+    made_of |= {
+        (one.arm.family, correction_example(one.id)): one.interaction or ""
+        for one in outcomes
+        if one.arm.family in families
+    }
+    hashes = {
+        (each.arm.family, each.id): _hashes(each.input, declared.get(each.arm.family))
+        for each in interactions
+        if each.input
+    }
+    by_family = defaultdict[str, set[str]](set)
+    for (family, _), own in hashes.items():
+        by_family[family] |= own
+    among = store.examples.sealed_among(tx, by_family, input_hash)
+    return {(family, made_of[family, id]) for family, id in store.examples.sealed(tx, made_of.keys())} | {
+        (family, id) for (family, id), own in hashes.items() if any((family, one) in among for one in own)
+    }
 
 
 def _hashes(input: Mapping[str, Any], family: Family | None) -> set[str]:

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from datetime import datetime, timedelta
 from math import inf
 
+from optimizer.core.base.minute_sums import HOUR, floor
 from optimizer.core.evaluation.gates import missed_gates
 from optimizer.core.family.family import Family
 from optimizer.core.family.settings import Metric
@@ -37,10 +38,15 @@ def recorded_traffic(
     """The traffic of the last seven days, or of thirty where seven hold no label of the metric; None
     without reports.
     """
-    recent = store.traffic.recorded(tx, family, now - RECENT, now)
-    if recent is not None and recent.label_rate(metric.field, metric.source):
-        return recent
-    return store.traffic.recorded(tx, family, now - AT_MOST, now)
+
+    def of_last(time: timedelta) -> RecordedTraffic | None:
+        # What came before the last whole hour stays as it is, so the store reads it once.
+        hour = floor(now, HOUR)
+        settled = store.traffic.recorded(tx, family, hour - time, hour)
+        return settled if settled and settled.hours >= 24 else store.traffic.recorded(tx, family, now - time, now)
+
+    recent = of_last(RECENT)
+    return recent if recent is not None and recent.label_rate(metric.field, metric.source) else of_last(AT_MOST)
 
 
 def read_recent(family: Family, *, store: Store, clock: Clock) -> tuple[ChampionRecord, RecordedTraffic | None]:

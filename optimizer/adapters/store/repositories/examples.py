@@ -44,6 +44,7 @@ from optimizer.adapters.store.tables import (
     StudentWatchRow,
     VariantRow,
 )
+from optimizer.core.base.answers import Json
 from optimizer.core.base.canonical import canonical_json, digest
 from optimizer.core.base.errors import Conflict, NotFound
 from optimizer.core.dataset.examples import Example, Split
@@ -158,11 +159,21 @@ class ExampleTables:
         return [(row["golden"], _example(row)) for row in tx.execute(query.order_by(_C.id)).mappings()]
 
     def sealed_among(
-        self, tx: Connection, family: str, inputs: Collection[str], of: Callable[[Mapping[str, Any]], str]
-    ) -> set[str]:
-        query = select(EXAMPLES.c.input).where(EXAMPLES.c.family == family, EXAMPLES.c.split == "holdout")
-        hashes = set(inputs)
-        return hashes & {of(row.input) for row in tx.execute(query)} if hashes else set()
+        self, tx: Connection, inputs: Mapping[str, Collection[str]], of: Callable[[Mapping[str, Any]], str]
+    ) -> set[tuple[str, str]]:
+        queries = (
+            select(_C.family, _C.input).where(_C.family.in_(some), _C.split == "holdout")
+            for some in chunks(sorted(family for family, own in inputs.items() if own))
+        )
+        sealed = {(row.family, of(row.input)) for query in queries for row in tx.execute(query)}
+        return {(family, input) for family, input in sealed if input in inputs[family]}
+
+    def sealed(self, tx: Connection, names: Collection[Name]) -> set[Name]:
+        queries = (
+            select(_C.family, _C.id).where(tuple_(_C.family, _C.id).in_(some), _C.split == "holdout")
+            for some in chunks(sorted(names))
+        )
+        return {(row.family, row.id) for query in queries for row in tx.execute(query)}
 
     def standing(
         self, tx: Connection, family: str, *, ids: Sequence[str], groups: Sequence[str]
@@ -398,9 +409,9 @@ class StudentTable(_NamedByVariants):
         }
         return TaughtStudent(student=Student.from_data(row.content), out_of_fold=answers)
 
-    def taught_by(self, tx: Connection, family: str, id: str) -> Mapping[str, Any] | None:
+    def taught_by(self, tx: Connection, family: str, id: str) -> Mapping[str, Json] | None:
         query = select(STUDENTS.c.content["taught"]).where(STUDENTS.c.family == family, STUDENTS.c.id == id)
-        taught: Mapping[str, Any] | None = tx.execute(query).scalar()
+        taught: Mapping[str, Json] | None = tx.execute(query).scalar()
         return taught
 
     def study_of(self, tx: Connection, family: str, id: str) -> str | None:

@@ -27,20 +27,36 @@ from optimizer.adapters.store.repositories.events import interaction_of, outcome
 from optimizer.adapters.store.repositories.observations import is_timeout
 from optimizer.adapters.store.rows import chunks
 from optimizer.adapters.store.tables import FEEDBACK_EVENTS, INTERACTIONS
-from optimizer.adapters.store.traffic_sums import within
+from optimizer.adapters.store.traffic_sums import TrafficSumTable, within
 from optimizer.core.feedback.events import FeedbackSource, Interaction
 from optimizer.core.feedback.rating_draws import JudgedAnswer, SampledInteraction, confidence_of_parts
 from optimizer.core.feedback.traffic import PastLabel, PastRequest, RecordedTraffic, recorded_traffic
 from optimizer.core.scheduling.triggers import RecentOutcomes, recent_outcomes
 from optimizer.core.views.quality import ConversationScore, LowValue, ScoreCount
 
+MOST_RECORDED = 1000  # windows whose traffic is kept in memory, as counts
 _F, _I = FEEDBACK_EVENTS.c, INTERACTIONS.c
 
 
 class TrafficTables:
     """ports.Traffic on the database. Queries go by (family, received_at), that of conversations by their own index."""
 
+    def __init__(self) -> None:
+        # By family, since and until, of times that are summed up: nothing is received in them any more.
+        self._recorded: dict[tuple[str, datetime, datetime], RecordedTraffic | None] = {}
+
     def recorded(self, tx: Connection, family: str, since: datetime, until: datetime) -> RecordedTraffic | None:
+        key = family, since, until
+        if key not in self._recorded:
+            recorded, summed = self._read_recorded(tx, family, since, until), TrafficSumTable().stretch(tx)
+            if summed is None or until > summed[1]:
+                return recorded
+            while len(self._recorded) >= MOST_RECORDED:
+                self._recorded.pop(next(iter(self._recorded)), None)
+            self._recorded[key] = recorded
+        return self._recorded[key]
+
+    def _read_recorded(self, tx: Connection, family: str, since: datetime, until: datetime) -> RecordedTraffic | None:
         begun = [
             tx.execute(_of(source, family, since, until, func.min(source.c.received_at))).scalar()
             for source in (INTERACTIONS, FEEDBACK_EVENTS)
