@@ -41,7 +41,7 @@ def _lines(text: str) -> Iterator[tuple[int, Any]]:
 
 FILE_NAME = "family.yaml"
 _Stat = tuple[int, int, int]  # mtime in ns, size, inode: editors that replace the file change at least one
-_Signature = tuple[tuple[Path, _Stat], ...]  # the files that declare the name, of which there should be one,
+_Signature = tuple[tuple[str, _Stat], ...]  # the files that declare the name, of which there should be one,
 #                                              and of those with its golden scenarios
 
 log = structlog.get_logger(__name__)
@@ -205,7 +205,7 @@ class FamilyFiles:
         return self._models_file is not None and _stat(self._models_file) != self._models_stat
 
     def _read(self, name: str, signature: _Signature | None, known: _NamedFile | None) -> _NamedFile:
-        files = [path for path, _ in signature or () if path.name == FILE_NAME]
+        files = [file for path, _ in signature or () if (file := Path(path)).name == FILE_NAME]
         file = files[0] if files else self.directories[0] / name / FILE_NAME
         try:
             if len(files) > 1:
@@ -218,7 +218,7 @@ class FamilyFiles:
             family_name, golden_name = _kept_names(name)
             texts = {family_name: _read(file)}
             golden = file.with_name(GOLDEN)
-            if golden in dict(signature or ()):
+            if str(golden) in dict(signature or ()):
                 texts[golden_name] = _read(golden)
             family = self._parse_all(texts, name, file)
         except InvalidFamily as problem:
@@ -304,10 +304,11 @@ class FamilyFiles:
         }
 
     def _signature(self, name: str) -> _Signature | None:
-        files = [folder / name / FILE_NAME for folder in self.directories]
-        declared = tuple((file, stat) for file in files if (stat := _stat(file)) is not None)
-        golden = (file.with_name(GOLDEN) for file, _ in declared)
-        return (*declared, *((file, stat) for file in golden if (stat := _stat(file)) is not None)) or None
+        # Texts and no Paths, which take longer to make than the look at four times a second takes.
+        folders = [os.path.join(folder, name) for folder in self.directories]
+        files = [os.path.join(folder, file) for file in (FILE_NAME, GOLDEN) for folder in folders]
+        found = tuple((file, stat) for file in files if (stat := _stat(file)) is not None)
+        return found if found and found[0][0].endswith(FILE_NAME) else None
 
 
 def _kept_names(name: str) -> tuple[str, str]:
@@ -315,9 +316,9 @@ def _kept_names(name: str) -> tuple[str, str]:
     return f"{name}.yaml", f"{name}.{GOLDEN}"
 
 
-def _stat(file: Path) -> _Stat | None:
+def _stat(file: Path | str) -> _Stat | None:
     try:
-        stat = file.stat()
+        stat = os.stat(file)
     except OSError:
         return None
     return stat.st_mtime_ns, stat.st_size, stat.st_ino
