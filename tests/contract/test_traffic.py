@@ -215,3 +215,13 @@ def test_the_turns_of_a_conversation_are_those_of_the_families_asked_under_the_n
         first = database.traffic.turns(tx, asked, SINCE, UNTIL, 2)
     assert [turn.id for turn in turns] == ["in_1", "in_0", "in_2"]
     assert [turn.id for turn in first] == ["in_1", "in_0"]
+
+
+def test_the_traffic_of_a_time_that_is_summed_up_is_read_once(database: Database) -> None:
+    _report(database, 1, "u1", -60)
+    database.write(lambda tx: database.traffic_sums.put(tx, [], SINCE, minutes(-30)))
+    with database.read() as tx:
+        settled = database.traffic.recorded(tx, FAMILY, SINCE, minutes(-30))
+        assert database.traffic.recorded(tx, FAMILY, SINCE, minutes(-30)) is settled
+        running = database.traffic.recorded(tx, FAMILY, SINCE, UNTIL)
+        assert database.traffic.recorded(tx, FAMILY, SINCE, UNTIL) is not running
