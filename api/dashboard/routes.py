@@ -11,7 +11,8 @@ from importlib.resources import files
 from pathlib import Path
 from typing import Any
 
-from starlette.requests import Request
+from starlette.exceptions import HTTPException
+from starlette.requests import ClientDisconnect, Request
 from starlette.responses import HTMLResponse, RedirectResponse, Response, StreamingResponse
 from starlette.routing import Route
 
@@ -36,7 +37,7 @@ from api.dashboard.visitors import (
 from api.dashboard.workbench import WorkbenchForm, after_refusal, carry_out_form, form_in, form_values
 from api.http.bodies import StrictRequest
 from api.http.body_limits import limit_of
-from api.http.problems import status_of
+from api.http.problems import fault_of, status_of
 from api.routing import check_query
 from api.services import Services
 from optimizer.core.base.answers import is_listed
@@ -111,17 +112,11 @@ class Dashboard:
                     raise
                 return _redirect(strict, "dashboard/sign-in")
             except DetentError as error:
-                # The same sentence as over the API; for a visitor who is known with the pages that lead on.
-                status = status_of(error)
-                visit: PageVisit | None = strict.scope["state"].get("visit")
-                title = HTTPStatus(status).phrase if status != 422 else "That cannot be used"
-                again = status == 503 and method == "GET"
-                answer = shown(
-                    strict, "error.html", visit, code=status, title=title, detail=error.detail, asks_again=again
-                )
-                if (wait_s := error.members.get("retry_after_s")) is not None:
-                    answer.headers["Retry-After"] = str(wait_s)
-                return answer
+                return _error_page(strict, error)
+            except (ClientDisconnect, HTTPException):
+                raise
+            except Exception as error:
+                return _error_page(strict, fault_of(strict, error))
 
         endpoint.__name__ = f"{method} {path}"
         return Route(path, endpoint, methods=[method], include_in_schema=False)
@@ -266,6 +261,24 @@ class Dashboard:
         over = set_cookie(self.signing(shared).cookie, "", secure=request.url.scheme == "https", lasts_s=0)
         answer.headers.update(over)
         return answer
+
+
+def _error_page(request: StrictRequest, error: DetentError) -> Response:
+    """The same sentence as over the API; for a visitor who is known with the pages that lead on."""
+    status, state = status_of(error), request.scope["state"]
+    answer = shown(
+        request,
+        "error.html",
+        state.get("visit"),
+        code=status,
+        title=HTTPStatus(status).phrase if status != 422 else "That cannot be used",
+        detail=error.detail,
+        asks_again=status == 503 and request.method == "GET",
+        request_id=state.get("request_id") if status == 500 else None,
+    )
+    if (wait_s := error.members.get("retry_after_s")) is not None:
+        answer.headers["Retry-After"] = str(wait_s)
+    return answer
 
 
 def _redirect(request: Request, place: str) -> Response:

@@ -10,7 +10,7 @@ from hashlib import sha256
 from html.parser import HTMLParser
 from pathlib import Path
 from threading import get_ident
-from typing import Any
+from typing import Any, get_args
 from urllib.parse import urljoin
 
 import pytest
@@ -25,15 +25,19 @@ from api.dashboard.pages import PAGES
 from api.dashboard.rendering import POLICY, SCRIPTS
 from api.dashboard.routes import FOLDER, REPORT_POLICY
 from api.dashboard.sessions import LASTS, SessionKey
+from api.dashboard.work_pages import KINDS
+from optimizer.adapters.store.repositories.journal import WITHOUT_JUDGE
 from optimizer.core.dataset.examples import make_example
+from optimizer.core.evaluation.judging.run import RunKind
 from optimizer.core.search.study import Trial
 from optimizer.core.serving.access import hash_of
+from optimizer.core.views.forgetting import ForgetResult
 from optimizer.jobs.champions.read_stats import FamiliesStatsRequest, read_stats_of_families
 from optimizer.jobs.context import Context
 from optimizer.jobs.upkeep.read_status import StatusRequest, read_status
 from optimizer.runtime import apart
 from tests.api_world import FAMILY, World, make_home, serving
-from tests.seeded_world import SEALED_WORD, SECRET_WORD, seeded
+from tests.seeded_world import SEALED_WORD, SECRET_WORD, add_runs, seeded
 
 OWN_PAGE = {"Origin": "http://localhost", "Sec-Fetch-Site": "same-origin"}
 OTHER_PAGES = [
@@ -390,6 +394,60 @@ def test_a_run_is_seen_with_how_far_it_is_and_cancelled_on_its_page(world: World
     )
     assert world.get("/v1/comparisons/cp_1").json()["status"] == "cancelled"
     assert "acts/cancel-comparison" not in client.get("/dashboard/runs/compare/cp_1").text
+
+
+def test_every_kind_of_run_that_there_is_has_its_row_and_its_page(tmp_path: Path) -> None:
+    """Of all families, a forgetting: it can be read by whoever may forget, and nobody cancels it."""
+    assert set(KINDS) == {*WITHOUT_JUDGE, *get_args(RunKind)}
+    with serving(make_home(tmp_path)) as world:
+        world.shared.store.write(lambda tx: add_runs(world, tx))
+        for role in ("admin", "operate", "read"):
+            world.add_key(role, role, secret=f"secret-{role}")
+        world.client.headers["Authorization"] = "Bearer secret-admin"
+        forgetting = world.client.delete("/v1/units/us1?confirm=us1").json()["id"]
+        with world.shared.store.read() as tx:
+            shown = {run.kind for run in world.shared.store.runs.unfinished(tx)}
+        assert shown == {"compare", "check", "forget"}
+        for secret, reads in (("secret-admin", True), ("secret-operate", False), ("secret-read", False)):
+            client = visitor(world, secret)
+            for place in ("/dashboard/runs", "/dashboard/money"):
+                answer = client.get(place)
+                assert answer.status_code == 200, answer.text
+                assert f"Forgetting of a person {forgetting}" in answer.text
+                assert (f"runs/forget/{forgetting}" in answer.text) == reads
+            assert client.get(f"/dashboard/runs/forget/{forgetting}").status_code == (200 if reads else 403)
+        found: ForgetResult = {
+            "places": [{"place": "interactions", "n": 7}],
+            "families": ["triage"],
+            "variants": {},
+            "champions": {"triage": "v_before"},
+            "first": [],
+            "not_reached": ["A backup of last week."],
+        }
+        now, runs = world.shared.clock.now(), world.shared.store.runs
+        world.shared.store.write(
+            lambda tx: runs.update(tx, forgetting, status="finished", finished_at=now, result=found)
+        )
+        client = visitor(world, "secret-admin")
+        page = client.get(f"/dashboard/runs/forget/{forgetting}").text
+        assert [text for text in ("interactions", "v_before", "A backup of last week.") if text not in page] == []
+        assert f"Forgetting of a person {forgetting}" in client.get("/dashboard/runs").text
+
+
+def test_a_fault_that_nobody_foresaw_is_a_page_with_the_menu_and_without_what_is_inside(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fails(*about: Any, **members: Any) -> Any:
+        raise RuntimeError("an inner part of it")
+
+    client = visitor(world, "secret-read")
+    monkeypatch.setattr(visitors.PageVisit, "ask", fails)
+    answer = client.get("/dashboard/alerts")
+    assert (answer.status_code, answer.headers["content-type"]) == (500, "text/html; charset=utf-8")
+    assert answer.headers["content-security-policy"] == POLICY
+    assert "an inner part" not in answer.text
+    assert answer.headers["x-request-id"] in answer.text
+    assert 'href="../dashboard/studies"' in answer.text
 
 
 def test_a_page_that_another_read_keeps_waiting_says_so_and_asks_again(
