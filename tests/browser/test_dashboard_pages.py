@@ -18,6 +18,7 @@ import pytest
 from fastapi.testclient import TestClient
 
 from api.app import create_app
+from api.dashboard.routes import FOLDER
 from optimizer.jobs.feedback.roll_up_minutes import roll_up_minutes
 from tests.api_world import World, make_home
 from tests.chromium import CHROMIUM
@@ -162,6 +163,20 @@ def test_on_a_phone_the_menu_is_one_button_which_the_keyboard_opens_and_esc_clos
     settings.click()
     page.wait_for_selector("h1:has-text('Settings in effect')")
     context.close()
+
+
+def test_a_key_that_is_held_or_pressed_while_an_answer_is_under_way_answers_one_review(browser: Any) -> None:
+    """The page's own script alone, with a form that leads nowhere."""
+    page = browser.new_page()
+    page.set_content('<form onsubmit="n++; return false"><button data-key="1">Release</button></form>')
+    page.evaluate("n = 0; htmx = {on: () => {}, onLoad: () => {}}")
+    page.add_script_tag(path=str(FOLDER / "dashboard.js"))
+    press = "dispatchEvent(new KeyboardEvent('keydown', {key: '1', bubbles: true, repeat: %s}))"
+    counts = [page.evaluate(f"document.body.{press % held}; n") for held in ("true", "false", "false")]
+    assert counts == [0, 1, 1]
+    page.evaluate("dispatchEvent(new Event('pageshow'))")
+    assert page.evaluate(f"document.body.{press % 'false'}; n") == 2
+    page.close()
 
 
 @pytest.mark.skipif(AXE is None, reason="DETENT_AXE names no axe.min.js")

@@ -57,13 +57,18 @@ htmx.on("htmx:afterRequest", ({ detail: { elt: main, xhr } }) => {
   timer = setTimeout(() => htmx.trigger(main, "again"), BUSY_MS);
 });
 
-// One review at a time, by the keys that its buttons name.
+// One review at a time, by the keys that its buttons name: a key that is held, or pressed while an answer is under way,
+// was meant for the question before.
+let isSending = false;
+document.addEventListener("submit", () => { isSending = true; });
+addEventListener("pageshow", () => { isSending = false; }); // also where the browser goes back
+
 document.addEventListener("keydown", (event) => {
   if (event.ctrlKey || event.metaKey || event.altKey || event.target.matches("input, textarea, select")) return;
   const button = [...document.querySelectorAll("[data-key]")].find((one) => one.dataset.key === event.key);
   if (!button) return;
   event.preventDefault();
-  button.click();
+  if (!event.repeat && !isSending) button.click();
 });
 
 // The values of a chart, for the finger and the keyboard: a mouse that hovers has titles of single dots only.
