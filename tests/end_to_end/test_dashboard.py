@@ -196,7 +196,7 @@ def test_an_act_is_refused_where_its_route_refuses_the_role_and_is_not_offered(w
     now = world.shared.clock.now()
     session = signing.session(f"{signing.cookie}={client.cookies[signing.cookie]}", now)
     form = {"token": signing.token(session, now), "id": "no-such", "family": "no-such", "answer": "release"}
-    form["variant"] = "v_no_such"
+    form |= {"variant": "v_no_such", "reason": "a try"}
     page = client.get("/dashboard/families/triage").text
     assert ("/dashboard/acts/" in page) == (role in ACTORS)
     for path in (*(f"/dashboard/acts/{name}" for name in ACTS), "/dashboard/reviews/no-such"):
@@ -293,6 +293,49 @@ def test_a_champion_is_taken_back_as_its_confirmation_says(world: World) -> None
     assert answer.status_code == 303, answer.text
     assert world.champion() == before
     assert "it was bad" in client.get("/dashboard/families/triage").text
+
+
+def test_the_way_back_from_taking_back_a_champion_is_the_button_that_its_confirmation_names(tmp_path: Path) -> None:
+    with serving(make_home(tmp_path)) as world:
+        for role in ("admin", "operate", "read-texts"):
+            world.add_key(role, role, secret=f"secret-{role}")
+        world.client.headers["Authorization"] = "Bearer secret-admin"
+        place, client, first = "/dashboard/families/triage", visitor(world, "secret-operate"), world.champion()
+        second, third = world.candidate("The second:"), world.candidate("The third:")
+        assert "acts/take-back" not in client.get(place).text
+        for variant in (second, third):
+            world.post("/v1/families/triage/champion/set", {"variant": variant, "reason": "x", "confirm": "triage"})
+        confirmation = client.get("/dashboard/acts/take-back?family=triage").text
+        assert f"“{ACTS['set-champion'].title}” beside {third}" in confirmation
+        form = form_of_act(client, "/dashboard/acts/take-back?family=triage")
+        for _ in range(2):  # who sends it twice is told the same, and it happens once
+            assert client.post("/dashboard/acts/take-back", data=form, headers=OWN_PAGE).status_code == 303
+            assert world.champion() == second
+        again = client.get("/dashboard/acts/take-back?family=triage")
+        assert (again.status_code, f"is champion instead of {third} already" in again.text) == (409, True)
+        page = client.get(place).text
+        assert set(re.findall(r"acts/set-champion\?family=triage&amp;variant=(\w+)", page)) == {first, third}
+        assert "acts/set-champion" not in visitor(world, "secret-read-texts").get(place).text
+        form = form_of_act(client, f"/dashboard/acts/set-champion?family=triage&variant={third}")
+        for without, status in ({"confirm": "triage"}, 422), ({"reason": "it was good"}, 409):
+            refused = client.post("/dashboard/acts/set-champion", data={**form, **without}, headers=OWN_PAGE)
+            assert (refused.status_code, world.champion()) == (status, second)
+        said = {**form, "reason": "it was good", "confirm": "triage"}
+        assert client.post("/dashboard/acts/set-champion", data=said, headers=OWN_PAGE).status_code == 303
+        assert (world.champion(), "served now: it was good (forced)" in client.get(place).text) == (third, True)
+        never = world.candidate("Never a champion:")
+        for variant in (third, never):
+            refused = client.get(f"/dashboard/acts/set-champion?family=triage&variant={variant}")
+            assert refused.status_code == 409, refused.text
+
+
+def test_a_champion_without_one_before_it_is_not_offered_to_be_taken_back(tmp_path: Path) -> None:
+    with serving(make_home(tmp_path)) as world:
+        second = world.candidate("The second:")
+        world.post("/v1/families/triage/champion/set", {"variant": second, "reason": "x", "confirm": "triage"})
+        assert "acts/take-back" in world.get("/dashboard/families/triage").text
+        world.post("/v1/families/triage/champion/rollback", {"reason": "x"})
+        assert "acts/take-back" not in world.get("/dashboard/families/triage").text
 
 
 def test_a_candidate_s_prompt_stands_beside_the_champion_s(world: World) -> None:
