@@ -426,7 +426,7 @@ def carry_out(visit: PageVisit, act: Act, fields: Mapping[str, str]) -> Any:
 
 def notice_of(visit: PageVisit) -> str | None:
     """What the act has done that led to this page, in words of this server alone."""
-    name = visit.request.query.get("done", "")
+    name = visit.noticed() or ""
     if name == "save":
         return "Saved. Nothing is served by it yet."
     return ACTS[name].past if name in ACTS else None

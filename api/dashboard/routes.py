@@ -130,7 +130,9 @@ class Dashboard:
     async def _visit(self, request: StrictRequest, shared: Services) -> PageVisit:
         visitor = visitor_of(request, shared, self.signing(shared))
         await shared.request_limits.count(visitor.caller)
-        visit = request.scope["state"]["visit"] = PageVisit(shared=shared, visitor=visitor, request=request)
+        visit = request.scope["state"]["visit"] = PageVisit(
+            shared=shared, visitor=visitor, request=request, signing=self.signing(shared)
+        )
         return visit
 
     async def _page(self, page: PageRoute, request: StrictRequest, shared: Services) -> Response:
@@ -198,7 +200,8 @@ class Dashboard:
             carry_out(visit, act, form)
             return page
 
-        return _redirect(request, f"{await asyncio.to_thread(back)}?done={name}")
+        place = await asyncio.to_thread(back)
+        return _redirect(request, f"{place}?done={visit.notice(name)}")
 
     async def _workbench(self, request: StrictRequest, shared: Services) -> Response:
         visit, fields = await self._form(request, shared)

@@ -59,6 +59,22 @@ class SessionKey:
         times = (now,) if session is not None else (now, now - TOKEN_LASTS)
         return any(hmac.compare_digest(token.encode(), self.token(session, at).encode()) for at in times)
 
+    def notice(self, what: str, version: int, token: str) -> str:
+        """What an address carries to the page that says what was done. ``token``: of the visitor's forms; ``version``:
+        of what is served then.
+        """
+        return f"{what}.{version}.{self._signature(f'notice {token} {what}.{version}')[:32]}"
+
+    def noticed(self, text: str, version: int, token: str) -> str | None:
+        """What such a text says was done; None where another visitor was told so, or something has changed since. A
+        process that has not heard of the change itself serves an earlier version.
+        """
+        what, _, then = text.rpartition(".")[0].rpartition(".")
+        if not then.isdecimal() or int(then) < version:
+            return None
+        is_own = hmac.compare_digest(text.encode(), self.notice(what, int(then), token).encode())
+        return what if is_own else None
+
     def _signature(self, content: str) -> str:
         return hmac.new(self._key, content.encode("utf-8", "surrogateescape"), sha256).hexdigest()
 

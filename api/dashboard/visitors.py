@@ -50,6 +50,7 @@ class PageVisit:
     shared: Services
     visitor: Visitor
     request: StrictRequest
+    signing: SessionKey
 
     def ask(self, name: str, /, **members: Any) -> Any:
         """The report of a use case, as its API route would answer it: texts are None where the key may not read them.
@@ -76,6 +77,17 @@ class PageVisit:
         report = use_case.call(shared.context(self.visitor.caller), asking)
         shared.serving.refresh()
         return report
+
+    def notice(self, what: str) -> str:
+        """Of what was just done, for the address of the page that says so."""
+        return self.signing.notice(what, self._version(), self.visitor.token)
+
+    def noticed(self) -> str | None:
+        """What the address says was done; None where this visitor did not do it, or something has changed since."""
+        return self.signing.noticed(self.request.query.get("done", "")[:300], self._version(), self.visitor.token)
+
+    def _version(self) -> int:
+        return self.shared.serving.now_served.version or 0
 
     def family_names(self) -> list[str]:
         """Of what is served and the visitor may see, from memory."""

@@ -58,7 +58,8 @@ def run(visit: PageVisit, last_days: LastDays) -> Mapping[str, Any]:
         "title": title,
         "act": stops,
         "cancels": ACTS[stops].use_case if stops is not None else None,
-        "done": notice_of(visit),
+        # Else it goes on, or has come to its end: what was asked for is no news.
+        "done": notice_of(visit) if run.status in ("queued", "cancelled") or run.stop_requested else None,
         **(_compared(visit, run) if kind == "compare" else {}),
     }
 

@@ -250,6 +250,12 @@ def test_a_live_page_renews_itself_around_its_user_and_the_keyboard_rolls_back(b
     page.keyboard.press("Enter")
     page.wait_for_selector("[role=status]:has-text('Rolled back')")
     assert world.get(f"/v1/rollouts/{rollout}").json()["status"] == "rolled_back"
+    page.wait_for_url(re.compile(r"/families/triage$"))  # told once, as a page that is opened anew shows
+    page.wait_for_selector("[role=status]:has-text('Rolled back')")
+    page.evaluate("document.activeElement.blur()")
+    world.post("/v1/freeze", {"family": "triage", "reason": "what happens next"})
+    page.wait_for_selector("[role=status]:has-text('Rolled back')", state="detached")
+    world.post("/v1/unfreeze", {"family": "triage", "reason": "what happens next"})
     context.close()
 
 

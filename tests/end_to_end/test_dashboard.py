@@ -11,7 +11,7 @@ from html.parser import HTMLParser
 from pathlib import Path
 from threading import get_ident
 from typing import Any, get_args
-from urllib.parse import urljoin
+from urllib.parse import parse_qs, urljoin, urlsplit
 
 import pytest
 from fastapi.testclient import TestClient
@@ -101,6 +101,13 @@ def addresses(world: World) -> list[str]:
         "/dashboard/runs/check/jr_1",
     ]
     return [*pages, *asked, "/dashboard/requests/triage/in_1", *confirmations, "/dashboard/acts/freeze?family=triage"]
+
+
+def told_at(answer: Any) -> tuple[str, str]:
+    """Where an act leads, from the server's first page on, and what its address says was done."""
+    assert answer.status_code == 303, answer.text
+    address = urlsplit(answer.headers["location"].replace("../", "").replace("./", ""))
+    return f"/{address.path}", parse_qs(address.query)["done"][0]
 
 
 def form_of_act(client: TestClient, address: str) -> dict[str, str]:
@@ -236,13 +243,18 @@ def test_who_may_act_does_what_the_confirmation_says_and_is_named_in_the_record(
     assert "champions only" in client.get("/dashboard/audit").text  # seeded: in sight on every page
     form = form_of_act(client, "/dashboard/acts/unfreeze?family=triage")
     answer = client.post("/dashboard/acts/unfreeze", data={**form, "reason": "calm again"}, headers=OWN_PAGE)
-    assert (answer.status_code, answer.headers["location"]) == (
-        303,
-        "../../dashboard/families/triage?done=unfreeze",
-    )
-    page = client.get("/dashboard/families/triage?done=unfreeze").text
-    assert ACTS["unfreeze"].past.replace("'", "&#39;") in page
+    place, done = told_at(answer)
+    assert (place, done.partition(".")[0]) == ("/dashboard/families/triage", "unfreeze")
+    past = ACTS["unfreeze"].past.replace("'", "&#39;")
+    page = client.get(f"{place}?done={done}").text
+    assert past in page
+    for spoofed in ("unfreeze", f"promote{done.removeprefix('unfreeze')}", f"{done[:-1]}g"):
+        assert 'class="notice"' not in client.get(f"{place}?done={spoofed}").text
+    assert 'class="notice"' not in visitor(world, "secret-operate").get(f"{place}?done={done}").text
     assert "champions only" not in page
+    for act in ("freeze", "unfreeze"):
+        world.post(f"/v1/{act}", {"family": "triage", "reason": "something else"})
+    assert past not in client.get(f"{place}?done={done}").text
     rollout = world.get("/v1/families/triage/rollout").json()
     form = form_of_act(client, f"/dashboard/acts/resume?id={rollout['id']}")
     stale = {**form, "version": str(int(form["version"]) - 1)}
@@ -265,16 +277,18 @@ def test_a_review_is_answered_on_its_page_and_the_next_one_is_asked(world: World
     assert "<pre>{" in page  # the input as JSON, not as Python's bytes
     form = {**form_of_act(client, "/dashboard/reviews"), "answer": "keep_back"}
     answer = client.post(f"/dashboard/reviews/{before[0]['id']}", data=form, headers=OWN_PAGE)
-    assert (answer.status_code, answer.headers["location"]) == (
-        303,
-        f"../../dashboard/reviews?done={before[0]['id']}&skip=0",
-    )
-    after = client.get(f"/dashboard/reviews?done={before[0]['id']}").text
+    place, done = told_at(answer)
+    assert (place, done.partition(".")[0]) == ("/dashboard/reviews", before[0]["id"])
+    for spoofed in ("zzz", before[0]["id"]):
+        assert "Answered" not in client.get(f"/dashboard/reviews?done={spoofed}").text
+    after = client.get(f"/dashboard/reviews?done={done}").text
+    assert "Answered." in after
     assert after.count(f"/dashboard/reviews/{before[0]['id']}") == 1, "only to take it back"
     back = client.post(f"/dashboard/reviews/{before[0]['id']}", data={**form, "withdraw": "1"}, headers=OWN_PAGE)
-    assert back.headers["location"] == "../../dashboard/reviews?done=withdrawn&skip=0"
+    _, done = told_at(back)
+    assert "the question waits again" in client.get(f"/dashboard/reviews?done={done}").text
     assert world.get("/v1/reviews?status=open").json()["items"] == before
-    assert "Take it back" not in client.get("/dashboard/reviews?done=withdrawn").text
+    assert "Take it back" not in client.get(f"/dashboard/reviews?done={done}").text
     client.post(f"/dashboard/reviews/{before[0]['id']}", data=form, headers=OWN_PAGE)
     answered = world.get("/v1/reviews?status=answered").json()["items"]
     assert [(one["id"], one["answer"], one["answered_by"]) for one in answered] == [
@@ -431,10 +445,9 @@ def test_a_run_is_seen_with_how_far_it_is_and_cancelled_on_its_page(world: World
     assert re.search(r"<progress[^>]*>0</progress> 0 of 4", page)
     form = form_of_act(client, "/dashboard/acts/cancel-comparison?id=cp_1")
     answer = client.post("/dashboard/acts/cancel-comparison", data=form, headers=OWN_PAGE)
-    assert (answer.status_code, answer.headers["location"]) == (
-        303,
-        "../../dashboard/runs/compare/cp_1?done=cancel-comparison",
-    )
+    place, done = told_at(answer)
+    assert place == "/dashboard/runs/compare/cp_1"
+    assert "Cancelled: it ends before its next call." in client.get(f"{place}?done={done}").text
     assert world.get("/v1/comparisons/cp_1").json()["status"] == "cancelled"
     assert "acts/cancel-comparison" not in client.get("/dashboard/runs/compare/cp_1").text
 

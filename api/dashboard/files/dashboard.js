@@ -44,6 +44,11 @@ htmx.on("htmx:beforeSwap", (event) => {
   if (isLeft(main)) return event.preventDefault();
   if (pathInfo.responsePath !== location.pathname + location.search) return location.reload(); // signed out
   tag = xhr.getResponseHeader("ETag");
+  const address = new URL(location);
+  if (address.searchParams.has("done")) {
+    address.searchParams.delete("done"); // what was done is told once: the next swap is of what has happened since
+    history.replaceState(null, "", address);
+  }
   isOver = !event.detail.serverResponse.includes("sse-connect=");
   if (isOver) stream.close();
   for (const { id } of main.querySelectorAll("details[open][id]"))
