@@ -106,6 +106,8 @@ class Dashboard:
             try:
                 if query is not None:
                     check_query(strict, query)
+                if method == "GET" and strict.first.get("hx-target") == "freezes":
+                    return shown(strict, "base.html", await self._visit(strict, shared))  # as far as it is looked at
                 return await answers(strict, shared)
             except NotAuthenticated:
                 if path in ("/dashboard/sign-in", "/dashboard/sign-out"):

@@ -259,6 +259,43 @@ def test_a_live_page_renews_itself_around_its_user_and_the_keyboard_rolls_back(b
     context.close()
 
 
+def test_a_freeze_comes_into_sight_where_somebody_fills_in_a_form(browser: Any, world: World) -> None:
+    context = browser.new_context()
+    page, url = context.new_page(), str(world.client.base_url).rstrip("/")
+    streams: list[str] = []
+    page.on("request", lambda request: streams.append(request.url) if request.url.endswith("/changes") else None)
+    for act in ("freeze", "unfreeze"):
+        world.post(f"/v1/{act}", {"reason": "as it was before"})
+    for place, field in (("families/triage/workbench", "content_0"), ("requests", "variant")):
+        streams.clear()
+        page.goto(f"{url}/dashboard/{place}")
+        page.fill(f"[name={field}]", "typed by somebody")
+        world.post("/v1/freeze", {"reason": "all of it"})
+        page.wait_for_selector(".freeze:has-text('Everything is frozen')")
+        world.post("/v1/unfreeze", {"reason": "all of it"})
+        page.wait_for_selector(".freeze:has-text('Everything is frozen')", state="detached")
+        assert page.input_value(f"[name={field}]") == "typed by somebody"
+        assert len(streams) == 1
+    context.close()
+
+
+def test_a_page_whose_run_has_ended_asks_no_more_and_hears_of_a_freeze(browser: Any, world: World) -> None:
+    context = browser.new_context()
+    page, url = context.new_page(), str(world.client.base_url).rstrip("/")
+    page.goto(f"{url}/dashboard/runs/check/jr_1")
+    now, runs = world.shared.clock.now(), world.shared.store.runs
+    world.shared.store.write(lambda tx: runs.update(tx, "jr_1", status="finished", finished_at=now, n_done=4))
+    page.wait_for_selector(".lead:has-text('finished')")
+    asked: list[str] = []
+    page.on("request", lambda request: asked.append(request.headers.get("hx-target", "")))
+    world.post("/v1/freeze", {"reason": "all of it"})
+    page.wait_for_selector(".freeze:has-text('Everything is frozen')")
+    world.post("/v1/unfreeze", {"reason": "all of it"})
+    page.wait_for_selector(".freeze:has-text('Everything is frozen')", state="detached")
+    assert set(asked) <= {"freezes", ""}
+    context.close()
+
+
 def reach(page: Any, name: str) -> None:
     """Presses Tab until what has the focus says ``name``."""
     for _ in range(80):

@@ -182,6 +182,8 @@ def test_each_role_reads_its_pages_and_texts_are_for_who_may_read_them(world: Wo
         assert SEALED_WORD not in answer.text
         seen += SECRET_WORD in answer.text.replace(TYPED, "")
         assert not re.search(r"<script>|style=|javascript:|\son\w+=", answer.text), address
+        (live,) = re.findall(r' sse-connect="[^"]*" hx-trigger="([^"]*)"', answer.text)
+        assert "sse:freezes " in live, address
     assert (seen == 0) == (role == "read")
     reviews = client.get("/dashboard/reviews").status_code
     assert reviews == (403 if role == "read" else 200)
@@ -350,6 +352,17 @@ def test_a_champion_without_one_before_it_is_not_offered_to_be_taken_back(tmp_pa
         assert "acts/take-back" in world.get("/dashboard/families/triage").text
         world.post("/v1/families/triage/champion/rollback", {"reason": "x"})
         assert "acts/take-back" not in world.get("/dashboard/families/triage").text
+
+
+def test_a_page_that_is_not_live_asks_for_what_stands_still_alone(world: World) -> None:
+    client, place = visitor(world, "secret-read"), "/dashboard/requests?window=7d"
+    assert '<div id="freezes" hx-get=""' in client.get(place).text
+    world.post("/v1/freeze", {"reason": "all of it"})
+    asked = client.get(place, headers={"HX-Target": "freezes"})
+    world.post("/v1/unfreeze", {"reason": "all of it"})
+    assert (asked.status_code, "Everything is frozen" in asked.text, "<h1>" in asked.text) == (200, True, False)
+    assert "Everything is frozen" not in client.get(place, headers={"HX-Target": "freezes"}).text
+    assert visitor(world, None).get(place, headers={"HX-Target": "freezes"}).status_code == 303
 
 
 def test_a_candidate_s_prompt_stands_beside_the_champion_s(world: World) -> None:
