@@ -18,6 +18,7 @@ from api.services import Services
 from optimizer.core.base.errors import Busy, DetentError, NotAuthenticated, NotAuthorised
 from optimizer.core.serving.access import hash_of
 from optimizer.core.serving.local_door import is_of_own_page
+from optimizer.core.serving.rollout import Rollout
 from optimizer.jobs.request import invalid
 from optimizer.runtime.apart import answer_apart
 from optimizer.runtime.use_cases import USE_CASES, UseCase
@@ -92,6 +93,11 @@ class PageVisit:
     def family_names(self) -> list[str]:
         """Of what is served and the visitor may see, from memory."""
         return sorted(filter(self.visitor.caller.access.may_see, self.shared.serving.now_served.families))
+
+    def active_rollout(self, family: str) -> Rollout | None:
+        """From memory; of a family that the visitor may see."""
+        served = self.shared.serving.now_served.families.get(family)
+        return served.rollout if served is not None else None
 
     def require(self, name: str) -> None:
         """Raises NotAuthorised where the visitor's role does not reach."""

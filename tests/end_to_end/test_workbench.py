@@ -211,6 +211,8 @@ def test_an_evaluation_and_a_start_say_first_what_they_take_and_pass_no_gate(wor
         world.post(f"/v1/rollouts/{rollout['id']}/rollback", {"reason": "make room"})
     for scope in ({}, {"family": "triage"}):
         world.post("/v1/unfreeze", {**scope, "reason": "make room"})
+    own, other = (f"/dashboard/families/triage/variants/{one}" for one in (variant, world.candidate("Another one:")))
+    assert f"acts/start?family=triage&amp;variant={variant}" in client.get(own).text
     start = client.get(f"/dashboard/acts/start?{address}").text
     assert "The gate has not passed" in start
     form = Fields(start).fields
@@ -221,6 +223,11 @@ def test_an_evaluation_and_a_start_say_first_what_they_take_and_pass_no_gate(wor
     assert world.get("/v1/families/triage/rollout").json()["candidate"] == variant
     again = client.get(f"/dashboard/acts/start?{address}")
     assert (again.status_code, "has rollout" in again.text) == (409, True)
+    id = world.get("/v1/families/triage/rollout").json()["id"]
+    for page, says in ((own, "It is the candidate of"), (other, "No other starts before the end of")):
+        shown = client.get(page).text
+        assert f'{says} <a href="../../../../dashboard/families/triage#rollout">rollout {id}</a>' in shown
+        assert "acts/start" not in shown
 
 
 def test_hostile_text_that_is_typed_stays_text(world: World) -> None:
