@@ -85,7 +85,7 @@ def test_requests_are_found_by_what_is_known_of_them(world: World, asked: Mappin
 
 
 def test_all_requests_of_a_window_are_listed_once_the_newest_first(world: World) -> None:
-    client, place, ids = visitor(world, "secret-read"), "/dashboard/requests", list[str]()
+    client, place, ids = visitor(world, "secret-read-texts"), "/dashboard/requests", list[str]()
     while place:
         page = client.get(place).text
         ids += listed(page)
@@ -93,6 +93,13 @@ def test_all_requests_of_a_window_are_listed_once_the_newest_first(world: World)
         place = f"/{older[1].replace('&amp;', '&')}" if older else ""
     assert ids[:2] == ["in_open", "in_sealed"]
     assert len(ids) == len(set(ids)) == N_PLAIN + 4
+
+
+def test_nothing_leads_to_a_request_whom_it_would_be_refused(world: World) -> None:
+    for place in ("/dashboard/requests?outcome=answered", "/dashboard/conversation?conversation=c1"):
+        for role, leads in (("read", False), ("read-texts", True)):
+            page = visitor(world, f"secret-{role}").get(place).text
+            assert ("in_open" in page, "/requests/triage/in_open" in page) == (True, leads), (place, role)
 
 
 def test_a_search_that_finds_nothing_looks_at_some_and_says_how_far(
