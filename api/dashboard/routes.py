@@ -10,6 +10,7 @@ from http import HTTPStatus
 from importlib.resources import files
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlencode
 
 from starlette.exceptions import HTTPException
 from starlette.requests import ClientDisconnect, Request
@@ -28,6 +29,8 @@ from api.dashboard.sessions import SessionKey, set_cookie
 from api.dashboard.visitors import (
     PageVisit,
     form_of,
+    page_to_open,
+    place_of_page,
     refuse_other_pages,
     require_token,
     sign_in,
@@ -90,7 +93,7 @@ class Dashboard:
             self._route("/dashboard/reviews/{id}", self._review, frozenset(), "POST"),
             self._route("/dashboard/requests", self._requests, frozenset(), "POST"),
             self._route("/dashboard/families/{family}/workbench", self._workbench, frozenset(), "POST"),
-            self._route("/dashboard/sign-in", self._sign_in_page, frozenset()),
+            self._route("/dashboard/sign-in", self._sign_in_page, frozenset(("next",))),
             self._route("/dashboard/sign-in", self._sign_in, frozenset(), "POST"),
             self._route("/dashboard/sign-out", self._sign_out, frozenset(), "POST"),
             Route("/dashboard/files/{name}", _file, include_in_schema=False),
@@ -112,7 +115,8 @@ class Dashboard:
             except NotAuthenticated:
                 if path in ("/dashboard/sign-in", "/dashboard/sign-out"):
                     raise
-                return _redirect(strict, "dashboard/sign-in")
+                asked = f"?{urlencode({'next': place})}" if (place := place_of_page(strict)) else ""
+                return _redirect(strict, f"dashboard/sign-in{asked}")
             except DetentError as error:
                 return _error_page(strict, error)
             except (ClientDisconnect, HTTPException):
@@ -247,16 +251,17 @@ class Dashboard:
         raise NotFound("There is no such page. The links above lead to those that there are.")
 
     async def _sign_in_page(self, request: StrictRequest, shared: Services) -> Response:
-        return shown(request, "sign_in.html", None, refusal=None)
+        return shown(request, "sign_in.html", None, refusal=None, next=page_to_open(request.query.get("next", "")))
 
     async def _sign_in(self, request: StrictRequest, shared: Services) -> Response:
         refuse_other_pages(request)
         form, signing = await form_of(request), self.signing(shared)
+        place = page_to_open(form.get("next", ""))
         try:
             session = sign_in(request, shared, signing, form.get("key", ""))
         except DetentError as error:
-            return shown(request, "sign_in.html", None, code=status_of(error), refusal=error.detail)
-        answer = _redirect(request, "dashboard")
+            return shown(request, "sign_in.html", None, code=status_of(error), refusal=error.detail, next=place)
+        answer = _redirect(request, place)
         answer.headers.update(set_cookie(signing.cookie, session, secure=request.url.scheme == "https"))
         return answer
 

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 from typing import Any
-from urllib.parse import parse_qsl
+from urllib.parse import parse_qsl, quote, unquote
 
 from pydantic import ValidationError
 
@@ -24,6 +25,8 @@ from optimizer.runtime.apart import answer_apart
 from optimizer.runtime.use_cases import USE_CASES, UseCase
 
 FORM_TYPE = "application/x-www-form-urlencoded"
+FIRST_PAGE = "dashboard"
+WINDING = re.compile(r"[\\#]|//|/\.{1,2}(/|$)")
 MAX_FIELDS = 300  # the workbench has some for each message and example
 BY_NAME = {use_case.name: use_case for use_case in USE_CASES}
 
@@ -172,6 +175,24 @@ def sign_in(request: StrictRequest, shared: Services, signing: SessionKey, secre
         raise shared.wrong_keys.came_from(host) or error from None
     require(caller, "read")
     return signing.begin(hash_of(secret.strip()), now)
+
+
+def place_of_page(request: StrictRequest) -> str:
+    """What leads back to a page that was asked for, from the server's first page on; "" to the first one of all."""
+    path = request.scope["path"].removeprefix(request.scope.get("root_path", "")).lstrip("/")
+    query = request.scope["query_string"].decode("latin-1")
+    place = quote(path) + (f"?{query}" if query else "")
+    return place if request.method == "GET" and place != FIRST_PAGE else ""
+
+
+def page_to_open(place: str) -> str:
+    """``place`` where it is a page of this server as ``place_of_page`` says it, else the first one. Nothing that a link
+    may say leads elsewhere: no scheme and no host, however a browser reads it, and no way up.
+    """
+    path = unquote(place.partition("?")[0])
+    is_page = path == FIRST_PAGE or path.startswith(f"{FIRST_PAGE}/")
+    is_plain = f"{path}{place}".isprintable() and not WINDING.search(path)
+    return place if is_page and is_plain else FIRST_PAGE
 
 
 def refuse_other_pages(request: StrictRequest) -> None:

@@ -122,9 +122,52 @@ def test_the_bare_address_leads_to_the_pages_and_they_to_the_door(world: World) 
     for address in addresses(world):
         answer = client.get(address)
         assert answer.status_code == 303, address
-        assert answer.headers["location"].endswith("dashboard/sign-in")
-        assert set(answer.headers["location"].partition("dashboard")[0]) <= {".", "/"}  # behind any prefix
+        place = urlsplit(answer.headers["location"])
+        assert place.path.endswith("dashboard/sign-in")
+        assert set(place.path.partition("dashboard")[0]) <= {".", "/"}  # behind any prefix
+        assert parse_qs(place.query).get("next", ["dashboard"]) == [address.lstrip("/")]
     assert client.get("/dashboard/sign-in").status_code == 200
+
+
+def test_who_signs_in_is_led_to_the_page_that_was_asked_for(world: World) -> None:
+    client, asked = visitor(world, None), "/dashboard/studies?order=lift&first=a%26b%20%22"
+    form = form_of_act(client, urljoin(asked, client.get(asked).headers["location"]))
+    assert form["next"] == "dashboard/studies?order=lift&amp;first=a%26b%20%22"
+    given = {"next": form["next"].replace("&amp;", "&")}
+    wrong = client.post("/dashboard/sign-in", data={**given, "key": "no such key"}, headers=OWN_PAGE)
+    assert form["next"] in wrong.text
+    answer = client.post("/dashboard/sign-in", data={**given, "key": "secret-read"}, headers=OWN_PAGE)
+    assert urljoin("/dashboard/sign-in", answer.headers["location"]) == asked
+    assert client.get(asked).status_code == 200
+
+
+@pytest.mark.parametrize(
+    "elsewhere",
+    [
+        "https://evil.example/dashboard",
+        "//evil.example",
+        "/dashboard",
+        "\\\\evil.example",
+        "dashboard\\..\\..\\x",
+        "dashboard//evil.example",
+        "dashboard/../../x",
+        "dashboard/%2e%2e/%2e%2e/x",
+        "dashboard/..",
+        "dashboard.evil.example",
+        "dashboardx",
+        "javascript:hostile()",
+        "dashboard/\r\nX-Header: 1",
+        "dashboard/%0d%0aX-Header:%201",
+        "docs",
+        "",
+    ],
+)
+def test_signing_in_leads_nowhere_but_to_a_page(world: World, elsewhere: str) -> None:
+    client = visitor(world, None)
+    shown = client.get("/dashboard/sign-in", params={"next": elsewhere}).text
+    assert 'name="next" value="dashboard"' in shown
+    answer = client.post("/dashboard/sign-in", data={"key": "secret-read", "next": elsewhere}, headers=OWN_PAGE)
+    assert (answer.status_code, answer.headers["location"]) == (303, "../dashboard")
 
 
 def test_a_wrong_key_opens_nothing_and_an_application_s_key_is_told_why(world: World) -> None:

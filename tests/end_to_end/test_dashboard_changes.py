@@ -68,7 +68,7 @@ def heard(world: World, secret: str) -> Iterator[Iterator[str]]:
 def test_who_may_not_open_a_page_hears_nothing(world: World) -> None:
     with httpx.Client(base_url=world.client.base_url, trust_env=False) as stranger:
         answer = stranger.get(PLACE)
-    assert (answer.status_code, answer.headers["location"]) == (303, "../dashboard/sign-in")
+    assert (answer.status_code, answer.headers["location"]) == (303, "../dashboard/sign-in?next=dashboard%2Fchanges")
 
 
 def test_an_act_is_told_to_every_page_and_its_words_to_none(world: World) -> None:
