@@ -34,6 +34,7 @@ from api.dashboard.visitors import (
     refuse_other_pages,
     require_token,
     sign_in,
+    sign_out,
     still_opens,
     visitor_of,
 )
@@ -267,6 +268,7 @@ class Dashboard:
 
     async def _sign_out(self, request: StrictRequest, shared: Services) -> Response:
         refuse_other_pages(request)
+        await asyncio.to_thread(sign_out, request, shared, self.signing(shared))
         answer = _redirect(request, "dashboard/sign-in")
         over = set_cookie(self.signing(shared).cookie, "", secure=request.url.scheme == "https", lasts_s=0)
         answer.headers.update(over)

@@ -8,10 +8,11 @@ from typing import Any
 from urllib.parse import parse_qsl, quote, unquote
 
 from pydantic import ValidationError
+from starlette.requests import Request
 
 from api.access.auth import Caller, Opens, identify, require, require_family, secret_of, without_key
 from api.access.local_door import require_program_of_this_machine
-from api.dashboard.sessions import DashboardSession, SessionKey
+from api.dashboard.sessions import DashboardSession, EndedSessions, SessionKey
 from api.http.bodies import StrictRequest
 from api.http.problems import MalformedBody, UnsupportedMediaType
 from api.routing import admit, admit_again, count_change
@@ -148,6 +149,8 @@ def _known(request: StrictRequest, shared: Services, signing: SessionKey) -> tup
     if keys is None:
         raise Busy("The store has not been read since the server started, so keys cannot be checked yet.")
     session = signing.session(request.first.get("cookie", ""), now)
+    if session is not None and session in _ended_sessions(shared):
+        session = None
     opens: Opens | None = keys.by_hash.get(session.key_hash) if session is not None else None
     if opens is not None and not opens.is_over(now):
         return opens.caller, session
@@ -177,11 +180,28 @@ def sign_in(request: StrictRequest, shared: Services, signing: SessionKey, secre
     return signing.begin(hash_of(secret.strip()), now)
 
 
+def sign_out(request: StrictRequest, shared: Services, signing: SessionKey) -> None:
+    """Ends the session of this browser, for every copy of its cookie."""
+    now = shared.clock.now()
+    session = signing.session(request.first.get("cookie", ""), now)
+    if session is not None:
+        _ended_sessions(shared).add(session, now)
+
+
+def _ended_sessions(shared: Services) -> EndedSessions:
+    return EndedSessions(shared.settings.run_dir() / "ended_sessions")
+
+
+def path_of(request: Request) -> str:
+    """Of the address, without what a proxy put before it."""
+    path: str = request.scope["path"]
+    return path.removeprefix(request.scope.get("root_path", ""))
+
+
 def place_of_page(request: StrictRequest) -> str:
     """What leads back to a page that was asked for, from the server's first page on; "" to the first one of all."""
-    path = request.scope["path"].removeprefix(request.scope.get("root_path", "")).lstrip("/")
     query = request.scope["query_string"].decode("latin-1")
-    place = quote(path) + (f"?{query}" if query else "")
+    place = quote(path_of(request).lstrip("/")) + (f"?{query}" if query else "")
     return place if request.method == "GET" and place != FIRST_PAGE else ""
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Iterator
 from dataclasses import replace
+from datetime import UTC, datetime
 from functools import partial
 from hashlib import sha256
 from html.parser import HTMLParser
@@ -24,7 +25,7 @@ from api.dashboard.acts import ACTS
 from api.dashboard.pages import PAGES
 from api.dashboard.rendering import POLICY, SCRIPTS
 from api.dashboard.routes import FOLDER, REPORT_POLICY
-from api.dashboard.sessions import LASTS, SessionKey
+from api.dashboard.sessions import LASTS, DashboardSession, EndedSessions, SessionKey
 from api.dashboard.work_pages import KINDS
 from optimizer.adapters.store.repositories.journal import WITHOUT_JUDGE
 from optimizer.core.dataset.examples import make_example
@@ -206,12 +207,35 @@ def test_a_session_ends_with_its_time_its_key_and_what_was_changed_of_it(world: 
     assert client.get("/dashboard").headers["location"] == "./dashboard/sign-in"
 
 
-def test_signing_out_ends_the_session_of_this_browser(world: World) -> None:
-    client = visitor(world, "secret-read")
+def test_signing_out_ends_the_session_for_every_copy_of_its_cookie_and_no_other(world: World) -> None:
+    client, other = visitor(world, "secret-read"), visitor(world, "secret-read")
+    copy = dict(client.cookies)
     assert client.post("/dashboard/sign-out", data={}, headers={"Origin": "http://evil.example"}).status_code == 403
     assert client.get("/dashboard").status_code == 200
     assert client.post("/dashboard/sign-out", data={}, headers=OWN_PAGE).status_code == 303
     assert client.get("/dashboard").status_code == 303
+    stranger = visitor(world, None)
+    stranger.cookies.update(copy)
+    assert stranger.get("/dashboard").status_code == 303
+    assert stranger.post("/dashboard/acts/freeze", data={}, headers=OWN_PAGE).status_code == 303
+    assert other.get("/dashboard").status_code == 200
+
+
+def test_what_is_kept_of_a_session_that_was_signed_out_goes_when_it_would_have_ended(tmp_path: Path) -> None:
+    now, signing = datetime(2026, 11, 20, tzinfo=UTC), SessionKey(b"of a home" * 4)
+    ended, of_another_process = EndedSessions(tmp_path / "ended"), EndedSessions(tmp_path / "ended")
+
+    def session(at: datetime) -> DashboardSession:
+        begun = signing.session(f"{signing.cookie}={signing.begin(hash_of('secret'), at)}", at)
+        assert begun is not None
+        return begun
+
+    first, second = session(now), session(now + LASTS)
+    assert first not in ended
+    ended.add(first, now)
+    assert (first in of_another_process, second in of_another_process) == (True, False)
+    ended.add(second, now + LASTS)
+    assert (first in ended, second in ended) == (False, True)
 
 
 @pytest.mark.parametrize("role", sorted(READERS))
