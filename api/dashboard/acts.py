@@ -21,7 +21,8 @@ from optimizer.core.serving.rollout import percent, scope_text
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ActConfirmation:
     """``back``: the page that the act is about, from the server's first one; ``hidden``: members that the form carries
-    on, such as the version that was looked at; ``gate``: why the gate has not passed, where the act goes past it.
+    on, such as the version that was looked at; ``gate``: why the gate has not passed, where the act goes past it; None
+    with a ``confirm``: the act asks none.
     """
 
     subject: str
@@ -30,13 +31,14 @@ class ActConfirmation:
     back: str
     hidden: Mapping[str, str]
     gate: str | None = None
-    confirm: str | None = None  # what has to be typed to go past the gate
+    confirm: str | None = None  # what has to be typed to go past the gate, or without one
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Act:
     """``use_case``: as the list names it; ``members``: those of its request that a form may carry; ``lists``: of them
-    those that hold a list, of which a form carries one entry; ``past``: what a page says when it is done.
+    those that hold a list, of which a form carries one entry; ``past``: what a page says when it is done;
+    ``needs_reason``: it is refused without one.
     """
 
     use_case: str
@@ -45,6 +47,7 @@ class Act:
     members: frozenset[str]
     confirmation: Callable[[PageVisit, Mapping[str, str]], ActConfirmation]
     is_brake: bool = False
+    needs_reason: bool = False
     lists: frozenset[str] = frozenset()
     place: Callable[[Any], str] | None = None  # the page that its report leads to; None: back to where it came from
 
@@ -70,6 +73,9 @@ def cap_text(budget: Budget) -> str:
     calls = [count(budget.calls, "call")] if budget.calls is not None else []
     usd = [dollars(budget.usd)] if budget.usd is not None else []
     return f"at most {' and '.join([*calls, *usd])}"
+
+
+SET_AGAIN = "Set as champion again"
 
 
 def of_rollout(
@@ -101,15 +107,41 @@ def of_rollout(
 
 
 def of_champion(visit: PageVisit, members: Mapping[str, str]) -> ActConfirmation:
+    """Raises Conflict where there is no champion before, or somebody else has just taken this one back."""
     family = members.get("family", "")
     foreseen = visit.ask("champion_rollback", family=family, dry_run=True)
     present = foreseen.champion.variant if foreseen.champion is not None else ""
+    if foreseen.instead_of != present:  # who asks again within minutes means the step that was taken
+        raise Conflict(f"{foreseen.what}. To go further back, press “{SET_AGAIN}” beside an earlier champion.")
     return ActConfirmation(
         subject=f"The champion of {family}",
         consequence=f"{foreseen.what}. Every user gets it at once.",  # it begins with a variant's id
-        undo=f"Set {present} as champion again: {foreseen.undo or f'detent champion set {family} {present}'}",
+        undo=f"On the family's page, Champions: “{SET_AGAIN}” beside {present}.",
         back=family_page(family),
         hidden={"family": family, "expect": present},
+    )
+
+
+def of_former_champion(visit: PageVisit, members: Mapping[str, str]) -> ActConfirmation:
+    """Raises Conflict where the variant is champion now, or never was."""
+    family, variant = members.get("family", ""), members.get("variant", "")
+    tenures = visit.ask("history", family=family).items
+    present = next((tenure.variant for tenure in tenures if tenure.until is None), None)
+    if variant == present or all(tenure.variant != variant for tenure in tenures):
+        raise Conflict(
+            f"{variant or 'It'} is champion of {family} now."
+            if variant == present
+            else f"{variant or 'It'} has never been champion of {family}. On its page, a rollout of it is started."
+        )
+    visit.ask("named_variant", family=family, name=variant)  # which may have been forgotten with a person
+    return ActConfirmation(
+        subject=f"{variant} of {family}",
+        consequence=f"{variant} becomes champion in the place of {present}: every user gets it at once, and a rollout"
+        " that is under way ends.",
+        undo="On the family's page, Champions: “Take back the champion”.",
+        back=family_page(family),
+        hidden={"family": family, "variant": variant},
+        confirm=family,
     )
 
 
@@ -281,6 +313,17 @@ ACTS: Mapping[str, Act] = {
         members=frozenset(("family", "reason", "expect")),
         is_brake=True,
         confirmation=of_champion,
+        place=lambda change: family_page(change.family),
+    ),
+    "set-champion": Act(
+        use_case="champion_set",
+        title=SET_AGAIN,
+        past="Set: it serves every user.",
+        members=frozenset(("family", "variant", "reason", "confirm")),
+        is_brake=True,
+        needs_reason=True,
+        confirmation=of_former_champion,
+        place=lambda change: family_page(change.family),
     ),
     "freeze": Act(
         use_case="freeze",
@@ -383,7 +426,7 @@ def carry_out(visit: PageVisit, act: Act, fields: Mapping[str, str]) -> Any:
 
 def notice_of(visit: PageVisit) -> str | None:
     """What the act has done that led to this page, in words of this server alone."""
-    name = visit.request.query.get("done", "")
+    name = visit.noticed() or ""
     if name == "save":
         return "Saved. Nothing is served by it yet."
     return ACTS[name].past if name in ACTS else None

@@ -16,7 +16,7 @@ from markupsafe import Markup, escape
 from starlette.requests import Request
 from starlette.responses import HTMLResponse, Response
 
-from api.dashboard.visitors import PageVisit
+from api.dashboard.visitors import PageVisit, path_of
 from optimizer.core.base.answers import is_listed
 from optimizer.core.base.canonical import canonical_json
 from optimizer.core.base.phrasing import count, span
@@ -66,18 +66,12 @@ HEADERS = {
 
 def root_of(request: Request) -> str:
     """What leads from the page of this address to the server's first one: pages work behind any prefix of a proxy."""
-    return "../" * (_path(request).count("/") - 1) or "./"
-
-
-def _path(request: Request) -> str:
-    """Of the address, without what a proxy put before it."""
-    path: str = request.scope["path"]
-    return path.removeprefix(request.scope.get("root_path", ""))
+    return "../" * (path_of(request).count("/") - 1) or "./"
 
 
 def shown(request: Request, template: str, visit: PageVisit | None, /, *, code: int = 200, **values: Any) -> Response:
     """``visit`` None: nobody is known."""
-    values |= {"root": root_of(request), "place": _path(request).lstrip("/"), "menu": MENU}
+    values |= {"root": root_of(request), "place": path_of(request).lstrip("/"), "menu": MENU}
     values |= {"visit": visit, "visitor": visit.visitor if visit is not None else None}
     values |= {"freezes": freezes_of(visit) if visit is not None else ()}
     body = _environment().get_template(template).render(values).encode("utf-8", "replace")

@@ -18,7 +18,7 @@ KEYS = 9  # of a keyboard, by which a label is given
 
 def reviews(visit: PageVisit, last_days: LastDays) -> Mapping[str, Any]:
     query = visit.request.query
-    return review_values(visit, query.get("family") or None, query.get("skip", ""), done=query.get("done", "")[:200])
+    return review_values(visit, query.get("family") or None, query.get("skip", ""), done=visit.noticed() or "")
 
 
 def review_values(
@@ -73,9 +73,10 @@ def answer_of(visit: PageVisit, id: str, form: Mapping[str, str]) -> str:
     query = {name: form[name] for name in ("family", "skip") if form.get(name)}
     if form.get("withdraw"):
         visit.act("withdraw answer", id=id)
-        return f"dashboard/reviews?{urlencode({'done': 'withdrawn', **query})}"
+        return f"dashboard/reviews?{urlencode({'done': visit.notice('withdrawn'), **query})}"
     review = visit.act("answer review", **members)
-    return f"dashboard/reviews?{urlencode({'done': 'answered' if review.is_final else id, **query})}"
+    done = visit.notice("answered" if review.is_final else id)
+    return f"dashboard/reviews?{urlencode({'done': done, **query})}"
 
 
 def place_of(text: str) -> int:

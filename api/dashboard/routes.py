@@ -10,8 +10,10 @@ from http import HTTPStatus
 from importlib.resources import files
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlencode
 
-from starlette.requests import Request
+from starlette.exceptions import HTTPException
+from starlette.requests import ClientDisconnect, Request
 from starlette.responses import HTMLResponse, RedirectResponse, Response, StreamingResponse
 from starlette.routing import Route
 
@@ -27,16 +29,19 @@ from api.dashboard.sessions import SessionKey, set_cookie
 from api.dashboard.visitors import (
     PageVisit,
     form_of,
+    page_to_open,
+    place_of_page,
     refuse_other_pages,
     require_token,
     sign_in,
+    sign_out,
     still_opens,
     visitor_of,
 )
 from api.dashboard.workbench import WorkbenchForm, after_refusal, carry_out_form, form_in, form_values
 from api.http.bodies import StrictRequest
 from api.http.body_limits import limit_of
-from api.http.problems import status_of
+from api.http.problems import fault_of, status_of
 from api.routing import check_query
 from api.services import Services
 from optimizer.core.base.answers import is_listed
@@ -89,7 +94,7 @@ class Dashboard:
             self._route("/dashboard/reviews/{id}", self._review, frozenset(), "POST"),
             self._route("/dashboard/requests", self._requests, frozenset(), "POST"),
             self._route("/dashboard/families/{family}/workbench", self._workbench, frozenset(), "POST"),
-            self._route("/dashboard/sign-in", self._sign_in_page, frozenset()),
+            self._route("/dashboard/sign-in", self._sign_in_page, frozenset(("next",))),
             self._route("/dashboard/sign-in", self._sign_in, frozenset(), "POST"),
             self._route("/dashboard/sign-out", self._sign_out, frozenset(), "POST"),
             Route("/dashboard/files/{name}", _file, include_in_schema=False),
@@ -105,23 +110,20 @@ class Dashboard:
             try:
                 if query is not None:
                     check_query(strict, query)
+                if method == "GET" and strict.first.get("hx-target") == "freezes":
+                    return shown(strict, "base.html", await self._visit(strict, shared))  # as far as it is looked at
                 return await answers(strict, shared)
             except NotAuthenticated:
                 if path in ("/dashboard/sign-in", "/dashboard/sign-out"):
                     raise
-                return _redirect(strict, "dashboard/sign-in")
+                asked = f"?{urlencode({'next': place})}" if (place := place_of_page(strict)) else ""
+                return _redirect(strict, f"dashboard/sign-in{asked}")
             except DetentError as error:
-                # The same sentence as over the API; for a visitor who is known with the pages that lead on.
-                status = status_of(error)
-                visit: PageVisit | None = strict.scope["state"].get("visit")
-                title = HTTPStatus(status).phrase if status != 422 else "That cannot be used"
-                again = status == 503 and method == "GET"
-                answer = shown(
-                    strict, "error.html", visit, code=status, title=title, detail=error.detail, asks_again=again
-                )
-                if (wait_s := error.members.get("retry_after_s")) is not None:
-                    answer.headers["Retry-After"] = str(wait_s)
-                return answer
+                return _error_page(strict, error)
+            except (ClientDisconnect, HTTPException):
+                raise
+            except Exception as error:
+                return _error_page(strict, fault_of(strict, error))
 
         endpoint.__name__ = f"{method} {path}"
         return Route(path, endpoint, methods=[method], include_in_schema=False)
@@ -135,7 +137,9 @@ class Dashboard:
     async def _visit(self, request: StrictRequest, shared: Services) -> PageVisit:
         visitor = visitor_of(request, shared, self.signing(shared))
         await shared.request_limits.count(visitor.caller)
-        visit = request.scope["state"]["visit"] = PageVisit(shared=shared, visitor=visitor, request=request)
+        visit = request.scope["state"]["visit"] = PageVisit(
+            shared=shared, visitor=visitor, request=request, signing=self.signing(shared)
+        )
         return visit
 
     async def _page(self, page: PageRoute, request: StrictRequest, shared: Services) -> Response:
@@ -203,7 +207,8 @@ class Dashboard:
             carry_out(visit, act, form)
             return page
 
-        return _redirect(request, f"{await asyncio.to_thread(back)}?done={name}")
+        place = await asyncio.to_thread(back)
+        return _redirect(request, f"{place}?done={visit.notice(name)}")
 
     async def _workbench(self, request: StrictRequest, shared: Services) -> Response:
         visit, fields = await self._form(request, shared)
@@ -247,25 +252,45 @@ class Dashboard:
         raise NotFound("There is no such page. The links above lead to those that there are.")
 
     async def _sign_in_page(self, request: StrictRequest, shared: Services) -> Response:
-        return shown(request, "sign_in.html", None, refusal=None)
+        return shown(request, "sign_in.html", None, refusal=None, next=page_to_open(request.query.get("next", "")))
 
     async def _sign_in(self, request: StrictRequest, shared: Services) -> Response:
         refuse_other_pages(request)
         form, signing = await form_of(request), self.signing(shared)
+        place = page_to_open(form.get("next", ""))
         try:
             session = sign_in(request, shared, signing, form.get("key", ""))
         except DetentError as error:
-            return shown(request, "sign_in.html", None, code=status_of(error), refusal=error.detail)
-        answer = _redirect(request, "dashboard")
+            return shown(request, "sign_in.html", None, code=status_of(error), refusal=error.detail, next=place)
+        answer = _redirect(request, place)
         answer.headers.update(set_cookie(signing.cookie, session, secure=request.url.scheme == "https"))
         return answer
 
     async def _sign_out(self, request: StrictRequest, shared: Services) -> Response:
         refuse_other_pages(request)
+        await asyncio.to_thread(sign_out, request, shared, self.signing(shared))
         answer = _redirect(request, "dashboard/sign-in")
         over = set_cookie(self.signing(shared).cookie, "", secure=request.url.scheme == "https", lasts_s=0)
         answer.headers.update(over)
         return answer
+
+
+def _error_page(request: StrictRequest, error: DetentError) -> Response:
+    """The same sentence as over the API; for a visitor who is known with the pages that lead on."""
+    status, state = status_of(error), request.scope["state"]
+    answer = shown(
+        request,
+        "error.html",
+        state.get("visit"),
+        code=status,
+        title=HTTPStatus(status).phrase if status != 422 else "That cannot be used",
+        detail=error.detail,
+        asks_again=status == 503 and request.method == "GET",
+        request_id=state.get("request_id") if status == 500 else None,
+    )
+    if (wait_s := error.members.get("retry_after_s")) is not None:
+        answer.headers["Retry-After"] = str(wait_s)
+    return answer
 
 
 def _redirect(request: Request, place: str) -> Response:

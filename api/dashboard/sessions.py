@@ -1,8 +1,8 @@
 """Sessions of people who signed in with a key, and the tokens of forms.
 
-A session is a signed cookie and nothing of it is stored, so every worker reads each, also after a restart. It names the
-hash of the key's secret: a key that is revoked, has expired or got a new secret opens nothing, and no more does the
-session.
+A session is a signed cookie and nothing of it is stored before somebody signs out, so every worker reads each, also
+after a restart. It names the hash of the key's secret: a key that is revoked, has expired or got a new secret opens
+nothing, and no more does the session.
 """
 
 from __future__ import annotations
@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from hashlib import sha256
 from http.cookies import CookieError, SimpleCookie
+from pathlib import Path
 
 LASTS = timedelta(hours=12)
 TOKEN_LASTS = timedelta(days=1)  # of a form where nobody signs in, two at most
@@ -59,8 +60,46 @@ class SessionKey:
         times = (now,) if session is not None else (now, now - TOKEN_LASTS)
         return any(hmac.compare_digest(token.encode(), self.token(session, at).encode()) for at in times)
 
+    def notice(self, what: str, version: int, token: str) -> str:
+        """What an address carries to the page that says what was done. ``token``: of the visitor's forms; ``version``:
+        of what is served then.
+        """
+        return f"{what}.{version}.{self._signature(f'notice {token} {what}.{version}')[:32]}"
+
+    def noticed(self, text: str, version: int, token: str) -> str | None:
+        """What such a text says was done; None where another visitor was told so, or something has changed since. A
+        process that has not heard of the change itself serves an earlier version.
+        """
+        what, _, then = text.rpartition(".")[0].rpartition(".")
+        if not then.isdecimal() or int(then) < version:
+            return None
+        is_own = hmac.compare_digest(text.encode(), self.notice(what, int(then), token).encode())
+        return what if is_own else None
+
     def _signature(self, content: str) -> str:
         return hmac.new(self._key, content.encode("utf-8", "surrogateescape"), sha256).hexdigest()
+
+
+class EndedSessions:
+    """Those that somebody signed out of. Each is an empty file until it would have ended by itself, so that every
+    process of the home knows of it, also after a restart.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
+
+    def __contains__(self, session: DashboardSession) -> bool:
+        return self._file(session).exists()
+
+    def add(self, session: DashboardSession, now: datetime) -> None:
+        self._folder.mkdir(parents=True, exist_ok=True)
+        for file in self._folder.iterdir():
+            if int(file.name.partition(".")[0]) <= now.timestamp():
+                file.unlink(missing_ok=True)
+        self._file(session).touch()
+
+    def _file(self, session: DashboardSession) -> Path:
+        return self._folder / f"{int(session.ends_at.timestamp())}.{session.nonce}"
 
 
 def set_cookie(name: str, value: str, *, secure: bool, lasts_s: int = int(LASTS.total_seconds())) -> Mapping[str, str]:

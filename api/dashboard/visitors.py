@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 from typing import Any
-from urllib.parse import parse_qsl
+from urllib.parse import parse_qsl, quote, unquote
 
 from pydantic import ValidationError
+from starlette.requests import Request
 
 from api.access.auth import Caller, Opens, identify, require, require_family, secret_of, without_key
 from api.access.local_door import require_program_of_this_machine
-from api.dashboard.sessions import DashboardSession, SessionKey
+from api.dashboard.sessions import DashboardSession, EndedSessions, SessionKey
 from api.http.bodies import StrictRequest
 from api.http.problems import MalformedBody, UnsupportedMediaType
 from api.routing import admit, admit_again, count_change
@@ -18,11 +20,14 @@ from api.services import Services
 from optimizer.core.base.errors import Busy, DetentError, NotAuthenticated, NotAuthorised
 from optimizer.core.serving.access import hash_of
 from optimizer.core.serving.local_door import is_of_own_page
+from optimizer.core.serving.rollout import Rollout
 from optimizer.jobs.request import invalid
 from optimizer.runtime.apart import answer_apart
 from optimizer.runtime.use_cases import USE_CASES, UseCase
 
 FORM_TYPE = "application/x-www-form-urlencoded"
+FIRST_PAGE = "dashboard"
+WINDING = re.compile(r"[\\#]|//|/\.{1,2}(/|$)")
 MAX_FIELDS = 300  # the workbench has some for each message and example
 BY_NAME = {use_case.name: use_case for use_case in USE_CASES}
 
@@ -50,6 +55,7 @@ class PageVisit:
     shared: Services
     visitor: Visitor
     request: StrictRequest
+    signing: SessionKey
 
     def ask(self, name: str, /, **members: Any) -> Any:
         """The report of a use case, as its API route would answer it: texts are None where the key may not read them.
@@ -77,9 +83,25 @@ class PageVisit:
         shared.serving.refresh()
         return report
 
+    def notice(self, what: str) -> str:
+        """Of what was just done, for the address of the page that says so."""
+        return self.signing.notice(what, self._version(), self.visitor.token)
+
+    def noticed(self) -> str | None:
+        """What the address says was done; None where this visitor did not do it, or something has changed since."""
+        return self.signing.noticed(self.request.query.get("done", "")[:300], self._version(), self.visitor.token)
+
+    def _version(self) -> int:
+        return self.shared.serving.now_served.version or 0
+
     def family_names(self) -> list[str]:
         """Of what is served and the visitor may see, from memory."""
         return sorted(filter(self.visitor.caller.access.may_see, self.shared.serving.now_served.families))
+
+    def active_rollout(self, family: str) -> Rollout | None:
+        """From memory; of a family that the visitor may see."""
+        served = self.shared.serving.now_served.families.get(family)
+        return served.rollout if served is not None else None
 
     def require(self, name: str) -> None:
         """Raises NotAuthorised where the visitor's role does not reach."""
@@ -127,6 +149,8 @@ def _known(request: StrictRequest, shared: Services, signing: SessionKey) -> tup
     if keys is None:
         raise Busy("The store has not been read since the server started, so keys cannot be checked yet.")
     session = signing.session(request.first.get("cookie", ""), now)
+    if session is not None and session in _ended_sessions(shared):
+        session = None
     opens: Opens | None = keys.by_hash.get(session.key_hash) if session is not None else None
     if opens is not None and not opens.is_over(now):
         return opens.caller, session
@@ -154,6 +178,41 @@ def sign_in(request: StrictRequest, shared: Services, signing: SessionKey, secre
         raise shared.wrong_keys.came_from(host) or error from None
     require(caller, "read")
     return signing.begin(hash_of(secret.strip()), now)
+
+
+def sign_out(request: StrictRequest, shared: Services, signing: SessionKey) -> None:
+    """Ends the session of this browser, for every copy of its cookie."""
+    now = shared.clock.now()
+    session = signing.session(request.first.get("cookie", ""), now)
+    if session is not None:
+        _ended_sessions(shared).add(session, now)
+
+
+def _ended_sessions(shared: Services) -> EndedSessions:
+    return EndedSessions(shared.settings.run_dir() / "ended_sessions")
+
+
+def path_of(request: Request) -> str:
+    """Of the address, without what a proxy put before it."""
+    path: str = request.scope["path"]
+    return path.removeprefix(request.scope.get("root_path", ""))
+
+
+def place_of_page(request: StrictRequest) -> str:
+    """What leads back to a page that was asked for, from the server's first page on; "" to the first one of all."""
+    query = request.scope["query_string"].decode("latin-1")
+    place = quote(path_of(request).lstrip("/")) + (f"?{query}" if query else "")
+    return place if request.method == "GET" and place != FIRST_PAGE else ""
+
+
+def page_to_open(place: str) -> str:
+    """``place`` where it is a page of this server as ``place_of_page`` says it, else the first one. Nothing that a link
+    may say leads elsewhere: no scheme and no host, however a browser reads it, and no way up.
+    """
+    path = unquote(place.partition("?")[0])
+    is_page = path == FIRST_PAGE or path.startswith(f"{FIRST_PAGE}/")
+    is_plain = f"{path}{place}".isprintable() and not WINDING.search(path)
+    return place if is_page and is_plain else FIRST_PAGE
 
 
 def refuse_other_pages(request: StrictRequest) -> None:

@@ -11,15 +11,17 @@ from api.dashboard.acts import ACTS, cap_text, notice_of
 from api.dashboard.figures import LastDays
 from api.dashboard.visitors import PageVisit
 from optimizer.core.base.errors import Busy, Conflict, NotFound
+from optimizer.core.base.values import Budget
 from optimizer.core.search.study import UNFINISHED
 
 LISTED = 50
-# By kind: what it is called, the use case that reads it, and the act that stops it.
-KINDS: Mapping[str, tuple[str, str, str]] = {
+# By kind: what it is called, the use case that reads it, and the act that stops it, where one does.
+KINDS: Mapping[str, tuple[str, str, str | None]] = {
     "compare": ("Comparison", "comparison", "cancel-comparison"),
     "evaluate": ("Evaluation", "evaluation", "cancel-evaluation"),
     "score": ("Scores of the judge", "judge run", "cancel-judge-run"),
     "check": ("Check of the judge", "judge run", "cancel-judge-run"),
+    "forget": ("Forgetting of a person", "forgetting", None),
 }
 
 
@@ -52,11 +54,12 @@ def run(visit: PageVisit, last_days: LastDays) -> Mapping[str, Any]:
     run = visit.ask(reads, id=parameters["run"])
     return {
         "run": run,
-        "cap": cap_text(run.budget),
+        "cap": cap_text(run.budget) if run.budget != Budget() else None,
         "title": title,
         "act": stops,
-        "cancels": ACTS[stops].use_case,
-        "done": notice_of(visit),
+        "cancels": ACTS[stops].use_case if stops is not None else None,
+        # Else it goes on, or has come to its end: what was asked for is no news.
+        "done": notice_of(visit) if run.status in ("queued", "cancelled") or run.stop_requested else None,
         **(_compared(visit, run) if kind == "compare" else {}),
     }
 

@@ -100,7 +100,7 @@ def carry_out_form(visit: PageVisit, form: WorkbenchForm, act: str) -> str:
     family = visit.request.path_params["family"]
     if act == "save":
         saved = visit.act("create_variant", **_draft(visit, family, form), note=form.note, expect=form.expect)
-        return f"{variant_page(family, saved.variant)}?done=save"
+        return f"{variant_page(family, saved.variant)}?done={visit.notice('save')}"
     draft = visit.act("create_variant", **_draft(visit, family, form), note=form.note, listed=False)
     run = visit.act(
         "compare variants",

@@ -364,13 +364,17 @@ async def on_detent_error(request: Request, error: Exception) -> Response:
     return response(error, request.scope)
 
 
-async def on_bug(request: Request, error: Exception) -> Response:
+def fault_of(request: Request, error: Exception) -> Internal:
+    """What is said of a fault that nobody foresaw; the log holds the rest."""
     log.error("request failed", path=logged_path(request.scope), method=request.method, exc_info=error)
-    failure = Internal(
+    return Internal(
         "The server met a fault of its own while answering. Nothing about the request needs to change; "
         "the log holds the details under this request_id."
     )
-    return response(failure, request.scope)
+
+
+async def on_bug(request: Request, error: Exception) -> Response:
+    return response(fault_of(request, error), request.scope)
 
 
 async def on_gone(request: Request, error: Exception) -> Response:

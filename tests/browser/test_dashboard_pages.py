@@ -18,6 +18,7 @@ import pytest
 from fastapi.testclient import TestClient
 
 from api.app import create_app
+from api.dashboard.routes import FOLDER
 from optimizer.jobs.feedback.roll_up_minutes import roll_up_minutes
 from tests.api_world import World, make_home
 from tests.chromium import CHROMIUM
@@ -164,6 +165,20 @@ def test_on_a_phone_the_menu_is_one_button_which_the_keyboard_opens_and_esc_clos
     context.close()
 
 
+def test_a_key_that_is_held_or_pressed_while_an_answer_is_under_way_answers_one_review(browser: Any) -> None:
+    """The page's own script alone, with a form that leads nowhere."""
+    page = browser.new_page()
+    page.set_content('<form onsubmit="n++; return false"><button data-key="1">Release</button></form>')
+    page.evaluate("n = 0; htmx = {on: () => {}, onLoad: () => {}}")
+    page.add_script_tag(path=str(FOLDER / "dashboard.js"))
+    press = "dispatchEvent(new KeyboardEvent('keydown', {key: '1', bubbles: true, repeat: %s}))"
+    counts = [page.evaluate(f"document.body.{press % held}; n") for held in ("true", "false", "false")]
+    assert counts == [0, 1, 1]
+    page.evaluate("dispatchEvent(new Event('pageshow'))")
+    assert page.evaluate(f"document.body.{press % 'false'}; n") == 2
+    page.close()
+
+
 @pytest.mark.skipif(AXE is None, reason="DETENT_AXE names no axe.min.js")
 @pytest.mark.parametrize(("width", "scheme"), product((390, 820, 1440), ("light", "dark")))
 def test_axe_has_no_serious_finding_on_any_page(browser: Any, world: World, width: int, scheme: str) -> None:
@@ -235,6 +250,49 @@ def test_a_live_page_renews_itself_around_its_user_and_the_keyboard_rolls_back(b
     page.keyboard.press("Enter")
     page.wait_for_selector("[role=status]:has-text('Rolled back')")
     assert world.get(f"/v1/rollouts/{rollout}").json()["status"] == "rolled_back"
+    page.wait_for_url(re.compile(r"/families/triage$"))  # told once, as a page that is opened anew shows
+    page.wait_for_selector("[role=status]:has-text('Rolled back')")
+    page.evaluate("document.activeElement.blur()")
+    world.post("/v1/freeze", {"family": "triage", "reason": "what happens next"})
+    page.wait_for_selector("[role=status]:has-text('Rolled back')", state="detached")
+    world.post("/v1/unfreeze", {"family": "triage", "reason": "what happens next"})
+    context.close()
+
+
+def test_a_freeze_comes_into_sight_where_somebody_fills_in_a_form(browser: Any, world: World) -> None:
+    context = browser.new_context()
+    page, url = context.new_page(), str(world.client.base_url).rstrip("/")
+    streams: list[str] = []
+    page.on("request", lambda request: streams.append(request.url) if request.url.endswith("/changes") else None)
+    for act in ("freeze", "unfreeze"):
+        world.post(f"/v1/{act}", {"reason": "as it was before"})
+    for place, field in (("families/triage/workbench", "content_0"), ("requests", "variant")):
+        streams.clear()
+        page.goto(f"{url}/dashboard/{place}")
+        page.fill(f"[name={field}]", "typed by somebody")
+        world.post("/v1/freeze", {"reason": "all of it"})
+        page.wait_for_selector(".freeze:has-text('Everything is frozen')")
+        world.post("/v1/unfreeze", {"reason": "all of it"})
+        page.wait_for_selector(".freeze:has-text('Everything is frozen')", state="detached")
+        assert page.input_value(f"[name={field}]") == "typed by somebody"
+        assert len(streams) == 1
+    context.close()
+
+
+def test_a_page_whose_run_has_ended_asks_no_more_and_hears_of_a_freeze(browser: Any, world: World) -> None:
+    context = browser.new_context()
+    page, url = context.new_page(), str(world.client.base_url).rstrip("/")
+    page.goto(f"{url}/dashboard/runs/check/jr_1")
+    now, runs = world.shared.clock.now(), world.shared.store.runs
+    world.shared.store.write(lambda tx: runs.update(tx, "jr_1", status="finished", finished_at=now, n_done=4))
+    page.wait_for_selector(".lead:has-text('finished')")
+    asked: list[str] = []
+    page.on("request", lambda request: asked.append(request.headers.get("hx-target", "")))
+    world.post("/v1/freeze", {"reason": "all of it"})
+    page.wait_for_selector(".freeze:has-text('Everything is frozen')")
+    world.post("/v1/unfreeze", {"reason": "all of it"})
+    page.wait_for_selector(".freeze:has-text('Everything is frozen')", state="detached")
+    assert set(asked) <= {"freezes", ""}
     context.close()
 
 

@@ -5,13 +5,14 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Iterator
 from dataclasses import replace
+from datetime import UTC, datetime
 from functools import partial
 from hashlib import sha256
 from html.parser import HTMLParser
 from pathlib import Path
 from threading import get_ident
-from typing import Any
-from urllib.parse import urljoin
+from typing import Any, get_args
+from urllib.parse import parse_qs, urljoin, urlsplit
 
 import pytest
 from fastapi.testclient import TestClient
@@ -24,16 +25,20 @@ from api.dashboard.acts import ACTS
 from api.dashboard.pages import PAGES
 from api.dashboard.rendering import POLICY, SCRIPTS
 from api.dashboard.routes import FOLDER, REPORT_POLICY
-from api.dashboard.sessions import LASTS, SessionKey
+from api.dashboard.sessions import LASTS, DashboardSession, EndedSessions, SessionKey
+from api.dashboard.work_pages import KINDS
+from optimizer.adapters.store.repositories.journal import WITHOUT_JUDGE
 from optimizer.core.dataset.examples import make_example
+from optimizer.core.evaluation.judging.run import RunKind
 from optimizer.core.search.study import Trial
 from optimizer.core.serving.access import hash_of
+from optimizer.core.views.forgetting import ForgetResult
 from optimizer.jobs.champions.read_stats import FamiliesStatsRequest, read_stats_of_families
 from optimizer.jobs.context import Context
 from optimizer.jobs.upkeep.read_status import StatusRequest, read_status
 from optimizer.runtime import apart
 from tests.api_world import FAMILY, World, make_home, serving
-from tests.seeded_world import SEALED_WORD, SECRET_WORD, seeded
+from tests.seeded_world import SEALED_WORD, SECRET_WORD, add_runs, seeded
 
 OWN_PAGE = {"Origin": "http://localhost", "Sec-Fetch-Site": "same-origin"}
 OTHER_PAGES = [
@@ -99,6 +104,13 @@ def addresses(world: World) -> list[str]:
     return [*pages, *asked, "/dashboard/requests/triage/in_1", *confirmations, "/dashboard/acts/freeze?family=triage"]
 
 
+def told_at(answer: Any) -> tuple[str, str]:
+    """Where an act leads, from the server's first page on, and what its address says was done."""
+    assert answer.status_code == 303, answer.text
+    address = urlsplit(answer.headers["location"].replace("../", "").replace("./", ""))
+    return f"/{address.path}", parse_qs(address.query)["done"][0]
+
+
 def form_of_act(client: TestClient, address: str) -> dict[str, str]:
     page = client.get(address)
     assert page.status_code == 200, page.text
@@ -111,9 +123,52 @@ def test_the_bare_address_leads_to_the_pages_and_they_to_the_door(world: World) 
     for address in addresses(world):
         answer = client.get(address)
         assert answer.status_code == 303, address
-        assert answer.headers["location"].endswith("dashboard/sign-in")
-        assert set(answer.headers["location"].partition("dashboard")[0]) <= {".", "/"}  # behind any prefix
+        place = urlsplit(answer.headers["location"])
+        assert place.path.endswith("dashboard/sign-in")
+        assert set(place.path.partition("dashboard")[0]) <= {".", "/"}  # behind any prefix
+        assert parse_qs(place.query).get("next", ["dashboard"]) == [address.lstrip("/")]
     assert client.get("/dashboard/sign-in").status_code == 200
+
+
+def test_who_signs_in_is_led_to_the_page_that_was_asked_for(world: World) -> None:
+    client, asked = visitor(world, None), "/dashboard/studies?order=lift&first=a%26b%20%22"
+    form = form_of_act(client, urljoin(asked, client.get(asked).headers["location"]))
+    assert form["next"] == "dashboard/studies?order=lift&amp;first=a%26b%20%22"
+    given = {"next": form["next"].replace("&amp;", "&")}
+    wrong = client.post("/dashboard/sign-in", data={**given, "key": "no such key"}, headers=OWN_PAGE)
+    assert form["next"] in wrong.text
+    answer = client.post("/dashboard/sign-in", data={**given, "key": "secret-read"}, headers=OWN_PAGE)
+    assert urljoin("/dashboard/sign-in", answer.headers["location"]) == asked
+    assert client.get(asked).status_code == 200
+
+
+@pytest.mark.parametrize(
+    "elsewhere",
+    [
+        "https://evil.example/dashboard",
+        "//evil.example",
+        "/dashboard",
+        "\\\\evil.example",
+        "dashboard\\..\\..\\x",
+        "dashboard//evil.example",
+        "dashboard/../../x",
+        "dashboard/%2e%2e/%2e%2e/x",
+        "dashboard/..",
+        "dashboard.evil.example",
+        "dashboardx",
+        "javascript:hostile()",
+        "dashboard/\r\nX-Header: 1",
+        "dashboard/%0d%0aX-Header:%201",
+        "docs",
+        "",
+    ],
+)
+def test_signing_in_leads_nowhere_but_to_a_page(world: World, elsewhere: str) -> None:
+    client = visitor(world, None)
+    shown = client.get("/dashboard/sign-in", params={"next": elsewhere}).text
+    assert 'name="next" value="dashboard"' in shown
+    answer = client.post("/dashboard/sign-in", data={"key": "secret-read", "next": elsewhere}, headers=OWN_PAGE)
+    assert (answer.status_code, answer.headers["location"]) == (303, "../dashboard")
 
 
 def test_a_wrong_key_opens_nothing_and_an_application_s_key_is_told_why(world: World) -> None:
@@ -152,12 +207,35 @@ def test_a_session_ends_with_its_time_its_key_and_what_was_changed_of_it(world: 
     assert client.get("/dashboard").headers["location"] == "./dashboard/sign-in"
 
 
-def test_signing_out_ends_the_session_of_this_browser(world: World) -> None:
-    client = visitor(world, "secret-read")
+def test_signing_out_ends_the_session_for_every_copy_of_its_cookie_and_no_other(world: World) -> None:
+    client, other = visitor(world, "secret-read"), visitor(world, "secret-read")
+    copy = dict(client.cookies)
     assert client.post("/dashboard/sign-out", data={}, headers={"Origin": "http://evil.example"}).status_code == 403
     assert client.get("/dashboard").status_code == 200
     assert client.post("/dashboard/sign-out", data={}, headers=OWN_PAGE).status_code == 303
     assert client.get("/dashboard").status_code == 303
+    stranger = visitor(world, None)
+    stranger.cookies.update(copy)
+    assert stranger.get("/dashboard").status_code == 303
+    assert stranger.post("/dashboard/acts/freeze", data={}, headers=OWN_PAGE).status_code == 303
+    assert other.get("/dashboard").status_code == 200
+
+
+def test_what_is_kept_of_a_session_that_was_signed_out_goes_when_it_would_have_ended(tmp_path: Path) -> None:
+    now, signing = datetime(2026, 11, 20, tzinfo=UTC), SessionKey(b"of a home" * 4)
+    ended, of_another_process = EndedSessions(tmp_path / "ended"), EndedSessions(tmp_path / "ended")
+
+    def session(at: datetime) -> DashboardSession:
+        begun = signing.session(f"{signing.cookie}={signing.begin(hash_of('secret'), at)}", at)
+        assert begun is not None
+        return begun
+
+    first, second = session(now), session(now + LASTS)
+    assert first not in ended
+    ended.add(first, now)
+    assert (first in of_another_process, second in of_another_process) == (True, False)
+    ended.add(second, now + LASTS)
+    assert (first in ended, second in ended) == (False, True)
 
 
 @pytest.mark.parametrize("role", sorted(READERS))
@@ -171,6 +249,8 @@ def test_each_role_reads_its_pages_and_texts_are_for_who_may_read_them(world: Wo
         assert SEALED_WORD not in answer.text
         seen += SECRET_WORD in answer.text.replace(TYPED, "")
         assert not re.search(r"<script>|style=|javascript:|\son\w+=", answer.text), address
+        (live,) = re.findall(r' sse-connect="[^"]*" hx-trigger="([^"]*)"', answer.text)
+        assert "sse:freezes " in live, address
     assert (seen == 0) == (role == "read")
     reviews = client.get("/dashboard/reviews").status_code
     assert reviews == (403 if role == "read" else 200)
@@ -192,7 +272,7 @@ def test_an_act_is_refused_where_its_route_refuses_the_role_and_is_not_offered(w
     now = world.shared.clock.now()
     session = signing.session(f"{signing.cookie}={client.cookies[signing.cookie]}", now)
     form = {"token": signing.token(session, now), "id": "no-such", "family": "no-such", "answer": "release"}
-    form["variant"] = "v_no_such"
+    form |= {"variant": "v_no_such", "reason": "a try"}
     page = client.get("/dashboard/families/triage").text
     assert ("/dashboard/acts/" in page) == (role in ACTORS)
     for path in (*(f"/dashboard/acts/{name}" for name in ACTS), "/dashboard/reviews/no-such"):
@@ -232,13 +312,18 @@ def test_who_may_act_does_what_the_confirmation_says_and_is_named_in_the_record(
     assert "champions only" in client.get("/dashboard/audit").text  # seeded: in sight on every page
     form = form_of_act(client, "/dashboard/acts/unfreeze?family=triage")
     answer = client.post("/dashboard/acts/unfreeze", data={**form, "reason": "calm again"}, headers=OWN_PAGE)
-    assert (answer.status_code, answer.headers["location"]) == (
-        303,
-        "../../dashboard/families/triage?done=unfreeze",
-    )
-    page = client.get("/dashboard/families/triage?done=unfreeze").text
-    assert ACTS["unfreeze"].past.replace("'", "&#39;") in page
+    place, done = told_at(answer)
+    assert (place, done.partition(".")[0]) == ("/dashboard/families/triage", "unfreeze")
+    past = ACTS["unfreeze"].past.replace("'", "&#39;")
+    page = client.get(f"{place}?done={done}").text
+    assert past in page
+    for spoofed in ("unfreeze", f"promote{done.removeprefix('unfreeze')}", f"{done[:-1]}g"):
+        assert 'class="notice"' not in client.get(f"{place}?done={spoofed}").text
+    assert 'class="notice"' not in visitor(world, "secret-operate").get(f"{place}?done={done}").text
     assert "champions only" not in page
+    for act in ("freeze", "unfreeze"):
+        world.post(f"/v1/{act}", {"family": "triage", "reason": "something else"})
+    assert past not in client.get(f"{place}?done={done}").text
     rollout = world.get("/v1/families/triage/rollout").json()
     form = form_of_act(client, f"/dashboard/acts/resume?id={rollout['id']}")
     stale = {**form, "version": str(int(form["version"]) - 1)}
@@ -261,16 +346,18 @@ def test_a_review_is_answered_on_its_page_and_the_next_one_is_asked(world: World
     assert "<pre>{" in page  # the input as JSON, not as Python's bytes
     form = {**form_of_act(client, "/dashboard/reviews"), "answer": "keep_back"}
     answer = client.post(f"/dashboard/reviews/{before[0]['id']}", data=form, headers=OWN_PAGE)
-    assert (answer.status_code, answer.headers["location"]) == (
-        303,
-        f"../../dashboard/reviews?done={before[0]['id']}&skip=0",
-    )
-    after = client.get(f"/dashboard/reviews?done={before[0]['id']}").text
+    place, done = told_at(answer)
+    assert (place, done.partition(".")[0]) == ("/dashboard/reviews", before[0]["id"])
+    for spoofed in ("zzz", before[0]["id"]):
+        assert "Answered" not in client.get(f"/dashboard/reviews?done={spoofed}").text
+    after = client.get(f"/dashboard/reviews?done={done}").text
+    assert "Answered." in after
     assert after.count(f"/dashboard/reviews/{before[0]['id']}") == 1, "only to take it back"
     back = client.post(f"/dashboard/reviews/{before[0]['id']}", data={**form, "withdraw": "1"}, headers=OWN_PAGE)
-    assert back.headers["location"] == "../../dashboard/reviews?done=withdrawn&skip=0"
+    _, done = told_at(back)
+    assert "the question waits again" in client.get(f"/dashboard/reviews?done={done}").text
     assert world.get("/v1/reviews?status=open").json()["items"] == before
-    assert "Take it back" not in client.get("/dashboard/reviews?done=withdrawn").text
+    assert "Take it back" not in client.get(f"/dashboard/reviews?done={done}").text
     client.post(f"/dashboard/reviews/{before[0]['id']}", data=form, headers=OWN_PAGE)
     answered = world.get("/v1/reviews?status=answered").json()["items"]
     assert [(one["id"], one["answer"], one["answered_by"]) for one in answered] == [
@@ -289,6 +376,60 @@ def test_a_champion_is_taken_back_as_its_confirmation_says(world: World) -> None
     assert answer.status_code == 303, answer.text
     assert world.champion() == before
     assert "it was bad" in client.get("/dashboard/families/triage").text
+
+
+def test_the_way_back_from_taking_back_a_champion_is_the_button_that_its_confirmation_names(tmp_path: Path) -> None:
+    with serving(make_home(tmp_path)) as world:
+        for role in ("admin", "operate", "read-texts"):
+            world.add_key(role, role, secret=f"secret-{role}")
+        world.client.headers["Authorization"] = "Bearer secret-admin"
+        place, client, first = "/dashboard/families/triage", visitor(world, "secret-operate"), world.champion()
+        second, third = world.candidate("The second:"), world.candidate("The third:")
+        assert "acts/take-back" not in client.get(place).text
+        for variant in (second, third):
+            world.post("/v1/families/triage/champion/set", {"variant": variant, "reason": "x", "confirm": "triage"})
+        confirmation = client.get("/dashboard/acts/take-back?family=triage").text
+        assert f"“{ACTS['set-champion'].title}” beside {third}" in confirmation
+        form = form_of_act(client, "/dashboard/acts/take-back?family=triage")
+        for _ in range(2):  # who sends it twice is told the same, and it happens once
+            assert client.post("/dashboard/acts/take-back", data=form, headers=OWN_PAGE).status_code == 303
+            assert world.champion() == second
+        again = client.get("/dashboard/acts/take-back?family=triage")
+        assert (again.status_code, f"is champion instead of {third} already" in again.text) == (409, True)
+        page = client.get(place).text
+        assert set(re.findall(r"acts/set-champion\?family=triage&amp;variant=(\w+)", page)) == {first, third}
+        assert "acts/set-champion" not in visitor(world, "secret-read-texts").get(place).text
+        form = form_of_act(client, f"/dashboard/acts/set-champion?family=triage&variant={third}")
+        for without, status in ({"confirm": "triage"}, 422), ({"reason": "it was good"}, 409):
+            refused = client.post("/dashboard/acts/set-champion", data={**form, **without}, headers=OWN_PAGE)
+            assert (refused.status_code, world.champion()) == (status, second)
+        said = {**form, "reason": "it was good", "confirm": "triage"}
+        assert client.post("/dashboard/acts/set-champion", data=said, headers=OWN_PAGE).status_code == 303
+        assert (world.champion(), "served now: it was good (forced)" in client.get(place).text) == (third, True)
+        never = world.candidate("Never a champion:")
+        for variant in (third, never):
+            refused = client.get(f"/dashboard/acts/set-champion?family=triage&variant={variant}")
+            assert refused.status_code == 409, refused.text
+
+
+def test_a_champion_without_one_before_it_is_not_offered_to_be_taken_back(tmp_path: Path) -> None:
+    with serving(make_home(tmp_path)) as world:
+        second = world.candidate("The second:")
+        world.post("/v1/families/triage/champion/set", {"variant": second, "reason": "x", "confirm": "triage"})
+        assert "acts/take-back" in world.get("/dashboard/families/triage").text
+        world.post("/v1/families/triage/champion/rollback", {"reason": "x"})
+        assert "acts/take-back" not in world.get("/dashboard/families/triage").text
+
+
+def test_a_page_that_is_not_live_asks_for_what_stands_still_alone(world: World) -> None:
+    client, place = visitor(world, "secret-read"), "/dashboard/requests?window=7d"
+    assert '<div id="freezes" hx-get=""' in client.get(place).text
+    world.post("/v1/freeze", {"reason": "all of it"})
+    asked = client.get(place, headers={"HX-Target": "freezes"})
+    world.post("/v1/unfreeze", {"reason": "all of it"})
+    assert (asked.status_code, "Everything is frozen" in asked.text, "<h1>" in asked.text) == (200, True, False)
+    assert "Everything is frozen" not in client.get(place, headers={"HX-Target": "freezes"}).text
+    assert visitor(world, None).get(place, headers={"HX-Target": "freezes"}).status_code == 303
 
 
 def test_a_candidate_s_prompt_stands_beside_the_champion_s(world: World) -> None:
@@ -384,12 +525,65 @@ def test_a_run_is_seen_with_how_far_it_is_and_cancelled_on_its_page(world: World
     assert re.search(r"<progress[^>]*>0</progress> 0 of 4", page)
     form = form_of_act(client, "/dashboard/acts/cancel-comparison?id=cp_1")
     answer = client.post("/dashboard/acts/cancel-comparison", data=form, headers=OWN_PAGE)
-    assert (answer.status_code, answer.headers["location"]) == (
-        303,
-        "../../dashboard/runs/compare/cp_1?done=cancel-comparison",
-    )
+    place, done = told_at(answer)
+    assert place == "/dashboard/runs/compare/cp_1"
+    assert "Cancelled: it ends before its next call." in client.get(f"{place}?done={done}").text
     assert world.get("/v1/comparisons/cp_1").json()["status"] == "cancelled"
     assert "acts/cancel-comparison" not in client.get("/dashboard/runs/compare/cp_1").text
+
+
+def test_every_kind_of_run_that_there_is_has_its_row_and_its_page(tmp_path: Path) -> None:
+    """Of all families, a forgetting: it can be read by whoever may forget, and nobody cancels it."""
+    assert set(KINDS) == {*WITHOUT_JUDGE, *get_args(RunKind)}
+    with serving(make_home(tmp_path)) as world:
+        world.shared.store.write(lambda tx: add_runs(world, tx))
+        for role in ("admin", "operate", "read"):
+            world.add_key(role, role, secret=f"secret-{role}")
+        world.client.headers["Authorization"] = "Bearer secret-admin"
+        forgetting = world.client.delete("/v1/units/us1?confirm=us1").json()["id"]
+        with world.shared.store.read() as tx:
+            shown = {run.kind for run in world.shared.store.runs.unfinished(tx)}
+        assert shown == {"compare", "check", "forget"}
+        for secret, reads in (("secret-admin", True), ("secret-operate", False), ("secret-read", False)):
+            client = visitor(world, secret)
+            for place in ("/dashboard/runs", "/dashboard/money"):
+                answer = client.get(place)
+                assert answer.status_code == 200, answer.text
+                assert f"Forgetting of a person {forgetting}" in answer.text
+                assert (f"runs/forget/{forgetting}" in answer.text) == reads
+            assert client.get(f"/dashboard/runs/forget/{forgetting}").status_code == (200 if reads else 403)
+        found: ForgetResult = {
+            "places": [{"place": "interactions", "n": 7}],
+            "families": ["triage"],
+            "variants": {},
+            "champions": {"triage": "v_before"},
+            "first": [],
+            "not_reached": ["A backup of last week."],
+        }
+        now, runs = world.shared.clock.now(), world.shared.store.runs
+        world.shared.store.write(
+            lambda tx: runs.update(tx, forgetting, status="finished", finished_at=now, result=found)
+        )
+        client = visitor(world, "secret-admin")
+        page = client.get(f"/dashboard/runs/forget/{forgetting}").text
+        assert [text for text in ("interactions", "v_before", "A backup of last week.") if text not in page] == []
+        assert f"Forgetting of a person {forgetting}" in client.get("/dashboard/runs").text
+
+
+def test_a_fault_that_nobody_foresaw_is_a_page_with_the_menu_and_without_what_is_inside(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fails(*about: Any, **members: Any) -> Any:
+        raise RuntimeError("an inner part of it")
+
+    client = visitor(world, "secret-read")
+    monkeypatch.setattr(visitors.PageVisit, "ask", fails)
+    answer = client.get("/dashboard/alerts")
+    assert (answer.status_code, answer.headers["content-type"]) == (500, "text/html; charset=utf-8")
+    assert answer.headers["content-security-policy"] == POLICY
+    assert "an inner part" not in answer.text
+    assert answer.headers["x-request-id"] in answer.text
+    assert 'href="../dashboard/studies"' in answer.text
 
 
 def test_a_page_that_another_read_keeps_waiting_says_so_and_asks_again(

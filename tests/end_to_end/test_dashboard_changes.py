@@ -68,14 +68,15 @@ def heard(world: World, secret: str) -> Iterator[Iterator[str]]:
 def test_who_may_not_open_a_page_hears_nothing(world: World) -> None:
     with httpx.Client(base_url=world.client.base_url, trust_env=False) as stranger:
         answer = stranger.get(PLACE)
-    assert (answer.status_code, answer.headers["location"]) == (303, "../dashboard/sign-in")
+    assert (answer.status_code, answer.headers["location"]) == (303, "../dashboard/sign-in?next=dashboard%2Fchanges")
 
 
 def test_an_act_is_told_to_every_page_and_its_words_to_none(world: World) -> None:
     world.add_key("ann", "read", secret="secret-ann")
     with heard(world, "secret-ann") as first, heard(world, "secret-boss") as second:
         assert world.post("/v1/freeze", {"reason": "for nobody to read here"}).status_code == 200
-        assert [next(first), next(second)] == ["event: acts", "event: acts"]
+        for page in (first, second):
+            assert [next(page), next(page)] == ["event: acts", "event: freezes"]
     world.post("/v1/unfreeze", {"reason": "enough"})
 
 
@@ -99,7 +100,7 @@ def test_a_store_that_is_away_is_logged_once_until_it_is_back(monkeypatch: pytes
     def glance(*_: Any) -> StoreGlance:
         pages.pop()  # one goes at each look; the third look succeeds
         if len(pages) == 2:
-            return StoreGlance(acts=1, work=None, figures=None)
+            return StoreGlance(acts=1, freezes=(), work=None, figures=None)
         raise OSError("away")
 
     monkeypatch.setattr(changes, "_glance", glance)

@@ -14,7 +14,7 @@ import pytest
 
 from optimizer.core.dataset.examples import make_example
 from tests.api_world import World, make_home, serving
-from tests.end_to_end.test_dashboard import OWN_PAGE, form_of_act, visitor
+from tests.end_to_end.test_dashboard import OWN_PAGE, form_of_act, told_at, visitor
 
 N_PLAIN = 120
 
@@ -85,7 +85,7 @@ def test_requests_are_found_by_what_is_known_of_them(world: World, asked: Mappin
 
 
 def test_all_requests_of_a_window_are_listed_once_the_newest_first(world: World) -> None:
-    client, place, ids = visitor(world, "secret-read"), "/dashboard/requests", list[str]()
+    client, place, ids = visitor(world, "secret-read-texts"), "/dashboard/requests", list[str]()
     while place:
         page = client.get(place).text
         ids += listed(page)
@@ -93,6 +93,13 @@ def test_all_requests_of_a_window_are_listed_once_the_newest_first(world: World)
         place = f"/{older[1].replace('&amp;', '&')}" if older else ""
     assert ids[:2] == ["in_open", "in_sealed"]
     assert len(ids) == len(set(ids)) == N_PLAIN + 4
+
+
+def test_nothing_leads_to_a_request_whom_it_would_be_refused(world: World) -> None:
+    for place in ("/dashboard/requests?outcome=answered", "/dashboard/conversation?conversation=c1"):
+        for role, leads in (("read", False), ("read-texts", True)):
+            page = visitor(world, f"secret-{role}").get(place).text
+            assert ("in_open" in page, "/requests/triage/in_open" in page) == (True, leads), (place, role)
 
 
 def test_a_search_that_finds_nothing_looks_at_some_and_says_how_far(
@@ -168,7 +175,7 @@ def test_a_request_becomes_an_example_by_its_review_and_a_refused_answer_keeps_w
         assert f"/dashboard/acts/offer?family=triage&amp;interactions={id}" in page
         form = form_of_act(client, f"/dashboard/acts/offer?family=triage&interactions={id}")
         answer = client.post("/dashboard/acts/offer", data=form, headers=OWN_PAGE)
-        assert answer.headers["location"] == f"../../dashboard/requests/triage/{id}?done=offer"
+        assert told_at(answer)[0] == f"/dashboard/requests/triage/{id}"
     waiting = world.get("/v1/reviews?status=open").json()["items"]
     n = [one["subject"] for one in waiting].index("in_open")
     id, place = waiting[n]["id"], f"/dashboard/reviews?skip={n}"
@@ -182,8 +189,10 @@ def test_a_request_becomes_an_example_by_its_review_and_a_refused_answer_keeps_w
     assert (refused.status_code, "did you mean billing" in refused.text) == (422, True)
     assert f"/dashboard/reviews/{id}" in refused.text
     answered = client.post(f"/dashboard/reviews/{id}", data={**form, "label": "technical"}, headers=OWN_PAGE)
-    assert answered.headers["location"] == f"../../dashboard/reviews?done=answered&skip={n}"
+    place, notice = told_at(answered)
+    assert place == "/dashboard/reviews"
+    assert answered.headers["location"].endswith(f"&skip={n}")
     following = [one["id"] for one in waiting if one["id"] != id][n % (len(waiting) - 1)]
-    assert f"/dashboard/reviews/{following}" in client.get(f"/dashboard/reviews?done=answered&skip={n}").text
+    assert f"/dashboard/reviews/{following}" in client.get(f"{place}?done={notice}&skip={n}").text
     (done,) = world.get("/v1/reviews?status=answered").json()["items"]
     assert (done["id"], done["answer"], done["subject"]) == (id, "release", "in_open")

@@ -15,7 +15,7 @@ from fastapi.testclient import TestClient
 
 from api.dashboard.rendering import SCRIPTS
 from tests.api_world import World, make_home, serving
-from tests.end_to_end.test_dashboard import HOSTILE, OTHER_PAGES, OWN_PAGE, Elements, form_of_act, visitor
+from tests.end_to_end.test_dashboard import HOSTILE, OTHER_PAGES, OWN_PAGE, Elements, form_of_act, told_at, visitor
 from tests.seeded_world import seeded
 
 
@@ -163,11 +163,13 @@ def test_a_text_is_tried_beside_the_champion_and_is_on_no_list(world: World) -> 
     assert "Is it (a first try) billing" in client.get(f"/dashboard/families/triage/variants/{draft}").text
     cancel = form_of_act(client, f"/dashboard/acts/cancel-comparison?id={run['id']}")
     done = client.post("/dashboard/acts/cancel-comparison", data=cancel, headers=OWN_PAGE)
-    assert done.headers["location"] == f"../../dashboard/runs/compare/{run['id']}?done=cancel-comparison"
+    assert told_at(done)[0] == f"/dashboard/runs/compare/{run['id']}"
     assert "cancelled" in client.get(f"/dashboard/runs/compare/{run['id']}").text
     page = client.get(f"/dashboard/runs/compare/{run['id']}").text
     kept = client.post(BENCH, data={**Fields(page).fields, "note": "worth keeping", "do": "save"}, headers=OWN_PAGE)
-    assert kept.headers["location"] == f"../../../dashboard/families/triage/variants/{draft}?done=save"
+    place, notice = told_at(kept)
+    assert place == f"/dashboard/families/triage/variants/{draft}"
+    assert "Saved. Nothing is served by it yet." in client.get(f"{place}?done={notice}").text
     last = world.get("/v1/families/triage/variants?limit=1000").json()["items"][-1]
     assert (last["variant"], last["note"]) == (draft, "worth keeping")
 
@@ -209,16 +211,23 @@ def test_an_evaluation_and_a_start_say_first_what_they_take_and_pass_no_gate(wor
         world.post(f"/v1/rollouts/{rollout['id']}/rollback", {"reason": "make room"})
     for scope in ({}, {"family": "triage"}):
         world.post("/v1/unfreeze", {**scope, "reason": "make room"})
+    own, other = (f"/dashboard/families/triage/variants/{one}" for one in (variant, world.candidate("Another one:")))
+    assert f"acts/start?family=triage&amp;variant={variant}" in client.get(own).text
     start = client.get(f"/dashboard/acts/start?{address}").text
     assert "The gate has not passed" in start
     form = Fields(start).fields
     refused = client.post("/dashboard/acts/start", data={**form, "confirm": ""}, headers=OWN_PAGE)
     assert (refused.status_code, "not every gate is met" in refused.text) == (409, True)
     started = client.post("/dashboard/acts/start", data={**form, "confirm": "triage"}, headers=OWN_PAGE)
-    assert (started.status_code, started.headers["location"]) == (303, "../../dashboard/families/triage?done=start")
+    assert told_at(started)[0] == "/dashboard/families/triage"
     assert world.get("/v1/families/triage/rollout").json()["candidate"] == variant
     again = client.get(f"/dashboard/acts/start?{address}")
     assert (again.status_code, "has rollout" in again.text) == (409, True)
+    id = world.get("/v1/families/triage/rollout").json()["id"]
+    for page, says in ((own, "It is the candidate of"), (other, "No other starts before the end of")):
+        shown = client.get(page).text
+        assert f'{says} <a href="../../../../dashboard/families/triage#rollout">rollout {id}</a>' in shown
+        assert "acts/start" not in shown
 
 
 def test_hostile_text_that_is_typed_stays_text(world: World) -> None:

@@ -17,7 +17,7 @@ htmx.createEventSource = (address) => {
 };
 
 document.addEventListener("visibilitychange", () => {
-  if (!stream || isOver) return;
+  if (!stream) return;
   if (document.hidden) stream.close();
   else stream.onerror(); // htmx opens it again, as after a fault, and then asks for what changed meanwhile
 });
@@ -40,12 +40,19 @@ htmx.on("htmx:configRequest", ({ detail }) => {
 
 htmx.on("htmx:beforeSwap", (event) => {
   const { elt: main, pathInfo, shouldSwap, xhr } = event.detail;
+  const isElsewhere = pathInfo.responsePath !== location.pathname + location.search; // signed out
+  if (main.id === "freezes" && isElsewhere) event.preventDefault(); // someone may be filling in a form
   if (main.id !== "main" || !shouldSwap) return;
   if (isLeft(main)) return event.preventDefault();
-  if (pathInfo.responsePath !== location.pathname + location.search) return location.reload(); // signed out
+  if (isElsewhere) return location.reload();
   tag = xhr.getResponseHeader("ETag");
-  isOver = !event.detail.serverResponse.includes("sse-connect=");
-  if (isOver) stream.close();
+  const address = new URL(location);
+  if (address.searchParams.has("done")) {
+    address.searchParams.delete("done"); // what was done is told once: the next swap is of what has happened since
+    history.replaceState(null, "", address);
+  }
+  isOver = !event.detail.serverResponse.includes('<main id="main" hx-get=');
+  if (isOver) stream.close(); // what stands still opens one of its own
   for (const { id } of main.querySelectorAll("details[open][id]"))
     event.detail.serverResponse = event.detail.serverResponse.replace(`<details id="${id}">`, `<details id="${id}" open>`);
 });
@@ -57,13 +64,18 @@ htmx.on("htmx:afterRequest", ({ detail: { elt: main, xhr } }) => {
   timer = setTimeout(() => htmx.trigger(main, "again"), BUSY_MS);
 });
 
-// One review at a time, by the keys that its buttons name.
+// One review at a time, by the keys that its buttons name: a key that is held, or pressed while an answer is under way,
+// was meant for the question before.
+let isSending = false;
+document.addEventListener("submit", () => { isSending = true; });
+addEventListener("pageshow", () => { isSending = false; }); // also where the browser goes back
+
 document.addEventListener("keydown", (event) => {
   if (event.ctrlKey || event.metaKey || event.altKey || event.target.matches("input, textarea, select")) return;
   const button = [...document.querySelectorAll("[data-key]")].find((one) => one.dataset.key === event.key);
   if (!button) return;
   event.preventDefault();
-  button.click();
+  if (!event.repeat && !isSending) button.click();
 });
 
 // The values of a chart, for the finger and the keyboard: a mouse that hovers has titles of single dots only.

@@ -8,8 +8,8 @@ from typing import Literal
 
 from optimizer.ports import Clock, Store
 
-# What somebody or the worker decided; how far runs and studies are; sums by minute.
-Topic = Literal["acts", "work", "figures"]
+# What somebody or the worker decided; of that, what stands still; how far runs and studies are; sums by minute.
+Topic = Literal["acts", "freezes", "work", "figures"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -19,19 +19,21 @@ class StoreGlance:
     """
 
     acts: object
+    freezes: object
     work: object
     figures: object
 
     def changes_since(self, before: StoreGlance) -> set[Topic]:
         topics: dict[Topic, bool] = {
             "acts": self.acts != before.acts,
+            "freezes": self.freezes != before.freezes,
             "work": self.work != before.work,
             "figures": self.figures != before.figures,
         }
         return {topic for topic, has_changed in topics.items() if has_changed}
 
 
-AWAY = StoreGlance(acts="away", work=None, figures=None)  # where the store cannot be read
+AWAY = StoreGlance(acts="away", freezes=None, work=None, figures=None)  # where the store cannot be read
 
 
 def glance_at_store(store: Store, clock: Clock, *, watched_within: timedelta) -> StoreGlance:
@@ -45,6 +47,7 @@ def glance_at_store(store: Store, clock: Clock, *, watched_within: timedelta) ->
                 [entry["seq"] for entry in store.audit.page(tx, None, 1)[0]],
                 [(alert.id, alert.detail) for alert in store.alerts.all(tx, open_only=True)],
             ),
+            freezes=store.freezes.all(tx),
             work=(
                 [(run.id, run.status, run.n_done, run.stop_requested) for run in store.runs.unfinished(tx)],
                 [
