@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from datetime import UTC
 from typing import Any
 
 from api.dashboard.acts import notice_of
@@ -186,15 +185,16 @@ def money(visit: PageVisit, last_days: LastDays) -> Mapping[str, Any]:
     names = [name for name in visit.family_names() if name >= begin]
     shown = names[:FAMILIES_SHOWN]
     items = visit.ask("stats of families", families=",".join(shown), by="day").items if shown else ()
-    today = visit.shared.clock.now().astimezone(UTC).date()
     days = {name: [row for row in items if row.family == name] for name in shown}
+    last = {name: max((row.start for row in rows if row.n_interactions), default=None) for name, rows in days.items()}
     return {
         "spending": visit.ask("spending"),
         "kinds": KINDS,
         "families": [
             {
                 "name": name,
-                "today_usd": sum(row.cost_usd for row in rows if row.start.date() == today),
+                "last_day": last[name],
+                "last_day_usd": sum(row.cost_usd for row in rows if row.start == last[name]),
                 "month_usd": sum(row.cost_usd for row in rows),
                 "n": sum(row.n_interactions for row in rows),
             }
