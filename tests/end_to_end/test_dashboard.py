@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Iterator
 from dataclasses import replace
+from datetime import datetime, timedelta
 from functools import partial
 from hashlib import sha256
 from html.parser import HTMLParser
@@ -25,12 +26,16 @@ from api.dashboard.pages import PAGES
 from api.dashboard.rendering import POLICY, SCRIPTS
 from api.dashboard.routes import FOLDER, REPORT_POLICY
 from api.dashboard.sessions import LASTS, SessionKey
+from optimizer.core.base.minute_sums import HOUR, MinuteSums, floor
 from optimizer.core.dataset.examples import make_example
 from optimizer.core.search.study import Trial
 from optimizer.core.serving.access import hash_of
 from optimizer.jobs.champions.read_stats import FamiliesStatsRequest, read_stats_of_families
 from optimizer.jobs.context import Context
+from optimizer.jobs.champions.read_quality import time_of
+from optimizer.jobs.feedback.roll_up_minutes import MINUTES
 from optimizer.jobs.upkeep.read_status import StatusRequest, read_status
+from optimizer.ports import DaySums
 from optimizer.runtime import apart
 from tests.api_world import FAMILY, World, make_home, serving
 from tests.seeded_world import SEALED_WORD, SECRET_WORD, seeded
@@ -376,6 +381,52 @@ def test_money_names_what_is_spent_and_reserved_and_what_keys_used(world: World)
     assert all(f'{one["id"]}">' in page for one in spending["unfinished"])
     assert "thrifty" not in visitor(world, "secret-read").get("/dashboard/money").text
     assert visitor(world, "elsewhere-operate").get("/dashboard/money").status_code == 200
+
+
+def hours_of(world: World, back: timedelta, n: int, **more: Any) -> datetime:
+    """Puts the sums of a minute of that hour into the store, and says when the hour began."""
+    store, now = world.shared.store, world.shared.clock.now()
+    hour = floor(now - back, HOUR)
+    minute = MinuteSums(family="triage", minute=hour, variant=world.champion(), model="m")
+    for _ in range(n):
+        minute.add_interaction(failed=False, cost_usd=0.0, **{"latency_ms": 10.0, **more})
+
+    def keep(tx: Any) -> None:
+        store.minute_stats.put(tx, [minute])
+        store.minute_stats.set_watermark(tx, MINUTES, now)
+
+    store.write(keep)
+    return hour
+
+
+@pytest.mark.parametrize("range_", ["24h", "7d", "30d"])
+def test_the_figures_on_top_and_the_table_below_are_of_the_same_time(tmp_path: Path, range_: str) -> None:
+    with serving(make_home(tmp_path)) as world:
+        hours_of(world, time_of(range_), 500)
+        hours_of(world, timedelta(hours=1), 1)
+        page = visitor(world, None).get(f"/dashboard/performance?family=triage&range={range_}").text
+        (on_top,) = re.findall(r"<dt>Requests</dt><dd>([\d,]+)</dd>", page)
+        in_table = re.findall(r'<td data-column="Requests">([\d,]+)</td>', page)
+        assert (on_top, set(in_table)) == ("501", {"501"})
+
+
+def test_the_highest_latency_names_its_hour(tmp_path: Path) -> None:
+    with serving(make_home(tmp_path)) as world:
+        hour = hours_of(world, timedelta(hours=20), 3)
+        for place in ("/dashboard", "/dashboard/families/triage"):
+            page = visitor(world, None).get(place).text
+            assert re.search(rf"<dt>p95, {hour:%H:%M} UTC</dt><dd>\d+ ms</dd>", page), place
+
+
+def test_money_names_the_last_day_with_any_request(tmp_path: Path) -> None:
+    with serving(make_home(tmp_path)) as world:
+        store, days = world.shared.store, [world.shared.clock.now() - timedelta(days=back) for back in (3, 1)]
+        for day, usd in zip((f"{at:%Y-%m-%d}" for at in days), (2.0, 12.5), strict=True):
+            sums = DaySums(family="triage", variant="v", model="m", day=day, n_interactions=4, cost_usd=usd)
+            store.write(lambda tx, day=day, sums=sums: store.performance.put_day(tx, day, [sums]))  # type: ignore[misc]
+        page = visitor(world, None).get("/dashboard/money").text
+        (cell,) = re.findall(r'data-column="Last day with any">(.*?)</td>', page)
+        assert ("$12.5" in cell, f"{days[1]:%Y-%m-%d}" in cell) == (True, True), cell
 
 
 def test_a_run_is_seen_with_how_far_it_is_and_cancelled_on_its_page(world: World) -> None:
