@@ -429,6 +429,17 @@ def test_money_names_the_last_day_with_any_request(tmp_path: Path) -> None:
         assert ("$12.5" in cell, f"{days[1]:%Y-%m-%d}" in cell) == (True, True), cell
 
 
+def test_a_card_shows_the_evidence_of_the_next_step_beside_its_threshold(tmp_path: Path) -> None:
+    with serving(make_home(tmp_path)) as world:
+        rollout = world.deploying()
+        (card,) = re.findall(r'<article class="card">(.*?)</article>', visitor(world, None).get("/dashboard").text, re.S)
+        view = world.get(f"/v1/rollouts/{rollout['id']}").json()["evidence"]
+        gate = next(gate for gate in view["gates"] if gate["name"] == view["next_step"]["asks"])
+        assert f"Evidence {gate['text']} that it is not {gate['claim']}" in card
+        assert re.search(r"\d+ of 20$", gate["text"])
+        assert 'dashboard/families/triage#rollout">Difference and days still needed' in card
+
+
 def test_a_run_is_seen_with_how_far_it_is_and_cancelled_on_its_page(world: World) -> None:
     client = visitor(world, "secret-operate")
     page = client.get("/dashboard/runs").text
