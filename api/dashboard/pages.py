@@ -19,6 +19,7 @@ from optimizer.core.base.answers import cursor_of
 from optimizer.core.evaluation.label_report import LABELS
 from optimizer.core.evaluation.trivial_baselines import WITHOUT_MODEL, said
 from optimizer.core.serving.rollout import ALERT
+from optimizer.jobs.upkeep.read_status import REFUSED_SHOWN
 
 FAMILIES_SHOWN, LISTED = 24, 50
 MOST_RANKED = 1000  # studies
@@ -43,6 +44,7 @@ def home(visit: PageVisit, last_days: LastDays) -> Mapping[str, Any]:
     families = [family for family in status.families if family.name in shown]
     days = last_days.of(visit, [family.name for family in families if family.champion is not None])
     used = {name for name, day in days.items() if day.n_interactions}
+    now = visit.shared.clock.now()
     families.sort(key=lambda family: (family.rollout is None, family.name not in used))
     return {
         "status": status,
@@ -58,16 +60,20 @@ def home(visit: PageVisit, last_days: LastDays) -> Mapping[str, Any]:
             if family.rollout is not None and family.rollout.status in ("pending", "validating")
         ],
         "n_reviews": _n_waiting(visit, None),
+        "faulty": [family for family in status.families if family.degraded],
+        "refused": [caller for caller in status.refused_callers if now - caller.last_at < REFUSED_SHOWN],
         "alarms": [alert for alert in status.alerts if alert.kind != ALERT and alert.level != "info"],
         "done": notice_of(visit),
-        "now": visit.shared.clock.now(),
+        "now": now,
     }
 
 
 def family(visit: PageVisit, last_days: LastDays) -> Mapping[str, Any]:
-    """What serves, the rollout as it stands, champions, studies."""
+    """What serves, the rollout as it stands, champions, studies; of a file that never was good only what is wrong."""
     name = visit.request.path_params["family"]
     view = visit.ask("family", family=name)
+    if view.kind is None:
+        return {"family": view, "rollout": None, "done": notice_of(visit)}
     rollout = visit.ask("rollout status", family=name)
     champion = view.champion
     day = last_days.of(visit, [name])[name]

@@ -440,6 +440,31 @@ def test_a_card_shows_the_evidence_of_the_next_step_beside_its_threshold(tmp_pat
         assert 'dashboard/families/triage#rollout">Difference and days still needed' in card
 
 
+def test_a_family_whose_file_never_was_good_is_told_of_and_its_page_opens(tmp_path: Path) -> None:
+    settings = make_home(tmp_path)
+    (folder := settings.families_dir / "broken").mkdir()
+    (folder / "family.yaml").write_text("name: broken\nprompt: [")
+    with serving(settings) as world:
+        for place, said in (("/dashboard", "and nothing of it is served yet"), ("/dashboard/families/broken", "line 2")):
+            answer = visitor(world, None).get(place)
+            assert (answer.status_code, said in answer.text) == (200, True), place
+            assert ("last good version" in answer.text, str(tmp_path) in answer.text) == (False, False), place
+        (settings.families_dir / "triage" / "family.yaml").write_text("name: triage\nprompt: [")
+        world.shared.serving.refresh()
+        for place in ("/dashboard", "/dashboard/families/triage"):
+            assert "its last good version serves" in visitor(world, None).get(place).text, place
+
+
+def test_programs_that_are_refused_for_want_of_a_key_are_listed(tmp_path: Path) -> None:
+    with serving(make_home(tmp_path)) as world:
+        world.add_key("boss", "admin", secret="secret-admin")
+        world.get("/v1/families", headers={"User-Agent": "<b>shop</b>/1.2"})
+        world.shared.callers.flush(world.shared.store, world.shared.clock.now())
+        page = visitor(world, "secret-admin").get("/dashboard").text
+        assert "1 program refused for want of a key (below)" in page
+        assert re.search(r"&lt;b&gt;shop&lt;/b&gt;/1.2 from 127.0.0.1, no key: 1 request refused", page)
+
+
 def test_a_run_is_seen_with_how_far_it_is_and_cancelled_on_its_page(world: World) -> None:
     client = visitor(world, "secret-operate")
     page = client.get("/dashboard/runs").text

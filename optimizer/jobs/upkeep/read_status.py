@@ -379,7 +379,7 @@ def _families(
                 ],
                 degraded=name in problems,
                 problem=(
-                    "faulty file, last good version serves"
+                    ("faulty file, last good version serves" if champion is not None else "faulty file, nothing serves")
                     if name in problems
                     else "its file names an unknown model"
                     if name in unknown
