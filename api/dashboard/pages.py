@@ -284,7 +284,7 @@ PAGES = (
     ),
     PageRoute(path="/dashboard/pipeline", template="pipeline.html", values=pipeline, query=frozenset(("hours",))),
     PageRoute(path="/dashboard/runs", template="runs.html", values=runs, query=frozenset(("family",))),
-    PageRoute(path="/dashboard/runs/{kind}/{run}", template="run.html", values=run, query=DONE),
+    PageRoute(path="/dashboard/runs/{kind}/{run}", template="run.html", values=run, query=DONE | {"expect"}),
     PageRoute(path="/dashboard/settings", template="settings.html", values=settings),
     PageRoute(path="/dashboard/audit", template="audit.html", values=audit, query=frozenset(("cursor",))),
 )

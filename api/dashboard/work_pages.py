@@ -11,6 +11,7 @@ from api.dashboard.acts import ACTS, cap_text, notice_of
 from api.dashboard.figures import LastDays
 from api.dashboard.visitors import PageVisit
 from optimizer.core.base.errors import Busy, Conflict, NotFound
+from optimizer.core.family.variant import DRAFT
 from optimizer.core.search.study import UNFINISHED
 
 LISTED = 50
@@ -62,7 +63,9 @@ def run(visit: PageVisit, last_days: LastDays) -> Mapping[str, Any]:
 
 
 def _compared(visit: PageVisit, run: Any) -> Mapping[str, Any]:
-    """Every answer of a comparison that has come to its end, or why there is no grid of them."""
+    """Every answer of a comparison that has come to its end, or why there is no grid of them; and for who may save a
+    draft of it what was saved since whoever tried it had looked.
+    """
     tried = []
     for id in run.request["variants"][1:]:
         with suppress(NotFound):  # it was forgotten with the person whom it quotes
@@ -73,7 +76,20 @@ def _compared(visit: PageVisit, run: Any) -> Mapping[str, Any]:
             grid = visit.ask("grid", id=run.id)
         except (Busy, Conflict) as error:
             why_no_grid, asks_again = error.detail, isinstance(error, Busy)
-    return {"grid": grid, "why_no_grid": why_no_grid, "asks_again": asks_again, "tried": tried}
+    expect, newer = visit.request.query.get("expect"), ()
+    draft = next((one for one in tried if one.source == DRAFT), None)
+    if draft is not None and run.finished_at is not None and visit.visitor.may("create_variant", run.family):
+        about = {"family": run.family, "from_": draft.variant, "example_ids": [], "seed": None}
+        preview = visit.ask("preview variant", **about, expect=expect)
+        expect, newer = expect or preview.newest, [one for one in preview.newer if one.is_saved]
+    return {
+        "grid": grid,
+        "why_no_grid": why_no_grid,
+        "asks_again": asks_again,
+        "tried": tried,
+        "expect": expect,
+        "newer": newer,
+    }
 
 
 def settings(visit: PageVisit, last_days: LastDays) -> Mapping[str, Any]:

@@ -30,9 +30,9 @@ from optimizer.core.base.minute_sums import HOUR, MinuteSums, floor
 from optimizer.core.dataset.examples import make_example
 from optimizer.core.search.study import Trial
 from optimizer.core.serving.access import hash_of
+from optimizer.jobs.champions.read_quality import time_of
 from optimizer.jobs.champions.read_stats import FamiliesStatsRequest, read_stats_of_families
 from optimizer.jobs.context import Context
-from optimizer.jobs.champions.read_quality import time_of
 from optimizer.jobs.feedback.roll_up_minutes import MINUTES
 from optimizer.jobs.upkeep.read_status import StatusRequest, read_status
 from optimizer.ports import DaySums
@@ -432,7 +432,8 @@ def test_money_names_the_last_day_with_any_request(tmp_path: Path) -> None:
 def test_a_card_shows_the_evidence_of_the_next_step_beside_its_threshold(tmp_path: Path) -> None:
     with serving(make_home(tmp_path)) as world:
         rollout = world.deploying()
-        (card,) = re.findall(r'<article class="card">(.*?)</article>', visitor(world, None).get("/dashboard").text, re.S)
+        page = visitor(world, None).get("/dashboard").text
+        (card,) = re.findall(r'<article class="card">(.*?)</article>', page, flags=re.DOTALL)
         view = world.get(f"/v1/rollouts/{rollout['id']}").json()["evidence"]
         gate = next(gate for gate in view["gates"] if gate["name"] == view["next_step"]["asks"])
         assert f"Evidence {gate['text']} that it is not {gate['claim']}" in card
@@ -445,10 +446,11 @@ def test_a_family_whose_file_never_was_good_is_told_of_and_its_page_opens(tmp_pa
     (folder := settings.families_dir / "broken").mkdir()
     (folder / "family.yaml").write_text("name: broken\nprompt: [")
     with serving(settings) as world:
-        for place, said in (("/dashboard", "and nothing of it is served yet"), ("/dashboard/families/broken", "line 2")):
+        for place in ("/dashboard", "/dashboard/families/broken"):
             answer = visitor(world, None).get(place)
-            assert (answer.status_code, said in answer.text) == (200, True), place
+            assert (answer.status_code, "and nothing of it is served yet" in answer.text) == (200, True), place
             assert ("last good version" in answer.text, str(tmp_path) in answer.text) == (False, False), place
+        assert "family.yaml: line 2: this is no YAML" in answer.text
         (settings.families_dir / "triage" / "family.yaml").write_text("name: triage\nprompt: [")
         world.shared.serving.refresh()
         for place in ("/dashboard", "/dashboard/families/triage"):
