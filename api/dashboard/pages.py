@@ -108,11 +108,11 @@ def variant(visit: PageVisit, last_days: LastDays) -> Mapping[str, Any]:
 
 
 def alerts(visit: PageVisit, last_days: LastDays) -> Mapping[str, Any]:
-    newest = visit.ask("alerts", open=False, limit=LISTED).items
-    resolved = [alert for alert in newest if alert.closed_at is not None]
+    resolved = visit.ask("alerts", closed=True, cursor=visit.request.query.get("cursor"), limit=LISTED)
     return {
         "firing": visit.ask("alerts", limit=1000).items,
-        "resolved": sorted(resolved, key=lambda alert: alert.closed_at, reverse=True),
+        "resolved": resolved.items,
+        "next_cursor": resolved.next_cursor,
         "now": visit.shared.clock.now(),
     }
 
@@ -248,7 +248,7 @@ PAGES = (
         values=reviews,
         query=frozenset(("family", "skip", "done")),
     ),
-    PageRoute(path="/dashboard/alerts", template="alerts.html", values=alerts),
+    PageRoute(path="/dashboard/alerts", template="alerts.html", values=alerts, query=frozenset(("cursor",))),
     PageRoute(
         path="/dashboard/studies",
         template="studies.html",
@@ -283,7 +283,7 @@ PAGES = (
         query=frozenset(("conversation", "family", "range")),
     ),
     PageRoute(path="/dashboard/pipeline", template="pipeline.html", values=pipeline, query=frozenset(("hours",))),
-    PageRoute(path="/dashboard/runs", template="runs.html", values=runs, query=frozenset(("family",))),
+    PageRoute(path="/dashboard/runs", template="runs.html", values=runs, query=frozenset(("family", "cursor"))),
     PageRoute(path="/dashboard/runs/{kind}/{run}", template="run.html", values=run, query=DONE | {"expect"}),
     PageRoute(path="/dashboard/settings", template="settings.html", values=settings),
     PageRoute(path="/dashboard/audit", template="audit.html", values=audit, query=frozenset(("cursor",))),

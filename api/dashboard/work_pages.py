@@ -14,7 +14,7 @@ from optimizer.core.base.errors import Busy, Conflict, NotFound
 from optimizer.core.family.variant import DRAFT
 from optimizer.core.search.study import UNFINISHED
 
-LISTED = 50
+LISTED, MOST_UNFINISHED = 50, 1000
 # By kind: what it is called, the use case that reads it, and the act that stops it.
 KINDS: Mapping[str, tuple[str, str, str]] = {
     "compare": ("Comparison", "comparison", "cancel-comparison"),
@@ -26,16 +26,18 @@ KINDS: Mapping[str, tuple[str, str, str]] = {
 
 def runs(visit: PageVisit, last_days: LastDays) -> Mapping[str, Any]:
     """Studies under way, and what else the worker was asked for."""
-    of_family = visit.request.query.get("family") or None
-    items = visit.ask("runs", family=of_family, limit=LISTED).items
+    query = visit.request.query
+    of_family = query.get("family") or None
+    ended = visit.ask("runs", family=of_family, ended=True, cursor=query.get("cursor"), limit=LISTED)
     return {
         "studies": [
             study
             for status in UNFINISHED
             for study in visit.ask("studies", status=status, family=of_family, limit=LISTED).items
         ],
-        "now": [run for run in items if run.finished_at is None],
-        "ended": [run for run in items if run.finished_at is not None],
+        "now": visit.ask("runs", family=of_family, ended=False, limit=MOST_UNFINISHED).items,
+        "ended": ended.items,
+        "next_cursor": ended.next_cursor,
         "kinds": KINDS,
         "acts": ACTS,
         "of_family": of_family,

@@ -22,12 +22,14 @@ from sqlalchemy.engine import Engine
 from api.access.auth import without_key
 from api.dashboard import visitors
 from api.dashboard.acts import ACTS
-from api.dashboard.pages import PAGES
+from api.dashboard.pages import LISTED, PAGES
 from api.dashboard.rendering import POLICY, SCRIPTS
 from api.dashboard.routes import FOLDER, REPORT_POLICY
 from api.dashboard.sessions import LASTS, SessionKey
 from optimizer.core.base.minute_sums import HOUR, MinuteSums, floor
+from optimizer.core.base.values import Budget
 from optimizer.core.dataset.examples import make_example
+from optimizer.core.evaluation.run import ComparisonRun
 from optimizer.core.search.study import Trial
 from optimizer.core.serving.access import hash_of
 from optimizer.jobs.champions.read_quality import time_of
@@ -35,7 +37,7 @@ from optimizer.jobs.champions.read_stats import FamiliesStatsRequest, read_stats
 from optimizer.jobs.context import Context
 from optimizer.jobs.feedback.roll_up_minutes import MINUTES
 from optimizer.jobs.upkeep.read_status import StatusRequest, read_status
-from optimizer.ports import DaySums
+from optimizer.ports import Alert, DaySums
 from optimizer.runtime import apart
 from tests.api_world import FAMILY, World, make_home, serving
 from tests.seeded_world import SEALED_WORD, SECRET_WORD, seeded
@@ -465,6 +467,47 @@ def test_programs_that_are_refused_for_want_of_a_key_are_listed(tmp_path: Path) 
         page = visitor(world, "secret-admin").get("/dashboard").text
         assert "1 program refused for want of a key (below)" in page
         assert re.search(r"&lt;b&gt;shop&lt;/b&gt;/1.2 from 127.0.0.1, no key: 1 request refused", page)
+
+
+def test_what_is_over_is_listed_page_by_page_and_what_is_under_way_whole(tmp_path: Path) -> None:
+    """However much came after it."""
+    with serving(make_home(tmp_path)) as world:
+        store, now = world.shared.store, world.shared.clock.now()
+        told = {"kind": "test", "detail": "it is hot", "level": "warning", "family": None}
+
+        def keep(tx: Any) -> None:
+            for n in range(LISTED + 1):
+                alert = Alert(id=f"al_{n:03}", subject=f"over-{n}", opened_at=now - timedelta(hours=3), **told)  # type: ignore[arg-type]
+                store.alerts.open(tx, alert)
+                store.alerts.close(tx, "test", None, alert.subject, now - timedelta(minutes=n))
+                open_alert = replace(alert, id=f"al_open_{n:03}", subject=f"open-{n}", opened_at=now)
+                store.alerts.open(tx, open_alert)
+                run = ComparisonRun(
+                    id=f"cp_{n:03}",
+                    family="triage",
+                    request={"variants": [], "example_ids": [], "is_priced": True},
+                    budget=Budget(calls=1),
+                    status="queued",
+                    n=1,
+                    created_by="ann",
+                    created_at=now - timedelta(minutes=n),
+                )
+                store.runs.add(tx, replace(run, status="failed", finished_at=now))
+                store.runs.add(tx, replace(run, id=f"cp_old_{n:03}", created_at=now - timedelta(days=1)))
+
+        store.write(keep)
+        client = visitor(world, None)
+        firing, _, resolved = client.get("/dashboard/alerts").text.partition("Resolved</h2>")
+        assert (firing.count("it is hot"), resolved.count("it is hot")) == (LISTED + 1, LISTED)
+        older = re.search(r'href="\.\./(dashboard/alerts\?cursor=[^"]+)"', resolved)
+        assert older is not None
+        assert client.get(f"/{older[1]}").text.partition("Resolved</h2>")[2].count("it is hot") == 1
+        now_shown, _, ended = client.get("/dashboard/runs?family=triage").text.partition("Ended</h2>")
+        assert (now_shown.count("acts/cancel-comparison"), ended.count("runs/compare/cp_")) == (LISTED + 1, LISTED)
+        older = re.search(r'href="\.\./(dashboard/runs\?family=triage&amp;cursor=[^"]+)"', ended)
+        assert older is not None
+        rest = client.get(f"/{older[1].replace('&amp;', '&')}").text
+        assert re.findall(r"runs/compare/(cp_0\d+)", rest) == [f"cp_{LISTED:03}"]
 
 
 def test_a_run_is_seen_with_how_far_it_is_and_cancelled_on_its_page(world: World) -> None:
