@@ -469,6 +469,16 @@ def test_programs_that_are_refused_for_want_of_a_key_are_listed(tmp_path: Path) 
         assert re.search(r"&lt;b&gt;shop&lt;/b&gt;/1.2 from 127.0.0.1, no key: 1 request refused", page)
 
 
+def test_help_is_named_in_words_and_by_no_path_of_a_file(world: World) -> None:
+    client = visitor(world, "secret-admin")
+    world.post("/v1/freeze", {"reason": "a look"})
+    pages = {place: client.get(place).text for place in ("/dashboard/alerts", "/dashboard/settings")}
+    world.post("/v1/unfreeze", {"reason": "a look"})
+    assert "“Freeze everything” in the runbook" in pages["/dashboard/alerts"]
+    assert "under “Settings”" in pages["/dashboard/settings"]
+    assert [place for place, page in pages.items() if "docs/r" in page] == []
+
+
 def test_what_is_over_is_listed_page_by_page_and_what_is_under_way_whole(tmp_path: Path) -> None:
     """However much came after it."""
     with serving(make_home(tmp_path)) as world:
