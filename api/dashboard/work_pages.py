@@ -78,7 +78,7 @@ def _compared(visit: PageVisit, run: Any) -> Mapping[str, Any]:
             grid = visit.ask("grid", id=run.id)
         except (Busy, Conflict) as error:
             why_no_grid, asks_again = error.detail, isinstance(error, Busy)
-    expect, newer = visit.request.query.get("expect"), ()
+    expect, newer = visit.request.query.get("expect"), list[Any]()
     draft = next((one for one in tried if one.source == DRAFT), None)
     if draft is not None and run.finished_at is not None and visit.visitor.may("create_variant", run.family):
         about = {"family": run.family, "from_": draft.variant, "example_ids": [], "seed": None}

@@ -141,15 +141,16 @@ def find_interactions(context: Context, request: FindInteractionsRequest) -> Fou
         matches = context.store.events.matches(tx, matching, cursor=request.cursor, limit=request.limit)
         views = _views(tx, context, matches.items)
         lowest = _lowest_scores(tx, context, matches.items)
-    found = [
-        FoundInteraction(**answer_members(view), lowest_score=lowest.get((view.family, view.id))) for view in views
+    interactions = [
+        FoundInteraction(**answer_members(view), lowest_score=lowest.get((one.arm.family, one.id)))
+        for one, view in zip(matches.items, views, strict=True)
     ]
     text = request.text
     return FoundInteractions(
         since=matching.since,
         until=until,
         looked_back_to=matches.looked_back_to,
-        items=found if text is None else [view for view in found if _has(view, text)],
+        items=interactions if text is None else [each for each in interactions if _has(each, text)],
         next_cursor=matches.next_cursor,
     )
 
