@@ -9,9 +9,9 @@ from typing import TYPE_CHECKING, Any
 from api.dashboard.figures import LastDays
 from api.dashboard.time_charts import MOST_LINES, Figure, TimeChart, lines_of, target_chart, time_chart
 from api.dashboard.visitors import PageVisit
-from optimizer.core.base.minute_sums import HOUR, floor
 
 if TYPE_CHECKING:
+    from optimizer.core.views.quality import QualityAnalytics
     from optimizer.jobs.champions.read_stats import By, FeedbackStats
 
 RANGES: Mapping[str, tuple[By, timedelta]] = {
@@ -44,22 +44,22 @@ TRENDS: Mapping[str, str] = {
 def performance(visit: PageVisit, last_days: LastDays) -> Mapping[str, Any]:
     """Scores, issues and models of all families or one; of one also how it moved, by variant and model."""
     of_family, range_ = visit.request.query.get("family") or None, range_of(visit)
+    quality = visit.ask("quality analytics", family=of_family, range=range_)
     shown = {
-        "quality": visit.ask("quality analytics", family=of_family, range=range_),
+        "quality": quality,
         "names": visit.family_names(),
         "of_family": of_family,
         "range": range_,
         "ranges": tuple(RANGES),
     }
-    return shown if of_family is None else {**shown, **_over_time(visit, of_family, range_)}
+    return shown if of_family is None else {**shown, **_over_time(visit, of_family, range_, quality)}
 
 
-def _over_time(visit: PageVisit, family: str, range_: str) -> Mapping[str, Any]:
+def _over_time(visit: PageVisit, family: str, range_: str, quality: QualityAnalytics) -> Mapping[str, Any]:
+    """Of the very time of ``quality``, which stands above it; by day of the whole days that it touches."""
     by, back = RANGES[range_]
-    end = visit.shared.clock.now()
-    begin = floor(end - back, HOUR) + timedelta(hours=1)  # sums of whole hours are stored: minutes would be sixty
-    sums = visit.ask("stats", family=family, by="model", since=begin, until=end)
-    stats = visit.ask("stats", family=family, by=by, since=begin, until=end)
+    sums = visit.ask("stats", family=family, by="model", since=quality.since, until=quality.until)
+    stats = visit.ask("stats", family=family, by=by, since=quality.until - back, until=quality.until)
     variants = sorted(sums.items, key=lambda row: -row.n_interactions)
     lines = [_line(row) for row in variants[:MOST_LINES]]
     champion = visit.ask("family", family=family).champion

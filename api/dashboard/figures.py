@@ -29,7 +29,7 @@ class HourCount:
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LastDay:
     """All variants and models together. ``success_interval``, ``score_interval``: 95 %, the latter at most as wide as
-    it says; ``p95_ms``: the highest of the last hour that had any; None: not measured.
+    it says; ``p95_ms``: the highest of the last hour that had any, which begins at ``p95_hour``; None: not measured.
     """
 
     n_interactions: int
@@ -40,6 +40,7 @@ class LastDay:
     mean_score: float | None
     score_interval: Interval | None
     p95_ms: float | None
+    p95_hour: datetime | None
     cost_usd: float
     hours: Sequence[HourCount]
 
@@ -106,6 +107,7 @@ def last_day(rows: Sequence[Any], begin: datetime) -> LastDay:
         if mean_score is not None
         else None,
         p95_ms=max(p95s, default=None),
+        p95_hour=latest,
         cost_usd=sum(row.cost_usd for row in rows),
         hours=[
             HourCount(start=start, n_interactions=sum(row.n_interactions for row in group))

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from datetime import UTC
 from typing import Any
 
 from api.dashboard.acts import notice_of
@@ -20,6 +19,7 @@ from optimizer.core.base.answers import cursor_of
 from optimizer.core.evaluation.label_report import LABELS
 from optimizer.core.evaluation.trivial_baselines import WITHOUT_MODEL, said
 from optimizer.core.serving.rollout import ALERT
+from optimizer.jobs.upkeep.read_status import REFUSED_SHOWN
 
 FAMILIES_SHOWN, LISTED = 24, 50
 MOST_RANKED = 1000  # studies
@@ -44,6 +44,7 @@ def home(visit: PageVisit, last_days: LastDays) -> Mapping[str, Any]:
     families = [family for family in status.families if family.name in shown]
     days = last_days.of(visit, [family.name for family in families if family.champion is not None])
     used = {name for name, day in days.items() if day.n_interactions}
+    now = visit.shared.clock.now()
     families.sort(key=lambda family: (family.rollout is None, family.name not in used))
     return {
         "status": status,
@@ -59,16 +60,20 @@ def home(visit: PageVisit, last_days: LastDays) -> Mapping[str, Any]:
             if family.rollout is not None and family.rollout.status in ("pending", "validating")
         ],
         "n_reviews": _n_waiting(visit, None),
+        "faulty": [family for family in status.families if family.degraded],
+        "refused": [caller for caller in status.refused_callers if now - caller.last_at < REFUSED_SHOWN],
         "alarms": [alert for alert in status.alerts if alert.kind != ALERT and alert.level != "info"],
         "done": notice_of(visit),
-        "now": visit.shared.clock.now(),
+        "now": now,
     }
 
 
 def family(visit: PageVisit, last_days: LastDays) -> Mapping[str, Any]:
-    """What serves, the rollout as it stands, champions, studies."""
+    """What serves, the rollout as it stands, champions, studies; of a file that never was good only what is wrong."""
     name = visit.request.path_params["family"]
     view = visit.ask("family", family=name)
+    if view.kind is None:
+        return {"family": view, "rollout": None, "done": notice_of(visit)}
     rollout = visit.ask("rollout status", family=name)
     champion = view.champion
     day = last_days.of(visit, [name])[name]
@@ -103,11 +108,11 @@ def variant(visit: PageVisit, last_days: LastDays) -> Mapping[str, Any]:
 
 
 def alerts(visit: PageVisit, last_days: LastDays) -> Mapping[str, Any]:
-    newest = visit.ask("alerts", open=False, limit=LISTED).items
-    resolved = [alert for alert in newest if alert.closed_at is not None]
+    resolved = visit.ask("alerts", closed=True, cursor=visit.request.query.get("cursor"), limit=LISTED)
     return {
         "firing": visit.ask("alerts", limit=1000).items,
-        "resolved": sorted(resolved, key=lambda alert: alert.closed_at, reverse=True),
+        "resolved": resolved.items,
+        "next_cursor": resolved.next_cursor,
         "now": visit.shared.clock.now(),
     }
 
@@ -186,15 +191,16 @@ def money(visit: PageVisit, last_days: LastDays) -> Mapping[str, Any]:
     names = [name for name in visit.family_names() if name >= begin]
     shown = names[:FAMILIES_SHOWN]
     items = visit.ask("stats of families", families=",".join(shown), by="day").items if shown else ()
-    today = visit.shared.clock.now().astimezone(UTC).date()
     days = {name: [row for row in items if row.family == name] for name in shown}
+    last = {name: max((row.start for row in rows if row.n_interactions), default=None) for name, rows in days.items()}
     return {
         "spending": visit.ask("spending"),
         "kinds": KINDS,
         "families": [
             {
                 "name": name,
-                "today_usd": sum(row.cost_usd for row in rows if row.start.date() == today),
+                "last_day": last[name],
+                "last_day_usd": sum(row.cost_usd for row in rows if row.start == last[name]),
                 "month_usd": sum(row.cost_usd for row in rows),
                 "n": sum(row.n_interactions for row in rows),
             }
@@ -242,7 +248,7 @@ PAGES = (
         values=reviews,
         query=frozenset(("family", "skip", "done")),
     ),
-    PageRoute(path="/dashboard/alerts", template="alerts.html", values=alerts),
+    PageRoute(path="/dashboard/alerts", template="alerts.html", values=alerts, query=frozenset(("cursor",))),
     PageRoute(
         path="/dashboard/studies",
         template="studies.html",
@@ -277,8 +283,8 @@ PAGES = (
         query=frozenset(("conversation", "family", "range")),
     ),
     PageRoute(path="/dashboard/pipeline", template="pipeline.html", values=pipeline, query=frozenset(("hours",))),
-    PageRoute(path="/dashboard/runs", template="runs.html", values=runs, query=frozenset(("family",))),
-    PageRoute(path="/dashboard/runs/{kind}/{run}", template="run.html", values=run, query=DONE),
+    PageRoute(path="/dashboard/runs", template="runs.html", values=runs, query=frozenset(("family", "cursor"))),
+    PageRoute(path="/dashboard/runs/{kind}/{run}", template="run.html", values=run, query=DONE | {"expect"}),
     PageRoute(path="/dashboard/settings", template="settings.html", values=settings),
     PageRoute(path="/dashboard/audit", template="audit.html", values=audit, query=frozenset(("cursor",))),
 )

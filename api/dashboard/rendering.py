@@ -20,6 +20,7 @@ from api.dashboard.visitors import PageVisit, path_of
 from optimizer.core.base.answers import is_listed
 from optimizer.core.base.canonical import canonical_json
 from optimizer.core.base.phrasing import count, span
+from optimizer.core.rollout.alert_chapters import chapter_in_words
 from optimizer.core.serving.rollout import ladder_text
 
 if TYPE_CHECKING:
@@ -136,6 +137,7 @@ def _environment() -> Environment:
         "brief": lambda value: clip(" ".join(" ".join(map(str, value.values())).split()), BRIEF_CHARS),
         "text": lambda value: HIDDEN if value is None else value,
         "with_columns": with_columns,
+        "chapter": chapter_in_words,
         "as_figure": lambda value, name: pages.filters[name](value),
     }
     pages.globals |= {

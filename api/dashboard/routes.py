@@ -38,7 +38,7 @@ from api.dashboard.visitors import (
     still_opens,
     visitor_of,
 )
-from api.dashboard.workbench import WorkbenchForm, after_refusal, carry_out_form, form_in, form_values
+from api.dashboard.workbench import WorkbenchForm, carry_out_form, form_in, form_values
 from api.http.bodies import StrictRequest
 from api.http.body_limits import limit_of
 from api.http.problems import fault_of, status_of
@@ -215,12 +215,13 @@ class Dashboard:
         act = fields.get("do", "")
 
         def answer(form: WorkbenchForm) -> Response:
-            refusal, code = None, 200
+            refusal: DetentError | None = None
+            code = 200
             if act in ("save", "try"):
                 try:
                     return _redirect(request, carry_out_form(visit, form, act))
                 except DetentError as error:
-                    form, refusal, code = after_refusal(form, error), error.detail, status_of(error)
+                    refusal, code = error, status_of(error)
             elif act == "redraw":
                 form = replace(form, seed=(form.seed or 0) + 1, example_ids=None)
             elif act == "typing":

@@ -3,18 +3,21 @@
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from hashlib import sha256
 from typing import Any
 from urllib.parse import parse_qsl, quote, unquote
 
 from pydantic import ValidationError
 from starlette.requests import Request
+from starlette.responses import Response
 
 from api.access.auth import Caller, Opens, identify, require, require_family, secret_of, without_key
 from api.access.local_door import require_program_of_this_machine
 from api.dashboard.sessions import DashboardSession, EndedSessions, SessionKey
 from api.http.bodies import StrictRequest
 from api.http.problems import MalformedBody, UnsupportedMediaType
+from api.idempotency import KeyedRequest, RepeatedRequest, keyed_store
 from api.routing import admit, admit_again, count_change
 from api.services import Services
 from optimizer.core.base.errors import Busy, DetentError, NotAuthenticated, NotAuthorised
@@ -72,14 +75,27 @@ class PageVisit:
         report = use_case.call(context, asking)
         return use_case.answer.validate_json(use_case.written(report, figures_only=True)) if figures_only else report
 
-    def act(self, name: str, /, **members: Any) -> Any:
-        """Carries an act out as its API route does. Raises as ``ask``, TooMany beyond the limit of changes."""
+    def act(self, name: str, /, *, nonce: str = "", **members: Any) -> Any:
+        """Carries an act out as its API route does; the same act with the same ``nonce`` once, with the first report.
+
+        Raises as ``ask``, TooMany beyond the limit of changes.
+        """
         use_case, shared = BY_NAME[name], self.shared
         asking = self._asking(use_case, members)
         if use_case.change is not None:
             count_change(self.request, shared, use_case.change)
         shared.serving.load_changed_files()
-        report = use_case.call(shared.context(self.visitor.caller), asking)
+        if nonce:
+            sent = sha256(asking.model_dump_json().encode()).hexdigest()
+            scope = f"{self.visitor.caller.quota} {self.request.url.path}"
+            self.request.state.keyed = KeyedRequest(scope, f"{nonce[:100]} {sent}", sent)
+        store = keyed_store(
+            self.request, shared, use_case.report, lambda report: Response(use_case.written(report, figures_only=False))
+        )
+        try:
+            report = use_case.call(replace(shared.context(self.visitor.caller), store=store), asking)
+        except RepeatedRequest as repeated:
+            report = use_case.answer.validate_python(repeated.answer["body"])
         shared.serving.refresh()
         return report
 

@@ -12,9 +12,10 @@ from api.dashboard.figures import LastDays
 from api.dashboard.visitors import PageVisit
 from optimizer.core.base.errors import Busy, Conflict, NotFound
 from optimizer.core.base.values import Budget
+from optimizer.core.family.variant import DRAFT
 from optimizer.core.search.study import UNFINISHED
 
-LISTED = 50
+LISTED, MOST_UNFINISHED = 50, 1000
 # By kind: what it is called, the use case that reads it, and the act that stops it, where one does.
 KINDS: Mapping[str, tuple[str, str, str | None]] = {
     "compare": ("Comparison", "comparison", "cancel-comparison"),
@@ -27,16 +28,18 @@ KINDS: Mapping[str, tuple[str, str, str | None]] = {
 
 def runs(visit: PageVisit, last_days: LastDays) -> Mapping[str, Any]:
     """Studies under way, and what else the worker was asked for."""
-    of_family = visit.request.query.get("family") or None
-    items = visit.ask("runs", family=of_family, limit=LISTED).items
+    query = visit.request.query
+    of_family = query.get("family") or None
+    ended = visit.ask("runs", family=of_family, ended=True, cursor=query.get("cursor"), limit=LISTED)
     return {
         "studies": [
             study
             for status in UNFINISHED
             for study in visit.ask("studies", status=status, family=of_family, limit=LISTED).items
         ],
-        "now": [run for run in items if run.finished_at is None],
-        "ended": [run for run in items if run.finished_at is not None],
+        "now": visit.ask("runs", family=of_family, ended=False, limit=MOST_UNFINISHED).items,
+        "ended": ended.items,
+        "next_cursor": ended.next_cursor,
         "kinds": KINDS,
         "acts": ACTS,
         "of_family": of_family,
@@ -65,7 +68,9 @@ def run(visit: PageVisit, last_days: LastDays) -> Mapping[str, Any]:
 
 
 def _compared(visit: PageVisit, run: Any) -> Mapping[str, Any]:
-    """Every answer of a comparison that has come to its end, or why there is no grid of them."""
+    """Every answer of a comparison that has come to its end, or why there is no grid of them; and for who may save a
+    draft of it what was saved since whoever tried it had looked.
+    """
     tried = []
     for id in run.request["variants"][1:]:
         with suppress(NotFound):  # it was forgotten with the person whom it quotes
@@ -76,7 +81,20 @@ def _compared(visit: PageVisit, run: Any) -> Mapping[str, Any]:
             grid = visit.ask("grid", id=run.id)
         except (Busy, Conflict) as error:
             why_no_grid, asks_again = error.detail, isinstance(error, Busy)
-    return {"grid": grid, "why_no_grid": why_no_grid, "asks_again": asks_again, "tried": tried}
+    expect, newer = visit.request.query.get("expect"), list[Any]()
+    draft = next((one for one in tried if one.source == DRAFT), None)
+    if draft is not None and run.finished_at is not None and visit.visitor.may("create_variant", run.family):
+        about = {"family": run.family, "from_": draft.variant, "example_ids": [], "seed": None}
+        preview = visit.ask("preview variant", **about, expect=expect)
+        expect, newer = expect or preview.newest, [one for one in preview.newer if one.is_saved]
+    return {
+        "grid": grid,
+        "why_no_grid": why_no_grid,
+        "asks_again": asks_again,
+        "tried": tried,
+        "expect": expect,
+        "newer": newer,
+    }
 
 
 def settings(visit: PageVisit, last_days: LastDays) -> Mapping[str, Any]:

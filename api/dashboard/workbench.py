@@ -9,13 +9,14 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from itertools import count as counted
 from itertools import takewhile
+from secrets import token_urlsafe
 from typing import Any
 
 from api.dashboard.acts import cap_text, run_page, variant_page
 from api.dashboard.figures import LastDays
 from api.dashboard.visitors import PageVisit
 from optimizer.core.base.canonical import canonical_json, json_of
-from optimizer.core.base.errors import Conflict, DetentError, StaleVersion
+from optimizer.core.base.errors import Conflict, DetentError, InvalidInput, StaleVersion
 from optimizer.core.family.variant import Message
 
 SETTINGS = ("temperature", "max_tokens")  # that this page changes
@@ -28,7 +29,7 @@ NOTHING: Message = {"role": "user", "content": ""}
 class WorkbenchForm:
     """``parent``: id of the variant that it started from; ``messages`` None: as they are there; ``settings``: as they
     stand in the fields; ``expect``: the newest saved variant as its page knew it; ``example_ids`` None: nobody has
-    chosen yet.
+    chosen yet; ``nonce``: of the page that it was typed on, so that a button pressed twice there acts once.
     """
 
     parent: str
@@ -39,6 +40,7 @@ class WorkbenchForm:
     expect: str | None = None
     example_ids: Sequence[str] | None = None
     seed: int | None = 0  # None: no other examples are offered
+    nonce: str = ""
 
 
 def workbench(visit: PageVisit, last_days: LastDays) -> Mapping[str, Any]:
@@ -52,8 +54,10 @@ def workbench(visit: PageVisit, last_days: LastDays) -> Mapping[str, Any]:
     return form_values(visit, form)
 
 
-def form_values(visit: PageVisit, form: WorkbenchForm, refusal: str | None = None) -> Mapping[str, Any]:
-    """What the page shows of a form. Raises DetentError where not even a preview can be made of it."""
+def form_values(visit: PageVisit, form: WorkbenchForm, refusal: DetentError | None = None) -> Mapping[str, Any]:
+    """What the page shows of a form; who was refused for the others' text is told of it and may save beside it. Raises
+    DetentError where not even a preview can be made of it.
+    """
     family = visit.request.path_params["family"]
     if form.messages is None:
         form = replace(form, messages=visit.ask("named_variant", family=family, name=form.parent).messages or [])
@@ -65,14 +69,15 @@ def form_values(visit: PageVisit, form: WorkbenchForm, refusal: str | None = Non
         seed=form.seed,
         budget=_cap(form),
     )
+    expect = preview.newest if isinstance(refusal, StaleVersion) else form.expect or preview.newest
     return {
         "family": family,
-        "form": form if form.expect is not None else replace(form, expect=preview.newest),
+        "form": replace(form, expect=expect, nonce=token_urlsafe(12)),
         "preview": preview,
         "cap": cap_text(preview.comparison.budget) if preview.comparison is not None else None,
         "roles": TEXT_ROLES,
         "markers": MARKERS,
-        "refusal": refusal,
+        "refusal": refusal.detail if refusal is not None else None,
     }
 
 
@@ -92,29 +97,31 @@ def form_in(fields: Mapping[str, str]) -> WorkbenchForm:
         expect=fields.get("expect") or None,
         example_ids=[value for name, value in fields.items() if name.startswith("example_")],
         seed=int(seed) if seed.isascii() and seed.isdigit() and len(seed) < 9 else 0,
+        nonce=fields.get("nonce", ""),
     )
 
 
 def carry_out_form(visit: PageVisit, form: WorkbenchForm, act: str) -> str:
     """Saves or tries what was typed; the page that it leads to. Raises as the use cases do."""
     family = visit.request.path_params["family"]
+    typed = _draft(visit, family, form)
     if act == "save":
-        saved = visit.act("create_variant", **_draft(visit, family, form), note=form.note, expect=form.expect)
+        saved = visit.act("create_variant", **typed, note=form.note, expect=form.expect)
         return f"{variant_page(family, saved.variant)}?done={visit.notice('save')}"
-    draft = visit.act("create_variant", **_draft(visit, family, form), note=form.note, listed=False)
+    visit.require("compare variants")
+    planned = visit.ask("preview variant", **typed, example_ids=form.example_ids, seed=None, budget=_cap(form))
+    if planned.variant is not None and planned.comparison is None:  # of no variant create_variant says what is wrong
+        raise InvalidInput(planned.why_no_comparison)
+    draft = visit.act("create_variant", **typed, note=form.note, listed=False)
     run = visit.act(
         "compare variants",
+        nonce=form.nonce,
         family=family,
         variants=["champion", draft.variant],
         example_ids=form.example_ids,
         budget=_cap(form),
     )
-    return run_page(run)
-
-
-def after_refusal(form: WorkbenchForm, error: DetentError) -> WorkbenchForm:
-    """The form as its page shows it after a refusal: who was told of the others' text may save beside it."""
-    return replace(form, expect=None) if isinstance(error, StaleVersion) else form
+    return f"{run_page(run)}?expect={form.expect}" if form.expect else run_page(run)
 
 
 def _message(fields: Mapping[str, str], place: str) -> Message:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import asdict, dataclass
 from datetime import datetime
 from typing import Any, Literal, Protocol
@@ -131,6 +131,9 @@ class Alerts(Protocol):
         most: int | None = None,
     ) -> list[Alert]:
         """The newest first, no more than ``most``; of one kind, family or subject where one is named."""
+
+    def closed(self, tx: Transaction, families: Collection[str] | None, start: int, most: int) -> list[Alert]:
+        """Those that are over, the last closed first, from that place on; of these families, None: all alerts."""
 
     def silence(self, tx: Transaction, silence: AlertSilence) -> None:
         """In the place of an earlier one of the same rule and family."""

@@ -26,8 +26,18 @@ class Runs(Protocol):
     def unfinished(self, tx: Transaction) -> list[QueuedRun]:
         """The oldest first."""
 
-    def latest(self, tx: Transaction, families: Collection[str] | None, limit: int) -> list[RunSummary]:
-        """Of these families, None: of all; the newest first."""
+    def latest(
+        self,
+        tx: Transaction,
+        families: Collection[str] | None,
+        limit: int,
+        *,
+        start: int = 0,
+        ended: bool | None = None,
+    ) -> list[RunSummary]:
+        """Of these families, None: of all; the newest first, from that place on; ``ended``: only those that have, or
+        have not.
+        """
 
     def latest_of_judge(self, tx: Transaction, family: str, limit: int) -> list[JudgeRun]:
         """The newest first."""

@@ -87,3 +87,8 @@ def test_the_newest_runs_come_first_and_of_the_named_families_alone(database: Da
         assert [run.id for run in database.runs.latest(tx, None, 2)] == ["jr_3", "jr_2"]
         assert [run.id for run in database.runs.latest(tx, [FAMILY], 9)] == ["jr_2", "jr_1"]
         assert database.runs.latest(tx, [], 9) == []
+        assert [run.id for run in database.runs.latest(tx, None, 1, start=1)] == ["jr_2"]
+    database.write(lambda tx: database.runs.update(tx, "jr_2", status="finished"))
+    with database.read() as tx:
+        assert [run.id for run in database.runs.latest(tx, None, 9, ended=True)] == ["jr_2"]
+        assert [run.id for run in database.runs.latest(tx, None, 9, ended=False)] == ["jr_3", "jr_1"]

@@ -257,6 +257,19 @@ class TestAlerts:
         assert ids(open_only=False, family=FAMILY, kind="frozen") == ["al_4"]
         assert ids(subject="ro_2") == ["al_2"]
 
+    def test_alerts_that_are_over_come_the_last_closed_first(self, database: Database) -> None:
+        for id, family in (("al_1", FAMILY), ("al_2", "other"), ("al_3", None), ("al_4", FAMILY)):
+            alert = Alert(id=id, kind=id, detail="…", level="info", opened_at=NOW, family=family, subject="")
+            database.write(lambda tx, alert=alert: database.alerts.open(tx, alert))
+        for n, (id, family) in enumerate((("al_2", "other"), ("al_1", FAMILY), ("al_3", None))):
+            database.write(lambda tx, n=n, id=id, family=family: database.alerts.close(tx, id, family, "", minutes(n)))
+        with database.read() as tx:
+            closed = database.alerts.closed
+            assert [one.id for one in closed(tx, None, 0, 9)] == ["al_3", "al_1", "al_2"]
+            assert [one.id for one in closed(tx, None, 1, 1)] == ["al_1"]
+            assert [one.id for one in closed(tx, ["other"], 0, 9)] == ["al_2"]
+            assert closed(tx, [], 0, 9) == []
+
 
 class TestApiKeys:
     def test_a_key_comes_back_as_it_was_made_and_stays_when_revoked(self, database: Database) -> None:

@@ -226,6 +226,7 @@ def test_whoever_reads_the_report_later_learns_that_the_promotion_was_taken_back
     fast.start()
     fast.operate("promote", confirm=F)
     assert view(fast).followed_by is None
+    assert [s.state for s in view(fast).stages] == ["done", *["passed over"] * 3, "now"]
     roll_back_champion(F, actor="ann", reason="users complain", store=fast.store, clock=fast.clock)
     after = view(fast).followed_by
     assert after is not None

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Iterator
 from dataclasses import replace
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from functools import partial
 from hashlib import sha256
 from html.parser import HTMLParser
@@ -22,20 +22,26 @@ from sqlalchemy.engine import Engine
 from api.access.auth import without_key
 from api.dashboard import visitors
 from api.dashboard.acts import ACTS
-from api.dashboard.pages import PAGES
+from api.dashboard.pages import LISTED, PAGES
 from api.dashboard.rendering import POLICY, SCRIPTS
 from api.dashboard.routes import FOLDER, REPORT_POLICY
 from api.dashboard.sessions import LASTS, DashboardSession, EndedSessions, SessionKey
 from api.dashboard.work_pages import KINDS
 from optimizer.adapters.store.repositories.journal import WITHOUT_JUDGE
+from optimizer.core.base.minute_sums import HOUR, MinuteSums, floor
+from optimizer.core.base.values import Budget
 from optimizer.core.dataset.examples import make_example
 from optimizer.core.evaluation.judging.run import RunKind
+from optimizer.core.evaluation.run import ComparisonRun
 from optimizer.core.search.study import Trial
 from optimizer.core.serving.access import hash_of
 from optimizer.core.views.forgetting import ForgetResult
+from optimizer.jobs.champions.read_quality import time_of
 from optimizer.jobs.champions.read_stats import FamiliesStatsRequest, read_stats_of_families
 from optimizer.jobs.context import Context
+from optimizer.jobs.feedback.roll_up_minutes import MINUTES
 from optimizer.jobs.upkeep.read_status import StatusRequest, read_status
+from optimizer.ports import Alert, DaySums
 from optimizer.runtime import apart
 from tests.api_world import FAMILY, World, make_home, serving
 from tests.seeded_world import SEALED_WORD, SECRET_WORD, add_runs, seeded
@@ -517,6 +523,141 @@ def test_money_names_what_is_spent_and_reserved_and_what_keys_used(world: World)
     assert all(f'{one["id"]}">' in page for one in spending["unfinished"])
     assert "thrifty" not in visitor(world, "secret-read").get("/dashboard/money").text
     assert visitor(world, "elsewhere-operate").get("/dashboard/money").status_code == 200
+
+
+def hours_of(world: World, back: timedelta, n: int, **more: Any) -> datetime:
+    """Puts the sums of a minute of that hour into the store, and says when the hour began."""
+    store, now = world.shared.store, world.shared.clock.now()
+    hour = floor(now - back, HOUR)
+    minute = MinuteSums(family="triage", minute=hour, variant=world.champion(), model="m")
+    for _ in range(n):
+        minute.add_interaction(failed=False, cost_usd=0.0, **{"latency_ms": 10.0, **more})
+
+    def keep(tx: Any) -> None:
+        store.minute_stats.put(tx, [minute])
+        store.minute_stats.set_watermark(tx, MINUTES, now)
+
+    store.write(keep)
+    return hour
+
+
+@pytest.mark.parametrize("range_", ["24h", "7d", "30d"])
+def test_the_figures_on_top_and_the_table_below_are_of_the_same_time(tmp_path: Path, range_: str) -> None:
+    with serving(make_home(tmp_path)) as world:
+        hours_of(world, time_of(range_), 500)
+        hours_of(world, timedelta(hours=1), 1)
+        page = visitor(world, None).get(f"/dashboard/performance?family=triage&range={range_}").text
+        (on_top,) = re.findall(r"<dt>Requests</dt><dd>([\d,]+)</dd>", page)
+        in_table = re.findall(r'<td data-column="Requests">([\d,]+)</td>', page)
+        assert (on_top, set(in_table)) == ("501", {"501"})
+
+
+def test_the_highest_latency_names_its_hour(tmp_path: Path) -> None:
+    with serving(make_home(tmp_path)) as world:
+        hour = hours_of(world, timedelta(hours=20), 3)
+        for place in ("/dashboard", "/dashboard/families/triage"):
+            page = visitor(world, None).get(place).text
+            assert re.search(rf"<dt>p95, {hour:%H:%M} UTC</dt><dd>\d+ ms</dd>", page), place
+
+
+def test_money_names_the_last_day_with_any_request(tmp_path: Path) -> None:
+    with serving(make_home(tmp_path)) as world:
+        store, days = world.shared.store, [world.shared.clock.now() - timedelta(days=back) for back in (3, 1)]
+        for day, usd in zip((f"{at:%Y-%m-%d}" for at in days), (2.0, 12.5), strict=True):
+            sums = DaySums(family="triage", variant="v", model="m", day=day, n_interactions=4, cost_usd=usd)
+            store.write(lambda tx, day=day, sums=sums: store.performance.put_day(tx, day, [sums]))  # type: ignore[misc]
+        page = visitor(world, None).get("/dashboard/money").text
+        (cell,) = re.findall(r'data-column="Last day with any">(.*?)</td>', page)
+        assert ("$12.5" in cell, f"{days[1]:%Y-%m-%d}" in cell) == (True, True), cell
+
+
+def test_a_card_shows_the_evidence_of_the_next_step_beside_its_threshold(tmp_path: Path) -> None:
+    with serving(make_home(tmp_path)) as world:
+        rollout = world.deploying()
+        page = visitor(world, None).get("/dashboard").text
+        (card,) = re.findall(r'<article class="card">(.*?)</article>', page, flags=re.DOTALL)
+        view = world.get(f"/v1/rollouts/{rollout['id']}").json()["evidence"]
+        gate = next(gate for gate in view["gates"] if gate["name"] == view["next_step"]["asks"])
+        assert f"Evidence {gate['text']} that it is not {gate['claim']}" in card
+        assert re.search(r"\d+ of 20$", gate["text"])
+        assert 'dashboard/families/triage#rollout">Difference and days still needed' in card
+
+
+def test_a_family_whose_file_never_was_good_is_told_of_and_its_page_opens(tmp_path: Path) -> None:
+    settings = make_home(tmp_path)
+    (folder := settings.families_dir / "broken").mkdir()
+    (folder / "family.yaml").write_text("name: broken\nprompt: [")
+    with serving(settings) as world:
+        for place in ("/dashboard", "/dashboard/families/broken"):
+            answer = visitor(world, None).get(place)
+            assert (answer.status_code, "and nothing of it is served yet" in answer.text) == (200, True), place
+            assert ("last good version" in answer.text, str(tmp_path) in answer.text) == (False, False), place
+        assert "family.yaml: line 2: this is no YAML" in answer.text
+        (settings.families_dir / "triage" / "family.yaml").write_text("name: triage\nprompt: [")
+        world.shared.serving.refresh()
+        for place in ("/dashboard", "/dashboard/families/triage"):
+            assert "its last good version serves" in visitor(world, None).get(place).text, place
+
+
+def test_programs_that_are_refused_for_want_of_a_key_are_listed(tmp_path: Path) -> None:
+    with serving(make_home(tmp_path)) as world:
+        world.add_key("boss", "admin", secret="secret-admin")
+        world.get("/v1/families", headers={"User-Agent": "<b>shop</b>/1.2"})
+        world.shared.callers.flush(world.shared.store, world.shared.clock.now())
+        page = visitor(world, "secret-admin").get("/dashboard").text
+        assert "1 program refused for want of a key (below)" in page
+        assert re.search(r"&lt;b&gt;shop&lt;/b&gt;/1.2 from 127.0.0.1, no key: 1 request refused", page)
+
+
+def test_help_is_named_in_words_and_by_no_path_of_a_file(world: World) -> None:
+    client = visitor(world, "secret-admin")
+    world.post("/v1/freeze", {"reason": "a look"})
+    pages = {place: client.get(place).text for place in ("/dashboard/alerts", "/dashboard/settings")}
+    world.post("/v1/unfreeze", {"reason": "a look"})
+    assert "“Freeze everything” in the runbook" in pages["/dashboard/alerts"]
+    assert "under “Settings”" in pages["/dashboard/settings"]
+    assert [place for place, page in pages.items() if "docs/r" in page] == []
+
+
+def test_what_is_over_is_listed_page_by_page_and_what_is_under_way_whole(tmp_path: Path) -> None:
+    """However much came after it."""
+    with serving(make_home(tmp_path)) as world:
+        store, now = world.shared.store, world.shared.clock.now()
+        told = {"kind": "test", "detail": "it is hot", "level": "warning", "family": None}
+
+        def keep(tx: Any) -> None:
+            for n in range(LISTED + 1):
+                alert = Alert(id=f"al_{n:03}", subject=f"over-{n}", opened_at=now - timedelta(hours=3), **told)  # type: ignore[arg-type]
+                store.alerts.open(tx, alert)
+                store.alerts.close(tx, "test", None, alert.subject, now - timedelta(minutes=n))
+                open_alert = replace(alert, id=f"al_open_{n:03}", subject=f"open-{n}", opened_at=now)
+                store.alerts.open(tx, open_alert)
+                run = ComparisonRun(
+                    id=f"cp_{n:03}",
+                    family="triage",
+                    request={"variants": [], "example_ids": [], "is_priced": True},
+                    budget=Budget(calls=1),
+                    status="queued",
+                    n=1,
+                    created_by="ann",
+                    created_at=now - timedelta(minutes=n),
+                )
+                store.runs.add(tx, replace(run, status="failed", finished_at=now))
+                store.runs.add(tx, replace(run, id=f"cp_old_{n:03}", created_at=now - timedelta(days=1)))
+
+        store.write(keep)
+        client = visitor(world, None)
+        firing, _, resolved = client.get("/dashboard/alerts").text.partition("Resolved</h2>")
+        assert (firing.count("it is hot"), resolved.count("it is hot")) == (LISTED + 1, LISTED)
+        older = re.search(r'href="\.\./(dashboard/alerts\?cursor=[^"]+)"', resolved)
+        assert older is not None
+        assert client.get(f"/{older[1]}").text.partition("Resolved</h2>")[2].count("it is hot") == 1
+        now_shown, _, ended = client.get("/dashboard/runs?family=triage").text.partition("Ended</h2>")
+        assert (now_shown.count("acts/cancel-comparison"), ended.count("runs/compare/cp_")) == (LISTED + 1, LISTED)
+        older = re.search(r'href="\.\./(dashboard/runs\?family=triage&amp;cursor=[^"]+)"', ended)
+        assert older is not None
+        rest = client.get(f"/{older[1].replace('&amp;', '&')}").text
+        assert re.findall(r"runs/compare/(cp_0\d+)", rest) == [f"cp_{LISTED:03}"]
 
 
 def test_a_run_is_seen_with_how_far_it_is_and_cancelled_on_its_page(world: World) -> None:

@@ -7,14 +7,16 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator, Mapping
 from dataclasses import replace
+from functools import partial
 from typing import Any
 from urllib.parse import parse_qs, urlsplit
 
 import pytest
 
 from optimizer.core.dataset.examples import make_example
+from optimizer.jobs.feedback.read_events import FindInteractionsRequest, find_interactions
 from tests.api_world import World, make_home, serving
-from tests.end_to_end.test_dashboard import OWN_PAGE, form_of_act, told_at, visitor
+from tests.end_to_end.test_dashboard import OWN_PAGE, context_of, form_of_act, queries_of, told_at, visitor
 
 N_PLAIN = 120
 
@@ -82,6 +84,24 @@ def listed(page: str) -> list[str]:
 def test_requests_are_found_by_what_is_known_of_them(world: World, asked: Mapping[str, str], ids: list[str]) -> None:
     client = visitor(world, "secret-read-texts")
     assert listed(client.get("/dashboard/requests", params={"window": "1h", **asked}).text) == ids
+
+
+def test_the_list_shows_the_lowest_score_of_the_feedback_on_each_with_one_more_query(world: World) -> None:
+    """The one that a list of those scored at most so much goes by."""
+    for outcome in ({"score": 0.9}, {"score": 0.7, "success": False}, {"success": True}):
+        world.post("/v1/feedback", {"interaction": "in_2", "family": "triage", **outcome})
+    client = visitor(world, "secret-read")
+    for ask, scores in (
+        ({"score": "0.3"}, ["0.200"]),
+        ({"score": "0.8"}, ["0.200", "0.700"]),
+        ({"outcome": "failed"}, ["–"]),
+    ):
+        page = client.get("/dashboard/requests", params={"window": "1h", **ask}).text
+        assert re.findall(r'data-column="Lowest score">([^<]*)<', page) == scores
+    found = partial(find_interactions, context_of(world))
+    assert queries_of(lambda: found(FindInteractionsRequest(limit=2))) == queries_of(
+        lambda: found(FindInteractionsRequest(limit=100))
+    )
 
 
 def test_all_requests_of_a_window_are_listed_once_the_newest_first(world: World) -> None:

@@ -8,7 +8,7 @@ import re
 from collections.abc import Iterator
 from html.parser import HTMLParser
 from typing import Any
-from urllib.parse import urljoin
+from urllib.parse import urljoin, urlsplit
 
 import pytest
 from fastapi.testclient import TestClient
@@ -76,6 +76,11 @@ def edited(client: TestClient, old: str, new: str, place: str = BENCH) -> dict[s
 
 def press(client: TestClient, button: str, fields: dict[str, str], **changes: str) -> Any:
     return client.post(BENCH, data={**fields, **changes, "do": button}, headers=OWN_PAGE)
+
+
+def run_in(answer: Any) -> str:
+    """The id of the run that a try has led to."""
+    return str(urlsplit(answer.headers["location"]).path.rpartition("/")[2])
 
 
 def n_variants(world: World) -> int:
@@ -154,7 +159,7 @@ def test_a_text_is_tried_beside_the_champion_and_is_on_no_list(world: World) -> 
     assert "the worker begins within" in page.text
     assert "0 of 10" in page.text
     assert 'http-equiv="refresh"' in page.text
-    run = world.get(f"/v1/comparisons/{queued.headers['location'].rpartition('/')[2]}").json()
+    run = world.get(f"/v1/comparisons/{run_in(queued)}").json()
     assert (run["request"]["example_ids"], run["budget"]) == (chosen, {"usd": 0.5, "calls": None, "minutes": None})
     champion, draft = run["request"]["variants"]
     assert champion == world.champion()
@@ -172,6 +177,57 @@ def test_a_text_is_tried_beside_the_champion_and_is_on_no_list(world: World) -> 
     assert "Saved. Nothing is served by it yet." in client.get(f"{place}?done={notice}").text
     last = world.get("/v1/families/triage/variants?limit=1000").json()["items"][-1]
     assert (last["variant"], last["note"]) == (draft, "worth keeping")
+
+
+def test_what_was_saved_before_the_page_was_opened_is_no_news_and_who_tries_a_text_is_no_warning(world: World) -> None:
+    ann, ben = visitor(world, "secret-operate"), visitor(world, "secret-admin")
+    assert press(ben, "save", edited(ben, "Is it billing", "before: Is it billing")).status_code == 303
+    opened = ann.get(BENCH).text
+    assert "look at it before you save yours" not in opened
+    assert press(ben, "try", edited(ben, "Is it billing", "tried: Is it billing")).status_code == 303
+    told = press(ann, "preview", Fields(opened).fields).text
+    assert re.search(r'<p class="soft">key-admin tried <a [^>]*>', told)
+    assert "look at it before you save yours" not in told
+
+
+def test_a_tried_text_is_saved_from_its_run_as_warily_as_from_the_workbench(world: World) -> None:
+    ann, ben = visitor(world, "secret-operate"), visitor(world, "secret-admin")
+    queued = press(ann, "try", edited(ann, "Is it billing", "A run: Is it billing"))
+    theirs = edited(ben, "Is it billing", "meanwhile: Is it billing")
+    assert press(ben, "save", theirs, note="theirs").status_code == 303
+    run = f"/dashboard/runs/compare/{run_in(queued)}"
+    cancel = form_of_act(ann, f"/dashboard/acts/cancel-comparison?id={run_in(queued)}")
+    assert ann.post("/dashboard/acts/cancel-comparison", data=cancel, headers=OWN_PAGE).status_code == 303
+    page = ann.get(urljoin(f"http://localhost{BENCH}", queued.headers["location"])).text
+    assert re.search(r"key-admin saved [^(]*\(theirs\): look at it before you save yours", page)
+    form = Fields(page).fields
+    assert Fields(ann.get(run).text).fields["expect"] != form["expect"], "who comes from elsewhere knows what is newest"
+    refused = press(ann, "save", form)
+    assert (refused.status_code, "after you had looked" in refused.text) == (412, True)
+    assert "look at it before you save yours" in refused.text
+    assert press(ann, "save", Fields(refused.text).fields).status_code == 303
+
+
+def test_a_try_that_is_refused_keeps_nothing(world: World) -> None:
+    client, before = visitor(world, "secret-operate"), n_variants(world)
+    fields = edited(client, "Is it billing", "refused: Is it billing")
+    unchosen = {name: value for name, value in fields.items() if not name.startswith("example_")}
+    refused = press(client, "try", unchosen)
+    assert (refused.status_code, refused.text.count("Choose at least one example.")) == (422, 2), refused.text
+    same = press(client, "try", Fields(client.get(BENCH).text).fields)
+    assert (same.status_code, "It is the champion" in same.text) == (422, True)
+    assert n_variants(world) == before
+
+
+def test_a_button_that_is_pressed_twice_queues_one_comparison(world: World) -> None:
+    client = visitor(world, "secret-operate")
+    fields = edited(client, "Is it billing", "twice: Is it billing")
+    first, second = press(client, "try", fields), press(client, "try", fields)
+    assert first.status_code == 303
+    assert second.headers["location"] == first.headers["location"]
+    other = press(client, "try", {**fields, "content_0": fields["content_0"].replace("twice", "thrice")})
+    later = press(client, "try", edited(client, "Is it billing", "twice: Is it billing"))
+    assert len({run_in(one) for one in (first, other, later)}) == 3
 
 
 def test_the_workbench_offers_no_more_than_a_key_may_do(world: World) -> None:

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from optimizer.core.rollout.alert_causes import BROKEN, OpenCause
-from optimizer.core.rollout.alert_chapters import OF_KIND, OF_METRIC, chapter_of
+from optimizer.core.rollout.alert_chapters import OF_KIND, OF_METRIC, chapter_in_words, chapter_of
 from optimizer.core.rollout.alert_rules import LOWER_IS_WORSE, METRICS, AlertRule
 from optimizer.jobs.champions.watch_rules import look_at
 from tests.stores import NOW
@@ -50,6 +50,17 @@ def test_every_figure_of_a_rule_leads_to_a_chapter_whose_first_command_is_that_o
 def test_every_other_alert_leads_to_a_heading(kind: str) -> None:
     for subject in ("", *OF_KIND.get(kind, {})):
         assert text_at(chapter_of(of(kind, subject), []))
+
+
+def test_in_words_a_chapter_is_called_as_its_heading_is() -> None:
+    """But for apostrophes and names, which an address has not."""
+    for kind in sorted(alert_kinds() - {BROKEN}):
+        page, _, anchor = (place := chapter_of(of(kind), [])).partition("#")
+        title, _, of_page = chapter_in_words(place).partition(" in ")
+        text = (ROOT / page).read_text(encoding="utf-8")
+        headings = {re.sub(r"[`’']", "", line).lower() for line in re.findall(r"^##+ (.+)$", text, flags=re.MULTILINE)}
+        assert title.strip("“”").lower() in headings, (kind, anchor)
+        assert of_page.removeprefix("the ").strip("“”").lower() == text.splitlines()[0].removeprefix("# ").lower()
 
 
 def test_of_a_rule_that_is_gone_the_page_of_all_alerts_speaks() -> None:

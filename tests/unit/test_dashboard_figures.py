@@ -37,6 +37,7 @@ def test_variants_of_an_hour_are_added_and_the_newest_hour_gives_the_p95() -> No
     day = last_day(rows, BEGIN)
     assert [(one.start.hour, one.n_interactions) for one in day.hours if one.n_interactions] == [(10, 10), (13, 50)]
     assert (day.n_interactions, day.error_share, day.p95_ms, day.cost_usd) == (60, 0.1, 300.0, 1.5)
+    assert day.p95_hour == BEGIN + timedelta(hours=5)
     assert day.success_share == 0.8
     assert day.success_interval is not None
     assert (round(day.success_interval.lower, 3), round(day.success_interval.upper, 3)) == (0.49, 0.943)

@@ -47,6 +47,15 @@ OF_KIND: Mapping[str, Mapping[str, str]] = {
 }
 
 
+def chapter_in_words(chapter: str) -> str:
+    """As ``chapter_of`` names it, for who has no files before them: "Money is gone" in the runbook."""
+    page, _, anchor = chapter.partition("#")
+    if page == RUNBOOK:
+        title = anchor.replace("-", " ")
+        return f"“{title[:1].upper()}{title[1:]}” in the runbook"
+    return f"“{anchor}” in “When a rollout stops”"
+
+
 def chapter_of(alert: OpenCause, rules: Sequence[AlertRule]) -> str:
     """A page of this project and the heading on it, such as ``docs/runbook.md#money-is-gone``."""
     chapters = OF_KIND.get(alert.kind)

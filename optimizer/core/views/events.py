@@ -32,6 +32,8 @@ def _view_of(event: type[Event], name: str, **more: tuple[Any, Any]) -> type[Any
 # The sealed holdout asks the same, so that its texts are not shown.
 SEALED: tuple[Any, Any] = Annotated[bool, Field(exclude_if=lambda sealed: not sealed)], False
 InteractionView = _view_of(Interaction, "InteractionView", sealed=SEALED)
+# ``lowest_score``: of the feedback on it, where a failure counts as 0 and a success as 1.
+FoundInteraction = _view_of(Interaction, "FoundInteraction", sealed=SEALED, lowest_score=(float | None, None))
 FeedbackView = _view_of(FeedbackEvent, "FeedbackView")
 # ``later_parts``: calls that came after the answer; left out where none did.
 InteractionWithFeedback = _view_of(

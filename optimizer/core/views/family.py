@@ -58,9 +58,9 @@ class FamilyFile:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class FamilySummary:
-    """``degraded``: its file cannot be used, and its last good version serves; ``file`` None: it declares no prompt of
-    its own, or nothing serves; else its ``state`` is served, "edited, not served" with the ``commands`` that go on, or
-    left behind: it served before. ``overridden``: what the environment changes.
+    """``degraded``: its file cannot be used, and its last good version serves, if there is one; ``file`` None: it
+    declares no prompt of its own, or nothing serves; else its ``state`` is served, "edited, not served" with the
+    ``commands`` that go on, or left behind: it served before. ``overridden``: what the environment changes.
     """
 
     name: str

@@ -160,7 +160,8 @@ def stages_of(rollout: Rollout, state: EvidenceState, *, held_back: bool = False
     stages = []
     for place, share in enumerate(rollout.ladder):
         spans = [s for s in rollout.stage_history if s["share"] == share]
-        progress: State = "ahead" if not spans else "now" if rollout.share == share else "done"
+        unvisited: State = "passed over" if rollout.outcome == "promoted" else "ahead"
+        progress: State = unvisited if not spans else "now" if rollout.share == share else "done"
         since, until = (spans[0]["from"], spans[-1]["to"]) if spans else (None, None)
         times = [None if at is None else datetime.fromisoformat(at) for at in (since, until)]
         counts = state.stages.get(place, NO_COUNTS)

@@ -19,7 +19,7 @@ from optimizer.core.serving.assignment import Holdback
 from optimizer.core.serving.rollout import Champion, Decision, Freeze, Rollout
 from optimizer.core.statistics.quality_gate import ALPHA_ROLL, ALPHA_SHIP
 
-State = Literal["done", "now", "ahead"]
+State = Literal["done", "now", "ahead", "passed over"]  # the last: it was promoted from an earlier one
 WITHIN_BLOCKS = "compared within each block, so not the difference of the two means"  # wherever both are shown
 CONFIDENCE = 1 - ALPHA_SHIP - ALPHA_ROLL
 

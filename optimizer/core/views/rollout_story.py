@@ -26,7 +26,7 @@ from optimizer.core.statistics.guardrails import GuardrailKind
 from optimizer.core.statistics.interval import Running, running_intervals
 from optimizer.core.statistics.outcomes import Block, Sums
 from optimizer.core.views.rollout_evidence import arm_sums, gates_of
-from optimizer.core.views.rollout_status import ForecastView, Labels, NextStep
+from optimizer.core.views.rollout_status import EvidenceView, ForecastView, Labels, NextStep
 from optimizer.core.views.variant import variant_name
 
 
@@ -174,13 +174,16 @@ WAITS_FOR_A_PERSON = ("pending", "validating")
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ActiveStanding:
-    """What the sentence about an active rollout rests on; its members are those of RolloutView and ForecastView."""
+    """What the sentence about an active rollout rests on; its members are those of RolloutView and ForecastView.
+    ``gate``: of its gates the one that the next step asks.
+    """
 
     freeze: Freeze | None
     served: bool
     waits_for: tuple[str, ...]
     next_step: NextStep | None
     labels: Labels
+    gate: EvidenceView | None = None
     forecast: RolloutForecast | None = None
 
 

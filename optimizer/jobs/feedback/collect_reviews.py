@@ -193,8 +193,8 @@ def offer_scenarios(context: Context, request: ScenarioOffersRequest) -> Scenari
         for id in (each for each in ids if each not in before):
             reviews.append(new_id("rv"))
             why = (
-                "offered as a golden scenario: say what should have been answered, and once it is released make it one"
-                f" with detent golden add {family.name} {id}"
+                "offered as a golden scenario: say what should have been answered; once it is released, whoever has a"
+                f" terminal makes it one: detent golden add {family.name} {id}"
             )
             store.reviews.open(tx, reviews[-1], family.name, LABEL_INTERACTION, id, {"why": why}, now)
         if reviews:

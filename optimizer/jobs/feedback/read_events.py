@@ -10,10 +10,17 @@ from typing import Annotated, Any
 from pydantic import AwareDatetime, Field
 
 from optimizer.core.base.answers import Page
+from optimizer.core.base.answers import members_of as answer_members
 from optimizer.core.base.errors import NotFound
 from optimizer.core.feedback.events import Interaction
 from optimizer.core.serving.access import require
-from optimizer.core.views.events import FeedbackView, InteractionView, InteractionWithFeedback, members_of
+from optimizer.core.views.events import (
+    FeedbackView,
+    FoundInteraction,
+    InteractionView,
+    InteractionWithFeedback,
+    members_of,
+)
 from optimizer.jobs.context import Context
 from optimizer.jobs.dataset.sealed_events import (
     outcome_without_texts,
@@ -54,13 +61,14 @@ class FindInteractionsRequest(PageRequest):
 @dataclass(frozen=True, slots=True, kw_only=True)
 class FoundInteractions:
     """Received in [since, until), the newest first. ``looked_back_to``: every match since then is here or on a page
-    before; ``next_cursor`` goes on from there, also where nothing was found so far.
+    before; ``next_cursor`` goes on from there, also where nothing was found so far. ``lowest_score`` of each: of the
+    feedback on it, where a failure counts as 0 and a success as 1.
     """
 
     since: datetime
     until: datetime
     looked_back_to: datetime
-    items: Sequence[InteractionView]  # type: ignore[valid-type]
+    items: Sequence[FoundInteraction]  # type: ignore[valid-type]
     next_cursor: str | None
 
 
@@ -132,14 +140,34 @@ def find_interactions(context: Context, request: FindInteractionsRequest) -> Fou
     with context.store.read() as tx:
         matches = context.store.events.matches(tx, matching, cursor=request.cursor, limit=request.limit)
         views = _views(tx, context, matches.items)
+        lowest = _lowest_scores(tx, context, matches.items)
+    interactions = [
+        FoundInteraction(**answer_members(view), lowest_score=lowest.get((one.arm.family, one.id)))
+        for one, view in zip(matches.items, views, strict=True)
+    ]
     text = request.text
     return FoundInteractions(
         since=matching.since,
         until=until,
         looked_back_to=matches.looked_back_to,
-        items=views if text is None else [view for view in views if _has(view, text)],
+        items=interactions if text is None else [each for each in interactions if _has(each, text)],
         next_cursor=matches.next_cursor,
     )
+
+
+def _lowest_scores(
+    tx: Transaction, context: Context, interactions: Sequence[Interaction]
+) -> dict[tuple[str, str], float]:
+    """By family and id; one query for each family."""
+    lowest: dict[tuple[str, str], float] = {}
+    for family in {each.arm.family for each in interactions}:
+        ids = [each.id for each in interactions if each.arm.family == family]
+        for outcome in context.store.events.feedback_of(tx, family, *ids):
+            score = outcome.score if outcome.score is not None else outcome.success
+            if outcome.interaction is not None and score is not None:
+                key = family, outcome.interaction
+                lowest[key] = min(lowest.get(key, 1.0), float(score))
+    return lowest
 
 
 def _has(view: Any, text: str) -> bool:

@@ -97,12 +97,14 @@ def active_standing(
     """Where an active rollout stands, as the view says it, from the evidence that was read for all active ones."""
     state = from_text(evidence.state).state if evidence is not None else begin(rollout.settings)
     freeze, now = is_frozen(freezes, rollout.family), clock.now()
+    step, gates = rollout_evidence.next_step_of(rollout), rollout_evidence.gates_of(state.quality, state.whole_days)
     return ActiveStanding(
         freeze=freeze,
         served=_is_served(rollout, freeze, now),
         waits_for=_waits_for(rollout, state, now, clock.rollout_now()),
-        next_step=rollout_evidence.next_step_of(rollout),
+        next_step=step,
         labels=rollout_evidence.labels_of(rollout, state),
+        gate=next((gate for gate in gates if step is not None and gate.name == step.asks), None),
     )
 
 

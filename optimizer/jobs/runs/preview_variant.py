@@ -81,7 +81,7 @@ class PromptPrice:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class NewerVariant:
-    """Saved after ``expect``, or by others within an hour; ``is_saved`` False: somebody else is trying it."""
+    """Saved after ``expect``; ``is_saved`` False: somebody else tries it, within an hour."""
 
     variant: str
     created_by: str
@@ -100,7 +100,7 @@ class VariantPreview:
         is_listed: whether the family lists this very content already.
         price, price_before: of the draft and of its parent.
         comparison: of the draft beside the champion; None where ``why_no_comparison`` says what is missing.
-        newest: what ``expect`` would be now. ``newer``: what others made since.
+        newest: what ``expect`` would be now. ``newer``: what was saved since, and what others are trying.
     """
 
     family: str
@@ -139,6 +139,8 @@ def preview_variant(context: Context, request: PreviewRequest) -> VariantPreview
         newest, newer = _newer(tx, context, family, request.expect)
     offered, chosen = _examples(family, request, store)
     try:
+        if offered and not chosen:
+            raise InvalidInput("Choose at least one example.")
         estimate, why_none = _comparison(context, family, variant, chosen, request.budget), None
     except DetentError as refusal:
         estimate, why_none = None, refusal.detail
@@ -160,7 +162,7 @@ def preview_variant(context: Context, request: PreviewRequest) -> VariantPreview
 
 
 def _newer(tx: Transaction, context: Context, family: Family, expect: str | None) -> tuple[str, Sequence[NewerVariant]]:
-    """The newest that a person saved, and what was saved since ``expect``, or saved or tried by others of late."""
+    """The newest that a person saved, and what was saved since ``expect``, or is tried by others of late."""
     saved = context.store.variants.of_family(tx, family.name, sources=["person"])
     known = next((one.created_at for one in saved if one.variant.id == expect), None)
     since = {one.variant.id for one in saved if expect is not None and (known is None or one.created_at > known)}
@@ -174,7 +176,8 @@ def _newer(tx: Transaction, context: Context, family: Family, expect: str | None
             is_saved=one.source != DRAFT,
         )
         for one in context.store.variants.of_family(tx, family.name, sources=["person", DRAFT])
-        if one.variant.id in since or (one.created_by != context.actor and one.created_at > of_late)
+        if one.variant.id in since
+        or (one.source == DRAFT and one.created_by != context.actor and one.created_at > of_late)
     ]
     return saved[-1].variant.id if saved else NONE_SAVED, newer[-MOST_NEWER:]
 
@@ -185,7 +188,7 @@ def _examples(
     """Those that are offered, chosen ones first, and those that are chosen; both empty where there is none."""
     ids = request.example_ids
     try:
-        is_drawn = ids is None or request.seed is not None
+        is_drawn = not ids or request.seed is not None  # where none is chosen it is asked whether there is any
         drawn = drawn_examples(family, SPLIT, N_OFFERED, store, seed=request.seed or 0) if is_drawn else []
     except DatasetTooSmall:
         return (), ()
@@ -210,7 +213,7 @@ def _comparison(
     if variant is None:
         raise InvalidInput("It cannot be tried as it stands.")
     if not chosen:
-        raise DatasetTooSmall("There is no dev example to try it on, or none is chosen.")
+        raise DatasetTooSmall("There is no dev example to try it on.")
     champion = find_variant(context, family.name, "champion").variant
     if champion.id == variant.id:
         raise Conflict("It is the champion: change something to try it beside.")

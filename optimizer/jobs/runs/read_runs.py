@@ -6,15 +6,14 @@ from typing import Annotated
 
 from pydantic import Field
 
-from optimizer.core.base.answers import Page
+from optimizer.core.base.answers import Page, page_read
 from optimizer.core.evaluation.run import RunSummary
 from optimizer.jobs.context import Context
-from optimizer.jobs.request import Request
+from optimizer.jobs.request import FamilyPageRequest
 
 
-class RunsRequest(Request):
-    family: Annotated[str | None, Field(max_length=200)] = None
-    limit: Annotated[int, Field(ge=1, le=1000, description="How many items a page has at most")] = 100
+class RunsRequest(FamilyPageRequest):
+    ended: Annotated[bool | None, Field(description="Only those that have ended, or have not")] = None
 
 
 def read_runs(context: Context, request: RunsRequest) -> Page[RunSummary]:
@@ -23,5 +22,10 @@ def read_runs(context: Context, request: RunsRequest) -> Page[RunSummary]:
     if request.family is not None:
         context.require_family(request.family)
         families = (request.family,)
+    runs = context.store.runs
     with context.store.read() as tx:
-        return Page(items=context.store.runs.latest(tx, families, request.limit))
+        return page_read(
+            lambda start, n: runs.latest(tx, families, n, start=start, ended=request.ended),
+            request.cursor,
+            request.limit,
+        )

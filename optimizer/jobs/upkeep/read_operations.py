@@ -10,7 +10,7 @@ from typing import Annotated
 
 from pydantic import Field
 
-from optimizer.core.base.answers import Page, members_of, needed_for, page_of
+from optimizer.core.base.answers import Page, members_of, needed_for, page_of, page_read
 from optimizer.core.base.errors import InvalidInput
 from optimizer.core.evaluation.run import ComparisonRun, QueuedRun, RunStatus
 from optimizer.core.rollout.alert_chapters import chapter_of
@@ -52,6 +52,7 @@ class ListedAlert(Alert):
 
 class AlertsRequest(FamilyPageRequest):
     open: Annotated[bool, Field(description="Only those still open")] = True
+    closed: Annotated[bool, Field(description="Only those that are over, the last closed first")] = False
 
 
 def read_jobs(context: Context, request: PageRequest) -> Page[QueuedJob]:
@@ -97,15 +98,20 @@ def read_alerts(context: Context, request: AlertsRequest) -> Page[ListedAlert]:
     with suppress(InvalidInput):  # the alert alert_rules_faulty says so
         rules = context.alert_rules()
     store, now = context.store, context.clock.now()
+    families = context.access.families if request.family is None else [*filter(context.sees, (request.family,))]
     with store.read() as tx:
         open_alerts, silences = store.alerts.all(tx, open_only=True), store.alerts.silences(tx, now)
-        # A key limited to families gets filtered rows, so read without a limit.
-        most = needed_for(request.cursor, request.limit) if context.access.families is None else None
-        alerts = store.alerts.all(tx, open_only=request.open, family=request.family, most=most)
+        if request.closed:
+            page = page_read(
+                lambda start, n: store.alerts.closed(tx, families, start, n), request.cursor, request.limit
+            )
+        else:
+            # A key limited to families gets filtered rows, so read without a limit.
+            most = needed_for(request.cursor, request.limit) if context.access.families is None else None
+            alerts = store.alerts.all(tx, open_only=request.open, family=request.family, most=most)
+            page = page_of([alert for alert in alerts if context.sees(alert.family)], request.cursor, request.limit)
     items = []
-    for alert in alerts:
-        if not context.sees(alert.family):
-            continue
+    for alert in page.items:
         wait = (
             waits_for(alert, silences=silences, open_alerts=open_alerts, rules=rules, now=now)
             if alert.closed_at is None
@@ -121,7 +127,7 @@ def read_alerts(context: Context, request: AlertsRequest) -> Page[ListedAlert]:
                 chapter=chapter_of(open_cause(alert), rules),
             )
         )
-    return page_of(items, request.cursor, request.limit)
+    return Page(items=items, next_cursor=page.next_cursor)
 
 
 def read_audit(context: Context, request: PageRequest) -> Page[AuditEntry]:

@@ -18,6 +18,7 @@ from optimizer.core.scheduling.schedule import in_force
 from optimizer.core.serving.assignment import holdback_of
 from optimizer.core.serving.rollout import ALL, Champion, Freeze, Rollout, is_frozen
 from optimizer.core.views.family import EnvironmentView
+from optimizer.core.views.rollout_status import EvidenceView
 from optimizer.core.views.rollout_story import (
     HomeHealth,
     active_headline,
@@ -173,7 +174,8 @@ class FamilyStatus:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class StatusView:
-    """``rollouts``: where each active one stands, in a sentence. A key for named families is told nothing of the home:
+    """``rollouts``: where each active one stands, in a sentence; ``evidence``: of the gate that its next step asks, by
+    family, once it is served. A key for named families is told nothing of the home:
     ``home``, ``processes``, ``models_problem``, ``notes_dropped``, ``restarts`` (of the last hour), callers.
     """
 
@@ -192,6 +194,7 @@ class StatusView:
     families: list[FamilyStatus]
     degraded: list[str]
     rollouts: Mapping[str, str]
+    evidence: Mapping[str, EvidenceView]
     dependencies: Dependencies
     exposures_waiting: int
     studies: list[StudyView]
@@ -240,14 +243,14 @@ def read_status(context: Context, request: StatusRequest) -> StatusView:
         outbox_waiting, waiting = store.outbox.backlog(tx, topics=TOPICS), messages_waiting(tx, store)
     models_problem = run_files.note(settings, "gateway", "models_problem")
     processes = list(_processes(settings))
+    active = {family.name: family.rollout for family in families if family.rollout is not None}
+    standings = {
+        name: active_standing(rollout, rows.states.get(rollout.id), freezes, context.clock)
+        for name, rollout in active.items()
+    }
     rollouts = {
-        family.name: _with_forecast(context, family.rollout)
-        if request.forecast
-        else active_headline(
-            family.rollout, active_standing(family.rollout, rows.states.get(family.rollout.id), freezes, context.clock)
-        )
-        for family in families
-        if family.rollout is not None
+        name: _with_forecast(context, rollout) if request.forecast else active_headline(rollout, standings[name])
+        for name, rollout in active.items()
     }
     running = {process.process for process in processes if process.pid is not None}
     headline = home_headline(
@@ -278,6 +281,7 @@ def read_status(context: Context, request: StatusRequest) -> StatusView:
         families=families,
         degraded=degraded,
         rollouts=rollouts,
+        evidence={name: standing.gate for name, standing in standings.items() if standing.gate is not None},
         dependencies=dependencies_of(settings, health, now, degraded),
         exposures_waiting=health.exposures_waiting,
         studies=studies,
@@ -375,7 +379,7 @@ def _families(
                 ],
                 degraded=name in problems,
                 problem=(
-                    "faulty file, last good version serves"
+                    ("faulty file, last good version serves" if champion is not None else "faulty file, nothing serves")
                     if name in problems
                     else "its file names an unknown model"
                     if name in unknown

@@ -138,6 +138,12 @@ class AlertTable:
         query = query if most is None else query.limit(most)
         return self._read(tx, query, {f"of_{name}": value for name, value in wanted.items()})
 
+    def closed(self, tx: Connection, families: Collection[str] | None, start: int, most: int) -> list[Alert]:
+        a = ALERTS.c
+        query = select(ALERTS).where(a.closed_at.is_not(None)).order_by(a.closed_at.desc(), a.id.desc())
+        query = query if families is None else query.where(a.family.in_(sorted(families)))
+        return self._read(tx, query.limit(most).offset(start))
+
     def silence(self, tx: Connection, silence: AlertSilence) -> None:
         upsert(tx, SILENCES, [columns_of(silence)])
 

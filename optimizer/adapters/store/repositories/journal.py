@@ -181,12 +181,22 @@ class RunTable:
         query = select(RUNS).where(RUNS.c.status.in_(UNFINISHED)).order_by(RUNS.c.created_at, RUNS.c.id)
         return [_run(row) for row in tx.execute(query).mappings()]
 
-    def latest(self, tx: Connection, families: Collection[str] | None, limit: int) -> list[RunSummary]:
+    def latest(
+        self,
+        tx: Connection,
+        families: Collection[str] | None,
+        limit: int,
+        *,
+        start: int = 0,
+        ended: bool | None = None,
+    ) -> list[RunSummary]:
         names = [field.name for field in fields(RunSummary)]
         query = select(*(RUNS.c[name] for name in names)).order_by(RUNS.c.created_at.desc(), RUNS.c.id.desc())
         if families is not None:
             query = query.where(RUNS.c.family.in_(sorted(families)))
-        return [RunSummary(**row) for row in tx.execute(query.limit(limit)).mappings()]
+        if ended is not None:
+            query = query.where(RUNS.c.status.not_in(UNFINISHED) if ended else RUNS.c.status.in_(UNFINISHED))
+        return [RunSummary(**row) for row in tx.execute(query.limit(limit).offset(start)).mappings()]
 
     def latest_of_judge(self, tx: Connection, family: str, limit: int) -> list[JudgeRun]:
         newest = RUNS.c.created_at.desc(), RUNS.c.id.desc()
