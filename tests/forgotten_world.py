@@ -105,14 +105,14 @@ def take_in(intake: Intake, events: list[dict[str, Any]]) -> None:
     assert not answer["rejected"], answer
 
 
-def store_variant(store: Store, now: Any, text: str, example: str | None = None) -> str:
+def store_variant(store: Store, now: Any, text: str, example: str | None = None, family: str = F) -> str:
     messages: list[dict[str, Any]] = [{"role": "user", "content": text}]
     content: dict[str, Any] = {"messages": messages, "examples": [], "model": {"name": "embedded"}}
     if example is not None:
         messages.insert(0, {"role": "examples"})
         content["examples"] = [{"id": example, "input": {"text": "short"}, "output": "billing"}]
     variant = Variant.from_content(content)
-    record = VariantRecord(family=F, variant=variant, source="person", created_at=now, created_by="ann", note="")
+    record = VariantRecord(family=family, variant=variant, source="person", created_at=now, created_by="ann", note="")
     store.write(lambda tx: store.variants.add(tx, record))
     return variant.id
 
@@ -128,10 +128,12 @@ def serve(tx: Any, store: Store, now: Any, variant: str, *, after: str) -> None:
     store.serving_version.bump(tx)
 
 
-def a_study(now: Any, *, champion: str, winner: str, examples: tuple[str, ...]) -> Study:
+def a_study(
+    now: Any, *, champion: str, winner: str, examples: tuple[str, ...], id: str = "st_1", family: str = F
+) -> Study:
     return Study(
-        id="st_1",
-        family=F,
+        id=id,
+        family=family,
         strategy="bootstrap",
         aim="quality",
         status="finished",

@@ -27,6 +27,7 @@ _ESCAPED = re.compile(r"\\(?:u([0-9a-fA-F]{4})|(.))", re.DOTALL)
 
 
 Words = tuple[int, bytes]  # how many, and their digest
+RowName = tuple[str, str]  # family and id
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -36,7 +37,9 @@ class PersonalTraces:
     Args:
         unit: the person's HMAC.
         older: the same under unit keys that were in use before.
-        names: of their rows, and of their unit in other forms.
+        names: of their rows, and of their unit in other forms, as far as a text that holds one is about the person.
+        examples: of them every one, whatever its id looks like: a field that holds an example's id is compared whole.
+        interactions: the same of what they asked.
         quotes: digests of every eight words in a row that they wrote.
         rows: the same of what is said about them beside it, such as answers of a model.
         short: of each request without eight words in a row, digests of all that it says: a text that holds all of one
@@ -46,6 +49,8 @@ class PersonalTraces:
     unit: str
     older: tuple[str, ...] = ()
     names: frozenset[str] = frozenset()
+    examples: frozenset[RowName] = frozenset()
+    interactions: frozenset[RowName] = frozenset()
     quotes: frozenset[bytes] = frozenset()
     rows: frozenset[bytes] = frozenset()
     short: frozenset[frozenset[Words]] = frozenset()
@@ -60,6 +65,8 @@ class PersonalTraces:
         unit: str,
         *,
         names: Iterable[str] = (),
+        examples: Iterable[RowName] = (),
+        interactions: Iterable[RowName] = (),
         requests: Iterable[Sequence[str]] = (),
         corrections: Iterable[str] = (),
         others: Iterable[str] = (),
@@ -84,6 +91,8 @@ class PersonalTraces:
         return cls(
             unit=unit,
             names=frozenset({unit, *names}),
+            examples=frozenset(examples),
+            interactions=frozenset(interactions),
             quotes=frozenset(quotes),
             rows=frozenset(quotes | _all_windows(others)),
             short=frozenset(short),
@@ -95,6 +104,8 @@ class PersonalTraces:
             unit=self.unit,
             older=tuple(dict.fromkeys(unit for unit in (*self.units, *other.units) if unit != self.unit)),
             names=self.names | other.names,
+            examples=self.examples | other.examples,
+            interactions=self.interactions | other.interactions,
             quotes=self.quotes | other.quotes,
             rows=self.rows | other.rows,
             short=self.short | other.short,
@@ -132,6 +143,10 @@ class PersonalTraces:
         there = {(n, window) for n in lengths for window in _windows(text_words, n)}
         return any(words_of <= there for words_of in self.short if not words_of.isdisjoint(there))
 
+    def is_example(self, family: str, id: str) -> bool:
+        """Whether it is one of theirs; the id of a row of theirs that nothing else has is one in any family."""
+        return (family, id) in self.examples or id in self.names
+
     def alias(self, name: str) -> str:
         """What stands in the place of a name, so that rows which shared it still do; the same at each repetition."""
         key = self.unit.encode()[:64]  # blake2b takes no more
@@ -158,6 +173,8 @@ class PersonalTraces:
         members = {
             "unit": self.unit,
             "names": sorted(self.names),
+            "examples": sorted(self.examples),
+            "interactions": sorted(self.interactions),
             "quotes": sorted(digest.hex() for digest in self.quotes),
             "rows": sorted(digest.hex() for digest in self.rows),
         }
@@ -172,6 +189,8 @@ class PersonalTraces:
                 unit=read["unit"],
                 older=tuple(read.get("older", ())),
                 names=frozenset(read["names"]),
+                examples=frozenset((family, id) for family, id in read.get("examples", ())),
+                interactions=frozenset((family, id) for family, id in read.get("interactions", ())),
                 quotes=frozenset(map(bytes.fromhex, read["quotes"])),
                 rows=frozenset(map(bytes.fromhex, read["rows"])),
                 short=frozenset(
