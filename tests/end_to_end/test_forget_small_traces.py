@@ -12,7 +12,7 @@ from optimizer.adapters.store import Database
 from optimizer.adapters.store.repositories.examples import LOOKS
 from optimizer.adapters.store.rows import insert_new
 from optimizer.core.base.values import ExampleResult
-from optimizer.core.feedback.review_kinds import LABEL_INTERACTION
+from optimizer.core.feedback.review_kinds import LABEL_INTERACTION, RELEASE_EXAMPLE
 from optimizer.core.search.playbook.entries import Entry
 from optimizer.core.serving import champion
 from optimizer.core.views.forgetting import ForgetQuery, ForgetRun
@@ -22,7 +22,19 @@ from optimizer.jobs.upkeep.forget_person import carry_out_forgetting, queue_forg
 from optimizer.runtime import wiring
 from optimizer.runtime.personal_home import forgetting_home
 from tests.api_world import make_home
-from tests.forgotten_world import OTHER, UNIT, F, a_study, event, serve, store_variant, take_in, with_times
+from tests.forgotten_world import (
+    OTHER,
+    UNIT,
+    F,
+    a_study,
+    event,
+    files_with,
+    plant_short,
+    serve,
+    store_variant,
+    take_in,
+    with_times,
+)
 
 # Of an interaction and of its correction: none is looked for within a text.
 IDS = [("f", "g"), ("7", "8"), ("a", "f9"), ("1044", "45"), ("printer", "refund"), ("what-jane-asked", "by-jane")]
@@ -129,3 +141,66 @@ def test_whatever_an_id_looks_like_nothing_that_was_made_of_its_row_stays(
         ("pb_1", "active", [his]),
     ]
     assert [row["family"] for row in rows["holdout_looks"]] == [ELSEWHERE]
+
+
+def with_words(settings: Settings, said: str) -> list[str]:
+    return files_with(settings.home, said.lower())
+
+
+@pytest.mark.parametrize(
+    "said", ["IBAN DE89zqfour0532 was charged twice today", "who is zqfour of Kiel", "zq7marker", "to zq7marker"]
+)
+def test_a_short_request_of_the_persons_own_is_found_in_no_byte_of_the_home(
+    settings: Settings, store: Database, intake: Intake, said: str
+) -> None:
+    variants = plant_short(settings, store, wiring.open_clock(settings), intake, said)
+    assert len(with_words(settings, said)) >= 4
+    run = forget(settings, store, intake)
+    assert run.status == "finished", run.error
+    assert run.result is not None
+    assert with_words(settings, said) == []
+    assert run.result["variants"] == {F: sorted(variants[name] for name in ("quoting", "noted", "shown"))}
+    assert run.result["champions"] == {F: variants["first"]}
+    assert run.result["not_reached"] == []
+    rows = rows_of(store)
+    assert (rows["examples"], [row for row in rows["reviews"] if row["kind"] == RELEASE_EXAMPLE]) == ([], [])
+    assert [row["state"] for row in rows["playbook_entries"]] == ["retired"]
+
+
+@pytest.mark.parametrize("said", ["yes please, thanks", "subscription", "to Kiel 2026"])
+def test_a_short_request_that_others_may_have_sent_is_named_and_stays(
+    settings: Settings, store: Database, intake: Intake, said: str
+) -> None:
+    variants = plant_short(settings, store, wiring.open_clock(settings), intake, said)
+    with_family = settings.families_dir / F / "family.yaml"
+    with_family.write_text(with_family.read_text().replace("Topic of", f"{said}: topic of"))
+    run = forget(settings, store, intake)
+    assert run.status == "finished", run.error
+    assert run.result is not None
+    assert (run.result["variants"], run.result["first"]) == ({F: [variants["shown"]]}, [])
+    assert {row["id"] for row in rows_of(store)["variants"]} == {*variants.values()} - {variants["shown"]}
+    named = "\n".join(run.result["not_reached"])
+    folder = settings.families_dir / F
+    for place in (
+        f"{folder}/golden.jsonl:1",
+        f"{folder}/examples.jsonl:1",
+        f"{with_family}:2",
+        variants["quoting"],
+        variants["noted"],
+        f"im_0 of {F}",
+        f"pb_9 of {F}",
+    ):
+        assert place in named
+    assert f"{folder}/golden.jsonl:2" not in named
+    assert variants["first"] not in named
+
+
+def test_a_short_request_that_a_family_file_says_is_told_first_and_may_be_its_own(
+    settings: Settings, store: Database, intake: Intake
+) -> None:
+    take_in(intake, [event(UNIT, "1", "Is it billing or technical?", "so it is")])
+    refused = forget(settings, store, intake)
+    assert refused.status == "failed"
+    assert f"{settings.families_dir / F / 'family.yaml'}:9: these lines say" in str(refused.error)
+    kept = forget(settings, store, intake, own_words=True)
+    assert kept.status == "finished", kept.error

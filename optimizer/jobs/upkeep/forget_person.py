@@ -36,13 +36,15 @@ from optimizer.jobs.request import ItemRequest, Request
 from optimizer.jobs.runs.queue_run import read_run
 from optimizer.jobs.upkeep.later_tables import refuse_later_tables
 from optimizer.ports import Clock, Store, Transaction
-from optimizer.ports.personal import PersonalPlace, RowKey
+from optimizer.ports.personal import DOUBT, PersonalPlace, RowKey
 
 ACT = "person.forget"
 WHY = "a person was forgotten"
 ROWS_AT_ONCE = 500
 VARIANTS = "variants"
 WRITTEN_ON = ("alerts", "outbox", "reviews", "rollout_units", "rollout_watches", "traffic_sums")  # by other duties
+MADE_OF_TEXTS = (VARIANTS, "examples", "playbook_entries")  # whose keys are a family and an id
+MOST_NAMED = 20  # rows that a sentence names
 OF_FAMILIES = ("interactions", "feedback_events", "examples")  # tables whose keys begin with a family
 log = structlog.get_logger(__name__)
 
@@ -253,6 +255,7 @@ def _plan_of(run: ForgetRun, home: ForgettingHome, notes: Path) -> _ForgetPlan:
         left += traced.left
         if traced.n:
             places.append(PlaceCount(place=place.name, n=traced.n))
+    left += _doubts(store, traces, variants)
     champions, without = _successors(store, variants)
     first += without
     if first and not run.request["dry_run"]:
@@ -281,6 +284,17 @@ def _traced(store: Store, traces: PersonalTraces, tables: Sequence[str]) -> Iter
             if (after := part.after) is None:
                 break
         yield table, keys
+
+
+def _doubts(store: Store, traces: PersonalTraces, variants: Mapping[str, Sequence[str]]) -> Iterable[str]:
+    """What serves, teaches or is searched with and may hold a short request of the person's, which stays."""
+    if not traces.doubtful.requests:
+        return
+    for table, keys in _traced(store, traces.doubtful, MADE_OF_TEXTS):
+        rows = [f"{id} of {family}" for family, id in keys if table != VARIANTS or id not in variants.get(family, ())]
+        if rows:
+            more = f" and {len(rows) - MOST_NAMED} more" if len(rows) > MOST_NAMED else ""
+            yield f"store: {table}, {', '.join(rows[:MOST_NAMED])}{more}: {DOUBT}"
 
 
 def _successors(store: Store, variants: Mapping[str, Sequence[str]]) -> tuple[dict[str, str], list[str]]:

@@ -38,7 +38,7 @@ from optimizer.adapters.store.repositories.graphs import GRAPHS
 from optimizer.adapters.store.repositories.studies import RESULTS, STUDIES
 from optimizer.adapters.store.rows import chunks
 from optimizer.adapters.store.tables import FEEDBACK_EVENTS, INTERACTIONS, LaterPartsRow, OverrideRow
-from optimizer.core.feedback.personal_traces import LEAST_NAME, PersonalTraces, RowName, texts_in
+from optimizer.core.feedback.personal_traces import LEAST_NAME, PersonalTraces, RowName, is_name, texts_in
 from optimizer.core.feedback.review_kinds import RELEASE_EXAMPLE
 from optimizer.core.feedback.traffic_sums import hash_of
 from optimizer.ports.personal import RowKey, TracedRows, UnitRows
@@ -137,7 +137,7 @@ class PersonalTables:
             keys.setdefault(OVERRIDES.name, []).append((override.family, unit))
         traces = PersonalTraces.of(
             unit,
-            names=filter(_tells, names),
+            names=filter(is_name, names),
             examples=examples,
             interactions=((family, id) for family, ids in interactions.items() for id in ids),
             requests=requests,
@@ -235,14 +235,11 @@ def _students_of(tx: Connection, examples: Collection[RowKey]) -> Iterable[RowKe
 def _indexes_of(tx: Connection, traces: PersonalTraces) -> Iterable[RowKey]:
     """Lists that hold one of these examples, or quote the person."""
     for row in tx.execute(select(INDEXES.c.family, INDEXES.c.id, INDEXES.c.examples)):
-        is_theirs = any((row.family, example["id"]) in traces.examples for example in row.examples)
-        if is_theirs or _quotes([[example["input"], example["output"]] for example in row.examples], traces):
+        if any(
+            (row.family, example["id"]) in traces.examples or _quotes([example["input"], example["output"]], traces)
+            for example in row.examples
+        ):
             yield (row.family, row.id)
-
-
-def _tells(name: str) -> bool:
-    """Whether it names one row within a text: a word such as "billing", or "1", may stand for anything there."""
-    return len(name) >= LEAST_NAME and any(character.isdigit() for character in name)
 
 
 # --- what becomes of a row that shows the person ----------------------------------------------------------------------
@@ -266,7 +263,8 @@ def _without(table: Table, row: Row, traces: PersonalTraces, *, shows: Callable[
 
 
 def _quotes(value: Any, traces: PersonalTraces) -> bool:
-    return any(traces.are_named_in(text) or traces.are_quoted_in(text) for text in texts_in(value))
+    texts = list(texts_in(value))
+    return any(map(traces.are_named_in, texts)) or traces.are_quoted_in("\n".join(texts))
 
 
 def _texts_of(*names: str) -> OfRow:
@@ -313,9 +311,10 @@ def _record(row: Row, traces: PersonalTraces) -> Change:
 
 def _without_interactions(column: str, value: Any, family: str, traces: PersonalTraces) -> dict[str, Any]:
     """The column with its list of interactions in which theirs have other names; nothing where none of them is."""
-    ids = value.get("interactions") or ()
+    if not isinstance(ids := value.get("interactions"), list):
+        return {}
     others = [traces.alias(id) if (family, id) in traces.interactions else id for id in ids]
-    return {column: value | {"interactions": others}} if others != list(ids) else {}
+    return {column: value | {"interactions": others}} if others != ids else {}
 
 
 def _without_examples(ids: Iterable[str], family: str, traces: PersonalTraces) -> list[str]:
