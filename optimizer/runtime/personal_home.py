@@ -31,6 +31,7 @@ FORGOTTEN = "forgotten.jsonl"  # in var, and as detent-forgotten.jsonl beside ba
 BESIDE_BACKUPS = f"detent-{FORGOTTEN}"
 BACKUP_FOLDERS = "backup_folders.txt"
 SPOOL_WAIT_S = 30.0
+LINES, DECLARATIONS = "*.jsonl", "*.yaml"  # of a family's folder, which may hold other files as well
 EDIT = (
     "these lines say what the person said word for word. Take them out, and say it again; or, where they are the"
     " family's own words, with --own-words."
@@ -52,11 +53,12 @@ def forgetting_home(
     reset += " (SELECT run_uuid FROM tags WHERE key = 'detent.kind' AND value = 'study')"
     places: list[PersonalPlace] = [
         at.LogFiles(files=at.files_below(settings.log_dir())),
-        at.LineFiles(files=at.files_below(*folders, retired, patterns=("*.jsonl",))),
+        at.LineFiles(files=at.files_below(*folders, retired, patterns=(LINES,))),
         at.LineFiles(files=at.files_below(spool, patterns=("*.refused",)), name="records that were set aside"),
         at.WholeFiles(files=at.files_below(var / "reports"), name="reports"),
         at.WholeFiles(files=at.files_below(last_good), name="last good families", is_strict=True),
-        at.WrittenFiles(files=at.files_below(*folders, retired, patterns=("*.yaml",)), hint=EDIT),
+        at.WrittenFiles(files=at.files_below(*folders, retired, patterns=(DECLARATIONS,)), hint=EDIT),
+        at.OtherFiles(files=at.files_below(*folders, retired, unlike=(LINES, DECLARATIONS)), name="files of families"),
         at.OtherDatabase(file=var / "dbos.sqlite", name="DBOS"),
     ]
     if settings.mlflow_tracking_uri is None:

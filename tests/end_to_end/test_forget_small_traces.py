@@ -24,6 +24,7 @@ from optimizer.runtime.personal_home import forgetting_home
 from tests.api_world import make_home
 from tests.forgotten_world import (
     OTHER,
+    SAID,
     UNIT,
     F,
     a_study,
@@ -34,6 +35,7 @@ from tests.forgotten_world import (
     store_variant,
     take_in,
     with_times,
+    write,
 )
 
 # Of an interaction and of its correction: none is looked for within a text.
@@ -193,6 +195,33 @@ def test_a_short_request_that_others_may_have_sent_is_named_and_stays(
         assert place in named
     assert f"{folder}/golden.jsonl:2" not in named
     assert variants["first"] not in named
+
+
+@pytest.mark.parametrize("folder", ["families/triage", "families/triage/notes", "more/triage", "var/retired/old"])
+@pytest.mark.parametrize("said", [SAID, "who is zqfour of Kiel"])
+def test_any_other_file_of_a_family_that_shows_the_person_is_named_and_stays(
+    tmp_path: Path, folder: str, said: str
+) -> None:
+    settings = make_home(tmp_path / "home", more_families_dirs=[tmp_path / "home" / "more"])
+    store = Database(settings.db_url())
+    try:
+        clock, families = wiring.open_clock(settings), wiring.load_families(settings)
+        intake = wiring.open_intake(settings, store, clock, families, actor="app")
+        take_in(intake, [event(UNIT, "1", said, "so it is")])
+        others = {"other.md": OTHER, "SKILL.md": f"Never say: {said}.", "sheet.csv": f'text,topic\n"{said}",billing\n'}
+        for name, text in others.items():
+            write(settings.home / folder / name, text)
+        run = forget(settings, store, intake)
+    finally:
+        store.close()
+    assert run.status == "finished", run.error
+    assert run.result is not None
+    named = [
+        f"{settings.home / folder / name} shows the person, and is yours to change."
+        for name in ("SKILL.md", "sheet.csv")
+    ]
+    assert run.result["not_reached"] == named
+    assert {name: (settings.home / folder / name).read_text() for name in others} == others
 
 
 def test_a_short_request_that_a_family_file_says_is_told_first_and_may_be_its_own(
