@@ -86,7 +86,7 @@ def forgetting_home(
         notes=settings.run_dir() / "forgetting",
         not_reached=not_reached,
         take_in=lambda unit: _take_in_spools(settings, store, clock, families, unit),
-        remember=lambda unit, moment: remember(settings, unit, moment),
+        remember=partial(remember, settings),
         is_alone=is_alone,
     )
 
@@ -134,31 +134,36 @@ def _take_in_spools(settings: Settings, store: Store, clock: Clock, families: Fa
 # --- who was forgotten ------------------------------------------------------------------------------------------------
 
 
-def remember(settings: Settings, unit: str, at: datetime) -> None:
+def remember(settings: Settings, unit: str, at: datetime, own_words: bool) -> None:
     """In this home, and beside the backups that it wrote. Safe to repeat."""
+    line = {"unit": unit, "at": at.isoformat(), **({"own_words": True} if own_words else {})}
     files = [settings.var() / FORGOTTEN]
     files += [folder / BESIDE_BACKUPS for folder in backup_folders(settings) if folder.is_dir()]
     for file in files:
-        if unit not in forgotten_in(file):
-            _append(file, json.dumps({"unit": unit, "at": at.isoformat()}) + "\n")
+        known = forgotten_in(file)
+        if unit not in known or own_words > known[unit]:
+            _append(file, json.dumps(line) + "\n")
 
 
-def forgotten_in(file: Path) -> list[str]:
-    """HMACs of those whom the file names, in order; none where there is no file.
+def forgotten_in(file: Path) -> dict[str, bool]:
+    """HMACs of those whom the file names, in order, and whether what families' files say stayed, although the person
+    said the same; none where there is no file.
 
     Raises InvalidInput where it is another file.
     """
-    units = []
+    units = dict[str, bool]()
     with suppress(FileNotFoundError):
         for n, line in enumerate(file.read_text(encoding="utf-8").splitlines(), start=1):
             try:
-                units.append(str(json.loads(line)["unit"]))
-            except (ValueError, KeyError, TypeError):
+                read = json.loads(line)
+                unit = str(read["unit"])
+                units[unit] = units.get(unit, False) or read.get("own_words") is True
+            except (ValueError, KeyError, TypeError, AttributeError):
                 raise InvalidInput(
                     f"{file}:{n} names nobody who was forgotten. A backup writes {BESIDE_BACKUPS} beside itself; name"
                     " that file."
                 ) from None
-    return list(dict.fromkeys(units))
+    return units
 
 
 def backup_folders(settings: Settings) -> list[Path]:

@@ -122,7 +122,7 @@ class ForgettingHome:
         notes: folder for what a run that was killed, and one that asks for the same person again, goes on from.
         not_reached: what this home cannot look at, as sentences.
         take_in: what waits to come into the store goes there first.
-        remember: keeps the person's HMAC where an older backup is restored by.
+        remember: keeps the person's HMAC where an older backup is restored by, and whether families' own words stayed.
         is_alone: no other process of this home runs studies, or could begin to.
     """
 
@@ -133,7 +133,7 @@ class ForgettingHome:
     notes: Path
     not_reached: Sequence[str] = ()
     take_in: Callable[[str], None] = lambda unit: None
-    remember: Callable[[str, datetime], None] = lambda unit, at: None
+    remember: Callable[[str, datetime, bool], None] = lambda unit, at, own_words: None
     is_alone: bool = False
 
 
@@ -326,7 +326,7 @@ def _successors(store: Store, variants: Mapping[str, Sequence[str]]) -> tuple[di
 def _forget(plan: _ForgetPlan, home: ForgettingHome, run: ForgetRun, watched: Callable[[ForgetRun], None]) -> None:
     store, traces = home.store, plan.traces
     steps: list[Callable[[], None]] = [
-        lambda: _remember(home, traces.units),
+        lambda: _remember(home, traces.units, own_words=run.request["own_words"]),
         lambda: _serve_others(plan, home, run.created_by),
         lambda: _remove_rows(store, traces.units),
         lambda: _clear_tables(store, traces, store.personal.tables()),
@@ -382,9 +382,9 @@ def _take_in(home: ForgettingHome, units: Iterable[str]) -> None:
         home.take_in(unit)
 
 
-def _remember(home: ForgettingHome, units: Iterable[str]) -> None:
+def _remember(home: ForgettingHome, units: Iterable[str], *, own_words: bool) -> None:
     for unit in units:
-        home.remember(unit, home.clock.now())
+        home.remember(unit, home.clock.now(), own_words)
 
 
 def _remove_rows(store: Store, units: Sequence[str]) -> None:
