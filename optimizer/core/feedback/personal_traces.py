@@ -293,7 +293,8 @@ def _said_whole(text_words: Sequence[str], requests: frozenset[frozenset[Words]]
     """Those of which the text says everything."""
     lengths = {n for words_of in requests for n, _ in words_of}
     there = {(n, window) for n in lengths for window in _windows(text_words, n)}
-    return frozenset(words_of for words_of in requests if words_of <= there) if there else frozenset()
+    of_one_text = requests & {frozenset((words_of,)) for words_of in there}  # nearly all; one person may have thousands
+    return of_one_text | {words_of for words_of in requests if len(words_of) > 1 and words_of <= there}
 
 
 def _requests_of(read: Iterable[Iterable[Any]]) -> frozenset[frozenset[Words]]:
