@@ -12,6 +12,7 @@ from typing import Any
 
 from optimizer.adapters.files.spool import NAME, Spool
 from optimizer.core.base.values import Budget, ExampleResult
+from optimizer.core.dataset.examples import make_example
 from optimizer.core.family.variant import Variant, VariantRecord
 from optimizer.core.feedback.events import Arm
 from optimizer.core.feedback.reported import Report
@@ -86,6 +87,38 @@ def plant(settings: Settings, store: Store, clock: Clock, intake: Intake) -> dic
     return {"first": first, "quoting": quoting, "shown": shown, "clean": clean, "unit": unit, "study": "st_1"}
 
 
+def plant_short(settings: Settings, store: Store, clock: Clock, intake: Intake, said: str) -> dict[str, str]:
+    """A person said this, under ids that name nothing else, and it stands whole in all that can be made of it."""
+    now = clock.now()
+    asked = event(UNIT, "1", said, "so it is")
+    take_in(intake, [asked, event("bob", "in_bob_9", OTHER, "it is the pump")])
+    take_in(intake, [{"id": "f9", "interaction": "1", "success": False, "expected": {"topic": "technical"}}])
+    quoting = store_variant(store, now, f"Such as: {said}. {{{{text}}}}")
+    shown = store_variant(store, now, "Which topic? {{text}}", example="co_f9")
+    first = store_variant(store, now, "Sort this: {{text}}", note="the first one")
+    noted = store_variant(store, now, "Sort these letters: {{text}}", note=f"Sorts “{said}” now.")
+    rows = [{"id": "g1", "input": {"text": said}, "expected": "billing"}, {"id": "g2", "input": {"text": OTHER}}]
+    for name in ("golden.jsonl", "examples.jsonl"):
+        with (settings.families_dir / F / name).open("a", encoding="utf-8") as file:
+            file.writelines(json.dumps(row) + "\n" for row in rows)
+    write(settings.var() / "last_good" / f"{F}.golden.jsonl", json.dumps(rows[0]) + "\n")
+    copy = make_example(
+        family=F, id="im_0", input={"text": said}, expected={"topic": "billing"}, origin="import", created_at=now
+    )
+
+    def add(tx: Any) -> None:
+        serve(tx, store, now, shown, after=first)
+        serve(tx, store, now, quoting, after=first)
+        assert store.examples.add(tx, [copy]) != ["id_conflict"]
+        entry = Entry(id="pb_9", kind="lesson", text=f"Never answer {said!r}.", position=9, evidence=())
+        store.playbooks.put(tx, F, [with_times(entry, now)])
+        detail = {"note": said}
+        store.audit.add(tx, at=now, actor="ann", action="variant.create", family=F, subject=noted, detail=detail)
+
+    store.write(add)
+    return {"quoting": quoting, "shown": shown, "first": first, "noted": noted}
+
+
 def event(unit: str, id: str, said: str, answered: str) -> dict[str, Any]:
     return {
         "id": id,
@@ -105,14 +138,16 @@ def take_in(intake: Intake, events: list[dict[str, Any]]) -> None:
     assert not answer["rejected"], answer
 
 
-def store_variant(store: Store, now: Any, text: str, example: str | None = None) -> str:
+def store_variant(
+    store: Store, now: Any, text: str, example: str | None = None, family: str = F, note: str = ""
+) -> str:
     messages: list[dict[str, Any]] = [{"role": "user", "content": text}]
     content: dict[str, Any] = {"messages": messages, "examples": [], "model": {"name": "embedded"}}
     if example is not None:
         messages.insert(0, {"role": "examples"})
         content["examples"] = [{"id": example, "input": {"text": "short"}, "output": "billing"}]
     variant = Variant.from_content(content)
-    record = VariantRecord(family=F, variant=variant, source="person", created_at=now, created_by="ann", note="")
+    record = VariantRecord(family=family, variant=variant, source="person", created_at=now, created_by="ann", note=note)
     store.write(lambda tx: store.variants.add(tx, record))
     return variant.id
 
@@ -128,10 +163,12 @@ def serve(tx: Any, store: Store, now: Any, variant: str, *, after: str) -> None:
     store.serving_version.bump(tx)
 
 
-def a_study(now: Any, *, champion: str, winner: str, examples: tuple[str, ...]) -> Study:
+def a_study(
+    now: Any, *, champion: str, winner: str, examples: tuple[str, ...], id: str = "st_1", family: str = F
+) -> Study:
     return Study(
-        id="st_1",
-        family=F,
+        id=id,
+        family=family,
         strategy="bootstrap",
         aim="quality",
         status="finished",

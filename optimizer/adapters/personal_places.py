@@ -18,7 +18,7 @@ from typing import Any
 
 from optimizer.core.base.errors import Busy
 from optimizer.core.feedback.personal_traces import GONE, PersonalTraces, unescaped
-from optimizer.ports.personal import PlaceTraces
+from optimizer.ports.personal import DOUBT, PlaceTraces
 
 MOST_NAMED = 20  # files or lines that a sentence names
 BUSY_S = 10.0
@@ -54,7 +54,11 @@ class LineFiles:
     name: str = "files of examples"
 
     def look(self, traces: PersonalTraces) -> PlaceTraces:
-        return PlaceTraces(n=sum(len(list(_lines_quoted(file, traces))) for file in _present(self.files)))
+        quoted, doubtful = (
+            [f"{file}:{n}" for file in _present(self.files) for n, _ in _lines_quoted(file, of)]
+            for of in (traces, traces.doubtful)
+        )
+        return PlaceTraces(n=len(quoted), left=_doubts([place for place in doubtful if place not in quoted]))
 
     def clear(self, traces: PersonalTraces) -> None:
         for file in _present(self.files):
@@ -97,11 +101,14 @@ class WrittenFiles:
     name: str = "family files"
 
     def look(self, traces: PersonalTraces) -> PlaceTraces:
-        quoted = [f"{file}:{n}" for file in _present(self.files) for n in _places_quoted(file, traces)]
-        if not quoted:
-            return PlaceTraces()
-        more = f" and {len(quoted) - MOST_NAMED} more" if len(quoted) > MOST_NAMED else ""
-        return PlaceTraces(n=len(quoted), first=[f"{', '.join(quoted[:MOST_NAMED])}{more}: {self.hint}"])
+        quoted, doubtful = (
+            [f"{file}:{n}" for file in _present(self.files) for n in _places_quoted(file, of)]
+            for of in (traces, traces.doubtful)
+        )
+        first = [f"{_named(quoted)}: {self.hint}"] if quoted else []
+        return PlaceTraces(
+            n=len(quoted), first=first, left=_doubts([place for place in doubtful if place not in quoted])
+        )
 
     def clear(self, traces: PersonalTraces) -> None:
         """Nothing is left to do: the run did not begin as long as there was."""
@@ -171,8 +178,12 @@ class OtherDatabase:
 # --- files ------------------------------------------------------------------------------------------------------------
 
 
-def files_below(*folders: Path, patterns: Iterable[str] = ("*",), without: Iterable[Path] = ()) -> Files:
-    """Files of these folders and those below them, by name; ``without``: files, and folders with all below them."""
+def files_below(
+    *folders: Path, patterns: Iterable[str] = ("*",), unlike: Sequence[str] = (), without: Iterable[Path] = ()
+) -> Files:
+    """Files of these folders and those below them, by name; ``unlike``: patterns of those left out; ``without``:
+    files, and folders with all below them.
+    """
     left_out = [place.resolve() for place in without]
 
     def files() -> Iterator[Path]:
@@ -180,10 +191,20 @@ def files_below(*folders: Path, patterns: Iterable[str] = ("*",), without: Itera
             for pattern in patterns:
                 for file in sorted(folder.rglob(pattern)):
                     place = file.resolve()
-                    if file.is_file() and not any(place.is_relative_to(out) for out in left_out):
+                    is_out = any(map(file.match, unlike)) or any(place.is_relative_to(out) for out in left_out)
+                    if file.is_file() and not is_out:
                         yield file
 
     return files
+
+
+def _named(places: Sequence[str]) -> str:
+    more = f" and {len(places) - MOST_NAMED} more" if len(places) > MOST_NAMED else ""
+    return f"{', '.join(places[:MOST_NAMED])}{more}"
+
+
+def _doubts(places: Sequence[str]) -> list[str]:
+    return [f"{_named(places)}: {DOUBT}"] if places else []
 
 
 def _present(files: Files) -> Iterator[Path]:

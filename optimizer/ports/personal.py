@@ -10,6 +10,7 @@ from optimizer.core.feedback.personal_traces import PersonalTraces
 from optimizer.ports.transaction import Transaction
 
 RowKey = tuple[Any, ...]
+DOUBT = "a short request that the person sent stands there, which others may have sent as well. Look whose it is."
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

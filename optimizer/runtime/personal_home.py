@@ -31,6 +31,7 @@ FORGOTTEN = "forgotten.jsonl"  # in var, and as detent-forgotten.jsonl beside ba
 BESIDE_BACKUPS = f"detent-{FORGOTTEN}"
 BACKUP_FOLDERS = "backup_folders.txt"
 SPOOL_WAIT_S = 30.0
+LINES, DECLARATIONS = "*.jsonl", "*.yaml"  # of a family's folder, which may hold other files as well
 EDIT = (
     "these lines say what the person said word for word. Take them out, and say it again; or, where they are the"
     " family's own words, with --own-words."
@@ -52,11 +53,12 @@ def forgetting_home(
     reset += " (SELECT run_uuid FROM tags WHERE key = 'detent.kind' AND value = 'study')"
     places: list[PersonalPlace] = [
         at.LogFiles(files=at.files_below(settings.log_dir())),
-        at.LineFiles(files=at.files_below(*folders, retired, patterns=("*.jsonl",))),
+        at.LineFiles(files=at.files_below(*folders, retired, patterns=(LINES,))),
         at.LineFiles(files=at.files_below(spool, patterns=("*.refused",)), name="records that were set aside"),
         at.WholeFiles(files=at.files_below(var / "reports"), name="reports"),
         at.WholeFiles(files=at.files_below(last_good), name="last good families", is_strict=True),
-        at.WrittenFiles(files=at.files_below(*folders, retired, patterns=("*.yaml",)), hint=EDIT),
+        at.WrittenFiles(files=at.files_below(*folders, retired, patterns=(DECLARATIONS,)), hint=EDIT),
+        at.OtherFiles(files=at.files_below(*folders, retired, unlike=(LINES, DECLARATIONS)), name="files of families"),
         at.OtherDatabase(file=var / "dbos.sqlite", name="DBOS"),
     ]
     if settings.mlflow_tracking_uri is None:
@@ -84,7 +86,7 @@ def forgetting_home(
         notes=settings.run_dir() / "forgetting",
         not_reached=not_reached,
         take_in=lambda unit: _take_in_spools(settings, store, clock, families, unit),
-        remember=lambda unit, moment: remember(settings, unit, moment),
+        remember=partial(remember, settings),
         is_alone=is_alone,
     )
 
@@ -132,31 +134,36 @@ def _take_in_spools(settings: Settings, store: Store, clock: Clock, families: Fa
 # --- who was forgotten ------------------------------------------------------------------------------------------------
 
 
-def remember(settings: Settings, unit: str, at: datetime) -> None:
+def remember(settings: Settings, unit: str, at: datetime, own_words: bool) -> None:
     """In this home, and beside the backups that it wrote. Safe to repeat."""
+    line = {"unit": unit, "at": at.isoformat(), **({"own_words": True} if own_words else {})}
     files = [settings.var() / FORGOTTEN]
     files += [folder / BESIDE_BACKUPS for folder in backup_folders(settings) if folder.is_dir()]
     for file in files:
-        if unit not in forgotten_in(file):
-            _append(file, json.dumps({"unit": unit, "at": at.isoformat()}) + "\n")
+        known = forgotten_in(file)
+        if unit not in known or own_words > known[unit]:
+            _append(file, json.dumps(line) + "\n")
 
 
-def forgotten_in(file: Path) -> list[str]:
-    """HMACs of those whom the file names, in order; none where there is no file.
+def forgotten_in(file: Path) -> dict[str, bool]:
+    """HMACs of those whom the file names, in order, and whether what families' files say stayed, although the person
+    said the same; none where there is no file.
 
     Raises InvalidInput where it is another file.
     """
-    units = []
+    units = dict[str, bool]()
     with suppress(FileNotFoundError):
         for n, line in enumerate(file.read_text(encoding="utf-8").splitlines(), start=1):
             try:
-                units.append(str(json.loads(line)["unit"]))
-            except (ValueError, KeyError, TypeError):
+                read = json.loads(line)
+                unit = str(read["unit"])
+                units[unit] = units.get(unit, False) or read.get("own_words") is True
+            except (ValueError, KeyError, TypeError, AttributeError):
                 raise InvalidInput(
                     f"{file}:{n} names nobody who was forgotten. A backup writes {BESIDE_BACKUPS} beside itself; name"
                     " that file."
                 ) from None
-    return list(dict.fromkeys(units))
+    return units
 
 
 def backup_folders(settings: Settings) -> list[Path]:

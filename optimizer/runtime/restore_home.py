@@ -7,7 +7,7 @@ import json
 import shutil
 import sqlite3
 import tarfile
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
@@ -90,10 +90,10 @@ def restore_home(settings: Settings, file: Path, *, actor: str, forgotten: str |
     )
 
 
-def _forgotten_since(file: Path, named: str | None) -> list[str]:
-    """HMACs. Raises NotFound."""
+def _forgotten_since(file: Path, named: str | None) -> dict[str, bool]:
+    """HMACs, as ``forgotten_in``. Raises NotFound."""
     if named == "none":
-        return []
+        return {}
     beside = file.resolve().parent / BESIDE_BACKUPS if named is None else Path(named)
     if not beside.is_file():
         raise NotFound(
@@ -185,7 +185,7 @@ def _hold_all(part: Path, *, actor: str, manifest: Mapping[str, Any]) -> dict[st
     return held_rollouts
 
 
-def _forget_again(part: Path, units: Sequence[str], *, actor: str) -> int:
+def _forget_again(part: Path, units: Mapping[str, bool], *, actor: str) -> int:
     """How many were not forgotten in the backup yet. Raises Conflict where one cannot be."""
     from optimizer.core.views.forgetting import ForgetQuery
     from optimizer.host.config import load_settings
@@ -200,7 +200,7 @@ def _forget_again(part: Path, units: Sequence[str], *, actor: str) -> int:
     try:
         home = forgetting_home(settings, store, clock, wiring.load_families(settings), is_alone=True)
         for unit in new:
-            query = ForgetQuery(unit=unit, own_words=False, dry_run=False)
+            query = ForgetQuery(unit=unit, own_words=units[unit], dry_run=False)
             queued = store.write(
                 lambda tx, query=query: queue_forgetting(tx, store, query, actor=actor, at=clock.now())  # type: ignore[misc]
             )

@@ -19,7 +19,7 @@ from optimizer.runtime import wiring
 from optimizer.runtime.personal_home import FORGOTTEN, forgetting_home, forgotten_in
 from tests.api_world import make_home
 from tests.children import die_at, exit_code
-from tests.forgotten_world import MARK, files_with, plant
+from tests.forgotten_world import MARK, files_with, plant, plant_short
 
 # By name, whose call at which number kills: before it does anything, and with ``after`` when it has.
 POINTS: dict[str, tuple[Any, str, int, bool]] = {
@@ -43,7 +43,9 @@ def home(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Copied for each test; its store is closed."""
     settings = make_home(tmp_path_factory.mktemp("forget") / "home")
     store, clock, families = Database(settings.db_url()), wiring.open_clock(settings), wiring.load_families(settings)
-    planted = plant(settings, store, clock, wiring.open_intake(settings, store, clock, families, actor="app"))
+    intake = wiring.open_intake(settings, store, clock, families, actor="app")
+    planted = plant(settings, store, clock, intake)
+    plant_short(settings, store, clock, intake, f"who is {MARK} of Kiel")
     query = ForgetQuery(unit=planted["unit"], own_words=False, dry_run=False)
     store.write(lambda tx: forget_person.queue_forgetting(tx, store, query, actor="ann", at=clock.now()))
     store.close()

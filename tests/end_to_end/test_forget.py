@@ -124,7 +124,7 @@ def test_a_dry_run_counts_and_changes_nothing(settings: Settings, store: Databas
     assert f"{planted['first']} would serve there" in ran.err
     assert "Nothing was deleted" in ran.err
     assert {*before, "var/spool/interactions"} <= {*files_with(settings.home, MARK)}
-    assert forgotten_in(settings.var() / FORGOTTEN) == []
+    assert forgotten_in(settings.var() / FORGOTTEN) == {}
 
 
 def test_without_the_unit_again_nothing_is_queued(settings: Settings, store: Database) -> None:
@@ -205,6 +205,23 @@ def test_a_restore_of_an_older_backup_forgets_again(
     refused = detent("restore", str(backups / "old.tar"), env={"DETENT_HOME": str(tmp_path / "third")})
     assert refused.code == 1
     assert "--forgotten none" in refused.err
+
+
+def test_a_restore_lets_a_familys_own_words_stay_where_the_forgetting_did(
+    settings: Settings, store: Database, tmp_path: Path
+) -> None:
+    said = event(UNIT, "in_1", "Is it billing or technical?", ANSWERED)
+    with serving(settings) as world:
+        assert world.post("/v1/feedback", said).json()["accepted"] == 1
+    (tmp_path / "backups").mkdir()
+    backup = tmp_path / "backups" / "old.tar"
+    assert in_home(settings, "backup", backup).code == 0
+    assert in_home(settings, *FORGET, "--confirm", UNIT).code == 1
+    assert in_home(settings, *FORGET, "--confirm", UNIT, "--own-words").code == 0
+    restored = detent("restore", str(backup), "--json", env={"DETENT_HOME": str(tmp_path / "new")})
+    assert restored.code == 0, restored.err
+    assert restored.json["n_forgotten"] == 1
+    assert files_with(tmp_path / "new", ANSWERED) == []
 
 
 def test_a_server_queues_it_and_throws_away_what_its_processes_hold(settings: Settings) -> None:

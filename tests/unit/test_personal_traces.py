@@ -5,8 +5,18 @@ from __future__ import annotations
 import json
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
-from optimizer.core.feedback.personal_traces import GONE, PersonalTraces, unescaped
+from optimizer.core.feedback.personal_traces import (
+    GONE,
+    LEAST_CHARS,
+    LEAST_WORDS,
+    OWN_WORDS,
+    WINDOW,
+    PersonalTraces,
+    unescaped,
+)
 
 UNIT = "a1" * 32
 SAID = "My parcel never came, and nobody at the shop answers!"
@@ -44,15 +54,71 @@ def test_a_text_quotes_the_person_by_eight_words_and_shows_them_by_more(text: st
         pytest.param([SHORT, "in plain English"], "in plain English: hello", False, id="one of its two texts"),
         pytest.param([SHORT, "in plain English"], f"in plain English: {SHORT}", True, id="both of them"),
         pytest.param([SAID, "in plain English"], "in plain English: hello", False, id="beside a long one"),
+        pytest.param([SHORT, "en"], f"He wrote: {SHORT}", True, id="without what says nothing beside it"),
     ],
 )
 def test_a_short_request_is_known_by_all_that_it_says(request_: list[str], text: str, shown: bool) -> None:
-    assert traces(requests=[request_], corrections=()).are_shown_in(text) is shown
+    known = traces(requests=[request_], corrections=())
+    assert known.are_shown_in(text) is shown
     assert not traces(requests=[[SHORT]], corrections=()).are_quoted_in(text), "no prompt goes because of it"
 
 
+IBAN = "IBAN DE89zqfour0532 was charged twice"
+
+
+@pytest.mark.parametrize(
+    ("request_", "text", "quoted", "doubtful"),
+    [
+        pytest.param(["Where is Jane Doe"], "Such as: where is Jane Doe?", True, False, id="four words"),
+        pytest.param(["Where is Jane Doe"], "Where is Jane", False, False, id="a part of them"),
+        pytest.param(["DE89zqfour0532"], f"{IBAN}.", True, False, id="a word that names something"),
+        pytest.param([IBAN, "en"], f"Never say {IBAN}", True, False, id="beside a text that says nothing"),
+        pytest.param([IBAN, "in plain English"], f"Never say {IBAN}", False, False, id="one of two texts"),
+        pytest.param([IBAN, "in plain English"], f"{IBAN}: in plain English", True, False, id="both of them"),
+        pytest.param(["yes please, thanks"], "Say yes please. Thanks", False, True, id="three common words"),
+        pytest.param(["how do I do"], "Ask: how do I do?", False, True, id="four that are very short"),
+        pytest.param(["yes please"], "Say yes please", False, False, id="two common words"),
+        pytest.param(["top 10 in 2026"], "The top 10 in 2026", True, False, id="four words with numbers"),
+        pytest.param(["top 10"], "the top 10", False, False, id="a number that names nothing"),
+        pytest.param(["我的订单"], "请问我的订单在哪里", False, True, id="four characters without spaces are no words"),
+    ],
+)
+def test_a_short_request_that_says_enough_quotes_the_person_and_another_is_in_doubt(
+    request_: list[str], text: str, quoted: bool, doubtful: bool
+) -> None:
+    known = traces(requests=[request_], corrections=())
+    assert (known.are_quoted_in(text), known.doubtful.are_quoted_in(text)) == (quoted, doubtful)
+
+
+def test_a_short_correction_is_the_persons_own_where_it_names_something() -> None:
+    known = traces(corrections=["Jane paid from DE89zqfour0532", "85171300", "other complaint about delivery"])
+    assert known.are_quoted_in("such as: Jane paid from DE89zqfour0532")
+    assert not known.are_quoted_in("85171300, or other complaint about delivery"), "labels are the family's"
+
+
+WORDS = st.text(st.characters(codec="utf-8", categories=("Ll", "Lu", "Nd")), min_size=1, max_size=9)
+
+
+@given(st.lists(WORDS, min_size=1, max_size=WINDOW - 1), st.text(), st.text())
+def test_a_whole_short_request_is_found_wherever_it_stands_or_says_too_little(
+    said: list[str], before: str, behind: str
+) -> None:
+    text = " ".join(said)
+    known = PersonalTraces.loaded(PersonalTraces.of(UNIT, requests=[[text]]).dumped())
+    around = f"{before} {text}. {behind}"
+    says_enough = len(said) >= OWN_WORDS and len(text) >= LEAST_CHARS
+    says_something = len(said) >= LEAST_WORDS or len(text) >= LEAST_CHARS
+    assert known.are_quoted_in(around) or not says_enough
+    assert known.are_shown_in(around) or not says_something
+    assert known.are_quoted_in(around) or known.doubtful.are_quoted_in(around) or not says_something
+    assert not known.without_quotes_of([around]).are_shown_in(around)
+
+
 def test_what_a_family_says_itself_is_its_own() -> None:
-    own = traces().without_quotes_of([f"You read letters such as: {SAID}"])
+    own = traces(requests=[[SAID], [IBAN], [SHORT]]).without_quotes_of(
+        [f"You read letters such as: {SAID}", f"Or: {IBAN}; {SHORT}"]
+    )
+    assert not own.are_shown_in(f"{IBAN}, {SHORT}")
     assert not own.are_quoted_in(SAID)
     assert own.are_quoted_in("say that it is a parcel from the far north")
 
@@ -65,12 +131,21 @@ def test_a_value_loses_its_texts_and_names_and_keeps_its_form() -> None:
     assert alias == traces().alias("in_4711") != "in_4711"
 
 
+def test_texts_that_show_the_person_together_are_taken_out_together() -> None:
+    known = traces(requests=[[IBAN, "in plain English"]])
+    value = {"note": "stays", "input": {"text": IBAN, "style": "in plain English", "n": 2}}
+    left = {"note": "stays", "input": {"text": GONE, "style": GONE, "n": 2}}
+    assert known.without(value, shows=known.are_quoted_in) == left
+
+
 def test_they_are_the_same_after_a_kill_and_hold_no_text() -> None:
-    known = traces(requests=[[SAID], [SHORT]])
+    rows = {"examples": [("triage", "co_f9")], "interactions": [("triage", "1")]}
+    known = traces(requests=[[SAID], [SHORT], [IBAN]], **rows)
     written = known.dumped()
     assert PersonalTraces.loaded(written) == known
     assert b"parcel" not in written
     assert b"Jane" not in written
+    assert b"zqfour" not in written
     assert known.joined(PersonalTraces.of(UNIT, names=["in_2"])).names == known.names | {"in_2"}
     with pytest.raises(ValueError, match="no traces"):
         PersonalTraces.loaded(b"{}")

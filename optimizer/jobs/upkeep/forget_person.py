@@ -36,13 +36,15 @@ from optimizer.jobs.request import ItemRequest, Request
 from optimizer.jobs.runs.queue_run import read_run
 from optimizer.jobs.upkeep.later_tables import refuse_later_tables
 from optimizer.ports import Clock, Store, Transaction
-from optimizer.ports.personal import PersonalPlace, RowKey
+from optimizer.ports.personal import DOUBT, PersonalPlace, RowKey
 
 ACT = "person.forget"
 WHY = "a person was forgotten"
 ROWS_AT_ONCE = 500
 VARIANTS = "variants"
 WRITTEN_ON = ("alerts", "outbox", "reviews", "rollout_units", "rollout_watches", "traffic_sums")  # by other duties
+MADE_OF_TEXTS = (VARIANTS, "examples", "playbook_entries")  # whose keys are a family and an id
+MOST_NAMED = 20  # rows that a sentence names
 OF_FAMILIES = ("interactions", "feedback_events", "examples")  # tables whose keys begin with a family
 log = structlog.get_logger(__name__)
 
@@ -120,7 +122,7 @@ class ForgettingHome:
         notes: folder for what a run that was killed, and one that asks for the same person again, goes on from.
         not_reached: what this home cannot look at, as sentences.
         take_in: what waits to come into the store goes there first.
-        remember: keeps the person's HMAC where an older backup is restored by.
+        remember: keeps the person's HMAC where an older backup is restored by, and whether families' own words stayed.
         is_alone: no other process of this home runs studies, or could begin to.
     """
 
@@ -131,7 +133,7 @@ class ForgettingHome:
     notes: Path
     not_reached: Sequence[str] = ()
     take_in: Callable[[str], None] = lambda unit: None
-    remember: Callable[[str, datetime], None] = lambda unit, at: None
+    remember: Callable[[str, datetime, bool], None] = lambda unit, at, own_words: None
     is_alone: bool = False
 
 
@@ -253,6 +255,7 @@ def _plan_of(run: ForgetRun, home: ForgettingHome, notes: Path) -> _ForgetPlan:
         left += traced.left
         if traced.n:
             places.append(PlaceCount(place=place.name, n=traced.n))
+    left += _doubts(store, traces, variants)
     champions, without = _successors(store, variants)
     first += without
     if first and not run.request["dry_run"]:
@@ -281,6 +284,17 @@ def _traced(store: Store, traces: PersonalTraces, tables: Sequence[str]) -> Iter
             if (after := part.after) is None:
                 break
         yield table, keys
+
+
+def _doubts(store: Store, traces: PersonalTraces, variants: Mapping[str, Sequence[str]]) -> Iterable[str]:
+    """What serves, teaches or is searched with and may hold a short request of the person's, which stays."""
+    if not traces.doubtful.requests:
+        return
+    for table, keys in _traced(store, traces.doubtful, MADE_OF_TEXTS):
+        rows = [f"{id} of {family}" for family, id in keys if table != VARIANTS or id not in variants.get(family, ())]
+        if rows:
+            more = f" and {len(rows) - MOST_NAMED} more" if len(rows) > MOST_NAMED else ""
+            yield f"store: {table}, {', '.join(rows[:MOST_NAMED])}{more}: {DOUBT}"
 
 
 def _successors(store: Store, variants: Mapping[str, Sequence[str]]) -> tuple[dict[str, str], list[str]]:
@@ -312,7 +326,7 @@ def _successors(store: Store, variants: Mapping[str, Sequence[str]]) -> tuple[di
 def _forget(plan: _ForgetPlan, home: ForgettingHome, run: ForgetRun, watched: Callable[[ForgetRun], None]) -> None:
     store, traces = home.store, plan.traces
     steps: list[Callable[[], None]] = [
-        lambda: _remember(home, traces.units),
+        lambda: _remember(home, traces.units, own_words=run.request["own_words"]),
         lambda: _serve_others(plan, home, run.created_by),
         lambda: _remove_rows(store, traces.units),
         lambda: _clear_tables(store, traces, store.personal.tables()),
@@ -368,9 +382,9 @@ def _take_in(home: ForgettingHome, units: Iterable[str]) -> None:
         home.take_in(unit)
 
 
-def _remember(home: ForgettingHome, units: Iterable[str]) -> None:
+def _remember(home: ForgettingHome, units: Iterable[str], *, own_words: bool) -> None:
     for unit in units:
-        home.remember(unit, home.clock.now())
+        home.remember(unit, home.clock.now(), own_words)
 
 
 def _remove_rows(store: Store, units: Sequence[str]) -> None:

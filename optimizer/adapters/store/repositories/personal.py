@@ -15,6 +15,7 @@ from sqlalchemy import (
     ColumnElement,
     Connection,
     RowMapping,
+    Select,
     String,
     Table,
     and_,
@@ -34,9 +35,11 @@ from optimizer.adapters.store.family_names import FamilyKey
 from optimizer.adapters.store.repositories.events import KEYS
 from optimizer.adapters.store.repositories.examples import EXAMPLES, INDEXES, STUDENTS
 from optimizer.adapters.store.repositories.graphs import GRAPHS
+from optimizer.adapters.store.repositories.studies import RESULTS, STUDIES
 from optimizer.adapters.store.rows import chunks
 from optimizer.adapters.store.tables import FEEDBACK_EVENTS, INTERACTIONS, LaterPartsRow, OverrideRow
-from optimizer.core.feedback.personal_traces import LEAST_NAME, PersonalTraces, texts_in
+from optimizer.core.feedback.personal_traces import LEAST_NAME, PersonalTraces, RowName, is_name, texts_in
+from optimizer.core.feedback.review_kinds import RELEASE_EXAMPLE
 from optimizer.core.feedback.traffic_sums import hash_of
 from optimizer.ports.personal import RowKey, TracedRows, UnitRows
 
@@ -91,6 +94,7 @@ class PersonalTables:
     def of_unit(self, tx: Connection, unit: str) -> UnitRows:
         keys: dict[str, list[RowKey]] = {}
         names, requests, corrections, others = {hash_of(unit)}, list[list[str]](), list[str](), list[str]()
+        examples = set[RowName]()
         i, f, e = INTERACTIONS.c, FEEDBACK_EVENTS.c, EXAMPLES.c
         columns = i.input, i.tags, i.output, i.parts, i.conversation
         interactions: dict[str, list[str]] = {}  # by family
@@ -113,14 +117,15 @@ class PersonalTables:
                 corrections += texts_in([event.label, event.expected])
                 others += texts_in(event.tags)
                 names |= {event.id, f"co_{event.id}"}
+                examples.add((event.family, f"co_{event.id}"))
         for condition in _whose(EXAMPLES, unit, of_interactions):
             for example in tx.execute(select(e.family, e.id, e.input, e.expected).where(condition)):
                 keys.setdefault(EXAMPLES.name, []).append((example.family, example.id))
                 requests.append(list(texts_in(example.input)))
                 corrections += texts_in(example.expected)
                 names.add(example.id)
-        taught = {(family, id) for family, id in keys.get(EXAMPLES.name, ())}
-        for student in _students_of(tx, taught):
+                examples.add((example.family, example.id))
+        for student in _students_of(tx, examples):
             keys.setdefault(STUDENTS.name, []).append(student)
             names.add(student[1])  # a variant that names it goes, too
         for condition in _whose(GRAPHS, unit, of_interactions):
@@ -131,9 +136,15 @@ class PersonalTables:
         for override in tx.execute(select(OVERRIDES.c.family).where(OVERRIDES.c.unit_hmac == unit)):
             keys.setdefault(OVERRIDES.name, []).append((override.family, unit))
         traces = PersonalTraces.of(
-            unit, names=filter(_tells, names), requests=requests, corrections=corrections, others=others
+            unit,
+            names=filter(is_name, names),
+            examples=examples,
+            interactions=((family, id) for family, ids in interactions.items() for id in ids),
+            requests=requests,
+            corrections=corrections,
+            others=others,
         )
-        if indexes := list(_indexes_of(tx, taught, traces)):
+        if indexes := list(_indexes_of(tx, traces)):
             keys[INDEXES.name] = indexes
             traces = replace(traces, names=traces.names | {id for _, id in indexes})  # as for students
         return UnitRows(keys={table: list(dict.fromkeys(of)) for table, of in keys.items()}, traces=traces)
@@ -155,7 +166,7 @@ class PersonalTables:
     def traced(self, tx: Connection, table: str, traces: PersonalTraces, after: RowKey | None) -> TracedRows:
         rows = _table(table)
         place = list(rows.primary_key.columns)
-        query = select(rows).order_by(*place).limit(AT_ONCE)
+        query = _rows_of(rows).order_by(*place).limit(AT_ONCE)
         if after is not None:
             limits = zip(after, place, strict=True)
             query = query.where(tuple_(*place) > tuple_(*(literal(value, column.type) for value, column in limits)))
@@ -170,7 +181,7 @@ class PersonalTables:
         rows, n = _table(table), 0
         change = _CHANGES.get(table)
         for some in chunks(keys):
-            query = select(rows).where(_named(rows, some))
+            query = _rows_of(rows).where(_named(rows, some))
             for row in tx.execute(query).mappings().all():
                 values = _change(rows, change, row, traces)
                 if values is None:
@@ -185,6 +196,14 @@ class PersonalTables:
 
 def _table(name: str) -> Table:
     return SQLModel.metadata.tables[name]
+
+
+def _rows_of(table: Table) -> Select[Any]:
+    """With the family of each, where only the study of a row knows it."""
+    if table is not RESULTS:
+        return select(table)
+    family = select(STUDIES.c.family).where(STUDIES.c.id == table.c.study).scalar_subquery()
+    return select(table, family.label("family"))
 
 
 def _named(table: Table, keys: Sequence[RowKey]) -> ColumnElement[bool]:
@@ -213,17 +232,14 @@ def _students_of(tx: Connection, examples: Collection[RowKey]) -> Iterable[RowKe
                 yield (family, row.id)
 
 
-def _indexes_of(tx: Connection, examples: Collection[RowKey], traces: PersonalTraces) -> Iterable[RowKey]:
+def _indexes_of(tx: Connection, traces: PersonalTraces) -> Iterable[RowKey]:
     """Lists that hold one of these examples, or quote the person."""
     for row in tx.execute(select(INDEXES.c.family, INDEXES.c.id, INDEXES.c.examples)):
-        is_theirs = any((row.family, example["id"]) in examples for example in row.examples)
-        if is_theirs or _quotes([[example["input"], example["output"]] for example in row.examples], traces):
+        if any(
+            (row.family, example["id"]) in traces.examples or _quotes([example["input"], example["output"]], traces)
+            for example in row.examples
+        ):
             yield (row.family, row.id)
-
-
-def _tells(name: str) -> bool:
-    """Whether it names one row: a word such as "billing", or "1", may stand for anything."""
-    return len(name) >= LEAST_NAME and any(character.isdigit() for character in name)
 
 
 # --- what becomes of a row that shows the person ----------------------------------------------------------------------
@@ -247,7 +263,8 @@ def _without(table: Table, row: Row, traces: PersonalTraces, *, shows: Callable[
 
 
 def _quotes(value: Any, traces: PersonalTraces) -> bool:
-    return any(traces.are_named_in(text) or traces.are_quoted_in(text) for text in texts_in(value))
+    texts = list(texts_in(value))
+    return any(map(traces.are_named_in, texts)) or traces.are_quoted_in("\n".join(texts))
 
 
 def _texts_of(*names: str) -> OfRow:
@@ -266,17 +283,55 @@ def _whole(*names: str) -> OfRow:
     return lambda row, traces: None if any(_quotes(row[name], traces) for name in names) else {}
 
 
+def _variant(row: Row, traces: PersonalTraces) -> Change:
+    shown = row["content"].get("examples") or ()
+    if any(traces.is_example(row["family"], example["id"]) for example in shown):
+        return None
+    return _whole("content", "note")(row, traces)
+
+
+def _of_example(row: Row, traces: PersonalTraces) -> Change:
+    """The row goes with the example that it is about."""
+    return None if traces.is_example(row["family"], row["example"]) else {}
+
+
+def _review(row: Row, traces: PersonalTraces) -> Change:
+    theirs = traces.examples if row["kind"] == RELEASE_EXAMPLE else traces.interactions
+    return None if (row["family"], row["subject"]) in theirs else _whole("subject", "payload")(row, traces)
+
+
+def _record(row: Row, traces: PersonalTraces) -> Change:
+    """What was done to a row of theirs was done to something without a name."""
+    values: dict[str, Any] = dict(_without(_table("audit"), row, traces, shows=traces.are_quoted_in) or {})
+    family, subject = row["family"], row["subject"]
+    if subject != family and any((family, subject) in rows for rows in (traces.examples, traces.interactions)):
+        values["subject"] = traces.alias(subject)
+    return values | _without_interactions("detail", values.get("detail", row["detail"]), family, traces)
+
+
+def _without_interactions(column: str, value: Any, family: str, traces: PersonalTraces) -> dict[str, Any]:
+    """The column with its list of interactions in which theirs have other names; nothing where none of them is."""
+    if not isinstance(ids := value.get("interactions"), list):
+        return {}
+    others = [traces.alias(id) if (family, id) in traces.interactions else id for id in ids]
+    return {column: value | {"interactions": others}} if others != ids else {}
+
+
+def _without_examples(ids: Iterable[str], family: str, traces: PersonalTraces) -> list[str]:
+    """As many, with theirs under other names."""
+    return [traces.alias(id) if traces.is_example(family, id) else id for id in ids]
+
+
 def _result(row: Row, traces: PersonalTraces) -> Change:
-    is_theirs = row["example"] in traces.names
     texts = "output", "error", "judgement"
-    if not is_theirs:
+    if not traces.is_example(row["family"], row["example"]):
         return _texts_of(*texts)(row, traces)
     return {**dict.fromkeys(texts), "call_key": None, "example": traces.alias(row["example"])}
 
 
 def _entry(row: Row, traces: PersonalTraces) -> Change:
     """An entry that was learned from the person alone or quotes them loses its text; it stays as one that has gone."""
-    evidence = [id for id in row["evidence"] if id not in traces.names]
+    evidence = [id for id in row["evidence"] if not traces.is_example(row["family"], id)]
     is_quoted = traces.are_quoted_in(row["text"])
     if not is_quoted and len(evidence) == len(row["evidence"]):
         return {}
@@ -289,11 +344,26 @@ def _entry(row: Row, traces: PersonalTraces) -> Change:
 def _run(row: Row, traces: PersonalTraces) -> Change:
     if row["kind"] == "forget":  # the run itself knows the unit until its end
         return {}
-    return _without(_table("judge_runs"), row, traces, shows=traces.are_shown_in)
+    values: dict[str, Any] = dict(_without(_table("judge_runs"), row, traces, shows=traces.are_shown_in) or {})
+    return values | _without_interactions("request", values.get("request", row["request"]), row["family"], traces)
 
 
 def _study(row: Row, traces: PersonalTraces) -> Change:
-    return _without(_table("studies"), row, traces, shows=traces.are_shown_in)
+    values: dict[str, Any] = dict(_without(_table("studies"), row, traces, shows=traces.are_shown_in) or {})
+    parts = values.get("dataset", row["dataset"]) or {}
+    named = {
+        name: _without_examples(part, row["family"], traces) if isinstance(part, list) else part
+        for name, part in parts.items()
+    }
+    return values | {"dataset": named} if named != parts else values
+
+
+def _step(row: Row, traces: PersonalTraces) -> Change:
+    record = [
+        edit | {"evidence": _without_examples(edit["evidence"], row["family"], traces)} if "evidence" in edit else edit
+        for edit in row["record"]
+    ]
+    return {"record": record} if record != row["record"] else {}
 
 
 def _sum(row: Row, traces: PersonalTraces) -> Change:
@@ -320,7 +390,7 @@ def _imported(row: Row, traces: PersonalTraces) -> Change:
     """Another person's example is theirs, whatever it says; one without a person may be a copy."""
     if row["unit_hmac"] is None and _quotes([row["input"], row["expected"]], traces):
         return None
-    return {"beside": traces.alias(row["beside"])} if row["beside"] in traces.names else {}
+    return {"beside": traces.alias(row["beside"])} if traces.is_example(row["family"], row["beside"]) else {}
 
 
 def _kept_answer(row: Row, traces: PersonalTraces) -> Change:
@@ -328,20 +398,22 @@ def _kept_answer(row: Row, traces: PersonalTraces) -> Change:
 
 
 _CHANGES: Mapping[str, OfRow] = {
+    "audit": _record,
     "examples": _imported,
-    "holdout_looks": _whole("example"),
+    "holdout_looks": _of_example,
     "idempotency_keys": _kept_answer,
     "judge_runs": _run,
     "lm_calls": _texts_of("request", "answer", "error"),
     "playbook_entries": _entry,
-    "reviews": _whole("subject", "payload"),
+    "playbook_steps": _step,
+    "reviews": _review,
     "rollout_units": _counts,
     "rollout_watches": _watch,
-    "sealed_inputs": _whole("example"),
+    "sealed_inputs": _of_example,
     "studies": _study,
     "traffic_sums": _sum,
     "trial_results": _result,
-    "variants": _whole("content", "note"),
+    "variants": _variant,
 }
 
 
