@@ -71,6 +71,7 @@ OF_STRANGERS = {
         for schema, members in {
             "FeedbackView": ("expected", "tags"),
             "InteractionView": ("input", "parts[]", "tags"),
+            "FoundInteraction": ("input", "parts[]", "tags"),
             "InteractionWithFeedback": ("input", "parts[]", "later_parts[]", "tags"),
         }.items()
         for member in members

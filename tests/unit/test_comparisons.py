@@ -152,7 +152,7 @@ def test_a_preview_names_what_is_wrong_and_what_keeps_it_from_being_tried(side):
     base = side.world.family.variant()
     same = PreviewRequest(family=side.world.family.name, from_=base.id)
     assert "It is the champion" in preview_variant(side.context, same).why_no_comparison
-    assert "none is chosen" in preview_of(side, base.messages[-1]["content"], example_ids=[]).why_no_comparison
+    assert "Choose at least one" in preview_of(side, base.messages[-1]["content"], example_ids=[]).why_no_comparison
 
 
 def test_texts_that_nobody_released_are_not_offered_to_be_read(tmp_path):
