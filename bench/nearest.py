@@ -126,8 +126,8 @@ def main() -> int:
     began = monotonic()
     of_sets: dict[str, list[Run]] = {}
     others = measured_before("nearest", ("look-up", "leaks")) if options.sets_only else [lookup()]
-    kept = Path(os.environ.get("DETENT_NEAREST") or CACHES / "detent-bench-nearest")
-    kept.mkdir(parents=True, exist_ok=True)
+    cache = Path(os.environ.get("DETENT_NEAREST") or CACHES / "detent-bench-nearest")
+    cache.mkdir(parents=True, exist_ok=True)
     write_result("nearest", others)
     with tempfile.TemporaryDirectory() as folder:
         models = wiring.open_models(load_settings(home=Path(folder)))
@@ -137,7 +137,7 @@ def main() -> int:
                 others += leaks(model)
                 write_result("nearest", others)
             for seed, name in ((seed, name) for seed in options.seeds for name in SETS):
-                file = kept / f"{name}-{seed}-{options.rows}.json"
+                file = cache / f"{name}-{seed}-{options.rows}.json"
                 if not file.exists():
                     if monotonic() - began > 60 * options.minutes:
                         print(f"{options.minutes:g} minutes are over before {name}, seed {seed}.", file=sys.stderr)

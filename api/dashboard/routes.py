@@ -116,8 +116,8 @@ class Dashboard:
             except NotAuthenticated:
                 if path in ("/dashboard/sign-in", "/dashboard/sign-out"):
                     raise
-                asked = f"?{urlencode({'next': place})}" if (place := place_of_page(strict)) else ""
-                return _redirect(strict, f"dashboard/sign-in{asked}")
+                query_of_place = f"?{urlencode({'next': place})}" if (place := place_of_page(strict)) else ""
+                return _redirect(strict, f"dashboard/sign-in{query_of_place}")
             except DetentError as error:
                 return _error_page(strict, error)
             except (ClientDisconnect, HTTPException):

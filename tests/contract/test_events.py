@@ -144,7 +144,7 @@ class TestReading:
             feedback("b", interaction="in_1", success=False, source="judge"),
         ]
         add(events, [], [*outcomes, feedback("c")])
-        assert events.ask("feedback_of", FAMILY, "in_1") == outcomes
+        assert events.ask("feedback_of", [(FAMILY, "in_1")]) == outcomes
 
 
 class TestPages:

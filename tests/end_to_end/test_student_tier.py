@@ -320,7 +320,7 @@ def test_a_study_that_names_no_strategy_lets_it_answer_where_that_is_better_chea
         assert unknown["detent"]["tiers"] == tiers
         assert (unknown["choices"][0]["message"]["refusal"] is not None) == is_alone
     with taught.store.read() as tx:
-        outcomes = taught.store.events.feedback_of(tx, family.name, unknown["id"])
+        outcomes = taught.store.events.feedback_of(tx, [(family.name, unknown["id"])])
     assert [(one.source, one.score, one.success) for one in outcomes] == [("system", 0.0, False)] * is_alone
     best = next(trial for trial in results if trial.variant == study.winner)
     assert best.proposer == "replay"

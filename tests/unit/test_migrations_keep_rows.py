@@ -170,7 +170,7 @@ def test_events_of_the_first_release_are_read_as_they_were_reported(first_releas
             0.25,
             {"n": 1, "ü": ["\u2028"]},
         )
-        of_it = first_release.events.feedback_of(tx, "feedback_events.family 2", "feedback_events.interaction 2")
+        of_it = first_release.events.feedback_of(tx, [("feedback_events.family 2", "feedback_events.interaction 2")])
         assert [(event.score, event.success, event.occurred_at) for event in of_it] == [
             (0.5, False, NOW.replace(microsecond=2))
         ]

@@ -115,8 +115,16 @@ HOT: dict[str, tuple[Callable[[Database, Connection], Any], tuple[str, ...]]] = 
         ("ix_lm_calls_study (study=?)",),
     ),
     "outcomes of an interaction": (
-        lambda d, tx: d.events.feedback_of(tx, FAMILY, "in_1"),
+        lambda d, tx: d.events.feedback_of(tx, [(FAMILY, "in_1"), ("other", "in_2")]),
         ("ix_feedback_interaction (family=? AND interaction=?)",),
+    ),
+    "examples of several families": (
+        lambda d, tx: d.examples.named(tx, [(FAMILY, "t1"), ("other", "t2")]),
+        ("sqlite_autoindex_examples_1 (family=? AND id=?)",),
+    ),
+    "sealed examples of several families": (
+        lambda d, tx: d.examples.sealed(tx, [(FAMILY, "t1"), ("other", "t2")]),
+        ("sqlite_autoindex_examples_1 (family=? AND id=?)",),
     ),
     "exposures of a rollout": (
         lambda d, tx: d.exposures.totals(tx, FAMILY, "ro_1"),

@@ -172,7 +172,7 @@ def test_a_rating_stays_and_is_feedback_of_a_person(place: Place) -> None:
     with pytest.raises(Conflict, match="answered '0\\.75'"):
         place.rate(review, "1")
     with place.store.read() as tx:
-        events = place.store.events.feedback_of(tx, place.family.name, answered.subject)
+        events = place.store.events.feedback_of(tx, [(place.family.name, answered.subject)])
         said = place.store.traffic.ratings(tx, place.family.name, [answered.subject], "person")
     assert [(one.source, one.score) for one in events if one.source == "person"] == [("person", 0.75)]
     assert said == {answered.subject: 0.75}

@@ -307,8 +307,8 @@ class FamilyFiles:
         # Texts and no Paths, which take longer to make than the look at four times a second takes.
         folders = [os.path.join(folder, name) for folder in self.directories]
         files = [os.path.join(folder, file) for file in (FILE_NAME, GOLDEN) for folder in folders]
-        found = tuple((file, stat) for file in files if (stat := _stat(file)) is not None)
-        return found if found and found[0][0].endswith(FILE_NAME) else None
+        signature = tuple((file, stat) for file in files if (stat := _stat(file)) is not None)
+        return signature if signature and signature[0][0].endswith(FILE_NAME) else None
 
 
 def _kept_names(name: str) -> tuple[str, str]:

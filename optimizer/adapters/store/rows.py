@@ -9,9 +9,11 @@ from __future__ import annotations
 import base64
 import binascii
 import json
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from datetime import datetime
 from functools import cache
+from itertools import groupby
+from operator import itemgetter
 from typing import Any, TypeVar
 
 from sqlalchemy import (
@@ -125,6 +127,17 @@ IDS_PER_QUERY = 500  # below every database's limit on bound values
 def chunks(items: Sequence[T], size: int = IDS_PER_QUERY) -> Iterator[Sequence[T]]:
     for start in range(0, len(items), size):
         yield items[start : start + size]
+
+
+def conditions_of(
+    names: Collection[tuple[str, str]], family: ColumnElement[str], id: ColumnElement[Any]
+) -> Iterator[ColumnElement[bool]]:
+    """Conditions that together find the rows of these (family, id) by an index: for pairs in a list SQLite would read
+    the whole table.
+    """
+    for some in chunks(sorted(names)):
+        by_family = groupby(some, key=itemgetter(0))
+        yield or_(*(and_(family == of, id.in_([id for _, id in own])) for of, own in by_family))
 
 
 def families_in(tx: Connection, table: Table) -> list[str]:

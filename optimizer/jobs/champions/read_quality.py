@@ -357,7 +357,7 @@ def read_lowest(context: Context, request: LowestRequest) -> LowestAnswers:
             if answer.arm.family == family
         }
         interactions = list(answers.values())
-        outcomes_of = store.events.feedback_of(tx, family, *sorted(names))
+        outcomes_of = store.events.feedback_of(tx, {(family, name) for name in names})
         sealed = sealed_interactions(tx, store, interactions, context.families().families, outcomes_of)
     shown = [(one, answers.get(one.interaction)) for one in outcomes if (family, one.interaction) not in sealed]
     return LowestAnswers(
@@ -388,7 +388,7 @@ def read_lowest(context: Context, request: LowestRequest) -> LowestAnswers:
 def _turns(
     tx: Transaction, store: Store, turns: Sequence[Interaction], judges: _Judges, declared: Mapping[str, Family]
 ) -> list[ConversationTurn]:
-    outcomes = [store.events.feedback_of(tx, turn.arm.family, turn.id) for turn in turns]
+    outcomes = [store.events.feedback_of(tx, [(turn.arm.family, turn.id)]) for turn in turns]
     sealed = sealed_interactions(tx, store, turns, declared, [each for own in outcomes for each in own])
     return [
         _turn(turn, own, judges, declared.get(turn.arm.family), (turn.arm.family, turn.id) in sealed)

@@ -158,15 +158,12 @@ def find_interactions(context: Context, request: FindInteractionsRequest) -> Fou
 def _lowest_scores(
     tx: Transaction, context: Context, interactions: Sequence[Interaction]
 ) -> dict[tuple[str, str], float]:
-    """By family and id; one query for each family."""
     lowest: dict[tuple[str, str], float] = {}
-    for family in {each.arm.family for each in interactions}:
-        ids = [each.id for each in interactions if each.arm.family == family]
-        for outcome in context.store.events.feedback_of(tx, family, *ids):
-            score = outcome.score if outcome.score is not None else outcome.success
-            if outcome.interaction is not None and score is not None:
-                key = family, outcome.interaction
-                lowest[key] = min(lowest.get(key, 1.0), float(score))
+    for outcome in context.store.events.feedback_of(tx, {(each.arm.family, each.id) for each in interactions}):
+        score = outcome.score if outcome.score is not None else outcome.success
+        if outcome.interaction is not None and score is not None:
+            key = outcome.arm.family, outcome.interaction
+            lowest[key] = min(lowest.get(key, 1.0), float(score))
     return lowest
 
 
@@ -202,7 +199,7 @@ def read_interaction(context: Context, request: InteractionRequest) -> Interacti
             raise NotFound(
                 f"There is no interaction {id!r}. It may have been pruned, or never been reported.", interaction=id
             )
-        outcomes = events.feedback_of(tx, interaction.arm.family, id)
+        outcomes = events.feedback_of(tx, [(interaction.arm.family, id)])
         later = events.later_parts(tx, interaction.arm.family, {id}).get(id)
         is_sealed = bool(sealed_interactions(tx, context.store, [interaction], context.families().families, outcomes))
     later_parts = later.parts if later is not None else None

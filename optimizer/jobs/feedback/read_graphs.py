@@ -40,6 +40,7 @@ def read_graph(context: Context, request: ItemRequest) -> GraphView:
                 graph=request.id,
             )
         context.require_family(graph.family)
-        asked = store.events.interaction(tx, graph.interaction, graph.family)
-        is_sealed = asked is not None and sealed_interactions(tx, store, [asked], context.families().families)
-    return graph_view(graph, asked.input if asked is not None and not is_sealed else None)
+        interaction = store.events.interaction(tx, graph.interaction, graph.family)
+        declared = context.families().families
+        is_sealed = interaction is not None and sealed_interactions(tx, store, [interaction], declared)
+    return graph_view(graph, interaction.input if interaction is not None and not is_sealed else None)

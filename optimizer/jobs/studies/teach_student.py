@@ -150,14 +150,14 @@ def _answers(
     if (fault := teaching_fault(tier, teacher.model, run.models)) is not None:
         raise InvalidInput(f"{fault[0].upper()}{fault[1:]}.")
     of_study = {example.id for example in run.train} - {shot.id for shot in teacher.variant.examples}
-    asked = asked_of_teacher(output, examples, of_study, teach)
+    teaching = asked_of_teacher(output, examples, of_study, teach)
     revision = run.models.get(teacher.model).revision
-    answers = TeacherAnswers.read(output, teacher.model, revision, teacher.ask(asked) if asked else {})
+    answers = TeacherAnswers.read(output, teacher.model, revision, teacher.ask(teaching) if teaching else {})
     if teach == "answers" and len(answers.values) < LEAST_ROWS:
         raise DatasetTooSmall(
             f"A student cannot be taught by answers of {teacher.model}: {count(len(answers.values), 'answer')} to"
-            f" {count(len(asked), 'released training example')} of this study could be read, and it takes {LEAST_ROWS}."
-            " Release or import more, or ask for more in the study's definition (n_train)."
+            f" {count(len(teaching), 'released training example')} of this study could be read, and it takes"
+            f" {LEAST_ROWS}. Release or import more, or ask for more in the study's definition (n_train)."
         )
     return answers
 

@@ -40,6 +40,7 @@ from optimizer.adapters.store.family_names import FamilyKey, key_of
 from optimizer.adapters.store.rows import (
     Name,
     chunks,
+    conditions_of,
     cursor_at,
     each_family,
     first,
@@ -283,13 +284,12 @@ class EventTables:
                 by_id.setdefault(row["id"], []).append(interaction_of(row))
         return by_id
 
-    def feedback_of(self, tx: Connection, family: str, *interactions: str) -> list[FeedbackEvent]:
+    def feedback_of(self, tx: Connection, names: Collection[tuple[str, str]]) -> list[FeedbackEvent]:
         f = FEEDBACK_EVENTS.c
-        events = [
-            _feedback(row)
-            for some in chunks(interactions)
-            for row in tx.execute(select(FEEDBACK_EVENTS).where(f.family == family, f.interaction.in_(some))).mappings()
-        ]
+        queries = (
+            select(FEEDBACK_EVENTS).where(is_named) for is_named in conditions_of(names, f.family, f.interaction)
+        )
+        events = [_feedback(row) for query in queries for row in tx.execute(query).mappings()]
         # Asked to sort, SQLite would read all of the family's.
         return sorted(events, key=lambda event: (event.received_at, event.id))
 

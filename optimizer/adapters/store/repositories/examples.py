@@ -24,7 +24,6 @@ from sqlalchemy import (
     not_,
     or_,
     select,
-    tuple_,
     type_coerce,
     update,
 )
@@ -32,7 +31,17 @@ from sqlalchemy import (
 from optimizer.adapters.store.engine import insert_new, upsert
 from optimizer.adapters.store.example_places import PlacedExample, add_bands, packed, placed_examples
 from optimizer.adapters.store.families import carry_looks, sealed_before
-from optimizer.adapters.store.rows import Name, add_once, chunks, columns_of, first, hashes, record_of, where_equal
+from optimizer.adapters.store.rows import (
+    Name,
+    add_once,
+    chunks,
+    columns_of,
+    conditions_of,
+    first,
+    hashes,
+    record_of,
+    where_equal,
+)
 from optimizer.adapters.store.tables import (
     ExampleIndexRow,
     ExampleRow,
@@ -129,8 +138,8 @@ class ExampleTables:
 
     def named(self, tx: Connection, names: Collection[Name]) -> dict[Name, Example]:
         queries = (
-            select(EXAMPLES).where(tuple_(_C.family, _C.id).in_(some), _C.split != "holdout")
-            for some in chunks(sorted(names))
+            select(EXAMPLES).where(is_named, _C.split != "holdout")
+            for is_named in conditions_of(names, _C.family, _C.id)
         )
         examples = (_example(row) for query in queries for row in tx.execute(query).mappings())
         return {(example.family, example.id): example for example in examples}
@@ -170,8 +179,8 @@ class ExampleTables:
 
     def sealed(self, tx: Connection, names: Collection[Name]) -> set[Name]:
         queries = (
-            select(_C.family, _C.id).where(tuple_(_C.family, _C.id).in_(some), _C.split == "holdout")
-            for some in chunks(sorted(names))
+            select(_C.family, _C.id).where(condition, _C.split == "holdout")
+            for condition in conditions_of(names, _C.family, _C.id)
         )
         return {(row.family, row.id) for query in queries for row in tx.execute(query)}
 

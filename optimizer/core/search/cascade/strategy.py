@@ -80,8 +80,8 @@ class CascadeSearch:
         named = tuple(start.policy.get("tiers") or self._setting.family.searched_tiers)
         recorded = recorded_signal(self._setting.space, own := start.policy.get("confidence"))
         signal = recorded if recorded != own else None
-        asked = _with_policy(start, {"tiers": list(named)}, signal)
-        setting = self._setting = _without_misplaced(self._setting.teach(self._setting, asked))
+        with_tiers = _with_policy(start, {"tiers": list(named)}, signal)
+        setting = self._setting = _without_misplaced(self._setting.teach(self._setting, with_tiers))
         taught = tuple(tier for tier in setting.students if tier not in named)  # which the file's champion lacks
         tiers = tuple(tier for tier in (*taught, *named) if tier not in setting.untaught)
         if len(tiers) < 2:

@@ -201,18 +201,18 @@ def _on_teaching(
         raise InvalidInput(f"{fault[0].upper()}{fault[1:]}.", [Fault(pointer="/strategy", detail=fault)])
     with store.read() as tx:
         released = teaching_examples(family, store, tx, MOST_ROWS)
-    asked = asked_of_teacher(family.output, released, {example.id for example in train}, teach)
-    if not asked and teach == "both":
+    teaching = asked_of_teacher(family.output, released, {example.id for example in train}, teach)
+    if not teaching and teach == "both":
         return [f"Every released training example has a label, so no answer of {model} teaches the student."]
     price = models.price(model)
     usd_each = None if price is None else usd_of(call.typical_bytes / BYTES_PER_TOKEN, call.max_tokens / 2, price)
-    about = "" if usd_each is None else f" (about {dollars(len(asked) * usd_each)})"
-    few = f" It takes {LEAST_ROWS} to learn from." if teach == "answers" and len(asked) < LEAST_ROWS else ""
-    n_others = len(asked_of_teacher(family.output, released, {one.id for one in released}, teach)) - len(asked)
+    about = "" if usd_each is None else f" (about {dollars(len(teaching) * usd_each)})"
+    few = f" It takes {LEAST_ROWS} to learn from." if teach == "answers" and len(teaching) < LEAST_ROWS else ""
+    n_others = len(asked_of_teacher(family.output, released, {one.id for one in released}, teach)) - len(teaching)
     more = f" n_train in the definition asks for more, of {n_others:,} others." if n_others else ""
     return [
-        f"The student learns from {count(len(asked), 'answer')} of {model} to released training examples{about}, which"
-        f" are among the calls of replay: none is made for this alone.{few}{more}"
+        f"The student learns from {count(len(teaching), 'answer')} of {model} to released training examples{about},"
+        f" which are among the calls of replay: none is made for this alone.{few}{more}"
     ]
 
 
