@@ -111,7 +111,16 @@ class PersonalTraces:
 
     def are_shown_in(self, text: str) -> bool:
         """Whether it names a row of the person's, or says what they wrote or were answered."""
-        return self.are_named_in(text) or self._are_said_in(text)
+        if self.are_named_in(text):
+            return True
+        if not (self.rows or self.short):
+            return False
+        text_words = _words(text)
+        if self.rows and any(window in self.rows for window in _windows(text_words, WINDOW)):
+            return True
+        lengths = {n for words_of in self.short for n, _ in words_of}
+        there = {(n, window) for n in lengths for window in _windows(text_words, n)}
+        return any(words_of <= there for words_of in self.short if not words_of.isdisjoint(there))
 
     def are_named_in(self, text: str) -> bool:
         return text in self.names or any(
@@ -119,18 +128,6 @@ class PersonalTraces:
             for match in _NAMES_IN.findall(text)
             for name in (match, match.rstrip(".:"))
         )
-
-    def _are_said_in(self, text: str) -> bool:
-        if not (self.rows or self.short):
-            return False
-        text_words = _words(text)
-        if self.rows and any(window in self.rows for window in _windows(text_words, WINDOW)):
-            return True
-        if not self.short:
-            return False
-        lengths = {n for words_of in self.short for n, _ in words_of}
-        there = {(n, window) for n in lengths for window in _windows(text_words, n)}
-        return any(words_of <= there for words_of in self.short if not words_of.isdisjoint(there))
 
     def alias(self, name: str) -> str:
         """What stands in the place of a name, so that rows which shared it still do; the same at each repetition."""

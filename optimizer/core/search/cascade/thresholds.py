@@ -220,7 +220,10 @@ def found_of(
     means, upper = replay(records, setting), bound_of(records, setting, goal.level) if upper is None else upper
     is_dearer = means.cost_usd.mean > strong_usd + SLACK and isinstance(goal, LeastCost)
     is_cheaper = means.cost_usd.mean < strong_usd - SLACK
-    if is_dearer or not (is_cheaper or means.loss.mean < -SLACK or _is_quicker(records, means)):
+    # Where no model has a price there are no dollars to save, but time.
+    strong_ms = float(records.weight @ records.latency_ms[:, -1] / records.weight.sum())
+    is_quicker = not records.cost_usd.any() and means.latency_ms is not None and means.latency_ms.mean < strong_ms
+    if is_dearer or not (is_cheaper or means.loss.mean < -SLACK or is_quicker):
         reason = (
             f"Do not cascade: with {' > '.join(setting.tiers)} a query would cost {means.cost_usd.mean:.3g} dollars,"
             f" and {records.strongest} alone costs {strong_usd:.3g}."
@@ -228,32 +231,21 @@ def found_of(
         return FoundThresholds(
             tiers=records.tiers, setting=None, replay=None, loss_upper=None, exact=exact, reason=reason
         )
+    # What the bound is worth: tested, or read off after the best of many was taken.
+    assurance = (
+        f"With {goal.level:.0%} confidence it loses at most {_points(goal.margin)} points (its own bound is"
+        f" {change_text(upper)})."
+        if isinstance(goal, LeastCost) and goal.rule == "confident"
+        else f"Its {goal.level:.0%} bound is {change_text(upper)}, which is too low for the best of many thresholds:"
+        " confirm it on other records."
+    )
     reason = (
         f"{' > '.join(setting.tiers)} at accept {', '.join(map(threshold, setting.accept))} saves"
         f" {_percent(means.saved_share.mean)} of what {records.strongest} alone costs and"
-        f" {points_lost(means.loss.mean)} on {len(records)} records. {_assurance(goal, upper)}{_caution(records, goal)}"
+        f" {points_lost(means.loss.mean)} on {len(records)} records. {assurance}{_caution(records, goal)}"
     )
     return FoundThresholds(
         tiers=records.tiers, setting=setting, replay=means, loss_upper=upper, exact=exact, reason=reason
-    )
-
-
-def _is_quicker(records: TierRecords, means: CascadeReplay) -> bool:
-    """Where no model has a price there are no dollars to save, but time."""
-    strong_ms = float(records.weight @ records.latency_ms[:, -1] / records.weight.sum())
-    return not records.cost_usd.any() and means.latency_ms is not None and means.latency_ms.mean < strong_ms
-
-
-def _assurance(goal: Goal, upper: float) -> str:
-    """What the bound is worth: tested, or read off after the best of many was taken."""
-    if isinstance(goal, LeastCost) and goal.rule == "confident":
-        return (
-            f"With {goal.level:.0%} confidence it loses at most {_points(goal.margin)} points (its own bound is"
-            f" {change_text(upper)})."
-        )
-    return (
-        f"Its {goal.level:.0%} bound is {change_text(upper)}, which is too low for the best of many thresholds: confirm"
-        " it on other records."
     )
 
 
