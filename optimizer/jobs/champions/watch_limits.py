@@ -78,7 +78,26 @@ def _watch(store: Store, clock: Clock, family: Family, limits: ChampionLimits) -
             *limits_crossed(_own(rows, champion), until, limits, open_figures),
             *(crossing for crossing in quiet if crossing is not None),
         ]
-        alerts = [_alert(tx, store, champion, crossing, clock.now()) for crossing in crossings]
+        alerts: list[Alert] = []
+        for crossing in crossings:
+            f = champion.family
+            back = beneath(store.champions.history(tx, f)) if crossing.figure not in OF_NO_VARIANT else None
+            way = f" The way back: detent champion rollback {f}" if back is not None else ""
+            detail = f"Champion {champion.variant} of {f}: {crossing.detail}. Look: detent feedback stats {f}.{way}"
+            # An alert about a champion ends with its tenure; an alert about what does not come is about no variant
+            alerts.append(
+                Alert(
+                    id=new_id("al"),
+                    kind=OUT_OF_LIMITS,
+                    family=f,
+                    subject=crossing.figure
+                    if crossing.figure in OF_NO_VARIANT
+                    else f"{champion.variant} {crossing.figure}",
+                    level=crossing.level,
+                    opened_at=clock.now(),
+                    detail=detail,
+                )
+            )
     if not alerts and not open_alerts:
         return []
     return store.write(lambda tx: keep_alerts(tx, store, OUT_OF_LIMITS, alerts, at=clock.now(), family=family.name))
@@ -115,20 +134,3 @@ def _own(rows: Sequence[MinuteSums], champion: Champion) -> list[MinuteSums]:
 def _figure_of(alert: Alert, champion: Champion) -> LimitedFigure | None:
     variant, _, figure = alert.subject.rpartition(" ")
     return cast("LimitedFigure", figure) if variant == champion.variant else None
-
-
-def _alert(tx: Transaction, store: Store, champion: Champion, crossing: LimitCrossing, now: datetime) -> Alert:
-    f = champion.family
-    back = beneath(store.champions.history(tx, f)) if crossing.figure not in OF_NO_VARIANT else None
-    way = f" The way back: detent champion rollback {f}" if back is not None else ""
-    detail = f"Champion {champion.variant} of {f}: {crossing.detail}. Look: detent feedback stats {f}.{way}"
-    # An alert about a champion ends with its tenure; an alert about what does not come is about no variant
-    return Alert(
-        id=new_id("al"),
-        kind=OUT_OF_LIMITS,
-        family=f,
-        subject=crossing.figure if crossing.figure in OF_NO_VARIANT else f"{champion.variant} {crossing.figure}",
-        level=crossing.level,
-        opened_at=now,
-        detail=detail,
-    )

@@ -19,7 +19,7 @@ from optimizer.core.family.variant import Variant
 from optimizer.core.search.study import ENDED, Study
 from optimizer.core.serving.family_names import is_retired
 from optimizer.jobs.ids import new_id
-from optimizer.ports import Alert, Clock, MovedAlias, OutboxItem, Pages, Store, StudyEvidence, Tracker, Transaction
+from optimizer.ports import Alert, Clock, OutboxItem, Pages, Store, StudyEvidence, Tracker, Transaction
 
 TOPICS = ("study", "rollout", "prompt", "family")
 BATCH = 20
@@ -220,33 +220,29 @@ def _restore_aliases(
             log.warning("mlflow_unreachable", family=family, error=str(e)[:500])
             return
         for alias in moved or ():
-            alert = _alert(alias, clock)
+            if alias.found is None:
+                meant = f"detent rollout status {alias.family}"
+            elif alias.alias == "previous":
+                meant = f"detent champion rollback {alias.family}"
+            else:
+                meant = f"detent rollout start {alias.family} --variant {alias.found}"
+            detail = (
+                f"In MLflow's Prompt Registry the alias {alias.alias!r} of detent-{alias.family} stood on"
+                f" {alias.found or 'nothing'}. What is served is decided by the store, so it was put back to"
+                f" {alias.restored or 'nothing'}. If you meant to change what is served: {meant}"
+            )
+            subject = f"{alias.alias} > {alias.found}"
+            alert = Alert(
+                id=new_id("al"),
+                kind="alias_moved",
+                detail=detail,
+                level="warning",
+                opened_at=clock.now(),
+                family=alias.family,
+                subject=subject,
+            )
             store.write(lambda tx, alert=alert: store.alerts.open(tx, alert))  # type: ignore[misc]
             log.warning("alias_moved", family=family, alias=alias.alias, found=alias.found, restored=alias.restored)
-
-
-def _alert(moved: MovedAlias, clock: Clock) -> Alert:
-    if moved.found is None:
-        meant = f"detent rollout status {moved.family}"
-    elif moved.alias == "previous":
-        meant = f"detent champion rollback {moved.family}"
-    else:
-        meant = f"detent rollout start {moved.family} --variant {moved.found}"
-    detail = (
-        f"In MLflow's Prompt Registry the alias {moved.alias!r} of detent-{moved.family} stood on"
-        f" {moved.found or 'nothing'}. What is served is decided by the store, so it was put back to"
-        f" {moved.restored or 'nothing'}. If you meant to change what is served: {meant}"
-    )
-    subject = f"{moved.alias} > {moved.found}"
-    return Alert(
-        id=new_id("al"),
-        kind="alias_moved",
-        detail=detail,
-        level="warning",
-        opened_at=clock.now(),
-        family=moved.family,
-        subject=subject,
-    )
 
 
 def _postpone(item: OutboxItem, error: Exception, store: Store, clock: Clock) -> None:

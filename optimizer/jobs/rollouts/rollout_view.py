@@ -53,6 +53,13 @@ def rollout_view(tx: Transaction, store: Store, clock: Clock, rollout: Rollout) 
         for a in store.alerts.all(tx, open_only=True, family=rollout.family)
         if a.subject == rollout.id or (is_last and a.kind in OF_FAMILY)
     )
+    settings, history = rollout.settings, rollout.stage_history
+    running = timedelta()
+    if history:
+        until = history[-1]["clock_to"]
+        running = (datetime.fromisoformat(until) if until is not None else clock_now) - datetime.fromisoformat(
+            history[0]["clock_from"]
+        )
     return RolloutView(
         verdict=rollout_evidence.verdict_of(state.quality, state.whole_days),
         n_blocks=state.n_blocks,
@@ -68,7 +75,12 @@ def rollout_view(tx: Transaction, store: Store, clock: Clock, rollout: Rollout) 
         late_alert=rollout_evidence.late_alert(arms),
         stages=rollout_evidence.stages_of(rollout, state, held_back=held_back is not None),
         labels=rollout_evidence.labels_of(rollout, state),
-        hours=_hours(rollout, clock_now),
+        hours=Hours(
+            running=running.total_seconds() / 3600,
+            least=float(settings.get("min_duration_hours", 24)),
+            allowed=24 * float(settings.get("max_days", 30)),
+            window=float(settings["feedback_window"]["hours"]),
+        ),
         silence=SilenceView(
             since=state.silence.since,
             found_at=state.silence.found_at,
@@ -133,22 +145,6 @@ def _waits_for(rollout: Rollout, state: EvidenceState, now: datetime, clock_now:
 
 def _is_served(rollout: Rollout, freeze: Freeze | None, now: datetime) -> bool:
     return rollout.share is not None and has_lease(rollout, now) and freeze is None
-
-
-def _hours(rollout: Rollout, clock_now: datetime) -> Hours:
-    settings, history = rollout.settings, rollout.stage_history
-    running = timedelta()
-    if history:
-        until = history[-1]["clock_to"]
-        running = (datetime.fromisoformat(until) if until is not None else clock_now) - datetime.fromisoformat(
-            history[0]["clock_from"]
-        )
-    return Hours(
-        running=running.total_seconds() / 3600,
-        least=float(settings.get("min_duration_hours", 24)),
-        allowed=24 * float(settings.get("max_days", 30)),
-        window=float(settings["feedback_window"]["hours"]),
-    )
 
 
 def _late_feedback(tx: Transaction, store: Store, clock: Clock, rollout: Rollout) -> Mapping[ArmName, tuple[int, int]]:
