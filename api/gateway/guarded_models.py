@@ -60,7 +60,10 @@ class ModelGuard:
         self.name, self.facts = name, facts
         self._wait_s = facts.timeout_s
         self.metrics, self._now = metrics, now
-        self._gate = Limiter(_places(facts), facts.queue)
+        places = facts.concurrency
+        if facts.embedded:
+            places = facts.processes if isinstance(facts.processes, int) else EMBEDDED_PLACES
+        self._gate = Limiter(places, facts.queue)
         self._breaker = Breaker(settings=facts.breaker)
         self._last_error: tuple[str, float] | None = None
         self._shown = metrics.breaker_open.labels(model=name)
@@ -91,14 +94,29 @@ class ModelGuard:
                 try:
                     yield
                 except ModelFailed as error:
-                    self._failed(permit, error)
+                    self._last_error = (error.kind, self._now())
+                    log.warning("a model call failed", model=self.name, kind=error.kind, said=error.said)
+                    is_theirs = is_the_providers(error)
+                    self._become(
+                        after_failure(self._breaker, permit, self._now())
+                        if is_theirs
+                        else withdrawn(self._breaker, permit)
+                    )
                     raise
                 except BaseException:
                     self._become(withdrawn(self._breaker, permit))
                     raise
                 self._become(after_success(self._breaker, permit, self._now()))
         except Full:
-            raise self._busy() from None
+            raise ModelFailed(
+                f"Model {self.name!r} has {self._gate.places} calls out and {self._gate.n_waiting} waiting, which is"
+                f" all it takes at once. Send the request again in {BUSY_RETRY_S} s; `concurrency` and `queue` in"
+                " config/models.yaml set how many.",
+                kind="busy",
+                sent=False,
+                model=self.name,
+                retry_after_s=BUSY_RETRY_S,
+            ) from None
 
     def health(self) -> dict[str, Any]:
         """For /ready: whether calls go out, and the last error."""
@@ -122,14 +140,6 @@ class ModelGuard:
             raise self._paused(verdict, now)
         return verdict
 
-    def _failed(self, permit: Pass, error: ModelFailed) -> None:
-        self._last_error = (error.kind, self._now())
-        log.warning("a model call failed", model=self.name, kind=error.kind, said=error.said)
-        is_theirs = is_the_providers(error)
-        self._become(
-            after_failure(self._breaker, permit, self._now()) if is_theirs else withdrawn(self._breaker, permit)
-        )
-
     def _become(self, breaker: Breaker) -> None:
         self._breaker = breaker
         self._shown.set(_SHOWN[breaker.state])
@@ -144,17 +154,6 @@ class ModelGuard:
             sent=False,
             model=self.name,
             retry_after_s=wait_s,
-        )
-
-    def _busy(self) -> ModelFailed:
-        return ModelFailed(
-            f"Model {self.name!r} has {self._gate.places} calls out and {self._gate.n_waiting} waiting, which is all it"
-            f" takes at once. Send the request again in {BUSY_RETRY_S} s; `concurrency` and `queue` in"
-            " config/models.yaml set how many.",
-            kind="busy",
-            sent=False,
-            model=self.name,
-            retry_after_s=BUSY_RETRY_S,
         )
 
 
@@ -352,9 +351,3 @@ class _FirstPieceTimer:
 
     def while_wanted(self) -> AbstractContextManager[None]:
         return self._sink.while_wanted()
-
-
-def _places(facts: ModelFacts) -> int:
-    if not facts.embedded:
-        return facts.concurrency
-    return facts.processes if isinstance(facts.processes, int) else EMBEDDED_PLACES
