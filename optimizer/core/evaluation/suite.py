@@ -17,7 +17,7 @@ from typing_extensions import TypedDict
 
 from optimizer.core.base.canonical import canonical_json, digest
 from optimizer.core.base.phrasing import count
-from optimizer.core.base.values import ExampleResult, mean_score
+from optimizer.core.base.values import ExampleResult, grouped, mean_score
 from optimizer.core.evaluation.gates import GateRecord
 from optimizer.core.evaluation.judging.calibration import judge_identity
 from optimizer.core.evaluation.timing import Evidence, RowRatios, Timing, mean_of_rows, timing_of
@@ -243,9 +243,7 @@ def _latency_check(limit: float, timing: Timing, class_of: Mapping[str, str], gr
 
 def _slowest(rows: Evidence, class_of: Mapping[str, str], groups: Groups) -> str:
     """The class or scenario that is slowed down most, by the mean of its rows; empty where there is none."""
-    by_name: dict[str, list[RowRatios]] = {}
-    for example, row in rows.items():
-        by_name.setdefault(class_of.get(example, ""), []).append(row)
+    by_name = grouped((class_of.get(example, ""), row) for example, row in rows.items())
     slowdowns = {name: exp(mean_of_rows(of)) - 1 for name, of in by_name.items() if name}
     if not slowdowns:
         return ""

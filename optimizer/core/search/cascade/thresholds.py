@@ -233,7 +233,7 @@ def found_of(
         )
     # What the bound is worth: tested, or read off after the best of many was taken.
     assurance = (
-        f"With {goal.level:.0%} confidence it loses at most {_points(goal.margin)} points (its own bound is"
+        f"With {goal.level:.0%} confidence it loses at most {100 * goal.margin:.2f} points (its own bound is"
         f" {change_text(upper)})."
         if isinstance(goal, LeastCost) and goal.rule == "confident"
         else f"Its {goal.level:.0%} bound is {change_text(upper)}, which is too low for the best of many thresholds:"
@@ -241,7 +241,7 @@ def found_of(
     )
     reason = (
         f"{' > '.join(setting.tiers)} at accept {', '.join(map(threshold, setting.accept))} saves"
-        f" {_percent(means.saved_share.mean)} of what {records.strongest} alone costs and"
+        f" {100 * means.saved_share.mean:.0f} % of what {records.strongest} alone costs and"
         f" {points_lost(means.loss.mean)} on {len(records)} records. {assurance}{_caution(records, goal)}"
     )
     return FoundThresholds(
@@ -260,16 +260,16 @@ def _refusal(records: TierRecords, goal: Goal, strong_usd: float) -> str:
         swept = curve(records, level=goal.level, exact=goal.exact)
         first = 1 if len(swept.upper) > 1 else 0
         seen = (
-            f"where {records.tiers[0]} is surest ({_percent(swept.answered_share[first])} of the queries) it"
+            f"where {records.tiers[0]} is surest ({100 * swept.answered_share[first]:.0f} % of the queries) it"
             f" {points_lost(float(swept.loss[first]))}, with {goal.level:.0%} confidence at worst"
-            f" {change_text(float(swept.upper[first]))}, and {_points(goal.margin)} are allowed"
+            f" {change_text(float(swept.upper[first]))}, and {100 * goal.margin:.2f} are allowed"
         )
         return (
             f"Do not cascade: {seen}. More records, a better confidence or a wider margin may change"
             f" that.{_caution(records, goal)}"
         )
     return (
-        f"Do not cascade: no thresholds of {' > '.join(records.tiers)} keep the loss within {_points(goal.margin)}"
+        f"Do not cascade: no thresholds of {' > '.join(records.tiers)} keep the loss within {100 * goal.margin:.2f}"
         f" points by the rule {goal.rule!r}. More records, a better confidence or a wider margin may change"
         f" that.{_caution(records, goal)}"
     )
@@ -284,13 +284,5 @@ def _caution(records: TierRecords, goal: Goal) -> str:
         return ""
     return (
         f" Note: {effective:.0f} records are few; an exact test would ask for {proving} without a single loss before it"
-        f" allowed {_points(goal.margin)} points."
+        f" allowed {100 * goal.margin:.2f} points."
     )
-
-
-def _points(share: float) -> str:
-    return f"{100 * share:.2f}"
-
-
-def _percent(share: float) -> str:
-    return f"{100 * share:.0f} %"
