@@ -60,10 +60,7 @@ class ModelGuard:
         self.name, self.facts = name, facts
         self._wait_s = facts.timeout_s
         self.metrics, self._now = metrics, now
-        places = facts.concurrency
-        if facts.embedded:
-            places = facts.processes if isinstance(facts.processes, int) else EMBEDDED_PLACES
-        self._gate = Limiter(places, facts.queue)
+        self._gate = Limiter(_places(facts), facts.queue)
         self._breaker = Breaker(settings=facts.breaker)
         self._last_error: tuple[str, float] | None = None
         self._shown = metrics.breaker_open.labels(model=name)
@@ -94,29 +91,14 @@ class ModelGuard:
                 try:
                     yield
                 except ModelFailed as error:
-                    self._last_error = (error.kind, self._now())
-                    log.warning("a model call failed", model=self.name, kind=error.kind, said=error.said)
-                    is_theirs = is_the_providers(error)
-                    self._become(
-                        after_failure(self._breaker, permit, self._now())
-                        if is_theirs
-                        else withdrawn(self._breaker, permit)
-                    )
+                    self._failed(permit, error)
                     raise
                 except BaseException:
                     self._become(withdrawn(self._breaker, permit))
                     raise
                 self._become(after_success(self._breaker, permit, self._now()))
         except Full:
-            raise ModelFailed(
-                f"Model {self.name!r} has {self._gate.places} calls out and {self._gate.n_waiting} waiting, which is"
-                f" all it takes at once. Send the request again in {BUSY_RETRY_S} s; `concurrency` and `queue` in"
-                " config/models.yaml set how many.",
-                kind="busy",
-                sent=False,
-                model=self.name,
-                retry_after_s=BUSY_RETRY_S,
-            ) from None
+            raise self._busy() from None
 
     def health(self) -> dict[str, Any]:
         """For /ready: whether calls go out, and the last error."""
@@ -140,6 +122,14 @@ class ModelGuard:
             raise self._paused(verdict, now)
         return verdict
 
+    def _failed(self, permit: Pass, error: ModelFailed) -> None:
+        self._last_error = (error.kind, self._now())
+        log.warning("a model call failed", model=self.name, kind=error.kind, said=error.said)
+        is_theirs = is_the_providers(error)
+        self._become(
+            after_failure(self._breaker, permit, self._now()) if is_theirs else withdrawn(self._breaker, permit)
+        )
+
     def _become(self, breaker: Breaker) -> None:
         self._breaker = breaker
         self._shown.set(_SHOWN[breaker.state])
@@ -154,6 +144,17 @@ class ModelGuard:
             sent=False,
             model=self.name,
             retry_after_s=wait_s,
+        )
+
+    def _busy(self) -> ModelFailed:
+        return ModelFailed(
+            f"Model {self.name!r} has {self._gate.places} calls out and {self._gate.n_waiting} waiting, which is all it"
+            f" takes at once. Send the request again in {BUSY_RETRY_S} s; `concurrency` and `queue` in"
+            " config/models.yaml set how many.",
+            kind="busy",
+            sent=False,
+            model=self.name,
+            retry_after_s=BUSY_RETRY_S,
         )
 
 
@@ -351,3 +352,9 @@ class _FirstPieceTimer:
 
     def while_wanted(self) -> AbstractContextManager[None]:
         return self._sink.while_wanted()
+
+
+def _places(facts: ModelFacts) -> int:
+    if not facts.embedded:
+        return facts.concurrency
+    return facts.processes if isinstance(facts.processes, int) else EMBEDDED_PLACES

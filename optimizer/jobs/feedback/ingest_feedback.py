@@ -11,6 +11,7 @@ from typing import Any
 
 from optimizer.core.base.canonical import is_within
 from optimizer.core.base.errors import InvalidInput, shorten
+from optimizer.core.family.family import Family
 from optimizer.core.family.masking import Masker, MaskTooSlow, masker_of
 from optimizer.core.feedback.events import NO_FAMILY, Arm
 from optimizer.core.feedback.reported import EventRejected, Report, check_correction, check_texts, protect, read_report
@@ -258,18 +259,7 @@ class IntakeRequest:
                 "family_not_allowed",
                 f"The key {self._in.actor!r} sends events of {own} only, and this one is of {arm.family!r}.",
             )
-        if arm.family == NO_FAMILY:
-            raise EventRejected(
-                "unknown_family",
-                "That interaction is of a model that was asked by its own name: it belongs to no family, and no outcome"
-                " counts for it.",
-            )
-        family = self._in.families.get(arm.family)
-        if family is None:
-            raise EventRejected(
-                "unknown_family",
-                f"There is no family {arm.family!r} here; `detent family list` shows those that exist.",
-            )
+        family = self._family(arm.family)
         report = with_outcome(family, report)
         check_correction(family, report)
         conversation = report.get("conversation")
@@ -280,13 +270,30 @@ class IntakeRequest:
         ):
             report = replace(report, values={**report.values, "conversation": arm.unit_hmac})
         try:
-            if family.name not in self._maskers:
-                rules = tuple(family.privacy.rules)
-                has_own = any(not isinstance(rule, str) for rule in rules)
-                self._maskers[family.name] = Masker(rules) if has_own else masker_of(rules)
-            return protect(report, store=family.privacy.store, masker=self._maskers[family.name])
+            return protect(report, store=family.privacy.store, masker=self._masker(family))
         except MaskTooSlow as error:
             raise EventRejected("mask_too_slow", error.detail) from None
+
+    def _family(self, name: str) -> Family:
+        if name == NO_FAMILY:
+            raise EventRejected(
+                "unknown_family",
+                "That interaction is of a model that was asked by its own name: it belongs to no family, and no outcome"
+                " counts for it.",
+            )
+        family = self._in.families.get(name)
+        if family is None:
+            raise EventRejected(
+                "unknown_family", f"There is no family {name!r} here; `detent family list` shows those that exist."
+            )
+        return family
+
+    def _masker(self, family: Family) -> Masker:
+        if family.name not in self._maskers:
+            rules = tuple(family.privacy.rules)
+            own = any(not isinstance(rule, str) for rule in rules)
+            self._maskers[family.name] = Masker(rules) if own else masker_of(rules)
+        return self._maskers[family.name]
 
     def rejection(self, index: int, error: EventRejected) -> Rejection:
         """The answer is stored with its idempotency key and may quote the event, whose family may be unknown: all masks
