@@ -160,7 +160,7 @@ def guardrails(report: RolloutReport) -> list[Plot]:
 
 def _evidence(log_es: Iterable[Point]) -> Line:
     """The evidence from an e-value of 1 on; heights are powers of ten."""
-    return Line(points=[(0.0, 0.0), *((x, _log10(value)) for x, value in log_es)], kind="evidence")
+    return Line(points=[(0.0, 0.0), *((x, value / log(10)) for x, value in log_es)], kind="evidence")
 
 
 def _standing(evidence: EvidenceView) -> str:
@@ -180,7 +180,7 @@ def _ending(report: RolloutReport) -> str:
 
 def _powers_axis(log_es: Iterable[float]) -> Axis:
     """The powers of ten to show: from what was seen, but always 1 and 1,000."""
-    seen = [_log10(value) for value in log_es]
+    seen = [value / log(10) for value in log_es]
     low, high = max(LOWEST, min(-1, floor(min(seen)))), min(HIGHEST, max(3, ceil(max(seen))))
     step = 1 if high - low <= 5 else 2
     ticks = [Tick(at=float(power), text=_power(power)) for power in range(low + (low % step), high + 1, step)]
@@ -200,10 +200,6 @@ def _power(power: int) -> str:
     if power < 0:
         return f"{10.0**power:.4f}".rstrip("0")
     return f"{10**power:,}" if power < 5 else f"10{SUPERSCRIPTS[power]}"
-
-
-def _log10(log_e: float) -> float:
-    return log_e / log(10)
 
 
 def _hours(report: RolloutReport, at: datetime) -> float:

@@ -4,7 +4,7 @@ from the sums by minute alone; does nothing but alert.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import replace
 from datetime import datetime, timedelta
 from typing import cast
@@ -68,14 +68,16 @@ def _watch(store: Store, clock: Clock, family: Family, limits: ChampionLimits) -
         open_alerts = store.alerts.all(tx, open_only=True, kind=OUT_OF_LIMITS, family=family.name)
         rows = _rows(tx, store, family.name, until - RECENT)
         # In the last full minute; else it may be a silence, which is judged by the whole day
-        if not is_enough(_own(rows, champion), is_open=bool(open_alerts)) or not any(
+        # Of its tenure; requests that name no variant are the champion's.
+        own = [row for row in rows if row.variant in (champion.variant, "") and row.minute >= champion.since]
+        if not is_enough(own, is_open=bool(open_alerts)) or not any(
             row.minute >= until - timedelta(minutes=1) for row in rows
         ):
             rows = _rows(tx, store, family.name, until - LOOK_BACK)
         open_figures = [figure for alert in open_alerts if (figure := _figure_of(alert, champion)) is not None]
         quiet = [silence_alarm(rows, until, limits), _unanswered(tx, store, family.name, until, limits)]
         crossings = [
-            *limits_crossed(_own(rows, champion), until, limits, open_figures),
+            *limits_crossed(own, until, limits, open_figures),
             *(crossing for crossing in quiet if crossing is not None),
         ]
         alerts: list[Alert] = []
@@ -124,11 +126,6 @@ def _unanswered(
 
 def _rows(tx: Transaction, store: Store, family: str, since: datetime, source: str = "") -> list[MinuteSums]:
     return store.minute_stats.of_family(tx, family, since, source=source)
-
-
-def _own(rows: Sequence[MinuteSums], champion: Champion) -> list[MinuteSums]:
-    """Of its tenure; requests that name no variant are the champion's."""
-    return [row for row in rows if row.variant in (champion.variant, "") and row.minute >= champion.since]
 
 
 def _figure_of(alert: Alert, champion: Champion) -> LimitedFigure | None:

@@ -16,7 +16,7 @@ from typing import Any
 import structlog
 
 from optimizer.core.family.variant import Variant
-from optimizer.core.search.study import ENDED, Study
+from optimizer.core.search.study import ENDED
 from optimizer.core.serving.family_names import is_retired
 from optimizer.jobs.ids import new_id
 from optimizer.ports import Alert, Clock, OutboxItem, Pages, Store, StudyEvidence, Tracker, Transaction
@@ -121,7 +121,29 @@ def _send_study(
         if study is None or is_retired(study.family):
             return None
         trials = store.studies.trials(tx, id)
-        evidence = _evidence(store, tx, study, {t.variant for t in trials})
+        # Text of released train and dev examples only; of the confirmation the scores without what was written.
+        dataset = study.dataset or {}
+        chosen = {*dataset.get("train", ()), *dataset.get("dev", ())}
+        released = [
+            *store.examples.of_split(tx, study.family, split="train", released_only=True),
+            *store.examples.of_split(tx, study.family, split="dev", released_only=True),
+        ]
+        examples = {e.id: e for e in released if e.id in chosen}
+        place = {id: n for n, id in enumerate(dataset.get("dev", ()))}
+        results = {
+            variant: sorted(rows, key=lambda r: place.get(r.example, len(place)))
+            for variant, rows in store.studies.results(tx, study.id, "search").items()
+        }
+        confirmation = {
+            variant: [replace(r, output=None, error=None, call_key=None) for r in rows]
+            for variant, rows in store.studies.results(tx, study.id, "confirmation").items()
+        }
+        variants: dict[str, Variant] = {}
+        for variant_id in {*{t.variant for t in trials}, study.champion, study.winner} - {None}:
+            record = store.variants.get(tx, study.family, str(variant_id))
+            if record is not None:
+                variants[record.variant.id] = record.variant
+        evidence = StudyEvidence(variants=variants, results=results, examples=examples, confirmation=confirmation)
     described = families.get(study.family) if isinstance(families, Mapping) else None
     run = tracker.mirror_study(
         study, trials, replace(evidence, description=str(getattr(described, "description", "") or ""))
@@ -132,32 +154,6 @@ def _send_study(
     if run is not None and pages is not None and study.status in ENDED:
         tracker.attach_page(run, "report.html", pages.study(study))
     return study.family if study.outcome == "nominated" else None
-
-
-def _evidence(store: Store, tx: Transaction, study: Study, tried: set[str]) -> StudyEvidence:
-    """Text of released train and dev examples only; of the confirmation the scores without what was written."""
-    dataset = study.dataset or {}
-    chosen = {*dataset.get("train", ()), *dataset.get("dev", ())}
-    released = [
-        *store.examples.of_split(tx, study.family, split="train", released_only=True),
-        *store.examples.of_split(tx, study.family, split="dev", released_only=True),
-    ]
-    examples = {e.id: e for e in released if e.id in chosen}
-    place = {id: n for n, id in enumerate(dataset.get("dev", ()))}
-    results = {
-        variant: sorted(rows, key=lambda r: place.get(r.example, len(place)))
-        for variant, rows in store.studies.results(tx, study.id, "search").items()
-    }
-    confirmation = {
-        variant: [replace(r, output=None, error=None, call_key=None) for r in rows]
-        for variant, rows in store.studies.results(tx, study.id, "confirmation").items()
-    }
-    variants: dict[str, Variant] = {}
-    for id in {*tried, study.champion, study.winner} - {None}:
-        record = store.variants.get(tx, study.family, str(id))
-        if record is not None:
-            variants[record.variant.id] = record.variant
-    return StudyEvidence(variants=variants, results=results, examples=examples, confirmation=confirmation)
 
 
 def _send_rollout(id: str, store: Store, tracker: Tracker, pages: Pages | None) -> str | None:

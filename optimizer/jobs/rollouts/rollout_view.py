@@ -11,7 +11,7 @@ from optimizer.core.rollout.cohorts import closing_time
 from optimizer.core.rollout.evidence_state import EvidenceState, begin, from_text
 from optimizer.core.rollout.next_action import next_action
 from optimizer.core.serving import champion
-from optimizer.core.serving.assignment import has_lease
+from optimizer.core.serving.assignment import is_served
 from optimizer.core.serving.rollout import Freeze, Rollout, is_frozen
 from optimizer.core.statistics.outcomes import Block
 from optimizer.core.views import rollout_evidence
@@ -90,7 +90,7 @@ def rollout_view(tx: Transaction, store: Store, clock: Clock, rollout: Rollout) 
         waits_for=_waits_for(rollout, state, now, clock_now),
         next_step=rollout_evidence.next_step_of(rollout),
         lease_expires_at=rollout.lease_expires_at,
-        served=_is_served(rollout, freeze, now),
+        served=freeze is None and is_served(rollout, now),
         freeze=freeze,
         holdback=held_back,
         alerts=alerts,
@@ -111,7 +111,7 @@ def active_standing(
     freeze, now = is_frozen(freezes, rollout.family), clock.now()
     return ActiveStanding(
         freeze=freeze,
-        served=_is_served(rollout, freeze, now),
+        served=freeze is None and is_served(rollout, now),
         waits_for=_waits_for(rollout, state, now, clock.rollout_now()),
         next_step=rollout_evidence.next_step_of(rollout),
         labels=rollout_evidence.labels_of(rollout, state),
@@ -141,10 +141,6 @@ def comparisons(blocks: list[StoredBlock]) -> list[Block]:
 
 def _waits_for(rollout: Rollout, state: EvidenceState, now: datetime, clock_now: datetime) -> tuple[str, ...]:
     return () if rollout.status != "deploying" else next_action(rollout, state, at=now, clock_at=clock_now).waits_for
-
-
-def _is_served(rollout: Rollout, freeze: Freeze | None, now: datetime) -> bool:
-    return rollout.share is not None and has_lease(rollout, now) and freeze is None
 
 
 def _late_feedback(tx: Transaction, store: Store, clock: Clock, rollout: Rollout) -> Mapping[ArmName, tuple[int, int]]:
