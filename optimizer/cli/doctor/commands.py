@@ -7,7 +7,7 @@ import os
 import shutil
 import subprocess
 import sys
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -235,7 +235,21 @@ def _models(session: Session) -> Iterator[Finding]:
 
     models = wiring.open_models(session.settings)
     if (loaded := wiring.loaded_models(session.settings)) is not None:
-        yield from _loaded(models.digests(), loaded)
+        # config/models.yaml as it is now beside what the running server goes by, each with a digest of its settings.
+        now = models.digests()
+        parts = {
+            "added": sorted(now.keys() - loaded.keys()),
+            "changed": sorted(name for name in now.keys() & loaded.keys() if now[name] != loaded[name]),
+            "removed": sorted(loaded.keys() - now.keys()),
+        }
+        changes = "; ".join(f"{change}: {', '.join(names)}" for change, names in parts.items() if names)
+        if changes:
+            yield Finding(
+                check="model",
+                verdict="warning",
+                detail=f"config/models.yaml was edited, and the running server has not read it again ({changes})",
+                advice="It does so within a second; where this stays, var/logs/gateway.log says why.",
+            )
     models_used: dict[str, list[str]] = {"embedded": []} if not session.families.families else {}
     for family in session.families.families.values():
         if (unknown := unknown_models(family, models)) is not None:
@@ -262,25 +276,6 @@ def _models(session: Session) -> Iterator[Finding]:
     yield from unnamed_keys(
         {name: facts.litellm for name, facts in described.items() if facts.litellm and name not in keys}
     )
-
-
-def _loaded(now: Mapping[str, str], loaded: Mapping[str, str]) -> Iterator[Finding]:
-    """config/models.yaml as it is now beside what the running server goes by; both by name, with a digest of the
-    settings.
-    """
-    parts = {
-        "added": sorted(now.keys() - loaded.keys()),
-        "changed": sorted(name for name in now.keys() & loaded.keys() if now[name] != loaded[name]),
-        "removed": sorted(loaded.keys() - now.keys()),
-    }
-    changes = "; ".join(f"{change}: {', '.join(names)}" for change, names in parts.items() if names)
-    if changes:
-        yield Finding(
-            check="model",
-            verdict="warning",
-            detail=f"config/models.yaml was edited, and the running server has not read it again ({changes})",
-            advice="It does so within a second; where this stays, var/logs/gateway.log says why.",
-        )
 
 
 def _embedded(name: str) -> Finding:

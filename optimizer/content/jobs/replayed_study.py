@@ -138,9 +138,14 @@ class ReplayedStudy:
         dataset = build_dataset(wish.family, wish.definition, store)
         nothing = Budget(usd=0.0, calls=0, minutes=wish.budget.minutes)  # so that it holds no money back from others
         estimate = replay_estimate(wish.definition, len(dataset["train"]))
-        return StudyPlan(
-            budget=nothing, dataset=dataset, estimate=replace(estimate, remarks=_untrained(wish, dataset, store))
-        )
+        from optimizer.content.core.search.score_strategy import asks_for_score, untrained_in_words
+
+        if asks_for_score(wish.values, wish.space):
+            # The content types that a study which learns a score cannot learn from, and what that costs.
+            train, _ = load_examples(wish.family, dataset, store)
+            remark = untrained_in_words(train, wish.champion.policy or {})
+            estimate = replace(estimate, remarks=() if remark is None else (remark,))
+        return StudyPlan(budget=nothing, dataset=dataset, estimate=estimate)
 
     def evaluator(
         self, run: StudyRun, *, purpose: str, stop: StopFlag, held: Callable[[], HeldBack]
@@ -258,17 +263,6 @@ def _saving_test(
     draws = quality_draws(np.asarray(savings), np.ones(len(savings)), groups)
     p = (1 + int(np.count_nonzero(draws <= least))) / (1 + len(draws))
     return NotLower(p=p, test="bootstrap", n=len(set(groups)), fewest=fewest_rows(margin, level))
-
-
-def _untrained(request: CheckedStudyRequest, dataset: Mapping[str, Any], store: Store) -> tuple[str, ...]:
-    """The content types that a study which learns a score cannot learn from, and what that costs."""
-    from optimizer.content.core.search.score_strategy import asks_for_score, untrained_in_words
-
-    if not asks_for_score(request.values, request.space):
-        return ()
-    train, _ = load_examples(request.family, dataset, store)
-    remark = untrained_in_words(train, request.champion.policy or {})
-    return () if remark is None else (remark,)
 
 
 def _is_full(result: ExampleResult) -> bool:
