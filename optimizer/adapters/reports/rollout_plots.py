@@ -65,9 +65,13 @@ def timeline(report: RolloutReport) -> Plot:
         if share == 1.0 and len(ticks) > 1 and share - ticks[-1].at < ROOM:
             ticks.pop()
         ticks.append(Tick(at=share, text=percent(share)))
+    if rollout.ended_at is None:
+        stands = f"{percent(rollout.share)} now" if rollout.share is not None else "not served now"
+    else:
+        stands = "promoted: all users" if rollout.outcome == "promoted" else f"ended ({rollout.outcome}): no user"
     return Plot(
         title="Share of units served the candidate",
-        value=_ending(report),
+        value=stands,
         about="share of units served the candidate over time",
         x=_hours_axis(end),
         y=Axis(low=0.0, high=1.05, ticks=ticks),
@@ -169,13 +173,6 @@ def _standing(evidence: EvidenceView) -> str:
     meaning = refuted.get(evidence.name, "ruled out")
     passed = meaning if evidence.name in CLAIMS else "alarm"
     return f"{passed if evidence.passed else 'open'}: evidence {evidence.text}"
-
-
-def _ending(report: RolloutReport) -> str:
-    rollout = report.rollout
-    if rollout.ended_at is None:
-        return f"{percent(rollout.share)} now" if rollout.share is not None else "not served now"
-    return "promoted: all users" if rollout.outcome == "promoted" else f"ended ({rollout.outcome}): no user"
 
 
 def _powers_axis(log_es: Iterable[float]) -> Axis:

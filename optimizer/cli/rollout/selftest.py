@@ -82,7 +82,10 @@ def _view(out: Console, values: Mapping[str, Any]) -> None:
     out.print("")
     rows: list[dict[str, Any]] = []
     for cell in values["cells"]:
-        shares = {end: _share(ending) for end, ending in cell["endings"].items()}
+        shares = {}
+        for end, ending in cell["endings"].items():
+            low, high = (100 * ending["interval"][name] for name in ("lower", "upper"))
+            shares[end] = f"{ending['n']} ({low:.0f}–{high:.0f} %)"
         labelled = "–" if cell["mean_labelled"] is None else f"{cell['mean_labelled']:,.0f}"
         time = "–" if cell["mean_hours"] is None else span(cell["mean_hours"])
         case = f"{100 * cell['drop']:.1f} points worse" if cell["drop"] else "equal (A against A)"
@@ -90,8 +93,3 @@ def _view(out: Console, values: Mapping[str, Any]) -> None:
     table(rows, COLUMNS, empty="")(out)
     out.print("")
     out.print(values["summary"], markup=False)
-
-
-def _share(ending: Mapping[str, Any]) -> str:
-    low, high = (100 * ending["interval"][name] for name in ("lower", "upper"))
-    return f"{ending['n']} ({low:.0f}–{high:.0f} %)"

@@ -21,7 +21,7 @@ from optimizer.runtime.use_cases import as_json_of
 if TYPE_CHECKING:
     from rich.console import Console
 
-    from optimizer.core.views.variant_grid import GridAnswer, GridColumn, VariantGrid
+    from optimizer.core.views.variant_grid import GridColumn, VariantGrid
     from optimizer.jobs.runs.create_comparison import ComparisonEstimate
 
 N_ROWS = 8  # in the terminal
@@ -155,7 +155,11 @@ def _view(out: Console, grid: VariantGrid) -> None:
         rows: list[dict[str, str]] = []
         for row in grid["rows"][: min(n_different, N_ROWS)]:
             inputs, wanted = row["input"], row["expected"]
-            answers = {letter: _answer(answer) for letter, answer in zip(letters, row["answers"], strict=True)}
+            answers = {}
+            for letter, answer in zip(letters, row["answers"], strict=True):
+                score = "–" if answer["score"] is None else f"{answer['score']:.2f}"
+                text = one_line(answer["output"] or answer["error"] or "", TEXT_CHARS)
+                answers[letter] = f"{score} {text}".strip()
             rows.append(
                 {
                     "input": "(not released)"
@@ -197,8 +201,3 @@ def _column(c: GridColumn) -> dict[str, Any]:
         "p95": "" if c["p95_ms"] is None else f"{c['p95_ms']:.0f}",
         "n_errors": c["n_errors"],
     }
-
-
-def _answer(answer: GridAnswer) -> str:
-    score = "–" if answer["score"] is None else f"{answer['score']:.2f}"
-    return f"{score} {one_line(answer['output'] or answer['error'] or '', TEXT_CHARS)}".strip()

@@ -237,17 +237,7 @@ def _read_on(tx: Connection, rollout: str, book: _Book) -> None:
         after = BEFORE_ALL if book.last is None else book.last[0]
         rows = tx.execute(_NEXT, {"of": rollout, "after": after, "most": ROWS_PER_QUERY}).all()
         for n_blocks, text in rows:
-            # One object for all units of a look that have the same.
-            known: dict[tuple[str | None, int, int | None], Count] = {}
-            for stage, units in json.loads(text).items():
-                counts = book.stages.setdefault(int(stage), {})
-                for unit, (cohort, n_values, last_minute) in units.items():
-                    key = (cohort, n_values, last_minute)
-                    if key not in known:
-                        if cohort not in book.cohorts:
-                            book.cohorts[cohort] = datetime.fromisoformat(cohort)
-                        known[key] = (book.cohorts[cohort], n_values, last_minute)
-                    counts[unit] = known[key]
+            _add(book, text)
             book.last = (n_blocks, text)
         if len(rows) < ROWS_PER_QUERY:
             return
@@ -260,6 +250,19 @@ _NEXT = (
     .order_by(UNITS.c.n_blocks)
     .limit(bindparam("most"))
 )
+
+
+def _add(book: _Book, text: str) -> None:
+    known: dict[tuple[str | None, int, int | None], Count] = {}  # one object for all units of a look that have the same
+    for stage, units in json.loads(text).items():
+        counts = book.stages.setdefault(int(stage), {})
+        for unit, (cohort, n_values, last_minute) in units.items():
+            key = (cohort, n_values, last_minute)
+            if key not in known:
+                if cohort not in book.cohorts:
+                    book.cohorts[cohort] = datetime.fromisoformat(cohort)
+                known[key] = (book.cohorts[cohort], n_values, last_minute)
+            counts[unit] = known[key]
 
 
 BLOCKS = CohortBlockRow.__table__
