@@ -41,9 +41,7 @@ class LogFiles:
             for start, line in list(_lines_shown(file, traces)):
                 with file.open("r+b") as out:
                     out.seek(start)
-                    n_bytes = len(line)
-                    gone = b'{"event":"%b"}' % GONE.encode()
-                    out.write(gone.ljust(n_bytes) if len(gone) <= n_bytes else b"-" * n_bytes)
+                    out.write(_filled(len(line)))
                     out.flush()
                     os.fsync(out.fileno())
 
@@ -63,14 +61,7 @@ class LineFiles:
             gone = {n for n, _ in _lines_quoted(file, traces)}
             if gone:
                 lines = file.read_bytes().splitlines(keepends=True)
-                # Whole or not at all, with the mode that it has.
-                part = file.with_name(f".{file.name}.part")
-                with part.open("wb") as out:
-                    out.write(b"".join(line for n, line in enumerate(lines, start=1) if n not in gone))
-                    out.flush()
-                    os.fsync(out.fileno())
-                part.chmod(file.stat().st_mode & 0o777)
-                part.replace(file)
+                _replace(file, b"".join(line for n, line in enumerate(lines, start=1) if n not in gone))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -245,6 +236,22 @@ def _places_quoted(file: Path, traces: PersonalTraces) -> Iterator[int]:
         if not traces.are_quoted_in("\n".join(lines[n + 1 :])):
             yield n + 1
             return
+
+
+def _filled(n_bytes: int) -> bytes:
+    line = b'{"event":"%b"}' % GONE.encode()
+    return line.ljust(n_bytes) if len(line) <= n_bytes else b"-" * n_bytes
+
+
+def _replace(file: Path, content: bytes) -> None:
+    """Whole or not at all, with the mode that it has."""
+    part = file.with_name(f".{file.name}.part")
+    with part.open("wb") as out:
+        out.write(content)
+        out.flush()
+        os.fsync(out.fileno())
+    part.chmod(file.stat().st_mode & 0o777)
+    part.replace(file)
 
 
 # --- another program's database ---------------------------------------------------------------------------------------
