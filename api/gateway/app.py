@@ -81,7 +81,15 @@ def create_gateway(settings: Settings) -> FastAPI:
                 async with running_loops(shared, embedded, money, draining, edits):
                     yield
             finally:
-                await _end_calls(side)
+                # Ends calls under way: streams at once, the others once their model has answered. All of them are
+                # recorded.
+                for reader in list(side.settling.values()):
+                    reader.leave(STOPPED)
+                side.calls.close()
+                if waiting := {*side.settling, *side.recording}:
+                    await asyncio.wait(waiting, timeout=RECORDS_WAIT_S)
+                if side.recording:
+                    await asyncio.wait(side.recording, timeout=RECORDS_WAIT_S)
                 spool.close()
                 await asyncio.to_thread(models.close)
 
@@ -142,17 +150,6 @@ def metrics(request: Request, shared: Shared) -> Response:
     except Busy:  # the model calls are counted here
         of_store = []
     return Response(side.metrics.text(of_store), media_type="text/plain; version=0.0.4")
-
-
-async def _end_calls(side: ModelSide) -> None:
-    """Ends calls under way: streams at once, the others once their model has answered. All of them are recorded."""
-    for reader in list(side.settling.values()):
-        reader.leave(STOPPED)
-    side.calls.close()
-    if waiting := {*side.settling, *side.recording}:
-        await asyncio.wait(waiting, timeout=RECORDS_WAIT_S)
-    if side.recording:
-        await asyncio.wait(side.recording, timeout=RECORDS_WAIT_S)
 
 
 def _read_models_again(app: FastAPI, models: Models) -> None:

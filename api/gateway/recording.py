@@ -87,7 +87,18 @@ def drain(shared: Services, spool: Spool) -> None:
                 raise
             except Exception:  # one of them cannot be kept: the others must not wait for it
                 for record in records:
-                    _keep_or_set_aside(shared, one, record)
+                    try:
+                        _keep(shared, [record])
+                    except Busy:
+                        raise
+                    except Exception as error:
+                        one.set_aside(record)
+                        log.error(
+                            "a record of the spool cannot be kept and was set aside",
+                            file=str(one.aside),
+                            error=str(error),
+                            exc_info=error,
+                        )
             one.drained(place)
             log.info("interactions of the spool are in the store", n=len(records))
 
@@ -126,18 +137,3 @@ def _keep(shared: Services, records: Sequence[Mapping[str, Any]]) -> None:
         lambda tx: keep_records(tx, records, shared.store, intake_of), rows=len(records)
     ):
         log.error("interaction rejected", type=rejected["type"], detail=rejected["detail"])
-
-
-def _keep_or_set_aside(shared: Services, spool: Spool, record: Mapping[str, Any]) -> None:
-    try:
-        _keep(shared, [record])
-    except Busy:
-        raise
-    except Exception as error:
-        spool.set_aside(record)
-        log.error(
-            "a record of the spool cannot be kept and was set aside",
-            file=str(spool.aside),
-            error=str(error),
-            exc_info=error,
-        )

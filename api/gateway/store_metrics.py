@@ -19,7 +19,7 @@ from optimizer.jobs.feedback.roll_up_minutes import MINUTES
 from optimizer.jobs.outbox.mirror_outbox import TOPICS
 from optimizer.jobs.outbox.send_alerts import messages_waiting
 from optimizer.jobs.studies.read_spending import month_spends
-from optimizer.ports import Store, Transaction, TruncatedInput
+from optimizer.ports import Store, Transaction
 
 MOST_MODELS = 200  # pairs of family and model with a series of their own, the first that came; the others are one
 OTHER = "other"
@@ -57,39 +57,39 @@ class StoreMetrics:
     ) -> list[Metric]:
         """``caps``: dollars a month by family, and of all as ""; ``month``: when this one began."""
         summed = store.minute_stats.watermark(tx, MINUTES)
-        sums = list(self._sums(tx, store, now if summed is None else min(now, summed)).values())
+        until = now if summed is None else min(now, summed)
+        today = floor(until, DAY)
+        if self._until != today or until - self._read_at > READ_ALL_AGAIN:
+            self._totals = self._added({}, store.minute_stats.days(tx, BEGINNING, today))
+            self._until, self._read_at = today, until
+        sums = list(self._added(self._totals, store.minute_stats.days(tx, today, today + timedelta(days=2))).values())
+        counts = CounterMetricFamily(
+            "llm_inputs_truncated", "Chats and renders of which an input was cut", labels=("family", "input")
+        )
+        for row in store.exposures.truncated(tx):
+            counts.add_metric((row.family, row.input), row.n_requests)
         return [
             *self._of_requests(sums),
             *_of_outcomes(sums),
             *_of_home(tx, store, now, summed, {one.family for one in sums}),
             *_of_budgets(tx, store, month, caps),
-            _truncated(store.exposures.truncated(tx)),
+            counts,
         ]
-
-    def _sums(self, tx: Transaction, store: Store, now: datetime) -> dict[tuple[str, str, str], MinuteSums]:
-        today = floor(now, DAY)
-        if self._until != today or now - self._read_at > READ_ALL_AGAIN:
-            self._totals = self._added({}, store.minute_stats.days(tx, BEGINNING, today))
-            self._until, self._read_at = today, now
-        return self._added(self._totals, store.minute_stats.days(tx, today, today + timedelta(days=2)))
 
     def _added(
         self, totals: Mapping[tuple[str, str, str], MinuteSums], rows: Iterable[MinuteSums]
     ) -> dict[tuple[str, str, str], MinuteSums]:
         sums: dict[tuple[str, str, str], MinuteSums] = {}
         for row in (*totals.values(), *sorted(rows, key=lambda row: (row.minute, row.family, row.model))):
-            model = self._label(row.family, row.model)
+            # Applications name models as they like, so that there is a bound on series.
+            if row.model != OTHER and (row.family, row.model) not in self._labels:
+                self._labels[row.family, row.model] = row.model if len(self._labels) < MOST_MODELS else OTHER
+            model = self._labels.get((row.family, row.model), OTHER)
             key = row.family, model, row.source
             if key not in sums:
                 sums[key] = MinuteSums(family=row.family, minute=BEGINNING, model=model, source=row.source)
             sums[key].add(row)
         return sums
-
-    def _label(self, family: str, model: str) -> str:
-        """Applications name models as they like, so that there is a bound on series."""
-        if model != OTHER and (family, model) not in self._labels:
-            self._labels[family, model] = model if len(self._labels) < MOST_MODELS else OTHER
-        return self._labels.get((family, model), OTHER)
 
     def _of_requests(self, sums: Iterable[MinuteSums]) -> Iterator[Metric]:
         served = [one for one in sums if one.source == ""]
@@ -233,12 +233,3 @@ def _of_budgets(tx: Transaction, store: Store, month: datetime, caps: Mapping[st
         if cap is not None:
             budget.add_metric((family, "cap"), cap)
     yield budget
-
-
-def _truncated(inputs: Iterable[TruncatedInput]) -> Metric:
-    counts = CounterMetricFamily(
-        "llm_inputs_truncated", "Chats and renders of which an input was cut", labels=("family", "input")
-    )
-    for row in inputs:
-        counts.add_metric((row.family, row.input), row.n_requests)
-    return counts

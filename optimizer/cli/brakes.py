@@ -47,7 +47,12 @@ class BrakesOnStore:
         except DetentError as error:
             use_case = use_case_of(function)
             if not use_case.brake:
-                raise _with_way_out(error, self._actor) from None
+                if not isinstance(error, NotAuthenticated | NotAuthorised):
+                    raise
+                way_out = (
+                    f"Without DETENT_API_KEY this account may do it on the store: it is then done as {self._actor}."
+                )
+                raise type(error)(f"{error.detail} {way_out}", **error.members) from None
             done = "read in" if use_case.is_read else "done on"
             if isinstance(error, NotFound):  # to a key for other families nothing is there
                 report = self._local.ask(function, request)
@@ -55,10 +60,3 @@ class BrakesOnStore:
                 return report
             say(f"{error.detail}\nSo it is {done} the store itself, as {self._actor}.", "yellow")
             return self._local.ask(function, request)
-
-
-def _with_way_out(error: DetentError, actor: str) -> DetentError:
-    if not isinstance(error, NotAuthenticated | NotAuthorised):
-        return error
-    way_out = f"Without DETENT_API_KEY this account may do it on the store: it is then done as {actor}."
-    return type(error)(f"{error.detail} {way_out}", **error.members)

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from optimizer.cli.output import FamilyName, Json, Reason, percent, print_facts, say, table, when
+from optimizer.cli.output import FamilyName, Json, Reason, one_line, percent, print_facts, say, table, when
 from optimizer.cli.session import Session
 from optimizer.core.base.answers import shown
 from optimizer.core.base.phrasing import count
@@ -78,7 +78,7 @@ def _view(out: Console, report: DialogAnalysis) -> None:
             {
                 "share": percent(query.share),
                 "n": query.figures.n,
-                "example": _line(shown(query.example)),
+                "example": one_line(shown(query.example) or "–", LINE_CHARS),
                 "words": ", ".join(query.words or ()),
                 "mean": _ms(query.figures.mean_latency_ms),
                 "p95": _ms(query.figures.p95_latency_ms),
@@ -108,11 +108,17 @@ def _view(out: Console, report: DialogAnalysis) -> None:
             out,
             (
                 "Slowest",
-                [f"{_ms(slow.latency_ms)}  {slow.interaction}  {_line(shown(slow.text))}" for slow in one.slow],
+                [
+                    f"{_ms(slow.latency_ms)}  {slow.interaction}  {one_line(shown(slow.text) or '–', LINE_CHARS)}"
+                    for slow in one.slow
+                ],
             ),
             (
                 "Failures",
-                [f"{kind.n} times {_line(shown(kind.error))}, last {kind.interaction}" for kind in one.failures],
+                [
+                    f"{kind.n} times {one_line(shown(kind.error) or '–', LINE_CHARS)}, last {kind.interaction}"
+                    for kind in one.failures
+                ],
             ),
             *(
                 (KINDS[insight.kind], f"{shown(insight.text)} ({shown(insight.conversation)})")
@@ -123,11 +129,6 @@ def _view(out: Console, report: DialogAnalysis) -> None:
         print_facts(out, ("Not asked", ", ".join(report.unused)))
     for idea in report.ideas:
         print_facts(out, ("Idea", shown(idea.what)), ("", idea.command))
-
-
-def _line(text: str | None) -> str:
-    line = " ".join((text or "–").split())
-    return line if len(line) <= LINE_CHARS else line[: LINE_CHARS - 1] + "…"
 
 
 def _ms(value: float | None) -> str:

@@ -15,7 +15,7 @@ from optimizer.cli.session import Session
 from optimizer.core.base.errors import InvalidInput, Refused
 
 if TYPE_CHECKING:
-    from optimizer.jobs.upkeep.manage_keys import KeyReport, KeyView
+    from optimizer.jobs.upkeep.manage_keys import KeyReport
 
 UNITS = {"m": 60, "h": 3600, "d": 86400}
 
@@ -112,8 +112,14 @@ def list_keys(as_json: Json = False) -> None:
         "revoked_at": "Revoked",
         **({"keyless_until": "No key needed until"} if any(row.keyless_until for row in page.items) else {}),
     }
+    rows: list[dict[str, Any]] = []
+    for row in page.items:
+        may = [*row.roles, *(f"source {source}" for source in row.sources)]
+        only = "all" if row.families is None else ", ".join(row.families)
+        most = ", ".join(f"{value:g} {name.replace('_', ' ')}" for name, value in row.limits.items())
+        rows.append({**asdict(row), "may": ", ".join(may), "only": only, "most": most or None})
     view = table(
-        [_in_words(row) for row in page.items],
+        rows,
         columns,
         empty="No keys: the server answers this machine only, and asks for none.",
     )
@@ -239,13 +245,6 @@ def _reopened(session: Session, name: str) -> KeyReport:
     return remove_only_key(
         name, actor=session.actor, store=session.store, clock=session.clock, is_reachable=is_reachable
     )
-
-
-def _in_words(key: KeyView) -> dict[str, Any]:
-    may = [*key.roles, *(f"source {source}" for source in key.sources)]
-    only = "all" if key.families is None else ", ".join(key.families)
-    most = ", ".join(f"{value:g} {name.replace('_', ' ')}" for name, value in key.limits.items())
-    return {**asdict(key), "may": ", ".join(may), "only": only, "most": most or None}
 
 
 def _end_of(text: str, now: datetime, option: str) -> datetime:

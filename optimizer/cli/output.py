@@ -133,6 +133,12 @@ def dollars(amount: float | None) -> str:
     return "–" if amount is None else phrasing.dollars(amount)
 
 
+def one_line(text: str, most: int) -> str:
+    """The text without its line breaks, cut to ``most`` characters."""
+    line = " ".join(text.split())
+    return line if len(line) <= most else f"{line[: most - 1]}…"
+
+
 def plain(value: Any) -> Any:
     """What ``json`` cannot write by itself."""
     if isinstance(value, datetime):

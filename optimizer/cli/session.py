@@ -188,7 +188,11 @@ class Session:
         """
         if self.server is None or self._must_ask_server or self.settings.api_key is not None:
             return self.server
-        return None if self._has_keys() else self.server
+        try:
+            with self.store.read() as tx:
+                return None if self.store.api_keys.all(tx) else self.server
+        except Busy:  # the server lets nobody in then
+            return None
 
     @property
     def _must_ask_server(self) -> bool:
@@ -230,14 +234,6 @@ class Session:
     def _secrets(self) -> Secrets:
 
         return wiring.open_secrets(self.settings)
-
-    def _has_keys(self) -> bool:
-        """True as well where the store cannot tell: the server lets nobody in then."""
-        try:
-            with self.store.read() as tx:
-                return bool(self.store.api_keys.all(tx))
-        except Busy:
-            return True
 
     @cached_property
     def store(self) -> Store:

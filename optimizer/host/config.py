@@ -550,7 +550,16 @@ def load_settings(profile: str | None = None, home: Path | None = None, **explic
     try:
         return Settings(home=folder, profile=name, **options)
     except ValidationError as error:
-        faults = [_fault(e) for e in error.errors()]
+        faults: list[Fault] = []
+        for e in error.errors():
+            detail = e["msg"].removeprefix("Value error, ")
+            if e["type"] == "extra_forbidden":
+                detail = "there is no such setting; docs/reference/settings.md lists them"
+            elif e["loc"] and e["loc"][0] in SECRET:
+                pass
+            elif "input" in e and e["type"] != "value_error":
+                detail = f"{detail} (got {e['input']!r})"
+            faults.append(Fault(pointer=pointer_of(e["loc"]), detail=detail))
         raise InvalidInput(
             f"The settings of profile {name} cannot be used: "
             + "; ".join(f"{f.pointer[1:].replace('/', '.') or 'settings'}: {f.detail}" for f in faults)
@@ -642,14 +651,3 @@ def project_home() -> Path | None:
         return Path(configured)
     here = Path.cwd()
     return next((folder for folder in (here, *here.parents) if (folder / "families").is_dir()), None)
-
-
-def _fault(error: Any) -> Fault:
-    detail = error["msg"].removeprefix("Value error, ")
-    if error["type"] == "extra_forbidden":
-        detail = "there is no such setting; docs/reference/settings.md lists them"
-    elif error["loc"] and error["loc"][0] in SECRET:
-        pass
-    elif "input" in error and error["type"] != "value_error":
-        detail = f"{detail} (got {error['input']!r})"
-    return Fault(pointer=pointer_of(error["loc"]), detail=detail)

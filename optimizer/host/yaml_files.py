@@ -58,12 +58,6 @@ def safe_yaml(*, pure: bool = False) -> Any:
     return yaml
 
 
-def _with_lines() -> Any:
-    yaml = YAML()
-    yaml.Scanner = _LinesScanner
-    return yaml
-
-
 def read_text(file: Path) -> str:
     """The file's text. Of one that is too large only as much is read as shows it.
 
@@ -116,7 +110,11 @@ def load_file(path: Path, advice: str, *, with_lines: bool = False) -> Any:
     try:
         text = read_text(path)
         check_aliases(safe_yaml().compose(text))
-        return (_with_lines() if with_lines else safe_yaml()).load(text)
+        reader = safe_yaml()
+        if with_lines:
+            reader = YAML()
+            reader.Scanner = _LinesScanner
+        return reader.load(text)
     except RecursionError:
         why = "its values are nested too deeply"
     except (YAMLError, OSError, ValueError) as error:

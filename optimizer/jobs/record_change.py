@@ -165,26 +165,15 @@ def describe_tenure(tx: Transaction, store: Store, tenure: Champion) -> str:
     models = models_asked(tx, store, tenure)
     facts = [f"model {' and '.join(models)}"] if models else []
     if record is not None and record.file_version is not None:
-        facts.append(f"version {record.file_version} of the file{_of_several(tx, store, record)}")
+        # The file may have had several texts under this version's name: they are told apart by the order of storing.
+        same = [v for v in store.variants.of_family(tx, record.family) if v.file_version == record.file_version]
+        same.sort(key=lambda version: (version.created_at, version.variant.id))
+        place = [version.variant.id for version in same].index(record.variant.id)
+        several = f", number {place + 1} of {len(same)} that had this name" if len(same) > 1 else ""
+        facts.append(f"version {record.file_version} of the file{several}")
     elif record is not None and record.study is not None:
         facts.append(f"of study {record.study}")
     return tenure.variant + (f" ({', '.join(facts)})" if facts else "")
-
-
-def _of_several(tx: Transaction, store: Store, record: VariantRecord) -> str:
-    """Which one it is of those that the file had under this version's name, the first stored first; ""
-    where it is one.
-    """
-    same = [
-        version
-        for version in store.variants.of_family(tx, record.family)
-        if version.file_version == record.file_version
-    ]
-    if len(same) == 1:
-        return ""
-    same.sort(key=lambda version: (version.created_at, version.variant.id))
-    place = [version.variant.id for version in same].index(record.variant.id)
-    return f", number {place + 1} of {len(same)} that had this name"
 
 
 def require_variant(tx: Transaction, store: Store, family: str, variant: str) -> VariantRecord:

@@ -12,7 +12,6 @@ import sys
 import threading
 from dataclasses import replace
 from datetime import timedelta
-from typing import Any
 
 from optimizer.core.base.errors import Busy, DetentError
 from optimizer.core.serving.access import Access
@@ -72,25 +71,24 @@ def main() -> None:
     os.nice(NICER)
     use_case = use_case_named(order["function"])
     try:
-        report = use_case.call(_context(order), use_case.request.model_validate(order["request"]))
+        from pathlib import Path
+
+        from optimizer.host.config import load_settings
+
+        families = order["access"]["families"]
+        access = Access(roles=tuple(order["access"]["roles"]), families=None if families is None else tuple(families))
+        context = wiring.home_context(
+            load_settings(order["profile"], Path(order["home"])), actor=order["actor"], access=access
+        )
+        report = use_case.call(
+            replace(context, within=0.8 * timedelta(seconds=WITHIN_S)),
+            use_case.request.model_validate(order["request"]),
+        )
     except DetentError as error:
         document = {"type": error.slug, "detail": error.detail, **error.members}
         sys.stdout.write(f"refused\n{json.dumps(document, default=str)}")
         return
     sys.stdout.buffer.write(b"answered\n" + use_case.written(report, figures_only=order["figures_only"]))
-
-
-def _context(order: dict[str, Any]) -> Context:
-    from pathlib import Path
-
-    from optimizer.host.config import load_settings
-
-    families = order["access"]["families"]
-    access = Access(roles=tuple(order["access"]["roles"]), families=None if families is None else tuple(families))
-    context = wiring.home_context(
-        load_settings(order["profile"], Path(order["home"])), actor=order["actor"], access=access
-    )
-    return replace(context, within=0.8 * timedelta(seconds=WITHIN_S))
 
 
 if __name__ == "__main__":

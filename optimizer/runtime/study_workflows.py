@@ -150,8 +150,11 @@ class StudyWorkflows:
             self._running.add(study_id)
         log.info("study runs", study=study_id)
         try:
-            if self._must_wait(study_id):  # at launch, DBOS continues what a dead worker began, frozen or not
-                return "waiting"
+            with self._store.read() as tx:  # at launch, DBOS continues what a dead worker began, frozen or not
+                before = self._store.studies.get(tx, study_id)
+                is_frozen = before is not None and not may_run(before, self._store.freezes.all(tx))
+                if is_frozen or self._is_forgetting(tx):
+                    return "waiting"
             context = wiring.job_context(
                 self._settings, self._store, self._clock, self._families, self._open_models(), yields=True
             )
@@ -179,11 +182,6 @@ class StudyWorkflows:
         finally:
             with self._lock:
                 self._running.discard(study_id)
-
-    def _must_wait(self, study_id: str) -> bool:
-        with self._store.read() as tx:
-            study = self._store.studies.get(tx, study_id)
-            return self._is_forgetting(tx) or (study is not None and not may_run(study, self._store.freezes.all(tx)))
 
     def _is_forgetting(self, tx: Transaction) -> bool:
         """Whether a person is being forgotten: a study would hold examples in memory, and write them down again."""

@@ -170,20 +170,16 @@ class FamilyFiles:
         A name here and in ``families`` is degraded: its last good version serves.
         """
         invalid = {name: file.problem for name, file in self._loaded.items() if file.problem is not None}
-        return MappingProxyType(
-            invalid | {name: self._named_again(name) for name in self._loaded if self._is_former(name)}
-        )
+        for name in filter(self._is_former, self._loaded):
+            file, present = _shown(self.directories[0] / name / FILE_NAME), self.former_names[name]
+            detail = f"{name!r} is a former name of {present!r} and still leads there. Rename this folder and file."
+            invalid[name] = invalid_family(file, [Fault(pointer="/name", detail=detail, file=file, line=1)])
+        return MappingProxyType(invalid)
 
     def _is_former(self, name: str) -> bool:
         """Whether this is the former name of another family, and so still finds that family."""
         present = self.former_names.get(name, name)
         return present != name and present in self._loaded
-
-    def _named_again(self, name: str) -> InvalidFamily:
-        file = _shown(self.directories[0] / name / FILE_NAME)
-        present = self.former_names[name]
-        detail = f"{name!r} is a former name of {present!r} and still leads there. Rename this folder and file."
-        return invalid_family(file, [Fault(pointer="/name", detail=detail, file=file, line=1)])
 
     def retired(self) -> Mapping[str, Family]:
         """Read anew each time: by name, families whose file was put aside and can be read."""

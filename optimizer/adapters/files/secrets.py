@@ -60,7 +60,11 @@ class Secrets:
             key_lines = _read_or_make(token_file, lambda: f"k{secrets.token_hex(3)}:{secrets.token_hex(KEY_BYTES)}")
             parsed = parse_keys(",".join(key_lines.split()), where=str(token_file))
         unit_key = _secret(unit_text, where=str(unit_file))
-        return cls(token_keys=parsed, unit_keys=(unit_key, *(key for key in _older(folder) if key != unit_key)))
+        older: list[bytes] = []
+        with contextlib.suppress(FileNotFoundError):
+            lines = (folder / OLDER_UNIT_KEYS).read_text().split()
+            older = [secret for _, secret in parse_keys(",".join(lines), where=str(folder / OLDER_UNIT_KEYS))]
+        return cls(token_keys=parsed, unit_keys=(unit_key, *(key for key in older if key != unit_key)))
 
 
 class KeyFiles:
@@ -117,14 +121,6 @@ def began_at(id: str) -> datetime | None:
     """When a key that a rotation made began to sign; None of any other."""
     match = _ROTATED_ID.fullmatch(id)
     return datetime.strptime(match[1], "%Y%m%dT%H%M%SZ").replace(tzinfo=UTC) if match is not None else None
-
-
-def _older(folder: Path) -> list[bytes]:
-    try:
-        lines = (folder / OLDER_UNIT_KEYS).read_text().split()
-    except FileNotFoundError:
-        return []
-    return [secret for _, secret in parse_keys(",".join(lines), where=str(folder / OLDER_UNIT_KEYS))]
 
 
 def _name_of(unit_key: bytes) -> str:

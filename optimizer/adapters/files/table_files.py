@@ -11,6 +11,7 @@ from __future__ import annotations
 import codecs
 import csv
 from collections.abc import Iterator
+from contextlib import suppress
 from dataclasses import dataclass
 from itertools import zip_longest
 from pathlib import Path
@@ -194,7 +195,10 @@ def _unreadable(path: Path, codec: str, line: int, raw: bytes) -> InvalidInput:
 
 def _delimiter(path: Path, names: str) -> str:
     """The one that makes most columns of the line of names; a comma where there is one column."""
-    n_columns = {d: _n_columns(names, d) for d in DELIMITERS}
+    n_columns = dict.fromkeys(DELIMITERS, 1)
+    for delimiter in DELIMITERS:
+        with suppress(csv.Error):
+            n_columns[delimiter] = len(next(csv.reader([names], delimiter=delimiter, strict=True), []))
     most = max(n_columns.values())
     if most == 1:
         return ","
@@ -207,10 +211,3 @@ def _delimiter(path: Path, names: str) -> str:
             f" Say --delimiter, such as --delimiter '{best[0]}' (tab: the word tab)."
         )
     return best[0]
-
-
-def _n_columns(names: str, delimiter: str) -> int:
-    try:
-        return len(next(csv.reader([names], delimiter=delimiter, strict=True), []))
-    except csv.Error:
-        return 1

@@ -15,7 +15,6 @@ from optimizer.core.base.phrasing import count, dollars
 from optimizer.core.base.values import Interval, scores_by_example
 from optimizer.core.evaluation.label_report import LABELS
 from optimizer.core.family.policy_text import shown_policy
-from optimizer.core.family.variant import Variant
 from optimizer.core.search.study import ENDED, Study, Trial, ranked
 from optimizer.core.views.study_front import mark_of
 from optimizer.core.views.study_story import lead, score_band
@@ -90,7 +89,14 @@ def trials_table(study: Study, trials: Sequence[Trial], evidence: StudyEvidence)
         span = (_rounded(interval.lower), _rounded(interval.upper)) if interval else (None, None)
         (cost,) = cost_of(study, trial).values()
         spent = (trial.n_calls, round(cost, 6), _rounded(trial.p95_ms, 1))
-        setting = (len(variant.examples), _settings(variant)) if variant else (None, "")
+        setting = (
+            (
+                len(variant.examples),
+                ", ".join(f"{k}={v}" for k, v in sorted({**variant.model, **shown_policy(variant.policy)}.items())),
+            )
+            if variant
+            else (None, "")
+        )
         rows.append(
             [
                 trial.number,
@@ -239,30 +245,22 @@ def note(study: Study, trials: Sequence[Trial], evidence: StudyEvidence) -> str:
         lines += ["**Confirmation on the sealed holdout**", "", *(f"- {line}" for line in verdict), ""]
     champion, winner = evidence.variants.get(study.champion), evidence.variants.get(study.winner or "")
     if winner and champion:
+        # Long lines go on in further ones with the same sign: MLflow's page would grow as wide as the longest.
+        narrow: list[str] = []
+        for row in variant_diff(champion, winner).splitlines():
+            sign = row[:1] if row[:1] in ("+", "-", " ") and not row.startswith(("+++", "---")) else ""
+            parts = textwrap.wrap(row[len(sign) :], NOTE_COLUMNS, break_on_hyphens=False) or [""]
+            narrow += [sign + part for part in parts]
         lines += [
             f"**Winner** `{winner.id}` against champion `{champion.id}`",
             "",
             "```diff",
-            _cut(_narrow(variant_diff(champion, winner)), 4000),
+            _cut("\n".join(narrow), 4000),
             "```",
         ]
         if study.outcome == "nominated":
             lines += ["", f"Next: `detent rollout start {study.family} --variant {winner.id}`"]
     return _cut("\n".join(lines), 7900)
-
-
-def _narrow(diff: str) -> str:
-    """Long lines go on in further ones with the same sign: MLflow's page would grow as wide as the longest."""
-    lines: list[str] = []
-    for line in diff.splitlines():
-        sign = line[:1] if line[:1] in ("+", "-", " ") and not line.startswith(("+++", "---")) else ""
-        parts = textwrap.wrap(line[len(sign) :], NOTE_COLUMNS, break_on_hyphens=False) or [""]
-        lines += [sign + part for part in parts]
-    return "\n".join(lines)
-
-
-def _settings(variant: Variant) -> str:
-    return ", ".join(f"{k}={v}" for k, v in sorted({**variant.model, **shown_policy(variant.policy)}.items()))
 
 
 def _numbers(value: Mapping[str, Any], prefix: str = "") -> dict[str, float]:

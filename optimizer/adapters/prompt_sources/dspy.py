@@ -27,7 +27,13 @@ def dspy(reference: str) -> ForeignPrompt:
         raise InvalidInput(f"{path} holds no predictor: no signature with instructions and fields is in it.")
     name = wanted or next(iter(predictors))
     state = predictors[name]
-    fields = [_field(field) for field in state["signature"]["fields"]]
+    fields: list[tuple[str, str]] = []
+    for field in state["signature"]["fields"]:
+        # (name, prefix). A saved field has its name only in a description that nobody wrote.
+        shown_as = str(field.get("prefix", ""))
+        named = re.fullmatch(r"\$\{(\w+)\}", str(field.get("description", field.get("desc", ""))))
+        field_name = named[1] if named else re.sub(r"\W+", "_", shown_as.rstrip(": ").lower()).strip("_")
+        fields.append((field_name, shown_as))
     names = [field for field, _ in fields if field != REASONING]
     if len(names) < 2 or len(set(names)) < len(names):
         raise InvalidInput(
@@ -92,11 +98,3 @@ def _list(state: Mapping[str, Any], name: str, path: str) -> list[Any]:
     if not isinstance(values, list):
         raise InvalidInput(f"{path} is no program that DSPy saved: its {name} are {values!r:.80}, which is no list.")
     return values
-
-
-def _field(field: Mapping[str, str]) -> tuple[str, str]:
-    """(name, prefix). A saved field has its name only in a description that nobody wrote."""
-    prefix = str(field.get("prefix", ""))
-    named = re.fullmatch(r"\$\{(\w+)\}", str(field.get("description", field.get("desc", ""))))
-    name = named[1] if named else re.sub(r"\W+", "_", prefix.rstrip(": ").lower()).strip("_")
-    return name, prefix

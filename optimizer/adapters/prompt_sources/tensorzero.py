@@ -10,6 +10,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from optimizer.core.base.canonical import table_of
 from optimizer.core.base.errors import InvalidInput
 from optimizer.core.declaration.foreign_prompt import ForeignPrompt, plain_template, prompt_source, settings_of
 
@@ -51,7 +52,7 @@ def tensorzero(reference: str) -> ForeignPrompt:
     }
     # templates.NAME.path is the newer spelling; NAME_template the older, also in input_wrappers.
     files: dict[str, Any] = {}
-    for table in (setting, _table(setting.get("input_wrappers"))):
+    for table in (setting, table_of(setting.get("input_wrappers"))):
         files |= {role: table[key] for role in ROLES if (key := f"{role}_template") in table}
         files |= {role: table[role] for role in ROLES if table is not setting and role in table}
     templates = _tables(setting.get("templates"))
@@ -99,9 +100,5 @@ def _weight(variant: Mapping[str, Any]) -> float:
     return float(weight) if isinstance(weight, int | float) else 0.0
 
 
-def _table(value: Any) -> Mapping[str, Any]:
-    return value if isinstance(value, Mapping) else {}
-
-
 def _tables(value: Any) -> dict[str, Mapping[str, Any]]:
-    return {str(name): table for name, table in _table(value).items() if isinstance(table, Mapping)}
+    return {str(name): table for name, table in table_of(value).items() if isinstance(table, Mapping)}

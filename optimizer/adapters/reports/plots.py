@@ -139,7 +139,11 @@ def figure(plot: Plot) -> Markup:
         for dot in plot.dots
     ]
     y_ticks = [_TickLabel(text=tick.text, place=f"{_y(plot, tick.at) / SIZE:.2%}") for tick in plot.y.shown()]
-    x_ticks = [_x_tick(plot, tick) for tick in plot.x.shown()]
+    x_ticks: list[_TickLabel] = []
+    for tick in plot.x.shown():
+        share = _x(plot, tick.at) / SIZE
+        edge = " first" if share < 0.04 else " last" if share > 0.96 else ""
+        x_ticks.append(_TickLabel(text=tick.text, place=f"{share:.2%}", edge=edge))
     return part("plot.html", plot=plot, shapes=shapes, x_ticks=x_ticks, y_ticks=y_ticks, size=f"{SIZE:.0f}")
 
 
@@ -210,12 +214,6 @@ def _band(plot: Plot, band: Band) -> _Shape:
     lower = [(_x(plot, x), _y(plot, low)) for x, low, _ in band.points]
     back = "".join(f"V{y:.1f}H{x:.1f}" for x, y in lower[-2::-1])
     return _Shape(kind=band.kind, path=f"{_steps(upper)}{back}Z")
-
-
-def _x_tick(plot: Plot, tick: Tick) -> _TickLabel:
-    share = _x(plot, tick.at) / SIZE
-    edge = " first" if share < 0.04 else " last" if share > 0.96 else ""
-    return _TickLabel(text=tick.text, place=f"{share:.2%}", edge=edge)
 
 
 def _x(plot: Plot, x: float) -> float:

@@ -65,9 +65,13 @@ def timeline(report: RolloutReport) -> Plot:
         if share == 1.0 and len(ticks) > 1 and share - ticks[-1].at < ROOM:
             ticks.pop()
         ticks.append(Tick(at=share, text=percent(share)))
+    if rollout.ended_at is None:
+        stands = f"{percent(rollout.share)} now" if rollout.share is not None else "not served now"
+    else:
+        stands = "promoted: all users" if rollout.outcome == "promoted" else f"ended ({rollout.outcome}): no user"
     return Plot(
         title="Share of units served the candidate",
-        value=_ending(report),
+        value=stands,
         about="share of units served the candidate over time",
         x=_hours_axis(end),
         y=Axis(low=0.0, high=1.05, ticks=ticks),
@@ -160,7 +164,7 @@ def guardrails(report: RolloutReport) -> list[Plot]:
 
 def _evidence(log_es: Iterable[Point]) -> Line:
     """The evidence from an e-value of 1 on; heights are powers of ten."""
-    return Line(points=[(0.0, 0.0), *((x, _log10(value)) for x, value in log_es)], kind="evidence")
+    return Line(points=[(0.0, 0.0), *((x, value / log(10)) for x, value in log_es)], kind="evidence")
 
 
 def _standing(evidence: EvidenceView) -> str:
@@ -171,16 +175,9 @@ def _standing(evidence: EvidenceView) -> str:
     return f"{passed if evidence.passed else 'open'}: evidence {evidence.text}"
 
 
-def _ending(report: RolloutReport) -> str:
-    rollout = report.rollout
-    if rollout.ended_at is None:
-        return f"{percent(rollout.share)} now" if rollout.share is not None else "not served now"
-    return "promoted: all users" if rollout.outcome == "promoted" else f"ended ({rollout.outcome}): no user"
-
-
 def _powers_axis(log_es: Iterable[float]) -> Axis:
     """The powers of ten to show: from what was seen, but always 1 and 1,000."""
-    seen = [_log10(value) for value in log_es]
+    seen = [value / log(10) for value in log_es]
     low, high = max(LOWEST, min(-1, floor(min(seen)))), min(HIGHEST, max(3, ceil(max(seen))))
     step = 1 if high - low <= 5 else 2
     ticks = [Tick(at=float(power), text=_power(power)) for power in range(low + (low % step), high + 1, step)]
@@ -200,10 +197,6 @@ def _power(power: int) -> str:
     if power < 0:
         return f"{10.0**power:.4f}".rstrip("0")
     return f"{10**power:,}" if power < 5 else f"10{SUPERSCRIPTS[power]}"
-
-
-def _log10(log_e: float) -> float:
-    return log_e / log(10)
 
 
 def _hours(report: RolloutReport, at: datetime) -> float:

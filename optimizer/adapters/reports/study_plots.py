@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Mapping, Sequence
 
 from optimizer.adapters.reports.plots import (
-    Axis,
     Band,
     Dot,
     GuideLine,
@@ -22,7 +21,7 @@ from optimizer.core.search.cascade.figures import CascadeCurves, Figure, Thresho
 from optimizer.core.search.cascade.learned import Quality, TierFinding
 from optimizer.core.search.study import Trial
 from optimizer.core.views.study_front import pareto_front, usd_per_example
-from optimizer.core.views.study_story import LearningCurve, PairedTrial, StudyReport, TrialView
+from optimizer.core.views.study_story import PairedTrial, StudyReport, TrialView
 
 ROOM = 0.05  # of an axis, beyond the outermost points
 KINDS = {"champion": "champion", "winner": "candidate", "": "others"}  # CSS classes
@@ -59,7 +58,24 @@ def curves(report: StudyReport) -> list[Plot]:
     settled = [p for c in study_curves for p in c.points if p.n >= min(3, end)]  # the first mean or two may be anything
     y = axis(*_range([y for p in settled for y in (p.mean, p.champion, p.band.lower, p.band.upper)]))
     x = counts(float(end), "common dev examples")
-    return [_curve(c, x, y) for c in study_curves]
+    plots: list[Plot] = []
+    for c in study_curves:
+        trial, last, kind = c.trial, c.points[-1], KINDS[c.mark] if c.mark else "observed"
+        plots.append(
+            Plot(
+                title=f"Trial {trial.number}, {trial.proposer}" + (" (winner)" if c.mark == "winner" else ""),
+                value=f"{last.mean:.3f} ({last.band.lower:.2f} to {last.band.upper:.2f}); champion {last.champion:.3f}",
+                about=f"running mean of trial {trial.number} and of the champion",
+                x=x,
+                y=y,
+                bands=[Band(points=[(float(point.n), point.band.lower, point.band.upper) for point in c.points])],
+                lines=[
+                    Line(points=[(float(point.n), point.champion) for point in c.points], kind="champion"),
+                    Line(points=[(float(point.n), point.mean) for point in c.points], kind=kind),
+                ],
+            )
+        )
+    return plots
 
 
 def duel(pair: PairedTrial) -> Plot:
@@ -122,22 +138,6 @@ def _front(seen: Sequence[TrialView], cost: Cost, against: str, unit: str, text:
     )
 
 
-def _curve(curve: LearningCurve, x: Axis, y: Axis) -> Plot:
-    trial, last, kind = curve.trial, curve.points[-1], KINDS[curve.mark] if curve.mark else "observed"
-    return Plot(
-        title=f"Trial {trial.number}, {trial.proposer}" + (" (winner)" if curve.mark == "winner" else ""),
-        value=f"{last.mean:.3f} ({last.band.lower:.2f} to {last.band.upper:.2f}); champion {last.champion:.3f}",
-        about=f"running mean of trial {trial.number} and of the champion",
-        x=x,
-        y=y,
-        bands=[Band(points=[(float(p.n), p.band.lower, p.band.upper) for p in curve.points])],
-        lines=[
-            Line(points=[(float(p.n), p.champion) for p in curve.points], kind="champion"),
-            Line(points=[(float(p.n), p.mean) for p in curve.points], kind=kind),
-        ],
-    )
-
-
 def measured_confidences(finding: TierFinding) -> dict[str, Quality]:
     """The confidences of a tier that were measured, by name."""
     both = {"recorded": finding.recorded, "learned": finding.learned}
@@ -186,15 +186,14 @@ def _keys(seen: Iterable[TrialView]) -> list[Key]:
 
 def _dots(seen: Iterable[TrialView], x: Callable[[Trial], float]) -> list[Dot]:
     """Champion and winner last, so that they lie on top."""
-    return [_dot(t, x(t.trial)) for t in sorted(seen, key=lambda t: t.mark != "")]
-
-
-def _dot(seen: TrialView, x: float) -> Dot:
-    kind = KINDS[seen.mark] + ("" if seen.trial.status == "complete" else " partial")
-    mark = f" ({seen.mark})" if seen.mark else ""
-    score = seen.trial.score or 0.0
-    about = f"trial {seen.trial.number}{mark}, {seen.trial.proposer}: {score:.3f} on {seen.trial.n}"
-    return Dot(x=x, y=score, kind=kind, about=about)
+    dots: list[Dot] = []
+    for t in sorted(seen, key=lambda t: t.mark != ""):
+        kind = KINDS[t.mark] + ("" if t.trial.status == "complete" else " partial")
+        mark = f" ({t.mark})" if t.mark else ""
+        score = t.trial.score or 0.0
+        about = f"trial {t.trial.number}{mark}, {t.trial.proposer}: {score:.3f} on {t.trial.n}"
+        dots.append(Dot(x=x(t.trial), y=score, kind=kind, about=about))
+    return dots
 
 
 def _range(values: Iterable[float], *, upto: float | None = 1.0) -> tuple[float, float]:

@@ -201,11 +201,18 @@ def label_tables(label_reports: Mapping[str, Any], study: Study) -> dict[str, An
 
     crossed = sorted(sorted(_met(confusion), key=lambda label: (-mistakes(label), label))[:N_CROSSED])
     answers = [*crossed, *([NO_LABEL] if any(NO_LABEL in confusion.get(label, {}) for label in crossed) else [])]
+    rows: list[dict[str, Any]] = []
+    for label in labels[:N_LABELS]:
+        known = [row.get(label, {}) for row in by_label]
+        figures = [of_arm.get(measure) for measure in ("precision", "recall", "f1") for of_arm in known]
+        rows.append(
+            {"label": label, "n_expected": max(of_arm.get("n_expected", 0) for of_arm in known), "figures": figures}
+        )
     return {
         "arms": arms,
         "chars": LABEL_CHARS,
         "columns": [f"{figure}, {name}" for figure in ("Precision", "Recall", "F1") for name, _ in arms],
-        "rows": [_row(label, [row.get(label, {}) for row in by_label]) for label in labels[:N_LABELS]],
+        "rows": rows,
         "n_left_out": max(0, len(labels) - N_LABELS),
         "confused": confusions(confusion),
         "confusion": confusion,
@@ -214,11 +221,6 @@ def label_tables(label_reports: Mapping[str, Any], study: Study) -> dict[str, An
         "given": answers,
         "given_columns": [clip(answer, LABEL_CHARS) for answer in answers],
     }
-
-
-def _row(label: str, known: list[Mapping[str, Any]]) -> dict[str, Any]:
-    figures = [row.get(figure) for figure in ("precision", "recall", "f1") for row in known]
-    return {"label": label, "n_expected": max(row.get("n_expected", 0) for row in known), "figures": figures}
 
 
 def _met(confusion: Confusion) -> list[str]:

@@ -127,13 +127,15 @@ class PlaybookSearch:
         variant = with_section(start, self._entries.values())
         if new and self._is_usable(start, variant):
             self._open[variant.id] = _PendingProposal(parent=start.id, new=new)
-            yield self._proposed(variant, {"from": "playbook", "n_entries": len(active(self._entries))})
+            yield Proposal(
+                variant=variant, proposer=PLAYBOOK, params={"from": "playbook", "n_entries": len(active(self._entries))}
+            )
         setting = self._setting
         listed = [(space.get("instruction") or {}).get("choices") for space in (setting.space, setting.family.space)]
         for number, text in enumerate(next(filter(None, listed), ())[:TEMPLATES], 1):
             variant = with_section(with_instruction(setting.start, text), self._entries.values())
             if self._is_usable(setting.start, variant):
-                yield self._proposed(variant, {"from": "template", "template": number})
+                yield Proposal(variant=variant, proposer=PLAYBOOK, params={"from": "template", "template": number})
         while self._n_remaining > 0 and (batch := next(self._batches, None)) is not None:
             self._n_remaining -= 1
             self._n_steps += 1
@@ -189,7 +191,7 @@ class PlaybookSearch:
             "n_new": len(new),
             "n_entries": len(is_now),
         }
-        return self._proposed(child, params)
+        return Proposal(variant=child, proposer=PLAYBOOK, params=params)
 
     def _proposed_changes(self, lessons: Sequence[Lesson]) -> CurationProposal:
         """What the Curator proposes for the present entries; nothing where it fails, or there are none."""
@@ -250,9 +252,6 @@ class PlaybookSearch:
             return False
         self._seen.add(variant.id)
         return True
-
-    def _proposed(self, variant: Variant, params: Mapping[str, object]) -> Proposal:
-        return Proposal(variant=variant, proposer=PLAYBOOK, params=params)
 
 
 def _counts(ids: Sequence[str], pairs: Sequence[tuple[float, float]]) -> list[Edit]:

@@ -17,7 +17,7 @@ from operator import attrgetter
 import structlog
 
 from optimizer.core.base.errors import ModelFailed
-from optimizer.core.base.values import ExampleResult
+from optimizer.core.base.values import ExampleResult, grouped
 from optimizer.core.dataset.examples import Example
 from optimizer.core.family.rendering import few_shot
 from optimizer.core.family.variant import VARIABLE, Variant
@@ -190,9 +190,7 @@ def _by_difference(samples: Sequence[_ScoredAnswer]) -> list[list[_ScoredAnswer]
 
     Examples whose answers differ most come first, then those with the better best one.
     """
-    buckets: dict[str, list[_ScoredAnswer]] = {}
-    for sample in samples:
-        buckets.setdefault(sample.example.id, []).append(sample)
+    buckets = grouped((sample.example.id, sample) for sample in samples)
     best_first = [sorted(bucket, key=lambda d: -d.score) for bucket in buckets.values()]
 
     def order(bucket: Sequence[_ScoredAnswer]) -> tuple[float, float, float]:

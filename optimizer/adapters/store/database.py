@@ -21,13 +21,14 @@ from sqlalchemy.pool import QueuePool
 from optimizer.adapters.store import family_names
 from optimizer.adapters.store.engine import (
     BUSY_TIMEOUT_S,
+    DAMAGE,
     DAMAGED,
+    LOCK,
+    READ_ONLY,
     FileWatch,
     explain,
-    is_damage,
-    is_lock,
     is_of_connection,
-    is_read_only,
+    is_of_sqlite,
     is_sqlite,
     open_engine,
     sqlite_path,
@@ -417,7 +418,7 @@ class Database:
         may write until all of them are closed at one moment, those that read too.
         """
 
-        self._close(self._readers.renew_at_once if is_read_only(error) else self._readers.renew)
+        self._close(self._readers.renew_at_once if is_of_sqlite(error, READ_ONLY) else self._readers.renew)
 
     def _renew_readers(self) -> None:
         self._read_watch.close(self._readers.renew, self._bring_log_in)
@@ -440,9 +441,9 @@ class Database:
         sentence = explain(error, self.url)
         if sentence is None:
             raise error
-        if is_damage(error):
+        if is_of_sqlite(error, DAMAGE):
             self._damage = sentence.detail
-        elif writing and is_lock(error):
+        elif writing and is_of_sqlite(error, LOCK):
             self._lock_held = sentence.detail
         elif writing:
             self._write_fault = sentence.detail

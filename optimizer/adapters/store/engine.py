@@ -328,27 +328,20 @@ def explain(error: SQLAlchemyError, url: str) -> DetentError | None:
     return Busy(f"The store cannot be used: {why}.", retry_after_s=2, said=f"{where}: {cause}")
 
 
-def is_read_only(error: BaseException) -> bool:
-    """SQLite may read the file and not write it."""
+READ_ONLY = ("SQLITE_READONLY",)  # SQLite may read the file and not write it
+DAMAGE = ("SQLITE_CORRUPT", "SQLITE_NOTADB")  # a page of the file is not what SQLite wrote
+LOCK = ("SQLITE_BUSY", "SQLITE_LOCKED")  # another process held the file for too long, which is no fault of the file
+
+
+def is_of_sqlite(error: BaseException, names: tuple[str, ...]) -> bool:
+    """Whether SQLite reports one of these errors, such as ``DAMAGE``."""
     cause = getattr(error, "orig", None)
-    return isinstance(cause, sqlite3.Error) and cause.sqlite_errorname.startswith("SQLITE_READONLY")
-
-
-def is_damage(error: BaseException) -> bool:
-    """A page of the file is not what SQLite wrote."""
-    cause = getattr(error, "orig", None)
-    return isinstance(cause, sqlite3.Error) and cause.sqlite_errorname.startswith(("SQLITE_CORRUPT", "SQLITE_NOTADB"))
-
-
-def is_lock(error: BaseException) -> bool:
-    """Another process held the file for too long, which is no fault of the file."""
-    cause = getattr(error, "orig", None)
-    return isinstance(cause, sqlite3.Error) and cause.sqlite_errorname.startswith(("SQLITE_BUSY", "SQLITE_LOCKED"))
+    return isinstance(cause, sqlite3.Error) and cause.sqlite_errorname.startswith(names)
 
 
 def is_of_connection(error: BaseException) -> bool:
     """Another connection may work: this one may remember a file that was read-only, or a damaged page."""
-    return isinstance(error, OperationalError) or is_damage(error)
+    return isinstance(error, OperationalError) or is_of_sqlite(error, DAMAGE)
 
 
 class FileWatch:

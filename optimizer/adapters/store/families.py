@@ -20,6 +20,7 @@ from optimizer.adapters.store.tables import (
 )
 from optimizer.core.base.errors import Conflict
 from optimizer.core.base.phrasing import count
+from optimizer.core.base.values import grouped
 from optimizer.core.dataset.examples import input_hash
 from optimizer.core.serving.family_names import RETIRED, is_retired, next_free
 
@@ -152,9 +153,7 @@ def sealed_before(
     """
     if tx.execute(select(SEALED.c.name).where(SEALED.c.name == family).limit(1)).first() is None:
         return {}
-    ids: dict[str, list[str]] = {}
-    for id, input in inputs.items():
-        ids.setdefault(input_hash(input), []).append(id)
+    ids = grouped((input_hash(input), id) for id, input in inputs.items())
     sealed: dict[str, list[tuple[str, str]]] = {}
     for some in chunks(sorted(ids)):
         for row in tx.execute(select(SEALED).where(SEALED.c.name == family, SEALED.c.input_hash.in_(some))):

@@ -34,6 +34,7 @@ from sqlalchemy import (
 from optimizer.adapters.store.engine import insert_new
 from optimizer.core.base.canonical import is_unicode
 from optimizer.core.base.errors import Busy, Fault, InvalidInput
+from optimizer.core.base.values import grouped
 from optimizer.ports import Added
 
 
@@ -162,9 +163,7 @@ def each_family(table: Table) -> CTE:
 
 def hashes(tx: Connection, table: Table, names: Iterable[Name]) -> dict[Name, str]:
     """Content hashes of those rows that exist."""
-    by_family: dict[str, list[str]] = {}
-    for family, id in names:
-        by_family.setdefault(family, []).append(id)
+    by_family = grouped((family, id) for family, id in names)
     by_name: dict[Name, str] = {}
     for family, ids in by_family.items():
         for some in chunks(ids):

@@ -6,7 +6,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import Column, Connection, String, Table, insert, literal, select, type_coerce
+from sqlalchemy import Connection, String, insert, literal, select, type_coerce
 from sqlalchemy.exc import OperationalError, StatementError
 from sqlalchemy.types import DateTime
 from sqlmodel import SQLModel
@@ -48,7 +48,13 @@ class TableRows:
 
     def add(self, tx: Connection, table: str, rows: Sequence[Mapping[str, Any]]) -> int:
         into = SQLModel.metadata.tables[table]
-        values = [_values(into, row) for row in rows]
+        of_time = [column.name for column in into.columns if isinstance(column.type, Utc | DateTime)]
+        values: list[dict[str, Any]] = []
+        for row in rows:
+            if set(row) != set(into.columns.keys()):
+                raise ValueError(f"a row of {into.name} has other columns")
+            times = {name: datetime.fromisoformat(row[name]) for name in of_time if row[name] is not None}
+            values.append({**row, **times})
         try:
             return insert_new(tx, into, values)
         except OperationalError:  # of the database, not of a row
@@ -60,16 +66,3 @@ class TableRows:
         columns = EXAMPLES.c.family, EXAMPLES.c.id, literal(look), literal(at, Utc)
         sealed = select(*columns).where(EXAMPLES.c.split == "holdout")
         return tx.execute(insert(LOOKS).from_select(["family", "example", "study", "looked_at"], sealed)).rowcount
-
-
-def _values(table: Table, row: Mapping[str, Any]) -> dict[str, Any]:
-    """Raises ValueError."""
-    if set(row) != set(table.columns.keys()):
-        raise ValueError(f"a row of {table.name} has other columns")
-    return {column.name: _value(column, row[column.name]) for column in table.columns}
-
-
-def _value(column: Column[Any], value: Any) -> Any:
-    if value is None or not isinstance(column.type, Utc | DateTime):
-        return value
-    return datetime.fromisoformat(value)

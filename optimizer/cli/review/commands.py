@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Annotated
 
@@ -13,13 +14,15 @@ import typer
 
 from optimizer.cli.judge.figure import told_figure
 from optimizer.cli.output import FamilyName, Json, percent, say, show, show_report, table, tell_change
-from optimizer.cli.review.reviews import definition_of, reviews_of
 from optimizer.cli.session import Session, check_one_of
-from optimizer.core.base.errors import InvalidInput
+from optimizer.core.base.errors import InvalidInput, NotFound
 from optimizer.core.base.phrasing import count
 from optimizer.core.feedback.review_kinds import RATE_ANSWER, RELEASE
 
 if TYPE_CHECKING:
+    from optimizer.core.base.answers import Page
+    from optimizer.core.family.family import Family
+    from optimizer.jobs.feedback.answer_review import ReviewWithTexts
     from optimizer.ports import Review
 
 app = typer.Typer(name="review", no_args_is_help=True, help="Questions waiting for a person: list and answer.")
@@ -272,3 +275,17 @@ def collect(
             f"{family}: {len(report.items)} reviews opened. Undo: detent review answer REVIEW keep_back. Next: detent"
             f" review list --family {family}."
         )
+
+
+def reviews_of(session: Session, family: str | None, status: str | None) -> Page[ReviewWithTexts]:
+    """Reviews with the texts that a person needs to answer them."""
+    from optimizer.jobs.feedback.answer_review import read_reviews
+
+    return session.whole(read_reviews, family=family, status=status)
+
+
+def definition_of(session: Session, family: str) -> Family | None:
+    """The family's definition; None where its file is gone or was never readable."""
+    with suppress(NotFound):
+        return session.family_view(family).definition
+    return None

@@ -288,7 +288,28 @@ def verify(
     from optimizer.jobs.rollouts.verify_rollout import read_verification
 
     if from_ is not None:
-        _verify_export(from_, rollout, as_json=as_json)
+        from optimizer.jobs.rollouts.verify_rollout import verify_rollout
+        from optimizer.jobs.upkeep.export_folder import read_folder, rows_file
+        from optimizer.runtime.import_home import exported_records
+
+        folder = read_folder(from_)
+        with exported_records(folder) as store:  # refuses what is no row
+            rows = [(str(row["id"]), row["family"]) for row in folder.lines(rows_file("rollouts"))]
+            ids = [id for id, family in rows if rollout in (None, id, family)]
+            if rollout is not None and not ids:
+                raise NotFound(f"{from_} holds no rollout of {rollout!r}.")
+            if rollout is not None:
+                ids = [max(ids)]  # ids sort by time
+            reports = [verify_rollout(id, store) for id in ids]
+        show(
+            as_json,
+            {"items": [as_json_of(read_verification, report) for report in reports]},
+            lambda out: out.print(
+                "\n".join(report.text for report in reports) or f"{from_} has no rollout.", markup=False
+            ),
+        )
+        if not all(report.ok for report in reports):
+            raise typer.Exit(1)
         return
     if rollout is None:
         raise InvalidInput("Name a rollout or a family, or an export with --from DIR.")
@@ -297,30 +318,6 @@ def verify(
         report = session.ask(read_verification, id=id_of(session, rollout))
     show_report(as_json, read_verification, report, lambda out: out.print(report.text, markup=False))
     if not report.ok:
-        raise typer.Exit(1)
-
-
-def _verify_export(path: Path, rollout: str | None, *, as_json: bool) -> None:
-    """Needs no home."""
-    from optimizer.jobs.rollouts.verify_rollout import read_verification, verify_rollout
-    from optimizer.jobs.upkeep.export_folder import read_folder, rows_file
-    from optimizer.runtime.import_home import exported_records
-
-    folder = read_folder(path)
-    with exported_records(folder) as store:  # refuses what is no row
-        rows = [(str(row["id"]), row["family"]) for row in folder.lines(rows_file("rollouts"))]
-        ids = [id for id, family in rows if rollout in (None, id, family)]
-        if rollout is not None and not ids:
-            raise NotFound(f"{path} holds no rollout of {rollout!r}.")
-        if rollout is not None:
-            ids = [max(ids)]  # ids sort by time
-        reports = [verify_rollout(id, store) for id in ids]
-    show(
-        as_json,
-        {"items": [as_json_of(read_verification, report) for report in reports]},
-        lambda out: out.print("\n".join(report.text for report in reports) or f"{path} has no rollout.", markup=False),
-    )
-    if not all(report.ok for report in reports):
         raise typer.Exit(1)
 
 

@@ -39,7 +39,12 @@ def print_evidence(out: Console, view: ForecastView) -> None:
     asked_gate = view.next_step.asks if view.next_step is not None else None
     for gate in view.gates:
         mark = ">" if gate.name == asked_gate else " "
-        out.print(f"  {mark} {gate.claim:<28}{bar(gate)}  {_gate_note(gate, asked_gate):<25}{gate.text}", markup=False)
+        if gate.passed:
+            refuted = {"roll": "refuted: worse", "roll2": "refuted: worse", "sup": "refuted: better"}
+            note = refuted.get(gate.name, "ruled out")
+        else:
+            note = "asked for at this stage" if gate.name == asked_gate else CONSEQUENCES.get(gate.name, "open")
+        out.print(f"  {mark} {gate.claim:<28}{bar(gate)}  {note:<25}{gate.text}", markup=False)
     print_facts(out, ("Guard", "against the champion at the same time; a full bar rolls back:"))
     for guardrail in view.guardrails:
         style = "red" if guardrail.passed else None
@@ -140,14 +145,6 @@ def difference_text(lift: MeanDifference) -> str:
         f"candidate - champion {signed(lift.observed)} ({WITHIN_BLOCKS}); {span} at {100 * lift.confidence:.0f} %"
         " confidence, at every look"
     )
-
-
-def _gate_note(gate: EvidenceView, asked_gate: str | None) -> str:
-    if gate.passed:
-        return {"roll": "refuted: worse", "roll2": "refuted: worse", "sup": "refuted: better"}.get(
-            gate.name, "ruled out"
-        )
-    return "asked for at this stage" if gate.name == asked_gate else CONSEQUENCES.get(gate.name, "open")
 
 
 def keys_text(view: ForecastView) -> str:

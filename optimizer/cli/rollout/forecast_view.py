@@ -57,7 +57,18 @@ def view_forecast(out: Console, values: Mapping[str, Any]) -> None:
         ),
     )
     out.print("")
-    rows = [_stage(stage) for stage in values["stages"]]
+    rows: list[dict[str, str]] = []
+    for stage in values["stages"]:
+        drop = stage["detectable_drop"]
+        shown = UNKNOWN if drop is None else f"{100 * drop:.1f} points"
+        rows.append(
+            {
+                "share": percent(stage["share"]),
+                **_need(stage["expected"], ""),
+                **_need(stage["nine_in_ten"], "_90"),
+                "drop": shown,
+            }
+        )
     total = {"share": "All", **_need(values["expected"], ""), **_need(values["nine_in_ten"], "_90"), "drop": ""}
     columns = STAGE_COLUMNS if is_known else BY_SETTINGS
     table([*rows, total], columns, empty="No stage is left.")(out)
@@ -73,7 +84,17 @@ def view_forecast(out: Console, values: Mapping[str, Any]) -> None:
         ),
         ("Alarms", "until the guardrail on errors rolls back, at the first share to come, on average:"),
     )
-    table([_alarm(alarm) for alarm in values["guardrails"]], ALARM_COLUMNS, empty="")(out)
+    alarms: list[dict[str, str]] = []
+    for alarm in values["guardrails"]:
+        requests, minutes = alarm["candidate_requests"], alarm["minutes"]
+        alarms.append(
+            {
+                "errors": percent(alarm["errors"]),
+                "requests": "never, within the margin" if requests is None else f"{requests:,.0f}",
+                "minutes": ("–" if requests is None else UNKNOWN) if minutes is None else f"{minutes:,.1f}",
+            }
+        )
+    table(alarms, ALARM_COLUMNS, empty="")(out)
     if outcomes := values.get("outcomes"):
         out.print("")
         table([_outcome(outcome) for outcome in outcomes], OUTCOME_COLUMNS, empty="")(out)
@@ -87,29 +108,9 @@ def span(hours: float | None) -> str:
     return f"{hours / 24:.1f} d" if hours >= 48 else f"{hours:.1f} h" if hours >= 1 else f"{hours * 60:.0f} min"
 
 
-def _stage(stage: Mapping[str, Any]) -> dict[str, str]:
-    drop = stage["detectable_drop"]
-    shown = UNKNOWN if drop is None else f"{100 * drop:.1f} points"
-    return {
-        "share": percent(stage["share"]),
-        **_need(stage["expected"], ""),
-        **_need(stage["nine_in_ten"], "_90"),
-        "drop": shown,
-    }
-
-
 def _need(need: Mapping[str, Any], suffix: str) -> dict[str, str]:
     labelled, units = (UNKNOWN if need[name] is None else f"{need[name]:,.0f}" for name in ("labelled", "units"))
     return {f"labelled{suffix}": labelled, f"units{suffix}": units, f"time{suffix}": span(need["hours"])}
-
-
-def _alarm(alarm: Mapping[str, Any]) -> dict[str, str]:
-    requests, minutes = alarm["candidate_requests"], alarm["minutes"]
-    return {
-        "errors": percent(alarm["errors"]),
-        "requests": "never, within the margin" if requests is None else f"{requests:,.0f}",
-        "minutes": ("–" if requests is None else UNKNOWN) if minutes is None else f"{minutes:,.1f}",
-    }
 
 
 def _outcome(outcome: Mapping[str, Any]) -> dict[str, str]:

@@ -80,19 +80,16 @@ def _view(out: Console, values: Mapping[str, Any]) -> None:
         markup=False,
     )
     out.print("")
-    table([_row(cell) for cell in values["cells"]], COLUMNS, empty="")(out)
+    rows: list[dict[str, Any]] = []
+    for cell in values["cells"]:
+        shares = {}
+        for end, ending in cell["endings"].items():
+            low, high = (100 * ending["interval"][name] for name in ("lower", "upper"))
+            shares[end] = f"{ending['n']} ({low:.0f}–{high:.0f} %)"
+        labelled = "–" if cell["mean_labelled"] is None else f"{cell['mean_labelled']:,.0f}"
+        time = "–" if cell["mean_hours"] is None else span(cell["mean_hours"])
+        case = f"{100 * cell['drop']:.1f} points worse" if cell["drop"] else "equal (A against A)"
+        rows.append({"case": case, "runs": cell["n_runs"], **shares, "labelled": labelled, "time": time})
+    table(rows, COLUMNS, empty="")(out)
     out.print("")
     out.print(values["summary"], markup=False)
-
-
-def _row(cell: Mapping[str, Any]) -> dict[str, Any]:
-    shares = {name: _share(ending) for name, ending in cell["endings"].items()}
-    labelled = "–" if cell["mean_labelled"] is None else f"{cell['mean_labelled']:,.0f}"
-    time = "–" if cell["mean_hours"] is None else span(cell["mean_hours"])
-    case = f"{100 * cell['drop']:.1f} points worse" if cell["drop"] else "equal (A against A)"
-    return {"case": case, "runs": cell["n_runs"], **shares, "labelled": labelled, "time": time}
-
-
-def _share(ending: Mapping[str, Any]) -> str:
-    low, high = (100 * ending["interval"][name] for name in ("lower", "upper"))
-    return f"{ending['n']} ({low:.0f}–{high:.0f} %)"

@@ -11,7 +11,7 @@ from datetime import datetime, timedelta
 from itertools import pairwise
 from pathlib import Path
 from time import sleep
-from typing import IO, Annotated, Any, Literal
+from typing import IO, Annotated, Any
 
 import typer
 
@@ -74,7 +74,15 @@ class LineFile:
         """On disk when it returns."""
         for line in lines:
             if self._out.tell() and self._out.tell() + len(line) > self._most_bytes:
-                self._turn()
+                self._keep()
+                self._out.close()
+                older = [self._path, *(self._path.with_name(f"{self._path.name}.{n}") for n in range(1, self._files))]
+                for one, next_one in reversed(list(pairwise(older))):
+                    if one.exists():
+                        os.replace(one, next_one)
+                if self._files == 1:
+                    self._path.unlink()
+                self._out = self._open()
             self._out.write(line)
         self._keep()
 
@@ -85,7 +93,18 @@ class LineFile:
         descriptor = os.open(self._path, os.O_RDWR | os.O_CREAT, 0o600)
         out = os.fdopen(descriptor, "r+b")
         try:
-            self._hold(out)
+            # Until it is closed. Raises InvalidInput where the file is not this tail's to write.
+            import fcntl
+
+            try:
+                fcntl.flock(out, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError:
+                raise InvalidInput(f"Another `detent events tail` writes {self._path}. Name another file.") from None
+            if not self._is_of_tail and _whole_lines(out) != out.seek(0, os.SEEK_END):
+                raise InvalidInput(
+                    f"{self._path} ends in the middle of a line, and no cursor says that a tail wrote it. Nothing was"
+                    " changed; name another file, or end its last line."
+                )
             out.truncate(_whole_lines(out))  # half a line is of a tail that was killed, which writes it again
         except InvalidInput:
             out.close()
@@ -94,34 +113,9 @@ class LineFile:
         self._is_of_tail = True
         return out
 
-    def _hold(self, out: IO[bytes]) -> None:
-        """Until it is closed. Raises InvalidInput where the file is not this tail's to write."""
-        import fcntl
-
-        try:
-            fcntl.flock(out, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            raise InvalidInput(f"Another `detent events tail` writes {self._path}. Name another file.") from None
-        if not self._is_of_tail and _whole_lines(out) != out.seek(0, os.SEEK_END):
-            raise InvalidInput(
-                f"{self._path} ends in the middle of a line, and no cursor says that a tail wrote it. Nothing was"
-                " changed; name another file, or end its last line."
-            )
-
     def _keep(self) -> None:
         self._out.flush()
         os.fsync(self._out.fileno())
-
-    def _turn(self) -> None:
-        self._keep()
-        self._out.close()
-        older = [self._path, *(self._path.with_name(f"{self._path.name}.{n}") for n in range(1, self._files))]
-        for one, next_one in reversed(list(pairwise(older))):
-            if one.exists():
-                os.replace(one, next_one)
-        if self._files == 1:
-            self._path.unlink()
-        self._out = self._open()
 
 
 def _whole_lines(file: IO[bytes]) -> int:
@@ -162,11 +156,14 @@ def tail(
 
     Example: detent events tail --to /var/log/interactions.jsonl
     """
+    from optimizer.core.base.answers import Page
     from optimizer.runtime.use_cases import as_json_of
 
     if kind not in ("interactions", "feedback"):
         raise InvalidInput(f"--kind {kind!r} is none of interactions, feedback.")
-    session, read = Session(), _reader(kind)  # type: ignore[arg-type]
+    from optimizer.jobs.feedback.read_events import read_feedback, read_interactions
+
+    session, read = Session(), {"interactions": read_interactions, "feedback": read_feedback}[kind]
     place = cursor or (to.with_name(f"{to.name}.cursor") if to is not None else None)
     begin = time_of(since, session.clock.now(), "--since") or session.clock.now()
     position = TailPosition(since=_last_cursor(place, family, kind) or begin)
@@ -181,7 +178,7 @@ def tail(
             try:
                 for items in _pages(session, read, family, position.since):
                     new = position.new_of(items)
-                    shown = as_json_of(read, _page_of(new))["items"] if new else []
+                    shown = as_json_of(read, Page(items=new))["items"] if new else []
                     lines = [json.dumps(item, ensure_ascii=False).encode() + b"\n" for item in shown]
                     _written(out, lines)
                     position.settle()
@@ -205,12 +202,6 @@ def tail(
             out.close()
 
 
-def _reader(kind: Literal["interactions", "feedback"]) -> Callable[..., Any]:
-    from optimizer.jobs.feedback.read_events import read_feedback, read_interactions
-
-    return {"interactions": read_interactions, "feedback": read_feedback}[kind]
-
-
 def _pages(session: Session, read: Callable[..., Any], family: str | None, since: datetime) -> Iterator[Sequence[Any]]:
     cursor = None
     while True:
@@ -218,12 +209,6 @@ def _pages(session: Session, read: Callable[..., Any], family: str | None, since
         yield page.items
         if (cursor := page.next_cursor) is None:
             return
-
-
-def _page_of(items: Sequence[Any]) -> Any:
-    from optimizer.core.base.answers import Page
-
-    return Page(items=items)
 
 
 def _written(out: LineFile | None, lines: Sequence[bytes]) -> None:

@@ -85,7 +85,11 @@ def recommend(
         return
     from optimizer.content.jobs.recommend_thresholds import recommend_thresholds
 
-    series = None if metrics is None else _series(session, metrics)
+    series = None
+    if metrics is not None:  # beside the levels of this home's config/monitoring.yaml, where it has one
+        from optimizer.content.core.records.saved import series_of
+
+        series = series_of(wiring.read_saved_metrics(metrics), wiring.load_targets(session.settings))
     try:
         recommendation = session.ask(recommend_thresholds, family=family, hours=hours)
     except DatasetTooSmall as too_small:
@@ -139,13 +143,6 @@ def _view_recommendation(
         f"Next      a search of its own, confirmed on sealed items: detent study run {family} --dry-run",
         markup=False,
     )
-
-
-def _series(session: Session, path: Path) -> MetricsSeries:
-    """Beside the levels of this home's config/monitoring.yaml, where it has one."""
-    from optimizer.content.core.records.saved import series_of
-
-    return series_of(wiring.read_saved_metrics(path), wiring.load_targets(session.settings))
 
 
 def _view(series: MetricsSeries, console: Console) -> None:

@@ -79,7 +79,16 @@ def compare(
 
     session = Session()
     if live:
-        _require_pipeline(session, family)
+        # Records of a pipeline name no family, so a family of another kind would get an answer that is not about it.
+        from optimizer.core.family.family import declared_kind
+
+        declared = session.family_view(family)
+        kind = declared_kind({"kind": declared.kind})
+        if kind is None or not kind.runs_pipeline:
+            raise InvalidInput(
+                f"--live compares records of a content pipeline, and {family} is of kind {declared.kind}. Two prompts"
+                f" are compared by: detent variant compare {family} champion VARIANT."
+            )
         _compare_live(session, conservative, aggressive, hours, confidence, as_json)
         return
     definition = session.family_view(family).definition
@@ -112,19 +121,6 @@ def compare(
         aggressive=configuration(aggressive, versions),
         confidence=confidence,
     )
-
-
-def _require_pipeline(session: Session, family: str) -> None:
-    """Records of a pipeline name no family, so a family of another kind would get an answer that is not about it."""
-    from optimizer.core.family.family import declared_kind
-
-    declared = session.family_view(family)
-    kind = declared_kind({"kind": declared.kind})
-    if kind is None or not kind.runs_pipeline:
-        raise InvalidInput(
-            f"--live compares records of a content pipeline, and {family} is of kind {declared.kind}. Two prompts are"
-            f" compared by: detent variant compare {family} champion VARIANT."
-        )
 
 
 def _beside(difference: AbDifference | None, what: str) -> str:

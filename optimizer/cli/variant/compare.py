@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from optimizer.cli.family.evaluate_view import NO_PRICE
-from optimizer.cli.output import FamilyName, Json, dollars, print_facts, say, show, show_report, table
+from optimizer.cli.output import FamilyName, Json, dollars, one_line, print_facts, say, show, show_report, table
 from optimizer.cli.report_file import STDOUT, Open, Out, write_page
 from optimizer.cli.session import Session
 from optimizer.core.base.errors import BudgetExhausted, DetentError, StudyStopped
@@ -21,7 +21,7 @@ from optimizer.runtime.use_cases import as_json_of
 if TYPE_CHECKING:
     from rich.console import Console
 
-    from optimizer.core.views.variant_grid import GridAnswer, GridColumn, GridRow, VariantGrid
+    from optimizer.core.views.variant_grid import GridColumn, VariantGrid
     from optimizer.jobs.runs.create_comparison import ComparisonEstimate
 
 N_ROWS = 8  # in the terminal
@@ -152,8 +152,25 @@ def _view(out: Console, grid: VariantGrid) -> None:
     )
     if n_different:
         letters = [c["letter"] for c in columns]
+        rows: list[dict[str, str]] = []
+        for row in grid["rows"][: min(n_different, N_ROWS)]:
+            inputs, wanted = row["input"], row["expected"]
+            answers = {}
+            for letter, answer in zip(letters, row["answers"], strict=True):
+                score = "–" if answer["score"] is None else f"{answer['score']:.2f}"
+                text = one_line(answer["output"] or answer["error"] or "", TEXT_CHARS)
+                answers[letter] = f"{score} {text}".strip()
+            rows.append(
+                {
+                    "input": "(not released)"
+                    if inputs is None
+                    else one_line(" ".join(map(str, inputs.values())), TEXT_CHARS),
+                    "expected": "" if wanted is None else one_line(" ".join(map(str, wanted.values())), TEXT_CHARS),
+                    **answers,
+                }
+            )
         table(
-            [_row(row, letters) for row in grid["rows"][: min(n_different, N_ROWS)]],
+            rows,
             {"input": "Input", "expected": "Expected", **dict(zip(letters, letters, strict=True))},
             empty="",
         )(out)
@@ -184,23 +201,3 @@ def _column(c: GridColumn) -> dict[str, Any]:
         "p95": "" if c["p95_ms"] is None else f"{c['p95_ms']:.0f}",
         "n_errors": c["n_errors"],
     }
-
-
-def _row(row: GridRow, letters: list[str]) -> dict[str, str]:
-    inputs, wanted = row["input"], row["expected"]
-    answers = {letter: _answer(answer) for letter, answer in zip(letters, row["answers"], strict=True)}
-    return {
-        "input": "(not released)" if inputs is None else _short(" ".join(map(str, inputs.values()))),
-        "expected": "" if wanted is None else _short(" ".join(map(str, wanted.values()))),
-        **answers,
-    }
-
-
-def _answer(answer: GridAnswer) -> str:
-    score = "–" if answer["score"] is None else f"{answer['score']:.2f}"
-    return f"{score} {_short(answer['output'] or answer['error'] or '')}".strip()
-
-
-def _short(text: str) -> str:
-    line = " ".join(text.split())
-    return line if len(line) <= TEXT_CHARS else f"{line[: TEXT_CHARS - 1]}…"

@@ -100,7 +100,12 @@ def learn_score(
     """
     from threadpoolctl import threadpool_limits
 
-    rows = [_row(item) for item in items]
+    rows: list[TrainingRow] = []
+    for item in items:
+        numbers, texts = read_text(item.text, item.title)
+        rows.append(
+            TrainingRow(numbers=numbers, texts=texts if item.released else {}, target=item.quality, group=item.group)
+        )
     says = {**trained_on, "recipe": method, "rows": len(rows)}
     if method == LENGTH:
         data = {
@@ -110,9 +115,12 @@ def learn_score(
             "parts": [_IDENTITY],
             "trained_on": says,
         }
-        return LearnedScore(
-            predictor=Predictor.from_data(data).to_data(), out_of_fold=tuple(_length(row) for row in rows)
-        )
+        lengths: list[float] = []
+        for row in rows:
+            length = row.numbers[WORDS_OF_LENGTH]
+            assert length is not None
+            lengths.append(length)
+        return LearnedScore(predictor=Predictor.from_data(data).to_data(), out_of_fold=tuple(lengths))
     if (n_groups := len({item.group for item in items})) < LEAST_GROUPS:
         raise DatasetTooSmall(
             f"Cannot learn a score: {len(items)} items stand in {n_groups} groups, and it takes {LEAST_GROUPS} to"
@@ -124,17 +132,6 @@ def learn_score(
         scores = out_of_fold(rows, RECIPES[method], group_folds(rows, seed=seed), probability=False)
         data = {**fit(rows, RECIPES[method], probability=False), "trained_on": says}
     return LearnedScore(predictor=Predictor.from_data(round_floats(data)).to_data(), out_of_fold=tuple(scores))
-
-
-def _row(item: JudgedItem) -> TrainingRow:
-    numbers, texts = read_text(item.text, item.title)
-    return TrainingRow(numbers=numbers, texts=texts if item.released else {}, target=item.quality, group=item.group)
-
-
-def _length(row: TrainingRow) -> float:
-    value = row.numbers[WORDS_OF_LENGTH]
-    assert value is not None
-    return value
 
 
 @strategy(

@@ -6,7 +6,7 @@ import json
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from optimizer.content.core.declared import slot_faults
 from optimizer.content.core.policy.pipeline import Pipeline, knob_of, parse_pipeline
@@ -30,10 +30,6 @@ from optimizer.jobs.dataset.build_dataset import build_dataset, load_examples
 from optimizer.jobs.studies.context import StopFlag, StudyRun
 from optimizer.jobs.studies.kinds.kind import CheckedStudyRequest, StudyPlan, studies_of
 from optimizer.ports import ModelCatalogue, Store
-
-if TYPE_CHECKING:
-    from optimizer.content.core.search.sensitivity import KnobCurve
-    from optimizer.core.base.knob import Knob
 
 
 class ReplayEvaluator:
@@ -61,7 +57,16 @@ class ReplayEvaluator:
     ) -> None:
         """Measures in order; every result goes to ``keep``."""
         for variant, example in pairs:
-            keep(variant, self._measure(variant, example))
+            try:
+                output, time_share = self._decided(variant, example)
+                score = self._scorer.score(example.expected, output, example.input)
+            except InvalidInput as fault:  # its values cannot be read, or its worth is not known: no score
+                result = ExampleResult(example=example.id, score=None, output=None, error=fault.detail)
+            else:
+                result = ExampleResult(
+                    example=example.id, score=score.value, output=output, error=score.error, cost_usd=time_share
+                )
+            keep(variant, result)
 
     def text(self, variant: Variant, example: Example, draw: int = 0) -> str:
         """The decision as JSON, as strategies ask for it."""
@@ -82,17 +87,6 @@ class ReplayEvaluator:
     def asking_scorer(self) -> Scorer:
         """The scorer: decisions are not judged."""
         return self._scorer
-
-    def _measure(self, variant: Variant, example: Example) -> ExampleResult:
-        """An item whose values cannot be read, or whose worth is not known, has no score."""
-        try:
-            output, time_share = self._decided(variant, example)
-            score = self._scorer.score(example.expected, output, example.input)
-        except InvalidInput as fault:
-            return ExampleResult(example=example.id, score=None, output=None, error=fault.detail)
-        return ExampleResult(
-            example=example.id, score=score.value, output=output, error=score.error, cost_usd=time_share
-        )
 
     def _decided(self, variant: Variant, example: Example) -> tuple[str, float]:
         pipeline = self._pipelines.get(variant.id)
@@ -148,9 +142,14 @@ class ReplayedStudy:
         dataset = build_dataset(wish.family, wish.definition, store)
         nothing = Budget(usd=0.0, calls=0, minutes=wish.budget.minutes)  # so that it holds no money back from others
         estimate = replay_estimate(wish.definition, len(dataset["train"]))
-        return StudyPlan(
-            budget=nothing, dataset=dataset, estimate=replace(estimate, remarks=_untrained(wish, dataset, store))
-        )
+        from optimizer.content.core.search.score_strategy import asks_for_score, untrained_in_words
+
+        if asks_for_score(wish.values, wish.space):
+            # The content types that a study which learns a score cannot learn from, and what that costs.
+            train, _ = load_examples(wish.family, dataset, store)
+            remark = untrained_in_words(train, wish.champion.policy or {})
+            estimate = replace(estimate, remarks=() if remark is None else (remark,))
+        return StudyPlan(budget=nothing, dataset=dataset, estimate=estimate)
 
     def evaluator(
         self, run: StudyRun, *, purpose: str, stop: StopFlag, held: Callable[[], HeldBack]
@@ -227,11 +226,29 @@ class ReplayedStudy:
         varied = varied_knobs(study.definition.get("space") or family.space)
         knobs = {name: knob for name in varied if (knob := knob_of(name)) is not None}
         tried = {name: values_to_try(records, name, N_VALUES) for name in knobs}
-        return [
-            _effect(knobs[name], curve(records, variant.policy, name, values))
-            for name, values in tried.items()
-            if values
-        ]
+        effects: list[KnobEffect] = []
+        for name, values in tried.items():
+            if values:
+                measured = curve(records, variant.policy, name, values)
+                knob_values = [
+                    KnobValue(
+                        value=point.value,
+                        time_saved_share=point.outcome.time_saved_share,
+                        full_share=point.outcome.full_share,
+                        quality=point.outcome.quality,
+                        n_judged=point.outcome.n_judged,
+                    )
+                    for point in measured.points
+                ]
+                effects.append(
+                    KnobEffect(
+                        knob=measured.knob,
+                        meaning=knobs[name].meaning,
+                        values=tuple(knob_values),
+                        is_flat=measured.is_flat,
+                    )
+                )
+        return effects
 
 
 def _saving_test(
@@ -252,30 +269,5 @@ def _saving_test(
     return NotLower(p=p, test="bootstrap", n=len(set(groups)), fewest=fewest_rows(margin, level))
 
 
-def _untrained(request: CheckedStudyRequest, dataset: Mapping[str, Any], store: Store) -> tuple[str, ...]:
-    """The content types that a study which learns a score cannot learn from, and what that costs."""
-    from optimizer.content.core.search.score_strategy import asks_for_score, untrained_in_words
-
-    if not asks_for_score(request.values, request.space):
-        return ()
-    train, _ = load_examples(request.family, dataset, store)
-    remark = untrained_in_words(train, request.champion.policy or {})
-    return () if remark is None else (remark,)
-
-
 def _is_full(result: ExampleResult) -> bool:
     return result.output is not None and json.loads(result.output)["processing_type"] == "full"
-
-
-def _effect(knob: Knob, curve: KnobCurve) -> KnobEffect:
-    values = [
-        KnobValue(
-            value=point.value,
-            time_saved_share=point.outcome.time_saved_share,
-            full_share=point.outcome.full_share,
-            quality=point.outcome.quality,
-            n_judged=point.outcome.n_judged,
-        )
-        for point in curve.points
-    ]
-    return KnobEffect(knob=curve.knob, meaning=knob.meaning, values=tuple(values), is_flat=curve.is_flat)

@@ -116,6 +116,11 @@ def read_json(text: str | bytes) -> Any:
         raise ValueError(_TOO_DEEP) from None
 
 
+def table_of(value: Any) -> Mapping[str, Any]:
+    """The value where it is an object, else an empty one."""
+    return value if isinstance(value, Mapping) else {}
+
+
 def json_of(value: Any) -> Any:
     """The value of a JSON text. A text that is no JSON, or a value that is no text, stays as it is."""
     try:

@@ -18,6 +18,7 @@ from datetime import datetime
 from typing import Any, Literal
 
 from optimizer.core.base.canonical import canonical_json, digest
+from optimizer.core.base.values import grouped
 
 Split = Literal["train", "dev", "holdout"]
 Origin = Literal["curated", "import", "correction", "interaction"]
@@ -135,9 +136,7 @@ def select(ids_with_labels: Iterable[tuple[str, str | None]], n: int, *, balance
     ordered = sorted(labels, key=lambda id: _rank(seed_text, id))
     if not balance:
         return ordered[:n]
-    classes: dict[str | None, list[str]] = {}
-    for id in ordered:
-        classes.setdefault(labels[id], []).append(id)
+    classes = grouped((labels[id], id) for id in ordered)
     queues = [classes[label] for label in sorted(classes, key=lambda label: _rank(seed_text, f"class {label}"))]
     return [queue[i] for i in range(max(map(len, queues), default=0)) for queue in queues if i < len(queue)][:n]
 

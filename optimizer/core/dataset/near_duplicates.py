@@ -26,6 +26,7 @@ from itertools import islice, pairwise
 from typing import Any
 
 from optimizer.core.base.phrasing import count
+from optimizer.core.base.values import grouped
 from optimizer.core.dataset.examples import Example, Split, group_of, normalise
 
 ALIKE = 0.8  # share of two fields' pairs of words, from which on they are nearly the same
@@ -163,9 +164,10 @@ def near_duplicates(texts: Mapping[str, str]) -> NearDuplicates | None:
         texts: name of a row -> its text.
     """
     names = list(islice(texts, MOST_TEXTS))
-    sets: dict[int, list[int]] = {}
-    for at, first in enumerate(firsts_of([shingles_of({"text": texts[name]}) for name in names], alike=SIMILAR)):
-        sets.setdefault(first, []).append(at)
+    sets = grouped(
+        (first, at)
+        for at, first in enumerate(firsts_of([shingles_of({"text": texts[name]}) for name in names], alike=SIMILAR))
+    )
     several = [places for places in sets.values() if len(places) > 1]
     n_rows = sum(map(len, several))
     if n_rows < max(2, LEAST_SHARE * len(names)):

@@ -9,6 +9,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
+from optimizer.core.base.canonical import table_of
 from optimizer.core.base.errors import Fault, InvalidInput, pointer_of
 from optimizer.core.base.phrasing import did_you_mean
 from optimizer.core.family.family import Family, PromptVersion, kind
@@ -74,11 +75,11 @@ def declared_faults(data: Mapping[str, Any]) -> Iterator[Fault]:
     """The faults of a family file of kind prompt: in its versions' policies and in the knobs of its space, with their
     places.
     """
-    prompt, model, has_judge = _mapping(data.get("prompt")), _mapping(data.get("model")), data.get("judge") is not None
+    prompt, model, has_judge = table_of(data.get("prompt")), table_of(data.get("model")), data.get("judge") is not None
     tiers = model.get("tiers")
     is_cascade = isinstance(tiers, list | tuple) and list(tiers) not in ([], [model.get("default", "embedded")])
-    for name, version in _mapping(prompt.get("versions")).items():
-        policy = _mapping(_mapping(version).get("policy"))
+    for name, version in table_of(prompt.get("versions")).items():
+        policy = table_of(table_of(version).get("policy"))
         at = pointer_of(["prompt", "versions", name, "policy"])
         for fault in policy_faults(policy):
             yield replace(fault, pointer=at + fault.pointer)
@@ -94,11 +95,11 @@ def declared_faults(data: Mapping[str, Any]) -> Iterator[Fault]:
                             " or remove it"
                         ),
                     )
-    for slot, entry in _mapping(data.get("space")).items():
+    for slot, entry in table_of(data.get("space")).items():
         if isinstance(slot, str) and slot.startswith("policy."):
-            yield from _slot_faults(slot, _mapping(entry))
+            yield from _slot_faults(slot, table_of(entry))
     if not has_judge:
-        space = _mapping(data.get("space"))
+        space = table_of(data.get("space"))
         for knob in ASKING_JUDGE:
             if JUDGE in options_of(space, f"policy.{knob}"):
                 yield Fault(pointer=pointer_of(["space", f"policy.{knob}"]), detail=NO_JUDGE)
@@ -124,10 +125,6 @@ def _slot_faults(slot: str, entry: Mapping[str, Any]) -> Iterator[Fault]:
         detail = None if value is None else knob.fault(value)
         if detail is not None:
             yield Fault(pointer=pointer, detail=detail)
-
-
-def _mapping(value: Any) -> Mapping[str, Any]:
-    return value if isinstance(value, Mapping) else {}
 
 
 # Training examples at most that every tier of a cascade answers, and a third of it in dev and holdout.

@@ -17,7 +17,7 @@ from typing_extensions import TypedDict
 
 from optimizer.core.base.canonical import canonical_json, digest
 from optimizer.core.base.phrasing import count
-from optimizer.core.base.values import ExampleResult, mean_score
+from optimizer.core.base.values import ExampleResult, grouped, mean_score
 from optimizer.core.evaluation.gates import GateRecord
 from optimizer.core.evaluation.judging.calibration import judge_identity
 from optimizer.core.evaluation.timing import Evidence, RowRatios, Timing, mean_of_rows, timing_of
@@ -115,29 +115,28 @@ def gates_of_suites(
     Args:
         batches: those of the family, oldest first.
     """
-    return [_gate(family, suite, batches, variant, champion) for suite in suites_of(family).values()]
-
-
-def _gate(family: Family, suite: Suite, batches: Sequence[EvaluationBatch], variant: str, champion: str) -> GateRecord:
-    own_suite = suite_id(family, champion, suite)
-    own = [b.checks for b in batches if b.variant == variant and b.suite == own_suite and b.checks is not None]
-    # The checks of the newest evaluation, each as the newest one that found it met or missed says.
-    decided = {check.name: check for checks in own for check in checks if check.verdict in DECIDED}
-    checks = [decided.get(check.name, check) for check in own[-1]] if own else []
-    verdict = verdict_of(checks)
-    option = "" if suite.name == DEFAULT else f" --suite {suite.name}"
-    command = f"detent family evaluate {family.name} --variant {variant}{option}"
-    if not own:
-        beside = f" and {champion}" if suite.compares else ""
-        reason = f"{variant} was not evaluated against {suite.said}{beside}: {command}"
-    else:
-        reason = (
-            "; ".join(check.said for check in checks if check.verdict != "met")
-            or f"all {len(checks)} targets of the suite are met"
-        )
-    if any(check.verdict == "undecided" for check in checks):
-        reason += f": {command}"
-    return {"name": suite.gate, "verdict": verdict, "value": None, "required": None, "reason": reason}
+    gates: list[GateRecord] = []
+    for suite in suites_of(family).values():
+        own_suite = suite_id(family, champion, suite)
+        own = [b.checks for b in batches if b.variant == variant and b.suite == own_suite and b.checks is not None]
+        # The checks of the newest evaluation, each as the newest one that found it met or missed says.
+        decided = {check.name: check for checks in own for check in checks if check.verdict in DECIDED}
+        checks = [decided.get(check.name, check) for check in own[-1]] if own else []
+        verdict = verdict_of(checks)
+        option = "" if suite.name == DEFAULT else f" --suite {suite.name}"
+        command = f"detent family evaluate {family.name} --variant {variant}{option}"
+        if not own:
+            beside = f" and {champion}" if suite.compares else ""
+            reason = f"{variant} was not evaluated against {suite.said}{beside}: {command}"
+        else:
+            reason = (
+                "; ".join(check.said for check in checks if check.verdict != "met")
+                or f"all {len(checks)} targets of the suite are met"
+            )
+        if any(check.verdict == "undecided" for check in checks):
+            reason += f": {command}"
+        gates.append({"name": suite.gate, "verdict": verdict, "value": None, "required": None, "reason": reason})
+    return gates
 
 
 def evidence_of(batches: Sequence[EvaluationBatch], variant: str, suite: str, timed_as: str) -> list[list[RowRatios]]:
@@ -244,9 +243,7 @@ def _latency_check(limit: float, timing: Timing, class_of: Mapping[str, str], gr
 
 def _slowest(rows: Evidence, class_of: Mapping[str, str], groups: Groups) -> str:
     """The class or scenario that is slowed down most, by the mean of its rows; empty where there is none."""
-    by_name: dict[str, list[RowRatios]] = {}
-    for example, row in rows.items():
-        by_name.setdefault(class_of.get(example, ""), []).append(row)
+    by_name = grouped((class_of.get(example, ""), row) for example, row in rows.items())
     slowdowns = {name: exp(mean_of_rows(of)) - 1 for name, of in by_name.items() if name}
     if not slowdowns:
         return ""

@@ -15,7 +15,7 @@ from math import ceil, exp, inf, log, sqrt
 from statistics import fmean
 from typing import NamedTuple, TypeVar
 
-from optimizer.core.base.values import ExampleResult, Interval, p95
+from optimizer.core.base.values import ExampleResult, Interval, grouped, p95
 
 MIN_REPEATS = 2  # of a row: fewer show nothing of how it varies
 
@@ -123,10 +123,9 @@ class Timing:
     @property
     def own(self) -> Evidence:
         """What this evaluation measured, by example."""
-        ratios: dict[str, list[float]] = {}
-        for example, mine, theirs in self.pairs:
-            if mine > 0 and theirs > 0:
-                ratios.setdefault(example, []).append(log(mine / theirs))
+        ratios = grouped(
+            (example, log(mine / theirs)) for example, mine, theirs in self.pairs if mine > 0 and theirs > 0
+        )
         return {example: RowRatios.of(example_ratios) for example, example_ratios in ratios.items()}
 
     @property

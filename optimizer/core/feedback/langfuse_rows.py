@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from optimizer.core.base.canonical import json_of
-from optimizer.core.feedback.mlflow_traces import answer_of, input_of, table_of
+from optimizer.core.base.canonical import json_of, table_of
+from optimizer.core.feedback.mlflow_traces import answer_of, input_of
 
 ASSIGNMENT = "detent.assignment"  # member of an observation's metadata: the token that came with the prompt
 # The source: Langfuse's evaluators count as "system", since only Detent's judges have an identity.

@@ -6,7 +6,10 @@ import json
 from collections.abc import Collection, Iterator, Mapping
 from typing import Any
 
-from optimizer.core.base.canonical import json_of  # attributes, tags and metadata are texts of JSON
+from optimizer.core.base.canonical import (
+    json_of,  # attributes, tags and metadata are texts of JSON
+    table_of,
+)
 
 LINKED = "mlflow.linkedPrompts"
 # The source: code and models of MLflow's count as "system", since only Detent's judges have an identity.
@@ -34,14 +37,6 @@ def events_of_trace(
         yield None, f"it links {names}, and not {' or '.join(sorted(prompts))}"
         return
     info = trace["info"]
-    yield _interaction(trace, inputs, output), ""
-    for assessment in _mappings(info.get("assessments")):
-        if assessment.get("valid") is not False:  # one that was overwritten is kept beside the one that holds
-            yield _outcome(assessment, str(info["trace_id"]), output)
-
-
-def _interaction(trace: Mapping[str, Any], inputs: list[str], output: str) -> dict[str, Any]:
-    info = trace["info"]
     id, metadata = str(info["trace_id"]), table_of(info.get("trace_metadata"))
     spans = list(_mappings(trace["data"].get("spans")))
     root = next((span for span in spans if not span.get("parent_span_id")), {})
@@ -61,7 +56,10 @@ def _interaction(trace: Mapping[str, Any], inputs: list[str], output: str) -> di
         "error": (str(message) if message else "its state is ERROR") if info.get("state") == "ERROR" else None,
         "occurred_at": info.get("request_time"),
     }
-    return {name: value for name, value in event.items() if value not in (None, "")}
+    yield {name: value for name, value in event.items() if value not in (None, "")}, ""
+    for assessment in _mappings(info.get("assessments")):
+        if assessment.get("valid") is not False:  # one that was overwritten is kept beside the one that holds
+            yield _outcome(assessment, id, output)
 
 
 def input_of(arguments: Any, inputs: list[str]) -> dict[str, Any]:
@@ -113,10 +111,6 @@ def _outcome(assessment: Mapping[str, Any], trace: str, output: str) -> tuple[di
 def _model(span: Mapping[str, Any]) -> str | None:
     model = json_of(table_of(span.get("attributes")).get("mlflow.llm.model"))
     return model if isinstance(model, str) else None
-
-
-def table_of(value: Any) -> Mapping[str, Any]:
-    return value if isinstance(value, Mapping) else {}
 
 
 def _mappings(value: Any) -> Iterator[Mapping[str, Any]]:

@@ -139,21 +139,20 @@ class PersonalTraces:
 
     def are_shown_in(self, text: str) -> bool:
         """Whether it names a row of the person's, or says what they wrote or were answered."""
-        return self.are_named_in(text) or self._are_said_in(text)
+        if self.are_named_in(text):
+            return True
+        if not (self.rows or self.requests or self.short):
+            return False
+        text_words = _words(text)
+        return _holds_any(text_words, self.rows) or any(
+            _said_whole(text_words, requests) for requests in (self.requests, self.short)
+        )
 
     def are_named_in(self, text: str) -> bool:
         return text in self.names or any(
             len(name) >= LEAST_NAME and name in self.names
             for match in _NAMES_IN.findall(text)
             for name in (match, match.rstrip(".:"))
-        )
-
-    def _are_said_in(self, text: str) -> bool:
-        if not (self.rows or self.requests or self.short):
-            return False
-        text_words = _words(text)
-        return _holds_any(text_words, self.rows) or any(
-            _said_whole(text_words, requests) for requests in (self.requests, self.short)
         )
 
     def is_example(self, family: str, id: str) -> bool:

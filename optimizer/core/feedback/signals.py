@@ -26,6 +26,9 @@ def signals_of(tags: Mapping[str, Any]) -> dict[Signal, float]:
     return {name: good for name in SIGNALS if (good := goodness(name, tags.get(name))) is not None}
 
 
+OR_SHARE = ", or the share that was changed, from 0 to 1"
+
+
 def with_outcome(family: Family, report: Report) -> Report:
     """The report with the outcome that its tags make, of source ``system``.
 
@@ -37,7 +40,7 @@ def with_outcome(family: Family, report: Report) -> Report:
     own = not OF_OUTCOME.isdisjoint(report.values) or report.get("source") not in (None, "system")
     if rule and not own and rule.keys() <= tags.keys():
         faults = [
-            Fault(pointer=f"/tags/{name}", detail=f"must be true or false{_or_share(name)}")
+            Fault(pointer=f"/tags/{name}", detail=f"must be true or false{OR_SHARE if name == 'edited' else ''}")
             for name in rule
             if goodness(name, tags[name]) is None
         ]
@@ -57,7 +60,3 @@ def with_outcome(family: Family, report: Report) -> Report:
             f" its family.yaml says under `outcome`, and {needed}.",
         )
     return report
-
-
-def _or_share(signal: Signal) -> str:
-    return ", or the share that was changed, from 0 to 1" if signal == "edited" else ""

@@ -74,7 +74,7 @@ class TrafficSum:
         if not self.level or name < limit_of(self.level):
             self.units[name] = _added(self.units.get(name), outcomes)
             if len(self.units) > MOST_UNITS:
-                self._thin()
+                self.thin()
 
     def add(self, other: TrafficSum) -> None:
         """A sum of another stretch, or of another variant or source where those do not matter."""
@@ -95,19 +95,15 @@ class TrafficSum:
         units.update(added)
         units.update(both)
 
-    def thinned(self) -> TrafficSum:
-        """The sum with at most as many units as are stored."""
-        self._thin()
-        return self
+    def thin(self) -> None:
+        """Leaves at most as many units as are stored."""
+        while len(self.units) > MOST_UNITS:
+            self._raise_to(self.level + 1)
 
     @property
     def share(self) -> float:
         """The share of the units that are stored, in (0, 1]."""
         return 2.0**-self.level
-
-    def _thin(self) -> None:
-        while len(self.units) > MOST_UNITS:
-            self._raise_to(self.level + 1)
 
     def _raise_to(self, level: int) -> None:
         self.level, limit = level, limit_of(level)
@@ -144,7 +140,9 @@ def of_stretches(sums: Iterable[TrafficSum], minutes: int) -> list[TrafficSum]:
         if key not in by_key:
             by_key[key] = TrafficSum(family=key[0], start=key[1], minutes=minutes, variant=key[2], source=key[3])
         by_key[key].add(traffic_sum)
-    return [traffic_sum.thinned() for traffic_sum in by_key.values()]
+    for traffic_sum in by_key.values():
+        traffic_sum.thin()
+    return list(by_key.values())
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -182,7 +182,14 @@ def forecast_rollout(
     )
     problems = problems_of(outlook)
     ladders = other_ladders(plan, traffic, rates) if problems and rates is not None else ()
-    alarms = tuple(_alarm(plan, traffic, shares[0], errors) for errors in ERRORS_AFTER)
+    alarms: list[AlarmNeed] = []
+    per_second = traffic.requests_per_second * shares[0] if traffic is not None else 0.0
+    for errors in ERRORS_AFTER:
+        needed = _requests_needed(plan, shares[0], errors)
+        seconds = needed / per_second + CLOSING_S if needed is not None and per_second > 0 else None
+        alarms.append(
+            AlarmNeed(errors=errors, candidate_requests=needed, minutes=None if seconds is None else seconds / 60)
+        )
     verdict: Feasibility = "cannot_tell" if missing else "exceeds" if problems else "fits"
     exposed = [s.share * s.expected.units for s in stages if s.expected.units is not None]
     return RolloutForecast(
@@ -208,7 +215,7 @@ def forecast_rollout(
         requests_per_second=traffic.requests_per_second if traffic is not None else None,
         stages=stages,
         users_exposed=sum(exposed) if len(exposed) == len(stages) else None,
-        guardrails=alarms,
+        guardrails=tuple(alarms),
         holds=f"{_holds(plan, None if missing else traffic)} {AFTERWARDS}",
         **totals,
     )
@@ -239,13 +246,6 @@ def _holds(plan: ForecastPlan, traffic: RecordedTraffic | None) -> str:
         "The 5 in 100 are about the mean over whole days. Where candidates differ by the day of the week (by ten"
         " points: 44 in 100 wrong promotions), min_duration_hours: 168 waits for whole weeks."
     )
-
-
-def _alarm(plan: ForecastPlan, traffic: RecordedTraffic | None, share: float, errors: float) -> AlarmNeed:
-    needed = _requests_needed(plan, share, errors)
-    per_second = traffic.requests_per_second * share if traffic is not None else 0.0
-    seconds = needed / per_second + CLOSING_S if needed is not None and per_second > 0 else None
-    return AlarmNeed(errors=errors, candidate_requests=needed, minutes=None if seconds is None else seconds / 60)
 
 
 def _requests_needed(plan: ForecastPlan, share: float, errors: float) -> float | None:

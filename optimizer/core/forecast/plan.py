@@ -374,7 +374,20 @@ def ladder_texts(
     """``ways``: as of ``other_ladders``."""
     now = ladder_way(plan, plan.ladder, traffic, rates)
     if any(way.fits for way in ways):
-        return tuple(_text(way, now) for way in ways)
+        texts: list[str] = []
+        for way in ways:
+            in_all = (
+                f", {way.units:,.0f} instead of {now.units:,.0f} until its promotion"
+                if way.units is not None and now.units is not None
+                else ""
+            )
+            texts.append(
+                f"the ladder {_name(way)} (--ladder {','.join(f'{share:g}' for share in way.ladder)}):"
+                f" {_time(way.expected)} instead of {_time(now.expected)} on average, {_time(way.nine_in_ten)} instead"
+                f" of {_time(now.nine_in_ten)} in 90 %; it serves the candidate to about {way.first_day_units:,.0f}"
+                f" instead of {now.first_day_units:,.0f} units on its first day{in_all}"
+            )
+        return tuple(texts)
     known = [way for way in ways if way.nine_in_ten.hours is not None]
     return tuple(
         f"no ladder would be enough by itself; the quickest, {_name(way)}, takes {_time(way.nine_in_ten)} in 90 % of"
@@ -391,20 +404,6 @@ def _shorter(ladder: tuple[float, ...]) -> Iterator[tuple[float, ...]]:
         yield from (ladder[at:] for at in range(1, len(ladder)))
     if ladder != (HALF,) and (HALF not in ladder or len(ladder) > MOST_SHARES):
         yield (HALF,)
-
-
-def _text(way: LadderWay, now: LadderWay) -> str:
-    in_all = (
-        f", {way.units:,.0f} instead of {now.units:,.0f} until its promotion"
-        if way.units is not None and now.units is not None
-        else ""
-    )
-    return (
-        f"the ladder {_name(way)} (--ladder {','.join(f'{share:g}' for share in way.ladder)}): {_time(way.expected)}"
-        f" instead of {_time(now.expected)} on average, {_time(way.nine_in_ten)} instead of {_time(now.nine_in_ten)} in"
-        f" 90 %; it serves the candidate to about {way.first_day_units:,.0f} instead of {now.first_day_units:,.0f}"
-        f" units on its first day{in_all}"
-    )
 
 
 def _name(way: LadderWay) -> str:

@@ -12,7 +12,7 @@ from datetime import datetime
 from math import floor
 from typing import Literal
 
-from optimizer.core.base.values import Interval
+from optimizer.core.base.values import Interval, grouped
 from optimizer.core.feedback.traffic import PastLabel, PastRequest
 from optimizer.core.rollout.blocks import ArmName, ReportedRequest
 from optimizer.core.rollout.cohorts import stage_of
@@ -56,9 +56,7 @@ class Recording:
         self.starts = [request.at for request in requests]
         self.labels_of: dict[str, list[_Label]] = {}
         self.reports: dict[datetime, list[tuple[str, datetime, datetime]]] = {}  # cohort -> unit, assigned, received
-        own: dict[str, list[datetime]] = {}
-        for request in requests:
-            own.setdefault(request.unit_hmac, []).append(request.at)
+        own = grouped((request.unit_hmac, request.at) for request in requests)
         for number, label in enumerate(labels):
             # The last of the ascending `times` that is not after `at`; without one, `at` itself.
             times = own.get(label.unit_hmac, ())

@@ -155,7 +155,16 @@ def parse_policy(policy: Mapping[str, Any]) -> Policy:
     for name, value in policy.items():
         knob = _BY_NAME.get(name)
         if knob is None:
-            faults.append(Fault(pointer=pointer_of([name]), detail=_unknown(str(name))))
+            close = difflib.get_close_matches(str(name), _BY_NAME, n=1, cutoff=0.5)
+            faults.append(
+                Fault(
+                    pointer=pointer_of([name]),
+                    detail=(
+                        f"there is no knob {str(name)!r}; "
+                        + (f"did you mean {close[0]!r}?" if close else f"known are {', '.join(_BY_NAME)}")
+                    ),
+                )
+            )
         elif value is not None:
             fault = knob.fault(value)
             if fault is None:
@@ -201,13 +210,6 @@ def parse_policy(policy: Mapping[str, Any]) -> Policy:
             f"The policy has {many}: " + "; ".join(f"{f.pointer} {f.detail}" for f in faults) + ".", faults
         )
     return parsed
-
-
-def _unknown(name: str) -> str:
-    close = difflib.get_close_matches(name, _BY_NAME, n=1, cutoff=0.5)
-    return f"there is no knob {name!r}; " + (
-        f"did you mean {close[0]!r}?" if close else f"known are {', '.join(_BY_NAME)}"
-    )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -152,7 +152,12 @@ class _Machine:
             accept, sure = cascade.accept[tier], attempt.confidence
             if cascade.refuse and self.policy.is_student(model) and (attempt.blocking or not stands(sure, accept)):
                 how = "knows nothing of it" if sure is None else f"is sure to {sure:.3f} of {accept:g}"
-                return _refusal(attempt), f"refused: tier {tier + 1}, which answers alone, {how}"
+                # What goes out in place of an answer: no text, and OpenAI's word for it.
+                assert attempt.answer is not None
+                answer = replace(attempt.answer, text="", raw_message={"content": None, "refusal": REFUSAL})
+                return replace(
+                    attempt, answer=answer, refused=True
+                ), f"refused: tier {tier + 1}, which answers alone, {how}"
             if attempt.blocking:
                 continue
             if stands(sure, accept):
@@ -268,13 +273,6 @@ def with_sample(policy: Policy, call: Call) -> tuple[Call, ...]:
     if not policy.needs_confidence or policy.signal.kind != "agreement" or policy.is_student(call.model):
         return (call,)
     return call, Call(model=call.model, purpose="sample", tier=call.tier)
-
-
-def _refusal(attempt: Attempt) -> Attempt:
-    """What goes out in place of an answer: no text, and OpenAI's word for it."""
-    assert attempt.answer is not None
-    answer = replace(attempt.answer, text="", raw_message={"content": None, "refusal": REFUSAL})
-    return replace(attempt, answer=answer, refused=True)
 
 
 def _sureness(attempt: Attempt) -> tuple[float, float]:

@@ -165,9 +165,24 @@ def _standing(
     running = clock_at - datetime.fromisoformat(rollout.stage_history[0]["clock_from"])
     served, in_stage = served_for(rollout, clock_at), served_for(rollout, clock_at, share=rollout.ladder[rollout.stage])
     days = float(settings.get("max_days", 30))
+    waits_for: list[str] = []
+    if state.baseline is None:  # no step is taken before that, even after a person forced one
+        needed = (settings.get("guardrails") or {}).get("min_history", 500)
+        waits_for.append(
+            f"the guardrails need {needed} reported requests of the champion to compare with; they are summed up within"
+            " two minutes"
+        )
+    if rollout.stage not in state.compared:
+        # Labels alone advance no candidate: where reports come too late, or not at all, the guardrails see nothing.
+        waits_for.append(
+            "the guardrails have not compared requests of both arms at this stage yet; they count what is reported"
+            " within 30 s of its start"
+        )
     # It only withholds a step. Guardrails, and proof that the candidate is worse, act on evidence from any key.
-    max_share = rollout.settings.get("max_share_per_key")
+    max_share = settings.get("max_share_per_key")
     excess = excess_of_one_key(state.by_key, 1.0 if max_share is None else float(max_share))
+    if excess is not None:
+        waits_for.append(excess)
     hypothesis = state.late.later
     return RolloutPosition(
         ladder=rollout.ladder,
@@ -190,38 +205,7 @@ def _standing(
         budget_spent=(f"{days:g} days are over" if running >= timedelta(days=days) else None),
         max_labelled=int(settings.get("max_labelled", 8000)),
         labelled=gate.labelled,
-        waits_for=(
-            *_no_history(rollout, state),
-            *_not_compared(rollout, state),
-            *(() if excess is None else (excess,)),
-            *_late_labels(rollout, state),
-            *alerts.values(),
-        ),
-    )
-
-
-def _no_history(rollout: Rollout, state: EvidenceState) -> tuple[str, ...]:
-    """No step is taken before the guardrails know what is usual, even after a person forced one."""
-    if state.baseline is not None:
-        return ()
-    needed = (rollout.settings.get("guardrails") or {}).get("min_history", 500)
-    return (
-        (
-            f"the guardrails need {needed} reported requests of the champion to compare with; they are summed up within"
-            " two minutes"
-        ),
-    )
-
-
-def _not_compared(rollout: Rollout, state: EvidenceState) -> tuple[str, ...]:
-    """Labels alone advance no candidate: where reports come too late, or not at all, the guardrails see nothing."""
-    if rollout.stage in state.compared:
-        return ()
-    return (
-        (
-            "the guardrails have not compared requests of both arms at this stage yet; they count what is reported"
-            " within 30 s of its start"
-        ),
+        waits_for=(*waits_for, *_late_labels(rollout, state), *alerts.values()),
     )
 
 

@@ -159,7 +159,21 @@ def apply(rollout: Rollout, request: TransitionRequest) -> Transition:
         and not (rollout.held_by is not None and is_system(rollout.held_by) and not is_system(request.actor))
     ):
         return Transition(rollout=rollout, request=request, what="already held", content={}, changed=False)
-    _check_allowed(rollout, request)
+    obstacle = _obstacle(rollout, request.act)
+    if obstacle is not None:
+        acts = possible(rollout)
+        way_out = (
+            f"Possible now: {', '.join(acts)}."
+            if acts
+            else f"Start a new one: detent rollout start {rollout.family} VARIANT."
+        )
+        raise Conflict(
+            f"Cannot {request.act} rollout {rollout.id} of {rollout.family}: {obstacle}. {way_out}",
+            rollout=rollout.id,
+            rollout_status=rollout.status,
+            held=rollout.held,
+            possible=list(acts),
+        )
     effect = EFFECTS[request.act](rollout, request)
     after = replace(
         rollout,
@@ -205,25 +219,6 @@ def inputs(request: TransitionRequest) -> dict[str, Any]:
         "gates": [dict(g) for g in request.gates],
         "evidence": None if request.evidence is None else dict(request.evidence),
     }
-
-
-def _check_allowed(rollout: Rollout, request: TransitionRequest) -> None:
-    obstacle = _obstacle(rollout, request.act)
-    if obstacle is None:
-        return
-    acts = possible(rollout)
-    way_out = (
-        f"Possible now: {', '.join(acts)}."
-        if acts
-        else f"Start a new one: detent rollout start {rollout.family} VARIANT."
-    )
-    raise Conflict(
-        f"Cannot {request.act} rollout {rollout.id} of {rollout.family}: {obstacle}. {way_out}",
-        rollout=rollout.id,
-        rollout_status=rollout.status,
-        held=rollout.held,
-        possible=list(acts),
-    )
 
 
 def _obstacle(rollout: Rollout, act: Act) -> str | None:

@@ -133,7 +133,8 @@ def look_at_schedule(cron: str | None, *, since: datetime, now: datetime) -> Loo
         at = f"next at {when(due)} ({cron})" if due is not None else f"{cron} never comes"
         return Look(kind="schedule", state="quiet", reason=at, evidence={"cron": cron})
     n = count_fires(cron, min(since, now), now)
-    missed = f"; {_many(n - 1)} passed before it could start, and this study stands for all of them" if n > 1 else ""
+    later = f"{n - 1:,} or more later times" if n >= MOST_COUNTED else count(n - 1, "later time")
+    missed = f"; {later} passed before it could start, and this study stands for all of them" if n > 1 else ""
     return Look(
         kind="schedule",
         state="fires",
@@ -254,10 +255,6 @@ def _rise(recent: Histogram, reference: Histogram) -> FigureChange | None:
     return FigureChange(
         text=f"median latency {before:.0f} ms > {now:.0f} ms", change=now / before - 1, before=before, now=now
     )
-
-
-def _many(n: int) -> str:
-    return f"{n:,} or more later times" if n >= MOST_COUNTED - 1 else count(n, "later time")
 
 
 def sentences(looks: Sequence[Look]) -> list[str]:

@@ -55,14 +55,16 @@ def longest_inputs(family: Family, seen: Sequence[Example]) -> dict[str, str]:
     """
     texts = {name: [str(example.input[name]) for example in seen if name in example.input] for name in family.inputs}
     ratio = max((len(t.encode()) / len(t) for of_one in texts.values() for t in of_one if t), default=1.0)
-    return {name: "x" * _longest_bytes(texts[name], field.max_chars, ratio) for name, field in family.inputs.items()}
-
-
-def _longest_bytes(texts: Sequence[str], max_chars: int | None, ratio: float) -> int:
-    measured = ceil(MARGIN * max((len(t.encode()) for t in texts), default=0))
-    if len(texts) < MEASURED_FROM:
-        measured = max(measured, ceil(DEFAULT_MAX_CHARS * ratio)) if max_chars is None else ceil(max_chars * ratio)
-    return measured if max_chars is None else min(measured, ceil(max_chars * ratio))
+    inputs = {}
+    for name, field in family.inputs.items():
+        measured = ceil(MARGIN * max((len(t.encode()) for t in texts[name]), default=0))
+        if len(texts[name]) < MEASURED_FROM and field.max_chars is None:
+            measured = max(measured, ceil(DEFAULT_MAX_CHARS * ratio))
+        elif field.max_chars is not None:
+            allowed = ceil(field.max_chars * ratio)
+            measured = allowed if len(texts[name]) < MEASURED_FROM else min(measured, allowed)
+        inputs[name] = "x" * measured
+    return inputs
 
 
 def longest_of(variant: Variant, inputs: Mapping[str, str]) -> int:

@@ -175,6 +175,11 @@ def estimate_study(
 
     shared = within(parts, budget.calls)
     whole, cut = totals(parts, None), totals(shared, budget.calls)
+    # For each cap that may cut the study short, the one that does not. The confirmation reserves its dollars, however
+    # little it comes to cost.
+    most: dict[str, float] = {"calls": ceil(whole.calls.high), "minutes": ceil(whole.minutes.high)}
+    if whole.usd is not None:
+        most["usd"] = ceil((whole.usd.high + (reserved_usd or 0.0)) * 100) / 100
     return CostEstimate(
         calls=cut.calls,
         usd=cut.usd.capped(budget.usd) if cut.usd is not None else None,
@@ -186,21 +191,12 @@ def estimate_study(
         parts=shared,
         without_a_cap=whole,
         no_sure_turn=without_a_sure_turn(parts, budget.calls),
-        enough=_enough(whole, budget, reserved_usd or 0.0),
+        enough={
+            name: amount
+            for name, amount in most.items()
+            if (allowed := getattr(budget, name)) is not None and allowed < amount
+        },
     )
-
-
-def _enough(whole: EstimateTotals, budget: Budget, reserved_usd: float) -> dict[str, float]:
-    """For each cap that may cut the study short, the one that does not.
-
-    The confirmation reserves its dollars, however little it comes to cost.
-    """
-    most: dict[str, float] = {"calls": ceil(whole.calls.high), "minutes": ceil(whole.minutes.high)}
-    if whole.usd is not None:
-        most["usd"] = ceil((whole.usd.high + reserved_usd) * 100) / 100
-    return {
-        name: amount for name, amount in most.items() if (cap := getattr(budget, name)) is not None and cap < amount
-    }
 
 
 def estimate_evaluation(

@@ -230,6 +230,11 @@ def has_lease(rollout: Rollout, now: datetime) -> bool:
     return rollout.lease_expires_at is not None and rollout.lease_expires_at > now
 
 
+def is_served(rollout: Rollout | None, now: datetime) -> bool:
+    """Whether the candidate is served where nothing is frozen: it has a stage, and a lease that has not run out."""
+    return rollout is not None and rollout.share is not None and has_lease(rollout, now)
+
+
 def variant_at(rollout: Rollout, unit: str, at: datetime, held_back_until: datetime | None = None) -> str | None:
     """Which Variant the stage history, or the holdback after it, gave ``unit`` at the real time ``at``.
 

@@ -25,6 +25,8 @@ from functools import lru_cache
 from math import asin, atan, ceil, erfc, exp, lgamma, log, log1p, pi, sin, sqrt
 from typing import TYPE_CHECKING, Literal
 
+from optimizer.core.base.values import grouped
+
 if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
@@ -263,9 +265,7 @@ def not_lower(
     if groups is None:
         pairs = list(zip(champion, candidate, strict=True))
     else:
-        rows: dict[Hashable, list[tuple[float, float]]] = {}
-        for group, b, c in zip(groups, champion, candidate, strict=True):
-            rows.setdefault(group, []).append((b, c))
+        rows = grouped((group, (b, c)) for group, b, c in zip(groups, champion, candidate, strict=True))
         pairs = [(sum(b for b, _ in own) / len(own), sum(c for _, c in own) / len(own)) for own in rows.values()]
     n, fewest = len(pairs), fewest_rows(margin, level)
     if any(score not in (0.0, 1.0) for pair in pairs for score in pair):

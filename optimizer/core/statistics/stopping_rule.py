@@ -173,7 +173,15 @@ def _missing(standing: RolloutPosition, alpha: float) -> tuple[str, ...]:
         reasons.append("the rollout's minimum duration is not over")
     days = _days_without_claim(standing, alpha)
     if peak >= threshold(alpha) and days is not None:
-        reasons.append(_whole_text(days, standing.whole_name, alpha))
+        so_far = (
+            f"at the ends of {count(days.n, standing.whole_name)} it was {e_value_text(days.peak('ship1'))} at most"
+        )
+        until = f"; the next one ends {days.ends_at:%Y-%m-%d %H:%M} UTC" if days.ends_at is not None else ""
+        reasons.append(
+            f"evidence against worse by the margin has to be {1 / alpha:.0f} at the end of a whole"
+            f" {standing.whole_name} of assignment: {so_far if days.n else 'none has ended'}{until} and is counted"
+            " once its feedback window is over"
+        )
     return (*reasons, *standing.waits_for)
 
 
@@ -181,12 +189,3 @@ def _days_without_claim(standing: RolloutPosition, alpha: float) -> WholeDays | 
     """The whole days where the promotion still waits for one at whose end its evidence stands; else None."""
     is_last, whole = standing.stage == len(standing.ladder) - 1, standing.whole
     return whole if is_last and whole is not None and whole.peak("ship1") < threshold(alpha) else None
-
-
-def _whole_text(whole: WholeDays, name: str, alpha: float) -> str:
-    so_far = f"at the ends of {count(whole.n, name)} it was {e_value_text(whole.peak('ship1'))} at most"
-    until = f"; the next one ends {whole.ends_at:%Y-%m-%d %H:%M} UTC" if whole.ends_at is not None else ""
-    return (
-        f"evidence against worse by the margin has to be {1 / alpha:.0f} at the end of a whole {name} of assignment:"
-        f" {so_far if whole.n else 'none has ended'}{until} and is counted once its feedback window is over"
-    )

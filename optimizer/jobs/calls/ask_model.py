@@ -6,6 +6,7 @@ The journal is never asked.
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from functools import partial
 
@@ -42,7 +43,11 @@ async def ask_model(
     Raises:
         ModelFailed: as ``FallbackModel.stream``.
     """
-    model = FallbackModel(_chain(models, name) if fallbacks else (name,), partial(_open, models))
+    chain = [name]
+    if fallbacks:
+        with suppress(DetentError):  # asked alone, it says what is wrong with it
+            chain += models.describe(name).fallbacks
+    model = FallbackModel(chain, partial(_open, models))
     request = request_of(model)
     answer = await (model.complete(request) if sink is None else model.stream(request, sink))
     return ModelReply(answer=answer, models=tuple(model.asked))
@@ -79,13 +84,6 @@ def _open(models: ModelSource, name: str) -> RetriedModel:
     except DetentError:
         backoff = Backoff()
     return RetriedModel(model, lambda error: pause_before_retry(error, backoff), backoff, timeout_s=backoff.total_s)
-
-
-def _chain(models: ModelSource, name: str) -> Sequence[str]:
-    try:
-        return (name, *models.describe(name).fallbacks)
-    except DetentError:
-        return (name,)
 
 
 Open = Callable[[str], RetriedModel]  # a model by its name; raises ModelFailed where it cannot be asked

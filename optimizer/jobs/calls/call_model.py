@@ -135,8 +135,11 @@ class LimitedModel(WrappedModel):
         self._stop, self._users_wait = stop, users_wait
         self._concurrency = None if concurrency == inner.concurrency else concurrency
         # The places of one model, for all studies of this process together; `n` counts when they are made.
+        innermost = inner
+        while isinstance(innermost, WrappedModel):
+            innermost = innermost.inner
         self._slots = (
-            _OF_MODELS.setdefault(_innermost(inner), Slots(inner.concurrency))
+            _OF_MODELS.setdefault(innermost, Slots(inner.concurrency))
             if self._concurrency is None
             else Slots(self._concurrency)
         )
@@ -167,12 +170,6 @@ class LimitedModel(WrappedModel):
                     yield
                     return
             await asyncio.sleep(STAND_BACK_S)
-
-
-def _innermost(model: LanguageModel) -> LanguageModel:
-    while isinstance(model, WrappedModel):
-        model = model.inner
-    return model
 
 
 T = TypeVar("T")

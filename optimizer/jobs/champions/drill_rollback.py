@@ -83,7 +83,24 @@ def drill_rollback(family: Family, *, store: Store, clock: Clock, models: ModelS
             else _failure(family, record.variant, example, store, clock, models)
         )
         outcome = "works" if failure is None else "broken"
-    broken = _alert(family, below.variant, failure, now) if below is not None and failure is not None else None
+    broken = (
+        Alert(
+            id=new_id("al"),
+            kind=ALERT,
+            level="critical",
+            family=family.name,
+            subject=below.variant,
+            opened_at=now,
+            detail=(
+                f"The way back of {family.name} is broken: {below.variant}, the champion before this one, was rendered"
+                f" and its model called in a drill, and that failed: {failure.rstrip('.')}. Put that right; it is"
+                " tried again every hour and this alert closes by itself. Until then `detent champion rollback"
+                f" {family.name}` would bring back a champion that does not answer."
+            ),
+        )
+        if below is not None and failure is not None
+        else None
+    )
     store.write(lambda tx: _keep(tx, store, family, broken, now))
     return outcome
 
@@ -110,23 +127,6 @@ def _failure(
         log.exception("rollback drill failed", family=family.name, variant=variant.id)
         return f"{type(error).__name__}: {error}"
     return None
-
-
-def _alert(family: Family, variant: str, failure: str, at: datetime) -> Alert:
-    return Alert(
-        id=new_id("al"),
-        kind=ALERT,
-        level="critical",
-        family=family.name,
-        subject=variant,
-        opened_at=at,
-        detail=(
-            f"The way back of {family.name} is broken: {variant}, the champion before this one, was rendered and its"
-            f" model called in a drill, and that failed: {failure.rstrip('.')}. Put that right; it is tried again"
-            f" every hour and this alert closes by itself. Until then `detent champion rollback {family.name}` would"
-            " bring back a champion that does not answer."
-        ),
-    )
 
 
 def _keep(tx: Transaction, store: Store, family: Family, broken: Alert | None, now: datetime) -> None:

@@ -314,7 +314,13 @@ def read_conversation(context: Context, request: MonitorRequest) -> Conversation
         judges = _Judges(
             tx, store, (declared[name] for name in {turn.arm.family for turn in turns} if name in declared)
         )
-        views = _turns(tx, store, turns[:MOST_TURNS], judges, declared)
+        shown_turns = turns[:MOST_TURNS]
+        outcomes = [store.events.feedback_of(tx, [(turn.arm.family, turn.id)]) for turn in shown_turns]
+        sealed = sealed_interactions(tx, store, shown_turns, declared, [each for own in outcomes for each in own])
+        views = [
+            _turn(turn, own, judges, declared.get(turn.arm.family), (turn.arm.family, turn.id) in sealed)
+            for turn, own in zip(shown_turns, outcomes, strict=True)
+        ]
     scores = [turn.score for turn in views if turn.score is not None]
     costs = [turn.cost_usd for turn in views if turn.cost_usd is not None]
     return ConversationQuality(
@@ -385,22 +391,34 @@ def read_lowest(context: Context, request: LowestRequest) -> LowestAnswers:
     )
 
 
-def _turns(
-    tx: Transaction, store: Store, turns: Sequence[Interaction], judges: _Judges, declared: Mapping[str, Family]
-) -> list[ConversationTurn]:
-    outcomes = [store.events.feedback_of(tx, [(turn.arm.family, turn.id)]) for turn in turns]
-    sealed = sealed_interactions(tx, store, turns, declared, [each for own in outcomes for each in own])
-    return [
-        _turn(turn, own, judges, declared.get(turn.arm.family), (turn.arm.family, turn.id) in sealed)
-        for turn, own in zip(turns, outcomes, strict=True)
-    ]
-
-
 def _turn(
     turn: Interaction, outcomes: Sequence[FeedbackEvent], judges: _Judges, family: Family | None, is_sealed: bool
 ) -> ConversationTurn:
     """Of one that is sealed without texts; why a score is missing is told as of any other."""
-    scores = [_score(outcome_without_texts(each) if is_sealed else each, judges) for each in outcomes]
+    scores: list[TurnScore] = []
+    for each in outcomes:
+        outcome = outcome_without_texts(each) if is_sealed else each
+        judge, reasoning = (
+            outcome.tags.get(name) if outcome.source == "judge" else None for name in ("judge", "reasoning")
+        )
+        mapped = (
+            judges.calibrated(outcome.arm.family, judge_mark(judge), outcome.score)
+            if judge and outcome.score is not None
+            else None
+        )
+        scores.append(
+            TurnScore(
+                kind=KIND_OF[outcome.source],
+                source=outcome.source,
+                received_at=outcome.received_at,
+                score=outcome.score,
+                success=outcome.success,
+                calibrated=mapped,
+                judge=judge if isinstance(judge, str) else None,
+                reasoning=reasoning if isinstance(reasoning, str) else None,
+                label=outcome.label,
+            )
+        )
     score, scored_by = turn_score(scores)
     why_unscored = None if score is not None else _why_unscored(turn, family)
     turn = without_texts(turn) if is_sealed else turn
@@ -421,28 +439,6 @@ def _turn(
         why_unscored=why_unscored,
         outcomes=scores,
         sealed=is_sealed,
-    )
-
-
-def _score(outcome: FeedbackEvent, judges: _Judges) -> TurnScore:
-    judge, reasoning = (
-        outcome.tags.get(name) if outcome.source == "judge" else None for name in ("judge", "reasoning")
-    )
-    mapped = (
-        judges.calibrated(outcome.arm.family, judge_mark(judge), outcome.score)
-        if judge and outcome.score is not None
-        else None
-    )
-    return TurnScore(
-        kind=KIND_OF[outcome.source],
-        source=outcome.source,
-        received_at=outcome.received_at,
-        score=outcome.score,
-        success=outcome.success,
-        calibrated=mapped,
-        judge=judge if isinstance(judge, str) else None,
-        reasoning=reasoning if isinstance(reasoning, str) else None,
-        label=outcome.label,
     )
 
 

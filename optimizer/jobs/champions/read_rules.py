@@ -91,28 +91,33 @@ def read_rules(context: Context, request: RulesRequest) -> RulesReport:
     watcher = RuleWatcher(store, context.clock)
     with store.read() as tx:
         silences = store.alerts.silences(tx, context.clock.now())
-        items = [
-            RuleView(
-                name=rule.name,
-                metric=rule.metric,
-                scope=rule.scope,
-                says=_limit_text(rule),
-                level=rule.level,
-                action=rule.action,
-                window_minutes=rule.window,
-                for_minutes=rule.for_,
-                min_n=rule.min_n,
-                explains=rule.explains,
-                watch=rule.watch,
-                silenced=[
-                    f"{one.family or 'all families'} until {one.until:%Y-%m-%d %H:%M} UTC"
-                    for one in silences
-                    if one.rule in ("", rule.name) and (not one.family or context.sees(one.family))
-                ],
-                families=[_standing(tx, context, watcher, rule, name) for name in names if rule.concerns(name)],
+        items: list[RuleView] = []
+        for rule in rules:
+            word = _WORDS[rule.lower_is_worse]
+            own = [f"{word} {amount_text(rule.metric, rule.limit)}"] if rule.limit is not None else []
+            if rule.times is not None and rule.against is not None:
+                own.append(f"{word} {rule.times:g} times {AGAINST[rule.against]}")
+            items.append(
+                RuleView(
+                    name=rule.name,
+                    metric=rule.metric,
+                    scope=rule.scope,
+                    says=" and ".join(own),
+                    level=rule.level,
+                    action=rule.action,
+                    window_minutes=rule.window,
+                    for_minutes=rule.for_,
+                    min_n=rule.min_n,
+                    explains=rule.explains,
+                    watch=rule.watch,
+                    silenced=[
+                        f"{one.family or 'all families'} until {one.until:%Y-%m-%d %H:%M} UTC"
+                        for one in silences
+                        if one.rule in ("", rule.name) and (not one.family or context.sees(one.family))
+                    ],
+                    families=[_standing(tx, context, watcher, rule, name) for name in names if rule.concerns(name)],
+                )
             )
-            for rule in rules
-        ]
     return RulesReport(items=items)
 
 
@@ -160,11 +165,3 @@ def _minutes(rule: AlertRule, limit: float | None, bad: float, per_minute: float
 
 
 _WORDS: Mapping[bool, str] = {True: "below", False: "above"}
-
-
-def _limit_text(rule: AlertRule) -> str:
-    word = _WORDS[rule.lower_is_worse]
-    own = [f"{word} {amount_text(rule.metric, rule.limit)}"] if rule.limit is not None else []
-    if rule.times is not None and rule.against is not None:
-        own.append(f"{word} {rule.times:g} times {AGAINST[rule.against]}")
-    return " and ".join(own)

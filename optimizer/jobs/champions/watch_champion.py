@@ -5,7 +5,7 @@ It only raises an alert: people decide.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from datetime import datetime, timedelta
 from math import fsum
@@ -65,7 +65,11 @@ def _watch(store: Store, now: datetime, family: Family) -> bool:
                     outcomes = store.drift_detectors.outcomes(
                         tx, state.family, watch.variant, watch.metric, hour, hour + ONE_HOUR, judge=watch.judge
                     )
-                    means = _one_per_unit(outcomes)
+                    # (first received at, mean) per unit, in the order in which units came.
+                    units: dict[str, tuple[datetime, list[float]]] = {}
+                    for at, unit, outcome in outcomes:
+                        units.setdefault(unit, (at, []))[1].append(outcome)
+                    means = [(at, fsum(values) / len(values)) for at, values in units.values()]
                 for at, y in means:
                     watch = watch.after(at, y)
                 hour += ONE_HOUR
@@ -141,14 +145,6 @@ def _goes_on(state: WatchedTenure, champion: Champion, family: Family, until: da
 def _judge_of(family: Family, metric: Metric) -> str | None:
     """The judge whose scores are compared: those of two judges never are."""
     return judge_identity(family) if metric.source == "judge" and family.judge is not None else None
-
-
-def _one_per_unit(outcomes: Iterable[tuple[datetime, str, float]]) -> list[tuple[datetime, float]]:
-    """(first received at, mean) per unit, in the order in which units came."""
-    units: dict[str, tuple[datetime, list[float]]] = {}
-    for at, unit, y in outcomes:
-        units.setdefault(unit, (at, []))[1].append(y)
-    return [(at, fsum(values) / len(values)) for at, values in units.values()]
 
 
 def _keep(tx: Transaction, store: Store, states: Sequence[WatchedTenure], state: WatchedTenure, now: datetime) -> None:

@@ -4,7 +4,7 @@ from the sums by minute alone; does nothing but alert.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import replace
 from datetime import datetime, timedelta
 from typing import cast
@@ -68,17 +68,38 @@ def _watch(store: Store, clock: Clock, family: Family, limits: ChampionLimits) -
         open_alerts = store.alerts.all(tx, open_only=True, kind=OUT_OF_LIMITS, family=family.name)
         rows = _rows(tx, store, family.name, until - RECENT)
         # In the last full minute; else it may be a silence, which is judged by the whole day
-        if not is_enough(_own(rows, champion), is_open=bool(open_alerts)) or not any(
+        # Of its tenure; requests that name no variant are the champion's.
+        own = [row for row in rows if row.variant in (champion.variant, "") and row.minute >= champion.since]
+        if not is_enough(own, is_open=bool(open_alerts)) or not any(
             row.minute >= until - timedelta(minutes=1) for row in rows
         ):
             rows = _rows(tx, store, family.name, until - LOOK_BACK)
         open_figures = [figure for alert in open_alerts if (figure := _figure_of(alert, champion)) is not None]
         quiet = [silence_alarm(rows, until, limits), _unanswered(tx, store, family.name, until, limits)]
         crossings = [
-            *limits_crossed(_own(rows, champion), until, limits, open_figures),
+            *limits_crossed(own, until, limits, open_figures),
             *(crossing for crossing in quiet if crossing is not None),
         ]
-        alerts = [_alert(tx, store, champion, crossing, clock.now()) for crossing in crossings]
+        alerts: list[Alert] = []
+        for crossing in crossings:
+            f = champion.family
+            back = beneath(store.champions.history(tx, f)) if crossing.figure not in OF_NO_VARIANT else None
+            way = f" The way back: detent champion rollback {f}" if back is not None else ""
+            detail = f"Champion {champion.variant} of {f}: {crossing.detail}. Look: detent feedback stats {f}.{way}"
+            # An alert about a champion ends with its tenure; an alert about what does not come is about no variant
+            alerts.append(
+                Alert(
+                    id=new_id("al"),
+                    kind=OUT_OF_LIMITS,
+                    family=f,
+                    subject=crossing.figure
+                    if crossing.figure in OF_NO_VARIANT
+                    else f"{champion.variant} {crossing.figure}",
+                    level=crossing.level,
+                    opened_at=clock.now(),
+                    detail=detail,
+                )
+            )
     if not alerts and not open_alerts:
         return []
     return store.write(lambda tx: keep_alerts(tx, store, OUT_OF_LIMITS, alerts, at=clock.now(), family=family.name))
@@ -107,28 +128,6 @@ def _rows(tx: Transaction, store: Store, family: str, since: datetime, source: s
     return store.minute_stats.of_family(tx, family, since, source=source)
 
 
-def _own(rows: Sequence[MinuteSums], champion: Champion) -> list[MinuteSums]:
-    """Of its tenure; requests that name no variant are the champion's."""
-    return [row for row in rows if row.variant in (champion.variant, "") and row.minute >= champion.since]
-
-
 def _figure_of(alert: Alert, champion: Champion) -> LimitedFigure | None:
     variant, _, figure = alert.subject.rpartition(" ")
     return cast("LimitedFigure", figure) if variant == champion.variant else None
-
-
-def _alert(tx: Transaction, store: Store, champion: Champion, crossing: LimitCrossing, now: datetime) -> Alert:
-    f = champion.family
-    back = beneath(store.champions.history(tx, f)) if crossing.figure not in OF_NO_VARIANT else None
-    way = f" The way back: detent champion rollback {f}" if back is not None else ""
-    detail = f"Champion {champion.variant} of {f}: {crossing.detail}. Look: detent feedback stats {f}.{way}"
-    # An alert about a champion ends with its tenure; an alert about what does not come is about no variant
-    return Alert(
-        id=new_id("al"),
-        kind=OUT_OF_LIMITS,
-        family=f,
-        subject=crossing.figure if crossing.figure in OF_NO_VARIANT else f"{champion.variant} {crossing.figure}",
-        level=crossing.level,
-        opened_at=now,
-        detail=detail,
-    )

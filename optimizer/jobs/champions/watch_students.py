@@ -11,7 +11,6 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from math import fsum
-from typing import TYPE_CHECKING
 
 import structlog
 
@@ -28,9 +27,6 @@ from optimizer.jobs.ids import new_id
 from optimizer.jobs.outbox.keep_alerts import keep_alerts
 from optimizer.jobs.record_change import hold_active, tell
 from optimizer.ports import Alert, Bypass, Clock, ModelSource, Store, Transaction, WatchedStudent
-
-if TYPE_CHECKING:
-    from optimizer.core.predictor.student import TaughtStudent
 
 BYPASSED, SHIFTED = KINDS = "student_bypassed", "student_shifted"
 ACTOR = "student_watch"
@@ -173,7 +169,11 @@ def _begun(tx: Transaction, store: Store, clock: Clock, student: ServingStudent)
     rows, last = (answers.rows, answers.tiers[-1]) if answers is not None else ((), "")
     strongest = [row["tiers"][last]["score"] for row in rows if last in row["tiers"]]
     margin = quality_margin(fsum(strongest) / len(strongest) if strongest else 0.0, student.family.rollout.margin)
-    confidences, unknown = _on_dev(tx, store, student.family, taught)
+    # By tenths its confidences and shares of unknown words on examples that did not teach it.
+    confidences = unknown = NO_BINS
+    for example in store.examples.of_split(tx, student.family.name, split="dev")[:MOST_DEV]:
+        answer = taught.answer(cut_as_served(student.family, example).input)
+        confidences, unknown = counted(confidences, answer.confidence), counted(unknown, answer.unknown)
     teacher, own = student.teachers[0], taught.student.taught
     # What answers taught goes by the model that gave them, unless a person resumed it since.
     is_resumed = any(one.student == student.id for one in store.students.bypasses(tx, name, open_only=False))
@@ -188,17 +188,6 @@ def _begun(tx: Transaction, store: Store, clock: Clock, student: ServingStudent)
         dev_unknown=unknown,
     )
     return WatchedStudent(family=name, watch=watch, read_until=clock.now())
-
-
-def _on_dev(
-    tx: Transaction, store: Store, family: Family, taught: TaughtStudent
-) -> tuple[tuple[int, ...], tuple[int, ...]]:
-    """By tenths its confidences and shares of unknown words on examples that did not teach it."""
-    confidences = unknown = NO_BINS
-    for example in store.examples.of_split(tx, family.name, split="dev")[:MOST_DEV]:
-        own = taught.answer(cut_as_served(family, example).input)
-        confidences, unknown = counted(confidences, own.confidence), counted(unknown, own.unknown)
-    return confidences, unknown
 
 
 def _read_on(store: Store, clock: Clock, student: ServingStudent, watched: WatchedStudent) -> WatchedStudent:

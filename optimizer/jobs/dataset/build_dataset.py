@@ -46,7 +46,13 @@ def build_dataset(family: Family, definition: Definition, store: Store) -> Datas
             if not _takes_released_only(family)
             else sum(not e.released for e in store.examples.of_split(tx, family.name, split="train"))
         )
-        holdout = _holdout(family, definition, store, tx)
+        # Those that no look used before the others, each drawn by hash.
+        sealed_ids: list[tuple[str, str | None]] = list(store.examples.holdout_ids(tx, family.name))
+        n_holdout = holdout_size(len(sealed_ids), definition)
+        looked_at = store.examples.looked_at(tx, family.name)
+        fresh, seen = ([one for one in sealed_ids if (one[0] in looked_at) is is_seen] for is_seen in (False, True))
+        first = _chosen(family, fresh, n_holdout)
+        holdout = [*first, *_chosen(family, seen, n_holdout - len(first))]
         counts = store.examples.counts(tx, family.name)
     served = {e.id: e for e in everything if not is_refused(family, e.input)}
     train, dev = (
@@ -155,16 +161,6 @@ def open_holdout(
 def cut_as_served(family: Family, example: Example) -> Example:
     """The example with its declared inputs only, cut as serving cuts them."""
     return replace(example, input=clip_inputs(family, family.declared_inputs(example.input)))
-
-
-def _holdout(family: Family, definition: Definition, store: Store, tx: Transaction) -> list[str]:
-    """Those that no look used before the others, each drawn by hash."""
-    everything: list[tuple[str, str | None]] = list(store.examples.holdout_ids(tx, family.name))
-    n_holdout = holdout_size(len(everything), definition)
-    looked_at = store.examples.looked_at(tx, family.name)
-    fresh, seen = ([one for one in everything if (one[0] in looked_at) is is_seen] for is_seen in (False, True))
-    first = _chosen(family, fresh, n_holdout)
-    return [*first, *_chosen(family, seen, n_holdout - len(first))]
 
 
 def _chosen(family: Family, ids: Sequence[tuple[str, str | None]], n: int) -> list[str]:

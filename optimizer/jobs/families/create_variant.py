@@ -134,7 +134,16 @@ def store_draft(family: Family, draft: VariantDraft, *, actor: str, store: Store
         parent = parent_of(tx, store, family, draft)
         variant = checked_draft(tx, store, family, draft)
         if draft.expect is not None and draft.listed:
-            _require_newest(tx, store, family.name, draft.expect, variant)
+            saved = store.variants.of_family(tx, family.name, sources=["person"])
+            if saved and (id := saved[-1].variant.id) not in (draft.expect, variant.id):
+                by, saved_at = saved[-1].created_by, when(saved[-1].created_at)
+                raise StaleVersion(
+                    f"{by} saved {id} of {family.name} on {saved_at}, after you had looked, so yours was not saved. See"
+                    f" what theirs changes (detent variant diff {family.name} {id}), then save yours beside it with"
+                    f" expect = {id}.",
+                    variant=id,
+                    by=by,
+                )
         at, is_itself = clock.now(), parent is not None and parent.variant.id == variant.id
         record = VariantRecord(
             family=family.name,
@@ -158,28 +167,23 @@ def store_draft(family: Family, draft: VariantDraft, *, actor: str, store: Store
     return store.write(change)
 
 
-def _require_newest(tx: Transaction, store: Store, family: str, expect: str, variant: Variant) -> None:
-    saved = store.variants.of_family(tx, family, sources=["person"])
-    if not saved or saved[-1].variant.id in (expect, variant.id):
-        return
-    newest = saved[-1]
-    id = newest.variant.id
-    raise StaleVersion(
-        f"{newest.created_by} saved {id} of {family} on {when(newest.created_at)}, after you had looked, so yours was"
-        f" not saved. See what theirs changes (detent variant diff {family} {id}), then save yours beside it with"
-        f" expect = {id}.",
-        variant=id,
-        by=newest.created_by,
-    )
-
-
 def draft_content(parent: Variant, draft: VariantDraft) -> dict[str, Any]:
     """The content that a draft asks for, unchecked. Raises InvalidInput for an example or a preset that is none."""
     content = parent.content()
     if draft.messages is not None:
         content["messages"] = [dict(m) for m in draft.messages]
     if draft.examples is not None:
-        content["examples"] = [_example(i, e) for i, e in enumerate(draft.examples)]
+        for place, example in enumerate(draft.examples):
+            texts_are_there = isinstance(example.get("id"), str) and isinstance(example.get("output"), str)
+            if not (texts_are_there and isinstance(example.get("input"), Mapping)):
+                detail = (
+                    "an example needs id (text), input (an object with the family's inputs) and output (text, as the"
+                    " model should write it)"
+                )
+                raise InvalidInput(
+                    f"Example {place} cannot be used: {detail}.", [Fault(pointer=f"/examples/{place}", detail=detail)]
+                )
+        content["examples"] = list(draft.examples)
     settings = dict(draft.model or {})
     response_format = (
         draft.response_format if draft.response_format is not None else settings.pop("response_format", None)
@@ -294,22 +298,6 @@ def _check_settings(draft: VariantDraft) -> None:
         ]
     if faults:
         raise InvalidInput("This is no servable variant: " + "; ".join(f.detail for f in faults) + ".", faults)
-
-
-def _example(place: int, example: Mapping[str, Any]) -> Mapping[str, Any]:
-    if (
-        isinstance(example.get("id"), str)
-        and isinstance(example.get("input"), Mapping)
-        and isinstance(example.get("output"), str)
-    ):
-        return example
-    detail = (
-        "an example needs id (text), input (an object with the family's inputs) and output (text, as the model should"
-        " write it)"
-    )
-    raise InvalidInput(
-        f"Example {place} cannot be used: {detail}.", [Fault(pointer=f"/examples/{place}", detail=detail)]
-    )
 
 
 def _check_examples(tx: Transaction, store: Store, family: Family, variant: Variant, *, quoted: set[str]) -> None:

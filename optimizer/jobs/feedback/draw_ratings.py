@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from datetime import datetime
 from typing import Annotated
 
 import structlog
@@ -11,7 +10,6 @@ from pydantic import Field
 from optimizer.core.base.errors import Conflict, DatasetTooSmall, InvalidInput
 from optimizer.core.base.phrasing import count
 from optimizer.core.evaluation.judging.calibration import judge_identity
-from optimizer.core.family.family import Family
 from optimizer.core.feedback.rating_draws import MOST_DAYS, Draw, draw_interactions, span_of
 from optimizer.core.feedback.review_kinds import RATE_ANSWER
 from optimizer.core.views.judge import DrawView, draw_view
@@ -20,7 +18,7 @@ from optimizer.jobs.feedback.collect_reviews import SETTLED
 from optimizer.jobs.feedback.judge_standing import EVER, drawn_answers, figure_of
 from optimizer.jobs.ids import new_id
 from optimizer.jobs.request import FamilyRequest
-from optimizer.ports import Store, Transaction
+from optimizer.ports import Transaction
 
 MOST = 1000  # of a draw: people would not rate more
 DAYS = 30.0
@@ -66,14 +64,16 @@ def draw_ratings(context: Context, request: RatingDrawRequest) -> DrawView:
         before = {each.interaction for each in drawn_answers(family, judge, store, tx)}
         figure = figure_of(family, judge, store, tx)
     undrawn = [each.interaction for each in judged if each.interaction not in before]
-    if not undrawn and (n_fresh := _n_fresh(family, judge, until, before, store)):
-        raise DatasetTooSmall(
-            f"{count(n_fresh, 'answer')} of {family.name} can be drawn in a minute: the judge has scored them just now,"
-            " and a draw is among those of which no other can come any more. Repeat the command then.",
-            n_rows=0,
-            n_required=1,
-        )
     if not undrawn:
+        with store.read() as tx:
+            scored_late = store.traffic.judged(tx, family.name, judge, until, EVER[1])
+        if n_fresh := sum(each.interaction not in before for each in scored_late):
+            raise DatasetTooSmall(
+                f"{count(n_fresh, 'answer')} of {family.name} can be drawn in a minute: the judge has scored them just"
+                " now, and a draw is among those of which no other can come any more. Repeat the command then.",
+                n_rows=0,
+                n_required=1,
+            )
         drawn_before = f" {count(len(judged), 'answer')}, all of which were drawn before" if judged else " none"
         raise DatasetTooSmall(
             f"No answers of {family.name} can be drawn: of the last {days:g} days its judge has scored{drawn_before}."
@@ -101,10 +101,3 @@ def draw_ratings(context: Context, request: RatingDrawRequest) -> DrawView:
     draw_report = store.write(keep, rows=len(chosen) + 1)
     log.info("answers drawn for rating", family=family.name, n=draw.n, frame=draw.frame)
     return draw_report
-
-
-def _n_fresh(family: Family, judge: str, since: datetime, before: set[str], store: Store) -> int:
-    """Answers that the judge has scored too lately for a draw."""
-    with store.read() as tx:
-        judged = store.traffic.judged(tx, family.name, judge, since, EVER[1])
-    return sum(each.interaction not in before for each in judged)

@@ -128,16 +128,13 @@ def latest_answers(family: Family, n: int, *, days: float, store: Store, clock: 
         ids = [id for id, _ in store.traffic.answered(tx, family.name, now - span, now, 100_000)]
         known = store.events.known(tx, [(family.name, _event_id(identity, id)) for id in ids])
     unscored = [id for id in ids if (family.name, _event_id(identity, id)) not in known]
-    return UnscoredAnswers(
-        ids=first_sampled(unscored, identity, n), why_none=None if unscored else _why_none(days, len(ids))
-    )
-
-
-def _why_none(days: float, n_scored: int) -> str:
-    scored = f"the judge has scored {count(n_scored, 'answer')}, and no other was reported since"
-    unreported = "none was reported with input and output (docs/how-to/report-interactions.md)"
-    span = "day" if days == 1 else f"{days:g} days"
-    return f"No answer of the last {span} is left to score: {scored if n_scored else unreported}."
+    why_none = None
+    if not unscored:
+        scored = f"the judge has scored {count(len(ids), 'answer')}, and no other was reported since"
+        unreported = "none was reported with input and output (docs/how-to/report-interactions.md)"
+        last = "day" if days == 1 else f"{days:g} days"
+        why_none = f"No answer of the last {last} is left to score: {scored if ids else unreported}."
+    return UnscoredAnswers(ids=first_sampled(unscored, identity, n), why_none=why_none)
 
 
 def estimate_judging(

@@ -64,7 +64,21 @@ def record_exposures(context: Context, request: ExposuresRequest) -> CountsTaken
         raise InvalidInput(
             "The counts were not taken: " + "; ".join(f"{f.pointer} {f.detail}" for f in faults[:5]) + ".", faults
         )
-    rows = [_row(client, window) for window in windows]
+    rows: list[Exposure] = []
+    for window in windows:
+        start = moment(window["from"])
+        assert start is not None
+        rows.append(
+            (
+                window["family"],
+                window["variant"],
+                window.get("rollout"),
+                window.get("stage"),
+                start,
+                client,
+                window["exposed"],
+            )
+        )
 
     def put(tx: Transaction) -> CountsTaken:
         changed = store.exposures.put(tx, rows, context.actor)
@@ -98,20 +112,6 @@ def _problems(window: Any, families: Collection[str], now: datetime) -> list[tup
     if start is not None and start > now + LONGEST_WINDOW:
         of_time.append(("/from", "lies in the future; check the sender's clock"))
     return problems + of_time
-
-
-def _row(client: str, window: Mapping[str, Any]) -> Exposure:
-    start = moment(window["from"])
-    assert start is not None
-    return (
-        window["family"],
-        window["variant"],
-        window.get("rollout"),
-        window.get("stage"),
-        start,
-        client,
-        window["exposed"],
-    )
 
 
 def _is_name(value: Any) -> bool:

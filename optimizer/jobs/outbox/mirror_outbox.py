@@ -16,10 +16,10 @@ from typing import Any
 import structlog
 
 from optimizer.core.family.variant import Variant
-from optimizer.core.search.study import ENDED, Study
+from optimizer.core.search.study import ENDED
 from optimizer.core.serving.family_names import is_retired
 from optimizer.jobs.ids import new_id
-from optimizer.ports import Alert, Clock, MovedAlias, OutboxItem, Pages, Store, StudyEvidence, Tracker, Transaction
+from optimizer.ports import Alert, Clock, OutboxItem, Pages, Store, StudyEvidence, Tracker, Transaction
 
 TOPICS = ("study", "rollout", "prompt", "family")
 BATCH = 20
@@ -121,7 +121,29 @@ def _send_study(
         if study is None or is_retired(study.family):
             return None
         trials = store.studies.trials(tx, id)
-        evidence = _evidence(store, tx, study, {t.variant for t in trials})
+        # Text of released train and dev examples only; of the confirmation the scores without what was written.
+        dataset = study.dataset or {}
+        chosen = {*dataset.get("train", ()), *dataset.get("dev", ())}
+        released = [
+            *store.examples.of_split(tx, study.family, split="train", released_only=True),
+            *store.examples.of_split(tx, study.family, split="dev", released_only=True),
+        ]
+        examples = {e.id: e for e in released if e.id in chosen}
+        place = {id: n for n, id in enumerate(dataset.get("dev", ()))}
+        results = {
+            variant: sorted(rows, key=lambda r: place.get(r.example, len(place)))
+            for variant, rows in store.studies.results(tx, study.id, "search").items()
+        }
+        confirmation = {
+            variant: [replace(r, output=None, error=None, call_key=None) for r in rows]
+            for variant, rows in store.studies.results(tx, study.id, "confirmation").items()
+        }
+        variants: dict[str, Variant] = {}
+        for variant_id in {*{t.variant for t in trials}, study.champion, study.winner} - {None}:
+            record = store.variants.get(tx, study.family, str(variant_id))
+            if record is not None:
+                variants[record.variant.id] = record.variant
+        evidence = StudyEvidence(variants=variants, results=results, examples=examples, confirmation=confirmation)
     described = families.get(study.family) if isinstance(families, Mapping) else None
     run = tracker.mirror_study(
         study, trials, replace(evidence, description=str(getattr(described, "description", "") or ""))
@@ -132,32 +154,6 @@ def _send_study(
     if run is not None and pages is not None and study.status in ENDED:
         tracker.attach_page(run, "report.html", pages.study(study))
     return study.family if study.outcome == "nominated" else None
-
-
-def _evidence(store: Store, tx: Transaction, study: Study, tried: set[str]) -> StudyEvidence:
-    """Text of released train and dev examples only; of the confirmation the scores without what was written."""
-    dataset = study.dataset or {}
-    chosen = {*dataset.get("train", ()), *dataset.get("dev", ())}
-    released = [
-        *store.examples.of_split(tx, study.family, split="train", released_only=True),
-        *store.examples.of_split(tx, study.family, split="dev", released_only=True),
-    ]
-    examples = {e.id: e for e in released if e.id in chosen}
-    place = {id: n for n, id in enumerate(dataset.get("dev", ()))}
-    results = {
-        variant: sorted(rows, key=lambda r: place.get(r.example, len(place)))
-        for variant, rows in store.studies.results(tx, study.id, "search").items()
-    }
-    confirmation = {
-        variant: [replace(r, output=None, error=None, call_key=None) for r in rows]
-        for variant, rows in store.studies.results(tx, study.id, "confirmation").items()
-    }
-    variants: dict[str, Variant] = {}
-    for id in {*tried, study.champion, study.winner} - {None}:
-        record = store.variants.get(tx, study.family, str(id))
-        if record is not None:
-            variants[record.variant.id] = record.variant
-    return StudyEvidence(variants=variants, results=results, examples=examples, confirmation=confirmation)
 
 
 def _send_rollout(id: str, store: Store, tracker: Tracker, pages: Pages | None) -> str | None:
@@ -220,33 +216,29 @@ def _restore_aliases(
             log.warning("mlflow_unreachable", family=family, error=str(e)[:500])
             return
         for alias in moved or ():
-            alert = _alert(alias, clock)
+            if alias.found is None:
+                meant = f"detent rollout status {alias.family}"
+            elif alias.alias == "previous":
+                meant = f"detent champion rollback {alias.family}"
+            else:
+                meant = f"detent rollout start {alias.family} --variant {alias.found}"
+            detail = (
+                f"In MLflow's Prompt Registry the alias {alias.alias!r} of detent-{alias.family} stood on"
+                f" {alias.found or 'nothing'}. What is served is decided by the store, so it was put back to"
+                f" {alias.restored or 'nothing'}. If you meant to change what is served: {meant}"
+            )
+            subject = f"{alias.alias} > {alias.found}"
+            alert = Alert(
+                id=new_id("al"),
+                kind="alias_moved",
+                detail=detail,
+                level="warning",
+                opened_at=clock.now(),
+                family=alias.family,
+                subject=subject,
+            )
             store.write(lambda tx, alert=alert: store.alerts.open(tx, alert))  # type: ignore[misc]
             log.warning("alias_moved", family=family, alias=alias.alias, found=alias.found, restored=alias.restored)
-
-
-def _alert(moved: MovedAlias, clock: Clock) -> Alert:
-    if moved.found is None:
-        meant = f"detent rollout status {moved.family}"
-    elif moved.alias == "previous":
-        meant = f"detent champion rollback {moved.family}"
-    else:
-        meant = f"detent rollout start {moved.family} --variant {moved.found}"
-    detail = (
-        f"In MLflow's Prompt Registry the alias {moved.alias!r} of detent-{moved.family} stood on"
-        f" {moved.found or 'nothing'}. What is served is decided by the store, so it was put back to"
-        f" {moved.restored or 'nothing'}. If you meant to change what is served: {meant}"
-    )
-    subject = f"{moved.alias} > {moved.found}"
-    return Alert(
-        id=new_id("al"),
-        kind="alias_moved",
-        detail=detail,
-        level="warning",
-        opened_at=clock.now(),
-        family=moved.family,
-        subject=subject,
-    )
 
 
 def _postpone(item: OutboxItem, error: Exception, store: Store, clock: Clock) -> None:

@@ -9,9 +9,8 @@ from pydantic import Field
 
 from optimizer.core.base.answers import members_of
 from optimizer.core.base.errors import PreconditionFailed, StaleVersion
-from optimizer.core.family.family import Family
 from optimizer.core.rollout.transitions import BRAKES, OperatorAct, apply
-from optimizer.core.serving.rollout import Rollout, refuse_other_clock, require_unfrozen, visible
+from optimizer.core.serving.rollout import refuse_other_clock, require_unfrozen, visible
 from optimizer.jobs.context import Context
 from optimizer.jobs.record_change import RolloutChange, checked_reason, log_head, record_transition, transition_request
 from optimizer.jobs.record_change import promote as promote_candidate
@@ -105,7 +104,34 @@ def _operate(context: Context, request: ActRequest, act: OperatorAct) -> Rollout
             return RolloutChange(**members_of(rollout), what=transition.what, why=rollout.reason or why, changed=False)
         decision = record_transition(tx, store, transition)
         tenure = promote_candidate(tx, store, transition)
-        undo, following = _commands(transition.rollout, act, context.families().families.get(rollout.family))
+        # The family as its file is now: a start by that file needs no options for what the file says.
+        declared = context.families().families.get(rollout.family)
+        f = transition.rollout.family
+        back = f"detent rollout rollback {f}"
+        file = declared.rollout if declared is not None else None
+        margin = (
+            transition.rollout.settings["margin"] if transition.rollout.settings["margin_from"] == "given" else None
+        )
+        same_start = RolloutRequest(
+            family=f,
+            variant=transition.rollout.candidate,
+            ladder=list(transition.rollout.ladder)
+            if file is None or tuple(file.ladder) != tuple(transition.rollout.ladder)
+            else None,
+            margin=margin if file is None or file.margin != margin else None,
+        )
+        again = start_command(same_start, forced=transition.rollout.forced)
+        onward = f"detent rollout status {f}"  # it goes on by itself; a refusal names the way past a gate
+        # The command that takes the act back, and the command that goes on.
+        undo, following = {
+            "approve": (back, onward),
+            "reject": (again, None),
+            "advance": (back, onward),
+            "hold": (f"detent rollout resume {f}", None),
+            "resume": (f"detent rollout hold {f}", onward),
+            "promote": (f"detent champion rollback {f}", f"detent variant export {f} --format yaml"),
+            "rollback": (again, f"detent rollout log {f}"),
+        }[act]
         return RolloutChange(
             **members_of(transition.rollout),
             what=transition.what,
@@ -131,32 +157,3 @@ def _version(if_match: str | None) -> int | None:
             f"If-Match asked for {if_match}, and no rollout has such a tag. Send the ETag of the rollout as it came."
         )
     return int(tag)
-
-
-def _commands(rollout: Rollout, act: str, declared: Family | None) -> tuple[str | None, str | None]:
-    """(the command that takes the act back, the command that goes on).
-
-    Args:
-        declared: the family as its file is now; a start by that file needs no options for what the file says.
-    """
-    f = rollout.family
-    back = f"detent rollout rollback {f}"
-    file = declared.rollout if declared is not None else None
-    margin = rollout.settings["margin"] if rollout.settings["margin_from"] == "given" else None
-    same_start = RolloutRequest(
-        family=f,
-        variant=rollout.candidate,
-        ladder=list(rollout.ladder) if file is None or tuple(file.ladder) != tuple(rollout.ladder) else None,
-        margin=margin if file is None or file.margin != margin else None,
-    )
-    again = start_command(same_start, forced=rollout.forced)
-    onward = f"detent rollout status {f}"  # it goes on by itself; a refusal names the way past a gate
-    return {
-        "approve": (back, onward),
-        "reject": (again, None),
-        "advance": (back, onward),
-        "hold": (f"detent rollout resume {f}", None),
-        "resume": (f"detent rollout hold {f}", onward),
-        "promote": (f"detent champion rollback {f}", f"detent variant export {f} --format yaml"),
-        "rollback": (again, f"detent rollout log {f}"),
-    }[act]

@@ -16,7 +16,7 @@ from optimizer.core.forecast.forecast import RolloutForecast
 from optimizer.core.forecast.outcomes import OutcomeForecast
 from optimizer.core.scheduling.schedule import in_force
 from optimizer.core.search.study import Study
-from optimizer.core.serving.assignment import has_lease
+from optimizer.core.serving.assignment import is_served
 from optimizer.core.serving.rollout import Decision, Freeze, Rollout, is_frozen, ladder_text, visible
 from optimizer.core.views.rollout_evidence import evidence_text
 from optimizer.core.views.rollout_status import (
@@ -265,7 +265,7 @@ def _status(context: Context, family: str) -> FamilyRollout:
         rollout=rollout,
         share=rollout.share if rollout else None,
         is_active=rollout.is_active if rollout else False,
-        served=_is_served(rollout, now) and freeze is None,
+        served=is_served(rollout, now) and freeze is None,
         arms=arms,
         by_itself=by_itself,
         last_tick_at=ticked_at,
@@ -303,11 +303,6 @@ def _require_current(tx: Transaction, context: Context, family: str) -> Rollout:
     return rollout
 
 
-def _is_served(rollout: Rollout | None, now: datetime) -> bool:
-    """Whether the candidate is served now: it has a stage, and a lease that has not run out."""
-    return rollout is not None and rollout.share is not None and has_lease(rollout, now)
-
-
 def _next(family: str, rollout: Rollout | None, now: datetime) -> str:
     """The command that goes on from here."""
     if rollout is None or not rollout.is_active:
@@ -318,7 +313,7 @@ def _next(family: str, rollout: Rollout | None, now: datetime) -> str:
         return f"a person approves: detent rollout approve {family} (or: detent rollout reject {family})"
     if rollout.status == "approved":
         return "the worker's next tick serves the first share; `detent serve` runs one"
-    if not _is_served(rollout, now):
+    if not is_served(rollout, now):
         return "start the worker (`detent serve`); the stage resumes with its next tick"
     verb = "advance" if rollout.stage + 1 < len(rollout.ladder) else "promote"
     return (

@@ -11,7 +11,7 @@ from optimizer.core.rollout.cohorts import closing_time
 from optimizer.core.rollout.evidence_state import EvidenceState, begin, from_text
 from optimizer.core.rollout.next_action import next_action
 from optimizer.core.serving import champion
-from optimizer.core.serving.assignment import has_lease
+from optimizer.core.serving.assignment import is_served
 from optimizer.core.serving.rollout import Freeze, Rollout, is_frozen
 from optimizer.core.statistics.outcomes import Block
 from optimizer.core.views import rollout_evidence
@@ -53,6 +53,13 @@ def rollout_view(tx: Transaction, store: Store, clock: Clock, rollout: Rollout) 
         for a in store.alerts.all(tx, open_only=True, family=rollout.family)
         if a.subject == rollout.id or (is_last and a.kind in OF_FAMILY)
     )
+    settings, history = rollout.settings, rollout.stage_history
+    running = timedelta()
+    if history:
+        until = history[-1]["clock_to"]
+        running = (datetime.fromisoformat(until) if until is not None else clock_now) - datetime.fromisoformat(
+            history[0]["clock_from"]
+        )
     return RolloutView(
         verdict=rollout_evidence.verdict_of(state.quality, state.whole_days),
         n_blocks=state.n_blocks,
@@ -68,7 +75,12 @@ def rollout_view(tx: Transaction, store: Store, clock: Clock, rollout: Rollout) 
         late_alert=rollout_evidence.late_alert(arms),
         stages=rollout_evidence.stages_of(rollout, state, held_back=held_back is not None),
         labels=rollout_evidence.labels_of(rollout, state),
-        hours=_hours(rollout, clock_now),
+        hours=Hours(
+            running=running.total_seconds() / 3600,
+            least=float(settings.get("min_duration_hours", 24)),
+            allowed=24 * float(settings.get("max_days", 30)),
+            window=float(settings["feedback_window"]["hours"]),
+        ),
         silence=SilenceView(
             since=state.silence.since,
             found_at=state.silence.found_at,
@@ -78,7 +90,7 @@ def rollout_view(tx: Transaction, store: Store, clock: Clock, rollout: Rollout) 
         waits_for=_waits_for(rollout, state, now, clock_now),
         next_step=rollout_evidence.next_step_of(rollout),
         lease_expires_at=rollout.lease_expires_at,
-        served=_is_served(rollout, freeze, now),
+        served=freeze is None and is_served(rollout, now),
         freeze=freeze,
         holdback=held_back,
         alerts=alerts,
@@ -100,7 +112,7 @@ def active_standing(
     step, gates = rollout_evidence.next_step_of(rollout), rollout_evidence.gates_of(state.quality, state.whole_days)
     return ActiveStanding(
         freeze=freeze,
-        served=_is_served(rollout, freeze, now),
+        served=freeze is None and is_served(rollout, now),
         waits_for=_waits_for(rollout, state, now, clock.rollout_now()),
         next_step=step,
         labels=rollout_evidence.labels_of(rollout, state),
@@ -131,26 +143,6 @@ def comparisons(blocks: list[StoredBlock]) -> list[Block]:
 
 def _waits_for(rollout: Rollout, state: EvidenceState, now: datetime, clock_now: datetime) -> tuple[str, ...]:
     return () if rollout.status != "deploying" else next_action(rollout, state, at=now, clock_at=clock_now).waits_for
-
-
-def _is_served(rollout: Rollout, freeze: Freeze | None, now: datetime) -> bool:
-    return rollout.share is not None and has_lease(rollout, now) and freeze is None
-
-
-def _hours(rollout: Rollout, clock_now: datetime) -> Hours:
-    settings, history = rollout.settings, rollout.stage_history
-    running = timedelta()
-    if history:
-        until = history[-1]["clock_to"]
-        running = (datetime.fromisoformat(until) if until is not None else clock_now) - datetime.fromisoformat(
-            history[0]["clock_from"]
-        )
-    return Hours(
-        running=running.total_seconds() / 3600,
-        least=float(settings.get("min_duration_hours", 24)),
-        allowed=24 * float(settings.get("max_days", 30)),
-        window=float(settings["feedback_window"]["hours"]),
-    )
 
 
 def _late_feedback(tx: Transaction, store: Store, clock: Clock, rollout: Rollout) -> Mapping[ArmName, tuple[int, int]]:

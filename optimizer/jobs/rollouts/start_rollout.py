@@ -257,7 +257,17 @@ def _write_start(tx: Transaction, store: Store, clock: Clock, basis: _Basis, dec
         raise draft.blind
     forced = bool(draft.missed)
     if forced and not basis.is_confirmed:
-        raise _refusal(draft)
+        name, variant = basis.family.name, basis.request.variant
+        obstacle = "; ".join(f"{g['name']}: {g['reason']}" for g in draft.missed)
+        wrong = f" (confirm was {basis.request.confirm!r})" if basis.request.confirm is not None else ""
+        evidence = any(g["name"] != "forecast" for g in draft.missed)
+        way_out = f"Collect the evidence (detent study run {name}), or start it" if evidence else "Or start it"
+        raise GateNotMet(
+            f"Cannot start a rollout of {variant}: not every gate is met. {obstacle}. {way_out} "
+            f"as forced with confirm = {name}{wrong}: {start_command(basis.request, forced=True)}.",
+            gates=draft.missed,
+            confirm=name,
+        )
     list_draft(tx, store, require_variant(tx, store, basis.family.name, basis.request.variant))
     store.rollouts.add(tx, draft.rollout)
     # So that the next attempt finds it on record.
@@ -315,20 +325,6 @@ def _why(draft: _Draft, facts: str) -> str:
 def _gates_text(draft: _Draft) -> str:
     reasons = [str(g["reason"]) for g in draft.gates]
     return "; ".join(reasons if draft.forecast.gate() is not None else [*reasons, draft.forecast.summary])
-
-
-def _refusal(draft: _Draft) -> GateNotMet:
-    name, variant = draft.basis.family.name, draft.basis.request.variant
-    why = "; ".join(f"{g['name']}: {g['reason']}" for g in draft.missed)
-    wrong = f" (confirm was {draft.basis.request.confirm!r})" if draft.basis.request.confirm is not None else ""
-    evidence = any(g["name"] != "forecast" for g in draft.missed)
-    way_out = f"Collect the evidence (detent study run {name}), or start it" if evidence else "Or start it"
-    return GateNotMet(
-        f"Cannot start a rollout of {variant}: not every gate is met. {why}. {way_out} "
-        f"as forced with confirm = {name}{wrong}: {start_command(draft.basis.request, forced=True)}.",
-        gates=draft.missed,
-        confirm=name,
-    )
 
 
 def start_command(request: RolloutRequest, *, forced: bool) -> str:

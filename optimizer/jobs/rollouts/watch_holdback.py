@@ -14,7 +14,6 @@ import structlog
 from optimizer.core.base.errors import Conflict, Refused, StaleVersion
 from optimizer.core.base.phrasing import when
 from optimizer.core.rollout.cohorts import closing_time
-from optimizer.core.rollout.evidence_state import EvidenceState
 from optimizer.core.rollout.next_action import ACTOR, guardrail_alarm
 from optimizer.core.serving.assignment import held_back_until
 from optimizer.core.serving.rollout import Champion, Rollout, is_frozen, iso
@@ -90,7 +89,12 @@ def _watch(store: Store, clock: Clock, champion: Champion, rollout: Rollout, at:
     alarm = guardrail_alarm(rollout, state, at=at)
     # The tick does not take back what a person did.
     if alarm is not None and bool(rollout.settings.get("adopted")):
-        store.write(lambda tx: store.alerts.open(tx, _failing_alert(champion, rollout, alarm, at)))
+        detail = (
+            f"{champion.variant} does worse than {rollout.champion}, which 5 % of the units still get: {alarm}."
+            f" {champion.by} adopted it at {when(champion.since)}. Nothing was changed. Take it back: detent champion"
+            f" rollback {champion.family}. Look: detent rollout status {champion.family}"
+        )
+        store.write(lambda tx: store.alerts.open(tx, _alert(champion, detail, at)))
         return "watched"
     if alarm is not None:
         why = (
@@ -120,37 +124,17 @@ def _watch(store: Store, clock: Clock, champion: Champion, rollout: Rollout, at:
         log.warning("champion rolled back", family=champion.family, what=report.what, why=why)
         return "rolled_back"
     # Else jobs/champions/watch_switch.py.
-    worse = _worse_alert(champion, rollout, state, at) if not champion.forced else None
-    if worse is not None:
-        store.write(lambda tx: store.alerts.open(tx, worse))
-    return "watched"
-
-
-def _failing_alert(champion: Champion, rollout: Rollout, alarm: str, at: datetime) -> Alert:
-    f = champion.family
-    detail = (
-        f"{champion.variant} does worse than {rollout.champion}, which 5 % of the units still get: {alarm}."
-        f" {champion.by} adopted it at {when(champion.since)}. Nothing was changed. Take it back: detent champion"
-        f" rollback {f}. Look: detent rollout status {f}"
-    )
-    return _alert(champion, detail, at)
-
-
-def _worse_alert(champion: Champion, rollout: Rollout, state: EvidenceState, at: datetime) -> Alert | None:
-    """The alert where the quality gate's rollback evidence suffices.
-
-    It compares both arms in the same hours, so drift that both share moves nothing.
-    """
+    # The quality gate compares both arms in the same hours, so drift that both share moves nothing.
     whole = state.whole_days
-    evidence = harm_evidence(state.quality.peaks, None if whole is None else whole.peak("roll"))
-    if not evidence.proven:
-        return None
-    detail = (
-        f"{champion.variant}, promoted by {rollout.id}, does worse than {rollout.champion}, which 5 % of the units"
-        f" still get: evidence {e_value_text(evidence.log_e)}, {1 / evidence.alpha:.1f} suffices. Look: detent rollout"
-        f" status {champion.family}. The way back: detent champion rollback {champion.family}"
-    )
-    return _alert(champion, detail, at)
+    harm = harm_evidence(state.quality.peaks, None if whole is None else whole.peak("roll"))
+    if harm.proven and not champion.forced:
+        detail = (
+            f"{champion.variant}, promoted by {rollout.id}, does worse than {rollout.champion}, which 5 % of the units"
+            f" still get: evidence {e_value_text(harm.log_e)}, {1 / harm.alpha:.1f} suffices. Look: detent rollout"
+            f" status {champion.family}. The way back: detent champion rollback {champion.family}"
+        )
+        store.write(lambda tx: store.alerts.open(tx, _alert(champion, detail, at)))
+    return "watched"
 
 
 def _alert(champion: Champion, detail: str, at: datetime) -> Alert:

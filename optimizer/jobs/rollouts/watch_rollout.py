@@ -14,6 +14,7 @@ from typing import Any
 
 from optimizer.core.base.errors import Refused, StaleVersion
 from optimizer.core.base.phrasing import when
+from optimizer.core.base.values import grouped
 from optimizer.core.family.settings import Metric
 from optimizer.core.rollout.baseline import ENOUGH, HISTORY, RECENT, Baseline, baseline_of
 from optimizer.core.rollout.blocks import (
@@ -360,12 +361,14 @@ class _RolloutLook:
             return
         self._more = self._more or until - since > READ_AHEAD
         until = min(until, since + READ_AHEAD)
-        requests: dict[tuple[datetime, int], list[ReportedRequest]] = {}
-        for request in self._evidence.requests(self._rollout, since, until):
-            requests.setdefault((window_start(request.started_at), request.stage), []).append(request)
-        fetches: dict[tuple[datetime, int], list[Fetches]] = {}
-        for one in self._evidence.fetches(self._rollout, since, until):
-            fetches.setdefault((window_start(one.window_start), one.stage), []).append(one)
+        requests = grouped(
+            ((window_start(request.started_at), request.stage), request)
+            for request in self._evidence.requests(self._rollout, since, until)
+        )
+        fetches = grouped(
+            ((window_start(one.window_start), one.stage), one)
+            for one in self._evidence.fetches(self._rollout, since, until)
+        )
         for begun, stage in sorted(requests.keys() | fetches.keys()):
             self._window(begun, stage, requests.get((begun, stage), []), fetches.get((begun, stage), []))
         self._known = replace(self._known, guardrails_until=until)

@@ -13,7 +13,7 @@ from optimizer.core.base.errors import DetentError
 from optimizer.core.family.family import Family
 from optimizer.core.rollout.transitions import is_system
 from optimizer.core.search.study import Study
-from optimizer.core.serving.rollout import Rollout, is_frozen
+from optimizer.core.serving.rollout import is_frozen
 from optimizer.jobs.families.each_family import each_family
 from optimizer.jobs.ids import new_id
 from optimizer.jobs.outbox.keep_alerts import keep_alerts
@@ -140,33 +140,29 @@ def _tell_approvals(store: Store, clock: Clock, families: Mapping[str, Family]) 
             for rollout in store.rollouts.all_active(tx)
             if rollout.status in WAITING and is_system(rollout.created_by)
         ]
-        keep_alerts(
-            tx,
-            store,
-            APPROVAL,
-            [_question(rollout, clock) for rollout in questioned if rollout.study is not None],
-            at=clock.now(),
-        )
+        alerts: list[Alert] = []
+        for rollout in questioned:
+            if rollout.study is not None:
+                name = rollout.family
+                detail = (
+                    f"Rollout {rollout.id} of {rollout.candidate} waits for approval. Study {rollout.study}, which"
+                    f" started by itself, nominated it. Look: detent variant diff {name} {rollout.candidate}; then"
+                    f" detent rollout approve {name}, or detent rollout reject {name}."
+                )
+                alerts.append(
+                    Alert(
+                        id=new_id("al"),
+                        kind=APPROVAL,
+                        level="info",
+                        family=name,
+                        subject=rollout.id,
+                        opened_at=clock.now(),
+                        detail=detail,
+                    )
+                )
+        keep_alerts(tx, store, APPROVAL, alerts, at=clock.now())
         for waits in store.alerts.all(tx, open_only=True, kind=WAITS):
             if waits.family not in families:
                 store.alerts.close(tx, WAITS, waits.family, waits.subject, clock.now())
 
     store.write(write)
-
-
-def _question(rollout: Rollout, clock: Clock) -> Alert:
-    name = rollout.family
-    detail = (
-        f"Rollout {rollout.id} of {rollout.candidate} waits for approval. Study {rollout.study}, which started by"
-        f" itself, nominated it. Look: detent variant diff {name} {rollout.candidate}; then detent rollout approve"
-        f" {name}, or detent rollout reject {name}."
-    )
-    return Alert(
-        id=new_id("al"),
-        kind=APPROVAL,
-        level="info",
-        family=name,
-        subject=rollout.id,
-        opened_at=clock.now(),
-        detail=detail,
-    )

@@ -145,7 +145,10 @@ class ExportWriter:
         n, hash = 0, hashlib.sha256()
         with self._target.new(name) as file:
             for value in values:
-                line = _line(value)
+                try:
+                    line = (json.dumps(value, ensure_ascii=False) + "\n").encode()
+                except UnicodeEncodeError:  # half a pair of surrogates
+                    line = (json.dumps(value) + "\n").encode()
                 hash.update(line)
                 file.write(line)
                 n += 1
@@ -247,10 +250,3 @@ def _hash_of(path: Path) -> str | None:
     except OSError:
         return None
     return hash.hexdigest()
-
-
-def _line(value: Mapping[str, Any]) -> bytes:
-    try:
-        return (json.dumps(value, ensure_ascii=False) + "\n").encode()
-    except UnicodeEncodeError:  # half a pair of surrogates
-        return (json.dumps(value) + "\n").encode()

@@ -182,7 +182,14 @@ def carry_out_forgetting(
     try:
         plan = _plan_of(run, home, notes)
         if not run.request["dry_run"]:
-            _write_notes(notes, plan)
+            # On disk before anything is deleted.
+            notes.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+            part = notes.with_suffix(".part")
+            with os.fdopen(os.open(part, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "wb") as out:
+                out.write(json.dumps(plan.result).encode() + b"\n" + plan.traces.dumped())
+                out.flush()
+                os.fsync(out.fileno())
+            part.replace(notes)
             _forget(plan, home, run, watched)
             _keep(store, id, result=plan.result)
             for file, _ in _notes_of(plan.traces.unit, home.notes):
@@ -449,17 +456,6 @@ def _studies_shown(tx: Transaction, store: Store, family: str) -> Iterable[str]:
 
 
 # --- notes of a run that may be killed --------------------------------------------------------------------------------
-
-
-def _write_notes(file: Path, plan: _ForgetPlan) -> None:
-    """On disk before anything is deleted."""
-    file.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-    part = file.with_suffix(".part")
-    with os.fdopen(os.open(part, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "wb") as out:
-        out.write(json.dumps(plan.result).encode() + b"\n" + plan.traces.dumped())
-        out.flush()
-        os.fsync(out.fileno())
-    part.replace(file)
 
 
 def _read_notes(file: Path) -> _ForgetPlan | None:

@@ -167,8 +167,13 @@ def create_key(context: Context, request: KeyRequest) -> KeyReport:
                 " ever."
             )
         closes = max(now, close_keyless_from) if close_keyless_from is not None else None
-        if not earlier and closes is None:
-            _refuse_to_close(keyless_callers(tx, store, now), name)
+        if not earlier and closes is None and (keyless := keyless_callers(tx, store, now)):
+            raise Refused(
+                f"{name} would be the first key, and from then on every request needs one. In the last day programs of"
+                f" this machine sent none: {named(keyless)}. They would get 401. Say from when: --close-keyless for"
+                " now, or --close-keyless-from 24h to give each its key before (over REST close_keyless_from, a time).",
+                callers=[caller._asdict() for caller in keyless],
+            )
         store.api_keys.add(tx, name, access, hash_of(secret), now, None if earlier else closes)
         if closes is not None:
             store.api_keys.close_keyless(tx, closes)
@@ -197,17 +202,6 @@ def seen_callers(tx: Transaction, store: Store, now: datetime) -> Sequence[Calle
 
 def keyless_callers(tx: Transaction, store: Store, now: datetime) -> list[CallerRecord]:
     return [caller for caller in seen_callers(tx, store, now) if caller.kind == "keyless"]
-
-
-def _refuse_to_close(callers: Sequence[CallerRecord], name: str) -> None:
-    if not callers:
-        return
-    raise Refused(
-        f"{name} would be the first key, and from then on every request needs one. In the last day programs of this"
-        f" machine sent none: {named(callers)}. They would get 401. Say from when: --close-keyless for now, or"
-        " --close-keyless-from 24h to give each its key before (over REST close_keyless_from, a time).",
-        callers=[caller._asdict() for caller in callers],
-    )
 
 
 def named(callers: Sequence[CallerRecord] | Sequence[SeenCaller]) -> str:

@@ -11,7 +11,6 @@ from optimizer.core.family.family import Family
 from optimizer.core.feedback.events import NO_FAMILY
 from optimizer.core.feedback.retention import RetentionLimit, RetentionNeed, cut, key_days
 from optimizer.core.serving.family_names import is_retired
-from optimizer.core.serving.rollout import Rollout
 from optimizer.jobs.feedback.roll_up_minutes import HISTORY, MINUTES
 from optimizer.jobs.rollouts.watch_holdback import rollout_of_holdback
 from optimizer.ports import Clock, Store, Transaction
@@ -76,7 +75,18 @@ def retentions(
     sure = {name: family for name, family in families.items() if name not in broken}
     with store.read() as tx:
         retained = [retention for family in sure.values() for retention in _of_family(tx, store, clock, family)]
-        retained += _of_no_family(store, clock, sure.values(), pipeline_days)
+        days_kept = [family.privacy.retain_days for family in sure.values()]
+        days, strictest = key_days(days_kept), min(days_kept, default=SENT_DAYS)
+        of_no_family = [
+            _retention(store, "idempotency_keys", None, days, cut(clock.now(), days)),
+            _retention(store, "interactions", NO_FAMILY, strictest, cut(clock.now(), strictest)),
+            _retention(store, "outbox", None, SENT_DAYS, cut(clock.now(), SENT_DAYS)),
+        ]
+        if pipeline_days:
+            of_no_family.append(
+                _retention(store, "pipeline_records", None, pipeline_days, cut(clock.now(), pipeline_days))
+            )
+        retained += of_no_family
         unpruned = [
             UnprunedFamily(family=name, why=_why_kept(name, name in broken))
             for name in sorted({*store.retained.families(tx), *broken} - sure.keys())
@@ -124,24 +134,20 @@ def _of_family(tx: Transaction, store: Store, clock: Clock, family: Family) -> l
             *holds,
         ],
     )
-    studies = cut(clock.now(), days, _of_its_study(tx, store, watched))
+    searched = [store.studies.get(tx, rollout.study) for rollout in watched if rollout.study is not None]
+    studies = cut(
+        clock.now(),
+        days,
+        [
+            RetentionNeed(since=study.finished_at, why=f"the rollout of study {study.id}'s winner is not through")
+            for study in searched
+            if study is not None and study.finished_at is not None
+        ],
+    )
     kinds = [(rows, events) for rows in OF_EVENTS] + [(rows, studies) for rows in OF_STUDIES]
     if any(study.family == family.name for study in store.studies.unfinished(tx)):
         kinds = [(rows, until) for rows, until in kinds if rows != "examples"]  # the study was given them, by id
     return [_retention(store, rows, family.name, days, until) for rows, until in kinds]
-
-
-def _of_no_family(store: Store, clock: Clock, families: Iterable[Family], pipeline_days: int) -> list[Retention]:
-    days_kept = [family.privacy.retain_days for family in families]
-    days, strictest = key_days(days_kept), min(days_kept, default=SENT_DAYS)
-    retained = [
-        _retention(store, "idempotency_keys", None, days, cut(clock.now(), days)),
-        _retention(store, "interactions", NO_FAMILY, strictest, cut(clock.now(), strictest)),
-        _retention(store, "outbox", None, SENT_DAYS, cut(clock.now(), SENT_DAYS)),
-    ]
-    if pipeline_days:
-        retained.append(_retention(store, "pipeline_records", None, pipeline_days, cut(clock.now(), pipeline_days)))
-    return retained
 
 
 def _retention(store: Store, rows: OldRows, family: str | None, days: int, until: RetentionLimit) -> Retention:
@@ -160,12 +166,3 @@ def _prune(store: Store, rows: OldRows, family: str | None, until: RetentionLimi
     with store.read() as tx:
         keys = store.retained.old(tx, rows, family, until.before, most)
     return store.write(lambda tx: store.retained.remove(tx, rows, family, keys), rows=len(keys)) if keys else 0
-
-
-def _of_its_study(tx: Transaction, store: Store, watched: Iterable[Rollout]) -> list[RetentionNeed]:
-    studies = [store.studies.get(tx, rollout.study) for rollout in watched if rollout.study is not None]
-    return [
-        RetentionNeed(since=study.finished_at, why=f"the rollout of study {study.id}'s winner is not through")
-        for study in studies
-        if study is not None and study.finished_at is not None
-    ]

@@ -81,7 +81,14 @@ class Program:
     def variant(self, demos: Sequence[Mapping[str, Any]]) -> Variant:
         # DSPy's demos as our examples: a labelled one carries the expected text, a bootstrapped one what the model
         # wrote, or its label. One without an answer is left out.
-        shots = [FewShot(id=d[KEY], input=dict(self.example(d[KEY]).input), output=_output(d, self)) for d in demos]
+        shots: list[FewShot] = []
+        for d in demos:
+            # What a demo shows as the answer. Where answers are labels that is the sheet's label: the model's own words
+            # around it would be imitated.
+            label = output_of(self.family, self.example(d[KEY])) if self.family.output.parser == "label" else ""
+            shots.append(
+                FewShot(id=d[KEY], input=dict(self.example(d[KEY]).input), output=(label or str(d[OUTPUT]).strip()))
+            )
         return self.start.showing([s for s in shots if s.output and not VARIABLE.search(s.output)])
 
     def example(self, id: str) -> Example:
@@ -150,15 +157,6 @@ def silence_dspy() -> None:
     logging.getLogger("dspy").setLevel(logging.CRITICAL)
     bootstrap.print = lambda *_, **__: None
     bootstrap.tqdm = SimpleNamespace(tqdm=iter)
-
-
-def _output(demo: Mapping[str, Any], program: Program) -> str:
-    """What a demo shows as the answer.
-
-    Where answers are labels that is the sheet's label: the model's own words around it would be imitated.
-    """
-    label = output_of(program.family, program.example(demo[KEY])) if program.family.output.parser == "label" else ""
-    return label or str(demo[OUTPUT]).strip()
 
 
 WRITTEN = re.compile(r"\[\[ ## proposed_instruction ## \]\](.*?)(?:\[\[ ## |\Z)", re.DOTALL)

@@ -305,7 +305,22 @@ class EventTables:
         names = sorted(matching.families) if matching.families is not None else _names(tx)
         at, id, family = position_of(cursor, datetime, str, str) if cursor is not None else (matching.until, "", "")
         newest_first = _I.received_at.desc(), _I.id.desc(), _I.family.desc()
-        query = _matching(matching).where(_I.family.in_(names)).order_by(*newest_first)
+        query = where_equal(select(INTERACTIONS), (_I.variant, matching.variant))
+        query = query.where(_I.received_at >= matching.since, _I.received_at < matching.until)
+        if matching.units is not None:
+            query = query.where(_I.unit_hmac.in_(sorted(matching.units)))
+        if matching.failed is not None:
+            query = query.where(_I.error.is_not(None) if matching.failed else _I.error.is_(None))
+        if matching.score_at_most is not None:
+            f = FEEDBACK_EVENTS.c
+            low = f.family == _I.family, f.interaction == _I.id, outcome_value() <= matching.score_at_most
+            query = query.where(select(f.id).where(*low).exists())
+        if matching.text is not None:
+            in_json = canonical_json(matching.text).decode("utf-8", "replace")[1:-1]
+            places = [cast(_I.input, String).icontains(in_json, autoescape=True)]
+            places += [column.icontains(matching.text, autoescape=True) for column in (_I.output, _I.error)]
+            query = query.where(or_(*places))
+        query = query.where(_I.family.in_(names)).order_by(*newest_first)
         rows: list[RowMapping] = []
         # Of many families each has a part of a page: were as many read of each, most would be read for nothing.
         depth, n_looked_at, floor = max(LEAST_DEPTH, -(-(limit + 1) // max(1, len(names)))), 0, None
@@ -470,25 +485,6 @@ def _floor(tx: Connection, names: Sequence[str], at: datetime, since: datetime, 
     nth_of_each = select(nth.correlate(families).scalar_subquery().label("at")).where(families.c.family.in_(names))
     floor: datetime | None = tx.execute(select(func.max(nth_of_each.subquery().c.at))).scalar()
     return floor
-
-
-def _matching(matching: InteractionFilter) -> Select[Any]:
-    query = where_equal(select(INTERACTIONS), (_I.variant, matching.variant))
-    query = query.where(_I.received_at >= matching.since, _I.received_at < matching.until)
-    if matching.units is not None:
-        query = query.where(_I.unit_hmac.in_(sorted(matching.units)))
-    if matching.failed is not None:
-        query = query.where(_I.error.is_not(None) if matching.failed else _I.error.is_(None))
-    if matching.score_at_most is not None:
-        f = FEEDBACK_EVENTS.c
-        low = f.family == _I.family, f.interaction == _I.id, outcome_value() <= matching.score_at_most
-        query = query.where(select(f.id).where(*low).exists())
-    if matching.text is not None:
-        in_json = canonical_json(matching.text).decode("utf-8", "replace")[1:-1]
-        places = [cast(_I.input, String).icontains(in_json, autoescape=True)]
-        places += [column.icontains(matching.text, autoescape=True) for column in (_I.output, _I.error)]
-        query = query.where(or_(*places))
-    return query
 
 
 def outcome_value() -> ColumnElement[float]:

@@ -426,11 +426,6 @@ def _watched(row: RowMapping) -> WatchedSwitch:
     return WatchedSwitch(family=row["family"], tenure=row["reign"], watch=watch, read_until=row["read_until"])
 
 
-def _day(of: Any) -> datetime:
-    """Args: of: as the database has dates, a text or a date."""
-    return datetime.fromisoformat(str(of)).replace(tzinfo=UTC)
-
-
 RECORDS = PipelineRecordRow.__table__
 HOURS = PipelineHourRow.__table__
 
@@ -456,10 +451,12 @@ class PipelineStatTables:
         groups = [func.date(HOURS.c.hour).label("day") if name == "day" else HOURS.c[name] for name in by]
         query = select(*groups, *(func.sum(HOURS.c[name]).label(name) for name in SUMS)).where(HOURS.c.hour >= since)
         rows = tx.execute(query.group_by(*groups).order_by(*groups)).mappings()
+        # A database has dates as texts or as dates.
         return {
-            tuple(_day(row[name]) if name == "day" else row[name] for name in by): PipelineSums(
-                **{name: row[name] for name in SUMS}
-            )
+            tuple(
+                datetime.fromisoformat(str(row[name])).replace(tzinfo=UTC) if name == "day" else row[name]
+                for name in by
+            ): PipelineSums(**{name: row[name] for name in SUMS})
             for row in rows
         }
 

@@ -180,20 +180,19 @@ class ObservationQueries:
             for start, own in newest_first:
                 if n < wanted:
                     n, first = n + own, start
-            delays = self._delays_s(tx, family, variant, max(since, first), limit) if first is not None else []
+            delays = []
+            if first is not None:
+                query = (
+                    select(_F.received_at, _I.received_at.label("served_at"))
+                    .join(INTERACTIONS, (_I.family == _F.family) & (_I.id == _F.interaction))
+                    .where(_F.family == family, _F.received_at >= max(since, first), _F.variant == variant)
+                    .order_by(_F.received_at.desc())
+                    .limit(limit)
+                )
+                delays = [max(0.0, (row.received_at - row.served_at).total_seconds()) for row in tx.execute(query)]
             if len(delays) == limit or n < wanted:
                 return delays
             wanted *= 4  # some of these outcomes name no interaction
-
-    def _delays_s(self, tx: Connection, family: str, variant: str, since: datetime, limit: int) -> list[float]:
-        query = (
-            select(_F.received_at, _I.received_at.label("served_at"))
-            .join(INTERACTIONS, (_I.family == _F.family) & (_I.id == _F.interaction))
-            .where(_F.family == family, _F.received_at >= since, _F.variant == variant)
-            .order_by(_F.received_at.desc())
-            .limit(limit)
-        )
-        return [max(0.0, (row.received_at - row.served_at).total_seconds()) for row in tx.execute(query)]
 
     def late_feedback(
         self,

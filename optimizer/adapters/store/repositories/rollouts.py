@@ -7,6 +7,7 @@ from __future__ import annotations
 import json
 import time
 from collections.abc import Collection, Iterator, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import datetime
 from functools import partial
@@ -137,20 +138,13 @@ def _rollout(row: RowMapping) -> Rollout:
 
 
 def _decision(row: RowMapping) -> Decision:
-    return record_of(Decision, row, content=_content(row["content"]))
-
-
-def _content(text: str) -> Any:
-    """The content of a decision. What is not the canonical JSON that was hashed stays as it is, so that verification
-    names it.
-    """
-    try:
-        content = json.loads(text)
-        if canonical_json(content).decode() == text:
-            return content
-    except ValueError:  # broken JSON, or values that canonical JSON cannot hold
-        pass
-    return {"unreadable": text}
+    # What is not the canonical JSON that was hashed stays as it is, so that verification names it.
+    content: Any = {"unreadable": row["content"]}
+    with suppress(ValueError):  # broken JSON, or values that canonical JSON cannot hold
+        read = json.loads(row["content"])
+        if canonical_json(read).decode() == row["content"]:
+            content = read
+    return record_of(Decision, row, content=content)
 
 
 UNITS = RolloutUnitsRow.__table__

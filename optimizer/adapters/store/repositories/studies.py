@@ -16,7 +16,7 @@ from optimizer.adapters.store.engine import upsert
 from optimizer.adapters.store.rows import columns_of, first, newest_first, page_of, record_of, where_equal
 from optimizer.adapters.store.tables import ScheduleRow, StudyRow, TierAnswersRow, TrialResultRow, TrialRow
 from optimizer.core.base.errors import Conflict, NotFound
-from optimizer.core.base.values import Budget, ExampleResult, Spend
+from optimizer.core.base.values import Budget, ExampleResult, Spend, grouped
 from optimizer.core.scheduling.monthly_budget import RunSpend
 from optimizer.core.scheduling.schedule import StoredSchedule
 from optimizer.core.search.study import ENDED, UNFINISHED, Study, Trial, Trigger, TriggerKind
@@ -55,7 +55,7 @@ class StudyTables:
                     f" {running.id}`), or stop it with `detent study cancel {running.id}`.",
                     study=running.id,
                 )
-        row = {**_plain(columns_of(study)), "active_family": _active_family(study.family, study.status)}
+        row = {**_plain(columns_of(study)), "active_family": study.family if study.status in UNFINISHED else None}
         tx.execute(insert(STUDIES), [row])
 
     def get(self, tx: Connection, id: str) -> Study | None:
@@ -105,7 +105,7 @@ class StudyTables:
             raise ValueError(f"a study has no {', '.join(sorted(unknown))}")
         columns = _plain(changes)
         if "status" in changes:
-            columns["active_family"] = _active_family(self._existing(tx, id).family, changes["status"])
+            columns["active_family"] = self._existing(tx, id).family if changes["status"] in UNFINISHED else None
         if columns:
             tx.execute(_CHANGE, {"of_id": id, **columns})
         if changes.get("status") in ENDED:
@@ -146,9 +146,7 @@ class StudyTables:
         r = RESULTS.c
         query = select(RESULTS).where(r.study == study, r.purpose == purpose).order_by(r.variant, r.example)
         query = where_equal(query, (r.variant, variant))
-        by_variant: dict[str, list[ExampleResult]] = {}
-        for row in tx.execute(query).mappings():
-            by_variant.setdefault(row["variant"], []).append(record_of(ExampleResult, row))
+        by_variant = grouped((row["variant"], record_of(ExampleResult, row)) for row in tx.execute(query).mappings())
         return by_variant
 
     def put_tier_answers(self, tx: Connection, study: str, answers: TierAnswers) -> None:
@@ -161,10 +159,6 @@ class StudyTables:
     def tier_answers(self, tx: Connection, study: str) -> TierAnswers | None:
         query = select(TIER_ANSWERS).where(TIER_ANSWERS.c.study == study)
         return first(tx, query, lambda row: TierAnswers(tiers=tuple(row["tiers"]), rows=row["rows"]))
-
-
-def _active_family(family: str, status: str) -> str | None:
-    return family if status in UNFINISHED else None
 
 
 def _plain(columns: Mapping[str, Any]) -> dict[str, Any]:

@@ -91,7 +91,13 @@ class PerformanceTables:
 
     def batches(self, tx: Connection, family: str) -> list[EvaluationBatch]:
         query = select(BATCHES).where(BATCHES.c.family == family).order_by(BATCHES.c.created_at, BATCHES.c.id)
-        return [_batch(row) for row in tx.execute(query).mappings()]
+        batches: list[EvaluationBatch] = []
+        for row in tx.execute(query).mappings():
+            checks = row["checks"]
+            batches.append(
+                EvaluationBatch(**{**row, "checks": None if checks is None else [Check(**check) for check in checks]})
+            )
+        return batches
 
     def day_sums(self, tx: Connection, day: str) -> list[DaySums]:
         start = datetime.strptime(day, "%Y-%m-%d").replace(tzinfo=UTC)
@@ -140,11 +146,6 @@ class PerformanceTables:
         tx.execute(delete(DAILY).where(DAILY.c.day == day))
         if rows:
             tx.execute(insert(DAILY), [asdict(row) for row in rows])
-
-
-def _batch(row: RowMapping) -> EvaluationBatch:
-    checks = row["checks"]
-    return EvaluationBatch(**{**row, "checks": None if checks is None else [Check(**check) for check in checks]})
 
 
 OF_INTERACTIONS = ("n_interactions", "n_errors", "mean_latency_ms", "cost_usd", "input_tokens", "output_tokens")

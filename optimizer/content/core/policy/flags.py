@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
+from math import nan
 from typing import Any
 
 from optimizer.core.base.errors import Fault, InvalidInput
@@ -95,8 +96,11 @@ def read_flags(environment: Mapping[str, str]) -> Flags:
     for variable, knob in THRESHOLDS.items():
         text = environment.get(variable, "").strip()
         if text:
-            value = _share(text)
-            if value is None:
+            try:
+                value = float(text)
+            except ValueError:
+                value = nan
+            if not 0 <= value <= 1:
                 faults.append(
                     Fault(
                         pointer=f"/{variable}",
@@ -110,11 +114,3 @@ def read_flags(environment: Mapping[str, str]) -> Flags:
             "The environment's flags cannot be read: " + "; ".join(f.detail for f in faults) + ".", faults
         )
     return Flags(knobs=knobs, records_metrics=records_metrics)
-
-
-def _share(text: str) -> float | None:
-    try:
-        value = float(text)
-    except ValueError:
-        return None
-    return value if 0 <= value <= 1 else None

@@ -118,11 +118,11 @@ def _typing(text: str, words: Sequence[str], sentences: Sequence[str]) -> dict[s
         "digits": sum(map(len, numbers)) / n_chars,
         "log_numbers": math.log1p(len(numbers)),
         "log_names": math.log1p(counts["names"]),
-        "upper": _count(_UPPER, text) / n_chars,
+        "upper": len(_UPPER.findall(text)) / n_chars,
         "shouted": sum(token.isupper() and len(token) > 1 for token in tokens) / n,
         "small_i": tokens.count("i") / n,
         "small_starts": sum(sentence.strip()[:1].islower() for sentence in sentences) / n_sentences,
-        "punctuation": _count(_PUNCTUATION, text) / n_chars,
+        "punctuation": len(_PUNCTUATION.findall(text)) / n_chars,
         "ends": float(text.rstrip()[-1:] in {".", "!", "?", '"'}),
         "questions": text.count("?") / n_sentences,
         "exclamations": text.count("!") / n_sentences,
@@ -152,10 +152,6 @@ def _title(title: str, words: Iterable[str]) -> dict[str, float]:
         "title.yes_or_no": float(first in {"is", "are", "does", "do", "can"}),
         "title.digits": sum(map(len, NUMBER.findall(title))) / max(1, len(title)),
     }
-
-
-def _count(pattern: re.Pattern[str], text: str) -> int:
-    return len(pattern.findall(text))
 
 
 SCORE = "score"  # the knob

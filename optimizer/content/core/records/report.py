@@ -282,7 +282,23 @@ def out_of_range(
                 )
                 wanted.append(OutOfRange(figure=name, level=was, detail=too_few))
         elif (level := level_of(reading.value, target, was)) is not None:
-            wanted.append(OutOfRange(figure=name, level=level, detail=_detail(name, reading.value, target, level)))
+            if target.warning_high is not None and reading.value > target.warning_high - CLEAR_BY:
+                edge, back = f"above {target.warning_high:.2f}", f"at {target.warning_high - CLEAR_BY:.2f} or less"
+            else:
+                low = (target.critical_low if level == "critical" else target.warning_low) or 0.0
+                edge, back = f"below {low:.2f}", f"at {low + CLEAR_BY:.2f} or more"
+            aimed = f", the target is {target.target:.2f}" if target.target is not None else ""
+            wanted.append(
+                OutOfRange(
+                    figure=name,
+                    level=level,
+                    detail=(
+                        f"The content pipeline's {name} was {reading.value:.2f} over the last {WINDOW_HOURS} hours:"
+                        f" {level} {edge}{aimed}. It clears {back}. See GET /api/performance/ for where it comes from,"
+                        " and `detent thresholds recommend F` for other knobs."
+                    ),
+                )
+            )
     return wanted
 
 
@@ -299,17 +315,3 @@ def level_of(value: float, target: Target, was: Level | None) -> Level | None:
     high = target.warning_high
     too_high = high is not None and value > round(high - (CLEAR_BY if was is not None else 0.0), 9)
     return "warning" if below(target.warning_low, is_open=was is not None) or too_high else None
-
-
-def _detail(name: str, value: float, target: Target, level: Level) -> str:
-    if target.warning_high is not None and value > target.warning_high - CLEAR_BY:
-        edge, back = f"above {target.warning_high:.2f}", f"at {target.warning_high - CLEAR_BY:.2f} or less"
-    else:
-        low = (target.critical_low if level == "critical" else target.warning_low) or 0.0
-        edge, back = f"below {low:.2f}", f"at {low + CLEAR_BY:.2f} or more"
-    aimed = f", the target is {target.target:.2f}" if target.target is not None else ""
-    return (
-        f"The content pipeline's {name} was {value:.2f} over the last {WINDOW_HOURS} hours: {level} {edge}{aimed}. It"
-        f" clears {back}. See GET /api/performance/ for where it comes from, and `detent thresholds recommend F` for"
-        " other knobs."
-    )

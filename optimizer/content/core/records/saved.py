@@ -7,6 +7,7 @@ recommendation, which figures were out of range, and in which direction a knob m
 from __future__ import annotations
 
 import re
+from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
@@ -15,6 +16,7 @@ from typing import Any
 from optimizer.content.core.records.fields import CHECKPOINTS, OTHER_NAMES
 from optimizer.content.core.records.record import UNNAMED
 from optimizer.content.core.records.report import EXPECTED_EXITS, STATUS, Status, TargetStanding
+from optimizer.core.base.canonical import table_of
 from optimizer.core.base.errors import Fault, InvalidInput
 from optimizer.core.base.knob import is_number, is_share, is_whole
 from optimizer.core.feedback.pipeline_record import TARGETS, Target
@@ -105,10 +107,10 @@ def read_metrics(name: str, data: Any) -> SavedMetrics:
         until=until,
         counts=counts,
         means={figure: float(overall[figure]) for figure in TARGETS if is_share(overall.get(figure))},
-        by_type={str(kind): _count(name, kind, _of(each, "total_processed")) for kind, each in _items(types)},
+        by_type={str(kind): _count(name, kind, _of(each, "total_processed")) for kind, each in table_of(types).items()},
         exits={
             OTHER_NAMES.get(str(point), str(point)): _count(name, point, _of(each, "exits"))
-            for point, each in _items(points)
+            for point, each in table_of(points).items()
         },
     )
 
@@ -187,15 +189,10 @@ def _mean(figure: str, files: Sequence[SavedMetrics], weight: str) -> float | No
 
 
 def _summed(parts: Iterable[Mapping[str, int]]) -> dict[str, int]:
-    total: dict[str, int] = {}
+    total = Counter[str]()
     for part in parts:
-        for name, n in part.items():
-            total[name] = total.get(name, 0) + n
+        total.update(part)
     return total
-
-
-def _items(value: Any) -> Iterable[tuple[Any, Any]]:
-    return value.items() if isinstance(value, Mapping) else ()
 
 
 def _of(value: Any, member: str) -> Any:

@@ -282,7 +282,16 @@ def compare_replayed(
     spent = [_time_shares(records.n, one, times) for one in routes]
     less = spent[0] - spent[1]
     time_error = sqrt(float(((less - less.mean()) ** 2).sum()) + 2) / records.n
-    quality_lost, quality_error = _quality_difference(records, routes, outcomes)
+    # Mean quality lost and its standard error. Both come from what each item adds to the difference of the two means
+    # (linearisation of a ratio).
+
+    has_quality = ~np.isnan(records.quality)
+    quality = np.where(has_quality, records.quality, 0.0)
+    added = np.zeros(records.n)
+    for route, outcome, sign in zip(routes, outcomes, (1, -1), strict=True):
+        added += sign * np.where(route.full & has_quality, quality - (outcome.quality or 0.0), 0.0) / outcome.n_judged
+    error = sqrt(float((added**2).sum()) + 2 / min(route.n_judged for route in outcomes) ** 2)
+    quality_lost, quality_error = (outcomes[0].quality or 0.0) - (outcomes[1].quality or 0.0), error
     differing = np.zeros(records.n, dtype=bool)
     for one, other in zip(_columns(routes[0]), _columns(routes[1]), strict=True):
         differing |= one != other
@@ -297,22 +306,6 @@ def compare_replayed(
         n=records.n,
         n_differing=int(differing.sum()),
     )
-
-
-def _quality_difference(records: Records, routes: list[Routes], outcomes: list[ReplayedShares]) -> tuple[float, float]:
-    """Mean quality lost and its standard error.
-
-    Both come from what each item adds to the difference of the two means (linearisation of a ratio).
-    """
-    import numpy as np
-
-    has_quality = ~np.isnan(records.quality)
-    quality = np.where(has_quality, records.quality, 0.0)
-    added = np.zeros(records.n)
-    for one, outcome, sign in zip(routes, outcomes, (1, -1), strict=True):
-        added += sign * np.where(one.full & has_quality, quality - (outcome.quality or 0.0), 0.0) / outcome.n_judged
-    error = sqrt(float((added**2).sum()) + 2 / min(one.n_judged for one in outcomes) ** 2)
-    return (outcomes[0].quality or 0.0) - (outcomes[1].quality or 0.0), error
 
 
 def _time_shares(n: int, routes: Routes, times: TimeModel) -> Any:

@@ -325,22 +325,6 @@ class ScoreSearch:
             name=name, methods=methods, learned={t: learned[t, m][1] for t, m in methods.items()}, scores=scores
         )
 
-    def _at(self, way: ScoringMethod, share: float) -> ScorePoint:
-        """The point without its bootstrap, which only compared points need."""
-        passes = np.full(len(self._train), np.nan)
-        for name, full_from in self._thresholds(way, share).items():
-            its = self._of_type(name) & ~np.isnan(way.scores)
-            passes[its] = way.scores[its] >= full_from
-        went = self._destinations.of(passes)
-        return ScorePoint(
-            way=way,
-            share=share,
-            outcome=summary(self._records, went),
-            full=went.full,
-            quality=self._records.quality,
-            groups=self._groups,
-        )
-
     def _of_type(self, name: str) -> Any:
         return self._records.codes == self._records.types.index(name)
 
@@ -358,7 +342,25 @@ class ScoreSearch:
     def _curve(self, way: ScoringMethod) -> list[ScorePoint]:
         """Every share, the largest first, which saves least."""
         if way.name not in self._curves:
-            self._curves[way.name] = [self._at(way, share) for share in reversed(SHARES)]
+            points: list[ScorePoint] = []
+            for share in reversed(SHARES):
+                # The point without its bootstrap, which only compared points need.
+                passes = np.full(len(self._train), np.nan)
+                for name, full_from in self._thresholds(way, share).items():
+                    its = self._of_type(name) & ~np.isnan(way.scores)
+                    passes[its] = way.scores[its] >= full_from
+                went = self._destinations.of(passes)
+                points.append(
+                    ScorePoint(
+                        way=way,
+                        share=share,
+                        outcome=summary(self._records, went),
+                        full=went.full,
+                        quality=self._records.quality,
+                        groups=self._groups,
+                    )
+                )
+            self._curves[way.name] = points
         return self._curves[way.name]
 
     def _saving(self, way: ScoringMethod, saved: float) -> ScorePoint | None:

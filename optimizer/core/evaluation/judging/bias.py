@@ -76,7 +76,13 @@ def bias_of(name: BiasName, differences: Sequence[float], *, why_few: str = "") 
         why = why_few or f"{n} rows could be measured and {MIN_ROWS} are needed"
         return Bias(name=name, verdict="cannot_tell", n=n, why=why)
     mean = sum(differences) / n
-    low, high = _interval(differences)
+    # Bootstrap by rows, never narrower than a row of the other kind would make it.
+    draw = random.Random(0)
+    means = sorted(sum(draw.choices(differences, k=n)) / n for _ in range(N_DRAWS))
+    tail = (1 - CONFIDENCE) / 2
+    low, high = means[floor(tail * N_DRAWS)], means[ceil((1 - tail) * N_DRAWS) - 1]
+    least = 1 / (n * sqrt(n))  # rows that agree to the last do not prove the next one
+    low, high = min(low, mean - least), max(high, mean + least)
     worst = high if name != "position" else max(high, -low)
     if worst <= TOLERATED:
         why = "what there is, is too small to matter" if _likes(name, low, high) else ""
@@ -115,17 +121,6 @@ def pad(answer: str) -> str:
 def _likes(name: BiasName, low: float, high: float) -> bool:
     """A place may be liked or disliked; of length and of one's own answers only a liking is a bias."""
     return low > 0 or (name == "position" and high < 0)
-
-
-def _interval(values: Sequence[float]) -> tuple[float, float]:
-    """Bootstrap by rows, never narrower than a row of the other kind would make it."""
-    draw, n = random.Random(0), len(values)
-    means = sorted(sum(draw.choices(values, k=n)) / n for _ in range(N_DRAWS))
-    tail = (1 - CONFIDENCE) / 2
-    low, high = means[floor(tail * N_DRAWS)], means[ceil((1 - tail) * N_DRAWS) - 1]
-    mean = sum(values) / n
-    least = 1 / (n * sqrt(n))  # rows that agree to the last do not prove the next one
-    return min(low, mean - least), max(high, mean + least)
 
 
 Better = Literal["first", "second", "neither"]

@@ -55,6 +55,8 @@ def judge_messages(judge: JudgeSettings, judged: JudgeCase) -> list[dict[str, An
     mark = judged.mark
     rubric = "\n".join(f"- {name}: {meaning}" for name, meaning in judge.dimensions.items())
     beside = ", beside the REFERENCE, which is one good answer" if judged.reference is not None else ""
+    scores = ", ".join(f'"{name}": <0 to {BEST}>' for name in judge.dimensions)
+    form = f'{{"of": "{mark}", "reasoning": "<why, in two or three sentences>", "scores": {{{scores}}}}}'
     parts = [
         f"Score the ANSWER to the INPUT{beside}. Each line of the rubric gets a number from 0 (worst) to {BEST} (best)."
         f"\nRubric:\n{rubric}",
@@ -62,7 +64,7 @@ def judge_messages(judge: JudgeSettings, judged: JudgeCase) -> list[dict[str, An
         mark_text("INPUT", input_text(judged.input), mark),
         *([mark_text("REFERENCE", judged.reference, mark)] if judged.reference is not None else []),
         mark_text("ANSWER", judged.answer, mark),
-        f"Answer with one JSON object and nothing else:\n{_form(judge, mark)}",
+        f"Answer with one JSON object and nothing else:\n{form}",
     ]
     return [
         {"role": "system", "content": SYSTEM.format(mark=mark)},
@@ -125,11 +127,6 @@ def input_text(input: Mapping[str, Any]) -> str:
 
 def mark_text(name: str, text: str, mark: str) -> str:
     return f"BEGIN {name} {mark}\n{text}\nEND {name} {mark}"
-
-
-def _form(judge: JudgeSettings, mark: str) -> str:
-    scores = ", ".join(f'"{name}": <0 to {BEST}>' for name in judge.dimensions)
-    return f'{{"of": "{mark}", "reasoning": "<why, in two or three sentences>", "scores": {{{scores}}}}}'
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

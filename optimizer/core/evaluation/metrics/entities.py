@@ -83,20 +83,18 @@ def relation_overlap(wanted: Any, output: Any, *, partial: bool = False, key: st
 
 
 def _overlap(read: Callable[[Any], Fact], wanted: Sequence[Any], output: Sequence[Any], partial: bool) -> Overlap:
-    expected, answered = [read(item) for item in wanted], [_answered_fact(read, item) for item in output]
+    expected, answered = [read(item) for item in wanted], list[Any]()
+    for item in output:
+        try:
+            answered.append(read(item))
+        except ValueError:
+            answered.append(Wrong)
     exact = overlap_of(expected, answered)
     if not partial:
         return exact
     rest = _without(expected, answered), [fact for fact in _without(answered, expected) if isinstance(fact, Fact)]
     near = matched_pairs(*rest, Fact.near)  # taking exact ones first costs nothing: one of them is worth two halves
     return Overlap(right=exact.right + HALF * near, n_found=exact.n_found, n_wanted=exact.n_wanted)
-
-
-def _answered_fact(read: Callable[[Any], Fact], item: Any) -> Any:
-    try:
-        return read(item)
-    except ValueError:
-        return Wrong
 
 
 def _without(facts: Sequence[Any], others: Sequence[Any]) -> list[Any]:

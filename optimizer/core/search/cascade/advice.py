@@ -34,7 +34,6 @@ from optimizer.core.search.cascade.production import Production
 from optimizer.core.search.cascade.records import (
     NOT_REPLAYED,
     SHARES,
-    CascadeReplay,
     TierRecords,
     figure,
     loss_upper,
@@ -74,7 +73,14 @@ def advise(production: Production, policy: Policy, *, explicit_margin: float | N
     assert cascade is not None
     records, audits = production.records, production.audits
     present = CascadeSetting(tiers=cascade.models, accept=cascade.accept)
-    so_far = CascadeAdvice(verdict="cannot_tell", reason="", present=present, not_replayed=_not_replayed(policy))
+    used = {
+        "refine": cascade.refine is not None,
+        "refuse": cascade.refuse,
+        "skip": cascade.skip is not None,
+        "gate": policy.gate is not None,
+    }
+    not_replayed = {name: why for name, why in {**NOT_REPLAYED, **NO_CASCADES}.items() if used[name]}
+    so_far = CascadeAdvice(verdict="cannot_tell", reason="", present=present, not_replayed=not_replayed)
     n = production.counted.complete
     if n < MIN_AUDITS:
         return _too_few(so_far, production, cascade.audit_share, MIN_AUDITS - n)
@@ -127,17 +133,6 @@ def _changed(cascade: Tiers, setting: CascadeSetting) -> dict[str, Any]:
     if cascade.refine is not None and cascade.refine > min(setting.accept):
         removed.append("refine")  # it could never apply, and such a policy is refused
     return knobs | dict.fromkeys(removed)
-
-
-def _not_replayed(policy: Policy) -> dict[str, str]:
-    cascade = policy.cascade
-    used = {
-        "refine": cascade is not None and cascade.refine is not None,
-        "refuse": cascade is not None and cascade.refuse,
-        "skip": cascade is not None and cascade.skip is not None,
-        "gate": policy.gate is not None,
-    }
-    return {name: why for name, why in {**NOT_REPLAYED, **NO_CASCADES}.items() if used[name]}
 
 
 def _too_few(
@@ -384,19 +379,19 @@ def _curve(chain: TierRecords, setting: CascadeSetting, place: int, *, is_presen
         (value, (*setting.accept[:place], value, *setting.accept[place + 1 :]))
         for value in sorted({float(value) for value in quantiles} | {at, 1.0})
     ]
-    points = [_point(value, replay(chain, replace(setting, accept=accept)), place) for value, accept in accepts]
+    points: list[ThresholdPoint] = []
+    for value, accept in accepts:
+        replayed = replay(chain, replace(setting, accept=accept))
+        points.append(
+            ThresholdPoint(
+                value=value,
+                quality=replayed.quality,
+                loss=replayed.loss,
+                cost_usd=replayed.cost_usd,
+                escalated_share=max(0.0, 1 - sum(share.mean for share in replayed.answered_share[: place + 1])),
+            )
+        )
     name = "accept" if place == 0 else f"accept.{place + 1}"
     return ThresholdCurve(
         knob=_knob(name), tier=setting.tiers[place], present=at if is_present else None, points=tuple(points)
-    )
-
-
-def _point(value: float, replayed: CascadeReplay, place: int) -> ThresholdPoint:
-    # by this tier or before it
-    return ThresholdPoint(
-        value=value,
-        quality=replayed.quality,
-        loss=replayed.loss,
-        cost_usd=replayed.cost_usd,
-        escalated_share=max(0.0, 1 - sum(share.mean for share in replayed.answered_share[: place + 1])),
     )

@@ -246,25 +246,20 @@ def _in_order(proposals: Sequence[Proposal], n: int) -> list[Proposal]:
 
 def _on_proposals(proposed: Sequence[Proposal]) -> list[str]:
     """The record of each variant's thresholds and predicted figures, in the order in which the holdout tests them."""
-    remarks = (
-        f"{one.variant.id} ({_who_answers(one.variant.policy)}, accept"
-        f" {', '.join(map(threshold, _accepted(one.variant.policy)))}) saves {one.params[SAVED]:.0%} and"
-        f" {points_lost(one.params[LOSS])}{_by_student(one.params)}"
-        for one in proposed
-    )
+    remarks = []
+    for one in proposed:
+        policy, params = one.variant.policy, one.params
+        tiers, accepted = policy["tiers"], ", ".join(map(threshold, _accepted(policy)))
+        who = f"{tiers[0]} alone, which refuses the rest" if policy.get(REFUSE.name) else " > ".join(tiers)
+        by_student = f", {params[STUDENT_SHARE]:.0%} answered by the student" if STUDENT_SHARE in params else ""
+        remarks.append(
+            f"{one.variant.id} ({who}, accept {accepted}) saves {params[SAVED]:.0%} and"
+            f" {points_lost(params[LOSS])}{by_student}"
+        )
     return [
         "Proposed, the safest first, with what each is predicted to do on rows that it was not fitted to:"
         f" {'; '.join(remarks)}."
     ]
-
-
-def _who_answers(policy: Mapping[str, Any]) -> str:
-    tiers = policy["tiers"]
-    return f"{tiers[0]} alone, which refuses the rest" if policy.get(REFUSE.name) else " > ".join(tiers)
-
-
-def _by_student(params: Mapping[str, Any]) -> str:
-    return f", {params[STUDENT_SHARE]:.0%} answered by the student" if STUDENT_SHARE in params else ""
 
 
 def _accepted(policy: Mapping[str, Any]) -> list[float]:

@@ -220,7 +220,10 @@ def found_of(
     means, upper = replay(records, setting), bound_of(records, setting, goal.level) if upper is None else upper
     is_dearer = means.cost_usd.mean > strong_usd + SLACK and isinstance(goal, LeastCost)
     is_cheaper = means.cost_usd.mean < strong_usd - SLACK
-    if is_dearer or not (is_cheaper or means.loss.mean < -SLACK or _is_quicker(records, means)):
+    # Where no model has a price there are no dollars to save, but time.
+    strong_ms = float(records.weight @ records.latency_ms[:, -1] / records.weight.sum())
+    is_quicker = not records.cost_usd.any() and means.latency_ms is not None and means.latency_ms.mean < strong_ms
+    if is_dearer or not (is_cheaper or means.loss.mean < -SLACK or is_quicker):
         reason = (
             f"Do not cascade: with {' > '.join(setting.tiers)} a query would cost {means.cost_usd.mean:.3g} dollars,"
             f" and {records.strongest} alone costs {strong_usd:.3g}."
@@ -228,32 +231,21 @@ def found_of(
         return FoundThresholds(
             tiers=records.tiers, setting=None, replay=None, loss_upper=None, exact=exact, reason=reason
         )
+    # What the bound is worth: tested, or read off after the best of many was taken.
+    assurance = (
+        f"With {goal.level:.0%} confidence it loses at most {100 * goal.margin:.2f} points (its own bound is"
+        f" {change_text(upper)})."
+        if isinstance(goal, LeastCost) and goal.rule == "confident"
+        else f"Its {goal.level:.0%} bound is {change_text(upper)}, which is too low for the best of many thresholds:"
+        " confirm it on other records."
+    )
     reason = (
         f"{' > '.join(setting.tiers)} at accept {', '.join(map(threshold, setting.accept))} saves"
-        f" {_percent(means.saved_share.mean)} of what {records.strongest} alone costs and"
-        f" {points_lost(means.loss.mean)} on {len(records)} records. {_assurance(goal, upper)}{_caution(records, goal)}"
+        f" {100 * means.saved_share.mean:.0f} % of what {records.strongest} alone costs and"
+        f" {points_lost(means.loss.mean)} on {len(records)} records. {assurance}{_caution(records, goal)}"
     )
     return FoundThresholds(
         tiers=records.tiers, setting=setting, replay=means, loss_upper=upper, exact=exact, reason=reason
-    )
-
-
-def _is_quicker(records: TierRecords, means: CascadeReplay) -> bool:
-    """Where no model has a price there are no dollars to save, but time."""
-    strong_ms = float(records.weight @ records.latency_ms[:, -1] / records.weight.sum())
-    return not records.cost_usd.any() and means.latency_ms is not None and means.latency_ms.mean < strong_ms
-
-
-def _assurance(goal: Goal, upper: float) -> str:
-    """What the bound is worth: tested, or read off after the best of many was taken."""
-    if isinstance(goal, LeastCost) and goal.rule == "confident":
-        return (
-            f"With {goal.level:.0%} confidence it loses at most {_points(goal.margin)} points (its own bound is"
-            f" {change_text(upper)})."
-        )
-    return (
-        f"Its {goal.level:.0%} bound is {change_text(upper)}, which is too low for the best of many thresholds: confirm"
-        " it on other records."
     )
 
 
@@ -268,16 +260,16 @@ def _refusal(records: TierRecords, goal: Goal, strong_usd: float) -> str:
         swept = curve(records, level=goal.level, exact=goal.exact)
         first = 1 if len(swept.upper) > 1 else 0
         seen = (
-            f"where {records.tiers[0]} is surest ({_percent(swept.answered_share[first])} of the queries) it"
+            f"where {records.tiers[0]} is surest ({100 * swept.answered_share[first]:.0f} % of the queries) it"
             f" {points_lost(float(swept.loss[first]))}, with {goal.level:.0%} confidence at worst"
-            f" {change_text(float(swept.upper[first]))}, and {_points(goal.margin)} are allowed"
+            f" {change_text(float(swept.upper[first]))}, and {100 * goal.margin:.2f} are allowed"
         )
         return (
             f"Do not cascade: {seen}. More records, a better confidence or a wider margin may change"
             f" that.{_caution(records, goal)}"
         )
     return (
-        f"Do not cascade: no thresholds of {' > '.join(records.tiers)} keep the loss within {_points(goal.margin)}"
+        f"Do not cascade: no thresholds of {' > '.join(records.tiers)} keep the loss within {100 * goal.margin:.2f}"
         f" points by the rule {goal.rule!r}. More records, a better confidence or a wider margin may change"
         f" that.{_caution(records, goal)}"
     )
@@ -292,13 +284,5 @@ def _caution(records: TierRecords, goal: Goal) -> str:
         return ""
     return (
         f" Note: {effective:.0f} records are few; an exact test would ask for {proving} without a single loss before it"
-        f" allowed {_points(goal.margin)} points."
+        f" allowed {100 * goal.margin:.2f} points."
     )
-
-
-def _points(share: float) -> str:
-    return f"{100 * share:.2f}"
-
-
-def _percent(share: float) -> str:
-    return f"{100 * share:.0f} %"

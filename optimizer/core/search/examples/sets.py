@@ -15,6 +15,7 @@ from itertools import permutations, zip_longest
 from typing import Any
 
 from optimizer.core.base.errors import InvalidInput
+from optimizer.core.base.values import grouped
 from optimizer.core.dataset.examples import Example, similarities, vectors
 from optimizer.core.family.family import Family
 from optimizer.core.family.rendering import few_shot, render_open, value_text
@@ -191,9 +192,7 @@ def alternating(pool: Pool, chosen: Sequence[int]) -> Chosen:
     once = tuple(dict.fromkeys(chosen))
     if pool.labels is None:
         return once
-    groups: dict[str, list[int]] = {}
-    for i in once:
-        groups.setdefault(pool.labels[i], []).append(i)
+    groups = grouped((pool.labels[i], i) for i in once)
     return _in_turn(sorted(groups.values(), key=len, reverse=True))
 
 

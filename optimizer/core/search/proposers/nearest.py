@@ -10,7 +10,6 @@ from collections.abc import Sequence
 from dataclasses import replace
 
 from optimizer.core.base.values import ExampleResult
-from optimizer.core.family.variant import Variant
 from optimizer.core.policy.nearest import INDEX, NEAREST
 from optimizer.core.policy.policy import EXAMPLES
 from optimizer.core.search import strategy_calls
@@ -38,15 +37,12 @@ class NearestSearch:
     def ask(self) -> Proposal | None:
         while self._waiting:
             k = self._waiting.pop(0)
-            variant = self._with(k)
+            policy = self._start.policy
+            examples = {**(policy.get(EXAMPLES.name) or {}), NEAREST: k}
+            variant = replace(self._start, policy={**policy, EXAMPLES.name: examples, INDEX.name: self._index})
             if variant.id != self._start.id and self._fits(variant):
                 return Proposal(variant=variant, proposer=NEAREST, params={"k": k, "fixed": self._start.id})
         return None
 
     def tell(self, proposal: Proposal, score: float | None, results: Sequence[ExampleResult]) -> None:
         """The score changes nothing: the proposals are fixed."""
-
-    def _with(self, k: int) -> Variant:
-        policy = self._start.policy
-        examples = {**(policy.get(EXAMPLES.name) or {}), NEAREST: k}
-        return replace(self._start, policy={**policy, EXAMPLES.name: examples, INDEX.name: self._index})

@@ -18,19 +18,16 @@ def langchain(family: Family, record: VariantRecord) -> str:
             pairs.append(("placeholder", "{history}"))
         else:
             role = str(message["role"])
-            pairs.append((roles.get(role, role), _f_string(message["content"])))
+            # {{name}} as {name}; every other brace doubled, so that it stays a brace.
+            text = message["content"]
+            parts, end = [], 0
+            for match in VARIABLE.finditer(text):
+                parts += [_doubled(text[end : match.start()]), "{" + match.group(1) + "}"]
+                end = match.end()
+            pairs.append((roles.get(role, role), "".join([*parts, _doubled(text[end:])])))
     return json_text(
         {"messages": pairs, "input_variables": list(record.variant.variables), **settings_beside(record.variant)}
     )
-
-
-def _f_string(text: str) -> str:
-    """{{name}} as {name}; every other brace doubled, so that it stays a brace."""
-    parts, end = [], 0
-    for match in VARIABLE.finditer(text):
-        parts += [_doubled(text[end : match.start()]), "{" + match.group(1) + "}"]
-        end = match.end()
-    return "".join([*parts, _doubled(text[end:])])
 
 
 def _doubled(text: str) -> str:
