@@ -11,6 +11,7 @@ from typing import Any, cast
 import pytest
 import typer
 
+from optimizer.adapters.files.alert_rule_files import read_alert_rules
 from optimizer.adapters.store import Database
 from optimizer.cli.app import app
 from optimizer.core.base.minute_sums import MinuteSums
@@ -33,6 +34,7 @@ from tests.stores import FAMILY, NOW, new_database
 ERRORS = AlertRule(name="errors", metric="errors", above=0.03, level="critical", explains=("failures",))
 FAILURES = AlertRule(name="failures", metric="success", below=0.9)
 CHAMPION = "v_aaaaaaaaaaaa"
+SHIPPED = Path(__file__).parents[2] / "config" / "alert_rules.yaml"
 
 
 class Channel:
@@ -279,6 +281,29 @@ class TestMessages:
         assert self.heard(store, channel, clock, 1) == ["raised errors", "cleared errors"]
         store.write(lambda tx: store.alerts.close(tx, "alert_rule", FAMILY, "failures", clock.at))
         assert self.heard(store, channel, clock, 60) == ["raised errors", "cleared errors"], "it cleared meanwhile"
+
+    def test_a_provider_that_is_gone_under_two_families_is_one_message(self, store: Database) -> None:
+        clock, channel = Clock(NOW), Channel()
+        rules = read_alert_rules(SHIPPED)
+        families = {FAMILY: family(), "other": family("other")}
+        week = timedelta(days=7) // timedelta(minutes=1)
+        summed(
+            store,
+            clock,
+            [
+                row
+                for name in families
+                for row in (
+                    minute(clock, family=name, failed=60),
+                    minute(clock, family=name, failed=60, source="user", model=""),
+                    *(minute(clock, back=week + at, family=name) for at in range(10)),
+                )
+            ],
+        )
+        RuleWatcher(store, clock).look(families, rules)
+        assert {(None, "model_errors m"), (FAMILY, "errors"), ("other", "errors")} <= set(open_alerts(store))
+        send_alerts(store, [cast("Any", channel)], clock, rules=rules)
+        assert channel.heard == ["raised model_errors m"]
 
     def test_what_is_still_open_when_its_cause_is_long_gone_is_told(self, store: Database) -> None:
         clock, channel = Clock(NOW), Channel()
