@@ -138,6 +138,26 @@ def test_the_days_before_and_then_the_last_day_stand_in_for_weeks_that_nobody_kn
     assert [alert.subject for alert in look(store, clock, other)] == [], "no outcome is known"
 
 
+def test_where_nothing_usual_is_known_the_numbers_of_shares_hold_alone(store: Database) -> None:
+    clock = Clock(NOW)
+    failing = [minute(clock, back=back, n=100, failed=100, source="user") for back in range(1, 7)]
+    for row in failing:
+        row.score_sum, row.n_score, row.score_squares = 0.0, 100, 0.0
+    slow = minute(clock, n=0)
+    for _ in range(100):
+        slow.add_interaction(failed=False, latency_ms=20_000.0, cost_usd=5.0)
+    summed(store, clock, [*failing, slow])
+    told = {alert.subject: alert.detail for alert in look(store, clock, *read_alert_rules(SHIPPED))}
+    assert {"failures", "quality"} == told.keys(), "how long a model usually takes, and what it costs, nobody knows"
+    assert "the limit is 90.0% (what is usual is not known yet)" in told["failures"]
+
+
+def test_a_handful_of_outcomes_of_a_new_family_tells_nothing(store: Database) -> None:
+    clock = Clock(NOW)
+    summed(store, clock, [minute(clock, n=19, failed=19, source="user")])
+    assert look(store, clock, *read_alert_rules(SHIPPED)) == []
+
+
 def test_a_new_champion_is_compared_with_the_one_before(store: Database) -> None:
     clock = Clock(NOW)
     rule = AlertRule(name="new", metric="errors", times=2, against="champion_before")
@@ -376,7 +396,7 @@ class TestMessages:
 
 def test_rules_say_what_they_allow_a_family_and_how_soon_they_tell(store: Database) -> None:
     clock = Clock(NOW)
-    rise = AlertRule(name="rise", metric="success", below=0.9, times=0.9, against="earlier_weeks")
+    rise = AlertRule(name="rise", metric="success", times=0.9, against="earlier_weeks")
     summed(store, clock, [minute(clock, back=back) for back in range(1, 61)])
     files = cast("Any", type("Files", (), {"families": {FAMILY: family()}, "problems": {}}))
     context = context_of(
