@@ -48,7 +48,7 @@ def _view(out: Console, view: StatusView, now: datetime) -> None:
             [
                 _moved(row)
                 for row in view.families
-                if row.has_previous and row.since is not None and now - row.since < MOVED_SHOWN
+                if (row.has_previous or row.taken_back) and row.since is not None and now - row.since < MOVED_SHOWN
             ],
         ),
         ("Watched", [f"{row.name}: {row.watched}." for row in view.families if row.watched is not None]),
@@ -115,9 +115,12 @@ def _warnings(view: StatusView, now: datetime) -> Iterator[tuple[str, str]]:
 
 def _moved(row: FamilyStatus) -> str:
     """What serves since when, by whom and why, and the command that takes it back."""
+    back = f"rollback {row.name}"
+    if row.taken_back is not None:
+        back = f"set {row.name} {row.taken_back} --reason WHY --confirm {row.name}"
     return (
         f"{row.name}: {row.champion} serves since {when(row.since)}, by {row.by}: {shown(row.why or '–')}. Back: detent"
-        f" champion rollback {row.name}"
+        f" champion {back}"
     )
 
 
