@@ -71,11 +71,10 @@ MESSAGE = re.compile(
     r"(?P<event>Raised|Cleared)(?: \(\w+\))?: \w+(?:, family (?P<family>\w+))?\n(?P<detail>.*)\n.*, (?P<alert>al_\w+)\)"
 )
 TURNED, SOURCE, PROVIDER = "outcomes turn round", "outcomes come from a judge", "provider gone"
-SHARED = "provider of two families gone"
 WORKER, MLFLOW, DISK = "worker killed", "MLflow killed", "disk at 95 %"
 # Minutes until a fault is told, at the latest: the bar of bench/alert_rules.py where half of the requests fail, else
 # the longest of its simulated runs.
-STATED_MIN = {"errors 50 %": BAR_MIN, PROVIDER: BAR_MIN, SHARED: BAR_MIN, WORKER: 1.0, MLFLOW: 1.0, DISK: 2.0}
+STATED_MIN = {"errors 50 %": BAR_MIN, PROVIDER: BAR_MIN, WORKER: 1.0, MLFLOW: 1.0, DISK: 2.0}
 STATED_AS = {**{name: name for name in FAULTS}, SOURCE: "feedback stops"}
 
 
@@ -96,15 +95,6 @@ class Lane:
     messages: list[str] = field(default_factory=list)
     alerts: set[str] = field(default_factory=set)  # by id
     variant: str = ""
-
-    @property
-    def is_of_provider(self) -> bool:
-        return self.case in (PROVIDER, SHARED)
-
-    @property
-    def families(self) -> tuple[str, ...]:
-        """All that ask its model."""
-        return (self.name, f"{self.name}_too") if self.case == SHARED else (self.name,)
 
     @property
     def is_on(self) -> bool:
@@ -154,8 +144,7 @@ class Board:
 
     def _lane(self, match: re.Match[str]) -> Lane | None:
         words = set(re.findall(r"\w+", match["detail"]))
-        named = (lane for lane in self.lanes.values() if not lane.rate or lane.case == SHARED)
-        by_word = next((lane for lane in named if lane.name in words), None)
+        by_word = next((lane for lane in self.lanes.values() if not lane.rate and lane.name in words), None)
         return self.lanes.get(match["family"]) if match["family"] else by_word
 
 
@@ -263,11 +252,11 @@ def report(lanes: Sequence[Lane], place: WatchedInstallation, seed: int, ended: 
         ended.wait(max(0.0, at - time.monotonic()))
 
 
-def chat(family: str, rate: int, place: WatchedInstallation, seed: int, ended: threading.Event) -> None:
+def chat(lane: Lane, place: WatchedInstallation, seed: int, ended: threading.Event) -> None:
     """Asks the family's model, which an application's user waits for; a refusal is what it is."""
     rng, http = random.Random(seed), httpx.Client(timeout=30)
-    while not ended.wait(rng.expovariate(rate / 60)):
-        body = {"model": family, "user": "u", "messages": [{"role": "user", "content": f"{rng.random()}"}]}
+    while not ended.wait(rng.expovariate(lane.rate / 60)):
+        body = {"model": lane.name, "user": "u", "messages": [{"role": "user", "content": f"{rng.random()}"}]}
         with contextlib.suppress(httpx.TransportError):
             http.post(f"{place.url}/v1/chat/completions", json=body)
 
@@ -277,14 +266,14 @@ def remember(home: Path, lanes: Sequence[Lane], seed: int) -> None:
     settings = load_settings("dev", home)
     store, now = wiring.open_store(settings), datetime.now(UTC).replace(second=0, microsecond=0)
     try:
-        for n, (lane, name) in enumerate((one, name) for one in lanes for name in one.families):
-            traffic = SimulatedTraffic(family=name, rate=lane.rate, seed=seed * 1000 + n, swing=0.0)
+        for n, lane in enumerate(lanes):
+            traffic = SimulatedTraffic(family=lane.name, rate=lane.rate, seed=seed * 1000 + n, swing=0.0)
             rows = []
             for week in range(1, 5):
                 start = now - week * WEEK - HISTORY
                 for minute in range(2 * HISTORY // MINUTE):
                     rows += traffic.rows(start + minute * MINUTE)
-            usual = [row for row in rows if row.source in (("",) if lane.is_of_provider else ("", "user"))]
+            usual = [row for row in rows if row.source in (("",) if lane.case == PROVIDER else ("", "user"))]
             for row in usual:
                 row.variant, row.model = "", f"m_{lane.name}"
             store.write(lambda tx, usual=usual: store.minute_stats.put(tx, usual), rows=len(usual))
@@ -317,7 +306,7 @@ def fill_disk(home: Path) -> Callable[[], None]:
 
 
 def lanes_of(runs: int, only: str | None) -> list[Lane]:
-    cases = [*FAULTS, SOURCE, TURNED, PROVIDER, SHARED]
+    cases = [*FAULTS, SOURCE, TURNED, PROVIDER]
     lanes = []
     for number, case in enumerate(cases):
         rate = FAST_RATE if case == "errors 5 %" else USUAL_RATE  # at 60 its time is not stated: chance is as large
@@ -341,18 +330,17 @@ class FaultSiege:
 
     def run(self, seed: int) -> None:
         ended = threading.Event()
-        reported = [lane for lane in self.lanes if not lane.is_of_provider]
+        reported = [lane for lane in self.lanes if lane.case != PROVIDER]
         threads = [threading.Thread(target=report, args=(reported, self.place, seed, ended), daemon=True)]
         threads += [
-            threading.Thread(target=chat, args=(name, lane.rate, self.place, seed + n, ended), daemon=True)
+            threading.Thread(target=chat, args=(lane, self.place, seed + n, ended), daemon=True)
             for n, lane in enumerate(self.lanes)
-            if lane.is_of_provider
-            for name in lane.families
+            if lane.case == PROVIDER
         ]
         for thread in threads:
             thread.start()
         for lane in self.lanes:
-            self.board.lanes |= dict.fromkeys(lane.families, lane)
+            self.board.lanes[lane.name] = lane
             lane.begins_at = time.monotonic() + WARM_UP_S + self.rng.uniform(0, 60)
         self._follow(self.lanes, lambda lane: lane.told_at is not None or lane.is_done)
         # While the families' alerts wait to be cleared, so that a kill is seen to lose none of them.
@@ -427,7 +415,7 @@ def measure(runs: int, only: str | None, seed: int) -> tuple[list[Lane], list[st
             return {}
 
         port = opened.enter_context(answering(take))
-        providers = {lane.name: Provider() for lane in lanes if lane.is_of_provider}
+        providers = {lane.name: Provider() for lane in lanes if lane.case == PROVIDER}
         quiet = opened.enter_context(answering(completion))
         price = {"input_usd_per_mtok": 0.1, "output_usd_per_mtok": 0.4}
         models = {
@@ -441,9 +429,8 @@ def measure(runs: int, only: str | None, seed: int) -> tuple[list[Lane], list[st
             for name, at in [("quiet", quiet), *((name, one.port) for name, one in providers.items())]
         }
         files = {
-            name: family_file(name, f"m_{lane.name if lane.name in providers else 'quiet'}")
+            lane.name: family_file(lane.name, f"m_{lane.name if lane.name in providers else 'quiet'}")
             for lane in lanes or [Lane(case="", name="quiet")]
-            for name in lane.families
         }
         make_home(home, files, models)
         own = {"DETENT_ALERT_SLACK_WEBHOOK": f"http://127.0.0.1:{port}/hook"}

@@ -10,7 +10,7 @@ from typing import Literal
 import faults
 import pytest
 from common import Cell
-from faults import DISK, SHARED, WORKER, Board, Lane
+from faults import DISK, WORKER, Board, Lane
 
 from optimizer.adapters.webhooks import text_of
 from optimizer.ports import Alert, AlertMessage
@@ -42,16 +42,6 @@ def test_a_message_belongs_to_its_family_or_to_what_it_names() -> None:
     assert family.cleared_at is None
     assert worker.cleared_at is not None
     assert len(messages.others) == 1
-
-
-def test_what_two_families_ask_is_one_fault_whichever_of_them_a_message_names() -> None:
-    lane = Lane(case=SHARED, name="f9_0", rate=60)
-    made = Board()
-    made.lanes = dict.fromkeys(lane.families, lane)
-    made.take(message("raised", "alert_rule", "model_errors of m_f9_0: all failed. Families: f9_0, f9_0_too. Look: x"))
-    made.take(message("raised", "alert_rule", "errors of f9_0_too: all failed. Look: x", "f9_0_too"))
-    assert len(lane.messages) == 2
-    assert made.others == []
 
 
 def cells(**of: float | None) -> list[Cell]:
