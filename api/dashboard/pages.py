@@ -20,6 +20,7 @@ from optimizer.core.base.answers import cursor_of
 from optimizer.core.evaluation.label_report import LABELS
 from optimizer.core.evaluation.trivial_baselines import WITHOUT_MODEL, said
 from optimizer.core.serving.rollout import ALERT
+from optimizer.jobs.upkeep.read_runbook import read_chapter
 
 FAMILIES_SHOWN, LISTED = 24, 50
 MOST_RANKED = 1000  # studies
@@ -110,6 +111,10 @@ def alerts(visit: PageVisit, last_days: LastDays) -> Mapping[str, Any]:
         "resolved": sorted(resolved, key=lambda alert: alert.closed_at, reverse=True),
         "now": visit.shared.clock.now(),
     }
+
+
+def chapter(visit: PageVisit, last_days: LastDays) -> Mapping[str, Any]:
+    return {"chapter": read_chapter(visit.request.path_params["chapter"])}
 
 
 def studies(visit: PageVisit, last_days: LastDays) -> Mapping[str, Any]:
@@ -243,6 +248,7 @@ PAGES = (
         query=frozenset(("family", "skip", "done")),
     ),
     PageRoute(path="/dashboard/alerts", template="alerts.html", values=alerts),
+    PageRoute(path="/dashboard/runbook/{chapter}", template="chapter.html", values=chapter),
     PageRoute(
         path="/dashboard/studies",
         template="studies.html",

@@ -12,6 +12,7 @@ from optimizer.cli.output import Json, Reason, print_facts, show_report, table, 
 from optimizer.cli.session import Session
 from optimizer.core.base.answers import members_of, shown
 from optimizer.core.base.errors import InvalidInput
+from optimizer.core.rollout.alert_chapters import command_of
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -47,7 +48,7 @@ def list_(
                 {
                     **members_of(alert),
                     "alert": alert.subject if alert.kind == "alert_rule" else alert.kind,
-                    "what": f"{shown(alert.detail)} What to do: {alert.chapter}",
+                    "what": f"{shown(alert.detail)} What to do: {command_of(alert.chapter)}",
                     "message": f"spoken for by {alert.told_by}"
                     if alert.told_by
                     else f"silent until {when(alert.silenced_until)}"
