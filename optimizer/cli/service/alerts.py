@@ -12,7 +12,6 @@ from optimizer.cli.output import Json, Reason, print_facts, show_report, table, 
 from optimizer.cli.session import Session
 from optimizer.core.base.answers import members_of, shown
 from optimizer.core.base.errors import InvalidInput
-from optimizer.core.rollout.alert_chapters import command_of
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -34,6 +33,7 @@ def list_(
 
     Example: detent alerts list --family triage
     """
+    from optimizer.core.rollout.alert_chapters import command_of
     from optimizer.jobs.upkeep.read_operations import read_alerts
 
     page = Session().whole(read_alerts, open=not resolved, family=family)
