@@ -19,6 +19,7 @@ from optimizer.core.base.answers import cursor_of
 from optimizer.core.evaluation.label_report import LABELS
 from optimizer.core.evaluation.trivial_baselines import WITHOUT_MODEL, said
 from optimizer.core.serving.rollout import ALERT
+from optimizer.jobs.upkeep.read_runbook import read_chapter
 from optimizer.jobs.upkeep.read_status import REFUSED_SHOWN
 
 FAMILIES_SHOWN, LISTED = 24, 50
@@ -115,6 +116,10 @@ def alerts(visit: PageVisit, last_days: LastDays) -> Mapping[str, Any]:
         "next_cursor": resolved.next_cursor,
         "now": visit.shared.clock.now(),
     }
+
+
+def chapter(visit: PageVisit, last_days: LastDays) -> Mapping[str, Any]:
+    return {"chapter": read_chapter(visit.request.path_params["chapter"])}
 
 
 def studies(visit: PageVisit, last_days: LastDays) -> Mapping[str, Any]:
@@ -249,6 +254,7 @@ PAGES = (
         query=frozenset(("family", "skip", "done")),
     ),
     PageRoute(path="/dashboard/alerts", template="alerts.html", values=alerts, query=frozenset(("cursor",))),
+    PageRoute(path="/dashboard/runbook/{chapter}", template="chapter.html", values=chapter),
     PageRoute(
         path="/dashboard/studies",
         template="studies.html",

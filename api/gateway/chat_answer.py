@@ -233,11 +233,19 @@ def report_of(answered: ChatResult, *, latency_ms: float, time_to_first_token_ms
 
 
 def failure_report(
-    error: str, *, output: str = "", latency_ms: float | None = None, time_to_first_token_ms: float | None = None
+    error: str,
+    *,
+    model: str,
+    output: str = "",
+    latency_ms: float | None = None,
+    time_to_first_token_ms: float | None = None,
 ) -> dict[str, Any]:
-    """The record of a call without a whole answer; ``output`` is what had come of it."""
+    """The record of a call without a whole answer; ``output`` is what had come of it, ``model`` the last one that was
+    asked for it, since failures of a model are counted beside its answers.
+    """
     report = {
         "error": storable(error)[:MAX_ERROR_CHARS],
+        "model": model,
         "latency_ms": latency_ms,
         "time_to_first_token_ms": time_to_first_token_ms,
     }

@@ -87,7 +87,7 @@ class ModelGuard:
             ):
                 permit = self._ask()
                 if reader is not None:
-                    reader.has_asked = True
+                    reader.asked = self.name
                 try:
                     yield
                 except ModelFailed as error:

@@ -31,7 +31,7 @@ class Reader:
     def __init__(self, patience_s: float = 30.0) -> None:
         self.has_left = False
         self.why = ""  # it has gone, for the record
-        self.has_asked = False  # some model was called for it, so that it belongs on record
+        self.asked: str | None = None  # the last model that was called for it; with one, it belongs on record
         self.first_at: float | None = None  # perf_counter of the first piece
         self._message = MessageInPieces()
         self._pieces: list[ModelDelta] = []

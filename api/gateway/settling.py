@@ -92,6 +92,7 @@ async def _settle(
             latency_ms = (perf_counter() - started) * 1000
             report = failure_report(
                 f"{error.kind}: {error.detail}",
+                model=_last_asked(call, reader, error),
                 output=reader.text,
                 latency_ms=latency_ms,
                 time_to_first_token_ms=first_ms(),
@@ -99,9 +100,10 @@ async def _settle(
             await _record_failure(shared, side, call, report, error)
         raise
     except ClientGone as error:
-        if reader.has_asked:  # how long the answer would have taken is not known, so no latency is reported
+        if reader.asked is not None:  # how long the answer would have taken is not known, so no latency is reported
             report = failure_report(
                 f"{reader.why} after {len(reader.text)} characters of the answer",
+                model=reader.asked,
                 output=reader.text,
                 time_to_first_token_ms=first_ms(),
             )
@@ -110,7 +112,9 @@ async def _settle(
     except Exception as error:
         log.error("a call failed inside the gateway", interaction=call.id, exc_info=error)
         report = failure_report(
-            f"internal: {type(error).__name__}; the gateway's log holds the rest", output=reader.text
+            f"internal: {type(error).__name__}; the gateway's log holds the rest",
+            model=reader.asked or call.request.model,
+            output=reader.text,
         )
         await _record_failure(shared, side, call, report, error)
         raise
@@ -123,6 +127,12 @@ async def _settle(
         side.recording.add(task)
         task.add_done_callback(side.recording.discard)
     return answered
+
+
+def _last_asked(call: AnsweredCall, reader: Reader, error: ModelFailed) -> str:
+    """By its name in config/models.yaml. Where none was asked, the one that was left alone: it is at fault, too."""
+    asked = error.members.get("models_asked") or [error.members.get("model")]
+    return asked[-1] or reader.asked or call.request.model
 
 
 async def _follow(

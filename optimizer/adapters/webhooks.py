@@ -13,6 +13,7 @@ from urllib.parse import urlsplit
 import httpx
 
 from optimizer.core.base.phrasing import when
+from optimizer.core.rollout.alert_chapters import command_of
 from optimizer.ports import AlertMessage, ChannelFailed
 from optimizer.ports.alerts import page_about
 
@@ -100,7 +101,7 @@ def text_of(message: AlertMessage, installation: str, public_url: str | None = N
             f"Was open from {when(alert.opened_at)} to {when(alert.closed_at or alert.opened_at)}",
         )
     detail = alert.detail if len(alert.detail) <= MOST_CHARS - 300 else alert.detail[: MOST_CHARS - 301] + "…"
-    leads = f" What to do: {message.chapter}." if message.event == "raised" and message.chapter else ""
+    leads = f" What to do: {command_of(message.chapter)}." if message.event == "raised" and message.chapter else ""
     more = page_about(alert, public_url) or "detent status"
     return f"{head}\n{detail}\n{when_} ({installation}, {alert.id}).{leads} More: {more}"
 

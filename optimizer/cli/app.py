@@ -38,7 +38,7 @@ from optimizer.cli.judge import quality
 from optimizer.cli.review import commands as review
 from optimizer.cli.rollout import commands as rollout
 from optimizer.cli.rollout import freeze
-from optimizer.cli.service import alerts, events, mcp, serve, status
+from optimizer.cli.service import alerts, events, mcp, runbook, serve, status
 from optimizer.cli.study import commands as study
 from optimizer.cli.thresholds import commands as thresholds
 from optimizer.cli.thresholds import student
@@ -83,6 +83,7 @@ app.command()(serve.worker)
 entry_points.register(app)
 app.command()(doctor.doctor)
 app.command()(status.status)
+app.command()(runbook.runbook)
 app.command()(mcp.mcp)
 app.command()(freeze.freeze)
 app.command()(freeze.unfreeze)

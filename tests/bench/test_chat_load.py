@@ -32,3 +32,8 @@ def verdict(**of: float) -> str:
 )
 def test_a_bar_that_is_missed_is_named(of: dict[str, float], said: str) -> None:
     assert verdict(**of) == said
+
+
+def test_beside_what_failed_under_kills_stands_the_bar_that_holds_in_peace() -> None:
+    (row,) = (line for line in chat_load.page(RESULT).splitlines() if "failed under kills" in line)
+    assert row.endswith("| 0.5 % at most, in peace only |")

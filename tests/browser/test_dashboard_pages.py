@@ -51,6 +51,7 @@ PLACES = (
     "/dashboard/settings",
     "/dashboard/reviews",
     "/dashboard/alerts",
+    "/dashboard/runbook/a-provider-is-down",
     "/dashboard/studies",
     "/dashboard/requests?outcome=failed&units=a,b",
     "/dashboard/studies?order=lift",

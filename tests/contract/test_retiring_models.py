@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
 
@@ -42,6 +43,42 @@ def test_a_model_that_retires_is_told_of_sixty_days_before_and_once_more_when_it
 def test_a_champion_that_asks_it_keeps_the_alert_open_when_the_file_names_another(world: World, tmp_path: Path) -> None:
     moved = world.family.model_copy(update={"model": world.family.model.model_copy(update={"default": "new"})})
     assert look(world, tmp_path, days=30, family=moved) == [("warning", "summarization", world.family.model.default)]
+
+
+def test_what_a_served_variant_a_candidate_or_a_fallback_asks_is_told_of_too(world: World, tmp_path: Path) -> None:
+    day, store = world.clock.now().date() + timedelta(days=30), world.store
+    names = ("tier", "vote", "stand_in", "unasked")
+    (tmp_path / "models.yaml").write_text(
+        f"{world.family.model.default}: {{litellm: openai/a, fallbacks: [stand_in]}}\n"
+        + "".join(f"{name}: {{litellm: openai/{name}, retires_on: {day}}}\n" for name in names),
+        encoding="utf-8",
+    )
+    models = Models(tmp_path / "models.yaml", tmp_path)
+
+    def told() -> dict[str, str]:
+        watch_retirements(store, world.clock, [world.family], models)
+        with store.read() as tx:
+            return {alert.subject: alert.detail for alert in store.alerts.all(tx, open_only=True, kind=ALERT)}
+
+    assert told().keys() == {"stand_in"}
+    assert f"under fallbacks of {world.family.model.default}" in told()["stand_in"]
+    world.start()
+    with store.read() as tx:
+        records = {id: store.variants.get(tx, world.family.name, id) for id in (world.champion, world.candidate)}
+    asking = {
+        world.champion: {"tiers": ["tier", world.family.model.default], "accept": 0.9},
+        world.candidate: {"votes.models": ["vote", world.family.model.default]},
+    }
+    real = store.variants.get
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(
+            store.variants,
+            "get",
+            lambda tx, family, id: replace(
+                real(tx, family, id), variant=replace(records[id].variant, policy=asking[id])
+            ),
+        )
+        assert told().keys() == {"stand_in", "tier", "vote"}
 
 
 def test_a_day_that_is_none_is_a_fault_of_its_line(tmp_path: Path) -> None:

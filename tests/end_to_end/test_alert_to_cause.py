@@ -108,9 +108,10 @@ def first_look(world: World, **figures: Any) -> str:
     watcher.look(shared.families.families, rules, replace(NO_FIGURES, **figures))
     send_alerts(shared.store, [channel], shared.clock, rules=rules)
     assert len(channel.texts) == 1, channel.texts
-    place = re.search(r"What to do: (docs/\S+#\S+)\.", channel.texts[0])
+    place = re.search(r"What to do: detent (runbook \S+)\.", channel.texts[0])
     assert place is not None, channel.texts
-    return detent(*shlex.split(first_command(place[1]))[1:]).out
+    chapter = detent(*place[1].split()).out
+    return detent(*shlex.split(first_command(chapter))[1:]).out
 
 
 BY_HOUR: list[tuple[str, dict[str, Any], str, float]] = [

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+import shlex
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -142,3 +144,15 @@ def test_what_is_there_neither_on_the_server_nor_on_the_store_is_said_once(
     with_key(monkeypatch, "boss")
     refused = detent("keys", "revoke", "nobody")
     assert (refused.code, "on the store" in refused.err) == (1, False), refused.err
+
+
+def test_the_status_says_what_a_rollback_to_the_first_champion_moved_and_how_to_take_it_back(world: World) -> None:
+    first, night = world.champion(), world.candidate("Is it billing? Answer with one word.")
+    assert not re.search(r"^Moved", done(detent("status")).out, re.M), "nothing was before the first champion"
+    done(detent("champion", "set", "triage", night, "--reason", "night", "--confirm", "triage"))
+    assert re.search(r"^Moved .* Back: detent champion rollback triage$", done(detent("status")).out, re.M)
+    done(detent("champion", "rollback", "triage", "--reason", "no better"))
+    moved = re.search(rf"^Moved .*triage: {first} serves .* Back: detent (.+)$", done(detent("status")).out, re.M)
+    assert moved is not None
+    done(detent(*shlex.split(moved[1])))
+    assert world.champion() == night

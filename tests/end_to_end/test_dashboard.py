@@ -89,6 +89,7 @@ def visitor(world: World, secret: str | None) -> TestClient:
 def addresses(world: World) -> list[str]:
     rollout = world.get("/v1/families/triage/rollout").json()["id"]
     named = {"family": "triage", "id": "st_1", "variant": world.champion(), "kind": "evaluate", "run": "ev_1"}
+    named["chapter"] = "the-worker-is-dead"
     of_act = {
         "cancel-study": "st_1",
         "cancel-comparison": "cp_1",

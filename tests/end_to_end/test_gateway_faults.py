@@ -117,6 +117,7 @@ def test_no_interaction_is_lost_while_the_provider_fails(world: World, stream: b
             assert (record["error"], text) == (None, TEXT)
         else:
             assert record["error"].startswith(f"{kind}: ")
+        assert record["model"] in {"bare", model}, "failures stand beside the answers of the same model"
     failed = sum(kind is not None for _, kind, _ in told)
     n_faults = sum(n for fault, n in world.behind.seen.items() if fault != "none")
     if model == "bare":
@@ -145,8 +146,8 @@ def test_a_model_that_keeps_failing_is_left_alone(world: World) -> None:
     metrics = httpx.get(f"{world.url}/metrics").text
     assert 'llm_breaker_open{model="brittle"} 1' in metrics
     assert 'llm_errors_total{family="brittle",kind="http",model="brittle"} 3' in metrics
-    errors = Counter(one["error"].split(":")[0] for one in recorded(world.settings, "brittle", 9))
-    assert errors == {"http": 3, "paused": 6}, "also those are requests that users made in vain"
+    errors = Counter((one["model"], one["error"].split(":")[0]) for one in recorded(world.settings, "brittle", 9))
+    assert errors == {("brittle", "http"): 3, ("brittle", "paused"): 6}, "also those are requests made in vain"
 
 
 def test_a_model_that_is_well_again_is_asked_again(world: World) -> None:

@@ -12,6 +12,7 @@ from typing import Any
 import pytest
 
 from optimizer.cli.doctor.keys import key_findings
+from optimizer.core.base.minute_sums import MinuteSums
 from optimizer.runtime import wiring
 from tests.cases import named
 from tests.command_line import detent
@@ -84,6 +85,18 @@ def test_doctor_finds_the_unknown_model_and_goes_on_to_the_others(home: Home) ->
     assert "There is no model 'nowhere'" in ran.out
     assert "detent family validate topics" in ran.out
     assert "mlflow" in ran.out
+
+
+def test_doctor_says_of_which_model_most_requests_fail(home: Home) -> None:
+    store, clock = wiring.open_store(home.settings), wiring.open_clock(home.settings)
+    row = MinuteSums(
+        family="topics", minute=clock.now().replace(second=0, microsecond=0), variant="v_1", model="remote"
+    )
+    for i in range(30):
+        row.add_interaction(failed=i < 20, latency_ms=None, cost_usd=None)
+    store.write(lambda tx: store.minute_stats.put(tx, [row]))
+    store.close()
+    assert "remote: 20 of 30 requests failed within 15 minutes" in detent("doctor").out
 
 
 def test_doctor_says_which_library_of_the_system_the_embedded_model_lacks(

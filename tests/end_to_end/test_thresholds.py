@@ -146,7 +146,8 @@ def test_a_pipelines_own_files_become_a_family(
     assert run(["family", "create", "content_pipeline", "--from", str(files)]) == 0
     said = capsys.readouterr().err
     assert "version adopted serves, with 1 knob" in said
-    assert "Keys of the files that decide nothing, and stay there alone: 1." in said
+    assert "quality_filtering.yaml: 1 key without a knob, not taken over: notes." in said
+    assert "Nothing of" not in said
     assert run(["family", "show", "content_pipeline", "--json"]) == 0
     shown = json.loads(capsys.readouterr().out)
     assert shown["definition"]["prompt"]["versions"]["adopted"]["policy"] == {"filter.min_overall": 0.7}
@@ -162,6 +163,27 @@ def test_a_pipelines_own_files_become_a_family(
     assert answer["saved_metrics"]["figures"]["bypass_rate"]["status"] == "warning"
     assert run(["thresholds", "recommend", "content_pipeline", "--metrics", str(tmp_path)]) == 0
     assert "raise filter.min_overall" in capsys.readouterr().out
+
+
+def test_keys_that_were_not_taken_over_are_named_and_so_is_a_file_of_which_none_was(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    home, files = tmp_path / "home", tmp_path / "pipeline"
+    (home / "families").mkdir(parents=True)
+    files.mkdir()
+    monkeypatch.setenv("DETENT_HOME", str(home))
+    monkeypatch.setenv("COLUMNS", "300")
+    nested = "quality_filtering: {thresholds: {min_overall: 0.7, min_coherence: 0.6}, checks: {needed: 2}}\n"
+    (files / "quality_filtering.yaml").write_text(nested, encoding="utf-8")
+    (files / "early_exit.yaml").write_text("global: {min_exit_confidence: 0.8}\n", encoding="utf-8")
+    assert run(["family", "create", "content_pipeline", "--from", str(files), "--json"]) == 0
+    printed = capsys.readouterr()
+    keys = ["thresholds.min_overall", "thresholds.min_coherence", "checks.needed"]
+    made = json.loads(printed.out)
+    assert made["not_carried"] == {"quality_filtering.yaml": [f"quality_filtering.{key}" for key in keys]}
+    assert made["idle_files"] == ["quality_filtering.yaml"]
+    assert "quality_filtering.yaml: 3 keys without a knob, not taken over: quality_filtering.thresholds" in printed.err
+    assert "Nothing of quality_filtering.yaml decides anything." in printed.err
 
 
 def test_two_configurations_are_compared_on_what_their_records_say(

@@ -24,6 +24,10 @@ def of(subject: str, *, at: float = 0, kind: str = BROKEN, **changes: Any) -> Op
     return OpenCause(**{**usual, "kind": kind, "subject": subject, "opened_at": NOW + timedelta(minutes=at), **changes})
 
 
+def pipeline(figure: str) -> OpenCause:
+    return of(f"{figure} warning", kind="pipeline_out_of_range", family=None)
+
+
 @named(
     ("alert", "others", "cause"),
     {
@@ -49,13 +53,16 @@ def of(subject: str, *, at: float = 0, kind: str = BROKEN, **changes: Any) -> Op
         "a drift told already": (of("failures", at=5), [of("success", kind="champion_drift")], "success"),
         "a drift told later": (of("success", kind="champion_drift", at=5), [of("failures")], "failures"),
         "another figure": (of("quality"), [of("success", kind="champion_drift")], None),
+        "time saved where fewer are bypassed": (pipeline("avg_time_savings"), [pipeline("bypass_rate")], "bypass_rate"),
+        "fewer bypassed, for itself": (pipeline("bypass_rate"), [pipeline("avg_time_savings")], None),
+        "another figure of the pipeline": (pipeline("quality_score_avg"), [pipeline("bypass_rate")], None),
         "no figure at all": (of("worker", kind="process_restarted", family=None), [of("errors")], None),
         "of a rule that is no more": (of("gone"), [of("errors")], None),
     },
 )
 def test_which_open_alert_speaks_for_it(alert: OpenCause, others: list[OpenCause], cause: str | None) -> None:
     found = cause_of(alert, [alert, *others], RULES)
-    assert (found.subject if found is not None else None) == cause
+    assert (found.subject.removesuffix(" warning") if found is not None else None) == cause
 
 
 def test_of_two_that_are_alike_exactly_one_speaks() -> None:

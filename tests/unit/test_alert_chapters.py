@@ -2,15 +2,26 @@
 
 from __future__ import annotations
 
+import json
 import re
+import tomllib
 from pathlib import Path
 
 import pytest
 
 from optimizer.core.rollout.alert_causes import BROKEN, OpenCause
-from optimizer.core.rollout.alert_chapters import OF_KIND, OF_METRIC, chapter_in_words, chapter_of
+from optimizer.core.rollout.alert_chapters import (
+    ALERTS,
+    OF_KIND,
+    OF_METRIC,
+    RUNBOOK,
+    chapter_in_words,
+    chapter_of,
+    command_of,
+)
 from optimizer.core.rollout.alert_rules import LOWER_IS_WORSE, METRICS, AlertRule
 from optimizer.jobs.champions.watch_rules import look_at
+from tests.command_line import detent
 from tests.stores import NOW
 from tests.unit.test_alerts_page import alert_kinds
 
@@ -23,17 +34,16 @@ def of(kind: str, subject: str = "") -> OpenCause:
 
 
 def text_at(place: str) -> str:
-    """What stands below a heading, which is named as ``docs/runbook.md#its-words``."""
-    page, anchor = place.split("#")
-    parts = re.split(r"^##+ (.+)$", (ROOT / page).read_text(encoding="utf-8"), flags=re.MULTILINE)[1:]
-    anchors = (re.sub(r"[^\w -]", "", title).lower().replace(" ", "-") for title in parts[::2])
-    return dict(zip(anchors, parts[1::2], strict=True))[anchor]
+    """What its command prints of ``docs/runbook.md#its-words``."""
+    ran = detent(*command_of(place).split()[1:])
+    assert ran.code == 0, ran.err
+    return ran.out
 
 
-def first_command(place: str) -> str:
+def first_command(chapter: str) -> str:
     """That of the chapter's "Look"."""
-    command = COMMAND.search(text_at(place))
-    assert command is not None, place
+    command = COMMAND.search(chapter)
+    assert command is not None, chapter
     return " ".join(command[1].split())
 
 
@@ -43,7 +53,7 @@ def test_every_figure_of_a_rule_leads_to_a_chapter_whose_first_command_is_that_o
         rule = AlertRule(name="one", metric=metric, **{"below" if metric in LOWER_IS_WORSE else "above": 0.5})
         place = chapter_of(of(BROKEN, "one v_1"), [rule])
         if metric != "conversation":  # its alert names the conversation
-            assert first_command(place) == look_at(metric, "triage"), metric
+            assert first_command(text_at(place)) == look_at(metric, "triage"), metric
 
 
 @pytest.mark.parametrize("kind", sorted(alert_kinds() - {BROKEN}))
@@ -65,3 +75,18 @@ def test_in_words_a_chapter_is_called_as_its_heading_is() -> None:
 
 def test_of_a_rule_that_is_gone_the_page_of_all_alerts_speaks() -> None:
     assert text_at(chapter_of(of(BROKEN, "gone"), []))
+
+
+def test_the_chapters_are_listed_and_one_that_there_is_not_is_refused() -> None:
+    listed = [chapter["chapter"] for chapter in json.loads(detent("runbook", "--json").out)["items"]]
+    assert {"a-provider-is-down", "upgrade"} <= set(listed)
+    assert {RUNBOOK, ALERTS} <= set(shipped_pages()), "a wheel holds what messages lead to"
+    refused = detent("runbook", "a-provider-is-dwn")
+    assert refused.code == 1
+    assert "did you mean 'a-provider-is-down'" in refused.err
+
+
+def shipped_pages() -> list[str]:
+    wheel = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["tool"]["hatch"]["build"]["targets"]
+    packed = wheel["wheel"]["force-include"]
+    return [source for source, place in packed.items() if place == f"optimizer/shipped/{source}"]

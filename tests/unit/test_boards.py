@@ -36,6 +36,14 @@ def test_every_panel_and_every_rule_asks_for_metrics_that_there_are() -> None:
     assert set().union(*map(asked, expressions)) <= known()
 
 
+def test_no_share_of_requests_pages_by_a_single_one() -> None:
+    """As the rules of config/alert_rules.yaml: fewer than 20 events tell nothing."""
+    (rule,) = (rule for rule in RULES if rule["alert"] == "DetentModelErrors")
+    share, least = rule["expr"].split(" and ")
+    assert share.startswith('sum by (family, model) (rate(llm_requests_total{status="error"}[5m]))')
+    assert least == "sum by (family, model) (increase(llm_requests_total[5m])) >= 20"
+
+
 def test_promtool_has_nothing_to_say_about_the_rules() -> None:
     if shutil.which("promtool") is None:
         pytest.skip("promtool is not on this machine")

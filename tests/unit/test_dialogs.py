@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -18,6 +19,7 @@ from optimizer.core.declaration.read import parse_family
 from optimizer.core.family.family import Family
 from optimizer.core.feedback.dialogs import events_of_dialog
 from optimizer.core.views.dialogs import DialogAnalysis
+from optimizer.host.yaml_files import safe_yaml
 from optimizer.jobs.champions import read_dialogs as reading
 from optimizer.jobs.feedback.collect_reviews import ScenarioOffersRequest, offer_scenarios
 from optimizer.runtime.use_cases import use_case_of
@@ -195,6 +197,15 @@ def test_common_slow_and_failed_queries_have_their_figures_and_ideas_their_comma
         f"detent variant create {FAMILY} --help",
         "detent family show unasked",
     ]
+
+
+def test_the_setting_that_an_idea_names_is_one_that_a_family_has(database: Database) -> None:
+    keep_events(database, [query(n, "Where do I vote?") for n in range(12)])
+    told = "\n".join(idea.what for idea in asked(database).ideas)
+    setting = re.search(r"cache: \{.+\}(?= in its file)", told)
+    assert setting is not None, told
+    cache = family(**safe_yaml().load(setting[0])).cache
+    assert (cache.enabled, cache.max_age_s) == (True, 600.0)
 
 
 def test_a_query_that_was_offered_is_not_proposed_again_and_nothing_is_released(database: Database) -> None:

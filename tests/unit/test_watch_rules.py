@@ -11,6 +11,7 @@ from typing import Any, cast
 import pytest
 import typer
 
+from optimizer.adapters.files.alert_rule_files import read_alert_rules
 from optimizer.adapters.store import Database
 from optimizer.cli.app import app
 from optimizer.core.base.minute_sums import MinuteSums
@@ -33,6 +34,7 @@ from tests.stores import FAMILY, NOW, new_database
 ERRORS = AlertRule(name="errors", metric="errors", above=0.03, level="critical", explains=("failures",))
 FAILURES = AlertRule(name="failures", metric="success", below=0.9)
 CHAMPION = "v_aaaaaaaaaaaa"
+SHIPPED = Path(__file__).parents[2] / "config" / "alert_rules.yaml"
 
 
 class Channel:
@@ -134,6 +136,26 @@ def test_the_days_before_and_then_the_last_day_stand_in_for_weeks_that_nobody_kn
     assert [alert.subject for alert in look(store, clock, rise)] == ["rise"]
     other = AlertRule(name="other", metric="success", times=0.9, against="earlier_weeks")
     assert [alert.subject for alert in look(store, clock, other)] == [], "no outcome is known"
+
+
+def test_where_nothing_usual_is_known_the_numbers_of_shares_hold_alone(store: Database) -> None:
+    clock = Clock(NOW)
+    failing = [minute(clock, back=back, n=100, failed=100, source="user") for back in range(1, 7)]
+    for row in failing:
+        row.score_sum, row.n_score, row.score_squares = 0.0, 100, 0.0
+    slow = minute(clock, n=0)
+    for _ in range(100):
+        slow.add_interaction(failed=False, latency_ms=20_000.0, cost_usd=5.0)
+    summed(store, clock, [*failing, slow])
+    told = {alert.subject: alert.detail for alert in look(store, clock, *read_alert_rules(SHIPPED))}
+    assert {"failures", "quality"} == told.keys(), "how long a model usually takes, and what it costs, nobody knows"
+    assert "the limit is 90.0% (what is usual is not known yet)" in told["failures"]
+
+
+def test_a_handful_of_outcomes_of_a_new_family_tells_nothing(store: Database) -> None:
+    clock = Clock(NOW)
+    summed(store, clock, [minute(clock, n=19, failed=19, source="user")])
+    assert look(store, clock, *read_alert_rules(SHIPPED)) == []
 
 
 def test_a_new_champion_is_compared_with_the_one_before(store: Database) -> None:
@@ -280,6 +302,29 @@ class TestMessages:
         store.write(lambda tx: store.alerts.close(tx, "alert_rule", FAMILY, "failures", clock.at))
         assert self.heard(store, channel, clock, 60) == ["raised errors", "cleared errors"], "it cleared meanwhile"
 
+    def test_a_provider_that_is_gone_under_two_families_is_one_message(self, store: Database) -> None:
+        clock, channel = Clock(NOW), Channel()
+        rules = read_alert_rules(SHIPPED)
+        families = {FAMILY: family(), "other": family("other")}
+        week = timedelta(days=7) // timedelta(minutes=1)
+        summed(
+            store,
+            clock,
+            [
+                row
+                for name in families
+                for row in (
+                    minute(clock, family=name, failed=60),
+                    minute(clock, family=name, failed=60, source="user", model=""),
+                    *(minute(clock, back=week + at, family=name) for at in range(10)),
+                )
+            ],
+        )
+        RuleWatcher(store, clock).look(families, rules)
+        assert {(None, "model_errors m"), (FAMILY, "errors"), ("other", "errors")} <= set(open_alerts(store))
+        send_alerts(store, [cast("Any", channel)], clock, rules=rules)
+        assert channel.heard == ["raised model_errors m"]
+
     def test_what_is_still_open_when_its_cause_is_long_gone_is_told(self, store: Database) -> None:
         clock, channel = Clock(NOW), Channel()
         summed(store, clock, self.rows(clock, 30))
@@ -351,7 +396,7 @@ class TestMessages:
 
 def test_rules_say_what_they_allow_a_family_and_how_soon_they_tell(store: Database) -> None:
     clock = Clock(NOW)
-    rise = AlertRule(name="rise", metric="success", below=0.9, times=0.9, against="earlier_weeks")
+    rise = AlertRule(name="rise", metric="success", times=0.9, against="earlier_weeks")
     summed(store, clock, [minute(clock, back=back) for back in range(1, 61)])
     files = cast("Any", type("Files", (), {"families": {FAMILY: family()}, "problems": {}}))
     context = context_of(

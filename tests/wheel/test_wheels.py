@@ -124,6 +124,13 @@ def test_the_server_s_wheel_holds_families_demo_configuration_and_study_definiti
             assert f"optimizer/shipped/{file.relative_to(ROOT)}" in names
 
 
+def test_where_a_message_leads_is_shown_without_a_checkout(server: Place) -> None:
+    for chapter, says in (("a-provider-is-down", "**Look:**"), ("model_retires", "provider")):
+        shown = server.run("detent", "runbook", chapter)
+        assert shown.returncode == 0, shown.stderr
+        assert says in shown.stdout
+
+
 def test_a_project_is_made_and_lists_its_family_and_those_that_came_along(server: Place, project: Path) -> None:
     listed = server.run("detent", "family", "list", "--json", folder=project)
     assert listed.returncode == 0, listed.stderr

@@ -7,7 +7,8 @@ import os
 import shutil
 import subprocess
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +23,7 @@ from optimizer.runtime import wiring
 
 MIN_FREE_BYTES = 1024**3
 OTHERS = 0o077
+LOOKED_BACK = timedelta(minutes=15)  # for models that fail
 
 
 def doctor(as_json: Json = False) -> None:
@@ -270,12 +272,37 @@ def _models(session: Session) -> Iterator[Finding]:
             detail = f"{name}, used by {', '.join(used_by)}" + ("" if price else ": no price known")
             advice = "" if price else "A dollar cap needs one: name it under price in config/models.yaml."
             yield Finding(check="model", verdict="ok" if price else "warning", detail=detail, advice=advice)
+    yield from _failing(session, models_used)
     described = {name: models.describe(name) for name in models_used}
     keys = {name: facts.api_key_env for name, facts in described.items() if facts.api_key_env is not None}
     yield from key_findings(keys, environment_of_server(session.settings), os.environ)
     yield from unnamed_keys(
         {name: facts.litellm for name, facts in described.items() if facts.litellm and name not in keys}
     )
+
+
+def _failing(session: Session, models_used: Mapping[str, Sequence[str]]) -> Iterator[Finding]:
+    """Models of which most requests of the last minutes failed."""
+    since = session.clock.now() - LOOKED_BACK
+    with session.store.read() as tx:
+        families = {family for used_by in models_used.values() for family in used_by}
+        sums = [
+            row
+            for family in sorted(families)
+            for row in session.store.minute_stats.of_family(tx, family, since, source="")
+        ]
+    for name in sorted(models_used):
+        own = [row for row in sums if row.model == name]
+        n, n_errors = sum(row.n for row in own), sum(row.n_errors for row in own)
+        if n_errors > n / 2:
+            asking = sorted({row.family for row in own if row.n_errors})
+            yield Finding(
+                check="model",
+                verdict="warning",
+                detail=f"{name}: {n_errors} of {count(n, 'request')} failed within {LOOKED_BACK.seconds // 60} minutes",
+                advice=f"Since when: detent feedback stats {asking[0]} --by hour. What to do: detent runbook"
+                " a-provider-is-down",
+            )
 
 
 def _embedded(name: str) -> Finding:

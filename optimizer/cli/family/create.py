@@ -378,10 +378,14 @@ def _create_pipeline(family: str, folder: Path, examples: Path | None, as_json: 
     wiring.sync_families(session.settings, session.families, session.store, session.clock)
     session.family(family)
     paths = [written, *([here] if is_copied else [])]
-    n_beside = sum(len(keys) for name, keys in files.beside.items() if name != "monitoring.yaml")
-    show(as_json, {"family": family, "files": paths, "policy": dict(files.policy), "n_not_carried": n_beside})
-    if n_beside:
-        say(f"Keys of the files that decide nothing, and stay there alone: {n_beside}.")
+    beside = files.without_knob
+    made = {"family": family, "files": paths, "policy": dict(files.policy)}
+    left = {"n_not_carried": sum(map(len, beside.values())), "not_carried": beside, "idle_files": files.idle}
+    show(as_json, {**made, **left})
+    for name, keys in beside.items():
+        say(f"{name}: {count(len(keys), 'key')} without a knob, not taken over: {', '.join(keys)}.")
+    for name in files.idle:
+        say(f"Nothing of {name} decides anything. Do its keys stand a level too deep?", "yellow")
     if levels.is_file() and not is_copied:
         say(f"This home has its own {here}; that of {folder} is not taken over.")
     tell_change(

@@ -33,6 +33,7 @@ def list_(
 
     Example: detent alerts list --family triage
     """
+    from optimizer.core.rollout.alert_chapters import command_of
     from optimizer.jobs.upkeep.read_operations import read_alerts
 
     page = Session().whole(read_alerts, open=not resolved, family=family)
@@ -47,7 +48,7 @@ def list_(
                 {
                     **members_of(alert),
                     "alert": alert.subject if alert.kind == "alert_rule" else alert.kind,
-                    "what": f"{shown(alert.detail)} What to do: {alert.chapter}",
+                    "what": f"{shown(alert.detail)} What to do: {command_of(alert.chapter)}",
                     "message": f"spoken for by {alert.told_by}"
                     if alert.told_by
                     else f"silent until {when(alert.silenced_until)}"

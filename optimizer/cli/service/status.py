@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from rich.console import Console
 
     from optimizer.core.serving.rollout import Rollout
-    from optimizer.jobs.upkeep.read_status import StatusView
+    from optimizer.jobs.upkeep.read_status import FamilyStatus, StatusView
 
 CUT_SHOWN = timedelta(days=1)  # since an input was cut last
 MOVED_SHOWN = timedelta(days=1)  # since a champion took over from another
@@ -46,12 +46,9 @@ def _view(out: Console, view: StatusView, now: datetime) -> None:
         (
             "Moved",
             [
-                (
-                    f"{row.name}: {row.champion} serves since {when(row.since)}, by {row.by}: {shown(row.why or '–')}."
-                    f" Back: detent champion rollback {row.name}"
-                )
+                _moved(row)
                 for row in view.families
-                if row.has_previous and row.since is not None and now - row.since < MOVED_SHOWN
+                if (row.has_previous or row.taken_back) and row.since is not None and now - row.since < MOVED_SHOWN
             ],
         ),
         ("Watched", [f"{row.name}: {row.watched}." for row in view.families if row.watched is not None]),
@@ -114,6 +111,17 @@ def _warnings(view: StatusView, now: datetime) -> Iterator[tuple[str, str]]:
             if now - field.last_at < CUT_SHOWN:
                 cut = f"{field.input} in {count(field.n_requests, 'request')}, last {_ago(now - field.last_at)}"
                 yield "Cut", f"{row.name}: {cut} (inputs.{field.input}.max_chars in its file)"
+
+
+def _moved(row: FamilyStatus) -> str:
+    """What serves since when, by whom and why, and the command that takes it back."""
+    back = f"rollback {row.name}"
+    if row.taken_back is not None:
+        back = f"set {row.name} {row.taken_back} --reason WHY --confirm {row.name}"
+    return (
+        f"{row.name}: {row.champion} serves since {when(row.since)}, by {row.by}: {shown(row.why or '–')}. Back: detent"
+        f" champion {back}"
+    )
 
 
 def _in_short(rollout: Rollout | None) -> str | None:

@@ -10,7 +10,17 @@ from collections.abc import Mapping, Sequence
 from itertools import pairwise
 from typing import Annotated, Any, Literal, get_args
 
-from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Discriminator, Field, Strict, Tag
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Discriminator,
+    Field,
+    Strict,
+    Tag,
+    model_validator,
+)
 
 from optimizer.core.base.values import Aim
 from optimizer.core.family.cron import check_cron
@@ -116,12 +126,30 @@ class FamilyLimits(Declaration):
 
 
 class Cache(Declaration):
-    """Whether the gateway may answer the same messages of the same variant from memory."""
+    """Whether the gateway may answer the same messages of the same variant from memory.
+
+    ``ttl_s: 600`` is short for ``enabled: true`` with ``max_age_s: 600``, and ``ttl_s: null`` for neither.
+    """
 
     enabled: Annotated[bool, Strict()] = False
     max_age_s: Annotated[float, Strict(), Field(gt=0)] = 3600.0
     max_entries: Annotated[int, Strict(), Field(ge=1)] = 1000
     any_temperature: Annotated[bool, Strict()] = False
+
+    @model_validator(mode="before")
+    @classmethod
+    def _in_short(cls, declared: Any) -> Any:
+        if not isinstance(declared, Mapping) or "ttl_s" not in declared:
+            return declared
+        rest = {name: value for name, value in declared.items() if name != "ttl_s"}
+        ttl_s = declared["ttl_s"]
+        if "max_age_s" in rest:
+            raise ValueError("`ttl_s` and `max_age_s` say the same: leave one out")
+        if ttl_s is None:
+            return rest
+        if isinstance(ttl_s, bool) or not isinstance(ttl_s, int | float) or not ttl_s > 0:
+            raise ValueError(f"`ttl_s` must be seconds above 0, or null for no cache, not {ttl_s!r}")
+        return {"enabled": True, "max_age_s": float(ttl_s), **rest}
 
 
 class Schedule(Declaration):

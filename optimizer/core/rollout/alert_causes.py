@@ -25,6 +25,10 @@ _OTHERS: Mapping[str, Mapping[str, Metric]] = {
     },
     "champion_drift": {"success": "success", "score": "quality"},
 }
+# Of such kinds, what one subject says of others, by their first words: items that are not bypassed take their time.
+_EXPLAINED: Mapping[str, Mapping[str, tuple[str, ...]]] = {
+    "pipeline_out_of_range": {"bypass_rate": ("avg_time_savings",)}
+}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -39,9 +43,13 @@ class OpenCause:
     opened_at: datetime
 
     @property
+    def about(self) -> str:
+        return self.subject.split(" ", 1)[0]
+
+    @property
     def rule(self) -> str:
         """The rule that raised it; of a detector of its own the kind."""
-        return self.subject.split(" ", 1)[0] if self.kind == BROKEN else self.kind
+        return self.about if self.kind == BROKEN else self.kind
 
 
 def cause_of(alert: OpenCause, others: Iterable[OpenCause], rules: Sequence[AlertRule]) -> OpenCause | None:
@@ -64,7 +72,9 @@ def cause_of(alert: OpenCause, others: Iterable[OpenCause], rules: Sequence[Aler
 
 
 def _explains(cause: OpenCause, effect: OpenCause, rules: Mapping[str, AlertRule]) -> bool:
-    """By the rule of the cause, or by the rule of the figure that a detector of its own watches."""
+    """By the rule of the cause, or by the rule of the figure that a detector of its own watches, or by its kind."""
+    if cause.kind == effect.kind and effect.about in _EXPLAINED.get(cause.kind, {}).get(cause.about, ()):
+        return True
     named = {effect.rule, *(name for name, rule in rules.items() if rule.metric == metric_of(effect, rules))}
     figure = metric_of(cause, rules)
     return any(

@@ -63,3 +63,8 @@ def chapter_of(alert: OpenCause, rules: Sequence[AlertRule]) -> str:
         return f"{RUNBOOK}#{chapters.get(alert.subject, chapters[''])}"
     metric = metric_of(alert, {rule.name: rule for rule in rules})
     return f"{RUNBOOK}#{OF_METRIC[metric]}" if metric is not None else f"{ALERTS}#{alert.kind}"
+
+
+def command_of(chapter: str) -> str:
+    """The command that shows it, wherever Detent runs."""
+    return f"detent runbook {chapter.partition('#')[2]}"

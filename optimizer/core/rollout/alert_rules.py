@@ -93,7 +93,8 @@ class AlertRule(BaseModel):
     """One entry of config/alert_rules.yaml.
 
     The limit is ``above`` or ``below``, and ``times`` what ``against`` names: where both are there, the laxer of the
-    two. So a family that always was beyond the number raises nothing while it stays what it was.
+    two. So a family that always was beyond the number raises nothing while it stays what it was. ``limit_of`` says
+    what holds until that is known.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False, populate_by_name=True)
@@ -205,7 +206,14 @@ def usual_of(rule: AlertRule, rows: Sequence[MinuteSums]) -> UsualFigure | None:
 
 
 def limit_of(rule: AlertRule, usual: UsualFigure | None) -> float | None:
-    """What holds now: the laxer of both limits; None where the only one needs a usual figure that is not known."""
+    """What holds now: the laxer of both limits. None where what it needs to know is not known.
+
+    In a family of which nobody knows what is usual, the number of a share holds alone. That of milliseconds or dollars
+    does not: what a model usually takes may be far beyond it; nor does one beside a champion before that nobody saw.
+    """
+    is_known = rule.against is None or usual is not None
+    if not is_known and (rule.against == "champion_before" or rule.metric not in SHARES):
+        return None
     relative = rule.times * usual.value if rule.times is not None and usual is not None else None
     known = [limit for limit in (rule.limit, relative) if limit is not None]
     if not known:
@@ -510,6 +518,8 @@ def finding_text(rule: AlertRule, finding: RuleFinding, usual: UsualFigure | Non
     known = ""
     if rule.against is not None and usual is not None:
         known = f" ({AGAINST[rule.against]}: {amount_text(rule.metric, usual.value)})"
+    elif rule.against is not None and rule.scope != "model":
+        known = " (what is usual is not known yet)"
     return f"{text}{where}{limit}{known}"
 
 

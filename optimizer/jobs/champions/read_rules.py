@@ -135,7 +135,7 @@ def _standing(tx: Transaction, context: Context, watcher: RuleWatcher, rule: Ale
     if rule.metric in NOT_OF_MINUTES or until is None:
         return nothing
     usual = watcher.earlier(tx, family, until).usual(tx, rule)
-    limit = None if rule.against is not None and usual is None else limit_of(rule, usual)
+    limit = limit_of(rule, usual)
     rows = context.store.minute_stats.of_family(tx, family, until - LONGEST_WINDOW * ONE_MINUTE, until=until)
     per_minute = sum(tally.n for tally in tallies(rule, rows, limit or 0.0)) / LONGEST_WINDOW
     unwatched = None

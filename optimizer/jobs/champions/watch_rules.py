@@ -235,7 +235,7 @@ class RuleWatcher:
                     yield from _of_number(this, rule, family.name, reading)
                 continue
             usual = earlier.usual(this.tx, rule)
-            limit = None if rule.against is not None and usual is None else limit_of(rule, usual)
+            limit = limit_of(rule, usual)
             if limit is None:
                 continue
             for subject, group in _groups(rule, rows, earlier):
@@ -285,7 +285,7 @@ class RuleWatcher:
         if not own:
             return None
         usual = self.earlier(this.tx, family, this.until).usual(this.tx, rule, model=model)
-        limit = None if rule.against is not None and usual is None else limit_of(rule, usual)
+        limit = limit_of(rule, usual)
         return None if limit is None else _ModelPart(family=family, limit=limit, minutes=tallies(rule, own, limit))
 
     def _of_home(self, this: _MinuteLook, rules: Sequence[AlertRule], figures: HomeFigures) -> Iterable[Alert]:

@@ -9,7 +9,7 @@ from optimizer.core.base.errors import Conflict, NotFound
 from optimizer.jobs.families.family_folders import files_in, is_copy
 
 _PACKAGE = Path(__file__).parents[2]
-_PACKED = _PACKAGE / "shipped"  # where a wheel holds these folders of the checkout: families, demo, config, experiments
+_PACKED = _PACKAGE / "shipped"  # where a wheel holds these folders of the checkout: families, demo, config, and docs
 SHIPPED_HOME = _PACKED if _PACKED.is_dir() else _PACKAGE.parent
 SHIPPED = SHIPPED_HOME / "families"
 

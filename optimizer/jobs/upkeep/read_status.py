@@ -16,6 +16,7 @@ from optimizer.core.base.errors import Busy
 from optimizer.core.family.family import kind_of
 from optimizer.core.scheduling.schedule import in_force
 from optimizer.core.serving.assignment import holdback_of
+from optimizer.core.serving.champion import taken_back
 from optimizer.core.serving.rollout import ALL, Champion, Freeze, Rollout, is_frozen
 from optimizer.core.views.family import EnvironmentView
 from optimizer.core.views.rollout_status import EvidenceView
@@ -150,7 +151,7 @@ class Restart:
 class FamilyStatus:
     """``watched``: what an adopted, promoted or set champion is compared with, and until when. ``family`` is its
     ``name``. ``by`` and ``why``: who made the champion what it is; ``has_previous``: `champion rollback` leads
-    somewhere.
+    somewhere; ``taken_back``: the variant that such a rollback ended for this one, which `champion set` serves again.
     """
 
     name: str
@@ -160,6 +161,7 @@ class FamilyStatus:
     by: str | None
     why: Text[str | None]
     has_previous: bool
+    taken_back: str | None
     rollout: Rollout | None
     frozen: bool
     overridden: EnvironmentView | None
@@ -350,6 +352,9 @@ def _families(
     for name in sorted(filter(context.sees, names)):
         declared, present = declared_now.get(name), former.get(name, name)
         champion = rows.champions.get(present)
+        ended = None
+        if champion is not None and champion.seq > 1:
+            ended = taken_back(store.champions.history(tx, present))
         schedule = in_force(declared, schedules.get(declared.name)) if declared is not None else None
         is_pipeline = declared is not None and kind_of(declared).runs_pipeline
         views.append(
@@ -361,6 +366,7 @@ def _families(
                 by=champion.by if champion is not None else None,
                 why=champion.why if champion is not None else None,
                 has_previous=champion is not None and champion.previous is not None,
+                taken_back=ended.variant if ended is not None else None,
                 rollout=rows.active.get(present),
                 frozen=is_frozen(freezes, name) is not None,
                 overridden=context.environment(champion.variant) if champion is not None and is_pipeline else None,

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import copy
 import difflib
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
@@ -42,6 +42,25 @@ class PipelineFiles:
     monitoring: Mapping[str, Target] = field(default_factory=dict)
     evidence: Mapping[str, Any] = field(default_factory=dict)
     beside: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
+
+    @property
+    def without_knob(self) -> Mapping[str, Sequence[str]]:
+        """By file, the dotted keys that decide nothing; monitoring.yaml, which never does, aside."""
+        return {name: list(_keys_of(keys)) for name, keys in self.beside.items() if name != MONITORING and keys}
+
+    @property
+    def idle(self) -> Sequence[str]:
+        """The files of which no key decides anything."""
+        deciding = {_place_of(knob, value)[0] for knob, value in self.policy.items()}
+        return [name for name in self.without_knob if name not in deciding]
+
+
+def _keys_of(data: Mapping[str, Any], above: str = "") -> Iterator[str]:
+    for key, value in data.items():
+        if isinstance(value, Mapping) and value:
+            yield from _keys_of(value, f"{above}{key}.")
+        else:
+            yield f"{above}{key}"
 
 
 def read_files(files: Mapping[str, Any]) -> PipelineFiles:
