@@ -1,0 +1,90 @@
+"""The rungs of one family on the rows that its users send: each row is asked by ``POST /v1/chat/completions``, one
+after another, and scored by the product's scorer.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from statistics import median
+from time import perf_counter
+from typing import Any
+
+import httpx
+
+from optimizer.core.base.values import ExampleResult
+from optimizer.core.dataset.examples import Example
+from optimizer.core.evaluation.scoring import Scorer
+from optimizer.demo.screen import Screen
+from optimizer.demo.stories import Bar
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Rung:
+    """``variant`` None: there is none, and ``why`` is the sentence that says why."""
+
+    name: str
+    variant: str | None
+    why: str = ""
+
+
+class Ladder:
+    """The gateway, asked about ``rows``, which no search saw."""
+
+    def __init__(self, *, family: str, rows: Sequence[Example], scorer: Scorer, gateway: str) -> None:
+        self._family, self._scorer = family, scorer
+        self.rows = rows
+        self._http = httpx.Client(base_url=gateway, timeout=120.0, trust_env=False)
+
+    def ask(self, example: Example, *, user: str | None = None, variant: str | None = None) -> dict[str, Any]:
+        """The gateway's answer. It may take a moment to hear of a new variant."""
+        detent: dict[str, Any] = {"variables": dict(example.input)} | (
+            {"variant": variant} if variant is not None else {}
+        )
+        body: dict[str, Any] = {"model": self._family, "messages": [], "detent": detent} | (
+            {"user": user} if user is not None else {}
+        )
+        answered: dict[str, Any] = self._http.post("/v1/chat/completions", json=body).raise_for_status().json()
+        return answered
+
+    def climb(self, screen: Screen, rungs: Sequence[Rung]) -> tuple[Bar, ...]:
+        """Every rung that there is on every row, told as a table."""
+        say, bars = screen.say, list[Bar]()
+        n_calls = len(self.rows) * sum(rung.variant is not None for rung in rungs)
+        with screen.bars() as progress:
+            for rung in rungs:
+                if rung.variant is None:
+                    continue
+                results = list[ExampleResult]()
+                for example in self.rows:
+                    results.append(self._result(example, rung.variant))
+                    n = len(bars) * len(self.rows) + len(results)
+                    progress.show("ladder", n, n_calls, f"{rung.name}, {n} of {n_calls} requests")
+                waited = median(result.latency_ms or 0.0 for result in results)
+                bars.append(replace(Bar.of(rung.name, results), ms=waited))
+        say(f"  On the {len(self.rows)} rows that users send, one request after another:")
+        say(f"    {'':<44}right answers (95 % interval)   $ per 1,000 calls   ms a call, median")
+        for bar in bars:
+            interval = f"{bar.score:.2f} ({bar.low:.2f} to {bar.high:.2f})"
+            say(f"    {bar.name:<44}{interval:>29}{bar.usd or 0.0:>20.4f}{bar.ms or 0.0:>20.0f}")
+        for rung in rungs:
+            if rung.variant is None:
+                say(f"    {rung.name}: not measured. {rung.why}")
+        return tuple(bars)
+
+    def close(self) -> None:
+        self._http.close()
+
+    def _result(self, example: Example, variant: str) -> ExampleResult:
+        """A refusal has no content, and scores what the empty answer scores."""
+        began = perf_counter()
+        answer = self.ask(example, variant=variant)
+        waited_ms = 1000 * (perf_counter() - began)
+        text = answer["choices"][0]["message"]["content"] or ""
+        return ExampleResult(
+            example=example.id,
+            score=self._scorer.score(example.expected, text, example.input).value,
+            output=text,
+            cost_usd=answer["detent"]["cost_usd"],
+            latency_ms=waited_ms,
+        )
