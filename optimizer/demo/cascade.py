@@ -1,5 +1,5 @@
-"""The ladder of one family: a bare prompt, searched examples, nearest ones, a student, and a cascade of the student and
-the model. Two studies find its rungs; then the gateway answers what users send by each.
+"""Five ways to answer the requests of one family: a bare prompt, searched examples, nearest ones, a student, and a
+cascade of the student and the model. Two studies find them; then the gateway answers what users send by each.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from optimizer.core.policy.nearest import NEAREST
 from optimizer.core.policy.tiers import REFUSE
 from optimizer.core.search.strategy import EXAMPLES
 from optimizer.core.search.study import Study, ranked
-from optimizer.demo.ladder import Ladder, Rung
+from optimizer.demo.comparison import ComparedVariant, GatewayComparison
 from optimizer.demo.place import Place
 from optimizer.demo.rollouts import DemoCandidate
 from optimizer.demo.screen import Screen
@@ -47,12 +47,19 @@ class CascadeDemo:
     """
 
     def __init__(
-        self, *, screen: Screen, place: Place, family: Family, price: StatedPrice, store: Store, ladder: Ladder
+        self,
+        *,
+        screen: Screen,
+        place: Place,
+        family: Family,
+        price: StatedPrice,
+        store: Store,
+        comparison: GatewayComparison,
     ) -> None:
         self._screen, self._place, self._family, self._price, self._store = screen, place, family, price, store
-        self._ladder = ladder
+        self._comparison = comparison
         self._study: str | None = None
-        self._prompts: list[Rung] = []
+        self._prompts: list[ComparedVariant] = []
         self.winner: str | None = None  # once the study has ended
 
     def search_prompts(self) -> None:
@@ -80,9 +87,9 @@ class CascadeDemo:
                 )
         k = nearest.params["k"] if nearest is not None else 0
         self._prompts = [
-            Rung(name="bare prompt", variant=found.study.champion),
-            Rung(name=f"searched: the same {fixed.params['n_examples']} examples", variant=fixed.variant),
-            Rung(
+            ComparedVariant(name="bare prompt", variant=found.study.champion),
+            ComparedVariant(name=f"searched: the same {fixed.params['n_examples']} examples", variant=fixed.variant),
+            ComparedVariant(
                 name=f"nearest: the {k} most like the request" if nearest is not None else "nearest examples",
                 variant=nearest.variant if nearest is not None else None,
                 why=found.study.spend.remark or "",
@@ -91,7 +98,7 @@ class CascadeDemo:
         say("These users fetch the prompt and fill it in themselves, so the one with the same examples for all serves.")
         say("No user depends on it yet: a person promotes it past the gates, which is recorded as forced.")
         for n in range(N_FIRST_REQUESTS):
-            self._ladder.ask(self._ladder.rows[n], user=f"user-{n}")
+            self._comparison.ask(self._comparison.rows[n], user=f"user-{n}")
         quiet = {"show": lambda line: "champion (" in line}
         why = ("--confirm", name, "--reason", "the prompt that was found")
         self._screen.command("rollout", "start", name, fixed.variant, *why, **quiet)
@@ -121,7 +128,7 @@ class CascadeDemo:
         return DemoCandidate(family=name, variant=str(json.loads(answer)["variant"]), is_nominated=False)
 
     def show(self) -> Story:
-        """The study's end, in figures; then every rung answers what users send."""
+        """The study's end, in figures; then each way to answer on what users send."""
         assert self._study is not None
         study = watch_study(
             self._screen, self._study, self._place.cascade_definition, store=self._store, within_s=ENDED_WITHIN_S
@@ -153,8 +160,8 @@ class CascadeDemo:
             summary = (study.confirmation or {}).get("summary")
             say(f"    {summary or 'The sealed examples were not looked at.'}")
             say("  So nothing is proposed here, and every request goes to the model. Inconclusive never ships.")
-        bars = self._ladder.climb(self._screen, [*self._prompts, *self._rungs(study)])
-        say("  Rungs whose intervals overlap are not told apart by so few rows.")
+        bars = self._comparison.compare(self._screen, [*self._prompts, *self._without_a_prompt(study)])
+        say("  Rows whose intervals overlap are not told apart by so few requests.")
         if self.winner is not None:
             self._execute(self.winner)
         return same_for_less(study, bars=bars)
@@ -177,7 +184,7 @@ class CascadeDemo:
             " rule out that. More would."
         )
 
-    def _rungs(self, study: Study) -> list[Rung]:
+    def _without_a_prompt(self, study: Study) -> list[ComparedVariant]:
         """The student alone, which refuses what it knows no word of, and the cascade that was confirmed."""
         training: Any = (study.findings or {}).get(FINDING) or {}
         students, why = training.get("students") or {}, " ".join((training.get("untaught") or {}).values())
@@ -189,8 +196,8 @@ class CascadeDemo:
             answer = self._screen.command("variant", "create", self._family.name, *options, show=lambda line: False)
             alone = str(json.loads(answer)["variant"])
         return [
-            Rung(name="student alone", variant=alone, why=why),
-            Rung(
+            ComparedVariant(name="student alone, which may refuse", variant=alone, why=why),
+            ComparedVariant(
                 name=f"cascade: {' > '.join(self._family.model.tiers)}", variant=self.winner, why="None was confirmed."
             ),
         ]
@@ -222,8 +229,8 @@ class CascadeDemo:
         )
         asked = f'"detent": {{"variant": "{winner}", "variables": {{...}}}}'
         say(f'$ POST /v1/chat/completions {{"model": "{self._family.name}", {asked}}}', "bold cyan")
-        for example in self._ladder.rows[:N_LAST_REQUESTS]:
-            answer = self._ladder.ask(example, variant=winner)
+        for example in self._comparison.rows[:N_LAST_REQUESTS]:
+            answer = self._comparison.ask(example, variant=winner)
             detent = answer["detent"]
             text = str(example.input["parameter"])
             say(f"  {text[:70] + (' …' if len(text) > 70 else '')}")

@@ -79,7 +79,7 @@ FALLEN = ("worse", "guardrail")  # outcomes on evidence; inconclusive is none
 CHEAPER = "The same quality for less"
 CHEAPER_ANNOUNCED = (
     "A search finds which requests a student answers in the model's place: they cost less, and quality is within the"
-    " margin on sealed examples. Five rungs then answer the same requests: a bare prompt, a searched one, nearest"
+    " margin on sealed examples. Five ways to answer meet the same requests: a bare prompt, a searched one, nearest"
     " examples, the student, and the cascade of student and model."
 )
 

@@ -35,8 +35,8 @@ from optimizer.core.search.study import Definition, Study, Trial
 from optimizer.demo import cascade, place, story
 from optimizer.demo import screen as screen_module
 from optimizer.demo.cascade import CascadeDemo, StatedPrice
+from optimizer.demo.comparison import ComparedVariant, GatewayComparison
 from optimizer.demo.ending import EXAMPLE_MODEL, dry_run, say_addresses
-from optimizer.demo.ladder import Ladder, Rung
 from optimizer.demo.place import Servers
 from optimizer.demo.screen import Screen
 from optimizer.demo.stories import Bar, Story
@@ -241,9 +241,9 @@ class CascadeWorld:
         self.store.write(lambda tx: self.store.studies.add(tx, study))
         self.demo._study = study.id
         self.demo._prompts = [
-            Rung(name="bare prompt", variant="v_bare"),
-            Rung(name="searched", variant="v_searched"),
-            Rung(name="nearest examples", variant=None, why="No list could be made."),
+            ComparedVariant(name="bare prompt", variant="v_bare"),
+            ComparedVariant(name="searched", variant="v_searched"),
+            ComparedVariant(name="nearest examples", variant=None, why="No list could be made."),
         ]
 
 
@@ -268,7 +268,7 @@ def world(home: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[CascadeWorld]
         )
         for n in range(4)
     ]
-    ladder = Ladder(
+    comparison = GatewayComparison(
         family=family.name,
         rows=rows,
         scorer=wiring.open_scorer(family, chosen.settings),
@@ -279,20 +279,20 @@ def world(home: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[CascadeWorld]
         said = ANSWERS.get(str(variant), ANSWERS["winner"])
         return {"choices": [{"message": {"content": said["text"]}}], "detent": said}
 
-    monkeypatch.setattr(ladder, "ask", ask)
+    monkeypatch.setattr(comparison, "ask", ask)
     screen = Screen()
     monkeypatch.setattr(screen, "command", lambda *typed, **more: '{"variant": "v_alone"}')
     price = StatedPrice(of_model=ModelPrice(input_usd_per_mtok=0.15, output_usd_per_mtok=0.6), is_for_show=True)
     yield CascadeWorld(
-        demo=CascadeDemo(screen=screen, place=chosen, family=family, price=price, store=store, ladder=ladder),
+        demo=CascadeDemo(screen=screen, place=chosen, family=family, price=price, store=store, comparison=comparison),
         store=store,
         family=family,
     )
-    ladder.close()
+    comparison.close()
     store.close()
 
 
-def test_where_no_student_can_be_taught_the_other_rungs_are_measured_and_the_demo_goes_on(
+def test_where_no_student_can_be_taught_the_other_ways_to_answer_are_measured_and_the_demo_goes_on(
     world: CascadeWorld, capsys: pytest.CaptureFixture[str]
 ) -> None:
     why = "The tier student is left out. 12 examples teach none."
@@ -305,12 +305,12 @@ def test_where_no_student_can_be_taught_the_other_rungs_are_measured_and_the_dem
     assert "Nothing is proposed" in story.happened
     assert [bar.name for bar in story.bars] == ["bare prompt", "searched"]
     assert "every request goes to the model" in told
-    assert f"student alone: not measured. {why}" in told
+    assert f"student alone, which may refuse: not measured. {why}" in told
     assert "cascade: student > embedded-priced: not measured. None was confirmed." in told
     assert "nearest examples: not measured. No list could be made." in told
 
 
-def test_a_cascade_that_was_found_is_told_in_dollars_and_quality_beside_every_rung_and_executed(
+def test_a_cascade_that_was_found_is_told_in_dollars_and_quality_beside_every_other_way_and_executed(
     world: CascadeWorld, capsys: pytest.CaptureFixture[str]
 ) -> None:
     store, family = world.store, world.family
@@ -341,7 +341,7 @@ def test_a_cascade_that_was_found_is_told_in_dollars_and_quality_beside_every_ru
     assert {bar.name: (bar.score, bar.usd) for bar in story.bars} == {
         "bare prompt": (0.0, pytest.approx(0.01)),
         "searched": (0.75, pytest.approx(0.2)),
-        "student alone": (0.0, None),
+        "student alone, which may refuse": (0.0, None),
         "cascade: student > embedded-priced": (0.75, None),
     }
     assert all(bar.ms is not None for bar in story.bars)
@@ -365,7 +365,7 @@ def test_a_cascade_that_was_found_is_told_in_dollars_and_quality_beside_every_ru
         ),
     },
 )
-def test_the_best_prompt_with_fixed_examples_serves_and_the_best_with_nearest_ones_is_a_rung(
+def test_the_best_prompt_with_fixed_examples_serves_and_the_best_with_nearest_ones_is_compared(
     world: CascadeWorld, monkeypatch: pytest.MonkeyPatch, trials: list[Any], expected: list[str]
 ) -> None:
     searched = EndedStudy(
@@ -380,7 +380,7 @@ def test_the_best_prompt_with_fixed_examples_serves_and_the_best_with_nearest_on
     monkeypatch.setattr(world.demo._screen, "command", lambda *words, **more: typed.append(words))
     world.demo._study = "st_1"
     world.demo.prepare()
-    assert [rung.name for rung in world.demo._prompts] == expected
+    assert [one.name for one in world.demo._prompts] == expected
     assert world.demo._prompts[0].variant == "v_champion"
     assert typed[0][:4] == ("rollout", "start", world.family.name, world.demo._prompts[1].variant)
 
@@ -413,7 +413,7 @@ def test_a_quality_is_told_with_its_interval_over_other_examples() -> None:
         "cascade": ("demo_cascade.yaml", {"n_champion_examples": 12, "per_answer": 1, "n_tiers": 1}, 400),
     },
 )
-def test_the_studies_of_the_ladder_can_pay_for_all_that_they_may_ask(
+def test_the_studies_of_the_second_family_can_pay_for_all_that_they_may_ask(
     name: str, sizes: dict[str, int], most: int
 ) -> None:
     values = read_definition(ROOT / "experiments" / name)

@@ -1,5 +1,5 @@
-"""The rungs of one family on the rows that its users send: each row is asked by ``POST /v1/chat/completions``, one
-after another, and scored by the product's scorer.
+"""Ways to answer the requests of one family, compared on the rows that its users send: each row is asked by ``POST
+/v1/chat/completions``, one after another, and scored by the product's scorer.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from optimizer.demo.stories import Bar
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Rung:
+class ComparedVariant:
     """``variant`` None: there is none, and ``why`` is the sentence that says why."""
 
     name: str
@@ -28,7 +28,7 @@ class Rung:
     why: str = ""
 
 
-class Ladder:
+class GatewayComparison:
     """The gateway, asked about ``rows``, which no search saw."""
 
     def __init__(self, *, family: str, rows: Sequence[Example], scorer: Scorer, gateway: str) -> None:
@@ -47,29 +47,32 @@ class Ladder:
         answered: dict[str, Any] = self._http.post("/v1/chat/completions", json=body).raise_for_status().json()
         return answered
 
-    def climb(self, screen: Screen, rungs: Sequence[Rung]) -> tuple[Bar, ...]:
-        """Every rung that there is on every row, told as a table."""
+    def compare(self, screen: Screen, variants: Sequence[ComparedVariant]) -> tuple[Bar, ...]:
+        """Every variant that there is on every row, told as a table."""
         say, bars = screen.say, list[Bar]()
-        n_calls = len(self.rows) * sum(rung.variant is not None for rung in rungs)
+        n_calls = len(self.rows) * sum(one.variant is not None for one in variants)
         with screen.bars() as progress:
-            for rung in rungs:
-                if rung.variant is None:
+            for one in variants:
+                if one.variant is None:
                     continue
                 results = list[ExampleResult]()
                 for example in self.rows:
-                    results.append(self._result(example, rung.variant))
+                    results.append(self._result(example, one.variant))
                     n = len(bars) * len(self.rows) + len(results)
-                    progress.show("ladder", n, n_calls, f"{rung.name}, {n} of {n_calls} requests")
+                    progress.show("comparison", n, n_calls, f"{one.name}, {n} of {n_calls} requests")
                 waited = median(result.latency_ms or 0.0 for result in results)
-                bars.append(replace(Bar.of(rung.name, results), ms=waited))
-        say(f"  On the {len(self.rows)} rows that users send, one request after another:")
+                bars.append(replace(Bar.of(one.name, results), ms=waited))
+        say(
+            f"  The {len(self.rows)} rows that users send, answered in each way, one request after another. No search saw"
+        )
+        say("  them or another row of their parameters' names:")
         say(f"    {'':<44}right answers (95 % interval)   $ per 1,000 calls   ms a call, median")
         for bar in bars:
             interval = f"{bar.score:.2f} ({bar.low:.2f} to {bar.high:.2f})"
             say(f"    {bar.name:<44}{interval:>29}{bar.usd or 0.0:>20.4f}{bar.ms or 0.0:>20.0f}")
-        for rung in rungs:
-            if rung.variant is None:
-                say(f"    {rung.name}: not measured. {rung.why}")
+        for one in variants:
+            if one.variant is None:
+                say(f"    {one.name}: not measured. {one.why}")
         return tuple(bars)
 
     def close(self) -> None:
