@@ -80,11 +80,6 @@ class CascadeDemo:
         )
         if fixed is None:
             raise RuntimeError(f"the search found no examples for {name}. See `detent study show {found.study.id}`.")
-        for which, trial in (("the same for all", fixed), ("nearest", nearest)):
-            if trial is not None:
-                say(
-                    f"  The best examples, {which}: {trial.score:.2f} right on {trial.n} dev examples ({trial.variant})"
-                )
         k = nearest.params["k"] if nearest is not None else 0
         self._prompts = [
             ComparedVariant(name="bare prompt", variant=found.study.champion),
@@ -95,6 +90,9 @@ class CascadeDemo:
                 why=found.study.spend.remark or "",
             ),
         ]
+        say(f"  The best on {fixed.n} dev examples, which are too few for a figure:")
+        for one in self._prompts[1:]:
+            say(f"    {one.name}: {one.variant or one.why}")
         say("These users fetch the prompt and fill it in themselves, so the one with the same examples for all serves.")
         say("No user depends on it yet: a person promotes it past the gates, which is recorded as forced.")
         for n in range(N_FIRST_REQUESTS):

@@ -63,9 +63,9 @@ class GatewayComparison:
                 waited = median(result.latency_ms or 0.0 for result in results)
                 bars.append(replace(Bar.of(one.name, results), ms=waited))
         say(
-            f"  The {len(self.rows)} rows that users send, answered in each way, one after another. No search saw them, or"
+            f"  The {len(self.rows)} rows that users send, answered in each way, one after another. No search saw them,"
         )
-        say("  another row of their parameters' names:")
+        say("  or another row of their parameters' names:")
         say(f"    {'':<44}right answers (95 % interval)   $ per 1,000 calls   ms a call, median")
         for bar in bars:
             interval = f"{bar.score:.2f} ({bar.low:.2f} to {bar.high:.2f})"
