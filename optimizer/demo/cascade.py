@@ -139,9 +139,10 @@ class CascadeDemo:
             )
             return same_for_less(study)
         is_nominated = study.outcome == "nominated" and study.winner is not None
-        n = len((study.dataset or {}).get("train", ()))
-        say(f"  {(study.outcome or study.status).replace('_', ' ')} after {study.spend.n_calls} calls. The search, on")
-        say(f"  {n} training examples: {study.spend.remark or 'it said nothing'}")
+        say(
+            f"  {(study.outcome or study.status).replace('_', ' ')} after {study.spend.n_calls} calls. The search says:"
+        )
+        say(f"    {study.spend.remark or 'nothing'}")
         price = self._price.of_model
         if price is not None:
             stated, end = (
@@ -159,7 +160,7 @@ class CascadeDemo:
             say(f"    {summary or 'The sealed examples were not looked at.'}")
             say("  So nothing is proposed here, and every request goes to the model. Inconclusive never ships.")
         bars = self._comparison.compare(self._screen, [*self._prompts, *self._without_a_prompt(study)])
-        say("  Rows whose intervals overlap are not told apart by so few requests.")
+        say("  Where two intervals overlap, so few rows may not tell the two apart.")
         if self.winner is not None:
             self._execute(self.winner)
         return same_for_less(study, bars=bars)
