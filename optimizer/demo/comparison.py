@@ -4,6 +4,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from statistics import median
@@ -12,7 +13,7 @@ from typing import Any
 
 import httpx
 
-from optimizer.core.base.values import ExampleResult
+from optimizer.core.base.values import REFUSED, ExampleResult
 from optimizer.core.dataset.examples import Example
 from optimizer.core.evaluation.scoring import Scorer
 from optimizer.demo.screen import Screen
@@ -49,7 +50,7 @@ class GatewayComparison:
 
     def compare(self, screen: Screen, variants: Sequence[ComparedVariant]) -> tuple[Bar, ...]:
         """Every variant that there is on every row, told as a table."""
-        say, bars = screen.say, list[Bar]()
+        say, bars, answering = screen.say, list[Bar](), dict[str, Counter[str]]()
         n_calls = len(self.rows) * sum(one.variant is not None for one in variants)
         with screen.bars() as progress:
             for one in variants:
@@ -60,6 +61,7 @@ class GatewayComparison:
                     results.append(self._result(example, one.variant))
                     n = len(bars) * len(self.rows) + len(results)
                     progress.show("comparison", n, n_calls, f"{one.name}, {n} of {n_calls} requests")
+                answering[one.name] = Counter(r.answered_by for r in results if r.answered_by is not None)
                 waited = median(result.latency_ms or 0.0 for result in results)
                 bars.append(replace(Bar.of(one.name, results), ms=waited))
         say(
@@ -70,6 +72,11 @@ class GatewayComparison:
         for bar in bars:
             interval = f"{bar.score:.2f} ({bar.low:.2f} to {bar.high:.2f})"
             say(f"    {bar.name:<44}{interval:>29}{bar.usd or 0.0:>20.4f}{bar.ms or 0.0:>20.0f}")
+        say("    Milliseconds are those of this machine, as busy as it is now.")
+        for name, tiers in answering.items():
+            if tiers:
+                who = (f"{n} {'' if tier == REFUSED else 'by '}{tier}" for tier, n in tiers.most_common())
+                say(f"    Of the answers by {name}: {', '.join(who)}")
         for one in variants:
             if one.variant is None:
                 say(f"    {one.name}: not measured. {one.why}")
@@ -83,11 +90,12 @@ class GatewayComparison:
         began = perf_counter()
         answer = self.ask(example, variant=variant)
         waited_ms = 1000 * (perf_counter() - began)
-        text = answer["choices"][0]["message"]["content"] or ""
+        text, detent = answer["choices"][0]["message"]["content"] or "", answer["detent"]
         return ExampleResult(
             example=example.id,
             score=self._scorer.score(example.expected, text, example.input).value,
             output=text,
-            cost_usd=answer["detent"]["cost_usd"],
+            cost_usd=detent["cost_usd"],
             latency_ms=waited_ms,
+            answered_by=REFUSED if detent.get("refused") else detent.get("tier"),
         )

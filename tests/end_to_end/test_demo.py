@@ -349,6 +349,8 @@ def test_a_cascade_that_was_found_is_told_in_dollars_and_quality_beside_every_ot
     assert "the model with the searched prompt 0.2000 0.70 (" in told
     assert "the cascade 0.1000 0.70 (" in told
     assert "searched 0.75 (0.30 to 0.95) 0.2000" in told
+    assert "Of the answers by student alone, which may refuse: 4 refused" in told
+    assert "Of the answers by cascade: student > embedded-priced: 4 by student" in told
     assert "'int' by student; tier 1 is sure enough: 0.900 of 0.5; $0.0000 per 1,000 such calls ($0.2000 by" in told
 
 
