@@ -28,6 +28,7 @@ class Bar:
     """
 
     name: str
+    n: int  # examples
     score: float
     low: float
     high: float
@@ -40,7 +41,14 @@ class Bar:
         scores = [result.score for result in results if result.score is not None]
         interval = wilson_interval(sum(scores), len(scores))
         usd = 1000 * sum(result.cost_usd for result in results) / len(results)
-        return cls(name=name, score=sum(scores) / len(scores), low=interval.lower, high=interval.upper, usd=usd or None)
+        return cls(
+            name=name,
+            n=len(scores),
+            score=sum(scores) / len(scores),
+            low=interval.lower,
+            high=interval.upper,
+            usd=usd or None,
+        )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
