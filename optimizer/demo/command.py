@@ -11,8 +11,8 @@ from optimizer.demo.plain import LENGTH
 HELP = f"""The whole loop once, on real text, with the embedded model: search, rollout, promotion, rollback; {LENGTH}.
 
 It announces three stories: a better prompt is found, promoted and taken back; a careless edit is rolled back by itself;
-a cascade is found that costs less within the margin. Exit 0 where all three came out so, 3 where one did not, 1 where
-it stopped. Its page: var/reports/demo.html.
+a student is found to answer for the model, for less and within the margin. Exit 0 where all three came out so, 3 where
+one did not, 1 where it stopped. Its page: var/reports/demo.html.
 
 Example: detent demo --keep
 """

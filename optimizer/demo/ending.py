@@ -50,7 +50,7 @@ def read_answering(settings: Settings, families: Iterable[Family]) -> DemoModels
     models = wiring.open_models(settings)
     try:
         names = dict.fromkeys(name for family in families for name in (family.model.default, *family.model.tiers))
-        others = {name: model for name in names if not (model := models.describe(name)).embedded}
+        others = {name: model for name in names if not ((model := models.describe(name)).embedded or model.student)}
     finally:
         models.close()
     if not others:

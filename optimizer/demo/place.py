@@ -22,10 +22,10 @@ from optimizer.jobs.families.add_shipped_family import SHIPPED_HOME
 from optimizer.runtime import wiring
 
 FAMILY = "docstring_type"  # searched for a better prompt
-CASCADE_FAMILY = "parameter_type"  # its prompt is to become cheaper
+CASCADE_FAMILY = "parameter_type"  # its answers are to become cheaper
 FAMILIES = (FAMILY, CASCADE_FAMILY)
 FOLDER = Path("demo/families")  # apart from the families that Detent ships; profile demo reads both
-DEFINITIONS = ("demo.yaml", "demo_cascade.yaml")
+DEFINITIONS = ("demo.yaml", "demo_examples.yaml", "demo_cascade.yaml")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -34,7 +34,8 @@ class Place:
 
     settings: Settings
     definition: Path  # of the first study: experiments/demo.yaml
-    cascade_definition: Path  # of the second: experiments/demo_cascade.yaml
+    examples_definition: Path  # of the second family's prompts: experiments/demo_examples.yaml
+    cascade_definition: Path  # of its cascade: experiments/demo_cascade.yaml
     why: str
 
 
@@ -73,8 +74,14 @@ def choose() -> Place:
 
 
 def _place(settings: Settings, why: str) -> Place:
-    definition, cascade = (settings.home / "experiments" / name for name in DEFINITIONS)
-    return Place(settings=settings, definition=definition, cascade_definition=cascade, why=why)
+    definition, examples, cascade = (settings.home / "experiments" / name for name in DEFINITIONS)
+    return Place(
+        settings=settings,
+        definition=definition,
+        examples_definition=examples,
+        cascade_definition=cascade,
+        why=why,
+    )
 
 
 def _occupied(settings: Settings) -> str:
@@ -109,14 +116,6 @@ def _with_environment(home: Path, *, own_database: bool = False) -> Settings:
 
 START_S = 90.0
 END_S = 30.0
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Addresses:
-    """The addresses at which the demo's servers answer."""
-
-    api: str
-    gateway: str
 
 
 class Servers:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 import subprocess
 import sys
 import time
@@ -71,8 +72,7 @@ class Screen:
                 self._tell(arguments, ran.result(), show)
 
     def _type(self, arguments: Sequence[str]) -> None:
-        quoted = [f'"{a}"' if " " in a else a for a in arguments]
-        self.out.print(f"[bold cyan]$ detent {escape(' '.join(quoted))}[/]")
+        self.out.print(f"[bold cyan]$ detent {escape(shlex.join(arguments))}[/]")
 
     def _run(self, arguments: Sequence[str]) -> subprocess.CompletedProcess[str]:
         return subprocess.run([*DETENT, *arguments], capture_output=True, text=True, check=False, cwd=self.folder)

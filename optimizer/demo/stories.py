@@ -5,13 +5,15 @@ Pure: what a search and a rollout ended with goes in, a ``Story`` comes out. ``e
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from optimizer.core.base.phrasing import count, signed, signed_interval
+from optimizer.core.base.values import ExampleResult
 from optimizer.core.family.variant import Variant
 from optimizer.core.search.study import Study
+from optimizer.core.statistics.interval import wilson_interval
 from optimizer.core.views.rollout_story import RolloutReport
 
 AS_ANNOUNCED, OTHERWISE = 0, 3  # exit codes; 1 is a demo that stopped, 130 an interrupted one
@@ -19,16 +21,34 @@ AS_ANNOUNCED, OTHERWISE = 0, 3  # exit codes; 1 is a demo that stopped, 130 an i
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Bar:
-    """One prompt on the sealed examples.
+    """One prompt on examples that no search has seen.
 
-    ``score`` and the ends of its 95 % interval are shares in [0, 1], ``usd`` is per 1,000 requests.
+    ``score`` and the ends of its 95 % interval are shares in [0, 1], ``usd`` is per 1,000 requests, ``ms`` what a user
+    waits for one of them in the median.
     """
 
     name: str
+    n: int  # examples
     score: float
     low: float
     high: float
     usd: float | None = None
+    ms: float | None = None
+
+    @classmethod
+    def of(cls, name: str, results: Sequence[ExampleResult]) -> Bar:
+        """Mean score with its interval, and dollars (None where nothing was paid)."""
+        scores = [result.score for result in results if result.score is not None]
+        interval = wilson_interval(sum(scores), len(scores))
+        usd = 1000 * sum(result.cost_usd for result in results) / len(results)
+        return cls(
+            name=name,
+            n=len(scores),
+            score=sum(scores) / len(scores),
+            low=interval.lower,
+            high=interval.upper,
+            usd=usd or None,
+        )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -43,6 +63,7 @@ class Story:
     happened: str
     as_announced: bool
     bars: tuple[Bar, ...] = ()
+    measured_on: str = "sealed examples"  # of the bars
     chance: float | None = None  # what guessing would score, where that is known
     prompts: tuple[Variant, Variant] | None = None
     report: RolloutReport | None = None
@@ -65,7 +86,9 @@ CARELESS_ANNOUNCED = (
 FALLEN = ("worse", "guardrail")  # outcomes on evidence; inconclusive is none
 CHEAPER = "The same quality for less"
 CHEAPER_ANNOUNCED = (
-    "A search finds when a short prompt is sure enough: requests cost less, and quality is within the margin."
+    "A search finds which requests a student answers in the model's place: they cost less, and quality is within the"
+    " margin on sealed examples. Five ways to answer meet the same requests: a bare prompt, a searched one, nearest"
+    " examples, the student, and the cascade of student and model."
 )
 
 
@@ -119,13 +142,14 @@ def same_for_less(study: Study, *, bars: tuple[Bar, ...] = ()) -> Story:
         )
     else:
         how = (study.outcome or study.status).replace("_", " ")
-        happened = f"The search ended with: {how}. Nothing is proposed; every request keeps the long prompt."
+        happened = f"The search ended with: {how}. Nothing is proposed; every request goes to the model."
     return Story(
         title=CHEAPER,
         announced=CHEAPER_ANNOUNCED,
         happened=happened,
         as_announced=study.outcome == "nominated",
         bars=bars,
+        measured_on="rows of users that no search had seen",
     )
 
 

@@ -18,6 +18,7 @@ from optimizer.core.dataset.examples import Example
 from optimizer.core.family.family import Family
 from optimizer.core.family.variant import Variant
 from optimizer.demo.cascade import CascadeDemo, StatedPrice, sealed_bars
+from optimizer.demo.comparison import GatewayComparison
 from optimizer.demo.ending import (
     DemoModels,
     read_answering,
@@ -26,7 +27,7 @@ from optimizer.demo.ending import (
     say_what_comes_next,
     say_what_happened,
 )
-from optimizer.demo.place import CASCADE_FAMILY, FAMILIES, FAMILY, Addresses, Place, Servers, choose
+from optimizer.demo.place import CASCADE_FAMILY, FAMILIES, FAMILY, Place, Servers, choose
 from optimizer.demo.plain import LENGTH
 from optimizer.demo.rollouts import DemoCandidate, DemoRollouts
 from optimizer.demo.screen import Screen
@@ -102,19 +103,22 @@ def _tell(screen: Screen, place: Place, servers: Servers) -> list[Story]:
     )
     rollouts = DemoRollouts(screen=screen, users=users, api_url=api, rows=rows.sent)
     price = models.price(families[CASCADE_FAMILY].model.default)
+    comparison = GatewayComparison(
+        family=CASCADE_FAMILY, rows=rows.sent[CASCADE_FAMILY], scorer=scorers[CASCADE_FAMILY], gateway=gateway
+    )
     cascade = CascadeDemo(
         screen=screen,
         place=place,
         family=families[CASCADE_FAMILY],
         price=StatedPrice(of_model=price, is_for_show=answering.is_embedded),
         store=store,
-        rows=rows.sent[CASCADE_FAMILY],
-        addresses=Addresses(api=api, gateway=gateway),
+        comparison=comparison,
     )
     try:
         screen.step("2/6  A prompt as it is, and its users")
         _first_users(screen, users, rows.sent[FAMILY])
         screen.step("3/6  A search for a better prompt")
+        cascade.search_prompts()
         say_plan(screen, place.definition)
         id = queue_study(screen, FAMILY, place.definition, settings.home)
         cascade.prepare()  # while the study asks the model: most of this waits
@@ -132,7 +136,7 @@ def _tell(screen: Screen, place: Place, servers: Servers) -> list[Story]:
         rollouts.move_by_themselves([falls, *up])  # users come as soon as the last is approved
         screen.step("5/6  A promotion taken back")
         promoted, taken_back = rollouts.outcome(FAMILY), rollouts.back_to_the_champion_before(FAMILY)
-        screen.step("6/6  The same quality for less")
+        screen.step("6/6  Five ways to answer, from a bare prompt to a student")
         cheaper = cascade.show()
         screen.finish_step()
         study, chance = searched.study, 1 / len(families[FAMILY].output.labels or (1,))
@@ -159,7 +163,7 @@ def _tell(screen: Screen, place: Place, servers: Servers) -> list[Story]:
         say_price(screen, place, families[FAMILY], store, clock)
         return stories
     finally:
-        cascade.close()
+        comparison.close()
         users.close()
         models.close()
         store.close()

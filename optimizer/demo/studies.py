@@ -11,6 +11,7 @@ from pathlib import Path
 
 from optimizer.cli.study.run import read_definition
 from optimizer.core.search.study import ENDED, Study, Trial
+from optimizer.demo.place import FAMILY
 from optimizer.demo.screen import Screen
 from optimizer.ports import Store
 
@@ -61,10 +62,11 @@ def queue_study(screen: Screen, family: str, definition: Path, home: Path) -> st
 def say_plan(screen: Screen, definition: Path) -> None:
     values = read_definition(definition)
     n = int(values["n_holdout"])
+    most, n_calls = values["max_examples"], int(values["budget"]["calls"]) - 2 * n
     screen.say(
-        f"It tries sets of training examples by similarity, coverage and difficulty, at most {values['max_examples']}"
-        f" in a prompt and {int(values['budget']['calls']) - 2 * n} calls. Then present prompt and winner meet once on"
-        f" {n} sealed examples ({2 * n} calls), which are fixed by hash before the first call."
+        f"The search for {FAMILY} tries sets of training examples by similarity, coverage and difficulty, at most"
+        f" {most} in a prompt and {n_calls} calls. Then present prompt and winner meet once on {n} sealed examples"
+        f" ({2 * n} calls), which are fixed by hash before the first call."
     )
 
 

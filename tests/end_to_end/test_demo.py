@@ -8,8 +8,8 @@ from __future__ import annotations
 import os
 import subprocess
 from collections import Counter
-from collections.abc import Sequence
-from dataclasses import asdict, replace
+from collections.abc import Iterator, Sequence
+from dataclasses import asdict, dataclass, replace
 from datetime import UTC, datetime
 from http.server import HTTPServer
 from pathlib import Path
@@ -32,19 +32,20 @@ from optimizer.core.policy.policy import parse_policy
 from optimizer.core.search.call_estimate import expected_calls
 from optimizer.core.search.strategy_calls import Sizes
 from optimizer.core.search.study import Definition, Study, Trial
-from optimizer.demo import place, story
+from optimizer.demo import cascade, place, story
 from optimizer.demo import screen as screen_module
-from optimizer.demo.cascade import N_EXAMPLES, CascadeDemo, StatedPrice, bar_of
+from optimizer.demo.cascade import CascadeDemo, StatedPrice
+from optimizer.demo.comparison import ComparedVariant, GatewayComparison
 from optimizer.demo.ending import EXAMPLE_MODEL, dry_run, say_addresses
-from optimizer.demo.place import Addresses, Servers
+from optimizer.demo.place import Servers
 from optimizer.demo.screen import Screen
-from optimizer.demo.stories import Story
+from optimizer.demo.stories import Bar, Story
 from optimizer.demo.studies import EndedStudy, outcome_lines
 from optimizer.demo.users import N_SENT, Users, divide_rows
 from optimizer.host import run_files
 from optimizer.host.config import load_settings
 from optimizer.jobs.dataset.import_examples import import_rows
-from optimizer.ports import JournalEntry, SourceRow
+from optimizer.ports import JournalEntry, SourceRow, Store
 from optimizer.runtime import wiring
 from tests.cases import named
 from tests.contexts import study_context
@@ -117,6 +118,7 @@ def test_a_home_that_knows_a_study_of_the_demo_s_families_gets_a_fresh_one_besid
         assert not wiring.load_families(chosen.settings).problems
         assert set(place.FAMILIES) <= set(wiring.load_families(chosen.settings).families)
         assert chosen.definition.is_file()
+        assert chosen.examples_definition.is_file()
         assert chosen.cascade_definition.is_file()
 
 
@@ -181,66 +183,72 @@ def test_the_demo_s_study_keeps_to_120_search_calls_and_200_calls_to_confirm() -
     assert sum(part.high for part in parts.values()) <= values["budget"]["calls"], "nothing is cut"
 
 
-def test_the_cascade_s_family_is_a_short_and_a_long_prompt_of_one_model_at_one_declared_price(home: Path) -> None:
+def test_the_cascade_s_family_is_a_student_before_one_model_at_a_declared_price(home: Path) -> None:
     settings = load_settings("demo", home)
     family = wiring.load_families(settings).families[place.CASCADE_FAMILY]
     models = wiring.open_models(settings)
-    short, long = family.model.tiers
-    assert family.model.default == long
-    assert models.is_embedded(short)
-    assert models.is_embedded(long)
+    student, model = family.model.tiers
+    assert family.model.default == model
+    assert models.describe(student).student
+    assert models.is_embedded(model)
     listed = wiring.listed_model(EXAMPLE_MODEL).known_price()
-    for name in (short, long):
-        assert asdict(models.price(name)) == pytest.approx(asdict(listed)), (
-            "the price that is said to be that of a listed model is"
-        )
+    assert asdict(models.price(model)) == pytest.approx(asdict(listed)), (
+        "the price that is said to be that of a listed model is"
+    )
     assert parse_policy(family.variant().policy).cascade is None, (
         "nothing is cascaded before a study has found a threshold"
     )
-    assert family.variant().policy["examples"][short] < N_EXAMPLES
 
 
-def test_a_study_that_finds_no_cascade_is_told_and_the_demo_goes_on(
-    home: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
-    chosen = place.choose()
-    migrate_store(chosen.settings)
-    store, family = (
-        wiring.open_store(chosen.settings),
-        wiring.load_families(chosen.settings).families[place.CASCADE_FAMILY],
-    )
-    ended = a_study(
-        family=family.name,
-        strategy="replay",
-        aim="cost",
-        outcome="no_improvement",
-        spend=Spend(remark="Do not cascade: so it is."),
-    )
-    store.write(lambda tx: store.studies.add(tx, ended))
-    here = "http://127.0.0.1:1"
-    demo = CascadeDemo(
-        screen=Screen(),
-        place=chosen,
-        family=family,
-        price=StatedPrice(of_model=None, is_for_show=True),
-        store=store,
-        rows=[],
-        addresses=Addresses(api=here, gateway=here),
-    )
-    demo._study = ended.id
-    story = demo.show()
-    demo.close()
-    store.close()
-    told = capsys.readouterr().out
-    assert not story.as_announced
-    assert "Nothing is proposed" in story.happened
-    assert "Do not cascade: so it is." in told
-    assert "goes on to the long prompt" in told
+FOUND: dict[str, Any] = {
+    "champion_cost_usd": 0.0002,
+    "winner_cost_usd": 0.0001,
+    "champion_mean": 0.7,
+    "winner_mean": 0.7,
+    "n": 10,
+    "saving": 0.5,
+    "saving_p": 0.001,
+    "lift": 0.0,
+    "lift_low": -0.02,
+    "lift_high": 0.02,
+    "margin": 0.1,
+    "quality_p": 0.002,
+}
+ANSWERS: dict[str, dict[str, Any]] = {  # by variant, what the gateway says to every row
+    "v_bare": {"text": "Sure!", "cost_usd": 0.00001},
+    "v_searched": {"text": "int", "cost_usd": 0.0002},
+    "v_alone": {"text": None, "cost_usd": 0.0, "refused": True},
+    "winner": {
+        "text": "int",
+        "cost_usd": 0.0,
+        "tier": "student",
+        "why": "tier 1 is sure enough: 0.900 of 0.5",
+        "others": [{"tier": "embedded-priced", "asked": False, "cost_usd": 0.0002}],
+    },
+}
 
 
-def test_a_cascade_that_was_found_is_told_in_dollars_and_quality_and_executed(
-    home: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
+@dataclass(kw_only=True)
+class CascadeWorld:
+    """The second family in a home of its own, with a gateway that says ``ANSWERS``."""
+
+    demo: CascadeDemo
+    store: Store
+    family: Family
+
+    def add_study(self, **changes: Any) -> None:
+        study = a_study(**{"family": self.family.name, "strategy": "replay", "aim": "cost", **changes})
+        self.store.write(lambda tx: self.store.studies.add(tx, study))
+        self.demo._study = study.id
+        self.demo._prompts = [
+            ComparedVariant(name="bare prompt", variant="v_bare"),
+            ComparedVariant(name="searched", variant="v_searched"),
+            ComparedVariant(name="nearest examples", variant=None, why="No list could be made."),
+        ]
+
+
+@pytest.fixture
+def world(home: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[CascadeWorld]:
     chosen = place.choose()
     migrate_store(chosen.settings)
     store, clock, families = (
@@ -250,102 +258,174 @@ def test_a_cascade_that_was_found_is_told_in_dollars_and_quality_and_executed(
     )
     wiring.sync_families(chosen.settings, families, store, clock)
     family = families.families[place.CASCADE_FAMILY]
-    start = family.variant()
-    winner = replace(start, policy={**start.policy, "tiers": list(family.model.tiers), "accept": 0.5})
-    example = make_example(
+    rows = [
+        make_example(
+            family=family.name,
+            input={"parameter": f"axis{n}. Where to sort."},
+            expected={"type": "int" if n < 3 else "bool"},
+            created_at=NOW,
+            origin="curated",
+        )
+        for n in range(4)
+    ]
+    comparison = GatewayComparison(
         family=family.name,
-        input={"parameter": "axis. Where to sort."},
-        expected={"type": "int"},
-        created_at=NOW,
-        origin="curated",
-        group="a",
+        rows=rows,
+        scorer=wiring.open_scorer(family, chosen.settings),
+        gateway="http://127.0.0.1:1",
     )
-    confirmation = {
-        "champion_cost_usd": 0.0002,
-        "winner_cost_usd": 0.0001,
-        "champion_mean": 0.7,
-        "winner_mean": 0.7,
-        "n": 10,
-        "saving": 0.5,
-        "saving_p": 0.001,
-        "lift": 0.0,
-        "lift_low": -0.02,
-        "lift_high": 0.02,
-        "margin": 0.1,
-        "quality_p": 0.002,
-    }
-    ended = a_study(
-        family=family.name,
-        strategy="replay",
-        aim="cost",
+
+    def ask(example: Any, *, user: str | None = None, variant: str | None = None) -> dict[str, Any]:
+        said = ANSWERS.get(str(variant), ANSWERS["winner"])
+        return {"choices": [{"message": {"content": said["text"]}}], "detent": said}
+
+    monkeypatch.setattr(comparison, "ask", ask)
+    screen = Screen()
+    monkeypatch.setattr(screen, "command", lambda *typed, **more: '{"variant": "v_alone"}')
+    price = StatedPrice(of_model=ModelPrice(input_usd_per_mtok=0.15, output_usd_per_mtok=0.6), is_for_show=True)
+    yield CascadeWorld(
+        demo=CascadeDemo(screen=screen, place=chosen, family=family, price=price, store=store, comparison=comparison),
+        store=store,
+        family=family,
+    )
+    comparison.close()
+    store.close()
+
+
+def test_where_no_student_can_be_taught_the_other_ways_to_answer_are_measured_and_the_demo_goes_on(
+    world: CascadeWorld, capsys: pytest.CaptureFixture[str]
+) -> None:
+    why = "The tier student is left out. 12 examples teach none."
+    world.add_study(
+        outcome="no_improvement", spend=Spend(remark=why), findings={"students": {"untaught": {"student": why}}}
+    )
+    story = world.demo.show()
+    told = " ".join(capsys.readouterr().out.split())
+    assert not story.as_announced
+    assert "Nothing is proposed" in story.happened
+    assert [bar.name for bar in story.bars] == ["bare prompt", "searched"]
+    assert "every request goes to the model" in told
+    assert f"student alone, which may refuse: not measured. {why}" in told
+    assert "cascade: student > embedded-priced: not measured. None was confirmed." in told
+    assert "nearest examples: not measured. No list could be made." in told
+
+
+def test_a_cascade_that_was_found_is_told_in_dollars_and_quality_beside_every_other_way_and_executed(
+    world: CascadeWorld, capsys: pytest.CaptureFixture[str]
+) -> None:
+    store, family = world.store, world.family
+    start = family.variant()
+    winner = replace(
+        start,
+        policy={**start.policy, "tiers": list(family.model.tiers), "students": {"student": "st_a"}, "accept": 0.5},
+    )
+    record = VariantRecord(family=family.name, variant=winner, source="study", created_at=NOW, created_by="t")
+    store.write(lambda tx: store.variants.add(tx, record))
+    world.add_study(
         outcome="nominated",
         champion=start.id,
         winner=winner.id,
-        confirmation=confirmation,
-        spend=Spend(remark="embedded-short > embedded-long saves 50 %."),
+        confirmation=FOUND,
+        spend=Spend(remark="student > embedded-priced saves 50 %."),
+        findings={"students": {"students": {"student": "st_a"}}},
     )
-    record = VariantRecord(family=family.name, variant=winner, source="study", created_at=NOW, created_by="t")
-    rows = {
-        id: [ExampleResult(example=str(n), score=float(n < 7), output="int", cost_usd=usd) for n in range(10)]
-        for id, usd in ((start.id, 0.0002), (winner.id, 0.0001))
-    }
-    store.write(lambda tx: store.studies.add(tx, ended))
-    store.write(lambda tx: store.variants.add(tx, record))
-    for id, results in rows.items():
+    for id, usd in ((start.id, 0.0002), (winner.id, 0.0001)):
+        results = [ExampleResult(example=str(n), score=float(n < 7), output="int", cost_usd=usd) for n in range(10)]
         store.write(
-            lambda tx, id=id, results=results: store.studies.put_results(tx, ended.id, "confirmation", id, results)
+            lambda tx, id=id, results=results: store.studies.put_results(tx, "st_1", "confirmation", id, results)
         )
-    here, price = "http://127.0.0.1:1", ModelPrice(input_usd_per_mtok=0.15, output_usd_per_mtok=0.6)
-    demo = CascadeDemo(
-        screen=Screen(),
-        place=chosen,
-        family=family,
-        price=StatedPrice(of_model=price, is_for_show=True),
-        store=store,
-        rows=[example],
-        addresses=Addresses(api=here, gateway=here),
-    )
-    demo._study = ended.id
-    said = {"tiers": ["embedded-short"], "why": "tier 1 is sure enough: 0.900 of 0.5", "cost_usd": 0.00005}
-    demo._ask = lambda example, **more: {"choices": [{"message": {"content": "int"}}], "detent": said}  # type: ignore[method-assign]
-    story = demo.show()
-    demo.close()
-    store.close()
+    story = world.demo.show()
     told = " ".join(capsys.readouterr().out.split())
     assert story.as_announced
     assert "costs 50% less" in story.happened
-    assert [(bar.score, bar.usd) for bar in story.bars] == [(0.7, pytest.approx(0.2)), (0.7, pytest.approx(0.1))]
+    assert {bar.name: (bar.score, bar.usd) for bar in story.bars} == {
+        "bare prompt": (0.0, pytest.approx(0.01)),
+        "searched": (0.75, pytest.approx(0.2)),
+        "student alone, which may refuse": (0.0, None),
+        "cascade: student > embedded-priced": (0.75, None),
+    }
+    assert all(bar.ms is not None for bar in story.bars)
     assert "the price is one declared for showing" in told
-    assert "the long prompt alone 0.2000 0.70 (" in told
-    assert "the cascade that was found 0.1000 0.70 (" in told
-    assert "'int' by embedded-short; tier 1 is sure enough: 0.900 of 0.5; $0.0500 per 1,000 such calls" in told
+    assert "the model with the searched prompt 0.2000 0.70 (" in told
+    assert "the cascade 0.1000 0.70 (" in told
+    assert "searched 0.75 (0.30 to 0.95) 0.2000" in told
+    assert "Of the answers by student alone, which may refuse: 4 refused" in told
+    assert "Of the answers by cascade: student > embedded-priced: 4 by student" in told
+    assert "'int' by student; tier 1 is sure enough: 0.900 of 0.5; $0.0000 per 1,000 such calls ($0.2000 by" in told
+
+
+@named(
+    ("trials", "expected"),
+    {
+        "the best of each kind": (
+            [("examples", 0.5, {"n_examples": 12}), ("examples", 0.7, {"n_examples": 6}), ("nearest", 0.9, {"k": 4})],
+            ["bare prompt", "searched: the same 6 examples", "nearest: the 4 most like the request"],
+        ),
+        "no nearest ones": (
+            [("examples", 0.5, {"n_examples": 12})],
+            ["bare prompt", "searched: the same 12 examples", "nearest examples"],
+        ),
+    },
+)
+def test_the_best_prompt_with_fixed_examples_serves_and_the_best_with_nearest_ones_is_compared(
+    world: CascadeWorld, monkeypatch: pytest.MonkeyPatch, trials: list[Any], expected: list[str]
+) -> None:
+    searched = EndedStudy(
+        study=a_study(outcome="not_confirmed"),
+        trials=[
+            replace(a_trial(n, f"v_{n}", score), proposer=proposer, params=params)
+            for n, (proposer, score, params) in enumerate(trials)
+        ],
+    )
+    monkeypatch.setattr(cascade, "watch_study", lambda *of, **more: searched)
+    typed: list[Sequence[str]] = []
+    monkeypatch.setattr(world.demo._screen, "command", lambda *words, **more: typed.append(words))
+    world.demo._study = "st_1"
+    world.demo.prepare()
+    assert [one.name for one in world.demo._prompts] == expected
+    assert world.demo._prompts[0].variant == "v_champion"
+    assert typed[0][:4] == ("rollout", "start", world.family.name, world.demo._prompts[1].variant)
+
+
+def test_a_search_that_finds_no_examples_stops_the_demo_with_the_reason(
+    world: CascadeWorld, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    ended = EndedStudy(study=a_study(outcome="no_improvement"), trials=[])
+    monkeypatch.setattr(cascade, "watch_study", lambda *of, **more: ended)
+    world.demo._study = "st_1"
+    with pytest.raises(RuntimeError, match="found no examples for parameter_type"):
+        world.demo.prepare()
 
 
 def test_a_quality_is_told_with_its_interval_over_other_examples() -> None:
     results = [ExampleResult(example=str(n), score=float(n % 4 > 0), output="") for n in range(100)]
-    bar = bar_of("a prompt", results, seed=1)
+    bar = Bar.of("a prompt", results)
     assert bar.score == 0.75
     assert bar.low == pytest.approx(0.75 - 0.085, abs=0.02)
     assert bar.high == pytest.approx(0.75 + 0.085, abs=0.02)
     assert bar.usd is None, "what costs nothing has no price"
+    nothing_right = Bar.of("a prompt", [replace(result, score=0.0) for result in results])
+    assert nothing_right.high > 0.03, "no right answer of a hundred does not say that there never is one"
 
 
-def test_the_cascade_s_study_asks_for_at_most_800_calls_and_can_pay_for_its_confirmation() -> None:
-    values = read_definition(ROOT / "experiments" / "demo_cascade.yaml")
+@named(
+    ("name", "sizes", "most"),
+    {
+        "prompts": ("demo_examples.yaml", {}, 100),
+        "cascade": ("demo_cascade.yaml", {"n_champion_examples": 12, "per_answer": 1, "n_tiers": 1}, 400),
+    },
+)
+def test_the_studies_of_the_second_family_can_pay_for_all_that_they_may_ask(
+    name: str, sizes: dict[str, int], most: int
+) -> None:
+    values = read_definition(ROOT / "experiments" / name)
     definition = Definition.parse({k: v for k, v in values.items() if k in Definition.__dataclass_fields__})
     parts = expected_calls(
-        [values["strategy"]],
-        Sizes(
-            definition=definition,
-            n_train=definition.n_train,
-            n_dev=definition.n_dev,
-            n_champion_examples=N_EXAMPLES,
-            per_answer=2,
-            n_tiers=2,
-        ),
-        n_holdout=100,
+        values["strategy"].split("+"),
+        Sizes(definition=definition, n_train=definition.n_train, n_dev=definition.n_dev, **sizes),
+        n_holdout=definition.n_holdout,
     )
-    assert sum(part.high for part in parts.values()) <= values["budget"]["calls"] <= 800
+    assert sum(part.high for part in parts.values()) <= values["budget"]["calls"] <= most
 
 
 def test_the_dry_run_price_is_a_listed_price_and_writes_nothing(home: Path) -> None:

@@ -28,13 +28,8 @@ def test_a_model_from_elsewhere_is_named_and_not_called_small_or_of_this_machine
     (tmp_path / "config").mkdir()
     (tmp_path / "config" / "models.yaml").write_text(
         "embedded: {litellm: openai/gpt-4o-mini}\n"
-        "embedded-short: {openai_compatible: 'http://me:secret@127.0.0.1:9/v1', model: llama3.2}\n"
-        "embedded-long: {openai_compatible: 'http://me:secret@127.0.0.1:9/v1'}\n"
+        "embedded-priced: {openai_compatible: 'http://me:secret@127.0.0.1:9/v1', model: llama3.2}\n"
     )
     answering = read_answering(load_settings("demo", home=tmp_path), families())
     assert not answering.is_embedded
-    assert (
-        answering.words
-        == "models of config/models.yaml: embedded (openai/gpt-4o-mini), embedded-long (no embedded model),"
-        " embedded-short (llama3.2)"
-    )
+    assert answering.words == "models of config/models.yaml: embedded (openai/gpt-4o-mini), embedded-priced (llama3.2)"

@@ -18,7 +18,10 @@ from tests.study_world import topic_family
 
 GAINED = {"n": 100, "champion_mean": 0.5, "winner_mean": 0.75, "lift": 0.25, "lift_low": 0.125, "lift_high": 0.375}
 CHEAPER = {"n": 100, "saving": 0.4, "lift": 0.0, "lift_low": -0.04, "lift_high": 0.04, "margin": 0.1}
-BARS = (Bar(name="before", score=0.5, low=0.4, high=0.6), Bar(name="after", score=0.75, low=0.66, high=0.83, usd=0.12))
+BARS = (
+    Bar(name="before", n=100, score=0.5, low=0.4, high=0.6),
+    Bar(name="after", n=100, score=0.75, low=0.66, high=0.83, usd=0.12),
+)
 
 
 BEFORE = topic_family().variant()
@@ -134,6 +137,7 @@ def test_the_page_tells_the_three_stories_their_intervals_and_the_next_commands(
     assert "All came out as announced." in page
     assert "measured in 8:31 minutes, with a small model." in page
     assert "75</strong> (66 to 83), $0.120 per 1,000 requests" in page
+    assert "measured on 100 sealed examples; the thin line is the 95 % interval" in page
     assert 'class="chance" style="left:33.3%"' in page
     assert all(f"<pre>{command}</pre>" in page for command, _ in nexts)
 
