@@ -131,8 +131,8 @@ async def _settle(
 
 def _last_asked(call: AnsweredCall, reader: Reader, error: ModelFailed) -> str:
     """By its name in config/models.yaml. Where none was asked, the one that was left alone: it is at fault, too."""
-    asked = error.members.get("models_asked") or [error.members.get("model")]
-    return asked[-1] or reader.asked or call.request.model
+    models = error.members.get("models_asked") or [error.members.get("model")]
+    return models[-1] or reader.asked or call.request.model
 
 
 async def _follow(

@@ -72,7 +72,7 @@ study show st_0; student show cascades
 """
 # Commands that change something, or that this machine answers: no recording of reading.
 OTHER_COMMANDS = """
-init serve worker demo doctor freeze unfreeze import backup restore mcp clock; dialogs offer
+init serve worker demo doctor runbook freeze unfreeze import backup restore mcp clock; dialogs offer
 family add; family align; family create; family adopt; family delete; family restore; family rename; study cancel
 study resume; study confirm; study report; variant create; rollout start; rollout approve; rollout reject; rollout hold
 rollout resume; rollout promote; rollout rollback; rollout report; rollout selftest; champion set

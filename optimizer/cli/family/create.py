@@ -379,9 +379,9 @@ def _create_pipeline(family: str, folder: Path, examples: Path | None, as_json: 
     session.family(family)
     paths = [written, *([here] if is_copied else [])]
     beside = files.without_knob
-    made = {"family": family, "files": paths, "policy": dict(files.policy)}
-    left = {"n_not_carried": sum(map(len, beside.values())), "not_carried": beside, "idle_files": files.idle}
-    show(as_json, {**made, **left})
+    family_facts = {"family": family, "files": paths, "policy": dict(files.policy)}
+    left_out = {"n_not_carried": sum(map(len, beside.values())), "not_carried": beside, "idle_files": files.idle}
+    show(as_json, {**family_facts, **left_out})
     for name, keys in beside.items():
         say(f"{name}: {count(len(keys), 'key')} without a knob, not taken over: {', '.join(keys)}.")
     for name in files.idle:

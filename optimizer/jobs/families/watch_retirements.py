@@ -28,14 +28,14 @@ def watch_retirements(store: Store, clock: Clock, families: Iterable[Family], mo
     def look(tx: Transaction) -> None:
         now, near = clock.now(), dict[tuple[str, str], tuple[date, str]]()
         for family in families:
-            asked = {name for _, name in named_models(family)} | _of_variants(tx, store, family)
-            known = {name: facts for name in asked if (facts := _facts(models, name)) is not None}
+            names = {name for _, name in named_models(family)} | _of_variants(tx, store, family)
+            known = {name: facts for name in names if (facts := _facts(models, name)) is not None}
             stands_in = {other: name for name, facts in known.items() for other in facts.fallbacks}
-            for name in asked | stands_in.keys():
+            for name in names | stands_in.keys():
                 facts = _facts(models, name)
                 day = facts.retires_on if facts is not None else None
                 if day is not None and day - now.date() <= AHEAD:
-                    near[family.name, name] = day, "" if name in asked else stands_in[name]
+                    near[family.name, name] = day, "" if name in names else stands_in[name]
         for alert in store.alerts.all(tx, open_only=True, kind=ALERT):
             day, _ = near.get((alert.family or "", alert.subject), (None, ""))
             if day is None or alert.level != _level(day, now.date()):
