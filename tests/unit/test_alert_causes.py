@@ -39,6 +39,11 @@ def pipeline(figure: str) -> OpenCause:
         "the graver one speaks": (of("failures", at=0), [of("errors", at=1, level="critical")], "errors"),
         "of another family": (of("failures"), [of("errors", family="other")], None),
         "of a model for its families": (of("errors"), [of("model_errors m", family=None)], "model_errors m"),
+        "each model for itself": (
+            of("model_errors n", family=None, at=1),
+            [of("model_errors m", family=None, level="critical")],
+            None,
+        ),
         "of a family not for the model": (of("model_errors m", family=None), [of("errors")], None),
         "a limit of the champion of the same figure": (
             of("errors"),

@@ -88,6 +88,8 @@ def _same_figure(one: OpenCause, other: OpenCause, rules: Mapping[str, AlertRule
     figure = metric_of(one, rules)
     if figure == "restarts" and one.kind == other.kind:
         return False  # each of a process of its own
+    if one.family is None and other.family is None and one.about == other.about and one.subject != other.subject:
+        return False  # each of a model of its own
     return figure is not None and figure == metric_of(other, rules)
 
 
