@@ -61,6 +61,8 @@ def cause_of(alert: OpenCause, others: Iterable[OpenCause], rules: Sequence[Aler
     for other in sorted(others, key=lambda other: (-LEVELS.index(other.level), other.opened_at)):
         if other.id == alert.id or (other.family is not None and other.family != alert.family):
             continue
+        if alert.kind == BROKEN and alert.family is None and other.family is None and other.rule == alert.rule:
+            continue  # each is of a model of its own
         explains, is_explained = _explains(other, alert, by_name), _explains(alert, other, by_name)
         if not (explains or is_explained or _same_figure(other, alert, by_name)):
             continue
@@ -88,8 +90,6 @@ def _same_figure(one: OpenCause, other: OpenCause, rules: Mapping[str, AlertRule
     figure = metric_of(one, rules)
     if figure == "restarts" and one.kind == other.kind:
         return False  # each of a process of its own
-    if one.family is None and other.family is None and one.about == other.about and one.subject != other.subject:
-        return False  # each of a model of its own
     return figure is not None and figure == metric_of(other, rules)
 
 
