@@ -7,7 +7,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Literal
 from urllib.parse import quote
 
 from api.dashboard.visitors import PageVisit
@@ -67,6 +67,7 @@ class Act:
     members: frozenset[str]
     confirmation: Callable[[PageVisit, Mapping[str, str]], ActConfirmation]
     is_brake: bool = False
+    kind: Literal["", "danger"] = ""  # of its button
     needs_reason: bool = False
     lists: frozenset[str] = frozenset()
     place: Callable[[Any], str] | None = None  # the page that its report leads to; None: back to where it came from
@@ -372,6 +373,7 @@ ACTS: Mapping[str, Act] = {
         past="Rolled back: every user gets the champion.",
         members=ON_ROLLOUT,
         is_brake=True,
+        kind="danger",
         confirmation=of_rollout(
             "Every user gets {champion} again, at once, and the rollout ends.",
             "Start its rollout anew, from the first share.",
@@ -383,6 +385,7 @@ ACTS: Mapping[str, Act] = {
         past="Taken back: the champion before it serves.",
         members=frozenset(("family", "reason", "expect")),
         is_brake=True,
+        kind="danger",
         confirmation=of_champion,
         place=lambda change: family_page(change.family),
     ),
@@ -392,6 +395,7 @@ ACTS: Mapping[str, Act] = {
         past="Set: it serves every user.",
         members=frozenset(("family", "variant", "reason", "confirm")),
         is_brake=True,
+        kind="danger",
         needs_reason=True,
         confirmation=of_former_champion,
         place=lambda change: family_page(change.family),
@@ -402,6 +406,7 @@ ACTS: Mapping[str, Act] = {
         past="Frozen: only champions are served.",
         members=ON_FAMILY,
         is_brake=True,
+        kind="danger",
         confirmation=of_freeze(
             "From now on {scope} serves its champion only: no candidate, no advance, no study, until it is unfrozen.",
             "Unfreeze.",

@@ -471,6 +471,56 @@ def test_a_name_that_was_mistyped_is_told_above_the_same_form(tmp_path: Path) ->
         assert answer.status_code == 303, answer.text
 
 
+def test_what_needs_a_person_names_what_is_held_and_leads_to_the_report_behind_an_alarm(tmp_path: Path) -> None:
+    with serving(make_home(tmp_path)) as world:
+        client, begun = visitor(world, None), world.deploying()
+        family = "/dashboard/families/triage"
+        needs = client.get(family).text
+        assert "<dt>Until it ends</dt><dd>" in needs
+        assert "Is it worse by 5 points (the margin) or more? Not ruled out yet." in needs
+        world.post(f"/v1/rollouts/{begun['id']}/hold", {"reason": "wait"})
+        home, held = client.get("/dashboard").text, "it goes no further until somebody presses Resume"
+        assert home.index("Needs a person") < home.index('<b class="warn">Held</b>') < home.index('id="families"')
+        assert (held in home, held in client.get(family).text, "detent rollout resume" in home) == (True, True, False)
+        alert = Alert(
+            id="al_1",
+            kind="rollout_ended",
+            level="critical",
+            family="triage",
+            subject="triage",
+            opened_at=NOW,
+            detail=f"Rollout {begun['id']} of triage was rolled back.",
+        )
+        world.shared.store.write(lambda tx: world.shared.store.alerts.open(tx, alert))
+        report = f"dashboard/rollouts/{begun['id']}/report"
+        assert report in client.get("/dashboard/alerts").text
+        assert report in client.get("/dashboard").text
+
+
+def test_every_rollout_of_a_family_is_reached_from_its_page(tmp_path: Path) -> None:
+    with serving(make_home(tmp_path)) as world:
+        first = world.start(world.candidate("The first:"))["id"]
+        world.post(f"/v1/rollouts/{first}/reject", {"reason": "x"})
+        second = world.start(world.candidate("The second:"))["id"]
+        page = visitor(world, None).get("/dashboard/families/triage").text
+        assert page.index(f"report of {second}") < page.index(f"report of {first}")
+        assert "Until somebody presses Approve, every user gets the champion" in page
+        assert visitor(world, None).get(f"/dashboard/rollouts/{first}/report").status_code == 200
+
+
+def test_everything_is_frozen_from_the_menu_of_every_page(tmp_path: Path) -> None:
+    with serving(make_home(tmp_path)) as world:
+        for role in ("read", "operate", "admin"):
+            world.add_key(role, role, secret=f"secret-{role}")
+        menu = r"<nav id=\"pages\".*?acts/freeze\".*?</nav>"
+        operator, reader = visitor(world, "secret-operate"), visitor(world, "secret-read")
+        assert re.search(menu, operator.get("/dashboard/alerts").text, re.DOTALL)
+        assert not re.search(menu, reader.get("/dashboard/alerts").text, re.DOTALL)
+        form = form_of_act(operator, "/dashboard/acts/freeze")
+        assert operator.post("/dashboard/acts/freeze", data=form, headers=OWN_PAGE).status_code == 303
+        assert not re.search(menu, operator.get("/dashboard/alerts").text, re.DOTALL)
+
+
 def test_who_approves_sees_what_differs_and_why_it_was_forced(tmp_path: Path) -> None:
     with serving(make_home(tmp_path)) as world:
         for role in ("read", "operate", "admin"):
