@@ -195,7 +195,7 @@ class Dashboard:
 
         def page() -> Response:
             confirmation = act.confirmation(visit, request.query)
-            values = {"act": act, "confirmation": confirmation, "may": visit.visitor.may(act.use_case)}
+            values: dict[str, Any] = {"act": act, "confirmation": confirmation, "may": visit.visitor.may(act.use_case)}
             return shown(request, "confirm.html", visit, refusal=None, typed={}, **values)
 
         return await asyncio.to_thread(page)
@@ -224,10 +224,14 @@ class Dashboard:
             except DetentError as error:
                 if confirmation is None or (code := status_of(error)) not in ASKED_AGAIN:
                     raise
-                values = {"act": act, "confirmation": confirmation, "may": True, "typed": form}
+                values: dict[str, Any] = {"act": act, "confirmation": confirmation, "may": True, "typed": form}
                 return shown(request, "confirm.html", visit, code=code, refusal=error.detail, **values)
-            place = act.place(report) if act.place is not None or confirmation is None else confirmation.back
-            return _redirect(request, f"{place}?done={visit.notice(name)}")
+            if act.place is not None:
+                page = act.place(report)
+            else:
+                assert confirmation is not None
+                page = confirmation.back
+            return _redirect(request, f"{page}?done={visit.notice(name)}")
 
         return await asyncio.to_thread(answer)
 
