@@ -5,24 +5,27 @@ that asks the use case of its API route.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
-from typing import Any
+from contextlib import suppress
+from dataclasses import dataclass, field
+from typing import Any, Literal
 from urllib.parse import quote
 
 from api.dashboard.visitors import PageVisit
 from optimizer.core.base.answers import shown
-from optimizer.core.base.errors import Conflict, NotFound
-from optimizer.core.base.phrasing import count, dollars
+from optimizer.core.base.errors import Conflict, DetentError, GateNotMet, NotFound
+from optimizer.core.base.phrasing import count, dollars, span, when
 from optimizer.core.base.values import Budget
 from optimizer.core.evaluation.gates import missed_gates
-from optimizer.core.serving.rollout import percent, scope_text
+from optimizer.core.serving.rollout import Rollout, percent, scope_text
+from optimizer.core.views.variant import VariantDiff
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ActConfirmation:
     """``back``: the page that the act is about, from the server's first one; ``hidden``: members that the form carries
     on, such as the version that was looked at; ``gate``: why the gate has not passed, where the act goes past it; None
-    with a ``confirm``: the act asks none.
+    with a ``confirm``: the act asks none. ``warning``: what speaks against it; ``details``: what else is known, by
+    title, for who asks.
     """
 
     subject: str
@@ -32,6 +35,23 @@ class ActConfirmation:
     hidden: Mapping[str, str]
     gate: str | None = None
     confirm: str | None = None  # what has to be typed to go past the gate, or without one
+    warning: str | None = None
+    details: Mapping[str, str] = field(default_factory=dict)
+    start: RolloutStart | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RolloutStart:
+    """What somebody approves. ``reason``: the starter's; ``gates``: those that had not passed, as sentences; ``diff``:
+    of the candidate's text and settings against the champion's; None where the visitor may not read texts, or one was
+    forgotten.
+    """
+
+    by: str
+    forced: bool
+    reason: str | None
+    gates: tuple[str, ...]
+    diff: VariantDiff | None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -47,6 +67,7 @@ class Act:
     members: frozenset[str]
     confirmation: Callable[[PageVisit, Mapping[str, str]], ActConfirmation]
     is_brake: bool = False
+    kind: Literal["", "danger"] = ""  # of its button
     needs_reason: bool = False
     lists: frozenset[str] = frozenset()
     place: Callable[[Any], str] | None = None  # the page that its report leads to; None: back to where it came from
@@ -76,10 +97,12 @@ def cap_text(budget: Budget) -> str:
 
 
 SET_AGAIN = "Set as champion again"
+NO_TIME = "How long that takes cannot be told yet."
+PROMISED = "Of candidates that are worse by the margin or more, at most 5 in 100 are promoted by mistake."
 
 
 def of_rollout(
-    consequence: str, undo: str, *, asks_gate: bool = False
+    consequence: str, undo: str, *, asks_gate: bool = False, tells_start: bool = False
 ) -> Callable[[PageVisit, Mapping[str, str]], ActConfirmation]:
     """Of an act on a rollout; ``consequence`` may name its candidate, champion, first and next share."""
 
@@ -101,9 +124,44 @@ def of_rollout(
             hidden={"id": rollout.id, "version": str(rollout.version)},
             gate=shown(step.reason) if step is not None and not step.gate_passed else None,
             confirm=rollout.family if step is not None and not step.gate_passed else None,
+            start=start_of(visit, rollout) if tells_start else None,
         )
 
     return confirmation
+
+
+def start_of(visit: PageVisit, rollout: Rollout) -> RolloutStart:
+    decisions = {one.kind: one for one in visit.ask("decisions", id=rollout.id, limit=3).items}
+    started, validated = decisions.get("start"), decisions.get("validate")
+    recorded = validated.content["inputs"]["gates"] if validated is not None and validated.content else ()
+    diff = None
+    if visit.visitor.may("diff", rollout.family):
+        with suppress(NotFound):  # a text may have been forgotten with a person
+            diff = visit.ask("diff", family=rollout.family, variant=rollout.candidate, against=rollout.champion)
+    return RolloutStart(
+        by=rollout.created_by,
+        forced=rollout.forced,
+        reason=started.reason if started is not None else None,
+        gates=tuple(f"{gate['name']}: {gate['reason']}" for gate in missed_gates(recorded)),
+        diff=diff,
+    )
+
+
+def lost_rollout(visit: PageVisit, family: str, variant: str) -> str | None:
+    """The sentence that users have shown this variant to be worse, of its newest rollout that ended so; None without
+    one.
+    """
+    rollouts = visit.ask("rollouts", family=family, limit=100).items
+    lost = next((one for one in rollouts if one.candidate == variant and one.outcome in ("worse", "guardrail")), None)
+    if lost is None:
+        return None
+    if lost.outcome == "guardrail":
+        how = "a guardrail took it back"
+    else:
+        observed = visit.ask("rollout", id=lost.id).evidence.difference.observed
+        how = f"it was worse by {-100 * observed:.1f} points" if observed is not None else "it was worse"
+    ended = f" on {when(lost.ended_at)}" if lost.ended_at is not None else ""
+    return f"{variant} lost a rollout{ended}: {how}, against {lost.champion} ({lost.id})."
 
 
 def of_champion(visit: PageVisit, members: Mapping[str, str]) -> ActConfirmation:
@@ -113,12 +171,15 @@ def of_champion(visit: PageVisit, members: Mapping[str, str]) -> ActConfirmation
     present = foreseen.champion.variant if foreseen.champion is not None else ""
     if foreseen.instead_of != present:  # who asks again within minutes means the step that was taken
         raise Conflict(f"{foreseen.what}. To go further back, press “{SET_AGAIN}” beside an earlier champion.")
+    warning = lost_rollout(visit, family, foreseen.what.partition(" ")[0])  # it begins with a variant's id
     return ActConfirmation(
         subject=f"The champion of {family}",
-        consequence=f"{foreseen.what}. Every user gets it at once.",  # it begins with a variant's id
+        consequence=f"{foreseen.what}. Every user gets it at once.",
         undo=f"On the family's page, Champions: “{SET_AGAIN}” beside {present}.",
         back=family_page(family),
         hidden={"family": family, "expect": present},
+        confirm=family if warning is not None else None,
+        warning=warning,
     )
 
 
@@ -142,6 +203,7 @@ def of_former_champion(visit: PageVisit, members: Mapping[str, str]) -> ActConfi
         back=family_page(family),
         hidden={"family": family, "variant": variant},
         confirm=family,
+        warning=lost_rollout(visit, family, variant),
     )
 
 
@@ -191,16 +253,25 @@ def of_evaluation(visit: PageVisit, members: Mapping[str, str]) -> ActConfirmati
 def of_start(visit: PageVisit, members: Mapping[str, str]) -> ActConfirmation:
     family, variant = members.get("family", ""), members.get("variant", "")
     foreseen = visit.ask("start", family=family, variant=variant, dry_run=True)
-    what = f"{'It ' if foreseen.what.startswith('would') else ''}{foreseen.what}"
+    hindrance, _, plan = foreseen.what.rpartition("After that it ")
     gates = [f"{gate['name']}: {shown(gate['reason'])}" for gate in missed_gates(foreseen.gates)]
+    hours = foreseen.forecast.expected.hours if foreseen.forecast.expected is not None else None
+    how_long = f"That takes about {span(hours)} at this traffic." if hours is not None else NO_TIME
     return ActConfirmation(
         subject=f"{variant} of {family}",
-        consequence=f"{what}. {foreseen.forecast.summary} {foreseen.forecast.holds}",
+        consequence=f"{hindrance[:1].upper()}{hindrance[1:]}".strip()
+        or f"It waits until somebody presses Approve. Then {percent(foreseen.ladder[0])} of the users get it, and it"
+        f" goes on by itself as far as their answers speak for it. {how_long}",
         undo="Reject it before it is approved, or roll it back after: every user gets the champion again, at once.",
         back=variant_page(family, variant),
         hidden={"family": family, "variant": variant},
         gate="; ".join(gates) or None,
         confirm=family if gates else None,
+        details={
+            "The plan": f"It {plan}.",
+            "How long": foreseen.forecast.summary,
+            "What is promised": f"{PROMISED} {foreseen.forecast.holds}",
+        },
     )
 
 
@@ -242,11 +313,12 @@ ACTS: Mapping[str, Act] = {
     "approve": Act(
         use_case="approve",
         title="Approve",
-        past="Approved: the worker's next tick serves the first share.",
+        past="Approved.",
         members=ON_ROLLOUT,
         confirmation=of_rollout(
             "With the worker's next tick {first} of the units get {candidate}; it goes on by itself on evidence.",
             ROLL_BACK,
+            tells_start=True,
         ),
     ),
     "reject": Act(
@@ -301,6 +373,7 @@ ACTS: Mapping[str, Act] = {
         past="Rolled back: every user gets the champion.",
         members=ON_ROLLOUT,
         is_brake=True,
+        kind="danger",
         confirmation=of_rollout(
             "Every user gets {champion} again, at once, and the rollout ends.",
             "Start its rollout anew, from the first share.",
@@ -312,6 +385,7 @@ ACTS: Mapping[str, Act] = {
         past="Taken back: the champion before it serves.",
         members=frozenset(("family", "reason", "expect")),
         is_brake=True,
+        kind="danger",
         confirmation=of_champion,
         place=lambda change: family_page(change.family),
     ),
@@ -321,6 +395,7 @@ ACTS: Mapping[str, Act] = {
         past="Set: it serves every user.",
         members=frozenset(("family", "variant", "reason", "confirm")),
         is_brake=True,
+        kind="danger",
         needs_reason=True,
         confirmation=of_former_champion,
         place=lambda change: family_page(change.family),
@@ -331,6 +406,7 @@ ACTS: Mapping[str, Act] = {
         past="Frozen: only champions are served.",
         members=ON_FAMILY,
         is_brake=True,
+        kind="danger",
         confirmation=of_freeze(
             "From now on {scope} serves its champion only: no candidate, no advance, no study, until it is unfrozen.",
             "Unfreeze.",
@@ -407,6 +483,28 @@ def act_named(name: str) -> Act:
     if act is None:
         raise NotFound(f"There is no act {name[:60]!r}. Pages offer {', '.join(ACTS)}.")
     return act
+
+
+def require_name(confirmation: ActConfirmation, typed: str) -> None:
+    """Raises GateNotMet where the confirmation asks for the family's name and something else was typed."""
+    name = confirmation.confirm
+    if name is not None and typed != name:
+        wrong = (
+            f"You typed “{typed[:100]}”, and the family's name is {name}"
+            if typed
+            else f"The family's name, {name}, is missing"
+        )
+        raise GateNotMet(f"{wrong}. Nothing has happened.")
+
+
+def confirmation_to_send(visit: PageVisit, act: Act, fields: Mapping[str, str]) -> ActConfirmation | None:
+    """None where there is nothing to confirm any more, as where somebody sends again what is done: its report tells."""
+    try:
+        return act.confirmation(visit, fields)
+    except DetentError:
+        if act.place is None:
+            raise
+        return None
 
 
 def carry_out(visit: PageVisit, act: Act, fields: Mapping[str, str]) -> Any:

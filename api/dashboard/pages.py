@@ -18,11 +18,12 @@ from api.dashboard.workbench import workbench
 from optimizer.core.base.answers import cursor_of
 from optimizer.core.evaluation.label_report import LABELS
 from optimizer.core.evaluation.trivial_baselines import WITHOUT_MODEL, said
+from optimizer.core.rollout.next_action import ACTOR
 from optimizer.core.serving.rollout import ALERT
 from optimizer.jobs.upkeep.read_runbook import read_chapter
 from optimizer.jobs.upkeep.read_status import REFUSED_SHOWN
 
-FAMILIES_SHOWN, LISTED = 24, 50
+FAMILIES_SHOWN, LISTED, ROLLOUTS_SHOWN = 24, 50, 20
 MOST_RANKED = 1000  # studies
 
 
@@ -60,6 +61,11 @@ def home(visit: PageVisit, last_days: LastDays) -> Mapping[str, Any]:
             for family in status.families
             if family.rollout is not None and family.rollout.status in ("pending", "validating")
         ],
+        "held": [
+            family.rollout
+            for family in status.families
+            if family.rollout is not None and family.rollout.held and family.rollout.held_by != ACTOR
+        ],
         "n_reviews": _n_waiting(visit, None),
         "faulty": [family for family in status.families if family.degraded],
         "refused": [caller for caller in status.refused_callers if now - caller.last_at < REFUSED_SHOWN],
@@ -82,6 +88,7 @@ def family(visit: PageVisit, last_days: LastDays) -> Mapping[str, Any]:
         "family": view,
         "champion": visit.ask("named_variant", family=name, name=champion.variant) if champion is not None else None,
         "rollout": rollout,
+        "rollouts": visit.ask("rollouts", family=name, limit=ROLLOUTS_SHOWN).items,
         "log": visit.ask("rollout log", family=name).items if rollout.rollout is not None else [],
         "history": list(reversed(visit.ask("history", family=name).items)) if champion is not None else [],
         "studies": visit.ask("studies", family=name, limit=5).items,

@@ -22,6 +22,8 @@ from optimizer.core.base.canonical import canonical_json
 from optimizer.core.base.phrasing import count, span
 from optimizer.core.rollout.alert_chapters import chapter_in_words
 from optimizer.core.serving.rollout import ladder_text
+from optimizer.core.views.rollout_evidence import findings_in_words
+from optimizer.core.views.rollout_story import headline_with_buttons, rounded_up
 
 if TYPE_CHECKING:
     from jinja2 import Environment
@@ -116,6 +118,12 @@ def with_columns(rows: Markup, columns: Sequence[str]) -> Markup:
     return Markup("".join(cells))
 
 
+def rollout_named(alert: Any) -> str | None:
+    """The rollout that an alert is about: its subject, or else named in its sentence."""
+    named = re.search(r"\bro_[0-9a-z]+", f"{alert.subject} {alert.detail or ''}")
+    return named[0] if named is not None else None
+
+
 def rows_of(text: str) -> int:
     """Of a field that shows a text whole, where it is not very long."""
     return min(MOST_ROWS, 1 + sum(1 + len(line) // ROW_CHARS for line in text.split("\n")))
@@ -138,6 +146,7 @@ def _environment() -> Environment:
         "text": lambda value: HIDDEN if value is None else value,
         "with_columns": with_columns,
         "chapter": chapter_in_words,
+        "with_buttons": headline_with_buttons,
         "as_figure": lambda value, name: pages.filters[name](value),
     }
     pages.globals |= {
@@ -145,6 +154,9 @@ def _environment() -> Environment:
         "span": span,
         "age": age,
         "ladder_text": ladder_text,
+        "findings_in_words": findings_in_words,
+        "rollout_named": rollout_named,
+        "rounded_up": rounded_up,
         "hidden": HIDDEN,
         "scripts": SCRIPTS,
         "htmx_config": canonical_json(HTMX).decode(),

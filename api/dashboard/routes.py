@@ -17,7 +17,7 @@ from starlette.requests import ClientDisconnect, Request
 from starlette.responses import HTMLResponse, RedirectResponse, Response, StreamingResponse
 from starlette.routing import Route
 
-from api.dashboard.acts import act_named, carry_out
+from api.dashboard.acts import act_named, carry_out, confirmation_to_send, require_name
 from api.dashboard.changes import Changes
 from api.dashboard.figures import LastDays
 from api.dashboard.mlflow_pages import PREFIX, MlflowProcess, passed_on, require_reader
@@ -62,6 +62,20 @@ REPORTS: Mapping[str, tuple[str, Callable[[Any], str]]] = {
     "/dashboard/studies/{id}/report": ("study report", wiring.study_page),
 }
 SEE_OTHER = 303
+ASKED_AGAIN = (409, 412, 422)  # what a person may mend in the form
+TITLES: Mapping[int, str] = {
+    400: "That address cannot be read",
+    403: "That is not yours to do",
+    404: "There is nothing here",
+    409: "That does not go now",
+    412: "It has changed since you looked",
+    413: "That is too much at once",
+    415: "That is no form of these pages",
+    422: "That cannot be used",
+    429: "Too much in too short a time",
+    500: "Something went wrong here",
+    503: "Not ready at this moment",
+}
 Answers = Callable[[StrictRequest, Services], Awaitable[Response]]
 
 
@@ -181,9 +195,8 @@ class Dashboard:
 
         def page() -> Response:
             confirmation = act.confirmation(visit, request.query)
-            return shown(
-                request, "confirm.html", visit, act=act, confirmation=confirmation, may=visit.visitor.may(act.use_case)
-            )
+            values: dict[str, Any] = {"act": act, "confirmation": confirmation, "may": visit.visitor.may(act.use_case)}
+            return shown(request, "confirm.html", visit, refusal=None, typed={}, **values)
 
         return await asyncio.to_thread(page)
 
@@ -191,7 +204,7 @@ class Dashboard:
         """Raises what is wrong with a form before anything is done with it."""
         visit = await self._visit(request, shared)
         refuse_other_pages(request)
-        form = await form_of(request)
+        form = request.scope["state"]["form"] = await form_of(request)
         require_token(form, visit.visitor, shared, self.signing(shared))
         return visit, form
 
@@ -200,15 +213,27 @@ class Dashboard:
         visit, form = await self._form(request, shared)
         visit.require(act.use_case)
 
-        def back() -> str:
-            if act.place is not None:
-                return act.place(carry_out(visit, act, form))
-            page = act.confirmation(visit, form).back  # before the act, after which there may be nothing to confirm
-            carry_out(visit, act, form)
-            return page
+        form |= {"confirm": form["confirm"].strip()} if "confirm" in form else {}
 
-        place = await asyncio.to_thread(back)
-        return _redirect(request, f"{place}?done={visit.notice(name)}")
+        def answer() -> Response:
+            confirmation = confirmation_to_send(visit, act, form)
+            try:
+                if confirmation is not None:
+                    require_name(confirmation, form.get("confirm", ""))
+                report = carry_out(visit, act, form)
+            except DetentError as error:
+                if confirmation is None or (code := status_of(error)) not in ASKED_AGAIN:
+                    raise
+                values: dict[str, Any] = {"act": act, "confirmation": confirmation, "may": True, "typed": form}
+                return shown(request, "confirm.html", visit, code=code, refusal=error.detail, **values)
+            if act.place is not None:
+                page = act.place(report)
+            else:
+                assert confirmation is not None
+                page = confirmation.back
+            return _redirect(request, f"{page}?done={visit.notice(name)}")
+
+        return await asyncio.to_thread(answer)
 
     async def _workbench(self, request: StrictRequest, shared: Services) -> Response:
         visit, fields = await self._form(request, shared)
@@ -262,7 +287,9 @@ class Dashboard:
         try:
             session = sign_in(request, shared, signing, form.get("key", ""))
         except DetentError as error:
-            return shown(request, "sign_in.html", None, code=status_of(error), refusal=error.detail, next=place)
+            return shown(
+                request, "sign_in.html", None, code=status_of(error), refusal=error.detail.replace("`", ""), next=place
+            )
         answer = _redirect(request, place)
         answer.headers.update(set_cookie(signing.cookie, session, secure=request.url.scheme == "https"))
         return answer
@@ -284,14 +311,26 @@ def _error_page(request: StrictRequest, error: DetentError) -> Response:
         "error.html",
         state.get("visit"),
         code=status,
-        title=HTTPStatus(status).phrase if status != 422 else "That cannot be used",
-        detail=error.detail,
+        title=TITLES.get(status) or HTTPStatus(status).phrase,
+        detail=error.detail.replace("`", ""),
+        family=_family_of(request, state.get("visit"), state.get("form", {})),
         asks_again=status == 503 and request.method == "GET",
         request_id=state.get("request_id") if status == 500 else None,
     )
     if (wait_s := error.members.get("retry_after_s")) is not None:
         answer.headers["Retry-After"] = str(wait_s)
     return answer
+
+
+def _family_of(request: StrictRequest, visit: PageVisit | None, form: Mapping[str, str]) -> str | None:
+    """The family that the address or the form names, itself or by its active rollout; None without one to be led to."""
+    if visit is None:
+        return None
+    named = {**form, **request.query, **request.path_params}
+    served = visit.shared.serving.now_served.families
+    by_rollout = (name for name, one in served.items() if one.rollout is not None and one.rollout.id == named.get("id"))
+    family = named.get("family") or next(by_rollout, None)
+    return family if family in visit.family_names() else None
 
 
 def _redirect(request: Request, place: str) -> Response:

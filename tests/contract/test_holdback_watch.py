@@ -47,7 +47,7 @@ def test_a_promoted_champion_whose_requests_fail_is_taken_back_by_itself(promote
     assert "guardrail errors" in promoted.tenure.why
     with promoted.store.read() as tx:
         (alert,) = [a for a in promoted.store.alerts.all(tx, open_only=True) if a.kind == "rollout_ended"]
-    assert f"{promoted.champion} is champion of {F} again" in alert.detail
+    assert f"{promoted.champion} was champion of {F} again" in alert.detail
     assert verify_rollout(promoted.rollout.id, promoted.store).problems == ()
 
 

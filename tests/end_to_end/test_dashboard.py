@@ -29,6 +29,7 @@ from api.dashboard.sessions import LASTS, DashboardSession, EndedSessions, Sessi
 from api.dashboard.work_pages import KINDS
 from optimizer.adapters.store.repositories.journal import WITHOUT_JUDGE
 from optimizer.core.base.minute_sums import HOUR, MinuteSums, floor
+from optimizer.core.base.phrasing import when
 from optimizer.core.base.values import Budget
 from optimizer.core.dataset.examples import make_example
 from optimizer.core.evaluation.judging.run import RunKind
@@ -45,6 +46,7 @@ from optimizer.ports import Alert, DaySums
 from optimizer.runtime import apart
 from tests.api_world import FAMILY, World, make_home, serving
 from tests.seeded_world import SEALED_WORD, SECRET_WORD, add_runs, seeded
+from tests.stores import NOW, rollout
 
 OWN_PAGE = {"Origin": "http://localhost", "Sec-Fetch-Site": "same-origin"}
 OTHER_PAGES = [
@@ -417,6 +419,135 @@ def test_the_way_back_from_taking_back_a_champion_is_the_button_that_its_confirm
         for variant in (third, never):
             refused = client.get(f"/dashboard/acts/set-champion?family=triage&variant={variant}")
             assert refused.status_code == 409, refused.text
+
+
+def test_taking_back_to_what_lost_a_rollout_says_so_and_asks_for_the_family_s_name(tmp_path: Path) -> None:
+    with serving(make_home(tmp_path)) as world:
+        bad, good = world.candidate("A bad one:"), world.candidate("A good one:")
+        begun = world.start(bad)
+        world.post(f"/v1/rollouts/{begun['id']}/reject", {"reason": "x"})
+        lost = rollout(
+            settings=begun["settings"],
+            family="triage",
+            candidate=bad,
+            champion=world.champion(),
+            status="rolled_back",
+            outcome="worse",
+            ended_at=NOW,
+        )
+        world.shared.store.write(lambda tx: world.shared.store.rollouts.add(tx, lost))
+        for variant in (bad, good):
+            world.post("/v1/families/triage/champion/set", {"variant": variant, "reason": "x", "confirm": "triage"})
+        client, place = visitor(world, None), "/dashboard/acts/take-back"
+        said = f"{bad} lost a rollout on {when(NOW)}: it was worse, against {lost.champion} ({lost.id})."
+        assert said in client.get(f"{place}?family=triage").text
+        assert said in client.get(f"/dashboard/acts/set-champion?family=triage&variant={bad}").text
+        form = form_of_act(client, f"{place}?family=triage")
+        refused = client.post(place, data={**form, "reason": "it is <slow>"}, headers=OWN_PAGE)
+        assert (refused.status_code, said in refused.text, world.champion()) == (409, True, good)
+        answer = client.post(place, data={**form, "confirm": "triage"}, headers=OWN_PAGE)
+        assert (answer.status_code, world.champion()) == (303, bad)
+        assert "it is champion all the same" in client.get("/dashboard/families/triage").text
+
+
+def test_a_name_that_was_mistyped_is_told_above_the_same_form(tmp_path: Path) -> None:
+    with serving(make_home(tmp_path)) as world:
+        variant, client, place = world.candidate("Mistyped:"), visitor(world, None), "/dashboard/acts/start"
+        world.report()
+        address = f"{place}?family=triage&variant={variant}"
+        page = client.get(address).text
+        assert "It waits until somebody presses Approve. Then 50 % of the users get it" in page
+        assert page.index("<details") < page.index("5 in 100 are promoted by mistake")
+        form = {**form_of_act(client, address), "reason": "the <old> one is slow"}
+        for typed, said in {
+            "triag": "You typed “triag”, and the family&#39;s name is triage. Nothing has happened.",
+            "": "The family&#39;s name, triage, is missing. Nothing has happened.",
+        }.items():
+            refused = client.post(place, data={**form, "confirm": typed}, headers=OWN_PAGE)
+            assert (refused.status_code, said in refused.text) == (409, True), refused.text
+            assert f'name="confirm" value="{typed}"' in refused.text
+            assert "the &lt;old&gt; one is slow</textarea>" in refused.text
+            assert "--confirm" not in refused.text
+        answer = client.post(place, data={**form, "confirm": " triage "}, headers=OWN_PAGE)
+        assert answer.status_code == 303, answer.text
+
+
+def test_what_needs_a_person_names_what_is_held_and_leads_to_the_report_behind_an_alarm(tmp_path: Path) -> None:
+    with serving(make_home(tmp_path)) as world:
+        client, begun = visitor(world, None), world.deploying()
+        family = "/dashboard/families/triage"
+        needs = client.get(family).text
+        assert "<dt>Until it ends</dt><dd>" in needs
+        assert "Is it worse by 5 points (the margin) or more? Not ruled out yet." in needs
+        world.post(f"/v1/rollouts/{begun['id']}/hold", {"reason": "wait"})
+        home, held = client.get("/dashboard").text, "it goes no further until somebody presses Resume"
+        assert home.index("Needs a person") < home.index('<b class="warn">Held</b>') < home.index('id="families"')
+        assert (held in home, held in client.get(family).text, "detent rollout resume" in home) == (True, True, False)
+        alert = Alert(
+            id="al_1",
+            kind="rollout_ended",
+            level="critical",
+            family="triage",
+            subject="triage",
+            opened_at=NOW,
+            detail=f"Rollout {begun['id']} of triage was rolled back.",
+        )
+        world.shared.store.write(lambda tx: world.shared.store.alerts.open(tx, alert))
+        report = f"dashboard/rollouts/{begun['id']}/report"
+        assert report in client.get("/dashboard/alerts").text
+        assert report in client.get("/dashboard").text
+
+
+def test_every_rollout_of_a_family_is_reached_from_its_page(tmp_path: Path) -> None:
+    with serving(make_home(tmp_path)) as world:
+        first = world.start(world.candidate("The first:"))["id"]
+        world.post(f"/v1/rollouts/{first}/reject", {"reason": "x"})
+        second = world.start(world.candidate("The second:"))["id"]
+        page = visitor(world, None).get("/dashboard/families/triage").text
+        assert page.index(f"report of {second}") < page.index(f"report of {first}")
+        assert "Until somebody presses Approve, every user gets the champion" in page
+        assert visitor(world, None).get(f"/dashboard/rollouts/{first}/report").status_code == 200
+
+
+def test_everything_is_frozen_from_the_menu_of_every_page(tmp_path: Path) -> None:
+    with serving(make_home(tmp_path)) as world:
+        for role in ("read", "operate", "admin"):
+            world.add_key(role, role, secret=f"secret-{role}")
+        menu = r"<nav id=\"pages\".*?acts/freeze\".*?</nav>"
+        operator, reader = visitor(world, "secret-operate"), visitor(world, "secret-read")
+        assert re.search(menu, operator.get("/dashboard/alerts").text, re.DOTALL)
+        assert not re.search(menu, reader.get("/dashboard/alerts").text, re.DOTALL)
+        form = form_of_act(operator, "/dashboard/acts/freeze")
+        assert operator.post("/dashboard/acts/freeze", data=form, headers=OWN_PAGE).status_code == 303
+        assert not re.search(menu, operator.get("/dashboard/alerts").text, re.DOTALL)
+
+
+def test_who_approves_sees_what_differs_and_why_it_was_forced(tmp_path: Path) -> None:
+    with serving(make_home(tmp_path)) as world:
+        for role in ("read", "operate", "admin"):
+            world.add_key(role, role, secret=f"secret-{role}")
+        world.client.headers["Authorization"] = "Bearer secret-admin"
+        begun = world.start(world.candidate("A new question:"))
+        address = f"/dashboard/acts/approve?id={begun['id']}"
+        page = visitor(world, "secret-operate").get(address).text
+        for said in ("forced past a gate", "confirmation: no study has confirmed", "A new question:", 'class="added"'):
+            assert said in page, said
+        assert "A new question" not in visitor(world, "secret-read").get(address).text
+
+
+def test_an_error_has_a_title_in_words_and_leads_to_the_family_that_was_named(world: World) -> None:
+    client = visitor(world, "secret-operate")
+    family = 'class="button" href="../../dashboard/families/triage"'
+    for address, status, title in (
+        ("/dashboard/acts/start?family=triage&variant=v_none", 404, "There is nothing here"),
+        ("/dashboard/acts/set-champion?family=triage", 409, "That does not go now"),
+    ):
+        answer = client.get(address)
+        assert (answer.status_code, f"<h1>{title}</h1>" in answer.text, "`" in answer.text) == (status, True, False)
+        assert family in answer.text
+    stranger = visitor(world, "elsewhere-operate").get("/dashboard/acts/start?family=triage&variant=v_none")
+    assert family not in stranger.text
+    assert "`" not in client.post("/dashboard/sign-in", data={"key": "wrong"}, headers=OWN_PAGE).text
 
 
 def test_a_champion_without_one_before_it_is_not_offered_to_be_taken_back(tmp_path: Path) -> None:

@@ -6,15 +6,17 @@ from dataclasses import replace
 
 import pytest
 
+from optimizer.core.base.phrasing import when
 from optimizer.core.forecast.forecast import RolloutForecast, StageNeed
 from optimizer.core.forecast.plan import Need
 from optimizer.core.rollout.next_action import ACTOR
-from optimizer.core.serving.rollout import Champion, Freeze, Rollout
+from optimizer.core.serving.rollout import ALL, Champion, Freeze, Rollout
 from optimizer.core.views.rollout_status import ForecastView, Hours, Labels, MeanDifference, NextStep, SilenceView
 from optimizer.core.views.rollout_story import (
     NO_ROLLOUT,
     HomeHealth,
     headline,
+    headline_with_buttons,
     home_headline,
     rollout_headline,
     rounded_up,
@@ -72,7 +74,7 @@ def test_a_promotion_is_told_with_the_version_s_name_beside_its_id() -> None:
         "Promoted: v_bbbbbbbbbbbb (version v2) is the champion"
     )
     followed = replace(VIEW, versions=named, followed_by=TENURE)
-    assert rollout_headline(promoted, followed) == "Promoted, and followed by v_cccccccccccc (version v3) since"
+    assert rollout_headline(promoted, followed) == (f"Promoted; v_cccccccccccc (version v3) followed it on {when(NOW)}")
     assert headline(promoted, replace(VIEW, versions=named), ()).startswith("v_bbbbbbbbbbbb (version v2) was never")
 
 
@@ -88,10 +90,10 @@ def test_a_promotion_is_told_with_the_version_s_name_beside_its_id() -> None:
             "10 %: needs about 400 more labelled users before 25 %",
         ),
         "users suffice": (replace(VIEW, forecast=forecast(0.0)), f"10 %: waits before 25 %: {VIEW.waits_for[0]}"),
-        "without a forecast": (VIEW, "10 %: needs at least 160 more labelled users before 25 %"),
-        "one is one": (
+        "without a forecast": (VIEW, "10 %: needs more labelled users before 25 %"),
+        "one is missing": (
             replace(VIEW, labels=replace(VIEW.labels, in_stage=199)),
-            "10 %: needs at least 1 more labelled user before 25 %",
+            "10 %: needs more labelled users before 25 %",
         ),
         "only time": (
             replace(
@@ -152,6 +154,46 @@ def test_a_stage_names_what_it_needs_before_the_next(seen: ForecastView, said: s
 )
 def test_every_state_of_a_rollout_has_its_sentence(of: Rollout, seen: ForecastView, said: str) -> None:
     assert rollout_headline(of, seen).startswith(said)
+
+
+def test_a_candidate_that_was_taken_back_and_is_champion_is_called_champion() -> None:
+    of = rollout(status="rolled_back", outcome="worse")
+    champion = replace(TENURE, variant=of.candidate)
+    said = f"The candidate was worse and is taken back; since {when(NOW)} it is champion all the same"
+    assert rollout_headline(of, VIEW, champion) == said
+    assert (
+        rollout_headline(of, VIEW, TENURE) == "The candidate was worse and is taken back: every user gets the champion"
+    )
+
+
+@named(
+    ("of", "seen", "said"),
+    {
+        "to approve": (
+            rollout(status="validating"),
+            VIEW,
+            "Until somebody presses Approve, every user gets the champion",
+        ),
+        "held": (
+            replace(DEPLOYING, held=True, held_by="ann"),
+            VIEW,
+            "10 %, held by ann: it goes no further until somebody presses Resume",
+        ),
+        "frozen": (
+            DEPLOYING,
+            replace(VIEW, freeze=FROZEN),
+            "10 %, frozen: every user gets the champion until somebody presses Unfreeze",
+        ),
+        "all frozen": (
+            DEPLOYING,
+            replace(VIEW, freeze=replace(FROZEN, scope=ALL)),
+            "10 %, frozen: every user gets the champion until somebody presses Unfreeze",
+        ),
+        "under way": (DEPLOYING, VIEW, "10 %: needs more labelled users before 25 %"),
+    },
+)
+def test_beside_a_button_the_sentence_names_the_button(of: Rollout, seen: ForecastView, said: str) -> None:
+    assert headline_with_buttons(rollout_headline(of, seen)) == said
 
 
 @pytest.mark.parametrize(("n", "shown"), [(0.4, 1), (12.1, 13), (99.0, 99), (100.0, 100), (398.2, 400), (1234.0, 1300)])

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from optimizer.core.views.rollout_status import MeanDifference
 
 WIDTH = 240.0
+LABEL_WIDTH = 60.0
 MOST = 1.0  # means lie in [0, 1], so their difference lies within one of 0
 
 
@@ -19,6 +20,11 @@ class DifferenceChart:
     observed: float | None
     zero: float
     margin: float
+
+    @property
+    def is_label_left(self) -> bool:
+        """Whether there is room for the margin's label on its left, where it cannot meet the one of no difference."""
+        return self.margin >= LABEL_WIDTH
 
 
 def difference_chart(difference: MeanDifference, margin: float) -> DifferenceChart:

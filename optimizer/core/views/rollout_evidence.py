@@ -49,6 +49,21 @@ CLAIMS = {
     "roll": "not worse",
     "roll2": "worse by 2 margins at most",
 }
+# By gate or guardrail: what people ask, what its evidence says once it suffices, and before.
+RULED_OUT = ("Ruled out.", "Not ruled out yet.")
+SHOWN = ("Shown.", "Not shown.")
+ALARM = ("Yes: alarm.", "No sign of it.")
+QUESTIONS: Mapping[str, tuple[str, tuple[str, str]]] = {
+    "ship3": ("Is it worse by {three} points (3 margins) or more?", RULED_OUT),
+    "ship2": ("Is it worse by {two} points (2 margins) or more?", RULED_OUT),
+    "ship1": ("Is it worse by {one} points (the margin) or more?", RULED_OUT),
+    "sup": ("Is it better?", SHOWN),
+    "roll": ("Is it worse?", SHOWN),
+    "roll2": ("Is it worse by more than {two} points (2 margins)?", SHOWN),
+    "errors": ("Does it fail more often than is allowed ({allowed})?", ALARM),
+    "latency": ("Is it slow more often than is allowed ({allowed})?", ALARM),
+    "cost": ("Does it cost more than is allowed ({allowed})?", ALARM),
+}
 NO_COUNTS = StageCounts()
 
 
@@ -65,6 +80,19 @@ def gates_of(gate: QualityGate, whole: WholeDays | None = None) -> tuple[Evidenc
 
 def guardrails_of(state: EvidenceState) -> tuple[GuardrailView, ...]:
     return tuple(_guardrail(state.guardrails[kind]) for kind in GUARDRAILS if kind in state.guardrails)
+
+
+def findings_in_words(
+    gates: Sequence[EvidenceView], guardrails: Sequence[GuardrailView], margin: float
+) -> tuple[str, ...]:
+    """Each gate and guardrail as a question about the candidate with its answer, for people who read no statistics."""
+    points = {name: f"{100 * m * margin:.3g}" for m, name in enumerate(("one", "two", "three"), 1)}
+    findings = []
+    for evidence in (*gates, *guardrails):
+        question, answers = QUESTIONS[evidence.name]
+        allowed = evidence.allowed if isinstance(evidence, GuardrailView) else ""
+        findings.append(f"{question.format(**points, allowed=allowed)} {answers[0 if evidence.passed else 1]}")
+    return tuple(findings)
 
 
 def idle_guardrails(state: EvidenceState) -> dict[str, str]:

@@ -7,6 +7,7 @@ Pure; nothing here decides.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
@@ -169,6 +170,7 @@ ENDED: dict[RolloutOutcome, str] = {
     "champion_changed": "Another champion was set, which ended the rollout",
 }
 NO_ROLLOUT = "No rollout: every user gets the champion"
+BUTTONS = {"rollout approve": "Approve", "rollout resume": "Resume", "unfreeze": "Unfreeze"}
 WAITS_FOR_A_PERSON = ("pending", "validating")
 
 
@@ -187,22 +189,25 @@ class ActiveStanding:
     forecast: RolloutForecast | None = None
 
 
-def rollout_headline(rollout: Rollout | None, seen: ForecastView | None) -> str:
+def rollout_headline(rollout: Rollout | None, seen: ForecastView | None, champion: Champion | None = None) -> str:
     """One sentence for a person, without a full stop.
 
     Args:
         rollout: the active one of the family, else its last; None where it had none.
         seen: what is known of it; with its forecast
             where the sentence is to name how many users are still needed on average.
+        champion: the family's present one, which may be a candidate that was taken back.
     """
     if rollout is None or seen is None:
         return NO_ROLLOUT
     if not rollout.is_active:
         if rollout.outcome != "promoted":
             ending = ENDED[rollout.outcome] if rollout.outcome is not None else "The rollout has ended"
+            if champion is not None and champion.variant == rollout.candidate:
+                return f"{ending}; since {when(champion.since)} it is champion all the same"
             return f"{ending}: every user gets the champion"
-        if seen.followed_by is not None:
-            return f"Promoted, and followed by {variant_name(seen.followed_by.variant, seen.versions)} since"
+        if (after := seen.followed_by) is not None:
+            return f"Promoted; {variant_name(after.variant, seen.versions)} followed it on {when(after.since)}"
         candidate = variant_name(rollout.candidate, seen.versions)
         if seen.holdback is not None:
             return f"Promoted: {candidate} is the champion, and a few users stay on the one before to compare"
@@ -237,6 +242,20 @@ def active_headline(rollout: Rollout, seen: ActiveStanding) -> str:
         resume = f"it goes no further until detent rollout resume {rollout.family}"
         return f"{first}, held by {rollout.held_by or 'a person'}: {resume}"
     return f"{first}: {_needs(seen)}"
+
+
+def headline_with_buttons(headline: str) -> str:
+    """The same sentence for where a button stands beside it, which it names in the place of the command."""
+    waits, *buttons = BUTTONS
+    headline = re.sub(
+        rf"^Waits for a person: detent {waits} \S+; until then", f"Until somebody presses {BUTTONS[waits]},", headline
+    )
+    commands = "|".join(buttons)
+    return re.sub(
+        rf"until detent ({commands})( [\w.-]+)?",
+        lambda command: f"until somebody presses {BUTTONS[command[1]]}",
+        headline,
+    )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -294,7 +313,7 @@ def _needs(seen: ActiveStanding) -> str:
     least = max(0, seen.labels.needed_in_stage - seen.labels.in_stage)
     users = None
     if need is None or need.labelled is None:
-        users = f"needs at least {count(least, 'more labelled user')}" if least else None
+        users = "needs more labelled users" if least else None  # how many, only a forecast knows
     elif ceil(need.labelled) >= 1:
         how_long = f" (about {span(need.hours)} at this traffic)" if need.hours else ""
         users = f"needs about {count(rounded_up(need.labelled), 'more labelled user')}{how_long}"

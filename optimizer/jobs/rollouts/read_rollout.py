@@ -258,7 +258,7 @@ def _status(context: Context, family: str) -> FamilyRollout:
     return FamilyRollout(
         family=family,
         at=now,
-        headline=rollout_headline(rollout, evidence),
+        headline=rollout_headline(rollout, evidence, champion),
         freeze=freeze,
         holdback=evidence.holdback if evidence is not None else None,
         champion=champion,

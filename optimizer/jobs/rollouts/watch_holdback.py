@@ -20,7 +20,7 @@ from optimizer.core.serving.rollout import Champion, Rollout, is_frozen, iso
 from optimizer.core.statistics.stopping_rule import e_value_text, harm_evidence
 from optimizer.jobs.ids import new_id
 from optimizer.jobs.rollouts.roll_back_champion import ChampionRollbackRequest, Grounds, return_to_earlier
-from optimizer.jobs.rollouts.watch_rollout import ENDED, MAX_STEPS, look_after_promotion, write_blocks
+from optimizer.jobs.rollouts.watch_rollout import ENDED, MAX_STEPS, UNTIL_NEXT, look_after_promotion, write_blocks
 from optimizer.ports import Alert, Clock, Store, Transaction
 
 WORSE = "champion_worse"
@@ -104,8 +104,8 @@ def _watch(store: Store, clock: Clock, champion: Champion, rollout: Rollout, at:
         evidence = {"rollout": rollout.id, "blocks": state.n_blocks, "head": state.head, "alarm": alarm, "at": iso(at)}
         f = champion.family
         detail = (
-            f"The promotion of {champion.variant} by rollout {rollout.id} was taken back: {alarm}. {rollout.champion}"
-            f" is champion of {f} again and serves every user. Look: detent champion history {f}"
+            f"The promotion of {champion.variant} by rollout {rollout.id} was taken back: {alarm}. From {when(at)} on"
+            f" {rollout.champion} was champion of {f} again. {UNTIL_NEXT} Look: detent champion history {f}"
         )
         report = return_to_earlier(
             ChampionRollbackRequest(family=champion.family, reason=why, expect=champion.variant),

@@ -71,6 +71,7 @@ READ_AHEAD = timedelta(hours=1)  # guardrail blocks of this time are read in one
 UNITS_AHEAD = 50_000
 ALERT_KINDS = ("shared_incident", "candidate_silent", "feedback_rates_differ")
 ENDED = "rollout_ended"
+UNTIL_NEXT = "This alert ends with the start of the family's next rollout."
 UNREADABLE = "rollout_watch_failed"
 
 
@@ -448,7 +449,7 @@ def _update_alerts(tx: Transaction, store: Store, rollout: Rollout, step: TickSt
     if rollout.status == "rolled_back":
         detail = (
             f"Rollout {rollout.id} of {f} was rolled back ({rollout.outcome}): {rollout.reason}. "
-            f"{rollout.champion} serves every user. Look: detent rollout log {f}"
+            f"From {when(at)} on every user got {rollout.champion}. {UNTIL_NEXT} Look: detent rollout log {f}"
         )
         store.alerts.open(
             tx, Alert(id=new_id("al"), kind=ENDED, level="critical", family=f, subject=f, opened_at=at, detail=detail)
