@@ -21,7 +21,7 @@ from optimizer.core.evaluation.trivial_baselines import WITHOUT_MODEL, said
 from optimizer.core.serving.rollout import ALERT
 from optimizer.jobs.upkeep.read_status import REFUSED_SHOWN
 
-FAMILIES_SHOWN, LISTED = 24, 50
+FAMILIES_SHOWN, LISTED, SAVED_SHOWN = 24, 50, 10
 MOST_RANKED = 1000  # studies
 
 
@@ -76,19 +76,35 @@ def family(visit: PageVisit, last_days: LastDays) -> Mapping[str, Any]:
         return {"family": view, "rollout": None, "done": notice_of(visit)}
     rollout = visit.ask("rollout status", family=name)
     champion = view.champion
+    history = list(visit.ask("history", family=name).items) if champion is not None else []
     day = last_days.of(visit, [name])[name]
     return {
         "family": view,
         "champion": visit.ask("named_variant", family=name, name=champion.variant) if champion is not None else None,
         "rollout": rollout,
         "log": visit.ask("rollout log", family=name).items if rollout.rollout is not None else [],
-        "history": list(reversed(visit.ask("history", family=name).items)) if champion is not None else [],
+        "former": {tenure.variant for tenure in history},
+        "history": history[::-1],
+        "saved": visit.ask("variants", family=name, source="person", order="newest", limit=SAVED_SHOWN).items,
         "studies": visit.ask("studies", family=name, limit=5).items,
         "day": day,
         "bars": traffic_bars(day.hours),
         "n_reviews": _n_waiting(visit, name),
         "now": visit.shared.clock.now(),
         "done": notice_of(visit),
+    }
+
+
+def variants(visit: PageVisit, last_days: LastDays) -> Mapping[str, Any]:
+    """All that the family has, the newest first, page by page."""
+    name = visit.request.path_params["family"]
+    served = visit.ask("family", family=name).champion is not None
+    page = visit.ask("variants", family=name, order="newest", cursor=visit.request.query.get("cursor"), limit=LISTED)
+    return {
+        "family": name,
+        "variants": page.items,
+        "next_cursor": page.next_cursor,
+        "former": {tenure.variant for tenure in visit.ask("history", family=name).items} if served else set(),
     }
 
 
@@ -233,6 +249,12 @@ PAGES = (
         query=frozenset(("range",)),
     ),
     PageRoute(path="/dashboard/families/{family}/schedule", template="family_schedule.html", values=schedule),
+    PageRoute(
+        path="/dashboard/families/{family}/variants",
+        template="family_variants.html",
+        values=variants,
+        query=frozenset(("cursor",)),
+    ),
     PageRoute(
         path="/dashboard/families/{family}/variants/{variant}", template="variant.html", values=variant, query=DONE
     ),

@@ -300,3 +300,18 @@ def test_hostile_text_that_is_typed_stays_text(world: World) -> None:
             assert tag != "script" or (attributes.get("src") or "").rpartition("dashboard/files/")[2] in SCRIPTS, text
             assert not any(name.startswith("on") or name == "style" for name in attributes), attributes
         assert "1337" not in answer.text
+
+
+def test_a_saved_text_stands_among_its_family_s_variants_and_a_tried_one_does_not(world: World) -> None:
+    client = visitor(world, "secret-operate")
+    saved = press(client, "save", edited(client, "Is it billing", "Listed: is it billing"), note="my saved text")
+    id = urlsplit(saved.headers["location"]).path.rpartition("/")[2]
+    draft = run_in(press(client, "try", edited(client, "Is it billing", "Unlisted: is it billing"), usd="1"))
+    tried = world.get(f"/v1/comparisons/{draft}").json()["request"]["variants"][1]
+    for place in ("/dashboard/families/triage", "/dashboard/families/triage/variants"):
+        page = client.get(place).text
+        table = page.partition('aria-label="table: variants"')[2]
+        first = table.partition("<tbody>")[2].partition("</tr>")[0]
+        assert all(part in first for part in (f"variants/{id}", "my saved text", "key-operate", "not served")), place
+        assert tried not in page
+    assert "version “balanced” of its file" not in page
