@@ -229,7 +229,7 @@ def money(visit: PageVisit, last_days: LastDays) -> Mapping[str, Any]:
 
 
 def audit(visit: PageVisit, last_days: LastDays) -> Mapping[str, Any]:
-    return {"page": visit.ask("audit", cursor=visit.request.query.get("cursor"), limit=LISTED)}
+    return {"page": visit.ask("audit", cursor=visit.request.query.get("cursor"), limit=LISTED), "kinds": KINDS}
 
 
 def _n_waiting(visit: PageVisit, of_family: str | None) -> int:

@@ -135,6 +135,7 @@ def _environment() -> Environment:
         "in_address": lambda text: quote(str(text), safe=""),
         "as_json": lambda value: canonical_json(value).decode() if not isinstance(value, str) else value,
         "brief": lambda value: clip(" ".join(" ".join(map(str, value.values())).split()), BRIEF_CHARS),
+        "without": lambda value, names: {name: one for name, one in value.items() if name not in names},
         "text": lambda value: HIDDEN if value is None else value,
         "with_columns": with_columns,
         "chapter": chapter_in_words,

@@ -894,3 +894,16 @@ def test_every_link_stays_below_the_prefix_of_a_proxy(world: World) -> None:
             for name in {"href", "src", "action"} & attributes.keys():
                 place = urljoin(front + address, attributes[name])
                 assert place.startswith((f"{front}/dashboard", f"{front}/docs")), (address, attributes)
+
+
+def test_the_audit_says_what_and_why_in_words_and_leads_to_what_it_is_about(world: World) -> None:
+    rollout = next(one for one in world.get("/v1/audit?limit=1000").json()["items"] if one["action"] == "rollout.hold")
+    page = visitor(world, "secret-operate").get("/dashboard/audit").text
+    row = page[: page.index("held at 50 %: no advance until it is resumed")].rpartition("<tr>")[2]
+    assert f'href="../dashboard/rollouts/{rollout["subject"]}/report"' in row
+    assert "rollout hold" in row
+    rest = page[page.index("held at 50 %") :].partition("</tr>")[0]
+    assert f"Why: wait {SECRET_WORD}" in rest
+    assert rollout["detail"]["hash"] in rest.partition("<details>")[2]
+    assert '{"' not in rest
+    assert f"/dashboard/families/triage/variants/{world.champion()}" in page
