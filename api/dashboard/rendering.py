@@ -6,7 +6,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping, Sequence
-from datetime import datetime
+from datetime import UTC, datetime
 from functools import cache
 from hashlib import sha256
 from typing import TYPE_CHECKING, Any
@@ -53,6 +53,7 @@ HTMX: Mapping[str, Any] = {
     "responseHandling": [{"code": "200", "swap": True}, {"code": "...", "swap": False}],
 }
 HIDDEN = "not shown to this key"
+LONG_ID, SHOWN_OF_ID = 14, 6  # characters; the first ones of long ids are their time, and alike
 BRIEF_CHARS, ROW_CHARS, MOST_ROWS = 160, 70, 24
 POLICY = (
     "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self'; connect-src 'self'; form-action 'self';"
@@ -135,6 +136,8 @@ def _environment() -> Environment:
         "in_address": lambda text: quote(str(text), safe=""),
         "as_json": lambda value: canonical_json(value).decode() if not isinstance(value, str) else value,
         "brief": lambda value: clip(" ".join(" ".join(map(str, value.values())).split()), BRIEF_CHARS),
+        "short_id": lambda id: id if len(id) <= LONG_ID else f"{id.partition('_')[0]}_…{id[-SHOWN_OF_ID:]}",
+        "moment": lambda at: UNKNOWN if at is None else f"{at.astimezone(UTC):%Y-%m-%d %H:%M}",
         "without": lambda value, names: {name: one for name, one in value.items() if name not in names},
         "text": lambda value: HIDDEN if value is None else value,
         "with_columns": with_columns,
