@@ -55,6 +55,19 @@ HTMX: Mapping[str, Any] = {
 HIDDEN = "not shown to this key"
 LONG_ID, SHOWN_OF_ID = 14, 6  # characters; the first ones of long ids are their time, and alike
 BRIEF_CHARS, ROW_CHARS, MOST_ROWS = 160, 70, 24
+# Words of the field, each explained where a page first uses it.
+WORDS: Mapping[str, str] = {
+    "p95": "95 of 100 answers come within this time",
+    "Front": "on it, no other trial is better in score, cost or time without being worse in another of them",
+    "TF-IDF": "counts words, rare ones more",
+    "Macro F1": "how well answers and labels agree: the mean of F1 over all labels, at best 1",
+    "F1": "joins precision and recall, at best 1",
+    "Precision": "of the answers that gave this label, the share that should have",
+    "Recall": "of the answers that should give this label, the share that did",
+    "Rank correlation": "whether the judge puts answers in the same order as people do, at best 1",
+    "Kappa": "how often the judge and people agree beyond chance, at best 1",
+    "Unit": "whom the application names: mostly one user",
+}
 POLICY = (
     "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self'; connect-src 'self'; form-action 'self';"
     " base-uri 'none'; frame-ancestors 'none'"
@@ -117,6 +130,16 @@ def with_columns(rows: Markup, columns: Sequence[str]) -> Markup:
     return Markup("".join(cells))
 
 
+def explained(text: str) -> Markup:
+    """With what the first word of ``WORDS`` in it means, which shows under the pointer."""
+    word = next((word for word in WORDS if re.search(rf"\b{word}\b", text)), None)
+    if word is None:
+        return escape(text)
+    abbreviation = Markup('<abbr title="{}">{}</abbr>').format(WORDS[word], word)
+    before, _, after = text.partition(word)
+    return escape(before) + abbreviation + escape(after)
+
+
 def rows_of(text: str) -> int:
     """Of a field that shows a text whole, where it is not very long."""
     return min(MOST_ROWS, 1 + sum(1 + len(line) // ROW_CHARS for line in text.split("\n")))
@@ -141,6 +164,7 @@ def _environment() -> Environment:
         "without": lambda value, names: {name: one for name, one in value.items() if name not in names},
         "text": lambda value: HIDDEN if value is None else value,
         "with_columns": with_columns,
+        "explained": explained,
         "chapter": chapter_in_words,
         "as_figure": lambda value, name: pages.filters[name](value),
     }

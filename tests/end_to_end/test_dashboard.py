@@ -907,3 +907,32 @@ def test_the_audit_says_what_and_why_in_words_and_leads_to_what_it_is_about(worl
     assert rollout["detail"]["hash"] in rest.partition("<details>")[2]
     assert '{"' not in rest
     assert f"/dashboard/families/triage/variants/{world.champion()}" in page
+
+
+def test_a_study_leads_to_the_start_of_its_winner_and_says_why_another_trial_scores_higher(world: World) -> None:
+    store, champion = world.shared.store, world.champion()
+    winner, other = world.candidate("the winner? "), world.candidate("the dear one? ")
+    with store.read() as tx:
+        study = store.studies.get(tx, "st_1")
+    assert study is not None
+    ended: Any = {"status": "finished", "outcome": "nominated", "winner": winner, "error": None, "aim": "cost"}
+    now = world.shared.clock.now()
+    worth = {"variant": winner, "best": "TF-IDF and logistic regression", "lead": -0.167, "low": -0.2, "high": -0.1}
+    rows = [{"name": "TF-IDF and logistic regression", "score": 0.9, "low": 0.8, "high": 0.95, "why": None}]
+    findings: Any = {"trivial_baselines": {"n": 9, "rows": rows, "worth": worth, "why_not": None}}
+    store.write(
+        lambda tx: store.studies.add(tx, replace(study, id="st_won", finished_at=now, findings=findings, **ended))
+    )
+    for number, (variant, score) in enumerate(((champion, 0.5), (winner, 0.6), (other, 0.9))):
+        about: Any = {"study": "st_won", "number": number, "variant": variant, "params": {}, "status": "complete"}
+        store.write(lambda tx, a=about, s=score: store.studies.put_trial(tx, Trial(proposer="p", score=s, **a)))  # type: ignore[misc]
+    page = visitor(world, "secret-operate").get("/dashboard/studies/st_won").text
+    assert f'families/triage/variants/{winner}"><code class="candidate">' in page.partition("Trials, best")[0]
+    assert "this is the cheapest" in page
+    assert "detent " not in page.partition("<dt>Next")[2].partition("</dl>")[0]
+    assert '<abbr title="counts words, rare ones more">TF-IDF</abbr>' in page
+    pair = visitor(world, "secret-operate").get("/dashboard/studies/compare?first=st_won&second=st_won").text
+    assert "ahead by 16.7 points" in pair
+    world.post(f"/v1/rollouts/{world.get('/v1/families/triage/rollout').json()['id']}/rollback", {"reason": "done"})
+    start = visitor(world, "secret-operate").get("/dashboard/studies/st_won").text.partition("<dt>Next")[2]
+    assert f"dashboard/acts/start?family=triage&amp;variant={winner}" in start
