@@ -10,6 +10,7 @@ from typing import Any
 from api.dashboard.acts import ACTS, cap_text, notice_of
 from api.dashboard.figures import LastDays
 from api.dashboard.visitors import PageVisit
+from api.kept_grids import GridKey
 from optimizer.core.base.errors import Busy, Conflict, NotFound
 from optimizer.core.base.values import Budget
 from optimizer.core.family.variant import DRAFT
@@ -78,7 +79,9 @@ def _compared(visit: PageVisit, run: Any) -> Mapping[str, Any]:
     grid, why_no_grid, asks_again = None, run.result["stopped"] if run.result is not None else None, False
     if run.status == "finished" and why_no_grid is None:
         try:
-            grid = visit.ask("grid", id=run.id)
+            key = GridKey(run=run.id, figures_only=not visit.visitor.caller.access.reaches("read-texts"))
+            family = visit.shared.family(run.family)
+            grid = visit.shared.grids.of(key, family, lambda: visit.ask("grid", id=run.id))
         except (Busy, Conflict) as error:
             why_no_grid, asks_again = error.detail, isinstance(error, Busy)
     expect, newer = visit.request.query.get("expect"), list[Any]()

@@ -13,7 +13,11 @@ from urllib.parse import urljoin, urlsplit
 import pytest
 from fastapi.testclient import TestClient
 
+from api.dashboard import visitors
 from api.dashboard.rendering import SCRIPTS
+from optimizer.core.base.canonical import canonical_json
+from optimizer.core.base.values import Budget
+from optimizer.core.evaluation.run import ComparisonRun
 from tests.api_world import World, make_home, serving
 from tests.end_to_end.test_dashboard import HOSTILE, OTHER_PAGES, OWN_PAGE, Elements, form_of_act, told_at, visitor
 from tests.seeded_world import seeded
@@ -315,3 +319,40 @@ def test_a_saved_text_stands_among_its_family_s_variants_and_a_tried_one_does_no
         assert all(part in first for part in (f"variants/{id}", "my saved text", "key-operate", "not served")), place
         assert tried not in page
     assert "version “balanced” of its file" not in page
+
+
+def test_a_comparison_that_has_ended_is_read_once_until_somebody_is_forgotten(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    champion, reads = world.champion(), list[bool]()
+    row = {"example": "ex_1", "input": {"text": "My card"}, "expected": {"topic": "billing"}, "answers": []}
+    grid = {"family": "triage", "split": "dev", "n": 1, "n_gone": 0, "n_different": 0, "n_calls": 1, "spent_usd": 0.0}
+
+    def read_apart(*_: Any, figures_only: bool) -> bytes:
+        reads.append(figures_only)
+        shown = {"input": None, "expected": None} if figures_only else {}
+        return canonical_json({**grid, "variants": [], "rows": [{**row, **shown}]})
+
+    monkeypatch.setattr(visitors, "answer_apart", read_apart)
+    run = ComparisonRun(
+        id="cp_ended",
+        family="triage",
+        request={"variants": [champion, champion], "example_ids": ["ex_1"], "is_priced": True},
+        result={"n_calls": 1, "usd": 0.0, "revisions": {}, "stopped": None},
+        budget=Budget(calls=1),
+        status="finished",
+        n=1,
+        created_by="ann",
+        created_at=world.shared.clock.now(),
+        finished_at=world.shared.clock.now(),
+    )
+    world.shared.store.write(lambda tx: world.shared.store.runs.add(tx, run))
+    writer, reader = visitor(world, "secret-operate"), visitor(world, "secret-read")
+    for _ in range(2):
+        assert "<pre>My card</pre>" in writer.get("/dashboard/runs/compare/cp_ended").text
+        assert "My card" not in reader.get("/dashboard/runs/compare/cp_ended").text
+    assert reads == [False, True]
+    for drop in world.shared.serving.on_forgotten:
+        drop()
+    writer.get("/dashboard/runs/compare/cp_ended")
+    assert reads == [False, True, False]
