@@ -7,6 +7,8 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 from html.parser import HTMLParser
+from pathlib import Path
+from shutil import copytree
 from typing import Any
 from urllib.parse import urljoin, urlsplit
 
@@ -356,3 +358,20 @@ def test_a_comparison_that_has_ended_is_read_once_until_somebody_is_forgotten(
         drop()
     writer.get("/dashboard/runs/compare/cp_ended")
     assert reads == [False, True, False]
+
+
+def test_no_button_leads_to_a_text_that_is_not_there_and_a_family_without_examples_is_told_how_they_come(
+    tmp_path: Path,
+) -> None:
+    settings = make_home(tmp_path)
+    copytree(Path(__file__).parents[2] / "families" / "content_pipeline", settings.families_dir / "content_pipeline")
+    with serving(settings) as world:
+        client = visitor(world, None)
+        home = client.get("/dashboard").text
+        assert [name for name in ("triage", "content_pipeline") if f"families/{name}/workbench" in home] == ["triage"]
+        page = client.get("/dashboard/families/content_pipeline")
+        assert (page.status_code, "/workbench" in page.text, "It has no prompt" in page.text) == (200, False, True)
+        refused = client.get("/dashboard/families/content_pipeline/workbench")
+        assert (refused.status_code, "ask whoever runs Detent" in refused.text) == (409, True)
+        for place in (BENCH, "/dashboard/families/triage/examples"):
+            assert "Examples come in three ways" in client.get(place).text, place
