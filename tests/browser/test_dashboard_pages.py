@@ -165,6 +165,9 @@ def test_on_a_phone_the_menu_is_one_button_which_the_keyboard_opens_and_esc_clos
     context.close()
 
 
+KEYED_LABELS = ((1, "billing"), (2, "technical"))
+
+
 def test_a_key_that_is_held_or_pressed_while_an_answer_is_under_way_answers_one_review(browser: Any) -> None:
     """The page's own script alone, with a form that leads nowhere."""
     page = browser.new_page()
@@ -176,6 +179,21 @@ def test_a_key_that_is_held_or_pressed_while_an_answer_is_under_way_answers_one_
     assert counts == [0, 1, 1]
     page.evaluate("dispatchEvent(new Event('pageshow'))")
     assert page.evaluate(f"document.body.{press % 'false'}; n") == 2
+    page.close()
+
+
+def test_an_answer_that_is_final_is_given_by_a_second_press(browser: Any) -> None:
+    page = browser.new_page()
+    labels = "".join(f'<button data-key="{n}" data-final>{label} <kbd>{n}</kbd></button>' for n, label in KEYED_LABELS)
+    page.set_content(f'<form onsubmit="n++; return false">{labels}<output class="asks-again"></output></form>')
+    page.evaluate("n = 0; htmx = {on: () => {}, onLoad: () => {}}")
+    page.add_script_tag(path=str(FOLDER / "dashboard.js"))
+    counts = []
+    for key in ("2", "1", "2", "2"):
+        page.keyboard.press(key)
+        counts.append(page.evaluate("n"))
+    assert counts == [0, 0, 0, 1]
+    assert page.inner_text("output") == "“technical” is final. Press it again to answer so."
     page.close()
 
 

@@ -349,7 +349,7 @@ def test_a_review_is_answered_on_its_page_and_the_next_one_is_asked(world: World
     before = world.get("/v1/reviews?status=open").json()["items"]
     page = client.get("/dashboard/reviews").text
     assert f"/dashboard/reviews/{before[0]['id']}" in page
-    assert "<pre>{" in page  # the input as JSON, not as Python's bytes
+    assert '<span class="role">text</span><pre>' in page  # the input by its names
     form = {**form_of_act(client, "/dashboard/reviews"), "answer": "keep_back"}
     answer = client.post(f"/dashboard/reviews/{before[0]['id']}", data=form, headers=OWN_PAGE)
     place, done = told_at(answer)
