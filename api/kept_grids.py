@@ -1,4 +1,4 @@
-"""Keeps the grids of comparisons that have ended: each is read by a process of its own, which takes seconds to begin."""
+"""Keeps the grids of comparisons that have ended: each is read by a process of its own, which takes seconds."""
 
 from __future__ import annotations
 

@@ -756,7 +756,8 @@ def test_what_the_sealed_holdout_asks_is_counted_and_not_shown_among_the_lowest(
     for id, text in (("in_low", "a plain question"), ("in_sealed", "a sealed question")):
         event = {"id": id, "family": "triage", "unit": id, "input": {"text": text}, "output": "x", "latency_ms": 1.0}
         assert world.post("/v1/feedback", event).status_code == 200
-        assert world.post("/v1/feedback", {"interaction": id, "family": "triage", "score": 0.0}).status_code == 200
+        correction = {"interaction": id, "family": "triage", "score": 0.0, "expected": {"topic": "technical"}}
+        assert world.post("/v1/feedback", correction).status_code == 200
     drawn = make_example(
         family="triage",
         input={"text": "a sealed question"},
@@ -767,6 +768,7 @@ def test_what_the_sealed_holdout_asks_is_counted_and_not_shown_among_the_lowest(
     world.shared.store.write(lambda tx: world.shared.store.examples.add(tx, [replace(drawn, split="holdout")]))
     page = client.get("/dashboard/families/triage/quality").text
     assert "a plain question" in page
+    assert '<td data-column="Expected" class="wide"><span class="role">topic</span> technical' in page
     assert "a sealed question" not in page
     assert "1 answer not shown" in page
     counts = client.get("/dashboard/families/triage/examples").text
@@ -936,3 +938,21 @@ def test_a_study_leads_to_the_start_of_its_winner_and_says_why_another_trial_sco
     world.post(f"/v1/rollouts/{world.get('/v1/families/triage/rollout').json()['id']}/rollback", {"reason": "done"})
     start = visitor(world, "secret-operate").get("/dashboard/studies/st_won").text.partition("<dt>Next")[2]
     assert f"dashboard/acts/start?family=triage&amp;variant={winner}" in start
+
+
+def test_what_is_done_at_a_terminal_alone_is_said_in_words_with_its_command_once(tmp_path: Path) -> None:
+    commands = {
+        "/dashboard/families/triage": "detent study run triage --dry-run",
+        "/dashboard/families/triage/examples": "detent import FILE --family triage",
+        "/dashboard/families/triage/quality": "detent family evaluate triage --dry-run",
+        "/dashboard/families/triage/schedule": "detent family schedule triage --on",
+        "/dashboard/studies": "detent study run FAMILY --dry-run",
+        "/dashboard/reviews": "detent review collect FAMILY",
+        "/dashboard/money": "detent keys create NAME --usd-per-day X",
+    }
+    with serving(make_home(tmp_path)) as world:
+        for place, command in commands.items():
+            page = visitor(world, None).get(place).text
+            asked = f"<summary>Ask whoever runs Detent to [^<]+</summary><code>{command}</code>"
+            assert re.search(asked, page), place
+            assert page.count(command) == (2 if place == "/dashboard/families/triage" else 1), place

@@ -189,9 +189,10 @@ def offer_scenarios(context: Context, request: ScenarioOffersRequest) -> Scenari
                     interaction=id,
                 )
         before = store.reviews.of_kind(tx, family.name, LABEL_INTERACTION)
+        since = f", since: {request.reason}" if request.reason else ""
         why = (
-            f"{actor} asks for an example of it{f', since: {request.reason}' if request.reason else ''}. Say what should have been"
-            " answered, or keep it back. What is released may become a golden scenario, which every evaluation asks"
+            f"{actor} asks for an example of it{since}. Say what should have been answered, or keep it back. What is"
+            " released may become a golden scenario, which every evaluation asks"
         )
         reviews = []
         for id in (each for each in ids if each not in before):
