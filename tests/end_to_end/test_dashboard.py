@@ -36,6 +36,8 @@ from optimizer.core.evaluation.run import ComparisonRun
 from optimizer.core.search.study import Trial
 from optimizer.core.serving.access import hash_of
 from optimizer.core.views.forgetting import ForgetResult
+from optimizer.host import run_files
+from optimizer.host.run_files import RunningProcess
 from optimizer.jobs.champions.read_quality import time_of
 from optimizer.jobs.champions.read_stats import FamiliesStatsRequest, read_stats_of_families
 from optimizer.jobs.context import Context
@@ -743,7 +745,8 @@ def test_settings_name_their_source_and_keep_secrets(world: World, monkeypatch: 
     monkeypatch.setenv("QUALITY_MIN_OVERALL", "0.7")
     monkeypatch.setenv("DETENT_ALERT_SLACK_WEBHOOK", f"https://hooks.example/{SECRET_WORD}")
     page = visitor(world, "secret-operate").get("/dashboard/settings").text
-    rows = dict(re.findall(r"<tr><td[^>]*><code>([\w.]+)</code></td>(.*?)</tr>", page, flags=re.DOTALL))
+    rows = dict(re.findall(r"<tr><td[^>]*><code>([\w.]+)</code>(.*?)</tr>", page, flags=re.DOTALL))
+    assert "The file of the store" in rows["database_url"]
     assert rows["limits.batch"].endswith(">environment</td>")
     assert "default" in rows["limits.header_seconds"]
     assert "hidden" in rows["api_key"] or "not set" in rows["api_key"]
@@ -956,3 +959,12 @@ def test_what_is_done_at_a_terminal_alone_is_said_in_words_with_its_command_once
             asked = f"<summary>Ask whoever runs Detent to [^<]+</summary><code>{command}</code>"
             assert re.search(asked, page), place
             assert page.count(command) == (2 if place == "/dashboard/families/triage" else 1), place
+
+
+def test_a_port_that_was_taken_stands_beside_the_one_in_use(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    served = {"mlflow": "http://127.0.0.1:8323", "gateway": None}
+    process = partial(RunningProcess, pid=1, since=world.shared.clock.now())
+    monkeypatch.setattr(run_files, "find", lambda _, name: process(name=name, url=served.get(name)))
+    page = visitor(world, "secret-operate").get("/dashboard/settings").text
+    assert re.search(r"<code>mlflow_port</code>.*?<code>8322</code> <b>now 8323</b>", page, re.DOTALL)
+    assert page.count("<b>now ") == 1
