@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -23,7 +23,7 @@ from optimizer.core.serving.rollout import ALERT
 from optimizer.jobs.upkeep.read_runbook import read_chapter
 from optimizer.jobs.upkeep.read_status import REFUSED_SHOWN
 
-FAMILIES_SHOWN, LISTED, ROLLOUTS_SHOWN = 24, 50, 20
+FAMILIES_SHOWN, LISTED, ROLLOUTS_SHOWN, SAVED_SHOWN = 24, 50, 20, 10
 MOST_RANKED = 1000  # studies
 
 
@@ -83,6 +83,7 @@ def family(visit: PageVisit, last_days: LastDays) -> Mapping[str, Any]:
         return {"family": view, "rollout": None, "done": notice_of(visit)}
     rollout = visit.ask("rollout status", family=name)
     champion = view.champion
+    history = list(visit.ask("history", family=name).items) if champion is not None else []
     day = last_days.of(visit, [name])[name]
     return {
         "family": view,
@@ -90,13 +91,28 @@ def family(visit: PageVisit, last_days: LastDays) -> Mapping[str, Any]:
         "rollout": rollout,
         "rollouts": visit.ask("rollouts", family=name, limit=ROLLOUTS_SHOWN).items,
         "log": visit.ask("rollout log", family=name).items if rollout.rollout is not None else [],
-        "history": list(reversed(visit.ask("history", family=name).items)) if champion is not None else [],
+        "former": {tenure.variant for tenure in history},
+        "history": history[::-1],
+        "saved": visit.ask("variants", family=name, source="person", order="newest", limit=SAVED_SHOWN).items,
         "studies": visit.ask("studies", family=name, limit=5).items,
         "day": day,
         "bars": traffic_bars(day.hours),
         "n_reviews": _n_waiting(visit, name),
         "now": visit.shared.clock.now(),
         "done": notice_of(visit),
+    }
+
+
+def variants(visit: PageVisit, last_days: LastDays) -> Mapping[str, Any]:
+    """All that the family has, the newest first, page by page."""
+    name = visit.request.path_params["family"]
+    served = visit.ask("family", family=name).champion is not None
+    page = visit.ask("variants", family=name, order="newest", cursor=visit.request.query.get("cursor"), limit=LISTED)
+    return {
+        "family": name,
+        "variants": page.items,
+        "next_cursor": page.next_cursor,
+        "former": {tenure.variant for tenure in visit.ask("history", family=name).items} if served else set(),
     }
 
 
@@ -168,6 +184,7 @@ def study(visit: PageVisit, last_days: LastDays) -> Mapping[str, Any]:
         "start": start,
         "n_trials": front.n_trials,
         "following": start + LISTED if page.next_cursor is not None else None,
+        "is_outscored": view.winner is not None and start == 0 and _is_outscored(page.items, view.winner),
         "on_front": {point.trial for point in front.points if point.on_front},
         "anatomy": front,
         "without_model": findings.get(WITHOUT_MODEL),
@@ -176,6 +193,12 @@ def study(visit: PageVisit, last_days: LastDays) -> Mapping[str, Any]:
         "mlflow": _mlflow_place(visit, id),
         "done": notice_of(visit),
     }
+
+
+def _is_outscored(best: Sequence[Any], winner: str) -> bool:
+    """Whether a trial scores higher than the winner, among the best ones by score."""
+    scores = {trial.variant: trial.score for trial in best if trial.score is not None}
+    return bool(scores) and max(scores.values()) > scores.get(winner, -1.0)
 
 
 def _mlflow_place(visit: PageVisit, study: str) -> str | None:
@@ -225,7 +248,7 @@ def money(visit: PageVisit, last_days: LastDays) -> Mapping[str, Any]:
 
 
 def audit(visit: PageVisit, last_days: LastDays) -> Mapping[str, Any]:
-    return {"page": visit.ask("audit", cursor=visit.request.query.get("cursor"), limit=LISTED)}
+    return {"page": visit.ask("audit", cursor=visit.request.query.get("cursor"), limit=LISTED), "kinds": KINDS}
 
 
 def _n_waiting(visit: PageVisit, of_family: str | None) -> int:
@@ -245,6 +268,12 @@ PAGES = (
         query=frozenset(("range",)),
     ),
     PageRoute(path="/dashboard/families/{family}/schedule", template="family_schedule.html", values=schedule),
+    PageRoute(
+        path="/dashboard/families/{family}/variants",
+        template="family_variants.html",
+        values=variants,
+        query=frozenset(("cursor",)),
+    ),
     PageRoute(
         path="/dashboard/families/{family}/variants/{variant}", template="variant.html", values=variant, query=DONE
     ),

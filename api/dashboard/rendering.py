@@ -6,7 +6,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping, Sequence
-from datetime import datetime
+from datetime import UTC, datetime
 from functools import cache
 from hashlib import sha256
 from typing import TYPE_CHECKING, Any
@@ -55,7 +55,21 @@ HTMX: Mapping[str, Any] = {
     "responseHandling": [{"code": "200", "swap": True}, {"code": "...", "swap": False}],
 }
 HIDDEN = "not shown to this key"
+LONG_ID, SHOWN_OF_ID = 14, 6  # characters; the first ones of long ids are their time, and alike
 BRIEF_CHARS, ROW_CHARS, MOST_ROWS = 160, 70, 24
+# Words of the field, each explained where a page first uses it.
+WORDS: Mapping[str, str] = {
+    "p95": "95 of 100 answers come within this time",
+    "Front": "on it, no other trial is better in score, cost or time without being worse in another of them",
+    "TF-IDF": "counts words, rare ones more",
+    "Macro F1": "how well answers and labels agree: the mean of F1 over all labels, at best 1",
+    "F1": "joins precision and recall, at best 1",
+    "Precision": "of the answers that gave this label, the share that should have",
+    "Recall": "of the answers that should give this label, the share that did",
+    "Rank correlation": "whether the judge puts answers in the same order as people do, at best 1",
+    "Kappa": "how often the judge and people agree beyond chance, at best 1",
+    "Unit": "whom the application names: mostly one user",
+}
 POLICY = (
     "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self'; connect-src 'self'; form-action 'self';"
     " base-uri 'none'; frame-ancestors 'none'"
@@ -124,6 +138,16 @@ def rollout_named(alert: Any) -> str | None:
     return named[0] if named is not None else None
 
 
+def explained(text: str) -> Markup:
+    """With what the first word of ``WORDS`` in it means, which shows under the pointer."""
+    word = next((word for word in WORDS if re.search(rf"\b{word}\b", text)), None)
+    if word is None:
+        return escape(text)
+    abbreviation = Markup('<abbr title="{}">{}</abbr>').format(WORDS[word], word)
+    before, _, after = text.partition(word)
+    return escape(before) + abbreviation + escape(after)
+
+
 def rows_of(text: str) -> int:
     """Of a field that shows a text whole, where it is not very long."""
     return min(MOST_ROWS, 1 + sum(1 + len(line) // ROW_CHARS for line in text.split("\n")))
@@ -143,8 +167,12 @@ def _environment() -> Environment:
         "in_address": lambda text: quote(str(text), safe=""),
         "as_json": lambda value: canonical_json(value).decode() if not isinstance(value, str) else value,
         "brief": lambda value: clip(" ".join(" ".join(map(str, value.values())).split()), BRIEF_CHARS),
+        "short_id": lambda id: id if len(id) <= LONG_ID else f"{id.partition('_')[0]}_…{id[-SHOWN_OF_ID:]}",
+        "moment": lambda at: UNKNOWN if at is None else f"{at.astimezone(UTC):%Y-%m-%d %H:%M}",
+        "without": lambda value, names: {name: one for name, one in value.items() if name not in names},
         "text": lambda value: HIDDEN if value is None else value,
         "with_columns": with_columns,
+        "explained": explained,
         "chapter": chapter_in_words,
         "with_buttons": headline_with_buttons,
         "as_figure": lambda value, name: pages.filters[name](value),

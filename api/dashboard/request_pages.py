@@ -12,7 +12,7 @@ from api.dashboard.figures import LastDays
 from api.dashboard.visitors import PageVisit
 from optimizer.core.base.errors import InvalidInput
 
-LISTED = 50
+LISTED, MOST_WAITING = 50, 1000
 WINDOWS = {"1h": timedelta(hours=1), "6h": timedelta(hours=6), "24h": timedelta(hours=24), "7d": timedelta(days=7)}
 USUAL_WINDOW = "1h"
 OUTCOMES = {"": "any", "failed": "failed", "answered": "answered"}
@@ -62,7 +62,11 @@ def one_request(visit: PageVisit, last_days: LastDays) -> Mapping[str, Any]:
     interaction = visit.ask("interaction", family=parameters["family"], id=parameters["id"])
     parts = [("", part) for part in interaction.parts or ()]
     parts += [("after the answer", part) for part in interaction.later_parts or ()]
-    return {"interaction": interaction, "parts": parts, "done": notice_of(visit)}
+    done, review = notice_of(visit), None
+    if done and visit.visitor.may("reviews", interaction.family):
+        waiting = visit.ask("reviews", family=interaction.family, status="open", limit=MOST_WAITING).items
+        review = next((i for i, one in enumerate(waiting) if one.subject == interaction.id), None)
+    return {"interaction": interaction, "parts": parts, "done": done, "place_of_review": review}
 
 
 def _score(text: str) -> float | None:

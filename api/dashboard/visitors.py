@@ -119,6 +119,11 @@ class PageVisit:
         served = self.shared.serving.now_served.families.get(family)
         return served.rollout if served is not None else None
 
+    def has_prompt(self, family: str) -> bool:
+        """Whether its champion has a text that could be edited; from memory."""
+        served = self.shared.serving.now_served.families.get(family)
+        return served is not None and bool(served.variants[served.champion.variant].messages)
+
     def require(self, name: str) -> None:
         """Raises NotAuthorised where the visitor's role does not reach."""
         require(self.visitor.caller, BY_NAME[name].role)

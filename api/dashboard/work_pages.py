@@ -2,20 +2,27 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from contextlib import suppress
 from itertools import groupby
 from typing import Any
+from urllib.parse import urlsplit
 
 from api.dashboard.acts import ACTS, cap_text, notice_of
 from api.dashboard.figures import LastDays
 from api.dashboard.visitors import PageVisit
+from api.kept_grids import GridKey
 from optimizer.core.base.errors import Busy, Conflict, NotFound
 from optimizer.core.base.values import Budget
 from optimizer.core.family.variant import DRAFT
 from optimizer.core.search.study import UNFINISHED
+from optimizer.host import run_files
+from optimizer.host.config import Settings
 
 LISTED, MOST_UNFINISHED = 50, 1000
+PORTS = {"port": "api", "gateway_port": "gateway", "mlflow_port": "mlflow"}  # setting > the process that listens there
+FILE_OF_DOCS = re.compile(r"docs/[\w/-]*?([\w-]+)\.md")
 # By kind: what it is called, the use case that reads it, and the act that stops it, where one does.
 KINDS: Mapping[str, tuple[str, str, str | None]] = {
     "compare": ("Comparison", "comparison", "cancel-comparison"),
@@ -78,7 +85,9 @@ def _compared(visit: PageVisit, run: Any) -> Mapping[str, Any]:
     grid, why_no_grid, asks_again = None, run.result["stopped"] if run.result is not None else None, False
     if run.status == "finished" and why_no_grid is None:
         try:
-            grid = visit.ask("grid", id=run.id)
+            key = GridKey(run=run.id, figures_only=not visit.visitor.caller.access.reaches("read-texts"))
+            family = visit.shared.family(run.family)
+            grid = visit.shared.grids.of(key, family, lambda: visit.ask("grid", id=run.id))
         except (Busy, Conflict) as error:
             why_no_grid, asks_again = error.detail, isinstance(error, Busy)
     expect, newer = visit.request.query.get("expect"), list[Any]()
@@ -100,7 +109,25 @@ def _compared(visit: PageVisit, run: Any) -> Mapping[str, Any]:
 def settings(visit: PageVisit, last_days: LastDays) -> Mapping[str, Any]:
     report = visit.ask("settings")
     rows = sorted(report.settings, key=_section)  # those of no section first, else in the order of the file
-    return {"report": report, "sections": [(name, list(of)) for name, of in groupby(rows, _section)]}
+    return {
+        "report": report,
+        "sections": [(name, list(of)) for name, of in groupby(rows, _section)],
+        "meanings": {one.name: _meaning(visit.shared.settings, one.name) for one in rows},
+        "ports": {name: port for name, child in PORTS.items() if (port := _port(visit.shared.settings, child))},
+    }
+
+
+def _meaning(settings: Settings, name: str) -> str:
+    """What a setting does, in words without marks, and by no path of a file."""
+    section, _, inner = name.rpartition(".")
+    described = type(getattr(settings, section) if section else settings).model_fields[inner].description or ""
+    return FILE_OF_DOCS.sub(r"“\1” in the documentation", described).replace("`", "")
+
+
+def _port(settings: Settings, process: str) -> int | None:
+    """Where a process of this server listens by now: the next free port is taken where another program has its own."""
+    running = run_files.find(settings, process)
+    return urlsplit(running.url).port if running is not None and running.url else None
 
 
 def _section(setting: Any) -> str:

@@ -49,7 +49,10 @@ def workbench(visit: PageVisit, last_days: LastDays) -> Mapping[str, Any]:
     visit.require("preview variant")
     parent = visit.ask("named_variant", family=family, name=query.get("from") or "champion")
     if not parent.messages:
-        raise Conflict(f"{parent.variant} of {family} is a policy without a prompt, so there is no text to edit.")
+        raise Conflict(
+            f"{parent.variant} of {family} has no prompt, so there is no text to edit. Its rules and limits stand in"
+            " the family's file: ask whoever runs Detent."
+        )
     form = WorkbenchForm(parent=parent.variant, messages=parent.messages, settings=_settings_of(parent))
     return form_values(visit, form)
 

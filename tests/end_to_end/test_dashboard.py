@@ -37,6 +37,8 @@ from optimizer.core.evaluation.run import ComparisonRun
 from optimizer.core.search.study import Trial
 from optimizer.core.serving.access import hash_of
 from optimizer.core.views.forgetting import ForgetResult
+from optimizer.host import run_files
+from optimizer.host.run_files import RunningProcess
 from optimizer.jobs.champions.read_quality import time_of
 from optimizer.jobs.champions.read_stats import FamiliesStatsRequest, read_stats_of_families
 from optimizer.jobs.context import Context
@@ -352,7 +354,7 @@ def test_a_review_is_answered_on_its_page_and_the_next_one_is_asked(world: World
     before = world.get("/v1/reviews?status=open").json()["items"]
     page = client.get("/dashboard/reviews").text
     assert f"/dashboard/reviews/{before[0]['id']}" in page
-    assert "<pre>{" in page  # the input as JSON, not as Python's bytes
+    assert '<span class="role">text</span><pre>' in page  # the input by its names
     form = {**form_of_act(client, "/dashboard/reviews"), "answer": "keep_back"}
     answer = client.post(f"/dashboard/reviews/{before[0]['id']}", data=form, headers=OWN_PAGE)
     place, done = told_at(answer)
@@ -689,7 +691,7 @@ def test_the_highest_latency_names_its_hour(tmp_path: Path) -> None:
         hour = hours_of(world, timedelta(hours=20), 3)
         for place in ("/dashboard", "/dashboard/families/triage"):
             page = visitor(world, None).get(place).text
-            assert re.search(rf"<dt>p95, {hour:%H:%M} UTC</dt><dd>\d+ ms</dd>", page), place
+            assert re.search(rf"<dt>(<abbr [^>]*>)?p95(</abbr>)?, {hour:%H:%M} UTC</dt><dd>\d+ ms</dd>", page), place
 
 
 def test_money_names_the_last_day_with_any_request(tmp_path: Path) -> None:
@@ -875,7 +877,8 @@ def test_settings_name_their_source_and_keep_secrets(world: World, monkeypatch: 
     monkeypatch.setenv("QUALITY_MIN_OVERALL", "0.7")
     monkeypatch.setenv("DETENT_ALERT_SLACK_WEBHOOK", f"https://hooks.example/{SECRET_WORD}")
     page = visitor(world, "secret-operate").get("/dashboard/settings").text
-    rows = dict(re.findall(r"<tr><td[^>]*><code>([\w.]+)</code></td>(.*?)</tr>", page, flags=re.DOTALL))
+    rows = dict(re.findall(r"<tr><td[^>]*><code>([\w.]+)</code>(.*?)</tr>", page, flags=re.DOTALL))
+    assert "The file of the store" in rows["database_url"]
     assert rows["limits.batch"].endswith(">environment</td>")
     assert "default" in rows["limits.header_seconds"]
     assert "hidden" in rows["api_key"] or "not set" in rows["api_key"]
@@ -888,7 +891,8 @@ def test_what_the_sealed_holdout_asks_is_counted_and_not_shown_among_the_lowest(
     for id, text in (("in_low", "a plain question"), ("in_sealed", "a sealed question")):
         event = {"id": id, "family": "triage", "unit": id, "input": {"text": text}, "output": "x", "latency_ms": 1.0}
         assert world.post("/v1/feedback", event).status_code == 200
-        assert world.post("/v1/feedback", {"interaction": id, "family": "triage", "score": 0.0}).status_code == 200
+        correction = {"interaction": id, "family": "triage", "score": 0.0, "expected": {"topic": "technical"}}
+        assert world.post("/v1/feedback", correction).status_code == 200
     drawn = make_example(
         family="triage",
         input={"text": "a sealed question"},
@@ -899,6 +903,7 @@ def test_what_the_sealed_holdout_asks_is_counted_and_not_shown_among_the_lowest(
     world.shared.store.write(lambda tx: world.shared.store.examples.add(tx, [replace(drawn, split="holdout")]))
     page = client.get("/dashboard/families/triage/quality").text
     assert "a plain question" in page
+    assert '<td data-column="Expected" class="wide"><span class="role">topic</span> technical' in page
     assert "a sealed question" not in page
     assert "1 answer not shown" in page
     counts = client.get("/dashboard/families/triage/examples").text
@@ -1026,3 +1031,72 @@ def test_every_link_stays_below_the_prefix_of_a_proxy(world: World) -> None:
             for name in {"href", "src", "action"} & attributes.keys():
                 place = urljoin(front + address, attributes[name])
                 assert place.startswith((f"{front}/dashboard", f"{front}/docs")), (address, attributes)
+
+
+def test_the_audit_says_what_and_why_in_words_and_leads_to_what_it_is_about(world: World) -> None:
+    rollout = next(one for one in world.get("/v1/audit?limit=1000").json()["items"] if one["action"] == "rollout.hold")
+    page = visitor(world, "secret-operate").get("/dashboard/audit").text
+    row = page[: page.index("held at 50 %: no advance until it is resumed")].rpartition("<tr>")[2]
+    assert f'href="../dashboard/rollouts/{rollout["subject"]}/report"' in row
+    assert "rollout hold" in row
+    rest = page[page.index("held at 50 %") :].partition("</tr>")[0]
+    assert f"Why: wait {SECRET_WORD}" in rest
+    assert rollout["detail"]["hash"] in rest.partition("<details>")[2]
+    assert '{"' not in rest
+    assert f"/dashboard/families/triage/variants/{world.champion()}" in page
+
+
+def test_a_study_leads_to_the_start_of_its_winner_and_says_why_another_trial_scores_higher(world: World) -> None:
+    store, champion = world.shared.store, world.champion()
+    winner, other = world.candidate("the winner? "), world.candidate("the dear one? ")
+    with store.read() as tx:
+        study = store.studies.get(tx, "st_1")
+    assert study is not None
+    ended: Any = {"status": "finished", "outcome": "nominated", "winner": winner, "error": None, "aim": "cost"}
+    now = world.shared.clock.now()
+    worth = {"variant": winner, "best": "TF-IDF and logistic regression", "lead": -0.167, "low": -0.2, "high": -0.1}
+    rows = [{"name": "TF-IDF and logistic regression", "score": 0.9, "low": 0.8, "high": 0.95, "why": None}]
+    findings: Any = {"trivial_baselines": {"n": 9, "rows": rows, "worth": worth, "why_not": None}}
+    store.write(
+        lambda tx: store.studies.add(tx, replace(study, id="st_won", finished_at=now, findings=findings, **ended))
+    )
+    for number, (variant, score) in enumerate(((champion, 0.5), (winner, 0.6), (other, 0.9))):
+        about: Any = {"study": "st_won", "number": number, "variant": variant, "params": {}, "status": "complete"}
+        store.write(lambda tx, a=about, s=score: store.studies.put_trial(tx, Trial(proposer="p", score=s, **a)))  # type: ignore[misc]
+    page = visitor(world, "secret-operate").get("/dashboard/studies/st_won").text
+    assert f'families/triage/variants/{winner}"><code class="candidate">' in page.partition("Trials, best")[0]
+    assert "this is the cheapest" in page
+    assert "detent " not in page.partition("<dt>Next")[2].partition("</dl>")[0]
+    assert '<abbr title="counts words, rare ones more">TF-IDF</abbr>' in page
+    pair = visitor(world, "secret-operate").get("/dashboard/studies/compare?first=st_won&second=st_won").text
+    assert "ahead by 16.7 points" in pair
+    world.post(f"/v1/rollouts/{world.get('/v1/families/triage/rollout').json()['id']}/rollback", {"reason": "done"})
+    start = visitor(world, "secret-operate").get("/dashboard/studies/st_won").text.partition("<dt>Next")[2]
+    assert f"dashboard/acts/start?family=triage&amp;variant={winner}" in start
+
+
+def test_what_is_done_at_a_terminal_alone_is_said_in_words_with_its_command_once(tmp_path: Path) -> None:
+    commands = {
+        "/dashboard/families/triage": "detent study run triage --dry-run",
+        "/dashboard/families/triage/examples": "detent import FILE --family triage",
+        "/dashboard/families/triage/quality": "detent family evaluate triage --dry-run",
+        "/dashboard/families/triage/schedule": "detent family schedule triage --on",
+        "/dashboard/studies": "detent study run FAMILY --dry-run",
+        "/dashboard/reviews": "detent review collect FAMILY",
+        "/dashboard/money": "detent keys create NAME --usd-per-day X",
+    }
+    with serving(make_home(tmp_path)) as world:
+        for place, command in commands.items():
+            page = visitor(world, None).get(place).text
+            asked = f"<summary>Ask whoever runs Detent to [^<]+</summary><code>{command}</code>"
+            assert re.search(asked, page), place
+            assert page.count(command) == (2 if place == "/dashboard/families/triage" else 1), place
+
+
+def test_a_port_that_was_taken_stands_beside_the_one_in_use(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    served = {"mlflow": "http://127.0.0.1:8323", "gateway": None}
+    process = partial(RunningProcess, pid=1, since=world.shared.clock.now())
+    monkeypatch.setattr(run_files, "find", lambda _, name: process(name=name, url=served.get(name)))
+    page = visitor(world, "secret-operate").get("/dashboard/settings").text
+    assert re.search(r"<code>mlflow_port</code>.*?<code>8322</code> <b>now 8323</b>", page, re.DOTALL)
+    assert page.count("<b>now ") == 1

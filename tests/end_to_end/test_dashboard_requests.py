@@ -194,15 +194,25 @@ def test_a_request_becomes_an_example_by_its_review_and_a_refused_answer_keeps_w
         page = client.get(f"/dashboard/requests/triage/{id}").text
         assert f"/dashboard/acts/offer?family=triage&amp;interactions={id}" in page
         form = form_of_act(client, f"/dashboard/acts/offer?family=triage&interactions={id}")
-        answer = client.post("/dashboard/acts/offer", data=form, headers=OWN_PAGE)
-        assert told_at(answer)[0] == f"/dashboard/requests/triage/{id}"
+        offer = {**form, "reason": f"teaches much: {id}"}
+        answer = client.post("/dashboard/acts/offer", data=offer, headers=OWN_PAGE)
+        place, notice = told_at(answer)
+        assert place == f"/dashboard/requests/triage/{id}"
+        told = client.get(f"{place}?done={notice}").text
+        lead = re.search(
+            r'href="[./]*(/dashboard/reviews\?family=triage&amp;skip=\d+)"', told.replace("../dash", "/dash")
+        )
+        assert lead is not None
+        question = client.get(lead[1].replace("&amp;", "&")).text
+        assert f"asks for an example of it, since: teaches much: {id}. Say what should have been answered" in question
+        assert "detent golden" not in question
     waiting = world.get("/v1/reviews?status=open").json()["items"]
     n = [one["subject"] for one in waiting].index("in_open")
     id, place = waiting[n]["id"], f"/dashboard/reviews?skip={n}"
     page = client.get(place).text
     assert re.search(rf'data-key="j" href="[^"]*skip={(n + 1) % len(waiting)}"', page)
     assert re.search(rf'data-key="k" href="[^"]*skip={(n - 1) % len(waiting)}"', page)
-    assert 'value="technical" data-key="2"' in page  # a family with few labels offers them
+    assert 'value="technical" data-key="2" data-final' in page  # a family with few labels offers them
     form = form_of_act(client, place)
     typed = {**form, "answer": "release", "expected_text": "billig"}
     refused = client.post(f"/dashboard/reviews/{id}", data=typed, headers=OWN_PAGE)

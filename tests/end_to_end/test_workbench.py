@@ -7,13 +7,19 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 from html.parser import HTMLParser
+from pathlib import Path
+from shutil import copytree
 from typing import Any
 from urllib.parse import urljoin, urlsplit
 
 import pytest
 from fastapi.testclient import TestClient
 
+from api.dashboard import visitors
 from api.dashboard.rendering import SCRIPTS
+from optimizer.core.base.canonical import canonical_json
+from optimizer.core.base.values import Budget
+from optimizer.core.evaluation.run import ComparisonRun
 from tests.api_world import World, make_home, serving
 from tests.end_to_end.test_dashboard import HOSTILE, OTHER_PAGES, OWN_PAGE, Elements, form_of_act, told_at, visitor
 from tests.seeded_world import seeded
@@ -300,3 +306,72 @@ def test_hostile_text_that_is_typed_stays_text(world: World) -> None:
             assert tag != "script" or (attributes.get("src") or "").rpartition("dashboard/files/")[2] in SCRIPTS, text
             assert not any(name.startswith("on") or name == "style" for name in attributes), attributes
         assert "1337" not in answer.text
+
+
+def test_a_saved_text_stands_among_its_family_s_variants_and_a_tried_one_does_not(world: World) -> None:
+    client = visitor(world, "secret-operate")
+    saved = press(client, "save", edited(client, "Is it billing", "Listed: is it billing"), note="my saved text")
+    id = urlsplit(saved.headers["location"]).path.rpartition("/")[2]
+    draft = run_in(press(client, "try", edited(client, "Is it billing", "Unlisted: is it billing"), usd="1"))
+    tried = world.get(f"/v1/comparisons/{draft}").json()["request"]["variants"][1]
+    for place in ("/dashboard/families/triage", "/dashboard/families/triage/variants"):
+        page = client.get(place).text
+        table = page.partition('aria-label="table: variants"')[2]
+        first = table.partition("<tbody>")[2].partition("</tr>")[0]
+        assert all(part in first for part in (f"variants/{id}", "my saved text", "key-operate", "not served")), place
+        assert tried not in page
+    assert "version “balanced” of its file" not in page
+
+
+def test_a_comparison_that_has_ended_is_read_once_until_somebody_is_forgotten(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    champion, reads = world.champion(), list[bool]()
+    row = {"example": "ex_1", "input": {"text": "My card"}, "expected": {"topic": "billing"}, "answers": []}
+    grid = {"family": "triage", "split": "dev", "n": 1, "n_gone": 0, "n_different": 0, "n_calls": 1, "spent_usd": 0.0}
+
+    def read_apart(*_: Any, figures_only: bool) -> bytes:
+        reads.append(figures_only)
+        shown = {"input": None, "expected": None} if figures_only else {}
+        return canonical_json({**grid, "variants": [], "rows": [{**row, **shown}]})
+
+    monkeypatch.setattr(visitors, "answer_apart", read_apart)
+    run = ComparisonRun(
+        id="cp_ended",
+        family="triage",
+        request={"variants": [champion, champion], "example_ids": ["ex_1"], "is_priced": True},
+        result={"n_calls": 1, "usd": 0.0, "revisions": {}, "stopped": None},
+        budget=Budget(calls=1),
+        status="finished",
+        n=1,
+        created_by="ann",
+        created_at=world.shared.clock.now(),
+        finished_at=world.shared.clock.now(),
+    )
+    world.shared.store.write(lambda tx: world.shared.store.runs.add(tx, run))
+    writer, reader = visitor(world, "secret-operate"), visitor(world, "secret-read")
+    for _ in range(2):
+        assert "<pre>My card</pre>" in writer.get("/dashboard/runs/compare/cp_ended").text
+        assert "My card" not in reader.get("/dashboard/runs/compare/cp_ended").text
+    assert reads == [False, True]
+    for drop in world.shared.serving.on_forgotten:
+        drop()
+    writer.get("/dashboard/runs/compare/cp_ended")
+    assert reads == [False, True, False]
+
+
+def test_no_button_leads_to_a_text_that_is_not_there_and_a_family_without_examples_is_told_how_they_come(
+    tmp_path: Path,
+) -> None:
+    settings = make_home(tmp_path)
+    copytree(Path(__file__).parents[2] / "families" / "content_pipeline", settings.families_dir / "content_pipeline")
+    with serving(settings) as world:
+        client = visitor(world, None)
+        home = client.get("/dashboard").text
+        assert [name for name in ("triage", "content_pipeline") if f"families/{name}/workbench" in home] == ["triage"]
+        page = client.get("/dashboard/families/content_pipeline")
+        assert (page.status_code, "/workbench" in page.text, "It has no prompt" in page.text) == (200, False, True)
+        refused = client.get("/dashboard/families/content_pipeline/workbench")
+        assert (refused.status_code, "ask whoever runs Detent" in refused.text) == (409, True)
+        for place in (BENCH, "/dashboard/families/triage/examples"):
+            assert "Examples come in three ways" in client.get(place).text, place

@@ -78,6 +78,18 @@ document.addEventListener("keydown", (event) => {
   if (!event.repeat && !isSending) button.click();
 });
 
+// An answer that cannot be taken back is given by a second press.
+let asked = null;
+addEventListener("pageshow", () => { asked = null; });
+
+document.addEventListener("click", (event) => {
+  const button = event.target.closest("button[data-final]");
+  if (!button || button === asked) return;
+  event.preventDefault();
+  asked = button;
+  button.form.querySelector(".asks-again").textContent = `“${button.firstChild.textContent.trim()}” is final. Press it again to answer so.`;
+});
+
 // The values of a chart, for the finger and the keyboard: a mouse that hovers has titles of single dots only.
 function marksOf(svg) {
   return [...svg.querySelectorAll("[data-x]")];

@@ -190,7 +190,9 @@ class ConversationScore:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LowAnswer:
-    """An answer that an outcome found fault with, with what was asked and answered as far as it is kept."""
+    """An answer that an outcome found fault with, with what was asked and answered as far as it is kept. ``expected``:
+    what feedback last said that it should have been; None where none did.
+    """
 
     interaction: str
     family: str
@@ -202,6 +204,7 @@ class LowAnswer:
     label: Text[str | None]
     input: Text[Mapping[str, Json] | None]
     output: Text[str | None]
+    expected: Text[Mapping[str, Json] | None]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -366,6 +366,7 @@ def read_lowest(context: Context, request: LowestRequest) -> LowestAnswers:
         outcomes_of = store.events.feedback_of(tx, {(family, name) for name in names})
         sealed = sealed_interactions(tx, store, interactions, context.families().families, outcomes_of)
     shown = [(one, answers.get(one.interaction)) for one in outcomes if (family, one.interaction) not in sealed]
+    expected = {one.interaction: one.expected for one in outcomes_of if one.expected is not None}  # what came last
     return LowestAnswers(
         family=family,
         since=since,
@@ -384,6 +385,7 @@ def read_lowest(context: Context, request: LowestRequest) -> LowestAnswers:
                 label=one.label,
                 input=answer.input,
                 output=answer.output,
+                expected=expected.get(answer.id),
             )
             for one, answer in shown
             if answer is not None

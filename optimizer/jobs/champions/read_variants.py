@@ -5,13 +5,13 @@ two, and one for use elsewhere.
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from typing import Annotated
+from typing import Annotated, Literal
 
 from pydantic import Field
 
 from optimizer.core.base.answers import Page, members_of, page_of
 from optimizer.core.base.errors import NotFound
-from optimizer.core.family.variant import DRAFT, VariantRecord
+from optimizer.core.family.variant import DRAFT, Source, VariantRecord
 from optimizer.core.policy.nearest import nearest_of
 from optimizer.core.policy.tiers import TIERS
 from optimizer.core.serving.rollout import Champion
@@ -29,13 +29,16 @@ OfFamily = Annotated[str | None, Field(description="Where several families hold 
 
 class VariantsRequest(PageRequest):
     family: str
+    source: Annotated[Source | None, Field(description="Only those of this source, such as person")] = None
+    order: Annotated[Literal["oldest", "newest"], Field(description="Which come first")] = "oldest"
 
 
 def read_variants(context: Context, request: VariantsRequest) -> Page[ListedVariant]:
     """All variants of a family, oldest first, whatever their source; of drafts only those in use."""
     family, store = request.family, context.store
+    sources = [request.source] if request.source is not None else None
     with store.read() as tx:
-        records = store.variants.of_family(tx, family)
+        records = store.variants.of_family(tx, family, sources)
         champion, rollout = store.champions.current(tx, family), store.rollouts.active(tx, family)
     uses: dict[str, Use] = {rollout.candidate: "candidate"} if rollout is not None else {}
     if champion is not None:
@@ -43,7 +46,7 @@ def read_variants(context: Context, request: VariantsRequest) -> Page[ListedVari
     if not records:
         context.family(family)
     records = [one for one in records if one.source != DRAFT or one.variant.id in uses]
-    page = page_of(records, request.cursor, request.limit)
+    page = page_of(records if request.order == "oldest" else records[::-1], request.cursor, request.limit)
     listed_variants = [
         ListedVariant(**members_of(variant_view(record)), use=uses.get(record.variant.id)) for record in page.items
     ]

@@ -189,13 +189,14 @@ def offer_scenarios(context: Context, request: ScenarioOffersRequest) -> Scenari
                     interaction=id,
                 )
         before = store.reviews.of_kind(tx, family.name, LABEL_INTERACTION)
+        since = f", since: {request.reason}" if request.reason else ""
+        why = (
+            f"{actor} asks for an example of it{since}. Say what should have been answered, or keep it back. What is"
+            " released may become a golden scenario, which every evaluation asks"
+        )
         reviews = []
         for id in (each for each in ids if each not in before):
             reviews.append(new_id("rv"))
-            why = (
-                "offered as a golden scenario: say what should have been answered; once it is released, whoever has a"
-                f" terminal makes it one: detent golden add {family.name} {id}"
-            )
             store.reviews.open(tx, reviews[-1], family.name, LABEL_INTERACTION, id, {"why": why}, now)
         if reviews:
             detail = {"interactions": ids, "reviews": reviews, "reason": reason}
