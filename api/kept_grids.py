@@ -41,9 +41,9 @@ class KeptGrids:
     def of(self, key: GridKey, family: Family, read: Callable[[], Any]) -> Any:
         """The grid as it is kept, else as ``read`` gives it. What was cleared meanwhile is not kept."""
         with self._lock:
-            kept, n_cleared = self._kept.get(key), self._n_cleared
-        if kept is not None and kept.family == family and kept.until > self.now():
-            return kept.grid
+            entry, n_cleared = self._kept.get(key), self._n_cleared
+        if entry is not None and entry.family == family and entry.until > self.now():
+            return entry.grid
         grid = read()
         with self._lock:
             if n_cleared == self._n_cleared:
