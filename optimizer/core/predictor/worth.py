@@ -147,14 +147,10 @@ def _student_scores(
     return score_answers(rows, [student.answer(row.input).label for row in rows], scorer)
 
 
-def _order(text: str) -> str:
-    return digest(text.encode(errors="surrogatepass"))
-
-
 def _taught(rows: Sequence[Example], folds: Sequence[int], fold: int, share: float) -> list[Example]:
     """What the fold may learn from: the same first rows at every share, so that a larger one holds the smaller."""
     others = [row for row, its in zip(rows, folds, strict=True) if its != fold and row.released]
-    others.sort(key=lambda row: _order(row.id))
+    others.sort(key=lambda row: digest(row.id.encode(errors="surrogatepass")))
     return others[: max(1, round(share * len(others)))] if others else []
 
 

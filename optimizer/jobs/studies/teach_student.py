@@ -80,8 +80,11 @@ def teach_student(run: StudyRun, teacher: StudentTeacher | None = None) -> Stude
     if tier is None:
         return StudentTraining()
     before = (run.study.findings or {}).get(FINDING)
-    if before is not None and _are_kept(run, before["students"]):
-        return StudentTraining(**before)
+    if before is not None:
+        with run.store.read() as tx:
+            stored = run.store.students.ids(tx, run.family.name)
+        if stored.issuperset(before["students"].values()):
+            return StudentTraining(**before)
     if teacher is None and run.models.describe(tier).teach != "labels":
         return StudentTraining()
     try:
@@ -90,11 +93,6 @@ def teach_student(run: StudyRun, teacher: StudentTeacher | None = None) -> Stude
         teaching = StudentTraining(untaught={tier: f"The tier {tier} is left out. {why.detail}"})
     run.keep_finding(FINDING, asdict(teaching))
     return teaching
-
-
-def _are_kept(run: StudyRun, students: Mapping[str, str]) -> bool:
-    with run.store.read() as tx:
-        return run.store.students.ids(tx, run.family.name).issuperset(students.values())
 
 
 def _taught(run: StudyRun, tier: str, teacher: StudentTeacher | None) -> StudentTraining:

@@ -143,9 +143,9 @@ def plan_evaluation(family: Family, variant: Variant, scope: EvaluationScope, st
         if n_wanted is not None and n_wanted < 1:
             raise InvalidInput(f"An evaluation needs at least one example, not {n_wanted}.")
         drawn, n_refused = _drawn(family, split, n_wanted or DEFAULT_N, store)
-        is_whole = suite_asked is not None and len(drawn) >= min(
-            suite_asked.targets.n, _n_dev(family, store) - n_refused
-        )
+        with store.read() as tx:
+            n_dev = store.examples.counts(tx, family.name)["dev"]
+        is_whole = suite_asked is not None and len(drawn) >= min(suite_asked.targets.n, n_dev - n_refused)
         named = suite_asked if is_whole else None
     is_compared = named is not None and named.compares and champion is not None and champion.id != variant.id
     return EvaluationPlan(
@@ -249,11 +249,6 @@ def estimate_plan(
 def calls_at_most(calls: Spread) -> int:
     """The cap of who names none: what is asked, and half as much again for retries."""
     return int(TO_SPARE * calls.high)
-
-
-def _n_dev(family: Family, store: Store) -> int:
-    with store.read() as tx:
-        return len(store.examples.of_split(tx, family.name, split="dev"))
 
 
 def drawn_examples(family: Family, split: Splits, n: int, store: Store, *, seed: int = 0) -> list[Example]:
