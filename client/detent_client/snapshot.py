@@ -113,9 +113,8 @@ def _is_carried_out(policy: Mapping[str, Any], render: str | None) -> bool:
     """Whether only the server can do what the policy says. Nearest examples it alone can look up, too; without them the
     prompt has its fixed ones, which count in the same arm.
     """
-    if render != "required":
-        return bool(policy)
-    return any(not knob.startswith("examples") for knob in policy) or {*policy["examples"]} != {"nearest"}
+    others = [knob for knob in policy if render != "required" or not knob.startswith("examples")]
+    return bool(others) or (render == "required" and {*policy["examples"]} != {"nearest"})
 
 
 def _text(value: Any) -> str:

@@ -73,21 +73,21 @@ class CascadeDemo:
         """The best fixed examples become the champion, by a person's decision."""
         assert self._study is not None
         name, say = self._family.name, self._screen.say
-        found = watch_study(self._screen, self._study, self._place.examples_definition, store=self._store)
+        search = watch_study(self._screen, self._study, self._place.examples_definition, store=self._store)
         fixed, nearest = (
-            next((trial for trial in ranked(found.trials) if trial.proposer == proposer), None)
+            next((trial for trial in ranked(search.trials) if trial.proposer == proposer), None)
             for proposer in (EXAMPLES, NEAREST)
         )
         if fixed is None:
-            raise RuntimeError(f"the search found no examples for {name}. See `detent study show {found.study.id}`.")
+            raise RuntimeError(f"the search found no examples for {name}. See `detent study show {search.study.id}`.")
         k = nearest.params["k"] if nearest is not None else 0
         self._prompts = [
-            ComparedVariant(name="bare prompt", variant=found.study.champion),
+            ComparedVariant(name="bare prompt", variant=search.study.champion),
             ComparedVariant(name=f"searched: the same {fixed.params['n_examples']} examples", variant=fixed.variant),
             ComparedVariant(
                 name=f"nearest: the {k} most like the request" if nearest is not None else "nearest examples",
                 variant=nearest.variant if nearest is not None else None,
-                why=found.study.spend.remark or "",
+                why=search.study.spend.remark or "",
             ),
         ]
         say(f"  The best on {fixed.n} dev examples, which are too few for a figure:")
@@ -226,8 +226,8 @@ class CascadeDemo:
             f"  {winner}: tiers {' > '.join(policy['tiers'])}, accept {threshold(policy['accept'])}. A rollout would"
             " take it from here; executed now by name:"
         )
-        asked = f'"detent": {{"variant": "{winner}", "variables": {{...}}}}'
-        say(f'$ POST /v1/chat/completions {{"model": "{self._family.name}", {asked}}}', "bold cyan")
+        extension = f'"detent": {{"variant": "{winner}", "variables": {{...}}}}'
+        say(f'$ POST /v1/chat/completions {{"model": "{self._family.name}", {extension}}}', "bold cyan")
         for example in self._comparison.rows[:N_LAST_REQUESTS]:
             answer = self._comparison.ask(example, variant=winner)
             detent = answer["detent"]

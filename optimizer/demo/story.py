@@ -102,15 +102,13 @@ def _tell(screen: Screen, place: Place, servers: Servers) -> list[Story]:
         success_from=SUCCESS_FROM,
     )
     rollouts = DemoRollouts(screen=screen, users=users, api_url=api, rows=rows.sent)
-    price = models.price(families[CASCADE_FAMILY].model.default)
-    comparison = GatewayComparison(
-        family=CASCADE_FAMILY, rows=rows.sent[CASCADE_FAMILY], scorer=scorers[CASCADE_FAMILY], gateway=gateway
-    )
+    second, sent = families[CASCADE_FAMILY], rows.sent[CASCADE_FAMILY]
+    comparison = GatewayComparison(family=CASCADE_FAMILY, rows=sent, scorer=scorers[CASCADE_FAMILY], gateway=gateway)
     cascade = CascadeDemo(
         screen=screen,
         place=place,
-        family=families[CASCADE_FAMILY],
-        price=StatedPrice(of_model=price, is_for_show=answering.is_embedded),
+        family=second,
+        price=StatedPrice(of_model=models.price(second.model.default), is_for_show=answering.is_embedded),
         store=store,
         comparison=comparison,
     )
@@ -151,11 +149,8 @@ def _tell(screen: Screen, place: Place, servers: Servers) -> list[Story]:
             cheaper,
         ]
         champion = fallen.rollout.champion if fallen is not None else None
-        changes = [
-            (FAMILY, study.champion, rises),
-            *((CASCADE_FAMILY, champion, variant) for variant in (falls.variant, cascade.winner)),
-        ]
-        prompts = [_prompts(store, *change) for change in changes]
+        of_cascade = ((CASCADE_FAMILY, champion, variant) for variant in (falls.variant, cascade.winner))
+        prompts = [_prompts(store, *change) for change in ((FAMILY, study.champion, rises), *of_cascade)]
         stories = [replace(story, prompts=pair) for story, pair in zip(stories, prompts, strict=True)]
         say_what_happened(screen, store, stories, rollouts)
         say_addresses(screen, place, servers, store, study)

@@ -78,6 +78,7 @@ OF_STRANGERS = {
     },
     "GridRow.expected": INPUT,
     "GridRow.input": INPUT,
+    "LowAnswer.expected": INPUT,
     "OfferedExample.expected": INPUT,
     "OfferedExample.input": INPUT,
     "Knob.default": POLICY,

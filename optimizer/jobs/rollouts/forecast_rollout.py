@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from datetime import datetime, timedelta
 from math import inf
 
-from optimizer.core.base.minute_sums import HOUR, floor
+from optimizer.core.base.minute_sums import HOUR, ceiling, floor
 from optimizer.core.evaluation.gates import missed_gates
 from optimizer.core.family.family import Family
 from optimizer.core.family.settings import Metric
@@ -41,9 +41,10 @@ def recorded_traffic(
 
     def of_last(time: timedelta) -> RecordedTraffic | None:
         # What came before the last whole hour stays as it is, so the store reads it once.
-        hour = floor(now, HOUR)
-        settled = store.traffic.recorded(tx, family, hour - time, hour)
-        return settled if settled and settled.hours >= 24 else store.traffic.recorded(tx, family, now - time, now)
+        settled = store.traffic.recorded(tx, family, ceiling(now - time, HOUR), floor(now, HOUR))
+        if settled is not None and settled.hours >= 24 and settled.label_rate(metric.field, metric.source):
+            return settled
+        return store.traffic.recorded(tx, family, now - time, now)
 
     recent = of_last(RECENT)
     return recent if recent is not None and recent.label_rate(metric.field, metric.source) else of_last(AT_MOST)
