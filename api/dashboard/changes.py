@@ -35,17 +35,18 @@ class Changes:
     def __init__(self) -> None:
         self._listeners: list[_Listener] = []
         self._watch: asyncio.Task[None] | None = None
-        self._has_looked = asyncio.Event()
+        self._next_look = asyncio.Event()  # of a look that has not begun
 
     async def events(self, shared: Services, goes_on: Callable[[], bool]) -> AsyncIterator[bytes]:
         """Server-sent events, each named for a topic that changed, until ``goes_on`` says no."""
         listener = _Listener()
         self._listeners.append(listener)
         if self._watch is None or self._watch.done():
-            self._has_looked.clear()
             self._watch = asyncio.create_task(self._look_on(shared))
         try:
-            await self._has_looked.wait()  # a page asks when the stream begins, and from here on misses no change
+            # A page asks when the stream begins. From a look on that is younger than the page it misses no change, not
+            # even what began and ended between two looks.
+            await self._next_look.wait()
             yield b"retry: 3000\nevent: begin\ndata: now\n\n"
             quiet_s = 0.0
             while goes_on():
@@ -66,6 +67,7 @@ class Changes:
     async def _look_on(self, shared: Services) -> None:
         before: StoreGlance | None = None
         while self._listeners:
+            look, self._next_look = self._next_look, asyncio.Event()
             try:
                 glance = await asyncio.to_thread(_glance, shared)
             except Exception as error:  # whatever keeps the store from being read: the pages say what it is
@@ -77,7 +79,7 @@ class Changes:
                     listener.topics.add(topic)
                     listener.woken.set()
             before = glance
-            self._has_looked.set()
+            look.set()
             await asyncio.sleep(LOOK_S)
 
 

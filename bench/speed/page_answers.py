@@ -47,6 +47,7 @@ def addresses(places: Places) -> dict[str, str]:
         "/dashboard/requests/{family}/{id:path}": places.interaction,
     }
     parts = {"family": places.family, "variant": places.variant, "kind": "evaluate", "run": places.run, "act": "hold"}
+    parts["chapter"] = "a-provider-is-down"
     family = f"family={places.family}"
     wider: Mapping[str, Sequence[str]] = {
         "/dashboard/families/{family}/quality": ["range=30d"],
