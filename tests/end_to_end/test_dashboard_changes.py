@@ -109,3 +109,27 @@ def test_a_store_that_is_away_is_logged_once_until_it_is_back(monkeypatch: pytes
     with capture_logs() as lines:
         asyncio.run(cast(Any, watch)._look_on(None))
     assert [line["error"] for line in lines] == ["OSError", "OSError"]
+
+
+def test_a_page_begins_after_a_look_that_is_younger_than_it_also_where_others_are_open(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    n_looks = 0
+
+    def glance(shared: Services) -> StoreGlance:
+        nonlocal n_looks
+        n_looks += 1
+        return StoreGlance(acts=0, freezes=0, work=0, figures=0)
+
+    async def open_two() -> None:
+        of_all = changes.Changes()
+        pages = [of_all.events(cast(Services, None), lambda: True) for _ in range(2)]
+        await anext(pages[0])
+        n_before = n_looks
+        await anext(pages[1])
+        assert n_looks > n_before
+        for page in pages:
+            await page.aclose()
+
+    monkeypatch.setattr(changes, "_glance", glance)
+    asyncio.run(open_two())
