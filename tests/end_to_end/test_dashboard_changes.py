@@ -130,6 +130,7 @@ def test_a_page_begins_after_a_look_that_is_younger_than_it_also_where_others_ar
         assert n_looks > n_before
         for page in pages:
             await page.aclose()
+        await cast(Any, of_all)._watch
 
     monkeypatch.setattr(changes, "_glance", glance)
     asyncio.run(open_two())
