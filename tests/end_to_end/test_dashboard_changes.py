@@ -122,15 +122,15 @@ def test_a_page_begins_after_a_look_that_is_younger_than_it_also_where_others_ar
         return StoreGlance(acts=0, freezes=0, work=0, figures=0)
 
     async def open_two() -> None:
-        of_all = changes.Changes()
-        pages = [of_all.events(cast(Services, None), lambda: True) for _ in range(2)]
+        of_all: Any = changes.Changes()
+        pages = [of_all.events(None, lambda: True) for _ in range(2)]
         await anext(pages[0])
         n_before = n_looks
         await anext(pages[1])
         assert n_looks > n_before
         for page in pages:
             await page.aclose()
-        await cast(Any, of_all)._watch
+        await of_all._watch
 
     monkeypatch.setattr(changes, "_glance", glance)
     asyncio.run(open_two())
