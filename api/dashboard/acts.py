@@ -16,7 +16,7 @@ from optimizer.core.base.errors import Conflict, DetentError, GateNotMet, NotFou
 from optimizer.core.base.phrasing import count, dollars, span, when
 from optimizer.core.base.values import Budget
 from optimizer.core.evaluation.gates import missed_gates
-from optimizer.core.serving.rollout import Rollout, percent, scope_text
+from optimizer.core.serving.rollout import FALLEN, Rollout, percent, scope_text
 from optimizer.core.views.variant import VariantDiff
 
 
@@ -152,7 +152,7 @@ def lost_rollout(visit: PageVisit, family: str, variant: str) -> str | None:
     one.
     """
     rollouts = visit.ask("rollouts", family=family, limit=100).items
-    lost = next((one for one in rollouts if one.candidate == variant and one.outcome in ("worse", "guardrail")), None)
+    lost = next((one for one in rollouts if one.candidate == variant and one.outcome in FALLEN), None)
     if lost is None:
         return None
     if lost.outcome == "guardrail":

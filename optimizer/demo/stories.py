@@ -13,6 +13,7 @@ from optimizer.core.base.phrasing import count, signed, signed_interval
 from optimizer.core.base.values import ExampleResult
 from optimizer.core.family.variant import Variant
 from optimizer.core.search.study import Study
+from optimizer.core.serving.rollout import FALLEN
 from optimizer.core.statistics.interval import wilson_interval
 from optimizer.core.views.rollout_story import RolloutReport
 
@@ -83,7 +84,6 @@ CARELESS = "A careless edit falls by itself"
 CARELESS_ANNOUNCED = (
     "A colleague drops the examples from a prompt to save money. Its rollout is rolled back without a person."
 )
-FALLEN = ("worse", "guardrail")  # outcomes on evidence; inconclusive is none
 CHEAPER = "The same quality for less"
 CHEAPER_ANNOUNCED = (
     "A search finds which requests a student answers in the model's place: they cost less, and quality is within the"

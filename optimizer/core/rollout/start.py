@@ -18,7 +18,7 @@ from optimizer.core.family.wording import faults_of
 from optimizer.core.feedback.events import LabelSummary
 from optimizer.core.policy.nearest import needs_server
 from optimizer.core.search.study import Study
-from optimizer.core.serving.rollout import Rollout
+from optimizer.core.serving.rollout import FALLEN, Rollout
 
 MIN_LABELS_FOR_MEAN = 50
 MEAN_WITHOUT_LABELS = 0.5
@@ -188,7 +188,7 @@ def earlier_rollback_gate(earlier: Rollout | None) -> list[GateRecord]:
 
     Each new start would be another chance to promote it by mistake.
     """
-    if earlier is None or earlier.outcome not in ("worse", "guardrail"):
+    if earlier is None or earlier.outcome not in FALLEN:
         return []
     ended = f" on {when(earlier.ended_at)}" if earlier.ended_at is not None else ""
     reason = (

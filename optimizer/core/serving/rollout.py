@@ -24,6 +24,7 @@ Status = Literal["pending", "validating", "approved", "deploying", "deployed", "
 RolloutOutcome = Literal["promoted", "worse", "guardrail", "inconclusive", "invalid", "cancelled", "champion_changed"]
 
 ACTIVE: tuple[Status, ...] = ("pending", "validating", "approved", "deploying")
+FALLEN: tuple[RolloutOutcome, ...] = ("worse", "guardrail")  # on evidence; inconclusive is none
 
 
 StageSpan = TypedDict(

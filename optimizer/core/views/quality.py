@@ -14,7 +14,7 @@ from typing import Annotated, Literal
 from pydantic import Field
 
 from optimizer.core.base.answers import Json, Text
-from optimizer.core.feedback.events import FeedbackSource
+from optimizer.core.feedback.events import FeedbackEvent, FeedbackSource
 
 BANDS = ((0.95, 1.0), (0.90, 0.95), (0.80, 0.90), (0.0, 0.80))  # each without its upper edge, but for the first
 ScoreKind = Literal["judged", "calibrated", "labelled", "reported"]
@@ -266,7 +266,7 @@ class ConversationQuality:
 
 def turn_score(outcomes: Sequence[TurnScore]) -> tuple[float | None, ScoreKind | None]:
     """The score of a turn and whose it is; success counts as 1 or 0 where a person gave no score."""
-    labels = [value for each in outcomes if each.kind == "labelled" and (value := _value(each)) is not None]
+    labels = [value for each in outcomes if each.kind == "labelled" and (value := value_of(each)) is not None]
     if labels:
         return fsum(labels) / len(labels), "labelled"
     judged = [each for each in outcomes if each.kind == "judged" and each.score is not None]
@@ -275,11 +275,12 @@ def turn_score(outcomes: Sequence[TurnScore]) -> tuple[float | None, ScoreKind |
         if latest.calibrated is not None:
             return latest.calibrated, "calibrated"
         return latest.score, "judged"
-    reported = [value for each in outcomes if each.kind == "reported" and (value := _value(each)) is not None]
+    reported = [value for each in outcomes if each.kind == "reported" and (value := value_of(each)) is not None]
     return (reported[-1], "reported") if reported else (None, None)
 
 
-def _value(outcome: TurnScore) -> float | None:
+def value_of(outcome: TurnScore | FeedbackEvent) -> float | None:
+    """Its score, else 1 for a success and 0 for a failure; None where it says neither."""
     if outcome.score is not None:
         return outcome.score
     return None if outcome.success is None else float(outcome.success)

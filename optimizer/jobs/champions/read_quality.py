@@ -14,6 +14,7 @@ from typing import Annotated
 from pydantic import AfterValidator, Field
 
 from optimizer.core.base.minute_sums import HOUR, MinuteSums, floor, judge_mark, merge, quantile
+from optimizer.core.base.values import grouped
 from optimizer.core.evaluation.judging.calibration import Calibration, judge_identity, why_uncalibrated
 from optimizer.core.family.family import Family
 from optimizer.core.family.masking import Masker, MaskTooSlow
@@ -315,11 +316,13 @@ def read_conversation(context: Context, request: MonitorRequest) -> Conversation
             tx, store, (declared[name] for name in {turn.arm.family for turn in turns} if name in declared)
         )
         shown_turns = turns[:MOST_TURNS]
-        outcomes = [store.events.feedback_of(tx, [(turn.arm.family, turn.id)]) for turn in shown_turns]
-        sealed = sealed_interactions(tx, store, shown_turns, declared, [each for own in outcomes for each in own])
+        outcomes = store.events.feedback_of(tx, {(turn.arm.family, turn.id) for turn in shown_turns})
+        sealed = sealed_interactions(tx, store, shown_turns, declared, outcomes)
+        of_turn = grouped(((one.arm.family, one.interaction), one) for one in outcomes)
         views = [
-            _turn(turn, own, judges, declared.get(turn.arm.family), (turn.arm.family, turn.id) in sealed)
-            for turn, own in zip(shown_turns, outcomes, strict=True)
+            _turn(turn, of_turn.get(name, []), judges, declared.get(turn.arm.family), name in sealed)
+            for turn in shown_turns
+            for name in [(turn.arm.family, turn.id)]
         ]
     scores = [turn.score for turn in views if turn.score is not None]
     costs = [turn.cost_usd for turn in views if turn.cost_usd is not None]

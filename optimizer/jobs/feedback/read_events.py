@@ -21,6 +21,7 @@ from optimizer.core.views.events import (
     InteractionWithFeedback,
     members_of,
 )
+from optimizer.core.views.quality import value_of
 from optimizer.jobs.context import Context
 from optimizer.jobs.dataset.sealed_events import (
     outcome_without_texts,
@@ -160,10 +161,10 @@ def _lowest_scores(
 ) -> dict[tuple[str, str], float]:
     lowest: dict[tuple[str, str], float] = {}
     for outcome in context.store.events.feedback_of(tx, {(each.arm.family, each.id) for each in interactions}):
-        score = outcome.score if outcome.score is not None else outcome.success
+        score = value_of(outcome)
         if outcome.interaction is not None and score is not None:
             key = outcome.arm.family, outcome.interaction
-            lowest[key] = min(lowest.get(key, 1.0), float(score))
+            lowest[key] = min(lowest.get(key, 1.0), score)
     return lowest
 
 

@@ -23,7 +23,6 @@ class Chapter:
     text: str
 
 
-@cache
 def runbook() -> dict[str, Chapter]:
     """The runbook's chapters by name, in its order."""
     return _chapters_of(RUNBOOK)
@@ -37,6 +36,7 @@ def read_chapter(name: str) -> Chapter:
     return chapters[name]
 
 
+@cache
 def _chapters_of(page: str) -> dict[str, Chapter]:
     parts = _HEADING.split((SHIPPED_HOME / page).read_text(encoding="utf-8"))[1:]
     chapters = [
