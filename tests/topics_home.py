@@ -30,6 +30,18 @@ from tests.stores import migrate_store
 from tests.study_world import run_here
 
 PERSON = "hmac-of-a-person"
+# Without its models, of which each test names its own.
+TOPICS_FAMILY = """
+name: topics
+inputs: {document: {type: text, max_chars: 200}}
+output: {field: topic, parser: label, labels: [biology, physics, music]}
+prompt:
+  current: "1"
+  versions:
+    "1": {created_at: 2026-11-20, description: base, content: [
+      {role: system, content: "Name the topic."}, {role: user, content: "Document: {{document}}"}]}
+scorer: {label_match: 1.0}
+"""
 CLIENT: dict[str, Any] = {"base_url": "http://localhost", "client": ("127.0.0.1", 1)}
 
 

@@ -20,23 +20,16 @@ from optimizer.jobs.studies.report_study import report_study
 from tests.clock import Clock, until
 from tests.scripted_model import chat_answer
 from tests.study_world import TOPICS
-from tests.topics_home import price, topics_home
+from tests.topics_home import TOPICS_FAMILY, price, topics_home
 
-FAMILY = """
-name: topics
-inputs: {document: {type: text, max_chars: 200}}
-output: {field: topic, parser: label, labels: [biology, physics, music]}
-prompt:
-  current: "1"
-  versions:
-    "1": {created_at: 2026-11-20, description: base, content: [
-      {role: system, content: "Name the topic."}, {role: user, content: "Document: {{document}}"}]}
-model: {default: strong, tiers: [cheap, strong], temperature: 0.0, max_tokens: 8}
-scorer: {label_match: 1.0}
+FAMILY = (
+    TOPICS_FAMILY
+    + """model: {default: strong, tiers: [cheap, strong], temperature: 0.0, max_tokens: 8}
 space: {policy.confidence: {choices: [{kind: log_probability}, {kind: predictor}]}}
 rollout: {gates: {n: 60, improvement: 0.15}}
 review: {per_day: 5}
 """
+)
 HARD = "Why is it so?"
 SIZES = {"n_train": 200, "n_dev": 40, "n_holdout": 60, "n_settings": 2}
 

@@ -23,22 +23,15 @@ from optimizer.runtime import wiring
 from tests.contexts import study_context
 from tests.scripted_model import chat_answer
 from tests.study_world import TOPICS, run_here
-from tests.topics_home import PERSON, TopicsHome, price, topics_home
+from tests.topics_home import PERSON, TOPICS_FAMILY, TopicsHome, price, topics_home
 
-FAMILY = """
-name: topics
-inputs: {document: {type: text, max_chars: 200}}
-output: {field: topic, parser: label, labels: [biology, physics, music]}
-prompt:
-  current: "1"
-  versions:
-    "1": {created_at: 2026-11-20, description: base, content: [
-      {role: system, content: "Name the topic."}, {role: user, content: "Document: {{document}}"}]}
-model: {default: strong, tiers: [student, strong], temperature: 0.0, max_tokens: 8}
-scorer: {label_match: 1.0}
+FAMILY = (
+    TOPICS_FAMILY
+    + """model: {default: strong, tiers: [student, strong], temperature: 0.0, max_tokens: 8}
 space: {}
 rollout: {gates: {n: 40, improvement: 0.15}}
 """
+)
 SIZES = {"n_train": 120, "n_dev": 40, "n_holdout": 60, "n_settings": 2}
 
 
