@@ -67,6 +67,11 @@ def test_a_cache_in_short_is_the_cache_at_length_and_the_same_family() -> None:
             cache_of(declared)
 
 
+def test_a_budget_without_dollars_is_the_default() -> None:
+    families = [parse_family_text(f"{SMALLEST}\nbudget: {value}\n", file="page") for value in ("{usd: null}", "{}")]
+    assert families[0].budget == families[1].budget
+
+
 RUNBOOK = (ROOT / "docs" / "runbook.md").read_text(encoding="utf-8")
 
 

@@ -186,10 +186,10 @@ class Triggers(Declaration):
 class StudyBudget(Declaration):
     """What a study that starts by itself may spend, and all studies of the family within a calendar month (UTC).
 
-    The default is not one dollar, so only models with a price of 0 are then asked.
+    The default is not one dollar, so only models with a price of 0 are then asked. ``usd: null`` is the default.
     """
 
-    usd: Annotated[float, Strict(), Field(ge=0)] = 0.0
+    usd: Annotated[float, Strict(), Field(ge=0), BeforeValidator(lambda usd: 0.0 if usd is None else usd)] = 0.0
     calls: Annotated[int, Strict(), Field(ge=1)] | None = 1000
     minutes: Annotated[float, Strict(), Field(gt=0)] | None = 30.0
     usd_per_month: Annotated[float, Strict(), Field(ge=0)] | None = None
