@@ -124,9 +124,9 @@ def measured(name: str, train: Sequence[tuple[dict[str, Any], TeachingRow]]) -> 
     right = [float(answer.label == row.label) for answer, (_, row) in zip(answers, dev, strict=True)]
     stands = [float(accept is not None and answer.confidence >= accept) for answer in answers]
     lost = [100 * stood * (1 - was_right) for stood, was_right in zip(stands, right, strict=True)]
-    what = f"{name}, {len(train)} train rows, {len(taught.student.labels)} labels"
+    what = f"{name}, {len(train)} train rows, {len(taught.student.classifiers[0].labels)} labels"
     cells = [
-        cell(f"{what}: {RIGHT}", right, taught.student.method),
+        cell(f"{what}: {RIGHT}", right, taught.student.classifiers[0].method),
         cell(f"{what}: {SHARE}", stands, "no threshold is safe" if accept is None else f"accept {accept:.6f}"),
         cell(f"{what}: {LOST}", lost, "of 100"),
         plain(f"{what}: {TIME}", decision_us(taught.student, teaching), f"{TIMED_CHARS} characters, processor time"),
@@ -136,7 +136,7 @@ def measured(name: str, train: Sequence[tuple[dict[str, Any], TeachingRow]]) -> 
     for n in (size for size in SIZES if size < len(train)):
         student = learn_student(teaching[:n], trained_on={}).student
         of_few = [float(student.answer(input).label == row.label) for input, row in dev]
-        cells.append(cell(f"{name}, {n} train rows: {RIGHT}", of_few, student.method))
+        cells.append(cell(f"{name}, {n} train rows: {RIGHT}", of_few, student.classifiers[0].method))
     return cells
 
 
@@ -194,7 +194,7 @@ def mixed_cell() -> Cell:
     ]
     rows = sorted(rows, key=lambda row: digest(row.id.encode()))[:N_MIXED]
     started = process_time()
-    n_labels = len(learn_student(rows, trained_on={}).student.labels)
+    n_labels = len(learn_student(rows, trained_on={}).student.classifiers[0].labels)
     return plain(
         f"all sets, {len(rows)} train rows, {n_labels} labels: {LEARNING}", process_time() - started, "processor time"
     )

@@ -9,20 +9,20 @@ import numpy as np
 
 from optimizer.core.family.variant import Variant, VariantRecord
 from optimizer.core.predictor.parts import Platt
-from optimizer.core.predictor.student import Student, TaughtStudent, Vocabulary
+from optimizer.core.predictor.student import Classifier, Student, TaughtStudent, Vocabulary
 from optimizer.core.serving.champion import next_tenure
 from optimizer.ports import Store
 from tests.study_world import TOPICS
 
 TAUGHT = TaughtStudent(
     student=Student(
-        method="logistic_regression",
-        labels=TOPICS,
+        classifiers=[
+            Classifier(method="logistic_regression", labels=TOPICS, calibration=Platt(slope=1.0, intercept=0.0))
+        ],
         vocabulary=Vocabulary(words=("notes", *TOPICS), letters=(), n_holding=(9, 3, 3, 3), n_texts=9),
         weights=np.vstack([np.zeros(3), 30_000 * np.eye(3)]).astype(np.int16),
         scale=np.full(3, 1e-4),
         intercept=np.zeros(3),
-        calibration=Platt(slope=1.0, intercept=0.0),
     ),
     out_of_fold={},
 )

@@ -127,7 +127,7 @@ def topics_home(
     family: str,
     answer: Callable[[dict[str, Any]], tuple[int, dict[str, str], bytes]],
     models: dict[str, dict[str, Any]],
-    rows: Iterable[tuple[str, str, dict[str, Any]]],
+    rows: Iterable[tuple[str, Any, dict[str, Any]]],
 ) -> Iterator[TopicsHome]:
     """``models``: what each declares beside the provider. ``rows``: document, topic and what else its example has."""
     (folder / "families" / "topics").mkdir(parents=True)

@@ -99,7 +99,9 @@ def test_answers_taught_it_and_its_record_says_whose(by_answers: Taught) -> None
     place, _, study = by_answers
     student = student_of(place, study)
     taught = student.student.taught
-    assert list(student.student.labels) == ["biology", "physics"], "what the model never says it cannot say"
+    assert list(student.student.classifiers[0].labels) == ["biology", "physics"], (
+        "what the model never says it cannot say"
+    )
     assert (taught["teach"], taught["model"]) == ("answers", "strong")
     assert taught["revision"]
     assert taught["n_answers"] == taught["n_rows"] == len(student.out_of_fold)
@@ -165,7 +167,7 @@ def test_both_takes_labels_where_there_are_some_and_answers_elsewhere(tmp_path: 
         labelled = {id for id, row in train.items() if row.released and id not in without}
         assert set(student.out_of_fold) == answered | labelled
         assert student.student.taught["n_answers"] == len(answered) > 0
-        assert set(student.student.labels) == set(TOPICS)
+        assert set(student.student.classifiers[0].labels) == set(TOPICS)
 
 
 def forget_labels(tx: Any, ids: list[str]) -> None:

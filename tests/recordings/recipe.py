@@ -18,7 +18,7 @@ from optimizer.core.family.variant import FewShot
 from optimizer.core.feedback.pipeline_record import TARGETS
 from optimizer.core.predictor.example_index import ExampleIndex, IndexedExample
 from optimizer.core.predictor.parts import Platt
-from optimizer.core.predictor.student import Student, TaughtStudent, Vocabulary
+from optimizer.core.predictor.student import Classifier, Student, TaughtStudent, Vocabulary
 from optimizer.core.predictor.teaching import StudentAnswer
 from optimizer.core.rollout.student_watch import StudentWatch, Teacher
 from optimizer.host.config import Settings, load_settings
@@ -331,14 +331,14 @@ def keys_are_made(api: Api) -> None:
     silence = AlertSilence(rule="errors", family="triage", until=at, reason="over", by="ann", since=at)
     shared.store.write(lambda tx: shared.store.alerts.silence(tx, silence))
     words = Vocabulary(words=("invoice", "parcel"), letters=(), n_holding=(3, 3), n_texts=6)
+    calibration = Platt(slope=1.0, intercept=0.0)
+    classifier = Classifier(method="complement_naive_bayes", labels=("billing", "delivery"), calibration=calibration)
     student = Student(
-        method="complement_naive_bayes",
-        labels=("billing", "delivery"),
+        classifiers=[classifier],
         vocabulary=words,
         weights=np.array([[2, 0], [0, 2]], dtype=np.int16),
         scale=np.ones(2),
         intercept=np.zeros(2),
-        calibration=Platt(slope=1.0, intercept=0.0),
     )
     taught = TaughtStudent(student=student, out_of_fold={"taught-1": StudentAnswer(label="billing", confidence=0.75)})
     shared.store.write(lambda tx: shared.store.students.add(tx, "triage", taught, study="st-1", at=at))

@@ -87,10 +87,11 @@ def test_a_student_read_from_json_says_to_six_decimals_what_the_learner_computes
     features = features_of(student.vocabulary, counted_texts([text], least=1))
     odds = ((features @ student.weights) * student.scale + student.intercept)[0]
     label, signs = signs_of(odds, (features @ np.asarray(student.seen, dtype=float))[0])
-    expected = sureness(student.calibration, float(signs @ student.sign_weights)) if features.nnz else 0.0
+    (one,) = student.classifiers
+    expected = sureness(one.calibration, float(signs @ one.sign_weights)) if features.nnz else 0.0
     read = Student.from_data(json.loads(json.dumps(student.to_data())))
     answer = read.answer({"text": text})
-    assert answer.label == student.labels[label]
+    assert answer.label == one.labels[label]
     assert round(answer.confidence, 6) == round(expected, 6)
     assert read.hash == student.hash
 
@@ -104,7 +105,7 @@ def test_its_log_odds_are_those_of_scikit_learn_but_for_the_rounding_of_weights(
     learn = METHODS["logistic_regression"]
     student = fitted_students(counted, rows, {"logistic_regression": learn})["logistic_regression"]
     features = features_of(student.vocabulary, counted)
-    labels = [student.labels.index(one.label) for one in rows]
+    labels = [student.classifiers[0].labels.index(one.label) for one in rows]
     model = LogisticRegression(C=20.0, solver="newton-cg", tol=1e-3).fit(features, labels)
     odds = (features @ student.weights) * student.scale + student.intercept
     for place, chances in enumerate(model.predict_proba(features)):
@@ -126,7 +127,10 @@ def test_many_rows_are_learned_by_batches_whose_student_is_as_often_right_and_as
         odds = (features @ student.weights) * student.scale + student.intercept
         sure = np.array([signs_of(one, np.zeros(len(one)))[1][0] for one in odds])
         is_right = np.array(
-            [student.labels[at] == one.label for at, one in zip(odds.argmax(axis=1), others, strict=True)]
+            [
+                student.classifiers[0].labels[at] == one.label
+                for at, one in zip(odds.argmax(axis=1), others, strict=True)
+            ]
         )
         losses.append(float(np.log1p(np.exp(np.where(is_right, -sure, sure))).mean()))
         assert is_right.mean() > 0.99
@@ -218,7 +222,7 @@ def test_a_row_is_weighed_by_what_did_not_see_it_and_few_rows_have_the_margin_al
     signed: TaughtStudent, taught: TaughtStudent
 ) -> None:
     assert taught.student.seen is None
-    assert tuple(taught.student.sign_weights) == MARGIN_ALONE
+    assert taught.student.classifiers[0].sign_weights == MARGIN_ALONE
     draw = random.Random(3)
     own = [
         _UnseenAnswer(label="a", signs=np.array([draw.gauss(0, 1) for _ in range(4)]), is_known=True)
@@ -234,7 +238,8 @@ def test_a_row_is_weighed_by_what_did_not_see_it_and_few_rows_have_the_margin_al
 
 def test_one_that_was_taught_before_texts_were_looked_up_by_label_reads_as_it_was(signed: TaughtStudent) -> None:
     """Of the format's earlier days: its sureness rests on the log odds alone, and its hash stays what variants name."""
-    before = replace(signed.student, seen=None, sign_weights=MARGIN_ALONE)
+    (one,) = signed.student.classifiers
+    before = replace(signed.student, seen=None, classifiers=[one.model_copy(update={"sign_weights": MARGIN_ALONE})])
     data = json.loads(json.dumps(before.to_data()))
     assert not {"seen", "sign_weights"} & data.keys()
     read = Student.from_data(data)
@@ -243,7 +248,7 @@ def test_one_that_was_taught_before_texts_were_looked_up_by_label_reads_as_it_wa
     columns, values = read.vocabulary.read(words_of(text["text"]))
     odds = (values @ read.weights[columns]) * read.scale + read.intercept
     margin = float(signs_of(odds, np.zeros(len(odds)))[1][0])
-    assert read.answer(text).confidence == pytest.approx(sureness(read.calibration, margin))
+    assert read.answer(text).confidence == pytest.approx(sureness(read.classifiers[0].calibration, margin))
 
 
 def test_the_student_that_serves_is_as_sure_of_unseen_texts_as_those_by_which_its_threshold_is_found() -> None:
@@ -260,7 +265,7 @@ def test_the_student_that_serves_is_as_sure_of_unseen_texts_as_those_by_which_it
 def test_a_label_that_stands_in_one_fold_alone_is_learned_all_the_same() -> None:
     rows = [row(3 * i) for i in range(60)] + [row(1, group="one")]
     taught = learn_student(rows, trained_on={})
-    assert taught.student.labels == ["billing", "delivery"]
+    assert taught.student.classifiers[0].labels == ("billing", "delivery")
     assert taught.out_of_fold["r001"].label == "billing", "the others know of nothing else"
 
 

@@ -14,6 +14,7 @@ from optimizer.core.predictor.parts import Platt
 from optimizer.core.predictor.student import (
     LEAST_UNITS,
     MARGIN_ALONE,
+    Classifier,
     Method,
     Student,
     TaughtStudent,
@@ -26,7 +27,14 @@ from optimizer.core.predictor.student import (
     words_and_pairs,
     words_of,
 )
-from optimizer.core.predictor.teaching import LEAST_ROWS, N_FOLDS, StudentAnswer, TeachingRow, fold_of
+from optimizer.core.predictor.teaching import (
+    LEAST_ROWS,
+    N_FOLDS,
+    StudentAnswer,
+    TeachingRow,
+    fold_of,
+    whole_answer,
+)
 
 if TYPE_CHECKING:
     import numpy as np
@@ -63,11 +71,12 @@ class CountedTexts:
 def learn_student(rows: Sequence[TeachingRow], *, trained_on: Mapping[str, Any]) -> TaughtStudent:
     """core.predictor.student.LearnStudent with scikit-learn.
 
-    The method with more right answers out of fold is kept, of equals logistic regression.
+    Of each field the method with more right answers out of fold is kept, of equals logistic regression.
 
     Raises:
         DatasetTooSmall: too few rows, units or labels, or no word that enough units said.
     """
+    import numpy as np
     import sklearn.linear_model  # noqa: F401  before the limit, which binds the libraries that are loaded then
     from threadpoolctl import threadpool_limits
 
@@ -76,58 +85,80 @@ def learn_student(rows: Sequence[TeachingRow], *, trained_on: Mapping[str, Any])
     folds = fold_of([row.group for row in rows])
     with threadpool_limits(1):  # so few rows: further threads only wait for one another
         counted = counted_texts([row.text for row in rows], least=LEAST_UNITS)
-        is_large = len(rows) * len({row.label for row in rows}) > MANY
-        methods = METHODS_OF_MANY if is_large else METHODS
-        answers = _unseen_answers(counted, rows, folds, methods)
-        n_right = {
-            method: sum(row.weight * (own[at].label == row.label) for at, row in enumerate(rows))
-            for method, own in answers.items()
+        by_field: dict[str | None, Sequence[TeachingRow]] = {
+            name: [replace(row, label=row.fields[name]) for row in rows] for name in rows[0].fields
         }
-        method = max(methods, key=lambda one: n_right[one])
-        own = [answers[method][at] for at in range(len(rows))]
-        is_right = [float(one.label == row.label) for one, row in zip(own, rows, strict=True)]
-        known = [at for at, one in enumerate(own) if one.is_known]
-        if not known:
-            raise DatasetTooSmall(
-                "A student cannot be taught: no released training example shares a word with those of other groups."
-                " Import more examples, or release more."
-            )
-        sign_weights, scores = _weighed(own, rows, folds)
-        calibration = Platt.model_validate(
-            fitted_platt(
-                [scores[at] for at in known], [is_right[at] for at in known], [rows[at].weight for at in known]
-            )
-        )
-        taught = {
-            **trained_on,
-            "n_rows": len(rows),
-            "n_units": len({row.unit for row in rows}),
-            "rows": digest(
-                canonical_json([[row.id, row.label, *([row.weight] if row.weight != 1 else ())] for row in rows])
-            ),
-            # What a model said is no truth.
-            "agreement_out_of_fold" if "n_answers" in trained_on else "right_out_of_fold": round(
-                n_right[method] / sum(row.weight for row in rows), DECIMALS
-            ),
-        }
-        learn = {method: methods[method]}
-        answered_folds = range(2 if is_large else N_FOLDS)  # of many rows two folds show how margins differ
-        fewer = _unseen_answers(counted, rows, folds, learn, answered_folds=answered_folds, n_left_out=2)[method]
-        student = fitted_students(counted, rows, learn)[method]
-        student = replace(
-            student,
-            seen=student.seen if sign_weights is not MARGIN_ALONE else None,
-            sign_weights=sign_weights,
-            calibration=_after_refit(calibration, sign_weights, fewer, own),
-            taught=taught,
-        )
-    return TaughtStudent(
-        student=student,
-        out_of_fold={
-            row.id: StudentAnswer(label=one.label, confidence=sureness(calibration, score) if one.is_known else 0.0)
-            for row, one, score in zip(rows, own, scores, strict=True)
-        },
+        learned = {name: _learned(counted, own, folds, name) for name, own in (by_field or {None: rows}).items()}
+    answers = [whole_answer({name: of_rows[at] for name, (_, of_rows) in learned.items()}) for at in range(len(rows))]
+    n_right = sum(row.weight * (one.label == row.label) for row, one in zip(rows, answers, strict=True))
+    taught = {
+        **trained_on,
+        "n_rows": len(rows),
+        "n_units": len({row.unit for row in rows}),
+        "rows": digest(
+            canonical_json([[row.id, row.label, *([row.weight] if row.weight != 1 else ())] for row in rows])
+        ),
+        # What a model said is no truth.
+        "agreement_out_of_fold" if "n_answers" in trained_on else "right_out_of_fold": round(
+            n_right / sum(row.weight for row in rows), DECIMALS
+        ),
+    }
+    students = [student for student, _ in learned.values()]
+    classifiers = [one for student in students for one in student.classifiers]
+    is_signed = any(one.sign_weights != MARGIN_ALONE for one in classifiers)
+    student = replace(  # all have the vocabulary of the first
+        students[0],
+        classifiers=classifiers,
+        weights=np.hstack([one.weights for one in students]),
+        scale=np.concatenate([one.scale for one in students]),
+        intercept=np.concatenate([one.intercept for one in students]),
+        seen=np.hstack([one.seen for one in students if one.seen is not None]) if is_signed else None,
+        taught=taught,
     )
+    return TaughtStudent(
+        student=student, out_of_fold={row.id: answer for row, answer in zip(rows, answers, strict=True)}
+    )
+
+
+def _learned(
+    counted: CountedTexts, rows: Sequence[TeachingRow], folds: Sequence[int], field: str | None
+) -> tuple[Student, Sequence[StudentAnswer]]:
+    """The student of a field, or of whole answers, that serves, and the answer to each row out of fold."""
+    is_large = len(rows) * len({row.label for row in rows}) > MANY
+    methods = METHODS_OF_MANY if is_large else METHODS
+    answers = _unseen_answers(counted, rows, folds, methods)
+    n_right = {
+        method: sum(row.weight * (own[at].label == row.label) for at, row in enumerate(rows))
+        for method, own in answers.items()
+    }
+    method = max(methods, key=lambda one: n_right[one])
+    own = [answers[method][at] for at in range(len(rows))]
+    is_right = [float(one.label == row.label) for one, row in zip(own, rows, strict=True)]
+    known = [at for at, one in enumerate(own) if one.is_known]
+    if not known:
+        raise DatasetTooSmall(
+            "A student cannot be taught: no released training example shares a word with those of other groups."
+            " Import more examples, or release more."
+        )
+    sign_weights, scores = _weighed(own, rows, folds)
+    calibration = Platt.model_validate(
+        fitted_platt([scores[at] for at in known], [is_right[at] for at in known], [rows[at].weight for at in known])
+    )
+    learn = {method: methods[method]}
+    answered_folds = range(2 if is_large else N_FOLDS)  # of many rows two folds show how margins differ
+    fewer = _unseen_answers(counted, rows, folds, learn, answered_folds=answered_folds, n_left_out=2)[method]
+    student = fitted_students(counted, rows, learn)[method]
+    classifier = Classifier(
+        field=field,
+        method=method,
+        labels=student.classifiers[0].labels,
+        sign_weights=tuple(sign_weights),
+        calibration=_after_refit(calibration, sign_weights, fewer, own),
+    )
+    return replace(student, classifiers=[classifier]), [
+        StudentAnswer(label=one.label, confidence=sureness(calibration, score) if one.is_known else 0.0)
+        for one, score in zip(own, scores, strict=True)
+    ]
 
 
 def _weighed(
@@ -237,7 +268,10 @@ def fitted_students(counted: CountedTexts, rows: Sequence[TeachingRow], methods:
     from scipy.sparse import csr_matrix
 
     labels = sorted({row.label for row in rows})
-    vocabulary = vocabulary_of(counted, [row.unit for row in rows], n_labels=len(labels))
+    n_labels = len({value for row in rows for value in row.fields.items()}) or len(
+        labels
+    )  # beside those of other fields
+    vocabulary = vocabulary_of(counted, [row.unit for row in rows], n_labels=n_labels)
     features = features_of(vocabulary, counted)
     places = {label: at for at, label in enumerate(labels)}
     of_label = (np.ones(len(rows), dtype=np.int32), ([places[row.label] for row in rows], np.arange(len(rows))))
@@ -252,14 +286,12 @@ def fitted_students(counted: CountedTexts, rows: Sequence[TeachingRow], methods:
         )
         steps, scale = quantised(weights)
         students[method] = Student(
-            method=method,
-            labels=labels,
+            classifiers=[Classifier(method=method, labels=tuple(labels), calibration=UNCALIBRATED)],
             vocabulary=vocabulary,
             weights=steps,
             scale=scale,
             intercept=intercept,
             seen=seen,
-            calibration=UNCALIBRATED,
         )
     return students
 
@@ -432,7 +464,9 @@ def _unseen_answers(
             for place, at in enumerate(own):
                 label, signs = signs_of(odds[place], seen[place])
                 is_known = bool(features.indptr[place + 1] > features.indptr[place])
-                answers[method][at] = _UnseenAnswer(label=student.labels[label], signs=signs, is_known=is_known)
+                answers[method][at] = _UnseenAnswer(
+                    label=student.classifiers[0].labels[label], signs=signs, is_known=is_known
+                )
     return answers
 
 

@@ -1,5 +1,5 @@
-"""A student: a classifier that answers in a model's place, as data. It gives one of the labels it has seen, and how
-sure it is.
+"""A student: classifiers that answer in a model's place, as data. Of a whole answer or of each closed field of JSON
+it gives one of the labels it has seen, and how sure it is.
 
 Its features are TF-IDF of words, pairs of words and runs of letters; its weights come from scikit-learn
 (``adapters/predictors/student_learning.py``), which nothing here loads. Weights are kept as 16-bit integers and one
@@ -25,15 +25,15 @@ from typing import Annotated, Any, Literal, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
-from pydantic import Field, ValidationError
+from pydantic import Field, ValidationError, model_validator
 
 from optimizer.core.base.canonical import canonical_json, digest
 from optimizer.core.base.errors import InvalidInput
 from optimizer.core.family.rendering import input_text
 from optimizer.core.predictor.parts import Number, PartData, Platt, logistic
-from optimizer.core.predictor.teaching import StudentAnswer, TeachingRow
+from optimizer.core.predictor.teaching import StudentAnswer, TeachingRow, whole_answer
 
-FORMAT = "detent-student-1"
+FORMAT, FORMAT_OF_FIELDS = "detent-student-1", "detent-student-2"  # of whole answers; of fields
 LEAST_UNITS = 3  # that said a word or a run of letters before it becomes a feature
 RUNS = (3, 4)  # letters of a run, the white space around a word included
 MOST_CHARS = 20_000  # of a text that are read
@@ -108,12 +108,24 @@ class Vocabulary:
         return 1 - sum(word in self.of_words for word in different) / len(different) if different else None
 
 
+class Classifier(PartData):
+    """Chooses among ``labels``: of ``field`` its values as JSON, of None whole answers.
+
+    ``calibration``: of the signs of how sure an answer is, times ``sign_weights``.
+    """
+
+    field: str | None = None
+    method: Method
+    labels: Annotated[tuple[str, ...], Field(min_length=1)]
+    sign_weights: Annotated[tuple[Number, ...], Field(min_length=4, max_length=4)] = MARGIN_ALONE
+    calibration: Platt
+
+
 class StudentData(PartData):
     """A student as its JSON has it; arrays are base64 of little-endian numbers."""
 
-    format: Literal["detent-student-1"]
-    method: Method
-    labels: Annotated[tuple[str, ...], Field(min_length=2)]
+    format: Literal["detent-student-1", "detent-student-2"]
+    fields: Annotated[tuple[Classifier, ...], Field(min_length=1)]
     words: tuple[str, ...]
     letters: tuple[str, ...]
     n_holding: str  # 32-bit integers, one for each feature
@@ -122,42 +134,52 @@ class StudentData(PartData):
     scale: tuple[Number, ...]
     intercept: tuple[Number, ...]
     seen: str | None = None  # a bit for each feature and label, features first; students of before have none
-    sign_weights: Annotated[tuple[Number, ...], Field(min_length=4, max_length=4)] = MARGIN_ALONE
-    calibration: Platt
     taught: dict[str, Any] = Field(default_factory=dict)
+
+    @model_validator(mode="before")
+    @classmethod
+    def _with_its_classifier(cls, data: Any) -> Any:
+        """In the format of whole answers the entries of the only classifier stand among the others."""
+        if not isinstance(data, Mapping) or data.get("format") != FORMAT:
+            return data
+        own = Classifier.model_fields.keys() & data.keys()
+        return {**{key: data[key] for key in data.keys() - own}, "fields": [{key: data[key] for key in own}]}
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Student:
     """``taught``: from how many rows and units, and how well it did out of fold.
 
-    ``weights``: a row for each feature and a column for each label; times ``scale`` and with ``intercept`` they make
-    its log odds. ``seen``: which features the texts of each label have; None: how sure it is rests on the log odds
-    alone. ``calibration``: of the signs of how sure an answer is, times ``sign_weights``.
+    ``weights``: a row for each feature and a column for each label, those of all classifiers side by side; times
+    ``scale`` and with ``intercept`` they make its log odds. ``seen``: which features the texts of each label have;
+    None: how sure it is rests on the log odds alone.
     """
 
-    method: Method
-    labels: Sequence[str]
+    classifiers: Sequence[Classifier]
     vocabulary: Vocabulary
     weights: Weights
     scale: Values
     intercept: Values
     seen: NDArray[np.bool_] | None = None
-    sign_weights: Sequence[float] = MARGIN_ALONE
-    calibration: Platt
     taught: Mapping[str, Any] = field(default_factory=dict)
 
     def answer(self, input: Mapping[str, Any]) -> StudentAnswer:
-        """The most likely label; a text of which it knows nothing gets one with confidence 0."""
+        """The most likely label of each field; a text of which it knows nothing gets some with confidence 0."""
         words = words_of(input_text(input))
         columns, values = self.vocabulary.read(words)
         log_odds = (values @ self.weights[columns]) * self.scale + self.intercept
-        label, signs = signs_of(log_odds, np.zeros(len(log_odds)) if self.seen is None else values @ self.seen[columns])
-        return StudentAnswer(
-            label=self.labels[label],
-            confidence=sureness(self.calibration, float(signs @ self.sign_weights)) if len(columns) else 0.0,
-            unknown=self.vocabulary.unknown_share(words),
-        )
+        seen = np.zeros(len(log_odds)) if self.seen is None else values @ self.seen[columns]
+        answers = dict[str | None, StudentAnswer]()
+        for one, own in zip(self.classifiers, self._columns, strict=True):
+            label, signs = signs_of(log_odds[own], seen[own])
+            confidence = sureness(one.calibration, float(signs @ one.sign_weights)) if len(columns) else 0.0
+            answers[one.field] = StudentAnswer(label=one.labels[label], confidence=confidence)
+        return whole_answer(answers, unknown=self.vocabulary.unknown_share(words))
+
+    @cached_property
+    def _columns(self) -> Sequence[slice]:
+        """Of each classifier those of its labels."""
+        return [slice(*ends) for ends in pairwise(accumulate((len(one.labels) for one in self.classifiers), initial=0))]
 
     @cached_property
     def hash(self) -> str:
@@ -166,13 +188,12 @@ class Student:
 
     def to_data(self) -> dict[str, Any]:
         """Plain JSON values."""
-        signs: dict[str, Any] = {}  # one of before keeps its hash
-        if self.seen is not None:
-            signs = {"seen": _packed(np.packbits(self.seen)), "sign_weights": [float(one) for one in self.sign_weights]}
+        unsigned = {"sign_weights"} if self.seen is None else set[str]()  # as one of before has its hash
+        own = [one.model_dump(mode="json", exclude=unsigned, exclude_none=True) for one in self.classifiers]
+        of_whole = self.classifiers[0].field is None
         return {
-            "format": FORMAT,
-            "method": self.method,
-            "labels": list(self.labels),
+            "format": FORMAT if of_whole else FORMAT_OF_FIELDS,
+            **(own[0] if of_whole else {"fields": own}),
             "words": list(self.vocabulary.words),
             "letters": list(self.vocabulary.letters),
             "n_holding": _packed(np.asarray(self.vocabulary.n_holding, dtype="<i4")),
@@ -180,8 +201,7 @@ class Student:
             "weights": _packed(self.weights.astype("<i2")),
             "scale": [float(value) for value in self.scale],
             "intercept": [float(value) for value in self.intercept],
-            **signs,
-            "calibration": self.calibration.model_dump(),
+            **({} if self.seen is None else {"seen": _packed(np.packbits(self.seen))}),
             "taught": dict(self.taught),
         }
 
@@ -190,7 +210,7 @@ class Student:
         """Reads what ``to_data`` writes. Raises InvalidInput for anything else."""
         try:
             content = StudentData.model_validate(data)
-            n, n_labels = len(content.words) + len(content.letters), len(content.labels)
+            n, n_labels = len(content.words) + len(content.letters), sum(len(one.labels) for one in content.fields)
             n_holding = np.frombuffer(_unpacked(content.n_holding, 4 * n), dtype="<i4")
             weights = np.frombuffer(_unpacked(content.weights, 2 * n * n_labels), dtype="<i2").reshape(n, n_labels)
             seen = None
@@ -199,11 +219,13 @@ class Student:
                 seen = np.unpackbits(bits, count=n * n_labels).astype(np.bool_).reshape(n, n_labels)
             if not len(content.scale) == len(content.intercept) == n_labels:
                 raise ValueError("one scale and one intercept are needed for each label")
+            names = {one.field for one in content.fields}
+            if len(names) < len(content.fields) or (None in names) != (content.format == FORMAT):
+                raise ValueError("a field has one classifier, and a whole answer one alone")
         except (ValidationError, ValueError) as error:
             raise InvalidInput(f"This is no student: {error}. Teach one by a study of strategy replay.") from error
         return cls(
-            method=content.method,
-            labels=content.labels,
+            classifiers=content.fields,
             vocabulary=Vocabulary(
                 words=content.words,
                 letters=content.letters,
@@ -214,8 +236,6 @@ class Student:
             scale=np.asarray(content.scale, dtype=np.float64),
             intercept=np.asarray(content.intercept, dtype=np.float64),
             seen=seen,
-            sign_weights=content.sign_weights,
-            calibration=content.calibration,
             taught=content.taught,
         )
 

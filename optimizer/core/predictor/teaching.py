@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from collections import Counter
 from collections.abc import Collection, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from optimizer.core.base.canonical import digest
@@ -14,6 +14,7 @@ from optimizer.core.base.phrasing import count
 from optimizer.core.dataset.examples import Example, text_without_group
 from optimizer.core.dataset.near_duplicates import firsts_of, shingles_of
 from optimizer.core.evaluation.trivial_baselines import MOST_UNSEEN, NO_LABELS
+from optimizer.core.family.closed_fields import declared_fields, open_field, open_in_words
 from optimizer.core.family.family import Family, Teach
 from optimizer.core.family.rendering import expected_text, input_text, parse_output
 from optimizer.core.family.settings import Output
@@ -28,7 +29,8 @@ class TeachingRow:
     """A released training example. ``unit``: who said it, its group where nobody knows.
 
     Rows of one ``group`` are never on both sides of a fold. ``weight``: the inverse of the chance with which the
-    request came to teach, at least 1.
+    request came to teach, at least 1. ``fields``: of an answer that is learned field by field each value as JSON, empty
+    where the field is left out; all rows have the same.
     """
 
     id: str
@@ -37,11 +39,13 @@ class TeachingRow:
     group: str
     unit: str
     weight: float = 1.0
+    fields: Mapping[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class StudentAnswer:
     """``confidence`` in [0, 1]: how likely the label is right, calibrated on rows that taught it nothing.
+    Of an answer of several fields it is that of the least sure.
 
     ``unknown``: the share of the text's words that it does not know; None where there is no word, or nobody counted.
     """
@@ -49,6 +53,26 @@ class StudentAnswer:
     label: str
     confidence: float
     unknown: float | None = None
+
+
+def whole_answer(fields: Mapping[str | None, StudentAnswer], *, unknown: float | None = None) -> StudentAnswer:
+    """What is said of each field, as the family's JSON; of None it is the whole answer."""
+    labels = {name: one.label for name, one in fields.items() if name is not None}
+    return StudentAnswer(
+        label=_object_of(labels) if labels else fields[None].label,
+        confidence=min(one.confidence for one in fields.values()),
+        unknown=unknown,
+    )
+
+
+def _object_of(fields: Mapping[str, str]) -> str:
+    """As the parser for JSON writes it, of values that are JSON already."""
+    members = (f"{json.dumps(name, ensure_ascii=False)}: {value}" for name, value in fields.items() if value)
+    return "{" + ", ".join(members) + "}"
+
+
+def _json_of(value: Any) -> str:
+    return json.dumps(value, ensure_ascii=False, sort_keys=True)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -133,20 +157,32 @@ def teaching_rows(
 ) -> list[TeachingRow]:
     """``weights``: by example where it is not 1. An example without an expected output teaches nothing.
 
-    Raises DatasetTooSmall where their answers are no labels.
+    Raises DatasetTooSmall where their answers, or fields of these, are no labels.
     """
-    examples = [example for example in examples if has_label(family.output, example)]
-    labels = [expected_text(family.output, example.expected) for example in examples]
-    if family.output.parser == "json":  # equal values are one label, in whichever order their keys were written
+    output = family.output
+    examples = [example for example in examples if has_label(output, example)]
+    labels = [expected_text(output, example.expected) for example in examples]
+    fields: Sequence[Mapping[str, str]] = [{} for _ in examples]
+    if declared := declared_fields(output):
+        readable = {text for text in set(labels) if parse_output(output, text).error is None}  # the schema may be newer
+        examples = [example for example, text in zip(examples, labels, strict=True) if text in readable]
+        values = [example.expected[output.field] for example in examples]
+        undeclared = (name for value in values for name in value if name not in declared)
+        if (name := open_field(output) or next(undeclared, None)) is not None:
+            raise DatasetTooSmall(f"A student gives values that it has seen, and {open_in_words(name)}.")
+        fields = [{name: _json_of(value[name]) if name in value else "" for name in declared} for value in values]
+        labels = [_object_of(one) for one in fields]
+    elif output.parser == "json":  # equal values are one label, in whichever order their keys were written
         first: dict[str, str] = {}
-        values = (json.dumps(example.expected[family.output.field], sort_keys=True) for example in examples)
+        values = [_json_of(example.expected[output.field]) for example in examples]
         labels = [first.setdefault(value, label) for value, label in zip(values, labels, strict=True)]
-    n_single = sum(n == 1 for n in Counter(labels).values())
-    if family.output.parser != "label" and n_single > MOST_UNSEEN * len(labels):
-        raise DatasetTooSmall(
-            f"A student gives answers that it has seen, and {n_single} of {len(labels)} released training examples have"
-            f" one of their own: {NO_LABELS}."
-        )
+    for name, own in ({name: [one[name] for one in fields] for name in declared} or {"": labels}).items():
+        n_single = sum(n == 1 for n in Counter(own).values())
+        if output.parser != "label" and n_single > MOST_UNSEEN * len(own):
+            raise DatasetTooSmall(
+                f"A student gives answers that it has seen, and {n_single} of {len(own)} released training examples"
+                f" have one of their own{f' in the field {name!r}' if name else ''}: {NO_LABELS}."
+            )
     # Near-duplicates that were stored before they shared a group have one each, which no import gave them.
     firsts = firsts_of([shingles_of(example.input) for example in examples])
     groups = [
@@ -161,8 +197,9 @@ def teaching_rows(
             group=group,
             unit=example.unit_hmac or group,
             weight=(weights or {}).get(example.id, 1.0),
+            fields=own,
         )
-        for example, label, group in zip(examples, labels, groups, strict=True)
+        for example, label, group, own in zip(examples, labels, groups, fields, strict=True)
     ]
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Collection, Iterable, Iterator
 
 from optimizer.core.base.errors import Conflict, DetentError, Fault, InvalidFamily, NotFound
+from optimizer.core.family.closed_fields import open_field, open_in_words
 from optimizer.core.family.family import Family, kind_of
 from optimizer.ports import ModelCatalogue, ServedModels
 
@@ -106,6 +107,8 @@ def _misplaced_student(family: Family, pointer: str, name: str, models: ModelCat
         return f"{name!r} is a second student; one is enough, since both would learn the same"
     if family.output.parser == "text":
         return f"{name!r} is a student and gives labels that it has seen, and {family.name} answers in free texts"
+    if (field := open_field(family.output)) is not None:
+        return f"{name!r} is a student and gives values that it has seen, and {open_in_words(field)}"
     # Where the last tier is unknown, or a student itself, that is said at its own place.
     teacher = family.searched_tiers[-1]
     if _unknown(teacher, models) is not None or models.describe(teacher).student:
