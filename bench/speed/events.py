@@ -6,6 +6,7 @@ import json
 from collections.abc import Sequence
 from typing import Any
 
+N_IN_TURN = 200  # families of a grown home that report in turn, each with the same successes and scores in the long run
 ANSWER = "The customer asks about an invoice that was charged twice; the topic of the request is billing."
 
 
@@ -19,14 +20,19 @@ def answered(token: str, i: int) -> dict[str, Any]:
         "cost_usd": 0.0004,
         "input_tokens": 310,
         "output_tokens": 24,
-        "success": i % 5 > 0,
-        "score": (i % 10) / 10,
+        **_judged(i),
     }
 
 
 def outcome(token: str, i: int) -> dict[str, Any]:
     """An outcome: one row."""
-    return {"assignment": token, "success": i % 5 > 0, "score": (i % 10) / 10, "source": "user"}
+    return {"assignment": token, **_judged(i), "source": "user"}
+
+
+def _judged(i: int) -> dict[str, Any]:
+    """As a grown home has them, so that no rule of alerts sees a family do worse than in the weeks before."""
+    step = i + i // N_IN_TURN
+    return {"success": step % 5 > 0, "score": (step % 10 + 0.5) / 10}
 
 
 KINDS = {"answers with outcomes (two rows each)": answered, "outcomes (one row each)": outcome}

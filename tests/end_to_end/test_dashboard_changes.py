@@ -134,3 +134,34 @@ def test_a_page_begins_after_a_look_that_is_younger_than_it_also_where_others_ar
 
     monkeypatch.setattr(changes, "_glance", glance)
     asyncio.run(open_two())
+
+
+def test_pages_are_told_of_a_change_one_after_another(monkeypatch: pytest.MonkeyPatch) -> None:
+    n_looks = 0
+    waits = list[float]()
+    sleep = asyncio.sleep
+
+    def glance(shared: Services) -> StoreGlance:
+        nonlocal n_looks
+        n_looks += 1
+        return StoreGlance(acts=n_looks, freezes=0, work=0, figures=0)
+
+    async def slept(seconds: float) -> None:
+        waits.append(seconds)
+        await sleep(0)
+
+    async def open_three() -> None:
+        of_all: Any = changes.Changes()
+        pages = [of_all.events(None, lambda: True) for _ in range(3)]
+        for _ in range(2):  # what each begins with, then the change
+            told = [await anext(page) for page in pages]
+        assert told == [b"event: acts\ndata: changed\n\n"] * 3
+        for page in pages:
+            await page.aclose()
+        await of_all._watch
+
+    monkeypatch.setattr(changes, "_glance", glance)
+    monkeypatch.setattr(changes, "LOOK_S", 0.0)
+    monkeypatch.setattr(changes.asyncio, "sleep", slept)
+    asyncio.run(open_three())
+    assert [seconds for seconds in waits if seconds] == pytest.approx([changes.APART_S, 2 * changes.APART_S])
