@@ -12,7 +12,9 @@ from sqlalchemy import Connection, event
 from optimizer.adapters.store import Database
 from optimizer.core.family.settings import Metric
 from optimizer.core.rollout.cohorts import Cohort
+from optimizer.jobs.feedback.roll_up_minutes import roll_up_minutes
 from optimizer.ports import UnitCount
+from tests.clock import Clock
 from tests.stores import FAMILY, NOW, arm, feedback, interaction, keep_events, minutes, new_database, rollout
 
 WATCHED = rollout(ladder=(0.5,))
@@ -272,6 +274,14 @@ def test_summing_up_minutes_reads_events_by_family_and_time_of_receipt(database:
     by_receipt = [plan for plan in plans if "_family_received (family=? AND received_at>?" in plan]
     assert len(by_receipt) == 2
     assert not any(f"SCAN {table}" in plan or "TEMP B-TREE" in plan for plan in plans for table in EVENTS)
+
+
+def test_scores_of_judges_are_counted_by_their_index(database: Database) -> None:
+    keep_events(database, [feedback(score=0.5, source="judge")])
+    roll_up_minutes(database, Clock(minutes(2 * 1440)))
+    plans = plans_of(database, lambda d, tx: d.minute_stats.n_judged(tx, minutes(-1440), minutes(1440)))
+    counted = "SEARCH stat_sums USING INDEX ix_stat_sums_judged (family=? AND minutes=? AND start>? AND start<?)"
+    assert counted in plans
 
 
 @pytest.mark.parametrize("family", [None, FAMILY])
