@@ -80,5 +80,4 @@ def test_the_alert_about_a_failing_duty_names_each_duty_of_the_worker():
     )
     page = (ROOT / "docs" / "how-to" / "when-a-rollout-stops.md").read_text(encoding="utf-8")
     said = re.search(r"One of the worker's duties failed \((.*?)\)", " ".join(page.split()))
-    assert said is not None
     assert sorted(re.findall(r"`([a-z-]+)`", said.group(1))) == sorted(duties)

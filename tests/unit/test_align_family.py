@@ -146,8 +146,6 @@ def test_the_scorer_reads_the_file_and_needs_no_expected_output(place: Place, tm
     assert family.needs_expected is False
     scorer = build_scorer(family, tmp_path)
     scores = [scorer.score({}, " ".join(WORDS[:4] * n), {"document": "Why was parcel 3 late?"}).value for n in (2, 14)]
-    assert scores[0] is not None
-    assert scores[1] is not None
     assert scores[0] > scores[1]
     data = json.loads((tmp_path / "aligned.json").read_text(encoding="utf-8"))
     (tmp_path / "aligned.json").write_text(json.dumps({**data, "trained_on": {}, "hash": None} | {}), encoding="utf-8")

@@ -122,7 +122,6 @@ class TestMissingOutcomes:
 
     def test_it_says_how_many_requests_came_without_one(self) -> None:
         found = self.missing([outcomes(at, 10) for at in range(20)], 23)
-        assert found is not None
         assert "no outcome has come since 09:20 UTC, though 60 requests have, of which 50% had one" in found.detail
 
     def test_few_outcomes_have_to_be_missed_for_longer(self) -> None:
@@ -142,9 +141,6 @@ class TestMissingOutcomes:
     def test_outcomes_that_were_not_steady_are_not_missed(self, told: list[MinuteSums]) -> None:
         assert self.missing(told, (told[-1].minute - NOW) / timedelta(minutes=1) + 15 if told else 15) is None
 
-    def test_without_a_limit_nothing_is_missed(self) -> None:
-        assert self.missing([outcomes(at, 10) for at in range(20)], 60, silence_minutes=None) is None
-
 
 class TestSilence:
     def quiet(self, rows: Sequence[MinuteSums], until: float, **limits: Any) -> LimitCrossing | None:
@@ -154,7 +150,6 @@ class TestSilence:
         steady = [minute(at, 10) for at in range(10)]
         assert self.quiet(steady, 11) is None
         told = self.quiet(steady, 12)
-        assert told is not None
         assert "no request has come since 09:10 UTC, after 10 a minute" in told.detail
         assert self.quiet([*steady, minute(12, 1)], 13) is None, "it came back"
 
@@ -184,9 +179,11 @@ class TestSilence:
         rows = [minute(at, 20) for at in range(100) if not 20 <= at < 40 and not 60 <= at < 80]
         assert self.quiet(rows, 102) is not None
 
-    def test_it_can_be_switched_off(self) -> None:
-        steady = [minute(at, 10) for at in range(10)]
-        assert self.quiet(steady, 30, silence_minutes=None) is None
+
+def test_without_its_limit_neither_silence_nor_missing_outcomes_are_told() -> None:
+    steady, told = [minute(at, 20) for at in range(60)], [outcomes(at, 10) for at in range(20)]
+    off = ChampionLimits(silence_minutes=None)
+    assert (silence_alarm(steady, minutes(90), off), outcomes_alarm(steady, told, minutes(60), off)) == (None, None)
 
 
 class TestSimulated:
@@ -369,7 +366,6 @@ def test_a_new_champion_ends_what_was_told_of_the_one_before_and_starts_without_
     assert live(store, clock, n_polls=25, per_poll=5, fails_every=2)
     with store.read() as tx:
         tenure = store.champions.current(tx, FAMILY)
-    assert tenure is not None
     after = next_tenure(tenure, variant="v_bbbbbbbbbbbb", by="ann", why="better", at=clock.now(), forced=False)
     store.write(lambda tx: store.champions.put(tx, after))
     assert look(store, clock) == []
@@ -384,7 +380,6 @@ def test_a_family_with_enough_requests_is_read_for_fifteen_minutes_only(
 
     def of_family(tx: Any, name: str, since: datetime, **options: Any) -> Any:
         watermark = store.minute_stats.watermark(tx, MINUTES)
-        assert watermark is not None
         if options["source"] == "":
             asked.append(watermark - since)
         return real(tx, name, since, **options)

@@ -76,7 +76,6 @@ def test_each_prompt_of_a_dialog_is_an_interaction_and_what_is_not_named_is_a_ta
         "occurred_at": "2026-11-20T08:30:00+00:00",
         "tags": {"dao_id": "dao-7", "rbac_role": "member", "insights": DIALOG["insights"]},
     }
-    assert second is not None
     assert (second["id"], second["error"], second["tags"]) == ("001:002", "status timeout", {"dao_id": "dao-7"})
 
 
@@ -117,7 +116,6 @@ def test_what_fills_an_input_has_to_be_said_where_there_are_several() -> None:
         dialog_events([], several, {})  # type: ignore[arg-type]
     columns = {"question": "text", "role": "rbac_role"}
     (event, _) = (event for _, event, _ in dialog_events([("", DIALOG, None)], several, columns))  # type: ignore[arg-type]
-    assert event is not None
     assert event["input"] == {"question": "How do I vote?", "role": "member"}
 
 

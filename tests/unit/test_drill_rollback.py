@@ -46,7 +46,6 @@ class DrillWorld(World):
     def crown_next(self, variant: Variant) -> None:
         with self.store.read() as tx:
             current = self.store.champions.current(tx, "topics")
-        assert current is not None
         tenure = next_tenure(current, variant=variant.id, at=self.clock.now(), by="anna", why="better", forced=False)
         self.store.write(lambda tx: self.store.champions.put(tx, tenure))
 

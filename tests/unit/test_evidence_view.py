@@ -8,11 +8,10 @@ from math import log
 import pytest
 
 from optimizer.cli.rollout.evidence_picture import BAR, bar
-from optimizer.core.statistics.interval import running_intervals
 from optimizer.core.statistics.outcomes import Block, Evidence, Outcomes
 from optimizer.core.statistics.quality_gate import QualityGate
 from optimizer.core.views.rollout_evidence import CLAIMS, difference_of, gates_of, late_alert, verdict_of
-from optimizer.core.views.rollout_status import ArmView, EvidenceView
+from optimizer.core.views.rollout_status import ArmView
 from tests.cases import named
 
 START = QualityGate.start(margin=0.05, champion_mean=0.8)
@@ -101,20 +100,6 @@ def test_more_than_one_percent_of_one_arms_late_feedback_is_an_alert_that_names_
     assert "feedback_window" in found
 
 
-def test_running_intervals_are_the_interval_after_every_block() -> None:
-    blocks = tuple(block(20, 12 + i % 5, 20, 16) for i in range(25))
-    running = running_intervals(START, blocks)
-    assert [r.labelled for r in running] == [40 * (i + 1) for i in range(25)]
-    for n in (1, 7, 25):
-        assert running[n - 1].interval == running_intervals(START, blocks[:n])[-1].interval
-    assert running[-1].interval.upper - running[-1].interval.lower < 1.0
-
-
 def test_without_a_block_that_the_gate_counts_nothing_is_said_of_the_difference() -> None:
     found = difference_of(START, [block(0, 0, 5, 5)])
     assert (found.observed, found.lower, found.upper) == (None, -1.0, 1.0)
-
-
-def test_evidence_is_named_as_the_gate_names_it() -> None:
-    assert [g.name for g in gates_of(START)] == ["ship3", "ship2", "ship1", "sup", "roll"]
-    assert all(isinstance(g, EvidenceView) and g.threshold in (20.0, pytest.approx(100 / 3)) for g in gates_of(START))

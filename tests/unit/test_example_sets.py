@@ -84,7 +84,6 @@ def test_one_for_each_label_the_most_frequent_first_and_then_again():
 
 def test_what_is_like_the_requests_that_went_wrong_is_hard():
     here = pool(("a loan from the bank", "the cat sleeps"), (0.0, 1.0))
-    assert here.hardness is not None
     assert min(here.hardness[4:7]) > max(here.hardness[:2])
     assert here.hardness[7] == pytest.approx(0.5)  # like none of them: the mean
 

@@ -16,10 +16,9 @@ from api.http.problems import MoneySpent
 from optimizer.core.base.errors import ModelFailed, NotFound
 from optimizer.core.models.breaker import BreakerSettings
 from optimizer.core.models.budget import reservation_usd
-from optimizer.core.models.language import Backoff, ModelPrice
-from optimizer.jobs.calls.ask_model import ask_model
-from optimizer.jobs.calls.blocking import wait_for
+from optimizer.core.models.language import ModelPrice
 from tests.scripted_model import ScriptedModel, failed, request
+from tests.unit.test_model_guards import Facts, Shelf, Sink, ask
 
 NOW = datetime(2026, 11, 20, 8, 30, tzinfo=UTC)
 PRICE = ModelPrice(input_usd_per_mtok=1.0, output_usd_per_mtok=10.0)
@@ -100,48 +99,14 @@ class Streaming(ScriptedModel):
         return await self.complete(request)
 
 
-class Taking:
-    """A client that takes whatever comes."""
-
-    def __init__(self) -> None:
-        self.begun = False
-
-    async def put(self, delta: Any) -> None:
-        self.begun = True
-
-
 def billed(model: ScriptedModel, sink: Any = None) -> float:
     """What the family's hour counts after one request, answered or not."""
     bills = list[float]()
-    models = GuardedModels(Shelf(model), Metrics(), bill=lambda family, usd: bills.append(usd))
+    shelf = Shelf(model, scripted=Facts(breaker=BreakerSettings(failures=100)))
+    models = GuardedModels(shelf, Metrics(), bill=lambda family, usd: bills.append(usd)).for_request("f", None)
     with suppress(ModelFailed, ClientGone):
-        wait_for(
-            ask_model(models.for_request("f", None), "scripted", lambda model: request(), sink=sink, fallbacks=False)
-        )
+        ask(models, "scripted", sink=sink)
     return sum(bills)
-
-
-class Shelf:
-    """One model, and what a file would say of it."""
-
-    embedded, concurrency, queue, timeout_s = False, 1, 0, 5.0
-    breaker = BreakerSettings(failures=100)
-    backoff = Backoff(initial_s=0.001, max_s=0.001, jitter_s=0.0)
-    fallbacks = ()
-    max_output_tokens = None
-    student = False
-
-    def __init__(self, model: ScriptedModel) -> None:
-        self.model = model
-
-    def get(self, name: str) -> ScriptedModel:
-        return self.model
-
-    def describe(self, name: str) -> Any:
-        return self
-
-    def price(self, name: str) -> ModelPrice | None:
-        return self.model.price
 
 
 @pytest.mark.parametrize(
@@ -180,7 +145,7 @@ def test_who_leaves_a_stream_has_spent_what_its_answer_may_have_cost() -> None:
     """Before the first piece too: a model that thinks is paid for what it never shows."""
     model = Streaming(price=PRICE, retries=0)
     for model.pieces in ((ClientGone(),), ({"content": "a"}, ClientGone())):
-        assert billed(model, Taking()) == pytest.approx(MOST_USD)
+        assert billed(model, Sink()) == pytest.approx(MOST_USD)
 
 
 def test_pieces_of_a_cut_stream_count_whatever_they_hold() -> None:
@@ -190,4 +155,4 @@ def test_pieces_of_a_cut_stream_count_whatever_they_hold() -> None:
     """
     model = Streaming(price=PRICE, retries=0)
     model.pieces = ({"tool_calls": [{"index": 0, "function": {"arguments": "x" * 5000}}]}, failed("http", status=500))
-    assert billed(model, Taking()) >= 5000 * 10 / 1e6
+    assert billed(model, Sink()) >= 5000 * 10 / 1e6

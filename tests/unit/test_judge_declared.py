@@ -33,10 +33,6 @@ def judge(**block):
     return parse_family(changed(judge=block)).judge
 
 
-def test_a_family_without_the_block_has_no_judge():
-    assert parse_family(changed()).judge is None
-
-
 def test_the_usual_rubric_has_six_dimensions_whose_weights_add_up_to_one():
     usual = judge(model="large")
     assert usual.weight_of == pytest.approx(

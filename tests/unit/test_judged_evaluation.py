@@ -6,7 +6,7 @@ import json
 
 import pytest
 
-from optimizer.core.base.errors import BudgetExhausted, BudgetTooSmall
+from optimizer.core.base.errors import BudgetExhausted
 from optimizer.core.base.values import Budget
 from optimizer.jobs.studies.evaluations.plan_evaluation import EvaluationScope, estimate_evaluation
 from tests.evaluations import evaluate
@@ -128,18 +128,6 @@ def test_what_the_judge_costs_is_foretold_and_a_cap_holds_for_both(tmp_path):
     assert sum(world.calls_by_purpose().values()) == 7
     with pytest.raises(BudgetExhausted):
         evaluate(world, n=6, budget=Budget(usd=told.usd.high / 1000))
-
-
-def test_under_a_cap_in_dollars_a_judge_without_a_price_is_not_asked(tmp_path):
-    world = JudgedWorld(tmp_path, judge_model(price=None)).fill_letters()
-    with pytest.raises(BudgetTooSmall, match="'judge' has no known price"):
-        evaluate(world, n=6, budget=Budget(usd=1.0))
-    assert (
-        estimate_evaluation(
-            world.family, world.family.variant(), EvaluationScope(n=6), store=world.store, models=world
-        ).usd
-        is None
-    )
 
 
 def test_a_committee_gives_the_mean_and_one_silent_member_no_score(tmp_path):

@@ -108,7 +108,6 @@ def run_one(
 @pytest.mark.parametrize("in_study", [False, True])
 def test_an_answer_that_the_judge_finds_weak_is_held_back_and_a_better_one_goes_out(in_study: bool) -> None:
     done, model = run_one(judge_model(likes_kind), calibrated(letters_family()), in_study=in_study)
-    assert done.attempt is not None
     assert (done.attempt.text, done.attempt.score, len(model.requests)) == ("Dear customer", pytest.approx(0.9), 2)
     assert [one.call.purpose for one in done.attempts] == ["answer", "judge", "gate", "judge"]
     assert [part.get("score") for part in done.parts()] == [pytest.approx(0.2), None, pytest.approx(0.9), None]
@@ -130,7 +129,6 @@ def test_the_gate_compares_what_people_would_rate_and_not_what_the_judge_says() 
     """A judge that is too kind by half: its .9 is people's .45."""
     kind = calibrated(letters_family(), points=((0.0, 0.0), (1.0, 0.5)))
     done, _ = run_one(judge_model(lambda answer: 9), kind)
-    assert done.attempt is not None
     assert done.attempt.score == pytest.approx(0.45)
     assert "of 0.7 after 2 more" in done.why
 
@@ -150,7 +148,6 @@ def test_where_too_many_calls_are_under_way_the_gateway_s_answer_goes_out_unjudg
 
     member: Any = policy_answer._PolicyMember("judge", full)
     done, _ = run_one(member, calibrated(letters_family()))
-    assert done.attempt is not None
     assert done.attempt.score is None
     judged = next(one for one in done.attempts if one.call.purpose == "judge")
     assert judged.error == "busy: 64 model calls are under way."
@@ -172,7 +169,6 @@ def failing(request: ModelRequest, n: int) -> str:
 def test_a_judge_that_gives_no_score_never_passes_an_answer(script: Any, n_asked: int, in_study: bool) -> None:
     judge = ScriptedModel(script, name="judge", price=PRICE)
     done, _ = run_one(judge, calibrated(letters_family()), in_study=in_study)
-    assert done.attempt is not None
     assert (done.attempt.text, done.attempt.score, len(judge.requests)) == ("Wait.", None, n_asked)
     assert "no score for the gate: the judge could not be measured" in done.why
     assert len([one for one in done.attempts if one.call.purpose == "judge"]) == n_asked, "what was paid is on record"
@@ -184,7 +180,6 @@ def test_a_second_answer_that_could_not_be_judged_does_not_replace_one_that_was(
 
     judge = ScriptedModel(script, name="judge", price=PRICE)
     done, _ = run_one(judge, calibrated(letters_family()))
-    assert done.attempt is not None
     assert (done.attempt.text, done.attempt.score) == ("Wait.", pytest.approx(0.4))
 
 
@@ -213,7 +208,6 @@ def test_an_answer_goes_out_when_the_time_is_over_and_the_judges_call_is_on_reco
 
     judge = Slow(lambda request, n: says(request, 1), name="judge", price=PRICE)
     done, model = run_one(judge, calibrated(letters_family()), deadline_s=0.5)
-    assert done.attempt is not None
     assert (done.attempt.text, len(model.requests), len(judge.requests)) == ("Wait.", 1, 1)
     assert "0.5 s are over" in done.why
     assert done.follow_up is not None
@@ -268,8 +262,6 @@ def test_a_dry_run_counts_every_judgement_of_the_gate() -> None:
         [gated(**{"gate.scorer": "checks"})], letters(5, "dev"), family, lambda n: PRICE
     )
     assert without.high == 15
-    assert usd is not None
-    assert cheaper is not None
     assert usd.high > cheaper.high
 
 

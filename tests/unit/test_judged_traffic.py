@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from optimizer.core.base.errors import BudgetTooSmall, InvalidInput
+from optimizer.core.base.errors import InvalidInput
 from optimizer.core.base.values import Budget
 from optimizer.core.evaluation.judging.calibration import judge_identity
 from optimizer.core.feedback.rating_draws import first_sampled, is_sampled
@@ -221,14 +221,6 @@ def test_a_worker_that_was_killed_owes_what_was_in_flight_to_the_hour_and_judges
     assert len(world.feedback()) == 6
     assert len(judge.requests) == 7, "only the one in flight is asked again"
     assert world.usd(START) <= cap
-
-
-def test_a_judge_without_a_price_is_not_asked_for_dollars_an_hour(tmp_path):
-    world = Live(tmp_path, judge_model(price=None))
-    world.answered(2)
-    wait(world, 120)
-    with pytest.raises(BudgetTooSmall, match="'judge' has no known price"):
-        world.monitor()
 
 
 @settings(deadline=None, max_examples=n_examples(15))

@@ -16,7 +16,6 @@ import pytest
 
 from optimizer.adapters.predictors.learning import learn_confidence
 from optimizer.core.base.errors import InvalidInput
-from optimizer.core.base.values import Budget
 from optimizer.core.dataset.examples import Example
 from optimizer.core.family.policy_text import shown_policy
 from optimizer.core.models.language import ModelAnswer, ModelPrice, ModelRequest
@@ -35,12 +34,12 @@ from optimizer.core.search.cascade.learned import (
 from optimizer.core.search.study import OUT_OF_FOLD, study_view
 from optimizer.jobs.studies.report_study import report_study
 from tests.cases import named
-from tests.study_world import START, TOPICS, TopicModel, World, topic_family
-from tests.unit.test_cascade_studies import Models
+from tests.study_world import TOPICS, TopicModel, World, topic_examples
+from tests.unit.test_cascade_studies import Models, cascade_world
+from tests.unit.test_cascade_studies import create as of_cascade
 
 LEARN = {"policy.confidence": {"choices": [{"kind": "log_probability"}, {"kind": "predictor"}]}}
 SIZES = {"n_train": 200, "n_dev": 40, "n_holdout": 100, "n_settings": 4, "space": LEARN}
-ROLLOUT = {"gates": {"n": 100, "improvement": 0.15}}
 HARD = "Why is it so, and how?"
 
 
@@ -76,34 +75,19 @@ def guessers(**changes: Any) -> Models:
 
 
 def documents(n: int, split: str, **changes: Any) -> list[Example]:
-    given: dict[str, Any] = {"origin": "curated", "released": True, **changes}
     return [
-        Example(
-            id=f"{split}-{i:03d}",
-            family="topics",
-            input={"document": f"Notes on {TOPICS[i % 3]}, number {i} of {split}." + (f" {HARD}" if i % 5 < 2 else "")},
-            expected={"topic": TOPICS[i % 3]},
-            group=f"{split}-{i}",
-            split=split,  # type: ignore[arg-type]
-            created_at=START,
-            **given,
-        )
-        for i in range(n)
+        replace(e, input={"document": f"{e.input['document']} {HARD}"} if i % 5 < 2 else e.input, **changes)
+        for i, e in enumerate(topic_examples(n, split))
     ]
 
 
-def world_of(folder: Path, train: Sequence[Example] | None = None, *, n_dev: int = 40) -> World:
-    folder.mkdir(exist_ok=True)
-    family = topic_family(
-        model={"default": "strong", "tiers": ["cheap", "strong"], "max_tokens": 8}, rollout=ROLLOUT, space={}
-    )
-    examples = [*(train or documents(200, "train")), *documents(n_dev, "dev"), *documents(100, "holdout")]
-    return World(folder, family=family).fill(examples=examples)
+def world_of(folder: Path, train: Sequence[Example] | None = None) -> World:
+    examples = [*(train or documents(200, "train")), *documents(40, "dev"), *documents(100, "holdout")]
+    return cascade_world(folder, examples)
 
 
 def create(world: World, models: Models, **options: Any) -> Any:
-    given = {"aim": "cost", "strategy": "replay", "definition": SIZES, "budget": Budget(calls=5000, usd=1.0), **options}
-    return world.create(models=models, **given)
+    return of_cascade(world, models, **{"definition": SIZES, **options})
 
 
 @pytest.fixture
@@ -118,14 +102,8 @@ def mixed(tmp_path_factory: pytest.TempPathFactory) -> tuple[World, Any, Models]
     """
     train = [*documents(200, "train"), *documents(300, "train", origin="interaction")[200:]]
     hidden = [
-        replace(
-            e,
-            id=f"h{e.id}",
-            group=f"h{e.group}",
-            input={"document": f"{e.input['document']} Zanzibar!"},
-            released=False,
-        )
-        for e in documents(300, "train", origin="correction")
+        replace(e, id=f"h{e.id}", group=f"h{e.group}", input={"document": f"{e.input['document']} Zanzibar!"})
+        for e in documents(300, "train", origin="correction", released=False)
     ]
     world, models = world_of(tmp_path_factory.mktemp("mixed"), [*train, *hidden]), guessers()
     return world, world.run(create(world, models, definition={**SIZES, "n_train": 600}), models=models), models
@@ -157,33 +135,12 @@ def test_where_the_recorded_confidence_tells_nothing_a_learned_one_is_proposed_a
 def test_the_report_replays_the_learned_confidence_and_not_the_recorded_one(found: tuple[World, Any]) -> None:
     world, study = found
     report = report_study(study, family=world.family, store=world.store, clock=world.clock)
-    assert report.cascade is not None
     (curve,) = report.cascade.curves
     (present,) = (point for point in curve.points if point.value == curve.present)
     winner = next(trial for trial in world.trials(study) if trial.variant == study.winner)
     assert present.loss.mean == pytest.approx(winner.params["loss_fitted"], abs=1e-5)
     assert present.escalated_share < 0.6, "the recorded confidence would send on nearly everything"
     assert OUT_OF_FOLD not in (study_view(study).findings or {})
-
-
-@pytest.mark.long  # what is skipped is tried in test_skip_search.py
-def test_requests_that_are_hopeless_for_the_cheap_tier_may_skip_it(tmp_path: Path) -> None:
-    """Half of what it costs to ask: then leaving out calls that come to nothing is worth it,
-    and it is told before the call.
-    """
-    world = world_of(tmp_path / "world", documents(300, "train"), n_dev=60)
-    cheap: Any = Guesser("cheap", 0.1, easy=1.0, hard=0.02)
-    strong: Any = Guesser("strong", 0.2, easy=0.97, hard=0.97)
-    models = Models(cheap, strong)
-    study = world.run(create(world, models, definition={**SIZES, "n_train": 300, "n_dev": 60}), models=models)
-    assert study.outcome == "nominated", study.spend.remark
-    policy = world.winner(study).policy
-    assert list(policy["confidence"]["before"]) == ["cheap"]
-    assert 0 < policy["skip"] <= 1
-    with world.store.read() as tx:
-        confirmed = world.store.studies.results(tx, study.id, "confirmation", study.winner)[study.winner]
-    hard = [result.cost_usd for result in confirmed if int(result.example[-3:]) % 5 < 2]
-    assert hard == [pytest.approx(strong.price.of(8, 2))] * 40  # without what asking the cheap tier costs
 
 
 def test_without_a_word_in_the_space_nothing_is_learned(world: World) -> None:
@@ -318,7 +275,6 @@ def test_a_recorded_confidence_on_a_wrong_scale_is_calibrated_before_it_is_compa
     """It knows everything and says so in tenths of what it means: that alone must not make a learned one better."""
     found = learned(recorded=lambda i: 0.1 if (i % 3 == 0) == (i % 11 == 0) else 0.05)
     assert found.gain_low < 0
-    assert found.recorded is not None
     assert found.recorded.auc == 1.0
 
 

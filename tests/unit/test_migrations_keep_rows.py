@@ -164,7 +164,6 @@ def test_events_of_the_first_release_are_read_as_they_were_reported(first_releas
     first_release.migrate()
     with first_release.read() as tx:
         found = first_release.events.interaction(tx, "interactions.id 1", "interactions.family 1")
-        assert found is not None
         assert (found.output, found.latency_ms, found.input) == (
             "interactions.output 1",
             0.25,

@@ -127,12 +127,6 @@ def test_a_note_fits_into_a_tag_of_mlflow_however_long_the_prompt_is() -> None:
     )
 
 
-def test_text_in_prompts_cannot_become_markup_of_the_report() -> None:
-    page = report_page(study(), [trial(0, CHAMPION, 0.1), trial(1, WINNER, 0.4)])
-    assert "Say &lt;what&gt; it is." in page
-    assert "<what>" not in page
-
-
 def test_trials_without_a_score_stand_last_and_their_score_stays_empty() -> None:
     table = pages.trials_table(study(), [trial(0, CHAMPION, None), trial(1, WINNER, 0.4)], evidence())
     scores = [row[table["columns"].index("score")] for row in table["data"]]
@@ -145,7 +139,6 @@ def test_the_examples_table_leaves_out_examples_whose_text_may_not_be_shown() ->
     )
     results = [ExampleResult(example=id, score=0.5, output=f"output of {id}") for id in ("a", "hidden")]
     table = pages.examples_table(WINNER.id, study(), evidence(results={WINNER.id: results}, examples={"a": shown}))
-    assert table is not None
     assert [row[0] for row in table["data"]] == ["a"]
     assert pages.examples_table(WINNER.id, study(), evidence(results={WINNER.id: results})) is None
 
@@ -156,7 +149,6 @@ def test_the_confirmation_names_wins_ties_losses_and_what_was_not_measured_by_ha
         ExampleResult(example=id, score=s, output=None) for id, s in zip("abcd", (0.6, 0.5, 0.4, None), strict=True)
     ]
     table = pages.confirmation_table(study(), evidence(confirmation={CHAMPION.id: before, WINNER.id: after}))
-    assert table is not None
     assert sorted(row[1] for row in table["data"]) == ["loss", "not measured", "tie", "win"]
     assert all(len(row[0]) == 12 for row in table["data"])
 
@@ -207,11 +199,3 @@ def test_a_study_that_asks_models_shows_dollars() -> None:
     trials = [trial(0, CHAMPION, 0.5, cost_usd=4.0)]
     assert "cost_usd" in pages.trials_table(study(), trials, evidence())["columns"]
     assert {name: value for name, value, _, _ in trial_metrics(study(), trials[0], ())}["cost_usd"] == 4.0
-
-
-def test_the_report_needs_no_script_and_says_why_a_plot_is_missing() -> None:
-    page = report_page(study(), [trial(0, CHAMPION, 0.1, p95_ms=10.0)])
-    assert "<script" not in page
-    assert 'src="http' not in page
-    assert "Not drawn: no two trials differ in dollars or in the p95 of calls made in this study." in page
-    assert "Cannot tell: 1 measured trial, and fewer than 10 say nothing about what a setting is worth." in page

@@ -51,7 +51,6 @@ def asking(text: str, **given: Any) -> Example:
 
 def shown_for(index: ExampleIndex, text: str, variant: Variant = VARIANT, **given: Any) -> ShownExamples:
     nearest = nearest_of(variant.policy)
-    assert nearest is not None
     return with_nearest(variant, nearest, index.ranked({"text": text}, scope=nearest.scope, **given))
 
 

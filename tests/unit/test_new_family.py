@@ -169,7 +169,6 @@ def test_with_a_judge_inputs_alone_make_a_family(output: str | None, field: str)
     )
     family = parse_family(made.data)
     assert (family.output.field, family.output.parser, dict(family.metrics)) == (field, "text", {"judge": 1.0})
-    assert family.judge is not None
     assert family.judge.members == ("large",)
     assert [one["expected"] for one in made.examples] == [{}] * 3
     assert "examples" not in family.space
