@@ -49,13 +49,7 @@ ASSIGNMENT = Assignment(
 
 
 def served(**changes):
-    given = {
-        "unit": "ann",
-        "unit_hmac": "h",
-        "champion": "v_a",
-        "rollout": EVERYBODY,
-        "now": T0,
-    }
+    given = {"unit": "ann", "unit_hmac": "h", "champion": "v_a", "rollout": EVERYBODY, "now": T0}
     return chosen(**{**given, **changes})
 
 

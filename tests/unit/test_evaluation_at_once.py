@@ -28,15 +28,7 @@ from optimizer.jobs.calls.evaluation_calls import EvaluationCalls
 from optimizer.jobs.studies.evaluation import Evaluator
 from tests.clock import Clock, until
 from tests.scripted_model import AwaitedModel, ScriptedModel, failed, request
-from tests.study_world import (
-    START,
-    TopicModel,
-    World,
-    assert_resumes,
-    killed_at,
-    topic_examples,
-    topic_family,
-)
+from tests.study_world import START, TopicModel, World, assert_resumes, killed_at, topic_examples, topic_family
 
 FAMILY = topic_family()
 PRICE = ModelPrice(input_usd_per_mtok=1.0, output_usd_per_mtok=10.0)

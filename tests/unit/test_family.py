@@ -169,21 +169,9 @@ def test_all_faults_come_at_once():
         "a schema of a text": (changed(output__schema={}), "/output/schema", "belongs to the parser 'json'"),
         "current names no version": (changed(prompt__current="2"), "/prompt/current", "there are: '1'"),
         "no prompt": (changed(prompt=...), "/prompt", "only kind: policy"),
-        "an unknown role": (
-            with_messages({"role": "usr", "content": "x"}),
-            f"{CONTENT}/0/role",
-            "no role 'usr'",
-        ),
-        "nothing to answer": (
-            with_messages({"role": "system", "content": "x"}),
-            CONTENT,
-            "no user message",
-        ),
-        "a message without content": (
-            with_messages({"role": "user"}),
-            f"{CONTENT}/0/content",
-            "needs a text",
-        ),
+        "an unknown role": (with_messages({"role": "usr", "content": "x"}), f"{CONTENT}/0/role", "no role 'usr'"),
+        "nothing to answer": (with_messages({"role": "system", "content": "x"}), CONTENT, "no user message"),
+        "a message without content": (with_messages({"role": "user"}), f"{CONTENT}/0/content", "needs a text"),
         "an undeclared variable": (
             with_messages({"role": "user", "content": "{{doc}}"}),
             f"{CONTENT}/0/content",

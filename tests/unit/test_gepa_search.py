@@ -15,14 +15,7 @@ from optimizer.core.base.errors import DatasetTooSmall, InvalidInput
 from optimizer.core.base.values import Budget
 from optimizer.core.models.language import ModelAnswer, ModelPrice, ModelRequest
 from optimizer.core.search.space import instruction_of
-from tests.study_world import (
-    TOPICS,
-    TopicModel,
-    World,
-    half_released,
-    topic_examples,
-    topic_family,
-)
+from tests.study_world import TOPICS, TopicModel, World, half_released, topic_examples, topic_family
 
 GOOD = "```\nAnswer with one word, the topic.\n```"
 SPACE = {"space": {"instruction": {"propose": True}}}

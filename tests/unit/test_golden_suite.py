@@ -23,16 +23,7 @@ from optimizer.core.search.study import Definition, Study, Trigger
 from optimizer.jobs.dataset.build_dataset import build_dataset, load_examples
 from optimizer.jobs.studies.evaluations.plan_evaluation import EvaluationScope, estimate_evaluation
 from tests import evaluations
-from tests.study_world import (
-    START,
-    TOPICS,
-    Killed,
-    TopicModel,
-    World,
-    killed_at,
-    topic_examples,
-    topic_family,
-)
+from tests.study_world import START, TOPICS, Killed, TopicModel, World, killed_at, topic_examples, topic_family
 
 # "Notes on biology, number 4." and the like are answered right by a model that is shown two examples
 TEXTS = {topic: f"Notes on {topic}, number 4." for topic in TOPICS}

@@ -13,15 +13,7 @@ from optimizer.core.base.values import Budget
 from optimizer.core.evaluation.judging.bias import FILLERS, bias_of, own_wins, pad, place_bias
 from optimizer.jobs.calls.run_calls import RunCalls
 from optimizer.jobs.runs.check_judge import NO_OTHER, SAME_MODEL, check_judge, estimate_check
-from tests.judged_world import (
-    JudgedWorld,
-    between,
-    letters_family,
-    mark_of,
-    prompt_of,
-    says,
-    writer_by,
-)
+from tests.judged_world import JudgedWorld, between, letters_family, mark_of, prompt_of, says, writer_by
 from tests.scripted_model import ScriptedModel
 
 

@@ -134,10 +134,7 @@ def test_each_answer_is_judged_once(live):
     with live.store.read() as tx:
         ids = [id for id, _ in live.store.traffic.answered(tx, "letters", START, live.clock.now(), 10)]
     again = judge_answers(
-        live.family,
-        ids,
-        RunCalls(budget=Budget(), store=live.store, clock=live.clock, models=live),
-        intake=live.intake,
+        live.family, ids, RunCalls(budget=Budget(), store=live.store, clock=live.clock, models=live), intake=live.intake
     )
     assert (again.n, len(live.feedback())) == (0, 3)
 

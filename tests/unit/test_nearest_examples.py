@@ -20,11 +20,7 @@ from optimizer.core.family.variant import FewShot, Variant
 from optimizer.core.models.budget import TOKENS_PER_MESSAGE
 from optimizer.core.policy.nearest import NearestExamples, ShownExamples, nearest_of, with_nearest
 from optimizer.core.policy.policy import messages_of_fewer, parse_policy
-from optimizer.core.predictor.example_index import (
-    MOST_EXAMPLES,
-    ExampleIndex,
-    IndexedExample,
-)
+from optimizer.core.predictor.example_index import MOST_EXAMPLES, ExampleIndex, IndexedExample
 from optimizer.core.search.answer_bounds import longest_of
 
 AT = datetime(2026, 11, 26, tzinfo=UTC)
