@@ -220,10 +220,15 @@ def test_where_nothing_cheaper_is_safe_the_study_says_not_to_cascade(unsafe: End
     assert len(world.trials(study)) == 1
 
 
-def test_the_confirmation_is_reserved_for_the_calls_of_every_tier(world: World) -> None:
+def test_a_dry_run_reserves_the_confirmation_s_calls_of_every_tier_and_says_what_a_small_pool_costs(
+    world: World,
+) -> None:
     estimate = create(world, two_tiers(), dry_run=True)
     assert estimate.n_confirmation_calls == 2 * 100 * 2
     assert estimate.parts["replay"].low == 2 * (150 + 30)
+    (sentence,) = estimate.remarks
+    assert "Thresholds are searched on 180 examples, which is few" in sentence
+    assert ".24 to .93" in sentence
 
 
 def test_a_dry_run_counts_the_unreleased_rows_and_names_the_command_that_releases_them(tmp_path: Path) -> None:
@@ -237,12 +242,6 @@ def test_a_dry_run_asks_about_rows_without_a_group_that_look_alike(tmp_path: Pat
     ungrouped = [replace(e, group=group_of(e.input, None)) for e in documents()]
     told = create(cascade_world(tmp_path, ungrouped), two_tiers(), dry_run=True).remarks
     assert any("of 180 rows without a group look alike" in sentence for sentence in told)
-
-
-def test_a_dry_run_says_of_a_small_pool_what_it_costs(world: World) -> None:
-    (sentence,) = create(world, two_tiers(), dry_run=True).remarks
-    assert "Thresholds are searched on 180 examples, which is few" in sentence
-    assert ".24 to .93" in sentence
 
 
 def test_a_study_of_a_cascade_asks_about_every_example_unless_it_is_told_otherwise(world: World) -> None:

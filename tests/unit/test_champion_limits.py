@@ -67,14 +67,16 @@ class TestFigures:
             in told.detail
         )
 
-    def test_fewer_than_fifty_requests_are_too_few_to_tell(self) -> None:
-        assert figures([minute(58, 49, failed=49)]) == []
-
-    def test_older_minutes_make_up_what_the_newest_five_lack(self) -> None:
-        assert figures([minute(at, 5, failed=5) for at in range(0, 60, 6)]) == ["errors"]
-
-    def test_what_is_older_than_the_newest_fifty_and_five_minutes_counts_no_more(self) -> None:
-        assert figures([minute(40, 500, failed=500), minute(59, 60)]) == []
+    @pytest.mark.parametrize(
+        ("rows", "told"),
+        [
+            pytest.param([minute(58, 49, failed=49)], [], id="too few"),
+            pytest.param([minute(at, 5, failed=5) for at in range(0, 60, 6)], ["errors"], id="few in each minute"),
+            pytest.param([minute(40, 500, failed=500), minute(59, 60)], [], id="old beside enough new ones"),
+        ],
+    )
+    def test_the_newest_fifty_and_five_minutes_count(self, rows: list[MinuteSums], told: list[str]) -> None:
+        assert figures(rows) == told
 
     def test_slow_and_dear_requests_are_told_of_too(self) -> None:
         rows = [minute(58, 60, latency_ms=9000.0, cost_usd=0.5)]
@@ -312,30 +314,17 @@ def test_it_clears_when_requests_succeed_again_and_is_raised_once_meanwhile(stor
     assert look(store, clock) == []
 
 
-def test_requests_that_stop_coming_are_told_within_five_minutes_and_cleared_when_they_come_again(
-    store: Database,
+@pytest.mark.parametrize(("labelled", "per_poll", "subject"), [(False, 0, "silence"), (True, 4, "outcomes")])
+def test_what_stops_coming_is_told_within_five_minutes_and_cleared_when_it_comes_again(
+    store: Database, labelled: bool, per_poll: int, subject: str
 ) -> None:
     clock = Clock(NOW)
-    assert live(store, clock, n_polls=45, per_poll=4) == []
+    assert live(store, clock, n_polls=45, per_poll=4, labelled=labelled) == []
     stopped = clock.now()
-    ((at, alert),) = live(store, clock, n_polls=30, per_poll=0)
+    ((at, alert),) = live(store, clock, n_polls=30, per_poll=per_poll)
     assert at - stopped <= timedelta(minutes=5)
-    assert (alert.level, alert.subject) == ("warning", "silence")
-    live(store, clock, n_polls=15, per_poll=4)
-    assert look(store, clock) == []
-
-
-def test_outcomes_that_stop_while_requests_go_on_are_told_within_five_minutes_and_cleared_when_they_come_again(
-    store: Database,
-) -> None:
-    clock = Clock(NOW)
-    assert live(store, clock, n_polls=45, per_poll=4, labelled=True) == []
-    stopped = clock.now()
-    ((at, alert),) = live(store, clock, n_polls=30, per_poll=4)
-    assert at - stopped <= timedelta(minutes=5)
-    assert (alert.level, alert.subject) == ("warning", "outcomes")
-    assert "no outcome has come since " in alert.detail
-    live(store, clock, n_polls=15, per_poll=4, labelled=True)
+    assert (alert.level, alert.subject) == ("warning", subject)
+    live(store, clock, n_polls=15, per_poll=4, labelled=labelled)
     assert look(store, clock) == []
 
 

@@ -11,14 +11,7 @@ from optimizer.content.core.policy.condition_text import MAX_DEPTH, MAX_LENGTH, 
 from optimizer.content.core.policy.conditions import InvalidCondition, compile_condition
 
 NAMES = ("duration_seconds", "overall_quality", "content_type", "language", "is_live", "größe")
-RECORD = {
-    "duration_seconds": 45,
-    "overall_quality": 0.4,
-    "content_type": "news",
-    "language": "de",
-    "is_live": True,
-    "größe": 7,
-}
+RECORD = dict(zip(NAMES, (45, 0.4, "news", "de", True, 7), strict=True))
 
 
 def holds(text: str, record: dict[str, object] | None = None) -> bool:
@@ -68,9 +61,8 @@ def refusal(text: str) -> InvalidCondition:
 )
 def test_a_condition_says_of_a_record_what_python_would_say(text: str, expected: bool) -> None:
     assert holds(text) is expected
-    assert (
-        eval(" ".join(text.split()), {"true": True, "false": False}, dict(RECORD)) == expected
-    )  # the texts of this table alone
+    of_python = eval(" ".join(text.split()), {"true": True, "false": False}, dict(RECORD))  # this table's texts alone
+    assert of_python == expected
 
 
 @pytest.mark.parametrize("value", [[1], {"a": 1}, (), object(), b"news", 1 + 2j, np.array([1, 2])])
@@ -215,6 +207,5 @@ def test_a_constant_answers_for_every_row_and_for_no_column_at_all() -> None:
 def test_the_page_shows_the_refusal_that_the_code_gives() -> None:
     with pytest.raises(InvalidCondition) as error:
         compile_condition("is_live and duratoin_seconds < 60", ["content_type", "duration_seconds", "is_live"])
-    assert error.value.detail in (Path(__file__).parents[2] / "docs" / "reference" / "conditions.md").read_text(
-        encoding="utf-8"
-    )
+    page = Path(__file__).parents[2] / "docs" / "reference" / "conditions.md"
+    assert error.value.detail in page.read_text(encoding="utf-8")

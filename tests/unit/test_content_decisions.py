@@ -51,10 +51,7 @@ def test_parts_that_are_all_at_the_threshold_pass_it() -> None:
         "two are not": ({"word_count": 499, "sentence_count": 9}, "lightweight"),
         "at the thresholds": ({"word_count": 500, "sentence_count": 10, "coherence_score": 0.6}, "full"),
         "one fails, one is not known": ({"word_count": 499, "sentence_count": None}, "full"),
-        "two fail, one is not known": (
-            {"word_count": 499, "sentence_count": None, "coherence_score": 0.2},
-            "lightweight",
-        ),
+        "two fail, one unknown": ({"word_count": 499, "sentence_count": None, "coherence_score": 0.2}, "lightweight"),
     },
 )
 def test_full_processing_needs_three_of_four_checks(changes: dict[str, Any], kind: str) -> None:
@@ -104,18 +101,11 @@ POOR = {"word_count": 10, "sentence_count": 1, "coherence_score": 0.1, "overall_
 
 
 def test_full_is_always_full_lightweight_never_and_quality_check_as_the_filter_finds() -> None:
-    found = {
-        name: (decide({}, {**POOR, "content_type": name}), decide({}, but(content_type=name)))
-        for name in ("discussion", "entertainment", "news")
-    }
-    kinds = {name: [poor.processing_type, good.processing_type] for name, (poor, good) in found.items()}
-    assert kinds == {
-        "discussion": ["full", "full"],
-        "entertainment": ["lightweight", "lightweight"],
-        "news": ["lightweight", "full"],
-    }
-    assert found["entertainment"][1].reason == "entertainment is routed lightweight"
-    assert found["discussion"][0].reason == "discussion is routed full"
+    kinds = {"discussion": ("full", "full"), "entertainment": ("lightweight",) * 2, "news": ("lightweight", "full")}
+    for name, of_both in kinds.items():
+        poor, good = decide({}, {**POOR, "content_type": name}), decide({}, but(content_type=name))
+        assert (poor.processing_type, good.processing_type) == of_both
+        assert name == "news" or good.reason == f"{name} is routed {of_both[1]}"
 
 
 def test_custom_types_have_modes_too_and_others_get_the_default() -> None:

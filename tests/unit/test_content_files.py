@@ -93,13 +93,8 @@ def test_the_files_become_one_flat_policy(tmp_path: Path) -> None:
         "exit.post_download.min_confidence": 0.85,
         "exit.post_download.conditions": ["duration_seconds < 60"],
         "exit.post_analysis.conditions": [
-            {
-                "name": "unsure",
-                "enabled": False,
-                "condition": "analysis_confidence < 0.40",
-                "confidence": 0.70,
-                "reason": "unsure",
-            }
+            {"name": "unsure", "enabled": False, "condition": "analysis_confidence < 0.40"}
+            | {"confidence": 0.70, "reason": "unsure"}
         ],
         "exit.post_download.enabled.discussion": False,
         "exit.min_confidence.entertainment": 0.70,
@@ -118,10 +113,8 @@ def test_what_no_knob_means_is_kept_and_written_back(tmp_path: Path) -> None:
     assert files["early_exit.yaml"]["fallback"] == {"on_error": "continue"}
     assert files["early_exit.yaml"]["global"] == {"log_exit_decisions": True, "min_exit_confidence": 0.80}
     assert files["monitoring.yaml"]["data_retention"] == {"hours": 48}
-    assert files["content_routing.yaml"]["custom_types"]["podcast"] == {
-        "processing_mode": "quality_check",
-        "priority": "medium",
-    }
+    podcast = {"processing_mode": "quality_check", "priority": "medium"}
+    assert files["content_routing.yaml"]["custom_types"]["podcast"] == podcast
     write_folder(tmp_path / "again", content)
     assert read_folder(tmp_path / "again") == content
 
@@ -167,15 +160,11 @@ def test_text_that_is_no_yaml_does_not_hide_the_faults_of_the_other_files(tmp_pa
     found = refused(
         tmp_path, quality_filtering__yaml="thresholds: [", early_exit__yaml="global: {min_exit_confidence: 8}"
     )
-    assert {(file, pointer) for file, _, pointer in found} == {
-        ("quality_filtering.yaml", ""),
-        ("early_exit.yaml", "/global/min_exit_confidence"),
-    }
+    places = {(file, pointer) for file, _, pointer in found}
+    assert places == {("quality_filtering.yaml", ""), ("early_exit.yaml", "/global/min_exit_confidence")}
 
 
-@pytest.mark.parametrize(
-    "data", [None, {}, {"thresholds": None}], ids=["an empty file", "an empty mapping", "an empty key"]
-)
+@pytest.mark.parametrize("data", [None, {}, {"thresholds": None}], ids=str)
 def test_a_file_with_nothing_in_it_says_nothing(data: Any) -> None:
     assert read_files({"quality_filtering.yaml": data}) == PipelineFiles()
 

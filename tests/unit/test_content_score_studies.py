@@ -337,12 +337,9 @@ def test_two_runs_learn_the_same(kept: tuple[World, Any], tmp_path: Path, monkey
 
 
 @pytest.mark.parametrize("value", [0, 1, 1.2, "much", True])
-def test_what_is_to_be_kept_is_a_share(value: Any) -> None:
+def test_what_is_to_be_kept_is_one_share(value: Any) -> None:
     with pytest.raises(InvalidInput, match="needs a share between 0 and 1"):
         Definition.parse({"keep_saved": value})
-
-
-def test_one_of_the_two_is_kept() -> None:
     with pytest.raises(InvalidInput, match="keep one of the two"):
         Definition.parse({"keep_saved": 0.65, "keep_quality": 0.7})
 

@@ -35,13 +35,7 @@ DIALOG: dict[str, Any] = {
     "user_id": "tg:12345",
     "dao_id": "dao-7",
     "prompts": [
-        {
-            "text": "How do I vote?",
-            "response_time_ms": 3200,
-            "provider": "small",
-            "rbac_role": "member",
-            "status": "success",
-        },
+        {"text": "How do I vote?", "response_time_ms": 3200, "provider": "small", "rbac_role": "member"},
         {"text": "And where?", "response_time_ms": 9000, "provider": "small", "status": "timeout"},
     ],
     "insights": {"worked_well": "quick", "issues": "no link", "suggestions": "name the page"},
@@ -49,17 +43,10 @@ DIALOG: dict[str, Any] = {
 
 
 def family(name: str = FAMILY, **more: Any) -> Family:
+    prompt = {"versions": {"1": {"content": [{"role": "user", "content": "Answer: {{question}}"}]}}, "current": "1"}
+    output = {"field": "answer", "parser": "text"}
     return parse_family(
-        {
-            "name": name,
-            "inputs": {"question": {"type": "text"}},
-            "output": {"field": "answer", "parser": "text"},
-            "prompt": {
-                "current": "1",
-                "versions": {"1": {"content": [{"role": "user", "content": "Answer: {{question}}"}]}},
-            },
-            **more,
-        }
+        {"name": name, "inputs": {"question": {"type": "text"}}, "output": output, "prompt": prompt, **more}
     )
 
 

@@ -127,17 +127,11 @@ def test_a_metric_of_a_tiers_answer_keeps_no_call_from_its_answer(store: Databas
     assert [row["tiers"]["strong"]["score"] for row in rows] == [1.0] * 3
 
 
-def test_calls_begin_in_order(store: Database) -> None:
-    model = AwaitedModel(concurrency=8)
-    evaluator(store, model).evaluate(variant(), EXAMPLES[:8])
-    assert [str(r.messages[-1]["content"]) for r in model.requests] == [e.input["document"] for e in EXAMPLES[:8]]
-
-
 def test_what_the_journal_has_is_not_asked_again(store: Database) -> None:
     model = AwaitedModel(concurrency=16)
     first = evaluator(store, model).evaluate(variant(), EXAMPLES[:30])
     again = evaluator(store, model).evaluate(variant(), EXAMPLES[:40])
-    assert len(model.requests) == 40
+    assert [str(r.messages[-1]["content"]) for r in model.requests] == [e.input["document"] for e in EXAMPLES[:40]]
     assert [r.output for r in again[:30]] == [r.output for r in first]
     assert [r.from_journal for r in again] == [True] * 30 + [False] * 10
 
@@ -261,20 +255,16 @@ def heads(model: ScriptedModel) -> list[str]:
     return [str(r.messages[0]["content"]) for r in model.requests]
 
 
-def test_each_process_of_a_model_follows_one_variant_so_that_its_prefix_stays_cached(store: Database) -> None:
+@pytest.mark.parametrize("in_turns", [False, True])
+def test_each_process_of_a_model_follows_one_variant_so_that_its_prefix_stays_cached_but_where_turns_are_compared(
+    store: Database, in_turns: bool
+) -> None:
     begun = threading.Barrier(2, timeout=20)
     model = ScriptedModel(lambda r, n: "biology" if begun.wait() >= 0 else "", concurrency=2)
     pairs = [(variant(text=text), example) for text in ("One.", "Two.") for example in EXAMPLES[:6]]
-    evaluator(store, model).measure_all(pairs, lambda v, result: None)
-    assert all({a, b} == {"One.", "Two."} for a, b in zip(heads(model)[::2], heads(model)[1::2], strict=True))
-
-
-def test_what_is_compared_in_turns_stays_in_turns(store: Database) -> None:
-    begun = threading.Barrier(2, timeout=20)
-    model = ScriptedModel(lambda r, n: "biology" if begun.wait() >= 0 else "", concurrency=2)
-    pairs = [(variant(text=text), example) for text in ("One.", "Two.") for example in EXAMPLES[:6]]
-    evaluator(store, model).measure_all(pairs, lambda v, result: None, in_turns=True)
-    assert sorted(heads(model)[:6]) == ["One."] * 6
+    evaluator(store, model).measure_all(pairs, lambda v, result: None, in_turns=in_turns)
+    both = [{a, b} == {"One.", "Two."} for a, b in zip(heads(model)[::2], heads(model)[1::2], strict=True)]
+    assert sorted(heads(model)[:6]) == ["One."] * 6 if in_turns else all(both)
 
 
 # --- whole studies ----------------------------------------------------------------------------------------------------

@@ -7,6 +7,7 @@ import threading
 from collections.abc import Callable, Mapping
 from datetime import UTC, datetime
 from math import log
+from types import MappingProxyType
 from typing import Any
 
 import pytest
@@ -33,14 +34,8 @@ class Gone(Exception):
 
 
 def said(text: str, sure: float | None = None, cost_usd: float = 1.0) -> ModelAnswer:
-    return ModelAnswer(
-        text=text,
-        input_tokens=10,
-        output_tokens=2,
-        cost_usd=cost_usd,
-        latency_ms=1.0,
-        log_probability=None if sure is None else log(sure),
-    )
+    measured = {"input_tokens": 10, "output_tokens": 2, "cost_usd": cost_usd, "latency_ms": 1.0}
+    return ModelAnswer(text=text, log_probability=None if sure is None else log(sure), **measured)
 
 
 class Models:
@@ -60,9 +55,15 @@ class Models:
 
 
 def execute(
-    policy: Mapping[str, Any], models: Models, *, draw: float = 1.0, later: AskOne | None = None, **more: Any
+    policy: Mapping[str, Any],
+    models: Models,
+    *,
+    draw: float = 1.0,
+    later: AskOne | None = None,
+    students: Mapping[str, Any] = MappingProxyType({}),
+    **more: Any,
 ) -> Execution:
-    wanted = PolicyRequest(policy=parse_policy(policy), rendered=RENDERED, draw=draw)
+    wanted = PolicyRequest(policy=parse_policy(policy), rendered=RENDERED, draw=draw, students=students)
 
     async def run() -> Execution:
         return await execute_policy(wanted, models.ask, ask_later=later, **more)
@@ -77,19 +78,16 @@ def test_a_student_computes_beside_the_loop_that_serves_everybody() -> None:
         threads.append(threading.get_ident())
         return StudentAnswer(label="A", confidence=0.95)
 
-    wanted = PolicyRequest(policy=parse_policy(TWO), rendered=RENDERED, students={"cheap": student})
-    done = asyncio.run(execute_policy(wanted, Models().ask))
+    done = execute(TWO, Models(), students={"cheap": student})
     assert done.attempt.text == "A"
     assert len(threads) == 1
     assert threads[0] != threading.get_ident()
 
 
 def test_a_student_that_knows_nothing_of_a_text_is_never_taken_at_its_word_whatever_the_threshold() -> None:
-    policy = parse_policy({**TWO, "accept": 0.0, "students": {"cheap": "st_1"}})
-    wanted = PolicyRequest(
-        policy=policy, rendered=RENDERED, students={"cheap": lambda input: StudentAnswer(label="A", confidence=0.0)}
-    )
-    done = asyncio.run(execute_policy(wanted, Models(strong=said("B", 0.9, 2.0)).ask))
+    policy = {**TWO, "accept": 0.0, "students": {"cheap": "st_1"}}
+    students = {"cheap": lambda input: StudentAnswer(label="A", confidence=0.0)}
+    done = execute(policy, Models(strong=said("B", 0.9, 2.0)), students=students)
     assert done.attempt.text == "B"
     (student, _) = done.attempts
     assert student.confidence is None
@@ -116,9 +114,8 @@ def test_a_student_alone_refuses_what_it_is_not_sure_of_and_only_audits_ask_the_
     assert not models.requests
     (part,) = done.parts()
     assert (part["output"], part.get("taken")) == ("A", None), "its guess is on record, and went out to nobody"
-    read_report(
-        {"assignment": "t", "output": "", "parts": done.parts()}, now=datetime(2026, 11, 26, tzinfo=UTC)
-    )  # what no event may hold would cost the whole record
+    record = {"assignment": "t", "output": "", "parts": done.parts()}
+    read_report(record, now=datetime(2026, 11, 26, tzinfo=UTC))  # what no event may hold would cost the whole record
     assert ask(0.1).follow_up is not None, "for the audit"
     passed_over = ask(0.9, students={}, passed_over=frozenset({"cheap"})).attempt
     assert passed_over.text == "B", "it is bypassed: the model answers"
@@ -126,15 +123,14 @@ def test_a_student_alone_refuses_what_it_is_not_sure_of_and_only_audits_ask_the_
 
 def test_what_a_validator_finds_in_a_students_answer_is_no_reason_to_ask_it_again() -> None:
     retried = {"validate": ["empty"], "validate.then": "retry"}
-    policy = parse_policy({**TWO, **retried, "accept": 0.8, "students": {"cheap": "st_1"}})
+    policy = {**TWO, **retried, "accept": 0.8, "students": {"cheap": "st_1"}}
     asked = list[Mapping[str, Any]]()
 
     def student(input: Mapping[str, Any]) -> StudentAnswer:
         asked.append(input)
         return StudentAnswer(label="", confidence=0.95)
 
-    wanted = PolicyRequest(policy=policy, rendered=RENDERED, students={"cheap": student})
-    done = asyncio.run(execute_policy(wanted, Models().ask))
+    done = execute(policy, Models(), students={"cheap": student})
     assert [one.issues for one in done.attempts] == [("empty",)]
     assert len(asked) == 1
 
@@ -151,10 +147,8 @@ def test_the_answer_comes_with_a_record_of_all_its_parts() -> None:
     assert done.tokens() == {"input_tokens": 20, "output_tokens": 4}
     assert [(part["model"], part["purpose"]) for part in done.parts()] == [("cheap", "answer"), ("strong", "answer")]
     assert [(part.get("output"), part.get("taken")) for part in done.parts()] == [("A", None), (None, True)]
-    assert [(r.model, r.revision, r.params["logprobs"]) for r in models.requests] == [
-        ("cheap", "r1", True),
-        ("strong", "r1", True),
-    ]
+    requests = [(r.model, r.revision, r.params["logprobs"]) for r in models.requests]
+    assert requests == [("cheap", "r1", True), ("strong", "r1", True)]
 
 
 def test_votes_run_at_the_same_time() -> None:

@@ -11,19 +11,12 @@ from optimizer.core.declaration.read import parse_family
 from optimizer.core.family.family import Family
 from tests.cases import named
 
+MESSAGES = [{"role": "examples"}, {"role": "user", "content": "Document: {{document}}"}]
 SMALL: dict[str, Any] = {
     "name": "summarization",
     "inputs": {"document": {"type": "text", "max_chars": 4000}},
     "output": {"field": "summary"},
-    "prompt": {
-        "current": "1",
-        "versions": {
-            "1": {
-                "created_at": date(2026, 11, 20),
-                "content": [{"role": "examples"}, {"role": "user", "content": "Document: {{document}}"}],
-            }
-        },
-    },
+    "prompt": {"current": "1", "versions": {"1": {"created_at": date(2026, 11, 20), "content": MESSAGES}}},
 }
 
 CONTENT = "/prompt/versions/1/content"
@@ -109,16 +102,8 @@ def test_a_family_of_kind_policy_needs_no_prompt():
 
 
 def test_all_faults_come_at_once():
-    found = faults(
-        changed(
-            name="X",
-            output__parser="lable",
-            rollout__ladder=[0.5, 0.2],
-            privacy__mask=["emial"],
-            prompt__current="2",
-            tempo=1,
-        )
-    )
+    wrong = {"output__parser": "lable", "rollout__ladder": [0.5, 0.2], "privacy__mask": ["emial"]}
+    found = faults(changed(name="X", prompt__current="2", tempo=1, **wrong))
     assert set(found) == {"/name", "/output/parser", "/rollout/ladder", "/privacy/mask/0", "/prompt/current", "/tempo"}
 
 
@@ -128,21 +113,9 @@ def test_all_faults_come_at_once():
         "a name in capitals": (changed(name="Summaries"), "/name", "small letter"),
         "a name of one letter": (changed(name="s"), "/name", "1 to 62"),
         "no name": (changed(name=...), "/name", "missing"),
-        "no input": (
-            changed(inputs={}, prompt__versions={"1": {"content": [{"role": "user", "content": "Hello"}]}}),
-            "/inputs",
-            "at least one",
-        ),
-        "nothing of the input is kept": (
-            changed(inputs__document__max_chars=0),
-            "/inputs/document/max_chars",
-            "greater than",
-        ),
-        "an input no template can name": (
-            changed(inputs={"document": {}, "1st": {}}),
-            "/inputs/1st",
-            "template variable",
-        ),
+        "no input": ({**with_messages({"role": "user", "content": "Hi"}), "inputs": {}}, "/inputs", "at least one"),
+        "nothing is kept": (changed(inputs__document__max_chars=0), "/inputs/document/max_chars", "greater than"),
+        "no template names it": (changed(inputs={"document": {}, "1st": {}}), "/inputs/1st", "template variable"),
         "max_chars of a number": (
             changed(inputs={"document": {}, "n": {"type": "number", "max_chars": 3}}),
             "/inputs/n/max_chars",

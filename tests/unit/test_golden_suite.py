@@ -93,7 +93,13 @@ def test_a_candidate_that_keeps_every_scenario_passes(tmp_path: Path) -> None:
     assert (gate(it, shown(2))["name"], gate(it, shown(2))["verdict"]) == ("golden", "inconclusive")
     assert "3 golden scenarios" in gate(it, shown(2))["reason"]
     assert f"detent family evaluate topics --variant {shown(2).id} --suite golden" in gate(it, shown(2))["reason"]
+    estimate = estimate_evaluation(it.family, shown(2), EvaluationScope(suite="golden"), store=it.store, models=it)
+    assert (estimate.n, estimate.n_timed, estimate.calls.high) == (3, MOST, 6 + 2 * MOST)
     batch = evaluate(it)
+    assert batch["n_calls_in_all"] == 6 + 2 * (FIRST + 1), "the first round told"
+    evidence = latency_of(batch)["evidence"]
+    assert evidence["rows"] == [(FIRST / 3, 0.0, 0.0)] * 3, "which later evaluations add to their own"
+    assert "golden/" not in str(evidence), "no id of what may be forgotten"
     assert set(verdicts(batch).values()) == {"met"}
     assert list(verdicts(batch)) == [
         "regression",
@@ -107,6 +113,7 @@ def test_a_candidate_that_keeps_every_scenario_passes(tmp_path: Path) -> None:
         it.family.variant().id,
     )
     assert gate(it, shown(2))["verdict"] == "pass"
+    assert evaluate(it, it.family.variant())["checks"] == [], "the champion is no regression of itself"
 
 
 def test_a_candidate_that_loses_one_scenario_is_blocked_and_the_scenario_is_named(tmp_path: Path) -> None:
@@ -165,11 +172,6 @@ def test_where_no_champion_serves_nothing_is_compared_and_that_is_no_pass(tmp_pa
     assert set(verdicts(batch).values()) == {"unmeasured"}
     assert all("no champion serves yet" in check["said"] for check in batch["checks"])
     assert batch["n_calls_in_all"] == 3, "nothing is timed either"
-
-
-def test_the_champion_is_no_regression_of_itself(tmp_path: Path) -> None:
-    it = world(tmp_path)
-    assert evaluate(it, it.family.variant())["checks"] == []
 
 
 def test_a_failed_answer_of_the_candidate_is_no_fall_of_zero(tmp_path: Path) -> None:
@@ -247,13 +249,6 @@ def test_the_first_call_of_each_which_may_be_cold_is_not_counted(tmp_path: Path)
     assert batch["timing"] == {"n": FIRST, "p95_ms": 10.0, "slowdown": 0.0, "why": ""}
 
 
-def test_times_are_kept_for_later_evaluations_without_an_id_of_what_may_be_forgotten(tmp_path: Path) -> None:
-    it = world(tmp_path)
-    evidence = latency_of(evaluate(it))["evidence"]
-    assert evidence["rows"] == [(FIRST / 3, 0.0, 0.0)] * 3
-    assert "golden/" not in str(evidence)
-
-
 def test_where_the_journal_has_the_answers_fresh_calls_are_timed_and_no_study_finds_them(tmp_path: Path) -> None:
     it = world(tmp_path)
     first = evaluate(it)
@@ -282,15 +277,6 @@ def test_a_timing_keeps_to_the_budget_and_what_it_cut_is_not_measured(tmp_path: 
     assert (found.pop("regression of latency"), set(found.values())) == ("unmeasured", {"met"})
     assert "the budget ended while fresh calls were timed" in batch["checks"][-1]["said"]
     assert gate(it, shown(2))["verdict"] == "inconclusive"
-
-
-def test_an_estimate_counts_the_calls_that_are_timed(tmp_path: Path) -> None:
-    it = world(tmp_path)
-    made = estimate_evaluation(it.family, shown(2), EvaluationScope(suite="golden"), store=it.store, models=it)
-    assert (made.n, made.n_timed, made.calls.high) == (3, MOST, 6 + 2 * MOST)
-    batch = evaluate(it)
-    assert batch["n_calls_in_all"] == 6 + 2 * (FIRST + 1), "the first round told"
-    assert it.model.requests
 
 
 def test_a_latency_target_is_measured_where_the_journal_has_the_answers(tmp_path: Path) -> None:

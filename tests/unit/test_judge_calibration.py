@@ -70,16 +70,12 @@ def test_a_record_from_before_ranges_were_kept_is_read_and_shows_no_figure():
 def test_a_figure_beyond_the_ratings_that_a_calibration_rests_on_is_not_shown(scores, why):
     """As .805 was, by a judge calibrated on ratings between .15 and .55."""
     rests_on = calibration(scored=(0.2, 0.9), rated=(0.15, 0.55))
-    judgements = [
-        ExampleResult(
-            example=str(n),
-            score=score,
-            output="",
-            judgement=Judgement(opinions=(MemberScore(model="m", score=score),)).as_data(),
-        )
-        for n, score in enumerate(scores)
-    ]
-    shown = judged_scores("j_1", rests_on, {"the winner": judgements})
+
+    def judged(n: int, score: float) -> ExampleResult:
+        judgement = Judgement(opinions=(MemberScore(model="m", score=score),)).as_data()
+        return ExampleResult(example=str(n), score=score, output="", judgement=judgement)
+
+    shown = judged_scores("j_1", rests_on, {"the winner": [judged(*each) for each in enumerate(scores)]})
     if why is None:
         assert shown.said.endswith(f"People would rate the winner {shown.rated['the winner']:.3f}.")
         return

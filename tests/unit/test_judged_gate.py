@@ -45,17 +45,10 @@ LETTER = {"letter": "My parcel is late."}
 
 
 def calibrated(family: Family, **changes: Any) -> Calibration:
-    values: dict[str, Any] = {
-        "judge": judge_identity(family),
-        "method": "isotonic",
-        "n": 60,
-        "spearman": 0.8,
-        "kappa": 0.6,
-        "calibration_error": 0.05,
-        "fitted_at": datetime(2026, 1, 1, tzinfo=UTC),
-        "points": ((0.0, 0.0), (1.0, 1.0)),
-    }
-    return Calibration(**{**values, **changes})
+    figures = {"n": 60, "spearman": 0.8, "kappa": 0.6, "calibration_error": 0.05}
+    fitted: dict[str, Any] = {"method": "isotonic", "fitted_at": datetime(2026, 1, 1, tzinfo=UTC)}
+    identity = {"judge": judge_identity(family), "points": ((0.0, 0.0), (1.0, 1.0))}
+    return Calibration(**{**identity, **figures, **fitted, **changes})
 
 
 def kind_when_told(request: ModelRequest, n: int) -> str:
@@ -225,16 +218,15 @@ def evaluate(folder: Path, budget: Budget) -> tuple[JudgedWorld, list[Any], OwnS
     world, spent = JudgedWorld(folder, judge_model(likes_kind), model=model), OwnSpend()
     calls = RunCalls(store=world.store, clock=world.clock, models=world, budget=budget, spent=spent)
     examples = letters(3, "dev", expected=lambda i: {"reply": "Dear"})
-    evaluator = Evaluator(
-        family,
-        build_scorer(family, folder),
-        lambda name: calls.journaled(name, family=family.name, purpose="evaluation"),
-        judge=JudgeAccess(
-            open_model=lambda name: calls.journaled(name, family=family.name, purpose="judge"),
-            calibration=lambda: calibrated(family),
-        ),
-    )
-    return world, evaluator.evaluate(gated(), examples), spent
+    return world, judged_evaluator(family, calls, folder).evaluate(gated(), examples), spent
+
+
+def judged_evaluator(family: Family, calls: RunCalls, folder: Path) -> Evaluator:
+    def model(purpose: str) -> Callable[[str], Any]:
+        return lambda name: calls.journaled(name, family=family.name, purpose=purpose)
+
+    judge = JudgeAccess(open_model=model("judge"), calibration=lambda: calibrated(family))
+    return Evaluator(family, build_scorer(family, folder), model("evaluation"), judge=judge)
 
 
 def test_an_evaluation_scores_what_the_gate_lets_out_and_journals_the_judge(tmp_path: Path) -> None:
@@ -258,18 +250,15 @@ def test_a_dry_run_counts_every_judgement_of_the_gate() -> None:
     calls, usd = estimate_evaluation([plain], letters(5, "dev"), family, lambda name: PRICE)
     assert gate_judgements(plain) == 3
     assert calls.high == 5 * (3 + 3 * 2), "three answers, each judged, each judgement asked for twice at most"
-    without, cheaper = estimate_evaluation(
-        [gated(**{"gate.scorer": "checks"})], letters(5, "dev"), family, lambda n: PRICE
-    )
+    by_checks = gated(**{"gate.scorer": "checks"})
+    without, cheaper = estimate_evaluation([by_checks], letters(5, "dev"), family, lambda n: PRICE)
     assert without.high == 15
     assert usd.high > cheaper.high
 
 
 def test_a_gate_by_a_judge_needs_a_judge() -> None:
-    prompt = {
-        "current": "1",
-        "versions": {"1": {"content": [{"role": "user", "content": "{{letter}}"}], "policy": GATE}},
-    }
+    version = {"content": [{"role": "user", "content": "{{letter}}"}], "policy": GATE}
+    prompt = {"current": "1", "versions": {"1": version}}
     with pytest.raises(InvalidInput, match="the family has no judge"):
         letters_family(judge=None, scorer={}, prompt=prompt)
     with pytest.raises(InvalidInput, match="the family has no judge"):

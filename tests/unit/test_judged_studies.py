@@ -33,18 +33,15 @@ def short_is_good(answer: str) -> float:
 
 def by_settings(request) -> str:
     """Each letter is answered in other words under each setting, and the champion's are the longest."""
-    text = (
-        f"{request.messages[-1]['content'][-22:]} {request.temperature:.3f} {'!' * (request.params['max_tokens'] // 4)}"
-    )
+    end, signs = request.messages[-1]["content"][-22:], "!" * (request.params["max_tokens"] // 4)
+    text = f"{end} {request.temperature:.3f} {signs}"
     return text if request.temperature > 0 else f"Dear customer, we are sorry to hear it. {text}"
 
 
 def world_of(folder, think=short_is_good, **options):
     folder.mkdir(exist_ok=True)
-    family = letters_family(space=SPACE)
-    return JudgedWorld(
-        folder, judge_model(think, concurrency=1), model=writer_by(by_settings), family=family, **options
-    ).fill_letters()
+    options = {"model": writer_by(by_settings), "family": letters_family(space=SPACE), **options}
+    return JudgedWorld(folder, judge_model(think, concurrency=1), **options).fill_letters()
 
 
 def create(world, **options):
@@ -57,13 +54,8 @@ def vouch(world, family=None, **changes):
     one = calibrated(family or world.family, **given)
     unknown = IntervalEstimate(value=None)
     figures = {field.name: unknown for field in fields(Agreement) if field.name != "n"}
-    record = CalibrationRecord(
-        id=f"jc_{id(one)}",
-        family="letters",
-        calibration=one,
-        agreement=Agreement(n=one.n, **figures),
-        created_by="test",
-    )
+    about = {"id": f"jc_{id(one)}", "family": "letters", "created_by": "test"}
+    record = CalibrationRecord(calibration=one, agreement=Agreement(n=one.n, **figures), **about)
     world.store.write(lambda tx: world.store.calibrations.add(tx, record))
 
 

@@ -191,9 +191,8 @@ def test_a_learned_champion_is_trained_anew_and_not_judged_by_itself(found: tupl
     assert recorded_signal(LEARN, winner.policy["confidence"]) == {"kind": "log_probability"}
     assert recorded_signal({}, None) is None
     assert recorded_signal({}, winner.policy["confidence"]) == winner.policy["confidence"]
-    assert recorded_signal({"policy.confidence": {"choices": [{"kind": "predictor"}]}}, {"kind": "agreement"}) == {
-        "kind": "agreement"
-    }
+    learned, agreement = {"policy.confidence": {"choices": [{"kind": "predictor"}]}}, {"kind": "agreement"}
+    assert recorded_signal(learned, agreement) == agreement
 
 
 # --- values -----------------------------------------------------------------------------------------------------------
@@ -235,25 +234,19 @@ def test_words_of_what_nobody_released_never_leave_the_example() -> None:
     answered = {"read": ReadAnswer(numbers={"x": 1.0}, texts={"request": "secret"}), "confidence": 0.5, "score": 1.0}
     assert training_row(example, answered).read.texts == {}
     assert training_row(replace(example, released=True), answered).read.texts == {"request": "secret"}
-    assert (
-        n_from_production([example, replace(example, origin="correction"), replace(example, origin="interaction")]) == 2
-    )
+    told = [replace(example, origin=origin) for origin in ("correction", "interaction")]
+    assert n_from_production([example, *told]) == 2
 
 
 def learned(n: int = 120, *, recorded: Any = lambda i: None) -> TrainingResult:
-    answers = [
-        JudgedExample(
-            read=ReadAnswer(
-                numbers={"request.why": float(i % 3 == 0)},
-                texts={"request": "why" if i % 3 == 0 else "what", "answer": "a"},
-            ),
-            recorded=recorded(i),
-            is_right=(i % 3 == 0) == (i % 11 == 0),
-            group=f"g{i}",
-        )
-        for i in range(n)
-    ]
-    return learn_confidence(answers, has_labels=True, trained_on={"study": "st_1", "rows": n}, seed=0)
+    def judged(i: int) -> JudgedExample:
+        asks_why = i % 3 == 0
+        texts = {"request": "why" if asks_why else "what", "answer": "a"}
+        read = ReadAnswer(numbers={"request.why": float(asks_why)}, texts=texts)
+        return JudgedExample(read=read, recorded=recorded(i), is_right=asks_why == (i % 11 == 0), group=f"g{i}")
+
+    trained_on = {"study": "st_1", "rows": n}
+    return learn_confidence([judged(i) for i in range(n)], has_labels=True, trained_on=trained_on, seed=0)
 
 
 @pytest.fixture(scope="module")

@@ -150,12 +150,8 @@ def test_once_a_piece_was_handed_on_nobody_else_answers() -> None:
 
 
 def test_before_the_first_piece_a_stream_is_tried_again_and_falls_back() -> None:
-    shelf = Shelf(
-        Streaming(lambda r, n: "!", name="a", retries=1),
-        Streaming(lambda r, n: "two words", name="b"),
-        a=Facts(fallbacks=("b",)),
-    )
-    sink = Sink()
+    broken, whole = Streaming(lambda r, n: "!", name="a", retries=1), Streaming(lambda r, n: "two words", name="b")
+    shelf, sink = Shelf(broken, whole, a=Facts(fallbacks=("b",))), Sink()
     assert ask(shelf, "a", sink=sink).models == ("a", "b")
     assert [delta["content"] for delta in sink.deltas] == ["two", "words"]
     assert len(shelf.models["a"].requests) == 2
@@ -393,11 +389,8 @@ def test_tool_calls_that_come_in_pieces_become_whole() -> None:
 
 
 def test_a_whole_message_as_one_piece_makes_the_same_message_again() -> None:
-    whole = {
-        "role": "assistant",
-        "content": "x",
-        "tool_calls": [{"id": "c", "type": "function", "function": {"name": "f", "arguments": "{}"}}],
-    }
+    call = {"id": "c", "type": "function", "function": {"name": "f", "arguments": "{}"}}
+    whole = {"role": "assistant", "content": "x", "tool_calls": [call]}
     again = MessageInPieces()
     again.add(delta_of(whole))
     assert again.message() == whole
@@ -405,11 +398,8 @@ def test_a_whole_message_as_one_piece_makes_the_same_message_again() -> None:
 
 def test_texts_and_lists_in_pieces_are_put_together_in_their_order() -> None:
     message = MessageInPieces()
-    for delta in (
-        {"content": "a", "notes": [1]},
-        {"content": "b", "notes": [2], "more": {"text": "x"}},
-        {"more": {"text": "y"}},
-    ):
+    first, second = {"content": "a", "notes": [1]}, {"content": "b", "notes": [2], "more": {"text": "x"}}
+    for delta in (first, second, {"more": {"text": "y"}}):
         message.add(delta)
     assert message.text == "ab"
     assert message.message() == {"role": "assistant", "content": "ab", "notes": [1, 2], "more": {"text": "xy"}}

@@ -31,12 +31,8 @@ VARIANT = Variant(messages=MESSAGES, examples=(FIXED,), policy={"examples": {"ne
 
 def index_of(*texts: str | Mapping[str, str]) -> ExampleIndex:
     inputs = [{"text": text} if isinstance(text, str) else dict(text) for text in texts]
-    return ExampleIndex(
-        examples=tuple(
-            IndexedExample(group=f"g{at}", shot=FewShot(id=f"ex{at:05}", input=input, output=f"answer {at}"))
-            for at, input in enumerate(inputs)
-        )
-    )
+    shots = [FewShot(id=f"ex{at:05}", input=input, output=f"answer {at}") for at, input in enumerate(inputs)]
+    return ExampleIndex(examples=tuple(IndexedExample(group=f"g{at}", shot=shot) for at, shot in enumerate(shots)))
 
 
 def asking(text: str, **given: Any) -> Example:
@@ -60,11 +56,8 @@ def test_the_examples_most_like_the_request_are_shown_and_the_nearest_one_last()
     assert ids(shown) == ["ex00000", "ex00002"]
     assert shown.kind == "nearest"
     last = render(shown.variant, {"text": "how do I pay the phone bill"})[-3:]
-    assert [message["content"] for message in last] == [
-        "Text: pay the phone bill today",
-        "answer 2",
-        "Text: how do I pay the phone bill",
-    ]
+    texts = [message["content"] for message in last]
+    assert texts == ["Text: pay the phone bill today", "answer 2", "Text: how do I pay the phone bill"]
 
 
 def test_of_examples_equally_near_the_one_with_the_first_id_is_the_nearest() -> None:
@@ -197,7 +190,6 @@ def test_a_request_of_many_words_is_looked_up_by_its_rarest() -> None:
 def test_a_search_for_fixed_examples_starts_without_the_nearest_ones() -> None:
     policy = {"accept": 0.5, "examples": {"nearest": 2, "small": 1}, "examples.index": "xi_1", "examples.scope": "text"}
     variant = Variant(messages=MESSAGES, policy=policy)
-    assert variant.showing([FIXED]) == Variant(
-        messages=MESSAGES, examples=(FIXED,), policy={"accept": 0.5, "examples": {"small": 1}}
-    )
+    without = {"accept": 0.5, "examples": {"small": 1}}
+    assert variant.showing([FIXED]) == Variant(messages=MESSAGES, examples=(FIXED,), policy=without)
     assert VARIANT.showing(()).policy == {}
