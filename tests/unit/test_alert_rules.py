@@ -60,13 +60,8 @@ def found(
 ) -> RuleFinding | None:
     allowed = limit_of(one, None) if limit is None else limit
     assert allowed is not None
-    return look(
-        one,
-        tallies(one, rows, allowed),
-        minutes(until),
-        allowed,
-        open_since=minutes(since) if since is not None else None,
-    )
+    open_since = minutes(since) if since is not None else None
+    return look(one, tallies(one, rows, allowed), minutes(until), allowed, open_since=open_since)
 
 
 class TestTelling:

@@ -79,17 +79,9 @@ def test_the_stores_overrides_are_sorted_by_family():
 def test_a_token_is_what_the_reference_says():
     body, _, signature = sign_token(ASSIGNMENT, KEYS).partition(".")
     payload = json.loads(base64.urlsafe_b64decode(body + "=="))
-    assert payload == {
-        "k": "k2",
-        "family": "f",
-        "variant": "v_c",
-        "rollout": "ro_1",
-        "role": "candidate",
-        "stage": 0.1,
-        "cohort_start": 1795165200,
-        "unit_hmac": unit_hmac(b"k", "ann"),
-        "issued_at": 1795165200,
-    }
+    served = {"family": "f", "variant": "v_c", "rollout": "ro_1", "role": "candidate", "stage": 0.1}
+    times = {"cohort_start": 1795165200, "issued_at": 1795165200}
+    assert payload == {"k": "k2", **served, **times, "unit_hmac": unit_hmac(b"k", "ann")}
     expected = hmac.new(b"2" * 32, body.encode(), hashlib.sha256).digest()
     assert base64.urlsafe_b64decode(signature + "=") == expected
 

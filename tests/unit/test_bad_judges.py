@@ -37,17 +37,9 @@ def gate_of(judge: Callable[[str, float, str], float], seed: int) -> GateVerdict
     rows = rated(seed)
     scores = [judge(*row) for row in rows]
     made = fit_judge(scores, [rating for _, rating, _ in rows], [str(i) for i in range(N)], 0.75)
-    record = Calibration(
-        judge="j_1",
-        method=made.method,
-        n=N,
-        spearman=made.agreement.spearman.value,
-        kappa=made.agreement.kappa.value,
-        calibration_error=made.agreement.calibration_error.value,
-        fitted_at=START,
-        points=tuple(made.points),
-    )
-    return calibrated_gate("j_1", record).verdict
+    figures = {name: getattr(made.agreement, name).value for name in ("spearman", "kappa", "calibration_error")}
+    fitted = {"method": made.method, "n": N, "fitted_at": START, "points": tuple(made.points)}
+    return calibrated_gate("j_1", Calibration(judge="j_1", **fitted, **figures)).verdict
 
 
 @pytest.mark.parametrize("seed", SEEDS)

@@ -18,14 +18,8 @@ def records(n: int, lost: float, *, sure: float = 0.9, usd: tuple[float, float] 
     score = np.ones((n, 2))
     score[np.floor(np.arange(n) * lost) != np.floor((np.arange(n) + 1) * lost), 0] = 0.0
     confidence = np.column_stack([np.full(n, sure), np.ones(n)])
-    return TierRecords(
-        tiers=("cheap", "strong"),
-        score=score,
-        confidence=confidence,
-        weight=np.ones(n),
-        latency_ms=np.ones((n, 2)),
-        cost_usd=np.tile(usd, (n, 1)),
-    )
+    columns = {"score": score, "confidence": confidence, "cost_usd": np.tile(usd, (n, 1))}
+    return TierRecords(tiers=("cheap", "strong"), weight=np.ones(n), latency_ms=np.ones((n, 2)), **columns)
 
 
 def test_a_cheap_tier_that_surely_loses_more_than_is_allowed_is_ruled_out():

@@ -87,14 +87,8 @@ class Models:
         return self.tiers[name]
 
     def describe(self, name: str) -> Any:
-        return SimpleNamespace(
-            embedded=False,
-            student=False,
-            concurrency=1,
-            processes="auto",
-            max_output_tokens=16,
-            name=self.tiers[name].name,
-        )
+        settings = {"embedded": False, "student": False, "concurrency": 1, "processes": "auto", "max_output_tokens": 16}
+        return SimpleNamespace(name=self.tiers[name].name, **settings)
 
     def price(self, name: str) -> ModelPrice | None:
         return self.tiers[name].price

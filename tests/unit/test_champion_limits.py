@@ -264,13 +264,9 @@ def look(store: Database, clock: Clock) -> list[Alert]:
 
 
 def request(i: int, at: datetime, *, failed: bool = False) -> Interaction:
-    return interaction(
-        f"in_{i}",
-        of=arm(rollout=None, variant=CHAMPION),
-        received_at=at,
-        occurred_at=at,
-        error="upstream failed" if failed else None,
-    )
+    error = "upstream failed" if failed else None
+    of = arm(rollout=None, variant=CHAMPION)
+    return interaction(f"in_{i}", of=of, received_at=at, occurred_at=at, error=error)
 
 
 def live(

@@ -52,14 +52,8 @@ class Place:
     def label(self, of: str, **changes: Any) -> None:
         self.n += 1
         at = self.clock.now() - timedelta(minutes=4)
-        row = feedback(
-            f"fb_{self.n}",
-            of=arm(family=self.family.name),
-            interaction=of,
-            received_at=at,
-            **{"success": None, **changes},
-        )
-        keep_events(self.store, [row])
+        given = {"of": arm(family=self.family.name), "received_at": at, "success": None, **changes}
+        keep_events(self.store, [feedback(f"fb_{self.n}", interaction=of, **given)])
 
     def collect(self, **options: Any) -> list[Any]:
         return list(collect_reviews(self.family, store=self.store, clock=self.clock, **options).items)
@@ -122,14 +116,9 @@ def test_an_answer_is_in_doubt_where_sources_disagree_or_it_scored_low_or_was_gi
 
 
 def test_disputed_ones_come_first_and_a_unit_once() -> None:
-    found = uncertain_answers(
-        [
-            SampledInteraction(interaction="a", confidence=0.1),
-            SampledInteraction(interaction="b", low=0.1, high=0.1),
-            SampledInteraction(interaction="c", low=0.0, high=1.0),
-        ],
-        SETTINGS,
-    )
+    unsure = SampledInteraction(interaction="a", confidence=0.1)
+    low, disputed = (SampledInteraction(interaction=id, low=0.1, high=high) for id, high in (("b", 0.1), ("c", 1.0)))
+    found = uncertain_answers([unsure, low, disputed], SETTINGS)
     assert [one.interaction for one in found] == ["c", "b", "a"]
     units = {"a": "u1", "b": "u2", "c": "u2"}
     assert [one.interaction for one in first_of_units(found, units, known=(), most=5)] == ["c", "a"]

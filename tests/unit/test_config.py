@@ -79,12 +79,8 @@ def test_a_faulty_profile_is_refused_with_its_file_and_reason(tmp_path: Path, te
 @pytest.mark.parametrize(
     "url",
     [
-        "postgresql+psycopg://detent:hidden-word@db/detent",
-        "mysql://detent:hidden-word@db/detent",
-        "sqlite://",
-        "sqlite:///:memory:",
-        "sqlite://hidden-word/detent.db",
-        "detent.db",
+        *("postgresql+psycopg://detent:hidden-word@db/detent", "mysql://detent:hidden-word@db/detent"),
+        *("sqlite://", "sqlite:///:memory:", "sqlite://hidden-word/detent.db", "detent.db"),
     ],
 )
 def test_another_store_than_a_file_of_sqlite_is_refused_and_its_password_not_repeated(

@@ -158,14 +158,9 @@ def test_a_condition_counts_from_the_confidence_that_its_checkpoint_asks_for() -
 
 
 def test_of_the_confidences_asked_for_the_nearest_wins() -> None:
-    pipeline = parse_pipeline(
-        {
-            "exit.min_confidence": 0.1,
-            "exit.post_download.min_confidence": 0.2,
-            "exit.min_confidence.news": 0.3,
-            "exit.post_download.min_confidence.interview": 0.4,
-        }
-    )
+    of_all = {"exit.min_confidence": 0.1, "exit.post_download.min_confidence": 0.2}
+    of_types = {"exit.min_confidence.news": 0.3, "exit.post_download.min_confidence.interview": 0.4}
+    pipeline = parse_pipeline({**of_all, **of_types})
     asked = [pipeline.min_confidence("post_download", name) for name in ("interview", "news", "podcast")]
     assert [*asked, pipeline.min_confidence("post_analysis", "podcast")] == [0.4, 0.3, 0.2, 0.1]
 
@@ -219,23 +214,11 @@ def test_a_condition_names_only_what_is_known_at_its_checkpoint() -> None:
 @named(
     ("text", "says", "not_said"),
     {
-        "known later, near a known one": (
-            "word_count < 5",
-            "character 0: word_count is known from post_transcription on",
-            "did you mean",
-        ),
-        "misspelt, too": (
-            "view_count < 5 and word_cuont < 5",
-            "did you mean word_count? word_count is known from post_transcription on",
-            "Known:",
-        ),
+        "known later": ("word_count < 5", "character 0: word_count is known from post_transcription", "did you mean"),
+        "misspelt, too": ("word_cuont < 5", "mean word_count? word_count is known from post_transcription", "Known:"),
         "the first fault": ("word_count < 5 and and", "word_count is known from", "did you mean"),
         "misspelt, and known here": ("view_cuont < 5", "did you mean view_count? Known: age_days", "not yet at"),
-        "another fault before it": (
-            "view_count = 5 and word_count < 5",
-            "equality is written ==",
-            "word_count is known",
-        ),
+        "after another": ("view_count = 5 and word_count < 5", "equality is written ==", "word_count is known"),
     },
 )
 def test_a_name_that_is_known_only_later_is_told_so_first_and_alone(text: str, says: str, not_said: str) -> None:
@@ -253,6 +236,7 @@ def test_duration_is_another_name_of_duration_seconds() -> None:
 
 
 def test_all_faults_of_a_policy_come_at_once_with_their_place() -> None:
+    percent = {"condition": "view_count < 3", "confidence": 95}
     found = faults(
         {
             "filter.min_overal": 0.5,
@@ -261,11 +245,7 @@ def test_all_faults_of_a_policy_come_at_once_with_their_place() -> None:
             "filter.checks_needed": 5,
             "route.news": "fast",
             "exit.post_initial_analysis.min_confidence": 0.5,
-            "exit.post_download.conditions": [
-                "duration_seconds <",
-                {"conditon": "x"},
-                {"condition": "view_count < 3", "confidence": 95},
-            ],
+            "exit.post_download.conditions": ["duration_seconds <", {"conditon": "x"}, percent],
             "exit.post_transcription.conditions": "word_count < 3",
             "tiers": ["a"],
         }
@@ -290,11 +270,8 @@ def test_all_faults_of_a_record_come_at_once_with_their_place() -> None:
             {"word_count": "many", "overall_quality": 1.2, "sentiment_score": -1, "content_type": 3, "other": object()},
             at="/variables",
         )
-    assert [fault.pointer for fault in refused.value.faults] == [
-        "/variables/content_type",
-        "/variables/word_count",
-        "/variables/overall_quality",
-    ]
+    names = ("content_type", "word_count", "overall_quality")
+    assert [fault.pointer for fault in refused.value.faults] == [f"/variables/{name}" for name in names]
 
 
 @pytest.mark.parametrize("knob", KNOBS, ids=lambda knob: knob.name)

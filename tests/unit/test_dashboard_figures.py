@@ -16,20 +16,10 @@ BEGIN = datetime(2026, 11, 24, 8, tzinfo=UTC)
 
 
 def hour(after: int, n: int, *, n_success: int = 0, n_labelled: int = 0, p95_ms: float | None = None) -> StatsRow:
-    return StatsRow(
-        start=BEGIN + timedelta(hours=after),
-        variant="v",
-        model=None,
-        n_interactions=n,
-        n_errors=n // 10,
-        mean_latency_ms=None,
-        p95_latency_ms=p95_ms,
-        cost_usd=0.5,
-        n_labelled=n_labelled,
-        n_success=n_success,
-        n_scored=0,
-        mean_score=None,
-    )
+    unknown = {"model": None, "mean_latency_ms": None, "n_scored": 0, "mean_score": None}
+    requests = {"n_interactions": n, "n_errors": n // 10, "p95_latency_ms": p95_ms, "cost_usd": 0.5}
+    outcomes = {"n_labelled": n_labelled, "n_success": n_success}
+    return StatsRow(start=BEGIN + timedelta(hours=after), variant="v", **unknown, **requests, **outcomes)
 
 
 def test_variants_of_an_hour_are_added_and_the_newest_hour_gives_the_p95() -> None:

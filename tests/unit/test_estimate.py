@@ -184,20 +184,11 @@ def test_a_definition_takes_no_number_beyond_every_range(name, value):
 
 
 BOTH = {"bootstrap": Spread(low=100, expected=372, high=1120), "settings": Spread(low=0, expected=128, high=160)}
-PARTS = {
-    "champion": Spread(low=20, expected=20, high=20),
-    **BOTH,
-    "confirmation": Spread(low=0, expected=200, high=200),
-}
+AT_THE_END = {"confirmation": Spread(low=0, expected=200, high=200)}
+PARTS = {"champion": Spread(low=20, expected=20, high=20), **BOTH, **AT_THE_END}
 GIVEN = {"n_trials": 20, "n_confirmation": 200, "reserved_usd": 1.0}
-CALL = CallProfile(
-    longest_bytes=4000,
-    typical_bytes=900.0,
-    max_tokens=60,
-    price=PRICE,
-    seconds=Spread(low=0.1, expected=0.5, high=1.0),
-    concurrency=2,
-)
+LENGTHS = {"longest_bytes": 4000, "typical_bytes": 900.0, "max_tokens": 60}
+CALL = CallProfile(price=PRICE, seconds=Spread(low=0.1, expected=0.5, high=1.0), concurrency=2, **LENGTHS)
 
 
 @pytest.mark.parametrize("cap", [220, 221, 400, 600, 719, 720, 1499, 1500, None])

@@ -36,10 +36,7 @@ def block(n_c: int, good_c: int, n_b: int, good_b: int, stage: int = 0) -> Block
         "nothing yet": ({}, "Nothing has been shown"),
         "three margins": ({"ship3": 20.1}, "not worse than the champion by 0.15 or more"),
         "two margins": ({"ship3": 500.0, "ship2": 20.1}, "by 0.1 or more"),
-        "the margin": (
-            {"ship3": 900.0, "ship2": 500.0, "ship1": 20.1},
-            "by 0.05 or more; whether it differs at all is open",
-        ),
+        "the margin": ({"ship3": 900.0, "ship2": 500.0, "ship1": 20.1}, "by 0.05 or more; whether it differs at all"),
         "superior": ({"ship1": 900.0, "sup": 20.1}, "is better"),
         "worse, whatever was shown before": ({"ship3": 900.0, "roll": 34.0}, "is worse"),
         "just below every threshold": ({"ship3": 19.9, "sup": 19.9, "roll": 33.2}, "Nothing has been shown"),
@@ -77,17 +74,8 @@ def test_an_e_value_beyond_every_float_is_still_shown() -> None:
 
 
 def arm(name: str, late: int, of: int) -> ArmView:
-    return ArmView(
-        arm=name,
-        variant="v",
-        units=0,
-        labelled=0,
-        label_rate=None,
-        mean=None,
-        late=late,
-        late_of=of,
-        late_share=late / of if of else None,
-    )  # type: ignore[arg-type]
+    nothing = {"units": 0, "labelled": 0, "label_rate": None, "mean": None}
+    return ArmView(arm=name, variant="v", late=late, late_of=of, late_share=late / of if of else None, **nothing)
 
 
 def test_more_than_one_percent_of_one_arms_late_feedback_is_an_alert_that_names_the_arm() -> None:

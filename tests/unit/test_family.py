@@ -20,6 +20,7 @@ SMALL: dict[str, Any] = {
 }
 
 CONTENT = "/prompt/versions/1/content"
+USER, EXAMPLES, HISTORY = {"role": "user", "content": "x"}, {"role": "examples"}, {"role": "history"}
 
 
 def changed(**paths: Any) -> dict[str, Any]:
@@ -116,22 +117,10 @@ def test_all_faults_come_at_once():
         "no input": ({**with_messages({"role": "user", "content": "Hi"}), "inputs": {}}, "/inputs", "at least one"),
         "nothing is kept": (changed(inputs__document__max_chars=0), "/inputs/document/max_chars", "greater than"),
         "no template names it": (changed(inputs={"document": {}, "1st": {}}), "/inputs/1st", "template variable"),
-        "max_chars of a number": (
-            changed(inputs={"document": {}, "n": {"type": "number", "max_chars": 3}}),
-            "/inputs/n/max_chars",
-            "limits texts",
-        ),
-        "too_long without max_chars": (
-            changed(inputs={"document": {"too_long": "refuse"}}),
-            "/inputs/document/too_long",
-            "there is no max_chars; add it",
-        ),
+        "a number": (changed(inputs__n={"type": "number", "max_chars": 3}), "/inputs/n/max_chars", "limits texts"),
+        "too_long": (changed(inputs__document={"too_long": "refuse"}), "/inputs/document/too_long", "no max_chars"),
         "label without labels": (changed(output__parser="label"), "/output/labels", "needs the labels"),
-        "labels that differ in case only": (
-            changed(output={"parser": "label", "labels": ["Yes", "yes"]}),
-            "/output/labels",
-            "listed twice",
-        ),
+        "Yes, yes": (changed(output={"parser": "label", "labels": ["Yes", "yes"]}), "/output/labels", "listed twice"),
         "labels of a text": (changed(output__labels=["a"]), "/output/labels", "belong to the parser 'label'"),
         "json without schema": (changed(output__parser="json"), "/output/schema", "needs a JSON Schema"),
         "a wrong schema": (
@@ -145,88 +134,36 @@ def test_all_faults_come_at_once():
         "an unknown role": (with_messages({"role": "usr", "content": "x"}), f"{CONTENT}/0/role", "no role 'usr'"),
         "nothing to answer": (with_messages({"role": "system", "content": "x"}), CONTENT, "no user message"),
         "a message without content": (with_messages({"role": "user"}), f"{CONTENT}/0/content", "needs a text"),
-        "an undeclared variable": (
-            with_messages({"role": "user", "content": "{{doc}}"}),
-            f"{CONTENT}/0/content",
-            "no input",
-        ),
-        "code in a template": (
-            with_messages({"role": "user", "content": "{{a.b}}"}),
-            f"{CONTENT}/0/content",
-            "no variable",
-        ),
-        "two places for examples": (
-            with_messages({"role": "user", "content": "x"}, {"role": "examples"}, {"role": "examples"}),
-            CONTENT,
-            "2 times",
-        ),
-        "two places for history": (
-            with_messages({"role": "user", "content": "x"}, {"role": "history"}, {"role": "history"}),
-            CONTENT,
-            "2 times",
-        ),
-        "a slot with content": (
-            with_messages({"role": "user", "content": "x"}, {"role": "examples", "content": "y"}),
-            f"{CONTENT}/1/content",
-            "remove its content",
-        ),
-        "an unknown key of a message": (
-            with_messages({"role": "user", "content": "x", "nam": 1}),
-            f"{CONTENT}/0/nam",
-            "unknown key",
-        ),
-        "answers too long": (
-            changed(model__max_tokens=4_000_000),
-            "/model/max_tokens",
-            "too large: it should be less than or equal to 1,000,000",
-        ),
+        "an undeclared variable": (with_messages({**USER, "content": "{{doc}}"}), f"{CONTENT}/0/content", "no input"),
+        "code": (with_messages({**USER, "content": "{{a.b}}"}), f"{CONTENT}/0/content", "no variable"),
+        "two places for examples": (with_messages(USER, EXAMPLES, EXAMPLES), CONTENT, "2 times"),
+        "two places for history": (with_messages(USER, HISTORY, HISTORY), CONTENT, "2 times"),
+        "a slot": (with_messages(USER, {**EXAMPLES, "content": "y"}), f"{CONTENT}/1/content", "remove its content"),
+        "an unknown key of a message": (with_messages({**USER, "nam": 1}), f"{CONTENT}/0/nam", "unknown key"),
+        "too long": (changed(model__max_tokens=4_000_000), "/model/max_tokens", "less than or equal to 1,000,000"),
         "too hot": (changed(model__temperature=2.5), "/model/temperature", "less than or equal to 2"),
         "a temperature of true": (changed(model__temperature=True), "/model/temperature", "valid number"),
         "no tier": (changed(model__tiers=[]), "/model/tiers", "no tier"),
         "a tier twice": (changed(model__tiers=["a", "a"]), "/model/tiers", "twice"),
         "a weight of zero": (changed(scorer={"rouge_l": 0.0}), "/scorer/rouge_l", "greater than 0"),
         "an unknown metric": (changed(scorer={"rouge_9": 1.0}), "/scorer/rouge_9", "no metric 'rouge_9'"),
-        "a metric for another parser": (
-            changed(scorer={"label_match": 1.0}),
-            "/scorer/label_match",
-            "judges outputs of parser label",
-        ),
+        "another's": (changed(scorer={"label_match": 1.0}), "/scorer/label_match", "judges outputs of parser label"),
         "an unknown slot": (changed(space={"temprature": {"float": [0, 1]}}), "/space/temprature", "no slot"),
         "a range upside down": (changed(space={"temperature": {"float": [1, 0]}}), "/space/temperature", "lies above"),
         "whole temperatures": (changed(space={"temperature": {"int": [0, 1]}}), "/space/temperature", "does not fit"),
         "fewer than no examples": (changed(space={"examples": {"max": -1}}), "/space/examples", "0 or more"),
         "no choice": (changed(space={"model": {"choices": []}}), "/space/model", "at least one"),
-        "a number instead of a range": (
-            changed(space={"policy.accept": 0.5}),
-            "/space/policy.accept",
-            "takes a mapping",
-        ),
+        "no range": (changed(space={"policy.accept": 0.5}), "/space/policy.accept", "takes a mapping"),
         "an hour of 25": (changed(schedule__cron="0 25 * * *"), "/schedule/cron", "no hour (0 to 23)"),
         "no cron line": (changed(schedule__cron="daily"), "/schedule/cron", "takes five"),
-        "a mean above 1": (
-            changed(triggers__feedback__mean_below=2.0),
-            "/triggers/feedback/mean_below",
-            "less than or equal to 1",
-        ),
+        "above 1": (changed(triggers__feedback__mean_below=2.0), "/triggers/feedback/mean_below", "equal to 1"),
         "a ladder that stands still": (changed(rollout__ladder=[0.1, 0.1]), "/rollout/ladder", "must rise"),
         "percent instead of shares": (changed(rollout__ladder=[10, 25]), "/rollout/ladder", "fractions"),
         "no ladder": (changed(rollout__ladder=[]), "/rollout/ladder", "empty"),
         "an unknown outcome": (changed(rollout__metric={"field": "clicks"}), "/rollout/metric/field", "not one of"),
-        "a typing error": (
-            changed(rollout__gates__confidenc=0.9),
-            "/rollout/gates/confidenc",
-            "did you mean 'confidence'",
-        ),
-        "a window of soon": (
-            changed(rollout__feedback_window__hours="soon"),
-            "/rollout/feedback_window/hours",
-            "'auto'",
-        ),
-        "a stage larger than the rollout": (
-            changed(rollout__max_labelled=100),
-            "/rollout/max_labelled",
-            "no stage could end",
-        ),
+        "misspelt": (changed(rollout__gates__confidenc=0.9), "/rollout/gates/confidenc", "did you mean 'confidence'"),
+        "soon": (changed(rollout__feedback_window__hours="soon"), "/rollout/feedback_window/hours", "'auto'"),
+        "a large stage": (changed(rollout__max_labelled=100), "/rollout/max_labelled", "no stage could end"),
         "over before it may end": (changed(rollout__max_days=0.5), "/rollout/max_days", "raise max_days"),
         "an unknown mask": (changed(privacy__mask=["emial"]), "/privacy/mask/0", "no mask named 'emial'"),
         "a broken pattern": (changed(privacy__mask=[{"pattern": "("}]), "/privacy/mask/0", "no regular expression"),

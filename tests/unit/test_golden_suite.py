@@ -106,12 +106,8 @@ def test_a_candidate_that_keeps_every_scenario_passes(tmp_path: Path) -> None:
         *(f"regression of {topic}" for topic in sorted(TOPICS)),
         "regression of latency",
     ]
-    assert (batch["split"], batch["n"], batch["mean_score"], batch["beside"]) == (
-        "golden",
-        3,
-        1.0,
-        it.family.variant().id,
-    )
+    champion = it.family.variant().id
+    assert (batch["split"], batch["n"], batch["mean_score"], batch["beside"]) == ("golden", 3, 1.0, champion)
     assert gate(it, shown(2))["verdict"] == "pass"
     assert evaluate(it, it.family.variant())["checks"] == [], "the champion is no regression of itself"
 

@@ -69,14 +69,8 @@ class TestReading:
             (["fox"], [""]),
             ({}, ["/entities", "/relations"]),
             ({"entities": "fox", "relations": {}}, ["/entities", "/relations"]),
-            (
-                {"entities": ["fox", "", {"type": "x"}, 3], "relations": []},
-                ["/entities/1", "/entities/2", "/entities/3"],
-            ),
-            (
-                {"entities": [], "relations": ["a in b", {"subject": "a", "relation": " "}]},
-                ["/relations/0", "/relations/1"],
-            ),
+            ({"entities": ["fox", "", {"type": "x"}, 3], "relations": []}, [f"/entities/{n}" for n in (1, 2, 3)]),
+            ({"entities": [], "relations": ["a", {"subject": "a", "relation": " "}]}, ["/relations/0", "/relations/1"]),
         ],
         ids=["text", "list", "members missing", "members of another type", "entities", "relations"],
     )

@@ -37,9 +37,7 @@ def test_calls_under_way_count_at_the_most_that_they_may_cost_until_they_end() -
             require_left(money)
         require_left(money)
     assert "calls under way may cost $1.2000 more" in refused.value.detail
-    assert refused.value.members["retry_after_s"] < 10, (
-        "not the next hour: the money is there again once they cost less"
-    )
+    assert refused.value.members["retry_after_s"] < 10, "not the next hour: it is there again once they cost less"
     require_left(money)
     with money.under_way("g", 5.0):
         require_left(money)
@@ -75,9 +73,8 @@ def most(*names: str, n_calls: int = 1, **params: Any) -> float:
 def test_a_call_may_cost_as_much_as_its_request_and_the_longest_answer_of_each_of_its_calls() -> None:
     assert most("priced", "no such") == pytest.approx(MOST_USD)
     assert most("priced", n_calls=3) == pytest.approx(3 * MOST_USD)
-    assert most("priced", max_tokens=None) == pytest.approx(MOST_USD - 13 * 10 / 1e6), (
-        "the model's own limit is 7 tokens"
-    )
+    of_seven = MOST_USD - 13 * 10 / 1e6
+    assert most("priced", max_tokens=None) == pytest.approx(of_seven), "the model's own limit is 7 tokens"
 
 
 def test_under_a_limit_a_model_without_a_price_is_not_asked() -> None:

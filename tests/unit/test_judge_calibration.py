@@ -22,17 +22,10 @@ from tests.cases import named
 
 
 def calibration(**changes):
-    given = {
-        "judge": "j_1",
-        "method": "isotonic",
-        "n": 40,
-        "spearman": 0.6,
-        "kappa": 0.5,
-        "calibration_error": 0.08,
-        "fitted_at": datetime(2026, 11, 22, tzinfo=UTC),
-        "points": ((0.2, 0.1), (0.6, 0.5), (1.0, 0.7)),
-    }
-    return Calibration(**{**given, **changes})
+    fitted = {"method": "isotonic", "n": 40, "fitted_at": datetime(2026, 11, 22, tzinfo=UTC)}
+    figures = {"spearman": 0.6, "kappa": 0.5, "calibration_error": 0.08}
+    points = ((0.2, 0.1), (0.6, 0.5), (1.0, 0.7))
+    return Calibration(**{"judge": "j_1", "points": points, **fitted, **figures, **changes})
 
 
 def test_a_score_between_two_points_is_mapped_between_their_ratings():

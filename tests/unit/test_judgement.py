@@ -145,15 +145,9 @@ def failures(of: Rollout, champion: str, *, n: int = 10) -> EvidenceState:
 
     before = [request(i, "champion", f"b{i}", letter == "x") for i, letter in enumerate(champion)]
     meanwhile = [request(100 + i, "candidate", f"c{i % 5}", True) for i in range(n)]
-    content = guardrail_content(
-        begun=T0,
-        stage=of.stage,
-        requests=[*before, *meanwhile],
-        counted=set(),
-        fetches={"candidate": 0, "champion": 0},
-        limits=GuardrailLimits(),
-        numbers={},
-    )
+    nobody = {"counted": set(), "fetches": {"candidate": 0, "champion": 0}, "numbers": {}}
+    requests = [*before, *meanwhile]
+    content = guardrail_content(begun=T0, stage=of.stage, requests=requests, limits=GuardrailLimits(), **nobody)
     (block,) = chain_blocks("ro_1", [("guardrails", content)], n_before=0, head=FIRST_PREVIOUS_HASH, closed_at=T0)
     return after(state(), block, SETTINGS, LADDER)
 

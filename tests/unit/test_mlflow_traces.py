@@ -43,14 +43,9 @@ print(id)
 
 def trace(asked: Any = None, answered: Any = "billing", **info: Any) -> dict[str, Any]:
     """As MLflow 3 writes one: attributes, tags and metadata are texts of JSON."""
-    span = {
-        "parent_span_id": None,
-        "status": {"code": "STATUS_CODE_OK", "message": ""},
-        "attributes": {
-            "mlflow.spanInputs": json.dumps({"text": "My card"} if asked is None else asked),
-            "mlflow.spanOutputs": json.dumps(answered),
-        },
-    }
+    inputs = {"mlflow.spanInputs": json.dumps({"text": "My card"} if asked is None else asked)}
+    attributes = {**inputs, "mlflow.spanOutputs": json.dumps(answered)}
+    span = {"parent_span_id": None, "status": {"code": "STATUS_CODE_OK", "message": ""}, "attributes": attributes}
     model = {"parent_span_id": "w9e", "attributes": {"mlflow.llm.model": '"gpt-4o-mini"'}}
     usual = {
         "trace_id": "tr-1",

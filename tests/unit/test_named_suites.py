@@ -22,11 +22,7 @@ ASKED = {"release": {"mean_score": 0.9}, "tool_use": {"tools_used": {"inputs": [
 
 def test_suites_by_name_stand_in_the_order_of_the_file_with_the_golden_one_last() -> None:
     family = topic_family(targets=ASKED).with_golden((ROW,))
-    assert [(name, suite.gate) for name, suite in suites_of(family).items()] == [
-        ("release", "suite release"),
-        ("tool_use", "suite tool_use"),
-        ("golden", "golden"),
-    ]
+    assert list(suites_of(family)) == ["release", "tool_use", "golden"]
     gates = gates_of_suites(family, [], "v_1", champion="v_0")
     assert [gate["name"] for gate in gates] == ["suite release", "suite tool_use", "golden"]
     assert "detent family evaluate topics --variant v_1 --suite release" in gates[0]["reason"]
