@@ -217,9 +217,7 @@ def test_what_is_no_assignment_or_no_outcome_is_refused(client) -> None:
         client.feedback(p)
 
 
-def test_a_prompt_that_leaves_its_arm_takes_its_exposure_back_and_its_outcome_names_no_variant(
-    server, rollout, caplog
-) -> None:
+def test_a_prompt_that_leaves_its_arm_takes_its_exposure_back_and_its_outcome_names_no_variant(server, rollout, caplog):
     server.families["triage"]["rollout"] = rollout(1.0)
     with server.client(refresh=60.0) as client:
         client.prompt("triage", unit="ben", message="x").record("stays")

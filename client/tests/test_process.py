@@ -27,9 +27,7 @@ def threads() -> list[str]:
 
 
 @pytest.mark.parametrize(("url", "key"), [("http://detent.test", "schlüssel"), ("http://detent.test:port", "key")])
-def test_an_address_or_key_that_no_request_can_carry_is_told_and_the_fallback_is_served_at_once(
-    url, key, until
-) -> None:
+def test_an_address_or_key_that_no_request_can_carry_is_told_and_the_fallback_is_served_at_once(url, key, until):
     client = Client(url, key, fallback={"triage": "Own"}, timeout=20.0)
     began = time.monotonic()
     assert client.prompt("triage").role == "fallback"

@@ -110,9 +110,7 @@ class TestTelling:
         assert found(one, rows) is not None
         assert found(one, [requests(59, 200), outcomes(59, 100, good=99), outcomes(59, 99, score=0.99)]) is None
 
-    def test_answers_that_were_asked_for_again_and_tools_left_unused_are_counted_of_what_policies_answered(
-        self,
-    ) -> None:
+    def test_answers_that_were_asked_for_again_and_tools_left_unused_are_counted_of_what_policies_answered(self):
         row = MinuteSums(family=FAMILY, minute=minutes(59))
         for i in range(100):
             parts = [{"purpose": "answer", "issues": ["tool_results_ignored"] if i < 40 else []}]
@@ -208,9 +206,7 @@ def test_the_tail_is_exact_for_whole_numbers_and_never_below_it_for_others(n: in
     weight=st.floats(0.02, 0.98),
     k=st.integers(0, 40),
 )
-def test_the_bound_by_scatter_is_never_below_how_probable_it_is_that_it_says_so_little(
-    n: int, values: list[float], weight: float, k: int
-) -> None:
+def test_the_bound_by_scatter_is_never_below_how_probable_it_is_that_it_says_so_little(n, values, weight, k):
     """Of scores with two values, whose number of bad ones is binomial: the chance of a bound of at most b is at most
     b.
     """

@@ -173,9 +173,7 @@ def test_a_scorer_without_its_file_is_refused_by_the_declaration() -> None:
         judged_family(judge=None, scorer={"aligned": 1.0})
 
 
-def test_the_command_writes_the_file_and_says_what_to_declare(
-    place: Place, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_the_command_writes_the_file_and_says_what_to_declare(place, tmp_path, monkeypatch):
     from optimizer.cli.session import Session
 
     place.report(200, short)

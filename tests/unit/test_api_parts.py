@@ -147,9 +147,7 @@ def test_ids_of_requests_differ_across_threads_and_begin_with_their_time() -> No
 @given(
     st.lists(st.tuples(st.sampled_from("abc"), st.lists(st.integers(0, 2000), max_size=4), st.booleans()), max_size=12)
 )
-def test_more_than_the_limit_is_held_by_a_sole_body_only_and_nothing_stays_held(
-    requests: list[tuple[str, list[int], bool]],
-) -> None:
+def test_more_than_the_limit_is_held_by_a_sole_body_only_and_nothing_stays_held(requests):
     all, under_way = flights(requests_at_once=100), []
     for sender, pieces, ends in requests:
         one = passage(all, sender)

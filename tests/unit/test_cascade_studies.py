@@ -188,9 +188,7 @@ def test_each_tier_answers_a_row_of_train_and_dev_once_however_many_thresholds_a
     assert report.cascade.n_records == 180
 
 
-def test_what_is_predicted_to_lose_the_margin_on_other_rows_is_not_taken_to_the_holdout(
-    world: World, monkeypatch: Any
-) -> None:
+def test_what_is_predicted_to_lose_the_margin_on_other_rows_is_not_taken_to_the_holdout(world, monkeypatch):
     found = chain_search.path_of_pair
     monkeypatch.setattr(chain_search, "path_of_pair", lambda *given: [replace(one, loss=0.2) for one in found(*given)])
     models = two_tiers()
@@ -214,9 +212,7 @@ def test_where_nothing_cheaper_is_safe_the_study_says_not_to_cascade(unsafe: End
     assert len(world.trials(study)) == 1
 
 
-def test_a_dry_run_reserves_the_confirmation_s_calls_of_every_tier_and_says_what_a_small_pool_costs(
-    world: World,
-) -> None:
+def test_a_dry_run_reserves_the_confirmation_s_calls_of_every_tier_and_says_what_a_small_pool_costs(world):
     estimate = create(world, two_tiers(), dry_run=True)
     assert estimate.n_confirmation_calls == 2 * 100 * 2
     assert estimate.parts["replay"].low == 2 * (150 + 30)
@@ -320,9 +316,7 @@ def test_thresholds_of_a_single_tier_cannot_be_searched(tmp_path: Path) -> None:
         world.create(strategy="replay")
 
 
-def test_each_tier_is_asked_with_its_own_number_of_examples_and_none_about_an_example_that_it_is_shown(
-    tmp_path: Path,
-) -> None:
+def test_each_tier_is_asked_with_its_own_number_of_examples_and_none_about_an_example_that_it_is_shown(tmp_path):
     models, shown = two_tiers(), topic_examples(4, "train")
     family = cascade_world(tmp_path / "other").family
     (tmp_path / "world").mkdir()
@@ -374,9 +368,7 @@ def test_examples_that_share_groups_are_said_not_to_be_independent() -> None:
     ],
     ids=["alone", "before a model", "untaught"],
 )
-def test_a_champion_that_is_a_student_alone_is_compared_with_its_refusals_at_score_0(
-    policy: dict[str, Any], score: float, cost_usd: float
-) -> None:
+def test_a_champion_that_is_a_student_alone_is_compared_with_its_refusals_at_score_0(policy, score, cost_usd):
     """The student is sure of two of four, and right on one of these; what it refuses is never the model's answer."""
     model = {"score": 1.0, "cost_usd": 1.0, "confidence": None}
     rows = [

@@ -290,9 +290,7 @@ def live(
     return list(seen.values())
 
 
-def test_on_a_fresh_installation_half_of_the_requests_failing_is_told_within_five_minutes_of_the_first_fifty(
-    store: Database,
-) -> None:
+def test_on_a_fresh_installation_half_of_the_requests_failing_is_told_within_five_minutes_of_the_first_fifty(store):
     clock = Clock(NOW)
     ((at, alert),) = live(store, clock, n_polls=25, per_poll=5, fails_every=2)
     fiftieth = NOW + 10 * POLL
@@ -356,9 +354,7 @@ def test_a_new_champion_ends_what_was_told_of_the_one_before_and_starts_without_
     assert look(store, clock) == []
 
 
-def test_a_family_with_enough_requests_is_read_for_fifteen_minutes_only(
-    store: Database, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_family_with_enough_requests_is_read_for_fifteen_minutes_only(store, monkeypatch):
     clock = Clock(NOW)
     live(store, clock, n_polls=25, per_poll=5, labelled=True)
     real, asked = store.minute_stats.of_family, list[timedelta]()

@@ -194,9 +194,7 @@ class TestJob:
             current = watching.database.champions.current(tx, FAMILY)
         assert (current.variant, current.seq) == (CHAMPION, 1)
 
-    def test_every_outcome_is_read_once_whether_looks_are_rare_or_often_or_repeated_after_a_restart(
-        self, tmp_path: Path
-    ) -> None:
+    def test_every_outcome_is_read_once_whether_looks_are_rare_or_often_or_repeated_after_a_restart(self, tmp_path):
         states = []
         for name in ("often", "rare"):
             (tmp_path / name).mkdir()
@@ -220,9 +218,7 @@ class TestJob:
             again.close()
         assert states[0] == states[1]
 
-    def test_a_look_that_is_killed_before_it_is_written_is_as_if_it_had_not_been(
-        self, watching: Watching, monkeypatch: pytest.MonkeyPatch
-    ) -> None:
+    def test_a_look_that_is_killed_before_it_is_written_is_as_if_it_had_not_been(self, watching, monkeypatch):
         watching.users(10, 0.8, look=False)
         watching.look()
         watching.users(10, 0.2, look=False)
@@ -277,9 +273,7 @@ class TestJob:
         assert watching.state.watch.reference.n == hours * per_hour
         assert peak < 2_000_000
 
-    def test_hours_before_the_first_outcome_are_passed_over(
-        self, watching: Watching, monkeypatch: pytest.MonkeyPatch
-    ) -> None:
+    def test_hours_before_the_first_outcome_are_passed_over(self, watching, monkeypatch):
         """A family without outcomes is looked at anew each hour."""
         detectors, hours = watching.database.drift_detectors, []
 
@@ -340,9 +334,7 @@ class TestJob:
         (alert,) = watching.alerts()
         assert f"detent champion rollback {FAMILY}" in alert.detail
 
-    def test_the_metric_is_the_familys_own_or_the_one_with_most_labels_when_outcomes_begin(
-        self, watching: Watching
-    ) -> None:
+    def test_the_metric_is_the_familys_own_or_the_one_with_most_labels_when_outcomes_begin(self, watching):
         watching.look()
         assert watching.state.watch.metric == Metric()
         watching.users(2, 0.8, source="judge")
@@ -357,9 +349,7 @@ class TestJob:
         watching.look()
         assert watching.state.watch.metric == Metric(source="user")
 
-    def test_an_edited_judge_begins_anew_since_scores_of_two_judges_are_never_compared(
-        self, watching: Watching
-    ) -> None:
+    def test_an_edited_judge_begins_anew_since_scores_of_two_judges_are_never_compared(self, watching):
         def judged_by(model: str) -> dict[str, Any]:
             """The file names this judge; its feedback."""
             own = watching.families[FAMILY].model_copy(update={"judge": JudgeSettings(model=model)})

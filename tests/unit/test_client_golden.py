@@ -225,9 +225,7 @@ def policies(draw: st.DrawFn) -> dict[str, Any]:
 
 
 @given(variants(), policies())
-def test_the_client_leaves_to_the_server_what_the_server_says_that_it_alone_can_do(
-    of: Variant, policy: dict[str, Any]
-) -> None:
+def test_the_client_leaves_to_the_server_what_the_server_says_that_it_alone_can_do(of, policy):
     of = replace(of, policy=policy)
     champion = {"family": "triage", "variant": of.id, **prompt_members(of, None)}
     read = families_of({"families": {"triage": {"champion": champion}}})["triage"].champion.variant

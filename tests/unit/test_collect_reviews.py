@@ -109,9 +109,7 @@ def place() -> Iterator[Place]:
         (SampledInteraction(interaction="i", low=0.0, high=0.0, is_corrected=True), None),
     ],
 )
-def test_an_answer_is_in_doubt_where_sources_disagree_or_it_scored_low_or_was_given_unsure(
-    seen: SampledInteraction, doubt: str | None
-) -> None:
+def test_an_answer_is_in_doubt_where_sources_disagree_or_it_scored_low_or_was_given_unsure(seen, doubt):
     assert [one.doubt for one in uncertain_answers([seen], SETTINGS)] == ([doubt] if doubt else [])
 
 
@@ -274,9 +272,7 @@ def test_an_answer_that_was_right_is_its_own_expectation(asked: tuple[Place, str
         ({"answer": "yes"}, "release or keep_back"),
     ],
 )
-def test_an_answer_that_cannot_be_used_is_refused_and_the_review_stays_open(
-    asked: tuple[Place, str], options: Any, says: str
-) -> None:
+def test_an_answer_that_cannot_be_used_is_refused_and_the_review_stays_open(asked, options, says):
     place, review = asked
     with pytest.raises(InvalidInput, match=says):
         place.answer(review, **options)
@@ -298,9 +294,7 @@ def of_labels(*labels: str) -> Family:
         ("zzz", r"known are other, billing, delivery\.$"),
     ],
 )
-def test_a_label_that_the_family_does_not_have_is_refused_with_those_it_has(
-    asked: tuple[Place, str], said: str, says: str
-) -> None:
+def test_a_label_that_the_family_does_not_have_is_refused_with_those_it_has(asked, said, says):
     place, review = asked
     place.family = of_labels("other", "billing", "delivery")
     with pytest.raises(InvalidInput, match=says) as caught:

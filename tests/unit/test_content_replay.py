@@ -211,9 +211,7 @@ def test_too_little_is_refused_and_everything_that_is_missing_named_at_once() ->
     "ended_at",
     [*((), ("post_download", "post_quality_filtering")), pytest.param(("post_download",), marks=pytest.mark.long)],
 )
-def test_checkpoints_that_were_seen_are_searched_and_the_others_keep_their_exits_and_are_named(
-    ended_at: tuple[str, ...],
-) -> None:
+def test_checkpoints_that_were_seen_are_searched_and_the_others_keep_their_exits_and_are_named(ended_at):
     rows = [{**row, "exit_checkpoint": None} for row in collected(300)]
     rows += [{"content_type": "news", "quality": 0.1, "exit_checkpoint": checkpoint} for checkpoint in ended_at]
     found = recommend(rows)

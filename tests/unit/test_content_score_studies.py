@@ -214,9 +214,7 @@ def test_a_quality_is_kept_at_the_most_saving(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("asked", "wished"), [({"keep_saved": 0.8}, {"saving", "quality"}), ({"keep_quality": 0.7}, {"quality"})]
 )
-def test_what_was_wished_is_confirmed_though_most_good_items_are_left_out(
-    tmp_path: Path, asked: dict[str, float], wished: set[str]
-) -> None:
+def test_what_was_wished_is_confirmed_though_most_good_items_are_left_out(tmp_path, asked, wished):
     world = world_of(tmp_path, sealed=0.8)
     study = ended(world, n_holdout=220, **asked)
     confirmation = study.confirmation
@@ -372,9 +370,7 @@ def test_what_is_typed_stands_in_the_place_of_what_a_definition_keeps() -> None:
         ("full", {}, "quality"),
     ],
 )
-def test_the_aim_is_time_where_the_champion_saves_less_than_is_to_be_kept(
-    tmp_path: Path, mode: str, asked: dict[str, float], aim: str
-) -> None:
+def test_the_aim_is_time_where_the_champion_saves_less_than_is_to_be_kept(tmp_path, mode, asked, aim):
     world = routed(tmp_path, mode)
     assert world.create(models=NoModels(), definition={**SIZES, **asked}).aim == aim
 

@@ -239,9 +239,7 @@ class TestAfterASpell:
 
 
 class TestBackpressure:
-    def test_too_many_waiting_writes_are_turned_away_and_the_others_are_kept(
-        self, database: Database, monkeypatch: pytest.MonkeyPatch
-    ) -> None:
+    def test_too_many_waiting_writes_are_turned_away_and_the_others_are_kept(self, database, monkeypatch):
         monkeypatch.setattr(writer, "WAITING_JOBS", 3)
         with Gate(database):
             futures = [database._writer.submit(database.serving_version.bump, 1) for _ in range(3)]
@@ -251,9 +249,7 @@ class TestBackpressure:
         assert [future.exception(30) for future in futures] == [None] * 3
         assert version(database) == 3
 
-    def test_rows_are_counted_too_but_one_large_write_alone_is_taken(
-        self, database: Database, monkeypatch: pytest.MonkeyPatch
-    ) -> None:
+    def test_rows_are_counted_too_but_one_large_write_alone_is_taken(self, database, monkeypatch):
         monkeypatch.setattr(writer, "WAITING_ROWS", 10)
         with Gate(database):
             first = database._writer.submit(database.serving_version.bump, 5000)
@@ -263,9 +259,7 @@ class TestBackpressure:
         database.write(database.serving_version.bump, rows=5000)
         assert version(database) == 2
 
-    def test_a_write_that_never_gets_its_turn_is_withdrawn(
-        self, database: Database, monkeypatch: pytest.MonkeyPatch
-    ) -> None:
+    def test_a_write_that_never_gets_its_turn_is_withdrawn(self, database, monkeypatch):
         with Gate(database):
             monkeypatch.setattr(writer, "WAIT_S", 0.05)
             with pytest.raises(Busy, match="nothing was written"):
@@ -312,9 +306,7 @@ class TestTrouble:
             database.write(database.serving_version.bump)
         database.close()
 
-    def test_a_locked_database_is_reported_and_works_again_afterwards(
-        self, impatient: Database, tmp_path: Path
-    ) -> None:
+    def test_a_locked_database_is_reported_and_works_again_afterwards(self, impatient, tmp_path):
         other = sqlite3.connect(tmp_path / "detent.db", isolation_level=None)
         other.execute("BEGIN IMMEDIATE")
         with pytest.raises(Busy, match="another process held it") as refused:
@@ -415,9 +407,7 @@ class TestMigrations:
         database.close()
 
     @pytest.mark.parametrize("revision", [*BEFORE_THE_FIRST_RELEASE, "9999"])
-    def test_a_store_of_another_version_is_refused_and_not_a_byte_of_it_changes(
-        self, tmp_path: Path, revision: str
-    ) -> None:
+    def test_a_store_of_another_version_is_refused_and_not_a_byte_of_it_changes(self, tmp_path, revision):
         with closing(new_database(tmp_path)) as made:
             made.write(lambda tx: tx.execute(text("UPDATE alembic_version SET version_num = :it"), {"it": revision}))
             made.write(lambda tx: tx.exec_driver_sql(f"PRAGMA user_version = {int(revision)}") and None)
@@ -440,9 +430,7 @@ class TestMigrations:
             other.migrate()
         assert files(after) | {"detent.db-shm": b""} == before | {"detent.db-shm": b""}  # its index SQLite makes anew
 
-    def test_a_later_step_is_taken_on_top_of_the_first_and_keeps_what_is_stored(
-        self, database: Database, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-    ) -> None:
+    def test_a_later_step_is_taken_on_top_of_the_first_and_keeps_what_is_stored(self, database, tmp_path, monkeypatch):
         act(database, "")
         shutil.copytree(migrations.HERE, later := tmp_path / "migrations")
         (later / "versions" / "r9000_mood.py").write_text(A_LATER_STEP)
@@ -453,9 +441,7 @@ class TestMigrations:
             revision = tx.execute(text("SELECT version_num FROM alembic_version")).scalar()
         assert (rows, revision) == ([("anna", "calm")], "9000")
 
-    def test_the_log_that_grew_behind_a_long_read_gives_its_disk_back(
-        self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-    ) -> None:
+    def test_the_log_that_grew_behind_a_long_read_gives_its_disk_back(self, tmp_path, monkeypatch):
         monkeypatch.setattr(engine, "LOG_BYTES", 1 << 20)
         with closing(Database(new_database(tmp_path).url)) as database:
 

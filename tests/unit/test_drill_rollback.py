@@ -82,9 +82,7 @@ class TestDrill:
             rows = tx.exec_driver_sql("SELECT study, family, purpose, status, cost_usd FROM lm_calls").all()
         assert rows == [(None, "topics", "rehearsal", "settled", 0.00001)] * 2, "outside every study"
 
-    def test_a_broken_model_opens_one_alert_which_says_what_to_do_and_a_working_one_closes_it(
-        self, world: DrillWorld
-    ) -> None:
+    def test_a_broken_model_opens_one_alert_which_says_what_to_do_and_a_working_one_closes_it(self, world):
         world.broken = ModelFailed("The key of the model was refused (401).", kind="http", status_of_model=401)
         assert [world.drill(), world.drill()] == ["broken", "broken"]
         (alert,) = world.alerts()

@@ -137,9 +137,7 @@ def test_what_the_journal_has_is_not_asked_again(store: Database) -> None:
 
 
 @pytest.mark.parametrize("kind", [AwaitedModel, ScriptedModel], ids=["coroutines", "threads"])
-def test_a_call_that_fails_is_a_result_without_a_score_and_ends_nothing(
-    store: Database, kind: type[ScriptedModel]
-) -> None:
+def test_a_call_that_fails_is_a_result_without_a_score_and_ends_nothing(store, kind):
     def script(request: ModelRequest, n: int) -> str:
         if "number 3 " in str(request.messages[-1]["content"]):
             raise failed("http", status=400)
@@ -152,9 +150,7 @@ def test_a_call_that_fails_is_a_result_without_a_score_and_ends_nothing(
 
 
 @pytest.mark.parametrize("kind", [AwaitedModel, ScriptedModel], ids=["coroutines", "threads"])
-def test_a_budget_that_runs_out_ends_the_batch_after_what_is_in_flight_and_keeps_what_came(
-    store: Database, kind: type[ScriptedModel]
-) -> None:
+def test_a_budget_that_runs_out_ends_the_batch_after_what_is_in_flight_and_keeps_what_came(store, kind):
     model = kind(lambda r, n: "biology", concurrency=16, delay_s=0.05)
     kept: list[ExampleResult] = []
     with pytest.raises(BudgetExhausted, match="cap of 37 calls"):
@@ -178,9 +174,7 @@ def test_dollars_are_reserved_before_each_of_many_calls(store: Database) -> None
 
 
 @pytest.mark.parametrize("kind", [AwaitedModel, ScriptedModel], ids=["coroutines", "threads"])
-def test_nothing_is_sent_once_the_stop_flag_is_set_and_what_is_in_flight_is_kept(
-    store: Database, kind: type[ScriptedModel]
-) -> None:
+def test_nothing_is_sent_once_the_stop_flag_is_set_and_what_is_in_flight_is_kept(store, kind):
     stopped = threading.Event()
 
     def script(request: ModelRequest, n: int) -> str:
@@ -297,9 +291,7 @@ def test_coroutines_change_nothing_about_what_a_study_finds(tmp_path: Path, stra
 
 
 @pytest.mark.parametrize("at", [3, 25, 60])
-def test_a_study_that_dies_with_many_calls_in_flight_goes_on_without_asking_anything_twice(
-    tmp_path: Path, at: int
-) -> None:
+def test_a_study_that_dies_with_many_calls_in_flight_goes_on_without_asking_anything_twice(tmp_path, at):
     (tmp_path / "undisturbed").mkdir()
     here = World(tmp_path, model=AwaitedTopics(concurrency=8, before=killed_at(at))).fill()
     assert_resumes(here, World(tmp_path / "undisturbed", model=AwaitedTopics(concurrency=8)).fill())

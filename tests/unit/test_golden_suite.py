@@ -370,9 +370,7 @@ def test_no_look_at_the_holdout_is_spent_on_a_candidate_that_its_scenarios_refus
 @pytest.mark.parametrize(
     ("trigger", "verdict"), [(Trigger(kind="schedule", reason="it is three"), "pass"), (None, None)]
 )
-def test_a_study_that_started_by_itself_asks_the_scenarios_of_its_winner_within_its_budget(
-    tmp_path: Path, trigger: Trigger | None, verdict: str | None
-) -> None:
+def test_a_study_that_started_by_itself_asks_the_scenarios_of_its_winner_within_its_budget(tmp_path, trigger, verdict):
     it = World(tmp_path, family=golden_family()).fill()
     study = it.run(it.create(strategy="bootstrap", trigger=trigger))
     assert study.outcome == "nominated"
@@ -423,9 +421,7 @@ def undisturbed(tmp_path_factory: pytest.TempPathFactory) -> tuple[World, Study]
 
 
 @pytest.mark.parametrize("from_end", [1, 45, 85, *(pytest.param(n, marks=pytest.mark.long) for n in (30, 70))])
-def test_a_study_that_was_killed_while_it_asked_suites_pays_for_no_call_twice(
-    undisturbed: tuple[World, Study], tmp_path: Path, from_end: int
-) -> None:
+def test_a_study_that_was_killed_while_it_asked_suites_pays_for_no_call_twice(undisturbed, tmp_path, from_end):
     whole, study_of_whole = undisturbed
     it = World(tmp_path).fill()
     in_targets = 4 * rounds(4)[0]

@@ -119,9 +119,7 @@ def billed(model: ScriptedModel, sink: Any = None) -> float:
         ("http", {"status": 503}, 0.0),  # a provider's outage must not use the hour's money up
     ],
 )
-def test_an_attempt_without_an_answer_counts_at_its_most_unless_no_provider_bills_it(
-    kind: str, members: dict[str, Any], share: float
-) -> None:
+def test_an_attempt_without_an_answer_counts_at_its_most_unless_no_provider_bills_it(kind, members, share):
     def script(request: Any, n: int) -> str:
         raise failed(kind, **members)
 

@@ -153,9 +153,7 @@ def failures(of: Rollout, champion: str, *, n: int = 10) -> EvidenceState:
 
 
 @pytest.mark.parametrize(("stage", "act"), [(0, "rollback"), (1, "rollback"), (2, "wait")])
-def test_ten_failures_while_the_champion_was_not_asked_count_only_where_it_has_half_of_the_units(
-    stage: int, act: str
-) -> None:
+def test_ten_failures_while_the_champion_was_not_asked_count_only_where_it_has_half_of_the_units(stage, act):
     of = rollout(stage)
     assert judged(of, failures(of, "..........")).act == act
 
@@ -215,7 +213,5 @@ def test_a_candidate_is_slower_than_the_familys_limit_only_beyond_chance(n: int,
 
 
 @pytest.mark.parametrize(("mean", "bet_from"), [(0.0, 0.0), (0.8, 0.8), (None, 0.5)])
-def test_a_champion_that_never_succeeds_is_known_to_and_only_an_unknown_mean_is_taken_for_a_half(
-    mean: float | None, bet_from: float
-) -> None:
+def test_a_champion_that_never_succeeds_is_known_to_and_only_an_unknown_mean_is_taken_for_a_half(mean, bet_from):
     assert begin({**SETTINGS, "champion_mean": mean}).quality.champion.prior_mean == bet_from

@@ -106,9 +106,7 @@ def test_what_may_be_no_scenario_is_refused_with_the_reason(tmp_path: Path) -> N
     assert rows(world) == []
 
 
-def test_examples_are_read_before_writers_have_to_wait_and_what_came_meanwhile_counts(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_examples_are_read_before_writers_have_to_wait_and_what_came_meanwhile_counts(tmp_path, monkeypatch):
     world = World(tmp_path).fill()
     write, of_split, sealed_among = world.store.write, world.store.examples.of_split, world.store.examples.sealed_among
     writing: list[str] = []

@@ -115,9 +115,7 @@ def found(mixed: tuple[World, Any, Models]) -> tuple[World, Any]:
     return mixed[:2]
 
 
-def test_where_the_recorded_confidence_tells_nothing_a_learned_one_is_proposed_and_confirmed(
-    found: tuple[World, Any],
-) -> None:
+def test_where_the_recorded_confidence_tells_nothing_a_learned_one_is_proposed_and_confirmed(found):
     world, study = found
     assert study.outcome == "nominated", study.error or study.spend.remark or study.confirmation
     policy = world.winner(study).policy
@@ -165,9 +163,7 @@ def test_what_it_was_trained_on_stands_in_the_variant(mixed: tuple[World, Any, M
     assert (trained_on["study"], trained_on["rows"], trained_on["from_production"]) == (study.id, 340, 100)
 
 
-def test_no_word_of_an_unreleased_example_reaches_a_predictor_or_is_asked_about(
-    mixed: tuple[World, Any, Models],
-) -> None:
+def test_no_word_of_an_unreleased_example_reaches_a_predictor_or_is_asked_about(mixed):
     world, study, models = mixed
     assert study.outcome == "nominated"
     told = [str(r.messages) for tier in models.tiers.values() for r in tier.requests]
@@ -223,9 +219,7 @@ def test_two_recorded_confidences_are_a_good_space_for_other_strategies() -> Non
 @pytest.mark.parametrize(
     ("low", "saved", "used"), [(0.01, 0.5, True), (0.01, 0.3, False), (0.0, 0.5, False), (-0.1, 0.5, False)]
 )
-def test_a_learned_confidence_is_used_where_it_is_less_wrong_and_saves_more(
-    low: float, saved: float, used: bool
-) -> None:
+def test_a_learned_confidence_is_used_where_it_is_less_wrong_and_saves_more(low, saved, used):
     assert beats(low, saved=saved, saved_recorded=0.3) is used
 
 
@@ -254,9 +248,7 @@ def learned_once() -> TrainingResult:
     return learned()
 
 
-def test_learning_is_the_same_for_the_same_answers_and_says_what_it_was_trained_on(
-    learned_once: TrainingResult,
-) -> None:
+def test_learning_is_the_same_for_the_same_answers_and_says_what_it_was_trained_on(learned_once):
     one, other = learned_once, learned()
     assert one.predictor == other.predictor
     assert one.predictor["trained_on"]["study"] == "st_1"

@@ -65,9 +65,7 @@ def decided(quality: float, saved: float) -> Preference:
     ("quality", "saved", "choice"),
     [(0.79, 0.45, "aggressive"), (0.60, 0.45, "conservative"), (0.80, 0.30, "balanced"), (0.755, 0.45, None)],
 )
-def test_the_rule_decides_on_items_that_each_configuration_dealt_with_by_itself(
-    quality: float, saved: float, choice: str | None
-) -> None:
+def test_the_rule_decides_on_items_that_each_configuration_dealt_with_by_itself(quality, saved, choice):
     verdict = decided(quality, saved)
     assert verdict.choice == choice, verdict.reason
 

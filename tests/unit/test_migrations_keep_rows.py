@@ -92,9 +92,7 @@ def test_every_row_of_the_first_release_is_there_with_each_value_that_it_had(fir
     first_release.close()
 
 
-def test_a_step_that_is_called_additive_leaves_what_the_version_before_it_reads_and_writes(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_step_that_is_called_additive_leaves_what_the_version_before_it_reads_and_writes(tmp_path, monkeypatch):
     config = Config()
     config.set_main_option("script_location", str(migrations.HERE))
     steps = [*ScriptDirectory.from_config(config).walk_revisions()][::-1]

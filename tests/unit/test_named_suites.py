@@ -119,9 +119,7 @@ def results(*texts: str | None) -> list[ExampleResult]:
         (["a", None], {"0": True, "1": False}, "unmeasured", "1 of 2 answers are missing"),
     ],
 )
-def test_tool_use_is_asked_of_every_answer_that_had_something_to_use(
-    texts: list[str | None], tools: dict[str, bool], verdict: str, says: str
-) -> None:
+def test_tool_use_is_asked_of_every_answer_that_had_something_to_use(texts, tools, verdict, says):
     (suite,) = suites_of(topic_family(targets={"tools_used": {"inputs": ["document"]}})).values()
     (check,) = check_suite(suite.targets, results(*texts), tools=tools)
     assert (check.name, check.verdict, says in check.said) == ("tools_used", verdict, True)

@@ -42,9 +42,7 @@ def alike(one: dict[str, object], other: dict[str, object]) -> bool:
         *("without spaces", "without spaces, another"),
     ],
 )
-def test_inputs_are_near_duplicates_where_every_longer_field_is(
-    one: dict[str, object], other: dict[str, object], expected: bool
-) -> None:
+def test_inputs_are_near_duplicates_where_every_longer_field_is(one, other, expected):
     assert alike(one, other) is expected
     assert alike(other, one) is expected
 

@@ -99,9 +99,7 @@ TEXTS = st.lists(st.sampled_from(["pay", "my", "bill", "now", "play", "some", "m
 
 
 @given(st.lists(TEXTS, min_size=1, max_size=12), st.integers(0, 11), TEXTS)
-def test_an_example_that_asks_is_never_shown_itself_its_group_or_a_near_duplicate(
-    texts: Sequence[Sequence[str]], own: int, other: Sequence[str]
-) -> None:
+def test_an_example_that_asks_is_never_shown_itself_its_group_or_a_near_duplicate(texts, own, other):
     index = index_of(*(" ".join(text) for text in texts))
     own %= len(texts)
     asks = asking(" ".join(texts[own]), id=f"ex{own:05}", group=f"g{(own + 1) % len(texts)}")
@@ -167,9 +165,7 @@ def test_a_policy_that_says_too_little_of_them_is_refused(policy: dict[str, Any]
 
 
 @given(st.integers(1, 6), st.integers(1, 200), st.lists(TEXTS, min_size=1, max_size=8))
-def test_no_request_is_longer_than_the_bound_by_which_money_is_reserved(
-    k: int, max_tokens: int, texts: Sequence[Sequence[str]]
-) -> None:
+def test_no_request_is_longer_than_the_bound_by_which_money_is_reserved(k, max_tokens, texts):
     policy = {"examples": {"nearest": k}, "examples.index": "xi_1", "examples.max_tokens": max_tokens}
     variant = Variant(messages=MESSAGES, examples=(FIXED,), model={"name": "m", "max_tokens": 8}, policy=policy)
     index = index_of(*(" ".join(text) for text in texts))
