@@ -217,9 +217,7 @@ def test_what_is_no_assignment_or_no_outcome_is_refused(client) -> None:
         client.feedback(p)
 
 
-def test_a_prompt_that_leaves_its_arm_takes_its_exposure_back_and_its_outcome_names_no_variant(
-    server, rollout, caplog
-) -> None:
+def test_a_prompt_that_leaves_its_arm_takes_its_exposure_back_and_its_outcome_names_no_variant(server, rollout, caplog):
     server.families["triage"]["rollout"] = rollout(1.0)
     with server.client(refresh=60.0) as client:
         client.prompt("triage", unit="ben", message="x").record("stays")
@@ -472,10 +470,8 @@ def test_a_fallback_file_has_no_prompt_for_a_family_that_the_server_alone_fills_
 
 
 def test_a_fallback_file_that_was_cut_short_is_read_again_when_it_is_needed(server, served, stopped, tmp_path) -> None:
-    file, said = (
-        tmp_path / "snapshot.json",
-        json.dumps({"families": {"triage": {"champion": served("Own {{message}}")}}}),
-    )
+    file = tmp_path / "snapshot.json"
+    said = json.dumps({"families": {"triage": {"champion": served("Own {{message}}")}}})
     file.write_text(said[:60])
     with server.client(fallback=file) as client:
         assert client.prompt("triage", message="x").role == "champion"
@@ -580,12 +576,7 @@ def test_what_a_closed_client_is_given_is_counted_as_dropped_in_a_forked_child_t
 
 
 def test_no_call_waits_longer_for_a_slow_server_than_it_was_told(server) -> None:
-    goes_on = threading.Event()
-
-    def slow(request: httpx.Request) -> None:
-        goes_on.wait(60)
-
-    server.fault = slow
+    goes_on = slow_in(server, "GET")
     client = server.client(fallback={"triage": "Own"}, timeout=0.2)
     with ThreadPoolExecutor(20) as pool:
         roles = {p.role for p in pool.map(lambda n: client.prompt("triage", unit=f"u{n}"), range(100))}
@@ -615,9 +606,8 @@ def test_a_thousand_threads_share_one_client_and_no_prompt_asks_the_server(serve
         def user(n: int) -> None:
             begin.wait()
             for _ in range(5):
-                assert client.prompt("triage", unit=f"u{n}", message="x").messages == [
-                    {"role": "user", "content": "Is it x?"}
-                ]
+                (message,) = client.prompt("triage", unit=f"u{n}", message="x").messages
+                assert message == {"role": "user", "content": "Is it x?"}
 
         with ThreadPoolExecutor(1000) as pool:
             list(pool.map(user, range(1000)))

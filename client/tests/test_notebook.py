@@ -50,9 +50,7 @@ def trial(number: int, score: float | None) -> dict[str, object]:
 
 
 @pytest.mark.parametrize("progress", [True, False])
-def test_a_study_is_followed_to_its_end_though_the_server_is_away_for_a_moment(
-    progress: bool, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_study_is_followed_to_its_end_though_the_server_is_away_for_a_moment(progress, monkeypatch):
     monkeypatch.setattr(notebook_studies, "POLL_S", 0.001)
     page = {"items": [trial(0, 0.25), trial(1, None), trial(2, 0.75)], "next_cursor": None}
     server = Stub(

@@ -11,6 +11,7 @@ import subprocess
 import sys
 import threading
 import time
+from collections.abc import Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
@@ -26,9 +27,7 @@ def threads() -> list[str]:
 
 
 @pytest.mark.parametrize(("url", "key"), [("http://detent.test", "schlüssel"), ("http://detent.test:port", "key")])
-def test_an_address_or_key_that_no_request_can_carry_is_told_and_the_fallback_is_served_at_once(
-    url, key, until
-) -> None:
+def test_an_address_or_key_that_no_request_can_carry_is_told_and_the_fallback_is_served_at_once(url, key, until):
     client = Client(url, key, fallback={"triage": "Own"}, timeout=20.0)
     began = time.monotonic()
     assert client.prompt("triage").role == "fallback"
@@ -116,48 +115,48 @@ class TakesEvents(BaseHTTPRequestHandler):
         pass
 
 
-def test_a_program_that_ends_sends_what_waits(tmp_path) -> None:
+@pytest.fixture
+def address() -> Iterator[str]:
     listening = ThreadingHTTPServer(("127.0.0.1", 0), TakesEvents)
     threading.Thread(target=listening.serve_forever, daemon=True).start()
+    yield f"http://127.0.0.1:{listening.server_port}"
+    listening.shutdown()
+
+
+def ended(address: str, says: str) -> subprocess.CompletedProcess[str]:
+    """A program that records something last."""
     program = (
-        "import sys; from detent_client import Client\n"
-        f"client = Client('http://127.0.0.1:{listening.server_port}', fallback={{'triage': 'Own'}})\n"
-        "client.prompt('triage').record('the last answer')\n"
+        "from detent_client import Client\n"
+        f"client = Client({address!r}, fallback={{'triage': 'Own'}})\n"
+        f"client.prompt('triage').record({says!r})\n"
     )
-    try:
-        began = time.monotonic()
-        done = subprocess.run([sys.executable, "-c", program], cwd=CLIENT, capture_output=True, text=True, timeout=60)
-        assert (done.returncode, done.stdout, done.stderr.count("Traceback")) == (0, "", 0)
-        assert any(b"the last answer" in body for body in TakesEvents.bodies)
-        assert time.monotonic() - began < 30
-    finally:
-        listening.shutdown()
+    return subprocess.run([sys.executable, "-c", program], cwd=CLIENT, capture_output=True, text=True, timeout=60)
+
+
+def test_a_program_that_ends_sends_what_waits(address: str) -> None:
+    began = time.monotonic()
+    done = ended(address, "the last answer")
+    assert (done.returncode, done.stdout, done.stderr.count("Traceback")) == (0, "", 0)
+    assert any(b"the last answer" in body for body in TakesEvents.bodies)
+    assert time.monotonic() - began < 30
 
 
 @pytest.mark.skipif("fork" not in multiprocessing.get_all_start_methods(), reason="no fork here")
-def test_a_process_of_multiprocessing_sends_what_waits_when_it_ends() -> None:
-    listening = ThreadingHTTPServer(("127.0.0.1", 0), TakesEvents)
-    threading.Thread(target=listening.serve_forever, daemon=True).start()
-    client = Client(f"http://127.0.0.1:{listening.server_port}", fallback={"triage": "Own"})
-    child = multiprocessing.get_context("fork").Process(
-        target=lambda: client.prompt("triage").record("a worker's last answer")
-    )
-    try:
-        child.start()
-        child.join(30)
-        assert child.exitcode == 0
-        assert any(b"a worker's last answer" in body for body in TakesEvents.bodies)
-    finally:
-        listening.shutdown()
+def test_a_process_of_multiprocessing_sends_what_waits_when_it_ends(address: str) -> None:
+    client = Client(address, fallback={"triage": "Own"})
+
+    def work() -> None:
+        client.prompt("triage").record("a worker's last answer")
+
+    child = multiprocessing.get_context("fork").Process(target=work)
+    child.start()
+    child.join(30)
+    assert child.exitcode == 0
+    assert any(b"a worker's last answer" in body for body in TakesEvents.bodies)
 
 
 def test_a_program_that_ends_while_the_server_is_away_is_not_held_up() -> None:
-    program = (
-        "from detent_client import Client\n"
-        "client = Client('http://127.0.0.1:9', fallback={'triage': 'Own'})\n"
-        "client.prompt('triage').record('x')\n"
-    )
-    done = subprocess.run([sys.executable, "-c", program], cwd=CLIENT, capture_output=True, text=True, timeout=30)
+    done = ended("http://127.0.0.1:9", "x")
     assert done.returncode == 0
     assert "1 events and 0 exposures that were not sent" in done.stderr
 

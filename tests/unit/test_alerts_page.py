@@ -14,13 +14,8 @@ from typing import get_args
 from optimizer.core.serving.rollout import RolloutOutcome
 
 ROOT = Path(__file__).parents[2]
-HEADINGS = set(
-    re.findall(
-        r"^### `(\w+)`$",
-        (ROOT / "docs" / "how-to" / "when-a-rollout-stops.md").read_text(encoding="utf-8"),
-        re.MULTILINE,
-    )
-)
+PAGE = (ROOT / "docs" / "how-to" / "when-a-rollout-stops.md").read_text(encoding="utf-8")
+HEADINGS = set(re.findall(r"^### `(\w+)`$", PAGE, re.MULTILINE))
 
 
 @cache
@@ -33,12 +28,9 @@ def alert_kinds() -> set[str]:
             if "Alert(" not in text:
                 continue
             tree = ast.parse(text)
-            calls = [
-                n
-                for n in ast.walk(tree)
-                if isinstance(n, ast.Call) and isinstance(n.func, ast.Name) and n.func.id == "Alert"
-            ]
-            for value in (keyword.value for call in calls for keyword in call.keywords if keyword.arg == "kind"):
+            named = [n for n in ast.walk(tree) if isinstance(n, ast.Call) and isinstance(n.func, ast.Name)]
+            keywords = [keyword for call in named if call.func.id == "Alert" for keyword in call.keywords]
+            for value in (keyword.value for keyword in keywords if keyword.arg == "kind"):
                 found |= _texts(value, tree, file)
     return found
 
@@ -48,13 +40,9 @@ def _texts(value: ast.expr, tree: ast.Module, file: Path) -> set[str]:
     if isinstance(value, ast.Constant):
         return {str(value.value)}
     assert isinstance(value, ast.Name), f"{file}: the kind of an alert is neither a text nor a name"
-    loops = [
-        n
-        for n in ast.walk(tree)
-        if isinstance(n, ast.For) and isinstance(n.target, ast.Name) and n.target.id == value.id
-    ]
-    if loops:
-        return set().union(*(_texts(loop.iter, tree, file) for loop in loops))
+    loops = [n for n in ast.walk(tree) if isinstance(n, ast.For) and isinstance(n.target, ast.Name)]
+    if of_it := [loop for loop in loops if loop.target.id == value.id]:
+        return set().union(*(_texts(loop.iter, tree, file) for loop in of_it))
     module = importlib.import_module(".".join(file.relative_to(ROOT).with_suffix("").parts))
     constant = getattr(module, value.id)
     return {constant} if isinstance(constant, str) else set(constant)
@@ -75,10 +63,7 @@ def test_the_page_explains_nothing_that_cannot_happen():
 
 
 def test_the_alert_about_a_failing_duty_names_each_duty_of_the_worker():
-    duties = re.findall(
-        r'self\._thread\(\s*"([a-z-]+)"', (ROOT / "optimizer" / "runtime/worker.py").read_text(encoding="utf-8")
-    )
-    page = (ROOT / "docs" / "how-to" / "when-a-rollout-stops.md").read_text(encoding="utf-8")
-    said = re.search(r"One of the worker's duties failed \((.*?)\)", " ".join(page.split()))
-    assert said is not None
+    worker = (ROOT / "optimizer" / "runtime/worker.py").read_text(encoding="utf-8")
+    duties = re.findall(r'self\._thread\(\s*"([a-z-]+)"', worker)
+    said = re.search(r"One of the worker's duties failed \((.*?)\)", " ".join(PAGE.split()))
     assert sorted(re.findall(r"`([a-z-]+)`", said.group(1))) == sorted(duties)

@@ -37,22 +37,12 @@ class Place:
         lengths = [rng.randint(5, 60) for _ in range(n)]
         answers = [" ".join(rng.choice(WORDS) for _ in range(length)) + "." for length in lengths]
         at = [self.clock.now() + timedelta(seconds=i) for i in range(n)]
-        rows = [
-            interaction(
-                f"in_{i}",
-                of=of[i],
-                received_at=at[i],
-                occurred_at=at[i],
-                input={"document": f"Why was parcel {i} late?"},
-                output=answers[i],
-            )
-            for i in range(n)
-        ]
-        thumbs = [
-            feedback(f"fb_{i}", of=of[i], interaction=f"in_{i}", received_at=at[i], success=likes(i, lengths[i], rng))
-            for i in range(n)
-        ]
-        keep_events(self.store, [*rows, *thumbs])
+        for i in range(n):
+            usual = {"of": of[i], "received_at": at[i], "occurred_at": at[i]}
+            asked = interaction(f"in_{i}", input={"document": f"Why was parcel {i} late?"}, output=answers[i], **usual)
+            liked = likes(i, lengths[i], rng)
+            thumb = feedback(f"fb_{i}", of=of[i], interaction=asked.id, received_at=at[i], success=liked)
+            keep_events(self.store, [asked, thumb])
 
     def align(self) -> Alignment:
         return align_family(self.family, store=self.store, clock=self.clock, learn=wiring.learn_alignment)
@@ -111,17 +101,21 @@ def test_only_the_latest_thumb_of_a_user_counts_and_no_other_source(place: Place
     place.report(200, short)
     of, now = arm(family=place.family.name), place.clock.now() + timedelta(hours=1)
     before = place.align()
-    judged = [
-        feedback(f"j_{i}", of=of, interaction=f"in_{i}", received_at=now, source="judge", success=i % 2 == 0)
-        for i in range(200)
-    ]
-    keep_events(place.store, judged)
+
+    def told(source: str) -> None:
+        usual = {"of": of, "source": source}
+        times = [(i, f"in_{i}", now + timedelta(seconds=i)) for i in range(200)]
+        keep_events(
+            place.store,
+            [
+                feedback(f"{source}_{i}", interaction=id, received_at=at, success=i % 2 == 0, **usual)
+                for i, id, at in times
+            ],
+        )
+
+    told("judge")
     assert place.align() == before
-    turned = [
-        feedback(f"again_{i}", of=of, interaction=f"in_{i}", received_at=now + timedelta(seconds=i), success=i % 2 == 0)
-        for i in range(200)
-    ]
-    keep_events(place.store, turned)
+    told("user")
     with pytest.raises(GateNotMet):
         place.align()
 
@@ -146,8 +140,6 @@ def test_the_scorer_reads_the_file_and_needs_no_expected_output(place: Place, tm
     assert family.needs_expected is False
     scorer = build_scorer(family, tmp_path)
     scores = [scorer.score({}, " ".join(WORDS[:4] * n), {"document": "Why was parcel 3 late?"}).value for n in (2, 14)]
-    assert scores[0] is not None
-    assert scores[1] is not None
     assert scores[0] > scores[1]
     data = json.loads((tmp_path / "aligned.json").read_text(encoding="utf-8"))
     (tmp_path / "aligned.json").write_text(json.dumps({**data, "trained_on": {}, "hash": None} | {}), encoding="utf-8")
@@ -181,9 +173,7 @@ def test_a_scorer_without_its_file_is_refused_by_the_declaration() -> None:
         judged_family(judge=None, scorer={"aligned": 1.0})
 
 
-def test_the_command_writes_the_file_and_says_what_to_declare(
-    place: Place, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_the_command_writes_the_file_and_says_what_to_declare(place, tmp_path, monkeypatch):
     from optimizer.cli.session import Session
 
     place.report(200, short)

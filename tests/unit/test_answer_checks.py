@@ -43,14 +43,8 @@ ARTICLE = (
     " while cyclists welcome the plan. A study of the university found that air quality improved by a fifth during the"
     " trial."
 )
-FLIGHTS = json.dumps(
-    {
-        "flights": [
-            {"no": "LH 882", "dep": "07:40", "price_eur": 129},
-            {"no": "KL 1410", "dep": "12:15", "price_eur": 98},
-        ]
-    }
-)
+MORNING, NOON = {"no": "LH 882", "dep": "07:40", "price_eur": 129}, {"no": "KL 1410", "dep": "12:15", "price_eur": 98}
+FLIGHTS = json.dumps({"flights": [MORNING, NOON]})
 ORDER = json.dumps({"order": "A-5531", "status": "shipped", "carrier": "PostNord", "eta": "2026-03-04"})
 
 BAD = {

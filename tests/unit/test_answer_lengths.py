@@ -69,9 +69,8 @@ def test_more_calls_fit_under_a_keys_dollars_and_it_is_passed_by_what_they_may_b
     refused = store.write(lambda tx: store.key_usage.take(tx, "app", "usd_per_day", day(), 0.0001, limit))
     assert refused is (n_under_way == 2)
     overshoot = n_under_way * (0.1 - (0.01 if lengths else 0.1))
-    within = store.write(
-        lambda tx: store.key_usage.take(tx, "app", "usd_per_day", day(), 0.0001, limit + overshoot + 0.0002)
-    )
+    most = limit + overshoot + 0.0002
+    within = store.write(lambda tx: store.key_usage.take(tx, "app", "usd_per_day", day(), 0.0001, most))
     assert within, "no more than the calls under way may be longer than was reserved"
     store.close()
 

@@ -23,13 +23,8 @@ from optimizer.runtime.api_client import error_of, problem
     ],
 )
 def test_the_type_of_a_problem_names_the_error(slug: str, kind: type[DetentError]) -> None:
-    document = {
-        "type": f"https://docs.example/problems/{slug}",
-        "title": "T",
-        "status": 409,
-        "detail": "Because.",
-        "gates": [1],
-    }
+    told = {"title": "T", "status": 409, "detail": "Because.", "gates": [1]}
+    document = {"type": f"https://docs.example/problems/{slug}", **told}
     error = problem(httpx.Response(409, json=document))
     assert type(error) is kind
     assert error.detail == "Because."

@@ -9,18 +9,8 @@ from pathlib import Path
 
 from tests.api_world import make_home
 
-HEAVY = (
-    "mlflow",
-    "dspy",
-    "litellm",
-    "sklearn",
-    "rouge_score",
-    "optuna",
-    "dbos",
-    "numpy",
-    "xllamacpp",
-    "google.protobuf",
-)
+HEAVY = ("mlflow", "dspy", "litellm", "sklearn", "rouge_score", "optuna", "dbos", "numpy", "xllamacpp")
+HEAVY += ("google.protobuf",)
 PROGRAM = """
 import asyncio, json, sys
 from pathlib import Path

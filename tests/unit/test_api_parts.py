@@ -44,7 +44,6 @@ def test_a_minute_s_allowance_comes_back_a_minute_after_its_first_use() -> None:
     assert [windows.take("a")[1] for _ in range(2)] == [None, None]
     clock.s += 59
     quota, refusal = windows.take("a")
-    assert refusal is not None
     assert (quota.remaining, quota.reset_s, refusal.members["retry_after_s"]) == (0, 1, 1)
     clock.s += 1
     assert windows.take("a")[1] is None
@@ -148,9 +147,7 @@ def test_ids_of_requests_differ_across_threads_and_begin_with_their_time() -> No
 @given(
     st.lists(st.tuples(st.sampled_from("abc"), st.lists(st.integers(0, 2000), max_size=4), st.booleans()), max_size=12)
 )
-def test_more_than_the_limit_is_held_by_a_sole_body_only_and_nothing_stays_held(
-    requests: list[tuple[str, list[int], bool]],
-) -> None:
+def test_more_than_the_limit_is_held_by_a_sole_body_only_and_nothing_stays_held(requests):
     all, under_way = flights(requests_at_once=100), []
     for sender, pieces, ends in requests:
         one = passage(all, sender)
@@ -168,19 +165,12 @@ def test_more_than_the_limit_is_held_by_a_sole_body_only_and_nothing_stays_held(
     assert (all.n_bytes, all.bytes_of, all.requests_of) == (0, {}, {})
 
 
-TAGS = [
-    ('"a"', '"a"', True),
-    ('"a"', '"b", "a"', True),
-    ('"a"', 'W/"a"', True),
-    ('"a"', "*", True),
-    ('"a"', '"b"', False),
-    ('"a"', None, False),
-]
+LISTED = ('"a"', '"b", "a"', 'W/"a"', "*")
 
 
-@pytest.mark.parametrize(("tag", "header", "listed"), TAGS, ids=[str(case[1]) for case in TAGS])
-def test_a_tag_is_listed_as_the_header_says(tag: str, header: str | None, listed: bool) -> None:
-    assert is_listed(tag, header) is listed
+@pytest.mark.parametrize("header", [*LISTED, '"b"', None], ids=str)
+def test_a_tag_is_listed_as_the_header_says(header: str | None) -> None:
+    assert is_listed('"a"', header) is (header in LISTED)
 
 
 def test_preconditions_hold_for_a_thing_that_was_never_written() -> None:
@@ -210,20 +200,12 @@ def test_a_cursor_that_was_not_made_here_is_refused(cursor: str) -> None:
         page_of([1, 2, 3], cursor, 2)
 
 
-HOSTS = [
-    ("127.0.0.1", True),
-    ("127.9.9.9", True),
-    ("::1", True),
-    ("::ffff:127.0.0.1", True),
-    ("localhost", True),
-    ("192.0.2.1", False),
-    ("", False),
-]
+LOOPBACK = ("127.0.0.1", "127.9.9.9", "::1", "::ffff:127.0.0.1", "localhost")
 
 
-@pytest.mark.parametrize(("host", "expected"), HOSTS)
-def test_loopback_is_told_from_other_addresses(host: str, expected: bool) -> None:
-    assert is_loopback(host) is expected
+@pytest.mark.parametrize("host", [*LOOPBACK, "192.0.2.1", ""])
+def test_loopback_is_told_from_other_addresses(host: str) -> None:
+    assert is_loopback(host) is (host in LOOPBACK)
 
 
 NO_KEYS = Keys(any_exist=False)

@@ -27,35 +27,14 @@ from tests.stores import rollout
 
 T0 = datetime(2026, 11, 20, 9, 0, tzinfo=UTC)
 KEYS = (("k2", b"2" * 32), ("k1", b"1" * 32))
-EVERYBODY = rollout(
-    family="f",
-    candidate="v_c",
-    champion="v_a",
-    ladder=(1.0,),
-    status="deploying",
-    stage=0,
-    lease_expires_at=T0 + timedelta(seconds=60),
-)
-ASSIGNMENT = Assignment(
-    family="f",
-    variant="v_c",
-    role="candidate",
-    issued_at=T0,
-    rollout="ro_1",
-    stage=0.1,
-    cohort_start=T0,
-    unit_hmac=unit_hmac(b"k", "ann"),
-)
+LEASED = {"status": "deploying", "stage": 0, "lease_expires_at": T0 + timedelta(seconds=60)}
+EVERYBODY = rollout(family="f", candidate="v_c", champion="v_a", ladder=(1.0,), **LEASED)
+COHORT = {"rollout": "ro_1", "stage": 0.1, "cohort_start": T0, "unit_hmac": unit_hmac(b"k", "ann")}
+ASSIGNMENT = Assignment(family="f", variant="v_c", role="candidate", issued_at=T0, **COHORT)
 
 
 def served(**changes):
-    given = {
-        "unit": "ann",
-        "unit_hmac": "h",
-        "champion": "v_a",
-        "rollout": EVERYBODY,
-        "now": T0,
-    }
+    given = {"unit": "ann", "unit_hmac": "h", "champion": "v_a", "rollout": EVERYBODY, "now": T0}
     return chosen(**{**given, **changes})
 
 
@@ -100,17 +79,9 @@ def test_the_stores_overrides_are_sorted_by_family():
 def test_a_token_is_what_the_reference_says():
     body, _, signature = sign_token(ASSIGNMENT, KEYS).partition(".")
     payload = json.loads(base64.urlsafe_b64decode(body + "=="))
-    assert payload == {
-        "k": "k2",
-        "family": "f",
-        "variant": "v_c",
-        "rollout": "ro_1",
-        "role": "candidate",
-        "stage": 0.1,
-        "cohort_start": 1795165200,
-        "unit_hmac": unit_hmac(b"k", "ann"),
-        "issued_at": 1795165200,
-    }
+    served = {"family": "f", "variant": "v_c", "rollout": "ro_1", "role": "candidate", "stage": 0.1}
+    times = {"cohort_start": 1795165200, "issued_at": 1795165200}
+    assert payload == {"k": "k2", **served, **times, "unit_hmac": unit_hmac(b"k", "ann")}
     expected = hmac.new(b"2" * 32, body.encode(), hashlib.sha256).digest()
     assert base64.urlsafe_b64decode(signature + "=") == expected
 
@@ -121,13 +92,10 @@ def refusal(token: str, *, keys=KEYS, now=T0) -> str:
     return refused.value.members["type"]
 
 
-def test_an_older_key_still_verifies():
+def test_an_older_key_still_verifies_until_it_is_taken_away():
     token = sign_token(ASSIGNMENT, KEYS[1:])
     assert verify_token(token, KEYS, T0) == ASSIGNMENT
-
-
-def test_a_key_that_was_taken_away_is_unknown():
-    assert refusal(sign_token(ASSIGNMENT, KEYS[1:]), keys=KEYS[:1]) == "unknown_key"
+    assert refusal(token, keys=KEYS[:1]) == "unknown_key"
 
 
 def test_another_installations_key_of_the_same_name_is_forged():
@@ -147,23 +115,14 @@ def test_what_is_no_token_is_malformed(token):
 
 @pytest.mark.parametrize("payload", [{}, {"role": "king"}, {"issued_at": "noon"}, {"issued_at": 10**30}], ids=str)
 def test_a_signed_payload_that_is_no_assignment_is_malformed(payload):
-    full = {
-        "family": "f",
-        "variant": "v",
-        "rollout": None,
-        "role": "champion",
-        "stage": None,
-        "cohort_start": None,
-        "unit_hmac": None,
-    }
-    body = (
-        base64.urlsafe_b64encode(json.dumps({"k": "k2", **(full if payload else {}), **payload}).encode())
-        .rstrip(b"=")
-        .decode()
-    )
-    signature = (
-        base64.urlsafe_b64encode(hmac.new(b"2" * 32, body.encode(), hashlib.sha256).digest()).rstrip(b"=").decode()
-    )
+
+    def encoded(value: bytes) -> str:
+        return base64.urlsafe_b64encode(value).rstrip(b"=").decode()
+
+    unknown = dict.fromkeys(("rollout", "stage", "cohort_start", "unit_hmac"))
+    full = {"family": "f", "variant": "v", "role": "champion", **unknown} if payload else {}
+    body = encoded(json.dumps({"k": "k2", **full, **payload}).encode())
+    signature = encoded(hmac.new(b"2" * 32, body.encode(), hashlib.sha256).digest())
     assert refusal(f"{body}.{signature}") == "malformed_token"
 
 

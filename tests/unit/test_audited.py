@@ -17,17 +17,18 @@ from tests.policy_records import drawn_records
 SERVED = (0.4, 0.7)  # what production accepts while the records are made
 
 
+def without(records: TierRecords, unknown: np.ndarray) -> TierRecords:
+    names = ("score", "cost_usd", "latency_ms", "confidence")
+    return replace(records, **{name: np.where(unknown, np.nan, getattr(records, name)) for name in names})
+
+
 def production(everything: TierRecords, audit_share: float, rng: np.random.Generator):
     """What is left of complete records when production stops where an answer stands and audits a share."""
     asked = answering_tier(everything.confidence, SERVED)
     audited = rng.random(len(everything)) < audit_share
     unknown = (np.arange(3) > asked[:, None]) & ~audited[:, None]
-    columns = {
-        name: np.where(unknown, np.nan, getattr(everything, name))
-        for name in ("score", "cost_usd", "latency_ms", "confidence")
-    }
-    share = np.full(len(everything), audit_share)
-    return replace(everything, **columns), Audits(asked_up_to=asked, scored_up_to=asked, audited=audited, share=share)
+    audits = Audits(asked_up_to=asked, scored_up_to=asked, audited=audited, share=np.full(len(everything), audit_share))
+    return without(everything, unknown), audits
 
 
 @pytest.mark.parametrize(
@@ -59,9 +60,8 @@ def test_leaving_the_weights_out_would_be_wrong():
     setting = CascadeSetting(tiers=everything.tiers, accept=(0.7, 0.9))
     found, truth = estimate(records, setting, audits), replayed(everything, setting).quality.mean
     assert found.quality.low <= truth <= found.quality.high
-    unweighted = replayed(
-        replace(complete := complete_records(records, audits), weight=np.ones(len(complete))), setting
-    ).quality.mean
+    complete = complete_records(records, audits)
+    unweighted = replayed(replace(complete, weight=np.ones(len(complete))), setting).quality.mean
     assert abs(unweighted - truth) > 3 * abs(found.quality.mean - truth)
 
 
@@ -109,13 +109,7 @@ def test_without_audits_what_was_not_asked_stays_unknown():
         estimate(records, CascadeSetting(tiers=("small", "large"), accept=(0.5,)), audits)
     first = np.zeros(50, dtype=int)
     none = replace(audits, audited=np.zeros(50, dtype=bool), asked_up_to=first, scored_up_to=first)
-    unasked = replace(
-        records,
-        **{
-            name: np.where(np.arange(3) > 0, np.nan, getattr(records, name))
-            for name in ("score", "cost_usd", "confidence")
-        },
-    )
+    unasked = without(records, np.arange(3) > 0)
     with pytest.raises(InvalidInput, match="No record has all tiers"):
         complete_records(unasked, none)
     assert estimate(unasked, CascadeSetting(tiers=everything.tiers, accept=(0.5, 0.5)), none).loss is None

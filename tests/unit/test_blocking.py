@@ -28,7 +28,6 @@ def interruptible() -> Iterator[None]:
 
 def press_ctrl_c() -> None:
     ident = threading.main_thread().ident
-    assert ident is not None
     signal.pthread_kill(ident, signal.SIGINT)
 
 

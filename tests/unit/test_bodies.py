@@ -137,11 +137,8 @@ def test_lines_are_read_in_parts_of_so_many_lines_or_values():
     parts = list(parts_of(body, 3, few))
     assert [n_lines(body, enough) for enough in (100, 9, 8, 2)] == [9, 9, 9, 3]
     assert [[index for index, _ in part.events] for part in parts] == [[0, 4], [5, 6, 7], [8], []]
-    assert [(one["index"], one["type"]) for part in parts for one in part.rejected] == [
-        (3, "malformed"),
-        (9, "malformed"),
-        (10, "malformed"),
-    ]
+    rejected = [(one["index"], one["type"]) for part in parts for one in part.rejected]
+    assert rejected == [(n, "malformed") for n in (3, 9, 10)]
 
 
 @given(lists(sampled_from([b"", b" ", b"\t\r", b"x", b" {}", b"\x0b", b"y "])), integers(1, 9), booleans())

@@ -37,10 +37,8 @@ def test_a_reservation_is_bytes_and_sixteen_per_message_at_the_input_price_and_t
 
 
 def test_tools_and_response_format_are_part_of_what_is_paid_for():
-    plain = reservation_usd(request("a", max_tokens=1), PRICE)
-    assert reservation_usd(request("a", max_tokens=1, tools=[{"type": "function"}]), PRICE) == pytest.approx(
-        plain + 21 / 1e6
-    )
+    plain, with_tool = (request("a", max_tokens=1, **more) for more in ({}, {"tools": [{"type": "function"}]}))
+    assert reservation_usd(with_tool, PRICE) == pytest.approx(reservation_usd(plain, PRICE) + 21 / 1e6)
 
 
 @pytest.mark.parametrize("member", [name for name in MESSAGE if name != "role"])
@@ -48,11 +46,9 @@ def test_whatever_of_a_message_reaches_the_model_is_part_of_what_is_paid_for(mem
     """The list of what is sent is the list of what is counted:
     a member that is sent and not counted passes every cap.
     """
-    value: Any = {
-        "tool_calls": [{"x": "y" * 1000}],
-        "thinking_blocks": [{"x": "y" * 1000}],
-        "function_call": {"x": "y" * 1000},
-    }.get(member, "y" * 1000)
+    nested = {"x": "y" * 1000}
+    lists: dict[str, Any] = {"tool_calls": [nested], "thinking_blocks": [nested], "function_call": nested}
+    value = lists.get(member, "y" * 1000)
     long = replace(request("a", max_tokens=1), messages=[{"role": "user", "content": None, member: value}])
     assert wire_messages(long.messages)[0][member] == value
     assert reservation_usd(long, PRICE) >= (1000 + 16 + 10) / 1e6

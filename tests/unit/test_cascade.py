@@ -105,12 +105,8 @@ def test_a_setting_that_cannot_be_is_refused(tiers, accept, said):
 
 
 def row(score: float = 1.0, **other: object) -> dict[str, object]:
-    return {
-        "tiers": {
-            "a": {"score": score, "cost_usd": 0.1, "latency_ms": 5.0, "confidence": 0.5, **other},
-            "b": {"score": 1, "cost_usd": 1},
-        }
-    }
+    cheap = {"score": score, "cost_usd": 0.1, "latency_ms": 5.0, "confidence": 0.5, **other}
+    return {"tiers": {"a": cheap, "b": {"score": 1, "cost_usd": 1}}}
 
 
 def test_rows_become_columns_with_what_is_missing_as_nan():

@@ -4,6 +4,8 @@ and in which order they stand.
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
@@ -18,14 +20,8 @@ def pair(n: int = 200, *, seed: int = 1) -> TierRecords:
     score = np.column_stack([rng.random(n) < 0.4 + 0.6 * sure, rng.random(n) < 0.9]).astype(float)
     cost = np.column_stack([np.full(n, 1.0), rng.uniform(3, 7, n)])
     confidence = np.column_stack([np.where(rng.random(n) < 0.05, np.nan, sure), np.ones(n)])
-    return TierRecords(
-        tiers=("cheap", "strong"),
-        score=score,
-        cost_usd=cost,
-        latency_ms=np.ones((n, 2)),
-        confidence=confidence,
-        weight=np.ones(n),
-    )
+    columns = {"score": score, "cost_usd": cost, "latency_ms": np.ones((n, 2)), "confidence": confidence}
+    return TierRecords(tiers=("cheap", "strong"), weight=np.ones(n), **columns)
 
 
 FOLDS = [row % 5 for row in range(200)]
@@ -62,15 +58,7 @@ def test_what_is_predicted_of_a_part_comes_from_the_other_parts_alone():
     records = pair()
     spoilt = records.score.copy()
     spoilt[np.array(FOLDS) == 0, 0] = 0.0
-    worse = TierRecords(
-        tiers=records.tiers,
-        score=spoilt,
-        cost_usd=records.cost_usd,
-        latency_ms=records.latency_ms,
-        confidence=records.confidence,
-        weight=records.weight,
-    )
-    before, after = path_of_pair(records, FOLDS), path_of_pair(worse, FOLDS)
+    before, after = (path_of_pair(each, FOLDS) for each in (records, replace(records, score=spoilt)))
     assert [one.setting for one in before] == [one.setting for one in after]
     assert [one.cost_usd for one in before] == [one.cost_usd for one in after]
     known = ~np.isnan(records.confidence[:, 0])

@@ -6,7 +6,7 @@ from __future__ import annotations
 
 import hashlib
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from io import StringIO
 from math import log
@@ -24,7 +24,7 @@ from optimizer.core.base.canonical import canonical_json, digest
 from optimizer.core.base.errors import InvalidInput, ModelFailed
 from optimizer.core.base.phrasing import threshold
 from optimizer.core.base.values import Budget
-from optimizer.core.dataset.examples import group_of
+from optimizer.core.dataset.examples import Example, group_of
 from optimizer.core.declaration.prompt_kind import policy_faults
 from optimizer.core.family.rendering import few_shot
 from optimizer.core.models.language import ModelAnswer, ModelPrice, ModelRequest
@@ -43,7 +43,6 @@ from tests.contexts import context_of
 from tests.study_world import TOPICS, Killed, TopicModel, World, killed_at, topic_examples, topic_family
 
 SIZES = {"n_train": 150, "n_dev": 30, "n_holdout": 100, "n_settings": 4}
-ROLLOUT = {"gates": {"n": 100, "improvement": 0.15}}
 
 
 class Tier(TopicModel):
@@ -88,14 +87,8 @@ class Models:
         return self.tiers[name]
 
     def describe(self, name: str) -> Any:
-        return SimpleNamespace(
-            embedded=False,
-            student=False,
-            concurrency=1,
-            processes="auto",
-            max_output_tokens=16,
-            name=self.tiers[name].name,
-        )
+        settings = {"embedded": False, "student": False, "concurrency": 1, "processes": "auto", "max_output_tokens": 16}
+        return SimpleNamespace(name=self.tiers[name].name, **settings)
 
     def price(self, name: str) -> ModelPrice | None:
         return self.tiers[name].price
@@ -109,14 +102,15 @@ def two_tiers(right: float = 0.7, **changes: Any) -> Models:
     return Models(Tier("cheap", right, 0.01, **changes), Tier("strong", 0.9, 0.2))
 
 
-def cascade_world(folder: Path) -> World:
+def documents() -> list[Example]:
+    return [*topic_examples(150, "train"), *topic_examples(30, "dev"), *topic_examples(100, "holdout")]
+
+
+def cascade_world(folder: Path, examples: Sequence[Example] | None = None, *, improvement: float = 0.15) -> World:
     folder.mkdir(exist_ok=True)
-    family = topic_family(
-        model={"default": "strong", "tiers": ["cheap", "strong"], "max_tokens": 8}, rollout=ROLLOUT, space={}
-    )
-    return World(folder, family=family).fill(
-        examples=[*topic_examples(150, "train"), *topic_examples(30, "dev"), *topic_examples(100, "holdout")]
-    )
+    models = {"default": "strong", "tiers": ["cheap", "strong"], "max_tokens": 8}
+    family = topic_family(model=models, rollout={"gates": {"n": 100, "improvement": improvement}}, space={})
+    return World(folder, family=family).fill(examples=examples or documents())
 
 
 def create(world: World, models: Models, **options: Any) -> Any:
@@ -184,19 +178,17 @@ def test_the_order_of_the_proposals_is_frozen_before_the_look_and_the_holdout_te
     assert [one["variant"] for one in tested] == [one["variant"] for one in kept["proposals"]][: len(tested)]
 
 
-def test_rows_of_dev_are_asked_about_too_and_never_twice(found: Ended) -> None:
+def test_each_tier_answers_a_row_of_train_and_dev_once_however_many_thresholds_are_tried(found: Ended) -> None:
     world, models, study = found.world, found.models, found.study
     asked = [str(r.messages[-1]["content"]) for r in models.get("cheap").requests]
-    assert sum("of dev" in text for text in asked) == 30
-    assert len(asked) == len(set(asked))
+    assert [sum(f"of {split}" in text for text in asked) for split in ("train", "dev")] == [150, 30]
+    keys = [call.key for call in world.calls(study)]
+    assert len(keys) == len(set(keys)) == models.n_calls
     report = report_study(study, family=world.family, store=world.store, clock=world.clock)
-    assert report.cascade is not None
     assert report.cascade.n_records == 180
 
 
-def test_what_is_predicted_to_lose_the_margin_on_other_rows_is_not_taken_to_the_holdout(
-    world: World, monkeypatch: Any
-) -> None:
+def test_what_is_predicted_to_lose_the_margin_on_other_rows_is_not_taken_to_the_holdout(world, monkeypatch):
     found = chain_search.path_of_pair
     monkeypatch.setattr(chain_search, "path_of_pair", lambda *given: [replace(one, loss=0.2) for one in found(*given)])
     models = two_tiers()
@@ -206,26 +198,11 @@ def test_what_is_predicted_to_lose_the_margin_on_other_rows_is_not_taken_to_the_
 
 
 def test_what_saves_less_than_the_gate_asks_for_is_not_taken_to_the_holdout(tmp_path: Path) -> None:
-    tmp_path.joinpath("w").mkdir()
-    family = topic_family(
-        model={"default": "strong", "tiers": ["cheap", "strong"], "max_tokens": 8},
-        rollout={"gates": {"n": 100, "improvement": 0.95}},
-        space={},
-    )
-    rows = [*topic_examples(150, "train"), *topic_examples(30, "dev"), *topic_examples(100, "holdout")]
-    world, models = World(tmp_path / "w", family=family).fill(examples=rows), two_tiers()
+    world, models = cascade_world(tmp_path, improvement=0.95), two_tiers()
     study = world.run(create(world, models), models=models)
     assert study.outcome == "no_improvement"
     assert "left out, since rollout.gates.improvement asks for 95%" in study.spend.remark
     assert len(world.trials(study)) == 1
-
-
-def test_every_tier_answers_a_training_example_once_however_many_thresholds_are_tried(found: Ended) -> None:
-    world, models, study = found.world, found.models, found.study
-    keys = [call.key for call in world.calls(study)]
-    assert len(keys) == len(set(keys)) == models.n_calls
-    on_train = [r for r in models.get("cheap").requests if "of train" in str(r.messages[-1]["content"])]
-    assert len(on_train) == 150
 
 
 def test_where_nothing_cheaper_is_safe_the_study_says_not_to_cascade(unsafe: Ended) -> None:
@@ -235,49 +212,26 @@ def test_where_nothing_cheaper_is_safe_the_study_says_not_to_cascade(unsafe: End
     assert len(world.trials(study)) == 1
 
 
-def test_what_the_study_spends_is_within_its_cap_with_every_tier_counted(world: World) -> None:
-    models = two_tiers()
-    study = world.run(create(world, models, budget=Budget(calls=740, usd=0.12)), models=models)
-    assert study.spend.n_calls <= 740
-    assert study.spend.usd <= 0.12
-    assert study.spend.n_calls == models.n_calls
-
-
-def test_the_confirmation_is_reserved_for_the_calls_of_every_tier(world: World) -> None:
+def test_a_dry_run_reserves_the_confirmation_s_calls_of_every_tier_and_says_what_a_small_pool_costs(world):
     estimate = create(world, two_tiers(), dry_run=True)
     assert estimate.n_confirmation_calls == 2 * 100 * 2
     assert estimate.parts["replay"].low == 2 * (150 + 30)
+    (sentence,) = estimate.remarks
+    assert "Thresholds are searched on 180 examples, which is few" in sentence
+    assert ".24 to .93" in sentence
 
 
 def test_a_dry_run_counts_the_unreleased_rows_and_names_the_command_that_releases_them(tmp_path: Path) -> None:
-    family = topic_family(
-        model={"default": "strong", "tiers": ["cheap", "strong"], "max_tokens": 8}, rollout=ROLLOUT, space={}
-    )
-    train = [*topic_examples(50, "train"), *(replace(e, released=False) for e in topic_examples(150, "train")[50:])]
-    world = World(tmp_path, family=family).fill(
-        examples=[*train, *topic_examples(30, "dev"), *topic_examples(100, "holdout")]
-    )
-    estimate = create(world, two_tiers(), dry_run=True)
+    rows = [replace(e, released=e.split != "train" or int(e.id[-3:]) < 50) for e in documents()]
+    estimate = create(cascade_world(tmp_path, rows), two_tiers(), dry_run=True)
     assert (estimate.n_unreleased, estimate.parts["replay"].low) == (100, 2 * (50 + 30))
     assert any("detent import FILE --family topics --curated" in sentence for sentence in estimate.remarks)
 
 
 def test_a_dry_run_asks_about_rows_without_a_group_that_look_alike(tmp_path: Path) -> None:
-    family = topic_family(
-        model={"default": "strong", "tiers": ["cheap", "strong"], "max_tokens": 8}, rollout=ROLLOUT, space={}
-    )
-    ungrouped = [
-        replace(e, group=group_of(e.input, None))
-        for e in (*topic_examples(150, "train"), *topic_examples(30, "dev"), *topic_examples(100, "holdout"))
-    ]
-    told = create(World(tmp_path, family=family).fill(examples=ungrouped), two_tiers(), dry_run=True).remarks
+    ungrouped = [replace(e, group=group_of(e.input, None)) for e in documents()]
+    told = create(cascade_world(tmp_path, ungrouped), two_tiers(), dry_run=True).remarks
     assert any("of 180 rows without a group look alike" in sentence for sentence in told)
-
-
-def test_a_dry_run_says_of_a_small_pool_what_it_costs(world: World) -> None:
-    (sentence,) = create(world, two_tiers(), dry_run=True).remarks
-    assert "Thresholds are searched on 180 examples, which is few" in sentence
-    assert ".24 to .93" in sentence
 
 
 def test_a_study_of_a_cascade_asks_about_every_example_unless_it_is_told_otherwise(world: World) -> None:
@@ -323,7 +277,6 @@ def test_the_report_shows_what_the_threshold_does_and_what_audits_will_cost(foun
     n_calls = models.n_calls
     report = report_study(study, family=world.family, store=world.store, clock=world.clock)
     cascade = report.cascade
-    assert cascade is not None
     assert (cascade.variant, cascade.is_found, cascade.n_records) == (study.winner, True, 180)
     (curve,) = cascade.curves
     assert curve.present == report.variants[study.winner].policy["accept"]
@@ -334,7 +287,6 @@ def test_the_report_shows_what_the_threshold_does_and_what_audits_will_cost(foun
     assert escape(ACCEPT.meaning) in html
     assert f"chosen {threshold(curve.present)}" in html
     assert "<code>refine</code>" in html
-    assert cascade.audit_cost is not None
     assert cascade.audit_cost.audit_share == 0.02
     assert cascade.audit_cost.in_words in html
     assert models.n_calls == n_calls  # a report asks nobody
@@ -352,17 +304,10 @@ def test_the_report_shows_what_the_threshold_does_and_what_audits_will_cost(foun
 def test_where_nothing_is_safe_the_report_shows_the_curve_of_what_there_is(unsafe: Ended) -> None:
     world, study = unsafe.world, unsafe.study
     report = report_study(study, family=world.family, store=world.store, clock=world.clock)
-    assert report.cascade is not None
     assert not report.cascade.is_found
     html = study_page(report)
     assert "the search found none" in html
     assert "Asking all tiers for" not in html
-
-
-def test_a_study_of_no_cascade_has_no_thresholds_to_show(tmp_path: Path) -> None:
-    world = World(tmp_path, family=topic_family()).fill()
-    study = world.run(world.create())
-    assert report_study(study, family=world.family, store=world.store, clock=world.clock).cascade is None
 
 
 def test_thresholds_of_a_single_tier_cannot_be_searched(tmp_path: Path) -> None:
@@ -371,22 +316,14 @@ def test_thresholds_of_a_single_tier_cannot_be_searched(tmp_path: Path) -> None:
         world.create(strategy="replay")
 
 
-def test_each_tier_is_asked_with_its_own_number_of_examples_and_none_about_an_example_that_it_is_shown(
-    tmp_path: Path,
-) -> None:
-    folder, models = tmp_path / "world", two_tiers()
-    folder.mkdir()
-    family = topic_family(
-        model={"default": "strong", "tiers": ["cheap", "strong"], "max_tokens": 8}, rollout=ROLLOUT, space={}
-    )
-    world, shown = World(folder, family=family), topic_examples(4, "train")
-    rows = [*topic_examples(150, "train"), *topic_examples(30, "dev"), *topic_examples(100, "holdout")]
-    world.store.write(lambda tx: world.store.examples.add(tx, rows))
-    champion = replace(
-        world.family.variant(),
-        examples=tuple(few_shot(world.family, example) for example in shown),
-        policy={"tiers": None, "examples": {"cheap": 1}},
-    )
+def test_each_tier_is_asked_with_its_own_number_of_examples_and_none_about_an_example_that_it_is_shown(tmp_path):
+    models, shown = two_tiers(), topic_examples(4, "train")
+    family = cascade_world(tmp_path / "other").family
+    (tmp_path / "world").mkdir()
+    world = World(tmp_path / "world", family=family)
+    world.store.write(lambda tx: world.store.examples.add(tx, documents()))
+    shots = tuple(few_shot(family, example) for example in shown)
+    champion = replace(family.variant(), examples=shots, policy={"tiers": None, "examples": {"cheap": 1}})
     world.crown(champion)
     study = world.run(create(world, models), models=models)
     assert study.outcome == "nominated", study.error or study.confirmation
@@ -431,9 +368,7 @@ def test_examples_that_share_groups_are_said_not_to_be_independent() -> None:
     ],
     ids=["alone", "before a model", "untaught"],
 )
-def test_a_champion_that_is_a_student_alone_is_compared_with_its_refusals_at_score_0(
-    policy: dict[str, Any], score: float, cost_usd: float
-) -> None:
+def test_a_champion_that_is_a_student_alone_is_compared_with_its_refusals_at_score_0(policy, score, cost_usd):
     """The student is sure of two of four, and right on one of these; what it refuses is never the model's answer."""
     model = {"score": 1.0, "cost_usd": 1.0, "confidence": None}
     rows = [
@@ -458,6 +393,5 @@ def test_a_threshold_that_was_found_takes_the_answers_it_was_found_at_when_a_var
         for k in range(400)
     ]
     setting = search(TierRecords.from_rows(rows, ("a", "b")), LeastCost(margin=0.02)).setting
-    assert setting is not None
     kept = replace(topic_family().variant(), policy=setting.policy()).policy["accept"]
     assert 0.1 < kept <= sure, "it was found at the surest answers, and has to take them as a Variant keeps it"

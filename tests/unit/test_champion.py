@@ -70,9 +70,7 @@ def test_the_expected_champion_guards_against_saying_it_twice():
         pytest.param(None, "B", 99, True, id="to where it is"),
     ],
 )
-def test_a_step_back_that_was_taken_is_not_taken_twice(
-    expect: str | None, to: str | None, minutes: int, again: bool
-) -> None:
+def test_a_step_back_that_was_taken_is_not_taken_twice(expect, to, minutes, again):
     history = down(tenures("A", "B", "C"))
     assert is_said_again(history, expect=expect, to=to, at=T0 + timedelta(minutes=minutes)) is again
 

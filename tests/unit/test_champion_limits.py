@@ -67,14 +67,16 @@ class TestFigures:
             in told.detail
         )
 
-    def test_fewer_than_fifty_requests_are_too_few_to_tell(self) -> None:
-        assert figures([minute(58, 49, failed=49)]) == []
-
-    def test_older_minutes_make_up_what_the_newest_five_lack(self) -> None:
-        assert figures([minute(at, 5, failed=5) for at in range(0, 60, 6)]) == ["errors"]
-
-    def test_what_is_older_than_the_newest_fifty_and_five_minutes_counts_no_more(self) -> None:
-        assert figures([minute(40, 500, failed=500), minute(59, 60)]) == []
+    @pytest.mark.parametrize(
+        ("rows", "told"),
+        [
+            pytest.param([minute(58, 49, failed=49)], [], id="too few"),
+            pytest.param([minute(at, 5, failed=5) for at in range(0, 60, 6)], ["errors"], id="few in each minute"),
+            pytest.param([minute(40, 500, failed=500), minute(59, 60)], [], id="old beside enough new ones"),
+        ],
+    )
+    def test_the_newest_fifty_and_five_minutes_count(self, rows: list[MinuteSums], told: list[str]) -> None:
+        assert figures(rows) == told
 
     def test_slow_and_dear_requests_are_told_of_too(self) -> None:
         rows = [minute(58, 60, latency_ms=9000.0, cost_usd=0.5)]
@@ -122,7 +124,6 @@ class TestMissingOutcomes:
 
     def test_it_says_how_many_requests_came_without_one(self) -> None:
         found = self.missing([outcomes(at, 10) for at in range(20)], 23)
-        assert found is not None
         assert "no outcome has come since 09:20 UTC, though 60 requests have, of which 50% had one" in found.detail
 
     def test_few_outcomes_have_to_be_missed_for_longer(self) -> None:
@@ -142,9 +143,6 @@ class TestMissingOutcomes:
     def test_outcomes_that_were_not_steady_are_not_missed(self, told: list[MinuteSums]) -> None:
         assert self.missing(told, (told[-1].minute - NOW) / timedelta(minutes=1) + 15 if told else 15) is None
 
-    def test_without_a_limit_nothing_is_missed(self) -> None:
-        assert self.missing([outcomes(at, 10) for at in range(20)], 60, silence_minutes=None) is None
-
 
 class TestSilence:
     def quiet(self, rows: Sequence[MinuteSums], until: float, **limits: Any) -> LimitCrossing | None:
@@ -154,7 +152,6 @@ class TestSilence:
         steady = [minute(at, 10) for at in range(10)]
         assert self.quiet(steady, 11) is None
         told = self.quiet(steady, 12)
-        assert told is not None
         assert "no request has come since 09:10 UTC, after 10 a minute" in told.detail
         assert self.quiet([*steady, minute(12, 1)], 13) is None, "it came back"
 
@@ -184,9 +181,11 @@ class TestSilence:
         rows = [minute(at, 20) for at in range(100) if not 20 <= at < 40 and not 60 <= at < 80]
         assert self.quiet(rows, 102) is not None
 
-    def test_it_can_be_switched_off(self) -> None:
-        steady = [minute(at, 10) for at in range(10)]
-        assert self.quiet(steady, 30, silence_minutes=None) is None
+
+def test_without_its_limit_neither_silence_nor_missing_outcomes_are_told() -> None:
+    steady, told = [minute(at, 20) for at in range(60)], [outcomes(at, 10) for at in range(20)]
+    off = ChampionLimits(silence_minutes=None)
+    assert (silence_alarm(steady, minutes(90), off), outcomes_alarm(steady, told, minutes(60), off)) == (None, None)
 
 
 class TestSimulated:
@@ -265,13 +264,9 @@ def look(store: Database, clock: Clock) -> list[Alert]:
 
 
 def request(i: int, at: datetime, *, failed: bool = False) -> Interaction:
-    return interaction(
-        f"in_{i}",
-        of=arm(rollout=None, variant=CHAMPION),
-        received_at=at,
-        occurred_at=at,
-        error="upstream failed" if failed else None,
-    )
+    error = "upstream failed" if failed else None
+    of = arm(rollout=None, variant=CHAMPION)
+    return interaction(f"in_{i}", of=of, received_at=at, occurred_at=at, error=error)
 
 
 def live(
@@ -295,9 +290,7 @@ def live(
     return list(seen.values())
 
 
-def test_on_a_fresh_installation_half_of_the_requests_failing_is_told_within_five_minutes_of_the_first_fifty(
-    store: Database,
-) -> None:
+def test_on_a_fresh_installation_half_of_the_requests_failing_is_told_within_five_minutes_of_the_first_fifty(store):
     clock = Clock(NOW)
     ((at, alert),) = live(store, clock, n_polls=25, per_poll=5, fails_every=2)
     fiftieth = NOW + 10 * POLL
@@ -315,30 +308,17 @@ def test_it_clears_when_requests_succeed_again_and_is_raised_once_meanwhile(stor
     assert look(store, clock) == []
 
 
-def test_requests_that_stop_coming_are_told_within_five_minutes_and_cleared_when_they_come_again(
-    store: Database,
+@pytest.mark.parametrize(("labelled", "per_poll", "subject"), [(False, 0, "silence"), (True, 4, "outcomes")])
+def test_what_stops_coming_is_told_within_five_minutes_and_cleared_when_it_comes_again(
+    store: Database, labelled: bool, per_poll: int, subject: str
 ) -> None:
     clock = Clock(NOW)
-    assert live(store, clock, n_polls=45, per_poll=4) == []
+    assert live(store, clock, n_polls=45, per_poll=4, labelled=labelled) == []
     stopped = clock.now()
-    ((at, alert),) = live(store, clock, n_polls=30, per_poll=0)
+    ((at, alert),) = live(store, clock, n_polls=30, per_poll=per_poll)
     assert at - stopped <= timedelta(minutes=5)
-    assert (alert.level, alert.subject) == ("warning", "silence")
-    live(store, clock, n_polls=15, per_poll=4)
-    assert look(store, clock) == []
-
-
-def test_outcomes_that_stop_while_requests_go_on_are_told_within_five_minutes_and_cleared_when_they_come_again(
-    store: Database,
-) -> None:
-    clock = Clock(NOW)
-    assert live(store, clock, n_polls=45, per_poll=4, labelled=True) == []
-    stopped = clock.now()
-    ((at, alert),) = live(store, clock, n_polls=30, per_poll=4)
-    assert at - stopped <= timedelta(minutes=5)
-    assert (alert.level, alert.subject) == ("warning", "outcomes")
-    assert "no outcome has come since " in alert.detail
-    live(store, clock, n_polls=15, per_poll=4, labelled=True)
+    assert (alert.level, alert.subject) == ("warning", subject)
+    live(store, clock, n_polls=15, per_poll=4, labelled=labelled)
     assert look(store, clock) == []
 
 
@@ -369,22 +349,18 @@ def test_a_new_champion_ends_what_was_told_of_the_one_before_and_starts_without_
     assert live(store, clock, n_polls=25, per_poll=5, fails_every=2)
     with store.read() as tx:
         tenure = store.champions.current(tx, FAMILY)
-    assert tenure is not None
     after = next_tenure(tenure, variant="v_bbbbbbbbbbbb", by="ann", why="better", at=clock.now(), forced=False)
     store.write(lambda tx: store.champions.put(tx, after))
     assert look(store, clock) == []
 
 
-def test_a_family_with_enough_requests_is_read_for_fifteen_minutes_only(
-    store: Database, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_family_with_enough_requests_is_read_for_fifteen_minutes_only(store, monkeypatch):
     clock = Clock(NOW)
     live(store, clock, n_polls=25, per_poll=5, labelled=True)
     real, asked = store.minute_stats.of_family, list[timedelta]()
 
     def of_family(tx: Any, name: str, since: datetime, **options: Any) -> Any:
         watermark = store.minute_stats.watermark(tx, MINUTES)
-        assert watermark is not None
         if options["source"] == "":
             asked.append(watermark - since)
         return real(tx, name, since, **options)

@@ -18,7 +18,6 @@ GLOSSARY = (ROOT / "docs" / "reference" / "glossary.md").read_text(encoding="utf
 def listed(beginning: str) -> set[str]:
     """The words that the glossary's list of this beginning names, as far as its first semicolon or full stop."""
     words = re.search(rf"^- {beginning}: (.+?)[;.]", GLOSSARY, re.MULTILINE | re.DOTALL)
-    assert words is not None
     return set(re.findall(r"`(\w+)`", words[1]))
 
 

@@ -56,15 +56,9 @@ PLAIN = {"message": {"type": "text"}, "context": {"type": "text"}}
 def family_of(inputs: Mapping[str, Any], name: str = "triage") -> Any:
     content = [{"role": "user", "content": " ".join(f"{{{{{name}}}}}" for name in inputs)}]
     version = {"created_at": "2026-11-20", "description": "base", "content": content}
-    return parse_family(
-        {
-            "name": name,
-            "description": "Topic of a request.",
-            "inputs": dict(inputs),
-            "output": {"field": "topic", "parser": "text"},
-            "prompt": {"current": "1", "versions": {"1": version}},
-        }
-    )
+    described = {"name": name, "description": "Topic of a request.", "output": {"field": "topic", "parser": "text"}}
+    prompt = {"current": "1", "versions": {"1": version}}
+    return parse_family({**described, "inputs": dict(inputs), "prompt": prompt})
 
 
 def variant(*messages: Message, examples: tuple[FewShot, ...] = ()) -> Variant:
@@ -73,6 +67,9 @@ def variant(*messages: Message, examples: tuple[FewShot, ...] = ()) -> Variant:
 
 Case = tuple[Variant, Mapping[str, Any], Mapping[str, Any], Sequence[Any]]  # with inputs, variables, history
 MANY = variant({"role": "user", "content": "{{a}} {{ b }}{{c}} {{a}} {{d}} {{ 1 }} {{}} {e}"})
+SLOTS = variant(SYSTEM, {"role": "examples"}, {"role": "history"}, USER, examples=SHOTS)
+CALL = {"role": "assistant", "content": None, "tool_calls": [{"id": "1", "type": "function"}]}
+CALLED, ANN = {"role": "tool", "tool_call_id": "1"}, {"role": "user", "name": "ann"}
 CASES: dict[str, Case] = {
     "plain": (variant(), PLAIN, {"message": "It is slow."}, []),
     "a text of many scripts": (variant(), PLAIN, {"message": "Grüße \U0001f4a7 “ä” \\n \n\t</s> ​"}, []),
@@ -88,29 +85,11 @@ CASES: dict[str, Case] = {
     ),
     "no variables": (variant({"role": "user", "content": "Say something."}), {"x": {"type": "text"}}, {}, []),
     "history before the last user message": (variant(SYSTEM, USER, examples=SHOTS), PLAIN, {"message": "m"}, TURNS),
-    "history in its slot": (
-        variant(SYSTEM, {"role": "examples"}, {"role": "history"}, USER, examples=SHOTS),
-        PLAIN,
-        {"message": "m"},
-        TURNS,
-    ),
+    "history in its slot": (SLOTS, PLAIN, {"message": "m"}, TURNS),
     "a slot without history": (variant(SYSTEM, {"role": "history"}, USER), PLAIN, {"message": "m"}, []),
     "two slots": (variant({"role": "history"}, USER, {"role": "history"}), PLAIN, {"message": "m"}, TURNS),
-    "turns with tools": (
-        variant(),
-        PLAIN,
-        {"message": "m"},
-        [
-            {"role": "assistant", "content": None, "tool_calls": [{"id": "1", "type": "function"}]},
-            {"role": "tool", "tool_call_id": "1", "content": "42"},
-        ],
-    ),
-    "a name beside the content": (
-        variant({"role": "user", "name": "ann", "content": "{{message}}"}),
-        PLAIN,
-        {"message": "m"},
-        [],
-    ),
+    "turns with tools": (variant(), PLAIN, {"message": "m"}, [CALL, {**CALLED, "content": "42"}]),
+    "a name beside the content": (variant({**ANN, "content": "{{message}}"}), PLAIN, {"message": "m"}, []),
     "a missing variable": (variant(), PLAIN, {}, []),
     "an unknown variable": (variant(), PLAIN, {"message": "m", "mesage": "x"}, []),
     "a turn that is none": (variant(), PLAIN, {"message": "m"}, [{"role": "examples"}, TURNS[0], "hello"]),
@@ -137,16 +116,8 @@ def rendered(case: Case) -> dict[str, Any]:
 
 def shown(name: str, case: Case) -> dict[str, Any]:
     of, inputs, variables, history = case
-    served = ServedFamily(
-        name="triage",
-        champion=champion_of("triage", of),
-        rollout=None,
-        overrides={},
-        definition=family_of(inputs),
-        variants={of.id: of},
-        ever_champion=frozenset([of.id]),
-    )
-    entry = served.shape(served.champion_choice())
+    family = served("triage", of, definition=family_of(inputs))
+    entry = family.shape(family.champion_choice())
     asked = {"messages": entry["messages"], "inputs": entry["inputs"], "variables": variables, "history": history}
     return {"case": name, **asked, "expected": rendered(case)}
 
@@ -173,31 +144,20 @@ UNITS = [f"unit-{n}" for n in range(60)] + ["ünit \U0001f4a7", "a" * 512, " ", 
 FREEZE = Freeze(scope="frozen", reason="a test", by="tester", since=T0)
 
 
-def served(name: str, **changes: Any) -> ServedFamily:
+def served(name: str, champion: Variant = CHAMPION, **changes: Any) -> ServedFamily:
     usual = {
-        "name": name,
-        "champion": champion_of(name, CHAMPION),
-        "rollout": None,
-        "overrides": {},
+        "champion": champion_of(name, champion),
         "definition": family_of(PLAIN, name),
-        "variants": {one.id: one for one in (CHAMPION, CANDIDATE, THIRD)},
-        "ever_champion": frozenset([CHAMPION.id]),
+        "variants": {one.id: one for one in (champion, CANDIDATE, THIRD)},
+        "ever_champion": frozenset([champion.id]),
     }
-    return ServedFamily(**{**usual, **changes})
+    return ServedFamily(**{"name": name, "rollout": None, "overrides": {}, **usual, **changes})
 
 
 def deploying(name: str, share: float, lease_s: float = 60) -> Any:
-    return rollout(
-        f"ro_{name}",
-        family=name,
-        champion=CHAMPION.id,
-        candidate=CANDIDATE.id,
-        ladder=(share,),
-        salt=f"salt of {name}",
-        status="deploying",
-        stage=0,
-        lease_expires_at=T0 + timedelta(seconds=lease_s),
-    )
+    arms = {"champion": CHAMPION.id, "candidate": CANDIDATE.id, "ladder": (share,), "salt": f"salt of {name}"}
+    lease = {"status": "deploying", "stage": 0, "lease_expires_at": T0 + timedelta(seconds=lease_s)}
+    return rollout(f"ro_{name}", family=name, **arms, **lease)
 
 
 def held_back(name: str) -> Holdback:
@@ -209,12 +169,7 @@ def held_back(name: str) -> Holdback:
 SALT = "salt of overrides"
 OVERRIDES = {
     unit_hmac(b"k", unit): Override(variant.id, T0 + timedelta(seconds=seconds), unit_hash(SALT, unit))
-    for unit, variant, seconds in (
-        ("unit-1", CHAMPION, 60),
-        ("unit-2", CANDIDATE, 60),
-        ("unit-3", THIRD, 60),
-        ("unit-4", THIRD, 5),
-    )
+    for unit, variant, seconds in zip(UNITS[1:], (CHAMPION, CANDIDATE, THIRD, THIRD), (60, 60, 60, 5), strict=False)
 }
 FAMILIES = {
     family.name: family
@@ -270,9 +225,7 @@ def policies(draw: st.DrawFn) -> dict[str, Any]:
 
 
 @given(variants(), policies())
-def test_the_client_leaves_to_the_server_what_the_server_says_that_it_alone_can_do(
-    of: Variant, policy: dict[str, Any]
-) -> None:
+def test_the_client_leaves_to_the_server_what_the_server_says_that_it_alone_can_do(of, policy):
     of = replace(of, policy=policy)
     champion = {"family": "triage", "variant": of.id, **prompt_members(of, None)}
     read = families_of({"families": {"triage": {"champion": champion}}})["triage"].champion.variant

@@ -52,14 +52,8 @@ class Place:
     def label(self, of: str, **changes: Any) -> None:
         self.n += 1
         at = self.clock.now() - timedelta(minutes=4)
-        row = feedback(
-            f"fb_{self.n}",
-            of=arm(family=self.family.name),
-            interaction=of,
-            received_at=at,
-            **{"success": None, **changes},
-        )
-        keep_events(self.store, [row])
+        given = {"of": arm(family=self.family.name), "received_at": at, "success": None, **changes}
+        keep_events(self.store, [feedback(f"fb_{self.n}", interaction=of, **given)])
 
     def collect(self, **options: Any) -> list[Any]:
         return list(collect_reviews(self.family, store=self.store, clock=self.clock, **options).items)
@@ -71,6 +65,24 @@ class Place:
     def answer(self, review: str, answer: str = "release", **options: Any) -> dict[str, Any]:
         context = context_of(self.store, self.clock, "ben")
         return label_interaction(context, review, answer, family=self.family, **options)
+
+    def open(self, id: str, kind: str, subject: str) -> None:
+        now = self.clock.now()
+        self.store.write(lambda tx: self.store.reviews.open(tx, id, FAMILY, kind, subject, {}, now))
+
+    def keep(self, split: str, document: str) -> None:
+        """An example in a split."""
+        group = next(g for g in "abcdefgh" if split_of(g) == split)
+        given = {"family": FAMILY, "origin": "import", "created_at": self.clock.now()}
+        input, expected = {"document": document}, {"summary": "x"}
+        row = make_example(id=group, group=group, input=input, expected=expected, **given)
+        self.store.write(lambda tx: self.store.examples.add(tx, [row]))
+
+    def released(self) -> list[Any]:
+        """The examples of every split."""
+        with self.store.read() as tx:
+            found = [e for split in ("train", "dev") for e in self.store.examples.of_split(tx, FAMILY, split=split)]
+            return [*found, *sealed_holdout().open(tx, FAMILY, "st_x", None, self.clock.now())]
 
     def examples(self) -> dict[str, int]:
         with self.store.read() as tx:
@@ -97,21 +109,14 @@ def place() -> Iterator[Place]:
         (SampledInteraction(interaction="i", low=0.0, high=0.0, is_corrected=True), None),
     ],
 )
-def test_an_answer_is_in_doubt_where_sources_disagree_or_it_scored_low_or_was_given_unsure(
-    seen: SampledInteraction, doubt: str | None
-) -> None:
+def test_an_answer_is_in_doubt_where_sources_disagree_or_it_scored_low_or_was_given_unsure(seen, doubt):
     assert [one.doubt for one in uncertain_answers([seen], SETTINGS)] == ([doubt] if doubt else [])
 
 
 def test_disputed_ones_come_first_and_a_unit_once() -> None:
-    found = uncertain_answers(
-        [
-            SampledInteraction(interaction="a", confidence=0.1),
-            SampledInteraction(interaction="b", low=0.1, high=0.1),
-            SampledInteraction(interaction="c", low=0.0, high=1.0),
-        ],
-        SETTINGS,
-    )
+    unsure = SampledInteraction(interaction="a", confidence=0.1)
+    low, disputed = (SampledInteraction(interaction=id, low=0.1, high=high) for id, high in (("b", 0.1), ("c", 1.0)))
+    found = uncertain_answers([unsure, low, disputed], SETTINGS)
     assert [one.interaction for one in found] == ["c", "b", "a"]
     units = {"a": "u1", "b": "u2", "c": "u2"}
     assert [one.interaction for one in first_of_units(found, units, known=(), most=5)] == ["c", "a"]
@@ -141,11 +146,7 @@ def test_each_kind_of_doubt_is_put_up_with_its_reason_and_without_a_text(place: 
     assert place.reviews() == []
     place.collect()
     rows = place.reviews()
-    assert {row.subject: row.payload["doubt"] for row in rows} == {
-        "disputed": "disputed",
-        "low": "low",
-        "unsure": "unsure",
-    }
+    assert {row.subject: row.payload["doubt"] for row in rows} == {one: one for one in ("disputed", "low", "unsure")}
     assert all(row.kind == LABEL_INTERACTION and "text of" not in str(row.payload) for row in rows)
 
 
@@ -228,23 +229,10 @@ def test_a_released_answer_becomes_an_example_split_by_its_hash(asked: tuple[Pla
 
 def test_an_answer_to_what_examples_of_two_splits_say_becomes_none_and_can_be_kept_back(place: Place) -> None:
     letter = "my parcel of last week has not come yet and the courier says that it was never sent can you look"
-    rows = [
-        make_example(
-            family=FAMILY,
-            id=group,
-            group=group,
-            input={"document": f"{letter} {group}"},
-            expected={"summary": "x"},
-            origin="import",
-            created_at=place.clock.now(),
-        )
-        for group in (next(g for g in "abcdefgh" if split_of(g) == split) for split in ("train", "holdout"))
-    ]
-    place.store.write(lambda tx: place.store.examples.add(tx, rows))
+    place.keep("train", f"{letter} train")
+    place.keep("holdout", f"{letter} holdout")
     place.report("in_9", input={"document": letter})
-    place.store.write(
-        lambda tx: place.store.reviews.open(tx, "rv_9", FAMILY, LABEL_INTERACTION, "in_9", {}, place.clock.now())
-    )
+    place.open("rv_9", LABEL_INTERACTION, "in_9")
     with pytest.raises(Conflict, match=r"examples of another split.*review answer rv_9 keep_back"):
         place.answer("rv_9", as_answered=True)
     assert sum(place.examples().values()) == 2
@@ -252,24 +240,11 @@ def test_an_answer_to_what_examples_of_two_splits_say_becomes_none_and_can_be_ke
 
 
 def test_what_the_sealed_holdout_asks_is_put_up_for_nobody_and_shown_to_nobody(place: Place) -> None:
-    asked = {"document": "text of in_1"}
     for id in ("in_1", "in_2"):
         place.report(id)
         place.label(id, score=0.0)
-        place.store.write(
-            lambda tx, id=id: place.store.reviews.open(tx, f"rv_{id}", FAMILY, RATE_ANSWER, id, {}, place.clock.now())
-        )
-    group = next(g for g in "abcdefgh" if split_of(g) == "holdout")
-    sealed = make_example(
-        family=FAMILY,
-        id="sealed",
-        group=group,
-        input=asked,
-        expected={"summary": "x"},
-        origin="import",
-        created_at=place.clock.now(),
-    )
-    place.store.write(lambda tx: place.store.examples.add(tx, [sealed]))
+        place.open(f"rv_{id}", RATE_ANSWER, id)
+    place.keep("holdout", "text of in_1")
     assert [one.interaction for one in place.collect()] == ["in_2"]
     families = SimpleNamespace(families={FAMILY: place.family})
     context = context_of(place.store, place.clock, families=lambda: families)
@@ -281,18 +256,10 @@ def test_what_the_sealed_holdout_asks_is_put_up_for_nobody_and_shown_to_nobody(p
 def test_an_answer_that_was_right_is_its_own_expectation(asked: tuple[Place, str]) -> None:
     place, review = asked
     place.answer(review, as_answered=True)
+    (one,) = place.released()
+    assert (one.expected, one.origin, one.interaction) == ({"summary": "an answer"}, "interaction", "in_1")
     with place.store.read() as tx:
-        found = [e for split in ("train", "dev") for e in place.store.examples.of_split(tx, FAMILY, split=split)]  # type: ignore[arg-type]
         assert place.store.audit.page(tx, None, 10)[0][0]["action"] == LABEL_INTERACTION
-    assert all(
-        (e.expected, e.origin, e.interaction) == ({"summary": "an answer"}, "interaction", "in_1") for e in found
-    )
-
-
-def test_what_is_kept_back_becomes_nothing(asked: tuple[Place, str]) -> None:
-    place, review = asked
-    place.answer(review, "keep_back")
-    assert sum(place.examples().values()) == 0
 
 
 @pytest.mark.parametrize(
@@ -305,15 +272,19 @@ def test_what_is_kept_back_becomes_nothing(asked: tuple[Place, str]) -> None:
         ({"answer": "yes"}, "release or keep_back"),
     ],
 )
-def test_an_answer_that_cannot_be_used_is_refused_and_the_review_stays_open(
-    asked: tuple[Place, str], options: Any, says: str
-) -> None:
+def test_an_answer_that_cannot_be_used_is_refused_and_the_review_stays_open(asked, options, says):
     place, review = asked
     with pytest.raises(InvalidInput, match=says):
         place.answer(review, **options)
     assert place.reviews()[0].status == "open"
     with pytest.raises(NotFound):
         place.answer("rv_unknown", as_answered=True)
+
+
+def of_labels(*labels: str) -> Family:
+    output = {"field": "topic", "parser": "label", "labels": list(labels)}
+    given = family().model_dump(exclude_none=True)
+    return parse_family({**given, "output": output, "scorer": {"exact_match": 1.0}})
 
 
 @pytest.mark.parametrize(
@@ -323,14 +294,9 @@ def test_an_answer_that_cannot_be_used_is_refused_and_the_review_stays_open(
         ("zzz", r"known are other, billing, delivery\.$"),
     ],
 )
-def test_a_label_that_the_family_does_not_have_is_refused_with_those_it_has(
-    asked: tuple[Place, str], said: str, says: str
-) -> None:
+def test_a_label_that_the_family_does_not_have_is_refused_with_those_it_has(asked, said, says):
     place, review = asked
-    output = {"field": "topic", "parser": "label", "labels": ["other", "billing", "delivery"]}
-    place.family = parse_family(
-        {**family().model_dump(exclude_none=True), "output": output, "scorer": {"exact_match": 1.0}}
-    )
+    place.family = of_labels("other", "billing", "delivery")
     with pytest.raises(InvalidInput, match=says) as caught:
         place.answer(review, expected={"topic": said})
     assert [fault.pointer for fault in caught.value.faults] == ["/expected"]
@@ -340,10 +306,7 @@ def test_a_label_that_the_family_does_not_have_is_refused_with_those_it_has(
 
 def test_a_family_of_many_labels_names_some_and_where_the_others_stand(asked: tuple[Place, str]) -> None:
     place, review = asked
-    output = {"field": "topic", "parser": "label", "labels": [f"label {n}" for n in range(100)]}
-    place.family = parse_family(
-        {**family().model_dump(exclude_none=True), "output": output, "scorer": {"exact_match": 1.0}}
-    )
+    place.family = of_labels(*(f"label {n}" for n in range(100)))
     with pytest.raises(InvalidInput, match=r"label 19, \.\.\. 100 in all: output.labels of its family.yaml"):
         place.answer(review)
 
@@ -352,7 +315,4 @@ def test_masks_hold_for_what_a_person_writes(asked: tuple[Place, str]) -> None:
     place, review = asked
     place.family = family(mask=["email"])
     place.answer(review, expected={"summary": "write to anna@example.org"})
-    with place.store.read() as tx:
-        found = [e for split in ("train", "dev") for e in place.store.examples.of_split(tx, FAMILY, split=split)]  # type: ignore[arg-type]
-        found += sealed_holdout().open(tx, FAMILY, "st_x", None, place.clock.now())
-    assert "anna@" not in str(found[0].expected)
+    assert "anna@" not in str(place.released()[0].expected)

@@ -26,15 +26,9 @@ ALL_FULL = {"route.default": "full", "exit.enabled": False}
 
 def from_words(n: int) -> dict[str, Any]:
     """Full from so many words on, lightweight below."""
-    return {
-        "filter.min_words": n,
-        "filter.checks_needed": 1,
-        "filter.min_sentences": 10**6,
-        "filter.min_coherence": 1.0,
-        "filter.min_overall": 1.0,
-        "route.default": "quality_check",
-        "exit.enabled": False,
-    }
+    never = {"filter.min_sentences": 10**6, "filter.min_coherence": 1.0, "filter.min_overall": 1.0}
+    words = {"filter.min_words": n, "filter.checks_needed": 1}
+    return {**words, **never, "route.default": "quality_check", "exit.enabled": False}
 
 
 def rows(n: int, seed: int, *, worth: float = 0.0) -> list[dict[str, Any]]:
@@ -44,16 +38,8 @@ def rows(n: int, seed: int, *, worth: float = 0.0) -> list[dict[str, Any]]:
     for _ in range(n):
         words = rng.randrange(1000)
         quality = min(1.0, max(0.0, 0.5 + worth * (words / 1000 - 0.5) + rng.gauss(0, 0.15)))
-        found.append(
-            {
-                "content_type": "podcast",
-                "word_count": words,
-                "sentence_count": 1,
-                "coherence_score": 0.5,
-                "overall_quality": 0.5,
-                "quality": quality,
-            }
-        )
+        scores = {"sentence_count": 1, "coherence_score": 0.5, "overall_quality": 0.5, "quality": quality}
+        found.append({"content_type": "podcast", "word_count": words, **scores})
     return found
 
 
@@ -87,9 +73,7 @@ def test_few_items_that_differ_cannot_tell() -> None:
     assert "Measure more items" in found.verdict.reason
 
 
-def test_the_same_configuration_twice_is_balanced_once_there_are_enough_items_and_never_an_interval_of_no_width() -> (
-    None
-):
+def test_the_same_configuration_twice_is_balanced_once_there_are_enough_items_in_an_interval_of_some_width() -> None:
     few, many = (compared(rows(n, 4), ALL_FULL, ALL_FULL) for n in (40, 400))
     assert (few.n_differing, many.n_differing) == (0, 0)
     assert few.verdict.choice is None, "forty items alike do not show that none in twenty would differ"
@@ -98,9 +82,8 @@ def test_the_same_configuration_twice_is_balanced_once_there_are_enough_items_an
 
 
 def test_too_little_processed_in_full_is_refused_and_says_by_which() -> None:
-    with pytest.raises(
-        DatasetTooSmall, match=r"of 200 items the aggressive one processes \d+ with a measured quality"
-    ) as refused:
+    told = r"of 200 items the aggressive one processes \d+ with a measured quality"
+    with pytest.raises(DatasetTooSmall, match=told) as refused:
         compared(rows(200, 5), ALL_FULL, from_words(950))
     assert refused.value.members["n_required"] == 30
 
@@ -156,9 +139,8 @@ def test_the_job_reads_train_and_dev_and_leaves_the_sealed_items_alone(tmp_path:
 def test_a_family_without_items_and_a_family_of_prompts_are_told_what_to_do(tmp_path: Path) -> None:
     (tmp_path / "a").mkdir()
     (tmp_path / "b").mkdir()
+    everything = NamedConfiguration(name="a", policy=ALL_FULL)
     with pytest.raises(DatasetTooSmall, match="detent import FILE"):
-        of_world(
-            World(tmp_path / "a", family=pipeline_family()), aggressive=NamedConfiguration(name="a", policy=ALL_FULL)
-        )
+        of_world(World(tmp_path / "a", family=pipeline_family()), aggressive=everything)
     with pytest.raises(InvalidInput, match="for content pipelines"):
         of_world(World(tmp_path / "b").fill())

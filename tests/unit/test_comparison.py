@@ -89,10 +89,7 @@ def test_a_bootstrap_interval_holds_the_true_mean_about_as_often_as_it_says():
 
 def test_a_wider_confidence_gives_a_wider_interval():
     differences = [0.1, -0.2, 0.3, 0.05, 0.0, 0.2]
-    narrow, wide = (
-        bootstrap_interval(differences, seed=1, confidence=0.8),
-        bootstrap_interval(differences, seed=1, confidence=0.99),
-    )
+    narrow, wide = (bootstrap_interval(differences, seed=1, confidence=c) for c in (0.8, 0.99))
     assert wide.lower < narrow.lower <= narrow.upper < wide.upper
 
 

@@ -11,14 +11,7 @@ from optimizer.content.core.policy.condition_text import MAX_DEPTH, MAX_LENGTH, 
 from optimizer.content.core.policy.conditions import InvalidCondition, compile_condition
 
 NAMES = ("duration_seconds", "overall_quality", "content_type", "language", "is_live", "größe")
-RECORD = {
-    "duration_seconds": 45,
-    "overall_quality": 0.4,
-    "content_type": "news",
-    "language": "de",
-    "is_live": True,
-    "größe": 7,
-}
+RECORD = dict(zip(NAMES, (45, 0.4, "news", "de", True, 7), strict=True))
 
 
 def holds(text: str, record: dict[str, object] | None = None) -> bool:
@@ -68,60 +61,20 @@ def refusal(text: str) -> InvalidCondition:
 )
 def test_a_condition_says_of_a_record_what_python_would_say(text: str, expected: bool) -> None:
     assert holds(text) is expected
-    assert (
-        eval(" ".join(text.split()), {"true": True, "false": False}, dict(RECORD)) == expected
-    )  # the texts of this table alone
-
-
-@pytest.mark.parametrize(
-    "missing", [{}, {"overall_quality": None}, {"overall_quality": float("nan")}, {"overall_quality": "high"}]
-)
-@pytest.mark.parametrize(
-    ("text", "expected"),
-    [
-        ("overall_quality < 0.5", False),
-        ("not overall_quality < 0.5", False),
-        ("overall_quality != 0.5", False),
-        ("overall_quality not in [0.5]", False),
-        ("not overall_quality in [0.5]", False),
-        ("overall_quality", False),
-        ("not overall_quality", False),
-        ("overall_quality < 0.5 or is_live", True),
-        ("not (overall_quality < 0.5 and not is_live)", True),
-        ("not (overall_quality < 0.5 or is_live)", False),
-        ("overall_quality == größe or overall_quality != größe", False),
-        ("1 < größe < overall_quality", False),
-        ("not 9 < größe < overall_quality", True),
-    ],
-)
-def test_what_cannot_be_told_does_not_hold_and_neither_does_its_opposite(
-    text: str, expected: bool, missing: dict[str, object]
-) -> None:
-    record = {"is_live": True, "größe": 7, **missing}
-    assert holds(text, record) is expected
+    of_python = eval(" ".join(text.split()), {"true": True, "false": False}, dict(RECORD))  # this table's texts alone
+    assert of_python == expected
 
 
 @pytest.mark.parametrize("value", [[1], {"a": 1}, (), object(), b"news", 1 + 2j, np.array([1, 2])])
 def test_values_of_other_kinds_cannot_be_told_and_raise_nothing(value: object) -> None:
-    for text in (
-        "größe < 5",
-        "größe != 5",
-        "größe in [5]",
-        "größe not in ['a']",
-        "größe",
-        "größe != language",
-        "not größe == 'a'",
-    ):
+    texts = "größe < 5|größe != 5|größe in [5]|größe not in ['a']|größe|größe != language|not größe == 'a'"
+    for text in texts.split("|"):
         assert holds(text, {"größe": value, "language": "de"}) is False
 
 
 def test_scalars_of_numpy_are_numbers_and_texts() -> None:
-    record = {
-        "größe": np.float32(0.5),
-        "is_live": np.bool_(True),
-        "duration_seconds": np.int64(3),
-        "content_type": np.str_("news"),
-    }
+    record = {"größe": np.float32(0.5), "is_live": np.bool_(True), "duration_seconds": np.int64(3)}
+    record["content_type"] = np.str_("news")
     assert holds("größe == 0.5 and is_live and duration_seconds in [3] and content_type == 'news'", record)
 
 
@@ -235,19 +188,6 @@ def test_a_long_text_is_shown_around_the_place_where_it_is_refused() -> None:
     assert len(error.detail) < 400
 
 
-def test_the_same_condition_answers_for_columns_and_knows_its_names() -> None:
-    condition = compile_condition(
-        "duration_seconds < 60 and not content_type in ['music'] or overall_quality != 0.5", NAMES
-    )
-    columns = {
-        "duration_seconds": np.array([10, 10, 90, 90]),
-        "content_type": np.array(["news", "music", "news", "music"]),
-        "overall_quality": np.array([np.nan, 0.5, np.nan, 0.7]),
-    }
-    assert condition.column(columns).tolist() == [True, False, False, True]
-    assert condition.names == {"duration_seconds", "content_type", "overall_quality"}
-
-
 def test_a_column_that_is_absent_or_of_the_other_kind_is_missing_in_every_row() -> None:
     texts, numbers = np.array(["a", "b"]), np.array([1.0, 2.0])
     dates = np.array(["2026-01-01", "2026-01-02"], dtype="datetime64[D]")
@@ -255,10 +195,8 @@ def test_a_column_that_is_absent_or_of_the_other_kind_is_missing_in_every_row() 
         for text in ("größe < 5", "not größe < 5", "größe != 5", "größe not in [5]"):
             found = compile_condition(text, NAMES).column(columns)
             assert (found.dtype, found.tolist()) == (np.dtype(bool), [False, False])
-    assert compile_condition("größe != language", NAMES).column({"größe": numbers, "language": texts}).tolist() == [
-        False,
-        False,
-    ]
+    both = compile_condition("größe != language", NAMES).column({"größe": numbers, "language": texts})
+    assert both.tolist() == [False, False]
 
 
 def test_a_constant_answers_for_every_row_and_for_no_column_at_all() -> None:
@@ -266,48 +204,8 @@ def test_a_constant_answers_for_every_row_and_for_no_column_at_all() -> None:
     assert compile_condition("true", NAMES).column({}) is True
 
 
-def test_columns_of_objects_may_hold_missing_and_mixed_values() -> None:
-    column = np.array([1, None, "a", 7.5, float("nan"), True, [1]], dtype=object)
-    assert compile_condition("größe != 7.5", NAMES).column({"größe": column}).tolist() == [
-        True,
-        False,
-        False,
-        False,
-        False,
-        True,
-        False,
-    ]
-    both = {"größe": column, "is_live": np.ones(7)}
-    assert compile_condition("größe >= is_live", NAMES).column(both).tolist() == [
-        True,
-        False,
-        False,
-        True,
-        False,
-        True,
-        False,
-    ]
-
-
-def test_columns_of_single_precision_compare_as_their_records_do() -> None:
-    column = np.array([0.1, 0.5], dtype=np.float32)
-    condition = compile_condition("größe == 0.1 or größe == 0.5", NAMES)
-    assert (
-        condition.column({"größe": column}).tolist()
-        == [condition.holds({"größe": value}) for value in column]
-        == [False, True]
-    )
-
-
-def test_conditions_of_one_text_are_equal_and_show_it() -> None:
-    one, other = compile_condition("is_live", NAMES), compile_condition("is_live", ["is_live"])
-    assert one == other
-    assert "is_live" in repr(one)
-
-
 def test_the_page_shows_the_refusal_that_the_code_gives() -> None:
     with pytest.raises(InvalidCondition) as error:
         compile_condition("is_live and duratoin_seconds < 60", ["content_type", "duration_seconds", "is_live"])
-    assert error.value.detail in (Path(__file__).parents[2] / "docs" / "reference" / "conditions.md").read_text(
-        encoding="utf-8"
-    )
+    page = Path(__file__).parents[2] / "docs" / "reference" / "conditions.md"
+    assert error.value.detail in page.read_text(encoding="utf-8")

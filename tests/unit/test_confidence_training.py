@@ -36,14 +36,8 @@ def rows(n=200, *, seed=0, bump=False, n_groups=None):
         chance = (0.95 if abs(x) < 0.4 else 0.1) if bump else 0.5 + 0.45 * x
         numbers = {"x": None if i % 17 == 0 else x, "noise": rng.random()}
         target = float(rng.random() < chance)
-        found.append(
-            TrainingRow(
-                numbers=numbers,
-                texts={"query": "ja" if target else "nein"},
-                target=target,
-                group=f"g{i % (n_groups or n)}",
-            )
-        )
+        texts = {"query": "ja" if target else "nein"}
+        found.append(TrainingRow(numbers=numbers, texts=texts, target=target, group=f"g{i % (n_groups or n)}"))
     return found
 
 
@@ -87,10 +81,8 @@ def test_what_was_trained_is_data_that_reads_back_and_says_what_it_was_trained_o
 
 
 def test_training_twice_gives_the_same_predictor():
-    assert (
-        train(rows(), [LINEAR, TREES], trained_on={}).predictor.hash
-        == train(rows(), [LINEAR, TREES], trained_on={}).predictor.hash
-    )
+    once, again = (train(rows(), [LINEAR, TREES], trained_on={}).predictor.hash for _ in range(2))
+    assert once == again
 
 
 def test_rows_of_one_group_share_a_fold_and_folds_are_of_like_size():
@@ -165,10 +157,8 @@ def test_a_confidence_that_keeps_its_word_has_a_small_calibration_error_and_a_bo
 
 def test_the_reliability_table_counts_every_row_once_and_keeps_equal_confidences_together():
     table = reliability([0.2] * 30 + [0.9] * 10, [0.0] * 24 + [1.0] * 6 + [1.0] * 9 + [0.0], n_bins=10)
-    assert [(row.n, round(row.mean_confidence, 3), row.right_share) for row in table] == [
-        (30, 0.2, 0.2),
-        (10, 0.9, 0.9),
-    ]
+    rows = [(row.n, round(row.mean_confidence, 3), row.right_share) for row in table]
+    assert rows == [(30, 0.2, 0.2), (10, 0.9, 0.9)]
     assert all(row.low < row.right_share < row.high for row in table)
 
 
@@ -176,17 +166,12 @@ def test_an_interval_over_few_groups_is_wider_than_one_over_as_many_rows():
     rng = random.Random(5)
     level = [rng.choice([0.1, 0.9]) for _ in range(10)]
     targets = [float(rng.random() < level[i % 10]) for i in range(400)]
-    grouped, alone = (
-        with_interval(
-            lambda _, right: float(right.mean()),
-            [0.5] * 400,
-            targets,
-            [str(i % n) for i in range(400)],
-            seed=1,
-            n_draws=300,
-        )
-        for n in (10, 400)
-    )
+
+    def mean(n_groups: int):
+        groups = [str(i % n_groups) for i in range(400)]
+        return with_interval(lambda _, y: float(y.mean()), [0.5] * 400, targets, groups, seed=1, n_draws=300)
+
+    grouped, alone = mean(10), mean(400)
     assert grouped.value == alone.value
     assert grouped.high - grouped.low > 2 * (alone.high - alone.low)
 

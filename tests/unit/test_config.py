@@ -27,9 +27,7 @@ def home_with(folder: Path, **profiles: str) -> Path:
     return folder
 
 
-def test_the_environment_beats_the_profile_which_beats_the_default(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_the_environment_beats_the_profile_which_beats_the_default(tmp_path, monkeypatch):
     home = home_with(tmp_path, dev="port: 9000\nmlflow_port: 9001\n")
     monkeypatch.setenv("DETENT_PORT", "9100")
     settings = load_settings(home=home)
@@ -79,17 +77,11 @@ def test_a_faulty_profile_is_refused_with_its_file_and_reason(tmp_path: Path, te
 @pytest.mark.parametrize(
     "url",
     [
-        "postgresql+psycopg://detent:hidden-word@db/detent",
-        "mysql://detent:hidden-word@db/detent",
-        "sqlite://",
-        "sqlite:///:memory:",
-        "sqlite://hidden-word/detent.db",
-        "detent.db",
+        *("postgresql+psycopg://detent:hidden-word@db/detent", "mysql://detent:hidden-word@db/detent"),
+        *("sqlite://", "sqlite:///:memory:", "sqlite://hidden-word/detent.db", "detent.db"),
     ],
 )
-def test_another_store_than_a_file_of_sqlite_is_refused_and_its_password_not_repeated(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, url: str
-) -> None:
+def test_another_store_than_a_file_of_sqlite_is_refused_and_its_password_not_repeated(tmp_path, monkeypatch, url):
     monkeypatch.setenv("DETENT_DATABASE_URL", url)
     with pytest.raises(InvalidInput, match="the store is a file of SQLite") as refused:
         load_settings(home=tmp_path)
@@ -107,9 +99,7 @@ def test_an_unknown_profile_is_refused_with_the_known_ones(tmp_path: Path) -> No
         load_settings("production", home=tmp_path)
 
 
-def test_a_scaled_clock_is_refused_in_prod_and_taken_in_staging(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_scaled_clock_is_refused_in_prod_and_taken_in_staging(tmp_path, monkeypatch):
     monkeypatch.setenv("DETENT_CLOCK_SCALE", "60")
     assert load_settings("staging", home=tmp_path).simulated_clock
     with pytest.raises(InvalidInput, match="DETENT_CLOCK_SCALE"):
@@ -136,20 +126,6 @@ def test_every_profile_of_this_project_loads(profile: str) -> None:
     assert settings.simulated_clock == (profile == "demo")
 
 
-def test_profile_demo_asks_for_less_evidence_of_a_rollout_and_starts_no_study_by_itself() -> None:
-    assert load_settings("demo", home=ROOT).family_overrides == {
-        "rollout": {
-            "ladder": [0.1, 0.5],
-            "whole_days": False,
-            "min_labelled_per_stage": 40,
-            "feedback_window": {"floor_hours": 0},
-            "guardrails": {"min_history": 50},
-        },
-        "schedule": {"cron": None},
-        "triggers": {"degradation": None, "feedback": None},
-    }
-
-
 @pytest.mark.parametrize("profile", PROFILES)
 def test_a_new_project_gets_the_same_profiles_as_this_one(profile: str) -> None:
     own = (ROOT / f"config/{profile}.yaml").read_text(encoding="utf-8")
@@ -159,18 +135,11 @@ def test_a_new_project_gets_the_same_profiles_as_this_one(profile: str) -> None:
     assert (ROOT / f"optimizer/templates/config/{profile}.yaml").read_text(encoding="utf-8") == expected
 
 
-def test_a_proxy_is_trusted_by_its_address_or_network_and_nothing_else_is(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_proxy_is_trusted_by_its_address_or_network_and_nothing_else_is(tmp_path, monkeypatch):
     monkeypatch.setenv("DETENT_API__TRUSTED_PROXIES", '["10.0.0.7", "192.0.2.0/24"]')
     api = load_settings(home=tmp_path).api
-    assert [api.trusts(address) for address in ("10.0.0.7", "192.0.2.200", "10.0.0.8", "", "a name")] == [
-        True,
-        True,
-        False,
-        False,
-        False,
-    ]
+    addresses = ("10.0.0.7", "192.0.2.200", "10.0.0.8", "", "a name")
+    assert [api.trusts(address) for address in addresses] == [True, True, False, False, False]
     monkeypatch.setenv("DETENT_API__TRUSTED_PROXIES", '["proxy.example"]')
     with pytest.raises(InvalidInput, match="trusted_proxies"):
         load_settings(home=tmp_path)

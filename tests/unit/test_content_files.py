@@ -16,27 +16,22 @@ from optimizer.core.feedback.pipeline_record import TARGETS, Target
 from tests.content_records import GOOD
 
 AS_FOUND = {
-    "quality_filtering.yaml": (
-        """\
+    "quality_filtering.yaml": """\
 thresholds:
   min_overall: 0.65  # adjust later
   min_coherence: 0.60
   min_completeness: 0.60
   min_informativeness: 0.55
-"""
-    ),
-    "content_routing.yaml": (
-        """\
+""",
+    "content_routing.yaml": """\
 content_types:
   discussion: {priority: high, processing_mode: full, keywords: [talk, debate]}
   entertainment: {priority: low, processing_mode: lightweight}
 custom_types:
   podcast: {priority: medium, processing_mode: quality_check}
 default_routing: {default_mode: quality_check}
-"""
-    ),
-    "early_exit.yaml": (
-        """\
+""",
+    "early_exit.yaml": """\
 enabled: true
 global:
   min_exit_confidence: 0.80
@@ -57,15 +52,12 @@ content_type_overrides:
   entertainment:
     global: {min_exit_confidence: 0.70}
 fallback: {on_error: continue}
-"""
-    ),
-    "monitoring.yaml": (
-        """\
+""",
+    "monitoring.yaml": """\
 bypass_rate: {target: 0.60, warning_low: 0.50, critical_low: 0.40, warning_high: 0.80}
 quality_score_avg: {target: 0.75, warning_low: 0.70, critical_low: 0.65}
 data_retention: {hours: 48}
-"""
-    ),
+""",
 }
 
 
@@ -101,22 +93,16 @@ def test_the_files_become_one_flat_policy(tmp_path: Path) -> None:
         "exit.post_download.min_confidence": 0.85,
         "exit.post_download.conditions": ["duration_seconds < 60"],
         "exit.post_analysis.conditions": [
-            {
-                "name": "unsure",
-                "enabled": False,
-                "condition": "analysis_confidence < 0.40",
-                "confidence": 0.70,
-                "reason": "unsure",
-            }
+            {"name": "unsure", "enabled": False, "condition": "analysis_confidence < 0.40"}
+            | {"confidence": 0.70, "reason": "unsure"}
         ],
         "exit.post_download.enabled.discussion": False,
         "exit.min_confidence.entertainment": 0.70,
     }
     assert content.monitoring["bypass_rate"] == TARGETS["bypass_rate"]
     assert decide(content.policy, {**GOOD, "duration_seconds": 5}).checkpoint == "post_download"
-    assert (
-        decide(content.policy, {**GOOD, "duration_seconds": 5, "content_type": "discussion"}).processing_type == "full"
-    )
+    discussion = {**GOOD, "duration_seconds": 5, "content_type": "discussion"}
+    assert decide(content.policy, discussion).processing_type == "full"
 
 
 def test_what_no_knob_means_is_kept_and_written_back(tmp_path: Path) -> None:
@@ -127,10 +113,8 @@ def test_what_no_knob_means_is_kept_and_written_back(tmp_path: Path) -> None:
     assert files["early_exit.yaml"]["fallback"] == {"on_error": "continue"}
     assert files["early_exit.yaml"]["global"] == {"log_exit_decisions": True, "min_exit_confidence": 0.80}
     assert files["monitoring.yaml"]["data_retention"] == {"hours": 48}
-    assert files["content_routing.yaml"]["custom_types"]["podcast"] == {
-        "processing_mode": "quality_check",
-        "priority": "medium",
-    }
+    podcast = {"processing_mode": "quality_check", "priority": "medium"}
+    assert files["content_routing.yaml"]["custom_types"]["podcast"] == podcast
     write_folder(tmp_path / "again", content)
     assert read_folder(tmp_path / "again") == content
 
@@ -176,15 +160,11 @@ def test_text_that_is_no_yaml_does_not_hide_the_faults_of_the_other_files(tmp_pa
     found = refused(
         tmp_path, quality_filtering__yaml="thresholds: [", early_exit__yaml="global: {min_exit_confidence: 8}"
     )
-    assert {(file, pointer) for file, _, pointer in found} == {
-        ("quality_filtering.yaml", ""),
-        ("early_exit.yaml", "/global/min_exit_confidence"),
-    }
+    places = {(file, pointer) for file, _, pointer in found}
+    assert places == {("quality_filtering.yaml", ""), ("early_exit.yaml", "/global/min_exit_confidence")}
 
 
-@pytest.mark.parametrize(
-    "data", [None, {}, {"thresholds": None}], ids=["an empty file", "an empty mapping", "an empty key"]
-)
+@pytest.mark.parametrize("data", [None, {}, {"thresholds": None}], ids=str)
 def test_a_file_with_nothing_in_it_says_nothing(data: Any) -> None:
     assert read_files({"quality_filtering.yaml": data}) == PipelineFiles()
 
@@ -205,19 +185,12 @@ def test_an_optimal_config_holds_the_three_files_and_its_evidence(tmp_path: Path
     (path,) = write_folder(tmp_path, content, optimal=True)
     assert path.name == "optimal_config.yaml"
     assert read_folder(tmp_path) == content
-    assert list(write_optimal(content)) == [
-        "quality_filtering.yaml",
-        "content_routing.yaml",
-        "early_exit.yaml",
-        "evidence",
-    ]
+    assert list(write_optimal(content)) == [*list(AS_FOUND)[:3], "evidence"]
 
 
 def test_its_parts_may_stand_under_their_names_without_the_ending() -> None:
-    parts = {
-        name.removesuffix(".yaml"): data
-        for name, data in write_optimal(PipelineFiles(policy={"filter.min_overall": 0.6})).items()
-    }
+    written = write_optimal(PipelineFiles(policy={"filter.min_overall": 0.6}))
+    parts = {name.removesuffix(".yaml"): data for name, data in written.items()}
     assert read_files({"optimal_config.yaml": parts}).policy == {"filter.min_overall": 0.6}
     with pytest.raises(InvalidInput, match="did you mean 'evidence'"):
         read_files({"optimal_config.yaml": {**parts, "evidnce": {}}})
@@ -226,10 +199,3 @@ def test_its_parts_may_stand_under_their_names_without_the_ending() -> None:
 def test_an_optimal_config_beside_the_files_it_replaces_is_refused(tmp_path: Path) -> None:
     found = refused(tmp_path, optimal_config__yaml="quality_filtering: {thresholds: {min_words: 3}}\n")
     assert any("import one of the two" in text for text in found.values())
-
-
-@pytest.mark.parametrize("name", PRESETS)
-def test_a_preset_survives_the_files(name: str, tmp_path: Path) -> None:
-    content = PipelineFiles(policy=PRESETS[name].policy, monitoring=TARGETS)
-    write_folder(tmp_path, content)
-    assert read_folder(tmp_path) == content

@@ -24,13 +24,8 @@ PAGE = (Path(__file__).parents[2] / "docs" / "reference" / "content-pipeline.md"
 
 def knob_row(knob: Knob) -> str:
     """A row of the table of knobs; a star: may end in .<content type>."""
-    default = (
-        ""
-        if knob.default is None
-        else str(knob.default).lower()
-        if isinstance(knob.default, bool)
-        else f"{knob.default}"
-    )
+    said = "" if knob.default is None else f"{knob.default}"
+    default = said.lower() if isinstance(knob.default, bool) else said
     meaning = knob.meaning[0].upper() + knob.meaning[1:]
     return f"| `{knob.name}`{' *' if knob.name in PER_TYPE else ''} | {knob.kind} | {default} | {meaning} |"
 

@@ -22,13 +22,8 @@ SCORE = {
     "kind": "learned",
     "types": {"news": {"predictor": LENGTH, "full_from": 1.5}, "story": {"predictor": LENGTH, "full_from": 3.0}},
 }
-POLICY = {
-    "score": SCORE,
-    "filter.min_words": 5,
-    "filter.checks_needed": 4,
-    "route.talk": "full",
-    "route.entertainment": "lightweight",
-}
+ROUTES = {"route.talk": "full", "route.entertainment": "lightweight"}
+POLICY = {"score": SCORE, "filter.min_words": 5, "filter.checks_needed": 4, **ROUTES}
 SHORT, LONG = "two words", "four words are here"
 
 ROWS: list[dict[str, Any]] = [
@@ -48,25 +43,10 @@ ROWS: list[dict[str, Any]] = [
 
 def test_the_score_decides_about_the_types_it_knows_and_the_filter_about_the_others() -> None:
     decided = [parse_pipeline(POLICY).decide(row) for row in ROWS]
-    assert [one.processing_type == "full" for one in decided] == [
-        True,
-        False,
-        False,
-        False,
-        False,
-        True,
-        False,
-        True,
-        True,
-        False,
-        False,
-    ]
+    assert [at for at, one in enumerate(decided) if one.processing_type == "full"] == [0, 5, 7, 8]
     assert decided[0].reason == "score 1.6094 >= 1.5000 of news"
     assert decided[1].reason == "score 1.0986 < 1.5000 of news"
-    assert (
-        decided[4].reason.startswith("there is no text to score, so the filter decides: 3 of 4")
-        or "no text to score" in decided[4].reason
-    )
+    assert "no text to score" in decided[4].reason
     assert decided[6].reason.startswith("the score was not trained on poem, so the filter decides: ")
     assert [one.score is None for one in decided] == [False] * 4 + [True] * 7
 
@@ -79,22 +59,17 @@ def test_replay_decides_as_render_does(changes: dict[str, Any]) -> None:
 
 
 def test_every_fault_of_a_score_is_named_at_its_place() -> None:
-    broken = {
-        "kind": "learned",
-        "types": {"news": {"predictor": {**LENGTH, "format": "x"}, "full_from": "much"}, "story": {"predictor": {}}},
+    def faults(types: dict[str, Any], **policy: Any) -> set[str]:
+        with pytest.raises(InvalidInput) as refused:
+            parse_pipeline({"score": {"kind": "learned", "types": types}, **policy})
+        return {fault.pointer for fault in refused.value.faults}
+
+    odd = {**LENGTH, "format": "x"}
+    several = {"news": {"predictor": odd, "full_from": "much"}, "story": {"predictor": {}}}
+    assert faults(several, **{"filter.min_words": -1}) == {
+        *("/score/types/news", "/score/types/story", "/filter.min_words")
     }
-    with pytest.raises(InvalidInput) as refused:
-        parse_pipeline({"score": broken, "filter.min_words": -1})
-    assert {fault.pointer for fault in refused.value.faults} == {
-        "/score/types/news",
-        "/score/types/story",
-        "/filter.min_words",
-    }
-    with pytest.raises(InvalidInput) as refused:
-        parse_pipeline(
-            {"score": {"kind": "learned", "types": {"news": {"predictor": {**LENGTH, "format": "x"}, "full_from": 1}}}}
-        )
-    assert [fault.pointer for fault in refused.value.faults] == ["/score/types/news/predictor/format"]
+    assert faults({"news": {"predictor": odd, "full_from": 1}}) == {"/score/types/news/predictor/format"}
 
 
 @pytest.mark.parametrize(
@@ -118,6 +93,5 @@ def test_a_score_survives_the_pipelines_own_files() -> None:
 def test_people_are_shown_hash_and_threshold_and_not_the_predictors_numbers() -> None:
     trained = {**LENGTH, "hash": "abc", "trained_on": {"rows": 12}}
     shown = shown_policy({"score": {"kind": "learned", "types": {"news": {"predictor": trained, "full_from": 1.5}}}})
-    assert shown["score"]["types"] == {
-        "news": {"predictor": {"hash": "abc", "trained_on": {"rows": 12}}, "full_from": 1.5}
-    }
+    of_news = {"predictor": {"hash": "abc", "trained_on": {"rows": 12}}, "full_from": 1.5}
+    assert shown["score"]["types"] == {"news": of_news}

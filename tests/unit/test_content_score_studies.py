@@ -53,24 +53,17 @@ def by_spelling(rng: random.Random, worth: float) -> str:
 def items(
     split: str, share: float, text_of: Callable[[random.Random, float], str], *, released: bool = True
 ) -> list[Example]:
+    usual = {"family": "content_pipeline", "split": split, "created_at": START, "released": released}
+    usual["origin"] = "curated" if released else "import"
     found = []
     for name, n in N_OF.items():
         for i in range(round(n * share)):
             rng = random.Random(f"{split} {name} {i}")
             worth = rng.random()
-            found.append(
-                Example(
-                    id=f"{split}-{name}-{i:03d}",
-                    family="content_pipeline",
-                    group=f"{split}-{name}-{i}",
-                    split=split,
-                    origin="curated" if released else "import",
-                    created_at=START,  # type: ignore[arg-type]
-                    released=released,
-                    input={"content_type": name, "text": text_of(rng, worth)},
-                    expected={"quality": min(1.0, max(0.0, worth + rng.gauss(0, 0.1)))},
-                )
-            )
+            input = {"content_type": name, "text": text_of(rng, worth)}
+            expected = {"quality": min(1.0, max(0.0, worth + rng.gauss(0, 0.1)))}
+            id, group = f"{split}-{name}-{i:03d}", f"{split}-{name}-{i}"
+            found.append(Example(id=id, group=group, input=input, expected=expected, **usual))
     return found
 
 
@@ -102,16 +95,21 @@ def each_text_and_score_is_learned_from_once() -> Iterator[None]:
         yield
 
 
-def world_of(
-    folder: Path, text_of: Callable[[random.Random, float], str] = by_length, *, sealed: float = 0.4, **options: Any
-) -> World:
-    world = World(folder, family=pipeline_family(space=options.pop("space", {}), rollout={"gates": {"n": 30}}))
-    parts = (
-        items("train", 1.0, text_of, **options),
-        items("dev", 0.5, text_of, **options),
-        items("holdout", sealed, text_of, **options),
+def items_of(
+    text_of: Callable[[random.Random, float], str] = by_length, *, sealed: float = 0.4, **options: Any
+) -> list[Example]:
+    shares = {"train": 1.0, "dev": 0.5, "holdout": sealed}
+    return [e for split, share in shares.items() for e in items(split, share, text_of, **options)]
+
+
+def filled(folder: Path, examples: list[Example], space: Any = None) -> World:
+    return World(folder, family=pipeline_family(space=space or {}, rollout={"gates": {"n": 30}})).fill(
+        examples=examples
     )
-    return world.fill(examples=[e for part in parts for e in part])
+
+
+def world_of(folder: Path, *given: Any, space: Any = None, **options: Any) -> World:
+    return filled(folder, items_of(*given, **options), space)
 
 
 def routed(folder: Path, mode: str, sealed: float = 0.3) -> World:
@@ -139,7 +137,6 @@ def finding(study: Any) -> Any:
 def policy_of(world: World, variant: str) -> Any:
     with world.store.read() as tx:
         record = world.store.variants.get(tx, "content_pipeline", variant)
-    assert record is not None
     return record.variant.policy
 
 
@@ -217,9 +214,7 @@ def test_a_quality_is_kept_at_the_most_saving(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("asked", "wished"), [({"keep_saved": 0.8}, {"saving", "quality"}), ({"keep_quality": 0.7}, {"quality"})]
 )
-def test_what_was_wished_is_confirmed_though_most_good_items_are_left_out(
-    tmp_path: Path, asked: dict[str, float], wished: set[str]
-) -> None:
+def test_what_was_wished_is_confirmed_though_most_good_items_are_left_out(tmp_path, asked, wished):
     world = world_of(tmp_path, sealed=0.8)
     study = ended(world, n_holdout=220, **asked)
     confirmation = study.confirmation
@@ -236,10 +231,8 @@ def test_what_was_wished_is_confirmed_though_most_good_items_are_left_out(
 
 def test_a_saving_is_that_of_the_items_however_unequal_their_groups_are(tmp_path: Path) -> None:
     """The mean of groups would count a group of five items as much as one of one."""
-    parts = [items("train", 1.0, by_length), items("dev", 0.5, by_length), items("holdout", 0.8, by_length)]
-    examples = in_groups([e for part in parts for e in part if e.input["content_type"] != "poem"], "forum", 20)
-    world = World(tmp_path, family=pipeline_family(space={}, rollout={"gates": {"n": 30}})).fill(examples=examples)
-    study = ended(world, n_holdout=220, keep_saved=0.65)
+    examples = in_groups([e for e in items_of(sealed=0.8) if e.input["content_type"] != "poem"], "forum", 20)
+    study = ended(filled(tmp_path, examples), n_holdout=220, keep_saved=0.65)
     saving = study.confirmation["wished"][0]
     assert saving["measured"] == pytest.approx(1 - study.confirmation["winner_cost_usd"])
     assert saving["test"]["test"] == "bootstrap"
@@ -249,10 +242,9 @@ def test_a_saving_is_that_of_the_items_however_unequal_their_groups_are(tmp_path
 
 def test_a_wish_that_the_sealed_items_do_not_bear_out_starts_no_rollout(tmp_path: Path) -> None:
     """Of the sealed items length says nothing, so that what is processed in full is of middling quality."""
-    world = World(tmp_path, family=pipeline_family(space={}, rollout={"gates": {"n": 30}}))
-    parts = [items("train", 1.0, by_length), items("dev", 0.5, by_length)]
-    sealed = [replace(e, expected={"quality": 0.5}) for e in items("holdout", 0.4, by_length)]
-    study = ended(world.fill(examples=[e for part in [*parts, sealed] for e in part]), keep_quality=0.7, n_holdout=110)
+    examples = [replace(e, expected={"quality": 0.5}) if e.split == "holdout" else e for e in items_of()]
+    world = filled(tmp_path, examples)
+    study = ended(world, keep_quality=0.7, n_holdout=110)
     assert study.outcome == "not_confirmed"
     (quality,) = missed_gates(gates_on_record(study, variant=study.winner, champion=study.champion, aim="cost"))
     assert quality["name"] == "quality"
@@ -263,10 +255,8 @@ def test_a_wish_that_the_sealed_items_do_not_bear_out_starts_no_rollout(tmp_path
 
 def test_a_saving_is_proposed_where_most_items_are_worth_processing(tmp_path: Path) -> None:
     """The mean is .7 here, so that any item left out, at .5, lowers the score; saving was wished all the same."""
-    world = World(tmp_path, family=pipeline_family(space={}, rollout={"gates": {"n": 30}}))
-    parts = (items("train", 1.0, by_length), items("dev", 0.5, by_length), items("holdout", 0.4, by_length))
-    better = [replace(e, expected={"quality": 0.5 + 0.4 * e.expected["quality"]}) for part in parts for e in part]
-    study = ended(world.fill(examples=better), keep_saved=0.65, n_holdout=110)
+    better = [replace(e, expected={"quality": 0.5 + 0.4 * e.expected["quality"]}) for e in items_of()]
+    study = ended(filled(tmp_path, better), keep_saved=0.65, n_holdout=110)
     assert study.outcome == "nominated", study.error or study.spend.remark or study.confirmation
 
 
@@ -279,10 +269,7 @@ def in_groups(examples: Sequence[Example], name: str, n: int) -> list[Example]:
 
 
 def test_a_type_in_too_few_groups_is_told_with_its_cost_by_the_dry_run_and_by_the_study(tmp_path: Path) -> None:
-    family = pipeline_family(space={}, rollout={"gates": {"n": 30}})
-    parts = [items("train", 1.0, by_length), items("dev", 0.5, by_length), items("holdout", 0.4, by_length)]
-    examples = in_groups([e for part in parts for e in part], "forum", 3)
-    world = World(tmp_path, family=family).fill(examples=examples)
+    world = filled(tmp_path, in_groups(items_of(), "forum", 3))
     asked = {"models": NoModels(), "definition": {**SIZES, "keep_saved": 0.65}, "aim": "cost"}
     (told,) = world.create(dry_run=True, **asked).remarks
     study = world.create(**asked)
@@ -311,9 +298,8 @@ def test_a_wish_that_cannot_be_met_is_refused_with_what_can(tmp_path: Path, aske
 
 
 def test_without_texts_filter_and_routes_are_searched_for_the_same_wish(tmp_path: Path) -> None:
-    world = World(tmp_path, family=pipeline_family(space={}, rollout={"gates": {"n": 30}}))
-    world.fill(examples=[*measured_items(200, "train"), *measured_items(80, "dev"), *measured_items(60, "holdout")])
-    study = ended(world, keep_saved=0.65)
+    measured = [*measured_items(200, "train"), *measured_items(80, "dev"), *measured_items(60, "holdout")]
+    study = ended(filled(tmp_path, measured), keep_saved=0.65)
     (point,) = finding(study)["points"]
     assert point["score"] == KNOBS
     saved = point["on_dev"][KNOBS][0]["saved"]
@@ -332,14 +318,7 @@ def test_what_a_predictor_was_not_trained_on_has_no_group_in_common_with_what_it
     def judged(row: int, group: str, released: bool = True) -> JudgedItem:
         return JudgedItem(row=row, text="", title="", quality=0.5, group=group, released=released)
 
-    its = [
-        judged(0, "a"),
-        judged(1, "b"),
-        judged(2, "a", released=False),
-        judged(3, "b"),
-        judged(4, "c"),
-        judged(5, "d"),
-    ]
+    its = [judged(row, group, released=row != 2) for row, group in enumerate("ababcd")]
     released = [item for item in its if item.released]
     assert [item.row for item in whole_groups(its, of=released, most=10)] == [1, 3, 4, 5], (
         "half of group a may not be shown"
@@ -356,12 +335,9 @@ def test_two_runs_learn_the_same(kept: tuple[World, Any], tmp_path: Path, monkey
 
 
 @pytest.mark.parametrize("value", [0, 1, 1.2, "much", True])
-def test_what_is_to_be_kept_is_a_share(value: Any) -> None:
+def test_what_is_to_be_kept_is_one_share(value: Any) -> None:
     with pytest.raises(InvalidInput, match="needs a share between 0 and 1"):
         Definition.parse({"keep_saved": value})
-
-
-def test_one_of_the_two_is_kept() -> None:
     with pytest.raises(InvalidInput, match="keep one of the two"):
         Definition.parse({"keep_saved": 0.65, "keep_quality": 0.7})
 
@@ -394,9 +370,7 @@ def test_what_is_typed_stands_in_the_place_of_what_a_definition_keeps() -> None:
         ("full", {}, "quality"),
     ],
 )
-def test_the_aim_is_time_where_the_champion_saves_less_than_is_to_be_kept(
-    tmp_path: Path, mode: str, asked: dict[str, float], aim: str
-) -> None:
+def test_the_aim_is_time_where_the_champion_saves_less_than_is_to_be_kept(tmp_path, mode, asked, aim):
     world = routed(tmp_path, mode)
     assert world.create(models=NoModels(), definition={**SIZES, **asked}).aim == aim
 

@@ -35,13 +35,7 @@ DIALOG: dict[str, Any] = {
     "user_id": "tg:12345",
     "dao_id": "dao-7",
     "prompts": [
-        {
-            "text": "How do I vote?",
-            "response_time_ms": 3200,
-            "provider": "small",
-            "rbac_role": "member",
-            "status": "success",
-        },
+        {"text": "How do I vote?", "response_time_ms": 3200, "provider": "small", "rbac_role": "member"},
         {"text": "And where?", "response_time_ms": 9000, "provider": "small", "status": "timeout"},
     ],
     "insights": {"worked_well": "quick", "issues": "no link", "suggestions": "name the page"},
@@ -49,17 +43,10 @@ DIALOG: dict[str, Any] = {
 
 
 def family(name: str = FAMILY, **more: Any) -> Family:
+    prompt = {"versions": {"1": {"content": [{"role": "user", "content": "Answer: {{question}}"}]}}, "current": "1"}
+    output = {"field": "answer", "parser": "text"}
     return parse_family(
-        {
-            "name": name,
-            "inputs": {"question": {"type": "text"}},
-            "output": {"field": "answer", "parser": "text"},
-            "prompt": {
-                "current": "1",
-                "versions": {"1": {"content": [{"role": "user", "content": "Answer: {{question}}"}]}},
-            },
-            **more,
-        }
+        {"name": name, "inputs": {"question": {"type": "text"}}, "output": output, "prompt": prompt, **more}
     )
 
 
@@ -76,7 +63,6 @@ def test_each_prompt_of_a_dialog_is_an_interaction_and_what_is_not_named_is_a_ta
         "occurred_at": "2026-11-20T08:30:00+00:00",
         "tags": {"dao_id": "dao-7", "rbac_role": "member", "insights": DIALOG["insights"]},
     }
-    assert second is not None
     assert (second["id"], second["error"], second["tags"]) == ("001:002", "status timeout", {"dao_id": "dao-7"})
 
 
@@ -117,7 +103,6 @@ def test_what_fills_an_input_has_to_be_said_where_there_are_several() -> None:
         dialog_events([], several, {})  # type: ignore[arg-type]
     columns = {"question": "text", "role": "rbac_role"}
     (event, _) = (event for _, event, _ in dialog_events([("", DIALOG, None)], several, columns))  # type: ignore[arg-type]
-    assert event is not None
     assert event["input"] == {"question": "How do I vote?", "role": "member"}
 
 

@@ -46,7 +46,6 @@ class DrillWorld(World):
     def crown_next(self, variant: Variant) -> None:
         with self.store.read() as tx:
             current = self.store.champions.current(tx, "topics")
-        assert current is not None
         tenure = next_tenure(current, variant=variant.id, at=self.clock.now(), by="anna", why="better", forced=False)
         self.store.write(lambda tx: self.store.champions.put(tx, tenure))
 
@@ -79,16 +78,11 @@ class TestDrill:
     def test_it_really_calls_every_time_though_the_journal_knows_an_answer(self, world: DrillWorld) -> None:
         assert [world.drill(), world.drill()] == ["works", "works"]
         assert len(world.model.requests) == 2
-
-    def test_its_call_stands_in_the_journal_outside_every_study(self, world: DrillWorld) -> None:
-        world.drill()
         with world.store.read() as tx:
             rows = tx.exec_driver_sql("SELECT study, family, purpose, status, cost_usd FROM lm_calls").all()
-        assert rows == [(None, "topics", "rehearsal", "settled", 0.00001)]
+        assert rows == [(None, "topics", "rehearsal", "settled", 0.00001)] * 2, "outside every study"
 
-    def test_a_broken_model_opens_one_alert_which_says_what_to_do_and_a_working_one_closes_it(
-        self, world: DrillWorld
-    ) -> None:
+    def test_a_broken_model_opens_one_alert_which_says_what_to_do_and_a_working_one_closes_it(self, world):
         world.broken = ModelFailed("The key of the model was refused (401).", kind="http", status_of_model=401)
         assert [world.drill(), world.drill()] == ["broken", "broken"]
         (alert,) = world.alerts()
@@ -125,12 +119,7 @@ class TestDrill:
 
     def test_only_released_dev_examples_are_shown(self, tmp_path: Path) -> None:
         world = DrillWorld(tmp_path)
-        with world.store.read() as tx:
-            names = {
-                example.id for example in world.store.examples.of_split(tx, "topics", split="dev", released_only=True)
-            }
         world.store.write(lambda tx: tx.exec_driver_sql("UPDATE examples SET released = 0"))
-        assert len(names) == 12
         assert world.drill() == "not possible"
         assert world.model.requests == []
         assert world.alerts(open_only=False) == []
@@ -153,25 +142,19 @@ class TestDrill:
 
 
 class TestWhen:
-    def test_once_a_day(self, world: DrillWorld) -> None:
+    @pytest.mark.parametrize(("broken", "minutes"), [(False, 24 * 60), (True, 60)])
+    def test_once_a_day_and_every_hour_while_it_is_broken(self, world: DrillWorld, broken: bool, minutes: int) -> None:
         assert world.due()
+        world.broken = ModelFailed("Down.", kind="malformed") if broken else None
         world.drill()
-        assert not world.due(timedelta(hours=23))
-        assert world.due(timedelta(hours=1))
-
-    def test_every_hour_while_it_is_broken(self, world: DrillWorld) -> None:
-        world.broken = ModelFailed("Down.", kind="malformed")
-        world.drill()
-        assert not world.due(timedelta(minutes=59))
+        assert not world.due(timedelta(minutes=minutes - 1))
         assert world.due(timedelta(minutes=1))
 
-    def test_at_once_when_the_champion_changes(self, world: DrillWorld) -> None:
+    def test_at_once_when_the_champion_changes_and_after_a_nomination(self, world: DrillWorld) -> None:
         world.drill()
         assert not world.due()
         world.crown_next(world.variant("Say the topic of {{document}}"))
         assert world.due()
-
-    def test_at_once_after_a_nomination(self, world: DrillWorld) -> None:
         world.drill()
         for outcome, expected in (("no_improvement", False), ("nominated", True)):
             at = world.clock.now()

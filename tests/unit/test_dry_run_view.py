@@ -3,42 +3,26 @@
 from __future__ import annotations
 
 import io
-from dataclasses import replace
 from typing import Any
 
 from rich.console import Console
 
 from optimizer.cli.study.estimate_view import view_estimate
 from optimizer.core.base.values import Spread
-from optimizer.core.declaration.read import parse_family
 from optimizer.core.search.cost_estimate import CostEstimate, EstimateTotals
+from tests.study_world import topic_family
 
-FAMILY = parse_family(
-    {
-        "name": "triage",
-        "inputs": {"message": {"type": "text"}},
-        "output": {"field": "topic", "parser": "text"},
-        "prompt": {"current": "1", "versions": {"1": {"content": [{"role": "user", "content": "{{message}}"}]}}},
-    }
-)
-
+FAMILY = topic_family(name="triage")
 
 CALLS, MINUTES = Spread(low=169, expected=1234.4, high=25000), Spread(low=0.228, expected=1.73, high=8.09)
 
 
 def estimate(**changes: Any) -> CostEstimate:
-    made = CostEstimate(
-        calls=CALLS,
-        usd=None,
-        minutes=MINUTES,
-        n_trials=20,
-        n_confirmation_calls=38,
-        reserved_usd=None,
-        longest_request_bytes=100,
-        parts={"champion": Spread(low=20, expected=20, high=20)},
-        without_a_cap=EstimateTotals(calls=CALLS, usd=None, minutes=MINUTES),
-    )
-    return replace(made, **changes)
+    totals = {"calls": CALLS, "usd": None, "minutes": MINUTES}
+    of_search = {"n_trials": 20, "parts": {"champion": Spread(low=20, expected=20, high=20)}}
+    of_confirmation = {"n_confirmation_calls": 38, "reserved_usd": None, "longest_request_bytes": 100}
+    given = {**totals, **of_search, **of_confirmation, "without_a_cap": EstimateTotals(**totals)}
+    return CostEstimate(**{**given, **changes})
 
 
 def told_of(made: CostEstimate, again: str = "") -> str:

@@ -28,17 +28,9 @@ def test_words_that_differ_are_marked_and_far_lines_are_left_out() -> None:
     before = content(f"{far}\nName the topic of {{{{text}}}}.", temperature=0.0)
     after = content(f"{far}\nName one topic of {{{{text}}}}.", temperature=0.5)
     assert shown(edited_prompt(before, after, ["text"])) == [
-        "-temperature: 0.<0>",
-        "+temperature: 0.<5>",
-        " [user]",
-        " line 0",
-        " line 1",
-        "…",
-        " line 17",
-        " line 18",
-        " line 19",
-        "-Name <the> topic of {{text}}.",
-        "+Name <one> topic of {{text}}.",
+        *("-temperature: 0.<0>", "+temperature: 0.<5>", " [user]"),
+        *(" line 0", " line 1", "…", " line 17", " line 18", " line 19"),
+        *("-Name <the> topic of {{text}}.", "+Name <one> topic of {{text}}."),
     ]
 
 

@@ -39,9 +39,7 @@ def test_a_named_command_is_the_one_of_its_module() -> None:
     assert [command.callback for command in only_command().registered_commands] == [demo]
 
 
-def test_an_installation_older_than_the_command_says_so_when_it_is_called(
-    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
-) -> None:
+def test_an_installation_older_than_the_command_says_so_when_it_is_called(monkeypatch, tmp_path):
     (tmp_path / "METADATA").write_text("Name: detent-server\n")
     monkeypatch.setattr(entry_points, "distribution", lambda name: Distribution.at(tmp_path))
     with pytest.raises(NotFound, match=r"has no `detent demo`.*Install Detent anew"):

@@ -39,143 +39,56 @@ def world(tmp_path_factory: pytest.TempPathFactory) -> Any:
         yield running
 
 
+JSON = {"content-type": "application/json"}
+OF_FAMILY, FEEDBACK = "/v1/families/triage", "/v1/feedback"
+BAD_BODY, INVALID = (400, "malformed-body"), (422, "invalid-input")
+FOREIGN_INPUT = {"messages": [{"role": "user", "content": "{{other}}"}]}
+
+
+def raw(content: bytes) -> dict[str, Any]:
+    return {"content": content, "headers": JSON}
+
+
+def body(**members: Any) -> dict[str, Any]:
+    return {"json": members}
+
+
 CASES = [
     ("unknown-route", "GET", "/v1/nothing", {}, 404, "not-found"),
     ("wrong-method", "DELETE", "/v1/families", {}, 405, "method-not-allowed"),
     ("unknown-family", "GET", "/v1/families/nope/prompt", {}, 404, "not-found"),
     ("unknown-variant", "GET", "/v1/variants/v_0", {}, 404, "not-found"),
     ("unknown-study", "POST", "/v1/studies/st_0/cancel", {}, 404, "not-found"),
-    ("unknown-rollout", "POST", "/v1/rollouts/ro_0/advance", {"json": {"reason": "x"}}, 404, "not-found"),
+    ("unknown-rollout", "POST", "/v1/rollouts/ro_0/advance", body(reason="x"), 404, "not-found"),
     ("unknown-interaction", "GET", "/v1/interactions/in_0", {}, 404, "not-found"),
     ("unknown-query-parameter", "GET", "/v1/families?colour=red", {}, 400, "unknown-parameter"),
-    (
-        "unknown-query-parameter-on-the-hot-route",
-        "GET",
-        "/v1/families/triage/prompt?colour=red",
-        {},
-        400,
-        "unknown-parameter",
-    ),
-    (
-        "two-units",
-        "GET",
-        "/v1/families/triage/prompt?unit=a",
-        {"headers": {"X-Detent-Unit": "b"}},
-        422,
-        "invalid-input",
-    ),
-    ("empty-unit", "GET", "/v1/families/triage/prompt?unit=", {}, 422, "invalid-input"),
-    ("limit-out-of-range", "GET", "/v1/feedback?limit=0", {}, 422, "invalid-input"),
-    ("foreign-cursor", "GET", "/v1/feedback?cursor=abc", {}, 422, "invalid-input"),
-    ("foreign-cursor-of-a-short-list", "GET", "/v1/families/triage/variants?cursor=abc", {}, 422, "invalid-input"),
-    ("time-without-zone", "GET", "/v1/feedback?since=2026-11-20T00:00:00", {}, 422, "invalid-input"),
-    (
-        "no-json",
-        "POST",
-        "/v1/feedback",
-        {"content": b"{", "headers": {"content-type": "application/json"}},
-        400,
-        "malformed-body",
-    ),
-    (
-        "not-utf8",
-        "POST",
-        "/v1/feedback",
-        {"content": b'"\xff"', "headers": {"content-type": "application/json"}},
-        400,
-        "malformed-body",
-    ),
-    (
-        "not-a-number",
-        "POST",
-        "/v1/feedback",
-        {"content": b'{"score": NaN}', "headers": {"content-type": "application/json"}},
-        400,
-        "malformed-body",
-    ),
-    (
-        "deep",
-        "POST",
-        "/v1/feedback",
-        {"content": b"[" * 40_000, "headers": {"content-type": "application/json"}},
-        400,
-        "malformed-body",
-    ),
-    (
-        "nul-in-a-name",
-        "POST",
-        "/v1/families/triage/rollouts",
-        {"content": b'{"variant": "a\\u0000b"}', "headers": {"content-type": "application/json"}},
-        400,
-        "malformed-body",
-    ),
-    ("undeclared-body", "POST", "/v1/feedback", {"content": b"{}"}, 415, "unsupported-media-type"),
-    ("form-body", "POST", "/v1/families/triage/rollouts", {"data": {"variant": "v"}}, 415, "unsupported-media-type"),
-    ("empty-list", "POST", "/v1/feedback", {"json": []}, 422, "invalid-input"),
-    ("too-many-events", "POST", "/v1/feedback", {"json": [{}] * 1001}, 413, "too-large"),
-    (
-        "misspelt-event",
-        "POST",
-        "/v1/feedback",
-        {"json": {"family": "triage", "unit": "u", "sucess": True}},
-        422,
-        "invalid-input",
-    ),
-    (
-        "forged-token",
-        "POST",
-        "/v1/feedback",
-        {"json": {"assignment": "e30.AAAA", "success": True}},
-        422,
-        "invalid-input",
-    ),
-    ("missing-variable", "POST", "/v1/families/triage/render", {"json": {"variables": {}}}, 422, "invalid-input"),
-    (
-        "unknown-variable",
-        "POST",
-        "/v1/families/triage/render",
-        {"json": {"variables": {"text": "a", "x": 1}}},
-        422,
-        "invalid-input",
-    ),
-    ("no-body", "POST", "/v1/families/triage/render", {}, 422, "invalid-input"),
-    ("variant-of-nothing", "POST", "/v1/families/triage/variants", {"json": {"note": "x"}}, 422, "invalid-input"),
-    (
-        "variant-with-a-foreign-input",
-        "POST",
-        "/v1/families/triage/variants",
-        {"json": {"messages": [{"role": "user", "content": "{{other}}"}]}},
-        422,
-        "invalid-input",
-    ),
-    (
-        "ladder-that-falls",
-        "POST",
-        "/v1/families/triage/rollouts",
-        {"json": {"variant": "v_0", "ladder": [0.5, 0.1]}},
-        422,
-        "invalid-input",
-    ),
-    ("override-of-nothing", "PUT", "/v1/families/triage/overrides/u", {"json": {"variant": "v_0"}}, 404, "not-found"),
-    ("budget-zero", "POST", "/v1/families/triage/studies", {"json": {"budget": {"calls": 0}}}, None, None),
-    (
-        "aim-of-no-race",
-        "POST",
-        "/v1/families/triage/studies",
-        {"json": {"aim": "cost", "strategy": "race"}},
-        422,
-        "invalid-input",
-    ),
-    ("proposer-of-nothing", "POST", "/v1/families/triage/studies", {"json": {"proposer": "big"}}, 422, "invalid-input"),
-    (
-        "gateway-away",
-        "POST",
-        "/v1/chat/completions",
-        {"json": {"model": "triage", "messages": []}},
-        503,
-        "gateway-unavailable",
-    ),
-    ("freeze-of-nothing", "POST", "/v1/freeze", {"json": {"family": "nobody"}}, 404, "not-found"),
+    ("unknown-parameter-on-the-hot-route", "GET", f"{OF_FAMILY}/prompt?colour=red", {}, 400, "unknown-parameter"),
+    ("two-units", "GET", f"{OF_FAMILY}/prompt?unit=a", {"headers": {"X-Detent-Unit": "b"}}, *INVALID),
+    ("empty-unit", "GET", f"{OF_FAMILY}/prompt?unit=", {}, *INVALID),
+    ("limit-out-of-range", "GET", f"{FEEDBACK}?limit=0", {}, *INVALID),
+    ("time-without-zone", "GET", f"{FEEDBACK}?since=2026-11-20T00:00:00", {}, *INVALID),
+    ("no-json", "POST", FEEDBACK, raw(b"{"), *BAD_BODY),
+    ("not-utf8", "POST", FEEDBACK, raw(b'"\xff"'), *BAD_BODY),
+    ("not-a-number", "POST", FEEDBACK, raw(b'{"score": NaN}'), *BAD_BODY),
+    ("deep", "POST", FEEDBACK, raw(b"[" * 40_000), *BAD_BODY),
+    ("nul-in-a-name", "POST", f"{OF_FAMILY}/rollouts", raw(b'{"variant": "a\\u0000b"}'), *BAD_BODY),
+    ("undeclared-body", "POST", FEEDBACK, {"content": b"{}"}, 415, "unsupported-media-type"),
+    ("form-body", "POST", f"{OF_FAMILY}/rollouts", {"data": {"variant": "v"}}, 415, "unsupported-media-type"),
+    ("empty-list", "POST", FEEDBACK, {"json": []}, *INVALID),
+    ("too-many-events", "POST", FEEDBACK, {"json": [{}] * 1001}, 413, "too-large"),
+    ("misspelt-event", "POST", FEEDBACK, body(family="triage", unit="u", sucess=True), *INVALID),
+    ("forged-token", "POST", FEEDBACK, body(assignment="e30.AAAA", success=True), *INVALID),
+    ("missing-variable", "POST", f"{OF_FAMILY}/render", body(variables={}), *INVALID),
+    ("unknown-variable", "POST", f"{OF_FAMILY}/render", body(variables={"text": "a", "x": 1}), *INVALID),
+    ("no-body", "POST", f"{OF_FAMILY}/render", {}, *INVALID),
+    ("variant-of-nothing", "POST", f"{OF_FAMILY}/variants", body(note="x"), *INVALID),
+    ("variant-with-a-foreign-input", "POST", f"{OF_FAMILY}/variants", body(**FOREIGN_INPUT), *INVALID),
+    ("override-of-nothing", "PUT", f"{OF_FAMILY}/overrides/u", body(variant="v_0"), 404, "not-found"),
+    ("budget-zero", "POST", f"{OF_FAMILY}/studies", body(budget={"calls": 0}), None, None),
+    ("aim-of-no-race", "POST", f"{OF_FAMILY}/studies", body(aim="cost", strategy="race"), *INVALID),
+    ("proposer-of-nothing", "POST", f"{OF_FAMILY}/studies", body(proposer="big"), *INVALID),
+    ("gateway-away", "POST", "/v1/chat/completions", body(model="triage", messages=[]), 503, "gateway-unavailable"),
+    ("freeze-of-nothing", "POST", "/v1/freeze", body(family="nobody"), 404, "not-found"),
     ("unit-not-confirmed", "DELETE", "/v1/units/somebody", {}, 409, "refused"),
 ]
 
@@ -201,9 +114,7 @@ def test_what_an_application_comes_and_leaves_by_is_there(world: World, method: 
 @pytest.mark.parametrize(
     ("method", "path", "options", "status", "slug"), [case[1:] for case in CASES], ids=[case[0] for case in CASES]
 )
-def test_bad_input_is_answered_with_a_problem_document(
-    world: World, method: str, path: str, options: dict[str, Any], status: int | None, slug: str | None
-) -> None:
+def test_bad_input_is_answered_with_a_problem_document(world, method, path, options, status, slug):
     answer = world.client.request(method, path, **options)
     if slug is None:
         assert 400 <= answer.status_code < 500
@@ -220,19 +131,13 @@ def test_validation_lists_every_fault_with_its_pointer(world: World) -> None:
 
 
 def test_an_oversized_body_is_refused_before_it_is_read(world: World) -> None:
-    declared = world.client.post(
-        "/v1/feedback", content=b"{}", headers={"content-type": "application/json", "content-length": str(9 * 2**20)}
-    )
-    assert_problem(declared, 413, "too-large")
+    declared = {**JSON, "content-length": str(9 * 2**20)}
+    assert_problem(world.client.post(FEEDBACK, content=b"{}", headers=declared), 413, "too-large")
 
 
 def test_a_body_that_hides_its_size_is_refused_once_it_is_too_large(world: World) -> None:
     chunks = (b" " * 2**20 for _ in range(9))
-    assert_problem(
-        world.client.post("/v1/feedback", content=chunks, headers={"content-type": "application/json"}),
-        413,
-        "too-large",
-    )
+    assert_problem(world.client.post(FEEDBACK, content=chunks, headers=JSON), 413, "too-large")
 
 
 def test_a_fault_of_the_server_says_nothing_of_its_insides(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -291,7 +196,7 @@ def test_the_type_of_a_problem_can_be_opened(world: World) -> None:
         ("POST", "/v1/families/triage/studies", {"strategy": "settings+settings"}, "/strategy"),
         ("GET", "/v1/feedback?cursor=abc", None, "/cursor"),
         ("GET", "/v1/families/triage/variants?cursor=abc", None, "/cursor"),
-        ("POST", "/v1/families/triage/rollouts", {"variant": "v", "ladder": [0.5, 0.1]}, "/ladder"),
+        ("POST", "/v1/families/triage/rollouts", {"variant": "v_0", "ladder": [0.5, 0.1]}, "/ladder"),
     ],
 )
 def test_a_fault_is_named_where_it_lies(world: World, method: str, path: str, body: Any, pointer: str) -> None:

@@ -101,10 +101,9 @@ def test_where_the_family_sets_no_limit_none_is_reserved_for(lengths, longest):
 def test_a_declared_limit_is_kept_but_never_below_the_champion_itself():
     family = topic_family()
     inputs = longest_inputs(family, [])
-    assert longest_allowed(family.variant(), inputs, Definition(max_request_bytes=5000), is_written=False) == 5000
-    assert longest_allowed(family.variant(), inputs, Definition(max_request_bytes=1), is_written=False) == longest_of(
-        family.variant(), inputs
-    )
+    for declared, allowed in ((5000, 5000), (1, longest_of(family.variant(), inputs))):
+        definition = Definition(max_request_bytes=declared)
+        assert longest_allowed(family.variant(), inputs, definition, is_written=False) == allowed
 
 
 def test_the_reserve_is_for_the_dearest_variant_the_space_holds():
@@ -112,26 +111,24 @@ def test_the_reserve_is_for_the_dearest_variant_the_space_holds():
     dear = ModelPrice(input_usd_per_mtok=30.0, output_usd_per_mtok=150.0)
     prices = {"fake": PRICE, "dear": dear}
     space = {"model": {"choices": ["fake", "dear"]}, "max_tokens": {"int": [8, 50]}}
-    assert confirmation_usd(champion, {}, n_calls=10, longest_bytes=100, price_of=prices.get) == pytest.approx(
-        10 * usd_of(100, 8, PRICE)
-    )
-    assert confirmation_usd(champion, space, n_calls=10, longest_bytes=100, price_of=prices.get) == pytest.approx(
-        10 * usd_of(100, 50, dear)
-    )
-    assert (
-        confirmation_usd(
-            champion, {"model": {"choices": ["unpriced"]}}, n_calls=1, longest_bytes=1, price_of=prices.get
-        )
-        is None
-    )
+
+    def reserved(space: dict) -> float | None:
+        return confirmation_usd(champion, space, n_calls=10, longest_bytes=100, price_of=prices.get)
+
+    assert reserved({}) == pytest.approx(10 * usd_of(100, 8, PRICE))
+    assert reserved(space) == pytest.approx(10 * usd_of(100, 50, dear))
+    assert reserved({"model": {"choices": ["unpriced"]}}) is None
 
 
 def test_the_search_gets_what_the_confirmation_leaves():
-    left = search_budget(
-        Budget(usd=1.0, calls=300, minutes=10.0), n_confirmation=200, reserved_usd=0.25, n_dev=20, seconds_per_call=1.5
-    )
-    assert left == Budget(usd=0.75, calls=100, minutes=5.0)
-    assert search_budget(Budget(), n_confirmation=200, reserved_usd=9.0, n_dev=20, seconds_per_call=9.0) == Budget()
+    assert left_of(Budget(usd=1.0, calls=300, minutes=10.0)) == Budget(usd=0.75, calls=100, minutes=5.0)
+    assert left_of(Budget(), reserved_usd=9.0, seconds_per_call=9.0) == Budget()
+    assert left_of(Budget(usd=0.0), reserved_usd=0.0, seconds_per_call=None).usd == 0.0, "a free model"
+
+
+def left_of(budget: Budget, **changes: float | None) -> Budget:
+    given = {"n_confirmation": 200, "reserved_usd": 0.25, "n_dev": 20, "seconds_per_call": 1.5}
+    return search_budget(budget, **{**given, **changes})
 
 
 @pytest.mark.parametrize(
@@ -147,13 +144,7 @@ def test_the_search_gets_what_the_confirmation_leaves():
 )
 def test_a_budget_that_cannot_pay_for_the_confirmation_is_refused_with_figures(budget, figure):
     with pytest.raises(BudgetTooSmall, match=figure):
-        search_budget(budget, n_confirmation=200, reserved_usd=0.25, n_dev=20, seconds_per_call=1.5)
-
-
-def test_a_free_model_needs_no_dollars():
-    assert (
-        search_budget(Budget(usd=0.0), n_confirmation=200, reserved_usd=0.0, n_dev=20, seconds_per_call=None).usd == 0.0
-    )
+        left_of(budget)
 
 
 def test_calls_are_counted_by_part_with_low_expected_and_high_in_order():
@@ -172,7 +163,6 @@ def test_an_estimate_never_exceeds_the_budget_and_has_no_dollars_without_a_price
     parts = expected_calls(("bootstrap",), Sizes(definition=Definition(), n_train=80, n_dev=20), n_holdout=100)
     found = estimate_study(parts, CALL, budget=Budget(calls=250, usd=0.1, minutes=3.0), **GIVEN)
     assert found.calls.high == 250
-    assert found.usd is not None
     assert found.usd.low <= found.usd.expected <= found.usd.high == 0.1
     assert found.minutes.high <= 3.0
     assert estimate_study(parts, replace(CALL, price=None), budget=Budget(), **GIVEN).usd is None
@@ -181,13 +171,8 @@ def test_an_estimate_never_exceeds_the_budget_and_has_no_dollars_without_a_price
 def test_a_definition_names_every_fault_at_once():
     with pytest.raises(InvalidInput) as caught:
         Definition.parse({"n_dev": 0, "n_train": "many", "colour": 1, "threshold": 2, "space": []})
-    assert {f.pointer.rsplit("/", 1)[1] for f in caught.value.faults} == {
-        "n_dev",
-        "n_train",
-        "colour",
-        "threshold",
-        "space",
-    }
+    at_fault = {f.pointer.rsplit("/", 1)[1] for f in caught.value.faults}
+    assert at_fault == {"n_dev", "n_train", "colour", "threshold", "space"}
     assert Definition.parse({"n_dev": 30}, n_holdout=50) == Definition(n_dev=30, n_holdout=50)
 
 
@@ -199,20 +184,11 @@ def test_a_definition_takes_no_number_beyond_every_range(name, value):
 
 
 BOTH = {"bootstrap": Spread(low=100, expected=372, high=1120), "settings": Spread(low=0, expected=128, high=160)}
-PARTS = {
-    "champion": Spread(low=20, expected=20, high=20),
-    **BOTH,
-    "confirmation": Spread(low=0, expected=200, high=200),
-}
+AT_THE_END = {"confirmation": Spread(low=0, expected=200, high=200)}
+PARTS = {"champion": Spread(low=20, expected=20, high=20), **BOTH, **AT_THE_END}
 GIVEN = {"n_trials": 20, "n_confirmation": 200, "reserved_usd": 1.0}
-CALL = CallProfile(
-    longest_bytes=4000,
-    typical_bytes=900.0,
-    max_tokens=60,
-    price=PRICE,
-    seconds=Spread(low=0.1, expected=0.5, high=1.0),
-    concurrency=2,
-)
+LENGTHS = {"longest_bytes": 4000, "typical_bytes": 900.0, "max_tokens": 60}
+CALL = CallProfile(price=PRICE, seconds=Spread(low=0.1, expected=0.5, high=1.0), concurrency=2, **LENGTHS)
 
 
 @pytest.mark.parametrize("cap", [220, 221, 400, 600, 719, 720, 1499, 1500, None])

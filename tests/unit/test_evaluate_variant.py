@@ -129,36 +129,37 @@ def test_targets_are_checked_on_as_many_examples_as_they_name(tmp_path):
     assert evaluate(world, split="train").get("checks") is None
 
 
+def estimate(world, variant, **scope):
+    return estimate_evaluation(world.family, variant, EvaluationScope(**scope), store=world.store, models=world)
+
+
 def test_all_calls_and_dollars_are_said_with_the_champions(tmp_path):
     world = World(tmp_path, family=topic_family(targets={"n": 9, "regression": {}})).fill(n_dev=9)
     champion = world.family.variant().id
     variant = with_examples(world)
-    expected = estimate_evaluation(world.family, variant, EvaluationScope(), store=world.store, models=world)
+    expected = estimate(world, variant)
     assert (len(world.model.requests), expected.n, expected.beside) == (0, 9, champion)
     assert (expected.calls.low, expected.calls.high) == (0, 18)
     assert 0 < expected.usd.expected < expected.usd.high
     batch = evaluate(world, variant)
-    assert (
-        (batch["n_calls"], batch["n_calls_in_all"], batch["beside"])
-        == (9, 18, champion)
-        == (9, len(world.model.requests), champion)
-    )
+    assert (batch["n_calls"], batch["n_calls_in_all"], batch["beside"]) == (9, 18, champion)
+    assert len(world.model.requests) == 18
     assert batch["spent_usd"] == pytest.approx(18 * 0.00001)
     again = evaluate(world, variant)
     assert (again["n_calls_in_all"], again["spent_usd"]) == (0, 0.0)
     world.model.price = None
     assert evaluate(world, variant)["spent_usd"] is None
-    assert estimate_evaluation(world.family, variant, EvaluationScope(), store=world.store, models=world).usd is None
+    assert estimate(world, variant).usd is None
 
 
 def test_an_estimate_counts_every_call_that_a_policy_may_make(tmp_path):
     world = World(tmp_path).fill(n_dev=6)
     cascade = replace(world.family.variant(), policy={"tiers": ["fake", "other"], "accept": 0.9})
-    made = estimate_evaluation(world.family, cascade, EvaluationScope(n=5), store=world.store, models=world)
+    made = estimate(world, cascade, n=5)
     assert (made.n, made.beside, made.calls.high) == (5, None, 5 * calls_per_answer(cascade, {}))
     assert made.calls.high >= 10
     with pytest.raises(InvalidInput):
-        estimate_evaluation(world.family, cascade, EvaluationScope(n=0), store=world.store, models=world)
+        estimate(world, cascade, n=0)
 
 
 def checks(**verdicts):
@@ -172,21 +173,13 @@ def checks(**verdicts):
         (None, True, ["detent study run topics --dry-run"]),
         ([], True, ["champion is no regression of itself"]),
         (checks(errors="met"), False, ["All 1 target met", "gate suite passes", "detent rollout start topics v_1"]),
-        (
-            checks(errors="missed", retries="met"),
-            False,
-            ["Exit 3: 1 of 2 targets missed (errors)", "gate suite fails", "detent study run"],
-        ),
+        (checks(errors="missed", retries="met"), False, ["Exit 3: 1 of 2 targets missed (errors)", "gate suite fails"]),
         (checks(errors="missed"), True, ["Exit 3", "search for a better variant"]),
-        (
-            checks(regression_of_latency="unmeasured"),
-            False,
-            ["0 of 1 target missed, 1 not measured", "inconclusive", "fresh answers only"],
-        ),
+        (checks(regression_of_latency="unmeasured"), False, ["1 not measured", "inconclusive", "fresh answers only"]),
         (
             checks(errors="met", regression_of_latency="undecided"),
             False,
-            ["0 of 2 targets missed, 1 that cannot be told yet", "inconclusive", "run the same command again"],
+            ["inconclusive", "run the same command again"],
         ),
         (checks(regression_of_rare="unmeasured"), False, ["detent import FILE --family topics"]),
     ],
@@ -214,9 +207,7 @@ def test_the_worst_that_was_found_is_the_verdict_on_all_suites(suites, not_measu
 
 def test_an_evaluation_keeps_to_its_cap_however_often_calls_are_tried_again(tmp_path):
     world = World(tmp_path, model=Flaky(retries=5)).fill(n_dev=9)
-    made = estimate_evaluation(
-        world.family, world.family.variant(), EvaluationScope(n=8), store=world.store, models=world
-    )
+    made = estimate(world, world.family.variant(), n=8)
     assert (made.calls.high, made.calls_at_most) == (8, 12)
     with stamina.set_testing(True, attempts=6, cap=True), pytest.raises(BudgetExhausted, match="cap of 12 calls"):
         evaluate(world, n=8, budget=Budget(calls=made.calls_at_most))

@@ -16,7 +16,6 @@ import pytest
 from optimizer.adapters.store import Database
 from optimizer.core.base.errors import BudgetExhausted, StudyStopped
 from optimizer.core.base.values import Budget, ExampleResult
-from optimizer.core.dataset.examples import Example
 from optimizer.core.evaluation.scoring import Scorer
 from optimizer.core.family.metrics import METRICS
 from optimizer.core.family.variant import Variant
@@ -29,7 +28,7 @@ from optimizer.jobs.calls.evaluation_calls import EvaluationCalls
 from optimizer.jobs.studies.evaluation import Evaluator
 from tests.clock import Clock, until
 from tests.scripted_model import AwaitedModel, ScriptedModel, failed, request
-from tests.study_world import START, TopicModel, World, topic_examples, topic_family
+from tests.study_world import START, TopicModel, World, assert_resumes, killed_at, topic_examples, topic_family
 
 FAMILY = topic_family()
 PRICE = ModelPrice(input_usd_per_mtok=1.0, output_usd_per_mtok=10.0)
@@ -120,7 +119,7 @@ def test_a_metric_of_a_tiers_answer_keeps_no_call_from_its_answer(store: Databas
 
     def judged(*_: Any, **__: Any) -> Any:
         wait_for(model.complete(request()))  # raises in the loop of model calls
-        return SimpleNamespace(value=1.0)
+        return SimpleNamespace(value=1.0, error=None)
 
     tiers = [ScriptedModel(lambda r, n: "biology", name=name) for name in ("cheap", "strong")]
     cascade = replace(variant("strong"), policy={"tiers": ["cheap", "strong"]})
@@ -128,37 +127,17 @@ def test_a_metric_of_a_tiers_answer_keeps_no_call_from_its_answer(store: Databas
     assert [row["tiers"]["strong"]["score"] for row in rows] == [1.0] * 3
 
 
-def test_calls_begin_in_order(store: Database) -> None:
-    model = AwaitedModel(concurrency=8)
-    evaluator(store, model).evaluate(variant(), EXAMPLES[:8])
-    assert [str(r.messages[-1]["content"]) for r in model.requests] == [e.input["document"] for e in EXAMPLES[:8]]
-
-
 def test_what_the_journal_has_is_not_asked_again(store: Database) -> None:
     model = AwaitedModel(concurrency=16)
     first = evaluator(store, model).evaluate(variant(), EXAMPLES[:30])
     again = evaluator(store, model).evaluate(variant(), EXAMPLES[:40])
-    assert len(model.requests) == 40
+    assert [str(r.messages[-1]["content"]) for r in model.requests] == [e.input["document"] for e in EXAMPLES[:40]]
     assert [r.output for r in again[:30]] == [r.output for r in first]
     assert [r.from_journal for r in again] == [True] * 30 + [False] * 10
 
 
-def test_equal_requests_of_one_batch_are_asked_once(store: Database) -> None:
-    model = AwaitedModel(concurrency=16, delay_s=0.1)
-    same = [Example(**{**_plain(e), "input": EXAMPLES[0].input}) for e in EXAMPLES[:16]]
-    results = evaluator(store, model).evaluate(variant(), same)
-    assert len(model.requests) == 1
-    assert len({r.output for r in results}) == 1
-
-
-def _plain(example: Example) -> dict[str, Any]:
-    return {name: getattr(example, name) for name in Example.__dataclass_fields__}
-
-
 @pytest.mark.parametrize("kind", [AwaitedModel, ScriptedModel], ids=["coroutines", "threads"])
-def test_a_call_that_fails_is_a_result_without_a_score_and_ends_nothing(
-    store: Database, kind: type[ScriptedModel]
-) -> None:
+def test_a_call_that_fails_is_a_result_without_a_score_and_ends_nothing(store, kind):
     def script(request: ModelRequest, n: int) -> str:
         if "number 3 " in str(request.messages[-1]["content"]):
             raise failed("http", status=400)
@@ -171,9 +150,7 @@ def test_a_call_that_fails_is_a_result_without_a_score_and_ends_nothing(
 
 
 @pytest.mark.parametrize("kind", [AwaitedModel, ScriptedModel], ids=["coroutines", "threads"])
-def test_a_budget_that_runs_out_ends_the_batch_after_what_is_in_flight_and_keeps_what_came(
-    store: Database, kind: type[ScriptedModel]
-) -> None:
+def test_a_budget_that_runs_out_ends_the_batch_after_what_is_in_flight_and_keeps_what_came(store, kind):
     model = kind(lambda r, n: "biology", concurrency=16, delay_s=0.05)
     kept: list[ExampleResult] = []
     with pytest.raises(BudgetExhausted, match="cap of 37 calls"):
@@ -197,9 +174,7 @@ def test_dollars_are_reserved_before_each_of_many_calls(store: Database) -> None
 
 
 @pytest.mark.parametrize("kind", [AwaitedModel, ScriptedModel], ids=["coroutines", "threads"])
-def test_nothing_is_sent_once_the_stop_flag_is_set_and_what_is_in_flight_is_kept(
-    store: Database, kind: type[ScriptedModel]
-) -> None:
+def test_nothing_is_sent_once_the_stop_flag_is_set_and_what_is_in_flight_is_kept(store, kind):
     stopped = threading.Event()
 
     def script(request: ModelRequest, n: int) -> str:
@@ -223,9 +198,7 @@ def test_a_metric_that_takes_long_keeps_no_call_waiting(store: Database) -> None
 
     def score(*_: Any, **__: Any) -> Any:
         all_asked.wait(20)
-        return Scorer(FAMILY.output, FAMILY.metrics, list(METRICS.built_in.values())).score(
-            {"topic": "biology"}, "biology", {}
-        )
+        return SimpleNamespace(value=1.0, error=None)
 
     all_asked = threading.Event()
     threading.Thread(target=lambda: (until(lambda: len(model.requests) == 8), all_asked.set()), daemon=True).start()
@@ -276,20 +249,16 @@ def heads(model: ScriptedModel) -> list[str]:
     return [str(r.messages[0]["content"]) for r in model.requests]
 
 
-def test_each_process_of_a_model_follows_one_variant_so_that_its_prefix_stays_cached(store: Database) -> None:
+@pytest.mark.parametrize("in_turns", [False, True])
+def test_each_process_of_a_model_follows_one_variant_so_that_its_prefix_stays_cached_but_where_turns_are_compared(
+    store: Database, in_turns: bool
+) -> None:
     begun = threading.Barrier(2, timeout=20)
     model = ScriptedModel(lambda r, n: "biology" if begun.wait() >= 0 else "", concurrency=2)
     pairs = [(variant(text=text), example) for text in ("One.", "Two.") for example in EXAMPLES[:6]]
-    evaluator(store, model).measure_all(pairs, lambda v, result: None)
-    assert all({a, b} == {"One.", "Two."} for a, b in zip(heads(model)[::2], heads(model)[1::2], strict=True))
-
-
-def test_what_is_compared_in_turns_stays_in_turns(store: Database) -> None:
-    begun = threading.Barrier(2, timeout=20)
-    model = ScriptedModel(lambda r, n: "biology" if begun.wait() >= 0 else "", concurrency=2)
-    pairs = [(variant(text=text), example) for text in ("One.", "Two.") for example in EXAMPLES[:6]]
-    evaluator(store, model).measure_all(pairs, lambda v, result: None, in_turns=True)
-    assert sorted(heads(model)[:6]) == ["One."] * 6
+    evaluator(store, model).measure_all(pairs, lambda v, result: None, in_turns=in_turns)
+    both = [{a, b} == {"One.", "Two."} for a, b in zip(heads(model)[::2], heads(model)[1::2], strict=True)]
+    assert sorted(heads(model)[:6]) == ["One."] * 6 if in_turns else all(both)
 
 
 # --- whole studies ----------------------------------------------------------------------------------------------------
@@ -321,29 +290,11 @@ def test_coroutines_change_nothing_about_what_a_study_finds(tmp_path: Path, stra
     assert max(Counter(c.key for c in worlds[1].calls(ended[1])).values()) == 1
 
 
-class Killed(BaseException):
-    """The plug."""
-
-
 @pytest.mark.parametrize("at", [3, 25, 60])
-def test_a_study_that_dies_with_many_calls_in_flight_goes_on_without_asking_anything_twice(
-    tmp_path: Path, at: int
-) -> None:
-    def kill(n: int) -> None:
-        if n == at:
-            raise Killed
-
-    here = World(tmp_path, model=AwaitedTopics(concurrency=8, before=kill)).fill()
-    study = here.create()
-    with pytest.raises(Killed):
-        here.run(study)
-    ended = World(tmp_path, model=AwaitedTopics(concurrency=8)).run(study)
+def test_a_study_that_dies_with_many_calls_in_flight_goes_on_without_asking_anything_twice(tmp_path, at):
     (tmp_path / "undisturbed").mkdir()
-    other = World(tmp_path / "undisturbed", model=AwaitedTopics(concurrency=8)).fill()
-    undisturbed = other.run(other.create())
-    assert (ended.status, ended.winner) == ("finished", undisturbed.winner)
-    assert [t[:3] for t in trials(here, ended)] == [t[:3] for t in trials(other, undisturbed)]
-    assert max(Counter(c.key for c in here.calls(ended) if c.status == "settled").values()) == 1
+    here = World(tmp_path, model=AwaitedTopics(concurrency=8, before=killed_at(at))).fill()
+    assert_resumes(here, World(tmp_path / "undisturbed", model=AwaitedTopics(concurrency=8)).fill())
 
 
 def test_a_prompt_comes_before_a_cascade_whose_examples_go_through_one_tier_before_the_next(store: Database) -> None:

@@ -44,21 +44,17 @@ def evaluated(
     (folder / "gate_scores_of_a_study.py").write_text(OWN)
     named = {"policy.gate.scorer": {"choices": ["checks", f"gate_scores_of_a_study.{function}"]}} if is_named else {}
     family = topic_family(space=named)
-    model = ScriptedModel(
-        lambda request, n: "biology" if "Be exact." in str(request.messages[0]["content"]) else "physics"
-    )
-    calls = JournaledModel(
-        model,
-        Account(study="st_1", family="topics", purpose="search", budget=Budget(calls=9)),
-        store=store,
-        clock=Clock(START),
-    )
+    model = ScriptedModel(lambda r, n: "biology" if "Be exact." in str(r.messages[0]["content"]) else "physics")
     policy = {"gate.scorer": f"gate_scores_of_a_study.{function}", "gate.retries": 2, "gate.prompts": ["Be exact."]}
     variant = Variant(messages=MESSAGES, model={"name": "scripted", "temperature": 0.0, "max_tokens": 8}, policy=policy)
-    (result,) = Evaluator(family, build_scorer(family, folder), lambda name: calls).evaluate(
-        variant, topic_examples(1, "dev")
-    )
+    evaluator = Evaluator(family, build_scorer(family, folder), lambda name: journaled(store, model))
+    (result,) = evaluator.evaluate(variant, topic_examples(1, "dev"))
     return result, model
+
+
+def journaled(store: Database, model: ScriptedModel) -> JournaledModel:
+    account = Account(study="st_1", family="topics", purpose="search", budget=Budget(calls=9))
+    return JournaledModel(model, account, store=store, clock=Clock(START))
 
 
 def test_the_best_answer_by_the_function_is_the_one_that_is_scored(store: Database, tmp_path: Path) -> None:
@@ -103,12 +99,7 @@ def test_functions_that_take_long_keep_no_call_from_the_journal(store: Database)
     async def runs() -> None:
         await asyncio.gather(*(run_policy(wanted, complete, score=score) for _ in range(N_THREADS)))
 
-    calls = JournaledModel(
-        model,
-        Account(study="st_1", family="topics", purpose="search", budget=Budget(calls=9)),
-        store=store,
-        clock=Clock(START),
-    )
+    calls = journaled(store, model)
     with ThreadPoolExecutor(2) as threads:
         running = threads.submit(wait_for, runs())
         try:

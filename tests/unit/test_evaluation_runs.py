@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from optimizer.core.base.errors import BudgetTooSmall, InvalidInput, NotFound
+from optimizer.core.base.errors import InvalidInput, NotFound
 from optimizer.jobs.request import ItemActRequest, ItemRequest, PageRequest
 from optimizer.jobs.runs.create_evaluation import (
     EvaluateRequest,
@@ -25,11 +25,9 @@ MARK = "xylophone"  # in every answer
 class Evaluated:
     """A world, and evaluations in it."""
 
-    is_worker_running = True
-
-    def __init__(self, world, usd_per_month=None):
+    def __init__(self, world):
         self.world = world
-        self.context = world.run_context(lambda: self.is_worker_running, usd_per_month)
+        self.context = world.run_context(lambda: True)
 
     def start(self, *, caps=None, **asked):
         budget = RunBudgetBody(**caps or {})
@@ -42,9 +40,6 @@ class Evaluated:
 
     def read(self, run):
         return read_evaluation(self.context, ItemRequest(id=run.id))
-
-    def stop(self, run):
-        return stop_evaluation(self.context, ItemActRequest(id=run.id))
 
     def n_calls(self, run):
         with self.world.store.read() as tx:
@@ -76,19 +71,6 @@ def test_a_dry_run_says_what_a_run_may_ask_and_a_run_asks_no_more(place):
     assert (suite.n, suite.n_calls_in_all, suite.created_by) == (6, 6, "ann")
     assert [batch.id for batch in place.batches()] == [suite.id]
     assert suite.spent_usd == pytest.approx(6 * 0.00001)
-
-
-@pytest.mark.parametrize("n", [200, pytest.param(1200, marks=pytest.mark.long)])
-def test_many_examples_are_one_run_that_a_killed_worker_finishes_asking_nothing_twice(tmp_path, n):
-    place = Evaluated(World(tmp_path, model=TopicModel(needs=0, before=killed_at(n // 2))).fill(n_dev=n))
-    run = place.start(n=n)
-    assert (run.status, run.n) == ("queued", n)
-    with pytest.raises(Killed):
-        place.do(run)
-    made = place.do(run)
-    (suite,) = made.result.suites
-    assert (made.status, suite.n, len(place.batches())) == ("finished", n, 1)
-    assert place.n_calls(run) <= n + 1, "the call under way at the kill counts, and may be sent once more"
 
 
 def test_every_suite_is_planned_before_the_first_is_paid_for(tmp_path):
@@ -129,21 +111,15 @@ def test_what_a_killed_worker_spent_counts_for_the_cap(tmp_path):
     assert place.batches() == []
 
 
-def test_it_stops_before_its_next_call_and_a_queued_one_at_once(place):
+def test_it_stops_before_its_next_call(place):
     def after_two(one):
         if one.n_done == 2:
-            place.stop(one)
+            stop_evaluation(place.context, ItemActRequest(id=one.id))
         place.world.clock.pass_seconds(1)
 
-    run = place.start()
-    made = place.do(run, watched=after_two)
+    made = place.do(place.start(), watched=after_two)
     assert (made.status, made.n_done < 6, made.result, place.batches()) == ("cancelled", True, None, [])
-    queued = place.start()
-    assert [place.stop(queued).status, place.stop(queued).status] == ["cancelled", "cancelled"]
-    place.is_worker_running = False
-    left = place.start()
-    assert place.stop(left).status == "cancelled"
-    assert [item.kind for item in read_jobs(place.context, PageRequest()).items] == []
+    assert read_jobs(place.context, PageRequest()).items == []
 
 
 def test_it_stands_among_the_jobs_and_a_stranger_finds_none(place):
@@ -152,15 +128,6 @@ def test_it_stands_among_the_jobs_and_a_stranger_finds_none(place):
     assert (item.kind, item.location) == ("evaluation", f"/v1/evaluations/{run.id}")
     with pytest.raises(NotFound, match="There is no evaluation 'ev_0'"):
         read_evaluation(place.context, ItemRequest(id="ev_0"))
-
-
-def test_the_month_bounds_it(tmp_path):
-    place = Evaluated(World(tmp_path, model=TopicModel(needs=0)).fill(n_dev=8), usd_per_month=0.001)
-    with pytest.raises(BudgetTooSmall):
-        place.start(caps={"usd": 0.002})
-    run = place.start()
-    assert run.budget.usd is not None
-    assert run.budget.usd <= 0.001
 
 
 def test_a_key_of_role_read_sees_figures_only(tmp_path):

@@ -39,10 +39,12 @@ LABELS = ("animals",) * 4 + ("money",) * 3 + ("odd",)
 
 
 def shots(texts=TEXTS, labels=LABELS) -> list[FewShot]:
-    return [
-        FewShot(id=f"e{i}", input={"text": t}, output=label)
-        for i, (t, label) in enumerate(zip(texts, labels, strict=True))
-    ]
+    pairs = enumerate(zip(texts, labels, strict=True))
+    return [FewShot(id=f"e{i}", input={"text": t}, output=label) for i, (t, label) in pairs]
+
+
+def scored(*sets: tuple[tuple[int, ...], float]) -> list[SetScore]:
+    return [SetScore(chosen=chosen, score=score) for chosen, score in sets]
 
 
 def pool(requests=("the cat sleeps well",), scores=(None,), *, has_labels=True) -> Pool:
@@ -84,7 +86,6 @@ def test_one_for_each_label_the_most_frequent_first_and_then_again():
 
 def test_what_is_like_the_requests_that_went_wrong_is_hard():
     here = pool(("a loan from the bank", "the cat sleeps"), (0.0, 1.0))
-    assert here.hardness is not None
     assert min(here.hardness[4:7]) > max(here.hardness[:2])
     assert here.hardness[7] == pytest.approx(0.5)  # like none of them: the mean
 
@@ -117,10 +118,8 @@ def test_made_sets_differ_repeat_nobody_and_are_the_same_again(n, k, seed, has_l
     labels = [draw.choice("abc") for _ in range(n)]
 
     def made():
-        here = make_pool(
-            shots(texts, labels), ["red one", "blue two"], [0.0, 1.0], labels=labels if has_labels else None
-        )
-        return made_sets(here, k, seed=seed)
+        requests, of_labels = ["red one", "blue two"], labels if has_labels else None
+        return made_sets(make_pool(shots(texts, labels), requests, [0.0, 1.0], labels=of_labels), k, seed=seed)
 
     found = made()
     assert found == made()
@@ -147,9 +146,7 @@ IDENTITY = [[float(i == j) for j in range(6)] for i in range(6)]
 
 
 def test_an_example_that_stood_in_good_sets_is_expected_to_help_elsewhere():
-    tried = [
-        SetScore(chosen=c, score=s) for c, s in [((), 0.3), ((0, 1), 0.7), ((0, 2), 0.7), ((1, 2), 0.3), ((3, 4), 0.3)]
-    ]
+    tried = scored(((), 0.3), ((0, 1), 0.7), ((0, 2), 0.7), ((1, 2), 0.3), ((3, 4), 0.3))
     effects = ExampleEffects(IDENTITY, tried, noise=0.02)
 
     def expected(*chosen: int) -> float:
@@ -163,14 +160,12 @@ def test_an_example_that_stood_in_good_sets_is_expected_to_help_elsewhere():
 def test_what_is_like_a_good_example_is_expected_to_be_good():
     similarity = [row[:] for row in IDENTITY]
     similarity[0][5] = similarity[5][0] = 0.9
-    effects = ExampleEffects(
-        similarity, [SetScore(chosen=(0,), score=0.8), SetScore(chosen=(1,), score=0.2)], noise=0.02
-    )
+    effects = ExampleEffects(similarity, scored(((0,), 0.8), ((1,), 0.2)), noise=0.02)
     assert effects.reach((5,), spread=0.0) > effects.reach((4,), spread=0.0) + 0.05
 
 
 def test_what_is_unknown_may_reach_more_than_what_was_tried_and_scored_the_same():
-    effects = ExampleEffects(IDENTITY, [SetScore(chosen=(0,), score=0.5), SetScore(chosen=(1,), score=0.5)], noise=0.01)
+    effects = ExampleEffects(IDENTITY, scored(((0,), 0.5), ((1,), 0.5)), noise=0.01)
     assert effects.reach((2,)) > effects.reach((0,))
 
 
@@ -202,23 +197,15 @@ def test_the_posterior_is_the_textbooks():
     cross, own = unit * rows @ covariance @ new + bare, unit * new @ covariance @ new + bare
     mean = scores.mean() + cross @ np.linalg.solve(k, scores - scores.mean())
     spread = np.sqrt(own - cross @ np.linalg.solve(k, cross))
-    effects = ExampleEffects(
-        similarity, [SetScore(chosen=c, score=s) for c, s in zip(sets, scores.tolist(), strict=True)], noise=0.03
-    )
+    effects = ExampleEffects(similarity, scored(*zip(sets, scores.tolist(), strict=True)), noise=0.03)
     assert effects.reach((4, 2), spread=0.0) == pytest.approx(mean)
     assert effects.reach((4, 2), spread=2.0) == pytest.approx(mean + 2 * spread)
 
 
 def test_an_example_without_an_answer_to_show_is_usable_only_where_a_model_answers_it_first():
     def example(id: str, **expected: str) -> Example:
-        return make_example(
-            family="search",
-            id=id,
-            input={"x": id},
-            expected={"passage_id": "p-1", **expected},
-            created_at=datetime(2026, 11, 22, tzinfo=UTC),
-            origin="curated",
-        )
+        given = {"family": "search", "created_at": datetime(2026, 11, 22, tzinfo=UTC), "origin": "curated"}
+        return make_example(id=id, input={"x": id}, expected={"passage_id": "p-1", **expected}, **given)
 
     prompt = {"current": "1", "versions": {"1": {"content": [{"role": "user", "content": "{{x}}"}]}}}
     output = {"field": "passage_id", "shown": "query"}

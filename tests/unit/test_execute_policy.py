@@ -7,6 +7,7 @@ import threading
 from collections.abc import Callable, Mapping
 from datetime import UTC, datetime
 from math import log
+from types import MappingProxyType
 from typing import Any
 
 import pytest
@@ -33,14 +34,8 @@ class Gone(Exception):
 
 
 def said(text: str, sure: float | None = None, cost_usd: float = 1.0) -> ModelAnswer:
-    return ModelAnswer(
-        text=text,
-        input_tokens=10,
-        output_tokens=2,
-        cost_usd=cost_usd,
-        latency_ms=1.0,
-        log_probability=None if sure is None else log(sure),
-    )
+    measured = {"input_tokens": 10, "output_tokens": 2, "cost_usd": cost_usd, "latency_ms": 1.0}
+    return ModelAnswer(text=text, log_probability=None if sure is None else log(sure), **measured)
 
 
 class Models:
@@ -60,9 +55,15 @@ class Models:
 
 
 def execute(
-    policy: Mapping[str, Any], models: Models, *, draw: float = 1.0, later: AskOne | None = None, **more: Any
+    policy: Mapping[str, Any],
+    models: Models,
+    *,
+    draw: float = 1.0,
+    later: AskOne | None = None,
+    students: Mapping[str, Any] = MappingProxyType({}),
+    **more: Any,
 ) -> Execution:
-    wanted = PolicyRequest(policy=parse_policy(policy), rendered=RENDERED, draw=draw)
+    wanted = PolicyRequest(policy=parse_policy(policy), rendered=RENDERED, draw=draw, students=students)
 
     async def run() -> Execution:
         return await execute_policy(wanted, models.ask, ask_later=later, **more)
@@ -77,30 +78,23 @@ def test_a_student_computes_beside_the_loop_that_serves_everybody() -> None:
         threads.append(threading.get_ident())
         return StudentAnswer(label="A", confidence=0.95)
 
-    wanted = PolicyRequest(policy=parse_policy(TWO), rendered=RENDERED, students={"cheap": student})
-    done = asyncio.run(execute_policy(wanted, Models().ask))
-    assert done.attempt is not None
+    done = execute(TWO, Models(), students={"cheap": student})
     assert done.attempt.text == "A"
     assert len(threads) == 1
     assert threads[0] != threading.get_ident()
 
 
 def test_a_student_that_knows_nothing_of_a_text_is_never_taken_at_its_word_whatever_the_threshold() -> None:
-    policy = parse_policy({**TWO, "accept": 0.0, "students": {"cheap": "st_1"}})
-    wanted = PolicyRequest(
-        policy=policy, rendered=RENDERED, students={"cheap": lambda input: StudentAnswer(label="A", confidence=0.0)}
-    )
-    done = asyncio.run(execute_policy(wanted, Models(strong=said("B", 0.9, 2.0)).ask))
-    assert done.attempt is not None
+    policy = {**TWO, "accept": 0.0, "students": {"cheap": "st_1"}}
+    students = {"cheap": lambda input: StudentAnswer(label="A", confidence=0.0)}
+    done = execute(policy, Models(strong=said("B", 0.9, 2.0)), students=students)
     assert done.attempt.text == "B"
     (student, _) = done.attempts
     assert student.confidence is None
 
 
 @pytest.mark.parametrize(("confidence", "why"), [(0.4, "is sure to 0.400 of 0.8"), (0.0, "knows nothing of it")])
-def test_a_student_alone_refuses_what_it_is_not_sure_of_and_only_audits_ask_the_model_behind_it(
-    confidence: float, why: str
-) -> None:
+def test_a_student_alone_refuses_what_it_is_not_sure_of_and_only_audits_ask_the_model_behind_it(confidence, why):
     policy = parse_policy({**TWO, "accept": 0.8, "students": {"cheap": "st_1"}, "refuse": True, "audit_share": 0.5})
     models = Models(strong=said("B", 0.9, 2.0))
 
@@ -110,7 +104,6 @@ def test_a_student_alone_refuses_what_it_is_not_sure_of_and_only_audits_ask_the_
         return asyncio.run(execute_policy(wanted, models.ask))
 
     done = ask(0.9)
-    assert done.attempt is not None
     assert done.attempt.refused
     assert done.attempt.text == ""
     assert why in done.why
@@ -119,26 +112,23 @@ def test_a_student_alone_refuses_what_it_is_not_sure_of_and_only_audits_ask_the_
     assert not models.requests
     (part,) = done.parts()
     assert (part["output"], part.get("taken")) == ("A", None), "its guess is on record, and went out to nobody"
-    read_report(
-        {"assignment": "t", "output": "", "parts": done.parts()}, now=datetime(2026, 11, 26, tzinfo=UTC)
-    )  # what no event may hold would cost the whole record
+    record = {"assignment": "t", "output": "", "parts": done.parts()}
+    read_report(record, now=datetime(2026, 11, 26, tzinfo=UTC))  # what no event may hold would cost the whole record
     assert ask(0.1).follow_up is not None, "for the audit"
     passed_over = ask(0.9, students={}, passed_over=frozenset({"cheap"})).attempt
-    assert passed_over is not None
     assert passed_over.text == "B", "it is bypassed: the model answers"
 
 
 def test_what_a_validator_finds_in_a_students_answer_is_no_reason_to_ask_it_again() -> None:
     retried = {"validate": ["empty"], "validate.then": "retry"}
-    policy = parse_policy({**TWO, **retried, "accept": 0.8, "students": {"cheap": "st_1"}})
+    policy = {**TWO, **retried, "accept": 0.8, "students": {"cheap": "st_1"}}
     asked = list[Mapping[str, Any]]()
 
     def student(input: Mapping[str, Any]) -> StudentAnswer:
         asked.append(input)
         return StudentAnswer(label="", confidence=0.95)
 
-    wanted = PolicyRequest(policy=policy, rendered=RENDERED, students={"cheap": student})
-    done = asyncio.run(execute_policy(wanted, Models().ask))
+    done = execute(policy, Models(), students={"cheap": student})
     assert [one.issues for one in done.attempts] == [("empty",)]
     assert len(asked) == 1
 
@@ -151,15 +141,12 @@ def test_refusing_is_of_students_alone() -> None:
 def test_the_answer_comes_with_a_record_of_all_its_parts() -> None:
     models = Models(cheap=said("A", 0.5, 0.25), strong=said("B", 0.9, 2.0))
     done = execute(TWO, models)
-    assert done.attempt is not None
     assert (done.attempt.text, done.models, done.cost_usd) == ("B", ("cheap", "strong"), 2.25)
     assert done.tokens() == {"input_tokens": 20, "output_tokens": 4}
     assert [(part["model"], part["purpose"]) for part in done.parts()] == [("cheap", "answer"), ("strong", "answer")]
     assert [(part.get("output"), part.get("taken")) for part in done.parts()] == [("A", None), (None, True)]
-    assert [(r.model, r.revision, r.params["logprobs"]) for r in models.requests] == [
-        ("cheap", "r1", True),
-        ("strong", "r1", True),
-    ]
+    requests = [(r.model, r.revision, r.params["logprobs"]) for r in models.requests]
+    assert requests == [("cheap", "r1", True), ("strong", "r1", True)]
 
 
 def test_votes_run_at_the_same_time() -> None:
@@ -181,7 +168,6 @@ def test_votes_run_at_the_same_time() -> None:
 
 def test_a_failing_model_is_a_part_with_its_error() -> None:
     done = execute(TWO, Models(cheap=said("A", 0.5), strong=failed("timeout")))
-    assert done.attempt is not None
     assert (done.attempt.text, done.failure) == ("A", None)
     assert done.parts()[1]["error"] == "timeout: scripted timeout"
 
@@ -211,11 +197,9 @@ def test_at_the_deadline_the_best_answer_so_far_goes_out_and_the_late_one_is_sti
         wanted = PolicyRequest(policy=parse_policy({**TWO, "deadline_s": 0.1}), rendered=RENDERED)
         done = await execute_policy(wanted, models.ask)
         release.set()
-        assert done.follow_up is not None
         return done, [f"{one.call.model}:{one.call.purpose}:{one.text}" for one in await done.follow_up()]
 
     done, late = asyncio.run(play())
-    assert done.attempt is not None
     assert (done.attempt.text, len(done.attempts)) == ("A", 1)
     assert "0.1 s are over" in done.why
     assert late == ["strong:answer:B"]
@@ -227,7 +211,6 @@ def test_without_any_answer_the_deadline_waits_for_the_first() -> None:
         return said("A", 0.95)
 
     done = execute({**TWO, "deadline_s": 0.1}, Models(cheap=slow, strong=said("B")))
-    assert done.attempt is not None
     assert done.attempt.text == "A"
 
 
@@ -245,7 +228,6 @@ def test_a_client_that_goes_later_leaves_what_was_paid_on_record() -> None:
 
 def test_a_queue_that_is_full_later_gives_out_the_best_answer() -> None:
     done = execute(TWO, Models(cheap=said("A", 0.5), strong=Busy("full")))
-    assert done.attempt is not None
     assert (done.attempt.text, done.attempts[1].error) == ("A", "busy: full")
 
 
@@ -255,7 +237,6 @@ def test_an_audited_request_asks_the_other_tiers_after_its_answer() -> None:
         wanted = PolicyRequest(policy=parse_policy(TWO), rendered=RENDERED, draw=0.49)
         done = await execute_policy(wanted, models.ask, ask_later=later.ask)
         n_before = len(later.requests)
-        assert done.follow_up is not None
         return done, n_before, await done.follow_up()
 
     done, n_before, audited = asyncio.run(play())
@@ -275,12 +256,10 @@ def test_the_gate_takes_a_function_of_ones_own_and_survives_its_faults() -> None
         return next(answers)
 
     done = execute(policy, Models(only=play), score=lambda text: float(text == "good"))
-    assert done.attempt is not None
     assert (done.attempt.text, [one.score for one in done.attempts]) == ("good", [0.0, 1.0])
 
     def broken(text: str) -> float:
         raise ZeroDivisionError
 
     done = execute(policy, Models(only=said("A")), score=broken)
-    assert done.attempt is not None
     assert (done.attempt.score, len(done.attempts)) == (None, 1)

@@ -78,17 +78,14 @@ def test_an_unknown_format_names_those_that_exist():
 
 
 def test_a_number_of_examples_by_model_is_named_in_the_yaml_since_its_messages_hold_them_all():
-    made = record()
-    made = replace(
-        made, variant=replace(made.variant, policy={"tiers": ["a", "b"], "accept": 0.9, "examples": {"a": 0}})
-    )
+    policy = {"tiers": ["a", "b"], "accept": 0.9, "examples": {"a": 0}}
+    made = replace(record(), variant=replace(record().variant, policy=policy))
     text = export_variant(topic_family(), made, "yaml")
     assert "'policy.examples': {'a': 0}" in text.splitlines()[1]
     (version,) = YAML(typ="safe").load(text)["prompt"]["versions"].values()
     assert version["policy"] == {"tiers": ["a", "b"], "accept": 0.9}
-    assert json.loads(json.loads(export_variant(topic_family(), made, "mlflow"))["tags"]["detent.policy"])[
-        "examples"
-    ] == {"a": 0}
+    tags = json.loads(export_variant(topic_family(), made, "mlflow"))["tags"]
+    assert json.loads(tags["detent.policy"])["examples"] == {"a": 0}
 
 
 @pytest.mark.parametrize("format", ["dspy", "mlflow", "langchain"])
@@ -109,18 +106,13 @@ def test_litellms_router_asks_the_tiers_in_turn_by_the_familys_name_and_what_has
     assert '"temperature": 0.25' in text
     from litellm import Router
 
-    router = Router(
-        model_list=[
-            {
-                "model_name": name,
-                "litellm_params": {"model": f"openai/{name}", "api_key": "none", "max_retries": 0}
-                | ({"mock_response": Exception("down")} if name in fails else {"mock_response": name}),
-            }
-            for name in policy["tiers"]
-        ],
-        num_retries=0,
-        **YAML(typ="safe").load(text)["router_settings"],
-    )
+    def tier(name: str) -> dict:
+        mocked = {"mock_response": Exception("down") if name in fails else name}
+        called = {"model": f"openai/{name}", "api_key": "none", "max_retries": 0}
+        return {"model_name": name, "litellm_params": {**called, **mocked}}
+
+    settings = YAML(typ="safe").load(text)["router_settings"]
+    router = Router(model_list=[tier(name) for name in policy["tiers"]], num_retries=0, **settings)
     answer = router.completion(model="topics", messages=[{"role": "user", "content": "x"}])
     assert answer.choices[0].message.content == policy["tiers"][len(fails)]
 

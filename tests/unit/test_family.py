@@ -11,20 +11,16 @@ from optimizer.core.declaration.read import parse_family
 from optimizer.core.family.family import Family
 from tests.cases import named
 
+MESSAGES = [{"role": "examples"}, {"role": "user", "content": "Document: {{document}}"}]
 SMALL: dict[str, Any] = {
     "name": "summarization",
     "inputs": {"document": {"type": "text", "max_chars": 4000}},
     "output": {"field": "summary"},
-    "prompt": {
-        "current": "1",
-        "versions": {
-            "1": {
-                "created_at": date(2026, 11, 20),
-                "content": [{"role": "examples"}, {"role": "user", "content": "Document: {{document}}"}],
-            }
-        },
-    },
+    "prompt": {"current": "1", "versions": {"1": {"created_at": date(2026, 11, 20), "content": MESSAGES}}},
 }
+
+CONTENT = "/prompt/versions/1/content"
+USER, EXAMPLES, HISTORY = {"role": "user", "content": "x"}, {"role": "examples"}, {"role": "history"}
 
 
 def changed(**paths: Any) -> dict[str, Any]:
@@ -52,55 +48,13 @@ def with_messages(*messages: dict[str, Any]) -> dict[str, Any]:
     return changed(prompt={"current": "1", "versions": {"1": {"content": list(messages)}}})
 
 
-def test_a_small_family_has_the_contracts_defaults():
+def test_a_small_family_has_the_defaults_that_its_page_shows():
+    """test_family_reference.py holds the others to the page."""
     family = parse_family(SMALL)
     assert family.kind == "prompt"
     assert family.model.tiers == ("embedded",)
-    assert family.rollout.ladder == (0.10, 0.25, 0.50, 0.75)
-    assert (family.rollout.min_labelled_per_stage, family.rollout.max_labelled, family.rollout.max_days) == (
-        200,
-        8000,
-        30,
-    )
-    assert (family.rollout.min_duration_hours, family.rollout.min_dwell_minutes, family.rollout.cohort_minutes) == (
-        24,
-        0,
-        60,
-    )
-    assert (family.rollout.metric, family.rollout.margin, family.rollout.approve) == (None, None, "person")
-    assert (family.rollout.feedback_window.hours, family.rollout.feedback_window.floor_hours) == ("auto", 24)
-    assert family.rollout.gates.model_dump() == {
-        "aim": "quality",
-        "improvement": 0.15,
-        "confidence": 0.8,
-        "max_risk": 0.3,
-        "n": 100,
-    }
-    assert family.rollout.guardrails.model_dump() == {
-        "error_margin": 0.01,
-        "latency_margin": 0.025,
-        "cost_ratio": 1.1,
-        "min_history": 500,
-    }
-    assert family.privacy.model_dump() == {"store": "full", "mask": (), "retain_days": 90, "examples_from": "reviewed"}
-    assert family.constraints.model_dump() == {
-        "p95_latency_ms": 5000,
-        "cost_usd_per_call": 0.05,
-        "cost_usd_per_hour": None,
-    }
-    assert family.schedule.cron == "0 3 * * *"
-    assert family.triggers.model_dump() == {
-        "degradation": 0.15,
-        "feedback": {"count": 50, "window_hours": 6, "mean_below": 0.5},
-        "student": True,
-        "strategy": None,
-    }
-    assert family.space == {
-        "instruction": {"propose": True},
-        "examples": {"max": 6},
-        "temperature": {"float": [0.0, 1.0]},
-    }
-    assert family.sample.balance is None
+    assert (family.rollout.approve, family.rollout.margin, family.privacy.store) == ("person", None, "full")
+    assert set(family.space) == {"instruction", "examples", "temperature"}
 
 
 def test_the_variant_of_a_version_holds_its_messages_and_the_models_settings():
@@ -116,11 +70,9 @@ def test_a_version_that_the_file_does_not_have_is_not_found():
 
 
 def test_the_default_model_is_the_only_tier_unless_others_are_named():
+    named = {"default": "small", "tiers": ["small", "large"]}
     assert parse_family(changed(model__default="small")).model.tiers == ("small",)
-    assert parse_family(changed(model={"default": "small", "tiers": ["small", "large"]})).model.tiers == (
-        "small",
-        "large",
-    )
+    assert parse_family(changed(model=named)).model.tiers == ("small", "large")
 
 
 def test_an_unquoted_version_number_means_its_text():
@@ -129,11 +81,8 @@ def test_an_unquoted_version_number_means_its_text():
 
 
 def test_an_unquoted_decimal_version_is_refused_since_1_10_would_become_1_1():
-    found = faults(
-        changed(
-            prompt={"current": "1", "versions": {**SMALL["prompt"]["versions"], 1.1: SMALL["prompt"]["versions"]["1"]}}
-        )
-    )
+    versions = SMALL["prompt"]["versions"]
+    found = faults(changed(prompt={"current": "1", "versions": {**versions, 1.1: versions["1"]}}))
     assert "put it in quotes" in found["/prompt/versions/1.1"]
 
 
@@ -154,16 +103,8 @@ def test_a_family_of_kind_policy_needs_no_prompt():
 
 
 def test_all_faults_come_at_once():
-    found = faults(
-        changed(
-            name="X",
-            output__parser="lable",
-            rollout__ladder=[0.5, 0.2],
-            privacy__mask=["emial"],
-            prompt__current="2",
-            tempo=1,
-        )
-    )
+    wrong = {"output__parser": "lable", "rollout__ladder": [0.5, 0.2], "privacy__mask": ["emial"]}
+    found = faults(changed(name="X", prompt__current="2", tempo=1, **wrong))
     assert set(found) == {"/name", "/output/parser", "/rollout/ladder", "/privacy/mask/0", "/prompt/current", "/tempo"}
 
 
@@ -173,37 +114,13 @@ def test_all_faults_come_at_once():
         "a name in capitals": (changed(name="Summaries"), "/name", "small letter"),
         "a name of one letter": (changed(name="s"), "/name", "1 to 62"),
         "no name": (changed(name=...), "/name", "missing"),
-        "no input": (
-            changed(inputs={}, prompt__versions={"1": {"content": [{"role": "user", "content": "Hello"}]}}),
-            "/inputs",
-            "at least one",
-        ),
-        "nothing of the input is kept": (
-            changed(inputs__document__max_chars=0),
-            "/inputs/document/max_chars",
-            "greater than",
-        ),
-        "an input no template can name": (
-            changed(inputs={"document": {}, "1st": {}}),
-            "/inputs/1st",
-            "template variable",
-        ),
-        "max_chars of a number": (
-            changed(inputs={"document": {}, "n": {"type": "number", "max_chars": 3}}),
-            "/inputs/n/max_chars",
-            "limits texts",
-        ),
-        "too_long without max_chars": (
-            changed(inputs={"document": {"too_long": "refuse"}}),
-            "/inputs/document/too_long",
-            "there is no max_chars; add it",
-        ),
+        "no input": ({**with_messages({"role": "user", "content": "Hi"}), "inputs": {}}, "/inputs", "at least one"),
+        "nothing is kept": (changed(inputs__document__max_chars=0), "/inputs/document/max_chars", "greater than"),
+        "no template names it": (changed(inputs={"document": {}, "1st": {}}), "/inputs/1st", "template variable"),
+        "a number": (changed(inputs__n={"type": "number", "max_chars": 3}), "/inputs/n/max_chars", "limits texts"),
+        "too_long": (changed(inputs__document={"too_long": "refuse"}), "/inputs/document/too_long", "no max_chars"),
         "label without labels": (changed(output__parser="label"), "/output/labels", "needs the labels"),
-        "labels that differ in case only": (
-            changed(output={"parser": "label", "labels": ["Yes", "yes"]}),
-            "/output/labels",
-            "listed twice",
-        ),
+        "Yes, yes": (changed(output={"parser": "label", "labels": ["Yes", "yes"]}), "/output/labels", "listed twice"),
         "labels of a text": (changed(output__labels=["a"]), "/output/labels", "belong to the parser 'label'"),
         "json without schema": (changed(output__parser="json"), "/output/schema", "needs a JSON Schema"),
         "a wrong schema": (
@@ -214,103 +131,39 @@ def test_all_faults_come_at_once():
         "a schema of a text": (changed(output__schema={}), "/output/schema", "belongs to the parser 'json'"),
         "current names no version": (changed(prompt__current="2"), "/prompt/current", "there are: '1'"),
         "no prompt": (changed(prompt=...), "/prompt", "only kind: policy"),
-        "an unknown role": (
-            with_messages({"role": "usr", "content": "x"}),
-            "/prompt/versions/1/content/0/role",
-            "no role 'usr'",
-        ),
-        "nothing to answer": (
-            with_messages({"role": "system", "content": "x"}),
-            "/prompt/versions/1/content",
-            "no user message",
-        ),
-        "a message without content": (
-            with_messages({"role": "user"}),
-            "/prompt/versions/1/content/0/content",
-            "needs a text",
-        ),
-        "an undeclared variable": (
-            with_messages({"role": "user", "content": "{{doc}}"}),
-            "/prompt/versions/1/content/0/content",
-            "no input",
-        ),
-        "code in a template": (
-            with_messages({"role": "user", "content": "{{a.b}}"}),
-            "/prompt/versions/1/content/0/content",
-            "no variable",
-        ),
-        "two places for examples": (
-            with_messages({"role": "user", "content": "x"}, {"role": "examples"}, {"role": "examples"}),
-            "/prompt/versions/1/content",
-            "2 times",
-        ),
-        "two places for history": (
-            with_messages({"role": "user", "content": "x"}, {"role": "history"}, {"role": "history"}),
-            "/prompt/versions/1/content",
-            "2 times",
-        ),
-        "a slot with content": (
-            with_messages({"role": "user", "content": "x"}, {"role": "examples", "content": "y"}),
-            "/prompt/versions/1/content/1/content",
-            "remove its content",
-        ),
-        "an unknown key of a message": (
-            with_messages({"role": "user", "content": "x", "nam": 1}),
-            "/prompt/versions/1/content/0/nam",
-            "unknown key",
-        ),
-        "answers too long": (
-            changed(model__max_tokens=4_000_000),
-            "/model/max_tokens",
-            "too large: it should be less than or equal to 1,000,000",
-        ),
+        "an unknown role": (with_messages({"role": "usr", "content": "x"}), f"{CONTENT}/0/role", "no role 'usr'"),
+        "nothing to answer": (with_messages({"role": "system", "content": "x"}), CONTENT, "no user message"),
+        "a message without content": (with_messages({"role": "user"}), f"{CONTENT}/0/content", "needs a text"),
+        "an undeclared variable": (with_messages({**USER, "content": "{{doc}}"}), f"{CONTENT}/0/content", "no input"),
+        "code": (with_messages({**USER, "content": "{{a.b}}"}), f"{CONTENT}/0/content", "no variable"),
+        "two places for examples": (with_messages(USER, EXAMPLES, EXAMPLES), CONTENT, "2 times"),
+        "two places for history": (with_messages(USER, HISTORY, HISTORY), CONTENT, "2 times"),
+        "a slot": (with_messages(USER, {**EXAMPLES, "content": "y"}), f"{CONTENT}/1/content", "remove its content"),
+        "an unknown key of a message": (with_messages({**USER, "nam": 1}), f"{CONTENT}/0/nam", "unknown key"),
+        "too long": (changed(model__max_tokens=4_000_000), "/model/max_tokens", "less than or equal to 1,000,000"),
         "too hot": (changed(model__temperature=2.5), "/model/temperature", "less than or equal to 2"),
         "a temperature of true": (changed(model__temperature=True), "/model/temperature", "valid number"),
         "no tier": (changed(model__tiers=[]), "/model/tiers", "no tier"),
         "a tier twice": (changed(model__tiers=["a", "a"]), "/model/tiers", "twice"),
         "a weight of zero": (changed(scorer={"rouge_l": 0.0}), "/scorer/rouge_l", "greater than 0"),
         "an unknown metric": (changed(scorer={"rouge_9": 1.0}), "/scorer/rouge_9", "no metric 'rouge_9'"),
-        "a metric for another parser": (
-            changed(scorer={"label_match": 1.0}),
-            "/scorer/label_match",
-            "judges outputs of parser label",
-        ),
+        "another's": (changed(scorer={"label_match": 1.0}), "/scorer/label_match", "judges outputs of parser label"),
         "an unknown slot": (changed(space={"temprature": {"float": [0, 1]}}), "/space/temprature", "no slot"),
         "a range upside down": (changed(space={"temperature": {"float": [1, 0]}}), "/space/temperature", "lies above"),
         "whole temperatures": (changed(space={"temperature": {"int": [0, 1]}}), "/space/temperature", "does not fit"),
         "fewer than no examples": (changed(space={"examples": {"max": -1}}), "/space/examples", "0 or more"),
         "no choice": (changed(space={"model": {"choices": []}}), "/space/model", "at least one"),
-        "a number instead of a range": (
-            changed(space={"policy.accept": 0.5}),
-            "/space/policy.accept",
-            "takes a mapping",
-        ),
+        "no range": (changed(space={"policy.accept": 0.5}), "/space/policy.accept", "takes a mapping"),
         "an hour of 25": (changed(schedule__cron="0 25 * * *"), "/schedule/cron", "no hour (0 to 23)"),
         "no cron line": (changed(schedule__cron="daily"), "/schedule/cron", "takes five"),
-        "a mean above 1": (
-            changed(triggers__feedback__mean_below=2.0),
-            "/triggers/feedback/mean_below",
-            "less than or equal to 1",
-        ),
+        "above 1": (changed(triggers__feedback__mean_below=2.0), "/triggers/feedback/mean_below", "equal to 1"),
         "a ladder that stands still": (changed(rollout__ladder=[0.1, 0.1]), "/rollout/ladder", "must rise"),
         "percent instead of shares": (changed(rollout__ladder=[10, 25]), "/rollout/ladder", "fractions"),
         "no ladder": (changed(rollout__ladder=[]), "/rollout/ladder", "empty"),
         "an unknown outcome": (changed(rollout__metric={"field": "clicks"}), "/rollout/metric/field", "not one of"),
-        "a typing error": (
-            changed(rollout__gates__confidenc=0.9),
-            "/rollout/gates/confidenc",
-            "did you mean 'confidence'",
-        ),
-        "a window of soon": (
-            changed(rollout__feedback_window__hours="soon"),
-            "/rollout/feedback_window/hours",
-            "'auto'",
-        ),
-        "a stage larger than the rollout": (
-            changed(rollout__max_labelled=100),
-            "/rollout/max_labelled",
-            "no stage could end",
-        ),
+        "misspelt": (changed(rollout__gates__confidenc=0.9), "/rollout/gates/confidenc", "did you mean 'confidence'"),
+        "soon": (changed(rollout__feedback_window__hours="soon"), "/rollout/feedback_window/hours", "'auto'"),
+        "a large stage": (changed(rollout__max_labelled=100), "/rollout/max_labelled", "no stage could end"),
         "over before it may end": (changed(rollout__max_days=0.5), "/rollout/max_days", "raise max_days"),
         "an unknown mask": (changed(privacy__mask=["emial"]), "/privacy/mask/0", "no mask named 'emial'"),
         "a broken pattern": (changed(privacy__mask=[{"pattern": "("}]), "/privacy/mask/0", "no regular expression"),

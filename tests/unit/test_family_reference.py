@@ -35,12 +35,8 @@ def test_the_pages_families_are_good(text):
 
 def test_the_whole_family_shows_the_defaults():
     shown = parse_family_text(WHOLE, file="page")
-    shortest = parse_family_text(
-        re.sub(
-            r"(?ms)^(model|scorer|space|sample|constraints|schedule|triggers|rollout|privacy):.*?(?=^\S|\Z)", "", WHOLE
-        ),
-        file="page",
-    )
+    optional = r"(?ms)^(model|scorer|space|sample|constraints|schedule|triggers|rollout|privacy):.*?(?=^\S|\Z)"
+    shortest = parse_family_text(re.sub(optional, "", WHOLE), file="page")
     assert shown.model_dump(exclude={"scorer"}) == shortest.model_dump(exclude={"scorer"})
     assert shown.metrics == shortest.metrics
 

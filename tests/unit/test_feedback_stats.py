@@ -77,11 +77,8 @@ def test_by_hour_each_variant_and_model_has_a_row_per_hour_of_receipt(traffic: D
 
 
 def test_by_model_the_whole_time_is_one_row(traffic: Database) -> None:
-    assert told(traffic, "model") == [
-        (None, A, "m", 2, 0, 2, 1),
-        (None, A, "n", 1, 1, 0, 0),
-        (None, B, None, 0, 0, 1, 1),
-    ]
+    of_n, of_b = (None, A, "n", 1, 1, 0, 0), (None, B, None, 0, 0, 1, 1)
+    assert told(traffic, "model") == [(None, A, "m", 2, 0, 2, 1), of_n, of_b]
     assert told(traffic, "model", since=minutes(60)) == [(None, A, "m", 0, 0, 1, 1), (None, A, "n", 1, 1, 0, 0)]
     assert told(traffic, "model", until=minutes(2)) == [(None, A, "m", 1, 0, 0, 0)]
 
@@ -109,10 +106,9 @@ def test_days_on_which_no_worker_ran_are_summed_up_when_one_runs_again(database:
     ("by", "days"), [("hour", 8), ("model", 32), ("day", 4000)], ids=["a week by hour", "a month by model", "ever"]
 )
 def test_a_time_too_long_to_read_at_once_is_refused(database: Database, by: By, days: int) -> None:
+    asked = StatsRequest(family=FAMILY, by=by, since=NOW - timedelta(days=days), until=NOW)
     with pytest.raises(InvalidInput, match="at most"):
-        read_stats(
-            context_in(database), StatsRequest(family=FAMILY, by=by, since=NOW - timedelta(days=days), until=NOW)
-        )
+        read_stats(context_in(database), asked)
 
 
 @pytest.fixture

@@ -12,17 +12,8 @@ from optimizer.core.statistics.guardrails import GuardrailKind
 from optimizer.core.views.rollout_evidence import CLAIMS, QUESTIONS, findings_in_words
 from optimizer.core.views.rollout_status import EvidenceView, GuardrailView, MeanDifference
 
-GATE = EvidenceView(
-    name="ship3",
-    claim="",
-    e_value=1.0,
-    log_e=0.0,
-    log_e_now=0.0,
-    threshold=20.0,
-    share_of_way=0.0,
-    passed=False,
-    text="1 of 20",
-)
+NOTHING_YET = {"e_value": 1.0, "log_e": 0.0, "log_e_now": 0.0, "share_of_way": 0.0, "passed": False}
+GATE = EvidenceView(name="ship3", claim="", threshold=20.0, text="1 of 20", **NOTHING_YET)
 GUARDRAIL = GuardrailView(
     **{name: getattr(GATE, name) for name in EvidenceView.__dataclass_fields__ if name != "name"},
     name="errors",

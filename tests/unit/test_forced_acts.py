@@ -14,9 +14,7 @@ class Terminal(io.StringIO):
         return True
 
 
-def test_a_person_at_a_terminal_is_asked_for_the_reason(
-    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_a_person_at_a_terminal_is_asked_for_the_reason(monkeypatch, capsys):
     monkeypatch.setattr("sys.stdin", Terminal("the numbers are in\n"))
     assert reason_of(None, "triage") == "the numbers are in"
     told = capsys.readouterr()
@@ -33,8 +31,6 @@ def test_a_person_at_a_terminal_is_asked_for_the_reason(
         pytest.param(Terminal("not read\n"), None, None, None, id="past no gate"),
     ],
 )
-def test_an_act_without_a_person_or_with_a_reason_waits_for_nothing(
-    monkeypatch: pytest.MonkeyPatch, stdin: io.StringIO, given: str | None, confirm: str | None, expected: str | None
-) -> None:
+def test_an_act_without_a_person_or_with_a_reason_waits_for_nothing(monkeypatch, stdin, given, confirm, expected):
     monkeypatch.setattr("sys.stdin", stdin)
     assert reason_of(given, confirm) == expected

@@ -224,7 +224,6 @@ def test_a_client_that_reads_slowly_holds_the_gateway_up(tmp_path: Path) -> None
         async with gateway(tmp_path, always(answer)) as (made, _):
             scope = {"method": "POST", "raw_path": b"/", "query_string": b"", "headers": []}
             passed = await made.passed(scope, client.receive, b"{}", b"r-1")
-            assert passed is not None
             sending = asyncio.create_task(passed.send(send))
             await asyncio.sleep(0.3)
             assert passed.connection._n_unread < size / 10

@@ -136,17 +136,13 @@ def test_aim_cost_also_needs_quality_that_is_shown_not_lower():
 
 
 def test_the_gate_on_quality_says_which_test_spoke_and_when_the_examples_are_too_few():
-    cheap = {"aim": "cost", "champion": 2.0, "candidate": 1.0}
-    (enough,) = [
-        g for g in evaluate_gates(evidence(**cheap, not_lower=not_lower(0.1)), GateSettings()) if g.name == "quality"
-    ]
-    assert enough.reason.endswith("an exact test on 100 independent examples)")
-    (few,) = [
-        g
-        for g in evaluate_gates(evidence(**cheap, not_lower=not_lower(0.4, n=20)), GateSettings())
-        if g.name == "quality"
-    ]
-    assert "fewer than 32 can show it only where the candidate is better now and then" in few.reason
+    def reason(shown: NotLower) -> str:
+        cheap = evidence(aim="cost", champion=2.0, candidate=1.0, not_lower=shown)
+        return next(g.reason for g in evaluate_gates(cheap, GateSettings()) if g.name == "quality")
+
+    assert reason(not_lower(0.1)).endswith("an exact test on 100 independent examples)")
+    too_few = "fewer than 32 can show it only where the candidate is better now and then"
+    assert too_few in reason(not_lower(0.4, n=20))
 
 
 @pytest.mark.parametrize(

@@ -15,14 +15,7 @@ from optimizer.core.base.errors import DatasetTooSmall, InvalidInput
 from optimizer.core.base.values import Budget
 from optimizer.core.models.language import ModelAnswer, ModelPrice, ModelRequest
 from optimizer.core.search.space import instruction_of
-from tests.study_world import (
-    TOPICS,
-    TopicModel,
-    World,
-    half_released,
-    topic_examples,
-    topic_family,
-)
+from tests.study_world import TOPICS, TopicModel, World, half_released, topic_examples, topic_family
 
 GOOD = "```\nAnswer with one word, the topic.\n```"
 SPACE = {"space": {"instruction": {"propose": True}}}
@@ -44,11 +37,8 @@ class Reflective(TopicModel):
     async def complete(self, request: ModelRequest) -> ModelAnswer:
         answer = await super().complete(request)
         is_proposal = "I provided an assistant" in str(request.messages[-1]["content"])
-        return (
-            replace(answer, output_tokens=self.tokens, cost_usd=self.price.of(8, self.tokens))
-            if is_proposal
-            else answer
-        )
+        proposed = {"output_tokens": self.tokens, "cost_usd": self.price.of(8, self.tokens)}
+        return replace(answer, **proposed) if is_proposal else answer
 
     def _text(self, request: ModelRequest) -> str:
         text = str(request.messages[-1]["content"])
@@ -64,7 +54,7 @@ def world(folder: Path, model: TopicModel, **changes) -> World:
 
 
 def studied(here: World, **options):
-    return here.run(here.create(strategy="gepa", **options))
+    return here.run(here.create(**{"strategy": "gepa", **options}))
 
 
 def test_an_instruction_that_was_written_after_a_look_at_the_faults_wins(tmp_path):
@@ -76,9 +66,7 @@ def test_an_instruction_that_was_written_after_a_look_at_the_faults_wins(tmp_pat
     assert [t.proposer for t in trials] == ["champion", "gepa"]
     assert trials[1].params["parent"] == ended.champion
     assert (trials[1].params["batch_before"], trials[1].params["batch_after"]) == (0.0, 1.0)
-    with here.store.read() as tx:
-        record = here.store.variants.get(tx, "topics", ended.winner)
-    assert instruction_of(record.variant) == "Answer with one word, the topic."
+    assert instruction_of(here.winner(ended)) == "Answer with one word, the topic."
     calls = here.calls(ended)
     assert {c.purpose for c in calls} == {"search", "proposer", "confirmation"}
     assert ended.spend.n_calls == len(calls)
@@ -106,20 +94,13 @@ def test_a_family_without_system_message_gets_one_in_front_and_the_proposer_sees
     here = world(tmp_path, model, prompt={"current": "1", "versions": {"1": {"content": messages}}})
     ended = studied(here)
     assert "Document: [document]" in model.prompts[0]
-    with here.store.read() as tx:
-        record = here.store.variants.get(tx, "topics", ended.winner)
-    assert [m["role"] for m in record.variant.messages] == ["system", "user"]
+    assert [m["role"] for m in here.winner(ended).messages] == ["system", "user"]
 
 
 def test_without_a_released_training_example_no_study_begins(tmp_path):
     here = World(tmp_path, model=Reflective(), family=FAMILY)
-    here.fill(
-        examples=[
-            *topic_examples(30, "train", released=False),
-            *topic_examples(12, "dev"),
-            *topic_examples(24, "holdout"),
-        ]
-    )
+    unreleased = topic_examples(30, "train", released=False)
+    here.fill(examples=[*unreleased, *topic_examples(12, "dev"), *topic_examples(24, "holdout")])
     with pytest.raises(DatasetTooSmall, match="released training examples only"):
         here.create(strategy="gepa")
 
@@ -171,13 +152,8 @@ def test_what_was_cut_off_is_no_instruction(tmp_path):
 
 def test_the_next_strategy_goes_on_from_the_instruction_that_was_found(tmp_path):
     here = world(tmp_path, Reflective())
-    ended = studied_as(here, "gepa+bootstrap")
+    ended = studied(here, strategy="gepa+bootstrap")
     trials = here.trials(ended)
     assert {t.proposer for t in trials} == {"champion", "gepa", "bootstrap"}
-    with here.store.read() as tx:
-        found = [here.store.variants.get(tx, "topics", t.variant).variant for t in trials if t.proposer == "bootstrap"]
+    found = [v for v, t in zip(here.tried(ended), trials, strict=True) if t.proposer == "bootstrap"]
     assert {instruction_of(v) for v in found} == {"Answer with one word, the topic."}
-
-
-def studied_as(here: World, strategy: str):
-    return here.run(here.create(strategy=strategy))

@@ -41,10 +41,7 @@ def test_a_row_is_a_scenario_of_its_own_or_belongs_to_one() -> None:
         "scenario is a number": ({**ROW, "scenario": 3}, "scenario is missing, or no text"),
         "mistyped key": ({**ROW, "scenari": "a"}, "unknown key 'scenari'; did you mean 'scenario'?"),
         "counts is a text": ({**ROW, "counts": "label_match"}, "counts is no list"),
-        "another metric": (
-            {**ROW, "counts": ["rouge_l"]},
-            "counts names 'rouge_l'; this family's score has label_match",
-        ),
+        "another metric": ({**ROW, "counts": ["rouge_l"]}, "'rouge_l'; this family's score has label_match"),
         "another input": ({**ROW, "input": {"text": "x"}}, "the input 'document' is missing"),
         "no label": ({**ROW, "expected": {"topic": "cooking"}}, "is no label of the family"),
     },
@@ -57,10 +54,7 @@ def test_what_is_wrong_with_a_row_is_said_with_its_line(row: Any, says: str) -> 
 
 def test_ids_and_inputs_stand_once() -> None:
     _, faults = read(ROW, {**ROW, "input": {"document": "NOTES  on Music."}})
-    assert faults == [
-        (2, "line 1 has the same id; give each row its own"),
-        (2, "line 1 has the same input; give each row its own"),
-    ]
+    assert faults == [(2, f"line 1 has the same {what}; give each row its own") for what in ("id", "input")]
 
 
 def test_a_family_whose_answers_no_model_makes_has_none() -> None:

@@ -14,7 +14,6 @@ from optimizer.adapters.store.tables import LmCallRow
 from optimizer.adapters.text_metrics import build_scorer
 from optimizer.core.base.errors import Conflict, GateNotMet, InvalidInput, ModelFailed
 from optimizer.core.base.values import Budget
-from optimizer.core.dataset.examples import make_example
 from optimizer.core.evaluation.suite import gates_of_suites
 from optimizer.core.evaluation.timing import N_TIMED, n_paired, rounds
 from optimizer.core.family.family import Family, GoldenRow
@@ -23,18 +22,8 @@ from optimizer.core.models.language import ModelAnswer, ModelRequest
 from optimizer.core.search.study import Definition, Study, Trigger
 from optimizer.jobs.dataset.build_dataset import build_dataset, load_examples
 from optimizer.jobs.studies.evaluations.plan_evaluation import EvaluationScope, estimate_evaluation
-from tests.evaluations import evaluated
-from tests.study_world import (
-    START,
-    TOPICS,
-    Killed,
-    TopicModel,
-    World,
-    classify,
-    killed_at,
-    topic_examples,
-    topic_family,
-)
+from tests import evaluations
+from tests.study_world import START, TOPICS, Killed, TopicModel, World, killed_at, topic_examples, topic_family
 
 # "Notes on biology, number 4." and the like are answered right by a model that is shown two examples
 TEXTS = {topic: f"Notes on {topic}, number 4." for topic in TOPICS}
@@ -82,27 +71,20 @@ def world(folder: Path, model: TopicModel | None = None, family: Family | None =
 
 
 def evaluate(it: World, variant: Variant | None = None, **options: Any) -> dict[str, Any]:
-    given = {
-        "suite": "golden",
-        "actor": "ann",
-        "store": it.store,
-        "clock": it.clock,
-        "models": it,
-        "scorer_for": lambda family: it.scorer,
-        "classify": classify,
-        **options,
-    }
-    return evaluated(it.family, variant or shown(2), **given)
+    return evaluations.evaluate(it, variant or shown(2), **{"suite": "golden", **options})
 
 
 def verdicts(batch: dict[str, Any]) -> dict[str, str]:
     return {check["name"]: check["verdict"] for check in batch["checks"]}
 
 
-def gate(it: World, variant: Variant) -> dict[str, Any]:
+def batches_of(it: World) -> list[Any]:
     with it.store.read() as tx:
-        batches = it.store.performance.batches(tx, it.family.name)
-    (found,) = gates_of_suites(it.family, batches, variant.id, champion=it.family.variant().id)
+        return it.store.performance.batches(tx, it.family.name)
+
+
+def gate(it: World, variant: Variant) -> dict[str, Any]:
+    (found,) = gates_of_suites(it.family, batches_of(it), variant.id, champion=it.family.variant().id)
     return dict(found)
 
 
@@ -111,20 +93,23 @@ def test_a_candidate_that_keeps_every_scenario_passes(tmp_path: Path) -> None:
     assert (gate(it, shown(2))["name"], gate(it, shown(2))["verdict"]) == ("golden", "inconclusive")
     assert "3 golden scenarios" in gate(it, shown(2))["reason"]
     assert f"detent family evaluate topics --variant {shown(2).id} --suite golden" in gate(it, shown(2))["reason"]
+    estimate = estimate_evaluation(it.family, shown(2), EvaluationScope(suite="golden"), store=it.store, models=it)
+    assert (estimate.n, estimate.n_timed, estimate.calls.high) == (3, MOST, 6 + 2 * MOST)
     batch = evaluate(it)
+    assert batch["n_calls_in_all"] == 6 + 2 * (FIRST + 1), "the first round told"
+    evidence = latency_of(batch)["evidence"]
+    assert evidence["rows"] == [(FIRST / 3, 0.0, 0.0)] * 3, "which later evaluations add to their own"
+    assert "golden/" not in str(evidence), "no id of what may be forgotten"
     assert set(verdicts(batch).values()) == {"met"}
     assert list(verdicts(batch)) == [
         "regression",
         *(f"regression of {topic}" for topic in sorted(TOPICS)),
         "regression of latency",
     ]
-    assert (batch["split"], batch["n"], batch["mean_score"], batch["beside"]) == (
-        "golden",
-        3,
-        1.0,
-        it.family.variant().id,
-    )
+    champion = it.family.variant().id
+    assert (batch["split"], batch["n"], batch["mean_score"], batch["beside"]) == ("golden", 3, 1.0, champion)
     assert gate(it, shown(2))["verdict"] == "pass"
+    assert evaluate(it, it.family.variant())["checks"] == [], "the champion is no regression of itself"
 
 
 def test_a_candidate_that_loses_one_scenario_is_blocked_and_the_scenario_is_named(tmp_path: Path) -> None:
@@ -183,11 +168,6 @@ def test_where_no_champion_serves_nothing_is_compared_and_that_is_no_pass(tmp_pa
     assert set(verdicts(batch).values()) == {"unmeasured"}
     assert all("no champion serves yet" in check["said"] for check in batch["checks"])
     assert batch["n_calls_in_all"] == 3, "nothing is timed either"
-
-
-def test_the_champion_is_no_regression_of_itself(tmp_path: Path) -> None:
-    it = world(tmp_path)
-    assert evaluate(it, it.family.variant())["checks"] == []
 
 
 def test_a_failed_answer_of_the_candidate_is_no_fall_of_zero(tmp_path: Path) -> None:
@@ -265,13 +245,6 @@ def test_the_first_call_of_each_which_may_be_cold_is_not_counted(tmp_path: Path)
     assert batch["timing"] == {"n": FIRST, "p95_ms": 10.0, "slowdown": 0.0, "why": ""}
 
 
-def test_times_are_kept_for_later_evaluations_without_an_id_of_what_may_be_forgotten(tmp_path: Path) -> None:
-    it = world(tmp_path)
-    evidence = latency_of(evaluate(it))["evidence"]
-    assert evidence["rows"] == [(FIRST / 3, 0.0, 0.0)] * 3
-    assert "golden/" not in str(evidence)
-
-
 def test_where_the_journal_has_the_answers_fresh_calls_are_timed_and_no_study_finds_them(tmp_path: Path) -> None:
     it = world(tmp_path)
     first = evaluate(it)
@@ -288,11 +261,8 @@ def test_where_the_journal_has_the_answers_fresh_calls_are_timed_and_no_study_fi
     turns = [len([*of]) for _, of in groupby(order[2:])]
     assert (sum(turns), len(turns), max(turns)) == (2 * FIRST, 7, 8), "in turns, now the one first, now the other"
     with it.store.read() as tx:
-        assert {entry.purpose for entry in _entries(it, tx) if "timing" in str(entry.request)} == {"timing"}
-
-
-def _entries(it: World, tx: Any) -> list[Any]:
-    return list(tx.execute(select(LmCallRow.__table__)))
+        entries = tx.execute(select(LmCallRow.__table__)).all()
+    assert {entry.purpose for entry in entries if "timing" in str(entry.request)} == {"timing"}
 
 
 def test_a_timing_keeps_to_the_budget_and_what_it_cut_is_not_measured(tmp_path: Path) -> None:
@@ -303,15 +273,6 @@ def test_a_timing_keeps_to_the_budget_and_what_it_cut_is_not_measured(tmp_path: 
     assert (found.pop("regression of latency"), set(found.values())) == ("unmeasured", {"met"})
     assert "the budget ended while fresh calls were timed" in batch["checks"][-1]["said"]
     assert gate(it, shown(2))["verdict"] == "inconclusive"
-
-
-def test_an_estimate_counts_the_calls_that_are_timed(tmp_path: Path) -> None:
-    it = world(tmp_path)
-    made = estimate_evaluation(it.family, shown(2), EvaluationScope(suite="golden"), store=it.store, models=it)
-    assert (made.n, made.n_timed, made.calls.high) == (3, MOST, 6 + 2 * MOST)
-    batch = evaluate(it)
-    assert batch["n_calls_in_all"] == 6 + 2 * (FIRST + 1), "the first round told"
-    assert it.model.requests
 
 
 def test_a_latency_target_is_measured_where_the_journal_has_the_answers(tmp_path: Path) -> None:
@@ -354,18 +315,10 @@ def test_a_prompt_that_shows_a_scenario_is_not_asked_it(tmp_path: Path, quoting:
 
 def test_what_a_scenario_asks_is_in_no_dataset(tmp_path: Path) -> None:
     it = world(tmp_path)
-    twins = [
-        make_example(
-            id=f"twin-{split}",
-            family="topics",
-            input={"document": TEXTS["music"]},
-            origin="curated",
-            expected={"topic": "music"},
-            created_at=START,
-        )
+    rows = [
+        replace(topic_examples(1, split)[0], id=f"twin-{split}", input={"document": TEXTS["music"]})
         for split in ("train", "dev")
     ]
-    rows = [replace(twin, split=split) for twin, split in zip(twins, ("train", "dev"), strict=True)]  # type: ignore[arg-type]
     it.store.write(lambda tx: it.store.examples.add(tx, rows))
     definition = Definition(n_train=99, n_dev=99)
 
@@ -400,9 +353,6 @@ def test_a_suite_says_itself_what_it_asks(tmp_path: Path) -> None:
         evaluate(it, n=3)
     with pytest.raises(InvalidInput, match="no suite 'goldn'; did you mean 'golden'"):
         evaluate(it, suite="goldn")
-    it.family = topic_family()
-    with pytest.raises(InvalidInput, match=r"no golden scenarios. Write some"):
-        evaluate(it)
 
 
 def test_no_look_at_the_holdout_is_spent_on_a_candidate_that_its_scenarios_refuse(tmp_path: Path) -> None:
@@ -420,14 +370,12 @@ def test_no_look_at_the_holdout_is_spent_on_a_candidate_that_its_scenarios_refus
 @pytest.mark.parametrize(
     ("trigger", "verdict"), [(Trigger(kind="schedule", reason="it is three"), "pass"), (None, None)]
 )
-def test_a_study_that_started_by_itself_asks_the_scenarios_of_its_winner_within_its_budget(
-    tmp_path: Path, trigger: Trigger | None, verdict: str | None
-) -> None:
+def test_a_study_that_started_by_itself_asks_the_scenarios_of_its_winner_within_its_budget(tmp_path, trigger, verdict):
     it = World(tmp_path, family=golden_family()).fill()
     study = it.run(it.create(strategy="bootstrap", trigger=trigger))
     assert study.outcome == "nominated"
+    batches = batches_of(it)
     with it.store.read() as tx:
-        batches = it.store.performance.batches(tx, "topics")
         assert it.store.journal.spend(tx, study.id).n_calls == study.spend.n_calls == len(it.model.requests)
     assert study.spend.n_calls <= 500
     if verdict is None:
@@ -446,10 +394,8 @@ def test_what_such_a_study_cannot_pay_for_is_left_to_a_person(tmp_path: Path) ->
     budget = Budget(calls=paid.spend.n_calls - 1)
     study = poor.run(poor.create(strategy="bootstrap", trigger=Trigger(kind="schedule", reason="three"), budget=budget))
     assert (study.outcome, study.spend.n_calls) == ("nominated", paid.spend.n_calls - 1)
-    with poor.store.read() as tx:
-        (batch,) = poor.store.performance.batches(tx, "topics")
-    unmeasured = [check.name for check in batch.checks or () if check.verdict == "unmeasured"]
-    assert unmeasured == ["regression of latency"]
+    (verdicts,) = suite_verdicts(poor)
+    assert [name for name, verdict in verdicts.items() if verdict == "unmeasured"] == ["regression of latency"]
 
 
 def by_itself(it: World) -> Study:
@@ -460,9 +406,7 @@ def by_itself(it: World) -> Study:
 
 
 def suite_verdicts(it: World) -> list[dict[str, str]]:
-    with it.store.read() as tx:
-        batches = it.store.performance.batches(tx, "topics")
-    return [{check.name: check.verdict for check in batch.checks or ()} for batch in batches]
+    return [{check.name: check.verdict for check in batch.checks or ()} for batch in batches_of(it)]
 
 
 def n_suite_calls(it: World, study: Study) -> int:
@@ -477,9 +421,7 @@ def undisturbed(tmp_path_factory: pytest.TempPathFactory) -> tuple[World, Study]
 
 
 @pytest.mark.parametrize("from_end", [1, 45, 85, *(pytest.param(n, marks=pytest.mark.long) for n in (30, 70))])
-def test_a_study_that_was_killed_while_it_asked_suites_pays_for_no_call_twice(
-    undisturbed: tuple[World, Study], tmp_path: Path, from_end: int
-) -> None:
+def test_a_study_that_was_killed_while_it_asked_suites_pays_for_no_call_twice(undisturbed, tmp_path, from_end):
     whole, study_of_whole = undisturbed
     it = World(tmp_path).fill()
     in_targets = 4 * rounds(4)[0]
@@ -529,7 +471,6 @@ def test_what_its_study_has_confirmed_is_nominated_no_more_once_a_scenario_is_lo
     with it.store.read() as tx:
         winner = it.store.variants.get(tx, "topics", study.winner)
     assert "missed" in verdicts(evaluate(it, winner.variant)).values()
-    with pytest.raises(GateNotMet, match="on the golden scenarios of topics"):
-        it.nominate(study.id, study.winner)
-    with pytest.raises(GateNotMet, match="on the golden scenarios of topics"):
-        it.confirm(study.winner)
+    for act in (lambda: it.nominate(study.id, study.winner), lambda: it.confirm(study.winner)):
+        with pytest.raises(GateNotMet, match="on the golden scenarios of topics"):
+            act()

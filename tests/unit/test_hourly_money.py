@@ -16,10 +16,9 @@ from api.http.problems import MoneySpent
 from optimizer.core.base.errors import ModelFailed, NotFound
 from optimizer.core.models.breaker import BreakerSettings
 from optimizer.core.models.budget import reservation_usd
-from optimizer.core.models.language import Backoff, ModelPrice
-from optimizer.jobs.calls.ask_model import ask_model
-from optimizer.jobs.calls.blocking import wait_for
+from optimizer.core.models.language import ModelPrice
 from tests.scripted_model import ScriptedModel, failed, request
+from tests.unit.test_model_guards import Facts, Shelf, Sink, ask
 
 NOW = datetime(2026, 11, 20, 8, 30, tzinfo=UTC)
 PRICE = ModelPrice(input_usd_per_mtok=1.0, output_usd_per_mtok=10.0)
@@ -38,9 +37,7 @@ def test_calls_under_way_count_at_the_most_that_they_may_cost_until_they_end() -
             require_left(money)
         require_left(money)
     assert "calls under way may cost $1.2000 more" in refused.value.detail
-    assert refused.value.members["retry_after_s"] < 10, (
-        "not the next hour: the money is there again once they cost less"
-    )
+    assert refused.value.members["retry_after_s"] < 10, "not the next hour: it is there again once they cost less"
     require_left(money)
     with money.under_way("g", 5.0):
         require_left(money)
@@ -76,9 +73,8 @@ def most(*names: str, n_calls: int = 1, **params: Any) -> float:
 def test_a_call_may_cost_as_much_as_its_request_and_the_longest_answer_of_each_of_its_calls() -> None:
     assert most("priced", "no such") == pytest.approx(MOST_USD)
     assert most("priced", n_calls=3) == pytest.approx(3 * MOST_USD)
-    assert most("priced", max_tokens=None) == pytest.approx(MOST_USD - 13 * 10 / 1e6), (
-        "the model's own limit is 7 tokens"
-    )
+    of_seven = MOST_USD - 13 * 10 / 1e6
+    assert most("priced", max_tokens=None) == pytest.approx(of_seven), "the model's own limit is 7 tokens"
 
 
 def test_under_a_limit_a_model_without_a_price_is_not_asked() -> None:
@@ -100,48 +96,14 @@ class Streaming(ScriptedModel):
         return await self.complete(request)
 
 
-class Taking:
-    """A client that takes whatever comes."""
-
-    def __init__(self) -> None:
-        self.begun = False
-
-    async def put(self, delta: Any) -> None:
-        self.begun = True
-
-
 def billed(model: ScriptedModel, sink: Any = None) -> float:
     """What the family's hour counts after one request, answered or not."""
     bills = list[float]()
-    models = GuardedModels(Shelf(model), Metrics(), bill=lambda family, usd: bills.append(usd))
+    shelf = Shelf(model, scripted=Facts(breaker=BreakerSettings(failures=100)))
+    models = GuardedModels(shelf, Metrics(), bill=lambda family, usd: bills.append(usd)).for_request("f", None)
     with suppress(ModelFailed, ClientGone):
-        wait_for(
-            ask_model(models.for_request("f", None), "scripted", lambda model: request(), sink=sink, fallbacks=False)
-        )
+        ask(models, "scripted", sink=sink)
     return sum(bills)
-
-
-class Shelf:
-    """One model, and what a file would say of it."""
-
-    embedded, concurrency, queue, timeout_s = False, 1, 0, 5.0
-    breaker = BreakerSettings(failures=100)
-    backoff = Backoff(initial_s=0.001, max_s=0.001, jitter_s=0.0)
-    fallbacks = ()
-    max_output_tokens = None
-    student = False
-
-    def __init__(self, model: ScriptedModel) -> None:
-        self.model = model
-
-    def get(self, name: str) -> ScriptedModel:
-        return self.model
-
-    def describe(self, name: str) -> Any:
-        return self
-
-    def price(self, name: str) -> ModelPrice | None:
-        return self.model.price
 
 
 @pytest.mark.parametrize(
@@ -157,9 +119,7 @@ class Shelf:
         ("http", {"status": 503}, 0.0),  # a provider's outage must not use the hour's money up
     ],
 )
-def test_an_attempt_without_an_answer_counts_at_its_most_unless_no_provider_bills_it(
-    kind: str, members: dict[str, Any], share: float
-) -> None:
+def test_an_attempt_without_an_answer_counts_at_its_most_unless_no_provider_bills_it(kind, members, share):
     def script(request: Any, n: int) -> str:
         raise failed(kind, **members)
 
@@ -180,7 +140,7 @@ def test_who_leaves_a_stream_has_spent_what_its_answer_may_have_cost() -> None:
     """Before the first piece too: a model that thinks is paid for what it never shows."""
     model = Streaming(price=PRICE, retries=0)
     for model.pieces in ((ClientGone(),), ({"content": "a"}, ClientGone())):
-        assert billed(model, Taking()) == pytest.approx(MOST_USD)
+        assert billed(model, Sink()) == pytest.approx(MOST_USD)
 
 
 def test_pieces_of_a_cut_stream_count_whatever_they_hold() -> None:
@@ -190,4 +150,4 @@ def test_pieces_of_a_cut_stream_count_whatever_they_hold() -> None:
     """
     model = Streaming(price=PRICE, retries=0)
     model.pieces = ({"tool_calls": [{"index": 0, "function": {"arguments": "x" * 5000}}]}, failed("http", status=500))
-    assert billed(model, Taking()) >= 5000 * 10 / 1e6
+    assert billed(model, Sink()) >= 5000 * 10 / 1e6

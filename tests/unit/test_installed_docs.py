@@ -41,10 +41,7 @@ def taken(parser: str) -> tuple[SourceRow, ...]:
     {
         "roles and code become their words": ("Uses `~scipy.fft.fft` on ``x``.", "Uses fft on x."),
         "function role and emphasis": ("See :func:`scipy.linalg.inv` and *this* **one**.", "See inv and this one."),
-        "a citation goes; a sentence that leans on one goes with it": (
-            "It is fast [1]_. It was shown in [2]_.",
-            "It is fast.",
-        ),
+        "a citation goes, with a sentence that leans on it": ("Fast [1]_. It was shown in [2]_.", "Fast."),
         "reference with text": ("A :ref:`guide <the-guide>` helps.", "A guide helps."),
         "a plain symbol may stay": ("Here :math:`n` is a number.", "Here n is a number."),
         "a formula takes its sentence along": ("First. Here :math:`\\frac{a}{b}` is. Last.", "First. Last."),
@@ -61,9 +58,7 @@ def test_markup_becomes_prose(text: str, expected: str) -> None:
     assert clean_prose(text) == expected
 
 
-def test_the_summary_is_the_first_paragraph_after_the_signature_and_the_description_ends_before_the_parameters() -> (
-    None
-):
+def test_the_summary_is_the_first_paragraph_and_the_description_ends_before_the_parameters() -> None:
     doc = "gamma(z, out=None)\n\nGamma function\nof z.\n\nIt grows fast.\n\nParameters\n----------\nz : array"
     assert sections_of(doc, "gamma") == ("Gamma function of z.", "It grows fast.")
 
@@ -73,11 +68,7 @@ def test_the_summary_is_the_first_paragraph_after_the_signature_and_the_descript
     {
         "short text stays": ("Short.", 10, "Short."),
         "cut after a sentence": ("One two three. Four five six.", 20, "One two three."),
-        "cut after a word when the last sentence ends early": (
-            "A. Then a very long sentence follows here",
-            24,
-            "A. Then a very long",
-        ),
+        "cut after a word": ("A. Then a very long sentence follows here", 24, "A. Then a very long"),
         "an abbreviation ends no sentence": ("It uses e.g. a tree. Then more words", 16, "It uses e.g. a"),
     },
 )

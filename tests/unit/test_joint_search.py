@@ -35,9 +35,8 @@ class Reader(TopicModel):
         if "[[ ## " in text:
             self.prompts.append(text)
             if "basic_instruction" not in text:
-                return (
-                    "[[ ## observations ## ]]\nNotes.\n\n[[ ## summary ## ]]\nNotes on topics.\n\n[[ ## completed ## ]]"
-                )
+                summary = "[[ ## summary ## ]]\nNotes on topics.\n\n[[ ## completed ## ]]"
+                return f"[[ ## observations ## ]]\nNotes.\n\n{summary}"
             self.n_written += 1
             return f"[[ ## proposed_instruction ## ]]\n{self.write(self.n_written)}\n\n[[ ## completed ## ]]"
         shown = sum(m["role"] == "assistant" for m in request.messages)
@@ -126,9 +125,8 @@ def test_joint_searches_for_what_costs_less_too(tmp_path):
 
 def test_what_nobody_released_is_not_shown_to_the_proposer(tmp_path):
     model = Reader()
-    here = World(
-        tmp_path, model=model, family=topic_family(space={"instruction": {"propose": True}, "examples": {"max": 4}})
-    )
+    space = {"instruction": {"propose": True}, "examples": {"max": 4}}
+    here = World(tmp_path, model=model, family=topic_family(space=space))
     examples, sealed = half_released()
     here.fill(examples=examples)
     studied(here, definition={"n_train": 30})

@@ -22,17 +22,10 @@ from tests.cases import named
 
 
 def calibration(**changes):
-    given = {
-        "judge": "j_1",
-        "method": "isotonic",
-        "n": 40,
-        "spearman": 0.6,
-        "kappa": 0.5,
-        "calibration_error": 0.08,
-        "fitted_at": datetime(2026, 11, 22, tzinfo=UTC),
-        "points": ((0.2, 0.1), (0.6, 0.5), (1.0, 0.7)),
-    }
-    return Calibration(**{**given, **changes})
+    fitted = {"method": "isotonic", "n": 40, "fitted_at": datetime(2026, 11, 22, tzinfo=UTC)}
+    figures = {"spearman": 0.6, "kappa": 0.5, "calibration_error": 0.08}
+    points = ((0.2, 0.1), (0.6, 0.5), (1.0, 0.7))
+    return Calibration(**{"judge": "j_1", "points": points, **fitted, **figures, **changes})
 
 
 def test_a_score_between_two_points_is_mapped_between_their_ratings():
@@ -70,16 +63,12 @@ def test_a_record_from_before_ranges_were_kept_is_read_and_shows_no_figure():
 def test_a_figure_beyond_the_ratings_that_a_calibration_rests_on_is_not_shown(scores, why):
     """As .805 was, by a judge calibrated on ratings between .15 and .55."""
     rests_on = calibration(scored=(0.2, 0.9), rated=(0.15, 0.55))
-    judgements = [
-        ExampleResult(
-            example=str(n),
-            score=score,
-            output="",
-            judgement=Judgement(opinions=(MemberScore(model="m", score=score),)).as_data(),
-        )
-        for n, score in enumerate(scores)
-    ]
-    shown = judged_scores("j_1", rests_on, {"the winner": judgements})
+
+    def judged(n: int, score: float) -> ExampleResult:
+        judgement = Judgement(opinions=(MemberScore(model="m", score=score),)).as_data()
+        return ExampleResult(example=str(n), score=score, output="", judgement=judgement)
+
+    shown = judged_scores("j_1", rests_on, {"the winner": [judged(*each) for each in enumerate(scores)]})
     if why is None:
         assert shown.said.endswith(f"People would rate the winner {shown.rated['the winner']:.3f}.")
         return

@@ -33,29 +33,17 @@ def judge(**block):
     return parse_family(changed(judge=block)).judge
 
 
-def test_a_family_without_the_block_has_no_judge():
-    assert parse_family(changed()).judge is None
-
-
 def test_the_usual_rubric_has_six_dimensions_whose_weights_add_up_to_one():
     usual = judge(model="large")
-    assert usual.weight_of == pytest.approx(
-        {
-            "accuracy": 0.25,
-            "relevance": 0.25,
-            "completeness": 0.20,
-            "safety": 0.15,
-            "coherence": 0.10,
-            "conciseness": 0.05,
-        }
-    )
+    names = ("accuracy", "relevance", "completeness", "safety", "coherence", "conciseness")
+    weights = dict(zip(names, (0.25, 0.25, 0.20, 0.15, 0.10, 0.05), strict=True))
+    assert usual.weight_of == pytest.approx(weights)
     assert all(usual.dimensions.values())
 
 
 def test_known_dimensions_keep_their_weights_to_one_another():
-    assert judge(model="large", dimensions=["accuracy", "safety"]).weight_of == pytest.approx(
-        {"accuracy": 0.25 / 0.40, "safety": 0.15 / 0.40}
-    )
+    two = judge(model="large", dimensions=["accuracy", "safety"])
+    assert two.weight_of == pytest.approx({"accuracy": 0.25 / 0.40, "safety": 0.15 / 0.40})
 
 
 def test_dimensions_of_ones_own_weigh_the_same_until_weights_are_given():

@@ -46,9 +46,8 @@ def test_the_isotonic_map_is_that_of_scikit_learn() -> None:
     scores, ratings = answers(250)
     model = IsotonicRegression(y_min=0, y_max=1, out_of_bounds="clip").fit(scores, ratings)
     asked = [i / 37 for i in range(38)]
-    assert map_scores(fit_points("isotonic", scores, ratings), asked) == pytest.approx(
-        list(model.predict(asked)), abs=1e-4
-    )
+    mapped = map_scores(fit_points("isotonic", scores, ratings), asked)
+    assert mapped == pytest.approx(list(model.predict(asked)), abs=1e-4)
 
 
 def test_a_judge_that_is_wrong_way_round_gets_the_mean_rating() -> None:

@@ -111,10 +111,9 @@ def test_a_members_score_is_the_weighted_mean_of_its_dimensions():
 
 
 def committee(*scores):
-    opinions = (
-        MemberScore(model=f"m{i}", score=s, error=None if s is not None else "refused") for i, s in enumerate(scores)
-    )
-    return Judgement(opinions=tuple(opinions))
+    errors = [None if score is not None else "refused" for score in scores]
+    members = enumerate(zip(scores, errors, strict=True))
+    return Judgement(opinions=tuple(MemberScore(model=f"m{i}", score=s, error=e) for i, (s, e) in members))
 
 
 @pytest.mark.parametrize(

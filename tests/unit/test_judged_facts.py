@@ -11,7 +11,6 @@ from typing import Any
 
 import pytest
 
-from optimizer.adapters.text_metrics import build_scorer
 from optimizer.core.base.errors import BudgetExhausted, InvalidInput
 from optimizer.core.base.values import Budget
 from optimizer.core.declaration.prompt_kind import own_function_faults, policy_faults
@@ -22,13 +21,11 @@ from optimizer.core.policy.steps import most_calls
 from optimizer.core.search.answer_bounds import acts_on_judge, fact_checks, policy_judgements
 from optimizer.core.search.cost_estimate import estimate_evaluation
 from optimizer.jobs.calls.call_book import OwnSpend
-from optimizer.jobs.calls.evaluation_calls import JudgeAccess
 from optimizer.jobs.calls.run_calls import RunCalls
-from optimizer.jobs.studies.evaluation import Evaluator
 from tests.cases import named
 from tests.judged_world import PRICE, JudgedWorld, between, letters, letters_family, mark_of, prompt_of, says, writer_by
 from tests.scripted_model import ScriptedModel
-from tests.unit.test_judged_gate import calibrated, failing, gated, run_one
+from tests.unit.test_judged_gate import calibrated, failing, gated, judged_evaluator, run_one
 
 LONG = {
     "letter": "My parcel with the blue lamp is late. It was sent on Monday by the shop in Harbour Street, and the"
@@ -129,22 +126,18 @@ def test_of_a_committee_more_than_half_have_to_find_an_error(says_wrong: Any, fo
 
 
 def test_the_gates_score_by_checks_counts_what_the_judge_found() -> None:
-    both = {"validate": ["empty", "factual_errors"], "validate.facts": "judge", "gate.scorer": "checks"}
-    done, _ = run(checker(), knobs={**both, "gate.retries": 0})
+    once = {**BOTH, "gate.retries": 0}
+    done, _ = run(checker(), knobs=once)
     assert done.attempt.score == 0.5
     silent = ScriptedModel(lambda request, n: "?", name="judge", price=PRICE)
-    done, _ = run(silent, knobs={**both, "gate.retries": 0})
+    done, _ = run(silent, knobs=once)
     assert done.attempt.score is None, "what one check could not measure is no pass of it"
     done, _ = run(silent, knobs={**FACTS, "validate.then": "flag", "gate.scorer": "checks", "gate.retries": 0})
     assert done.attempt.score is None, "nothing was measured, which is no pass"
 
 
-SCORED = {
-    "validate": ["empty", "factual_errors"],
-    "validate.facts": "judge",
-    "gate.scorer": "checks",
-    "gate.retries": 2,
-}
+BOTH = {"validate": ["empty", "factual_errors"], "validate.facts": "judge", "gate.scorer": "checks"}
+SCORED = {**BOTH, "gate.retries": 2}
 
 
 @pytest.mark.parametrize("people_vouch", [True, False])
@@ -204,17 +197,7 @@ def test_its_calls_are_journaled_and_count_under_the_cap(tmp_path: Path) -> None
 
     def evaluated(budget: Budget) -> Any:
         calls = RunCalls(store=world.store, clock=world.clock, models=world, budget=budget, spent=spent)
-        scorer = build_scorer(family, tmp_path)
-        evaluator = Evaluator(
-            family,
-            scorer,
-            lambda name: calls.journaled(name, family=family.name, purpose="evaluation"),
-            judge=JudgeAccess(
-                open_model=lambda name: calls.journaled(name, family=family.name, purpose="judge"),
-                calibration=lambda: calibrated(family),
-            ),
-        )
-        return evaluator.evaluate(variant(), rows)
+        return judged_evaluator(family, calls, tmp_path).evaluate(variant(), rows)
 
     with pytest.raises(BudgetExhausted):
         evaluated(Budget(calls=7))
@@ -224,7 +207,6 @@ def test_its_calls_are_journaled_and_count_under_the_cap(tmp_path: Path) -> None
     assert [one.output for one in results] == ["Your blue lamp comes soon."] * 3
     calls, usd = estimate_evaluation([variant()], rows, family, lambda name: PRICE)
     assert calls.high >= 12
-    assert usd is not None
     assert usd.high >= spent.spend.usd
 
 

@@ -45,17 +45,10 @@ LETTER = {"letter": "My parcel is late."}
 
 
 def calibrated(family: Family, **changes: Any) -> Calibration:
-    values: dict[str, Any] = {
-        "judge": judge_identity(family),
-        "method": "isotonic",
-        "n": 60,
-        "spearman": 0.8,
-        "kappa": 0.6,
-        "calibration_error": 0.05,
-        "fitted_at": datetime(2026, 1, 1, tzinfo=UTC),
-        "points": ((0.0, 0.0), (1.0, 1.0)),
-    }
-    return Calibration(**{**values, **changes})
+    figures = {"n": 60, "spearman": 0.8, "kappa": 0.6, "calibration_error": 0.05}
+    fitted: dict[str, Any] = {"method": "isotonic", "fitted_at": datetime(2026, 1, 1, tzinfo=UTC)}
+    identity = {"judge": judge_identity(family), "points": ((0.0, 0.0), (1.0, 1.0))}
+    return Calibration(**{**identity, **figures, **fitted, **changes})
 
 
 def kind_when_told(request: ModelRequest, n: int) -> str:
@@ -108,7 +101,6 @@ def run_one(
 @pytest.mark.parametrize("in_study", [False, True])
 def test_an_answer_that_the_judge_finds_weak_is_held_back_and_a_better_one_goes_out(in_study: bool) -> None:
     done, model = run_one(judge_model(likes_kind), calibrated(letters_family()), in_study=in_study)
-    assert done.attempt is not None
     assert (done.attempt.text, done.attempt.score, len(model.requests)) == ("Dear customer", pytest.approx(0.9), 2)
     assert [one.call.purpose for one in done.attempts] == ["answer", "judge", "gate", "judge"]
     assert [part.get("score") for part in done.parts()] == [pytest.approx(0.2), None, pytest.approx(0.9), None]
@@ -130,7 +122,6 @@ def test_the_gate_compares_what_people_would_rate_and_not_what_the_judge_says() 
     """A judge that is too kind by half: its .9 is people's .45."""
     kind = calibrated(letters_family(), points=((0.0, 0.0), (1.0, 0.5)))
     done, _ = run_one(judge_model(lambda answer: 9), kind)
-    assert done.attempt is not None
     assert done.attempt.score == pytest.approx(0.45)
     assert "of 0.7 after 2 more" in done.why
 
@@ -150,7 +141,6 @@ def test_where_too_many_calls_are_under_way_the_gateway_s_answer_goes_out_unjudg
 
     member: Any = policy_answer._PolicyMember("judge", full)
     done, _ = run_one(member, calibrated(letters_family()))
-    assert done.attempt is not None
     assert done.attempt.score is None
     judged = next(one for one in done.attempts if one.call.purpose == "judge")
     assert judged.error == "busy: 64 model calls are under way."
@@ -172,7 +162,6 @@ def failing(request: ModelRequest, n: int) -> str:
 def test_a_judge_that_gives_no_score_never_passes_an_answer(script: Any, n_asked: int, in_study: bool) -> None:
     judge = ScriptedModel(script, name="judge", price=PRICE)
     done, _ = run_one(judge, calibrated(letters_family()), in_study=in_study)
-    assert done.attempt is not None
     assert (done.attempt.text, done.attempt.score, len(judge.requests)) == ("Wait.", None, n_asked)
     assert "no score for the gate: the judge could not be measured" in done.why
     assert len([one for one in done.attempts if one.call.purpose == "judge"]) == n_asked, "what was paid is on record"
@@ -184,7 +173,6 @@ def test_a_second_answer_that_could_not_be_judged_does_not_replace_one_that_was(
 
     judge = ScriptedModel(script, name="judge", price=PRICE)
     done, _ = run_one(judge, calibrated(letters_family()))
-    assert done.attempt is not None
     assert (done.attempt.text, done.attempt.score) == ("Wait.", pytest.approx(0.4))
 
 
@@ -213,7 +201,6 @@ def test_an_answer_goes_out_when_the_time_is_over_and_the_judges_call_is_on_reco
 
     judge = Slow(lambda request, n: says(request, 1), name="judge", price=PRICE)
     done, model = run_one(judge, calibrated(letters_family()), deadline_s=0.5)
-    assert done.attempt is not None
     assert (done.attempt.text, len(model.requests), len(judge.requests)) == ("Wait.", 1, 1)
     assert "0.5 s are over" in done.why
     assert done.follow_up is not None
@@ -231,16 +218,15 @@ def evaluate(folder: Path, budget: Budget) -> tuple[JudgedWorld, list[Any], OwnS
     world, spent = JudgedWorld(folder, judge_model(likes_kind), model=model), OwnSpend()
     calls = RunCalls(store=world.store, clock=world.clock, models=world, budget=budget, spent=spent)
     examples = letters(3, "dev", expected=lambda i: {"reply": "Dear"})
-    evaluator = Evaluator(
-        family,
-        build_scorer(family, folder),
-        lambda name: calls.journaled(name, family=family.name, purpose="evaluation"),
-        judge=JudgeAccess(
-            open_model=lambda name: calls.journaled(name, family=family.name, purpose="judge"),
-            calibration=lambda: calibrated(family),
-        ),
-    )
-    return world, evaluator.evaluate(gated(), examples), spent
+    return world, judged_evaluator(family, calls, folder).evaluate(gated(), examples), spent
+
+
+def judged_evaluator(family: Family, calls: RunCalls, folder: Path) -> Evaluator:
+    def model(purpose: str) -> Callable[[str], Any]:
+        return lambda name: calls.journaled(name, family=family.name, purpose=purpose)
+
+    judge = JudgeAccess(open_model=model("judge"), calibration=lambda: calibrated(family))
+    return Evaluator(family, build_scorer(family, folder), model("evaluation"), judge=judge)
 
 
 def test_an_evaluation_scores_what_the_gate_lets_out_and_journals_the_judge(tmp_path: Path) -> None:
@@ -264,20 +250,15 @@ def test_a_dry_run_counts_every_judgement_of_the_gate() -> None:
     calls, usd = estimate_evaluation([plain], letters(5, "dev"), family, lambda name: PRICE)
     assert gate_judgements(plain) == 3
     assert calls.high == 5 * (3 + 3 * 2), "three answers, each judged, each judgement asked for twice at most"
-    without, cheaper = estimate_evaluation(
-        [gated(**{"gate.scorer": "checks"})], letters(5, "dev"), family, lambda n: PRICE
-    )
+    by_checks = gated(**{"gate.scorer": "checks"})
+    without, cheaper = estimate_evaluation([by_checks], letters(5, "dev"), family, lambda n: PRICE)
     assert without.high == 15
-    assert usd is not None
-    assert cheaper is not None
     assert usd.high > cheaper.high
 
 
 def test_a_gate_by_a_judge_needs_a_judge() -> None:
-    prompt = {
-        "current": "1",
-        "versions": {"1": {"content": [{"role": "user", "content": "{{letter}}"}], "policy": GATE}},
-    }
+    version = {"content": [{"role": "user", "content": "{{letter}}"}], "policy": GATE}
+    prompt = {"current": "1", "versions": {"1": version}}
     with pytest.raises(InvalidInput, match="the family has no judge"):
         letters_family(judge=None, scorer={}, prompt=prompt)
     with pytest.raises(InvalidInput, match="the family has no judge"):

@@ -5,7 +5,6 @@ by a judge that no ratings vouch for.
 from __future__ import annotations
 
 from dataclasses import fields
-from datetime import timedelta
 
 import pytest
 
@@ -13,7 +12,7 @@ from optimizer.adapters.files import sources
 from optimizer.adapters.reports.study_report import study_page
 from optimizer.core.base.errors import BudgetTooSmall, GateNotMet
 from optimizer.core.base.values import Budget
-from optimizer.core.evaluation.judging.calibration import GATE, Agreement, Calibration, IntervalEstimate, judge_identity
+from optimizer.core.evaluation.judging.calibration import GATE, Agreement, IntervalEstimate, judge_identity
 from optimizer.core.family.family import kind_of
 from optimizer.core.views.study_headline import next_step
 from optimizer.jobs.families.vouch_for_judge import judge_gates
@@ -22,6 +21,7 @@ from optimizer.ports import CalibrationRecord
 from tests.judged_world import JudgedWorld, judge_model, letters_family, writer_by
 from tests.rollout_acts import start_rollout
 from tests.study_world import START, Killed
+from tests.unit.test_judged_gate import calibrated
 
 SPACE = {"temperature": {"float": [0.0, 1.0]}, "max_tokens": {"int": [10, 40]}}
 SMALL = {"n_train": 4, "n_dev": 4, "n_holdout": 6, "n_settings": 3}
@@ -33,18 +33,15 @@ def short_is_good(answer: str) -> float:
 
 def by_settings(request) -> str:
     """Each letter is answered in other words under each setting, and the champion's are the longest."""
-    text = (
-        f"{request.messages[-1]['content'][-22:]} {request.temperature:.3f} {'!' * (request.params['max_tokens'] // 4)}"
-    )
+    end, signs = request.messages[-1]["content"][-22:], "!" * (request.params["max_tokens"] // 4)
+    text = f"{end} {request.temperature:.3f} {signs}"
     return text if request.temperature > 0 else f"Dear customer, we are sorry to hear it. {text}"
 
 
 def world_of(folder, think=short_is_good, **options):
     folder.mkdir(exist_ok=True)
-    family = letters_family(space=SPACE)
-    return JudgedWorld(
-        folder, judge_model(think, concurrency=1), model=writer_by(by_settings), family=family, **options
-    ).fill_letters()
+    options = {"model": writer_by(by_settings), "family": letters_family(space=SPACE), **options}
+    return JudgedWorld(folder, judge_model(think, concurrency=1), **options).fill_letters()
 
 
 def create(world, **options):
@@ -52,37 +49,13 @@ def create(world, **options):
     return world.create(**given)
 
 
-def calibration(family, **changes):
-    given = {
-        "judge": judge_identity(family),
-        "method": "isotonic",
-        "n": 40,
-        "spearman": 0.7,
-        "kappa": 0.6,
-        "calibration_error": 0.05,
-        "fitted_at": START,
-        "points": ((0.0, 0.0), (1.0, 1.0)),
-        "scored": (0.0, 1.0),
-        "rated": (0.0, 1.0),
-    }
-    return Calibration(**{**given, **changes})
-
-
-def vouch(world, **changes):
-    vouch_for(world, world.family, **changes)
-
-
-def vouch_for(world, family, **changes):
-    one = calibration(family, **changes)
+def vouch(world, family=None, **changes):
+    given = {"n": 40, "spearman": 0.7, "fitted_at": START, "scored": (0.0, 1.0), "rated": (0.0, 1.0), **changes}
+    one = calibrated(family or world.family, **given)
     unknown = IntervalEstimate(value=None)
     figures = {field.name: unknown for field in fields(Agreement) if field.name != "n"}
-    record = CalibrationRecord(
-        id=f"jc_{id(one)}",
-        family="letters",
-        calibration=one,
-        agreement=Agreement(n=one.n, **figures),
-        created_by="test",
-    )
+    about = {"id": f"jc_{id(one)}", "family": "letters", "created_by": "test"}
+    record = CalibrationRecord(calibration=one, agreement=Agreement(n=one.n, **figures), **about)
     world.store.write(lambda tx: world.store.calibrations.add(tx, record))
 
 
@@ -184,7 +157,7 @@ def test_a_confirmation_by_a_judge_that_people_vouch_for_is_decided_by_the_other
     assert world.study.outcome == "nominated"
 
 
-def test_a_nomination_is_refused_until_people_vouch_for_the_judge_and_then_needs_no_other_look(tmp_path, monkeypatch):
+def test_a_nomination_is_refused_until_people_vouch_for_the_judge_and_then_needs_no_other_look(tmp_path):
     world = confirmed_world(tmp_path)
     study, winner = world.study, world.study.winner
 
@@ -196,17 +169,7 @@ def test_a_nomination_is_refused_until_people_vouch_for_the_judge_and_then_needs
     assert "it starts on evidence once people vouch for its judge" in next_step(study)
     vouch(world)
     assert nominated().id == study.id
-    monkeypatch.setattr(world.store.observations, "is_reported", lambda *_: True)
-    rollout = {"gates": {"n": 8, "max_risk": 1.0}, "metric": {"field": "success", "source": "user"}}
-    started = start_rollout(
-        letters_family(space=SPACE, rollout=rollout),
-        winner,
-        dry_run=True,
-        actor="ann",
-        store=world.store,
-        clock=world.clock,
-    )
-    assert not started.forced
+    assert not start_of(world, letters_family(space=SPACE, rollout=BY_USERS)).forced
 
 
 def test_the_pages_of_a_judged_study_say_what_its_scores_are_worth(tmp_path):
@@ -246,40 +209,29 @@ def confirmed_world(folder, *, vouched=False):
     return world
 
 
-@pytest.mark.parametrize(
-    ("changes", "verdict"),
-    [
-        ({}, "pass"),
-        ({"judge": "j_another"}, "error"),
-        ({"n": 12}, "error"),
-        ({"spearman": 0.05}, "error"),
-        ({"spearman": None}, "error"),
-        ({"spearman": -0.9}, "error"),
-    ],
-    ids=["agrees", "another judge", "few ratings", "chance", "constant", "the other way round"],
-)
-def test_the_gate_reads_the_latest_calibration_of_this_judge(tmp_path, changes, verdict):
+BY_USERS = {"gates": {"n": 8, "max_risk": 1.0}, "metric": {"field": "success", "source": "user"}}
+
+
+def start_of(world, family):
+    world.store.observations.is_reported = lambda *_: True
+    given = {"actor": "ann", "store": world.store, "clock": world.clock, "dry_run": True}
+    return start_rollout(family, world.study.winner, **given)
+
+
+@pytest.mark.parametrize(("judge", "verdict"), [({}, "pass"), ({"judge": "j_another"}, "error")])
+def test_the_gate_reads_the_calibration_of_this_judge(tmp_path, judge, verdict):
     world = world_of(tmp_path)
     assert judge_gates(world.family, world.store)[0]["verdict"] == "error"
-    vouch(world, **changes)
+    vouch(world, **judge)
     assert judge_gates(world.family, world.store)[0]["verdict"] == verdict
 
 
 @pytest.mark.parametrize("vouched", [True, False])
-def test_a_rollout_by_a_judges_feedback_names_the_judge_that_people_vouch_for(tmp_path, vouched, monkeypatch):
+def test_a_rollout_by_a_judges_feedback_names_the_judge_that_people_vouch_for(tmp_path, vouched):
     world = confirmed_world(tmp_path, vouched=vouched)
-    monkeypatch.setattr(world.store.observations, "is_reported", lambda *_: True)
     family = letters_family(space=SPACE, rollout={"metric": {"field": "success", "source": "judge"}})
-    given = {"actor": "ann", "store": world.store, "clock": world.clock, "dry_run": True}
-    started = start_rollout(family, world.study.winner, **given)
+    started = start_of(world, family)
     assert started.settings.get("judge") == (judge_identity(family) if vouched else None)
-
-
-def test_a_later_calibration_takes_an_earlier_ones_place(tmp_path):
-    world = world_of(tmp_path)
-    vouch(world)
-    vouch(world, spearman=0.0, fitted_at=START + timedelta(days=1))
-    assert judge_gates(world.family, world.store)[0]["verdict"] == "error"
 
 
 def test_a_family_that_no_judge_scores_has_no_such_gate_until_a_judges_feedback_is_the_metric(tmp_path):
@@ -316,13 +268,10 @@ def test_strategies_search_a_family_whose_examples_say_nothing_of_the_answer(tmp
     [{"scorer": {"rouge_l": 1.0}}, {"judge": {"model": "judge", "dimensions": {"brief": "It is short."}}}],
     ids=["another scorer", "another rubric"],
 )
-def test_a_confirmation_by_an_uncalibrated_judge_never_counts_as_another_scorers(tmp_path, now, monkeypatch):
+def test_a_confirmation_by_an_uncalibrated_judge_never_counts_as_another_scorers(tmp_path, now):
     world = confirmed_world(tmp_path)
-    monkeypatch.setattr(world.store.observations, "is_reported", lambda *_: True)
-    rollout = {"gates": {"n": 8, "max_risk": 1.0}, "metric": {"field": "success", "source": "user"}}
-    family = letters_family(space=SPACE, rollout=rollout, **now)
+    family = letters_family(space=SPACE, rollout=BY_USERS, **now)
     if "judge" in now:
-        vouch_for(world, family)
-    given = {"actor": "ann", "store": world.store, "clock": world.clock, "dry_run": True}
-    started = start_rollout(family, world.study.winner, **given)
+        vouch(world, family)
+    started = start_of(world, family)
     assert {gate["name"]: gate["verdict"] for gate in started.gates}[GATE] == "error"

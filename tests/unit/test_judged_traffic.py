@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from optimizer.core.base.errors import BudgetTooSmall, InvalidInput
+from optimizer.core.base.errors import InvalidInput
 from optimizer.core.base.values import Budget
 from optimizer.core.evaluation.judging.calibration import judge_identity
 from optimizer.core.feedback.rating_draws import first_sampled, is_sampled
@@ -40,27 +40,15 @@ class Live(JudgedWorld):
 
     def __init__(self, folder, *judges, family=None):
         super().__init__(folder, *judges, family=family or family_of(monitor={"share": 1.0, "usd_per_hour": 10.0}))
-        self.intake = Intake(
-            store=self.store,
-            clock=self.clock,
-            families=self.families.families,
-            actor="test",
-            verify=lambda token: None,
-            hmac_unit=lambda unit: f"h-{unit}",
-        )
+        identities = {"actor": "test", "verify": lambda token: None, "hmac_unit": lambda unit: f"h-{unit}"}
+        self.intake = Intake(store=self.store, clock=self.clock, families=self.families.families, **identities)
         self.n = 0
 
     def answered(self, n, *, text="Dear customer, soon."):
         events = [
-            {
-                "id": f"in_{self.n + i}",
-                "family": "letters",
-                "unit": f"u{self.n + i}",
-                "input": {"letter": f"Where is parcel {self.n + i}?"},
-                "output": f"{text} ({self.n + i})",
-                "latency_ms": 5.0,
-            }
-            for i in range(n)
+            {"id": f"in_{i}", "family": "letters", "unit": f"u{i}", "latency_ms": 5.0}
+            | {"input": {"letter": f"Where is parcel {i}?"}, "output": f"{text} ({i})"}
+            for i in range(self.n, self.n + n)
         ]
         self.n += n
         assert self.intake.take(events)["accepted"] == n
@@ -72,14 +60,16 @@ class Live(JudgedWorld):
 
     def feedback(self):
         with self.store.read() as tx:
-            rows, _ = self.store.events.page_of_feedback(
-                tx, family="letters", variant=None, since=None, cursor=None, limit=1000
-            )
-        return rows
+            every = {"family": "letters", "variant": None, "since": None, "cursor": None, "limit": 1000}
+            return self.store.events.page_of_feedback(tx, **every)[0]
 
     def usd(self, since):
         with self.store.read() as tx:
             return self.store.journal.usd_of_no_study(tx, "letters", MONITOR, since)
+
+    def judge(self, ids, budget, **options):
+        calls = RunCalls(budget=budget, store=self.store, clock=self.clock, models=self)
+        return judge_answers(self.family, ids, calls, intake=self.intake, **options)
 
 
 def wait(world, seconds):
@@ -133,12 +123,7 @@ def test_each_answer_is_judged_once(live):
     assert live.monitor().n == 0
     with live.store.read() as tx:
         ids = [id for id, _ in live.store.traffic.answered(tx, "letters", START, live.clock.now(), 10)]
-    again = judge_answers(
-        live.family,
-        ids,
-        RunCalls(budget=Budget(), store=live.store, clock=live.clock, models=live),
-        intake=live.intake,
-    )
+    again = live.judge(ids, Budget())
     assert (again.n, len(live.feedback())) == (0, 3)
 
 
@@ -152,9 +137,8 @@ def test_what_cannot_be_judged_says_nothing(tmp_path):
 
 
 def test_a_divided_committee_puts_the_answer_before_a_person_within_the_days_reviews(tmp_path):
-    family = letters_family(
-        judge={"committee": ["strict", "kind"], "monitor": {"share": 1.0, "usd_per_hour": 10.0}}, review={"per_day": 2}
-    )
+    divided = {"committee": ["strict", "kind"], "monitor": {"share": 1.0, "usd_per_hour": 10.0}}
+    family = letters_family(judge=divided, review={"per_day": 2})
     strict, kind = judge_model(lambda answer: 2, name="strict"), judge_model(lambda answer: 9, name="kind")
     world = Live(tmp_path, strict, kind, family=family)
     world.answered(4)
@@ -223,14 +207,6 @@ def test_a_worker_that_was_killed_owes_what_was_in_flight_to_the_hour_and_judges
     assert world.usd(START) <= cap
 
 
-def test_a_judge_without_a_price_is_not_asked_for_dollars_an_hour(tmp_path):
-    world = Live(tmp_path, judge_model(price=None))
-    world.answered(2)
-    wait(world, 120)
-    with pytest.raises(BudgetTooSmall, match="'judge' has no known price"):
-        world.monitor()
-
-
 @settings(deadline=None, max_examples=n_examples(15))
 @given(
     cap=st.floats(0.0, 0.02),
@@ -266,13 +242,7 @@ def test_a_person_may_have_answers_judged_and_hears_before_what_it_costs(live):
     assert len(ids) == 3
     calls, usd = estimate_judging(live.family, ids, store=live.store, models=live)
     assert (calls.expected, calls.high) == (3, 6)
-    made = judge_answers(
-        live.family,
-        ids,
-        RunCalls(budget=Budget(usd=usd.high), store=live.store, clock=live.clock, models=live),
-        intake=live.intake,
-        purpose="judge",
-    )
+    made = live.judge(ids, Budget(usd=usd.high), purpose="judge")
     assert (made.n_judged, made.stopped) == (3, None)
     assert made.usd <= usd.high
     assert set(latest_answers(live.family, 9, days=1.0, store=live.store, clock=live.clock).ids).isdisjoint(ids)

@@ -44,16 +44,8 @@ def rollout(stage: int = 0, **changes: Any) -> Rollout:
         for s in LADDER[: stage + 1]
     ]
     history[-1] = {**history[-1], "to": None, "clock_to": None}
-    usual: dict[str, Any] = {
-        "family": "f",
-        "ladder": LADDER,
-        "status": "deploying",
-        "stage": stage,
-        "settings": SETTINGS,
-        "stage_history": tuple(history),
-        "started_at": T0,
-    }
-    return stores.rollout(**{**usual, **changes})
+    usual: dict[str, Any] = {"family": "f", "ladder": LADDER, "status": "deploying", "stage": stage, "started_at": T0}
+    return stores.rollout(**{**usual, "settings": SETTINGS, "stage_history": tuple(history), **changes})
 
 
 def state(*, stage: int = 0, labelled: int = 300, **peaks: float) -> EvidenceState:
@@ -120,14 +112,11 @@ def test_what_is_not_shown_within_the_limits_ends_inconclusive() -> None:
 
 def test_every_step_waits_for_a_baseline_also_after_one_was_forced_without() -> None:
     unknown = replace(state(ship3=CERTAIN), baseline=None)
-    needed = (
-        (
-            "the guardrails need 500 reported requests of the champion to compare with; they are summed up within two"
-            " minutes"
-        ),
-    )
-    assert judged(rollout(), unknown).waits_for == needed
-    assert judged(rollout(1), replace(state(stage=1, ship1=CERTAIN), baseline=None)).waits_for == needed
+    for waits_for in (
+        judged(rollout(), unknown).waits_for,
+        judged(rollout(1), replace(state(stage=1, ship1=CERTAIN), baseline=None)).waits_for,
+    ):
+        assert waits_for[0].startswith("the guardrails need 500 reported requests of the champion to compare with")
 
 
 def test_time_in_which_nobody_was_served_counts_for_no_duration() -> None:
@@ -156,23 +145,15 @@ def failures(of: Rollout, champion: str, *, n: int = 10) -> EvidenceState:
 
     before = [request(i, "champion", f"b{i}", letter == "x") for i, letter in enumerate(champion)]
     meanwhile = [request(100 + i, "candidate", f"c{i % 5}", True) for i in range(n)]
-    content = guardrail_content(
-        begun=T0,
-        stage=of.stage,
-        requests=[*before, *meanwhile],
-        counted=set(),
-        fetches={"candidate": 0, "champion": 0},
-        limits=GuardrailLimits(),
-        numbers={},
-    )
+    nobody = {"counted": set(), "fetches": {"candidate": 0, "champion": 0}, "numbers": {}}
+    requests = [*before, *meanwhile]
+    content = guardrail_content(begun=T0, stage=of.stage, requests=requests, limits=GuardrailLimits(), **nobody)
     (block,) = chain_blocks("ro_1", [("guardrails", content)], n_before=0, head=FIRST_PREVIOUS_HASH, closed_at=T0)
     return after(state(), block, SETTINGS, LADDER)
 
 
 @pytest.mark.parametrize(("stage", "act"), [(0, "rollback"), (1, "rollback"), (2, "wait")])
-def test_ten_failures_while_the_champion_was_not_asked_count_only_where_it_has_half_of_the_units(
-    stage: int, act: str
-) -> None:
+def test_ten_failures_while_the_champion_was_not_asked_count_only_where_it_has_half_of_the_units(stage, act):
     of = rollout(stage)
     assert judged(of, failures(of, "..........")).act == act
 
@@ -198,25 +179,24 @@ def test_a_candidate_is_dearer_than_the_familys_limit_only_beyond_chance(costs: 
     assert (guardrail_alarm(limited, known, at=T0) is not None) == ends
 
 
+def silent(*, found_at: datetime) -> EvidenceState:
+    silence = Silence(stage=0, since=T0, fetches_c=50, fetches_b=450, reports_b=450, found_at=found_at)
+    return replace(state(), silence=silence)
+
+
 def test_a_silence_lasts_only_while_something_is_seen_of_it() -> None:
     """Nobody asks for anything any more: five minutes later no more is known than when it was found."""
-    silent = replace(
-        state(), silence=Silence(stage=0, since=T0, fetches_c=50, fetches_b=450, reports_b=450, found_at=T0)
-    )
-    at = T0 + 2 * SILENT_FOR
-    assert guardrail_alarm(rollout(), replace(silent, seen_until=T0 + SILENT_FOR / 2), at=at) is None
-    assert guardrail_alarm(rollout(), replace(silent, seen_until=T0 + SILENT_FOR), at=at) is not None
+    known, at = silent(found_at=T0), T0 + 2 * SILENT_FOR
+    assert guardrail_alarm(rollout(), replace(known, seen_until=T0 + SILENT_FOR / 2), at=at) is None
+    assert guardrail_alarm(rollout(), replace(known, seen_until=T0 + SILENT_FOR), at=at) is not None
 
 
 def test_silence_holds_at_once_and_alarms_when_it_lasts() -> None:
     at = T0 + timedelta(hours=48)
-    silent = replace(
-        state(),
-        silence=Silence(stage=0, since=T0, fetches_c=50, fetches_b=450, reports_b=450, found_at=at - SILENT_FOR / 2),
-    )
-    assert judged(rollout(), silent).act == "hold"
-    assert guardrail_alarm(rollout(), silent, at=at) is None
-    assert "0 reports on 50 fetches" in (guardrail_alarm(rollout(), silent, at=at + SILENT_FOR / 2) or "")
+    known = silent(found_at=at - SILENT_FOR / 2)
+    assert judged(rollout(), known).act == "hold"
+    assert guardrail_alarm(rollout(), known, at=at) is None
+    assert "0 reports on 50 fetches" in (guardrail_alarm(rollout(), known, at=at + SILENT_FOR / 2) or "")
 
 
 @pytest.mark.parametrize(
@@ -233,7 +213,5 @@ def test_a_candidate_is_slower_than_the_familys_limit_only_beyond_chance(n: int,
 
 
 @pytest.mark.parametrize(("mean", "bet_from"), [(0.0, 0.0), (0.8, 0.8), (None, 0.5)])
-def test_a_champion_that_never_succeeds_is_known_to_and_only_an_unknown_mean_is_taken_for_a_half(
-    mean: float | None, bet_from: float
-) -> None:
+def test_a_champion_that_never_succeeds_is_known_to_and_only_an_unknown_mean_is_taken_for_a_half(mean, bet_from):
     assert begin({**SETTINGS, "champion_mean": mean}).quality.champion.prior_mean == bet_from

@@ -25,9 +25,9 @@ from optimizer.jobs.dataset.keep_golden import (
 )
 from optimizer.jobs.studies.evaluations.plan_evaluation import EvaluationScope, plan_evaluation
 from tests.contexts import context_of
-from tests.evaluations import evaluated
+from tests.evaluations import evaluate
 from tests.rollout_acts import start_rollout
-from tests.study_world import START, World, classify, topic_examples
+from tests.study_world import START, World, topic_examples
 
 
 def add(world: World, example: str = "train-001", **options: Any) -> Any:
@@ -54,17 +54,7 @@ def test_a_released_example_is_asked_as_a_scenario_of_its_own(tmp_path: Path) ->
     assert report.undo == "detent golden remove topics train-001"
     (row,) = rows(world)
     assert (row.scenario, row.example, row.expected) == ("train-001", "train-001", {"topic": "physics"})
-    batch = evaluated(
-        world.family,
-        world.family.variant(),
-        suite="golden",
-        actor="ann",
-        store=world.store,
-        clock=world.clock,
-        models=world,
-        scorer_for=lambda family: world.scorer,
-        classify=classify,
-    )
+    batch = evaluate(world, suite="golden")
     assert [(one["scenario"], one["n"]) for one in batch["scenarios"]] == [("train-001", 1)]
 
 
@@ -116,9 +106,7 @@ def test_what_may_be_no_scenario_is_refused_with_the_reason(tmp_path: Path) -> N
     assert rows(world) == []
 
 
-def test_examples_are_read_before_writers_have_to_wait_and_what_came_meanwhile_counts(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_examples_are_read_before_writers_have_to_wait_and_what_came_meanwhile_counts(tmp_path, monkeypatch):
     world = World(tmp_path).fill()
     write, of_split, sealed_among = world.store.write, world.store.examples.of_split, world.store.examples.sealed_among
     writing: list[str] = []

@@ -61,6 +61,8 @@ def test_an_instruction_that_quotes_what_no_proposer_may_see_is_refused_and_coun
     assert [t.proposer for t in here.trials(ended)] == ["champion"]
     assert ended.outcome == "no_improvement"
     assert ended.findings[LEAKS] == {"n": 1, "by": {"gepa": 1}}
+    with here.store.read() as tx:
+        assert here.store.examples.looked_at(tx, "topics") == set(), "the check takes no look at the holdout"
 
 
 IN_A_SCENARIO = "a scenario of the file that no search may ever learn"
@@ -73,11 +75,8 @@ def test_an_instruction_that_quotes_a_golden_scenario_is_refused_although_a_rele
     row = GoldenRow(id="g", scenario="g", input={"document": IN_A_SCENARIO}, expected={"topic": "music"})
     twin = replace(topic_examples(1, "train")[0], id="twin", group="twin", input={"document": IN_A_SCENARIO})
     family = topic_family(space={"instruction": {"propose": True}})
-    here = World(
-        tmp_path,
-        model=Reflective(lambda n: f"```\n{HONEST} Mind {IN_A_SCENARIO}\n```"),
-        family=family if kept else family.with_golden((row,)),
-    )
+    model = Reflective(lambda n: f"```\n{HONEST} Mind {IN_A_SCENARIO}\n```")
+    here = World(tmp_path, model=model, family=family if kept else family.with_golden((row,)))
     here.fill(examples=[*examples(), twin])
     if kept:
         here.store.write(lambda tx: here.store.examples.set_golden(tx, "topics", "twin", "g"))
@@ -100,17 +99,9 @@ def test_what_is_short_or_said_by_a_released_example_too_is_no_leak(tmp_path, qu
 
 
 def test_what_the_family_s_own_prompt_says_is_no_leak(tmp_path):
-    prompt = {
-        "current": "1",
-        "versions": {
-            "1": {
-                "content": [
-                    {"role": "system", "content": f"Name the topic. Know that {SECRET}."},
-                    {"role": "user", "content": "Document: {{document}}\nTopic:"},
-                ]
-            }
-        },
-    }
+    system = {"role": "system", "content": f"Name the topic. Know that {SECRET}."}
+    content = [system, {"role": "user", "content": "Document: {{document}}\nTopic:"}]
+    prompt = {"current": "1", "versions": {"1": {"content": content}}}
     _, ended = studied(tmp_path, f"Know that {SECRET}", prompt=prompt)
     assert ended.outcome == "nominated"
 
@@ -174,12 +165,6 @@ def test_every_text_that_a_model_is_sent_is_checked(changes):
     assert check.leaks("p", replace(topic_family().variant(), **changes))
 
 
-def test_the_check_takes_no_look_at_the_holdout(tmp_path):
-    here, _ = studied(tmp_path, SECRET)
-    with here.store.read() as tx:
-        assert here.store.examples.looked_at(tx, "topics") == set()
-
-
 def test_readers_of_a_study_are_told_whose_proposals_were_refused(tmp_path):
     here, ended = studied(tmp_path, SECRET)
     said = "1 proposal of gepa: it quotes eight words in a row of an example that is sealed or not released."
@@ -188,10 +173,8 @@ def test_readers_of_a_study_are_told_whose_proposals_were_refused(tmp_path):
     view(Console(file=out, width=300), view_of_study(ended), here.trials(ended))
     assert f"Refused   {said}" in out.getvalue()
     assert leaks_in_words({}) is None
-    assert leaks_in_words({LEAKS: {"n": 3, "by": {"simba": 1, "gepa": 2}}}) == (
-        "2 proposals of gepa and 1 proposal of simba: they quote eight words in a row of an example that is sealed or"
-        " not released."
-    )
+    of_both = leaks_in_words({LEAKS: {"n": 3, "by": {"simba": 1, "gepa": 2}}})
+    assert of_both.startswith("2 proposals of gepa and 1 proposal of simba: they quote eight words in a row")
 
 
 def test_the_hidden_texts_are_not_read_before_a_proposal_says_something_new():

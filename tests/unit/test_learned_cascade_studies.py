@@ -16,7 +16,6 @@ import pytest
 
 from optimizer.adapters.predictors.learning import learn_confidence
 from optimizer.core.base.errors import InvalidInput
-from optimizer.core.base.values import Budget
 from optimizer.core.dataset.examples import Example
 from optimizer.core.family.policy_text import shown_policy
 from optimizer.core.models.language import ModelAnswer, ModelPrice, ModelRequest
@@ -35,12 +34,12 @@ from optimizer.core.search.cascade.learned import (
 from optimizer.core.search.study import OUT_OF_FOLD, study_view
 from optimizer.jobs.studies.report_study import report_study
 from tests.cases import named
-from tests.study_world import START, TOPICS, TopicModel, World, topic_family
-from tests.unit.test_cascade_studies import Models
+from tests.study_world import TOPICS, TopicModel, World, topic_examples
+from tests.unit.test_cascade_studies import Models, cascade_world
+from tests.unit.test_cascade_studies import create as of_cascade
 
 LEARN = {"policy.confidence": {"choices": [{"kind": "log_probability"}, {"kind": "predictor"}]}}
 SIZES = {"n_train": 200, "n_dev": 40, "n_holdout": 100, "n_settings": 4, "space": LEARN}
-ROLLOUT = {"gates": {"n": 100, "improvement": 0.15}}
 HARD = "Why is it so, and how?"
 
 
@@ -76,34 +75,19 @@ def guessers(**changes: Any) -> Models:
 
 
 def documents(n: int, split: str, **changes: Any) -> list[Example]:
-    given: dict[str, Any] = {"origin": "curated", "released": True, **changes}
     return [
-        Example(
-            id=f"{split}-{i:03d}",
-            family="topics",
-            input={"document": f"Notes on {TOPICS[i % 3]}, number {i} of {split}." + (f" {HARD}" if i % 5 < 2 else "")},
-            expected={"topic": TOPICS[i % 3]},
-            group=f"{split}-{i}",
-            split=split,  # type: ignore[arg-type]
-            created_at=START,
-            **given,
-        )
-        for i in range(n)
+        replace(e, input={"document": f"{e.input['document']} {HARD}"} if i % 5 < 2 else e.input, **changes)
+        for i, e in enumerate(topic_examples(n, split))
     ]
 
 
-def world_of(folder: Path, train: Sequence[Example] | None = None, *, n_dev: int = 40) -> World:
-    folder.mkdir(exist_ok=True)
-    family = topic_family(
-        model={"default": "strong", "tiers": ["cheap", "strong"], "max_tokens": 8}, rollout=ROLLOUT, space={}
-    )
-    examples = [*(train or documents(200, "train")), *documents(n_dev, "dev"), *documents(100, "holdout")]
-    return World(folder, family=family).fill(examples=examples)
+def world_of(folder: Path, train: Sequence[Example] | None = None) -> World:
+    examples = [*(train or documents(200, "train")), *documents(40, "dev"), *documents(100, "holdout")]
+    return cascade_world(folder, examples)
 
 
 def create(world: World, models: Models, **options: Any) -> Any:
-    given = {"aim": "cost", "strategy": "replay", "definition": SIZES, "budget": Budget(calls=5000, usd=1.0), **options}
-    return world.create(models=models, **given)
+    return of_cascade(world, models, **{"definition": SIZES, **options})
 
 
 @pytest.fixture
@@ -118,14 +102,8 @@ def mixed(tmp_path_factory: pytest.TempPathFactory) -> tuple[World, Any, Models]
     """
     train = [*documents(200, "train"), *documents(300, "train", origin="interaction")[200:]]
     hidden = [
-        replace(
-            e,
-            id=f"h{e.id}",
-            group=f"h{e.group}",
-            input={"document": f"{e.input['document']} Zanzibar!"},
-            released=False,
-        )
-        for e in documents(300, "train", origin="correction")
+        replace(e, id=f"h{e.id}", group=f"h{e.group}", input={"document": f"{e.input['document']} Zanzibar!"})
+        for e in documents(300, "train", origin="correction", released=False)
     ]
     world, models = world_of(tmp_path_factory.mktemp("mixed"), [*train, *hidden]), guessers()
     return world, world.run(create(world, models, definition={**SIZES, "n_train": 600}), models=models), models
@@ -137,9 +115,7 @@ def found(mixed: tuple[World, Any, Models]) -> tuple[World, Any]:
     return mixed[:2]
 
 
-def test_where_the_recorded_confidence_tells_nothing_a_learned_one_is_proposed_and_confirmed(
-    found: tuple[World, Any],
-) -> None:
+def test_where_the_recorded_confidence_tells_nothing_a_learned_one_is_proposed_and_confirmed(found):
     world, study = found
     assert study.outcome == "nominated", study.error or study.spend.remark or study.confirmation
     policy = world.winner(study).policy
@@ -157,33 +133,12 @@ def test_where_the_recorded_confidence_tells_nothing_a_learned_one_is_proposed_a
 def test_the_report_replays_the_learned_confidence_and_not_the_recorded_one(found: tuple[World, Any]) -> None:
     world, study = found
     report = report_study(study, family=world.family, store=world.store, clock=world.clock)
-    assert report.cascade is not None
     (curve,) = report.cascade.curves
     (present,) = (point for point in curve.points if point.value == curve.present)
     winner = next(trial for trial in world.trials(study) if trial.variant == study.winner)
     assert present.loss.mean == pytest.approx(winner.params["loss_fitted"], abs=1e-5)
     assert present.escalated_share < 0.6, "the recorded confidence would send on nearly everything"
     assert OUT_OF_FOLD not in (study_view(study).findings or {})
-
-
-@pytest.mark.long  # what is skipped is tried in test_skip_search.py
-def test_requests_that_are_hopeless_for_the_cheap_tier_may_skip_it(tmp_path: Path) -> None:
-    """Half of what it costs to ask: then leaving out calls that come to nothing is worth it,
-    and it is told before the call.
-    """
-    world = world_of(tmp_path / "world", documents(300, "train"), n_dev=60)
-    cheap: Any = Guesser("cheap", 0.1, easy=1.0, hard=0.02)
-    strong: Any = Guesser("strong", 0.2, easy=0.97, hard=0.97)
-    models = Models(cheap, strong)
-    study = world.run(create(world, models, definition={**SIZES, "n_train": 300, "n_dev": 60}), models=models)
-    assert study.outcome == "nominated", study.spend.remark
-    policy = world.winner(study).policy
-    assert list(policy["confidence"]["before"]) == ["cheap"]
-    assert 0 < policy["skip"] <= 1
-    with world.store.read() as tx:
-        confirmed = world.store.studies.results(tx, study.id, "confirmation", study.winner)[study.winner]
-    hard = [result.cost_usd for result in confirmed if int(result.example[-3:]) % 5 < 2]
-    assert hard == [pytest.approx(strong.price.of(8, 2))] * 40  # without what asking the cheap tier costs
 
 
 def test_without_a_word_in_the_space_nothing_is_learned(world: World) -> None:
@@ -208,9 +163,7 @@ def test_what_it_was_trained_on_stands_in_the_variant(mixed: tuple[World, Any, M
     assert (trained_on["study"], trained_on["rows"], trained_on["from_production"]) == (study.id, 340, 100)
 
 
-def test_no_word_of_an_unreleased_example_reaches_a_predictor_or_is_asked_about(
-    mixed: tuple[World, Any, Models],
-) -> None:
+def test_no_word_of_an_unreleased_example_reaches_a_predictor_or_is_asked_about(mixed):
     world, study, models = mixed
     assert study.outcome == "nominated"
     told = [str(r.messages) for tier in models.tiers.values() for r in tier.requests]
@@ -234,9 +187,8 @@ def test_a_learned_champion_is_trained_anew_and_not_judged_by_itself(found: tupl
     assert recorded_signal(LEARN, winner.policy["confidence"]) == {"kind": "log_probability"}
     assert recorded_signal({}, None) is None
     assert recorded_signal({}, winner.policy["confidence"]) == winner.policy["confidence"]
-    assert recorded_signal({"policy.confidence": {"choices": [{"kind": "predictor"}]}}, {"kind": "agreement"}) == {
-        "kind": "agreement"
-    }
+    learned, agreement = {"policy.confidence": {"choices": [{"kind": "predictor"}]}}, {"kind": "agreement"}
+    assert recorded_signal(learned, agreement) == agreement
 
 
 # --- values -----------------------------------------------------------------------------------------------------------
@@ -267,9 +219,7 @@ def test_two_recorded_confidences_are_a_good_space_for_other_strategies() -> Non
 @pytest.mark.parametrize(
     ("low", "saved", "used"), [(0.01, 0.5, True), (0.01, 0.3, False), (0.0, 0.5, False), (-0.1, 0.5, False)]
 )
-def test_a_learned_confidence_is_used_where_it_is_less_wrong_and_saves_more(
-    low: float, saved: float, used: bool
-) -> None:
+def test_a_learned_confidence_is_used_where_it_is_less_wrong_and_saves_more(low, saved, used):
     assert beats(low, saved=saved, saved_recorded=0.3) is used
 
 
@@ -278,25 +228,19 @@ def test_words_of_what_nobody_released_never_leave_the_example() -> None:
     answered = {"read": ReadAnswer(numbers={"x": 1.0}, texts={"request": "secret"}), "confidence": 0.5, "score": 1.0}
     assert training_row(example, answered).read.texts == {}
     assert training_row(replace(example, released=True), answered).read.texts == {"request": "secret"}
-    assert (
-        n_from_production([example, replace(example, origin="correction"), replace(example, origin="interaction")]) == 2
-    )
+    told = [replace(example, origin=origin) for origin in ("correction", "interaction")]
+    assert n_from_production([example, *told]) == 2
 
 
 def learned(n: int = 120, *, recorded: Any = lambda i: None) -> TrainingResult:
-    answers = [
-        JudgedExample(
-            read=ReadAnswer(
-                numbers={"request.why": float(i % 3 == 0)},
-                texts={"request": "why" if i % 3 == 0 else "what", "answer": "a"},
-            ),
-            recorded=recorded(i),
-            is_right=(i % 3 == 0) == (i % 11 == 0),
-            group=f"g{i}",
-        )
-        for i in range(n)
-    ]
-    return learn_confidence(answers, has_labels=True, trained_on={"study": "st_1", "rows": n}, seed=0)
+    def judged(i: int) -> JudgedExample:
+        asks_why = i % 3 == 0
+        texts = {"request": "why" if asks_why else "what", "answer": "a"}
+        read = ReadAnswer(numbers={"request.why": float(asks_why)}, texts=texts)
+        return JudgedExample(read=read, recorded=recorded(i), is_right=asks_why == (i % 11 == 0), group=f"g{i}")
+
+    trained_on = {"study": "st_1", "rows": n}
+    return learn_confidence([judged(i) for i in range(n)], has_labels=True, trained_on=trained_on, seed=0)
 
 
 @pytest.fixture(scope="module")
@@ -304,9 +248,7 @@ def learned_once() -> TrainingResult:
     return learned()
 
 
-def test_learning_is_the_same_for_the_same_answers_and_says_what_it_was_trained_on(
-    learned_once: TrainingResult,
-) -> None:
+def test_learning_is_the_same_for_the_same_answers_and_says_what_it_was_trained_on(learned_once):
     one, other = learned_once, learned()
     assert one.predictor == other.predictor
     assert one.predictor["trained_on"]["study"] == "st_1"
@@ -318,7 +260,6 @@ def test_a_recorded_confidence_on_a_wrong_scale_is_calibrated_before_it_is_compa
     """It knows everything and says so in tenths of what it means: that alone must not make a learned one better."""
     found = learned(recorded=lambda i: 0.1 if (i % 3 == 0) == (i % 11 == 0) else 0.05)
     assert found.gain_low < 0
-    assert found.recorded is not None
     assert found.recorded.auc == 1.0
 
 

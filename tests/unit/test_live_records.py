@@ -33,11 +33,9 @@ def test_satisfaction_and_failures_are_compared_where_thirty_records_of_each_say
     rated = [read(satisfaction="0.5", failed="false")] * 30
     better = [read(satisfaction=0.9, failed=i < 3) for i in range(30)]
     more = live_difference(rated, better, "satisfaction")
-    assert more is not None
     assert more.estimate == pytest.approx(0.4)
     assert more.low > 0
     errors = live_difference(rated, better, "failed")
-    assert errors is not None
     assert (round(errors.estimate, 3), errors.low < 0 < errors.high) == (0.1, True)
     assert live_difference(rated, better[1:], "failed") is None
     assert live_shares("x", [*better, read()]).n_watched == 30
@@ -67,9 +65,7 @@ def decided(quality: float, saved: float) -> Preference:
     ("quality", "saved", "choice"),
     [(0.79, 0.45, "aggressive"), (0.60, 0.45, "conservative"), (0.80, 0.30, "balanced"), (0.755, 0.45, None)],
 )
-def test_the_rule_decides_on_items_that_each_configuration_dealt_with_by_itself(
-    quality: float, saved: float, choice: str | None
-) -> None:
+def test_the_rule_decides_on_items_that_each_configuration_dealt_with_by_itself(quality, saved, choice):
     verdict = decided(quality, saved)
     assert verdict.choice == choice, verdict.reason
 

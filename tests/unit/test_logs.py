@@ -82,11 +82,6 @@ def test_a_full_file_is_set_aside_and_no_more_are_kept_than_are_set(lines: Path)
     assert sorted(path.name for path in lines.parent.iterdir()) == ["api.log", "api.log.1", "api.log.2"]
 
 
-def test_ten_files_of_a_hundred_megabytes_are_kept_unless_something_else_is_set(tmp_path: Path) -> None:
-    settings = load_settings(home=tmp_path)
-    assert (settings.log_file_mb, settings.log_files) == (100.0, 10)
-
-
 def test_what_a_command_logs_is_in_a_file_and_not_in_its_output(tmp_path, monkeypatch, capsys):
     monkeypatch.setenv("DETENT_HOME", str(tmp_path))
     before, handlers = structlog.get_config(), logging.getLogger().handlers[:]

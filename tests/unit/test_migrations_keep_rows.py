@@ -92,9 +92,7 @@ def test_every_row_of_the_first_release_is_there_with_each_value_that_it_had(fir
     first_release.close()
 
 
-def test_a_step_that_is_called_additive_leaves_what_the_version_before_it_reads_and_writes(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_step_that_is_called_additive_leaves_what_the_version_before_it_reads_and_writes(tmp_path, monkeypatch):
     config = Config()
     config.set_main_option("script_location", str(migrations.HERE))
     steps = [*ScriptDirectory.from_config(config).walk_revisions()][::-1]
@@ -145,14 +143,8 @@ def test_a_new_row_joins_its_near_duplicate_of_the_first_release(first_release: 
     first_release.migrate()
     with first_release.read() as tx:
         (old,) = first_release.examples.standing(tx, "examples.family 0", ids=["examples.id 0"], groups=())
-    row = make_example(
-        family="examples.family 0",
-        id="new",
-        input={"document": f"{text} please"},
-        expected={},
-        origin="import",
-        created_at=NOW,
-    )
+    given = {"family": "examples.family 0", "expected": {}, "origin": "import", "created_at": NOW}
+    row = make_example(id="new", input={"document": f"{text} please"}, **given)
     assert first_release.write(lambda tx: first_release.examples.add(tx, [row])) == ["joined"]
     with first_release.read() as tx:
         (new,) = first_release.examples.standing(tx, "examples.family 0", ids=["new"], groups=())
@@ -164,16 +156,10 @@ def test_events_of_the_first_release_are_read_as_they_were_reported(first_releas
     first_release.migrate()
     with first_release.read() as tx:
         found = first_release.events.interaction(tx, "interactions.id 1", "interactions.family 1")
-        assert found is not None
-        assert (found.output, found.latency_ms, found.input) == (
-            "interactions.output 1",
-            0.25,
-            {"n": 1, "ü": ["\u2028"]},
-        )
-        of_it = first_release.events.feedback_of(tx, [("feedback_events.family 2", "feedback_events.interaction 2")])
-        assert [(event.score, event.success, event.occurred_at) for event in of_it] == [
-            (0.5, False, NOW.replace(microsecond=2))
-        ]
+        assert (found.output, found.latency_ms) == ("interactions.output 1", 0.25)
+        assert found.input == {"n": 1, "ü": ["\u2028"]}
+        (event,) = first_release.events.feedback_of(tx, [("feedback_events.family 2", "feedback_events.interaction 2")])
+        assert (event.score, event.success, event.occurred_at) == (0.5, False, NOW.replace(microsecond=2))
     first_release.close()
 
 
@@ -182,16 +168,8 @@ def test_events_of_the_first_release_are_summed_up_by_arm(first_release: Databas
     with first_release.read() as tx:
         served = first_release.events.arm_summary(tx, "interactions.family 2", "interactions.rollout 2")
         told = first_release.events.arm_summary(tx, "feedback_events.family 1", None)
-    nothing: dict[str, Any] = {
-        "n_interactions": 0,
-        "n_errors": 0,
-        "n_labelled": 0,
-        "n_success": 0,
-        "n_scored": 0,
-        "mean_score": None,
-        "mean_latency_ms": None,
-        "cost_usd": 0.0,
-    }
+    counts = dict.fromkeys(("n_interactions", "n_errors", "n_labelled", "n_success", "n_scored"), 0)
+    nothing: dict[str, Any] = {**counts, "mean_score": None, "mean_latency_ms": None, "cost_usd": 0.0}
     of_served = {"variant": "interactions.variant 2", "role": "interactions.role 2"}
     of_told = {"variant": "feedback_events.variant 1", "role": "feedback_events.role 1"}
     one_served = {"n_interactions": 1, "n_errors": 1, "mean_latency_ms": 0.5, "cost_usd": 0.5}

@@ -57,11 +57,8 @@ def test_the_server_answers_to_exact_names_alone(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     "text",
     [
-        "options: [1]",
-        "options: {host: 0.0.0.0}",
-        "options: {allowed-hosts: '*'}",
-        "options: {allowed-hosts: '10.*'}",
-        "[",
+        *("options: [1]", "options: {host: 0.0.0.0}", "["),
+        *("options: {allowed-hosts: '*'}", "options: {allowed-hosts: '10.*'}"),
     ],
 )
 def test_the_server_file_opens_nothing_else(tmp_path: Path, text: str) -> None:

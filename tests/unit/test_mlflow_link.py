@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from http.server import BaseHTTPRequestHandler, HTTPServer
 from io import StringIO
 from pathlib import Path
@@ -12,37 +13,18 @@ from rich.console import Console
 
 from optimizer.adapters.mlflow.connection import link_of
 from optimizer.cli.study.view import view
-from optimizer.core.base.values import Budget
-from optimizer.core.search.study import Study
 from optimizer.core.views.study_headline import view_of_study
 from optimizer.host import run_files
 from optimizer.host.config import load_settings
-from tests.study_world import START
+from tests.stores import study
 
-STUDY = Study(
-    id="st_1",
-    family="triage",
-    strategy="settings",
-    aim="quality",
-    status="finished",
-    seed=0,
-    budget=Budget(calls=10),
-    definition={},
-    champion="v_0",
-    created_at=START,
-    created_by="me",
-    mlflow_run_id="r1",
-)
+STUDY = study("st_1", family="triage", status="finished", mlflow_run_id="r1")
 
 
 class Mlflow(BaseHTTPRequestHandler):
     def do_GET(self) -> None:
-        found = (
-            {"run": {"info": {"run_id": "r1", "experiment_id": "7"}}}
-            if self.path.endswith("runs/get?run_id=r1")
-            else {"error_code": "x"}
-        )
-        body = json.dumps(found).encode()
+        run = {"run": {"info": {"run_id": "r1", "experiment_id": "7"}}}
+        body = json.dumps(run if self.path.endswith("runs/get?run_id=r1") else {"error_code": "x"}).encode()
         self.send_response(200)
         self.send_header("content-length", str(len(body)))
         self.end_headers()
@@ -61,11 +43,8 @@ def test_a_study_is_shown_with_the_link_to_its_run_while_mlflow_runs(tmp_path: P
         run_files.announce(settings, "mlflow", url)
         link = link_of(settings, STUDY)
         assert link == f"{url}/#/experiments/7/runs/r1"
-        not_mirrored = Study(**{name: getattr(STUDY, name) for name in STUDY.__slots__} | {"mlflow_run_id": None})
-        assert link_of(settings, not_mirrored) == f"{url}/#/experiments"
-        elsewhere = load_settings(
-            home=tmp_path, mlflow_tracking_uri=f"http://me:secret@127.0.0.1:{server.server_address[1]}/"
-        )
+        assert link_of(settings, replace(STUDY, mlflow_run_id=None)) == f"{url}/#/experiments"
+        elsewhere = load_settings(home=tmp_path, mlflow_tracking_uri=f"{url.replace('//', '//me:secret@')}/")
         assert link_of(elsewhere, STUDY) == link
         server.shutdown()
     out = StringIO()

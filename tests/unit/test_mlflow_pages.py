@@ -24,11 +24,8 @@ NOW = datetime(2026, 11, 20, tzinfo=UTC)
 
 
 def variant(n_examples: int = 0, temperature: float = 0.0) -> Variant:
-    messages: Any = (
-        {"role": "system", "content": "Say <what> it is."},
-        {"role": "examples"},
-        {"role": "user", "content": "{{text}}"},
-    )
+    system, user = {"role": "system", "content": "Say <what> it is."}, {"role": "user", "content": "{{text}}"}
+    messages: Any = (system, {"role": "examples"}, user)
     shots = tuple(FewShot(id=f"ex_{n}", input={"text": f"in {n}"}, output=f"out {n}") for n in range(n_examples))
     return Variant(messages=messages, examples=shots, model={"name": "m", "temperature": temperature})
 
@@ -37,51 +34,25 @@ CHAMPION, WINNER = variant(), variant(2)
 
 
 def study(**changes: Any) -> Study:
-    usual = {
-        "family": "f",
-        "status": "finished",
-        "champion": CHAMPION.id,
-        "created_at": NOW,
-        "outcome": "nominated",
-        "winner": WINNER.id,
-    }
-    return stores.study(**{**usual, **changes})
+    ended = {"status": "finished", "outcome": "nominated", "champion": CHAMPION.id, "winner": WINNER.id}
+    return stores.study(**{"family": "f", "created_at": NOW, **ended, **changes})
 
 
 def trial(number: int, made: Variant, score: float | None, **changes: Any) -> Trial:
-    status: Any = "complete"
-    return Trial(
-        **{
-            "study": "st_1",
-            "number": number,
-            "variant": made.id,
-            "proposer": "p",
-            "params": {},
-            "status": status,
-            "score": score,
-            "n": 4,
-            **changes,
-        }
-    )
+    usual: dict[str, Any] = {"study": "st_1", "proposer": "p", "params": {}, "status": "complete", "n": 4}
+    return Trial(number=number, variant=made.id, score=score, **{**usual, **changes})
 
 
 def evidence(**changes: Any) -> StudyEvidence:
-    values: dict[str, Any] = {
-        "variants": {v.id: v for v in (CHAMPION, WINNER)},
-        "results": {},
-        "examples": {},
-        "confirmation": {},
-    }
-    return StudyEvidence(**{**values, **changes})
+    values: dict[str, Any] = {"results": {}, "examples": {}, "confirmation": {}}
+    return StudyEvidence(**{"variants": {v.id: v for v in (CHAMPION, WINNER)}, **values, **changes})
 
 
 def report_page(of: Study, trials: list[Trial]) -> str:
     """What MLflow gets as ``report.html``."""
     empty: dict[Any, Any] = {"texts": {}, "outputs": {}, "spent": {}, "looks": None}
-    variants = {v.id: v for v in (CHAMPION, WINNER)}
-    return study_page(
-        StudyReport(study=of, history=history_of(of, trials, {}), variants=variants, made_at=NOW, **empty)
-    )
+    history, variants = history_of(of, trials, {}), {v.id: v for v in (CHAMPION, WINNER)}
+    return study_page(StudyReport(study=of, history=history, variants=variants, made_at=NOW, **empty))
 
 
 def test_the_diff_shows_the_added_examples_and_nothing_that_stayed_as_changed() -> None:
@@ -115,22 +86,13 @@ def test_only_a_nominated_winner_comes_with_the_command_that_goes_on() -> None:
 
 
 def test_a_note_fits_into_a_tag_of_mlflow_however_long_the_prompt_is() -> None:
-    long = replace(
-        WINNER, examples=tuple(FewShot(id=f"e{n}", input={"text": "word " * 200}, output="x") for n in range(40))
-    )
-    note = pages.note(
-        study(winner=long.id), [trial(1, long, 0.4)], evidence(variants={CHAMPION.id: CHAMPION, long.id: long})
-    )
+    shots = tuple(FewShot(id=f"e{n}", input={"text": "word " * 200}, output="x") for n in range(40))
+    long = replace(WINNER, examples=shots)
+    known = evidence(variants={CHAMPION.id: CHAMPION, long.id: long})
+    note = pages.note(study(winner=long.id), [trial(1, long, 0.4)], known)
     assert len(note) <= 7900
-    assert max(len(line) for line in note.split("```diff")[1].splitlines()) <= 90, (
-        "one long line would widen the whole page"
-    )
-
-
-def test_text_in_prompts_cannot_become_markup_of_the_report() -> None:
-    page = report_page(study(), [trial(0, CHAMPION, 0.1), trial(1, WINNER, 0.4)])
-    assert "Say &lt;what&gt; it is." in page
-    assert "<what>" not in page
+    longest = max(len(line) for line in note.split("```diff")[1].splitlines())
+    assert longest <= 90, "one long line would widen the whole page"
 
 
 def test_trials_without_a_score_stand_last_and_their_score_stays_empty() -> None:
@@ -140,23 +102,20 @@ def test_trials_without_a_score_stand_last_and_their_score_stays_empty() -> None
 
 
 def test_the_examples_table_leaves_out_examples_whose_text_may_not_be_shown() -> None:
-    shown = make_example(
-        family="f", input={"text": "public"}, expected={"o": "x"}, created_at=NOW, origin="curated", id="a"
-    )
+    given = {"family": "f", "created_at": NOW, "origin": "curated"}
+    shown = make_example(id="a", input={"text": "public"}, expected={"o": "x"}, **given)
     results = [ExampleResult(example=id, score=0.5, output=f"output of {id}") for id in ("a", "hidden")]
     table = pages.examples_table(WINNER.id, study(), evidence(results={WINNER.id: results}, examples={"a": shown}))
-    assert table is not None
     assert [row[0] for row in table["data"]] == ["a"]
     assert pages.examples_table(WINNER.id, study(), evidence(results={WINNER.id: results})) is None
 
 
 def test_the_confirmation_names_wins_ties_losses_and_what_was_not_measured_by_hash() -> None:
-    before = [ExampleResult(example=id, score=0.5, output=None) for id in "abcd"]
-    after = [
-        ExampleResult(example=id, score=s, output=None) for id, s in zip("abcd", (0.6, 0.5, 0.4, None), strict=True)
-    ]
-    table = pages.confirmation_table(study(), evidence(confirmation={CHAMPION.id: before, WINNER.id: after}))
-    assert table is not None
+    def results(*scores: float | None) -> list[ExampleResult]:
+        return [ExampleResult(example=id, score=score, output=None) for id, score in zip("abcd", scores, strict=True)]
+
+    looked = {CHAMPION.id: results(0.5, 0.5, 0.5, 0.5), WINNER.id: results(0.6, 0.5, 0.4, None)}
+    table = pages.confirmation_table(study(), evidence(confirmation=looked))
     assert sorted(row[1] for row in table["data"]) == ["loss", "not measured", "tie", "win"]
     assert all(len(row[0]) == 12 for row in table["data"])
 
@@ -192,9 +151,8 @@ def test_a_study_that_replays_items_shows_shares_of_time_and_no_dollars() -> Non
     trials = [trial(0, CHAMPION, 0.5, cost_usd=4.0), trial(1, WINNER, 0.55, cost_usd=1.6)]
     assert pages.confirmation_figures(replayed) == {"winner_time_share": 0.4, "lift": 0.1}
     table = pages.trials_table(replayed, trials, evidence())
-    shares = {
-        row[table["columns"].index("variant")]: row[table["columns"].index("time_share")] for row in table["data"]
-    }
+    variant_at, share_at = (table["columns"].index(name) for name in ("variant", "time_share"))
+    shares = {row[variant_at]: row[share_at] for row in table["data"]}
     assert (shares, "cost_usd" in table["columns"]) == ({CHAMPION.id: 1.0, WINNER.id: 0.4}, False)
     metrics = {name: value for name, value, _, _ in trial_metrics(replayed, trials[1], ())}
     assert (metrics["time_share"], "cost_usd" in metrics) == (0.4, False)
@@ -207,11 +165,3 @@ def test_a_study_that_asks_models_shows_dollars() -> None:
     trials = [trial(0, CHAMPION, 0.5, cost_usd=4.0)]
     assert "cost_usd" in pages.trials_table(study(), trials, evidence())["columns"]
     assert {name: value for name, value, _, _ in trial_metrics(study(), trials[0], ())}["cost_usd"] == 4.0
-
-
-def test_the_report_needs_no_script_and_says_why_a_plot_is_missing() -> None:
-    page = report_page(study(), [trial(0, CHAMPION, 0.1, p95_ms=10.0)])
-    assert "<script" not in page
-    assert 'src="http' not in page
-    assert "Not drawn: no two trials differ in dollars or in the p95 of calls made in this study." in page
-    assert "Cannot tell: 1 measured trial, and fewer than 10 say nothing about what a setting is worth." in page

@@ -6,7 +6,6 @@ import json
 import subprocess
 import sys
 from collections.abc import Mapping
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -16,7 +15,6 @@ from optimizer.core.base.errors import InvalidInput
 from optimizer.core.feedback.mlflow_traces import events_of_trace, is_mlflow_trace
 from tests.api_world import make_home
 from tests.command_line import detent
-from tests.mlflow_store import NewMlflow
 
 LINKED = json.dumps([{"name": "triage-prompt", "version": "1"}])
 
@@ -43,14 +41,9 @@ print(id)
 
 def trace(asked: Any = None, answered: Any = "billing", **info: Any) -> dict[str, Any]:
     """As MLflow 3 writes one: attributes, tags and metadata are texts of JSON."""
-    span = {
-        "parent_span_id": None,
-        "status": {"code": "STATUS_CODE_OK", "message": ""},
-        "attributes": {
-            "mlflow.spanInputs": json.dumps({"text": "My card"} if asked is None else asked),
-            "mlflow.spanOutputs": json.dumps(answered),
-        },
-    }
+    inputs = {"mlflow.spanInputs": json.dumps({"text": "My card"} if asked is None else asked)}
+    attributes = {**inputs, "mlflow.spanOutputs": json.dumps(answered)}
+    span = {"parent_span_id": None, "status": {"code": "STATUS_CODE_OK", "message": ""}, "attributes": attributes}
     model = {"parent_span_id": "w9e", "attributes": {"mlflow.llm.model": '"gpt-4o-mini"'}}
     usual = {
         "trace_id": "tr-1",
@@ -165,9 +158,7 @@ def test_an_assessment_that_was_overwritten_is_none() -> None:
     assert len(events(trace(assessments=[old]))) == 1
 
 
-def test_an_experiment_s_traces_and_a_file_of_them_are_imported(
-    new_mlflow: NewMlflow, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_an_experiment_s_traces_and_a_file_of_them_are_imported(new_mlflow, tmp_path, monkeypatch):
     monkeypatch.setenv("MLFLOW_TRACKING_URI", new_mlflow(tmp_path / "mlflow.db"))
     traced = subprocess.run([sys.executable, "-c", TRACED, LINKED], cwd=tmp_path, capture_output=True, text=True)
     assert traced.returncode == 0, traced.stderr

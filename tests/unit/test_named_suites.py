@@ -9,14 +9,12 @@ import pytest
 
 from optimizer.core.base.errors import InvalidFamily, InvalidInput
 from optimizer.core.base.values import ExampleResult
-from optimizer.core.declaration.read import parse_family
 from optimizer.core.evaluation.suite import GOLDEN, check_suite, gates_of_suites, suite_id, suites_of
-from optimizer.core.family.family import Family, GoldenRow
+from optimizer.core.family.family import GoldenRow
 from optimizer.core.family.settings import Output
 from optimizer.core.policy.answer_checks import uses_tools
-from optimizer.jobs.studies.evaluations.plan_evaluation import EvaluationScope, estimate_evaluation
-from tests.evaluations import batch_of, check_of, evaluated
-from tests.study_world import TOPIC_FAMILY, World, classify, topic_family
+from tests.evaluations import batch_of, check_of, evaluate
+from tests.study_world import World, topic_family
 
 ROW = GoldenRow(id="g", scenario="g", input={"document": "On music."}, expected={"topic": "music"})
 ASKED = {"release": {"mean_score": 0.9}, "tool_use": {"tools_used": {"inputs": ["document"]}}}
@@ -24,11 +22,7 @@ ASKED = {"release": {"mean_score": 0.9}, "tool_use": {"tools_used": {"inputs": [
 
 def test_suites_by_name_stand_in_the_order_of_the_file_with_the_golden_one_last() -> None:
     family = topic_family(targets=ASKED).with_golden((ROW,))
-    assert [(name, suite.gate) for name, suite in suites_of(family).items()] == [
-        ("release", "suite release"),
-        ("tool_use", "suite tool_use"),
-        ("golden", "golden"),
-    ]
+    assert list(suites_of(family)) == ["release", "tool_use", "golden"]
     gates = gates_of_suites(family, [], "v_1", champion="v_0")
     assert [gate["name"] for gate in gates] == ["suite release", "suite tool_use", "golden"]
     assert "detent family evaluate topics --variant v_1 --suite release" in gates[0]["reason"]
@@ -62,13 +56,7 @@ def test_golden_scenarios_that_the_file_asks_for_and_that_are_not_there_hold_a_r
     (gate,) = gates_of_suites(world.family, [], "v_1", champion="v_0")
     assert (gate["name"], gate["verdict"]) == ("golden", "inconclusive")
     with pytest.raises(InvalidInput, match=r"has no golden scenarios\. Write some"):
-        estimate_evaluation(
-            world.family,
-            world.family.variant(),
-            EvaluationScope(suite="golden"),
-            store=world.store,
-            models=world,  # type: ignore[arg-type]
-        )
+        evaluate(world, suite="golden")
 
 
 @pytest.mark.parametrize(
@@ -131,30 +119,16 @@ def results(*texts: str | None) -> list[ExampleResult]:
         (["a", None], {"0": True, "1": False}, "unmeasured", "1 of 2 answers are missing"),
     ],
 )
-def test_tool_use_is_asked_of_every_answer_that_had_something_to_use(
-    texts: list[str | None], tools: dict[str, bool], verdict: str, says: str
-) -> None:
+def test_tool_use_is_asked_of_every_answer_that_had_something_to_use(texts, tools, verdict, says):
     (suite,) = suites_of(topic_family(targets={"tools_used": {"inputs": ["document"]}})).values()
     (check,) = check_suite(suite.targets, results(*texts), tools=tools)
     assert (check.name, check.verdict, says in check.said) == ("tools_used", verdict, True)
 
 
 def test_a_suite_of_tool_use_is_evaluated_by_its_name(tmp_path: Path) -> None:
-    world = World(tmp_path, family=_with_texts()).fill(n_dev=6)
-    given = {
-        "actor": "ann",
-        "store": world.store,
-        "clock": world.clock,
-        "models": world,
-        "scorer_for": lambda family: world.scorer,
-        "classify": classify,
-    }
-    batch = evaluated(world.family, world.family.variant(), suite="tool_use", **given)
+    texts = {"output": {"field": "topic", "parser": "text"}, "scorer": {"exact_match": 1.0}}
+    world = World(tmp_path, family=topic_family(**texts, targets=ASKED)).fill(n_dev=6)
+    batch = evaluate(world, suite="tool_use")
     (check,) = batch["checks"]
     assert (batch["suite_name"], batch["n"], check["name"], check["verdict"]) == ("tool_use", 6, "tools_used", "missed")
-    assert evaluated(world.family, world.family.variant(), **given).get("checks") is None, "no suite was named"
-
-
-def _with_texts() -> Family:
-    texts = {"output": {"field": "topic", "parser": "text"}, "scorer": {"exact_match": 1.0}}
-    return parse_family({**TOPIC_FAMILY, **texts, "targets": ASKED})
+    assert evaluate(world).get("checks") is None, "no suite was named"

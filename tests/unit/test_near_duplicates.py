@@ -11,6 +11,7 @@ from optimizer.core.dataset.near_duplicates import are_near_duplicates, bands_of
 WORDS = [f"word{i}" for i in range(3000)]
 POLICY = " ".join(WORDS[:300])
 LETTER = "my parcel of last week has not come yet and the courier says that it was never sent can you look"
+PARCEL = "私の荷物はまだ届いていませんので調べてください"
 
 
 def alike(one: dict[str, object], other: dict[str, object]) -> bool:
@@ -31,36 +32,17 @@ def alike(one: dict[str, object], other: dict[str, object]) -> bool:
         ({"policy": POLICY, "text": "refund possible?"}, {"policy": POLICY, "text": "opening hours?"}, False),
         ({"policy": POLICY, "text": "refund possible?"}, {"policy": POLICY, "text": "Refund possible?"}, True),
         ({"text": LETTER}, {"body": LETTER}, False),
-        (
-            {"text": "私の荷物はまだ届いていませんので調べてください"},
-            {"text": "私の荷物はまだ届いていませんので調べてくださ"},
-            True,
-        ),
-        (
-            {"text": "私の荷物はまだ届いていませんので調べてください"},
-            {"text": "口座を閉じる方法を教えていただけますでしょうか"},
-            False,
-        ),
+        ({"text": PARCEL}, {"text": PARCEL[:-1]}, True),
+        ({"text": PARCEL}, {"text": "口座を閉じる方法を教えていただけますでしょうか"}, False),
     ],
     ids=[
-        "case and signs",
-        "one word of twenty",
-        "the same words in another order",
-        "one word of four",
-        "too short to tell",
-        "a long text that all bring along",
-        "the same beside it",
-        "another short field beside",
-        "short questions beside a long text",
-        "the same short question beside it",
-        "other fields",
-        "without spaces",
-        "without spaces, another",
+        *("case and signs", "one word of twenty", "the same words in another order", "one word of four"),
+        *("too short to tell", "a long text that all bring along", "the same beside it", "another short field beside"),
+        *("short questions beside a long text", "the same short question beside it", "other fields"),
+        *("without spaces", "without spaces, another"),
     ],
 )
-def test_inputs_are_near_duplicates_where_every_longer_field_is(
-    one: dict[str, object], other: dict[str, object], expected: bool
-) -> None:
+def test_inputs_are_near_duplicates_where_every_longer_field_is(one, other, expected):
     assert alike(one, other) is expected
     assert alike(other, one) is expected
 

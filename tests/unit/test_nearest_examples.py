@@ -20,11 +20,7 @@ from optimizer.core.family.variant import FewShot, Variant
 from optimizer.core.models.budget import TOKENS_PER_MESSAGE
 from optimizer.core.policy.nearest import NearestExamples, ShownExamples, nearest_of, with_nearest
 from optimizer.core.policy.policy import messages_of_fewer, parse_policy
-from optimizer.core.predictor.example_index import (
-    MOST_EXAMPLES,
-    ExampleIndex,
-    IndexedExample,
-)
+from optimizer.core.predictor.example_index import MOST_EXAMPLES, ExampleIndex, IndexedExample
 from optimizer.core.search.answer_bounds import longest_of
 
 AT = datetime(2026, 11, 26, tzinfo=UTC)
@@ -35,12 +31,8 @@ VARIANT = Variant(messages=MESSAGES, examples=(FIXED,), policy={"examples": {"ne
 
 def index_of(*texts: str | Mapping[str, str]) -> ExampleIndex:
     inputs = [{"text": text} if isinstance(text, str) else dict(text) for text in texts]
-    return ExampleIndex(
-        examples=tuple(
-            IndexedExample(group=f"g{at}", shot=FewShot(id=f"ex{at:05}", input=input, output=f"answer {at}"))
-            for at, input in enumerate(inputs)
-        )
-    )
+    shots = [FewShot(id=f"ex{at:05}", input=input, output=f"answer {at}") for at, input in enumerate(inputs)]
+    return ExampleIndex(examples=tuple(IndexedExample(group=f"g{at}", shot=shot) for at, shot in enumerate(shots)))
 
 
 def asking(text: str, **given: Any) -> Example:
@@ -51,7 +43,6 @@ def asking(text: str, **given: Any) -> Example:
 
 def shown_for(index: ExampleIndex, text: str, variant: Variant = VARIANT, **given: Any) -> ShownExamples:
     nearest = nearest_of(variant.policy)
-    assert nearest is not None
     return with_nearest(variant, nearest, index.ranked({"text": text}, scope=nearest.scope, **given))
 
 
@@ -65,11 +56,8 @@ def test_the_examples_most_like_the_request_are_shown_and_the_nearest_one_last()
     assert ids(shown) == ["ex00000", "ex00002"]
     assert shown.kind == "nearest"
     last = render(shown.variant, {"text": "how do I pay the phone bill"})[-3:]
-    assert [message["content"] for message in last] == [
-        "Text: pay the phone bill today",
-        "answer 2",
-        "Text: how do I pay the phone bill",
-    ]
+    texts = [message["content"] for message in last]
+    assert texts == ["Text: pay the phone bill today", "answer 2", "Text: how do I pay the phone bill"]
 
 
 def test_of_examples_equally_near_the_one_with_the_first_id_is_the_nearest() -> None:
@@ -111,9 +99,7 @@ TEXTS = st.lists(st.sampled_from(["pay", "my", "bill", "now", "play", "some", "m
 
 
 @given(st.lists(TEXTS, min_size=1, max_size=12), st.integers(0, 11), TEXTS)
-def test_an_example_that_asks_is_never_shown_itself_its_group_or_a_near_duplicate(
-    texts: Sequence[Sequence[str]], own: int, other: Sequence[str]
-) -> None:
+def test_an_example_that_asks_is_never_shown_itself_its_group_or_a_near_duplicate(texts, own, other):
     index = index_of(*(" ".join(text) for text in texts))
     own %= len(texts)
     asks = asking(" ".join(texts[own]), id=f"ex{own:05}", group=f"g{(own + 1) % len(texts)}")
@@ -179,9 +165,7 @@ def test_a_policy_that_says_too_little_of_them_is_refused(policy: dict[str, Any]
 
 
 @given(st.integers(1, 6), st.integers(1, 200), st.lists(TEXTS, min_size=1, max_size=8))
-def test_no_request_is_longer_than_the_bound_by_which_money_is_reserved(
-    k: int, max_tokens: int, texts: Sequence[Sequence[str]]
-) -> None:
+def test_no_request_is_longer_than_the_bound_by_which_money_is_reserved(k, max_tokens, texts):
     policy = {"examples": {"nearest": k}, "examples.index": "xi_1", "examples.max_tokens": max_tokens}
     variant = Variant(messages=MESSAGES, examples=(FIXED,), model={"name": "m", "max_tokens": 8}, policy=policy)
     index = index_of(*(" ".join(text) for text in texts))
@@ -202,7 +186,6 @@ def test_a_request_of_many_words_is_looked_up_by_its_rarest() -> None:
 def test_a_search_for_fixed_examples_starts_without_the_nearest_ones() -> None:
     policy = {"accept": 0.5, "examples": {"nearest": 2, "small": 1}, "examples.index": "xi_1", "examples.scope": "text"}
     variant = Variant(messages=MESSAGES, policy=policy)
-    assert variant.showing([FIXED]) == Variant(
-        messages=MESSAGES, examples=(FIXED,), policy={"accept": 0.5, "examples": {"small": 1}}
-    )
+    without = {"accept": 0.5, "examples": {"small": 1}}
+    assert variant.showing([FIXED]) == Variant(messages=MESSAGES, examples=(FIXED,), policy=without)
     assert VARIANT.showing(()).policy == {}

@@ -50,13 +50,11 @@ def test_the_default_study_tries_nearest_examples_and_scores_the_fixed_ones_of_i
     again = World(tmp_path / "again", model=ImitatingModel()).fill()
     capped = again.run(again.create(budget=Budget(calls=study.spend.n_calls)))
     assert capped.spend.n_calls <= study.spend.n_calls
-    assert capped.confirmation is not None
     assert capped.confirmation["fixed"] == own, "its calls were left over"
 
 
 def test_fixed_examples_that_are_the_champions_take_no_call_of_their_own(world: World) -> None:
     study = world.run(world.create(strategy="nearest"))
-    assert study.confirmation is not None
     assert study.confirmation["fixed"] == {"variant": study.champion, "n": 20, "mean": 0.0, "lift": 0.0}
     assert Counter(call.purpose for call in world.calls(study))["confirmation"] == 2 * 20
 
@@ -69,7 +67,6 @@ def test_fixed_examples_that_no_call_was_left_for_are_said_to_be_unscored(world:
     (tmp_path / "again").mkdir()
     again = World(tmp_path / "again", model=ImitatingModel()).fill()
     capped = again.run(again.create(budget=Budget(calls=40 + n_search - sum(nearest[1:]))))
-    assert capped.confirmation is not None
     assert capped.confirmation["fixed"]["mean"] is None
     assert "were not scored: no call was left" in capped.confirmation["summary"]
 
@@ -77,7 +74,6 @@ def test_fixed_examples_that_no_call_was_left_for_are_said_to_be_unscored(world:
 def test_a_study_that_only_confirms_is_priced_with_the_fixed_examples(world: World) -> None:
     study = world.run(world.create(definition={"n_holdout": 0}))
     confirmed = world.run(world.confirm(str(study.winner)))
-    assert confirmed.confirmation is not None
     assert confirmed.confirmation["fixed"]["n"] == confirmed.confirmation["n"]
 
 

@@ -20,13 +20,13 @@ ROWS = [{"Body": f"message {i}", "Team": ("sales", "support")[i % 2], "Date": "x
 
 
 def draft(**changes: Any) -> FamilyDraft:
-    values = {
-        "name": "triage",
-        "prompt": "Ticket: {{ticket}}\nTeam:",
-        "columns": ("Body", "Team", "Date"),
-        "rows": ROWS,
-    }
-    return FamilyDraft(**{**values, "inputs": ("ticket=Body",), "output": "Team", **changes})
+    values = {"name": "triage", "prompt": "Ticket: {{ticket}}\nTeam:", "columns": ("Body", "Team", "Date")}
+    return FamilyDraft(**{**values, "rows": ROWS, "inputs": ("ticket=Body",), "output": "Team", **changes})
+
+
+def from_one(row: dict[str, str]) -> dict[str, Any]:
+    """The example of a sheet of one row, whose columns are named as in the prompt."""
+    return draft_family(draft(columns=tuple(row), rows=[row], inputs=(), output=None), today=TODAY).examples[0]
 
 
 def test_the_file_that_is_made_is_a_valid_family_with_its_examples() -> None:
@@ -65,19 +65,10 @@ def test_an_input_that_is_no_text_stands_in_an_example_as_it_would_in_a_prompt()
     assert [example["input"]["ticket"] for example in made.examples] == ['{"lines": ["a", null]}', "b"]
 
 
-def test_the_only_column_left_is_the_answer() -> None:
-    made = draft_family(
-        draft(columns=("ticket", "team"), rows=[{"ticket": "a", "team": "b"}], inputs=(), output=None), today=TODAY
-    )
-    assert made.examples == [{"input": {"ticket": "a"}, "expected": {"team": "b"}}]
-
-
-def test_columns_named_id_and_group_are_kept_as_such() -> None:
-    rows = [{"id": "7", "group": "g", "ticket": "a", "team": "b"}]
-    made = draft_family(
-        draft(columns=("id", "group", "ticket", "team"), rows=rows, inputs=(), output=None), today=TODAY
-    )
-    assert {k: made.examples[0][k] for k in ("id", "group")} == {"id": "7", "group": "g"}
+def test_the_only_column_left_is_the_answer_and_id_and_group_are_kept_as_such() -> None:
+    example = {"input": {"ticket": "a"}, "expected": {"team": "b"}}
+    assert from_one({"ticket": "a", "team": "b"}) == example
+    assert from_one({"id": "7", "group": "g", "ticket": "a", "team": "b"}) == {**example, "id": "7", "group": "g"}
 
 
 def test_rows_without_an_answer_are_left_out_and_counted() -> None:
@@ -163,13 +154,10 @@ def test_a_prompt_file_that_cannot_be_read_is_refused(tmp_path: Path, content: b
 @pytest.mark.parametrize(("output", "field"), [(None, "answer"), ("reply", "reply")])
 def test_with_a_judge_inputs_alone_make_a_family(output: str | None, field: str) -> None:
     rows = [{"message": f"Where is parcel {i}?", "id": str(i)} for i in range(3)]
-    made = draft_family(
-        draft(columns=["id", "message"], rows=rows, inputs=("ticket=message",), output=output, judge="large"),
-        today=TODAY,
-    )
+    by_judge = draft(columns=["id", "message"], rows=rows, inputs=("ticket=message",), output=output, judge="large")
+    made = draft_family(by_judge, today=TODAY)
     family = parse_family(made.data)
     assert (family.output.field, family.output.parser, dict(family.metrics)) == (field, "text", {"judge": 1.0})
-    assert family.judge is not None
     assert family.judge.members == ("large",)
     assert [one["expected"] for one in made.examples] == [{}] * 3
     assert "examples" not in family.space

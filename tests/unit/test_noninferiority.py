@@ -22,11 +22,8 @@ from optimizer.core.statistics.noninferiority import (
     statistic,
 )
 
-VECTORS = (
-    Path(os.environ.get("DETENT_SHARED", Path(__file__).parents[3] / "shared"))
-    / "statistics"
-    / "noninferiority_vectors.json"
-)
+SHARED = Path(os.environ.get("DETENT_SHARED", Path(__file__).parents[3] / "shared"))
+VECTORS = SHARED / "statistics" / "noninferiority_vectors.json"
 
 
 def vectors(part: str, n: int) -> list[dict]:
@@ -56,9 +53,8 @@ def test_the_exact_test_agrees_with_the_shared_vectors_with_and_without_restrict
 def test_gaffkes_test_agrees_with_the_shared_vectors():
     for case in vectors("scores", 8):
         given = case["inputs"]
-        assert gaffke_p(given["differences"], margin=given["h"]) == pytest.approx(
-            case["expected"]["gaffke_p"], abs=case["abs_tol"]
-        ), case["id"]
+        expected = pytest.approx(case["expected"]["gaffke_p"], abs=case["abs_tol"])
+        assert gaffke_p(given["differences"], margin=given["h"]) == expected, case["id"]
 
 
 @pytest.mark.parametrize(("wins", "losses"), [(0, 0), (2, 1), (1, 3), (0, 2)])
@@ -99,9 +95,8 @@ def test_the_limits_of_a_share_are_clopper_and_pearsons():
     low, high = clopper_pearson(8, 40, 0.025)
     assert (low, high) == (pytest.approx(0.0905, abs=1e-4), pytest.approx(0.3565, abs=1e-4))
     assert clopper_pearson(0, 40, 0.025) == (0.0, pytest.approx(1 - 0.025 ** (1 / 40), abs=1e-9))
-    assert clopper_pearson(330, 5000, 5e-7)[0] == pytest.approx(
-        0.0501, abs=1e-3
-    )  # the sum from k on would vanish beside .5
+    beyond_half = clopper_pearson(330, 5000, 5e-7)[0]  # the sum from k on would vanish beside .5
+    assert beyond_half == pytest.approx(0.0501, abs=1e-3)
 
 
 @pytest.mark.parametrize(
@@ -127,10 +122,9 @@ def test_rows_of_one_group_count_once_with_their_mean():
     found = not_lower(champion, candidate, margin=0.1, level=0.2, groups=["a", "a", "b", "c"])
     assert (found.n, found.test) == (3, "gaffke")
     assert found.p == gaffke_p([-0.5, 0.0, 0.0], margin=0.1)
-    copies = not_lower(champion * 30, champion * 30, margin=0.1, level=0.2, groups=[0, 1, 2, 3] * 30)
-    assert (
-        copies.p > 0.2 > not_lower(champion * 30, champion * 30, margin=0.1, level=0.2).p
-    )  # 4 rows prove nothing, 120 would
+    same = champion * 30
+    copies = not_lower(same, same, margin=0.1, level=0.2, groups=[0, 1, 2, 3] * 30)
+    assert copies.p > 0.2 > not_lower(same, same, margin=0.1, level=0.2).p  # 4 rows prove nothing, 120 would
 
 
 def test_a_candidate_worse_by_the_margin_passes_seldom_enough():

@@ -129,9 +129,7 @@ def test_the_call_has_the_variant_s_model_settings_tools_and_format_and_is_repor
     assert (outcome["interaction"], outcome["unit"], server.n_exposed) == (interaction["id"], "ann", 1)
 
 
-def test_settings_beyond_openai_s_go_into_the_body_as_its_servers_take_them(
-    client, server, provider, family, ask
-) -> None:
+def test_settings_beyond_openai_s_go_into_the_body_as_its_servers_take_them(client, server, provider, family, ask):
     family(model={"name": "small", "top_k": 3, "parallel_tool_calls": False}, tools=[TOOL])
     ask(llm=chat(provider, extra_body={"mine": 1}))
     assert {name: provider.requests[0][name] for name in ("top_k", "parallel_tool_calls", "mine")} == {
@@ -183,9 +181,7 @@ def test_what_was_made_of_a_chat_model_is_refused_with_what_to_do(client) -> Non
         detent_prompt(client, "triage").bind(FakeListChatModel(responses=["billing"]).with_retry())
 
 
-def test_a_chat_model_without_tools_or_settings_is_asked_anyhow_and_counts_in_no_arm(
-    client, server, family, ask
-) -> None:
+def test_a_chat_model_without_tools_or_settings_is_asked_anyhow_and_counts_in_no_arm(client, server, family, ask):
     family(model={"name": "small", "temperature": 0.25}, tools=[TOOL])
     _, answer = ask(llm=FakeListChatModel(responses=["billing"]))
     assert answer.text == "billing"
@@ -309,9 +305,7 @@ def test_a_call_of_a_tool_is_the_output_where_there_is_no_text(client, server, p
     assert '"look_up"' in server.events[0]["output"]
 
 
-def test_a_fallback_answers_for_inputs_that_do_not_fit_and_for_a_server_that_is_away(
-    server, provider, stopped, caplog
-) -> None:
+def test_a_fallback_answers_for_inputs_that_do_not_fit_and_for_a_server_that_is_away(server, provider, stopped, caplog):
     caplog.set_level(logging.ERROR)
     with server.client(fallback={"triage": "Own: {{message}}"}) as client:
         served = detent_prompt(client, "triage", unit="ann")

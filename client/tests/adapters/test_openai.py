@@ -167,9 +167,7 @@ def test_a_stream_that_the_caller_leaves_is_recorded_as_far_as_it_was_read(asker
     assert event["error"].startswith("client_gone")
 
 
-def test_a_stream_that_breaks_or_ends_too_soon_is_an_error_with_what_had_come(
-    asker, provider, served_model, server
-) -> None:
+def test_a_stream_that_breaks_or_ends_too_soon_is_an_error_with_what_had_come(asker, provider, served_model, server):
     provider.cut_after = 3
     with served_model() as client:
         with pytest.raises((openai.APIConnectionError, httpx.RemoteProtocolError)) as raised:  # by its version
@@ -223,9 +221,7 @@ def test_a_fallback_and_a_model_without_a_name_here_are_answered_by_the_caller_s
     assert [sent["model"] for sent in provider.requests] == ["gpt-own", "gpt-own"]
 
 
-def test_other_calls_pass_unchanged_and_copies_of_the_client_take_prompts_too(
-    asker, provider, served_model, server
-) -> None:
+def test_other_calls_pass_unchanged_and_copies_of_the_client_take_prompts_too(asker, provider, served_model, server):
     own = {"messages": PROMPT} if asker.api == "chat" else {"input": "x", "instructions": "y"}
     asker.ask(model="mine", **own)
     assert provider.requests == [{"model": "mine", **own}]
@@ -235,9 +231,7 @@ def test_other_calls_pass_unchanged_and_copies_of_the_client_take_prompts_too(
         assert event_of(client, server)["output"] == "billing"
 
 
-def test_calls_within_a_block_are_one_interaction_and_their_tokens_are_added(
-    asker, provider, served_model, server
-) -> None:
+def test_calls_within_a_block_are_one_interaction_and_their_tokens_are_added(asker, provider, served_model, server):
     provider.tool = "look_up"
     with served_model(tools=[TOOL]) as client:
         with client.prompt("triage", unit="ann", message="slow") as p:
@@ -306,9 +300,7 @@ def test_a_conversation_with_tools_and_pictures_goes_through_both_apis(asker, pr
         ]
 
 
-def test_settings_that_only_other_servers_take_go_to_them_and_openai_itself_gets_its_own_names(
-    provider, served_model
-) -> None:
+def test_settings_that_only_other_servers_take_go_to_them_and_openai_itself_gets_its_own_names(provider, served_model):
     model = {"name": "small", "top_k": 5, "max_tokens": 50}
     with served_model(model=model) as client:
         Asker("sync", "chat", provider).ask(client.prompt("triage", message="slow"))

@@ -15,15 +15,7 @@ import pytest
 
 pytest.importorskip("agents", reason="OpenAI's Agents SDK is not installed here; `make test-adapters` tests it")
 
-from agents import (
-    Agent,
-    ModelSettings,
-    OpenAIProvider,
-    RunConfig,
-    Runner,
-    function_tool,
-    set_trace_processors,
-)
+from agents import Agent, ModelSettings, OpenAIProvider, RunConfig, Runner, function_tool, set_trace_processors
 from openai import AsyncOpenAI, InternalServerError
 
 from detent_client import AsyncClient
@@ -115,13 +107,7 @@ def test_an_agent_is_instructed_and_its_model_is_asked_as_the_variant_says(world
     (event,) = world.server.events
     (p,) = world.context.prompts
     recorded = {name: event[name] for name in ("id", "unit", "variant", "output", "model")}
-    assert recorded == {
-        "id": p.id,
-        "unit": "ann",
-        "variant": "v_champion",
-        "output": "billing",
-        "model": "gpt-small",
-    }
+    assert recorded == {"id": p.id, "unit": "ann", "variant": "v_champion", "output": "billing", "model": "gpt-small"}
     assert (event["input_tokens"], event["output_tokens"], event["input"]) == (7, 3, {"shop": "Blue"})
     assert event["latency_ms"] > 0
     assert "error" not in event
