@@ -154,7 +154,6 @@ class TriggeredWorld(World):
     def champion(self) -> str:
         with self.store.read() as tx:
             champion = self.store.champions.current(tx, self.family.name)
-        assert champion is not None
         return champion.variant
 
     def settle(self) -> None:

@@ -81,7 +81,6 @@ def test_at_most_the_rest_lies_above_a_quantile(values: list[float], q: float) -
     limit = quantile(histogram, q)
     assert limit is not None
     share = share_above(histogram, limit)
-    assert share is not None
     assert round(share * len(values)) <= len(values) - ceil(q * len(values) - 1e-9)
 
 

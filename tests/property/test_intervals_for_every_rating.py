@@ -41,8 +41,6 @@ def figure(pairs: list[tuple[float, float]], others: list[float], *, late: list[
 @given(WHOLE)
 def test_the_interval_lies_on_the_scale_and_holds_its_estimate(whole: tuple[list[tuple[float, float]], list[float]]):
     found = figure(*whole)
-    assert found.found is not None
-    assert found.interval is not None
     assert 0 <= found.interval.lower <= found.found.mean + 1e-9
     assert found.found.mean - 1e-9 <= found.interval.upper <= 1
     assert 0 <= found.found.slope <= MOST_SLOPE
@@ -63,10 +61,6 @@ def test_an_offset_of_the_judge_changes_nothing(
 ) -> None:
     plain = figure(pairs, others)
     moved = figure([(score + offset, rating) for score, rating in pairs], [score + offset for score in others])
-    assert plain.found is not None
-    assert moved.found is not None
-    assert plain.interval is not None
-    assert moved.interval is not None
     if abs(plain.found.slope - moved.found.slope) < 1e-6:  # else the scores are the same but for rounding
         assert moved.interval.lower == pytest.approx(plain.interval.lower, abs=1e-4)
         assert moved.interval.upper == pytest.approx(plain.interval.upper, abs=1e-4)
@@ -78,7 +72,6 @@ def test_a_judge_that_always_says_the_same_leaves_the_ratings_alone(
 ) -> None:
     rated = [RatedAnswer(score=score, rating=rating) for _, rating in pairs]
     found = powered_mean(score, 1000, rated)
-    assert found is not None
     assert found.slope == 0
     assert found.mean == pytest.approx(found.people_mean)
 
@@ -107,8 +100,5 @@ def test_an_answer_that_cannot_be_rated_never_narrows_the_interval_below_its_bes
     ]
     answers[place] = replace(answers[place], rating=None, is_unrated=True)
     found, low, high = judged_figure(judged, answers, judge="j_1"), with_rating(0.0), with_rating(1.0)
-    assert found.interval is not None
-    assert low.interval is not None
-    assert high.interval is not None
     assert found.interval.lower == low.interval.lower
     assert found.interval.upper == high.interval.upper

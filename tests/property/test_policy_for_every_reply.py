@@ -111,7 +111,6 @@ def drive(plan: PolicyPlan, situation: Situation, data: st.DataObject) -> tuple[
 
 
 def strong_failed(policy: Policy, past: list[Attempt]) -> bool:
-    assert policy.cascade is not None
     last = policy.cascade.models[-1]
     return not any(one.answer is not None and one.call.model == last and one.call.purpose != "sample" for one in past)
 

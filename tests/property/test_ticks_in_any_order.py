@@ -173,7 +173,6 @@ def check(life: Life) -> None:
     assert len(active) <= 1
     assert champion is not None
     for id, (rollout, decisions) in found.items():
-        assert rollout is not None
         assert verify_rollout(id, store).problems == ()
         assert [d.seq for d in decisions] == list(range(1, rollout.version + 1)), "one decision per version"
         assert sum(d.kind == "promote" for d in decisions) == (rollout.outcome == "promoted")

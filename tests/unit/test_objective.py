@@ -76,18 +76,14 @@ def test_a_call_that_failed_is_neither_cheap_nor_quick() -> None:
 def test_a_saving_says_what_it_is_and_when_it_was_not_measured() -> None:
     assert saving_of("quality", CHAMPION, CHAMPION, 1) is None
     cheaper = saving_of("cost", CHAMPION, results([1.0] * 30, usd=0.001), 1)
-    assert cheaper is not None
     assert cheaper.share == pytest.approx(0.5)
     assert cheaper.p < 0.001
     assert cheaper.text == "$0.002000 a call to $0.001000 a call (-50%, p 0.0001)"
     quicker = saving_of("cost", results([1.0] * 30, usd=1.0), results([1.0] * 30, usd=0.35), 1, is_replayed=True)
-    assert quicker is not None
     assert quicker.text == "100.0% of the time to 35.0% of the time (-65%, p 0.0001)"
     equal = saving_of("cost", CHAMPION, CHAMPION, 1)
-    assert equal is not None
     assert equal.p == 1.0
     untimed = saving_of("latency", CHAMPION, results([1.0] * 30, ms=None), 1)
-    assert untimed is not None
     assert (untimed.share, untimed.unmeasured.verdict.value) == (None, "error")
     assert "0 holdout examples" in untimed.unmeasured.reason
 
@@ -95,8 +91,6 @@ def test_a_saving_says_what_it_is_and_when_it_was_not_measured() -> None:
 def test_a_failed_call_of_the_winner_saves_nothing_and_took_as_long_as_the_longest() -> None:
     half_failed = [*results([None] * 15, usd=0.0, ms=None), *results([1.0] * 30, usd=0.001, ms=10.0)[15:]]
     cost, latency = (saving_of(aim, CHAMPION, half_failed, 1) for aim in ("cost", "latency"))
-    assert cost is not None
-    assert latency is not None
     assert (cost.n, cost.share) == (30, pytest.approx(0.25))
     assert (latency.n, latency.winner) == (30, 129.0)
 

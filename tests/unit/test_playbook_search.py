@@ -22,7 +22,6 @@ SECTION = f"{HEADING}\nDirectives:\n- {RIGHT}"
 def instruction(here: World, variant: str) -> str | None:
     with here.store.read() as tx:
         record = here.store.variants.get(tx, "topics", variant)
-    assert record is not None
     return instruction_of(record.variant)
 
 

@@ -32,7 +32,6 @@ def test_one_tier_is_no_cascade() -> None:
 def test_a_cascade_has_one_threshold_for_each_tier_but_the_last() -> None:
     policy = parse_policy({"tiers": ["a", "b", "c", "d"], "accept": 0.9, "accept.3": 0.7})
     cascade = policy.cascade
-    assert cascade is not None
     assert cascade.accept == (0.9, 0.9, 0.7)
     assert (cascade.refine, cascade.skip, cascade.fall_back, cascade.audit_share, policy.signal.kind) == (
         None,
@@ -49,7 +48,6 @@ def test_a_null_knob_is_an_absent_one() -> None:
 
 def test_any_knob_of_the_gate_switches_it_on() -> None:
     gate = parse_policy({"gate.retries": 2}).gate
-    assert gate is not None
     assert (gate.threshold, gate.retries, gate.prompts, gate.scorer) == (0.95, 2, DEFAULT_PROMPTS, "confidence")
     assert gate.prompt(7) == DEFAULT_PROMPTS[-1]
 
@@ -57,7 +55,6 @@ def test_any_knob_of_the_gate_switches_it_on() -> None:
 @pytest.mark.parametrize("retries", range(6))
 def test_a_gate_asks_again_up_to_five_times(retries: int) -> None:
     gate = parse_policy({"gate.retries": retries}).gate
-    assert gate is not None
     assert gate.retries == retries
 
 

@@ -15,7 +15,6 @@ CASCADE = {"tiers": ["small", "large"], "accept": 0.95, "refine": 0.85}
 @pytest.mark.parametrize(("name", "gate"), [("quick", (0.85, 2)), ("thorough", (0.95, 5))])
 def test_a_preset_says_how_sure_an_answer_must_be_and_how_often_it_is_tried_for(name: str, gate: Any) -> None:
     policy = parse_policy(preset_named(name).policy({}))
-    assert policy.gate is not None
     assert (policy.gate.threshold, policy.gate.retries) == gate
     assert policy.cascade is None
 

@@ -371,8 +371,6 @@ def test_the_report_of_an_evaluation_goes_and_its_batch_stays(store: Database) -
     assert gone(prune_records(store, CLOCK, kept(store, family()))) == {(FAMILY, "reports_of_evaluations"): 1}
     with store.read() as tx:
         old, young = (store.runs.get(tx, id) for id in ("ev_old", "ev_young"))
-        assert old is not None
-        assert young is not None
         assert (old.result, young.result) == (None, report)
         assert len(store.performance.batches(tx, FAMILY)) == 1
     assert gone(prune_records(store, CLOCK, kept(store, family()))) == {}

@@ -63,7 +63,6 @@ def settings(tmp_path: Path) -> Settings:
 def test_an_announced_process_is_found_until_it_withdraws(settings: Settings) -> None:
     run_files.announce(settings, "api", "http://127.0.0.1:1", profile="demo")
     found = run_files.find(settings, "api")
-    assert found is not None
     assert (found.pid, found.url) == (os.getpid(), "http://127.0.0.1:1")
     assert run_files.note(settings, "api", "profile") == "demo"
     run_files.withdraw(settings, "api")
@@ -88,7 +87,6 @@ def test_the_file_of_a_dead_process_counts_for_nothing(settings: Settings, conte
 def test_a_lock_is_held_by_one_process_named_to_others_and_free_after_a_kill(settings: Settings) -> None:
     holder = subprocess.Popen([sys.executable, "-c", HOLD, str(settings.home)], stdout=subprocess.PIPE, text=True)
     try:
-        assert holder.stdout is not None
         assert holder.stdout.readline() == "True\n"
         with pytest.raises(Refused, match=f"Another worker .*pid {holder.pid}"):
             run_files.ProcessLock(settings, "worker").acquire_or_refuse("Another worker runs", "Wait.")
@@ -106,7 +104,6 @@ def test_a_taken_port_is_named_with_its_owner_and_the_next_one_used() -> None:
         second = listen("127.0.0.1", first.port, "api")
         second.socket.close()
         assert second.port > first.port
-        assert second.notice is not None
         assert f"Port {first.port} is taken by" in second.notice
         assert f"api uses {second.port}" in second.notice
         if sys.platform == "linux":
@@ -163,7 +160,6 @@ def test_a_second_server_is_told_that_the_port_is_taken_while_workers_start(port
     second = listen("127.0.0.1", port_of_workers.port, "api")
     second.socket.close()
     assert second.port > port_of_workers.port
-    assert second.notice is not None
     assert f"Port {port_of_workers.port} is taken by" in second.notice
 
 
@@ -380,7 +376,6 @@ def test_the_listening_socket_outlives_the_process_behind_it(settings: Settings)
         mlflow=False,
     )
     url = supervisor.url("api")
-    assert url is not None
     client = socket.create_connection(("127.0.0.1", int(url.rsplit(":", 1)[1])), timeout=5)
     client.close()
     supervisor.stop()

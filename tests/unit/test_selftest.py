@@ -65,7 +65,6 @@ def record(store: Database, *, units: int, labelled: int, hours: float = 48.0) -
     """
     with store.read() as tx:
         champion = store.champions.current(tx, F)
-    assert champion is not None
     draw, interactions, events = Random(7), [], []
     for n in range(units):
         at = NOW - timedelta(hours=hours) * (1 - n / units)
@@ -101,7 +100,6 @@ def test_an_equal_candidate_ships_and_a_much_worse_one_does_not(store: Database,
     assert (equal.n_runs, equal.endings["shipped"].n, equal.drop) == (4, 4, 0.0)
     assert (worse.endings["rolled_back"].n, worse.endings["shipped"].n) == (4, 0)
     assert worse.drop == pytest.approx(0.4, abs=0.02)
-    assert worse.mean_labelled is not None
     assert 40 <= worse.mean_labelled < 1_200
     assert [done for done, _, _ in told] == list(range(1, 9))
     assert "An equal candidate would have been rolled back in 0 of 4 runs" in found.summary

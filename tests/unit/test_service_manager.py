@@ -71,7 +71,6 @@ def test_it_is_ready_once_and_alive_while_api_and_worker_answer(
     bound, address = listener
     environment = {"NOTIFY_SOCKET": address, "WATCHDOG_USEC": "40000", "WATCHDOG_PID": "1", "HOME": "/srv"}
     manager = ServiceManager.of_environment(environment)
-    assert manager is not None
     assert environment == {"HOME": "/srv"}, "a child would speak for its parent"
 
     def next_heard() -> str | None:

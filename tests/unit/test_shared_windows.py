@@ -59,10 +59,8 @@ def test_processes_that_count_at_once_never_pass_the_limit_together(file: Path) 
     pipe = subprocess.PIPE
     both = [subprocess.Popen(command, stdin=pipe, stdout=pipe, text=True) for _ in range(2)]
     for one in both:
-        assert one.stdout is not None
         assert one.stdout.readline() == "ready\n"
     for one in both:
-        assert one.stdin is not None
         one.stdin.write("go\n")
         one.stdin.flush()
     assert sum(int(one.communicate(timeout=60)[0]) for one in both) == 500

@@ -111,12 +111,9 @@ def test_a_family_that_keeps_no_texts_has_outcomes_without_their_tags(installati
 
 def test_the_outcome_is_the_rollout_s_metric_unless_the_file_names_another() -> None:
     metric = with_rule(outcome={"retried": 1}).rollout.metric
-    assert metric is not None
     assert (metric.field, metric.source) == ("success", "system")
     summed = with_rule(outcome={"retried": 1, "kept": 1}, rollout={"margin": 0.02}).rollout
-    assert summed.metric is not None
     assert (summed.metric.field, summed.metric.source, summed.margin) == ("score", "system", 0.02)
     named = with_rule(outcome={"retried": 1}, rollout={"metric": {"field": "success", "source": "user"}}).rollout.metric
-    assert named is not None
     assert named.source == "user"
     assert family().rollout.metric is None

@@ -175,7 +175,6 @@ def test_later_parts_whose_texts_cannot_be_masked_are_on_record_without_them() -
     answer = ModelAnswer(text="x" * 50 + "z", input_tokens=3, output_tokens=2, cost_usd=0.5, latency_ms=1.0)
     attempt = Attempt(call=Call(model="m", purpose="audit", tier=1), answer=answer)
     row = later_parts(family, "in_1", [attempt], Clock(NOW))
-    assert row is not None
     (part,) = row.parts
     assert (row.cost_usd, part["model"], part["cost_usd"]) == (0.5, "m", 0.5)
     assert "output" not in part

@@ -142,7 +142,6 @@ while True:
 def test_every_record_that_append_returned_from_outlives_a_kill(tmp_path: Path) -> None:
     path = tmp_path / "interactions"
     process = subprocess.Popen([sys.executable, "-c", KILLED, str(path)], stdout=subprocess.PIPE, text=True)
-    assert process.stdout is not None
     for _ in range(50):
         process.stdout.readline()
     process.send_signal(signal.SIGKILL)

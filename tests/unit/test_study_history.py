@@ -120,14 +120,12 @@ def test_the_winner_is_shown_first_even_where_another_trial_scored_as_much() -> 
     trials = [trial(0, "v_old", 0.5), trial(1, "v_a", 0.7), trial(2, "v_new", 0.6)]
     history = told(trials, dict.fromkeys(("v_old", "v_a", "v_new"), OLD))
     assert [c.trial.number for c in history.curves] == [2, 1]
-    assert history.duel is not None
     assert history.duel.trial.number == 2
 
 
 def test_a_duel_counts_wins_ties_losses_and_what_one_of_them_has_no_score_on_with_the_largest_gain_first() -> None:
     found = {"v_old": results(0.5, 0.5, 0.5, 0.5), "v_new": results(0.2, 0.9, 0.5, None)}
     duel = told([trial(0, "v_old", 0.5), trial(1, "v_new", 0.6)], found).duel
-    assert duel is not None
     assert (duel.wins, duel.ties, duel.losses, duel.n_unmeasured) == (1, 1, 1, 1)
     assert [c.other.example for c in duel.cases] == ["d1", "d2", "d0"]
 

@@ -41,7 +41,6 @@ def test_a_family_that_is_switched_on_and_set_nothing_searches_at_three_for_no_d
     assert world.check() == []
     world.clock.pass_hours(0.5)
     (study,) = world.check()
-    assert study.trigger is not None
     assert study.trigger.reason == "scheduled for 2026-11-21 03:00:00 UTC (0 3 * * *)"
     assert (study.created_by, study.budget) == ("system:schedule", Budget(usd=0.0, calls=1000, minutes=30.0))
     assert world.check() == []
@@ -50,7 +49,6 @@ def test_a_family_that_is_switched_on_and_set_nothing_searches_at_three_for_no_d
 def test_a_week_of_downtime_is_one_study_that_says_so(nightly: TriggeredWorld) -> None:
     nightly.clock.pass_hours(7 * 24)
     (study,) = nightly.check()
-    assert study.trigger is not None
     assert "6 later times passed before it could start, and this study stands for all of them" in study.trigger.reason
     nightly.end(study)
     assert nightly.check() == []
@@ -112,7 +110,6 @@ def test_bad_feedback_in_volume_starts_a_study_and_the_same_feedback_no_second_o
     world = TriggeredWorld(tmp_path)
     world.users(50, score=0.2)
     (study,) = world.check()
-    assert study.trigger is not None
     assert study.trigger.kind == "feedback"
     assert "50 units with feedback" in study.trigger.reason
     world.end(study)
@@ -140,7 +137,6 @@ def test_feedback_on_the_champion_before_starts_nothing(tmp_path: Path) -> None:
     world.users(80, score=0.1)
     with world.store.read() as tx:
         before = world.store.champions.current(tx, "topics")
-    assert before is not None
     tenure = replace(before, seq=before.seq + 1, since=world.clock.now(), previous=before.seq)
     world.store.write(lambda tx: world.store.champions.put(tx, tenure))
     assert world.check() == []
@@ -189,7 +185,6 @@ def test_while_three_studies_are_under_way_none_starts(nightly: TriggeredWorld) 
         nightly.store.write(lambda tx, other=other: nightly.store.studies.add(tx, other))  # type: ignore[misc]
     assert nightly.check() == []
     held = nightly.report().held
-    assert held is not None
     assert "3 studies are under way" in held.reason
     nightly.end(replace(own, id="st_b"))
     assert len(nightly.check()) == 1
@@ -378,7 +373,6 @@ def test_a_worker_killed_between_rollout_and_notice_asks_for_approval_afterwards
     assert world.hand_on() == []
     with world.store.read() as tx:
         rollout = world.store.rollouts.active(tx, "topics")
-    assert rollout is not None
     assert f"Rollout {rollout.id}" in world.alerts()["approval_wanted"]
 
 
@@ -461,7 +455,6 @@ def test_a_candidate_that_waits_is_handed_on_days_later_and_no_other_search_is_p
         assert nightly.hand_on() == []
         assert study.id in nightly.alerts()["candidate_waits"]
     held = nightly.report().held
-    assert held is not None
     assert f"of study {study.id} waits for its rollout" in held.reason
     nightly.users(5)
     (started,) = nightly.hand_on()
@@ -486,7 +479,6 @@ def test_no_study_starts_by_itself_while_a_promotion_is_watched_in_its_holdback(
         world.clock.pass_hours(24)
         assert world.check() == []
     held = world.report().held
-    assert held is not None
     assert f"rollout {rollout} is watched in its holdback until" in held.reason
     world.clock.pass_hours(5 * 24)
     assert len(world.check()) == 1
@@ -505,7 +497,6 @@ def test_a_candidate_found_during_a_holdback_waits_for_its_end(tmp_path: Path) -
     assert world.hand_on() == []
     with world.store.read() as tx:
         latest = world.store.rollouts.latest(tx, "topics")
-    assert latest is not None
     assert latest.id == rollout
     world.clock.pass_hours(7 * 24)
     (started,) = world.hand_on()
@@ -524,7 +515,6 @@ def test_a_student_that_is_bypassed_starts_one_study_and_for_a_week_no_other(tmp
         lambda tx: put_bypass(tx, store, world.clock, "topics", id, actor="student_watch", reason="it lost too much")
     )
     (study,) = world.check()
-    assert study.trigger is not None
     assert study.trigger.kind == "student"
     assert study.trigger.reason == f"the student {id}: bypassed, it lost too much"
     world.end(study)

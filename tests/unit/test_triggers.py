@@ -207,7 +207,6 @@ def test_everything_that_fires_stands_in_the_reason_and_the_gravest_gives_the_na
         Look(kind="degradation", state="fires", reason="worse", evidence={"index": 0.2}),
     ]
     trigger = first_to_fire(looks)
-    assert trigger is not None
     assert (trigger.kind, trigger.reason) == ("degradation", "worse; and scheduled")
     assert trigger.evidence == {"degradation": {"index": 0.2}, "schedule": {}}
 

@@ -65,7 +65,6 @@ def test_a_night_before_the_switch_starts_nothing(tmp_path: Path) -> None:
 def test_a_study_by_itself_looks_at_no_sealed_example_that_the_switch_did_not_allow(tmp_path: Path) -> None:
     world = complained(tmp_path)
     (study,) = world.check()
-    assert study.dataset is not None
     assert study.dataset["holdout"] == []
     ended = world.run(study)
     assert (ended.status, ended.outcome, ended.confirmation) == ("finished", "not_confirmed", None)
