@@ -125,11 +125,6 @@ def test_without_a_targeting_key_the_champion_is_static_and_has_no_assignment(
     assert world.client.post(FLAGS, **sent).json() == {"flags": [evaluated]}
 
 
-def test_what_the_protocol_may_add_to_a_request_is_left_unread(world: World) -> None:
-    more = {"context": {"targetingKey": "u" * 512, "plan": {"name": "pro"}, "n": 3}, "flags": ["triage"]}
-    assert world.post(FLAG, more).status_code == 200
-
-
 @pytest.mark.parametrize("context", CONTEXTS, ids=lambda context: str(context)[:24])
 @pytest.mark.parametrize("path", [FLAG, FLAGS, NO_FLAG])
 def test_each_answer_fits_the_protocol_s_document(world: World, path: str, context: object) -> None:
@@ -196,24 +191,6 @@ def test_a_single_evaluation_is_counted_as_a_fetch_and_a_bulk_one_is_not(own: Wo
         own.post(FLAG, of(f"u{i}"))
     assert own.post(FLAG, {"context": 3}).status_code == 400
     assert n_exposed(own) == 3, "a refused request was exposed to nothing"
-
-
-def test_a_bulk_evaluation_that_was_used_is_counted_once_it_is_reported(own: World) -> None:
-    own.deploying()
-    (flag,) = own.post(FLAGS, of("u1")).json()["flags"]
-    now = datetime.now(UTC)
-    arm = {name: flag["value"][name] for name in ("family", "variant", "rollout", "stage")}
-    window = {**arm, "exposed": 1, "from": time_text(now - timedelta(seconds=5)), "to": time_text(now)}
-    reported = own.post("/v1/exposures", {"client": "shop", "windows": [window]})
-    assert reported.status_code == 200, reported.text
-    assert n_exposed(own) == 1
-
-
-def test_an_outcome_with_the_token_of_the_metadata_is_accepted(own: World) -> None:
-    own.deploying()
-    token = own.post(FLAG, of("u1")).json()["metadata"]["assignment"]
-    kept = own.post("/v1/feedback", {"assignment": token, "unit": "u1", "success": True})
-    assert kept.json()["accepted"] == 1, kept.text
 
 
 def test_a_bulk_evaluation_is_304_until_something_changes_for_this_unit(own: World) -> None:

@@ -189,18 +189,6 @@ def test_after_a_turn_the_line_rests_three_times_as_long_and_who_comes_alone_doe
 
 
 @on_a_loop
-async def test_a_request_that_comes_alone_does_not_wait_behind_those_of_others() -> None:
-    app = Application()
-    app.may_answer.set()
-    connections = Connections(app)
-    for _ in range(10):
-        connections.one()[0].data_received(get("/many") * N)
-    connections.one()[0].data_received(get("/alone"))
-    await steps(1)
-    assert app.paths == ["/many"] * 10 + ["/alone"]
-
-
-@on_a_loop
 async def test_a_body_full_of_ends_is_read_in_turns() -> None:
     app, body = Application(), b"\r\n\r\n" * N
     connections = Connections(app)

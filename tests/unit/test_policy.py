@@ -21,14 +21,6 @@ def faults(**policy: Any) -> dict[str, str]:
     return {fault.pointer: fault.detail for fault in policy_faults(named)}
 
 
-def test_no_knob_is_no_policy() -> None:
-    assert parse_policy({}).is_plain
-
-
-def test_one_tier_is_no_cascade() -> None:
-    assert parse_policy({"tiers": ["a"], "accept": 0.5}).is_plain
-
-
 def test_a_cascade_has_one_threshold_for_each_tier_but_the_last() -> None:
     policy = parse_policy({"tiers": ["a", "b", "c", "d"], "accept": 0.9, "accept.3": 0.7})
     cascade = policy.cascade
@@ -50,12 +42,6 @@ def test_any_knob_of_the_gate_switches_it_on() -> None:
     gate = parse_policy({"gate.retries": 2}).gate
     assert (gate.threshold, gate.retries, gate.prompts, gate.scorer) == (0.95, 2, DEFAULT_PROMPTS, "confidence")
     assert gate.prompt(7) == DEFAULT_PROMPTS[-1]
-
-
-@pytest.mark.parametrize("retries", range(6))
-def test_a_gate_asks_again_up_to_five_times(retries: int) -> None:
-    gate = parse_policy({"gate.retries": retries}).gate
-    assert gate.retries == retries
 
 
 def test_all_faults_are_told_at_once_each_at_its_place() -> None:
@@ -160,15 +146,6 @@ def test_a_family_tells_the_faults_of_its_policies_with_file_and_line() -> None:
         (10, "/prompt/versions/1/policy/acept"),
         (12, "/space/policy.gates"),
     ]
-
-
-def test_a_space_that_leaves_a_knobs_range_is_a_fault_of_the_family() -> None:
-    text = FAMILY.replace("gate.threshold: 2", "gate.retries: 1").replace("        acept: 0.9\n", "")
-    with pytest.raises(InvalidFamily) as caught:
-        parse_family_text(
-            text.replace("policy.gates: {float: [0, 1]}", "policy.accept: {float: [0.5, 1.5]}"), file="family.yaml"
-        )
-    assert [fault.pointer for fault in caught.value.faults] == ["/space/policy.accept"]
 
 
 def test_a_cascades_knob_without_a_cascade_is_a_fault_of_the_family() -> None:

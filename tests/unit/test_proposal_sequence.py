@@ -77,16 +77,6 @@ def test_the_p_that_is_reported_is_the_largest_up_to_the_one_kept():
     assert with_sequence(test, []).p == 0.02
 
 
-def test_how_the_sequence_went_is_said_in_words():
-    passed, failed = (
-        SequenceTest(variant="a", p=0.01, lift=0.0, passed=True),
-        SequenceTest(variant="b", p=0.6, lift=-0.1, passed=False),
-    )
-    assert in_words([failed]).startswith("Of the proposals the safest, b, was tested first and did not pass")
-    assert in_words([passed, failed]).endswith("safest first, and b ended it.")
-    assert in_words([passed, passed]).startswith("2 proposals passed")
-
-
 def test_a_study_with_a_sequence_beats_the_champion_on_cross_fitted_rows_and_another_on_dev():
     study = Study(
         id="st",

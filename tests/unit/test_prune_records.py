@@ -181,23 +181,6 @@ def test_between_two_batches_it_can_be_ended_and_goes_on_at_the_next_call(store:
     assert gone(prune_records(store, CLOCK, kept(store, family())))[FAMILY, "feedback_events"] == 10
 
 
-def test_a_dry_run_counts_what_the_real_one_deletes_and_deletes_nothing(store: Database) -> None:
-    add_events(store, FAMILY, 91, 7)
-    add_events(store, FAMILY, 89, 7)
-    before = what_would_go(store, kept(store, family()))
-    assert n_rows(store, "interactions") == 14
-    assert (audited(store, "interactions"), gone(before)[FAMILY, "interactions"]) == ([], 7)
-    assert replace(prune_records(store, CLOCK, kept(store, family()), batch=3), dry_run=True) == before
-
-
-def test_the_audit_says_how_many_went_of_which_family_and_that_there_is_no_undo(store: Database) -> None:
-    add_events(store, FAMILY, 91, 3)
-    prune_records(store, CLOCK, kept(store, family()), actor="ann")
-    (entry,) = audited(store, "interactions")
-    assert (entry["action"], entry["actor"], entry["family"], entry["detail"]["n"]) == ("prune", "ann", FAMILY, 3)
-    assert entry["detail"]["undo"] == "none, but from a backup"
-
-
 def test_a_family_whose_file_does_not_say_how_long_is_left_alone_and_named(store: Database) -> None:
     add_events(store, "gone", 400, 1)
     add_events(store, "broken", 400, 1)
@@ -210,17 +193,6 @@ def test_a_family_whose_file_does_not_say_how_long_is_left_alone_and_named(store
 
 
 # --- what stays because something still needs it ----------------------------------------------------------------------
-
-
-def test_what_an_active_rollout_needs_stays_until_it_is_through(store: Database) -> None:
-    store.write(lambda tx: store.rollouts.add(tx, rollout(created_at=ago(20))))
-    for days in (19, 21):
-        add_events(store, FAMILY, days, 1)
-    (one,) = [one for one in kept(store, family(days=7)) if (one.rows, one.family) == ("interactions", FAMILY)]
-    assert (one.cut.before, one.cut.held_by) == (ago(20), "rollout ro_1 is not through")
-    assert gone(prune_records(store, CLOCK, kept(store, family(days=7))))[FAMILY, "interactions"] == 1
-    store.write(lambda tx: tx.execute(text("UPDATE rollouts SET status = 'rolled_back', active_family = NULL")))
-    assert gone(prune_records(store, CLOCK, kept(store, family(days=7))))[FAMILY, "interactions"] == 1
 
 
 def test_what_is_not_summed_up_yet_stays(store: Database) -> None:

@@ -30,22 +30,6 @@ from tests.stores import FAMILY, NOW, arm, feedback, interaction, keep_events, m
 LATER = Clock(NOW + timedelta(hours=1))
 
 
-def judged_family(**more: Any) -> Family:
-    return parse_family(
-        {
-            "name": FAMILY,
-            "inputs": {"document": {"type": "text"}},
-            "output": {"field": "summary", "parser": "text"},
-            "prompt": {
-                "current": "1",
-                "versions": {"1": {"content": [{"role": "user", "content": "Summarize: {{document}}"}]}},
-            },
-            "judge": {"model": "embedded"},
-            **more,
-        }
-    )
-
-
 JUDGED = judged_family()
 JUDGE = judge_identity(JUDGED)
 
@@ -260,16 +244,3 @@ def test_the_judges_reasoning_and_all_texts_are_hidden_from_a_key_that_reads_fig
     (one,) = figures["turns"]
     assert (one["input"], one["output"], one["outcomes"][0]["reasoning"], figures["conversation"]) == (None,) * 4
     assert one["score"] == 0.9
-
-
-def test_the_commands_say_what_is_scored_and_what_is_not(tmp_path: Path) -> None:
-    home = {"DETENT_HOME": str(make_home(tmp_path).home), "NO_COLOR": "1", "COLUMNS": "160"}
-    ran = detent("quality", "analytics", env=home)
-    assert ran.code == 0
-    assert "No answer was scored in this time" in ran.err
-    assert "0 interactions, 0 failed" in ran.out
-    ran = detent("quality", "monitor", "--conversation", "c-1", env=home)
-    assert ran.code == 0
-    assert "No turn of c-1 came since" in ran.err
-    assert json.loads(detent("quality", "analytics", "--json", env=home).out)["cost_usd"] is None
-    assert detent("quality", "analytics", "--range", "1w", env=home).code == 2

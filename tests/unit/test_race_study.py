@@ -95,11 +95,6 @@ def test_champion_and_winner_met_every_dev_example_and_the_others_say_that_they_
     assert study.spend.n_calls == sum(t.n_calls for t in trials.values()) + 40
 
 
-def test_no_request_of_a_race_is_asked_twice(done):
-    world, study = done
-    assert max(Counter(c.key for c in world.calls(study)).values()) == 1
-
-
 @pytest.mark.parametrize("at", [10, 80, *(pytest.param(n, marks=pytest.mark.long) for n in (40, 120))])
 def test_a_race_that_was_torn_off_takes_the_same_way_and_asks_nothing_twice(done, tmp_path, at):
     undisturbed, before = done
@@ -154,22 +149,11 @@ def test_a_race_under_a_cap_on_calls_ends_within_it_and_compares_on_what_champio
         assert "calls are held back for the confirmation." in study.spend.search_cut
 
 
-def test_a_race_with_few_calls_finds_a_winner_before_full_evaluation_would_have_had_one(tmp_path):
-    assert searched(world_of(tmp_path), budget=Budget(calls=150)).outcome == "nominated"
-
-
 def test_a_race_cut_before_the_settings_had_their_turn_says_so(tmp_path):
     world = world_of(tmp_path)
     study = searched(world, budget=Budget(calls=72))
     assert study.spend.search_cut
     assert without_turn(study, world.trials(study)) == ("settings",)
-
-
-def test_a_cancelled_race_stops_before_its_next_call(tmp_path):
-    world, ended = cancelled_at(tmp_path, 60)
-    assert ended.status == "cancelled"
-    assert len(world.model.requests) == 60
-    assert {t.status for t in world.trials(ended)} <= {"complete", "stopped"}
 
 
 def test_a_race_with_several_calls_in_flight_stays_within_its_budget_and_counts_every_call(tmp_path):
@@ -187,15 +171,6 @@ def test_a_dry_run_of_a_race_expects_no_more_calls_than_full_evaluation(done):
     in_full = world.create(strategy="bootstrap+settings", definition=SIZES, dry_run=True)
     assert race.calls.expected < in_full.calls.expected
     assert race.n_trials == in_full.n_trials
-
-
-def test_a_race_under_a_dollar_cap_little_above_the_confirmations_reserve_still_compares(tmp_path):
-    world = world_of(tmp_path)
-    estimate = world.create(strategy="race", definition=SIZES, dry_run=True, budget=Budget(usd=5.0))
-    cap = 1.3 * estimate.reserved_usd
-    study = searched(world, budget=Budget(usd=cap))
-    assert study.outcome == "nominated"
-    assert study.spend.usd <= cap
 
 
 def test_a_race_that_runs_out_of_dollars_has_left_what_its_end_needs(tmp_path):

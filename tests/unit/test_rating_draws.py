@@ -108,17 +108,6 @@ def test_only_the_leading_answers_of_a_draw_count() -> None:
     assert judged_figure(answers, gap, judge=JUDGE).n_rated == 25
 
 
-def test_an_answer_that_cannot_be_rated_counts_as_bad_below_and_as_good_above() -> None:
-    answers = judged(400)
-    made = draw(answers, 40)
-    some = rated(made, draw_interactions([each.interaction for each in answers], 40, seed="dr_1"))
-    unsure = [replace(each, rating=None, is_unrated=True) if each.place in (3, 9) else each for each in some]
-    found, sure = judged_figure(answers, unsure, judge=JUDGE), judged_figure(answers, some, judge=JUDGE)
-    assert found.n_unrated == 2
-    assert found.interval.lower < sure.interval.lower
-    assert found.interval.upper > sure.interval.upper
-
-
 def test_draws_of_another_judge_do_not_count() -> None:
     answers = judged(400)
     made = replace(draw(answers, 40), judge="j_2")
@@ -151,22 +140,6 @@ def test_draws_of_unlike_shares_are_weighed_back() -> None:
     ]
     found = judged_figure([*bad, *good], ratings, judge=JUDGE)
     assert found.found.people_mean == pytest.approx(0.8)
-
-
-@pytest.mark.parametrize(
-    "change",
-    [
-        pytest.param(lambda answers: [*answers, *judged(300, first=900, day=9)], id="answers judged after the draws"),
-        pytest.param(lambda answers: list(reversed(answers)), id="another order"),
-    ],
-)
-def test_what_was_not_in_a_draw_changes_nothing(
-    change: Callable[[list[JudgedAnswer]], list[JudgedAnswer]],
-) -> None:
-    answers = judged(400)
-    made = rated(draw(answers, 40), draw_interactions([each.interaction for each in answers], 40, seed="dr_1"))
-    one, other = (judged_figure(each, made, judge=JUDGE).interval for each in (answers, change(answers)))
-    assert (one.lower, one.upper) == pytest.approx((other.lower, other.upper))
 
 
 def test_the_next_fifty_narrow_it() -> None:

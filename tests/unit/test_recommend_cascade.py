@@ -67,49 +67,6 @@ def recommended(world: World, **options: object) -> CascadeRecommendation:
     return recommend_cascade(context, asked)
 
 
-@cache
-def truths() -> dict[float, np.ndarray]:
-    """By threshold, of 50,000 requests: mean quality, cost and loss."""
-    rng = random.Random(99)
-    population = [drawn(rng) for _ in range(50_000)]
-    return {accept: np.mean([one.of(accept) for one in population], axis=0) for accept in (SERVED, STRICTER)}
-
-
-@pytest.mark.parametrize("n_times", [30, pytest.param(60, marks=pytest.mark.long)])
-@pytest.mark.parametrize("lost", [0.0, 0.4], ids=["every audit on record", "four audits in ten lost"])
-def test_estimates_from_the_store_are_unbiased_and_their_intervals_honest(
-    tmp_path: Path, lost: float, n_times: int
-) -> None:
-    """So many times 400 requests, from the tables to the figures; mean error within four of its standard errors,
-    coverage of 95 % intervals.
-    """
-    settings, truth = (
-        {accept: CascadeSetting(tiers=(CHEAP, STRONG), accept=(accept,)) for accept in (SERVED, STRICTER)},
-        truths(),
-    )
-    world = cascade_world(tmp_path)
-    rng, found = random.Random(5), {accept: [] for accept in settings}
-    for n in range(n_times):
-        world.family = cascade_family(f"topics{n}")
-        variant = cascade_variant(world.family, SERVED, audit_share=SHARE)
-        world.crown(variant)
-        Traffic(world, variant, rng).serve([drawn(rng) for _ in range(400)], lost=lost)
-        read = served_requests(world.family, store=world.store, clock=world.clock, hours=24)
-        production = production_of(read, world.family, world.scorer)
-        for accept, setting in settings.items():
-            found[accept].append(estimate(production.records, setting, production.audits))
-    for accept in settings:
-        figures = {"quality": 0, "cost_usd": 1, "loss": 2, "quality_unbiased": 0, "cost_usd_unbiased": 1}
-        for name, at in figures.items():
-            means = np.array([getattr(one, name).mean for one in found[accept]])
-            error = means.std() / np.sqrt(len(means))
-            assert abs(means.mean() - truth[accept][at]) < 4 * error, (accept, name)
-            covered = np.mean(
-                [getattr(one, name).low <= truth[accept][at] <= getattr(one, name).high for one in found[accept]]
-            )
-            assert covered > 0.88, (accept, name, covered)
-
-
 def test_weights_that_forget_lost_audits_would_be_wrong(tmp_path: Path) -> None:
     world = cascade_world(tmp_path)
     served(world, 4000, lost=0.6)

@@ -267,17 +267,6 @@ def test_a_packages_parser_that_cannot_be_imported_stops_studies_and_no_serving(
     assert "could not be loaded" in str(parse_output(family.output, "said=billing").error)
 
 
-def test_an_unknown_parser_is_answered_with_those_of_packages_and_with_what_was_refused(
-    install: Callable[..., None],
-) -> None:
-    install(added("said", said), added("label", said), group="detent.parsers")
-    with pytest.raises(
-        InvalidFamily,
-        match=r"no parser 'magic'; known are text, label, json, list, said .*'label' of the package detent-hills",
-    ):
-        read_by({"parser": "magic"})
-
-
 def test_a_package_adds_a_format_of_exports(install: Callable[..., None]) -> None:
     variant = labels({}).variant()
     record = VariantRecord(family="triage", variant=variant, source="file", created_at=START, created_by="ada")

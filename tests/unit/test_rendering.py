@@ -76,11 +76,6 @@ def test_open_messages_keep_their_variables_and_the_place_of_the_history():
     assert opened[1] == {"role": "user", "content": "Document: Tides follow the moon.\nSummary:"}
 
 
-def test_without_a_slot_examples_stand_before_a_history_that_comes_right_before_the_last_user_message():
-    opened = render_open(variant(SYSTEM, {"role": "history"}, USER))
-    assert [m["role"] for m in opened] == ["system", "user", "assistant", "user", "assistant", "history", "user"]
-
-
 def test_examples_are_written_like_the_last_user_message_and_leave_earlier_ones_alone():
     rendered = render(
         variant({"role": "user", "content": "Ready?"}, {"role": "assistant", "content": "Yes."}, USER),

@@ -72,11 +72,6 @@ def test_one_stage_takes_as_long_as_worked_out_by_hand() -> None:
     assert found.nine_in_ten.hours == stage.nine_in_ten.hours
 
 
-def test_a_gain_on_the_holdout_makes_it_shorter() -> None:
-    equal, better = (forecast_rollout(replace(LADDER, lift=Lift(value=v)), traffic()) for v in (0.0, 0.05))
-    assert (better.expected.labelled or inf) < (equal.expected.labelled or 0)
-
-
 def test_on_a_simulated_clock_no_time_is_told_beside_cannot_tell() -> None:
     found = forecast_rollout(replace(PLAN, clock_scale=50.0, max_hours=1.0), traffic())
     assert (found.verdict, found.units_per_hour) == ("cannot_tell", pytest.approx(2))
@@ -303,10 +298,6 @@ def test_a_gate_that_has_been_passed_waits_for_the_labels_of_its_stage_only() ->
 def test_later_stages_only_are_left() -> None:
     begun = Progress(stage=2, labelled=1000, grown={3: inf, 2: inf, 1: 0.0}, hours=50.0, begun=True)
     assert [s.share for s in forecast_rollout(LADDER, traffic(), begun).stages] == [0.5, 0.75]
-
-
-def test_a_rollout_that_has_ended_needs_nothing() -> None:
-    assert ended_forecast("promoted").verdict == "ended"
 
 
 # --- what it is made for ----------------------------------------------------------------------------------------------

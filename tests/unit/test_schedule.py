@@ -131,13 +131,6 @@ def test_a_strategy_that_could_not_start_is_a_fault_of_the_file(
     assert says in found[pointer]
 
 
-def test_such_faults_are_told_beside_all_others() -> None:
-    found = faults(
-        schedule={"cron": "daily", "strategy": "magic"}, triggers={"strategy": "magic"}, scorer={"rouge_9": 1.0}
-    )
-    assert set(found) == {"/schedule/cron", "/schedule/strategy", "/triggers/strategy", "/scorer/rouge_9"}
-
-
 def test_a_study_by_schedule_has_the_schedule_s_strategy_and_aim(tmp_path: Path) -> None:
     priced = {"budget": {"usd": 1.0}}
     world = TriggeredWorld(tmp_path, schedule={"cron": NIGHTLY, "strategy": "settings", "aim": "cost"}, **priced)

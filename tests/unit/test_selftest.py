@@ -152,14 +152,6 @@ def test_it_stops_beginning_runs_when_its_minutes_are_over(store: Database, cloc
     assert "Stopped after 1 of 5 runs of each kind" in found.summary
 
 
-@pytest.mark.parametrize(
-    "wrong", [{"runs": 0}, {"injected_drop": 0.0}, {"injected_drop": 1.5}, {"minutes": 0.0}], ids=str
-)
-def test_arguments_out_of_range_are_refused(store: Database, clock: Clock, wrong: dict[str, float]) -> None:
-    with pytest.raises(ValidationError, match="Input should be"):
-        run_selftest(family(), store=store, clock=clock, **wrong)  # type: ignore[arg-type]
-
-
 def test_intervals_of_shares_are_wilsons() -> None:
     found = wilson_interval(8, 10)
     assert (found.lower, found.upper) == (pytest.approx(0.490, abs=5e-4), pytest.approx(0.943, abs=5e-4))

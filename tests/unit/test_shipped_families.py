@@ -149,18 +149,6 @@ def test_the_examples_of_a_family_are_imported_and_evaluated(name: str, tmp_path
     assert batch["mean_score"] > 0.5
 
 
-@pytest.mark.parametrize("name", PROMPTS)
-def test_a_schedule_without_enough_examples_says_so_and_waits(name: str, tmp_path: Path) -> None:
-    world = imported(name, tmp_path)
-    family, store, clock = world.family, world.store, world.clock
-    switched_on(family, store=store, clock=clock)
-    clock.pass_time(timedelta(days=32))
-    assert trigger_studies(study_context(store, clock, family, world)) == []
-    report = look_at_triggers(family, store=store, clock=clock, max_studies=3)
-    assert report.held.needs_person
-    assert "gates.n asks for 100" in report.held.reason
-
-
 def _answers(family: Family) -> dict[str, str]:
     """The expected text by the last message of the request."""
     variant = family.variant()

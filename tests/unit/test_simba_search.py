@@ -109,11 +109,6 @@ def test_every_call_stands_under_the_cap_and_within_the_dry_run(tmp_path):
     assert capped.spend.search_cut is not None
 
 
-def test_it_goes_by_quality_alone(tmp_path):
-    with pytest.raises(InvalidInput, match="goes by quality alone"):
-        proposing_world(tmp_path, Moody()).create(strategy="simba", aim="cost")
-
-
 @given(st.lists(st.floats(0, 1), min_size=1, max_size=12), st.sampled_from([0.1, 0.5, 0.9]))
 def test_quantiles_are_numpys(values, q):
     assert _quantile(sorted(values), q) == pytest.approx(float(np.percentile(values, q * 100)))

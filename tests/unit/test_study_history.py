@@ -130,17 +130,6 @@ def test_a_duel_counts_wins_ties_losses_and_what_one_of_them_has_no_score_on_wit
     assert [c.other.example for c in duel.cases] == ["d1", "d2", "d0"]
 
 
-def test_the_front_keeps_what_nothing_beats_in_score_dollars_and_latency_together() -> None:
-    measured = {
-        "v_old": (0.5, 0.1, 100.0),
-        "v_dear": (0.6, 0.4, 300.0),
-        "v_same": (0.6, 0.4, 400.0),
-        "v_fast": (0.4, 0.2, 50.0),
-    }
-    trials = [trial(n, v, s, cost_usd=usd, p95_ms=ms) for n, (v, (s, usd, ms)) in enumerate(measured.items())]
-    assert [t.on_front for t in told(trials, {}).trials] == [True, True, False, True]
-
-
 def test_the_front_is_that_of_all_pairs_also_where_figures_are_equal() -> None:
     draw = random.Random(7)
     figures = [(draw.randint(0, 5) / 5, draw.randint(0, 5) / 5, float(draw.randint(0, 5))) for _ in range(120)]
@@ -259,12 +248,6 @@ def test_of_equal_scores_the_champion_comes_first_and_then_the_cheaper() -> None
         for number, (proposer, usd) in enumerate([("champion", 3.0), ("bootstrap", 2.0), ("bootstrap", 1.0)])
     ]
     assert [t.variant for t in ranked(trials)] == ["v_0", "v_2", "v_1"]
-
-
-def test_the_word_improved_stands_only_where_the_confidence_allows_it() -> None:
-    trials = [trial(0, "v_old", 0.5), trial(1, "v_new", 0.6)]
-    for outcome in ("not_confirmed", "budget_exhausted", "no_improvement"):
-        assert "improved" not in headline(study(outcome=outcome, confirmation=CONFIRMED), trials)
 
 
 def test_the_lift_stands_beside_what_selection_promised_and_every_look_is_named() -> None:

@@ -99,10 +99,6 @@ def test_a_week_in_which_another_variant_was_champion_is_no_reference() -> None:
     assert reference.period == DAY
 
 
-def test_the_tests_share_one_level() -> None:
-    assert sum(ALPHA for _ in ("holdback", "before") for _ in HORIZONS_S) == pytest.approx(LEVEL)
-
-
 def test_who_has_not_had_the_time_of_a_horizon_is_not_compared_in_it() -> None:
     """Units served at second 0 to 10: those of the first minute's horizon are known at second 70."""
     comparison = WindowComparison.start("holdback", 60.0, 0.03, 0.85)
@@ -313,17 +309,3 @@ def test_the_simulation_computes_what_the_product_computes() -> None:
             product[run] = product[run]._closed(block, 0, "binary")
     assert tests.peak == pytest.approx([one.evidence.peak for one in product], rel=1e-9)
     assert tests.peak.max() > 5
-
-
-def test_equal_champions_of_a_seeded_week_are_not_called_worse() -> None:
-    world = switches.World(rng=np.random.default_rng(5), runs=40, per_minute=60)
-    found = switches.simulate(world, fine_s=60.0)
-    assert not np.isfinite(found.holdback_s).any()
-    assert not np.isfinite(found.before_s).any()
-
-
-def test_a_drop_of_fifty_points_at_twelve_requests_a_second_is_told_within_ten_minutes() -> None:
-    world = switches.World(rng=np.random.default_rng(6), runs=40, per_minute=720, drop=0.5)
-    found = switches.simulate(world)
-    assert np.quantile(found.before_s, 0.9, method="higher") < 600
-    assert np.quantile(found.holdback_s, 0.5, method="higher") < 600

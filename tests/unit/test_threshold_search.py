@@ -91,15 +91,6 @@ def test_weights_of_few_audits_are_few_records():
     assert "few" in search(weighted, LeastCost()).reason
 
 
-def test_best_quality_within_dollars_keeps_the_bound_of_the_cost_within_them():
-    records = drawn_records(500, 2)
-    expected, confident = (
-        search(records, BestQuality(usd_per_query=2.4, rule=rule)) for rule in ("expected", "confident")
-    )
-    assert confident.replay.cost_usd.mean < expected.replay.cost_usd.mean <= 2.4
-    assert "0.5 dollars a query" in search(records, BestQuality(usd_per_query=0.5)).reason
-
-
 def test_a_router_that_knows_its_confidence_before_the_call_pays_for_one_tier_only():
     records = drawn_records(300, 2)
     after, before = curve(records), curve(records, before_call=True)

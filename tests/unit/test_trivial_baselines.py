@@ -182,20 +182,6 @@ def test_a_reader_is_told_whether_the_model_leads_what_needs_none(scores: list[f
     assert (found["n"], found["n_train"]) == (40, 5)
 
 
-@pytest.mark.parametrize(("best", "is_taught"), [(trivial.NEAREST, True), (trivial.FIRST, False)])
-def test_where_no_model_is_needed_a_reader_is_told_how_to_do_without(best: str, is_taught: bool) -> None:
-    worth = {"variant": "v_1", "best": best, "lead": -0.4, "low": -0.5, "high": -0.3}
-    assert ("answer-without-a-model" in trivial.said({"n": 40, "worth": worth})) == is_taught
-
-
-def test_who_leads_is_named_where_it_cannot_be_told_whether_that_is_chance() -> None:
-    worth = {"variant": "v_1", "best": "first sentence", "lead": -0.047, "low": -0.348, "high": 0.329}
-    behind = trivial.said({"n": 3, "worth": worth})
-    assert behind.endswith("first sentence needs none and leads v_1 by 0.047 (95 %: -0.329 to +0.348).")
-    ahead = trivial.said({"n": 3, "worth": {**worth, "lead": 0.047}})
-    assert ahead.endswith("v_1 leads first sentence, which needs none, by 0.047 (95 %: -0.348 to +0.329).")
-
-
 def test_a_model_that_leads_the_best_baseline_earns_its_calls() -> None:
     rows = [(f"{at} zzz", "card" if at % 2 else "refund") for at in range(40)]
     found = measured(TRAIN, rows, scores=dict.fromkeys(range(40), 1.0))
@@ -319,9 +305,3 @@ def test_a_terminal_shows_each_with_its_interval_or_why_it_is_left_out() -> None
     )
     assert f"left out: {trivial.NO_SENTENCE}" in shown
     assert trivial.said(found) in " ".join(shown.split())
-
-
-def test_a_study_without_them_shows_nothing_in_their_place() -> None:
-    out = Console(record=True, file=StringIO())
-    view_trivial(out, None)
-    assert out.export_text() == ""
