@@ -41,8 +41,9 @@ def seeded(world: World) -> World:
     world.post(f"/v1/rollouts/{rollout['id']}/hold", {"reason": f"wait {SECRET_WORD}"})
     said = dict.fromkeys(("output", "error", "label", "conversation"), SECRET_WORD)
     part = {"tier": 0, "model": "m", "purpose": "answer", "output": SECRET_WORD}
-    told = {"input": {"text": SECRET_WORD}, "tags": {"t": SECRET_WORD}, "expected": {"topic": "billing"}, "parts": [part]}
-    world.post("/v1/feedback", {"id": "in_1", "family": "triage", "unit": "u", "latency_ms": 4.0, **said, **told})
+    told = {"input": {"text": SECRET_WORD}, "tags": {"t": SECRET_WORD}, "expected": {"topic": "billing"}}
+    of = {"id": "in_1", "family": "triage", "unit": "u", "latency_ms": 4.0}
+    world.post("/v1/feedback", {**of, **said, **told, "parts": [part]})
     world.client.put(
         "/v1/families/triage/schedule", json={"cron": None, "reason": SECRET_WORD}, headers={"If-Match": "*"}
     )

@@ -10,22 +10,18 @@ from typing import Any
 import jsonschema
 import pytest
 
-from api.prompt import time_text
 from optimizer.core.serving.assignment import verify_token
 from tests.api_world import World, make_home, serving
 from tests.unit.test_error_shape import assert_problem
 
 FLAG, FLAGS = "/ofrep/v1/evaluate/flags/triage", "/ofrep/v1/evaluate/flags"
 NO_FLAG = f"{FLAGS}/none"
-
-
 _SCALAR = {"type": ["boolean", "string", "number"]}
+_TEXT = {"type": "string"}
 _EVALUATED = {
     "required": ["value"],
     "properties": {
-        "key": {"type": "string"},
-        "reason": {"type": "string"},
-        "variant": {"type": "string"},
+        **dict.fromkeys(("key", "reason", "variant"), _TEXT),
         "metadata": {"type": "object", "additionalProperties": _SCALAR},
         "value": {"type": ["boolean", "string", "number", "object"]},
     },
@@ -33,10 +29,7 @@ _EVALUATED = {
 
 
 def _refused(*codes: str) -> dict[str, Any]:
-    return {
-        "required": ["errorCode"],
-        "properties": {"errorCode": {"enum": list(codes)}, "errorDetails": {"type": "string"}},
-    }
+    return {"required": ["errorCode"], "properties": {"errorCode": {"enum": list(codes)}, "errorDetails": _TEXT}}
 
 
 _BAD_REQUEST = _refused("PARSE_ERROR", "TARGETING_KEY_MISSING", "INVALID_CONTEXT", "GENERAL")
@@ -51,15 +44,7 @@ SCHEMAS: dict[tuple[str, int], dict[str, Any]] = {
     (FLAGS, 200): {"required": ["flags"], "properties": {"flags": {"type": "array", "items": _EVALUATED}}},
     (FLAGS, 400): _BAD_REQUEST,
 }
-CONTEXTS: tuple[Any, ...] = (
-    None,
-    {},
-    {"targetingKey": "u1"},
-    {"targetingKey": ""},
-    {"targetingKey": 5},
-    {"targetingKey": "u" * 9000},
-    [],
-)
+CONTEXTS: tuple[Any, ...] = (None, {}, [], *({"targetingKey": key} for key in ("u1", "", 5, "u" * 9000)))
 
 
 @pytest.fixture(scope="module")

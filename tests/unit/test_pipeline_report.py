@@ -133,29 +133,20 @@ def test_where_everything_was_bypassed_no_early_exit_could_be_measured() -> None
     assert (found.bypass_rate, found.early_exit_rate) == (1.0, None)
 
 
+LEVELS: dict[str, dict[float | None, str]] = {
+    "bypass_rate": {
+        **dict.fromkeys((0.6, 0.5, 0.8), "ok"),
+        **dict.fromkeys((0.49, 0.4, 0.81), "warning"),
+        0.39: "critical",
+    },
+    "early_exit_rate": {0.3: "ok", 0.29: "warning", 0.19: "critical", 0.61: "warning"},
+    "avg_time_savings": {0.6: "ok", 1.0: "ok", 0.59: "warning", 0.49: "critical"},
+    "quality_score_avg": {0.7: "ok", 0.69: "warning", 0.64: "critical", None: "no data"},
+}
+
+
 @pytest.mark.parametrize(
-    ("figure", "value", "status"),
-    [
-        ("bypass_rate", 0.60, "ok"),
-        ("bypass_rate", 0.50, "ok"),
-        ("bypass_rate", 0.49, "warning"),
-        ("bypass_rate", 0.40, "warning"),
-        ("bypass_rate", 0.39, "critical"),
-        ("bypass_rate", 0.80, "ok"),
-        ("bypass_rate", 0.81, "warning"),
-        ("early_exit_rate", 0.30, "ok"),
-        ("early_exit_rate", 0.29, "warning"),
-        ("early_exit_rate", 0.19, "critical"),
-        ("early_exit_rate", 0.61, "warning"),
-        ("avg_time_savings", 0.60, "ok"),
-        ("avg_time_savings", 0.59, "warning"),
-        ("avg_time_savings", 0.49, "critical"),
-        ("avg_time_savings", 1.0, "ok"),
-        ("quality_score_avg", 0.70, "ok"),
-        ("quality_score_avg", 0.69, "warning"),
-        ("quality_score_avg", 0.64, "critical"),
-        ("quality_score_avg", None, "no data"),
-    ],
+    ("figure", "value", "status"), [(figure, *one) for figure, of in LEVELS.items() for one in of.items()]
 )
 def test_each_figure_stands_beside_its_levels(figure: str, value: float | None, status: str) -> None:
     found = overall({})
@@ -168,28 +159,14 @@ def test_each_figure_stands_beside_its_levels(figure: str, value: float | None, 
 
 def test_checkpoints_stand_in_the_order_of_the_pipeline_with_the_most_frequent_reasons_first() -> None:
     one = sums(1, processing_type="early_exit", exit_confidence=0.9, time_saved_pct=0.8)
-    exits = {
-        ("post_analysis", "b"): one,
-        ("post_analysis", "a"): one,
-        ("post_analysis", ""): one + one,
-        ("own", "c"): one,
-        ("", "d"): one,
-    }
+    exits = {("post_analysis", "b"): one, ("post_analysis", "a"): one, ("post_analysis", ""): one + one}
+    exits |= {("own", "c"): one, ("", "d"): one}
     found = checkpoints(exits, 12)
-    assert list(found) == [
-        "post_download",
-        "post_transcription",
-        "post_quality_filtering",
-        "post_analysis",
-        "unknown",
-        "own",
-    ]
+    known = ["post_download", "post_transcription", "post_quality_filtering", "post_analysis"]
+    assert list(found) == [*known, "unknown", "own"]
     last = found["post_analysis"]
-    assert (last.exits, last.exit_rate, last.share_of_exits) == (
-        4,
-        pytest.approx(4 / 12, abs=1e-6),
-        pytest.approx(4 / 6, abs=1e-6),
-    )
+    shares = (pytest.approx(4 / 12, abs=1e-6), pytest.approx(4 / 6, abs=1e-6))
+    assert (last.exits, (last.exit_rate, last.share_of_exits)) == (4, shares)
     assert (last.avg_confidence, last.avg_time_savings) == (0.9, 0.8)
     assert list(last.reasons.items()) == [("unknown", 2), ("a", 1), ("b", 1)]
     assert (found["post_download"].exits, found["post_download"].avg_confidence) == (0, None)

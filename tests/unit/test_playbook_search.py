@@ -7,11 +7,10 @@ from typing import Any
 
 import pytest
 
-from optimizer.core.base.errors import DatasetTooSmall, InvalidInput, ModelFailed
-from optimizer.core.search.playbook.entries import HEADING, Retire, id_of, section_texts
+from optimizer.core.base.errors import ModelFailed
+from optimizer.core.search.playbook.entries import HEADING, id_of, section_texts
 from optimizer.core.search.space import instruction_of
 from optimizer.core.search.study import LEAKS
-from optimizer.jobs.families.keep_playbook import StudyPlaybook
 from tests.playbook_model import RIGHT, Learner, add_entry, kept_entries, learning_world, lessons, studied
 from tests.proposers import fails
 from tests.study_world import Killed, World, assert_resumes, half_released, killed_at, topic_examples

@@ -5,14 +5,12 @@ from __future__ import annotations
 import json
 from dataclasses import replace
 from datetime import timedelta
-from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
 import pytest
 
 from optimizer.adapters.store import Database
-from optimizer.core.declaration.read import parse_family
 from optimizer.core.evaluation.judging.calibration import judge_identity
 from optimizer.core.family.family import Family
 from optimizer.core.serving.access import Access
@@ -20,17 +18,16 @@ from optimizer.core.views.quality import QualityAnalytics, distribution
 from optimizer.jobs.champions.read_quality import AnalyticsRequest, MonitorRequest, read_analytics, read_conversation
 from optimizer.jobs.feedback.roll_up_minutes import roll_up_minutes
 from optimizer.runtime.use_cases import use_case_of
-from tests.api_world import make_home
 from tests.clock import Clock
-from tests.command_line import detent
 from tests.contexts import context_of
 from tests.contract.test_calibrations import CALIBRATION, RECORD
+from tests.rated_world import judged_family
 from tests.stores import FAMILY, NOW, arm, feedback, interaction, keep_events, minutes
 
 LATER = Clock(NOW + timedelta(hours=1))
 
 
-JUDGED = judged_family()
+JUDGED = judged_family(model="embedded")
 JUDGE = judge_identity(JUDGED)
 
 
@@ -231,7 +228,7 @@ def test_nothing_scored_is_no_mean(database: Database) -> None:
 
 def test_a_conversation_is_found_under_the_masks_that_renamed_it(database: Database) -> None:
     keep_events(database, [turn("in_1", 1, conversation="[email]")])
-    masked = judged_family(privacy={"mask": ["email"]})
+    masked = judged_family(model="embedded", privacy={"mask": ["email"]})
     assert len(conversation(database, masked, "ann@example.org").turns) == 1
 
 

@@ -47,13 +47,6 @@ def test_scores_of_another_turn_than_the_one_due_are_refused():
         race.tell(turn, [1.0] * 4)
 
 
-def test_an_interrupted_turn_goes_on_where_it_stopped():
-    race = entered(ContinuousRejects(), {GOOD: [], BAD: []})
-    turn, _ = race.turns()
-    race.tell(turn, [1.0])
-    assert race.turns()[0].examples == race.order[1:4]
-
-
 def test_the_best_of_clearly_different_contenders_wins_for_far_fewer_calls_than_all():
     table = {f"v{i}": drawn(0.2, i) for i in range(12)} | {GOOD: drawn(0.95, 99)}
     race = entered(ContinuousRejects(), table)

@@ -9,10 +9,9 @@ from itertools import count
 from typing import Any
 
 import pytest
-from pydantic import ValidationError
 
-from optimizer.core.base.errors import Conflict, DatasetTooSmall, InvalidInput, NotAuthorised, NotFound
-from optimizer.core.evaluation.judging.calibration import judge_identity, why_uncalibrated
+from optimizer.core.base.errors import Conflict, DatasetTooSmall, InvalidInput, NotAuthorised
+from optimizer.core.evaluation.judging.calibration import judge_identity
 from optimizer.core.family.family import Family
 from optimizer.core.feedback.review_kinds import RATE_ANSWER
 from optimizer.core.serving.access import access_of
@@ -24,7 +23,6 @@ from optimizer.jobs.feedback.judge_standing import JudgeReadRequest, read_judge
 from optimizer.jobs.feedback.rate_answer import rate_answer
 from optimizer.jobs.request import DryRunRequest
 from optimizer.runtime import wiring
-from optimizer.runtime.fit_apart import fit_judge_apart
 from tests.contexts import context_of
 from tests.ingestion import Installation
 from tests.rated_world import judge_answers, judged_family, rating

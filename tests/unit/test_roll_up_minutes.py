@@ -90,9 +90,6 @@ class TestRollUp:
         assert [row.minute for row in kept(database, NOW - timedelta(days=60))] == [NOW - timedelta(days=20), NOW]
         assert read == [NOW - timedelta(days=20), NOW, minutes(59)]
 
-    def test_without_events_nothing_is_written(self, database: Database) -> None:
-        assert roll_up_minutes(database, Clock(NOW)) is None
-
     def test_a_clock_that_goes_back_loses_and_doubles_nothing(self, database: Database) -> None:
         receive(database, minutes(0), minutes(30))
         roll_up_minutes(database, Clock(minutes(60)))

@@ -12,7 +12,7 @@ import pytest
 
 from optimizer.core.family.settings import RolloutSettings, Signal
 from optimizer.core.feedback.traffic import RecordedTraffic
-from optimizer.core.forecast.forecast import ended_forecast, forecast_rollout
+from optimizer.core.forecast.forecast import forecast_rollout
 from optimizer.core.forecast.outcomes import SignalledAnswer, compare_outcomes
 from optimizer.core.forecast.plan import NOT_BEGUN, ForecastPlan, Lift, Progress, lift_of, plan_of
 from optimizer.core.rollout.start import fixed_settings
@@ -20,22 +20,10 @@ from tests.cases import named
 
 NOW = datetime(2026, 11, 20, 9, 0, tzinfo=UTC)
 PLAN = ForecastPlan(
-    ladder=(0.5,),
-    margin=0.1,
-    base=0.5,
-    base_why="",
-    lift=Lift(),
-    field="success",
-    source="user",
-    min_labelled=200,
-    max_labelled=8000,
-    max_hours=720.0,
-    min_duration_hours=24.0,
-    whole_hours=0.0,
-    dwell_hours=0.0,
-    cohort_hours=1.0,
-    closing_hours=25.0,
-    error_margin=0.01,
+    **{"ladder": (0.5,), "margin": 0.1, "base": 0.5, "base_why": "", "lift": Lift(), "field": "success"},
+    **{"source": "user", "min_labelled": 200, "max_labelled": 8000, "error_margin": 0.01},
+    **{"max_hours": 720.0, "min_duration_hours": 24.0, "whole_hours": 0.0, "dwell_hours": 0.0},
+    **{"cohort_hours": 1.0, "closing_hours": 25.0},
 )
 GROWTH = 0.5 * log(0.5 / 0.45) + 0.5 * log(0.5 / 0.55)  # both arms at .5, projected to .45 and .55
 MEAN, NINE = (log(20) + 0.5) / GROWTH, (log(20) + 4.5) / GROWTH  # 695.6 and 1491.6 labelled outcomes

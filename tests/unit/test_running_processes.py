@@ -23,7 +23,7 @@ from optimizer import processes
 from optimizer.core.base.errors import Conflict, InvalidInput, Refused
 from optimizer.host import run_files
 from optimizer.host.config import Api, Settings, load_settings
-from optimizer.host.ports_in_use import SPREADS, BoundPort, is_free, is_loopback, listen, reachable_host
+from optimizer.host.ports_in_use import SPREADS, BoundPort, is_loopback, listen, reachable_host
 from optimizer.runtime import supervise
 from tests.cases import named
 
@@ -95,22 +95,6 @@ def test_a_lock_is_held_by_one_process_named_to_others_and_free_after_a_kill(set
         holder.kill()
         holder.wait()
     assert run_files.ProcessLock(settings, "worker").acquire(timeout_s=10)
-
-
-def test_a_taken_port_is_named_with_its_owner_and_the_next_one_used() -> None:
-    first = listen("127.0.0.1", 0, "api")
-    try:
-        assert first.notice is None
-        assert not is_free("127.0.0.1", first.port)
-        second = listen("127.0.0.1", first.port, "api")
-        second.socket.close()
-        assert second.port > first.port
-        assert f"Port {first.port} is taken by" in second.notice
-        assert f"api uses {second.port}" in second.notice
-        if sys.platform == "linux":
-            assert f"pid {os.getpid()}" in second.notice
-    finally:
-        first.socket.close()
 
 
 @pytest.fixture
@@ -275,26 +259,6 @@ def supervised(settings: Settings, monkeypatch: pytest.MonkeyPatch) -> Callable[
     return make
 
 
-def test_a_child_that_dies_is_reported_alarmed_and_started_again(
-    settings: Settings, supervised: Callable[..., supervise.Supervisor]
-) -> None:
-    told: list[str] = []
-    alarms: list[tuple[str, str]] = []
-
-    def stop_after_restarts(sentence: str) -> None:
-        told.append(sentence)
-        if sum("starts again" in t for t in told) >= 4:
-            supervisor.stop()
-
-    supervisor = supervised(report=stop_after_restarts, alarm=lambda name, text: alarms.append((name, text)))
-    supervisor.run()
-    assert sum("api" in t and "exit code 1" in t for t in told) >= 2
-    assert any("starts again in 1 s" in t for t in told)
-    assert {name for name, _ in alarms} <= {"api", "gateway", "worker"}
-    assert supervisor.pids() == {}
-    assert run_files.find(settings, "serve") is None
-
-
 def test_an_address_left_by_a_machine_that_stopped_is_gone_before_the_first_process_starts(
     settings: Settings, supervised: Callable[..., supervise.Supervisor], monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -338,9 +302,7 @@ def test_a_child_that_cannot_be_started_is_alarmed_and_tried_again(
             supervisor.stop()
 
     monkeypatch.setattr(BoundPort, "of_one", of_one_from_the_third_on)
-    supervisor = supervised(
-        report=stop_after_restarts, alarm=lambda name, text: alarms.append((name, text)), workers=2
-    )
+    supervisor = supervised(report=stop_after_restarts, alarm=lambda name, text: alarms.append((name, text)), workers=2)
     supervisor.run()
     for name in ("api", "api-2"):
         why = f"{name} could not be started: [Errno 24] Too many open files; it starts again in 0.5 s"

@@ -131,25 +131,6 @@ def test_a_strategy_that_could_not_start_is_a_fault_of_the_file(
     assert says in found[pointer]
 
 
-def test_a_study_by_schedule_has_the_schedule_s_strategy_and_aim(tmp_path: Path) -> None:
-    priced = {"budget": {"usd": 1.0}}
-    world = TriggeredWorld(tmp_path, schedule={"cron": NIGHTLY, "strategy": "settings", "aim": "cost"}, **priced)
-    world.model.price = ModelPrice(input_usd_per_mtok=0.001, output_usd_per_mtok=0.001)
-    world.check()
-    world.clock.pass_hours(24)
-    (study,) = world.check()
-    assert (study.strategy, study.aim) == ("settings", "cost")
-
-
-def test_a_study_by_feedback_has_the_triggers_strategy(tmp_path: Path) -> None:
-    world = TriggeredWorld(
-        tmp_path, schedule={"cron": None, "strategy": "settings"}, triggers={"strategy": "bootstrap"}
-    )
-    world.users(50, score=0.2)
-    (study,) = world.check()
-    assert (study.strategy, study.aim) == ("bootstrap", "quality")
-
-
 DEAR = ModelPrice(input_usd_per_mtok=1.0, output_usd_per_mtok=50.0)
 
 

@@ -9,7 +9,6 @@ from random import Random
 from typing import Any
 
 import pytest
-from pydantic import ValidationError
 from sqlalchemy import inspect, text
 
 from optimizer.adapters.store import Database

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from datetime import timedelta
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -19,12 +18,8 @@ from optimizer.core.family.rendering import render, shown_text
 from optimizer.core.family.variant import SIZES
 from optimizer.core.models.language import ModelRequest
 from optimizer.jobs.dataset.import_examples import import_rows
-from optimizer.jobs.scheduling.look_at_triggers import look_at_triggers
-from optimizer.jobs.scheduling.trigger_studies import trigger_studies
-from tests.contexts import study_context
 from tests.evaluations import evaluated
 from tests.study_world import TopicModel, World, classify
-from tests.triggered_world import switched_on
 
 ROOT = Path(__file__).parents[2]
 FOLDER = ROOT / "families"
@@ -100,26 +95,6 @@ def test_a_family_has_20_to_40_examples_and_scenarios_of_its_own_with_hard_empty
     assert len({json.dumps(row["input"], sort_keys=True) for row in every}) == len(every), "no input stands twice"
     assert {row["tags"]["origin"] for row in every} == {"curated"}
     assert {"usual", "hard", "empty", "contradictory"} <= {row["tags"]["kind"] for row in every}
-
-
-def test_a_query_is_scored_by_the_passage_that_it_finds_and_a_chatty_question_finds_another() -> None:
-    family = loaded().families["query_processing"]
-    scorer, rows = build_scorer(family, ROOT), lines("query_processing", "examples.jsonl")
-    (chatty,) = (row for row in rows if row["id"] == "query-09")
-    by_question = scorer.score(chatty["expected"], chatty["input"]["question"], chatty["input"])
-    assert by_question.parts["query_precision"] == 0.0
-    assert scorer.score(chatty["expected"], "weight old bell", chatty["input"]).parts["query_precision"] == 1.0
-
-
-def test_entities_are_scored_without_relations_and_relations_by_their_share_where_they_are_expected() -> None:
-    family = loaded().families["entity_extraction"]
-    scorer = build_scorer(family, ROOT)
-    names = [{"text": "Cork", "type": "city"}]
-    assert scorer.score({"entities": names}, json.dumps(names)).value == 1.0
-    both = {"entities": names, "relations": [{"subject": "Cork", "relation": "in", "object": "Ireland"}]}
-    wrong = json.dumps({"entities": names, "relations": []})
-    assert scorer.score({"entities": both}, json.dumps(both)).value == 1.0
-    assert scorer.score({"entities": both}, wrong).value == pytest.approx(0.6)
 
 
 def imported(name: str, folder: Path) -> World:

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from functools import partial
 from typing import Any
 
 import pytest
 
-from optimizer.core.declaration.read import parse_family
-from optimizer.core.family.family import Family
 from tests.cases import named
 from tests.ingestion import BY_UNIT, FAMILY, Installation, family, temporary_installation, token
+from tests.rated_world import judged_family
 
 SERVED = {"id": "in_1", **BY_UNIT, "output": "a summary", "latency_ms": 10}
 
@@ -21,17 +21,7 @@ def installation() -> Iterator[Installation]:
         yield made
 
 
-def with_rule(**more: Any) -> Family:
-    content = [{"role": "user", "content": "Summarize: {{document}}"}]
-    return parse_family(
-        {
-            "name": FAMILY,
-            "inputs": {"document": {"type": "text"}},
-            "output": {"field": "summary", "parser": "text"},
-            "prompt": {"current": "1", "versions": {"1": {"content": content}}},
-            **more,
-        }
-    )
+with_rule = partial(judged_family, judge=None)
 
 
 def taken(installation: Installation, rule: dict[str, float], *events: Any) -> list[tuple[Any, ...]]:

@@ -11,7 +11,6 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from optimizer.adapters.search.simba import _quantile
-from optimizer.core.base.errors import InvalidInput
 from optimizer.core.base.values import Budget
 from optimizer.core.models.language import ModelRequest
 from optimizer.core.search.space import instruction_of

@@ -156,18 +156,14 @@ def test_every_record_that_append_returned_from_outlives_a_kill(tmp_path: Path) 
 
 def test_a_full_disk_keeps_what_was_promised_and_promises_no_more(tmp_path: Path) -> None:
     with small_disk(tmp_path / "disk", megabytes=2) as disk:
-        _fill_and_append(disk)
-
-
-def _fill_and_append(disk: Path) -> None:
-    spool = Spool(disk / "spool" / "interactions")
-    with spool.promise(100_000):
-        fill(disk)
-        spool.append({"text": "x" * 90_000})
-        with pytest.raises(Busy, match="Free some space"), spool.promise(1024 * 1024):
-            pass
-        assert len(waiting(spool)) == 1
-    spool.close()
+        spool = Spool(disk / "spool" / "interactions")
+        with spool.promise(100_000):
+            fill(disk)
+            spool.append({"text": "x" * 90_000})
+            with pytest.raises(Busy, match="Free some space"), spool.promise(1024 * 1024):
+                pass
+            assert len(waiting(spool)) == 1
+        spool.close()
 
 
 def test_each_process_has_a_spool_of_its_own_and_the_next_one_takes_what_an_ended_one_left(tmp_path: Path) -> None:

@@ -43,6 +43,7 @@ from optimizer.core.predictor.student import (
 )
 from optimizer.core.predictor.teaching import TeachingRow
 from optimizer.jobs.studies import teach_student
+from tests.cases import named
 from tests.study_world import topic_family
 
 TOPICS = {"billing": "invoice refund charge", "delivery": "parcel courier late", "login": "password account locked"}
@@ -197,10 +198,6 @@ def test_weights_by_inverse_chance_correct_a_biased_sample() -> None:
     assert student.taught["right_out_of_fold"] == pytest.approx((800 + 60) / (800 + 60 + 200), abs=0.01)
 
 
-def test_a_text_of_which_nothing_is_known_is_answered_without_confidence(taught: TaughtStudent) -> None:
-    assert taught.student.answer({"text": "ζωή"}).confidence == 0.0
-
-
 def test_how_much_of_a_text_was_seen_with_its_label_is_a_sign_of_how_sure_that_is(signed: TaughtStudent) -> None:
     """Half of its words stand in texts of one label, half in those of others."""
     student = signed.student
@@ -263,15 +260,14 @@ def test_a_label_that_stands_in_one_fold_alone_is_learned_all_the_same() -> None
     assert taught.out_of_fold["r001"].label == "billing", "the others know of nothing else"
 
 
-@pytest.mark.parametrize(
+@named(
     ("rows", "says"),
-    [
-        ([row(i) for i in range(39)], "it takes 40 in 5 groups"),
-        ([row(i, group="one") for i in range(60)], "in 1 groups"),
-        ([row(3 * i) for i in range(60)], "have one label"),
-        ([row(i, unit="one") for i in range(60)], "said by 3 units"),
-    ],
-    ids=["few rows", "one group", "one label", "one unit"],
+    {
+        "few rows": ([row(i) for i in range(39)], "it takes 40 in 5 groups"),
+        "one group": ([row(i, group="one") for i in range(60)], "in 1 groups"),
+        "one label": ([row(3 * i) for i in range(60)], "have one label"),
+        "one unit": ([row(i, unit="one") for i in range(60)], "said by 3 units"),
+    },
 )
 def test_too_little_to_learn_from_is_told(rows: list[TeachingRow], says: str) -> None:
     with pytest.raises(DatasetTooSmall, match=says):
@@ -328,18 +324,17 @@ def test_a_study_that_goes_on_teaches_again_where_its_student_was_deleted(
     assert findings["students"]["students"] == {"student": expected}
 
 
-@pytest.mark.parametrize(
+@named(
     "change",
-    [
-        {"weights": "AAAA"},
-        {"scale": [1.0]},
-        {"labels": ["one"]},
-        {"more": 1},
-        {"n_holding": "%"},
-        {"seen": "AAAA"},
-        {"sign_weights": [1.0]},
-    ],
-    ids=["weights", "scale", "labels", "unknown", "no base64", "seen", "signs"],
+    {
+        "weights": {"weights": "AAAA"},
+        "scale": {"scale": [1.0]},
+        "labels": {"labels": ["one"]},
+        "unknown": {"more": 1},
+        "no base64": {"n_holding": "%"},
+        "seen": {"seen": "AAAA"},
+        "signs": {"sign_weights": [1.0]},
+    },
 )
 def test_what_is_no_student_is_refused(signed: TaughtStudent, change: dict[str, object]) -> None:
     with pytest.raises(InvalidInput, match="This is no student"):

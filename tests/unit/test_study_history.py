@@ -175,16 +175,8 @@ def test_answers_that_could_not_be_read_are_told_from_those_that_never_came() ->
 
 
 CONFIRMED = {
-    "n": 100,
-    "champion_mean": 0.4,
-    "winner_mean": 0.5,
-    "lift": 0.1,
-    "lift_low": 0.02,
-    "lift_high": 0.18,
-    "p": 0.004,
-    "looks": 1,
-    "confidence": 0.996,
-    "selection_lift": 0.2,
+    **{"n": 100, "champion_mean": 0.4, "winner_mean": 0.5, "lift": 0.1, "lift_low": 0.02, "lift_high": 0.18},
+    **{"p": 0.004, "looks": 1, "confidence": 0.996, "selection_lift": 0.2},
     "gates": [{"name": "n", "verdict": "pass"}],
 }
 

@@ -45,19 +45,10 @@ def world(tmp_path: Path) -> World:
 
 def workflows(world: World, dbos: Dbos) -> StudyWorkflows:
     made = object.__new__(StudyWorkflows)
-    made.__dict__.update(
-        _settings=SimpleNamespace(max_studies=3),
-        _store=world.store,
-        _clock=world.clock,
-        _families=world.families,
-        _dbos=dbos,
-        _workflow=None,
-        _models=None,
-        _open_models=lambda: world,
-        _running=set(),
-        _pending_since={},
-        _lock=threading.Lock(),
-    )
+    said = {"store": world.store, "clock": world.clock, "families": world.families, "open_models": lambda: world}
+    own = {"settings": SimpleNamespace(max_studies=3), "dbos": dbos, "workflow": None, "models": None}
+    kept = {"running": set(), "pending_since": {}, "lock": threading.Lock()}
+    made.__dict__.update({f"_{name}": value for name, value in {**said, **own, **kept}.items()})
     return made
 
 

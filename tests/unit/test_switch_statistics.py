@@ -15,9 +15,6 @@ import switches
 
 from optimizer.core.family.settings import Metric
 from optimizer.core.rollout.switch_watch import (
-    ALPHA,
-    HORIZONS_S,
-    LEVEL,
     MOST_LATE,
     STORED_SWITCH_WATCH,
     ComparedOutcome,
@@ -31,6 +28,7 @@ from optimizer.core.rollout.switch_watch import (
 from optimizer.core.serving.champion import fall_back, first, next_tenure
 from optimizer.core.serving.rollout import Champion
 from optimizer.core.statistics.outcomes import Block, Outcomes
+from tests.cases import named
 from tests.clock import T0
 
 ROOT = Path(__file__).parents[2]
@@ -70,18 +68,17 @@ def served(variant: str, unit: str, value: float, *, at_s: float, age_s: float |
     )
 
 
-@pytest.mark.parametrize(
+@named(
     ("served_for", "first_at", "wanted"),
-    [
-        (29 * DAY, 29 * DAY, Reference(period=7 * DAY, times=4, min_drop=0.05)),
-        (8 * DAY, 8 * DAY, Reference(period=7 * DAY, times=1, min_drop=0.05)),
-        (8 * DAY, 2 * DAY, Reference(period=DAY, times=1, min_drop=0.10)),
-        (DAY / 2, DAY / 2, Reference(period=timedelta(hours=2), times=1, min_drop=0.10)),
-        (DAY, DAY / 48, Reference(period=timedelta(minutes=30), times=1, min_drop=0.10)),
-        (timedelta(minutes=9), timedelta(minutes=9), None),
-        (8 * DAY, None, None),
-    ],
-    ids=["weeks", "one week", "a day", "hours", "half an hour", "minutes", "no outcome"],
+    {
+        "weeks": (29 * DAY, 29 * DAY, Reference(period=7 * DAY, times=4, min_drop=0.05)),
+        "one week": (8 * DAY, 8 * DAY, Reference(period=7 * DAY, times=1, min_drop=0.05)),
+        "a day": (8 * DAY, 2 * DAY, Reference(period=DAY, times=1, min_drop=0.10)),
+        "hours": (DAY / 2, DAY / 2, Reference(period=timedelta(hours=2), times=1, min_drop=0.10)),
+        "half an hour": (DAY, DAY / 48, Reference(period=timedelta(minutes=30), times=1, min_drop=0.10)),
+        "minutes": (timedelta(minutes=9), timedelta(minutes=9), None),
+        "no outcome": (8 * DAY, None, None),
+    },
 )
 def test_the_reference_is_the_longest_that_the_champion_before_had_outcomes_in(
     served_for: timedelta, first_at: timedelta | None, wanted: Reference | None

@@ -16,6 +16,7 @@ from optimizer.core.search.cascade.exploration import audit_cost
 from optimizer.core.search.cascade.figures import CascadeCurves, CascadeSetting
 from optimizer.core.search.cascade.records import TierRecords, replay
 from optimizer.core.statistics.noninferiority import clopper_pearson
+from tests.cases import named
 from tests.policy_records import drawn_records
 
 CHAMPION = "v_aaaaaaaaaaaa"
@@ -102,15 +103,14 @@ def test_without_a_variant_the_cheapest_tier_stands_before_the_strongest_and_not
     assert [c.present for c in found.curves] == [None]
 
 
-@pytest.mark.parametrize(
+@named(
     "policy",
-    [
-        {"tiers": ["middle", "another"], "accept": 0.5},
-        {"tiers": ["large", "middle"], "accept": 0.5},
-        {"tiers": "x"},
-        {},
-    ],
-    ids=["a tier that was not asked", "another strongest", "not readable", "none"],
+    {
+        "a tier that was not asked": {"tiers": ["middle", "another"], "accept": 0.5},
+        "another strongest": {"tiers": ["large", "middle"], "accept": 0.5},
+        "not readable": {"tiers": "x"},
+        "none": {},
+    },
 )
 def test_thresholds_of_other_tiers_are_not_drawn(policy: dict[str, Any]) -> None:
     found = curves(drawn_records(40, 2), policy)

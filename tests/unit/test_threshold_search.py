@@ -9,7 +9,7 @@ from optimizer.core.base.errors import InvalidInput
 from optimizer.core.search.cascade.cross_fitted import CAUTION, folds_by_group, folds_of, loss_path
 from optimizer.core.search.cascade.records import replay
 from optimizer.core.search.cascade.sweep import NEVER, curve, last_in_sequence
-from optimizer.core.search.cascade.thresholds import BestQuality, LeastCost, pareto_front, search
+from optimizer.core.search.cascade.thresholds import LeastCost, pareto_front, search
 from tests.policy_records import drawn_records, records_of
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +17,6 @@ from optimizer.jobs.families.create_variant import VariantDraft, store_draft
 from optimizer.jobs.rollouts.freeze import FreezeRequest, freeze, unfreeze
 from optimizer.jobs.rollouts.read_candidate import waiting_candidate
 from optimizer.jobs.rollouts.tick import tick
-from optimizer.jobs.studies.transitions import request_stop
 from tests.contexts import context_of
 from tests.rollout_acts import operate
 from tests.study_world import TopicModel, topic_examples

@@ -88,7 +88,8 @@ def test_half_again_as_slow_is_a_degradation_by_itself() -> None:
 
 
 @named(
-    "recent", {"nothing": window(), "too little of all": window(success=(49, 0.0), score=(10, 0.0), latency=(99, 9000.0))}
+    "recent",
+    {"nothing": window(), "too little of all": window(success=(49, 0.0), score=(10, 0.0), latency=(99, 9000.0))},
 )
 def test_with_too_little_of_everything_degradation_cannot_be_told(recent: Window) -> None:
     look = look_at_degradation(0.15, recent, BEFORE)

@@ -215,21 +215,6 @@ def test_a_study_keeps_what_answers_without_a_model_score_on_its_dev_rows(tmp_pa
     assert found["worth"]["variant"] == (study.winner or study.champion)
 
 
-def test_no_sealed_row_is_read_for_them(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    world = World(tmp_path).fill()
-    told: list[Sequence[Example]] = []
-    real = measure_baselines.measure_trivial
-
-    def watched(train: Sequence[Example], rows: Sequence[Example], *more: Any, **named: Any) -> Any:
-        told.extend((train, rows))
-        return real(train, rows, *more, **named)
-
-    monkeypatch.setattr(measure_baselines, "measure_trivial", watched)
-    study = world.run(world.create())
-    train, rows = told
-    assert ([e.id for e in train], [e.id for e in rows]) == (list(study.dataset["train"]), list(study.dataset["dev"]))
-
-
 def test_a_comparison_that_cannot_be_made_costs_no_study_its_outcome(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

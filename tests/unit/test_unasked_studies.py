@@ -9,7 +9,6 @@ import pytest
 
 from optimizer.adapters.models.user_calls import UserCalls, users_wait
 from optimizer.cli.service.by_itself import News, switched_on
-from optimizer.core.scheduling.schedule import in_force
 from optimizer.jobs.rollouts.read_rollout import by_itself_line
 from optimizer.jobs.scheduling.look_at_triggers import next_scheduled
 from optimizer.jobs.studies.transitions import request_stop

@@ -84,13 +84,6 @@ def test_without_a_project_and_a_server_a_command_is_refused_and_leaves_nothing(
     assert list(elsewhere.iterdir()) == []
 
 
-def test_a_server_that_ended_is_not_found(tmp_path: Path) -> None:
-    home = project(tmp_path, "a")
-    user_homes.enter(home)
-    user_homes.leave(home)
-    assert user_homes.running() == []
-
-
 def test_the_file_of_a_process_that_died_counts_for_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     user_homes.enter(project(tmp_path, "a"))
     monkeypatch.setattr(user_homes, "lives", lambda pid, created: False)

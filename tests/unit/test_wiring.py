@@ -47,12 +47,6 @@ def test_an_unscaled_clock_keeps_no_anchor(tmp_path: Path) -> None:
     assert not (tmp_path / "var" / "clock.json").exists()
 
 
-def test_a_strategy_that_cannot_be_built_is_refused() -> None:
-    setting: Any = None
-    with pytest.raises(InvalidInput, match="magic"):
-        wiring.strategy_for("magic", setting)
-
-
 def test_a_profile_lies_over_every_family(tmp_path: Path) -> None:
     folder = tmp_path / "families" / "triage"
     folder.mkdir(parents=True)

@@ -8,9 +8,7 @@ import pytest
 
 from optimizer.cli import output
 from optimizer.core.base.phrasing import count, did_you_mean, dollars, when
-from optimizer.core.family.settings import Metric
-from optimizer.core.feedback.events import LabelSummary
-from optimizer.core.rollout.start import earlier_rollback_gate, margin_of
+from optimizer.core.rollout.start import earlier_rollback_gate
 from tests.stores import rollout
 
 
