@@ -61,9 +61,7 @@ def _needs(found: RolloutForecast) -> list[Need]:
 
 
 @given(plans(), traffics() | st.none())
-def test_figures_are_never_negative_and_can_be_written_as_json(
-    plan: ForecastPlan, traffic: RecordedTraffic | None
-) -> None:
+def test_figures_are_never_negative_and_can_be_written_as_json(plan, traffic):
     found = forecast_rollout(plan, traffic)
     json.dumps(asdict(found), allow_nan=False)
     for need in _needs(found):

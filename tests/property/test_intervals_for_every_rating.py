@@ -49,16 +49,12 @@ def test_the_interval_lies_on_the_scale_and_holds_its_estimate(whole: tuple[list
 
 
 @given(WHOLE, st.lists(shares, max_size=30))
-def test_answers_that_no_draw_could_have_taken_change_nothing(
-    whole: tuple[list[tuple[float, float]], list[float]], late: list[float]
-) -> None:
+def test_answers_that_no_draw_could_have_taken_change_nothing(whole, late):
     assert figure(*whole, late=late) == figure(*whole)
 
 
 @given(pairs, st.lists(shares, max_size=80), st.floats(-0.4, 0.4))
-def test_an_offset_of_the_judge_changes_nothing(
-    pairs: list[tuple[float, float]], others: list[float], offset: float
-) -> None:
+def test_an_offset_of_the_judge_changes_nothing(pairs, others, offset):
     plain = figure(pairs, others)
     moved = figure([(score + offset, rating) for score, rating in pairs], [score + offset for score in others])
     if abs(plain.found.slope - moved.found.slope) < 1e-6:  # else the scores are the same but for rounding
@@ -67,9 +63,7 @@ def test_an_offset_of_the_judge_changes_nothing(
 
 
 @given(pairs, shares)
-def test_a_judge_that_always_says_the_same_leaves_the_ratings_alone(
-    pairs: list[tuple[float, float]], score: float
-) -> None:
+def test_a_judge_that_always_says_the_same_leaves_the_ratings_alone(pairs, score):
     rated = [RatedAnswer(score=score, rating=rating) for _, rating in pairs]
     found = powered_mean(score, 1000, rated)
     assert found.slope == 0
@@ -77,9 +71,7 @@ def test_a_judge_that_always_says_the_same_leaves_the_ratings_alone(
 
 
 @given(WHOLE, st.data())
-def test_an_answer_that_cannot_be_rated_never_narrows_the_interval_below_its_best_and_worst_case(
-    whole: tuple[list[tuple[float, float]], list[float]], data: st.DataObject
-) -> None:
+def test_an_answer_that_cannot_be_rated_never_narrows_the_interval_below_its_best_and_worst_case(whole, data):
     """Whatever it would have been rated, that interval's ends lie within those of the unrated one at 0 and at 1."""
     given_pairs, others = whole
     pairs = [*given_pairs, (0.5, 0.5)]  # so that twenty are left

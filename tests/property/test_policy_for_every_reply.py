@@ -117,9 +117,7 @@ def strong_failed(policy: Policy, past: list[Attempt]) -> bool:
 
 @settings(max_examples=n_examples(200))
 @given(policy=POLICIES, output=OUTPUTS, predicted=st.lists(st.none() | SHARES, max_size=4).map(tuple), data=st.data())
-def test_it_ends_within_its_bound_and_gives_out_the_best_attempt(
-    policy: dict[str, Any], output: Output, predicted: tuple[float | None, ...], data: st.DataObject
-) -> None:
+def test_it_ends_within_its_bound_and_gives_out_the_best_attempt(policy, output, predicted, data):
     parsed = parsed_with_drawn_confidence(policy, data)
     plan = PolicyPlan(policy=parsed, model="only", output=output, predicted=predicted)
     taken, past = drive(plan, Situation(output=output), data)
@@ -136,9 +134,7 @@ def test_it_ends_within_its_bound_and_gives_out_the_best_attempt(
 
 
 @given(policy=POLICIES, data=st.data())
-def test_the_total_is_the_sum_of_the_parts_and_an_audit_leaves_no_tier_out(
-    policy: dict[str, Any], data: st.DataObject
-) -> None:
+def test_the_total_is_the_sum_of_the_parts_and_an_audit_leaves_no_tier_out(policy, data):
     parsed = parsed_with_drawn_confidence(policy, data)
     plan = PolicyPlan(policy=parsed, model="only", output=Output())
     situation = Situation()

@@ -32,9 +32,7 @@ def test_quality_gains_by_the_mean_lead_and_is_told_the_mean_score() -> None:
 
 
 @pytest.mark.parametrize(("aim", "cheaper"), [("cost", {"usd": 0.0015}), ("latency", {"ms": 71.0})])
-def test_cost_and_latency_gain_by_the_share_that_is_saved_while_quality_holds(
-    aim: Aim, cheaper: dict[str, float]
-) -> None:
+def test_cost_and_latency_gain_by_the_share_that_is_saved_while_quality_holds(aim, cheaper):
     equal, a_little_worse, worse = ([1.0, s] * 15 for s in (0.5, 0.42, 0.3))
     share = 0.25 if aim == "cost" else 1 - (71 + 28) / (100 + 28)
     assert objective(aim).gain(results(equal, **cheaper)) == pytest.approx(share)

@@ -100,9 +100,7 @@ def test_the_value_is_the_prompt_and_the_metadata_names_the_assignment(world: Wo
         pytest.param({"json": {"context": {"targetingKey": ""}}}, id="an empty key"),
     ],
 )
-def test_without_a_targeting_key_the_champion_is_static_and_has_no_assignment(
-    world: World, sent: dict[str, Any]
-) -> None:
+def test_without_a_targeting_key_the_champion_is_static_and_has_no_assignment(world, sent):
     evaluated = world.client.post(FLAG, **sent).json()
     assert (evaluated["reason"], evaluated["variant"]) == ("STATIC", world.champion())
     assert evaluated["metadata"] == {}
@@ -217,9 +215,7 @@ REFUSED: dict[str, tuple[int, str, str, str, dict[str, Any]]] = {
 
 
 @pytest.mark.parametrize(("status", "slug", "code", "path", "sent"), REFUSED.values(), ids=REFUSED)
-def test_a_refusal_has_the_protocol_s_members_too(
-    world: World, status: int, slug: str, code: str, path: str, sent: dict[str, Any]
-) -> None:
+def test_a_refusal_has_the_protocol_s_members_too(world, status, slug, code, path, sent):
     given = {name: value for name, value in sent.items() if name != "type"}
     told = world.client.post(path, headers={"Content-Type": sent.get("type", "application/json")}, **given)
     problem = assert_problem(told, status, slug)

@@ -89,9 +89,7 @@ def test_a_record_that_names_no_content_type_counts_as_unknown(absent: dict[str,
     ("time_s", "share", "saved_s"),
     [(30, 0.5, 30), (15, 0.85, 85), (10, 0.0, 0), (10, 1.0, None), (None, 0.5, None), (10, None, None)],
 )
-def test_the_time_saved_is_what_full_processing_would_have_taken_beyond_what_was_spent(
-    time_s: float | None, share: float | None, saved_s: float | None
-) -> None:
+def test_the_time_saved_is_what_full_processing_would_have_taken_beyond_what_was_spent(time_s, share, saved_s):
     record = read(processing_type="lightweight", processing_time=time_s, time_saved_pct=share)
     assert record.time_saved_s == (None if saved_s is None else pytest.approx(saved_s))
 

@@ -40,9 +40,7 @@ BYPASS = TARGETS["bypass_rate"]  # warning below .50 and above .80, critical bel
         pytest.param(0.53, "critical", None, id="well at once"),
     ],
 )
-def test_what_is_open_needs_more_to_clear_than_it_needed_to_open(
-    value: float, was: Level | None, level: Level | None
-) -> None:
+def test_what_is_open_needs_more_to_clear_than_it_needed_to_open(value, was, level):
     assert level_of(value, BYPASS, was) == level
 
 
@@ -80,9 +78,7 @@ def levels(store: Database) -> dict[str, str]:
     return {subject: level for subject, (level, _) in open_alerts(store).items()}
 
 
-def test_an_alert_is_raised_once_becomes_another_when_it_gets_worse_and_clears_when_the_items_do(
-    store: Database,
-) -> None:
+def test_an_alert_is_raised_once_becomes_another_when_it_gets_worse_and_clears_when_the_items_do(store):
     clock = Clock(NOW)
     report(store, clock, full=55, exits=45)
     assert watch_pipeline(store, clock, TARGETS) != []

@@ -36,9 +36,7 @@ def champion(**policy: Any) -> Variant:
         "refined or not": ({"tiers": ["a", "b"], "accept": 0.6}, {"policy.refine": {"choices": [0.5, None]}}, (), 3),
     },
 )
-def test_the_most_calls_of_one_example_are_those_of_the_dearest_variant(
-    policy: Any, space: Any, tiers: Any, most: int
-) -> None:
+def test_the_most_calls_of_one_example_are_those_of_the_dearest_variant(policy, space, tiers, most):
     assert calls_per_answer(champion(**policy), space, tiers) == most
 
 
@@ -101,9 +99,7 @@ GOOD = {"quality": 0.9}
         "no worth": ({"word_count": 9}, {}, "no 'quality' from 0 to 1"),
     },
 )
-def test_an_item_can_be_learned_from_or_it_is_said_why_not_without_quoting_it(
-    input: Any, expected: Any, says: str | None
-) -> None:
+def test_an_item_can_be_learned_from_or_it_is_said_why_not_without_quoting_it(input, expected, says):
     fault = item_fault(input, expected, known=("word_count", "content_type", "coherence_score"), worth="quality")
     assert (fault is None) == (says is None)
     assert says is None or says in str(fault)

@@ -99,9 +99,7 @@ THREE = {"tiers": ["cheap", "middle", "strong"], "accept": 0.9}
         ),
     },
 )
-def test_the_first_tier_that_is_sure_enough_answers_and_else_the_best_of_those_that_did(
-    policy: dict[str, Any], said: dict[str, Said], text: str, n_asked: int
-) -> None:
+def test_the_first_tier_that_is_sure_enough_answers_and_else_the_best_of_those_that_did(policy, said, text, n_asked):
     done, past = run(policy, by_model(**said))
     assert (done.attempt.text, len(past)) == (text, n_asked)  # type: ignore[union-attr]
     assert total_cost_usd(past) == sum(PRICES[one.call.model] for one in past if one.answer is not None)

@@ -435,9 +435,7 @@ def test_messages_that_were_taken_go_and_what_waits_or_is_compared_later_stays(s
     assert left == {"al_1": None, "al_2": {"n": "al_2"}, "al_3": {"n": "al_3"}, "ro_1": {"n": "ro_1"}}
 
 
-def test_the_worker_prunes_by_the_days_that_each_family_file_says(
-    store: Database, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_the_worker_prunes_by_the_days_that_each_family_file_says(store, tmp_path, monkeypatch):
     add_events(store, FAMILY, 9, 2)
     worker = Worker(load_settings("dev", tmp_path))
     worker._store, worker._clock = store, CLOCK

@@ -101,9 +101,7 @@ def test_what_was_read_and_what_the_scores_are_against_is_counted(tmp_path: Path
     assert audits.paid_usd == audits.complete * USD[1]
 
 
-def test_with_many_records_the_newest_are_read_and_the_others_are_named(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_with_many_records_the_newest_are_read_and_the_others_are_named(tmp_path, monkeypatch):
     world = cascade_world(tmp_path)
     served(world, 50)
     with monkeypatch.context() as fewer:

@@ -109,9 +109,7 @@ def test_the_promotion_waits_for_the_end_of_the_day_in_which_its_evidence_is_com
         "a burst of some seconds": (traffic(1_000, 1_000, hours=0.01), "too short to rely on"),
     },
 )
-def test_what_cannot_be_told_is_its_own_answer_and_says_what_is_missing(
-    recorded: RecordedTraffic | None, says: str
-) -> None:
+def test_what_cannot_be_told_is_its_own_answer_and_says_what_is_missing(recorded, says):
     found = forecast_rollout(LADDER, recorded)
     assert found.verdict == "cannot_tell"
     assert not found.refuses

@@ -281,9 +281,7 @@ def test_an_address_left_by_a_machine_that_stopped_is_gone_before_the_first_proc
 
 
 @pytest.mark.skipif(not SPREADS, reason="here the workers accept from one socket")
-def test_a_child_that_cannot_be_started_is_alarmed_and_tried_again(
-    supervised: Callable[..., supervise.Supervisor], monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_child_that_cannot_be_started_is_alarmed_and_tried_again(supervised, monkeypatch):
     told: list[str] = []
     alarms: list[tuple[str, str]] = []
     of_one, n_asked = BoundPort.of_one, 0
@@ -335,9 +333,7 @@ def test_the_listening_socket_outlives_the_process_behind_it(supervised: Callabl
     supervisor.run()
 
 
-def test_an_address_whose_process_was_ended_refuses_clients_while_others_still_end(
-    supervised: Callable[..., supervise.Supervisor], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_an_address_whose_process_was_ended_refuses_clients_while_others_still_end(supervised, tmp_path, monkeypatch):
     """Nothing would ever accept them, and they would wait for seconds to be broken off."""
     program = tmp_path / "python"
     program.write_text('#!/bin/sh\ncase "$*" in *worker*) trap "" TERM ;; esac\nexec sleep 60\n')

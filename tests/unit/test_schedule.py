@@ -123,9 +123,7 @@ def test_a_schedule_and_what_production_says_may_have_a_strategy_each() -> None:
         "no such aim": ({"schedule": {"aim": "beauty"}}, "/schedule/aim", "not one of"),
     },
 )
-def test_a_strategy_that_could_not_start_is_a_fault_of_the_file(
-    changes: dict[str, Any], pointer: str, says: str
-) -> None:
+def test_a_strategy_that_could_not_start_is_a_fault_of_the_file(changes, pointer, says):
     found = faults(**changes)
     assert set(found) == {pointer}
     assert says in found[pointer]

@@ -84,9 +84,7 @@ def test_examples_and_scenarios_fit_their_family_and_score_one_against_themselve
 
 
 @pytest.mark.parametrize("name", PROMPTS)
-def test_a_family_has_20_to_40_examples_and_scenarios_of_its_own_with_hard_empty_and_contradictory_ones(
-    name: str,
-) -> None:
+def test_a_family_has_20_to_40_examples_and_scenarios_of_its_own_with_hard_empty_and_contradictory_ones(name):
     examples, golden = lines(name, "examples.jsonl"), lines(name, "golden.jsonl")
     assert 20 <= len(examples) <= 40
     assert len(golden) >= 5

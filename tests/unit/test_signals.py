@@ -49,9 +49,7 @@ def taken(installation: Installation, rule: dict[str, float], *events: Any) -> l
         ),
     },
 )
-def test_tags_make_the_outcome_that_the_rule_says(
-    installation: Installation, rule: dict[str, float], tags: dict[str, Any], outcome: tuple[Any, ...]
-) -> None:
+def test_tags_make_the_outcome_that_the_rule_says(installation, rule, tags, outcome):
     assert taken(installation, rule, {**SERVED, "tags": tags}) == [("system", *outcome)]
 
 
@@ -85,9 +83,7 @@ def test_without_all_tags_of_the_rule_there_is_no_outcome(installation: Installa
         pytest.param({}, {"kept": True}, id="no rule"),
     ],
 )
-def test_tags_that_make_no_outcome_and_nothing_beside_them_are_refused(
-    installation: Installation, rule: dict[str, float], tags: dict[str, Any]
-) -> None:
+def test_tags_that_make_no_outcome_and_nothing_beside_them_are_refused(installation, rule, tags):
     installation.families = {FAMILY: with_rule(outcome=rule)}
     assert installation.refusal({**BY_UNIT, "tags": tags}) == "malformed"
 

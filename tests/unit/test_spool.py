@@ -70,9 +70,7 @@ def test_what_was_not_drained_is_there_for_the_next_process(spool: Spool) -> Non
 
 @settings(max_examples=n_examples(60), deadline=None)
 @given(st.data())
-def test_a_line_torn_anywhere_costs_nothing_but_itself(
-    tmp_path_factory: pytest.TempPathFactory, data: st.DataObject
-) -> None:
+def test_a_line_torn_anywhere_costs_nothing_but_itself(tmp_path_factory, data):
     spool = Spool(tmp_path_factory.mktemp("torn") / "interactions")
     spool.append({"n": 1})
     first = spool.waiting()[1]
@@ -102,9 +100,7 @@ def test_room_that_was_promised_is_there_and_none_beyond_the_bound_is_promised(s
     assert len(waiting(spool)) == 1
 
 
-def test_room_that_is_allocated_is_promised_without_the_disk_and_given_back(
-    spool: Spool, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_room_that_is_allocated_is_promised_without_the_disk_and_given_back(spool, monkeypatch):
     assert not spool.promise_at_once(1)  # the file is not open yet
     with spool.promise(1):
         monkeypatch.setattr("os.posix_fallocate", None)

@@ -80,9 +80,7 @@ WORDS = st.sampled_from([*" ".join(TOPICS.values()).split(), "please", "Straße"
 
 @settings(max_examples=60, deadline=None)
 @given(text=st.lists(WORDS, max_size=12).map(" ".join) | st.text(max_size=60))
-def test_a_student_read_from_json_says_to_six_decimals_what_the_learner_computes(
-    signed: TaughtStudent, text: str
-) -> None:
+def test_a_student_read_from_json_says_to_six_decimals_what_the_learner_computes(signed, text):
     student = signed.student
     assert student.seen is not None
     features = features_of(student.vocabulary, counted_texts([text], least=1))
@@ -114,9 +112,7 @@ def test_its_log_odds_are_those_of_scikit_learn_but_for_the_rounding_of_weights(
         assert 1 / (1 + 2.718281828459045 ** -signs[0]) == pytest.approx(chances.max(), abs=1e-3)
 
 
-def test_many_rows_are_learned_by_batches_whose_student_is_as_often_right_and_as_sure(
-    monkeypatch: pytest.MonkeyPatch, taught: TaughtStudent
-) -> None:
+def test_many_rows_are_learned_by_batches_whose_student_is_as_often_right_and_as_sure(monkeypatch, taught):
     rows, others = [row(i) for i in range(1500)], [row(i) for i in range(1500, 1800)]
     counted = counted_texts([one.text for one in rows], least=3)
     losses = []
@@ -210,9 +206,7 @@ def test_how_much_of_a_text_was_seen_with_its_label_is_a_sign_of_how_sure_that_i
     assert of_one[3] > of_many[3]
 
 
-def test_a_row_is_weighed_by_what_did_not_see_it_and_few_rows_have_the_margin_alone(
-    signed: TaughtStudent, taught: TaughtStudent
-) -> None:
+def test_a_row_is_weighed_by_what_did_not_see_it_and_few_rows_have_the_margin_alone(signed, taught):
     assert taught.student.seen is None
     assert tuple(taught.student.sign_weights) == MARGIN_ALONE
     draw = random.Random(3)
@@ -306,9 +300,7 @@ def test_the_newest_fifth_is_judged_by_a_student_of_the_older_rows(days: int, sa
 
 
 @pytest.mark.parametrize(("kept", "expected"), [({"st_a", "st_b"}, "st_a"), ({"st_b"}, "st_new")])
-def test_a_study_that_goes_on_teaches_again_where_its_student_was_deleted(
-    monkeypatch: pytest.MonkeyPatch, kept: set[str], expected: str
-) -> None:
+def test_a_study_that_goes_on_teaches_again_where_its_student_was_deleted(monkeypatch, kept, expected):
     """Another study's teaching deletes students that no variant names, this one's while it stood still too."""
     findings: dict[str, Any] = {"students": {"students": {"student": "st_a"}, "untaught": {}}}
     run: Any = SimpleNamespace(

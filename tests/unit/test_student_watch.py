@@ -186,9 +186,7 @@ class TestTeachingWeight:
         [(True, True, 2.0), (True, False, 0.0), (False, True, 1.0), (False, False, 1.0)],
         ids=["its answer, audited", "its answer, not audited", "passed on, audited", "passed on"],
     )
-    def test_its_own_answers_teach_only_where_chance_chose_them(
-        self, is_own: bool, is_drawn: bool, weight: float
-    ) -> None:
+    def test_its_own_answers_teach_only_where_chance_chose_them(self, is_own, is_drawn, weight):
         id = TestReadRequest.DRAWN if is_drawn else TestReadRequest.UNDRAWN
         parts = [part(0, "student", taken=True)] if is_own else [part(0, "student"), part(1, "large", taken=True)]
         assert teaching_weight(interaction(id, parts=parts), self.POLICY) == weight

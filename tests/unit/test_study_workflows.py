@@ -79,9 +79,7 @@ def test_a_queued_study_of_a_frozen_family_waits_and_one_that_has_begun_goes_on(
     assert dbos.started == [study.id] * 2
 
 
-def test_a_pending_workflow_is_left_to_dbos_for_a_while_and_then_given_up(
-    world: World, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_pending_workflow_is_left_to_dbos_for_a_while_and_then_given_up(world, monkeypatch):
     study = world.create()
     dbos = Dbos(**{study.id: "PENDING"})
     there = workflows(world, dbos)

@@ -80,9 +80,7 @@ def served(variant: str, unit: str, value: float, *, at_s: float, age_s: float |
         "no outcome": (8 * DAY, None, None),
     },
 )
-def test_the_reference_is_the_longest_that_the_champion_before_had_outcomes_in(
-    served_for: timedelta, first_at: timedelta | None, wanted: Reference | None
-) -> None:
+def test_the_reference_is_the_longest_that_the_champion_before_had_outcomes_in(served_for, first_at, wanted):
     history = tenures(served_for=served_for)
     assert reference_of(history, history[-1], None if first_at is None else T0 - first_at) == wanted
 

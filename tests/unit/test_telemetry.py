@@ -340,9 +340,7 @@ def test_a_key_for_another_family_brings_nothing_in(world: World) -> None:
         pytest.param("{store: metadata}", None, id="not kept"),
     ],
 )
-def test_texts_of_spans_and_log_records_are_kept_as_the_family_allows(
-    tmp_path: Path, privacy: str, output: str | None
-) -> None:
+def test_texts_of_spans_and_log_records_are_kept_as_the_family_allows(tmp_path, privacy, output):
     settings, said = make_home(tmp_path), "Write to ann@example.org"
     with (tmp_path / "families" / "triage" / "family.yaml").open("a", encoding="utf-8") as file:
         file.write(f"privacy: {privacy}\n")
@@ -466,9 +464,7 @@ VALUES = st.recursive(
     name=st.sampled_from(["gen_ai.choice", "gen_ai.user.message", "gen_ai.evaluation.result"]),
     times=st.tuples(st.integers(0, 2**64 - 1), st.integers(0, 2**64 - 1)),
 )
-def test_no_attribute_of_a_span_or_a_record_is_a_fault_of_the_server(
-    world: World, attributes: dict[str, Any], name: str, times: tuple[int, int]
-) -> None:
+def test_no_attribute_of_a_span_or_a_record_is_a_fault_of_the_server(world, attributes, name, times):
     request = ExportTraceServiceRequest()
     one = request.resource_spans.add().scope_spans.add().spans.add()
     one.trace_id, one.span_id = bytes.fromhex(TRACE), b"hostile!"

@@ -53,9 +53,7 @@ def test_a_week_of_downtime_is_one_study_that_says_so(nightly: TriggeredWorld) -
     assert nightly.check() == []
 
 
-def test_a_worker_killed_between_study_and_notice_starts_no_second_one(
-    nightly: TriggeredWorld, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_worker_killed_between_study_and_notice_starts_no_second_one(nightly, monkeypatch):
     nightly.clock.pass_hours(2)
 
     def killed(*args: Any) -> None:
@@ -298,9 +296,7 @@ def test_a_candidate_is_handed_on_once_whatever_becomes_of_its_rollout(tmp_path:
     assert "candidate_waits" not in world.alerts()
 
 
-def test_a_worker_killed_between_rollout_and_notice_asks_for_approval_afterwards(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_worker_killed_between_rollout_and_notice_asks_for_approval_afterwards(tmp_path, monkeypatch):
     world = TriggeredWorld(tmp_path)
     nominated(world)
 
@@ -318,9 +314,7 @@ def test_a_worker_killed_between_rollout_and_notice_asks_for_approval_afterwards
     assert f"Rollout {rollout.id}" in world.alerts()["approval_wanted"]
 
 
-def test_the_fault_of_one_family_keeps_no_other_from_being_looked_at(
-    nightly: TriggeredWorld, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_the_fault_of_one_family_keeps_no_other_from_being_looked_at(nightly, monkeypatch):
     nightly.families.families = {
         "broken": nightly.family.model_copy(update={"name": "broken"}),
         **nightly.families.families,
@@ -348,9 +342,7 @@ def test_a_study_that_somebody_asked_for_is_not_handed_on(tmp_path: Path) -> Non
     assert world.hand_on() == []
 
 
-def test_what_is_said_of_a_candidate_that_waits_is_why_it_waits_now(
-    nightly: TriggeredWorld, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_what_is_said_of_a_candidate_that_waits_is_why_it_waits_now(nightly, monkeypatch):
     nightly.clock.pass_hours(2)
     (study,) = nightly.check()
     nightly.run(study)
@@ -369,9 +361,7 @@ def test_what_is_said_of_a_candidate_that_waits_is_why_it_waits_now(
         assert len(nightly.store.alerts.all(tx, open_only=False, kind="candidate_waits")) == 1
 
 
-def test_a_candidate_that_waits_is_handed_on_days_later_and_no_other_search_is_paid_for_meanwhile(
-    nightly: TriggeredWorld,
-) -> None:
+def test_a_candidate_that_waits_is_handed_on_days_later_and_no_other_search_is_paid_for_meanwhile(nightly):
     nightly.clock.pass_hours(2)
     (study,) = nightly.check()
     nightly.run(study)

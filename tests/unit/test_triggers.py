@@ -140,9 +140,7 @@ NIGHT, MINUTELY = "0 3 * * *", "* * * * *"
         "the clock went back": (NIGHT, "2026-11-21", "2026-11-20 12:00", "quiet", "next at 2026-11-21 03:00:00 UTC"),
     },
 )
-def test_a_schedule_is_due_once_however_many_times_have_passed(
-    cron: str, since: str, now: str, state: str, said: str
-) -> None:
+def test_a_schedule_is_due_once_however_many_times_have_passed(cron, since, now, state, said):
     look = look_at_schedule(cron, since=at(since), now=at(now))
     assert look.state == state
     assert said in look.reason

@@ -30,6 +30,7 @@ from optimizer.jobs.studies.evaluations.plan_evaluation import EvaluationScope, 
 from optimizer.jobs.studies.report_study import report_study
 from optimizer.runtime.wiring import classify
 from tests import evaluations
+from tests.cases import named
 from tests.study_world import World, topic_examples
 
 NOW = datetime(2026, 11, 20, tzinfo=UTC)
@@ -146,9 +147,7 @@ def test_values_that_are_labels_in_fact_have_a_regression(parser: str, wrapped: 
     [([], trivial.NO_TRAINING), (TRAIN[:3], trivial.ONE_LABEL), ([("?!", "card"), ("…", "refund")], trivial.NO_WORDS)],
     ids=["none", "one label", "no words"],
 )
-def test_too_little_to_learn_from_leaves_the_regression_out_with_the_reason(
-    train: list[tuple[str, str]], why: str
-) -> None:
+def test_too_little_to_learn_from_leaves_the_regression_out_with_the_reason(train, why):
     assert by_name(measured(train, ROWS))[trivial.LOGISTIC] == why
 
 
@@ -180,6 +179,25 @@ def test_a_reader_is_told_whether_the_model_leads_what_needs_none(scores: list[f
     found = measured(TRAIN, rows, scores=dict(enumerate(scores)))
     assert trivial.said(found).startswith(begins)
     assert (found["n"], found["n_train"]) == (40, 5)
+
+
+NEAR = (-0.348, 0.329)
+
+
+@named(
+    ("best", "lead", "interval", "ends"),
+    {
+        "no model is needed": (trivial.NEAREST, -0.4, (-0.5, -0.3), trivial.STUDENT_INSTEAD),
+        "nor anything to teach": (trivial.FIRST, -0.4, (-0.5, -0.3), "leads v_1 by 0.400 (95 %: +0.300 to +0.500)."),
+        "behind, perhaps by chance": (trivial.FIRST, -0.047, NEAR, "leads v_1 by 0.047 (95 %: -0.329 to +0.348)."),
+        "ahead, perhaps by chance": (trivial.FIRST, 0.047, NEAR, "needs none, by 0.047 (95 %: -0.348 to +0.329)."),
+    },
+)
+def test_who_leads_is_said_with_its_interval_and_where_no_model_is_needed_how_to_do_without(
+    best: str, lead: float, interval: tuple[float, float], ends: str
+) -> None:
+    worth = {"variant": "v_1", "best": best, "lead": lead, "low": interval[0], "high": interval[1]}
+    assert trivial.said({"n": 40, "worth": worth}).endswith(ends)
 
 
 def test_a_model_that_leads_the_best_baseline_earns_its_calls() -> None:
@@ -215,9 +233,7 @@ def test_a_study_keeps_what_answers_without_a_model_score_on_its_dev_rows(tmp_pa
     assert found["worth"]["variant"] == (study.winner or study.champion)
 
 
-def test_a_comparison_that_cannot_be_made_costs_no_study_its_outcome(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_comparison_that_cannot_be_made_costs_no_study_its_outcome(tmp_path, monkeypatch):
     def broken(*_: Any, **__: Any) -> Any:
         raise RuntimeError("a family's own metric may raise anything")
 

@@ -5,8 +5,6 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
-import pytest
-
 from optimizer.adapters.models.user_calls import UserCalls, users_wait
 from optimizer.cli.service.by_itself import News, switched_on
 from optimizer.jobs.rollouts.read_rollout import by_itself_line
@@ -129,9 +127,7 @@ class User:
         return True
 
 
-def test_a_study_that_started_by_itself_asks_no_model_while_a_user_waits(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_study_that_started_by_itself_asks_no_model_while_a_user_waits(tmp_path, monkeypatch):
     monkeypatch.setattr("optimizer.jobs.calls.call_model.STAND_BACK_S", 0.0)
     world = complained(tmp_path)
     (study,) = world.check()

@@ -158,9 +158,7 @@ def test_text_images_and_audio_inside_the_request_are_sent() -> None:
         ({"response_format": {"type": "grammar"}}, "/response_format"),
     ],
 )
-def test_tools_that_are_no_functions_and_formats_that_are_none_are_not_sent(
-    asked: dict[str, Any], pointer: str
-) -> None:
+def test_tools_that_are_no_functions_and_formats_that_are_none_are_not_sent(asked, pointer):
     assert [fault.pointer for fault in chat_faults((), asked)] == [pointer]
     with pytest.raises(InvalidInput):
         wire_params(asked)

@@ -4,12 +4,8 @@ from __future__ import annotations
 
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
-from typing import Any
-
-import pytest
 
 from optimizer.adapters.clock import SystemClock, shared_anchor
-from optimizer.core.base.errors import InvalidInput
 from optimizer.host.config import load_settings
 from optimizer.runtime import wiring
 
