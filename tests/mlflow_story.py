@@ -149,14 +149,9 @@ def put_trial(store: Database, tx: Any, number: int, v: Variant, score: float, d
     store.studies.put_trial(
         tx,
         Trial(
-            study=STUDY,
-            number=number,
-            variant=v.id,
+            **{"study": STUDY, "number": number, "variant": v.id, "status": "complete", "n": len(dev), "score": mean},
             proposer="champion" if number == 0 else "bootstrap" if number < 5 else "settings",
             params={"n_examples": len(v.examples), "temperature": v.model["temperature"]},
-            status="complete",
-            n=len(dev),
-            score=mean,
             p95_ms=320.0 + 40 * len(v.examples),
             n_calls=len(dev),
             started_at=START + timedelta(seconds=20 * number),

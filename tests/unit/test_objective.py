@@ -94,17 +94,8 @@ def test_a_failed_call_of_the_winner_saves_nothing_and_took_as_long_as_the_longe
 
 
 def test_a_trial_is_told_with_what_its_study_aims_at() -> None:
-    trial = Trial(
-        study="st",
-        number=1,
-        variant="v",
-        proposer="settings",
-        params={},
-        status="complete",
-        n=10,
-        cost_usd=0.002,
-        p95_ms=87.4,
-    )
+    of = {"study": "st", "number": 1, "variant": "v", "proposer": "settings", "params": {}, "status": "complete"}
+    trial = Trial(**of, n=10, cost_usd=0.002, p95_ms=87.4)
     assert aimed_at("cost", trial, is_replayed=True).endswith("% of the time")
     shown = [aimed_at(aim, trial) for aim in ("quality", "cost", "latency")]
     assert shown == ["", ", $0.000200 a call", ", p95 87 ms"]

@@ -308,14 +308,7 @@ def test_tool_results_are_said_again_at_the_end_only_while_they_wait_for_an_answ
 def test_a_part_holds_what_is_known_and_the_text_where_it_did_not_go_out() -> None:
     _, past = run(TWO, by_model(cheap=("A", 0.95), strong="B"))
     assert part_of(past[0], is_answer=True) == {
-        "tier": 0,
-        "model": "cheap",
-        "purpose": "answer",
-        "confidence": pytest.approx(0.95),
-        "cost_usd": 1.0,
-        "latency_ms": 5.0,
-        "input_tokens": 10,
-        "output_tokens": 5,
-        "taken": True,
+        **{"tier": 0, "model": "cheap", "purpose": "answer", "confidence": pytest.approx(0.95), "taken": True},
+        **{"cost_usd": 1.0, "latency_ms": 5.0, "input_tokens": 10, "output_tokens": 5},
     }
     assert part_of(past[0])["output"] == "A"

@@ -321,15 +321,8 @@ def test_texts_and_answers_per_example_of_a_study_go_and_its_money_scores_and_fi
 
 
 def test_the_report_of_an_evaluation_goes_and_its_batch_stays(store: Database) -> None:
-    report = SuitesReport(
-        family=FAMILY,
-        variant="v_1",
-        champion=None,
-        verdict=None,
-        suites=[report_of(family=FAMILY)],
-        not_measured=[],
-        family_suites={},
-    )
+    rest = {"champion": None, "verdict": None, "not_measured": [], "family_suites": {}}
+    report = SuitesReport(family=FAMILY, variant="v_1", suites=[report_of(family=FAMILY)], **rest)
     query = EvaluationQuery(variant="v_1", suite=None, split="dev", n=None, bare=False)
     run = {"family": FAMILY, "request": query, "budget": Budget(), "n": 1, "created_by": "ann", "created_at": NOW}
 

@@ -25,15 +25,8 @@ DEV = tuple(f"d{n}" for n in range(10))
 
 
 def study(**changes: Any) -> Study:
-    usual = {
-        "family": "f",
-        "status": "finished",
-        "champion": "v_old",
-        "created_at": NOW,
-        "dataset": {"dev": list(DEV)},
-        "outcome": "nominated",
-        "winner": "v_new",
-    }
+    usual = {"family": "f", "status": "finished", "champion": "v_old", "created_at": NOW, "dataset": {"dev": list(DEV)}}
+    usual |= {"outcome": "nominated", "winner": "v_new"}
     return stores.study(**{**usual, **changes})
 
 

@@ -55,16 +55,8 @@ def served(variant: str, unit: str, value: float, *, at_s: float, age_s: float |
     received = T0 + timedelta(seconds=at_s)
     served_at = None if age_s is None else received - timedelta(seconds=age_s)
     return ServedOutcome(
-        **{
-            "received_at": received,
-            "served_at": served_at,
-            "unit": unit,
-            "value": value,
-            "variant": variant,
-            "role": "champion",
-            "rollout": "ro_1",
-            **more,
-        }
+        **{"received_at": received, "served_at": served_at, "unit": unit, "value": value, "variant": variant},
+        **{"role": "champion", "rollout": "ro_1", **more},
     )
 
 

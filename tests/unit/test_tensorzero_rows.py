@@ -15,16 +15,10 @@ from tests.command_line import detent
 
 ASKED = {"messages": [{"role": "user", "content": [{"type": "text", "text": "My card"}]}]}
 ROW: Mapping[str, Any] = {
-    "id": "0196-1",
-    "function_name": "triage",
-    "variant_name": "base",
-    "episode_id": "ep-1",
-    "input": json.dumps(ASKED),
-    "output": json.dumps([{"type": "text", "text": "billing"}]),
+    **{"id": "0196-1", "function_name": "triage", "variant_name": "base", "episode_id": "ep-1"},
+    **{"input": json.dumps(ASKED), "output": json.dumps([{"type": "text", "text": "billing"}])},
     "processing_time_ms": 210,
 }
-
-
 OF_EFFORT = {"metric": "effort", "optimize": "min"}
 DIRECTIONS = {"solved": "max", "stars": "max", "effort": "min"}
 CONFIG = """

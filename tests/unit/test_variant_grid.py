@@ -17,17 +17,8 @@ SHORT, LONG = variant("Topic of {{document}}:"), variant("Name the topic of this
 
 
 def example(n: int, *, released: bool = True) -> Example:
-    return Example(
-        id=f"e{n}",
-        family="topics",
-        input={"document": f"secret text {n}"},
-        expected={"topic": "stars"},
-        split="dev",
-        group=f"g{n}",
-        released=released,
-        origin="import",
-        created_at=NOW,
-    )
+    of = {"family": "topics", "split": "dev", "origin": "import", "created_at": NOW, "expected": {"topic": "stars"}}
+    return Example(id=f"e{n}", group=f"g{n}", input={"document": f"secret text {n}"}, released=released, **of)
 
 
 def answered(n: int, score: float | None, text: str | None, error: str | None = None) -> ExampleResult:
