@@ -16,7 +16,6 @@ from sqlalchemy import event, select, text
 
 from optimizer.adapters.store import Database
 from optimizer.adapters.store.repositories.retention import STUDIES
-from optimizer.adapters.store.tables import TrafficSumRow
 from optimizer.core.base.values import Budget, ExampleResult
 from optimizer.core.dataset.examples import make_example
 from optimizer.core.family.family import Family
@@ -26,7 +25,7 @@ from optimizer.core.feedback.pipeline_record import PipelineRecord
 from optimizer.core.rollout.drift import ChampionWatch
 from optimizer.core.views.evaluation import EvaluationQuery, EvaluationRun, SuitesReport
 from optimizer.host.config import load_settings
-from optimizer.jobs.feedback.roll_up_minutes import MINUTES, roll_up_traffic
+from optimizer.jobs.feedback.roll_up_minutes import MINUTES
 from optimizer.jobs.upkeep.prune_records import PruneReport, prune_records, what_would_go
 from optimizer.jobs.upkeep.read_retention import SENT_DAYS, Retention, retentions
 from optimizer.ports import TierAnswers, WatchedTenure
@@ -132,22 +131,6 @@ def test_the_counts_of_an_arm_outlast_its_events(store: Database) -> None:
     with store.read() as tx:
         assert store.events.arm_summary(tx, FAMILY, None) == before
     assert [(arm.n_interactions, arm.n_labelled) for arm in before] == [(3, 3)]
-
-
-def test_hashes_of_units_go_with_the_events_that_they_are_of(store: Database) -> None:
-    add_events(store, FAMILY, 8, 3)
-    add_events(store, FAMILY, 6, 1)
-    roll_up_traffic(store, CLOCK)
-    assert {row["start"].date() for row in traffic_sums(store)} == {ago(8).date(), ago(6).date()}
-    prune_records(store, CLOCK, kept(store, family(days=7)))
-    left = traffic_sums(store)
-    assert {row["start"].date() for row in left} == {ago(6).date()}
-    assert any(row["units"] for row in left)
-
-
-def traffic_sums(store: Database) -> list[dict[str, Any]]:
-    with store.read() as tx:
-        return [dict(row) for row in tx.execute(select(TrafficSumRow.__table__)).mappings()]
 
 
 def test_every_batch_is_a_transaction_of_its_own_and_none_removes_more_than_it_may(store: Database) -> None:
