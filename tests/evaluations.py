@@ -77,5 +77,5 @@ def report_of(**members: Any) -> EvaluationReport:
     """Of such a batch; what it does not name is not known."""
     usual: dict[str, Any] = {"judgements": {}, "n_calls_in_all": 10, "truncated": {}, "n_refused": 0}
     own = {field.name for field in fields(EvaluationReport)} - {field.name for field in fields(EvaluationBatch)}
-    given = dict.fromkeys(own) | usual | {name: members.pop(name) for name in own & members.keys()}
-    return EvaluationReport(**members_of(batch_of(**members)), **given)
+    rest = dict.fromkeys(own) | usual | {name: members.pop(name) for name in own & members.keys()}
+    return EvaluationReport(**members_of(batch_of(**members)), **rest)

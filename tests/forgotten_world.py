@@ -160,13 +160,13 @@ def a_study(
     now: Any, *, champion: str, winner: str, examples: tuple[str, ...], id: str = "st_1", family: str = F
 ) -> Study:
     ended = {"status": "finished", "outcome": "nominated", "created_at": now - timedelta(hours=1), "finished_at": now}
-    found = {"winner": winner, "findings": {"said": SAID}, "dataset": {"train": list(examples), "dev": []}}
-    return stores.study(id, family=family, champion=champion, definition={}, **ended, **found)
+    outcome = {"winner": winner, "findings": {"said": SAID}, "dataset": {"train": list(examples), "dev": []}}
+    return stores.study(id, family=family, champion=champion, definition={}, **ended, **outcome)
 
 
 def a_call(id: str, now: Any, text: str) -> JournalEntry:
-    asked = {"messages": [{"role": "user", "content": text}]}
-    return stores.call(id, key=id, reserved_usd=0.0, sent_at=now, family=F, request=asked)
+    request = {"messages": [{"role": "user", "content": text}]}
+    return stores.call(id, key=id, reserved_usd=0.0, sent_at=now, family=F, request=request)
 
 
 def with_times(entry: Entry, now: Any) -> Entry:

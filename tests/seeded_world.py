@@ -39,11 +39,11 @@ def seeded(world: World) -> World:
     world.post(f"/v1/rollouts/{rollout['id']}/approve", {"reason": f"go {SECRET_WORD}"})
     world.tick()
     world.post(f"/v1/rollouts/{rollout['id']}/hold", {"reason": f"wait {SECRET_WORD}"})
-    said = dict.fromkeys(("output", "error", "label", "conversation"), SECRET_WORD)
+    texts = dict.fromkeys(("output", "error", "label", "conversation"), SECRET_WORD)
     part = {"tier": 0, "model": "m", "purpose": "answer", "output": SECRET_WORD}
     told = {"input": {"text": SECRET_WORD}, "tags": {"t": SECRET_WORD}, "expected": {"topic": "billing"}}
     of = {"id": "in_1", "family": "triage", "unit": "u", "latency_ms": 4.0}
-    world.post("/v1/feedback", {**of, **said, **told, "parts": [part]})
+    world.post("/v1/feedback", {**of, **texts, **told, "parts": [part]})
     world.client.put(
         "/v1/families/triage/schedule", json={"cron": None, "reason": SECRET_WORD}, headers={"If-Match": "*"}
     )
@@ -61,18 +61,18 @@ def seeded(world: World) -> World:
 
 
 def add_sealed(world: World, tx: Any) -> None:
-    said = {"family": "triage", "expected": {"topic": "billing"}, "created_at": world.shared.clock.now()}
+    row = {"family": "triage", "expected": {"topic": "billing"}, "created_at": world.shared.clock.now()}
     inputs = [{"text": f"{SEALED_WORD} number {n}"} for n in range(30)]
-    examples = [make_example(input=one, origin="curated", **said) for one in inputs]
+    examples = [make_example(input=one, origin="curated", **row) for one in inputs]
     world.shared.store.examples.add(tx, [example for example in examples if example.split == "holdout"])
 
 
 def add_study(world: World, tx: Any) -> None:
     """A study that failed, with one trial."""
     champion = world.shared.serving.now_served.family("triage").champion.variant
-    said = {"definition": {"space": {"instruction": SECRET_WORD}}, "findings": {"words": [SECRET_WORD]}}
+    words = {"definition": {"space": {"instruction": SECRET_WORD}}, "findings": {"words": [SECRET_WORD]}}
     of = {"family": "triage", "champion": champion, "created_at": world.shared.clock.now(), "created_by": "anna"}
-    world.shared.store.studies.add(tx, study("st_1", status="failed", error=SECRET_WORD, **said, **of))
+    world.shared.store.studies.add(tx, study("st_1", status="failed", error=SECRET_WORD, **words, **of))
     trial = {"study": "st_1", "number": 0, "variant": champion, "proposer": "champion", "status": "complete"}
     world.shared.store.studies.put_trial(tx, Trial(params={"instruction": SECRET_WORD}, **trial))
 

@@ -37,8 +37,8 @@ EASY_ROLLOUT = {
 
 def switched_on(family: Family, *, store: Store, clock: AnyClock, holdout: bool = True) -> None:
     """A person lets studies of the family start by themselves, at the file's times."""
-    said: dict[str, Any] = {"strategy": None, "aim": None, "reason": "no reason given", "by": "local:ann"}
-    wanted = StoredSchedule(family=family.name, cron=None, from_file=True, holdout=holdout, since=clock.now(), **said)
+    own: dict[str, Any] = {"strategy": None, "aim": None, "reason": "no reason given", "by": "local:ann"}
+    wanted = StoredSchedule(family=family.name, cron=None, from_file=True, holdout=holdout, since=clock.now(), **own)
     set_schedule(family, wanted, store=store, clock=clock)
 
 

@@ -44,8 +44,8 @@ def analytics(database: Database, **asked: Any) -> QualityAnalytics:
 
 
 def judged(id: str, of: str, score: float, at: float = 2, judge: str | None = JUDGE, **tags: str) -> Any:
-    said = {"source": "judge", "score": score, "success": None, "tags": {"judge": judge, **tags}}
-    return feedback(id, interaction=of, received_at=minutes(at), **said)
+    outcome = {"source": "judge", "score": score, "success": None, "tags": {"judge": judge, **tags}}
+    return feedback(id, interaction=of, received_at=minutes(at), **outcome)
 
 
 def calibrate(database: Database, **changes: Any) -> None:

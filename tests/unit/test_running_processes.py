@@ -251,10 +251,10 @@ def supervised(settings: Settings, monkeypatch: pytest.MonkeyPatch) -> Callable[
     monkeypatch.setattr(supervise, "TURN_WAIT_S", 0.0)
     monkeypatch.setattr(supervise, "NEWS_S", 0.0)
 
-    def make(**given: Any) -> supervise.Supervisor:
-        quiet = settings.model_copy(update={"port": 0, "mlflow_port": 0, "api": Api(workers=given.pop("workers", 1))})
+    def make(**options: Any) -> supervise.Supervisor:
+        quiet = settings.model_copy(update={"port": 0, "mlflow_port": 0, "api": Api(workers=options.pop("workers", 1))})
         silent = {"report": lambda text: None, "alarm": lambda name, text: None, "mlflow": False}
-        return supervise.Supervisor(quiet, **{**silent, **given})
+        return supervise.Supervisor(quiet, **{**silent, **options})
 
     return make
 

@@ -44,12 +44,12 @@ def world(tmp_path: Path) -> World:
 
 
 def workflows(world: World, dbos: Dbos) -> StudyWorkflows:
-    made = object.__new__(StudyWorkflows)
-    said = {"store": world.store, "clock": world.clock, "families": world.families, "open_models": lambda: world}
+    one = object.__new__(StudyWorkflows)
+    shared = {"store": world.store, "clock": world.clock, "families": world.families, "open_models": lambda: world}
     own = {"settings": SimpleNamespace(max_studies=3), "dbos": dbos, "workflow": None, "models": None}
-    kept = {"running": set(), "pending_since": {}, "lock": threading.Lock()}
-    made.__dict__.update({f"_{name}": value for name, value in {**said, **own, **kept}.items()})
-    return made
+    state = {"running": set(), "pending_since": {}, "lock": threading.Lock()}
+    one.__dict__.update({f"_{name}": value for name, value in {**shared, **own, **state}.items()})
+    return one
 
 
 def test_a_study_whose_start_failed_is_taken_up_by_the_next_look(world: World) -> None:

@@ -296,3 +296,14 @@ def test_the_simulation_computes_what_the_product_computes() -> None:
             product[run] = product[run]._closed(block, 0, "binary")
     assert tests.peak == pytest.approx([one.evidence.peak for one in product], rel=1e-9)
     assert tests.peak.max() > 5
+
+
+def test_equal_champions_of_a_seeded_week_are_not_called_worse() -> None:
+    told = switches.simulate(switches.World(rng=np.random.default_rng(5), runs=40, per_minute=60), fine_s=60.0)
+    assert not np.isfinite([told.holdback_s, told.before_s]).any()
+
+
+def test_a_drop_of_fifty_points_at_twelve_requests_a_second_is_told_within_ten_minutes() -> None:
+    told = switches.simulate(switches.World(rng=np.random.default_rng(6), runs=40, per_minute=720, drop=0.5))
+    assert np.quantile(told.before_s, 0.9, method="higher") < 600
+    assert np.quantile(told.holdback_s, 0.5, method="higher") < 600

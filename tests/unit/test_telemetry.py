@@ -341,14 +341,14 @@ def test_a_key_for_another_family_brings_nothing_in(world: World) -> None:
     ],
 )
 def test_texts_of_spans_and_log_records_are_kept_as_the_family_allows(tmp_path, privacy, output):
-    settings, said = make_home(tmp_path), "Write to ann@example.org"
+    settings, text = make_home(tmp_path), "Write to ann@example.org"
     with (tmp_path / "families" / "triage" / "family.yaml").open("a", encoding="utf-8") as file:
         file.write(f"privacy: {privacy}\n")
     with serving(settings) as own:
-        mail = span({**GENERATIONS["second"], **OF_FAMILY, "gen_ai.output.messages": said})
+        mail = span({**GENERATIONS["second"], **OF_FAMILY, "gen_ai.output.messages": text})
         first = span({**GENERATIONS["first"], **OF_FAMILY}, id="1c" * 8)
         assert own.post("/v1/traces", traces(mail, first)).json() == {}
-        logged = message("gen_ai.choice", {"message": {"content": said}}, id="1c" * 8)
+        logged = message("gen_ai.choice", {"message": {"content": text}}, id="1c" * 8)
         assert post(own, "/v1/logs", logs(logged)).json() == {}
         for id in (SPAN, "1c" * 8):
             one = own.get(f"/v1/interactions/{TRACE}-{id}").json()

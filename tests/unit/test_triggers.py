@@ -149,6 +149,7 @@ def test_a_schedule_is_due_once_however_many_times_have_passed(cron, since, now,
 @named(
     ("cron", "after", "expected"),
     {
+        "a quarter": ("*/15 * * * *", "2026-11-20 15:45", "2026-11-20 16:00"),
         "leap day": ("0 0 29 2 *", "2026-11-20 00:00", "2028-02-29 00:00"),
         "seven is Sunday": ("0 12 * * 7", "2026-11-20 00:00", "2026-11-22 12:00"),
         "ranges of one": ("0-0 3-3/2 * * 5-5", "2026-11-20 04:00", "2026-11-27 03:00"),
