@@ -78,18 +78,10 @@ class World:
         sent, told = json.dumps(body).encode(), list[Any]()
         given = {"host": "localhost", "content-type": "application/json", "content-length": str(len(sent)), **headers}
         scope = {
-            "type": "http",
-            "asgi": {"version": "3.0"},
-            "http_version": "1.1",
-            "method": "POST",
-            "scheme": "http",
-            "path": path,
-            "raw_path": path.encode(),
-            "root_path": "",
-            "query_string": b"",
+            **{"type": "http", "asgi": {"version": "3.0"}, "http_version": "1.1", "method": "POST", "scheme": "http"},
+            **{"path": path, "raw_path": path.encode(), "root_path": "", "query_string": b""},
             "headers": [(name.replace("_", "-").encode(), value.encode()) for name, value in given.items()],
-            "client": ("127.0.0.1", 50000),
-            "server": ("localhost", 80),
+            **{"client": ("127.0.0.1", 50000), "server": ("localhost", 80)},
         }
 
         async def receive() -> dict[str, Any]:

@@ -29,7 +29,6 @@ class Clock:
         return self.at
 
     def rollout_now(self) -> datetime:
-        assert self.anchor is not None
         return self.anchor + (self.at - self.anchor) * self.scale
 
     def pass_time(self, by: timedelta) -> datetime:

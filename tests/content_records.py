@@ -11,14 +11,8 @@ from optimizer.content.core.policy.route import CONTENT_TYPES, MODES
 from optimizer.content.core.records.fields import CHECKPOINTS, FIELDS
 
 GOOD: dict[str, Any] = {
-    "content_type": "news",
-    "duration_seconds": 900,
-    "word_count": 1200,
-    "sentence_count": 60,
-    "length_score": 0.9,
-    "structure_score": 0.8,
-    "coherence_score": 0.8,
-    "topic_clarity_score": 0.7,
+    **{"content_type": "news", "duration_seconds": 900, "word_count": 1200, "sentence_count": 60},
+    **{"length_score": 0.9, "structure_score": 0.8, "coherence_score": 0.8, "topic_clarity_score": 0.7},
     "language_score": 0.9,
 }
 

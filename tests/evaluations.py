@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict
+from dataclasses import asdict, fields
 from datetime import UTC, datetime
 from typing import Any
 
@@ -65,43 +65,17 @@ def check_of(name: str, verdict: Any, said: str = "") -> Check:
 def batch_of(**members: Any) -> EvaluationBatch:
     """Of ten examples of topics, but for what is named."""
     usual: dict[str, Any] = {
-        "id": "eb_1",
-        "family": "topics",
-        "variant": "v_1",
-        "model": "m",
-        "dataset_hash": "h",
-        "split": "dev",
-        "scorer_version": "s",
-        "n": 10,
-        "n_errors": 0,
-        "mean_score": 0.5,
-        "score_low": None,
-        "score_high": None,
-        "cost_usd": 0.1,
-        "p95_latency_ms": None,
-        "n_calls": 10,
-        "created_by": "anna",
+        **{"id": "eb_1", "family": "topics", "variant": "v_1", "model": "m", "dataset_hash": "h", "split": "dev"},
+        **{"scorer_version": "s", "n": 10, "n_errors": 0, "mean_score": 0.5, "score_low": None, "score_high": None},
+        **{"cost_usd": 0.1, "p95_latency_ms": None, "n_calls": 10, "created_by": "anna"},
         "created_at": datetime(2026, 11, 20, tzinfo=UTC),
     }
     return EvaluationBatch(**{**usual, **members})
 
 
 def report_of(**members: Any) -> EvaluationReport:
-    """Of such a batch."""
-    return EvaluationReport(
-        **members_of(batch_of(**members)),
-        scenarios=None,
-        labels=None,
-        trivial_baselines=None,
-        judge=None,
-        judgements={},
-        n_calls_in_all=10,
-        spent_usd=None,
-        beside=None,
-        suite_name=None,
-        n_wanted=None,
-        truncated={},
-        n_refused=0,
-        timing=None,
-        commonest_error=None,
-    )
+    """Of such a batch; what it does not name is not known."""
+    usual: dict[str, Any] = {"judgements": {}, "n_calls_in_all": 10, "truncated": {}, "n_refused": 0}
+    own = {field.name for field in fields(EvaluationReport)} - {field.name for field in fields(EvaluationBatch)}
+    rest = dict.fromkeys(own) | usual | {name: members.pop(name) for name in own & members.keys()}
+    return EvaluationReport(**members_of(batch_of(**members)), **rest)

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from optimizer.adapters.files.spool import NAME, Spool
-from optimizer.core.base.values import Budget, ExampleResult
+from optimizer.core.base.values import ExampleResult
 from optimizer.core.dataset.examples import make_example
 from optimizer.core.family.variant import Variant, VariantRecord
 from optimizer.core.feedback.events import Arm
@@ -24,6 +24,7 @@ from optimizer.jobs.feedback.ingest_feedback import Intake
 from optimizer.jobs.feedback.place_events import ReadEvent
 from optimizer.jobs.feedback.spooled_records import interaction_record
 from optimizer.ports import Clock, JournalEntry, Store, UnitCount
+from tests import stores
 
 MARK = "zq7marker"
 UNIT = f"jane.{MARK}@example.org"
@@ -120,17 +121,9 @@ def plant_short(settings: Settings, store: Store, clock: Clock, intake: Intake, 
 
 
 def event(unit: str, id: str, said: str, answered: str) -> dict[str, Any]:
-    return {
-        "id": id,
-        "family": F,
-        "unit": unit,
-        "input": {"text": said},
-        "output": answered,
-        "latency_ms": 12.0,
-        "tags": {"note": said},
-        "conversation": f"conversation-{id}",
-        "parts": [{"tier": 0, "model": "m", "purpose": "answer", "output": answered}],
-    }
+    part = {"tier": 0, "model": "m", "purpose": "answer", "output": answered}
+    of = {"id": id, "family": F, "unit": unit, "conversation": f"conversation-{id}", "latency_ms": 12.0}
+    return {**of, "input": {"text": said}, "output": answered, "tags": {"note": said}, "parts": [part]}
 
 
 def take_in(intake: Intake, events: list[dict[str, Any]]) -> None:
@@ -166,40 +159,14 @@ def serve(tx: Any, store: Store, now: Any, variant: str, *, after: str) -> None:
 def a_study(
     now: Any, *, champion: str, winner: str, examples: tuple[str, ...], id: str = "st_1", family: str = F
 ) -> Study:
-    return Study(
-        id=id,
-        family=family,
-        strategy="bootstrap",
-        aim="quality",
-        status="finished",
-        outcome="nominated",
-        seed=0,
-        budget=Budget(calls=10),
-        definition={},
-        dataset={"train": list(examples), "dev": []},
-        champion=champion,
-        winner=winner,
-        findings={"said": SAID},
-        created_at=now - timedelta(hours=1),
-        created_by="ann",
-        finished_at=now,
-    )
+    ended = {"status": "finished", "outcome": "nominated", "created_at": now - timedelta(hours=1), "finished_at": now}
+    outcome = {"winner": winner, "findings": {"said": SAID}, "dataset": {"train": list(examples), "dev": []}}
+    return stores.study(id, family=family, champion=champion, definition={}, **ended, **outcome)
 
 
 def a_call(id: str, now: Any, text: str) -> JournalEntry:
-    return JournalEntry(
-        id=id,
-        key=id,
-        status="sent",
-        purpose="search",
-        model="embedded",
-        attempt=1,
-        reserved_usd=0.0,
-        sent_at=now,
-        study="st_1",
-        family=F,
-        request={"messages": [{"role": "user", "content": text}]},
-    )
+    request = {"messages": [{"role": "user", "content": text}]}
+    return stores.call(id, key=id, reserved_usd=0.0, sent_at=now, family=F, request=request)
 
 
 def with_times(entry: Entry, now: Any) -> Entry:

@@ -34,26 +34,16 @@ import pytest
 import structlog
 
 MODULES = [
-    "optimizer.cli.app",
-    "optimizer.cli.service.by_itself",
-    "optimizer.runtime.supervise",
-    "optimizer.runtime.worker",
-    "optimizer.runtime.rooms",
-    "optimizer.processes",
-    "optimizer.adapters.store.database",
-    "optimizer.adapters.models.user_calls",
-    "optimizer.adapters.webhooks",
-    "optimizer.adapters.files.family_files",
-    "optimizer.content.adapters.content_files",
-    "optimizer.jobs.families.sync_families",
-    "api.app",
-    "api.feedback",
-    "api.gateway.app",
-    "api.http.server",
-    "uvicorn",
-    "uvloop",
-    "aiohttp",
-    "dbos",
+    *(
+        "optimizer.cli.app",
+        "optimizer.cli.service.by_itself",
+        "optimizer.runtime.supervise",
+        "optimizer.runtime.worker",
+    ),
+    *("optimizer.runtime.rooms", "optimizer.processes", "optimizer.adapters.store.database"),
+    *("optimizer.adapters.models.user_calls", "optimizer.adapters.webhooks", "optimizer.adapters.files.family_files"),
+    *("optimizer.content.adapters.content_files", "optimizer.jobs.families.sync_families"),
+    *("api.app", "api.feedback", "api.gateway.app", "api.http.server", "uvicorn", "uvloop", "aiohttp", "dbos"),
 ]
 N_SPARES = 12  # five processes of a server, and those that follow killed ones; after them, real starts
 FIRST_FD = 200  # where descriptors wait until those of the parent are closed

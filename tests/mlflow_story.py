@@ -17,6 +17,7 @@ from optimizer.core.search.study import Study, Trial
 from optimizer.core.serving.rollout import Champion
 from optimizer.ports import Pages
 from optimizer.runtime.wiring import mirrored_pages
+from tests import stores
 from tests.clock import Clock
 from tests.stores import new_database
 from tests.study_world import topic_family
@@ -84,21 +85,13 @@ def tell(store: Database, *, status: str = "finished") -> Study:
     rows = examples()
     ids = {split: [e.id for e in rows if e.split == split] for split in ("train", "dev", "holdout")}
     finished = status == "finished"
-    study = Study(
-        id=STUDY,
-        family=FAMILY,
-        strategy="bootstrap+settings",
-        aim="quality",
-        status="running",
-        seed=7,
-        budget=Budget(calls=320),
+    study = stores.study(
+        STUDY,
+        **{"family": FAMILY, "strategy": "bootstrap+settings", "status": "running", "seed": 7},
+        **{"budget": Budget(calls=320), "champion": VARIANTS[0].id, "scorer_version": "rouge_l:0.4"},
+        **{"created_at": START, "created_by": "local:tester", "started_at": START},
         definition={"n_dev": len(ids["dev"]), "n_candidates": 4, "max_examples": 4},
-        champion=VARIANTS[0].id,
-        created_at=START,
-        created_by="local:tester",
         dataset={"hash": "d41c", **ids},
-        scorer_version="rouge_l:0.4",
-        started_at=START,
     )
 
     def write(tx: Any) -> None:
@@ -123,35 +116,15 @@ def tell(store: Database, *, status: str = "finished") -> Study:
                     for n, id in enumerate(ids["holdout"])
                 ]
                 store.studies.put_results(tx, STUDY, "confirmation", v, results)
+            gate = {"name": "n", "verdict": "fail", "value": 24, "required": 100, "reason": "24 of 100 examples"}
             confirmation = {
-                "n": len(ids["holdout"]),
-                "champion_mean": 0.2,
-                "winner_mean": 0.27,
-                "lift": 0.07,
-                "p": 0.004,
+                **{"n": len(ids["holdout"]), "champion_mean": 0.2, "winner_mean": 0.27, "lift": 0.07, "p": 0.004},
+                **{"lift_low": 0.03, "lift_high": 0.11, "wins": 12, "ties": 6, "losses": 6},
+                **{"summary": "Improved: 0.200 to 0.270.", "gates": [gate]},
             }
-            confirmation |= {
-                "lift_low": 0.03,
-                "lift_high": 0.11,
-                "wins": 12,
-                "ties": 6,
-                "losses": 6,
-                "summary": "Improved: 0.200 to 0.270.",
-            }
-            confirmation["gates"] = [
-                {"name": "n", "verdict": "fail", "value": 24, "required": 100, "reason": "24 of 100 examples"}
-            ]
             spend = Spend(n_calls=290, n_from_journal=12)
-            store.studies.update(
-                tx,
-                STUDY,
-                status="finished",
-                outcome="nominated",
-                winner=winner,
-                confirmation=confirmation,
-                spend=spend,
-                finished_at=START + timedelta(minutes=4),
-            )
+            ended = {"status": "finished", "outcome": "nominated", "finished_at": START + timedelta(minutes=4)}
+            store.studies.update(tx, STUDY, winner=winner, confirmation=confirmation, spend=spend, **ended)
         store.outbox.add(tx, "study", STUDY, {}, START)
 
     store.write(write)
@@ -176,14 +149,9 @@ def put_trial(store: Database, tx: Any, number: int, v: Variant, score: float, d
     store.studies.put_trial(
         tx,
         Trial(
-            study=STUDY,
-            number=number,
-            variant=v.id,
+            **{"study": STUDY, "number": number, "variant": v.id, "status": "complete", "n": len(dev), "score": mean},
             proposer="champion" if number == 0 else "bootstrap" if number < 5 else "settings",
             params={"n_examples": len(v.examples), "temperature": v.model["temperature"]},
-            status="complete",
-            n=len(dev),
-            score=mean,
             p95_ms=320.0 + 40 * len(v.examples),
             n_calls=len(dev),
             started_at=START + timedelta(seconds=20 * number),

@@ -64,7 +64,6 @@ class Server:
             threading.Thread(target=self._read, daemon=True).start()
 
     def _read(self) -> None:
-        assert self.process.stderr is not None
         for line in self.process.stderr:
             self.lines.append(line)
 
@@ -86,7 +85,6 @@ class Server:
     @property
     def url(self) -> str:
         found = find(self.settings, "api")
-        assert found is not None
         assert found.url is not None
         return found.url
 

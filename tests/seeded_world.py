@@ -11,10 +11,12 @@ from optimizer.core.dataset.examples import make_example
 from optimizer.core.evaluation.judging.run import JudgeRun
 from optimizer.core.evaluation.label_report import label_report
 from optimizer.core.evaluation.run import ComparisonRun
-from optimizer.core.search.study import Study, Trial
+from optimizer.core.search.study import Trial
 from optimizer.core.serving.access import ROLES
-from optimizer.core.views.evaluation import EvaluationQuery, EvaluationReport, EvaluationRun, SuitesReport
+from optimizer.core.views.evaluation import EvaluationQuery, EvaluationRun, SuitesReport
 from tests.api_world import World
+from tests.evaluations import report_of
+from tests.stores import study
 
 SECRET_WORD = "zanzibar"  # stands in every text that a person could write into this installation
 SEALED_WORD = "quagga"  # stands in sealed examples alone
@@ -37,36 +39,17 @@ def seeded(world: World) -> World:
     world.post(f"/v1/rollouts/{rollout['id']}/approve", {"reason": f"go {SECRET_WORD}"})
     world.tick()
     world.post(f"/v1/rollouts/{rollout['id']}/hold", {"reason": f"wait {SECRET_WORD}"})
-    world.post(
-        "/v1/feedback",
-        {
-            "id": "in_1",
-            "family": "triage",
-            "unit": "u",
-            "input": {"text": SECRET_WORD},
-            "output": SECRET_WORD,
-            "error": SECRET_WORD,
-            "label": SECRET_WORD,
-            "tags": {"t": SECRET_WORD},
-            "conversation": SECRET_WORD,
-            "expected": {"topic": "billing"},
-            "latency_ms": 4.0,
-            "parts": [{"tier": 0, "model": "m", "purpose": "answer", "output": SECRET_WORD}],
-        },
-    )
+    texts = dict.fromkeys(("output", "error", "label", "conversation"), SECRET_WORD)
+    part = {"tier": 0, "model": "m", "purpose": "answer", "output": SECRET_WORD}
+    told = {"input": {"text": SECRET_WORD}, "tags": {"t": SECRET_WORD}, "expected": {"topic": "billing"}}
+    of = {"id": "in_1", "family": "triage", "unit": "u", "latency_ms": 4.0}
+    world.post("/v1/feedback", {**of, **texts, **told, "parts": [part]})
     world.client.put(
         "/v1/families/triage/schedule", json={"cron": None, "reason": SECRET_WORD}, headers={"If-Match": "*"}
     )
     world.post("/v1/freeze", {"family": "triage", "reason": SECRET_WORD})
-    world.post(
-        "/api/performance/record",
-        {
-            "processing_type": "early_exit",
-            "content_type": "note",
-            "exit_checkpoint": "start",
-            "exit_reason": SECRET_WORD,
-        },
-    )
+    ended = {"exit_checkpoint": "start", "exit_reason": SECRET_WORD}
+    world.post("/api/performance/record", {"processing_type": "early_exit", "content_type": "note", **ended})
     world.shared.store.write(lambda tx: add_study(world, tx))
     world.shared.store.write(lambda tx: add_runs(world, tx))
     for role in ROLES:
@@ -78,49 +61,20 @@ def seeded(world: World) -> World:
 
 
 def add_sealed(world: World, tx: Any) -> None:
-    now = world.shared.clock.now()
-    examples = [
-        make_example(
-            family="triage",
-            input={"text": f"{SEALED_WORD} number {n}"},
-            expected={"topic": "billing"},
-            created_at=now,
-            origin="curated",
-        )
-        for n in range(30)
-    ]
+    row = {"family": "triage", "expected": {"topic": "billing"}, "created_at": world.shared.clock.now()}
+    inputs = [{"text": f"{SEALED_WORD} number {n}"} for n in range(30)]
+    examples = [make_example(input=one, origin="curated", **row) for one in inputs]
     world.shared.store.examples.add(tx, [example for example in examples if example.split == "holdout"])
 
 
 def add_study(world: World, tx: Any) -> None:
     """A study that failed, with one trial."""
-    now = world.shared.clock.now()
     champion = world.shared.serving.now_served.family("triage").champion.variant
-    study = Study(
-        id="st_1",
-        family="triage",
-        strategy="bootstrap",
-        aim="quality",
-        status="failed",
-        seed=0,
-        budget=Budget(calls=1),
-        created_at=now,
-        definition={"space": {"instruction": SECRET_WORD}},
-        champion=champion,
-        created_by="anna",
-        error=SECRET_WORD,
-        findings={"words": [SECRET_WORD]},
-    )
-    world.shared.store.studies.add(tx, study)
-    trial = Trial(
-        study="st_1",
-        number=0,
-        variant=champion,
-        proposer="champion",
-        params={"instruction": SECRET_WORD},
-        status="complete",
-    )
-    world.shared.store.studies.put_trial(tx, trial)
+    words = {"definition": {"space": {"instruction": SECRET_WORD}}, "findings": {"words": [SECRET_WORD]}}
+    of = {"family": "triage", "champion": champion, "created_at": world.shared.clock.now(), "created_by": "anna"}
+    world.shared.store.studies.add(tx, study("st_1", status="failed", error=SECRET_WORD, **words, **of))
+    trial = {"study": "st_1", "number": 0, "variant": champion, "proposer": "champion", "status": "complete"}
+    world.shared.store.studies.put_trial(tx, Trial(params={"instruction": SECRET_WORD}, **trial))
 
 
 def add_runs(world: World, tx: Any) -> None:
@@ -129,48 +83,11 @@ def add_runs(world: World, tx: Any) -> None:
     champion = world.shared.serving.now_served.family("triage").champion.variant
     common: dict[str, Any] = {"family": "triage", "budget": Budget(calls=9), "created_by": "anna", "created_at": now}
     asked = EvaluationQuery(variant=champion, suite=None, split="dev", n=2, bare=False)
-    suite = EvaluationReport(
-        id="eb_1",
-        family="triage",
-        variant=champion,
-        model="m",
-        dataset_hash="0",
-        split="dev",
-        scorer_version="1",
-        n=2,
-        n_errors=0,
-        mean_score=0.5,
-        score_low=0.1,
-        score_high=0.9,
-        cost_usd=0.0,
-        p95_latency_ms=8.0,
-        n_calls=2,
-        created_by="anna",
-        created_at=now,
-        scenarios=None,
-        labels=label_report(["billing", SECRET_WORD], [("billing", "billing"), (SECRET_WORD, "billing")]),
-        trivial_baselines=None,
-        judge=None,
-        judgements={},
-        n_calls_in_all=2,
-        spent_usd=0.0,
-        beside=None,
-        suite_name=None,
-        n_wanted=2,
-        truncated={},
-        n_refused=0,
-        timing=None,
-        commonest_error=SECRET_WORD,
-    )
-    report = SuitesReport(
-        family="triage",
-        variant=champion,
-        champion=champion,
-        verdict=None,
-        suites=[suite],
-        not_measured=[],
-        family_suites={},
-    )
+    labels = label_report(["billing", SECRET_WORD], [("billing", "billing"), (SECRET_WORD, "billing")])
+    of = {"family": "triage", "variant": champion}
+    suite = report_of(**of, n=2, created_at=now, labels=labels, commonest_error=SECRET_WORD)
+    rest: dict[str, Any] = {"verdict": None, "not_measured": [], "family_suites": {}}
+    report = SuitesReport(champion=champion, suites=[suite], **of, **rest)
     runs.add(tx, EvaluationRun(id="ev_1", request=asked, status="running", n=2, n_done=2, **common))
     runs.update(tx, "ev_1", status="finished", finished_at=now, result=report, error=SECRET_WORD)
     pair = {"variants": [champion, champion], "example_ids": [], "is_priced": True}

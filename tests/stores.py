@@ -126,27 +126,13 @@ def minutes(n: float) -> datetime:
 
 
 def arm(**changes: Any) -> Arm:
-    return Arm(
-        **{
-            "family": FAMILY,
-            "variant": "v_aaaaaaaaaaaa",
-            "rollout": "ro_1",
-            "role": "champion",
-            "stage": 0.1,
-            "unit_hmac": "u1",
-            **changes,
-        }
-    )
+    usual = {"variant": "v_aaaaaaaaaaaa", "rollout": "ro_1", "role": "champion", "stage": 0.1, "unit_hmac": "u1"}
+    return Arm(**{"family": FAMILY, **usual, **changes})
 
 
 def interaction(id: str = "in_1", *, of: Arm | None = None, **changes: Any) -> Interaction:
-    usual = {
-        "occurred_at": NOW,
-        "received_at": NOW,
-        "content_hash": f"hash of {id}",
-        "output": "A text.",
-        "latency_ms": 12.5,
-    }
+    usual = {"occurred_at": NOW, "received_at": NOW, "content_hash": f"hash of {id}", "output": "A text."}
+    usual["latency_ms"] = 12.5
     return Interaction(id=id, arm=of or arm(), **{**usual, **changes})
 
 
@@ -189,15 +175,8 @@ def daily_performance(store: Database) -> list[dict[str, Any]]:
 def study(id: str = "st_1", **changes: Any) -> Study:
     usual: dict[str, Any] = {
         "family": FAMILY,
-        "strategy": "bootstrap",
-        "aim": "quality",
-        "status": "queued",
-        "seed": 0,
-        "budget": Budget(calls=100),
-        "definition": {"n_train": 10},
-        "champion": "v_aaaaaaaaaaaa",
-        "created_at": NOW,
-        "created_by": "tester",
+        **{"strategy": "bootstrap", "aim": "quality", "status": "queued", "seed": 0, "budget": Budget(calls=100)},
+        **{"definition": {"n_train": 10}, "champion": "v_aaaaaaaaaaaa", "created_at": NOW, "created_by": "tester"},
     }
     return Study(id=id, **{**usual, **changes})
 
@@ -205,19 +184,9 @@ def study(id: str = "st_1", **changes: Any) -> Study:
 def rollout(id: str = "ro_1", **changes: Any) -> Rollout:
     usual: dict[str, Any] = {
         "family": FAMILY,
-        "candidate": "v_bbbbbbbbbbbb",
-        "champion": "v_aaaaaaaaaaaa",
-        "aim": "quality",
-        "ladder": (0.1, 0.5),
-        "salt": "salt",
-        "status": "pending",
-        "stage": -1,
-        "held": False,
-        "version": 1,
-        "settings": {"margin": 0.02},
-        "stage_history": (),
-        "created_at": NOW,
-        "created_by": "tester",
+        **{"candidate": "v_bbbbbbbbbbbb", "champion": "v_aaaaaaaaaaaa", "aim": "quality", "ladder": (0.1, 0.5)},
+        **{"salt": "salt", "status": "pending", "stage": -1, "held": False, "version": 1, "stage_history": ()},
+        **{"settings": {"margin": 0.02}, "created_at": NOW, "created_by": "tester"},
     }
     return Rollout(id=id, **{**usual, **changes})
 
@@ -228,15 +197,8 @@ def variant(text: str = "Summarize: {{document}}") -> Variant:
 
 def call(id: str = "ca_1", **changes: Any) -> JournalEntry:
     usual: dict[str, Any] = {
-        "key": "key 1",
-        "status": "sent",
-        "purpose": "search",
-        "model": "embedded",
-        "attempt": 1,
-        "reserved_usd": 0.5,
-        "sent_at": NOW,
-        "study": "st_1",
-        "family": FAMILY,
+        **{"key": "key 1", "status": "sent", "purpose": "search", "model": "embedded", "attempt": 1},
+        **{"reserved_usd": 0.5, "sent_at": NOW, "study": "st_1", "family": FAMILY},
     }
     return JournalEntry(id=id, **{**usual, **changes})
 

@@ -287,7 +287,6 @@ class World:
     def variant(self, id: str | None) -> Variant:
         with self.store.read() as tx:
             found = self.store.variants.get(tx, self.family.name, id or "")
-        assert found is not None
         return found.variant
 
     def winner(self, study: Study) -> Variant:

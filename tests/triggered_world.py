@@ -11,7 +11,7 @@ from types import SimpleNamespace
 from typing import Any
 
 from optimizer.core.family.family import Family
-from optimizer.core.feedback.events import Arm, FeedbackEvent, Interaction
+from optimizer.core.feedback.events import Arm
 from optimizer.core.models.language import ModelAnswer, ModelRequest
 from optimizer.core.scheduling.schedule import StoredSchedule
 from optimizer.core.search.study import Study
@@ -25,34 +25,20 @@ from optimizer.ports import Clock as AnyClock
 from optimizer.ports import Store
 from tests.contexts import study_context
 from tests.scripted_model import FREE
-from tests.stores import keep_events
+from tests.stores import feedback, interaction, keep_events
 from tests.study_world import START, Clock, TopicModel, World, topic_family
 
 NIGHTLY = "0 3 * * *"
 EASY_ROLLOUT = {
-    "gates": {"n": 20},
-    "min_labelled_per_stage": 20,
-    "min_duration_hours": 0,
-    "whole_days": False,
-    "margin": 0.3,
-    "max_days": 3650,
-    "max_labelled": 10**6,
+    **{"gates": {"n": 20}, "min_labelled_per_stage": 20, "min_duration_hours": 0, "whole_days": False, "margin": 0.3},
+    **{"max_days": 3650, "max_labelled": 10**6},
 }
 
 
 def switched_on(family: Family, *, store: Store, clock: AnyClock, holdout: bool = True) -> None:
     """A person lets studies of the family start by themselves, at the file's times."""
-    wanted = StoredSchedule(
-        family=family.name,
-        cron=None,
-        from_file=True,
-        holdout=holdout,
-        strategy=None,
-        aim=None,
-        reason="no reason given",
-        by="local:ann",
-        since=clock.now(),
-    )
+    own: dict[str, Any] = {"strategy": None, "aim": None, "reason": "no reason given", "by": "local:ann"}
+    wanted = StoredSchedule(family=family.name, cron=None, from_file=True, holdout=holdout, since=clock.now(), **own)
     set_schedule(family, wanted, store=store, clock=clock)
 
 
@@ -119,42 +105,20 @@ class TriggeredWorld(World):
     ) -> None:
         """So many requests of the champion, spread over the next hours, each by a user of its own who then judges."""
         champion = self.champion()
-        interactions, feedback = [], []
+        events: list[Any] = []
         for _ in range(n):
             self.clock.pass_hours(over_hours / n)
             self.n += 1
             at, arm = self.clock.at, Arm(family=self.family.name, variant=champion, unit_hmac=same_unit or f"u{self.n}")
-            interactions.append(
-                Interaction(
-                    id=f"in_{self.n}",
-                    arm=arm,
-                    occurred_at=at,
-                    received_at=at,
-                    content_hash=f"i{self.n}",
-                    latency_ms=latency_ms,
-                    cost_usd=0.0,
-                )
-            )
+            usual: dict[str, Any] = {"of": arm, "occurred_at": at, "received_at": at}
+            events.append(interaction(f"in_{self.n}", **usual, output=None, latency_ms=latency_ms, cost_usd=0.0))
             if score is not None or success is not None:
-                feedback.append(
-                    FeedbackEvent(
-                        id=f"fb_{self.n}",
-                        arm=arm,
-                        occurred_at=at,
-                        received_at=at,
-                        content_hash=f"f{self.n}",
-                        source=source,
-                        score=score,
-                        success=success,
-                    )
-                )
-
-        keep_events(self.store, [*interactions, *feedback])
+                events.append(feedback(f"fb_{self.n}", **usual, source=source, score=score, success=success))
+        keep_events(self.store, events)
 
     def champion(self) -> str:
         with self.store.read() as tx:
             champion = self.store.champions.current(tx, self.family.name)
-        assert champion is not None
         return champion.variant
 
     def settle(self) -> None:

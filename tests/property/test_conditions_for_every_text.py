@@ -217,19 +217,8 @@ def test_any_text_is_read_or_refused_at_a_place_in_it_with_a_reason(text):
         return
     condition = compile_condition(text, KINDS)
     assert condition.holds({}) in (True, False)
-    allowed = (
-        ast.Expression,
-        ast.BoolOp,
-        ast.boolop,
-        ast.UnaryOp,
-        ast.Not,
-        ast.USub,
-        ast.Compare,
-        ast.cmpop,
-        ast.Name,
-        ast.Load,
-    )
-    allowed = (*allowed, ast.Constant, ast.Tuple, ast.List)
+    allowed = (ast.Expression, ast.BoolOp, ast.boolop, ast.UnaryOp, ast.Not, ast.USub, ast.Compare, ast.cmpop)
+    allowed = (*allowed, ast.Name, ast.Load, ast.Constant, ast.Tuple, ast.List)
     read = ast.parse("(" + text.replace("\n", " ").replace("\r", " ") + ")", mode="eval")
     assert all(isinstance(node, allowed) for node in ast.walk(read)), (
         "what is accepted is Python, and the small part of it that is meant"

@@ -24,9 +24,7 @@ rows = st.lists(records(), min_size=1, max_size=12)
 
 @given(rows, policies())
 @settings(max_examples=n_examples(75))
-def test_replay_sends_every_record_where_the_decision_sends_it(
-    rows: list[dict[str, Any]], policy: dict[str, Any]
-) -> None:
+def test_replay_sends_every_record_where_the_decision_sends_it(rows, policy):
     pipeline = parse_pipeline(policy)
     found = ways(read_columns(rows_to_columns(rows)), pipeline)
     for i, row in enumerate(rows):
@@ -39,9 +37,7 @@ def test_replay_sends_every_record_where_the_decision_sends_it(
 @given(
     rows, policies(), st.lists(shares, min_size=12, max_size=12), st.lists(st.floats(0.1, 9), min_size=12, max_size=12)
 )
-def test_an_outcome_adds_up_and_its_quality_is_the_weighted_mean_of_the_full(
-    rows: list[dict[str, Any]], policy: dict[str, Any], quality: list[float], weights: list[float]
-) -> None:
+def test_an_outcome_adds_up_and_its_quality_is_the_weighted_mean_of_the_full(rows, policy, quality, weights):
     judged = [{**row, "quality": q, "weight": w} for row, q, w in zip(rows, quality, weights, strict=False)]
     pipeline = parse_pipeline(policy)
     found = outcome(read_columns(rows_to_columns(judged)), pipeline)
@@ -61,9 +57,7 @@ def test_an_outcome_adds_up_and_its_quality_is_the_weighted_mean_of_the_full(
 
 
 @given(records(), policies(), st.sampled_from([f"filter.{k}" for k in filter.FIELD_OF]), shares)
-def test_a_stricter_filter_never_sends_more_to_full_processing(
-    record: dict[str, Any], policy: dict[str, Any], knob: str, by: float
-) -> None:
+def test_a_stricter_filter_never_sends_more_to_full_processing(record, policy, knob, by):
     loose = {name: value for name, value in policy.items() if not name.startswith(f"{knob}.")}
     loose[knob] = loose.get(knob, BY_NAME[knob].default or 0)
     strict = {
@@ -75,9 +69,7 @@ def test_a_stricter_filter_never_sends_more_to_full_processing(
 
 
 @given(records(), policies(), shares)
-def test_more_confidence_asked_for_never_ends_more_items_early(
-    record: dict[str, Any], policy: dict[str, Any], by: float
-) -> None:
+def test_more_confidence_asked_for_never_ends_more_items_early(record, policy, by):
     asked = {name: min(1.0, value + by) if "min_confidence" in name else value for name, value in policy.items()}
     asked["exit.min_confidence"] = min(1.0, policy.get("exit.min_confidence", 0.80) + by)
     if parse_pipeline(policy).decide(record).processing_type != "early_exit":
@@ -85,9 +77,7 @@ def test_more_confidence_asked_for_never_ends_more_items_early(
 
 
 @given(records(), policies(), st.data())
-def test_the_filter_bypasses_nothing_because_of_a_value_that_was_not_measured(
-    record: dict[str, Any], policy: dict[str, Any], data: Any
-) -> None:
+def test_the_filter_bypasses_nothing_because_of_a_value_that_was_not_measured(record, policy, data):
     """Taking a measurement away from a record that is not bypassed never bypasses it.
 
     Without exits: those end items for other reasons.
@@ -122,9 +112,7 @@ besides = st.fixed_dictionaries(
     st.dictionaries(st.just("n"), shares),
     besides,
 )
-def test_writing_the_files_and_reading_them_loses_nothing(
-    policy: dict[str, Any], monitoring: dict[str, Target], evidence: dict[str, Any], beside: dict[str, Any]
-) -> None:
+def test_writing_the_files_and_reading_them_loses_nothing(policy, monitoring, evidence, beside):
     content = PipelineFiles(policy=policy, monitoring=monitoring, evidence=evidence, beside=beside)
     assert read_files(write_files(content)) == replace(content, evidence={})
     assert read_files({"optimal_config.yaml": write_optimal(content)}) == replace(content, monitoring={})

@@ -79,9 +79,7 @@ def test_the_sums_of_fetches_are_those_of_their_windows(reports: list[tuple[str 
 
 @settings(max_examples=n_examples(2))
 @given(REPORTS)
-def test_a_store_of_before_is_filled_with_the_sums_of_its_windows(
-    reports: list[tuple[str | None, list[Exposure]]],
-) -> None:
+def test_a_store_of_before_is_filled_with_the_sums_of_its_windows(reports):
     with temporary_database() as database:
         keep(database, reports)
         database.write(

@@ -114,9 +114,7 @@ def test_the_next_retired_name_is_the_first_that_is_free(taken: set[int]) -> Non
     st.dictionaries(st.sampled_from("abc"), st.integers()),
     st.dictionaries(st.sampled_from("abcd"), st.sampled_from("abcd")),
 )
-def test_a_former_name_finds_what_the_present_one_does_and_hides_none(
-    found: dict[str, int], former: dict[str, str]
-) -> None:
+def test_a_former_name_finds_what_the_present_one_does_and_hides_none(found, former):
     map = FamilyMap(found, former)
     assert {*map} == {*found}
     for name in "abcd":

@@ -28,9 +28,7 @@ def unfilled(variant: Variant, declared: list[str]) -> PromptTemplate:
 
 @settings(max_examples=n_examples(150))
 @given(variants(), TEXTS, st.data())
-def test_prepared_bytes_with_texts_between_them_are_the_json_of_the_filled_in_messages(
-    variant: Variant, literal: str, data: st.DataObject
-) -> None:
+def test_prepared_bytes_with_texts_between_them_are_the_json_of_the_filled_in_messages(variant, literal, data):
     literal = literal.replace("{", "(").encode(errors="replace").decode()
     messages = [{"role": "system", "content": literal}, *variant.messages]
     variant = Variant(messages=messages, examples=variant.examples, model=variant.model, policy=variant.policy)

@@ -61,9 +61,7 @@ def _needs(found: RolloutForecast) -> list[Need]:
 
 
 @given(plans(), traffics() | st.none())
-def test_figures_are_never_negative_and_can_be_written_as_json(
-    plan: ForecastPlan, traffic: RecordedTraffic | None
-) -> None:
+def test_figures_are_never_negative_and_can_be_written_as_json(plan, traffic):
     found = forecast_rollout(plan, traffic)
     json.dumps(asdict(found), allow_nan=False)
     for need in _needs(found):
@@ -88,7 +86,6 @@ def test_more_traffic_never_makes_it_later(plan: ForecastPlan, traffic: Recorded
     for few, many in zip(_needs(before), _needs(after), strict=True):
         assert few.labelled == many.labelled
         if few.hours is not None:
-            assert many.hours is not None
             assert many.hours <= few.hours * (1 + 1e-9)
     assert not (before.verdict == "fits" and after.verdict == "exceeds")
 
@@ -100,7 +97,4 @@ def test_a_larger_margin_never_needs_more_labels_for_one_gate(plan: ForecastPlan
     narrow, wide = (
         forecast_rollout(p, None).expected for p in (one, replace(one, margin=min(0.99, one.margin * times)))
     )
-    assert narrow is not None
-    assert wide is not None
-    assert wide.labelled is not None
     assert narrow.labelled is None or wide.labelled <= narrow.labelled * (1 + 1e-9)

@@ -22,9 +22,7 @@ def results(found: list[float]) -> list[ExampleResult]:
 
 
 @given(rows, latencies)
-def test_a_check_is_missed_exactly_where_too_much_was_lost(
-    found: list[tuple[str, float, float]], pairs: list[tuple[float, float]]
-) -> None:
+def test_a_check_is_missed_exactly_where_too_much_was_lost(found, pairs):
     checks = {
         check.name: check.verdict
         for check in check_suite(

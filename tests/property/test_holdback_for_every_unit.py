@@ -51,9 +51,7 @@ def test_the_units_held_back_are_exactly_those_of_the_formula(salt: str, unit: s
 
 
 @given(salts, units, within, within)
-def test_a_unit_never_changes_its_variant_within_the_period(
-    salt: str, unit: str, one: timedelta, other: timedelta
-) -> None:
+def test_a_unit_never_changes_its_variant_within_the_period(salt, unit, one, other):
     assert served(salt, unit, one) == served(salt, unit, other)
 
 
@@ -84,9 +82,7 @@ def test_events_without_a_token_are_placed_where_the_unit_was_served(salt: str, 
     st.booleans(),
     st.booleans(),
 )
-def test_a_freeze_goes_before_everything(
-    salt: str, unit: str | None, status: str, with_rollout: bool, with_override: bool, with_holdback: bool
-) -> None:
+def test_a_freeze_goes_before_everything(salt, unit, status, with_rollout, with_override, with_holdback):
     deploying = replace(
         promoted(salt, 0.99),
         status=status,

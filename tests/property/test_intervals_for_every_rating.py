@@ -41,8 +41,6 @@ def figure(pairs: list[tuple[float, float]], others: list[float], *, late: list[
 @given(WHOLE)
 def test_the_interval_lies_on_the_scale_and_holds_its_estimate(whole: tuple[list[tuple[float, float]], list[float]]):
     found = figure(*whole)
-    assert found.found is not None
-    assert found.interval is not None
     assert 0 <= found.interval.lower <= found.found.mean + 1e-9
     assert found.found.mean - 1e-9 <= found.interval.upper <= 1
     assert 0 <= found.found.slope <= MOST_SLOPE
@@ -51,42 +49,29 @@ def test_the_interval_lies_on_the_scale_and_holds_its_estimate(whole: tuple[list
 
 
 @given(WHOLE, st.lists(shares, max_size=30))
-def test_answers_that_no_draw_could_have_taken_change_nothing(
-    whole: tuple[list[tuple[float, float]], list[float]], late: list[float]
-) -> None:
+def test_answers_that_no_draw_could_have_taken_change_nothing(whole, late):
     assert figure(*whole, late=late) == figure(*whole)
 
 
 @given(pairs, st.lists(shares, max_size=80), st.floats(-0.4, 0.4))
-def test_an_offset_of_the_judge_changes_nothing(
-    pairs: list[tuple[float, float]], others: list[float], offset: float
-) -> None:
+def test_an_offset_of_the_judge_changes_nothing(pairs, others, offset):
     plain = figure(pairs, others)
     moved = figure([(score + offset, rating) for score, rating in pairs], [score + offset for score in others])
-    assert plain.found is not None
-    assert moved.found is not None
-    assert plain.interval is not None
-    assert moved.interval is not None
     if abs(plain.found.slope - moved.found.slope) < 1e-6:  # else the scores are the same but for rounding
         assert moved.interval.lower == pytest.approx(plain.interval.lower, abs=1e-4)
         assert moved.interval.upper == pytest.approx(plain.interval.upper, abs=1e-4)
 
 
 @given(pairs, shares)
-def test_a_judge_that_always_says_the_same_leaves_the_ratings_alone(
-    pairs: list[tuple[float, float]], score: float
-) -> None:
+def test_a_judge_that_always_says_the_same_leaves_the_ratings_alone(pairs, score):
     rated = [RatedAnswer(score=score, rating=rating) for _, rating in pairs]
     found = powered_mean(score, 1000, rated)
-    assert found is not None
     assert found.slope == 0
     assert found.mean == pytest.approx(found.people_mean)
 
 
 @given(WHOLE, st.data())
-def test_an_answer_that_cannot_be_rated_never_narrows_the_interval_below_its_best_and_worst_case(
-    whole: tuple[list[tuple[float, float]], list[float]], data: st.DataObject
-) -> None:
+def test_an_answer_that_cannot_be_rated_never_narrows_the_interval_below_its_best_and_worst_case(whole, data):
     """Whatever it would have been rated, that interval's ends lie within those of the unrated one at 0 and at 1."""
     given_pairs, others = whole
     pairs = [*given_pairs, (0.5, 0.5)]  # so that twenty are left
@@ -107,8 +92,5 @@ def test_an_answer_that_cannot_be_rated_never_narrows_the_interval_below_its_bes
     ]
     answers[place] = replace(answers[place], rating=None, is_unrated=True)
     found, low, high = judged_figure(judged, answers, judge="j_1"), with_rating(0.0), with_rating(1.0)
-    assert found.interval is not None
-    assert low.interval is not None
-    assert high.interval is not None
     assert found.interval.lower == low.interval.lower
     assert found.interval.upper == high.interval.upper

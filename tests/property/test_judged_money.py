@@ -26,9 +26,7 @@ MEMBERS = ("judge", "other")
     cost_share=st.floats(0.1, 1.0),
     unreadable=st.booleans(),
 )
-def test_a_judged_study_stays_under_its_cap(
-    calls: int | None, usd: float | None, n_judges: int, cost_share: float, unreadable: bool
-) -> None:
+def test_a_judged_study_stays_under_its_cap(calls, usd, n_judges, cost_share, unreadable):
     names = MEMBERS[:n_judges]
     judge = {"committee": list(names)} if n_judges > 1 else {"model": names[0]}
     think = (lambda answer: 99.0) if unreadable else short_is_good  # 99 leaves the scale: asked twice, and no score

@@ -35,9 +35,7 @@ def edited(edits: list[tuple[int, str]]) -> str:
 
 
 @given(batches=BATCHES)
-def test_near_duplicates_stand_in_one_split_in_whatever_order_they_come(
-    store: Database, batches: list[list[list[tuple[int, str]]]]
-) -> None:
+def test_near_duplicates_stand_in_one_split_in_whatever_order_they_come(store, batches):
     """The order decides which rows are rows_by_id, and into which split: a row is set aside for those before it."""
     family, places = f"family{next(NAMES)}", count()
     rows_by_id, n_aside = {}, 0

@@ -81,14 +81,7 @@ def test_edits_one_by_one_are_edits_together(before: Entries, done: list[Edit]) 
     st.integers(0, 6),
     st.integers(0, 200),
 )
-def test_the_curator_keeps_the_limits_and_every_entry(
-    before: Entries,
-    new: list[Lesson],
-    merges: list[tuple[tuple[str, ...], str]],
-    retired: dict[str, str],
-    n_entries: int,
-    n_chars: int,
-) -> None:
+def test_the_curator_keeps_the_limits_and_every_entry(before, new, merges, retired, n_entries, n_chars):
     limits = Limits(n_entries=n_entries, n_chars=n_chars)
     proposed = CurationProposal(merges=merges, retirements=retired)
     done = curate(before, new, proposed, limits)

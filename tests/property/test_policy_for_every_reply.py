@@ -23,17 +23,11 @@ SHARES = st.floats(0, 1).map(lambda x: round(x, 3))
 NAMES = ["m1", "m2", "m3", "m4"]
 KNOBS: dict[str, st.SearchStrategy[Any]] = {
     "tiers": st.lists(st.sampled_from(NAMES), min_size=1, max_size=4, unique=True),
-    "accept": SHARES,
-    "accept.2": SHARES,
-    "accept.3": SHARES,
-    "refine": SHARES,
-    "skip": SHARES,
+    **dict.fromkeys(("accept", "accept.2", "accept.3", "refine", "skip", "audit_share"), SHARES),
+    **dict.fromkeys(("votes.agreement", "gate.threshold"), SHARES),
     "confidence": st.sampled_from([{"kind": "log_probability"}, {"kind": "agreement"}, {"kind": "predictor"}]),
     "fall_back": st.booleans(),
-    "audit_share": SHARES,
     "votes.models": st.lists(st.sampled_from([*NAMES, "m5"]), min_size=2, max_size=5, unique=True),
-    "votes.agreement": SHARES,
-    "gate.threshold": SHARES,
     "gate.retries": st.integers(0, 5),
     "gate.scorer": st.sampled_from(["confidence", "checks", "judge", "own.metric"]),
     "validate": st.lists(st.sampled_from(list(NAMED_CHECKS)), min_size=1, max_size=3),
@@ -111,16 +105,13 @@ def drive(plan: PolicyPlan, situation: Situation, data: st.DataObject) -> tuple[
 
 
 def strong_failed(policy: Policy, past: list[Attempt]) -> bool:
-    assert policy.cascade is not None
     last = policy.cascade.models[-1]
     return not any(one.answer is not None and one.call.model == last and one.call.purpose != "sample" for one in past)
 
 
 @settings(max_examples=n_examples(200))
 @given(policy=POLICIES, output=OUTPUTS, predicted=st.lists(st.none() | SHARES, max_size=4).map(tuple), data=st.data())
-def test_it_ends_within_its_bound_and_gives_out_the_best_attempt(
-    policy: dict[str, Any], output: Output, predicted: tuple[float | None, ...], data: st.DataObject
-) -> None:
+def test_it_ends_within_its_bound_and_gives_out_the_best_attempt(policy, output, predicted, data):
     parsed = parsed_with_drawn_confidence(policy, data)
     plan = PolicyPlan(policy=parsed, model="only", output=output, predicted=predicted)
     taken, past = drive(plan, Situation(output=output), data)
@@ -137,9 +128,7 @@ def test_it_ends_within_its_bound_and_gives_out_the_best_attempt(
 
 
 @given(policy=POLICIES, data=st.data())
-def test_the_total_is_the_sum_of_the_parts_and_an_audit_leaves_no_tier_out(
-    policy: dict[str, Any], data: st.DataObject
-) -> None:
+def test_the_total_is_the_sum_of_the_parts_and_an_audit_leaves_no_tier_out(policy, data):
     parsed = parsed_with_drawn_confidence(policy, data)
     plan = PolicyPlan(policy=parsed, model="only", output=Output())
     situation = Situation()

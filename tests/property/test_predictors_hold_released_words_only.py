@@ -22,17 +22,8 @@ SHARED = ("invoice", "delivery", "refund", "because")
 
 def answered(i: int, text: str, said: str, *, released: bool, right: bool) -> tuple[Example, dict[str, object]]:
     """The i-th training example, and what was measured of its answer."""
-    example = Example(
-        id=f"e{i}",
-        family="f",
-        input={"message": text},
-        expected={"topic": "x"},
-        group=f"g{i}",
-        split="train",
-        origin="interaction",
-        released=released,
-        created_at=START,
-    )
+    of = {"family": "f", "expected": {"topic": "x"}, "split": "train", "origin": "interaction", "created_at": START}
+    example = Example(id=f"e{i}", input={"message": text}, group=f"g{i}", released=released, **of)
     answer = ModelAnswer(text=said, input_tokens=1, output_tokens=1, cost_usd=0.0, latency_ms=1.0)
     read = read_answer(example.input, answer, other=None, issues={})
     return example, {"read": read, "score": float(right), "confidence": None}

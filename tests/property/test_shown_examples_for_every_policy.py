@@ -86,8 +86,6 @@ def test_each_model_is_sent_the_prompt_with_its_own_number_of_examples(policy: d
         return answer_of(scored[-1])
 
     one, other = asyncio.run(execute_policy(wanted, ask)), asyncio.run(run_policy(wanted, complete))
-    assert one.attempt is not None
-    assert other.attempt is not None
     assert (one.attempt.text, one.why) == (other.attempt.text, other.why)
     assert [request.key for request in served] == [request.key for request in scored]
     tiers_asked = {request.model for request in scored if request.sample == "0"}

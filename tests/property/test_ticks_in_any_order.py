@@ -173,7 +173,6 @@ def check(life: Life) -> None:
     assert len(active) <= 1
     assert champion is not None
     for id, (rollout, decisions) in found.items():
-        assert rollout is not None
         assert verify_rollout(id, store).problems == ()
         assert [d.seq for d in decisions] == list(range(1, rollout.version + 1)), "one decision per version"
         assert sum(d.kind == "promote" for d in decisions) == (rollout.outcome == "promoted")
@@ -205,9 +204,7 @@ def test_any_order_of_ticks_operators_freezes_and_traffic_ends_in_a_valid_state(
 
 @settings(max_examples=n_examples(6), suppress_health_check=[HealthCheck.too_slow])
 @given(st.lists(st.sampled_from(["advance", "promote", "rollback", "hold", "resume"]), min_size=2, max_size=4))
-def test_commands_of_several_people_and_two_ticks_at_the_very_same_time_leave_one_decision_a_version(
-    acts: list[OperatorAct],
-) -> None:
+def test_commands_of_several_people_and_two_ticks_at_the_very_same_time_leave_one_decision_a_version(acts):
     with tempfile.TemporaryDirectory(prefix="detent-test-") as folder:
         life = Life(Path(folder))
         try:

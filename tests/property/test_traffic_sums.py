@@ -131,9 +131,7 @@ def assert_reads_as_the_events(database: Database, events: Sequence[Event], sinc
 @settings(max_examples=n_examples(12))
 @example([(0.0, {"family": FAMILY, "variant": VARIANT, "unit_hmac": "a"}, None)], [60.0, 2880.0], (0.0, 2880.0))
 @given(EVENTS, st.lists(AT, min_size=1, max_size=6), st.tuples(AT, AT))
-def test_sums_and_what_came_after_them_say_what_the_events_say(
-    drawn: list[tuple[float, dict[str, Any], dict[str, Any] | None]], looks: list[float], window: tuple[float, float]
-) -> None:
+def test_sums_and_what_came_after_them_say_what_the_events_say(drawn, looks, window):
     """``looks``: when the worker sums up, in any order, since a clock may go back; what comes late comes between."""
     events = [event_of(n, minutes(at), of, told) for n, (at, of, told) in enumerate(drawn)]
     since, until = sorted(minutes(at) for at in window)
@@ -150,9 +148,7 @@ def test_sums_and_what_came_after_them_say_what_the_events_say(
 
 @settings(max_examples=n_examples(6))
 @given(EVENTS, st.tuples(AT, AT))
-def test_a_window_that_began_before_short_sums_are_kept_reads_events_at_its_ends(
-    drawn: list[tuple[float, dict[str, Any], dict[str, Any] | None]], window: tuple[float, float]
-) -> None:
+def test_a_window_that_began_before_short_sums_are_kept_reads_events_at_its_ends(drawn, window):
     events = [event_of(n, minutes(at), of, told) for n, (at, of, told) in enumerate(drawn)]
     since, until = sorted(minutes(at) for at in window)
     read_for = {
@@ -202,9 +198,7 @@ def test_a_clock_that_was_far_ahead_and_went_back_leaves_no_gap(ahead: timedelta
 
 @settings(max_examples=n_examples(8))
 @given(EVENTS, st.integers(1, 2))
-def test_what_is_pruned_by_whole_days_is_gone_from_the_sums_too(
-    drawn: list[tuple[float, dict[str, Any], dict[str, Any] | None]], day: int
-) -> None:
+def test_what_is_pruned_by_whole_days_is_gone_from_the_sums_too(drawn, day):
     events = [event_of(n, minutes(at), of, told) for n, (at, of, told) in enumerate(drawn)]
     cut, end = minutes(0).replace(hour=0) + timedelta(days=day), minutes(3 * 24 * 60)
     with temporary_database() as database:
@@ -246,9 +240,7 @@ UNITS = st.lists(
 
 @settings(max_examples=n_examples(30))
 @given(UNITS, st.sampled_from((1, 4, 16)))
-def test_units_that_are_drawn_are_the_same_in_every_stretch_and_bring_all_that_they_reported(
-    told: list[tuple[int, int, bool | None, float | None]], most: int
-) -> None:
+def test_units_that_are_drawn_are_the_same_in_every_stretch_and_bring_all_that_they_reported(told, most):
     with patch.object(core, "MOST_UNITS", most):
         by_minute: dict[int, TrafficSum] = {}
         for n, (minute, unit, success, score) in enumerate(told):

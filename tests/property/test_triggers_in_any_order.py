@@ -24,16 +24,8 @@ from tests.triggered_world import TriggeredWorld
 NAMES = ("topics", "second", "third")
 HOURLY = "0 * * * *"
 ACTS = (
-    "check",
-    "check",
-    "wait a while",
-    "wait for hours",
-    "bad feedback",
-    "one angry user",
-    "freeze",
-    "unfreeze",
-    "a study ends",
-    "a person starts one",
+    *("check", "check", "wait a while", "wait for hours", "bad feedback", "one angry user"),
+    *("freeze", "unfreeze", "a study ends", "a person starts one"),
 )
 
 

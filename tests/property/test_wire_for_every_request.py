@@ -16,29 +16,11 @@ from optimizer.core.family.variant import Variant, model_faults
 from optimizer.core.models.language import ModelRequest, request_for
 from optimizer.core.models.wire import MESSAGE, PARAMS, RESPONSE_FORMAT, pass_through
 
-OURS = {
-    "model",
-    "messages",
-    "api_base",
-    "api_key",
-    "timeout",
-    "num_retries",
-    "max_retries",
-    "caching",
-}  # of config/models.yaml
+OURS = {"model", "messages", "api_base", "api_key", "timeout"}
+OURS |= {"num_retries", "max_retries", "caching"}  # of config/models.yaml
 OURS |= ON_THE_WIRE_ALONE.keys()
-KNOWN = (
-    "api_base",
-    "base_url",
-    "api_key",
-    "extra_headers",
-    "extra_body",
-    "mock_response",
-    "temperature",
-    "stop",
-    "tools",
-    "response_format",
-)
+KNOWN = ("api_base", "base_url", "api_key", "extra_headers", "extra_body", "mock_response")
+KNOWN = (*KNOWN, "temperature", "stop", "tools", "response_format")
 NAMES = st.one_of(st.sampled_from(KNOWN), st.text(max_size=12))
 VALUES = st.recursive(
     st.one_of(

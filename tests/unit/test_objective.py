@@ -32,9 +32,7 @@ def test_quality_gains_by_the_mean_lead_and_is_told_the_mean_score() -> None:
 
 
 @pytest.mark.parametrize(("aim", "cheaper"), [("cost", {"usd": 0.0015}), ("latency", {"ms": 71.0})])
-def test_cost_and_latency_gain_by_the_share_that_is_saved_while_quality_holds(
-    aim: Aim, cheaper: dict[str, float]
-) -> None:
+def test_cost_and_latency_gain_by_the_share_that_is_saved_while_quality_holds(aim, cheaper):
     equal, a_little_worse, worse = ([1.0, s] * 15 for s in (0.5, 0.42, 0.3))
     share = 0.25 if aim == "cost" else 1 - (71 + 28) / (100 + 28)
     assert objective(aim).gain(results(equal, **cheaper)) == pytest.approx(share)
@@ -76,18 +74,14 @@ def test_a_call_that_failed_is_neither_cheap_nor_quick() -> None:
 def test_a_saving_says_what_it_is_and_when_it_was_not_measured() -> None:
     assert saving_of("quality", CHAMPION, CHAMPION, 1) is None
     cheaper = saving_of("cost", CHAMPION, results([1.0] * 30, usd=0.001), 1)
-    assert cheaper is not None
     assert cheaper.share == pytest.approx(0.5)
     assert cheaper.p < 0.001
     assert cheaper.text == "$0.002000 a call to $0.001000 a call (-50%, p 0.0001)"
     quicker = saving_of("cost", results([1.0] * 30, usd=1.0), results([1.0] * 30, usd=0.35), 1, is_replayed=True)
-    assert quicker is not None
     assert quicker.text == "100.0% of the time to 35.0% of the time (-65%, p 0.0001)"
     equal = saving_of("cost", CHAMPION, CHAMPION, 1)
-    assert equal is not None
     assert equal.p == 1.0
     untimed = saving_of("latency", CHAMPION, results([1.0] * 30, ms=None), 1)
-    assert untimed is not None
     assert (untimed.share, untimed.unmeasured.verdict.value) == (None, "error")
     assert "0 holdout examples" in untimed.unmeasured.reason
 
@@ -95,24 +89,13 @@ def test_a_saving_says_what_it_is_and_when_it_was_not_measured() -> None:
 def test_a_failed_call_of_the_winner_saves_nothing_and_took_as_long_as_the_longest() -> None:
     half_failed = [*results([None] * 15, usd=0.0, ms=None), *results([1.0] * 30, usd=0.001, ms=10.0)[15:]]
     cost, latency = (saving_of(aim, CHAMPION, half_failed, 1) for aim in ("cost", "latency"))
-    assert cost is not None
-    assert latency is not None
     assert (cost.n, cost.share) == (30, pytest.approx(0.25))
     assert (latency.n, latency.winner) == (30, 129.0)
 
 
 def test_a_trial_is_told_with_what_its_study_aims_at() -> None:
-    trial = Trial(
-        study="st",
-        number=1,
-        variant="v",
-        proposer="settings",
-        params={},
-        status="complete",
-        n=10,
-        cost_usd=0.002,
-        p95_ms=87.4,
-    )
+    of = {"study": "st", "number": 1, "variant": "v", "proposer": "settings", "params": {}, "status": "complete"}
+    trial = Trial(**of, n=10, cost_usd=0.002, p95_ms=87.4)
     assert aimed_at("cost", trial, is_replayed=True).endswith("% of the time")
     shown = [aimed_at(aim, trial) for aim in ("quality", "cost", "latency")]
     assert shown == ["", ", $0.000200 a call", ", p95 87 ms"]

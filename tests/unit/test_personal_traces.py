@@ -83,9 +83,7 @@ IBAN = "IBAN DE89zqfour0532 was charged twice"
         pytest.param(["我的订单"], "请问我的订单在哪里", False, True, id="four characters without spaces are no words"),
     ],
 )
-def test_a_short_request_that_says_enough_quotes_the_person_and_another_is_in_doubt(
-    request_: list[str], text: str, quoted: bool, doubtful: bool
-) -> None:
+def test_a_short_request_that_says_enough_quotes_the_person_and_another_is_in_doubt(request_, text, quoted, doubtful):
     known = traces(requests=[request_], corrections=())
     assert (known.are_quoted_in(text), known.doubtful.are_quoted_in(text)) == (quoted, doubtful)
 
@@ -100,9 +98,7 @@ WORDS = st.text(st.characters(codec="utf-8", categories=("Ll", "Lu", "Nd")), min
 
 
 @given(st.lists(WORDS, min_size=1, max_size=WINDOW - 1), st.text(), st.text())
-def test_a_whole_short_request_is_found_wherever_it_stands_or_says_too_little(
-    said: list[str], before: str, behind: str
-) -> None:
+def test_a_whole_short_request_is_found_wherever_it_stands_or_says_too_little(said, before, behind):
     text = " ".join(said)
     known = PersonalTraces.loaded(PersonalTraces.of(UNIT, requests=[[text]]).dumped())
     around = f"{before} {text}. {behind}"

@@ -40,9 +40,7 @@ BYPASS = TARGETS["bypass_rate"]  # warning below .50 and above .80, critical bel
         pytest.param(0.53, "critical", None, id="well at once"),
     ],
 )
-def test_what_is_open_needs_more_to_clear_than_it_needed_to_open(
-    value: float, was: Level | None, level: Level | None
-) -> None:
+def test_what_is_open_needs_more_to_clear_than_it_needed_to_open(value, was, level):
     assert level_of(value, BYPASS, was) == level
 
 
@@ -66,17 +64,8 @@ def test_too_few_items_raise_nothing_and_clear_nothing_and_none_at_all_clears() 
 
 def report(store: Database, clock: Clock, *, full: int, light: int = 0, exits: int = 0, tag: str = "") -> None:
     kinds = ["full"] * full + ["lightweight"] * light + ["early_exit"] * exits
-    records = [
-        PipelineRecord(
-            id=f"{tag}{i}",
-            received_at=clock.now(),
-            processing_type=kind,
-            content_type="news",
-            time_saved_share=None,
-            quality_score=0.8,
-        )  # type: ignore[arg-type]
-        for i, kind in enumerate(kinds)
-    ]
+    of: dict[str, Any] = {"received_at": clock.now(), "content_type": "news", "quality_score": 0.8}
+    records = [PipelineRecord(id=f"{tag}{i}", processing_type=kind, **of) for i, kind in enumerate(kinds)]
     store.write(lambda tx: store.pipeline_stats.add(tx, records))
 
 
@@ -89,9 +78,7 @@ def levels(store: Database) -> dict[str, str]:
     return {subject: level for subject, (level, _) in open_alerts(store).items()}
 
 
-def test_an_alert_is_raised_once_becomes_another_when_it_gets_worse_and_clears_when_the_items_do(
-    store: Database,
-) -> None:
+def test_an_alert_is_raised_once_becomes_another_when_it_gets_worse_and_clears_when_the_items_do(store):
     clock = Clock(NOW)
     report(store, clock, full=55, exits=45)
     assert watch_pipeline(store, clock, TARGETS) != []
@@ -131,12 +118,6 @@ def test_the_detail_says_what_was_found_what_is_asked_and_when_it_clears(store: 
 def written(folder: Path, text: str) -> Path:
     (folder / "monitoring.yaml").write_text(text, encoding="utf-8")
     return folder / "monitoring.yaml"
-
-
-def test_levels_come_from_the_pipelines_own_file(tmp_path: Path) -> None:
-    assert read_levels(written(tmp_path, "bypass_rate: {target: 0.3, critical_low: 0.1}\n")) == {
-        "bypass_rate": Target(target=0.3, critical_low=0.1)
-    }
 
 
 @named(

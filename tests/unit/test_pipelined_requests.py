@@ -164,9 +164,7 @@ async def test_connections_take_turns() -> None:
     assert app.paths == [f"/{name}{n}" for n in range(50) for name in "abc"]
 
 
-def test_after_a_turn_the_line_rests_three_times_as_long_and_who_comes_alone_does_not_wait(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
+def test_after_a_turn_the_line_rests_three_times_as_long_and_who_comes_alone_does_not_wait(monkeypatch):
     monkeypatch.setattr("api.http.door.REST", 3)
     monkeypatch.setattr("api.http.door.thread_time", count(step=0.1).__next__)  # a turn takes so long
     app = Application()
@@ -186,18 +184,6 @@ def test_after_a_turn_the_line_rests_three_times_as_long_and_who_comes_alone_doe
         return loop.time() - began
 
     assert asyncio.run(answered()) > 0.2
-
-
-@on_a_loop
-async def test_a_request_that_comes_alone_does_not_wait_behind_those_of_others() -> None:
-    app = Application()
-    app.may_answer.set()
-    connections = Connections(app)
-    for _ in range(10):
-        connections.one()[0].data_received(get("/many") * N)
-    connections.one()[0].data_received(get("/alone"))
-    await steps(1)
-    assert app.paths == ["/many"] * 10 + ["/alone"]
 
 
 @on_a_loop
@@ -292,9 +278,7 @@ FRAMINGS = {
     ],
 )
 @on_a_loop
-async def test_a_request_for_an_upgrade_is_answered_as_if_it_had_not_asked_and_is_the_last(
-    asking: bytes, version: bytes, framing: str
-) -> None:
+async def test_a_request_for_an_upgrade_is_answered_as_if_it_had_not_asked_and_is_the_last(asking, version, framing):
     length, body = FRAMINGS[framing]
     sent = b"POST /asks HTTP/%b\r\nHost: a\r\n" % version + asking + length + b"\r\n" + body
     for at in range(1, len(sent) + 1, 1 + len(sent) // 1000):
@@ -337,9 +321,7 @@ STATUS_OF = {Application: b"431", Refusing: b"401"}
     ],
 )
 @on_a_loop
-async def test_what_is_no_content_of_a_body_is_not_kept_and_ends_the_connection(
-    kind: type[Application], start: bytes, piece: bytes
-) -> None:
+async def test_what_is_no_content_of_a_body_is_not_kept_and_ends_the_connection(kind, start, piece):
     connection, wire = Connections(kind()).one()
     connection.data_received(CHUNKED + start)
     await steps()
@@ -373,9 +355,7 @@ async def test_a_trailer_is_no_header() -> None:
     [(Application, b"408", b"more pieces than could be read in turns"), (Refusing, b"401", b"")],
 )
 @on_a_loop
-async def test_a_body_that_waits_for_its_turns_has_its_time_like_any_other(
-    kind: type[Application], status: bytes, said: bytes
-) -> None:
+async def test_a_body_that_waits_for_its_turns_has_its_time_like_any_other(kind, status, said):
     connection, wire = Connections(kind()).one()
     connection.data_received(CHUNKED)
     await steps()

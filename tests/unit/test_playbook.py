@@ -173,11 +173,6 @@ def kept(entries: Entries, lessons, proposed: CurationProposal | None = None, li
     return apply_edits(entries, curate(entries, lessons, proposed or CurationProposal(), limits or Limits()))
 
 
-def test_a_new_lesson_is_added_with_its_evidence() -> None:
-    (entry,) = kept({}, [ONE_WORD]).values()
-    assert (entry.kind, entry.text, entry.evidence, entry.state) == ("directive", SHORT, ("e1", "e2"), "active")
-
-
 @pytest.mark.parametrize("said", [SHORT, "answer  with ONE word.", "Answer with one word!"])
 def test_a_lesson_that_is_there_already_supports_it(said) -> None:
     entries = kept(book(SHORT, DATES), [replace(ONE_WORD, text=said)])

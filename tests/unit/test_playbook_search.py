@@ -7,11 +7,10 @@ from typing import Any
 
 import pytest
 
-from optimizer.core.base.errors import DatasetTooSmall, InvalidInput, ModelFailed
-from optimizer.core.search.playbook.entries import HEADING, Retire, id_of, section_texts
+from optimizer.core.base.errors import ModelFailed
+from optimizer.core.search.playbook.entries import HEADING, id_of, section_texts
 from optimizer.core.search.space import instruction_of
 from optimizer.core.search.study import LEAKS
-from optimizer.jobs.families.keep_playbook import StudyPlaybook
 from tests.playbook_model import RIGHT, Learner, add_entry, kept_entries, learning_world, lessons, studied
 from tests.proposers import fails
 from tests.study_world import Killed, World, assert_resumes, half_released, killed_at, topic_examples
@@ -22,7 +21,6 @@ SECTION = f"{HEADING}\nDirectives:\n- {RIGHT}"
 def instruction(here: World, variant: str) -> str | None:
     with here.store.read() as tx:
         record = here.store.variants.get(tx, "topics", variant)
-    assert record is not None
     return instruction_of(record.variant)
 
 
@@ -48,16 +46,6 @@ def test_the_right_lesson_is_found_kept_and_confirmed(tmp_path):
     assert all(id.startswith("train-") for id in entry.evidence)
     assert entry.changed_by == f"study:{ended.id}"
     assert {c.purpose for c in here.calls(ended)} == {"search", "proposer", "confirmation"}
-
-
-def test_rubbish_is_kept_as_tried_and_nothing_is_nominated(tmp_path):
-    here = learning_world(tmp_path, Learner(lambda n: lessons(f"Think {n} times, and then think again."))).fill()
-    ended = studied(here, definition={"n_instructions": 3})
-    assert (ended.status, ended.outcome) == ("finished", "no_improvement")
-    assert [t.proposer for t in here.trials(ended)] == ["champion"]
-    assert [(e.state, e.reason) for e in kept_entries(here)] == [
-        ("retired", "no better on 9 training examples: 0 helped, 0 harmed")
-    ] * 3
 
 
 def test_a_lesson_that_harms_is_counted_as_harmful_and_retired(tmp_path):
@@ -203,17 +191,6 @@ def test_a_later_study_begins_with_the_playbook_as_it_stands_and_measures_it(tmp
     assert (entry.helpful, entry.state) == (9 + 6 + 6, "active")
 
 
-def test_what_a_person_retired_is_not_written_again(tmp_path):
-    here = learning_world(tmp_path).fill()
-    first = studied(here)
-    retired = StudyPlaybook(family="topics", study="by hand", store=here.store, clock=here.clock)
-    retired.keep(1, [Retire(id=id_of(RIGHT), reason="no")])
-    ended = studied(here)
-    assert ended.outcome == "no_improvement"
-    (entry,) = kept_entries(here)
-    assert (entry.state, entry.study) == ("retired", first.id)
-
-
 def test_the_instructions_that_a_family_s_space_lists_are_starting_points(tmp_path):
     depths = ["Name the topic.", "Think it over, then name the topic.", "In one word: think, then name the topic."]
     here = learning_world(tmp_path, space={"instruction": {"choices": depths, "propose": True}}).fill()
@@ -223,39 +200,7 @@ def test_the_instructions_that_a_family_s_space_lists_are_starting_points(tmp_pa
     assert instruction(here, ended.winner) == depths[2]
 
 
-def test_the_section_stays_within_the_study_s_limits(tmp_path):
-    texts = [f"{word} one word, please" for word in ("Say", "Give", "Write", "Use", "Pick", "Send")]
-
-    class Picky(Learner):
-        """Each piece of advice helps a little more."""
-
-        def answer(self, instruction: str, topic: str) -> str:
-            n = sum(text in instruction for text in texts)
-            return topic if n > TOPICS_BY_ADVICE[topic] else "?"
-
-    here = learning_world(tmp_path, Picky(lambda n: lessons(texts[n - 1]))).fill()
-    studied(here, definition={"n_instructions": 6, "playbook_entries": 2})
-    assert sum(e.state == "active" for e in kept_entries(here)) <= 2
-    assert len(kept_entries(here)) > 2
-
-
-TOPICS_BY_ADVICE = {"biology": 0, "physics": 1, "music": 2}
-
-
 # the study around it
-
-
-def test_without_a_released_training_example_no_such_study_begins(tmp_path):
-    here = learning_world(tmp_path)
-    here.fill(examples=[*topic_examples(9, "train", released=False), *topic_examples(12, "dev")])
-    with pytest.raises(DatasetTooSmall, match="none of 0 is"):
-        here.create(strategy="playbook")
-
-
-def test_a_space_that_lets_nothing_be_written_is_refused(tmp_path):
-    here = learning_world(tmp_path, space={"examples": {"max": 2}}).fill()
-    with pytest.raises(InvalidInput, match="does not let a study write its instruction"):
-        here.create(strategy="playbook")
 
 
 def test_the_dry_run_counts_the_calls_that_a_study_may_make(tmp_path):
@@ -285,17 +230,6 @@ def test_a_study_that_was_killed_asks_nothing_twice_and_its_playbook_is_that_of_
 
 def what(here: World) -> list[Any]:
     return [(e.text, e.state, e.helpful, e.harmful, e.evidence, e.reason) for e in kept_entries(here)]
-
-
-def test_a_study_that_is_killed_after_it_added_to_the_playbook_opens_what_it_opened_first(tmp_path):
-    here = learning_world(tmp_path, Learner(before=killed_at(40))).fill()
-    made = here.create(strategy="playbook")
-    with pytest.raises(Killed):
-        here.run(made)
-    assert [e.text for e in kept_entries(here)] == [RIGHT]
-    opened = StudyPlaybook(family="topics", study=made.id, store=here.store, clock=here.clock).opened()
-    assert opened == {}
-    assert here.run(made).outcome == "nominated"
 
 
 class Away(Learner):

@@ -10,89 +10,55 @@ import pytest
 from optimizer.adapters.files.family_files import parse_family_text
 from optimizer.core.base.errors import InvalidFamily, InvalidInput
 from optimizer.core.declaration.prompt_kind import policy_faults
+from optimizer.core.family.family import Family
 from optimizer.core.policy.policy import KNOBS, parse_policy
 from optimizer.core.policy.refinement import DEFAULT_PROMPTS
+from tests.cases import named
 
 PAGE = Path(__file__).parents[2] / "docs" / "reference" / "policies.md"
 
 
 def faults(**policy: Any) -> dict[str, str]:
-    named = {name.replace("__", "."): value for name, value in policy.items()}
-    return {fault.pointer: fault.detail for fault in policy_faults(named)}
-
-
-def test_no_knob_is_no_policy() -> None:
-    assert parse_policy({}).is_plain
-
-
-def test_one_tier_is_no_cascade() -> None:
-    assert parse_policy({"tiers": ["a"], "accept": 0.5}).is_plain
+    knobs = {name.replace("__", "."): value for name, value in policy.items()}
+    return {fault.pointer: fault.detail for fault in policy_faults(knobs)}
 
 
 def test_a_cascade_has_one_threshold_for_each_tier_but_the_last() -> None:
     policy = parse_policy({"tiers": ["a", "b", "c", "d"], "accept": 0.9, "accept.3": 0.7})
     cascade = policy.cascade
-    assert cascade is not None
     assert cascade.accept == (0.9, 0.9, 0.7)
-    assert (cascade.refine, cascade.skip, cascade.fall_back, cascade.audit_share, policy.signal.kind) == (
-        None,
-        None,
-        True,
-        0.02,
-        "log_probability",
-    )
+    assert (cascade.refine, cascade.skip, cascade.fall_back, cascade.audit_share) == (None, None, True, 0.02)
+    assert policy.signal.kind == "log_probability"
 
 
-def test_a_null_knob_is_an_absent_one() -> None:
-    assert parse_policy({"tiers": None, "gate.threshold": None}).is_plain
+@named(
+    "policy",
+    {
+        "no knob": {},
+        "one tier is no cascade": {"tiers": ["a"], "accept": 0.5},
+        "a null knob is absent": {"tiers": None, "gate.threshold": None},
+    },
+)
+def test_without_a_knob_that_says_anything_there_is_no_policy(policy: dict[str, Any]) -> None:
+    assert parse_policy(policy).is_plain
 
 
 def test_any_knob_of_the_gate_switches_it_on() -> None:
     gate = parse_policy({"gate.retries": 2}).gate
-    assert gate is not None
     assert (gate.threshold, gate.retries, gate.prompts, gate.scorer) == (0.95, 2, DEFAULT_PROMPTS, "confidence")
     assert gate.prompt(7) == DEFAULT_PROMPTS[-1]
 
 
-@pytest.mark.parametrize("retries", range(6))
-def test_a_gate_asks_again_up_to_five_times(retries: int) -> None:
-    gate = parse_policy({"gate.retries": retries}).gate
-    assert gate is not None
-    assert gate.retries == retries
-
-
 def test_all_faults_are_told_at_once_each_at_its_place() -> None:
     found = faults(
-        tiers=["a", "a", 3],
-        accept=1.5,
-        refine="high",
-        acept=0.9,
-        gate__retries=6,
-        gate__prompts=["be brief", ""],
-        gate__scorer="nobody knows",
-        votes__models=["x"],
-        validate=["emty"],
-        validate__then="panic",
-        confidence={"kind": "feeling"},
-        deadline_s=0,
-        context__tool_results="yes",
+        **{"tiers": ["a", "a", 3], "accept": 1.5, "refine": "high", "acept": 0.9, "gate__retries": 6},
+        **{"gate__prompts": ["be brief", ""], "gate__scorer": "nobody knows", "votes__models": ["x"]},
+        **{"validate": ["emty"], "validate__then": "panic", "confidence": {"kind": "feeling"}},
+        **{"deadline_s": 0, "context__tool_results": "yes"},
     )
-    assert set(found) == {
-        "/tiers/1",
-        "/tiers/2",
-        "/accept",
-        "/refine",
-        "/acept",
-        "/gate.retries",
-        "/gate.prompts/1",
-        "/gate.scorer",
-        "/votes.models",
-        "/validate/0",
-        "/validate.then",
-        "/confidence/kind",
-        "/deadline_s",
-        "/context.tool_results",
-    }
+    places = """/tiers/1 /tiers/2 /accept /refine /acept /gate.retries /gate.prompts/1 /gate.scorer /votes.models
+    /validate/0 /validate.then /confidence/kind /deadline_s /context.tool_results"""
+    assert set(found) == set(places.split())
     assert found["/acept"] == "there is no knob 'acept'; did you mean 'accept'?"
     assert "known are tiers, accept" in faults(zzz=1)["/zzz"]
 
@@ -165,33 +131,18 @@ def test_a_family_tells_the_faults_of_its_policies_with_file_and_line() -> None:
     ]
 
 
-def test_a_space_that_leaves_a_knobs_range_is_a_fault_of_the_family() -> None:
-    text = FAMILY.replace("gate.threshold: 2", "gate.retries: 1").replace("        acept: 0.9\n", "")
-    with pytest.raises(InvalidFamily) as caught:
-        parse_family_text(
-            text.replace("policy.gates: {float: [0, 1]}", "policy.accept: {float: [0.5, 1.5]}"), file="family.yaml"
-        )
-    assert [fault.pointer for fault in caught.value.faults] == ["/space/policy.accept"]
+def family_with(knob: str, tiers: str = "[a]") -> Family:
+    """With one knob in the place of the faulty ones."""
+    text = FAMILY.replace("gate.threshold: 2", knob).replace("        acept: 0.9\n", "")
+    text = text.replace(", policy.gates: {float: [0, 1]}", "").replace("tiers: [a]}", f"tiers: {tiers}}}")
+    return parse_family_text(text, file="family.yaml")
 
 
 def test_a_cascades_knob_without_a_cascade_is_a_fault_of_the_family() -> None:
-    lonely = (
-        FAMILY.replace("gate.threshold: 2", "accept: 0.9")
-        .replace("        acept: 0.9\n", "")
-        .replace(", policy.gates: {float: [0, 1]}", "")
-    )
     with pytest.raises(InvalidFamily, match="belongs to a cascade, and there is none"):
-        parse_family_text(lonely, file="family.yaml")
-    good = parse_family_text(lonely.replace("tiers: [a]", "tiers: [a, b]"), file="family.yaml")
-    assert good.variant().policy == {"tiers": ["a", "b"], "accept": 0.9}
+        family_with("accept: 0.9")
+    assert family_with("accept: 0.9", "[a, b]").variant().policy == {"tiers": ["a", "b"], "accept": 0.9}
 
 
 def test_tiers_of_the_policy_come_before_those_of_the_model() -> None:
-    text = (
-        FAMILY.replace("gate.threshold: 2", "tiers: [b, c]")
-        .replace("        acept: 0.9\n", "")
-        .replace(", policy.gates: {float: [0, 1]}", "")
-    )
-    assert parse_family_text(text.replace("tiers: [a]", "tiers: [a, b]"), file="family.yaml").variant().policy == {
-        "tiers": ["b", "c"]
-    }
+    assert family_with("tiers: [b, c]", "[a, b]").variant().policy == {"tiers": ["b", "c"]}

@@ -36,9 +36,7 @@ def champion(**policy: Any) -> Variant:
         "refined or not": ({"tiers": ["a", "b"], "accept": 0.6}, {"policy.refine": {"choices": [0.5, None]}}, (), 3),
     },
 )
-def test_the_most_calls_of_one_example_are_those_of_the_dearest_variant(
-    policy: Any, space: Any, tiers: Any, most: int
-) -> None:
+def test_the_most_calls_of_one_example_are_those_of_the_dearest_variant(policy, space, tiers, most):
     assert calls_per_answer(champion(**policy), space, tiers) == most
 
 
@@ -76,28 +74,23 @@ def test_only_policies_that_ask_again_make_longer_requests() -> None:
     assert asks_again(champion(**{"validate": ["empty"]}), {})
 
 
+GOOD = {"quality": 0.9}
+
+
 @named(
     ("input", "expected", "says"),
     {
-        "what was not measured is left out": ({"word_count": 900, "coherence_score": None}, {"quality": 0.9}, None),
-        "nothing measured": ({"word_count": None, "content_type": ""}, {"quality": 0.9}, "nothing was measured"),
-        "an unknown value": ({"words": 9}, {"quality": 0.9}, "no input 'words'"),
-        "a text for a number": (
-            {"word_count": "SECRET"},
-            {"quality": 0.9},
-            "of another kind than declared: word_count",
-        ),
-        "a misspelt input": ({"word_cuont": 9}, {"quality": 0.9}, "no input 'word_cuont'; did you mean 'word_count'?"),
-        "percent for a share": (
-            {"coherence_score": 71},
-            {"quality": 0.9},
-            "out of range: coherence_score lies from 0 to 1",
-        ),
-        "less than nothing": ({"word_count": -1}, {"quality": 0.9}, "out of range: word_count lies at least 0"),
-        "more than a float holds": ({"word_count": 10**400}, {"quality": 0.9}, "out of range: word_count"),
+        "what was not measured is left out": ({"word_count": 900, "coherence_score": None}, GOOD, None),
+        "nothing measured": ({"word_count": None, "content_type": ""}, GOOD, "nothing was measured"),
+        "an unknown value": ({"words": 9}, GOOD, "no input 'words'"),
+        "a text for a number": ({"word_count": "SECRET"}, GOOD, "of another kind than declared: word_count"),
+        "a misspelt input": ({"word_cuont": 9}, GOOD, "no input 'word_cuont'; did you mean 'word_count'?"),
+        "percent for a share": ({"coherence_score": 71}, GOOD, "out of range: coherence_score lies from 0 to 1"),
+        "less than nothing": ({"word_count": -1}, GOOD, "out of range: word_count lies at least 0"),
+        "more than a float holds": ({"word_count": 10**400}, GOOD, "out of range: word_count"),
         "all that is wrong": (
             {"content_type": 3, "word_count": -1, "coherence_score": 71},
-            {"quality": 0.9},
+            GOOD,
             "of another kind than declared: content_type; out of range: word_count lies at least 0, coherence_score"
             " lies from 0 to 1",
         ),
@@ -106,9 +99,7 @@ def test_only_policies_that_ask_again_make_longer_requests() -> None:
         "no worth": ({"word_count": 9}, {}, "no 'quality' from 0 to 1"),
     },
 )
-def test_an_item_can_be_learned_from_or_it_is_said_why_not_without_quoting_it(
-    input: Any, expected: Any, says: str | None
-) -> None:
+def test_an_item_can_be_learned_from_or_it_is_said_why_not_without_quoting_it(input, expected, says):
     fault = item_fault(input, expected, known=("word_count", "content_type", "coherence_score"), worth="quality")
     assert (fault is None) == (says is None)
     assert says is None or says in str(fault)
@@ -118,7 +109,7 @@ def test_an_item_can_be_learned_from_or_it_is_said_why_not_without_quoting_it(
 def test_an_item_whose_worth_nobody_knows_has_no_score_whatever_is_done_with_it() -> None:
     with pytest.raises(InvalidInput, match=r"expected\.quality"):
         processed_quality({"expected": {"quality": None}}, {"processing_type": "lightweight"})
-    assert processed_quality({"expected": {"quality": 0.9}}, {"processing_type": "lightweight"}) == 0.5
+    assert processed_quality({"expected": GOOD}, {"processing_type": "lightweight"}) == 0.5
 
 
 def test_a_policy_has_no_latency_to_compare() -> None:

@@ -93,66 +93,46 @@ def test_without_versions_it_still_needs_no_prompt() -> None:
         parse_family(data | {"space": {"policy.accept": {"float": [0.5, 0.99]}}}).variant()
 
 
+VERSION, POLICY = "/prompt/versions/a", "/prompt/versions/a/policy"
+
+
 @named(
     ("data", "pointer", "says"),
     {
-        "an unknown knob": (
-            changed({"filter.min_word": 5}),
-            "/prompt/versions/a/policy/filter.min_word",
-            "did you mean 'filter.min_words'",
-        ),
-        "percent instead of a share": (
-            changed({"filter.min_overall": 65}),
-            "/prompt/versions/a/policy/filter.min_overall",
-            "from 0 to 1",
-        ),
-        "no mode": (
-            changed({"route.news": "quick"}),
-            "/prompt/versions/a/policy/route.news",
-            "full, lightweight, quality_check",
-        ),
+        "an unknown knob": (changed({"filter.min_word": 5}), f"{POLICY}/filter.min_word", "mean 'filter.min_words'"),
+        "percent for a share": (changed({"filter.min_overall": 65}), f"{POLICY}/filter.min_overall", "from 0 to 1"),
+        "no mode": (changed({"route.news": "quick"}), f"{POLICY}/route.news", "full, lightweight, quality_check"),
         "half a condition": (
             changed({"exit.post_download.conditions": ["duration_seconds < 60 and"]}),
-            "/prompt/versions/a/policy/exit.post_download.conditions/0",
-            "character 25",
+            *(f"{POLICY}/exit.post_download.conditions/0", "character 25"),
         ),
-        "an empty policy": (changed({}), "/prompt/versions/a", "there is no policy"),
-        "a list of knobs": (changed(["a"]), "/prompt/versions/a/policy", ""),
-        "a message": (
-            changed(content=[{"role": "user", "content": "x"}]),
-            "/prompt/versions/a/content",
-            "calls no model",
-        ),
-        "a tool": (changed(tools=[{"name": "t"}]), "/prompt/versions/a/tools", "calls no model"),
+        "an empty policy": (changed({}), VERSION, "there is no policy"),
+        "a list of knobs": (changed(["a"]), POLICY, ""),
+        "a message": (changed(content=[{"role": "user", "content": "x"}]), f"{VERSION}/content", "calls no model"),
+        "a tool": (changed(tools=[{"name": "t"}]), f"{VERSION}/tools", "calls no model"),
         "an unknown knob to vary": (
             changed(space={"policy.filter.min_word": {"int": [1, 2]}}),
-            "/space/policy.filter.min_word",
-            "did you mean",
+            *("/space/policy.filter.min_word", "did you mean"),
         ),
         "a range beyond the knob's": (
             changed(space={"policy.filter.min_overall": {"float": [0, 2]}}),
-            "/space/policy.filter.min_overall",
-            "from 0 to 1",
+            *("/space/policy.filter.min_overall", "from 0 to 1"),
         ),
         "a choice that is no mode": (
             changed(space={"policy.route.news": {"choices": ["full", "quick"]}}),
-            "/space/policy.route.news",
-            "not 'quick'",
+            *("/space/policy.route.news", "not 'quick'"),
         ),
         "a condition too early": (
             changed(space={"policy.exit.post_download.conditions": {"choices": [["word_count < 5"]]}}),
-            "/space/policy.exit.post_download.conditions",
-            "known from post_transcription on",
+            *("/space/policy.exit.post_download.conditions", "known from post_transcription on"),
         ),
         "a prompt's slot": (
             changed(space={"temperature": {"float": [0, 1]}}),
-            "/space/temperature",
-            "belongs to a prompt",
+            *("/space/temperature", "belongs to a prompt"),
         ),
         "a prompt without messages": (
             {**changed({"deadline_s": 5}), "kind": "prompt"},
-            "/prompt/versions/a/content",
-            "is missing",
+            *("/prompt/versions/a/content", "is missing"),
         ),
     },
 )
@@ -163,20 +143,14 @@ def test_a_fault_is_named_with_its_place_and_what_to_do(data: Any, pointer: str,
 
 
 def test_faults_of_knobs_have_the_line_they_stand_in() -> None:
-    broken = TEXT.replace("filter.min_coherence: 0.6", "filter.min_coherance: 0.6", 1).replace(
-        "duration_seconds < 60", "duration_seconds << 60", 1
-    )
+    broken = TEXT.replace("filter.min_coherence: 0.6", "filter.min_coherance: 0.6", 1)
+    broken = broken.replace("duration_seconds < 60", "duration_seconds << 60", 1)
     with pytest.raises(InvalidFamily) as error:
         parse_family_text(broken, file="family.yaml")
-    lines = broken.splitlines()
     assert len(error.value.faults) == 4  # the condition stands in three versions, by an alias
     for fault in error.value.faults:
-        assert fault.line is not None
-        assert (
-            "min_coherance" in lines[fault.line - 1]
-            or "post_download" in lines[fault.line - 1]
-            or "<<" in lines[fault.line - 1]
-        )
+        line = broken.splitlines()[fault.line - 1]
+        assert any(part in line for part in ("min_coherance", "post_download", "<<"))
 
 
 # --- variants without messages ----------------------------------------------------------------------------------------
@@ -198,39 +172,40 @@ def test_it_renders_to_no_messages_and_reads_as_its_knobs() -> None:
 # --- serving ----------------------------------------------------------------------------------------------------------
 
 
+HERE = "/v1/families/content_pipeline"
+
+
+def home_of(folder: Path, **more: Any) -> Path:
+    """With the family as shipped; ``more``: members of its file."""
+    (folder / "families" / "content_pipeline").mkdir(parents=True)
+    with (folder / "families" / "content_pipeline" / "family.yaml").open("w", encoding="utf-8") as file:
+        YAML().dump({**YAML(typ="safe").load(FILE), **more}, file) if more else file.write(TEXT)
+    return folder
+
+
 @pytest.fixture
 def world(tmp_path: Path) -> Iterator[World]:
-    folder = tmp_path / "families" / "content_pipeline"
-    folder.mkdir(parents=True)
-    (folder / "family.yaml").write_text(TEXT, encoding="utf-8")
-    with serving(make_home(tmp_path)) as running:
+    with serving(make_home(home_of(tmp_path))) as running:
         yield running
 
 
 def test_the_policy_is_served_beside_the_prompts(world: World) -> None:
-    prompt = world.get("/v1/families/content_pipeline/prompt").json()
-    assert (prompt["messages"], prompt["policy"]) == ([], PRESETS["balanced"].policy)
+    prompt, balanced = world.get(f"{HERE}/prompt").json(), PRESETS["balanced"].policy
+    assert (prompt["messages"], prompt["policy"]) == ([], balanced)
     assert world.get("/v1/families/triage/prompt").json()["messages"]
-    assert (
-        world.get("/v1/snapshot").json()["families"]["content_pipeline"]["champion"]["policy"]
-        == PRESETS["balanced"].policy
-    )
+    assert world.get("/v1/snapshot").json()["families"]["content_pipeline"]["champion"]["policy"] == balanced
     assert world.get("/ready").status_code == 200
-    assert world.get("/v1/families/content_pipeline").json()["file"]["state"] == "served"
+    assert world.get(HERE).json()["file"]["state"] == "served"
 
 
 def test_render_decides_about_a_record(world: World) -> None:
-    answer = world.post(
-        "/v1/families/content_pipeline/render", {"variables": {"content_type": "news", "duration_seconds": 12}}
-    ).json()
+    record = {"content_type": "news", "duration_seconds": 12}
+    answer = world.post(f"{HERE}/render", {"variables": record}).json()
     assert answer["messages"] == []
     assert answer["decision"] == {
-        "processing_type": "early_exit",
-        "checkpoint": "post_download",
+        **{"processing_type": "early_exit", "checkpoint": "post_download", "confidence": 0.95, "time_share": 0.02},
         "reason": "too short to analyse (confidence 0.95, 0.8 is needed)",
-        "confidence": 0.95,
-        "checks": {"words": None, "sentences": None, "coherence": None, "overall": None},
-        "time_share": 0.02,
+        "checks": dict.fromkeys(("words", "sentences", "coherence", "overall")),
         "overall_quality": None,
     }
     assert answer["assignment"]
@@ -238,35 +213,24 @@ def test_render_decides_about_a_record(world: World) -> None:
 
 
 def test_a_score_reads_texts_masked_as_an_import_keeps_them(tmp_path: Path) -> None:
-    folder = tmp_path / "families" / "content_pipeline"
-    folder.mkdir(parents=True)
     score = {"kind": "learned", "types": {"news": {"predictor": LENGTH, "full_from": 1.5}}}
-    declared = YAML(typ="safe").load(FILE)
-    declared["prompt"]["versions"]["balanced"]["policy"] |= {"score": score}
-    with (folder / "family.yaml").open("w", encoding="utf-8") as file:
-        YAML().dump({**declared, "privacy": {"mask": ["email"]}}, file)
-    with serving(make_home(tmp_path)) as running:
+    prompt = YAML(typ="safe").load(FILE)["prompt"]
+    prompt["versions"]["balanced"]["policy"] |= {"score": score}
+    with serving(make_home(home_of(tmp_path, prompt=prompt, privacy={"mask": ["email"]}))) as running:
         asked = [{"content_type": "news", "text": text} for text in ("a b c me@example.org", "a b c [email]")]
-        scores = [
-            running.post("/v1/families/content_pipeline/render", {"variables": one}).json()["decision"]["score"]
-            for one in asked
-        ]
+        scores = [running.post(f"{HERE}/render", {"variables": one}).json()["decision"]["score"] for one in asked]
     assert scores[0] == scores[1] == pytest.approx(log(5))
 
 
 def test_render_decides_by_a_learned_score_and_does_not_send_its_data(world: World) -> None:
     score = {"kind": "learned", "types": {"news": {"predictor": LENGTH, "full_from": 1.5}}}
-    made = world.post(
-        "/v1/families/content_pipeline/variants",
-        {"from": world_champion(world), "policy": {"score": score}, "note": "learned"},
-    )
-    assert made.status_code == 201, made.text
-    put = world.client.put("/v1/families/content_pipeline/overrides/item", json={"variant": made.json()["variant"]})
+    made = made_of_the_champion(world, score=score)
+    put = world.client.put(f"{HERE}/overrides/item", json={"variant": made.json()["variant"]})
     assert put.status_code < 300, put.text
 
     def decided(text: str, content_type: str = "news") -> Any:
         asked = {"unit": "item", "variables": {"content_type": content_type, "text": text}}
-        return world.post("/v1/families/content_pipeline/render", asked).json()
+        return world.post(f"{HERE}/render", asked).json()
 
     assert decided("a b c d")["decision"]["score"] == pytest.approx(1.609438)
     assert [decided(text)["decision"]["processing_type"] for text in ("a b c d", "a b")] == ["full", "lightweight"]
@@ -276,94 +240,68 @@ def test_render_decides_by_a_learned_score_and_does_not_send_its_data(world: Wor
 
 
 def test_a_record_that_cannot_be_judged_is_refused_with_all_its_faults(world: World) -> None:
-    answer = world.post(
-        "/v1/families/content_pipeline/render", {"variables": {"word_count": "many", "overall_quality": 3}}
-    )
-    assert answer.status_code == 422
-    assert [error["pointer"] for error in answer.json()["errors"]] == [
-        "/variables/word_count",
-        "/variables/overall_quality",
-    ]
-    unknown = world.post("/v1/families/content_pipeline/render", {"variables": {"words": 3}})
+    answer = world.post(f"{HERE}/render", {"variables": {"word_count": "many", "overall_quality": 3}})
+    pointers = [error["pointer"] for error in answer.json()["errors"]]
+    assert (answer.status_code, pointers) == (422, ["/variables/word_count", "/variables/overall_quality"])
+    unknown = world.post(f"{HERE}/render", {"variables": {"words": 3}})
     assert (unknown.status_code, unknown.json()["errors"][0]["pointer"]) == (422, "/variables/words")
 
 
 def test_a_misspelt_input_of_a_record_is_told_the_input_that_is_near(world: World) -> None:
     def refused(**variables: Any) -> str:
-        return str(world.post("/v1/families/content_pipeline/render", {"variables": variables}).json()["detail"])
+        return str(world.post(f"{HERE}/render", {"variables": variables}).json()["detail"])
 
-    assert (
-        refused(word_cuont=3)
-        == "This record cannot be judged: the family has no input 'word_cuont'; did you mean 'word_count'?"
-    )
-    assert refused(zzz=3).startswith(
-        "This record cannot be judged: the family has no input 'zzz'; its inputs are content_type, duration_seconds"
-    )
+    told = "This record cannot be judged: the family has no input "
+    assert refused(word_cuont=3) == f"{told}'word_cuont'; did you mean 'word_count'?"
+    assert refused(zzz=3).startswith(f"{told}'zzz'; its inputs are content_type, duration_seconds")
     many = refused(**{f"word_coun{i}": 1 for i in range(20)})
     assert many.count("did you mean") == 10, "so that a record of many unknown names is answered at once"
 
 
 def test_the_reports_that_the_how_to_shows_let_a_rollout_start(world: World) -> None:
-    text = (
-        (ROOT / "docs" / "how-to" / "search-a-content-pipeline.md")
-        .read_text(encoding="utf-8")
-        .replace("'$token'", "TOKEN")
-    )
+    page = ROOT / "docs" / "how-to" / "search-a-content-pipeline.md"
+    text = page.read_text(encoding="utf-8").replace("'$token'", "TOKEN")
     asked, *reported = re.findall(r"\$DETENT(/v1/\S+) .*?-d '(.*?)'", text, re.DOTALL)
     assert [path for path, _ in reported] == ["/v1/interactions", "/v1/feedback"]
-    strict = world.post(
-        "/v1/families/content_pipeline/variants", {"from": world_champion(world), "policy": {"filter.min_overall": 0.8}}
-    )
+    strict = made_of_the_champion(world, **{"filter.min_overall": 0.8})
     start = {"variant": strict.json()["variant"], "confirm": "content_pipeline"}
-    refused = world.post("/v1/families/content_pipeline/rollouts", start)
+    refused = world.post(f"{HERE}/rollouts", start)
     assert refused.status_code == 409, refused.text
     assert "no interaction of content_pipeline was reported" in refused.json()["detail"]
-
     served = world.post(asked[0], json.loads(asked[1])).json()
     for path, body in reported:
         answer = world.post(path, json.loads(body.replace("TOKEN", served["assignment"])))
         assert (answer.status_code, answer.json()["accepted"]) == (200, 1), answer.text
-    started = world.post("/v1/families/content_pipeline/rollouts", start)
+    started = world.post(f"{HERE}/rollouts", start)
     assert started.status_code == 201, started.text
     with world.shared.store.read() as tx:
-        assert sum(world.shared.store.examples.counts(tx, "content_pipeline").values()) == 1, (
-            "what was measured and what it was worth"
-        )
+        n_examples = sum(world.shared.store.examples.counts(tx, "content_pipeline").values())
+    assert n_examples == 1, "what was measured and what it was worth"
 
 
 def test_a_person_makes_a_variant_by_changing_knobs(world: World) -> None:
-    made = world.post(
-        "/v1/families/content_pipeline/variants", {"from": world_champion(world), "policy": {"filter.min_overall": 0.6}}
-    )
+    made = made_of_the_champion(world, **{"filter.min_overall": 0.6})
     assert made.status_code == 201, made.text
-    wrong = world.post(
-        "/v1/families/content_pipeline/variants", {"from": world_champion(world), "policy": {"filter.min_overal": 0.6}}
-    )
+    wrong = made_of_the_champion(world, **{"filter.min_overal": 0.6})
     assert (wrong.status_code, wrong.json()["errors"][0]["pointer"]) == (422, "/policy/filter.min_overal")
-    message = world.post(
-        "/v1/families/content_pipeline/variants", {"messages": [{"role": "user", "content": "{{content_type}}"}]}
-    )
+    message = world.post(f"{HERE}/variants", {"messages": [{"role": "user", "content": "{{content_type}}"}]})
     assert (message.status_code, message.json()["errors"][0]["pointer"]) == (422, "/messages")
 
 
-def world_champion(world: World) -> str:
-    return str(world.get("/v1/families/content_pipeline").json()["champion"]["variant"])
+def made_of_the_champion(world: World, **policy: Any) -> Any:
+    champion = world.get(HERE).json()["champion"]["variant"]
+    return world.post(f"{HERE}/variants", {"from": champion, "policy": policy, "note": "changed"})
 
 
 def test_a_policy_is_no_model_to_talk_to(tmp_path: Path) -> None:
-    folder = tmp_path / "families" / "content_pipeline"
-    folder.mkdir(parents=True)
-    (folder / "family.yaml").write_text(TEXT, encoding="utf-8")
     (tmp_path / "config").mkdir()
-    (tmp_path / "config" / "models.yaml").write_text(
-        "embedded: {openai_compatible: 'http://127.0.0.1:9', model: m}\n", encoding="utf-8"
-    )
-    gateway = create_gateway(make_home(tmp_path))
+    models = "embedded: {openai_compatible: 'http://127.0.0.1:9', model: m}\n"
+    (tmp_path / "config" / "models.yaml").write_text(models, encoding="utf-8")
+    gateway = create_gateway(make_home(home_of(tmp_path)))
+    chat = {"model": "content_pipeline", "messages": [{"role": "user", "content": "x"}]}
     with TestClient(gateway, base_url="http://localhost", client=("127.0.0.1", 50000)) as client:
         assert [model["id"] for model in client.get("/v1/models").json()["data"]] == ["triage"]
-        asked = client.post(
-            "/v1/chat/completions", json={"model": "content_pipeline", "messages": [{"role": "user", "content": "x"}]}
-        )
+        asked = client.post("/v1/chat/completions", json=chat)
     assert asked.status_code == 422
     assert "calls no model" in asked.text
 
@@ -380,29 +318,15 @@ def test_its_registered_prompt_shows_the_knobs() -> None:
 
 
 def test_an_exported_variant_is_a_version_that_the_family_s_file_takes() -> None:
-    family = parse_family(SMALL)
+    family, at = parse_family(SMALL), datetime(2026, 11, 21, tzinfo=UTC)
     record = VariantRecord(
-        family="pipeline",
-        variant=family.variant(),
-        source="person",
-        created_at=datetime(2026, 11, 21, tzinfo=UTC),
-        created_by="a",
-        note="as it is",
+        family="pipeline", variant=family.variant(), source="person", created_at=at, created_by="a", note="as it is"
     )
     block = YAML(typ="safe", pure=True).load(export_variant(family, record, "yaml"))
-    again = parse_family({**SMALL, **block})
-    assert again.variant() == family.variant()
+    assert parse_family({**SMALL, **block}).variant() == family.variant()
 
 
 def test_no_model_is_asked_to_answer_a_policy() -> None:
+    family, nothing = parse_family(SMALL), dict.fromkeys(("store", "clock", "models", "scorer_for", "classify"))
     with pytest.raises(InvalidInput, match="scored by replay"):
-        evaluated(
-            parse_family(SMALL),
-            parse_family(SMALL).variant(),
-            actor="a",
-            store=None,
-            clock=None,
-            models=None,
-            scorer_for=lambda family: None,
-            classify=None,
-        )
+        evaluated(family, family.variant(), actor="a", **nothing)

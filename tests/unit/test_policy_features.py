@@ -132,13 +132,6 @@ def test_a_long_text_costs_no_more_than_its_beginning(text):
 
 def test_runs_of_characters_are_cut_as_scikit_learn_cuts_them():
     assert count_pieces("Ab  a", "char", 1, 2, True) == {"a": 2, "b": 1, " ": 1, "ab": 1, "b ": 1, " a": 1}
-    assert count_pieces("so we go on", "word", 1, 2, False) == {
-        "so": 1,
-        "we": 1,
-        "go": 1,
-        "on": 1,
-        "so we": 1,
-        "we go": 1,
-        "go on": 1,
-    }
+    words = ("so", "we", "go", "on", "so we", "we go", "go on")
+    assert count_pieces("so we go on", "word", 1, 2, False) == dict.fromkeys(words, 1)
     assert count_pieces("high school", "value", 1, 1, True) == {"high school": 1}

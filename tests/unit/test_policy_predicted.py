@@ -49,8 +49,6 @@ def test_it_reads_the_answers_log_probabilities_and_asks_for_them() -> None:
 def test_it_reads_what_the_checks_find_whatever_the_validator_names() -> None:
     learned = policy(after={"cheap": predictor("issue.refused", weight=-9.0, intercept=4.5)})
     sure, unsure = confidence(learned, "Because."), confidence(learned, "I cannot help with that.")
-    assert sure is not None
-    assert unsure is not None
     assert (sure > 0.9, unsure < 0.1) == (True, True)
 
 
@@ -61,8 +59,6 @@ def test_it_may_speak_before_the_call_from_the_request_alone() -> None:
     why, what = (
         learned.confidence_before("cheap", {"q": text}) for text in ("Why is the sky blue?", "What is the sky?")
     )
-    assert why is not None
-    assert what is not None
     assert why < 0.1 < 0.9 < what
     assert learned.confidence_before("strong", {"q": "x"}) is None
 

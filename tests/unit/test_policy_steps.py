@@ -18,6 +18,7 @@ from optimizer.core.policy.assess import Situation, assess
 from optimizer.core.policy.attempts import Attempt, Call, PolicyOutcome, Reply, part_of, total_cost_usd
 from optimizer.core.policy.policy import parse_policy, request_of_call, request_of_policy
 from optimizer.core.policy.steps import PolicyPlan, audit, is_audited, most_calls, steps
+from tests.cases import named
 
 Said = tuple[str, float | None] | str | None  # text and confidence; text alone; None: the call fails
 PRICES = {"cheap": 1.0, "middle": 3.0, "strong": 10.0}
@@ -79,26 +80,29 @@ THREE = {"tiers": ["cheap", "middle", "strong"], "accept": 0.9}
 # --- cascade ----------------------------------------------------------------------------------------------------------
 
 
-def test_an_answer_that_is_sure_enough_goes_out_without_asking_the_strong_model() -> None:
-    done, past = run(TWO, by_model(cheap=("A", 0.9), strong=("B", 0.99)))
-    assert (done.attempt.text, asked(past)) == ("A", ["cheap:answer"])  # type: ignore[union-attr]
-    assert "sure enough" in done.why
-
-
-def test_an_answer_that_is_not_sure_enough_asks_the_next_tier_whose_answer_is_taken_as_it_is() -> None:
-    done, past = run(THREE, by_model(cheap=("A", 0.5), middle=("B", 0.6), strong=("C", 0.1)))
-    assert (done.attempt.text, len(past)) == ("C", 3)  # type: ignore[union-attr]
-    assert total_cost_usd(past) == 14.0
-
-
-def test_an_answer_without_a_confidence_is_never_taken_before_the_last_tier() -> None:
-    done, past = run({**TWO, "accept": 0.0}, by_model(cheap="A", strong="B"))
-    assert (done.attempt.text, len(past)) == ("B", 2)  # type: ignore[union-attr]
-
-
-def test_each_tier_may_have_a_threshold_of_its_own() -> None:
-    done, _ = run({**THREE, "accept.2": 0.5}, by_model(cheap=("A", 0.6), middle=("B", 0.6), strong=("C", 1.0)))
-    assert done.attempt.text == "B"  # type: ignore[union-attr]
+@named(
+    ("policy", "said", "text", "n_asked"),
+    {
+        "sure enough": (TWO, {"cheap": ("A", 0.9), "strong": ("B", 0.99)}, "A", 1),
+        "never sure": (THREE, {"cheap": ("A", 0.5), "middle": ("B", 0.6), "strong": ("C", 0.1)}, "C", 3),
+        "without a confidence": ({**TWO, "accept": 0.0}, {"cheap": "A", "strong": "B"}, "B", 2),
+        "a threshold of its own": (
+            {**THREE, "accept.2": 0.5},
+            *({"cheap": ("A", 0.6), "middle": ("B", 0.6), "strong": ("C", 1.0)}, "B", 2),
+        ),
+        "below refine": ({**TWO, "refine": 0.7}, {"cheap": ("A", 0.6), "strong": "B"}, "B", 2),
+        "the strong one fails": (THREE, {"cheap": ("A", 0.8), "middle": ("B", 0.2), "strong": None}, "B", 3),
+        "the cheap one fails": (TWO, {"cheap": None, "strong": "B"}, "B", 2),
+        "votes and no agreement": (
+            {**TWO, "votes.models": ["cheap", "middle"]},
+            *({"cheap": "a", "middle": "b", "strong": "c"}, "c", 3),
+        ),
+    },
+)
+def test_the_first_tier_that_is_sure_enough_answers_and_else_the_best_of_those_that_did(policy, said, text, n_asked):
+    done, past = run(policy, by_model(**said))
+    assert (done.attempt.text, len(past)) == (text, n_asked)  # type: ignore[union-attr]
+    assert total_cost_usd(past) == sum(PRICES[one.call.model] for one in past if one.answer is not None)
 
 
 def test_between_refine_and_accept_the_same_tier_improves_its_answer() -> None:
@@ -118,37 +122,15 @@ def test_an_improvement_that_is_none_leaves_the_first_answer() -> None:
     assert (done.attempt.text, past[1].error) == ("first", "timeout")  # type: ignore[union-attr]
 
 
-def test_below_refine_the_next_tier_is_asked() -> None:
-    _, past = run({**TWO, "refine": 0.7}, by_model(cheap=("A", 0.6), strong="B"))
-    assert asked(past) == ["cheap:answer", "strong:answer"]
-
-
 def test_a_tier_predicted_to_fail_is_not_asked_and_the_last_one_always_is() -> None:
     policy = {**THREE, "skip": 0.4, "confidence": {"kind": "predictor"}}
     _, past = run(policy, by_model(cheap="A", middle="B", strong="C"), predicted=(0.2, None, 0.1))
     assert asked(past) == ["middle:answer", "strong:answer"]
 
 
-def test_when_the_strong_model_fails_the_best_answer_so_far_goes_out() -> None:
-    done, past = run(THREE, by_model(cheap=("A", 0.8), middle=("B", 0.2), strong=None))
-    assert done.attempt.text == "B"  # type: ignore[union-attr]
-    assert "failed" in done.why
-    assert len(past) == 3
-
-
 def test_with_fall_back_off_a_failing_strong_model_fails_the_request_and_what_was_paid_stays_known() -> None:
     done, past = run({**TWO, "fall_back": False}, by_model(cheap=("A", 0.8), strong=None))
     assert (done.attempt, total_cost_usd(past)) == (None, 1.0)
-
-
-def test_a_failing_cheap_tier_is_passed_over() -> None:
-    done, past = run(TWO, by_model(cheap=None, strong="B"))
-    assert (done.attempt.text, past[0].error) == ("B", "timeout")  # type: ignore[union-attr]
-
-
-def test_when_every_model_fails_there_is_no_answer() -> None:
-    done, past = run(TWO, by_model(cheap=None, strong=None))
-    assert (done.attempt, len(past)) == (None, 2)
 
 
 def test_agreement_asks_each_tier_twice_at_once_and_takes_what_agrees_with_itself() -> None:
@@ -186,11 +168,6 @@ def test_a_failed_vote_agrees_with_nobody_but_counts() -> None:
     assert (done.attempt.text, "best of the others" in done.why) == ("a", True)  # type: ignore[union-attr]
 
 
-def test_with_tiers_the_last_one_is_asked_where_the_votes_do_not_agree() -> None:
-    done, past = run({**TWO, "votes.models": ["cheap", "middle"]}, by_model(cheap="a", middle="b", strong="c"))
-    assert (done.attempt.text, asked(past)[-1]) == ("c", "strong:answer")  # type: ignore[union-attr]
-
-
 # --- gate -------------------------------------------------------------------------------------------------------------
 
 GATE = {"gate.threshold": 0.9, "gate.prompts": ["one", "two"]}
@@ -206,11 +183,6 @@ def test_the_gate_asks_again_with_ever_stronger_prompts_and_the_best_attempt_goe
 def test_the_gate_stops_as_soon_as_the_score_is_reached() -> None:
     done, past = run(GATE, lambda call, n: [("a", 0.5), ("b", 0.9)][n])
     assert (done.attempt.text, len(past)) == ("b", 2)  # type: ignore[union-attr]
-
-
-def test_a_retry_that_fails_does_not_lose_the_answer() -> None:
-    done, past = run(GATE, lambda call, n: ("a", 0.5) if n == 0 else None)
-    assert (done.attempt.text, len(past)) == ("a", 4)  # type: ignore[union-attr]
 
 
 def test_an_answer_whose_score_cannot_be_measured_is_not_asked_for_again() -> None:
@@ -260,7 +232,6 @@ def test_an_audit_asks_the_tiers_that_have_not_answered() -> None:
     plan = PolicyPlan(policy=parse_policy({**THREE, "audit_share": 0.5}), model="only", output=Output())
     _, past = run(THREE, by_model(cheap=("A", 0.95), middle="B", strong="C"))
     missing = audit(plan, past)
-    assert missing is not None
     assert [(call.model, call.tier, call.purpose) for call in missing.calls] == [
         ("middle", 1, "audit"),
         ("strong", 2, "audit"),
@@ -270,7 +241,6 @@ def test_an_audit_asks_the_tiers_that_have_not_answered() -> None:
     assert audit(plan, all_asked) is None
     stood_in = [replace(one, answered_by="other") if one.call.model == "middle" else one for one in all_asked]
     missing = audit(plan, stood_in)
-    assert missing is not None
     assert [call.model for call in missing.calls] == ["middle"], "what a fallback said is no record of the tier"
 
 
@@ -338,14 +308,7 @@ def test_tool_results_are_said_again_at_the_end_only_while_they_wait_for_an_answ
 def test_a_part_holds_what_is_known_and_the_text_where_it_did_not_go_out() -> None:
     _, past = run(TWO, by_model(cheap=("A", 0.95), strong="B"))
     assert part_of(past[0], is_answer=True) == {
-        "tier": 0,
-        "model": "cheap",
-        "purpose": "answer",
-        "confidence": pytest.approx(0.95),
-        "cost_usd": 1.0,
-        "latency_ms": 5.0,
-        "input_tokens": 10,
-        "output_tokens": 5,
-        "taken": True,
+        **{"tier": 0, "model": "cheap", "purpose": "answer", "confidence": pytest.approx(0.95), "taken": True},
+        **{"cost_usd": 1.0, "latency_ms": 5.0, "input_tokens": 10, "output_tokens": 5},
     }
     assert part_of(past[0])["output"] == "A"

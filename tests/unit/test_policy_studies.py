@@ -87,7 +87,7 @@ def ended(world: World, **options: Any) -> Any:
 
 
 def test_a_better_policy_is_found_without_a_call_and_confirmed_on_the_holdout(world: World) -> None:
-    study = ended(world)
+    study = ended(world, budget=Budget(usd=0.0, calls=0))
     assert study.outcome == "nominated", study.error or study.confirmation
     assert study.spend.n_calls == 0
     assert study.confirmation["lift_low"] > 0
@@ -106,22 +106,10 @@ def test_time_is_saved_where_time_is_the_aim_and_the_score_is_not_worse(world: W
     assert confirmation["quality_p"] < 0.2
 
 
-def test_two_runs_take_the_same_way(world: World, tmp_path: Path) -> None:
-    first = [t.variant for t in world.trials(ended(world))]
-    (tmp_path / "other").mkdir()
-    other = World(tmp_path / "other", family=world.family)
-    other.fill(examples=[*items(300, "train"), *items(150, "dev"), *items(250, "holdout")])
-    assert [t.variant for t in other.trials(ended(other))] == first
-
-
 def test_a_dry_run_says_that_nothing_is_spent(world: World) -> None:
     estimate = world.create(models=NoModels(), definition=SIZES, dry_run=True)
     assert (estimate.calls.high, estimate.usd.high, estimate.n_confirmation_calls) == (0, 0, 0)
     assert estimate.minutes.high > 0
-
-
-def test_a_budget_of_nothing_is_enough(world: World) -> None:
-    assert ended(world, budget=Budget(usd=0.0, calls=0)).outcome == "nominated"
 
 
 def test_items_of_unknown_worth_are_no_evidence(tmp_path: Path) -> None:
@@ -142,17 +130,9 @@ def test_a_strategy_for_prompts_is_refused(world: World, strategy: str) -> None:
         world.create(models=NoModels(), strategy=strategy)
 
 
-def test_a_space_of_nothing_finds_no_candidate(tmp_path: Path) -> None:
-    world = World(tmp_path, family=pipeline_family(space={}, rollout={"gates": {"n": 100}}))
-    world.fill(examples=[*items(30, "train"), *items(30, "dev"), *items(30, "holdout")])
-    study = ended(world)
-    assert (study.outcome, len(world.trials(study))) == ("no_improvement", 1)
-
-
 def test_the_report_says_what_each_knob_does_to_the_dev_items(world: World) -> None:
     study = ended(world)
     report = report_study(study, family=world.family, store=world.store, clock=world.clock)
-    assert report.sensitivity is not None
     effects = {effect.knob: effect for effect in report.sensitivity}
     assert set(effects) == {"filter.min_coherence", "filter.checks_needed", "route.news"}
     saved = [one.time_saved_share for one in effects["filter.min_coherence"].values]

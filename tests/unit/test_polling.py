@@ -12,9 +12,7 @@ from optimizer.cli.study import run
 from optimizer.core.base.errors import Busy, DetentError, NotFound, TooMany
 
 
-def test_a_study_is_followed_past_what_passes_and_its_trials_are_asked_for_where_it_moved(
-    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_a_study_is_followed_past_what_passes_and_its_trials_are_asked_for_where_it_moved(monkeypatch, capsys):
     def one(status: str) -> Any:
         return SimpleNamespace(status=status, spend=SimpleNamespace(n_calls=0))
 

@@ -82,9 +82,7 @@ def test_tables_and_json_of_commands_are_safe(capsys: pytest.CaptureFixture[str]
         assert not UNSAFE & set(capsys.readouterr().out)
 
 
-def test_an_error_that_quotes_is_safe(
-    capsys: pytest.CaptureFixture[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_an_error_that_quotes_is_safe(capsys, tmp_path, monkeypatch):
     monkeypatch.setenv("DETENT_HOME", str(tmp_path))
     monkeypatch.setenv("DETENT_PROFILE", EVIL)
     assert run(["status"]) == 2
@@ -93,9 +91,7 @@ def test_an_error_that_quotes_is_safe(
     assert not UNSAFE & set(told)
 
 
-def test_a_line_of_the_log_is_safe_on_the_terminal_and_in_its_file(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_line_of_the_log_is_safe_on_the_terminal_and_in_its_file(tmp_path, monkeypatch):
     screen = Screen()
     monkeypatch.setattr(sys, "stderr", screen)
     root = logging.getLogger()

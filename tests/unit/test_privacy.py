@@ -32,19 +32,8 @@ def test_personal_data_is_masked(text, masked):
 @pytest.mark.parametrize(
     "text",
     [
-        "4111 1111 1111 1112",
-        "0000000000000000",
-        "GB00WEST12345698765432",
-        "300.1.1.1",
-        "1.2.3.4.5",
-        "12:30:45",
-        "std::vector",
-        "::",
-        "2026-11-20 09:14",
-        "3.14159265358979",
-        "a@b",
-        "@name",
-        "1234567",
+        *("4111 1111 1111 1112", "0000000000000000", "GB00WEST12345698765432", "300.1.1.1", "1.2.3.4.5", "12:30:45"),
+        *("std::vector", "::", "2026-11-20 09:14", "3.14159265358979", "a@b", "@name", "1234567"),
     ],
 )
 def test_what_only_looks_like_it_stays(text):
@@ -54,10 +43,6 @@ def test_what_only_looks_like_it_stays(text):
 def test_texts_are_masked_at_any_depth_in_keys_too_and_other_values_stay():
     value = {"a": ["x@y.de", {"b@c.de": ("d@e.de", 1, None, True, 2.5)}]}
     assert Masker(["email"]).mask(value) == {"a": ["[email]", {"[email]": ["[email]", 1, None, True, 2.5]}]}
-
-
-def test_only_the_rules_named_are_applied():
-    assert Masker(["ip"]).mask("x@y.de 10.0.0.1") == "x@y.de [ip]"
 
 
 def test_a_rule_of_the_users_own_replaces_literally():

@@ -17,7 +17,6 @@ from optimizer.core.base.errors import InvalidInput
 from optimizer.core.declaration.foreign_prompt import PROMPT_SOURCES, ForeignPrompt
 from tests.command_line import detent
 from tests.local_server import local_server
-from tests.mlflow_store import NewMlflow
 
 NEW = """
 [functions.triage]
@@ -339,9 +338,7 @@ def test_a_prompt_of_langfuse_is_asked_for_by_name_and_label(langfuse: None, mon
     assert "set LANGFUSE_PUBLIC_KEY" in refusal("langfuse", "plain@staging")
 
 
-def test_a_prompt_of_mlflows_registry_is_found_by_alias_and_version(
-    new_mlflow: NewMlflow, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_prompt_of_mlflows_registry_is_found_by_alias_and_version(new_mlflow, tmp_path, monkeypatch):
     import mlflow
 
     uri = new_mlflow(tmp_path / "mlflow.db")

@@ -7,7 +7,6 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import replace
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 from unittest.mock import patch
@@ -15,20 +14,19 @@ from unittest.mock import patch
 import pytest
 
 from optimizer.core.base.errors import BudgetExhausted
-from optimizer.core.base.values import Budget, ExampleResult
+from optimizer.core.base.values import ExampleResult
 from optimizer.core.dataset.examples import Example
 from optimizer.core.family.variant import Variant
 from optimizer.core.search.run_off import (
     PredictedLoss,
     SequenceTest,
     chosen_on,
-    in_words,
     read_frozen,
     safest_first,
     sequence_record,
     with_sequence,
 )
-from optimizer.core.search.study import Definition, Study
+from optimizer.core.search.study import Definition
 from optimizer.core.statistics.noninferiority import NotLower
 from optimizer.jobs.context import JobContext
 from optimizer.jobs.studies.confirm_winner import ConfirmationResult, confirm_winner
@@ -36,6 +34,7 @@ from optimizer.jobs.studies.context import StopFlag
 from optimizer.jobs.studies.kinds.prompt import PromptStudy
 from optimizer.jobs.studies.run_study import _begin
 from optimizer.runtime.wiring import sealed_holdout, strategy_for
+from tests import stores
 from tests.study_world import World, topic_examples, topic_family
 
 N = 120
@@ -46,15 +45,8 @@ def predicted(variant: str, saved: float, loss: float) -> PredictedLoss:
 
 
 def test_the_safest_comes_first_and_what_saves_too_little_is_left_out():
-    found = safest_first(
-        [
-            predicted("bold", 0.6, 0.03),
-            predicted("small", 0.1, -0.01),
-            predicted("mild", 0.3, 0.0),
-            predicted("same", 0.4, 0.0),
-        ],
-        worth=0.15,
-    )
+    proposals = [("bold", 0.6, 0.03), ("small", 0.1, -0.01), ("mild", 0.3, 0.0), ("same", 0.4, 0.0)]
+    found = safest_first([predicted(*one) for one in proposals], worth=0.15)
     assert [one.variant for one in found] == ["mild", "same", "bold"]
 
 
@@ -77,30 +69,8 @@ def test_the_p_that_is_reported_is_the_largest_up_to_the_one_kept():
     assert with_sequence(test, []).p == 0.02
 
 
-def test_how_the_sequence_went_is_said_in_words():
-    passed, failed = (
-        SequenceTest(variant="a", p=0.01, lift=0.0, passed=True),
-        SequenceTest(variant="b", p=0.6, lift=-0.1, passed=False),
-    )
-    assert in_words([failed]).startswith("Of the proposals the safest, b, was tested first and did not pass")
-    assert in_words([passed, failed]).endswith("safest first, and b ended it.")
-    assert in_words([passed, passed]).startswith("2 proposals passed")
-
-
 def test_a_study_with_a_sequence_beats_the_champion_on_cross_fitted_rows_and_another_on_dev():
-    study = Study(
-        id="st",
-        family="f",
-        strategy="replay",
-        aim="cost",
-        status="running",
-        seed=1,
-        budget=Budget(),
-        definition={},
-        champion="v",
-        created_at=datetime(2026, 1, 1, tzinfo=UTC),
-        created_by="test",
-    )
+    study = stores.study(strategy="replay", aim="cost", status="running")
     assert chosen_on(study) == "dev"
     assert chosen_on(replace(study, findings={"sequence": sequence_record([])})) == "cross-fitted rows"
 

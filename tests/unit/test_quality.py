@@ -5,14 +5,12 @@ from __future__ import annotations
 import json
 from dataclasses import replace
 from datetime import timedelta
-from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
 import pytest
 
 from optimizer.adapters.store import Database
-from optimizer.core.declaration.read import parse_family
 from optimizer.core.evaluation.judging.calibration import judge_identity
 from optimizer.core.family.family import Family
 from optimizer.core.serving.access import Access
@@ -20,33 +18,16 @@ from optimizer.core.views.quality import QualityAnalytics, distribution
 from optimizer.jobs.champions.read_quality import AnalyticsRequest, MonitorRequest, read_analytics, read_conversation
 from optimizer.jobs.feedback.roll_up_minutes import roll_up_minutes
 from optimizer.runtime.use_cases import use_case_of
-from tests.api_world import make_home
 from tests.clock import Clock
-from tests.command_line import detent
 from tests.contexts import context_of
 from tests.contract.test_calibrations import CALIBRATION, RECORD
+from tests.rated_world import judged_family
 from tests.stores import FAMILY, NOW, arm, feedback, interaction, keep_events, minutes
 
 LATER = Clock(NOW + timedelta(hours=1))
 
 
-def judged_family(**more: Any) -> Family:
-    return parse_family(
-        {
-            "name": FAMILY,
-            "inputs": {"document": {"type": "text"}},
-            "output": {"field": "summary", "parser": "text"},
-            "prompt": {
-                "current": "1",
-                "versions": {"1": {"content": [{"role": "user", "content": "Summarize: {{document}}"}]}},
-            },
-            "judge": {"model": "embedded"},
-            **more,
-        }
-    )
-
-
-JUDGED = judged_family()
+JUDGED = judged_family(model="embedded")
 JUDGE = judge_identity(JUDGED)
 
 
@@ -63,15 +44,8 @@ def analytics(database: Database, **asked: Any) -> QualityAnalytics:
 
 
 def judged(id: str, of: str, score: float, at: float = 2, judge: str | None = JUDGE, **tags: str) -> Any:
-    return feedback(
-        id,
-        interaction=of,
-        source="judge",
-        score=score,
-        success=None,
-        tags={"judge": judge, **tags},
-        received_at=minutes(at),
-    )
+    outcome = {"source": "judge", "score": score, "success": None, "tags": {"judge": judge, **tags}}
+    return feedback(id, interaction=of, received_at=minutes(at), **outcome)
 
 
 def calibrate(database: Database, **changes: Any) -> None:
@@ -247,7 +221,7 @@ def test_nothing_scored_is_no_mean(database: Database) -> None:
 
 def test_a_conversation_is_found_under_the_masks_that_renamed_it(database: Database) -> None:
     keep_events(database, [turn("in_1", 1, conversation="[email]")])
-    masked = judged_family(privacy={"mask": ["email"]})
+    masked = judged_family(model="embedded", privacy={"mask": ["email"]})
     assert len(conversation(database, masked, "ann@example.org").turns) == 1
 
 
@@ -260,16 +234,3 @@ def test_the_judges_reasoning_and_all_texts_are_hidden_from_a_key_that_reads_fig
     (one,) = figures["turns"]
     assert (one["input"], one["output"], one["outcomes"][0]["reasoning"], figures["conversation"]) == (None,) * 4
     assert one["score"] == 0.9
-
-
-def test_the_commands_say_what_is_scored_and_what_is_not(tmp_path: Path) -> None:
-    home = {"DETENT_HOME": str(make_home(tmp_path).home), "NO_COLOR": "1", "COLUMNS": "160"}
-    ran = detent("quality", "analytics", env=home)
-    assert ran.code == 0
-    assert "No answer was scored in this time" in ran.err
-    assert "0 interactions, 0 failed" in ran.out
-    ran = detent("quality", "monitor", "--conversation", "c-1", env=home)
-    assert ran.code == 0
-    assert "No turn of c-1 came since" in ran.err
-    assert json.loads(detent("quality", "analytics", "--json", env=home).out)["cost_usd"] is None
-    assert detent("quality", "analytics", "--range", "1w", env=home).code == 2

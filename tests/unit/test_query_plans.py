@@ -38,6 +38,16 @@ def database(tmp_path: Path) -> Iterator[Database]:
     made.close()
 
 
+RECEIVED = "_received (family=? AND received_at>?"
+FEEDBACK, INTERACTIONS = f"ix_feedback_family{RECEIVED}", f"ix_interactions_family{RECEIVED}"
+SUMS = "sqlite_autoindex_traffic_sums_1 (family=? AND minutes=? AND start>? AND start<?)"
+BY_ID, UNSENT = "sqlite_autoindex_examples_1 (family=? AND id=?)", "ix_outbox_unsent (topic=? AND sent_at=?)"
+COHORT = "_rollout_cohort (rollout=? AND cohort_start"
+IN_COHORT = (f"ix_interactions{COHORT}=?)", f"ix_feedback{COHORT}=?)")
+IN_COHORTS = f"ix_feedback{COHORT}>? AND cohort_start<?)"
+OF_INTERACTION = "ix_feedback_interaction (family=? AND interaction=?)"
+LABELLED = "COVERING INDEX ix_feedback_labelled (family=? AND received_at>? AND received_at<?)"
+
 HOT: dict[str, tuple[Callable[[Database, Connection], Any], tuple[str, ...]]] = {
     "budget before a call": (
         lambda d, tx: d.journal.spend(tx, "st_1"),
@@ -55,10 +65,7 @@ HOT: dict[str, tuple[Callable[[Database, Connection], Any], tuple[str, ...]]] = 
     ),
     "money of an hour": (
         lambda d, tx: d.events.cost_usd(tx, FAMILY, NOW),
-        (
-            "ix_interactions_family_received (family=? AND received_at>?)",
-            "ix_later_parts_family_received (family=? AND received_at>?)",
-        ),
+        (f"{INTERACTIONS})", "ix_later_parts_family_received (family=? AND received_at>?)"),
     ),
     "interactions older than their retention": (
         lambda d, tx: d.retained.old(tx, "interactions", FAMILY, NOW, 500),
@@ -70,30 +77,27 @@ HOT: dict[str, tuple[Callable[[Database, Connection], Any], tuple[str, ...]]] = 
     ),
     "requests of a cascade": (
         lambda d, tx: d.events.made_of_parts(tx, FAMILY, {"v_1", "v_2"}, since=NOW, limit=10),
-        ("ix_interactions_family_received (family=? AND received_at>?)",),
+        (f"{INTERACTIONS})",),
     ),
-    "corrections of requests": (
-        lambda d, tx: d.events.corrections(tx, FAMILY, {"in_1", "in_2"}),
-        ("ix_feedback_interaction (family=? AND interaction=?)",),
-    ),
+    "corrections of requests": (lambda d, tx: d.events.corrections(tx, FAMILY, {"in_1", "in_2"}), (OF_INTERACTION,)),
     "labels of a month": (
         lambda d, tx: d.events.label_summary(tx, FAMILY, minutes(-2 * 1440)),
         (
             "watermarks",
-            *["sqlite_autoindex_traffic_sums_1 (family=? AND minutes=? AND start>? AND start<?)"] * 5,
-            "ix_feedback_family_received (family=? AND received_at>? AND received_at<?)",
+            *[SUMS] * 5,
+            f"{FEEDBACK} AND received_at<?)",
         ),
     ),
     "outcomes of a champion's last hours": (
         lambda d, tx: d.traffic.outcomes(tx, FAMILY, "v_a", minutes(-360), NOW),
-        ("watermarks", "sqlite_autoindex_traffic_sums_1 (family=? AND minutes=? AND start>? AND start<?)"),
+        ("watermarks", SUMS),
     ),
     "how late a champion's outcomes came": (
         lambda d, tx: d.observations.delays_s(tx, FAMILY, "v_a", minutes(-60), 10),
         (
             "watermarks",
-            "sqlite_autoindex_traffic_sums_1 (family=? AND minutes=? AND start>? AND start<?)",
-            "ix_feedback_family_received (family=? AND received_at>? AND received_at<?)",
+            SUMS,
+            f"{FEEDBACK} AND received_at<?)",
         ),
     ),
     "the turns of a conversation": (
@@ -118,15 +122,12 @@ HOT: dict[str, tuple[Callable[[Database, Connection], Any], tuple[str, ...]]] = 
     ),
     "outcomes of an interaction": (
         lambda d, tx: d.events.feedback_of(tx, [(FAMILY, "in_1"), ("other", "in_2")]),
-        ("ix_feedback_interaction (family=? AND interaction=?)",),
+        (OF_INTERACTION,),
     ),
-    "examples of several families": (
-        lambda d, tx: d.examples.named(tx, [(FAMILY, "t1"), ("other", "t2")]),
-        ("sqlite_autoindex_examples_1 (family=? AND id=?)",),
-    ),
+    "examples of several families": (lambda d, tx: d.examples.named(tx, [(FAMILY, "t1"), ("other", "t2")]), (BY_ID,)),
     "sealed examples of several families": (
         lambda d, tx: d.examples.sealed(tx, [(FAMILY, "t1"), ("other", "t2")]),
-        ("sqlite_autoindex_examples_1 (family=? AND id=?)",),
+        (BY_ID,),
     ),
     "exposures of a rollout": (
         lambda d, tx: d.exposures.totals(tx, FAMILY, "ro_1"),
@@ -144,39 +145,18 @@ HOT: dict[str, tuple[Callable[[Database, Connection], Any], tuple[str, ...]]] = 
         lambda d, tx: d.observations.fetches(tx, WATCHED, NOW, NOW),
         ("(family=? AND variant=? AND rollout=? AND stage=? AND window_start>? AND window_start<?)",),
     ),
-    "units of a cohort": (
-        lambda d, tx: d.observations.cohort_units(tx, WATCHED, 0, NOW, NOW),
-        (
-            "ix_interactions_rollout_cohort (rollout=? AND cohort_start=?)",
-            "ix_feedback_rollout_cohort (rollout=? AND cohort_start=?)",
-        ),
-    ),
+    "units of a cohort": (lambda d, tx: d.observations.cohort_units(tx, WATCHED, 0, NOW, NOW), IN_COHORT),
     "units of a cohort without a token": (
         lambda d, tx: d.observations.recomputed_units(tx, WATCHED, 0, NOW, NOW),
-        (
-            "ix_interactions_rollout_cohort (rollout=? AND cohort_start=?)",
-            "ix_feedback_rollout_cohort (rollout=? AND cohort_start=?)",
-        ),
+        IN_COHORT,
     ),
     "exposures that keys reported": (
         lambda d, tx: d.exposures.reported(tx, "ro_1"),
         ("sqlite_autoindex_exposure_sums_1 (rollout=?)",),
     ),
-    "outcomes of units": (
-        lambda d, tx: outcomes(d, tx, hours=24),
-        ("ix_feedback_rollout_cohort (rollout=? AND cohort_start>? AND cohort_start<?)",),
-    ),
-    "outcomes of units, short window": (
-        lambda d, tx: outcomes(d, tx, hours=1),
-        ("ix_feedback_rollout_cohort (rollout=? AND cohort_start>? AND cohort_start<?)",),
-    ),
-    "who was served in a gap": (
-        lambda d, tx: d.observations.outside(tx, FAMILY, NOW, NOW),
-        (
-            "ix_interactions_family_received (family=? AND received_at>?",
-            "ix_feedback_family_received (family=? AND received_at>?",
-        ),
-    ),
+    "outcomes of units": (lambda d, tx: outcomes(d, tx, hours=24), (IN_COHORTS,)),
+    "outcomes of units, short window": (lambda d, tx: outcomes(d, tx, hours=1), (IN_COHORTS,)),
+    "who was served in a gap": (lambda d, tx: d.observations.outside(tx, FAMILY, NOW, NOW), (INTERACTIONS, FEEDBACK)),
     "what units were counted for, by a process that starts": (
         lambda d, tx: d.unit_counts.get(tx, "ro_1", 0, ["u"]),
         ("(rollout=? AND n_blocks>?)",),
@@ -190,14 +170,8 @@ HOT: dict[str, tuple[Callable[[Database, Connection], Any], tuple[str, ...]]] = 
         lambda d, tx: d.rollouts.last_decision(tx, "ro_1"),
         ("sqlite_autoindex_decisions_1 (rollout=?)",),
     ),
-    "what MLflow has to hear": (
-        lambda d, tx: d.outbox.due(tx, NOW, 20, topics=("study",)),
-        ("ix_outbox_unsent (topic=? AND sent_at=?)",),
-    ),
-    "what a channel has to hear first": (
-        lambda d, tx: d.outbox.oldest(tx, "alert slack"),
-        ("ix_outbox_unsent (topic=? AND sent_at=?)",),
-    ),
+    "what MLflow has to hear": (lambda d, tx: d.outbox.due(tx, NOW, 20, topics=("study",)), (UNSENT,)),
+    "what a channel has to hear first": (lambda d, tx: d.outbox.oldest(tx, "alert slack"), (UNSENT,)),
     "unfinished studies": (lambda d, tx: d.studies.unfinished(tx), ("ix_studies_status (status=?)",)),
     "studies of one status": (lambda d, tx: d.studies.page(tx, status="queued"), ("ix_studies_status (status=?)",)),
     "looks of an example": (lambda d, tx: d.examples.looks(tx, FAMILY, ["h1"]), ("(family=? AND example=?)",)),
@@ -210,32 +184,29 @@ HOT: dict[str, tuple[Callable[[Database, Connection], Any], tuple[str, ...]]] = 
         lambda d, tx: d.pipeline_stats.records(tx, NOW, 10),
         ("ix_pipeline_records_received_at (received_at>?)",),
     ),
-    "labels of a time": (
-        lambda d, tx: d.traffic.label_counts(tx, [FAMILY, "triage"], NOW, NOW),
-        ("COVERING INDEX ix_feedback_labelled (family=? AND received_at>? AND received_at<?)",),
-    ),
+    "labels of a time": (lambda d, tx: d.traffic.label_counts(tx, [FAMILY, "triage"], NOW, NOW), (LABELLED,)),
     "how far minutes are summed up": (lambda d, tx: d.minute_stats.watermark(tx, "minute_stats"), ("(name=?)",)),
     "outcomes of a champion": (
         lambda d, tx: list(d.drift_detectors.outcomes(tx, FAMILY, "v_a", Metric(), NOW, NOW)),
-        ("ix_feedback_family_received (family=? AND received_at>? AND received_at<?)",),
+        (f"{FEEDBACK} AND received_at<?)",),
     ),
     "what a judge scored in the times of draws": (
         lambda d, tx: d.traffic.judged_sums(tx, FAMILY, "j", [(minutes(-9), minutes(-5)), (minutes(-3), NOW)]),
-        ("ix_feedback_family_received (family=? AND received_at>? AND received_at<?)",),
+        (f"{FEEDBACK} AND received_at<?)",),
     ),
     "the watch on a champion": (lambda d, tx: d.drift_detectors.get(tx, FAMILY), ("(family=?)",)),
     "the watch on a switch": (lambda d, tx: d.switch_watches.get(tx, FAMILY), ("(family=?)",)),
     "outcomes since a switch, with when they were served": (
         lambda d, tx: d.switch_watches.outcomes(tx, FAMILY, Metric(), NOW, NOW, judge=None),
-        ("ix_feedback_family_received (family=? AND received_at>? AND received_at<?)",),
+        (f"{FEEDBACK} AND received_at<?)",),
     ),
     "the first outcome of a champion": (
         lambda d, tx: d.switch_watches.first_outcome(tx, FAMILY, "v_a", Metric(), NOW),
-        ("ix_feedback_family_received (family=? AND received_at>?)",),
+        (f"{FEEDBACK})",),
     ),
     "late feedback": (
         lambda d, tx: d.observations.late_feedback(tx, WATCHED, NOW, NOW, lambda begun: begun),
-        ("ix_feedback_rollout_cohort (rollout=? AND cohort_start>? AND cohort_start<?)",),
+        (IN_COHORTS,),
     ),
     "the next blocks": (lambda d, tx: list(d.blocks.each(tx, "ro_1")), ("(rollout=? AND seq>?)",)),
     "what the units of a rollout were counted for": (

@@ -106,12 +106,6 @@ def test_those_that_are_behind_meet_fewer_examples_and_nobody_meets_one_twice():
     assert max(others) < len(DEV) / 2
 
 
-def test_everybody_meets_the_same_examples_first():
-    met = play(race(Scripted([1, 2, 3], "a")), {GOOD: 0.9})
-    order = met[START.id]
-    assert all(order[: len(examples)] == examples for examples in met.values())
-
-
 def test_the_next_proposer_starts_from_the_leader_and_is_told_after_each_wave():
     second = Scripted([11, 12, 13, 14, 15, 16], "b")
     search = race(Scripted([1, 2, 3], "a"), second)
@@ -139,14 +133,6 @@ def test_without_proposals_only_the_champion_is_asked():
     assert set(play(race(Scripted([], "a")), {})) == {START.id}
 
 
-def test_the_same_seed_takes_the_same_way():
-    def way(seed: int) -> dict[str, list[str]]:
-        return play(race(Scripted([1, 2, 3], "a"), seed=seed), {GOOD: 0.9})
-
-    assert way(3) == way(3)
-    assert way(3) != way(4)
-
-
 def test_a_contender_without_a_score_where_the_champion_has_one_is_out_and_does_not_lead():
     search = race(Scripted([1, 2, 3], "a"))
     met: dict[str, int] = {}
@@ -165,7 +151,6 @@ def test_a_contender_without_a_score_where_the_champion_has_one_is_out_and_does_
             )
     assert met[GOOD] == 4
     leader = search.leader()
-    assert leader is not None
     assert leader.variant.id != GOOD
 
 
@@ -228,7 +213,6 @@ def test_a_race_over_one_list_chooses_what_its_rule_alone_chooses_with_the_same_
                 )
         if calls <= 0.5 * 11 * len(DEV):
             leader = search.leader()
-            assert leader is not None
             assert leader.variant.id == alone.leader()
         assert sum(map(len, met.values())) <= calls
 

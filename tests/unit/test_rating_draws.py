@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import random
-from collections.abc import Callable
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 
@@ -84,7 +83,6 @@ def test_a_review_keeps_what_is_needed_to_weigh_it() -> None:
 def test_the_figure_holds_the_mean_rating_of_all() -> None:
     found = figure_of()
     truth = sum(_rating(i) for i in range(400)) / 400
-    assert found.interval is not None
     assert found.found is not None
     assert found.interval.lower < truth < found.interval.upper
     assert (found.n_rated, found.n_judged, found.n_waiting) == (40, 400, 0)
@@ -95,7 +93,6 @@ def test_the_figure_holds_the_mean_rating_of_all() -> None:
 def test_too_few_ratings_cannot_tell() -> None:
     found = figure_of(n_answered=19)
     assert found.interval is None
-    assert found.why_not is not None
     assert "19 answers drawn at random are rated" in found.why_not
     assert "needs 20, and 21 wait" in found.why_not
     assert figure_of(n_answered=20).interval is not None
@@ -108,19 +105,6 @@ def test_only_the_leading_answers_of_a_draw_count() -> None:
     some = rated(made, draw_interactions([each.interaction for each in answers], 40, seed="dr_1"))
     gap = [replace(each, rating=None) if each.place == 25 else each for each in some]
     assert judged_figure(answers, gap, judge=JUDGE).n_rated == 25
-
-
-def test_an_answer_that_cannot_be_rated_counts_as_bad_below_and_as_good_above() -> None:
-    answers = judged(400)
-    made = draw(answers, 40)
-    some = rated(made, draw_interactions([each.interaction for each in answers], 40, seed="dr_1"))
-    unsure = [replace(each, rating=None, is_unrated=True) if each.place in (3, 9) else each for each in some]
-    found, sure = judged_figure(answers, unsure, judge=JUDGE), judged_figure(answers, some, judge=JUDGE)
-    assert found.interval is not None
-    assert sure.interval is not None
-    assert found.n_unrated == 2
-    assert found.interval.lower < sure.interval.lower
-    assert found.interval.upper > sure.interval.upper
 
 
 def test_draws_of_another_judge_do_not_count() -> None:
@@ -154,33 +138,13 @@ def test_draws_of_unlike_shares_are_weighed_back() -> None:
         *(replace(each, rating=1.0) for each in rated(second, [one.interaction for one in good[:40]])),
     ]
     found = judged_figure([*bad, *good], ratings, judge=JUDGE)
-    assert found.found is not None
     assert found.found.people_mean == pytest.approx(0.8)
-
-
-@pytest.mark.parametrize(
-    "change",
-    [
-        pytest.param(lambda answers: [*answers, *judged(300, first=900, day=9)], id="answers judged after the draws"),
-        pytest.param(lambda answers: list(reversed(answers)), id="another order"),
-    ],
-)
-def test_what_was_not_in_a_draw_changes_nothing(
-    change: Callable[[list[JudgedAnswer]], list[JudgedAnswer]],
-) -> None:
-    answers = judged(400)
-    made = rated(draw(answers, 40), draw_interactions([each.interaction for each in answers], 40, seed="dr_1"))
-    one, other = (judged_figure(each, made, judge=JUDGE).interval for each in (answers, change(answers)))
-    assert one is not None
-    assert other is not None
-    assert (one.lower, one.upper) == pytest.approx((other.lower, other.upper))
 
 
 def test_the_next_fifty_narrow_it() -> None:
     answers = [replace(each, score=0.5) for each in judged(2000)]
     made = rated(draw(answers, 40), draw_interactions([each.interaction for each in answers], 40, seed="dr_1"))
     found = judged_figure(answers, made, judge=JUDGE)
-    assert found.interval is not None
     assert found.width_after_next == pytest.approx(
         (found.interval.upper - found.interval.lower) * (40 / 90) ** 0.5, rel=0.05
     )

@@ -2,14 +2,10 @@
 
 from __future__ import annotations
 
-import pytest
-
 from optimizer.cli.progress import reading_progress
 
 
-def test_a_line_says_how_many_blocks_are_read_but_not_more_often_than_it_may(
-    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_a_line_says_how_many_blocks_are_read_but_not_more_often_than_it_may(monkeypatch, capsys):
     now = [100.0]
     monkeypatch.setattr(reading_progress.time, "monotonic", lambda: now[0])
     with reading_progress.counting() as told:

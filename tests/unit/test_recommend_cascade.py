@@ -5,7 +5,6 @@ from __future__ import annotations
 import random
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
-from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -59,6 +58,10 @@ def served(
     Traffic(world, variant, rng).serve([drawn(rng, corrected=corrected) for _ in range(n)], lost=lost)
 
 
+def read(world: World) -> RecordedRequests:
+    return served_requests(world.family, store=world.store, clock=world.clock, hours=24)
+
+
 def recommended(world: World, **options: object) -> CascadeRecommendation:
     asked = RecommendThresholdsRequest.model_validate({"family": world.family.name, "hours": 24.0, **options})
     context = context_of(
@@ -67,54 +70,10 @@ def recommended(world: World, **options: object) -> CascadeRecommendation:
     return recommend_cascade(context, asked)
 
 
-@cache
-def truths() -> dict[float, np.ndarray]:
-    """By threshold, of 50,000 requests: mean quality, cost and loss."""
-    rng = random.Random(99)
-    population = [drawn(rng) for _ in range(50_000)]
-    return {accept: np.mean([one.of(accept) for one in population], axis=0) for accept in (SERVED, STRICTER)}
-
-
-@pytest.mark.parametrize("n_times", [30, pytest.param(60, marks=pytest.mark.long)])
-@pytest.mark.parametrize("lost", [0.0, 0.4], ids=["every audit on record", "four audits in ten lost"])
-def test_estimates_from_the_store_are_unbiased_and_their_intervals_honest(
-    tmp_path: Path, lost: float, n_times: int
-) -> None:
-    """So many times 400 requests, from the tables to the figures; mean error within four of its standard errors,
-    coverage of 95 % intervals.
-    """
-    settings, truth = (
-        {accept: CascadeSetting(tiers=(CHEAP, STRONG), accept=(accept,)) for accept in (SERVED, STRICTER)},
-        truths(),
-    )
-    world = cascade_world(tmp_path)
-    rng, found = random.Random(5), {accept: [] for accept in settings}
-    for n in range(n_times):
-        world.family = cascade_family(f"topics{n}")
-        variant = cascade_variant(world.family, SERVED, audit_share=SHARE)
-        world.crown(variant)
-        Traffic(world, variant, rng).serve([drawn(rng) for _ in range(400)], lost=lost)
-        read = served_requests(world.family, store=world.store, clock=world.clock, hours=24)
-        production = production_of(read, world.family, world.scorer)
-        for accept, setting in settings.items():
-            found[accept].append(estimate(production.records, setting, production.audits))
-    for accept in settings:
-        figures = {"quality": 0, "cost_usd": 1, "loss": 2, "quality_unbiased": 0, "cost_usd_unbiased": 1}
-        for name, at in figures.items():
-            means = np.array([getattr(one, name).mean for one in found[accept]])
-            error = means.std() / np.sqrt(len(means))
-            assert abs(means.mean() - truth[accept][at]) < 4 * error, (accept, name)
-            covered = np.mean(
-                [getattr(one, name).low <= truth[accept][at] <= getattr(one, name).high for one in found[accept]]
-            )
-            assert covered > 0.88, (accept, name, covered)
-
-
 def test_weights_that_forget_lost_audits_would_be_wrong(tmp_path: Path) -> None:
     world = cascade_world(tmp_path)
     served(world, 4000, lost=0.6)
-    read = served_requests(world.family, store=world.store, clock=world.clock, hours=24)
-    production = production_of(read, world.family, world.scorer)
+    production = production_of(read(world), world.family, world.scorer)
     rng = random.Random(8)
     truth = np.mean([drawn(rng).of(STRICTER) for _ in range(50_000)], axis=0)
     setting = CascadeSetting(tiers=(CHEAP, STRONG), accept=(STRICTER,))
@@ -142,16 +101,14 @@ def test_what_was_read_and_what_the_scores_are_against_is_counted(tmp_path: Path
     assert audits.paid_usd == audits.complete * USD[1]
 
 
-def test_with_many_records_the_newest_are_read_and_the_others_are_named(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_with_many_records_the_newest_are_read_and_the_others_are_named(tmp_path, monkeypatch):
     world = cascade_world(tmp_path)
     served(world, 50)
     with monkeypatch.context() as fewer:
         fewer.setattr(recommend_cascade_job, "MOST_RECORDS", 20)
         found = recommended(world)
     assert (found.n_read, found.n_older) == (20, 30)
-    whole = served_requests(world.family, store=world.store, clock=world.clock, hours=24)
+    whole = read(world)
     assert found.oldest_at == whole.requests[19].interaction.received_at
 
 
@@ -168,9 +125,7 @@ def test_thresholds_that_lose_too_much_are_changed_for_those_the_confident_rule_
     draft = VariantDraft(from_variant=found.champion, policy=advice.policy)
     made = store_draft(world.family, draft, actor="test", store=world.store, clock=world.clock)
     assert made.policy["accept"] == advice.policy["accept"]
-    production = production_of(
-        served_requests(world.family, store=world.store, clock=world.clock, hours=24), world.family, world.scorer
-    )
+    production = production_of(read(world), world.family, world.scorer)
     complete = complete_records(production.records, production.audits)
     stored = CascadeSetting(tiers=(CHEAP, STRONG), accept=(advice.policy["accept"],))
     assert replay(complete, stored) == replay(complete, advice.recommended)
@@ -191,10 +146,7 @@ def test_requests_of_a_variant_with_other_thresholds_count_at_its_own_share(tmp_
     found = recommended(world)
     assert found.n_read == 600
     assert len(found.variants) == 2
-    read = production_of(
-        served_requests(world.family, store=world.store, clock=world.clock, hours=24), world.family, world.scorer
-    )
-    assert set(read.audits.share) == {0.5, SHARE}
+    assert set(production_of(read(world), world.family, world.scorer).audits.share) == {0.5, SHARE}
 
 
 def test_a_variant_with_another_prompt_is_another_matter(tmp_path: Path) -> None:
@@ -236,7 +188,7 @@ def test_requests_that_are_no_records_are_counted_by_why(tmp_path: Path) -> None
     request = replace(drawn(rng, corrected=0.0), sure=0.9)
     traffic = Traffic(world, cascade_variant(world.family, SERVED, audit_share=SHARE), rng)
     traffic.serve([request] * 3)
-    whole = served_requests(world.family, store=world.store, clock=world.clock, hours=24)
+    whole = read(world)
     first = whole.requests[0]
     one = first.interaction
     failed = replace(first, interaction=replace(one, error="timeout"))
@@ -256,7 +208,7 @@ def one_served(world: World) -> tuple[Request, RecordedRequests]:
     rng = random.Random(1)
     request = drawn(rng, corrected=1.0)
     Traffic(world, cascade_variant(world.family, SERVED, audit_share=SHARE), rng).serve([request])
-    return request, served_requests(world.family, store=world.store, clock=world.clock, hours=24)
+    return request, read(world)
 
 
 def with_parts(whole: RecordedRequests, parts: Sequence[Mapping[str, Any]], *, output: str) -> RecordedRequests:
@@ -318,9 +270,7 @@ def test_an_agreement_needs_the_strongest_tiers_answer_and_a_correction_does_not
     rng = random.Random(1)
     requests = [replace(drawn(rng, corrected=share), sure=0.9) for share in (0.0, 1.0)]
     Traffic(world, cascade_variant(world.family, SERVED, audit_share=0.0), rng).serve(requests)
-    found = production_of(
-        served_requests(world.family, store=world.store, clock=world.clock, hours=24), world.family, world.scorer
-    )
+    found = production_of(read(world), world.family, world.scorer)
     assert list(found.audits.asked_up_to) == [0, 0]
     assert sorted(found.audits.scored_up_to) == [-1, 0]
     assert found.references == {"expected": 1, "none": 1}

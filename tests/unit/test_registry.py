@@ -49,9 +49,7 @@ def install() -> Iterator[Callable[..., None]]:
     registry.find_with(packages=before)
 
 
-def test_a_package_adds_a_strategy_that_stands_in_sequences_and_in_the_list_of_an_error(
-    install: Callable[..., None],
-) -> None:
+def test_a_package_adds_a_strategy_that_stands_in_sequences_and_in_the_list_of_an_error(install):
     install(added("hill", lambda setting: f"climbs from {setting}"))
     assert check_strategy("hill+settings", "cost") == ("hill", "settings")
     assert wiring.strategy_for("hill", "here") == "climbs from here"  # type: ignore[arg-type,comparison-overlap]
@@ -78,9 +76,7 @@ def test_a_package_declares_the_properties_that_the_table_has(install: Callable[
         pytest.param("hill+climb", "begins with a small letter", id="sign of a sequence"),
     ],
 )
-def test_a_name_that_cannot_be_taken_is_refused_with_its_package(
-    install: Callable[..., None], name: str, why: str
-) -> None:
+def test_a_name_that_cannot_be_taken_is_refused_with_its_package(install, name, why):
     install(added(name, lambda setting: None))
     (sentence,) = STRATEGIES.refused
     assert why in sentence
@@ -171,9 +167,7 @@ def test_a_packages_metric_judges_outputs_of_its_parsers_only(install: Callable[
         build_scorer(labels({"half": 1.0}))
 
 
-def test_a_family_is_read_though_its_packages_metric_cannot_be_imported_and_is_not_scored(
-    install: Callable[..., None],
-) -> None:
+def test_a_family_is_read_though_its_packages_metric_cannot_be_imported_and_is_not_scored(install):
     install(added("half", load=broken), group="detent.scorers")
     family = labels({"half": 1.0})
     with pytest.raises(InvalidFamily, match=r"metric 'half' of the package detent-hills 1\.2 could not be loaded"):
@@ -200,9 +194,7 @@ def test_a_packages_metric_takes_the_parameters_that_it_declares(install: Callab
         build_scorer(labels({"share": 1.0}))
 
 
-def test_an_unknown_metric_is_answered_with_those_of_packages_and_with_what_was_refused(
-    install: Callable[..., None],
-) -> None:
+def test_an_unknown_metric_is_answered_with_those_of_packages_and_with_what_was_refused(install):
     install(added("half", half), added("rouge_l", half), group="detent.scorers")
     with pytest.raises(
         InvalidFamily,
@@ -243,9 +235,7 @@ def test_a_packages_parser_reads_answers_and_writes_those_of_examples(install: C
     assert parse_output(family.output, "boom").error == broken_by
 
 
-def test_a_packages_parser_is_a_version_of_the_scorer_and_a_built_in_one_is_as_before(
-    install: Callable[..., None],
-) -> None:
+def test_a_packages_parser_is_a_version_of_the_scorer_and_a_built_in_one_is_as_before(install):
     def version(package: str, place: str = "tests.clock:said") -> str:
         importlib.import_module(place.partition(":")[0])
         install(replace(added("said", said, package=package), place=place), group="detent.parsers")
@@ -267,17 +257,6 @@ def test_a_packages_parser_that_cannot_be_imported_stops_studies_and_no_serving(
     assert "could not be loaded" in str(parse_output(family.output, "said=billing").error)
 
 
-def test_an_unknown_parser_is_answered_with_those_of_packages_and_with_what_was_refused(
-    install: Callable[..., None],
-) -> None:
-    install(added("said", said), added("label", said), group="detent.parsers")
-    with pytest.raises(
-        InvalidFamily,
-        match=r"no parser 'magic'; known are text, label, json, list, said .*'label' of the package detent-hills",
-    ):
-        read_by({"parser": "magic"})
-
-
 def test_a_package_adds_a_format_of_exports(install: Callable[..., None]) -> None:
     variant = labels({}).variant()
     record = VariantRecord(family="triage", variant=variant, source="file", created_at=START, created_by="ada")
@@ -295,9 +274,7 @@ def test_a_package_adds_a_format_of_exports(install: Callable[..., None]) -> Non
         export_variant(labels({}), record, "roles")
 
 
-def test_a_family_is_read_though_the_strategy_of_its_schedule_cannot_be_imported_and_its_name_is_checked(
-    install: Callable[..., None],
-) -> None:
+def test_a_family_is_read_though_the_strategy_of_its_schedule_cannot_be_imported_and_its_name_is_checked(install):
     install(added("hill", load=broken))
     assert labels({}, schedule={"strategy": "hill"}).schedule.strategy == "hill"
     with pytest.raises(InvalidFamily, match="There is no strategy 'hills'"):

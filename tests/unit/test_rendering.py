@@ -76,11 +76,6 @@ def test_open_messages_keep_their_variables_and_the_place_of_the_history():
     assert opened[1] == {"role": "user", "content": "Document: Tides follow the moon.\nSummary:"}
 
 
-def test_without_a_slot_examples_stand_before_a_history_that_comes_right_before_the_last_user_message():
-    opened = render_open(variant(SYSTEM, {"role": "history"}, USER))
-    assert [m["role"] for m in opened] == ["system", "user", "assistant", "user", "assistant", "history", "user"]
-
-
 def test_examples_are_written_like_the_last_user_message_and_leave_earlier_ones_alone():
     rendered = render(
         variant({"role": "user", "content": "Ready?"}, {"role": "assistant", "content": "Yes."}, USER),
@@ -101,22 +96,12 @@ def test_rendering_leaves_the_variant_as_it_was():
     assert rendered.id == before
 
 
-@named(
-    ("variables", "history", "pointers"),
-    {
-        "missing": ({}, [], ["/variables/document"]),
-        "unknown": ({"document": "d", "doc": "x"}, [], ["/variables/doc"]),
-        "all at once": (
-            {"doc": "x"},
-            [{"role": "examples"}, "hello"],
-            ["/variables/document", "/variables/doc", "/history/0", "/history/1"],
-        ),
-    },
-)
-def test_everything_wrong_with_the_values_is_named(variables, history, pointers):
+def test_everything_wrong_with_the_values_is_named():
     with pytest.raises(InvalidInput) as error:
-        render(variant(SYSTEM, USER), variables, history)
-    assert [f.pointer for f in error.value.faults] == pointers
+        render(variant(SYSTEM, USER), {"doc": "x"}, [{"role": "examples"}, "hello"])
+    assert [f.pointer for f in error.value.faults] == [
+        *("/variables/document", "/variables/doc", "/history/0", "/history/1"),
+    ]
 
 
 def test_an_example_without_an_input_that_the_prompt_asks_for_is_named():
@@ -194,34 +179,29 @@ def test_a_few_shot_example_is_cut_as_in_serving_and_holds_declared_inputs_only(
     assert few_shot(FAMILY, example) == FewShot(id="ex_1", input={"document": "12345"}, output="s")
 
 
-class TestLength:
-    """What one request makes is bounded by the code that makes it:
-    some kilobytes of variables in a prompt and a long value are gigabytes together.
-    """
+LONG = "x" * 100_000
+ASKED: Message = {"role": "user", "content": "{{text}}"}
+OFTEN: Message = {"role": "user", "content": "{{text}}" * 200}
+LONG_SHOTS = tuple(FewShot(id=f"e{i}", input={"text": LONG}, output="a") for i in range(2))
 
-    LONG = "x" * 100_000
 
-    def test_a_value_that_stands_in_the_prompt_too_often_is_refused_before_it_is_put_there(self) -> None:
-        often = Variant(messages=({"role": "user", "content": "{{text}}" * 200},))
-        assert len(render(often, {"text": "x" * 1000})[0]["content"]) == 200_000
-        with pytest.raises(InvalidInput, match="16,777,216 characters"):
-            render(often, {"text": self.LONG})
-
-    def test_many_messages_together_are_bounded_as_one_is(self) -> None:
-        many = Variant(messages=({"role": "user", "content": "{{text}}"},) * 200)
-        with pytest.raises(InvalidInput, match="16,777,216 characters"):
-            render(many, {"text": self.LONG})
-
-    def test_a_history_that_stands_in_many_places_is_bounded(self) -> None:
-        many = Variant(messages=({"role": "history"},) * 200 + ({"role": "user", "content": "{{text}}"},))
-        with pytest.raises(InvalidInput, match="16,777,216 characters"):
-            render(many, {"text": "x"}, [{"role": "user", "content": self.LONG}])
-
-    def test_examples_are_bounded_when_they_are_put_in(self) -> None:
-        shots = tuple(FewShot(id=f"e{i}", input={"text": self.LONG}, output="a") for i in range(2))
-        often = Variant(messages=({"role": "user", "content": "{{text}}" * 100},), examples=shots)
-        with pytest.raises(InvalidInput, match="16,777,216 characters"):
-            render_open(often)
+@named(
+    "ask",
+    {
+        "a value that stands in the prompt too often": lambda: render(Variant(messages=(OFTEN,)), {"text": LONG}),
+        "many messages together": lambda: render(Variant(messages=(ASKED,) * 200), {"text": LONG}),
+        "a history in many places": lambda: render(
+            Variant(messages=({"role": "history"},) * 200 + (ASKED,)),
+            {"text": "x"},
+            [{"role": "user", "content": LONG}],
+        ),
+        "examples, when they are put in": lambda: render_open(Variant(messages=(OFTEN,), examples=LONG_SHOTS)),
+    },
+)
+def test_a_value_that_stands_in_the_prompt_too_often_is_refused_before_it_is_put_there(ask):
+    """And so are messages, histories and examples: of some kilobytes and a long value gigabytes would be made."""
+    with pytest.raises(InvalidInput, match="16,777,216 characters"):
+        ask()
 
 
 def test_examples_stand_in_the_first_place_that_is_marked_for_them() -> None:

@@ -90,11 +90,6 @@ def test_an_outcome_of_an_assignment_before_the_cohort_came_too_late() -> None:
     assert means(world.outcomes(ONE, 1, ["u1"], at(120), at(300))) == {"u1": 1.0}
 
 
-def test_the_mean_of_a_units_outcomes_is_one_value() -> None:
-    world = replay([request("u1", 5)], [label("u1", 6, 1.0), label("u1", 7, 0.0)])
-    assert world.outcomes(ONE, 1, ["u1", "unknown"], at(0), at(300)) == {"u1": (0.5, at(6))}
-
-
 def test_only_the_candidates_successes_are_lost() -> None:
     labels = [label(u, 2) for u in UNITS]
     world = replay([request(u, 1) for u in UNITS], labels, flipped=range(len(labels)))

@@ -28,9 +28,7 @@ class FullDisk:
         pytest.param(3, 4, 1, id="fewer than processes"),
     ],
 )
-def test_while_the_store_cannot_be_written_each_process_passes_its_share_and_at_least_one(
-    most: int, workers: int, n_passed: int
-) -> None:
+def test_while_the_store_cannot_be_written_each_process_passes_its_share_and_at_least_one(most, workers, n_passed):
     access = access_of(["serve"], now=NOW, limits={"requests_per_minute": most})
     caller = Caller(actor="app", access=access, quota="key:app")
     store: Any = FullDisk()

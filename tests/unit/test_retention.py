@@ -44,7 +44,5 @@ def test_less_than_a_day_is_no_retention() -> None:
 
 
 @pytest.mark.parametrize(("families", "expected"), [((), KEY_DAYS), ((90, 400), KEY_DAYS), ((90, 7), 7)])
-def test_answers_to_idempotency_keys_are_kept_as_the_strictest_family_says(
-    families: tuple[int, ...], expected: int
-) -> None:
+def test_answers_to_idempotency_keys_are_kept_as_the_strictest_family_says(families, expected):
     assert key_days(families) == expected

@@ -18,16 +18,8 @@ TEXTS = judged_family()
 
 
 def review(id: str, kind: str = "rate_answer", family: str = "topics", **texts: Any) -> dict[str, Any]:
-    return {
-        "id": id,
-        "kind": kind,
-        "family": family,
-        "why": "",
-        "input": None,
-        "output": None,
-        "expected": None,
-        **texts,
-    }
+    shown = {"why": "", **dict.fromkeys(("input", "output", "expected")), **texts}
+    return {"id": id, "kind": kind, "family": family, **shown}
 
 
 def keys(pressed: Iterable[str]) -> Callable[[], str]:

@@ -10,12 +10,12 @@ import re
 import socket
 import subprocess
 import sys
-import time
 import tomllib
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from importlib.metadata import version
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -23,13 +23,14 @@ from optimizer import processes
 from optimizer.core.base.errors import Conflict, InvalidInput, Refused
 from optimizer.host import run_files
 from optimizer.host.config import Api, Settings, load_settings
-from optimizer.host.ports_in_use import SPREADS, BoundPort, is_free, is_loopback, listen, reachable_host
+from optimizer.host.ports_in_use import SPREADS, BoundPort, is_loopback, listen, reachable_host
 from optimizer.runtime import supervise
 from tests.cases import named
 
 HOLD = """
 import sys, time
 from pathlib import Path
+from typing import Any
 from optimizer.host.config import load_settings
 from optimizer.host.run_files import ProcessLock
 lock = ProcessLock(load_settings(home=Path(sys.argv[1])), "worker")
@@ -63,7 +64,6 @@ def settings(tmp_path: Path) -> Settings:
 def test_an_announced_process_is_found_until_it_withdraws(settings: Settings) -> None:
     run_files.announce(settings, "api", "http://127.0.0.1:1", profile="demo")
     found = run_files.find(settings, "api")
-    assert found is not None
     assert (found.pid, found.url) == (os.getpid(), "http://127.0.0.1:1")
     assert run_files.note(settings, "api", "profile") == "demo"
     run_files.withdraw(settings, "api")
@@ -88,7 +88,6 @@ def test_the_file_of_a_dead_process_counts_for_nothing(settings: Settings, conte
 def test_a_lock_is_held_by_one_process_named_to_others_and_free_after_a_kill(settings: Settings) -> None:
     holder = subprocess.Popen([sys.executable, "-c", HOLD, str(settings.home)], stdout=subprocess.PIPE, text=True)
     try:
-        assert holder.stdout is not None
         assert holder.stdout.readline() == "True\n"
         with pytest.raises(Refused, match=f"Another worker .*pid {holder.pid}"):
             run_files.ProcessLock(settings, "worker").acquire_or_refuse("Another worker runs", "Wait.")
@@ -96,23 +95,6 @@ def test_a_lock_is_held_by_one_process_named_to_others_and_free_after_a_kill(set
         holder.kill()
         holder.wait()
     assert run_files.ProcessLock(settings, "worker").acquire(timeout_s=10)
-
-
-def test_a_taken_port_is_named_with_its_owner_and_the_next_one_used() -> None:
-    first = listen("127.0.0.1", 0, "api")
-    try:
-        assert first.notice is None
-        assert not is_free("127.0.0.1", first.port)
-        second = listen("127.0.0.1", first.port, "api")
-        second.socket.close()
-        assert second.port > first.port
-        assert second.notice is not None
-        assert f"Port {first.port} is taken by" in second.notice
-        assert f"api uses {second.port}" in second.notice
-        if sys.platform == "linux":
-            assert f"pid {os.getpid()}" in second.notice
-    finally:
-        first.socket.close()
 
 
 @pytest.fixture
@@ -163,7 +145,6 @@ def test_a_second_server_is_told_that_the_port_is_taken_while_workers_start(port
     second = listen("127.0.0.1", port_of_workers.port, "api")
     second.socket.close()
     assert second.port > port_of_workers.port
-    assert second.notice is not None
     assert f"Port {port_of_workers.port} is taken by" in second.notice
 
 
@@ -262,39 +243,26 @@ def test_waits_between_restarts_double_up_to_a_limit_and_begin_anew_after_a_stab
     assert supervise.next_wait_s(waits[-1], lived_s=supervise.STABLE_AFTER_S, longest_s=30.0) == supervise.FIRST_WAIT_S
 
 
-def test_a_child_that_dies_is_reported_alarmed_and_started_again(
-    settings: Settings, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """Children that end at once, in place of the real ones: what happens around them is the same."""
+@pytest.fixture
+def supervised(settings: Settings, monkeypatch: pytest.MonkeyPatch) -> Callable[..., supervise.Supervisor]:
+    """Of children that end at once, in place of the real ones: what happens around them is the same."""
     settings.log_dir().mkdir(parents=True)
-    quiet = settings.model_copy(update={"port": 0, "mlflow_port": 0})
-    told: list[str] = []
-    alarms: list[tuple[str, str]] = []
     monkeypatch.setattr(supervise, "sys", type("Sys", (), {"executable": "/bin/false"}))
-    supervisor = supervise.Supervisor(
-        quiet, report=told.append, alarm=lambda name, text: alarms.append((name, text)), mlflow=False
-    )
+    monkeypatch.setattr(supervise, "TURN_WAIT_S", 0.0)
+    monkeypatch.setattr(supervise, "NEWS_S", 0.0)
 
-    def stop_after_restarts(sentence: str) -> None:
-        told.append(sentence)
-        if sum("starts again" in t for t in told) >= 4:
-            supervisor.stop()
+    def make(**options: Any) -> supervise.Supervisor:
+        quiet = settings.model_copy(update={"port": 0, "mlflow_port": 0, "api": Api(workers=options.pop("workers", 1))})
+        silent = {"report": lambda text: None, "alarm": lambda name, text: None, "mlflow": False}
+        return supervise.Supervisor(quiet, **{**silent, **options})
 
-    supervisor._report = stop_after_restarts
-    supervisor.run()
-    assert sum("api" in t and "exit code 1" in t for t in told) >= 2
-    assert any("starts again in 1 s" in t for t in told)
-    assert {name for name, _ in alarms} <= {"api", "gateway", "worker"}
-    assert supervisor.pids() == {}
-    assert run_files.find(quiet, "serve") is None
+    return make
 
 
 def test_an_address_left_by_a_machine_that_stopped_is_gone_before_the_first_process_starts(
-    settings: Settings, monkeypatch: pytest.MonkeyPatch
+    settings: Settings, supervised: Callable[..., supervise.Supervisor], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Another program may listen there by now, and would be sent users' bodies and keys."""
-    settings.log_dir().mkdir(parents=True)
-    monkeypatch.setattr(supervise, "sys", type("Sys", (), {"executable": "/bin/false"}))
     left = [settings.run_dir() / f"{name}.json" for name in ("feedback", "gateway")]
     for file in left:
         run_files.write_whole(file, {"pid": 1, "created": 0.0, "url": "http://127.0.0.1:9"})
@@ -305,8 +273,7 @@ def test_an_address_left_by_a_machine_that_stopped_is_gone_before_the_first_proc
         supervisor.stop()
         raise OSError("not now")
 
-    quiet = settings.model_copy(update={"port": 0, "mlflow_port": 0})
-    supervisor = supervise.Supervisor(quiet, report=lambda text: None, alarm=lambda name, text: None, mlflow=False)
+    supervisor = supervised()
     monkeypatch.setattr(supervisor, "_start", start)
     supervisor.run()
     assert found
@@ -314,15 +281,9 @@ def test_an_address_left_by_a_machine_that_stopped_is_gone_before_the_first_proc
 
 
 @pytest.mark.skipif(not SPREADS, reason="here the workers accept from one socket")
-def test_a_child_that_cannot_be_started_is_alarmed_and_tried_again(
-    settings: Settings, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    settings.log_dir().mkdir(parents=True)
-    quiet = settings.model_copy(update={"port": 0, "mlflow_port": 0, "api": Api(workers=2)})
+def test_a_child_that_cannot_be_started_is_alarmed_and_tried_again(supervised, monkeypatch):
     told: list[str] = []
     alarms: list[tuple[str, str]] = []
-    monkeypatch.setattr(supervise, "sys", type("Sys", (), {"executable": "/bin/false"}))
-    monkeypatch.setattr(supervise, "TURN_WAIT_S", 0.0)
     of_one, n_asked = BoundPort.of_one, 0
 
     def of_one_from_the_third_on(listening: BoundPort) -> socket.socket:
@@ -339,9 +300,7 @@ def test_a_child_that_cannot_be_started_is_alarmed_and_tried_again(
             supervisor.stop()
 
     monkeypatch.setattr(BoundPort, "of_one", of_one_from_the_third_on)
-    supervisor = supervise.Supervisor(
-        quiet, report=stop_after_restarts, alarm=lambda name, text: alarms.append((name, text)), mlflow=False
-    )
+    supervisor = supervised(report=stop_after_restarts, alarm=lambda name, text: alarms.append((name, text)), workers=2)
     supervisor.run()
     for name in ("api", "api-2"):
         why = f"{name} could not be started: [Errno 24] Too many open files; it starts again in 0.5 s"
@@ -350,10 +309,7 @@ def test_a_child_that_cannot_be_started_is_alarmed_and_tried_again(
         assert any(t.startswith(f"{name} (pid ") and "exit code 1" in t for t in told), "then it was started"
 
 
-def test_a_fault_in_what_is_only_told_ends_no_server(settings: Settings, monkeypatch: pytest.MonkeyPatch) -> None:
-    settings.log_dir().mkdir(parents=True)
-    monkeypatch.setattr(supervise, "sys", type("Sys", (), {"executable": "/bin/false"}))
-    monkeypatch.setattr(supervise, "NEWS_S", 0.0)
+def test_a_fault_in_what_is_only_told_ends_no_server(supervised: Callable[..., supervise.Supervisor]) -> None:
     n_asked = 0
 
     def broken() -> list[str]:
@@ -363,42 +319,26 @@ def test_a_fault_in_what_is_only_told_ends_no_server(settings: Settings, monkeyp
             supervisor.stop()
         raise RuntimeError("the store has no such table")
 
-    quiet = settings.model_copy(update={"port": 0, "mlflow_port": 0})
-    supervisor = supervise.Supervisor(
-        quiet, report=lambda text: None, alarm=lambda name, text: None, mlflow=False, news=broken
-    )
+    supervisor = supervised(news=broken)
     supervisor.run()
     assert n_asked == 2, "it went on after the first"
 
 
-def test_the_listening_socket_outlives_the_process_behind_it(settings: Settings) -> None:
+def test_the_listening_socket_outlives_the_process_behind_it(supervised: Callable[..., supervise.Supervisor]) -> None:
     """A client that connects while the api starts again waits instead of being refused."""
-    supervisor = supervise.Supervisor(
-        settings.model_copy(update={"port": 0, "mlflow_port": 0}),
-        report=lambda text: None,
-        alarm=lambda name, text: None,
-        mlflow=False,
-    )
-    url = supervisor.url("api")
-    assert url is not None
-    client = socket.create_connection(("127.0.0.1", int(url.rsplit(":", 1)[1])), timeout=5)
-    client.close()
+    supervisor = supervised()
+    port = int(str(supervisor.url("api")).rsplit(":", 1)[1])
+    socket.create_connection(("127.0.0.1", port), timeout=5).close()
     supervisor.stop()
-    time.sleep(0)
     supervisor.run()
 
 
-def test_an_address_whose_process_was_ended_refuses_clients_while_others_still_end(
-    settings: Settings, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_an_address_whose_process_was_ended_refuses_clients_while_others_still_end(supervised, tmp_path, monkeypatch):
     """Nothing would ever accept them, and they would wait for seconds to be broken off."""
-    settings.log_dir().mkdir(parents=True)
     program = tmp_path / "python"
     program.write_text('#!/bin/sh\ncase "$*" in *worker*) trap "" TERM ;; esac\nexec sleep 60\n')
     program.chmod(0o700)
     monkeypatch.setattr(supervise, "sys", type("Sys", (), {"executable": str(program)}))
-    monkeypatch.setattr(supervise, "NEWS_S", 0.0)
-    monkeypatch.setattr(supervise, "TURN_WAIT_S", 0.0)
     monkeypatch.setattr(supervise, "END_WAIT_S", 0.5)
 
     def end_once_all_run() -> list[str]:
@@ -406,13 +346,7 @@ def test_an_address_whose_process_was_ended_refuses_clients_while_others_still_e
             supervisor.stop()
         return []
 
-    supervisor = supervise.Supervisor(
-        settings.model_copy(update={"port": 0, "mlflow_port": 0}),
-        report=lambda text: None,
-        alarm=lambda name, text: None,
-        mlflow=False,
-        news=end_once_all_run,
-    )
+    supervisor = supervised(news=end_once_all_run)
     port = int(str(supervisor.url("api")).rsplit(":", 1)[1])
     kill_all, found = supervisor._kill_all, []
 

@@ -123,38 +123,10 @@ def test_a_schedule_and_what_production_says_may_have_a_strategy_each() -> None:
         "no such aim": ({"schedule": {"aim": "beauty"}}, "/schedule/aim", "not one of"),
     },
 )
-def test_a_strategy_that_could_not_start_is_a_fault_of_the_file(
-    changes: dict[str, Any], pointer: str, says: str
-) -> None:
+def test_a_strategy_that_could_not_start_is_a_fault_of_the_file(changes, pointer, says):
     found = faults(**changes)
     assert set(found) == {pointer}
     assert says in found[pointer]
-
-
-def test_such_faults_are_told_beside_all_others() -> None:
-    found = faults(
-        schedule={"cron": "daily", "strategy": "magic"}, triggers={"strategy": "magic"}, scorer={"rouge_9": 1.0}
-    )
-    assert set(found) == {"/schedule/cron", "/schedule/strategy", "/triggers/strategy", "/scorer/rouge_9"}
-
-
-def test_a_study_by_schedule_has_the_schedule_s_strategy_and_aim(tmp_path: Path) -> None:
-    priced = {"budget": {"usd": 1.0}}
-    world = TriggeredWorld(tmp_path, schedule={"cron": NIGHTLY, "strategy": "settings", "aim": "cost"}, **priced)
-    world.model.price = ModelPrice(input_usd_per_mtok=0.001, output_usd_per_mtok=0.001)
-    world.check()
-    world.clock.pass_hours(24)
-    (study,) = world.check()
-    assert (study.strategy, study.aim) == ("settings", "cost")
-
-
-def test_a_study_by_feedback_has_the_triggers_strategy(tmp_path: Path) -> None:
-    world = TriggeredWorld(
-        tmp_path, schedule={"cron": None, "strategy": "settings"}, triggers={"strategy": "bootstrap"}
-    )
-    world.users(50, score=0.2)
-    (study,) = world.check()
-    assert (study.strategy, study.aim) == ("bootstrap", "quality")
 
 
 DEAR = ModelPrice(input_usd_per_mtok=1.0, output_usd_per_mtok=50.0)

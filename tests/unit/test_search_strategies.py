@@ -269,10 +269,6 @@ def test_settings_come_near_to_what_scores_well():
     assert sum(abs(t - 0.3) < 0.2 for t in late) >= 7
 
 
-def test_settings_replay_with_their_seed():
-    assert [p.variant.id for p in all_of(started()[1])] == [p.variant.id for p in all_of(started()[1])]
-
-
 def test_a_score_that_could_not_be_measured_is_no_score_for_tpe():
     _, strategy = started()
     assert len(all_of(strategy, score=lambda v: None)) == 6

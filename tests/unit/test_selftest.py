@@ -9,7 +9,6 @@ from random import Random
 from typing import Any
 
 import pytest
-from pydantic import ValidationError
 from sqlalchemy import inspect, text
 
 from optimizer.adapters.store import Database
@@ -65,7 +64,6 @@ def record(store: Database, *, units: int, labelled: int, hours: float = 48.0) -
     """
     with store.read() as tx:
         champion = store.champions.current(tx, F)
-    assert champion is not None
     draw, interactions, events = Random(7), [], []
     for n in range(units):
         at = NOW - timedelta(hours=hours) * (1 - n / units)
@@ -101,7 +99,6 @@ def test_an_equal_candidate_ships_and_a_much_worse_one_does_not(store: Database,
     assert (equal.n_runs, equal.endings["shipped"].n, equal.drop) == (4, 4, 0.0)
     assert (worse.endings["rolled_back"].n, worse.endings["shipped"].n) == (4, 0)
     assert worse.drop == pytest.approx(0.4, abs=0.02)
-    assert worse.mean_labelled is not None
     assert 40 <= worse.mean_labelled < 1_200
     assert [done for done, _, _ in told] == list(range(1, 9))
     assert "An equal candidate would have been rolled back in 0 of 4 runs" in found.summary
@@ -152,14 +149,6 @@ def test_it_stops_beginning_runs_when_its_minutes_are_over(store: Database, cloc
     )
     assert found.cells[0].n_runs == 1
     assert "Stopped after 1 of 5 runs of each kind" in found.summary
-
-
-@pytest.mark.parametrize(
-    "wrong", [{"runs": 0}, {"injected_drop": 0.0}, {"injected_drop": 1.5}, {"minutes": 0.0}], ids=str
-)
-def test_arguments_out_of_range_are_refused(store: Database, clock: Clock, wrong: dict[str, float]) -> None:
-    with pytest.raises(ValidationError, match="Input should be"):
-        run_selftest(family(), store=store, clock=clock, **wrong)  # type: ignore[arg-type]
 
 
 def test_intervals_of_shares_are_wilsons() -> None:

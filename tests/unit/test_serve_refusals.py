@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-
-import pytest
 from typer.testing import CliRunner
 
 from optimizer.cli.app import app
@@ -16,9 +13,7 @@ from tests.rollout_world import World
 from tests.stores import migrate_store
 
 
-def test_a_scaled_clock_is_refused_while_a_rollout_runs_on_real_time(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_scaled_clock_is_refused_while_a_rollout_runs_on_real_time(tmp_path, monkeypatch):
     (tmp_path / "families").mkdir()
     settings = load_settings(home=tmp_path)
     migrate_store(settings)

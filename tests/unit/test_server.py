@@ -38,9 +38,7 @@ def client_seen(folder: Path, proxies: list[str], forwarded_for: str) -> str:
         pytest.param(["127.0.0.1", "10.0.0.1"], "192.0.2.1, 10.0.0.1", "192.0.2.1", id="two in a row"),
     ],
 )
-def test_a_forwarded_address_is_believed_of_a_trusted_proxy_alone(
-    tmp_path: Path, proxies: list[str], forwarded_for: str, expected: str
-) -> None:
+def test_a_forwarded_address_is_believed_of_a_trusted_proxy_alone(tmp_path, proxies, forwarded_for, expected):
     assert client_seen(tmp_path, proxies, forwarded_for) == expected
 
 

@@ -63,15 +63,12 @@ def heard(bound: socket.socket) -> str | None:
         return None
 
 
-def test_it_is_ready_once_and_alive_while_api_and_worker_answer(
-    api: tuple[str, type[Api]], listener: tuple[socket.socket, str], monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_it_is_ready_once_and_alive_while_api_and_worker_answer(api, listener, monkeypatch):
     monkeypatch.setattr(service_manager, "LOOK_S", 0.01)
     url, served = api
     bound, address = listener
     environment = {"NOTIFY_SOCKET": address, "WATCHDOG_USEC": "40000", "WATCHDOG_PID": "1", "HOME": "/srv"}
     manager = ServiceManager.of_environment(environment)
-    assert manager is not None
     assert environment == {"HOME": "/srv"}, "a child would speak for its parent"
 
     def next_heard() -> str | None:
@@ -105,9 +102,7 @@ def test_it_is_ready_once_and_alive_while_api_and_worker_answer(
         pytest.param(STORE, {"ok": False, "last_tick_age_s": -60.0}, True, id="a clock that was set back"),
     ],
 )
-def test_a_restart_is_asked_for_only_where_it_can_mend_something(
-    api: tuple[str, type[Api]], store: dict[str, Any], worker: dict[str, Any], counts: bool
-) -> None:
+def test_a_restart_is_asked_for_only_where_it_can_mend_something(api, store, worker, counts):
     url, served = api
     served.store, served.worker = store, worker
     assert answers(url) is counts

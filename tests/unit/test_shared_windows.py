@@ -36,9 +36,7 @@ def file(tmp_path: Path) -> Path:
 
 
 @given(st.lists(st.tuples(st.integers(0, 1), st.sampled_from("ab"), st.integers(1, 5), st.floats(0, 40)), max_size=40))
-def test_two_that_share_a_file_count_as_one_does(
-    tmp_path_factory: pytest.TempPathFactory, requests: list[tuple[int, str, int, float]]
-) -> None:
+def test_two_that_share_a_file_count_as_one_does(tmp_path_factory, requests):
     now = [100.0]
     clock: Any = lambda: now[0]  # noqa: E731
     file = tmp_path_factory.mktemp("shared") / "minutes"
@@ -59,10 +57,8 @@ def test_processes_that_count_at_once_never_pass_the_limit_together(file: Path) 
     pipe = subprocess.PIPE
     both = [subprocess.Popen(command, stdin=pipe, stdout=pipe, text=True) for _ in range(2)]
     for one in both:
-        assert one.stdout is not None
         assert one.stdout.readline() == "ready\n"
     for one in both:
-        assert one.stdin is not None
         one.stdin.write("go\n")
         one.stdin.flush()
     assert sum(int(one.communicate(timeout=60)[0]) for one in both) == 500
@@ -120,9 +116,7 @@ def test_a_file_that_was_cut_off_begins_anew(file: Path) -> None:
 
 
 @pytest.mark.parametrize("failing", ["pread", "pwrite"])
-def test_while_the_file_cannot_be_used_each_holds_to_its_share_and_says_so_once(
-    file: Path, monkeypatch: pytest.MonkeyPatch, failing: str
-) -> None:
+def test_while_the_file_cannot_be_used_each_holds_to_its_share_and_says_so_once(file, monkeypatch, failing):
     counted = minute_windows(4, file)(8, "events")
     assert counted.take("a", 8)[0].remaining == 0
 

@@ -31,9 +31,7 @@ from tests.cases import named
     ],
 )
 @pytest.mark.parametrize("n", [5, 20])
-def test_labels_that_may_be_one_are_offered_however_often_each_stands_there(
-    one: str, other: str, is_offered: bool, n: int
-) -> None:
+def test_labels_that_may_be_one_are_offered_however_often_each_stands_there(one, other, is_offered, n):
     found = look_alikes({one: 20, other: n, "something else": 20})
     assert [{pair.rare, pair.common} for pair in found] == [{one, other}] * is_offered
 
@@ -72,8 +70,6 @@ LABELS = ("account_access", "billing", "refund")
         "no list": ("Tell billing from refund for account_access users", (), {}, ()),
     },
 )
-def test_what_prompt_and_sheet_do_not_share_is_told(
-    prompt: str, unnamed: tuple[str, ...], spelled: dict[str, str], unknown: tuple[str, ...]
-) -> None:
+def test_what_prompt_and_sheet_do_not_share_is_told(prompt, unnamed, spelled, unknown):
     found = labels_in_prompt(prompt, LABELS)
     assert (found.unnamed, found.spelled, found.unknown) == (unnamed, spelled, unknown)

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from functools import partial
 from typing import Any
 
 import pytest
 
-from optimizer.core.declaration.read import parse_family
-from optimizer.core.family.family import Family
 from tests.cases import named
 from tests.ingestion import BY_UNIT, FAMILY, Installation, family, temporary_installation, token
+from tests.rated_world import judged_family
 
 SERVED = {"id": "in_1", **BY_UNIT, "output": "a summary", "latency_ms": 10}
 
@@ -21,17 +21,7 @@ def installation() -> Iterator[Installation]:
         yield made
 
 
-def with_rule(**more: Any) -> Family:
-    content = [{"role": "user", "content": "Summarize: {{document}}"}]
-    return parse_family(
-        {
-            "name": FAMILY,
-            "inputs": {"document": {"type": "text"}},
-            "output": {"field": "summary", "parser": "text"},
-            "prompt": {"current": "1", "versions": {"1": {"content": content}}},
-            **more,
-        }
-    )
+with_rule = partial(judged_family, judge=None)
 
 
 def taken(installation: Installation, rule: dict[str, float], *events: Any) -> list[tuple[Any, ...]]:
@@ -59,9 +49,7 @@ def taken(installation: Installation, rule: dict[str, float], *events: Any) -> l
         ),
     },
 )
-def test_tags_make_the_outcome_that_the_rule_says(
-    installation: Installation, rule: dict[str, float], tags: dict[str, Any], outcome: tuple[Any, ...]
-) -> None:
+def test_tags_make_the_outcome_that_the_rule_says(installation, rule, tags, outcome):
     assert taken(installation, rule, {**SERVED, "tags": tags}) == [("system", *outcome)]
 
 
@@ -95,9 +83,7 @@ def test_without_all_tags_of_the_rule_there_is_no_outcome(installation: Installa
         pytest.param({}, {"kept": True}, id="no rule"),
     ],
 )
-def test_tags_that_make_no_outcome_and_nothing_beside_them_are_refused(
-    installation: Installation, rule: dict[str, float], tags: dict[str, Any]
-) -> None:
+def test_tags_that_make_no_outcome_and_nothing_beside_them_are_refused(installation, rule, tags):
     installation.families = {FAMILY: with_rule(outcome=rule)}
     assert installation.refusal({**BY_UNIT, "tags": tags}) == "malformed"
 
@@ -111,12 +97,9 @@ def test_a_family_that_keeps_no_texts_has_outcomes_without_their_tags(installati
 
 def test_the_outcome_is_the_rollout_s_metric_unless_the_file_names_another() -> None:
     metric = with_rule(outcome={"retried": 1}).rollout.metric
-    assert metric is not None
     assert (metric.field, metric.source) == ("success", "system")
     summed = with_rule(outcome={"retried": 1, "kept": 1}, rollout={"margin": 0.02}).rollout
-    assert summed.metric is not None
     assert (summed.metric.field, summed.metric.source, summed.margin) == ("score", "system", 0.02)
     named = with_rule(outcome={"retried": 1}, rollout={"metric": {"field": "success", "source": "user"}}).rollout.metric
-    assert named is not None
     assert named.source == "user"
     assert family().rollout.metric is None

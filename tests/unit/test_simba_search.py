@@ -11,7 +11,6 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from optimizer.adapters.search.simba import _quantile
-from optimizer.core.base.errors import InvalidInput
 from optimizer.core.base.values import Budget
 from optimizer.core.models.language import ModelRequest
 from optimizer.core.search.space import instruction_of
@@ -107,11 +106,6 @@ def test_every_call_stands_under_the_cap_and_within_the_dry_run(tmp_path):
     capped = studied(here, budget=Budget(calls=90), definition={"n_instructions": 100}, seed=7)
     assert capped.spend.n_calls <= 90
     assert capped.spend.search_cut is not None
-
-
-def test_it_goes_by_quality_alone(tmp_path):
-    with pytest.raises(InvalidInput, match="goes by quality alone"):
-        proposing_world(tmp_path, Moody()).create(strategy="simba", aim="cost")
 
 
 @given(st.lists(st.floats(0, 1), min_size=1, max_size=12), st.sampled_from([0.1, 0.5, 0.9]))

@@ -5,7 +5,6 @@ from __future__ import annotations
 import re
 from dataclasses import asdict
 from datetime import UTC, datetime, timedelta
-from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
@@ -78,9 +77,7 @@ class TestExposures:
             ({"colour": "red"}, "/windows/0/colour"),
         ],
     )
-    def test_every_fault_has_a_pointer_and_nothing_is_counted(
-        self, database: Database, change: dict[str, Any], pointer: str
-    ) -> None:
+    def test_every_fault_has_a_pointer_and_nothing_is_counted(self, database, change, pointer):
         with pytest.raises(InvalidInput) as refused:
             self.record(database, {**self.WINDOW, **change}, self.WINDOW)
         assert pointer in [fault.pointer for fault in refused.value.faults]
@@ -106,9 +103,7 @@ def test_yesterday_and_today_are_summed_up(database: Database) -> None:
     ]
 
 
-def test_after_a_day_that_took_long_to_sum_up_the_worker_rests_for_long(
-    database: Database, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_after_a_day_that_took_long_to_sum_up_the_worker_rests_for_long(database, tmp_path, monkeypatch):
     now, summed_at = [0.0], list[float]()
 
     def sums_up(**_: Any) -> None:
@@ -124,9 +119,7 @@ def test_after_a_day_that_took_long_to_sum_up_the_worker_rests_for_long(
     assert summed_at == [1.0, 5_001.0, 5_061.0]
 
 
-def test_others_write_while_a_day_is_summed_up(
-    database: Database, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_others_write_while_a_day_is_summed_up(database, tmp_path, monkeypatch):
     other = Database(database.url)
     summed = database.performance.day_sums
 
@@ -175,7 +168,6 @@ def test_later_parts_whose_texts_cannot_be_masked_are_on_record_without_them() -
     answer = ModelAnswer(text="x" * 50 + "z", input_tokens=3, output_tokens=2, cost_usd=0.5, latency_ms=1.0)
     attempt = Attempt(call=Call(model="m", purpose="audit", tier=1), answer=answer)
     row = later_parts(family, "in_1", [attempt], Clock(NOW))
-    assert row is not None
     (part,) = row.parts
     assert (row.cost_usd, part["model"], part["cost_usd"]) == (0.5, "m", 0.5)
     assert "output" not in part

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
@@ -12,6 +12,7 @@ from optimizer.core.base.values import Budget, Spend
 from optimizer.core.models.language import ModelPrice
 from optimizer.core.scheduling.monthly_budget import MonthlyLimits, Remainder, RunSpend, left_of, month_of, under
 from optimizer.jobs.studies.transitions import request_stop, resume_study
+from tests.cases import named
 from tests.study_world import TopicModel, World, topic_family
 
 
@@ -19,33 +20,22 @@ def spend(family: str = "a", *, usd: float = 0.0, cap: float | None = None, ende
     return RunSpend(run="st_1", family=family, cap_usd=cap, usd=usd, has_ended=ended)
 
 
-@pytest.mark.parametrize(
+@named(
     ("limits", "spends", "left"),
-    [
-        (MonthlyLimits(), [spend(usd=9.0)], None),
-        (MonthlyLimits(family_usd=5.0), [spend(usd=2.0), spend("b", usd=4.0)], 3.0),
-        (MonthlyLimits(all_usd=5.0), [spend(usd=2.0), spend("b", usd=2.5)], 0.5),
-        (MonthlyLimits(family_usd=5.0, all_usd=9.0), [spend(usd=1.0), spend("b", usd=7.0)], 1.0),
-        (MonthlyLimits(family_usd=5.0), [spend(usd=1.0, cap=4.0, ended=False)], 1.0),
-        (MonthlyLimits(family_usd=5.0), [spend(usd=1.0, cap=4.0)], 4.0),
-        (MonthlyLimits(all_usd=5.0), [spend("b", usd=1.0, ended=False)], 0.0),
-        (MonthlyLimits(family_usd=5.0), [spend("b", usd=1.0, ended=False)], 5.0),
-        (MonthlyLimits(family_usd=5.0), [spend(usd=6.0)], 0.0),
-    ],
-    ids=[
-        "no limit",
-        "of a family",
-        "of all",
-        "the tighter one",
-        "one that goes on counts with its cap",
-        "one that ended as spent",
-        "nothing beside one without a cap",
-        "unless it is another family's",
-        "never below 0",
-    ],
+    {
+        "no limit": ({}, [spend(usd=9.0)], None),
+        "of a family": ({"family_usd": 5.0}, [spend(usd=2.0), spend("b", usd=4.0)], 3.0),
+        "of all": ({"all_usd": 5.0}, [spend(usd=2.0), spend("b", usd=2.5)], 0.5),
+        "the tighter one": ({"family_usd": 5.0, "all_usd": 9.0}, [spend(usd=1.0), spend("b", usd=7.0)], 1.0),
+        "one that goes on counts with its cap": ({"family_usd": 5.0}, [spend(usd=1.0, cap=4.0, ended=False)], 1.0),
+        "one that ended as spent": ({"family_usd": 5.0}, [spend(usd=1.0, cap=4.0)], 4.0),
+        "nothing beside one without a cap": ({"all_usd": 5.0}, [spend("b", usd=1.0, ended=False)], 0.0),
+        "unless it is another family's": ({"family_usd": 5.0}, [spend("b", usd=1.0, ended=False)], 5.0),
+        "never below 0": ({"family_usd": 5.0}, [spend(usd=6.0)], 0.0),
+    },
 )
-def test_what_is_left_of_a_month(limits: MonthlyLimits, spends: list[RunSpend], left: float | None) -> None:
-    assert left_of(limits, spends, "a").usd == left
+def test_what_is_left_of_a_month(limits: dict[str, float], spends: list[RunSpend], left: float | None) -> None:
+    assert left_of(MonthlyLimits(**limits), spends, "a").usd == left
 
 
 def test_the_study_that_began_without_a_cap_is_named() -> None:
@@ -87,21 +77,6 @@ def test_studies_of_people_are_held_to_the_month_too(priced: World) -> None:
 def test_all_families_together_are_held_to_the_setting(priced: World) -> None:
     with pytest.raises(BudgetTooSmall, match="setting usd_per_month"):
         priced.create(budget=Budget(usd=0.5), usd_per_month=0.25)
-
-
-def test_a_new_month_begins_with_nothing_spent(priced: World) -> None:
-    study = priced.create(budget=Budget(usd=1.0))
-    ended = {"status": "finished", "finished_at": priced.clock.now(), "spend": Spend(usd=1.0)}
-    priced.store.write(lambda tx: priced.store.studies.update(tx, study.id, **ended))
-    priced.clock.at += timedelta(days=14)
-    assert priced.create(budget=Budget(usd=1.0)).budget.usd == 1.0
-
-
-def test_under_a_monthly_limit_a_model_without_a_price_is_refused(tmp_path: Path) -> None:
-    world = World(tmp_path, family=topic_family(budget={"usd_per_month": 1.0})).fill()
-    world.model.price = None  # type: ignore[assignment]
-    with pytest.raises(BudgetTooSmall, match="no known price"):
-        world.create(budget=Budget(calls=500))
 
 
 def test_a_cancelled_study_goes_on_only_within_the_month(priced: World) -> None:

@@ -70,9 +70,7 @@ def test_what_was_not_drained_is_there_for_the_next_process(spool: Spool) -> Non
 
 @settings(max_examples=n_examples(60), deadline=None)
 @given(st.data())
-def test_a_line_torn_anywhere_costs_nothing_but_itself(
-    tmp_path_factory: pytest.TempPathFactory, data: st.DataObject
-) -> None:
+def test_a_line_torn_anywhere_costs_nothing_but_itself(tmp_path_factory, data):
     spool = Spool(tmp_path_factory.mktemp("torn") / "interactions")
     spool.append({"n": 1})
     first = spool.waiting()[1]
@@ -102,9 +100,7 @@ def test_room_that_was_promised_is_there_and_none_beyond_the_bound_is_promised(s
     assert len(waiting(spool)) == 1
 
 
-def test_room_that_is_allocated_is_promised_without_the_disk_and_given_back(
-    spool: Spool, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_room_that_is_allocated_is_promised_without_the_disk_and_given_back(spool, monkeypatch):
     assert not spool.promise_at_once(1)  # the file is not open yet
     with spool.promise(1):
         monkeypatch.setattr("os.posix_fallocate", None)
@@ -142,7 +138,6 @@ while True:
 def test_every_record_that_append_returned_from_outlives_a_kill(tmp_path: Path) -> None:
     path = tmp_path / "interactions"
     process = subprocess.Popen([sys.executable, "-c", KILLED, str(path)], stdout=subprocess.PIPE, text=True)
-    assert process.stdout is not None
     for _ in range(50):
         process.stdout.readline()
     process.send_signal(signal.SIGKILL)
@@ -157,18 +152,14 @@ def test_every_record_that_append_returned_from_outlives_a_kill(tmp_path: Path) 
 
 def test_a_full_disk_keeps_what_was_promised_and_promises_no_more(tmp_path: Path) -> None:
     with small_disk(tmp_path / "disk", megabytes=2) as disk:
-        _fill_and_append(disk)
-
-
-def _fill_and_append(disk: Path) -> None:
-    spool = Spool(disk / "spool" / "interactions")
-    with spool.promise(100_000):
-        fill(disk)
-        spool.append({"text": "x" * 90_000})
-        with pytest.raises(Busy, match="Free some space"), spool.promise(1024 * 1024):
-            pass
-        assert len(waiting(spool)) == 1
-    spool.close()
+        spool = Spool(disk / "spool" / "interactions")
+        with spool.promise(100_000):
+            fill(disk)
+            spool.append({"text": "x" * 90_000})
+            with pytest.raises(Busy, match="Free some space"), spool.promise(1024 * 1024):
+                pass
+            assert len(waiting(spool)) == 1
+        spool.close()
 
 
 def test_each_process_has_a_spool_of_its_own_and_the_next_one_takes_what_an_ended_one_left(tmp_path: Path) -> None:

@@ -25,22 +25,9 @@ from tests.event_rows import rows_of
 from tests.stores import FAMILY, NOW, arm, feedback, interaction, keep_events, temporary_database
 
 REPORTED = {
-    "family": FAMILY,
-    "unit": "u",
-    "output": "out",
-    "input": {"a": 1},
-    "latency_ms": 1500,
-    "cost_usd": 0.5,
-    "input_tokens": 3,
-    "model": "small",
-    "tags": {"k": "v"},
-    "score": 0.25,
-    "success": False,
-    "label": "word",
-    "expected": {"topic": "x"},
-    "conversation": "c",
-    "parts": [{"tier": 0, "output": "o"}],
-    "error": "it failed",
+    **{"family": FAMILY, "unit": "u", "output": "out", "input": {"a": 1}, "latency_ms": 1500, "cost_usd": 0.5},
+    **{"input_tokens": 3, "model": "small", "tags": {"k": "v"}, "score": 0.25, "success": False, "label": "word"},
+    **{"expected": {"topic": "x"}, "conversation": "c", "parts": [{"tier": 0, "output": "o"}], "error": "it failed"},
 }
 
 
@@ -53,10 +40,8 @@ def test_a_report_of_both_becomes_the_rows_that_its_events_would() -> None:
     report = read_report(REPORTED, now=NOW)
     where: dict[str, Any] = {"of": arm(), "content_hash": "h", "received_at": NOW, "sent_by": "key"}
     began = NOW - timedelta(milliseconds=1500)
-    named = {
-        name: REPORTED[name]
-        for name in ("output", "input", "cost_usd", "input_tokens", "model", "conversation", "parts", "error")
-    }
+    names = ("output", "input", "cost_usd", "input_tokens", "model", "conversation", "parts", "error")
+    named = {name: REPORTED[name] for name in names}
     of_answer = interaction(
         "x", **where, occurred_at=began, latency_ms=1500.0, tags={"k": "v"}, by_gateway=True, **named
     )

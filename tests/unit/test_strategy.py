@@ -10,7 +10,7 @@ from optimizer.core.base.errors import InvalidInput
 from optimizer.core.family.variant import Variant
 from optimizer.core.search.proposers.bases import BaseSearch
 from optimizer.core.search.strategy import STRATEGIES, Proposal, SearchSetting, Sequential, check_strategy
-from tests.study_world import World, topic_family
+from tests.study_world import World, search_setting, topic_family
 
 
 def variant(text: str) -> Variant:
@@ -40,21 +40,7 @@ def run(scores: dict[str, float | None], scripts: dict[str, list[str]]):
         made[name] = Scripted(setting, scripts[name])
         return made[name]
 
-    empty = SimpleNamespace()
-    setting = SearchSetting(
-        family=empty,
-        start=variant("champion"),
-        train=(),
-        dev=(),
-        scorer=empty,
-        seed=0,
-        definition={},
-        answer=lambda v, e: "",
-        propose=lambda prompt, draw: "",
-        fits=lambda v: True,
-        tier_rows=lambda v, examples: [],
-        remark=lambda text: None,
-    )
+    setting = search_setting(start=variant("champion"), definition={}, answer=lambda v, e: "")
     search = Sequential(list(scripts), setting, make)
     proposal: Proposal | None = Proposal(variant=variant("champion"), proposer="champion")
     asked = []
@@ -80,7 +66,6 @@ def test_the_bases_of_other_sizes_are_proposed_once_each_and_too_long_ones_are_p
     setting = SimpleNamespace(family=family, start=medium, definition={}, fits=lambda v: v.id != large.id)
     search = BaseSearch(setting)  # type: ignore[arg-type]
     proposal = search.ask()
-    assert proposal is not None
     assert (proposal.variant, proposal.proposer) == (small, "bases")
     assert search.ask() is None
 
@@ -101,21 +86,8 @@ def test_working_strategies_and_their_sequences_are_known(text):
 
 
 def test_every_strategy_of_the_contract_works_alone_and_all_but_the_race_in_a_sequence():
-    assert set(STRATEGIES.names) == {
-        "bases",
-        "bootstrap",
-        "examples",
-        "nearest",
-        "settings",
-        "race",
-        "gepa",
-        "mipro",
-        "joint",
-        "copro",
-        "simba",
-        "playbook",
-        "replay",
-    }
+    names = "bases bootstrap examples nearest settings race gepa mipro joint copro simba playbook replay"
+    assert set(STRATEGIES.names) == set(names.split())
     for name in STRATEGIES.names:
         assert check_strategy(name) == (name,)
     assert check_strategy("+".join(name for name in STRATEGIES.names if name != "race"))

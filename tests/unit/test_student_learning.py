@@ -43,6 +43,7 @@ from optimizer.core.predictor.student import (
 )
 from optimizer.core.predictor.teaching import TeachingRow
 from optimizer.jobs.studies import teach_student
+from tests.cases import named
 from tests.study_world import topic_family
 
 TOPICS = {"billing": "invoice refund charge", "delivery": "parcel courier late", "login": "password account locked"}
@@ -79,9 +80,7 @@ WORDS = st.sampled_from([*" ".join(TOPICS.values()).split(), "please", "Straße"
 
 @settings(max_examples=60, deadline=None)
 @given(text=st.lists(WORDS, max_size=12).map(" ".join) | st.text(max_size=60))
-def test_a_student_read_from_json_says_to_six_decimals_what_the_learner_computes(
-    signed: TaughtStudent, text: str
-) -> None:
+def test_a_student_read_from_json_says_to_six_decimals_what_the_learner_computes(signed, text):
     student = signed.student
     assert student.seen is not None
     features = features_of(student.vocabulary, counted_texts([text], least=1))
@@ -114,9 +113,7 @@ def test_its_log_odds_are_those_of_scikit_learn_but_for_the_rounding_of_weights(
         assert 1 / (1 + 2.718281828459045 ** -signs[0]) == pytest.approx(chances.max(), abs=1e-3)
 
 
-def test_many_rows_are_learned_by_batches_whose_student_is_as_often_right_and_as_sure(
-    monkeypatch: pytest.MonkeyPatch, taught: TaughtStudent
-) -> None:
+def test_many_rows_are_learned_by_batches_whose_student_is_as_often_right_and_as_sure(monkeypatch, taught):
     rows, others = [row(i) for i in range(1500)], [row(i) for i in range(1500, 1800)]
     counted = counted_texts([one.text for one in rows], least=3)
     losses = []
@@ -201,14 +198,9 @@ def test_weights_by_inverse_chance_correct_a_biased_sample() -> None:
     assert student.taught["right_out_of_fold"] == pytest.approx((800 + 60) / (800 + 60 + 200), abs=0.01)
 
 
-def test_a_text_of_which_nothing_is_known_is_answered_without_confidence(taught: TaughtStudent) -> None:
-    assert taught.student.answer({"text": "ζωή"}).confidence == 0.0
-
-
 def test_how_much_of_a_text_was_seen_with_its_label_is_a_sign_of_how_sure_that_is(signed: TaughtStudent) -> None:
     """Half of its words stand in texts of one label, half in those of others."""
     student = signed.student
-    assert student.seen is not None
     signs = {}
     for text in ("invoice refund charge", "invoice refund parcel password account locked"):
         columns, values = student.vocabulary.read(words_of(text))
@@ -218,9 +210,7 @@ def test_how_much_of_a_text_was_seen_with_its_label_is_a_sign_of_how_sure_that_i
     assert of_one[3] > of_many[3]
 
 
-def test_a_row_is_weighed_by_what_did_not_see_it_and_few_rows_have_the_margin_alone(
-    signed: TaughtStudent, taught: TaughtStudent
-) -> None:
+def test_a_row_is_weighed_by_what_did_not_see_it_and_few_rows_have_the_margin_alone(signed, taught):
     assert taught.student.seen is None
     assert taught.student.classifiers[0].sign_weights == MARGIN_ALONE
     draw = random.Random(3)
@@ -269,15 +259,14 @@ def test_a_label_that_stands_in_one_fold_alone_is_learned_all_the_same() -> None
     assert taught.out_of_fold["r001"].label == "billing", "the others know of nothing else"
 
 
-@pytest.mark.parametrize(
+@named(
     ("rows", "says"),
-    [
-        ([row(i) for i in range(39)], "it takes 40 in 5 groups"),
-        ([row(i, group="one") for i in range(60)], "in 1 groups"),
-        ([row(3 * i) for i in range(60)], "have one label"),
-        ([row(i, unit="one") for i in range(60)], "said by 3 units"),
-    ],
-    ids=["few rows", "one group", "one label", "one unit"],
+    {
+        "few rows": ([row(i) for i in range(39)], "it takes 40 in 5 groups"),
+        "one group": ([row(i, group="one") for i in range(60)], "in 1 groups"),
+        "one label": ([row(3 * i) for i in range(60)], "have one label"),
+        "one unit": ([row(i, unit="one") for i in range(60)], "said by 3 units"),
+    },
 )
 def test_too_little_to_learn_from_is_told(rows: list[TeachingRow], says: str) -> None:
     with pytest.raises(DatasetTooSmall, match=says):
@@ -316,9 +305,7 @@ def test_the_newest_fifth_is_judged_by_a_student_of_the_older_rows(days: int, sa
 
 
 @pytest.mark.parametrize(("kept", "expected"), [({"st_a", "st_b"}, "st_a"), ({"st_b"}, "st_new")])
-def test_a_study_that_goes_on_teaches_again_where_its_student_was_deleted(
-    monkeypatch: pytest.MonkeyPatch, kept: set[str], expected: str
-) -> None:
+def test_a_study_that_goes_on_teaches_again_where_its_student_was_deleted(monkeypatch, kept, expected):
     """Another study's teaching deletes students that no variant names, this one's while it stood still too."""
     findings: dict[str, Any] = {"students": {"students": {"student": "st_a"}, "untaught": {}}}
     run: Any = SimpleNamespace(
@@ -334,18 +321,17 @@ def test_a_study_that_goes_on_teaches_again_where_its_student_was_deleted(
     assert findings["students"]["students"] == {"student": expected}
 
 
-@pytest.mark.parametrize(
+@named(
     "change",
-    [
-        {"weights": "AAAA"},
-        {"scale": [1.0]},
-        {"labels": ["one"]},
-        {"more": 1},
-        {"n_holding": "%"},
-        {"seen": "AAAA"},
-        {"sign_weights": [1.0]},
-    ],
-    ids=["weights", "scale", "labels", "unknown", "no base64", "seen", "signs"],
+    {
+        "weights": {"weights": "AAAA"},
+        "scale": {"scale": [1.0]},
+        "labels": {"labels": ["one"]},
+        "unknown": {"more": 1},
+        "no base64": {"n_holding": "%"},
+        "seen": {"seen": "AAAA"},
+        "signs": {"sign_weights": [1.0]},
+    },
 )
 def test_what_is_no_student_is_refused(signed: TaughtStudent, change: dict[str, object]) -> None:
     with pytest.raises(InvalidInput, match="This is no student"):

@@ -100,10 +100,8 @@ class TestWeeks:
         often, seldom = [audited(1.0, chance=0.5)] * 450, [audited(float(i % 3 > 0), chance=0.1) for i in range(90)]
         week = after(new_watch(), [*often, *seldom]).weeks[0]
         assert week.agreement == pytest.approx(5 / 6)
-        assert week.interval is not None
         assert week.interval.lower < 5 / 6 < week.interval.upper
         alone = after(new_watch(), [audited(1.0, chance=0.1)] * 540).weeks[0].interval
-        assert alone is not None
         assert week.interval.upper - week.interval.lower > alone.upper - alone.lower, "unequal weights are worth less"
 
     def test_each_week_begins_on_a_monday_and_thirteen_are_kept(self) -> None:
@@ -148,13 +146,11 @@ class TestReadRequest:
     def test_an_audited_answer_is_compared_with_the_next_tier(self, said: str, agreement: float) -> None:
         audit = [part(1, "small", "audit", output=said), part(2, "large", "audit", output="physics")]
         request = self.read(self.DRAWN, audit)
-        assert request is not None
         assert (request.is_own, request.chance, request.agreement) == (True, 0.5, agreement)
         assert (request.confidence, request.unknown) == (0.8, 0.25)
 
     def test_an_answer_that_was_not_drawn_is_compared_with_nothing(self) -> None:
         request = self.read(self.UNDRAWN, [part(1, "small", "audit", output="music")])
-        assert request is not None
         assert (request.chance, request.agreement) == (None, None)
 
     @pytest.mark.parametrize(
@@ -169,7 +165,6 @@ class TestReadRequest:
     )
     def test_an_audit_without_the_next_tiers_own_answer_is_lost(self, audit: list[dict[str, Any]]) -> None:
         request = self.read(self.DRAWN, audit)
-        assert request is not None
         assert (request.chance, request.agreement) == (0.5, None)
 
     def test_a_request_that_no_student_read_is_none(self) -> None:
@@ -191,9 +186,7 @@ class TestTeachingWeight:
         [(True, True, 2.0), (True, False, 0.0), (False, True, 1.0), (False, False, 1.0)],
         ids=["its answer, audited", "its answer, not audited", "passed on, audited", "passed on"],
     )
-    def test_its_own_answers_teach_only_where_chance_chose_them(
-        self, is_own: bool, is_drawn: bool, weight: float
-    ) -> None:
+    def test_its_own_answers_teach_only_where_chance_chose_them(self, is_own, is_drawn, weight):
         id = TestReadRequest.DRAWN if is_drawn else TestReadRequest.UNDRAWN
         parts = [part(0, "student", taken=True)] if is_own else [part(0, "student"), part(1, "large", taken=True)]
         assert teaching_weight(interaction(id, parts=parts), self.POLICY) == weight
@@ -238,7 +231,6 @@ class TestShifts:
         few = counted(counted(NO_BINS, 0.9), 0.95)
         many = (400, *NO_BINS[1:])
         apart = distance(many, few)
-        assert apart is not None
         assert apart.distance == 1.0
         assert not apart.is_one
         assert distance(many, NO_BINS) is None

@@ -19,19 +19,7 @@ from optimizer.core.serving.champion import next_tenure
 from optimizer.jobs.studies import run_study as job
 from optimizer.jobs.studies.transitions import request_stop, resume_study
 from tests.clock import Clock
-from tests.study_world import START, TopicModel, World, topic_family
-
-
-class Pulled(BaseException):
-    """The plug."""
-
-
-def pulled_at(n):
-    def pull(call):
-        if call == n:
-            raise Pulled
-
-    return pull
+from tests.study_world import START, Killed, TopicModel, World, killed_at, topic_family
 
 
 def stored(world, study):
@@ -64,9 +52,9 @@ def test_a_failure_does_not_overwrite_how_a_study_ended(tmp_path):
 
 
 def test_time_that_ran_out_while_nobody_worked_keeps_what_was_found(tmp_path):
-    world = World(tmp_path, model=TopicModel(before=pulled_at(30))).fill()
+    world = World(tmp_path, model=TopicModel(before=killed_at(30))).fill()
     study = world.create(budget=Budget(minutes=30))
-    with pytest.raises(Pulled):
+    with pytest.raises(Killed):
         world.run(study)
     found = [t.variant for t in world.trials(study) if t.status == "complete"]
     assert len(found) >= 2
@@ -100,9 +88,9 @@ def test_a_study_cancelled_with_a_complete_journal_is_not_finished_by_it(tmp_pat
 
 
 def test_the_pace_of_an_interrupted_study_is_known_at_once(tmp_path, monkeypatch):
-    world = World(tmp_path, model=TopicModel(before=pulled_at(20))).fill()
+    world = World(tmp_path, model=TopicModel(before=killed_at(20))).fill()
     study = world.create()
-    with pytest.raises(Pulled):
+    with pytest.raises(Killed):
         world.run(study)
     paces = []
     monkeypatch.setattr(
@@ -152,9 +140,9 @@ def test_a_study_cancelled_between_search_and_confirmation_does_not_spend_its_lo
 
 
 def test_scores_of_two_scorers_never_meet_in_one_study(tmp_path):
-    world = World(tmp_path, model=TopicModel(before=pulled_at(20))).fill()
+    world = World(tmp_path, model=TopicModel(before=killed_at(20))).fill()
     study = world.create()
-    with pytest.raises(Pulled):
+    with pytest.raises(Killed):
         world.run(study)
     edited = World(tmp_path, family=topic_family(scorer={"label_match": 0.5, "exact_match": 0.5}))
     edited.scorer = Scorer(edited.family.output, edited.family.metrics, list(METRICS.built_in.values()))

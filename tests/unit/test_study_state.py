@@ -22,9 +22,7 @@ def settings(tmp_path: Path) -> Settings:
 
 
 @pytest.mark.parametrize("status", ["running", "confirming"])
-def test_a_study_that_nobody_runs_is_interrupted_and_its_next_command_takes_it_up(
-    tmp_path: Path, settings: Settings, status: str
-) -> None:
+def test_a_study_that_nobody_runs_is_interrupted_and_its_next_command_takes_it_up(tmp_path, settings, status):
     world = World(tmp_path).fill()
     made = world.create()
     study = world.store.write(lambda tx: world.store.studies.update(tx, made.id, status=status))

@@ -8,26 +8,13 @@ from typing import get_args
 import pytest
 
 from optimizer.core.base.errors import Conflict
-from optimizer.core.base.values import Budget
 from optimizer.core.search.study import ENDED, UNFINISHED, Study, StudyStatus
 from optimizer.jobs.studies.transitions import NEXT, next_status
-from tests.stores import NOW
+from tests import stores
 
 
 def study(status: StudyStatus) -> Study:
-    return Study(
-        id="st_1",
-        family="triage",
-        strategy="confirm",
-        aim="quality",
-        status=status,
-        seed=0,
-        budget=Budget(calls=1),
-        definition={},
-        champion="v_1",
-        created_at=NOW,
-        created_by="ann",
-    )
+    return stores.study(strategy="confirm", status=status)
 
 
 @pytest.mark.parametrize(("before", "after"), list(product(get_args(StudyStatus), repeat=2)))

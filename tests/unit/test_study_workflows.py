@@ -44,21 +44,12 @@ def world(tmp_path: Path) -> World:
 
 
 def workflows(world: World, dbos: Dbos) -> StudyWorkflows:
-    made = object.__new__(StudyWorkflows)
-    made.__dict__.update(
-        _settings=SimpleNamespace(max_studies=3),
-        _store=world.store,
-        _clock=world.clock,
-        _families=world.families,
-        _dbos=dbos,
-        _workflow=None,
-        _models=None,
-        _open_models=lambda: world,
-        _running=set(),
-        _pending_since={},
-        _lock=threading.Lock(),
-    )
-    return made
+    one = object.__new__(StudyWorkflows)
+    shared = {"store": world.store, "clock": world.clock, "families": world.families, "open_models": lambda: world}
+    own = {"settings": SimpleNamespace(max_studies=3), "dbos": dbos, "workflow": None, "models": None}
+    state = {"running": set(), "pending_since": {}, "lock": threading.Lock()}
+    one.__dict__.update({f"_{name}": value for name, value in {**shared, **own, **state}.items()})
+    return one
 
 
 def test_a_study_whose_start_failed_is_taken_up_by_the_next_look(world: World) -> None:
@@ -88,9 +79,7 @@ def test_a_queued_study_of_a_frozen_family_waits_and_one_that_has_begun_goes_on(
     assert dbos.started == [study.id] * 2
 
 
-def test_a_pending_workflow_is_left_to_dbos_for_a_while_and_then_given_up(
-    world: World, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_pending_workflow_is_left_to_dbos_for_a_while_and_then_given_up(world, monkeypatch):
     study = world.create()
     dbos = Dbos(**{study.id: "PENDING"})
     there = workflows(world, dbos)

@@ -152,9 +152,7 @@ def test_a_row_with_fewer_cells_lacks_the_others(tmp_path: Path) -> None:
         ),
     },
 )
-def test_a_table_that_cannot_be_read_for_sure_is_refused_as_a_whole(
-    tmp_path: Path, content: bytes, name: str, says: list[str]
-) -> None:
+def test_a_table_that_cannot_be_read_for_sure_is_refused_as_a_whole(tmp_path, content, name, says):
     with pytest.raises(InvalidInput) as refused:
         table(tmp_path, content, name)
     assert [part for part in says if part not in refused.value.detail] == []

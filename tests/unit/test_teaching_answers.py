@@ -7,7 +7,6 @@ from typing import Any
 
 import pytest
 
-from optimizer.core.family.family import Teach
 from optimizer.core.predictor.teaching import TeacherAnswers, asked_of_teacher, teaching_in_words, teaching_rows
 from tests.cases import named
 from tests.study_world import TOPICS, topic_examples, topic_family
@@ -24,9 +23,7 @@ def answers(texts: dict[str, str]) -> TeacherAnswers:
 
 
 @pytest.mark.parametrize(("teach", "expected"), [("answers", IDS[1:]), ("both", IDS[4:])])
-def test_a_model_is_asked_about_rows_of_the_study_and_where_labels_count_about_those_without_one(
-    teach: Teach, expected: list[str]
-) -> None:
+def test_a_model_is_asked_about_rows_of_the_study_and_where_labels_count_about_those_without_one(teach, expected):
     assert [e.id for e in asked_of_teacher(OUTPUT, EXAMPLES, set(IDS[1:]), teach)] == expected
 
 
@@ -45,9 +42,7 @@ def test_an_answer_that_cannot_be_read_teaches_nothing() -> None:
         ),
     },
 )
-def test_a_row_is_taught_with_its_answer_else_where_both_teach_with_its_label(
-    teach: Teach, labels: dict[str, str]
-) -> None:
+def test_a_row_is_taught_with_its_answer_else_where_both_teach_with_its_label(teach, labels):
     told = answers({IDS[1]: "music", IDS[4]: "music"})
     rows = teaching_rows(FAMILY, told.teaching(OUTPUT, EXAMPLES, teach))
     assert {row.id: row.label for row in rows} == labels, "the last one has neither"
@@ -85,9 +80,7 @@ def test_by_labels_a_row_without_one_teaches_nothing() -> None:
         "labels alone": ({}, 4, "Labels alone taught the student, and no answer of strong."),
     },
 )
-def test_it_is_said_what_taught_and_how_far_that_agrees_with_people(
-    texts: dict[str, str], n_rows: int, says: str
-) -> None:
+def test_it_is_said_what_taught_and_how_far_that_agrees_with_people(texts, n_rows, says):
     assert answers(texts).in_words(OUTPUT, EXAMPLES, n_rows=n_rows) == says
 
 

@@ -265,18 +265,6 @@ def test_texts_of_log_records_that_are_too_long_are_told_and_the_span_is_kept(wo
     assert interaction(world, id)["input"] is None
 
 
-def test_texts_of_log_records_are_kept_as_the_family_s_privacy_says(tmp_path: Path) -> None:
-    for store, output in (("masked", "mail [email]"), ("metadata", None)):
-        settings = make_home(tmp_path / store)
-        file = settings.home / "families" / "triage" / "family.yaml"
-        file.write_text(file.read_text(encoding="utf-8") + f"privacy: {{store: {store}, mask: [email]}}\n")
-        with serving(settings) as world:
-            sent = [message("gen_ai.choice", {"message": {"content": "mail ada@example.com"}}, id=SPAN)]
-            assert post(world, "/v1/traces", traces(span({**GENERATIONS["first"], **OF_FAMILY}))).json() == {}
-            assert post(world, "/v1/logs", logs(*sent)).json() == {}
-            assert world.get(f"/v1/interactions/{TRACE}-{SPAN}").json()["output"] == output
-
-
 def test_texts_are_held_for_a_minute_and_the_oldest_go_first() -> None:
     now = [0.0]
     held = HeldTexts(now=lambda: now[0])
@@ -352,15 +340,19 @@ def test_a_key_for_another_family_brings_nothing_in(world: World) -> None:
         pytest.param("{store: metadata}", None, id="not kept"),
     ],
 )
-def test_texts_are_kept_as_the_family_allows(tmp_path: Path, privacy: str, output: str | None) -> None:
-    settings = make_home(tmp_path)
+def test_texts_of_spans_and_log_records_are_kept_as_the_family_allows(tmp_path, privacy, output):
+    settings, text = make_home(tmp_path), "Write to ann@example.org"
     with (tmp_path / "families" / "triage" / "family.yaml").open("a", encoding="utf-8") as file:
         file.write(f"privacy: {privacy}\n")
     with serving(settings) as own:
-        mail = {**GENERATIONS["second"], **OF_FAMILY, "gen_ai.output.messages": "Write to ann@example.org"}
-        assert own.post("/v1/traces", traces(span(mail))).json() == {}
-        one = own.get(f"/v1/interactions/{TRACE}-{SPAN}").json()
-        assert (one["output"], one["latency_ms"]) == (output, 420.0)
+        mail = span({**GENERATIONS["second"], **OF_FAMILY, "gen_ai.output.messages": text})
+        first = span({**GENERATIONS["first"], **OF_FAMILY}, id="1c" * 8)
+        assert own.post("/v1/traces", traces(mail, first)).json() == {}
+        logged = message("gen_ai.choice", {"message": {"content": text}}, id="1c" * 8)
+        assert post(own, "/v1/logs", logs(logged)).json() == {}
+        for id in (SPAN, "1c" * 8):
+            one = own.get(f"/v1/interactions/{TRACE}-{id}").json()
+            assert (one["output"], one["latency_ms"]) == (output, 420.0)
 
 
 # --- what the protocol says of refusals -------------------------------------------------------------------------------
@@ -472,9 +464,7 @@ VALUES = st.recursive(
     name=st.sampled_from(["gen_ai.choice", "gen_ai.user.message", "gen_ai.evaluation.result"]),
     times=st.tuples(st.integers(0, 2**64 - 1), st.integers(0, 2**64 - 1)),
 )
-def test_no_attribute_of_a_span_or_a_record_is_a_fault_of_the_server(
-    world: World, attributes: dict[str, Any], name: str, times: tuple[int, int]
-) -> None:
+def test_no_attribute_of_a_span_or_a_record_is_a_fault_of_the_server(world, attributes, name, times):
     request = ExportTraceServiceRequest()
     one = request.resource_spans.add().scope_spans.add().spans.add()
     one.trace_id, one.span_id = bytes.fromhex(TRACE), b"hostile!"

@@ -15,16 +15,10 @@ from tests.command_line import detent
 
 ASKED = {"messages": [{"role": "user", "content": [{"type": "text", "text": "My card"}]}]}
 ROW: Mapping[str, Any] = {
-    "id": "0196-1",
-    "function_name": "triage",
-    "variant_name": "base",
-    "episode_id": "ep-1",
-    "input": json.dumps(ASKED),
-    "output": json.dumps([{"type": "text", "text": "billing"}]),
+    **{"id": "0196-1", "function_name": "triage", "variant_name": "base", "episode_id": "ep-1"},
+    **{"input": json.dumps(ASKED), "output": json.dumps([{"type": "text", "text": "billing"}])},
     "processing_time_ms": 210,
 }
-
-
 OF_EFFORT = {"metric": "effort", "optimize": "min"}
 DIRECTIONS = {"solved": "max", "stars": "max", "effort": "min"}
 CONFIG = """
@@ -57,7 +51,6 @@ def test_blocks_of_text_are_one_text() -> None:
     event, _ = event_of(
         {**ROW, "input": {"messages": [{"role": "user", "content": content}]}}, "triage", ["text"], "", {}
     )
-    assert event is not None
     assert event["input"] == {"text": "My card\nis lost"}
 
 
@@ -79,14 +72,12 @@ def test_feedback_that_names_its_function_is_feedback() -> None:
 def test_arguments_are_variables_in_every_spelling(content: Any) -> None:
     asked = {"system": {"shop": "c"}, "messages": [{"role": "user", "content": content}]}
     event, _ = event_of({**ROW, "input": asked}, "triage", ["text", "style", "shop"], "topic", {})
-    assert event is not None
     assert event["input"] == {"text": "a", "style": "b", "shop": "c"}
 
 
 @pytest.mark.parametrize("asked", [3, "{", {"messages": 3}, {"messages": [3]}, {"messages": [{"role": "user"}]}, None])
 def test_an_input_of_another_form_has_no_variables(asked: Any) -> None:
     event, _ = event_of({**ROW, "input": asked}, "triage", ["text"], "topic", {})
-    assert event is not None
     assert event["input"] == {}
 
 
@@ -115,7 +106,6 @@ def test_a_metric_is_an_outcome_and_a_demonstration_a_correction(row: Mapping[st
     if isinstance(said, str):
         assert (event, said in why) == (None, True)
     else:
-        assert event is not None
         assert event["interaction"] == "i"
         assert {name: event[name] for name in said} == said
 

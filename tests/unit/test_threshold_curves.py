@@ -16,6 +16,7 @@ from optimizer.core.search.cascade.exploration import audit_cost
 from optimizer.core.search.cascade.figures import CascadeCurves, CascadeSetting
 from optimizer.core.search.cascade.records import TierRecords, replay
 from optimizer.core.statistics.noninferiority import clopper_pearson
+from tests.cases import named
 from tests.policy_records import drawn_records
 
 CHAMPION = "v_aaaaaaaaaaaa"
@@ -48,18 +49,15 @@ def test_thresholds_of_another_confidence_than_the_recorded_one_are_not_marked_o
     records = drawn_records(100, 2, seed=2)
     for signal in ({"kind": "agreement"}, {"kind": "predictor", "after": {"middle": {"hash": "p_1"}}}):
         found = curves(records, {"tiers": ["middle", "large"], "accept": 0.6, "confidence": signal})
-        assert found is not None
         assert (found.variant, found.curves[0].present, found.audit_cost) == (None, None, None)
         assert "another confidence" in dict((knob.name, why) for knob, why in found.not_replayed)["confidence"]
     same = curves(records, {"tiers": ["middle", "large"], "accept": 0.6, "confidence": {"kind": "log_probability"}})
-    assert same is not None
     assert same.curves[0].present == 0.6
 
 
 def test_a_curve_is_the_replay_at_each_value_with_the_chosen_one_among_them() -> None:
     records = drawn_records(300, 3, seed=2)
     found = curves(records, {"tiers": list(records.tiers), "accept": 0.6, "accept.2": 0.8, "audit_share": 0.1})
-    assert found is not None
     assert (found.n_records, found.n_incomplete, found.is_found, found.margin) == (300, 0, True, 0.04)
     assert [(c.knob.name, c.tier, c.present) for c in found.curves] == [
         ("accept", "small", 0.6),
@@ -82,7 +80,6 @@ def test_a_curve_is_the_replay_at_each_value_with_the_chosen_one_among_them() ->
 def test_raising_a_threshold_does_what_its_knob_says() -> None:
     """More goes on and it is dearer: the direction stands with the knob, and nowhere else."""
     found = curves(drawn_records(400, 2, seed=3, loss=0.8), {"tiers": ["middle", "large"], "accept": 0.5})
-    assert found is not None
     (curve,) = found.curves
     assert curve.knob in KNOBS
     assert "raising it sends more to the stronger models: dearer, slower, better" in curve.knob.meaning
@@ -97,36 +94,31 @@ def test_rows_without_a_tier_are_left_out_and_counted() -> None:
     rows = rows_of(records)
     del rows[0]["tiers"]["large"]
     found = curves(records, {"tiers": ["middle", "large"], "accept": 0.5}, rows)
-    assert found is not None
     assert (found.n_records, found.n_incomplete) == (39, 1)
 
 
 def test_without_a_variant_the_cheapest_tier_stands_before_the_strongest_and_nothing_is_marked() -> None:
     found = curves(drawn_records(40, 3))
-    assert found is not None
     assert (found.tiers, found.variant, found.is_found, found.audit_cost) == (("small", "large"), None, False, None)
     assert [c.present for c in found.curves] == [None]
 
 
-@pytest.mark.parametrize(
+@named(
     "policy",
-    [
-        {"tiers": ["middle", "another"], "accept": 0.5},
-        {"tiers": ["large", "middle"], "accept": 0.5},
-        {"tiers": "x"},
-        {},
-    ],
-    ids=["a tier that was not asked", "another strongest", "not readable", "none"],
+    {
+        "a tier that was not asked": {"tiers": ["middle", "another"], "accept": 0.5},
+        "another strongest": {"tiers": ["large", "middle"], "accept": 0.5},
+        "not readable": {"tiers": "x"},
+        "none": {},
+    },
 )
 def test_thresholds_of_other_tiers_are_not_drawn(policy: dict[str, Any]) -> None:
     found = curves(drawn_records(40, 2), policy)
-    assert found is not None
     assert found.variant is None
 
 
 def test_what_needs_further_calls_is_named_with_its_reason() -> None:
     found = curves(drawn_records(40, 2), {"tiers": ["middle", "large"], "accept": 0.5})
-    assert found is not None
     assert [(knob.name, "record" in why) for knob, why in found.not_replayed] == [("refine", True), ("skip", True)]
 
 
@@ -142,7 +134,6 @@ def test_confidences_that_were_not_recorded_never_stand() -> None:
         {"tiers": {name: {**one, "confidence": None} for name, one in row["tiers"].items()}} for row in rows_of(blank)
     ]
     found = curves(blank, {"tiers": ["middle", "large"], "accept": 0.5}, rows)
-    assert found is not None
     assert all(p.escalated_share == 1.0 for p in found.curves[0].points)
 
 

@@ -9,7 +9,7 @@ from optimizer.core.base.errors import InvalidInput
 from optimizer.core.search.cascade.cross_fitted import CAUTION, folds_by_group, folds_of, loss_path
 from optimizer.core.search.cascade.records import replay
 from optimizer.core.search.cascade.sweep import NEVER, curve, last_in_sequence
-from optimizer.core.search.cascade.thresholds import BestQuality, LeastCost, pareto_front, search
+from optimizer.core.search.cascade.thresholds import LeastCost, pareto_front, search
 from tests.policy_records import drawn_records, records_of
 
 
@@ -89,15 +89,6 @@ def test_weights_of_few_audits_are_few_records():
     weighted = records_of(records.score, records.confidence, weight=[50.0] * 60 + [1.0] * 340)
     assert curve(weighted).upper[1] > curve(records).upper[1]
     assert "few" in search(weighted, LeastCost()).reason
-
-
-def test_best_quality_within_dollars_keeps_the_bound_of_the_cost_within_them():
-    records = drawn_records(500, 2)
-    expected, confident = (
-        search(records, BestQuality(usd_per_query=2.4, rule=rule)) for rule in ("expected", "confident")
-    )
-    assert confident.replay.cost_usd.mean < expected.replay.cost_usd.mean <= 2.4
-    assert "0.5 dollars a query" in search(records, BestQuality(usd_per_query=0.5)).reason
 
 
 def test_a_router_that_knows_its_confidence_before_the_call_pays_for_one_tier_only():

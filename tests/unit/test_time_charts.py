@@ -51,7 +51,6 @@ def test_zones_follow_the_levels_and_the_value_stands_among_them() -> None:
     made = target_chart(TargetStanding(value=0.45, status="warning", **levels))
     assert [zone.status for zone in made.zones] == ["critical", "warning", "ok", "warning"]
     assert sum(zone.width for zone in made.zones) == WIDTH
-    assert made.value is not None
     assert made.zones[1].x < made.value < made.zones[2].x
     assert made.target == 0.6 * WIDTH
     nothing = target_chart(

@@ -87,10 +87,9 @@ def test_half_again_as_slow_is_a_degradation_by_itself() -> None:
     assert "too little is known of success and score" in look.reason
 
 
-@pytest.mark.parametrize(
+@named(
     "recent",
-    [window(), window(success=(49, 0.0), score=(10, 0.0), latency=(99, 9000.0))],
-    ids=["nothing", "too little of all"],
+    {"nothing": window(), "too little of all": window(success=(49, 0.0), score=(10, 0.0), latency=(99, 9000.0))},
 )
 def test_with_too_little_of_everything_degradation_cannot_be_told(recent: Window) -> None:
     look = look_at_degradation(0.15, recent, BEFORE)
@@ -127,46 +126,36 @@ def test_feedback_fires_in_volume_and_below_its_mean(found: tuple[int, float] | 
 # --- the schedule -----------------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize(
+NIGHT, MINUTELY = "0 3 * * *", "* * * * *"
+
+
+@named(
     ("cron", "since", "now", "state", "said"),
-    [
-        ("0 3 * * *", "2026-11-20 02:58", "2026-11-20 03:03", "fires", "scheduled for 2026-11-20 03:00:00 UTC"),
-        ("0 3 * * *", "2026-11-20 03:00", "2026-11-20 03:05", "quiet", "next at 2026-11-21 03:00:00 UTC"),
-        ("0 3 * * *", "2026-11-20 02:54", "2026-11-20 02:59", "quiet", "next at 2026-11-20 03:00:00 UTC"),
-        ("0 3 * * *", "2026-11-17 12:00", "2026-11-20 12:00", "fires", "2 later times passed before it could start"),
-        ("* * * * *", "2026-01-01 00:00", "2026-11-20 12:00", "fires", "999 or more later times"),
-        ("0 3 * * *", "2026-11-21 00:00", "2026-11-20 12:00", "quiet", "next at 2026-11-21 03:00:00 UTC"),
-    ],
-    ids=["due", "done", "not yet", "three nights missed are one study", "a year of minutes", "the clock went back"],
+    {
+        "due": (NIGHT, "2026-11-20 02:58", "2026-11-20 03:03", "fires", "scheduled for 2026-11-20 03:00:00 UTC"),
+        "done": (NIGHT, "2026-11-20 03:00", "2026-11-20 03:05", "quiet", "next at 2026-11-21 03:00:00 UTC"),
+        "not yet": (NIGHT, "2026-11-20 02:54", "2026-11-20 02:59", "quiet", "next at 2026-11-20 03:00:00 UTC"),
+        "three nights": (NIGHT, "2026-11-17 12:00", "2026-11-20 12:00", "fires", "2 later times passed before it"),
+        "a year of minutes": (MINUTELY, "2026-01-01", "2026-11-20 12:00", "fires", "999 or more later times"),
+        "the clock went back": (NIGHT, "2026-11-21", "2026-11-20 12:00", "quiet", "next at 2026-11-21 03:00:00 UTC"),
+    },
 )
-def test_a_schedule_is_due_once_however_many_times_have_passed(
-    cron: str, since: str, now: str, state: str, said: str
-) -> None:
+def test_a_schedule_is_due_once_however_many_times_have_passed(cron, since, now, state, said):
     look = look_at_schedule(cron, since=at(since), now=at(now))
     assert look.state == state
     assert said in look.reason
 
 
-@pytest.mark.parametrize(
+@named(
     ("cron", "after", "expected"),
-    [
-        ("*/15 * * * *", "2026-11-20 15:45", "2026-11-20 16:00"),
-        ("0 0 29 2 *", "2026-11-20 00:00", "2028-02-29 00:00"),
-        ("0 12 * * 7", "2026-11-20 00:00", "2026-11-22 12:00"),
-        ("5-5 3 * * *", "2026-11-20 00:00", "2026-11-20 03:05"),
-        ("0-0 3-3/2 * * 5-5", "2026-11-20 04:00", "2026-11-27 03:00"),
-        ("0 3 1 * 1", "2026-11-20 00:00", "2026-11-23 03:00"),
-        ("59 23 31 12 *", "2026-12-31 23:59", "2027-12-31 23:59"),
-    ],
-    ids=[
-        "a quarter",
-        "leap day",
-        "seven is Sunday",
-        "a range of one",
-        "ranges of one",
-        "day of month or weekday",
-        "strictly later",
-    ],
+    {
+        "a quarter": ("*/15 * * * *", "2026-11-20 15:45", "2026-11-20 16:00"),
+        "leap day": ("0 0 29 2 *", "2026-11-20 00:00", "2028-02-29 00:00"),
+        "seven is Sunday": ("0 12 * * 7", "2026-11-20 00:00", "2026-11-22 12:00"),
+        "ranges of one": ("0-0 3-3/2 * * 5-5", "2026-11-20 04:00", "2026-11-27 03:00"),
+        "day of month or weekday": ("0 3 1 * 1", "2026-11-20 00:00", "2026-11-23 03:00"),
+        "strictly later": ("59 23 31 12 *", "2026-12-31 23:59", "2027-12-31 23:59"),
+    },
 )
 def test_next_fire_is_the_first_full_minute_later(cron: str, after: str, expected: str) -> None:
     assert next_fire(cron, at(after)) == at(expected)
@@ -184,15 +173,14 @@ def test_a_day_that_never_comes_is_refused_when_the_file_is_read() -> None:
 # --- together ---------------------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize(
+@named(
     ("findings", "is_on", "state"),
-    [
-        ({}, True, "off"),
-        ({"st_1": []}, True, "quiet"),
-        ({"st_1": [], "st_2": ["bypassed, it lost too much"]}, True, "fires"),
-        ({"st_1": ["bypassed, it lost too much"]}, False, "off"),
-    ],
-    ids=["no student serves", "all is well", "one of two", "switched off"],
+    {
+        "no student serves": ({}, True, "off"),
+        "all is well": ({"st_1": []}, True, "quiet"),
+        "one of two": ({"st_1": [], "st_2": ["bypassed, it lost too much"]}, True, "fires"),
+        "switched off": ({"st_1": ["bypassed, it lost too much"]}, False, "off"),
+    },
 )
 def test_a_student_that_something_speaks_against_fires(findings: dict[str, list[str]], is_on: bool, state: str) -> None:
     look = look_at_students(findings, is_on=is_on)
@@ -207,7 +195,6 @@ def test_everything_that_fires_stands_in_the_reason_and_the_gravest_gives_the_na
         Look(kind="degradation", state="fires", reason="worse", evidence={"index": 0.2}),
     ]
     trigger = first_to_fire(looks)
-    assert trigger is not None
     assert (trigger.kind, trigger.reason) == ("degradation", "worse; and scheduled")
     assert trigger.evidence == {"degradation": {"index": 0.2}, "schedule": {}}
 

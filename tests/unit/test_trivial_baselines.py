@@ -30,6 +30,7 @@ from optimizer.jobs.studies.evaluations.plan_evaluation import EvaluationScope, 
 from optimizer.jobs.studies.report_study import report_study
 from optimizer.runtime.wiring import classify
 from tests import evaluations
+from tests.cases import named
 from tests.study_world import World, topic_examples
 
 NOW = datetime(2026, 11, 20, tzinfo=UTC)
@@ -146,9 +147,7 @@ def test_values_that_are_labels_in_fact_have_a_regression(parser: str, wrapped: 
     [([], trivial.NO_TRAINING), (TRAIN[:3], trivial.ONE_LABEL), ([("?!", "card"), ("…", "refund")], trivial.NO_WORDS)],
     ids=["none", "one label", "no words"],
 )
-def test_too_little_to_learn_from_leaves_the_regression_out_with_the_reason(
-    train: list[tuple[str, str]], why: str
-) -> None:
+def test_too_little_to_learn_from_leaves_the_regression_out_with_the_reason(train, why):
     assert by_name(measured(train, ROWS))[trivial.LOGISTIC] == why
 
 
@@ -182,18 +181,23 @@ def test_a_reader_is_told_whether_the_model_leads_what_needs_none(scores: list[f
     assert (found["n"], found["n_train"]) == (40, 5)
 
 
-@pytest.mark.parametrize(("best", "is_taught"), [(trivial.NEAREST, True), (trivial.FIRST, False)])
-def test_where_no_model_is_needed_a_reader_is_told_how_to_do_without(best: str, is_taught: bool) -> None:
-    worth = {"variant": "v_1", "best": best, "lead": -0.4, "low": -0.5, "high": -0.3}
-    assert ("answer-without-a-model" in trivial.said({"n": 40, "worth": worth})) == is_taught
+NEAR = (-0.348, 0.329)
 
 
-def test_who_leads_is_named_where_it_cannot_be_told_whether_that_is_chance() -> None:
-    worth = {"variant": "v_1", "best": "first sentence", "lead": -0.047, "low": -0.348, "high": 0.329}
-    behind = trivial.said({"n": 3, "worth": worth})
-    assert behind.endswith("first sentence needs none and leads v_1 by 0.047 (95 %: -0.329 to +0.348).")
-    ahead = trivial.said({"n": 3, "worth": {**worth, "lead": 0.047}})
-    assert ahead.endswith("v_1 leads first sentence, which needs none, by 0.047 (95 %: -0.348 to +0.329).")
+@named(
+    ("best", "lead", "interval", "ends"),
+    {
+        "no model is needed": (trivial.NEAREST, -0.4, (-0.5, -0.3), trivial.STUDENT_INSTEAD),
+        "nor anything to teach": (trivial.FIRST, -0.4, (-0.5, -0.3), "leads v_1 by 0.400 (95 %: +0.300 to +0.500)."),
+        "behind, perhaps by chance": (trivial.FIRST, -0.047, NEAR, "leads v_1 by 0.047 (95 %: -0.329 to +0.348)."),
+        "ahead, perhaps by chance": (trivial.FIRST, 0.047, NEAR, "needs none, by 0.047 (95 %: -0.348 to +0.329)."),
+    },
+)
+def test_who_leads_is_said_with_its_interval_and_where_no_model_is_needed_how_to_do_without(
+    best: str, lead: float, interval: tuple[float, float], ends: str
+) -> None:
+    worth = {"variant": "v_1", "best": best, "lead": lead, "low": interval[0], "high": interval[1]}
+    assert trivial.said({"n": 40, "worth": worth}).endswith(ends)
 
 
 def test_a_model_that_leads_the_best_baseline_earns_its_calls() -> None:
@@ -219,7 +223,6 @@ def test_nothing_that_was_not_measured_is_compared() -> None:
 def test_a_study_keeps_what_answers_without_a_model_score_on_its_dev_rows(tmp_path: Path) -> None:
     world = World(tmp_path).fill()
     study = world.run(world.create())
-    assert study.findings is not None
     found = study.findings[trivial.WITHOUT_MODEL]
     assert (found["n"], found["n_train"]) == (6, 9)
     rows = by_name(found)
@@ -230,25 +233,7 @@ def test_a_study_keeps_what_answers_without_a_model_score_on_its_dev_rows(tmp_pa
     assert found["worth"]["variant"] == (study.winner or study.champion)
 
 
-def test_no_sealed_row_is_read_for_them(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    world = World(tmp_path).fill()
-    told: list[Sequence[Example]] = []
-    real = measure_baselines.measure_trivial
-
-    def watched(train: Sequence[Example], rows: Sequence[Example], *more: Any, **named: Any) -> Any:
-        told.extend((train, rows))
-        return real(train, rows, *more, **named)
-
-    monkeypatch.setattr(measure_baselines, "measure_trivial", watched)
-    study = world.run(world.create())
-    assert study.dataset is not None
-    train, rows = told
-    assert ([e.id for e in train], [e.id for e in rows]) == (list(study.dataset["train"]), list(study.dataset["dev"]))
-
-
-def test_a_comparison_that_cannot_be_made_costs_no_study_its_outcome(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_comparison_that_cannot_be_made_costs_no_study_its_outcome(tmp_path, monkeypatch):
     def broken(*_: Any, **__: Any) -> Any:
         raise RuntimeError("a family's own metric may raise anything")
 
@@ -263,7 +248,6 @@ def test_a_page_and_mlflow_show_them(tmp_path: Path) -> None:
     world = World(tmp_path).fill()
     study = world.run(world.create())
     page = study_page(report_study(study, family=world.family, store=world.store, clock=world.clock))
-    assert study.findings is not None
     assert escape(trivial.said(study.findings[trivial.WITHOUT_MODEL])) in page
     assert trivial.LOGISTIC in page
     metrics = {name: value for name, value, *_ in study_metrics(study, world.trials(study))}
@@ -322,9 +306,3 @@ def test_a_terminal_shows_each_with_its_interval_or_why_it_is_left_out() -> None
     )
     assert f"left out: {trivial.NO_SENTENCE}" in shown
     assert trivial.said(found) in " ".join(shown.split())
-
-
-def test_a_study_without_them_shows_nothing_in_their_place() -> None:
-    out = Console(record=True, file=StringIO())
-    view_trivial(out, None)
-    assert out.export_text() == ""

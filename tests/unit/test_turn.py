@@ -37,11 +37,9 @@ def test_of_two_that_write_all_the_time_each_gets_its_turn(tmp_path: Path) -> No
     command = [sys.executable, "-c", WRITE, str(tmp_path / "turn")]
     both = [subprocess.Popen(command, stdin=PIPE, stdout=PIPE, text=True) for _ in range(2)]
     for one in both:
-        assert one.stdout is not None
         assert one.stdout.readline() == "ready\n"
     until = time() + 2.0
     for one in both:
-        assert one.stdin is not None
         one.stdin.write(f"{until}\n")
         one.stdin.flush()
     turns = [int(one.communicate(timeout=60)[0]) for one in both]
@@ -52,7 +50,6 @@ def test_who_has_waited_long_goes_on_and_a_dead_holder_holds_nothing(tmp_path: P
     file = tmp_path / "turn"
     holder = subprocess.Popen([sys.executable, "-c", HOLD, str(file)], stdin=PIPE, stdout=PIPE, text=True)
     try:
-        assert holder.stdout is not None
         assert holder.stdout.readline() == "held\n"
         began = monotonic()
         with Turn(file, patience_s=0.2).mine():

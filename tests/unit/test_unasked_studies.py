@@ -5,11 +5,8 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
-import pytest
-
 from optimizer.adapters.models.user_calls import UserCalls, users_wait
 from optimizer.cli.service.by_itself import News, switched_on
-from optimizer.core.scheduling.schedule import in_force
 from optimizer.jobs.rollouts.read_rollout import by_itself_line
 from optimizer.jobs.scheduling.look_at_triggers import next_scheduled
 from optimizer.jobs.studies.transitions import request_stop
@@ -52,20 +49,9 @@ def test_what_is_switched_off_starts_nothing_more_and_hands_on_nothing(tmp_path:
     assert world.check() == []
 
 
-def test_a_night_before_the_switch_starts_nothing(tmp_path: Path) -> None:
-    world = TriggeredWorld(tmp_path, schedule={"cron": NIGHTLY}, on=False)
-    world.check()
-    world.clock.pass_hours(24)
-    world.switch_on()
-    assert world.check() == []
-    world.clock.pass_hours(24)
-    assert len(world.check()) == 1
-
-
 def test_a_study_by_itself_looks_at_no_sealed_example_that_the_switch_did_not_allow(tmp_path: Path) -> None:
     world = complained(tmp_path)
     (study,) = world.check()
-    assert study.dataset is not None
     assert study.dataset["holdout"] == []
     ended = world.run(study)
     assert (ended.status, ended.outcome, ended.confirmation) == ("finished", "not_confirmed", None)
@@ -83,17 +69,6 @@ def test_the_same_study_looks_once_where_the_switch_allows_it(tmp_path: Path) ->
     assert world.run(study).outcome == "nominated"
     assert looks(world) > 0
     assert "confirmation_wanted" not in world.alerts()
-
-
-@pytest.mark.parametrize(
-    ("holdout", "says"), [(True, "may look at the sealed holdout"), (False, "never look at the sealed holdout")]
-)
-def test_the_switch_says_what_it_allows(tmp_path: Path, holdout: bool, says: str) -> None:
-    world = TriggeredWorld(tmp_path, schedule={"cron": NIGHTLY}, holdout=holdout)
-    with world.store.read() as tx:
-        found = in_force(world.family, world.store.schedules.get(tx, "topics"))
-    assert (found.on, found.holdout, found.cron, found.source) == (True, holdout, NIGHTLY, "file")
-    assert says in found.text
 
 
 # --- announced --------------------------------------------------------------------------------------------------------
@@ -118,12 +93,6 @@ def test_the_terminal_of_serve_says_who_is_switched_on_and_each_start_and_end_on
     world.hand_on()
     (found,) = news()
     assert f"Study {study.id} of topics, which started by itself, found " in found
-
-
-def test_where_nothing_is_switched_on_the_terminal_says_so(tmp_path: Path) -> None:
-    world = TriggeredWorld(tmp_path, on=False)
-    (line,) = switched_on(world.store, [world.family])
-    assert line.startswith("nothing: no study starts before you say so")
 
 
 def test_the_status_of_a_rollout_names_the_study_that_runs_by_itself(tmp_path: Path) -> None:
@@ -158,9 +127,7 @@ class User:
         return True
 
 
-def test_a_study_that_started_by_itself_asks_no_model_while_a_user_waits(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_study_that_started_by_itself_asks_no_model_while_a_user_waits(tmp_path, monkeypatch):
     monkeypatch.setattr("optimizer.jobs.calls.call_model.STAND_BACK_S", 0.0)
     world = complained(tmp_path)
     (study,) = world.check()

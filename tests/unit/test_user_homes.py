@@ -30,9 +30,7 @@ def project(tmp_path: Path, name: str) -> Path:
     return tmp_path / name
 
 
-def test_outside_of_a_project_the_running_server_is_meant_and_said(
-    tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_outside_of_a_project_the_running_server_is_meant_and_said(tmp_path, capsys):
     home = project(tmp_path, "a")
     user_homes.enter(home)
     assert Session().settings.home == home
@@ -61,9 +59,7 @@ def test_a_change_says_in_which_home_it_is_made(tmp_path: Path, monkeypatch: pyt
     assert "Home:" not in detent("family", "list").err
 
 
-def test_the_project_of_the_folder_comes_before_a_server_elsewhere(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_the_project_of_the_folder_comes_before_a_server_elsewhere(tmp_path, monkeypatch):
     user_homes.enter(project(tmp_path, "a"))
     here = project(tmp_path, "b")
     monkeypatch.chdir(here / "families")
@@ -82,13 +78,6 @@ def test_without_a_project_and_a_server_a_command_is_refused_and_leaves_nothing(
     assert isinstance(result.exception, NotFound)
     assert "detent init DIR" in result.exception.detail
     assert list(elsewhere.iterdir()) == []
-
-
-def test_a_server_that_ended_is_not_found(tmp_path: Path) -> None:
-    home = project(tmp_path, "a")
-    user_homes.enter(home)
-    user_homes.leave(home)
-    assert user_homes.running() == []
 
 
 def test_the_file_of_a_process_that_died_counts_for_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -6,6 +6,7 @@ import pytest
 
 from optimizer.core.base.errors import InvalidInput
 from optimizer.core.family.variant import FewShot, Variant
+from tests.cases import named
 
 USER = {"role": "user", "content": "{{b}} {{ a }} {{b}}"}
 
@@ -63,15 +64,14 @@ def test_what_cannot_be_served_is_no_variant(messages, pointer):
     assert [f.pointer for f in error.value.faults] == [pointer]
 
 
-@pytest.mark.parametrize(
+@named(
     "shot",
-    [
-        FewShot(id="ex_1", input={"a": "{{b}}"}, output="x"),
-        FewShot(id="ex_1", input={"a": ["x", {"k": "{{ b }}"}]}, output="x"),
-        FewShot(id="ex_1", input={"a": {"{{b}}": 1}}, output="x"),
-        FewShot(id="ex_1", input={"a": 1}, output="{{b}}"),
-    ],
-    ids=["in the input", "deep inside", "in a key", "in the output"],
+    {
+        "in the input": FewShot(id="ex_1", input={"a": "{{b}}"}, output="x"),
+        "deep inside": FewShot(id="ex_1", input={"a": ["x", {"k": "{{ b }}"}]}, output="x"),
+        "in a key": FewShot(id="ex_1", input={"a": {"{{b}}": 1}}, output="x"),
+        "in the output": FewShot(id="ex_1", input={"a": 1}, output="{{b}}"),
+    },
 )
 def test_an_example_with_a_variable_is_refused_because_a_client_would_fill_it_in(shot):
     with pytest.raises(InvalidInput, match="ex_1"):

@@ -17,17 +17,8 @@ SHORT, LONG = variant("Topic of {{document}}:"), variant("Name the topic of this
 
 
 def example(n: int, *, released: bool = True) -> Example:
-    return Example(
-        id=f"e{n}",
-        family="topics",
-        input={"document": f"secret text {n}"},
-        expected={"topic": "stars"},
-        split="dev",
-        group=f"g{n}",
-        released=released,
-        origin="import",
-        created_at=NOW,
-    )
+    of = {"family": "topics", "split": "dev", "origin": "import", "created_at": NOW, "expected": {"topic": "stars"}}
+    return Example(id=f"e{n}", group=f"g{n}", input={"document": f"secret text {n}"}, released=released, **of)
 
 
 def answered(n: int, score: float | None, text: str | None, error: str | None = None) -> ExampleResult:
@@ -36,18 +27,10 @@ def answered(n: int, score: float | None, text: str | None, error: str | None = 
 
 def grid(*, released: bool = True) -> VariantGrid:
     """B wins on one, loses on none, got no answer on one."""
-    first = [
-        answered(0, 1.0, "stars"),
-        answered(1, 0.0, "<b>cars</b>"),
-        answered(2, 1.0, "stars"),
-        answered(3, 1.0, "stars"),
-    ]
-    second = [
-        answered(0, 1.0, "stars"),
-        answered(1, 1.0, "stars"),
-        answered(2, None, None, "timed out"),
-        answered(3, 1.0, "Stars"),
-    ]
+    scores, texts = (1.0, 0.0, 1.0, 1.0), ("stars", "<b>cars</b>", "stars", "stars")
+    first = [answered(n, score, text) for n, (score, text) in enumerate(zip(scores, texts, strict=True))]
+    second = [answered(n, 1.0, text) for n, text in enumerate(("stars", "stars", "", "Stars"))]
+    second[2] = answered(2, None, None, "timed out")
     examples = [example(n, released=released) for n in range(4)]
     return side_by_side([SHORT, LONG], examples, [first, second])
 
@@ -88,15 +71,8 @@ def test_the_grid_has_every_answer() -> None:
 
 def test_the_page_shows_every_answer_escaped_and_loads_nothing() -> None:
     page = page_of(grid())
-    for text in (
-        "&lt;b&gt;cars&lt;/b&gt;",
-        "secret text 3",
-        "timed out",
-        SHORT.id,
-        LONG.id,
-        "no evidence",
-        "differ on 3 of 4 dev examples",
-    ):
+    shown = ("&lt;b&gt;cars&lt;/b&gt;", "secret text 3", "timed out", "no evidence", "differ on 3 of 4 dev examples")
+    for text in (*shown, SHORT.id, LONG.id):
         assert text in page
     assert "<b>cars" not in page
     assert "http" not in page

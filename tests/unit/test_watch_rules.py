@@ -152,25 +152,13 @@ def test_where_nothing_usual_is_known_the_numbers_of_shares_hold_alone(store: Da
     assert "the limit is 90.0% (what is usual is not known yet)" in told["failures"]
 
 
-def test_a_handful_of_outcomes_of_a_new_family_tells_nothing(store: Database) -> None:
-    clock = Clock(NOW)
-    summed(store, clock, [minute(clock, n=19, failed=19, source="user")])
-    assert look(store, clock, *read_alert_rules(SHIPPED)) == []
-
-
-def test_a_new_champion_is_compared_with_the_one_before(store: Database) -> None:
-    clock = Clock(NOW)
-    rule = AlertRule(name="new", metric="errors", times=2, against="champion_before")
-    summed(store, clock, [minute(clock, back=60 + at) for at in range(30)])
-    assert look(store, clock, rule) == []
+def followed(store: Database) -> None:
+    """Since ten minutes by another champion."""
     with store.read() as tx:
         before = store.champions.current(tx, FAMILY)
-    assert before is not None
     at = NOW - timedelta(minutes=10)
     after = next_tenure(before, variant="v_bbbbbbbbbbbb", by="ann", why="better", at=at, forced=False)
     store.write(lambda tx: store.champions.put(tx, after))
-    summed(store, clock, [minute(clock, failed=20, variant="v_bbbbbbbbbbbb")])
-    assert [alert.subject for alert in look(store, clock, rule)] == ["new"]
 
 
 def test_a_new_champion_is_compared_with_the_same_hours_of_the_one_before(store: Database) -> None:
@@ -179,12 +167,7 @@ def test_a_new_champion_is_compared_with_the_same_hours_of_the_one_before(store:
     day = timedelta(days=1) // timedelta(minutes=1)
     nights = [minute(clock, back=day - 600 + at, failed=30) for at in range(30)]  # which fail far more often
     summed(store, clock, [*(minute(clock, back=day + at, failed=1) for at in range(30)), *nights])
-    with store.read() as tx:
-        before = store.champions.current(tx, FAMILY)
-    assert before is not None
-    at = NOW - timedelta(minutes=10)
-    after = next_tenure(before, variant="v_bbbbbbbbbbbb", by="ann", why="better", at=at, forced=False)
-    store.write(lambda tx: store.champions.put(tx, after))
+    followed(store)
     summed(store, clock, [minute(clock, failed=20, variant="v_bbbbbbbbbbbb")])
     assert [alert.subject for alert in look(store, clock, rule)] == ["new"]
 
@@ -303,23 +286,13 @@ class TestMessages:
         assert self.heard(store, channel, clock, 60) == ["raised errors", "cleared errors"], "it cleared meanwhile"
 
     def test_a_provider_that_is_gone_under_two_families_is_one_message(self, store: Database) -> None:
-        clock, channel = Clock(NOW), Channel()
-        rules = read_alert_rules(SHIPPED)
+        clock, channel, rules = Clock(NOW), Channel(), read_alert_rules(SHIPPED)
         families = {FAMILY: family(), "other": family("other")}
         week = timedelta(days=7) // timedelta(minutes=1)
-        summed(
-            store,
-            clock,
-            [
-                row
-                for name in families
-                for row in (
-                    minute(clock, family=name, failed=60),
-                    minute(clock, family=name, failed=60, source="user", model=""),
-                    *(minute(clock, back=week + at, family=name) for at in range(10)),
-                )
-            ],
-        )
+        rows = [minute(clock, back=week + at, family=name) for name in families for at in range(10)]
+        rows += [minute(clock, family=name, failed=60) for name in families]
+        rows += [minute(clock, family=name, failed=60, source="user", model="") for name in families]
+        summed(store, clock, rows)
         RuleWatcher(store, clock).look(families, rules)
         assert {(None, "model_errors m"), (FAMILY, "errors"), ("other", "errors")} <= set(open_alerts(store))
         send_alerts(store, [cast("Any", channel)], clock, rules=rules)
@@ -337,15 +310,8 @@ class TestMessages:
     def test_a_limit_of_the_champion_and_a_rule_do_not_tell_the_same_twice(self, store: Database) -> None:
         clock, channel = Clock(NOW), Channel()
         summed(store, clock, self.rows(clock, 30))
-        limit = Alert(
-            id="al_limit",
-            kind=OUT_OF_LIMITS,
-            subject=f"{CHAMPION} errors",
-            family=FAMILY,
-            level="critical",
-            detail="",
-            opened_at=clock.at - timedelta(seconds=1),
-        )
+        of = {"kind": OUT_OF_LIMITS, "family": FAMILY, "subject": f"{CHAMPION} errors", "level": "critical"}
+        limit = Alert(id="al_limit", detail="", opened_at=clock.at - timedelta(seconds=1), **of)
         store.write(lambda tx: store.alerts.open(tx, limit))
         look(store, clock, ERRORS, FAILURES)
         assert self.heard(store, channel, clock) == [f"raised {CHAMPION} errors"]
@@ -405,7 +371,6 @@ def test_rules_say_what_they_allow_a_family_and_how_soon_they_tell(store: Databa
     errors, unknown = read_rules(context, RulesRequest(family=FAMILY)).items
     (standing,) = errors.families
     assert (standing.per_minute, standing.limit, standing.minutes_half) == (60.0, 0.03, 3)
-    assert standing.minutes_double is not None
     assert standing.minutes_double > 5
     (not_yet,) = unknown.families
     assert (not_yet.limit, not_yet.minutes_half) == (None, None)

@@ -192,19 +192,6 @@ def test_one_that_answers_taught_is_bypassed_where_their_model_changed_before_it
     assert served.look() == served.look() == []
 
 
-def test_another_prompt_beside_the_same_student_bypasses_it(served: Served) -> None:
-    message = {**served.variant.messages[0], "content": "Another one."}
-    edited = replace(served.variant, messages=(message, *served.variant.messages[1:]))
-    served.crown(edited)
-    assert served.look() == ["topics"]
-    assert "the prompt of the models behind it is another one" in served.alerts(BYPASSED)[0]
-
-
-def test_another_threshold_beside_the_same_student_changes_nothing(served: Served) -> None:
-    served.crown(replace(served.variant, policy={**served.variant.policy, "accept": 0.7}))
-    assert served.look() == []
-
-
 def test_requests_with_other_words_open_an_alert_and_leave_it_answering(served: Served) -> None:
     served.serve(400, agrees=1.0, unknown=0.95)
     served.look()

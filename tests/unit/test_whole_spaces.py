@@ -82,14 +82,6 @@ def test_joint_measures_each_choice_on_all_rows_where_its_budget_pays_for_that(t
     assert {trial.n for trial in world.trials(study)} == {16}
 
 
-def test_a_list_is_tried_whole_beside_sets_of_examples(tmp_path):
-    world = world_of(tmp_path, 26)
-    definition = {**SIZES, "n_candidates": 2, "max_examples": 2}
-    study = world.run(world.create(strategy="joint", definition=definition, budget=Budget(calls=1000)))
-    assert instructions_tried(world, study) == {instruction(i) for i in range(26)}
-    assert any(variant.examples for variant in world.tried(study))
-
-
 def test_a_choice_that_is_listed_twice_is_one_point():
     space = {"instruction": {"choices": ["a", "b", "a"]}, "temperature": {"choices": [0.1, 0.2, 0.1]}}
     assert most_points(space, topic_family().variant(), max_examples=0) == 4

