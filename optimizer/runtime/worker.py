@@ -243,6 +243,9 @@ class Worker:
                         )
                         may_be_open = False
                 except Exception as error:  # a failed round must not end the leases of all rollouts
+                    if self._end.is_set():  # the store closes under a duty that outlasts the end
+                        log.info("duty cut short", duty=name, error=str(error))
+                        return
                     log.exception("duty failed", duty=name)
                     self._alert(name, error)
                     may_be_open = True

@@ -12,6 +12,7 @@ from types import SimpleNamespace
 import pytest
 
 from optimizer.adapters.clock import SystemClock
+from optimizer.core.base.errors import Busy
 from optimizer.core.declaration.read import parse_family
 from optimizer.host.config import load_settings
 from optimizer.ports import Store
@@ -54,6 +55,20 @@ def test_the_alert_of_a_failed_duty_closes_when_the_duty_works_again(tmp_path: P
     duty = Round(worker, database)
     assert not run(worker, duty).is_alive()
     assert duty.open_in_second
+    assert not is_open(database)
+    database.close()
+
+
+def test_a_duty_that_an_end_cuts_short_raises_no_alert(tmp_path: Path) -> None:
+    database = new_database(tmp_path)
+    worker = Worker(load_settings("dev", tmp_path))
+    worker._store = database
+
+    def outlasts_the_end() -> None:
+        worker.stop()
+        raise Busy("The database is being closed", retry_after_s=5)
+
+    assert not run(worker, outlasts_the_end).is_alive()
     assert not is_open(database)
     database.close()
 
