@@ -62,7 +62,7 @@ def home(visit: PageVisit, last_days: LastDays) -> Mapping[str, Any]:
             if family.rollout is not None and family.rollout.status in ("pending", "validating")
         ],
         "held": [
-            family.rollout
+            family
             for family in status.families
             if family.rollout is not None and family.rollout.held and family.rollout.held_by != ACTOR
         ],

@@ -9,7 +9,7 @@ from itertools import groupby
 from typing import Any
 from urllib.parse import urlsplit
 
-from api.dashboard.acts import ACTS, cap_text, notice_of
+from api.dashboard.acts import cap_text, notice_of
 from api.dashboard.figures import LastDays
 from api.dashboard.visitors import PageVisit
 from api.kept_grids import GridKey
@@ -48,7 +48,6 @@ def runs(visit: PageVisit, last_days: LastDays) -> Mapping[str, Any]:
         "ended": ended.items,
         "next_cursor": ended.next_cursor,
         "kinds": KINDS,
-        "acts": ACTS,
         "of_family": of_family,
         "names": visit.family_names(),
     }
@@ -67,7 +66,6 @@ def run(visit: PageVisit, last_days: LastDays) -> Mapping[str, Any]:
         "cap": cap_text(run.budget) if run.budget != Budget() else None,
         "title": title,
         "act": stops,
-        "cancels": ACTS[stops].use_case if stops is not None else None,
         # Else it goes on, or has come to its end: what was asked for is no news.
         "done": notice_of(visit) if run.status in ("queued", "cancelled") or run.stop_requested else None,
         **(_compared(visit, run) if kind == "compare" else {}),

@@ -498,6 +498,12 @@ def test_what_needs_a_person_names_what_is_held_and_leads_to_the_report_behind_a
         report = f"dashboard/rollouts/{begun['id']}/report"
         assert report in client.get("/dashboard/alerts").text
         assert report in client.get("/dashboard").text
+        store, later = world.shared.store, world.shared.clock.now()
+        store.write(lambda tx: store.alerts.close(tx, alert.kind, alert.family, alert.subject, later))
+        assert report not in client.get("/dashboard/alerts").text, "it began after this one was raised"
+        store.write(lambda tx: store.alerts.open(tx, replace(alert, id="al_2", opened_at=later)))
+        store.write(lambda tx: store.alerts.close(tx, alert.kind, alert.family, alert.subject, later))
+        assert report in client.get("/dashboard/alerts").text, "also once it is over"
 
 
 def test_every_rollout_of_a_family_is_reached_from_its_page(tmp_path: Path) -> None:
@@ -507,7 +513,7 @@ def test_every_rollout_of_a_family_is_reached_from_its_page(tmp_path: Path) -> N
         second = world.start(world.candidate("The second:"))["id"]
         page = visitor(world, None).get("/dashboard/families/triage").text
         assert page.index(f"report of {second}") < page.index(f"report of {first}")
-        assert "Until somebody presses Approve, every user gets the champion" in page
+        assert "Every user gets the champion until somebody presses Approve" in page
         assert visitor(world, None).get(f"/dashboard/rollouts/{first}/report").status_code == 200
 
 
