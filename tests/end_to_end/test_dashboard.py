@@ -506,6 +506,29 @@ def test_what_needs_a_person_names_what_is_held_and_leads_to_the_report_behind_a
         assert report in client.get("/dashboard/alerts").text, "also once it is over"
 
 
+def test_where_a_sentence_names_a_command_its_button_stands_beside_it(tmp_path: Path) -> None:
+    with serving(make_home(tmp_path)) as world:
+        client, begun = visitor(world, None), world.deploying()
+        silent = Alert(
+            id="al_1",
+            kind="candidate_silent",
+            level="warning",
+            family="triage",
+            subject=begun["id"],
+            opened_at=NOW,
+            detail="It is silent. Take it back: detent rollout rollback triage",
+        )
+        world.shared.store.write(lambda tx: world.shared.store.alerts.open(tx, silent))
+        other = world.candidate("Beside it:")
+        button = f'dashboard/acts/rollback?id={begun["id"]}">Roll back</a>'
+        for place in ("/dashboard", "/dashboard/alerts", f"/dashboard/acts/start?family=triage&variant={other}"):
+            page = client.get(place).text
+            assert ("detent rollout rollback triage" in page, button in page) == (True, True), place
+        world.add_key("reader", "read-texts", secret="secret-reader")
+        world.add_key("boss", "admin", secret="secret-boss")
+        assert button not in visitor(world, "secret-reader").get("/dashboard/alerts").text
+
+
 def test_every_rollout_of_a_family_is_reached_from_its_page(tmp_path: Path) -> None:
     with serving(make_home(tmp_path)) as world:
         first = world.start(world.candidate("The first:"))["id"]

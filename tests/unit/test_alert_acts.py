@@ -2,14 +2,28 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+from typing import Any
+
 import pytest
 
-from optimizer.core.rollout.alert_acts import OF_LAST, OF_ROLLOUT, rollout_about
+from optimizer.core.rollout.alert_acts import (
+    DRIFT,
+    OF_CHAMPION,
+    OF_LAST,
+    OF_ROLLOUT,
+    STUDY_STARTED,
+    offers_about,
+    rollout_about,
+)
 from optimizer.core.rollout.alert_causes import OpenCause
+from optimizer.core.serving.rollout import Champion, Rollout
 from tests.stores import FAMILY, NOW, rollout
 from tests.unit.test_alerts_page import alert_kinds
 
 LAST = rollout("ro_2", status="rolled_back", outcome="worse")
+DEPLOYING = replace(LAST, status="deploying", stage=0, outcome=None)
+HELD = replace(DEPLOYING, held=True, held_by="system:tick")
 
 
 def alert(kind: str, subject: str) -> OpenCause:
@@ -37,4 +51,37 @@ def test_of_a_family_without_a_rollout_none_is_named() -> None:
 
 
 def test_every_kind_that_is_named_there_is() -> None:
-    assert alert_kinds() >= OF_ROLLOUT | OF_LAST
+    assert alert_kinds() >= OF_ROLLOUT | OF_LAST | OF_CHAMPION | {DRIFT, STUDY_STARTED}
+
+
+def champion(**changes: Any) -> Champion:
+    return Champion(**{"family": FAMILY, "seq": 2, "variant": "v_new", "since": NOW, "why": "", "by": "ann", **changes})
+
+
+@pytest.mark.parametrize(
+    ("kind", "subject", "last", "acts"),
+    [
+        ("candidate_silent", "ro_2", DEPLOYING, [("rollback", "ro_2")]),
+        ("candidate_silent", "ro_1", DEPLOYING, []),  # of an earlier one
+        ("approval_wanted", "ro_2", replace(LAST, status="validating"), [("approve", "ro_2"), ("reject", "ro_2")]),
+        ("alert_rule", "errors", DEPLOYING, []),
+        ("alert_rule", "errors", HELD, [("resume", "ro_2"), ("rollback", "ro_2")]),
+        ("rollout_ended", FAMILY, LAST, []),
+        ("champion_worse", "v_new", LAST, [("take-back", FAMILY)]),
+        ("champion_out_of_limits", "v_new errors", LAST, [("take-back", FAMILY)]),
+        ("champion_out_of_limits", "silence", LAST, []),
+        ("champion_drift", "success", None, [("take-back", FAMILY)]),
+        ("study_started", "st_1", None, [("cancel-study", "st_1")]),
+        ("way_back_broken", "v_old", LAST, []),  # taking back would bring what does not answer
+    ],
+)
+def test_an_alert_offers_the_acts_that_would_not_be_refused_now(
+    kind: str, subject: str, last: Rollout | None, acts: list[tuple[str, str]]
+) -> None:
+    offers = offers_about(alert(kind, subject), last, champion(previous=1))
+    assert [(one["act"], one["target"]) for one in offers] == acts
+
+
+def test_a_champion_without_one_before_it_is_not_offered_to_be_taken_back() -> None:
+    assert offers_about(alert("champion_worse", "v_new"), LAST, champion()) == ()
+    assert offers_about(alert("champion_worse", "v_new"), LAST, None) == ()

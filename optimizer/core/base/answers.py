@@ -40,7 +40,18 @@ class ActOffer(TypedDict):
     on, else the family; "" for all.
     """
 
-    act: Literal["approve", "reject", "resume", "rollback", "take-back", "unfreeze", "cancel-study"]
+    act: Literal[
+        "approve",
+        "reject",
+        "advance",
+        "hold",
+        "resume",
+        "promote",
+        "rollback",
+        "take-back",
+        "unfreeze",
+        "cancel-study",
+    ]
     target: str
 
 

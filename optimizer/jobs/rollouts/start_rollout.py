@@ -26,7 +26,7 @@ from optimizer.core.rollout.start import (
     in_process_gate,
     overridden_settings,
 )
-from optimizer.core.rollout.transitions import TransitionRequest, apply, start
+from optimizer.core.rollout.transitions import TransitionRequest, answers_on, apply, start
 from optimizer.core.serving.rollout import Decision, Rollout, is_frozen, ladder_text, require_unfrozen
 from optimizer.jobs.context import Context
 from optimizer.jobs.dataset.golden_scenarios import with_kept_golden
@@ -193,6 +193,7 @@ def _draft_start(tx: Transaction, store: Store, clock: Clock, basis: _Basis) -> 
             f" ({active.status}). End that one first (detent rollout rollback {name}), or wait for it.",
             rollout=active.id,
             rollout_status=active.status,
+            offers=list(answers_on(active)),
         )
     evidence = confirming_study(tx, store, name, variant, aim=basis.request.aim, named=basis.request.study)
     aim = basis.request.aim or (evidence.aim if evidence is not None else settings.gates.aim)

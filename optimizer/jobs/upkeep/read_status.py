@@ -291,7 +291,10 @@ def read_status(context: Context, request: StatusRequest) -> StatusView:
         dependencies=dependencies_of(settings, health, now, degraded),
         exposures_waiting=health.exposures_waiting,
         studies=studies,
-        alerts=[view_of_alert(alert, rows.latest.get(alert.family or "")) for alert in alerts],
+        alerts=[
+            view_of_alert(alert, rows.latest.get(alert.family or ""), rows.champions.get(alert.family or ""))
+            for alert in alerts
+        ],
         refused_callers=_seen_of(callers, "refused"),
         keyless_callers=_seen_of(callers, "keyless"),
         keyless_until=keyless_until,
