@@ -171,7 +171,7 @@ def of_champion(visit: PageVisit, members: Mapping[str, str]) -> ActConfirmation
     present = foreseen.champion.variant if foreseen.champion is not None else ""
     if foreseen.instead_of != present:  # who asks again within minutes means the step that was taken
         raise Conflict(f"{foreseen.what}. To go further back, press “{SET_AGAIN}” beside an earlier champion.")
-    warning = lost_rollout(visit, family, foreseen.what.partition(" ")[0])  # it begins with a variant's id
+    warning = lost_rollout(visit, family, foreseen.becomes)
     return ActConfirmation(
         subject=f"The champion of {family}",
         consequence=f"{foreseen.what}. Every user gets it at once.",
@@ -253,14 +253,14 @@ def of_evaluation(visit: PageVisit, members: Mapping[str, str]) -> ActConfirmati
 def of_start(visit: PageVisit, members: Mapping[str, str]) -> ActConfirmation:
     family, variant = members.get("family", ""), members.get("variant", "")
     foreseen = visit.ask("start", family=family, variant=variant, dry_run=True)
-    hindrance, _, plan = foreseen.what.rpartition("After that it ")
     gates = [f"{gate['name']}: {shown(gate['reason'])}" for gate in missed_gates(foreseen.gates)]
     hours = foreseen.forecast.expected.hours if foreseen.forecast.expected is not None else None
     how_long = f"That takes about {span(hours)} at this traffic." if hours is not None else NO_TIME
     return ActConfirmation(
         subject=f"{variant} of {family}",
-        consequence=f"{hindrance[:1].upper()}{hindrance[1:]}".strip()
-        or f"It waits until somebody presses Approve. Then {percent(foreseen.ladder[0])} of the users get it, and it"
+        consequence=f"Nothing would start: {foreseen.hindrance}"
+        if foreseen.hindrance
+        else f"It waits until somebody presses Approve. Then {percent(foreseen.ladder[0])} of the users get it, and it"
         f" goes on by itself as far as their answers speak for it. {how_long}",
         undo="Reject it before it is approved, or roll it back after: every user gets the champion again, at once.",
         back=variant_page(family, variant),
@@ -268,7 +268,7 @@ def of_start(visit: PageVisit, members: Mapping[str, str]) -> ActConfirmation:
         gate="; ".join(gates) or None,
         confirm=family if gates else None,
         details={
-            "The plan": f"It {plan}.",
+            "The plan": f"A rollout of {foreseen.plan}.",
             "How long": foreseen.forecast.summary,
             "What is promised": f"{PROMISED} {foreseen.forecast.holds}",
         },

@@ -16,6 +16,7 @@ from markupsafe import Markup, escape
 from starlette.requests import Request
 from starlette.responses import HTMLResponse, Response
 
+from api.dashboard.acts import ACTS
 from api.dashboard.visitors import PageVisit, path_of
 from optimizer.core.base.answers import is_listed
 from optimizer.core.base.canonical import canonical_json
@@ -23,7 +24,7 @@ from optimizer.core.base.phrasing import count, span
 from optimizer.core.rollout.alert_chapters import chapter_in_words
 from optimizer.core.serving.rollout import ladder_text
 from optimizer.core.views.rollout_evidence import findings_in_words
-from optimizer.core.views.rollout_story import headline_with_buttons, rounded_up
+from optimizer.core.views.rollout_story import rounded_up
 
 if TYPE_CHECKING:
     from jinja2 import Environment
@@ -132,12 +133,6 @@ def with_columns(rows: Markup, columns: Sequence[str]) -> Markup:
     return Markup("".join(cells))
 
 
-def rollout_named(alert: Any) -> str | None:
-    """The rollout that an alert is about: its subject, or else named in its sentence."""
-    named = re.search(r"\bro_[0-9a-z]+", f"{alert.subject} {alert.detail or ''}")
-    return named[0] if named is not None else None
-
-
 def explained(text: str) -> Markup:
     """With what the first word of ``WORDS`` in it means, which shows under the pointer."""
     word = next((word for word in WORDS if re.search(rf"\b{word}\b", text)), None)
@@ -174,16 +169,15 @@ def _environment() -> Environment:
         "with_columns": with_columns,
         "explained": explained,
         "chapter": chapter_in_words,
-        "with_buttons": headline_with_buttons,
         "as_figure": lambda value, name: pages.filters[name](value),
     }
     pages.globals |= {
+        "acts": ACTS,
         "rows_of": rows_of,
         "span": span,
         "age": age,
         "ladder_text": ladder_text,
         "findings_in_words": findings_in_words,
-        "rollout_named": rollout_named,
         "rounded_up": rounded_up,
         "hidden": HIDDEN,
         "scripts": SCRIPTS,

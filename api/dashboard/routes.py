@@ -313,6 +313,7 @@ def _error_page(request: StrictRequest, error: DetentError) -> Response:
         code=status,
         title=TITLES.get(status) or HTTPStatus(status).phrase,
         detail=error.detail.replace("`", ""),
+        offers=error.members.get("offers", ()),
         family=_family_of(request, state.get("visit"), state.get("form", {})),
         asks_again=status == 503 and request.method == "GET",
         request_id=state.get("request_id") if status == 500 else None,

@@ -9,7 +9,7 @@ from itertools import groupby
 from typing import Any
 from urllib.parse import urlsplit
 
-from api.dashboard.acts import ACTS, cap_text, notice_of
+from api.dashboard.acts import cap_text, notice_of
 from api.dashboard.figures import LastDays
 from api.dashboard.visitors import PageVisit
 from api.kept_grids import GridKey
@@ -48,7 +48,6 @@ def runs(visit: PageVisit, last_days: LastDays) -> Mapping[str, Any]:
         "ended": ended.items,
         "next_cursor": ended.next_cursor,
         "kinds": KINDS,
-        "acts": ACTS,
         "of_family": of_family,
         "names": visit.family_names(),
     }
@@ -67,7 +66,6 @@ def run(visit: PageVisit, last_days: LastDays) -> Mapping[str, Any]:
         "cap": cap_text(run.budget) if run.budget != Budget() else None,
         "title": title,
         "act": stops,
-        "cancels": ACTS[stops].use_case if stops is not None else None,
         # Else it goes on, or has come to its end: what was asked for is no news.
         "done": notice_of(visit) if run.status in ("queued", "cancelled") or run.stop_requested else None,
         **(_compared(visit, run) if kind == "compare" else {}),
@@ -75,21 +73,24 @@ def run(visit: PageVisit, last_days: LastDays) -> Mapping[str, Any]:
 
 
 def _compared(visit: PageVisit, run: Any) -> Mapping[str, Any]:
-    """Every answer of a comparison that has come to its end, or why there is no grid of them; and for who may save a
-    draft of it what was saved since whoever tried it had looked.
+    """Every answer of a comparison, while it runs those that are there, or why there is no grid of them; and for who
+    may save a draft of it what was saved since whoever tried it had looked.
     """
     tried = []
     for id in run.request["variants"][1:]:
         with suppress(NotFound):  # it was forgotten with the person whom it quotes
             tried.append(visit.ask("named_variant", family=run.family, name=id))
     grid, why_no_grid, asks_again = None, run.result["stopped"] if run.result is not None else None, False
-    if run.status == "finished" and why_no_grid is None:
+    is_running = run.status == "running" and run.n_done > 0
+    if is_running or (run.status == "finished" and why_no_grid is None):
         try:
             key = GridKey(run=run.id, figures_only=not visit.visitor.caller.access.reaches("read-texts"))
             family = visit.shared.family(run.family)
-            grid = visit.shared.grids.of(key, family, lambda: visit.ask("grid", id=run.id))
+            n_done = run.n_done if is_running else None
+            grid = visit.shared.grids.of(key, family, lambda: visit.ask("grid", id=run.id), n_done=n_done)
         except (Busy, Conflict) as error:
-            why_no_grid, asks_again = error.detail, isinstance(error, Busy)
+            if not is_running:  # else the next answer is told, and the page asks again
+                why_no_grid, asks_again = error.detail, isinstance(error, Busy)
     expect, newer = visit.request.query.get("expect"), list[Any]()
     draft = next((one for one in tried if one.source == DRAFT), None)
     if draft is not None and run.finished_at is not None and visit.visitor.may("create_variant", run.family):

@@ -48,6 +48,7 @@ class ChangeReport(Change):
     decision: Decision | None = None
     champion: Champion | None = None
     instead_of: str | None = None  # the variant that was champion before
+    becomes: str | None = None  # of a dry run: the variant that would be champion
     models: Sequence[str] = ()  # that the champion asks
     dry_run: bool = False
     warning: str | None = None  # why the champion will not answer all the same

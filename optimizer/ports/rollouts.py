@@ -20,7 +20,9 @@ class Rollouts(Protocol):
 
     def get(self, tx: Transaction, id: str) -> Rollout | None: ...
     def active(self, tx: Transaction, family: str) -> Rollout | None: ...
-    def latest(self, tx: Transaction, family: str) -> Rollout | None: ...
+    def latest(self, tx: Transaction, family: str, *, before: datetime | None = None) -> Rollout | None:
+        """The newest one; of those that were made before a time, where one is named."""
+
     def last_against(self, tx: Transaction, family: str, *, candidate: str, champion: str) -> Rollout | None:
         """The newest rollout of this candidate against this champion."""
 

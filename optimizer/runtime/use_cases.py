@@ -404,7 +404,6 @@ USE_CASES = (
         "/v1/interactions/{id:path}",
         "feedback.read_events:read_interaction",
         "Events",
-        **TEXTS,
         narrows=True,
     ),
     _read("status", "/v1/status", "upkeep.read_status:read_status", "Operations", narrows=True, brake=True),

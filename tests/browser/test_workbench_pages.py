@@ -162,6 +162,42 @@ def test_what_is_typed_is_previewed_as_it_is_typed_and_by_keyboard_it_is_tried(b
     context.close()
 
 
+def test_the_answers_of_a_try_appear_while_it_runs(browser: Any, world: World, behind: Provider) -> None:
+    usual, may_answer = behind.answer, threading.Semaphore(0)
+
+    def one_by_one(body: dict[str, Any]) -> tuple[int, dict[str, str], bytes]:
+        if "one by one" in json.dumps(body["messages"]):
+            assert may_answer.acquire(timeout=60)
+        return usual(body)
+
+    behind.answer = one_by_one
+    context, plain = browser.new_context(), browser.new_context(java_script_enabled=False)
+    page, without_scripts = context.new_page(), plain.new_page()
+    page.goto(f"{url_of(world)}/dashboard/families/triage/workbench")
+    page.fill("[name=content_0]", "Answer one by one: even or odd?")
+    page.wait_for_selector(f"{ADDED} >> text=one by one")
+    page.click("button:text-is('Try it')")
+    page.wait_for_selector("text=the worker begins within")
+    worker = threading.Thread(target=carry_out, args=[world])
+    worker.start()
+    try:
+        may_answer.release(2)
+        page.wait_for_selector(".answers .sides >> text=B score", timeout=60_000)
+        assert page.locator(".lead").inner_text() == "running"
+        without_scripts.goto(page.url)
+        assert without_scripts.locator("h2:text-is('Answers so far')").count() == 1
+        assert 0 < without_scripts.locator("text=B score").count() < 5
+        picture(page, "running")
+    finally:
+        may_answer.release(100)
+        worker.join()
+        behind.answer = usual
+    page.wait_for_selector("h2:text-is('Answers, the most different first')")
+    assert page.locator("text=B score").count() == 5
+    context.close()
+    plain.close()
+
+
 def test_without_scripts_four_clicks_lead_from_the_first_page_to_a_rollout(browser: Any, world: World) -> None:
     context = browser.new_context(java_script_enabled=False)
     page = context.new_page()

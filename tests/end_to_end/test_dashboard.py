@@ -34,9 +34,11 @@ from optimizer.core.base.values import Budget
 from optimizer.core.dataset.examples import make_example
 from optimizer.core.evaluation.judging.run import RunKind
 from optimizer.core.evaluation.run import ComparisonRun
+from optimizer.core.forecast.plan import Need
 from optimizer.core.search.study import Trial
 from optimizer.core.serving.access import hash_of
 from optimizer.core.views.forgetting import ForgetResult
+from optimizer.core.views.rollout_status import MeanDifference
 from optimizer.host import run_files
 from optimizer.host.run_files import RunningProcess
 from optimizer.jobs.champions.read_quality import time_of
@@ -47,6 +49,7 @@ from optimizer.jobs.upkeep.read_status import StatusRequest, read_status
 from optimizer.ports import Alert, DaySums
 from optimizer.runtime import apart
 from tests.api_world import FAMILY, World, make_home, serving
+from tests.clock import until
 from tests.seeded_world import SEALED_WORD, SECRET_WORD, add_runs, seeded
 from tests.stores import NOW, rollout
 
@@ -498,6 +501,35 @@ def test_what_needs_a_person_names_what_is_held_and_leads_to_the_report_behind_a
         report = f"dashboard/rollouts/{begun['id']}/report"
         assert report in client.get("/dashboard/alerts").text
         assert report in client.get("/dashboard").text
+        store, later = world.shared.store, world.shared.clock.now()
+        store.write(lambda tx: store.alerts.close(tx, alert.kind, alert.family, alert.subject, later))
+        assert report not in client.get("/dashboard/alerts").text, "it began after this one was raised"
+        store.write(lambda tx: store.alerts.open(tx, replace(alert, id="al_2", opened_at=later)))
+        store.write(lambda tx: store.alerts.close(tx, alert.kind, alert.family, alert.subject, later))
+        assert report in client.get("/dashboard/alerts").text, "also once it is over"
+
+
+def test_where_a_sentence_names_a_command_its_button_stands_beside_it(tmp_path: Path) -> None:
+    with serving(make_home(tmp_path)) as world:
+        client, begun = visitor(world, None), world.deploying()
+        silent = Alert(
+            id="al_1",
+            kind="candidate_silent",
+            level="warning",
+            family="triage",
+            subject=begun["id"],
+            opened_at=NOW,
+            detail="It is silent. Take it back: detent rollout rollback triage",
+        )
+        world.shared.store.write(lambda tx: world.shared.store.alerts.open(tx, silent))
+        other = world.candidate("Beside it:")
+        button = f'dashboard/acts/rollback?id={begun["id"]}">Roll back</a>'
+        for place in ("/dashboard", "/dashboard/alerts", f"/dashboard/acts/start?family=triage&variant={other}"):
+            page = client.get(place).text
+            assert ("detent rollout rollback triage" in page, button in page) == (True, True), place
+        world.add_key("reader", "read-texts", secret="secret-reader")
+        world.add_key("boss", "admin", secret="secret-boss")
+        assert button not in visitor(world, "secret-reader").get("/dashboard/alerts").text
 
 
 def test_every_rollout_of_a_family_is_reached_from_its_page(tmp_path: Path) -> None:
@@ -507,7 +539,7 @@ def test_every_rollout_of_a_family_is_reached_from_its_page(tmp_path: Path) -> N
         second = world.start(world.candidate("The second:"))["id"]
         page = visitor(world, None).get("/dashboard/families/triage").text
         assert page.index(f"report of {second}") < page.index(f"report of {first}")
-        assert "Until somebody presses Approve, every user gets the champion" in page
+        assert "Every user gets the champion until somebody presses Approve" in page
         assert visitor(world, None).get(f"/dashboard/rollouts/{first}/report").status_code == 200
 
 
@@ -708,13 +740,28 @@ def test_money_names_the_last_day_with_any_request(tmp_path: Path) -> None:
 def test_a_card_shows_the_evidence_of_the_next_step_beside_its_threshold(tmp_path: Path) -> None:
     with serving(make_home(tmp_path)) as world:
         rollout = world.deploying()
-        page = visitor(world, None).get("/dashboard").text
-        (card,) = re.findall(r'<article class="card">(.*?)</article>', page, flags=re.DOTALL)
+        client = visitor(world, None)
+        assert until(lambda: "Until it ends: " in client.get("/dashboard").text)
+        (card,) = re.findall(r'<article class="card">(.*?)</article>', client.get("/dashboard").text, re.DOTALL)
         view = world.get(f"/v1/rollouts/{rollout['id']}").json()["evidence"]
         gate = next(gate for gate in view["gates"] if gate["name"] == view["next_step"]["asks"])
         assert f"Evidence {gate['text']} that it is not {gate['claim']}" in card
         assert re.search(r"\d+ of 20$", gate["text"])
-        assert 'dashboard/families/triage#rollout">Difference and days still needed' in card
+
+
+def test_a_card_shows_the_difference_with_its_interval_and_the_days_still_needed(tmp_path: Path) -> None:
+    with serving(make_home(tmp_path)) as world:
+        id, outlooks = world.deploying()["id"], world.shared.outlooks
+        need = Need(labelled=398.2, units=None, hours=76.8)
+        outlook = {"difference": MeanDifference(observed=-0.01, lower=-0.04, upper=0.02), "margin": 0.05, "need": need}
+        assert until(lambda: outlooks.of({id: lambda: outlook}))
+        (card,) = re.findall(
+            r'<article class="card">(.*?)</article>', visitor(world, None).get("/dashboard").text, re.DOTALL
+        )
+        said = " ".join(re.sub(r"<svg.*</svg>", "", card, flags=re.DOTALL).split())
+        assert "Until it ends: about 400 labelled users on average, about 3.2 days at this traffic." in said
+        assert "-1.0 points, between -4.0 and +2.0; threshold -5.0" in said
+        assert '<svg class="difference"' in card
 
 
 def test_a_family_whose_file_never_was_good_is_told_of_and_its_page_opens(tmp_path: Path) -> None:

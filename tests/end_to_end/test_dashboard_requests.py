@@ -115,11 +115,19 @@ def test_all_requests_of_a_window_are_listed_once_the_newest_first(world: World)
     assert len(ids) == len(set(ids)) == N_PLAIN + 4
 
 
-def test_nothing_leads_to_a_request_whom_it_would_be_refused(world: World) -> None:
+def test_who_may_read_no_text_opens_a_request_and_sees_its_figures_alone(world: World) -> None:
+    client = visitor(world, "secret-read")
     for place in ("/dashboard/requests?outcome=answered", "/dashboard/conversation?conversation=c1"):
-        for role, leads in (("read", False), ("read-texts", True)):
-            page = visitor(world, f"secret-{role}").get(place).text
-            assert ("in_open" in page, "/requests/triage/in_open" in page) == (True, leads), (place, role)
+        assert "/requests/triage/in_open" in client.get(place).text, place
+    page = client.get("/dashboard/requests/triage/in_low").text
+    figures = ("5 ms", "not taken", "0.400", "17 +", "large", "score 0.200", "Its texts are not shown to this key.")
+    assert [figure for figure in figures if figure not in page] == []
+    texts = ("an odd question", "Technicál", ", odd", "not_asked", "Make an example")
+    assert [text for text in texts if text in page] == []
+    headers = {"Authorization": "Bearer secret-read"}
+    answer = world.get("/v1/interactions/in_low", headers=headers).json()
+    assert (answer["input"], answer["output"], answer["tags"], answer["feedback"][0]["label"]) == (None,) * 4
+    assert [set(part) & {"output", "error", "tier"} for part in answer["parts"]] == [{"tier"}, {"tier"}]
 
 
 def test_a_search_that_finds_nothing_looks_at_some_and_says_how_far(

@@ -96,6 +96,16 @@ def test_a_grid_is_read_of_what_was_answered_and_asks_no_model(side):
     assert side.grid(again)["rows"] == grid["rows"]
 
 
+def test_while_it_runs_the_answers_that_are_there_are_read_one_by_one(side):
+    run, grids = side.start(n=3), []
+    side.do(run, watched=lambda one: grids.append(side.grid(run)))
+    assert [sum(len(row["answers"]) for row in grid["rows"]) for grid in grids] == [1, 2, 3, 4, 5, 6]
+    assert [len(grid["variants"]) for grid in grids] == [1, 1, 1, 2, 2, 2], "one variant after the other"
+    assert [(grid["n_calls"], grid["n_gone"]) for grid in grids] == [(n, 0) for n in range(1, 7)]
+    assert all(answer["score"] is not None for row in grids[0]["rows"] for answer in row["answers"])
+    assert grids[-1] == side.grid(run)
+
+
 def test_named_examples_are_asked_and_none_that_is_no_dev_example(side):
     with side.world.store.read() as tx:
         dev = [one.id for one in side.world.store.examples.of_split(tx, side.world.family.name, split="dev")]

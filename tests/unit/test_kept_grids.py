@@ -6,7 +6,8 @@ from typing import Any
 
 import pytest
 
-from api.kept_grids import KEPT_S, MOST_KEPT, GridKey, KeptGrids
+from api.kept_grids import KEPT_S, MOST_KEPT, PAUSE_S, GridKey, KeptGrids
+from optimizer.core.base.errors import Busy
 
 TEXTS = GridKey(run="cp_1", figures_only=False)
 
@@ -44,6 +45,32 @@ def test_a_grid_is_read_again_for_another_file_and_after_an_hour(grids: KeptGrid
     assert [grids.of(TEXTS, _family(name), reads) for name in "aab"] == [1, 1, 2]
     time[0] = KEPT_S
     assert grids.of(TEXTS, _family("b"), reads) == 3
+
+
+def test_the_grid_of_a_run_that_goes_on_is_read_again_as_it_goes_on_and_not_at_once(
+    grids: KeptGrids, time: list[float]
+) -> None:
+    reads, family = Reads(), _family("a")
+    assert [grids.of(TEXTS, family, reads, n_done=n) for n in (1, 1, 2)] == [1, 1, 1]
+    time[0] = PAUSE_S
+    assert [grids.of(TEXTS, family, reads, n_done=n) for n in (2, 2)] == [2, 2]
+    assert grids.of(TEXTS, family, reads) == 3, "at its end at once"
+
+
+def test_where_a_run_that_goes_on_cannot_be_read_now_what_was_read_before_is_shown(
+    grids: KeptGrids, time: list[float]
+) -> None:
+    def busy() -> Any:
+        raise Busy("Another read is under way.")
+
+    family = _family("a")
+    with pytest.raises(Busy):
+        grids.of(TEXTS, family, busy, n_done=1)
+    assert grids.of(TEXTS, family, Reads(), n_done=1) == 1
+    time[0] = PAUSE_S
+    assert grids.of(TEXTS, family, busy, n_done=2) == 1
+    with pytest.raises(Busy):
+        grids.of(TEXTS, family, busy)
 
 
 def test_nothing_is_kept_of_before_somebody_was_forgotten(grids: KeptGrids) -> None:

@@ -17,9 +17,9 @@ from optimizer.core.views.rollout_story import (
     NO_ROLLOUT,
     HomeHealth,
     headline,
-    headline_with_buttons,
+    headline_of,
     home_headline,
-    rollout_headline,
+    rollout_standing,
     rounded_up,
 )
 from tests.cases import named
@@ -49,6 +49,11 @@ def forecast(labelled: float | None, hours: float | None = None) -> RolloutForec
     need = Need(labelled=labelled, units=None, hours=hours)
     stage = StageNeed(share=0.1, expected=need, nine_in_ten=need, detectable_drop=None)
     return RolloutForecast(verdict="fits", summary="", stages=(stage,))
+
+
+def rollout_headline(of: Rollout | None, seen: ForecastView | None, champion: Champion | None = None) -> str:
+    """As a terminal shows it."""
+    return headline_of(rollout_standing(of, seen, champion), of.family if of is not None else "")
 
 
 def test_a_promotion_is_told_with_the_version_s_name_beside_its_id() -> None:
@@ -122,24 +127,37 @@ def test_a_candidate_that_was_taken_back_and_is_champion_is_called_champion() ->
     )
 
 
-UNFREEZE = "10 %, frozen: every user gets the champion until somebody presses Unfreeze"
-
-
 @named(
-    ("of", "seen", "said"),
+    ("of", "seen", "text", "until"),
     {
-        "to approve": (
-            *(rollout(status="validating"), {}),
-            "Until somebody presses Approve, every user gets the champion",
+        "to approve": (rollout(status="validating"), VIEW, "Every user gets the champion", ("approve", "ro_1")),
+        "held": (
+            replace(DEPLOYING, held=True, held_by="ann"),
+            VIEW,
+            "10 %, held by ann: it goes no further",
+            ("resume", "ro_1"),
         ),
-        "held": (HELD, {}, "10 %, held by ann: it goes no further until somebody presses Resume"),
-        "frozen": (DEPLOYING, {"freeze": FROZEN}, UNFREEZE),
-        "all frozen": (DEPLOYING, {"freeze": replace(FROZEN, scope=ALL)}, UNFREEZE),
-        "under way": (DEPLOYING, {}, MORE),
+        "frozen": (
+            DEPLOYING,
+            replace(VIEW, freeze=FROZEN),
+            "10 %, frozen: every user gets the champion",
+            ("unfreeze", "triage"),
+        ),
+        "all frozen": (
+            DEPLOYING,
+            replace(VIEW, freeze=replace(FROZEN, scope=ALL)),
+            "10 %, frozen: every user gets the champion",
+            ("unfreeze", ALL),
+        ),
+        "under way": (DEPLOYING, VIEW, "10 %: needs more labelled users before 25 %", None),
     },
 )
-def test_beside_a_button_the_sentence_names_the_button(of: Rollout, seen: dict[str, Any], said: str) -> None:
-    assert headline_with_buttons(rollout_headline(of, replace(VIEW, **seen))) == said
+def test_beside_a_button_the_sentence_has_no_command_and_names_the_act(
+    of: Rollout, seen: ForecastView, text: str, until: tuple[str, str] | None
+) -> None:
+    standing = rollout_standing(of, seen)
+    offer = standing.until
+    assert (standing.text, offer and (offer["act"], offer["target"])) == (text, until)
 
 
 @pytest.mark.parametrize(("n", "shown"), [(0.4, 1), (12.1, 13), (99.0, 99), (100.0, 100), (398.2, 400), (1234.0, 1300)])

@@ -12,7 +12,9 @@ import binascii
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, fields
 from hashlib import sha256
-from typing import TYPE_CHECKING, Annotated, Any, Generic, TypeVar
+from typing import TYPE_CHECKING, Annotated, Any, Generic, Literal, TypeVar
+
+from typing_extensions import TypedDict
 
 from optimizer.core.base.errors import Fault, InvalidInput, PreconditionFailed
 
@@ -31,6 +33,26 @@ class Page(Generic[T]):
 
     items: Sequence[T]
     next_cursor: str | None = None
+
+
+class ActOffer(TypedDict):
+    """What a person may do about it, as the pages name it. ``target``: the id of the rollout or study that the act is
+    on, else the family; "" for all.
+    """
+
+    act: Literal[
+        "approve",
+        "reject",
+        "advance",
+        "hold",
+        "resume",
+        "promote",
+        "rollback",
+        "take-back",
+        "unfreeze",
+        "cancel-study",
+    ]
+    target: str
 
 
 def members_of(value: Any) -> dict[str, Any]:

@@ -17,6 +17,7 @@ from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Any, Literal, get_args
 
+from optimizer.core.base.answers import ActOffer
 from optimizer.core.base.errors import Conflict, GateNotMet
 from optimizer.core.base.phrasing import when
 from optimizer.core.evaluation.gates import GateRecord, missed_gates
@@ -206,6 +207,13 @@ def possible(rollout: Rollout) -> tuple[OperatorAct, ...]:
     """The acts that an operator may request now, in the order of OPERATOR_ACTS; some may need a confirmation."""
     held_by_person = rollout.held and not is_system(rollout.held_by or "")
     return tuple(a for a in OPERATOR_ACTS if _obstacle(rollout, a) is None and not (a == "hold" and held_by_person))
+
+
+def answers_on(rollout: Rollout) -> tuple[ActOffer, ...]:
+    """Of ``possible`` those that let it go on as it is meant to, or end it in one way."""
+    acts = possible(rollout)
+    ends = "reject" if "reject" in acts else "rollback"
+    return tuple(ActOffer(act=act, target=rollout.id) for act in acts if act in ("approve", "resume", ends))
 
 
 def inputs(request: TransitionRequest) -> dict[str, Any]:

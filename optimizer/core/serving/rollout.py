@@ -14,7 +14,7 @@ from typing import Any, Literal
 from pydantic import computed_field
 from typing_extensions import TypedDict
 
-from optimizer.core.base.answers import Record, Text, shown
+from optimizer.core.base.answers import ActOffer, Record, Text, shown
 from optimizer.core.base.errors import Conflict, NotFound, Refused
 from optimizer.core.base.phrasing import when
 from optimizer.core.search.study import Study
@@ -130,6 +130,7 @@ def refuse_other_clock(rollout: Rollout, scale: float) -> None:
             f" {scale:g} times as fast. Run it under the profile that it began with (detent serve --profile dev,"
             f" DETENT_CLOCK_SCALE unset), or end it: detent rollout rollback {rollout.family}.",
             rollout=rollout.id,
+            offers=[ActOffer(act="rollback", target=rollout.id)],
         )
 
 

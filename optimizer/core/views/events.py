@@ -8,12 +8,20 @@ from typing import Annotated, Any, get_type_hints
 
 from pydantic import Field
 
-from optimizer.core.base.answers import Json, Text
+from optimizer.core.base.answers import Json, Redaction, Text
 from optimizer.core.feedback.event_kinds import fields_in
 from optimizer.core.feedback.events import PARTS, Arm, Event, FeedbackEvent, Interaction
 
 INNER = ("arm", "content_hash")
+TEXTS_OF_PARTS = ("output", "error", "issues", "unmeasured")
 text: Any = Text  # of what is put together here, which no checker can follow
+
+
+def part_without_texts(part: Mapping[str, Any]) -> dict[str, Any]:
+    return {name: value for name, value in part.items() if name not in TEXTS_OF_PARTS}
+
+
+parts_hidden = Redaction(lambda parts: [part_without_texts(part) for part in parts])
 
 
 def _view_of(event: type[Event], name: str, **more: tuple[Any, Any]) -> type[Any]:
@@ -21,8 +29,14 @@ def _view_of(event: type[Event], name: str, **more: tuple[Any, Any]) -> type[Any
     view alone, each with its default.
     """
     hints = {**get_type_hints(event), **get_type_hints(Arm)}
-    texts = {one for one, declared in fields_in(event).items() if declared.private or declared.kind is PARTS}
-    members = [(one, text[hint] if one in texts else hint) for one, hint in hints.items() if one not in INNER]
+    declared = fields_in(event)
+
+    def shown(name: str, hint: Any) -> Any:
+        if name in declared and declared[name].kind is PARTS:
+            return Annotated[hint, parts_hidden]
+        return text[hint] if name in declared and declared[name].private else hint
+
+    members = [(name, shown(name, hint)) for name, hint in hints.items() if name not in INNER]
     others = [(one, hint, field(default=default)) for one, (hint, default) in more.items()]
     return make_dataclass(
         name, [*members, *others], frozen=True, slots=True, kw_only=True, namespace={"__doc__": event.__doc__}
@@ -42,7 +56,7 @@ InteractionWithFeedback = _view_of(
     sealed=SEALED,
     feedback=(Sequence[FeedbackView], ()),  # type: ignore[valid-type]
     later_parts=(
-        Annotated[text[Sequence[Mapping[str, Json]] | None], Field(exclude_if=lambda parts: parts is None)],
+        Annotated[Sequence[Mapping[str, Json]] | None, parts_hidden, Field(exclude_if=lambda parts: parts is None)],
         None,
     ),
 )

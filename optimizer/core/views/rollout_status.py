@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Literal
 
-from optimizer.core.base.answers import Text
+from optimizer.core.base.answers import ActOffer, Text
 from optimizer.core.forecast.forecast import RolloutForecast
 from optimizer.core.rollout.blocks import ArmName, KeyShare
 from optimizer.core.serving.assignment import Holdback
@@ -236,15 +236,27 @@ class RolloutWithEvidence(Rollout):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class RolloutStanding:
+    """Where a rollout stands, in a sentence without a full stop. ``until``: the act that ends that, which the text
+    leaves out, since a page names its button and a terminal its command.
+    """
+
+    text: str
+    until: ActOffer | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class FamilyRollout:
     """Everything that the picture of a family's rollout shows, the active one or the last.
 
-    ``undo``, ``next``: commands; ``by_itself``: what a study does or may do by itself.
+    ``headline``: ``standing`` with the command; ``undo``, ``next``: commands; ``by_itself``: what a study does or may
+    do by itself.
     """
 
     family: str
     at: datetime
     headline: str
+    standing: RolloutStanding
     freeze: Freeze | None
     holdback: Holdback | None
     champion: Champion | None

@@ -7,13 +7,12 @@ Pure; nothing here decides.
 
 from __future__ import annotations
 
-import re
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from math import ceil, floor, log10
 
-from optimizer.core.base.answers import Text
+from optimizer.core.base.answers import ActOffer, Text
 from optimizer.core.base.phrasing import count, span, when
 from optimizer.core.forecast.forecast import RolloutForecast
 from optimizer.core.rollout.blocks import comparison_of
@@ -22,12 +21,20 @@ from optimizer.core.rollout.next_action import ACTOR
 from optimizer.core.rollout.switch_watch import PERIOD, SwitchWatch
 from optimizer.core.rollout.verification import BlockStep
 from optimizer.core.serving.assignment import HOLDBACK_SHARE, Holdback
-from optimizer.core.serving.rollout import Champion, Decision, Freeze, Rollout, RolloutOutcome, percent
+from optimizer.core.serving.rollout import (
+    Champion,
+    Decision,
+    Freeze,
+    Rollout,
+    RolloutOutcome,
+    percent,
+    unfreeze_command,
+)
 from optimizer.core.statistics.guardrails import GuardrailKind
 from optimizer.core.statistics.interval import Running, running_intervals
 from optimizer.core.statistics.outcomes import Block, Sums
 from optimizer.core.views.rollout_evidence import arm_sums, gates_of
-from optimizer.core.views.rollout_status import EvidenceView, ForecastView, Labels, NextStep
+from optimizer.core.views.rollout_status import EvidenceView, ForecastView, Labels, NextStep, RolloutStanding
 from optimizer.core.views.variant import variant_name
 
 
@@ -170,7 +177,6 @@ ENDED: dict[RolloutOutcome, str] = {
     "champion_changed": "Another champion was set, which ended the rollout",
 }
 NO_ROLLOUT = "No rollout: every user gets the champion"
-BUTTONS = {"rollout approve": "Approve", "rollout resume": "Resume", "unfreeze": "Unfreeze"}
 WAITS_FOR_A_PERSON = ("pending", "validating")
 
 
@@ -189,30 +195,20 @@ class ActiveStanding:
     forecast: RolloutForecast | None = None
 
 
-def rollout_headline(rollout: Rollout | None, seen: ForecastView | None, champion: Champion | None = None) -> str:
-    """One sentence for a person, without a full stop.
-
-    Args:
-        rollout: the active one of the family, else its last; None where it had none.
-        seen: what is known of it; with its forecast
-            where the sentence is to name how many users are still needed on average.
-        champion: the family's present one, which may be a candidate that was taken back.
+def rollout_standing(
+    rollout: Rollout | None, seen: ForecastView | None, champion: Champion | None = None
+) -> RolloutStanding:
+    """Args:
+    rollout: the active one of the family, else its last; None where it had none.
+    seen: what is known of it; with its forecast where the sentence is to name how many users are still needed on
+        average.
+    champion: the family's present one, which may be a candidate that was taken back.
     """
     if rollout is None or seen is None:
-        return NO_ROLLOUT
+        return RolloutStanding(text=NO_ROLLOUT)
     if not rollout.is_active:
-        if rollout.outcome != "promoted":
-            ending = ENDED[rollout.outcome] if rollout.outcome is not None else "The rollout has ended"
-            if champion is not None and champion.variant == rollout.candidate:
-                return f"{ending}; since {when(champion.since)} it is champion all the same"
-            return f"{ending}: every user gets the champion"
-        if (after := seen.followed_by) is not None:
-            return f"Promoted; {variant_name(after.variant, seen.versions)} followed it on {when(after.since)}"
-        candidate = variant_name(rollout.candidate, seen.versions)
-        if seen.holdback is not None:
-            return f"Promoted: {candidate} is the champion, and a few users stay on the one before to compare"
-        return f"Promoted: {candidate} is the champion"
-    return active_headline(
+        return RolloutStanding(text=_ended(rollout, seen, champion))
+    return standing_of_active(
         rollout,
         ActiveStanding(
             freeze=seen.freeze,
@@ -225,37 +221,52 @@ def rollout_headline(rollout: Rollout | None, seen: ForecastView | None, champio
     )
 
 
-def active_headline(rollout: Rollout, seen: ActiveStanding) -> str:
-    """As ``rollout_headline``, for an active rollout."""
+def _ended(rollout: Rollout, seen: ForecastView, champion: Champion | None) -> str:
+    if rollout.outcome != "promoted":
+        ending = ENDED[rollout.outcome] if rollout.outcome is not None else "The rollout has ended"
+        if champion is not None and champion.variant == rollout.candidate:
+            return f"{ending}; since {when(champion.since)} it is champion all the same"
+        return f"{ending}: every user gets the champion"
+    if (after := seen.followed_by) is not None:
+        return f"Promoted; {variant_name(after.variant, seen.versions)} followed it on {when(after.since)}"
+    candidate = variant_name(rollout.candidate, seen.versions)
+    if seen.holdback is not None:
+        return f"Promoted: {candidate} is the champion, and a few users stay on the one before to compare"
+    return f"Promoted: {candidate} is the champion"
+
+
+def standing_of_active(rollout: Rollout, seen: ActiveStanding) -> RolloutStanding:
+    """As ``rollout_standing``, for an active rollout."""
     if rollout.status in WAITS_FOR_A_PERSON:
-        return f"Waits for a person: detent rollout approve {rollout.family}; until then every user gets the champion"
+        return RolloutStanding(text="Every user gets the champion", until=ActOffer(act="approve", target=rollout.id))
     first = percent(rollout.share if rollout.share is not None else rollout.ladder[0])
     if seen.freeze is not None:
-        return f"{first}, frozen: every user gets the champion until {seen.freeze.undo}"
+        unfreeze = ActOffer(act="unfreeze", target=seen.freeze.scope)
+        return RolloutStanding(text=f"{first}, frozen: every user gets the champion", until=unfreeze)
     if rollout.share is None:
-        return f"Approved: the worker's next look gives the candidate {first} of the users"
+        return RolloutStanding(text=f"Approved: the worker's next look gives the candidate {first} of the users")
     if not seen.served:
-        return f"{first}, but no worker watches: every user gets the champion until one does (detent serve)"
+        away = "but no worker watches: every user gets the champion until one does (detent serve)"
+        return RolloutStanding(text=f"{first}, {away}")
     if rollout.held and rollout.held_by == ACTOR:
-        return f"{first}, held by the worker until the alert below is over"
+        return RolloutStanding(text=f"{first}, held by the worker until the alert below is over")
     if rollout.held:
-        resume = f"it goes no further until detent rollout resume {rollout.family}"
-        return f"{first}, held by {rollout.held_by or 'a person'}: {resume}"
-    return f"{first}: {_needs(seen)}"
+        return RolloutStanding(
+            text=f"{first}, held by {rollout.held_by or 'a person'}: it goes no further",
+            until=ActOffer(act="resume", target=rollout.id),
+        )
+    return RolloutStanding(text=f"{first}: {_needs(seen)}")
 
 
-def headline_with_buttons(headline: str) -> str:
-    """The same sentence for where a button stands beside it, which it names in the place of the command."""
-    waits, *buttons = BUTTONS
-    headline = re.sub(
-        rf"^Waits for a person: detent {waits} \S+; until then", f"Until somebody presses {BUTTONS[waits]},", headline
-    )
-    commands = "|".join(buttons)
-    return re.sub(
-        rf"until detent ({commands})( [\w.-]+)?",
-        lambda command: f"until somebody presses {BUTTONS[command[1]]}",
-        headline,
-    )
+def headline_of(standing: RolloutStanding, family: str) -> str:
+    """The sentence for a terminal, with the command that ends what it says."""
+    offer = standing.until
+    if offer is None:
+        return standing.text
+    if offer["act"] == "approve":
+        return f"Waits for a person: detent rollout approve {family}; until then every user gets the champion"
+    command = unfreeze_command(offer["target"]) if offer["act"] == "unfreeze" else f"detent rollout resume {family}"
+    return f"{standing.text} until {command}"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

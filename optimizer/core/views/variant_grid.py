@@ -66,7 +66,8 @@ class GridRow(TypedDict):
 class VariantGrid(TypedDict):
     """`rows`: where scores differ most first, else in the order of the examples; the first `n_different` differ.
     `n_gone`: examples left out, since a text was deleted or the family's file asks otherwise by now. `n_calls` and
-    `spent_usd` (null: unknown price) of this comparison.
+    `spent_usd` (null: unknown price) of this comparison. While it runs, `variants` and a row's answers are the first
+    ones.
     """
 
     family: str
@@ -90,8 +91,9 @@ def variant_grid(
     n_calls: int,
     spent_usd: float | None,
 ) -> VariantGrid:
-    """``answered``: at least one example, each with a result of each of ``variants``, which are ids."""
-    of_variants = list(zip(*(results for _, results in answered), strict=True))
+    """``answered``: at least one example, each with a result of each of ``variants``, which are ids; of a run that goes
+    on, of the first of them.
+    """
     # Stable: else as they came.
     ordered = sorted(answered, key=lambda one: (-_spread(one[1]), not _differs(one[1])))
     return VariantGrid(
@@ -102,7 +104,11 @@ def variant_grid(
         n_different=sum(_differs(results) for _, results in answered),
         n_calls=n_calls,
         spent_usd=spent_usd,
-        variants=[_column(i, id, of_variants[i], of_variants[0]) for i, id in enumerate(variants)],
+        variants=[
+            _column(place, id, [own[place] for own in results], [own[0] for own in results])
+            for place, id in enumerate(variants)
+            if (results := [own for _, own in answered if len(own) > place])
+        ],
         rows=[_row(example, results) for example, results in ordered],
     )
 

@@ -10,9 +10,9 @@ from typing import Any
 from optimizer.core.dataset.examples import correction_example, input_hash
 from optimizer.core.family.family import Family
 from optimizer.core.feedback.events import FeedbackEvent, Interaction
+from optimizer.core.views.events import part_without_texts
 from optimizer.ports import Store, Transaction
 
-TEXTS_OF_PARTS = ("output", "error", "issues", "unmeasured")
 SEALED_ERROR = "not shown, since the sealed holdout asks the same"
 
 
@@ -67,10 +67,6 @@ def without_texts(interaction: Interaction) -> Interaction:
         tags={},
         parts=parts if parts is None else [part_without_texts(part) for part in parts],
     )
-
-
-def part_without_texts(part: Mapping[str, Any]) -> dict[str, Any]:
-    return {name: value for name, value in part.items() if name not in TEXTS_OF_PARTS}
 
 
 def outcome_without_texts(outcome: FeedbackEvent) -> FeedbackEvent:

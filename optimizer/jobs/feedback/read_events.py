@@ -20,12 +20,12 @@ from optimizer.core.views.events import (
     InteractionView,
     InteractionWithFeedback,
     members_of,
+    part_without_texts,
 )
 from optimizer.core.views.quality import value_of
 from optimizer.jobs.context import Context
 from optimizer.jobs.dataset.sealed_events import (
     outcome_without_texts,
-    part_without_texts,
     sealed_interactions,
     without_texts,
 )
@@ -185,7 +185,8 @@ def _views(tx: Transaction, context: Context, interactions: Sequence[Interaction
 
 
 def read_interaction(context: Context, request: InteractionRequest) -> InteractionWithFeedback:  # type: ignore[valid-type]
-    """One interaction with the feedback on it; without texts where the sealed holdout asks the same.
+    """One interaction with the feedback on it. Its texts are null for a key without role read-texts, and for every key
+    where the sealed holdout asks the same.
 
     Ids are unique within a family: name it where two families share an id.
     """

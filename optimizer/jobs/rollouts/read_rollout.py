@@ -26,7 +26,7 @@ from optimizer.core.views.rollout_status import (
     RolloutLog,
     RolloutWithEvidence,
 )
-from optimizer.core.views.rollout_story import rollout_headline
+from optimizer.core.views.rollout_story import headline_of, rollout_standing
 from optimizer.jobs.context import Context
 from optimizer.jobs.request import (
     FamilyPageRequest,
@@ -246,7 +246,7 @@ def _status(context: Context, family: str) -> FamilyRollout:
     evidence = None
     if rollout is not None and plain_view is not None:
         evidence = with_forecast(plain_view, rollout, store=store, clock=clock)
-    now = clock.now()
+    now, standing = clock.now(), rollout_standing(rollout, evidence, champion)
     # A promotion that was taken back is not undone again: that would bring back the champion before the one before.
     if rollout is None:
         undo = None
@@ -258,7 +258,8 @@ def _status(context: Context, family: str) -> FamilyRollout:
     return FamilyRollout(
         family=family,
         at=now,
-        headline=rollout_headline(rollout, evidence, champion),
+        headline=headline_of(standing, family),
+        standing=standing,
         freeze=freeze,
         holdback=evidence.holdback if evidence is not None else None,
         champion=champion,

@@ -117,6 +117,7 @@ def return_to_earlier(
                 changed=False,
                 champion=before,
                 models=models_asked(tx, store, tenure),
+                becomes=tenure.variant,
                 instead_of=before.variant,
                 dry_run=True,
             )

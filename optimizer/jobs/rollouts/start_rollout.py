@@ -10,7 +10,7 @@ from typing import Annotated, Any
 
 from pydantic import Field
 
-from optimizer.core.base.answers import members_of
+from optimizer.core.base.answers import Text, members_of
 from optimizer.core.base.errors import Conflict, GateNotMet
 from optimizer.core.base.values import Aim
 from optimizer.core.evaluation.gates import IMPROVED, GateRecord, missed_gates
@@ -26,7 +26,7 @@ from optimizer.core.rollout.start import (
     in_process_gate,
     overridden_settings,
 )
-from optimizer.core.rollout.transitions import TransitionRequest, apply, start
+from optimizer.core.rollout.transitions import TransitionRequest, answers_on, apply, start
 from optimizer.core.serving.rollout import Decision, Rollout, is_frozen, ladder_text, require_unfrozen
 from optimizer.jobs.context import Context
 from optimizer.jobs.dataset.golden_scenarios import with_kept_golden
@@ -68,10 +68,12 @@ class RolloutRequest(FamilyRequest):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class StartReport(RolloutChange):
-    """What a start did, or under ``dry_run`` would do: the rollout with its frozen settings,
-    and the gates that speak for it.
+    """What a start did, or under ``dry_run`` would do: the rollout with its frozen settings, and the gates that speak
+    for it. ``plan``: variants, ladder, aim and margin in words; ``hindrance``: why nothing would start now.
     """
 
+    plan: str
+    hindrance: Text[str | None] = None
     gates: Sequence[GateRecord]
     forecast: RolloutForecast
     dry_run: bool = False
@@ -111,20 +113,24 @@ def make_rollout(family: Family, request: RolloutRequest, *, actor: str, store: 
             draft = _draft_start(tx, store, clock, basis)
             freeze = is_frozen(store.freezes.all(tx), family.name)
         forced = bool(draft.missed)
-        what = f"would start a rollout of {_plan(draft.rollout)}"
+        plan = _plan(draft.rollout)
+        what = f"would start a rollout of {plan}"
         if forced:
             what += "; forced, since" if draft.basis.is_confirmed else "; refused unless confirmed, since"
             what += " not every gate is met"
         hindrances = [f"{freeze.sentence}."] if freeze is not None else []
         hindrances += [draft.blind.detail] if draft.blind is not None else []
-        if hindrances:
-            what = f"nothing would start: {' '.join(hindrances)} After that it {what}"
+        hindrance = " ".join(hindrances) or None
+        if hindrance is not None:
+            what = f"nothing would start: {hindrance} After that it {what}"
         return StartReport(
             **members_of(draft.rollout),
             what=what,
             why=_gates_text(draft),
             next=freeze.undo if freeze is not None else start_command(draft.basis.request, forced=forced),
             changed=False,
+            plan=plan,
+            hindrance=hindrance,
             gates=draft.gates,
             forecast=draft.forecast,
             dry_run=True,
@@ -187,6 +193,7 @@ def _draft_start(tx: Transaction, store: Store, clock: Clock, basis: _Basis) -> 
             f" ({active.status}). End that one first (detent rollout rollback {name}), or wait for it.",
             rollout=active.id,
             rollout_status=active.status,
+            offers=list(answers_on(active)),
         )
     evidence = confirming_study(tx, store, name, variant, aim=basis.request.aim, named=basis.request.study)
     aim = basis.request.aim or (evidence.aim if evidence is not None else settings.gates.aim)
@@ -296,13 +303,15 @@ def _write_start(tx: Transaction, store: Store, clock: Clock, basis: _Basis, dec
         transitions.append(apply(transitions[-1].rollout, transition_request("approve", AUTO_ACTOR, why)))
     decisions[:] = [record_transition(tx, store, t) for t in transitions]
     rollout = transitions[-1].rollout
+    plan = _plan(rollout)
     waits = "approved by itself" if rollout.status == "approved" else "waiting for approval"
     return StartReport(
         **members_of(rollout),
-        what=f"rollout {rollout.id} of {_plan(rollout)}; {waits}",
+        what=f"rollout {rollout.id} of {plan}; {waits}",
         why=_why(draft, _gates_text(draft)),
         undo=f"detent rollout rollback {rollout.family}",
         next=f"detent rollout {'status' if rollout.status == 'approved' else 'approve'} {rollout.family}",
+        plan=plan,
         gates=draft.gates,
         forecast=draft.forecast,
     )

@@ -6,9 +6,11 @@ Only the journal stores the answers; a grid is made of it at each read.
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Mapping
+from contextlib import suppress
 from typing import Literal
 
 from optimizer.core.base.errors import BudgetExhausted, Conflict, ModelFailed, NotFound, StudyStopped
+from optimizer.core.base.values import ExampleResult
 from optimizer.core.dataset.examples import Example
 from optimizer.core.evaluation.run import ComparisonResult, ComparisonRun
 from optimizer.core.evaluation.scoring import Scorer
@@ -84,11 +86,11 @@ def compare_variants(
 
 
 def grid_of(run: ComparisonRun, family: Family, *, store: Store, models: ModelCatalogue, scorer: Scorer) -> VariantGrid:
-    """The answers of an ended run's variants, scored as the family's file says now; asks no model.
+    """The answers of a run's variants, scored as the family's file says now; asks no model. While it runs, those that
+    are there.
 
     An example is left out where it, or an answer to it, exists no more. Raises Conflict where none is left.
     """
-    assert run.result is not None
     variants, answers = _variants(run, store), JournaledAnswers(run, store, models)
     evaluator = Evaluator(
         family,
@@ -99,24 +101,29 @@ def grid_of(run: ComparisonRun, family: Family, *, store: Store, models: ModelCa
         shelves=Shelves.of(store, models),
     )
     answered = []
-    for example in _examples(run, family, store).values():
-        try:
-            if example is not None:
-                answered.append((example, [evaluator.evaluate(variant, [example])[0] for variant in variants]))
-        except BudgetExhausted:  # nothing may be asked here
-            continue
+    for example in filter(None, _examples(run, family, store).values()):
+        results = list[ExampleResult]()
+        with suppress(BudgetExhausted):  # nothing may be asked here
+            for variant in variants:
+                results += evaluator.evaluate(variant, [example])
+        if results and (len(results) == len(variants) or not run.has_ended):
+            answered.append((example, results))
+    if not answered and not run.has_ended:
+        raise Conflict(f"Nothing of {run.id} was answered yet.", run=run.id)
     if not answered:
         raise Conflict(
             f"What {run.id} compared was deleted, or {family.name}'s file asks otherwise by now.", run=run.id
         )
+    spend, result = answers.spend, run.result
+    n_calls, usd = (spend.n_calls, spend.usd) if result is None else (result["n_calls"], result["usd"])
     return variant_grid(
         family.name,
         SPLIT,
         [one.id for one in variants],
         answered,
-        n_gone=len(run.request["example_ids"]) - len(answered),
-        n_calls=run.result["n_calls"],
-        spent_usd=run.result["usd"],
+        n_gone=len(run.request["example_ids"]) - len(answered) if run.has_ended else 0,
+        n_calls=n_calls,
+        spent_usd=usd if run.request["is_priced"] else None,
     )
 
 
@@ -124,13 +131,16 @@ class JournaledAnswers:
     """What the journal holds of a run: its own answers and failures, and what others had asked before it ended."""
 
     def __init__(self, run: ComparisonRun, store: Store, models: ModelCatalogue) -> None:
-        assert run.result is not None
-        self._run, self._store, self._models, self._revisions = run, store, models, run.result["revisions"]
+        self._run, self._store, self._models = run, store, models
         with store.read() as tx:
-            self.own = store.journal.answers(tx, run.id)
-            ended = [call for call in store.journal.calls(tx, run.id) if call.status in ("settled", "failed")]
-        settled = {call.key for call in ended if call.status == "settled"}
-        self.failures = {call.key: call.error or "It failed." for call in ended if call.key not in settled}
+            self.own, self.spend = store.journal.answers(tx, run.id), store.journal.spend(tx, run.id)
+            calls = store.journal.calls(tx, run.id)
+        # Until its end its own calls alone say whom it asks.
+        revisions = {call.model: str(call.request["revision"]) for call in calls if call.request is not None}
+        self._revisions: Mapping[str, str] = run.result["revisions"] if run.result is not None else revisions
+        failed = {call.key: call.error or "It failed." for call in calls if call.status == "failed"}
+        open_keys = {call.key for call in calls if call.status in ("settled", "sent")}
+        self.failures = {key: error for key, error in failed.items() if key not in open_keys}
 
     def model(self, name: str) -> ReplayedModel:
         """Raises BudgetExhausted for a model that the run did not ask."""

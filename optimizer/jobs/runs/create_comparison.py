@@ -179,17 +179,18 @@ def read_comparison(context: Context, request: ItemRequest) -> ComparisonRun:
 
 
 def read_grid(context: Context, request: ItemRequest) -> VariantGrid:
-    """Every answer of a comparison that has ended, with its score and cost, and how each variant did beside the first.
+    """Every answer of a comparison that has ended, with its score and cost, and how each variant did beside the first;
+    of one that runs what is there, one variant after the other.
 
     It is made of the kept answers whenever it is read, and scored as the family's file says now. It is read by a
     process of its own, one at a time.
 
     Raises:
-        Conflict: the comparison has not come to its end, or what it compared was deleted.
+        Conflict: there is no answer yet, the comparison has not come to its end, or what it compared was deleted.
     """
     run = read_comparison(context, request)
-    if run.status != "finished" or run.result is None or run.result["stopped"] is not None:
-        stopped = run.result["stopped"] if run.result is not None else None
+    stopped = run.result["stopped"] if run.result is not None else None
+    if run.status not in ("running", "finished") or stopped is not None:
         why = run.error or stopped or f"It is {run.status}."
         raise Conflict(f"The comparison {run.id} has not come to its end. {why}", run=run.id)
     family = context.family(run.family)

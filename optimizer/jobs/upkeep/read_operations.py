@@ -10,12 +10,14 @@ from typing import Annotated
 
 from pydantic import Field
 
-from optimizer.core.base.answers import Page, members_of, needed_for, page_of, page_read
+from optimizer.core.base.answers import ActOffer, Page, members_of, needed_for, page_of, page_read
 from optimizer.core.base.errors import InvalidInput
 from optimizer.core.evaluation.run import ComparisonRun, QueuedRun, RunStatus
+from optimizer.core.rollout.alert_acts import OF_LAST, offers_about, rollout_about
 from optimizer.core.rollout.alert_chapters import chapter_of
 from optimizer.core.rollout.alert_rules import AlertRule
 from optimizer.core.search.study import Study, StudyStatus
+from optimizer.core.serving.rollout import Champion, Rollout
 from optimizer.core.views.evaluation import EvaluationRun
 from optimizer.core.views.forgetting import ForgetRun
 from optimizer.jobs.context import Context
@@ -40,7 +42,15 @@ class QueuedJob:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class ListedAlert(Alert):
+class AlertView(Alert):
+    """``rollout``: the id of the one that it is about; ``offers``: what may be done about it while it is open."""
+
+    rollout: str | None
+    offers: Sequence[ActOffer]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ListedAlert(AlertView):
     """``silenced_until``: it sends no message before; ``told_by``: the id of the alert whose message speaks for it;
     ``chapter``: the page and heading that say what to do.
     """
@@ -110,8 +120,20 @@ def read_alerts(context: Context, request: AlertsRequest) -> Page[ListedAlert]:
             most = needed_for(request.cursor, request.limit) if context.access.families is None else None
             alerts = store.alerts.all(tx, open_only=request.open, family=request.family, most=most)
             page = page_of([alert for alert in alerts if context.sees(alert.family)], request.cursor, request.limit)
+        latest = store.rollouts.all_latest(tx)
+        champions = {champion.family: champion for champion in store.champions.all_current(tx)}
+        views = [
+            view_of_alert(
+                alert,
+                store.rollouts.latest(tx, alert.family, before=alert.opened_at)
+                if alert.closed_at is not None and alert.family and alert.kind in OF_LAST
+                else latest.get(alert.family or ""),
+                champions.get(alert.family or ""),
+            )
+            for alert in page.items
+        ]
     items = []
-    for alert in page.items:
+    for alert in views:
         wait = (
             waits_for(alert, silences=silences, open_alerts=open_alerts, rules=rules, now=now)
             if alert.closed_at is None
@@ -128,6 +150,16 @@ def read_alerts(context: Context, request: AlertsRequest) -> Page[ListedAlert]:
             )
         )
     return Page(items=items, next_cursor=page.next_cursor)
+
+
+def view_of_alert(alert: Alert, last: Rollout | None, champion: Champion | None) -> AlertView:
+    """``last``: the family's newest rollout when it was raised; ``champion``: its present one."""
+    cause = open_cause(alert)
+    return AlertView(
+        **members_of(alert),
+        rollout=rollout_about(cause, last),
+        offers=offers_about(cause, last, champion) if alert.closed_at is None else (),
+    )
 
 
 def read_audit(context: Context, request: PageRequest) -> Page[AuditEntry]:

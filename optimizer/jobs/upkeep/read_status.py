@@ -19,12 +19,13 @@ from optimizer.core.serving.assignment import holdback_of
 from optimizer.core.serving.champion import taken_back
 from optimizer.core.serving.rollout import ALL, Champion, Freeze, Rollout, is_frozen
 from optimizer.core.views.family import EnvironmentView
-from optimizer.core.views.rollout_status import EvidenceView
+from optimizer.core.views.rollout_status import EvidenceView, RolloutStanding
 from optimizer.core.views.rollout_story import (
     HomeHealth,
-    active_headline,
+    headline_of,
     home_headline,
-    rollout_headline,
+    rollout_standing,
+    standing_of_active,
     watch_in_words,
 )
 from optimizer.core.views.study_headline import StudyView
@@ -39,8 +40,8 @@ from optimizer.jobs.rollouts.rollout_view import active_standing, rollout_view, 
 from optimizer.jobs.scheduling.look_at_triggers import next_scheduled
 from optimizer.jobs.studies.read_studies import view_now
 from optimizer.jobs.upkeep.manage_keys import SeenCaller, seen_callers
+from optimizer.jobs.upkeep.read_operations import AlertView, view_of_alert
 from optimizer.ports import (
-    Alert,
     CallerRecord,
     Clock,
     EvidenceRow,
@@ -176,9 +177,10 @@ class FamilyStatus:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class StatusView:
-    """``rollouts``: where each active one stands, in a sentence; ``evidence``: of the gate that its next step asks, by
-    family, once it is served. A key for named families is told nothing of the home:
-    ``home``, ``processes``, ``models_problem``, ``notes_dropped``, ``restarts`` (of the last hour), callers.
+    """``rollouts``: where each active one stands, in a sentence; ``standings``: without the command in it;
+    ``evidence``: of the gate that its next step asks, by family, once it is served. A key for named families is told
+    nothing of the home: ``home``, ``processes``, ``models_problem``, ``notes_dropped``, ``restarts`` (of the last
+    hour), callers.
     """
 
     headline: str
@@ -196,11 +198,12 @@ class StatusView:
     families: list[FamilyStatus]
     degraded: list[str]
     rollouts: Mapping[str, str]
+    standings: Mapping[str, RolloutStanding]
     evidence: Mapping[str, EvidenceView]
     dependencies: Dependencies
     exposures_waiting: int
     studies: list[StudyView]
-    alerts: list[Alert]
+    alerts: list[AlertView]
     refused_callers: list[SeenCaller]
     keyless_callers: list[SeenCaller]
     keyless_until: datetime | None
@@ -246,19 +249,19 @@ def read_status(context: Context, request: StatusRequest) -> StatusView:
     models_problem = run_files.note(settings, "gateway", "models_problem")
     processes = list(_processes(settings))
     active = {family.name: family.rollout for family in families if family.rollout is not None}
-    standings = {
+    seen = {
         name: active_standing(rollout, rows.states.get(rollout.id), freezes, context.clock)
         for name, rollout in active.items()
     }
-    rollouts = {
-        name: _with_forecast(context, rollout) if request.forecast else active_headline(rollout, standings[name])
+    standings = {
+        name: _with_forecast(context, rollout) if request.forecast else standing_of_active(rollout, seen[name])
         for name, rollout in active.items()
     }
     running = {process.process for process in processes if process.pid is not None}
     headline = home_headline(
         HomeHealth(
             runs="worker" in running and any(name.split("-")[0] == "api" for name in running),
-            rollouts=len(rollouts),
+            rollouts=len(standings),
             alerts=[alert.level for alert in alerts],
             n_faulty=sum(family.problem is not None for family in families),
             not_ready=health.not_ready,
@@ -282,12 +285,16 @@ def read_status(context: Context, request: StatusRequest) -> StatusView:
         freezes=freezes,
         families=families,
         degraded=degraded,
-        rollouts=rollouts,
-        evidence={name: standing.gate for name, standing in standings.items() if standing.gate is not None},
+        rollouts={name: headline_of(standing, active[name].family) for name, standing in standings.items()},
+        standings=standings,
+        evidence={name: one.gate for name, one in seen.items() if one.gate is not None},
         dependencies=dependencies_of(settings, health, now, degraded),
         exposures_waiting=health.exposures_waiting,
         studies=studies,
-        alerts=alerts,
+        alerts=[
+            view_of_alert(alert, rows.latest.get(alert.family or ""), rows.champions.get(alert.family or ""))
+            for alert in alerts
+        ],
         refused_callers=_seen_of(callers, "refused"),
         keyless_callers=_seen_of(callers, "keyless"),
         keyless_until=keyless_until,
@@ -396,11 +403,11 @@ def _families(
     return views
 
 
-def _with_forecast(context: Context, rollout: Rollout) -> str:
+def _with_forecast(context: Context, rollout: Rollout) -> RolloutStanding:
     store, clock = context.store, context.clock
     with store.read() as tx:
         view = rollout_view(tx, store, clock, rollout)
-    return rollout_headline(rollout, with_forecast(view, rollout, store=store, clock=clock))
+    return rollout_standing(rollout, with_forecast(view, rollout, store=store, clock=clock))
 
 
 def _processes(settings: Settings) -> Iterator[ProcessBrief]:

@@ -65,8 +65,9 @@ class RolloutTables:
     def active(self, tx: Connection, family: str) -> Rollout | None:
         return first(tx, _ACTIVE, _rollout, {"of_family": family})
 
-    def latest(self, tx: Connection, family: str) -> Rollout | None:
-        return first(tx, _LATEST, _rollout, {"of_family": family})
+    def latest(self, tx: Connection, family: str, *, before: datetime | None = None) -> Rollout | None:
+        query = _LATEST if before is None else _LATEST.where(_R.created_at < before)
+        return first(tx, query, _rollout, {"of_family": family})
 
     def last_against(self, tx: Connection, family: str, *, candidate: str, champion: str) -> Rollout | None:
         both = select(ROLLOUTS).where(_R.family == family, _R.candidate == candidate, _R.champion == champion)
