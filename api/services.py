@@ -21,7 +21,6 @@ from api.exposures import ExposureCounts
 from api.held_texts import HeldTexts
 from api.http.forwarding import FeedbackProcess, Gateway
 from api.kept_grids import KeptGrids
-from api.kept_outlooks import KeptOutlooks
 from api.serving import ServingState
 from api.snapshot import Snapshots
 from optimizer.adapters.files.secrets import Secrets
@@ -71,7 +70,6 @@ class Services:
     exposures: ExposureCounts = field(default_factory=ExposureCounts)
     held_texts: HeldTexts = field(default_factory=HeldTexts)
     grids: KeptGrids = field(default_factory=KeptGrids)  # of comparisons, for the pages
-    outlooks: KeptOutlooks = field(default_factory=KeptOutlooks)  # of active rollouts, for the pages
     examples: ExampleShelf = field(init=False)  # from which nearest examples are shown
     actor_without_key: str = field(default_factory=local_actor)
     operator_windows: MinuteWindows = field(init=False)

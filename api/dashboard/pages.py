@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from functools import partial
 from typing import Any
 
 from api.dashboard.acts import notice_of
@@ -54,13 +53,6 @@ def home(visit: PageVisit, last_days: LastDays) -> Mapping[str, Any]:
         "families": families,
         "days": days,
         "bars": {name: traffic_bars(day.hours) for name, day in days.items()},
-        "outlooks": visit.shared.outlooks.of(
-            {
-                rollout.id: partial(_outlook, visit, rollout.family)
-                for family in families
-                if (rollout := family.rollout) is not None
-            }
-        ),
         "next_name": names[FAMILIES_SHOWN] if len(names) > FAMILIES_SHOWN else None,
         "find": find,
         "n_families": len(status.families),
@@ -81,12 +73,6 @@ def home(visit: PageVisit, last_days: LastDays) -> Mapping[str, Any]:
         "done": notice_of(visit),
         "now": now,
     }
-
-
-def _outlook(visit: PageVisit, family: str) -> Mapping[str, Any]:
-    evidence = visit.ask("rollout status", family=family).evidence
-    need = evidence.forecast.expected if evidence.forecast is not None else None
-    return {"difference": evidence.difference, "margin": evidence.margin, "need": need}
 
 
 def family(visit: PageVisit, last_days: LastDays) -> Mapping[str, Any]:
