@@ -41,7 +41,7 @@ PAGES = {  # the module with the function page, and the results that it takes
         "simulations.page",
         *(f"rollout_{part}" for part in ("statistics", "days", "intervals", "delays", "limits")),
     ),
-    "students-measured": ("learned.students_page", "students", "student_gain", "student_drift"),
+    "students-measured": ("learned.students_page", "students", "student_gain", "student_drift", "nearest"),
     "switches-measured": ("switches", "switches"),
     "upkeep-measured": ("upkeep", "upkeep"),
 }

@@ -1,4 +1,6 @@
-"""docs/reference/students-measured.md, made of the results of students.py, student_gain.py and student_drift.py."""
+"""docs/reference/students-measured.md, made of the results of students.py, student_gain.py, student_drift.py and
+nearest.py.
+"""
 
 from __future__ import annotations
 
@@ -12,7 +14,9 @@ CHANGES = ("none", "merged", "new", "errs")
 AUDIT_SHARES = ("0.05", "0.1", "0.2")
 
 
-def page(students: Mapping[str, Any], gain: Mapping[str, Any], drift: Mapping[str, Any]) -> str:
+def page(
+    students: Mapping[str, Any], gain: Mapping[str, Any], drift: Mapping[str, Any], nearest: Mapping[str, Any]
+) -> str:
     cells = {cell["case"]: cell for cell in students["cells"]}
     learned = {
         name: (n_rows, n_labels)
@@ -31,6 +35,12 @@ def page(students: Mapping[str, Any], gain: Mapping[str, Any], drift: Mapping[st
         gain=lines(_gains(gain["cells"])),
         gain_commit=gain["commit"],
         drift_commit=drift["commit"],
+        nearest=lines(_nearest(nearest["cells"])),
+        nearest_commit=nearest["commit"],
+        look_up=next(cell for _, cell in matching(nearest["cells"], "look-up among 10,000 examples")),
+        leaks=bounded(next(cell for _, cell in matching(nearest["cells"], "leaks without a scope"))),
+        scoped=bounded(next(cell for _, cell in matching(nearest["cells"], "leaks in the scope of the customer"))),
+        mean_gain=next(cell for _, cell in matching(nearest["cells"], "mean gain over static over the sets")),
         us=_ends(students, "microseconds a decision", ".0f"),
         mb=_ends(students, "megabytes", ".1f"),
         seconds=_ends(students, "seconds of learning", ".1f"),
@@ -72,6 +82,30 @@ def _gains(cells: list[Cell]) -> Iterator[list[str]]:
             f"{usd['other']:.2f} > {usd['ours']:.2f}",
             f"{ms['other']:,.0f} > {ms['ours']:,.0f}",
             share["unit"].replace(" of the study", ""),
+        ]
+
+
+def _nearest(cells: list[Cell]) -> Iterator[list[str]]:
+    """By set; what was not measured is a dash."""
+    sets = dict[str, dict[tuple[str, str], Cell]]()
+    for (name, what), cell in matching(cells, "(.*): (.*)"):
+        sets.setdefault(name, {})[what, cell["other_name"]] = cell
+    for name, figures in sets.items():
+        static = figures["right labels, 4 nearest examples", "4 searched static examples"]
+        other = figures.get(("right labels, 4 nearest examples", "KNNFewShot of DSPy"))
+        ms = figures["milliseconds a call, nearest", "static"]
+        cold = figures.get(("milliseconds a call, static without the cache", "static"))
+        usd = figures.get(("dollars of a million prompts, nearest", "static"))
+        yield [
+            name,
+            str(static["n"]),
+            f"{static['ours']:.3f}",
+            f"{static['other']:.3f}",
+            f"{other['other']:.3f}" if other else "–",
+            bounds(static, "+.3f"),
+            f"{ms['other']:,.0f} > {ms['ours']:,.0f}",
+            f"{cold['ours']:,.0f}" if cold else "–",
+            f"{usd['other']:.2f} > {usd['ours']:.2f}" if usd else "–",
         ]
 
 
