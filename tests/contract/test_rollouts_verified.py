@@ -184,10 +184,10 @@ def test_decisions_and_what_follows_from_them_are_compared(
     assert any(says in p for p in problems(ended)), problems(ended)
 
 
-@pytest.mark.parametrize(("kind", "says"), [("lapse", "is missing"), ("rollback", "version is not what its decisions lead to")])
-def test_a_decision_that_was_deleted_is_missed(
-    ended: World, tamper: Callable[..., None], kind: str, says: str
-) -> None:
+@pytest.mark.parametrize(
+    ("kind", "says"), [("lapse", "is missing"), ("rollback", "version is not what its decisions lead to")]
+)
+def test_a_decision_that_was_deleted_is_missed(ended: World, tamper: Callable[..., None], kind: str, says: str) -> None:
     tamper(f"DELETE FROM {DECISIONS} WHERE kind = ?", kind)
     assert any(says in p for p in problems(ended))
 

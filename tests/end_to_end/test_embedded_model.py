@@ -26,10 +26,7 @@ from tests.contract.test_streaming_models import Sink
 from tests.gateway_world import HAS_EMBEDDED_MODEL
 from tests.waited import Waited
 
-pytestmark = pytest.mark.skipif(
-    not HAS_EMBEDDED_MODEL,
-    reason="the embedded model has no wheel for this system",
-)
+pytestmark = pytest.mark.skipif(not HAS_EMBEDDED_MODEL, reason="the embedded model has no wheel for this system")
 
 OWNER = """
 import sys, time

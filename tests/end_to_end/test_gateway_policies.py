@@ -303,10 +303,7 @@ def test_a_stream_brings_the_decided_answer_once_it_is_decided(setup: Setup) -> 
     assert not any(body.get("stream") for body in setup.behind.bodies)
 
 
-@pytest.mark.skipif(
-    not HAS_EMBEDDED_MODEL,
-    reason="the embedded model has no wheel for this system",
-)
+@pytest.mark.skipif(not HAS_EMBEDDED_MODEL, reason="the embedded model has no wheel for this system")
 @pytest.mark.long
 def test_two_settings_of_the_embedded_model_make_a_cascade(tmp_path: Path) -> None:
     """The cheap tier is the model as it is; the strong one stands behind the same model under another name."""
