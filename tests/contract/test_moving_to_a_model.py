@@ -187,6 +187,7 @@ def test_what_is_no_move_is_refused_before_anything_is_spent(
     assert world.model.requests == world.new.requests == []
 
 
+@pytest.mark.long
 def test_a_move_to_the_embedded_model_ends_with_a_verdict(tmp_path: Path) -> None:
     models = wiring.open_models(load_settings(home=tmp_path))
     try:
