@@ -241,15 +241,24 @@ def test_the_page_lists_every_route_and_runs_one_with_nothing_from_elsewhere(bro
     faults: list[str] = []
     n_routes = sum(len(routes) for routes in openapi_document()["paths"].values())
     with serving(app, settings) as url:
-        page = browser.new_page(viewport={"width": 1280, "height": 30_000})  # it holds the routes in sight alone
+        page = browser.new_page(viewport={"width": 1280, "height": 3000})
         page.on("request", lambda request: asked.append(request.url))
         page.on("pageerror", lambda fault: faults.append(str(fault)))
         page.on("console", lambda message: faults.append(message.text) if message.type == "error" else None)
         page.goto(f"{url}/docs")
         page.wait_for_selector(".opblock")
         health = page.locator(".opblock", has=page.locator('[data-path="/health"]'))
-        page.wait_for_function(f"document.querySelectorAll('.opblock').length >= {n_routes}")
-        n_shown = page.locator(".opblock").count()
+        shown: set[str] = set()  # of many routes the page holds those alone that are in sight
+        for top in range(0, 30_000, 2500):
+            page.evaluate(f"scrollTo(0, {top})")
+            page.wait_for_timeout(50)
+            shown |= set(page.locator(".opblock").evaluate_all("blocks => blocks.map(block => block.id)"))
+            if len(shown) >= n_routes:
+                break
+        page.evaluate("scrollTo(0, 0)")
+        while not health.count():
+            page.mouse.wheel(0, 300)
+            page.wait_for_timeout(50)
         health.locator(".opblock-summary-control").click()
         health.locator(".try-out__btn").click()
         health.locator(".execute").click()
@@ -259,6 +268,6 @@ def test_the_page_lists_every_route_and_runs_one_with_nothing_from_elsewhere(bro
             page.evaluate("scrollTo(0, 0)")
             page.screenshot(path=f"{picture}/docs.png")
         page.close()
-    assert n_shown == n_routes
+    assert len(shown) == n_routes
     assert [address for address in asked if not address.startswith((url, "data:"))] == []
     assert faults == []
