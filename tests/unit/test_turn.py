@@ -39,7 +39,7 @@ def test_of_two_that_write_all_the_time_each_gets_its_turn(tmp_path: Path) -> No
     for one in both:
         assert one.stdout is not None
         assert one.stdout.readline() == "ready\n"
-    until = time() + 2.0
+    until = time() + 1.0
     for one in both:
         assert one.stdin is not None
         one.stdin.write(f"{until}\n")
