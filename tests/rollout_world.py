@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import Callable
+from copy import copy
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
+from pathlib import Path
 from random import Random
 from typing import Any
 from unittest.mock import patch
@@ -27,6 +30,7 @@ from tests.chosen import chosen
 from tests.clock import Clock
 from tests.event_rows import rows_of
 from tests.rollout_acts import operate, start_rollout
+from tests.stores import new_database
 
 F = "summarization"
 TICK_S = 10.0
@@ -88,6 +92,15 @@ class World:
         draft = VariantDraft(messages=[{"role": "user", "content": "In one sentence: {{document}}"}], note="shorter")
         self.candidate = store_draft(self.family, draft, actor="ann", store=self.store, clock=self.clock).variant
         self.behaviours = {self.champion: Behaviour(), self.candidate: Behaviour()}
+
+    def copied(self, folder: Path) -> World:
+        """As it is, on a copy of its store, which was closed: in a hundredth of the time in which it came there."""
+        shutil.copy(self.store.url.removeprefix("sqlite:///"), folder / "detent.db")
+        made = copy(self)
+        made.store, made.clock, made.draw, made._state = new_database(folder), copy(self.clock), Random(), None
+        made.draw.setstate(self.draw.getstate())
+        made.behaviours = dict(self.behaviours)
+        return made
 
     # --- the past and the start ---------------------------------------------------------------------------------------
 

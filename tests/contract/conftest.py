@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -10,22 +13,37 @@ import pytest
 from optimizer.adapters.store import Database
 from tests.clock import Clock
 from tests.rollout_world import World
+from tests.stores import new_database
+
+
+@pytest.fixture(scope="session")
+def with_history(tmp_path_factory: pytest.TempPathFactory) -> Callable[[float], World]:
+    """A family with a history, before its rollout, by how fast rollouts' time goes; made once."""
+
+    @cache
+    def made(scale: float) -> World:
+        world = World(store=new_database(tmp_path_factory.mktemp("history")), clock=Clock(scale=scale))
+        world.history()
+        world.store.close()
+        return world
+
+    return made
 
 
 @pytest.fixture
-def world(database: Database) -> World:
+def world(with_history: Callable[[float], World], tmp_path: Path) -> Iterator[World]:
     """A family with a history, before its rollout; real time."""
-    made = World(store=database)
-    made.history()
-    return made
+    made = with_history(1.0).copied(tmp_path)
+    yield made
+    made.store.close()
 
 
 @pytest.fixture
-def fast(database: Database) -> World:
+def fast(with_history: Callable[[float], World], tmp_path: Path) -> Iterator[World]:
     """A rollout hour passes within a minute, so that a lease outlasts the time between two batches of labels."""
-    made = World(store=database, clock=Clock(scale=60.0))
-    made.history()
-    return made
+    made = with_history(60.0).copied(tmp_path)
+    yield made
+    made.store.close()
 
 
 @dataclass

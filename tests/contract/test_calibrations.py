@@ -23,11 +23,7 @@ CALIBRATION = Calibration(
     points=((0.0, 0.1), (1.0, 0.9)),
 )
 RECORD = CalibrationRecord(
-    id="jc_1",
-    family=FAMILY,
-    calibration=CALIBRATION,
-    agreement=Agreement(n=25, **FIGURES),
-    created_by="anna",
+    id="jc_1", family=FAMILY, calibration=CALIBRATION, agreement=Agreement(n=25, **FIGURES), created_by="anna"
 )
 
 

@@ -4,8 +4,10 @@ but for the arms it deals anew.
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 from datetime import datetime, timedelta
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -22,16 +24,25 @@ from tests.stores import keep_events
 SOURCES = ("store", "recording")
 
 
-@pytest.fixture
-def served(fast: World) -> World:
+@pytest.fixture(scope="module")
+def six_minutes(with_history: Callable[[float], World], tmp_path_factory: pytest.TempPathFactory) -> World:
     """A rollout at its first stage, with six minutes of users, of whom each left an outcome."""
-    fast.start()
+    made = with_history(60.0).copied(tmp_path_factory.mktemp("served"))
+    made.start()
     for _ in range(6):
-        fast.labels(120, tick=False)
-        fast.clock.pass_seconds(1)  # no request starts at the very moment at which the rollout moves
-        fast.tick()
-    assert fast.rollout.status == "deploying"
-    return fast
+        made.labels(120, tick=False)
+        made.clock.pass_seconds(1)  # no request starts at the very moment at which the rollout moves
+        made.tick()
+    assert made.rollout.status == "deploying"
+    made.store.close()
+    return made
+
+
+@pytest.fixture
+def served(six_minutes: World, tmp_path: Path) -> Iterator[World]:
+    made = six_minutes.copied(tmp_path)
+    yield made
+    made.store.close()
 
 
 def source_of(world: World, name: str, tx: Any) -> EvidenceSource:

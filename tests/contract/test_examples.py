@@ -12,15 +12,7 @@ from optimizer.adapters.store.engine import insert_new
 from optimizer.adapters.store.families import SEALED
 from optimizer.core.base.canonical import canonical_json, digest
 from optimizer.core.base.errors import NotFound
-from optimizer.core.dataset.examples import (
-    Example,
-    Split,
-    group_of,
-    input_hash,
-    make_example,
-    normalise,
-    split_of,
-)
+from optimizer.core.dataset.examples import Example, Split, group_of, input_hash, make_example, normalise, split_of
 from optimizer.core.feedback.personal_traces import PersonalTraces
 from optimizer.runtime.wiring import sealed_holdout
 from tests.stores import FAMILY, NOW

@@ -24,16 +24,23 @@ from tests.rollout_world import Behaviour, F, World
 from tests.stores import new_database
 
 
-@pytest.fixture
-def promoted(tmp_path: Path) -> Iterator[World]:
+@pytest.fixture(scope="module")
+def promotion(tmp_path_factory: pytest.TempPathFactory) -> World:
     """A rollout hour passes within a minute."""
-    database = new_database(tmp_path)
+    database = new_database(tmp_path_factory.mktemp("promotion"))
     world = World(store=database, clock=Clock(scale=60.0))
     world.history()
     world.start()
     operate(world.rollout.id, "promote", actor="ann", reason="trusted", confirm=F, store=database, clock=world.clock)
-    yield world
     database.close()
+    return world
+
+
+@pytest.fixture
+def promoted(promotion: World, tmp_path: Path) -> Iterator[World]:
+    world = promotion.copied(tmp_path)
+    yield world
+    world.store.close()
 
 
 def test_a_promoted_champion_whose_requests_fail_is_taken_back_by_itself(promoted: World) -> None:

@@ -80,9 +80,17 @@ def verdict(study: Study) -> Any:
     return (study.confirmation or {})["move"]
 
 
-def test_a_prompt_that_keeps_the_quality_with_the_new_model_is_found_and_safe_to_switch_to(tmp_path: Path) -> None:
-    world = TwoModels(tmp_path, NewModel(needs=4))
-    study = world.moved()
+@pytest.fixture(scope="module")
+def kept(tmp_path_factory: pytest.TempPathFactory) -> tuple[TwoModels, Study]:
+    """The new model needs two examples more, and a study has found them."""
+    world = TwoModels(tmp_path_factory.mktemp("kept"), NewModel(needs=4))
+    return world, world.moved()
+
+
+def test_a_prompt_that_keeps_the_quality_with_the_new_model_is_found_and_safe_to_switch_to(
+    kept: tuple[TwoModels, Study],
+) -> None:
+    world, study = kept
     trials = world.trials(study)
     assert [t.proposer for t in trials[:2]] == ["champion", "move"]
     assert (trials[0].score or 0) > 0.7, "with the old model"
@@ -108,10 +116,9 @@ def test_a_prompt_that_keeps_the_quality_with_the_new_model_is_found_and_safe_to
     assert "Safe to switch" in page
 
 
-def test_the_same_winner_is_no_improvement_when_that_is_what_is_asked(tmp_path: Path) -> None:
+def test_the_same_winner_is_no_improvement_when_that_is_what_is_asked(kept: tuple[TwoModels, Study]) -> None:
     """That quality is kept says nothing of whether it improves, so that look is no answer."""
-    world = TwoModels(tmp_path, NewModel())
-    study = world.moved()
+    world, study = kept
     assert world.nominate(study.id, study.winner) == study
     again = world.run(world.confirm(str(study.winner)))
     assert (again.id != study.id, again.outcome) == (True, "not_confirmed")
@@ -187,6 +194,7 @@ def test_what_is_no_move_is_refused_before_anything_is_spent(
     assert world.model.requests == world.new.requests == []
 
 
+@pytest.mark.long
 def test_a_move_to_the_embedded_model_ends_with_a_verdict(tmp_path: Path) -> None:
     models = wiring.open_models(load_settings(home=tmp_path))
     try:

@@ -4,11 +4,9 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Iterator
 from dataclasses import asdict, replace
 from datetime import timedelta
 from io import StringIO
-from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
@@ -30,30 +28,10 @@ from optimizer.jobs.rollouts import rollout_view as rollout_view_job
 from optimizer.jobs.rollouts.read_rollout import read_rollout_status
 from optimizer.jobs.rollouts.report_rollout import report_rollout
 from optimizer.jobs.rollouts.rollout_view import rollout_view, with_forecast
-from tests.clock import Clock
 from tests.contexts import context_of
 from tests.rollout_acts import roll_back_champion, start_rollout
 from tests.rollout_world import Behaviour, F, World
-from tests.stores import keep_events, new_database
-
-
-@pytest.fixture
-def fast(tmp_path: Path) -> Iterator[World]:
-    """A rollout hour passes within a minute."""
-    database = new_database(tmp_path)
-    made = World(store=database, clock=Clock(scale=60.0))
-    made.history()
-    yield made
-    database.close()
-
-
-@pytest.fixture
-def world(tmp_path: Path) -> Iterator[World]:
-    database = new_database(tmp_path)
-    made = World(store=database)
-    made.history()
-    yield made
-    database.close()
+from tests.stores import keep_events
 
 
 def status(world: World) -> FamilyRollout:

@@ -173,13 +173,7 @@ def crown(world: World, version: str) -> None:
     content = {"content": [{"role": "user", "content": "Briefly: {{document}}"}]}
     versions = {**world.family.model_dump(mode="json")["prompt"]["versions"], version: content}
     data = {**world.family.model_dump(mode="json"), "prompt": {"current": version, "versions": versions}}
-    adopt_file_version(
-        parse_family(data),
-        actor="ann",
-        confirm=F,
-        store=world.store,
-        clock=world.clock,
-    )
+    adopt_file_version(parse_family(data), actor="ann", confirm=F, store=world.store, clock=world.clock)
 
 
 def test_after_an_hour_asleep_there_is_one_gap_and_every_request_of_before_is_counted_once(world: World) -> None:

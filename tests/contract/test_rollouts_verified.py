@@ -166,6 +166,7 @@ def test_one_changed_byte_of_a_decision_is_found_wherever_it_is_and_the_decision
     ("table", "change", "says"),
     [
         (DECISIONS, "actor = 'system:auto' WHERE kind = 'hold'", "(hold) was changed"),
+        (DECISIONS, "forced = NOT forced WHERE kind = 'advance'", "(advance)"),
         (DECISIONS, "reason = 'because of something' WHERE kind = 'advance'", "(advance) was changed"),
         (DECISIONS, "at = 'no time' WHERE kind = 'advance'", "a decision cannot be read"),
         ("rollouts", "salt = 'another'", "salt is not what its decisions lead to"),
@@ -183,9 +184,12 @@ def test_decisions_and_what_follows_from_them_are_compared(
     assert any(says in p for p in problems(ended)), problems(ended)
 
 
-def test_a_decision_that_was_deleted_is_missed(ended: World, tamper: Callable[..., None]) -> None:
-    tamper(f"DELETE FROM {DECISIONS} WHERE kind = 'lapse'")
-    assert any("is missing" in p for p in problems(ended))
+@pytest.mark.parametrize(
+    ("kind", "says"), [("lapse", "is missing"), ("rollback", "version is not what its decisions lead to")]
+)
+def test_a_decision_that_was_deleted_is_missed(ended: World, tamper: Callable[..., None], kind: str, says: str) -> None:
+    tamper(f"DELETE FROM {DECISIONS} WHERE kind = ?", kind)
+    assert any(says in p for p in problems(ended))
 
 
 def cut_off_the_last_decision(ended: World, tamper: Callable[..., None]) -> int:
@@ -301,6 +305,8 @@ def test_verify_tells_how_far_it_is_and_reads_every_block_once(ended: World, mon
     monkeypatch.setattr(rollouts_on_database, "_block", lambda row: made.append(row[1]) or read(row))
     monkeypatch.setattr("optimizer.jobs.rollouts.verify_rollout.TELL_EVERY", 10)
     report = verify_rollout(ended.rollout.id, ended.store, progress=lambda n, of: told.append((n, of)))
+    assert report.n_decisions == len(ended.decisions)
+    assert f"Head: {ended.decisions[-1].hash}" in report.text
     assert made == list(range(1, report.n_blocks + 1))
     assert told == [(n, report.n_blocks) for n in range(0, report.n_blocks, 10)]
 

@@ -58,10 +58,12 @@ def _fields(answer: ModelAnswer) -> dict[str, Any]:
     return {name: getattr(answer, name) for name in ModelAnswer.__dataclass_fields__}
 
 
-@pytest.fixture
-def ran(tmp_path: Path) -> Iterator[tuple[World, Study]]:
-    """A study whose winner was confirmed, with markup in texts, in answers and in a name."""
-    world = World(tmp_path, model=Talkative())
+@pytest.fixture(scope="module")
+def ran(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[World, Study]]:
+    """A study whose winner was confirmed, with markup in texts, in answers and in a name. Tests read it; the last one
+    adds a look.
+    """
+    world = World(tmp_path_factory.mktemp("ran"), model=Talkative())
     examples = [*topic_examples(30, "train"), *topic_examples(12, "dev"), *topic_examples(24, "holdout")]
     world.fill(examples=[_hostile(e) for e in examples])
     study = world.run(world.create(actor=HOSTILE))
@@ -267,18 +269,6 @@ def test_a_study_that_started_by_itself_says_why_and_is_not_called_asked_for(tmp
     assert "system:" not in html
 
 
-def test_a_later_look_at_the_same_holdout_is_told_on_the_earlier_page(ran: tuple[World, Study]) -> None:
-    world, study = ran
-    assert "the first look at these examples." in text(page(world, study, world.family))
-    ids = (study.dataset or {})["holdout"]
-
-    def look(tx: Any) -> None:
-        sealed_holdout().open(tx, "topics", "st_later", ids, START)
-
-    world.store.write(look)
-    assert "the first look at these examples; by now there have been 2." in text(page(world, study, world.family))
-
-
 def test_the_report_reads_no_result_of_the_confirmation(
     ran: tuple[World, Study], monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -337,3 +327,15 @@ def test_a_label_family_is_told_label_by_label_for_champion_and_winner(ran: tupl
     crossed = tables[f"labels/champion-{study.champion}-confusion.json"]
     assert crossed["columns"] == ["expected", NO_LABEL]
     assert sum(row[1] for row in crossed["data"]) == found[study.champion]["n"]
+
+
+def test_a_later_look_at_the_same_holdout_is_told_on_the_earlier_page(ran: tuple[World, Study]) -> None:
+    world, study = ran
+    assert "the first look at these examples." in text(page(world, study, world.family))
+    ids = (study.dataset or {})["holdout"]
+
+    def look(tx: Any) -> None:
+        sealed_holdout().open(tx, "topics", "st_later", ids, START)
+
+    world.store.write(look)
+    assert "the first look at these examples; by now there have been 2." in text(page(world, study, world.family))

@@ -69,13 +69,7 @@ class Night(World):
     def adopt(self, *, success: float, holdback: bool = True) -> None:
         self.behaviours[self.edit] = Behaviour(success=success, errors=0)
         adopt_file_version(
-            self.family,
-            actor="ann",
-            confirm=F,
-            store=self.store,
-            clock=self.clock,
-            reason="shorter",
-            holdback=holdback,
+            self.family, actor="ann", confirm=F, store=self.store, clock=self.clock, reason="shorter", holdback=holdback
         )
         self._state = None
 
@@ -224,9 +218,7 @@ def test_the_alert_closes_when_the_switch_is_taken_back_and_so_does_the_holdback
     assert (world.serve(held_back).role, world.serve(held_back).variant) == ("champion", world.champion)
 
 
-def test_a_watcher_that_was_killed_goes_on_where_it_stood_and_counts_nobody_twice(
-    night: Callable[..., Night],
-) -> None:
+def test_a_watcher_that_was_killed_goes_on_where_it_stood_and_counts_nobody_twice(night: Callable[..., Night]) -> None:
     world = night(a_week_ago=3, per_minute=120)
     world.adopt(success=GOOD, holdback=False)
     for i in range(12):

@@ -269,10 +269,7 @@ def world(home: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[CascadeWorld]
         for n in range(4)
     ]
     comparison = GatewayComparison(
-        family=family.name,
-        rows=rows,
-        scorer=wiring.open_scorer(family, chosen.settings),
-        gateway="http://127.0.0.1:1",
+        family=family.name, rows=rows, scorer=wiring.open_scorer(family, chosen.settings), gateway="http://127.0.0.1:1"
     )
 
     def ask(example: Any, *, user: str | None = None, variant: str | None = None) -> dict[str, Any]:

@@ -26,10 +26,7 @@ from tests.contract.test_streaming_models import Sink
 from tests.gateway_world import HAS_EMBEDDED_MODEL
 from tests.waited import Waited
 
-pytestmark = pytest.mark.skipif(
-    not HAS_EMBEDDED_MODEL,
-    reason="the embedded model has no wheel for this system",
-)
+pytestmark = pytest.mark.skipif(not HAS_EMBEDDED_MODEL, reason="the embedded model has no wheel for this system")
 
 OWNER = """
 import sys, time
@@ -58,17 +55,14 @@ def ask(text: str, *, temperature: float = 0.0, sample: str = "0", max_tokens: i
 
 
 @pytest.fixture(scope="module")
-def model(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Waited]:
-    """Shared by tests that only ask: to load the weights takes longer than to answer."""
-    made = Waited(EmbeddedModel("embedded", tmp_path_factory.mktemp("shared"), size=1))
-    yield made
-    made.close()
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return tmp_path_factory.mktemp("shared")
 
 
-@pytest.fixture
-def own_model(tmp_path: Path) -> Iterator[Waited]:
-    """For a test that ends it or has a look at its processes."""
-    made = Waited(EmbeddedModel("embedded", tmp_path, size=1))
+@pytest.fixture(scope="module")
+def model(folder: Path) -> Iterator[Waited]:
+    """Shared by all that leave it as it was: to load the weights takes longer than to answer."""
+    made = Waited(EmbeddedModel("embedded", folder, size=1))
     yield made
     made.close()
 
@@ -84,13 +78,7 @@ def test_it_answers_for_free_and_counts_its_tokens(model: Waited):
 
 
 def test_at_temperature_zero_the_same_request_has_the_same_answer_whatever_is_cached(model: Waited):
-    things = [
-        "Snow",
-        "Coal",
-        "Blood",
-        "The sky on a clear day in June",
-        "A ripe lemon that hangs from a tree by the sea",
-    ]
+    things = ["Snow", "The sky on a clear day in June", "A ripe lemon that hangs from a tree by the sea"]
     cold = []
     for thing in things:
         model.complete(ask("Something else entirely"))
@@ -98,10 +86,9 @@ def test_at_temperature_zero_the_same_request_has_the_same_answer_whatever_is_ca
     assert [model.complete(ask(thing, max_tokens=30)).text for thing in reversed(things)] == cold[::-1]
 
 
-def test_a_new_process_gives_the_same_answers_as_one_with_a_warm_cache(own_model: Waited, tmp_path: Path):
+def test_a_new_process_gives_the_same_answers_as_one_with_a_warm_cache(model: Waited, tmp_path: Path):
     things = ["Snow", "Coal", "The sky on a clear day in June"]
-    warm = [own_model.complete(ask(thing, max_tokens=30)).text for thing in things]
-    own_model.close()
+    warm = [model.complete(ask(thing, max_tokens=30)).text for thing in things]
     fresh = Waited(EmbeddedModel("embedded", tmp_path, size=1))
     try:
         assert [fresh.complete(ask(thing, max_tokens=30)).text for thing in reversed(things)] == warm[::-1]
@@ -142,27 +129,25 @@ def test_requests_at_once_wait_for_one_another(model: Waited):
     assert len(answers) == 6
 
 
-def test_a_process_that_was_killed_comes_back_and_requests_go_on(own_model: Waited, tmp_path: Path):
-    before = own_model.complete(ask("Snow")).text
-    assert own_model.own()
-    owner = living_owner(tmp_path)
-    assert owner is not None
-    assert own_model._pool is not None
-    (child,) = [p for p in psutil.Process().children() if p.pid in own_model._pool.pids]
+def test_a_process_that_was_killed_comes_back_and_requests_go_on(model: Waited, folder: Path):
+    before = model.complete(ask("Snow")).text
+    assert model.own()
+    assert model._pool is not None
+    (child,) = [p for p in psutil.Process().children() if p.pid in model._pool.pids]
     child.kill()
-    assert own_model.complete(ask("Snow")).text == before
-    assert living_owner(tmp_path).pid == os.getpid()
+    assert model.complete(ask("Snow")).text == before
+    assert living_owner(folder).pid == os.getpid()
 
 
-def test_a_run_folder_has_one_owner_and_others_use_its_processes(own_model: Waited, tmp_path: Path):
-    assert own_model.own()
+def test_a_run_folder_has_one_owner_and_others_use_its_processes(model: Waited, folder: Path):
+    assert model.own()
     with pytest.raises(Conflict, match=f"pid {os.getpid()}"):
-        EmbeddedPool(tmp_path, 1)
-    other = Waited(EmbeddedModel("embedded", tmp_path, size=1))
+        EmbeddedPool(folder, 1)
+    other = Waited(EmbeddedModel("embedded", folder, size=1))
     assert not other.own()
-    assert other.complete(ask("Snow")).text == own_model.complete(ask("Snow")).text
+    assert other.complete(ask("Snow")).text == model.complete(ask("Snow")).text
     other.close()
-    assert own_model.complete(ask("Coal")).text, "closing a client leaves the owner's processes alone"
+    assert model.complete(ask("Coal")).text, "closing a client leaves the owner's processes alone"
 
 
 def test_when_its_owner_is_killed_the_processes_end_and_a_client_takes_over(tmp_path: Path):

@@ -25,9 +25,6 @@ def ways(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[str, str, F
     with faulty_provider() as behind:
         models = {"remote": {"openai_compatible": behind.url, "model": "m", "retries": 0}}
         settings = make_home(tmp_path_factory.mktemp("home"), {"topic": family("topic", "remote")}, models)
-        settings = settings.model_copy(
-            update={"limits": settings.limits.model_copy(update={"keyless_chat_per_minute": 100})}
-        )
         with running(settings) as gateway:
             settings.run_dir().mkdir(parents=True, exist_ok=True)
             (settings.run_dir() / "gateway.json").write_text(json.dumps({"pid": 1, "url": gateway}), encoding="utf-8")
@@ -103,19 +100,3 @@ def test_a_space_behind_a_header_s_value_is_no_part_of_it(ways, header: str) -> 
     with socket.create_connection(("127.0.0.1", int(api.rsplit(":", 1)[1])), timeout=60) as connection:
         connection.sendall(f"{head}Content-Length: {len(body)}\r\n\r\n{body}".encode())
         assert connection.recv(100).startswith(b"HTTP/1.1 404")
-
-
-def test_without_a_key_an_address_has_as_many_chat_requests_a_minute_as_are_set(ways) -> None:
-    api, *_ = ways
-    with httpx.Client() as client:
-        left = 100
-        while left > 0:
-            answer = client.post(f"{api}/v1/chat/completions", json=BODY)
-            assert answer.status_code == 200
-            assert answer.headers["x-ratelimit-limit"] == "100"
-            left = int(answer.headers["x-ratelimit-remaining"])
-        refused = client.post(f"{api}/v1/chat/completions", json=BODY)
-    assert refused.status_code == 429
-    assert refused.json()["type"].endswith("too-many-requests")
-    assert 1 <= int(refused.headers["retry-after"]) <= 60
-    assert refused.headers["x-ratelimit-remaining"] == "0"

@@ -218,11 +218,7 @@ def test_a_file_edit_waits_for_the_end_of_a_freeze(world: World) -> None:
     freeze(world)
     with pytest.raises(Conflict, match="detent unfreeze triage"):
         adopt_file_version(
-            edited(world),
-            actor="ann",
-            confirm="triage",
-            store=world.shared.store,
-            clock=world.shared.clock,
+            edited(world), actor="ann", confirm="triage", store=world.shared.store, clock=world.shared.clock
         )
     for _ in range(2):
         [sync] = sync_families({"triage": edited(world)}, world.shared.store, world.shared.clock, serve_file_edits=True)

@@ -245,12 +245,7 @@ def test_the_oldest_answers_make_room(world: World) -> None:
 def test_a_drawn_answer_is_drawn_again_unless_the_family_says_otherwise(world: World) -> None:
     assert [
         world.chat(name).model_extra["detent"]["cached"] for name in ("drawn", "drawn", "drawn_once", "drawn_once")
-    ] == [
-        False,
-        False,
-        False,
-        True,
-    ]
+    ] == [False, False, False, True]
 
 
 def test_without_a_word_in_the_family_nothing_is_cached(world: World) -> None:

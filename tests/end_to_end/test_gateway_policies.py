@@ -32,18 +32,14 @@ from tests.judged_world import between, prompt_of, says
 from tests.scripted_model import Provider, chat_answer, provider
 from tests.waited import Waited
 
-PRICES = {"cheap": (1, 10), "middle": (2, 20), "strong": (10, 100)}
+PRICES = {"cheap": (1, 10), "strong": (10, 100)}
 CASCADE = "tiers: [cheap, strong], accept: 0.9, audit_share: 0"
 POLICIES = {
     "cascade": CASCADE,
     "audited": "tiers: [cheap, strong], accept: 0.9, audit_share: 1",
     "strict": f"{CASCADE}, fall_back: false",
-    "voting": "votes.models: [cheap, middle, strong]",
     "gated": "gate.threshold: 0.9, gate.retries: 2, gate.prompts: [Be exact.], gate.scorer: own_scores.is_short",
     "judged": "gate.scorer: judge, gate.threshold: 0.6, gate.retries: 1, gate.prompts: [Be exact.]",
-    "unvouched": "gate.scorer: judge, gate.threshold: 0.6, gate.retries: 1, gate.prompts: [Be exact.]",
-    "checked": "validate: [refused], validate.then: retry",
-    "tools": "context.tool_results: true",
     "hidden": CASCADE,
     "left": CASCADE,
 }
@@ -197,28 +193,6 @@ def test_an_unsure_answer_asks_the_strong_model_and_all_of_it_is_one_interaction
     assert first["latency_ms"] + second["latency_ms"] <= found["latency_ms"]
 
 
-def test_every_tier_is_sent_the_same_messages_with_the_familys_settings(setup: Setup) -> None:
-    setup.chat("cascade", "x" * 100)
-    first, second = setup.behind.bodies
-    assert (
-        first["messages"]
-        == second["messages"]
-        == [
-            {"role": "system", "content": "Name the topic."},
-            {"role": "user", "content": "Text: " + "x" * 60},
-        ]
-    )
-    assert (second["temperature"], second["max_tokens"]) == (0.0, 12)
-
-
-def test_when_the_strong_model_fails_the_cheap_answer_goes_out(setup: Setup) -> None:
-    setup.plays["strong"] = ERROR
-    answer = setup.chat("cascade")
-    assert answer.choices[0].message.content == "by cheap"
-    parts = setup.interaction(answer.id, "cascade")["parts"]
-    assert "refused the request (500)" in parts[1]["error"]
-
-
 def test_with_fall_back_off_it_is_a_502_and_what_was_paid_is_on_record(setup: Setup) -> None:
     setup.plays["strong"] = ERROR
     with pytest.raises(openai.APIStatusError) as caught:
@@ -231,14 +205,6 @@ def test_with_fall_back_off_it_is_a_502_and_what_was_paid_is_on_record(setup: Se
         pytest.approx(0.002),
         ["cheap", "strong"],
     )
-
-
-def test_votes_ask_all_and_give_what_most_agree_on(setup: Setup) -> None:
-    setup.plays |= {"cheap": said("Physics."), "middle": said("chemistry"), "strong": said("physics")}
-    answer = setup.chat("voting")
-    assert answer.choices[0].message.content == "Physics."
-    assert sorted(setup.asked()) == ["cheap", "middle", "strong"]
-    assert answer.model_extra["detent"]["cost_usd"] == pytest.approx(0.026)
 
 
 def test_a_gate_with_a_function_of_ones_own_asks_again_with_its_prompt(setup: Setup) -> None:
@@ -269,38 +235,6 @@ def test_a_gate_holds_back_what_the_judge_finds_weak_and_its_calls_are_on_the_re
     ]
     assert all(one["cost_usd"] > 0 for one in parts)
     assert detent["cost_usd"] == pytest.approx(sum(one["cost_usd"] for one in parts))
-
-
-def test_a_judge_that_refuses_or_is_away_passes_nothing_and_keeps_no_answer_from_the_user(setup: Setup) -> None:
-    for play in (said("I cannot judge this."), ERROR):
-        setup.plays["strong"] = play
-        answer = setup.chat("judged")
-        assert answer.choices[0].message.content == "by cheap"
-        assert "no score for the gate: the judge could not be measured" in answer.model_extra["detent"]["why"]
-
-
-def test_a_judge_that_people_do_not_vouch_for_is_not_asked(setup: Setup) -> None:
-    answer = setup.chat("unvouched")
-    assert setup.asked() == ["cheap"]
-    assert "the judge is uncalibrated" in answer.model_extra["detent"]["why"]
-
-
-def test_a_refusal_is_asked_again_with_its_issue_named(setup: Setup) -> None:
-    setup.plays["cheap"] = lambda body: said("I cannot help with that." if len(body["messages"]) == 2 else "physics")
-    answer = setup.chat("checked")
-    assert answer.choices[0].message.content == "physics"
-    assert setup.interaction(answer.id, "checked")["parts"][0]["issues"] == ["refused"]
-
-
-def test_tool_results_are_said_again_before_the_model_answers(setup: Setup) -> None:
-    call = {"id": "c1", "type": "function", "function": {"name": "weather", "arguments": "{}"}}
-    messages: list[Any] = [
-        {"role": "user", "content": "Weather?"},
-        {"role": "assistant", "content": None, "tool_calls": [call]},
-        {"role": "tool", "tool_call_id": "c1", "content": "21 C and clear"},
-    ]
-    setup.client.chat.completions.create(model="tools", messages=messages)
-    assert "[weather] 21 C and clear" in setup.behind.bodies[0]["messages"][-1]["content"]
 
 
 def test_an_audited_request_asks_the_other_tiers_behind_its_answer(setup: Setup) -> None:
@@ -369,10 +303,7 @@ def test_a_stream_brings_the_decided_answer_once_it_is_decided(setup: Setup) -> 
     assert not any(body.get("stream") for body in setup.behind.bodies)
 
 
-@pytest.mark.skipif(
-    not HAS_EMBEDDED_MODEL,
-    reason="the embedded model has no wheel for this system",
-)
+@pytest.mark.skipif(not HAS_EMBEDDED_MODEL, reason="the embedded model has no wheel for this system")
 @pytest.mark.long
 def test_two_settings_of_the_embedded_model_make_a_cascade(tmp_path: Path) -> None:
     """The cheap tier is the model as it is; the strong one stands behind the same model under another name."""

@@ -123,6 +123,7 @@ def test_a_refusal_is_a_problem_with_its_members(ask: Ask) -> None:
     assert [one.pointer for one in problem.errors] == ["/variables/message"]
 
 
+@pytest.mark.long  # each answer of the suite is held against the same document (tests/answer_schemas.py)
 def test_every_list_and_figure_that_needs_no_name_is_read(ask: Ask, url: str) -> None:
     n_read = 0
     for path in Path(import_module(PACKAGE).__file__ or "").parent.glob("api/*/*_v1_*_get.py"):

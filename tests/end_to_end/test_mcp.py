@@ -249,14 +249,3 @@ def test_a_model_spends_nothing_without_a_budget(world: World, budget: dict[str,
     with pytest.raises(DetentError, match="needs a budget"):
         tools(world, "optimize")["optimize"].call({"family": "triage", **budget})
     assert world.client.get("/v1/studies").json()["items"] == []
-
-
-def test_a_key_may_do_by_its_tools_what_its_role_may(world: World) -> None:
-    world.add_key("reader", "read", secret="secret")
-    world.add_key("boss", "admin", secret="other")
-    world.client.headers["Authorization"] = "Bearer secret"
-    told = tools(world, *ACTS)
-    assert told["status"].call({})["families"]
-    for name, arguments in (("get_prompt", {"family": "triage"}), ("rollback_champion", {"family": "triage"})):
-        with pytest.raises(DetentError, match="role"):
-            told[name].call(arguments)

@@ -89,15 +89,6 @@ def test_the_how_to_s_own_lines_ask_and_report(home: tuple[str, World]) -> None:
     assert [one["output"] for one in reported["items"] if one["rollout"] is not None] == ["billing"]
 
 
-def test_without_a_targeting_key_the_champion_comes(home: tuple[str, World]) -> None:
-    url, world = home
-    for context in (None, EvaluationContext(attributes={"country": "CH"})):
-        told = flags(url).get_object_details("triage", FALLBACK, context)
-        assert (told.error_code, told.reason) == (None, Reason.STATIC)
-        assert told.variant == world.shared.serving.now_served.family("triage").champion.variant
-        assert told.flag_metadata == {}
-
-
 def test_what_goes_wrong_gives_the_fallback_and_says_why(home: tuple[str, World]) -> None:
     def told(client: OpenFeatureClient, flag: str = "triage", unit: str = "u1") -> tuple[ErrorCode | None, str]:
         details = client.get_object_details(flag, FALLBACK, EvaluationContext(unit))

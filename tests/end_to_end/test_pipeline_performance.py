@@ -223,17 +223,6 @@ def test_a_span_that_cannot_be_is_refused(world: World, hours: str) -> None:
     assert document["errors"][0]["pointer"] == "/hours"
 
 
-def test_recording_needs_the_role_feedback_and_reading_the_role_read(world: World) -> None:
-    for name, role in (("reader", "read"), ("pipeline", "feedback")):
-        world.add_key(name, role, secret=f"secret of {name}")
-    reader, pipeline = ({"Authorization": f"Bearer secret of {name}"} for name in ("reader", "pipeline"))
-    assert_problem(world.client.post(RECORD, params=FULL), 401, "not-authenticated")
-    assert_problem(world.client.post(RECORD, params=FULL, headers=reader), 403, "not-authorised")
-    assert world.client.post(RECORD, params=FULL, headers=pipeline).status_code == 200
-    assert world.get("/api/performance/", headers=reader).json()["overall_metrics"]["total_processed"] == 1
-    assert_problem(world.get("/api/performance/"), 401, "not-authenticated")
-
-
 def test_of_what_was_reported_a_key_of_role_read_sees_the_figures(world: World) -> None:
     send(world, {**EXIT, "content_type": "label", "exit_checkpoint": "detail"})  # named as members with texts are
     world.add_key("reader", "read", secret="secret of reader")

@@ -155,13 +155,13 @@ def candidate_unit(client: httpx.Client) -> str:
 # --- taken back by itself ---------------------------------------------------------------------------------------------
 
 
-def test_three_in_ten_requests_that_fail_are_taken_back_by_the_guardrail(
+def test_half_of_the_requests_failing_is_taken_back_by_the_guardrail(
     server: Server, client: httpx.Client, rollout: dict[str, Any]
 ) -> None:
     draw = random.Random(1)
 
     def report(role: str) -> dict[str, Any]:
-        failed = draw.random() < (0.3 if role == "candidate" else 0.01)
+        failed = draw.random() < (0.5 if role == "candidate" else 0.01)
         return {
             "latency_ms": 120.0,
             "cost_usd": 0.001,

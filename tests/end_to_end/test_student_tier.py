@@ -260,12 +260,38 @@ def test_a_file_that_puts_it_where_it_cannot_answer_is_refused(
         require_known_models(parse_family(YAML(typ="safe").load(text)), wiring.open_models(taught.home))
 
 
+def test_one_that_no_variant_names_goes_with_the_next(taught: Taught) -> None:
+    store, own = taught.store, taught.policy["students"]["student"]
+    other = TaughtStudent(student=replace(taught.student.student, taught={"family": "other"}), out_of_fold={})
+    last = TaughtStudent(student=replace(taught.student.student, taught={"family": "last"}), out_of_fold={})
+
+    def teach(tx: Any) -> int:
+        for one in (other, last):
+            store.students.add(tx, "topics", one, study="st-2", at=taught.clock.now())
+        n: int = store.students.drop_unnamed(tx, "topics", but=last.student.hash)
+        return n
+
+    assert store.write(teach) == 1
+    with store.read() as tx:
+        assert store.students.ids(tx, "topics") == {own, last.student.hash}
+    store.write(lambda tx: store.students.drop_unnamed(tx, "topics", but=own))
+
+
+def test_who_taught_it_is_forgotten_with_the_student_and_the_variants_that_ask_it(taught: Taught) -> None:
+    taught.forget_the_person()
+    store = taught.store
+    with store.read() as tx:
+        assert store.students.ids(tx, "topics") == set()
+        assert store.variants.get(tx, "topics", taught.study.winner) is None
+        assert store.champions.current(tx, "topics") is not None
+
+
 @pytest.mark.parametrize(
     ("aim", "model", "tiers"),
     [
         ("quality", "guessing", ["student"]),
         ("cost", "guessing", ["student", "guessing"]),
-        ("latency", "guessing", ["student", "guessing"]),
+        pytest.param("latency", "guessing", ["student", "guessing"], marks=pytest.mark.long),
         ("quality", "free", ["student", "free"]),
     ],
     ids=["quality", "cost", "latency", "quality beside a model without a price"],
@@ -347,29 +373,3 @@ def with_family(taught: Taught, text: str, documents: list[str]) -> Family:
     ]
     taught.store.write(lambda tx: taught.store.examples.add(tx, rows))
     return files.families[family.name]
-
-
-def test_one_that_no_variant_names_goes_with_the_next(taught: Taught) -> None:
-    store, own = taught.store, taught.policy["students"]["student"]
-    other = TaughtStudent(student=replace(taught.student.student, taught={"family": "other"}), out_of_fold={})
-    last = TaughtStudent(student=replace(taught.student.student, taught={"family": "last"}), out_of_fold={})
-
-    def teach(tx: Any) -> int:
-        for one in (other, last):
-            store.students.add(tx, "topics", one, study="st-2", at=taught.clock.now())
-        n: int = store.students.drop_unnamed(tx, "topics", but=last.student.hash)
-        return n
-
-    assert store.write(teach) == 1
-    with store.read() as tx:
-        assert store.students.ids(tx, "topics") == {own, last.student.hash}
-    store.write(lambda tx: store.students.drop_unnamed(tx, "topics", but=own))
-
-
-def test_who_taught_it_is_forgotten_with_the_student_and_the_variants_that_ask_it(taught: Taught) -> None:
-    taught.forget_the_person()
-    store = taught.store
-    with store.read() as tx:
-        assert store.students.ids(tx, "topics") == set()
-        assert store.variants.get(tx, "topics", taught.study.winner) is None
-        assert store.champions.current(tx, "topics") is not None

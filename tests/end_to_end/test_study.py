@@ -12,7 +12,7 @@ from optimizer.runtime import wiring
 from tests.evaluations import evaluated
 from tests.study_world import World, topic_family
 
-DEFINITION = {"n_train": 6, "n_dev": 3, "n_holdout": 3, "n_candidates": 1, "n_settings": 1, "max_examples": 2}
+DEFINITION = {"n_train": 4, "n_dev": 2, "n_holdout": 2, "n_candidates": 1, "n_settings": 1, "max_examples": 2}
 
 
 @pytest.fixture(scope="module")
@@ -30,7 +30,7 @@ def test_a_study_with_the_embedded_model_asks_what_is_served_and_replays_from_it
     family = topic_family(
         model={"default": "embedded", "max_tokens": 4, "stop": ["\n"]}, space={"examples": {"max": 2}}
     )
-    world = World(tmp_path, family=family).fill(n_train=6, n_dev=3, n_holdout=3)
+    world = World(tmp_path, family=family).fill(n_train=4, n_dev=2, n_holdout=2)
     study = world.run(world.create(definition=DEFINITION, models=models, budget=Budget(calls=80)), models=models)
     assert study.status == "finished", study.error
     assert study.outcome in ("nominated", "not_confirmed", "no_improvement")
@@ -60,7 +60,7 @@ def test_a_study_with_the_embedded_model_asks_what_is_served_and_replays_from_it
     batch = evaluated(
         family,
         champion,
-        n=3,
+        n=2,
         actor="test",
         store=world.store,
         clock=world.clock,
@@ -68,6 +68,6 @@ def test_a_study_with_the_embedded_model_asks_what_is_served_and_replays_from_it
         scorer_for=lambda family: world.scorer,
         classify=wiring.classify,
     )
-    assert (batch["n"], batch["split"], batch["variant"]) == (3, "dev", champion.id)
+    assert (batch["n"], batch["split"], batch["variant"]) == (2, "dev", champion.id)
     assert batch["mean_score"] == trials[0].score
     assert batch["n_calls"] == 0

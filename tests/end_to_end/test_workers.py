@@ -170,11 +170,7 @@ def test_each_fetch_is_counted_once_whoever_answered(
     for i in range(120):
         roles[prompt(each[WORKERS[i % 2]], f"unit{i}")["variant"]] += 1
     assert len(roles) == 2
-    until(
-        lambda: _exposed(server, rollout["id"]) - before == roles,
-        "the exposures of both",
-        patience_s=PROCESSES_S,
-    )
+    until(lambda: _exposed(server, rollout["id"]) - before == roles, "the exposures of both", patience_s=PROCESSES_S)
 
 
 def _exposed(server: Server, rollout: str) -> Counter[str]:

@@ -281,7 +281,8 @@ FRAMINGS = {
 async def test_a_request_for_an_upgrade_is_answered_as_if_it_had_not_asked_and_is_the_last(asking, version, framing):
     length, body = FRAMINGS[framing]
     sent = b"POST /asks HTTP/%b\r\nHost: a\r\n" % version + asking + length + b"\r\n" + body
-    for at in range(1, len(sent) + 1, 1 + len(sent) // 1000):
+    step = 1 if version == b"1.1" else 5  # from the version on both are read by the same code
+    for at in range(1, len(sent) + 1, step * (1 + len(sent) // 1000)):
         app = Application()
         app.may_answer.set()
         connection, wire = Connections(app).one()

@@ -38,7 +38,7 @@ def test_of_two_that_write_all_the_time_each_gets_its_turn(tmp_path: Path) -> No
     both = [subprocess.Popen(command, stdin=PIPE, stdout=PIPE, text=True) for _ in range(2)]
     for one in both:
         assert one.stdout.readline() == "ready\n"
-    until = time() + 2.0
+    until = time() + 1.0
     for one in both:
         one.stdin.write(f"{until}\n")
         one.stdin.flush()

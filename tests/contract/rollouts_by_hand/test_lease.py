@@ -8,14 +8,7 @@ from datetime import datetime, timedelta
 from optimizer.adapters.store import Database
 from optimizer.jobs.rollouts.tick import report_unwatched, tick
 from optimizer.jobs.rollouts.verify_rollout import verify_rollout
-from tests.contract.rollouts_by_hand.world import (
-    T0,
-    F,
-    candidate_unit,
-    family,
-    load,
-    served,
-)
+from tests.contract.rollouts_by_hand.world import T0, F, candidate_unit, family, load, served
 from tests.rollout_acts import operate, start_rollout
 
 

@@ -10,14 +10,7 @@ from optimizer.adapters.store import Database
 from optimizer.core.base.errors import Conflict, DetentError, GateNotMet, InvalidInput, NotFound, StaleVersion
 from optimizer.jobs.outbox.mirror_outbox import TOPICS
 from optimizer.jobs.rollouts.verify_rollout import verify_rollout
-from tests.contract.rollouts_by_hand.world import (
-    F,
-    audited,
-    champion,
-    family,
-    load,
-    version,
-)
+from tests.contract.rollouts_by_hand.world import F, audited, champion, family, load, version
 from tests.rollout_acts import adopt_file_version, operate, start_rollout
 
 

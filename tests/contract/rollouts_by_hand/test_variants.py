@@ -13,12 +13,7 @@ from optimizer.jobs.champions.read_variants import VariantsRequest, read_variant
 from optimizer.jobs.families.create_variant import NONE_SAVED, VariantDraft, store_draft
 from optimizer.jobs.rollouts.put_override import OverrideRequest, put_override
 from tests.contexts import context_of
-from tests.contract.rollouts_by_hand.world import (
-    T0,
-    F,
-    audited,
-    family,
-)
+from tests.contract.rollouts_by_hand.world import T0, F, audited, family
 from tests.rollout_acts import operate, set_champion, start_rollout
 
 
