@@ -36,7 +36,7 @@ PAGES = {  # the module with the function page, and the results that it takes
     "noninferiority-measured": ("noninferiority", "noninferiority"),
     "reliability": ("siege.page", "siege"),
     "search-tables-measured": ("fixed_pool.page", "prompt_tables"),
-    "speed": ("speed.page", "client", "serving", "memory", "ingestion", "growth", "dashboard"),
+    "speed": ("speed.page", "client", "serving", "ingestion", "growth", "dashboard"),
     "statistics-measured": (
         "simulations.page",
         *(f"rollout_{part}" for part in ("statistics", "days", "intervals", "delays", "limits")),

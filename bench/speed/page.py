@@ -11,7 +11,6 @@ Result = Mapping[str, Any]
 SECTIONS = {  # by the name of their result
     "client": "In process",
     "serving": "Prompts",
-    "memory": "Memory",
     "ingestion": "Feedback",
     "growth": "What is stored already",
     "dashboard": "Pages",
@@ -26,7 +25,6 @@ BARS: tuple[tuple[str, str, float], ...] = (  # beginning of a case, what is bou
     ("p99 of a prompt filled in", "ratio at most", 2.0),
     ("p99 of prompts while feedback", "ratio at most", 3.0),
     ("p99 of a chat, 16 ", "ours at most", 20),
-    ("growth of memory", "ours at most", 1.0),
     ("answers with outcomes (two rows each), batches of 100 over", "ours at least", 15_000),
     ("outcomes (one row each), batches of 100 over", "ours at least", 15_000),
     ("answers with outcomes (two rows each), one by one over", "ratio at least", 0.4),
