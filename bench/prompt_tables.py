@@ -2,13 +2,12 @@
 
 Same pool, same order, same calls for every rule.
 
-    python bench/prompt_tables.py [--development] [--draws N]
+    python bench/prompt_tables.py [--draws N]
 
 Needs the tables of DETENT_SHARED (data/prompt_tables, data/judge_calibration/hanna, data/cascade_logs). What each part
 is for, and what is measured, stands on the page that this writes: docs/reference/search-tables-measured.md, beside
-bench/results/prompt_tables.json. --development looks at the development tables alone, at the rules among which ours was
-chosen too, and writes neither. Each table is kept when it is done (under DETENT_RECORDED, or in the user's cache
-folder), so a stop loses at most one.
+bench/results/prompt_tables.json. Each table is kept when it is done (under DETENT_RECORDED,
+or in the user's cache folder), so a stop loses at most one.
 
 Exits 1 if at 20 % of the calls a published rule loses less than ours by its whole interval on any group of confirmation
 tables, or if more than 5 % of studies report an improvement where none is.
@@ -21,11 +20,11 @@ import sys
 from collections.abc import Sequence
 
 import numpy as np
-from common import CACHE, RESULTS, SHARED, Cell, table, write_result
+from common import CACHE, SHARED, Cell, write_result
 from fixed_pool.page import worse_at_the_bar
 from fixed_pool.pools import CONFIRMATION, DEVELOPMENT, Pool
 from fixed_pool.studies import improved, without_differences
-from fixed_pool.trials import CONSIDERED, RULES, TableResult, cells, groups, measure
+from fixed_pool.trials import TableResult, cells, groups, measure
 from pages import publish
 
 from optimizer.core.statistics.interval import wilson_interval
@@ -36,7 +35,6 @@ MOST_FALSE = 0.05
 
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--development", action="store_true")
     parser.add_argument("--draws", type=int, help="of each table (default: 100, of the means 8)")
     options = parser.parse_args()
     folder = SHARED / "data" / "prompt_tables"
@@ -45,19 +43,13 @@ def main() -> int:
         return 0
     rows, measured, tables = list[Cell](), list[TableResult](), dict[str, Pool]()
     cache = CACHE / "prompt_tables"
-    for part in (DEVELOPMENT,) if options.development else (DEVELOPMENT, CONFIRMATION):
+    for part in (DEVELOPMENT, CONFIRMATION):
         for group in groups(folder, part):
-            rules = {**RULES, **CONSIDERED} if part == DEVELOPMENT else RULES
-            trials = [
-                measure(pool, cache, options.draws, n_examples=group.n_examples, rules=rules) for pool in group.pools
-            ]
+            trials = [measure(pool, cache, options.draws, n_examples=group.n_examples) for pool in group.pools]
             print(f"{group.name} is done", file=sys.stderr, flush=True)
             tables |= {pool.name: pool for pool in group.pools if pool.means is None}
             rows += cells(group.name, trials)
             measured += trials
-    if options.development:
-        print(table(rows))
-        return 0
     false = shuffled(list(tables.values()))
     n_same, n = (sum(one.agreed[i] for one in measured) for i in (0, 1))
     agreed = Cell(
@@ -69,7 +61,7 @@ def main() -> int:
         unit="choices",
         n=n,
     )
-    write_result("prompt_tables", [agreed, *rows, false], RESULTS)
+    write_result("prompt_tables", [agreed, *rows, false])
     publish("search-tables-measured")
     return verdict(rows, false)
 

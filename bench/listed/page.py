@@ -9,53 +9,27 @@ from typing import Any
 from pages import Cell, bounds, lines, text_of
 
 MARGIN = 0.2  # points
-RUN = re.compile(r"run, (\S+) \((\d+)\), (\w+), seed (\d), cap of (\d+) calls: (.*)")
 REPLAYED = re.compile(r"replayed, (\S+) \((\d+)\), (\d+) dev rows, ([\d.]+) x: (.*)")
 
 
 def page(result: Mapping[str, Any]) -> str:
-    runs, replays = _grouped(result, RUN), _grouped(result, REPLAYED)
-    whole = [cells["tried"]["ours"] == cells["tried"]["other"] for cells in runs.values()]
-    same = [cells["chosen by the replay too"]["ours"] for cells in runs.values() if "chosen by the replay too" in cells]
+    replays = _grouped(result)
     return text_of(
         "listed-instructions-measured",
         **result,
-        n_whole=sum(whole),
-        n_runs=len(whole),
-        runs=lines(_run(*item) for item in runs.items()),
-        same=round(sum(same)),
-        n_same=len(same),
         n=next((cells["tried"]["n"] for cells in replays.values()), 0),
         replays=lines(_replay(*item) for item in replays.items()),
         summary=_summary(replays),
-        means=_means(runs),
     )
 
 
-def _means(runs: Mapping[tuple[str, ...], Mapping[str, Cell]]) -> str:
-    by_seed = {seed: [of["points lost on dev"] for g, of in runs.items() if g[3] == seed] for seed in ("1", "2")}
-    return " and ".join(
-        f"{sum(c['ours'] for c in of) / len(of):.1f} points with seed {seed} (the rule"
-        f" {sum(c['other'] for c in of) / len(of):.1f})"
-        for seed, of in by_seed.items()
-        if of
-    )
-
-
-def _grouped(result: Mapping[str, Any], form: re.Pattern[str]) -> dict[tuple[str, ...], dict[str, Cell]]:
+def _grouped(result: Mapping[str, Any]) -> dict[tuple[str, ...], dict[str, Cell]]:
     groups: dict[tuple[str, ...], dict[str, Cell]] = {}
     for cell in result["cells"]:
-        if match := form.fullmatch(cell["case"]):
+        if match := REPLAYED.fullmatch(cell["case"]):
             *group, name = match.groups()
             groups.setdefault(tuple(group), {})[name] = cell
     return groups
-
-
-def _run(group: tuple[str, ...], cells: Mapping[str, Cell]) -> Sequence[str]:
-    table, n, strategy, seed, cap = group
-    tried, calls, lost = cells["tried"], cells["calls of its search"], cells["points lost on dev"]
-    search = f"`{strategy}`, seed {seed}, {int(cap):,}", f"{tried['ours']:.0f} of {tried['other']:.0f}"
-    return f"{n}, {table}", *search, f"{calls['ours']:,.0f}", f"{lost['ours']:.1f}", f"{lost['other']:.1f}"
 
 
 def _replay(group: tuple[str, ...], cells: Mapping[str, Cell]) -> Sequence[str]:
