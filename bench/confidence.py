@@ -1,4 +1,4 @@
-"""Is a learned confidence better than the recorded one, and how far do features of the query alone get?
+"""Is a learned confidence better than the recorded one?
 
 Claim: where train says with 90 % that a learned confidence is better, it is used, and dev says what that saves. Data:
 the recorded cascades of DETENT_SHARED (data/cascade_logs). Peers: the recorded confidence, random mixing.
@@ -11,7 +11,6 @@ from __future__ import annotations
 import argparse
 import os
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import replace
 
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 
@@ -44,8 +43,6 @@ PAIRS = (
     ("llama3.2-3b", "llama3.1-70b"),
     ("qwen2.5-32b-coder-instruct", "gpt-4o"),
 )
-QUERY_SETS = ("routellm_mmlu", "routellm_gsm8k", "routellm_mtbench")
-ROUTED = ("mistralai/Mixtral-8x7B-Instruct-v0.1", "gpt-4-1106-preview")
 N_DRAWS = 500
 MEASURES: Mapping[str, Callable[[np.ndarray, np.ndarray], float | None]] = {
     "AUC": area,
@@ -75,32 +72,6 @@ LEARNED = (
         trusted=SEEN,
     ),
 )
-_WORDS = GramRecipe(text="query", analyzer="word", low=1, high=2, least_rows=3, most=10_000)
-_CHARACTERS = GramRecipe(text="query", analyzer="char", low=2, high=4, least_rows=3, most=5_000)
-_SUBJECT = GramRecipe(text="subject", analyzer="value", lower=False, least_rows=2)
-QUERY = (
-    Recipe(name="query", model="linear", features=tuple(FEATURES), penalty=30),
-    Recipe(name="query, trees", model="trees", features=tuple(FEATURES), n_trees=40, penalty=10),
-    *(
-        Recipe(
-            name=f"query and {name}",
-            model="linear",
-            features=tuple(FEATURES),
-            grams=(grams,),
-            penalty=2,
-            number_strength=0.1,
-        )
-        for name, grams in (("words", _WORDS), ("characters", _CHARACTERS))
-    ),
-)
-SUBJECT = (
-    Recipe(name="subject", model="linear", grams=(_SUBJECT,), penalty=1),
-    *(
-        replace(recipe, name=f"{recipe.name} and subject", grams=(*recipe.grams, _SUBJECT))
-        for recipe in QUERY
-        if recipe.model == "linear"
-    ),
-)
 
 
 def rows_of(pair: TierPair, wanted: np.ndarray) -> list[TrainingRow]:
@@ -125,7 +96,6 @@ def cost_cells(
     """
     threshold = best_threshold(known, out)
     chosen, inside = at_threshold(dev, confidence, threshold), at_threshold(known, out, threshold)
-    best = at_threshold(dev, confidence, best_threshold(dev, confidence)).saved
     each = 100 * np.where(confidence >= threshold, dev.strong - dev.cheap, 0.0)
     drawn = [float(each[rows].mean()) for rows in group_draws(dev.ids, seed=3, n_draws=2000)]
     n, train_says = len(dev.ids), "train, cross-fitted"
@@ -133,7 +103,6 @@ def cost_cells(
     return [
         _cell(f"{case}: saved, {name}", chosen.saved, share, n, None, inside.saved, train_says),
         _cell(f"{case}: lost, {name}", chosen.lost, "points, dev", n, _between(drawn), inside.lost, train_says),
-        _cell(f"{case}: saved at a point of dev itself, {name}", best, "share, dev", n),
     ]
 
 
@@ -196,25 +165,6 @@ def measure_cells(case: str, both: Mapping[str, np.ndarray], dev: TierPair) -> l
     return cells
 
 
-def query_set(name: str) -> list[Cell]:
-    known, dev = (read(DATA / name / f"{split}.jsonl", *ROUTED) for split in ("train", "dev"))
-    rows = rows_of(known, (known.cheap >= known.strong).astype(float))
-    n = len(dev.ids)
-    cells = []
-    kinds = {"query alone": QUERY, **({"query and subject": SUBJECT} if name != "routellm_gsm8k" else {})}
-    for kind, recipes in kinds.items():
-        predictor = train(rows, recipes, trained_on={"set": name, "rows": len(rows)})
-        confidence = answers(predictor, dev)
-        as_good = list((dev.cheap >= dev.strong).astype(float))
-        each = with_interval(area, list(confidence), as_good, dev.ids, seed=7, n_draws=N_DRAWS)
-        recipe = f"{predictor.recipe.name}, {predictor.calibration}"
-        if each.value is not None:
-            cells.append(_cell(f"{name}: AUC, {kind} ({recipe})", each.value, "AUC, dev", n, (each.low, each.high)))
-        cells += cost_cells(name, kind, known, np.array(predictor.out_of_fold), dev, confidence)
-        print(name, kind, recipe, {k: round(v, 4) for k, v in predictor.losses.items()}, flush=True)
-    return [*cells, _cell(f"{name}: saved, random mixing", random_mixing(dev), "share, dev", n)]
-
-
 def _between(drawn: Sequence[float]) -> tuple[float, float]:
     low, high = np.quantile(drawn, [0.025, 0.975])
     return float(low), float(high)
@@ -235,9 +185,8 @@ def _cell(
 
 def main() -> None:
     argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter).parse_args()
-    routed = [cell for name in QUERY_SETS for cell in query_set(name)]
     recorded = [cell for name in RECORDED_SETS for pair in PAIRS for cell in recorded_set(name, *pair)]
-    write_result("confidence", [*recorded, *routed])
+    write_result("confidence", recorded)
     publish("confidence-measured")
 
 

@@ -15,13 +15,11 @@ def page(result: Mapping[str, Any]) -> str:
     for cell in result["cells"]:
         case, _, what = cell["case"].partition(": ")
         pairs.setdefault(case, {})[what] = cell
-    recorded = {case: cells for case, cells in pairs.items() if " > " in case}
-    query = {case: cells for case, cells in pairs.items() if " > " not in case}
-    used = [case for case, cells in recorded.items() if _used(cells)["ours"]]
-    auc = {case: cells[MORE_AUC] for case, cells in recorded.items() if MORE_AUC in cells}
-    n_rows = [_used(cells)["n"] for cells in recorded.values()]
-    sure = [cells for cells in recorded.values() if cells["log loss less, train"]["low"] > 0]
-    first = {case: cells for case, cells in recorded.items() if "gpt-4o-mini > gpt-4o" in case}
+    used = [case for case, cells in pairs.items() if _used(cells)["ours"]]
+    auc = {case: cells[MORE_AUC] for case, cells in pairs.items() if MORE_AUC in cells}
+    n_rows = [_used(cells)["n"] for cells in pairs.values()]
+    sure = [cells for cells in pairs.values() if cells["log loss less, train"]["low"] > 0]
+    first = {case: cells for case, cells in pairs.items() if "gpt-4o-mini > gpt-4o" in case}
     kinds = {"as recorded": "not calibrated", "calibrated": "recorded", "learned": "learned"}
     errors = {
         case.split(",")[0]: {name: _with_interval(cells[f"ECE, {kind}"]) for name, kind in kinds.items()}
@@ -33,21 +31,19 @@ def page(result: Mapping[str, Any]) -> str:
         n_sure=len(sure),
         n_sure_less=sum(cells["saved, learned"]["ours"] < cells["saved, recorded"]["ours"] for cells in sure),
         n_used=len(used),
-        n=len(recorded),
+        n=len(pairs),
         names="; ".join(used) or "none",
         n_told=len(auc),
         n_auc=sum(c["ours"] > 0 for c in auc.values()),
         n_auc_sure=sum(c["low"] > 0 for c in auc.values()),
         n_auc_worse=sum(c["high"] < 0 for c in auc.values()),
         n_used_auc=sum(auc[case]["ours"] > 0 for case in used if case in auc),
-        measures=table("set, pair", {case: _measures(cells) for case, cells in recorded.items()}),
+        measures=table("set, pair", {case: _measures(cells) for case, cells in pairs.items()}),
         least=min(n_rows),
         most=max(n_rows),
-        money=table("set, pair", {case: _money(cells) for case, cells in recorded.items()}),
+        money=table("set, pair", {case: _money(cells) for case, cells in pairs.items()}),
         calibration=table("set", errors),
         reliability=table("bin", _reliability(next(iter(first.values())))),
-        verdict=_verdict(query),
-        query=table("set, features", _query(query)),
     )
 
 
@@ -85,32 +81,6 @@ def _reliability(cells: Mapping[str, Cell]) -> dict[str, dict[str, str]]:
         shown = f"{cell['other']:.2f} > {cell['ours']:.2f} ({bounds(cell, '.2f')}; n {cell['n']})"
         rows.setdefault(number, {})[kind] = shown
     return rows
-
-
-def _query(sets: Mapping[str, Mapping[str, Cell]]) -> dict[str, dict[str, str]]:
-    rows = {}
-    for case, cells in sets.items():
-        for (kind,), cell in matching(cells.values(), r".*: saved, (query .*)"):
-            auc = next((c for name, c in cells.items() if name.startswith(f"AUC, {kind} (")), None)
-            rows[f"{case}, {kind}"] = {
-                "recipe": "" if auc is None else auc["case"].split(f"{kind} (")[1].rstrip(")").rsplit(", ", 1)[0],
-                "AUC": _with_interval(auc),
-                "saved on dev": f"{cell['ours']:.0%} (train {cell['other']:.0%})",
-                "points lost": bounded(cells[f"lost, {kind}"], "+.1f"),
-                "at a point of dev": f"{cells[f'saved at a point of dev itself, {kind}']['ours']:.0%}",
-                "random": f"{max(0.0, cells['saved, random mixing']['ours']):.0%}",
-                "rows": str(cell["n"]),
-            }
-    return rows
-
-
-def _verdict(sets: Mapping[str, Mapping[str, Cell]]) -> str:
-    shown = [
-        f"{case} by {kind}: {cell['ours']:.0%} saved at {cells[f'lost, {kind}']['ours']:+.1f} points"
-        for case, cells in sets.items()
-        for (kind,), cell in matching(cells.values(), ".*: saved, (query.*)")
-    ]
-    return f"In short: {'; '.join(shown)}."
 
 
 def _with_interval(cell: Cell | None) -> str:
