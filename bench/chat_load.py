@@ -11,7 +11,6 @@ takes about six minutes. Writes bench/results/chat_load.json and docs/reference/
 
 from __future__ import annotations
 
-import argparse
 import contextlib
 import json
 import os
@@ -33,9 +32,9 @@ import psutil
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
-from common import ROOT, Cell, write_result
+from common import ROOT, Cell, options_of, write_result
 from crash import READY, KilledInstallation
-from pages import lines, publish, text_of
+from pages import lines, text_of
 
 from bench.speed import rivals
 from bench.speed.chats import N_PIECES, WORDS, pieces
@@ -234,11 +233,8 @@ def page(result: dict[str, Any]) -> str:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--seconds", type=float, default=60.0, help="of ten users without kills (default 60)")
-    options = parser.parse_args()
+    options = options_of(__doc__, seconds=(60.0, "of ten users without kills (default 60)"))
     write_result("chat_load", measure(options.seconds))
-    publish("load-measured")
 
 
 if __name__ == "__main__":

@@ -19,7 +19,6 @@ medmcqa and triviaqa, and a loss above the margin in at most 10 % of the draws w
 
 from __future__ import annotations
 
-import argparse
 import sys
 import time
 from collections.abc import Mapping, Sequence
@@ -28,9 +27,9 @@ from statistics import mean, stdev
 from typing import Any
 
 from cascade_logs.tables import CONFIDENT_SETS, read
-from common import ROOT, Bounds, Cell, beside, write_result
+from common import ROOT, Bounds, Cell, beside, data_of, options_of, write_result
 from pages import Cell as PageCell
-from pages import bounded, lines, publish, text_of
+from pages import bounded, lines, text_of
 from simulations.tally import wilson
 from typed.draws import CHEAP, MARGIN, STRONG, Draw, Table
 
@@ -41,22 +40,13 @@ SHARE_OF_CORE = 0.9
 
 
 def main() -> int:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--draws", type=int, default=200)
-    parser.add_argument("--typed", type=int, default=10)
-    parser.add_argument("--minutes", type=float, default=None)
-    parser.add_argument("--sets", nargs="+", choices=CONFIDENT_SETS, default=CONFIDENT_SETS)
-    options = parser.parse_args()
+    options = options_of(__doc__, draws=200, typed=10, minutes=float, sets=list(CONFIDENT_SETS))
+    data_of("cascade_logs")
     tables = {
         name: Table(name, pool=logs.pool.chain((CHEAP, STRONG)), folder=KEPT / name)
         for name in options.sets
         if (logs := read(name))
     }
-    if not tables:
-        print(
-            "Skipped: the recorded cascades are not here; set DETENT_SHARED to the folder that holds data/cascade_logs."
-        )
-        return 0
     started = time.monotonic()
     for number in range(options.draws):
         for name, table in tables.items():
@@ -68,7 +58,6 @@ def main() -> int:
     done = {name: table.done() for name, table in tables.items()}
     cells = [cell for name, draws in done.items() if draws for cell in cells_of(name, draws)]
     write_result("commands", cells)
-    publish("commands-measured")
     return verdict(cells)
 
 

@@ -8,16 +8,14 @@ python bench/confidence.py     every set, the result and its page (a quarter of 
 
 from __future__ import annotations
 
-import argparse
 import os
 from collections.abc import Callable, Mapping, Sequence
 
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 import numpy as np
-from common import SHARED, Cell, write_result
+from common import SHARED, Cell, options_of, write_result
 from learned.cascade_rows import TierPair, at_threshold, best_threshold, random_mixing, read
-from pages import publish
 
 from optimizer.adapters.predictors.export import GramRecipe, Recipe
 from optimizer.adapters.predictors.learning import RECORDED, log_loss_gain
@@ -184,10 +182,9 @@ def _cell(
 
 
 def main() -> None:
-    argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter).parse_args()
+    options_of(__doc__)
     recorded = [cell for name in RECORDED_SETS for pair in PAIRS for cell in recorded_set(name, *pair)]
     write_result("confidence", recorded)
-    publish("confidence-measured")
 
 
 if __name__ == "__main__":

@@ -12,7 +12,6 @@ to 80 % of the time on dev has no mean quality above .70 there, or none saves so
 
 from __future__ import annotations
 
-import argparse
 import json
 import shutil
 import sys
@@ -23,9 +22,8 @@ from itertools import count
 from pathlib import Path
 from typing import Any
 
-from common import ROOT, SHARED, Cell, write_result
+from common import ROOT, SHARED, Cell, data_of, options_of, write_result
 from learned.content_commands_page import BAND, BAR
-from pages import publish
 from typed.command import typed
 
 from optimizer.core.dataset.examples import Split, split_of
@@ -35,13 +33,10 @@ WISHES = (*(("--keep-saved", saved) for saved in ("0.65", "0.70", "0.75", "0.80"
 
 
 def main() -> int:
-    argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter).parse_args()
-    if not DATA.is_dir():
-        print("Skipped: the texts are not here; set DETENT_SHARED to the folder that holds data/content_quality.")
-        return 0
+    options_of(__doc__)
+    data_of("content_quality")
     cells = [cell for wish in WISHES for cell in cells_of(wish, study_of(wish))]
     write_result("content_commands", cells)
-    publish("content-quality-measured")
     return verdict([asdict(cell) for cell in cells])
 
 

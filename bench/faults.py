@@ -14,7 +14,6 @@ told within the time that docs/reference/alerts-measured.md states, by more than
 
 from __future__ import annotations
 
-import argparse
 import contextlib
 import json
 import os
@@ -49,10 +48,10 @@ from alert_rules import (
     Fault,
     SimulatedTraffic,
 )
-from common import Cell, measured_before, write_result
+from common import Cell, measured_before, options_of, write_result
 from crash import READY, KilledInstallation
 from pages import Cell as PageCell
-from pages import lines, publish, results_of, text_of
+from pages import lines, results_of, text_of
 
 from optimizer.host.config import load_settings
 from optimizer.runtime import wiring
@@ -524,11 +523,7 @@ OTHERS = "messages about nothing that was done"
 
 
 def main() -> int:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--runs", type=int, default=3, help="of each fault (default 3)")
-    parser.add_argument("--only", help="faults whose name has this in it; the results of the others stay")
-    parser.add_argument("--seed", type=int, default=1)
-    options = parser.parse_args()
+    options = options_of(__doc__, runs=3, only=(str, "the results of the others stay"), seed=1)
     print("This takes about 45 minutes: 5 until faults begin, up to 20 until all are told, then 20.", file=sys.stderr)
     lanes, others = measure(options.runs, options.only, options.seed)
     cells = [
@@ -544,7 +539,6 @@ def main() -> int:
         anew = {cell.case for cell in cells}
         cells = [*(cell for cell in measured_before("faults") if cell.case not in anew), *cells]
     write_result("faults", cells)
-    publish("faults-measured")
     missed = faults_in(cells)
     print(*(missed or ["everything was told in its time, by one message, and ended by itself"]), sep="\n")
     return 1 if missed else 0

@@ -13,7 +13,6 @@ Writes bench/results/hour.json and docs/reference/hour-measured.md.
 
 from __future__ import annotations
 
-import argparse
 import asyncio
 import json
 import os
@@ -38,8 +37,8 @@ import psutil
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from bench.chat_load import READY, ChatServer
-from bench.common import Cell, write_result
-from bench.pages import grid, lines, publish, text_of
+from bench.common import Cell, options_of, write_result
+from bench.pages import grid, lines, text_of
 from bench.siege.one_request import REMOTE
 from bench.speed.events import ANSWER, answered
 from bench.speed.installation import FAMILY, Installation, fill
@@ -259,14 +258,9 @@ def page(result: dict[str, Any]) -> str:
 
 
 def main() -> int:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--minutes", type=float, default=60.0, help="of real requests (default 60)")
-    parser.add_argument("--rate", type=float, default=50.0, help="requests a second (default 50)")
-    parser.add_argument("--before-hours", type=float, default=23.0, help="loaded in bulk (default 23)")
-    options = parser.parse_args()
+    options = options_of(__doc__, minutes=60.0, rate=50.0, before_hours=23.0)
     cells = measure(options.minutes, options.rate, options.before_hours)
     write_result("hour", cells)
-    publish("hour-measured")
     return int(any(cell.ours for cell in cells if cell.case.startswith(("lost", "twice"))))
 
 

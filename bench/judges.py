@@ -9,7 +9,6 @@ ppi-python and cje-eval, which the development lock holds. Exits 1 where the int
 
 from __future__ import annotations
 
-import argparse
 import os
 import sys
 from collections.abc import Sequence
@@ -17,10 +16,9 @@ from collections.abc import Sequence
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 import numpy as np
-from common import SHARED, Cell, write_result
+from common import SHARED, Cell, data_of, options_of, write_result
 from judging import others
 from judging.rows import RatedScores, committee, hanna, spread, unieval
-from pages import publish
 from scipy.stats import spearmanr
 
 from optimizer.adapters.predictors.judge_agreement import fit_map, map_scores
@@ -234,13 +232,10 @@ def _cell(
 
 
 def main() -> int:
-    argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter).parse_args()
-    if not DATA.exists():
-        print(f"Skipped: the recorded judges are not in {DATA}; set DETENT_SHARED.", file=sys.stderr)
-        return 0
+    options_of(__doc__)
+    data_of("judge_calibration")
     cells = [*calibrations(), *committees(), *intervals()]
     write_result("judges", cells)
-    publish("judges-measured")
     low = [c.case for c in cells if c.case.endswith(": Detent") and (c.ours or 0) < LEAST_COVERAGE]
     print("\n".join(low) or f"No interval covers less than {LEAST_COVERAGE}.")
     return 1 if low else 0

@@ -16,40 +16,30 @@ more than the rule.
 
 from __future__ import annotations
 
-import argparse
 import sys
 from collections.abc import Sequence
 from dataclasses import replace
 from itertools import product
 
 import numpy as np
-from common import SHARED, Cell, write_result
+from common import Cell, data_of, options_of, write_result
 from fixed_pool.pools import CONFIRMATION, Pool, pools
 from fixed_pool.trials import interval
 from listed.page import MARGIN, mean_difference
 from listed.replays import SearchResult, drawn, least_calls, raced
-from pages import publish
 
 TABLES = ("trec_relevance_binary_gpt-4o", "trec_relevance_binary_mistral", "ups_sst2_opt-2.7b")
 SIZES, CAPS = (20, 60), (1.0, 1.5, 2.0)
 
 
 def main() -> int:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--draws", type=int, default=70, help="replayed races of each table and size (default: 70)")
-    options = parser.parse_args()
-    folder = SHARED / "data" / "prompt_tables"
-    if not folder.is_dir():
-        print(f"Skipped: no tables at {folder}. Set DETENT_SHARED to the folder that holds data/.")
-        return 0
+    options = options_of(__doc__, draws=(70, "replayed races of each table and size (default: 70)"))
+    folder = data_of("prompt_tables")
     tables = [pool for pool in pools(folder, CONFIRMATION) if pool.name in TABLES]
     cells = [
-        cell
-        for n_dev, pool, cap in product(SIZES, tables, CAPS)
-        for cell in replays(pool, n_dev, cap, options.draws)
+        cell for n_dev, pool, cap in product(SIZES, tables, CAPS) for cell in replays(pool, n_dev, cap, options.draws)
     ]
     write_result("listed_instructions", cells)
-    publish("listed-instructions-measured")
     return verdict(cells)
 
 

@@ -44,7 +44,7 @@ from statistics import fmean, median
 from time import monotonic, process_time
 from typing import Any
 
-from common import CACHES, SHARED, Cell, beside, measured_before, write_result
+from common import CACHES, SHARED, Cell, beside, data_of, measured_before, options_of, write_result
 
 from optimizer.core.dataset.examples import Example, make_example
 from optimizer.core.dataset.near_duplicates import are_near_duplicates, shingles_of
@@ -119,9 +119,7 @@ class EmbeddedModel:
 
 def main() -> int:
     options = _options()
-    if not DATA.exists():
-        print(f"Skipped: the sets are not in {DATA}; set DETENT_SHARED.", file=sys.stderr)
-        return 0
+    data_of()
     os.environ.setdefault("LITELLM_LOCAL_MODEL_COST_MAP", "True")
     began = monotonic()
     of_sets: dict[str, list[Run]] = {}
@@ -422,12 +420,7 @@ def leaks(model: EmbeddedModel) -> Cells:
 
 
 def _options() -> argparse.Namespace:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--seeds", type=int, nargs="+", default=[1, 2])
-    parser.add_argument("--rows", type=int, default=100)
-    parser.add_argument("--minutes", type=float, default=25.0)
-    parser.add_argument("--sets-only", action="store_true")
-    return parser.parse_args()
+    return options_of(__doc__, seeds=[1, 2], rows=100, minutes=25.0, sets_only=False)
 
 
 if __name__ == "__main__":

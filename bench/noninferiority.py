@@ -10,7 +10,6 @@ two standard errors).
 
 from __future__ import annotations
 
-import argparse
 import random
 import sys
 from collections.abc import Callable
@@ -19,8 +18,8 @@ from math import sqrt
 from typing import Any
 
 import numpy as np
-from common import Cell, write_result
-from pages import lines, publish, text_of
+from common import Cell, options_of, write_result
+from pages import lines, text_of
 from scipy.stats import binom
 
 from optimizer.core.evaluation.gates import quality_margin
@@ -32,10 +31,9 @@ RUNS = 1000
 
 
 def main() -> int:
-    argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter).parse_args()
+    options_of(__doc__)
     cells = [*exact_cells(), *own_margin_cells(), *graded_cells()]
     write_result("noninferiority", cells)
-    publish("noninferiority-measured")
     missed = [cell.case for cell in cells if "size" in cell.case and (cell.ours or 0) > _allowed(cell)]
     print("\n".join(missed) or "No size exceeds its level.")
     return 1 if missed else 0

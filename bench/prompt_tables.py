@@ -15,17 +15,15 @@ tables, or if more than 5 % of studies report an improvement where none is.
 
 from __future__ import annotations
 
-import argparse
 import sys
 from collections.abc import Sequence
 
 import numpy as np
-from common import CACHE, SHARED, Cell, write_result
+from common import CACHE, Cell, data_of, options_of, write_result
 from fixed_pool.page import worse_at_the_bar
 from fixed_pool.pools import CONFIRMATION, DEVELOPMENT, Pool
 from fixed_pool.studies import improved, without_differences
 from fixed_pool.trials import TableResult, cells, groups, measure
-from pages import publish
 
 from optimizer.core.statistics.interval import wilson_interval
 
@@ -34,13 +32,8 @@ MOST_FALSE = 0.05
 
 
 def main() -> int:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--draws", type=int, help="of each table (default: 100, of the means 8)")
-    options = parser.parse_args()
-    folder = SHARED / "data" / "prompt_tables"
-    if not folder.is_dir():
-        print(f"Skipped: no tables at {folder}. Set DETENT_SHARED to the folder that holds data/.")
-        return 0
+    options = options_of(__doc__, draws=(int, "of each table (default: 100, of the means 8)"))
+    folder = data_of("prompt_tables")
     rows, measured, tables = list[Cell](), list[TableResult](), dict[str, Pool]()
     cache = CACHE / "prompt_tables"
     for part in (DEVELOPMENT, CONFIRMATION):
@@ -62,7 +55,6 @@ def main() -> int:
         n=n,
     )
     write_result("prompt_tables", [agreed, *rows, false])
-    publish("search-tables-measured")
     return verdict(rows, false)
 
 

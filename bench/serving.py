@@ -13,7 +13,6 @@ bench/ingestion.py this makes docs/reference/speed.md; `make bench-paths` runs b
 
 from __future__ import annotations
 
-import argparse
 import json
 import os
 import subprocess
@@ -30,8 +29,7 @@ import numpy as np
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
-from bench.common import Cell, beside, write_result
-from bench.pages import publish
+from bench.common import Cell, beside, options_of, write_result
 from bench.speed import chats, client, rivals
 from bench.speed.client import CONNECTIONS, WARM_S, Load, in_turns, ratio_of_rates, ratio_of_waits
 from bench.speed.events import KINDS, posts
@@ -45,12 +43,8 @@ RENDER_PATH = f"/v1/families/{FAMILY}/render"
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__.split("\n\n")[0] if __doc__ else None)
-    parser.add_argument("--rounds", type=int, default=5)
-    parser.add_argument("--seconds", type=float, default=4.0, help="of each side in each round")
-    options = parser.parse_args()
+    options = options_of(__doc__, rounds=5, seconds=(4.0, "of each side in each round"))
     write_result("serving", serving(options.rounds, options.seconds))
-    publish("speed")
 
 
 def serving(rounds: int, seconds: float) -> list[Cell]:

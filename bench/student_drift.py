@@ -22,7 +22,6 @@ that time. Some minutes; writes bench/results/student_drift.json.
 
 from __future__ import annotations
 
-import argparse
 import sys
 from collections import Counter
 from collections.abc import Sequence
@@ -31,8 +30,8 @@ from datetime import UTC, datetime, timedelta
 from random import Random
 from statistics import median
 
-from common import Cell, write_result
-from students import DATA, MARGIN, accept_of, rows_of
+from common import Cell, data_of, options_of, write_result
+from students import MARGIN, accept_of, rows_of
 
 from optimizer.adapters.predictors.student_learning import learn_student
 from optimizer.core.predictor.teaching import TeachingRow
@@ -73,10 +72,8 @@ class Stream:
 
 
 def main() -> int:
-    argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter).parse_args()
-    if not DATA.exists():
-        print(f"Skipped: the sets are not in {DATA}; set DETENT_SHARED.", file=sys.stderr)
-        return 0
+    options_of(__doc__)
+    data_of()
     write_result("student_drift", [cell for name in SETS for cell in measured(name)])
     return 0
 

@@ -16,7 +16,6 @@ missed.
 
 from __future__ import annotations
 
-import argparse
 import json
 import os
 import random
@@ -29,7 +28,7 @@ from statistics import fmean, median
 from time import monotonic
 from typing import Any
 
-from common import SHARED, Cell, beside, measured_before, write_result
+from common import SHARED, Cell, beside, data_of, measured_before, options_of, write_result
 from fastapi.testclient import TestClient
 from lifts.homes import HomeModel, family_in, make_home, rows_of
 from lifts.plan import PLAN
@@ -58,14 +57,8 @@ class AnsweredRow:
 
 
 def main() -> int:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--families", nargs="+", choices=FAMILIES, default=list(FAMILIES))
-    parser.add_argument("--strategy")
-    parser.add_argument("--rows", type=int, default=200)
-    options = parser.parse_args()
-    if not DATA.is_dir():
-        print(f"Skipped: the sets are not in {DATA}; set DETENT_SHARED.", file=sys.stderr)
-        return 0
+    options = options_of(__doc__, families=list(FAMILIES), strategy=str, rows=200)
+    data_of()
     os.environ.setdefault("LITELLM_LOCAL_MODEL_COST_MAP", "True")
     others = tuple(f"{name}, " for name in FAMILIES if name not in options.families)
     cells, is_held = measured_before("student_gain", others), True

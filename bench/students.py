@@ -25,7 +25,6 @@ wrong; of the others those that it answers are saved. ``--open`` labels at most,
 
 from __future__ import annotations
 
-import argparse
 import json
 import sys
 from collections import Counter
@@ -37,7 +36,7 @@ from time import process_time
 from typing import Any
 
 import numpy as np
-from common import SHARED, Cell, write_result
+from common import SHARED, Cell, data_of, options_of, write_result
 
 from optimizer.adapters.predictors.student_learning import learn_student
 from optimizer.core.base.canonical import digest
@@ -75,13 +74,8 @@ RIGHT, SHARE, LOST, TIME, SIZE, LEARNING, ABOVE, REACHED = (
 
 
 def main() -> int:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--draws", type=int, default=200)
-    parser.add_argument("--open", type=int, default=12)
-    options = parser.parse_args()
-    if not DATA.exists():
-        print(f"Skipped: the sets are not in {DATA}; set DETENT_SHARED.", file=sys.stderr)
-        return 0
+    options = options_of(__doc__, draws=200, open=12)
+    data_of()
     import sklearn.linear_model
     import sklearn.naive_bayes  # noqa: F401  so that no learning is charged with the imports
 

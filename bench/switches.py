@@ -14,7 +14,6 @@ comes from another user but where some come back: those count once in each week,
 
 from __future__ import annotations
 
-import argparse
 import os
 import sys
 from collections.abc import Iterator
@@ -24,10 +23,10 @@ from itertools import product
 from typing import Any
 
 import numpy as np
-from common import Cell, write_result
+from common import Cell, options_of, write_result
 from numpy.typing import NDArray
 from pages import Cell as PageCell
-from pages import bounds, lines, matching, publish, text_of
+from pages import bounds, lines, matching, text_of
 
 from optimizer.core.rollout.switch_watch import (
     ALPHA,
@@ -344,16 +343,12 @@ def _number(value: float | None) -> str:
 
 
 def main() -> int:
-    parser = argparse.ArgumentParser()
-    parser.add_argument("--runs", type=int, default=10_000)
-    parser.add_argument("--seed", type=int, default=1)
-    args = parser.parse_args()
+    args = options_of(__doc__, runs=10_000, seed=1)
     with ProcessPoolExecutor(os.cpu_count()) as pool:
         drops = [pool.submit(drop_cells, rate, drop, args.seed) for rate in RATES for drop in DROPS]
         equals = [pool.submit(equal_cell, case, args.runs, args.seed) for case in EQUAL]
         equal = [one.result() for one in equals]
         write_result("switches", [*(cell for one in drops for cell in one.result()), *equal])
-    publish("switches-measured")
     missed = [cell.case for cell in equal if (cell.ours or 0) > LEVEL and "differ" not in cell.case]
     print("\n".join(missed) or "No more than one equal switch in 1,000 is called worse.")
     return 1 if missed else 0

@@ -13,7 +13,6 @@ Writes bench/results/upkeep.json and docs/reference/upkeep-measured.md.
 
 from __future__ import annotations
 
-import argparse
 import os
 import subprocess
 import sys
@@ -27,8 +26,8 @@ import httpx
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
-from bench.common import Cell, write_result
-from bench.pages import lines, publish, text_of
+from bench.common import Cell, options_of, write_result
+from bench.pages import lines, text_of
 from bench.speed.installation import FAMILY, Installation, fill, installation
 
 DETENT = str(Path(sys.executable).with_name("detent"))
@@ -117,12 +116,9 @@ def page(result: dict[str, Any]) -> str:
 
 
 def main() -> int:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--events", type=int, default=1_000_000, help="half of them outcomes (default a million)")
-    options = parser.parse_args()
+    options = options_of(__doc__, events=1_000_000)
     cells = measure(options.events)
     write_result("upkeep", cells)
-    publish("upkeep-measured")
     return 0 if cells[-1].ours == 0 else 1
 
 
