@@ -31,8 +31,6 @@ from typing import Any, cast
 
 import numpy as np
 from common import ROOT, Cell, measured_before, options_of, write_result
-from pages import Cell as PageCell
-from pages import lines, text_of
 
 from optimizer.adapters.files.alert_rule_files import read_alert_rules
 from optimizer.core.base.minute_sums import WIDTH, MinuteSums
@@ -376,41 +374,6 @@ def cells_of(case: str, rate: int, runs: Sequence[FaultRun]) -> list[Cell]:
         cell("messages", sum(run.messages for run in runs) / n, "mean messages a run"),
         cell("one message", sum(run.messages == 1 for run in runs) / n, "share of runs"),
     ]
-
-
-def page(result: dict[str, Any]) -> str:
-    cells: dict[str, PageCell] = {cell["case"]: cell for cell in result["cells"]}
-
-    def minutes(case: str) -> str:
-        cell = cells[case]
-        if cell["ours"] is None:
-            return "–"
-        return f"{cell['ours']:.1f} ({cell['low']:.1f} to {cell['high']:.1f})"
-
-    rows = [
-        (
-            fault,
-            f"{rate:,}",
-            f"{100 * cells[f'{where}, told']['ours']:.0f} %",
-            minutes(f"{where}, until told"),
-            minutes(f"{where}, until resolved"),
-            f"{cells[f'{where}, messages']['ours']:.2f}",
-            str(cells[f"{where}, told"]["n"]),
-        )
-        for fault, rate in product(SIMULATED, RATES)
-        for where in [f"{fault}, {rate} requests a minute"]
-        if f"{where}, told" in cells
-    ]
-    false = cells[WITHOUT_FAULT]
-    return text_of(
-        "alerts-measured",
-        commit=result["commit"],
-        faults=lines(rows),
-        weeks=false["n"],
-        false=f"{false['ours']:.2f}",
-        longest=LONGEST_MIN,
-        after=AFTER_MIN,
-    )
 
 
 def main() -> int:

@@ -50,8 +50,7 @@ from alert_rules import (
 )
 from common import Cell, measured_before, options_of, write_result
 from crash import READY, KilledInstallation
-from pages import Cell as PageCell
-from pages import lines, results_of, text_of
+from pages import results_of
 
 from optimizer.host.config import load_settings
 from optimizer.runtime import wiring
@@ -487,36 +486,6 @@ def faults_in(cells: Sequence[Cell]) -> list[str]:
         if of[f"{case}, resolved"] != 1:
             missed.append(f"{case}: not resolved by itself")
     return missed
-
-
-def page(result: dict[str, Any]) -> str:
-    cells: dict[str, PageCell] = {cell["case"]: cell for cell in result["cells"]}
-
-    def minutes(case: str) -> str:
-        value = cells[case]["ours"]
-        return "–" if value is None else f"{value:.1f}"
-
-    cases = [case.removesuffix(", told") for case in cells if case.endswith(", told")]
-    rates = {case: cells[f"{case}, requests a minute"]["ours"] for case in cases}
-    rows = [
-        (
-            case,
-            f"{rates[case]:,.0f}" if rates[case] else "",
-            minutes(f"{case}, stated"),
-            f"{minutes(f'{case}, until told, shortest')} to {minutes(f'{case}, until told, longest')}",
-            f"{cells[f'{case}, messages']['ours']:.0f}",
-            minutes(f"{case}, until resolved, longest"),
-        )
-        for case in cases
-    ]
-    return text_of(
-        "faults-measured",
-        commit=result["commit"],
-        machine=result["machine"],
-        runs=max(cell["n"] for cell in cells.values()),
-        rows=lines(rows),
-        others=f"{cells[OTHERS]['ours']:.0f}",
-    )
 
 
 OTHERS = "messages about nothing that was done"

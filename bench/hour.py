@@ -23,7 +23,7 @@ import tempfile
 import threading
 import time
 from collections import Counter, defaultdict
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from contextlib import closing, contextmanager, suppress
 from dataclasses import dataclass, field
 from datetime import timedelta
@@ -38,9 +38,8 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from bench.chat_load import READY, ChatServer
 from bench.common import Cell, options_of, write_result
-from bench.pages import grid, lines, text_of
 from bench.siege.one_request import REMOTE
-from bench.speed.events import ANSWER, answered
+from bench.speed.events import answered
 from bench.speed.installation import FAMILY, Installation, fill
 from optimizer.jobs.feedback.roll_up_minutes import roll_up_minutes
 from optimizer.runtime import wiring
@@ -52,7 +51,6 @@ STRETCH_MINUTES, SAMPLE_S = 5.0, 2.0
 UNREACHABLE = {"openai_compatible": "http://127.0.0.1:9/v1", "model": "m"}  # no chat is asked for
 ROLL_UP_AT_ONCE = timedelta(hours=1)
 OF_CHAMPION = {"variant": ":champion", "role": "'champion'", "rollout": "NULL", "stage": "NULL", "cohort_start": "NULL"}
-MB, GB = 1e6, 1e9
 QUESTION = "Where is invoice {}, which was to come on the first of the month?"
 
 
@@ -217,44 +215,6 @@ def _of_stretch(when: str, stretch: Stretch) -> list[Cell]:
         cells.append(Cell(case=f"disk, {kind}, {when}", ours=size, unit="bytes", n=1))
     n = len(stretch.load)
     return [*cells, Cell(case=f"load, {when}", ours=float(np.mean(stretch.load)), unit="programs", n=n)]
-
-
-def page(result: dict[str, Any]) -> str:
-    cells: Mapping[str, float] = {cell["case"]: cell["ours"] for cell in result["cells"]}
-    whens = [case.removeprefix("load, ") for case in cells if case.startswith("load, ")]
-    processes = [case.split(", ")[1] for case in cells if case.startswith("memory, ") and case.endswith(whens[-1])]
-    rows = [
-        (
-            when.removeprefix("from minute "),
-            *(f"{cells[f'memory, {name}, {when}'] / MB:,.0f}" for name in processes),
-            f"{cells[f'disk, store, {when}'] / GB:.2f}",
-            f"{cells[f'disk, log of writes, {when}'] / MB:.0f}",
-            *(f"{cells[f'p95, {kind}, {when}']:,.0f}" for kind in ("prompt", "report")),
-            f"{cells[f'load, {when}']:.0f}",
-        )
-        for when in whens
-    ]
-    heads = ["from minute", *processes, "store, GB", "its log, MB", "p95, prompt", "p95, report", "load"]
-    before, after = cells["disk before, store"], cells["disk after, store"]
-    each = (after - before) / cells["requests"]
-    return text_of(
-        "hour-measured",
-        commit=result["commit"],
-        machine=result["machine"],
-        before=f"{cells['events before']:,.0f}",
-        hours=cells["hours before"],
-        minutes=cells["minutes"],
-        rate=cells["rate"],
-        requests=f"{cells['requests']:,.0f}",
-        lost=f"{sum(value for case, value in cells.items() if case.startswith('lost, ')):.0f}",
-        twice=f"{sum(value for case, value in cells.items() if case.startswith('twice, ')):.0f}",
-        store_before=before / GB,
-        store_after=after / GB,
-        bytes_each=each,
-        table=grid(heads, rows),
-        chars=len(QUESTION.format(0)) + len(ANSWER),
-        months=lines((f"{rate:g}", f"{30 * 86_400 * rate * each / GB:,.0f} GB") for rate in (1, 10, 100)),
-    )
 
 
 def main() -> int:

@@ -15,11 +15,9 @@ import sys
 from collections.abc import Callable
 from functools import cache
 from math import sqrt
-from typing import Any
 
 import numpy as np
 from common import Cell, options_of, write_result
-from pages import lines, text_of
 from scipy.stats import binom
 
 from optimizer.core.evaluation.gates import quality_margin
@@ -37,11 +35,6 @@ def main() -> int:
     missed = [cell.case for cell in cells if "size" in cell.case and (cell.ours or 0) > _allowed(cell)]
     print("\n".join(missed) or "No size exceeds its level.")
     return 1 if missed else 0
-
-
-def page(result: dict[str, Any]) -> str:
-    rows = ((c["case"], str(c["n"]), f"{c['ours']:.3f}") for c in result["cells"])
-    return text_of("noninferiority-measured", **result, runs=RUNS, rows=lines(rows))
 
 
 def exact_cells() -> list[Cell]:

@@ -19,14 +19,11 @@ import sys
 from collections.abc import Iterator
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
-from itertools import product
 from typing import Any
 
 import numpy as np
 from common import Cell, options_of, write_result
 from numpy.typing import NDArray
-from pages import Cell as PageCell
-from pages import bounds, lines, matching, text_of
 
 from optimizer.core.rollout.switch_watch import (
     ALPHA,
@@ -313,33 +310,6 @@ def _share_interval(k: int, n: int, z: float = 1.96) -> tuple[float, float]:
     p = k / n
     middle, half = (p + z * z / (2 * n)), z * np.sqrt(p * (1 - p) / n + z * z / (4 * n * n))
     return round(float((middle - half) / (1 + z * z / n)), 6), round(float((middle + half) / (1 + z * z / n)), 6)
-
-
-def page(result: dict[str, Any]) -> str:
-    cells = {cell["case"]: cell for cell in result["cells"]}
-    sides = ("holdback", "weeks before", "whichever is first")
-    drops = []
-    for rate, drop, what in product(RATES, DROPS, ("minutes", "labels")):
-        case = f"{rate} requests a minute, {100 * drop:.0f} points lower"
-        shown = (_shown(cells[f"{case}, {name}: {what}"]) for name in sides)
-        drops.append([f"{rate:,}", f"{100 * drop:.0f} points", what, *shown])
-    false = [
-        [case, f"{cell['n']:,}", f"{cell['ours']:.4f}", bounds(cell, ".4f")]
-        for (case,), cell in matching(result["cells"], "(.*): false alarms")
-    ]
-    counts = {"n_drop": RUNS_OF_DROP, "returning": RETURNING, "once": ONCE_A_DAY}
-    return text_of("switches-measured", **result, **counts, drops=lines(drops), false=lines(false))
-
-
-def _shown(cell: PageCell) -> str:
-    mid, low, high = (_number(cell[name]) for name in ("ours", "low", "high"))
-    return f"{mid} ({low} to {high})" if mid != "–" else f"– ({low} to –)" if low != "–" else "–"
-
-
-def _number(value: float | None) -> str:
-    if value is None:
-        return "–"
-    return f"{value:,.0f}" if value >= 20 else f"{value:.1f}"
 
 
 def main() -> int:

@@ -18,16 +18,13 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
 
 import httpx
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from bench.common import Cell, options_of, write_result
-from bench.pages import lines, text_of
 from bench.speed.installation import FAMILY, Installation, fill, installation
 
 DETENT = str(Path(sys.executable).with_name("detent"))
@@ -99,20 +96,6 @@ def measure(n: int) -> list[Cell]:
         cells.append(cell(LEFT, float(len(left)), "files"))
         print(*left, sep="\n", file=sys.stderr)
     return cells
-
-
-def page(result: dict[str, Any]) -> str:
-    cells: Mapping[str, Any] = {cell["case"]: cell for cell in result["cells"]}
-    rows = [(case, f"{cell['ours']:,.1f} {cell['unit']}") for case, cell in cells.items() if cell["unit"] != "files"]
-    return text_of(
-        "upkeep-measured",
-        commit=result["commit"],
-        machine=result["machine"],
-        n=f"{cells['backup']['n']:,}",
-        rows=lines(rows),
-        left=f"{cells[LEFT]['ours']:.0f}",
-        ten_times=10 * cells["store"]["ours"],
-    )
 
 
 def main() -> int:
