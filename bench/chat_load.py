@@ -20,7 +20,7 @@ import sys
 import tempfile
 import threading
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -34,7 +34,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from common import ROOT, Cell, options_of, write_result
 from crash import READY, KilledInstallation
-from pages import lines, text_of
+from pages import text_of
 
 from bench.speed import rivals
 from bench.speed.chats import N_PIECES, WORDS, pieces
@@ -209,27 +209,10 @@ def measure(seconds: float) -> list[Cell]:
 
 
 def page(result: dict[str, Any]) -> str:
-    cells: Mapping[str, Any] = {cell["case"]: cell for cell in result["cells"]}
-    rows = []
-    for case, cell in cells.items():
-        bar = BARS.get(case)
-        is_share = cell["unit"] == "share"
-        scale, unit, digits = (100, "%", 2) if is_share else (1, cell["unit"], 2)
-        bar_text = f"{scale * bar:g} {unit} at most" if bar is not None else ""
-        bar_text = f"{scale * UPTIME_BAR:g} % at least" if case.startswith("uptime") else bar_text
-        bar_text = f"{scale * BARS[FAILED]:g} % at most, in peace only" if case == f"{FAILED} under kills" else bar_text
-        rows.append((case, f"{scale * cell['ours']:,.{digits}f} {unit}", f"{cell['n']:,}", bar_text))
-    missed = [case for case, bar in BARS.items() if cells[case]["ours"] > bar]
-    missed += [case for case, cell in cells.items() if case.startswith("uptime") and cell["ours"] < UPTIME_BAR]
-    return text_of(
-        "load-measured",
-        commit=result["commit"],
-        machine=result["machine"],
-        rows=lines(rows),
-        turn=AT_ONCE / cells["chats"]["ours"],
-        four=4 * AT_ONCE / cells["chats"]["ours"],
-        verdict=f"Not kept here: {'; '.join(missed)}." if missed else "All bars were kept.",
-    )
+    ours = {cell["case"]: cell["ours"] for cell in result["cells"]}
+    missed = [case for case, bar in BARS.items() if ours[case] > bar]
+    missed += [case for case, share in ours.items() if case.startswith("uptime") and share < UPTIME_BAR]
+    return text_of("load-measured", **result, bars=BARS, uptime=UPTIME_BAR, missed=missed)
 
 
 def main() -> None:

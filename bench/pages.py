@@ -18,6 +18,7 @@ from itertools import takewhile
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 from jinja2 import Environment, StrictUndefined
 
 BENCH = Path(__file__).parent
@@ -26,13 +27,13 @@ PAGES = {  # the module with the function page, if its text alone does not do, a
     "alerts-measured": ("", "alert_rules"),
     "cascades-measured": ("cascade_logs.page", "cascades"),
     "commands-measured": ("", "commands"),
-    "confidence-measured": ("learned.confidence_page", "confidence"),
+    "confidence-measured": ("", "confidence"),
     "content-quality-measured": ("learned.content_commands_page", "content_commands"),
     "faults-measured": ("", "faults"),
     "families-measured": ("lifts.page", "families", "family_rollouts"),
     "gate-trial": ("gate_trial", "gate_trial"),
     "hour-measured": ("", "hour"),
-    "judges-measured": ("judging.page", "judges"),
+    "judges-measured": ("", "judges"),
     "listed-instructions-measured": ("listed.page", "listed_instructions"),
     "load-measured": ("chat_load", "chat_load"),
     "noninferiority-measured": ("", "noninferiority"),
@@ -130,6 +131,16 @@ def bounded(cell: Cell, form: str = ".3f", scale: float = 1) -> str:
     return ours if cell["low"] is None else f"{ours} ({bounds(cell, form, scale)})"
 
 
+def apart(cell: Cell, form: str = "+.3f") -> str:
+    """Ours less the other, with its interval."""
+    return f"{cell['ours'] - cell['other']:{form}} ({bounds(cell, form)})"
+
+
+def by_group(pairs: Iterable[tuple[tuple[str, ...], Cell]]) -> dict[str, Cell]:
+    """What ``matching`` gives, by the first group."""
+    return {groups[0]: cell for groups, cell in pairs}
+
+
 def wrapped(text: str) -> str:
     """Paragraphs and list items that hold a longer line are laid out anew; tables, code,
     headings and HTML stay as they are.
@@ -178,7 +189,15 @@ def _block(block: list[str]) -> list[str]:
 
 
 TEMPLATES = Environment(trim_blocks=True, lstrip_blocks=True, keep_trailing_newline=True, undefined=StrictUndefined)
-TEMPLATES.filters |= {"f": figure, "bounded": bounded, "bounds": bounds, "matching": matching}
+TEMPLATES.filters |= {
+    "f": figure,
+    "apart": apart,
+    "bounded": bounded,
+    "bounds": bounds,
+    "by_group": by_group,
+    "matching": matching,
+    "mean": lambda values: float(np.mean(list(values))),
+}
 
 if __name__ == "__main__":
     sys.path.insert(0, str(BENCH.parent))
