@@ -27,6 +27,7 @@ CACHE = Path(os.environ.get("DETENT_RECORDED") or CACHES / "detent-bench-recorde
 SHARED = Path(os.environ.get("DETENT_SHARED", ROOT.parent / "shared"))
 
 Bounds = tuple[float, float] | tuple[None, None]
+Span = tuple[float | None, float | None]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -110,6 +111,21 @@ def table(cells: list[Cell]) -> str:
     return "\n".join(
         "  ".join(text.ljust(width) for text, width in zip(row, widths, strict=True)).rstrip() for row in rows
     )
+
+
+def cell(
+    case: str,
+    ours: float | None,
+    unit: str,
+    n: int,
+    bounds: Span = (None, None),
+    other: float | None = None,
+    by: str = "",
+) -> Cell:
+    """A cell without a ratio; ``by``: the name of the other."""
+    (low, high), ours = bounds, None if ours is None else float(ours)
+    other = None if other is None else float(other)
+    return Cell(case=case, ours=ours, other=other, other_name=by, low=low, high=high, unit=unit, n=n)
 
 
 def beside(

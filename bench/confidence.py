@@ -14,7 +14,7 @@ from collections.abc import Callable, Mapping, Sequence
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 import numpy as np
-from common import SHARED, Cell, options_of, write_result
+from common import SHARED, Cell, cell, options_of, write_result
 from learned.cascade_rows import TierPair, at_threshold, best_threshold, random_mixing, read
 
 from optimizer.adapters.predictors.export import GramRecipe, Recipe
@@ -99,8 +99,8 @@ def cost_cells(
     n, train_says = len(dev.ids), "train, cross-fitted"
     share = "share of the strong model's cost, dev"
     return [
-        _cell(f"{case}: saved, {name}", chosen.saved, share, n, None, inside.saved, train_says),
-        _cell(f"{case}: lost, {name}", chosen.lost, "points, dev", n, _between(drawn), inside.lost, train_says),
+        cell(f"{case}: saved, {name}", chosen.saved, share, n, None, inside.saved, train_says),
+        cell(f"{case}: lost, {name}", chosen.lost, "points, dev", n, _between(drawn), inside.lost, train_says),
     ]
 
 
@@ -123,19 +123,19 @@ def recorded_set(name: str, cheap: str, strong: str) -> list[Cell]:
     )
     both = {kind: answers(each, dev) for kind, each in predictors.items()}
     cells = [
-        _cell(f"{case}: learned is used ({recipe})", float(used), "1 yes, 0 no", n),
-        _cell(f"{case}: log loss less, train", gain.mean, unit, len(rows), (gain.low, None)),
+        cell(f"{case}: learned is used ({recipe})", float(used), "1 yes, 0 no", n),
+        cell(f"{case}: log loss less, train", gain.mean, unit, len(rows), (gain.low, None)),
         *measure_cells(case, both, dev),
     ]
     for kind, each in predictors.items():
         cells += cost_cells(case, kind, known, np.array(each.out_of_fold), dev, both[kind])
-    cells.append(_cell(f"{case}: saved, random mixing", random_mixing(dev), "share, dev", n))
+    cells.append(cell(f"{case}: saved, random mixing", random_mixing(dev), "share, dev", n))
     if (cheap, strong) == PAIRS[0]:
         for kind, values in both.items():
             for i, row in enumerate(reliability(list(values), list(dev.cheap), n_bins=5)):
                 mean, unit = row.mean_confidence, f"share right; promised {row.mean_confidence:.3f}"
                 title = f"{case}: reliability {i + 1}, {kind}"
-                cells.append(_cell(title, row.right_share, unit, row.n, (row.low, row.high), mean, "promised"))
+                cells.append(cell(title, row.right_share, unit, row.n, (row.low, row.high), mean, "promised"))
     print(case, recipe, {k: round(v, 4) for k, v in best.losses.items()}, flush=True)
     return cells
 
@@ -147,38 +147,25 @@ def measure_cells(case: str, both: Mapping[str, np.ndarray], dev: TierPair) -> l
     for measure in ("Brier", "ECE"):
         one = with_interval(MEASURES[measure], raw, targets, dev.ids, seed=7, n_draws=N_DRAWS)
         title = f"{case}: {measure}, not calibrated"
-        cells.append(_cell(title, one.value or 0.0, f"{measure}, dev", n, (one.low, one.high)))
+        cells.append(cell(title, one.value or 0.0, f"{measure}, dev", n, (one.low, one.high)))
     for measure, of in MEASURES.items():
         kinds = {kind: with_interval(of, both[kind], targets, dev.ids, seed=7, n_draws=N_DRAWS) for kind in both}
         for kind, one in kinds.items():
             if one.value is not None:
-                cells.append(_cell(f"{case}: {measure}, {kind}", one.value, f"{measure}, dev", n, (one.low, one.high)))
+                cells.append(cell(f"{case}: {measure}, {kind}", one.value, f"{measure}, dev", n, (one.low, one.high)))
         if kinds["recorded"].value is None:  # every answer of dev is right: nothing to tell apart
             continue
         draws = group_draws(dev.ids, seed=7, n_draws=N_DRAWS)
         apart = [(of(both["learned"][d], dev.cheap[d]), of(both["recorded"][d], dev.cheap[d])) for d in draws]
         between = _between([a - b for a, b in apart if a is not None and b is not None])
         gained = (kinds["learned"].value or 0.0) - (kinds["recorded"].value or 0.0)
-        cells.append(_cell(f"{case}: {measure}, learned - recorded", gained, f"{measure}, dev", n, between))
+        cells.append(cell(f"{case}: {measure}, learned - recorded", gained, f"{measure}, dev", n, between))
     return cells
 
 
 def _between(drawn: Sequence[float]) -> tuple[float, float]:
     low, high = np.quantile(drawn, [0.025, 0.975])
     return float(low), float(high)
-
-
-def _cell(
-    case: str,
-    ours: float,
-    unit: str,
-    n: int,
-    bounds: tuple[float | None, float | None] | None = None,
-    other: float | None = None,
-    other_name: str = "",
-) -> Cell:
-    low, high = bounds or (None, None)
-    return Cell(case=case, ours=ours, other=other, other_name=other_name, low=low, high=high, unit=unit, n=n)
 
 
 def main() -> None:

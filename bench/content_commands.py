@@ -22,7 +22,7 @@ from itertools import count
 from pathlib import Path
 from typing import Any
 
-from common import ROOT, SHARED, Cell, data_of, options_of, write_result
+from common import ROOT, SHARED, Cell, cell, data_of, options_of, write_result
 from learned.content_commands_page import BAND, BAR
 from typed.command import typed
 
@@ -84,16 +84,8 @@ def cells_of(wish: tuple[str, str], study: Mapping[str, Any]) -> list[Cell]:
 
 
 def _cell(case: str, row: Mapping[str, Any]) -> Cell:
-    return Cell(
-        case=case,
-        ours=row["quality"],
-        other=row["saved"],
-        other_name="time saved",
-        low=row.get("low"),
-        high=row.get("high"),
-        unit=f"mean quality of {row['n_full']} processed in full",
-        n=row["n"],
-    )
+    unit, bounds = f"mean quality of {row['n_full']} processed in full", (row.get("low"), row.get("high"))
+    return cell(case, row["quality"], unit, row["n"], bounds, row["saved"], "time saved")
 
 
 def verdict(cells: Sequence[Mapping[str, Any]]) -> int:
@@ -103,8 +95,8 @@ def verdict(cells: Sequence[Mapping[str, Any]]) -> int:
     served = [cell for cell in cells if cell["case"].endswith(", serves: all")]
     within = [cell for cell in served if BAND[0] <= cell["other"] <= BAND[1]]
     missed = [cell for cell in within if cell["ours"] is None or cell["ours"] <= BAR]
-    for cell in missed:
-        print(f"Missed: {cell['case']}: quality {cell['ours']}, {cell['other']:.1%} saved")
+    for one in missed:
+        print(f"Missed: {one['case']}: quality {one['ours']}, {one['other']:.1%} saved")
     is_held = bool(within) and not missed
     print(
         f"The bar is {'held' if is_held else 'missed'}: {len(within)} of {len(served)} wishes save 65 to 80 % on dev."

@@ -16,7 +16,7 @@ from collections.abc import Sequence
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 import numpy as np
-from common import SHARED, Cell, data_of, options_of, write_result
+from common import SHARED, Cell, cell, data_of, options_of, write_result
 from judging import others
 from judging.rows import RatedScores, committee, hanna, spread, unieval
 from scipy.stats import spearmanr
@@ -114,17 +114,13 @@ def committees() -> list[Cell]:
             for measure, of in (("precision", flagged), ("recall", is_wrong)):
                 hit, n = int((flagged & is_wrong).sum()), int(of.sum())
                 share = wilson_interval(hit, n) if n else None
+                other, name = (base, "share of the answers") if measure == "precision" else (flagged.mean(), "flagged")
+                case, bounds = (
+                    f"spread over {limit:g}, {what}: {measure}",
+                    (share.lower, share.upper) if share else (None, None),
+                )
                 cells.append(
-                    Cell(
-                        case=f"spread over {limit:g}, {what}: {measure}",
-                        ours=hit / n if n else None,
-                        other=base if measure == "precision" else float(flagged.mean()),
-                        other_name="share of the answers" if measure == "precision" else "flagged",
-                        low=share.lower if share else None,
-                        high=share.upper if share else None,
-                        unit=f"{measure} (interval: Wilson)",
-                        n=n,
-                    )
+                    cell(case, hit / n if n else None, f"{measure} (interval: Wilson)", n, bounds, other, name)
                 )
     rank = _rank(apart_by, off)
     drawn = [_rank(apart_by[rows], off[rows]) for rows in draws]

@@ -18,11 +18,10 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Sequence
-from dataclasses import replace
 from itertools import product
 
 import numpy as np
-from common import Cell, data_of, options_of, write_result
+from common import Cell, cell, data_of, options_of, write_result
 from fixed_pool.pools import CONFIRMATION, Pool, pools
 from fixed_pool.trials import interval
 from listed.page import MARGIN, mean_difference
@@ -49,17 +48,18 @@ def replays(pool: Pool, n_dev: int, cap: float, n_draws: int) -> list[Cell]:
     searches = [raced(drawn(pool.scores, seed, n_dev), seed, calls) for seed in range(n_draws)]
     case = f"replayed, {pool.name} ({n}), {n_dev} dev rows, {cap:g} x: "
     return [
-        _cell(f"{case}calls", np.mean([one.calls for one in searches]), calls, "cap of the search", n_draws),
-        _cell(f"{case}tried", min(one.n_tried for one in searches), n, "the list", n_draws),
+        cell(
+            f"{case}calls", np.mean([one.calls for one in searches]), "", n_draws, other=calls, by="cap of the search"
+        ),
+        cell(f"{case}tried", min(one.n_tried for one in searches), "", n_draws, other=n, by="the list"),
         *(_lost(f"{case}points lost on {where}", searches, at) for at, where in enumerate(("dev", "all rows"))),
     ]
 
 
 def _lost(case: str, searches: Sequence[SearchResult], at: int) -> Cell:
     ours, rule = (np.array([getattr(one, name)[at] for one in searches]) for name in ("lost", "rule_lost"))
-    cell = _cell(case, ours.mean(), rule.mean(), "the rule alone", len(searches))
-    low, high = interval(ours - rule)
-    return replace(cell, low=low, high=high, unit="points; bounds of ours - the rule's over the draws")
+    unit = "points; bounds of ours - the rule's over the draws"
+    return cell(case, ours.mean(), unit, len(searches), interval(ours - rule), rule.mean(), "the rule alone")
 
 
 def verdict(cells: Sequence[Cell]) -> int:
@@ -71,10 +71,6 @@ def verdict(cells: Sequence[Cell]) -> int:
         f"Lost over {MARGIN} points more than the rule, in the mean of a cap's replays: {', '.join(worse) or 'none'}."
     )
     return 1 if left or worse else 0
-
-
-def _cell(case: str, ours: float, other: float, other_name: str, n: int) -> Cell:
-    return Cell(case=case, ours=float(ours), other=float(other), other_name=other_name, unit="", n=n)
 
 
 if __name__ == "__main__":

@@ -19,7 +19,7 @@ import sys
 from collections.abc import Sequence
 
 import numpy as np
-from common import CACHE, Cell, data_of, options_of, write_result
+from common import CACHE, Cell, beside, cell, data_of, options_of, write_result
 from fixed_pool.page import worse_at_the_bar
 from fixed_pool.pools import CONFIRMATION, DEVELOPMENT, Pool
 from fixed_pool.studies import improved, without_differences
@@ -45,15 +45,7 @@ def main() -> int:
             measured += trials
     false = shuffled(list(tables.values()))
     n_same, n = (sum(one.agreed[i] for one in measured) for i in (0, 1))
-    agreed = Cell(
-        case="agreed: choices of ours that the product's code makes too",
-        ours=n_same,
-        other=n,
-        other_name="all",
-        ratio=n_same / n,
-        unit="choices",
-        n=n,
-    )
+    agreed = beside("agreed: choices of ours that the product's code makes too", n_same, n, "all", "choices", n)
     write_result("prompt_tables", [agreed, *rows, false])
     return verdict(rows, false)
 
@@ -68,16 +60,8 @@ def shuffled(tables: Sequence[Pool], seeds: Sequence[int] = STUDIES) -> Cell:
         n_false += sum(improved(without_differences(some, seed)) for seed in seeds)
     n = len(tables) * len(seeds)
     bounds = wilson_interval(n_false, n)
-    return Cell(
-        case="shuffled: improvement reported by a study that races",
-        ours=n_false / n,
-        other=MOST_FALSE,
-        other_name="the most allowed",
-        low=bounds.lower,
-        high=bounds.upper,
-        unit="share of studies; bounds of ours",
-        n=n,
-    )
+    case, unit = "shuffled: improvement reported by a study that races", "share of studies; bounds of ours"
+    return cell(case, n_false / n, unit, n, (bounds.lower, bounds.upper), MOST_FALSE, "the most allowed")
 
 
 def verdict(rows: Sequence[Cell], false: Cell) -> int:

@@ -30,7 +30,7 @@ from datetime import UTC, datetime, timedelta
 from random import Random
 from statistics import median
 
-from common import Cell, data_of, options_of, write_result
+from common import Cell, cell, data_of, options_of, write_result
 from students import MARGIN, accept_of, rows_of
 
 from optimizer.adapters.predictors.student_learning import learn_student
@@ -168,14 +168,9 @@ def cells_of(case: str, streams: Sequence[Stream]) -> list[Cell]:
         (LOST, [one.lost for one in ended], "points of 100, median; ends: least and most"),
     )
     cells = [
-        Cell(
-            case=f"{case}: {name}",
-            ours=median(values) if values else None,  # type: ignore[type-var]
-            low=min(values) if values else None,  # type: ignore[type-var]
-            high=max(values) if values else None,  # type: ignore[type-var]
-            unit=unit,
-            n=len(values),
-        )
+        cell(f"{case}: {name}", median(values), unit, len(values), (min(values), max(values)))  # type: ignore[type-var]
+        if values
+        else cell(f"{case}: {name}", None, unit, 0)
         for name, values, unit in figures
     ]
     cells.append(Cell(case=f"{case}: {BEFORE}", ours=float(n_early), unit="streams", n=len(streams)))

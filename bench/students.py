@@ -36,7 +36,7 @@ from time import process_time
 from typing import Any
 
 import numpy as np
-from common import SHARED, Cell, data_of, options_of, write_result
+from common import SHARED, Cell, cell, data_of, options_of, write_result
 
 from optimizer.adapters.predictors.student_learning import learn_student
 from optimizer.core.base.canonical import digest
@@ -55,7 +55,6 @@ LABELS: Mapping[str, str] = {  # set > the field of its label
     "relationship_extraction": "relations",
     "sentiment": "label",
 }
-SIZES = (50, 100, 200, 500)  # of the learning curve, and all
 MARGIN = 0.02
 N_DRAWN = 200  # rows of a draw
 OPEN_MARGIN, LEAST_LABELS, OPEN_PARTS = 0.01, 5, 5
@@ -119,19 +118,14 @@ def measured(name: str, train: Sequence[tuple[dict[str, Any], TeachingRow]]) -> 
     stands = [float(accept is not None and answer.confidence >= accept) for answer in answers]
     lost = [100 * stood * (1 - was_right) for stood, was_right in zip(stands, right, strict=True)]
     what = f"{name}, {len(train)} train rows, {len(taught.student.labels)} labels"
-    cells = [
-        cell(f"{what}: {RIGHT}", right, taught.student.method),
-        cell(f"{what}: {SHARE}", stands, "no threshold is safe" if accept is None else f"accept {accept:.6f}"),
-        cell(f"{what}: {LOST}", lost, "of 100"),
-        plain(f"{what}: {TIME}", decision_us(taught.student, teaching), f"{TIMED_CHARS} characters, processor time"),
-        plain(f"{what}: {SIZE}", len(json.dumps(taught.student.to_data())) / 1e6, "as JSON"),
-        plain(f"{what}: {LEARNING}", learning_s, "processor time"),
+    return [
+        mean_cell(f"{what}: {RIGHT}", right, taught.student.method),
+        mean_cell(f"{what}: {SHARE}", stands, "no threshold is safe" if accept is None else f"accept {accept:.6f}"),
+        mean_cell(f"{what}: {LOST}", lost, "of 100"),
+        cell(f"{what}: {TIME}", decision_us(taught.student, teaching), f"{TIMED_CHARS} characters, processor time", 1),
+        cell(f"{what}: {SIZE}", len(json.dumps(taught.student.to_data())) / 1e6, "as JSON", 1),
+        cell(f"{what}: {LEARNING}", learning_s, "processor time", 1),
     ]
-    for n in (size for size in SIZES if size < len(train)):
-        student = learn_student(teaching[:n], trained_on={}).student
-        of_few = [float(student.answer(input).label == row.label) for input, row in dev]
-        cells.append(cell(f"{name}, {n} train rows: {RIGHT}", of_few, student.method))
-    return cells
 
 
 def bound_cells(name: str, rows: Sequence[TeachingRow], n_draws: int) -> list[Cell]:
@@ -146,7 +140,10 @@ def bound_cells(name: str, rows: Sequence[TeachingRow], n_draws: int) -> list[Ce
         above.append(float(fmean(answer is False for answer in answers) > MARGIN))
         answered.append(fmean(answer is not None for answer in answers))
     what = f"{name}, {n_draws} times {N_DRAWN} of {len(rows)} train rows"
-    return [cell(f"{what}: {ABOVE}", above, f"margin {MARGIN}"), cell(f"{what}: {SHARE}", answered, f"margin {MARGIN}")]
+    return [
+        mean_cell(f"{what}: {ABOVE}", above, f"margin {MARGIN}"),
+        mean_cell(f"{what}: {SHARE}", answered, f"margin {MARGIN}"),
+    ]
 
 
 def open_cells(name: str, rows: Sequence[TeachingRow], most: int) -> list[Cell]:
@@ -168,8 +165,8 @@ def open_cells(name: str, rows: Sequence[TeachingRow], most: int) -> list[Cell]:
             )
     what = f"{name}, one of {len(labels)} labels left out at a time"
     return [
-        cell(f"{what}: {REACHED}", unknown, f"margin {OPEN_MARGIN}"),
-        cell(f"{what}: {SHARE}", known, "known labels"),
+        mean_cell(f"{what}: {REACHED}", unknown, f"margin {OPEN_MARGIN}"),
+        mean_cell(f"{what}: {SHARE}", known, "known labels"),
     ]
 
 
@@ -189,9 +186,8 @@ def mixed_cell() -> Cell:
     rows = sorted(rows, key=lambda row: digest(row.id.encode()))[:N_MIXED]
     started = process_time()
     n_labels = len(learn_student(rows, trained_on={}).student.labels)
-    return plain(
-        f"all sets, {len(rows)} train rows, {n_labels} labels: {LEARNING}", process_time() - started, "processor time"
-    )
+    case = f"all sets, {len(rows)} train rows, {n_labels} labels: {LEARNING}"
+    return cell(case, process_time() - started, "processor time", 1)
 
 
 def threshold_of(rows: Sequence[TeachingRow], taught: TaughtStudent, *, margin: float = MARGIN) -> float | None:
@@ -243,15 +239,9 @@ def decision_us(student: Student, rows: Sequence[TeachingRow]) -> float:
     return median(times)
 
 
-def cell(case: str, values: Sequence[float], unit: str) -> Cell:
+def mean_cell(case: str, values: Sequence[float], unit: str) -> Cell:
     interval = bootstrap_interval(list(values), seed=0)
-    return Cell(
-        case=case, ours=float(np.mean(values)), low=interval.lower, high=interval.upper, unit=unit, n=len(values)
-    )
-
-
-def plain(case: str, value: float, unit: str) -> Cell:
-    return Cell(case=case, ours=value, unit=unit, n=1)
+    return cell(case, np.mean(values), unit, len(values), (interval.lower, interval.upper))
 
 
 if __name__ == "__main__":

@@ -16,7 +16,7 @@ import httpx
 import numpy as np
 import psutil
 
-from bench.common import Cell
+from bench.common import Cell, cell
 from bench.speed import client, rivals
 from bench.speed.client import Load
 from bench.speed.installation import KEY, ROOT, add_key, address_of
@@ -96,14 +96,7 @@ def _overhead(case: str, ours: Sequence[Load], other: Sequence[Load], what: str)
     mine, theirs = ([getattr(load, name) for load in side] for side in (ours, other))
     over = [one - its for one, its in zip(mine, theirs, strict=True)]
     spread = f"{min(over):.4g} to {max(over):.4g} beside {min(theirs):.4g} to {max(theirs):.4g}"
-    return Cell(
-        case=case,
-        ours=float(np.median(over)),
-        other=float(np.median(theirs)),
-        other_name="the model itself",
-        unit=f"ms more; {spread}",
-        n=len(over),
-    )
+    return cell(case, np.median(over), f"ms more; {spread}", len(over), other=np.median(theirs), by="the model itself")
 
 
 def _body(streams: bool) -> dict[str, object]:
