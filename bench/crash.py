@@ -88,6 +88,11 @@ class KilledInstallation:
         )
         return next((p.pid for p in self._descendants() if p.cmdline()[1 : 1 + len(words)] == words), None)
 
+    def kill(self, name: str) -> None:
+        pid = self.running(name)
+        assert pid is not None, f"{name} does not run"
+        os.kill(pid, signal.SIGKILL)
+
     def ready(self, name: str) -> bool:
         """Whether the process has announced its address; the embedded model's server announces none of its own."""
         pid = self.running(name)

@@ -20,7 +20,6 @@ import os
 import random
 import re
 import shutil
-import signal
 import subprocess
 import sys
 import tempfile
@@ -191,16 +190,6 @@ class Provider:
         self._opened.enter_context(answering(completion, self.port))
 
 
-@dataclass(kw_only=True)
-class WatchedInstallation(KilledInstallation):
-    """``detent serve`` whose alerts go to a webhook of this process."""
-
-    def kill(self, name: str) -> None:
-        pid = self.running(name)
-        assert pid is not None, f"{name} does not run"
-        os.kill(pid, signal.SIGKILL)
-
-
 def fault_of(case: str) -> Fault:
     return FAULTS.get(case, Fault())
 
@@ -236,7 +225,7 @@ def poisson(mean: float, rng: random.Random) -> int:
     return n
 
 
-def report(lanes: Sequence[Lane], place: WatchedInstallation, seed: int, ended: threading.Event) -> None:
+def report(lanes: Sequence[Lane], place: KilledInstallation, seed: int, ended: threading.Event) -> None:
     """Sends what each family's application saw, second by second."""
     rng, http, at = random.Random(seed), httpx.Client(timeout=20), time.monotonic()
     while not ended.is_set():
@@ -250,7 +239,7 @@ def report(lanes: Sequence[Lane], place: WatchedInstallation, seed: int, ended: 
         ended.wait(max(0.0, at - time.monotonic()))
 
 
-def chat(lane: Lane, place: WatchedInstallation, seed: int, ended: threading.Event) -> None:
+def chat(lane: Lane, place: KilledInstallation, seed: int, ended: threading.Event) -> None:
     """Asks the family's model, which an application's user waits for; a refusal is what it is."""
     rng, http = random.Random(seed), httpx.Client(timeout=30)
     while not ended.wait(rng.expovariate(lane.rate / 60)):
@@ -316,7 +305,7 @@ def lanes_of(runs: int, only: str | None) -> list[Lane]:
 class FaultSiege:
     """Everything that happens to one installation."""
 
-    place: WatchedInstallation
+    place: KilledInstallation
     lanes: Sequence[Lane]
     providers: Mapping[str, Provider]
     board: Board
@@ -432,7 +421,7 @@ def measure(runs: int, only: str | None, seed: int) -> tuple[list[Lane], list[st
         }
         make_home(home, files, models)
         own = {"DETENT_ALERT_SLACK_WEBHOOK": f"http://127.0.0.1:{port}/hook"}
-        place = WatchedInstallation(home=home, own=own, awaited=READY)
+        place = KilledInstallation(home=home, own=own, awaited=READY)
         opened.callback(place.stop)
         remember(home, lanes, seed)
         place.start()

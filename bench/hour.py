@@ -36,8 +36,8 @@ import psutil
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
-from bench.chat_load import READY, ChatServer
 from bench.common import Cell, options_of, write_result
+from bench.crash import READY, KilledInstallation
 from bench.siege.one_request import REMOTE
 from bench.speed.events import answered
 from bench.speed.installation import FAMILY, Installation, fill
@@ -79,7 +79,7 @@ class Hour:
 
 
 @contextmanager
-def loaded(rate: float, before_hours: float) -> Iterator[ChatServer]:
+def loaded(rate: float, before_hours: float) -> Iterator[KilledInstallation]:
     """A running server whose store has the hours before."""
     with tempfile.TemporaryDirectory(prefix="detent-hour-") as folder:
         home = Path(folder)
@@ -96,7 +96,7 @@ def loaded(rate: float, before_hours: float) -> Iterator[ChatServer]:
         finally:
             store.close()
         print(f"{2 * n:,} events stored: {time.monotonic() - began:.0f} s", file=sys.stderr, flush=True)
-        place = ChatServer(home=home)
+        place = KilledInstallation(home=home)
         try:
             place.start()
             yield place
@@ -104,7 +104,7 @@ def loaded(rate: float, before_hours: float) -> Iterator[ChatServer]:
             place.stop()
 
 
-def watch(place: ChatServer, hour: Hour, ended: threading.Event) -> None:
+def watch(place: KilledInstallation, hour: Hour, ended: threading.Event) -> None:
     """Looks at processes and disk until ``ended``."""
     pids = {name: place.running(name) for name in READY} | {"serve": place.process.pid if place.process else None}
     while not ended.wait(SAMPLE_S):
@@ -127,7 +127,7 @@ def disk_of(home: Path) -> dict[str, int]:
     return sizes
 
 
-async def requests(place: ChatServer, hour: Hour, *, rate: float, seconds: float) -> None:
+async def requests(place: KilledInstallation, hour: Hour, *, rate: float, seconds: float) -> None:
     """At random moments for so long; then what is open is waited for."""
     draw, due, until, tasks, n = random.Random(1), hour.began, hour.began + seconds, set[asyncio.Task[None]](), 0
     connector, patience = aiohttp.TCPConnector(limit=2 * CONNECTIONS), aiohttp.ClientTimeout(total=PATIENCE_S)
