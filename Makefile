@@ -146,7 +146,6 @@ bench-client: $(VENV)/.synced-dev ## what the client costs in process, beside La
 
 bench-paths: $(VENV)/.synced-dev ## how fast prompts are fetched and feedback is kept, beside bare routes and MLflow (half an hour, quiet machine, wrk, 14 GB under TMPDIR)
 	@$(BIN)/python bench/serving.py
-	@$(BIN)/python bench/serving.py --minutes 10
 	@$(BIN)/python bench/ingestion.py
 	@$(BIN)/python bench/ingestion.py --growth 10000000
 

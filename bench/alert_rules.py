@@ -16,7 +16,6 @@ are not told of within four minutes at 60 requests a minute, or more than one fa
 
 from __future__ import annotations
 
-import argparse
 import os
 import sys
 from collections.abc import Iterator, Sequence
@@ -31,9 +30,7 @@ from types import SimpleNamespace
 from typing import Any, cast
 
 import numpy as np
-from common import ROOT, Cell, measured_before, write_result
-from pages import Cell as PageCell
-from pages import lines, publish, text_of
+from common import ROOT, Cell, measured_before, options_of, write_result
 
 from optimizer.adapters.files.alert_rule_files import read_alert_rules
 from optimizer.core.base.minute_sums import WIDTH, MinuteSums
@@ -379,49 +376,15 @@ def cells_of(case: str, rate: int, runs: Sequence[FaultRun]) -> list[Cell]:
     ]
 
 
-def page(result: dict[str, Any]) -> str:
-    cells: dict[str, PageCell] = {cell["case"]: cell for cell in result["cells"]}
-
-    def minutes(case: str) -> str:
-        cell = cells[case]
-        if cell["ours"] is None:
-            return "–"
-        return f"{cell['ours']:.1f} ({cell['low']:.1f} to {cell['high']:.1f})"
-
-    rows = [
-        (
-            fault,
-            f"{rate:,}",
-            f"{100 * cells[f'{where}, told']['ours']:.0f} %",
-            minutes(f"{where}, until told"),
-            minutes(f"{where}, until resolved"),
-            f"{cells[f'{where}, messages']['ours']:.2f}",
-            str(cells[f"{where}, told"]["n"]),
-        )
-        for fault, rate in product(SIMULATED, RATES)
-        for where in [f"{fault}, {rate} requests a minute"]
-        if f"{where}, told" in cells
-    ]
-    false = cells[WITHOUT_FAULT]
-    return text_of(
-        "alerts-measured",
-        commit=result["commit"],
-        faults=lines(rows),
-        weeks=false["n"],
-        false=f"{false['ours']:.2f}",
-        longest=LONGEST_MIN,
-        after=AFTER_MIN,
-    )
-
-
 def main() -> int:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--runs", type=int, default=100, help="of each fault at each traffic (default 100)")
-    parser.add_argument("--weeks", type=int, default=4, help="without a fault (default 4); 0: as they were")
-    parser.add_argument("--seed", type=int, default=1000, help="the first one; below 1,000 nothing is written")
-    parser.add_argument("--processes", type=int, default=os.cpu_count())
-    parser.add_argument("--only", default="", help="faults whose name holds this; the others stay as they were")
-    options = parser.parse_args()
+    options = options_of(
+        __doc__,
+        runs=(100, "of each fault at each traffic (default 100)"),
+        weeks=(4, "without a fault (default 4); 0: as they were"),
+        seed=(1000, "the first one; below 1,000 nothing is written"),
+        processes=os.cpu_count(),
+        only=("", "faults whose name holds this; the others stay as they were"),
+    )
     seeds = range(options.seed, options.seed + options.runs)
     cells: list[Cell] = []
     with ProcessPoolExecutor(options.processes) as pool:
@@ -443,7 +406,6 @@ def main() -> int:
     print(f"50 % errors at 60 a minute: at the latest after {longest} minutes; false messages a week: {a_week}")
     if options.seed >= 1000:
         write_result("alert_rules", cells)
-        publish("alerts-measured")
     return 0 if is_kept else 1
 
 

@@ -14,7 +14,6 @@ error (pairs above it in their first draws are decided by 3,000 others, since of
 
 from __future__ import annotations
 
-import argparse
 import sys
 import time
 from collections.abc import Sequence
@@ -22,8 +21,7 @@ from math import sqrt
 
 from cascade_logs.measures import ALLOWED, CHEAP, STRONG, hardest, query_only, with_confidence
 from cascade_logs.tables import CONFIDENT_SETS, QUERY_SETS, read
-from common import Cell, write_result
-from pages import publish
+from common import Cell, data_of, options_of, write_result
 
 YARDSTICKS = {"rlc_mmlu": 0.43, "rlc_medmcqa": 0.31, "rlc_triviaqa": 0.69, "rlc_gsm8k": 0.52}
 REFUSED = "rlc_truthfulqa"
@@ -31,16 +29,9 @@ TOLERANCE = 0.03
 
 
 def main() -> int:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--draws", type=int, default=500)
-    parser.add_argument("--chain-draws", type=int, default=60)
-    options = parser.parse_args()
+    options = options_of(__doc__, draws=500, chain_draws=60)
+    data_of("cascade_logs")
     logs = [log for name in (*CONFIDENT_SETS, *QUERY_SETS) if (log := read(name)) is not None]
-    if len(logs) < len(CONFIDENT_SETS) + len(QUERY_SETS):
-        print(
-            "Skipped: the recorded cascades are not here; set DETENT_SHARED to the folder that holds data/cascade_logs."
-        )
-        return 0
     cells = list[Cell]()
     for one in logs:
         started = time.monotonic()
@@ -52,7 +43,6 @@ def main() -> int:
         print(f"{one.name}: {time.monotonic() - started:.0f} s", file=sys.stderr)
     cells += [hardest(n) for n in (157, 230, 400, 638, 918, 2000)]
     write_result("cascades", cells)
-    publish("cascades-measured")
     return verdict(cells)
 
 

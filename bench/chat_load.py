@@ -11,17 +11,15 @@ takes about six minutes. Writes bench/results/chat_load.json and docs/reference/
 
 from __future__ import annotations
 
-import argparse
 import contextlib
 import json
 import os
-import signal
 import subprocess
 import sys
 import tempfile
 import threading
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -29,16 +27,15 @@ from typing import Any
 
 import httpx
 import numpy as np
-import psutil
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
-from common import ROOT, Cell, write_result
+from common import ROOT, Cell, options_of, write_result
 from crash import READY, KilledInstallation
-from pages import lines, publish, text_of
+from pages import text_of
 
 from bench.speed import rivals
-from bench.speed.chats import N_PIECES, WORDS, pieces
+from bench.speed.chats import N_PIECES, cpu_s, model_file
 from tests.gateway_world import family as family_file
 from tests.gateway_world import make_home
 
@@ -57,46 +54,34 @@ BARS = {  # at most, in the unit of the cell; uptime at least
 UPTIME_BAR = 0.995
 
 
-@dataclass(kw_only=True)
-class ChatServer(KilledInstallation):
-    def cpu_s(self) -> float:
-        """Processor seconds of the processes that a chat goes through."""
-        total = 0.0
-        for name in ("api", "gateway", "feedback"):
-            pid = self.running(name)
-            if pid is not None:
-                times = psutil.Process(pid).cpu_times()
-                total += times.user + times.system
-        return total
+def cpu_of(place: KilledInstallation) -> float:
+    """Processor seconds of the processes that a chat goes through."""
+    return sum(cpu_s([pid for name in ("api", "gateway", "feedback") if (pid := place.running(name))]))
 
 
 @contextmanager
-def serving() -> Iterator[ChatServer]:
+def serving() -> Iterator[KilledInstallation]:
     with ExitStack() as opened:
         folder = Path(opened.enter_context(tempfile.TemporaryDirectory(prefix="detent-load-")))
-        choice = {"index": 0, "message": {"role": "assistant", "content": WORDS}, "finish_reason": "stop"}
-        whole = {"id": "c", "object": "chat.completion", "created": 1, "model": "m", "choices": [choice]}
         models = {}
         between_s = (WHOLE_S - FIRST_S) / N_PIECES
         for name, waits, at_once in (
             (SLOW, {"first_s": FIRST_S, "between_s": between_s}, AT_ONCE),
             (QUICK, {}, 128),
         ):
-            answers = folder / f"{name}.json"
-            answers.write_text(json.dumps({"whole": whole, "pieces": pieces(), **waits}), encoding="utf-8")
-            url = opened.enter_context(rivals.running("model", answers))
+            url = opened.enter_context(rivals.running("model", model_file(folder / f"{name}.json", **waits)))
             price = {"input_usd_per_mtok": 0.1, "output_usd_per_mtok": 0.4}
             models[f"m_{name}"] = {"openai_compatible": url, "model": "m", "concurrency": at_once, "price": price}
         home = folder / "home"
         home.mkdir()
         make_home(home, {name: family_file(name, f"m_{name}") for name in (SLOW, QUICK)}, models)
-        place = ChatServer(home=home, awaited=READY)
+        place = KilledInstallation(home=home, awaited=READY)
         opened.callback(place.stop)
         place.start()
         yield place
 
 
-def load(place: ChatServer, family: str, users: int, seconds: float) -> dict[str, Any]:
+def load(place: KilledInstallation, family: str, users: int, seconds: float) -> dict[str, Any]:
     """The figures of deploy/load.py, a program of its own, as an operator runs it."""
     words = [str(ROOT / "deploy" / "load.py"), place.url, "--family", family, "--users", str(users)]
     done = subprocess.run(
@@ -113,10 +98,9 @@ def load(place: ChatServer, family: str, users: int, seconds: float) -> dict[str
 class Prober(threading.Thread):
     """Fetches a prompt and reports an outcome ten times a second, as an application beside the chats. Mutable."""
 
-    place: ChatServer
+    place: KilledInstallation
     url: str
     ms: list[float] = field(default_factory=list)
-    n_failed: int = 0
     away_s: float = 0.0  # from the first that failed to the next that was answered
     ended: threading.Event = field(default_factory=threading.Event)
 
@@ -139,7 +123,6 @@ class Prober(threading.Thread):
                     answer.raise_for_status()
                     self.ms.append(answer.elapsed.total_seconds() * 1000)
             except httpx.HTTPError:
-                self.n_failed += 1
                 away_since = away_since or began
             else:
                 if away_since is not None:
@@ -149,7 +132,7 @@ class Prober(threading.Thread):
 
 
 @contextmanager
-def probing(place: ChatServer) -> Iterator[Prober]:
+def probing(place: KilledInstallation) -> Iterator[Prober]:
     prober = Prober(place=place, url=place.url)
     prober.start()
     try:
@@ -159,13 +142,11 @@ def probing(place: ChatServer) -> Iterator[Prober]:
         prober.join(30)
 
 
-def kill_in_turn(place: ChatServer, ended: threading.Event) -> int:
+def kill_in_turn(place: KilledInstallation, ended: threading.Event) -> int:
     n = 0
     while not ended.wait(BETWEEN_KILLS_S):
-        pid = place.running(KILLS[n % len(KILLS)])
-        if pid is not None:
-            with contextlib.suppress(ProcessLookupError):
-                os.kill(pid, signal.SIGKILL)
+        with contextlib.suppress(ProcessLookupError, AssertionError):  # it may not be back yet
+            place.kill(KILLS[n % len(KILLS)])
         n += 1
     return n
 
@@ -190,9 +171,9 @@ def measure(seconds: float) -> list[Cell]:
         beyond = three["first_piece_p95_ms"] / 1000 - FIRST_S
         cell("p95 of the first piece beyond the model's own", beyond, "s", three["chats"])
         load(place, QUICK, MANY, 5)
-        before = place.cpu_s()
+        before = cpu_of(place)
         most = load(place, QUICK, MANY, seconds / 2)
-        cell("what a core carries", most["chats"] / (place.cpu_s() - before), "chats a second", most["chats"])
+        cell("what a core carries", most["chats"] / (cpu_of(place) - before), "chats a second", most["chats"])
         ended = threading.Event()
         killer = threading.Thread(target=kill_in_turn, args=(place, ended), daemon=True)
         n_kills = int(3 * seconds // BETWEEN_KILLS_S)
@@ -210,35 +191,15 @@ def measure(seconds: float) -> list[Cell]:
 
 
 def page(result: dict[str, Any]) -> str:
-    cells: Mapping[str, Any] = {cell["case"]: cell for cell in result["cells"]}
-    rows = []
-    for case, cell in cells.items():
-        bar = BARS.get(case)
-        is_share = cell["unit"] == "share"
-        scale, unit, digits = (100, "%", 2) if is_share else (1, cell["unit"], 2)
-        bar_text = f"{scale * bar:g} {unit} at most" if bar is not None else ""
-        bar_text = f"{scale * UPTIME_BAR:g} % at least" if case.startswith("uptime") else bar_text
-        bar_text = f"{scale * BARS[FAILED]:g} % at most, in peace only" if case == f"{FAILED} under kills" else bar_text
-        rows.append((case, f"{scale * cell['ours']:,.{digits}f} {unit}", f"{cell['n']:,}", bar_text))
-    missed = [case for case, bar in BARS.items() if cells[case]["ours"] > bar]
-    missed += [case for case, cell in cells.items() if case.startswith("uptime") and cell["ours"] < UPTIME_BAR]
-    return text_of(
-        "load-measured",
-        commit=result["commit"],
-        machine=result["machine"],
-        rows=lines(rows),
-        turn=AT_ONCE / cells["chats"]["ours"],
-        four=4 * AT_ONCE / cells["chats"]["ours"],
-        verdict=f"Not kept here: {'; '.join(missed)}." if missed else "All bars were kept.",
-    )
+    ours = {cell["case"]: cell["ours"] for cell in result["cells"]}
+    missed = [case for case, bar in BARS.items() if ours[case] > bar]
+    missed += [case for case, share in ours.items() if case.startswith("uptime") and share < UPTIME_BAR]
+    return text_of("load-measured", **result, bars=BARS, uptime=UPTIME_BAR, missed=missed)
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--seconds", type=float, default=60.0, help="of ten users without kills (default 60)")
-    options = parser.parse_args()
+    options = options_of(__doc__, seconds=(60.0, "of ten users without kills (default 60)"))
     write_result("chat_load", measure(options.seconds))
-    publish("load-measured")
 
 
 if __name__ == "__main__":

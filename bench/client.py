@@ -12,7 +12,6 @@ project has not both. A few minutes. Together with bench/serving.py this makes d
 
 from __future__ import annotations
 
-import argparse
 import json
 import os
 import re
@@ -32,8 +31,7 @@ from typing import Any
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
-from bench.common import ROOT, Cell, beside, write_result
-from bench.pages import publish
+from bench.common import ROOT, Cell, beside, options_of, write_result
 from bench.speed.client import cell_of
 from bench.speed.installation import FAMILY, KEY, Installation, installation
 
@@ -46,13 +44,9 @@ REQUEST = re.compile(rb"(?:GET|POST) (/\S*?)(?:\?\S*)? HTTP/1\.1\r\n")
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__.split("\n\n")[0] if __doc__ else None)
-    parser.add_argument("--rounds", type=int, default=9)
-    parser.add_argument("--peers", default=sys.executable, metavar="PYTHON", help="has langfuse and the OFREP provider")
-    options = parser.parse_args()
+    options = options_of(__doc__, rounds=9, peers=(sys.executable, "has langfuse and the OFREP provider"))
     check_packages(options.peers)
     write_result("client", cells(options.rounds, options.peers))
-    publish("speed")
 
 
 def check_packages(peers: str) -> None:

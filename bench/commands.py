@@ -19,18 +19,14 @@ medmcqa and triviaqa, and a loss above the margin in at most 10 % of the draws w
 
 from __future__ import annotations
 
-import argparse
 import sys
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from math import sqrt
 from statistics import mean, stdev
-from typing import Any
 
 from cascade_logs.tables import CONFIDENT_SETS, read
-from common import ROOT, Bounds, Cell, beside, write_result
-from pages import Cell as PageCell
-from pages import bounded, lines, publish, text_of
+from common import ROOT, Bounds, Cell, beside, data_of, options_of, write_result
 from simulations.tally import wilson
 from typed.draws import CHEAP, MARGIN, STRONG, Draw, Table
 
@@ -41,22 +37,13 @@ SHARE_OF_CORE = 0.9
 
 
 def main() -> int:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--draws", type=int, default=200)
-    parser.add_argument("--typed", type=int, default=10)
-    parser.add_argument("--minutes", type=float, default=None)
-    parser.add_argument("--sets", nargs="+", choices=CONFIDENT_SETS, default=CONFIDENT_SETS)
-    options = parser.parse_args()
+    options = options_of(__doc__, draws=200, typed=10, minutes=float, sets=list(CONFIDENT_SETS))
+    data_of("cascade_logs")
     tables = {
         name: Table(name, pool=logs.pool.chain((CHEAP, STRONG)), folder=KEPT / name)
         for name in options.sets
         if (logs := read(name))
     }
-    if not tables:
-        print(
-            "Skipped: the recorded cascades are not here; set DETENT_SHARED to the folder that holds data/cascade_logs."
-        )
-        return 0
     started = time.monotonic()
     for number in range(options.draws):
         for name, table in tables.items():
@@ -68,7 +55,6 @@ def main() -> int:
     done = {name: table.done() for name, table in tables.items()}
     cells = [cell for name, draws in done.items() if draws for cell in cells_of(name, draws)]
     write_result("commands", cells)
-    publish("commands-measured")
     return verdict(cells)
 
 
@@ -116,57 +102,6 @@ def verdict(cells: Sequence[Cell]) -> int:
             missed.append(f"{cell.case}: {cell.ours:.2f}")
     print("\n".join(["Every bar is held."] if not missed else ["Missed:", *missed]))
     return 1 if missed else 0
-
-
-def page(result: Mapping[str, Any]) -> str:
-    by_case = {cell["case"]: cell for cell in result["cells"]}
-    names = list(dict.fromkeys(case.split(":")[0] for case in by_case))
-    below = "".join(_below(name, by_case) for name in names if name in SAVING_SETS)
-    return text_of("commands-measured", **result, rows=lines(_row(name, by_case) for name in names), below=below)
-
-
-def _below(name: str, by_case: Mapping[str, PageCell]) -> str:
-    """Where less is kept than was aimed at: how much, and how much of it no other order would have kept."""
-    saved, ceiling = (
-        by_case[f"{name}: saved, 0 where refused"],
-        by_case[f"{name}: saved by the boldest that passes alone"],
-    )
-    if saved["ratio"] is None or saved["ratio"] >= SHARE_OF_CORE:
-        return ""
-    within = "So no order of tests reaches the aim. " if ceiling["ratio"] < SHARE_OF_CORE else ""
-    proposed = by_case[f"{name}: saved by the boldest proposal"]["ours"]
-    return (
-        f"\n**{name.removeprefix('rlc_')}: not reached.** {SHARE_OF_CORE:g} of what the core rule saves was the aim,"
-        f" and the command saves {saved['ratio']:.3f} of it. The boldest threshold that passes the holdout's test by"
-        f" itself, picked after the look, would save {ceiling['ratio']:.3f}. {within}Thresholds are not the lack: what"
-        f" is proposed saves {proposed:.3f} of the dollars. The study has to show again, on a fifth of the rows, that"
-        " less than the margin is lost, and so few rows cannot show it of the boldest proposals. More rows can: the"
-        " test's error falls with their root.\n"
-    )
-
-
-def _row(name: str, by_case: Mapping[str, PageCell]) -> list[str]:
-    def of(case: str) -> PageCell:
-        return by_case[f"{name}: {case}"]
-
-    saved, above, tested = of("saved, 0 where refused"), of("loss above the margin"), of("proposals tested")
-    typed = of("typed again, the same outcome")
-    ratio = "–" if saved["ratio"] is None else f"{saved['ratio']:.2f}"
-    return [
-        name.removeprefix("rlc_"),
-        str(saved["n"]),
-        f"{of('nominated')['ours']:.0%}",
-        bounded(saved),
-        f"{saved['other']:.3f}",
-        ratio,
-        f"{of('saved by the core rule on all rows of the draw')['ours']:.3f}",
-        f"{of('saved by the boldest proposal')['ours']:.3f}",
-        f"{of('saved by the boldest that passes alone')['ours']:.3f}",
-        f"{of('points lost where nominated')['ours']:.2f}",
-        f"{bounded(above)}, {above['other']:.3f}",
-        f"{tested['ours']:.1f} of {tested['other']:.1f}",
-        f"{round(typed['ours'] * typed['other'])} of {typed['other']:.0f}",
-    ]
 
 
 def _interval(values: Sequence[float]) -> tuple[float, float]:

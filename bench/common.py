@@ -5,6 +5,7 @@ Run the other files of this folder, not this one.
 
 from __future__ import annotations
 
+import argparse
 import json
 import os
 import platform
@@ -26,6 +27,7 @@ CACHE = Path(os.environ.get("DETENT_RECORDED") or CACHES / "detent-bench-recorde
 SHARED = Path(os.environ.get("DETENT_SHARED", ROOT.parent / "shared"))
 
 Bounds = tuple[float, float] | tuple[None, None]
+Span = tuple[float | None, float | None]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -43,13 +45,49 @@ class Cell:
     n: int
 
 
+def options_of(about: str | None, **known: Any) -> argparse.Namespace:
+    """What was typed.
+
+    Args:
+        known: by option its default, or a pair of it and what it is for. A type stands for no default, False for a
+            switch; a list takes several, of names those in it and no others.
+    """
+    parser = argparse.ArgumentParser(description=about, formatter_class=argparse.RawDescriptionHelpFormatter)
+    for name, value in known.items():
+        default, words = value if isinstance(value, tuple) else (value, None)
+        flag, kind = f"--{name.replace('_', '-')}", default if isinstance(default, type) else type(default)
+        if default is False:
+            parser.add_argument(flag, action="store_true", help=words)
+        elif isinstance(default, list):
+            kind = type(default[0])
+            parser.add_argument(
+                flag, nargs="+", type=kind, choices=default if kind is str else None, default=default, help=words
+            )
+        else:
+            parser.add_argument(flag, type=kind, default=None if kind is default else default, help=words)
+    return parser.parse_args()
+
+
+def data_of(*places: str) -> Path:
+    """A folder of the recorded data; ends the command, which is skipped then, where it is not there."""
+    folder = SHARED.joinpath("data", *places)
+    if not folder.is_dir():
+        print(f"Skipped: there is no {folder}; set DETENT_SHARED to the folder that holds data/.", file=sys.stderr)
+        raise SystemExit(0)
+    return folder
+
+
 def write_result(name: str, cells: list[Cell], folder: Path = RESULTS) -> Path:
-    """Writes bench/results/<name>.json and prints the same as a table."""
+    """Writes bench/results/<name>.json, prints the same as a table, and makes the pages that take it again."""
+    from pages import PAGES, publish
+
     folder.mkdir(parents=True, exist_ok=True)
     path = folder / f"{name}.json"
     result = {"name": name, "commit": commit(), "machine": machine(), "cells": [asdict(cell) for cell in cells]}
     path.write_text(json.dumps(result, indent=1) + "\n", encoding="utf-8")
     print(table(cells))
+    for page in (page for page, (_, *taken) in PAGES.items() if name in taken and folder == RESULTS):
+        publish(page)
     return path
 
 
@@ -73,6 +111,21 @@ def table(cells: list[Cell]) -> str:
     return "\n".join(
         "  ".join(text.ljust(width) for text, width in zip(row, widths, strict=True)).rstrip() for row in rows
     )
+
+
+def cell(
+    case: str,
+    ours: float | None,
+    unit: str,
+    n: int,
+    bounds: Span = (None, None),
+    other: float | None = None,
+    by: str = "",
+) -> Cell:
+    """A cell without a ratio; ``by``: the name of the other."""
+    (low, high), ours = bounds, None if ours is None else float(ours)
+    other = None if other is None else float(other)
+    return Cell(case=case, ours=ours, other=other, other_name=by, low=low, high=high, unit=unit, n=n)
 
 
 def beside(

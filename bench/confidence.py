@@ -1,4 +1,4 @@
-"""Is a learned confidence better than the recorded one, and how far do features of the query alone get?
+"""Is a learned confidence better than the recorded one?
 
 Claim: where train says with 90 % that a learned confidence is better, it is used, and dev says what that saves. Data:
 the recorded cascades of DETENT_SHARED (data/cascade_logs). Peers: the recorded confidence, random mixing.
@@ -8,17 +8,14 @@ python bench/confidence.py     every set, the result and its page (a quarter of 
 
 from __future__ import annotations
 
-import argparse
 import os
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import replace
 
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 import numpy as np
-from common import SHARED, Cell, write_result
+from common import SHARED, Cell, cell, options_of, write_result
 from learned.cascade_rows import TierPair, at_threshold, best_threshold, random_mixing, read
-from pages import publish
 
 from optimizer.adapters.predictors.export import GramRecipe, Recipe
 from optimizer.adapters.predictors.learning import RECORDED, log_loss_gain
@@ -44,8 +41,6 @@ PAIRS = (
     ("llama3.2-3b", "llama3.1-70b"),
     ("qwen2.5-32b-coder-instruct", "gpt-4o"),
 )
-QUERY_SETS = ("routellm_mmlu", "routellm_gsm8k", "routellm_mtbench")
-ROUTED = ("mistralai/Mixtral-8x7B-Instruct-v0.1", "gpt-4-1106-preview")
 N_DRAWS = 500
 MEASURES: Mapping[str, Callable[[np.ndarray, np.ndarray], float | None]] = {
     "AUC": area,
@@ -75,32 +70,6 @@ LEARNED = (
         trusted=SEEN,
     ),
 )
-_WORDS = GramRecipe(text="query", analyzer="word", low=1, high=2, least_rows=3, most=10_000)
-_CHARACTERS = GramRecipe(text="query", analyzer="char", low=2, high=4, least_rows=3, most=5_000)
-_SUBJECT = GramRecipe(text="subject", analyzer="value", lower=False, least_rows=2)
-QUERY = (
-    Recipe(name="query", model="linear", features=tuple(FEATURES), penalty=30),
-    Recipe(name="query, trees", model="trees", features=tuple(FEATURES), n_trees=40, penalty=10),
-    *(
-        Recipe(
-            name=f"query and {name}",
-            model="linear",
-            features=tuple(FEATURES),
-            grams=(grams,),
-            penalty=2,
-            number_strength=0.1,
-        )
-        for name, grams in (("words", _WORDS), ("characters", _CHARACTERS))
-    ),
-)
-SUBJECT = (
-    Recipe(name="subject", model="linear", grams=(_SUBJECT,), penalty=1),
-    *(
-        replace(recipe, name=f"{recipe.name} and subject", grams=(*recipe.grams, _SUBJECT))
-        for recipe in QUERY
-        if recipe.model == "linear"
-    ),
-)
 
 
 def rows_of(pair: TierPair, wanted: np.ndarray) -> list[TrainingRow]:
@@ -125,15 +94,13 @@ def cost_cells(
     """
     threshold = best_threshold(known, out)
     chosen, inside = at_threshold(dev, confidence, threshold), at_threshold(known, out, threshold)
-    best = at_threshold(dev, confidence, best_threshold(dev, confidence)).saved
     each = 100 * np.where(confidence >= threshold, dev.strong - dev.cheap, 0.0)
     drawn = [float(each[rows].mean()) for rows in group_draws(dev.ids, seed=3, n_draws=2000)]
     n, train_says = len(dev.ids), "train, cross-fitted"
     share = "share of the strong model's cost, dev"
     return [
-        _cell(f"{case}: saved, {name}", chosen.saved, share, n, None, inside.saved, train_says),
-        _cell(f"{case}: lost, {name}", chosen.lost, "points, dev", n, _between(drawn), inside.lost, train_says),
-        _cell(f"{case}: saved at a point of dev itself, {name}", best, "share, dev", n),
+        cell(f"{case}: saved, {name}", chosen.saved, share, n, None, inside.saved, train_says),
+        cell(f"{case}: lost, {name}", chosen.lost, "points, dev", n, _between(drawn), inside.lost, train_says),
     ]
 
 
@@ -156,19 +123,19 @@ def recorded_set(name: str, cheap: str, strong: str) -> list[Cell]:
     )
     both = {kind: answers(each, dev) for kind, each in predictors.items()}
     cells = [
-        _cell(f"{case}: learned is used ({recipe})", float(used), "1 yes, 0 no", n),
-        _cell(f"{case}: log loss less, train", gain.mean, unit, len(rows), (gain.low, None)),
+        cell(f"{case}: learned is used ({recipe})", float(used), "1 yes, 0 no", n),
+        cell(f"{case}: log loss less, train", gain.mean, unit, len(rows), (gain.low, None)),
         *measure_cells(case, both, dev),
     ]
     for kind, each in predictors.items():
         cells += cost_cells(case, kind, known, np.array(each.out_of_fold), dev, both[kind])
-    cells.append(_cell(f"{case}: saved, random mixing", random_mixing(dev), "share, dev", n))
+    cells.append(cell(f"{case}: saved, random mixing", random_mixing(dev), "share, dev", n))
     if (cheap, strong) == PAIRS[0]:
         for kind, values in both.items():
             for i, row in enumerate(reliability(list(values), list(dev.cheap), n_bins=5)):
                 mean, unit = row.mean_confidence, f"share right; promised {row.mean_confidence:.3f}"
                 title = f"{case}: reliability {i + 1}, {kind}"
-                cells.append(_cell(title, row.right_share, unit, row.n, (row.low, row.high), mean, "promised"))
+                cells.append(cell(title, row.right_share, unit, row.n, (row.low, row.high), mean, "promised"))
     print(case, recipe, {k: round(v, 4) for k, v in best.losses.items()}, flush=True)
     return cells
 
@@ -180,39 +147,20 @@ def measure_cells(case: str, both: Mapping[str, np.ndarray], dev: TierPair) -> l
     for measure in ("Brier", "ECE"):
         one = with_interval(MEASURES[measure], raw, targets, dev.ids, seed=7, n_draws=N_DRAWS)
         title = f"{case}: {measure}, not calibrated"
-        cells.append(_cell(title, one.value or 0.0, f"{measure}, dev", n, (one.low, one.high)))
+        cells.append(cell(title, one.value or 0.0, f"{measure}, dev", n, (one.low, one.high)))
     for measure, of in MEASURES.items():
         kinds = {kind: with_interval(of, both[kind], targets, dev.ids, seed=7, n_draws=N_DRAWS) for kind in both}
         for kind, one in kinds.items():
             if one.value is not None:
-                cells.append(_cell(f"{case}: {measure}, {kind}", one.value, f"{measure}, dev", n, (one.low, one.high)))
+                cells.append(cell(f"{case}: {measure}, {kind}", one.value, f"{measure}, dev", n, (one.low, one.high)))
         if kinds["recorded"].value is None:  # every answer of dev is right: nothing to tell apart
             continue
         draws = group_draws(dev.ids, seed=7, n_draws=N_DRAWS)
         apart = [(of(both["learned"][d], dev.cheap[d]), of(both["recorded"][d], dev.cheap[d])) for d in draws]
         between = _between([a - b for a, b in apart if a is not None and b is not None])
         gained = (kinds["learned"].value or 0.0) - (kinds["recorded"].value or 0.0)
-        cells.append(_cell(f"{case}: {measure}, learned - recorded", gained, f"{measure}, dev", n, between))
+        cells.append(cell(f"{case}: {measure}, learned - recorded", gained, f"{measure}, dev", n, between))
     return cells
-
-
-def query_set(name: str) -> list[Cell]:
-    known, dev = (read(DATA / name / f"{split}.jsonl", *ROUTED) for split in ("train", "dev"))
-    rows = rows_of(known, (known.cheap >= known.strong).astype(float))
-    n = len(dev.ids)
-    cells = []
-    kinds = {"query alone": QUERY, **({"query and subject": SUBJECT} if name != "routellm_gsm8k" else {})}
-    for kind, recipes in kinds.items():
-        predictor = train(rows, recipes, trained_on={"set": name, "rows": len(rows)})
-        confidence = answers(predictor, dev)
-        as_good = list((dev.cheap >= dev.strong).astype(float))
-        each = with_interval(area, list(confidence), as_good, dev.ids, seed=7, n_draws=N_DRAWS)
-        recipe = f"{predictor.recipe.name}, {predictor.calibration}"
-        if each.value is not None:
-            cells.append(_cell(f"{name}: AUC, {kind} ({recipe})", each.value, "AUC, dev", n, (each.low, each.high)))
-        cells += cost_cells(name, kind, known, np.array(predictor.out_of_fold), dev, confidence)
-        print(name, kind, recipe, {k: round(v, 4) for k, v in predictor.losses.items()}, flush=True)
-    return [*cells, _cell(f"{name}: saved, random mixing", random_mixing(dev), "share, dev", n)]
 
 
 def _between(drawn: Sequence[float]) -> tuple[float, float]:
@@ -220,25 +168,10 @@ def _between(drawn: Sequence[float]) -> tuple[float, float]:
     return float(low), float(high)
 
 
-def _cell(
-    case: str,
-    ours: float,
-    unit: str,
-    n: int,
-    bounds: tuple[float | None, float | None] | None = None,
-    other: float | None = None,
-    other_name: str = "",
-) -> Cell:
-    low, high = bounds or (None, None)
-    return Cell(case=case, ours=ours, other=other, other_name=other_name, low=low, high=high, unit=unit, n=n)
-
-
 def main() -> None:
-    argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter).parse_args()
-    routed = [cell for name in QUERY_SETS for cell in query_set(name)]
+    options_of(__doc__)
     recorded = [cell for name in RECORDED_SETS for pair in PAIRS for cell in recorded_set(name, *pair)]
-    write_result("confidence", [*recorded, *routed])
-    publish("confidence-measured")
+    write_result("confidence", recorded)
 
 
 if __name__ == "__main__":

@@ -12,7 +12,6 @@ to 80 % of the time on dev has no mean quality above .70 there, or none saves so
 
 from __future__ import annotations
 
-import argparse
 import json
 import shutil
 import sys
@@ -23,9 +22,8 @@ from itertools import count
 from pathlib import Path
 from typing import Any
 
-from common import ROOT, SHARED, Cell, write_result
+from common import ROOT, SHARED, Cell, cell, data_of, options_of, write_result
 from learned.content_commands_page import BAND, BAR
-from pages import publish
 from typed.command import typed
 
 from optimizer.core.dataset.examples import Split, split_of
@@ -35,13 +33,10 @@ WISHES = (*(("--keep-saved", saved) for saved in ("0.65", "0.70", "0.75", "0.80"
 
 
 def main() -> int:
-    argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter).parse_args()
-    if not DATA.is_dir():
-        print("Skipped: the texts are not here; set DETENT_SHARED to the folder that holds data/content_quality.")
-        return 0
+    options_of(__doc__)
+    data_of("content_quality")
     cells = [cell for wish in WISHES for cell in cells_of(wish, study_of(wish))]
     write_result("content_commands", cells)
-    publish("content-quality-measured")
     return verdict([asdict(cell) for cell in cells])
 
 
@@ -89,16 +84,8 @@ def cells_of(wish: tuple[str, str], study: Mapping[str, Any]) -> list[Cell]:
 
 
 def _cell(case: str, row: Mapping[str, Any]) -> Cell:
-    return Cell(
-        case=case,
-        ours=row["quality"],
-        other=row["saved"],
-        other_name="time saved",
-        low=row.get("low"),
-        high=row.get("high"),
-        unit=f"mean quality of {row['n_full']} processed in full",
-        n=row["n"],
-    )
+    unit, bounds = f"mean quality of {row['n_full']} processed in full", (row.get("low"), row.get("high"))
+    return cell(case, row["quality"], unit, row["n"], bounds, row["saved"], "time saved")
 
 
 def verdict(cells: Sequence[Mapping[str, Any]]) -> int:
@@ -108,8 +95,8 @@ def verdict(cells: Sequence[Mapping[str, Any]]) -> int:
     served = [cell for cell in cells if cell["case"].endswith(", serves: all")]
     within = [cell for cell in served if BAND[0] <= cell["other"] <= BAND[1]]
     missed = [cell for cell in within if cell["ours"] is None or cell["ours"] <= BAR]
-    for cell in missed:
-        print(f"Missed: {cell['case']}: quality {cell['ours']}, {cell['other']:.1%} saved")
+    for one in missed:
+        print(f"Missed: {one['case']}: quality {one['ours']}, {one['other']:.1%} saved")
     is_held = bool(within) and not missed
     print(
         f"The bar is {'held' if is_held else 'missed'}: {len(within)} of {len(served)} wishes save 65 to 80 % on dev."

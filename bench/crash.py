@@ -10,7 +10,6 @@ Everything happens below a temporary folder and on loopback ports. With bench/ga
 
 from __future__ import annotations
 
-import argparse
 import contextlib
 import json
 import os
@@ -31,7 +30,7 @@ from typing import Any
 
 import httpx
 import psutil
-from common import ROOT, Cell, write_result
+from common import ROOT, Cell, options_of, write_result
 
 DETENT = str(Path(sys.executable).with_name("detent"))
 FAMILY = "documentation_topic"
@@ -88,6 +87,11 @@ class KilledInstallation:
             else ["-m", "optimizer.processes", name]
         )
         return next((p.pid for p in self._descendants() if p.cmdline()[1 : 1 + len(words)] == words), None)
+
+    def kill(self, name: str) -> None:
+        pid = self.running(name)
+        assert pid is not None, f"{name} does not run"
+        os.kill(pid, signal.SIGKILL)
 
     def ready(self, name: str) -> bool:
         """Whether the process has announced its address; the embedded model's server announces none of its own."""
@@ -327,16 +331,13 @@ def cells(result: dict[str, Any]) -> list[Cell]:
 
 
 def main() -> int:
-    parser = argparse.ArgumentParser(description=__doc__.split("\n\n")[0])
-    parser.add_argument("--kills", type=int, default=20, help="of each process (default 20)")
-    parser.add_argument(
-        "--family",
-        default=FAMILY,
-        help=f"that studies search for (default {FAMILY}); support_topics, of detent init, is fast",
+    args = options_of(
+        __doc__,
+        kills=(20, "of each process (default 20)"),
+        family=(FAMILY, f"that studies search for (default {FAMILY}); support_topics, of detent init, is fast"),
+        seed=(1, "of the random moments"),
+        no_result=(False, "write no bench/results/crash.json"),
     )
-    parser.add_argument("--seed", type=int, default=1, help="of the random moments")
-    parser.add_argument("--no-result", action="store_true", help="write no bench/results/crash.json")
-    args = parser.parse_args()
     folder = Path(tempfile.mkdtemp(prefix="detent-crash-"))
     started = time.monotonic()
     try:

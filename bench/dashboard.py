@@ -15,7 +15,6 @@ bench/serving.py this makes docs/reference/speed.md."""
 
 from __future__ import annotations
 
-import argparse
 import sys
 import tempfile
 import time
@@ -25,8 +24,7 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
-from bench.common import Cell, beside, write_result
-from bench.pages import publish
+from bench.common import Cell, beside, options_of, write_result
 from bench.speed import client, grown, page_answers, rivals
 from bench.speed.chats import cpu_s
 from bench.speed.client import CONNECTIONS, Load, ratio_of_rates, ratio_of_waits
@@ -44,15 +42,16 @@ REPORT = "a report, made in a process of its own: "
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__.split("\n\n")[0] if __doc__ else None)
-    parser.add_argument("--families", type=int, default=Size().families)
-    parser.add_argument("--events", type=int, default=Size().events)
-    parser.add_argument("--trials", type=int, default=Size().trials)
-    parser.add_argument("--seconds", type=float, default=240.0, help="in which pages are asked for")
-    parser.add_argument("--idle-seconds", type=float, default=120.0, help="in which pages stand open")
-    parser.add_argument("--rounds", type=int, default=6, help="of prompts with and without open pages")
-    parser.add_argument("--home", type=Path, help="where the home is kept and found again; else it is thrown away")
-    options = parser.parse_args()
+    options = options_of(
+        __doc__,
+        families=Size().families,
+        events=Size().events,
+        trials=Size().trials,
+        seconds=(240.0, "in which pages are asked for"),
+        idle_seconds=(120.0, "in which pages stand open"),
+        rounds=(6, "of prompts with and without open pages"),
+        home=(Path, "where the home is kept and found again; else it is thrown away"),
+    )
     size = Size(families=options.families, events=options.events, trials=options.trials)
     with ExitStack() as stack:
         home = options.home or Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="detent-pages-")))
@@ -63,7 +62,6 @@ def main() -> None:
             *beside_open_pages(place, size, options.idle_seconds, options.rounds),
         ]
     write_result("dashboard", cells)
-    publish("speed")
 
 
 @contextmanager

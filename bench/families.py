@@ -21,13 +21,13 @@ is told, never left out.
 
 from __future__ import annotations
 
-import argparse
 import json
 import sys
 import time
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from common import data_of, options_of
 from lifts.held_out import HeldOut, MeasuredAnswer
 from lifts.homes import Chosen, best_base, family_in, make_home, rows_of, search
 from lifts.kept import Work, collected, publish
@@ -47,17 +47,9 @@ COPIED = "{} unchanged"
 
 
 def main() -> int:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--families", nargs="+", choices=list(PLAN), default=list(PLAN))
-    parser.add_argument("--seeds", nargs="+", type=int, default=list(SEEDS))
-    parser.add_argument("--rows", type=int, default=N_ROWS)
-    parser.add_argument("--minutes", type=float, default=None)
-    parser.add_argument("--list", action="store_true", help="measure nothing; write what is kept")
-    options = parser.parse_args()
+    options = options_of(__doc__, families=list(PLAN), seeds=list(SEEDS), rows=N_ROWS, minutes=float, list=False)
     work = Work.from_environment()
-    if not work.data.is_dir():
-        print(f"Skipped: the rows are not at {work.data}. Set DETENT_SHARED to the folder that holds data/.")
-        return 0
+    data_of()
     cells = [(name, seed) for seed in options.seeds for name in options.families]
     if not options.list:
         run(cells, work, n_rows=options.rows, minutes=options.minutes)

@@ -13,7 +13,6 @@ where a rollout ended as its rows say it should not.
 
 from __future__ import annotations
 
-import argparse
 import json
 import shutil
 import sys
@@ -25,7 +24,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from common import commit
+from common import commit, options_of
 from lifts.confirming import confirm
 from lifts.kept import Work, publish, rolled_out
 from lifts.plan import PLAN, SEEDS
@@ -37,12 +36,7 @@ Ready = tuple[VersionPair, Mapping[str, Any] | None]
 
 
 def main() -> int:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--families", nargs="+", choices=list(PLAN), default=list(PLAN))
-    parser.add_argument("--seeds", nargs="+", type=int, default=list(SEEDS), help="the first whose study changed it")
-    parser.add_argument("--at-once", type=int, default=5, help="homes that are served side by side")
-    parser.add_argument("--list", action="store_true", help="roll out nothing; write what is kept")
-    options = parser.parse_args()
+    options = options_of(__doc__, families=list(PLAN), seeds=list(SEEDS), at_once=5, list=False)
     work = Work.from_environment()
     if not options.list:
         run(options.families, work, options.seeds, options.at_once)

@@ -14,14 +14,12 @@ told within the time that docs/reference/alerts-measured.md states, by more than
 
 from __future__ import annotations
 
-import argparse
 import contextlib
 import json
 import os
 import random
 import re
 import shutil
-import signal
 import subprocess
 import sys
 import tempfile
@@ -49,10 +47,9 @@ from alert_rules import (
     Fault,
     SimulatedTraffic,
 )
-from common import Cell, measured_before, write_result
+from common import Cell, measured_before, options_of, write_result
 from crash import READY, KilledInstallation
-from pages import Cell as PageCell
-from pages import lines, publish, results_of, text_of
+from pages import results_of
 
 from optimizer.host.config import load_settings
 from optimizer.runtime import wiring
@@ -193,16 +190,6 @@ class Provider:
         self._opened.enter_context(answering(completion, self.port))
 
 
-@dataclass(kw_only=True)
-class WatchedInstallation(KilledInstallation):
-    """``detent serve`` whose alerts go to a webhook of this process."""
-
-    def kill(self, name: str) -> None:
-        pid = self.running(name)
-        assert pid is not None, f"{name} does not run"
-        os.kill(pid, signal.SIGKILL)
-
-
 def fault_of(case: str) -> Fault:
     return FAULTS.get(case, Fault())
 
@@ -238,7 +225,7 @@ def poisson(mean: float, rng: random.Random) -> int:
     return n
 
 
-def report(lanes: Sequence[Lane], place: WatchedInstallation, seed: int, ended: threading.Event) -> None:
+def report(lanes: Sequence[Lane], place: KilledInstallation, seed: int, ended: threading.Event) -> None:
     """Sends what each family's application saw, second by second."""
     rng, http, at = random.Random(seed), httpx.Client(timeout=20), time.monotonic()
     while not ended.is_set():
@@ -252,7 +239,7 @@ def report(lanes: Sequence[Lane], place: WatchedInstallation, seed: int, ended: 
         ended.wait(max(0.0, at - time.monotonic()))
 
 
-def chat(lane: Lane, place: WatchedInstallation, seed: int, ended: threading.Event) -> None:
+def chat(lane: Lane, place: KilledInstallation, seed: int, ended: threading.Event) -> None:
     """Asks the family's model, which an application's user waits for; a refusal is what it is."""
     rng, http = random.Random(seed), httpx.Client(timeout=30)
     while not ended.wait(rng.expovariate(lane.rate / 60)):
@@ -318,7 +305,7 @@ def lanes_of(runs: int, only: str | None) -> list[Lane]:
 class FaultSiege:
     """Everything that happens to one installation."""
 
-    place: WatchedInstallation
+    place: KilledInstallation
     lanes: Sequence[Lane]
     providers: Mapping[str, Provider]
     board: Board
@@ -434,7 +421,7 @@ def measure(runs: int, only: str | None, seed: int) -> tuple[list[Lane], list[st
         }
         make_home(home, files, models)
         own = {"DETENT_ALERT_SLACK_WEBHOOK": f"http://127.0.0.1:{port}/hook"}
-        place = WatchedInstallation(home=home, own=own, awaited=READY)
+        place = KilledInstallation(home=home, own=own, awaited=READY)
         opened.callback(place.stop)
         remember(home, lanes, seed)
         place.start()
@@ -490,45 +477,11 @@ def faults_in(cells: Sequence[Cell]) -> list[str]:
     return missed
 
 
-def page(result: dict[str, Any]) -> str:
-    cells: dict[str, PageCell] = {cell["case"]: cell for cell in result["cells"]}
-
-    def minutes(case: str) -> str:
-        value = cells[case]["ours"]
-        return "–" if value is None else f"{value:.1f}"
-
-    cases = [case.removesuffix(", told") for case in cells if case.endswith(", told")]
-    rates = {case: cells[f"{case}, requests a minute"]["ours"] for case in cases}
-    rows = [
-        (
-            case,
-            f"{rates[case]:,.0f}" if rates[case] else "",
-            minutes(f"{case}, stated"),
-            f"{minutes(f'{case}, until told, shortest')} to {minutes(f'{case}, until told, longest')}",
-            f"{cells[f'{case}, messages']['ours']:.0f}",
-            minutes(f"{case}, until resolved, longest"),
-        )
-        for case in cases
-    ]
-    return text_of(
-        "faults-measured",
-        commit=result["commit"],
-        machine=result["machine"],
-        runs=max(cell["n"] for cell in cells.values()),
-        rows=lines(rows),
-        others=f"{cells[OTHERS]['ours']:.0f}",
-    )
-
-
 OTHERS = "messages about nothing that was done"
 
 
 def main() -> int:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--runs", type=int, default=3, help="of each fault (default 3)")
-    parser.add_argument("--only", help="faults whose name has this in it; the results of the others stay")
-    parser.add_argument("--seed", type=int, default=1)
-    options = parser.parse_args()
+    options = options_of(__doc__, runs=3, only=(str, "the results of the others stay"), seed=1)
     print("This takes about 45 minutes: 5 until faults begin, up to 20 until all are told, then 20.", file=sys.stderr)
     lanes, others = measure(options.runs, options.only, options.seed)
     cells = [
@@ -544,7 +497,6 @@ def main() -> int:
         anew = {cell.case for cell in cells}
         cells = [*(cell for cell in measured_before("faults") if cell.case not in anew), *cells]
     write_result("faults", cells)
-    publish("faults-measured")
     missed = faults_in(cells)
     print(*(missed or ["everything was told in its time, by one message, and ended by itself"]), sep="\n")
     return 1 if missed else 0

@@ -10,15 +10,14 @@ bench/results/gate_trial.json and docs/reference/gate-trial.md.
 
 from __future__ import annotations
 
-import argparse
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-from common import SHARED, Cell, write_result
-from pages import bounded, matching, publish, table, text_of
+from common import Cell, data_of, options_of, write_result
+from pages import bounded, matching, table, text_of
 from rules.deciders import RULES
 from rules.ramps import Clock, FailedChecks, Ramp, SafeRollout, WatchedRamp
 from simulations.own_rule import OwnRule
@@ -170,25 +169,12 @@ def page(result: Mapping[str, Any]) -> str:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__.split("\n\n")[0] if __doc__ else None)
-    parser.add_argument("--runs", type=int, default=FULL)
-    parser.add_argument("--seed", type=int, default=1)
-    arguments = parser.parse_args()
-    folder = SHARED / "data" / "ab_logs"
-    if not folder.is_dir():
-        print(
-            f"The replays were skipped: the recorded A/B tests are not at {folder}. Set DETENT_SHARED to the folder"
-            " that holds data/ab_logs."
-        )
-        return
+    arguments = options_of(__doc__, runs=FULL, seed=1)
+    folder = data_of("ab_logs")
     tests = upworthy(folder)
     cells = cookie_cells(folder, arguments.runs, arguments.seed) + bandit_cells(folder, arguments.runs, arguments.seed)
     cells += upworthy_cells(tests, arguments.runs, arguments.seed) + ratio_cells(tests)
-    if arguments.runs < FULL:
-        write_result("gate_trial_part", cells)
-        return
-    write_result("gate_trial", cells)
-    publish("gate-trial")
+    write_result("gate_trial" if arguments.runs >= FULL else "gate_trial_part", cells)
 
 
 if __name__ == "__main__":

@@ -12,7 +12,6 @@ Every run has a seed; the first of a case is seed 1. An hour.
 
 from __future__ import annotations
 
-import argparse
 import logging
 import shutil
 import sys
@@ -28,7 +27,7 @@ from typing import Any
 
 import numpy as np
 import structlog
-from common import ROOT, Cell, beside, measured_before, write_result
+from common import ROOT, Cell, beside, measured_before, options_of, write_result
 from simulations.tally import REFERENCE, wilson
 
 sys.path.insert(0, str(ROOT))
@@ -138,13 +137,12 @@ def quantile_cell(case: str, values: list[float], q: float, other: float | None,
 
 
 def main() -> int:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--runs", type=int, default=200, help="rollouts per case (default 200)")
-    parser.add_argument("--only", default="", help="cases whose name holds this; the others stay as they were")
-    parser.add_argument(
-        "--folder", type=Path, default=None, help="where the databases of the runs stand (default: a temporary one)"
+    options = options_of(
+        __doc__,
+        runs=(200, "rollouts per case (default 200)"),
+        only=("", "cases whose name holds this; the others stay as they were"),
+        folder=(Path, "where the databases of the runs stand (default: a temporary one)"),
     )
-    options = parser.parse_args()
     structlog.configure(wrapper_class=structlog.make_filtering_bound_logger(logging.ERROR))
     cells = []
     with tempfile.TemporaryDirectory(prefix="detent-bench-", dir=options.folder) as name:

@@ -13,7 +13,6 @@ Writes bench/results/hour.json and docs/reference/hour-measured.md.
 
 from __future__ import annotations
 
-import argparse
 import asyncio
 import json
 import os
@@ -24,7 +23,7 @@ import tempfile
 import threading
 import time
 from collections import Counter, defaultdict
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from contextlib import closing, contextmanager, suppress
 from dataclasses import dataclass, field
 from datetime import timedelta
@@ -37,11 +36,10 @@ import psutil
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
-from bench.chat_load import READY, ChatServer
-from bench.common import Cell, write_result
-from bench.pages import grid, lines, publish, text_of
+from bench.common import Cell, options_of, write_result
+from bench.crash import READY, KilledInstallation
 from bench.siege.one_request import REMOTE
-from bench.speed.events import ANSWER, answered
+from bench.speed.events import answered
 from bench.speed.installation import FAMILY, Installation, fill
 from optimizer.jobs.feedback.roll_up_minutes import roll_up_minutes
 from optimizer.runtime import wiring
@@ -53,7 +51,6 @@ STRETCH_MINUTES, SAMPLE_S = 5.0, 2.0
 UNREACHABLE = {"openai_compatible": "http://127.0.0.1:9/v1", "model": "m"}  # no chat is asked for
 ROLL_UP_AT_ONCE = timedelta(hours=1)
 OF_CHAMPION = {"variant": ":champion", "role": "'champion'", "rollout": "NULL", "stage": "NULL", "cohort_start": "NULL"}
-MB, GB = 1e6, 1e9
 QUESTION = "Where is invoice {}, which was to come on the first of the month?"
 
 
@@ -82,7 +79,7 @@ class Hour:
 
 
 @contextmanager
-def loaded(rate: float, before_hours: float) -> Iterator[ChatServer]:
+def loaded(rate: float, before_hours: float) -> Iterator[KilledInstallation]:
     """A running server whose store has the hours before."""
     with tempfile.TemporaryDirectory(prefix="detent-hour-") as folder:
         home = Path(folder)
@@ -99,7 +96,7 @@ def loaded(rate: float, before_hours: float) -> Iterator[ChatServer]:
         finally:
             store.close()
         print(f"{2 * n:,} events stored: {time.monotonic() - began:.0f} s", file=sys.stderr, flush=True)
-        place = ChatServer(home=home)
+        place = KilledInstallation(home=home)
         try:
             place.start()
             yield place
@@ -107,7 +104,7 @@ def loaded(rate: float, before_hours: float) -> Iterator[ChatServer]:
             place.stop()
 
 
-def watch(place: ChatServer, hour: Hour, ended: threading.Event) -> None:
+def watch(place: KilledInstallation, hour: Hour, ended: threading.Event) -> None:
     """Looks at processes and disk until ``ended``."""
     pids = {name: place.running(name) for name in READY} | {"serve": place.process.pid if place.process else None}
     while not ended.wait(SAMPLE_S):
@@ -130,7 +127,7 @@ def disk_of(home: Path) -> dict[str, int]:
     return sizes
 
 
-async def requests(place: ChatServer, hour: Hour, *, rate: float, seconds: float) -> None:
+async def requests(place: KilledInstallation, hour: Hour, *, rate: float, seconds: float) -> None:
     """At random moments for so long; then what is open is waited for."""
     draw, due, until, tasks, n = random.Random(1), hour.began, hour.began + seconds, set[asyncio.Task[None]](), 0
     connector, patience = aiohttp.TCPConnector(limit=2 * CONNECTIONS), aiohttp.ClientTimeout(total=PATIENCE_S)
@@ -220,53 +217,10 @@ def _of_stretch(when: str, stretch: Stretch) -> list[Cell]:
     return [*cells, Cell(case=f"load, {when}", ours=float(np.mean(stretch.load)), unit="programs", n=n)]
 
 
-def page(result: dict[str, Any]) -> str:
-    cells: Mapping[str, float] = {cell["case"]: cell["ours"] for cell in result["cells"]}
-    whens = [case.removeprefix("load, ") for case in cells if case.startswith("load, ")]
-    processes = [case.split(", ")[1] for case in cells if case.startswith("memory, ") and case.endswith(whens[-1])]
-    rows = [
-        (
-            when.removeprefix("from minute "),
-            *(f"{cells[f'memory, {name}, {when}'] / MB:,.0f}" for name in processes),
-            f"{cells[f'disk, store, {when}'] / GB:.2f}",
-            f"{cells[f'disk, log of writes, {when}'] / MB:.0f}",
-            *(f"{cells[f'p95, {kind}, {when}']:,.0f}" for kind in ("prompt", "report")),
-            f"{cells[f'load, {when}']:.0f}",
-        )
-        for when in whens
-    ]
-    heads = ["from minute", *processes, "store, GB", "its log, MB", "p95, prompt", "p95, report", "load"]
-    before, after = cells["disk before, store"], cells["disk after, store"]
-    each = (after - before) / cells["requests"]
-    return text_of(
-        "hour-measured",
-        commit=result["commit"],
-        machine=result["machine"],
-        before=f"{cells['events before']:,.0f}",
-        hours=cells["hours before"],
-        minutes=cells["minutes"],
-        rate=cells["rate"],
-        requests=f"{cells['requests']:,.0f}",
-        lost=f"{sum(value for case, value in cells.items() if case.startswith('lost, ')):.0f}",
-        twice=f"{sum(value for case, value in cells.items() if case.startswith('twice, ')):.0f}",
-        store_before=before / GB,
-        store_after=after / GB,
-        bytes_each=each,
-        table=grid(heads, rows),
-        chars=len(QUESTION.format(0)) + len(ANSWER),
-        months=lines((f"{rate:g}", f"{30 * 86_400 * rate * each / GB:,.0f} GB") for rate in (1, 10, 100)),
-    )
-
-
 def main() -> int:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--minutes", type=float, default=60.0, help="of real requests (default 60)")
-    parser.add_argument("--rate", type=float, default=50.0, help="requests a second (default 50)")
-    parser.add_argument("--before-hours", type=float, default=23.0, help="loaded in bulk (default 23)")
-    options = parser.parse_args()
+    options = options_of(__doc__, minutes=60.0, rate=50.0, before_hours=23.0)
     cells = measure(options.minutes, options.rate, options.before_hours)
     write_result("hour", cells)
-    publish("hour-measured")
     return int(any(cell.ours for cell in cells if cell.case.startswith(("lost", "twice"))))
 
 

@@ -13,7 +13,6 @@ both in half an hour."""
 
 from __future__ import annotations
 
-import argparse
 import json
 import os
 import sqlite3
@@ -34,8 +33,7 @@ from sqlalchemy import Engine, Table, create_engine, event, insert, select
 from sqlmodel import SQLModel
 from ulid import ULID
 
-from bench.common import Cell, beside, write_result
-from bench.pages import publish
+from bench.common import Cell, beside, options_of, write_result
 from bench.serving import PATH, UNITS
 from bench.speed import client, rivals
 from bench.speed.client import WARM_S, Load, cell_of, in_turns, ratio_of_rates, ratio_of_waits
@@ -66,18 +64,18 @@ print(json.dumps([n, time.perf_counter() - began]))
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__.split("\n\n")[0] if __doc__ else None)
-    parser.add_argument("--rounds", type=int, default=5)
-    parser.add_argument("--seconds", type=float, default=4.0, help="of each side in each round")
-    parser.add_argument("--growth", type=int, metavar="N", help="events in the larger of two stores")
-    options = parser.parse_args()
+    options = options_of(
+        __doc__,
+        rounds=5,
+        seconds=(4.0, "of each side in each round"),
+        growth=(int, "events in the larger of two stores"),
+    )
     if options.growth:
         write_result("growth", growth(options.growth, options.rounds, options.seconds))
     else:
         cells = [cell for kind in KINDS for cell in batches(kind, options.rounds, options.seconds)]
         cells += [cell for kind in KINDS for cell in single(kind, options.rounds, options.seconds)]
         write_result("ingestion", [*cells, beside_mlflow(cells[0], options.seconds)])
-    publish("speed")
 
 
 def batches(kind: str, rounds: int, seconds: float) -> list[Cell]:

@@ -9,7 +9,6 @@ ppi-python and cje-eval, which the development lock holds. Exits 1 where the int
 
 from __future__ import annotations
 
-import argparse
 import os
 import sys
 from collections.abc import Sequence
@@ -17,10 +16,9 @@ from collections.abc import Sequence
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 import numpy as np
-from common import SHARED, Cell, write_result
+from common import SHARED, Cell, cell, data_of, options_of, write_result
 from judging import others
 from judging.rows import RatedScores, committee, hanna, spread, unieval
-from pages import publish
 from scipy.stats import spearmanr
 
 from optimizer.adapters.predictors.judge_agreement import fit_map, map_scores
@@ -116,17 +114,13 @@ def committees() -> list[Cell]:
             for measure, of in (("precision", flagged), ("recall", is_wrong)):
                 hit, n = int((flagged & is_wrong).sum()), int(of.sum())
                 share = wilson_interval(hit, n) if n else None
+                other, name = (base, "share of the answers") if measure == "precision" else (flagged.mean(), "flagged")
+                case, bounds = (
+                    f"spread over {limit:g}, {what}: {measure}",
+                    (share.lower, share.upper) if share else (None, None),
+                )
                 cells.append(
-                    Cell(
-                        case=f"spread over {limit:g}, {what}: {measure}",
-                        ours=hit / n if n else None,
-                        other=base if measure == "precision" else float(flagged.mean()),
-                        other_name="share of the answers" if measure == "precision" else "flagged",
-                        low=share.lower if share else None,
-                        high=share.upper if share else None,
-                        unit=f"{measure} (interval: Wilson)",
-                        n=n,
-                    )
+                    cell(case, hit / n if n else None, f"{measure} (interval: Wilson)", n, bounds, other, name)
                 )
     rank = _rank(apart_by, off)
     drawn = [_rank(apart_by[rows], off[rows]) for rows in draws]
@@ -234,13 +228,10 @@ def _cell(
 
 
 def main() -> int:
-    argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter).parse_args()
-    if not DATA.exists():
-        print(f"Skipped: the recorded judges are not in {DATA}; set DETENT_SHARED.", file=sys.stderr)
-        return 0
+    options_of(__doc__)
+    data_of("judge_calibration")
     cells = [*calibrations(), *committees(), *intervals()]
     write_result("judges", cells)
-    publish("judges-measured")
     low = [c.case for c in cells if c.case.endswith(": Detent") and (c.ours or 0) < LEAST_COVERAGE]
     print("\n".join(low) or f"No interval covers less than {LEAST_COVERAGE}.")
     return 1 if low else 0

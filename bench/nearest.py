@@ -44,7 +44,7 @@ from statistics import fmean, median
 from time import monotonic, process_time
 from typing import Any
 
-from common import CACHES, SHARED, Cell, beside, measured_before, write_result
+from common import CACHES, SHARED, Cell, beside, cell, data_of, measured_before, options_of, write_result
 
 from optimizer.core.dataset.examples import Example, make_example
 from optimizer.core.dataset.near_duplicates import are_near_duplicates, shingles_of
@@ -119,9 +119,7 @@ class EmbeddedModel:
 
 def main() -> int:
     options = _options()
-    if not DATA.exists():
-        print(f"Skipped: the sets are not in {DATA}; set DETENT_SHARED.", file=sys.stderr)
-        return 0
+    data_of()
     os.environ.setdefault("LITELLM_LOCAL_MODEL_COST_MAP", "True")
     began = monotonic()
     of_sets: dict[str, list[Run]] = {}
@@ -315,17 +313,10 @@ def cells_of(of_sets: Mapping[str, Sequence[Run]]) -> Cells:
             gain = [one.right - other.right for one, other in zip(nearest, arms[arm], strict=True)]
             of_arm.append(fmean(gain))
             interval = bootstrap_interval(gain, seed=0)
-            cells.append(
-                beside(
-                    f"{name}: right labels, {K} nearest examples",
-                    fmean(one.right for one in nearest),
-                    fmean(one.right for one in arms[arm]),
-                    f"{K} searched static examples" if arm == "static" else "KNNFewShot of DSPy",
-                    f"share; interval of the difference; {n_seeds}",
-                    len(gain),
-                    (interval.lower, interval.upper),
-                )
-            )
+            right = (fmean(one.right for one in ones) for ones in (nearest, arms[arm]))
+            other = f"{K} searched static examples" if arm == "static" else "KNNFewShot of DSPy"
+            unit, bounds = f"share; interval of the difference; {n_seeds}", (interval.lower, interval.upper)
+            cells.append(beside(f"{name}: right labels, {K} nearest examples", *right, other, unit, len(gain), bounds))
         for case, other, other_name in (
             ("a call, nearest", arms["nearest"], "static"),
             ("a call, static without the cache", arms["cold"], "static"),
@@ -358,14 +349,9 @@ def lookup() -> Cell:
         list(islice(index.ranked({"text": text}), K))
         times.append(1e3 * (process_time() - started))
     times = sorted(times[1:])  # the first one builds the index
-    return Cell(
-        case=f"look-up among {len(index.examples):,} examples",
-        ours=median(times),
-        low=times[0],
-        high=times[int(0.95 * len(times))],
-        unit="milliseconds of processor time, median; fastest and 95th percentile; bar: 2",
-        n=len(times),
-    )
+    unit = "milliseconds of processor time, median; fastest and 95th percentile; bar: 2"
+    bounds = times[0], times[int(0.95 * len(times))]
+    return cell(f"look-up among {len(index.examples):,} examples", median(times), unit, len(times), bounds)
 
 
 def leaks(model: EmbeddedModel) -> Cells:
@@ -406,28 +392,14 @@ def leaks(model: EmbeddedModel) -> Cells:
             text = model.answer(variant, {"text": input["text"]}, f"leak-{at}").text
             leaked.append(float(any(code in text for code in codes)))
         interval = bootstrap_interval(leaked, seed=0)
-        unit = "share of answers with a planted code"
-        cells.append(
-            Cell(
-                case=f"leaks {case}",
-                ours=fmean(leaked),
-                low=interval.lower,
-                high=interval.upper,
-                unit=unit,
-                n=len(leaked),
-            )
-        )
+        bounds, unit = (interval.lower, interval.upper), "share of answers with a planted code"
+        cells.append(cell(f"leaks {case}", fmean(leaked), unit, len(leaked), bounds))
         print(f"leaks {case}: {fmean(leaked):.3f}", flush=True)
     return cells
 
 
 def _options() -> argparse.Namespace:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--seeds", type=int, nargs="+", default=[1, 2])
-    parser.add_argument("--rows", type=int, default=100)
-    parser.add_argument("--minutes", type=float, default=25.0)
-    parser.add_argument("--sets-only", action="store_true")
-    return parser.parse_args()
+    return options_of(__doc__, seeds=[1, 2], rows=100, minutes=25.0, sets_only=False)
 
 
 if __name__ == "__main__":

@@ -1,28 +1,25 @@
-"""How often "not lower by the margin" passes, where it must not and where it should:
-the test that confirmations use beside the old e-value.
+"""How often "not lower by the margin" passes by the test of confirmations, where it must not and where it should.
 
     python bench/noninferiority.py
 
 Exact for 0/1 scores (every table counted; for each number of discordant pairs the fewest wins that pass), simulated for
-the e-value and for margins taken from the holdout's own champion mean. Writes bench/results/noninferiority.json and
+grades and for margins taken from the holdout's own champion mean. Writes bench/results/noninferiority.json and
 docs/reference/noninferiority-measured.md. Exits 1 where a size of the test exceeds its level (simulated ones: beyond
 two standard errors).
 """
 
 from __future__ import annotations
 
-import argparse
 import random
 import sys
 from collections.abc import Callable
 from functools import cache
-from math import comb, log, sqrt
-from typing import Any
+from math import sqrt
 
-from common import Cell, write_result
-from pages import lines, publish, text_of
+import numpy as np
+from common import Cell, options_of, write_result
+from scipy.stats import binom
 
-from optimizer.core.evaluation.comparison import paired_log_e
 from optimizer.core.evaluation.gates import quality_margin
 from optimizer.core.statistics.noninferiority import exact_p, gaffke_p
 
@@ -32,21 +29,12 @@ RUNS = 1000
 
 
 def main() -> int:
-    argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter).parse_args()
+    options_of(__doc__)
     cells = [*exact_cells(), *own_margin_cells(), *graded_cells()]
     write_result("noninferiority", cells)
-    publish("noninferiority-measured")
     missed = [cell.case for cell in cells if "size" in cell.case and (cell.ours or 0) > _allowed(cell)]
     print("\n".join(missed) or "No size exceeds its level.")
     return 1 if missed else 0
-
-
-def page(result: dict[str, Any]) -> str:
-    rows = [
-        [c["case"], str(c["n"]), f"{c['ours']:.3f}", "–" if c["other"] is None else f"{c['other']:.3f}"]
-        for c in result["cells"]
-    ]
-    return text_of("noninferiority-measured", **result, runs=RUNS, rows=lines(rows))
 
 
 def exact_cells() -> list[Cell]:
@@ -60,8 +48,7 @@ def exact_cells() -> list[Cell]:
                     if psi < difference:
                         continue
                     case = f"0/1 scores, level {level:g}, discordance {psi:g}: {what}"
-                    e = _share(e_values(n, psi, difference), level) if level != LEVELS[-1] else None
-                    cells.append(_cell(case, n, passes(n, fewest, psi, difference), e))
+                    cells.append(_cell(case, n, passes(n, fewest, psi, difference)))
     return cells
 
 
@@ -87,7 +74,7 @@ def own_margin_cells() -> list[Cell]:
                 f"0/1 scores, level {level:g}, margin from the same examples, champion at {champion:g}: size"
                 " (simulated)"
             )
-            cells.append(_cell(case, n, times / (RUNS // 3), None))
+            cells.append(_cell(case, n, times / (RUNS // 3)))
     return cells
 
 
@@ -95,41 +82,23 @@ def graded_cells() -> list[Cell]:
     """Grades whose difference is mostly small, with a full loss now and then: where a t-test fails."""
     cells, n = list[Cell](), SIZES[-1]
     for what, lost in (("size", MARGIN), ("power", 0.0)):
-        rng, passed, old = random.Random(6), dict.fromkeys(LEVELS[:2], 0), dict.fromkeys(LEVELS[:2], 0)
+        rng, passed = random.Random(6), dict.fromkeys(LEVELS[:2], 0)
         for _ in range(RUNS):
             differences = [-1.0 if rng.random() < lost else rng.uniform(-0.05, 0.05) for _ in range(n)]
-            p, e = gaffke_p(differences, margin=MARGIN), paired_log_e(differences, margin=-MARGIN)[-1]
+            p = gaffke_p(differences, margin=MARGIN)
             for level in passed:
                 passed[level] += p <= level
-                old[level] += e >= -log(level)
         for level in passed:
             case = f"grades with rare full losses, level {level:g}: {what} (simulated)"
-            cells.append(_cell(case, n, passed[level] / RUNS, old[level] / RUNS))
+            cells.append(_cell(case, n, passed[level] / RUNS))
     return cells
 
 
 def passes(n: int, fewest: list[int], psi: float, difference: float) -> float:
     """Chance that so many wins come, for P(loss) - P(win) = difference."""
     share = (psi - difference) / (2 * psi)
-    return sum(
-        comb(n, d)
-        * psi**d
-        * (1 - psi) ** (n - d)
-        * sum(comb(d, k) * share**k * (1 - share) ** (d - k) for k in range(fewest[d], d + 1))
-        for d in range(n + 1)
-    )
-
-
-@cache
-def e_values(n: int, psi: float, difference: float) -> tuple[float, ...]:
-    """Logarithms of the e-value, simulated."""
-    rng, win = random.Random(4), (psi - difference) / 2
-    drawn = ([1.0 if (x := rng.random()) < win else -1.0 if x < psi else 0.0 for _ in range(n)] for _ in range(RUNS))
-    return tuple(paired_log_e(differences, margin=-MARGIN)[-1] for differences in drawn)
-
-
-def _share(log_e: tuple[float, ...], level: float) -> float:
-    return sum(value >= -log(level) for value in log_e) / len(log_e)
+    d = np.arange(n + 1)
+    return float(binom.pmf(d, n, psi) @ binom.sf(np.array(fewest) - 1, d, share))
 
 
 def _fewest(p_of: Callable[[int, int], float], d: int, level: float) -> int:
@@ -141,8 +110,8 @@ def _fewest(p_of: Callable[[int, int], float], d: int, level: float) -> int:
     return low
 
 
-def _cell(case: str, n: int, ours: float, other: float | None) -> Cell:
-    return Cell(case=case, ours=ours, other=other, other_name="e-value", unit="chance of passing", n=n)
+def _cell(case: str, n: int, ours: float) -> Cell:
+    return Cell(case=case, ours=ours, unit="chance of passing", n=n)
 
 
 def _allowed(cell: Cell) -> float:

@@ -18,32 +18,35 @@ from itertools import takewhile
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+from jinja2 import Environment, StrictUndefined
+
 BENCH = Path(__file__).parent
 TEXTS, RESULTS, DOCS = BENCH / "texts", BENCH / "results", BENCH.parent / "docs" / "reference"
-PAGES = {  # the module with the function page, and the results that it takes
-    "alerts-measured": ("alert_rules", "alert_rules"),
+PAGES = {  # the module with the function page, if its text alone does not do, and the results that it takes
+    "alerts-measured": ("", "alert_rules"),
     "cascades-measured": ("cascade_logs.page", "cascades"),
-    "commands-measured": ("commands", "commands"),
-    "confidence-measured": ("learned.confidence_page", "confidence"),
+    "commands-measured": ("", "commands"),
+    "confidence-measured": ("", "confidence"),
     "content-quality-measured": ("learned.content_commands_page", "content_commands"),
-    "faults-measured": ("faults", "faults"),
+    "faults-measured": ("", "faults"),
     "families-measured": ("lifts.page", "families", "family_rollouts"),
     "gate-trial": ("gate_trial", "gate_trial"),
-    "hour-measured": ("hour", "hour"),
-    "judges-measured": ("judging.page", "judges"),
+    "hour-measured": ("", "hour"),
+    "judges-measured": ("", "judges"),
     "listed-instructions-measured": ("listed.page", "listed_instructions"),
     "load-measured": ("chat_load", "chat_load"),
-    "noninferiority-measured": ("noninferiority", "noninferiority"),
+    "noninferiority-measured": ("", "noninferiority"),
     "reliability": ("siege.page", "siege"),
     "search-tables-measured": ("fixed_pool.page", "prompt_tables"),
-    "speed": ("speed.page", "client", "serving", "memory", "ingestion", "growth", "dashboard"),
+    "speed": ("speed.page", "client", "serving", "ingestion", "growth", "dashboard"),
     "statistics-measured": (
         "simulations.page",
         *(f"rollout_{part}" for part in ("statistics", "days", "intervals", "delays", "limits")),
     ),
     "students-measured": ("learned.students_page", "students", "student_gain", "student_drift", "nearest"),
-    "switches-measured": ("switches", "switches"),
-    "upkeep-measured": ("upkeep", "upkeep"),
+    "switches-measured": ("", "switches"),
+    "upkeep-measured": ("", "upkeep"),
 }
 Cell = Mapping[str, Any]  # of a result file
 
@@ -64,11 +67,13 @@ def text_of(page: str, /, left_out: Collection[str] = (), **values: Any) -> str:
 
     Args:
         left_out: titles of sections that have nothing to show.
-        values: what the text names in braces.
+        values: what the text names; ``Environment`` below has the filters of figures and cells.
     """
     sections = re.split(r"^(?=## )", (TEXTS / f"{page}.txt").read_text(encoding="utf-8"), flags=re.MULTILINE)
     shown = "".join(part for part in sections if part.partition("\n")[0].removeprefix("## ") not in left_out)
-    return wrapped(shown.format(**values).rstrip("\n") + "\n")
+    if "cells" in values:
+        values["of"] = {cell["case"]: cell for cell in values["cells"] if "case" in cell}
+    return wrapped(TEMPLATES.from_string(shown).render(values).rstrip("\n") + "\n")
 
 
 def results_of(page: str) -> list[dict[str, Any]]:
@@ -77,9 +82,11 @@ def results_of(page: str) -> list[dict[str, Any]]:
     return [json.loads(file.read_text(encoding="utf-8")) for file in files if file.exists()]
 
 
-def rendered(page: str) -> str:
-    """The page of the stored results."""
-    return str(import_module(PAGES[page][0]).page(*results_of(page)))
+def rendered(page: str, *results: Mapping[str, Any]) -> str:
+    """The page of these results, or of the stored ones; a module that PAGES names prepares what its text shows."""
+    module, *_ = PAGES[page]
+    results = results or tuple(results_of(page))
+    return str(import_module(module).page(*results)) if module else text_of(page, **results[0])
 
 
 def publish(page: str) -> None:
@@ -113,10 +120,26 @@ def bounds(cell: Cell, form: str = ".3f", scale: float = 1) -> str:
     return f"{scale * cell['low']:{form}} to {scale * cell['high']:{form}}"
 
 
+def figure(value: float | None, form: str = "g", missing: str = "–") -> str:
+    return missing if value is None else f"{value:{form}}"
+
+
 def bounded(cell: Cell, form: str = ".3f", scale: float = 1) -> str:
-    """Ours with its interval, where there is one."""
+    """Ours with its interval, where there is one; a dash where it was not measured."""
+    if cell["ours"] is None:
+        return "–"
     ours = f"{scale * cell['ours']:{form}}"
     return ours if cell["low"] is None else f"{ours} ({bounds(cell, form, scale)})"
+
+
+def apart(cell: Cell, form: str = "+.3f") -> str:
+    """Ours less the other, with its interval."""
+    return f"{cell['ours'] - cell['other']:{form}} ({bounds(cell, form)})"
+
+
+def by_group(pairs: Iterable[tuple[tuple[str, ...], Cell]]) -> dict[str, Cell]:
+    """What ``matching`` gives, by the first group."""
+    return {groups[0]: cell for groups, cell in pairs}
 
 
 def wrapped(text: str) -> str:
@@ -165,6 +188,17 @@ def _block(block: list[str]) -> list[str]:
     )
     return [line.replace(_JOINED, " ") for line in parted]
 
+
+TEMPLATES = Environment(trim_blocks=True, lstrip_blocks=True, keep_trailing_newline=True, undefined=StrictUndefined)
+TEMPLATES.filters |= {
+    "f": figure,
+    "apart": apart,
+    "bounded": bounded,
+    "bounds": bounds,
+    "by_group": by_group,
+    "matching": matching,
+    "mean": lambda values: float(np.mean(list(values))),
+}
 
 if __name__ == "__main__":
     sys.path.insert(0, str(BENCH.parent))

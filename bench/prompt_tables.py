@@ -2,13 +2,12 @@
 
 Same pool, same order, same calls for every rule.
 
-    python bench/prompt_tables.py [--development] [--draws N]
+    python bench/prompt_tables.py [--draws N]
 
 Needs the tables of DETENT_SHARED (data/prompt_tables, data/judge_calibration/hanna, data/cascade_logs). What each part
 is for, and what is measured, stands on the page that this writes: docs/reference/search-tables-measured.md, beside
-bench/results/prompt_tables.json. --development looks at the development tables alone, at the rules among which ours was
-chosen too, and writes neither. Each table is kept when it is done (under DETENT_RECORDED, or in the user's cache
-folder), so a stop loses at most one.
+bench/results/prompt_tables.json. Each table is kept when it is done (under DETENT_RECORDED,
+or in the user's cache folder), so a stop loses at most one.
 
 Exits 1 if at 20 % of the calls a published rule loses less than ours by its whole interval on any group of confirmation
 tables, or if more than 5 % of studies report an improvement where none is.
@@ -16,17 +15,15 @@ tables, or if more than 5 % of studies report an improvement where none is.
 
 from __future__ import annotations
 
-import argparse
 import sys
 from collections.abc import Sequence
 
 import numpy as np
-from common import CACHE, RESULTS, SHARED, Cell, table, write_result
+from common import CACHE, Cell, beside, cell, data_of, options_of, write_result
 from fixed_pool.page import worse_at_the_bar
 from fixed_pool.pools import CONFIRMATION, DEVELOPMENT, Pool
 from fixed_pool.studies import improved, without_differences
-from fixed_pool.trials import CONSIDERED, RULES, TableResult, cells, groups, measure
-from pages import publish
+from fixed_pool.trials import TableResult, cells, groups, measure
 
 from optimizer.core.statistics.interval import wilson_interval
 
@@ -35,42 +32,21 @@ MOST_FALSE = 0.05
 
 
 def main() -> int:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--development", action="store_true")
-    parser.add_argument("--draws", type=int, help="of each table (default: 100, of the means 8)")
-    options = parser.parse_args()
-    folder = SHARED / "data" / "prompt_tables"
-    if not folder.is_dir():
-        print(f"Skipped: no tables at {folder}. Set DETENT_SHARED to the folder that holds data/.")
-        return 0
+    options = options_of(__doc__, draws=(int, "of each table (default: 100, of the means 8)"))
+    folder = data_of("prompt_tables")
     rows, measured, tables = list[Cell](), list[TableResult](), dict[str, Pool]()
     cache = CACHE / "prompt_tables"
-    for part in (DEVELOPMENT,) if options.development else (DEVELOPMENT, CONFIRMATION):
+    for part in (DEVELOPMENT, CONFIRMATION):
         for group in groups(folder, part):
-            rules = {**RULES, **CONSIDERED} if part == DEVELOPMENT else RULES
-            trials = [
-                measure(pool, cache, options.draws, n_examples=group.n_examples, rules=rules) for pool in group.pools
-            ]
+            trials = [measure(pool, cache, options.draws, n_examples=group.n_examples) for pool in group.pools]
             print(f"{group.name} is done", file=sys.stderr, flush=True)
             tables |= {pool.name: pool for pool in group.pools if pool.means is None}
             rows += cells(group.name, trials)
             measured += trials
-    if options.development:
-        print(table(rows))
-        return 0
     false = shuffled(list(tables.values()))
     n_same, n = (sum(one.agreed[i] for one in measured) for i in (0, 1))
-    agreed = Cell(
-        case="agreed: choices of ours that the product's code makes too",
-        ours=n_same,
-        other=n,
-        other_name="all",
-        ratio=n_same / n,
-        unit="choices",
-        n=n,
-    )
-    write_result("prompt_tables", [agreed, *rows, false], RESULTS)
-    publish("search-tables-measured")
+    agreed = beside("agreed: choices of ours that the product's code makes too", n_same, n, "all", "choices", n)
+    write_result("prompt_tables", [agreed, *rows, false])
     return verdict(rows, false)
 
 
@@ -84,16 +60,8 @@ def shuffled(tables: Sequence[Pool], seeds: Sequence[int] = STUDIES) -> Cell:
         n_false += sum(improved(without_differences(some, seed)) for seed in seeds)
     n = len(tables) * len(seeds)
     bounds = wilson_interval(n_false, n)
-    return Cell(
-        case="shuffled: improvement reported by a study that races",
-        ours=n_false / n,
-        other=MOST_FALSE,
-        other_name="the most allowed",
-        low=bounds.lower,
-        high=bounds.upper,
-        unit="share of studies; bounds of ours",
-        n=n,
-    )
+    case, unit = "shuffled: improvement reported by a study that races", "share of studies; bounds of ours"
+    return cell(case, n_false / n, unit, n, (bounds.lower, bounds.upper), MOST_FALSE, "the most allowed")
 
 
 def verdict(rows: Sequence[Cell], false: Cell) -> int:

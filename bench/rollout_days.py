@@ -1,7 +1,7 @@
 """How often rollouts end wrongly where the difference between the arms swings with the hour or the week, simulated
 through the product's own gate and rule, beside the rule before.
 
-    python bench/rollout_days.py [--runs 2000] [--seed 41] [--only 0,3] [--part FILE | --merge FILE FILE] [--page]
+    python bench/rollout_days.py [--runs 2000] [--seed 41] [--only 0,3] [--part FILE | --merge FILE FILE]
 
 Base .80, margin .05, 40 labels an hour, ladder 10, 25, 50, 75 %. A run of all cases with 2,000 runs or more writes
 bench/results/rollout_days.json and its section of docs/reference/statistics-measured.md. Half an hour on one idle core;

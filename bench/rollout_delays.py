@@ -2,7 +2,7 @@
 functions of the tick.
 
     python bench/rollout_delays.py [--runs 2000] [--seed 1] [--only champion candidate alike happier]
-        [--part FILE | --merge FILE FILE] [--page]
+        [--part FILE | --merge FILE FILE]
 
 champion, candidate: whose labels take twice as long, with windows of 24 hours, of 40 (99 % of the usual labels) and of
 79 (99 % of the slower ones). alike: both arms' labels take as long, so that none should be found different. happier:

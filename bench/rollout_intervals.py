@@ -1,6 +1,6 @@
 """Whether the interval of the difference holds what it promises, simulated through the product's own gate and view.
 
-    python bench/rollout_intervals.py [--runs 350] [--seed 1] [--page]
+    python bench/rollout_intervals.py [--runs 350] [--seed 1]
 
 Whole rollouts to their end; after each block that the gate counts, the interval is looked at: does it hold the
 difference, where that stays the same, and does it hold the estimate shown beside it. 2,100 rollouts in six cases,

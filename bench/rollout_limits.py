@@ -1,7 +1,7 @@
 """Where the promise of 5 in 100 ends, and the hardest case in which it was kept,
 simulated through the product's own gate.
 
-    python bench/rollout_limits.py [--runs 2000] [--seed 1] [--page]
+    python bench/rollout_limits.py [--runs 2000] [--seed 1]
 
 silent: users of a candidate that is worse by the margin do not say so. hardest: shares of .05, .20, .40, 6,000
 returning users of whom a few send most requests, a base rate that swings by ten points a day. Base .80, margin .05.

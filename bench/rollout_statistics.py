@@ -9,7 +9,7 @@ guardrails at once, by the functions that the tick calls. C: guardrails in secon
 D: monitors of the champion. Base .80, margin .05, blocks of 40 labelled outcomes. A run of all tables with 2,000 runs
 or more writes the result and docs/reference/statistics-measured.md; any other is
 printed. One process, one core, about an hour; with two cores, two processes with
---only and --part FILE each, then --merge FILE FILE. --page makes the page anew of the result that is there.
+--only and --part FILE each, then --merge FILE FILE.
 """
 
 from __future__ import annotations

@@ -28,7 +28,7 @@ from fnmatch import fnmatch
 from pathlib import Path
 from typing import Any
 
-from common import CACHES, RESULTS, SHARED, Cell, beside, commit, machine, write_result
+from common import CACHES, RESULTS, SHARED, Cell, beside, commit, data_of, machine, write_result
 from live.setup import SIZES, CountedModel, Found, Outcome, Setup, Sizes, family_of, rows_of
 from live.tasks import LIVE_TASKS, TASKS
 from pages import DOCS, grid, text_of
@@ -58,9 +58,7 @@ def main() -> int:
     keys = [(task, arm, seed) for seed in options.seeds for task in LIVE_TASKS for arm in ARMS]
     chosen = [key for key in keys if any(fnmatch(_name(key), pattern) for pattern in options.cells)]
     folder = Path(os.environ.get("DETENT_LIVE") or CACHES / "detent-bench-search-live") / options.rows
-    if not (SHARED / "data").is_dir():
-        print(f"Skipped: the rows are not at {SHARED / 'data'}. Set DETENT_SHARED to the folder that holds data/.")
-        return 0
+    data_of()
     os.environ.setdefault("LITELLM_LOCAL_MODEL_COST_MAP", "True")
     if options.list:
         print("\n".join(f"{_name(key)}{'' if _result(folder, key).exists() else ': not run'}" for key in chosen))

@@ -2,20 +2,17 @@
 its model.
 
     python bench/serving.py [--rounds 5] [--seconds 4]
-    python bench/serving.py --minutes 10
 
 One api process, and that for feedback, as `detent serve` starts them, during a rollout; 16 connections; 20,000 units in
 turn. The bare route is Starlette on uvicorn (httptools, uvloop): it hashes the unit as the assignment does and returns
 the same bytes, or puts the variables into the messages. Each round asks ours, then the bare one, so that what the
 machine does besides meets both. MLflow's server reads the prompt by alias over REST from SQLite. Two workers stand
 beside one. Prompts are fetched while feedback comes in at half of what the same process keeps. Chats go through api and
-gateway to a model that answers at once, and to that model itself. `--minutes` watches the memory of both under a stream
-of prompts and feedback. Together with bench/ingestion.py this makes docs/reference/speed.md; `make bench-paths`
-runs both in half an hour."""
+gateway to a model that answers at once, and to that model itself. Together with
+bench/ingestion.py this makes docs/reference/speed.md; `make bench-paths` runs both in half an hour."""
 
 from __future__ import annotations
 
-import argparse
 import json
 import os
 import subprocess
@@ -32,9 +29,8 @@ import numpy as np
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
-from bench.common import Cell, beside, write_result
-from bench.pages import publish
-from bench.speed import chats, client, memory, rivals
+from bench.common import Cell, beside, options_of, write_result
+from bench.speed import chats, client, rivals
 from bench.speed.client import CONNECTIONS, WARM_S, Load, in_turns, ratio_of_rates, ratio_of_waits
 from bench.speed.events import KINDS, posts
 from bench.speed.installation import FAMILY, Installation, installation, tokens_of
@@ -47,16 +43,8 @@ RENDER_PATH = f"/v1/families/{FAMILY}/render"
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__.split("\n\n")[0] if __doc__ else None)
-    parser.add_argument("--rounds", type=int, default=5)
-    parser.add_argument("--seconds", type=float, default=4.0, help="of each side in each round")
-    parser.add_argument("--minutes", type=float, default=None, help="watch the memory for so long, and nothing else")
-    options = parser.parse_args()
-    if options.minutes is not None:
-        write_result("memory", memory.cells(options.minutes))
-    else:
-        write_result("serving", serving(options.rounds, options.seconds))
-    publish("speed")
+    options = options_of(__doc__, rounds=5, seconds=(4.0, "of each side in each round"))
+    write_result("serving", serving(options.rounds, options.seconds))
 
 
 def serving(rounds: int, seconds: float) -> list[Cell]:

@@ -22,7 +22,6 @@ that time. Some minutes; writes bench/results/student_drift.json.
 
 from __future__ import annotations
 
-import argparse
 import sys
 from collections import Counter
 from collections.abc import Sequence
@@ -31,8 +30,8 @@ from datetime import UTC, datetime, timedelta
 from random import Random
 from statistics import median
 
-from common import Cell, write_result
-from students import DATA, MARGIN, accept_of, rows_of
+from common import Cell, cell, data_of, options_of, write_result
+from students import MARGIN, accept_of, rows_of
 
 from optimizer.adapters.predictors.student_learning import learn_student
 from optimizer.core.predictor.teaching import TeachingRow
@@ -73,10 +72,8 @@ class Stream:
 
 
 def main() -> int:
-    argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter).parse_args()
-    if not DATA.exists():
-        print(f"Skipped: the sets are not in {DATA}; set DETENT_SHARED.", file=sys.stderr)
-        return 0
+    options_of(__doc__)
+    data_of()
     write_result("student_drift", [cell for name in SETS for cell in measured(name)])
     return 0
 
@@ -171,14 +168,9 @@ def cells_of(case: str, streams: Sequence[Stream]) -> list[Cell]:
         (LOST, [one.lost for one in ended], "points of 100, median; ends: least and most"),
     )
     cells = [
-        Cell(
-            case=f"{case}: {name}",
-            ours=median(values) if values else None,  # type: ignore[type-var]
-            low=min(values) if values else None,  # type: ignore[type-var]
-            high=max(values) if values else None,  # type: ignore[type-var]
-            unit=unit,
-            n=len(values),
-        )
+        cell(f"{case}: {name}", median(values), unit, len(values), (min(values), max(values)))  # type: ignore[type-var]
+        if values
+        else cell(f"{case}: {name}", None, unit, 0)
         for name, values, unit in figures
     ]
     cells.append(Cell(case=f"{case}: {BEFORE}", ours=float(n_early), unit="streams", n=len(streams)))

@@ -16,7 +16,6 @@ missed.
 
 from __future__ import annotations
 
-import argparse
 import json
 import os
 import random
@@ -29,7 +28,7 @@ from statistics import fmean, median
 from time import monotonic
 from typing import Any
 
-from common import SHARED, Cell, beside, measured_before, write_result
+from common import SHARED, Cell, beside, cell, data_of, measured_before, options_of, write_result
 from fastapi.testclient import TestClient
 from lifts.homes import HomeModel, family_in, make_home, rows_of
 from lifts.plan import PLAN
@@ -58,14 +57,8 @@ class AnsweredRow:
 
 
 def main() -> int:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--families", nargs="+", choices=FAMILIES, default=list(FAMILIES))
-    parser.add_argument("--strategy")
-    parser.add_argument("--rows", type=int, default=200)
-    options = parser.parse_args()
-    if not DATA.is_dir():
-        print(f"Skipped: the sets are not in {DATA}; set DETENT_SHARED.", file=sys.stderr)
-        return 0
+    options = options_of(__doc__, families=list(FAMILIES), strategy=str, rows=200)
+    data_of()
     os.environ.setdefault("LITELLM_LOCAL_MODEL_COST_MAP", "True")
     others = tuple(f"{name}, " for name in FAMILIES if name not in options.families)
     cells, is_held = measured_before("student_gain", others), True
@@ -107,34 +100,21 @@ def gained(home: Path, name: str, strategy: str | None, n_rows: int) -> tuple[li
     ms = [median(one.latency_ms for one in ones) for ones in (own, base)]
     what = f"{name}, {N_IMPORTED} rows imported, strategy {study.strategy}"
     price = "at $0.15 and $0.60 per million tokens"
-    figures = beside(
-        f"{what}: score of the winner, {study.outcome}",
-        fmean(one.score for one in own),
-        fmean(one.score for one in base),
-        "base",
-        f"held-out rows; interval of the difference; bar: +{GAIN:.2f}",
-        len(gain),
-        (interval.lower, interval.upper),
-    )
-    sealed = Cell(
-        case=f"{what}: lift on the sealed holdout",
-        ours=confirmed.get("lift"),
-        low=confirmed.get("lift_low"),
-        high=confirmed.get("lift_high"),
-        unit=f"p {confirmed.get('p', 1.0):.3g}",
-        n=int(confirmed.get("n", 0)),
-    )
+    score = (fmean(one.score for one in ones) for ones in (own, base))
+    unit = f"held-out rows; interval of the difference; bar: +{GAIN:.2f}"
+    bounds = interval.lower, interval.upper
+    figures = beside(f"{what}: score of the winner, {study.outcome}", *score, "base", unit, len(gain), bounds)
+    sealed_bounds, unit = (confirmed.get("lift_low"), confirmed.get("lift_high")), f"p {confirmed.get('p', 1.0):.3g}"
+    n = int(confirmed.get("n", 0))
+    sealed = cell(f"{what}: lift on the sealed holdout", confirmed.get("lift"), unit, n, sealed_bounds)
+    by_student = fmean(one.tier == "student" for one in own)
+    spent = f"{study.spend.n_calls} calls of the study, {minutes:.1f} minutes"
     cells = [
         figures,
         sealed,
         beside(f"{what}: dollars of a million requests", usd[0], usd[1], "base", price, len(own)),
         beside(f"{what}: milliseconds a request", ms[0], ms[1], "base", "median, as the machine was", len(own)),
-        Cell(
-            case=f"{what}: share answered by the student",
-            ours=fmean(one.tier == "student" for one in own),
-            unit=f"{study.spend.n_calls} calls of the study, {minutes:.1f} minutes",
-            n=len(own),
-        ),
+        cell(f"{what}: share answered by the student", by_student, spent, len(own)),
     ]
     is_held = study.outcome == "nominated" and fmean(gain) >= GAIN and interval.lower > 0 and usd[0] < usd[1]
     return cells, is_held

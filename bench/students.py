@@ -25,7 +25,6 @@ wrong; of the others those that it answers are saved. ``--open`` labels at most,
 
 from __future__ import annotations
 
-import argparse
 import json
 import sys
 from collections import Counter
@@ -37,7 +36,7 @@ from time import process_time
 from typing import Any
 
 import numpy as np
-from common import SHARED, Cell, write_result
+from common import SHARED, Cell, cell, data_of, options_of, write_result
 
 from optimizer.adapters.predictors.student_learning import learn_student
 from optimizer.core.base.canonical import digest
@@ -75,13 +74,8 @@ RIGHT, SHARE, LOST, TIME, SIZE, LEARNING, ABOVE, REACHED = (
 
 
 def main() -> int:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--draws", type=int, default=200)
-    parser.add_argument("--open", type=int, default=12)
-    options = parser.parse_args()
-    if not DATA.exists():
-        print(f"Skipped: the sets are not in {DATA}; set DETENT_SHARED.", file=sys.stderr)
-        return 0
+    options = options_of(__doc__, draws=200, open=12)
+    data_of()
     import sklearn.linear_model
     import sklearn.naive_bayes  # noqa: F401  so that no learning is charged with the imports
 
@@ -124,19 +118,20 @@ def measured(name: str, train: Sequence[tuple[dict[str, Any], TeachingRow]]) -> 
     right = [float(answer.label == row.label) for answer, (_, row) in zip(answers, dev, strict=True)]
     stands = [float(accept is not None and answer.confidence >= accept) for answer in answers]
     lost = [100 * stood * (1 - was_right) for stood, was_right in zip(stands, right, strict=True)]
-    what = f"{name}, {len(train)} train rows, {len(taught.student.classifiers[0].labels)} labels"
+    student = taught.student
+    what = f"{name}, {len(train)} train rows, {len(student.classifiers[0].labels)} labels"
     cells = [
-        cell(f"{what}: {RIGHT}", right, taught.student.classifiers[0].method),
-        cell(f"{what}: {SHARE}", stands, "no threshold is safe" if accept is None else f"accept {accept:.6f}"),
-        cell(f"{what}: {LOST}", lost, "of 100"),
-        plain(f"{what}: {TIME}", decision_us(taught.student, teaching), f"{TIMED_CHARS} characters, processor time"),
-        plain(f"{what}: {SIZE}", len(json.dumps(taught.student.to_data())) / 1e6, "as JSON"),
-        plain(f"{what}: {LEARNING}", learning_s, "processor time"),
+        mean_cell(f"{what}: {RIGHT}", right, student.classifiers[0].method),
+        mean_cell(f"{what}: {SHARE}", stands, "no threshold is safe" if accept is None else f"accept {accept:.6f}"),
+        mean_cell(f"{what}: {LOST}", lost, "of 100"),
+        cell(f"{what}: {TIME}", decision_us(student, teaching), f"{TIMED_CHARS} characters, processor time", 1),
+        cell(f"{what}: {SIZE}", len(json.dumps(student.to_data())) / 1e6, "as JSON", 1),
+        cell(f"{what}: {LEARNING}", learning_s, "processor time", 1),
     ]
     for n in (size for size in SIZES if size < len(train)):
         student = learn_student(teaching[:n], trained_on={}).student
         of_few = [float(student.answer(input).label == row.label) for input, row in dev]
-        cells.append(cell(f"{name}, {n} train rows: {RIGHT}", of_few, student.classifiers[0].method))
+        cells.append(mean_cell(f"{name}, {n} train rows: {RIGHT}", of_few, student.classifiers[0].method))
     return cells
 
 
@@ -152,7 +147,10 @@ def bound_cells(name: str, rows: Sequence[TeachingRow], n_draws: int) -> list[Ce
         above.append(float(fmean(answer is False for answer in answers) > MARGIN))
         answered.append(fmean(answer is not None for answer in answers))
     what = f"{name}, {n_draws} times {N_DRAWN} of {len(rows)} train rows"
-    return [cell(f"{what}: {ABOVE}", above, f"margin {MARGIN}"), cell(f"{what}: {SHARE}", answered, f"margin {MARGIN}")]
+    return [
+        mean_cell(f"{what}: {ABOVE}", above, f"margin {MARGIN}"),
+        mean_cell(f"{what}: {SHARE}", answered, f"margin {MARGIN}"),
+    ]
 
 
 def open_cells(name: str, rows: Sequence[TeachingRow], most: int) -> list[Cell]:
@@ -174,8 +172,8 @@ def open_cells(name: str, rows: Sequence[TeachingRow], most: int) -> list[Cell]:
             )
     what = f"{name}, one of {len(labels)} labels left out at a time"
     return [
-        cell(f"{what}: {REACHED}", unknown, f"margin {OPEN_MARGIN}"),
-        cell(f"{what}: {SHARE}", known, "known labels"),
+        mean_cell(f"{what}: {REACHED}", unknown, f"margin {OPEN_MARGIN}"),
+        mean_cell(f"{what}: {SHARE}", known, "known labels"),
     ]
 
 
@@ -195,9 +193,8 @@ def mixed_cell() -> Cell:
     rows = sorted(rows, key=lambda row: digest(row.id.encode()))[:N_MIXED]
     started = process_time()
     n_labels = len(learn_student(rows, trained_on={}).student.classifiers[0].labels)
-    return plain(
-        f"all sets, {len(rows)} train rows, {n_labels} labels: {LEARNING}", process_time() - started, "processor time"
-    )
+    case = f"all sets, {len(rows)} train rows, {n_labels} labels: {LEARNING}"
+    return cell(case, process_time() - started, "processor time", 1)
 
 
 def threshold_of(rows: Sequence[TeachingRow], taught: TaughtStudent, *, margin: float = MARGIN) -> float | None:
@@ -249,15 +246,9 @@ def decision_us(student: Student, rows: Sequence[TeachingRow]) -> float:
     return median(times)
 
 
-def cell(case: str, values: Sequence[float], unit: str) -> Cell:
+def mean_cell(case: str, values: Sequence[float], unit: str) -> Cell:
     interval = bootstrap_interval(list(values), seed=0)
-    return Cell(
-        case=case, ours=float(np.mean(values)), low=interval.lower, high=interval.upper, unit=unit, n=len(values)
-    )
-
-
-def plain(case: str, value: float, unit: str) -> Cell:
-    return Cell(case=case, ours=value, unit=unit, n=1)
+    return cell(case, np.mean(values), unit, len(values), (interval.lower, interval.upper))
 
 
 if __name__ == "__main__":

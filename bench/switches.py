@@ -14,20 +14,16 @@ comes from another user but where some come back: those count once in each week,
 
 from __future__ import annotations
 
-import argparse
 import os
 import sys
 from collections.abc import Iterator
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
-from itertools import product
 from typing import Any
 
 import numpy as np
-from common import Cell, write_result
+from common import Cell, options_of, write_result
 from numpy.typing import NDArray
-from pages import Cell as PageCell
-from pages import bounds, lines, matching, publish, text_of
 
 from optimizer.core.rollout.switch_watch import (
     ALPHA,
@@ -316,44 +312,13 @@ def _share_interval(k: int, n: int, z: float = 1.96) -> tuple[float, float]:
     return round(float((middle - half) / (1 + z * z / n)), 6), round(float((middle + half) / (1 + z * z / n)), 6)
 
 
-def page(result: dict[str, Any]) -> str:
-    cells = {cell["case"]: cell for cell in result["cells"]}
-    sides = ("holdback", "weeks before", "whichever is first")
-    drops = []
-    for rate, drop, what in product(RATES, DROPS, ("minutes", "labels")):
-        case = f"{rate} requests a minute, {100 * drop:.0f} points lower"
-        shown = (_shown(cells[f"{case}, {name}: {what}"]) for name in sides)
-        drops.append([f"{rate:,}", f"{100 * drop:.0f} points", what, *shown])
-    false = [
-        [case, f"{cell['n']:,}", f"{cell['ours']:.4f}", bounds(cell, ".4f")]
-        for (case,), cell in matching(result["cells"], "(.*): false alarms")
-    ]
-    counts = {"n_drop": RUNS_OF_DROP, "returning": RETURNING, "once": ONCE_A_DAY}
-    return text_of("switches-measured", **result, **counts, drops=lines(drops), false=lines(false))
-
-
-def _shown(cell: PageCell) -> str:
-    mid, low, high = (_number(cell[name]) for name in ("ours", "low", "high"))
-    return f"{mid} ({low} to {high})" if mid != "–" else f"– ({low} to –)" if low != "–" else "–"
-
-
-def _number(value: float | None) -> str:
-    if value is None:
-        return "–"
-    return f"{value:,.0f}" if value >= 20 else f"{value:.1f}"
-
-
 def main() -> int:
-    parser = argparse.ArgumentParser()
-    parser.add_argument("--runs", type=int, default=10_000)
-    parser.add_argument("--seed", type=int, default=1)
-    args = parser.parse_args()
+    args = options_of(__doc__, runs=10_000, seed=1)
     with ProcessPoolExecutor(os.cpu_count()) as pool:
         drops = [pool.submit(drop_cells, rate, drop, args.seed) for rate in RATES for drop in DROPS]
         equals = [pool.submit(equal_cell, case, args.runs, args.seed) for case in EQUAL]
         equal = [one.result() for one in equals]
         write_result("switches", [*(cell for one in drops for cell in one.result()), *equal])
-    publish("switches-measured")
     missed = [cell.case for cell in equal if (cell.ours or 0) > LEVEL and "differ" not in cell.case]
     print("\n".join(missed) or "No more than one equal switch in 1,000 is called worse.")
     return 1 if missed else 0

@@ -9,11 +9,10 @@ bench/results/trivial_baselines.json and the page's section "Without a model". N
 
 from __future__ import annotations
 
-import argparse
 import json
 import sys
 
-from common import RESULTS, ROOT, SHARED, Cell, write_result
+from common import RESULTS, ROOT, SHARED, Cell, data_of, options_of, write_result
 from live.setup import SIZES, rows_of
 from live.tasks import TASKS, Task
 from pages import DOCS, bounds, grid, wrapped
@@ -35,10 +34,8 @@ mean above, the embedded model is not worth its calls on that task.**
 
 
 def main() -> int:
-    argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter).parse_args()
-    if not DATA.exists():
-        print(f"Skipped: the tasks' rows are not in {DATA}; set DETENT_SHARED.", file=sys.stderr)
-        return 0
+    options_of(__doc__)
+    data_of()
     write_result("trivial_baselines", [cell for task in TASKS for cell in measured(task)])
     PAGE.write_text(with_stored_section(PAGE.read_text(encoding="utf-8")), encoding="utf-8")
     return 0

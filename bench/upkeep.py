@@ -13,22 +13,18 @@ Writes bench/results/upkeep.json and docs/reference/upkeep-measured.md.
 
 from __future__ import annotations
 
-import argparse
 import os
 import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
 
 import httpx
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
-from bench.common import Cell, write_result
-from bench.pages import lines, publish, text_of
+from bench.common import Cell, options_of, write_result
 from bench.speed.installation import FAMILY, Installation, fill, installation
 
 DETENT = str(Path(sys.executable).with_name("detent"))
@@ -102,27 +98,10 @@ def measure(n: int) -> list[Cell]:
     return cells
 
 
-def page(result: dict[str, Any]) -> str:
-    cells: Mapping[str, Any] = {cell["case"]: cell for cell in result["cells"]}
-    rows = [(case, f"{cell['ours']:,.1f} {cell['unit']}") for case, cell in cells.items() if cell["unit"] != "files"]
-    return text_of(
-        "upkeep-measured",
-        commit=result["commit"],
-        machine=result["machine"],
-        n=f"{cells['backup']['n']:,}",
-        rows=lines(rows),
-        left=f"{cells[LEFT]['ours']:.0f}",
-        ten_times=10 * cells["store"]["ours"],
-    )
-
-
 def main() -> int:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--events", type=int, default=1_000_000, help="half of them outcomes (default a million)")
-    options = parser.parse_args()
+    options = options_of(__doc__, events=1_000_000)
     cells = measure(options.events)
     write_result("upkeep", cells)
-    publish("upkeep-measured")
     return 0 if cells[-1].ours == 0 else 1
 
 

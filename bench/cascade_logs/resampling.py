@@ -58,7 +58,7 @@ def chain_draws(logs: Logs, tiers: Sequence[str], n_draws: int, seed: int) -> di
         settings = (
             search(drawn, LeastCost(rule="expected")).setting,
             search(drawn, LeastCost(), folds=folds).setting,
-            choose_chain(drawn, LeastCost(), folds=folds).best.setting,
+            choose_chain(drawn, LeastCost(), folds=folds).setting,
         )
         for name, setting in zip(names, settings, strict=True):
             if setting is not None:

@@ -1,4 +1,4 @@
-"""Parts of bench/judges.py: the recorded judges beside people's ratings, other packages' intervals, the page.
+"""Parts of bench/judges.py: the recorded judges beside people's ratings, and other packages' intervals.
 
 Nothing here is run by itself.
 """

@@ -15,19 +15,11 @@ from optimizer.core.predictor.answer_features import logit
 from optimizer.core.predictor.request_features import request_features
 
 LOSS = 0.01  # one point of quality
-CHEAP_USD, STRONG_USD = (
-    0.24,
-    24.7,
-)  # per million tokens, Mixtral 8x7B and GPT-4 Turbo, as RouteLLM's paper sets them (Ong et al. 2024)
 
 
 @dataclass(frozen=True, kw_only=True)
 class TierPair:
-    """Columns over queries.
-
-    ``cheap`` and ``strong``: right (1, 0) or a quality in [0, 1]; costs are per query; ``before``:
-    routed before any call.
-    """
+    """Columns over queries. ``cheap`` and ``strong``: right (1, 0); costs are per query."""
 
     ids: Sequence[str]
     numbers: Sequence[Mapping[str, float | None]]
@@ -36,7 +28,6 @@ class TierPair:
     strong: np.ndarray
     cheap_cost: np.ndarray
     strong_cost: np.ndarray
-    before: bool
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -52,7 +43,6 @@ def read(path: Path, cheap: str, strong: str) -> TierPair:
         json.loads(line) for line in path.read_text(encoding="utf-8").split("\n") if line
     ]  # splitlines() would cut at U+2028 too
     models = [row["expected"]["models"] for row in rows]
-    before = models[0][cheap]["cost_usd"] is None
     numbers: list[dict[str, float | None]] = []
     for row, answered in zip(rows, models, strict=True):
         recorded = answered[cheap]["confidence"]
@@ -61,33 +51,26 @@ def read(path: Path, cheap: str, strong: str) -> TierPair:
         features["answer.confidence_given"] = float(recorded is not None)
         numbers.append(features)
 
-    def column(model: str, name: str, other: str | None = None) -> np.ndarray:
-        return np.array([each[model][name if name in each[model] else other] for each in models], dtype=float)
+    def column(model: str, name: str) -> np.ndarray:
+        return np.array([each[model][name] for each in models], dtype=float)
 
-    n = len(rows)
     return TierPair(
         ids=[row["id"] for row in rows],
         numbers=numbers,
-        texts=[
-            {"query": row["input"]["query"], "subject": row["input"].get("subject", row["input"].get("category", ""))}
-            for row in rows
-        ],
-        cheap=column(cheap, "correct", "quality"),
-        strong=column(strong, "correct", "quality"),
-        cheap_cost=np.full(n, CHEAP_USD) if before else column(cheap, "cost_usd"),
-        strong_cost=np.full(n, STRONG_USD) if before else column(strong, "cost_usd"),
-        before=before,
+        texts=[{"query": row["input"]["query"]} for row in rows],
+        cheap=column(cheap, "correct"),
+        strong=column(strong, "correct"),
+        cheap_cost=column(cheap, "cost_usd"),
+        strong_cost=column(strong, "cost_usd"),
     )
 
 
 def at_threshold(pair: TierPair, confidence: np.ndarray, threshold: float) -> Saving:
-    """Cheap answers of this confidence or more are accepted,
-    the others are asked of the strong model (and have cost the cheap call, unless routed before).
-    """
+    """Cheap answers of this confidence or more are accepted, the others are asked of the strong model, too."""
     if np.isinf(threshold):
         return Saving(saved=0.0, lost=0.0)  # nothing cheaper is safe: no cascade, so no cheap call either
     accepted = confidence >= threshold
-    paid = np.where(accepted, pair.cheap_cost, pair.strong_cost + (0.0 if pair.before else pair.cheap_cost))
+    paid = np.where(accepted, pair.cheap_cost, pair.strong_cost + pair.cheap_cost)
     quality = np.where(accepted, pair.cheap, pair.strong)
     return Saving(
         saved=float(1 - paid.sum() / pair.strong_cost.sum()), lost=float(100 * (pair.strong - quality).mean())
@@ -101,8 +84,8 @@ def best_threshold(pair: TierPair, confidence: np.ndarray, loss: float = LOSS) -
     order = np.argsort(-confidence, kind="stable")
     last = np.flatnonzero(np.append(np.diff(confidence[order]) != 0, True))  # equal confidences are accepted together
     lost = np.cumsum((pair.strong - pair.cheap)[order])[last] / len(order)
-    paid = np.cumsum((pair.cheap_cost - pair.strong_cost - (0.0 if pair.before else pair.cheap_cost))[order])[last]
-    saved = -paid - (0.0 if pair.before else pair.cheap_cost.sum())
+    paid = np.cumsum((pair.cheap_cost - pair.strong_cost - pair.cheap_cost)[order])[last]
+    saved = -paid - pair.cheap_cost.sum()
     allowed = np.flatnonzero((lost <= loss + 1e-12) & (saved > 0))
     return float(confidence[order][last[allowed[np.argmax(saved[allowed])]]]) if len(allowed) else float("inf")
 

@@ -9,7 +9,6 @@ from dataclasses import asdict
 from pathlib import Path
 
 from common import Cell, commit, table, write_result
-from pages import publish
 
 Table = Callable[[int, int], list[Cell]]  # of so many runs, by a seed
 
@@ -26,11 +25,7 @@ def command(name: str, tables: Mapping[str, Table], *, about: str, full: int, se
     parser.add_argument("--only", nargs="+", default=list(tables), help="tables, with blanks or commas between them")
     parser.add_argument("--part", type=Path, help="where a part goes, to be merged later")
     parser.add_argument("--merge", type=Path, nargs="+", help="parts that hold all tables together; nothing is run")
-    parser.add_argument("--page", action="store_true", help="run nothing, make the page of the stored results")
     options = parser.parse_args()
-    if options.page:
-        publish("statistics-measured")
-        return
     if options.merge:
         cells = merged(options.merge, list(tables), full)
     else:
@@ -45,7 +40,6 @@ def command(name: str, tables: Mapping[str, Table], *, about: str, full: int, se
             print(table(cells))
             return
     write_result(name, cells)
-    publish("statistics-measured")
 
 
 def merged(parts: list[Path], tables: list[str], full: int) -> list[Cell]:

@@ -16,7 +16,7 @@ import httpx
 import numpy as np
 import psutil
 
-from bench.common import Cell
+from bench.common import Cell, cell
 from bench.speed import client, rivals
 from bench.speed.client import Load
 from bench.speed.installation import KEY, ROOT, add_key, address_of
@@ -45,20 +45,9 @@ def chats() -> Iterator[Chats]:
     """Everything that was started has ended when this ends."""
     with ExitStack() as opened:
         folder = opened.enter_context(tempfile.TemporaryDirectory(prefix="detent-speed-chat-"))
-        home, answers = Path(folder) / "home", Path(folder) / "answers"
+        home = Path(folder) / "home"
         home.mkdir()
-        choice = {"index": 0, "message": {"role": "assistant", "content": WORDS}, "finish_reason": "stop"}
-        usage = {"prompt_tokens": 30, "completion_tokens": N_PIECES, "total_tokens": 30 + N_PIECES}
-        whole = {
-            "id": "c",
-            "object": "chat.completion",
-            "created": 1,
-            "model": "m",
-            "choices": [choice],
-            "usage": usage,
-        }
-        answers.write_text(json.dumps({"whole": whole, "pieces": pieces()}), encoding="utf-8")
-        model_url = opened.enter_context(rivals.running("model", answers))
+        model_url = opened.enter_context(rivals.running("model", model_file(Path(folder) / "answers")))
         model = {"openai_compatible": model_url, "model": "m", "concurrency": 128, "queue": 1000, "retries": 0}
         model["price"] = {"input_usd_per_mtok": 0.1, "output_usd_per_mtok": 0.4}
         settings = make_home(home, {FAMILY: family(FAMILY, "remote")}, {"remote": model})
@@ -96,14 +85,7 @@ def _overhead(case: str, ours: Sequence[Load], other: Sequence[Load], what: str)
     mine, theirs = ([getattr(load, name) for load in side] for side in (ours, other))
     over = [one - its for one, its in zip(mine, theirs, strict=True)]
     spread = f"{min(over):.4g} to {max(over):.4g} beside {min(theirs):.4g} to {max(theirs):.4g}"
-    return Cell(
-        case=case,
-        ours=float(np.median(over)),
-        other=float(np.median(theirs)),
-        other_name="the model itself",
-        unit=f"ms more; {spread}",
-        n=len(over),
-    )
+    return cell(case, np.median(over), f"ms more; {spread}", len(over), other=np.median(theirs), by="the model itself")
 
 
 def _body(streams: bool) -> dict[str, object]:
@@ -119,12 +101,20 @@ def _look(place: Chats) -> None:
         assert (answer.text.count('"content":') >= N_PIECES) if streams else WORDS in answer.text, answer.text
 
 
-def pieces() -> list[dict[str, object]]:
+def model_file(path: Path, **waits: float) -> Path:
+    """The answers of ``rivals``' model: a whole one, and a stream of pieces; ``waits``: its delays."""
+    choice = {"index": 0, "message": {"role": "assistant", "content": WORDS}, "finish_reason": "stop"}
+    usage = {"prompt_tokens": 30, "completion_tokens": N_PIECES, "total_tokens": 30 + N_PIECES}
+    whole = {"id": "c", "object": "chat.completion", "created": 1, "model": "m", "choices": [choice], "usage": usage}
+    path.write_text(json.dumps({"whole": whole, "pieces": _pieces(usage), **waits}), encoding="utf-8")
+    return path
+
+
+def _pieces(usage: dict[str, int]) -> list[dict[str, object]]:
     head = {"id": "c", "object": "chat.completion.chunk", "created": 1, "model": "m"}
     words = [f"{word} " for word in WORDS.split()][:N_PIECES]
     chunks = [{**head, "choices": [{"index": 0, "delta": {"content": word}, "finish_reason": None}]} for word in words]
     chunks.append({**head, "choices": [{"index": 0, "delta": {}, "finish_reason": "stop"}]})
-    usage = {"prompt_tokens": 30, "completion_tokens": N_PIECES, "total_tokens": 30 + N_PIECES}
     return [*chunks, {**head, "choices": [], "usage": usage}]
 
 

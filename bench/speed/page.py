@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from typing import Any
 
-from bench.pages import bounds, lines, text_of
+from bench.pages import text_of
 
 Result = Mapping[str, Any]
 SECTIONS = {  # by the name of their result
     "client": "In process",
     "serving": "Prompts",
-    "memory": "Memory",
     "ingestion": "Feedback",
     "growth": "What is stored already",
     "dashboard": "Pages",
@@ -26,7 +25,6 @@ BARS: tuple[tuple[str, str, float], ...] = (  # beginning of a case, what is bou
     ("p99 of a prompt filled in", "ratio at most", 2.0),
     ("p99 of prompts while feedback", "ratio at most", 3.0),
     ("p99 of a chat, 16 ", "ours at most", 20),
-    ("growth of memory", "ours at most", 1.0),
     ("answers with outcomes (two rows each), batches of 100 over", "ours at least", 15_000),
     ("outcomes (one row each), batches of 100 over", "ours at least", 15_000),
     ("answers with outcomes (two rows each), one by one over", "ratio at least", 0.4),
@@ -43,14 +41,13 @@ def page(*results: Result) -> str:
     by_name = {result["name"]: result for result in results}
     missed = [cell["case"] for result in results for cell in result["cells"] if not _is_met(cell, result["name"])]
     left_out = [title for name, title in SECTIONS.items() if name not in by_name]
-    verdicts = [f"Not measured here: {', '.join(left_out)}."] if left_out else []
-    verdicts.append(f"Not kept here: {'; '.join(missed)}." if missed else "All bars of what was measured were kept.")
     return text_of(
         "speed",
         left_out=left_out,
         **by_name,
-        rows={name: lines(_row(cell, name) for cell in result["cells"]) for name, result in by_name.items()},
-        verdict="\n\n".join(verdicts),
+        bar_of=bar_of,
+        left_out_of_them=left_out,
+        missed=missed,
     )
 
 
@@ -69,21 +66,3 @@ def _is_met(cell: Mapping[str, Any], name: str) -> bool:
         return False  # what could not be measured is not shown
     figure = cell["ours"] if what.startswith("ours") else cell["high"] if name == "growth" else cell["ratio"]
     return bool(figure >= bound if what.endswith("least") else figure <= bound)
-
-
-def _row(cell: Mapping[str, Any], name: str) -> Sequence[str]:
-    unit, _, spread = cell["unit"].partition("; ")
-    mine, _, theirs = spread.partition(" beside ")
-    interval = "" if cell["low"] is None else f" ({bounds(cell, '.3g')})"
-    bar = bar_of(cell["case"], name)
-    is_alone = cell["other"] is None
-    if cell["ours"] is None:
-        return cell["case"], f"not measured ({spread})", "", "", "" if bar is None else f"{bar[0]} {bar[1]:,g}"
-    ours = f"{_figure(cell['ours'])} {unit}" + (f" ({mine})" if theirs or (is_alone and mine) else "")
-    other = "" if is_alone else f"{cell['other_name']}: {_figure(cell['other'])}" + (f" ({theirs})" if theirs else "")
-    ratio = "" if cell["ratio"] is None else f"{cell['ratio']:.3g}{interval}"
-    return cell["case"], ours, other, ratio, "" if bar is None else f"{bar[0]} {bar[1]:,g}"
-
-
-def _figure(value: float) -> str:
-    return f"{value:,.0f}" if value >= 100 else f"{value:.3g}"

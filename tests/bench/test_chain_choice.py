@@ -22,12 +22,5 @@ def test_a_useless_middle_tier_makes_the_pair_the_better_choice():
         cost_usd=np.tile([1.0, 5.0, 20.0], (1500, 1)),
     )
     choice = choose_chain(records, LeastCost(margin=0.03))
-    assert choice.best.setting.tiers == ("small", "large")
-    assert "the shorter one is the better choice" in choice.reason
-    assert {c.found.tiers for c in choice.candidates} == {
-        ("small", "large"),
-        ("middle", "large"),
-        ("small", "middle", "large"),
-    }
-    shares = [c.out_of_sample_saved_share for c in choice.candidates]
-    assert shares == sorted(shares, reverse=True)
+    assert choice.setting is not None
+    assert choice.setting.tiers == ("small", "large")

@@ -40,14 +40,14 @@ def records(gain: list[int]) -> TierRecords:
 
 
 def test_a_bar_that_is_missed_is_told_with_the_most_that_the_holdout_lets_through() -> None:
-    from commands import page
+    from pages import rendered
 
     def with_saved(ratio: float) -> str:
         cells = [
             {**cell, "ratio": ratio} if cell["case"] == "rlc_mmlu: saved, 0 where refused" else cell
             for cell in RESULT["cells"]
         ]
-        return page({**RESULT, "cells": cells})
+        return rendered("commands-measured", {**RESULT, "cells": cells})
 
     assert "**mmlu: not reached.**" not in with_saved(0.9)
     assert (

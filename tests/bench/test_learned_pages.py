@@ -51,10 +51,9 @@ def test_a_learned_confidence_is_used_only_where_train_says_so_with_90_percent_a
         min_size=1,
         max_size=25,
     ),
-    st.booleans(),
     st.sampled_from([0.0, 0.05, 0.2]),
 )
-def test_no_threshold_saves_more_within_the_loss_than_the_one_found(rows, before, loss):
+def test_no_threshold_saves_more_within_the_loss_than_the_one_found(rows, loss):
     confidence, cheap, strong, cost = (np.array(column, dtype=float) for column in zip(*rows, strict=True))
     n = len(rows)
     pair = cascade_rows.TierPair(
@@ -65,7 +64,6 @@ def test_no_threshold_saves_more_within_the_loss_than_the_one_found(rows, before
         strong=strong,
         cheap_cost=0.1 * cost,
         strong_cost=cost,
-        before=before,
     )
     found = cascade_rows.at_threshold(pair, confidence, cascade_rows.best_threshold(pair, confidence, loss))
     assert found.lost <= 100 * loss + 1e-6

@@ -13,5 +13,7 @@ def test_a_page_is_made_of_its_stored_results(page: str) -> None:
 
 def test_a_section_that_has_nothing_to_show_is_left_out(tmp_path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(pages, "TEXTS", tmp_path)
-    (tmp_path / "one.txt").write_text("# One\n\n## First\n\n{first}\n\n## Second\n\n{second}\n", encoding="utf-8")
+    (tmp_path / "one.txt").write_text(
+        "# One\n\n## First\n\n{{ first }}\n\n## Second\n\n{{ second }}\n", encoding="utf-8"
+    )
     assert pages.text_of("one", left_out=["Second"], first="1") == "# One\n\n## First\n\n1\n"

@@ -13,7 +13,6 @@ from pathlib import Path
 from typing import Any
 
 import httpx
-import numpy as np
 import pytest
 
 chats = importlib.import_module("bench.speed.chats")
@@ -22,7 +21,6 @@ dashboard = importlib.import_module("bench.dashboard")
 events = importlib.import_module("bench.speed.events")
 grown = importlib.import_module("bench.speed.grown")
 page_answers = importlib.import_module("bench.speed.page_answers")
-memory = importlib.import_module("bench.speed.memory")
 pages = importlib.import_module("bench.speed.page")
 rivals = importlib.import_module("bench.speed.rivals")
 speed = importlib.import_module("bench.speed.installation")
@@ -268,18 +266,6 @@ def test_a_steady_client_keeps_its_rate_and_says_where_it_could_not(place: Any) 
         client.steady(place.url, asked, per_s=9, **refused),
     ):
         pass
-
-
-@pytest.mark.parametrize(("per_minute", "is_kept"), [(0.0, True), (3.0, False)])
-def test_memory_that_grows_is_told_with_its_spread(per_minute: float, is_kept: bool) -> None:
-    noise = np.random.default_rng(7).normal(0, 0.5, 600)
-    found = memory.of_samples(list(100 + per_minute * np.arange(600) / 60 + noise), 60)
-    assert found[0].ours == pytest.approx(per_minute, abs=0.1)
-    assert len(found) == 11
-    values = {"name": "memory", "commit": "c", "machine": "m", "cells": [asdict(cell) for cell in found]}
-    assert ("All bars of what was measured were kept." in pages.page(values)) is is_kept
-    with pytest.raises(client.ClientFailed, match="too few"):
-        memory.of_samples([100.0] * 100, 60)
 
 
 def test_the_median_of_what_a_chat_takes_longer_is_held_to_its_bar() -> None:

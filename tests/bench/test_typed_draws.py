@@ -83,7 +83,8 @@ def test_the_bars_name_what_is_missed(bench: None, capsys: pytest.CaptureFixture
 def test_the_page_has_a_row_per_table(bench: None) -> None:
     from dataclasses import asdict
 
-    from commands import cells_of, page
+    from commands import cells_of
+    from pages import rendered
     from typed.draws import Draw
 
     one = Draw(
@@ -101,7 +102,8 @@ def test_the_page_has_a_row_per_table(bench: None) -> None:
         n_tested=0,
         n_holdout=40,
     )
-    text = page(
-        {"commit": "abc", "machine": "here", "cells": [asdict(cell) for cell in cells_of("rlc_truthfulqa", [one])]}
+    text = rendered(
+        "commands-measured",
+        {"commit": "abc", "machine": "here", "cells": [asdict(cell) for cell in cells_of("rlc_truthfulqa", [one])]},
     )
     assert "| truthfulqa | 1 | 0% | 0.000 (0.000 to 0.000) | 0.000 | – |" in text
