@@ -2,12 +2,13 @@
 
 Same pool, same order, same calls for every rule.
 
-    python bench/prompt_tables.py [--draws N]
+    python bench/prompt_tables.py [--development] [--draws N]
 
 Needs the tables of DETENT_SHARED (data/prompt_tables, data/judge_calibration/hanna, data/cascade_logs). What each part
 is for, and what is measured, stands on the page that this writes: docs/reference/search-tables-measured.md, beside
-bench/results/prompt_tables.json. Each table is kept when it is done (under DETENT_RECORDED,
-or in the user's cache folder), so a stop loses at most one.
+bench/results/prompt_tables.json. --development looks at the development tables alone, at the rules among which ours was
+chosen too, and writes neither. Each table is kept when it is done (under DETENT_RECORDED, or in the user's cache
+folder), so a stop loses at most one.
 
 Exits 1 if at 20 % of the calls a published rule loses less than ours by its whole interval on any group of confirmation
 tables, or if more than 5 % of studies report an improvement where none is.
@@ -19,11 +20,11 @@ import sys
 from collections.abc import Sequence
 
 import numpy as np
-from common import CACHE, Cell, beside, cell, data_of, options_of, write_result
+from common import CACHE, Cell, beside, data_of, options_of, table, write_result
 from fixed_pool.page import worse_at_the_bar
 from fixed_pool.pools import CONFIRMATION, DEVELOPMENT, Pool
 from fixed_pool.studies import improved, without_differences
-from fixed_pool.trials import TableResult, cells, groups, measure
+from fixed_pool.trials import CONSIDERED, RULES, TableResult, cells, groups, measure
 
 from optimizer.core.statistics.interval import wilson_interval
 
@@ -32,17 +33,23 @@ MOST_FALSE = 0.05
 
 
 def main() -> int:
-    options = options_of(__doc__, draws=(int, "of each table (default: 100, of the means 8)"))
+    options = options_of(__doc__, development=False, draws=(int, "of each table (default: 100, of the means 8)"))
     folder = data_of("prompt_tables")
     rows, measured, tables = list[Cell](), list[TableResult](), dict[str, Pool]()
     cache = CACHE / "prompt_tables"
-    for part in (DEVELOPMENT, CONFIRMATION):
+    for part in (DEVELOPMENT,) if options.development else (DEVELOPMENT, CONFIRMATION):
         for group in groups(folder, part):
-            trials = [measure(pool, cache, options.draws, n_examples=group.n_examples) for pool in group.pools]
+            rules = {**RULES, **CONSIDERED} if part == DEVELOPMENT else RULES
+            trials = [
+                measure(pool, cache, options.draws, n_examples=group.n_examples, rules=rules) for pool in group.pools
+            ]
             print(f"{group.name} is done", file=sys.stderr, flush=True)
             tables |= {pool.name: pool for pool in group.pools if pool.means is None}
             rows += cells(group.name, trials)
             measured += trials
+    if options.development:
+        print(table(rows))
+        return 0
     false = shuffled(list(tables.values()))
     n_same, n = (sum(one.agreed[i] for one in measured) for i in (0, 1))
     agreed = beside("agreed: choices of ours that the product's code makes too", n_same, n, "all", "choices", n)
@@ -60,8 +67,16 @@ def shuffled(tables: Sequence[Pool], seeds: Sequence[int] = STUDIES) -> Cell:
         n_false += sum(improved(without_differences(some, seed)) for seed in seeds)
     n = len(tables) * len(seeds)
     bounds = wilson_interval(n_false, n)
-    case, unit = "shuffled: improvement reported by a study that races", "share of studies; bounds of ours"
-    return cell(case, n_false / n, unit, n, (bounds.lower, bounds.upper), MOST_FALSE, "the most allowed")
+    return Cell(
+        case="shuffled: improvement reported by a study that races",
+        ours=n_false / n,
+        other=MOST_FALSE,
+        other_name="the most allowed",
+        low=bounds.lower,
+        high=bounds.upper,
+        unit="share of studies; bounds of ours",
+        n=n,
+    )
 
 
 def verdict(rows: Sequence[Cell], false: Cell) -> int:

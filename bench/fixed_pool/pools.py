@@ -49,10 +49,12 @@ class TableDraws:
     scores: Array
     worth: Array
 
-    def lost(self, chosen: Array) -> list[float]:
-        """Points (hundredths of score) by which each choice is worth less than that of evaluating everybody in full."""
-        rows = np.arange(len(self.scores))
-        in_full = self.scores.mean(axis=2).argmax(axis=1)
+    def lost(self, chosen: Array, n: int | None = None) -> list[float]:
+        """Points (hundredths of score) by which each choice of the first ``n`` draws is worth less than
+        that of evaluating everybody in full.
+        """
+        rows = np.arange(len(self.scores))[:n]
+        in_full = self.scores[:n].mean(axis=2).argmax(axis=1)
         return [float(x) for x in (self.worth[rows, in_full] - self.worth[rows, chosen]) * 100]
 
 

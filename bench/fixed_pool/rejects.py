@@ -30,15 +30,25 @@ def logbar(n: int) -> Array:
     return sums
 
 
-def continuous_rejects(*, against: str = "average", own_orders: bool = False) -> Rule:
+def continuous_rejects(
+    *,
+    against: str = "average",
+    weight: float = 1.0,
+    first: int = 1,
+    step: int = 1,
+    several: bool = False,
+    own_orders: bool = False,
+) -> Rule:
     """Wang, Tzeng and Proutiere (2023), NeurIPS 36.
 
     With t examples met by the j that are left, and T' = calls less those of the dropped:
 
-    the worst is dropped once its gap to the others > 1/sqrt(b) - 1, with b = t x j x logbar(j) / T'.
+    the worst is dropped once ``weight`` x (its gap to the others) > 1/sqrt(b) - 1, with b = t x j x logbar(j) / T'.
 
     Args:
         against: "average" of the others (CR-A) or the "closest" of them (CR-C).
+        first, step: levels (examples met) at which one looks: first, first + step, ...
+        several: more than one may fall at a level; False: one, as published.
         own_orders: every variant meets the examples in an order of its own, as in TRIPLE-CR (Shi et al. 2024, NeurIPS
             37; its code drops where CR-A or CR-C does, which is where CR-A does).
     """
@@ -50,31 +60,39 @@ def continuous_rejects(*, against: str = "average", own_orders: bool = False) ->
         sums, bars = scores.cumsum(axis=2), logbar(n_variants)
         calls = np.repeat(np.array(budgets, float), n_draws)  # all budgets at once: row = budget * n_draws + draw
         left, spent, met = np.ones((len(calls), n_variants), bool), np.zeros(len(calls)), np.ones(len(calls), int)
-        for t in range(1, n_examples + 1):
+        for t in _levels(first, step, n_examples):
             n_left = left.sum(axis=1)
             goes_on = (n_left > 1) & (spent + n_left * t <= calls)
             if not goes_on.any():
                 break
             met[goes_on] = t
             means = np.tile(sums[:, :, t - 1] / t, (len(budgets), 1))
-            worst, gap, j = _worst(means, left, against)
-            used = t * j * bars[j] / np.maximum(1.0, calls - spent)
-            falls = goes_on & (gap > 1 / np.sqrt(used) - 1)
-            left[falls, worst[falls]] = False
-            spent += falls * t
+            while goes_on.any():
+                worst, gap, j = _worst(means, left, against)
+                used = t * j * bars[j] / np.maximum(1.0, calls - spent)
+                falls = goes_on & (j > 1) & (weight * gap > 1 / np.sqrt(used) - 1)
+                left[falls, worst[falls]] = False
+                spent += falls * t
+                goes_on = falls & several
         at = np.tile(sums, (len(budgets), 1, 1)) if len(budgets) > 1 else sums
         return _best(at, left, met).reshape(len(budgets), n_draws)
 
     return run
 
 
-def within_the_rows(scores: Array, calls: int) -> Array:
-    """``ContinuousRejects`` of the product on many draws at once."""
+def within_the_rows(
+    scores: Array, calls: int, *, weight: float = 1.0, first: int | None = None, step: int = 1
+) -> Array:
+    """``ContinuousRejects`` of the product on many draws at once.
+
+    Args:
+        weight, first, step: as of ``continuous_rejects``; weight 0: gaps do not count; first None: as the product.
+    """
     n_draws, n_variants, n_examples = scores.shape
-    sums, first = scores.cumsum(axis=2), first_look(calls, n_variants)
+    sums, first = scores.cumsum(axis=2), first or first_look(calls, n_variants)
     left, spent, met = np.ones((n_draws, n_variants), bool), np.zeros(n_draws, int), np.ones(n_draws, int)
     far = np.full(n_draws, reach(n_variants, calls, n_examples))
-    for t in range(min(first, n_examples), n_examples + 1):
+    for t in _levels(first, step, n_examples):
         n_left = left.sum(axis=1)
         goes_on = (n_left > 1) & (spent + n_left * t <= calls) if t > first else np.ones(n_draws, bool)
         if not goes_on.any():
@@ -82,13 +100,17 @@ def within_the_rows(scores: Array, calls: int) -> Array:
         met[goes_on] = t
         while goes_on.any():
             worst, gap, j = _worst(sums[:, :, t - 1] / t, left, "average")
-            falls = goes_on & (j > 1) & (gap > np.sqrt(far / (t * j)) - 1)
+            falls = goes_on & (j > 1) & (weight * gap > np.sqrt(far / (t * j)) - 1)
             left[falls, worst[falls]] = False
             spent += falls * t
             for draw in np.flatnonzero(falls):
                 far[draw] = reach(int(j[draw]) - 1, calls - int(spent[draw]), n_examples)
             goes_on = falls
     return _best(sums, left, met)
+
+
+def _levels(first: int, step: int, n_examples: int) -> list[int]:
+    return [*range(min(first, n_examples), n_examples, step), n_examples]
 
 
 def _worst(means: Array, left: Array, against: str) -> tuple[Array, Array, Array]:

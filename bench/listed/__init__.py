@@ -1,1 +1,1 @@
-"""Searches of a list of instructions, replayed in memory from recorded tables, and their page."""
+"""Searches of a list of instructions, answered from recorded tables: replays.py in memory, studies.py by command."""

@@ -41,9 +41,10 @@ class Drawn:
         on_dev, on_all = (float(100 * (mean.max() - mean[chosen])) for mean in means)
         return on_dev, on_all
 
-    def rule(self, calls: int, contenders: Sequence[int], order: Sequence[int]) -> int:
-        """What the rule alone chooses with so many calls; contenders and rows come in the given orders."""
-        return contenders[int(RULE(self.scores[contenders][:, order][None], [calls])[0, 0])]
+    def rule(self, calls: int, contenders: Sequence[int] = (), order: Sequence[int] = ()) -> int:
+        """What the rule alone chooses with so many calls; ``contenders`` and rows come in the given orders, if any."""
+        numbers = list(contenders) or list(range(len(self.scores)))
+        return numbers[int(RULE(self.scores[numbers][:, list(order) or self.dev][None], [calls])[0, 0])]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -78,16 +79,16 @@ def number_of(text: str | None) -> int:
     return int(str(text).split(".")[0].split()[1])
 
 
-def declared(n: int) -> dict[str, Any]:
+def declared(n: int, name: str = "listed", model: str = "recorded") -> dict[str, Any]:
     """A family file with a list of ``n``; the first is the champion's."""
     texts = [text_of(number) for number in range(n)]
     content = [{"role": "system", "content": texts[0]}, {"role": "examples"}, {"role": "user", "content": "{{row}}"}]
     return {
-        "name": "listed",
+        "name": name,
         "inputs": {"row": {"type": "text", "max_chars": 60}},
         "output": {"field": "said", "parser": "label", "labels": ["right", "wrong"]},
         "prompt": {"current": "1", "versions": {"1": {"content": content}}},
-        "model": {"default": "recorded", "tiers": ["recorded"], "temperature": 0.0, "max_tokens": 8},
+        "model": {"default": model, "tiers": [model], "temperature": 0.0, "max_tokens": 8},
         "scorer": {"label_match": 1.0},
         "space": {"instruction": {"choices": texts}},
     }
@@ -145,11 +146,15 @@ def raced(of: Drawn, seed: int, cap: int) -> SearchResult:
     common = [rows[e] for e in met[0] if e in met[pair[-1]]]
     leads = of.scores[pair[-1], common].mean() > of.scores[0, common].mean() + TIE
     chosen, order = pair[-1] if leads else 0, [rows[e] for e in Race(of.names, ContinuousRejects(), seed=seed).order]
+    return searched(of, chosen, len(met), sum(map(len, met.values())), of.rule(cap, list(met), order))
+
+
+def searched(of: Drawn, chosen: int, n_tried: int, calls: int, by_rule: int) -> SearchResult:
     return SearchResult(
         n=len(of.scores),
-        n_tried=len(met),
-        calls=sum(map(len, met.values())),
+        n_tried=n_tried,
+        calls=calls,
         chosen=chosen,
         lost=of.lost(chosen),
-        rule_lost=of.lost(of.rule(cap, list(met), order)),
+        rule_lost=of.lost(by_rule),
     )
