@@ -13,11 +13,9 @@ import traceback
 import warnings
 from collections import deque
 from contextlib import suppress
-from importlib import import_module
 from itertools import groupby
 from multiprocessing.connection import Connection, wait
 from typing import Any
-from unittest.mock import patch
 
 import pytest
 from _pytest._io import TerminalWriter
@@ -25,26 +23,11 @@ from _pytest._io import TerminalWriter
 from tests.forked import SERVERS, ForkServer
 
 LOOK_S = 5.0
-# What the product imports where it needs it: two seconds of CPU and more, here once and not in each process.
-LATE = ("litellm", "mlflow.store.tracking.sqlalchemy_store", "mlflow.store.model_registry.sqlalchemy_store")
-LATE += ("openai.resources", "optimizer.adapters.search.with_dspy.instructions")
-AT_IMPORT = {"LITELLM_LOCAL_MODEL_COST_MAP": "True", "MLFLOW_DISABLE_TELEMETRY": "true"}  # as the product has it
-MANY = 1000  # of fewer tests most need none of it
 _context = multiprocessing.get_context("fork")
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption("--workers", type=int, default=0, help="processes among which the files are divided; 0: this one")
-
-
-@pytest.hookimpl(tryfirst=True)
-def pytest_collection_finish(session: pytest.Session) -> None:
-    """Before tests/conftest.py takes what is loaded out of the collector's sight."""
-    if session.config.option.workers > 1 and len(session.items) > MANY and not session.config.option.collectonly:
-        with patch.dict(os.environ, AT_IMPORT):
-            for name in LATE:
-                with suppress(ImportError):
-                    import_module(name)
 
 
 @pytest.hookimpl(tryfirst=True)
