@@ -99,7 +99,7 @@ def cost_cells(
     n, train_says = len(dev.ids), "train, cross-fitted"
     share = "share of the strong model's cost, dev"
     return [
-        cell(f"{case}: saved, {name}", chosen.saved, share, n, other=inside.saved, by=train_says),
+        cell(f"{case}: saved, {name}", chosen.saved, share, n, None, inside.saved, train_says),
         cell(f"{case}: lost, {name}", chosen.lost, "points, dev", n, _between(drawn), inside.lost, train_says),
     ]
 

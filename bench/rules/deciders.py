@@ -154,9 +154,9 @@ RULES: dict[str, Callable[[float], Rule]] = {
     "Wald SPRT, normal score": wald,
     "mixture SPRT": mixture_sprt,
     "asymptotic confidence sequence": asymptotic,
-    f"gbstats sequential, {gbstats_package.SOURCE}": growthbook_sequential,
+    f"gbstats sequential, {gbstats_package.source()}": growthbook_sequential,
     "O'Brien-Fleming, 5 looks": obrien_fleming,
     "one look at fixed n": one_look,
     "fixed z with peeking (wrong)": peeking,
-    f"gbstats Bayes 95 % with peeking (wrong), {gbstats_package.SOURCE}": growthbook_bayes,
+    f"gbstats Bayes 95 % with peeking (wrong), {gbstats_package.source()}": growthbook_bayes,
 }

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from math import log, sqrt
+from math import exp, log, sqrt
 from statistics import NormalDist
 
 NORMAL = NormalDist()
@@ -23,6 +23,7 @@ class Difference:
 class Bounds:
     lower: float
     upper: float
+    p: float = 1.0
 
 
 def pooled(n_c: int, s_c: int, n_b: int, s_b: int) -> Difference:
@@ -72,6 +73,14 @@ def gbstats_one_sided(d: Difference, *, n: int, alpha: float = 0.05, tuning: flo
     return _one_sided(d, x=n * _tuning(2 * alpha) / tuning, alpha=alpha)
 
 
+def gbstats_sequential(d: Difference, *, n: int, alpha: float = 0.05, tuning: float = 5000.0) -> Bounds:
+    """The two-sided sequential interval of gbstats 0.8.0 with its always-valid p-value, absolute differences."""
+    x = n * _tuning(alpha) / tuning
+    half = sqrt(2 * (x + 1) / x * d.variance * log(sqrt(x + 1) / alpha))
+    log_e = -0.5 * log(x + 1) + x / (x + 1) * d.diff**2 / (2 * d.variance)
+    return Bounds(lower=d.diff - half, upper=d.diff + half, p=min(1.0, exp(-log_e)))
+
+
 def _tuning(alpha: float) -> float:
     """rho^2 times the number of units at which the sequence is tightest (equation 161)."""
     return -2 * log(alpha) + log(-2 * log(alpha) + 1)
@@ -80,3 +89,39 @@ def _tuning(alpha: float) -> float:
 def _one_sided(d: Difference, *, x: float, alpha: float) -> Bounds:
     half = sqrt(2 * (x + 1) / x * d.variance * log(1 + sqrt(x + 1) / (2 * alpha)))
     return Bounds(lower=d.diff - half, upper=d.diff + half)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Posterior:
+    """Of the difference: normal with ``mean`` and ``sd``; ``lower`` and ``upper`` bound its middle 95 %."""
+
+    mean: float
+    sd: float
+    chance_to_win: float
+    lower: float
+    upper: float
+
+
+def gbstats_bayes(d: Difference, *, champion_mean: float, prior_sd: float = 0.3) -> Posterior:
+    """gbstats 0.8.0: normal prior around 0 with a deviation relative to the champion's mean,
+    95 % interval. Not valid under peeking.
+    """
+    prior = (prior_sd * champion_mean) ** 2
+    mean, variance = d.diff * prior / (prior + d.variance), prior * d.variance / (prior + d.variance)
+    half = NORMAL.inv_cdf(0.975) * sqrt(variance)
+    return Posterior(
+        mean=mean,
+        sd=sqrt(variance),
+        chance_to_win=NORMAL.cdf(mean / sqrt(variance)),
+        lower=mean - half,
+        upper=mean + half,
+    )
+
+
+def cusum(outcomes: Sequence[float], *, p0: float, p1: float) -> list[float]:
+    """Page's (1954) sums of log likelihood ratios of p1 against p0, never below 0."""
+    sums, s = [], 0.0
+    for y in outcomes:
+        s = max(0.0, s + y * log(p1 / p0) + (1 - y) * log((1 - p1) / (1 - p0)))
+        sums.append(s)
+    return sums

@@ -11,6 +11,7 @@ import pytest
 
 deciders = importlib.import_module("rules.deciders")
 gbstats_package = importlib.import_module("rules.gbstats_package")
+totals = importlib.import_module("rules.totals")
 ramps = importlib.import_module("rules.ramps")
 drift_monitors = importlib.import_module("simulations.drift_monitors")
 fixed_ramp = importlib.import_module("simulations.fixed_ramp")
@@ -192,10 +193,25 @@ def test_a_shipped_candidate_goes_on_to_everybody_in_the_count_of_exposed_units(
     assert own_ramps.exposed(found) == [300 + own_rule.BUDGET - 1000, 300]
 
 
-def test_gbstats_gives_the_figures_that_its_version_0_8_0_gave() -> None:
-    bounds = gbstats_package.sequential((100, 70, 400, 320))
-    assert (bounds.lower, bounds.upper) == pytest.approx((-0.29275273167651567, 0.09275273167651549), abs=1e-12)
-    assert gbstats_package.bayes((100, 70, 400, 320)).chance_to_win == pytest.approx(0.025117303997246956, abs=1e-12)
+@pytest.mark.parametrize("counts", [(100, 70, 400, 320), (3, 1, 7, 5), (2000, 1999, 2000, 1)])
+def test_gbstats_and_its_formulas_agree(counts: tuple[int, int, int, int]) -> None:
+    """With the package where it can be imported; else these are the figures that gbstats 0.8.0 gave for the first
+    of them.
+    """
+    n_c, _, n_b, s_b = counts
+    d = totals.pooled(*counts)
+    found, bounds = gbstats_package.sequential(counts), totals.gbstats_sequential(d, n=n_c + n_b)
+    assert (found.lower, found.upper, found.p) == pytest.approx((bounds.lower, bounds.upper, bounds.p), abs=1e-12)
+    assert gbstats_package.bayes(counts).chance_to_win == pytest.approx(
+        totals.gbstats_bayes(d, champion_mean=s_b / n_b).chance_to_win, abs=1e-12
+    )
+    if counts == (100, 70, 400, 320):
+        assert (bounds.lower, bounds.upper, bounds.p) == pytest.approx(
+            (-0.29275273167651567, 0.09275273167651549, 0.5527678924781745), abs=1e-12
+        )
+        assert totals.gbstats_bayes(d, champion_mean=0.8).chance_to_win == pytest.approx(
+            0.025117303997246956, abs=1e-12
+        )
 
 
 @pytest.mark.parametrize("counts", [(0, 0, 10, 5), (10, 10, 10, 5), (10, 5, 10, 0)])
