@@ -286,6 +286,7 @@ def test_a_live_page_renews_itself_around_its_user_and_the_keyboard_rolls_back(b
     page.wait_for_url(re.compile(r"/families/triage$"))  # told once, as a page that is opened anew shows
     page.wait_for_selector("[role=status]:has-text('Rolled back')")
     page.evaluate("document.activeElement.blur()")
+    until(lambda: page.evaluate("performance.now() > 3000"), "what was done to be read")
     world.post("/v1/freeze", {"family": "triage", "reason": "what happens next"})
     page.wait_for_selector("[role=status]:has-text('Rolled back')", state="detached")
     world.post("/v1/unfreeze", {"family": "triage", "reason": "what happens next"})

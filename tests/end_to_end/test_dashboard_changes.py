@@ -80,6 +80,13 @@ def test_an_act_is_told_to_every_page_and_its_words_to_none(world: World) -> Non
     world.post("/v1/unfreeze", {"reason": "enough"})
 
 
+def test_a_freeze_that_begins_and_ends_between_two_looks_is_told(world: World) -> None:
+    before = changes._glance(world.shared)
+    for act in ("freeze", "unfreeze"):
+        assert world.post(f"/v1/{act}", {"reason": "a moment"}).status_code == 200
+    assert "freezes" in changes._glance(world.shared).changes_since(before)
+
+
 def test_the_stream_of_a_key_that_is_revoked_ends(world: World) -> None:
     world.add_key("bob", "read", secret="secret-bob")
     with heard(world, "secret-bob") as lines:

@@ -2,6 +2,7 @@
 // typed; here stands what keeps out of people's way, and what charts and reviews do by touch and keys.
 const AGAIN_MS = 1000; // while someone uses what would be replaced
 const BUSY_MS = 3000; // as the pages say it
+const TOLD_MS = 3000; // from a page's opening on, in which what was done stays in sight
 const CHARTS = "svg.over-time, svg.traffic";
 
 let stream = null; // of the live part; closed while the tab is hidden: a browser keeps six connections to a server
@@ -51,6 +52,9 @@ htmx.on("htmx:beforeSwap", (event) => {
     address.searchParams.delete("done"); // what was done is told once: the next swap is of what has happened since
     history.replaceState(null, "", address);
   }
+  const told = main.querySelector(".notice");
+  if (told && performance.now() < TOLD_MS && !event.detail.serverResponse.includes('class="notice"'))
+    event.detail.serverResponse = event.detail.serverResponse.replace(/<main [^]*?>\n/, (start) => start + told.outerHTML);
   isOver = !event.detail.serverResponse.includes('<main id="main" hx-get=');
   if (isOver) stream.close(); // what stands still opens one of its own
   for (const { id } of main.querySelectorAll("details[open][id]"))

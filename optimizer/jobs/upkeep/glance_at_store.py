@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from datetime import timedelta
 from typing import Literal
 
+from optimizer.core.serving.rollout import ALERT as FROZEN
 from optimizer.ports import Clock, Store
 
 # What somebody or the worker decided; of that, what stands still; how far runs and studies are; sums by minute.
@@ -14,8 +15,9 @@ Topic = Literal["acts", "freezes", "work", "figures"]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class StoreGlance:
-    """What differs as soon as a topic has changed. ``figures``: the last hour with events that are summed up, and how
-    many they are.
+    """What differs as soon as a topic has changed. ``freezes``: those that stand, and the newest of all, which tells of
+    one that began and ended between two looks. ``figures``: the last hour with events that are summed up, and how many
+    they are.
     """
 
     acts: object
@@ -47,7 +49,7 @@ def glance_at_store(store: Store, clock: Clock, *, watched_within: timedelta) ->
                 [entry["seq"] for entry in store.audit.page(tx, None, 1)[0]],
                 [(alert.id, alert.detail) for alert in store.alerts.all(tx, open_only=True)],
             ),
-            freezes=store.freezes.all(tx),
+            freezes=(store.freezes.all(tx), store.alerts.all(tx, open_only=False, kind=FROZEN, most=1)),
             work=(
                 [(run.id, run.status, run.n_done, run.stop_requested) for run in store.runs.unfinished(tx)],
                 [
