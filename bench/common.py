@@ -86,7 +86,7 @@ def write_result(name: str, cells: list[Cell], folder: Path = RESULTS) -> Path:
     result = {"name": name, "commit": commit(), "machine": machine(), "cells": [asdict(cell) for cell in cells]}
     path.write_text(json.dumps(result, indent=1) + "\n", encoding="utf-8")
     print(table(cells))
-    for page in (page for page, (_, *taken) in PAGES.items() if name in taken and folder == RESULTS):
+    for page in (page for page, (_, *results) in PAGES.items() if name in results and folder == RESULTS):
         publish(page)
     return path
 
