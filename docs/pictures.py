@@ -94,6 +94,7 @@ def main(address: str) -> None:
         with timed(walk, "take back a champion"):
             walk.click(f"article >> a:text-is('{FAMILY}')")
             walk.click("a.button:text-is('Take back the champion')")
+            page.fill("[name=confirm]", FAMILY)  # the champion before has lost a rollout
             page.fill("[name=reason]", "people complain")
             walk.picture("take-back")
             walk.click("button:text-is('Take back the champion')")
