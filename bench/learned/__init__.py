@@ -1,4 +1,4 @@
-"""Parts of bench/confidence.py and bench/content_commands.py: their rows, and the plain rules beside them.
+"""Parts of bench/confidence.py and bench/content_commands.py: their rows, the plain rules beside them; result pages.
 
 Nothing here is run by itself.
 """

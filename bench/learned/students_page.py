@@ -7,7 +7,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from pages import Cell, bounded, bounds, lines, matching, text_of
+from pages import Cell, apart, bounded, bounds, lines, matching, text_of
 
 FIRST = "intent_routing"
 CHANGES = ("none", "merged", "new", "errs")
@@ -17,7 +17,7 @@ AUDIT_SHARES = ("0.05", "0.1", "0.2")
 def page(
     students: Mapping[str, Any], gain: Mapping[str, Any], drift: Mapping[str, Any], nearest: Mapping[str, Any]
 ) -> str:
-    cells = {cell["case"]: cell for cell in students["cells"]}
+    cells, of_nearest = ({cell["case"]: cell for cell in result["cells"]} for result in (students, nearest))
     learned = {
         name: (n_rows, n_labels)
         for (name, n_rows, n_labels), _ in matching(
@@ -37,10 +37,10 @@ def page(
         drift_commit=drift["commit"],
         nearest=lines(_nearest(nearest["cells"])),
         nearest_commit=nearest["commit"],
-        look_up=next(cell for _, cell in matching(nearest["cells"], "look-up among 10,000 examples")),
-        leaks=bounded(next(cell for _, cell in matching(nearest["cells"], "leaks without a scope"))),
-        scoped=bounded(next(cell for _, cell in matching(nearest["cells"], "leaks in the scope of the customer"))),
-        mean_gain=next(cell for _, cell in matching(nearest["cells"], "mean gain over static over the sets")),
+        look_up=of_nearest["look-up among 10,000 examples"],
+        leaks=bounded(of_nearest["leaks without a scope"]),
+        scoped=bounded(of_nearest["leaks in the scope of the customer"]),
+        mean_gain=of_nearest["mean gain over static over the sets"],
         us=_ends(students, "microseconds a decision", ".0f"),
         mb=_ends(students, "megabytes", ".1f"),
         seconds=_ends(students, "seconds of learning", ".1f"),
@@ -77,7 +77,7 @@ def _gains(cells: list[Cell]) -> Iterator[list[str]]:
             study.partition(",")[0],
             bounded(figures["lift on the sealed holdout"], "+.3f"),
             f"{score['other']:.3f} > {score['ours']:.3f}",
-            f"{score['ours'] - score['other']:+.3f} ({bounds(score)})",
+            apart(score),
             f"{share['ours']:.2f}",
             f"{usd['other']:.2f} > {usd['ours']:.2f}",
             f"{ms['other']:,.0f} > {ms['ours']:,.0f}",

@@ -268,10 +268,8 @@ def fitted_students(counted: CountedTexts, rows: Sequence[TeachingRow], methods:
     from scipy.sparse import csr_matrix
 
     labels = sorted({row.label for row in rows})
-    n_labels = len({value for row in rows for value in row.fields.items()}) or len(
-        labels
-    )  # beside those of other fields
-    vocabulary = vocabulary_of(counted, [row.unit for row in rows], n_labels=n_labels)
+    n_of_fields = len({value for row in rows for value in row.fields.items()})  # whose columns stand side by side
+    vocabulary = vocabulary_of(counted, [row.unit for row in rows], n_labels=n_of_fields or len(labels))
     features = features_of(vocabulary, counted)
     places = {label: at for at, label in enumerate(labels)}
     of_label = (np.ones(len(rows), dtype=np.int32), ([places[row.label] for row in rows], np.arange(len(rows))))

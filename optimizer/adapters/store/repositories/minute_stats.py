@@ -40,7 +40,7 @@ from optimizer.adapters.store.tables import (
     SwitchWatchRow,
     WatermarkRow,
 )
-from optimizer.adapters.store.tables.performance import JUDGED
+from optimizer.adapters.store.tables.performance import SCORED_BY_JUDGES
 from optimizer.core.base.minute_sums import (
     ALL_FAMILIES,
     DAY,
@@ -229,7 +229,7 @@ class MinuteStatTables:
         counts: dict[str, int] = {}
         for minutes, (start, end) in stat_cover(since, until, self.summed(tx), (HOUR, DAY)).sums:
             c = LONGER.c
-            of_judges = c.minutes == minutes, c.start >= start, c.start < end, JUDGED  # as its index says it
+            of_judges = c.minutes == minutes, c.start >= start, c.start < end, SCORED_BY_JUDGES  # as its index says it
             for some in chunks(families_in(tx, LONGER)):
                 query = select(c.family, func.sum(c.n_score).label("n")).where(c.family.in_(some), *of_judges)
                 for row in tx.execute(query.group_by(c.family)):

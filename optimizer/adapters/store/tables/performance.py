@@ -10,7 +10,7 @@ from sqlmodel import Field
 
 from optimizer.adapters.store.tables.row import Row, Utc, json_field, time_field
 
-JUDGED = text("source = 'judge' AND n_score > 0")
+SCORED_BY_JUDGES = text("source = 'judge' AND n_score > 0")
 
 
 class VariantPerformanceRow(Row):
@@ -75,7 +75,9 @@ class StatSumRow(Row):
     """Written by minute_stats.py, in the transaction of the minutes: their sums by hour and day."""
 
     __tablename__ = "stat_sums"
-    __table_args__ = (Index("ix_stat_sums_judged", "family", "minutes", "start", "n_score", sqlite_where=JUDGED),)
+    __table_args__ = (
+        Index("ix_stat_sums_judged", "family", "minutes", "start", "n_score", sqlite_where=SCORED_BY_JUDGES),
+    )
     family: str = Field(primary_key=True)  # "" for all families together
     minutes: int = Field(primary_key=True)  # 60 or 1440
     start: datetime = Field(sa_type=Utc, primary_key=True)
