@@ -196,7 +196,7 @@ class Dashboard:
         def page() -> Response:
             confirmation = act.confirmation(visit, request.query)
             values: dict[str, Any] = {"act": act, "confirmation": confirmation, "may": visit.visitor.may(act.use_case)}
-            return shown(request, "confirm.html", visit, refusal=None, typed={}, **values)
+            return shown(request, "confirm.html", visit, detail=None, typed={}, **values)
 
         return await asyncio.to_thread(page)
 
@@ -225,7 +225,7 @@ class Dashboard:
                 if confirmation is None or (code := status_of(error)) not in ASKED_AGAIN:
                     raise
                 values: dict[str, Any] = {"act": act, "confirmation": confirmation, "may": True, "typed": form}
-                return shown(request, "confirm.html", visit, code=code, refusal=error.detail, **values)
+                return shown(request, "confirm.html", visit, code=code, **values, **_refusal(request, error))
             if act.place is not None:
                 page = act.place(report)
             else:
@@ -312,15 +312,23 @@ def _error_page(request: StrictRequest, error: DetentError) -> Response:
         state.get("visit"),
         code=status,
         title=TITLES.get(status) or HTTPStatus(status).phrase,
-        detail=error.detail.replace("`", ""),
-        offers=error.members.get("offers", ()),
-        family=_family_of(request, state.get("visit"), state.get("form", {})),
+        **_refusal(request, error),
         asks_again=status == 503 and request.method == "GET",
         request_id=state.get("request_id") if status == 500 else None,
     )
     if (wait_s := error.members.get("retry_after_s")) is not None:
         answer.headers["Retry-After"] = str(wait_s)
     return answer
+
+
+def _refusal(request: StrictRequest, error: DetentError) -> Mapping[str, Any]:
+    """What a page tells of an error: its sentence, and the buttons of what it offers."""
+    state = request.scope["state"]
+    return {
+        "detail": error.detail.replace("`", ""),
+        "offers": error.members.get("offers", ()),
+        "family": _family_of(request, state.get("visit"), state.get("form", {})),
+    }
 
 
 def _family_of(request: StrictRequest, visit: PageVisit | None, form: Mapping[str, str]) -> str | None:
