@@ -28,18 +28,18 @@ PAGE = """<!doctype html>
 <meta charset="utf-8">
 <meta name="viewport" content="width=device-width, initial-scale=1">
 <title>Detent API</title>
-<link rel="icon" href="/docs/files/favicon-32x32.png">
-<link rel="stylesheet" href="/docs/files/swagger-ui.css">
+<link rel="icon" href="docs/files/favicon-32x32.png">
+<link rel="stylesheet" href="docs/files/swagger-ui.css">
 </head>
 <body>
 <div id="swagger-ui"></div>
-<script src="/docs/files/swagger-ui-bundle.js"></script>
-<script src="/docs/start.js"></script>
+<script src="docs/files/swagger-ui-bundle.js"></script>
+<script src="docs/start.js"></script>
 </body>
 </html>
 """
 START = """SwaggerUIBundle({
-  url: "/openapi.json", dom_id: "#swagger-ui", deepLinking: true, validatorUrl: null, queryConfigEnabled: false,
+  url: "openapi.json", dom_id: "#swagger-ui", deepLinking: true, validatorUrl: null, queryConfigEnabled: false,
   presets: [SwaggerUIBundle.presets.apis],
 });
 """

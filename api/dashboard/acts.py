@@ -7,12 +7,13 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field
+from secrets import token_urlsafe
 from typing import Any, Literal
 from urllib.parse import quote
 
 from api.dashboard.visitors import PageVisit
 from optimizer.core.base.answers import shown
-from optimizer.core.base.errors import Conflict, DetentError, GateNotMet, NotFound
+from optimizer.core.base.errors import Conflict, GateNotMet, NotFound
 from optimizer.core.base.phrasing import count, dollars, span, when
 from optimizer.core.base.values import Budget
 from optimizer.core.evaluation.gates import missed_gates
@@ -22,12 +23,13 @@ from optimizer.core.views.variant import VariantDiff
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ActConfirmation:
-    """``back``: the page that the act is about, from the server's first one; ``hidden``: members that the form carries
-    on, such as the version that was looked at; ``gate``: why the gate has not passed, where the act goes past it; None
-    with a ``confirm``: the act asks none. ``warning``: what speaks against it; ``details``: what else is known, by
-    title, for who asks.
+    """``family``: whose act it is; None: of all. ``back``: the page that the act is about, from the server's first one;
+    ``hidden``: members that the form carries on, such as the version that was looked at; ``gate``: why the gate has
+    not passed, where the act goes past it; None with a ``confirm``: the act asks none. ``warning``: what speaks against
+    it; ``details``: what else is known, by title, for who asks.
     """
 
+    family: str | None
     subject: str
     consequence: str
     undo: str
@@ -37,6 +39,7 @@ class ActConfirmation:
     confirm: str | None = None  # what has to be typed to go past the gate, or without one
     warning: str | None = None
     details: Mapping[str, str] = field(default_factory=dict)
+    nonce: str = field(default_factory=lambda: token_urlsafe(12))  # of the form: what it asks for is done once
     start: RolloutStart | None = None
 
 
@@ -111,6 +114,7 @@ def of_rollout(
         step = visit.ask("next share", id=rollout.id) if asks_gate else None
         following = step.next_share if step is not None else None
         return ActConfirmation(
+            family=rollout.family,
             subject=f"Rollout {rollout.id} of {rollout.family}",
             consequence=consequence.format(
                 candidate=rollout.candidate,
@@ -171,15 +175,16 @@ def of_champion(visit: PageVisit, members: Mapping[str, str]) -> ActConfirmation
     present = foreseen.champion.variant if foreseen.champion is not None else ""
     if foreseen.instead_of != present:  # who asks again within minutes means the step that was taken
         raise Conflict(f"{foreseen.what}. To go further back, press “{SET_AGAIN}” beside an earlier champion.")
-    warning = lost_rollout(visit, family, foreseen.becomes)
+    lost = lost_rollout(visit, family, foreseen.becomes)
     return ActConfirmation(
+        family=family,
         subject=f"The champion of {family}",
         consequence=f"{foreseen.what}. Every user gets it at once.",
         undo=f"On the family's page, Champions: “{SET_AGAIN}” beside {present}.",
         back=family_page(family),
         hidden={"family": family, "expect": present},
-        confirm=family if warning is not None else None,
-        warning=warning,
+        confirm=family if lost is not None else None,
+        warning=" ".join(filter(None, (lost, foreseen.warning))) or None,
     )
 
 
@@ -196,12 +201,13 @@ def of_former_champion(visit: PageVisit, members: Mapping[str, str]) -> ActConfi
         )
     visit.ask("named_variant", family=family, name=variant)  # which may have been forgotten with a person
     return ActConfirmation(
+        family=family,
         subject=f"{variant} of {family}",
         consequence=f"{variant} becomes champion in the place of {present}: every user gets it at once, and a rollout"
         " that is under way ends.",
         undo="On the family's page, Champions: “Take back the champion”.",
         back=family_page(family),
-        hidden={"family": family, "variant": variant},
+        hidden={"family": family, "variant": variant, "expect": present or ""},
         confirm=family,
         warning=lost_rollout(visit, family, variant),
     )
@@ -214,6 +220,7 @@ def of_freeze(consequence: str, undo: str) -> Callable[[PageVisit, Mapping[str, 
             visit.ask("family", family=family)  # there is such a family, and the visitor may see it
         subject = scope_text(family)
         return ActConfirmation(
+            family=family or None,
             subject=subject[:1].upper() + subject[1:],
             consequence=consequence.format(scope=subject),
             undo=undo,
@@ -227,6 +234,7 @@ def of_freeze(consequence: str, undo: str) -> Callable[[PageVisit, Mapping[str, 
 def of_study(visit: PageVisit, members: Mapping[str, str]) -> ActConfirmation:
     study = visit.ask("study", id=members.get("id", ""))
     return ActConfirmation(
+        family=study.family,
         subject=f"Study {study.id} of {study.family}",
         consequence="The study ends after the calls under way. What was answered is kept; nothing is nominated.",
         undo="Start another study; answers of this one are not asked for again.",
@@ -241,6 +249,7 @@ def of_evaluation(visit: PageVisit, members: Mapping[str, str]) -> ActConfirmati
     n = sum(suite.n for suite in foreseen.suites)
     usd = "the price is not known" if foreseen.usd is None else f"{dollars(foreseen.usd.expected)} expected"
     return ActConfirmation(
+        family=family,
         subject=f"{foreseen.variant} of {family}",
         consequence=f"A model answers {count(n, 'dev example')} with it, and the answers are scored: {usd}, and"
         f" {cap_text(foreseen.budget)}. Nothing is served by it.",
@@ -257,6 +266,7 @@ def of_start(visit: PageVisit, members: Mapping[str, str]) -> ActConfirmation:
     hours = foreseen.forecast.expected.hours if foreseen.forecast.expected is not None else None
     how_long = f"That takes about {span(hours)} at this traffic." if hours is not None else NO_TIME
     return ActConfirmation(
+        family=family,
         subject=f"{variant} of {family}",
         consequence=f"Nothing would start: {foreseen.hindrance}"
         if foreseen.hindrance
@@ -281,6 +291,7 @@ def of_offer(visit: PageVisit, members: Mapping[str, str]) -> ActConfirmation:
     if interaction.sealed:
         raise Conflict("The sealed holdout asks the same, so this request makes no example.")
     return ActConfirmation(
+        family=family,
         subject=f"Request {interaction.id} of {family}",
         consequence="It stands among the reviews: a person says what should have been answered. Only then it becomes an"
         " example, to learn from or to compare on as its text falls.",
@@ -294,6 +305,7 @@ def of_run(use_case: str, what: str) -> Callable[[PageVisit, Mapping[str, str]],
     def confirmation(visit: PageVisit, members: Mapping[str, str]) -> ActConfirmation:
         run = visit.ask(use_case, id=members.get("id", ""))
         return ActConfirmation(
+            family=run.family,
             subject=f"{what} {run.id} of {run.family}",
             consequence="It ends before its next call. What was answered is kept.",
             undo="Ask for it anew; answers that were kept are not paid for again.",
@@ -302,6 +314,24 @@ def of_run(use_case: str, what: str) -> Callable[[PageVisit, Mapping[str, str]],
         )
 
     return confirmation
+
+
+def of_silence(visit: PageVisit, members: Mapping[str, str]) -> ActConfirmation:
+    """Of one rule, in the alert's family where it has one."""
+    name, family = members.get("name", ""), members.get("family", "")
+    if family:
+        visit.ask("family", family=family)  # there is such a family, and the visitor may see it
+    where = f" of {family}" if family else ""
+    return ActConfirmation(
+        family=family or None,
+        subject=f"Alerts by {name}{where}",
+        consequence="For an hour they send no message and do not stand on the first page. They stay on the page of"
+        " alerts, and what gates and guardrails do goes on.",
+        undo=f"By itself after that time, or as a command: detent alerts silence {name}"
+        f"{f' --family {family}' if family else ''} --end",
+        back="dashboard/alerts",
+        hidden={"name": name, "minutes": "60", **({"family": family} if family else {})},
+    )
 
 
 ON_RUN = frozenset(("id", "reason"))
@@ -393,7 +423,7 @@ ACTS: Mapping[str, Act] = {
         use_case="champion_set",
         title=SET_AGAIN,
         past="Set: it serves every user.",
-        members=frozenset(("family", "variant", "reason", "confirm")),
+        members=frozenset(("family", "variant", "reason", "confirm", "expect")),
         is_brake=True,
         kind="danger",
         needs_reason=True,
@@ -422,10 +452,18 @@ ACTS: Mapping[str, Act] = {
             "Freeze.",
         ),
     ),
+    "silence": Act(
+        use_case="silence alerts",
+        title="Silence for an hour",
+        past="Silent for an hour: it is listed, and sends nothing.",
+        members=frozenset(("name", "family", "minutes", "reason")),
+        confirmation=of_silence,
+    ),
     "cancel-study": Act(
         use_case="cancel study",
         title="Cancel the study",
         past="Cancelled: the study ends after the calls under way.",
+        kind="danger",
         members=frozenset(("id",)),
         confirmation=of_study,
     ),
@@ -457,6 +495,7 @@ ACTS: Mapping[str, Act] = {
         use_case="cancel comparison",
         title="Cancel the comparison",
         past=STOPPED,
+        kind="danger",
         members=ON_RUN,
         confirmation=of_run("comparison", "Comparison"),
     ),
@@ -464,6 +503,7 @@ ACTS: Mapping[str, Act] = {
         use_case="cancel evaluation",
         title="Cancel the evaluation",
         past=STOPPED,
+        kind="danger",
         members=ON_RUN,
         confirmation=of_run("evaluation", "Evaluation"),
     ),
@@ -471,6 +511,7 @@ ACTS: Mapping[str, Act] = {
         use_case="cancel run",
         title="Cancel the judge's run",
         past=STOPPED,
+        kind="danger",
         members=ON_RUN,
         confirmation=of_run("judge run", "Judge run"),
     ),
@@ -501,7 +542,7 @@ def confirmation_to_send(visit: PageVisit, act: Act, fields: Mapping[str, str]) 
     """None where there is nothing to confirm any more, as where somebody sends again what is done: its report tells."""
     try:
         return act.confirmation(visit, fields)
-    except DetentError:
+    except Conflict:
         if act.place is None:
             raise
         return None
@@ -519,7 +560,7 @@ def carry_out(visit: PageVisit, act: Act, fields: Mapping[str, str]) -> Any:
     version = members.pop("version", None)
     if version is not None and not act.is_brake:
         members["if_match"] = f'"{version}"'
-    return visit.act(act.use_case, **members)
+    return visit.act(act.use_case, nonce=fields.get("nonce", ""), **members)
 
 
 def notice_of(visit: PageVisit) -> str | None:

@@ -69,7 +69,11 @@ def home(visit: PageVisit, last_days: LastDays) -> Mapping[str, Any]:
         "n_reviews": _n_waiting(visit, None),
         "faulty": [family for family in status.families if family.degraded],
         "refused": [caller for caller in status.refused_callers if now - caller.last_at < REFUSED_SHOWN],
-        "alarms": [alert for alert in status.alerts if alert.kind != ALERT and alert.level != "info"],
+        "alarms": [
+            alert
+            for alert in visit.ask("alerts", limit=1000).items
+            if alert.kind != ALERT and alert.level != "info" and not alert.silenced_until and not alert.told_by
+        ],
         "done": notice_of(visit),
         "now": now,
     }
@@ -163,6 +167,7 @@ def studies(visit: PageVisit, last_days: LastDays) -> Mapping[str, Any]:
         "of_family": of_family,
         "first": query.get("first", "")[:200],
         "most_ranked": MOST_RANKED,
+        "opens_mlflow": _opens_mlflow(visit),
     }
 
 
@@ -201,16 +206,23 @@ def _is_outscored(best: Sequence[Any], winner: str) -> bool:
     return bool(scores) and max(scores.values()) > scores.get(winner, -1.0)
 
 
+def _opens_mlflow(visit: PageVisit) -> bool:
+    """Whether the MLflow that runs here may be read: it shows the texts of every family."""
+    visitor = visit.visitor
+    runs_here = visit.shared.settings.mlflow_tracking_uri is None
+    return runs_here and visitor.reads_texts and visitor.caller.access.may_see(None)
+
+
 def _mlflow_place(visit: PageVisit, study: str) -> str | None:
     """Where MLflow shows it: from the server's first page on for the MLflow that runs here, which only this machine
     reaches, or the whole address of another one. None without any, and for who may not read its texts.
     """
-    if not visit.visitor.caller.access.reaches("read-texts"):
+    if not visit.visitor.reads_texts:
         return None
     url: str | None = visit.ask("mlflow", id=study).url
     if url is None or visit.shared.settings.mlflow_tracking_uri is not None:
         return url
-    return f"dashboard/mlflow/#{url.partition('#')[2]}" if visit.visitor.caller.access.may_see(None) else None
+    return f"dashboard/mlflow/#{url.partition('#')[2]}" if _opens_mlflow(visit) else None
 
 
 def compare_studies(visit: PageVisit, last_days: LastDays) -> Mapping[str, Any]:
@@ -253,7 +265,7 @@ def audit(visit: PageVisit, last_days: LastDays) -> Mapping[str, Any]:
 
 def _n_waiting(visit: PageVisit, of_family: str | None) -> int:
     """How many reviews wait; 0 for who may not read them."""
-    return visit.ask("reviews", family=of_family, limit=1).n_open if visit.visitor.may("reviews") else 0
+    return visit.ask("reviews", family=of_family, limit=1).n_open if visit.visitor.may_list("reviews") else 0
 
 
 DONE = frozenset(("done",))

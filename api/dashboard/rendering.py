@@ -84,7 +84,9 @@ HEADERS = {
 
 def root_of(request: Request) -> str:
     """What leads from the page of this address to the server's first one: pages work behind any prefix of a proxy."""
-    return "../" * (path_of(request).count("/") - 1) or "./"
+    raw = request.scope.get("raw_path") or quote(request.scope["path"]).encode()
+    path = raw.decode("ascii").removeprefix(quote(request.scope.get("root_path", "")))
+    return "../" * (path.count("/") - 1) or "./"  # a `/` inside an id is written otherwise, and no folder
 
 
 def shown(request: Request, template: str, visit: PageVisit | None, /, *, code: int = 200, **values: Any) -> Response:
@@ -105,8 +107,7 @@ def tag_of(body: bytes) -> str:
 
 def freezes_of(visit: PageVisit) -> list[Mapping[str, Any]]:
     """What stands still, as far as the visitor may know of it; from memory, since every page says it."""
-    access = visit.visitor.caller.access
-    reads = access.reaches("read-texts")
+    access, reads = visit.visitor.caller.access, visit.visitor.reads_texts
     return [
         {"family": freeze.family, "by": freeze.by, "since": freeze.since, "reason": freeze.reason if reads else None}
         for freeze in visit.shared.serving.now_served.freezes

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable, Mapping
+import re
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import replace
 from functools import partial
 from http import HTTPStatus
@@ -27,6 +28,7 @@ from api.dashboard.request_pages import list_asked
 from api.dashboard.review_pages import answer_of, review_values
 from api.dashboard.sessions import SessionKey, set_cookie
 from api.dashboard.visitors import (
+    FIRST_PAGE,
     PageVisit,
     form_of,
     page_to_open,
@@ -54,7 +56,9 @@ FILES: Mapping[str, str] = {
     "icon.svg": "image/svg+xml",
 }
 FOLDER = Path(__file__).parent / "files"
-ACT_QUERY = frozenset(("id", "family", "variant", "interactions"))
+ACT_QUERY = frozenset(("id", "family", "variant", "interactions", "name"))
+WORDS = re.compile(r"content_\w+|note|reason|expected_text")  # fields of forms that hold a person's
+ENDED = "Your session has ended, so nothing was done."
 # A report is one file to mail, its style inside: it may show that and nothing else, and runs nothing.
 REPORT_POLICY = "sandbox; default-src 'none'; style-src 'unsafe-inline'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'"  # noqa: E501
 REPORTS: Mapping[str, tuple[str, Callable[[Any], str]]] = {
@@ -130,6 +134,8 @@ class Dashboard:
             except NotAuthenticated:
                 if path in ("/dashboard/sign-in", "/dashboard/sign-out"):
                     raise
+                if typed := await _typed(strict):
+                    return shown(strict, "sign_in.html", None, code=401, refusal=ENDED, next=FIRST_PAGE, typed=typed)
                 query_of_place = f"?{urlencode({'next': place})}" if (place := place_of_page(strict)) else ""
                 return _redirect(strict, f"dashboard/sign-in{query_of_place}")
             except DetentError as error:
@@ -195,8 +201,9 @@ class Dashboard:
 
         def page() -> Response:
             confirmation = act.confirmation(visit, request.query)
-            values: dict[str, Any] = {"act": act, "confirmation": confirmation, "may": visit.visitor.may(act.use_case)}
-            return shown(request, "confirm.html", visit, detail=None, typed={}, **values)
+            values: dict[str, Any] = {"act": act, "confirmation": confirmation, "detail": None, "typed": {}}
+            may = visit.visitor.may(act.use_case, confirmation.family)
+            return shown(request, "confirm.html", visit, may=may, **values)
 
         return await asyncio.to_thread(page)
 
@@ -278,7 +285,8 @@ class Dashboard:
         raise NotFound("There is no such page. The links above lead to those that there are.")
 
     async def _sign_in_page(self, request: StrictRequest, shared: Services) -> Response:
-        return shown(request, "sign_in.html", None, refusal=None, next=page_to_open(request.query.get("next", "")))
+        place = page_to_open(request.query.get("next", ""))
+        return shown(request, "sign_in.html", None, refusal=None, next=place, typed=())
 
     async def _sign_in(self, request: StrictRequest, shared: Services) -> Response:
         refuse_other_pages(request)
@@ -287,9 +295,8 @@ class Dashboard:
         try:
             session = sign_in(request, shared, signing, form.get("key", ""))
         except DetentError as error:
-            return shown(
-                request, "sign_in.html", None, code=status_of(error), refusal=error.detail.replace("`", ""), next=place
-            )
+            values = {"refusal": error.detail.replace("`", ""), "next": place, "typed": ()}
+            return shown(request, "sign_in.html", None, code=status_of(error), **values)
         answer = _redirect(request, place)
         answer.headers.update(set_cookie(signing.cookie, session, secure=request.url.scheme == "https"))
         return answer
@@ -301,6 +308,18 @@ class Dashboard:
         over = set_cookie(self.signing(shared).cookie, "", secure=request.url.scheme == "https", lasts_s=0)
         answer.headers.update(over)
         return answer
+
+
+async def _typed(request: StrictRequest) -> Sequence[str]:
+    """A person's words in a form of this server's own pages, which browsers do not keep once the session has ended."""
+    if request.method != "POST":
+        return ()
+    try:
+        refuse_other_pages(request)
+        form = await form_of(request)
+    except DetentError:
+        return ()
+    return [text for name, text in form.items() if text.strip() and WORDS.fullmatch(name)]
 
 
 def _error_page(request: StrictRequest, error: DetentError) -> Response:

@@ -46,9 +46,20 @@ class Visitor:
     token: str  # of the forms on the pages that are answered
 
     def may(self, name: str, family: str | None = None) -> bool:
-        """Whether the use case of this name would not be refused for who asks; what would be is not offered."""
+        """Whether the use case of this name would not be refused for who asks; what would be is not offered.
+        ``family`` None: of all of them.
+        """
         access = self.caller.access
         return access.reaches(BY_NAME[name].role) and access.may_see(family)
+
+    def may_list(self, name: str) -> bool:
+        """As ``may``, of a use case that gives a key for named families what is theirs."""
+        use_case, access = BY_NAME[name], self.caller.access
+        return access.reaches(use_case.role) and (use_case.narrows or access.may_see(None))
+
+    @property
+    def reads_texts(self) -> bool:
+        return self.caller.access.reaches("read-texts")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -65,8 +76,8 @@ class PageVisit:
 
         Raises as the use case does, NotAuthorised where the visitor's role or families do not reach.
         """
-        use_case, access = BY_NAME[name], self.visitor.caller.access
-        asking, figures_only = self._asking(use_case, members), not access.reaches("read-texts")
+        use_case = BY_NAME[name]
+        asking, figures_only = self._asking(use_case, members), not self.visitor.reads_texts
         context = self.shared.context(self.visitor.caller)
         if use_case.apart:
             return use_case.answer.validate_json(

@@ -84,7 +84,7 @@ def _compared(visit: PageVisit, run: Any) -> Mapping[str, Any]:
     is_running = run.status == "running" and run.n_done > 0
     if is_running or (run.status == "finished" and why_no_grid is None):
         try:
-            key = GridKey(run=run.id, figures_only=not visit.visitor.caller.access.reaches("read-texts"))
+            key = GridKey(run=run.id, figures_only=not visit.visitor.reads_texts)
             family = visit.shared.family(run.family)
             n_done = run.n_done if is_running else None
             grid = visit.shared.grids.of(key, family, lambda: visit.ask("grid", id=run.id), n_done=n_done)

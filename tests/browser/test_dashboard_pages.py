@@ -265,9 +265,15 @@ def test_a_live_page_renews_itself_around_its_user_and_the_keyboard_rolls_back(b
     page.evaluate("isTold = false; addEventListener('htmx:confirm', () => { isTold = true })")
     world.post(f"/v1/rollouts/{rollout}/resume", {"reason": "while somebody stood there"})
     until(lambda: page.evaluate("isTold"), "the page to hear of it")
+    page.wait_for_selector("#changed >> text=This page has changed")
+    world.post("/v1/freeze", {"family": "triage", "reason": "in sight all the same"})
+    page.wait_for_selector("#freezes >> text=in sight all the same")
     assert page.evaluate("used.isConnected && document.activeElement === used")
+    world.post("/v1/unfreeze", {"family": "triage", "reason": "seen"})
+    page.wait_for_selector("#freezes >> text=in sight all the same", state="detached")
     page.evaluate("used.blur()")
     page.wait_for_selector(".timeline >> text=while somebody stood there")
+    assert page.locator("#changed").inner_text() == ""
     with page.expect_event("requestfailed", lambda request: request.url.endswith("/dashboard/changes")):
         page.evaluate(HIDE)  # no connection is held for a tab that nobody sees
     world.post(f"/v1/rollouts/{rollout}/hold", {"reason": "while it was hidden"})

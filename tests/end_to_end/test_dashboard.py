@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import html
 import re
 from collections.abc import Callable, Iterator
 from dataclasses import replace
@@ -43,6 +44,7 @@ from optimizer.jobs.champions.read_quality import time_of
 from optimizer.jobs.champions.read_stats import FamiliesStatsRequest, read_stats_of_families
 from optimizer.jobs.context import Context
 from optimizer.jobs.feedback.roll_up_minutes import MINUTES
+from optimizer.jobs.upkeep.glance_at_store import Topic
 from optimizer.jobs.upkeep.read_status import StatusRequest, read_status
 from optimizer.ports import Alert, DaySums
 from optimizer.runtime import apart
@@ -262,6 +264,7 @@ def test_each_role_reads_its_pages_and_texts_are_for_who_may_read_them(world: Wo
         assert not re.search(r"<script>|style=|javascript:|\son\w+=", answer.text), address
         (live,) = re.findall(r' sse-connect="[^"]*" hx-trigger="([^"]*)"', answer.text)
         assert "sse:freezes " in live, address
+        assert set(re.findall(r"sse:(\w+)", live)) <= {"begin", *get_args(Topic)}, address
     assert (seen == 0) == (role == "read")
     reviews = client.get("/dashboard/reviews").status_code
     assert reviews == (403 if role == "read" else 200)
@@ -289,6 +292,76 @@ def test_an_act_is_refused_where_its_route_refuses_the_role_and_is_not_offered(w
     for path in (*(f"/dashboard/acts/{name}" for name in ACTS), "/dashboard/reviews/no-such"):
         answer = client.post(path, data=form, headers=OWN_PAGE)
         assert answer.status_code == (404 if role in ACTORS else 403), (path, answer.text)
+
+
+def test_a_key_for_one_family_does_there_what_its_role_may_and_nothing_elsewhere(tmp_path: Path) -> None:
+    with serving(make_home(tmp_path)) as world:
+        store, begun = world.shared.store, world.start(world.candidate("Of one family:"))
+        store.write(lambda tx: store.reviews.open(tx, "rv_1", "triage", "label_interaction", "in_reported", {}, NOW))
+        world.add_key("own", "operate", secret="secret-own", families=("triage",))
+        world.add_key("other", "operate", secret="secret-other", families=("elsewhere",))
+        client, stranger = visitor(world, "secret-own"), visitor(world, "secret-other")
+        home, family = client.get("/dashboard").text, client.get("/dashboard/families/triage").text
+        assert ("Freeze everything" in home, 'dashboard/reviews">Reviews' in home) == (False, True)
+        assert "1 waiting for an answer" in home, "as far as they are of its families"
+        offered = set(re.findall(r"dashboard/acts/[\w-]+\?[\w=&;.]+", home + family))
+        assert {re.sub(r".*/|\?.*", "", one) for one in offered} >= {"approve", "reject", "freeze"}
+        for one in offered:
+            address = f"/{html.unescape(one)}"
+            assert '<form class="confirm"' in client.get(address).text, address
+            assert stranger.get(address).status_code in (403, 404), address
+        approve = f"/dashboard/acts/approve?id={begun['id']}"
+        form = form_of_act(client, approve)
+        assert client.post("/dashboard/acts/freeze", data={"token": form["token"]}, headers=OWN_PAGE).status_code == 403
+        assert client.post("/dashboard/acts/approve", data=form, headers=OWN_PAGE).status_code == 303
+        answered = {"token": form["token"], "answer": "keep_back"}
+        answer = client.post("/dashboard/reviews/rv_1", data=answered, headers=OWN_PAGE)
+        assert "Take it back" in client.get(f"/{answer.headers['location'].replace('../', '')}").text
+
+
+def test_what_was_typed_is_shown_where_the_session_has_ended(world: World) -> None:
+    client, address = visitor(world, "secret-operate"), "/dashboard/families/triage/workbench"
+    form = {"role_0": "system", "content_0": "an <hour> of work", "do": "save"}
+    client.cookies.clear()
+    answer = client.post(address, data=form, headers=OWN_PAGE)
+    assert (answer.status_code, "an &lt;hour&gt; of work</textarea>" in answer.text) == (401, True), answer.text
+    assert "Sign in" in answer.text
+    assert client.post(address, data=form, headers=OTHER_PAGES[0]).status_code == 303, "nothing of another site's"
+
+
+def test_an_act_sent_twice_is_done_once(tmp_path: Path) -> None:
+    with serving(make_home(tmp_path)) as world:
+        client = visitor(world, None)
+        world.add_examples(40)
+        address = f"/dashboard/acts/evaluate?family=triage&variant={world.champion()}"
+        form = form_of_act(client, address)
+        twice = [client.post("/dashboard/acts/evaluate", data=form, headers=OWN_PAGE) for _ in range(2)]
+        assert [told_at(one)[0] for one in twice] == [told_at(twice[0])[0]] * 2
+        again = client.post("/dashboard/acts/evaluate", data=form_of_act(client, address), headers=OWN_PAGE)
+        assert told_at(again)[0] != told_at(twice[0])[0], "another form is another act"
+
+
+def test_an_alert_is_silenced_for_an_hour_from_its_page_and_leaves_the_first_one(tmp_path: Path) -> None:
+    with serving(make_home(tmp_path)) as world:
+        client = visitor(world, None)
+        alert = Alert(
+            id="al_1",
+            kind="candidate_silent",
+            level="warning",
+            family="triage",
+            subject="triage",
+            opened_at=NOW,
+            detail="It says nothing any more.",
+        )
+        world.shared.store.write(lambda tx: world.shared.store.alerts.open(tx, alert))
+        assert "It says nothing any more." in client.get("/dashboard").text
+        address = "/dashboard/acts/silence?name=candidate_silent&family=triage"
+        assert address.replace("&", "&amp;") in client.get("/dashboard/alerts").text
+        answer = client.post("/dashboard/acts/silence", data=form_of_act(client, address), headers=OWN_PAGE)
+        assert told_at(answer)[0] == "/dashboard/alerts"
+        assert "It says nothing any more." not in client.get("/dashboard").text
+        assert "silent until" in client.get("/dashboard/alerts").text
+        assert client.get("/dashboard/acts/silence?name=x&family=none").status_code == 404
 
 
 def test_an_act_needs_the_page_s_own_form(world: World) -> None:
@@ -1066,6 +1139,21 @@ def test_every_link_stays_below_the_prefix_of_a_proxy(world: World) -> None:
             for name in {"href", "src", "action"} & attributes.keys():
                 place = urljoin(front + address, attributes[name])
                 assert place.startswith((f"{front}/dashboard", f"{front}/docs")), (address, attributes)
+
+
+def test_a_request_whose_id_holds_a_slash_and_the_api_s_page_stay_below_a_prefix_too(world: World) -> None:
+    front = "https://detent.example/below/here"
+    world.report("a/b/../c")
+    for client, address in (
+        (visitor(world, "secret-admin"), "/dashboard/requests/triage/a%2Fb%2F..%2Fc"),
+        (world.client, "/docs"),
+    ):
+        page = client.get(address)
+        assert page.status_code == 200, page.text
+        for _, attributes in Elements(page.text).seen:
+            for name in {"href", "src", "action"} & attributes.keys():
+                assert urljoin(front + address, attributes[name]).startswith(front), (address, attributes)
+    assert 'url: "openapi.json"' in world.client.get("/docs/start.js").text
 
 
 def test_the_audit_says_what_and_why_in_words_and_leads_to_what_it_is_about(world: World) -> None:

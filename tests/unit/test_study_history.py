@@ -14,7 +14,7 @@ import pytest
 from optimizer.core.base.values import Budget, ExampleResult, Spend
 from optimizer.core.family.variant import Variant
 from optimizer.core.search.study import Study, Trial, ranked
-from optimizer.core.views.study_front import front_of, on_front
+from optimizer.core.views.study_front import front_of, numbers_shown, on_front
 from optimizer.core.views.study_headline import cost_text, headline, lift_text, next_step
 from optimizer.core.views.study_story import StudyStory, common_order, history_of, score_band
 from tests import stores
@@ -274,14 +274,15 @@ def test_a_point_of_the_front_says_who_answers_which_share_how_right_and_what_it
         "v_old": answered(None, *[0.7] * 10),
         "v_new": [*answered("student", *[1.0] * 5, 0.0), *answered("strong", 1.0, 1.0, 1.0, 0.0, first=6)],
     }
-    variants = {"v_old": plain, "v_new": cascade}
-    front = front_of(study(), trials, by_variant, variants, requests_per_month=1000)
+    variants, shown = {"v_old": plain, "v_new": cascade}, numbers_shown(trials)
+    front = front_of(study(), trials, by_variant, variants, requests_per_month=1000, front=shown)
     cheap, champion = front.points
     assert (cheap.mark, cheap.on_front, champion.mark, champion.on_front) == ("winner", True, "champion", False)
     assert cheap.answered_in_words == "student 60% (score 0.833), strong 40% (score 0.750)"
     assert champion.answered_in_words == "strong 100% (score 0.700)"
     assert (cheap.usd_per_month, cheap.saved_usd_per_month) == (pytest.approx(40), pytest.approx(60))
-    untold = front_of(study(), trials, by_variant, variants, requests_per_month=0).points[0]
+    untold = front_of(study(), trials, by_variant, variants, requests_per_month=0, front=shown).points[0]
     assert (untold.usd_per_month, untold.saved_usd_per_month) == (None, None), "no traffic is not nothing saved"
     unrecorded = {"v_new": answered(None, *[1.0] * 10)}
-    assert front_of(study(), trials[1:], unrecorded, variants, requests_per_month=0).points[0].answered_by == []
+    front = front_of(study(), trials[1:], unrecorded, variants, requests_per_month=0, front=shown)
+    assert front.points[0].answered_by == []

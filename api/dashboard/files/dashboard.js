@@ -23,17 +23,35 @@ document.addEventListener("visibilitychange", () => {
   else stream.onerror(); // htmx opens it again, as after a fault, and then asks for what changed meanwhile
 });
 
+function tellOf(text) {
+  const place = document.getElementById("changed");
+  if (place.textContent !== text) place.textContent = text;
+}
+
+function isUsed(main) {
+  return main.contains(document.activeElement) || String(getSelection()).length > 0;
+}
+
 function isLeft(main) {
   if (isOver) return true;
-  const isUsed = main.contains(document.activeElement) || String(getSelection()).length > 0;
   clearTimeout(timer);
-  if (isUsed) timer = setTimeout(() => htmx.trigger(main, "again"), AGAIN_MS);
-  return isUsed || document.hidden;
+  if (isUsed(main)) timer = setTimeout(() => htmx.trigger(main, "again"), AGAIN_MS);
+  return isUsed(main) || document.hidden;
 }
 
 htmx.on("htmx:confirm", (event) => {
   if (event.detail.elt.id === "main" && isLeft(event.detail.elt)) event.preventDefault();
 });
+
+// A page in use stays as it is, and says so; what stands still is in sight all the same.
+for (const topic of ["begin", "acts", "freezes", "work", "figures"]) {
+  htmx.on(`sse:${topic}`, ({ target: main }) => {
+    if (main.id !== "main" || isOver || document.hidden || !isUsed(main)) return;
+    if (topic !== "begin") tellOf("This page has changed. It follows as soon as nothing on it is marked or in use.");
+    if (topic === "begin" || topic === "freezes")
+      htmx.ajax("GET", location.href, { source: "#freezes", target: "#freezes", select: "#freezes > *", swap: "innerHTML" });
+  });
+}
 
 htmx.on("htmx:configRequest", ({ detail }) => {
   if (detail.elt.id === "main" && tag) detail.headers["If-None-Match"] = tag;
@@ -46,6 +64,7 @@ htmx.on("htmx:beforeSwap", (event) => {
   if (main.id !== "main" || !shouldSwap) return;
   if (isLeft(main)) return event.preventDefault();
   if (isElsewhere) return location.reload();
+  tellOf("");
   tag = xhr.getResponseHeader("ETag");
   const address = new URL(location);
   if (address.searchParams.has("done")) {
@@ -63,6 +82,7 @@ htmx.on("htmx:beforeSwap", (event) => {
 
 // What was refused since the server was busy is asked again: the change that it tells of is told once.
 htmx.on("htmx:afterRequest", ({ detail: { elt: main, xhr } }) => {
+  if (xhr.status === 401) tellOf("Your session has ended: copy what you typed, and sign in again.");
   if (main.id !== "main" || xhr.status !== 503) return;
   clearTimeout(timer);
   timer = setTimeout(() => htmx.trigger(main, "again"), BUSY_MS);

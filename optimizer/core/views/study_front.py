@@ -5,7 +5,7 @@ from __future__ import annotations
 from bisect import bisect_left, bisect_right
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from math import inf
 from statistics import fmean
 from typing import Literal
@@ -97,14 +97,15 @@ def front_of(
     variants: Mapping[str, Variant],
     *,
     requests_per_month: int,
+    front: set[int],
 ) -> StudyFront:
     """The front in all three, and that in score and dollars alone: what the journal answered has no p95. Champion and
     winner always stand beside.
 
     Args:
         results: of the search, by variant.
+        front: ``numbers_shown`` of the trials.
     """
-    front = numbers_shown(trials)
     champion = next((trial for trial in trials if trial.variant == study.champion), None)
     before = usd_per_example(champion) if champion is not None else None
     points = [
@@ -131,7 +132,7 @@ def front_of(
 
 def numbers_shown(trials: Sequence[Trial]) -> set[int]:
     """Of the trials on the front in all three, or in score and dollars alone."""
-    return on_front(trials) | on_front([replace(trial, p95_ms=None) for trial in trials])
+    return on_front(trials) | on_front(trials, in_time=False)
 
 
 def _point(
@@ -197,14 +198,15 @@ def pareto_front(points: Sequence[tuple[float, float]]) -> list[tuple[float, flo
     return front
 
 
-def on_front(trials: Sequence[Trial]) -> set[int]:
+def on_front(trials: Sequence[Trial], *, in_time: bool = True) -> set[int]:
     """Numbers of the trials that none beats in score, dollars and p95 together; where p95 was measured, trials without
-    one stand outside.
+    one stand outside. ``in_time`` False: in score and dollars alone.
     """
     measured_trials = ranked(trials)
     numbers = defaultdict[tuple[float, float, float], list[int]](list)
-    for t in [t for t in measured_trials if t.p95_ms is not None] or measured_trials:
-        numbers[-(t.score or 0.0), usd_per_example(t) or 0.0, t.p95_ms or 0.0].append(t.number)
+    for t in [t for t in measured_trials if in_time and t.p95_ms is not None] or measured_trials:
+        p95_ms = t.p95_ms or 0.0 if in_time else 0.0
+        numbers[-(t.score or 0.0), usd_per_example(t) or 0.0, p95_ms].append(t.number)
     front, steps = set[int](), list[tuple[float, float]]()  # dollars and p95 of the front: the dearer, the faster
     for costs in sorted(numbers):  # what beats a trial comes before it
         _, usd, p95_ms = costs

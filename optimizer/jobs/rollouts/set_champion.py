@@ -6,7 +6,7 @@ from typing import Annotated
 
 from pydantic import Field
 
-from optimizer.core.base.errors import Fault, InvalidInput, Refused
+from optimizer.core.base.errors import Conflict, Fault, InvalidInput, Refused
 from optimizer.core.base.phrasing import when
 from optimizer.core.search.answer_bounds import models_of
 from optimizer.core.serving import champion
@@ -36,6 +36,7 @@ class ChampionSetRequest(FamilyRequest):
     confirm: Annotated[
         str | None, Field(description="The family's name; without it 409: no gate is asked, and every user is served")
     ] = None
+    expect: Annotated[Name | None, Field(description="The variant to be replaced; 409 where it is not champion")] = None
 
 
 def set_champion(context: Context, request: ChampionSetRequest) -> ChangeReport:
@@ -48,7 +49,7 @@ def set_champion(context: Context, request: ChampionSetRequest) -> ChangeReport:
     Raises:
         InvalidInput: no reason was given.
         NotFound: the family has no champion, or no such variant, or config/models.yaml no model that it asks.
-        Conflict: the running gateway does not know a model that it asks.
+        Conflict: the running gateway does not know a model that it asks, or ``expect`` is not champion.
         Refused: ``confirm`` is not the family's name.
     """
     store, clock, served = context.store, context.clock, context.served_models()
@@ -74,6 +75,13 @@ def set_champion(context: Context, request: ChampionSetRequest) -> ChangeReport:
                 changed=False,
                 champion=current,
                 models=models_asked(tx, store, current),
+            )
+        if request.expect not in (None, current.variant):
+            raise Conflict(
+                f"{variant} was meant to replace {request.expect}, and {current.variant} is champion of {family} since"
+                f" {when(current.since)}. Look at it, and say it again if it is still meant.",
+                expect=request.expect,
+                champion=current.variant,
             )
         require_models(models_of(record.variant, {}), served, cannot=f"Cannot serve {variant} of {family} at once")
         if request.confirm != family:

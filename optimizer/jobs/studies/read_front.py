@@ -46,4 +46,5 @@ def front_of_study(
         {id: store.studies.results(tx, study.id, "search", id).get(id, []) for id in ids},
         {record.variant.id: record.variant for record in records if record is not None},
         requests_per_month=sum(row.n for row in requests),
+        front=shown,
     )

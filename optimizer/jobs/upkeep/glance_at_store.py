@@ -9,15 +9,17 @@ from typing import Literal
 from optimizer.core.serving.rollout import ALERT as FROZEN
 from optimizer.ports import Clock, Store
 
-# What somebody or the worker decided; of that, what stands still; how far runs and studies are; sums by minute.
+RECORDED_WITHIN = timedelta(hours=1)
+# What somebody or the worker decided; of that, what stands still; how far runs and studies are; sums by minute, and
+# what content pipelines report.
 Topic = Literal["acts", "freezes", "work", "figures"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class StoreGlance:
     """What differs as soon as a topic has changed. ``freezes``: those that stand, and the newest of all, which tells of
-    one that began and ended between two looks. ``figures``: the last hour with events that are summed up, and how many
-    they are.
+    one that began and ended between two looks. ``figures``: the last hour with events that are summed up, how many
+    they are, and the newest record of a content pipeline.
     """
 
     acts: object
@@ -57,5 +59,8 @@ def glance_at_store(store: Store, clock: Clock, *, watched_within: timedelta) ->
                     for study in store.studies.unfinished(tx)
                 ],
             ),
-            figures=store.minute_stats.newest_hour(tx),
+            figures=(
+                store.minute_stats.newest_hour(tx),
+                [record.id for record in store.pipeline_stats.records(tx, clock.now() - RECORDED_WITHIN, 1)],
+            ),
         )

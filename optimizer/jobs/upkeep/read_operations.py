@@ -52,12 +52,13 @@ class AlertView(Alert):
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ListedAlert(AlertView):
     """``silenced_until``: it sends no message before; ``told_by``: the id of the alert whose message speaks for it;
-    ``chapter``: the page and heading that say what to do.
+    ``chapter``: the page and heading that say what to do; ``rule``: what raised it, by the name that silences it.
     """
 
     silenced_until: datetime | None
     told_by: str | None
     chapter: str
+    rule: str
 
 
 class AlertsRequest(FamilyPageRequest):
@@ -147,6 +148,7 @@ def read_alerts(context: Context, request: AlertsRequest) -> Page[ListedAlert]:
                 silenced_until=silenced_until,
                 told_by=told_by,
                 chapter=chapter_of(open_cause(alert), rules),
+                rule=open_cause(alert).rule,
             )
         )
     return Page(items=items, next_cursor=page.next_cursor)
