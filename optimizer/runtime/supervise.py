@@ -16,7 +16,10 @@ from collections import deque
 from collections.abc import Callable, Sequence
 from contextlib import ExitStack, suppress
 from dataclasses import dataclass, field
+from functools import partial
+from math import inf
 from pathlib import Path
+from queue import SimpleQueue
 from types import FrameType
 from typing import IO
 
@@ -98,8 +101,9 @@ def refuse_open_door(host: str, has_keys: bool) -> None:
 class Supervisor:
     """The loop that supervises.
 
-    ``report`` takes one line per event for a person, ``alarm`` takes alerts, and ``news`` is asked every few seconds. A
-    fault in any of them never ends what serves. ``manager``: who started this process and restarts it where it hangs.
+    ``report`` takes one line per event for a person, ``alarm`` takes alerts, and ``news`` is asked every few seconds;
+    these two use the store, so a thread of their own waits where that is locked. A fault in any of them never ends what
+    serves. ``manager``: who started this process and restarts it where it hangs.
     Lines that cannot be written are dropped; the run file counts them as ``notes_dropped``.
     """
 
@@ -115,7 +119,8 @@ class Supervisor:
     ) -> None:
         self._settings, self._report, self._alarm, self._news = settings, report, alarm, news
         self._manager = manager
-        self._news_due = 0.0  # monotonic seconds
+        self._news_due = 0.0  # monotonic seconds; inf while it is asked
+        self._beside: SimpleQueue[Callable[[], None] | None] = SimpleQueue()
         self._n_dropped = 0  # sentences that could not be reported
         self._restarts: deque[tuple[float, str]] = deque(maxlen=MOST_RESTARTS)  # seconds since 1970, and of which child
         self._announced: object = None  # what the run file says that changes; None: there is no file yet
@@ -154,18 +159,16 @@ class Supervisor:
         user_homes.enter(self._settings.home)
         for child in self._children:  # run files from before a loss of power may name another program's port
             run_files.withdraw(self._settings, child.name)
+        beside = threading.Thread(target=self._work_beside, daemon=True)
+        beside.start()
         try:
             while not self._is_ending:
                 for child in self._children:
                     self._look_after(child)
                 if time.monotonic() >= self._news_due:
-                    self._news_due = time.monotonic() + NEWS_S
+                    self._news_due = inf
                     self._announce()
-                    try:
-                        for sentence in self._news():
-                            self._tell(sentence)
-                    except Exception:  # a report that fails must not end what serves
-                        log.exception("news could not be told")
+                    self._beside.put(self._tell_news)
                 if self._manager is not None and (api := self.url("api")) is not None:
                     self._manager.look(api)
                 time.sleep(POLL_S)
@@ -189,6 +192,8 @@ class Supervisor:
                 if child.process is not None:
                     child.process.wait()
                 run_files.withdraw(self._settings, child.name)
+            self._beside.put(None)
+            beside.join(END_WAIT_S)
             self._tell("Everything has ended.")
             user_homes.leave(self._settings.home)
             run_files.withdraw(self._settings, "serve")
@@ -219,11 +224,22 @@ class Supervisor:
     def _tell(self, sentence: str) -> None:
         self._n_dropped += self._report(sentence) is False
 
-    def _raise_alarm(self, process: str, sentence: str) -> None:
+    def _work_beside(self) -> None:
+        while (act := self._beside.get()) is not None:
+            try:
+                act()
+            except Exception:  # a report that fails must not end what serves
+                log.exception("news or an alarm could not be told")
+
+    def _tell_news(self) -> None:
         try:
-            self._alarm(process, sentence)
-        except Exception:
-            log.exception("alarm could not be raised", child=process)
+            for sentence in self._news():
+                self._tell(sentence)
+        finally:
+            self._news_due = time.monotonic() + NEWS_S
+
+    def _raise_alarm(self, process: str, sentence: str) -> None:
+        self._beside.put(partial(self._alarm, process, sentence))
 
     def url(self, name: str) -> str | None:
         """The address of a child, known before it is ready; None for a child that does not listen."""

@@ -10,6 +10,7 @@ import re
 import socket
 import subprocess
 import sys
+import threading
 import tomllib
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
@@ -322,6 +323,22 @@ def test_a_fault_in_what_is_only_told_ends_no_server(supervised: Callable[..., s
     supervisor = supervised(news=broken)
     supervisor.run()
     assert n_asked == 2, "it went on after the first"
+
+
+def test_a_store_that_is_locked_holds_up_no_restart(supervised: Callable[..., supervise.Supervisor]) -> None:
+    released, told, is_over = threading.Event(), list[str](), list[bool]()
+
+    def stop_after_restarts(sentence: str) -> None:
+        told.append(sentence)
+        if sum("worker (pid " in sentence for sentence in told) == 2:
+            supervisor.stop()
+            released.set()
+
+    supervisor = supervised(
+        report=stop_after_restarts, alarm=lambda name, text: is_over.append(released.wait(supervise.END_WAIT_S))
+    )
+    supervisor.run()
+    assert is_over[0], "the worker was started again while the first alert waited"
 
 
 def test_the_listening_socket_outlives_the_process_behind_it(supervised: Callable[..., supervise.Supervisor]) -> None:
