@@ -20,16 +20,16 @@ from optimizer.jobs.request import Request
 from optimizer.runtime import wiring
 from optimizer.runtime.use_cases import UseCase, use_case_named
 
-WITHIN_S = 50.0  # the command line waits for a minute
+WITHIN_S, TURN_S = 50.0, 8.0  # for an answer, and for a turn before it; the command line waits for a minute
 NICER = 5  # below the processes that serve; at 10 a busy machine leaves it too little to answer in time
-_turn = threading.Lock()
+_turn, _places = threading.Lock(), threading.Semaphore(4)  # of those that wait for a turn, each in a thread of the api
 
 
 def answer_apart(use_case: UseCase, context: Context, request: Request, *, figures_only: bool) -> bytes:
     """The report as JSON.
 
-    Raises the DetentError of the use case. Raises Busy where another such read is under way, or where the process does
-    not end well or in time.
+    Raises the DetentError of the use case. Raises Busy where other such reads are under way for too long, or where the
+    process does not end well or in time.
     """
     order = {
         "function": use_case.function,
@@ -40,8 +40,8 @@ def answer_apart(use_case: UseCase, context: Context, request: Request, *, figur
         "request": request.model_dump(mode="json"),
         "figures_only": figures_only,
     }
-    if not _turn.acquire(blocking=False):
-        raise Busy("Another read that takes processor time is under way. Try again when it has ended.")
+    if not _has_turn():
+        raise Busy("Other reads that take processor time are under way. Try again when they have ended.")
     try:
         process = subprocess.run(
             [sys.executable, "-m", __name__],
@@ -64,6 +64,15 @@ def answer_apart(use_case: UseCase, context: Context, request: Request, *, figur
 
         raise error_of(json.loads(body))
     return body
+
+
+def _has_turn() -> bool:
+    if not _places.acquire(blocking=False):
+        return False
+    try:
+        return _turn.acquire(timeout=TURN_S)
+    finally:
+        _places.release()
 
 
 def main() -> None:

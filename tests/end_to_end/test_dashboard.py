@@ -973,6 +973,7 @@ def test_a_page_that_another_read_keeps_waiting_says_so_and_asks_again(
     world: World, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(visitors, "answer_apart", apart.answer_apart)
+    monkeypatch.setattr(apart, "TURN_S", 0.01)
     with apart._turn:
         refused = visitor(world, "secret-operate").get("/dashboard/studies/st_1/report")
     assert (refused.status_code, refused.text.count('http-equiv="refresh"')) == (503, 1)

@@ -6,6 +6,7 @@ import json
 import subprocess
 import threading
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -75,14 +76,20 @@ def test_role_read_sees_no_text_and_a_key_for_another_family_nothing(world: Worl
     assert refused.status_code == 404
 
 
-def test_two_at_once_are_one_too_many(world: World) -> None:
+def test_one_waits_for_another_and_is_refused_where_that_takes_too_long_or_others_wait(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
     path = "/v1/rollouts/ro_none/verification"
-    first = threading.Thread(target=lambda: world.get(path))
-    first.start()
-    until(apart._turn.locked, "the first to begin")
-    second = world.get(path)
-    first.join()
-    assert (second.status_code, "Another read" in second.json()["detail"]) == (503, True)
+    with ThreadPoolExecutor(1) as second, apart._turn:
+        waiting = second.submit(world.get, path)
+        until(lambda: apart._places._value == 3, "the second to wait")
+        monkeypatch.setattr(apart, "TURN_S", 0.01)
+        third = world.get(path)
+        monkeypatch.setattr(apart, "_places", threading.Semaphore(0))
+        fourth = world.get(path)
+    assert waiting.result().status_code == 404, "it had its turn"
+    for refused in (third, fourth):
+        assert (refused.status_code, "Other reads" in refused.json()["detail"]) == (503, True)
 
 
 @pytest.mark.parametrize(
