@@ -7,8 +7,8 @@ from typing import Any
 
 from api.dashboard.figure_pages import RANGES, range_of
 from api.dashboard.figures import LastDays
+from api.dashboard.review_pages import judge_of
 from api.dashboard.visitors import PageVisit
-from optimizer.core.base.errors import InvalidInput
 from optimizer.core.evaluation.label_report import LABELS
 
 N_LOWEST, N_RUNS, N_STUDIES = 20, 50, 5
@@ -30,10 +30,6 @@ def quality(visit: PageVisit, last_days: LastDays) -> Mapping[str, Any]:
     label.
     """
     family, range_ = visit.request.path_params["family"], range_of(visit)
-    try:
-        judge = visit.ask("judge", family=family)
-    except InvalidInput:
-        judge = None  # the family has none
     reads = visit.visitor.may("lowest answers", family)
     evaluation = _last_evaluation(visit, family)
     return {
@@ -41,7 +37,7 @@ def quality(visit: PageVisit, last_days: LastDays) -> Mapping[str, Any]:
         "quality": visit.ask("quality analytics", family=family, range=range_),
         "students": visit.ask("students", family=family).students,
         "lowest": visit.ask("lowest answers", family=family, range=range_, limit=N_LOWEST) if reads else None,
-        "judge": judge,
+        "judge": judge_of(visit, family),
         "evaluation": evaluation,
         "suites": [suite for suite in evaluation.result.suites if suite.labels] if evaluation is not None else [],
         "of_study": _last_labelled(visit, family),

@@ -46,7 +46,7 @@ def review_values(
         "refusal": refusal,
         "typed": typed or {},
         "labels": _labels(visit, review.family) if review is not None and review.kind == LABEL_INTERACTION else (),
-        "judge": _judge(visit, review.family) if review is not None and review.kind == RATE_ANSWER else None,
+        "judge": judge_of(visit, review.family) if review is not None and review.kind == RATE_ANSWER else None,
     }
 
 
@@ -91,8 +91,8 @@ def _labels(visit: PageVisit, family: str) -> tuple[str, ...]:
     return labels if labels is not None and len(labels) < KEYS else ()
 
 
-def _judge(visit: PageVisit, family: str) -> Any:
-    """What ratings have told of its judge so far; None where it has none."""
+def judge_of(visit: PageVisit, family: str) -> Any:
+    """The judge of a family, and what ratings have told of it so far; None where the family has none."""
     try:
         return visit.ask("judge", family=family)
     except InvalidInput:

@@ -12,7 +12,7 @@ from pydantic import ValidationError
 from starlette.requests import Request
 from starlette.responses import Response
 
-from api.access.auth import Caller, Opens, identify, require, require_family, secret_of, without_key
+from api.access.auth import Caller, Keys, Opens, identify, require, require_family, secret_of, without_key
 from api.access.local_door import require_program_of_this_machine
 from api.dashboard.sessions import DashboardSession, EndedSessions, SessionKey
 from api.http.bodies import StrictRequest
@@ -177,9 +177,7 @@ def still_opens(request: StrictRequest, shared: Services, signing: SessionKey) -
 
 def _known(request: StrictRequest, shared: Services, signing: SessionKey) -> tuple[Caller, DashboardSession | None]:
     """Who sent it without a key of its own, and the session; raises as ``visitor_of``."""
-    keys, now = shared.serving.now_served.keys, shared.clock.now()
-    if keys is None:
-        raise Busy("The store has not been read since the server started, so keys cannot be checked yet.")
+    keys, now = _keys(shared), shared.clock.now()
     session = signing.session(request.first.get("cookie", ""), now)
     if session is not None and session in _ended_sessions(shared):
         session = None
@@ -193,13 +191,18 @@ def _known(request: StrictRequest, shared: Services, signing: SessionKey) -> tup
     raise NotAuthenticated("Sign in with a key to see this page.")
 
 
+def _keys(shared: Services) -> Keys:
+    keys = shared.serving.now_served.keys
+    if keys is None:
+        raise Busy("The store has not been read since the server started, so keys cannot be checked yet.")
+    return keys
+
+
 def sign_in(request: StrictRequest, shared: Services, signing: SessionKey, secret: str) -> str:
     """The cookie of a session of this key. Raises NotAuthenticated, NotAuthorised for a key that reads nothing, TooMany
     for an address that goes on with wrong ones.
     """
-    keys, now, client = shared.serving.now_served.keys, shared.clock.now(), request.scope["client"]
-    if keys is None:
-        raise Busy("The store has not been read since the server started, so keys cannot be checked yet.")
+    keys, now, client = _keys(shared), shared.clock.now(), request.scope["client"]
     host = client[0] if client else ""
     try:
         if not keys.any_exist:
