@@ -84,7 +84,9 @@ class TopicModel:
         self.lock = threading.Lock()
 
     async def complete(self, request: ModelRequest) -> ModelAnswer:
-        return await asyncio.to_thread(self._answer, request)
+        if self.before is None:
+            return self._answer(request)
+        return await asyncio.to_thread(self._answer, request)  # what comes before it may block
 
     def _answer(self, request: ModelRequest) -> ModelAnswer:
         with self.lock:
