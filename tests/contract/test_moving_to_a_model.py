@@ -57,7 +57,7 @@ class TwoModels(World):
         super().__init__(folder, family=topic_family(**family), clock=Clock(START, step_s=0.001))
         self.new = new
         rows = [*topic_examples(30, "train"), *topic_examples(24, "dev"), *topic_examples(100, "holdout")]
-        self.store.write(lambda tx: self.store.examples.add(tx, rows))
+        self.add(rows)
         shown = tuple(few_shot(self.family, example) for example in topic_examples(2, "train"))
         self.champion = replace(self.family.variant(), examples=shown)
         self.crown(self.champion)

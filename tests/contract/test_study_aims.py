@@ -46,7 +46,7 @@ def world_with(folder: Path, n_examples: int) -> World:
     family = topic_family(rollout={"gates": {"n": 50}})  # 100 equal answers say "not worse by .05" with p .025
     made = World(folder, model=PaidByLength(), family=family, clock=Clock(START, step_s=0.001))
     rows = [*topic_examples(30, "train"), *topic_examples(24, "dev"), *topic_examples(100, "holdout")]
-    made.store.write(lambda tx: made.store.examples.add(tx, rows))
+    made.add(rows)
     shown = tuple(few_shot(made.family, e) for e in topic_examples(n_examples, "train"))
     made.crown(replace(made.family.variant(), examples=shown))
     return made

@@ -321,7 +321,7 @@ def test_each_tier_is_asked_with_its_own_number_of_examples_and_none_about_an_ex
     family = cascade_world(tmp_path / "other").family
     (tmp_path / "world").mkdir()
     world = World(tmp_path / "world", family=family)
-    world.store.write(lambda tx: world.store.examples.add(tx, documents()))
+    world.add(documents())
     shots = tuple(few_shot(family, example) for example in shown)
     champion = replace(family.variant(), examples=shots, policy={"tiers": None, "examples": {"cheap": 1}})
     world.crown(champion)

@@ -5,6 +5,8 @@ and the sealed holdout decides.
 from __future__ import annotations
 
 import random
+from copy import deepcopy
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -24,9 +26,12 @@ PIPELINE = Path(__file__).parents[2] / "families" / "content_pipeline" / "family
 SIZES = {"n_train": 300, "n_dev": 150, "n_holdout": 200, "n_replayed": 120, "n_settings": 6}
 
 
+read = cache(YAML(typ="safe").load)
+
+
 def pipeline_family(**changes: Any) -> Family:
     """The family as shipped, but that its champion processes all news in full."""
-    declared = YAML(typ="safe").load(PIPELINE)
+    declared = deepcopy(read(PIPELINE))
     declared["prompt"]["versions"]["balanced"]["policy"] |= {"route.news": "full", "exit.enabled": False}
     return parse_family({**declared, **changes})
 

@@ -89,11 +89,14 @@ def sign_flip_p(differences: Sequence[float], *, seed: int, n_draws: int = N_DRA
     if len(sizes) <= MAX_EXACT:
         sums = [sum(s * x for s, x in zip(signs, sizes, strict=True)) for signs in product((1, -1), repeat=len(sizes))]
         return sum(s >= observed - TIE for s in sums) / len(sums)
-    rng = random.Random(seed)
-    total, at_least = sum(sizes), 1
-    for _ in range(n_draws):
-        flips = rng.getrandbits(len(sizes))
-        at_least += total - 2 * sum(x for i, x in enumerate(sizes) if flips >> i & 1) >= observed - TIE
+    import numpy as np  # at its use: processes that compare nothing need not load it
+
+    rng, n, values = random.Random(seed), len(sizes), np.array(sizes)
+    n_bytes, at_least, step = (n + 7) // 8, 1, max(1, MOST_DRAWN // n)
+    for at in range(0, n_draws, step):
+        drawn = b"".join(rng.getrandbits(n).to_bytes(n_bytes, "little") for _ in range(min(step, n_draws - at)))
+        flips = np.unpackbits(np.frombuffer(drawn, np.uint8).reshape(-1, n_bytes), axis=1, count=n, bitorder="little")
+        at_least += int((values.sum() - 2 * (flips @ values) >= observed - TIE).sum())
     return at_least / (n_draws + 1)
 
 

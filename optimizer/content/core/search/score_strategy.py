@@ -65,7 +65,7 @@ class ScorePoint:
     """A way at one share of full processing, cross-fitted on training items."""
 
     way: ScoringMethod
-    share: float
+    full_from: Mapping[str, float]  # by type, from which score on that share of it is processed in full
     outcome: ReplayedShares
     full: Any  # per training record, whether it is processed in full
     quality: Any
@@ -325,35 +325,30 @@ class ScoreSearch:
             name=name, methods=methods, learned={t: learned[t, m][1] for t, m in methods.items()}, scores=scores
         )
 
-    def _of_type(self, name: str) -> Any:
-        return self._records.codes == self._records.types.index(name)
-
-    def _thresholds(self, way: ScoringMethod, share: float) -> dict[str, float]:
-        """Thresholds that let the same share of each type pass: quality is marked within a type, so types do not
-        compare.
-        """
-        thresholds = {}
-        for name in way.methods:
-            scores = way.scores[self._of_type(name)]
-            known = scores[~np.isnan(scores)]
-            thresholds[name] = float(np.quantile(known, 1 - share)) if share > 0 else float(known.max()) + 1.0
-        return thresholds
-
     def _curve(self, way: ScoringMethod) -> list[ScorePoint]:
-        """Every share, the largest first, which saves least."""
+        """Every share, the largest first, which saves least.
+
+        Thresholds let the same share of each type pass: quality is marked within a type, so types do not compare.
+        """
         if way.name not in self._curves:
+            shares, thresholds, of_type = np.array(SHARES[::-1]), dict[str, list[float]](), dict[str, Any]()
+            for name in way.methods:
+                is_of_type = self._records.codes == self._records.types.index(name)
+                of_type[name] = its = is_of_type & ~np.isnan(way.scores)
+                known = way.scores[its]
+                thresholds[name] = np.where(shares > 0, np.quantile(known, 1 - shares), known.max() + 1.0).tolist()
             points: list[ScorePoint] = []
-            for share in reversed(SHARES):
+            for at in range(len(shares)):
                 # The point without its bootstrap, which only compared points need.
                 passes = np.full(len(self._train), np.nan)
-                for name, full_from in self._thresholds(way, share).items():
-                    its = self._of_type(name) & ~np.isnan(way.scores)
-                    passes[its] = way.scores[its] >= full_from
+                full_from = {name: of_shares[at] for name, of_shares in thresholds.items()}
+                for name, its in of_type.items():
+                    passes[its] = way.scores[its] >= full_from[name]
                 went = self._destinations.of(passes)
                 points.append(
                     ScorePoint(
                         way=way,
-                        share=share,
+                        full_from=full_from,
                         outcome=summary(self._records, went),
                         full=went.full,
                         quality=self._records.quality,
@@ -412,9 +407,8 @@ class ScoreSearch:
         )
 
     def _policy(self, point: ScorePoint) -> dict[str, Any]:
-        full_from = self._thresholds(point.way, point.share)
         types = {
-            name: {"predictor": dict(learned_type.predictor), "full_from": round(full_from[name], 6)}
+            name: {"predictor": dict(learned_type.predictor), "full_from": round(point.full_from[name], 6)}
             for name, learned_type in sorted(point.way.learned.items())
         }
         return {
