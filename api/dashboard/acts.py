@@ -221,7 +221,7 @@ def of_freeze(consequence: str, undo: str) -> Callable[[PageVisit, Mapping[str, 
         subject = scope_text(family)
         return ActConfirmation(
             family=family or None,
-            subject=subject[:1].upper() + subject[1:],
+            subject=f"The family {family}" if family else "Every family",
             consequence=consequence.format(scope=subject),
             undo=undo,
             back=family_page(family) if family else "dashboard",
@@ -439,7 +439,7 @@ ACTS: Mapping[str, Act] = {
         kind="danger",
         confirmation=of_freeze(
             "From now on {scope} serves its champion only: no candidate, no advance, no study, until it is unfrozen.",
-            "Unfreeze.",
+            "“Unfreeze”, in the line that stands on top of every page from now on.",
         ),
     ),
     "unfreeze": Act(

@@ -18,6 +18,7 @@ from api.dashboard.workbench import workbench
 from optimizer.core.base.answers import cursor_of
 from optimizer.core.evaluation.label_report import LABELS
 from optimizer.core.evaluation.trivial_baselines import WITHOUT_MODEL, said
+from optimizer.core.rollout.alert_causes import LEVELS
 from optimizer.core.rollout.next_action import ACTOR
 from optimizer.core.serving.rollout import ALERT
 from optimizer.jobs.upkeep.read_runbook import read_chapter
@@ -71,7 +72,7 @@ def home(visit: PageVisit, last_days: LastDays) -> Mapping[str, Any]:
         "refused": [caller for caller in status.refused_callers if now - caller.last_at < REFUSED_SHOWN],
         "alarms": [
             alert
-            for alert in visit.ask("alerts", limit=1000).items
+            for alert in _firing(visit)
             if alert.kind != ALERT and alert.level != "info" and not alert.silenced_until and not alert.told_by
         ],
         "done": notice_of(visit),
@@ -138,11 +139,16 @@ def variant(visit: PageVisit, last_days: LastDays) -> Mapping[str, Any]:
 def alerts(visit: PageVisit, last_days: LastDays) -> Mapping[str, Any]:
     resolved = visit.ask("alerts", closed=True, cursor=visit.request.query.get("cursor"), limit=LISTED)
     return {
-        "firing": visit.ask("alerts", limit=1000).items,
+        "firing": _firing(visit),
         "resolved": resolved.items,
         "next_cursor": resolved.next_cursor,
         "now": visit.shared.clock.now(),
     }
+
+
+def _firing(visit: PageVisit) -> Sequence[Any]:
+    """The gravest first."""
+    return sorted(visit.ask("alerts", limit=1000).items, key=lambda alert: -LEVELS.index(alert.level))
 
 
 def chapter(visit: PageVisit, last_days: LastDays) -> Mapping[str, Any]:
@@ -160,12 +166,15 @@ def studies(visit: PageVisit, last_days: LastDays) -> Mapping[str, Any]:
     else:
         newest = visit.ask("studies", family=of_family, cursor=query.get("cursor"), limit=LISTED)
         items = newest.items
+    first = next((study for study in items if study.id == query.get("first")), next(iter(items), None))
+    others = [study for study in items if first is not None and study.id != first.id]
+    second = next((study for study in others if first and study.family == first.family), next(iter(others), None))
     return {
         "studies": items,
         "next_cursor": newest.next_cursor,
         "by_lift": by_lift,
         "of_family": of_family,
-        "first": query.get("first", "")[:200],
+        "chosen": (first, second),
         "most_ranked": MOST_RANKED,
         "opens_mlflow": _opens_mlflow(visit),
     }
@@ -195,6 +204,7 @@ def study(visit: PageVisit, last_days: LastDays) -> Mapping[str, Any]:
         "without_model": findings.get(WITHOUT_MODEL),
         "said": said,
         "labels_by_variant": findings.get(LABELS) or {},
+        "serves": visit.champion(view.family),
         "mlflow": _mlflow_place(visit, id),
         "done": notice_of(visit),
     }

@@ -9,6 +9,7 @@ from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from functools import cache
 from hashlib import sha256
+from itertools import chain
 from typing import TYPE_CHECKING, Any
 from urllib.parse import quote
 
@@ -144,6 +145,24 @@ def explained(text: str) -> Markup:
     return escape(before) + abbreviation + escape(after)
 
 
+def markdown(text: str) -> Markup:
+    """As HTML, with links to other chapters; those to pages of the documentation are their words alone. What is HTML in
+    it stays text.
+    """
+    from markdown_it import MarkdownIt
+
+    parser = MarkdownIt("commonmark", {"html": False})
+    tokens = parser.parse(text)
+    for part in chain.from_iterable(token.children or () for token in tokens):
+        if part.type == "link_open":
+            place = str(part.attrs["href"])
+            part.tag, part.attrs = ("a", {"href": place[1:]}) if place.startswith("#") else ("i", {})
+            tag = part.tag
+        elif part.type == "link_close":
+            part.tag = tag
+    return Markup(parser.renderer.render(tokens, parser.options, {}))
+
+
 def rows_of(text: str) -> int:
     """Of a field that shows a text whole, where it is not very long."""
     return min(MOST_ROWS, 1 + sum(1 + len(line) // ROW_CHARS for line in text.split("\n")))
@@ -169,6 +188,7 @@ def _environment() -> Environment:
         "text": lambda value: HIDDEN if value is None else value,
         "with_columns": with_columns,
         "explained": explained,
+        "markdown": markdown,
         "chapter": chapter_in_words,
         "as_figure": lambda value, name: pages.filters[name](value),
     }

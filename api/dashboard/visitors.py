@@ -130,6 +130,11 @@ class PageVisit:
         served = self.shared.serving.now_served.families.get(family)
         return served.rollout if served is not None else None
 
+    def champion(self, family: str) -> str | None:
+        """The variant that serves; from memory."""
+        served = self.shared.serving.now_served.families.get(family)
+        return served.champion.variant if served is not None else None
+
     def has_prompt(self, family: str) -> bool:
         """Whether its champion has a text that could be edited; from memory."""
         served = self.shared.serving.now_served.families.get(family)

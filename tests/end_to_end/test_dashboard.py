@@ -24,7 +24,7 @@ from api.access.auth import without_key
 from api.dashboard import visitors
 from api.dashboard.acts import ACTS
 from api.dashboard.pages import LISTED, PAGES
-from api.dashboard.rendering import POLICY, SCRIPTS
+from api.dashboard.rendering import POLICY, SCRIPTS, markdown
 from api.dashboard.routes import FOLDER, REPORT_POLICY
 from api.dashboard.sessions import LASTS, DashboardSession, EndedSessions, SessionKey
 from api.dashboard.work_pages import KINDS
@@ -45,6 +45,7 @@ from optimizer.jobs.champions.read_stats import FamiliesStatsRequest, read_stats
 from optimizer.jobs.context import Context
 from optimizer.jobs.feedback.roll_up_minutes import MINUTES
 from optimizer.jobs.upkeep.glance_at_store import Topic
+from optimizer.jobs.upkeep.read_runbook import runbook
 from optimizer.jobs.upkeep.read_status import StatusRequest, read_status
 from optimizer.ports import Alert, DaySums
 from optimizer.runtime import apart
@@ -1131,6 +1132,20 @@ def queries_of(ask: Callable[[], object]) -> int:
     finally:
         event.remove(Engine, "before_cursor_execute", note)
     return len(statements)
+
+
+def test_every_chapter_of_the_runbook_is_set_as_a_page(world: World) -> None:
+    client = visitor(world, "secret-read")
+    for name in runbook():
+        page = client.get(f"/dashboard/runbook/{name}").text
+        text = re.sub(r"<pre>.*?</pre>|<code>.*?</code>", "", page.partition("<main")[2], flags=re.DOTALL)
+        assert ("<strong>" in text, "**" in text, "](" in text) == (True, False, False), name
+        for link in re.findall(r'<a href="([^"/]+)"', text):
+            assert client.get(f"/dashboard/runbook/{link}").status_code == 200, (name, link)
+    assert (
+        markdown("<b>[x](javascript:y)</b> [z](how-to/z.md)")
+        == "<p>&lt;b&gt;[x](javascript:y)&lt;/b&gt; <i>z</i></p>\n"
+    )
 
 
 def test_every_link_stays_below_the_prefix_of_a_proxy(world: World) -> None:

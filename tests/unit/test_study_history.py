@@ -219,9 +219,12 @@ def test_a_better_score_says_what_it_costs_beside_the_champion() -> None:
     champion = replace(trial(0, "v_old", 0.5), n=10, cost_usd=0.01, p95_ms=400.0)
     dearer = replace(trial(1, "v_new", 0.6), n=20, cost_usd=0.094, p95_ms=410.0)
     improved = study(confirmation=CONFIRMED)
-    assert "and was nominated, at 4.7 times the cost." in headline(improved, [champion, dearer])
+    assert "and was nominated, at 4.7 times the cost on dev." in headline(improved, [champion, dearer])
     slower = replace(dearer, cost_usd=0.02, p95_ms=1000.0)
-    assert "and was nominated, at 2.5 times the p95 latency." in headline(improved, [champion, slower])
+    assert "and was nominated, at 2.5 times the p95 latency on dev." in headline(improved, [champion, slower])
+    anew: Any = {**CONFIRMED, "winner_p95_ms": 6000.0, "champion_p95_ms": 1000.0}
+    sealed = headline(study(confirmation=anew), [champion, dearer])
+    assert "at 4.7 times the cost on dev and 6 times the p95 latency." in sealed, "the confirmation asked both anew"
     assert "and was nominated." in headline(improved, [replace(champion, cost_usd=0.0, p95_ms=None), dearer]), (
         "not measured, not said"
     )

@@ -144,18 +144,26 @@ def _move(study: Study, winner: str | None, tried: str) -> str:
 
 
 def _at_what(study: Study, trials: Sequence[Trial]) -> str:
-    """What a better score costs beside the champion, in dollars and time of a call,
-    where both were measured and differ.
+    """What a better score costs beside the champion, in dollars and time of a call, where both were measured and
+    differ: by the confirmation, which asked both anew, and by the search where that has no figure.
     """
     by_variant = {t.variant: t for t in trials}
     champion, winner = by_variant.get(study.champion), by_variant.get(study.winner or "")
     if study.aim != "quality" or champion is None or winner is None:
         return ""
-    times = {
-        "the time" if study.is_replayed else "the cost": (winner.usd_per_example, champion.usd_per_example),
-        "the p95 latency": (winner.p95_ms or 0.0, champion.p95_ms or 0.0),
+    asked_anew: Mapping[str, Any] = study.confirmation or {}
+    on_dev = {
+        "cost_usd": (winner.usd_per_example, champion.usd_per_example),
+        "p95_ms": (winner.p95_ms, champion.p95_ms),
     }
-    parts = [f"{a / b:.2g} times {what}" for what, (a, b) in times.items() if a and b and abs(a / b - 1) > SAME]
+    words = {"cost_usd": "the time" if study.is_replayed else "the cost", "p95_ms": "the p95 latency"}
+    parts = []
+    for name, what in words.items():
+        mine, theirs = (asked_anew.get(f"{arm}_{name}") for arm in ("winner", "champion"))
+        where = "" if mine and theirs else " on dev"
+        mine, theirs = (mine, theirs) if mine and theirs else on_dev[name]
+        if mine and theirs and abs(mine / theirs - 1) > SAME:
+            parts.append(f"{mine / theirs:.2g} times {what}{where}")
     return f", at {' and '.join(parts)}" if parts else ""
 
 
