@@ -6,7 +6,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from contextlib import suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from secrets import token_urlsafe
 from typing import Any, Literal
 from urllib.parse import quote
@@ -168,6 +168,23 @@ def lost_rollout(visit: PageVisit, family: str, variant: str) -> str | None:
     return f"{variant} lost a rollout{ended}: {how}, against {lost.champion} ({lost.id})."
 
 
+def outdone(visit: PageVisit, family: str, variant: str, *, by: str) -> str | None:
+    """The sentence that users have shown this variant to be worse than the one that serves, of the rollout by which
+    that one took its place; None without evidence of it.
+    """
+    rollouts = visit.ask("rollouts", family=family, limit=100).items
+    won = next(
+        (one for one in rollouts if (one.candidate, one.champion, one.outcome) == (by, variant, "promoted")), None
+    )
+    if won is None:
+        return None
+    difference = visit.ask("rollout", id=won.id).evidence.difference
+    if difference.observed is None or difference.lower <= 0:
+        return None
+    on = f" on {when(won.ended_at)}" if won.ended_at is not None else ""
+    return f"{by} took its place{on}, since it was better by {100 * difference.observed:.1f} points ({won.id})."
+
+
 def of_champion(visit: PageVisit, members: Mapping[str, str]) -> ActConfirmation:
     """Raises Conflict where there is no champion before, or somebody else has just taken this one back."""
     family = members.get("family", "")
@@ -175,7 +192,7 @@ def of_champion(visit: PageVisit, members: Mapping[str, str]) -> ActConfirmation
     present = foreseen.champion.variant if foreseen.champion is not None else ""
     if foreseen.instead_of != present:  # who asks again within minutes means the step that was taken
         raise Conflict(f"{foreseen.what}. To go further back, press “{SET_AGAIN}” beside an earlier champion.")
-    lost = lost_rollout(visit, family, foreseen.becomes)
+    lost = lost_rollout(visit, family, foreseen.becomes) or outdone(visit, family, foreseen.becomes, by=present)
     return ActConfirmation(
         family=family,
         subject=f"The champion of {family}",
@@ -205,7 +222,7 @@ def of_former_champion(visit: PageVisit, members: Mapping[str, str]) -> ActConfi
         subject=f"{variant} of {family}",
         consequence=f"{variant} becomes champion in the place of {present}: every user gets it at once, and a rollout"
         " that is under way ends.",
-        undo="On the family's page, Champions: “Take back the champion”.",
+        undo="On the family's page, What serves: “Take back the champion”.",
         back=family_page(family),
         hidden={"family": family, "variant": variant, "expect": present or ""},
         confirm=family,
@@ -327,10 +344,19 @@ def of_silence(visit: PageVisit, members: Mapping[str, str]) -> ActConfirmation:
         subject=f"Alerts by {name}{where}",
         consequence="For an hour they send no message and do not stand on the first page. They stay on the page of"
         " alerts, and what gates and guardrails do goes on.",
-        undo=f"By itself after that time, or as a command: detent alerts silence {name}"
-        f"{f' --family {family}' if family else ''} --end",
+        undo="By itself after that time, or “End the silence” beside the alert.",
         back="dashboard/alerts",
         hidden={"name": name, "minutes": "60", **({"family": family} if family else {})},
+    )
+
+
+def of_silence_ended(visit: PageVisit, members: Mapping[str, str]) -> ActConfirmation:
+    silence = of_silence(visit, members)
+    return replace(
+        silence,
+        consequence="What is still open sends its message within five minutes, and stands on the first page again.",
+        undo="“Silence for an hour” beside the alert.",
+        hidden={name: value for name, value in silence.hidden.items() if name != "minutes"},
     )
 
 
@@ -458,6 +484,13 @@ ACTS: Mapping[str, Act] = {
         past="Silent for an hour: it is listed, and sends nothing.",
         members=frozenset(("name", "family", "minutes", "reason")),
         confirmation=of_silence,
+    ),
+    "end-silence": Act(
+        use_case="end silence",
+        title="End the silence",
+        past="Over: what is still open sends its message within five minutes.",
+        members=frozenset(("name", "family", "reason")),
+        confirmation=of_silence_ended,
     ),
     "cancel-study": Act(
         use_case="cancel study",

@@ -139,6 +139,7 @@ def variant(visit: PageVisit, last_days: LastDays) -> Mapping[str, Any]:
 def alerts(visit: PageVisit, last_days: LastDays) -> Mapping[str, Any]:
     resolved = visit.ask("alerts", closed=True, cursor=visit.request.query.get("cursor"), limit=LISTED)
     return {
+        "done": notice_of(visit),
         "firing": _firing(visit),
         "resolved": resolved.items,
         "next_cursor": resolved.next_cursor,
@@ -311,7 +312,7 @@ PAGES = (
         values=reviews,
         query=frozenset(("family", "skip", "done")),
     ),
-    PageRoute(path="/dashboard/alerts", template="alerts.html", values=alerts, query=frozenset(("cursor",))),
+    PageRoute(path="/dashboard/alerts", template="alerts.html", values=alerts, query=DONE | {"cursor"}),
     PageRoute(path="/dashboard/runbook/{chapter}", template="chapter.html", values=chapter),
     PageRoute(
         path="/dashboard/studies",

@@ -342,7 +342,8 @@ class Worker:
         for pruned in prune_records(
             self._store, self._clock, retention, pause=lambda: self._end.wait(PRUNE_PAUSE_S)
         ).items:
-            log.info("pruned", rows=pruned.rows, family=pruned.family, n=pruned.n)
+            if pruned.n:
+                log.info("pruned", rows=pruned.rows, family=pruned.family, n=pruned.n)
 
     def _roll_up(self) -> None:
         """Sums up every event of two days. On a busy day that takes long, so it then rests for longer."""

@@ -12,6 +12,7 @@ from hashlib import sha256
 from html.parser import HTMLParser
 from pathlib import Path
 from threading import get_ident
+from types import SimpleNamespace
 from typing import Any, get_args
 from urllib.parse import parse_qs, urljoin, urlsplit
 
@@ -22,7 +23,7 @@ from sqlalchemy.engine import Engine
 
 from api.access.auth import without_key
 from api.dashboard import visitors
-from api.dashboard.acts import ACTS
+from api.dashboard.acts import ACTS, outdone
 from api.dashboard.pages import LISTED, PAGES
 from api.dashboard.rendering import POLICY, SCRIPTS, markdown
 from api.dashboard.routes import FOLDER, REPORT_POLICY
@@ -38,6 +39,7 @@ from optimizer.core.evaluation.run import ComparisonRun
 from optimizer.core.search.study import Trial
 from optimizer.core.serving.access import hash_of
 from optimizer.core.views.forgetting import ForgetResult
+from optimizer.core.views.rollout_status import MeanDifference
 from optimizer.host import run_files
 from optimizer.host.run_files import RunningProcess
 from optimizer.jobs.champions.read_quality import time_of
@@ -359,9 +361,14 @@ def test_an_alert_is_silenced_for_an_hour_from_its_page_and_leaves_the_first_one
         address = "/dashboard/acts/silence?name=candidate_silent&family=triage"
         assert address.replace("&", "&amp;") in client.get("/dashboard/alerts").text
         answer = client.post("/dashboard/acts/silence", data=form_of_act(client, address), headers=OWN_PAGE)
-        assert told_at(answer)[0] == "/dashboard/alerts"
+        place, done = told_at(answer)
+        silent = client.get(f"{place}?done={done}").text
+        assert ("Silent for an hour" in silent, "silent until" in silent) == (True, True)
         assert "It says nothing any more." not in client.get("/dashboard").text
-        assert "silent until" in client.get("/dashboard/alerts").text
+        address = "/dashboard/acts/end-silence?name=candidate_silent&family=triage"
+        assert address.replace("&", "&amp;") in silent
+        client.post("/dashboard/acts/end-silence", data=form_of_act(client, address), headers=OWN_PAGE)
+        assert "It says nothing any more." in client.get("/dashboard").text
         assert client.get("/dashboard/acts/silence?name=x&family=none").status_code == 404
 
 
@@ -524,6 +531,19 @@ def test_taking_back_to_what_lost_a_rollout_says_so_and_asks_for_the_family_s_na
         answer = client.post(place, data={**form, "confirm": "triage"}, headers=OWN_PAGE)
         assert (answer.status_code, world.champion()) == (303, bad)
         assert "it is champion all the same" in client.get("/dashboard/families/triage").text
+
+
+@pytest.mark.parametrize(("observed", "lower"), [(0.331, 0.22), (0.1, -0.01), (None, -1.0)])
+def test_taking_back_to_what_users_showed_to_be_worse_says_by_how_much(observed: float | None, lower: float) -> None:
+    won = rollout(family="triage", candidate="v_new", champion="v_old", status="promoted", outcome="promoted")
+    difference = MeanDifference(observed=observed, lower=lower, upper=0.44)
+    one = SimpleNamespace(evidence=SimpleNamespace(difference=difference))
+    answers = {"rollouts": SimpleNamespace(items=[won]), "rollout": one}
+    visit: Any = SimpleNamespace(ask=lambda name, **members: answers[name])
+    said = outdone(visit, "triage", "v_old", by="v_new")
+    expected = f"v_new took its place, since it was better by 33.1 points ({won.id})." if lower > 0 else None
+    assert said == expected
+    assert outdone(visit, "triage", "v_old", by="v_other") is None
 
 
 def test_a_name_that_was_mistyped_is_told_above_the_same_form(tmp_path: Path) -> None:
