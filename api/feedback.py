@@ -1,4 +1,4 @@
-"""The feedback process reads long bodies (batches, imports), which the api forwards.
+"""The feedback process reads long bodies (batches, imports) and draws pages, which the api forwards.
 
 Reading a hundred events takes milliseconds of one interpreter, and a thread that reads takes them from the event loop
 that serves prompts (docs/adr/0032-api-processes-share-a-port.md). Keys, roles, limits and answers are those
@@ -12,6 +12,7 @@ from contextlib import asynccontextmanager
 
 from fastapi import FastAPI
 
+from api.dashboard.routes import Dashboard
 from api.hot import events, telemetry
 from api.hot.application import Application
 from api.http.in_flight import InFlight
@@ -36,5 +37,6 @@ def create_feedback(settings: Settings) -> FastAPI:
     app = Application(
         (*events.HOT, *telemetry.HOT), InFlight(settings.limits), title="Detent feedback", lifespan=lifespan
     )
+    app.router.routes.extend(Dashboard().pages())
     app.add_middleware(ServingVersionMiddleware)
     return app

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import re
 from collections.abc import Awaitable, Callable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import replace
 from functools import partial
 from http import HTTPStatus
@@ -41,13 +42,14 @@ from api.dashboard.visitors import (
     visitor_of,
 )
 from api.dashboard.workbench import WorkbenchForm, carry_out_form, form_in, form_values
+from api.hot.events import by_feedback_process
 from api.http.bodies import StrictRequest
 from api.http.body_limits import limit_of
 from api.http.problems import fault_of, status_of
 from api.routing import check_query
 from api.services import Services
 from optimizer.core.base.answers import is_listed
-from optimizer.core.base.errors import Conflict, DetentError, InvalidInput, NotAuthenticated, NotFound
+from optimizer.core.base.errors import Busy, Conflict, DetentError, InvalidInput, NotAuthenticated, NotFound
 from optimizer.runtime import wiring
 
 FILES: Mapping[str, str] = {
@@ -95,8 +97,11 @@ class Dashboard:
         if self._mlflow is not None:
             self._mlflow.close()
 
+    def pages(self) -> list[Route]:
+        """What is only looked at, and no stream: the process for feedback has these, too."""
+        return [self._route(page.path, partial(self._page, page), page.query) for page in PAGES]
+
     def routes(self) -> list[Route]:
-        pages = [self._route(page.path, partial(self._page, page), page.query) for page in PAGES]
         reports = [self._route(path, partial(self._report, *REPORTS[path]), frozenset()) for path in REPORTS]
         return [
             Route("/", _to_dashboard, include_in_schema=False),
@@ -104,7 +109,7 @@ class Dashboard:
             Route(PREFIX, _to_mlflow, include_in_schema=False),
             self._route(f"{PREFIX}/{{rest:path}}", self._mlflow_page, None),
             self._route(f"{PREFIX}/{{rest:path}}", self._mlflow_page, None, "POST"),
-            *pages,
+            *self.pages(),
             *reports,
             self._route("/dashboard/changes", self._stream, frozenset()),
             self._route("/dashboard/acts/{act}", self._confirmation, ACT_QUERY),
@@ -163,6 +168,14 @@ class Dashboard:
         return visit
 
     async def _page(self, page: PageRoute, request: StrictRequest, shared: Services) -> Response:
+        """By the process for feedback where there is one: to draw a page takes tens of milliseconds of an interpreter,
+        for which prompts would wait here, and the page for them.
+        """
+        if shared.feedback is not None:
+            visitor_of(request, shared, self.signing(shared))  # the other process hears of this machine alone
+            with suppress(Busy):  # nothing was changed, so it may be asked here as well
+                if (answer := await by_feedback_process(request, shared)) is not None:
+                    return answer
         visit = await self._visit(request, shared)
         return await asyncio.to_thread(
             lambda: shown(request, page.template, visit, **page.values(visit, self._last_days))

@@ -40,7 +40,7 @@ CHECKED_HERE = frozenset(b"origin referer sec-fetch-site sec-fetch-mode sec-fetc
 NOT_PASSED_ON = HOP_BY_HOP | SET_HERE | CHECKED_HERE
 NOT_FROM_ANSWER = (
     HOP_BY_HOP - {b"content-length"} | {name for name, _ in SAFE_HEADERS} | {b"date", b"server", b"x-request-id"}
-)  # what this process adds itself
+) - {b"referrer-policy"}  # what this process adds itself; pages have one of their own
 
 log = structlog.get_logger("api")
 
