@@ -46,8 +46,9 @@ class Api(BaseModel):
     )
     feedback_process: bool = Field(
         default=True,
-        description="Whether bodies of feedback above 16 KiB are read and kept by a process of their own, so that those"
-        " who fetch prompts do not wait for them. false saves the memory of a process, some 100 MiB.",
+        description="Whether bodies of feedback above 16 KiB are read and kept, and pages drawn, by a process of their"
+        " own, so that those who fetch prompts do not wait for them. false saves the memory of a process, some 100"
+        " MiB.",
     )
     trusted_proxies: tuple[IPvAnyNetwork, ...] = Field(
         default=(),

@@ -20,6 +20,8 @@ import pytest
 from fastapi.testclient import TestClient
 from sqlalchemy import event
 from sqlalchemy.engine import Engine
+from starlette.requests import Request
+from starlette.responses import HTMLResponse, Response
 
 from api.access.auth import without_key
 from api.dashboard import visitors
@@ -29,6 +31,8 @@ from api.dashboard.rendering import POLICY, SCRIPTS, markdown
 from api.dashboard.routes import FOLDER, REPORT_POLICY
 from api.dashboard.sessions import LASTS, DashboardSession, EndedSessions, SessionKey
 from api.dashboard.work_pages import KINDS
+from api.http.forwarding import NotSent
+from optimizer.core.base.errors import Busy
 from optimizer.adapters.store.repositories.journal import WITHOUT_JUDGE
 from optimizer.core.base.minute_sums import HOUR, MinuteSums, floor
 from optimizer.core.base.phrasing import when
@@ -1152,6 +1156,27 @@ def queries_of(ask: Callable[[], object]) -> int:
     finally:
         event.remove(Engine, "before_cursor_execute", note)
     return len(statements)
+
+
+@pytest.mark.parametrize("fault", [None, NotSent("it is away"), Busy("it broke off")], ids=str)
+def test_a_page_is_drawn_by_the_process_for_feedback_and_here_where_that_is_away(
+    world: World, monkeypatch: pytest.MonkeyPatch, fault: Exception | None
+) -> None:
+    forwarded = list[str]()
+
+    async def forward(request: Request) -> Response:
+        forwarded.append(request.url.path)
+        if fault is not None:
+            raise fault
+        return HTMLResponse("drawn elsewhere")
+
+    client, stranger = visitor(world, "secret-operate"), visitor(world, None)
+    monkeypatch.setattr(world.shared, "feedback", SimpleNamespace(forward=forward))
+    assert ("drawn elsewhere" in client.get("/dashboard").text) == (fault is None)
+    assert forwarded == ["/dashboard"]
+    assert stranger.get("/dashboard/money").status_code == 303, "nobody is let in by the other process"
+    assert "drawn elsewhere" not in client.get("/dashboard/acts/freeze").text
+    assert forwarded == ["/dashboard"]
 
 
 def test_every_chapter_of_the_runbook_is_set_as_a_page(world: World) -> None:
