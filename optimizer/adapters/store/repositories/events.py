@@ -304,9 +304,10 @@ class EventTables:
     ) -> InteractionMatches:
         names = sorted(matching.families) if matching.families is not None else _names(tx)
         at, id, family = position_of(cursor, datetime, str, str) if cursor is not None else (matching.until, "", "")
+        if at >= matching.until:
+            at, id, family = matching.until, "", ""
         newest_first = _I.received_at.desc(), _I.id.desc(), _I.family.desc()
         query = where_equal(select(INTERACTIONS), (_I.variant, matching.variant))
-        query = query.where(_I.received_at >= matching.since, _I.received_at < matching.until)
         if matching.units is not None:
             query = query.where(_I.unit_hmac.in_(sorted(matching.units)))
         if matching.failed is not None:
@@ -330,6 +331,7 @@ class EventTables:
             behind = or_(
                 _I.received_at < at, and_(_I.received_at == at, or_(_I.id < id, and_(_I.id == id, _I.family < family)))
             )
+            # One bound of the time: of two, SQLite walks the index from the older one on.
             # Sorted by their names alone: whole rows of all families would be copied for the few that are shown.
             within_time = query.where(_I.received_at >= least, _I.received_at <= at, behind)
             named = within_time.with_only_columns(_I.family, _I.id).limit(limit + 1 - len(rows)).subquery()
