@@ -32,8 +32,8 @@ from api.dashboard.routes import FOLDER, REPORT_POLICY
 from api.dashboard.sessions import LASTS, DashboardSession, EndedSessions, SessionKey
 from api.dashboard.work_pages import KINDS
 from api.http.forwarding import NotSent
-from optimizer.core.base.errors import Busy
 from optimizer.adapters.store.repositories.journal import WITHOUT_JUDGE
+from optimizer.core.base.errors import Busy
 from optimizer.core.base.minute_sums import HOUR, MinuteSums, floor
 from optimizer.core.base.phrasing import when
 from optimizer.core.base.values import Budget
