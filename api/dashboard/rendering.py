@@ -86,7 +86,7 @@ HEADERS = {
 def root_of(request: Request) -> str:
     """What leads from the page of this address to the server's first one: pages work behind any prefix of a proxy."""
     raw = request.scope.get("raw_path") or quote(request.scope["path"]).encode()
-    path = raw.decode("ascii").removeprefix(quote(request.scope.get("root_path", "")))
+    path = raw.decode("latin-1").removeprefix(quote(request.scope.get("root_path", "")))
     return "../" * (path.count("/") - 1) or "./"  # a `/` inside an id is written otherwise, and no folder
 
 

@@ -31,6 +31,7 @@ from api.dashboard.sessions import SessionKey, set_cookie
 from api.dashboard.visitors import (
     FIRST_PAGE,
     PageVisit,
+    Visitor,
     form_of,
     page_to_open,
     place_of_page,
@@ -159,8 +160,9 @@ class Dashboard:
             self._signing = unit_key, SessionKey(unit_key)
         return self._signing[1]
 
-    async def _visit(self, request: StrictRequest, shared: Services) -> PageVisit:
-        visitor = visitor_of(request, shared, self.signing(shared))
+    async def _visit(self, request: StrictRequest, shared: Services, visitor: Visitor | None = None) -> PageVisit:
+        """``visitor`` None: whose request was not admitted yet; one that was is counted as in work already."""
+        visitor = visitor or visitor_of(request, shared, self.signing(shared))
         await shared.request_limits.count(visitor.caller)
         visit = request.scope["state"]["visit"] = PageVisit(
             shared=shared, visitor=visitor, request=request, signing=self.signing(shared)
@@ -171,12 +173,11 @@ class Dashboard:
         """By the process for feedback where there is one: to draw a page takes tens of milliseconds of an interpreter,
         for which prompts would wait here, and the page for them.
         """
-        if shared.feedback is not None:
-            visitor_of(request, shared, self.signing(shared))  # the other process hears of this machine alone
-            with suppress(Busy):  # nothing was changed, so it may be asked here as well
-                if (answer := await by_feedback_process(request, shared)) is not None:
-                    return answer
-        visit = await self._visit(request, shared)
+        visitor = visitor_of(request, shared, self.signing(shared))  # the other process hears of this machine alone
+        with suppress(Busy):  # nothing was changed, so it may be asked here as well
+            if (answer := await by_feedback_process(request, shared)) is not None:
+                return answer
+        visit = await self._visit(request, shared, visitor)
         return await asyncio.to_thread(
             lambda: shown(request, page.template, visit, **page.values(visit, self._last_days))
         )
