@@ -4,7 +4,7 @@ that asks the use case of its API route.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from secrets import token_urlsafe
@@ -151,11 +151,16 @@ def start_of(visit: PageVisit, rollout: Rollout) -> RolloutStart:
     )
 
 
-def lost_rollout(visit: PageVisit, family: str, variant: str) -> str | None:
+def rollouts_of(visit: PageVisit, family: str) -> Sequence[Rollout]:
+    """The newest first."""
+    rollouts: Sequence[Rollout] = visit.ask("rollouts", family=family, limit=100).items
+    return rollouts
+
+
+def lost_rollout(visit: PageVisit, rollouts: Sequence[Rollout], variant: str) -> str | None:
     """The sentence that users have shown this variant to be worse, of its newest rollout that ended so; None without
     one.
     """
-    rollouts = visit.ask("rollouts", family=family, limit=100).items
     lost = next((one for one in rollouts if one.candidate == variant and one.outcome in FALLEN), None)
     if lost is None:
         return None
@@ -168,11 +173,10 @@ def lost_rollout(visit: PageVisit, family: str, variant: str) -> str | None:
     return f"{variant} lost a rollout{ended}: {how}, against {lost.champion} ({lost.id})."
 
 
-def outdone(visit: PageVisit, family: str, variant: str, *, by: str) -> str | None:
+def outdone(visit: PageVisit, rollouts: Sequence[Rollout], variant: str, *, by: str) -> str | None:
     """The sentence that users have shown this variant to be worse than the one that serves, of the rollout by which
     that one took its place; None without evidence of it.
     """
-    rollouts = visit.ask("rollouts", family=family, limit=100).items
     won = next(
         (one for one in rollouts if (one.candidate, one.champion, one.outcome) == (by, variant, "promoted")), None
     )
@@ -192,7 +196,8 @@ def of_champion(visit: PageVisit, members: Mapping[str, str]) -> ActConfirmation
     present = foreseen.champion.variant if foreseen.champion is not None else ""
     if foreseen.instead_of != present:  # who asks again within minutes means the step that was taken
         raise Conflict(f"{foreseen.what}. To go further back, press “{SET_AGAIN}” beside an earlier champion.")
-    lost = lost_rollout(visit, family, foreseen.becomes) or outdone(visit, family, foreseen.becomes, by=present)
+    rollouts, becomes = rollouts_of(visit, family), foreseen.becomes
+    lost = lost_rollout(visit, rollouts, becomes) or outdone(visit, rollouts, becomes, by=present)
     return ActConfirmation(
         family=family,
         subject=f"The champion of {family}",
@@ -226,15 +231,23 @@ def of_former_champion(visit: PageVisit, members: Mapping[str, str]) -> ActConfi
         back=family_page(family),
         hidden={"family": family, "variant": variant, "expect": present or ""},
         confirm=family,
-        warning=lost_rollout(visit, family, variant),
+        warning=lost_rollout(visit, rollouts_of(visit, family), variant),
     )
+
+
+def family_in(visit: PageVisit, members: Mapping[str, str]) -> str:
+    """The family of an act that may concern all of them, ""; raises NotFound where there is none that the visitor may
+    see.
+    """
+    family = members.get("family", "")
+    if family:
+        visit.ask("family", family=family)
+    return family
 
 
 def of_freeze(consequence: str, undo: str) -> Callable[[PageVisit, Mapping[str, str]], ActConfirmation]:
     def confirmation(visit: PageVisit, members: Mapping[str, str]) -> ActConfirmation:
-        family = members.get("family", "")
-        if family:
-            visit.ask("family", family=family)  # there is such a family, and the visitor may see it
+        family = family_in(visit, members)
         subject = scope_text(family)
         return ActConfirmation(
             family=family or None,
@@ -335,9 +348,7 @@ def of_run(use_case: str, what: str) -> Callable[[PageVisit, Mapping[str, str]],
 
 def of_silence(visit: PageVisit, members: Mapping[str, str]) -> ActConfirmation:
     """Of one rule, in the alert's family where it has one."""
-    name, family = members.get("name", ""), members.get("family", "")
-    if family:
-        visit.ask("family", family=family)  # there is such a family, and the visitor may see it
+    name, family = members.get("name", ""), family_in(visit, members)
     where = f" of {family}" if family else ""
     return ActConfirmation(
         family=family or None,

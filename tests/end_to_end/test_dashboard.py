@@ -40,6 +40,7 @@ from optimizer.core.base.values import Budget
 from optimizer.core.dataset.examples import make_example
 from optimizer.core.evaluation.judging.run import RunKind
 from optimizer.core.evaluation.run import ComparisonRun
+from optimizer.core.rollout.alert_rules import AlertLevel
 from optimizer.core.search.study import Trial
 from optimizer.core.serving.access import hash_of
 from optimizer.core.views.forgetting import ForgetResult
@@ -97,6 +98,13 @@ def visitor(world: World, secret: str | None) -> TestClient:
         answer = client.post("/dashboard/sign-in", data={"key": secret}, headers=OWN_PAGE)
         assert (answer.status_code, answer.headers.get("location")) == (303, "../dashboard"), answer.text
     return client
+
+
+def raised(world: World, kind: str, subject: str, detail: str, level: AlertLevel = "warning") -> Alert:
+    """An alert of triage that is open."""
+    alert = Alert(id="al_1", kind=kind, level=level, family="triage", subject=subject, opened_at=NOW, detail=detail)
+    world.shared.store.write(lambda tx: world.shared.store.alerts.open(tx, alert))
+    return alert
 
 
 def addresses(world: World) -> list[str]:
@@ -351,16 +359,7 @@ def test_an_act_sent_twice_is_done_once(tmp_path: Path) -> None:
 def test_an_alert_is_silenced_for_an_hour_from_its_page_and_leaves_the_first_one(tmp_path: Path) -> None:
     with serving(make_home(tmp_path)) as world:
         client = visitor(world, None)
-        alert = Alert(
-            id="al_1",
-            kind="candidate_silent",
-            level="warning",
-            family="triage",
-            subject="triage",
-            opened_at=NOW,
-            detail="It says nothing any more.",
-        )
-        world.shared.store.write(lambda tx: world.shared.store.alerts.open(tx, alert))
+        raised(world, "candidate_silent", "triage", "It says nothing any more.")
         assert "It says nothing any more." in client.get("/dashboard").text
         address = "/dashboard/acts/silence?name=candidate_silent&family=triage"
         assert address.replace("&", "&amp;") in client.get("/dashboard/alerts").text
@@ -542,12 +541,11 @@ def test_taking_back_to_what_users_showed_to_be_worse_says_by_how_much(observed:
     won = rollout(family="triage", candidate="v_new", champion="v_old", status="promoted", outcome="promoted")
     difference = MeanDifference(observed=observed, lower=lower, upper=0.44)
     one = SimpleNamespace(evidence=SimpleNamespace(difference=difference))
-    answers = {"rollouts": SimpleNamespace(items=[won]), "rollout": one}
-    visit: Any = SimpleNamespace(ask=lambda name, **members: answers[name])
-    said = outdone(visit, "triage", "v_old", by="v_new")
+    visit: Any = SimpleNamespace(ask=lambda name, **members: one)
+    said = outdone(visit, [won], "v_old", by="v_new")
     expected = f"v_new took its place, since it was better by 33.1 points ({won.id})." if lower > 0 else None
     assert said == expected
-    assert outdone(visit, "triage", "v_old", by="v_other") is None
+    assert outdone(visit, [won], "v_old", by="v_other") is None
 
 
 def test_a_name_that_was_mistyped_is_told_above_the_same_form(tmp_path: Path) -> None:
@@ -583,16 +581,8 @@ def test_what_needs_a_person_names_what_is_held_and_leads_to_the_report_behind_a
         home, held = client.get("/dashboard").text, "it goes no further until somebody presses Resume"
         assert home.index("Needs a person") < home.index('<b class="warn">Held</b>') < home.index('id="families"')
         assert (held in home, held in client.get(family).text, "detent rollout resume" in home) == (True, True, False)
-        alert = Alert(
-            id="al_1",
-            kind="rollout_ended",
-            level="critical",
-            family="triage",
-            subject="triage",
-            opened_at=NOW,
-            detail=f"Rollout {begun['id']} of triage was rolled back.",
-        )
-        world.shared.store.write(lambda tx: world.shared.store.alerts.open(tx, alert))
+        told = f"Rollout {begun['id']} of triage was rolled back."
+        alert = raised(world, "rollout_ended", "triage", told, "critical")
         report = f"dashboard/rollouts/{begun['id']}/report"
         assert report in client.get("/dashboard/alerts").text
         assert report in client.get("/dashboard").text
@@ -607,16 +597,8 @@ def test_what_needs_a_person_names_what_is_held_and_leads_to_the_report_behind_a
 def test_where_a_sentence_names_a_command_its_button_stands_beside_it(tmp_path: Path) -> None:
     with serving(make_home(tmp_path)) as world:
         client, begun = visitor(world, None), world.deploying()
-        silent = Alert(
-            id="al_1",
-            kind="candidate_silent",
-            level="warning",
-            family="triage",
-            subject=begun["id"],
-            opened_at=NOW,
-            detail="It is silent. Take it back: detent rollout rollback triage",
-        )
-        world.shared.store.write(lambda tx: world.shared.store.alerts.open(tx, silent))
+        told = "It is silent. Take it back: detent rollout rollback triage"
+        raised(world, "candidate_silent", begun["id"], told)
         other = world.candidate("Beside it:")
         button = f'dashboard/acts/rollback?id={begun["id"]}">Roll back</a>'
         for place in ("/dashboard", "/dashboard/alerts", f"/dashboard/acts/start?family=triage&variant={other}"):
@@ -1177,6 +1159,7 @@ def test_a_page_is_drawn_by_the_process_for_feedback_and_here_where_that_is_away
     assert stranger.get("/dashboard/money").status_code == 303, "nobody is let in by the other process"
     assert "drawn elsewhere" not in client.get("/dashboard/acts/freeze").text
     assert forwarded == ["/dashboard"]
+    assert not world.app.state.in_flight.requests_of, "a page that was drawn here after all counted once"
 
 
 def test_every_chapter_of_the_runbook_is_set_as_a_page(world: World) -> None:

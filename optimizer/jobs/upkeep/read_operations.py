@@ -141,14 +141,14 @@ def read_alerts(context: Context, request: AlertsRequest) -> Page[ListedAlert]:
             else None
         )
         silenced_until = wait.silence.until if wait is not None and wait.silence is not None else None
-        told_by = wait.cause if wait is not None else None
+        told_by, cause = wait.cause if wait is not None else None, open_cause(alert)
         items.append(
             ListedAlert(
                 **members_of(alert),
                 silenced_until=silenced_until,
                 told_by=told_by,
-                chapter=chapter_of(open_cause(alert), rules),
-                rule=open_cause(alert).rule,
+                chapter=chapter_of(cause, rules),
+                rule=cause.rule,
             )
         )
     return Page(items=items, next_cursor=page.next_cursor)
