@@ -4,8 +4,8 @@ its traffic stand: places in a view box, which ``templates/parts.html`` draws.
 
 from __future__ import annotations
 
-from collections import defaultdict
-from collections.abc import Collection, Mapping, Sequence
+from collections import Counter, defaultdict
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import Any
@@ -86,10 +86,9 @@ def last_day(rows: Sequence[Any], begin: datetime) -> LastDay:
     def total(name: str) -> int:
         return sum(getattr(row, name) for row in rows)
 
-    by_hour: Mapping[datetime, list[Any]] = {
-        start: [row for row in rows if row.start == start]
-        for start in (begin + timedelta(hours=i) for i in range(HOURS))
-    }
+    by_hour = Counter[datetime]()
+    for row in rows:
+        by_hour[row.start] += row.n_interactions
     n, n_labelled, n_scored = total("n_interactions"), total("n_labelled"), total("n_scored")
     latest = max((row.start for row in rows if row.p95_latency_ms is not None), default=None)
     p95s = [row.p95_latency_ms for row in rows if row.start == latest and row.p95_latency_ms is not None]
@@ -110,8 +109,8 @@ def last_day(rows: Sequence[Any], begin: datetime) -> LastDay:
         p95_hour=latest,
         cost_usd=sum(row.cost_usd for row in rows),
         hours=[
-            HourCount(start=start, n_interactions=sum(row.n_interactions for row in group))
-            for start, group in by_hour.items()
+            HourCount(start=start, n_interactions=by_hour[start])
+            for start in (begin + timedelta(hours=hour) for hour in range(HOURS))
         ],
     )
 

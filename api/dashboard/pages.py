@@ -21,6 +21,7 @@ from optimizer.core.evaluation.trivial_baselines import WITHOUT_MODEL, said
 from optimizer.core.rollout.alert_causes import LEVELS
 from optimizer.core.rollout.next_action import ACTOR
 from optimizer.core.serving.rollout import ALERT
+from optimizer.jobs.upkeep.read_operations import AlertView
 from optimizer.jobs.upkeep.read_runbook import read_chapter
 from optimizer.jobs.upkeep.read_status import REFUSED_SHOWN
 
@@ -72,8 +73,8 @@ def home(visit: PageVisit, last_days: LastDays) -> Mapping[str, Any]:
         "refused": [caller for caller in status.refused_callers if now - caller.last_at < REFUSED_SHOWN],
         "alarms": [
             alert
-            for alert in _firing(visit)
-            if alert.kind != ALERT and alert.level != "info" and not alert.silenced_until and not alert.told_by
+            for alert in _gravest_first(status.alerts)
+            if alert.kind != ALERT and alert.level != "info" and alert.is_told
         ],
         "done": notice_of(visit),
         "now": now,
@@ -140,16 +141,15 @@ def alerts(visit: PageVisit, last_days: LastDays) -> Mapping[str, Any]:
     resolved = visit.ask("alerts", closed=True, cursor=visit.request.query.get("cursor"), limit=LISTED)
     return {
         "done": notice_of(visit),
-        "firing": _firing(visit),
+        "firing": _gravest_first(visit.ask("alerts", limit=1000).items),
         "resolved": resolved.items,
         "next_cursor": resolved.next_cursor,
         "now": visit.shared.clock.now(),
     }
 
 
-def _firing(visit: PageVisit) -> Sequence[Any]:
-    """The gravest first."""
-    return sorted(visit.ask("alerts", limit=1000).items, key=lambda alert: -LEVELS.index(alert.level))
+def _gravest_first(alerts: Sequence[AlertView]) -> Sequence[AlertView]:
+    return sorted(alerts, key=lambda alert: -LEVELS.index(alert.level))
 
 
 def chapter(visit: PageVisit, last_days: LastDays) -> Mapping[str, Any]:

@@ -57,6 +57,7 @@ from optimizer.jobs.upkeep.read_status import StatusRequest, read_status
 from optimizer.ports import Alert, DaySums
 from optimizer.runtime import apart
 from tests.api_world import FAMILY, World, make_home, serving
+from tests.command_line import detent
 from tests.seeded_world import SEALED_WORD, SECRET_WORD, add_runs, seeded
 from tests.stores import NOW, rollout
 
@@ -360,14 +361,18 @@ def test_an_alert_is_silenced_for_an_hour_from_its_page_and_leaves_the_first_one
     with serving(make_home(tmp_path)) as world:
         client = visitor(world, None)
         raised(world, "candidate_silent", "triage", "It says nothing any more.")
-        assert "It says nothing any more." in client.get("/dashboard").text
+        page = client.get("/dashboard").text
+        assert ("It says nothing any more." in page, "1 alert open" in page) == (True, True)
         address = "/dashboard/acts/silence?name=candidate_silent&family=triage"
         assert address.replace("&", "&amp;") in client.get("/dashboard/alerts").text
         answer = client.post("/dashboard/acts/silence", data=form_of_act(client, address), headers=OWN_PAGE)
         place, done = told_at(answer)
         silent = client.get(f"{place}?done={done}").text
         assert ("Silent for an hour" in silent, "silent until" in silent) == (True, True)
-        assert "It says nothing any more." not in client.get("/dashboard").text
+        page = client.get("/dashboard").text
+        assert ("It says nothing any more." in page, "alert open" in page) == (False, False)
+        ran = detent("status", env={"DETENT_HOME": str(world.settings.home)})
+        assert "1 alert silenced or told by another: detent alerts list" in ran.err
         address = "/dashboard/acts/end-silence?name=candidate_silent&family=triage"
         assert address.replace("&", "&amp;") in silent
         client.post("/dashboard/acts/end-silence", data=form_of_act(client, address), headers=OWN_PAGE)

@@ -77,13 +77,15 @@ def _explains(cause: OpenCause, effect: OpenCause, rules: Mapping[str, AlertRule
     """By the rule of the cause, or by the rule of the figure that a detector of its own watches, or by its kind."""
     if cause.kind == effect.kind and effect.about in _EXPLAINED.get(cause.kind, {}).get(cause.about, ()):
         return True
-    named = {effect.rule, *(name for name, rule in rules.items() if rule.metric == metric_of(effect, rules))}
     figure = metric_of(cause, rules)
-    return any(
-        named.intersection(rule.explains)
+    explained = {
+        name
         for rule in rules.values()
         if rule.name == cause.rule or (cause.kind != BROKEN and rule.metric == figure)
-    )
+        for name in rule.explains
+    }
+    figures = {rules[name].metric for name in explained if name in rules}
+    return effect.rule in explained or metric_of(effect, rules) in figures
 
 
 def _same_figure(one: OpenCause, other: OpenCause, rules: Mapping[str, AlertRule]) -> bool:

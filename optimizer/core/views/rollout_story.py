@@ -276,7 +276,7 @@ class HomeHealth:
     Args:
         runs: the API and the worker are alive.
         rollouts: how many are active.
-        alerts: the levels of the open ones: info, warning, critical.
+        alerts: the levels of the open ones that speak for themselves: info, warning, critical.
         n_faulty: families whose file is refused.
         bad_models: config/models.yaml cannot be used, and the last good one is gone by.
         not_ready: why the server that runs cannot serve or keep what is sent.

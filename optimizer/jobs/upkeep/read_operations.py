@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from datetime import datetime
@@ -23,7 +23,7 @@ from optimizer.core.views.forgetting import ForgetRun
 from optimizer.jobs.context import Context
 from optimizer.jobs.outbox.send_alerts import open_cause, waits_for
 from optimizer.jobs.request import FamilyPageRequest, PageRequest
-from optimizer.ports import Alert, AuditEntry
+from optimizer.ports import Alert, AuditEntry, Transaction
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -43,22 +43,22 @@ class QueuedJob:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class AlertView(Alert):
-    """``rollout``: the id of the one that it is about; ``offers``: what may be done about it while it is open."""
-
-    rollout: str | None
-    offers: Sequence[ActOffer]
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class ListedAlert(AlertView):
-    """``silenced_until``: it sends no message before; ``told_by``: the id of the alert whose message speaks for it;
+    """``rollout``: the id of the one that it is about; ``offers``: what may be done about it while it is open;
+    ``silenced_until``: it sends no message before; ``told_by``: the id of the alert whose message speaks for it;
     ``chapter``: the page and heading that say what to do; ``rule``: what raised it, by the name that silences it.
     """
 
+    rollout: str | None
+    offers: Sequence[ActOffer]
     silenced_until: datetime | None
     told_by: str | None
     chapter: str
     rule: str
+
+    @property
+    def is_told(self) -> bool:
+        """Whether it speaks for itself: neither silenced nor told by another one."""
+        return self.silenced_until is None and self.told_by is None
 
 
 class AlertsRequest(FamilyPageRequest):
@@ -103,15 +103,11 @@ def _kind_and_location(run: QueuedRun) -> tuple[str, str]:
     return f"judge_{run.kind}", f"/v1/judge-runs/{run.id}"
 
 
-def read_alerts(context: Context, request: AlertsRequest) -> Page[ListedAlert]:
+def read_alerts(context: Context, request: AlertsRequest) -> Page[AlertView]:
     """What an operator should look at: faults of files, processes, rollouts and the mirror, and what rules raised."""
-    rules: Sequence[AlertRule] = ()
-    with suppress(InvalidInput):  # the alert alert_rules_faulty says so
-        rules = context.alert_rules()
-    store, now = context.store, context.clock.now()
+    store = context.store
     families = context.access.families if request.family is None else [*filter(context.sees, (request.family,))]
     with store.read() as tx:
-        open_alerts, silences = store.alerts.all(tx, open_only=True), store.alerts.silences(tx, now)
         if request.closed:
             page = page_read(
                 lambda start, n: store.alerts.closed(tx, families, start, n), request.cursor, request.limit
@@ -121,47 +117,44 @@ def read_alerts(context: Context, request: AlertsRequest) -> Page[ListedAlert]:
             most = needed_for(request.cursor, request.limit) if context.access.families is None else None
             alerts = store.alerts.all(tx, open_only=request.open, family=request.family, most=most)
             page = page_of([alert for alert in alerts if context.sees(alert.family)], request.cursor, request.limit)
-        latest = store.rollouts.all_latest(tx)
         champions = {champion.family: champion for champion in store.champions.all_current(tx)}
-        views = [
-            view_of_alert(
-                alert,
-                store.rollouts.latest(tx, alert.family, before=alert.opened_at)
-                if alert.closed_at is not None and alert.family and alert.kind in OF_LAST
-                else latest.get(alert.family or ""),
-                champions.get(alert.family or ""),
-            )
-            for alert in page.items
-        ]
-    items = []
-    for alert in views:
-        wait = (
-            waits_for(alert, silences=silences, open_alerts=open_alerts, rules=rules, now=now)
-            if alert.closed_at is None
-            else None
-        )
-        silenced_until = wait.silence.until if wait is not None and wait.silence is not None else None
-        told_by, cause = wait.cause if wait is not None else None, open_cause(alert)
-        items.append(
-            ListedAlert(
+        views = views_of_alerts(tx, context, page.items, store.rollouts.all_latest(tx), champions)
+    return Page(items=views, next_cursor=page.next_cursor)
+
+
+def views_of_alerts(
+    tx: Transaction,
+    context: Context,
+    alerts: Sequence[Alert],
+    latest: Mapping[str, Rollout],
+    champions: Mapping[str, Champion],
+) -> list[AlertView]:
+    """``latest`` and ``champions``: of every family its newest rollout and its present champion."""
+    rules: Sequence[AlertRule] = ()
+    with suppress(InvalidInput):  # the alert alert_rules_faulty says so
+        rules = context.alert_rules()
+    store, now = context.store, context.clock.now()
+    open_alerts, silences = store.alerts.all(tx, open_only=True), store.alerts.silences(tx, now)
+    views = []
+    for alert in alerts:
+        cause, is_open, family = open_cause(alert), alert.closed_at is None, alert.family or ""
+        last, wait = latest.get(family), None
+        if is_open:
+            wait = waits_for(alert, silences=silences, open_alerts=open_alerts, rules=rules, now=now)
+        elif family and alert.kind in OF_LAST:
+            last = store.rollouts.latest(tx, family, before=alert.opened_at)
+        views.append(
+            AlertView(
                 **members_of(alert),
-                silenced_until=silenced_until,
-                told_by=told_by,
+                rollout=rollout_about(cause, last),
+                offers=offers_about(cause, last, champions.get(family)) if is_open else (),
+                silenced_until=wait.silence.until if wait is not None and wait.silence is not None else None,
+                told_by=wait.cause if wait is not None else None,
                 chapter=chapter_of(cause, rules),
                 rule=cause.rule,
             )
         )
-    return Page(items=items, next_cursor=page.next_cursor)
-
-
-def view_of_alert(alert: Alert, last: Rollout | None, champion: Champion | None) -> AlertView:
-    """``last``: the family's newest rollout when it was raised; ``champion``: its present one."""
-    cause = open_cause(alert)
-    return AlertView(
-        **members_of(alert),
-        rollout=rollout_about(cause, last),
-        offers=offers_about(cause, last, champion) if alert.closed_at is None else (),
-    )
+    return views
 
 
 def read_audit(context: Context, request: PageRequest) -> Page[AuditEntry]:

@@ -40,7 +40,7 @@ from optimizer.jobs.rollouts.rollout_view import active_standing, rollout_view, 
 from optimizer.jobs.scheduling.look_at_triggers import next_scheduled
 from optimizer.jobs.studies.read_studies import view_now
 from optimizer.jobs.upkeep.manage_keys import SeenCaller, seen_callers
-from optimizer.jobs.upkeep.read_operations import AlertView, view_of_alert
+from optimizer.jobs.upkeep.read_operations import AlertView, views_of_alerts
 from optimizer.ports import (
     CallerRecord,
     Clock,
@@ -242,7 +242,8 @@ def read_status(context: Context, request: StatusRequest) -> StatusView:
             states=store.blocks.states_of_active(tx),
         )
         families = _families(tx, context, files, freezes, unknown, rows)
-        alerts = [alert for alert in store.alerts.all(tx, open_only=True) if sees(alert.family)]
+        open_alerts = [alert for alert in store.alerts.all(tx, open_only=True) if sees(alert.family)]
+        alerts = views_of_alerts(tx, context, open_alerts, rows.latest, rows.champions)
         studies = [view_now(tx, context, study) for study in store.studies.unfinished(tx) if sees(study.family)]
         keyless_until = _keyless_until(tx, store, now) if sees_home else None
         outbox_waiting, waiting = store.outbox.backlog(tx, topics=TOPICS), messages_waiting(tx, store)
@@ -262,7 +263,7 @@ def read_status(context: Context, request: StatusRequest) -> StatusView:
         HomeHealth(
             runs="worker" in running and any(name.split("-")[0] == "api" for name in running),
             rollouts=len(standings),
-            alerts=[alert.level for alert in alerts],
+            alerts=[alert.level for alert in alerts if alert.is_told],
             n_faulty=sum(family.problem is not None for family in families),
             not_ready=health.not_ready,
             bad_models=models_problem is not None,
@@ -291,10 +292,7 @@ def read_status(context: Context, request: StatusRequest) -> StatusView:
         dependencies=dependencies_of(settings, health, now, degraded),
         exposures_waiting=health.exposures_waiting,
         studies=studies,
-        alerts=[
-            view_of_alert(alert, rows.latest.get(alert.family or ""), rows.champions.get(alert.family or ""))
-            for alert in alerts
-        ],
+        alerts=alerts,
         refused_callers=_seen_of(callers, "refused"),
         keyless_callers=_seen_of(callers, "keyless"),
         keyless_until=keyless_until,
