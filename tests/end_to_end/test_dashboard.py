@@ -101,9 +101,11 @@ def visitor(world: World, secret: str | None) -> TestClient:
     return client
 
 
-def raised(world: World, kind: str, subject: str, detail: str, level: AlertLevel = "warning") -> Alert:
+def raised(
+    world: World, kind: str, subject: str, detail: str, level: AlertLevel = "warning", id: str = "al_1"
+) -> Alert:
     """An alert of triage that is open."""
-    alert = Alert(id="al_1", kind=kind, level=level, family="triage", subject=subject, opened_at=NOW, detail=detail)
+    alert = Alert(id=id, kind=kind, level=level, family="triage", subject=subject, opened_at=NOW, detail=detail)
     world.shared.store.write(lambda tx: world.shared.store.alerts.open(tx, alert))
     return alert
 
@@ -378,6 +380,17 @@ def test_an_alert_is_silenced_for_an_hour_from_its_page_and_leaves_the_first_one
         client.post("/dashboard/acts/end-silence", data=form_of_act(client, address), headers=OWN_PAGE)
         assert "It says nothing any more." in client.get("/dashboard").text
         assert client.get("/dashboard/acts/silence?name=x&family=none").status_code == 404
+
+
+def test_an_alert_that_another_one_tells_leads_to_that_one_and_stays_off_the_first_page(tmp_path: Path) -> None:
+    with serving(make_home(tmp_path)) as world:
+        raised(world, "champion_out_of_limits", "triage errors", "Every second request fails.", "critical")
+        raised(world, "alert_rule", "errors triage", "Requests fail.", id="al_2")
+        client = visitor(world, None)
+        page = client.get("/dashboard/alerts").text
+        assert ('<tr id="al_1">' in page, page.count('href="#al_1"'), "Requests fail." in page) == (True, 1, True)
+        page = client.get("/dashboard").text
+        assert ("Every second request fails." in page, "Requests fail." in page) == (True, False)
 
 
 def test_an_act_needs_the_page_s_own_form(world: World) -> None:

@@ -49,7 +49,7 @@ def list_(
                     **members_of(alert),
                     "alert": alert.subject if alert.kind == "alert_rule" else alert.kind,
                     "what": f"{shown(alert.detail)} What to do: {command_of(alert.chapter)}",
-                    "message": f"spoken for by {alert.told_by}"
+                    "message": f"told by {alert.told_by}"
                     if alert.told_by
                     else f"silent until {when(alert.silenced_until)}"
                     if alert.silenced_until
