@@ -139,7 +139,7 @@ def begin(settings: Mapping[str, Any]) -> EvidenceState:
     """The state before the first block.
 
     The errors guardrail runs from the start, latency and cost from the first baseline on. Rollouts whose settings are
-    older than ``whole_days`` lack it, and keep the rule that they began with.
+    older than ``whole_days`` or ``roll_weights`` lack it, and keep the rule that they began with.
     """
     metric, margins = settings.get("metric") or {}, settings.get("guardrails") or {}
     gate = QualityGate.start(
@@ -150,7 +150,8 @@ def begin(settings: Mapping[str, Any]) -> EvidenceState:
     errors = Guardrail.start("errors", champion_mean=ERRORS_UNKNOWN, margin=margins.get("error_margin"))
     if not settings.get("whole_days"):
         return EvidenceState(quality=gate, guardrails={"errors": errors})
-    return EvidenceState(quality=gate.with_roll2(), whole_days=WholeDays.start(gate), guardrails={"errors": errors})
+    days = WholeDays.start(gate, settings.get("roll_weights"))
+    return EvidenceState(quality=gate.with_roll2(), whole_days=days, guardrails={"errors": errors})
 
 
 def whole_day(settings: Mapping[str, Any]) -> timedelta:

@@ -19,6 +19,7 @@ from optimizer.core.feedback.events import LabelSummary
 from optimizer.core.policy.nearest import needs_server
 from optimizer.core.search.study import Study
 from optimizer.core.serving.rollout import FALLEN, Rollout
+from optimizer.core.statistics.quality_gate import ROLL_WEIGHTS
 
 MIN_LABELS_FOR_MEAN = 50
 MEAN_WITHOUT_LABELS = 0.5
@@ -93,6 +94,7 @@ def fixed_settings(
         },
         "guardrails": guardrails,
         "limits": dict(limits or {}),
+        **({"roll_weights": list(ROLL_WEIGHTS)} if settings.whole_days else {}),
     }
 
 

@@ -18,6 +18,7 @@ the swing cancels, so that the evidence at the ends of days is valid for the mea
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from functools import lru_cache
@@ -201,6 +202,9 @@ def margin_needed(share: float, *, is_last: bool) -> int:
 
 
 GAMES = ("ship1", "sup", "roll")  # hypotheses of the quality gate that are also tested on whole days
+# Of roll's alternatives at the ends of days. Larger drops are found by roll2 at any hour, so a day stakes most on the
+# smallest. Chosen on 2026-11-27 (docs/adr/0009-sequential-tests-over-blocks-and-whole-days.md).
+ROLL_WEIGHTS = (0.9, 0.07, 0.03)
 STAKES = (1.0, 1 / 4, 1 / 16, 1 / 64)
 BUSY_PART = 3  # the usual number of labels is the one that a third of the blocks so far reach
 LARGEST_WEIGHT = 2  # of a block, in usual numbers of labels
@@ -236,13 +240,17 @@ class WholeDays:
     sizes: tuple[int, ...] = ()  # labels of each block of the days before
 
     @classmethod
-    def start(cls, gate: QualityGate) -> WholeDays:
+    def start(cls, gate: QualityGate, roll_weights: Sequence[float] | None = ROLL_WEIGHTS) -> WholeDays:
+        """Args: roll_weights: of roll's alternatives; None: those of ``gate``, as in rollouts that have none fixed."""
+        weights = {name: gate.of(name).weights for name in GAMES}
+        if roll_weights is not None:
+            weights["roll"] = tuple(roll_weights)
         return cls(
             margin=gate.margin,
             kind=gate.kind,
             champion=gate.champion,
             candidate=gate.candidate,
-            evidence=tuple(Evidence.none(gate.of(name).weights) for name in GAMES),
+            evidence=tuple(map(Evidence.none, weights.values())),
         )
 
     def until(self, start: datetime, gate: QualityGate, *, day: timedelta, cohort: timedelta) -> WholeDays:

@@ -16,6 +16,8 @@ from optimizer.core.family.settings import RolloutSettings
 from optimizer.core.feedback.traffic import RecordedTraffic
 from optimizer.core.forecast.forecast import forecast_rollout
 from optimizer.core.forecast.plan import Lift, Progress, needs_of, plan_of, total_of
+from optimizer.core.rollout.evidence_state import begin
+from optimizer.core.rollout.start import fixed_settings
 from optimizer.core.statistics.forecast import KAPPA_MEAN, TrafficRate
 from optimizer.core.statistics.outcomes import Block
 from optimizer.core.statistics.quality_gate import GAMES, QualityGate, WholeDays
@@ -56,6 +58,17 @@ class TestWholeDays:
         over = until(day_of(self.good).after(self.bad), 49)
         assert (over.n, over.peak("ship1")) == (2, day_of(self.good).peak("ship1"))
         assert over.of("ship1").log_e < over.peak("ship1")
+
+    def test_a_rollout_keeps_the_weights_that_its_settings_fixed_and_an_older_one_those_of_the_gate(self) -> None:
+        older = {"margin": 0.05, "champion_mean": 0.8, "whole_days": True}
+        fixed = fixed_settings(RolloutSettings(margin=0.05), champion="v_1", labels=[])
+        of_roll = []
+        for settings in (older, fixed):
+            days = begin(settings).whole_days
+            assert days is not None
+            of_roll.append(days.of("roll").weights)
+        assert of_roll == [(0.4, 0.3, 0.3), (0.9, 0.07, 0.03)]
+        assert "roll_weights" not in fixed_settings(RolloutSettings(whole_days=False), champion="v_1", labels=[])
 
     def test_a_day_bets_on_what_was_known_where_it_began(self) -> None:
         known = START.after(self.bad)
