@@ -37,7 +37,7 @@ from optimizer.core.base.minute_sums import WIDTH, MinuteSums
 from optimizer.core.rollout.alert_rules import AlertRule
 from optimizer.core.serving.rollout import Champion
 from optimizer.jobs.champions.watch_rules import RuleWatcher
-from optimizer.jobs.outbox.send_alerts import waits_for
+from optimizer.jobs.outbox.send_alerts import open_cause, waits_for
 from optimizer.ports import Alert, Clock, Store
 
 START = datetime(2026, 3, 2, tzinfo=UTC)  # a Monday
@@ -223,7 +223,7 @@ class MemoryHome:
             minute_stats=SimpleNamespace(
                 watermark=lambda tx, name: self.at,
                 of_family=self._of_family,
-                newest_outcome=lambda tx, family, since: self.at - MINUTE,
+                newest=lambda tx, family, since: self.at - MINUTE,
             ),
             alerts=SimpleNamespace(all=self._all, open=self._open, close=self._close, reword=self._reword),
             champions=SimpleNamespace(
@@ -247,7 +247,8 @@ class MemoryHome:
         for alert in self._waiting:
             if (alert.kind, alert.family, alert.subject) not in self.open:
                 continue
-            wait = waits_for(alert, silences=(), open_alerts=list(self.open.values()), rules=rules, now=self.at)
+            causes = [open_cause(other) for other in self.open.values()]
+            wait = waits_for(alert, silences=(), causes=causes, rules=rules, now=self.at)
             if wait is None:
                 self.sent.append((self.at, alert))
             else:

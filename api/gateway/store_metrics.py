@@ -195,7 +195,7 @@ def _of_home(
         "detent_outcome_age_seconds", "Since the newest outcome that is summed up, of eight days", labels=("family",)
     )
     for family in sorted(set(families)):
-        newest = store.minute_stats.newest_outcome(tx, family, now - timedelta(days=8))
+        newest = store.minute_stats.newest(tx, family, now - timedelta(days=8))
         if newest is not None:
             ages.add_metric((family,), (now - newest).total_seconds())
     queues = GaugeMetricFamily("detent_queue_length", "What waits", labels=("queue",))

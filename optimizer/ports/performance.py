@@ -121,11 +121,16 @@ class MinuteStats(Protocol):
         Source "": only interactions.
         """
 
+    def asked_by(self, tx: Transaction, model: str, since: datetime) -> set[str]:
+        """The families that had a request of this model in a minute since then."""
+
     def newest_hour(self, tx: Transaction) -> tuple[datetime, int] | None:
         """The last hour with events that are summed up, of any family, and their number so far."""
 
-    def newest_outcome(self, tx: Transaction, family: str, since: datetime) -> datetime | None:
-        """The last minute from ``since`` on in which an outcome came; None where none did."""
+    def newest(self, tx: Transaction, family: str, since: datetime, *, source: str | None = None) -> datetime | None:
+        """The last minute from ``since`` on in which an outcome came, of any source or of this one; with source "" a
+        request. None where none did.
+        """
 
     def watermark(self, tx: Transaction, name: str) -> datetime | None:
         """Up to when the job of that name has done its work, as it said itself."""

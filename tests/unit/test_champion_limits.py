@@ -117,6 +117,33 @@ class TestFigures:
         assert figures([], "errors") == []
 
 
+def test_the_minutes_before_a_pause_raise_all_that_a_whole_day_raises() -> None:
+    """So that a day is read only where these raise an alarm: it can but show that the pause is usual."""
+    drawn, seen = random.Random(5), set()
+
+    def served(length: int, wide: int) -> list[int]:
+        """Minutes but for three gaps, before the last hour and a quarter."""
+        gaps = [drawn.randrange(length - 75 - wide) for _ in range(3)]
+        return [at for at in range(length) if not any(gap <= at < gap + wide for gap in gaps)]
+
+    for _ in range(150):
+        length, pause = drawn.randint(120, 240), drawn.randint(1, 12)
+        asked = [minute(at, drawn.randint(1, 12)) for at in served(length, drawn.choice([0, 14]))]
+        told = [outcomes(at, 3) for at in served(length - pause, drawn.choice([0, 14]))]
+        until = asked[-1].minute + pause * timedelta(minutes=1)
+        shorter = [row for row in asked if row.minute >= asked[-1].minute - 10 * timedelta(minutes=1)]
+        found = {"silence": (silence_alarm(shorter, until, LIMITS), silence_alarm(asked, until, LIMITS))}
+        hour = told[-1].minute - timedelta(hours=1)
+        of_hour = [[row for row in rows if row.minute >= hour] for rows in (asked, told)]
+        found["outcomes"] = outcomes_alarm(*of_hour, until, LIMITS), outcomes_alarm(asked, told, until, LIMITS)
+        seen |= {(figure, before is None, whole is None) for figure, (before, whole) in found.items()}
+    assert seen == {
+        (figure, *raised)
+        for figure in ("silence", "outcomes")
+        for raised in ((False, False), (False, True), (True, True))
+    }
+
+
 class TestMissingOutcomes:
     def missing(self, told: Sequence[MinuteSums], until: float, **limits: Any) -> LimitCrossing | None:
         asked = [minute(at, 20) for at in range(int(until))]

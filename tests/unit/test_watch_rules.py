@@ -285,18 +285,27 @@ class TestMessages:
         store.write(lambda tx: store.alerts.close(tx, "alert_rule", FAMILY, "failures", clock.at))
         assert self.heard(store, channel, clock, 60) == ["raised errors", "cleared errors"], "it cleared meanwhile"
 
-    def test_a_provider_that_is_gone_under_two_families_is_one_message(self, store: Database) -> None:
+    def test_a_provider_that_is_gone_is_one_message_for_the_families_that_ask_it_and_for_no_other(
+        self, store: Database
+    ) -> None:
         clock, channel, rules = Clock(NOW), Channel(), read_alert_rules(SHIPPED)
-        families = {FAMILY: family(), "other": family("other")}
+        models = {FAMILY: "m", "other": "m", "apart": "n"}
         week = timedelta(days=7) // timedelta(minutes=1)
-        rows = [minute(clock, back=week + at, family=name) for name in families for at in range(10)]
-        rows += [minute(clock, family=name, failed=60) for name in families]
-        rows += [minute(clock, family=name, failed=60, source="user", model="") for name in families]
+        rows = [minute(clock, back=week + at, family=name, model=models[name]) for name in models for at in range(10)]
+        rows += [minute(clock, family=name, failed=60, model=model) for name, model in models.items()]
+        rows += [minute(clock, family=name, failed=60, source="user", model="") for name in models]
         summed(store, clock, rows)
-        RuleWatcher(store, clock).look(families, rules)
-        assert {(None, "model_errors m"), (FAMILY, "errors"), ("other", "errors")} <= set(open_alerts(store))
+        RuleWatcher(store, clock).look({name: family(name) for name in models}, rules)
+        raised = {(None, "model_errors m"), (FAMILY, "errors"), ("other", "errors"), ("apart", "errors")}
+        assert raised <= set(open_alerts(store))
         send_alerts(store, [cast("Any", channel)], clock, rules=rules)
-        assert channel.heard == ["raised model_errors m"]
+        assert sorted(channel.heard) == ["raised errors", "raised model_errors m"]
+        told_by = {
+            alert.family: alert.told_by
+            for alert in read_alerts(context_of(store, clock, alert_rules=lambda: rules), AlertsRequest()).items
+            if alert.subject == "errors"
+        }
+        assert [name for name, cause in told_by.items() if cause is None] == ["apart"]
 
     def test_what_is_still_open_when_its_cause_is_long_gone_is_told(self, store: Database) -> None:
         clock, channel = Clock(NOW), Channel()

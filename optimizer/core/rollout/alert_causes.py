@@ -33,7 +33,9 @@ _EXPLAINED: Mapping[str, Mapping[str, tuple[str, ...]]] = {
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class OpenCause:
-    """What of an open alert says what it is about."""
+    """What of an open alert says what it is about. ``asked_by``: of an alert of a model the families that ask it; None:
+    it is of no model, and speaks for all families where it is of none.
+    """
 
     id: str
     kind: str
@@ -41,6 +43,7 @@ class OpenCause:
     family: str | None
     level: AlertLevel
     opened_at: datetime
+    asked_by: frozenset[str] | None = None
 
     @property
     def about(self) -> str:
@@ -63,6 +66,8 @@ def cause_of(alert: OpenCause, others: Iterable[OpenCause], rules: Sequence[Aler
             continue
         if alert.kind == BROKEN and alert.family is None and other.family is None and other.rule == alert.rule:
             continue  # each is of a model of its own
+        if other.asked_by is not None and alert.family is not None and alert.family not in other.asked_by:
+            continue
         explains, is_explained = _explains(other, alert, by_name), _explains(alert, other, by_name)
         if not (explains or is_explained or _same_figure(other, alert, by_name)):
             continue

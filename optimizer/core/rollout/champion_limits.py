@@ -157,19 +157,13 @@ def outcomes_alarm(
         requests: the family's interactions by minute, of all variants, up to 24 hours before ``until``.
         outcomes: what one source said of them in the same time.
     """
+    outcomes = list(outcomes)
+    if not have_stopped(outcomes, until, limits):
+        return None
     n_requests, n_outcomes = _by_minute(requests), _by_minute(outcomes)
     active = sorted(minute for minute, n in n_outcomes.items() if n)
-    if limits.silence_minutes is None or not active:
-        return None
     last_active, one_minute = active[-1], timedelta(minutes=1)
-    steady = [minute for minute in active if minute > last_active - STEADY_HOUR]
-    n_steady = sum(n_outcomes[minute] for minute in steady)
-    if (
-        len(steady) < STEADY_MINUTES
-        or n_steady < ENOUGH
-        or until - last_active - one_minute < limits.silence_minutes * one_minute
-    ):
-        return None
+    n_steady = sum(n for minute, n in n_outcomes.items() if minute > last_active - STEADY_HOUR)
     share = min(
         1.0,
         n_steady
@@ -190,6 +184,17 @@ def outcomes_alarm(
         " when outcomes come again, or after a day"
     )
     return LimitCrossing(figure="outcomes", level=_LEVELS["outcomes"], detail=detail)
+
+
+def have_stopped(outcomes: Iterable[MinuteSums], until: datetime, limits: ChampionLimits) -> bool:
+    """Whether outcomes came steadily until they stopped, as ``outcomes_alarm`` has it; requests then say the rest."""
+    active = {minute: n for minute, n in _by_minute(outcomes).items() if n}
+    if limits.silence_minutes is None or not active:
+        return False
+    last_active, one_minute = max(active), timedelta(minutes=1)
+    steady = [n for minute, n in active.items() if minute > last_active - STEADY_HOUR]
+    paused = until - last_active - one_minute >= limits.silence_minutes * one_minute
+    return paused and len(steady) >= STEADY_MINUTES and sum(steady) >= ENOUGH
 
 
 def _by_minute(rows: Iterable[MinuteSums]) -> dict[datetime, int]:

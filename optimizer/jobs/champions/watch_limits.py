@@ -13,9 +13,12 @@ from optimizer.core.base.minute_sums import MinuteSums
 from optimizer.core.family.family import Family
 from optimizer.core.rollout.champion_limits import (
     LOOK_BACK,
+    STEADY_HOUR,
+    STEADY_MINUTES,
     ChampionLimits,
     LimitCrossing,
     LimitedFigure,
+    have_stopped,
     is_enough,
     limits_crossed,
     outcomes_alarm,
@@ -30,8 +33,9 @@ from optimizer.ports import Alert, Clock, Store, Transaction
 
 OUT_OF_LIMITS = "champion_out_of_limits"
 OF_NO_VARIANT: tuple[LimitedFigure, ...] = ("silence", "outcomes")
-LATELY = timedelta(minutes=1)  # in which an outcome shows that they still come
-RECENT = timedelta(minutes=15)  # which is all that is read of a family with enough requests
+LATELY = timedelta(minutes=1)  # in which a request or an outcome shows that they still come
+# Which is all that is read of a family with enough requests in them; a day of minutes of many families takes long
+RECENT = (timedelta(minutes=15), timedelta(hours=2))
 
 
 def watch_limits(store: Store, clock: Clock, families: Mapping[str, Family], limits: ChampionLimits) -> list[Alert]:
@@ -66,16 +70,17 @@ def _watch(store: Store, clock: Clock, family: Family, limits: ChampionLimits) -
         if until is None or champion is None:
             return []
         open_alerts = store.alerts.all(tx, open_only=True, kind=OUT_OF_LIMITS, family=family.name)
-        rows = _rows(tx, store, family.name, until - RECENT)
-        # In the last full minute; else it may be a silence, which is judged by the whole day
-        # Of its tenure; requests that name no variant are the champion's.
-        own = [row for row in rows if row.variant in (champion.variant, "") and row.minute >= champion.since]
-        if not is_enough(own, is_open=bool(open_alerts)) or not any(
-            row.minute >= until - timedelta(minutes=1) for row in rows
-        ):
-            rows = _rows(tx, store, family.name, until - LOOK_BACK)
+        own: list[MinuteSums] = []
+        for span in (*RECENT, LOOK_BACK):
+            if not is_enough(own, is_open=bool(open_alerts)):
+                rows = _rows(tx, store, family.name, until - span)
+                # Of its tenure; requests that name no variant are the champion's.
+                own = [row for row in rows if row.variant in (champion.variant, "") and row.minute >= champion.since]
         open_figures = [figure for alert in open_alerts if (figure := _figure_of(alert, champion)) is not None]
-        quiet = [silence_alarm(rows, until, limits), _unanswered(tx, store, family.name, until, limits)]
+        quiet = [
+            _silent(tx, store, family.name, until, limits),
+            _unanswered(tx, store, family.name, until, limits),
+        ]
         crossings = [
             *limits_crossed(own, until, limits, open_figures),
             *(crossing for crossing in quiet if crossing is not None),
@@ -105,20 +110,38 @@ def _watch(store: Store, clock: Clock, family: Family, limits: ChampionLimits) -
     return store.write(lambda tx: keep_alerts(tx, store, OUT_OF_LIMITS, alerts, at=clock.now(), family=family.name))
 
 
+def _silent(
+    tx: Transaction, store: Store, family: str, until: datetime, limits: ChampionLimits
+) -> LimitCrossing | None:
+    """Judged by the minutes before the pause, and by the whole day where these raise an alarm: a day can only show that
+    the pause is usual.
+    """
+    last, crossing = store.minute_stats.newest(tx, family, until - LOOK_BACK, source=""), None
+    if last is None or last >= until - LATELY:
+        return None
+    for since in (last - STEADY_MINUTES * LATELY, until - LOOK_BACK):
+        crossing = silence_alarm(_rows(tx, store, family, since), until, limits)
+        if crossing is None:
+            return None
+    return crossing
+
+
 def _unanswered(
     tx: Transaction, store: Store, family: str, until: datetime, limits: ChampionLimits
 ) -> LimitCrossing | None:
-    """Of what applications send; people and judges rate when they like.
-
-    A day is read only where nothing came lately.
-    """
+    """Of what applications send; people and judges rate when they like. Judged as ``_silent``, by an hour at first."""
     for source in ("user", "system"):
-        if any(row.minute >= until - LATELY for row in _rows(tx, store, family, until - LATELY, source)):
+        last, crossing = store.minute_stats.newest(tx, family, until - LOOK_BACK, source=source), None
+        if last is None or last >= until - LATELY:
             continue
-        outcomes = _rows(tx, store, family, until - LOOK_BACK, source)
-        crossing = (
-            outcomes_alarm(_rows(tx, store, family, until - LOOK_BACK), outcomes, until, limits) if outcomes else None
-        )
+        for since in (last - STEADY_HOUR, until - LOOK_BACK):
+            outcomes = _rows(tx, store, family, since, source)
+            if not have_stopped(outcomes, until, limits):
+                crossing = None
+                break
+            crossing = outcomes_alarm(_rows(tx, store, family, since), outcomes, until, limits)
+            if crossing is None:
+                break
         if crossing is not None:
             return crossing
     return None

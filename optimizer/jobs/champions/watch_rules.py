@@ -351,7 +351,7 @@ class RuleWatcher:
         if known is None or known.hour != hour or known.champion != champion:
             history = self._store.champions.history(tx, family) if champion is not None else []
             before = next((c.variant for c in history if champion is not None and c.seq == champion.seq - 1), None)
-            newest = self._store.minute_stats.newest_outcome(tx, family, hour - 8 * DAY)
+            newest = self._store.minute_stats.newest(tx, family, hour - 8 * DAY)
             known = EarlierRows(self._store, family, hour, champion, before, newest)
             self._earlier[family] = known
         return known

@@ -12,12 +12,12 @@ well again. What clears meanwhile is never sent; all of it is in the log and in 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 
 import structlog
 
-from optimizer.core.rollout.alert_causes import LEVELS, OpenCause, cause_of
+from optimizer.core.rollout.alert_causes import BROKEN, LEVELS, OpenCause, cause_of
 from optimizer.core.rollout.alert_chapters import chapter_of
 from optimizer.core.rollout.alert_rules import AlertRule
 from optimizer.jobs.outbox.mirror_outbox import wait_s
@@ -39,6 +39,7 @@ MOST_PER_ROUND = 20  # messages per channel and round
 LONGEST_WAIT_S = 3600.0
 LOOK_AGAIN = timedelta(minutes=5)  # whether a silence has ended, before its time or by it
 EXPLAINED = timedelta(minutes=30)  # for which an alert waits behind another one, and once more while that is open
+ASKED_BEFORE = timedelta(hours=1)  # an alert of a model: families that asked it since then ask it
 log = structlog.get_logger("alerts")
 
 
@@ -115,13 +116,13 @@ def _spread(
         ) -> None:
             now = clock.now()
             if message.event == "raised":
-                open_alerts = store.alerts.all(tx, open_only=True)
-                if item.attempts and all(alert.id != message.alert.id for alert in open_alerts):
+                causes = open_causes(tx, store, rules)
+                if item.attempts and all(cause.id != message.alert.id for cause in causes):
                     return  # it cleared while it waited: the clear, which comes next, takes it away
                 waits = waits_for(
                     message.alert,
                     silences=store.alerts.silences(tx, now),
-                    open_alerts=open_alerts,
+                    causes=causes,
                     rules=rules,
                     now=now,
                 )
@@ -154,21 +155,37 @@ def waits_for(
     alert: Alert,
     *,
     silences: Sequence[AlertSilence],
-    open_alerts: Sequence[Alert],
+    causes: Sequence[OpenCause],
     rules: Sequence[AlertRule],
     now: datetime,
 ) -> Wait | None:
-    """None where its message may go out. ``silences``: those that last, the longest last."""
+    """None where its message may go out. ``silences``: those that last, the longest last; ``causes``: of all open
+    alerts.
+    """
     own = open_cause(alert)
     covering = [silence for silence in silences if silence.covers(own.rule, alert.family)]
     if covering:
         last = covering[-1]
         why = f"silenced by {last.by} until {last.until:%Y-%m-%d %H:%M} UTC"
         return Wait(why=why, until=min(last.until, now + LOOK_AGAIN), silence=last)
-    cause = cause_of(own, map(open_cause, open_alerts), rules)
+    cause = cause_of(own, causes, rules)
     if cause is not None:
         return Wait(why=f"told by {cause.id}, {cause.rule}", until=now + EXPLAINED, cause=cause.id)
     return None
+
+
+def open_causes(tx: Transaction, store: Store, rules: Sequence[AlertRule]) -> list[OpenCause]:
+    """Of all open alerts; with an alert of a model stand the families that ask it."""
+    of_models = {rule.name for rule in rules if rule.scope == "model"}
+    causes = []
+    for alert in store.alerts.all(tx, open_only=True):
+        cause = open_cause(alert)
+        if cause.kind == BROKEN and cause.rule in of_models:
+            model = alert.subject.partition(" ")[2]
+            asked_by = store.minute_stats.asked_by(tx, model, alert.opened_at - ASKED_BEFORE)
+            cause = replace(cause, asked_by=frozenset(asked_by))
+        causes.append(cause)
+    return causes
 
 
 def open_cause(alert: Alert) -> OpenCause:

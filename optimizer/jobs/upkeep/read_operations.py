@@ -21,7 +21,7 @@ from optimizer.core.serving.rollout import Champion, Rollout
 from optimizer.core.views.evaluation import EvaluationRun
 from optimizer.core.views.forgetting import ForgetRun
 from optimizer.jobs.context import Context
-from optimizer.jobs.outbox.send_alerts import open_cause, waits_for
+from optimizer.jobs.outbox.send_alerts import open_cause, open_causes, waits_for
 from optimizer.jobs.request import FamilyPageRequest, PageRequest
 from optimizer.ports import Alert, AuditEntry, Transaction
 
@@ -134,13 +134,13 @@ def views_of_alerts(
     with suppress(InvalidInput):  # the alert alert_rules_faulty says so
         rules = context.alert_rules()
     store, now = context.store, context.clock.now()
-    open_alerts, silences = store.alerts.all(tx, open_only=True), store.alerts.silences(tx, now)
+    causes, silences = open_causes(tx, store, rules), store.alerts.silences(tx, now)
     views = []
     for alert in alerts:
         cause, is_open, family = open_cause(alert), alert.closed_at is None, alert.family or ""
         last, wait = latest.get(family), None
         if is_open:
-            wait = waits_for(alert, silences=silences, open_alerts=open_alerts, rules=rules, now=now)
+            wait = waits_for(alert, silences=silences, causes=causes, rules=rules, now=now)
         elif family and alert.kind in OF_LAST:
             last = store.rollouts.latest(tx, family, before=alert.opened_at)
         views.append(

@@ -258,6 +258,13 @@ class MinuteStatTables:
             query = query.where(m.minute < until)
         return [MinuteSums(**row) for row in tx.execute(query).mappings()]
 
+    def asked_by(self, tx: Connection, model: str, since: datetime) -> set[str]:
+        m, families = MINUTES.c, set[str]()
+        of_model = select(m.family).where(m.minute >= floor(since, 1), m.model == model, m.source == "").distinct()
+        for some in chunks(families_in(tx, MINUTES)):
+            families.update(tx.execute(of_model.where(m.family.in_(some))).scalars())
+        return families
+
     def newest_hour(self, tx: Connection) -> tuple[datetime, int] | None:
         c = LONGER.c
         of_all = c.family == ALL_FAMILIES, c.minutes == HOUR
@@ -265,9 +272,10 @@ class MinuteStatTables:
         row = tx.execute(select(c.start, func.sum(c.n)).where(*of_all, c.start == newest).group_by(c.start)).first()
         return None if row is None else (row[0], int(row[1]))
 
-    def newest_outcome(self, tx: Connection, family: str, since: datetime) -> datetime | None:
+    def newest(self, tx: Connection, family: str, since: datetime, *, source: str | None = None) -> datetime | None:
         m = MINUTES.c
-        of_family = select(m.minute).where(m.family == family, m.minute >= floor(since, 1), m.source != "")
+        of_source = m.source != "" if source is None else m.source == source
+        of_family = select(m.minute).where(m.family == family, m.minute >= floor(since, 1), of_source)
         at: datetime | None = tx.execute(of_family.order_by(m.minute.desc()).limit(1)).scalar()
         return at
 
