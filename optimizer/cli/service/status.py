@@ -82,10 +82,10 @@ def _view(out: Console, view: StatusView, now: datetime) -> None:
             for study in view.studies
         ]
         table(rows, {"id": "Study", "family": "Family", "status": "Status", "n_calls": "Calls"}, empty="")(out)
-    told = [alert for alert in view.alerts if alert.is_told]
-    for alert in told:
+    alerts = [alert for alert in view.alerts if alert.is_told]
+    for alert in alerts:
         say(f"{alert.level}: {alert.kind} since {when(alert.opened_at)}: {shown(alert.detail)}", "yellow")
-    if n_others := len(view.alerts) - len(told):
+    if n_others := len(view.alerts) - len(alerts):
         say(f"{count(n_others, 'alert')} silenced or told by another: detent alerts list")
 
 
