@@ -37,7 +37,7 @@ from optimizer.host.config import load_settings
 EVENTS_PER_S, EVENT_CONNECTIONS = 500.0, 16
 OPEN = 50
 SETTLE_S = 20.0  # after which a page that was opened has asked for itself again
-BUSY, PATIENCE_S = 0.2, 300.0  # of a core, above which the worker still does what was due when it started
+BUSY, PATIENCE_S = 0.2, 900.0  # of a core, above which the worker still does what was due when it started
 ASKED_FOR_PROCESSOR = 10
 REPORT = "a report, made in a process of its own: "
 
