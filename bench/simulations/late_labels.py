@@ -20,6 +20,7 @@ from common import Cell, beside
 from optimizer.core.rollout import evidence_state
 from optimizer.core.rollout.next_action import next_action
 from optimizer.core.serving.rollout import iso
+from optimizer.core.statistics.quality_gate import ROLL_WEIGHTS
 from simulations.late_feedback import BAD_H, GOOD_H, SLOWER, arrivals, window
 from simulations.own_rule import LADDER
 from simulations.tally import BASE, BLOCK, DELTA, Tally, progress, share_cell
@@ -47,8 +48,10 @@ class Delays:
     @property
     def settings(self) -> dict[str, Any]:
         """The product's default, or the rule before 2026-11-23."""
-        hours = {"hours": self.window_h, **({"late_hours": self.window_h} if self.counted else {})}
-        return {**SETTINGS, "feedback_window": hours, "whole_days": self.counted}
+        if not self.counted:
+            return {**SETTINGS, "feedback_window": {"hours": self.window_h}, "whole_days": False}
+        hours = {"hours": self.window_h, "late_hours": self.window_h}
+        return {**SETTINGS, "feedback_window": hours, "whole_days": True, "roll_weights": ROLL_WEIGHTS}
 
 
 @dataclass(frozen=True, kw_only=True)
