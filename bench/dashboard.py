@@ -1,7 +1,7 @@
 """How long a page of the dashboard takes to its first byte on a home that has grown, what fifty open pages cost while
 nothing happens, and whether prompts are fetched more slowly beside them.
 
-    python bench/dashboard.py [--seconds 240] [--rounds 6] [--home FOLDER]
+    python bench/dashboard.py [--seconds 480] [--rounds 6] [--home FOLDER]
     python bench/dashboard.py --families 20 --events 20000 --trials 1500 --seconds 60     a quick look
 
 The home: 200 families, 1,000,000 events (half are interactions, half are outcomes; half of them came in the last day),
@@ -48,7 +48,7 @@ def main() -> None:
         families=Size().families,
         events=Size().events,
         trials=Size().trials,
-        seconds=(240.0, "in which pages are asked for"),
+        seconds=(480.0, "in which pages are asked for: some fifty times each"),
         idle_seconds=(120.0, "in which pages stand open"),
         rounds=(6, "of prompts with and without open pages"),
         home=(Path, "where the home is kept and found again; else it is thrown away"),
