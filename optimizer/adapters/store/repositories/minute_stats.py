@@ -15,6 +15,7 @@ from typing import Any, get_args
 from sqlalchemy import (
     ColumnElement,
     Connection,
+    CursorResult,
     RowMapping,
     Select,
     Table,
@@ -201,7 +202,7 @@ class MinuteStatTables:
         for start, end in cover.minutes:
             query = select(MINUTES).where(m.minute >= floor(start, 1), m.minute < end)
             for some in chunks(families):
-                sums += [MinuteSums(**row) for row in tx.execute(query.where(m.family.in_(some))).mappings()]
+                sums += _sums_in(tx.execute(query.where(m.family.in_(some))))
         return sums
 
     def of_all(
@@ -256,7 +257,7 @@ class MinuteStatTables:
         query = where_equal(of_family, (m.variant, variant), (m.source, source)).order_by(*MINUTES.primary_key.columns)
         if until is not None:
             query = query.where(m.minute < until)
-        return [MinuteSums(**row) for row in tx.execute(query).mappings()]
+        return _sums_in(tx.execute(query))
 
     def asked_by(self, tx: Connection, model: str, since: datetime) -> set[str]:
         m, families = MINUTES.c, set[str]()
@@ -307,7 +308,13 @@ def _read_longer(
 ) -> list[MinuteSums]:
     values: dict[str, Any] = {"some_families": families, "length": minutes, "begin": stretch[0], "end": stretch[1]}
     values |= {} if source is None else {"of_source": source}
-    return [MinuteSums(**row) for row in tx.execute(_longer_query(source is not None), values).mappings()]
+    return _sums_in(tx.execute(_longer_query(source is not None), values))
+
+
+def _sums_in(rows: CursorResult[Any]) -> list[MinuteSums]:
+    """A mapping of each row takes a fifth longer, and a page reads hundreds."""
+    names = tuple(rows.keys())
+    return [MinuteSums(**dict(zip(names, row, strict=True))) for row in rows]
 
 
 def _within(events: Table, family: str, start: datetime, until: datetime) -> ColumnElement[bool]:
