@@ -121,6 +121,11 @@ class MinuteStats(Protocol):
         Source "": only interactions.
         """
 
+    def counts(
+        self, tx: Transaction, family: str, since: datetime, *, variants: Collection[str]
+    ) -> tuple[int, int, int]:
+        """How many requests of these variants the minutes since then hold, how many with a latency and with a cost."""
+
     def asked_by(self, tx: Transaction, model: str, since: datetime) -> set[str]:
         """The families that had a request of this model in a minute since then."""
 

@@ -372,7 +372,7 @@ def test_an_alert_is_silenced_for_an_hour_from_its_page_and_leaves_the_first_one
         silent = client.get(f"{place}?done={done}").text
         assert ("Silent for an hour" in silent, "silent until" in silent) == (True, True)
         page = client.get("/dashboard").text
-        assert ("It says nothing any more." in page, "alert open" in page) == (False, False)
+        assert ("It says nothing any more." in page, "; 1 alert silenced" in page) == (False, True)
         ran = detent("status", env={"DETENT_HOME": str(world.settings.home)})
         assert "1 alert silenced or told by another: detent alerts list" in ran.err
         address = "/dashboard/acts/end-silence?name=candidate_silent&family=triage"

@@ -94,10 +94,10 @@ class TestFigures:
     def test_what_nobody_measures_is_neither_told_nor_waited_for(self) -> None:
         rows = [minute(58, 60, cost_usd=None)]
         assert figures(rows) == []
-        assert is_enough(rows, is_open=False)
-        assert not is_enough(rows, is_open=True)
-        assert not is_enough([*rows, minute(57, 1)], is_open=False), "one cost: older minutes may have more"
-        assert not is_enough([], is_open=False)
+        assert is_enough(rows, (900, 900, 0), is_open=False)
+        assert not is_enough(rows, (900, 900, 0), is_open=True)
+        assert not is_enough(rows, (900, 900, 1), is_open=False), "older minutes have a cost"
+        assert is_enough([*rows, minute(57, 1)], (61, 61, 1), is_open=True), "the day has no more"
 
     def test_between_half_of_the_limit_and_the_limit_what_is_open_stays_open_and_nothing_is_raised(self) -> None:
         rows = [minute(58, 100, failed=8)]
@@ -371,6 +371,34 @@ def test_a_family_decides_by_its_own_constraints_what_is_slow_and_dear(store: Da
     assert alert.subject == f"{CHAMPION} latency"
 
 
+def judged(store: Database, rows: Sequence[MinuteSums], until: float) -> list[str]:
+    """What is open after a look at that minute, where the sums hold these rows."""
+    store.write(lambda tx: store.minute_stats.put(tx, rows))
+    store.write(lambda tx: store.minute_stats.set_watermark(tx, MINUTES, minutes(until)))
+    watch_limits(store, Clock(minutes(until)), {FAMILY: family()}, LIMITS)
+    with store.read() as tx:
+        return [alert.subject for alert in store.alerts.all(tx, open_only=True, kind=OUT_OF_LIMITS)]
+
+
+def test_few_failures_at_a_time_are_told_and_stay_told_through_a_quiet_hour(store: Database) -> None:
+    failing = [minute(at, 3, failed=3) for at in range(60)]
+    assert judged(store, failing, 60) == [f"{CHAMPION} errors"], "45 a quarter of an hour, 180 in two hours"
+    assert judged(store, [], 120) == [f"{CHAMPION} errors"]
+    assert judged(store, [minute(at, 3) for at in range(120, 300)], 300) == []
+
+
+def test_a_figure_that_is_seldom_measured_stays_told_between_two_of_its_requests(store: Database) -> None:
+    rows = [minute(at, 20, cost_usd=None) for at in range(1200)] + [
+        minute(at, 1, cost_usd=5.0) for at in range(0, 1200, 20)
+    ]
+    merged: dict[datetime, MinuteSums] = {}
+    for row in rows:
+        if merged.setdefault(row.minute, row) is not row:
+            merged[row.minute].add(row)
+    store.write(lambda tx: store.minute_stats.put(tx, list(merged.values())))
+    assert [judged(store, [], until) for until in (1182, 1190, 1199)] == [[f"{CHAMPION} cost"]] * 3
+
+
 def test_a_new_champion_ends_what_was_told_of_the_one_before_and_starts_without_its_minutes(store: Database) -> None:
     clock = Clock(NOW)
     assert live(store, clock, n_polls=25, per_poll=5, fails_every=2)
@@ -383,7 +411,7 @@ def test_a_new_champion_ends_what_was_told_of_the_one_before_and_starts_without_
 
 def test_a_family_with_enough_requests_is_read_for_fifteen_minutes_only(store, monkeypatch):
     clock = Clock(NOW)
-    live(store, clock, n_polls=25, per_poll=5, labelled=True)
+    live(store, clock, n_polls=75, per_poll=5, labelled=True)
     real, asked = store.minute_stats.of_family, list[timedelta]()
 
     def of_family(tx: Any, name: str, since: datetime, **options: Any) -> Any:

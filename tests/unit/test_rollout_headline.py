@@ -174,6 +174,11 @@ def test_a_number_of_users_is_rounded_upwards_to_two_digits(n: float, shown: int
             {"rollouts": 2, "alerts": ["warning", "critical", "info"], "n_faulty": 1},
             "2 alerts open (below); 1 family file refused (detent family validate); 2 rollouts under way",
         ),
+        "only silenced ones": ({"n_quiet": 3}, "3 alerts silenced; no rollout under way"),
+        "silenced ones beside another": (
+            {"alerts": ["critical"], "n_quiet": 3},
+            "1 alert open (below); no rollout under way",
+        ),
         "refused": (
             {"n_refused": 2, "frozen": ["triage"]},
             "2 programs refused for want of a key (below); triage is frozen; no rollout under way",

@@ -21,7 +21,7 @@ from optimizer.jobs.champions.read_rules import RulesRequest, read_rules
 from optimizer.jobs.champions.watch_limits import OUT_OF_LIMITS
 from optimizer.jobs.champions.watch_rules import HomeFigures, RuleWatcher, look_at, tell_faulty_file
 from optimizer.jobs.feedback.roll_up_minutes import MINUTES
-from optimizer.jobs.outbox.send_alerts import send_alerts
+from optimizer.jobs.outbox.send_alerts import families_of_models, send_alerts
 from optimizer.jobs.outbox.silence_alerts import EndSilenceRequest, SilenceRequest, end_silence, silence_alerts
 from optimizer.jobs.upkeep.read_operations import AlertsRequest, read_alerts
 from optimizer.ports import Alert, AlertMessage
@@ -306,6 +306,13 @@ class TestMessages:
             if alert.subject == "errors"
         }
         assert [name for name, cause in told_by.items() if cause is None] == ["apart"]
+        only = [
+            rule.model_copy(update={"families": (FAMILY,)}) if rule.name == "model_errors" else rule for rule in rules
+        ]
+        with store.read() as tx:
+            assert families_of_models(tx, store, only, clock.at) == {"model_errors m": {FAMILY}}
+            later = clock.at + timedelta(hours=2)
+            assert families_of_models(tx, store, rules, later) == {"model_errors m": set()}, "they left it"
 
     def test_what_is_still_open_when_its_cause_is_long_gone_is_told(self, store: Database) -> None:
         clock, channel = Clock(NOW), Channel()

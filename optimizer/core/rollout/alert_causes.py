@@ -33,8 +33,8 @@ _EXPLAINED: Mapping[str, Mapping[str, tuple[str, ...]]] = {
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class OpenCause:
-    """What of an open alert says what it is about. ``asked_by``: of an alert of a model the families that ask it; None:
-    it is of no model, and speaks for all families where it is of none.
+    """What of an open alert says what it is about. ``asked_by``: of an alert of a model the families for which it
+    speaks.
     """
 
     id: str

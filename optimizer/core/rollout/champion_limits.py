@@ -204,11 +204,15 @@ def _by_minute(rows: Iterable[MinuteSums]) -> dict[datetime, int]:
     return by_minute
 
 
-def is_enough(rows: Iterable[MinuteSums], *, is_open: bool) -> bool:
-    """Whether 15 minutes hold enough requests of every figure that was measured at all."""
+def is_enough(rows: Iterable[MinuteSums], of_day: tuple[int, int, int], *, is_open: bool) -> bool:
+    """Whether the newest minutes, a quarter of an hour at least, say as much of every figure as the day does.
+
+    Args:
+        of_day: how many requests it has, how many with a latency, how many with a cost.
+    """
     rows, enough = list(rows), TO_CLEAR[1] if is_open else ENOUGH
     sums = [sum(of(row) for row in rows) for of in (_n, _n_latency, _n_cost)]
-    return sums[0] > 0 and all(n >= enough for n in sums if n)
+    return all(n >= min(enough, most) for n, most in zip(sums, of_day, strict=True))
 
 
 _n, _n_latency, _n_cost = attrgetter("n"), attrgetter("n_latency"), attrgetter("n_cost")

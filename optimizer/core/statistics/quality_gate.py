@@ -202,8 +202,8 @@ def margin_needed(share: float, *, is_last: bool) -> int:
 
 
 GAMES = ("ship1", "sup", "roll")  # hypotheses of the quality gate that are also tested on whole days
-# Of roll's alternatives at the ends of days. Larger drops are found by roll2 at any hour, so a day stakes most on the
-# smallest. Chosen on 2026-11-27 (docs/adr/0009-sequential-tests-over-blocks-and-whole-days.md).
+# Of roll's alternatives at the ends of days. Drops beyond two margins are found by roll2 at any hour, so a day stakes
+# most on the smallest. Chosen on 2026-11-27 (docs/adr/0009-sequential-tests-over-blocks-and-whole-days.md).
 ROLL_WEIGHTS = (0.9, 0.07, 0.03)
 STAKES = (1.0, 1 / 4, 1 / 16, 1 / 64)
 BUSY_PART = 3  # the usual number of labels is the one that a third of the blocks so far reach

@@ -277,6 +277,7 @@ class HomeHealth:
         runs: the API and the worker are alive.
         rollouts: how many are active.
         alerts: the levels of the open ones that speak for themselves: info, warning, critical.
+        n_quiet: open ones that are grave, and silenced or told by another.
         n_faulty: families whose file is refused.
         bad_models: config/models.yaml cannot be used, and the last good one is gone by.
         not_ready: why the server that runs cannot serve or keep what is sent.
@@ -288,6 +289,7 @@ class HomeHealth:
     rollouts: int
     alerts: Collection[str]
     n_faulty: int
+    n_quiet: int = 0
     not_ready: str | None = None
     bad_models: bool = False
     n_refused: int = 0
@@ -301,6 +303,7 @@ def home_headline(home: HomeHealth) -> str:
         *(["nothing watches here (detent serve starts it)"] if not home.runs else []),
         *([f"the server is not ready ({home.not_ready.rstrip('.')})"] if home.not_ready else []),
         *([f"{count(grave, 'alert')} open (below)"] if grave else []),
+        *([f"{count(home.n_quiet, 'alert')} silenced"] if home.n_quiet and not grave else []),
         *([f"{count(home.n_faulty, 'family file')} refused (detent family validate)"] if home.n_faulty else []),
         *(["the models file is refused (below)"] if home.bad_models else []),
         *([f"{count(home.n_refused, 'program')} refused for want of a key (below)"] if home.n_refused else []),

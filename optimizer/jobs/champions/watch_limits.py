@@ -34,7 +34,7 @@ from optimizer.ports import Alert, Clock, Store, Transaction
 OUT_OF_LIMITS = "champion_out_of_limits"
 OF_NO_VARIANT: tuple[LimitedFigure, ...] = ("silence", "outcomes")
 LATELY = timedelta(minutes=1)  # in which a request or an outcome shows that they still come
-# Which is all that is read of a family with enough requests in them; a day of minutes of many families takes long
+# Before the newest request: all that is read of a family with enough in them. A day of many families takes long.
 RECENT = (timedelta(minutes=15), timedelta(hours=2))
 
 
@@ -70,15 +70,11 @@ def _watch(store: Store, clock: Clock, family: Family, limits: ChampionLimits) -
         if until is None or champion is None:
             return []
         open_alerts = store.alerts.all(tx, open_only=True, kind=OUT_OF_LIMITS, family=family.name)
-        own: list[MinuteSums] = []
-        for span in (*RECENT, LOOK_BACK):
-            if not is_enough(own, is_open=bool(open_alerts)):
-                rows = _rows(tx, store, family.name, until - span)
-                # Of its tenure; requests that name no variant are the champion's.
-                own = [row for row in rows if row.variant in (champion.variant, "") and row.minute >= champion.since]
+        newest = store.minute_stats.newest(tx, family.name, until - LOOK_BACK, source="")
+        own = _own(tx, store, champion, newest, until, is_open=bool(open_alerts)) if newest is not None else []
         open_figures = [figure for alert in open_alerts if (figure := _figure_of(alert, champion)) is not None]
         quiet = [
-            _silent(tx, store, family.name, until, limits),
+            _silent(tx, store, family.name, newest, until, limits),
             _unanswered(tx, store, family.name, until, limits),
         ]
         crossings = [
@@ -110,13 +106,28 @@ def _watch(store: Store, clock: Clock, family: Family, limits: ChampionLimits) -
     return store.write(lambda tx: keep_alerts(tx, store, OUT_OF_LIMITS, alerts, at=clock.now(), family=family.name))
 
 
+def _own(
+    tx: Transaction, store: Store, champion: Champion, newest: datetime, until: datetime, *, is_open: bool
+) -> list[MinuteSums]:
+    """Of the tenure, as much of the last day as its figures need; requests that name no variant are the champion's."""
+    variants, begin = (champion.variant, ""), max(champion.since, until - LOOK_BACK)
+    of_day = store.minute_stats.counts(tx, champion.family, begin, variants=variants)
+    own: list[MinuteSums] = []
+    for span in (*RECENT, LOOK_BACK):
+        rows = _rows(tx, store, champion.family, max(begin, min(newest + LATELY, until) - span))
+        own = [row for row in rows if row.variant in variants and row.minute >= begin]
+        if is_enough(own, of_day, is_open=is_open):
+            break
+    return own
+
+
 def _silent(
-    tx: Transaction, store: Store, family: str, until: datetime, limits: ChampionLimits
+    tx: Transaction, store: Store, family: str, last: datetime | None, until: datetime, limits: ChampionLimits
 ) -> LimitCrossing | None:
     """Judged by the minutes before the pause, and by the whole day where these raise an alarm: a day can only show that
     the pause is usual.
     """
-    last, crossing = store.minute_stats.newest(tx, family, until - LOOK_BACK, source=""), None
+    crossing = None
     if last is None or last >= until - LATELY:
         return None
     for since in (last - STEADY_MINUTES * LATELY, until - LOOK_BACK):

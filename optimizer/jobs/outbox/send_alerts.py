@@ -11,7 +11,7 @@ well again. What clears meanwhile is never sent; all of it is in the log and in 
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 
@@ -39,7 +39,8 @@ MOST_PER_ROUND = 20  # messages per channel and round
 LONGEST_WAIT_S = 3600.0
 LOOK_AGAIN = timedelta(minutes=5)  # whether a silence has ended, before its time or by it
 EXPLAINED = timedelta(minutes=30)  # for which an alert waits behind another one, and once more while that is open
-ASKED_BEFORE = timedelta(hours=1)  # an alert of a model: families that asked it since then ask it
+LATELY = timedelta(hours=1)  # a family that asked a model in it is one of those for which an alert of the model speaks
+FamiliesOfModels = Mapping[str, frozenset[str]]
 log = structlog.get_logger("alerts")
 
 
@@ -88,6 +89,7 @@ def _spread(
 ) -> None:
     with store.read() as tx:
         due = store.outbox.due(tx, clock.now(), BATCH, topics=(ALERT_TOPIC,))
+        of_models = families_of_models(tx, store, rules, clock.now()) if due else {}
     for item in due:
         message = message_of(item.payload)
         alert = message.alert
@@ -116,7 +118,7 @@ def _spread(
         ) -> None:
             now = clock.now()
             if message.event == "raised":
-                causes = open_causes(tx, store, rules)
+                causes = open_causes(tx, store, of_models)
                 if item.attempts and all(cause.id != message.alert.id for cause in causes):
                     return  # it cleared while it waited: the clear, which comes next, takes it away
                 waits = waits_for(
@@ -174,18 +176,24 @@ def waits_for(
     return None
 
 
-def open_causes(tx: Transaction, store: Store, rules: Sequence[AlertRule]) -> list[OpenCause]:
-    """Of all open alerts; with an alert of a model stand the families that ask it."""
-    of_models = {rule.name for rule in rules if rule.scope == "model"}
-    causes = []
-    for alert in store.alerts.all(tx, open_only=True):
-        cause = open_cause(alert)
-        if cause.kind == BROKEN and cause.rule in of_models:
-            model = alert.subject.partition(" ")[2]
-            asked_by = store.minute_stats.asked_by(tx, model, alert.opened_at - ASKED_BEFORE)
-            cause = replace(cause, asked_by=frozenset(asked_by))
-        causes.append(cause)
-    return causes
+def families_of_models(tx: Transaction, store: Store, rules: Sequence[AlertRule], now: datetime) -> FamiliesOfModels:
+    """By the subject of each open alert of a model, the families that its rule watches and that ask the model."""
+    of_models = {rule.name: rule for rule in rules if rule.scope == "model"}
+    families = {}
+    for alert in store.alerts.all(tx, open_only=True, kind=BROKEN):
+        name, _, model = alert.subject.partition(" ")
+        if name in of_models:
+            asking = store.minute_stats.asked_by(tx, model, now - LATELY)
+            families[alert.subject] = frozenset(filter(of_models[name].concerns, asking))
+    return families
+
+
+def open_causes(tx: Transaction, store: Store, of_models: FamiliesOfModels) -> list[OpenCause]:
+    """Of all open alerts."""
+    return [
+        replace(open_cause(alert), asked_by=of_models.get(alert.subject) if alert.kind == BROKEN else None)
+        for alert in store.alerts.all(tx, open_only=True)
+    ]
 
 
 def open_cause(alert: Alert) -> OpenCause:

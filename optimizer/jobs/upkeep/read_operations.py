@@ -21,7 +21,7 @@ from optimizer.core.serving.rollout import Champion, Rollout
 from optimizer.core.views.evaluation import EvaluationRun
 from optimizer.core.views.forgetting import ForgetRun
 from optimizer.jobs.context import Context
-from optimizer.jobs.outbox.send_alerts import open_cause, open_causes, waits_for
+from optimizer.jobs.outbox.send_alerts import families_of_models, open_cause, open_causes, waits_for
 from optimizer.jobs.request import FamilyPageRequest, PageRequest
 from optimizer.ports import Alert, AuditEntry, Transaction
 
@@ -134,7 +134,9 @@ def views_of_alerts(
     with suppress(InvalidInput):  # the alert alert_rules_faulty says so
         rules = context.alert_rules()
     store, now = context.store, context.clock.now()
-    causes, silences = open_causes(tx, store, rules), store.alerts.silences(tx, now)
+    causes = open_causes(tx, store, families_of_models(tx, store, rules, now))
+    causes = [cause for cause in causes if context.sees(cause.family)]  # no other one tells this reader anything
+    silences = store.alerts.silences(tx, now)
     views = []
     for alert in alerts:
         cause, is_open, family = open_cause(alert), alert.closed_at is None, alert.family or ""

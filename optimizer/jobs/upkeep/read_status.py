@@ -264,6 +264,7 @@ def read_status(context: Context, request: StatusRequest) -> StatusView:
             runs="worker" in running and any(name.split("-")[0] == "api" for name in running),
             rollouts=len(standings),
             alerts=[alert.level for alert in alerts if alert.is_told],
+            n_quiet=sum(alert.level != "info" and not alert.is_told for alert in alerts),
             n_faulty=sum(family.problem is not None for family in families),
             not_ready=health.not_ready,
             bad_models=models_problem is not None,

@@ -259,6 +259,15 @@ class MinuteStatTables:
             query = query.where(m.minute < until)
         return _sums_in(tx.execute(query))
 
+    def counts(
+        self, tx: Connection, family: str, since: datetime, *, variants: Collection[str]
+    ) -> tuple[int, int, int]:
+        m = MINUTES.c
+        sums = [func.coalesce(func.sum(n), 0) for n in (m.n, m.n_latency, m.n_cost)]
+        of_family = m.family == family, m.minute >= since, m.source == "", m.variant.in_(sorted(variants))
+        n, n_latency, n_cost = tx.execute(select(*sums).where(*of_family)).one()
+        return n, n_latency, n_cost
+
     def asked_by(self, tx: Connection, model: str, since: datetime) -> set[str]:
         m, families = MINUTES.c, set[str]()
         of_model = select(m.family).where(m.minute >= floor(since, 1), m.model == model, m.source == "").distinct()
