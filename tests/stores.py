@@ -43,7 +43,7 @@ EMBEDDED_ONLY = Models(Path("no such file"), Path("no such folder"))  # as a hom
 @cache
 def _template() -> Engine:
     """Has connected once, which is when a dialect learns the version of its database."""
-    made = create_engine("sqlite://", json_serializer=engine._to_json)
+    made = create_engine("sqlite://", json_serializer=engine._to_json, json_deserializer=engine._from_json)
     made.connect().close()
     return made
 

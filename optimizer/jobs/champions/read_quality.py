@@ -49,7 +49,7 @@ UNITS = {"m": timedelta(minutes=1), "h": timedelta(hours=1), "d": timedelta(days
 MOST_TURNS = 200
 MOST_CHECKED = 2000  # interactions of policies whose checks are read, of each family
 MOST_ISSUES = 20
-MOST_COMPARED = 5000  # newest outcomes of a family, of which the lowest are shown
+MOST_COMPARED = 2000  # newest outcomes of a family, of which the lowest are shown
 MOST_LOOKED_AT = 5  # outcomes for each answer that is shown, since one answer may have several
 
 
@@ -348,7 +348,7 @@ def _sent_as(conversation: str, family: Family | None) -> set[str]:
 
 
 def read_lowest(context: Context, request: LowestRequest) -> LowestAnswers:
-    """The answers that outcomes of a time found most fault with, among the newest 5,000 of them. What the sealed
+    """The answers that outcomes of a time found most fault with, among the newest 2,000 of them. What the sealed
     holdout asks, too, is counted and not shown.
     """
     store, now, family = context.store, context.clock.now(), context.family(request.family).name
