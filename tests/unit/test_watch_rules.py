@@ -310,9 +310,10 @@ class TestMessages:
             rule.model_copy(update={"families": (FAMILY,)}) if rule.name == "model_errors" else rule for rule in rules
         ]
         with store.read() as tx:
-            assert families_of_models(tx, store, only, clock.at) == {"model_errors m": {FAMILY}}
+            alerts = store.alerts.all(tx, open_only=True)
+            assert families_of_models(tx, store, alerts, only, clock.at) == {"model_errors m": {FAMILY}}
             later = clock.at + timedelta(hours=2)
-            assert families_of_models(tx, store, rules, later) == {"model_errors m": set()}, "they left it"
+            assert families_of_models(tx, store, alerts, rules, later) == {"model_errors m": set()}, "they left it"
 
     def test_what_is_still_open_when_its_cause_is_long_gone_is_told(self, store: Database) -> None:
         clock, channel = Clock(NOW), Channel()

@@ -142,18 +142,17 @@ def _unanswered(
 ) -> LimitCrossing | None:
     """Of what applications send; people and judges rate when they like. Judged as ``_silent``, by an hour at first."""
     for source in ("user", "system"):
-        last, crossing = store.minute_stats.newest(tx, family, until - LOOK_BACK, source=source), None
+        last = store.minute_stats.newest(tx, family, until - LOOK_BACK, source=source)
         if last is None or last >= until - LATELY:
             continue
         for since in (last - STEADY_HOUR, until - LOOK_BACK):
             outcomes = _rows(tx, store, family, since, source)
             if not have_stopped(outcomes, until, limits):
-                crossing = None
                 break
             crossing = outcomes_alarm(_rows(tx, store, family, since), outcomes, until, limits)
             if crossing is None:
                 break
-        if crossing is not None:
+        else:
             return crossing
     return None
 

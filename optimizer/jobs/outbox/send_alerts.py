@@ -89,7 +89,9 @@ def _spread(
 ) -> None:
     with store.read() as tx:
         due = store.outbox.due(tx, clock.now(), BATCH, topics=(ALERT_TOPIC,))
-        of_models = families_of_models(tx, store, rules, clock.now()) if due else {}
+        of_models = (
+            families_of_models(tx, store, store.alerts.all(tx, open_only=True), rules, clock.now()) if due else {}
+        )
     for item in due:
         message = message_of(item.payload)
         alert = message.alert
@@ -118,7 +120,7 @@ def _spread(
         ) -> None:
             now = clock.now()
             if message.event == "raised":
-                causes = open_causes(tx, store, of_models)
+                causes = open_causes(store.alerts.all(tx, open_only=True), of_models)
                 if item.attempts and all(cause.id != message.alert.id for cause in causes):
                     return  # it cleared while it waited: the clear, which comes next, takes it away
                 waits = waits_for(
@@ -176,23 +178,24 @@ def waits_for(
     return None
 
 
-def families_of_models(tx: Transaction, store: Store, rules: Sequence[AlertRule], now: datetime) -> FamiliesOfModels:
+def families_of_models(
+    tx: Transaction, store: Store, open_alerts: Sequence[Alert], rules: Sequence[AlertRule], now: datetime
+) -> FamiliesOfModels:
     """By the subject of each open alert of a model, the families that its rule watches and that ask the model."""
     of_models = {rule.name: rule for rule in rules if rule.scope == "model"}
     families = {}
-    for alert in store.alerts.all(tx, open_only=True, kind=BROKEN):
+    for alert in open_alerts:
         name, _, model = alert.subject.partition(" ")
-        if name in of_models:
+        if alert.kind == BROKEN and name in of_models:
             asking = store.minute_stats.asked_by(tx, model, now - LATELY)
             families[alert.subject] = frozenset(filter(of_models[name].concerns, asking))
     return families
 
 
-def open_causes(tx: Transaction, store: Store, of_models: FamiliesOfModels) -> list[OpenCause]:
-    """Of all open alerts."""
+def open_causes(open_alerts: Sequence[Alert], of_models: FamiliesOfModels) -> list[OpenCause]:
     return [
         replace(open_cause(alert), asked_by=of_models.get(alert.subject) if alert.kind == BROKEN else None)
-        for alert in store.alerts.all(tx, open_only=True)
+        for alert in open_alerts
     ]
 
 

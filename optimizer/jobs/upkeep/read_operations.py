@@ -134,8 +134,9 @@ def views_of_alerts(
     with suppress(InvalidInput):  # the alert alert_rules_faulty says so
         rules = context.alert_rules()
     store, now = context.store, context.clock.now()
-    causes = open_causes(tx, store, families_of_models(tx, store, rules, now))
-    causes = [cause for cause in causes if context.sees(cause.family)]  # no other one tells this reader anything
+    # One that this reader may not see tells them nothing.
+    open_alerts = [alert for alert in store.alerts.all(tx, open_only=True) if context.sees(alert.family)]
+    causes = open_causes(open_alerts, families_of_models(tx, store, open_alerts, rules, now))
     silences = store.alerts.silences(tx, now)
     views = []
     for alert in alerts:
