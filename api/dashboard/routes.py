@@ -19,8 +19,9 @@ from starlette.requests import ClientDisconnect, Request
 from starlette.responses import HTMLResponse, RedirectResponse, Response, StreamingResponse
 from starlette.routing import Route
 
-from api.dashboard.acts import act_named, carry_out, confirmation_to_send, require_name
+from api.dashboard.acts import act_named, carry_out, confirmation_to_send
 from api.dashboard.changes import Changes
+from api.dashboard.confirmations import require_name
 from api.dashboard.figures import LastDays
 from api.dashboard.mlflow_pages import PREFIX, MlflowProcess, passed_on, require_reader
 from api.dashboard.pages import PAGES, PageRoute

@@ -9,7 +9,8 @@ from itertools import groupby
 from typing import Any
 from urllib.parse import urlsplit
 
-from api.dashboard.acts import cap_text, notice_of
+from api.dashboard.acts import notice_of
+from api.dashboard.confirmations import cap_text
 from api.dashboard.figures import LastDays
 from api.dashboard.visitors import PageVisit
 from api.kept_grids import GridKey

@@ -12,7 +12,7 @@ from itertools import takewhile
 from secrets import token_urlsafe
 from typing import Any
 
-from api.dashboard.acts import cap_text, run_page, variant_page
+from api.dashboard.confirmations import cap_text, run_page, variant_page
 from api.dashboard.figures import LastDays
 from api.dashboard.visitors import PageVisit
 from optimizer.core.base.canonical import canonical_json, json_of

@@ -25,7 +25,8 @@ from starlette.responses import HTMLResponse, Response
 
 from api.access.auth import without_key
 from api.dashboard import visitors
-from api.dashboard.acts import ACTS, outdone
+from api.dashboard.acts import ACTS
+from api.dashboard.confirmations import outdone
 from api.dashboard.pages import LISTED, PAGES
 from api.dashboard.rendering import POLICY, SCRIPTS, markdown
 from api.dashboard.routes import FOLDER, REPORT_POLICY
