@@ -176,6 +176,11 @@ def count_change(request: StrictRequest, shared: Services, change: Change) -> No
         raise refusal
 
 
+def as_told_to(caller: Caller, role: str | None, error: InvalidFamily) -> InvalidFamily:
+    """What is wrong with a family's file quotes the file, which who asks by role read for figures may not read."""
+    return error if role != "read" or caller.access.reaches("read-texts") else InvalidFamily(UNREADABLE)
+
+
 class DetentRoute(APIRoute):
     """A route that checks all this before the body is read, and the key again once all of that has come.
 
@@ -221,8 +226,7 @@ class DetentRoute(APIRoute):
             try:
                 return await (self._once(strict, inner) if guard.keyed else inner(strict))
             except InvalidFamily as error:
-                quotes_its_file = role != "read" or caller is None or caller.access.reaches("read-texts")
-                raise (error if quotes_its_file else InvalidFamily(UNREADABLE)) from None
+                raise (error if caller is None else as_told_to(caller, role, error)) from None
 
         return handler
 

@@ -189,7 +189,7 @@ ACTS: Mapping[str, Act] = {
     "evaluate": Act(
         use_case="evaluate variant",
         title="Evaluate",
-        past="Queued: the worker begins within a second or two.",
+        past="Queued: the worker begins when what was asked before it has ended.",
         members=frozenset(("family", "variant")),
         confirmation=of_evaluation,
         place=run_page,

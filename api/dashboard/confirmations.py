@@ -125,7 +125,7 @@ def start_of(visit: PageVisit, rollout: Rollout) -> RolloutStart:
         by=rollout.created_by,
         forced=rollout.forced,
         reason=started.reason if started is not None else None,
-        gates=tuple(f"{gate['name']}: {gate['reason']}" for gate in missed_gates(recorded)),
+        gates=tuple(f"{gate['name']}: {shown(gate['reason'])}" for gate in missed_gates(recorded)),
         diff=diff,
     )
 

@@ -11,7 +11,7 @@ from api.dashboard.review_pages import judge_of
 from api.dashboard.visitors import PageVisit
 from optimizer.core.evaluation.label_report import LABELS
 
-N_LOWEST, N_RUNS, N_STUDIES = 20, 50, 5
+N_LOWEST, N_RUNS, N_STUDIES = 20, 10, 5
 
 
 def examples(visit: PageVisit, last_days: LastDays) -> Mapping[str, Any]:
@@ -48,8 +48,8 @@ def quality(visit: PageVisit, last_days: LastDays) -> Mapping[str, Any]:
 
 def _last_evaluation(visit: PageVisit, family: str) -> Any:
     """The newest one that came to its end; None without any."""
-    runs = visit.ask("runs", family=family, limit=N_RUNS).items
-    last = next((run for run in runs if run.kind == "evaluate" and run.status == "finished"), None)
+    runs = visit.ask("runs", family=family, kind="evaluate", ended=True, limit=N_RUNS).items
+    last = next((run for run in runs if run.status == "finished"), None)
     evaluation = visit.ask("evaluation", id=last.id) if last is not None else None
     return evaluation if evaluation is not None and evaluation.result is not None else None
 

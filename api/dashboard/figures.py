@@ -16,7 +16,7 @@ from optimizer.core.base.phrasing import count
 from optimizer.core.base.values import Interval
 from optimizer.core.statistics.interval import wilson_interval
 
-HOURS = 24
+HOURS = 25  # the one that goes on, and the 24 before it
 WIDTH, HEIGHT = 240.0, 40.0
 
 
@@ -28,8 +28,9 @@ class HourCount:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LastDay:
-    """All variants and models together. ``success_interval``, ``score_interval``: 95 %, the latter at most as wide as
-    it says; ``p95_ms``: the highest of the last hour that had any, which begins at ``p95_hour``; None: not measured.
+    """All variants and models together. ``success_interval``, ``score_interval``: 95 %, as if each outcome came from
+    another user, the latter at most as wide as it says; ``p95_ms``: the highest of a variant and model in the last hour
+    with any, which begins at ``p95_hour``; None: not measured.
     """
 
     n_interactions: int

@@ -25,7 +25,7 @@ from optimizer.jobs.upkeep.read_operations import AlertView
 from optimizer.jobs.upkeep.read_runbook import read_chapter
 from optimizer.jobs.upkeep.read_status import REFUSED_SHOWN
 
-FAMILIES_SHOWN, LISTED, ROLLOUTS_SHOWN, SAVED_SHOWN = 24, 50, 20, 10
+FAMILIES_SHOWN, LISTED, ROLLOUTS_SHOWN, SAVED_SHOWN, ALERTS_SHOWN = 24, 50, 20, 10, 10
 MOST_RANKED = 1000  # studies
 
 
@@ -69,7 +69,7 @@ def home(visit: PageVisit, last_days: LastDays) -> Mapping[str, Any]:
             if family.rollout is not None and family.rollout.held and family.rollout.held_by != ACTOR
         ],
         "n_reviews": _n_waiting(visit, None),
-        "faulty": [family for family in status.families if family.degraded],
+        "faulty": [family for family in status.families if family.problem is not None],
         "refused": [caller for caller in status.refused_callers if now - caller.last_at < REFUSED_SHOWN],
         "alarms": [
             alert
@@ -95,7 +95,8 @@ def family(visit: PageVisit, last_days: LastDays) -> Mapping[str, Any]:
         "family": view,
         "champion": visit.ask("named_variant", family=name, name=champion.variant) if champion is not None else None,
         "rollout": rollout,
-        "rollouts": visit.ask("rollouts", family=name, limit=ROLLOUTS_SHOWN).items,
+        "alerts": _gravest_first(visit.ask("alerts", family=name, limit=ALERTS_SHOWN).items),
+        "rollouts": visit.ask("rollouts", family=name, limit=ROLLOUTS_SHOWN),
         "log": visit.ask("rollout log", family=name).items if rollout.rollout is not None else [],
         "former": {tenure.variant for tenure in history},
         "history": history[::-1],
@@ -177,6 +178,7 @@ def studies(visit: PageVisit, last_days: LastDays) -> Mapping[str, Any]:
         "of_family": of_family,
         "chosen": (first, second),
         "most_ranked": MOST_RANKED,
+        "listed": LISTED,
         "opens_mlflow": _opens_mlflow(visit),
     }
 
@@ -266,7 +268,8 @@ def money(visit: PageVisit, last_days: LastDays) -> Mapping[str, Any]:
         ],
         "next_name": names[FAMILIES_SHOWN] if len(names) > FAMILIES_SHOWN else None,
         "keys": [key for key in visit.ask("keys").items if key.used_today] if visit.visitor.may("keys") else None,
-        "settings": visit.shared.settings,
+        "sees_all": visit.visitor.caller.access.may_see(None),
+        "models_usd_per_hour": visit.shared.settings.limits.models_usd_per_hour,
     }
 
 

@@ -19,11 +19,10 @@ from starlette.responses import HTMLResponse, Response
 
 from api.dashboard.acts import ACTS
 from api.dashboard.visitors import PageVisit, path_of
-from optimizer.core.base.answers import is_listed
+from optimizer.core.base.answers import is_listed, shown
 from optimizer.core.base.canonical import canonical_json
 from optimizer.core.base.phrasing import count, span
 from optimizer.core.rollout.alert_chapters import chapter_in_words
-from optimizer.core.serving.rollout import ladder_text
 from optimizer.core.views.rollout_evidence import findings_in_words
 from optimizer.core.views.rollout_story import rounded_up
 
@@ -56,7 +55,6 @@ HTMX: Mapping[str, Any] = {
     "includeIndicatorStyles": False,
     "responseHandling": [{"code": "200", "swap": True}, {"code": "...", "swap": False}],
 }
-HIDDEN = "not shown to this key"
 LONG_ID, SHOWN_OF_ID = 14, 6  # characters; the first ones of long ids are their time, and alike
 BRIEF_CHARS, ROW_CHARS, MOST_ROWS = 160, 70, 24
 # Words of the field, each explained where a page first uses it.
@@ -90,7 +88,9 @@ def root_of(request: Request) -> str:
     return "../" * (path.count("/") - 1) or "./"  # a `/` inside an id is written otherwise, and no folder
 
 
-def shown(request: Request, template: str, visit: PageVisit | None, /, *, code: int = 200, **values: Any) -> Response:
+def page_answer(
+    request: Request, template: str, visit: PageVisit | None, /, *, code: int = 200, **values: Any
+) -> Response:
     """``visit`` None: nobody is known."""
     values |= {"root": root_of(request), "place": path_of(request).lstrip("/"), "menu": MENU}
     values |= {"visit": visit, "visitor": visit.visitor if visit is not None else None}
@@ -185,7 +185,7 @@ def _environment() -> Environment:
         "short_id": lambda id: id if len(id) <= LONG_ID else f"{id.partition('_')[0]}_…{id[-SHOWN_OF_ID:]}",
         "moment": lambda at: UNKNOWN if at is None else f"{at.astimezone(UTC):%Y-%m-%d %H:%M}",
         "without": lambda value, names: {name: one for name, one in value.items() if name not in names},
-        "text": lambda value: HIDDEN if value is None else value,
+        "text": shown,
         "with_columns": with_columns,
         "explained": explained,
         "markdown": markdown,
@@ -197,10 +197,9 @@ def _environment() -> Environment:
         "rows_of": rows_of,
         "span": span,
         "age": age,
-        "ladder_text": ladder_text,
         "findings_in_words": findings_in_words,
         "rounded_up": rounded_up,
-        "hidden": HIDDEN,
+        "hidden": shown(None),
         "scripts": SCRIPTS,
         "htmx_config": canonical_json(HTMX).decode(),
     }

@@ -25,7 +25,7 @@ from api.dashboard.confirmations import require_name
 from api.dashboard.figures import LastDays
 from api.dashboard.mlflow_pages import PREFIX, MlflowProcess, passed_on, require_reader
 from api.dashboard.pages import PAGES, PageRoute
-from api.dashboard.rendering import HEADERS, SCRIPTS, root_of, shown, tag_of
+from api.dashboard.rendering import HEADERS, SCRIPTS, page_answer, root_of, tag_of
 from api.dashboard.request_pages import list_asked
 from api.dashboard.review_pages import answer_of, review_values
 from api.dashboard.sessions import SessionKey, set_cookie
@@ -136,21 +136,25 @@ class Dashboard:
                 if query is not None:
                     check_query(strict, query)
                 if method == "GET" and strict.first.get("hx-target") == "freezes":
-                    return shown(strict, "base.html", await self._visit(strict, shared))  # as far as it is looked at
+                    return page_answer(
+                        strict, "base.html", await self._visit(strict, shared)
+                    )  # as far as it is looked at
                 return await answers(strict, shared)
             except NotAuthenticated:
-                if path in ("/dashboard/sign-in", "/dashboard/sign-out"):
+                if path == "/dashboard/sign-in":
                     raise
                 if typed := await _typed(strict):
-                    return shown(strict, "sign_in.html", None, code=401, refusal=ENDED, next=FIRST_PAGE, typed=typed)
+                    return page_answer(
+                        strict, "sign_in.html", None, code=401, refusal=ENDED, next=FIRST_PAGE, typed=typed
+                    )
                 query_of_place = f"?{urlencode({'next': place})}" if (place := place_of_page(strict)) else ""
                 return _redirect(strict, f"dashboard/sign-in{query_of_place}")
             except DetentError as error:
-                return _error_page(strict, error)
+                return _error_page(strict, error, await _typed(strict))
             except (ClientDisconnect, HTTPException):
                 raise
             except Exception as error:
-                return _error_page(strict, fault_of(strict, error))
+                return _error_page(strict, fault_of(strict, error), await _typed(strict))
 
         endpoint.__name__ = f"{method} {path}"
         return Route(path, endpoint, methods=[method], include_in_schema=False)
@@ -180,7 +184,7 @@ class Dashboard:
                 return answer
         visit = await self._visit(request, shared, visitor)
         return await asyncio.to_thread(
-            lambda: shown(request, page.template, visit, **page.values(visit, self._last_days))
+            lambda: page_answer(request, page.template, visit, **page.values(visit, self._last_days))
         )
 
     async def _stream(self, request: StrictRequest, shared: Services) -> Response:
@@ -218,7 +222,7 @@ class Dashboard:
             confirmation = act.confirmation(visit, request.query)
             values: dict[str, Any] = {"act": act, "confirmation": confirmation, "detail": None, "typed": {}}
             may = visit.visitor.may(act.use_case, confirmation.family)
-            return shown(request, "confirm.html", visit, may=may, **values)
+            return page_answer(request, "confirm.html", visit, may=may, **values)
 
         return await asyncio.to_thread(page)
 
@@ -247,7 +251,7 @@ class Dashboard:
                 if confirmation is None or (code := status_of(error)) not in ASKED_AGAIN:
                     raise
                 values: dict[str, Any] = {"act": act, "confirmation": confirmation, "may": True, "typed": form}
-                return shown(request, "confirm.html", visit, code=code, **values, **_refusal(request, error))
+                return page_answer(request, "confirm.html", visit, code=code, **values, **_refusal(request, error))
             if act.place is not None:
                 page = act.place(report)
             else:
@@ -273,7 +277,7 @@ class Dashboard:
                 form = replace(form, seed=(form.seed or 0) + 1, example_ids=None)
             elif act == "typing":
                 form = replace(form, seed=None)
-            return shown(request, "workbench.html", visit, code=code, **form_values(visit, form, refusal))
+            return page_answer(request, "workbench.html", visit, code=code, **form_values(visit, form, refusal))
 
         return await asyncio.to_thread(answer, form_in(fields))
 
@@ -287,7 +291,7 @@ class Dashboard:
                 values = review_values(
                     visit, form.get("family"), form.get("skip", ""), refusal=error.detail, typed=form
                 )
-                return shown(request, "reviews.html", visit, code=status_of(error), **values)
+                return page_answer(request, "reviews.html", visit, code=status_of(error), **values)
 
         return await asyncio.to_thread(answer)
 
@@ -301,7 +305,7 @@ class Dashboard:
 
     async def _sign_in_page(self, request: StrictRequest, shared: Services) -> Response:
         place = page_to_open(request.query.get("next", ""))
-        return shown(request, "sign_in.html", None, refusal=None, next=place, typed=())
+        return page_answer(request, "sign_in.html", None, refusal=None, next=place, typed=())
 
     async def _sign_in(self, request: StrictRequest, shared: Services) -> Response:
         refuse_other_pages(request)
@@ -311,13 +315,13 @@ class Dashboard:
             session = sign_in(request, shared, signing, form.get("key", ""))
         except DetentError as error:
             values = {"refusal": error.detail.replace("`", ""), "next": place, "typed": ()}
-            return shown(request, "sign_in.html", None, code=status_of(error), **values)
+            return page_answer(request, "sign_in.html", None, code=status_of(error), **values)
         answer = _redirect(request, place)
         answer.headers.update(set_cookie(signing.cookie, session, secure=request.url.scheme == "https"))
         return answer
 
     async def _sign_out(self, request: StrictRequest, shared: Services) -> Response:
-        refuse_other_pages(request)
+        await self._form(request, shared)
         await asyncio.to_thread(sign_out, request, shared, self.signing(shared))
         answer = _redirect(request, "dashboard/sign-in")
         over = set_cookie(self.signing(shared).cookie, "", secure=request.url.scheme == "https", lasts_s=0)
@@ -326,7 +330,7 @@ class Dashboard:
 
 
 async def _typed(request: StrictRequest) -> Sequence[str]:
-    """A person's words in a form of this server's own pages, which browsers do not keep once the session has ended."""
+    """A person's words in a form of this server's own pages, which browsers do not keep where another page answers."""
     if request.method != "POST":
         return ()
     try:
@@ -337,10 +341,10 @@ async def _typed(request: StrictRequest) -> Sequence[str]:
     return [text for name, text in form.items() if text.strip() and WORDS.fullmatch(name)]
 
 
-def _error_page(request: StrictRequest, error: DetentError) -> Response:
+def _error_page(request: StrictRequest, error: DetentError, typed: Sequence[str]) -> Response:
     """The same sentence as over the API; for a visitor who is known with the pages that lead on."""
     status, state = status_of(error), request.scope["state"]
-    answer = shown(
+    answer = page_answer(
         request,
         "error.html",
         state.get("visit"),
@@ -348,6 +352,7 @@ def _error_page(request: StrictRequest, error: DetentError) -> Response:
         title=TITLES.get(status) or HTTPStatus(status).phrase,
         **_refusal(request, error),
         asks_again=status == 503 and request.method == "GET",
+        typed=typed,
         request_id=state.get("request_id") if status == 500 else None,
     )
     if (wait_s := error.members.get("retry_after_s")) is not None:

@@ -13,10 +13,11 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from hashlib import sha256
-from http.cookies import CookieError, SimpleCookie
 from pathlib import Path
 
 LASTS = timedelta(hours=12)
+NOTICE_LASTS = timedelta(minutes=10)  # of what was done, on a page that is opened again
+MOST_SECONDS = 1 << 35  # beyond which no moment can be written
 TOKEN_LASTS = timedelta(days=1)  # of a form where nobody signs in, two at most
 
 
@@ -60,21 +61,23 @@ class SessionKey:
         times = (now,) if session is not None else (now, now - TOKEN_LASTS)
         return any(hmac.compare_digest(token.encode(), self.token(session, at).encode()) for at in times)
 
-    def notice(self, what: str, version: int, token: str) -> str:
+    def notice(self, what: str, version: int, token: str, now: datetime) -> str:
         """What an address carries to the page that says what was done. ``token``: of the visitor's forms; ``version``:
         of what is served then.
         """
-        return f"{what}.{version}.{self._signature(f'notice {token} {what}.{version}')[:32]}"
+        content = f"{what}.{version}.{int(now.timestamp())}"
+        return f"{content}.{self._signature(f'notice {token} {content}')[:32]}"
 
-    def noticed(self, text: str, version: int, token: str) -> str | None:
-        """What such a text says was done; None where another visitor was told so, or something has changed since. A
-        process that has not heard of the change itself serves an earlier version.
+    def noticed(self, text: str, version: int, token: str, now: datetime) -> str | None:
+        """What such a text says was done; None where another visitor was told so, some time has gone by or something
+        has changed since. A process that has not heard of the change itself serves an earlier version.
         """
-        what, _, then = text.rpartition(".")[0].rpartition(".")
-        if not then.isdecimal() or int(then) < version:
+        what, *numbers = text.rpartition(".")[0].rsplit(".", 2)
+        if len(numbers) != 2 or not all(number.isdecimal() for number in numbers):
             return None
-        is_own = hmac.compare_digest(text.encode(), self.notice(what, int(then), token).encode())
-        return what if is_own else None
+        then, at = int(numbers[0]), datetime.fromtimestamp(int(numbers[1]) % MOST_SECONDS, UTC)
+        is_own = hmac.compare_digest(text.encode(), self.notice(what, then, token, at).encode())
+        return what if is_own and then >= version and now - at < NOTICE_LASTS else None
 
     def _signature(self, content: str) -> str:
         return hmac.new(self._key, content.encode("utf-8", "surrogateescape"), sha256).hexdigest()
@@ -109,8 +112,6 @@ def set_cookie(name: str, value: str, *, secure: bool, lasts_s: int = int(LASTS.
 
 
 def _cookie(header: str, name: str) -> str:
-    try:
-        morsel = SimpleCookie(header).get(name)
-    except CookieError:
-        return ""
-    return morsel.value if morsel is not None else ""
+    """Whatever others of this host have set, which may be no cookie at all."""
+    pairs = (pair.strip().partition("=") for pair in header.split(";"))
+    return next((value for key, _, value in pairs if key == name), "")

@@ -18,9 +18,9 @@ from api.dashboard.sessions import DashboardSession, EndedSessions, SessionKey
 from api.http.bodies import StrictRequest
 from api.http.problems import MalformedBody, UnsupportedMediaType
 from api.idempotency import KeyedRequest, RepeatedRequest, keyed_store
-from api.routing import admit, admit_again, count_change
+from api.routing import admit, admit_again, as_told_to, count_change
 from api.services import Services
-from optimizer.core.base.errors import Busy, DetentError, NotAuthenticated, NotAuthorised
+from optimizer.core.base.errors import Busy, DetentError, InvalidFamily, NotAuthenticated, NotAuthorised
 from optimizer.core.serving.access import hash_of
 from optimizer.core.serving.local_door import is_of_own_page
 from optimizer.core.serving.rollout import Rollout
@@ -79,11 +79,14 @@ class PageVisit:
         use_case = BY_NAME[name]
         asking, figures_only = self._asking(use_case, members), not self.visitor.reads_texts
         context = self.shared.context(self.visitor.caller)
-        if use_case.apart:
-            return use_case.answer.validate_json(
-                answer_apart(use_case, context, asking, figures_only=figures_only)  # beside this process
-            )
-        report = use_case.call(context, asking)
+        try:
+            if use_case.apart:
+                return use_case.answer.validate_json(
+                    answer_apart(use_case, context, asking, figures_only=figures_only)  # beside this process
+                )
+            report = use_case.call(context, asking)
+        except InvalidFamily as error:
+            raise as_told_to(self.visitor.caller, use_case.role, error) from None
         return use_case.answer.validate_json(use_case.written(report, figures_only=True)) if figures_only else report
 
     def act(self, name: str, /, *, nonce: str = "", **members: Any) -> Any:
@@ -112,11 +115,12 @@ class PageVisit:
 
     def notice(self, what: str) -> str:
         """Of what was just done, for the address of the page that says so."""
-        return self.signing.notice(what, self._version(), self.visitor.token)
+        return self.signing.notice(what, self._version(), self.visitor.token, self.shared.clock.now())
 
     def noticed(self) -> str | None:
         """What the address says was done; None where this visitor did not do it, or something has changed since."""
-        return self.signing.noticed(self.request.query.get("done", "")[:300], self._version(), self.visitor.token)
+        text, now = self.request.query.get("done", "")[:300], self.shared.clock.now()
+        return self.signing.noticed(text, self._version(), self.visitor.token, now)
 
     def _version(self) -> int:
         return self.shared.serving.now_served.version or 0

@@ -34,9 +34,10 @@ class Runs(Protocol):
         *,
         start: int = 0,
         ended: bool | None = None,
+        kind: str | None = None,
     ) -> list[RunSummary]:
         """Of these families, None: of all; the newest first, from that place on; ``ended``: only those that have, or
-        have not.
+        have not; ``kind``: only those.
         """
 
     def latest_of_judge(self, tx: Transaction, family: str, limit: int) -> list[JudgeRun]:

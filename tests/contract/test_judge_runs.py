@@ -92,3 +92,4 @@ def test_the_newest_runs_come_first_and_of_the_named_families_alone(database: Da
     with database.read() as tx:
         assert [run.id for run in database.runs.latest(tx, None, 9, ended=True)] == ["jr_2"]
         assert [run.id for run in database.runs.latest(tx, None, 9, ended=False)] == ["jr_3", "jr_1"]
+        assert database.runs.latest(tx, None, 9, kind="evaluate") == []

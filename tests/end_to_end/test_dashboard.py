@@ -33,6 +33,7 @@ from api.dashboard.routes import FOLDER, REPORT_POLICY
 from api.dashboard.sessions import LASTS, DashboardSession, EndedSessions, SessionKey
 from api.dashboard.work_pages import KINDS
 from api.http.forwarding import NotSent
+from api.routing import UNREADABLE
 from optimizer.adapters.store.repositories.journal import WITHOUT_JUDGE
 from optimizer.core.base.errors import Busy
 from optimizer.core.base.minute_sums import HOUR, MinuteSums, floor
@@ -229,6 +230,7 @@ def test_a_session_ends_with_its_time_its_key_and_what_was_changed_of_it(world: 
     named = f"{signing.cookie}={session}"
     assert signing.session(named, now) is not None
     assert signing.session(named, now + LASTS) is None
+    assert signing.session(f'a/b=1; g={{"a":1}}; {named}', now) is not None, "whatever other programs of this host set"
     assert signing.session(f"{named}0", now) is None
     assert signing.session(f"{signing.cookie}={session.replace(hash_of('secret-read'), hash_of('other'))}", now) is None
     assert SessionKey(b"of another home" * 3).session(named, now) is None
@@ -242,9 +244,11 @@ def test_a_session_ends_with_its_time_its_key_and_what_was_changed_of_it(world: 
 def test_signing_out_ends_the_session_for_every_copy_of_its_cookie_and_no_other(world: World) -> None:
     client, other = visitor(world, "secret-read"), visitor(world, "secret-read")
     copy = dict(client.cookies)
-    assert client.post("/dashboard/sign-out", data={}, headers={"Origin": "http://evil.example"}).status_code == 403
+    form = {"token": re.findall(r'name="token" value="(\w+)"', client.get("/dashboard").text)[0]}
+    assert client.post("/dashboard/sign-out", data=form, headers={"Origin": "http://evil.example"}).status_code == 403
+    assert client.post("/dashboard/sign-out", data={"token": "0"}, headers=OWN_PAGE).status_code == 403
     assert client.get("/dashboard").status_code == 200
-    assert client.post("/dashboard/sign-out", data={}, headers=OWN_PAGE).status_code == 303
+    assert client.post("/dashboard/sign-out", data=form, headers=OWN_PAGE).status_code == 303
     assert client.get("/dashboard").status_code == 303
     stranger = visitor(world, None)
     stranger.cookies.update(copy)
@@ -338,9 +342,11 @@ def test_a_key_for_one_family_does_there_what_its_role_may_and_nothing_elsewhere
         assert "Take it back" in client.get(f"/{answer.headers['location'].replace('../', '')}").text
 
 
-def test_what_was_typed_is_shown_where_the_session_has_ended(world: World) -> None:
+def test_what_was_typed_is_shown_where_the_session_has_ended_or_the_form_is_refused(world: World) -> None:
     client, address = visitor(world, "secret-operate"), "/dashboard/families/triage/workbench"
-    form = {"role_0": "system", "content_0": "an <hour> of work", "do": "save"}
+    form = {"role_0": "system", "content_0": "an <hour> of work", "do": "save", "token": "of another session"}
+    answer = client.post(address, data=form, headers=OWN_PAGE)
+    assert (answer.status_code, "an &lt;hour&gt; of work</textarea>" in answer.text) == (403, True), answer.text
     client.cookies.clear()
     answer = client.post(address, data=form, headers=OWN_PAGE)
     assert (answer.status_code, "an &lt;hour&gt; of work</textarea>" in answer.text) == (401, True), answer.text
@@ -605,6 +611,7 @@ def test_what_needs_a_person_names_what_is_held_and_leads_to_the_report_behind_a
         report = f"dashboard/rollouts/{begun['id']}/report"
         assert report in client.get("/dashboard/alerts").text
         assert report in client.get("/dashboard").text
+        assert client.get(family).text.count(told) == 1, "beside the rollout, too"
         store, later = world.shared.store, world.shared.clock.now()
         store.write(lambda tx: store.alerts.close(tx, alert.kind, alert.family, alert.subject, later))
         assert report not in client.get("/dashboard/alerts").text, "it began after this one was raised"
@@ -824,8 +831,8 @@ def test_the_highest_latency_names_its_hour(tmp_path: Path) -> None:
     with serving(make_home(tmp_path)) as world:
         hour = hours_of(world, timedelta(hours=20), 3)
         for place in ("/dashboard", "/dashboard/families/triage"):
-            page = visitor(world, None).get(place).text
-            assert re.search(rf"<dt>(<abbr [^>]*>)?p95(</abbr>)?, {hour:%H:%M} UTC</dt><dd>\d+ ms</dd>", page), place
+            page, p95 = visitor(world, None).get(place).text, "Highest (<abbr [^>]*>)?p95(</abbr>)?"
+            assert re.search(rf"<dt>{p95}, {hour:%H:%M} UTC</dt><dd>\d+ ms</dd>", page), place
 
 
 def test_money_names_the_last_day_with_any_request(tmp_path: Path) -> None:
@@ -865,6 +872,11 @@ def test_a_family_whose_file_never_was_good_is_told_of_and_its_page_opens(tmp_pa
         world.shared.serving.refresh()
         for place in ("/dashboard", "/dashboard/families/triage"):
             assert "its last good version serves" in visitor(world, None).get(place).text, place
+        world.add_key("figures", "read", secret="secret-figures")
+        for place in ("examples", "schedule"):
+            page = visitor(world, "secret-figures").get(f"/dashboard/families/broken/{place}")
+            told = UNREADABLE.partition("'")[2]
+            assert ("this is no YAML" in page.text, told in page.text) == (False, True), place
 
 
 def test_programs_that_are_refused_for_want_of_a_key_are_listed(tmp_path: Path) -> None:

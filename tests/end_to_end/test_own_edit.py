@@ -106,7 +106,7 @@ def test_a_model_that_nothing_names_is_told_where_the_service_runs_and_by_status
     assert "There is no model 'remtoe' in config/models.yaml" in line
     assert "detent family adopt" not in line, "which would be refused"
     told = ok(detent("status"))
-    assert "1 family file refused (detent family validate)" in told
+    assert "1 family file at fault (detent family validate)" in told
     assert "its file names an unknown model" in told
 
 

@@ -172,7 +172,7 @@ def test_a_number_of_users_is_rounded_upwards_to_two_digits(n: float, shown: int
         "nobody watches": ({"runs": False}, "Nothing watches here (detent serve starts it); no rollout under way"),
         "alerts": (
             {"rollouts": 2, "alerts": ["warning", "critical", "info"], "n_faulty": 1},
-            "2 alerts open (below); 1 family file refused (detent family validate); 2 rollouts under way",
+            "2 alerts open (below); 1 family file at fault (detent family validate); 2 rollouts under way",
         ),
         "only silenced ones": ({"n_quiet": 3}, "3 alerts silenced; no rollout under way"),
         "silenced ones beside another": (

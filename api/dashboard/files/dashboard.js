@@ -28,8 +28,14 @@ function tellOf(text) {
   if (place.textContent !== text) place.textContent = text;
 }
 
+function isChanged(field) {
+  if (field.matches("select")) return field.selectedIndex !== Math.max(0, [...field.options].findIndex((one) => one.defaultSelected));
+  return field.checked !== field.defaultChecked || field.value !== field.defaultValue;
+}
+
 function isUsed(main) {
-  return main.contains(document.activeElement) || String(getSelection()).length > 0;
+  if (main.contains(document.activeElement) || String(getSelection()).length > 0) return true;
+  return [...main.querySelectorAll("input, select, textarea")].some(isChanged);
 }
 
 function isLeft(main) {

@@ -249,7 +249,7 @@ def standing_of_active(rollout: Rollout, seen: ActiveStanding) -> RolloutStandin
         away = "but no worker watches: every user gets the champion until one does (detent serve)"
         return RolloutStanding(text=f"{first}, {away}")
     if rollout.held and rollout.held_by == ACTOR:
-        return RolloutStanding(text=f"{first}, held by the worker until the alert below is over")
+        return RolloutStanding(text=f"{first}, held by the worker until its alert is over")
     if rollout.held:
         return RolloutStanding(
             text=f"{first}, held by {rollout.held_by or 'a person'}: it goes no further",
@@ -278,7 +278,7 @@ class HomeHealth:
         rollouts: how many are active.
         alerts: the levels of the open ones that speak for themselves: info, warning, critical.
         n_quiet: open ones that are grave, and silenced or told by another.
-        n_faulty: families whose file is refused.
+        n_faulty: families whose file is refused, or names an unknown model.
         bad_models: config/models.yaml cannot be used, and the last good one is gone by.
         not_ready: why the server that runs cannot serve or keep what is sent.
         n_refused: programs that were refused for want of a key in the last hour.
@@ -304,7 +304,7 @@ def home_headline(home: HomeHealth) -> str:
         *([f"the server is not ready ({home.not_ready.rstrip('.')})"] if home.not_ready else []),
         *([f"{count(grave, 'alert')} open (below)"] if grave else []),
         *([f"{count(home.n_quiet, 'alert')} silenced"] if home.n_quiet and not grave else []),
-        *([f"{count(home.n_faulty, 'family file')} refused (detent family validate)"] if home.n_faulty else []),
+        *([f"{count(home.n_faulty, 'family file')} at fault (detent family validate)"] if home.n_faulty else []),
         *(["the models file is refused (below)"] if home.bad_models else []),
         *([f"{count(home.n_refused, 'program')} refused for want of a key (below)"] if home.n_refused else []),
         *(["every family is frozen"] if None in home.frozen else [f"{family} is frozen" for family in home.frozen]),

@@ -14,6 +14,7 @@ from optimizer.jobs.request import FamilyPageRequest
 
 class RunsRequest(FamilyPageRequest):
     ended: Annotated[bool | None, Field(description="Only those that have ended, or have not")] = None
+    kind: Annotated[str | None, Field(description="Only those: compare, evaluate, score, check or forget")] = None
 
 
 def read_runs(context: Context, request: RunsRequest) -> Page[RunSummary]:
@@ -25,7 +26,7 @@ def read_runs(context: Context, request: RunsRequest) -> Page[RunSummary]:
     runs = context.store.runs
     with context.store.read() as tx:
         return page_read(
-            lambda start, n: runs.latest(tx, families, n, start=start, ended=request.ended),
+            lambda start, n: runs.latest(tx, families, n, start=start, ended=request.ended, kind=request.kind),
             request.cursor,
             request.limit,
         )

@@ -60,7 +60,8 @@ class FamilySpend:
 class MonthSpending:
     """Of studies, runs and other calls of Detent's own since the month (UTC) began; what chats cost is not in it.
 
-    ``cap_usd``: of all families, the setting ``usd_per_month``. ``families``: those that spent, reserved or have a cap.
+    ``cap_usd``: of all families, the setting ``usd_per_month``; None for a key for named ones, too. ``families``: those
+    that spent, reserved or have a cap.
     """
 
     since: datetime
@@ -98,7 +99,7 @@ def read_spending(context: Context, request: Request) -> MonthSpending:
         since=since,
         spent_usd=sum(spend.usd for spend in spends),
         reserved_usd=sum(one.reserved_usd or 0.0 for one in unfinished),
-        cap_usd=context.settings.usd_per_month,
+        cap_usd=context.settings.usd_per_month if context.sees(None) else None,
         unfinished=unfinished,
         families=[
             FamilySpend(

@@ -267,7 +267,7 @@ def read_status(context: Context, request: StatusRequest) -> StatusView:
             n_quiet=sum(alert.level != "info" and not alert.is_told for alert in alerts),
             n_faulty=sum(family.problem is not None for family in families),
             not_ready=health.not_ready,
-            bad_models=models_problem is not None,
+            bad_models=models_problem is not None and sees_home,
             n_refused=sum(caller.kind == "refused" and now - caller.last_at < REFUSED_SHOWN for caller in callers),
             frozen=[freeze.family for freeze in freezes],
         )

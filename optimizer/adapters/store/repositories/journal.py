@@ -189,6 +189,7 @@ class RunTable:
         *,
         start: int = 0,
         ended: bool | None = None,
+        kind: str | None = None,
     ) -> list[RunSummary]:
         names = [field.name for field in fields(RunSummary)]
         query = select(*(RUNS.c[name] for name in names)).order_by(RUNS.c.created_at.desc(), RUNS.c.id.desc())
@@ -196,6 +197,8 @@ class RunTable:
             query = query.where(RUNS.c.family.in_(sorted(families)))
         if ended is not None:
             query = query.where(RUNS.c.status.not_in(UNFINISHED) if ended else RUNS.c.status.in_(UNFINISHED))
+        if kind is not None:
+            query = query.where(RUNS.c.kind == kind)
         return [RunSummary(**row) for row in tx.execute(query.limit(limit).offset(start)).mappings()]
 
     def latest_of_judge(self, tx: Connection, family: str, limit: int) -> list[JudgeRun]:
