@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 
+from tests.api_world import in_one_process
 from tests.chromium import ARGUMENTS, CHROMIUM
 from tests.clock import PROCESSES_S
 
@@ -36,3 +37,10 @@ def browser() -> Iterator[Any]:
         started = p.chromium.launch(executable_path=CHROMIUM, args=ARGUMENTS)
         yield PatientBrowser(started)
         started.close()
+
+
+@pytest.fixture(scope="module", autouse=True)
+def one_process() -> Iterator[None]:
+    """No page has a process started for what it reads: tests/end_to_end/test_reads_apart.py has."""
+    with in_one_process():
+        yield
