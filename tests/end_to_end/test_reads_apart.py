@@ -106,7 +106,7 @@ def functions_asked(monkeypatch: pytest.MonkeyPatch) -> list[str]:
 
 def test_what_a_page_shows_is_read_by_another_process(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
     seeded(world)
-    world.shared.store.write(lambda tx: world.shared.store.runs.update(tx, "cp_1", status="running"))
+    world.shared.store.write(lambda tx: world.shared.store.runs.update(tx, "cp_1", status="running", n_done=1))
     asked = functions_asked(monkeypatch)
     page = world.get("/dashboard/runs/compare/cp_1", headers={"Authorization": "Bearer secret-read-texts"})
     assert (page.status_code, [one.rpartition(":")[2] for one in asked]) == (200, ["read_grid"]), page.text
