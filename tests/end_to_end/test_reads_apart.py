@@ -92,26 +92,6 @@ def test_one_waits_for_another_and_is_refused_where_that_takes_too_long_or_other
         assert (refused.status_code, "Other reads" in refused.json()["detail"]) == (503, True)
 
 
-def functions_asked(monkeypatch: pytest.MonkeyPatch) -> list[str]:
-    """Of the processes that are started from now on."""
-    asked, run = list[str](), run_forked
-
-    def seen(*command: Any, **options: Any) -> Any:
-        asked.append(json.loads(options["input"])["function"])
-        return run(*command, **options)
-
-    monkeypatch.setattr(apart.subprocess, "run", seen)
-    return asked
-
-
-def test_what_a_page_shows_is_read_by_another_process(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
-    seeded(world)
-    world.shared.store.write(lambda tx: world.shared.store.runs.update(tx, "cp_1", status="running", n_done=1))
-    asked = functions_asked(monkeypatch)
-    page = world.get("/dashboard/runs/compare/cp_1", headers={"Authorization": "Bearer secret-read-texts"})
-    assert (page.status_code, [one.rpartition(":")[2] for one in asked]) == (200, ["read_grid"]), page.text
-
-
 @pytest.mark.parametrize(
     ("what", "function"),
     [
@@ -123,7 +103,13 @@ def test_what_a_study_has_to_tell_is_read_by_another_process(
     world: World, monkeypatch: pytest.MonkeyPatch, what: str, function: str
 ) -> None:
     seeded(world)
-    asked = functions_asked(monkeypatch)
+    asked, run = list[str](), run_forked
+
+    def seen(*command: Any, **options: Any) -> Any:
+        asked.append(json.loads(options["input"])["function"])
+        return run(*command, **options)
+
+    monkeypatch.setattr(apart.subprocess, "run", seen)
     found = world.get(f"/v1/studies/st_1/{what}", headers={"Authorization": "Bearer secret-read-texts"})
     assert (found.status_code, asked) == (200, [function]), found.text
     context, use_case = wiring.home_context(world.settings, actor="ann"), use_case_named(function)
