@@ -7,7 +7,7 @@ from __future__ import annotations
 import asyncio
 import json
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from dataclasses import asdict, dataclass
 from email.utils import format_datetime
 from importlib import import_module
@@ -30,8 +30,7 @@ from optimizer.jobs.context import Context
 from optimizer.jobs.request import Request
 from optimizer.jobs.rollouts.tick import tick
 from optimizer.jobs.upkeep.export_folder import Archive
-from optimizer.runtime import apart, export_home, wiring
-from optimizer.runtime.fit_apart import fit_judge_apart
+from optimizer.runtime import export_home, wiring
 from optimizer.runtime.use_cases import UseCase
 from tests.answer_schemas import as_declared
 from tests.stores import migrate_store
@@ -210,18 +209,24 @@ def archive_here(context: Context, *, sealed: bool) -> IO[bytes]:
 
 
 @contextmanager
+def in_one_process() -> Iterator[None]:
+    """What the api has a process of its own do is done in this one."""
+    with (
+        patch.object(import_module("api.use_cases"), "answer_apart", read_here),
+        patch.object(import_module("api.dashboard.visitors"), "answer_apart", read_here),
+        patch.object(import_module("api.routes.operations"), "archive_apart", archive_here),
+        patch.object(services, "fit_judge_apart", wiring.fit_judge),
+    ):
+        yield
+
+
+@contextmanager
 def serving(
     settings: Settings, *, host: str = "127.0.0.1", raise_faults: bool = True, reads_apart: bool = False
 ) -> Iterator[World]:
     app = create_app(settings)
-    answer_apart = apart.answer_apart if reads_apart else read_here
-    archive_apart = export_home.archive_apart if reads_apart else archive_here
-    fit_judge = fit_judge_apart if reads_apart else wiring.fit_judge  # which takes seconds in a process of its own
     with (
-        patch.object(import_module("api.use_cases"), "answer_apart", answer_apart),
-        patch.object(import_module("api.dashboard.visitors"), "answer_apart", answer_apart),
-        patch.object(import_module("api.routes.operations"), "archive_apart", archive_apart),
-        patch.object(services, "fit_judge_apart", fit_judge),
+        nullcontext() if reads_apart else in_one_process(),
         TestClient(
             app, base_url="http://localhost", client=(host, 50000), raise_server_exceptions=raise_faults
         ) as client,

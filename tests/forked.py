@@ -178,6 +178,8 @@ def run_forked(
     command: Sequence[str],
     *,
     input: Any = None,
+    stdout: IO[bytes] | None = None,
+    stderr: int = subprocess.PIPE,
     env: Mapping[str, str] | None = None,
     cwd: Path | None = None,
     timeout: float = 120.0,
@@ -187,16 +189,17 @@ def run_forked(
 ) -> subprocess.CompletedProcess[Any]:
     """As ``subprocess.run`` of the command ``detent`` or of ``python -m`` one of the product's modules."""
     assert capture_output
-    with tempfile.TemporaryFile() as stdin, tempfile.TemporaryFile() as stdout, tempfile.TemporaryFile() as stderr:
+    assert stderr == subprocess.PIPE
+    with tempfile.TemporaryFile() as stdin, tempfile.TemporaryFile() as captured, tempfile.TemporaryFile() as errors:
         stdin.write(input.encode() if isinstance(input, str) else input or b"")
         stdin.seek(0)
         env = os.environ if env is None else env
-        process = Forked(command, env=env, stdin=stdin, stdout=stdout, stderr=stderr, cwd=cwd)
+        process = Forked(command, env=env, stdin=stdin, stdout=stdout or captured, stderr=errors, cwd=cwd)
         try:
             code = process.wait(timeout)
         finally:
             process.kill()
-        out, err = (file.seek(0) or file.read() for file in (stdout, stderr))
+        out, err = (file.seek(0) or file.read() for file in (captured, errors))
     ran = subprocess.CompletedProcess(command, code, *((out.decode(), err.decode()) if text else (out, err)))
     if check:
         ran.check_returncode()

@@ -93,10 +93,10 @@ class Run:
             case "next":
                 worker.items = deque(self.files.popleft() if self.files else ())
                 connection.send(list(worker.items))
-            case "report":
-                report = self.config.hook.pytest_report_from_serializable(config=self.config, data=value)
-                self.config.hook.pytest_runtest_logreport(report=report)
             case "done":
+                for data in value:
+                    report = self.config.hook.pytest_report_from_serializable(config=self.config, data=data)
+                    self.config.hook.pytest_runtest_logreport(report=report)
                 item = self.session.items[worker.items.popleft()]
                 self.config.hook.pytest_runtest_logfinish(nodeid=item.nodeid, location=item.location)
             case "warning":
@@ -128,18 +128,24 @@ class Worker:
 
 
 class Sender:
-    """A worker's reports and warnings go to the process that started it."""
+    """A worker's reports, those of a test together, and its warnings go to the process that started it."""
 
     def __init__(self, config: pytest.Config, connection: Connection) -> None:
         self.config, self.connection = config, connection
+        self.reports: list[Any] = []  # of the test that runs
 
     @property
     def _tw(self) -> TerminalWriter:  # to which pytest-timeout writes, by the name of pytest's own reporter
         return TerminalWriter()
 
     def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
-        data = self.config.hook.pytest_report_to_serializable(config=self.config, report=report)
-        self.connection.send(("report", data))
+        if report.passed:
+            report.sections = []  # what it has printed nobody reads
+        self.reports.append(self.config.hook.pytest_report_to_serializable(config=self.config, report=report))
+
+    def done(self) -> None:
+        self.connection.send(("done", self.reports))
+        self.reports = []
 
     def pytest_warning_recorded(
         self, warning_message: warnings.WarningMessage, when: str, nodeid: str, location: tuple[str, int, str] | None
@@ -161,24 +167,27 @@ def work(
         one.close()
     plugins = session.config.pluginmanager
     plugins.unregister(name="terminalreporter")
-    plugins.register(Sender(session.config, connection), "terminalreporter")
+    sender = Sender(session.config, connection)
+    plugins.register(sender, "terminalreporter")
     if capture := plugins.getplugin("capturemanager"):  # what it has open is shared by all
         capture.stop_global_capturing()
         capture.start_global_capturing()
         capture.suspend_global_capture()
-    session.config._tmp_path_factory._basetemp = folder  # type: ignore[attr-defined]
     if server:
         from tests.waiting import METER  # a plugin, which pytest wants to be the first to load
 
         server.adopt()
         METER.servers = [server.pid]
     try:
-        for places in iter(lambda: next_file(connection), []):
+        for n, places in enumerate(iter(lambda: next_file(connection), [])):
+            # of its own, since for each of its names pytest looks through all that stand beside it
+            session.config._tmp_path_factory._basetemp = folder / str(n)  # type: ignore[attr-defined]
+            (folder / str(n)).mkdir()
             items = [session.items[at] for at in places]
             # the session as what comes next: all that is the file's own ends with its last test
             for item, following in zip(items, [*items[1:], session], strict=True):
                 session.config.hook.pytest_runtest_protocol(item=item, nextitem=following)
-                connection.send(("done", None))
+                sender.done()
     except (KeyboardInterrupt, EOFError, ConnectionError):  # nobody reads on
         pass
     except BaseException:

@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 
+from tests.api_world import in_one_process
 from tests.chromium import ARGUMENTS, CHROMIUM
 from tests.clock import PROCESSES_S
 
@@ -16,14 +17,21 @@ class PatientBrowser:
 
     def __init__(self, browser: Any) -> None:
         self._browser = browser
+        self._windows: dict[bool, Any] = {}  # by whether scripts run
 
     def new_context(self, **options: Any) -> Any:
         context = self._browser.new_context(**options)
         context.set_default_timeout(1000 * PROCESSES_S)
         return context
 
-    def new_page(self, **options: Any) -> Any:
-        return self.new_context(**options).new_page()
+    def new_page(self, *, viewport: dict[str, int] | None = None, scripts: bool = True) -> Any:
+        """In one window with the others: a context of its own costs as much as three pages."""
+        if scripts not in self._windows:
+            self._windows[scripts] = self.new_context(java_script_enabled=scripts)
+        page = self._windows[scripts].new_page()
+        if viewport is not None:
+            page.set_viewport_size(viewport)
+        return page
 
     def __getattr__(self, name: str) -> Any:
         return getattr(self._browser, name)
@@ -36,3 +44,10 @@ def browser() -> Iterator[Any]:
         started = p.chromium.launch(executable_path=CHROMIUM, args=ARGUMENTS)
         yield PatientBrowser(started)
         started.close()
+
+
+@pytest.fixture(scope="module", autouse=True)
+def one_process() -> Iterator[None]:
+    """No page has a process started for what it reads: tests/end_to_end/test_reads_apart.py has."""
+    with in_one_process():
+        yield

@@ -107,21 +107,6 @@ def page() -> Iterator[Any]:
         browser.close()
 
 
-def test_the_run_page_names_the_outcome_the_winner_and_every_trial(page: Any, run_page: str) -> None:
-    page.goto(run_page)
-    page.wait_for_selector(f"text=nominated {WINNER}")
-    page.wait_for_selector("text=the best variant of the search met every gate on the holdout and was nominated")
-    page.wait_for_selector("text=/04 bootstrap .*winner/")
-    page.wait_for_selector("text=confirmation.lift")
-
-
-def test_the_start_page_has_no_note_about_telemetry_and_reports_nothing(page: Any, mlflow: str) -> None:
-    page.goto(mlflow)
-    page.wait_for_selector("text=detent/")
-    assert page.locator("text=Information about UI telemetry").count() == 0
-    assert page.evaluate("localStorage.getItem('mlflow.settings.telemetry.enabled_v1')") == "false"
-
-
 ERRORS_SEEN = """
 window.errorsSeen = [];
 new MutationObserver((changes) => {
@@ -132,15 +117,21 @@ new MutationObserver((changes) => {
 """  # noqa: E501
 
 
-PAGES = {
-    "": "Recent Experiments",
-    "#/experiments": "detent/",
-    "{experiment}/runs": "nominated",
-    "{experiment}/evaluation-runs": "nominated",
-    "{experiment}": "Usage",
-    "{run}": "confirmation.lift",
-    "#/prompts": "detent-",
-    f"#/prompts/detent-{story.FAMILY}": "champion",
+PAGES = {  # what is seen on each
+    "": ["Recent Experiments", "detent/"],
+    "#/experiments": ["detent/"],
+    "{experiment}/runs": ["nominated"],
+    "{experiment}/evaluation-runs": ["nominated"],
+    "{experiment}": ["Usage"],
+    "{run}": [
+        "confirmation.lift",
+        f"nominated {WINNER}",
+        "the best variant of the search met every gate on the holdout and was nominated",
+        "/04 bootstrap .*winner/",
+        "<script>hostile()",
+    ],
+    "#/prompts": ["detent-"],
+    f"#/prompts/detent-{story.FAMILY}": ["champion", "Summarize the document in one sentence."],
 }
 
 
@@ -150,7 +141,9 @@ def test_pages_open_without_an_error_and_offer_nothing_that_is_refused_and_what_
     """One after the other in one window, as a reviewer goes through them: MLflow's scripts are read once."""
     id, run = run_page.rpartition("/")[2], "#" + run_page.partition("#")[2]
     with httpx.Client(base_url=mlflow, trust_env=False) as client:
-        written = {"mlflow.note.content": " ".join(HOSTILE), **dict(zip("abcdefgh", HOSTILE, strict=True))}
+        tags = client.get("/api/2.0/mlflow/runs/get", params={"run_id": id}).json()["run"]["data"]["tags"]
+        (note,) = (tag["value"] for tag in tags if tag["key"] == "mlflow.note.content")
+        written = {"mlflow.note.content": " ".join([note, *HOSTILE]), **dict(zip("abcdefgh", HOSTILE, strict=True))}
         for name, text in written.items():
             set_tag = client.post("/api/2.0/mlflow/runs/set-tag", json={"run_id": id, "key": name, "value": text})
             assert set_tag.status_code == 200, set_tag.text
@@ -161,9 +154,11 @@ def test_pages_open_without_an_error_and_offer_nothing_that_is_refused_and_what_
     for place, shown in PAGES.items():
         opened.goto(f"{mlflow}/{place.format(run=run, experiment=run.partition('/runs/')[0])}")
         opened.wait_for_timeout(500)  # only what stands behind # changes, so nothing is loaded that could be waited for
-        opened.wait_for_selector(f"text={shown} >> visible=true")
-        if place == "{run}":
-            opened.wait_for_selector("text=<script>hostile()")
+        for text in shown:
+            opened.wait_for_selector(f"text={text} >> visible=true")
+        if not place:
+            assert opened.locator("text=Information about UI telemetry").count() == 0
+            assert opened.evaluate("localStorage.getItem('mlflow.settings.telemetry.enabled_v1')") == "false"
         opened.wait_for_load_state("networkidle")
         assert (opened.evaluate("errorsSeen"), opened.evaluate("ran")) == ([], []), place
         for what in ("AI Gateway", "MCP registry", "MLflow Assistant", "Start Demo", "New run", "Playground", "Judges"):
@@ -175,7 +170,11 @@ def test_pages_open_without_an_error_and_offer_nothing_that_is_refused_and_what_
     opened.close()
 
 
-def test_the_report_shows_the_winners_diff_against_the_champion(page: Any, run_page: str) -> None:
+def test_the_report_shows_the_winners_diff_against_the_champion_and_its_plots_without_a_network(
+    page: Any, run_page: str
+) -> None:
+    hosts: set[str] = set()
+    page.on("request", lambda request: hosts.add(request.url.split("/")[2]) if request.url.startswith("http") else None)
     page.goto(f"{run_page}/artifacts")
     page.click("text=report.html")
     frame = page.frame_locator("iframe")
@@ -184,15 +183,6 @@ def test_the_report_shows_the_winners_diff_against_the_champion(page: Any, run_p
     assert frame.locator("tr:has(td .key.candidate)", has_text="winner").count() == 2, (
         "in the confirmation and among the trials"
     )
-
-
-def test_the_plots_are_drawn_without_a_network(page: Any, run_page: str) -> None:
-    hosts: set[str] = set()
-    page.on("request", lambda request: hosts.add(request.url.split("/")[2]) if request.url.startswith("http") else None)
-    page.goto(f"{run_page}/artifacts")
-    page.reload()
-    page.click("text=report.html")
-    frame = page.frame_locator("iframe")
     frame.locator("figure:has-text('Quality against latency') path.candidate.dot").wait_for(state="attached")
     frame.locator("section:has(h2:text('Which settings mattered')) .bar").first.wait_for()
     assert len(hosts) == 1, f"asked {hosts}"
@@ -203,12 +193,6 @@ def test_the_table_of_trials_is_drawn_as_a_table_with_the_winner_first(page: Any
     page.click("text=trials.json")
     page.wait_for_selector("text=View as table")
     page.wait_for_selector("text=winner")
-
-
-def test_the_registered_prompt_shows_the_champion_alias(page: Any, mlflow: str) -> None:
-    page.goto(f"{mlflow}/#/prompts/detent-{story.FAMILY}")
-    page.wait_for_selector("text=champion")
-    page.wait_for_selector("text=Summarize the document in one sentence.")
 
 
 def test_below_the_dashboard_a_reader_opens_the_run_and_its_files_and_finds_the_way_back(

@@ -85,9 +85,8 @@ def picture(page: Any, name: str) -> None:
 
 
 def test_every_page_of_the_walk_is_readable_at_every_width_by_day_and_night(browser: Any, world: World) -> None:
-    context = browser.new_context()
-    context.add_init_script(LISTEN)
-    page = context.new_page()
+    page = browser.new_page()
+    page.add_init_script(LISTEN)
     faults: list[str] = []
     page.on("console", lambda message: faults.append(message.text) if message.type in ("error", "warning") else None)
     page.on("pageerror", lambda fault: faults.append(str(fault)))
@@ -128,12 +127,11 @@ def test_every_page_of_the_walk_is_readable_at_every_width_by_day_and_night(brow
     page.click("a.button:text-is('Start its rollout')")
     look("start")
     assert faults == []
-    context.close()
+    page.close()
 
 
 def test_what_is_typed_is_previewed_as_it_is_typed_and_by_keyboard_it_is_tried(browser: Any, world: World) -> None:
-    context = browser.new_context()
-    page = context.new_page()
+    page = browser.new_page()
     page.goto(f"{url_of(world)}/dashboard/families/triage/workbench")
     assert page.locator("text=It is the champion").count() == 1
     page.locator("[name=content_0]").focus()
@@ -159,7 +157,7 @@ def test_what_is_typed_is_previewed_as_it_is_typed_and_by_keyboard_it_is_tried(b
     page.wait_for_selector(".lead:text-is('finished')")  # the page asks again by itself
     worker.join()
     assert "technical" in page.locator(".answers").all_inner_texts()[0]
-    context.close()
+    page.close()
 
 
 def test_the_answers_of_a_try_appear_while_it_runs(browser: Any, world: World, behind: Provider) -> None:
@@ -171,8 +169,7 @@ def test_the_answers_of_a_try_appear_while_it_runs(browser: Any, world: World, b
         return usual(body)
 
     behind.answer = one_by_one
-    context, plain = browser.new_context(), browser.new_context(java_script_enabled=False)
-    page, without_scripts = context.new_page(), plain.new_page()
+    page, without_scripts = browser.new_page(), browser.new_page(scripts=False)
     page.goto(f"{url_of(world)}/dashboard/families/triage/workbench")
     page.fill("[name=content_0]", "Answer one by one: even or odd?")
     page.wait_for_selector(f"{ADDED} >> text=one by one")
@@ -194,13 +191,12 @@ def test_the_answers_of_a_try_appear_while_it_runs(browser: Any, world: World, b
         behind.answer = usual
     page.wait_for_selector("h2:text-is('Answers, the most different first')")
     assert page.locator("text=B score").count() == 5
-    context.close()
-    plain.close()
+    page.close()
+    without_scripts.close()
 
 
 def test_without_scripts_four_clicks_lead_from_the_first_page_to_a_rollout(browser: Any, world: World) -> None:
-    context = browser.new_context(java_script_enabled=False)
-    page = context.new_page()
+    page = browser.new_page(scripts=False)
     page.goto(f"{url_of(world)}/dashboard")
     page.click("a.button:text-is('Edit and try')")
     text = page.input_value("[name=content_0]")
@@ -222,11 +218,11 @@ def test_without_scripts_four_clicks_lead_from_the_first_page_to_a_rollout(brows
     assert (rollout["candidate"], rollout["status"]) == (tried, "validating")
     listed = {one["variant"]: one for one in world.get("/v1/families/triage/variants").json()["items"]}
     assert listed[tried]["source"] == "person", "what is rolled out is on the list"
-    context.close()
+    page.close()
 
 
 def test_two_windows_on_one_text_the_second_is_told_while_typing(browser: Any, world: World) -> None:
-    first, second = browser.new_context().new_page(), browser.new_context().new_page()
+    first, second = browser.new_page(), browser.new_page()
     for page in (first, second):
         page.goto(f"{url_of(world)}/dashboard/families/triage/workbench")
     first.fill("[name=content_0]", "The first of two: billing or technical?")
@@ -241,4 +237,4 @@ def test_two_windows_on_one_text_the_second_is_told_while_typing(browser: Any, w
     second.click("button:text-is('Save')")
     second.wait_for_selector("[role=status]:has-text('Saved')")
     for page in (first, second):
-        page.context.close()
+        page.close()

@@ -5,11 +5,14 @@ from __future__ import annotations
 import hashlib
 import io
 import json
+import shutil
 import sqlite3
+import subprocess
 import tempfile
 from collections.abc import Iterator
 from contextlib import closing
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -19,8 +22,10 @@ from optimizer.core.base.errors import Conflict, InvalidInput
 from optimizer.core.dataset.sealed_rows import EMPTY
 from optimizer.host.config import Settings, load_settings
 from optimizer.jobs.upkeep.export_folder import Archive, ExportWriter, NewFolder, read_folder, unpack
+from optimizer.runtime import export_home
 from optimizer.runtime.api_client import ApiClient
 from tests.command_line import Ran, detent
+from tests.forked import run_forked
 from tests.recordings.fixed import api_of, fixed
 from tests.recordings.home import PREFIX, clock_then, migrated
 from tests.stores import migrate_store
@@ -33,10 +38,15 @@ def say(home: Path, *words: str) -> Ran:
 
 
 @pytest.fixture
-def home(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Settings]:
-    """One in which every table is filled."""
+def then() -> Iterator[None]:
     with fixed(clock_then()):
-        yield migrated(tmp_path_factory.mktemp(PREFIX))
+        yield
+
+
+@pytest.fixture
+def home(then: None, tmp_path_factory: pytest.TempPathFactory) -> Settings:
+    """One in which every table is filled."""
+    return migrated(tmp_path_factory.mktemp(PREFIX))
 
 
 def test_a_client_serves_every_champion_from_the_snapshot_file_as_the_server_did(
@@ -77,6 +87,22 @@ def exported(home: Settings, tmp_path: Path, *options: str) -> Path:
     return folder
 
 
+@pytest.fixture(scope="module")
+def leaving(tmp_path_factory: pytest.TempPathFactory) -> tuple[Settings, Path]:
+    """A home and its default export; tests change neither, but copies."""
+    with fixed(clock_then()):
+        home = migrated(tmp_path_factory.mktemp(PREFIX))
+        return home, exported(home, tmp_path_factory.mktemp("default"))
+
+
+@pytest.fixture(scope="module")
+def leaving_sealed(tmp_path_factory: pytest.TempPathFactory) -> tuple[Settings, Path]:
+    """The same with what is sealed."""
+    with fixed(clock_then()):
+        home = migrated(tmp_path_factory.mktemp(PREFIX))
+        return home, exported(home, tmp_path_factory.mktemp("with-sealed"), "--sealed")
+
+
 def sealed_texts(home: Settings) -> set[str]:
     """Of every sealed example, each text that is long enough to be its own."""
     with closing(sqlite3.connect(home.var() / "detent.db")) as database:
@@ -88,11 +114,12 @@ def sealed_texts(home: Settings) -> set[str]:
     return {json.dumps(text, ensure_ascii=False)[1:-1] for text in texts if len(text) > 20}
 
 
+@pytest.mark.usefixtures("then")
 def test_what_was_exported_serves_the_same_bytes_in_an_empty_home_and_its_chains_verify(
-    home: Settings, tmp_path: Path
+    leaving: tuple[Settings, Path], tmp_path: Path
 ) -> None:
     clock = clock_then()
-    folder, new = exported(home, tmp_path), tmp_path / "new"
+    (home, folder), new = leaving, tmp_path / "new"
     new.mkdir()
     imported = say(new, "data", "import", str(folder))
     assert imported.code == 0, imported.err
@@ -115,8 +142,9 @@ def test_what_was_exported_serves_the_same_bytes_in_an_empty_home_and_its_chains
     assert any(report["ok"] and report["n_blocks"] for report in before.json["items"])
 
 
-def test_no_text_of_a_sealed_example_and_no_secret_is_in_a_default_export(home: Settings, tmp_path: Path) -> None:
-    texts, folder = sealed_texts(home), exported(home, tmp_path)
+def test_no_text_of_a_sealed_example_and_no_secret_is_in_a_default_export(leaving: tuple[Settings, Path]) -> None:
+    home, folder = leaving
+    texts = sealed_texts(home)
     keys = [file.read_bytes().strip() for file in (home.var() / "keys").rglob("*") if file.is_file()]
     with closing(sqlite3.connect(home.var() / "detent.db")) as database:
         keys += [row[0].encode() for row in database.execute("SELECT secret_hash FROM api_keys")]
@@ -129,9 +157,12 @@ def test_no_text_of_a_sealed_example_and_no_secret_is_in_a_default_export(home: 
             assert [key for key in keys if key in content] == [], file
 
 
-def test_the_sealed_rows_come_in_a_file_of_their_own_and_count_as_a_look(home: Settings, tmp_path: Path) -> None:
+@pytest.mark.usefixtures("then")
+def test_the_sealed_rows_come_in_a_file_of_their_own_and_count_as_a_look(
+    leaving_sealed: tuple[Settings, Path], tmp_path: Path
+) -> None:
+    home, folder = leaving_sealed
     texts = sealed_texts(home)
-    folder = exported(home, tmp_path, "--sealed")
     sealed = (folder / "sealed.jsonl").read_text(encoding="utf-8")
     assert all(text in sealed for text in texts)
     with closing(sqlite3.connect(home.var() / "detent.db")) as database:
@@ -156,8 +187,11 @@ def rows_of(home: Settings, table: str) -> list[str]:
         return sorted(map(repr, database.execute(f"SELECT * FROM {table}")))
 
 
-def test_a_changed_file_is_no_export_and_a_home_with_rows_takes_none(home: Settings, tmp_path: Path) -> None:
-    folder = exported(home, tmp_path)
+@pytest.mark.usefixtures("then")
+def test_a_changed_file_is_no_export_and_a_home_with_rows_takes_none(
+    leaving: tuple[Settings, Path], tmp_path: Path
+) -> None:
+    home, folder = leaving[0], Path(shutil.copytree(leaving[1], tmp_path / "leaving"))
     taken = say(home.home, "data", "import", str(folder))
     assert (taken.code, "no empty home" in taken.err) == (1, True)
     audited = tmp_path / "audited"  # nothing but a line in the record of changes
@@ -183,8 +217,11 @@ def test_a_changed_file_is_no_export_and_a_home_with_rows_takes_none(home: Setti
     assert (again.code, "is there already" in again.err) == (1, True)
 
 
-def test_a_row_that_is_none_is_refused_by_its_line_and_leaves_nothing(home: Settings, tmp_path: Path) -> None:
-    folder, new = exported(home, tmp_path), tmp_path / "new"
+@pytest.mark.usefixtures("then")
+def test_a_row_that_is_none_is_refused_by_its_line_and_leaves_nothing(
+    leaving: tuple[Settings, Path], tmp_path: Path
+) -> None:
+    folder, new = Path(shutil.copytree(leaving[1], tmp_path / "leaving")), tmp_path / "new"
     new.mkdir()
     file = folder / "tables" / "rollouts.jsonl"
     lines = file.read_text(encoding="utf-8").splitlines()
@@ -204,8 +241,9 @@ def test_a_row_that_is_none_is_refused_by_its_line_and_leaves_nothing(home: Sett
         assert list((new / "var").glob(".detent.db.part*")) == []
 
 
-def test_a_sealed_row_of_no_table_is_refused_by_its_line(home: Settings, tmp_path: Path) -> None:
-    folder, new = exported(home, tmp_path, "--sealed"), tmp_path / "new"
+@pytest.mark.usefixtures("then")
+def test_a_sealed_row_of_no_table_is_refused_by_its_line(leaving_sealed: tuple[Settings, Path], tmp_path: Path) -> None:
+    folder, new = Path(shutil.copytree(leaving_sealed[1], tmp_path / "leaving")), tmp_path / "new"
     new.mkdir()
     file = folder / "sealed.jsonl"
     lines = file.read_text(encoding="utf-8").splitlines()
@@ -256,6 +294,7 @@ def test_a_colleague_leaves_by_the_server_with_the_same_files_and_nothing_stays_
     home: Settings, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     texts, at_home = sealed_texts(home), exported(home, tmp_path / "at-home")
+    monkeypatch.setattr(export_home, "subprocess", SimpleNamespace(**{**vars(subprocess), "run": run_forked}))
     with api_of(home, clock_then()) as api:
         monkeypatch.setattr(ApiClient, "at", lambda url, key: ApiClient(url, http=api.client))
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import subprocess
 import sys
 from collections.abc import Callable, Iterator
 from importlib import import_module
@@ -12,6 +11,8 @@ from typing import Any
 
 import httpx
 import pytest
+from openapi_python_client.cli import app as generator
+from typer.testing import CliRunner
 
 from api.app import create_app
 from optimizer.host.config import load_settings
@@ -50,23 +51,18 @@ def ask(url: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Ask]:
     folder = tmp_path_factory.mktemp("generated")
     (folder / "openapi.json").write_text(httpx.get(f"{url}/openapi.json", timeout=60).text, encoding="utf-8")
     (folder / "config.json").write_text(json.dumps(CONFIG), encoding="utf-8")
-    command = [
-        sys.executable,
-        "-m",
-        "openapi_python_client",
+    words = [
         "generate",
         "--path",
-        "openapi.json",
+        str(folder / "openapi.json"),
         "--config",
-        "config.json",
+        str(folder / "config.json"),
         "--meta",
         "none",
-        "--output-path",
-        PACKAGE,
-        "--fail-on-warning",
     ]
-    ended = subprocess.run(command, cwd=folder, capture_output=True, text=True, check=False)
-    assert ended.returncode == 0, ended.stdout + ended.stderr
+    words += ["--output-path", str(folder / PACKAGE), "--fail-on-warning"]
+    ended = CliRunner().invoke(generator, words)
+    assert ended.exit_code == 0, ended.output
     sys.path.insert(0, str(folder))
     with import_module(f"{PACKAGE}.client").Client(base_url=url) as client:
 

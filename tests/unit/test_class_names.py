@@ -10,7 +10,7 @@ from functools import cache
 
 import pytest
 
-from tests.unit.test_product_imports import ROOT
+from tests.unit.test_product_imports import ROOT, statements
 
 GLOSSARY = (ROOT / "docs" / "reference" / "glossary.md").read_text(encoding="utf-8")
 
@@ -42,7 +42,7 @@ def names_of(distribution: tuple[str, ...]) -> tuple[dict[str, list[str]], dict[
     misnamed: dict[str, list[str]] = {}
     for file in (file for package in distribution for file in (ROOT / package).rglob("*.py")):
         place, tree = str(file.relative_to(ROOT)), ast.parse(file.read_text(encoding="utf-8"))
-        for node in ast.walk(tree):
+        for node in statements(tree):
             if isinstance(node, ast.ClassDef):
                 places[node.name.lstrip("_")].append(place)
         if names := misnamed_variables(tree):
@@ -53,7 +53,7 @@ def names_of(distribution: tuple[str, ...]) -> tuple[dict[str, list[str]], dict[
 def misnamed_variables(tree: ast.Module) -> list[str]:
     """Functions, their parameters and variables; a member of a class has a name on the wire, which stays."""
     names: set[tuple[int, str]] = set()
-    for function in ast.walk(tree):
+    for function in statements(tree):
         if isinstance(function, ast.FunctionDef | ast.AsyncFunctionDef):
             names.add((function.lineno, function.name))
             for node in ast.walk(function):

@@ -1,10 +1,12 @@
-"""Who imports whom: the product uses each of its modules, and none of them leans on the tests or the benchmarks."""
+"""Who imports whom: the product uses each of its modules, none of them leans on the tests or the benchmarks, and none
+imports itself by way of others, not in a function and not for its types alone.
+"""
 
 from __future__ import annotations
 
 import ast
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Set
 from functools import cache
 from importlib.util import resolve_name
 from pathlib import Path
@@ -39,23 +41,42 @@ def modules(root: Path) -> dict[str, Path]:
     return found
 
 
-def imported(name: str, file: Path, root: Path) -> Iterator[str]:
-    """Dotted names, wherever in the file the import stands.
+def statements(tree: ast.Module) -> Iterator[ast.AST]:
+    """Wherever they stand; expressions hold none, and are most of a tree."""
+    waiting: list[ast.AST] = [tree]
+    while waiting:
+        node = waiting.pop()
+        yield node
+        for part in ("body", "orelse", "finalbody", "handlers", "cases"):
+            waiting += getattr(node, part, ())
 
-    Of ``from a import b`` both ``a`` and ``a.b``, which may be a module. What stands as a text: the job of a use case,
-    ``a.b:c``; and a room of ``rooms.py``, itself with the modules right in it.
+
+@cache
+def import_statements(root: Path) -> dict[str, list[tuple[str, list[str]]]]:
+    """By module, of each ``from a import b, c`` both a and [b, c]; of ``import a`` a and nothing."""
+    found: dict[str, list[tuple[str, list[str]]]] = {}
+    for name, file in modules(root).items():
+        package = name if file.stem == "__init__" else name.rpartition(".")[0]
+        found[name] = []
+        for node in statements(ast.parse(file.read_text(encoding="utf-8"))):
+            if isinstance(node, ast.Import):
+                found[name] += [(alias.name, []) for alias in node.names]
+            elif isinstance(node, ast.ImportFrom):
+                source = resolve_name("." * node.level + (node.module or ""), package)
+                found[name].append((source, [alias.name for alias in node.names]))
+    return found
+
+
+def named(name: str, file: Path, root: Path) -> Iterator[str]:
+    """Modules that stand as a text: the job of a use case, ``a.b:c``; and a room of ``rooms.py``, itself with the
+    modules right in it.
     """
-    package = name if file.stem == "__init__" else name.rpartition(".")[0]
+    if name not in ("optimizer.runtime.use_cases", "optimizer.runtime.rooms"):
+        return
     for node in ast.walk(ast.parse(file.read_text(encoding="utf-8"))):
-        if isinstance(node, ast.Import):
-            yield from (alias.name for alias in node.names)
-        elif isinstance(node, ast.ImportFrom):
-            source = resolve_name("." * node.level + (node.module or ""), package)
-            yield source
-            yield from (f"{source}.{alias.name}" for alias in node.names)
-        elif not isinstance(node, ast.Constant) or not isinstance(node.value, str):
+        if not isinstance(node, ast.Constant) or not isinstance(node.value, str):
             continue
-        elif name == "optimizer.runtime.use_cases" and FUNCTION.fullmatch(node.value):
+        if name == "optimizer.runtime.use_cases" and FUNCTION.fullmatch(node.value):
             yield from (
                 f"{room}.{node.value.partition(':')[0]}" for room in ("optimizer.jobs", "optimizer.content.jobs")
             )
@@ -67,8 +88,16 @@ def imported(name: str, file: Path, root: Path) -> Iterator[str]:
 
 @cache
 def imports(root: Path = ROOT) -> dict[str, set[str]]:
-    """What each module of the product imports."""
-    return {name: set(imported(name, file, root)) for name, file in modules(root).items()}
+    """What each module of the product imports; of ``from a import b`` both ``a`` and ``a.b``, which may be a module."""
+    files = modules(root)
+    return {
+        name: {
+            *(source for source, _ in of_module),
+            *(f"{source}.{one}" for source, names in of_module for one in names),
+            *named(name, files[name], root),
+        }
+        for name, of_module in import_statements(root).items()
+    }
 
 
 def reached(by_module: dict[str, set[str]], started: set[str]) -> set[str]:
@@ -145,3 +174,65 @@ def test_an_unused_module_would_be_found_and_one_that_is_used_would_not(tmp_path
     found = imports(tmp_path)
     assert found.keys() - reached(found, {"optimizer.cli"}) == {"optimizer.core.one", "optimizer.core.other"}
     assert "tests" in found["optimizer.jobs.beside"]
+
+
+def ways_of(root: Path) -> dict[str, set[str]]:
+    """To the modules of the product that each module imports; of a package none that it only holds."""
+    known = import_statements(root).keys()
+    ways: dict[str, set[str]] = {}
+    for name, of_module in import_statements(root).items():
+        ahead = {source for source, names in of_module if not names}
+        for source, names in of_module:
+            ahead |= {inside if (inside := f"{source}.{one}") in known else source for one in names}
+        ways[name] = ahead & known - {name}
+    return ways
+
+
+def circles(root: Path) -> list[tuple[str, ...]]:
+    """Modules that lead to one another, each in one list: what is left when those without a way on are taken away, and
+    those without a way in.
+    """
+    ways = ways_of(root)
+    while ends := [name for name in ways if not ways[name] or not any(name in ahead for ahead in ways.values())]:
+        ways = {name: ahead - set(ends) for name, ahead in ways.items() if name not in ends}
+    return sorted({tuple(sorted(_together(name, ways))) for name in ways} - {()})
+
+
+def _together(name: str, ways: Mapping[str, Set[str]]) -> Set[str]:
+    back = {one for one in _reached(name, ways) if name in _reached(one, ways)}
+    return back if name in back else set()
+
+
+def _reached(name: str, ways: Mapping[str, Set[str]]) -> Set[str]:
+    found, waiting = set[str](), set(ways[name])
+    while waiting:
+        one = waiting.pop()
+        found.add(one)
+        waiting |= ways[one] - found
+    return found
+
+
+def test_there_is_no_circle_of_imports() -> None:
+    assert len(modules(ROOT)) > 600
+    assert list(circles(ROOT)) == []
+
+
+def test_a_circle_would_be_found_whatever_hides_it(tmp_path: Path) -> None:
+    files = {
+        "optimizer/__init__.py": "",
+        "optimizer/first.py": "def run():\n    from optimizer import second\n",
+        "optimizer/second.py": "import typing\nif typing.TYPE_CHECKING:\n    from optimizer.third import T\n",
+        "optimizer/third.py": "from .first import run\nimport optimizer.end\n",
+        "optimizer/end.py": "",
+        "optimizer/start.py": "import optimizer.first\n",
+        "api/__init__.py": "from api.inside import x\n",
+        "api/inside.py": "import api\n",
+        "api/beside.py": "from api import inside\n",
+    }
+    for name, text in files.items():
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / name).write_text(text)
+    assert [list(circle) for circle in circles(tmp_path)] == [
+        ["api", "api.inside"],
+        ["optimizer.first", "optimizer.second", "optimizer.third"],
+    ]

@@ -1,11 +1,9 @@
-"""What is built in is found by standing in a room; a room loads no heavy library, and the core names nothing above."""
+"""What is built in is found by standing in a room, and the core names nothing above."""
 
 from __future__ import annotations
 
 import ast
-import json
-import subprocess
-import sys
+import re
 from pathlib import Path
 
 import pytest
@@ -15,23 +13,12 @@ from optimizer.core.family.metrics import METRICS, MetricRecord, metric
 from optimizer.runtime import rooms
 
 ROOT = Path(__file__).parents[2]
-HEAVY = ("dspy", "gepa", "litellm", "mlflow", "numpy", "optuna", "pandas", "rouge_score", "scipy", "sklearn")
-
-
-def test_the_rooms_load_no_heavy_library() -> None:
-    code = (
-        "import json, sys; from optimizer.runtime.rooms import ROOMS, declared_in; "
-        "n = sum(len(declared_in(group)) for group in ROOMS); "
-        f"print(json.dumps([n, [name for name in {HEAVY!r} if name in sys.modules]]))"
-    )
-    ran = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60, check=True)
-    n_found, loaded = json.loads(ran.stdout)
-    assert loaded == []
-    assert n_found > 60
 
 
 def places_above(source: str, own: str) -> list[str]:
     """Texts that name a module of the product which does not stand in ``own``."""
+    if not re.search(r"""["'](?:optimizer|api)\.""", source):
+        return []  # most files need no parsing
     texts = (node.value for node in ast.walk(ast.parse(source)) if isinstance(node, ast.Constant))
     named = (text for text in texts if isinstance(text, str) and " " not in text)
     return [text for text in named if text.startswith(("optimizer.", "api.")) and not text.startswith(own)]

@@ -7,7 +7,7 @@ from __future__ import annotations
 import ast
 from functools import cache
 
-from tests.unit.test_product_imports import ROOT
+from tests.unit.test_product_imports import ROOT, statements
 
 MOST = 7
 MOST_LINES = 80
@@ -25,7 +25,7 @@ EDGES = ("optimizer/cli/", "api/routes/")
 def functions(source: str) -> list[tuple[str, int, int]]:
     """(name, parameters, lines) of each, without ``self`` and ``cls``; ``*args`` and ``**kwargs`` count as one each."""
     measured = []
-    for node in ast.walk(ast.parse(source)):
+    for node in statements(ast.parse(source)):
         if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef):
             own = node.args
             names = [one.arg for one in (*own.posonlyargs, *own.args, *own.kwonlyargs, own.vararg, own.kwarg) if one]
