@@ -6,6 +6,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 from datetime import datetime, timedelta
+from pathlib import Path
 from typing import Any
 from unittest.mock import patch
 
@@ -23,6 +24,7 @@ from optimizer.jobs.rollouts.rollout_view import rollout_view
 from tests.clock import Clock
 from tests.rollout_acts import start_rollout
 from tests.rollout_world import Behaviour, F, World
+from tests.stores import new_database
 
 BETTER = Behaviour(success=0.97)
 
@@ -31,6 +33,17 @@ def made(database: Database, *, n_history: int = 600, **settings: Any) -> World:
     """A rollout hour passes within a minute."""
     world = World(store=database, clock=Clock(scale=60.0), rollout_settings=settings)
     world.history(n_history)
+    return world
+
+
+@pytest.fixture(scope="module")
+def rates_differ(tmp_path_factory: pytest.TempPathFactory) -> World:
+    """A rollout whose candidate is labelled less than half as often as its champion; its store is closed."""
+    world = made(new_database(tmp_path_factory.mktemp("rates")), ladder=[0.5, 0.75])
+    world.behaviours[world.candidate] = Behaviour(success=0.75, labelled=0.4)
+    world.start()
+    world.climb(20)
+    world.store.close()
     return world
 
 
@@ -155,27 +168,19 @@ def test_a_candidate_of_which_units_get_lost_ends_as_invalid(database: Database)
     assert world.verified().problems == ()
 
 
-def test_feedback_at_different_rates_stops_the_way_up_and_the_alert_names_the_counts(database: Database) -> None:
-    world = made(database, ladder=[0.5, 0.75])
-    world.behaviours[world.candidate] = Behaviour(success=0.75, labelled=0.4)
-    world.start()
-    world.climb(20)
+@pytest.mark.parametrize("act", ["rollback", "promote"])
+def test_feedback_at_different_rates_stops_the_way_up_with_an_alert_until_somebody_ends_the_rollout(
+    rates_differ: World, tmp_path: Path, act: Any
+) -> None:
+    world = rates_differ.copied(tmp_path)
     assert world.moves() == ["deploy"]
     assert "feedback rates differ" in of_kind(world, "feedback_rates_differ")
     assert "detent rollout rollback" in of_kind(world, "feedback_rates_differ")
     with pytest.raises(GateNotMet, match="feedback rates differ"):
         world.operate("advance")
-
-
-@pytest.mark.parametrize("act", ["rollback", "promote"])
-def test_when_a_rollout_ends_whoever_ends_it_nothing_said_of_it_stays_open(database: Database, act: Any) -> None:
-    world = made(database, ladder=[0.5, 0.75])
-    world.behaviours[world.candidate] = Behaviour(success=0.75, labelled=0.4)
-    world.start()
-    world.climb(20)
-    assert "feedback_rates_differ" in world.alerts()
     world.operate(act, confirm=F)
     assert world.alerts() == set()
+    world.store.close()
 
 
 def within_its_first_day(database: Database) -> World:
