@@ -5,7 +5,6 @@ loaded. The real SDK writes them.
 from __future__ import annotations
 
 import json
-import subprocess
 import sys
 import threading
 import tomllib
@@ -134,17 +133,12 @@ def test_ticks_and_studies_with_their_model_calls_are_spans(spans: InMemorySpanE
     assert len(spans.get_finished_spans()) == n
 
 
-def test_without_the_setting_the_sdk_is_not_loaded_and_without_the_package_it_says_what_to_install(
+def test_without_the_package_it_says_what_to_install(
     tmp_path: Path,
     capsys: pytest.CaptureFixture[str],
     caplog: pytest.LogCaptureFixture,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    code = (
-        "import sys; import api.app, api.gateway.app, optimizer.runtime.worker; from optimizer.host.tracing import"
-        " TRACING; assert TRACING.tracer is None; assert 'opentelemetry.sdk' not in sys.modules"
-    )
-    subprocess.run([sys.executable, "-c", code], check=True, timeout=120)
     settings = load_settings("dev", tmp_path, tracing={"otlp_endpoint": "http://127.0.0.1:1/v1/traces"})
     monkeypatch.setitem(sys.modules, "opentelemetry.exporter.otlp.proto.http.trace_exporter", None)
     TRACING.start(settings, "api")

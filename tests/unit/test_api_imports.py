@@ -28,7 +28,9 @@ with TestClient(app, base_url="http://localhost", client=("127.0.0.1", 1)) as cl
     assert client.get("/api/performance/").status_code == 200
     client.post("/v1/families/triage/studies", json={{"budget": {{"calls": 500}}, "dry_run": True}})
 served = [name for name in {heavy!r} if name in sys.modules]
-print(json.dumps([created, served]))
+import api.gateway.app, optimizer.runtime.worker
+from optimizer.host.tracing import TRACING
+print(json.dumps([created, served, "opentelemetry.sdk" in sys.modules or TRACING.tracer is not None]))
 """
 
 
@@ -37,6 +39,7 @@ def test_the_api_process_imports_nothing_heavy_neither_at_its_start_nor_while_se
     program = PROGRAM.format(heavy=HEAVY)
     done = subprocess.run([sys.executable, "-c", program, str(tmp_path)], capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
-    created, served = json.loads(done.stdout.splitlines()[-1])
+    created, served, traced = json.loads(done.stdout.splitlines()[-1])
     assert created == []
     assert served == []
+    assert not traced, "no process loads the SDK of traces without the setting"
