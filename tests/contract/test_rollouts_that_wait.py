@@ -4,6 +4,7 @@ missing history, arms that do not compare.
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 from datetime import datetime, timedelta
 from pathlib import Path
@@ -83,28 +84,39 @@ def test_a_rollout_that_has_had_its_days_ends_without_shipping_also_while_held(d
 # --- a person ---------------------------------------------------------------------------------------------------------
 
 
-def test_held_by_a_person_nothing_advances_and_guardrails_go_on_acting(fast: World) -> None:
-    fast.behaviours[fast.candidate] = BETTER
-    fast.start()
-    fast.operate("hold")
-    fast.climb(15)
-    assert (fast.rollout.stage, fast.rollout.held, fast.moves()) == (0, True, ["deploy"])
-    fast.behaviours[fast.candidate] = Behaviour(errors=0.6)
-    fast.run(600)
-    assert fast.rollout.outcome == "guardrail"
-    assert fast.verified().problems == ()
+@pytest.fixture(scope="module")
+def held_for_long(with_history: Callable[[float], World], tmp_path_factory: pytest.TempPathFactory) -> World:
+    """A better candidate that a person holds, with the evidence for its next stage; its store is closed."""
+    world = with_history(60.0).copied(tmp_path_factory.mktemp("held"))
+    world.behaviours[world.candidate] = BETTER
+    world.start()
+    world.operate("hold")
+    world.climb(15)
+    world.store.close()
+    return world
 
 
-def test_what_the_evidence_asks_for_needs_no_confirmation_and_is_not_forced(fast: World) -> None:
-    fast.behaviours[fast.candidate] = BETTER
-    fast.start()
-    fast.operate("hold")
-    fast.climb(15)
-    fast.operate("resume")
-    report = fast.operate("advance")
-    assert (report.decision.forced, fast.rollout.stage) == (False, 1)
-    assert fast.decisions[-1].content["inputs"]["evidence"]["act"] == "advance"
-    assert fast.verified().problems == ()
+@pytest.fixture
+def held(held_for_long: World, tmp_path: Path) -> Iterator[World]:
+    world = held_for_long.copied(tmp_path)
+    yield world
+    world.store.close()
+
+
+def test_held_by_a_person_nothing_advances_and_guardrails_go_on_acting(held: World) -> None:
+    assert (held.rollout.stage, held.rollout.held, held.moves()) == (0, True, ["deploy"])
+    held.behaviours[held.candidate] = Behaviour(errors=0.6)
+    held.run(600)
+    assert held.rollout.outcome == "guardrail"
+    assert held.verified().problems == ()
+
+
+def test_what_the_evidence_asks_for_needs_no_confirmation_and_is_not_forced(held: World) -> None:
+    held.operate("resume")
+    report = held.operate("advance")
+    assert (report.decision.forced, held.rollout.stage) == (False, 1)
+    assert held.decisions[-1].content["inputs"]["evidence"]["act"] == "advance"
+    assert held.verified().problems == ()
 
 
 def test_going_past_a_gate_needs_the_familys_name_says_what_is_missing_and_is_on_record(fast: World) -> None:
