@@ -79,14 +79,15 @@ def held(world: World) -> Asked:
     return f"/v1/rollouts/{id}/resume", {"reason": "on"}
 
 
-def studied(world: World, n_examples: int = 120) -> dict[str, Any]:
+def studied(world: World, n_examples: int = 120, **sizes: int) -> dict[str, Any]:
     world.add_examples(n_examples)
-    study: dict[str, Any] = world.post("/v1/families/triage/studies", STUDY).json()
+    wanted = {**STUDY, "definition": {"n_train": 10, "n_dev": 10, "n_holdout": 10, **sizes}}
+    study: dict[str, Any] = world.post("/v1/families/triage/studies", wanted).json()
     return study
 
 
 def searched(world: World) -> Asked:
-    study, point = studied(world, 800), world.candidate()  # as many as its gates ask for
+    study, point = studied(world, 800, n_holdout=100), world.candidate()  # as many as its gates ask for
     world.post(f"/v1/studies/{study['id']}/cancel", {})
     trial = Trial(
         study=study["id"], number=1, variant=point, proposer="settings", params={}, status="complete", n=10, score=0.5
