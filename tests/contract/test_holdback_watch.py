@@ -43,19 +43,34 @@ def promoted(promotion: World, tmp_path: Path) -> Iterator[World]:
     world.store.close()
 
 
-def test_a_promoted_champion_whose_requests_fail_is_taken_back_by_itself(promoted: World) -> None:
-    promoted.behaviours[promoted.candidate] = Behaviour(errors=0.5)
+@pytest.fixture(scope="module")
+def failure(promotion: World, tmp_path_factory: pytest.TempPathFactory) -> World:
+    """The promotion, whose requests failed until it was taken back; its store is closed."""
+    world = promotion.copied(tmp_path_factory.mktemp("failure"))
+    world.behaviours[world.candidate] = Behaviour(errors=0.5)
     for _ in range(20):
-        promoted.requests(300, 30.0)
-        if promoted.tenure.variant != promoted.candidate:
+        world.requests(300, 30.0)
+        if world.tenure.variant != world.candidate:
             break
-    assert promoted.tenure.variant == promoted.champion
-    assert promoted.tenure.by == "system:tick"
-    assert "guardrail errors" in promoted.tenure.why
-    with promoted.store.read() as tx:
-        (alert,) = [a for a in promoted.store.alerts.all(tx, open_only=True) if a.kind == "rollout_ended"]
-    assert f"{promoted.champion} was champion of {F} again" in alert.detail
-    assert verify_rollout(promoted.rollout.id, promoted.store).problems == ()
+    world.store.close()
+    return world
+
+
+@pytest.fixture
+def taken_back(failure: World, tmp_path: Path) -> Iterator[World]:
+    world = failure.copied(tmp_path)
+    yield world
+    world.store.close()
+
+
+def test_a_promoted_champion_whose_requests_fail_is_taken_back_by_itself(taken_back: World) -> None:
+    assert taken_back.tenure.variant == taken_back.champion
+    assert taken_back.tenure.by == "system:tick"
+    assert "guardrail errors" in taken_back.tenure.why
+    with taken_back.store.read() as tx:
+        (alert,) = [a for a in taken_back.store.alerts.all(tx, open_only=True) if a.kind == "rollout_ended"]
+    assert f"{taken_back.champion} was champion of {F} again" in alert.detail
+    assert verify_rollout(taken_back.rollout.id, taken_back.store).problems == ()
 
 
 def test_a_promoted_champion_that_does_well_stays(promoted: World) -> None:
@@ -92,6 +107,9 @@ def test_a_champion_promoted_on_evidence_that_gets_worse_raises_an_alert_that_na
     promoted.behaviours[promoted.champion] = Behaviour(success=0.95)
     for _ in range(30):
         promoted.labels(120)
+        if "champion_worse" in promoted.alerts():
+            break
+    promoted.labels(120)
     assert promoted.tenure.variant == promoted.candidate
     with promoted.store.read() as tx:
         (alert,) = [a for a in promoted.store.alerts.all(tx, open_only=True) if a.kind == "champion_worse"]
@@ -167,16 +185,6 @@ def held_back(world: World) -> tuple[int, int]:
 # --- what verify says of it -------------------------------------------------------------------------------------------
 
 
-def taken_back(world: World) -> World:
-    world.behaviours[world.candidate] = Behaviour(errors=0.5)
-    for _ in range(20):
-        world.requests(300, 30.0)
-        if world.tenure.variant != world.candidate:
-            break
-    assert verify_rollout(world.rollout.id, world.store).problems == ()
-    return world
-
-
 def run_sql(world: World, *statements: str) -> None:
     with closing(sqlite3.connect(str(world.store.url).removeprefix("sqlite:///"), isolation_level=None)) as db:
         for sql in statements:
@@ -245,28 +253,26 @@ def test_blocks_that_were_cut_off_with_the_watch_set_back_are_missed_by_the_unit
     ],
 )
 def test_a_promotion_that_was_taken_back_is_judged_again_from_its_blocks(
-    promoted: World, change: str, says: str
+    taken_back: World, change: str, says: str
 ) -> None:
-    run_sql(taken_back(promoted), change)
-    assert any(says in p for p in problems(promoted)), problems(promoted)
+    run_sql(taken_back, change)
+    assert any(says in p for p in problems(taken_back)), problems(taken_back)
 
 
-def test_a_promotion_taken_back_whose_blocks_were_cut_off_is_found(promoted: World) -> None:
-    taken_back(promoted)
-    with promoted.store.read() as tx:
-        n = len(promoted.store.blocks.of_rollout(tx, promoted.rollout.id))
-    cut_off(promoted, n)
-    assert any(f"taken back on {n} blocks, and only {n - 1} are stored" in p for p in problems(promoted))
+def test_a_promotion_taken_back_whose_blocks_were_cut_off_is_found(taken_back: World) -> None:
+    with taken_back.store.read() as tx:
+        n = len(taken_back.store.blocks.of_rollout(tx, taken_back.rollout.id))
+    cut_off(taken_back, n)
+    assert any(f"taken back on {n} blocks, and only {n - 1} are stored" in p for p in problems(taken_back))
 
 
-def test_a_promotion_taken_back_that_the_champions_forgot_is_found(promoted: World) -> None:
-    taken_back(promoted)
+def test_a_promotion_taken_back_that_the_champions_forgot_is_found(taken_back: World) -> None:
     run_sql(
-        promoted,
+        taken_back,
         "DELETE FROM champions WHERE current",
         "UPDATE champions SET current = 1, until = NULL WHERE rollout IS NOT NULL",
     )
-    assert any("the audit knows that the promotion was taken back" in p for p in problems(promoted))
+    assert any("the audit knows that the promotion was taken back" in p for p in problems(taken_back))
 
 
 def test_a_promotion_that_the_next_rollout_followed_by_itself_was_not_taken_back(promoted: World) -> None:

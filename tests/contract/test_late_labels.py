@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from datetime import datetime, timedelta
 from pathlib import Path
@@ -116,10 +116,18 @@ def test_a_user_who_comes_back_is_in_time_by_every_answer_that_the_gate_counts(t
         assert in_time == {arm: sum(k for _, k in values) for arm, values in gate[cohort].items()}
 
 
-def test_a_promotion_waits_for_the_late_labels_of_half_of_its_labels(tmp_path: Path) -> None:
-    world = delayed(tmp_path, champion_h=0.0, candidate_h=0.0, success=0.97)
-    assert world.rollout.outcome == "promoted"
-    hours = (world.rollout.ended_at - world.rollout.started_at) * 60 / timedelta(hours=1)  # type: ignore[operator]
+@pytest.fixture(scope="module")
+def punctual(tmp_path_factory: pytest.TempPathFactory) -> Iterator[DelayedWorld]:
+    """A rollout that was promoted, and of which every label came at once."""
+    world = delayed(tmp_path_factory.mktemp("punctual"), champion_h=0.0, candidate_h=0.0, success=0.97)
+    yield world
+    world.store.close()
+
+
+def test_a_promotion_waits_for_the_late_labels_of_half_of_its_labels(punctual: DelayedWorld) -> None:
+    rollout = punctual.rollout
+    assert rollout.outcome == "promoted"
+    hours = (rollout.ended_at - rollout.started_at) * 60 / timedelta(hours=1)  # type: ignore[operator]
     assert 3 * WINDOW_H <= hours <= 3 * WINDOW_H + 3
 
 
@@ -148,17 +156,16 @@ def test_a_rollout_that_began_before_late_labels_were_counted_goes_on_by_its_own
     ],
 )
 def test_a_promotion_waits_while_the_evidence_leans_to_one_arm(
-    tmp_path: Path, champion_late: int, missing: str | None
+    punctual: DelayedWorld, champion_late: int, missing: str | None
 ) -> None:
-    world = delayed(tmp_path, champion_h=0.0, candidate_h=0.0, success=0.97)
     late = LateLabels()
     for number in range(3):
         champion = Outcomes.binary(20, int(number < champion_late))
         block = Block(stage=0, candidate=Outcomes.binary(20, 0), champion=champion)
         late = late.after(block, {"candidate": 0.0, "champion": float(number < champion_late)})
-    rollout = replace(world.rollout, status="deploying", outcome=None, held=False)
+    rollout = replace(punctual.rollout, status="deploying", outcome=None, held=False)
     state = replace(begin(rollout.settings), late=late)
-    now = world.clock.now()
-    waits = next_action(rollout, state, at=now, clock_at=world.clock.rollout_now()).waits_for
+    clock = punctual.clock
+    waits = next_action(rollout, state, at=clock.now(), clock_at=clock.rollout_now()).waits_for
     found = [reason for reason in waits if "labels may come later" in reason]
     assert (found[0].startswith(missing) if missing is not None else found == []) is True

@@ -4,8 +4,10 @@ missing history, arms that do not compare.
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 from datetime import datetime, timedelta
+from pathlib import Path
 from typing import Any
 from unittest.mock import patch
 
@@ -23,6 +25,7 @@ from optimizer.jobs.rollouts.rollout_view import rollout_view
 from tests.clock import Clock
 from tests.rollout_acts import start_rollout
 from tests.rollout_world import Behaviour, F, World
+from tests.stores import new_database
 
 BETTER = Behaviour(success=0.97)
 
@@ -31,6 +34,17 @@ def made(database: Database, *, n_history: int = 600, **settings: Any) -> World:
     """A rollout hour passes within a minute."""
     world = World(store=database, clock=Clock(scale=60.0), rollout_settings=settings)
     world.history(n_history)
+    return world
+
+
+@pytest.fixture(scope="module")
+def rates_differ(tmp_path_factory: pytest.TempPathFactory) -> World:
+    """A rollout whose candidate is labelled less than half as often as its champion; its store is closed."""
+    world = made(new_database(tmp_path_factory.mktemp("rates")), ladder=[0.5, 0.75])
+    world.behaviours[world.candidate] = Behaviour(success=0.75, labelled=0.4)
+    world.start()
+    world.climb(20)
+    world.store.close()
     return world
 
 
@@ -70,28 +84,39 @@ def test_a_rollout_that_has_had_its_days_ends_without_shipping_also_while_held(d
 # --- a person ---------------------------------------------------------------------------------------------------------
 
 
-def test_held_by_a_person_nothing_advances_and_guardrails_go_on_acting(fast: World) -> None:
-    fast.behaviours[fast.candidate] = BETTER
-    fast.start()
-    fast.operate("hold")
-    fast.climb(15)
-    assert (fast.rollout.stage, fast.rollout.held, fast.moves()) == (0, True, ["deploy"])
-    fast.behaviours[fast.candidate] = Behaviour(errors=0.6)
-    fast.run(600)
-    assert fast.rollout.outcome == "guardrail"
-    assert fast.verified().problems == ()
+@pytest.fixture(scope="module")
+def held_for_long(with_history: Callable[[float], World], tmp_path_factory: pytest.TempPathFactory) -> World:
+    """A better candidate that a person holds, with the evidence for its next stage; its store is closed."""
+    world = with_history(60.0).copied(tmp_path_factory.mktemp("held"))
+    world.behaviours[world.candidate] = BETTER
+    world.start()
+    world.operate("hold")
+    world.climb(15)
+    world.store.close()
+    return world
 
 
-def test_what_the_evidence_asks_for_needs_no_confirmation_and_is_not_forced(fast: World) -> None:
-    fast.behaviours[fast.candidate] = BETTER
-    fast.start()
-    fast.operate("hold")
-    fast.climb(15)
-    fast.operate("resume")
-    report = fast.operate("advance")
-    assert (report.decision.forced, fast.rollout.stage) == (False, 1)
-    assert fast.decisions[-1].content["inputs"]["evidence"]["act"] == "advance"
-    assert fast.verified().problems == ()
+@pytest.fixture
+def held(held_for_long: World, tmp_path: Path) -> Iterator[World]:
+    world = held_for_long.copied(tmp_path)
+    yield world
+    world.store.close()
+
+
+def test_held_by_a_person_nothing_advances_and_guardrails_go_on_acting(held: World) -> None:
+    assert (held.rollout.stage, held.rollout.held, held.moves()) == (0, True, ["deploy"])
+    held.behaviours[held.candidate] = Behaviour(errors=0.6)
+    held.run(600)
+    assert held.rollout.outcome == "guardrail"
+    assert held.verified().problems == ()
+
+
+def test_what_the_evidence_asks_for_needs_no_confirmation_and_is_not_forced(held: World) -> None:
+    held.operate("resume")
+    report = held.operate("advance")
+    assert (report.decision.forced, held.rollout.stage) == (False, 1)
+    assert held.decisions[-1].content["inputs"]["evidence"]["act"] == "advance"
+    assert held.verified().problems == ()
 
 
 def test_going_past_a_gate_needs_the_familys_name_says_what_is_missing_and_is_on_record(fast: World) -> None:
@@ -155,27 +180,19 @@ def test_a_candidate_of_which_units_get_lost_ends_as_invalid(database: Database)
     assert world.verified().problems == ()
 
 
-def test_feedback_at_different_rates_stops_the_way_up_and_the_alert_names_the_counts(database: Database) -> None:
-    world = made(database, ladder=[0.5, 0.75])
-    world.behaviours[world.candidate] = Behaviour(success=0.75, labelled=0.4)
-    world.start()
-    world.climb(20)
+@pytest.mark.parametrize("act", ["rollback", "promote"])
+def test_feedback_at_different_rates_stops_the_way_up_with_an_alert_until_somebody_ends_the_rollout(
+    rates_differ: World, tmp_path: Path, act: Any
+) -> None:
+    world = rates_differ.copied(tmp_path)
     assert world.moves() == ["deploy"]
     assert "feedback rates differ" in of_kind(world, "feedback_rates_differ")
     assert "detent rollout rollback" in of_kind(world, "feedback_rates_differ")
     with pytest.raises(GateNotMet, match="feedback rates differ"):
         world.operate("advance")
-
-
-@pytest.mark.parametrize("act", ["rollback", "promote"])
-def test_when_a_rollout_ends_whoever_ends_it_nothing_said_of_it_stays_open(database: Database, act: Any) -> None:
-    world = made(database, ladder=[0.5, 0.75])
-    world.behaviours[world.candidate] = Behaviour(success=0.75, labelled=0.4)
-    world.start()
-    world.climb(20)
-    assert "feedback_rates_differ" in world.alerts()
     world.operate(act, confirm=F)
     assert world.alerts() == set()
+    world.store.close()
 
 
 def within_its_first_day(database: Database) -> World:

@@ -18,7 +18,9 @@ def test_a_candidate_that_is_better_climbs_every_stage_and_becomes_champion_by_i
     assert fast.verified().problems == ()
 
 
-def test_a_candidate_that_is_much_worse_is_rolled_back_by_itself(fast: World) -> None:
+def test_a_candidate_that_is_much_worse_is_rolled_back_by_itself_with_an_alert_until_the_next_rollout(
+    fast: World,
+) -> None:
     fast.behaviours[fast.candidate] = Behaviour(success=0.4)
     fast.start()
     fast.climb(60)
@@ -26,6 +28,8 @@ def test_a_candidate_that_is_much_worse_is_rolled_back_by_itself(fast: World) ->
     assert fast.tenure.variant == fast.champion
     assert "rollout_ended" in fast.alerts()
     assert fast.verified().problems == ()
+    fast.start()
+    assert "rollout_ended" not in fast.alerts()
 
 
 def test_a_candidate_whose_requests_fail_is_rolled_back_by_the_guardrail_within_minutes(world: World) -> None:
@@ -35,12 +39,3 @@ def test_a_candidate_whose_requests_fail_is_rolled_back_by_the_guardrail_within_
     assert world.rollout.outcome == "guardrail"
     assert "guardrail errors" in (world.rollout.reason or "")
     assert world.verified().problems == ()
-
-
-def test_the_alert_that_a_rollout_has_ended_stays_until_the_next_one_starts(fast: World) -> None:
-    fast.behaviours[fast.candidate] = Behaviour(success=0.4)
-    fast.start()
-    fast.climb(60)
-    assert "rollout_ended" in fast.alerts()
-    fast.start()
-    assert "rollout_ended" not in fast.alerts()

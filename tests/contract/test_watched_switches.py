@@ -5,7 +5,7 @@ back: a real store, the worker's tick, ten seconds at a time.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from dataclasses import replace
+from dataclasses import fields, replace
 from datetime import datetime, timedelta
 from pathlib import Path
 from random import Random
@@ -46,25 +46,25 @@ class Night(World):
         keep_events(self.store, self._outcomes(draw, arm, since, minutes, per_minute))
 
     def _outcomes(self, draw: Random, arm: Arm, since: datetime, minutes: float, per_minute: int) -> Iterator[Any]:
+        members = {one.name: getattr(arm, one.name) for one in fields(arm)}
         for i in range(round(minutes * per_minute)):
             at = since + timedelta(minutes=i / per_minute)
             self.n += 1
-            of = replace(arm, unit_hmac=f"past-{since.isoformat()}-{i}")
+            of = Arm(**{**members, "unit_hmac": f"past-{since.isoformat()}-{i}"})
             self.clock.at, now = at, self.clock.at
             yield self._interaction(of, at)
             outcome = self._feedback(of, self.behaviours[self.champion])
             self.clock.at = now
             if outcome is not None:
-                yield self._late(outcome)
+                yield outcome
 
     def _feedback(self, arm: Arm, behaviour: Behaviour) -> FeedbackEvent | None:
-        outcome = super()._feedback(arm, behaviour)
-        return replace(outcome, interaction=f"in_{self.n}") if outcome is not None else None
-
-    def _late(self, outcome: FeedbackEvent) -> FeedbackEvent:
         """Bad news comes at once, good news within a minute or two."""
+        outcome = super()._feedback(arm, behaviour)
+        if outcome is None:
+            return None
         late = timedelta(seconds=self.draw.uniform(5, 120) if outcome.success else 1)
-        return replace(outcome, received_at=outcome.received_at + late)
+        return replace(outcome, interaction=f"in_{self.n}", received_at=outcome.received_at + late)
 
     def adopt(self, *, success: float, holdback: bool = True) -> None:
         self.behaviours[self.edit] = Behaviour(success=success, errors=0)
@@ -83,7 +83,7 @@ class Night(World):
             events.append(self._interaction(arm, self.clock.at))
             outcome = self._feedback(arm, self.behaviours[arm.variant or ""])
             if outcome is not None:
-                events.append(self._late(outcome))
+                events.append(outcome)
         keep_events(self.store, events)
         self.tick()
         self.watcher.look({F: self.family})

@@ -4,10 +4,7 @@ from __future__ import annotations
 
 import json
 import os
-import signal
 import sqlite3
-import subprocess
-import sys
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -21,6 +18,7 @@ from optimizer.core.base.errors import InvalidInput
 from tests.api_world import World, make_home, serving
 from tests.clock import until
 from tests.command_line import detent
+from tests.forked import Forked
 
 NOW = datetime(2026, 11, 20, 12, tzinfo=UTC)
 
@@ -120,14 +118,13 @@ def test_from_its_cursor_a_tail_goes_on_where_it_was(world: World, tmp_path: Pat
 
 def test_a_tail_that_is_killed_loses_nothing(world: World, tmp_path: Path) -> None:
     out = tmp_path / "out.jsonl"
-    command = ["-c", "from optimizer.cli import main; main()", "events", "tail", "--to", str(out), "--since", "1h"]
     environment = {**os.environ, "DETENT_HOME": str(world.settings.home)}
     report(world, *(f"in_{n}" for n in range(20)))
-    process = subprocess.Popen([sys.executable, *command], env=environment)
+    process = Forked(["detent", "events", "tail", "--to", str(out), "--since", "1h"], env=environment)
     try:
         until(lambda: out.exists() and len(out.read_text().splitlines()) >= 1, "the first lines", 60.0)
     finally:
-        process.send_signal(signal.SIGKILL)
+        process.kill()
         process.wait()
     report(world, "in_more")
     assert detent("events", "tail", "--once", "--to", str(out)).code == 0

@@ -25,7 +25,7 @@ from tests.gateway_world import serving
 from tests.running_server import Server, make_home
 
 F = "support_topics"
-EVENTS_A_MINUTE = 20_000
+EVENTS_A_MINUTE = 8_000
 N = 120  # of a batch that is long enough to be passed on
 COLUMNS = "/v1/interactions/import"
 

@@ -137,7 +137,7 @@ def test_of_an_active_rollout_the_command_says_what_is_left(world: World, run: A
 
 
 def test_dry_runs_name_the_freeze_that_stands_in_the_way_and_how_it_ends(world: World, run: Any) -> None:
-    use(world, units=4_000, labelled=4_000)
+    use(world, units=100, labelled=100)
     world.post("/v1/freeze", {"reason": "launch"})
     dry = world.post(START, {"variant": world.candidate(), "dry_run": True}).json()
     assert dry["what"].startswith("nothing would start: every family is frozen by ")
@@ -152,7 +152,7 @@ def test_dry_runs_name_the_freeze_that_stands_in_the_way_and_how_it_ends(world: 
 
 
 def test_a_rollback_names_the_start_with_the_ladder_and_margin_that_it_undoes(world: World) -> None:
-    use(world, units=4_000, labelled=4_000)
+    use(world, units=100, labelled=100)
     asked = {"variant": world.candidate(), "confirm": F, "ladder": [0.2, 0.5], "margin": 0.04}
     started = world.post(START, asked).json()
     again = f"detent rollout start {F} {asked['variant']} --ladder 0.2,0.5 --margin 0.04 --confirm {F}"
@@ -167,14 +167,14 @@ def test_a_self_test_says_what_would_have_happened_or_that_it_cannot_tell(world:
     assert f"{F}: Cannot tell: 12 units with feedback (success by user) in 30 days; a stage needs 200 labels." in run(
         "selftest", F
     )
-    use(world, units=1_500, labelled=1_500, known=12)
+    use(world, units=800, labelled=800, known=12)
     found = json.loads(run("selftest", F, "--runs", "1", "--margin", "0.2", "--injected-drop", "0.6", "--json"))
     equal, worse = found["cells"]
-    assert found["n_units"] == 1_500
+    assert found["n_units"] == 800
     assert (equal["n_runs"], worse["endings"]["shipped"]["n"]) == (1, 0)
     shown = run("selftest", F, "--runs", "1", "--margin", "0.2")
     assert "equal (A against A)" in shown
-    assert "Replayed  1,500 requests of 1,500 units" in shown
+    assert "Replayed  800 requests of 800 units" in shown
 
 
 def test_signals_stand_beside_thumbs_where_the_file_makes_them_an_outcome(world: World, run: Any) -> None:

@@ -5,6 +5,7 @@ the worker's tick, the API.
 from __future__ import annotations
 
 import io
+from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -71,6 +72,13 @@ def promoted(world: World) -> dict[str, Any]:
     assert answer.status_code == 200, answer.text
     ended: dict[str, Any] = answer.json()
     return ended
+
+
+@pytest.fixture(scope="module")
+def held(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[World, dict[str, Any]]]:
+    """A promotion whose holdback no test ends."""
+    with serving(make_home(tmp_path_factory.mktemp("held"))) as world:
+        yield world, promoted(world)
 
 
 def edited(world: World) -> Any:
@@ -259,15 +267,17 @@ def test_no_limit_of_changes_refuses_a_freeze(tmp_path: Path) -> None:
 # --- holdback ---------------------------------------------------------------------------------------------------------
 
 
-def test_after_a_promotion_the_contracts_five_percent_stay_on_the_champion_before(world: World) -> None:
-    rollout = promoted(world)
+def test_after_a_promotion_the_contracts_five_percent_stay_on_the_champion_before_and_are_counted_there(
+    held: tuple[World, dict[str, Any]],
+) -> None:
+    world, rollout = held
     roles = []
     for i in range(200):
         served = prompt(world, f"unit-{i}")
-        held = in_holdback(bucket(rollout["salt"], f"unit-{i}"))
+        is_held_back = in_holdback(bucket(rollout["salt"], f"unit-{i}"))
         roles.append(served["role"])
         assert (served["variant"], served["role"]) == (
-            (rollout["champion"], "holdback") if held else (rollout["candidate"], "champion")
+            (rollout["champion"], "holdback") if is_held_back else (rollout["candidate"], "champion")
         )
         assert (served["rollout"], served["stage"], served["lease_expires_at"]) == (rollout["id"], None, None)
         token = verify_token(served["assignment"], world.shared.secrets.token_keys, datetime.now(UTC))
@@ -277,6 +287,11 @@ def test_after_a_promotion_the_contracts_five_percent_stay_on_the_champion_befor
     assert 0 < roles.count("holdback") < 40
     without = world.get(PROMPT).json()
     assert (without["variant"], without["role"], without["rollout"]) == (rollout["candidate"], "champion", None)
+    world.shared.exposures.flush(world.shared.store)
+    with world.shared.store.read() as tx:
+        totals = world.shared.store.exposures.totals(tx, "triage", rollout["id"])
+    counted = {(arm.variant, arm.stage) for arm in totals}
+    assert {(rollout["champion"], None), (rollout["candidate"], None)} <= counted
 
 
 def test_an_adopted_edit_leaves_five_percent_on_the_champion_before_and_is_on_record_as_forced(world: World) -> None:
@@ -356,21 +371,23 @@ def test_a_restart_goes_on_holding_back_the_same_units(tmp_path: Path) -> None:
     assert {**after, "assignment": None} == {**before, "assignment": None}
 
 
-def test_the_snapshot_holds_what_a_client_needs_to_hold_back_like_the_server(world: World) -> None:
-    rollout = promoted(world)
+def test_the_snapshot_holds_what_a_client_needs_to_hold_back_like_the_server(
+    held: tuple[World, dict[str, Any]],
+) -> None:
+    world, rollout = held
     entry = world.get("/v1/snapshot").json()["families"]["triage"]
-    held = entry["holdback"]
+    holdback = entry["holdback"]
     assert entry["rollout"] is None
-    assert (held["rollout"], held["variant"], held["salt"], held["share"]) == (
+    assert (holdback["rollout"], holdback["variant"], holdback["salt"], holdback["share"]) == (
         rollout["id"],
         rollout["champion"],
         rollout["salt"],
         0.05,
     )
-    assert datetime.fromisoformat(held["until"]) == datetime.fromisoformat(rollout["ended_at"]) + timedelta(days=7)
+    assert datetime.fromisoformat(holdback["until"]) == datetime.fromisoformat(rollout["ended_at"]) + timedelta(days=7)
     served = prompt(world, unit_of(rollout, held_back=True))
     served.pop("assignment")
-    assert held["prompt"] == served
+    assert holdback["prompt"] == served
 
 
 def test_after_a_week_everybody_gets_the_champion(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -417,13 +434,16 @@ def test_the_picture_of_a_rollout_shows_holdback_and_freeze(world: World) -> Non
 
 
 @pytest.mark.parametrize("held_back", [True, False])
-def test_events_of_the_holdback_are_kept_in_their_arm_with_a_token_and_without(world: World, held_back: bool) -> None:
-    rollout = promoted(world)
+def test_events_of_the_holdback_are_kept_in_their_arm_with_a_token_and_without(
+    held: tuple[World, dict[str, Any]], held_back: bool
+) -> None:
+    world, rollout = held
+    ids = [f"in_{held_back}_{n}" for n in range(2)]
     unit = unit_of(rollout, held_back=held_back)
     served = prompt(world, unit)
-    by_token = {"id": "in_1", "assignment": served["assignment"], "output": "billing", "success": True}
+    by_token = {"id": ids[0], "assignment": served["assignment"], "output": "billing", "success": True}
     recomputed = {
-        "id": "in_2",
+        "id": ids[1],
         "family": "triage",
         "rollout": rollout["id"],
         "variant": served["variant"],
@@ -432,7 +452,7 @@ def test_events_of_the_holdback_are_kept_in_their_arm_with_a_token_and_without(w
         "assigned_at": datetime.now(UTC).isoformat(),
     }
     assert world.post("/v1/feedback", [by_token, recomputed]).json()["accepted"] == 2
-    arms = [world.get(f"/v1/interactions/{id}").json() for id in ("in_1", "in_2")]
+    arms = [world.get(f"/v1/interactions/{id}").json() for id in ids]
     for arm in arms:
         assert (arm["variant"], arm["role"], arm["rollout"], arm["stage"]) == (
             served["variant"],
@@ -443,8 +463,8 @@ def test_events_of_the_holdback_are_kept_in_their_arm_with_a_token_and_without(w
     assert arms[0]["cohort_start"] == arms[1]["cohort_start"] is not None
 
 
-def test_an_event_that_names_the_other_arm_of_a_holdback_is_kept_in_no_arm(world: World) -> None:
-    rollout = promoted(world)
+def test_an_event_that_names_the_other_arm_of_a_holdback_is_kept_in_no_arm(held: tuple[World, dict[str, Any]]) -> None:
+    world, rollout = held
     event = {
         "family": "triage",
         "rollout": rollout["id"],
@@ -454,9 +474,9 @@ def test_an_event_that_names_the_other_arm_of_a_holdback_is_kept_in_no_arm(world
         "output": "billing",
         "success": True,
     }
-    answer = world.post("/v1/feedback", [{**event, "id": "in_1"}]).json()
+    answer = world.post("/v1/feedback", [{**event, "id": "of_no_arm"}]).json()
     assert (answer["accepted"], answer["in_no_arm"]) == (1, 1)
-    kept = world.get("/v1/interactions/in_1").json()
+    kept = world.get("/v1/interactions/of_no_arm").json()
     assert (kept["rollout"], kept["role"]) == (None, None)
 
 
@@ -485,14 +505,3 @@ def test_once_a_new_rollout_has_begun_nothing_counts_for_the_holdback_before_it_
     assert rollout_of("in_2", begun_at) == rollout["id"], "its sender had not heard of the new one"
     monkeypatch.setattr(attribution, "LAG", timedelta(0))
     assert rollout_of("in_3", begun_at) is None
-
-
-def test_fetches_in_the_holdback_are_counted_for_its_arms(world: World) -> None:
-    rollout = promoted(world)
-    for held_back in (True, False):
-        prompt(world, unit_of(rollout, held_back=held_back))
-    world.shared.exposures.flush(world.shared.store)
-    with world.shared.store.read() as tx:
-        totals = world.shared.store.exposures.totals(tx, "triage", rollout["id"])
-    counted = {(arm.variant, arm.stage) for arm in totals}
-    assert {(rollout["champion"], None), (rollout["candidate"], None)} <= counted

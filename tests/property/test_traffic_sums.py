@@ -182,7 +182,7 @@ def test_what_comes_in_after_a_clock_went_back_is_summed_up_with_what_was_there(
             assert_reads_as_the_events(database, [*there, *late], minutes(0), minutes(3000))
 
 
-@pytest.mark.parametrize("ahead", [timedelta(days=7), timedelta(days=20), timedelta(days=400)])
+@pytest.mark.parametrize("ahead", [timedelta(days=7), timedelta(days=400)])
 def test_a_clock_that_was_far_ahead_and_went_back_leaves_no_gap(ahead: timedelta) -> None:
     """What was deleted as too old while it was ahead is young again."""
     with temporary_database() as database:
@@ -272,14 +272,14 @@ def test_units_that_are_drawn_are_the_same_in_every_stretch_and_bring_all_that_t
 
 
 def test_many_units_are_estimated_from_the_drawn_ones_and_said_to_be_so() -> None:
-    n = 200_000
+    n = 60_000
     one = TrafficSum(family=FAMILY, start=minutes(0), minutes=60, source="user")
     for i in range(n):
         one.add_event(f"fb_{i}", f"unit {i}", success=i % 4 == 0)
     found = recent_outcomes([one]).success["user"]
     assert found.n == pytest.approx(n, rel=0.12)  # 1.2 / sqrt(MOST_UNITS) is one standard error
     assert found.mean == pytest.approx(0.25, abs=0.06)
-    assert found.share < 0.01
+    assert found.share < 0.02
     assert found.text.startswith("about ")
 
 

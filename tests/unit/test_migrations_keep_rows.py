@@ -152,7 +152,7 @@ def test_a_new_row_joins_its_near_duplicate_of_the_first_release(first_release: 
     first_release.close()
 
 
-def test_events_of_the_first_release_are_read_as_they_were_reported(first_release: Database) -> None:
+def test_events_of_the_first_release_are_read_as_they_were_reported_and_summed_up(first_release: Database) -> None:
     first_release.migrate()
     with first_release.read() as tx:
         found = first_release.events.interaction(tx, "interactions.id 1", "interactions.family 1")
@@ -160,12 +160,6 @@ def test_events_of_the_first_release_are_read_as_they_were_reported(first_releas
         assert found.input == {"n": 1, "ü": ["\u2028"]}
         (event,) = first_release.events.feedback_of(tx, [("feedback_events.family 2", "feedback_events.interaction 2")])
         assert (event.score, event.success, event.occurred_at) == (0.5, False, NOW.replace(microsecond=2))
-    first_release.close()
-
-
-def test_events_of_the_first_release_are_summed_up_by_arm(first_release: Database) -> None:
-    first_release.migrate()
-    with first_release.read() as tx:
         served = first_release.events.arm_summary(tx, "interactions.family 2", "interactions.rollout 2")
         told = first_release.events.arm_summary(tx, "feedback_events.family 1", None)
     counts = dict.fromkeys(("n_interactions", "n_errors", "n_labelled", "n_success", "n_scored"), 0)
@@ -189,7 +183,7 @@ def test_a_new_event_writes_to_the_end_of_each_index_and_to_none_in_the_order_of
 
 
 def test_several_new_stores_are_made_at_once_by_threads_of_one_process(tmp_path: Path) -> None:
-    stores = [Database(f"sqlite:///{tmp_path / f'{i}.db'}") for i in range(4)]
+    stores = [Database(f"sqlite:///{tmp_path / f'{i}.db'}") for i in range(3)]
     together = Barrier(len(stores))
 
     def migrate(store: Database) -> None:

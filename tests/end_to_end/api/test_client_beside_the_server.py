@@ -53,7 +53,7 @@ def agree(client: Client, world: World, n_units: int = 1000) -> set[str]:
     return {role for _, role, *_ in expected}
 
 
-@pytest.mark.parametrize("n_units", [2_000, pytest.param(len(UNITS), marks=pytest.mark.long)])
+@pytest.mark.parametrize("n_units", [800, pytest.param(len(UNITS), marks=pytest.mark.long)])
 def test_client_and_server_decide_alike_through_the_life_of_a_rollout(world: World, n_units: int) -> None:
     split, everybody = {"champion", "candidate"}, {"champion"}
     with client_of(world) as client:
@@ -83,7 +83,7 @@ def test_client_and_server_decide_alike_through_the_life_of_a_rollout(world: Wor
         assert "holdback" not in agree(client, world, n_units)
 
 
-@pytest.mark.parametrize("n_units", [2_000, pytest.param(len(UNITS), marks=pytest.mark.long)])
+@pytest.mark.parametrize("n_units", [800, pytest.param(len(UNITS), marks=pytest.mark.long)])
 def test_client_and_server_decide_alike_before_and_after_a_rollback(world: World, n_units: int) -> None:
     rollout = world.deploying()
     world.tick(3600.0)

@@ -6,10 +6,19 @@ import json
 from collections.abc import Iterator
 from typing import Any
 
-from tests.api_world import World
+import pytest
+
+from tests.api_world import World, make_home, serving
 from tests.cases import named
 
 TOLD = 400_000  # characters of the largest answer to a body that is refused
+
+
+@pytest.fixture(scope="module")
+def world(tmp_path_factory: pytest.TempPathFactory) -> Iterator[World]:
+    """Which refuses everything."""
+    with serving(make_home(tmp_path_factory.mktemp("home"))) as running:
+        yield running
 
 
 @named(

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from itertools import product
+from itertools import accumulate, product
 from math import comb, exp
 
 import pytest
@@ -170,25 +170,26 @@ class TestInterval:
     def test_its_ends_are_the_differences_next_to_the_estimate_that_all_blocks_so_far_reject(self):
         """Rejected by the evidence of now: what a verdict latched may lie within it again."""
         blocks = [*[block(20, 12, 20, 16)] * 14, *[block(20, 18, 20, 16)] * 30]
+        gates = list(accumulate(blocks, QualityGate.after, initial=self.start))
+        running = running_intervals(self.start, tuple(blocks))
 
         def rejects(hypothesis, d, blocks):
-            evidence, gate = Evidence.none(hypothesis.weights), self.start
-            for one in blocks:
+            evidence = Evidence.none(hypothesis.weights)
+            for one, gate in zip(blocks, gates, strict=False):
                 factors = log_factors(replace(hypothesis, boundary=d), one, gate.champion, gate.candidate, "binary")
-                evidence, gate = evidence.after(factors), gate.after(one)
+                evidence = evidence.after(factors)
             return evidence.log_e >= threshold(hypothesis.alpha)
 
-        worse = after_all(self.start, blocks).peaks["roll"] >= threshold(0.03)
         for n in (1, 14, 25):
-            running = running_intervals(self.start, tuple(blocks))[n - 1]
+            then = running[n - 1]
             grid = [i / 100 for i in range(-99, 100)]
             ship, roll = ship_hypothesis(1, 0.05), roll_hypothesis(0.05)
-            below = [d for d in grid if d <= running.estimate and rejects(ship, d, blocks[:n])]
-            above = [d for d in grid if d >= running.estimate and rejects(roll, d, blocks[:n])]
-            assert running.interval.lower == pytest.approx(max(below, default=-1.0))
-            assert running.interval.upper == pytest.approx(min(above, default=1.0))
-        assert worse
-        assert self.interval(blocks[:14]).upper <= 0 < self.interval(blocks).upper
+            below = [d for d in grid if d <= then.estimate and rejects(ship, d, blocks[:n])]
+            above = [d for d in grid if d >= then.estimate and rejects(roll, d, blocks[:n])]
+            assert then.interval.lower == pytest.approx(max(below, default=-1.0))
+            assert then.interval.upper == pytest.approx(min(above, default=1.0))
+        assert gates[-1].peaks["roll"] >= threshold(0.03)
+        assert running[13].interval.upper <= 0 < running[-1].interval.upper
 
     def test_the_estimate_compares_within_blocks_and_not_totals(self):
         """Monday is bad for both and mostly the champion's, Tuesday good and mostly the candidate's: no difference,
