@@ -176,9 +176,8 @@ def test_a_judge_of_its_own_models_answers_alone_cannot_be_told_to_prefer_them(t
     assert (made.biases["writer"][2].verdict, made.biases["writer"][2].why) == ("cannot_tell", SAME_MODEL)
 
 
-@pytest.mark.parametrize("answer", [lambda request: "I would rather not.", prompt_of], ids=["refuses", "echoes"])
-def test_a_judge_that_says_nothing_of_its_own_is_not_measured_and_not_accused(tmp_path, answer):
-    silent = ScriptedModel(lambda request, n: answer(request), name="judge", max_output_tokens=600, concurrency=8)
+def test_a_judge_that_says_nothing_of_its_own_is_not_measured_and_not_accused(tmp_path):
+    silent = ScriptedModel(lambda request, n: prompt_of(request), name="judge", max_output_tokens=600, concurrency=8)
     _, made = check(tmp_path, silent, n_dev=20)
     assert set(verdicts(made).values()) == {"cannot_tell"}
     assert made.biases["judge"][0].n == 0
@@ -208,7 +207,7 @@ def test_a_family_without_a_judge_is_told_how_to_name_one(tmp_path):
         estimate_check(family, store=world.store, models=world)
 
 
-@pytest.mark.parametrize(("n_times", "most"), [(100, 5), pytest.param(300, 12, marks=pytest.mark.long)])
+@pytest.mark.parametrize(("n_times", "most"), [(60, 4), pytest.param(300, 12, marks=pytest.mark.long)])
 def test_noise_is_seldom_taken_for_a_bias(n_times, most):
     """Of an interval of 98.3 %, 5 in 300 are expected."""
     accused = 0
