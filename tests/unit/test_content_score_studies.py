@@ -367,19 +367,15 @@ def test_what_is_typed_stands_in_the_place_of_what_a_definition_keeps() -> None:
     assert (members["aim"], members["definition"]) == (None, {"n_dev": 30, "keep_saved": 0.65})
 
 
-@pytest.mark.parametrize(
-    ("mode", "asked", "aim"),
-    [
-        ("full", {"keep_saved": 0.65}, "cost"),
-        ("full", {"keep_quality": 0.7}, "cost"),
-        ("lightweight", {"keep_saved": 0.65}, "quality"),
-        ("lightweight", {"keep_quality": 0.7}, "quality"),
-        ("full", {}, "quality"),
-    ],
-)
-def test_the_aim_is_time_where_the_champion_saves_less_than_is_to_be_kept(tmp_path, mode, asked, aim):
-    world = routed(tmp_path, mode)
-    assert world.create(models=NoModels(), definition={**SIZES, **asked}).aim == aim
+def test_the_aim_is_time_where_the_champion_saves_less_than_is_to_be_kept(tmp_path: Path) -> None:
+    for mode in ("full", "lightweight"):
+        (tmp_path / mode).mkdir()
+    full, light = routed(tmp_path / "full", "full"), routed(tmp_path / "lightweight", "lightweight")
+    for wish in ({"keep_saved": 0.65}, {"keep_quality": 0.7}):
+        assert ReplayedStudy().aim(full.family, wish, full.store) == "cost"
+        assert ReplayedStudy().aim(light.family, wish, light.store) == "quality"
+    assert ReplayedStudy().aim(full.family, {}, full.store) == "quality"
+    assert full.create(models=NoModels(), definition={**SIZES, "keep_saved": 0.65}).aim == "cost"
 
 
 def test_a_champion_that_saves_more_than_was_wished_is_beaten_by_any_gain_in_score(tmp_path: Path) -> None:
