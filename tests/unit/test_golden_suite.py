@@ -183,7 +183,7 @@ def test_a_failed_answer_of_the_candidate_is_no_fall_of_zero(tmp_path: Path) -> 
     assert gate(it, shown(2))["verdict"] == "inconclusive"
 
 
-@pytest.mark.parametrize(("ms", "verdict"), [(11.9, "met"), (12.0, "met"), (12.1, "missed"), (8.0, "met")])
+@pytest.mark.parametrize(("ms", "verdict"), [(12.0, "met"), (12.1, "missed")])
 def test_a_candidate_that_is_a_fifth_slower_is_blocked(tmp_path: Path, ms: float, verdict: str) -> None:
     it = world(tmp_path, Knowing(ms={0: 10.0, 2: ms}))
     assert verdicts(evaluate(it))["regression of latency"] == verdict
@@ -394,8 +394,8 @@ def test_a_study_that_started_by_itself_asks_them_and_what_it_cannot_pay_for_is_
     budget = Budget(calls=study.spend.n_calls - 1)
     cut = poor.run(poor.create(strategy="bootstrap", trigger=SCHEDULED, budget=budget))
     assert (cut.outcome, cut.spend.n_calls) == ("nominated", study.spend.n_calls - 1)
-    (found,) = suite_verdicts(poor)
-    assert [name for name, verdict in found.items() if verdict == "unmeasured"] == ["regression of latency"]
+    (of_golden,) = suite_verdicts(poor)
+    assert [name for name, verdict in of_golden.items() if verdict == "unmeasured"] == ["regression of latency"]
 
 
 def by_itself(it: World) -> Study:

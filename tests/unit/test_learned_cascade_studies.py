@@ -203,9 +203,11 @@ def test_a_learned_champion_is_trained_anew_and_not_judged_by_itself(found: tupl
         "two recorded ones": ({"choices": [{"kind": "log_probability"}, {"kind": "agreement"}]}, "one recorded"),
     },
 )
-def test_a_space_that_cannot_be_learned_in_is_refused_with_its_place(world: World, entry: Any, says: str) -> None:
+def test_a_space_that_cannot_be_learned_in_is_refused_with_its_place(
+    mixed: tuple[World, Any, Models], entry: Any, says: str
+) -> None:
     with pytest.raises(InvalidInput, match=says) as refused:
-        create(world, guessers(), definition={**SIZES, "space": {"policy.confidence": entry}})
+        create(mixed[0], guessers(), definition={**SIZES, "space": {"policy.confidence": entry}})
     assert [f.pointer for f in refused.value.faults] == ["/definition/space/policy.confidence"]
 
 
