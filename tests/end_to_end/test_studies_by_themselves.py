@@ -47,7 +47,12 @@ def test_a_degradation_starts_a_study_whose_candidate_goes_into_a_rollout(tmp_pa
     assert ended.outcome == "nominated", ended.error or ended.confirmation
     (started,) = world.hand_on()
     rollout = started
-    assert (rollout.candidate, rollout.study, rollout.status, rollout.forced) == (ended.winner, study.id, "validating", False)
+    assert (rollout.candidate, rollout.study, rollout.status, rollout.forced) == (
+        ended.winner,
+        study.id,
+        "validating",
+        False,
+    )
     assert "approval_wanted" in world.alerts()
     assert world.hand_on() == []
     assert world.check() == []  # the rollout decides first

@@ -124,7 +124,6 @@ def test_a_new_text_is_searched_rolled_out_to_some_units_and_rolled_back(server:
     assert {one["variant"] == candidate for one in counted} == {True, False}
     run(*typed("rollout rollback"))
     until(lambda: role_of(server, served["candidate"]) == "champion", "the champion for everybody")
-    assert session(server.url, served["candidate"]).stdout.strip() == TEXT
 
 
 def role_of(server: Server, unit: str) -> str:
