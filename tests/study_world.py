@@ -173,6 +173,7 @@ class World:
         self.family = family or topic_family()
         self.model = model or TopicModel()
         self.clock = clock or Clock(START, step_s=0.001)
+        self.folder = folder
         self._file = folder / "detent.db"
         self._is_new = not self._file.exists()
         self.store = new_database(folder)

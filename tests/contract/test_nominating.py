@@ -39,10 +39,10 @@ def template(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, World, Stu
     folder = tmp_path_factory.mktemp("searched")
     family = topic_family(rollout={"gates": {"n": 40, "improvement": 0.0, "confidence": 0.0}})
     made = World(folder, model=TopicModel(), family=family, clock=Clock(START, step_s=0.001))
-    rows = [*topic_examples(30, "train"), *topic_examples(24, "dev"), *topic_examples(80, "holdout")]
+    rows = [*topic_examples(30, "train"), *topic_examples(24, "dev"), *topic_examples(40, "holdout")]
     made.store.write(lambda tx: made.store.examples.add(tx, rows))
     made.crown(replace(family.variant(), examples=tuple(few_shot(family, e) for e in topic_examples(6, "train"))))
-    definition = {"n_train": 9, "n_dev": 24, "n_holdout": 80, "n_settings": 8, "space": {"examples": {"max": 6}}}
+    definition = {"n_train": 9, "n_dev": 24, "n_holdout": 40, "n_settings": 8, "space": {"examples": {"max": 6}}}
     study = made.run(made.create(strategy="settings", definition=definition, budget=Budget(calls=2000)))
     assert (study.outcome, study.winner) == ("no_improvement", None)
     made.store.close()
@@ -83,9 +83,9 @@ def test_another_point_is_confirmed_by_a_study_of_its_own(world: World, searched
     ended = world.run(queued)
     assert (ended.status, ended.outcome, ended.winner) == ("finished", "nominated", point.variant)
     assert world.trials(ended) == []
-    assert (ended.confirmation or {})["n"] == 80
+    assert (ended.confirmation or {})["n"] == 40
     assert (ended.confirmation or {})["looks"] == n_looks(world, ended) == 1
-    assert len(world.model.requests) - n_before == ended.spend.n_calls == 160
+    assert len(world.model.requests) - n_before == ended.spend.n_calls == 80
     assert headline(ended, []).startswith(f"{point.variant} was nominated")
     assert f"rollout start {searched.family} {point.variant}" in next_step(ended)
     report = report_study(ended, family=world.family, store=world.store, clock=world.clock)
@@ -114,7 +114,7 @@ def test_the_price_is_told_before_and_telling_it_writes_nothing(world: World, se
     point = as_good(world, searched)
     price = world.nominate(searched.id, point.variant, dry_run=True)
     assert isinstance(price, LookPrice)
-    assert (price.n_calls, price.n_calls_at_most, price.look, price.variant) == (160, 240, 1, point.variant)
+    assert (price.n_calls, price.n_calls_at_most, price.look, price.variant) == (80, 120, 1, point.variant)
     assert price.usd_at_most is not None
     assert world.only_study() == searched
     queued = world.nominate(searched.id, point.variant)

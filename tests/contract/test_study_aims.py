@@ -148,10 +148,12 @@ def test_a_search_for_quality_changes_nothing_and_champion_and_winner_are_timed_
     assert shown == [6, mine, mine, 6] * 50
 
 
-def test_an_answer_from_the_journal_costs_what_it_would_cost_today(world: World) -> None:
+def test_an_answer_from_the_journal_costs_what_it_would_cost_today(
+    searched_for_cost: tuple[World, Study], monkeypatch: pytest.MonkeyPatch
+) -> None:
     """After a cut in prices the champion's journaled answers are no dearer than fresh ones."""
-    first = searched(world, "cost")
-    world.model.price = ModelPrice(input_usd_per_mtok=0.5, output_usd_per_mtok=0.5)
+    world, first = searched_for_cost
+    monkeypatch.setattr(world.model, "price", ModelPrice(input_usd_per_mtok=0.5, output_usd_per_mtok=0.5))
     again = searched(world, "cost")
     champion, before = world.trials(again)[0], world.trials(first)[0]
     assert champion.cost_usd == pytest.approx(before.cost_usd / 2)
@@ -213,12 +215,18 @@ def test_a_race_is_for_quality_alone_and_cost_needs_prices(world: World) -> None
     },
 )
 def test_a_model_without_a_price_is_named_with_what_names_it(
-    world: World, model: str, default: str, tiers: list[str], space: Any, says: str
+    searched_for_cost: tuple[World, Study],
+    monkeypatch: pytest.MonkeyPatch,
+    model: str,
+    default: str,
+    tiers: list[str],
+    space: Any,
+    says: str,
 ) -> None:
+    world, _ = searched_for_cost
     priced = ModelPrice(input_usd_per_mtok=1.0, output_usd_per_mtok=1.0)
-    world.family = topic_family(
-        model={"default": default, "max_tokens": 8, **({"tiers": tiers} if tiers else {})}, space=space
-    )
+    declared = {"default": default, "max_tokens": 8, **({"tiers": tiers} if tiers else {})}
+    monkeypatch.setattr(world, "family", topic_family(model=declared, space=space))
     prices = SimpleNamespace(describe=world.describe, price=lambda name: None if name == model else priced)
     with pytest.raises(InvalidInput, match=f"Model '{model}' {says}"):
         world.create(aim="cost", strategy="replay" if tiers else "settings", models=prices)

@@ -77,21 +77,18 @@ def test_it_answers_for_free_and_counts_its_tokens(model: Waited):
     assert len(model.revision) == 16
 
 
-def test_at_temperature_zero_the_same_request_has_the_same_answer_whatever_is_cached(model: Waited):
+def test_at_temperature_zero_the_same_request_has_the_same_answer_whatever_is_cached_and_in_a_new_process(
+    model: Waited, tmp_path: Path
+):
     things = ["Snow", "The sky on a clear day in June", "A ripe lemon that hangs from a tree by the sea"]
     cold = []
     for thing in things:
         model.complete(ask("Something else entirely"))
-        cold.append(model.complete(ask(thing, max_tokens=30)).text)
-    assert [model.complete(ask(thing, max_tokens=30)).text for thing in reversed(things)] == cold[::-1]
-
-
-def test_a_new_process_gives_the_same_answers_as_one_with_a_warm_cache(model: Waited, tmp_path: Path):
-    things = ["Snow", "Coal", "The sky on a clear day in June"]
-    warm = [model.complete(ask(thing, max_tokens=30)).text for thing in things]
+        cold.append(model.complete(ask(thing, max_tokens=20)).text)
     fresh = Waited(EmbeddedModel("embedded", tmp_path, size=1))
     try:
-        assert [fresh.complete(ask(thing, max_tokens=30)).text for thing in reversed(things)] == warm[::-1]
+        for warm in (model, fresh):
+            assert [warm.complete(ask(thing, max_tokens=20)).text for thing in reversed(things)] == cold[::-1]
     finally:
         fresh.close()
 
@@ -178,8 +175,11 @@ def test_when_its_owner_is_killed_the_processes_end_and_a_client_takes_over(tmp_
         owner.wait()
 
 
-def test_two_processes_work_side_by_side_and_each_call_has_one_to_itself(tmp_path: Path):
-    model = Waited(EmbeddedModel("embedded", tmp_path, size=2))
+def test_left_to_itself_it_starts_a_second_process_where_a_core_is_idle_and_each_call_has_one_to_itself(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.setattr(embedded_pool.IdleMeter, "idle_cores", lambda self, own_pids: 1.9)
+    model = Waited(EmbeddedModel("embedded", tmp_path))
     try:
         assert model.concurrency == 2
         alone = [model.complete(ask(f"Thing {i}", max_tokens=4)).text for i in range(4)]
@@ -190,21 +190,14 @@ def test_two_processes_work_side_by_side_and_each_call_has_one_to_itself(tmp_pat
         model.close()
 
 
-@pytest.mark.parametrize(
-    ("idle_cores", "first"),
-    [
-        pytest.param(1.9, 2, id="idle"),
-        pytest.param(1.4, 1, id="half a core short"),
-        pytest.param(0.1, 1, marks=pytest.mark.long, id="busy"),
-    ],
-)
-def test_left_to_itself_it_starts_a_second_process_only_where_a_core_is_idle(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, idle_cores: float, first: int
+@pytest.mark.parametrize("idle_cores", [1.4, pytest.param(0.1, marks=pytest.mark.long)])
+def test_left_to_itself_it_starts_one_process_where_half_a_core_is_short(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, idle_cores: float
 ):
     monkeypatch.setattr(embedded_pool.IdleMeter, "idle_cores", lambda self, own_pids: idle_cores)
     pool = EmbeddedPool(tmp_path)
     try:
-        assert pool.size == first
+        assert pool.size == 1
     finally:
         pool.close()
 

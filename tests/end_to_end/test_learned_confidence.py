@@ -31,7 +31,7 @@ review: {per_day: 5}
 """
 )
 HARD = "Why is it so?"
-SIZES = {"n_train": 200, "n_dev": 40, "n_holdout": 60, "n_settings": 2}
+SIZES = {"n_train": 140, "n_dev": 30, "n_holdout": 60, "n_settings": 2}
 
 
 def answer(body: dict[str, Any]) -> tuple[int, dict[str, str], bytes]:

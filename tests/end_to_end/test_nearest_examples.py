@@ -43,7 +43,7 @@ scorer: {label_match: 1.0}
 space: {}
 rollout: {gates: {n: 60, improvement: 0.15}}
 """
-SIZES = {"n_train": 300, "n_dev": 40, "n_holdout": 80, "max_examples": 4}
+SIZES = {"n_train": 200, "n_dev": 30, "n_holdout": 60, "max_examples": 4}
 N_THINGS = 30
 
 
@@ -78,7 +78,7 @@ class Found(TopicsHome):
 def found(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Found]:
     rows = (
         (document(i), topic(i), {"id": f"row-{i}", "released": i % 20 != 7, "unit_hmac": PERSON if i < 20 else f"h{i}"})
-        for i in range(460)
+        for i in range(360)
     )
     folder: Path = tmp_path_factory.mktemp("nearest")
     with topics_home(folder, FAMILY, small, {"small": {"concurrency": 4}}, rows) as place:

@@ -40,7 +40,7 @@ scorer: {exact_match: 1.0}
 space: {}
 rollout: {gates: {n: 60, improvement: 0.15}}
 """
-SIZES = {"n_train": 300, "n_dev": 60, "n_holdout": 80, "n_settings": 4}
+SIZES = {"n_train": 200, "n_dev": 40, "n_holdout": 60, "n_settings": 2}
 
 
 def document(i: int) -> str:
@@ -61,7 +61,7 @@ def strong(body: dict[str, Any]) -> tuple[int, dict[str, str], bytes]:
 
 @pytest.fixture(scope="module")
 def place(tmp_path_factory: pytest.TempPathFactory) -> Iterator[TopicsHome]:
-    rows = ((document(i), value_of(i), {"released": True, "unit_hmac": f"h{i}"}) for i in range(460))
+    rows = ((document(i), value_of(i), {"released": True, "unit_hmac": f"h{i}"}) for i in range(330))
     models = {"strong": {"concurrency": 4, "price": price(20)}}
     with topics_home(tmp_path_factory.mktemp("fields"), FAMILY, strong, models, rows) as home:
         yield home

@@ -32,7 +32,7 @@ space: {}
 rollout: {gates: {n: 40, improvement: 0.15}}
 """
 )
-SIZES = {"n_train": 120, "n_dev": 40, "n_holdout": 60, "n_settings": 2}
+SIZES = {"n_train": 90, "n_dev": 30, "n_holdout": 40, "n_settings": 2}
 
 
 def strong(body: dict[str, Any]) -> tuple[int, dict[str, str], bytes]:
@@ -44,14 +44,14 @@ def strong(body: dict[str, Any]) -> tuple[int, dict[str, str], bytes]:
 
 @contextmanager
 def home(folder: Path, teach: str, *, may_teach: bool = True) -> Iterator[TopicsHome]:
-    """Of 300 rows every tenth is not released."""
+    """Of 240 rows every tenth is not released."""
     rows = [
         (
             f"Notes on {TOPICS[i % 3]}, number {i}.",
             TOPICS[i % 3],
             {"id": f"row-{i}", "released": i % 10 != 7, "unit_hmac": PERSON if i < 30 else f"h{i}"},
         )
-        for i in range(300)
+        for i in range(240)
     ]
     models = {
         "strong": {"concurrency": 4, "price": price(20), "may_teach": may_teach},
@@ -178,16 +178,12 @@ def forget_labels(tx: Any, ids: list[str]) -> None:
 
 
 def test_where_all_have_labels_both_teaches_what_labels_teach(tmp_path: Path) -> None:
-    hashes = []
-    for teach in ("labels", "both"):
-        (folder := tmp_path / teach).mkdir()
-        with home(folder, teach) as place:
-            remarks = dry_run(place).remarks
-            student = student_of(place, place.run_study("replay", SIZES, aim="cost", usd=50.0)).student
-            hashes.append(student.hash)
-            assert set(student.taught) == {"family", "n_rows", "n_units", "rows", "right_out_of_fold"}
-            assert any("no answer of strong teaches the student" in text for text in remarks) == (teach == "both")
-    assert len(set(hashes)) == 1
+    """Its labels alone: had an answer taught it, its record would say of how many."""
+    with home(tmp_path, "both") as place:
+        assert any("no answer of strong teaches the student" in text for text in dry_run(place).remarks)
+        student = student_of(place, place.run_study("replay", SIZES, aim="cost", usd=50.0)).student
+        assert set(student.taught) == {"family", "n_rows", "n_units", "rows", "right_out_of_fold"}
+        assert "music" in student.classifiers[0].labels, "which the model never says"
 
 
 def test_answers_that_may_not_teach_are_refused_before_a_study_and_in_one_that_waited(tmp_path: Path) -> None:

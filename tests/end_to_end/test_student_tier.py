@@ -58,7 +58,8 @@ space: {}
 rollout: {gates: {n: 60, improvement: 0.15}}
 """
 USD = 12.0
-SIZES = {"n_train": 300, "n_dev": 60, "n_holdout": 80, "n_settings": 4}
+SIZES = {"n_train": 200, "n_dev": 40, "n_holdout": 60, "n_settings": 2}
+SMALL = {"n_train": 120, "n_dev": 24, "n_holdout": 60, "n_settings": 2, "n_candidates": 2}
 
 
 def document(i: int) -> str:
@@ -87,7 +88,7 @@ class Taught(TopicsHome):
 def taught(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Taught]:
     rows = (
         (document(i), TOPICS[i % 3], {"released": i % 20 != 7, "unit_hmac": PERSON if i < 40 else f"h{i}"})
-        for i in range(460)
+        for i in range(330)
     )
     served = {"concurrency": 4, "price": price(20)}
     models = {"strong": served, "guessing": served, "free": {**served, "price": price(0)}}
@@ -303,12 +304,12 @@ def test_a_study_that_names_no_strategy_lets_it_answer_where_that_is_better_chea
     text = FAMILY.replace("name: topics", f"name: {aim}_{model}").replace("strong", model)
     is_alone = tiers == ["student"]
     text = text.replace(f"tiers: [student, {model}]", f"tiers: [{', '.join(tiers)}]")
-    family = with_family(taught, text, [f"For {aim}: notes on {TOPICS[i % 3]}, number {i}." for i in range(400)])
+    family = with_family(taught, text, [f"For {aim}: notes on {TOPICS[i % 3]}, number {i}." for i in range(380)])
     context = study_context(taught.store, taught.clock, family, wiring.open_models(taught.home))
     # 400 calls, or dollars for as many: what comes before the student would take them all.
-    cap = 1500 if is_alone else None if aim == "latency" else 400
+    cap = 800 if is_alone else None if aim == "latency" else 400
     budget = BudgetBody(calls=cap, usd=50.0 if cap is not None else USD)
-    asked = StudyRequest(family=family.name, aim=aim, budget=budget, definition=SIZES)
+    asked = StudyRequest(family=family.name, aim=aim, budget=budget, definition=SMALL)
     estimate = create_study(context, asked.model_copy(update={"dry_run": True}))
     made = create_study(context, asked)
     assert isinstance(estimate, CostEstimate)

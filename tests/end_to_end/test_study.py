@@ -31,7 +31,8 @@ def test_a_study_with_the_embedded_model_asks_what_is_served_and_replays_from_it
         model={"default": "embedded", "max_tokens": 4, "stop": ["\n"]}, space={"examples": {"max": 2}}
     )
     world = World(tmp_path, family=family).fill(n_train=4, n_dev=2, n_holdout=2)
-    study = world.run(world.create(definition=DEFINITION, models=models, budget=Budget(calls=80)), models=models)
+    request = {"strategy": "bootstrap+settings", "definition": DEFINITION, "models": models, "budget": Budget(calls=80)}
+    study = world.run(world.create(**request), models=models)
     assert study.status == "finished", study.error
     assert study.outcome in ("nominated", "not_confirmed", "no_improvement")
 
@@ -49,10 +50,10 @@ def test_a_study_with_the_embedded_model_asks_what_is_served_and_replays_from_it
         variants = [world.store.variants.get(tx, "topics", t.variant).variant for t in trials]
     for variant in variants:
         served += [render(variant, values, declared=family.inputs) for values in inputs]
-    asked = [c.request["messages"] for c in calls if c.purpose == "search"]
-    assert all(messages in asked for messages in served)
+    sent = [c.request["messages"] for c in calls if c.purpose == "search"]
+    assert all(messages in sent for messages in served)
 
-    again = world.run(world.create(definition=DEFINITION, models=models, budget=Budget(calls=80)), models=models)
+    again = world.run(world.create(**request), models=models)
     assert [t.variant for t in world.trials(again)] == [t.variant for t in trials]
     assert (again.winner, again.outcome, again.spend.n_calls) == (study.winner, study.outcome, 0)
 

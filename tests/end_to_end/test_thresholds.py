@@ -20,13 +20,11 @@ from tests.cases import named
 ROOT = Path(__file__).parents[2]
 
 
-@pytest.fixture
-def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+@pytest.fixture(scope="module")
+def recorded(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A home whose content pipeline has 600 recorded items."""
-    monkeypatch.setenv("DETENT_HOME", str(tmp_path))
-    monkeypatch.setenv("NO_COLOR", "1")
-    monkeypatch.setenv("COLUMNS", "200")
-    shutil.copytree(ROOT / "families" / "content_pipeline", tmp_path / "families" / "content_pipeline")
+    folder = tmp_path_factory.mktemp("recorded")
+    shutil.copytree(ROOT / "families" / "content_pipeline", folder / "families" / "content_pipeline")
     rng = random.Random(5)
     lines = []
     for i in range(600):
@@ -46,8 +44,19 @@ def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
                 }
             )
         )
-    (tmp_path / "items.jsonl").write_text("\n".join(lines), encoding="utf-8")
-    assert run(["import", str(tmp_path / "items.jsonl"), "--family", "content_pipeline"]) == 0
+    (folder / "items.jsonl").write_text("\n".join(lines), encoding="utf-8")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("DETENT_HOME", str(folder))
+        assert run(["import", str(folder / "items.jsonl"), "--family", "content_pipeline"]) == 0
+    return folder
+
+
+@pytest.fixture
+def home(recorded: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A copy of it, in which commands run."""
+    shutil.copytree(recorded, tmp_path, dirs_exist_ok=True)
+    for name, value in (("DETENT_HOME", str(tmp_path)), ("NO_COLOR", "1"), ("COLUMNS", "200")):
+        monkeypatch.setenv(name, value)
     return tmp_path
 
 

@@ -26,6 +26,7 @@ from optimizer.core.base.phrasing import threshold
 from optimizer.core.base.values import Budget
 from optimizer.core.dataset.examples import Example, group_of
 from optimizer.core.declaration.prompt_kind import policy_faults
+from optimizer.core.family.family import Family
 from optimizer.core.family.rendering import few_shot
 from optimizer.core.models.language import ModelAnswer, ModelPrice, ModelRequest
 from optimizer.core.policy.tiers import ACCEPT
@@ -42,7 +43,7 @@ from optimizer.runtime.wiring import sealed_holdout
 from tests.contexts import context_of
 from tests.study_world import TOPICS, Killed, TopicModel, World, killed_at, topic_examples, topic_family
 
-SIZES = {"n_train": 150, "n_dev": 30, "n_holdout": 100, "n_settings": 4}
+SIZES = {"n_train": 100, "n_dev": 30, "n_holdout": 100, "n_settings": 4}
 
 
 class Tier(TopicModel):
@@ -103,14 +104,17 @@ def two_tiers(right: float = 0.7, **changes: Any) -> Models:
 
 
 def documents() -> list[Example]:
-    return [*topic_examples(150, "train"), *topic_examples(30, "dev"), *topic_examples(100, "holdout")]
+    return [*topic_examples(100, "train"), *topic_examples(30, "dev"), *topic_examples(100, "holdout")]
 
 
-def cascade_world(folder: Path, examples: Sequence[Example] | None = None, *, improvement: float = 0.15) -> World:
-    folder.mkdir(exist_ok=True)
+def cascade_family(improvement: float = 0.15) -> Family:
     models = {"default": "strong", "tiers": ["cheap", "strong"], "max_tokens": 8}
-    family = topic_family(model=models, rollout={"gates": {"n": 100, "improvement": improvement}}, space={})
-    return World(folder, family=family).fill(examples=examples or documents())
+    return topic_family(model=models, rollout={"gates": {"n": 100, "improvement": improvement}}, space={})
+
+
+def cascade_world(folder: Path, examples: Sequence[Example] | None = None) -> World:
+    folder.mkdir(exist_ok=True)
+    return World(folder, family=cascade_family()).fill(examples=examples or documents())
 
 
 def create(world: World, models: Models, **options: Any) -> Any:
@@ -181,24 +185,23 @@ def test_the_order_of_the_proposals_is_frozen_before_the_look_and_the_holdout_te
 def test_each_tier_answers_a_row_of_train_and_dev_once_however_many_thresholds_are_tried(found: Ended) -> None:
     world, models, study = found.world, found.models, found.study
     asked = [str(r.messages[-1]["content"]) for r in models.get("cheap").requests]
-    assert [sum(f"of {split}" in text for text in asked) for split in ("train", "dev")] == [150, 30]
+    assert [sum(f"of {split}" in text for text in asked) for split in ("train", "dev")] == [100, 30]
     keys = [call.key for call in world.calls(study)]
     assert len(keys) == len(set(keys)) == models.n_calls
     report = report_study(study, family=world.family, store=world.store, clock=world.clock)
-    assert report.cascade.n_records == 180
+    assert report.cascade.n_records == 130
 
 
-def test_what_is_predicted_to_lose_the_margin_on_other_rows_is_not_taken_to_the_holdout(world, monkeypatch):
-    found = chain_search.path_of_pair
-    monkeypatch.setattr(chain_search, "path_of_pair", lambda *given: [replace(one, loss=0.2) for one in found(*given)])
-    models = two_tiers()
+def test_what_is_predicted_to_lose_the_margin_on_other_rows_is_not_taken_to_the_holdout(found, monkeypatch):
+    path, world, models = chain_search.path_of_pair, found.world, two_tiers()
+    monkeypatch.setattr(chain_search, "path_of_pair", lambda *given: [replace(one, loss=0.2) for one in path(*given)])
     study = world.run(create(world, models), models=models)
     assert (study.outcome, study.findings["sequence"]["proposals"]) == ("no_improvement", [])
     assert "predicted to lose 20.00 points or more left out, since the margin is" in study.spend.remark
 
 
-def test_what_saves_less_than_the_gate_asks_for_is_not_taken_to_the_holdout(tmp_path: Path) -> None:
-    world, models = cascade_world(tmp_path, improvement=0.95), two_tiers()
+def test_what_saves_less_than_the_gate_asks_for_is_not_taken_to_the_holdout(found: Ended) -> None:
+    world, models = World(found.world.folder, family=cascade_family(improvement=0.95)), two_tiers()
     study = world.run(create(world, models), models=models)
     assert study.outcome == "no_improvement"
     assert "left out, since rollout.gates.improvement asks for 95%" in study.spend.remark
@@ -215,28 +218,28 @@ def test_where_nothing_cheaper_is_safe_the_study_says_not_to_cascade(unsafe: End
 def test_a_dry_run_reserves_the_confirmation_s_calls_of_every_tier_and_says_what_a_small_pool_costs(world):
     estimate = create(world, two_tiers(), dry_run=True)
     assert estimate.n_confirmation_calls == 2 * 100 * 2
-    assert estimate.parts["replay"].low == 2 * (150 + 30)
+    assert estimate.parts["replay"].low == 2 * (100 + 30)
     (sentence,) = estimate.remarks
-    assert "Thresholds are searched on 180 examples, which is few" in sentence
+    assert "Thresholds are searched on 130 examples, which is few" in sentence
     assert ".24 to .93" in sentence
 
 
 def test_a_dry_run_counts_the_unreleased_rows_and_names_the_command_that_releases_them(tmp_path: Path) -> None:
     rows = [replace(e, released=e.split != "train" or int(e.id[-3:]) < 50) for e in documents()]
     estimate = create(cascade_world(tmp_path, rows), two_tiers(), dry_run=True)
-    assert (estimate.n_unreleased, estimate.parts["replay"].low) == (100, 2 * (50 + 30))
+    assert (estimate.n_unreleased, estimate.parts["replay"].low) == (50, 2 * (50 + 30))
     assert any("detent import FILE --family topics --curated" in sentence for sentence in estimate.remarks)
 
 
 def test_a_dry_run_asks_about_rows_without_a_group_that_look_alike(tmp_path: Path) -> None:
     ungrouped = [replace(e, group=group_of(e.input, None)) for e in documents()]
     told = create(cascade_world(tmp_path, ungrouped), two_tiers(), dry_run=True).remarks
-    assert any("of 180 rows without a group look alike" in sentence for sentence in told)
+    assert any("of 130 rows without a group look alike" in sentence for sentence in told)
 
 
 def test_a_study_of_a_cascade_asks_about_every_example_unless_it_is_told_otherwise(world: World) -> None:
     made = create(world, two_tiers(), definition=dict.fromkeys(("n_train", "n_dev", "n_holdout")))
-    assert [len(made.dataset[split]) for split in ("train", "dev", "holdout")] == [150, 30, 100]
+    assert [len(made.dataset[split]) for split in ("train", "dev", "holdout")] == [100, 30, 100]
 
 
 def test_a_killed_study_goes_on_and_asks_nothing_twice(tmp_path: Path, found: Ended) -> None:
@@ -277,7 +280,7 @@ def test_the_report_shows_what_the_threshold_does_and_what_audits_will_cost(foun
     n_calls = models.n_calls
     report = report_study(study, family=world.family, store=world.store, clock=world.clock)
     cascade = report.cascade
-    assert (cascade.variant, cascade.is_found, cascade.n_records) == (study.winner, True, 180)
+    assert (cascade.variant, cascade.is_found, cascade.n_records) == (study.winner, True, 130)
     (curve,) = cascade.curves
     assert curve.present == report.variants[study.winner].policy["accept"]
     html = study_page(report)
@@ -318,9 +321,8 @@ def test_thresholds_of_a_single_tier_cannot_be_searched(tmp_path: Path) -> None:
 
 def test_each_tier_is_asked_with_its_own_number_of_examples_and_none_about_an_example_that_it_is_shown(tmp_path):
     models, shown = two_tiers(), topic_examples(4, "train")
-    family = cascade_world(tmp_path / "other").family
-    (tmp_path / "world").mkdir()
-    world = World(tmp_path / "world", family=family)
+    family = cascade_family()
+    world = World(tmp_path, family=family)
     world.add(documents())
     shots = tuple(few_shot(family, example) for example in shown)
     champion = replace(family.variant(), examples=shots, policy={"tiers": None, "examples": {"cheap": 1}})

@@ -130,8 +130,8 @@ def test_too_little_to_learn_from_is_refused(given):
 
 
 def test_an_uncalibrated_recipe_is_calibrated_out_of_fold():
-    given = rows(600)
-    sharp = Recipe(name="trees", model="trees", features=("x", "noise"), n_trees=150, learning_rate=0.3, penalty=0.0)
+    given = rows(400)
+    sharp = Recipe(name="trees", model="trees", features=("x", "noise"), n_trees=80, learning_rate=0.3, penalty=0.0)
     trained = train(given, [sharp], trained_on={})
     assert trained.calibration in {"platt", "isotonic"}
     raw = [1 / (1 + 2.718281828**-m) for m in out_of_fold(given, sharp, group_folds(given), probability=True)]

@@ -290,7 +290,7 @@ def test_coroutines_change_nothing_about_what_a_study_finds(tmp_path: Path, stra
     assert max(Counter(c.key for c in worlds[1].calls(ended[1])).values()) == 1
 
 
-@pytest.mark.parametrize("at", [3, 25, 60])
+@pytest.mark.parametrize("at", [25, 60, pytest.param(3, marks=pytest.mark.long)])
 def test_a_study_that_dies_with_many_calls_in_flight_goes_on_without_asking_anything_twice(tmp_path, at):
     (tmp_path / "undisturbed").mkdir()
     here = World(tmp_path, model=AwaitedTopics(concurrency=8, before=killed_at(at))).fill()

@@ -173,7 +173,7 @@ def test_a_study_finds_the_set_and_the_order_that_its_model_needs(tmp_path):
 def test_a_study_that_was_killed_goes_on_and_asks_nothing_twice(tmp_path):
     (tmp_path / "other").mkdir()
     here, undisturbed = world(tmp_path, Needs(before=killed_at(45))), world(tmp_path / "other")
-    assert_resumes(here, undisturbed, strategy="examples", definition={"n_candidates": 8})
+    assert_resumes(here, undisturbed, strategy="examples", definition={"n_candidates": 8, "n_holdout": 4})
 
 
 @pytest.mark.parametrize("aim", ["quality", "cost"])

@@ -51,7 +51,7 @@ def letter_writer(name="writer"):
     return model
 
 
-def check(folder, *judges, n_dev=40, family=None, **options):
+def check(folder, *judges, n_dev=24, family=None, **options):
     world = JudgedWorld(folder, *judges, model=letter_writer(), family=family or letters_family())
     world.fill_letters(n_dev=n_dev)
     return world, check_judge(
@@ -71,18 +71,27 @@ def verdicts(made, member="judge"):
     return {bias.name: bias.verdict for bias in made.biases[member]}
 
 
-def test_an_honest_judge_is_not_accused(tmp_path):
-    _, made = check(tmp_path, judge_that())
-    found = verdicts(made)
-    assert (found["position"], found["verbosity"]) == ("no_bias_found", "no_bias_found")
+@pytest.fixture(scope="module")
+def honest(tmp_path_factory):
+    """(world, check of an honest judge)."""
+    return check(tmp_path_factory.mktemp("honest"), judge_that())
+
+
+def test_an_honest_judge_is_not_accused(honest):
+    _, made = honest
+    assert verdicts(made) == {
+        "position": "no_bias_found",
+        "verbosity": "no_bias_found",
+        "self_preference": "cannot_tell",
+    }
+    assert made.biases["judge"][2].why == NO_OTHER
     assert not made.is_biased
 
 
-@pytest.mark.parametrize("place", ["first", "second"])
-def test_a_liking_for_a_place_is_found(tmp_path, place):
-    _, made = check(tmp_path, judge_that(chooses=lambda first, second: place))
+def test_a_liking_for_a_place_is_found(tmp_path):
+    _, made = check(tmp_path, judge_that(chooses=lambda first, second: "second"))
     position = made.biases["judge"][0]
-    assert (position.verdict, position.value) == ("biased", 0.5 if place == "first" else -0.5)
+    assert (position.verdict, position.value) == ("biased", -0.5)
     assert made.is_biased
 
 
@@ -92,7 +101,7 @@ def test_a_liking_for_a_place_in_half_of_the_cases_is_found(tmp_path):
     def half(first, second):
         return "first" if draw.random() < 0.5 else "first" if worth(first) > worth(second) else "second"
 
-    _, made = check(tmp_path, judge_that(chooses=half))
+    _, made = check(tmp_path, judge_that(chooses=half), n_dev=40)
     assert verdicts(made)["position"] == "biased"
 
 
@@ -159,11 +168,6 @@ def test_members_of_a_committee_judge_one_anothers_answers(tmp_path):
     assert verdicts(made, "other")["self_preference"] != "biased"
 
 
-def test_without_another_judge_or_another_model_self_preference_cannot_be_told(tmp_path):
-    _, made = check(tmp_path, judge_that())
-    assert (made.biases["judge"][2].verdict, made.biases["judge"][2].why) == ("cannot_tell", NO_OTHER)
-
-
 def test_a_judge_of_its_own_models_answers_alone_cannot_be_told_to_prefer_them(tmp_path):
     family = letters_family(judge={"model": "writer"})
     both = writes_and_judges("writer", judge_that())
@@ -172,10 +176,9 @@ def test_a_judge_of_its_own_models_answers_alone_cannot_be_told_to_prefer_them(t
     assert (made.biases["writer"][2].verdict, made.biases["writer"][2].why) == ("cannot_tell", SAME_MODEL)
 
 
-@pytest.mark.parametrize("answer", [lambda request: "I would rather not.", prompt_of], ids=["refuses", "echoes"])
-def test_a_judge_that_says_nothing_of_its_own_is_not_measured_and_not_accused(tmp_path, answer):
-    silent = ScriptedModel(lambda request, n: answer(request), name="judge", max_output_tokens=600)
-    _, made = check(tmp_path, silent)
+def test_a_judge_that_says_nothing_of_its_own_is_not_measured_and_not_accused(tmp_path):
+    silent = ScriptedModel(lambda request, n: prompt_of(request), name="judge", max_output_tokens=600, concurrency=8)
+    _, made = check(tmp_path, silent, n_dev=20)
     assert set(verdicts(made).values()) == {"cannot_tell"}
     assert made.biases["judge"][0].n == 0
 
@@ -186,12 +189,12 @@ def test_too_few_rows_tell_nothing(tmp_path):
     assert "19 rows could be measured and 20 are needed" in made.biases["judge"][0].said
 
 
-def test_the_dry_run_says_what_it_takes_and_the_check_stays_within(tmp_path):
-    world, made = check(tmp_path, judge_that())
+def test_the_dry_run_says_what_it_takes_and_the_check_stays_within(honest):
+    world, made = honest
     asked = dict(world.calls_by_purpose())
     told = estimate_check(world.family, store=world.store, models=world)
-    assert (told.n, told.members) == (40, ("judge",))
-    assert asked["judge"] <= 40 * 4
+    assert (told.n, told.members) == (24, ("judge",))
+    assert asked["judge"] <= 24 * 4
     assert made.n_calls <= told.calls.high
     assert made.usd <= told.usd.high
     assert world.calls_by_purpose() == asked, "a dry run asks nothing"
@@ -204,7 +207,7 @@ def test_a_family_without_a_judge_is_told_how_to_name_one(tmp_path):
         estimate_check(family, store=world.store, models=world)
 
 
-@pytest.mark.parametrize(("n_times", "most"), [(100, 5), pytest.param(300, 12, marks=pytest.mark.long)])
+@pytest.mark.parametrize(("n_times", "most"), [(60, 4), pytest.param(300, 12, marks=pytest.mark.long)])
 def test_noise_is_seldom_taken_for_a_bias(n_times, most):
     """Of an interval of 98.3 %, 5 in 300 are expected."""
     accused = 0

@@ -255,7 +255,7 @@ def test_a_file_of_inputs_alone_is_a_file_of_examples(tmp_path):
     assert sources.format_of(file) == "examples"
 
 
-@pytest.mark.parametrize("strategy", ["bootstrap", "examples", "race", "bases+settings"])
+@pytest.mark.parametrize("strategy", ["bootstrap", "examples"])
 def test_strategies_search_a_family_whose_examples_say_nothing_of_the_answer(tmp_path, strategy):
     world = world_of(tmp_path)
     study = world.run(create(world, strategy=strategy))

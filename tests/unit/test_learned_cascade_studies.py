@@ -100,13 +100,13 @@ def mixed(tmp_path_factory: pytest.TempPathFactory) -> tuple[World, Any, Models]
     """(world, study, models): a third of the released training answers is from production,
     and beside each stands one that nobody released.
     """
-    train = [*documents(200, "train"), *documents(300, "train", origin="interaction")[200:]]
+    train = [*documents(140, "train"), *documents(200, "train", origin="interaction")[140:]]
     hidden = [
         replace(e, id=f"h{e.id}", group=f"h{e.group}", input={"document": f"{e.input['document']} Zanzibar!"})
-        for e in documents(300, "train", origin="correction", released=False)
+        for e in documents(200, "train", origin="correction", released=False)
     ]
     world, models = world_of(tmp_path_factory.mktemp("mixed"), [*train, *hidden]), guessers()
-    return world, world.run(create(world, models, definition={**SIZES, "n_train": 600}), models=models), models
+    return world, world.run(create(world, models, definition={**SIZES, "n_train": 400}), models=models), models
 
 
 @pytest.fixture
@@ -127,7 +127,7 @@ def test_where_the_recorded_confidence_tells_nothing_a_learned_one_is_proposed_a
     assert found["is_used"]
     assert found["predictor"] == policy["confidence"]["after"]["cheap"]["hash"]
     assert found["learned"]["brier"] < found["recorded"]["brier"]
-    assert sum(each["n"] for each in found["learned"]["reliability"]) == 340
+    assert sum(each["n"] for each in found["learned"]["reliability"]) == 240
 
 
 def test_the_report_replays_the_learned_confidence_and_not_the_recorded_one(found: tuple[World, Any]) -> None:
@@ -141,8 +141,8 @@ def test_the_report_replays_the_learned_confidence_and_not_the_recorded_one(foun
     assert OUT_OF_FOLD not in (study_view(study).findings or {})
 
 
-def test_without_a_word_in_the_space_nothing_is_learned(world: World) -> None:
-    models = guessers()
+def test_without_a_word_in_the_space_nothing_is_learned(mixed: tuple[World, Any, Models]) -> None:
+    world, models = mixed[0], guessers()
     study = world.run(create(world, models, definition={**SIZES, "space": {}}), models=models)
     assert study.outcome == "no_improvement"
     assert "confidence" not in study.findings
@@ -150,7 +150,7 @@ def test_without_a_word_in_the_space_nothing_is_learned(world: World) -> None:
 
 def test_a_recorded_confidence_that_tells_everything_stays(world: World) -> None:
     models = guessers(candour=True)
-    study = world.run(create(world, models), models=models)
+    study = world.run(create(world, models, definition={**SIZES, "n_train": 100}), models=models)
     assert study.outcome == "nominated", study.spend.remark
     assert world.winner(study).policy.get("confidence", {"kind": "log_probability"}) == {"kind": "log_probability"}
     assert not study.findings["confidence"][0]["is_used"]
@@ -160,7 +160,7 @@ def test_a_recorded_confidence_that_tells_everything_stays(world: World) -> None
 def test_what_it_was_trained_on_stands_in_the_variant(mixed: tuple[World, Any, Models]) -> None:
     world, study, _ = mixed
     trained_on = world.winner(study).policy["confidence"]["after"]["cheap"]["trained_on"]
-    assert (trained_on["study"], trained_on["rows"], trained_on["from_production"]) == (study.id, 340, 100)
+    assert (trained_on["study"], trained_on["rows"], trained_on["from_production"]) == (study.id, 240, 60)
 
 
 def test_no_word_of_an_unreleased_example_reaches_a_predictor_or_is_asked_about(mixed):
@@ -203,9 +203,11 @@ def test_a_learned_champion_is_trained_anew_and_not_judged_by_itself(found: tupl
         "two recorded ones": ({"choices": [{"kind": "log_probability"}, {"kind": "agreement"}]}, "one recorded"),
     },
 )
-def test_a_space_that_cannot_be_learned_in_is_refused_with_its_place(world: World, entry: Any, says: str) -> None:
+def test_a_space_that_cannot_be_learned_in_is_refused_with_its_place(
+    mixed: tuple[World, Any, Models], entry: Any, says: str
+) -> None:
     with pytest.raises(InvalidInput, match=says) as refused:
-        create(world, guessers(), definition={**SIZES, "space": {"policy.confidence": entry}})
+        create(mixed[0], guessers(), definition={**SIZES, "space": {"policy.confidence": entry}})
     assert [f.pointer for f in refused.value.faults] == ["/definition/space/policy.confidence"]
 
 

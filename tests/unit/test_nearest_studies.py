@@ -11,6 +11,7 @@ import pytest
 from optimizer.core.base.values import Budget
 from optimizer.core.models.language import ModelRequest
 from optimizer.core.policy.nearest import fixed_rendering
+from optimizer.core.search.study import Study
 from tests.study_world import TOPICS, TopicModel, World
 
 
@@ -27,11 +28,18 @@ def world(tmp_path: Path) -> World:
     return World(tmp_path, model=ImitatingModel()).fill()
 
 
+@pytest.fixture(scope="module")
+def studied(tmp_path_factory: pytest.TempPathFactory) -> tuple[World, Study]:
+    """A world and its default study, which tests only read."""
+    world = World(tmp_path_factory.mktemp("studied"), model=ImitatingModel()).fill()
+    return world, world.run(world.create())
+
+
 def test_the_default_study_tries_nearest_examples_and_scores_the_fixed_ones_of_its_winner_on_the_holdout(
-    world: World, tmp_path: Path
+    studied: tuple[World, Study], world: World
 ) -> None:
-    study = world.run(world.create())
-    winner = world.winner(study)
+    whole, study = studied
+    winner = whole.winner(study)
     fixed = fixed_rendering(winner)
     assert fixed is not None
     assert study.outcome == "nominated"
@@ -43,12 +51,10 @@ def test_the_default_study_tries_nearest_examples_and_scores_the_fixed_ones_of_i
     assert own["mean"] < confirmation["winner_mean"]
     assert own["lift"] == pytest.approx(own["mean"] - confirmation["champion_mean"])
     assert f"reach {own['mean']:.3f} on 20 of them" in confirmation["summary"]
-    asked = Counter(call.purpose for call in world.calls(study))
+    asked = Counter(call.purpose for call in whole.calls(study))
     assert asked["confirmation"] == 3 * 20, "champion, winner, and the winner's fixed examples"
 
-    (tmp_path / "again").mkdir()
-    again = World(tmp_path / "again", model=ImitatingModel()).fill()
-    capped = again.run(again.create(budget=Budget(calls=study.spend.n_calls)))
+    capped = world.run(world.create(budget=Budget(calls=study.spend.n_calls)))
     assert capped.spend.n_calls <= study.spend.n_calls
     assert capped.confirmation["fixed"] == own, "its calls were left over"
 
@@ -59,14 +65,14 @@ def test_fixed_examples_that_are_the_champions_take_no_call_of_their_own(world: 
     assert Counter(call.purpose for call in world.calls(study))["confirmation"] == 2 * 20
 
 
-def test_fixed_examples_that_no_call_was_left_for_are_said_to_be_unscored(world: World, tmp_path: Path) -> None:
-    study = world.run(world.create())
-    nearest = [trial.n_calls for trial in world.trials(study) if trial.proposer == "nearest"]
-    n_search = Counter(call.purpose for call in world.calls(study))["search"]
+def test_fixed_examples_that_no_call_was_left_for_are_said_to_be_unscored(
+    studied: tuple[World, Study], world: World
+) -> None:
+    whole, study = studied
+    nearest = [trial.n_calls for trial in whole.trials(study) if trial.proposer == "nearest"]
+    n_search = Counter(call.purpose for call in whole.calls(study))["search"]
 
-    (tmp_path / "again").mkdir()
-    again = World(tmp_path / "again", model=ImitatingModel()).fill()
-    capped = again.run(again.create(budget=Budget(calls=40 + n_search - sum(nearest[1:]))))
+    capped = world.run(world.create(budget=Budget(calls=40 + n_search - sum(nearest[1:]))))
     assert capped.confirmation["fixed"]["mean"] is None
     assert "were not scored: no call was left" in capped.confirmation["summary"]
 

@@ -138,9 +138,6 @@ def test_the_proposer_sees_failures_of_released_training_examples_and_the_playbo
     "reflect",
     [
         pytest.param(fails, id="no answer"),
-        pytest.param(lambda n: "I have no idea.", id="no JSON"),
-        pytest.param(lambda n: lessons(), id="no lesson"),
-        pytest.param(lambda n: lessons("x" * 301), id="too long"),
         pytest.param(lambda n: lessons("In one word: {{document}}"), id="a variable"),
     ],
 )
@@ -218,7 +215,7 @@ def test_a_study_that_was_killed_asks_nothing_twice_and_its_playbook_is_that_of_
     def reflect(n: int) -> str:
         return lessons(f"Think {'very ' * n}hard.") if n < 3 else lessons(RIGHT)
 
-    for at in (14, 20, 40):
+    for at in (14, 40):
         folders = [tmp_path / f"{name}{at}" for name in ("killed", "whole")]
         for folder in folders:
             folder.mkdir()

@@ -74,25 +74,36 @@ class NoModels:
     describe = price = get
 
 
-@pytest.fixture
-def world(tmp_path: Path) -> World:
+def world_of(folder: Path) -> World:
     space = {
         "policy.filter.min_coherence": {"float": [0.0, 1.0]},
         "policy.filter.checks_needed": {"int": [1, 4]},
         "policy.route.news": {"choices": ["full", "quality_check"]},
     }
     family = pipeline_family(space=space, rollout={"gates": {"n": 100, "improvement": 0.05}})
-    return World(tmp_path, family=family).fill(
+    return World(folder, family=family).fill(
         examples=[*items(300, "train"), *items(150, "dev"), *items(250, "holdout")]
     )
+
+
+@pytest.fixture
+def world(tmp_path: Path) -> World:
+    return world_of(tmp_path)
 
 
 def ended(world: World, **options: Any) -> Any:
     return world.run(world.create(models=NoModels(), definition=SIZES, **options), models=NoModels())
 
 
-def test_a_better_policy_is_found_without_a_call_and_confirmed_on_the_holdout(world: World) -> None:
-    study = ended(world, budget=Budget(usd=0.0, calls=0))
+@pytest.fixture(scope="module")
+def studied(tmp_path_factory: pytest.TempPathFactory) -> tuple[World, Any]:
+    """A world with a study that ended there, which tests only read."""
+    world = world_of(tmp_path_factory.mktemp("studied"))
+    return world, ended(world, budget=Budget(usd=0.0, calls=0))
+
+
+def test_a_better_policy_is_found_without_a_call_and_confirmed_on_the_holdout(studied: tuple[World, Any]) -> None:
+    world, study = studied
     assert study.outcome == "nominated", study.error or study.confirmation
     assert study.spend.n_calls == 0
     assert study.confirmation["lift_low"] > 0
@@ -123,8 +134,9 @@ def test_items_of_unknown_worth_are_no_evidence(tmp_path: Path) -> None:
         for i, e in enumerate(items(200, "dev"))
     ]
     world = World(tmp_path, family=pipeline_family(rollout={"gates": {"n": 100}}))
-    world.fill(examples=[*items(300, "train"), *unknown, *items(250, "holdout")])
-    champion = world.trials(ended(world))[0]
+    world.fill(examples=[*items(60, "train"), *unknown, *items(250, "holdout")])
+    study = world.create(models=NoModels(), definition={**SIZES, "n_train": 60, "n_replayed": 20})
+    champion = world.trials(world.run(study, models=NoModels()))[0]
     assert champion.n_errors > 0
     assert champion.score is not None
 
@@ -135,8 +147,8 @@ def test_a_strategy_for_prompts_is_refused(world: World, strategy: str) -> None:
         world.create(models=NoModels(), strategy=strategy)
 
 
-def test_the_report_says_what_each_knob_does_to_the_dev_items(world: World) -> None:
-    study = ended(world)
+def test_the_report_says_what_each_knob_does_to_the_dev_items(studied: tuple[World, Any]) -> None:
+    world, study = studied
     report = report_study(study, family=world.family, store=world.store, clock=world.clock)
     effects = {effect.knob: effect for effect in report.sensitivity}
     assert set(effects) == {"filter.min_coherence", "filter.checks_needed", "route.news"}

@@ -51,11 +51,11 @@ EACH = pytest.mark.parametrize("strategy", [COPRO, GEPA, SIMBA, MIPRO], ids=lamb
 
 
 USELESS: dict[str, tuple[Callable[[int], str], tuple[Strategy, ...]]] = {
-    "no answer": (fails, (COPRO, GEPA, SIMBA)),
-    "nothing written": (lambda n: "", (COPRO, GEPA, SIMBA)),
-    "the same again": (lambda n: "Name the topic.", (COPRO, GEPA)),
+    "no answer": (fails, (SIMBA,)),
+    "nothing written": (lambda n: "", (SIMBA,)),
+    "the same again": (lambda n: "Name the topic.", (COPRO,)),
     "another variable": (lambda n: f"One word: {{{{document}}}} {n}", (COPRO, GEPA, SIMBA)),
-    "too long": (lambda n: f"In one word. {n} {'x' * 9000}", (COPRO, GEPA, SIMBA)),
+    "too long": (lambda n: f"In one word. {n} {'x' * 9000}", (COPRO,)),
     "no better": (lambda n: f"Think again, {n} times.", (GEPA, SIMBA)),
 }
 
@@ -93,7 +93,8 @@ def test_a_study_that_was_killed_goes_on_and_asks_nothing_twice(tmp_path, strate
     (tmp_path / "other").mkdir()
     here = strategy.world(tmp_path, unsure, before=killed_at(strategy.killed_at))
     undisturbed = strategy.world(tmp_path / "other", unsure)
-    assert_resumes(here, undisturbed, strategy=strategy.name, definition=strategy.definition)
+    sizes = {"n_holdout": 4, **strategy.definition}  # what is confirmed is of no matter here
+    assert_resumes(here, undisturbed, strategy=strategy.name, definition=sizes)
 
 
 @pytest.mark.parametrize("strategy", [COPRO, GEPA, MIPRO], ids=lambda one: one.name)  # simba's: test_simba_search.py

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 from collections import Counter
 from datetime import timedelta
 
@@ -61,16 +60,11 @@ def n_results(world, study):
         }
 
 
-def test_a_race_finds_what_full_evaluation_finds_for_fewer_calls(tmp_path_factory):
-    ended = {}
-    for strategy in ("race", "bootstrap+settings"):
-        world = world_of(
-            tmp_path_factory.mktemp("one"), model=TopicModel(needs=4)
-        )  # so that most contenders are no good
-        ended[strategy] = world.run(world.create(strategy=strategy, definition=SIZES))
-        assert (ended[strategy].status, ended[strategy].outcome) == ("finished", "nominated")
-    n_search = {strategy: study.spend.n_calls - 40 for strategy, study in ended.items()}
-    assert n_search["race"] < 0.85 * n_search["bootstrap+settings"]
+def test_a_race_finds_what_full_evaluation_finds_for_fewer_calls(done, tmp_path):
+    world, race = world_of(tmp_path), done[1]
+    in_full = world.run(world.create(strategy="bootstrap+settings", definition=SIZES))
+    assert [(each.status, each.outcome) for each in (race, in_full)] == [("finished", "nominated")] * 2
+    assert race.spend.n_calls - 40 < 0.85 * (in_full.spend.n_calls - 40)
 
 
 def test_champion_and_winner_met_every_dev_example_and_the_others_say_that_they_were_dropped(done):
@@ -86,13 +80,15 @@ def test_champion_and_winner_met_every_dev_example_and_the_others_say_that_they_
     assert study.spend.n_calls == sum(t.n_calls for t in trials.values()) + 40
 
 
-@pytest.mark.parametrize("at", [10, 80, *(pytest.param(n, marks=pytest.mark.long) for n in (40, 120))])
+@pytest.mark.parametrize("at", [80, *(pytest.param(n, marks=pytest.mark.long) for n in (10, 40, 120))])
 def test_a_race_that_was_torn_off_takes_the_same_way_and_asks_nothing_twice(done, tmp_path, at):
     undisturbed, before = done
     world = world_of(tmp_path, model=TopicModel(before=caught_at(at, Killed())))
     study = world.create(strategy="race", definition=SIZES)
     with pytest.raises(Killed):
         world.run(study)
+    met = n_results(world, study)
+    assert not [t for t in world.trials(study) if t.status == "complete" and met[t.variant] < 30], "too early"
     resumed = World(tmp_path)
     ended = resumed.run(study)
     assert (ended.outcome, ended.winner) == (before.outcome, before.winner)
@@ -104,20 +100,8 @@ def test_a_race_that_was_torn_off_takes_the_same_way_and_asks_nothing_twice(done
     assert max(Counter(c.key for c in resumed.calls(ended) if c.status == "settled").values()) == 1
 
 
-@pytest.mark.parametrize("error", [Killed(), ValueError("what nobody thought of")], ids=["killed", "failed"])
-def test_a_race_that_breaks_off_has_no_end_and_nothing_of_it_is_complete_too_early(tmp_path, error):
-    world = world_of(tmp_path)
-    study = world.create(strategy="race", definition=SIZES)
-    world.model.before = caught_at(60, error)
-    with contextlib.suppress(type(error)):
-        world.run(study)
-    met = n_results(world, study)
-    assert min(met.values()) < 30
-    assert [t.variant for t in world.trials(study) if t.status == "complete" and met[t.variant] < 30] == []
-
-
 @pytest.mark.parametrize(
-    "n_calls", [72, 104, 152, *(pytest.param(n, marks=pytest.mark.long) for n in (88, 120, 136, 168, 184))]
+    "n_calls", [72, 120, *(pytest.param(n, marks=pytest.mark.long) for n in (88, 104, 136, 152, 168, 184))]
 )
 def test_a_race_under_a_cap_on_calls_ends_within_it_and_compares_on_what_champion_and_leader_both_met(
     tmp_path, n_calls

@@ -103,10 +103,20 @@ def test_at_an_equal_score_the_variant_with_fewer_changed_settings_wins(tmp_path
     assert ended.winner == small.id
 
 
-def test_a_lead_on_the_first_dev_rows_alone_is_seen_through_on_the_others(tmp_path):
-    world = world_of(tmp_path, {0.1: (6, 2), 0.2: (5, 20)})
-    lucky, steady = shown(0, temperature=0.1), shown(0, temperature=0.2)
-    ended = searched(world, [lucky, steady])
+SEEN_THROUGH = {0.1: (6, 2), 0.2: (5, 20)}
+LUCKY, STEADY = shown(0, temperature=0.1), shown(0, temperature=0.2)
+
+
+@pytest.fixture(scope="module")
+def undisturbed(tmp_path_factory):
+    """(world, study), which tests only read."""
+    world = world_of(tmp_path_factory.mktemp("undisturbed"), SEEN_THROUGH)
+    return world, searched(world, [LUCKY, STEADY])
+
+
+def test_a_lead_on_the_first_dev_rows_alone_is_seen_through_on_the_others(undisturbed):
+    world, ended = undisturbed
+    steady = STEADY
     assert ended.winner == steady.id
     record = ended.findings[RUN_OFF]
     assert (record["n_dev"], record["n_used"], record["why_not_all"]) == (26, 26, None)
@@ -134,11 +144,10 @@ def test_what_leads_on_the_first_rows_and_not_on_all_is_no_winner_and_the_holdou
 
 
 def test_a_budget_that_ends_before_the_rows_do_is_named_and_the_winner_comes_from_the_rows_that_all_met(tmp_path):
-    world = world_of(tmp_path, {0.1: (6, 2), 0.2: (5, 20)})
-    lucky, steady = shown(0, temperature=0.1), shown(0, temperature=0.2)
-    ended = searched(world, [lucky, steady], budget=Budget(calls=3 * 6 + 40 + 5))
+    world = world_of(tmp_path, SEEN_THROUGH)
+    ended = searched(world, [LUCKY, STEADY], budget=Budget(calls=3 * 6 + 40 + 5))
     record = ended.findings[RUN_OFF]
-    assert (record["n_used"], ended.winner) == (6, lucky.id)
+    assert (record["n_used"], ended.winner) == (6, LUCKY.id)
     assert rows_in_words(ended.findings).startswith("The choice rests on 6 of 26 dev rows. ")
     assert "63 calls" in record["why_not_all"]
     assert ended.spend.n_calls <= 63
@@ -163,22 +172,18 @@ def test_rows_that_were_forgotten_since_the_study_was_created_are_named_as_the_r
     assert rows_in_words(ended.findings) == ("The choice rests on 25 of 26 dev rows. The others were forgotten since.")
 
 
-@pytest.mark.parametrize("n", [20, 30, 45])
-def test_a_study_that_is_killed_in_its_run_off_goes_on_and_names_the_same_winner(tmp_path, n):
-    folders = [tmp_path / "killed", tmp_path / "undisturbed"]
-    for folder in folders:
-        folder.mkdir()
-    rows = {0.1: (6, 2), 0.2: (5, 20)}
-    variants = [shown(0, temperature=0.1), shown(0, temperature=0.2)]
-    here, other = world_of(folders[0], rows, before=killed_at(n)), world_of(folders[1], rows)
+@pytest.mark.parametrize("n", [20, pytest.param(30, marks=pytest.mark.long), 45])
+def test_a_study_that_is_killed_in_its_run_off_goes_on_and_names_the_same_winner(tmp_path, undisturbed, n):
+    here = world_of(tmp_path, SEEN_THROUGH, before=killed_at(n))
     study = here.create(definition=SIZES, strategy="settings")
-    made = {"strategies": lambda name, setting: Proposed(variants)}
+    made = {"strategies": lambda name, setting: Proposed([LUCKY, STEADY])}
     with pytest.raises(Killed):
         here.run(study, **made)
-    ended, undisturbed = here.run(study, **made), searched(other, variants)
+    ended = here.run(study, **made)
     settled = [call.key for call in here.calls(ended) if call.status == "settled"]
     assert len(settled) == len(set(settled))
-    assert (ended.winner, ended.findings[RUN_OFF]) == (undisturbed.winner, undisturbed.findings[RUN_OFF])
+    _, other = undisturbed
+    assert (ended.winner, ended.findings[RUN_OFF]) == (other.winner, other.findings[RUN_OFF])
 
 
 def test_a_dry_run_counts_the_rows_behind_dev(tmp_path):

@@ -40,6 +40,12 @@ def world(tmp_path):
     return World(tmp_path).fill()
 
 
+@pytest.fixture(scope="module")
+def untouched(tmp_path_factory):
+    """A world in which nothing is ever written."""
+    return World(tmp_path_factory.mktemp("untouched")).fill()
+
+
 @dataclass(frozen=True)
 class Done:
     """A study that ran undisturbed, with what it told on the way. Shared: tests only read it."""
@@ -173,13 +179,8 @@ def test_a_search_that_its_budget_cut_short_says_why_and_which_strategy_had_no_t
         f"settings never had a turn: detent study run topics --budget-calls {study.findings['enough']['calls']}, enough"
         " for every part, or --strategy settings" in out.getvalue()
     )
-
-
-def test_the_cap_that_a_cut_study_names_is_enough_for_every_part(world):
-    cut = world.run(world.create(budget=Budget(calls=40 + 20), strategy="bootstrap+settings"))
-    again = world.run(world.create(budget=Budget(**cut.findings["enough"]), strategy="bootstrap+settings"))
-    assert again.spend.search_cut is None
-    assert without_turn(again, world.trials(again)) == ()
+    again = world.run(world.create(budget=Budget(**study.findings["enough"]), strategy="bootstrap+settings"))
+    assert (again.spend.search_cut, without_turn(again, world.trials(again))) == (None, ())
 
 
 def test_a_study_that_fails_at_its_confirmation_keeps_that_its_search_was_cut_short_also_when_it_goes_on(tmp_path):
@@ -269,7 +270,7 @@ def test_one_slow_first_call_is_no_pace_that_ends_a_search(done, tmp_path):
     assert study.outcome == "nominated"
 
 
-@pytest.mark.parametrize("at", [4, 20, 60])
+@pytest.mark.parametrize("at", [20, 60])
 def test_a_study_that_was_torn_off_goes_on_without_asking_anything_twice(done, tmp_path, at):
     world = World(tmp_path, model=TopicModel(before=killed_at(at))).fill()
     study = world.create()
@@ -401,30 +402,28 @@ def test_a_study_on_inputs_longer_than_serving_takes_says_what_became_of_them(tm
     ]
     rows = {e.id: e for e in (*topic_examples(30, "train"), *topic_examples(6, "dev"), *topic_examples(24, "holdout"))}
     world.fill(examples=[*(rows | {e.id: e for e in long}).values()])
-    estimate, study = world.create(dry_run=True), world.run(world.create())
+    estimate, study = world.create(dry_run=True), world.create()
     assert told in too_long_in_words({"truncated": estimate.truncated, "n_refused": estimate.n_refused})
     assert told in too_long_in_words(study.dataset)
     assert (len(study.dataset["train"]), len(study.dataset["dev"])) == sizes
+    if too_long == "refuse":
+        return
+    world.run(study)
     asked = [str(request.messages[-1]["content"]) for request in world.model.requests]
     assert all(len(text) <= len("Document: \nTopic:") + 60 for text in asked)
 
 
-def test_a_holdout_that_was_looked_at_is_left_alone_while_there_are_fresh_examples(tmp_path):
-    world = World(tmp_path).fill(n_holdout=44)
+def test_fresh_holdout_examples_come_first_and_others_fill_up_where_they_are_too_few(tmp_path):
+    world = World(tmp_path).fill(n_holdout=46)
     first = world.run(world.create())
-    second = world.create()
+    second = world.run(world.create())
     assert not set(first.dataset["holdout"]) & set(second.dataset["holdout"])
-    assert world.run(second).confirmation["looks"] == 1
-
-
-def test_where_fresh_holdout_examples_are_too_few_they_come_first_and_others_fill_up(tmp_path):
-    world = World(tmp_path).fill(n_holdout=26)
-    first = world.run(world.create())
-    second = world.create()
-    fresh = {f"holdout-{i:03d}" for i in range(26)} - set(first.dataset["holdout"])
-    assert len(second.dataset["holdout"]) == 20
-    assert set(second.dataset["holdout"][:6]) == fresh
-    assert world.run(second).confirmation["looks"] == 2
+    assert second.confirmation["looks"] == 1
+    third = world.create()
+    fresh = {f"holdout-{i:03d}" for i in range(46)} - set(first.dataset["holdout"]) - set(second.dataset["holdout"])
+    assert len(third.dataset["holdout"]) == 20
+    assert set(third.dataset["holdout"][:6]) == fresh
+    assert world.run(third).confirmation["looks"] == 2
 
 
 def test_only_released_examples_are_trained_on_unless_the_family_takes_any(tmp_path):
@@ -455,12 +454,12 @@ def test_only_released_examples_are_trained_on_unless_the_family_takes_any(tmp_p
         "space that cannot be searched": ({"definition": {"space": {"moon": {"int": [1, 2]}}}}, InvalidInput),
     },
 )
-def test_what_cannot_be_run_is_refused_before_anything_is_written(world, options, error):
+def test_what_cannot_be_run_is_refused_before_anything_is_written(untouched, options, error):
     with pytest.raises(error):
-        world.create(**options)
-    with world.store.read() as tx:
-        assert world.store.studies.page(tx)[0] == []
-    assert world.model.requests == []
+        untouched.create(**options)
+    with untouched.store.read() as tx:
+        assert untouched.store.studies.page(tx)[0] == []
+    assert untouched.model.requests == []
 
 
 def test_without_dev_examples_or_a_champion_there_is_nothing_to_search(tmp_path):

@@ -177,17 +177,13 @@ class FailsOnHoldout(TopicModel):
 
 def test_a_winner_that_fails_where_the_champion_answers_is_judged_by_the_worst_case(tmp_path):
     family = topic_family(rollout={"gates": {"n": 12, "max_risk": 0.05}})
-    (tmp_path / "few").mkdir()
-    (tmp_path / "none").mkdir()
-    failing = World(tmp_path / "few", family=family, model=FailsOnHoldout(8)).fill(n_holdout=24)
+    failing = World(tmp_path, family=family, model=FailsOnHoldout(8)).fill(n_holdout=24)
     study = failing.run(failing.create(definition={"n_holdout": 24}))
     assert study.confirmation["n"] == 16
     assert study.confirmation["n_unscored"] == 8
     # The champion of this world scores 0 everywhere, so losing eight examples costs no quality:
     # nothing speaks against it.
     assert study.outcome == "nominated"
-    sound = World(tmp_path / "none", family=family, model=FailsOnHoldout(0)).fill(n_holdout=24)
-    assert "measured" not in [g["name"] for g in sound.run(sound.create()).confirmation["gates"]]
 
 
 class Champion(FailsOnHoldout):

@@ -130,7 +130,7 @@ def test_rows_of_one_group_are_in_one_part_and_groups_are_dealt_out_in_turn():
 
 
 def test_the_confident_rule_is_wrong_in_at_most_a_tenth_of_draws_where_the_expected_one_is_in_about_half():
-    everything = drawn_records(30_000, 2, seed=9, loss=0.25)
+    everything = drawn_records(10_000, 2, seed=9, loss=0.25)
     wrong = {"expected": 0, "confident": 0}
     rng = np.random.default_rng(10)
     for _ in range(200):

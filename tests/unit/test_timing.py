@@ -69,17 +69,16 @@ def verdict(
     return None
 
 
-def shares(slowdown: float, noise: Noise, **of: float) -> tuple[float, float]:
-    """(called slower, called as quick as is asked), of ``N`` evaluations."""
+def shares(slowdown: float, noise: Noise, n: int = 300, **of: float) -> tuple[float, float]:
+    """(called slower, called as quick as is asked), of ``n`` evaluations."""
     draw = np.random.default_rng(1)
-    found = [verdict(draw, slowdown, noise, **of) for _ in range(N)]  # type: ignore[arg-type]
-    return found.count(True) / N, found.count(False) / N
+    found = [verdict(draw, slowdown, noise, **of) for _ in range(n)]  # type: ignore[arg-type]
+    return found.count(True) / n, found.count(False) / n
 
 
 @pytest.mark.parametrize(
     ("noise", "of"),
     [
-        pytest.param(normal(0.15), {"effect": 0.2}, id="quiet"),
         pytest.param(normal(0.3), {"effect": 0.2}, id="noisy"),
         pytest.param(heavy_tailed(0.3), {"effect": 0.2}, id="heavy tails"),
         pytest.param(noisy_in_one_row(0.3), {"effect": 0.2}, id="one row noisier than the others"),
@@ -89,7 +88,7 @@ def shares(slowdown: float, noise: Noise, **of: float) -> tuple[float, float]:
     ],
 )
 def test_at_the_bound_a_variant_is_seldom_called_slower_or_quicker(noise: Noise, of: dict[str, float]) -> None:
-    slower, quicker = shares(ALLOWED, noise, **of)
+    slower, quicker = shares(ALLOWED, noise, N, **of)
     assert slower <= EACH_SIDE + ERROR
     assert quicker <= EACH_SIDE + ERROR
 
@@ -97,8 +96,6 @@ def test_at_the_bound_a_variant_is_seldom_called_slower_or_quicker(noise: Noise,
 @pytest.mark.parametrize(
     ("noise", "of", "least"),
     [
-        pytest.param(normal(0.15), {}, 0.99, id="quiet"),
-        pytest.param(normal(0.3), {}, 0.95, id="noisy"),
         pytest.param(normal(0.3), {"effect": 0.2}, 0.95, id="rows that differ"),
         pytest.param(normal(0.3), {"rows": 1}, 0.95, id="one row"),
         pytest.param(normal(0.3), {"rows": 60, "effect": 0.2}, 0.95, id="sixty rows"),
@@ -112,7 +109,7 @@ def test_equal_latencies_are_not_called_slower(noise: Noise, of: dict[str, float
     assert quicker >= least
 
 
-@pytest.mark.parametrize(("noise", "least"), [(normal(0.15), 0.99), (normal(0.3), 0.85), (heavy_tailed(0.3), 0.85)])
+@pytest.mark.parametrize(("noise", "least"), [(normal(0.3), 0.85), (heavy_tailed(0.3), 0.85)])
 def test_what_is_twice_as_much_slower_as_allowed_is_found_out(noise: Noise, least: float) -> None:
     slower, quicker = shares(0.4, noise, effect=0.2)
     assert slower >= least

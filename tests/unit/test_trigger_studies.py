@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import shutil
+from collections.abc import Callable
 from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
@@ -275,17 +277,55 @@ def test_a_month_gives_what_it_has_left_and_then_nothing(tmp_path: Path) -> None
 # --- what comes of it -------------------------------------------------------------------------------------------------
 
 
-def nominated(world: TriggeredWorld) -> Any:
+Copies = Callable[..., TriggeredWorld]  # of a world, with fields of the family that a test wants otherwise
+
+
+def copies(world: TriggeredWorld, folder: Path) -> Copies:
+    """What a study did is the same for every test that goes on from its end."""
+    world.store.close()
+
+    def copy(**family: Any) -> TriggeredWorld:
+        shutil.copy(world.folder / "detent.db", folder)
+        copied = TriggeredWorld(folder, filled=False, on=False, **family)
+        copied.clock.at, copied.n = world.clock.at, world.n
+        return copied
+
+    return copy
+
+
+@pytest.fixture(scope="module")
+def ended_by_feedback(tmp_path_factory: pytest.TempPathFactory) -> TriggeredWorld:
+    """Bad feedback has started a study, which nominated a candidate."""
+    world = TriggeredWorld(tmp_path_factory.mktemp("feedback"))
     world.users(50, score=0.2)
     (study,) = world.check()
-    ended = world.run(study)
-    assert ended.outcome == "nominated"
-    return ended
+    assert world.run(study).outcome == "nominated"
+    return world
 
 
-def test_a_candidate_is_handed_on_once_whatever_becomes_of_its_rollout(tmp_path: Path) -> None:
-    world = TriggeredWorld(tmp_path)
-    nominated(world)
+@pytest.fixture(scope="module")
+def ended_at_night(tmp_path_factory: pytest.TempPathFactory) -> TriggeredWorld:
+    """The schedule has started a study, whose candidate waits: nobody uses the family."""
+    world = at_two(TriggeredWorld(tmp_path_factory.mktemp("night"), **EVERY_NIGHT))
+    world.clock.pass_hours(2)
+    (study,) = world.check()
+    world.run(study)
+    assert world.hand_on() == []
+    return world
+
+
+@pytest.fixture
+def nominated(ended_by_feedback: TriggeredWorld, tmp_path: Path) -> Copies:
+    return copies(ended_by_feedback, tmp_path)
+
+
+@pytest.fixture
+def waiting(ended_at_night: TriggeredWorld, tmp_path: Path) -> TriggeredWorld:
+    return copies(ended_at_night, tmp_path)(**EVERY_NIGHT)
+
+
+def test_a_candidate_is_handed_on_once_whatever_becomes_of_its_rollout(nominated: Copies) -> None:
+    world = nominated()
     (started,) = world.hand_on()
     with world.store.read() as tx:
         first = world.store.rollouts.decisions(tx, started.id)[0]
@@ -296,9 +336,8 @@ def test_a_candidate_is_handed_on_once_whatever_becomes_of_its_rollout(tmp_path:
     assert "candidate_waits" not in world.alerts()
 
 
-def test_a_worker_killed_between_rollout_and_notice_asks_for_approval_afterwards(tmp_path, monkeypatch):
-    world = TriggeredWorld(tmp_path)
-    nominated(world)
+def test_a_worker_killed_between_rollout_and_notice_asks_for_approval_afterwards(nominated, monkeypatch):
+    world = nominated()
 
     def killed(*args: Any) -> None:
         raise SystemExit
@@ -342,46 +381,38 @@ def test_a_study_that_somebody_asked_for_is_not_handed_on(tmp_path: Path) -> Non
     assert world.hand_on() == []
 
 
-def test_what_is_said_of_a_candidate_that_waits_is_why_it_waits_now(nightly, monkeypatch):
-    nightly.clock.pass_hours(2)
-    (study,) = nightly.check()
-    nightly.run(study)
-    nightly.hand_on()
-    assert "no interaction of topics was reported" in nightly.alerts()["candidate_waits"]
+def test_what_is_said_of_a_candidate_that_waits_is_why_it_waits_now(waiting, monkeypatch):
+    assert "no interaction of topics was reported" in waiting.alerts()["candidate_waits"]
 
     def refuse(*args: Any, **options: Any) -> None:
         raise GateNotMet("It would not end within its limits.")
 
     monkeypatch.setattr("optimizer.jobs.scheduling.hand_on_candidates.make_rollout", refuse)
-    assert nightly.hand_on() == []
-    assert nightly.alerts()["candidate_waits"].endswith(
+    assert waiting.hand_on() == []
+    assert waiting.alerts()["candidate_waits"].endswith(
         "its rollout did not start. It would not end within its limits."
     )
-    with nightly.store.read() as tx:
-        assert len(nightly.store.alerts.all(tx, open_only=False, kind="candidate_waits")) == 1
+    with waiting.store.read() as tx:
+        assert len(waiting.store.alerts.all(tx, open_only=False, kind="candidate_waits")) == 1
 
 
-def test_a_candidate_that_waits_is_handed_on_days_later_and_no_other_search_is_paid_for_meanwhile(nightly):
-    nightly.clock.pass_hours(2)
-    (study,) = nightly.check()
-    nightly.run(study)
-    assert nightly.hand_on() == []
+def test_a_candidate_that_waits_is_handed_on_days_later_and_no_other_search_is_paid_for_meanwhile(waiting):
+    study = waiting.only_study()
     for _ in range(2):
-        nightly.clock.pass_hours(24)
-        assert nightly.check() == []
-        assert nightly.hand_on() == []
-        assert study.id in nightly.alerts()["candidate_waits"]
-    held = nightly.report().held
+        waiting.clock.pass_hours(24)
+        assert waiting.check() == []
+        assert waiting.hand_on() == []
+        assert study.id in waiting.alerts()["candidate_waits"]
+    held = waiting.report().held
     assert f"of study {study.id} waits for its rollout" in held.reason
-    nightly.users(5)
-    (started,) = nightly.hand_on()
+    waiting.users(5)
+    (started,) = waiting.hand_on()
     assert started.study == study.id
-    assert "candidate_waits" not in nightly.alerts()
+    assert "candidate_waits" not in waiting.alerts()
 
 
 def promoted(world: TriggeredWorld) -> str:
     """The rollout of what a study found that started by itself, promoted by a person."""
-    nominated(world)
     (started,) = world.hand_on()
     operate(started.id, "approve", actor="ann", reason="so", store=world.store, clock=world.clock)
     tick(world.store, world.clock, 60.0)
@@ -389,8 +420,8 @@ def promoted(world: TriggeredWorld) -> str:
     return started.id
 
 
-def test_no_study_starts_by_itself_while_a_promotion_is_watched_in_its_holdback(tmp_path: Path) -> None:
-    world = TriggeredWorld(tmp_path, **EVERY_NIGHT)
+def test_no_study_starts_by_itself_while_a_promotion_is_watched_in_its_holdback(nominated: Copies) -> None:
+    world = nominated(**EVERY_NIGHT)
     rollout = promoted(world)
     for _ in range(3):
         world.clock.pass_hours(24)
@@ -401,8 +432,8 @@ def test_no_study_starts_by_itself_while_a_promotion_is_watched_in_its_holdback(
     assert len(world.check()) == 1
 
 
-def test_a_candidate_found_during_a_holdback_waits_for_its_end(tmp_path: Path) -> None:
-    world = TriggeredWorld(tmp_path)
+def test_a_candidate_found_during_a_holdback_waits_for_its_end(nominated: Copies) -> None:
+    world = nominated()
     rollout = promoted(world)
     found = VariantDraft(messages=[{"role": "user", "content": "Topic? {{document}}"}], note="another")
     variant = store_draft(world.family, found, actor="ann", store=world.store, clock=world.clock).variant

@@ -25,6 +25,7 @@ from optimizer.core.evaluation.scoring import Scorer
 from optimizer.core.family.family import Family
 from optimizer.core.family.metrics import METRICS
 from optimizer.core.family.variant import FewShot, Variant
+from optimizer.core.search.study import Study
 from optimizer.jobs.studies.evaluations import measure_baselines
 from optimizer.jobs.studies.evaluations.plan_evaluation import EvaluationScope, estimate_evaluation
 from optimizer.jobs.studies.report_study import report_study
@@ -220,9 +221,15 @@ def test_nothing_that_was_not_measured_is_compared() -> None:
     assert trivial.said(found) == "No baseline without a model could be compared with it."
 
 
-def test_a_study_keeps_what_answers_without_a_model_score_on_its_dev_rows(tmp_path: Path) -> None:
-    world = World(tmp_path).fill()
-    study = world.run(world.create())
+@pytest.fixture(scope="module")
+def studied(tmp_path_factory: pytest.TempPathFactory) -> tuple[World, Study]:
+    """A world and its study, which tests only read."""
+    world = World(tmp_path_factory.mktemp("studied")).fill()
+    return world, world.run(world.create())
+
+
+def test_a_study_keeps_what_answers_without_a_model_score_on_its_dev_rows(studied: tuple[World, Study]) -> None:
+    world, study = studied
     found = study.findings[trivial.WITHOUT_MODEL]
     assert (found["n"], found["n_train"]) == (6, 9)
     rows = by_name(found)
@@ -244,9 +251,8 @@ def test_a_comparison_that_cannot_be_made_costs_no_study_its_outcome(tmp_path, m
     assert trivial.WITHOUT_MODEL not in (study.findings or {})
 
 
-def test_a_page_and_mlflow_show_them(tmp_path: Path) -> None:
-    world = World(tmp_path).fill()
-    study = world.run(world.create())
+def test_a_page_and_mlflow_show_them(studied: tuple[World, Study]) -> None:
+    world, study = studied
     page = study_page(report_study(study, family=world.family, store=world.store, clock=world.clock))
     assert escape(trivial.said(study.findings[trivial.WITHOUT_MODEL])) in page
     assert trivial.LOGISTIC in page

@@ -38,17 +38,6 @@ def test_a_family_that_nobody_switched_on_starts_no_study_whatever_its_file_and_
     assert next_scheduled(world.report().schedule, world.clock) is None
 
 
-def test_what_is_switched_off_starts_nothing_more_and_hands_on_nothing(tmp_path: Path) -> None:
-    world = complained(tmp_path, holdout=True)
-    (study,) = world.check()
-    assert world.run(study).outcome == "nominated"
-    world.switch_off()
-    assert world.hand_on() == []
-    world.clock.pass_hours(48)
-    world.users(98, score=0.1)
-    assert world.check() == []
-
-
 def test_a_study_by_itself_looks_at_no_sealed_example_that_the_switch_did_not_allow(tmp_path: Path) -> None:
     world = complained(tmp_path)
     (study,) = world.check()
@@ -63,12 +52,19 @@ def test_a_study_by_itself_looks_at_no_sealed_example_that_the_switch_did_not_al
     assert "holdout" in said
 
 
-def test_the_same_study_looks_once_where_the_switch_allows_it(tmp_path: Path) -> None:
+def test_the_same_study_looks_once_where_the_switch_allows_it_and_is_not_handed_on_once_it_is_off(
+    tmp_path: Path,
+) -> None:
     world = complained(tmp_path, holdout=True)
     (study,) = world.check()
     assert world.run(study).outcome == "nominated"
     assert looks(world) > 0
     assert "confirmation_wanted" not in world.alerts()
+    world.switch_off()
+    assert world.hand_on() == []
+    world.clock.pass_hours(48)
+    world.users(98, score=0.1)
+    assert world.check() == []
 
 
 # --- announced --------------------------------------------------------------------------------------------------------
