@@ -89,7 +89,7 @@ def test_one_changed_byte_of_a_block_is_found_wherever_it_is_and_the_block_is_na
     path = Path(str(ended.store.url).removeprefix("sqlite:///"))
     with closing(sqlite3.connect(path)) as db:
         (text,) = db.execute(f"SELECT content FROM {BLOCKS} WHERE seq = ?", (block.seq,)).fetchone()
-    for place in range(0, len(text), max(1, len(text) // 12)):
+    for place in range(0, len(text), max(1, len(text) // 40)):
         changed = text[:place] + ("1" if text[place] != "1" else "2") + text[place + 1 :]
         tamper(f"UPDATE {BLOCKS} SET content = ? WHERE seq = ?", changed, block.seq)
         assert any(f"block {block.seq} ({kind}) was changed" in p for p in problems(ended)), (
@@ -155,7 +155,7 @@ def test_one_changed_byte_of_a_decision_is_found_wherever_it_is_and_the_decision
     with closing(sqlite3.connect(path)) as db:
         texts = dict(db.execute(f"SELECT seq, content FROM {DECISIONS}").fetchall())
     for seq in (1, 5, len(texts)):
-        for place in range(0, len(texts[seq]), max(1, len(texts[seq]) // 8)):
+        for place in range(0, len(texts[seq]), max(1, len(texts[seq]) // 25)):
             changed = texts[seq][:place] + ("1" if texts[seq][place] != "1" else "2") + texts[seq][place + 1 :]
             tamper(f"UPDATE {DECISIONS} SET content = ? WHERE seq = ?", changed, seq)
             assert any(f"decision {seq} " in p for p in problems(ended)), f"byte {place} of decision {seq}"
