@@ -108,7 +108,7 @@ def test_every_page_of_the_walk_is_readable_at_every_width_by_day_and_night(brow
         summary.click()
     look("workbench")
     page.click("button:text-is('Try it')")
-    page.wait_for_selector("text=the worker begins within")
+    page.wait_for_selector("text=the worker begins when")
     look("waiting")
     carry_out(world)
     page.wait_for_selector(".answers")
@@ -120,7 +120,7 @@ def test_every_page_of_the_walk_is_readable_at_every_width_by_day_and_night(brow
     page.click("a.button:text-is('Evaluate')")
     look("evaluate")
     page.click("button:text-is('Evaluate')")
-    page.wait_for_selector("text=the worker begins within")
+    page.wait_for_selector("text=the worker begins when")
     carry_out(world)
     page.wait_for_selector("dt:text-is('Score')")
     look("evaluation")
@@ -151,7 +151,7 @@ def test_what_is_typed_is_previewed_as_it_is_typed_and_by_keyboard_it_is_tried(b
         if page.evaluate("document.activeElement.value") == "try":
             break
     page.keyboard.press("Enter")
-    page.wait_for_selector("text=the worker begins within")
+    page.wait_for_selector("text=the worker begins when")
     worker = threading.Thread(target=carry_out, args=[world])
     worker.start()
     page.wait_for_selector(".lead:text-is('finished')")  # the page asks again by itself
@@ -174,7 +174,7 @@ def test_the_answers_of_a_try_appear_while_it_runs(browser: Any, world: World, b
     page.fill("[name=content_0]", "Answer one by one: even or odd?")
     page.wait_for_selector(f"{ADDED} >> text=one by one")
     page.click("button:text-is('Try it')")
-    page.wait_for_selector("text=the worker begins within")
+    page.wait_for_selector("text=the worker begins when")
     worker = threading.Thread(target=carry_out, args=[world])
     worker.start()
     try:
@@ -204,7 +204,7 @@ def test_without_scripts_four_clicks_lead_from_the_first_page_to_a_rollout(brows
     page.click("button:text-is('Preview')")  # beyond the four: with scripts, typing does it
     page.wait_for_selector(f"{ADDED} mark:has-text('Say it without scripts')")
     page.click("button:text-is('Try it')")
-    page.wait_for_selector("text=the worker begins within")
+    page.wait_for_selector("text=the worker begins when")
     id = carry_out(world)
     page.wait_for_selector(".lead:text-is('finished')")  # the page asks again by itself
     page.click("a.button:text-is('Start its rollout')")

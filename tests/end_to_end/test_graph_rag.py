@@ -59,7 +59,7 @@ def run(folder: Path, *words: str) -> tuple[dict[str, Any], Path]:
 def test_a_text_becomes_a_repaired_graph_that_answers_and_a_better_prompt_goes_to_half_of_the_readers(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    told, home = run(tmp_path, "--rollout-seconds", "2")
+    told, home = run(tmp_path, "--rollout-seconds", "5")
     said = capsys.readouterr().out
     assert (told["n_calls"], told["n_unreadable"]) == (18, 0)
     assert (told["proposed"], told["approved"], told["rejected"]) == (3, 2, 1), said

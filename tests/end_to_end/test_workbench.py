@@ -162,7 +162,7 @@ def test_a_text_is_tried_beside_the_champion_and_is_on_no_list(world: World) -> 
     assert queued.status_code == 303, queued.text
     page = client.get(urljoin(f"http://localhost{BENCH}", queued.headers["location"]))
     assert page.status_code == 200
-    assert "the worker begins within" in page.text
+    assert "the worker begins when" in page.text
     assert "0 of 10" in page.text
     assert 'http-equiv="refresh"' in page.text
     run = world.get(f"/v1/comparisons/{run_in(queued)}").json()
@@ -267,7 +267,7 @@ def test_an_evaluation_and_a_start_say_first_what_they_take_and_pass_no_gate(wor
     )
     assert queued.status_code == 303, queued.text
     place = urljoin("http://localhost/dashboard/acts/evaluate", queued.headers["location"])
-    assert "the worker begins within" in client.get(place).text
+    assert "the worker begins when" in client.get(place).text
     rollout = world.get("/v1/families/triage/rollout").json()
     if rollout["status"] in ("pending", "validating", "approved", "deploying"):
         world.post(f"/v1/rollouts/{rollout['id']}/rollback", {"reason": "make room"})

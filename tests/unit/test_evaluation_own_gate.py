@@ -41,6 +41,7 @@ def evaluated(
     store: Database, folder: Path, function: str, *, is_named: bool = True
 ) -> tuple[ExampleResult, ScriptedModel]:
     """One example, of a model that says biology only where it is told to be exact."""
+    sys.modules.pop("gate_scores_of_a_study", None)  # of another test, whose folder is gone
     (folder / "gate_scores_of_a_study.py").write_text(OWN)
     named = {"policy.gate.scorer": {"choices": ["checks", f"gate_scores_of_a_study.{function}"]}} if is_named else {}
     family = topic_family(space=named)
@@ -75,7 +76,6 @@ def test_a_function_that_is_not_there_is_no_score_and_no_call(store: Database, t
 
 
 def test_a_function_that_the_familys_file_does_not_name_is_not_imported(store: Database, tmp_path: Path) -> None:
-    sys.modules.pop("gate_scores_of_a_study", None)
     result, model = evaluated(store, tmp_path, "is_biology", is_named=False)
     assert (result.score, model.requests, "gate_scores_of_a_study" in sys.modules) == (None, [], False)
     assert "names no function" in str(result.error)
