@@ -33,7 +33,7 @@ install: ## what runs into .venv, and nothing else: the commands are then in .ve
 	@$(BIN)/python -m compileall -q optimizer api # where Python may write no bytecode, each process would compile everything anew: two seconds
 
 demo: $(VENV)/.synced ## the whole loop once, on real text, with the embedded model (under ten minutes on two cores)
-	@$(BIN)/detent demo
+	@$(BIN)/detent demo $(ARGS)
 
 wheel: $(VENV)/.synced ## a wheel of the server and one of the client, in dist/ (docs/how-to/install-a-wheel.md)
 	@$(BIN)/python -m hatchling build -t wheel -d dist

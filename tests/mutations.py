@@ -23,7 +23,7 @@ from queue import SimpleQueue
 
 ROOT = Path(__file__).resolve().parents[1]
 FAULTS = Path(__file__).with_suffix(".toml")
-COPIED = ("optimizer", "api", "tests", "bench", "config", "families", "demo", "docs", "pyproject.toml")
+COPIED = ("optimizer", "api", "tests", "bench", "config", "families", "demo", "docs", "NOTICE", "pyproject.toml")
 TESTS_FAILED = 1  # pytest's exit code; all others say that it did not get so far
 AT_ONCE = int(os.environ.get("WORKERS") or os.cpu_count() or 1)
 
