@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from contextlib import ExitStack
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
@@ -31,19 +32,28 @@ def with_history(tmp_path_factory: pytest.TempPathFactory) -> Callable[[float], 
 
 
 @pytest.fixture
-def world(with_history: Callable[[float], World], tmp_path: Path) -> Iterator[World]:
-    """A family with a history, before its rollout; real time."""
-    made = with_history(1.0).copied(tmp_path)
-    yield made
-    made.store.close()
+def copy_of(tmp_path: Path) -> Iterator[Callable[[World], World]]:
+    """A copy of a world whose store is closed, for one test, which closes it."""
+    with ExitStack() as stack:
+
+        def copied(world: World) -> World:
+            copy = world.copied(tmp_path)
+            stack.callback(copy.store.close)
+            return copy
+
+        yield copied
 
 
 @pytest.fixture
-def fast(with_history: Callable[[float], World], tmp_path: Path) -> Iterator[World]:
+def world(with_history: Callable[[float], World], copy_of: Callable[[World], World]) -> World:
+    """A family with a history, before its rollout; real time."""
+    return copy_of(with_history(1.0))
+
+
+@pytest.fixture
+def fast(with_history: Callable[[float], World], copy_of: Callable[[World], World]) -> World:
     """A rollout hour passes within a minute, so that a lease outlasts the time between two batches of labels."""
-    made = with_history(60.0).copied(tmp_path)
-    yield made
-    made.store.close()
+    return copy_of(with_history(60.0))
 
 
 @dataclass

@@ -4,10 +4,9 @@ but for the arms it deals anew.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import replace
 from datetime import datetime, timedelta
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -39,10 +38,8 @@ def six_minutes(with_history: Callable[[float], World], tmp_path_factory: pytest
 
 
 @pytest.fixture
-def served(six_minutes: World, tmp_path: Path) -> Iterator[World]:
-    made = six_minutes.copied(tmp_path)
-    yield made
-    made.store.close()
+def served(six_minutes: World, copy_of: Callable[[World], World]) -> World:
+    return copy_of(six_minutes)
 
 
 def source_of(world: World, name: str, tx: Any) -> EvidenceSource:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import Iterator
+from collections.abc import Callable
 from contextlib import closing
 from dataclasses import replace
 from pathlib import Path
@@ -37,10 +37,8 @@ def promotion(tmp_path_factory: pytest.TempPathFactory) -> World:
 
 
 @pytest.fixture
-def promoted(promotion: World, tmp_path: Path) -> Iterator[World]:
-    world = promotion.copied(tmp_path)
-    yield world
-    world.store.close()
+def promoted(promotion: World, copy_of: Callable[[World], World]) -> World:
+    return copy_of(promotion)
 
 
 @pytest.fixture(scope="module")
@@ -57,10 +55,8 @@ def failure(promotion: World, tmp_path_factory: pytest.TempPathFactory) -> World
 
 
 @pytest.fixture
-def taken_back(failure: World, tmp_path: Path) -> Iterator[World]:
-    world = failure.copied(tmp_path)
-    yield world
-    world.store.close()
+def taken_back(failure: World, copy_of: Callable[[World], World]) -> World:
+    return copy_of(failure)
 
 
 def test_a_promoted_champion_whose_requests_fail_is_taken_back_by_itself(taken_back: World) -> None:

@@ -4,11 +4,10 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import asdict, replace
 from datetime import timedelta
 from io import StringIO
-from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
@@ -47,10 +46,8 @@ def five_minutes(with_history: Callable[[float], World], tmp_path_factory: pytes
 
 
 @pytest.fixture
-def climbed(five_minutes: World, tmp_path: Path) -> Iterator[World]:
-    world = five_minutes.copied(tmp_path)
-    yield world
-    world.store.close()
+def climbed(five_minutes: World, copy_of: Callable[[World], World]) -> World:
+    return copy_of(five_minutes)
 
 
 def status(world: World) -> FamilyRollout:

@@ -4,7 +4,7 @@ missing history, arms that do not compare.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import replace
 from datetime import datetime, timedelta
 from pathlib import Path
@@ -97,10 +97,8 @@ def held_for_long(with_history: Callable[[float], World], tmp_path_factory: pyte
 
 
 @pytest.fixture
-def held(held_for_long: World, tmp_path: Path) -> Iterator[World]:
-    world = held_for_long.copied(tmp_path)
-    yield world
-    world.store.close()
+def held(held_for_long: World, copy_of: Callable[[World], World]) -> World:
+    return copy_of(held_for_long)
 
 
 def test_held_by_a_person_nothing_advances_and_guardrails_go_on_acting(held: World) -> None:
