@@ -13,7 +13,7 @@ from api.dashboard.figures import LastDays, traffic_bars
 from api.dashboard.request_pages import FILTERS, one_request, requests
 from api.dashboard.review_pages import reviews
 from api.dashboard.study_pages import compare_studies, studies, study
-from api.dashboard.visitors import PageVisit
+from api.dashboard.visitors import LISTED, PageVisit
 from api.dashboard.work_pages import KINDS, run, runs, settings
 from api.dashboard.workbench import workbench
 from optimizer.core.rollout.alert_causes import LEVELS
@@ -23,7 +23,7 @@ from optimizer.jobs.upkeep.read_operations import AlertView
 from optimizer.jobs.upkeep.read_runbook import read_chapter
 from optimizer.jobs.upkeep.read_status import REFUSED_SHOWN
 
-FAMILIES_SHOWN, LISTED, ROLLOUTS_SHOWN, SAVED_SHOWN, ALERTS_SHOWN = 24, 50, 20, 10, 10
+FAMILIES_SHOWN, ROLLOUTS_SHOWN, SAVED_SHOWN, ALERTS_SHOWN = 24, 20, 10, 10
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -9,10 +9,10 @@ from urllib.parse import quote, urlencode
 
 from api.dashboard.acts import notice_of
 from api.dashboard.figures import LastDays
-from api.dashboard.visitors import PageVisit
+from api.dashboard.visitors import LISTED, PageVisit
 from optimizer.core.base.errors import InvalidInput
 
-LISTED, MOST_WAITING = 50, 1000
+MOST_WAITING = 1000
 WINDOWS = {"1h": timedelta(hours=1), "6h": timedelta(hours=6), "24h": timedelta(hours=24), "7d": timedelta(days=7)}
 USUAL_WINDOW = "1h"
 OUTCOMES = {"": "any", "failed": "failed", "answered": "answered"}

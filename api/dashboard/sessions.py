@@ -17,7 +17,6 @@ from pathlib import Path
 
 LASTS = timedelta(hours=12)
 NOTICE_LASTS = timedelta(minutes=10)  # of what was done, on a page that is opened again
-MOST_SECONDS = 1 << 35  # beyond which no moment can be written
 TOKEN_LASTS = timedelta(days=1)  # of a form where nobody signs in, two at most
 
 
@@ -66,18 +65,21 @@ class SessionKey:
         of what is served then.
         """
         content = f"{what}.{version}.{int(now.timestamp())}"
-        return f"{content}.{self._signature(f'notice {token} {content}')[:32]}"
+        return f"{content}.{self._notice_signature(content, token)}"
 
     def noticed(self, text: str, version: int, token: str, now: datetime) -> str | None:
         """What such a text says was done; None where another visitor was told so, some time has gone by or something
         has changed since. A process that has not heard of the change itself serves an earlier version.
         """
-        what, *numbers = text.rpartition(".")[0].rsplit(".", 2)
-        if len(numbers) != 2 or not all(number.isdecimal() for number in numbers):
+        content, _, signature = text.rpartition(".")
+        if not hmac.compare_digest(signature.encode(), self._notice_signature(content, token).encode()):
             return None
-        then, at = int(numbers[0]), datetime.fromtimestamp(int(numbers[1]) % MOST_SECONDS, UTC)
-        is_own = hmac.compare_digest(text.encode(), self.notice(what, then, token, at).encode())
-        return what if is_own and then >= version and now - at < NOTICE_LASTS else None
+        what, then, at = content.rsplit(".", 2)
+        is_of_now = int(then) >= version and now - datetime.fromtimestamp(int(at), UTC) < NOTICE_LASTS
+        return what if is_of_now else None
+
+    def _notice_signature(self, content: str, token: str) -> str:
+        return self._signature(f"notice {token} {content}")[:32]
 
     def _signature(self, content: str) -> str:
         return hmac.new(self._key, content.encode("utf-8", "surrogateescape"), sha256).hexdigest()

@@ -8,12 +8,11 @@ from typing import Any
 from api.dashboard.acts import notice_of
 from api.dashboard.figures import LastDays
 from api.dashboard.review_pages import place_of
-from api.dashboard.visitors import PageVisit
+from api.dashboard.visitors import LISTED, PageVisit
 from optimizer.core.base.answers import cursor_of
 from optimizer.core.evaluation.label_report import LABELS
 from optimizer.core.evaluation.trivial_baselines import WITHOUT_MODEL, said
 
-LISTED = 50
 MOST_RANKED = 1000
 
 

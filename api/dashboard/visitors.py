@@ -31,6 +31,7 @@ from optimizer.runtime.use_cases import USE_CASES, UseCase
 FORM_TYPE = "application/x-www-form-urlencoded"
 FIRST_PAGE = "dashboard"
 WINDING = re.compile(r"[\\#]|//|/\.{1,2}(/|$)")
+LISTED = 50  # rows of a list, before its next page
 MAX_FIELDS = 300  # the workbench has some for each message and example
 BY_NAME = {use_case.name: use_case for use_case in USE_CASES}
 

@@ -27,10 +27,11 @@ from api.access.auth import without_key
 from api.dashboard import visitors
 from api.dashboard.acts import ACTS
 from api.dashboard.confirmations import outdone
-from api.dashboard.pages import LISTED, PAGES
+from api.dashboard.pages import PAGES
 from api.dashboard.rendering import POLICY, SCRIPTS, markdown
 from api.dashboard.routes import FOLDER, REPORT_POLICY
 from api.dashboard.sessions import LASTS, DashboardSession, EndedSessions, SessionKey
+from api.dashboard.visitors import LISTED
 from api.dashboard.work_pages import KINDS
 from api.http.forwarding import NotSent
 from api.routing import UNREADABLE
