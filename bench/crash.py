@@ -313,6 +313,10 @@ def broken_promises(place: KilledInstallation, stream: FeedbackStream) -> tuple[
         status: n
         for status, n in db.execute("SELECT status, count(*) FROM lm_calls WHERE study IS NOT NULL GROUP BY status")
     }
+    (counts["lost and sent again"],) = db.execute(
+        "SELECT count(*) FROM lm_calls a WHERE a.status = 'lost' AND a.study IS NOT NULL AND EXISTS (SELECT 1 FROM lm_calls"
+        " b WHERE b.study = a.study AND b.key = a.key AND b.id <> a.id AND b.sent_at >= a.settled_at)"
+    ).fetchone()
     return broken, counts
 
 
@@ -322,6 +326,7 @@ def cells(result: dict[str, Any]) -> list[Cell]:
         "acknowledged events": result["acknowledged_events"],
         "acknowledged events lost": 0,
         "calls in flight at a kill, reported as lost": result["lost_calls"],
+        "of these sent again": result["journal"]["lost and sent again"],
         "journaled answers asked for again": 0,
         "studies with the winner of the study in peace": result["studies"],
     }

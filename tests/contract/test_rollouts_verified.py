@@ -73,6 +73,11 @@ def problems(world: World) -> list[str]:
     return [problem.detail for problem in world.verified().problems]
 
 
+def spread(text: str, n: int) -> list[int]:
+    """``n`` places of the text, the first among them, as far apart as one is from the next."""
+    return [len(text) * i // n for i in range(n)]
+
+
 def n_blocks(world: World) -> int:
     return sum(1 for kind in ("baseline", "quality", "late", "guardrails") for _ in world.blocks(kind))
 
@@ -81,7 +86,7 @@ def first(world: World, kind: str) -> int:
     return world.blocks(kind)[0].seq
 
 
-@pytest.mark.parametrize("kind", ["baseline", "quality", "guardrails"])
+@pytest.mark.parametrize("kind", ["baseline", "quality", "late", "guardrails"])
 def test_one_changed_byte_of_a_block_is_found_wherever_it_is_and_the_block_is_named(
     ended: World, tamper: Callable[..., None], kind: str
 ) -> None:
@@ -89,7 +94,7 @@ def test_one_changed_byte_of_a_block_is_found_wherever_it_is_and_the_block_is_na
     path = Path(str(ended.store.url).removeprefix("sqlite:///"))
     with closing(sqlite3.connect(path)) as db:
         (text,) = db.execute(f"SELECT content FROM {BLOCKS} WHERE seq = ?", (block.seq,)).fetchone()
-    for place in range(0, len(text), max(1, len(text) // 40)):
+    for place in spread(text, 40):
         changed = text[:place] + ("1" if text[place] != "1" else "2") + text[place + 1 :]
         tamper(f"UPDATE {BLOCKS} SET content = ? WHERE seq = ?", changed, block.seq)
         assert any(f"block {block.seq} ({kind}) was changed" in p for p in problems(ended)), (
@@ -155,7 +160,7 @@ def test_one_changed_byte_of_a_decision_is_found_wherever_it_is_and_the_decision
     with closing(sqlite3.connect(path)) as db:
         texts = dict(db.execute(f"SELECT seq, content FROM {DECISIONS}").fetchall())
     for seq in (1, 5, len(texts)):
-        for place in range(0, len(texts[seq]), max(1, len(texts[seq]) // 25)):
+        for place in spread(texts[seq], 25):
             changed = texts[seq][:place] + ("1" if texts[seq][place] != "1" else "2") + texts[seq][place + 1 :]
             tamper(f"UPDATE {DECISIONS} SET content = ? WHERE seq = ?", changed, seq)
             assert any(f"decision {seq} " in p for p in problems(ended)), f"byte {place} of decision {seq}"
