@@ -152,13 +152,17 @@ def ratio_interval(
 
 
 def commit() -> str | None:
-    """The commit measured, with + when files differ from it; None outside a repository."""
+    """The commit measured, with + when files differ from it that a result does not write; None outside a repository."""
     try:
         head = subprocess.run(
             ["git", "rev-parse", "--short", "HEAD"], cwd=ROOT, capture_output=True, text=True, check=True
         ).stdout.strip()
         changed = subprocess.run(
-            ["git", "status", "--porcelain", "-uno"], cwd=ROOT, capture_output=True, text=True, check=True
+            ["git", "status", "--porcelain", "-uno", "--", ".", ":!bench/results", ":!docs"],
+            cwd=ROOT,
+            capture_output=True,
+            text=True,
+            check=True,
         ).stdout.strip()
     except (OSError, subprocess.CalledProcessError):
         return None
