@@ -126,14 +126,12 @@ def main() -> int:
     others = measured_before("nearest", ("look-up", "leaks")) if options.sets_only else [lookup()]
     cache = Path(os.environ.get("DETENT_NEAREST") or CACHES / "detent-bench-nearest")
     cache.mkdir(parents=True, exist_ok=True)
-    write_result("nearest", others)
     with tempfile.TemporaryDirectory() as folder:
         models = wiring.open_models(load_settings(home=Path(folder)))
         try:
             model = EmbeddedModel(models.get("embedded"))
             if not options.sets_only:
                 others += leaks(model)
-                write_result("nearest", others)
             for seed, name in ((seed, name) for seed in options.seeds for name in SETS):
                 file = cache / f"{name}-{seed}-{options.rows}.json"
                 if not file.exists():
