@@ -605,6 +605,7 @@ def test_what_needs_a_person_names_what_is_held_and_leads_to_the_report_behind_a
         assert "Is it worse by 5 points (the margin) or more? Not ruled out yet." in needs
         world.post(f"/v1/rollouts/{begun['id']}/hold", {"reason": "wait"})
         home, held = client.get("/dashboard").text, "it goes no further until somebody presses Resume"
+        assert "; 1 rollout waits for a person; " in home
         assert home.index("Needs a person") < home.index('<b class="warn">Held</b>') < home.index('id="families"')
         assert (held in home, held in client.get(family).text, "detent rollout resume" in home) == (True, True, False)
         told = f"Rollout {begun['id']} of triage was rolled back."
