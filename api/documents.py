@@ -38,8 +38,13 @@ PAGE = """<!doctype html>
 </body>
 </html>
 """
+# To the page the description is one of 3.0: as one of 3.1 it would be resolved whole at the start and for each route
+# that is opened, seconds each time. It loses the bounds that a number must lie within, and an example.
 START = """SwaggerUIBundle({
   url: "openapi.json", dom_id: "#swagger-ui", deepLinking: true, validatorUrl: null, queryConfigEnabled: false,
+  plugins: [() => ({statePlugins: {spec: {wrapActions: {
+    updateSpec: (next) => (text) => next(text.replace('"openapi":"3.1.0"', '"openapi":"3.0.3"')),
+  }}}})],
   presets: [SwaggerUIBundle.presets.apis],
 });
 """

@@ -60,11 +60,13 @@ def _over_time(visit: PageVisit, family: str, range_: str, quality: QualityAnaly
     by, back = RANGES[range_]
     sums = visit.ask("stats", family=family, by="model", since=quality.since, until=quality.until)
     stats = visit.ask("stats", family=family, by=by, since=quality.until - back, until=quality.until)
-    variants = sorted(sums.items, key=lambda row: -row.n_interactions)
+    named = visit.request.query.get("variant")
+    variants = sorted(sums.items, key=lambda row: (row.variant != named, -row.n_interactions))
     lines = [_line(row) for row in variants[:MOST_LINES]]
     champion = visit.ask("family", family=family).champion
     return {
         "variants": variants,
+        "named": named,
         "lines": lines,
         "n_more": max(0, len(variants) - MOST_LINES),
         "charts": _charts(stats, lines),

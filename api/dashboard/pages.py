@@ -251,7 +251,7 @@ PAGES = (
         path="/dashboard/performance",
         template="performance.html",
         values=performance,
-        query=frozenset(("family", "range")),
+        query=frozenset(("family", "range", "variant")),
     ),
     PageRoute(
         path="/dashboard/conversation",

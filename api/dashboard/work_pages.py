@@ -67,6 +67,8 @@ def run(visit: PageVisit, last_days: LastDays) -> Mapping[str, Any]:
         "cap": cap_text(run.budget) if run.budget != Budget() else None,
         "title": title,
         "act": stops,
+        "waits_for_worker": run.status == "queued"
+        and not visit.shared.context(visit.visitor.caller).is_worker_running(),
         # Else it goes on, or has come to its end: what was asked for is no news.
         "done": notice_of(visit) if run.status in ("queued", "cancelled") or run.stop_requested else None,
         **(_compared(visit, run) if kind == "compare" else {}),

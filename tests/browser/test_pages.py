@@ -246,6 +246,7 @@ def test_the_page_of_routes_runs_one_with_nothing_from_elsewhere(browser: Any, t
         page.on("console", lambda message: faults.append(message.text) if message.type == "error" else None)
         page.goto(f"{url}/docs")
         page.wait_for_selector(".opblock")
+        assert page.locator(".info", has_text="OAS 3.0").count() == 1, "of 3.1 a page takes seconds"
         health = page.locator(".opblock", has=page.locator('[data-path="/health"]'))
         while not health.count():  # of many routes the page holds those alone that are in sight
             page.mouse.wheel(0, 300)

@@ -162,7 +162,7 @@ def test_a_text_is_tried_beside_the_champion_and_is_on_no_list(world: World) -> 
     assert queued.status_code == 303, queued.text
     page = client.get(urljoin(f"http://localhost{BENCH}", queued.headers["location"]))
     assert page.status_code == 200
-    assert "the worker begins when" in page.text
+    assert "the worker begins when what was asked before it has ended; no worker runs now" in page.text
     assert "0 of 10" in page.text
     assert 'http-equiv="refresh"' in page.text
     run = world.get(f"/v1/comparisons/{run_in(queued)}").json()

@@ -28,9 +28,12 @@ GUARDRAIL = GuardrailView(
 
 def test_each_claim_is_a_question_with_its_answer() -> None:
     gates = (replace(GATE, passed=True), replace(GATE, name="roll"))
-    assert findings_in_words(gates, (GUARDRAIL, replace(GUARDRAIL, passed=True)), 0.05) == (
+    quiet = replace(GUARDRAIL, n_candidate=9)
+    assert findings_in_words(gates, (GUARDRAIL, quiet, replace(quiet, passed=True)), 0.05) == (
         "Is it worse by 15 points (3 margins) or more? Ruled out.",
         "Is it worse? Not shown.",
+        "Does it fail more often than is allowed (2 points more errors)? No request that the candidate served has been"
+        " counted.",
         "Does it fail more often than is allowed (2 points more errors)? No sign of it.",
         "Does it fail more often than is allowed (2 points more errors)? Yes: alarm.",
     )

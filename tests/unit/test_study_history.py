@@ -14,9 +14,10 @@ import pytest
 from optimizer.core.base.values import Budget, ExampleResult, Spend
 from optimizer.core.family.variant import Variant
 from optimizer.core.search.study import Study, Trial, ranked
+from optimizer.core.statistics.interval import score_band
 from optimizer.core.views.study_front import front_of, numbers_shown, on_front
 from optimizer.core.views.study_headline import cost_text, headline, lift_text, next_step
-from optimizer.core.views.study_story import StudyStory, common_order, history_of, score_band
+from optimizer.core.views.study_story import StudyStory, common_order, history_of
 from tests import stores
 from tests.cases import named
 

@@ -59,6 +59,13 @@ def test_each_is_scored_and_held_against_the_first_on_what_both_could_be_scored_
     assert (b["usd_per_answer"], b["p95_ms"]) == (pytest.approx(0.002), 100.0)
 
 
+def test_five_scores_that_are_alike_leave_open_what_five_cannot_tell() -> None:
+    results = [[answered(n, 1.0, "stars") for n in range(5)]] * 2
+    a, b = side_by_side([SHORT, LONG], [example(n) for n in range(5)], results)["variants"]
+    assert (round(a["score_low"], 2), a["score_high"]) == (0.51, 1.0)
+    assert (b["lead"], round(b["lead_low"], 2), round(b["lead_high"], 2)) == (0.0, -0.44, 0.44)
+
+
 def test_rows_come_with_the_largest_difference_first_and_then_as_they_were() -> None:
     assert [row["example"] for row in grid()["rows"]] == ["e1", "e2", "e3", "e0"]
     assert grid()["n_different"] == 3, "the same score with another text differs, too"

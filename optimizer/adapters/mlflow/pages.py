@@ -7,17 +7,18 @@ ties and losses by hashed id.
 from __future__ import annotations
 
 import textwrap
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from optimizer.core.base.canonical import digest
 from optimizer.core.base.phrasing import count, dollars
-from optimizer.core.base.values import Interval, scores_by_example
+from optimizer.core.base.values import scores_by_example
 from optimizer.core.evaluation.label_report import LABELS
 from optimizer.core.family.policy_text import shown_policy
 from optimizer.core.search.study import ENDED, Study, Trial, ranked
+from optimizer.core.statistics.interval import score_interval
 from optimizer.core.views.study_front import mark_of
-from optimizer.core.views.study_story import lead, score_band
+from optimizer.core.views.study_story import lead
 from optimizer.core.views.variant import variant_diff
 from optimizer.ports import StudyEvidence
 
@@ -38,11 +39,6 @@ _OUTCOMES = {
 def cost_of(study: Study, trial: Trial) -> dict[str, float]:
     """The trial's cost with its unit: dollars in all, or, where nothing was paid, the mean share of full processing."""
     return {TIME_SHARE: trial.usd_per_example} if study.is_replayed else {"cost_usd": trial.cost_usd}
-
-
-def score_interval(scores: Collection[float]) -> Interval | None:
-    """95 % interval of the mean score, as the study report draws it; None with fewer than two measured examples."""
-    return score_band(len(scores), sum(scores), sum(s * s for s in scores)) if len(scores) > 1 else None
 
 
 def shown_variants(study: Study, trials: Sequence[Trial]) -> dict[str, str]:

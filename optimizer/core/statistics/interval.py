@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass, replace
 from functools import lru_cache
 from math import ceil, floor, sqrt
@@ -29,6 +29,26 @@ def wilson_interval(n_success: float, n_total: int, *, z: float = Z95) -> Interv
     share, zz = n_success / n_total, z * z / n_total
     middle, half = share + zz / 2, z * sqrt(share * (1 - share) / n_total + zz / (4 * n_total))
     return Interval(lower=max(0.0, (middle - half) / (1 + zz)), upper=min(1.0, (middle + half) / (1 + zz)))
+
+
+def score_band(n: int, total: float, squares: float) -> Interval:
+    """95 % interval of a mean of ``n`` scores in [0, 1], honest for few: two scores of 0 and two of 1 are added first.
+
+    Args:
+        total, squares: sums of the scores and of their squares.
+    Source:
+        Agresti and Coull (1998), American Statistician 52(2), 119-126, "add two successes and two failures"; for scores
+        of 0 and 1 it is theirs, for others its normal interval of the mean.
+    """
+    n, total, squares = n + 4, total + 2, squares + 2
+    mean = total / n
+    half = Z95 * sqrt(max(0.0, squares / n - mean * mean) / n)
+    return Interval(lower=max(0.0, mean - half), upper=min(1.0, mean + half))
+
+
+def score_interval(scores: Collection[float]) -> Interval | None:
+    """95 % interval of the mean of scores in [0, 1], which few that are alike do not make a point; None without any."""
+    return score_band(len(scores), sum(scores), sum(score * score for score in scores)) if scores else None
 
 
 STEPS = 100  # of the grid, from 0 to 1

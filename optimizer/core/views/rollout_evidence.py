@@ -91,7 +91,10 @@ def findings_in_words(
     for evidence in (*gates, *guardrails):
         question, answers = QUESTIONS[evidence.name]
         allowed = evidence.allowed if isinstance(evidence, GuardrailView) else ""
-        findings.append(f"{question.format(**points, allowed=allowed)} {answers[0 if evidence.passed else 1]}")
+        answer = answers[0 if evidence.passed else 1]
+        if isinstance(evidence, GuardrailView) and not evidence.n_candidate:
+            answer = "No request that the candidate served has been counted."
+        findings.append(f"{question.format(**points, allowed=allowed)} {answer}")
     return tuple(findings)
 
 

@@ -276,6 +276,7 @@ class HomeHealth:
     Args:
         runs: the API and the worker are alive.
         rollouts: how many are active.
+        n_waiting: of these, that wait for a person to approve them or let them go on.
         alerts: the levels of the open ones that speak for themselves: info, warning, critical.
         n_quiet: open ones that are grave, and silenced or told by another.
         n_faulty: families whose file is refused, or names an unknown model.
@@ -289,6 +290,7 @@ class HomeHealth:
     rollouts: int
     alerts: Collection[str]
     n_faulty: int
+    n_waiting: int = 0
     n_quiet: int = 0
     not_ready: str | None = None
     bad_models: bool = False
@@ -303,6 +305,7 @@ def home_headline(home: HomeHealth) -> str:
         *(["nothing watches here (detent serve starts it)"] if not home.runs else []),
         *([f"the server is not ready ({home.not_ready.rstrip('.')})"] if home.not_ready else []),
         *([f"{count(grave, 'alert')} open (below)"] if grave else []),
+        *([f"{count(home.n_waiting, 'rollout waits', 'rollouts wait')} for a person"] if home.n_waiting else []),
         *([f"{count(home.n_quiet, 'alert')} silenced"] if home.n_quiet and not grave else []),
         *([f"{count(home.n_faulty, 'family file')} at fault (detent family validate)"] if home.n_faulty else []),
         *(["the models file is refused (below)"] if home.bad_models else []),

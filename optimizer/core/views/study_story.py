@@ -22,10 +22,10 @@ from optimizer.core.evaluation.judging.report import JudgedScores
 from optimizer.core.family.variant import Variant
 from optimizer.core.search.cascade.figures import CascadeCurves
 from optimizer.core.search.study import Study, Trial, ranked
+from optimizer.core.statistics.interval import score_band
 from optimizer.core.views.study_front import Mark, StudyFront, mark_of, on_front
 
 N_CURVES = 6
-Z95 = 1.959964
 MIN_TRIALS = 10  # fewer say nothing about what a setting is worth
 
 Results = Mapping[str, Sequence[ExampleResult]]  # of the search, by variant
@@ -196,21 +196,6 @@ def common_order(study: Study, results: Results) -> tuple[str, ...]:
     dev = list((study.dataset or {}).get("dev", ()))
     place = {example: n for n, example in enumerate(dev)}
     return tuple(sorted(dev, key=lambda example: (-met[example], place[example])))
-
-
-def score_band(n: int, total: float, squares: float) -> Interval:
-    """95 % interval of a mean of ``n`` scores in [0, 1], honest for few: two scores of 0 and two of 1 are added first.
-
-    Args:
-        total, squares: sums of the scores and of their squares.
-    Source:
-        Agresti and Coull (1998), American Statistician 52(2), 119-126, "add two successes and two failures"; for scores
-        of 0 and 1 it is theirs, for others its normal interval of the mean.
-    """
-    n, total, squares = n + 4, total + 2, squares + 2
-    mean = total / n
-    half = Z95 * sqrt(max(0.0, squares / n - mean * mean) / n)
-    return Interval(lower=max(0.0, mean - half), upper=min(1.0, mean + half))
 
 
 def lead(own: Mapping[str, float], other: Mapping[str, float]) -> float | None:

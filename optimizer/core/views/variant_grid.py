@@ -14,9 +14,9 @@ from typing_extensions import TypedDict
 from optimizer.core.base.answers import Json, Text
 from optimizer.core.base.values import ExampleResult, mean_score, p95_ms
 from optimizer.core.dataset.examples import Example
-from optimizer.core.evaluation.comparison import TIE, bootstrap_interval, compare_scores
+from optimizer.core.evaluation.comparison import TIE
+from optimizer.core.statistics.interval import score_interval
 
-SEED = 0
 LETTERS = "ABCDEFGHIJ"
 MOST_VARIANTS = len(LETTERS)
 
@@ -139,20 +139,22 @@ def _column(place: int, variant: str, results: Sequence[ExampleResult], first: S
         usd_per_answer=sum(r.cost_usd for r in results) / len(results),
         p95_ms=p95_ms(results),
     )
-    if scores:
-        interval = bootstrap_interval(scores, seed=SEED)
+    if (interval := score_interval(scores)) is not None:
         column |= {"score_low": interval.lower, "score_high": interval.upper}
-    pairs = [
-        (a.score, b.score) for a, b in zip(first, results, strict=True) if a.score is not None and b.score is not None
+    leads = [
+        b.score - a.score for a, b in zip(first, results, strict=True) if a.score is not None and b.score is not None
     ]
-    if place and pairs:
-        comparison = compare_scores([a for a, _ in pairs], [b for _, b in pairs], seed=SEED)
+    # From -1 to 1, so they have the interval of scores that are half as far apart.
+    if place and (interval := score_interval([(1 + lead) / 2 for lead in leads])) is not None:
+        wins, losses = sum(lead > TIE for lead in leads), sum(lead < -TIE for lead in leads)
         column |= {
-            "lead": comparison.lift,
-            "lead_low": comparison.interval.lower,
-            "lead_high": comparison.interval.upper,
+            "lead": sum(leads) / len(leads),
+            "lead_low": 2 * interval.lower - 1,
+            "lead_high": 2 * interval.upper - 1,
+            "wins": wins,
+            "ties": len(leads) - wins - losses,
+            "losses": losses,
         }
-        column |= {"wins": comparison.wins, "ties": comparison.ties, "losses": comparison.losses}
     return column
 
 

@@ -15,7 +15,6 @@ from optimizer.core.base.canonical import canonical_json, digest
 from optimizer.core.base.errors import BudgetExhausted, ModelFailed
 from optimizer.core.base.values import ExampleResult, Spend, mean_score, p95_ms, scores_by_example
 from optimizer.core.dataset.examples import class_of, select
-from optimizer.core.evaluation.comparison import bootstrap_interval
 from optimizer.core.evaluation.judging.report import judge_report
 from optimizer.core.evaluation.label_report import read_labels
 from optimizer.core.evaluation.scoring import Scorer
@@ -27,6 +26,7 @@ from optimizer.core.family.variant import Variant
 from optimizer.core.models.language import ModelAnswer
 from optimizer.core.search.answer_bounds import judge_asked, models_of
 from optimizer.core.search.study import Definition
+from optimizer.core.statistics.interval import score_interval
 from optimizer.core.views.evaluation import EvaluationReport, TimingFigures
 from optimizer.jobs.calls.ask_judge import JUDGE
 from optimizer.jobs.calls.call_model import JournaledModel
@@ -255,7 +255,7 @@ def _batch(
     once.
     """
     scores = [r.score for r in results if r.score is not None]
-    interval = bootstrap_interval(scores, seed=0) if scores else None
+    interval = score_interval(scores)
     dataset_hash = digest(canonical_json({"family": family.name, plan.split: [e.id for e in plan.examples]}))
     champion = plan.champion.id if plan.champion is not None else None
     suite = suite_id(family, champion, plan.suite) if plan.suite is not None else None
