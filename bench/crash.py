@@ -314,8 +314,8 @@ def broken_promises(place: KilledInstallation, stream: FeedbackStream) -> tuple[
         for status, n in db.execute("SELECT status, count(*) FROM lm_calls WHERE study IS NOT NULL GROUP BY status")
     }
     (counts["lost and sent again"],) = db.execute(
-        "SELECT count(*) FROM lm_calls a WHERE a.status = 'lost' AND a.study IS NOT NULL AND EXISTS (SELECT 1 FROM lm_calls"
-        " b WHERE b.study = a.study AND b.key = a.key AND b.id <> a.id AND b.sent_at >= a.settled_at)"
+        "SELECT count(*) FROM lm_calls a WHERE a.status = 'lost' AND a.study IS NOT NULL AND EXISTS "
+        "(SELECT 1 FROM lm_calls b WHERE b.study = a.study AND b.key = a.key AND b.sent_at >= a.settled_at)"
     ).fetchone()
     return broken, counts
 
