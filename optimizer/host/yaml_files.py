@@ -8,8 +8,6 @@ on the nodes, each of which is visited once.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from copy import deepcopy
-from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -110,23 +108,18 @@ def load_file(path: Path, advice: str, *, with_lines: bool = False) -> Any:
         InvalidInput: it cannot be read, is no YAML, or goes beyond the bounds.
     """
     try:
-        return deepcopy(_values_of(read_text(path), with_lines))
+        text = read_text(path)
+        check_aliases(safe_yaml().compose(text))
+        reader = safe_yaml()
+        if with_lines:
+            reader = YAML()
+            reader.Scanner = _LinesScanner
+        return reader.load(text)
     except RecursionError:
         why = "its values are nested too deeply"
     except (YAMLError, OSError, ValueError) as error:
         why = " ".join(str(error).split())
     raise InvalidInput(f"{path} cannot be read: {why}. {advice}")
-
-
-@lru_cache(maxsize=8)
-def _values_of(text: str, with_lines: bool) -> Any:
-    """A few, since the same files are read at each command and tick, and YAML is slow to read."""
-    check_aliases(safe_yaml().compose(text))
-    reader = safe_yaml()
-    if with_lines:
-        reader = YAML()
-        reader.Scanner = _LinesScanner
-    return reader.load(text)
 
 
 def plain(value: Any) -> Any:
