@@ -60,9 +60,10 @@ def _over_time(visit: PageVisit, family: str, range_: str, quality: QualityAnaly
     by, back = RANGES[range_]
     sums = visit.ask("stats", family=family, by="model", since=quality.since, until=quality.until)
     stats = visit.ask("stats", family=family, by=by, since=quality.until - back, until=quality.until)
-    named = visit.request.query.get("variant")
-    variants = sorted(sums.items, key=lambda row: (row.variant != named, -row.n_interactions))
-    lines = [_line(row) for row in variants[:MOST_LINES]]
+    named = visit.request.query.get("variant") or None
+    variants = sorted(sums.items, key=lambda row: -row.n_interactions)
+    of_named = [row for row in variants if named is not None and row.variant == named]
+    lines = list(dict.fromkeys(_line(row) for row in (*of_named, *variants)))[:MOST_LINES]
     champion = visit.ask("family", family=family).champion
     return {
         "variants": variants,

@@ -19,6 +19,7 @@ from api.dashboard.workbench import workbench
 from optimizer.core.rollout.alert_causes import LEVELS
 from optimizer.core.rollout.next_action import ACTOR
 from optimizer.core.serving.rollout import ALERT
+from optimizer.core.views.rollout_story import WAITS_FOR_A_PERSON
 from optimizer.jobs.upkeep.read_operations import AlertView
 from optimizer.jobs.upkeep.read_runbook import read_chapter
 from optimizer.jobs.upkeep.read_status import REFUSED_SHOWN
@@ -58,7 +59,7 @@ def home(visit: PageVisit, last_days: LastDays) -> Mapping[str, Any]:
         "to_approve": [
             family.rollout
             for family in status.families
-            if family.rollout is not None and family.rollout.status in ("pending", "validating")
+            if family.rollout is not None and family.rollout.status in WAITS_FOR_A_PERSON
         ],
         "held": [
             family

@@ -124,8 +124,8 @@ def say_addresses(screen: Screen, place: Place, servers: Servers, store: Store, 
     )
     screen.say(f"  Pages to look and act  {servers.url('api')}/dashboard")
     screen.say(
-        "    Alerts stand there: of the rollout that was taken back, and of the model, which is wrong more often than"
-        " config/alert_rules.yaml allows."
+        "    Alerts that stand there are of these stories: a rollout that was taken back, and a small model, which is"
+        " wrong more often than config/alert_rules.yaml allows."
     )
     screen.say(f"  API documentation  {servers.url('api')}/docs")
     with store.read() as tx:

@@ -131,4 +131,4 @@ def _time_left(study: Study, n_calls: int, most: int) -> str:
     if study.started_at is None or n_calls < 10:
         return ""
     minutes = (datetime.now(UTC) - study.started_at).total_seconds() / 60 / n_calls * (most - n_calls)
-    return f", about {max(1, round(minutes))} min left at the pace so far"
+    return f", at most about {max(1, round(minutes))} min left at the pace so far"

@@ -605,7 +605,7 @@ def test_what_needs_a_person_names_what_is_held_and_leads_to_the_report_behind_a
         assert "Is it worse by 5 points (the margin) or more? Not ruled out yet." in needs
         world.post(f"/v1/rollouts/{begun['id']}/hold", {"reason": "wait"})
         home, held = client.get("/dashboard").text, "it goes no further until somebody presses Resume"
-        assert "; 1 rollout waits for a person; " in home
+        assert "1 rollout under way, 1 waits for a person" in home
         assert home.index("Needs a person") < home.index('<b class="warn">Held</b>') < home.index('id="families"')
         assert (held in home, held in client.get(family).text, "detent rollout resume" in home) == (True, True, False)
         told = f"Rollout {begun['id']} of triage was rolled back."
@@ -806,7 +806,7 @@ def hours_of(world: World, back: timedelta, n: int, variant: str = "", **more: A
     """Puts the sums of a minute of that hour into the store, and says when the hour began."""
     store, now = world.shared.store, world.shared.clock.now()
     hour = floor(now - back, HOUR)
-    minute = MinuteSums(family="triage", minute=hour, variant=variant or world.champion(), model="m")
+    minute = MinuteSums(family="triage", minute=hour, variant=variant, model="m")
     for _ in range(n):
         minute.add_interaction(failed=False, cost_usd=0.0, **{"latency_ms": 10.0, **more})
 
@@ -821,8 +821,8 @@ def hours_of(world: World, back: timedelta, n: int, variant: str = "", **more: A
 @pytest.mark.parametrize("range_", ["24h", "7d", "30d"])
 def test_the_figures_on_top_and_the_table_below_are_of_the_same_time(tmp_path: Path, range_: str) -> None:
     with serving(make_home(tmp_path)) as world:
-        hours_of(world, time_of(range_), 500)
-        hours_of(world, timedelta(hours=1), 1)
+        hours_of(world, time_of(range_), 500, world.champion())
+        hours_of(world, timedelta(hours=1), 1, world.champion())
         page = visitor(world, None).get(f"/dashboard/performance?family=triage&range={range_}").text
         (on_top,) = re.findall(r"<dt>Requests</dt><dd>([\d,]+)</dd>", page)
         in_table = re.findall(r'<td data-column="Requests">([\d,]+)</td>', page)
@@ -831,11 +831,12 @@ def test_the_figures_on_top_and_the_table_below_are_of_the_same_time(tmp_path: P
 
 def test_the_charts_show_a_variant_of_few_requests_to_who_chooses_it(tmp_path: Path) -> None:
     with serving(make_home(tmp_path)) as world:
-        for n in range(1, 7):
-            hours_of(world, timedelta(hours=1), n, f"v_00000000000{n}")
+        for n in range(7):
+            hours_of(world, timedelta(hours=1), n + 1, f"v_00000000000{n}" if n else "")
         address = "/dashboard/performance?family=triage"
         usual, chosen = (visitor(world, None).get(address + more).text for more in ("", "&variant=v_000000000001"))
-        assert ("<title>v_000000000001 on m" in usual, "2 others in the table alone" in usual) == (False, True)
+        assert ("<title>v_000000000001 on m" in usual, "<title>v_000000000003 on m" in usual) == (False, True)
+        assert "3 others in the table alone" in usual
         assert ("<title>v_000000000001 on m" in chosen, "<title>v_000000000003 on m" in chosen) == (True, False)
 
 

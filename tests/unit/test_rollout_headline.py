@@ -170,7 +170,7 @@ def test_a_number_of_users_is_rounded_upwards_to_two_digits(n: float, shown: int
     {
         "to approve": (
             {"rollouts": 3, "n_waiting": 2},
-            "2 rollouts wait for a person; 3 rollouts under way",
+            "3 rollouts under way, 2 wait for a person",
         ),
         "well": ({"rollouts": 1, "alerts": ["info"]}, "All is well; 1 rollout under way"),
         "nobody watches": ({"runs": False}, "Nothing watches here (detent serve starts it); no rollout under way"),

@@ -17,7 +17,7 @@ from optimizer.core.family.policy_text import shown_policy
 from optimizer.core.family.variant import Variant
 from optimizer.core.search.study import ENDED, Study, Trial
 from optimizer.core.serving.rollout import Decision, Rollout
-from optimizer.core.statistics.interval import score_interval
+from optimizer.core.statistics.interval import mean_score_interval
 from optimizer.core.views.rollout_evidence import evidence_text
 
 Point = tuple[str, float, int, int]  # metric, value, ms since 1970, step
@@ -44,7 +44,7 @@ def trial_params(trial: Trial, variant: Variant | None) -> dict[str, Any]:
 
 def trial_metrics(study: Study, trial: Trial, results: Sequence[ExampleResult]) -> list[Point]:
     at = ms(trial.finished_at or trial.started_at or study.created_at)
-    interval = score_interval(scores_by_example(results).values())
+    interval = mean_score_interval(scores_by_example(results).values())
     values: dict[str, float | None] = {
         "score": trial.score,
         **pages.cost_of(study, trial),

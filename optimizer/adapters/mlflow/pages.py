@@ -16,7 +16,7 @@ from optimizer.core.base.values import scores_by_example
 from optimizer.core.evaluation.label_report import LABELS
 from optimizer.core.family.policy_text import shown_policy
 from optimizer.core.search.study import ENDED, Study, Trial, ranked
-from optimizer.core.statistics.interval import score_interval
+from optimizer.core.statistics.interval import mean_score_interval
 from optimizer.core.views.study_front import mark_of
 from optimizer.core.views.study_story import lead
 from optimizer.core.views.variant import variant_diff
@@ -79,7 +79,7 @@ def trials_table(study: Study, trials: Sequence[Trial], evidence: StudyEvidence)
     rows = []
     for trial in ranked(trials) + [t for t in trials if t.status != "complete" or t.score is None]:
         own = scores_by_example(evidence.results.get(trial.variant, ()))
-        interval, lift = score_interval(own.values()), lead(own, champion)
+        interval, lift = mean_score_interval(own.values()), lead(own, champion)
         variant = evidence.variants.get(trial.variant)
         mark = mark_of(study, trial)
         span = (_rounded(interval.lower), _rounded(interval.upper)) if interval else (None, None)
@@ -223,7 +223,7 @@ def note(study: Study, trials: Sequence[Trial], evidence: StudyEvidence) -> str:
     if ranked(trials):
         lines += ["| place | trial | variant | from | dev score | 95 % interval |", "|---|---|---|---|---|---|"]
         for place, trial in enumerate(ranked(trials)[:N_BEST], start=1):
-            interval = score_interval(scores_by_example(evidence.results.get(trial.variant, ())).values())
+            interval = mean_score_interval(scores_by_example(evidence.results.get(trial.variant, ())).values())
             span = f"{interval.lower:.3f} to {interval.upper:.3f}" if interval else ""
             mark = (
                 " **(winner)**"

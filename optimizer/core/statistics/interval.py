@@ -1,4 +1,4 @@
-"""Intervals as people see them: of the difference of two means, valid at every look, and of a share."""
+"""Intervals as people see them: of a difference of two means, valid at every look, of a share, and of a mean score."""
 
 from __future__ import annotations
 
@@ -46,7 +46,7 @@ def score_band(n: int, total: float, squares: float) -> Interval:
     return Interval(lower=max(0.0, mean - half), upper=min(1.0, mean + half))
 
 
-def score_interval(scores: Collection[float]) -> Interval | None:
+def mean_score_interval(scores: Collection[float]) -> Interval | None:
     """95 % interval of the mean of scores in [0, 1], which few that are alike do not make a point; None without any."""
     return score_band(len(scores), sum(scores), sum(score * score for score in scores)) if scores else None
 

@@ -244,11 +244,6 @@ class RolloutStanding:
     text: str
     until: ActOffer | None = None
 
-    @property
-    def needs_a_person(self) -> bool:
-        """To approve it or let it go on; a freeze is told by itself."""
-        return self.until is not None and self.until["act"] != "unfreeze"
-
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class FamilyRollout:

@@ -180,6 +180,11 @@ NO_ROLLOUT = "No rollout: every user gets the champion"
 WAITS_FOR_A_PERSON = ("pending", "validating")
 
 
+def needs_a_person(rollout: Rollout) -> bool:
+    """To approve it, or to let it go on; a hold of its own the worker ends by itself."""
+    return rollout.status in WAITS_FOR_A_PERSON or (rollout.held and rollout.held_by != ACTOR)
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ActiveStanding:
     """What the sentence about an active rollout rests on; its members are those of RolloutView and ForecastView.
@@ -305,17 +310,17 @@ def home_headline(home: HomeHealth) -> str:
         *(["nothing watches here (detent serve starts it)"] if not home.runs else []),
         *([f"the server is not ready ({home.not_ready.rstrip('.')})"] if home.not_ready else []),
         *([f"{count(grave, 'alert')} open (below)"] if grave else []),
-        *([f"{count(home.n_waiting, 'rollout waits', 'rollouts wait')} for a person"] if home.n_waiting else []),
         *([f"{count(home.n_quiet, 'alert')} silenced"] if home.n_quiet and not grave else []),
         *([f"{count(home.n_faulty, 'family file')} at fault (detent family validate)"] if home.n_faulty else []),
         *(["the models file is refused (below)"] if home.bad_models else []),
         *([f"{count(home.n_refused, 'program')} refused for want of a key (below)"] if home.n_refused else []),
         *(["every family is frozen"] if None in home.frozen else [f"{family} is frozen" for family in home.frozen]),
     ]
-    state = "; ".join(wrong) if wrong else "all is well"
-    return (
-        f"{state[0].upper()}{state[1:]}; {count(home.rollouts, 'rollout') if home.rollouts else 'no rollout'} under way"
-    )
+    rollouts = f"{count(home.rollouts, 'rollout') if home.rollouts else 'no rollout'} under way"
+    if home.n_waiting:
+        rollouts += f", {count(home.n_waiting, 'waits', 'wait')} for a person"
+    text = "; ".join([*(wrong or ([] if home.n_waiting else ["all is well"])), rollouts])
+    return f"{text[0].upper()}{text[1:]}"
 
 
 def _needs(seen: ActiveStanding) -> str:

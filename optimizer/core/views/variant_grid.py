@@ -15,7 +15,7 @@ from optimizer.core.base.answers import Json, Text
 from optimizer.core.base.values import ExampleResult, mean_score, p95_ms
 from optimizer.core.dataset.examples import Example
 from optimizer.core.evaluation.comparison import TIE
-from optimizer.core.statistics.interval import score_interval
+from optimizer.core.statistics.interval import mean_score_interval
 
 LETTERS = "ABCDEFGHIJ"
 MOST_VARIANTS = len(LETTERS)
@@ -25,7 +25,8 @@ class GridColumn(TypedDict):
     """One variant.
 
     Scores in [0, 1], dollars per answer, milliseconds of fresh calls; None where nothing was measured. `score_low` to
-    `score_high`: 95 %. `lead` to `losses`: against the first, on examples where both were scored.
+    `score_high`, `lead_low` to `lead_high`: 95 %, wide where there are few. `lead` to `losses`: against the first, on
+    examples where both were scored.
     """
 
     letter: str
@@ -139,13 +140,13 @@ def _column(place: int, variant: str, results: Sequence[ExampleResult], first: S
         usd_per_answer=sum(r.cost_usd for r in results) / len(results),
         p95_ms=p95_ms(results),
     )
-    if (interval := score_interval(scores)) is not None:
+    if (interval := mean_score_interval(scores)) is not None:
         column |= {"score_low": interval.lower, "score_high": interval.upper}
     leads = [
         b.score - a.score for a, b in zip(first, results, strict=True) if a.score is not None and b.score is not None
     ]
     # From -1 to 1, so they have the interval of scores that are half as far apart.
-    if place and (interval := score_interval([(1 + lead) / 2 for lead in leads])) is not None:
+    if place and (interval := mean_score_interval([(1 + lead) / 2 for lead in leads])) is not None:
         wins, losses = sum(lead > TIE for lead in leads), sum(lead < -TIE for lead in leads)
         column |= {
             "lead": sum(leads) / len(leads),

@@ -26,7 +26,7 @@ from optimizer.core.family.variant import Variant
 from optimizer.core.models.language import ModelAnswer
 from optimizer.core.search.answer_bounds import judge_asked, models_of
 from optimizer.core.search.study import Definition
-from optimizer.core.statistics.interval import score_interval
+from optimizer.core.statistics.interval import mean_score_interval
 from optimizer.core.views.evaluation import EvaluationReport, TimingFigures
 from optimizer.jobs.calls.ask_judge import JUDGE
 from optimizer.jobs.calls.call_model import JournaledModel
@@ -255,7 +255,7 @@ def _batch(
     once.
     """
     scores = [r.score for r in results if r.score is not None]
-    interval = score_interval(scores)
+    interval = mean_score_interval(scores)
     dataset_hash = digest(canonical_json({"family": family.name, plan.split: [e.id for e in plan.examples]}))
     champion = plan.champion.id if plan.champion is not None else None
     suite = suite_id(family, champion, plan.suite) if plan.suite is not None else None

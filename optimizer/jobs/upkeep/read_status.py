@@ -24,6 +24,7 @@ from optimizer.core.views.rollout_story import (
     HomeHealth,
     headline_of,
     home_headline,
+    needs_a_person,
     rollout_standing,
     standing_of_active,
     watch_in_words,
@@ -263,7 +264,7 @@ def read_status(context: Context, request: StatusRequest) -> StatusView:
         HomeHealth(
             runs="worker" in running and any(name.split("-")[0] == "api" for name in running),
             rollouts=len(standings),
-            n_waiting=sum(standing.needs_a_person for standing in standings.values()),
+            n_waiting=sum(map(needs_a_person, active.values())),
             alerts=[alert.level for alert in alerts if alert.is_told],
             n_quiet=sum(alert.level != "info" and not alert.is_told for alert in alerts),
             n_faulty=sum(family.problem is not None for family in families),
