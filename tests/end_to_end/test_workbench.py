@@ -318,7 +318,9 @@ def test_a_saved_text_stands_among_its_family_s_variants_and_a_tried_one_does_no
         page = client.get(place).text
         table = page.partition('aria-label="table: variants"')[2]
         first = table.partition("<tbody>")[2].partition("</tr>")[0]
-        assert all(part in first for part in (f"variants/{id}", "my saved text", "key-operate", "not served")), place
+        assert all(part in first for part in (f"variants/{id}", "my saved text", "key-operate", "never champion")), (
+            place
+        )
         assert tried not in page
     assert "version “balanced” of its file" not in page
 

@@ -32,7 +32,7 @@ def test_each_claim_is_a_question_with_its_answer() -> None:
     assert findings_in_words(gates, (GUARDRAIL, quiet, replace(quiet, passed=True)), 0.05) == (
         "Is it worse by 15 points (3 margins) or more? Ruled out.",
         "Is it worse? Not shown.",
-        "Does it fail more often than is allowed (2 points more errors)? Nothing measured of the candidate yet.",
+        "Does it fail more often than is allowed (2 points more errors)? Nothing measured of the candidate.",
         "Does it fail more often than is allowed (2 points more errors)? No sign of it.",
         "Does it fail more often than is allowed (2 points more errors)? Yes: alarm.",
     )

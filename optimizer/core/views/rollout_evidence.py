@@ -93,7 +93,7 @@ def findings_in_words(
         allowed = evidence.allowed if isinstance(evidence, GuardrailView) else ""
         answer = answers[0 if evidence.passed else 1]
         if isinstance(evidence, GuardrailView) and not evidence.n_candidate:
-            answer = "Nothing measured of the candidate yet."
+            answer = "Nothing measured of the candidate."
         findings.append(f"{question.format(**points, allowed=allowed)} {answer}")
     return tuple(findings)
 
