@@ -17,9 +17,8 @@ from api.dashboard.visitors import LISTED, PageVisit
 from api.dashboard.work_pages import KINDS, run, runs, settings
 from api.dashboard.workbench import workbench
 from optimizer.core.rollout.alert_causes import LEVELS
-from optimizer.core.rollout.next_action import ACTOR
 from optimizer.core.serving.rollout import ALERT
-from optimizer.core.views.rollout_story import WAITS_FOR_A_PERSON
+from optimizer.core.views.rollout_story import WAITS_FOR_A_PERSON, needs_a_person
 from optimizer.jobs.upkeep.read_operations import AlertView
 from optimizer.jobs.upkeep.read_runbook import read_chapter
 from optimizer.jobs.upkeep.read_status import REFUSED_SHOWN
@@ -64,7 +63,7 @@ def home(visit: PageVisit, last_days: LastDays) -> Mapping[str, Any]:
         "held": [
             family
             for family in status.families
-            if family.rollout is not None and family.rollout.held and family.rollout.held_by != ACTOR
+            if family.rollout is not None and family.rollout.held and needs_a_person(family.rollout)
         ],
         "n_reviews": _n_waiting(visit, None),
         "faulty": [family for family in status.families if family.problem is not None],
