@@ -58,7 +58,7 @@ ACTS: Mapping[str, Act] = {
         past="Approved.",
         members=ON_ROLLOUT,
         confirmation=of_rollout(
-            "With the worker's next tick {first} of the units get {candidate}; it goes on by itself on evidence.",
+            "With the worker's next tick {first} of the users get {candidate}; it goes on by itself on evidence.",
             ROLL_BACK,
             tells_start=True,
         ),
@@ -94,7 +94,7 @@ ACTS: Mapping[str, Act] = {
         past="Advanced to the next share.",
         members=ON_ROLLOUT,
         confirmation=of_rollout(
-            "The share of the units that get {candidate} goes from {now} to {next}.", ROLL_BACK, asks_gate=True
+            "The share of the users that get {candidate} goes from {now} to {next}.", ROLL_BACK, asks_gate=True
         ),
     ),
     "promote": Act(
@@ -103,7 +103,7 @@ ACTS: Mapping[str, Act] = {
         past="Promoted: the candidate is champion.",
         members=ON_ROLLOUT,
         confirmation=of_rollout(
-            "{candidate} becomes champion in the place of {champion}; 5 % of the units stay on the one before for a"
+            "{candidate} becomes champion in the place of {champion}; 5 % of the users stay on the one before for a"
             " week.",
             "Take back the champion: the one before serves again, at once.",
             asks_gate=True,

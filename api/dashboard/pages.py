@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from api.dashboard.acts import notice_of
@@ -151,7 +151,12 @@ def _gravest_first(alerts: Sequence[AlertView]) -> Sequence[AlertView]:
 
 
 def chapter(visit: PageVisit, last_days: LastDays) -> Mapping[str, Any]:
-    return {"chapter": read_chapter(visit.request.path_params["chapter"])}
+    """``family``: the one that its commands name in the place of ``triage``, where an alert of that one led here."""
+    about, name = read_chapter(visit.request.path_params["chapter"]), visit.request.query.get("family")
+    if name is None:
+        return {"chapter": about, "family": None}
+    family = visit.ask("family", family=name).name
+    return {"chapter": replace(about, text=about.text.replace("triage", family)), "family": family}
 
 
 def money(visit: PageVisit, last_days: LastDays) -> Mapping[str, Any]:
@@ -225,7 +230,9 @@ PAGES = (
         query=frozenset(("family", "skip", "done")),
     ),
     PageRoute(path="/dashboard/alerts", template="alerts.html", values=alerts, query=DONE | {"cursor"}),
-    PageRoute(path="/dashboard/runbook/{chapter}", template="chapter.html", values=chapter),
+    PageRoute(
+        path="/dashboard/runbook/{chapter}", template="chapter.html", values=chapter, query=frozenset(("family",))
+    ),
     PageRoute(
         path="/dashboard/studies",
         template="studies.html",

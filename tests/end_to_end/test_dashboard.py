@@ -1220,6 +1220,18 @@ def test_every_chapter_of_the_runbook_is_set_as_a_page(world: World) -> None:
     )
 
 
+def test_a_chapter_that_an_alert_leads_to_names_its_family(tmp_path: Path) -> None:
+    settings = make_home(tmp_path)
+    (settings.families_dir / "triage").rename(settings.families_dir / "faq")
+    (settings.families_dir / "faq" / "family.yaml").write_text(FAMILY.replace("triage", "faq"), encoding="utf-8")
+    with serving(settings) as world:
+        client = visitor(world, None)
+        main = client.get("/dashboard/runbook/freeze-everything?family=faq").text.partition("<main")[2]
+        assert ("detent freeze faq" in main, "triage" in main) == (True, False)
+        assert 'href="/dashboard/families/faq"' in main
+        assert client.get("/dashboard/runbook/freeze-everything?family=nowhere").status_code == 404
+
+
 def test_every_link_stays_below_the_prefix_of_a_proxy(world: World) -> None:
     client, front = visitor(world, "secret-admin"), "https://detent.example/below/here"
     for address in addresses(world):
