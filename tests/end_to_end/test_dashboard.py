@@ -1228,7 +1228,7 @@ def test_a_chapter_that_an_alert_leads_to_names_its_family(tmp_path: Path) -> No
         client = visitor(world, None)
         main = client.get("/dashboard/runbook/freeze-everything?family=faq").text.partition("<main")[2]
         assert ("detent freeze faq" in main, "triage" in main) == (True, False)
-        assert 'href="/dashboard/families/faq"' in main
+        assert 'dashboard/families/faq">its page' in main
         assert client.get("/dashboard/runbook/freeze-everything?family=nowhere").status_code == 404
 
 
