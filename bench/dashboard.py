@@ -1,7 +1,7 @@
 """How long a page of the dashboard takes to its first byte on a home that has grown, what fifty open pages cost while
 nothing happens, and whether prompts are fetched more slowly beside them.
 
-    python bench/dashboard.py [--seconds 480] [--rounds 6] [--home FOLDER]
+    python bench/dashboard.py [--seconds 480] [--rounds 24] [--home FOLDER]
     python bench/dashboard.py --families 20 --events 20000 --trials 1500 --seconds 60     a quick look
 
 The home: 200 families, 1,000,000 events (half are interactions, half are outcomes; half of them came in the last day),
@@ -50,7 +50,7 @@ def main() -> None:
         trials=Size().trials,
         seconds=(480.0, "in which pages are asked for: some fifty times each"),
         idle_seconds=(120.0, "in which pages stand open"),
-        rounds=(6, "of prompts with and without open pages"),
+        rounds=(24, "of prompts with and without open pages"),
         home=(Path, "where the home is kept and found again; else it is thrown away"),
     )
     size = Size(families=options.families, events=options.events, trials=options.trials)
