@@ -293,7 +293,7 @@ def _is_numeric(values: Sequence[Any]) -> bool:
 def grid_page(grid: VariantGrid, variants: Sequence[Variant]) -> str:
     """The whole page, which is ``templates/variant_grid.html``; ``variants`` in the order of the grid."""
     first, *others = variants
-    diffs = [variant_diff(first, other).replace("--- champion ", "--- ", 1) for other in others]
+    diffs = [variant_diff(first, other) for other in others]
     return page(
         "variant_grid.html",
         grid=grid,

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import difflib
 import json
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from optimizer.cli.output import FamilyName, Json, console, say, show_report, table, tell_change
+from optimizer.cli.output import FamilyName, Json, say, show_report, table, tell_change
 from optimizer.cli.session import Session
 from optimizer.cli.variant.compare import compare
 from optimizer.cli.variant.find import variant_id
@@ -19,7 +18,9 @@ from optimizer.core.base.phrasing import printable
 from optimizer.core.family.policy_text import shown_policy
 
 if TYPE_CHECKING:
-    from optimizer.core.views.variant import VariantView
+    from rich.console import Console
+
+    from optimizer.core.views.variant import VariantDiff, VariantView
 
 app = typer.Typer(name="variant", no_args_is_help=True, help="Variants of a family: list, show, compare, make, export.")
 
@@ -95,15 +96,14 @@ def diff(
     from optimizer.jobs.champions.read_variants import read_diff, read_named_variant
 
     session = Session()
-    new, old = (session.ask(read_named_variant, family=family, name=name) for name in (variant, against))
-    if as_json:
-        session.show(as_json, read_diff, variant=new.variant, against=old.variant, family=family)
-        return
-    out = console()
-    lines = list(difflib.unified_diff(_lines(old), _lines(new), old.variant, new.variant, lineterm="", n=2))
-    if not lines:
-        say(f"{new.variant} and {old.variant} are the same setting.")
-    for line in lines:
+    new, old = (session.ask(read_named_variant, family=family, name=name).variant for name in (variant, against))
+    session.show(as_json, read_diff, _print_diff, variant=new, against=old, family=family)
+
+
+def _print_diff(out: Console, diff: VariantDiff) -> None:
+    if diff.same:
+        say(f"{diff.variant} and {diff.against} are the same setting.")
+    for line in diff.diff.splitlines():
         colour = "green" if line.startswith("+") else "red" if line.startswith("-") else None
         out.print(line, style=colour, markup=False)
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import difflib
-import json
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
@@ -84,7 +83,7 @@ class PartChange:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class VariantDiff:
-    """What of ``variant`` differs from ``against``: each changed part, and a unified diff of the whole content."""
+    """What of ``variant`` differs from ``against``: each changed part, and a unified diff of the whole as text."""
 
     family: str
     variant: str
@@ -96,27 +95,14 @@ class VariantDiff:
 
 def changes_between(before: VariantRecord, after: VariantRecord) -> VariantDiff:
     old, new = before.variant.content(), after.variant.content()
-    lines = difflib.unified_diff(_lines(old), _lines(new), before.variant.id, after.variant.id, lineterm="")
     return VariantDiff(
         family=after.family,
         variant=after.variant.id,
         against=before.variant.id,
         same=before.variant.id == after.variant.id,
         changes={part: PartChange(before=old[part], after=new[part]) for part in new if old[part] != new[part]},
-        diff="\n".join(lines),
+        diff=variant_diff(before.variant, after.variant),
     )
-
-
-def _lines(content: Mapping[str, Json]) -> list[str]:
-    """Content as text to compare: long texts on lines of their own, so that a changed sentence shows as one."""
-    lines: list[str] = []
-    for part, value in content.items():
-        lines.append(f"{part}:")
-        entries = value if isinstance(value, list) else [value]
-        for entry in entries:
-            text = json.dumps(entry, ensure_ascii=False, indent=2, sort_keys=True)
-            lines += [f"  {line}" for line in text.replace("\\n", "\n").splitlines()]
-    return lines
 
 
 def variant_name(variant: str, versions: Mapping[str, str]) -> str:
@@ -145,10 +131,10 @@ def variant_text(variant: Variant) -> str:
     return "\n".join(lines).strip() + "\n"
 
 
-def variant_diff(champion: Variant, other: Variant) -> str:
+def variant_diff(before: Variant, after: Variant) -> str:
     """Unified diff of the readable texts; empty when they are equal."""
-    before, after = variant_text(champion).splitlines(), variant_text(other).splitlines()
-    return "\n".join(difflib.unified_diff(before, after, f"champion {champion.id}", other.id, lineterm="", n=2))
+    old, new = variant_text(before).splitlines(), variant_text(after).splitlines()
+    return "\n".join(difflib.unified_diff(old, new, before.id, after.id, lineterm="", n=2))
 
 
 def _examples(variant: Variant) -> Iterator[str]:

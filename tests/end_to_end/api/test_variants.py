@@ -29,7 +29,7 @@ def test_a_variant_made_by_a_person_can_be_read_and_compared_and_is_not_served(w
     )
     diff = world.get(f"/v1/variants/{variant}/diff?against=champion").json()
     assert list(diff["changes"]) == ["model"]
-    assert '+    "temperature": 0.5' in diff["diff"]
+    assert "+temperature: 0.5" in diff["diff"]
     assert world.champion() == champion
 
 
