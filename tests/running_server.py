@@ -85,6 +85,7 @@ class Server:
     @property
     def url(self) -> str:
         found = find(self.settings, "api")
+        assert found is not None
         assert found.url is not None
         return found.url
 
