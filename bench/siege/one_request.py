@@ -39,7 +39,7 @@ def main(case: str, home: Path) -> None:
     elif case in FILES:
         figures = _imported(case, _settings(home))
     else:
-        figures = _figures(case, _settings(home))
+        figures = _posted(case, _settings(home))
     print(json.dumps(figures))
 
 
@@ -49,7 +49,7 @@ def _settings(home: Path) -> Settings:
     return settings
 
 
-def _figures(case: str, settings: Settings) -> dict[str, Any]:
+def _posted(case: str, settings: Settings) -> dict[str, Any]:
     path, body, media_type = body_of(case)
 
     def ask(client: TestClient) -> Answer:

@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 import importlib
+import json
+from pathlib import Path
 from typing import Any
 
 import pytest
 
-siege = importlib.import_module("siege.page")
+siege, texts, one_request = (
+    importlib.import_module(f"siege.{name}") for name in ("page", "worst_texts", "one_request")
+)
 
 
 def cell(case: str, ours: float, bar: float | None, unit: str = "ms") -> dict[str, Any]:
@@ -39,3 +43,10 @@ def test_a_siege_in_which_every_bar_is_kept_says_so():
 )
 def test_a_bar_that_is_missed_is_named(p99: float, lost: int, named: str):
     assert f"not kept here: {named}." in siege.page(result(p99, lost))
+
+
+@pytest.mark.parametrize("case", [next(iter(cases)) for cases in (texts.ENTRANCES, texts.ANSWERS, texts.FILES)])
+def test_each_kind_of_text_is_sent_and_measured(case: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    one_request.main(case, tmp_path)
+    figures = json.loads(capsys.readouterr().out.splitlines()[-1])
+    assert (figures["sent_bytes"] > 10**6, figures["answered_bytes"] > 0) == (True, True)
