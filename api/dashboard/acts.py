@@ -205,7 +205,7 @@ ACTS: Mapping[str, Act] = {
     "offer": Act(
         use_case="offer scenarios",
         title="Make an example",
-        past="Put up for review: what should have been answered is asked there.",
+        past="It stands among the reviews, once: what should have been answered is asked there.",
         members=frozenset(("family", "interactions", "reason")),
         lists=frozenset(("interactions",)),
         confirmation=of_offer,

@@ -302,8 +302,8 @@ def of_offer(visit: PageVisit, members: Mapping[str, str]) -> ActConfirmation:
     return ActConfirmation(
         family=family,
         subject=f"Request {interaction.id} of {family}",
-        consequence="It stands among the reviews: a person says what should have been answered. Only then it becomes an"
-        " example, to learn from or to compare on as its text falls.",
+        consequence="A person is asked, under Reviews, what should have been answered. Once that is said, it is an"
+        " example: studies learn from it, compare on it, or keep it sealed, as a draw decides.",
         undo="Keep it back, in its review.",
         back=request_page(family, interaction.id),
         hidden={"family": family, "interactions": interaction.id},

@@ -152,10 +152,9 @@ def _gravest_first(alerts: Sequence[AlertView]) -> Sequence[AlertView]:
 
 def chapter(visit: PageVisit, last_days: LastDays) -> Mapping[str, Any]:
     """``family``: the one that its commands name in the place of ``triage``, where an alert of that one led here."""
-    about, name = read_chapter(visit.request.path_params["chapter"]), visit.request.query.get("family")
-    if name is None:
+    about, family = read_chapter(visit.request.path_params["chapter"]), visit.request.query.get("family", "")
+    if family not in visit.family_names():  # that of an old alert may be gone, and the chapter is of use all the same
         return {"chapter": about, "family": None}
-    family = visit.ask("family", family=name).name
     return {"chapter": replace(about, text=about.text.replace("triage", family)), "family": family}
 
 

@@ -70,6 +70,7 @@ WORDS: Mapping[str, str] = {
     "Kappa": "how often the judge and people agree beyond chance, at best 1",
     "Unit": "whom the application names: mostly one user",
 }
+COMMAND = re.compile(r"(?:(?<=: )|(?<=; then )|(?<=, or ))(detent .+?)(?=[;,.]\s|$)")
 POLICY = (
     "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self'; connect-src 'self'; form-action 'self';"
     " base-uri 'none'; frame-ancestors 'none'"
@@ -145,6 +146,13 @@ def explained(text: str) -> Markup:
     return escape(before) + abbreviation + escape(after)
 
 
+def with_commands(text: str) -> Markup:
+    """A sentence that ends with commands, such as ``Look: detent status``, these set as code."""
+    parts = COMMAND.split(text.rstrip("."))
+    marked = [Markup("<code>{}</code>").format(part) if place % 2 else escape(part) for place, part in enumerate(parts)]
+    return Markup("").join(marked) + "."
+
+
 def markdown(text: str) -> Markup:
     """As HTML, with links to other chapters; those to pages of the documentation are their words alone. What is HTML in
     it stays text.
@@ -189,6 +197,7 @@ def _environment() -> Environment:
         "with_columns": with_columns,
         "explained": explained,
         "markdown": markdown,
+        "with_commands": with_commands,
         "chapter": chapter_in_words,
         "as_figure": lambda value, name: pages.filters[name](value),
     }

@@ -301,7 +301,7 @@ class Dashboard:
 
     async def _nothing(self, request: StrictRequest, shared: Services) -> Response:
         await self._visit(request, shared)
-        raise NotFound("There is no such page. The links above lead to those that there are.")
+        raise NotFound("There is no such page. The menu leads to those that there are.")
 
     async def _sign_in_page(self, request: StrictRequest, shared: Services) -> Response:
         place = page_to_open(request.query.get("next", ""))

@@ -105,6 +105,7 @@ def _compared(visit: PageVisit, run: Any) -> Mapping[str, Any]:
         "why_no_grid": why_no_grid,
         "asks_again": asks_again,
         "tried": tried,
+        "is_try": draft is not None,
         "expect": expect,
         "newer": newer,
     }

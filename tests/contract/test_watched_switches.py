@@ -128,7 +128,7 @@ def test_a_bad_edit_is_told_within_ten_minutes_beside_the_holdback(night: Callab
     minutes = world.minutes_until_told(12, at_most=10)
     assert minutes is not None
     (alert,) = world.worse()
-    assert "5 % of the units still get" in alert.detail
+    assert "5 % of the users still get" in alert.detail
     assert f"ann made it champion at {SWITCH:%Y-%m-%d %H:%M:%S} UTC" in alert.detail
     assert f"Take it back: detent champion rollback {F}" in alert.detail
     assert world.tenure.variant == world.edit

@@ -28,7 +28,7 @@ from api.dashboard import visitors
 from api.dashboard.acts import ACTS
 from api.dashboard.confirmations import outdone
 from api.dashboard.pages import PAGES
-from api.dashboard.rendering import POLICY, SCRIPTS, markdown
+from api.dashboard.rendering import POLICY, SCRIPTS, markdown, with_commands
 from api.dashboard.routes import FOLDER, REPORT_POLICY
 from api.dashboard.sessions import LASTS, DashboardSession, EndedSessions, SessionKey
 from api.dashboard.visitors import LISTED
@@ -60,6 +60,7 @@ from optimizer.jobs.upkeep.read_status import StatusRequest, read_status
 from optimizer.ports import Alert, DaySums
 from optimizer.runtime import apart
 from tests.api_world import FAMILY, World, make_home, serving
+from tests.cases import named
 from tests.command_line import detent
 from tests.seeded_world import SEALED_WORD, SECRET_WORD, add_runs, seeded
 from tests.stores import NOW, rollout
@@ -602,7 +603,7 @@ def test_what_needs_a_person_names_what_is_held_and_leads_to_the_report_behind_a
         family = "/dashboard/families/triage"
         needs = client.get(family).text
         assert "<dt>Until it ends</dt><dd>" in needs
-        assert "Is it worse by 5 points (the margin) or more? Not ruled out yet." in needs
+        assert "Is it worse by 5 points (the margin) or more? Not ruled out." in needs
         world.post(f"/v1/rollouts/{begun['id']}/hold", {"reason": "wait"})
         home, held = client.get("/dashboard").text, "it goes no further until somebody presses Resume"
         assert "1 rollout under way, 1 waits for a person" in home
@@ -620,6 +621,8 @@ def test_what_needs_a_person_names_what_is_held_and_leads_to_the_report_behind_a
         store.write(lambda tx: store.alerts.open(tx, replace(alert, id="al_2", opened_at=later)))
         store.write(lambda tx: store.alerts.close(tx, alert.kind, alert.family, alert.subject, later))
         assert report in client.get("/dashboard/alerts").text, "also once it is over"
+        world.post(f"/v1/rollouts/{begun['id']}/rollback", {"reason": "x"})
+        assert "</b> ended here</li>" in client.get(family).text
 
 
 def test_where_a_sentence_names_a_command_its_button_stands_beside_it(tmp_path: Path) -> None:
@@ -855,7 +858,7 @@ def test_money_names_the_last_day_with_any_request(tmp_path: Path) -> None:
             sums = DaySums(family="triage", variant="v", model="m", day=day, n_interactions=4, cost_usd=usd)
             store.write(lambda tx, day=day, sums=sums: store.performance.put_day(tx, day, [sums]))  # type: ignore[misc]
         page = visitor(world, None).get("/dashboard/money").text
-        (cell,) = re.findall(r'data-column="Last day with any">(.*?)</td>', page)
+        (cell,) = re.findall(r'data-column="Dollars, last day with any">(.*?)</td>', page)
         assert ("$12.5" in cell, f"{days[1]:%Y-%m-%d}" in cell) == (True, True), cell
 
 
@@ -898,7 +901,7 @@ def test_programs_that_are_refused_for_want_of_a_key_are_listed(tmp_path: Path) 
         world.get("/v1/families", headers={"User-Agent": "<b>shop</b>/1.2"})
         world.shared.callers.flush(world.shared.store, world.shared.clock.now())
         page = visitor(world, "secret-admin").get("/dashboard").text
-        assert "1 program refused for want of a key (below)" in page
+        assert "1 program refused for want of a valid key (below)" in page
         assert re.search(r"&lt;b&gt;shop&lt;/b&gt;/1.2 from 127.0.0.1, no key: 1 request refused", page)
 
 
@@ -906,6 +909,7 @@ def test_help_is_named_in_words_and_by_no_path_of_a_file(world: World) -> None:
     client = visitor(world, "secret-admin")
     world.post("/v1/freeze", {"reason": "a look"})
     pages = {place: client.get(place).text for place in ("/dashboard/alerts", "/dashboard/settings")}
+    assert "frozen: not shown to this key." in visitor(world, "secret-read").get("/dashboard/alerts").text
     world.post("/v1/unfreeze", {"reason": "a look"})
     assert "“Freeze everything” in the runbook" in pages["/dashboard/alerts"]
     assert "under “Settings”" in pages["/dashboard/settings"]
@@ -1220,6 +1224,25 @@ def test_every_chapter_of_the_runbook_is_set_as_a_page(world: World) -> None:
     )
 
 
+@named(
+    ("text", "shown"),
+    {
+        "at the end": ("It fell. Look: detent status", "It fell. Look: <code>detent status</code>."),
+        "two": (
+            "Look: detent a --range 1h. Back: detent b <c>",
+            "Look: <code>detent a --range 1h</code>. Back: <code>detent b &lt;c&gt;</code>.",
+        ),
+        "in a row": (
+            "Look: detent a; then detent b, or detent c.",
+            "Look: <code>detent a</code>; then <code>detent b</code>, or <code>detent c</code>.",
+        ),
+        "none": ("The detent of <b>x</b> holds.", "The detent of &lt;b&gt;x&lt;/b&gt; holds."),
+    },
+)
+def test_commands_in_what_an_alert_says_are_set_apart(text: str, shown: str) -> None:
+    assert with_commands(text) == shown
+
+
 def test_a_chapter_that_an_alert_leads_to_names_its_family(tmp_path: Path) -> None:
     settings = make_home(tmp_path)
     (settings.families_dir / "triage").rename(settings.families_dir / "faq")
@@ -1229,7 +1252,7 @@ def test_a_chapter_that_an_alert_leads_to_names_its_family(tmp_path: Path) -> No
         main = client.get("/dashboard/runbook/freeze-everything?family=faq").text.partition("<main")[2]
         assert ("detent freeze faq" in main, "triage" in main) == (True, False)
         assert 'dashboard/families/faq">its page' in main
-        assert client.get("/dashboard/runbook/freeze-everything?family=nowhere").status_code == 404
+        assert "detent freeze triage" in client.get("/dashboard/runbook/freeze-everything?family=gone").text
 
 
 def test_every_link_stays_below_the_prefix_of_a_proxy(world: World) -> None:
@@ -1292,7 +1315,7 @@ def test_a_study_leads_to_the_start_of_its_winner_and_says_why_another_trial_sco
     assert "detent " not in page.partition("<dt>Next")[2].partition("</dl>")[0]
     assert '<abbr title="counts words, rare ones more">TF-IDF</abbr>' in page
     pair = visitor(world, "secret-operate").get("/dashboard/studies/compare?first=st_won&second=st_won").text
-    assert "ahead by 16.7 points" in pair
+    assert "16.7 points ahead of" in pair
     world.post(f"/v1/rollouts/{world.get('/v1/families/triage/rollout').json()['id']}/rollback", {"reason": "done"})
     start = visitor(world, "secret-operate").get("/dashboard/studies/st_won").text.partition("<dt>Next")[2]
     assert f"dashboard/acts/start?family=triage&amp;variant={winner}" in start

@@ -120,7 +120,7 @@ def test_who_may_read_no_text_opens_a_request_and_sees_its_figures_alone(world: 
     for place in ("/dashboard/requests?outcome=answered", "/dashboard/conversation?conversation=c1"):
         assert "/requests/triage/in_open" in client.get(place).text, place
     page = client.get("/dashboard/requests/triage/in_low").text
-    figures = ("5 ms", "not taken", "0.400", "17 +", "large", "score 0.200", "Its texts are not shown to this key.")
+    figures = ("5 ms", "not taken", "0.400", "17 +", "large", "score 0.200", "Its texts are not shown to this key;")
     assert [figure for figure in figures if figure not in page] == []
     texts = ("an odd question", "Technicál", ", odd", "not_asked", "Make an example")
     assert [text for text in texts if text in page] == []

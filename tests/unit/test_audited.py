@@ -93,6 +93,8 @@ def test_the_price_of_audits_is_told_before_any_is_made():
     usual = replayed(everything, setting).cost_usd.mean
     assert price.extra_usd.mean == pytest.approx(spent - usual, rel=0.2)
     assert price.extra_share == pytest.approx(price.extra_usd.mean / usual)
+    assert "of what these cost without it." in price.in_words
+    assert "without it" not in replace(price, extra_share=0.0).in_words, "no share of nothing"
     assert price.extra_usd.low < price.extra_usd.mean < price.extra_usd.high
     assert audits.audited.any()
 

@@ -65,6 +65,11 @@ def test_a_promotion_is_told_with_the_version_s_name_beside_its_id() -> None:
     )
     followed = replace(VIEW, versions=named, followed_by=TENURE)
     assert rollout_headline(promoted, followed) == (f"Promoted; v_cccccccccccc (version v3) followed it on {when(NOW)}")
+    back = replace(followed, followed_by=replace(TENURE, variant=promoted.champion))
+    assert f"serves again since {when(NOW)}" in rollout_headline(promoted, back, back.followed_by)
+    assert f"followed it on {when(NOW)}" in rollout_headline(
+        promoted, back, replace(TENURE, since=NOW.replace(year=2030))
+    )
     assert headline(promoted, replace(VIEW, versions=named), ()).startswith("v_bbbbbbbbbbbb (version v2) was never")
 
 
@@ -185,7 +190,7 @@ def test_a_number_of_users_is_rounded_upwards_to_two_digits(n: float, shown: int
         ),
         "refused": (
             {"n_refused": 2, "frozen": ["triage"]},
-            "2 programs refused for want of a key (below); triage is frozen; no rollout under way",
+            "2 programs refused for want of a valid key (below); triage is frozen; no rollout under way",
         ),
         "frozen": ({"frozen": [None, "triage"]}, "Every family is frozen; no rollout under way"),
     },

@@ -82,7 +82,9 @@ def test_raising_a_threshold_does_what_its_knob_says() -> None:
     found = curves(drawn_records(400, 2, seed=3, loss=0.8), {"tiers": ["middle", "large"], "accept": 0.5})
     (curve,) = found.curves
     assert curve.knob in KNOBS
-    assert "raising it sends more to the stronger models: dearer, slower, better" in curve.knob.meaning
+    assert (
+        "raising it sends more to the tiers behind it: dearer, slower, and better where they are" in curve.knob.meaning
+    )
     escalated, cost = ([getattr(p, name) for p in curve.points] for name in ("escalated_share", "cost_usd"))
     assert escalated == sorted(escalated)
     assert [c.mean for c in cost] == sorted(c.mean for c in cost)

@@ -26,6 +26,9 @@ from optimizer.core.family.family import Family
 from optimizer.core.family.metrics import METRICS
 from optimizer.core.family.variant import FewShot, Variant
 from optimizer.core.search.study import Study
+from optimizer.jobs.studies import run_study
+from optimizer.jobs.studies.confirm_winner import ConfirmationResult
+from optimizer.jobs.studies.context import StudyRun
 from optimizer.jobs.studies.evaluations import measure_baselines
 from optimizer.jobs.studies.evaluations.plan_evaluation import EvaluationScope, estimate_evaluation
 from optimizer.jobs.studies.report_study import report_study
@@ -191,6 +194,7 @@ NEAR = (-0.348, 0.329)
         "no model is needed": (trivial.NEAREST, -0.4, (-0.5, -0.3), trivial.STUDENT_INSTEAD),
         "nor anything to teach": (trivial.FIRST, -0.4, (-0.5, -0.3), "leads v_1 by 0.400 (95 %: +0.300 to +0.500)."),
         "behind, perhaps by chance": (trivial.FIRST, -0.047, NEAR, "leads v_1 by 0.047 (95 %: -0.329 to +0.348)."),
+        "level": (trivial.FIRST, 0.0, NEAR, "v_1 and first sentence, which needs none, score the same."),
         "ahead, perhaps by chance": (trivial.FIRST, 0.047, NEAR, "needs none, by 0.047 (95 %: -0.348 to +0.329)."),
     },
 )
@@ -238,6 +242,20 @@ def test_a_study_keeps_what_answers_without_a_model_score_on_its_dev_rows(studie
         "the champion shows no examples"
     )
     assert found["worth"]["variant"] == (study.winner or study.champion)
+
+
+def test_what_stands_beside_the_winner_is_of_the_proposal_that_was_confirmed(tmp_path, monkeypatch):
+    world = World(tmp_path).fill()
+
+    def confirm_another(run: StudyRun, variants: Sequence[Variant], **_: Any) -> ConfirmationResult:
+        first = {variants[0].id, run.champion.id}
+        another = next(trial.variant for trial in world.trials(run.study) if trial.variant not in first)
+        return ConfirmationResult(winner=another, outcome="nominated", record={"summary": "a bolder one passed"})
+
+    monkeypatch.setattr(run_study, "confirm_winner", confirm_another)
+    study = world.run(world.create())
+    assert study.findings[trivial.WITHOUT_MODEL]["worth"]["variant"] == study.winner
+    assert set(study.findings["labels"]) == {study.champion, study.winner}
 
 
 def test_a_comparison_that_cannot_be_made_costs_no_study_its_outcome(tmp_path, monkeypatch):

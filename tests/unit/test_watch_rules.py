@@ -149,7 +149,7 @@ def test_where_nothing_usual_is_known_the_numbers_of_shares_hold_alone(store: Da
     summed(store, clock, [*failing, slow])
     told = {alert.subject: alert.detail for alert in look(store, clock, *read_alert_rules(SHIPPED))}
     assert {"failures", "quality"} == told.keys(), "how long a model usually takes, and what it costs, nobody knows"
-    assert "the limit is 90.0% (what is usual is not known yet)" in told["failures"]
+    assert "the limit is at least 90.0% (what is usual is not known yet)" in told["failures"]
 
 
 def followed(store: Database) -> None:

@@ -168,11 +168,11 @@ def _evidence(log_es: Iterable[Point]) -> Line:
 
 
 def _standing(evidence: EvidenceView) -> str:
-    """``ruled out: evidence 343 of 20``; what a refuted claim means depends on the game."""
+    """``ruled out: evidence 343 of 20 at its peak``; what a refuted claim means depends on the game."""
     refuted = {**dict.fromkeys(("roll", "roll2"), "the candidate is worse"), "sup": "the candidate is better"}
     meaning = refuted.get(evidence.name, "ruled out")
     passed = meaning if evidence.name in CLAIMS else "alarm"
-    return f"{passed if evidence.passed else 'open'}: evidence {evidence.text}"
+    return f"{passed if evidence.passed else 'not shown'}: evidence {evidence.text} at its peak"
 
 
 def _powers_axis(log_es: Iterable[float]) -> Axis:

@@ -210,7 +210,7 @@ N_ROWS = 9  # of the table; the plots show every value
 
 def threshold_plots(curve: ThresholdCurve, cascade: CascadeCurves) -> list[Plot]:
     """What is lost, quality, dollars and escalations at every value of one threshold."""
-    loss_name, margin = "Points lost against the strongest tier", 100 * cascade.margin
+    loss_name, margin = "Points lost against the strongest tier (below 0: gained)", 100 * cascade.margin
     return [
         _plot(curve, loss_name, lambda p: p.loss, 100, rules=[GuideLine(y=margin)]),
         _plot(curve, "Quality", lambda p: p.quality, 1),

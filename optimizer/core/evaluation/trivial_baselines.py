@@ -168,6 +168,8 @@ def said(baselines: Mapping[str, Any]) -> str:
             f" {_with_interval(-lead, -high, -low)}.{STUDENT_INSTEAD if best != FIRST else ''}"
         )
     cannot_be_told = f"Whether a model earns its calls cannot be told from {baselines['n']} rows"
+    if round(lead, 3) == 0:
+        return f"{cannot_be_told}: {variant} and {best}, which needs none, score the same."
     if lead < 0:
         return f"{cannot_be_told}: {best} needs none and leads {variant} by {_with_interval(-lead, -high, -low)}."
     return f"{cannot_be_told}: {variant} leads {best}, which needs none, by {_with_interval(lead, low, high)}."

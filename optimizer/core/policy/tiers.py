@@ -30,8 +30,8 @@ ACCEPT = Knob(
     kind="share",
     default=DEFAULT_ACCEPT,
     meaning=(
-        "Confidence from which a tier's answer is taken; raising it sends more to the stronger models: dearer, slower,"
-        " better."
+        "Confidence from which a tier's answer is taken; raising it sends more to the tiers behind it: dearer, slower,"
+        " and better where they are."
     ),
 )
 _ACCEPT_OF = tuple(
@@ -40,7 +40,7 @@ _ACCEPT_OF = tuple(
         kind="share",
         meaning=(
             f"The same for the {word} tier where it differs from accept; raising it sends more to the tiers behind it:"
-            " dearer, better."
+            " dearer, and better where they are."
         ),
     )
     for n, word in ((2, "second"), (3, "third"))
@@ -50,8 +50,8 @@ REFINE = Knob(
     kind="share",
     meaning=(
         "Confidence from which a tier below accept is asked once more to improve its answer, and the better of its two"
-        " is taken; raising it sends more to the stronger models instead: dearer, better. At most accept; absent: no"
-        " refining."
+        " is taken; raising it sends more to the tiers behind it instead: dearer, and better where they are. At most"
+        " accept; absent: no refining."
     ),
 )
 SKIP = Knob(
@@ -59,7 +59,7 @@ SKIP = Knob(
     kind="share",
     meaning=(
         "Confidence predicted before a call below which its tier is not asked; raising it spares cheap calls that come"
-        " to nothing and sends more to the stronger models: quicker, mostly dearer. Needs a predictor; absent: no tier"
+        " to nothing and sends more to the tiers behind it: quicker, mostly dearer. Needs a predictor; absent: no tier"
         " is left out."
     ),
 )

@@ -514,7 +514,8 @@ def finding_text(rule: AlertRule, finding: RuleFinding, usual: UsualFigure | Non
         figures["value"] = dollars(finding.value)
     text = _MEANINGS[rule.metric].format(**figures)
     where = f", in the last {count(finding.minutes, 'minute')}" if finding.n else ""
-    limit = "" if rule.metric == "latency_p95" else f"; the limit is {amount_text(rule.metric, finding.limit)}"
+    least = "at least " if rule.metric in LOWER_IS_WORSE else ""
+    limit = "" if rule.metric == "latency_p95" else f"; the limit is {least}{amount_text(rule.metric, finding.limit)}"
     known = ""
     if rule.against is not None and usual is not None:
         known = f" ({AGAINST[rule.against]}: {amount_text(rule.metric, usual.value)})"

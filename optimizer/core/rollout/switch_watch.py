@@ -360,7 +360,7 @@ def alarm_text(watch: SwitchWatch, family: str) -> str:
     alarm = watch.alarm
     assert alarm is not None
     beside = (
-        f"{watch.before}, which 5 % of the units still get,"
+        f"{watch.before}, which 5 % of the users still get,"
         if alarm.against == "holdback" or watch.reference is None
         else f"{watch.before} in {watch.reference.text}"
     )

@@ -50,7 +50,7 @@ CLAIMS = {
     "roll2": "worse by 2 margins at most",
 }
 # By gate or guardrail: what people ask, what its evidence says once it suffices, and before.
-RULED_OUT = ("Ruled out.", "Not ruled out yet.")
+RULED_OUT = ("Ruled out.", "Not ruled out.")
 SHOWN = ("Shown.", "Not shown.")
 ALARM = ("Yes: alarm.", "No sign of it.")
 QUESTIONS: Mapping[str, tuple[str, tuple[str, str]]] = {

@@ -155,7 +155,7 @@ def headline(rollout: Rollout, view: ForecastView, decisions: Sequence[Decision]
         why = f"{rollout.reason}. {variant_name(rollout.champion, view.versions)} serves every user."
         return f"{candidate} was taken back at {top} of {family} {took}: {why}"
     held_text = ", held" if rollout.held else ""
-    return f"{candidate} is served to {top} of the units of {family}{held_text}, {took}."
+    return f"{candidate} is served to {top} of the users of {family}{held_text}, {took}."
 
 
 def _labelled(rollout: Rollout, view: ForecastView, decisions: Sequence[Decision]) -> int:
@@ -233,7 +233,9 @@ def _ended(rollout: Rollout, seen: ForecastView, champion: Champion | None) -> s
             return f"{ending}; since {when(champion.since)} it is champion all the same"
         return f"{ending}: every user gets the champion"
     if (after := seen.followed_by) is not None:
-        return f"Promoted; {variant_name(after.variant, seen.versions)} followed it on {when(after.since)}"
+        name = variant_name(after.variant, seen.versions)
+        is_back = after.variant == rollout.champion and champion is not None and champion.since == after.since
+        return f"Promoted; {name} {'serves again since' if is_back else 'followed it on'} {when(after.since)}"
     candidate = variant_name(rollout.candidate, seen.versions)
     if seen.holdback is not None:
         return f"Promoted: {candidate} is the champion, and a few users stay on the one before to compare"
@@ -287,7 +289,7 @@ class HomeHealth:
         n_faulty: families whose file is refused, or names an unknown model.
         bad_models: config/models.yaml cannot be used, and the last good one is gone by.
         not_ready: why the server that runs cannot serve or keep what is sent.
-        n_refused: programs that were refused for want of a key in the last hour.
+        n_refused: programs that were refused for want of a valid key in the last hour.
         frozen: families that are; None stands for all.
     """
 
@@ -313,7 +315,7 @@ def home_headline(home: HomeHealth) -> str:
         *([f"{count(home.n_quiet, 'alert')} silenced"] if home.n_quiet and not grave else []),
         *([f"{count(home.n_faulty, 'family file')} at fault (detent family validate)"] if home.n_faulty else []),
         *(["the models file is refused (below)"] if home.bad_models else []),
-        *([f"{count(home.n_refused, 'program')} refused for want of a key (below)"] if home.n_refused else []),
+        *([f"{count(home.n_refused, 'program')} refused for want of a valid key (below)"] if home.n_refused else []),
         *(["every family is frozen"] if None in home.frozen else [f"{family} is frozen" for family in home.frozen]),
     ]
     rollouts = f"{count(home.rollouts, 'rollout') if home.rollouts else 'no rollout'} under way"

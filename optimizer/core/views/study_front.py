@@ -87,7 +87,7 @@ class StudyFront:
             if self.requests_per_month
             else "no request was recorded, so what a month costs cannot be told"
         )
-        return f"The front, and who answers which share ({traffic}):"
+        return f"The front, beside it champion and winner, and who answers which share ({traffic}):"
 
 
 def front_of(

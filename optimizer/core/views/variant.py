@@ -95,13 +95,15 @@ class VariantDiff:
 
 def changes_between(before: VariantRecord, after: VariantRecord) -> VariantDiff:
     old, new = before.variant.content(), after.variant.content()
+    changes = {part: PartChange(before=old[part], after=new[part]) for part in new if old[part] != new[part]}
     return VariantDiff(
         family=after.family,
         variant=after.variant.id,
         against=before.variant.id,
-        same=before.variant.id == after.variant.id,
-        changes={part: PartChange(before=old[part], after=new[part]) for part in new if old[part] != new[part]},
-        diff=variant_diff(before.variant, after.variant),
+        same=not changes,
+        changes=changes,
+        # The text leaves out blank ends, and what a message holds beside role and content.
+        diff=variant_diff(before.variant, after.variant) or ("" if not changes else f"only in {', '.join(changes)}"),
     )
 
 

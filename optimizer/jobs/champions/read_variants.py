@@ -81,8 +81,8 @@ class DiffRequest(Request):
 
 
 def read_diff(context: Context, request: DiffRequest) -> VariantDiff:
-    """What differs from the champion (or another variant): a unified diff of the content,
-    and each changed part before and after.
+    """What differs from the champion (or another variant): each changed part before and after, and a
+    unified diff of the whole as text.
     """
     store, other = context.store, request.against
     with store.read() as tx:

@@ -90,7 +90,7 @@ def _watch(store: Store, clock: Clock, champion: Champion, rollout: Rollout, at:
     # The tick does not take back what a person did.
     if alarm is not None and bool(rollout.settings.get("adopted")):
         detail = (
-            f"{champion.variant} does worse than {rollout.champion}, which 5 % of the units still get: {alarm}."
+            f"{champion.variant} does worse than {rollout.champion}, which 5 % of the users still get: {alarm}."
             f" {champion.by} adopted it at {when(champion.since)}. Nothing was changed. Take it back: detent champion"
             f" rollback {champion.family}. Look: detent rollout status {champion.family}"
         )
@@ -129,7 +129,7 @@ def _watch(store: Store, clock: Clock, champion: Champion, rollout: Rollout, at:
     harm = harm_evidence(state.quality.peaks, None if whole is None else whole.peak("roll"))
     if harm.proven and not champion.forced:
         detail = (
-            f"{champion.variant}, promoted by {rollout.id}, does worse than {rollout.champion}, which 5 % of the units"
+            f"{champion.variant}, promoted by {rollout.id}, does worse than {rollout.champion}, which 5 % of the users"
             f" still get: evidence {e_value_text(harm.log_e)}, {1 / harm.alpha:.1f} suffices. Look: detent rollout"
             f" status {champion.family}. The way back: detent champion rollback {champion.family}"
         )

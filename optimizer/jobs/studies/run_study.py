@@ -317,12 +317,14 @@ def _search_deadline(run: StudyRun, n_reserved: int) -> datetime | None:
 
 def _finish(run: StudyRun, text: str, **changes: Any) -> Study:
     """The last write: outcome, trivial baselines, labels, audit and outbox in one transaction."""
+    # The confirmation may prefer another proposal than the one that the search ended with.
+    winner = changes.get("winner", run.study.winner)
     try:
-        trivial = measure_baselines(run)
+        trivial = measure_baselines(run, winner)
     except Exception:  # a family's own metric may raise anything; what the study found is paid for and stays
         log.exception("trivial_baselines_not_measured", study=run.study.id)
         trivial = None
-    measured = {WITHOUT_MODEL: trivial, LABELS: measure_labels(run)}
+    measured = {WITHOUT_MODEL: trivial, LABELS: measure_labels(run, winner)}
     if findings := {name: values for name, values in measured.items() if values is not None}:
         changes["findings"] = {**(run.study.findings or {}), **findings}
     now = run.clock.now()

@@ -35,10 +35,10 @@ class AuditCost:
     @property
     def in_words(self) -> str:
         low, high = (dollars(1000 * max(0.0, usd)) for usd in (self.extra_usd.low, self.extra_usd.high))
+        share = f", {100 * self.extra_share:.2g} % of what these cost without it" if self.extra_share else ""
         return (
             f"Asking all tiers for {100 * self.audit_share:g} % of the requests (audit_share) adds"
-            f" {dollars(1000 * self.extra_usd.mean)} to 1,000 requests ({low} to {high}), {100 * self.extra_share:.2g}"
-            " % of what these cost without it."
+            f" {dollars(1000 * self.extra_usd.mean)} to 1,000 requests ({low} to {high}){share}."
         )
 
 

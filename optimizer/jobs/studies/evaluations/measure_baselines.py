@@ -11,14 +11,14 @@ from optimizer.core.evaluation.trivial_baselines import bare_prompt, measure_tri
 from optimizer.jobs.studies.context import StudyRun
 
 
-def measure_baselines(run: StudyRun) -> dict[str, Any] | None:
+def measure_baselines(run: StudyRun, winner: str | None) -> dict[str, Any] | None:
     """The baselines as plain values, beside the winner, else the champion.
 
     None where no model answers (policies), or nothing was searched.
     """
     if run.is_replayed or run.study.mode == "confirm" or not run.dev:
         return None
-    variant = run.study.winner or run.champion.id
+    variant = winner or run.champion.id
     with run.store.read() as tx:
         results = run.store.studies.results(tx, run.study.id, "search")
     by_variant = {id: dict(scores_by_example(baselines)) for id, baselines in results.items()}
@@ -41,7 +41,7 @@ def measure_baselines(run: StudyRun) -> dict[str, Any] | None:
     return asdict(baselines)
 
 
-def measure_labels(run: StudyRun) -> dict[str, Any] | None:
+def measure_labels(run: StudyRun, winner: str | None) -> dict[str, Any] | None:
     """A LabelReport of the champion and of the winner as plain values; sums only, so that they outlast the answers.
 
     None where there is nothing to report.
@@ -51,6 +51,6 @@ def measure_labels(run: StudyRun) -> dict[str, Any] | None:
     with run.store.read() as tx:
         results = run.store.studies.results(tx, run.study.id, "search")
     expected = {example.id: example.expected for example in run.dev}
-    ids = dict.fromkeys([run.champion.id, run.study.winner or run.champion.id])
+    ids = dict.fromkeys([run.champion.id, winner or run.champion.id])
     reports = {variant: read_labels(run.family.output, expected, results.get(variant, ())) for variant in ids}
     return {variant: asdict(report) for variant, report in reports.items() if report is not None and report.n} or None
