@@ -70,7 +70,7 @@ SCRIPTED = {
     "/dashboard/runs/compare/cp_1",
     "/dashboard/reviews",
 }
-UNSCRIPTED = r"After a change press Preview first[^\n]*\n+"
+UNSCRIPTED = r"After a change press Preview first[^\n]*\n+|(?<=\w) [1-9jku](?=\s|$)"  # and the keys that scripts hear
 SIZES = [(390, "dark"), (820, "light"), (1440, "dark")]  # day and night differ in colours alone
 # axe-core's axe.min.js; `make axe` names it.
 AXE = os.environ.get("DETENT_AXE")
