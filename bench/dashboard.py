@@ -9,8 +9,9 @@ The home: 200 families, 1,000,000 events (half are interactions, half are outcom
 functions, events by SQLite, from a fixed seed. api, the process for feedback and the worker run as `detent serve`
 starts them, and 500 events a second come in one by one over sixteen connections. Every page of the route table is asked
 for in turns over one connection with its key, .15 s apart, in another order each time, beside a route that answers as
-many bytes. Then fifty pages stand open in Chromium, each with a visitor of its own. A home of that size takes ten
-minutes to make, and `--home` keeps it for the next time; all else takes a quarter of an hour. Together with
+many bytes. Then fifty pages stand open in Chromium, each with a visitor of its own; while prompts are fetched beside
+them it is stopped, since it runs elsewhere in life. A home of that size takes ten minutes to make, and `--home` keeps
+it for the next time; all else takes a quarter of an hour. Together with
 bench/serving.py this makes docs/reference/speed.md."""
 
 from __future__ import annotations
@@ -31,7 +32,7 @@ from bench.speed.client import CONNECTIONS, Load, ratio_of_rates, ratio_of_waits
 from bench.speed.events import KINDS, posts
 from bench.speed.grown import Size
 from bench.speed.installation import Installation, running, tokens_of_champions, write_profile
-from bench.speed.page_answers import ask_in_turns, is_report, open_pages, quantiles
+from bench.speed.page_answers import ask_in_turns, is_report, open_pages, quantiles, stopped_browsers
 from optimizer.host.config import load_settings
 
 EVENTS_PER_S, EVENT_CONNECTIONS = 500.0, 16
@@ -137,7 +138,8 @@ def beside_open_pages(place: Installation, size: Size, seconds: float, rounds: i
     with open_pages(place.url, size.names, OPEN, place.headers):
         time.sleep(SETTLE_S)
         share = _busy_share(place, seconds)
-        opened = [load() for _ in range(rounds)]
+        with stopped_browsers():
+            opened = [load() for _ in range(rounds)]
     alone += [load() for _ in range(rounds // 2)]
     unit = f"% of a core; {100 * share:.3g} with them and {100 * without:.3g} without"
     name = "no open page"

@@ -13,6 +13,7 @@ from typing import Any
 from urllib.parse import urlsplit
 
 import numpy as np
+import psutil
 
 from api.dashboard.routes import REPORTS, Dashboard
 from bench.speed.client import ClientFailed
@@ -176,3 +177,23 @@ def open_pages(url: str, families: Sequence[str], n: int, headers: Mapping[str, 
             if answer is None or answer.status != 200 or answer.url != url + address:  # else it leads to signing in
                 raise ClientFailed(f"{address} did not open in the browser.")
         yield
+
+
+def browsers() -> list[psutil.Process]:
+    """The processes of those that this one has started."""
+    return [one for one in psutil.Process().children(recursive=True) if "chrom" in one.name()]
+
+
+@contextmanager
+def stopped_browsers() -> Iterator[None]:
+    """Their pages stay connected, and they take none of the processor time for which the server is measured: a user's
+    browser runs on another machine.
+    """
+    processes = browsers()
+    for one in processes:
+        one.suspend()
+    try:
+        yield
+    finally:
+        for one in processes:
+            one.resume()

@@ -168,6 +168,9 @@ def test_a_home_that_has_grown_is_summed_up(grown_place: Any, size: Any) -> None
 def test_open_pages_stand_in_a_browser(grown_place: Any, size: Any) -> None:
     with page_answers.open_pages(grown_place.url, size.names, 2, grown_place.headers):
         assert dashboard._busy_share(grown_place, 0.5) >= 0
+        with page_answers.stopped_browsers():
+            assert {one.status() for one in page_answers.browsers()} == {"stopped"}
+        assert "stopped" not in {one.status() for one in page_answers.browsers()}
     with (
         pytest.raises(client.ClientFailed, match="did not open"),
         page_answers.open_pages(grown_place.url, size.names, 1, {"Authorization": "Bearer no"}),
