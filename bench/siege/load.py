@@ -163,17 +163,15 @@ def _answers(siege: Siege) -> list[Cell]:
     n_huge = sum(n for what, n in told_s.items() if what.startswith("huge bodies"))
     let_in = told_s["wrong keys: 200"]
     hostile = {what: n for what, n in told_s.items() if not what.startswith("wrong keys: 200")}
-    cells = [
+    n_upgrades = told_s["upgrades: own answers"]  # none where there is no nginx, which says nothing of them
+    return [
         _cell("wrong keys that opened", let_in, "count", n_wrong, bar=0),
-        _cell(
-            "answers that another got through upgrades",
-            told_s[FOREIGN],
-            "count",
-            told_s["upgrades: own answers"],
-            bar=0,
+        *(
+            [_cell("answers that another got through upgrades", told_s[FOREIGN], "count", n_upgrades, bar=0)]
+            if n_upgrades
+            else []
         ),
         _cell("huge bodies answered with 500", told_s["huge bodies: 500"], "count", n_huge, bar=0),
         *(_cell(f"faults, {what}", n, "count", n) for what, n in sorted(hostile.items())),
         *(_cell(f"clients, told {what}", n, "count", n) for what, n in sorted(siege.clients.told.items())),
     ]
-    return [cell for cell in cells if cell.n]  # what was not tried, as upgrades without nginx, is not measured
