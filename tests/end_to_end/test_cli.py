@@ -268,7 +268,7 @@ def test_the_loop_by_hand_from_study_to_champion_and_back(detent: Detent) -> Non
     assert winner in detent("study", "report", study["id"], "-o", "-").out
 
     diff = detent("variant", "diff", "support_topics", winner, "--json").json
-    assert any(line.startswith("+") for line in diff["diff"].splitlines()[2:])
+    assert any(line.startswith("+[example 1: ") for line in diff["diff"].splitlines())
 
     blind = detent("rollout", "start", "support_topics", winner, "--dry-run")
     assert (blind.code, "nothing would start: Cannot start" in blind.err) == (0, True), blind.err

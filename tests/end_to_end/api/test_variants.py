@@ -33,6 +33,14 @@ def test_a_variant_made_by_a_person_can_be_read_and_compared_and_is_not_served(w
     assert world.champion() == champion
 
 
+def test_a_difference_that_the_text_does_not_show_is_named_all_the_same(world: World) -> None:
+    messages = world.get(f"/v1/variants/{world.champion()}").json()["messages"]
+    messages[-1] |= {"content": messages[-1]["content"] + "\n"}
+    made = world.post("/v1/families/triage/variants", {"messages": messages, "note": "a blank end"})
+    diff = world.get(f"/v1/variants/{made.json()['variant']}/diff?against=champion").json()
+    assert (diff["same"], diff["diff"]) == (False, "only in messages")
+
+
 def correct(world: World, split: str) -> tuple[str, str]:
     """(id of the example, its text) of a correction whose input falls into this split."""
     text = next(t for t in (f"wrong {i}" for i in range(1000)) if split_of(group_of({"text": t}, None)) == split)
