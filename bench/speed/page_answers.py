@@ -13,7 +13,6 @@ from typing import Any
 from urllib.parse import urlsplit
 
 import numpy as np
-import psutil
 
 from api.dashboard.routes import REPORTS, Dashboard
 from bench.speed.client import ClientFailed
@@ -33,6 +32,10 @@ NO_PAGES = (
 LIVE = ("/dashboard", "/dashboard/families/{family}", "/dashboard/alerts", "/dashboard/runs")  # that people leave open
 FEWEST = 20  # answers of a page, of which one in twenty may be slower than the bar
 LOOK_S = 0.15
+SHOW = """isShown => {
+  Object.defineProperty(document, "hidden", { value: !isShown, configurable: true });
+  document.dispatchEvent(new Event("visibilitychange"));
+}"""
 TIMEOUT_S = 60.0
 
 
@@ -157,7 +160,7 @@ def quantiles(waits: Sequence[float]) -> tuple[float, float]:
 
 
 @contextmanager
-def open_pages(url: str, families: Sequence[str], n: int, headers: Mapping[str, str]) -> Iterator[None]:
+def open_pages(url: str, families: Sequence[str], n: int, headers: Mapping[str, str]) -> Iterator[list[Any]]:
     """n pages in sight in a real browser, each of a visitor of its own, so that each has its own connections and
     updates itself as its script has it.
 
@@ -170,30 +173,18 @@ def open_pages(url: str, families: Sequence[str], n: int, headers: Mapping[str, 
     with sync_playwright() as play, ExitStack() as stack:
         browser = play.chromium.launch(executable_path=CHROMIUM, args=[*ARGUMENTS, "--renderer-process-limit=4"])
         stack.callback(browser.close)
+        pages: list[Any] = []
         for number in range(n):
-            context: Any = browser.new_context(extra_http_headers={"Authorization": headers["Authorization"]})
+            context = browser.new_context(extra_http_headers={"Authorization": headers["Authorization"]})
+            pages.append(context.new_page())
             address = LIVE[number % len(LIVE)].replace("{family}", families[number % len(families)])
-            answer = context.new_page().goto(url + address)
+            answer = pages[-1].goto(url + address)
             if answer is None or answer.status != 200 or answer.url != url + address:  # else it leads to signing in
                 raise ClientFailed(f"{address} did not open in the browser.")
-        yield
+        yield pages
 
 
-def browsers() -> list[psutil.Process]:
-    """The processes of those that this one has started."""
-    return [one for one in psutil.Process().children(recursive=True) if "chrom" in one.name()]
-
-
-@contextmanager
-def stopped_browsers() -> Iterator[None]:
-    """Their pages stay connected, and they take none of the processor time for which the server is measured: a user's
-    browser runs on another machine.
-    """
-    processes = browsers()
-    for one in processes:
-        one.suspend()
-    try:
-        yield
-    finally:
-        for one in processes:
-            one.resume()
+def show(pages: Sequence[Any], is_shown: bool) -> None:
+    """As a tab that comes into sight or goes out of it: its script opens or closes the connection for changes."""
+    for page in pages:
+        page.evaluate(SHOW, is_shown)

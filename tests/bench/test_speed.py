@@ -15,6 +15,8 @@ from typing import Any
 import httpx
 import pytest
 
+from tests.clock import until
+
 chats = importlib.import_module("bench.speed.chats")
 client = importlib.import_module("bench.speed.client")
 dashboard = importlib.import_module("bench.dashboard")
@@ -127,6 +129,9 @@ def test_events_can_be_there_before_the_benchmark_begins(place: Any) -> None:
     assert n_stored() == before + 2500
 
 
+IS_OPEN = "stream.readyState === EventSource.OPEN"
+
+
 @pytest.fixture(scope="module")
 def size() -> Any:
     return grown.Size(families=3, events=600, trials=1100, alerts=20, changes=200, records=100)
@@ -166,11 +171,12 @@ def test_a_home_that_has_grown_is_summed_up(grown_place: Any, size: Any) -> None
 
 @pytest.mark.skipif(page_answers.CHROMIUM is None, reason="no chromium on this machine")
 def test_open_pages_stand_in_a_browser(grown_place: Any, size: Any) -> None:
-    with page_answers.open_pages(grown_place.url, size.names, 2, grown_place.headers):
+    with page_answers.open_pages(grown_place.url, size.names, 2, grown_place.headers) as opened:
         assert dashboard._busy_share(grown_place, 0.5) >= 0
-        with page_answers.stopped_browsers():
-            assert {one.status() for one in page_answers.browsers()} == {"stopped"}
-        assert "stopped" not in {one.status() for one in page_answers.browsers()}
+        for is_shown in (False, True):
+            page_answers.show(opened, is_shown)
+            for page in opened:
+                until(lambda page=page, is_shown=is_shown: page.evaluate(IS_OPEN) is is_shown)
     with (
         pytest.raises(client.ClientFailed, match="did not open"),
         page_answers.open_pages(grown_place.url, size.names, 1, {"Authorization": "Bearer no"}),
