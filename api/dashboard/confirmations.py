@@ -201,6 +201,7 @@ def of_former_champion(visit: PageVisit, members: Mapping[str, str]) -> ActConfi
             else f"{variant or 'It'} has never been champion of {family}. On its page, a rollout of it is started."
         )
     visit.ask("named_variant", family=family, name=variant)  # which may have been forgotten with a person
+    rollouts = rollouts_of(visit, family)
     return ActConfirmation(
         family=family,
         subject=f"{variant} of {family}",
@@ -210,7 +211,7 @@ def of_former_champion(visit: PageVisit, members: Mapping[str, str]) -> ActConfi
         back=family_page(family),
         hidden={"family": family, "variant": variant, "expect": present or ""},
         confirm=family,
-        warning=lost_rollout(visit, rollouts_of(visit, family), variant),
+        warning=lost_rollout(visit, rollouts, variant) or outdone(visit, rollouts, variant, by=present or ""),
     )
 
 

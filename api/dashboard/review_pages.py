@@ -11,6 +11,7 @@ from api.dashboard.figures import LastDays
 from api.dashboard.visitors import PageVisit
 from optimizer.core.base.answers import cursor_of
 from optimizer.core.base.errors import InvalidInput
+from optimizer.core.family.family import Family
 from optimizer.core.feedback.review_kinds import LABEL_INTERACTION, RATE_ANSWER, RELEASE
 
 KEYS = 9  # of a keyboard, by which a label is given
@@ -35,6 +36,7 @@ def review_values(
     """
     waiting, place = _waiting_at(visit, of_family, place_of(skip))
     n, review = waiting.n_open, next(iter(waiting.items), None)
+    family = visit.ask("family", family=review.family).definition if review is not None else None
     return {
         "review": review,
         "n_waiting": n,
@@ -45,7 +47,8 @@ def review_values(
         "done": done,
         "refusal": refusal,
         "typed": typed or {},
-        "labels": _labels(visit, review.family) if review is not None and review.kind == LABEL_INTERACTION else (),
+        "task": family.description if family is not None else "",
+        "labels": _labels(family) if family and review and review.kind == LABEL_INTERACTION else (),
         "judge": judge_of(visit, review.family) if review is not None and review.kind == RATE_ANSWER else None,
     }
 
@@ -84,10 +87,9 @@ def place_of(text: str) -> int:
     return int(text) if text.isascii() and text.isdigit() and len(text) < 7 else 0
 
 
-def _labels(visit: PageVisit, family: str) -> tuple[str, ...]:
+def _labels(family: Family) -> tuple[str, ...]:
     """Of a family whose answers are one of a few labels."""
-    definition = visit.ask("family", family=family).definition
-    labels = definition.output.labels if definition is not None else None
+    labels = family.output.labels
     return labels if labels is not None and len(labels) < KEYS else ()
 
 

@@ -26,7 +26,7 @@ from starlette.responses import HTMLResponse, Response
 from api.access.auth import without_key
 from api.dashboard import visitors
 from api.dashboard.acts import ACTS
-from api.dashboard.confirmations import outdone
+from api.dashboard.confirmations import of_former_champion, outdone
 from api.dashboard.pages import PAGES
 from api.dashboard.rendering import POLICY, SCRIPTS, markdown, with_commands
 from api.dashboard.routes import FOLDER, REPORT_POLICY
@@ -466,6 +466,7 @@ def test_a_review_is_answered_on_its_page_and_the_next_one_is_asked(world: World
     page = client.get("/dashboard/reviews").text
     assert f"/dashboard/reviews/{before[0]['id']}" in page
     assert '<span class="role">text</span><pre>' in page  # the input by its names
+    assert "The task: zanzibar topic of a support request." in page
     form = {**form_of_act(client, "/dashboard/reviews"), "answer": "keep_back"}
     answer = client.post(f"/dashboard/reviews/{before[0]['id']}", data=form, headers=OWN_PAGE)
     place, done = told_at(answer)
@@ -567,11 +568,18 @@ def test_taking_back_to_what_lost_a_rollout_says_so_and_asks_for_the_family_s_na
 def test_taking_back_to_what_users_showed_to_be_worse_says_by_how_much(observed: float | None, lower: float) -> None:
     won = rollout(family="triage", candidate="v_new", champion="v_old", status="promoted", outcome="promoted")
     difference = MeanDifference(observed=observed, lower=lower, upper=0.44)
-    one = SimpleNamespace(evidence=SimpleNamespace(difference=difference))
-    visit: Any = SimpleNamespace(ask=lambda name, **members: one)
+    tenures = [SimpleNamespace(variant="v_new", until=None), SimpleNamespace(variant="v_old", until=NOW)]
+    told: dict[str, Any] = {
+        "rollout": SimpleNamespace(evidence=SimpleNamespace(difference=difference)),
+        "rollouts": SimpleNamespace(items=[won]),
+        "history": SimpleNamespace(items=tenures),
+        "named_variant": None,
+    }
+    visit: Any = SimpleNamespace(ask=lambda case, **members: told[case])
     said = outdone(visit, [won], "v_old", by="v_new")
     expected = f"v_new took its place, since it was better by 33.1 points ({won.id})." if lower > 0 else None
     assert said == expected
+    assert of_former_champion(visit, {"family": "triage", "variant": "v_old"}).warning == expected
     assert outdone(visit, [won], "v_old", by="v_other") is None
 
 
