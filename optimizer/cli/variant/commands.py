@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -15,7 +14,6 @@ from optimizer.cli.variant.find import variant_id
 from optimizer.core.base.canonical import read_json
 from optimizer.core.base.errors import InvalidInput
 from optimizer.core.base.phrasing import printable
-from optimizer.core.family.policy_text import shown_policy
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -283,30 +281,12 @@ def _settings(option: str, such_as: str, pairs: list[str] | None) -> dict[str, A
 
 
 def reading(view: VariantView) -> str:
-    """All of a variant, in the order the model sees it."""
+    """All of a variant, under where it comes from."""
+    from optimizer.core.views.variant import variant_text
+
     origin = f"{view.source}, by {view.created_by}" + (f", from study {view.study}" if view.study else "")
-    return "\n".join([f"{view.variant}  ({origin}){'  ' + view.note if view.note else ''}", *_lines(view)])
-
-
-def _lines(variant: VariantView) -> list[str]:
-    lines: list[str] = []
-    for message in variant.messages or ():  # null to who may read no texts
-        lines += [f"[{message['role']}]", *str(message.get("content") or "").splitlines()]
-        if message["role"] == "examples":
-            for example in variant.examples:
-                inputs = json.dumps(dict(example.input), ensure_ascii=False)
-                lines.append(f"  {example.id}: {inputs} -> {example.output}")
-    if variant.examples and all(m["role"] != "examples" for m in variant.messages):
-        lines.append("[examples, before the last user message]")
-        lines += [f"  {e.id}: {json.dumps(dict(e.input), ensure_ascii=False)} -> {e.output}" for e in variant.examples]
-    lines += [f"model.{name}: {json.dumps(value)}" for name, value in sorted(variant.model.items())]
-    lines += [
-        f"policy.{name}: {json.dumps(value)}" for name, value in sorted(shown_policy(variant.policy or {}).items())
-    ]
-    if (renderings := variant.renderings) is not None:
+    lines = [f"{view.variant}  ({origin}){'  ' + view.note if view.note else ''}"]
+    if (renderings := view.renderings) is not None:
         n = renderings.n_nearest + renderings.n_fixed
         lines.append(f"fetched {n:,} times, {renderings.n_fixed:,} of them with its fixed examples")
-    for name in ("tools", "response_format"):
-        if getattr(variant, name) is not None:
-            lines.append(f"{name}: {json.dumps(getattr(variant, name), default=dict)}")
-    return lines
+    return "\n".join([*lines, variant_text(view)])

@@ -117,18 +117,21 @@ def variant_name(variant: str, versions: Mapping[str, str]) -> str:
     return f"{variant} (version {versions[variant]})" if variant in versions else variant
 
 
-def variant_text(variant: Variant) -> str:
-    """Settings, then messages with their examples in place. Two of these can be compared by line."""
+def variant_text(variant: Variant | VariantView) -> str:
+    """Settings, then messages with their examples in place. Two of these can be compared by line. Of a view whose texts
+    are hidden, the settings of the model alone.
+    """
+    messages = variant.messages or ()
     lines = [f"{key}: {value}" for key, value in sorted(variant.model.items())]
-    lines += [f"policy.{key}: {value}" for key, value in sorted(shown_policy(variant.policy).items())]
+    lines += [f"policy.{key}: {value}" for key, value in sorted(shown_policy(variant.policy or {}).items())]
     for name, value in (("tools", variant.tools), ("response_format", variant.response_format)):
         lines += [f"{name}: {canonical_json(value).decode()}"] if value is not None else []
-    for message in variant.messages:
+    for message in messages:
         if message["role"] == "examples":
             lines += _examples(variant)
             continue
         lines += ["", f"[{message['role']}]", *str(message.get("content") or "").splitlines()]
-    if all(message["role"] != "examples" for message in variant.messages):
+    if all(message["role"] != "examples" for message in messages):
         lines += _examples(variant)
     return "\n".join(lines).strip() + "\n"
 
@@ -139,8 +142,8 @@ def variant_diff(before: Variant, after: Variant) -> str:
     return "\n".join(difflib.unified_diff(old, new, before.id, after.id, lineterm="", n=2))
 
 
-def _examples(variant: Variant) -> Iterator[str]:
-    for n, example in enumerate(variant.examples, start=1):
+def _examples(variant: Variant | VariantView) -> Iterator[str]:
+    for n, example in enumerate(variant.examples or (), start=1):
         yield from (
             "",
             f"[example {n}: {example.id}]",
