@@ -99,7 +99,7 @@ def of_rollout(
                 candidate=rollout.candidate,
                 champion=rollout.champion,
                 first=percent(rollout.ladder[0]),
-                now=percent(rollout.share) if rollout.share is not None else "none",
+                now=percent(rollout.share or 0.0),
                 next=percent(following) if following is not None else "all",
             ),
             undo=undo,
@@ -272,16 +272,16 @@ def of_evaluation(visit: PageVisit, members: Mapping[str, str]) -> ActConfirmati
 def of_start(visit: PageVisit, members: Mapping[str, str]) -> ActConfirmation:
     family, variant = members.get("family", ""), members.get("variant", "")
     foreseen = visit.ask("start", family=family, variant=variant, dry_run=True)
+    if foreseen.hindrance:
+        raise Conflict(f"Nothing would start: {foreseen.hindrance}")
     gates = [f"{gate['name']}: {shown(gate['reason'])}" for gate in missed_gates(foreseen.gates)]
     hours = foreseen.forecast.expected.hours if foreseen.forecast.expected is not None else None
     how_long = f"That takes about {span(hours)} at this traffic." if hours is not None else NO_TIME
     return ActConfirmation(
         family=family,
         subject=f"{variant} of {family}",
-        consequence=f"Nothing would start: {foreseen.hindrance}"
-        if foreseen.hindrance
-        else f"It waits until somebody presses Approve. Then {percent(foreseen.ladder[0])} of the users get it, and it"
-        f" goes on by itself as far as their answers speak for it. {how_long}",
+        consequence=f"It waits until somebody presses Approve. Then {percent(foreseen.ladder[0])} of the users get it,"
+        f" and it goes on by itself as far as their answers speak for it. {how_long}",
         undo="Reject it before it is approved, or roll it back after: every user gets the champion again, at once.",
         back=variant_page(family, variant),
         hidden={"family": family, "variant": variant},

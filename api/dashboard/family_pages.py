@@ -11,7 +11,7 @@ from api.dashboard.review_pages import judge_of
 from api.dashboard.visitors import PageVisit
 from optimizer.core.evaluation.label_report import LABELS
 
-N_LOWEST, N_RUNS, N_STUDIES = 20, 10, 5
+N_LOWEST, N_GOLDEN, N_RUNS, N_STUDIES = 20, 100, 200, 50  # of runs and studies: looked through
 
 
 def examples(visit: PageVisit, last_days: LastDays) -> Mapping[str, Any]:
@@ -21,7 +21,7 @@ def examples(visit: PageVisit, last_days: LastDays) -> Mapping[str, Any]:
     return {
         "family": family,
         "counts": visit.ask("examples", family=family),
-        "golden": visit.ask("golden", family=family, limit=100) if reads else None,
+        "golden": visit.ask("golden", family=family, limit=N_GOLDEN) if reads else None,
     }
 
 

@@ -135,7 +135,7 @@ def pipeline(visit: PageVisit, last_days: LastDays) -> Mapping[str, Any]:
         "levels": {name: target_chart(standing) for name, standing in summary.metrics.items()},
         "charts": charts,
         "hours": hours,
-        "most_hours": MOST_HOURS,
+        "by": by,
         "spans": SPANS,
     }
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -20,10 +20,10 @@ from optimizer.core.rollout.alert_causes import LEVELS
 from optimizer.core.serving.rollout import ALERT
 from optimizer.core.views.rollout_story import WAITS_FOR_A_PERSON, needs_a_person
 from optimizer.jobs.upkeep.read_operations import AlertView
-from optimizer.jobs.upkeep.read_runbook import read_chapter
+from optimizer.jobs.upkeep.read_runbook import read_chapter, read_help
 from optimizer.jobs.upkeep.read_status import REFUSED_SHOWN
 
-FAMILIES_SHOWN, ROLLOUTS_SHOWN, SAVED_SHOWN, ALERTS_SHOWN = 24, 20, 10, 10
+FAMILIES_SHOWN, ROLLOUTS_SHOWN, SAVED_SHOWN, MOST_ALERTS = 24, 20, 10, 1000
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -41,7 +41,7 @@ def home(visit: PageVisit, last_days: LastDays) -> Mapping[str, Any]:
     status, query = visit.ask("status"), visit.request.query
     begin, find = query.get("from", ""), query.get("find", "").strip().lower()
     names = sorted(family.name for family in status.families if family.name >= begin and find in family.name)
-    shown = set(names[:FAMILIES_SHOWN])
+    shown = names_shown(names, {family.name for family in status.families if family.rollout is not None})
     families = [family for family in status.families if family.name in shown]
     days = last_days.of(visit, [family.name for family in families if family.champion is not None])
     used = {name for name, day in days.items() if day.n_interactions}
@@ -78,6 +78,11 @@ def home(visit: PageVisit, last_days: LastDays) -> Mapping[str, Any]:
     }
 
 
+def names_shown(names: Sequence[str], in_rollout: Collection[str]) -> set[str]:
+    """The first of them, and the first ones in a rollout wherever their names stand: 24 of either."""
+    return {*names[:FAMILIES_SHOWN], *[name for name in names if name in in_rollout][:FAMILIES_SHOWN]}
+
+
 def family(visit: PageVisit, last_days: LastDays) -> Mapping[str, Any]:
     """What serves, the rollout as it stands, champions, studies; of a file that never was good only what is wrong."""
     name = visit.request.path_params["family"]
@@ -92,7 +97,7 @@ def family(visit: PageVisit, last_days: LastDays) -> Mapping[str, Any]:
         "family": view,
         "champion": visit.ask("named_variant", family=name, name=champion.variant) if champion is not None else None,
         "rollout": rollout,
-        "alerts": _gravest_first(visit.ask("alerts", family=name, limit=ALERTS_SHOWN).items),
+        "alerts": _gravest_first(visit.ask("alerts", family=name, limit=MOST_ALERTS).items),
         "rollouts": visit.ask("rollouts", family=name, limit=ROLLOUTS_SHOWN),
         "log": visit.ask("rollout log", family=name).items if rollout.rollout is not None else [],
         "former": {tenure.variant for tenure in history},
@@ -139,7 +144,7 @@ def alerts(visit: PageVisit, last_days: LastDays) -> Mapping[str, Any]:
     resolved = visit.ask("alerts", closed=True, cursor=visit.request.query.get("cursor"), limit=LISTED)
     return {
         "done": notice_of(visit),
-        "firing": _gravest_first(visit.ask("alerts", limit=1000).items),
+        "firing": _gravest_first(visit.ask("alerts", limit=MOST_ALERTS).items),
         "resolved": resolved.items,
         "next_cursor": resolved.next_cursor,
         "now": visit.shared.clock.now(),
@@ -156,6 +161,10 @@ def chapter(visit: PageVisit, last_days: LastDays) -> Mapping[str, Any]:
     if family not in visit.family_names():  # that of an old alert may be gone, and the chapter is of use all the same
         return {"chapter": about, "family": None}
     return {"chapter": replace(about, text=about.text.replace("triage", family)), "family": family}
+
+
+def help_(visit: PageVisit, last_days: LastDays) -> Mapping[str, Any]:
+    return {"help": read_help()}
 
 
 def money(visit: PageVisit, last_days: LastDays) -> Mapping[str, Any]:
@@ -232,6 +241,7 @@ PAGES = (
     PageRoute(
         path="/dashboard/runbook/{chapter}", template="chapter.html", values=chapter, query=frozenset(("family",))
     ),
+    PageRoute(path="/dashboard/help", template="help.html", values=help_),
     PageRoute(
         path="/dashboard/studies",
         template="studies.html",

@@ -9,7 +9,7 @@ from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from functools import cache
 from hashlib import sha256
-from itertools import chain
+from itertools import chain, pairwise
 from typing import TYPE_CHECKING, Any
 from urllib.parse import quote
 
@@ -25,6 +25,7 @@ from optimizer.core.base.phrasing import count, span
 from optimizer.core.rollout.alert_chapters import chapter_in_words
 from optimizer.core.views.rollout_evidence import findings_in_words
 from optimizer.core.views.rollout_story import rounded_up
+from optimizer.jobs.upkeep.read_runbook import name_of_heading
 
 if TYPE_CHECKING:
     from jinja2 import Environment
@@ -42,6 +43,7 @@ MENU = (
     ("dashboard/money", "Money", None),
     ("dashboard/audit", "Audit", None),
     ("dashboard/settings", "Settings", "settings"),
+    ("dashboard/help", "Help", None),
     ("docs", "API", None),
 )
 SCRIPTS = ("htmx.min.js", "htmx-sse.min.js", "dashboard.js")
@@ -55,6 +57,7 @@ HTMX: Mapping[str, Any] = {
     "includeIndicatorStyles": False,
     "responseHandling": [{"code": "200", "swap": True}, {"code": "...", "swap": False}],
 }
+TABLE = '<div class="table" tabindex="0" role="region" aria-label="table">'  # which scrolls sideways by itself
 LONG_ID, SHOWN_OF_ID = 14, 6  # characters; the first ones of long ids are their time, and alike
 BRIEF_CHARS, ROW_CHARS, MOST_ROWS = 160, 70, 24
 # Words of the field, each explained where a page first uses it.
@@ -118,7 +121,7 @@ def freezes_of(visit: PageVisit) -> list[Mapping[str, Any]]:
 
 
 def age(since: datetime, now: datetime) -> str:
-    """``3.5 days``, ``2 hours``; coarse, so that a page which did not change says the same for a while."""
+    """``4 days``, ``2 hours``; coarse, so that a page which did not change says the same for a while."""
     hours = max(0.0, (now - since).total_seconds() / 3600)
     return "less than an hour" if hours < 1 else count(round(hours), "hour") if hours < 48 else f"{hours / 24:.0f} days"
 
@@ -153,22 +156,30 @@ def with_commands(text: str) -> Markup:
     return Markup("").join(marked) + "."
 
 
-def markdown(text: str) -> Markup:
-    """As HTML, with links to other chapters; those to pages of the documentation are their words alone. What is HTML in
-    it stays text.
+def markdown(text: str, *, is_whole: bool = False) -> Markup:
+    """As HTML. What is HTML in it stays text.
+
+    Args:
+        is_whole: a page, whose links to its own headings stay so; else a chapter, with links to other chapters. Those
+            to pages of the documentation are their words alone.
     """
     from markdown_it import MarkdownIt
 
-    parser = MarkdownIt("commonmark", {"html": False})
+    parser = MarkdownIt("commonmark", {"html": False}).enable("table")
     tokens = parser.parse(text)
+    for opening, heading in pairwise(tokens):
+        if opening.type == "heading_open":
+            opening.attrs["id"] = name_of_heading(heading.content)
     for part in chain.from_iterable(token.children or () for token in tokens):
         if part.type == "link_open":
             place = str(part.attrs["href"])
-            part.tag, part.attrs = ("a", {"href": place[1:]}) if place.startswith("#") else ("i", {})
+            href = place if is_whole else place[1:]
+            part.tag, part.attrs = ("a", {"href": href}) if place.startswith("#") else ("i", {})
             tag = part.tag
         elif part.type == "link_close":
             part.tag = tag
-    return Markup(parser.renderer.render(tokens, parser.options, {}))
+    html = parser.renderer.render(tokens, parser.options, {})
+    return Markup(html.replace("<table>", f"{TABLE}<table>").replace("</table>", "</table></div>"))
 
 
 def rows_of(text: str) -> int:

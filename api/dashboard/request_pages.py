@@ -62,11 +62,11 @@ def one_request(visit: PageVisit, last_days: LastDays) -> Mapping[str, Any]:
     interaction = visit.ask("interaction", family=parameters["family"], id=parameters["id"])
     parts = [("", part) for part in interaction.parts or ()]
     parts += [("after the answer", part) for part in interaction.later_parts or ()]
-    done, review = notice_of(visit), None
+    done, place = notice_of(visit), None
     if done and visit.visitor.may("reviews", interaction.family):
         waiting = visit.ask("reviews", family=interaction.family, status="open", limit=MOST_WAITING).items
-        review = next((i for i, one in enumerate(waiting) if one.subject == interaction.id), None)
-    return {"interaction": interaction, "parts": parts, "done": done, "place_of_review": review}
+        place = next((i for i, one in enumerate(waiting) if one.subject == interaction.id), None)
+    return {"interaction": interaction, "parts": parts, "done": done, "place_of_review": place}
 
 
 def _score(text: str) -> float | None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from typing import Any
 
 from api.dashboard.acts import notice_of
@@ -10,6 +11,7 @@ from api.dashboard.figures import LastDays
 from api.dashboard.review_pages import place_of
 from api.dashboard.visitors import LISTED, PageVisit
 from optimizer.core.base.answers import cursor_of
+from optimizer.core.base.errors import NotFound
 from optimizer.core.evaluation.label_report import LABELS
 from optimizer.core.evaluation.trivial_baselines import WITHOUT_MODEL, said
 
@@ -27,7 +29,11 @@ def studies(visit: PageVisit, last_days: LastDays) -> Mapping[str, Any]:
     else:
         newest = visit.ask("studies", family=of_family, cursor=query.get("cursor"), limit=LISTED)
         items = newest.items
-    first = next((study for study in items if study.id == query.get("first")), next(iter(items), None))
+    chosen = query.get("first", "")
+    if chosen and all(study.id != chosen for study in items):
+        with suppress(NotFound):  # it stands on another page of the list
+            items = [visit.ask("study", id=chosen), *items]
+    first = next((study for study in items if study.id == chosen), next(iter(items), None))
     others = [study for study in items if first is not None and study.id != first.id]
     second = next((study for study in others if first and study.family == first.family), next(iter(others), None))
     return {
@@ -35,6 +41,7 @@ def studies(visit: PageVisit, last_days: LastDays) -> Mapping[str, Any]:
         "next_cursor": newest.next_cursor,
         "by_lift": by_lift,
         "of_family": of_family,
+        "first": chosen,
         "chosen": (first, second),
         "most_ranked": MOST_RANKED,
         "listed": LISTED,
@@ -101,4 +108,4 @@ def compare_studies(visit: PageVisit, last_days: LastDays) -> Mapping[str, Any]:
     """Two studies side by side, by their ids."""
     ids = [visit.request.query.get(name, "")[:200].strip() for name in ("first", "second")]
     pair = [visit.ask("study", id=id) for id in ids] if all(ids) else []
-    return {"pair": pair, "ids": ids, "without_model": [(one.findings or {}).get(WITHOUT_MODEL) for one in pair]}
+    return {"pair": pair, "said": said, "without_model": [(one.findings or {}).get(WITHOUT_MODEL) for one in pair]}

@@ -12,7 +12,7 @@ from urllib.parse import urlsplit
 from api.dashboard.acts import notice_of
 from api.dashboard.confirmations import cap_text
 from api.dashboard.figures import LastDays
-from api.dashboard.visitors import PageVisit
+from api.dashboard.visitors import LISTED, PageVisit
 from api.kept_grids import GridKey
 from optimizer.core.base.errors import Busy, Conflict, NotFound
 from optimizer.core.base.values import Budget
@@ -21,7 +21,7 @@ from optimizer.core.search.study import UNFINISHED
 from optimizer.host import run_files
 from optimizer.host.config import Settings
 
-LISTED, MOST_UNFINISHED = 50, 1000
+MOST_UNFINISHED = 1000
 PORTS = {"port": "api", "gateway_port": "gateway", "mlflow_port": "mlflow"}  # setting > the process that listens there
 FILE_OF_DOCS = re.compile(r"docs/[\w/-]*?([\w-]+)\.md")
 # By kind: what it is called, the use case that reads it, and the act that stops it, where one does.

@@ -16,8 +16,10 @@ from urllib.parse import quote
 import httpx
 import pytest
 from fastapi.testclient import TestClient
+from starlette.routing import compile_path
 
 from api.app import create_app
+from api.dashboard.pages import PAGES
 from api.dashboard.routes import FOLDER
 from optimizer.jobs.feedback.roll_up_minutes import roll_up_minutes
 from tests.api_world import World, make_home
@@ -38,6 +40,8 @@ PLACES = (
     "/dashboard/families/triage/examples",
     "/dashboard/families/triage/schedule",
     "/dashboard/performance?family=triage",
+    "/dashboard/performance",
+    "/dashboard/families/triage/variants",
     "/dashboard/families/triage/workbench",
     f"/dashboard/conversation?conversation={quote(HOSTILE[0])}",
     "/dashboard/pipeline",
@@ -51,6 +55,7 @@ PLACES = (
     "/dashboard/reviews",
     "/dashboard/alerts",
     "/dashboard/runbook/a-provider-is-down",
+    "/dashboard/help",
     "/dashboard/studies",
     "/dashboard/requests?outcome=failed&units=a,b",
     "/dashboard/requests/triage/in_0",
@@ -65,6 +70,8 @@ SCRIPTED = {
     "/dashboard",
     "/dashboard/families/triage",
     "/dashboard/performance?family=triage",
+    "/dashboard/performance",
+    "/dashboard/families/triage/variants",
     "/dashboard/families/triage/workbench",
     "/dashboard/pipeline",
     "/dashboard/runs/compare/cp_1",
@@ -122,6 +129,9 @@ def test_every_page_is_readable_at_every_width_by_day_and_night_and_without_scri
         "response", lambda answer: answer.status < 400 or refused.update({answer.url.removeprefix(url): answer.status})
     )
     assert set(PLACES) > SCRIPTED
+    shown = [place.partition("?")[0] for place in PLACES]
+    missing = [one.path for one in PAGES if not any(compile_path(one.path)[0].match(place) for place in shown)]
+    assert not missing
     for place in PLACES:
         page.goto(url + place)
         if place in SCRIPTED:

@@ -27,7 +27,7 @@ from api.access.auth import without_key
 from api.dashboard import visitors
 from api.dashboard.acts import ACTS
 from api.dashboard.confirmations import of_former_champion, outdone
-from api.dashboard.pages import PAGES
+from api.dashboard.pages import PAGES, names_shown
 from api.dashboard.rendering import POLICY, SCRIPTS, markdown, with_commands
 from api.dashboard.routes import FOLDER, REPORT_POLICY
 from api.dashboard.sessions import LASTS, DashboardSession, EndedSessions, SessionKey
@@ -476,6 +476,7 @@ def test_a_review_is_answered_on_its_page_and_the_next_one_is_asked(world: World
     after = client.get(f"/dashboard/reviews?done={done}").text
     assert "Answered." in after
     assert after.count(f"/dashboard/reviews/{before[0]['id']}") == 1, "only to take it back"
+    assert 'name="skip"' in after.partition("Take it back")[0].rpartition("<form")[2], "to the place it was left at"
     back = client.post(f"/dashboard/reviews/{before[0]['id']}", data={**form, "withdraw": "1"}, headers=OWN_PAGE)
     _, done = told_at(back)
     assert "the question waits again" in client.get(f"/dashboard/reviews?done={done}").text
@@ -562,6 +563,21 @@ def test_taking_back_to_what_lost_a_rollout_says_so_and_asks_for_the_family_s_na
         answer = client.post(place, data={**form, "confirm": "triage"}, headers=OWN_PAGE)
         assert (answer.status_code, world.champion()) == (303, bad)
         assert "it is champion all the same" in client.get("/dashboard/families/triage").text
+
+
+def test_what_cannot_start_now_shows_no_button_that_would_start_it(tmp_path: Path) -> None:
+    with serving(make_home(tmp_path)) as world:
+        variant = world.candidate("Frozen:")
+        world.post("/v1/freeze", {"family": "triage", "reason": "a quiet day"})
+        answer = visitor(world, None).get(f"/dashboard/acts/start?family=triage&variant={variant}")
+        assert (answer.status_code, "<button" in answer.text.partition("<main")[2]) == (409, False)
+        assert "Nothing would start: " in answer.text
+
+
+def test_a_family_in_a_rollout_stands_on_the_first_page_wherever_its_name_does() -> None:
+    names = [f"family_{number:03}" for number in range(200)]
+    assert names_shown(names, {"family_150", "family_001"}) == {*names[:24], "family_150"}
+    assert names_shown(names, names) == {*names[:24]}
 
 
 @pytest.mark.parametrize(("observed", "lower"), [(0.331, 0.22), (0.1, -0.01), (None, -1.0)])
@@ -1323,7 +1339,9 @@ def test_a_study_leads_to_the_start_of_its_winner_and_says_why_another_trial_sco
     assert "detent " not in page.partition("<dt>Next")[2].partition("</dl>")[0]
     assert '<abbr title="counts words, rare ones more">TF-IDF</abbr>' in page
     pair = visitor(world, "secret-operate").get("/dashboard/studies/compare?first=st_won&second=st_won").text
-    assert "16.7 points ahead of" in pair
+    assert pair.count("No model is needed here so far: TF-IDF and logistic regression needs none") == 2
+    ranked = visitor(world, "secret-operate").get("/dashboard/studies?order=lift&first=st_1").text  # which has no lift
+    assert '<input type="radio" name="first" value="st_1" aria-label="st_1 is the first" checked>' in ranked
     world.post(f"/v1/rollouts/{world.get('/v1/families/triage/rollout').json()['id']}/rollback", {"reason": "done"})
     start = visitor(world, "secret-operate").get("/dashboard/studies/st_won").text.partition("<dt>Next")[2]
     assert f"dashboard/acts/start?family=triage&amp;variant={winner}" in start

@@ -1,4 +1,5 @@
-"""Reads the chapters that alerts lead to: of the runbook, and of the page of all alerts. Both come with the package."""
+"""Reads what the dashboard shows of the documentation: the chapters that alerts lead to, of the runbook and of the page
+of all alerts, and its own how-to. All come with the package."""
 
 from __future__ import annotations
 
@@ -11,6 +12,7 @@ from optimizer.core.base.phrasing import did_you_mean
 from optimizer.core.rollout.alert_chapters import ALERTS, RUNBOOK
 from optimizer.jobs.families.add_shipped_family import SHIPPED_HOME
 
+HELP = "docs/how-to/look-and-act-in-the-browser.md"
 _HEADING = re.compile(r"^##+ (.+)$", re.MULTILINE)
 
 
@@ -21,6 +23,12 @@ class Chapter:
     name: str
     title: str
     text: str
+
+
+def read_help() -> Chapter:
+    """The page of the documentation that tells what the dashboard's pages are for."""
+    title, _, text = (SHIPPED_HOME / HELP).read_text(encoding="utf-8").partition("\n")
+    return Chapter(name="help", title=title.removeprefix("# "), text=text.strip())
 
 
 def runbook() -> dict[str, Chapter]:
@@ -36,11 +44,16 @@ def read_chapter(name: str) -> Chapter:
     return chapters[name]
 
 
+def name_of_heading(title: str) -> str:
+    """As a link to it ends."""
+    return re.sub(r"[^\w -]", "", title).lower().replace(" ", "-")
+
+
 @cache
 def _chapters_of(page: str) -> dict[str, Chapter]:
     parts = _HEADING.split((SHIPPED_HOME / page).read_text(encoding="utf-8"))[1:]
     chapters = [
-        Chapter(name=re.sub(r"[^\w -]", "", title).lower().replace(" ", "-"), title=title, text=text.strip())
+        Chapter(name=name_of_heading(title), title=title, text=text.strip())
         for title, text in zip(parts[::2], parts[1::2], strict=True)
     ]
     return {chapter.name: chapter for chapter in chapters}
