@@ -231,6 +231,7 @@ CASES = {
     "± 10 by the day, 6,000 users who come back twice a day": Case(
         swing=0.10, crowd=replace(CROWD, requests_per_hour=500)
     ),
+    "± 20 by the day": Case(swing=0.20),
 }
 
 

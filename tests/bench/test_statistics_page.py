@@ -68,6 +68,7 @@ BEYOND = (
     "± 10 by the week, +",
     "± 10 by the week, -",
     "+ 5 for 48 hours",
+    "± 20 by the day, +",  # its worst hour lies four margins below
     "± 10 by the day, 6,000 users who come back twice a day",
 )
 

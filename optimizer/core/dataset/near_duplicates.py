@@ -151,8 +151,8 @@ class NearDuplicates:
             f"{self.n_rows} of {count(self.n_compared, 'row')} without a group look alike, in"
             f" {count(self.n_sets, 'set')} (such as {' and '.join(self.such_as)}). Is each set one case, such as a"
             " customer or a document? Then give its rows one `group` (a member of each JSON line, or a column of the"
-            " CSV). Without it they count as independent, and in groups of five a variant that loses the margin passed"
-            " as not lower in .25 of the trials in place of .06. Rows keep the group with which they came, so give it"
+            " CSV). Without it they count as independent, and a variant that loses the margin passes as not lower more"
+            " often than the gate says. Rows keep the group with which they came, so give it"
             " before they are imported."
         )
 

@@ -244,7 +244,7 @@ def _holds(plan: ForecastPlan, traffic: RecordedTraffic | None) -> str:
         return "The 5 in 100 are about the mean over whole weeks."
     return (
         "The 5 in 100 are about the mean over whole days. Where candidates differ by the day of the week (by ten"
-        " points: 44 in 100 wrong promotions), min_duration_hours: 168 waits for whole weeks."
+        " points: 45 in 100 wrong promotions), min_duration_hours: 168 waits for whole weeks."
     )
 
 

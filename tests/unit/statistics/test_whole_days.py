@@ -240,7 +240,11 @@ class TestForecast:
             n_labelled_units={("success", "user"): 2_000},
         )
         assert "a unit sends 2.0 requests a day" in forecast_rollout(self.plan, week).holds
-        assert "over whole days" in forecast_rollout(self.plan, replace(week, n_units=35_000)).holds
+        by_days = forecast_rollout(self.plan, replace(week, n_units=35_000)).holds
+        row = next(line for line in MEASURED.read_text(encoding="utf-8").splitlines() if "by the week, -5 pt" in line)
+        promoted = float(re.findall(r"0\.\d{3}(?= \()", row)[0])
+        assert "over whole days" in by_days
+        assert f"{100 * promoted:.0f} in 100 wrong promotions" in by_days
 
     @pytest.mark.parametrize("whole_days", [True, False])
     def test_what_turns_after_the_hours_that_were_watched_is_told_with_its_figure(self, whole_days: bool) -> None:
