@@ -387,10 +387,10 @@ def points_in_words(study: Study) -> str | None:
     if tried < most or tried == possible:
         short = ", apart from those with too long a request or the same prompt" if tried != possible else ""
         return f"every point of the space was tried ({tried:,}){short}{calls_text}"
-    of = f" of {possible:,} possible" if possible is not None else ""
+    of, more = (f" of {possible:,} possible", f"{possible}") if possible is not None else ("", f"{5 * tried}")
+    which = "all" if possible is not None else "more"
     return (
-        f"{tried:,}{of} points of the space were tried{calls_text}; n_settings: {min(possible or 5 * tried, 5 * tried)}"
-        " in the definition tries more"
+        f"{tried:,}{of} points of the space were tried{calls_text}; n_settings: {more} in the definition tries {which}"
     )
 
 
