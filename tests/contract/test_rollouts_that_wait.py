@@ -239,7 +239,7 @@ def test_a_rollout_from_before_whole_days_goes_on_and_verifies_by_its_own_rule(d
     world = World(store=database, clock=Clock(scale=60.0), rollout_settings={"ladder": [0.5]})
     world.history()
     world.behaviours[world.candidate] = Behaviour(success=0.95)
-    with patch("optimizer.jobs.rollouts.fix_settings.fixed_settings", without_whole_days):
+    with settings_without("whole_days"):
         world.start()
     assert "whole_days" not in world.rollout.settings
     while world.rollout.is_active:
@@ -252,8 +252,30 @@ def test_a_rollout_from_before_whole_days_goes_on_and_verifies_by_its_own_rule(d
     assert world.verified().problems == ()
 
 
-def without_whole_days(*args: Any, **options: Any) -> dict[str, Any]:
-    return {name: value for name, value in fixed_settings(*args, **options).items() if name != "whole_days"}
+def test_a_rollout_from_before_the_weights_of_days_verifies_by_those_of_its_gate(database: Database) -> None:
+    """Its frozen settings say ``whole_days`` and no weights."""
+    world = World(store=database, clock=Clock(scale=360.0), rollout_settings={"ladder": [0.5], "whole_days": True})
+    world.history()
+    world.behaviours[world.candidate] = Behaviour(success=0.7)
+    with settings_without("roll_weights"):
+        world.start()
+    assert "roll_weights" not in world.rollout.settings
+    for _ in range(20):
+        if not world.rollout.is_active:
+            break
+        world.climb(1)
+    assert world.rollout.outcome == "worse"
+    assert world.decisions[-1].content["inputs"]["evidence"]["whole_days"]["roll"] >= threshold(0.025)
+    assert world.verified().problems == ()
+
+
+def settings_without(missing: str) -> Any:
+    """As a release before the setting fixed them."""
+
+    def fixed(*args: Any, **options: Any) -> dict[str, Any]:
+        return {name: value for name, value in fixed_settings(*args, **options).items() if name != missing}
+
+    return patch("optimizer.jobs.rollouts.fix_settings.fixed_settings", fixed)
 
 
 def rollout_view_of(world: World) -> RolloutView:
