@@ -50,27 +50,37 @@ def addresses(places: Places) -> dict[str, str]:
         "/dashboard/rollouts/{id}/report": places.rollout,
         "/dashboard/requests/{family}/{id:path}": places.interaction,
     }
-    parts = {"family": places.family, "variant": places.variant, "kind": "evaluate", "run": places.run, "act": "hold"}
+    parts = {"family": places.family, "variant": places.variant, "kind": "evaluate", "run": places.run}
     parts["chapter"] = "a-provider-is-down"
     family = f"family={places.family}"
+    acts = {act: f"id={places.rollout}" for act in ("hold", "advance", "promote", "rollback")}
+    acts["evaluate"] = f"{family}&variant={places.variant}"
     wider: Mapping[str, Sequence[str]] = {
         "/dashboard/families/{family}/quality": ["range=30d"],
         "/dashboard/performance": ["range=30d", family, f"{family}&range=30d"],
-        "/dashboard/requests": ["window=24h", f"{family}&window=24h"],
+        "/dashboard/requests": [
+            "window=24h",
+            f"{family}&window=24h",
+            f"{family}&window=24h&outcome=failed",
+            f"{family}&window=24h&text=invoice",
+        ],
         "/dashboard/conversation": [f"conversation={places.conversation}&range=30d"],
         "/dashboard/pipeline": ["hours=720"],
         "/dashboard/reviews": [family],
         "/dashboard/runs": [family],
-        "/dashboard/studies": [family],
+        "/dashboard/studies": [family, "order=lift"],
         "/dashboard/studies/compare": [f"first={places.study}&second={places.other_study}"],
     }
     pages = {}
     for route in Dashboard().routes():
         if "GET" not in (route.methods or ()) or route.path in NO_PAGES:
             continue
+        if "{act}" in route.path:
+            pages |= {route.path.replace("{act}", act): f"/dashboard/acts/{act}?{query}" for act, query in acts.items()}
+            continue
         filled = parts if route.path not in own else {**parts, "id": own[route.path]}
         address = re.sub(r"\{(\w+)(?::\w+)?\}", lambda part, filled=filled: filled[part[1]], route.path)  # type: ignore[misc]
-        pages[route.path] = address if "{act}" not in route.path else f"{address}?id={places.rollout}"
+        pages[route.path] = address
         for query in wider.get(route.path, ()):
             name = re.sub(rf"\b{family}\b", "family", query)
             pages[f"{route.path}?{name}"] = f"{address}?{query}"

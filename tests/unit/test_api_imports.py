@@ -30,6 +30,10 @@ with TestClient(app, base_url="http://localhost", client=("127.0.0.1", 1)) as cl
     client.post("/v1/feedback", json={{"family": "triage", "unit": "u", "success": True}})
     assert client.post("/api/performance/record?processing_type=full&content_type=news").status_code == 200
     assert client.get("/api/performance/").status_code == 200
+    pages = ["", "/reviews", "/performance", "/studies", "/requests", "/runs", "/money", "/audit", "/settings", "/help"]
+    of_family = ("", "/quality", "/examples", "/variants", "/schedule", "/workbench")
+    pages += [f"/families/triage{{page}}" for page in of_family]
+    assert {{page: 200 for page in pages}} == {{page: client.get(f"/dashboard{{page}}").status_code for page in pages}}
     client.post("/v1/families/triage/studies", json={{"budget": {{"calls": 500}}, "dry_run": True}})
 served = heavy()
 n_declared = sum(len(declared_in(group)) for group in ROOMS)
