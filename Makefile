@@ -151,6 +151,7 @@ bench-paths: $(VENV)/.synced-dev ## how fast prompts are fetched and feedback is
 
 bench-pages: $(VENV)/.synced-dev ## how long pages of a home that has grown take, and what open ones cost (half an hour, quiet machine, chromium); ARGS="--home FOLDER" keeps the home
 	@$(BIN)/python bench/dashboard.py $(ARGS)
+	@$(BIN)/python bench/open_pages.py $(ARGS)
 
 serve: $(VENV)/.synced ## API, gateway, worker and MLflow UI, supervised
 	@$(BIN)/detent serve

@@ -1,7 +1,6 @@
-"""How long a page of the dashboard takes to its first byte on a home that has grown, what fifty open pages cost while
-nothing happens, and whether prompts are fetched more slowly beside them.
+"""How long a page of the dashboard takes to its first byte on a home that has grown.
 
-    python bench/dashboard.py [--seconds 480] [--rounds 24] [--home FOLDER]
+    python bench/dashboard.py [--seconds 480] [--home FOLDER]
     python bench/dashboard.py --families 20 --events 20000 --trials 1500 --seconds 60     a quick look
 
 The home: 200 families, 1,000,000 events (half are interactions, half are outcomes; half of them came in the last day),
@@ -9,10 +8,8 @@ The home: 200 families, 1,000,000 events (half are interactions, half are outcom
 functions, events by SQLite, from a fixed seed. api, the process for feedback and the worker run as `detent serve`
 starts them, and 500 events a second come in one by one over sixteen connections. Every page of the route table is asked
 for in turns over one connection with its key, .15 s apart, in another order each time, beside a route that answers as
-many bytes. Then fifty pages stand open in Chromium, each with a visitor of its own, and prompts are fetched while they
-are in sight and, in turns with that, while they are out of it and hold no connection. A home of that size takes ten
-minutes to make, and `--home` keeps it for the next time; all else takes a quarter of an hour. Together with
-bench/serving.py this makes docs/reference/speed.md."""
+many bytes. A home of that size takes ten minutes to make, and `--home` keeps it for the next time; then the worker
+does what was due, for up to a quarter of an hour."""
 
 from __future__ import annotations
 
@@ -28,19 +25,16 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 from bench.common import Cell, beside, options_of, write_result
 from bench.speed import client, grown, page_answers, rivals
 from bench.speed.chats import cpu_s
-from bench.speed.client import CONNECTIONS, Load, ratio_of_rates, ratio_of_waits
 from bench.speed.events import KINDS, posts
 from bench.speed.grown import Size
 from bench.speed.installation import Installation, running, tokens_of_champions, write_profile
-from bench.speed.page_answers import ask_in_turns, is_report, open_pages, quantiles, show
+from bench.speed.page_answers import ask_in_turns, is_report, quantiles
 from optimizer.host.config import load_settings
 
 EVENTS_PER_S, EVENT_CONNECTIONS = 500.0, 16
-OPEN = 50
-SETTLE_S = 20.0  # after which a page that was opened has asked for itself again
+SETTLE_S = 20.0
 BUSY, PATIENCE_S = 0.2, 900.0  # of a core, above which the worker still does what was due when it started
 ASKED_FOR_PROCESSOR = 10
-TURN_S = 8.0  # after which pages that came into sight have their connections, and the others have let theirs go
 REPORT = "a report, made in a process of its own: "
 
 
@@ -51,8 +45,6 @@ def main() -> None:
         events=Size().events,
         trials=Size().trials,
         seconds=(480.0, "in which pages are asked for: some fifty times each"),
-        idle_seconds=(120.0, "in which pages stand open"),
-        rounds=(24, "of prompts with pages in sight and out of it"),
         home=(Path, "where the home is kept and found again; else it is thrown away"),
     )
     size = Size(families=options.families, events=options.events, trials=options.trials)
@@ -60,10 +52,7 @@ def main() -> None:
         home = options.home or Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="detent-pages-")))
         place = stack.enter_context(grown_installation(home, size))
         let_worker_settle(place)
-        cells = [
-            *first_bytes(place, size, options.seconds),
-            *beside_open_pages(place, size, options.idle_seconds, options.rounds),
-        ]
+        cells = first_bytes(place, size, options.seconds)
     write_result("dashboard", cells)
 
 
@@ -123,39 +112,6 @@ def _processor_ms(place: Installation, address: str) -> float:
     used = sum(cpu_s(place.pids[:2])) - before
     visits.close()
     return 1000 * max(0.0, used) / ASKED_FOR_PROCESSOR
-
-
-def beside_open_pages(place: Installation, size: Size, seconds: float, rounds: int) -> list[Cell]:
-    """Processor time of the api with and without open pages while nothing happens, then how fast prompts are fetched,
-    with the pages in sight and out of it in turns.
-    """
-    prompts = [f"GET /v1/families/{size.names[0]}/prompt?unit=u{i}" for i in range(20_000)]
-    loads: dict[bool, list[Load]] = {True: [], False: []}
-    without = _busy_share(place, seconds)
-    with open_pages(place.url, size.names, OPEN, place.headers) as opened:
-        time.sleep(SETTLE_S)
-        share = _busy_share(place, seconds)
-        for number in range(2 * rounds):
-            is_shown = number % 4 in (1, 2)  # neither comes first more often
-            if number % 2 or number == 0:
-                show(opened, is_shown)
-                time.sleep(TURN_S)
-            load = client.ask(place.url, prompts, connections=CONNECTIONS, seconds=4.0, headers=place.headers)
-            loads[is_shown].append(load)
-    unit = f"% of a core; {100 * share:.3g} with them and {100 * without:.3g} without"
-    name, case = "none in sight", f"prompt fetches beside {OPEN} open pages"
-    return [
-        Cell(case=f"{OPEN} open pages while nothing happens", ours=100 * (share - without), unit=unit, n=1),
-        ratio_of_rates(case, loads[True], loads[False], name),
-        ratio_of_waits(f"slowest hundredth of {case}", loads[True], loads[False], name),
-    ]
-
-
-def _busy_share(place: Installation, seconds: float) -> float:
-    """The share of a core that the api and the process for feedback use."""
-    before = sum(cpu_s(place.pids[:2]))
-    time.sleep(seconds)
-    return (sum(cpu_s(place.pids[:2])) - before) / seconds
 
 
 if __name__ == "__main__":

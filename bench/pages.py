@@ -39,7 +39,7 @@ PAGES = {  # the module with the function page, if its text alone does not do, a
     "noninferiority-measured": ("", "noninferiority"),
     "reliability": ("siege.page", "siege"),
     "search-tables-measured": ("fixed_pool.page", "prompt_tables"),
-    "speed": ("speed.page", "client", "serving", "ingestion", "growth", "dashboard"),
+    "speed": ("speed.page", "client", "serving", "ingestion", "growth", "dashboard", "open_pages"),
     "statistics-measured": (
         "simulations.page",
         *(f"rollout_{part}" for part in ("statistics", "days", "intervals", "delays", "limits")),

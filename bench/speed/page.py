@@ -14,6 +14,7 @@ SECTIONS = {  # by the name of their result
     "ingestion": "Feedback",
     "growth": "What is stored already",
     "dashboard": "Pages",
+    "open_pages": "Open pages",
 }
 BARS: tuple[tuple[str, str, float], ...] = (  # beginning of a case, what is bounded, the bound
     ("a decision in process,", "ours at most", 5.0),

@@ -20,6 +20,7 @@ from tests.clock import until
 chats = importlib.import_module("bench.speed.chats")
 client = importlib.import_module("bench.speed.client")
 dashboard = importlib.import_module("bench.dashboard")
+beside_pages = importlib.import_module("bench.open_pages")
 events = importlib.import_module("bench.speed.events")
 grown = importlib.import_module("bench.speed.grown")
 page_answers = importlib.import_module("bench.speed.page_answers")
@@ -172,7 +173,7 @@ def test_a_home_that_has_grown_is_summed_up(grown_place: Any, size: Any) -> None
 @pytest.mark.skipif(page_answers.CHROMIUM is None, reason="no chromium on this machine")
 def test_open_pages_stand_in_a_browser(grown_place: Any, size: Any) -> None:
     with page_answers.open_pages(grown_place.url, size.names, 2, grown_place.headers) as opened:
-        assert dashboard._busy_share(grown_place, 0.5) >= 0
+        assert beside_pages._busy_share(grown_place, 0.5) >= 0
         for is_shown in (False, True):
             page_answers.show(opened, is_shown)
             for page in opened:
