@@ -57,7 +57,7 @@ HTMX: Mapping[str, Any] = {
     "includeIndicatorStyles": False,
     "responseHandling": [{"code": "200", "swap": True}, {"code": "...", "swap": False}],
 }
-TABLE = '<div class="table" tabindex="0" role="region" aria-label="table">'  # which scrolls sideways by itself
+TABLE = '<div class="table prose" tabindex="0" role="region" aria-label="table">'  # of sentences
 LONG_ID, SHOWN_OF_ID = 14, 6  # characters; the first ones of long ids are their time, and alike
 BRIEF_CHARS, ROW_CHARS, MOST_ROWS = 160, 70, 24
 # Words of the field, each explained where a page first uses it.

@@ -17,7 +17,7 @@ import numpy as np
 from api.dashboard.routes import REPORTS, Dashboard
 from bench.speed.client import ClientFailed
 from bench.speed.grown import Places
-from tests.chromium import ARGUMENTS, CHROMIUM
+from tests.chromium import ARGUMENTS, CHROMIUM, SHOW
 
 # What leads on, what pages load, MLflow's own pages, and an address that there is not.
 NO_PAGES = (
@@ -32,10 +32,6 @@ NO_PAGES = (
 LIVE = ("/dashboard", "/dashboard/families/{family}", "/dashboard/alerts", "/dashboard/runs")  # that people leave open
 FEWEST = 20  # answers of a page, of which one in twenty may be slower than the bar
 LOOK_S = 0.15
-SHOW = """isShown => {
-  Object.defineProperty(document, "hidden", { value: !isShown, configurable: true });
-  document.dispatchEvent(new Event("visibilitychange"));
-}"""
 TIMEOUT_S = 60.0
 
 

@@ -23,7 +23,7 @@ from api.dashboard.pages import PAGES
 from api.dashboard.routes import FOLDER
 from optimizer.jobs.feedback.roll_up_minutes import roll_up_minutes
 from tests.api_world import World, make_home
-from tests.chromium import CHROMIUM
+from tests.chromium import CHROMIUM, SHOW
 from tests.clock import Clock, until
 from tests.end_to_end.test_dashboard import HOSTILE
 from tests.gateway_world import serving
@@ -87,11 +87,6 @@ CUT_OFF = """[...document.querySelectorAll("td")].filter((cell) => cell.checkVis
     && cell.getBoundingClientRect().right > innerWidth).map((cell) => cell.outerHTML.slice(0, 200))"""
 # What a hostile text would call, where a browser ran it.
 LISTEN = "window.ran = []; window.hostile = () => ran.push(location.href); window.alert = hostile;"
-
-
-HIDE = """Object.defineProperty(document, "hidden", {value: true, configurable: true});
-document.dispatchEvent(new Event("visibilitychange"))"""
-SHOW = HIDE.replace("true,", "false,", 1)
 
 
 @pytest.fixture(scope="module")
@@ -266,10 +261,10 @@ def test_a_live_page_renews_itself_around_its_user_and_the_keyboard_rolls_back(b
     page.wait_for_selector(".timeline >> text=while somebody stood there")
     assert page.locator("#changed").inner_text() == ""
     with page.expect_event("requestfailed", lambda request: request.url.endswith("/dashboard/changes")):
-        page.evaluate(HIDE)  # no connection is held for a tab that nobody sees
+        page.evaluate(SHOW, False)  # no connection is held for a tab that nobody sees
     world.post(f"/v1/rollouts/{rollout}/hold", {"reason": "while it was hidden"})
     with page.expect_request("**/dashboard/changes"):
-        page.evaluate(SHOW)
+        page.evaluate(SHOW, True)
     page.wait_for_selector(".timeline >> text=while it was hidden")
     reach(page, "Roll back")
     page.keyboard.press("Enter")
