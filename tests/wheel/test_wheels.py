@@ -142,6 +142,10 @@ def test_a_project_is_made_and_lists_its_family_and_those_that_came_along(server
     assert (project / "families" / "query_processing" / "golden.jsonl").is_file()
 
 
+def test_the_pages_help_stands_on_them_without_a_checkout(served: str) -> None:
+    assert "Edit a prompt, try it, start its rollout" in httpx.get(f"{served}/dashboard/help", timeout=30).text
+
+
 def test_the_server_serves_its_prompt(served: str) -> None:
     answer = httpx.get(f"{served}/v1/families/support_topics/prompt", params={"unit": "anna"}, timeout=30)
     assert answer.status_code == 200, answer.text
