@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
-PROCESSES_S = 90.0  # patience with processes that start or end: seconds of CPU each, on a machine that may be busy
+PROCESSES_S = 240.0  # patience with processes that start or end: seconds of CPU each, on a machine that may be busy
 T0 = datetime(2026, 11, 20, 9, 0, tzinfo=UTC)
 
 

@@ -58,7 +58,7 @@ space: {}
 rollout: {gates: {n: 60, improvement: 0.15}}
 """
 USD = 12.0
-SIZES = {"n_train": 200, "n_dev": 40, "n_holdout": 60, "n_settings": 2}
+SIZES = {"n_train": 200, "n_dev": 40, "n_holdout": 60, "n_settings": 5}
 SMALL = {"n_train": 120, "n_dev": 24, "n_holdout": 60, "n_settings": 2, "n_candidates": 2}
 
 
