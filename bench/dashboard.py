@@ -48,12 +48,19 @@ def main() -> None:
         home=(Path, "where the home is kept and found again; else it is thrown away"),
     )
     size = Size(families=options.families, events=options.events, trials=options.trials)
-    with ExitStack() as stack:
-        home = options.home or Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="detent-pages-")))
-        place = stack.enter_context(grown_installation(home, size))
-        let_worker_settle(place)
+    with settled_installation(options.home, size) as place:
         cells = first_bytes(place, size, options.seconds)
     write_result("dashboard", cells)
+
+
+@contextmanager
+def settled_installation(home: Path | None, size: Size) -> Iterator[Installation]:
+    """``home`` None: one that is thrown away."""
+    with ExitStack() as stack:
+        folder = home or Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="detent-pages-")))
+        place = stack.enter_context(grown_installation(folder, size))
+        let_worker_settle(place)
+        yield place
 
 
 @contextmanager

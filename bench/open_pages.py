@@ -9,15 +9,13 @@ and as many to make the home. Together with bench/serving.py this makes docs/ref
 from __future__ import annotations
 
 import sys
-import tempfile
 import time
-from contextlib import ExitStack
 from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from bench.common import Cell, options_of, write_result
-from bench.dashboard import SETTLE_S, grown_installation, let_worker_settle
+from bench.dashboard import SETTLE_S, settled_installation
 from bench.speed import client
 from bench.speed.chats import cpu_s
 from bench.speed.client import CONNECTIONS, Load, ratio_of_rates, ratio_of_waits
@@ -37,10 +35,7 @@ def main() -> None:
         home=(Path, "where the home is kept and found again; else it is thrown away"),
     )
     size = Size()
-    with ExitStack() as stack:
-        home = options.home or Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="detent-pages-")))
-        place = stack.enter_context(grown_installation(home, size))
-        let_worker_settle(place)
+    with settled_installation(options.home, size) as place:
         cells = beside_open_pages(place, size, options.idle_seconds, options.rounds)
     write_result("open_pages", cells)
 

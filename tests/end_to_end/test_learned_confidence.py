@@ -83,7 +83,7 @@ def test_a_learned_cascade_is_found_confirmed_and_executed_and_says_what_it_was_
 
         shown = reading(variant_view(record))
         assert predictor["hash"] in shown
-        assert f"'from_production': {len(in_train)}" in shown
+        assert f'"from_production": {len(in_train)}' in shown
         assert len(shown) < 2000  # and none of its numbers
 
         page = study_page(report_study(study, family=family, store=store, clock=clock))

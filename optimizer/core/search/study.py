@@ -387,11 +387,8 @@ def points_in_words(study: Study) -> str | None:
     if tried < most or tried == possible:
         short = ", apart from those with too long a request or the same prompt" if tried != possible else ""
         return f"every point of the space was tried ({tried:,}){short}{calls_text}"
-    of, more = (f" of {possible:,} possible", f"{possible}") if possible is not None else ("", f"{5 * tried}")
-    which = "all" if possible is not None else "more"
-    return (
-        f"{tried:,}{of} points of the space were tried{calls_text}; n_settings: {more} in the definition tries {which}"
-    )
+    of, n, which = ("", 5 * tried, "more") if possible is None else (f" of {possible:,} possible", possible, "all")
+    return f"{tried:,}{of} points of the space were tried{calls_text}; n_settings: {n} in the definition tries {which}"
 
 
 SMALL_POOL = 400  # with fewer rows a cascade's search saves clearly less than its rule could

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+import json
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
@@ -123,7 +124,10 @@ def variant_text(variant: Variant | VariantView) -> str:
     """
     messages = variant.messages or ()
     lines = [f"{key}: {value}" for key, value in sorted(variant.model.items())]
-    lines += [f"policy.{key}: {value}" for key, value in sorted(shown_policy(variant.policy or {}).items())]
+    lines += [
+        f"policy.{key}: {value if isinstance(value, str) else json.dumps(value, ensure_ascii=False, default=dict)}"
+        for key, value in sorted(shown_policy(variant.policy or {}).items())
+    ]
     for name, value in (("tools", variant.tools), ("response_format", variant.response_format)):
         lines += [f"{name}: {canonical_json(value).decode()}"] if value is not None else []
     for message in messages:
