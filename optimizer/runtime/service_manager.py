@@ -9,7 +9,7 @@ import socket
 import threading
 import time
 from collections.abc import MutableMapping
-from contextlib import closing, suppress
+from contextlib import closing
 from http.client import HTTPConnection, HTTPException
 from typing import Self
 from urllib.parse import urlsplit
@@ -41,14 +41,18 @@ class ServiceManager:
             self._due = now + LOOK_S
             self._question = threading.Thread(target=self._ask, args=(api,), daemon=True)
             self._question.start()
-        if self._has_answered:
-            self._has_answered = False
-            self.tell("WATCHDOG=1" if self._is_ready else "READY=1\nWATCHDOG=1")
-            self._is_ready = True
+        if self._has_answered and self.tell("WATCHDOG=1" if self._is_ready else "READY=1\nWATCHDOG=1"):
+            self._has_answered, self._is_ready = False, True
 
-    def tell(self, state: str) -> None:
-        with suppress(OSError), socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as sender:
-            sender.sendto(state.encode(), self._address)
+    def tell(self, state: str) -> bool:
+        """Never waits. False where nobody listens, or the queue of who listens is full."""
+        with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as sender:
+            sender.setblocking(False)  # else who reads nothing would stop the supervision
+            try:
+                sender.sendto(state.encode(), self._address)
+            except OSError:
+                return False
+        return True
 
     def _ask(self, api: str) -> None:
         self._has_answered = answers(api)

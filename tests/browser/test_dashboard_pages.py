@@ -111,7 +111,7 @@ def world(tmp_path_factory: pytest.TempPathFactory) -> Iterator[World]:
 
 def test_every_page_is_readable_at_every_width_by_day_and_night_and_without_scripts(browser: Any, world: World) -> None:
     """And runs only what is its own. What scripts write into says the same to who has none."""
-    page, without = browser.new_page(), browser.new_page(scripts=False)
+    page = browser.new_page()
     page.add_init_script(LISTEN)
     url = str(world.client.base_url).rstrip("/")
     faults: list[str] = []
@@ -130,10 +130,12 @@ def test_every_page_is_readable_at_every_width_by_day_and_night_and_without_scri
     for place in PLACES:
         page.goto(url + place)
         if place in SCRIPTED:
+            without = browser.new_page(scripts=False)  # its own: a page that asks again by itself would disturb the next
             without.goto(url + place)
             texts = (re.sub(r"\d\d:\d\d:\d\d", "", one.inner_text("main")) for one in (page, without))
             # but for the moment at which it was asked, and what is said to who has no scripts
             assert len({re.sub(UNSCRIPTED, "", text) for text in texts}) == 1, place
+            without.close()
         for width, scheme in SIZES:
             page.emulate_media(color_scheme=scheme)
             page.set_viewport_size({"width": width, "height": 900})
@@ -145,7 +147,6 @@ def test_every_page_is_readable_at_every_width_by_day_and_night_and_without_scri
     assert [fault for fault in faults if "Failed to load resource" not in fault] == []
     assert hosts == {url.split("/")[2]}
     page.close()
-    without.close()
 
 
 def test_a_chart_tells_its_values_to_the_keyboard_and_the_finger(browser: Any, world: World) -> None:

@@ -91,6 +91,21 @@ def test_it_is_ready_once_and_alive_while_api_and_worker_answer(api, listener, m
     assert "STOPPING=1" in (heard(bound), heard(bound))
 
 
+def test_a_service_manager_that_reads_nothing_holds_up_nobody_and_hears_later_that_the_service_is_ready(
+    api: tuple[str, type[Api]], listener: tuple[socket.socket, str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(service_manager, "LOOK_S", 0.01)
+    url, served = api
+    bound, address = listener
+    manager = ServiceManager(address)
+    n_kept = 0
+    while manager.tell("STATUS=waits"):
+        n_kept += 1
+    until(lambda: manager.look(url) or served.n_asked > 2)
+    assert {heard(bound) for _ in range(n_kept)} == {"STATUS=waits"}
+    assert until(lambda: manager.look(url) or heard(bound)) == "READY=1\nWATCHDOG=1"
+
+
 @pytest.mark.parametrize(
     ("store", "worker", "counts"),
     [

@@ -141,6 +141,7 @@ def test_a_prompt_that_left_its_arm_is_kept_in_none_and_so_is_an_outcome_of_an_a
     rollout = world.deploying()
     with client_of(world, refresh=3600.0) as client:
         unit = next(unit for unit in UNITS[:1000] if decided(client, unit)[1] == "candidate")
+        assert client.flush()  # the first round of sending is over: none falls between the prompt and its leaving
         with client.prompt("triage", unit=unit, text="An invoice?") as p:
             kept = p.assignment
             p.leave_arm("the call names a model of its own")
