@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from secrets import token_urlsafe
@@ -12,10 +12,10 @@ from urllib.parse import quote
 from api.dashboard.visitors import PageVisit
 from optimizer.core.base.answers import shown
 from optimizer.core.base.errors import Conflict, GateNotMet, NotFound
-from optimizer.core.base.phrasing import count, dollars, span, when
+from optimizer.core.base.phrasing import count, dollars, span
 from optimizer.core.base.values import Budget
 from optimizer.core.evaluation.gates import missed_gates
-from optimizer.core.serving.rollout import FALLEN, Rollout, percent, scope_text
+from optimizer.core.serving.rollout import Rollout, percent, scope_text
 from optimizer.core.views.variant import VariantDiff
 
 
@@ -130,44 +130,6 @@ def start_of(visit: PageVisit, rollout: Rollout) -> RolloutStart:
     )
 
 
-def rollouts_of(visit: PageVisit, family: str) -> Sequence[Rollout]:
-    """The newest first."""
-    rollouts: Sequence[Rollout] = visit.ask("rollouts", family=family, limit=100).items
-    return rollouts
-
-
-def lost_rollout(visit: PageVisit, rollouts: Sequence[Rollout], variant: str) -> str | None:
-    """The sentence that users have shown this variant to be worse, of its newest rollout that ended so; None without
-    one.
-    """
-    lost = next((one for one in rollouts if one.candidate == variant and one.outcome in FALLEN), None)
-    if lost is None:
-        return None
-    if lost.outcome == "guardrail":
-        how = "a guardrail took it back"
-    else:
-        observed = visit.ask("rollout", id=lost.id).evidence.difference.observed
-        how = f"it was worse by {-100 * observed:.1f} points" if observed is not None else "it was worse"
-    ended = f" on {when(lost.ended_at)}" if lost.ended_at is not None else ""
-    return f"{variant} lost a rollout{ended}: {how}, against {lost.champion} ({lost.id})."
-
-
-def outdone(visit: PageVisit, rollouts: Sequence[Rollout], variant: str, *, by: str) -> str | None:
-    """The sentence that users have shown this variant to be worse than the one that serves, of the rollout by which
-    that one took its place; None without evidence of it.
-    """
-    won = next(
-        (one for one in rollouts if (one.candidate, one.champion, one.outcome) == (by, variant, "promoted")), None
-    )
-    if won is None:
-        return None
-    difference = visit.ask("rollout", id=won.id).evidence.difference
-    if difference.observed is None or difference.lower <= 0:
-        return None
-    on = f" on {when(won.ended_at)}" if won.ended_at is not None else ""
-    return f"{by} took its place{on}, since it was better by {100 * difference.observed:.1f} points ({won.id})."
-
-
 def of_champion(visit: PageVisit, members: Mapping[str, str]) -> ActConfirmation:
     """Raises Conflict where there is no champion before, or somebody else has just taken this one back."""
     family = members.get("family", "")
@@ -175,8 +137,6 @@ def of_champion(visit: PageVisit, members: Mapping[str, str]) -> ActConfirmation
     present = foreseen.champion.variant if foreseen.champion is not None else ""
     if foreseen.instead_of != present:  # who asks again within minutes means the step that was taken
         raise Conflict(f"{foreseen.what}. To go further back, press “{SET_AGAIN}” beside an earlier champion.")
-    rollouts, becomes = rollouts_of(visit, family), foreseen.becomes
-    lost = lost_rollout(visit, rollouts, becomes) or outdone(visit, rollouts, becomes, by=present)
     return ActConfirmation(
         family=family,
         subject=f"The champion of {family}",
@@ -184,24 +144,18 @@ def of_champion(visit: PageVisit, members: Mapping[str, str]) -> ActConfirmation
         undo=f"On the family's page, Champions: “{SET_AGAIN}” beside {present}.",
         back=family_page(family),
         hidden={"family": family, "expect": present},
-        confirm=family if lost is not None else None,
-        warning=" ".join(filter(None, (lost, foreseen.warning))) or None,
+        confirm=family if foreseen.warning else None,
+        warning=foreseen.warning,
     )
 
 
 def of_former_champion(visit: PageVisit, members: Mapping[str, str]) -> ActConfirmation:
-    """Raises Conflict where the variant is champion now, or never was."""
+    """Raises Conflict where the variant is champion now, never was, or was forgotten with a person."""
     family, variant = members.get("family", ""), members.get("variant", "")
-    tenures = visit.ask("history", family=family).items
-    present = next((tenure.variant for tenure in tenures if tenure.until is None), None)
-    if variant == present or all(tenure.variant != variant for tenure in tenures):
-        raise Conflict(
-            f"{variant or 'It'} is champion of {family} now."
-            if variant == present
-            else f"{variant or 'It'} has never been champion of {family}. On its page, a rollout of it is started."
-        )
-    visit.ask("named_variant", family=family, name=variant)  # which may have been forgotten with a person
-    rollouts = rollouts_of(visit, family)
+    foreseen = visit.ask("champion_rollback", family=family, to=variant, dry_run=True)
+    present = foreseen.champion.variant if foreseen.champion is not None else ""
+    if foreseen.becomes is None:
+        raise Conflict(f"{variant} is champion of {family} now.")
     return ActConfirmation(
         family=family,
         subject=f"{variant} of {family}",
@@ -209,9 +163,9 @@ def of_former_champion(visit: PageVisit, members: Mapping[str, str]) -> ActConfi
         " that is under way ends.",
         undo="On the family's page, What serves: “Take back the champion”.",
         back=family_page(family),
-        hidden={"family": family, "variant": variant, "expect": present or ""},
+        hidden={"family": family, "variant": variant, "expect": present},
         confirm=family,
-        warning=lost_rollout(visit, rollouts, variant) or outdone(visit, rollouts, variant, by=present or ""),
+        warning=foreseen.warning,
     )
 
 

@@ -177,7 +177,11 @@ class Session:
         forced = " (forced)" if getattr(own, "forced", False) and change.changed else ""
         of_family = f"{change.family}: " if hasattr(change, "family") else ""
         tell_change(
-            f"{of_family}{change.what}{forced}.", why=change.why, undo=change.undo or "", then=change.next or ""
+            f"{of_family}{change.what}{forced}.",
+            why=change.why,
+            undo=change.undo or "",
+            then=change.next or "",
+            warning=getattr(change, "warning", None) or "",
         )
         return report
 

@@ -51,7 +51,7 @@ class ChangeReport(Change):
     becomes: str | None = None  # of a dry run: the variant that would be champion
     models: Sequence[str] = ()  # that the champion asks
     dry_run: bool = False
-    warning: str | None = None  # why the champion will not answer all the same
+    warning: str | None = None  # what speaks against the champion: it will not answer, or users found it worse
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

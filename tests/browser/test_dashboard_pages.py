@@ -130,7 +130,7 @@ def test_every_page_is_readable_at_every_width_by_day_and_night_and_without_scri
     for place in PLACES:
         page.goto(url + place)
         if place in SCRIPTED:
-            without = browser.new_page(scripts=False)  # its own: a page that asks again by itself would disturb the next
+            without = browser.new_page(scripts=False)  # which asks again by itself
             without.goto(url + place)
             texts = (re.sub(r"\d\d:\d\d:\d\d", "", one.inner_text("main")) for one in (page, without))
             # but for the moment at which it was asked, and what is said to who has no scripts

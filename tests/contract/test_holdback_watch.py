@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import sqlite3
 from collections.abc import Callable
 from contextlib import closing
@@ -15,6 +16,7 @@ from optimizer.jobs.families.create_variant import VariantDraft, store_draft
 from optimizer.jobs.feedback.roll_up_minutes import roll_up_minutes
 from optimizer.jobs.rollouts import watch_holdback
 from optimizer.jobs.rollouts.freeze import FreezeRequest, freeze, unfreeze
+from optimizer.jobs.rollouts.roll_back_champion import shown_worse
 from optimizer.jobs.rollouts.verify_rollout import verify_rollout
 from optimizer.ports import EvidenceRow
 from tests.clock import Clock
@@ -69,11 +71,18 @@ def test_a_promoted_champion_whose_requests_fail_is_taken_back_by_itself(taken_b
     assert verify_rollout(taken_back.rollout.id, taken_back.store).problems == ()
 
 
+def said_against(world: World) -> str | None:
+    """To who goes back to the champion before."""
+    with world.store.read() as tx:
+        return shown_worse(tx, world.store, F, world.champion, instead_of=world.candidate)
+
+
 def test_a_promoted_champion_that_does_well_stays(promoted: World) -> None:
     for _ in range(10):
         promoted.requests(100, 30.0)
     assert promoted.tenure.variant == promoted.candidate
     assert promoted.alerts() & {"champion_worse"} == set()
+    assert said_against(promoted) is None, "promoted on a person's word, which shows nothing"
 
 
 def test_money_of_an_hour_limits_a_candidate_and_takes_no_promotion_back(tmp_path: Path) -> None:
@@ -99,6 +108,10 @@ def test_a_champion_promoted_on_evidence_that_gets_worse_raises_an_alert_that_na
     promoted.start()
     promoted.climb(400)
     assert (promoted.tenure.variant, promoted.tenure.forced) == (promoted.candidate, False)
+    outdone = (
+        rf"{promoted.candidate} took its place on .+, since it was better by \d+\.\d points \({promoted.rollout.id}\)\."
+    )
+    assert re.fullmatch(outdone, said_against(promoted) or "")
     promoted.behaviours[promoted.candidate] = Behaviour(success=0.2)
     promoted.behaviours[promoted.champion] = Behaviour(success=0.95)
     for _ in range(30):

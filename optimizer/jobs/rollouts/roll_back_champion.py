@@ -10,9 +10,11 @@ from pydantic import Field
 
 from optimizer.core.base.errors import Conflict, NotFound
 from optimizer.core.base.phrasing import when
+from optimizer.core.rollout.evidence_state import begin
 from optimizer.core.rollout.verification import ROLLBACK
 from optimizer.core.serving import champion
-from optimizer.core.serving.rollout import Champion
+from optimizer.core.serving.rollout import FALLEN, Champion, Rollout
+from optimizer.core.views.rollout_evidence import difference_of
 from optimizer.jobs.context import Context
 from optimizer.jobs.families.check_models import require_models
 from optimizer.jobs.record_change import (
@@ -25,7 +27,10 @@ from optimizer.jobs.record_change import (
     replace_champion,
 )
 from optimizer.jobs.request import FamilyRequest, Name, Reason
+from optimizer.jobs.rollouts.rollout_view import comparisons
 from optimizer.ports import Alert, Clock, ServedModels, Store, Transaction
+
+LOOKED_AT = 100  # of a family's newest rollouts
 
 
 class ChampionRollbackRequest(FamilyRequest):
@@ -47,10 +52,44 @@ def roll_back_champion(context: Context, request: ChampionRollbackRequest) -> Ch
     """The champion before this one serves again, at once; an active rollout ends in the same transaction.
 
     Sent again within ten minutes it changes nothing: going further back names the variant (`to`). Where the server does
-    not know its model, `warning` says so.
+    not know its model, or users have shown it to be worse, `warning` says so.
     """
-    served = context.served_models()
-    return return_to_earlier(request, actor=context.actor, store=context.store, clock=context.clock, served=served)
+    served, store = context.served_models(), context.store
+    report = return_to_earlier(request, actor=context.actor, store=store, clock=context.clock, served=served)
+    variant = report.becomes or (report.champion.variant if report.champion is not None else "")
+    with store.read() as tx:
+        worse = shown_worse(tx, store, report.family, variant, instead_of=report.instead_of)
+    return replace(report, warning=" ".join(filter(None, (worse, report.warning))) or None)
+
+
+def shown_worse(tx: Transaction, store: Store, family: str, variant: str, *, instead_of: str | None) -> str | None:
+    """The sentence that users have shown this variant to be worse: in its newest rollout that they ended, else in the
+    one by which ``instead_of`` took its place; None without such evidence.
+    """
+
+    def points(rollout: Rollout) -> tuple[str | None, bool]:
+        """The size of the difference, and whether the whole interval says that the candidate is better."""
+        blocks = comparisons(store.blocks.of_rollout(tx, rollout.id, kind="quality"))
+        difference = difference_of(begin(rollout.settings).quality, blocks)
+        size = f" by {100 * abs(difference.observed):.1f} points" if difference.observed is not None else None
+        return size, difference.lower > 0
+
+    rollouts, _ = store.rollouts.page(tx, family=family, cursor=None, limit=LOOKED_AT)
+    lost = next((one for one in rollouts if one.candidate == variant and one.outcome in FALLEN), None)
+    if lost is not None:
+        how = "a guardrail took it back" if lost.outcome == "guardrail" else f"it was worse{points(lost)[0] or ''}"
+        return f"{variant} lost a rollout{_on(lost)}: {how}, against {lost.champion} ({lost.id})."
+    won = store.rollouts.last_against(tx, family, candidate=instead_of, champion=variant) if instead_of else None
+    if won is None or won.outcome != "promoted":
+        return None
+    size, is_better = points(won)
+    if not is_better:
+        return None
+    return f"{instead_of} took its place{_on(won)}, since it was better{size} ({won.id})."
+
+
+def _on(rollout: Rollout) -> str:
+    return f" on {when(rollout.ended_at)}" if rollout.ended_at is not None else ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Annotated
 
 from pydantic import Field
@@ -24,7 +25,7 @@ from optimizer.jobs.record_change import (
     require_variant,
 )
 from optimizer.jobs.request import FamilyRequest, Name, Reason
-from optimizer.jobs.rollouts.roll_back_champion import no_champion
+from optimizer.jobs.rollouts.roll_back_champion import no_champion, shown_worse
 from optimizer.ports import Transaction
 
 SET = "champion.set"
@@ -44,7 +45,7 @@ def set_champion(context: Context, request: ChampionSetRequest) -> ChangeReport:
 
     An active rollout ends in the same transaction, nobody is held back, and a frozen family takes it too: a freeze
     serves champions only, and this says which. Safe to repeat. A variant whose model the server does not know is
-    refused.
+    refused; where users have shown it to be worse, refusal and `warning` say so.
 
     Raises:
         InvalidInput: no reason was given.
@@ -61,6 +62,10 @@ def set_champion(context: Context, request: ChampionSetRequest) -> ChangeReport:
             [Fault(pointer="/reason", detail=detail)],
         )
     why = checked_reason(request.reason)
+    with store.read() as tx:
+        present = store.champions.current(tx, family)
+        instead_of = present.variant if present is not None else None
+        worse = shown_worse(tx, store, family, variant, instead_of=instead_of)
 
     def change(tx: Transaction) -> ChangeReport:
         current = store.champions.current(tx, family)
@@ -87,8 +92,8 @@ def set_champion(context: Context, request: ChampionSetRequest) -> ChangeReport:
         if request.confirm != family:
             raise Refused(
                 f"Cannot serve {variant} of {family} at once: every user would get it, and no evidence is asked for."
-                f" Confirm with the family's name (detent champion set {family} {variant} --reason WHY --confirm"
-                f" {family}), or go by a rollout: detent rollout start {family} {variant}.",
+                f"{f' {worse}' if worse else ''} Confirm with the family's name (detent champion set {family} {variant}"
+                f" --reason WHY --confirm {family}), or go by a rollout: detent rollout start {family} {variant}.",
                 confirm=family,
                 variant=variant,
             )
@@ -108,4 +113,4 @@ def set_champion(context: Context, request: ChampionSetRequest) -> ChangeReport:
 
     report = store.write(change)
     log_head(report.decision)
-    return report
+    return replace(report, warning=worse) if report.changed else report
