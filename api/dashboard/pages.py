@@ -185,6 +185,7 @@ def money(visit: PageVisit, last_days: LastDays) -> Mapping[str, Any]:
                 "last_day_usd": sum(row.cost_usd for row in rows if row.start == last[name]),
                 "month_usd": sum(row.cost_usd for row in rows),
                 "n": sum(row.n_interactions for row in rows),
+                "chats_usd_per_hour": visit.chats_usd_per_hour(name),
             }
             for name, rows in days.items()
         ],

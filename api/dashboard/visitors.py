@@ -145,6 +145,11 @@ class PageVisit:
         served = self.shared.serving.now_served.families.get(family)
         return served is not None and bool(served.variants[served.champion.variant].messages)
 
+    def chats_usd_per_hour(self, family: str) -> float | None:
+        """What its chats may spend in an hour, as its file says; None: no cap. From memory."""
+        definition = self.shared.serving.now_served.definitions.get(family)
+        return definition.limits.usd_per_hour if definition is not None else None
+
     def require(self, name: str) -> None:
         """Raises NotAuthorised where the visitor's role does not reach."""
         require(self.visitor.caller, BY_NAME[name].role)

@@ -857,8 +857,11 @@ def test_the_highest_latency_names_its_hour(tmp_path: Path) -> None:
             assert re.search(rf"<dt>{p95}, {hour:%H:%M} UTC</dt><dd>\d+ ms</dd>", page), place
 
 
-def test_money_names_the_last_day_with_any_request(tmp_path: Path) -> None:
-    with serving(make_home(tmp_path)) as world:
+def test_money_names_the_last_day_with_any_request_and_what_chats_may_spend(tmp_path: Path) -> None:
+    settings = make_home(tmp_path)
+    file = settings.home / "families" / "triage" / "family.yaml"
+    file.write_text(f"{file.read_text()}\nlimits: {{usd_per_hour: 3.5}}\n")
+    with serving(settings) as world:
         store, days = world.shared.store, [world.shared.clock.now() - timedelta(days=back) for back in (3, 1)]
         for day, usd in zip((f"{at:%Y-%m-%d}" for at in days), (2.0, 12.5), strict=True):
             sums = DaySums(family="triage", variant="v", model="m", day=day, n_interactions=4, cost_usd=usd)
@@ -866,6 +869,7 @@ def test_money_names_the_last_day_with_any_request(tmp_path: Path) -> None:
         page = visitor(world, None).get("/dashboard/money").text
         (cell,) = re.findall(r'data-column="Dollars, last day with any">(.*?)</td>', page)
         assert ("$12.5" in cell, f"{days[1]:%Y-%m-%d}" in cell) == (True, True), cell
+        assert re.findall(r'data-column="Chats, an hour, at most">(.*?)</td>', page) == ["$3.50"]
 
 
 def test_a_card_shows_the_evidence_of_the_next_step_beside_its_threshold(tmp_path: Path) -> None:

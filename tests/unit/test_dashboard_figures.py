@@ -7,8 +7,9 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from api.dashboard.figures import HEIGHT, WIDTH, last_day, traffic_bars
+from api.dashboard.figures import HEIGHT, WIDTH, traffic_bars
 from optimizer.adapters.reports.difference_chart import difference_chart
+from optimizer.core.views.last_day import last_day
 from optimizer.core.views.rollout_status import MeanDifference
 from optimizer.jobs.champions.read_stats import StatsRow
 
@@ -35,7 +36,7 @@ def test_variants_of_an_hour_are_added_and_the_newest_hour_gives_the_p95() -> No
 def test_what_was_not_measured_is_none_and_no_zero() -> None:
     day = last_day([], BEGIN)
     assert (day.error_share, day.success_share, day.success_interval, day.mean_score, day.p95_ms) == (None,) * 5
-    assert day.score_interval is None
+    assert (day.score_interval, len(day.hours)) == (None, 24)
     assert all(bar.height == 0 for bar in traffic_bars(day.hours))
 
 

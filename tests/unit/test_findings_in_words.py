@@ -28,13 +28,17 @@ GUARDRAIL = GuardrailView(
 
 def test_each_claim_is_a_question_with_its_answer() -> None:
     gates = (replace(GATE, passed=True), replace(GATE, name="roll"))
-    quiet = replace(GUARDRAIL, n_candidate=9)
-    assert findings_in_words(gates, (GUARDRAIL, quiet, replace(quiet, passed=True)), 0.05) == (
+    quiet = replace(GUARDRAIL, n_candidate=9, champion_mean=0.021, candidate_mean=0.0345)
+    cost = replace(quiet, name="cost", allowed="10 % more cost", champion_mean=0.5, candidate_mean=0.525)
+    assert findings_in_words(gates, (GUARDRAIL, quiet, replace(quiet, passed=True), cost), 0.05) == (
         "Is it worse by 15 points (3 margins) or more? Ruled out.",
         "Is it worse? Not shown.",
         "Does it fail more often than is allowed (2 points more errors)? Nothing measured of the candidate.",
-        "Does it fail more often than is allowed (2 points more errors)? No sign of it.",
-        "Does it fail more often than is allowed (2 points more errors)? Yes: alarm.",
+        "Does it fail more often than is allowed (2 points more errors)? No sign of it. Lately 3.5 % of its requests,"
+        " and 2.1 % of the champion's.",
+        "Does it fail more often than is allowed (2 points more errors)? Yes: alarm. Lately 3.5 % of its requests,"
+        " and 2.1 % of the champion's.",
+        "Does it cost more than is allowed (10 % more cost)? No sign of it. Lately it costs 105 % of the champion.",
     )
 
 

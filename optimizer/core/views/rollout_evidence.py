@@ -90,12 +90,19 @@ def findings_in_words(
     findings = []
     for evidence in (*gates, *guardrails):
         question, answers = QUESTIONS[evidence.name]
-        allowed = evidence.allowed if isinstance(evidence, GuardrailView) else ""
-        answer = answers[0 if evidence.passed else 1]
-        if isinstance(evidence, GuardrailView) and not evidence.n_candidate:
-            answer = "Nothing measured of the candidate."
-        findings.append(f"{question.format(**points, allowed=allowed)} {answer}")
+        allowed, answer = "", answers[0 if evidence.passed else 1]
+        if isinstance(evidence, GuardrailView):
+            allowed = evidence.allowed
+            answer = f"{answer} {_recent(evidence)}" if evidence.n_candidate else "Nothing measured of the candidate."
+        findings.append(f"{question.format(**points, allowed=allowed)} {answer}".rstrip())
     return tuple(findings)
+
+
+def _recent(guardrail: GuardrailView) -> str:
+    candidate, champion = guardrail.candidate_mean, guardrail.champion_mean
+    if guardrail.name == "cost":
+        return f"Lately it costs {100 * candidate / champion:.0f} % of the champion." if champion else ""
+    return f"Lately {100 * candidate:.1f} % of its requests, and {100 * champion:.1f} % of the champion's."
 
 
 def idle_guardrails(state: EvidenceState) -> dict[str, str]:
