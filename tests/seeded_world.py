@@ -67,29 +67,29 @@ def add_sealed(world: World, tx: Any) -> None:
     world.shared.store.examples.add(tx, [example for example in examples if example.split == "holdout"])
 
 
-def add_study(world: World, tx: Any) -> None:
-    """A study that failed, with one trial."""
+def add_study(world: World, tx: Any, text: str = SECRET_WORD) -> None:
+    """A study that failed, with one trial; ``text`` wherever a text of an example may stand."""
     champion = world.shared.serving.now_served.family("triage").champion.variant
-    words = {"definition": {"space": {"instruction": SECRET_WORD}}, "findings": {"words": [SECRET_WORD]}}
+    words = {"definition": {"space": {"instruction": text}}, "findings": {"words": [text]}}
     of = {"family": "triage", "champion": champion, "created_at": world.shared.clock.now(), "created_by": "anna"}
-    world.shared.store.studies.add(tx, study("st_1", status="failed", error=SECRET_WORD, **words, **of))
+    world.shared.store.studies.add(tx, study("st_1", status="failed", error=text, **words, **of))
     trial = {"study": "st_1", "number": 0, "variant": champion, "proposer": "champion", "status": "complete"}
-    world.shared.store.studies.put_trial(tx, Trial(params={"instruction": SECRET_WORD}, **trial))
+    world.shared.store.studies.put_trial(tx, Trial(params={"instruction": text}, **trial))
 
 
-def add_runs(world: World, tx: Any) -> None:
+def add_runs(world: World, tx: Any, text: str = SECRET_WORD) -> None:
     """An evaluation that came to its end, and a comparison and a check of a judge that wait."""
     now, runs = world.shared.clock.now(), world.shared.store.runs
     champion = world.shared.serving.now_served.family("triage").champion.variant
     common: dict[str, Any] = {"family": "triage", "budget": Budget(calls=9), "created_by": "anna", "created_at": now}
     asked = EvaluationQuery(variant=champion, suite=None, split="dev", n=2, bare=False)
-    labels = label_report(["billing", SECRET_WORD], [("billing", "billing"), (SECRET_WORD, "billing")])
+    labels = label_report(["billing", text], [("billing", "billing"), (text, "billing")])
     of = {"family": "triage", "variant": champion}
-    suite = report_of(**of, n=2, created_at=now, labels=labels, commonest_error=SECRET_WORD)
+    suite = report_of(**of, n=2, created_at=now, labels=labels, commonest_error=text)
     rest: dict[str, Any] = {"verdict": None, "not_measured": [], "family_suites": {}}
     report = SuitesReport(champion=champion, suites=[suite], **of, **rest)
     runs.add(tx, EvaluationRun(id="ev_1", request=asked, status="running", n=2, n_done=2, **common))
-    runs.update(tx, "ev_1", status="finished", finished_at=now, result=report, error=SECRET_WORD)
+    runs.update(tx, "ev_1", status="finished", finished_at=now, result=report, error=text)
     pair = {"variants": [champion, champion], "example_ids": [], "is_priced": True}
     runs.add(tx, ComparisonRun(id="cp_1", request=pair, status="queued", n=4, **common))  # type: ignore[arg-type]
     check = {"n": 2, "beside": None}

@@ -100,10 +100,18 @@ def world(tmp_path_factory: pytest.TempPathFactory) -> Iterator[World]:
         for i, text in enumerate(HOSTILE):
             event = {"id": f"in_{i}", "family": "triage", "unit": text, "input": {"text": text}, "output": text}
             event |= {"error": text, "model": text[:50], "conversation": text, "expected": {"topic": "billing"}}
+            part = dict.fromkeys(("model", "purpose", "error", "output"), text) | {
+                "issues": [text],
+                "unmeasured": [text],
+            }
+            event |= {"parts": [{**part, "tier": 0}], "tags": {text: text}}
             sent = world.post("/v1/feedback", {**event, "latency_ms": 5.0})
             assert sent.status_code == 200, sent.text
-        world.shared.store.write(lambda tx: add_study(world, tx))
-        world.shared.store.write(lambda tx: add_runs(world, tx))
+            outcome = {"interaction": f"in_{i}", "family": "triage", "label": text, "success": False}
+            assert world.post("/v1/feedback", outcome).status_code == 200
+        anywhere = " ".join(HOSTILE)
+        world.shared.store.write(lambda tx: add_study(world, tx, anywhere))
+        world.shared.store.write(lambda tx: add_runs(world, tx, anywhere))
         world.post("/v1/freeze", {"family": "triage", "reason": " ".join(HOSTILE)})
         roll_up_minutes(world.shared.store, Clock(world.shared.clock.now() + timedelta(minutes=5)))
         yield world
