@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Iterable, Iterator
 from contextlib import suppress
 from dataclasses import replace
 from datetime import datetime
@@ -20,7 +19,6 @@ from typing import TYPE_CHECKING
 from optimizer.core.base.errors import Busy, InvalidInput
 
 if TYPE_CHECKING:
-    from optimizer.core.family.family import Family
     from optimizer.host.config import Settings
     from optimizer.jobs.feedback.ingest_feedback import Intake
     from optimizer.jobs.upkeep.forget_person import ForgettingHome
@@ -82,19 +80,18 @@ def forgetting_home(
         store=store,
         clock=clock,
         places=places,
-        own_texts=lambda: _own_texts(families.families.values()),
+        own_texts=lambda: (
+            str(message.get("content") or "")
+            for family in families.families.values()
+            for version in family.prompt.versions.values()
+            for message in version.content
+        ),
         notes=settings.run_dir() / "forgetting",
         not_reached=not_reached,
         take_in=lambda unit: _take_in_spools(settings, store, clock, families, unit),
         remember=partial(remember, settings),
         is_alone=is_alone,
     )
-
-
-def _own_texts(families: Iterable[Family]) -> Iterator[str]:
-    for family in families:
-        for version in family.prompt.versions.values():
-            yield from (str(message.get("content") or "") for message in version.content)
 
 
 def _take_in_spools(settings: Settings, store: Store, clock: Clock, families: FamilySource, unit: str) -> None:

@@ -68,7 +68,11 @@ def adopt_file_version(context: Context, request: AdoptRequest) -> ChangeReport:
     require_models(models, ServedModels(catalogue=context.models()), cannot=cannot)
     loaded = context.loaded_models(models)
     require_models(models, ServedModels(loaded=loaded), cannot=cannot)
-    record = _record(family, store, clock) if request.holdback else None
+    record = None
+    if request.holdback:  # read in a transaction of its own, so that no writer waits for a month's sums
+        with store.read() as tx:
+            if store.champions.current(tx, name) is not None:
+                record = read_champion_record(tx, store, name, clock)
     decisions: list[Decision | None] = []
     serves = "it serves from now on" if loaded is not None else "it serves once `detent serve` runs"
 
@@ -129,17 +133,6 @@ def _report(
         champion=tenure,
         decision=ended,
     )
-
-
-def _record(family: Family, store: Store, clock: Clock) -> ChampionRecord | None:
-    """The champion's record, read in a transaction of its own, so that no writer waits for a month's sums.
-
-    None where there is no champion.
-    """
-    with store.read() as tx:
-        if store.champions.current(tx, family.name) is None:
-            return None
-        return read_champion_record(tx, store, family.name, clock)
 
 
 def _stands_in_holdback(
