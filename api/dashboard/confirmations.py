@@ -144,18 +144,22 @@ def of_champion(visit: PageVisit, members: Mapping[str, str]) -> ActConfirmation
         undo=f"On the family's page, Champions: “{SET_AGAIN}” beside {present}.",
         back=family_page(family),
         hidden={"family": family, "expect": present},
-        confirm=family if foreseen.warning else None,
-        warning=foreseen.warning,
+        confirm=family if foreseen.shown_worse else None,
+        warning=" ".join(filter(None, (foreseen.shown_worse, foreseen.warning))) or None,
     )
 
 
 def of_former_champion(visit: PageVisit, members: Mapping[str, str]) -> ActConfirmation:
-    """Raises Conflict where the variant is champion now, never was, or was forgotten with a person."""
+    """Raises Conflict where the variant is champion now, never was, was forgotten with a person or could not answer."""
     family, variant = members.get("family", ""), members.get("variant", "")
+    if all(tenure.variant != variant for tenure in visit.ask("history", family=family).items):
+        raise Conflict(f"{variant} has never been champion of {family}. On its page, a rollout of it is started.")
     foreseen = visit.ask("champion_rollback", family=family, to=variant, dry_run=True)
     present = foreseen.champion.variant if foreseen.champion is not None else ""
     if foreseen.becomes is None:
         raise Conflict(f"{variant} is champion of {family} now.")
+    if foreseen.warning is not None:
+        raise Conflict(foreseen.warning)
     return ActConfirmation(
         family=family,
         subject=f"{variant} of {family}",
@@ -165,7 +169,7 @@ def of_former_champion(visit: PageVisit, members: Mapping[str, str]) -> ActConfi
         back=family_page(family),
         hidden={"family": family, "variant": variant, "expect": present},
         confirm=family,
-        warning=foreseen.warning,
+        warning=foreseen.shown_worse,
     )
 
 

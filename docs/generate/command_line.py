@@ -27,7 +27,8 @@ LEAD = """
 - **Brakes always work on the machine itself**: `freeze`, `rollout hold`, `rollout reject`, `rollout rollback`,
   `champion rollback`, `champion set` and `keys revoke` act on the store where the server refuses the key or does not
   answer. Letting things go on needs a key that may, or none in the environment.
-- **Changes** say what happened, why, how to take it back, and the next command. Who did it stands in the record: the
+- **Changes** say what happened, why, what speaks against it, how to take it back, and the next command. Who did it
+  stands in the record: the
   key's name, or `local:` and the user of this machine, and beside it the `--reason`. Nothing is asked without a
   terminal. FAMILY is the name of a family.
 """

@@ -50,13 +50,17 @@ def rollback(
     ] = None,
     to: Annotated[str | None, typer.Option(help="The earlier champion to go back to; default: the one before.")] = None,
     dry_run: Annotated[
-        bool, typer.Option("--dry-run", help="Say which variant and model would serve; change nothing.")
+        bool,
+        typer.Option(
+            "--dry-run", help="Say which variant and model would serve, and what speaks against it; change nothing."
+        ),
     ] = False,
     as_json: Json = False,
 ) -> None:
     """Serve the champion before this one, at once. An active rollout ends first. Asks nothing.
 
-    Said again within ten minutes it changes nothing; to go further back, name the variant with --to.
+    Said again within ten minutes it changes nothing; to go further back, name the variant with --to. The line But says
+    where users found it worse, or it cannot answer.
 
     Example: detent champion rollback triage --reason "complaints since noon"
     """

@@ -76,11 +76,11 @@ def print_facts(
             out.print(f"{label:<10}{text}", style=style[0] if style else None, markup=False)
 
 
-def tell_change(what: str, *, why: str, undo: str, then: str, warning: str = "") -> None:
+def tell_change(what: str, *, why: str, undo: str, then: str, but: str = "") -> None:
     """Every change of state says what happened, why, what speaks against it, how to take it back, what comes next."""
     out = console(stderr=True)
     out.print(what, style="bold", markup=False)
-    for label, text in (("Why: ", why), ("But: ", warning), ("Undo:", undo), ("Next:", then)):
+    for label, text in (("Why: ", why), ("But: ", but), ("Undo:", undo), ("Next:", then)):
         if text:
             out.print(f"  {label} {text}", markup=False)
 

@@ -181,7 +181,7 @@ class Session:
             why=change.why,
             undo=change.undo or "",
             then=change.next or "",
-            warning=getattr(change, "warning", None) or "",
+            but=" ".join(filter(None, (getattr(change, "shown_worse", None), getattr(change, "warning", None)))),
         )
         return report
 

@@ -51,7 +51,8 @@ class ChangeReport(Change):
     becomes: str | None = None  # of a dry run: the variant that would be champion
     models: Sequence[str] = ()  # that the champion asks
     dry_run: bool = False
-    warning: str | None = None  # what speaks against the champion: it will not answer, or users found it worse
+    warning: str | None = None  # why the champion will not answer all the same
+    shown_worse: str | None = None  # that users have found it worse than another
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -45,13 +45,13 @@ class ServiceManager:
             self._has_answered, self._is_ready = False, True
 
     def tell(self, state: str) -> bool:
-        """Never waits. False where nobody listens, or the queue of who listens is full."""
-        with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as sender:
-            sender.setblocking(False)  # else who reads nothing would stop the supervision
-            try:
+        """Never waits. False where it cannot be sent: nobody listens, or the queue of who listens is full."""
+        try:
+            with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as sender:
+                sender.setblocking(False)  # else who reads nothing would stop the supervision
                 sender.sendto(state.encode(), self._address)
-            except OSError:
-                return False
+        except OSError:
+            return False
         return True
 
     def _ask(self, api: str) -> None:

@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pytest
 
+from optimizer.core.base.phrasing import when
 from optimizer.core.rollout.evidence_state import StoredEvidence, after, as_text, begin
 from optimizer.jobs.families.create_variant import VariantDraft, store_draft
 from optimizer.jobs.feedback.roll_up_minutes import roll_up_minutes
@@ -65,16 +66,18 @@ def test_a_promoted_champion_whose_requests_fail_is_taken_back_by_itself(taken_b
     assert taken_back.tenure.variant == taken_back.champion
     assert taken_back.tenure.by == "system:tick"
     assert "guardrail errors" in taken_back.tenure.why
+    said = said_against(taken_back, taken_back.candidate, taken_back.champion) or ""
+    assert said.startswith(f"{taken_back.candidate} was taken back on {when(taken_back.tenure.since)} after its")
+    assert taken_back.tenure.why in said
     with taken_back.store.read() as tx:
         (alert,) = [a for a in taken_back.store.alerts.all(tx, open_only=True) if a.kind == "rollout_ended"]
     assert f"{taken_back.champion} was champion of {F} again" in alert.detail
     assert verify_rollout(taken_back.rollout.id, taken_back.store).problems == ()
 
 
-def said_against(world: World) -> str | None:
-    """To who goes back to the champion before."""
+def said_against(world: World, variant: str, instead_of: str) -> str | None:
     with world.store.read() as tx:
-        return shown_worse(tx, world.store, F, world.champion, instead_of=world.candidate)
+        return shown_worse(tx, world.store, F, variant, instead_of=instead_of)
 
 
 def test_a_promoted_champion_that_does_well_stays(promoted: World) -> None:
@@ -82,7 +85,9 @@ def test_a_promoted_champion_that_does_well_stays(promoted: World) -> None:
         promoted.requests(100, 30.0)
     assert promoted.tenure.variant == promoted.candidate
     assert promoted.alerts() & {"champion_worse"} == set()
-    assert said_against(promoted) is None, "promoted on a person's word, which shows nothing"
+    assert said_against(promoted, promoted.champion, promoted.candidate) is None, (
+        "promoted on a person's word, which shows nothing"
+    )
 
 
 def test_money_of_an_hour_limits_a_candidate_and_takes_no_promotion_back(tmp_path: Path) -> None:
@@ -108,10 +113,14 @@ def test_a_champion_promoted_on_evidence_that_gets_worse_raises_an_alert_that_na
     promoted.start()
     promoted.climb(400)
     assert (promoted.tenure.variant, promoted.tenure.forced) == (promoted.candidate, False)
-    outdone = (
-        rf"{promoted.candidate} took its place on .+, since it was better by \d+\.\d points \({promoted.rollout.id}\)\."
-    )
-    assert re.fullmatch(outdone, said_against(promoted) or "")
+    back = {"actor": "ann", "reason": "x", "store": database, "clock": promoted.clock}
+    foreseen = roll_back_champion(F, dry_run=True, **back).shown_worse or ""
+    outdone = rf"({promoted.candidate} took its place on .+, and users found it better) by (.+) points (.+)"
+    sized = re.fullmatch(outdone, foreseen)
+    assert sized is not None
+    assert 20 < float(sized[2]) < 40
+    assert said_against(promoted, promoted.champion, promoted.candidate) == f"{sized[1]} ({promoted.rollout.id})."
+    assert said_against(promoted, promoted.champion, "v_another") is None
     promoted.behaviours[promoted.candidate] = Behaviour(success=0.2)
     promoted.behaviours[promoted.champion] = Behaviour(success=0.95)
     for _ in range(30):

@@ -4,7 +4,14 @@ and every decision can be checked.
 
 from __future__ import annotations
 
-from tests.rollout_world import Behaviour, World
+import re
+from typing import Any
+
+import pytest
+
+from optimizer.core.base.errors import Refused
+from tests.rollout_acts import set_champion
+from tests.rollout_world import Behaviour, F, World
 
 
 def test_a_candidate_that_is_better_climbs_every_stage_and_becomes_champion_by_itself(fast: World) -> None:
@@ -28,8 +35,17 @@ def test_a_candidate_that_is_much_worse_is_rolled_back_by_itself_with_an_alert_u
     assert fast.tenure.variant == fast.champion
     assert "rollout_ended" in fast.alerts()
     assert fast.verified().problems == ()
+    served: dict[str, Any] = {"actor": "ann", "reason": "all the same", "store": fast.store, "clock": fast.clock}
+    served |= {"models": None, "loaded": None}
+    lost = (
+        rf"{fast.candidate} lost a rollout on .+ against {fast.champion}: users found it worse \({fast.rollout.id}\)\."
+    )
+    with pytest.raises(Refused, match=lost):
+        set_champion(F, fast.candidate, **served)
     fast.start()
     assert "rollout_ended" not in fast.alerts()
+    told = set_champion(F, fast.candidate, confirm=F, **served)
+    assert re.fullmatch(lost, told.shown_worse or "")
 
 
 def test_a_candidate_whose_requests_fail_is_rolled_back_by_the_guardrail_within_minutes(world: World) -> None:

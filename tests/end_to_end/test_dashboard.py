@@ -553,7 +553,7 @@ def test_taking_back_to_what_lost_a_rollout_says_so_and_asks_for_the_family_s_na
             world.post("/v1/families/triage/champion/set", {"variant": variant, "reason": "x", "confirm": "triage"})
         client, place = visitor(world, None), "/dashboard/acts/take-back"
         env = {"DETENT_HOME": str(world.settings.home), "NO_COLOR": "1"}
-        said = f"{bad} lost a rollout on {when(NOW)}: it was worse, against {lost.champion} ({lost.id})."
+        said = f"{bad} lost a rollout on {when(NOW)} against {lost.champion}: users found it worse ({lost.id})."
         assert said in client.get(f"{place}?family=triage").text
         assert said in client.get(f"/dashboard/acts/set-champion?family=triage&variant={bad}").text
         for words in (("rollback", "triage", "--dry-run"), ("set", "triage", bad, "--reason", "x")):
@@ -869,7 +869,7 @@ def test_money_names_the_last_day_with_any_request_and_what_chats_may_spend(tmp_
         page = visitor(world, None).get("/dashboard/money").text
         (cell,) = re.findall(r'data-column="Dollars, last day with any">(.*?)</td>', page)
         assert ("$12.5" in cell, f"{days[1]:%Y-%m-%d}" in cell) == (True, True), cell
-        assert re.findall(r'data-column="Chats, an hour, at most">(.*?)</td>', page) == ["$3.50"]
+        assert re.findall(r'data-column="Cap of chats, an hour">(.*?)</td>', page) == ["$3.50"]
 
 
 def test_a_card_shows_the_evidence_of_the_next_step_beside_its_threshold(tmp_path: Path) -> None:

@@ -3,43 +3,65 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from typing import get_args
+from typing import Any, get_args
 
 import pytest
 
 from optimizer.adapters.reports.difference_chart import LABEL_WIDTH, difference_chart
-from optimizer.core.statistics.guardrails import GuardrailKind
-from optimizer.core.views.rollout_evidence import CLAIMS, QUESTIONS, findings_in_words
+from optimizer.core.rollout.evidence_state import EvidenceState
+from optimizer.core.statistics.guardrails import Guardrail, GuardrailKind
+from optimizer.core.statistics.outcomes import Block, Outcomes
+from optimizer.core.statistics.quality_gate import QualityGate
+from optimizer.core.views.rollout_evidence import CLAIMS, QUESTIONS, findings_in_words, guardrails_of
 from optimizer.core.views.rollout_status import EvidenceView, GuardrailView, MeanDifference
 
 NOTHING_YET = {"e_value": 1.0, "log_e": 0.0, "log_e_now": 0.0, "share_of_way": 0.0, "passed": False}
 GATE = EvidenceView(name="ship3", claim="", threshold=20.0, text="1 of 20", **NOTHING_YET)
-GUARDRAIL = GuardrailView(
-    **{name: getattr(GATE, name) for name in EvidenceView.__dataclass_fields__ if name != "name"},
-    name="errors",
-    margin=0.02,
-    allowed="2 points more errors",
-    n_candidate=0,
-    n_blocks=0,
-    champion_mean=0.0,
-    candidate_mean=0.0,
-)
+
+
+def watched(kind: GuardrailKind, *counts: tuple[float, int, float, int]) -> tuple[GuardrailView, ...]:
+    """The view after blocks of (the candidate's outcome, how often, the champion's, how often)."""
+    guardrail = Guardrail.start(kind, champion_mean=0.05)
+    for own, n, other, m in counts:
+        arms = (Outcomes(counts=((own, n),)), Outcomes(counts=((other, m),)))
+        guardrail = guardrail.after(Block(candidate=arms[0], champion=arms[1], stage=0))
+    return guardrails_of(
+        EvidenceState(quality=QualityGate.start(margin=0.05, champion_mean=0.5), guardrails={kind: guardrail})
+    )
 
 
 def test_each_claim_is_a_question_with_its_answer() -> None:
     gates = (replace(GATE, passed=True), replace(GATE, name="roll"))
-    quiet = replace(GUARDRAIL, n_candidate=9, champion_mean=0.021, candidate_mean=0.0345)
-    cost = replace(quiet, name="cost", allowed="10 % more cost", champion_mean=0.5, candidate_mean=0.525)
-    assert findings_in_words(gates, (GUARDRAIL, quiet, replace(quiet, passed=True), cost), 0.05) == (
+    assert findings_in_words(gates, (), 0.05) == (
         "Is it worse by 15 points (3 margins) or more? Ruled out.",
         "Is it worse? Not shown.",
-        "Does it fail more often than is allowed (2 points more errors)? Nothing measured of the candidate.",
-        "Does it fail more often than is allowed (2 points more errors)? No sign of it. Lately 3.5 % of its requests,"
-        " and 2.1 % of the champion's.",
-        "Does it fail more often than is allowed (2 points more errors)? Yes: alarm. Lately 3.5 % of its requests,"
-        " and 2.1 % of the champion's.",
-        "Does it cost more than is allowed (10 % more cost)? No sign of it. Lately it costs 105 % of the champion.",
     )
+
+
+@pytest.mark.parametrize(
+    ("kind", "counts", "says"),
+    [
+        (
+            "errors",
+            (),
+            "Does it fail more often than is allowed (1 point more errors)? Nothing measured of the candidate.",
+        ),
+        ("errors", ((0.0, 3, 0.0, 20),), "No sign of it. Lately 0.0 % failed, and 0.0 % of the champion's."),
+        ("errors", ((1.0, 30, 0.0, 30),), "Yes: alarm. Lately 100.0 % failed, and 0.0 % of the champion's."),
+        ("latency", ((0.0, 9, 0.0, 9),), "No sign of it. Lately 0.0 % were slow, and 0.0 % of the champion's."),
+        (
+            "cost",
+            ((0.21, 9, 0.2, 9),),
+            "No sign of it. Lately it costs 105 % of what the champion costs, the dearest capped.",
+        ),
+        ("cost", ((0.0, 9, 0.0, 9),), "Does it cost more than is allowed (10 % more cost)? No sign of it."),
+    ],
+)
+def test_a_guardrail_says_what_was_observed_and_nothing_of_what_was_known_before(
+    kind: GuardrailKind, counts: Any, says: str
+) -> None:
+    (finding,) = findings_in_words((), watched(kind, *counts), 0.05)
+    assert finding.endswith(says)
 
 
 def test_every_gate_and_guardrail_has_its_question() -> None:

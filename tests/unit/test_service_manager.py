@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import socket
 from collections.abc import Iterator
@@ -129,6 +130,14 @@ def test_an_api_that_takes_no_request_or_never_answers_does_not_count(monkeypatc
         address = f"http://127.0.0.1:{hanging.getsockname()[1]}"
         assert not answers(address)
     assert not answers(address), "nobody listens"
+
+
+def test_a_supervisor_that_may_open_no_socket_goes_on(monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(*_: Any) -> None:
+        raise OSError(errno.EMFILE, "Too many open files")
+
+    monkeypatch.setattr(socket, "socket", refuse)
+    assert not ServiceManager("@detent-nobody").tell("STOPPING=1")
 
 
 def test_without_systemd_nothing_is_asked() -> None:

@@ -93,16 +93,19 @@ def findings_in_words(
         allowed, answer = "", answers[0 if evidence.passed else 1]
         if isinstance(evidence, GuardrailView):
             allowed = evidence.allowed
-            answer = f"{answer} {_recent(evidence)}" if evidence.n_candidate else "Nothing measured of the candidate."
+            answer = f"{answer} {_lately(evidence)}" if evidence.n_candidate else "Nothing measured of the candidate."
         findings.append(f"{question.format(**points, allowed=allowed)} {answer}".rstrip())
     return tuple(findings)
 
 
-def _recent(guardrail: GuardrailView) -> str:
-    candidate, champion = guardrail.candidate_mean, guardrail.champion_mean
+def _lately(guardrail: GuardrailView) -> str:
+    candidate, champion = guardrail.candidate_observed, guardrail.champion_observed
+    if candidate is None or champion is None or (guardrail.name == "cost" and not champion):
+        return ""
     if guardrail.name == "cost":
-        return f"Lately it costs {100 * candidate / champion:.0f} % of the champion." if champion else ""
-    return f"Lately {100 * candidate:.1f} % of its requests, and {100 * champion:.1f} % of the champion's."
+        return f"Lately it costs {100 * candidate / champion:.0f} % of what the champion costs, the dearest capped."
+    what = {"errors": "failed", "latency": "were slow"}[guardrail.name]
+    return f"Lately {100 * candidate:.1f} % {what}, and {100 * champion:.1f} % of the champion's."
 
 
 def idle_guardrails(state: EvidenceState) -> dict[str, str]:
@@ -275,6 +278,8 @@ def _guardrail(g: Guardrail) -> GuardrailView:
         n_blocks=g.n_blocks,
         champion_mean=g.champion.mean,
         candidate_mean=g.candidate.mean,
+        champion_observed=g.champion.earlier.mean,
+        candidate_observed=g.candidate.earlier.mean,
     )
 
 

@@ -41,7 +41,9 @@ class EvidenceView:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class GuardrailView(EvidenceView):
-    """``passed`` = alarmed. Means are recent ones, older outcomes weigh less; of cost they are shares of the cap."""
+    """``passed`` = alarmed. Means are recent ones, older outcomes weigh less; of cost they are shares of the cap. Those
+    observed leave out what was known before the rollout, from which evidence starts.
+    """
 
     margin: float
     allowed: str  # the margin in words
@@ -49,6 +51,8 @@ class GuardrailView(EvidenceView):
     n_blocks: int
     champion_mean: float
     candidate_mean: float
+    champion_observed: float | None
+    candidate_observed: float | None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

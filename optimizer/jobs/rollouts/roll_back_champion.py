@@ -4,17 +4,19 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from datetime import datetime
 from typing import Annotated, Any
 
 from pydantic import Field
 
 from optimizer.core.base.errors import Conflict, NotFound
 from optimizer.core.base.phrasing import when
-from optimizer.core.rollout.evidence_state import begin
+from optimizer.core.rollout.evidence_state import begin, from_text
+from optimizer.core.rollout.next_action import ACTOR
 from optimizer.core.rollout.verification import ROLLBACK
 from optimizer.core.serving import champion
 from optimizer.core.serving.rollout import FALLEN, Champion, Rollout
-from optimizer.core.views.rollout_evidence import difference_of
+from optimizer.core.views.rollout_evidence import difference_of, gates_of
 from optimizer.jobs.context import Context
 from optimizer.jobs.families.check_models import require_models
 from optimizer.jobs.record_change import (
@@ -52,44 +54,56 @@ def roll_back_champion(context: Context, request: ChampionRollbackRequest) -> Ch
     """The champion before this one serves again, at once; an active rollout ends in the same transaction.
 
     Sent again within ten minutes it changes nothing: going further back names the variant (`to`). Where the server does
-    not know its model, or users have shown it to be worse, `warning` says so.
+    not know its model, `warning` says so, and `shown_worse` where users have found it worse.
     """
-    served, store = context.served_models(), context.store
-    report = return_to_earlier(request, actor=context.actor, store=store, clock=context.clock, served=served)
-    variant = report.becomes or (report.champion.variant if report.champion is not None else "")
-    with store.read() as tx:
-        worse = shown_worse(tx, store, report.family, variant, instead_of=report.instead_of)
-    return replace(report, warning=" ".join(filter(None, (worse, report.warning))) or None)
+    served = context.served_models()
+    return return_to_earlier(request, actor=context.actor, store=context.store, clock=context.clock, served=served)
 
 
-def shown_worse(tx: Transaction, store: Store, family: str, variant: str, *, instead_of: str | None) -> str | None:
-    """The sentence that users have shown this variant to be worse: in its newest rollout that they ended, else in the
-    one by which ``instead_of`` took its place; None without such evidence.
+def shown_worse(
+    tx: Transaction, store: Store, family: str, variant: str, *, instead_of: str | None, is_sized: bool = False
+) -> str | None:
+    """The sentence that users have found this variant worse: in its newest rollout that evidence ended, in the week
+    after that, or in the rollout by which ``instead_of`` took its place; None without such evidence.
+
+    Args:
+        is_sized: with the difference in points, for which all blocks of the rollout are read.
     """
-
-    def points(rollout: Rollout) -> tuple[str | None, bool]:
-        """The size of the difference, and whether the whole interval says that the candidate is better."""
-        blocks = comparisons(store.blocks.of_rollout(tx, rollout.id, kind="quality"))
-        difference = difference_of(begin(rollout.settings).quality, blocks)
-        size = f" by {100 * abs(difference.observed):.1f} points" if difference.observed is not None else None
-        return size, difference.lower > 0
-
     rollouts, _ = store.rollouts.page(tx, family=family, cursor=None, limit=LOOKED_AT)
-    lost = next((one for one in rollouts if one.candidate == variant and one.outcome in FALLEN), None)
-    if lost is not None:
-        how = "a guardrail took it back" if lost.outcome == "guardrail" else f"it was worse{points(lost)[0] or ''}"
-        return f"{variant} lost a rollout{_on(lost)}: {how}, against {lost.champion} ({lost.id})."
+    ended = (one for one in rollouts if one.candidate == variant and one.outcome in (*FALLEN, "promoted"))
+    if (own := next(ended, None)) is not None:
+        if own.outcome in FALLEN:
+            found = f"users found it worse{_size(tx, store, own, -1, is_sized)}"
+            why = "a guardrail took it back" if own.outcome == "guardrail" else found
+            return f"{variant} lost a rollout{_on(own.ended_at)} against {own.champion}: {why} ({own.id})."
+        after = champion.after_promotion(store.champions.history(tx, family), own.id)
+        if after is not None and after.by == ACTOR:
+            return f"{variant} was taken back{_on(after.since)} after its promotion, by itself: {after.why} ({own.id})."
     won = store.rollouts.last_against(tx, family, candidate=instead_of, champion=variant) if instead_of else None
-    if won is None or won.outcome != "promoted":
+    stored = store.blocks.state(tx, won.id) if won is not None and won.outcome == "promoted" else None
+    if won is None or stored is None:
         return None
-    size, is_better = points(won)
-    if not is_better:
+    try:
+        state = from_text(stored.state).state
+    except ValueError:  # a brake goes on: what cannot be read warns of nothing
         return None
-    return f"{instead_of} took its place{_on(won)}, since it was better{size} ({won.id})."
+    if not any(gate.name == "sup" and gate.passed for gate in gates_of(state.quality, state.whole_days)):
+        return None
+    size = _size(tx, store, won, 1, is_sized)
+    return f"{instead_of} took its place{_on(won.ended_at)}, and users found it better{size} ({won.id})."
 
 
-def _on(rollout: Rollout) -> str:
-    return f" on {when(rollout.ended_at)}" if rollout.ended_at is not None else ""
+def _size(tx: Transaction, store: Store, rollout: Rollout, sign: int, is_wanted: bool) -> str:
+    """`` by 3.1 points``; "" where the estimate has another sign than what was shown, or nobody wants it."""
+    if not is_wanted:
+        return ""
+    blocks = comparisons(store.blocks.of_rollout(tx, rollout.id, kind="quality"))
+    points = 100 * sign * (difference_of(begin(rollout.settings).quality, blocks).observed or 0.0)
+    return f" by {points:.1f} points" if points > 0 else ""
+
+
+def _on(at: datetime | None) -> str:
+    return f" on {when(at)}" if at is not None else ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -128,8 +142,13 @@ def return_to_earlier(
 
     def change(tx: Transaction) -> ChangeReport:
         report = fall_back(tx)
+        if grounds is None:
+            serves = report.becomes or (report.champion.variant if report.champion is not None else "")
+            worse = shown_worse(tx, store, family, serves, instead_of=report.instead_of, is_sized=dry_run)
+            report = replace(report, shown_worse=worse)
+        cannot = "It would serve, and could not answer" if dry_run else "It serves, and it cannot answer"
         try:
-            require_models(report.models, served or ServedModels(), cannot="It serves, and it cannot answer")
+            require_models(report.models, served or ServedModels(), cannot=cannot)
         except (NotFound, Conflict) as unknown:
             return replace(report, warning=unknown.detail)
         return report

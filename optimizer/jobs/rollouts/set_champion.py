@@ -45,7 +45,7 @@ def set_champion(context: Context, request: ChampionSetRequest) -> ChangeReport:
 
     An active rollout ends in the same transaction, nobody is held back, and a frozen family takes it too: a freeze
     serves champions only, and this says which. Safe to repeat. A variant whose model the server does not know is
-    refused; where users have shown it to be worse, refusal and `warning` say so.
+    refused; where users have found it worse, the refusal and `shown_worse` say so.
 
     Raises:
         InvalidInput: no reason was given.
@@ -62,10 +62,6 @@ def set_champion(context: Context, request: ChampionSetRequest) -> ChangeReport:
             [Fault(pointer="/reason", detail=detail)],
         )
     why = checked_reason(request.reason)
-    with store.read() as tx:
-        present = store.champions.current(tx, family)
-        instead_of = present.variant if present is not None else None
-        worse = shown_worse(tx, store, family, variant, instead_of=instead_of)
 
     def change(tx: Transaction) -> ChangeReport:
         current = store.champions.current(tx, family)
@@ -89,6 +85,7 @@ def set_champion(context: Context, request: ChampionSetRequest) -> ChangeReport:
                 champion=current.variant,
             )
         require_models(models_of(record.variant, {}), served, cannot=f"Cannot serve {variant} of {family} at once")
+        worse = shown_worse(tx, store, family, variant, instead_of=current.variant)
         if request.confirm != family:
             raise Refused(
                 f"Cannot serve {variant} of {family} at once: every user would get it, and no evidence is asked for."
@@ -101,7 +98,7 @@ def set_champion(context: Context, request: ChampionSetRequest) -> ChangeReport:
         tenure = champion.next_tenure(
             current, variant=variant, at=clock.now(), by=context.actor, why=f"served now: {why}", forced=True
         )
-        return replace_champion(
+        report = replace_champion(
             tx,
             store,
             clock,
@@ -110,7 +107,8 @@ def set_champion(context: Context, request: ChampionSetRequest) -> ChangeReport:
             by=Succession(action=SET, says="is champion from now on", undo=f"detent champion rollback {family}"),
             why=why,
         )
+        return replace(report, shown_worse=worse)
 
     report = store.write(change)
     log_head(report.decision)
-    return replace(report, warning=worse) if report.changed else report
+    return report
