@@ -4,16 +4,26 @@ simulated through the product's own gate.
     python bench/rollout_limits.py [--runs 2000] [--seed 1]
 
 silent: users of a candidate that is worse by the margin do not say so. hardest: shares of .05, .20, .40, 6,000
-returning users of whom a few send most requests, a base rate that swings by ten points a day. Base .80, margin .05.
-About a quarter of an hour on one core; writes bench/results/rollout_limits.json and the last sections of
+returning users of whom a few send most requests, a base rate that swings by ten points a day. steep: the difference
+swings by twenty points a day, at 400 labels an hour, so that hours lie below two margins. Base .80, margin .05. About
+a quarter of an hour on one core; writes bench/results/rollout_limits.json and its sections of
 docs/reference/statistics-measured.md. Fewer runs are printed alone.
 """
 
 from __future__ import annotations
 
+from functools import partial
+
 from simulations.command import command
 from simulations.returning_users import table_hardest
 from simulations.selective_silence import table_silent
+from simulations.whole_days import STEEP, table_days
+
+TABLES = {
+    "silent": table_silent,
+    "hardest": table_hardest,
+    "steep": partial(table_days, names=list(STEEP), cases=STEEP),
+}
 
 if __name__ == "__main__":
-    command("rollout_limits", {"silent": table_silent, "hardest": table_hardest}, about=str(__doc__), full=2000)
+    command("rollout_limits", TABLES, about=str(__doc__), full=2000)

@@ -21,6 +21,7 @@ WEEK, TURN, COMES_BACK = "± 10 by the week", "+ 5 for 48 hours", "come back twi
 BEYOND = (
     WEEK,
     "± 20 by the day",
+    "± 20 by the day, 400 labels an hour",
     "400 labels an hour, begins with its bad half",
     "frozen in the bad half of the second day",
     COMES_BACK,
@@ -31,7 +32,7 @@ def page(statistics: Result, days: Result, intervals: Result, delays: Result, li
     cells = statistics["cells"]
     n = max(c["n"] for c in cells if c["case"].startswith("B"))
     silent = next(cell for cell in limits["cells"] if cell["case"].startswith("silent, "))
-    days_held, days_beyond = _days(days["cells"])
+    days_held, days_beyond = _days([*days["cells"], *limits["cells"]])
     return text_of(
         "statistics-measured",
         statistics=statistics,

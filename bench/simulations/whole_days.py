@@ -9,7 +9,7 @@ otherwise.
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 from math import pi, sin
@@ -234,15 +234,17 @@ CASES = {
     "± 20 by the day": Case(swing=0.20),
 }
 
+STEEP = {"± 20 by the day, 400 labels an hour": Case(swing=0.20, labels=400)}  # hours below two margins, many labels
 
-def table_days(runs: int, seed: int, names: list[str]) -> list[Cell]:
+
+def table_days(runs: int, seed: int, names: Sequence[str], cases: Mapping[str, Case] = CASES) -> list[Cell]:
     cells: list[Cell] = []
     for name in names:
-        case = CASES[name]
+        case = cases[name]
         for mean in case.differences:
             ours, before, after = Tally(), Tally(), Tally()
             for i in range(runs):
-                at = [seed, 12, list(CASES).index(name), round(mean * 1000) + 1000, i]
+                at = [seed, 12, list(cases).index(name), round(mean * 1000) + 1000, i]
                 ends = run(case, mean, at)
                 for tally, (end, labels, hours) in ((ours, ends[OURS]), (before, ends[BEFORE])):
                     tally.add(end, labels, hours)
