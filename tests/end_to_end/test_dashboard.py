@@ -1292,6 +1292,7 @@ def test_a_request_whose_id_holds_a_slash_and_the_api_s_page_stay_below_a_prefix
 def test_the_audit_says_what_and_why_in_words_and_leads_to_what_it_is_about(world: World) -> None:
     rollout = next(one for one in world.get("/v1/audit?limit=1000").json()["items"] if one["action"] == "rollout.hold")
     page = visitor(world, "secret-operate").get("/dashboard/audit").text
+    assert 'rollout start <b class="warn">forced</b>' in page
     row = page[: page.index("held at 50 %: no advance until it is resumed")].rpartition("<tr>")[2]
     assert f'href="../dashboard/rollouts/{rollout["subject"]}/report"' in row
     assert "rollout hold" in row
