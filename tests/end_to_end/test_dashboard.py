@@ -1315,7 +1315,12 @@ def test_a_study_leads_to_the_start_of_its_winner_and_says_why_another_trial_sco
     rows = [{"name": "TF-IDF and logistic regression", "score": 0.9, "low": 0.8, "high": 0.95, "why": None}]
     findings: Any = {"trivial_baselines": {"n": 9, "rows": rows, "worth": worth, "why_not": None}}
     store.write(
-        lambda tx: store.studies.add(tx, replace(study, id="st_won", finished_at=now, findings=findings, **ended))
+        lambda tx: store.studies.add(
+            tx,
+            replace(
+                study, id="st_won", created_at=now + timedelta(days=1), finished_at=now, findings=findings, **ended
+            ),
+        )
     )
     for number, (variant, score) in enumerate(((champion, 0.5), (winner, 0.6), (other, 0.9))):
         about: Any = {"study": "st_won", "number": number, "variant": variant, "params": {}, "status": "complete"}
@@ -1329,7 +1334,12 @@ def test_a_study_leads_to_the_start_of_its_winner_and_says_why_another_trial_sco
     assert pair.count("No model is needed here so far: TF-IDF and logistic regression needs none") == 2
     ranked = visitor(world, "secret-operate").get("/dashboard/studies?order=lift&first=st_1").text  # which has no lift
     assert '<input type="radio" name="first" value="st_1" aria-label="st_1 is the first" checked>' in ranked
+    family = "/dashboard/families/triage"
     world.post(f"/v1/rollouts/{world.get('/v1/families/triage/rollout').json()['id']}/rollback", {"reason": "done"})
+    told = (
+        visitor(world, "secret-operate").get(family).text.partition("no rollout has tried it")[2].partition("</p>")[0]
+    )
+    assert f"dashboard/acts/start?family=triage&amp;variant={winner}" in told
     start = visitor(world, "secret-operate").get("/dashboard/studies/st_won").text.partition("<dt>Next")[2]
     assert f"dashboard/acts/start?family=triage&amp;variant={winner}" in start
 
