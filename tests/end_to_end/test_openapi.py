@@ -30,7 +30,7 @@ from schemathesis.specs.openapi.checks import (
 )
 
 from tests.api_world import World, make_home, serving
-from tests.clock import until
+from tests.clock import PROCESSES_S, until
 from tests.seeded_world import seeded
 
 CHECKS = [not_a_server_error, status_code_conformance, content_type_conformance, response_schema_conformance]
@@ -129,7 +129,7 @@ def installation(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Installat
         until(lambda: server.started or not thread.is_alive(), "the server to start")
         assert server.started, "the server ended while starting"
         address = f"http://127.0.0.1:{listening.getsockname()[1]}/openapi.json"
-        yield Installation(world, schemathesis.openapi.from_url(address, headers=HEADERS), ids)
+        yield Installation(world, schemathesis.openapi.from_url(address, headers=HEADERS, timeout=PROCESSES_S), ids)
         server.should_exit = True
         thread.join(timeout=20)
 

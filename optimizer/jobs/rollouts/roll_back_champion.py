@@ -73,8 +73,8 @@ def shown_worse(
     ended = (one for one in rollouts if one.candidate == variant and one.outcome in (*FALLEN, "promoted"))
     if (own := next(ended, None)) is not None:
         if own.outcome in FALLEN:
-            found = f"users found it worse{_size(tx, store, own, -1, is_sized)}"
-            why = "a guardrail took it back" if own.outcome == "guardrail" else found
+            by_users = f"users found it worse{_size(tx, store, own, -1, is_sized)}"
+            why = "a guardrail took it back" if own.outcome == "guardrail" else by_users
             return f"{variant} lost a rollout{_on(own.ended_at)} against {own.champion}: {why} ({own.id})."
         after = champion.after_promotion(store.champions.history(tx, family), own.id)
         if after is not None and after.by == ACTOR:

@@ -281,11 +281,7 @@ def read_status(context: Context, request: StatusRequest) -> StatusView:
         simulated_clock=settings.simulated_clock,
         processes=processes if sees_home else [],
         notes_dropped=run_files.note(settings, "serve", "notes_dropped") if sees_home else None,
-        restarts=[
-            Restart(process=process, at=at)
-            for seconds, process in (run_files.note(settings, "serve", "restarts") if sees_home else ()) or ()
-            if now - (at := datetime.fromtimestamp(seconds, UTC)) < RESTARTS_SHOWN
-        ],
+        restarts=list(_restarts(settings, now)) if sees_home else [],
         last_tick_at=health.ticked_at,
         not_ready=health.not_ready,
         models_problem=models_problem if sees_home else None,
@@ -425,6 +421,13 @@ def _processes(settings: Settings) -> Iterator[ProcessBrief]:
             url=process.url if process is not None else None,
             since=process.since if process is not None else None,
         )
+
+
+def _restarts(settings: Settings, now: datetime) -> Iterator[Restart]:
+    for seconds, process in run_files.note(settings, "serve", "restarts") or ():
+        at = datetime.fromtimestamp(seconds, UTC)
+        if now - at < RESTARTS_SHOWN:
+            yield Restart(process=process, at=at)
 
 
 def _keyless_until(tx: Transaction, store: Store, now: datetime) -> datetime | None:
