@@ -155,7 +155,6 @@ def of_former_champion(visit: PageVisit, members: Mapping[str, str]) -> ActConfi
     if all(tenure.variant != variant for tenure in visit.ask("history", family=family).items):
         raise Conflict(f"{variant} has never been champion of {family}. On its page, a rollout of it is started.")
     foreseen = visit.ask("champion_rollback", family=family, to=variant, dry_run=True)
-    present = foreseen.champion.variant if foreseen.champion is not None else ""
     if foreseen.becomes is None:
         raise Conflict(f"{variant} is champion of {family} now.")
     if foreseen.warning is not None:
@@ -163,11 +162,11 @@ def of_former_champion(visit: PageVisit, members: Mapping[str, str]) -> ActConfi
     return ActConfirmation(
         family=family,
         subject=f"{variant} of {family}",
-        consequence=f"{variant} becomes champion in the place of {present}: every user gets it at once, and a rollout"
-        " that is under way ends.",
+        consequence=f"{variant} becomes champion in the place of {foreseen.instead_of}: every user gets it at once, and"
+        " a rollout that is under way ends.",
         undo="On the family's page, What serves: “Take back the champion”.",
         back=family_page(family),
-        hidden={"family": family, "variant": variant, "expect": present},
+        hidden={"family": family, "variant": variant, "expect": foreseen.instead_of},
         confirm=family,
         warning=foreseen.shown_worse,
     )

@@ -28,9 +28,8 @@ LEAD = """
   `champion rollback`, `champion set` and `keys revoke` act on the store where the server refuses the key or does not
   answer. Letting things go on needs a key that may, or none in the environment.
 - **Changes** say what happened, why, what speaks against it, how to take it back, and the next command. Who did it
-  stands in the record: the
-  key's name, or `local:` and the user of this machine, and beside it the `--reason`. Nothing is asked without a
-  terminal. FAMILY is the name of a family.
+  stands in the record: the key's name, or `local:` and the user of this machine, and beside it the `--reason`. Nothing
+  is asked without a terminal. FAMILY is the name of a family.
 """
 # said once, at the top of the page
 EVERYWHERE = ("as_json", "server")

@@ -81,6 +81,11 @@ def when(at: datetime) -> str:
     return f"{at.astimezone(UTC):%Y-%m-%d %H:%M:%S} UTC"
 
 
+def on_date(at: datetime | None) -> str:
+    """`` on 2026-11-27 21:21:31 UTC``; "" where no time is known."""
+    return f" on {when(at)}" if at is not None else ""
+
+
 def span(hours: float) -> str:
     """``3.5 days``, ``2.0 hours``, ``1 minute``: as exact as one would say it."""
     if hours >= 48:

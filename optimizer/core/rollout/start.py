@@ -9,7 +9,7 @@ from typing import Any
 from pydantic import ValidationError
 
 from optimizer.core.base.errors import InvalidInput
-from optimizer.core.base.phrasing import count, when
+from optimizer.core.base.phrasing import count, on_date
 from optimizer.core.base.values import Aim
 from optimizer.core.evaluation.gates import GateRecord, quality_margin
 from optimizer.core.family.settings import FeedbackWindow, Metric, RolloutSettings
@@ -192,10 +192,9 @@ def earlier_rollback_gate(earlier: Rollout | None) -> list[GateRecord]:
     """
     if earlier is None or earlier.outcome not in FALLEN:
         return []
-    ended = f" on {when(earlier.ended_at)}" if earlier.ended_at is not None else ""
     reason = (
-        f"{earlier.candidate} was rolled back against this champion{ended} ({earlier.outcome}, {earlier.id}):"
-        f" {earlier.reason}"
+        f"{earlier.candidate} was rolled back against this champion{on_date(earlier.ended_at)} ({earlier.outcome},"
+        f" {earlier.id}): {earlier.reason}"
     )
     return [{"name": "earlier_rollout", "verdict": "fail", "value": None, "required": None, "reason": reason}]
 

@@ -4,13 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from datetime import datetime
 from typing import Annotated, Any
 
 from pydantic import Field
 
 from optimizer.core.base.errors import Conflict, NotFound
-from optimizer.core.base.phrasing import when
+from optimizer.core.base.phrasing import on_date, when
 from optimizer.core.rollout.evidence_state import begin, from_text
 from optimizer.core.rollout.next_action import ACTOR
 from optimizer.core.rollout.verification import ROLLBACK
@@ -75,10 +74,11 @@ def shown_worse(
         if own.outcome in FALLEN:
             by_users = f"users found it worse{_size(tx, store, own, -1, is_sized)}"
             why = "a guardrail took it back" if own.outcome == "guardrail" else by_users
-            return f"{variant} lost a rollout{_on(own.ended_at)} against {own.champion}: {why} ({own.id})."
+            return f"{variant} lost a rollout{on_date(own.ended_at)} against {own.champion}: {why} ({own.id})."
         after = champion.after_promotion(store.champions.history(tx, family), own.id)
         if after is not None and after.by == ACTOR:
-            return f"{variant} was taken back{_on(after.since)} after its promotion, by itself: {after.why} ({own.id})."
+            since = f"{variant} was taken back on {when(after.since)} after its promotion"
+            return f"{since}, by itself: {after.why} ({own.id})."
     won = store.rollouts.last_against(tx, family, candidate=instead_of, champion=variant) if instead_of else None
     stored = store.blocks.state(tx, won.id) if won is not None and won.outcome == "promoted" else None
     if won is None or stored is None:
@@ -90,7 +90,7 @@ def shown_worse(
     if not any(gate.name == "sup" and gate.passed for gate in gates_of(state.quality, state.whole_days)):
         return None
     size = _size(tx, store, won, 1, is_sized)
-    return f"{instead_of} took its place{_on(won.ended_at)}, and users found it better{size} ({won.id})."
+    return f"{instead_of} took its place{on_date(won.ended_at)}, and users found it better{size} ({won.id})."
 
 
 def _size(tx: Transaction, store: Store, rollout: Rollout, sign: int, is_wanted: bool) -> str:
@@ -100,10 +100,6 @@ def _size(tx: Transaction, store: Store, rollout: Rollout, sign: int, is_wanted:
     blocks = comparisons(store.blocks.of_rollout(tx, rollout.id, kind="quality"))
     points = 100 * sign * (difference_of(begin(rollout.settings).quality, blocks).observed or 0.0)
     return f" by {points:.1f} points" if points > 0 else ""
-
-
-def _on(at: datetime | None) -> str:
-    return f" on {when(at)}" if at is not None else ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
