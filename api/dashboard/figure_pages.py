@@ -114,7 +114,7 @@ def pipeline(visit: PageVisit, last_days: LastDays) -> Mapping[str, Any]:
     chosen = visit.request.query.get("hours", "")
     hours = next((n for n in SPANS if str(n) == chosen), 24)
     by = "hour" if hours <= MOST_HOURS else "day"
-    page, summary = visit.ask("performance", hours=hours, by=by), visit.ask("summary", hours=hours)
+    page = visit.ask("performance", hours=hours, by=by)
     trends = page.quality_trends
     charts = [
         time_chart(
@@ -131,8 +131,7 @@ def pipeline(visit: PageVisit, last_days: LastDays) -> Mapping[str, Any]:
     ]
     return {
         "page": page,
-        "summary": summary,
-        "levels": {name: target_chart(standing) for name, standing in summary.metrics.items()},
+        "levels": {name: target_chart(standing) for name, standing in page.metrics.items()},
         "charts": charts,
         "hours": hours,
         "by": by,

@@ -81,7 +81,7 @@ class Studies(Protocol):
         """At most n from that place on, in the order of their number, or as ``ranked`` has them and then the others."""
 
     def trial_figures(self, tx: Transaction, study: str) -> list[Trial]:
-        """All of them without what was tried, which is most of what is stored of one."""
+        """All of them with their figures alone: neither what was tried, which is most of what is stored, nor when."""
 
     def put_results(
         self, tx: Transaction, study: str, purpose: str, variant: str, results: Sequence[ExampleResult]

@@ -62,6 +62,8 @@ def test_the_page_holds_all_parts_and_their_figures(world: World) -> None:
         "hours",
         "from",
         "until",
+        "status",
+        "metrics",
         "overall_metrics",
         "processing_breakdown",
         "content_type_breakdown",

@@ -55,8 +55,12 @@ class Span:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PerformancePage(Span):
-    """Everything at once; ``guide_targets``: beside what the pipeline's guide hopes for."""
+    """Everything at once, with the figures that have targets and the worst status of all; ``guide_targets``: beside
+    what the pipeline's guide hopes for.
+    """
 
+    status: Status
+    metrics: Mapping[str, TargetStanding]
     overall_metrics: Overall
     processing_breakdown: Mapping[str, ProcessingWay]
     content_type_breakdown: Mapping[str, Overall]
@@ -100,8 +104,11 @@ def read_performance(context: Context, request: PerformanceRequest) -> Performan
     with _sums(context, request) as sums:
         by_type = sums.by_type()
         figures, by_checkpoint = overall(by_type), sums.checkpoints(by_type)
+        stand = standings(figures, context.pipeline_targets())
         return PerformancePage(
             **sums.span,
+            status=worst(stand),
+            metrics=stand,
             overall_metrics=figures,
             processing_breakdown=breakdown(by_type),
             content_type_breakdown=sums.content_types(),

@@ -326,7 +326,7 @@ class EventTables:
         # Of many families each has a part of a page: were as many read of each, most would be read for nothing.
         depth, n_looked_at, floor = max(LEAST_DEPTH, -(-(limit + 1) // max(1, len(names)))), 0, None
         while names:
-            floor = _floor(tx, names, at if id else at - INSTANT, matching.since, depth)
+            floor = _floor(tx, names, at if id else at - INSTANT, matching.since, depth, failed=bool(matching.failed))
             least = matching.since if floor is None else floor
             behind = or_(
                 _I.received_at < at, and_(_I.received_at == at, or_(_I.id < id, and_(_I.id == id, _I.family < family)))
@@ -477,12 +477,15 @@ def _names(tx: Connection) -> list[str]:
     return list(tx.execute(select(families.c.family).where(families.c.family.is_not(None))).scalars())
 
 
-def _floor(tx: Connection, names: Sequence[str], at: datetime, since: datetime, depth: int) -> datetime | None:
-    """The time from which on no family has more than ``depth`` interactions up to ``at``, by the index alone; None
-    where ``since`` is such a time.
+def _floor(
+    tx: Connection, names: Sequence[str], at: datetime, since: datetime, depth: int, *, failed: bool
+) -> datetime | None:
+    """The time from which on no family has more than ``depth`` interactions up to ``at``, of them those that failed
+    where only these are looked for, by an index alone; None where ``since`` is such a time.
     """
     families = each_family(INTERACTIONS)
-    within = _I.family == families.c.family, _I.received_at >= since, _I.received_at <= at
+    within = [_I.family == families.c.family, _I.received_at >= since, _I.received_at <= at]
+    within += [_I.error.is_not(None)] if failed else []
     nth = select(_I.received_at).where(*within).order_by(_I.received_at.desc()).limit(1).offset(depth - 1)
     nth_of_each = select(nth.correlate(families).scalar_subquery().label("at")).where(families.c.family.in_(names))
     floor: datetime | None = tx.execute(select(func.max(nth_of_each.subquery().c.at))).scalar()

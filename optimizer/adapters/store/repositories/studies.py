@@ -28,6 +28,7 @@ RESULTS = TrialResultRow.__table__
 TIER_ANSWERS = TierAnswersRow.__table__
 SCHEDULES = ScheduleRow.__table__
 _S, _T = STUDIES.c, TRIALS.c
+_FIGURES = [one for one in _T if one.name not in ("params", "started_at", "finished_at", "mlflow_run_id")]
 _IS_RANKED = and_(_T.status == "complete", _T.score.is_not(None))
 _MEAN_USD = case((_T.n > 0, _T.cost_usd / _T.n), else_=0.0)
 # As `ranked` orders them, and behind them the others.
@@ -131,8 +132,9 @@ class StudyTables:
         return [record_of(Trial, row) for row in tx.execute(query.limit(n).offset(start)).mappings()]
 
     def trial_figures(self, tx: Connection, study: str) -> list[Trial]:
-        query = select(*(column for column in TRIALS.c if column is not _T.params)).where(_T.study == study)
-        return [Trial(**row, params={}) for row in tx.execute(query.order_by(_T.number)).mappings()]
+        rows = tx.execute(select(*_FIGURES).where(_T.study == study).order_by(_T.number))
+        names = tuple(rows.keys())  # a study has thousands of rows, and a mapping of each takes longer
+        return [Trial(**dict(zip(names, row, strict=True)), params={}) for row in rows]
 
     def put_results(
         self, tx: Connection, study: str, purpose: str, variant: str, results: Sequence[ExampleResult]

@@ -44,6 +44,7 @@ _COLUMN_TYPES: Mapping[Any, Callable[[], TypeEngine[Any]]] = {
 
 _LABELLED = text("label IS NOT NULL")
 _IN_CONVERSATION = text("conversation IS NOT NULL")
+_FAILED = text("error IS NOT NULL")
 # Every index ends in what grows with time or with the id, so that new rows go to its end: one in the order of units
 # would write another page for each row (docs/adr/0034-events-have-no-unit-index.md). Conversations have one, which only
 # events pay for that name theirs.
@@ -55,6 +56,7 @@ INTERACTIONS = _event_table(  # written by events.py
     Index("ix_interactions_rollout_occurred", "rollout", "occurred_at"),  # guardrail blocks
     Index("ix_interactions_rollout_cohort", "rollout", "cohort_start"),  # quality blocks
     Index("ix_interactions_conversation", "conversation", "family", "received_at", sqlite_where=_IN_CONVERSATION),
+    Index("ix_interactions_failed", "family", "received_at", sqlite_where=_FAILED),
 )
 FEEDBACK_EVENTS = _event_table(  # written by events.py
     "feedback_events",
