@@ -13,7 +13,7 @@ from optimizer.adapters.store import Database
 from optimizer.core.family.settings import Metric
 from optimizer.core.rollout.cohorts import Cohort
 from optimizer.jobs.feedback.roll_up_minutes import roll_up_minutes
-from optimizer.ports import UnitCount
+from optimizer.ports import InteractionFilter, UnitCount
 from tests.clock import Clock
 from tests.stores import FAMILY, NOW, arm, feedback, interaction, keep_events, minutes, new_database, rollout
 
@@ -245,6 +245,12 @@ def test_summing_up_minutes_reads_events_by_family_and_time_of_receipt(database:
     by_receipt = [plan for plan in plans if "_family_received (family=? AND received_at>?" in plan]
     assert len(by_receipt) == 2
     assert not any(f"SCAN {table}" in plan or "TEMP B-TREE" in plan for plan in plans for table in EVENTS)
+
+
+def test_requests_that_failed_are_found_by_their_index(database: Database) -> None:
+    failed = InteractionFilter(since=minutes(-60), until=NOW, families=[FAMILY], failed=True)
+    plans = plans_of(database, lambda d, tx: d.events.matches(tx, failed, cursor=None, limit=10))
+    assert ["ix_interactions_failed (family=? AND received_at>? AND" in plan for plan in plans] == [True, True]
 
 
 def test_scores_of_judges_are_counted_by_their_index(database: Database) -> None:
