@@ -38,6 +38,8 @@ def status(world: World) -> int:
 
 
 def test_the_first_key_is_warned_of_and_its_undo_lets_the_keyless_in_again(world: World) -> None:
+    world.client.headers["User-Agent"] = COMMAND_LINE  # which is no caller that the act would ask about
+    assert status(world) == 200
     made = detent("keys", "create", "web")
     assert made.code == 0
     assert made.err.index("applications, scripts and browsers that send none get 401") < made.err.index("Key web made")

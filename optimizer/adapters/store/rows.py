@@ -21,6 +21,7 @@ from sqlalchemy import (
     BindParameter,
     ColumnElement,
     Connection,
+    CursorResult,
     RowMapping,
     Select,
     Table,
@@ -139,6 +140,12 @@ def conditions_of(
     for some in chunks(sorted(names)):
         by_family = groupby(some, key=itemgetter(0))
         yield or_(*(and_(family == of, id.in_([id for _, id in own])) for of, own in by_family))
+
+
+def records_in(rows: CursorResult[Any], kind: Callable[..., T], **more: Any) -> list[T]:
+    """A record of each row, for queries of hundreds: a mapping of each would take a fifth longer."""
+    names = tuple(rows.keys())
+    return [kind(**dict(zip(names, row, strict=True)), **more) for row in rows]
 
 
 def families_in(tx: Connection, table: Table) -> list[str]:

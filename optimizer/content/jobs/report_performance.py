@@ -103,18 +103,14 @@ def read_performance(context: Context, request: PerformanceRequest) -> Performan
     """
     with _sums(context, request) as sums:
         by_type = sums.by_type()
-        figures, by_checkpoint = overall(by_type), sums.checkpoints(by_type)
-        stand = standings(figures, context.pipeline_targets())
+        by_checkpoint = sums.checkpoints(by_type)
         return PerformancePage(
             **sums.span,
-            status=worst(stand),
-            metrics=stand,
-            overall_metrics=figures,
+            **_beside_targets(context, by_type, by_checkpoint),
             processing_breakdown=breakdown(by_type),
             content_type_breakdown=sums.content_types(),
             checkpoint_analytics=by_checkpoint,
             quality_trends=sums.trends(request.by),
-            guide_targets=guide_targets(figures, by_checkpoint),
         )
 
 
@@ -122,15 +118,21 @@ def read_performance_summary(context: Context, request: PerformanceRequest) -> P
     """The figures that have targets, each with its target and status: ok, warning, critical or no data."""
     with _sums(context, request) as sums:
         by_type = sums.by_type()
-        figures, by_checkpoint = overall(by_type), sums.checkpoints(by_type)
+        return PerformanceSummary(**sums.span, **_beside_targets(context, by_type, sums.checkpoints(by_type)))
+
+
+def _beside_targets(
+    context: Context, by_type: Mapping[str, PipelineSums], by_checkpoint: Mapping[str, Checkpoint]
+) -> dict[str, Any]:
+    """What the page and its summary share."""
+    figures = overall(by_type)
     stand = standings(figures, context.pipeline_targets())
-    return PerformanceSummary(
-        **sums.span,
-        status=worst(stand),
-        metrics=stand,
-        overall_metrics=figures,
-        guide_targets=guide_targets(figures, by_checkpoint),
-    )
+    return {
+        "status": worst(stand),
+        "metrics": stand,
+        "overall_metrics": figures,
+        "guide_targets": guide_targets(figures, by_checkpoint),
+    }
 
 
 def read_content_types(context: Context, request: PerformanceRequest) -> ContentTypes:

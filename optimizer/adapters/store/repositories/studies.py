@@ -13,7 +13,7 @@ from typing import Any
 from sqlalchemy import Connection, RowMapping, and_, bindparam, case, delete, func, insert, or_, select, update
 
 from optimizer.adapters.store.engine import upsert
-from optimizer.adapters.store.rows import columns_of, first, newest_first, page_of, record_of, where_equal
+from optimizer.adapters.store.rows import columns_of, first, newest_first, page_of, record_of, records_in, where_equal
 from optimizer.adapters.store.tables import ScheduleRow, StudyRow, TierAnswersRow, TrialResultRow, TrialRow
 from optimizer.core.base.errors import Conflict, NotFound
 from optimizer.core.base.values import Budget, ExampleResult, Spend, grouped
@@ -133,8 +133,7 @@ class StudyTables:
 
     def trial_figures(self, tx: Connection, study: str) -> list[Trial]:
         rows = tx.execute(select(*_FIGURES).where(_T.study == study).order_by(_T.number))
-        names = tuple(rows.keys())  # a study has thousands of rows, and a mapping of each takes longer
-        return [Trial(**dict(zip(names, row, strict=True)), params={}) for row in rows]
+        return records_in(rows, Trial, params={})
 
     def put_results(
         self, tx: Connection, study: str, purpose: str, variant: str, results: Sequence[ExampleResult]
