@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import urlencode
 
+from markupsafe import Markup
 from starlette.exceptions import HTTPException
 from starlette.requests import ClientDisconnect, Request
 from starlette.responses import HTMLResponse, RedirectResponse, Response, StreamingResponse
@@ -65,10 +66,16 @@ WORDS = re.compile(r"content_\w+|note|reason|expected_text")  # fields of forms 
 ENDED = "Your session has ended, so nothing was done."
 # A report is one file to mail, its style inside: it may show that and nothing else, and runs nothing.
 REPORT_POLICY = "sandbox; default-src 'none'; style-src 'unsafe-inline'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'"  # noqa: E501
-REPORTS: Mapping[str, tuple[str, Callable[[Any], str]]] = {
-    "/dashboard/rollouts/{id}/report": ("report", wiring.rollout_page),
-    "/dashboard/studies/{id}/report": ("study report", wiring.study_page),
+# Address > use case, its page, and the page that leads there: folder and name.
+REPORTS: Mapping[str, tuple[str, Callable[[Any], str], Callable[[Any], tuple[str, str]]]] = {
+    "/dashboard/rollouts/{id}/report": (
+        "report",
+        wiring.rollout_page,
+        lambda report: ("families", report.rollout.family),
+    ),
+    "/dashboard/studies/{id}/report": ("study report", wiring.study_page, lambda report: ("studies", report.study.id)),
 }
+BACK = Markup('<main>\n<p><a href="../../{folder}/{name}">Back to {name}</a></p>')
 SEE_OTHER = 303
 ASKED_AGAIN = (409, 412, 422)  # what a person may mend in the form
 TITLES: Mapping[int, str] = {
@@ -104,7 +111,7 @@ class Dashboard:
         return [self._route(page.path, partial(self._page, page), page.query) for page in PAGES]
 
     def routes(self) -> list[Route]:
-        reports = [self._route(path, partial(self._report, *REPORTS[path]), frozenset()) for path in REPORTS]
+        reports = [self._route(path, partial(self._report, path), frozenset()) for path in REPORTS]
         return [
             Route("/", _to_dashboard, include_in_schema=False),
             Route("/mlflow", _to_mlflow, include_in_schema=False),
@@ -206,11 +213,15 @@ class Dashboard:
         self._mlflow = self._mlflow or MlflowProcess(shared.settings.run_dir() / "mlflow.json")
         return await passed_on(request, self._mlflow)
 
-    async def _report(
-        self, name: str, page: Callable[[Any], str], request: StrictRequest, shared: Services
-    ) -> Response:
-        visit = await self._visit(request, shared)
-        text = await asyncio.to_thread(lambda: page(visit.ask(name, id=request.path_params["id"])))
+    async def _report(self, path: str, request: StrictRequest, shared: Services) -> Response:
+        visit, (use_case, page, leads_here) = await self._visit(request, shared), REPORTS[path]
+
+        def with_way_back() -> str:  # which the file to mail lacks
+            report = visit.ask(use_case, id=request.path_params["id"])
+            folder, name = leads_here(report)
+            return page(report).replace("<main>", BACK.format(folder=folder, name=name), 1)
+
+        text = await asyncio.to_thread(with_way_back)
         return HTMLResponse(
             text.encode("utf-8", "replace"), headers={**HEADERS, "Content-Security-Policy": REPORT_POLICY}
         )

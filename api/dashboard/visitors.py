@@ -23,7 +23,7 @@ from api.services import Services
 from optimizer.core.base.errors import Busy, DetentError, InvalidFamily, NotAuthenticated, NotAuthorised
 from optimizer.core.serving.access import hash_of
 from optimizer.core.serving.local_door import is_of_own_page
-from optimizer.core.serving.rollout import Rollout
+from optimizer.core.serving.rollout import Rollout, is_frozen
 from optimizer.jobs.request import invalid
 from optimizer.runtime.apart import answer_apart
 from optimizer.runtime.use_cases import USE_CASES, UseCase
@@ -134,6 +134,10 @@ class PageVisit:
         """From memory; of a family that the visitor may see."""
         served = self.shared.serving.now_served.families.get(family)
         return served.rollout if served is not None else None
+
+    def is_frozen(self, family: str) -> bool:
+        """By its own freeze or that of all; from memory."""
+        return is_frozen(self.shared.serving.now_served.freezes, family) is not None
 
     def champion(self, family: str) -> str | None:
         """The variant that serves; from memory."""

@@ -734,11 +734,16 @@ def test_a_candidate_s_prompt_stands_beside_the_champion_s(world: World) -> None
 
 def test_a_report_is_one_file_that_may_run_and_load_nothing(world: World) -> None:
     rollout = world.get("/v1/families/triage/rollout").json()["id"]
-    for address in (f"/dashboard/rollouts/{rollout}/report", "/dashboard/studies/st_1/report"):
+    for address, back in (
+        (f"/dashboard/rollouts/{rollout}/report", "/dashboard/families/triage"),
+        ("/dashboard/studies/st_1/report", "/dashboard/studies/st_1"),
+    ):
         answer = visitor(world, "secret-read-texts").get(address)
         assert answer.status_code == 200, answer.text
         assert answer.headers["content-security-policy"] == REPORT_POLICY
-        assert {tag for tag, _ in Elements(answer.text).seen} & {"script", "link", "img", "form"} == set()
+        seen = Elements(answer.text).seen
+        assert {tag for tag, _ in seen} & {"script", "link", "img", "form"} == set()
+        assert urljoin(address, next(attributes["href"] for tag, attributes in seen if tag == "a")) == back
         assert visitor(world, None).get(address).status_code == 303
         assert visitor(world, "elsewhere-operate").get(address).status_code == 404
 

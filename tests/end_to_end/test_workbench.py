@@ -271,9 +271,12 @@ def test_an_evaluation_and_a_start_say_first_what_they_take_and_pass_no_gate(wor
     rollout = world.get("/v1/families/triage/rollout").json()
     if rollout["status"] in ("pending", "validating", "approved", "deploying"):
         world.post(f"/v1/rollouts/{rollout['id']}/rollback", {"reason": "make room"})
+    own, other = (f"/dashboard/families/triage/variants/{one}" for one in (variant, world.candidate("Another one:")))
+    world.post("/v1/freeze", {"reason": "look first"})
+    frozen = client.get(own).text
+    assert ("No rollout starts while it is frozen" in frozen, "acts/start" in frozen) == (True, False)
     for scope in ({}, {"family": "triage"}):
         world.post("/v1/unfreeze", {**scope, "reason": "make room"})
-    own, other = (f"/dashboard/families/triage/variants/{one}" for one in (variant, world.candidate("Another one:")))
     assert f"acts/start?family=triage&amp;variant={variant}" in client.get(own).text
     start = client.get(f"/dashboard/acts/start?{address}").text
     assert "The gate has not passed" in start
