@@ -65,6 +65,7 @@ def _bars(cells: Sequence[Cell]) -> str:
         "ships at -margin, whole rollouts": r"whole, quality -5 pt: promote",
         "rolls an equal candidate back (table B)": r"B \+0\.0 pt: roll_back",
         "rolls an equal candidate back, quality gate and guardrails together": r"whole, equal: roll_back",
+        "rolls an equal candidate back, both together by the default": r"whole, equal, by the default: roll_back",
         "either, while base rate and shares move (worst)": r"drift, .*",
         "either, late feedback, window long enough (worst)": r"late, both arms alike, .*",
         "either, 500 returning users (worst)": r"returning, .* \+0 pt: roll_back|returning, .* -5 pt: promote",

@@ -217,8 +217,10 @@ CASES = {
     "the same at every hour, 1,000 labels an hour, few in the first, max_labelled 8,000": Case(
         labels=1_000, first=0.03, budget=BUDGET
     ),
-    "± 10 by the day, 6,000 users who come back": Case(swing=0.10, crowd=CROWD),
-    "the same at every hour, 300 users who come back": Case(crowd=Crowd(users=300, requests_per_hour=20)),
+    "± 10 by the day, 6,000 users who come back every third day": Case(swing=0.10, crowd=CROWD),
+    "the same at every hour, 300 users who come back 1.6 times a day": Case(
+        crowd=Crowd(users=300, requests_per_hour=20)
+    ),
     "± 10 by the week, 168 h": Case(swing=0.10, period=168, week=True),
     "± 10 by the week": Case(swing=0.10, period=168),
     "+ 5 for 48 hours, then - 10": Case(turns=(48, -0.10), begins=0.0, differences=(0.05,)),
@@ -232,6 +234,9 @@ CASES = {
         swing=0.10, crowd=replace(CROWD, requests_per_hour=500)
     ),
     "± 20 by the day": Case(swing=0.20),
+    "± 10 by the day, 6,000 users who come back once a day": Case(
+        swing=0.10, crowd=replace(CROWD, requests_per_hour=250)
+    ),
 }
 
 STEEP = {"± 20 by the day, 400 labels an hour": Case(swing=0.20, labels=400)}  # hours below two margins, many labels

@@ -22,6 +22,7 @@ from optimizer.core.rollout.blocks import FIRST_PREVIOUS_HASH, SECONDS, BlockKin
 from optimizer.core.rollout.next_action import guardrail_alarm, next_action
 from optimizer.core.serving.rollout import Rollout, iso
 from optimizer.core.statistics.outcomes import Outcomes
+from optimizer.core.statistics.quality_gate import ROLL_WEIGHTS
 from simulations.guardrail_alarms import CAP, HOPELESS, SIGMA, exceeding
 from simulations.own_ramps import CLOCK_LABELS
 from simulations.own_rule import BUDGET, LADDER
@@ -69,10 +70,12 @@ SETTINGS: dict[str, Any] = {
     "min_duration_hours": 24,
     "max_days": MAX_HOURS / 24,
     "guardrails": {},
+    "whole_days": False,
 }
+DEFAULT: dict[str, Any] = {**SETTINGS, "whole_days": True, "roll_weights": ROLL_WEIGHTS}
 
 
-def rollout_at(stage: int) -> Rollout:
+def rollout_at(stage: int, settings: dict[str, Any] = SETTINGS) -> Rollout:
     """A rollout that started at ``START`` and stands at a stage; what ``next_action`` reads of it."""
     spans = [
         {"share": share, "from": iso(START), "to": iso(START), "clock_from": iso(START), "clock_to": iso(START)}
@@ -91,7 +94,7 @@ def rollout_at(stage: int) -> Rollout:
         stage=stage,
         held=False,
         version=1,
-        settings=SETTINGS,
+        settings=settings,
         stage_history=spans,
         created_at=START,
         created_by="bench",
@@ -170,11 +173,11 @@ def first_state(settings: dict[str, Any] = SETTINGS) -> evidence_state.EvidenceS
     )  # hopeless guardrails are not simulated to their end, and hold up nobody
 
 
-def run_whole(rng: np.random.Generator, truth: Truth, start: evidence_state.EvidenceState) -> tuple[str, int, float]:
+def run_whole(rng: np.random.Generator, truth: Truth, settings: dict[str, Any] = SETTINGS) -> tuple[str, int, float]:
     """How it ended, labels used, and units that got the candidate until then."""
-    state, stage, units = start, 0, 0.0
+    state, stage, units = first_state(settings), 0, 0.0
     for hour in range(MAX_HOURS):
-        rollout = rollout_at(stage)
+        rollout = rollout_at(stage, settings)
         for second in range(3600 * hour, 3600 * (hour + 1), SECONDS):
             undecided = {kind: g for kind, g in state.guardrails.items() if g.evidence.log_e > HOPELESS}
             if not undecided:  # by Ville's inequality the chance that one of them still alarms is below 1e-7 each
@@ -183,11 +186,11 @@ def run_whole(rng: np.random.Generator, truth: Truth, start: evidence_state.Evid
             state = replace(state, guardrails=undecided)
             content = guardrail_block(rng, truth, stage, second)
             units += content["reports"]["candidate"]
-            state = evidence_state.after(state, stored("guardrails", content), SETTINGS, LADDER)
+            state = evidence_state.after(state, stored("guardrails", content), settings, LADDER)
             if guardrail_alarm(rollout, state, at=START + timedelta(seconds=second)) is not None:
                 return "roll_back", state.quality.labelled, units
         content, _ = quality_block(rng, truth, stage, hour)
-        state = evidence_state.after(state, stored("quality", content), SETTINGS, LADDER)
+        state = evidence_state.after(state, stored("quality", content), settings, LADDER)
         now = START + timedelta(hours=hour + 1)
         action = next_action(rollout, state, at=now, clock_at=now)
         if action.act == "advance":
@@ -246,12 +249,11 @@ def _costs(rng: np.random.Generator, n: int, factor: float) -> list[list[float]]
 
 def table_whole(runs: int, seed: int) -> list[Cell]:
     cells: list[Cell] = []
-    start = first_state()
     for case, (truth, end) in CASES.items():
         ours, safe = Tally(), Tally()
         for run in range(runs):
             at = [seed, 9, list(CASES).index(case), run]
-            ours.add(*run_whole(np.random.default_rng(at), truth, start))
+            ours.add(*run_whole(np.random.default_rng(at), truth))
             safe.add(*run_safe(np.random.default_rng(at), truth))
         ends = (end, *(e for e in ("roll_back", "promote", "inconclusive") if e != end))
         cells += [share_cell(f"whole, {case}: {e}", ours, e, safe.share(e), SAFE) for e in ends]
@@ -260,3 +262,16 @@ def table_whole(runs: int, seed: int) -> list[Cell]:
         cells += mean_cell(f"whole, {case}: units", ours.on_candidate, units, SAFE, "units on the candidate, mean")
         progress(f"whole {case}")
     return cells
+
+
+def table_default(runs: int, seed: int) -> list[Cell]:
+    """An equal candidate by the product's default, which waits for whole days; in the draws of ``table_whole``."""
+    ours = Tally()
+    for run in range(runs):
+        ours.add(*run_whole(np.random.default_rng([seed, 9, list(CASES).index("equal"), run]), Truth(), DEFAULT))
+    label = "whole, equal, by the default"
+    return [
+        *(share_cell(f"{label}: {end}", ours, end, None, "none") for end in ("roll_back", "promote", "inconclusive")),
+        *mean_cell(f"{label}: labels", ours.labels, None, "none", "labels, mean"),
+        *mean_cell(f"{label}: units", ours.on_candidate, None, "none", "units on the candidate, mean"),
+    ]

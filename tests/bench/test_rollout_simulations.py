@@ -75,7 +75,7 @@ def rng(run: int = 0) -> np.random.Generator:
         (
             whole_rollout,
             "next_action",
-            lambda: whole_rollout.run_whole(rng(), whole_rollout.Truth(), whole_rollout.first_state()),
+            lambda: whole_rollout.run_whole(rng(), whole_rollout.Truth()),
         ),
         (whole_rollout.evidence_state, "after", lambda: whole_rollout.first_state()),
         (
@@ -86,7 +86,7 @@ def rng(run: int = 0) -> np.random.Generator:
         (
             whole_rollout,
             "guardrail_alarm",
-            lambda: whole_rollout.run_whole(rng(), whole_rollout.Truth(), whole_rollout.first_state()),
+            lambda: whole_rollout.run_whole(rng(), whole_rollout.Truth()),
         ),
     ],
     ids=[
@@ -181,7 +181,7 @@ def test_a_window_holds_the_share_of_feedback_that_it_is_named_for():
 
 
 def test_a_candidate_that_fails_is_rolled_back_by_the_guardrail_before_any_label():
-    end, labels, units = whole_rollout.run_whole(rng(), whole_rollout.Truth(errors=0.30), whole_rollout.first_state())
+    end, labels, units = whole_rollout.run_whole(rng(), whole_rollout.Truth(errors=0.30))
     assert (end, labels) == ("roll_back", 0)
     assert units < 200
 
