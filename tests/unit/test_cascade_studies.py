@@ -221,7 +221,7 @@ def test_a_dry_run_reserves_the_confirmation_s_calls_of_every_tier_and_says_what
     assert estimate.parts["replay"].low == 2 * (100 + 30)
     (sentence,) = estimate.remarks
     assert "Thresholds are searched on 130 examples, which is few" in sentence
-    assert ".24 to .93" in sentence
+    assert ".24 and .49" in sentence
 
 
 def test_a_dry_run_counts_the_unreleased_rows_and_names_the_command_that_releases_them(tmp_path: Path) -> None:

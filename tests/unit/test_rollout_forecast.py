@@ -55,7 +55,11 @@ def test_one_stage_takes_as_long_as_worked_out_by_hand() -> None:
     assert stage.expected.units == pytest.approx(MEAN / 0.2)
     assert stage.expected.hours == pytest.approx(MEAN / 20 + 25)
     assert stage.nine_in_ten.hours == pytest.approx(NINE / 20 + 25)
-    assert found.users_exposed == pytest.approx(MEAN / 0.2 / 2)
+    assert found.expected is not None
+    assert found.expected.hours == pytest.approx(75), "three windows, which is longer than the stage"
+    assert found.users_exposed == pytest.approx(75 * 100 / 2), "also while windows pass"
+    always_the_same = forecast_rollout(PLAN, traffic(1_000, 200, hours=24.0, late=0))
+    assert always_the_same.users_exposed == pytest.approx(1_000 / 2)
     assert stage.detectable_drop == pytest.approx(sqrt(2 * 0.25 * 4 * (log(1 / 0.03) + 0.5) / (20 * 24)))
     assert found.nine_in_ten.hours == stage.nine_in_ten.hours
 

@@ -27,6 +27,7 @@ from optimizer.core.forecast.plan import (
     other_ladders,
     problems_of,
     total_of,
+    units_on_candidate,
     ways_out,
 )
 from optimizer.core.statistics.forecast import (
@@ -191,7 +192,6 @@ def forecast_rollout(
             AlarmNeed(errors=errors, candidate_requests=needed, minutes=None if seconds is None else seconds / 60)
         )
     verdict: Feasibility = "cannot_tell" if missing else "exceeds" if problems else "fits"
-    exposed = [s.share * s.expected.units for s in stages if s.expected.units is not None]
     return RolloutForecast(
         verdict=verdict,
         summary=_summary(totals["expected"], totals["nine_in_ten"], missing, problems, progress),
@@ -214,7 +214,7 @@ def forecast_rollout(
         label_rate=traffic.label_rate(plan.field, plan.source) if traffic is not None and traffic.n_units else None,
         requests_per_second=traffic.requests_per_second if traffic is not None else None,
         stages=stages,
-        users_exposed=sum(exposed) if len(exposed) == len(stages) else None,
+        users_exposed=units_on_candidate(plan, expected, totals["expected"], traffic, rates),
         guardrails=tuple(alarms),
         holds=f"{_holds(plan, None if missing else traffic)} {AFTERWARDS}",
         **totals,

@@ -188,6 +188,27 @@ def total_of(plan: ForecastPlan, needs: list[Need], progress: Progress) -> Need:
     return Need(labelled=_sum([n.labelled for n in needs]), units=_sum([n.units for n in needs]), hours=hours)
 
 
+def distinct_units(plan: ForecastPlan, traffic: RecordedTraffic, hours: float) -> float:
+    """Those known, and the new ones of so many hours."""
+    # By the second half of the period; 0 where the same units always come back.
+    fresh = (traffic.n_late_units / (traffic.hours / 2)) / plan.clock_scale
+    return traffic.n_units + fresh * max(0.0, hours)
+
+
+def units_on_candidate(
+    plan: ForecastPlan, needs: list[Need], total: Need, traffic: RecordedTraffic | None, rates: TrafficRate | None
+) -> float | None:
+    """Distinct units that are served the candidate: at its share of each stage, also while feedback windows pass, and
+    at the last one until the promotion. None where no time is told.
+    """
+    shares, hours = plan.ladder[-len(needs) :], [need.hours for need in needs if need.hours is not None]
+    if traffic is None or rates is None or total.hours is None or len(hours) < len(needs):
+        return None
+    hours[-1] += total.hours - sum(hours)
+    served = rates.units_per_hour * sum(share * stage for share, stage in zip(shares, hours, strict=True))
+    return min(served, max(shares) * distinct_units(plan, traffic, total.hours))
+
+
 def _sum(values: list[float | None]) -> float | None:
     known = [v for v in values if v is not None]
     return sum(known) if len(known) == len(values) else None
@@ -228,9 +249,7 @@ class Outlook:
         """Distinct units that can come into one stage: those known, and the new ones of all the time that is left."""
         if self.traffic is None or self.rates is None:
             return inf
-        # By the second half of the period; 0 where the same units always come back.
-        fresh = (self.traffic.n_late_units / (self.traffic.hours / 2)) / self.plan.clock_scale
-        return self.traffic.n_units + fresh * max(0.0, self.plan.max_hours - self.progress.hours)
+        return distinct_units(self.plan, self.traffic, self.plan.max_hours - self.progress.hours)
 
 
 def problems_of(outlook: Outlook) -> tuple[LimitExceeded, ...]:
@@ -357,14 +376,14 @@ def ladder_way(
     outlook = Outlook(
         plan=changed_plan, progress=NOT_BEGUN, shares=ladder, needs=nine, total=total, traffic=traffic, rates=rates
     )
-    served = [share * need.units for share, need in zip(ladder, expected, strict=True) if need.units is not None]
+    mean = total_of(changed_plan, expected, NOT_BEGUN)
     return LadderWay(
         ladder=ladder,
         fits=not problems_of(outlook),
-        expected=total_of(changed_plan, expected, NOT_BEGUN),
+        expected=mean,
         nine_in_ten=total,
         first_day_units=24 * rates.units_per_hour * ladder[0],
-        units=sum(served) if len(served) == len(ladder) else None,
+        units=units_on_candidate(changed_plan, expected, mean, traffic, rates),
     )
 
 
