@@ -111,7 +111,7 @@ bench: $(VENV)/.synced-dev ## kill -9 of every process, gates on real logs (half
 bench-gates: $(VENV)/.synced-dev ## the gates on recorded A/B tests, beside other rules (a few minutes)
 	@$(BIN)/python bench/gate_trial.py
 
-bench-rollouts: $(VENV)/.synced-dev ## simulated rollouts beside other rules (two hours)
+bench-rollouts: $(VENV)/.synced-dev ## simulated rollouts beside other rules (about an hour)
 	@$(BIN)/python bench/rollout_statistics.py
 
 bench-response: $(VENV)/.synced-dev ## how long a bad candidate is served, on simulated time (a quarter of an hour)

@@ -1,16 +1,15 @@
 """How often and how soon rollouts end rightly and wrongly,
 simulated through the product's own gates beside other rules.
 
-    python bench/rollout_statistics.py [--runs 2000] [--seed 1]
-        [--only A B drift late returning whole default C heavy D] [--part FILE | --merge FILE FILE]
+    python bench/rollout_statistics.py [--runs 2000] [--seed 1] [--only A,B,drift,late,returning,whole,C,heavy,D]
 
 A: a fixed ramp watched by many rules. B: rules that drive the ramp themselves. drift: base rates and shares that move.
 late: feedback that comes late, bad news first. returning: the same users again and again. whole: quality gate and
-guardrails at once, by the functions that the tick calls. default: the same with whole days, for an equal candidate. C:
-guardrails in seconds. heavy: one user that always fails. D: monitors of the champion. Base .80, margin .05, blocks of
-40 labelled outcomes. A run of all tables with 2,000 runs or more writes the result and
-docs/reference/statistics-measured.md; any other is printed. One process, one core, two hours; with two cores, two
-processes with --only and --part FILE each, then --merge FILE FILE.
+guardrails at once, by the functions that the tick calls. C: guardrails in seconds. heavy: one user that always fails.
+D: monitors of the champion. Base .80, margin .05, blocks of 40 labelled outcomes. A run of all tables with 2,000 runs
+or more writes the result and docs/reference/statistics-measured.md; any other is
+printed. One process, one core, about an hour; with two cores, two processes with
+--only and --part FILE each, then --merge FILE FILE.
 """
 
 from __future__ import annotations
@@ -23,7 +22,7 @@ from simulations.heavy_user import table_heavy
 from simulations.late_feedback import table_late
 from simulations.own_ramps import table_b, table_drift
 from simulations.returning_users import table_returning
-from simulations.whole_rollout import table_default, table_whole
+from simulations.whole_rollout import table_whole
 
 TABLES = {
     "A": table_a,
@@ -32,7 +31,6 @@ TABLES = {
     "late": table_late,
     "returning": table_returning,
     "whole": table_whole,
-    "default": table_default,
     "C": table_c,
     "heavy": table_heavy,
     "D": table_d,

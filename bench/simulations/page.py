@@ -42,7 +42,7 @@ def page(statistics: Result, days: Result, intervals: Result, delays: Result, li
         limits=limits,
         n=n,
         error=2 * (0.05 * 0.95 / n) ** 0.5,
-        bars=_bars(cells),
+        bars=_bars([*cells, *limits["cells"]]),
         labels=_labels(cells),
         better=_better(cells),
         ramp=_ramp(cells),
