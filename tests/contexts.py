@@ -27,7 +27,7 @@ def study_context(
         clock,
         actor,
         family=lambda name: family,
-        families=lambda: SimpleNamespace(families={family.name: family}),
+        families=lambda: SimpleNamespace(problems={}, families={family.name: family}),
         models=lambda: models,
         settings=SimpleNamespace(usd_per_month=usd_per_month, max_studies=3),
     )

@@ -177,7 +177,7 @@ class World:
         self._file = folder / "detent.db"
         self._is_new = not self._file.exists()
         self.store = new_database(folder)
-        self.families = SimpleNamespace(families={self.family.name: self.family})
+        self.families = SimpleNamespace(problems={}, families={self.family.name: self.family})
         metrics = list(METRICS.built_in.values())
         self.scorer = scorer or Scorer(self.family.output, self.family.metrics, metrics)
 

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING
 
+from optimizer.core.base.errors import InvalidFamily
 from optimizer.core.serving.access import EVERYTHING, Access, require_family
 
 if TYPE_CHECKING:
@@ -103,6 +104,17 @@ class Context:
         if family is None and own is not None and len(own) == 1:
             return own[0]
         self.require_family(family)
+        return family
+
+    def sound_family(self, name: str, cannot: str) -> Family:
+        """The family of its file as that stands now, not of its last good text.
+
+        Raises InvalidFamily with what is wrong with the file; ``cannot``: what cannot be done with it, such as "be
+        served".
+        """
+        problems, family = self.families().problems, self.family(name)
+        if (problem := problems.get(name) or problems.get(family.name)) is not None:
+            raise InvalidFamily(f"The file as it stands cannot {cannot}. {problem.detail}", problem.faults)
         return family
 
     def sees(self, family: str | None) -> bool:

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
 import pytest
 
 from optimizer.cli.study.run import read_definition, request_members
+from optimizer.core.base.errors import InvalidInput
 from optimizer.core.search.strategy import check_strategy
 from optimizer.core.search.study import Definition
 
@@ -28,3 +30,17 @@ def test_the_demo_searches_with_at_most_106_calls_its_run_off_included_and_confi
     definition = Definition.parse(request["definition"])
     assert 2 * definition.n_holdout == 200
     assert request["budget"]["calls"] == 306
+
+
+@pytest.mark.parametrize(
+    ("values", "says"),
+    [
+        ({"budget": 400}, "budget is 400; it holds names and values, such as {calls: 400}"),
+        ({"budget": [400]}, "budget is"),
+        ({"definition": "n_dev"}, "definition is 'n_dev'; it holds names and values, such as {n_dev: 40}"),
+        ({"seed": "x"}, "seed is 'x'; it takes a whole number"),
+    ],
+)
+def test_a_definition_of_another_form_is_named_with_the_form_that_it_should_have(values, says):
+    with pytest.raises(InvalidInput, match=re.escape(says)):
+        request_members(values, keep={}, **UNTYPED)

@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 import hashlib
+import re
 from dataclasses import asdict, replace
 from math import inf
+from typing import Any
 
 import pytest
 
 from optimizer.adapters.search.tpe import SettingsSearch
+from optimizer.core.base.errors import InvalidInput
 from optimizer.core.base.values import Budget
+from optimizer.core.family.variant import space_faults
 from optimizer.core.models.language import ModelRequest
 from optimizer.core.search.call_estimate import n_settings_within
 from optimizer.core.search.space import MOST_LISTED, drawn_points, instruction_of, most_points, n_points, parse_space
@@ -94,7 +98,32 @@ def test_a_search_that_tried_few_points_says_how_many_there_are_and_what_tries_t
     assert len(instructions_tried(world, study)) == 4
     told = headline(study, world.trials(study))
     assert f"; 4 of {N} possible points of the space were tried with {study.spend.n_calls} of 500 calls" in told
-    assert told.endswith(f"n_settings: {N} in the definition tries all.")
+    needed = study.spend.n_calls + (N - 4) * 16
+    assert told.endswith(f"n_settings: {N} in the definition tries all with about {needed} calls.")
+
+
+def test_a_dry_run_says_that_not_every_listed_instruction_is_tried_and_why(tmp_path):
+    world = world_of(tmp_path)
+
+    def remarks(calls: int, **more: Any) -> str:
+        space = {**world.family.space, **more}
+        asked = {"strategy": "race", "definition": {**SIZES, "space": space}, "budget": Budget(calls=calls)}
+        return " ".join(world.create(**asked, dry_run=True).remarks)
+
+    enough = 40 + 4 * (N + 1)
+    assert "listed" not in remarks(enough)
+    assert f"9 of the space's {N} points are tried; more --budget-calls" in remarks(80)
+    told = remarks(enough, temperature={"float": [0.0, 1.0]})
+    assert f"8 points of the space are tried, so not each of the {N} listed instructions may be: temperature" in told
+
+
+@pytest.mark.parametrize(("text", "why"), [("Name {{topic}}.", "{{topic}} is no input"), (" ", "that is not empty")])
+def test_a_listed_instruction_that_cannot_be_asked_is_refused_before_anything_is_spent(tmp_path, text, why):
+    world = world_of(tmp_path)
+    space = {"instruction": {"choices": [instruction(BEST), text]}}
+    with pytest.raises(InvalidInput, match=re.escape(why)):
+        world.create(strategy="race", definition={**SIZES, "space": space})
+    assert why in " ".join(fault.detail for fault in space_faults(space, ["message"]))
 
 
 def test_a_search_cut_by_its_budget_does_not_say_that_it_came_to_its_end(tmp_path):

@@ -15,6 +15,7 @@ from optimizer.cli.progress.followed_run import poll
 from optimizer.cli.session import Session
 from optimizer.cli.study.view import trials_of
 from optimizer.core.base.errors import InvalidInput, NotFound
+from optimizer.core.base.knob import is_whole
 from optimizer.core.base.phrasing import count
 from optimizer.core.search.study import ENDED, ENOUGH, KEEP, REMARKS, Study, Trial, aimed_at, budget_options
 from optimizer.host import run_files
@@ -35,6 +36,9 @@ def request_members(values: Mapping[str, Any], *, keep: Mapping[str, float | Non
 
     ``keep``: by name; one of the two of ``KEEP``, typed, stands in the place of the file's.
     """
+    for name, shown in (("budget", "{calls: 400}"), ("definition", "{n_dev: 40}")):
+        if not isinstance(value := values.get(name) or {}, Mapping):
+            raise InvalidInput(f"The definition's {name} is {value!r}; it holds names and values, such as {shown}.")
     caps = dict(values.get("budget") or {})
     if unknown := sorted(caps.keys() - {"usd", "calls", "minutes"}):
         raise InvalidInput(f"The definition's budget has {', '.join(unknown)}; it knows usd, calls and minutes.")
@@ -48,14 +52,16 @@ def request_members(values: Mapping[str, Any], *, keep: Mapping[str, float | Non
     definition |= {name: values[name] for name in ("space", "proposer") if values.get(name)}
     if typed := {name: value for name, value in keep.items() if value is not None}:
         definition = {name: value for name, value in definition.items() if name not in KEEP} | typed
-    seed = options["seed"]
+    seed = options["seed"] if options["seed"] is not None else values.get("seed") or 0
+    if not is_whole(seed):
+        raise InvalidInput(f"The definition's seed is {seed!r}; it takes a whole number of 0 or more.")
     move_to = options.get("move_to") or values.get("move_to")
     return {
         "strategy": options["strategy"] or values.get("strategy"),
         "aim": options["aim"] or values.get("aim"),
         **({"move_to": move_to} if move_to is not None else {}),
         "budget": {name: cap for name, cap in caps.items() if cap is not None},
-        "seed": int(seed if seed is not None else values.get("seed") or 0),
+        "seed": seed,
         "definition": definition,
     }
 

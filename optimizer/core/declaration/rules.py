@@ -39,7 +39,7 @@ def check_rules(data: Mapping[str, Any]) -> list[Fault]:
     ]
     if (kind := declared_kind(data)) is not None:
         faults += kind.declared_faults(data)
-    return faults + (space_faults(data["space"]) if "space" in data else [])
+    return faults + (space_faults(data["space"], _mapping(data, "inputs")) if "space" in data else [])
 
 
 def _mapping(data: Mapping[str, Any], key: str) -> Mapping[str, Any]:

@@ -11,7 +11,7 @@ of a declared space, which ``core/search/space.py`` turns into the dimensions of
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime
 from typing import Annotated, Any, Literal, get_args
@@ -322,8 +322,12 @@ def is_to_be_learned(slot: str, option: Any) -> bool:
     )
 
 
-def space_faults(space: Any) -> list[Fault]:
-    """Everything wrong with a declared space; empty when it can be searched."""
+def space_faults(space: Any, inputs: Collection[str] | None = None) -> list[Fault]:
+    """Everything wrong with a declared space; empty when it can be searched.
+
+    Args:
+        inputs: what a listed instruction may name; None: not looked at.
+    """
     if not isinstance(space, Mapping):
         return [
             Fault(
@@ -336,6 +340,16 @@ def space_faults(space: Any) -> list[Fault]:
         problem = _slot_problem(str(slot), entry)
         if problem:
             faults.append(Fault(pointer=f"/space/{slot}", detail=problem))
+        elif slot == "instruction" and inputs is not None:
+            faults += [
+                Fault(
+                    pointer=f"/space/{slot}/choices/{at}",
+                    detail=f"{{{{{name}}}}} is no input of the family; its inputs: {', '.join(inputs)}",
+                )
+                for at, text in enumerate(entry.get("choices", ()))
+                for name in dict.fromkeys(VARIABLE.findall(text))
+                if name not in inputs
+            ]
     return faults
 
 
@@ -380,7 +394,12 @@ def _setting_problem(slot: str, form: str, value: Any) -> str | None:
     if slot in ("instruction", "examples"):
         texts = value if form == "choices" else ()
         return next(
-            (f"an instruction is a text, not {item!r:.80}" for item in texts if not isinstance(item, str)), None
+            (
+                f"an instruction is a text that is not empty, not {item!r:.80}"
+                for item in texts
+                if not isinstance(item, str) or not item.strip()
+            ),
+            None,
         )
     name = NAME if slot == "model" else slot
     return next((fault for item in value if (fault := setting_fault(name, item)) is not None), None)

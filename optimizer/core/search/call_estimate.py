@@ -88,6 +88,11 @@ def n_champion_first(definition: Definition) -> int:
     return CHAMPION_FIRST if asked_for_examples(definition, definition.n_train).high else FIRST
 
 
+def tries_points(strategies: Sequence[str]) -> bool:
+    """Whether one of them tries points of the space, up to ``n_settings``."""
+    return not {RACE, "settings", JOINT}.isdisjoint(strategies)
+
+
 def n_settings_within(
     calls: int | None,
     strategies: Sequence[str],
@@ -108,7 +113,7 @@ def n_settings_within(
         n_points: the most points of the space; infinite where a float varies, and then the default stays.
         per_answer: the most calls that one example takes.
     """
-    if calls is None or n_points == inf or not set(strategies) & {RACE, "settings", JOINT}:
+    if calls is None or n_points == inf or not tries_points(strategies):
         return definition.n_settings
     may_race = is_raced(strategies, aim, definition, calls=0, n_dev=definition.n_dev)
     makes_sets = {RACE, "bootstrap", JOINT} & set(strategies)

@@ -50,13 +50,17 @@ def parse_space(declared: Mapping[str, Any], start: Variant, *, max_examples: in
     Raises:
         InvalidInput: names every entry that is no range, with its JSON pointer.
     """
-    faults = space_faults(declared)
-    if faults:
+    require_searchable(declared)
+    dimensions = [d for name, entry in declared.items() for d in _dimensions(name, entry, start, max_examples)]
+    return tuple(d for d in dimensions if (d.low < d.high if isinstance(d, FloatRange) else len(_values(d) or ()) > 1))
+
+
+def require_searchable(declared: Any, inputs: Collection[str] | None = None) -> None:
+    """Raises InvalidInput with every fault of a space; see ``space_faults``."""
+    if faults := space_faults(declared, inputs):
         raise InvalidInput(
             "The declared space cannot be searched: " + "; ".join(f"{f.pointer}: {f.detail}" for f in faults), faults
         )
-    dimensions = [d for name, entry in declared.items() for d in _dimensions(name, entry, start, max_examples)]
-    return tuple(d for d in dimensions if (d.low < d.high if isinstance(d, FloatRange) else len(_values(d) or ()) > 1))
 
 
 def point_of(variant: Variant, dimensions: Sequence[Dimension]) -> dict[str, Any] | None:

@@ -19,6 +19,7 @@ from optimizer.core.base.phrasing import count
 from optimizer.core.base.values import Aim, Budget, Spend
 from optimizer.core.evaluation.gates import GateRecord, WishedRecord
 from optimizer.core.search.move import MoveRecord
+from optimizer.core.search.racing import FIRST
 
 CONFIRM: Final = "confirm"  # in the place of a strategy: the study's mode is to confirm
 StudyMode = Literal["search", "confirm"]
@@ -388,7 +389,27 @@ def points_in_words(study: Study) -> str | None:
         short = ", apart from those with too long a request or the same prompt" if tried != possible else ""
         return f"every point of the space was tried ({tried:,}){short}{calls_text}"
     of, n, which = ("", 5 * tried, "more") if possible is None else (f" of {possible:,} possible", possible, "all")
-    return f"{tried:,}{of} points of the space were tried{calls_text}; n_settings: {n} in the definition tries {which}"
+    look = FIRST if {"race", "joint"} & set(study.strategy.split("+")) else study.definition["n_dev"]
+    needed = f" with about {study.spend.n_calls + (n - tried) * look:,} calls" if calls else ""
+    return (
+        f"{tried:,}{of} points of the space were tried{calls_text}; n_settings: {n} in the definition tries"
+        f" {which}{needed}"
+    )
+
+
+def listed_in_words(space: Mapping[str, Any], n_points: float, n_settings: int) -> str | None:
+    """How many points a study tries of a space that lists instructions; None where it tries all, or lists none."""
+    n_listed = len((space.get("instruction") or {}).get("choices", ()))
+    if not n_listed or n_settings >= n_points - 1:
+        return None
+    ranges = [slot for slot, entry in space.items() if "float" in entry]
+    if ranges:
+        return (
+            f"{n_settings} points of the space are tried, so not each of the {n_listed} listed instructions may be:"
+            f" {' and '.join(ranges)} may take any value between two ends. Without the range (or with choices in its"
+            " place), and with the calls, each is."
+        )
+    return f"{n_settings} of the space's {n_points:,.0f} points are tried; more --budget-calls try more."
 
 
 SMALL_POOL = 650  # of the tables measured, those with fewer rows saved half of what the rule could, or less

@@ -7,7 +7,7 @@ from typing import Annotated
 
 from pydantic import Field
 
-from optimizer.core.base.errors import InvalidFamily, Refused
+from optimizer.core.base.errors import Refused
 from optimizer.core.family.family import Family
 from optimizer.core.rollout.drift import MIN_REFERENCE
 from optimizer.core.rollout.start import champion_mean, most_labelled
@@ -55,11 +55,7 @@ def adopt_file_version(context: Context, request: AdoptRequest) -> ChangeReport:
             it asks.
     """
     store, clock, actor, confirm = context.store, context.clock, context.actor, request.confirm
-    # The family of the file as it is now, not of its last good text.
-    problems, family = context.families().problems, context.family(request.family)
-    problem = problems.get(request.family) or problems.get(family.name)
-    if problem is not None:
-        raise InvalidFamily(f"The file as it stands cannot be served. {problem.detail}", problem.faults)
+    family = context.sound_family(request.family, "be served")
     name, version = family.name, family.prompt.current
     variant = family.variant(version)
     variant_id = variant.id

@@ -23,10 +23,10 @@ from optimizer.core.models.budget import checked_budget
 from optimizer.core.policy.nearest import needs_server
 from optimizer.core.scheduling.monthly_budget import MonthlyLimits, under
 from optimizer.core.search.answer_bounds import calls_per_answer
-from optimizer.core.search.call_estimate import n_settings_within
+from optimizer.core.search.call_estimate import n_settings_within, tries_points
 from optimizer.core.search.cost_estimate import CostEstimate
 from optimizer.core.search.move import check_move, space_of_move
-from optimizer.core.search.space import most_points
+from optimizer.core.search.space import most_points, require_searchable
 from optimizer.core.search.strategy import RACE, REPLAY, check_kind, check_strategy, searched_tiers
 from optimizer.core.search.study import (
     ENOUGH,
@@ -35,6 +35,7 @@ from optimizer.core.search.study import (
     Study,
     Trigger,
     in_process_in_words,
+    listed_in_words,
     small_holdout_in_words,
     small_pool_in_words,
     unreleased_in_words,
@@ -98,14 +99,16 @@ def create_study(context: Context, request: StudyRequest, *, trigger: Trigger | 
     Raises:
         InvalidInput: unknown strategy, one that has another aim, a model without price where cost is the aim, a
             definition or space that cannot be read, a budget that is no budget, a move to where the champion is.
-        InvalidFamily: the family's file names a model that is in no models file. NotFound: the champion does, or the
+        InvalidFamily: the family's file as it stands has a fault, which a study that starts by itself passes over; it
+            names a model that is in no models file. NotFound: the champion does, or the
             definition.
         Conflict: the family has no champion yet, has a study that has not ended, or is frozen.
         DatasetTooSmall, BudgetTooSmall: with figures, before anything is spent. A monthly limit is a cap in dollars for
             every study: where it is set, a model without a known price is not asked.
     """
     store, clock, models = context.store, context.clock, context.models()
-    family = context.family(request.family)
+    # A study that starts by itself goes on by the file's last good text, which serves.
+    family = context.sound_family(request.family, "be searched") if trigger is None else context.family(request.family)
     budget = Budget(**request.budget.model_dump()) if request.budget is not None else DEFAULT_BUDGET
     options = {"space": request.space, "proposer": request.proposer, "move_to": request.move_to}
     definition = {**request.definition, **{name: value for name, value in options.items() if value is not None}}
@@ -178,6 +181,10 @@ def _with_remarks(
     if n_decided and searched_tiers(wish.names, wish.family) and not needs_server(wish.champion):
         prompt_strategy = "+".join(name for name in wish.names if name != REPLAY)
         remarks.append(in_process_in_words(wish.family.name, n_decided, prompt_strategy))
+    if tries_points(wish.names):
+        n_points = most_points(wish.space, wish.champion, max_examples=wish.definition.max_examples)
+        if (listed := listed_in_words(wish.space, n_points, wish.definition.n_settings)) is not None:
+            remarks.append(listed)
     if freeze is not None:
         remarks.append(f"No study would start while {freeze.sentence}.")
     if kind_of(wish.family).asks_models:
@@ -222,6 +229,7 @@ def _checked_wish(
     if definition.move_to is not None:
         definition = _moving(family, champion, names, aim, definition)
     space = definition.space_over(family.space)
+    require_searchable(space, family.inputs)
     n_points = most_points(space, champion, max_examples=definition.max_examples)
     if values.get("n_settings") is None:
         students = students_among(models, [champion], space)

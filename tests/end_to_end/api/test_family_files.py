@@ -46,6 +46,11 @@ def test_a_bad_edit_is_not_adopted_and_a_good_one_at_once(world: World) -> None:
     refused = world.post("/v1/families/triage/adopt", asked)
     assert (refused.status_code, world.champion()) == (422, before)
     assert refused.json()["detail"].startswith("The file as it stands cannot be served. ")
+    searched = world.post("/v1/families/triage/studies", {"dry_run": True})
+    assert (searched.status_code, searched.json()["detail"].split(". ")[0]) == (
+        422,
+        "The file as it stands cannot be searched",
+    )
     _edit(world, "parser: telepathy", "parser: label")
     _edit(world, "Is it billing or technical?", "Which one?")
     adopted = world.post("/v1/families/triage/adopt", asked)
