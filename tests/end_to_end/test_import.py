@@ -368,3 +368,5 @@ def test_rows_of_named_groups_and_rows_that_differ_are_asked_nothing(store: Data
 def test_a_folder_is_told_to_be_one(tmp_path: Path) -> None:
     with pytest.raises(NotFound, match="it is a folder"):
         format_of(tmp_path)
+    with pytest.raises(InvalidInput, match=r"'nothing.jsonl' is empty"):
+        format_of(write_lines(tmp_path / "nothing.jsonl"))

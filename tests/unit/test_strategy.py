@@ -95,7 +95,8 @@ def test_every_strategy_of_the_contract_works_alone_and_all_but_the_race_in_a_se
 
 @pytest.mark.parametrize("text", ["", "magic", "bootstrap+", "settings+settings", "race+settings"])
 def test_anything_else_is_refused_with_the_known_names(text):
-    with pytest.raises(InvalidInput):
+    says = "empty part" if "" in text.split("+") else "no strategy|names a part twice|alone"
+    with pytest.raises(InvalidInput, match=says):
         check_strategy(text)
 
 

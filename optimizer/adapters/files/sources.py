@@ -76,6 +76,8 @@ def format_of(path: Path) -> Kind:
             )
         if _EVENT_FIELDS & first.keys() or "expected" in first:
             return "feedback"
+    if next(read_json_lines(path), None) is None:
+        raise InvalidInput(f"{path.name!r} is empty.")
     raise InvalidInput(
         f'Cannot tell what {path.name!r} holds. Examples look like {{"input": {{...}}, "expected": {{...}}}}, feedback'
         ' events like {"id": "...", "unit": "...", "score": 0.8}, one JSON object per line; a table ends in .csv and'

@@ -184,7 +184,8 @@ def forecast_rollout(
     problems = problems_of(outlook)
     ladders = other_ladders(plan, traffic, rates) if problems and rates is not None else ()
     alarms: list[AlarmNeed] = []
-    per_second = traffic.requests_per_second * shares[0] if traffic is not None else 0.0
+    steady = traffic if traffic is not None and traffic.hours >= ENOUGH_HOURS else None  # a burst tells no rate
+    per_second = steady.requests_per_second * shares[0] if steady is not None else 0.0
     for errors in ERRORS_AFTER:
         needed = _requests_needed(plan, shares[0], errors)
         seconds = needed / per_second + CLOSING_S if needed is not None and per_second > 0 else None
@@ -202,7 +203,7 @@ def forecast_rollout(
             *(ladder_texts(plan, traffic, rates, ladders) if problems and rates is not None else ()),
         ),
         ladders=tuple(way for way in ladders if way.fits),
-        warnings=_warnings(plan, traffic, shares[0]),
+        warnings=_warnings(plan, steady, shares[0]),
         max_days=plan.max_hours / 24,
         max_labelled=plan.max_labelled,
         margin=plan.margin,

@@ -46,7 +46,8 @@ def overridden_settings(
     except ValidationError as error:
         faults = faults_of(error, RolloutSettings, data)
         raise InvalidInput(
-            "Cannot start the rollout: " + "; ".join(f"{f.pointer} {f.detail}" for f in faults), faults
+            "These settings of a rollout cannot be used: " + "; ".join(f"{f.pointer} {f.detail}" for f in faults),
+            faults,
         ) from None
 
 

@@ -297,6 +297,8 @@ def check_strategy(text: str, aim: Aim | None = None, *, load: bool = True) -> t
     ``load`` a package's strategy is known by its name alone, and none of its code is imported.
     """
     names = tuple(name.strip() for name in text.split("+"))
+    if not all(names):
+        raise unusable(f"Strategy {text!r} has an empty part; write sequences as {DEFAULT_STRATEGY}.")
     for name in names:
         if name not in STRATEGIES:
             refused = "".join(f" {sentence}" for sentence in STRATEGIES.refused)
