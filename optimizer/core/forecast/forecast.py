@@ -50,6 +50,7 @@ PROMISED = 0.30  # errors of the candidate that are to be rolled back …
 PROMISED_S = 300  # … within this time
 CLOSING_S = 40  # a guardrail block lasts ten seconds and closes thirty seconds later
 ENOUGH_HOURS = 24.0
+STEADY_HOURS = 1.0  # a record that is shorter is a burst, which tells no rate of requests
 # bench/rollout_days.py, case "+ 5 for 48 hours, then - 10"
 AFTERWARDS = (
     "They are about the hours that were watched: a candidate that is five points better for 48 hours and ten worse from"
@@ -184,7 +185,7 @@ def forecast_rollout(
     problems = problems_of(outlook)
     ladders = other_ladders(plan, traffic, rates) if problems and rates is not None else ()
     alarms: list[AlarmNeed] = []
-    steady = traffic if traffic is not None and traffic.hours >= ENOUGH_HOURS else None  # a burst tells no rate
+    steady = traffic if traffic is not None and traffic.hours >= STEADY_HOURS else None
     per_second = steady.requests_per_second * shares[0] if steady is not None else 0.0
     for errors in ERRORS_AFTER:
         needed = _requests_needed(plan, shares[0], errors)
