@@ -41,7 +41,7 @@ def test_numbers_of_calls_are_written_as_people_write_them() -> None:
 def test_a_budget_that_may_cut_a_part_is_told_with_the_cap_that_cuts_none() -> None:
     told = told_of(estimate(no_sure_turn=("settings",), enough={"calls": 25000}))
     assert "cut by the budget: settings may have no turn, if what comes before takes its most" in told
-    assert "enough for every part in any case: --budget-calls 25000 (expected: 1234 calls)" in told
+    assert "enough for all of these trials: --budget-calls 25000 (expected: 1234 calls)" in told
     assert "cut by" not in told_of(estimate())
 
 

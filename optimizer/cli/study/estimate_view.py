@@ -70,7 +70,7 @@ def _cut_lines(estimate: CostEstimate, asks: bool) -> list[str]:
     lost = (
         f"{unsure} may have no turn, if what comes before takes its most" if unsure else "not everything may be tried"
     )
-    lines = [f"cut by the budget: {lost}", f"enough for every part in any case: {budget_options(estimate.enough)}"]
+    lines = [f"cut by the budget: {lost}", f"enough for all of these trials: {budget_options(estimate.enough)}"]
     if "calls" in estimate.enough and estimate.without_a_cap.calls.expected < estimate.enough["calls"]:
         lines[-1] += f" (expected: {estimate.without_a_cap.calls.expected:.0f} calls)"
     return lines
