@@ -202,7 +202,7 @@ def units_on_candidate(
     at the last one until the promotion. None where no time is told.
     """
     shares, hours = plan.ladder[-len(needs) :], [need.hours for need in needs if need.hours is not None]
-    if traffic is None or rates is None or total.hours is None or len(hours) < len(needs):
+    if traffic is None or rates is None or total.hours is None or not hours or len(hours) < len(needs):
         return None
     hours[-1] += total.hours - sum(hours)
     served = rates.units_per_hour * sum(share * stage for share, stage in zip(shares, hours, strict=True))
