@@ -1330,6 +1330,8 @@ def test_a_study_leads_to_the_start_of_its_winner_and_says_why_another_trial_sco
     for number, (variant, score) in enumerate(((champion, 0.5), (winner, 0.6), (other, 0.9))):
         about: Any = {"study": "st_won", "number": number, "variant": variant, "params": {}, "status": "complete"}
         store.write(lambda tx, a=about, s=score: store.studies.put_trial(tx, Trial(proposer="p", score=s, **a)))  # type: ignore[misc]
+    world.post("/v1/unfreeze", {"family": "triage", "reason": "make room"})
+    world.post("/v1/unfreeze", {"reason": "make room"})
     page = visitor(world, "secret-operate").get("/dashboard/studies/st_won").text
     assert f'families/triage/variants/{winner}"><code class="candidate">' in page.partition("Trials, best")[0]
     assert "this is the cheapest" in page
