@@ -215,13 +215,9 @@ class Dashboard:
 
     async def _report(self, path: str, request: StrictRequest, shared: Services) -> Response:
         visit, (use_case, page, leads_here) = await self._visit(request, shared), REPORTS[path]
-
-        def with_way_back() -> str:  # which the file to mail lacks
-            report = visit.ask(use_case, id=request.path_params["id"])
-            folder, name = leads_here(report)
-            return page(report).replace("<main>", BACK.format(folder=folder, name=name), 1)
-
-        text = await asyncio.to_thread(with_way_back)
+        report = await asyncio.to_thread(visit.ask, use_case, id=request.path_params["id"])
+        text, (folder, name) = await asyncio.to_thread(page, report), leads_here(report)
+        text = text.replace("<main>", BACK.format(folder=folder, name=name), 1)  # which the file to mail lacks
         return HTMLResponse(
             text.encode("utf-8", "replace"), headers={**HEADERS, "Content-Security-Policy": REPORT_POLICY}
         )
