@@ -120,7 +120,7 @@ def run_delayed(rng: np.random.Generator, case: Delays) -> tuple[str, int, str]:
         if hour < case.window_h:
             continue
         now = START + timedelta(hours=hour + 1)
-        rollout = replace(rollout_at(stage), ladder=case.ladder, settings=settings)
+        rollout = replace(rollout_at(stage, settings), ladder=case.ladder)
         action = next_action(rollout, state, at=now, clock_at=now)
         if action.act == "advance":
             stage += 1

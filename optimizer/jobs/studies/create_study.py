@@ -182,9 +182,8 @@ def _with_remarks(
         prompt_strategy = "+".join(name for name in wish.names if name != REPLAY)
         remarks.append(in_process_in_words(wish.family.name, n_decided, prompt_strategy))
     if tries_points(wish.names):
-        n_points = most_points(wish.space, wish.champion, max_examples=wish.definition.max_examples)
-        if (listed := listed_in_words(wish.space, n_points, wish.definition.n_settings)) is not None:
-            remarks.append(listed)
+        listed = listed_in_words(wish.space, wish.n_points, wish.definition.n_settings)
+        remarks += [listed] if listed is not None else []
     if freeze is not None:
         remarks.append(f"No study would start while {freeze.sentence}.")
     if kind_of(wish.family).asks_models:
@@ -256,6 +255,7 @@ def _checked_wish(
         values=values,
         definition=definition,
         space=space,
+        n_points=n_points,
         champion_id=champion_id,
         champion=champion,
     )

@@ -39,6 +39,7 @@ class CheckedStudyRequest:
     values: Mapping[str, Any]  # the definition as it was given
     definition: Definition
     space: Mapping[str, Any]
+    n_points: float  # the most that the space has
     champion_id: str
     champion: Variant
 
