@@ -3,7 +3,7 @@
     python bench/noninferiority.py
 
 Exact for 0/1 scores (every table counted; for each number of discordant pairs the fewest wins that pass), simulated for
-grades and for margins taken from the holdout's own champion mean. Writes bench/results/noninferiority.json and
+grades, for margins taken from the holdout's own champion mean and for rows that are alike in groups. Writes bench/results/noninferiority.json and
 docs/reference/noninferiority-measured.md. Exits 1 where a size of the test exceeds its level (simulated ones: beyond
 two standard errors).
 """
@@ -21,7 +21,7 @@ from common import Cell, options_of, write_result
 from scipy.stats import binom
 
 from optimizer.core.evaluation.gates import quality_margin
-from optimizer.core.statistics.noninferiority import exact_p, gaffke_p
+from optimizer.core.statistics.noninferiority import exact_p, gaffke_p, not_lower
 
 MARGIN = 0.05
 SIZES, LEVELS, DISCORDANCES = (60, 100), (0.1, 0.2, 0.0125), (0.05, 0.1, 0.2, 0.4)
@@ -30,7 +30,7 @@ RUNS = 1000
 
 def main() -> int:
     options_of(__doc__)
-    cells = [*exact_cells(), *own_margin_cells(), *graded_cells()]
+    cells = [*exact_cells(), *own_margin_cells(), *graded_cells(), *grouped_cells()]
     write_result("noninferiority", cells)
     missed = [cell.case for cell in cells if "size" in cell.case and (cell.ours or 0) > _allowed(cell)]
     print("\n".join(missed) or "No size exceeds its level.")
@@ -92,6 +92,36 @@ def graded_cells() -> list[Cell]:
             case = f"grades with rare full losses, level {level:g}: {what} (simulated)"
             cells.append(_cell(case, n, passed[level] / RUNS))
     return cells
+
+
+def grouped_cells() -> list[Cell]:
+    """A hundred groups of five rows, each row with its group's own difference or, with .3, one drawn for itself; the
+    candidate is worse by the margin. Once the groups are known, once each row stands alone.
+    """
+    rng, n_groups, n_rows = random.Random(7), 100, 500
+    groups = [row // 5 for row in range(n_rows)]
+    passed = {(level, known): 0 for level in LEVELS[:2] for known in (True, False)}
+    for _ in range(RUNS):
+        own = [_difference(rng) for _ in range(n_groups)]
+        differences = [own[group] if rng.random() < 0.7 else _difference(rng) for group in groups]
+        champion, candidate = [float(d < 0) for d in differences], [float(d > 0) for d in differences]
+        for level, known in passed:
+            test = not_lower(champion, candidate, margin=MARGIN, level=level, groups=groups if known else None)
+            passed[level, known] += test.p <= level
+    return [
+        _cell(
+            f"0/1 scores, level {level:g}, groups of five rows that are alike, "
+            + ("named: size (simulated)" if known else "not named: passes (simulated)"),
+            n_groups if known else n_rows,
+            times / RUNS,
+        )
+        for (level, known), times in passed.items()
+    ]
+
+
+def _difference(rng: random.Random) -> int:
+    """1, 0 or -1 with discordance .2; worse by the margin in the mean."""
+    return rng.choices((1, 0, -1), ((0.2 - MARGIN) / 2, 0.8, (0.2 + MARGIN) / 2))[0]
 
 
 def passes(n: int, fewest: list[int], psi: float, difference: float) -> float:
