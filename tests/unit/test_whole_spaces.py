@@ -81,6 +81,22 @@ def test_a_list_is_tried_whole_where_no_example_is_released_for_sets_beside_it(t
     assert len(instructions_tried(world, study)) == N
 
 
+@pytest.mark.parametrize("strategy", ["race", "joint"])
+def test_a_list_comes_before_sets_of_examples_where_the_calls_do_not_pay_for_both(tmp_path, strategy):
+    world = world_of(tmp_path)
+    definition = {**SIZES, "n_candidates": None, "max_examples": 2, "n_run_off": 0}
+    asked = {"strategy": strategy, "definition": definition, "budget": Budget(calls=40 + 4 * (N + 1))}
+    assert f"Each of the {N} listed instructions is tried, and no set of examples" in " ".join(
+        world.create(**asked, dry_run=True).remarks
+    )
+    study = world.run(world.create(**asked))
+    assert study.definition["n_candidates"] == 0
+    assert len(instructions_tried(world, study)) == N
+    assert "no set of examples" not in " ".join(
+        world.create(**{**asked, "budget": Budget(calls=1000)}, dry_run=True).remarks
+    )
+
+
 def test_joint_measures_each_choice_on_all_rows_where_its_budget_pays_for_that(tmp_path):
     world = world_of(tmp_path)
     study = world.run(world.create(strategy="joint", definition=SIZES, budget=Budget(calls=40 + (N + 1) * 16)))

@@ -5,9 +5,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from math import ceil, inf
+from typing import Any
 
 from optimizer.core.base.values import NONE, Aim, Spread
 from optimizer.core.search.cost_estimate import CHAMPION, CONFIRMATION, PROPOSALS, confirmation_calls
@@ -91,6 +92,11 @@ def n_champion_first(definition: Definition) -> int:
 def tries_points(strategies: Sequence[str]) -> bool:
     """Whether one of them tries points of the space, up to ``n_settings``."""
     return not {RACE, "settings", JOINT}.isdisjoint(strategies)
+
+
+def lists_first(strategies: Sequence[str], space: Mapping[str, Any]) -> bool:
+    """Whether listed instructions come before sets of examples where the calls do not pay for both."""
+    return not {RACE, JOINT}.isdisjoint(strategies) and "choices" in (space.get("instruction") or {})
 
 
 def n_settings_within(

@@ -397,9 +397,19 @@ def points_in_words(study: Study) -> str | None:
     )
 
 
-def listed_in_words(space: Mapping[str, Any], n_points: float, n_settings: int) -> str | None:
-    """How many points a study tries of a space that lists instructions; None where it tries all, or lists none."""
+def listed_in_words(
+    space: Mapping[str, Any], n_points: float, n_settings: int, *, is_alone: bool = False
+) -> str | None:
+    """How many points a study tries of a space that lists instructions; None where it tries all, or lists none.
+
+    ``is_alone``: the list takes the calls that sets of examples would take.
+    """
     n_listed = len((space.get("instruction") or {}).get("choices", ()))
+    if n_listed and is_alone:
+        return (
+            f"Each of the {n_listed} listed instructions is tried, and no set of examples: the calls do not pay for"
+            " both. n_candidates in the definition makes sets."
+        )
     if not n_listed or n_settings >= n_points - 1:
         return None
     ranges = [slot for slot, entry in space.items() if "float" in entry]

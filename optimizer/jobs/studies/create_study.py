@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, replace
+from functools import partial
 from math import inf
 from typing import Annotated, Any
 
@@ -23,7 +24,7 @@ from optimizer.core.models.budget import checked_budget
 from optimizer.core.policy.nearest import needs_server
 from optimizer.core.scheduling.monthly_budget import MonthlyLimits, under
 from optimizer.core.search.answer_bounds import calls_per_answer
-from optimizer.core.search.call_estimate import n_settings_within, tries_points
+from optimizer.core.search.call_estimate import lists_first, n_settings_within, tries_points
 from optimizer.core.search.cost_estimate import CostEstimate
 from optimizer.core.search.move import check_move, space_of_move
 from optimizer.core.search.space import most_points, require_searchable
@@ -182,7 +183,8 @@ def _with_remarks(
         prompt_strategy = "+".join(name for name in wish.names if name != REPLAY)
         remarks.append(in_process_in_words(wish.family.name, n_decided, prompt_strategy))
     if tries_points(wish.names):
-        listed = listed_in_words(wish.space, wish.n_points, wish.definition.n_settings)
+        is_alone = wish.definition.n_candidates == 0 and wish.values.get("n_candidates") is None
+        listed = listed_in_words(wish.space, wish.n_points, wish.definition.n_settings, is_alone=is_alone)
         remarks += [listed] if listed is not None else []
     if freeze is not None:
         remarks.append(f"No study would start while {freeze.sentence}.")
@@ -236,15 +238,20 @@ def _checked_wish(
         with store.read() as tx:  # a set of examples takes no calls where there is none to show
             is_sized = budget.calls is not None and n_points < inf
             n_train = len(train_examples(family, store, tx)) if is_sized else definition.n_train
-        n = n_settings_within(
+        fitting = partial(
+            n_settings_within,
             budget.calls,
             names,
-            replace(definition, n_train=min(definition.n_train, n_train)),
             aim=aim,
             n_points=n_points,
             per_answer=per_answer,
             n_champion_examples=len(champion.examples),
         )
+        sized = replace(definition, n_train=min(definition.n_train, n_train))
+        n = fitting(sized)
+        if n < n_points and values.get("n_candidates") is None and lists_first(names, space):
+            if (n_without := fitting(replace(sized, n_candidates=0))) == n_points:
+                n, definition = n_without, replace(definition, n_candidates=0)
         definition = replace(definition, n_settings=n)
     return CheckedStudyRequest(
         family=family,
