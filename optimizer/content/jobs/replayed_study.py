@@ -142,13 +142,11 @@ class ReplayedStudy:
         dataset = build_dataset(wish.family, wish.definition, store)
         nothing = Budget(usd=0.0, calls=0, minutes=wish.budget.minutes)  # so that it holds no money back from others
         estimate = replay_estimate(wish.definition, len(dataset["train"]))
-        from optimizer.content.core.search.score_strategy import asks_for_score, untrained_in_words
+        from optimizer.content.core.search.score_strategy import asks_for_score, unlearnable_in_words
 
         if asks_for_score(wish.values, wish.space):
-            # The content types that a study which learns a score cannot learn from, and what that costs.
             train, _ = load_examples(wish.family, dataset, store)
-            remark = untrained_in_words(train, wish.champion.policy or {})
-            estimate = replace(estimate, remarks=() if remark is None else (remark,))
+            estimate = replace(estimate, remarks=unlearnable_in_words(train, wish.champion.policy or {}))
         return StudyPlan(budget=nothing, dataset=dataset, estimate=estimate)
 
     def evaluator(

@@ -97,10 +97,12 @@ def _outcome(study: Study, trials: Sequence[Trial], versions: Mapping[str, str])
     if study.status in UNFINISHED:
         return f"The study of {family} is {study.status}, {tried} compared so far; {_best(study, trials, versions)}."
     if study.outcome == "nominated":
+        confidence = float((study.confirmation or {}).get("confidence") or 0.0)
         return (
             f"{winner} {_BETTER[study.aim]} the champion of {family} and was nominated{_at_what(study, trials)}."
-            if float((study.confirmation or {}).get("confidence") or 0.0) >= IMPROVED
-            else f"{winner} was nominated for {family}; the evidence does not yet allow to call it {CALLED[study.aim]}."
+            if confidence >= IMPROVED
+            else f"{winner} was nominated for {family}; with a confidence of {confidence:.3f} it is not yet called"
+            f" {CALLED[study.aim]}, for which {IMPROVED:g} is needed."
         )
     if study.outcome == "not_confirmed" and study.confirmation is None:
         return (

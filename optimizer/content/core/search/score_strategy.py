@@ -123,25 +123,34 @@ def n_groups(items: Sequence[JudgedItem]) -> int:
     return len({item.group for item in items})
 
 
-def untrained_in_words(train: Sequence[Example], policy: Mapping[str, Any]) -> str | None:
-    """The content types of the training items that no score can serve, and what that costs; None where each has one."""
-    measured = [e for e in train if e.expected.get("quality") is not None]
+def unlearnable_in_words(train: Sequence[Example], policy: Mapping[str, Any]) -> list[str]:
+    """What a score cannot be learned from: the content types of the training items that none can serve, with what that
+    costs, and those of which nobody released enough words. Empty where each has all.
+    """
+    measured, remarks = [e for e in train if e.expected.get("quality") is not None], list[str]()
     by_type = items_by_type(measured)
-    untrained = {name: why for name, items in sorted(by_type.items()) if (why := methods_of(items)[1]) is not None}
-    if not untrained:
-        return None
-    records = records_of(measured)
-    chosen = np.isin(records.codes, [records.types.index(name) for name in untrained])
-    all_destinations = destinations_of(records, policy, [name for name in by_type if name not in untrained])
-    as_served = summary(subset(records, chosen), ways_of(all_destinations.unscored, chosen))
-    most = summary(records, all_destinations.of(np.where(chosen, np.nan, 0.0))).time_saved_share
-    quality = "" if as_served.quality is None else f" at a mean quality of {as_served.quality:.2f}"
-    return (
-        f"No score can be learned for {'; '.join(f'{name}: {why}' for name, why in untrained.items())}. The champion's"
-        f" routes and filter go on deciding about these types, {chosen.mean():.0%} of the items, and process"
-        f" {as_served.full_share:.0%} of them in full{quality}; so at most {most:.1%} of the time can be saved. Import"
-        f" more of them, of other groups, or set {' and '.join(f'route.{name}' for name in untrained)}."
-    )
+    learned = {name: methods_of(items) for name, items in sorted(by_type.items())}
+    untrained = {name: why for name, (_, why) in learned.items() if why is not None}
+    if untrained:
+        records = records_of(measured)
+        chosen = np.isin(records.codes, [records.types.index(name) for name in untrained])
+        all_destinations = destinations_of(records, policy, [name for name in by_type if name not in untrained])
+        as_served = summary(subset(records, chosen), ways_of(all_destinations.unscored, chosen))
+        most = summary(records, all_destinations.of(np.where(chosen, np.nan, 0.0))).time_saved_share
+        quality = "" if as_served.quality is None else f" at a mean quality of {as_served.quality:.2f}"
+        remarks.append(
+            f"No score can be learned for {'; '.join(f'{name}: {why}' for name, why in untrained.items())}. The"
+            f" champion's routes and filter go on deciding about these types, {chosen.mean():.0%} of the items, and"
+            f" process {as_served.full_share:.0%} of them in full{quality}; so at most {most:.1%} of the time can be"
+            f" saved. Import more of them, of other groups, or set"
+            f" {' and '.join(f'route.{name}' for name in untrained)}."
+        )
+    if wordless := [name for name, (methods, _) in learned.items() if [method for method, _ in methods] == [PLAIN]]:
+        remarks.append(
+            f"Of {' and '.join(wordless)} no words are learned, statistics alone: {LEAST_ROWS} released items of a type"
+            " are needed. Where a person vouches for the texts, import the file again with --curated."
+        )
+    return remarks
 
 
 def simpler(points: Sequence[ScorePoint]) -> ScorePoint:
