@@ -289,8 +289,8 @@ def test_a_type_in_too_few_groups_is_told_with_its_cost_by_the_dry_run_and_by_th
 
 def test_a_type_whose_words_nobody_released_is_told_by_the_dry_run(tmp_path: Path) -> None:
     hidden = [replace(e, released=e.input["content_type"] != "forum") for e in items_of()]
-    definition = {**SIZES, "keep_saved": 0.65}
-    remarks = filled(tmp_path, hidden).create(dry_run=True, models=NoModels(), definition=definition, aim="cost").remarks
+    asked = {"models": NoModels(), "definition": {**SIZES, "keep_saved": 0.65}, "aim": "cost"}
+    remarks = filled(tmp_path, hidden).create(dry_run=True, **asked).remarks
     assert remarks[-1].startswith("Of forum no words are learned, statistics alone: 100 released items of a type are")
 
 

@@ -181,7 +181,7 @@ CONFIRMED = {
         "improved": ({"confirmation": CONFIRMED}, "v_new improved on the champion of f and was nominated."),
         "nominated only": (
             {"confirmation": {**CONFIRMED, "confidence": 0.94}},
-            "v_new was nominated for f; with a confidence of 0.940 it is not yet called improved, for which 0.95 is needed.",
+            "with a confidence of 0.940 it is not yet called improved, for which 0.95 is needed.",
         ),
         "not confirmed": (
             {"outcome": "not_confirmed", "confirmation": {"gates": [{"name": "risk", "verdict": "fail"}]}},

@@ -249,9 +249,9 @@ def _checked_wish(
         )
         sized = replace(definition, n_train=min(definition.n_train, n_train))
         n = fitting(sized)
-        if n < n_points and values.get("n_candidates") is None and lists_first(names, space):
-            if (n_without := fitting(replace(sized, n_candidates=0))) == n_points:
-                n, definition = n_without, replace(definition, n_candidates=0)
+        may_leave_sets = values.get("n_candidates") is None and lists_first(names, space)
+        if n < n_points and may_leave_sets and fitting(replace(sized, n_candidates=0)) == n_points:
+            n, definition = int(n_points), replace(definition, n_candidates=0)
         definition = replace(definition, n_settings=n)
     return CheckedStudyRequest(
         family=family,
