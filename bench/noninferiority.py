@@ -3,9 +3,9 @@
     python bench/noninferiority.py
 
 Exact for 0/1 scores (every table counted; for each number of discordant pairs the fewest wins that pass), simulated for
-grades, for margins taken from the holdout's own champion mean and for rows that are alike in groups. Writes bench/results/noninferiority.json and
-docs/reference/noninferiority-measured.md. Exits 1 where a size of the test exceeds its level (simulated ones: beyond
-two standard errors).
+grades, for margins taken from the holdout's own champion mean and for rows that are alike in groups. Writes
+bench/results/noninferiority.json and docs/reference/noninferiority-measured.md. Exits 1 where a size of the test
+exceeds its level (simulated ones: beyond two standard errors).
 """
 
 from __future__ import annotations
