@@ -112,10 +112,11 @@ class Header:
     """Marks a member that comes in the header of its name: ``if_match``, ``if_none_match``."""
 
 
-def from_validation(problems: Sequence[Mapping[str, Any]]) -> InvalidInput:
+def from_validation(problems: Sequence[Mapping[str, Any]], *, is_typed: bool = False) -> InvalidInput:
     """All of pydantic's faults as one InvalidInput.
 
-    ``pointer`` is a JSON pointer into the body, or names the parameter.
+    ``pointer`` is a JSON pointer into the body, or names the parameter; its words alone are told where a person typed
+    them.
     """
     faults = []
     for fault in problems[:MAX_FAULTS]:
@@ -124,7 +125,11 @@ def from_validation(problems: Sequence[Mapping[str, Any]]) -> InvalidInput:
         detail = shorten(str(fault["msg"]).removeprefix("Value error, "), MAX_DETAIL_CHARS // 10)
         faults.append({"in": str(where), "pointer": pointer, "detail": detail})
     count = "One fault" if len(problems) == 1 else f"{len(problems)} faults"
-    listed = "; ".join(f"{f['in']} {f['pointer'] or '/'}: {f['detail']}" for f in faults[:5])
+    places = [f["pointer"].strip("/").replace("/", " ") if is_typed else "" for f in faults[:5]]
+    listed = "; ".join(
+        f"{place or f['in'] + ' ' + (f['pointer'] or '/')}: {f['detail']}"
+        for place, f in zip(places, faults, strict=False)
+    )
     more = f"; and {len(problems) - 5} more in `errors`" if len(problems) > 5 else ""
     them = "it and send the request" if len(problems) == 1 else "them and send it"
     if len(problems) > len(faults):
@@ -134,7 +139,7 @@ def from_validation(problems: Sequence[Mapping[str, Any]]) -> InvalidInput:
 
 def invalid(error: ValidationError) -> InvalidInput:
     """The same for a request that was not sent: its members count as a body's."""
-    return from_validation([{**fault, "loc": ("body", *fault["loc"])} for fault in error.errors()])
+    return from_validation([{**fault, "loc": ("body", *fault["loc"])} for fault in error.errors()], is_typed=True)
 
 
 def _few_wrong(value: Any) -> Any:
