@@ -300,9 +300,8 @@ class FamilyFiles:
         }
 
     def _signature(self, name: str) -> _Signature | None:
-        # Texts and no Paths, which take longer to make than the look at four times a second takes.
-        folders = [os.path.join(folder, name) for folder in self.directories]
-        files = [os.path.join(folder, file) for file in (FILE_NAME, GOLDEN) for folder in folders]
+        # Texts: to make Paths, or to join them, takes longer than to look at the files four times a second.
+        files = [f"{folder}{os.sep}{name}{os.sep}{file}" for file in (FILE_NAME, GOLDEN) for folder in self.directories]
         signature = tuple((file, stat) for file in files if (stat := _stat(file)) is not None)
         return signature if signature and signature[0][0].endswith(FILE_NAME) else None
 

@@ -25,6 +25,7 @@ from optimizer.core.views.quality import (
     ConversationTurn,
     LowAnswer,
     LowestAnswers,
+    LowValue,
     ModelUsage,
     QualityAnalytics,
     QualityIssue,
@@ -356,8 +357,10 @@ def read_lowest(context: Context, request: LowestRequest) -> LowestAnswers:
     with store.read() as tx:
         begin = store.traffic.nth_newest_outcome(tx, family, since, now, MOST_COMPARED) or since
         lowest = store.traffic.lowest(tx, family, begin, now, MOST_LOOKED_AT * request.limit)
-        of_answer = {one.interaction: one for one in reversed(lowest)}  # of each answer its lowest outcome
-        outcomes = sorted(of_answer.values(), key=lowest.index)[: 2 * request.limit]
+        of_answer: dict[str, LowValue] = {}  # of each answer its lowest outcome, the lowest first
+        for one in lowest:
+            of_answer.setdefault(one.interaction, one)
+        outcomes = list(of_answer.values())[: 2 * request.limit]
         names = {one.interaction for one in outcomes}
         answers = {
             id: answer
