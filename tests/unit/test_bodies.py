@@ -104,6 +104,14 @@ def test_sixty_four_levels_are_read_and_the_next_one_is_a_fault():
         read_json(b"[" * 100_000)
 
 
+def test_what_a_person_typed_is_told_by_its_words_and_not_by_a_place_in_a_body():
+    found = [{"loc": ("body", "budget", "usd"), "msg": "Input should be greater than 0"}]
+    assert from_validation(found, is_typed=True).detail.startswith("One fault in the request: budget usd: Input should")
+    assert from_validation(found).detail.startswith("One fault in the request: body /budget/usd: Input should")
+    whole = from_validation([{"loc": ("body",), "msg": "name one of two"}], is_typed=True)
+    assert whole.detail.startswith("One fault in the request: name one of two.")
+
+
 def test_of_many_faults_a_hundred_are_told_and_how_many_more():
     found = [{"loc": ("body", f"{i}" + "n" * 1000), "msg": "Extra inputs are not permitted"} for i in range(5000)]
     for error in (

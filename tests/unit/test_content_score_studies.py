@@ -291,7 +291,7 @@ def test_a_type_whose_words_nobody_released_is_told_by_the_dry_run(tmp_path: Pat
     hidden = [replace(e, released=e.input["content_type"] != "forum") for e in items_of()]
     asked = {"models": NoModels(), "definition": {**SIZES, "keep_saved": 0.65}, "aim": "cost"}
     remarks = filled(tmp_path, hidden).create(dry_run=True, **asked).remarks
-    assert remarks[-1].startswith("Of forum no words are learned, statistics alone: 100 released items of a type are")
+    assert remarks[-1].startswith("Of forum no words are learned, statistics alone: 100 items of a type are needed")
 
 
 @pytest.mark.parametrize(

@@ -18,7 +18,7 @@ from optimizer.core.models.language import ModelRequest
 from optimizer.core.search.call_estimate import n_settings_within
 from optimizer.core.search.space import MOST_LISTED, drawn_points, instruction_of, most_points, n_points, parse_space
 from optimizer.core.search.strategy import Proposal
-from optimizer.core.search.study import Definition
+from optimizer.core.search.study import LIST_ALONE, REMARKS, Definition
 from optimizer.core.views.study_headline import headline
 from tests.study_world import TOPICS, TopicModel, World, search_setting, topic_family
 
@@ -82,19 +82,24 @@ def test_a_list_is_tried_whole_where_no_example_is_released_for_sets_beside_it(t
 
 
 @pytest.mark.parametrize("strategy", ["race", "joint"])
-def test_a_list_comes_before_sets_of_examples_where_the_calls_do_not_pay_for_both(tmp_path, strategy):
-    world = world_of(tmp_path)
-    definition = {**SIZES, "n_candidates": None, "max_examples": 2, "n_run_off": 0}
-    asked = {"strategy": strategy, "definition": definition, "budget": Budget(calls=40 + 4 * (N + 1))}
-    assert f"Each of the {N} listed instructions is tried, and no set of examples" in " ".join(
-        world.create(**asked, dry_run=True).remarks
-    )
+@pytest.mark.parametrize("more", [{}, {"examples": {"max": 2}}], ids=["alone", "examples vary"])
+@pytest.mark.parametrize("n", [8, N])
+def test_a_list_comes_before_sets_of_examples_where_the_calls_do_not_pay_for_both(tmp_path, strategy, more, n):
+    world = world_of(tmp_path, n)
+    definition = {**SIZES, "n_candidates": None, "max_examples": None, "n_run_off": 0}
+    definition["space"] = {**world.family.space, **more}
+    asked = {"strategy": strategy, "definition": definition, "budget": Budget(calls=40 + 4 * (n + 1))}
     study = world.run(world.create(**asked))
-    assert study.definition["n_candidates"] == 0
-    assert len(instructions_tried(world, study)) == N
-    assert "no set of examples" not in " ".join(
-        world.create(**{**asked, "budget": Budget(calls=1000)}, dry_run=True).remarks
-    )
+    assert LIST_ALONE in study.findings[REMARKS]
+    assert len(instructions_tried(world, study)) == n
+    assert not any(variant.examples for variant in world.tried(study))
+    for changed in (
+        {"budget": Budget(calls=1000)},
+        {"definition": {**definition, "n_candidates": 8}},
+        {"definition": {**definition, "n_settings": n}},
+        {"strategy": f"bootstrap+{'settings' if strategy == 'race' else strategy}"},
+    ):
+        assert LIST_ALONE not in world.create(**{**asked, **changed}, dry_run=True).remarks
 
 
 def test_joint_measures_each_choice_on_all_rows_where_its_budget_pays_for_that(tmp_path):

@@ -96,7 +96,7 @@ def tries_points(strategies: Sequence[str]) -> bool:
 
 def lists_first(strategies: Sequence[str], space: Mapping[str, Any]) -> bool:
     """Whether listed instructions come before sets of examples where the calls do not pay for both."""
-    return not {RACE, JOINT}.isdisjoint(strategies) and "choices" in (space.get("instruction") or {})
+    return tuple(strategies) in ((RACE,), (JOINT,)) and "choices" in (space.get("instruction") or {})
 
 
 def n_settings_within(

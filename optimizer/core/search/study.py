@@ -342,10 +342,16 @@ class Trial:
         return self.cost_usd / self.n if self.n else 0.0
 
 
+def measured(trials: Sequence[Trial]) -> list[Trial]:
+    """Complete trials with a score."""
+    return [t for t in trials if t.status == "complete" and t.score is not None]
+
+
 def ranked(trials: Sequence[Trial]) -> list[Trial]:
     """Complete trials, the best first; of equal scores the champion, then the cheaper one, then the one tried first."""
-    measured = [t for t in trials if t.status == "complete" and t.score is not None]
-    return sorted(measured, key=lambda t: (-(t.score or 0.0), t.proposer != "champion", t.usd_per_example, t.number))
+    return sorted(
+        measured(trials), key=lambda t: (-(t.score or 0.0), t.proposer != "champion", t.usd_per_example, t.number)
+    )
 
 
 def aimed_at(aim: Aim, trial: Trial, *, is_replayed: bool = False) -> str:
@@ -397,19 +403,15 @@ def points_in_words(study: Study) -> str | None:
     )
 
 
-def listed_in_words(
-    space: Mapping[str, Any], n_points: float, n_settings: int, *, is_alone: bool = False
-) -> str | None:
-    """How many points a study tries of a space that lists instructions; None where it tries all, or lists none.
+LIST_ALONE = (
+    "Each listed instruction is tried, and no set of examples is made: the calls do not pay for both. n_candidates or"
+    " max_examples in the definition makes sets, and then not each instruction may be tried."
+)
 
-    ``is_alone``: the list takes the calls that sets of examples would take.
-    """
+
+def listed_in_words(space: Mapping[str, Any], n_points: float, n_settings: int) -> str | None:
+    """How many points a study tries of a space that lists instructions; None where it tries all, or lists none."""
     n_listed = len((space.get("instruction") or {}).get("choices", ()))
-    if n_listed and is_alone:
-        return (
-            f"Each of the {n_listed} listed instructions is tried, and no set of examples: the calls do not pay for"
-            " both. n_candidates in the definition makes sets."
-        )
     if not n_listed or n_settings >= n_points - 1:
         return None
     ranges = [slot for slot, entry in space.items() if "float" in entry]

@@ -13,7 +13,7 @@ from typing import Literal
 from optimizer.core.base.phrasing import count
 from optimizer.core.base.values import ExampleResult
 from optimizer.core.family.variant import Variant
-from optimizer.core.search.study import Study, Trial
+from optimizer.core.search.study import Study, Trial, measured
 
 Mark = Literal["champion", "winner", ""]
 TRAFFIC_DAYS = 30  # a month of recorded requests
@@ -202,7 +202,7 @@ def on_front(trials: Sequence[Trial], *, in_time: bool = True) -> set[int]:
     """Numbers of the trials that none beats in score, dollars and p95 together; where p95 was measured, trials without
     one stand outside. ``in_time`` False: in score and dollars alone.
     """
-    measured_trials = [t for t in trials if t.status == "complete" and t.score is not None]
+    measured_trials = measured(trials)
     numbers = defaultdict[tuple[float, float, float], list[int]](list)
     for t in [t for t in measured_trials if in_time and t.p95_ms is not None] or measured_trials:
         p95_ms = t.p95_ms or 0.0 if in_time else 0.0

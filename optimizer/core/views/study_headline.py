@@ -6,6 +6,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from math import floor
 from typing import Any
 
 from optimizer.core.base.answers import members_of
@@ -101,8 +102,8 @@ def _outcome(study: Study, trials: Sequence[Trial], versions: Mapping[str, str])
         return (
             f"{winner} {_BETTER[study.aim]} the champion of {family} and was nominated{_at_what(study, trials)}."
             if confidence >= IMPROVED
-            else f"{winner} was nominated for {family}; with a confidence of {confidence:.3f} it is not yet called"
-            f" {CALLED[study.aim]}, for which {IMPROVED:g} is needed."
+            else f"{winner} was nominated for {family}; with a confidence of {floor(1000 * confidence) / 1000:.3f} it"
+            f" is not yet called {CALLED[study.aim]}, for which {IMPROVED:g} is needed."
         )
     if study.outcome == "not_confirmed" and study.confirmation is None:
         return (

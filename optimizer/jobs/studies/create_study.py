@@ -31,6 +31,7 @@ from optimizer.core.search.space import most_points, require_searchable
 from optimizer.core.search.strategy import RACE, REPLAY, check_kind, check_strategy, searched_tiers
 from optimizer.core.search.study import (
     ENOUGH,
+    LIST_ALONE,
     REMARKS,
     Definition,
     Study,
@@ -125,6 +126,8 @@ def create_study(context: Context, request: StudyRequest, *, trigger: Trigger | 
     strategy = request.strategy or kind_of(family).default_strategy(family, is_moved=is_moved)
     wish = _checked_wish(family, strategy, aim, caps, definition, store, models)
     plan = kind.plan(wish, store, models)
+    if wish.is_list_alone:
+        plan = replace(plan, estimate=replace(plan.estimate, remarks=[*plan.estimate.remarks, LIST_ALONE]))
     if request.dry_run:
         return _with_remarks(plan.estimate, wish, plan.dataset, store)
     now = clock.now()
@@ -183,8 +186,7 @@ def _with_remarks(
         prompt_strategy = "+".join(name for name in wish.names if name != REPLAY)
         remarks.append(in_process_in_words(wish.family.name, n_decided, prompt_strategy))
     if tries_points(wish.names):
-        is_alone = wish.definition.n_candidates == 0 and wish.values.get("n_candidates") is None
-        listed = listed_in_words(wish.space, wish.n_points, wish.definition.n_settings, is_alone=is_alone)
+        listed = listed_in_words(wish.space, wish.n_points, wish.definition.n_settings)
         remarks += [listed] if listed is not None else []
     if freeze is not None:
         remarks.append(f"No study would start while {freeze.sentence}.")
@@ -231,7 +233,7 @@ def _checked_wish(
         definition = _moving(family, champion, names, aim, definition)
     space = definition.space_over(family.space)
     require_searchable(space, family.inputs)
-    n_points = most_points(space, champion, max_examples=definition.max_examples)
+    n_points, is_alone = most_points(space, champion, max_examples=definition.max_examples), False
     if values.get("n_settings") is None:
         students = students_among(models, [champion], space)
         per_answer = calls_per_answer(champion, space, students=students) if kind_of(family).asks_models else 1
@@ -243,16 +245,17 @@ def _checked_wish(
             budget.calls,
             names,
             aim=aim,
-            n_points=n_points,
             per_answer=per_answer,
             n_champion_examples=len(champion.examples),
         )
         sized = replace(definition, n_train=min(definition.n_train, n_train))
-        n = fitting(sized)
-        may_leave_sets = values.get("n_candidates") is None and lists_first(names, space)
-        if n < n_points and may_leave_sets and fitting(replace(sized, n_candidates=0)) == n_points:
-            n, definition = int(n_points), replace(definition, n_candidates=0)
-        definition = replace(definition, n_settings=n)
+        if lists_first(names, space) and values.get("n_candidates") is None and values.get("max_examples") is None:
+            bare = replace(sized, n_settings=0)
+            alone, n_alone = replace(bare, n_candidates=0, max_examples=0), most_points(space, champion, max_examples=0)
+            is_alone = fitting(bare, n_points=n_points) < n_alone == fitting(alone, n_points=n_alone)
+        if is_alone:
+            definition, n_points = replace(definition, n_candidates=0, max_examples=0), n_alone
+        definition = replace(definition, n_settings=fitting(definition if is_alone else sized, n_points=n_points))
     return CheckedStudyRequest(
         family=family,
         strategy=strategy,
@@ -263,6 +266,7 @@ def _checked_wish(
         definition=definition,
         space=space,
         n_points=n_points,
+        is_list_alone=is_alone,
         champion_id=champion_id,
         champion=champion,
     )

@@ -147,8 +147,9 @@ def unlearnable_in_words(train: Sequence[Example], policy: Mapping[str, Any]) ->
         )
     if wordless := [name for name, (methods, _) in learned.items() if [method for method, _ in methods] == [PLAIN]]:
         remarks.append(
-            f"Of {' and '.join(wordless)} no words are learned, statistics alone: {LEAST_ROWS} released items of a type"
-            " are needed. Where a person vouches for the texts, import the file again with --curated."
+            f"Of {' and '.join(wordless)} no words are learned, statistics alone: {LEAST_ROWS} items of a type are"
+            f" needed, in {LEAST_GROUPS} groups or more of which each item is released. Where a person vouches for the"
+            " texts, import the file again with --curated."
         )
     return remarks
 

@@ -40,6 +40,7 @@ class CheckedStudyRequest:
     definition: Definition
     space: Mapping[str, Any]
     n_points: float  # the most that the space has
+    is_list_alone: bool  # no sets of examples are made, since the calls do not pay for them beside listed instructions
     champion_id: str
     champion: Variant
 
