@@ -31,7 +31,6 @@ from optimizer.core.search.space import most_points, require_searchable
 from optimizer.core.search.strategy import RACE, REPLAY, check_kind, check_strategy, searched_tiers
 from optimizer.core.search.study import (
     ENOUGH,
-    LIST_ALONE,
     REMARKS,
     Definition,
     Study,
@@ -126,8 +125,6 @@ def create_study(context: Context, request: StudyRequest, *, trigger: Trigger | 
     strategy = request.strategy or kind_of(family).default_strategy(family, is_moved=is_moved)
     wish = _checked_wish(family, strategy, aim, caps, definition, store, models)
     plan = kind.plan(wish, store, models)
-    if wish.is_list_alone:
-        plan = replace(plan, estimate=replace(plan.estimate, remarks=[*plan.estimate.remarks, LIST_ALONE]))
     if request.dry_run:
         return _with_remarks(plan.estimate, wish, plan.dataset, store)
     now = clock.now()

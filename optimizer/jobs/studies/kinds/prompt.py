@@ -48,7 +48,7 @@ from optimizer.core.search.objective import MIN_TIMED
 from optimizer.core.search.run_off import RUN_OFF
 from optimizer.core.search.strategy import COPRO, REPLAY, may_write, searched_tiers, writes
 from optimizer.core.search.strategy_calls import Sizes
-from optimizer.core.search.study import KEEP, Definition, Study
+from optimizer.core.search.study import KEEP, LIST_ALONE, Definition, Study
 from optimizer.jobs.calls.ask_judge import JUDGE
 from optimizer.jobs.calls.evaluation_calls import JudgeAccess
 from optimizer.jobs.calls.example_shelf import Shelves
@@ -150,7 +150,8 @@ class PromptStudy:
         for name in writer:
             require_a_proposal(name, models.price(name), PROPOSAL_TOKENS, remaining)
         named = tuple(dict.fromkeys([*models_of(champion, space, tiers), *writer, *judging.members]))
-        remarks = _on_teaching(wish, train, profile, store, models)
+        remarks = [LIST_ALONE] if wish.is_list_alone else []
+        remarks += _on_teaching(wish, train, profile, store, models)
         return StudyPlan(budget=budget, dataset=dataset, estimate=replace(estimate, models=named, remarks=remarks))
 
     def evaluator(self, run: StudyRun, *, purpose: str, stop: StopFlag, held: Callable[[], HeldBack]) -> Evaluator:
