@@ -150,8 +150,7 @@ class PromptStudy:
         for name in writer:
             require_a_proposal(name, models.price(name), PROPOSAL_TOKENS, remaining)
         named = tuple(dict.fromkeys([*models_of(champion, space, tiers), *writer, *judging.members]))
-        remarks = [LIST_ALONE] if wish.is_list_alone else []
-        remarks += _on_teaching(wish, train, profile, store, models)
+        remarks = [*([LIST_ALONE] if wish.is_list_alone else []), *_on_teaching(wish, train, profile, store, models)]
         return StudyPlan(budget=budget, dataset=dataset, estimate=replace(estimate, models=named, remarks=remarks))
 
     def evaluator(self, run: StudyRun, *, purpose: str, stop: StopFlag, held: Callable[[], HeldBack]) -> Evaluator:
