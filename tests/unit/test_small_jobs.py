@@ -85,7 +85,7 @@ class TestExposures:
 
     @pytest.mark.parametrize("client", ["api", "gateway", "", None, 7, "a\x00b"])
     def test_a_client_has_a_name_of_its_own(self, database: Database, client: Any) -> None:
-        with pytest.raises(InvalidInput, match="/client|request: client: "):
+        with pytest.raises(InvalidInput, match=r"/client|request: client: "):
             self.record(database, self.WINDOW, client=client)
 
     def test_a_window_is_an_object(self, database: Database) -> None:
