@@ -125,18 +125,17 @@ def from_validation(problems: Sequence[Mapping[str, Any]], *, is_typed: bool = F
         detail = shorten(str(fault["msg"]).removeprefix("Value error, "), MAX_DETAIL_CHARS // 10)
         faults.append({"in": str(where), "pointer": pointer, "detail": detail})
     count = "One fault" if len(problems) == 1 else f"{len(problems)} faults"
-    listed = "; ".join(f"{_place(f, is_typed=is_typed)}{f['detail']}" for f in faults[:5])
+    listed = "; ".join(
+        f"{f['pointer'].strip('/').replace('/', ' ')}: {f['detail']}".removeprefix(": ")
+        if is_typed
+        else f"{f['in']} {f['pointer'] or '/'}: {f['detail']}"
+        for f in faults[:5]
+    )
     more = f"; and {len(problems) - 5} more in `errors`" if len(problems) > 5 else ""
     them = "it and send the request" if len(problems) == 1 else "them and send it"
     if len(problems) > len(faults):
         faults.append({"in": "body", "pointer": "", "detail": f"and {len(problems) - len(faults):,} more"})
     return InvalidInput(f"{count} in the request: {listed}{more}. Correct {them} again.", errors=faults)
-
-
-def _place(fault: Mapping[str, str], *, is_typed: bool) -> str:
-    if not is_typed:
-        return f"{fault['in']} {fault['pointer'] or '/'}: "
-    return f"{fault['pointer'].strip('/').replace('/', ' ')}: " if fault["pointer"] else ""
 
 
 def invalid(error: ValidationError) -> InvalidInput:
