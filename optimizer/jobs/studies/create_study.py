@@ -182,9 +182,9 @@ def _with_remarks(
     if n_decided and searched_tiers(wish.names, wish.family) and not needs_server(wish.champion):
         prompt_strategy = "+".join(name for name in wish.names if name != REPLAY)
         remarks.append(in_process_in_words(wish.family.name, n_decided, prompt_strategy))
-    if tries_points(wish.names):
-        listed = listed_in_words(wish.space, wish.n_points, wish.definition.n_settings)
-        remarks += [listed] if listed is not None else []
+    listed = listed_in_words(wish.space, wish.n_points, wish.definition.n_settings)
+    if tries_points(wish.names) and listed is not None:
+        remarks.append(listed)
     if freeze is not None:
         remarks.append(f"No study would start while {freeze.sentence}.")
     if kind_of(wish.family).asks_models:
