@@ -96,6 +96,13 @@ def test_a_judged_study_stays_under_its_calls_and_keeps_what_its_confirmation_ne
     assert study.winner is None or study.outcome != "budget_exhausted", "a winner could be confirmed"
 
 
+def test_the_points_that_a_cap_pays_for_are_counted_with_the_judges_calls(tmp_path):
+    world = world_of(tmp_path, family=letters_family(space={"temperature": {"choices": [n / 30 for n in range(31)]}}))
+    study = create(world, budget=Budget(calls=200), definition={**SMALL, "n_settings": None})
+    assert study.definition["n_settings"] == ((200 - 6 * 2 * 3) // 2 - 4) // 4
+    assert len(world.trials(world.run(study))) == 1 + study.definition["n_settings"]
+
+
 def test_a_judged_study_stays_under_its_dollars(tmp_path):
     world = world_of(tmp_path)
     cap = create(world, dry_run=True).reserved_usd * 1.3

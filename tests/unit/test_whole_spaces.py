@@ -228,16 +228,19 @@ def test_a_space_without_end_is_drawn_from():
 
 
 @pytest.mark.parametrize(
-    ("calls", "n_points", "n"),
+    ("answers", "space", "n"),
     [
         pytest.param(None, 26, 8, id="without a cap on calls the default stays"),
-        pytest.param(1000, inf, 8, id="as in a space without end"),
-        pytest.param(1000, 26, 26, id="all of them"),
-        pytest.param(1000, 5, 5, id="no more than there are"),
-        pytest.param(300, 26, 8, id="never fewer than the default"),
-        pytest.param(540, 26, 16, id="as many as are paid for"),
+        pytest.param(800, {"temperature": {"float": [0.0, 1.0]}}, 8, id="as in a space without end"),
+        pytest.param(800, 26, 26, id="all of them"),
+        pytest.param(800, 5, 5, id="no more than there are"),
+        pytest.param(100, 26, 8, id="never fewer than the default"),
+        pytest.param(340, 26, 16, id="as many as are paid for"),
     ],
 )
-def test_a_definition_that_does_not_say_takes_what_the_calls_pay_for(calls, n_points, n):
+def test_a_definition_that_does_not_say_takes_what_the_calls_pay_for(answers, space, n):
     sizes = Definition(n_dev=20, n_holdout=100, n_candidates=0, max_examples=0)
-    assert n_settings_within(calls, ["settings"], sizes, n_points=n_points, per_answer=1) == n
+    if isinstance(space, int):
+        space = {"max_tokens": {"choices": list(range(10, 10 + space))}}
+    champion = topic_family().variant()
+    assert n_settings_within(answers, ["settings"], sizes, aim="quality", space=space, champion=champion) == n

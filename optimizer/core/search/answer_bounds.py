@@ -298,6 +298,13 @@ def judge_asked(family: Family, variants: Sequence[Variant]) -> JudgeSettings | 
     return family.judge if any(map(policy_judgements, variants)) else judge_of_metrics(family)
 
 
+def judge_calls(family: Family, n_gate: int) -> Spread:
+    """Calls that judge one answer, by the scorer and ``n_gate`` times by a policy; each asks all members."""
+    n_judgements = n_gate + (judge_of_metrics(family) is not None)
+    n = n_judgements * len(family.judge.members) if family.judge else 0
+    return Spread(low=0, expected=n, high=n * ASKS)
+
+
 def judging_cost(
     family: Family,
     inputs: Mapping[str, str],
@@ -315,12 +322,11 @@ def judging_cost(
         max_tokens: the most that an answer may have.
         n_gate: the most judgements by a policy (``policy_judgements``).
     """
-    n_judgements = n_gate + (judge_of_metrics(family) is not None)
-    judge = family.judge if n_judgements else None
+    calls = judge_calls(family, n_gate)
+    judge = family.judge if calls.high else None
     if judge is None:
         return NO_JUDGE
-    n = len(judge.members) * n_judgements
-    calls = Spread(low=0, expected=n, high=n * ASKS)
+    n_judgements = calls.expected / len(judge.members)
     prices = [price_of(name) for name in judge.members]
     known = [price for price in prices if price is not None]
     if len(known) < len(prices):

@@ -7,14 +7,17 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
+from functools import partial
 from math import ceil, inf
 from typing import Any
 
 from optimizer.core.base.values import NONE, Aim, Spread
+from optimizer.core.family.variant import Variant
 from optimizer.core.search.cost_estimate import CHAMPION, CONFIRMATION, PROPOSALS, confirmation_calls
 from optimizer.core.search.proposers.race import CHAMPION_FIRST
 from optimizer.core.search.racing import FIRST
 from optimizer.core.search.run_off import RUN_OFF, run_off_answers
+from optimizer.core.search.space import most_points
 from optimizer.core.search.strategy import JOINT, RACE, records
 from optimizer.core.search.strategy_calls import Sizes, asked_for_examples
 from optimizer.core.search.study import Definition
@@ -94,32 +97,48 @@ def tries_points(strategies: Sequence[str]) -> bool:
     return not {RACE, "settings", JOINT}.isdisjoint(strategies)
 
 
-def lists_first(strategies: Sequence[str], space: Mapping[str, Any]) -> bool:
-    """Whether listed instructions come before sets of examples where the calls do not pay for both."""
-    return tuple(strategies) in ((RACE,), (JOINT,)) and "choices" in (space.get("instruction") or {})
-
-
-def n_settings_within(
-    calls: int | None,
+def is_list_alone(
+    answers: int | None,
     strategies: Sequence[str],
     definition: Definition,
     *,
-    aim: Aim = "quality",
-    n_points: float,
-    per_answer: int,
-    n_champion_examples: int = 0,
+    aim: Aim,
+    space: Mapping[str, Any],
+    champion: Variant,
+) -> bool:
+    """Whether listed instructions are tried without sets of examples, since the calls pay for the list, not for both.
+
+    Args:
+        answers: as for ``n_settings_within``.
+    """
+    if tuple(strategies) not in ((RACE,), (JOINT,)) or "choices" not in (space.get("instruction") or {}):
+        return False
+    sized = partial(n_settings_within, answers, strategies, aim=aim, space=space, champion=champion)
+    n_listed = most_points(space, champion, max_examples=0)
+    beside = replace(definition, n_settings=0)
+    return sized(beside) < n_listed == sized(replace(beside, n_candidates=0, max_examples=0))
+
+
+def n_settings_within(
+    answers: int | None,
+    strategies: Sequence[str],
+    definition: Definition,
+    *,
+    aim: Aim,
+    space: Mapping[str, Any],
+    champion: Variant,
 ) -> int:
     """How many points a study tries whose definition does not say so.
 
     All of a finite space where the cap on calls pays for a look at each, else as many as it pays for, and never fewer
     than the definition's default. With ``joint`` over sets of examples it is more by as many, for points beside other
-    sets.
+    sets. In a space without end the default stays.
 
     Args:
-        n_points: the most points of the space; infinite where a float varies, and then the default stays.
-        per_answer: the most calls that one example takes.
+        answers: that the cap pays for beside the confirmation, with all calls of a policy and of judges; None: no cap.
     """
-    if calls is None or n_points == inf or not tries_points(strategies):
+    n_points = most_points(space, champion, max_examples=definition.max_examples)
+    if answers is None or n_points == inf or not tries_points(strategies):
         return definition.n_settings
     may_race = is_raced(strategies, aim, definition, calls=0, n_dev=definition.n_dev)
     makes_sets = {RACE, "bootstrap", JOINT} & set(strategies)
@@ -127,12 +146,12 @@ def n_settings_within(
     if JOINT in strategies and for_examples.high:
         n_points += definition.n_settings
     n_others = trials_of(strategies, replace(definition, n_settings=0)) - 1
-    if makes_sets - {JOINT} and not n_champion_examples:
+    if makes_sets - {JOINT} and not champion.examples:
         n_others -= 1  # bootstrapping's candidate without examples is the champion
     met = min(FIRST, definition.n_dev) if may_race else definition.n_dev  # by each, at the least
-    champion = n_champion_first(definition) if may_race else definition.n_dev
-    calls_left = calls / per_answer - confirmation_calls(definition.n_holdout) - champion - for_examples.expected
-    return int(min(n_points, max(definition.n_settings, calls_left // met - n_others)))
+    n_first = n_champion_first(definition) if may_race else definition.n_dev
+    n_left = answers - n_first - for_examples.expected
+    return int(min(n_points, max(definition.n_settings, n_left // met - n_others)))
 
 
 def trials_of(strategies: Sequence[str], definition: Definition) -> int:

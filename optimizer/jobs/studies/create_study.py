@@ -7,8 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, replace
-from functools import partial
-from math import inf
+from math import ceil, inf
 from typing import Annotated, Any
 
 from pydantic import Field
@@ -23,9 +22,9 @@ from optimizer.core.family.variant import Variant
 from optimizer.core.models.budget import checked_budget
 from optimizer.core.policy.nearest import needs_server
 from optimizer.core.scheduling.monthly_budget import MonthlyLimits, under
-from optimizer.core.search.answer_bounds import calls_per_answer
-from optimizer.core.search.call_estimate import lists_first, n_settings_within, tries_points
-from optimizer.core.search.cost_estimate import CostEstimate
+from optimizer.core.search.answer_bounds import calls_per_answer, judge_calls, policy_judgements
+from optimizer.core.search.call_estimate import is_list_alone, n_settings_within, tries_points
+from optimizer.core.search.cost_estimate import CostEstimate, confirmation_calls
 from optimizer.core.search.move import check_move, space_of_move
 from optimizer.core.search.space import most_points, require_searchable
 from optimizer.core.search.strategy import RACE, REPLAY, check_kind, check_strategy, searched_tiers
@@ -230,29 +229,24 @@ def _checked_wish(
         definition = _moving(family, champion, names, aim, definition)
     space = definition.space_over(family.space)
     require_searchable(space, family.inputs)
-    n_points, is_alone = most_points(space, champion, max_examples=definition.max_examples), False
+    is_alone = False
     if values.get("n_settings") is None:
-        students = students_among(models, [champion], space)
-        per_answer = calls_per_answer(champion, space, students=students) if kind_of(family).asks_models else 1
-        with store.read() as tx:  # a set of examples takes no calls where there is none to show
-            is_sized = budget.calls is not None and n_points < inf
-            n_train = len(train_examples(family, store, tx)) if is_sized else definition.n_train
-        fitting = partial(
-            n_settings_within,
-            budget.calls,
-            names,
-            aim=aim,
-            per_answer=per_answer,
-            n_champion_examples=len(champion.examples),
-        )
-        sized = replace(definition, n_train=min(definition.n_train, n_train))
-        if lists_first(names, space) and values.get("n_candidates") is None and values.get("max_examples") is None:
-            bare = replace(sized, n_settings=0)
-            alone, n_alone = replace(bare, n_candidates=0, max_examples=0), most_points(space, champion, max_examples=0)
-            is_alone = fitting(bare, n_points=n_points) < n_alone == fitting(alone, n_points=n_alone)
+        answers, sized = None, definition
+        if budget.calls is not None and most_points(space, champion, max_examples=definition.max_examples) < inf:
+            students = students_among(models, [champion], space)
+            per_answer = calls_per_answer(champion, space, students=students) if kind_of(family).asks_models else 1
+            judging = judge_calls(family, policy_judgements(champion, space))
+            n_confirmation = confirmation_calls(definition.n_holdout, per_answer + ceil(judging.high))
+            answers = max(0, budget.calls - n_confirmation) // (per_answer + ceil(judging.expected))
+            with store.read() as tx:  # a set of examples takes no calls where there is none to show
+                n_train = len(train_examples(family, store, tx))
+            sized = replace(definition, n_train=min(definition.n_train, n_train))
+        within: dict[str, Any] = {"aim": aim, "space": space, "champion": champion}
+        if values.get("n_candidates") is None and values.get("max_examples") is None:
+            is_alone = is_list_alone(answers, names, sized, **within)
         if is_alone:
-            definition, n_points = replace(definition, n_candidates=0, max_examples=0), n_alone
-        definition = replace(definition, n_settings=fitting(definition if is_alone else sized, n_points=n_points))
+            definition, sized = (replace(one, n_candidates=0, max_examples=0) for one in (definition, sized))
+        definition = replace(definition, n_settings=n_settings_within(answers, names, sized, **within))
     return CheckedStudyRequest(
         family=family,
         strategy=strategy,
@@ -262,7 +256,7 @@ def _checked_wish(
         values=values,
         definition=definition,
         space=space,
-        n_points=n_points,
+        n_points=most_points(space, champion, max_examples=definition.max_examples),
         is_list_alone=is_alone,
         champion_id=champion_id,
         champion=champion,
