@@ -13,6 +13,7 @@ from optimizer.core.base.canonical import is_within
 from optimizer.core.base.errors import InvalidInput, shorten
 from optimizer.core.family.family import Family
 from optimizer.core.family.masking import Masker, MaskTooSlow, masker_of
+from optimizer.core.family.settings import MaskPattern
 from optimizer.core.feedback.events import NO_FAMILY, Arm
 from optimizer.core.feedback.reported import EventRejected, Report, check_correction, check_texts, protect, read_report
 from optimizer.core.feedback.signals import with_outcome
@@ -45,6 +46,16 @@ class Turns:
         """
         self.events, self.chars = events, chars
         self._short, self.long = asyncio.Lock(), asyncio.Semaphore(LONG_AT_ONCE)
+        self._asked_of: Mapping[str, Family] | None = None
+        self._has_patterns = False
+
+    def has_patterns(self, families: Mapping[str, Family]) -> bool:
+        """Whether any of them masks by a user's own expression. Each event asks, so it is known while these serve."""
+        if self._asked_of is not families:
+            masks = (mask for family in families.values() for mask in family.privacy.mask)
+            self._has_patterns = any(isinstance(mask, MaskPattern) for mask in masks)
+            self._asked_of = families
+        return self._has_patterns
 
     @asynccontextmanager
     async def short(self) -> AsyncIterator[None]:
@@ -153,8 +164,9 @@ class IntakeRequest:
         )
         if len(events) > self._in.turns.events or names_interaction_only:
             return False
-        own = any(not isinstance(rule, str) for family in self._in.families.values() for rule in family.privacy.rules)
-        return not own and ((n_bytes is not None and n_bytes <= chars) or is_within(events, chars))
+        if self._in.turns.has_patterns(self._in.families):
+            return False
+        return (n_bytes is not None and n_bytes <= chars) or is_within(events, chars)
 
     def read(self, events: Sequence[Any]) -> list[ReadEvent]:
         reads = []

@@ -52,6 +52,16 @@ def test_what_may_take_long_is_read_beside_the_event_loop(
     assert (threading.get_ident() not in readers) is beside
 
 
+def test_an_expression_that_a_family_takes_or_gives_up_is_seen_by_the_next_event(tmp_path: Path) -> None:
+    here = Installation(new_database(tmp_path), mask=[{"pattern": "cust-[0-9]+"}])
+    masked = here.intake()
+    plain = replace(masked, families={})
+    events = [{"id": "a", **BY_UNIT}]
+    at_once = [one.request().reads_quickly(events, AT_ONCE_CHARS) for one in (plain, masked, masked, plain)]
+    here.store.close()
+    assert at_once == [True, False, False, True]
+
+
 LONG = "x" * (AT_ONCE_CHARS + 1)
 
 
