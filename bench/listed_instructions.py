@@ -2,7 +2,7 @@
 
     python bench/listed_instructions.py [--draws N] [--minutes M]
 
-Claim: of 12 paired runs of `detent study run` all try every instruction of lists of 26 and 100 where the cap pays for
+Claim: of 18 paired runs of `detent study run` all try every instruction of lists of 26 and 100 where the cap pays for
 four dev rows each; over 210 replayed races with each cap the mean loss lies within .2 points of the rule alone
 (ContinuousRejects) at equal calls.
 
@@ -59,10 +59,10 @@ def main() -> int:
 
 
 def tasks(tables: Sequence[Pool], n_draws: int) -> list[tuple[str, Make]]:
-    """Four runs of each table: both strategies, with the least cap and nothing but the list, and with three times that
-    and every size as it comes; and its replays.
+    """Six runs of each table: both strategies, with the least cap and nothing but the list, with three times that and
+    every size as it comes, and with the least cap and every size as it comes; and its replays.
     """
-    definitions: tuple[tuple[int, int, Mapping[str, Any]], ...] = ((1, 1, PLAIN), (2, 3, {}))
+    definitions: tuple[tuple[int, int, Mapping[str, Any]], ...] = ((1, 1, PLAIN), (2, 3, {}), (3, 1, {}))
     raced_again, typed = list[tuple[str, Make]](), list[tuple[str, Make]]()
     for n_dev, pool, cap in product(SIZES, tables, CAPS):
         name = f"replayed {pool.name} {n_dev} {cap} {n_draws}"

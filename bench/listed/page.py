@@ -33,8 +33,8 @@ def page(result: Mapping[str, Any]) -> str:
 
 
 def _means(runs: Mapping[tuple[str, ...], Mapping[str, Cell]]) -> str:
-    by_seed = {seed: [of["points lost on dev"] for g, of in runs.items() if g[3] == seed] for seed in ("1", "2")}
-    return " and ".join(
+    by_seed = {seed: [of["points lost on dev"] for g, of in runs.items() if g[3] == seed] for seed in ("1", "2", "3")}
+    return ", ".join(
         f"{sum(c['ours'] for c in of) / len(of):.1f} points with seed {seed} (the rule"
         f" {sum(c['other'] for c in of) / len(of):.1f})"
         for seed, of in by_seed.items()

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from optimizer.core.base.values import ExampleResult
-from optimizer.core.search.call_estimate import calls_for_a_race, is_raced
+from optimizer.core.search.call_estimate import answers_for_a_race, is_raced
 from optimizer.core.search.proposers.race import CHAMPION_FIRST, RacedSearch
 from optimizer.core.search.racing import ContinuousRejects, Race
 from optimizer.core.search.strategy import Proposal
@@ -240,14 +240,16 @@ def test_what_is_left_of_the_calls_brings_the_champion_as_far_as_its_leader_or_i
 
 
 def test_of_a_budget_a_race_may_have_what_confirmation_and_bootstrapping_leave():
-    def calls(budget: int | None) -> int | None:
-        return calls_for_a_race(budget, Definition(n_candidates=3, max_examples=2), n_train=50, n_confirmation=30)
+    def answers(budget: int | None, per_answer: int = 1) -> int | None:
+        sizes = Definition(n_candidates=3, max_examples=2)
+        return answers_for_a_race(budget, sizes, n_train=50, n_confirmation=30, per_answer=per_answer)
 
-    assert calls(None) is None
-    assert calls(300) == 300 - 30 - 4 * 4, (
+    assert answers(None) is None
+    assert answers(300) == 300 - 30 - 4 * 4, (
         "four rounds of bootstrapping, each expected to ask for twice as many examples as are shown"
     )
-    assert calls(40) == 0
+    assert answers(300, per_answer=3) == (300 - 30) // 3 - 4 * 4
+    assert answers(40) == 0
 
 
 @pytest.mark.parametrize(

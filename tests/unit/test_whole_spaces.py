@@ -83,11 +83,13 @@ def test_a_list_is_tried_whole_where_no_example_is_released_for_sets_beside_it(t
 
 @pytest.mark.parametrize("strategy", ["race", "joint"])
 @pytest.mark.parametrize("more", [{}, {"examples": {"max": 2}}], ids=["alone", "examples vary"])
+@pytest.mark.parametrize("own", [[], ["Name the topic."]], ids=["champion's not listed", "champion's listed"])
 @pytest.mark.parametrize("n", [8, N])
-def test_a_list_comes_before_sets_of_examples_where_the_calls_do_not_pay_for_both(tmp_path, strategy, more, n):
+def test_a_list_comes_before_sets_of_examples_where_the_calls_do_not_pay_for_both(tmp_path, strategy, more, own, n):
     world = world_of(tmp_path, n)
     definition = {**SIZES, "n_candidates": None, "max_examples": None, "n_run_off": 0}
-    definition["space"] = {**world.family.space, **more}
+    choices = world.family.space["instruction"]["choices"]
+    definition["space"] = {"instruction": {"choices": [*own, *choices]}, **more}
     asked = {"strategy": strategy, "definition": definition, "budget": Budget(calls=40 + 4 * (n + 1))}
     study = world.run(world.create(**asked))
     assert LIST_ALONE in study.findings[REMARKS]
@@ -100,6 +102,32 @@ def test_a_list_comes_before_sets_of_examples_where_the_calls_do_not_pay_for_bot
         {"strategy": f"bootstrap+{'settings' if strategy == 'race' else strategy}"},
     ):
         assert LIST_ALONE not in world.create(**{**asked, **changed}, dry_run=True).remarks
+
+
+def test_calls_for_all_but_one_of_a_list_try_all_but_one(tmp_path):
+    world = world_of(tmp_path)
+    definition = {**SIZES, "n_candidates": None, "max_examples": None}
+    study = world.run(world.create(strategy="race", definition=definition, budget=Budget(calls=40 + 4 * N)))
+    assert LIST_ALONE in study.findings[REMARKS]
+    assert len(instructions_tried(world, study)) == N - 1
+
+
+def test_a_cap_is_counted_with_the_sealed_rows_that_there_are(tmp_path):
+    world = world_of(tmp_path)  # 24 of the 100 that are asked for
+    cap = 2 * 24 + 4 * (N + 1)
+    study = world.run(world.create(strategy="race", definition={**SIZES, "n_holdout": 100}, budget=Budget(calls=cap)))
+    assert len(instructions_tried(world, study)) == N
+
+
+@pytest.mark.parametrize("own", [[], ["Name the topic."]], ids=["champion's not listed", "champion's listed"])
+@pytest.mark.parametrize("calls", [40 + 4 * (N + 1), 160, 220, 300])
+def test_of_a_product_with_a_list_each_instruction_comes_first(tmp_path, own, calls):
+    world = world_of(tmp_path)
+    choices = [*own, *world.family.space["instruction"]["choices"]]
+    space = {"temperature": {"choices": [0.0, 0.3, 0.6]}, "instruction": {"choices": choices}, "examples": {"max": 2}}
+    definition = {**SIZES, "n_candidates": None, "max_examples": None, "space": space}
+    study = world.run(world.create(strategy="race", definition=definition, budget=Budget(calls=calls)))
+    assert len(instructions_tried(world, study)) == N
 
 
 def test_joint_measures_each_choice_on_all_rows_where_its_budget_pays_for_that(tmp_path):
@@ -133,7 +161,9 @@ def test_a_dry_run_says_that_not_every_listed_instruction_is_tried_and_why(tmp_p
 
     enough = 40 + 4 * (N + 1)
     assert "listed" not in remarks(enough)
-    assert f"9 of the space's {N} points are tried; more --budget-calls" in remarks(80)
+    assert f"9 of {N} listed instructions are tried; more --budget-calls" in remarks(80)
+    told = remarks(enough, temperature={"choices": [0.0, 0.3, 0.6]})
+    assert f"Each listed instruction is tried, and {N} of the space's {3 * N} points in all." in told
     told = remarks(enough, temperature={"float": [0.0, 1.0]})
     assert f"8 points of the space are tried, so not each of the {N} listed instructions may be: temperature" in told
 
@@ -208,14 +238,15 @@ def test_a_point_whose_request_is_too_long_is_no_proposal():
 @pytest.mark.parametrize(
     ("space", "n"),
     [
-        pytest.param({}, 1, id="nothing varies"),
+        pytest.param({}, 0, id="nothing varies"),
         pytest.param({"temperature": {"float": [0, 1]}}, inf, id="a float has no end"),
         pytest.param({"temperature": {"choices": [0, 1]}, "max_tokens": {"int": [1, 3]}}, 6, id="a product"),
-        pytest.param({"examples": {"max": 6}}, 5, id="examples that a search may add count"),
-        pytest.param({"examples": {"max": 6, "order": True}}, 30, id="with their order"),
+        pytest.param({"temperature": {"choices": [0, 1]}, "max_tokens": {"int": [7, 9]}}, 5, id="with the start's own"),
+        pytest.param({"examples": {"max": 6}}, 4, id="examples that a search may add count"),
+        pytest.param({"examples": {"max": 6, "order": True}}, 29, id="with their order"),
     ],
 )
-def test_the_points_of_a_space_are_counted(space, n):
+def test_the_points_of_a_space_beside_the_start_are_counted(space, n):
     assert most_points(space, topic_family().variant(), max_examples=4) == n
 
 

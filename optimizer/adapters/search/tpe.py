@@ -34,11 +34,15 @@ N_STARTUP = 4  # random points before TPE models the scores
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Space:
-    """The searched space: dimensions, the Variant at a point, and the start's point (None: outside)."""
+    """The searched space: dimensions, the Variant at a point, and the start's point (None: outside).
+
+    ``listed``: the start with each listed instruction, where the space lists some.
+    """
 
     dimensions: Sequence[Dimension]
     variant_at: Callable[[Point], Variant]
     start: Point | None
+    listed: Sequence[Point] = ()
 
 
 class PointSearch:
@@ -49,7 +53,8 @@ class PointSearch:
 
     Args:
         n: the most points to propose.
-        n_beside: of these, neighbours of the start that come first, with one dimension changed at a time.
+        n_beside: of these, neighbours of the start that come first, with one dimension changed at a time; those with
+            a listed instruction come before them.
         proposer: whose name the proposals carry.
     """
 
@@ -102,10 +107,14 @@ class PointSearch:
         self._scores[variant.id] = score
         if variant.id in self._open:
             self._tell_optuna(*self._open.pop(variant.id), score)
-        elif variant.id == self._setting.start.id and score is not None and self._space.start:
-            self._tell_optuna(self._space.start, None, score)
-            for beside in neighbours(self._space.start, self._space.dimensions)[: self._n_beside]:
-                self._study.enqueue_trial(beside)
+        elif variant.id == self._setting.start.id and score is not None:
+            first = [point for point in self._space.listed if point != self._space.start]
+            if self._space.start:
+                self._tell_optuna(self._space.start, None, score)
+                others = neighbours(self._space.start, self._space.dimensions)[: self._n_beside]
+                first += [point for point in others if point not in first][: max(0, self._n_beside - len(first))]
+            for point in first:
+                self._study.enqueue_trial(point)
 
     def _tell_optuna(self, point: Point, trial: Any, score: float | None) -> None:
         from optuna.trial import TrialState, create_trial
@@ -122,15 +131,20 @@ class PointSearch:
     calls=strategy_calls.settings_calls,
 )
 class SettingsSearch(PointSearch):
-    """The declared space around the start. Half of the proposals may go to its neighbours; TPE has the rest."""
+    """The declared space around the start. Listed instructions come first; half of the proposals may go to them and the
+    start's neighbours, and TPE has the rest.
+    """
 
     def __init__(self, setting: SearchSetting) -> None:
         n = int(setting.definition["n_settings"])
         dimensions = dimensions_of(setting)
+        own = point_of(setting.start, [d for d in dimensions if d.name != "instruction"])
+        texts = next((d.options for d in dimensions if isinstance(d, ChoiceDimension) and d.name == "instruction"), ())
         space = Space(
             dimensions=dimensions,
             variant_at=lambda point: apply_point(setting.start, point),
             start=point_of(setting.start, dimensions),
+            listed=[] if own is None else [{**own, "instruction": text} for text in texts],
         )
         super().__init__(setting, space, n=n, n_beside=n // 2, proposer="settings")
 

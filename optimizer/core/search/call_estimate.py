@@ -17,7 +17,7 @@ from optimizer.core.search.cost_estimate import CHAMPION, CONFIRMATION, PROPOSAL
 from optimizer.core.search.proposers.race import CHAMPION_FIRST
 from optimizer.core.search.racing import FIRST
 from optimizer.core.search.run_off import RUN_OFF, run_off_answers
-from optimizer.core.search.space import most_points
+from optimizer.core.search.space import most_points, n_listed
 from optimizer.core.search.strategy import JOINT, RACE, records
 from optimizer.core.search.strategy_calls import Sizes, asked_for_examples
 from optimizer.core.search.study import Definition
@@ -61,19 +61,20 @@ def expected_calls(
     return parts
 
 
-def calls_for_a_race(
-    budget: int | None, definition: Definition, *, n_train: int, n_confirmation: int, n_judges: int = 0
+def answers_for_a_race(
+    budget: int | None, definition: Definition, *, n_train: int, n_confirmation: int, per_answer: int
 ) -> int | None:
-    """The calls of a budget with which champion and contenders may meet examples.
+    """How many examples champion and contenders may meet under a cap on calls.
 
-    That is the budget less the confirmation and what bootstrapping asks.
+    That is the cap less the confirmation and what bootstrapping asks.
 
     Args:
-        n_judges: judges that are asked about every answer; the result counts answers.
+        per_answer: the most calls that an answer takes, with its judgements.
     """
     if budget is None:
         return None
-    return max(0, (budget - n_confirmation) // (1 + n_judges) - round(asked_for_examples(definition, n_train).expected))
+    n_answers = max(0, budget - n_confirmation) // per_answer
+    return max(0, n_answers - round(asked_for_examples(definition, n_train).expected))
 
 
 def is_raced(strategies: Sequence[str], aim: Aim, definition: Definition, *, calls: int | None, n_dev: int) -> bool:
@@ -106,17 +107,16 @@ def is_list_alone(
     space: Mapping[str, Any],
     champion: Variant,
 ) -> bool:
-    """Whether listed instructions are tried without sets of examples, since the calls pay for the list, not for both.
+    """Whether listed instructions are tried without sets of examples: the calls pay for more of the list so.
 
     Args:
         answers: as for ``n_settings_within``.
     """
-    if tuple(strategies) not in ((RACE,), (JOINT,)) or "choices" not in (space.get("instruction") or {}):
+    if tuple(strategies) not in ((RACE,), (JOINT,)):
         return False
     sized = partial(n_settings_within, answers, strategies, aim=aim, space=space, champion=champion)
-    n_listed = most_points(space, champion, max_examples=0)
-    beside = replace(definition, n_settings=0)
-    return sized(beside) < n_listed == sized(replace(beside, n_candidates=0, max_examples=0))
+    beside, n = replace(definition, n_settings=0), n_listed(space, champion)
+    return min(n, sized(beside)) < min(n, sized(replace(beside, n_candidates=0, max_examples=0)))
 
 
 def n_settings_within(
@@ -149,7 +149,7 @@ def n_settings_within(
     if makes_sets - {JOINT} and not champion.examples:
         n_others -= 1  # bootstrapping's candidate without examples is the champion
     met = min(FIRST, definition.n_dev) if may_race else definition.n_dev  # by each, at the least
-    n_first = n_champion_first(definition) if may_race else definition.n_dev
+    n_first = min(n_champion_first(definition), definition.n_dev) if may_race else definition.n_dev
     n_left = answers - n_first - for_examples.expected
     return int(min(n_points, max(definition.n_settings, n_left // met - n_others)))
 

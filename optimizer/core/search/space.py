@@ -108,13 +108,18 @@ def drawn_points(dimensions: Sequence[Dimension], *, seed: int, n_wanted: int = 
 
 
 def most_points(declared: Mapping[str, Any], start: Variant, *, max_examples: int) -> float:
-    """The most points that a search around ``start`` may meet, even once it shows ``max_examples`` examples."""
+    """The most points beside its own that a search around ``start`` may try, even once it shows ``max_examples``."""
     dimensions = parse_space(declared, start, max_examples=max_examples)
-    others = n_points([d for d in dimensions if not d.name.startswith("examples")])
-    if "examples" not in declared:
-        return others
-    n_examples = min(int(declared["examples"]["max"]), max_examples)
-    return others * (n_examples + 1) * (N_ORDERS if declared["examples"].get("order") and n_examples > 1 else 1)
+    n = n_points([d for d in dimensions if not d.name.startswith("examples")])
+    if "examples" in declared:
+        n_examples = min(int(declared["examples"]["max"]), max_examples)
+        n *= (n_examples + 1) * (N_ORDERS if declared["examples"].get("order") and n_examples > 1 else 1)
+    return n - (point_of(start, dimensions) is not None)
+
+
+def n_listed(declared: Mapping[str, Any], start: Variant) -> int:
+    """How many instructions the space lists beside the start's own."""
+    return len({*(declared.get("instruction") or {}).get("choices", ())} - {instruction_of(start)})
 
 
 def apply_point(start: Variant, point: Point) -> Variant:

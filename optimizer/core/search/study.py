@@ -404,15 +404,14 @@ def points_in_words(study: Study) -> str | None:
 
 
 LIST_ALONE = (
-    "Each listed instruction is tried, and no set of examples is made: the calls do not pay for both. n_candidates or"
-    " max_examples in the definition makes sets, and then not each instruction may be tried."
+    "Listed instructions are tried, and no set of examples is made: the calls do not pay for all of both. n_candidates"
+    " or max_examples in the definition makes sets, and then fewer instructions may be tried."
 )
 
 
-def listed_in_words(space: Mapping[str, Any], n_points: float, n_settings: int) -> str | None:
-    """How many points a study tries of a space that lists instructions; None where it tries all, or lists none."""
-    n_listed = len((space.get("instruction") or {}).get("choices", ()))
-    if not n_listed or n_settings >= n_points - 1:
+def listed_in_words(space: Mapping[str, Any], n_listed: int, n_points: float, n_settings: int) -> str | None:
+    """How many points a study tries of a space with ``n_listed`` further instructions; None where it tries all."""
+    if not n_listed or n_settings >= n_points:
         return None
     ranges = [slot for slot, entry in space.items() if "float" in entry]
     if ranges:
@@ -421,7 +420,9 @@ def listed_in_words(space: Mapping[str, Any], n_points: float, n_settings: int) 
             f" {' and '.join(ranges)} may take any value between two ends. Without the range (or with choices in its"
             " place), and with the calls, each is."
         )
-    return f"{n_settings} of the space's {n_points:,.0f} points are tried; more --budget-calls try more."
+    if n_settings >= n_listed:
+        return f"Each listed instruction is tried, and {n_settings} of the space's {n_points:,.0f} points in all."
+    return f"{n_settings} of {n_listed} listed instructions are tried; more --budget-calls try more."
 
 
 SMALL_POOL = 650  # of the tables measured, those with fewer rows saved half of what the rule could, or less

@@ -24,9 +24,9 @@ from optimizer.core.policy.nearest import needs_server
 from optimizer.core.scheduling.monthly_budget import MonthlyLimits, under
 from optimizer.core.search.answer_bounds import calls_per_answer, judge_calls, policy_judgements
 from optimizer.core.search.call_estimate import is_list_alone, n_settings_within, tries_points
-from optimizer.core.search.cost_estimate import CostEstimate, confirmation_calls
+from optimizer.core.search.cost_estimate import CostEstimate, confirmation_calls, holdout_size
 from optimizer.core.search.move import check_move, space_of_move
-from optimizer.core.search.space import most_points, require_searchable
+from optimizer.core.search.space import most_points, n_listed, require_searchable
 from optimizer.core.search.strategy import RACE, REPLAY, check_kind, check_strategy, searched_tiers
 from optimizer.core.search.study import (
     ENOUGH,
@@ -181,7 +181,8 @@ def _with_remarks(
     if n_decided and searched_tiers(wish.names, wish.family) and not needs_server(wish.champion):
         prompt_strategy = "+".join(name for name in wish.names if name != REPLAY)
         remarks.append(in_process_in_words(wish.family.name, n_decided, prompt_strategy))
-    listed = listed_in_words(wish.space, wish.n_points, wish.definition.n_settings)
+    n_instructions = n_listed(wish.space, wish.champion)
+    listed = listed_in_words(wish.space, n_instructions, wish.n_points, wish.definition.n_settings)
     if tries_points(wish.names) and listed is not None:
         remarks.append(listed)
     if freeze is not None:
@@ -236,11 +237,13 @@ def _checked_wish(
             students = students_among(models, [champion], space)
             per_answer = calls_per_answer(champion, space, students=students) if kind_of(family).asks_models else 1
             judging = judge_calls(family, policy_judgements(champion, space))
-            n_confirmation = confirmation_calls(definition.n_holdout, per_answer + ceil(judging.high))
-            answers = max(0, budget.calls - n_confirmation) // (per_answer + ceil(judging.expected))
             with store.read() as tx:  # a set of examples takes no calls where there is none to show
-                n_train = len(train_examples(family, store, tx))
-            sized = replace(definition, n_train=min(definition.n_train, n_train))
+                n_train, counts = len(train_examples(family, store, tx)), store.examples.counts(tx, family.name)
+            n_holdout = holdout_size(counts.get("holdout", 0), definition)
+            n_confirmation = confirmation_calls(n_holdout, per_answer + ceil(judging.high))
+            answers = max(0, budget.calls - n_confirmation) // (per_answer + ceil(judging.expected))
+            n_dev = max(1, min(definition.n_dev, counts.get("dev", 0)))
+            sized = replace(definition, n_train=min(definition.n_train, n_train), n_dev=n_dev)
         within: dict[str, Any] = {"aim": aim, "space": space, "champion": champion}
         if values.get("n_candidates") is None and values.get("max_examples") is None:
             is_alone = is_list_alone(answers, names, sized, **within)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
+from math import ceil
 from typing import Any, Literal
 
 from optimizer.core.base.errors import BudgetExhausted, Conflict, StudyStopped
@@ -14,7 +15,7 @@ from optimizer.core.family.variant import Variant
 from optimizer.core.models.budget import HeldBack
 from optimizer.core.policy.nearest import fixed_rendering
 from optimizer.core.search.answer_bounds import longest_inputs, longest_of
-from optimizer.core.search.call_estimate import calls_for_a_race, is_raced, n_champion_first, n_champions
+from optimizer.core.search.call_estimate import answers_for_a_race, is_raced, n_champion_first, n_champions
 from optimizer.core.search.cost_estimate import kept_for_last
 from optimizer.core.search.objective import MIN_TIMED
 from optimizer.core.search.proposers.race import RacedSearch, RaceRound
@@ -127,12 +128,12 @@ def run_search(run: StudyRun, *, reserve: Reserve, stop: StopFlag) -> SearchResu
             run.proposer(evaluator, stop=stop, held=lambda: reserve.held(evaluator.dearest_usd)),
             reserve,
         )
-        calls = calls_for_a_race(
+        calls = answers_for_a_race(
             run.study.budget.calls,
             run.definition,
             n_train=len(run.train),
             n_confirmation=reserve.n_confirmation,
-            n_judges=len(run.judging.members),
+            per_answer=max(1, run.calls_per_answer) + ceil(run.judging.calls.expected),
         )
         if is_raced(names, run.study.aim, run.definition, calls=calls, n_dev=len(run.dev)):
             race = _race_of(run, names, strategies, setting, calls)
