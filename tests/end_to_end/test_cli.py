@@ -273,6 +273,7 @@ def test_the_loop_by_hand_from_study_to_champion_and_back(detent: Detent) -> Non
     blind = detent("rollout", "start", "support_topics", winner, "--dry-run")
     assert (blind.code, "nothing would start: Cannot start" in blind.err) == (0, True), blind.err
     assert "Cannot tell how long: nothing was reported in the last 30 days" in blind.out
+    assert "rollout start" not in blind.out, "it would be refused"
     refused = detent("rollout", "start", "support_topics", winner)
     assert (refused.code, "no interaction of support_topics was reported" in refused.err) == (1, True)
     _report(champion)

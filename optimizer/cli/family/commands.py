@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from optimizer.jobs.scheduling.look_at_triggers import TriggerReport
 
 
-app = typer.Typer(name="family", no_args_is_help=True, help="Families: list, show, check, add, make, measure.")
+app = typer.Typer(name="family", no_args_is_help=True, help="Families: list, show, validate, add, create, measure.")
 
 
 app.command("add")(add)

@@ -33,8 +33,8 @@ Strategy = Annotated[
     str | None,
     typer.Option(
         help=(
-            "bootstrap, settings, bases, examples, race, replay, gepa, mipro, joint, copro, simba, playbook, or one"
-            " that a package adds; several in a row, such as bootstrap+settings+nearest, the default (of kind policy:"
+            "bootstrap, settings, bases, examples, nearest, race, replay, gepa, mipro, joint, copro, simba, playbook,"
+            " or a package's; several in a row, such as bootstrap+settings+nearest, the default (of kind policy:"
             " replay)."
         )
     ),

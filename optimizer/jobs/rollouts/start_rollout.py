@@ -121,13 +121,14 @@ def make_rollout(family: Family, request: RolloutRequest, *, actor: str, store: 
         hindrances = [f"{freeze.sentence}."] if freeze is not None else []
         hindrances += [draft.blind.detail] if draft.blind is not None else []
         hindrance = " ".join(hindrances) or None
+        next_ = None if draft.blind is not None else start_command(draft.basis.request, forced=forced)
         if hindrance is not None:
             what = f"nothing would start: {hindrance} After that it {what}"
         return StartReport(
             **members_of(draft.rollout),
             what=what,
             why=_gates_text(draft),
-            next=freeze.undo if freeze is not None else start_command(draft.basis.request, forced=forced),
+            next=freeze.undo if freeze is not None else next_,
             changed=False,
             plan=plan,
             hindrance=hindrance,
