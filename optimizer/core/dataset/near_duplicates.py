@@ -152,8 +152,8 @@ class NearDuplicates:
             f" {count(self.n_sets, 'set')} (such as {' and '.join(self.such_as)}). Is each set one case, such as a"
             " customer or a document? Then give its rows one `group` (a member of each JSON line, or a column of the"
             " CSV). Without it they count as independent, and a variant that loses the margin passes as not lower more"
-            " often than the gate says. Rows keep the group with which they came: those that are imported already count"
-            " so in a family of another name."
+            " often than the gate says. Rows keep the group with which they came: those that are here already can"
+            " get one in a family of another name."
         )
 
 
