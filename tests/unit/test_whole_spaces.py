@@ -120,13 +120,16 @@ def test_a_cap_is_counted_with_the_sealed_rows_that_there_are(tmp_path):
 
 
 @pytest.mark.parametrize("own", [[], ["Name the topic."]], ids=["champion's not listed", "champion's listed"])
-@pytest.mark.parametrize("calls", [40 + 4 * (N + 1), 160, 220, 300])
-def test_of_a_product_with_a_list_each_instruction_comes_first(tmp_path, own, calls):
+@pytest.mark.parametrize("temperature", [0.0, 0.9], ids=["champion's temperature", "others alone"])
+@pytest.mark.parametrize("strategy", ["race", "joint"])
+@pytest.mark.parametrize("calls", [40 + 4 * (N + 1), 160, 300])
+def test_of_a_product_with_a_list_each_instruction_comes_first(tmp_path, own, temperature, strategy, calls):
     world = world_of(tmp_path)
     choices = [*own, *world.family.space["instruction"]["choices"]]
-    space = {"temperature": {"choices": [0.0, 0.3, 0.6]}, "instruction": {"choices": choices}, "examples": {"max": 2}}
+    temperatures = {"choices": [temperature, 0.3, 0.6]}
+    space = {"temperature": temperatures, "instruction": {"choices": choices}, "examples": {"max": 2}}
     definition = {**SIZES, "n_candidates": None, "max_examples": None, "space": space}
-    study = world.run(world.create(strategy="race", definition=definition, budget=Budget(calls=calls)))
+    study = world.run(world.create(strategy=strategy, definition=definition, budget=Budget(calls=calls)))
     assert len(instructions_tried(world, study)) == N
 
 

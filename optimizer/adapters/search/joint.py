@@ -16,7 +16,15 @@ from optimizer.core.base.values import ExampleResult
 from optimizer.core.family.variant import FewShot, Variant
 from optimizer.core.search import strategy_calls
 from optimizer.core.search.proposers.examples import made_for
-from optimizer.core.search.space import ChoiceDimension, Dimension, Point, apply_point, point_of, with_instruction
+from optimizer.core.search.space import (
+    ChoiceDimension,
+    Dimension,
+    Point,
+    apply_point,
+    point_near,
+    point_of,
+    with_instruction,
+)
 from optimizer.core.search.strategy import JOINT, MIPRO, Proposal, SearchSetting, strategy
 
 N_MADE = 4  # sets of ``joint`` beside the bootstrapped ones
@@ -83,11 +91,12 @@ class JointSearch:
 
         beside = point_of(setting.start, settings)
         start = None if beside is None else {**{d.name: 0 for d in chosen}, **beside}
-        space = Space(dimensions=[*chosen, *settings], variant_at=variant_at, start=start)
+        near = {**{d.name: 0 for d in chosen}, **point_near(setting.start, settings)}
+        # Every instruction of a list is tried, then TPE goes on from them.
+        listed = [{**near, "instruction": at} for at in range(1, len(texts))] if declared.get("choices") else []
+        space = Space(dimensions=[*chosen, *settings], variant_at=variant_at, start=start, listed=listed)
         n = int(setting.definition["n_settings"])
-        n_listed = len(texts) - 1 if "choices" in (setting.space.get("instruction") or {}) else 0
-        n_beside = n_listed if n_listed <= n else 0  # every instruction of a list is tried, then TPE goes on from them
-        return PointSearch(setting, space, n=n, n_beside=n_beside, proposer=self._name)
+        return PointSearch(setting, space, n=n, n_beside=0, proposer=self._name)
 
 
 @strategy(

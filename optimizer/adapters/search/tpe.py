@@ -20,9 +20,11 @@ from optimizer.core.search.space import (
     Point,
     apply_point,
     drawn_points,
+    instruction_of,
     n_points,
     neighbours,
     parse_space,
+    point_near,
     point_of,
 )
 from optimizer.core.search.strategy import Proposal, SearchSetting, strategy
@@ -36,7 +38,7 @@ N_STARTUP = 4  # random points before TPE models the scores
 class Space:
     """The searched space: dimensions, the Variant at a point, and the start's point (None: outside).
 
-    ``listed``: the start with each listed instruction, where the space lists some.
+    ``listed``: as near to the start as may be, with each listed instruction, where the space lists some.
     """
 
     dimensions: Sequence[Dimension]
@@ -138,13 +140,13 @@ class SettingsSearch(PointSearch):
     def __init__(self, setting: SearchSetting) -> None:
         n = int(setting.definition["n_settings"])
         dimensions = dimensions_of(setting)
-        own = point_of(setting.start, [d for d in dimensions if d.name != "instruction"])
+        near, own = point_near(setting.start, dimensions), instruction_of(setting.start)
         texts = next((d.options for d in dimensions if isinstance(d, ChoiceDimension) and d.name == "instruction"), ())
         space = Space(
             dimensions=dimensions,
             variant_at=lambda point: apply_point(setting.start, point),
             start=point_of(setting.start, dimensions),
-            listed=[] if own is None else [{**own, "instruction": text} for text in texts],
+            listed=[{**near, "instruction": text} for text in sorted(texts, key=lambda text: text == own)],  # own last
         )
         super().__init__(setting, space, n=n, n_beside=n // 2, proposer="settings")
 

@@ -74,6 +74,16 @@ def point_of(variant: Variant, dimensions: Sequence[Dimension]) -> dict[str, Any
     return point
 
 
+def point_near(variant: Variant, dimensions: Sequence[Dimension]) -> Point:
+    """The Variant's point; where a dimension does not hold its value, that dimension's first."""
+    return {
+        d.name: value
+        if _contains(d, value := _value_of(variant, d.name))
+        else (d.options[0] if isinstance(d, ChoiceDimension) else d.low)
+        for d in dimensions
+    }
+
+
 def n_points(dimensions: Sequence[Dimension]) -> float:
     """How many points the space has; infinite where a float varies."""
     sizes = [float(len(values)) if (values := _values(d)) is not None else inf for d in dimensions]
