@@ -61,6 +61,11 @@ def expected_calls(
     return parts
 
 
+def answers_within(budget: int, *, n_confirmation: int, per_answer: int) -> int:
+    """Answers that a cap on calls pays for beside the confirmation; ``per_answer``: calls of one, with its judges."""
+    return max(0, budget - n_confirmation) // per_answer
+
+
 def answers_for_a_race(
     budget: int | None, definition: Definition, *, n_train: int, n_confirmation: int, per_answer: int
 ) -> int | None:
@@ -73,7 +78,7 @@ def answers_for_a_race(
     """
     if budget is None:
         return None
-    n_answers = max(0, budget - n_confirmation) // per_answer
+    n_answers = answers_within(budget, n_confirmation=n_confirmation, per_answer=per_answer)
     return max(0, n_answers - round(asked_for_examples(definition, n_train).expected))
 
 

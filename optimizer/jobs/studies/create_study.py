@@ -23,7 +23,7 @@ from optimizer.core.models.budget import checked_budget
 from optimizer.core.policy.nearest import needs_server
 from optimizer.core.scheduling.monthly_budget import MonthlyLimits, under
 from optimizer.core.search.answer_bounds import calls_per_answer, judge_calls, policy_judgements
-from optimizer.core.search.call_estimate import is_list_alone, n_settings_within, tries_points
+from optimizer.core.search.call_estimate import answers_within, is_list_alone, n_settings_within, tries_points
 from optimizer.core.search.cost_estimate import CostEstimate, confirmation_calls, holdout_size
 from optimizer.core.search.move import check_move, space_of_move
 from optimizer.core.search.space import most_points, n_listed, require_searchable
@@ -241,7 +241,8 @@ def _checked_wish(
                 n_train, counts = len(train_examples(family, store, tx)), store.examples.counts(tx, family.name)
             n_holdout = holdout_size(counts.get("holdout", 0), definition)
             n_confirmation = confirmation_calls(n_holdout, per_answer + ceil(judging.high))
-            answers = max(0, budget.calls - n_confirmation) // (per_answer + ceil(judging.expected))
+            per_answer += ceil(judging.expected)
+            answers = answers_within(budget.calls, n_confirmation=n_confirmation, per_answer=per_answer)
             n_dev = max(1, min(definition.n_dev, counts.get("dev", 0)))
             sized = replace(definition, n_train=min(definition.n_train, n_train), n_dev=n_dev)
         within: dict[str, Any] = {"aim": aim, "space": space, "champion": champion}

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
-from math import ceil
 from typing import Any, Literal
 
 from optimizer.core.base.errors import BudgetExhausted, Conflict, StudyStopped
@@ -133,7 +132,7 @@ def run_search(run: StudyRun, *, reserve: Reserve, stop: StopFlag) -> SearchResu
             run.definition,
             n_train=len(run.train),
             n_confirmation=reserve.n_confirmation,
-            per_answer=max(1, run.calls_per_answer) + ceil(run.judging.calls.expected),
+            per_answer=max(1, run.calls_per_answer) - 1 + run.calls_with_judges,
         )
         if is_raced(names, run.study.aim, run.definition, calls=calls, n_dev=len(run.dev)):
             race = _race_of(run, names, strategies, setting, calls)
