@@ -20,6 +20,7 @@ from optimizer.core.search.space import MOST_LISTED, drawn_points, instruction_o
 from optimizer.core.search.strategy import Proposal
 from optimizer.core.search.study import LIST_ALONE, REMARKS, Definition
 from optimizer.core.views.study_headline import headline
+from tests.scripted_model import FREE
 from tests.study_world import TOPICS, TopicModel, World, search_setting, topic_family
 
 SIZES = {"n_train": 6, "n_dev": 16, "n_holdout": 20, "n_candidates": 0, "max_examples": 0, "n_settings": None}
@@ -120,16 +121,39 @@ def test_a_cap_is_counted_with_the_sealed_rows_that_there_are(tmp_path):
 
 
 @pytest.mark.parametrize("own", [[], ["Name the topic."]], ids=["champion's not listed", "champion's listed"])
-@pytest.mark.parametrize("temperature", [0.0, 0.9], ids=["champion's temperature", "others alone"])
+@pytest.mark.parametrize(
+    "temperatures",
+    [{"choices": [0.0, 0.3, 0.6]}, {"choices": [0.9, 0.3, 0.6]}, {"float": [0.2, 1.0]}],
+    ids=["champion's temperature", "others alone", "a range"],
+)
 @pytest.mark.parametrize("strategy", ["race", "joint"])
 @pytest.mark.parametrize("calls", [40 + 4 * (N + 1), 160, 300])
-def test_of_a_product_with_a_list_each_instruction_comes_first(tmp_path, own, temperature, strategy, calls):
+def test_of_a_product_with_a_list_each_instruction_comes_first(tmp_path, own, temperatures, strategy, calls):
     world = world_of(tmp_path)
     choices = [*own, *world.family.space["instruction"]["choices"]]
-    temperatures = {"choices": [temperature, 0.3, 0.6]}
     space = {"temperature": temperatures, "instruction": {"choices": choices}, "examples": {"max": 2}}
     definition = {**SIZES, "n_candidates": None, "max_examples": None, "space": space}
     study = world.run(world.create(strategy=strategy, definition=definition, budget=Budget(calls=calls)))
+    assert len(instructions_tried(world, study)) == N
+
+
+@pytest.mark.parametrize("strategy", ["race", "joint", "settings"])
+@pytest.mark.parametrize("kind", ["usd", "minutes"])
+def test_a_cap_that_is_not_on_calls_counts_as_the_calls_that_it_surely_pays_for(tmp_path, kind, strategy):
+    world = world_of(tmp_path)
+    asked = {"strategy": strategy, "definition": SIZES}
+    cost = world.create(**asked, budget=Budget(calls=1000), dry_run=True)
+    kept, most = (cost.reserved_usd if kind == "usd" else 0.0), getattr(cost.without_a_cap, kind).high
+    told = " ".join(world.create(**asked, budget=Budget(**{kind: kept + most / 8}), dry_run=True).remarks)
+    assert f"8 of {N} listed instructions are tried; a larger budget tries more." in told
+    study = world.run(world.create(**asked, budget=Budget(**{kind: kept + most})))
+    assert len(instructions_tried(world, study)) == N
+
+
+def test_dollars_that_a_free_model_never_spends_allow_what_no_cap_allows(tmp_path):
+    space = {"instruction": {"choices": [instruction(i) for i in range(N)]}}
+    world = World(tmp_path, model=Manners(price=FREE), family=topic_family(space=space)).fill(n_train=30, n_dev=16)
+    study = world.run(world.create(strategy="race", definition=SIZES, budget=Budget(usd=1)))
     assert len(instructions_tried(world, study)) == N
 
 
@@ -164,11 +188,11 @@ def test_a_dry_run_says_that_not_every_listed_instruction_is_tried_and_why(tmp_p
 
     enough = 40 + 4 * (N + 1)
     assert "listed" not in remarks(enough)
-    assert f"9 of {N} listed instructions are tried; more --budget-calls" in remarks(80)
+    assert f"9 of {N} listed instructions are tried; a larger budget tries more." in remarks(80)
     told = remarks(enough, temperature={"choices": [0.0, 0.3, 0.6]})
     assert f"Each listed instruction is tried, and {N} of the space's {3 * N} points in all." in told
     told = remarks(enough, temperature={"float": [0.0, 1.0]})
-    assert f"8 points of the space are tried, so not each of the {N} listed instructions may be: temperature" in told
+    assert f"Each listed instruction is tried, and {N} of the space's points in all." in told
 
 
 @pytest.mark.parametrize(("text", "why"), [("Name {{topic}}.", "{{topic}} is no input"), (" ", "that is not empty")])
@@ -277,4 +301,4 @@ def test_a_definition_that_does_not_say_takes_what_the_calls_pay_for(answers, sp
     if isinstance(space, int):
         space = {"max_tokens": {"choices": list(range(10, 10 + space))}}
     champion = topic_family().variant()
-    assert n_settings_within(answers, ["settings"], sizes, aim="quality", space=space, champion=champion) == n
+    assert n_settings_within(answers, ["settings"], sizes, may_race=False, space=space, champion=champion) == n

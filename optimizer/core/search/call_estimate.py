@@ -108,7 +108,7 @@ def is_list_alone(
     strategies: Sequence[str],
     definition: Definition,
     *,
-    aim: Aim,
+    may_race: bool,
     space: Mapping[str, Any],
     champion: Variant,
 ) -> bool:
@@ -119,7 +119,7 @@ def is_list_alone(
     """
     if tuple(strategies) not in ((RACE,), (JOINT,)):
         return False
-    sized = partial(n_settings_within, answers, strategies, aim=aim, space=space, champion=champion)
+    sized = partial(n_settings_within, answers, strategies, may_race=may_race, space=space, champion=champion)
     beside, n = replace(definition, n_settings=0), n_listed(space, champion)
     return min(n, sized(beside)) < min(n, sized(replace(beside, n_candidates=0, max_examples=0)))
 
@@ -129,7 +129,7 @@ def n_settings_within(
     strategies: Sequence[str],
     definition: Definition,
     *,
-    aim: Aim,
+    may_race: bool,
     space: Mapping[str, Any],
     champion: Variant,
 ) -> int:
@@ -137,15 +137,17 @@ def n_settings_within(
 
     All of a finite space where the cap on calls pays for a look at each, else as many as it pays for, and never fewer
     than the definition's default. With ``joint`` over sets of examples it is more by as many, for points beside other
-    sets. In a space without end the default stays.
+    sets. In a space without end it is as many as instructions are listed; where none is, the default stays.
 
     Args:
         answers: that the cap pays for beside the confirmation, with all calls of a policy and of judges; None: no cap.
+        may_race: whether the first examples alone may decide about a point.
     """
-    n_points = most_points(space, champion, max_examples=definition.max_examples)
-    if answers is None or n_points == inf or not tries_points(strategies):
+    n_points, n_texts = most_points(space, champion, max_examples=definition.max_examples), n_listed(space, champion)
+    if answers is None or not (n_points < inf or n_texts) or not tries_points(strategies):
         return definition.n_settings
-    may_race = is_raced(strategies, aim, definition, calls=0, n_dev=definition.n_dev)
+    if n_points == inf:
+        n_points = max(n_texts, definition.n_settings)
     makes_sets = {RACE, "bootstrap", JOINT} & set(strategies)
     for_examples = asked_for_examples(definition, definition.n_train) if makes_sets else NONE
     if JOINT in strategies and for_examples.high:

@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, fields, replace
 from datetime import datetime
+from math import inf
 from typing import Any, Final, Literal
 
 from typing_extensions import TypedDict
@@ -409,20 +410,14 @@ LIST_ALONE = (
 )
 
 
-def listed_in_words(space: Mapping[str, Any], n_listed: int, n_points: float, n_settings: int) -> str | None:
+def listed_in_words(n_listed: int, n_points: float, n_settings: int) -> str | None:
     """How many points a study tries of a space with ``n_listed`` further instructions; None where it tries all."""
     if not n_listed or n_settings >= n_points:
         return None
-    ranges = [slot for slot, entry in space.items() if "float" in entry]
-    if ranges:
-        return (
-            f"{n_settings} points of the space are tried, so not each of the {n_listed} listed instructions may be:"
-            f" {' and '.join(ranges)} may take any value between two ends. Without the range (or with choices in its"
-            " place), and with the calls, each is."
-        )
     if n_settings >= n_listed:
-        return f"Each listed instruction is tried, and {n_settings} of the space's {n_points:,.0f} points in all."
-    return f"{n_settings} of {n_listed} listed instructions are tried; more --budget-calls try more."
+        of = "" if n_points == inf else f" {n_points:,.0f}"
+        return f"Each listed instruction is tried, and {n_settings} of the space's{of} points in all."
+    return f"{n_settings} of {n_listed} listed instructions are tried; a larger budget tries more."
 
 
 SMALL_POOL = 650  # of the tables measured, those with fewer rows saved half of what the rule could, or less

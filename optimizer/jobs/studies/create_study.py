@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, replace
-from math import ceil, inf
+from math import ceil
 from typing import Annotated, Any
 
 from pydantic import Field
@@ -23,8 +23,8 @@ from optimizer.core.models.budget import checked_budget
 from optimizer.core.policy.nearest import needs_server
 from optimizer.core.scheduling.monthly_budget import MonthlyLimits, under
 from optimizer.core.search.answer_bounds import calls_per_answer, judge_calls, policy_judgements
-from optimizer.core.search.call_estimate import answers_within, is_list_alone, n_settings_within, tries_points
-from optimizer.core.search.cost_estimate import CostEstimate, confirmation_calls, holdout_size
+from optimizer.core.search.call_estimate import answers_within, is_list_alone, is_raced, n_settings_within, tries_points
+from optimizer.core.search.cost_estimate import CostEstimate, calls_within, confirmation_calls, holdout_size
 from optimizer.core.search.move import check_move, space_of_move
 from optimizer.core.search.space import most_points, n_listed, require_searchable
 from optimizer.core.search.strategy import RACE, REPLAY, check_kind, check_strategy, searched_tiers
@@ -124,6 +124,12 @@ def create_study(context: Context, request: StudyRequest, *, trigger: Trigger | 
     strategy = request.strategy or kind_of(family).default_strategy(family, is_moved=is_moved)
     wish = _checked_wish(family, strategy, aim, caps, definition, store, models)
     plan = kind.plan(wish, store, models)
+    if caps.calls is None:  # what other caps pay for is known once a call has its price
+        calls = calls_within(caps, plan.estimate)
+        calls = DEFAULT_BUDGET.calls if calls is None else calls
+        sized = _checked_wish(family, strategy, aim, caps, definition, store, models, paid_calls=calls)
+        if sized != wish:
+            wish, plan = sized, kind.plan(sized, store, models)
     if request.dry_run:
         return _with_remarks(plan.estimate, wish, plan.dataset, store)
     now = clock.now()
@@ -182,7 +188,7 @@ def _with_remarks(
         prompt_strategy = "+".join(name for name in wish.names if name != REPLAY)
         remarks.append(in_process_in_words(wish.family.name, n_decided, prompt_strategy))
     n_instructions = n_listed(wish.space, wish.champion)
-    listed = listed_in_words(wish.space, n_instructions, wish.n_points, wish.definition.n_settings)
+    listed = listed_in_words(n_instructions, wish.n_points, wish.definition.n_settings)
     if tries_points(wish.names) and listed is not None:
         remarks.append(listed)
     if freeze is not None:
@@ -212,7 +218,10 @@ def _checked_wish(
     values: Mapping[str, Any],
     store: Store,
     models: ModelCatalogue,
+    *,
+    paid_calls: int | None = None,
 ) -> CheckedStudyRequest:
+    """``paid_calls``: that the caps pay for, where none of them is on calls."""
     names = check_strategy(strategy, aim)
     check_kind(names, family, aim)
     require_known_models(family, models)
@@ -232,8 +241,8 @@ def _checked_wish(
     require_searchable(space, family.inputs)
     is_alone = False
     if values.get("n_settings") is None:
-        answers, sized = None, definition
-        if budget.calls is not None and most_points(space, champion, max_examples=definition.max_examples) < inf:
+        answers, sized, calls = None, definition, budget.calls if budget.calls is not None else paid_calls
+        if calls is not None and tries_points(names):
             students = students_among(models, [champion], space)
             per_answer = calls_per_answer(champion, space, students=students) if kind_of(family).asks_models else 1
             judging = judge_calls(family, policy_judgements(champion, space))
@@ -242,10 +251,11 @@ def _checked_wish(
             n_holdout = holdout_size(counts.get("holdout", 0), definition)
             n_confirmation = confirmation_calls(n_holdout, per_answer + ceil(judging.high))
             per_answer += ceil(judging.expected)
-            answers = answers_within(budget.calls, n_confirmation=n_confirmation, per_answer=per_answer)
+            answers = answers_within(calls, n_confirmation=n_confirmation, per_answer=per_answer)
             n_dev = max(1, min(definition.n_dev, counts.get("dev", 0)))
             sized = replace(definition, n_train=min(definition.n_train, n_train), n_dev=n_dev)
-        within: dict[str, Any] = {"aim": aim, "space": space, "champion": champion}
+        may_race = is_raced(names, aim, definition, calls=None if budget.calls is None else 0, n_dev=definition.n_dev)
+        within: dict[str, Any] = {"may_race": may_race, "space": space, "champion": champion}
         if values.get("n_candidates") is None and values.get("max_examples") is None:
             is_alone = is_list_alone(answers, names, sized, **within)
         if is_alone:
