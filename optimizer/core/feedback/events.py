@@ -4,7 +4,7 @@
 
 Each field that clients may send is declared here and nowhere else: its annotation says what it holds
 (``event_kinds.py``), what it means, what it reports and how private it is. A new one is one line, and a migration that
-adds its column (tests/unit/test_event_fields.py).
+adds its column (tests/unit/feedback/test_event_fields.py).
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
 """The validator's checks, one function per issue: cheap, and silent where they are not sure.
 
-tests/unit/test_answer_checks.py is their table of cases.
+tests/unit/policies/test_answer_checks.py is their table of cases.
 """
 
 from __future__ import annotations

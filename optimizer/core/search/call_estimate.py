@@ -104,7 +104,7 @@ def tries_points(strategies: Sequence[str]) -> bool:
 
 
 def is_list_alone(
-    answers: int | None,
+    answers: int,
     strategies: Sequence[str],
     definition: Definition,
     *,
@@ -125,7 +125,7 @@ def is_list_alone(
 
 
 def n_settings_within(
-    answers: int | None,
+    answers: int,
     strategies: Sequence[str],
     definition: Definition,
     *,
@@ -137,17 +137,17 @@ def n_settings_within(
 
     All of a finite space where the cap on calls pays for a look at each, else as many as it pays for, and never fewer
     than the definition's default. With ``joint`` over sets of examples it is more by as many, for points beside other
-    sets. In a space without end it is as many as instructions are listed; where none is, the default stays.
+    sets. In a space without end it is the listed instructions and the default; where none is listed, the default.
 
     Args:
-        answers: that the cap pays for beside the confirmation, with all calls of a policy and of judges; None: no cap.
+        answers: that the cap pays for beside the confirmation, with all calls of a policy and of judges.
         may_race: whether the first examples alone may decide about a point.
     """
     n_points, n_texts = most_points(space, champion, max_examples=definition.max_examples), n_listed(space, champion)
-    if answers is None or not (n_points < inf or n_texts) or not tries_points(strategies):
+    if n_points == inf and not n_texts:
         return definition.n_settings
     if n_points == inf:
-        n_points = max(n_texts, definition.n_settings)
+        n_points = n_texts + definition.n_settings
     makes_sets = {RACE, "bootstrap", JOINT} & set(strategies)
     for_examples = asked_for_examples(definition, definition.n_train) if makes_sets else NONE
     if JOINT in strategies and for_examples.high:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field
-from math import ceil, floor
+from math import ceil, floor, inf
 from typing import Any, cast
 
 from optimizer.core.base.errors import BudgetTooSmall, InvalidInput
@@ -200,17 +200,17 @@ def estimate_study(
 
 
 def calls_within(budget: Budget, estimate: CostEstimate) -> int | None:
-    """Calls that caps in dollars and minutes surely pay for: each call as dear and as slow as the estimate allows.
+    """Calls that every cap pays for, the confirmation's included: each as dear and as slow as the estimate's upper end.
 
-    The confirmation's are among them. None where neither cap bounds them; dollars do not where the model is free.
+    None where no cap bounds them, as dollars do not where the model is free.
     """
-    whole, most = estimate.without_a_cap, list[float]()
+    whole, most = estimate.without_a_cap, [inf if budget.calls is None else budget.calls]
     if budget.usd is not None and whole.usd is not None and whole.usd.high:
         usd = budget.usd - (estimate.reserved_usd or 0.0)
         most.append(estimate.n_confirmation_calls + usd * whole.calls.high / whole.usd.high)
     if budget.minutes is not None and whole.minutes.high:
         most.append(budget.minutes * whole.calls.high / whole.minutes.high)
-    return floor(min(most)) if most else None
+    return floor(min(most)) if min(most) < inf else None
 
 
 def estimate_evaluation(

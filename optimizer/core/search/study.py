@@ -405,19 +405,27 @@ def points_in_words(study: Study) -> str | None:
 
 
 LIST_ALONE = (
-    "Listed instructions are tried, and no set of examples is made: the calls do not pay for all of both. n_candidates"
-    " or max_examples in the definition makes sets, and then fewer instructions may be tried."
+    "Listed instructions are tried, and no set of examples is made: the budget does not pay for all of both."
+    " n_candidates or max_examples in the definition makes sets, and then fewer instructions may be tried."
 )
 
 
-def listed_in_words(n_listed: int, n_points: float, n_settings: int) -> str | None:
-    """How many points a study tries of a space with ``n_listed`` further instructions; None where it tries all."""
+def listed_in_words(n_listed: int, n_points: float, n_settings: int, *, is_given: bool) -> str | None:
+    """How many points a study tries of a space with ``n_listed`` further instructions; None where it tries all.
+
+    ``is_given``: whether the definition says how many.
+    """
     if not n_listed or n_settings >= n_points:
         return None
     if n_settings >= n_listed:
         of = "" if n_points == inf else f" {n_points:,.0f}"
         return f"Each listed instruction is tried, and {n_settings} of the space's{of} points in all."
-    return f"{n_settings} of {n_listed} listed instructions are tried; a larger budget tries more."
+    more = (
+        "a larger n_settings in the definition tries"
+        if is_given
+        else "more --budget-calls, and the dollars and minutes for them, try"
+    )
+    return f"At most {n_settings} of {n_listed} listed instructions are tried; {more} more."
 
 
 SMALL_POOL = 650  # of the tables measured, those with fewer rows saved half of what the rule could, or less

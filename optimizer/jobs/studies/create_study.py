@@ -47,11 +47,12 @@ from optimizer.jobs.dataset.build_dataset import load_examples, train_examples
 from optimizer.jobs.families.check_models import require_known_models
 from optimizer.jobs.ids import new_id
 from optimizer.jobs.request import FamilyRequest, Name, Positive, Request
-from optimizer.jobs.studies.kinds.kind import CheckedStudyRequest, study_kind
+from optimizer.jobs.studies.kinds.kind import CheckedStudyRequest, StudyPlan, study_kind
 from optimizer.jobs.studies.read_spending import monthly_left
 from optimizer.ports import ModelCatalogue, Store, Transaction
 
-DEFAULT_BUDGET = Budget(calls=1000)  # where no cap is given, since no study may spend without a limit
+DEFAULT_CALLS = 1000
+DEFAULT_BUDGET = Budget(calls=DEFAULT_CALLS)  # where no cap is given, since no study may spend without a limit
 
 
 class BudgetBody(Request):
@@ -122,14 +123,8 @@ def create_study(context: Context, request: StudyRequest, *, trigger: Trigger | 
     aim = request.aim or kind.aim(family, definition, store)
     is_moved = definition.get("move_to") is not None
     strategy = request.strategy or kind_of(family).default_strategy(family, is_moved=is_moved)
-    wish = _checked_wish(family, strategy, aim, caps, definition, store, models)
-    plan = kind.plan(wish, store, models)
-    if caps.calls is None:  # what other caps pay for is known once a call has its price
-        calls = calls_within(caps, plan.estimate)
-        calls = DEFAULT_BUDGET.calls if calls is None else calls
-        sized = _checked_wish(family, strategy, aim, caps, definition, store, models, paid_calls=calls)
-        if sized != wish:
-            wish, plan = sized, kind.plan(sized, store, models)
+    require_known_models(family, models)
+    wish, plan = _planned(_checked_wish(family, strategy, aim, caps, definition, store), store, models)
     if request.dry_run:
         return _with_remarks(plan.estimate, wish, plan.dataset, store)
     now = clock.now()
@@ -188,7 +183,8 @@ def _with_remarks(
         prompt_strategy = "+".join(name for name in wish.names if name != REPLAY)
         remarks.append(in_process_in_words(wish.family.name, n_decided, prompt_strategy))
     n_instructions = n_listed(wish.space, wish.champion)
-    listed = listed_in_words(n_instructions, wish.n_points, wish.definition.n_settings)
+    is_given = wish.values.get("n_settings") is not None
+    listed = listed_in_words(n_instructions, wish.n_points, wish.definition.n_settings, is_given=is_given)
     if tries_points(wish.names) and listed is not None:
         remarks.append(listed)
     if freeze is not None:
@@ -211,20 +207,10 @@ def _with_remarks(
 
 
 def _checked_wish(
-    family: Family,
-    strategy: str,
-    aim: Aim,
-    budget: Budget,
-    values: Mapping[str, Any],
-    store: Store,
-    models: ModelCatalogue,
-    *,
-    paid_calls: int | None = None,
+    family: Family, strategy: str, aim: Aim, budget: Budget, values: Mapping[str, Any], store: Store
 ) -> CheckedStudyRequest:
-    """``paid_calls``: that the caps pay for, where none of them is on calls."""
     names = check_strategy(strategy, aim)
     check_kind(names, family, aim)
-    require_known_models(family, models)
     definition = parse_definition(family, values, names)
     with store.read() as tx:
         current = store.champions.current(tx, family.name)
@@ -239,28 +225,6 @@ def _checked_wish(
         definition = _moving(family, champion, names, aim, definition)
     space = definition.space_over(family.space)
     require_searchable(space, family.inputs)
-    is_alone = False
-    if values.get("n_settings") is None:
-        answers, sized, calls = None, definition, budget.calls if budget.calls is not None else paid_calls
-        if calls is not None and tries_points(names):
-            students = students_among(models, [champion], space)
-            per_answer = calls_per_answer(champion, space, students=students) if kind_of(family).asks_models else 1
-            judging = judge_calls(family, policy_judgements(champion, space))
-            with store.read() as tx:  # a set of examples takes no calls where there is none to show
-                n_train, counts = len(train_examples(family, store, tx)), store.examples.counts(tx, family.name)
-            n_holdout = holdout_size(counts.get("holdout", 0), definition)
-            n_confirmation = confirmation_calls(n_holdout, per_answer + ceil(judging.high))
-            per_answer += ceil(judging.expected)
-            answers = answers_within(calls, n_confirmation=n_confirmation, per_answer=per_answer)
-            n_dev = max(1, min(definition.n_dev, counts.get("dev", 0)))
-            sized = replace(definition, n_train=min(definition.n_train, n_train), n_dev=n_dev)
-        may_race = is_raced(names, aim, definition, calls=None if budget.calls is None else 0, n_dev=definition.n_dev)
-        within: dict[str, Any] = {"may_race": may_race, "space": space, "champion": champion}
-        if values.get("n_candidates") is None and values.get("max_examples") is None:
-            is_alone = is_list_alone(answers, names, sized, **within)
-        if is_alone:
-            definition, sized = (replace(one, n_candidates=0, max_examples=0) for one in (definition, sized))
-        definition = replace(definition, n_settings=n_settings_within(answers, names, sized, **within))
     return CheckedStudyRequest(
         family=family,
         strategy=strategy,
@@ -271,9 +235,53 @@ def _checked_wish(
         definition=definition,
         space=space,
         n_points=most_points(space, champion, max_examples=definition.max_examples),
-        is_list_alone=is_alone,
+        is_list_alone=False,
         champion_id=champion_id,
         champion=champion,
+    )
+
+
+def _planned(wish: CheckedStudyRequest, store: Store, models: ModelCatalogue) -> tuple[CheckedStudyRequest, StudyPlan]:
+    """The request, with as many points as its caps pay for where it does not say how many; and its plan."""
+    kind, calls = study_kind(wish.family), wish.budget.calls
+    if wish.values.get("n_settings") is None and tries_points(wish.names):
+        if Budget(calls=calls) != wish.budget:  # what other caps pay for is known once a call has its price
+            calls = calls_within(wish.budget, kind.plan(wish, store, models).estimate)
+        wish = _with_points(wish, DEFAULT_CALLS if calls is None else calls, store, models)
+    return wish, kind.plan(wish, store, models)
+
+
+def _with_points(wish: CheckedStudyRequest, calls: int, store: Store, models: ModelCatalogue) -> CheckedStudyRequest:
+    """The request with as many points as ``calls`` pay for, the confirmation's among them."""
+    family, names, definition = wish.family, wish.names, wish.definition
+    space, champion = wish.space, wish.champion
+    students = students_among(models, [champion], space)
+    per_answer = calls_per_answer(champion, space, students=students) if kind_of(family).asks_models else 1
+    judging = judge_calls(family, policy_judgements(champion, space))
+    with store.read() as tx:  # a set of examples takes no calls where there is none to show
+        n_train, counts = len(train_examples(family, store, tx)), store.examples.counts(tx, family.name)
+    n_holdout = holdout_size(counts.get("holdout", 0), definition)
+    n_confirmation = confirmation_calls(n_holdout, per_answer + ceil(judging.high))
+    per_answer += ceil(judging.expected)
+    answers = answers_within(calls, n_confirmation=n_confirmation, per_answer=per_answer)
+    n_dev = max(1, min(definition.n_dev, counts.get("dev", 0)))
+    sized = replace(definition, n_train=min(definition.n_train, n_train), n_dev=n_dev)
+    # Without a cap on calls joint does not race, and where other caps end a race it holds back champion's and leader's.
+    at_most = None if wish.budget.calls is None else 0
+    may_race = is_raced(names, wish.aim, definition, calls=at_most, n_dev=n_dev)
+    if may_race and calls != wish.budget.calls:
+        answers = max(0, answers - 2 * n_dev)
+    within: dict[str, Any] = {"may_race": may_race, "space": space, "champion": champion}
+    is_alone = all(wish.values.get(name) is None for name in ("n_candidates", "max_examples")) and is_list_alone(
+        answers, names, sized, **within
+    )
+    if is_alone:
+        definition, sized = (replace(one, n_candidates=0, max_examples=0) for one in (definition, sized))
+    return replace(
+        wish,
+        definition=replace(definition, n_settings=n_settings_within(answers, names, sized, **within)),
+        n_points=most_points(space, champion, max_examples=definition.max_examples),
+        is_list_alone=is_alone,
     )
 
 

@@ -14,14 +14,14 @@ from optimizer.adapters.search.tpe import SettingsSearch
 from optimizer.core.base.errors import InvalidInput
 from optimizer.core.base.values import Budget
 from optimizer.core.family.variant import space_faults
-from optimizer.core.models.language import ModelRequest
+from optimizer.core.models.language import ModelAnswer, ModelRequest
 from optimizer.core.search.call_estimate import n_settings_within
 from optimizer.core.search.space import MOST_LISTED, drawn_points, instruction_of, most_points, n_points, parse_space
 from optimizer.core.search.strategy import Proposal
 from optimizer.core.search.study import LIST_ALONE, REMARKS, Definition
 from optimizer.core.views.study_headline import headline
-from tests.scripted_model import FREE
-from tests.study_world import TOPICS, TopicModel, World, search_setting, topic_family
+from tests.stand_ins.scripted_model import FREE
+from tests.worlds.study_world import TOPICS, TopicModel, World, search_setting, topic_family
 
 SIZES = {"n_train": 6, "n_dev": 16, "n_holdout": 20, "n_candidates": 0, "max_examples": 0, "n_settings": None}
 N = 12  # instructions that are listed: more than a study tries by default
@@ -137,17 +137,48 @@ def test_of_a_product_with_a_list_each_instruction_comes_first(tmp_path, own, te
     assert len(instructions_tried(world, study)) == N
 
 
+class DearManners(Manners):
+    """Each answer costs the upper end of a dry run."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.cost_usd = 0.0
+
+    def _answer(self, request: ModelRequest) -> ModelAnswer:
+        return replace(super()._answer(request), cost_usd=self.cost_usd)
+
+
 @pytest.mark.parametrize("strategy", ["race", "joint", "settings"])
 @pytest.mark.parametrize("kind", ["usd", "minutes"])
-def test_a_cap_that_is_not_on_calls_counts_as_the_calls_that_it_surely_pays_for(tmp_path, kind, strategy):
-    world = world_of(tmp_path)
+@pytest.mark.parametrize("calls", [None, 1000])
+def test_a_cap_that_is_not_on_calls_counts_as_the_calls_that_it_pays_for(tmp_path, calls, kind, strategy):
+    space = {"instruction": {"choices": [instruction(i) for i in range(N)]}}
+    model = DearManners()
+    world = World(tmp_path, model=model, family=topic_family(space=space)).fill(n_train=30, n_dev=16)
     asked = {"strategy": strategy, "definition": SIZES}
     cost = world.create(**asked, budget=Budget(calls=1000), dry_run=True)
+    model.cost_usd = cost.without_a_cap.usd.high / cost.without_a_cap.calls.high
     kept, most = (cost.reserved_usd if kind == "usd" else 0.0), getattr(cost.without_a_cap, kind).high
-    told = " ".join(world.create(**asked, budget=Budget(**{kind: kept + most / 8}), dry_run=True).remarks)
-    assert f"8 of {N} listed instructions are tried; a larger budget tries more." in told
-    study = world.run(world.create(**asked, budget=Budget(**{kind: kept + most})))
+    few = Budget(calls=calls, **{kind: kept + most / 8})
+    assert f"At most 8 of {N} listed instructions are tried; more --budget-calls" in " ".join(
+        world.create(**asked, budget=few, dry_run=True).remarks
+    )
+    study = world.run(world.create(**asked, budget=Budget(calls=calls, **{kind: kept + most})))
     assert len(instructions_tried(world, study)) == N
+
+
+@pytest.mark.parametrize("n_dev", [16, 100])
+def test_dollars_pay_for_the_end_of_a_race_too(tmp_path, n_dev):
+    space = {"instruction": {"choices": [instruction(i) for i in range(N)]}}
+    model = DearManners()
+    world = World(tmp_path, model=model, family=topic_family(space=space)).fill(n_train=30, n_dev=n_dev)
+    asked = {"strategy": "race", "definition": {**SIZES, "n_dev": n_dev}}
+    cost = world.create(**asked, budget=Budget(calls=9999), dry_run=True)
+    model.cost_usd = cost.without_a_cap.usd.high / cost.without_a_cap.calls.high
+    usd = cost.reserved_usd + (4 * (N + 1) + 2 * n_dev + 4) * model.cost_usd
+    study = world.run(world.create(**asked, budget=Budget(usd=usd)))
+    assert len(instructions_tried(world, study)) == N
+    assert study.spend.usd <= usd
 
 
 def test_dollars_that_a_free_model_never_spends_allow_what_no_cap_allows(tmp_path):
@@ -188,11 +219,16 @@ def test_a_dry_run_says_that_not_every_listed_instruction_is_tried_and_why(tmp_p
 
     enough = 40 + 4 * (N + 1)
     assert "listed" not in remarks(enough)
-    assert f"9 of {N} listed instructions are tried; a larger budget tries more." in remarks(80)
+    assert f"At most 9 of {N} listed instructions are tried; more --budget-calls" in remarks(80)
     told = remarks(enough, temperature={"choices": [0.0, 0.3, 0.6]})
     assert f"Each listed instruction is tried, and {N} of the space's {3 * N} points in all." in told
-    told = remarks(enough, temperature={"float": [0.0, 1.0]})
-    assert f"Each listed instruction is tried, and {N} of the space's points in all." in told
+    for calls, n in ((enough, N), (1000, N + 8)):
+        told = remarks(calls, temperature={"float": [0.0, 1.0]})
+        assert f"Each listed instruction is tried, and {n} of the space's points in all." in told
+    given = {"strategy": "race", "definition": {**SIZES, "n_settings": 8}, "budget": Budget(calls=enough)}
+    assert f"At most 8 of {N} listed instructions are tried; a larger n_settings" in " ".join(
+        world.create(**given, dry_run=True).remarks
+    )
 
 
 @pytest.mark.parametrize(("text", "why"), [("Name {{topic}}.", "{{topic}} is no input"), (" ", "that is not empty")])
@@ -288,8 +324,7 @@ def test_a_space_without_end_is_drawn_from():
 @pytest.mark.parametrize(
     ("answers", "space", "n"),
     [
-        pytest.param(None, 26, 8, id="without a cap on calls the default stays"),
-        pytest.param(800, {"temperature": {"float": [0.0, 1.0]}}, 8, id="as in a space without end"),
+        pytest.param(800, {"temperature": {"float": [0.0, 1.0]}}, 8, id="the default in a space without end"),
         pytest.param(800, 26, 26, id="all of them"),
         pytest.param(800, 5, 5, id="no more than there are"),
         pytest.param(100, 26, 8, id="never fewer than the default"),
