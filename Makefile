@@ -77,7 +77,7 @@ test-adapters: $(VENV)/.synced-dev ## the client's adapters with the packages th
 	@for generation in first second; do \
 	  folder=.venv-adapters/telemetry-$$generation; echo "== OpenTelemetry, $$generation generation"; rm -rf $$folder; \
 	  $(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --target $$folder -r tests/adapters/telemetry-$$generation.txt || exit 1; \
-	  PYTHONPATH=$$folder $(BIN)/python -m pytest tests/end_to_end/test_telemetry_sdk.py -k $$generation $(ARGS) || exit 1; \
+	  PYTHONPATH=$$folder $(BIN)/python -m pytest tests/end_to_end/processes/test_telemetry_sdk.py -k $$generation $(ARGS) || exit 1; \
 	done
 	@echo "== applications beside a running service"; $(BIN)/python -m pytest tests/adapters $(ARGS)
 

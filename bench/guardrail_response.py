@@ -33,8 +33,8 @@ from simulations.tally import REFERENCE, wilson
 sys.path.insert(0, str(ROOT))
 
 from tests.clock import Clock
-from tests.rollout_world import Behaviour, World
 from tests.stores import new_database
+from tests.worlds.rollout_world import Behaviour, World
 
 RATES = (5, 60, 3000)  # requests a minute of each rollout
 TICK_S = 10.0

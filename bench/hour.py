@@ -43,7 +43,7 @@ from bench.speed.events import answered
 from bench.speed.installation import FAMILY, Installation, fill
 from optimizer.jobs.feedback.roll_up_minutes import roll_up_minutes
 from optimizer.runtime import wiring
-from tests import api_world, gateway_world
+from tests.worlds import api_world, gateway_world
 
 UNITS, CONNECTIONS = 5000, 16
 PATIENCE_S, AGAIN_S, DRAIN_S = 10.0, 0.5, 60.0

@@ -3,7 +3,7 @@
     python bench/switches.py [--runs 10000] [--seed 1]
 
 Simulated with the constants of optimizer/core/rollout/switch_watch.py, all runs at once: the same blocks, bets and
-thresholds in numpy, held against the product's own code by tests/unit/test_switch_statistics.py. Writes
+thresholds in numpy, held against the product's own code by tests/unit/rollouts/test_switch_statistics.py. Writes
 bench/results/switches.json and docs/reference/switches-measured.md. Exits 1 where more than one equal switch in 1,000
 is called worse.
 

@@ -39,7 +39,7 @@ structlog.configure(
 )
 
 gc.disable()  # until all is collected: modules that load are no garbage to look for
-pytest_plugins = ["tests.waiting", "tests.mlflow_store"]
+pytest_plugins = ["tests.waiting", "tests.stand_ins.mlflow_store"]
 
 # Fewer than Hypothesis's own hundred, for the sake of ten minutes;
 # no deadline, since a busy machine is slow, not wrong.

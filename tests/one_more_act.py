@@ -1,6 +1,6 @@
 """Does what docs/how-to/add-an-act.md says to a copy of the product, and prints what the new act then answers.
 
-Started by tests/unit/test_add_an_act.py, with the copy first on the path.
+Started by tests/unit/project/test_add_an_act.py, with the copy first on the path.
 """
 
 from __future__ import annotations
@@ -41,8 +41,8 @@ def copy_with_act(folder: Path) -> None:
 def main(home: Path) -> dict[str, Any]:
     import optimizer
     from optimizer.runtime.api_client import ApiClient
-    from tests.api_world import make_home, serving
     from tests.command_line import detent
+    from tests.worlds.api_world import make_home, serving
 
     words = ("override", "end", "triage", "a/unit", "--reason", "seen", "--json")
     with serving(make_home(home)) as world:

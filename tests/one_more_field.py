@@ -1,6 +1,6 @@
 """Runs with one line more in the declaration of an event's fields, and prints what came of it.
 
-Started by tests/unit/test_event_fields.py.
+Started by tests/unit/feedback/test_event_fields.py.
 """
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ def main(folder: Path) -> dict[str, Any]:
 
     from api.routes.events import EVENT_SCHEMA
     from optimizer.core.views.events import InteractionView, members_of
-    from tests.ingestion import Installation, token
+    from tests.rows.ingestion import Installation, token
     from tests.stores import new_database
 
     store = new_database(folder)

@@ -32,8 +32,8 @@ from optimizer.core.serving.rollout import Rollout
 from optimizer.host.config import Settings
 from optimizer.ports import JournalEntry
 from optimizer.runtime import wiring
-from tests.event_rows import rows_of
 from tests.made_once import made_once
+from tests.rows.event_rows import rows_of
 
 NOW = datetime(2026, 11, 20, 9, 0, tzinfo=UTC)
 FAMILY = "summarization"

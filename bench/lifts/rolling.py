@@ -27,7 +27,7 @@ from lifts.homes import serve
 from lifts.plan import PER_SECOND, SCALE
 from lifts.recorded import VersionPair
 from optimizer.core.evaluation.comparison import compare_scores
-from tests.running_server import started
+from tests.stand_ins.running_server import started
 
 N_BEFORE = 600  # requests of the champion before, of which guardrails and margin learn
 SUMMED_UP_S = 150  # within which the worker has them

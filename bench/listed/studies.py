@@ -21,7 +21,7 @@ from optimizer.core.search.space import instruction_of
 from optimizer.core.views.study_headline import headline
 from optimizer.host.config import load_settings
 from optimizer.runtime import wiring
-from tests.scripted_model import chat_answer, provider
+from tests.stand_ins.scripted_model import chat_answer, provider
 
 NAME, MODEL = "listed", "recorded"
 PLAIN = {"n_candidates": 0, "max_examples": 0, "n_run_off": 0}  # nothing but the list, and no calls after the race

@@ -16,7 +16,7 @@ from optimizer.jobs.context import JobContext
 from optimizer.jobs.studies.create_study import BudgetBody, StudyRequest, create_study
 from optimizer.jobs.studies.run_study import run_study
 from optimizer.runtime import wiring
-from tests.contexts import study_context
+from tests.worlds.contexts import study_context
 
 TELL_EVERY_S = 20.0
 

@@ -2,5 +2,5 @@
 
 The product imports nothing from here.
 
-Checked against the outside vectors in tests/unit/test_statistics_vectors.py. Start with ``totals.py``.
+Checked against the outside vectors in tests/unit/statistics/test_statistics_vectors.py. Start with ``totals.py``.
 """

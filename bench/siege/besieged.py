@@ -18,9 +18,9 @@ import psutil
 from bench.siege.one_request import FAMILY_MASKED
 from optimizer.core.serving.access import access_of, hash_of
 from optimizer.runtime import wiring
-from tests.faulty_provider import faulty_provider
-from tests.gateway_world import make_home
-from tests.running_server import CHILDREN, Server
+from tests.stand_ins.faulty_provider import faulty_provider
+from tests.stand_ins.running_server import CHILDREN, Server
+from tests.worlds.gateway_world import make_home
 
 FAMILY = "triage"
 SERVE_KEY, FEEDBACK_KEY = "siege-serve-key", "siege-feedback-key"  # of a home that lives as long as the siege

@@ -28,7 +28,7 @@ import httpx
 from bench.siege import pipelining
 from bench.siege.besieged import FAMILY, FEEDBACK_KEY, SERVE_KEY, ServiceUnderSiege
 from bench.siege.worst_texts import ENTRANCES, LIMITS, body_of
-from tests.upgrades import NGINX, UPGRADES, exchanged, nginx, request
+from tests.worlds.upgrades import NGINX, UPGRADES, exchanged, nginx, request
 
 SLOW_S, LOCK_S, STOPPED_S, BETWEEN_S = 12.0, 5.0, 5.0, 1.0
 API_KILLED = "kill -9 of the api"

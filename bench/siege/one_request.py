@@ -25,8 +25,8 @@ from optimizer.core.family.settings import Output
 from optimizer.host.config import Settings
 from optimizer.jobs.dataset.import_examples import import_rows
 from optimizer.runtime import wiring
-from tests.api_world import FAMILY, make_home, serving
-from tests.faulty_provider import faulty_provider
+from tests.stand_ins.faulty_provider import faulty_provider
+from tests.worlds.api_world import FAMILY, make_home, serving
 
 FAMILY_MASKED = FAMILY + "privacy: {store: masked}\n"
 REMOTE = "model: {default: remote, tiers: [remote], max_tokens: 12}\n"

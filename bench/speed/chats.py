@@ -21,7 +21,7 @@ from bench.speed import client, rivals
 from bench.speed.client import Load
 from bench.speed.installation import KEY, ROOT, add_key, address_of
 from bench.speed.servers import free_port
-from tests.gateway_world import family, make_home
+from tests.worlds.gateway_world import family, make_home
 
 FAMILY, N_PIECES = "topic", 20
 PATH = "/v1/chat/completions"

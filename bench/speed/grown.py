@@ -29,7 +29,7 @@ from optimizer.host.config import Settings
 from optimizer.jobs.feedback.roll_up_minutes import roll_up_minutes, roll_up_performance, roll_up_traffic
 from optimizer.ports import Alert, Store, Transaction
 from optimizer.runtime import wiring
-from tests import api_world
+from tests.worlds import api_world
 
 SEED = 36
 DAYS = 30

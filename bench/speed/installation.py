@@ -29,7 +29,7 @@ from optimizer.host.ports_in_use import listen
 from optimizer.host.run_files import api_names, find
 from optimizer.jobs.rollouts.tick import tick
 from optimizer.runtime import wiring
-from tests import api_world
+from tests.worlds import api_world
 
 ROOT = Path(__file__).resolve().parents[2]
 FAMILY = "triage"

@@ -25,8 +25,8 @@ import pytest
 from optimizer.host.config import load_settings
 from optimizer.jobs.families.init_project import init_project
 from tests.clock import PROCESSES_S, until
-from tests.running_server import Server, tell_mlflow_later
-from tests.scripted_model import Provider, chat_answer, provider
+from tests.stand_ins.running_server import Server, tell_mlflow_later
+from tests.stand_ins.scripted_model import Provider, chat_answer, provider
 
 ROOT = Path(__file__).parents[2]
 PAGE = (ROOT / "docs" / "how-to" / "ten-lines.md").read_text(encoding="utf-8")

@@ -14,8 +14,8 @@ import httpx
 import pytest
 
 from api.app import create_app
-from tests.api_world import make_home, serving
-from tests.gateway_world import serving as on_a_socket
+from tests.worlds.api_world import make_home, serving
+from tests.worlds.gateway_world import serving as on_a_socket
 
 PROGRAM = Path(__file__).parent / "web_provider.mjs"
 PACKAGES = ("@openfeature/core@^1.12.0", "@openfeature/ofrep-web-provider@^0.4.3", "@openfeature/web-sdk@^1.10.0")

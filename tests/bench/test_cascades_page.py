@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from optimizer.core.search.cascade.sweep import NEVER, curve
-from tests.policy_records import drawn_records, records_of
+from tests.rows.policy_records import drawn_records, records_of
 
 ROOT = Path(__file__).parents[2]
 bench = importlib.import_module("cascades")

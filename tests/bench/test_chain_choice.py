@@ -7,7 +7,7 @@ import importlib
 import numpy as np
 
 from optimizer.core.search.cascade.thresholds import LeastCost
-from tests.policy_records import drawn_records, records_of
+from tests.rows.policy_records import drawn_records, records_of
 
 choose_chain = importlib.import_module("cascade_logs.chain_choice").choose_chain
 

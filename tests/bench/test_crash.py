@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.gateway_world import HAS_EMBEDDED_MODEL
+from tests.worlds.gateway_world import HAS_EMBEDDED_MODEL
 
 SCRIPT = Path(__file__).resolve().parents[2] / "bench" / "crash.py"
 KILLS = 2

@@ -11,8 +11,8 @@ from typing import Any
 
 import pytest
 
-from tests.lifts_world import FAMILY, data_in, naming_model
-from tests.scripted_model import Provider
+from tests.stand_ins.scripted_model import Provider
+from tests.worlds.lifts_world import FAMILY, data_in, naming_model
 
 ROOT = Path(__file__).parents[2]
 

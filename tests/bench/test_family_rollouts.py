@@ -14,8 +14,8 @@ from typing import Any
 import pytest
 
 from optimizer.core.base.errors import NotFound
-from tests.lifts_world import BENCH, FAMILY, data_in, naming_model
-from tests.scripted_model import Provider, chat_answer
+from tests.stand_ins.scripted_model import Provider, chat_answer
+from tests.worlds.lifts_world import BENCH, FAMILY, data_in, naming_model
 
 
 @pytest.fixture(autouse=True)

@@ -7,9 +7,9 @@ from typing import Any
 
 import pytest
 
-from tests.api_world import in_one_process
 from tests.chromium import ARGUMENTS, CHROMIUM
 from tests.clock import PROCESSES_S
+from tests.worlds.api_world import in_one_process
 
 
 class PatientBrowser:
@@ -48,6 +48,6 @@ def browser() -> Iterator[Any]:
 
 @pytest.fixture(scope="module", autouse=True)
 def one_process() -> Iterator[None]:
-    """No page has a process started for what it reads: tests/end_to_end/test_reads_apart.py has."""
+    """No page has a process started for what it reads: tests/end_to_end/processes/test_reads_apart.py has."""
     with in_one_process():
         yield

@@ -22,12 +22,12 @@ from api.app import create_app
 from api.dashboard.pages import PAGES
 from api.dashboard.routes import FOLDER
 from optimizer.jobs.feedback.roll_up_minutes import roll_up_minutes
-from tests.api_world import World, make_home
 from tests.chromium import CHROMIUM, SHOW
 from tests.clock import Clock, until
-from tests.end_to_end.test_dashboard import HOSTILE
-from tests.gateway_world import serving
-from tests.seeded_world import add_runs, add_study
+from tests.end_to_end.pages.test_dashboard import HOSTILE
+from tests.worlds.api_world import World, make_home
+from tests.worlds.gateway_world import serving
+from tests.worlds.seeded_world import add_runs, add_study
 
 pytestmark = pytest.mark.skipif(CHROMIUM is None, reason="no chromium on this machine")
 

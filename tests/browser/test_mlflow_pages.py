@@ -20,14 +20,14 @@ from optimizer.adapters.mlflow.tracking import MlflowTracker
 from optimizer.host import run_files
 from optimizer.jobs.outbox.mirror_outbox import mirror_once
 from optimizer.runtime.mlflow_server import ENVIRONMENT, command
-from tests import mlflow_story as story
-from tests.api_world import make_home
 from tests.browser.test_dashboard_pages import LISTEN
 from tests.chromium import CHROMIUM
 from tests.clock import until
-from tests.end_to_end.test_dashboard import HOSTILE
-from tests.gateway_world import serving
-from tests.mlflow_store import NewMlflow
+from tests.end_to_end.pages.test_dashboard import HOSTILE
+from tests.rows import mlflow_story as story
+from tests.stand_ins.mlflow_store import NewMlflow
+from tests.worlds.api_world import make_home
+from tests.worlds.gateway_world import serving
 
 ARGUMENTS = [
     "--headless",

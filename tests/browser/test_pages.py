@@ -23,17 +23,17 @@ from optimizer.demo.ending import demo_page
 from optimizer.demo.stories import users_text
 from optimizer.jobs.rollouts.report_rollout import report_rollout
 from optimizer.jobs.studies.report_study import report_study
-from tests.api_world import make_home
 from tests.chromium import CHROMIUM
 from tests.clock import Clock
-from tests.gateway_world import serving
-from tests.rollout_world import Behaviour
-from tests.rollout_world import World as RolloutWorld
 from tests.stores import new_database
-from tests.study_world import TopicModel, World
-from tests.unit.test_cascade_studies import cascade_world, two_tiers
-from tests.unit.test_cascade_studies import create as create_cascade
-from tests.unit.test_demo_stories import PROMPTS, all_stories
+from tests.unit.cascades.test_cascade_studies import cascade_world, two_tiers
+from tests.unit.cascades.test_cascade_studies import create as create_cascade
+from tests.unit.command.test_demo_stories import PROMPTS, all_stories
+from tests.worlds.api_world import make_home
+from tests.worlds.gateway_world import serving
+from tests.worlds.rollout_world import Behaviour
+from tests.worlds.rollout_world import World as RolloutWorld
+from tests.worlds.study_world import TopicModel, World
 
 WIDTHS = [1280, 390]
 N_TRIALS = 11

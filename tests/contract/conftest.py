@@ -13,8 +13,8 @@ import pytest
 
 from optimizer.adapters.store import Database
 from tests.clock import Clock
-from tests.rollout_world import World
 from tests.stores import new_database
+from tests.worlds.rollout_world import World
 
 
 @pytest.fixture(scope="session")

@@ -14,9 +14,9 @@ import pytest
 
 from api import use_cases
 from optimizer.host.config import Settings
-from tests.api_world import make_home, serving
 from tests.children import exit_code
-from tests.end_to_end.test_idempotency import CASES, kept_rows, send
+from tests.end_to_end.access.test_idempotency import CASES, kept_rows, send
+from tests.worlds.api_world import make_home, serving
 
 ACTS = (
     "POST /v1/freeze",

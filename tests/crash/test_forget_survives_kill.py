@@ -17,9 +17,9 @@ from optimizer.host.config import Settings, load_settings
 from optimizer.jobs.upkeep import forget_person
 from optimizer.runtime import wiring
 from optimizer.runtime.personal_home import FORGOTTEN, forgetting_home, forgotten_in
-from tests.api_world import make_home
 from tests.children import die_at, exit_code
-from tests.forgotten_world import MARK, files_with, plant, plant_short
+from tests.worlds.api_world import make_home
+from tests.worlds.forgotten_world import MARK, files_with, plant, plant_short
 
 # By name, whose call at which number kills: before it does anything, and with ``after`` when it has.
 POINTS: dict[str, tuple[Any, str, int, bool]] = {

@@ -14,8 +14,8 @@ import pytest
 from optimizer.adapters.store.repositories.variants import PlaybookTables
 from optimizer.jobs.families.keep_playbook import StudyPlaybook
 from tests.children import exit_code
-from tests.playbook_model import RIGHT, Learner, kept_entries, learning_world, lessons, studied
-from tests.study_world import World
+from tests.stand_ins.playbook_model import RIGHT, Learner, kept_entries, learning_world, lessons, studied
+from tests.worlds.study_world import World
 
 USELESS = "Think again and again."
 POINTS = {  # (step of the search, where in what it keeps) and how many entries are kept by then

@@ -18,7 +18,7 @@ from optimizer.jobs.upkeep.prune_records import prune_records
 from optimizer.jobs.upkeep.read_retention import retentions
 from tests.children import die_at, exit_code
 from tests.clock import Clock
-from tests.ingestion import family
+from tests.rows.ingestion import family
 from tests.stores import NOW, arm, interaction, keep_events, new_database
 
 POINTS = {  # where the third batch dies, and how many of 20 rows are left: 5 go in a batch

@@ -14,8 +14,8 @@ from optimizer.adapters.store import Database
 from optimizer.host.config import Settings
 from optimizer.jobs.upkeep import rotate_installation_key as rotation
 from optimizer.runtime import wiring
-from tests.api_world import make_home
 from tests.children import die_at, exit_code
+from tests.worlds.api_world import make_home
 
 Kind = Literal["token", "unit"]
 POINTS: dict[str, tuple[Kind, Any, str, int, bool]] = {  # what rotates; whose call at which number kills; behind it

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from tests.children import exit_code
-from tests.study_world import TopicModel, World
+from tests.worlds.study_world import TopicModel, World
 
 
 def run_and_die(folder: Path, at: int) -> None:

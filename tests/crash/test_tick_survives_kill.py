@@ -17,8 +17,8 @@ from optimizer.adapters.store import Database
 from optimizer.jobs.rollouts.tick import tick
 from tests.children import die_at, exit_code
 from tests.clock import Clock
-from tests.rollout_world import Behaviour, World
 from tests.stores import new_database
+from tests.worlds.rollout_world import Behaviour, World
 
 POINTS = {  # where the process dies, and whether its decision had been committed by then
     "before anything is written": ("optimizer.jobs.rollouts.watch_rollout.write_blocks", "before", False),

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.api_world import World, make_home, serving
+from tests.worlds.api_world import World, make_home, serving
 
 
 @pytest.fixture

@@ -18,11 +18,11 @@ from unittest.mock import patch
 import typer
 
 from optimizer.host.config import Settings
-from tests.answer_schemas import openapi_document
-from tests.api_world import World
 from tests.command_line import detent
 from tests.recordings.fixed import api_of, fixed
 from tests.recordings.home import KEPT, PREFIX, clock_then, migrated, rows_of, without_folder
+from tests.rows.answer_schemas import openapi_document
+from tests.worlds.api_world import World
 
 ANSWERS = KEPT / "answers.jsonl"
 Answers = dict[str, Any]  # what was asked -> what was answered

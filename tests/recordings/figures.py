@@ -21,10 +21,10 @@ from optimizer.core.family.variant import FewShot, Variant
 from optimizer.core.search.cascade.thresholds import BestQuality, LeastCost, pareto_front, search
 from optimizer.core.serving.assignment import bucket
 from tests.clock import Clock
-from tests.policy_records import drawn_records
 from tests.recordings.fixed import fixed
 from tests.recordings.home import KEPT
-from tests.study_world import START, World
+from tests.rows.policy_records import drawn_records
+from tests.worlds.study_world import START, World
 
 FIGURES, TABLES = KEPT / "figures.json", KEPT / "tables.json"
 Figures = dict[str, dict[str, str]]  # of what > case > hash

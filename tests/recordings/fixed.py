@@ -22,8 +22,8 @@ from api.app import create_app
 from optimizer.adapters.clock import SystemClock
 from optimizer.host.config import Settings
 from optimizer.jobs import ids
-from tests.api_world import World, read_here
 from tests.clock import Clock
+from tests.worlds.api_world import World, read_here
 
 ACTOR = "local:recorder"
 # What reads the time without asking a clock.

@@ -24,10 +24,10 @@ from api.access.limits import MinuteWindows
 from api.access.wrong_keys import WrongKeys
 from api.app import create_app
 from api.gateway.app import create_gateway
-from tests.faulty_provider import faulty_provider
-from tests.gateway_world import serving
 from tests.recordings.fixed import fixed, no_loops
 from tests.recordings.home import KEPT, PREFIX, clock_then, migrated
+from tests.stand_ins.faulty_provider import faulty_provider
+from tests.worlds.gateway_world import serving
 
 HOT = KEPT / "hot_requests.txt"
 N, FEW = 20_000, 500

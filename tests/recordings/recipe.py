@@ -32,22 +32,22 @@ from optimizer.jobs.runs.carry_out_run import carry_out_run
 from optimizer.ports import AlertSilence, Transaction
 from optimizer.ports.examples import Bypass, WatchedStudent
 from optimizer.runtime import wiring
-from tests import graph_world, rated_world
-from tests.api_world import FAMILY as TRIAGE
-from tests.api_world import World as Api
-from tests.cascade_traffic import Traffic, cascade_variant, drawn
 from tests.clock import T0, Clock
-from tests.evaluations import evaluated
-from tests.judged_world import judge_model
-from tests.playbook_model import Learner
 from tests.recordings.fixed import api_of, source
-from tests.rollout_acts import set_champion
-from tests.rollout_world import Behaviour
-from tests.rollout_world import World as Rollouts
+from tests.rows.cascade_traffic import Traffic, cascade_variant, drawn
+from tests.rows.evaluations import evaluated
+from tests.rows.rollout_acts import set_champion
+from tests.stand_ins.playbook_model import Learner
 from tests.stores import EMBEDDED_ONLY, migrate_store, new_database
-from tests.study_world import TOPIC_FAMILY, topic_examples, topic_family
-from tests.study_world import World as Studies
-from tests.unit.test_cascade_studies import two_tiers
+from tests.unit.cascades.test_cascade_studies import two_tiers
+from tests.worlds import graph_world, rated_world
+from tests.worlds.api_world import FAMILY as TRIAGE
+from tests.worlds.api_world import World as Api
+from tests.worlds.judged_world import judge_model
+from tests.worlds.rollout_world import Behaviour
+from tests.worlds.rollout_world import World as Rollouts
+from tests.worlds.study_world import TOPIC_FAMILY, topic_examples, topic_family
+from tests.worlds.study_world import World as Studies
 
 MODELS = ("fake", "cheap", "strong", "embedded")
 CASCADE = {"model": {"default": "strong", "tiers": ["cheap", "strong"], "max_tokens": 8}, "space": {}}

@@ -14,9 +14,9 @@ import pytest
 import typer
 
 from optimizer.cli.app import app
-from tests.answer_schemas import openapi_document
 from tests.recordings import answers
 from tests.recordings.home import PREFIX, rows_of, unpacked
+from tests.rows.answer_schemas import openapi_document
 
 
 def texts_of(value: Any) -> Iterator[str]:

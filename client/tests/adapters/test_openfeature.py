@@ -1,5 +1,5 @@
 """OpenFeature's SDK and its OFREP provider, sent to a server on this machine that answers as Detent does. Beside the
-real server: tests/end_to_end/test_openfeature.py of the server.
+real server: tests/end_to_end/outside/test_openfeature.py of the server.
 """
 
 from __future__ import annotations

@@ -14,7 +14,7 @@ from optimizer.jobs.families.sync_families import sync_families
 from optimizer.jobs.rollouts.tick import tick
 from tests.clock import Clock
 from tests.contract.rollouts_by_hand.world import F, family, load
-from tests.rollout_acts import operate, start_rollout
+from tests.rows.rollout_acts import operate, start_rollout
 from tests.stores import interaction, keep_events, new_database
 
 

@@ -13,10 +13,10 @@ from optimizer.jobs.families.sync_families import sync_families
 from optimizer.jobs.rollouts.freeze import FreezeRequest, freeze
 from optimizer.jobs.rollouts.verify_rollout import verify_rollout
 from tests.cases import named
-from tests.contexts import context_of
 from tests.contract.rollouts_by_hand.world import F, champion, family, load, served, version
-from tests.rollout_acts import adopt_file_version, operate, roll_back_champion, set_champion
+from tests.rows.rollout_acts import adopt_file_version, operate, roll_back_champion, set_champion
 from tests.stores import EMBEDDED_ONLY
+from tests.worlds.contexts import context_of
 
 LARGE_ONLY = "large: {litellm: openai/large}"
 ANY_MODEL = {"models": None, "loaded": None}

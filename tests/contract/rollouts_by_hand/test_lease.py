@@ -9,7 +9,7 @@ from optimizer.adapters.store import Database
 from optimizer.jobs.rollouts.tick import report_unwatched, tick
 from optimizer.jobs.rollouts.verify_rollout import verify_rollout
 from tests.contract.rollouts_by_hand.world import T0, F, candidate_unit, family, load, served
-from tests.rollout_acts import operate, start_rollout
+from tests.rows.rollout_acts import operate, start_rollout
 
 
 def test_the_candidate_is_served_only_while_the_worker_ticks(store, clock, deploying):

@@ -11,7 +11,7 @@ from optimizer.core.base.errors import Conflict, DetentError, GateNotMet, Invali
 from optimizer.jobs.outbox.mirror_outbox import TOPICS
 from optimizer.jobs.rollouts.verify_rollout import verify_rollout
 from tests.contract.rollouts_by_hand.world import F, audited, champion, family, load, version
-from tests.rollout_acts import adopt_file_version, operate, start_rollout
+from tests.rows.rollout_acts import adopt_file_version, operate, start_rollout
 
 
 def test_a_rollout_goes_up_the_ladder_and_becomes_champion(store, clock, candidate, deploying):

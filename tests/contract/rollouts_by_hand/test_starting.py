@@ -14,8 +14,8 @@ from optimizer.core.search.study import Study
 from optimizer.jobs.families.create_variant import VariantDraft, store_draft
 from optimizer.jobs.rollouts.verify_rollout import verify_rollout
 from tests.contract.rollouts_by_hand.world import T0, F, champion, family, served, version
-from tests.evaluations import batch_of, check_of
-from tests.rollout_acts import operate, start_rollout
+from tests.rows.evaluations import batch_of, check_of
+from tests.rows.rollout_acts import operate, start_rollout
 from tests.stores import keep_events
 
 

@@ -12,9 +12,9 @@ from optimizer.core.serving.assignment import OVERRIDE_SALT, Override, unit_hash
 from optimizer.jobs.champions.read_variants import VariantsRequest, read_variants
 from optimizer.jobs.families.create_variant import NONE_SAVED, VariantDraft, store_draft
 from optimizer.jobs.rollouts.put_override import OverrideRequest, put_override
-from tests.contexts import context_of
 from tests.contract.rollouts_by_hand.world import T0, F, audited, family
-from tests.rollout_acts import operate, set_champion, start_rollout
+from tests.rows.rollout_acts import operate, set_champion, start_rollout
+from tests.worlds.contexts import context_of
 
 
 def test_the_same_content_is_one_variant_whoever_makes_it(store, clock, candidate):

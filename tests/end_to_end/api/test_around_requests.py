@@ -13,8 +13,8 @@ from typing import Any
 import pytest
 
 from api.http import edge
-from tests.answer_schemas import openapi_document
-from tests.api_world import World
+from tests.rows.answer_schemas import openapi_document
+from tests.worlds.api_world import World
 
 
 def test_a_request_id_comes_back_and_a_strange_one_is_replaced(world: World) -> None:

@@ -11,8 +11,8 @@ import pytest
 
 from detent_client import Client
 from optimizer.core.serving.assignment import unit_hmac
-from tests.api_world import Dated, World
 from tests.clock import until
+from tests.worlds.api_world import Dated, World
 
 UNITS = [f"user-{n}" for n in range(100_000)]
 

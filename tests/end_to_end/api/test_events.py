@@ -8,7 +8,7 @@ from urllib.parse import quote
 import pytest
 
 from api.http.bodies import MAX_INTEGER
-from tests.api_world import World
+from tests.worlds.api_world import World
 
 
 def test_an_event_with_its_token_is_kept_with_its_arm(world: World) -> None:

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from tests.api_world import World, make_home, serving
 from tests.clock import until
+from tests.worlds.api_world import World, make_home, serving
 
 
 def _edit(world: World, old: str, new: str) -> None:

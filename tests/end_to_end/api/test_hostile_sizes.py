@@ -8,8 +8,8 @@ from typing import Any
 
 import pytest
 
-from tests.api_world import World, make_home, serving
 from tests.cases import named
+from tests.worlds.api_world import World, make_home, serving
 
 TOLD = 400_000  # characters of the largest answer to a body that is refused
 

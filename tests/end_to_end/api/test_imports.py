@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from typing import Any
 
-from tests.api_world import World
+from tests.worlds.api_world import World
 
 
 def test_lines_are_imported_and_the_bad_ones_named_by_their_number(world: World) -> None:

@@ -11,7 +11,7 @@ from starlette.testclient import TestClient
 from api import lifecycle
 from api.feedback import create_feedback
 from api.http.forwarding import SERVING_VERSION
-from tests.api_world import World, make_home, serving
+from tests.worlds.api_world import World, make_home, serving
 
 
 def test_without_keys_only_this_machine_is_answered(tmp_path: Path) -> None:

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from optimizer.core.base.errors import Busy
-from tests.api_world import World, make_home, serving
+from tests.worlds.api_world import World, make_home, serving
 
 
 def test_prompts_go_on_for_a_limited_key_while_the_store_cannot_be_written(

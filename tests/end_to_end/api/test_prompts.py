@@ -13,9 +13,9 @@ import pytest
 
 from optimizer.core.base.errors import Busy
 from optimizer.core.serving.assignment import verify_token
-from tests.api_world import World, make_home, serving
 from tests.clock import Clock, until
 from tests.recordings.fixed import api_of, fixed
+from tests.worlds.api_world import World, make_home, serving
 
 
 @pytest.fixture(scope="module")

@@ -18,7 +18,7 @@ from optimizer.jobs.feedback.roll_up_minutes import roll_up_minutes
 from optimizer.jobs.feedback.spooled_records import interaction_record, keep_records
 from optimizer.jobs.rollouts.verify_rollout import verify_rollout
 from optimizer.runtime.wiring import sealed_holdout
-from tests.api_world import FAMILY, World
+from tests.worlds.api_world import FAMILY, World
 
 HOME = "families/triage/family.yaml"
 

@@ -9,7 +9,7 @@ import pytest
 
 from optimizer.core.base.errors import Busy
 from optimizer.core.serving.assignment import bucket, in_candidate
-from tests.api_world import World
+from tests.worlds.api_world import World
 
 
 def test_units_are_served_by_the_contract_s_formula_and_stay_with_the_candidate_as_its_share_grows(

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from tests.api_world import World
+from tests.worlds.api_world import World
 
 STUDY = {
     "strategy": "bootstrap",

@@ -8,8 +8,8 @@ import pytest
 
 from optimizer.core.dataset.examples import group_of, split_of
 from optimizer.jobs.dataset.release_example import release_example
-from tests.api_world import World
 from tests.clock import until
+from tests.worlds.api_world import World
 
 
 def test_a_variant_made_by_a_person_can_be_read_and_compared_and_is_not_served(world: World) -> None:

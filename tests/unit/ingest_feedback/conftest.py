@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.ingestion import Installation
+from tests.rows.ingestion import Installation
 from tests.stores import new_database
 
 

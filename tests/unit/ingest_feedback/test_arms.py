@@ -11,7 +11,7 @@ import pytest
 
 from optimizer.core.feedback.events import Arm
 from optimizer.core.serving.assignment import bucket, cohort_start
-from tests.ingestion import BY_UNIT, CANDIDATE, VARIANT, Installation, hmac_unit, hours, token
+from tests.rows.ingestion import BY_UNIT, CANDIDATE, VARIANT, Installation, hmac_unit, hours, token
 from tests.stores import FAMILY, NOW, new_database, rollout
 
 

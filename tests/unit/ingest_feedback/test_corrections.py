@@ -16,9 +16,9 @@ from optimizer.jobs.dataset.release_example import release_example
 from optimizer.jobs.feedback.answer_review import withdraw_answer
 from optimizer.jobs.request import ItemRequest
 from optimizer.ports import Review
-from tests.contexts import context_of
-from tests.ingestion import Installation, hmac_unit, token
+from tests.rows.ingestion import Installation, hmac_unit, token
 from tests.stores import FAMILY, NOW, minutes, new_database, study, variant
+from tests.worlds.contexts import context_of
 
 
 def document(split: str, n: int = 0) -> str:

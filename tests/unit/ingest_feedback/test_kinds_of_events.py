@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from optimizer.core.feedback.reported import FIELDS
-from tests.ingestion import BY_UNIT, VARIANT, Installation, token
+from tests.rows.ingestion import BY_UNIT, VARIANT, Installation, token
 from tests.stores import FAMILY, NOW
 
 

@@ -7,7 +7,7 @@ from datetime import timedelta
 import pytest
 
 from optimizer.core.base.errors import InvalidInput, KeyReused
-from tests.ingestion import Installation, token
+from tests.rows.ingestion import Installation, token
 from tests.stores import FAMILY, NOW, minutes
 
 

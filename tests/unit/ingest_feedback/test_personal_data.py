@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 from pathlib import Path
 
-from tests.ingestion import BY_UNIT, Installation, token
+from tests.rows.ingestion import BY_UNIT, Installation, token
 from tests.stores import FAMILY, new_database
 
 

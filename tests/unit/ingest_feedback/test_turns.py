@@ -16,7 +16,7 @@ from optimizer.core.base.errors import KeyReused
 from optimizer.jobs.feedback.ingest_feedback import AT_ONCE_CHARS, LONG_AT_ONCE, Turns
 from optimizer.jobs.feedback.keep_events import keep_all
 from tests.clock import until
-from tests.ingestion import BY_UNIT, Installation, hmac_unit, temporary_installation, token
+from tests.rows.ingestion import BY_UNIT, Installation, hmac_unit, temporary_installation, token
 from tests.stores import FAMILY, new_database
 
 

@@ -1,0 +1,78 @@
+"""``detent data prune`` and POST /v1/data/prune: what would go, what goes, and who may ask for it."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+from pathlib import Path
+from typing import Any
+
+from optimizer.jobs.feedback.roll_up_minutes import MINUTES
+from optimizer.jobs.upkeep.prune_records import BATCH
+from optimizer.runtime import wiring
+from tests import command_line
+from tests.stores import arm, interaction, keep_events
+from tests.worlds.api_world import World, make_home
+
+
+def add_old(store: Any, now: Any, n: int) -> None:
+    rows = [
+        interaction(
+            f"in_{i}",
+            of=arm(family="triage", rollout=None),
+            received_at=now - timedelta(days=91),
+            input={"text": "old"},
+        )
+        for i in range(n)
+    ]
+    keep_events(store, rows)
+    store.write(lambda tx: store.minute_stats.set_watermark(tx, MINUTES, now))
+
+
+def counts(answer: Any) -> dict[str, int]:
+    return {row["rows"]: row["n"] for row in answer["items"] if row["n"]}
+
+
+def test_an_admin_prunes_over_rest_in_bounded_steps_and_sees_first_what_would_go(world: World) -> None:
+    n = 41 * BATCH
+    add_old(world.shared.store, world.shared.clock.now(), n)
+    for role, secret in (("admin", "admin-secret"), ("operate", "operate-secret")):
+        world.add_key(role, role, secret=secret)
+
+    def ask(secret: str, **body: Any) -> Any:
+        return world.post("/v1/data/prune", body, headers={"Authorization": f"Bearer {secret}"})
+
+    assert ask("operate-secret", dry_run=True).status_code == 403
+    seen = ask("admin-secret", dry_run=True).json()
+    assert (counts(seen), seen["more"], seen["dry_run"]) == ({"interactions": n}, False, True)
+    assert world.shared.read(lambda tx: world.shared.store.events.interaction(tx, "in_0")) is not None
+    first = ask("admin-secret").json()
+    assert (counts(first), first["more"]) == ({"interactions": 40 * BATCH}, True)
+    assert (counts(ask("admin-secret").json()), counts(ask("admin-secret").json())) == ({"interactions": BATCH}, {})
+    (last, before) = world.shared.read(lambda tx: list(world.shared.store.audit.of_subject(tx, "interactions")))
+    assert {last["actor"], before["actor"]} == {"admin"}
+
+
+def test_the_command_line_says_what_would_go_and_then_deletes_it(tmp_path: Path) -> None:
+    settings = make_home(tmp_path)
+    store, clock = wiring.open_store(settings), wiring.open_clock(settings)
+    add_old(store, clock.now(), 3)
+
+    def detent(*words: str) -> tuple[Any, str]:
+        done = command_line.detent(
+            "data", "prune", *words, "--json", env={"DETENT_HOME": str(tmp_path), "NO_COLOR": "1"}
+        )
+        assert done.code == 0, done.err
+        return done.json, done.err
+
+    would, said = detent("--dry-run")
+    assert (counts(would), would["items"][0]["family"], would["items"][0]["retain_days"]) == (
+        {"interactions": 3},
+        "triage",
+        90,
+    )
+    assert "3 rows would be deleted. Do it now: detent data prune" in said
+    done, said = detent()
+    assert counts(done) == {"interactions": 3}
+    assert "Undo: none, but from a backup" in said
+    assert counts(detent("--dry-run")[0]) == {}
+    store.close()

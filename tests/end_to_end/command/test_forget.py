@@ -1,0 +1,266 @@
+"""A person is forgotten: nothing that they left stands in any byte of the home, and what others left stays."""
+
+from __future__ import annotations
+
+import json
+import re
+import sqlite3
+from collections.abc import Iterator
+from contextlib import closing
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from optimizer.adapters.mlflow.connection import connect
+from optimizer.adapters.store import Database
+from optimizer.core.serving import champion
+from optimizer.host.config import Settings
+from optimizer.jobs.upkeep.forget_person import carry_out_forgetting
+from optimizer.runtime import wiring
+from optimizer.runtime.personal_home import BESIDE_BACKUPS, FORGOTTEN, forgetting_home, forgotten_in
+from tests.command_line import Ran, detent
+from tests.stand_ins.mlflow_store import NewMlflow
+from tests.worlds.api_world import make_home, serving
+from tests.worlds.forgotten_world import ANSWERED, MARK, OTHER, SAID, UNIT, F, event, files_with, plant, serve
+
+HEATING = "heating"  # in what another person said
+FORGET = ("data", "forget", "--unit", UNIT)
+
+
+@pytest.fixture
+def settings(tmp_path: Path) -> Settings:
+    return make_home(tmp_path / "home")
+
+
+@pytest.fixture
+def store(settings: Settings) -> Iterator[Database]:
+    opened = Database(settings.db_url())
+    yield opened
+    opened.close()
+
+
+@pytest.fixture
+def planted(settings: Settings, store: Database) -> dict[str, Any]:
+    clock, families = wiring.open_clock(settings), wiring.load_families(settings)
+    return plant(settings, store, clock, wiring.open_intake(settings, store, clock, families, actor="app"))
+
+
+def in_home(settings: Settings, *words: object) -> Ran:
+    return detent(*map(str, words), env={"DETENT_HOME": str(settings.home)})
+
+
+def plant_mlflow(settings: Settings, new_mlflow: NewMlflow) -> str:
+    """A study's run, and a prompt as the registry keeps it; returns the run."""
+    client = connect(new_mlflow(settings.mlflow_dir() / "mlflow.db"))
+    place = settings.mlflow_dir() / "artifacts"
+    experiment = client.create_experiment(f"detent/{F}", artifact_location=place.as_uri())
+    tags = {"detent.kind": "study", "detent.digest": "abc", "mlflow.note.content": f"It says: {SAID}"}
+    run = str(client.create_run(experiment, tags=tags).info.run_id)
+    client.log_param(run, "prompt", json.dumps([{"role": "user", "content": SAID}]))
+    client.log_text(run, json.dumps({"data": [[SAID]]}), "trials.json")
+    client.log_text(run, OTHER, "other.txt")
+    return run
+
+
+def test_nothing_that_the_person_left_is_found_in_any_byte_of_the_home(
+    settings: Settings, store: Database, planted: dict[str, Any], new_mlflow: NewMlflow
+) -> None:
+    run = plant_mlflow(settings, new_mlflow)
+    assert len(files_with(settings.home, MARK)) >= 10
+    others = {file.removesuffix("-wal") for file in files_with(settings.home, HEATING)}
+    ran = in_home(settings, *FORGET, "--confirm", UNIT, "--json")
+    assert ran.code == 0, ran.err
+    assert files_with(settings.home, MARK, planted["unit"]) == ["var/forgotten.jsonl"], "that holds the HMAC alone"
+    assert files_with(settings.home, MARK) == []
+    assert {file.removesuffix("-wal") for file in files_with(settings.home, HEATING)} >= others
+    result = ran.json["result"]
+    assert result["variants"] == {F: sorted([planted["quoting"], planted["shown"]])}
+    assert result["champions"] == {F: planted["first"]}
+    assert (result["first"], result["families"]) == ([], [F])
+    places = {place["place"]: place["n"] for place in result["places"]}
+    assert places["store: interactions"] == 2, "one of them waited in the spool"
+    assert {"logs": 3, "reports": 1, "files of examples": 2, "DBOS": 1, "MLflow artifacts": 1}.items() <= places.items()
+    with closing(sqlite3.connect(settings.mlflow_dir() / "mlflow.db")) as mlflow:
+        rows = dict(mlflow.execute("SELECT key, value FROM tags WHERE run_uuid = ?", (run,)).fetchall())
+        ((prompt,),) = mlflow.execute("SELECT value FROM params").fetchall()
+    assert "detent.digest" not in rows, "so that it is sent again"
+    assert json.loads(prompt) == [{"role": "user", "content": "(forgotten)"}]
+
+
+def test_what_was_counted_and_what_others_left_stays(
+    settings: Settings, store: Database, planted: dict[str, Any]
+) -> None:
+    assert in_home(settings, *FORGET, "--confirm", UNIT).code == 0
+    with store.read() as tx:
+        rows = {name: list(store.tables.each(tx, name)) for name in store.tables.names()}
+        history = store.champions.history(tx, F)
+    assert [row["id"] for row in rows["interactions"]] == ["in_bob_1"]
+    assert [row["id"] for row in rows["feedback_events"]] == ["fb_bob_1"]
+    assert [row["id"] for row in rows["examples"]] == ["co_fb_bob_1"]
+    (sums,) = [row for row in rows["arm_stats"] if row["n_interactions"]]
+    assert sums["n_interactions"] == 3
+    assert champion.current_of(history).variant == planted["first"]
+    calls = {row["id"]: row["request"] for row in rows["lm_calls"]}
+    assert calls["ca_0"] is None
+    assert calls["ca_1"] is not None
+    results = sorted((row["score"], row["output"]) for row in rows["trial_results"])
+    assert results == [(0.5, "technical"), (1.0, None)]
+    entries = {row["id"]: row for row in rows["playbook_entries"]}
+    assert (entries["pb_1"]["text"], entries["pb_1"]["state"]) == ("", "retired")
+    assert (entries["pb_2"]["text"], entries["pb_2"]["evidence"]) == ("Be brief.", ["co_fb_bob_1"])
+    (counts,) = rows["rollout_units"]
+    assert list(json.loads(counts["counts"])["0"]) == ["b" * 64]
+    (told,) = [row for row in rows["audit"] if row["action"] == "person.forgotten"]
+    assert MARK not in str(rows)
+    assert told["detail"]["variants"] == {F: sorted([planted["quoting"], planted["shown"]])}
+
+
+def test_a_dry_run_counts_and_changes_nothing(settings: Settings, store: Database, planted: dict[str, Any]) -> None:
+    before = files_with(settings.home, MARK)
+    ran = in_home(settings, *FORGET, "--dry-run")
+    assert ran.code == 0, ran.err
+    assert "store: interactions" in ran.out
+    assert f"{planted['first']} would serve there" in ran.err
+    assert "Nothing was deleted" in ran.err
+    assert {*before, "var/spool/interactions"} <= {*files_with(settings.home, MARK)}
+    assert forgotten_in(settings.var() / FORGOTTEN) == {}
+
+
+def test_without_the_unit_again_nothing_is_queued(settings: Settings, store: Database) -> None:
+    for more in ((), ("--confirm", "somebody")):
+        refused = in_home(settings, *FORGET, *more)
+        assert refused.code == 3
+        assert "--confirm UNIT" in refused.err
+    with store.read() as tx:
+        assert store.runs.unfinished(tx) == []
+
+
+def test_a_family_file_that_quotes_the_person_is_named_and_nothing_is_changed(
+    settings: Settings, store: Database, planted: dict[str, Any]
+) -> None:
+    file = settings.families_dir / F / "family.yaml"
+    file.write_text(file.read_text().replace("Is it billing", f"Such as: {SAID}. Is it billing"))
+    before = files_with(settings.home, MARK)
+    refused = in_home(settings, *FORGET, "--confirm", UNIT)
+    assert refused.code == 1
+    assert re.search(rf"{file}:\d+: these lines say", refused.err), refused.err
+    assert "--own-words" in refused.err
+    assert {*before} - {"var/spool/interactions"} <= {*files_with(settings.home, MARK)}
+    kept = in_home(settings, *FORGET, "--confirm", UNIT, "--own-words")
+    assert kept.code == 0, kept.err
+    with store.read() as tx:
+        assert MARK not in str([list(store.tables.each(tx, name)) for name in ("interactions", "examples", "reviews")])
+
+
+def test_a_family_whose_champions_all_quote_the_person_is_to_get_another_first(
+    settings: Settings, store: Database, planted: dict[str, Any]
+) -> None:
+    change = "UPDATE champions SET variant = ? WHERE seq = 1"
+    store.write(lambda tx: tx.exec_driver_sql(change, (planted["shown"],)) and None)
+    refused = in_home(settings, *FORGET, "--confirm", UNIT)
+    assert refused.code == 1
+    assert f"detent champion set {F} VARIANT" in refused.err
+    at = wiring.open_clock(settings).now()
+    store.write(lambda tx: serve(tx, store, at, planted["clean"], after=""))
+    assert in_home(settings, *FORGET, "--confirm", UNIT).code == 0
+    assert files_with(settings.home, MARK) == []
+    back = in_home(settings, "champion", "rollback", F, "--reason", "try")
+    assert back.code == 1
+    assert "was forgotten with a person" in back.err
+
+
+def test_a_rollback_passes_by_a_champion_that_was_forgotten(
+    settings: Settings, store: Database, planted: dict[str, Any]
+) -> None:
+    at = wiring.open_clock(settings).now()
+    store.write(lambda tx: serve(tx, store, at, planted["clean"], after=""))
+    assert in_home(settings, *FORGET, "--confirm", UNIT).code == 0
+    assert in_home(settings, "champion", "rollback", F, "--reason", "try").code == 0
+    with store.read() as tx:
+        current = store.champions.current(tx, F)
+    assert current is not None
+    assert current.variant == planted["first"]
+
+
+def test_a_restore_of_an_older_backup_forgets_again(
+    settings: Settings, store: Database, planted: dict[str, Any], tmp_path: Path
+) -> None:
+    backups, new = tmp_path / "backups", tmp_path / "new"
+    backups.mkdir()
+    assert in_home(settings, "backup", backups / "old.tar").code == 0
+    ran = in_home(settings, *FORGET, "--confirm", UNIT)
+    assert ran.code == 0
+    assert f"Backups in {backups}" in ran.err
+    restored = detent("restore", str(backups / "old.tar"), "--json", env={"DETENT_HOME": str(new)})
+    assert restored.code == 0, restored.err
+    assert restored.json["n_forgotten"] == 1
+    assert files_with(new, MARK) == []
+    assert "var/detent.db" in files_with(new, HEATING)
+    with_them = tmp_path / "with"
+    kept = detent("restore", str(backups / "old.tar"), "--forgotten", "none", env={"DETENT_HOME": str(with_them)})
+    assert kept.code == 0
+    assert files_with(with_them, MARK)
+    (backups / BESIDE_BACKUPS).unlink()
+    refused = detent("restore", str(backups / "old.tar"), env={"DETENT_HOME": str(tmp_path / "third")})
+    assert refused.code == 1
+    assert "--forgotten none" in refused.err
+
+
+def test_a_restore_lets_a_familys_own_words_stay_where_the_forgetting_did(
+    settings: Settings, store: Database, tmp_path: Path
+) -> None:
+    said = event(UNIT, "in_1", "Is it billing or technical?", ANSWERED)
+    with serving(settings) as world:
+        assert world.post("/v1/feedback", said).json()["accepted"] == 1
+    (tmp_path / "backups").mkdir()
+    backup = tmp_path / "backups" / "old.tar"
+    assert in_home(settings, "backup", backup).code == 0
+    assert in_home(settings, *FORGET, "--confirm", UNIT).code == 1
+    assert in_home(settings, *FORGET, "--confirm", UNIT, "--own-words").code == 0
+    restored = detent("restore", str(backup), "--json", env={"DETENT_HOME": str(tmp_path / "new")})
+    assert restored.code == 0, restored.err
+    assert restored.json["n_forgotten"] == 1
+    assert files_with(tmp_path / "new", ANSWERED) == []
+
+
+def test_a_server_queues_it_and_throws_away_what_its_processes_hold(settings: Settings) -> None:
+    with serving(settings) as world:
+        store = world.shared.store
+        said = event(UNIT, f"in_{MARK}_1", SAID, ANSWERED)
+        assert world.post("/v1/feedback", said).json()["accepted"] == 1
+        override = {"variant": world.champion()}
+        kept = {"Idempotency-Key": "k1"}
+        path = f"/v1/families/{F}/overrides/{UNIT}"
+        assert world.client.put(path, json=override, headers=kept).status_code == 200
+        assert world.client.delete(f"/v1/units/{UNIT}").status_code == 409
+        queued = world.client.delete(f"/v1/units/{UNIT}", params={"confirm": UNIT}, headers={"Idempotency-Key": "k2"})
+        assert queued.status_code == 202
+        again = world.client.delete(f"/v1/units/{UNIT}", params={"confirm": UNIT})
+        assert again.json()["id"] == queued.json()["id"]
+        (job,) = world.get("/v1/jobs").json()["items"]
+        assert (job["kind"], job["location"]) == ("forget", queued.headers["Location"])
+        assert world.shared.hmac_unit.cache_info().currsize > 0  # type: ignore[attr-defined]
+        home = forgetting_home(settings, store, world.shared.clock, world.shared.families)
+        ended = carry_out_forgetting(job["id"], home)
+        assert ended.status == "finished"
+        world.shared.serving.refresh()
+        assert world.shared.hmac_unit.cache_info().currsize == 0  # type: ignore[attr-defined]
+        told = world.get(queued.headers["Location"]).json()
+        assert (told["status"], told["request"]["unit"]) == ("finished", "")
+        assert files_with(settings.home, MARK) == []
+    assert files_with(settings.home, MARK) == []
+
+
+def test_it_waits_for_a_study_that_holds_examples_in_memory(settings: Settings) -> None:
+    from tests.stores import study
+
+    with serving(settings) as world:
+        store = world.shared.store
+        running = study(family=F, status="running")
+        store.write(lambda tx: store.studies.add(tx, running))
+        id = world.client.delete("/v1/units/u", params={"confirm": "u"}).json()["id"]
+        home = forgetting_home(settings, store, world.shared.clock, world.shared.families)
+        assert carry_out_forgetting(id, home).status == "queued"
+        store.write(lambda tx: store.studies.update(tx, running.id, status="cancelled"))
+        assert carry_out_forgetting(id, home).status == "finished"

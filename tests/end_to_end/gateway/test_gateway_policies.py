@@ -1,0 +1,344 @@
+"""Policies as applications meet them: the unmodified openai package against a running gateway,
+with scripted models behind it.
+"""
+
+from __future__ import annotations
+
+import json
+import threading
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import fields
+from datetime import UTC, datetime
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import httpx
+import openai
+import pytest
+from fastapi.testclient import TestClient
+
+from api.app import create_app
+from api.gateway.reader import Reader
+from optimizer.core.evaluation.judging.calibration import Agreement, Calibration, IntervalEstimate, judge_identity
+from optimizer.core.models.language import ModelRequest
+from optimizer.host.config import Settings
+from optimizer.ports import CalibrationRecord
+from optimizer.runtime import wiring
+from tests.clock import until
+from tests.rows.answer_schemas import as_declared
+from tests.stand_ins.scripted_model import Provider, chat_answer, provider
+from tests.waited import Waited
+from tests.worlds.gateway_world import HAS_EMBEDDED_MODEL, family, interactions, make_home, record_of, running
+from tests.worlds.judged_world import between, prompt_of, says
+
+PRICES = {"cheap": (1, 10), "strong": (10, 100)}
+CASCADE = "tiers: [cheap, strong], accept: 0.9, audit_share: 0"
+POLICIES = {
+    "cascade": CASCADE,
+    "audited": "tiers: [cheap, strong], accept: 0.9, audit_share: 1",
+    "strict": f"{CASCADE}, fall_back: false",
+    "gated": "gate.threshold: 0.9, gate.retries: 2, gate.prompts: [Be exact.], gate.scorer: own_scores.is_short",
+    "judged": "gate.scorer: judge, gate.threshold: 0.6, gate.retries: 1, gate.prompts: [Be exact.]",
+    "hidden": CASCADE,
+    "left": CASCADE,
+}
+Answer = tuple[int, dict[str, Any]]
+
+
+def with_policy(name: str, policy: str) -> str:
+    text = family(name, "cheap").replace("versions:\n", "versions:\n", 1)
+    text = text.replace(
+        'role: user, content: "Text: {{document}}"}]}',
+        f'role: user, content: "Text: {{{{document}}}}"}}], policy: {{{policy}}}}}',
+    )
+    if "tiers" in policy:
+        text = text.replace("tiers: [cheap]", "tiers: [cheap, strong]")
+    if "gate.scorer: judge" in policy:
+        text += "judge: {model: strong}\n"
+    return text + ("privacy: {mask: [email]}\n" if name == "hidden" else "")
+
+
+def vouch(settings: Settings, name: str) -> None:
+    """People have rated what this family's judge scored, and agree with it."""
+    judged = wiring.load_families(settings).families[name]
+    calibration = Calibration(
+        judge=judge_identity(judged),
+        method="isotonic",
+        n=60,
+        spearman=0.8,
+        kappa=0.6,
+        calibration_error=0.05,
+        fitted_at=datetime(2026, 11, 1, tzinfo=UTC),
+        points=((0.0, 0.0), (1.0, 0.8)),
+    )
+    unknown = IntervalEstimate(value=None)
+    figures = {field.name: unknown for field in fields(Agreement) if field.name != "n"}
+    record = CalibrationRecord(
+        id="jc_1", family=name, calibration=calibration, agreement=Agreement(n=60, **figures), created_by="test"
+    )
+    store = wiring.open_store(settings)
+    try:
+        store.write(lambda tx: store.calibrations.add(tx, record))
+    finally:
+        store.close()
+
+
+def likes_short(body: Mapping[str, Any]) -> Answer:
+    asked: Any = SimpleNamespace(messages=body["messages"])
+    return said(says(asked, 10 if len(between("ANSWER", prompt_of(asked))) < 10 else 3))
+
+
+def said(text: str, sure: float | None = None, **message: Any) -> Answer:
+    value = chat_answer(text, **message)
+    if sure is not None:
+        from math import log
+
+        value["choices"][0]["logprobs"] = {"content": [{"token": "t", "logprob": log(sure)}]}
+    return 200, value
+
+
+class Setup:
+    """A running gateway; ``plays`` says what each model answers: a value, or a function of the request's body."""
+
+    def __init__(self, url: str, behind: Provider, settings: Settings) -> None:
+        checked = httpx.Client(event_hooks={"response": [as_declared]})
+        self.client = openai.OpenAI(base_url=f"{url}/v1", api_key="unused", max_retries=0, http_client=checked)
+        self.behind, self.settings = behind, settings
+        self.plays: dict[str, Answer | Callable[[Mapping[str, Any]], Answer]] = {}
+        behind.answer = self._answer
+
+    def _answer(self, body: dict[str, Any]) -> tuple[int, dict[str, str], bytes]:
+        play = self.plays[body["model"]]
+        status, value = play(body) if callable(play) else play
+        return status, {}, json.dumps(value).encode()
+
+    def chat(self, name: str, text: str = "Stars", **more: Any) -> Any:
+        return self.client.chat.completions.create(model=name, messages=[{"role": "user", "content": text}], **more)
+
+    def interaction(self, id: str, name: str) -> dict[str, Any]:
+        return record_of(self.settings, name, id)
+
+    def asked(self) -> list[str]:
+        return [body["model"] for body in self.behind.bodies]
+
+
+@pytest.fixture(scope="module")
+def running_setup(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Setup]:
+    with provider() as behind:
+        models = {
+            name: {
+                "openai_compatible": behind.url,
+                "model": name,
+                "retries": 0,
+                "price": {"input_usd_per_mtok": price[0], "output_usd_per_mtok": price[1]},
+            }
+            for name, price in PRICES.items()
+        }
+        home = tmp_path_factory.mktemp("home")
+        (home / "own_scores.py").write_text("def is_short(example, output):\n    return float(len(output) < 10)\n")
+        settings = make_home(home, {name: with_policy(name, policy) for name, policy in POLICIES.items()}, models)
+        vouch(settings, "judged")
+        with running(settings) as url:
+            yield Setup(url, behind, settings)
+
+
+@pytest.fixture
+def setup(running_setup: Setup) -> Setup:
+    running_setup.behind.bodies.clear()
+    running_setup.plays = {name: said(f"by {name}", 0.5) for name in PRICES}
+    return running_setup
+
+
+ERROR: Answer = (500, {"error": {"message": "out of order"}})
+
+
+def test_a_sure_answer_of_the_cheap_model_is_taken_and_says_what_the_strong_one_would_have_cost(setup: Setup) -> None:
+    setup.plays["cheap"] = said("physics", 0.95)
+    answer = setup.chat("cascade", user="u1")
+    detent = answer.model_extra["detent"]
+    assert answer.choices[0].message.content == "physics"
+    assert (detent["tiers"], detent["confidence"], detent["cost_usd"]) == (
+        ["cheap"],
+        pytest.approx(0.95),
+        pytest.approx(0.002),
+    )
+    assert detent["tier"] == "cheap"
+    assert detent["others"] == [{"tier": "strong", "asked": False, "cost_usd": pytest.approx(0.02)}]
+    assert setup.interaction(answer.id, "cascade")["tags"] == {"not_asked": {"strong": pytest.approx(0.02)}}
+    assert setup.behind.bodies[0]["logprobs"] is True
+
+
+def test_an_unsure_answer_asks_the_strong_model_and_all_of_it_is_one_interaction(setup: Setup) -> None:
+    answer = setup.chat("cascade", user="u1")
+    detent = answer.model_extra["detent"]
+    assert (answer.choices[0].message.content, detent["tiers"]) == ("by strong", ["cheap", "strong"])
+    assert detent["cost_usd"] == pytest.approx(0.022)
+    assert detent["tier"] == "strong"
+    assert detent["others"] == [{"tier": "cheap", "asked": True, "cost_usd": pytest.approx(0.002)}]
+    assert answer.usage is not None
+    assert answer.usage.total_tokens == 2200
+    found = setup.interaction(answer.id, "cascade")
+    assert (found["output"], found["model"], found["cost_usd"]) == ("by strong", "strong", pytest.approx(0.022))
+    assert (found["input_tokens"], found["output_tokens"], found["tags"]) == (2000, 200, {})
+    first, second = found["parts"]
+    assert {k: first[k] for k in ("tier", "model", "purpose", "output")} == {
+        "tier": 0,
+        "model": "cheap",
+        "purpose": "answer",
+        "output": "by cheap",
+    }
+    assert (second["tier"], second["taken"], "output" in second) == (1, True, False)
+    assert first["cost_usd"] + second["cost_usd"] == pytest.approx(found["cost_usd"])
+    assert first["latency_ms"] + second["latency_ms"] <= found["latency_ms"]
+
+
+def test_with_fall_back_off_it_is_a_502_and_what_was_paid_is_on_record(setup: Setup) -> None:
+    setup.plays["strong"] = ERROR
+    with pytest.raises(openai.APIStatusError) as caught:
+        setup.chat("strict")
+    problem = json.loads(caught.value.response.text)
+    assert (caught.value.status_code, "out of order" in problem["detail"], "parts" in problem) == (502, False, False)
+    found = setup.interaction(problem["interaction"], "strict")
+    assert found["error"].startswith("http:")
+    assert (found["cost_usd"], [part["model"] for part in found["parts"]]) == (
+        pytest.approx(0.002),
+        ["cheap", "strong"],
+    )
+
+
+def test_a_gate_with_a_function_of_ones_own_asks_again_with_its_prompt(setup: Setup) -> None:
+    setup.plays["cheap"] = lambda body: said(
+        "short" if "Be exact." in body["messages"][0]["content"] else "a long-winded answer"
+    )
+    answer = setup.chat("gated")
+    assert answer.choices[0].message.content == "short"
+    assert [part["score"] for part in setup.interaction(answer.id, "gated")["parts"]] == [0.0, 1.0]
+
+
+def test_a_gate_holds_back_what_the_judge_finds_weak_and_its_calls_are_on_the_record(setup: Setup) -> None:
+    setup.plays["cheap"] = lambda body: said(
+        "short" if "Be exact." in body["messages"][0]["content"] else "a long-winded answer"
+    )
+    setup.plays["strong"] = likes_short
+    answer = setup.chat("judged")
+    detent = answer.model_extra["detent"]
+    assert answer.choices[0].message.content == "short"
+    assert setup.asked() == ["cheap", "strong", "cheap", "strong"]
+    assert "score 0.800 of 0.6 after 1 more" in detent["why"]
+    parts = setup.interaction(answer.id, "judged")["parts"]
+    assert [(one["purpose"], one.get("score")) for one in parts] == [
+        ("answer", pytest.approx(0.24)),
+        ("judge", None),
+        ("gate", pytest.approx(0.8)),
+        ("judge", None),
+    ]
+    assert all(one["cost_usd"] > 0 for one in parts)
+    assert detent["cost_usd"] == pytest.approx(sum(one["cost_usd"] for one in parts))
+
+
+def test_an_audited_request_asks_the_other_tiers_behind_its_answer(setup: Setup) -> None:
+    setup.plays["cheap"] = said("physics", 0.95)
+    answer = setup.chat("audited")
+    assert answer.model_extra["detent"]["cost_usd"] == pytest.approx(0.002)
+    store = wiring.open_store(setup.settings)
+
+    def later() -> Any:
+        with store.read() as tx:
+            return store.events.later_parts(tx, "audited", {answer.id}).get(answer.id)
+
+    found = until(later)
+    store.close()
+    assert found.cost_usd == pytest.approx(0.02)
+    assert [(part["tier"], part["purpose"], part["output"]) for part in found.parts] == [(1, "audit", "by strong")]
+    assert setup.interaction(answer.id, "audited")["cost_usd"] == pytest.approx(0.002)
+    app = create_app(setup.settings)
+    with TestClient(app, base_url="http://localhost", client=("127.0.0.1", 50000)) as api:
+        shown = api.get(f"/v1/interactions/{answer.id}").json()
+    assert [part["model"] for part in shown["parts"]] == ["cheap"]
+    assert [part["model"] for part in shown["later_parts"]] == ["strong"]
+
+
+def test_a_client_that_leaves_between_two_tiers_spares_the_second_and_leaves_what_was_paid_on_record(
+    setup: Setup, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    begun, missed, go_on = threading.Event(), threading.Event(), threading.Event()
+    real = Reader.leave
+
+    def leave(reader: Reader, *why: str) -> None:
+        real(reader, *why)
+        missed.set()
+
+    def slow(body: Mapping[str, Any]) -> Answer:
+        begun.set()
+        assert go_on.wait(30)
+        return said("unsure", 0.2)
+
+    setup.plays["cheap"] = slow
+    monkeypatch.setattr(Reader, "leave", leave)
+    before = len(interactions(setup.settings, "left"))
+    body = {"model": "left", "messages": [{"role": "user", "content": "Stars"}]}
+    with pytest.raises(httpx.ReadTimeout):
+        httpx.post(f"{setup.client.base_url}chat/completions", json=body, timeout=httpx.Timeout(10, read=0.5))
+    assert begun.is_set()
+    assert missed.wait(30), "the gateway looks now and then whether somebody still waits"
+    go_on.set()
+    found = until(lambda: interactions(setup.settings, "left")[before:])[0]
+    assert found["error"].startswith("client_gone")
+    assert [part["model"] for part in found["parts"]] == ["cheap"]
+    assert (found["cost_usd"], setup.asked()) == (pytest.approx(0.002), ["cheap"])
+
+
+def test_parts_are_masked_as_the_family_asks(setup: Setup) -> None:
+    setup.plays["cheap"] = said("write to anna@example.org", 0.2)
+    answer = setup.chat("hidden")
+    assert setup.interaction(answer.id, "hidden")["parts"][0]["output"] == "write to [email]"
+
+
+def test_a_stream_brings_the_decided_answer_once_it_is_decided(setup: Setup) -> None:
+    chunks = list(setup.chat("cascade", stream=True))
+    text = "".join(chunk.choices[0].delta.content or "" for chunk in chunks if chunk.choices)
+    assert text == "by strong"
+    assert chunks[-1].model_extra["detent"]["tiers"] == ["cheap", "strong"]
+    assert not any(body.get("stream") for body in setup.behind.bodies)
+
+
+@pytest.mark.skipif(not HAS_EMBEDDED_MODEL, reason="the embedded model has no wheel for this system")
+@pytest.mark.long
+def test_two_settings_of_the_embedded_model_make_a_cascade(tmp_path: Path) -> None:
+    """The cheap tier is the model as it is; the strong one stands behind the same model under another name."""
+    from optimizer.adapters.models.embedded_model import EmbeddedModel
+
+    models = {"cheap": {"provider": "embedded", "processes": 1}}
+    warm = Waited(EmbeddedModel("warm", tmp_path / "warm", size=1))
+    try:
+        first = warm.complete(
+            ModelRequest(
+                model="warm", revision="r", messages=[{"role": "user", "content": "Hi"}], params={"max_tokens": 2}
+            )
+        )
+        assert first.log_probability is None
+        address = warm.owner()
+        assert address is not None
+        models["strong"] = {"openai_compatible": f"{address.urls[0]}/v1", "model": "embedded"}
+        home = tmp_path / "home"
+        home.mkdir()
+        settings = make_home(
+            home,
+            {"low": with_policy("low", CASCADE.replace("0.9", "0.01")), "high": with_policy("high", CASCADE)},
+            models,
+        )
+        with running(settings) as url:
+            client = openai.OpenAI(base_url=f"{url}/v1", api_key="unused", max_retries=0)
+            taken, climbed = (
+                client.chat.completions.create(
+                    model=name, messages=[{"role": "user", "content": "Stars burn hydrogen."}]
+                ).model_extra
+                for name in ("low", "high")
+            )
+        assert taken is not None
+        assert climbed is not None
+        assert 0 < taken["detent"]["confidence"] < 0.9
+        assert (taken["detent"]["tiers"], climbed["detent"]["tiers"]) == (["cheap"], ["cheap", "strong"])
+    finally:
+        warm.close()

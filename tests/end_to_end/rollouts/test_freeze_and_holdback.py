@@ -1,0 +1,507 @@
+"""Freezing, and the week after a promotion, as clients and operators meet them: a real store,
+the worker's tick, the API.
+"""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Iterator
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+import pytest
+from rich.console import Console
+
+from optimizer.cli.rollout.picture import picture
+from optimizer.core.base.errors import Conflict
+from optimizer.core.serving import attribution
+from optimizer.core.serving.assignment import bucket, in_candidate, in_holdback, verify_token
+from optimizer.core.views.rollout_status import FamilyRollout
+from optimizer.jobs.champions.watch_switch import SwitchWatcher
+from optimizer.jobs.families.sync_families import sync_families
+from optimizer.jobs.request import FamilyRequest
+from optimizer.jobs.rollouts.read_rollout import read_rollout_status
+from optimizer.jobs.rollouts.verify_rollout import verify_rollout
+from tests.command_line import detent
+from tests.rows.rollout_acts import adopt_file_version
+from tests.worlds.api_world import World, make_home, serving
+from tests.worlds.contexts import context_of
+
+PROMPT = "/v1/families/triage/prompt"
+STUDY = {"budget": {"calls": 2000}, "definition": {"n_train": 20, "n_dev": 10, "n_holdout": 10}}
+
+
+def prompt(world: World, unit: str) -> dict[str, Any]:
+    served: dict[str, Any] = world.get(PROMPT, params={"unit": unit}).json()
+    return served
+
+
+def candidate_unit(rollout: dict[str, Any]) -> str:
+    return next(f"u{i}" for i in range(1000) if in_candidate(bucket(rollout["salt"], f"u{i}"), 0.5))
+
+
+def unit_of(rollout: dict[str, Any], *, held_back: bool) -> str:
+    return next(f"u{i}" for i in range(1000) if in_holdback(bucket(rollout["salt"], f"u{i}")) is held_back)
+
+
+def freeze(world: World, family: str | None = "triage") -> dict[str, Any]:
+    answer = world.post(
+        "/v1/freeze", {"family": family, "reason": "launch day"} if family else {"reason": "launch day"}
+    )
+    assert answer.status_code == 200, answer.text
+    done: dict[str, Any] = answer.json()
+    return done
+
+
+def unfreeze(world: World, family: str | None = "triage") -> dict[str, Any]:
+    answer = world.post("/v1/unfreeze", {"family": family, "reason": "over"} if family else {"reason": "over"})
+    assert answer.status_code == 200, answer.text
+    done: dict[str, Any] = answer.json()
+    return done
+
+
+def status_of(world: World) -> FamilyRollout:
+    context = context_of(world.shared.store, world.shared.clock, families=lambda: world.shared.families)
+    return read_rollout_status(context, FamilyRequest(family="triage"))
+
+
+def promoted(world: World) -> dict[str, Any]:
+    rollout = world.deploying()
+    answer = world.post(f"/v1/rollouts/{rollout['id']}/promote", {"reason": "good", "confirm": "triage"})
+    assert answer.status_code == 200, answer.text
+    ended: dict[str, Any] = answer.json()
+    return ended
+
+
+@pytest.fixture(scope="module")
+def held(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[World, dict[str, Any]]]:
+    """A promotion whose holdback no test ends."""
+    with serving(make_home(tmp_path_factory.mktemp("held"))) as world:
+        yield world, promoted(world)
+
+
+def edited(world: World) -> Any:
+    """The family with another prompt in its file."""
+    definition = world.shared.family("triage")
+    version = definition.prompt.versions["1"]
+    content = [{"role": "user", "content": "One word: {{text}}"}]
+    versions = {"1": version.model_copy(update={"content": content})}
+    return definition.model_copy(update={"prompt": definition.prompt.model_copy(update={"versions": versions})})
+
+
+def adopted(world: World, *, holdback: bool = True) -> dict[str, Any]:
+    """An edit of the file, served by force in place of a champion of which 200 outcomes are known."""
+    champion = world.champion()
+    outcomes = [
+        {"family": "triage", "variant": champion, "unit": f"before-{i}", "success": i % 8 > 0} for i in range(200)
+    ]
+    assert world.post("/v1/feedback", outcomes).json()["accepted"] == 200
+    shared = world.shared
+    adopt_file_version(
+        edited(world),
+        actor="ann",
+        confirm="triage",
+        store=shared.store,
+        clock=shared.clock,
+        reason="shorter",
+        holdback=holdback,
+    )
+    world.shared.serving.refresh()
+    rollout: dict[str, Any] = world.get("/v1/families/triage/rollout").json()
+    return rollout
+
+
+def later(world: World, monkeypatch: pytest.MonkeyPatch, by: timedelta) -> None:
+    monkeypatch.setattr(world.shared.clock, "now", lambda: datetime.now(UTC) + by)
+
+
+# --- freeze -----------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("scope", ["triage", None], ids=["one family", "all families"])
+def test_a_frozen_family_serves_its_champion_to_everybody_at_once(world: World, scope: str | None) -> None:
+    rollout = world.deploying()
+    unit = candidate_unit(rollout)
+    world.client.put("/v1/families/triage/overrides/tester", json={"variant": rollout["candidate"]})
+    assert [prompt(world, u)["variant"] for u in (unit, "tester")] == [rollout["candidate"]] * 2
+    done = freeze(world, scope)
+    assert (done["family"], done["changed"], done["undo"]) == (scope, True, f"detent unfreeze {scope or ''}".strip())
+    assert rollout["id"] in done["what"]
+    for served in (prompt(world, unit), prompt(world, "tester")):
+        assert (served["variant"], served["role"], served["rollout"], served["lease_expires_at"]) == (
+            rollout["champion"],
+            "champion",
+            None,
+            None,
+        )
+    assert world.get("/v1/snapshot").json()["families"]["triage"]["rollout"] is None
+    status = world.get("/v1/status").json()
+    assert status["frozen"] is (scope is None)
+    assert [(one["family"], one["reason"]) for one in status["freezes"]] == [(scope, "launch day")]
+    assert status["families"][0]["frozen"] is True
+
+
+def test_a_freeze_survives_a_restart_and_no_tick_ends_it(tmp_path: Path) -> None:
+    settings = make_home(tmp_path)
+    with serving(settings) as world:
+        rollout = world.deploying()
+        freeze(world)
+    with serving(settings) as world:
+        world.tick()
+        assert prompt(world, candidate_unit(rollout))["role"] == "champion"
+        assert world.get(f"/v1/rollouts/{rollout['id']}").json()["status"] == "deploying"
+        assert [alert["kind"] for alert in world.get("/v1/alerts").json()["items"]] == ["frozen"]
+        unfreeze(world)
+        world.tick()
+        assert prompt(world, candidate_unit(rollout))["role"] == "candidate"
+        assert world.get("/v1/alerts").json()["items"] == []
+
+
+def test_the_gap_that_a_freeze_left_is_on_record_with_its_reason(world: World) -> None:
+    rollout = world.deploying()
+    freeze(world)
+    world.tick()
+    unfreeze(world)
+    world.tick()
+    gap = world.get(f"/v1/rollouts/{rollout['id']}/decisions").json()["items"][-1]
+    assert gap["kind"] == "lapse"
+    assert gap["reason"].startswith("the freeze from ")
+    first, second = world.get(f"/v1/rollouts/{rollout['id']}").json()["stage_history"]
+    assert first["to"] < second["from"]
+    assert verify_rollout(rollout["id"], world.shared.store).ok
+    assert {alert["kind"] for alert in world.get("/v1/alerts?open=false").json()["items"]} == {"frozen"}
+
+
+def test_an_approved_rollout_does_not_begin_while_frozen(world: World) -> None:
+    id = world.start(world.candidate())["id"]
+    world.post(f"/v1/rollouts/{id}/approve")
+    freeze(world)
+    world.tick()
+    assert world.get(f"/v1/rollouts/{id}").json()["status"] == "approved"
+    unfreeze(world)
+    world.tick()
+    assert world.get(f"/v1/rollouts/{id}").json()["status"] == "deploying"
+
+
+def test_a_freeze_stops_every_way_up_says_who_froze_and_what_ends_it_and_stops_no_way_down(world: World) -> None:
+    rollout = world.deploying()
+    freeze(world, None)
+    for act in ("approve", "advance", "resume", "promote"):
+        refused = world.post(f"/v1/rollouts/{rollout['id']}/{act}", {"confirm": "triage"})
+        assert (refused.status_code, refused.json()["type"]) == (409, "/problems/conflict"), act
+        assert refused.json()["frozen_by"] == world.shared.actor_without_key
+        assert refused.json()["undo"] == "detent unfreeze"
+        assert "launch day" in refused.json()["detail"]
+    for act in ("hold", "rollback"):
+        assert world.post(f"/v1/rollouts/{rollout['id']}/{act}").status_code == 200, act
+
+
+def test_a_rollout_can_be_rejected_and_a_champion_taken_back_while_frozen(world: World) -> None:
+    before = world.champion()
+    promoted(world)
+    id = world.start(world.candidate("Other?"))["id"]
+    freeze(world)
+    assert world.post(f"/v1/rollouts/{id}/reject").status_code == 200
+    assert world.post("/v1/families/triage/champion/rollback").status_code == 200
+    assert prompt(world, "u")["variant"] == before
+
+
+def test_nothing_new_begins_while_frozen(world: World) -> None:
+    world.add_examples(120)
+    candidate = world.candidate()
+    freeze(world)
+    for path, body in (("rollouts", {"variant": candidate, "confirm": "triage"}), ("studies", STUDY)):
+        refused = world.post(f"/v1/families/triage/{path}", body)
+        assert (refused.status_code, refused.json()["undo"]) == (409, "detent unfreeze triage")
+    world.report()
+    assert world.post("/v1/families/triage/rollouts", {"variant": candidate, "dry_run": True}).status_code == 200
+    assert world.post("/v1/families/triage/studies", {**STUDY, "dry_run": True}).status_code == 200
+    unfreeze(world)
+    assert world.post("/v1/families/triage/studies", STUDY).status_code == 202
+
+
+def test_a_file_edit_waits_for_the_end_of_a_freeze(world: World) -> None:
+    before = world.champion()
+    freeze(world)
+    with pytest.raises(Conflict, match="detent unfreeze triage"):
+        adopt_file_version(
+            edited(world), actor="ann", confirm="triage", store=world.shared.store, clock=world.shared.clock
+        )
+    for _ in range(2):
+        [sync] = sync_families({"triage": edited(world)}, world.shared.store, world.shared.clock, serve_file_edits=True)
+        assert (sync.champion, sync.promoted) == (before, False)
+
+
+def test_freezing_and_unfreezing_again_is_no_error_and_changes_nothing(world: World) -> None:
+    first, again = freeze(world), freeze(world)
+    assert (first["changed"], again["changed"]) == (True, False)
+    assert first["freezes"] == again["freezes"]
+    assert [alert["kind"] for alert in world.get("/v1/alerts").json()["items"]] == ["frozen"]
+    ended, once_more = unfreeze(world), unfreeze(world)
+    assert (ended["changed"], once_more["changed"], once_more["freezes"]) == (True, False, [])
+    assert once_more["what"] == "triage is not frozen by itself"
+    assert unfreeze(world, None)["what"] == "there is no freeze of all families"
+    actions = [entry["action"] for entry in world.get("/v1/audit").json()["items"]]
+    assert (actions.count("freeze"), actions.count("unfreeze")) == (1, 1)
+
+
+def test_a_family_stays_frozen_while_all_are(world: World) -> None:
+    freeze(world)
+    freeze(world, None)
+    ended = unfreeze(world)
+    assert ended["what"].endswith("; still frozen: every family")
+    assert ended["next"] == "detent unfreeze"
+    assert world.get("/v1/status").json()["families"][0]["frozen"] is True
+    unfreeze(world, None)
+    assert world.get("/v1/status").json()["families"][0]["frozen"] is False
+
+
+def test_no_limit_of_changes_refuses_a_freeze(tmp_path: Path) -> None:
+    with serving(make_home(tmp_path, limits={"operator_per_minute": 1})) as world:
+        for _ in range(3):
+            freeze(world)
+        unfreeze(world)
+
+
+# --- holdback ---------------------------------------------------------------------------------------------------------
+
+
+def test_after_a_promotion_the_contracts_five_percent_stay_on_the_champion_before_and_are_counted_there(
+    held: tuple[World, dict[str, Any]],
+) -> None:
+    world, rollout = held
+    roles = []
+    for i in range(200):
+        served = prompt(world, f"unit-{i}")
+        is_held_back = in_holdback(bucket(rollout["salt"], f"unit-{i}"))
+        roles.append(served["role"])
+        assert (served["variant"], served["role"]) == (
+            (rollout["champion"], "holdback") if is_held_back else (rollout["candidate"], "champion")
+        )
+        assert (served["rollout"], served["stage"], served["lease_expires_at"]) == (rollout["id"], None, None)
+        token = verify_token(served["assignment"], world.shared.secrets.token_keys, datetime.now(UTC))
+        assert (token.role, token.rollout, token.stage) == (served["role"], rollout["id"], None)
+        assert token.cohort_start is not None
+        assert token.cohort_start.minute == 0
+    assert 0 < roles.count("holdback") < 40
+    without = world.get(PROMPT).json()
+    assert (without["variant"], without["role"], without["rollout"]) == (rollout["candidate"], "champion", None)
+    world.shared.exposures.flush(world.shared.store)
+    with world.shared.store.read() as tx:
+        totals = world.shared.store.exposures.totals(tx, "triage", rollout["id"])
+    counted = {(arm.variant, arm.stage) for arm in totals}
+    assert {(rollout["champion"], None), (rollout["candidate"], None)} <= counted
+
+
+def test_an_adopted_edit_leaves_five_percent_on_the_champion_before_and_is_on_record_as_forced(world: World) -> None:
+    before = world.champion()
+    rollout = adopted(world)
+    assert (rollout["status"], rollout["outcome"], rollout["forced"]) == ("deployed", "promoted", True)
+    for held_back in (True, False):
+        served = prompt(world, unit_of(rollout, held_back=held_back))
+        assert (served["variant"] == before, served["rollout"], served["stage"]) == (held_back, rollout["id"], None)
+    entry = world.get("/v1/snapshot").json()["families"]["triage"]
+    assert (entry["holdback"]["variant"], entry["holdback"]["rollout"]) == (before, rollout["id"])
+    decisions = world.get(f"/v1/rollouts/{rollout['id']}/decisions").json()["items"]
+    assert [(one["kind"], one["actor"], one["forced"]) for one in decisions] == [
+        ("start", "ann", True),
+        ("adopt", "ann", True),
+    ]
+    for _ in range(2):
+        world.tick()
+        assert verify_rollout(rollout["id"], world.shared.store).problems == ()
+    out = Console(file=io.StringIO(), width=200)
+    picture(out, status_of(world))
+    assert f"Holdback  5 % of units stay on {before} until " in out.file.getvalue()  # type: ignore[attr-defined]
+    assert world.get("/v1/families/triage/history").json()["items"][-1]["rollout"] == rollout["id"]
+
+
+@pytest.mark.parametrize("ends_it", ["champion rollback", "rollout start", "no holdback"])
+def test_a_rollback_a_new_rollout_and_the_wish_for_none_end_the_holdback_of_an_adoption(
+    world: World, ends_it: str
+) -> None:
+    rollout = adopted(world, holdback=ends_it != "no holdback")
+    if ends_it == "champion rollback":
+        world.post("/v1/families/triage/champion/rollback", {"reason": "bad"})
+    elif ends_it == "rollout start":
+        world.start(world.candidate("Other?"))
+    salt = rollout.get("salt", "none")
+    units = [next(f"u{i}" for i in range(1000) if in_holdback(bucket(salt, f"u{i}"))), "u1", "u2"]
+    champion = world.champion()
+    assert {prompt(world, unit)["variant"] for unit in units} == {champion}
+    assert world.get("/v1/snapshot").json()["families"]["triage"]["holdback"] is None
+
+
+def test_status_shows_the_holdback_and_the_watch_of_an_adopted_edit_until_they_end(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("DETENT_HOME", str(world.shared.settings.home))
+    monkeypatch.setenv("COLUMNS", "600")
+
+    def watched() -> str | None:
+        (family,) = (one for one in detent("status", "--json").json["families"] if one["family"] == "triage")
+        assert ("Watched   triage: " in detent("status").out) == (family["watched"] is not None)
+        said: str | None = family["watched"]
+        return said
+
+    assert watched() is None
+    before = world.champion()
+    adopted(world)
+    said = watched()
+    assert said is not None
+    assert f"5% of the users keep {before} until " in said
+    assert "watched until" in said
+    assert said.endswith("(back: detent champion rollback triage)")
+    SwitchWatcher(world.shared.store, world.shared.clock).look(world.shared.families.families)
+    assert "an alert tells when they are worse" in str(watched())
+    assert world.post("/v1/families/triage/champion/rollback", {"reason": "no"}).status_code == 200
+    assert watched() is None
+
+
+def test_a_restart_goes_on_holding_back_the_same_units(tmp_path: Path) -> None:
+    settings = make_home(tmp_path)
+    with serving(settings) as world:
+        rollout = promoted(world)
+        unit = unit_of(rollout, held_back=True)
+        before = prompt(world, unit)
+    with serving(settings) as world:
+        after = prompt(world, unit)
+    assert before["role"] == "holdback"
+    assert {**after, "assignment": None} == {**before, "assignment": None}
+
+
+def test_the_snapshot_holds_what_a_client_needs_to_hold_back_like_the_server(
+    held: tuple[World, dict[str, Any]],
+) -> None:
+    world, rollout = held
+    entry = world.get("/v1/snapshot").json()["families"]["triage"]
+    holdback = entry["holdback"]
+    assert entry["rollout"] is None
+    assert (holdback["rollout"], holdback["variant"], holdback["salt"], holdback["share"]) == (
+        rollout["id"],
+        rollout["champion"],
+        rollout["salt"],
+        0.05,
+    )
+    assert datetime.fromisoformat(holdback["until"]) == datetime.fromisoformat(rollout["ended_at"]) + timedelta(days=7)
+    served = prompt(world, unit_of(rollout, held_back=True))
+    served.pop("assignment")
+    assert holdback["prompt"] == served
+
+
+def test_after_a_week_everybody_gets_the_champion(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    rollout = promoted(world)
+    unit = unit_of(rollout, held_back=True)
+    later(world, monkeypatch, timedelta(days=6, hours=23))
+    assert prompt(world, unit)["role"] == "holdback"
+    later(world, monkeypatch, timedelta(days=7))
+    served = prompt(world, unit)
+    assert (served["variant"], served["role"], served["rollout"]) == (rollout["candidate"], "champion", None)
+    assert world.get("/v1/snapshot").json()["families"]["triage"]["holdback"] is None
+
+
+def test_a_new_rollout_ends_the_holdback_for_good_as_soon_as_it_is_started(world: World) -> None:
+    unit = unit_of(promoted(world), held_back=True)
+    id = world.start(world.candidate("Other?"))["id"]
+    assert (prompt(world, unit)["role"], prompt(world, unit)["rollout"]) == ("champion", None)
+    world.post(f"/v1/rollouts/{id}/reject")
+    assert (prompt(world, unit)["role"], prompt(world, unit)["rollout"]) == ("champion", None)
+
+
+def test_a_freeze_lifts_the_holdback_while_it_lasts(world: World) -> None:
+    rollout = promoted(world)
+    unit = unit_of(rollout, held_back=True)
+    freeze(world)
+    assert (prompt(world, unit)["variant"], prompt(world, unit)["rollout"]) == (rollout["candidate"], None)
+    unfreeze(world)
+    assert prompt(world, unit)["role"] == "holdback"
+
+
+def test_the_picture_of_a_rollout_shows_holdback_and_freeze(world: World) -> None:
+    rollout = promoted(world)
+
+    def shown() -> str:
+        out = Console(file=io.StringIO(), width=200)
+        picture(out, status_of(world))
+        return str(out.file.getvalue())  # type: ignore[attr-defined]
+
+    assert f"Holdback  5 % of units stay on {rollout['champion']} until " in shown()
+    freeze(world)
+    assert "Holdback" not in shown()
+    assert f"Frozen    triage by {world.shared.actor_without_key} since " in shown()
+    assert "detent unfreeze triage" in shown()
+
+
+@pytest.mark.parametrize("held_back", [True, False])
+def test_events_of_the_holdback_are_kept_in_their_arm_with_a_token_and_without(
+    held: tuple[World, dict[str, Any]], held_back: bool
+) -> None:
+    world, rollout = held
+    ids = [f"in_{held_back}_{n}" for n in range(2)]
+    unit = unit_of(rollout, held_back=held_back)
+    served = prompt(world, unit)
+    by_token = {"id": ids[0], "assignment": served["assignment"], "output": "billing", "success": True}
+    recomputed = {
+        "id": ids[1],
+        "family": "triage",
+        "rollout": rollout["id"],
+        "variant": served["variant"],
+        "unit": unit,
+        "output": "billing",
+        "assigned_at": datetime.now(UTC).isoformat(),
+    }
+    assert world.post("/v1/feedback", [by_token, recomputed]).json()["accepted"] == 2
+    arms = [world.get(f"/v1/interactions/{id}").json() for id in ids]
+    for arm in arms:
+        assert (arm["variant"], arm["role"], arm["rollout"], arm["stage"]) == (
+            served["variant"],
+            served["role"],
+            rollout["id"],
+            None,
+        )
+    assert arms[0]["cohort_start"] == arms[1]["cohort_start"] is not None
+
+
+def test_an_event_that_names_the_other_arm_of_a_holdback_is_kept_in_no_arm(held: tuple[World, dict[str, Any]]) -> None:
+    world, rollout = held
+    event = {
+        "family": "triage",
+        "rollout": rollout["id"],
+        "variant": rollout["candidate"],
+        "unit": unit_of(rollout, held_back=True),
+        "assigned_at": datetime.now(UTC).isoformat(),
+        "output": "billing",
+        "success": True,
+    }
+    answer = world.post("/v1/feedback", [{**event, "id": "of_no_arm"}]).json()
+    assert (answer["accepted"], answer["in_no_arm"]) == (1, 1)
+    kept = world.get("/v1/interactions/of_no_arm").json()
+    assert (kept["rollout"], kept["role"]) == (None, None)
+
+
+def test_once_a_new_rollout_has_begun_nothing_counts_for_the_holdback_before_it_after_a_minute(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    rollout = promoted(world)
+    unit = unit_of(rollout, held_back=True)
+    event = {
+        "family": "triage",
+        "rollout": rollout["id"],
+        "variant": rollout["champion"],
+        "unit": unit,
+        "output": "billing",
+        "success": True,
+    }
+    held_at = datetime.now(UTC).isoformat()
+    world.start(world.candidate("Other?"))
+    begun_at = datetime.now(UTC).isoformat()
+
+    def rollout_of(name: str, at: str) -> str | None:
+        assert world.post("/v1/feedback", [{**event, "id": name, "assigned_at": at}]).json()["accepted"] == 1
+        return world.get(f"/v1/interactions/{name}").json()["rollout"]
+
+    assert rollout_of("in_1", held_at) == rollout["id"]
+    assert rollout_of("in_2", begun_at) == rollout["id"], "its sender had not heard of the new one"
+    monkeypatch.setattr(attribution, "LAG", timedelta(0))
+    assert rollout_of("in_3", begun_at) is None

@@ -1,0 +1,477 @@
+"""What people find in MLflow: complete, without holdout text, the same after sending twice,
+and repaired after a crash or a hand move.
+"""
+
+from __future__ import annotations
+
+import json
+from collections import Counter
+from collections.abc import Iterator
+from dataclasses import replace
+from datetime import timedelta
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from optimizer.adapters.mlflow.tracking import MlflowTracker
+from optimizer.adapters.store import Database
+from optimizer.core.family.variant import VariantRecord
+from optimizer.core.search.study import Study, Trial
+from optimizer.core.serving import champion
+from optimizer.core.serving.rollout import Champion, Rollout
+from optimizer.jobs.ids import new_id
+from optimizer.jobs.outbox.mirror_outbox import TOPICS, mirror_once, wait_s
+from optimizer.jobs.record_change import record_tenure
+from optimizer.ports import StudyEvidence
+from tests.rows import mlflow_story as story
+from tests.rows.mlflow_story import FAMILY, STUDY, VARIANTS, after_it
+from tests.stand_ins.mlflow_store import NewMlflow
+from tests.stores import arm, interaction, keep_events
+
+WINNER = VARIANTS[4].id
+
+
+@pytest.fixture(scope="module")
+def mlflow_uri(tmp_path_factory: pytest.TempPathFactory, new_mlflow: NewMlflow) -> str:
+    """One MLflow store for the module."""
+    return new_mlflow(tmp_path_factory.mktemp("mlflow") / "mlflow.db")
+
+
+@pytest.fixture(scope="module")
+def mirrored(tmp_path_factory: pytest.TempPathFactory, mlflow_uri: str) -> Iterator[tuple[Database, MlflowTracker]]:
+    store = story.open_database(tmp_path_factory.mktemp("home"))
+    story.tell(store)
+    tracker = MlflowTracker(mlflow_uri)
+    assert mirror_once(store, tracker, after_it(), [FAMILY], story.pages(store)) == 1
+    yield store, tracker
+    store.close()
+
+
+def runs(tracker: MlflowTracker, where: str) -> list[Any]:
+    client = tracker._client
+    experiment = client.get_experiment_by_name(f"detent/{FAMILY}")
+    return list(client.search_runs([experiment.experiment_id], where))
+
+
+def parent(tracker: MlflowTracker) -> Any:
+    (found,) = runs(tracker, f"tags.`detent.study` = '{STUDY}' and tags.`detent.kind` = 'study'")
+    return found
+
+
+def artifact(tracker: MlflowTracker, path: str, folder: Path) -> str:
+    return Path(tracker._client.download_artifacts(parent(tracker).info.run_id, path, str(folder))).read_text(
+        encoding="utf-8"
+    )
+
+
+def paths(tracker: MlflowTracker, under: str = "") -> list[str]:
+    found = []
+    for item in tracker._client.list_artifacts(parent(tracker).info.run_id, under or None):
+        found += paths(tracker, item.path) if item.is_dir else [item.path]
+    return found
+
+
+def test_a_study_is_a_parent_run_and_every_trial_a_nested_one(mirrored: tuple[Database, MlflowTracker]) -> None:
+    _, tracker = mirrored
+    run = parent(tracker)
+    trials = runs(tracker, f"tags.mlflow.parentRunId = '{run.info.run_id}'")
+    assert len(trials) == len(VARIANTS)
+    best = next(t for t in trials if t.data.tags["detent.variant"] == WINNER)
+    assert best.data.tags["detent.mark"] == "winner"
+    assert best.data.params["variant"] == WINNER
+    assert best.data.params["n_examples"] == "4"
+    assert best.data.metrics["score_low"] < best.data.metrics["score"] < best.data.metrics["score_high"]
+    assert {"cost_usd", "p95_ms", "calls"} <= best.data.metrics.keys()
+    curve = tracker._client.get_metric_history(best.info.run_id, "mean_score_by_example")
+    assert [p.step for p in curve] == list(range(1, len(curve) + 1))
+    assert curve[-1].value == pytest.approx(best.data.metrics["score"])
+
+
+def test_the_parent_run_says_outcome_winner_and_diff_at_once(mirrored: tuple[Database, MlflowTracker]) -> None:
+    _, tracker = mirrored
+    run = parent(tracker)
+    assert run.info.status == "FINISHED"
+    assert run.data.tags["detent.winner"] == WINNER
+    with mirrored[0].read() as tx:
+        study = mirrored[0].studies.get(tx, STUDY)
+    assert study is not None
+    assert study.mlflow_run_id == run.info.run_id
+    note = run.data.tags["mlflow.note.content"]
+    assert WINNER in note
+    assert "+[example 1: ex_0]" in note
+    assert f"detent rollout start {FAMILY} --variant {WINNER}" in note
+    assert "Improved: 0.200 to 0.270." in note
+    assert (
+        run.data.metrics["score"] == run.data.metrics["winner_score"] == pytest.approx(0.36625)
+    )  # and not the last trial's
+    assert run.data.metrics["confirmation.lift"] == pytest.approx(0.07)
+    assert run.data.metrics["confirmation.lift_low"] == pytest.approx(0.03)
+
+
+def test_dataset_inputs_are_train_and_dev_only(mirrored: tuple[Database, MlflowTracker]) -> None:
+    _, tracker = mirrored
+    inputs = tracker._client.get_run(parent(tracker).info.run_id).inputs.dataset_inputs
+    assert sorted(i.dataset.name for i in inputs) == [f"{FAMILY}-dev", f"{FAMILY}-train"]
+
+
+def test_artifacts_hold_the_trials_the_prompts_the_plots_and_no_unreleased_or_held_out_text(
+    mirrored: tuple[Database, MlflowTracker], tmp_path: Path
+) -> None:
+    _, tracker = mirrored
+    found = paths(tracker)
+    assert {"trials.json", "confirmation.json", "report.html", f"prompts/winner-{WINNER}.txt"} <= set(found)
+    assert f"prompts/winner-{WINNER}.diff.txt" in found
+    assert f"examples/champion-{VARIANTS[0].id}.json" in found
+    everything = "".join(artifact(tracker, path, tmp_path) for path in found)
+    assert "Document number" in everything
+    assert story.HELD_OUT_TEXT not in everything
+    assert story.UNRELEASED_TEXT not in everything
+    assert "kept out" not in everything
+    table = json.loads(artifact(tracker, "trials.json", tmp_path))
+    assert table["data"][0][table["columns"].index("mark")] == "winner"
+    report = artifact(tracker, "report.html", tmp_path)
+    assert "Quality against latency" in report
+    assert "fANOVA" in report
+    assert "http" not in report
+
+
+def test_the_confirmation_table_names_examples_by_a_hash_only(
+    mirrored: tuple[Database, MlflowTracker], tmp_path: Path
+) -> None:
+    store, tracker = mirrored
+    table = json.loads(artifact(tracker, "confirmation.json", tmp_path))
+    assert {row[1] for row in table["data"]} == {"win", "tie", "loss"}
+    with store.read() as tx:
+        ids = {id for id, _ in store.examples.holdout_ids(tx, FAMILY)}
+    assert not ids & {row[0] for row in table["data"]}
+
+
+def test_sending_again_adds_no_run_no_metric_and_no_prompt_version(mirrored: tuple[Database, MlflowTracker]) -> None:
+    store, tracker = mirrored
+    before = {r.info.run_id for r in runs(tracker, "")}
+    points = len(tracker._client.get_metric_history(parent(tracker).info.run_id, "trial_score"))
+    versions = len(tracker._client.search_prompt_versions(f"detent-{FAMILY}"))
+    story.queue(store, "study", STUDY)
+    assert mirror_once(store, tracker, after_it(), [FAMILY]) == 1
+    assert {r.info.run_id for r in runs(tracker, "")} == before
+    assert len(tracker._client.get_metric_history(parent(tracker).info.run_id, "trial_score")) == points
+    assert len(tracker._client.search_prompt_versions(f"detent-{FAMILY}")) == versions
+
+
+def test_nominated_and_served_variants_are_in_the_prompt_registry_as_chat_templates(
+    mirrored: tuple[Database, MlflowTracker],
+) -> None:
+    _, tracker = mirrored
+    client = tracker._client
+    champion = client.get_prompt_version_by_alias(f"detent-{FAMILY}", "champion")
+    assert champion.tags["detent.variant"] == VARIANTS[0].id
+    assert champion.template[-1] == {"role": "user", "content": "Document: {{document}}\nSummary:"}
+    by_variant = {v.tags["detent.variant"] for v in client.search_prompt_versions(f"detent-{FAMILY}")}
+    assert by_variant == {VARIANTS[0].id, WINNER}
+
+
+def test_a_promotion_moves_the_aliases_and_keeps_the_champion_before_it_as_previous(
+    mirrored: tuple[Database, MlflowTracker],
+) -> None:
+    store, tracker = mirrored
+    promoted = Champion(
+        family=FAMILY, seq=2, variant=WINNER, since=story.START + timedelta(hours=1), why="promoted", by="t", previous=1
+    )
+    store.write(lambda tx: store.champions.put(tx, promoted))
+    story.queue(store, "prompt", FAMILY)
+    assert mirror_once(store, tracker, after_it(), [FAMILY]) == 1
+    client = tracker._client
+    assert client.get_prompt_version_by_alias(f"detent-{FAMILY}", "champion").tags["detent.variant"] == WINNER
+    assert client.get_prompt_version_by_alias(f"detent-{FAMILY}", "previous").tags["detent.variant"] == VARIANTS[0].id
+
+
+def test_a_candidate_that_was_rolled_back_loses_its_alias_without_an_alert(
+    mirrored: tuple[Database, MlflowTracker],
+) -> None:
+    store, tracker = mirrored
+    rollout = Rollout(
+        id="ro_1",
+        family=FAMILY,
+        candidate=VARIANTS[2].id,
+        champion=VARIANTS[0].id,
+        aim="quality",
+        ladder=(0.1,),
+        salt="s",
+        status="deploying",
+        stage=0,
+        held=False,
+        version=1,
+        settings={},
+        stage_history=[{"share": 0.1, "from": story.START.isoformat(), "to": None}],
+        created_at=story.START,
+        created_by="t",
+    )
+    store.write(lambda tx: store.rollouts.add(tx, rollout))
+    story.queue(store, "rollout", "ro_1")
+    assert mirror_once(store, tracker, after_it(), [FAMILY]) == 1
+    client, name = tracker._client, f"detent-{FAMILY}"
+    assert client.get_prompt_version_by_alias(name, "candidate").tags["detent.variant"] == VARIANTS[2].id
+    with store.read() as tx:
+        n_alerts = len(store.alerts.all(tx, open_only=False))
+    ended = replace(rollout, status="rolled_back", outcome="cancelled", version=2, ended_at=story.START)
+    store.write(lambda tx: store.rollouts.save(tx, ended, None))
+    story.queue(store, "rollout", "ro_1")
+    assert mirror_once(store, tracker, after_it(), [FAMILY]) == 1
+    assert mirror_once(store, tracker, after_it(), [FAMILY]) == 0
+    assert "candidate" not in tracker._prompts._aliases(name)
+    with store.read() as tx:
+        assert len(store.alerts.all(tx, open_only=False)) == n_alerts
+    (run,) = runs(tracker, "tags.`detent.rollout` = 'ro_1'")
+    assert run.data.tags["detent.rollout.outcome"] == "cancelled"
+    assert run.info.status == "FINISHED"
+
+
+def test_an_alias_moved_by_hand_is_put_back_with_an_alert_that_names_the_command(
+    mirrored: tuple[Database, MlflowTracker],
+) -> None:
+    store, tracker = mirrored
+    client, name = tracker._client, f"detent-{FAMILY}"
+    with store.read() as tx:
+        served = store.champions.current(tx, FAMILY)
+    assert served is not None
+    other = next(v for v in client.search_prompt_versions(name) if v.tags["detent.variant"] != served.variant)
+    client.set_prompt_alias(name, "champion", int(other.version))
+    assert mirror_once(store, tracker, after_it(), [FAMILY]) == 0
+    assert client.get_prompt_version_by_alias(name, "champion").tags["detent.variant"] == served.variant
+    with store.read() as tx:
+        (alert,) = [a for a in store.alerts.all(tx, open_only=True) if a.kind == "alias_moved"]
+    assert f"detent rollout start {FAMILY} --variant {other.tags['detent.variant']}" in alert.detail
+
+
+@pytest.fixture
+def another(tmp_path: Path) -> Iterator[tuple[Study, list[Trial], StudyEvidence]]:
+    """A study of its own in MLflow, with what its first trials found:
+    MLflow takes some fifteenth of a second for each.
+    """
+    store = story.open_database(tmp_path)
+    study = replace(story.tell(store), id=new_id("st"))
+    with store.read() as tx:
+        trials = [replace(t, study=study.id) for t in store.studies.trials(tx, STUDY)[:6]]
+        results = store.studies.results(tx, STUDY, "search")
+    yield (
+        study,
+        trials,
+        StudyEvidence(variants={v.id: v for v in VARIANTS}, results=results, examples={}, confirmation={}),
+    )
+    store.close()
+
+
+def trial_runs(tracker: MlflowTracker, study: Study) -> list[Any]:
+    return runs(tracker, f"tags.`detent.study` = '{study.id}' and tags.`detent.kind` = 'trial'")
+
+
+def is_whole(run: Any) -> bool:
+    return (
+        run.info.status == "FINISHED"
+        and "detent.digest" in run.data.tags
+        and {"score", "score_low", "mean_score_by_example"} <= run.data.metrics.keys()
+    )
+
+
+@pytest.mark.parametrize(
+    ("method", "same_process"),
+    [
+        ("create_run", False),
+        ("log_batch", True),
+        ("set_terminated", False),
+        *(
+            pytest.param(method, same_process, marks=pytest.mark.long)
+            for method, same_process in (("create_run", True), ("log_batch", False), ("set_terminated", True))
+        ),
+    ],
+)
+def test_a_send_that_broke_off_in_the_middle_is_completed_by_the_next(
+    another: tuple[Study, list[Trial], StudyEvidence],
+    mlflow_uri: str,
+    monkeypatch: pytest.MonkeyPatch,
+    method: str,
+    same_process: bool,
+) -> None:
+    study, trials, evidence = another
+    running = replace(study, status="running")
+    tracker = MlflowTracker(mlflow_uri)
+    tracker.mirror_study(running, trials[:1], evidence)
+    sent = 0
+    real = getattr(tracker._client, method)
+
+    def breaks(*args: Any, **kwargs: Any) -> Any:
+        nonlocal sent
+        sent += 1
+        if sent > 3:
+            raise ConnectionError("the server went away")
+        return real(*args, **kwargs)
+
+    monkeypatch.setattr(tracker._client, method, breaks)
+    with pytest.raises(ConnectionError):
+        tracker.mirror_study(running, trials, evidence)
+    monkeypatch.undo()
+    again = tracker if same_process else MlflowTracker(mlflow_uri)
+    again.mirror_study(running, trials, evidence)
+    found = trial_runs(again, study)
+    assert len(found) == len(trials)
+    assert all(is_whole(run) for run in found)
+
+
+class Counted:
+    """A client that counts what is asked of it."""
+
+    def __init__(self, client: Any) -> None:
+        self._client = client
+        self.n: Counter[str] = Counter()
+
+    def __getattr__(self, name: str) -> Any:
+        self.n[name] += 1
+        return getattr(self._client, name)
+
+
+def test_a_growing_study_sends_only_what_is_new_and_its_end_puts_back_what_was_deleted_meanwhile(
+    another: tuple[Study, list[Trial], StudyEvidence], mlflow_uri: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    study, trials, evidence = another
+    running = replace(study, status="running")
+    tracker = MlflowTracker(mlflow_uri)
+    tracker.mirror_study(running, trials[:4], evidence)
+    counted = Counted(tracker._client)
+    monkeypatch.setattr(tracker, "_client", counted)
+    tracker.mirror_study(running, trials, evidence)
+    n_new = len(trials) - 4
+    assert counted.n["search_runs"] == 1, "for the study's own run"
+    assert (counted.n["create_run"], counted.n["set_terminated"], counted.n["log_batch"]) == (n_new, n_new, n_new + 1)
+    monkeypatch.undo()
+    tracker._client.delete_run(trial_runs(tracker, study)[0].info.run_id)
+    tracker.mirror_study(study, trials, evidence)
+    found = trial_runs(tracker, study)
+    assert len(found) == len(trials)
+    assert all(is_whole(run) for run in found)
+
+
+def test_a_dropped_trial_that_is_completed_later_ends_as_finished_although_a_send_broke_off(
+    another: tuple[Study, list[Trial], StudyEvidence], mlflow_uri: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    study, (trial, *_), evidence = another
+    tracker = MlflowTracker(mlflow_uri)
+    tracker.mirror_study(replace(study, status="running"), [replace(trial, status="dropped")], evidence)
+    assert trial_runs(tracker, study)[0].info.status == "KILLED"
+
+    def breaks(*args: Any, **kwargs: Any) -> Any:
+        raise ConnectionError("the server went away")
+
+    monkeypatch.setattr(tracker._client, "set_terminated", breaks)
+    with pytest.raises(ConnectionError):
+        tracker.mirror_study(study, [trial], evidence)
+    monkeypatch.undo()
+    MlflowTracker(mlflow_uri).mirror_study(study, [trial], evidence)
+    (run,) = trial_runs(tracker, study)
+    assert is_whole(run)
+
+
+def test_a_study_whose_run_was_deleted_gets_a_whole_new_one(
+    another: tuple[Study, list[Trial], StudyEvidence], mlflow_uri: str
+) -> None:
+    study, trials, evidence = another
+    running = replace(study, status="running")
+    tracker = MlflowTracker(mlflow_uri)
+    first = tracker.mirror_study(running, trials[:4], evidence)
+    tracker._client.delete_run(first)
+    second = tracker.mirror_study(running, trials, evidence)
+    assert second != first
+    assert len(tracker._client.get_metric_history(second, "trial_score")) == len(trials)
+
+
+class Away:
+    """A Tracker whose server does not answer."""
+
+    def __getattr__(self, name: str) -> Any:
+        def fails(*_: Any, **__: Any) -> None:
+            raise ConnectionError("nobody listens")
+
+        return fails
+
+
+def test_mlflow_away_costs_a_backlog_that_is_sent_later_and_never_an_error(tmp_path: Path, mlflow_uri: str) -> None:
+    store = story.open_database(tmp_path)
+    story.tell(store)
+    clock = after_it()
+    assert mirror_once(store, Away(), clock, [FAMILY]) == 0
+    with store.read() as tx:
+        assert store.outbox.backlog(tx, topics=TOPICS) == 1
+        assert store.outbox.due(tx, clock.now(), 10, topics=TOPICS) == [], "it waits before the next attempt"
+    assert mirror_once(store, MlflowTracker(mlflow_uri), clock, [FAMILY]) == 0
+    clock.at += timedelta(seconds=wait_s(1))
+    assert mirror_once(store, MlflowTracker(mlflow_uri), clock, [FAMILY]) == 1
+    with store.read() as tx:
+        assert store.outbox.backlog(tx, topics=TOPICS) == 0
+    store.close()
+
+
+def test_a_family_that_never_served_and_had_no_study_has_no_experiment(tmp_path: Path, mlflow_uri: str) -> None:
+    store, tracker = story.open_database(tmp_path), MlflowTracker(mlflow_uri)
+    quiet, at = "quiet", after_it().now()
+    own = VariantRecord(family=quiet, variant=VARIANTS[0], source="file", created_at=at, created_by="file")
+    tenure = champion.first(family=quiet, variant=own.variant.id, at=at, by="file", why="first")
+
+    def first(tx: Any) -> None:
+        store.variants.add(tx, own)
+        record_tenure(tx, store, tenure, action="champion.first")
+
+    store.write(first)
+    assert mirror_once(store, tracker, after_it(), [quiet]) == 1
+    assert mirror_once(store, tracker, after_it(), [quiet]) == 0
+    assert tracker._client.get_experiment_by_name(f"detent/{quiet}") is None
+    keep_events(store, [interaction("in_1", of=arm(family=quiet, variant=own.variant.id))])
+    assert mirror_once(store, tracker, after_it(), [quiet]) == 0
+    assert tracker._client.get_experiment_by_name(f"detent/{quiet}") is not None
+    assert tracker._client.get_prompt_version_by_alias(f"detent-{quiet}", "champion") is not None
+    for there, stage in (([], "deleted"), ([quiet], "active")):  # its folder was removed by hand, and put back
+        assert mirror_once(store, tracker, after_it(), there) == 0
+        assert tracker._client.get_experiment_by_name(f"detent/{quiet}").lifecycle_stage == stage
+    store.close()
+
+
+def test_a_family_that_is_renamed_or_retired_is_so_there_and_comes_back(tmp_path: Path, new_mlflow: NewMlflow) -> None:
+    store, tracker = story.open_database(tmp_path), MlflowTracker(new_mlflow(tmp_path / "mlflow.db"))
+    story.tell(store)
+    client, clock = tracker._client, after_it()
+    mirror_once(store, tracker, clock, [FAMILY])
+    experiment = client.get_experiment_by_name(f"detent/{FAMILY}").experiment_id
+
+    def told(now: str, was: str) -> str:
+        store.write(lambda tx: store.outbox.add(tx, "family", now, {"was": was}, clock.now()))
+        assert mirror_once(store, tracker, clock, [now]) >= 1
+        found = client.get_experiment(experiment)
+        return f"{found.name} {found.lifecycle_stage}"
+
+    store.write(lambda tx: store.family_names.rename(tx, FAMILY, "digest", clock.now()))
+    assert told("digest", FAMILY) == "detent/digest active"
+    assert client.get_prompt(f"detent-{FAMILY}") is None
+    assert client.get_prompt("detent-digest") is not None
+    retired = store.write(lambda tx: store.family_names.retire(tx, "digest", clock.now()))
+    assert told(retired, "digest") == f"detent/{retired} deleted"
+    assert client.get_prompt("detent-digest") is None
+    store.write(lambda tx: store.family_names.restore(tx, retired, "digest", clock.now()))
+    assert told("digest", retired) == "detent/digest active"
+    assert client.get_prompt("detent-digest") is not None
+    store.close()
+
+
+def test_the_store_s_own_database_keeps_its_full_durability_beside_mlflow_s_file(
+    tmp_path: Path, mlflow_uri: str
+) -> None:
+    MlflowTracker(mlflow_uri)
+    made = story.open_database(tmp_path)
+    made.close()
+    store = Database(made.url)  # as the product opens it
+    level = store.write(lambda tx: tx.exec_driver_sql("PRAGMA synchronous").scalar())
+    assert level == 2, "2 is FULL"
+    store.close()
+
+
+@pytest.mark.parametrize(("attempts", "expected"), [(1, 5), (2, 10), (5, 80), (40, 3600)])
+def test_the_wait_between_attempts_doubles_up_to_an_hour(attempts: int, expected: int) -> None:
+    assert wait_s(attempts) == expected

@@ -1,0 +1,286 @@
+"""Thresholds of a cascade recommended from production: from the store through the reader to estimate and advice."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from optimizer.core.base.errors import Conflict, InvalidInput
+from optimizer.core.family.variant import Variant
+from optimizer.core.policy.policy import parse_policy
+from optimizer.core.policy.steps import draw_of
+from optimizer.core.search.cascade.advice import _changed
+from optimizer.core.search.cascade.exploration import complete_records, estimate
+from optimizer.core.search.cascade.figures import CascadeSetting
+from optimizer.core.search.cascade.records import replay
+from optimizer.jobs.families.create_variant import VariantDraft, store_draft
+from optimizer.jobs.studies import recommend_cascade as recommend_cascade_job
+from optimizer.jobs.studies.recommend_cascade import (
+    CascadeRecommendation,
+    RecommendThresholdsRequest,
+    RecordedRequests,
+    production_of,
+    recommend_cascade,
+    served_requests,
+)
+from tests.rows.cascade_traffic import (
+    CHEAP,
+    STRONG,
+    USD,
+    Request,
+    Traffic,
+    cascade_family,
+    cascade_variant,
+    drawn,
+    part,
+)
+from tests.worlds.contexts import context_of
+from tests.worlds.study_world import World, topic_family
+
+SERVED, STRICTER, SHARE = 0.4, 0.75, 0.2
+
+
+def cascade_world(folder: Path, *, accept: float = SERVED, **policy: object) -> World:
+    folder.mkdir(exist_ok=True)
+    world = World(folder, family=cascade_family())
+    world.crown(cascade_variant(world.family, accept, **{"audit_share": SHARE, **policy}))
+    return world
+
+
+def served(
+    world: World,
+    n: int,
+    *,
+    seed: int = 1,
+    lost: float = 0.0,
+    accept: float = SERVED,
+    corrected: float = 0.3,
+    **policy: object,
+) -> None:
+    rng = random.Random(seed)
+    variant = cascade_variant(world.family, accept, **{"audit_share": SHARE, **policy})
+    Traffic(world, variant, rng).serve([drawn(rng, corrected=corrected) for _ in range(n)], lost=lost)
+
+
+def read(world: World) -> RecordedRequests:
+    return served_requests(world.family, store=world.store, clock=world.clock, hours=24)
+
+
+def recommended(world: World, **options: object) -> CascadeRecommendation:
+    asked = RecommendThresholdsRequest.model_validate({"family": world.family.name, "hours": 24.0, **options})
+    context = context_of(
+        world.store, world.clock, family=lambda name: world.family, scorer_for=lambda family: world.scorer
+    )
+    return recommend_cascade(context, asked)
+
+
+def test_weights_that_forget_lost_audits_would_be_wrong(tmp_path: Path) -> None:
+    world = cascade_world(tmp_path)
+    served(world, 4000, lost=0.6)
+    production = production_of(read(world), world.family, world.scorer)
+    rng = random.Random(8)
+    truth = np.mean([drawn(rng).of(STRICTER) for _ in range(50_000)], axis=0)
+    setting = CascadeSetting(tiers=(CHEAP, STRONG), accept=(STRICTER,))
+    right = estimate(production.records, setting, production.audits)
+    assert right.cost_usd.low <= truth[1] <= right.cost_usd.high
+    assert right.quality_unbiased.low <= truth[0] <= right.quality_unbiased.high
+    naive = estimate(
+        production.records, setting, replace(production.audits, share=np.full(len(production.records), SHARE))
+    )
+    assert not naive.cost_usd.low <= truth[1] <= naive.cost_usd.high
+    assert not naive.quality_unbiased.low <= truth[0] <= naive.quality_unbiased.high
+
+
+def test_what_was_read_and_what_the_scores_are_against_is_counted(tmp_path: Path) -> None:
+    world = cascade_world(tmp_path)
+    served(world, 600, lost=0.3)
+    found = recommended(world)
+    audits = found.audits
+    assert (found.n_read, found.n_older, found.n_records, found.left_out) == (600, 0, 600, {})
+    assert sum(found.references.values()) == 600
+    assert 130 < found.references["expected"] < 230
+    assert found.references["none"] > found.references["strongest"] > 0
+    assert 0 < audits.complete < audits.drawn
+    assert (audits.lost, audits.failed) == (audits.drawn - audits.complete, 0)
+    assert audits.paid_usd == audits.complete * USD[1]
+
+
+def test_with_many_records_the_newest_are_read_and_the_others_are_named(tmp_path, monkeypatch):
+    world = cascade_world(tmp_path)
+    served(world, 50)
+    with monkeypatch.context() as fewer:
+        fewer.setattr(recommend_cascade_job, "MOST_RECORDS", 20)
+        found = recommended(world)
+    assert (found.n_read, found.n_older) == (20, 30)
+    whole = read(world)
+    assert found.oldest_at == whole.requests[19].interaction.received_at
+
+
+def test_thresholds_that_lose_too_much_are_changed_for_those_the_confident_rule_finds(tmp_path: Path) -> None:
+    world = cascade_world(tmp_path, accept=0.1)
+    served(world, 4000, accept=0.1)
+    found = recommended(world)
+    advice = found.advice
+    assert advice.verdict == "change", advice.reason
+    assert 0.1 < advice.policy["accept"] < 1
+    assert advice.estimated.loss.low > advice.margin
+    assert advice.estimated_recommended.loss.mean < advice.estimated.loss.mean
+    assert advice.audit_cost.extra_usd.mean == pytest.approx(SHARE * USD[1] * 0.9, rel=0.05)
+    draft = VariantDraft(from_variant=found.champion, policy=advice.policy)
+    made = store_draft(world.family, draft, actor="test", store=world.store, clock=world.clock)
+    assert made.policy["accept"] == advice.policy["accept"]
+    production = production_of(read(world), world.family, world.scorer)
+    complete = complete_records(production.records, production.audits)
+    stored = CascadeSetting(tiers=(CHEAP, STRONG), accept=(advice.policy["accept"],))
+    assert replay(complete, stored) == replay(complete, advice.recommended)
+
+
+def test_requests_of_a_variant_with_other_thresholds_count_at_its_own_share(tmp_path: Path) -> None:
+    world = cascade_world(tmp_path)
+    served(world, 300)
+    other = cascade_variant(world.family, 0.9, audit_share=0.5)
+    store_draft(
+        world.family,
+        VariantDraft(from_variant=cascade_variant(world.family, SERVED, audit_share=SHARE).id, policy=other.policy),
+        actor="test",
+        store=world.store,
+        clock=world.clock,
+    )
+    served(world, 300, accept=0.9, audit_share=0.5, seed=2)
+    found = recommended(world)
+    assert found.n_read == 600
+    assert len(found.variants) == 2
+    assert set(production_of(read(world), world.family, world.scorer).audits.share) == {0.5, SHARE}
+
+
+def test_a_variant_with_another_prompt_is_another_matter(tmp_path: Path) -> None:
+    world = cascade_world(tmp_path)
+    champion = cascade_variant(world.family, SERVED, audit_share=SHARE)
+    messages = [{"role": "system", "content": "Say it."}, *champion.messages[1:]]
+    draft = VariantDraft(from_variant=champion.id, messages=messages)
+    made = store_draft(world.family, draft, actor="test", store=world.store, clock=world.clock)
+    other = Variant.from_content({**champion.content(), "messages": messages})
+    assert other.id == made.variant
+    rng = random.Random(1)
+    Traffic(world, other, rng).serve([drawn(rng) for _ in range(20)])
+    assert recommended(world).n_read == 0
+
+
+def test_with_few_audits_it_cannot_tell_and_says_how_many_are_missing(tmp_path: Path) -> None:
+    world = cascade_world(tmp_path)
+    served(world, 60)
+    found = recommended(world)
+    n = found.audits.complete
+    assert found.advice.verdict == "cannot_tell"
+    assert found.advice.audits_missing == 30 - n
+    assert found.advice.requests_missing == pytest.approx((30 - n) * 60 / n, abs=1)  # at the pace so far
+    assert f"about {30 - n} more would tell" in found.advice.reason
+    assert found.advice.estimated is None
+
+
+def test_where_nothing_is_audited_it_says_so(tmp_path: Path) -> None:
+    world = cascade_world(tmp_path, audit_share=0.0)
+    served(world, 60, audit_share=0.0)
+    advice = recommended(world).advice
+    assert (advice.verdict, advice.requests_missing) == ("cannot_tell", None)
+    assert "audit_share is 0" in advice.reason
+
+
+def test_requests_that_are_no_records_are_counted_by_why(tmp_path: Path) -> None:
+    world = cascade_world(tmp_path)
+    rng = random.Random(1)
+    request = replace(drawn(rng, corrected=0.0), sure=0.9)
+    traffic = Traffic(world, cascade_variant(world.family, SERVED, audit_share=SHARE), rng)
+    traffic.serve([request] * 3)
+    whole = read(world)
+    first = whole.requests[0]
+    one = first.interaction
+    failed = replace(first, interaction=replace(one, error="timeout"))
+    hidden = replace(first, interaction=replace(one, output=None))
+    id = next(f"in_{n}" for n in range(99) if draw_of(f"in_{n}") >= SHARE)
+    undrawn = replace(
+        first, interaction=replace(one, id=id, parts=[part(request, 0, taken=True), part(request, 1, "audit")])
+    )
+    found = production_of(replace(whole, requests=[first, failed, hidden, undrawn]), world.family, world.scorer)
+    assert len(found.records) == 1
+    assert sorted(found.left_out.values()) == [1, 1, 1]
+    assert {why.split()[0] for why in found.left_out} == {"the", "texts", "asked"}
+
+
+def one_served(world: World) -> tuple[Request, RecordedRequests]:
+    """One request that was corrected, and what the store says of it."""
+    rng = random.Random(1)
+    request = drawn(rng, corrected=1.0)
+    Traffic(world, cascade_variant(world.family, SERVED, audit_share=SHARE), rng).serve([request])
+    return request, read(world)
+
+
+def with_parts(whole: RecordedRequests, parts: Sequence[Mapping[str, Any]], *, output: str) -> RecordedRequests:
+    """The same request, with other calls behind its answer."""
+    one = whole.requests[0]
+    return replace(
+        whole, requests=[replace(one, interaction=replace(one.interaction, parts=parts, output=output), later=())]
+    )
+
+
+def test_a_tier_that_failed_is_one_that_was_not_asked(tmp_path: Path) -> None:
+    world = cascade_world(tmp_path)
+    request, whole = one_served(world)
+    parts = [part(request, 0, error="http: 500"), part(request, 1, taken=True)]
+    found = production_of(with_parts(whole, parts, output=request.said(1)), world.family, world.scorer)
+    assert (found.audits.asked_up_to[0], found.audits.scored_up_to[0]) == (-1, -1)
+    assert np.isnan(found.records.confidence[0, 0])
+
+
+def test_without_a_cascade_it_is_a_study_that_finds_thresholds(tmp_path: Path) -> None:
+    world = World(tmp_path, family=topic_family())
+    with pytest.raises(Conflict, match="no champion yet"):
+        recommended(world)
+    world.crown(world.family.variant())
+    with pytest.raises(InvalidInput, match="--strategy replay"):
+        recommended(world)
+    with pytest.raises(InvalidInput, match="hours can be read"):
+        recommended(world, hours=0)
+    voting = cascade_world(tmp_path / "voting", **{"votes.models": [CHEAP, STRONG]})
+    with pytest.raises(InvalidInput, match="vote"):
+        recommended(voting)
+
+
+def test_what_is_not_replayed_is_named(tmp_path: Path) -> None:
+    world = cascade_world(tmp_path, refine=0.2)
+    served(world, 1200, refine=0.2)
+    advice = recommended(world).advice
+    assert set(advice.not_replayed) == {"refine"}
+
+
+@pytest.mark.parametrize(("accept", "changes"), [(0.7, {"accept": 0.7, "refine": None}), (0.93, {"accept": 0.93})])
+def test_a_refine_that_could_never_apply_any_more_is_taken_out(accept: float, changes: dict[str, object]) -> None:
+    cascade = parse_policy({"tiers": [CHEAP, STRONG], "accept": 0.95, "refine": 0.9}).cascade
+    assert cascade is not None
+    assert _changed(cascade, CascadeSetting(tiers=(CHEAP, STRONG), accept=(accept,))) == changes
+
+
+def test_what_a_fallback_said_is_no_record_of_the_tier(tmp_path: Path) -> None:
+    world = cascade_world(tmp_path)
+    request, whole = one_served(world)
+    parts = [{**part(request, 0, taken=True), "model": STRONG, "cost_usd": USD[1]}]
+    found = production_of(with_parts(whole, parts, output=request.said(1)), world.family, world.scorer)
+    assert np.isnan(found.records.confidence[0, 0])
+    assert np.isnan(found.records.cost_usd[0, 0])
+
+
+def test_an_agreement_needs_the_strongest_tiers_answer_and_a_correction_does_not(tmp_path: Path) -> None:
+    world = cascade_world(tmp_path, audit_share=0.0)
+    rng = random.Random(1)
+    requests = [replace(drawn(rng, corrected=share), sure=0.9) for share in (0.0, 1.0)]
+    Traffic(world, cascade_variant(world.family, SERVED, audit_share=0.0), rng).serve(requests)
+    found = production_of(read(world), world.family, world.scorer)
+    assert list(found.audits.asked_up_to) == [0, 0]
+    assert sorted(found.audits.scored_up_to) == [-1, 0]
+    assert found.references == {"expected": 1, "none": 1}

@@ -1,0 +1,74 @@
+"""Thresholds recommended from what was collected: reported items and training examples,
+and never the sealed holdout.
+"""
+
+from __future__ import annotations
+
+from datetime import timedelta
+from pathlib import Path
+
+import pytest
+
+from optimizer.content.core.records.fields import CHECKPOINTS
+from optimizer.content.jobs.recommend_thresholds import recommend_thresholds
+from optimizer.core.base.errors import DatasetTooSmall, InvalidInput
+from optimizer.core.feedback.pipeline_record import PipelineRecord
+from optimizer.jobs.studies.recommend_cascade import RecommendThresholdsRequest
+from tests.unit.policies.test_policy_studies import items, pipeline_family
+from tests.worlds.contexts import context_of
+from tests.worlds.study_world import START, World
+
+
+def reported(n: int, *, age_hours: float = 1.0) -> list[PipelineRecord]:
+    """Items of three content types, of which one in four was given up, at each checkpoint in turn."""
+    return [
+        PipelineRecord(
+            id=f"r{i}",
+            received_at=START - timedelta(hours=age_hours),
+            processing_type="early_exit" if i % 4 == 0 else "full",
+            content_type=("news", "interview", "qa_forum")[i % 3],
+            quality_score=(i % 10) / 10,
+            exit_checkpoint=CHECKPOINTS[i // 4 % 4] if i % 4 == 0 else "",
+        )
+        for i in range(n)
+    ]
+
+
+@pytest.fixture
+def world(tmp_path: Path) -> World:
+    return World(tmp_path, family=pipeline_family()).fill(
+        examples=[*items(200, "train"), *items(50, "dev"), *items(50, "holdout")]
+    )
+
+
+def report(world: World, records: list[PipelineRecord]) -> None:
+    world.store.write(lambda tx: world.store.pipeline_stats.add(tx, records))
+
+
+def recommended(world: World, hours: float = 24.0) -> dict[str, object]:
+    context = context_of(world.store, world.clock, family=lambda name: world.family)
+    asked = RecommendThresholdsRequest(family=world.family.name, hours=hours)
+    return dict(recommend_thresholds(context, asked).evidence)
+
+
+def test_reported_items_and_training_examples_are_searched_together_and_the_sealed_ones_are_not(world: World) -> None:
+    report(world, reported(120))
+    assert recommended(world)["n_items"] == 120 + 200
+
+
+def test_items_older_than_the_hours_do_not_count(world: World) -> None:
+    report(world, reported(120, age_hours=30))
+    with pytest.raises(DatasetTooSmall, match="2 more content types"):
+        recommended(world)
+    assert recommended(world, hours=48)["n_items"] == 320
+
+
+@pytest.mark.parametrize("hours", [0, -1, 1e6])
+def test_hours_out_of_range_are_refused(world: World, hours: float) -> None:
+    with pytest.raises(InvalidInput, match="hours can be read"):
+        recommended(world, hours=hours)
+
+
+def test_a_family_of_prompts_is_sent_to_a_study(tmp_path: Path) -> None:
+    with pytest.raises(InvalidInput, match="--strategy replay"):
+        recommended(World(tmp_path).fill())

@@ -1,0 +1,290 @@
+from __future__ import annotations
+
+import os
+import shutil
+import textwrap
+from pathlib import Path
+
+import pytest
+
+from optimizer.adapters.files.family_files import FamilyFiles, parse_family_text
+from optimizer.core.base.errors import InvalidFamily
+
+GOOD = textwrap.dedent("""\
+    name: triage
+    inputs: {ticket: {type: text, max_chars: 400}}
+    output: {field: team, parser: label, labels: [billing, support, no]}
+    prompt:
+      current: "1"
+      versions:
+        "1":
+          created_at: 2026-11-20
+          content:
+            - {role: user, content: "Ticket: {{ticket}}\\nTeam:"}
+    """)
+
+
+def write(folder: Path, text: str, name: str = "triage") -> Path:
+    file = folder / name / "family.yaml"
+    file.parent.mkdir(parents=True, exist_ok=True)
+    fresh = file.with_suffix(".tmp")  # as editors do: a new file takes the old one's place
+    fresh.write_bytes(text.encode())
+    os.replace(fresh, file)
+    return file
+
+
+def loaded(folder: Path, **kwargs) -> FamilyFiles:
+    files = FamilyFiles(folder, **kwargs)
+    files.load()
+    return files
+
+
+def places(error: InvalidFamily) -> list[tuple[str | None, int | None, str]]:
+    return [(f.file, f.line, f.pointer) for f in error.faults]
+
+
+def test_a_good_file_is_a_family_and_no_label_is_taken_for_a_boolean(tmp_path):
+    write(tmp_path, GOOD)
+    files = loaded(tmp_path)
+    assert files.families["triage"].output.labels == ("billing", "support", "no")
+    assert not files.problems
+
+
+def test_every_fault_is_told_with_file_and_line():
+    text = (
+        GOOD.replace("max_chars: 400", "max_chars: 0").replace('current: "1"', 'current: "2"')
+        + "rollout:\n  ladder: [0.5, 0.1]\n  gates:\n    n: none\n"
+    )
+    with pytest.raises(InvalidFamily) as error:
+        parse_family_text(text, file="families/triage/family.yaml")
+    file = "families/triage/family.yaml"
+    assert places(error.value) == [
+        (file, 2, "/inputs/ticket/max_chars"),
+        (file, 5, "/prompt/current"),
+        (file, 12, "/rollout/ladder"),
+        (file, 14, "/rollout/gates/n"),
+    ]
+    assert "families/triage/family.yaml:12 /rollout/ladder: " in error.value.detail
+
+
+def test_a_missing_key_is_placed_at_what_should_hold_it():
+    with pytest.raises(InvalidFamily) as error:
+        parse_family_text(GOOD.replace('  current: "1"\n', ""), file="f")
+    assert places(error.value) == [("f", 4, "/prompt/current")]
+
+
+def test_every_key_that_stands_twice_is_told_beside_the_other_faults():
+    text = GOOD + "description: a\nmodel: {temperature: 9, temperature: 0}\ndescription: b\ntempo: 1\n"
+    with pytest.raises(InvalidFamily) as error:
+        parse_family_text(text, file="f")
+    assert places(error.value) == [("f", 12, "/model/temperature"), ("f", 13, "/description"), ("f", 14, "/tempo")]
+    assert "first in line 11" in error.value.faults[1].detail
+
+
+@pytest.mark.parametrize(
+    ("text", "line"),
+    [
+        pytest.param("name: triage\ninputs: {ticket: \n", 3, id="an open brace"),
+        pytest.param("name: triage\n\tkind: prompt\n", 2, id="a tab"),
+        pytest.param("name: *nobody\n", 1, id="an unknown alias"),
+        pytest.param("name: triage\n---\nname: other\n", 2, id="two documents"),
+        pytest.param("name: triage\nkind: \x00\n", 1, id="a control character"),
+        pytest.param("", 1, id="an empty file"),
+        pytest.param("- name\n", 1, id="a list"),
+        pytest.param("name: !!python/object:os.system x\n", 1, id="a tag that runs code"),
+        pytest.param("output:\n  schema: &a\n    properties: *a\n", 3, id="a mapping that holds itself"),
+    ],
+)
+def test_what_is_no_family_at_all_is_one_fault_with_its_line(text, line):
+    with pytest.raises(InvalidFamily) as error:
+        parse_family_text(text, file="f")
+    assert error.value.faults[0].line == line
+
+
+def test_an_anchor_may_be_used_again_elsewhere():
+    text = (
+        GOOD.replace('content: "Ticket: {{ticket}}\\nTeam:"', 'content: &text "Ticket: {{ticket}}\\nTeam:"')
+        + "description: *text\n"
+    )
+    assert parse_family_text(text, file="f").description == "Ticket: {{ticket}}\nTeam:"
+
+
+def test_the_folder_and_the_family_have_one_name(tmp_path):
+    write(tmp_path, GOOD, name="other")
+    write(tmp_path, GOOD)
+    files = loaded(tmp_path)
+    assert [(f.pointer, f.line) for f in files.problems["other"].faults] == [("/name", 1)]
+    assert files.families["triage"].name == "triage"
+
+
+def test_a_file_that_is_not_there_or_not_utf_8_is_an_invalid_family(tmp_path):
+    file = write(tmp_path, GOOD)
+    files = loaded(tmp_path)
+    file.unlink()
+    files.load()
+    assert "no such file" in files.problems["triage"].detail
+    file.write_bytes(b"name: \xff\n")
+    files.load()
+    assert "not UTF-8" in files.problems["triage"].detail
+
+
+def test_an_edit_is_noticed_without_opening_a_file_and_read_by_load(tmp_path):
+    write(tmp_path, GOOD)
+    files = loaded(tmp_path)
+    assert not files.changed()
+    write(tmp_path, GOOD.replace("400", "500"))
+    assert files.changed()
+    files.load()
+    assert files.families["triage"].inputs["ticket"].max_chars == 500
+    assert not files.changed()
+
+
+def test_an_unchanged_family_stays_the_same_object(tmp_path):
+    write(tmp_path, GOOD)
+    files = loaded(tmp_path)
+    before = files.families["triage"]
+    write(tmp_path, GOOD.replace("triage", "other"), name="other")
+    files.load()
+    assert files.families["triage"] is before
+    assert set(files.families) == {"triage", "other"}
+
+
+def test_a_bad_edit_leaves_the_last_good_version_and_says_what_is_wrong(tmp_path):
+    write(tmp_path, GOOD)
+    files = loaded(tmp_path)
+    write(tmp_path, GOOD + "tempo: 1\n")
+    files.load()
+    assert files.families["triage"].inputs["ticket"].max_chars == 400
+    assert [f.pointer for f in files.problems["triage"].faults] == ["/tempo"]
+    write(tmp_path, GOOD)
+    files.load()
+    assert not files.problems
+
+
+@pytest.mark.parametrize("is_gone", [False, True], ids=["a bad edit", "a file that is gone"])
+def test_the_last_good_version_is_left_across_a_restart_too(tmp_path, is_gone):
+    kept = tmp_path / "var" / "families"
+    file = write(tmp_path / "families", GOOD)
+    loaded(tmp_path / "families", last_good_dir=kept)
+    write(tmp_path / "families", "name: [")
+    if is_gone:
+        file.unlink()
+    restarted = loaded(tmp_path / "families", last_good_dir=kept)
+    assert restarted.families["triage"].inputs["ticket"].max_chars == 400
+    assert "triage" in restarted.problems
+    assert "triage" not in loaded(tmp_path / "families").families
+
+
+def test_a_file_that_is_gone_is_a_problem_and_a_folder_that_is_gone_is_a_family_less(tmp_path):
+    kept = tmp_path / "var"
+    file = write(tmp_path / "families", GOOD)
+    files = loaded(tmp_path / "families", last_good_dir=kept)
+    file.unlink()
+    assert files.changed()
+    files.load()
+    assert "triage" in files.families
+    assert "no such file" in files.problems["triage"].detail
+    file.parent.rmdir()
+    assert files.changed()
+    files.load()
+    assert not files.families
+    assert not files.problems
+    assert not list(kept.iterdir())
+
+
+@pytest.mark.parametrize("restart", [False, True], ids=["while it runs", "at a restart"])
+def test_a_families_folder_that_is_not_there_removes_no_family(tmp_path, restart):
+    kept = tmp_path / "var"
+    write(tmp_path / "families", GOOD)
+    files = loaded(tmp_path / "families", last_good_dir=kept)
+    (tmp_path / "families").rename(tmp_path / "elsewhere")
+    if restart:
+        files = FamilyFiles(tmp_path / "families", last_good_dir=kept)
+    assert files.changed()
+    files.load()
+    assert "triage" in files.families
+    assert "triage" in files.problems
+    (tmp_path / "elsewhere").rename(tmp_path / "families")
+    files.load()
+    assert not files.problems
+
+
+def test_a_profiles_values_lie_over_the_files(tmp_path):
+    write(tmp_path, GOOD + "rollout: {max_days: 3, gates: {n: 50}}\n")
+    files = loaded(tmp_path, overrides={"rollout": {"min_labelled_per_stage": 40, "gates": {"confidence": 0.9}}})
+    rollout = files.families["triage"].rollout
+    assert (rollout.min_labelled_per_stage, rollout.max_days) == (40, 3)
+    assert (rollout.gates.n, rollout.gates.confidence) == (50, 0.9)
+
+
+BY_SIZE = (
+    GOOD.replace('current: "1"', "by_size: {small: 1, medium: 1, large: 2}")
+    + """\
+    "2": {content: [{role: system, content: "Think."}, {role: user, content: "Ticket: {{ticket}}"}]}
+"""
+)
+
+
+@pytest.mark.parametrize(
+    ("sizes", "current"),
+    [
+        pytest.param({"embedded": "small"}, "1", id="the base for its size"),
+        pytest.param({"embedded": "large"}, "2", id="another size, another base"),
+        pytest.param({}, "1", id="medium where nothing is said of the model"),
+    ],
+)
+def test_the_size_of_the_default_model_picks_the_base_prompt(sizes, current):
+    family = parse_family_text(BY_SIZE, file="f", sizes=sizes)
+    assert family.prompt.current == current
+    assert [base.id for base in family.bases()] == [family.variant("1").id, family.variant("2").id]
+
+
+def test_a_version_that_the_file_names_stands_above_the_bases():
+    text = BY_SIZE.replace("  by_size:", '  current: "2"\n  by_size:')
+    assert parse_family_text(text, file="f", sizes={"embedded": "small"}).prompt.current == "2"
+
+
+def test_a_base_that_is_no_version_and_a_size_without_a_base_are_told():
+    with pytest.raises(InvalidFamily) as error:
+        parse_family_text(BY_SIZE.replace("large: 2", "large: 7"), file="f")
+    assert places(error.value) == [("f", 5, "/prompt/by_size/large")]
+    with pytest.raises(InvalidFamily) as error:
+        parse_family_text(BY_SIZE.replace(", large: 2", ""), file="f")
+    assert places(error.value) == [("f", 5, "/prompt/by_size/large")]
+
+
+def test_a_missing_families_folder_holds_no_families(tmp_path):
+    files = loaded(tmp_path / "none")
+    assert not files.families
+    assert not files.changed()
+
+
+def test_families_of_several_folders_are_one_set_and_a_name_that_stands_twice_is_told(tmp_path):
+    write(tmp_path / "a", GOOD)
+    write(tmp_path / "b", GOOD.replace("name: triage", "name: other"), "other")
+    files = FamilyFiles(tmp_path / "a", more=[tmp_path / "b"])
+    files.load()
+    assert sorted(files.families) == ["other", "triage"]
+    second = write(tmp_path / "b", GOOD)
+    assert files.changed()
+    files.load()
+    assert "is declared in" in files.problems["triage"].detail
+    assert "triage" in files.families, "its last good version goes on"
+    shutil.rmtree(second.parent)
+    files.load()
+    assert not files.problems
+
+
+def test_the_families_of_this_repository_are_good():
+    root = Path(__file__).parents[3]
+    files = FamilyFiles(root / "families", more=[root / "demo" / "families"])
+    files.load()
+    assert not files.problems
+    assert files.families["summarization"].variant().variables == ("document",)
+    assert files.families["docstring_type"].inputs["parameter"].max_chars == 300
+
+
+def test_a_prompt_with_a_colon_and_a_space_is_told_to_stand_in_quotes():
+    text = GOOD + "description: the team: billing or support\n"
+    with pytest.raises(InvalidFamily, match="a text that holds a colon and a space wants quotes"):
+        parse_family_text(text, file="f")

@@ -1,0 +1,153 @@
+"""What counts against an hour's money: answers, calls under way, and attempts that were billed without an answer."""
+
+from __future__ import annotations
+
+from contextlib import suppress
+from datetime import UTC, datetime
+from typing import Any
+
+import pytest
+
+from api.gateway.guarded_models import GuardedModels
+from api.gateway.hourly_money import HourlyMoney, most_usd
+from api.gateway.metrics import Metrics
+from api.gateway.reader import ClientGone
+from api.http.problems import MoneySpent
+from optimizer.core.base.errors import ModelFailed, NotFound
+from optimizer.core.models.breaker import BreakerSettings
+from optimizer.core.models.budget import reservation_usd
+from optimizer.core.models.language import ModelPrice
+from tests.stand_ins.scripted_model import ScriptedModel, failed, request
+from tests.unit.models.test_model_guards import Facts, Shelf, Sink, ask
+
+NOW = datetime(2026, 11, 20, 8, 30, tzinfo=UTC)
+PRICE = ModelPrice(input_usd_per_mtok=1.0, output_usd_per_mtok=10.0)
+MOST_USD = reservation_usd(request(), PRICE)  # of one attempt that asks for 20 tokens
+
+
+def require_left(money: HourlyMoney, limit: float = 1.0) -> None:
+    money.require_left("f", limit, NOW, whose="Family 'f'", said_by="limits.usd_per_hour")
+
+
+def test_calls_under_way_count_at_the_most_that_they_may_cost_until_they_end() -> None:
+    money = HourlyMoney()
+    with money.under_way("f", 0.6):
+        require_left(money)
+        with money.under_way("f", 0.6), pytest.raises(MoneySpent) as refused:
+            require_left(money)
+        require_left(money)
+    assert "calls under way may cost $1.2000 more" in refused.value.detail
+    assert refused.value.members["retry_after_s"] < 10, "not the next hour: it is there again once they cost less"
+    require_left(money)
+    with money.under_way("g", 5.0):
+        require_left(money)
+
+
+def test_a_limit_that_is_reached_says_when_the_next_hour_begins() -> None:
+    money = HourlyMoney()
+    money.add("f", 1.0, NOW)
+    with pytest.raises(MoneySpent) as refused:
+        require_left(money)
+    assert refused.value.members["retry_after_s"] == 1800
+
+
+class Catalogue:
+    """Two models, one of which has no price."""
+
+    max_output_tokens = 7
+    student = False
+
+    def price(self, name: str) -> ModelPrice | None:
+        if name not in ("priced", "unpriced"):
+            raise NotFound(f"no model {name}")
+        return PRICE if name == "priced" else None
+
+    def describe(self, name: str) -> Any:
+        return self
+
+
+def most(*names: str, n_calls: int = 1, **params: Any) -> float:
+    return most_usd(request(**params), names, n_calls, Catalogue(), limit=1.0, said_by="limits.usd_per_hour")
+
+
+def test_a_call_may_cost_as_much_as_its_request_and_the_longest_answer_of_each_of_its_calls() -> None:
+    assert most("priced", "no such") == pytest.approx(MOST_USD)
+    assert most("priced", n_calls=3) == pytest.approx(3 * MOST_USD)
+    of_seven = MOST_USD - 13 * 10 / 1e6
+    assert most("priced", max_tokens=None) == pytest.approx(of_seven), "the model's own limit is 7 tokens"
+
+
+def test_under_a_limit_a_model_without_a_price_is_not_asked() -> None:
+    with pytest.raises(MoneySpent) as refused:
+        most("priced", "unpriced")
+    assert "'unpriced' has no known price" in refused.value.detail
+
+
+class Streaming(ScriptedModel):
+    """Sends the pieces that its test gives it, one of which may be what ends the stream."""
+
+    pieces: tuple[Any, ...] = ()
+
+    async def stream(self, request: Any, sink: Any) -> Any:
+        for piece in self.pieces:
+            if isinstance(piece, Exception):
+                raise piece
+            await sink.put(piece)
+        return await self.complete(request)
+
+
+def billed(model: ScriptedModel, sink: Any = None) -> float:
+    """What the family's hour counts after one request, answered or not."""
+    bills = list[float]()
+    shelf = Shelf(model, scripted=Facts(breaker=BreakerSettings(failures=100)))
+    models = GuardedModels(shelf, Metrics(), bill=lambda family, usd: bills.append(usd)).for_request("f", None)
+    with suppress(ModelFailed, ClientGone):
+        ask(models, "scripted", sink=sink)
+    return sum(bills)
+
+
+@pytest.mark.parametrize(
+    ("kind", "members", "share"),
+    [
+        ("timeout", {}, 1.0),
+        ("malformed", {}, 1.0),
+        ("library", {}, 1.0),
+        ("unreachable", {}, 1.0),  # broken off after it was sent
+        ("unreachable", {"sent": False}, 0.0),
+        ("rate_limit", {"status": 429}, 0.0),
+        ("http", {"status": 400}, 0.0),
+        ("http", {"status": 503}, 0.0),  # a provider's outage must not use the hour's money up
+    ],
+)
+def test_an_attempt_without_an_answer_counts_at_its_most_unless_no_provider_bills_it(kind, members, share):
+    def script(request: Any, n: int) -> str:
+        raise failed(kind, **members)
+
+    assert billed(ScriptedModel(script, price=PRICE, retries=0)) == pytest.approx(share * MOST_USD)
+
+
+def test_each_attempt_that_was_billed_counts_beside_the_one_that_answered() -> None:
+    def script(request: Any, n: int) -> str:
+        if n == 1:
+            raise failed("unreachable")
+        return "answer"
+
+    model = ScriptedModel(script, price=PRICE, retries=1, cost_share=0.5)
+    assert billed(model) == pytest.approx(1.5 * MOST_USD)
+
+
+def test_who_leaves_a_stream_has_spent_what_its_answer_may_have_cost() -> None:
+    """Before the first piece too: a model that thinks is paid for what it never shows."""
+    model = Streaming(price=PRICE, retries=0)
+    for model.pieces in ((ClientGone(),), ({"content": "a"}, ClientGone())):
+        assert billed(model, Sink()) == pytest.approx(MOST_USD)
+
+
+def test_pieces_of_a_cut_stream_count_whatever_they_hold() -> None:
+    """Arguments of a tool are no text of the answer, and cost as much.
+
+    More came than was asked for, so that all of it counts.
+    """
+    model = Streaming(price=PRICE, retries=0)
+    model.pieces = ({"tool_calls": [{"index": 0, "function": {"arguments": "x" * 5000}}]}, failed("http", status=500))
+    assert billed(model, Sink()) >= 5000 * 10 / 1e6

@@ -1,0 +1,144 @@
+"""A duty of the worker that fails says so for as long as it fails, and stops no other."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable
+from datetime import timedelta
+from pathlib import Path
+from types import SimpleNamespace
+
+import pytest
+
+from optimizer.adapters.clock import SystemClock
+from optimizer.core.base.errors import Busy
+from optimizer.core.declaration.read import parse_family
+from optimizer.host.config import load_settings
+from optimizer.ports import Store
+from optimizer.runtime.worker import FAILED, Worker
+from tests.clock import Clock
+from tests.rows.ingestion import family
+from tests.stores import FAMILY, NOW, arm, feedback, interaction, keep_events, new_database
+
+
+class Round:
+    """Fails in its first round, works in the second, and then stops the worker."""
+
+    def __init__(self, worker: Worker, store: Store) -> None:
+        self._worker, self._store, self._n = worker, store, 0
+        self.open_in_second = False
+
+    def __call__(self) -> None:
+        self._n += 1
+        if self._n == 1:
+            raise OSError("disk full")
+        self.open_in_second = self.open_in_second or is_open(self._store)
+        self._worker.stop()
+
+
+def is_open(store: Store) -> bool:
+    with store.read() as tx:
+        return any(alert.kind == FAILED for alert in store.alerts.all(tx, open_only=True))
+
+
+def run(worker: Worker, duty: Callable[[], None]) -> threading.Thread:
+    thread = worker._thread("minutes", duty, 0.01)
+    thread.join(timeout=30)
+    return thread
+
+
+def test_the_alert_of_a_failed_duty_closes_when_the_duty_works_again(tmp_path: Path) -> None:
+    database = new_database(tmp_path)
+    worker = Worker(load_settings("dev", tmp_path))
+    worker._store = database
+    duty = Round(worker, database)
+    assert not run(worker, duty).is_alive()
+    assert duty.open_in_second
+    assert not is_open(database)
+    database.close()
+
+
+def test_a_duty_that_an_end_cuts_short_raises_no_alert(tmp_path: Path) -> None:
+    database = new_database(tmp_path)
+    worker = Worker(load_settings("dev", tmp_path))
+    worker._store = database
+
+    def outlasts_the_end() -> None:
+        worker.stop()
+        raise Busy("The database is being closed", retry_after_s=5)
+
+    assert not run(worker, outlasts_the_end).is_alive()
+    assert not is_open(database)
+    database.close()
+
+
+def test_triggers_are_looked_at_though_no_candidate_can_be_handed_on(tmp_path, monkeypatch):
+    worker = Worker(load_settings("dev", tmp_path))
+    worker._store, worker._clock = new_database(tmp_path), SystemClock()
+    worker._families = SimpleNamespace(families={})  # type: ignore[assignment]
+    worker._context = SimpleNamespace()  # type: ignore[assignment]
+    looked: list[bool] = []
+
+    def broken(*args: object) -> None:
+        raise ValueError("a row that cannot be read")
+
+    monkeypatch.setattr("optimizer.runtime.worker.hand_on_candidates", broken)
+    monkeypatch.setattr("optimizer.runtime.worker.trigger_studies", lambda *args, **options: looked.append(True))
+    with pytest.raises(ValueError, match="cannot be read"):
+        worker._trigger()
+    assert looked == [True]
+    worker._store.close()
+
+
+def test_answers_in_doubt_are_put_up_once_a_day_for_each_family_that_wants_it(tmp_path: Path) -> None:
+    worker = Worker(load_settings("dev", tmp_path))
+    worker._store, clock = new_database(tmp_path), Clock(NOW + timedelta(minutes=10))
+    worker._clock = clock
+    quiet = parse_family({**family("quiet").model_dump(exclude_none=True), "review": {"per_day": 0}})
+    worker._families = SimpleNamespace(families={FAMILY: family(), "quiet": quiet})  # type: ignore[assignment]
+
+    def report(name: str, n: int) -> None:
+        at = clock.now() - timedelta(minutes=5)
+        of = arm(family=name, unit_hmac=f"u{n}")
+        row = interaction(f"{name}_{n}", of=of, received_at=at, occurred_at=at, input={"document": "x"}, output="y")
+        low = feedback(f"fb_{name}_{n}", of=of, interaction=row.id, received_at=at, success=False)
+        keep_events(worker._store, [row, low])
+
+    def subjects() -> list[str]:
+        with worker._store.read() as tx:
+            return [row.subject for row in worker._store.reviews.page(tx, None, None)]
+
+    report(FAMILY, 1)
+    report("quiet", 1)
+    worker._collect_reviews()
+    assert subjects() == [f"{FAMILY}_1"]
+    clock.pass_time(timedelta(hours=1))
+    report(FAMILY, 2)
+    worker._collect_reviews()
+    assert subjects() == [f"{FAMILY}_1"]
+    clock.pass_time(timedelta(hours=24))
+    worker._collect_reviews()
+    assert subjects() == [f"{FAMILY}_1", f"{FAMILY}_2"]
+    worker._store.close()
+
+
+def test_mlflow_is_loaded_once_the_worker_has_run_for_a_while_and_something_is_due(tmp_path, monkeypatch):
+    worker = Worker(load_settings("dev", tmp_path))
+    worker._store, worker._clock = new_database(tmp_path), Clock(NOW)
+    worker._families = SimpleNamespace(families={}, problems={})  # type: ignore[assignment]
+    opened: list[bool] = []
+    monkeypatch.setattr(
+        "optimizer.runtime.worker.wiring.open_tracker", lambda settings: opened.append(True) or SimpleNamespace()
+    )
+    worker._mlflow_from = 0.0
+    worker._mirror()
+    assert opened == [], "nothing is due"
+    worker._store.write(lambda tx: worker._store.outbox.add(tx, "prompt", FAMILY, {}, NOW))
+    worker._mlflow_from = time.monotonic() + 3600.0
+    worker._mirror()
+    assert opened == [], "the worker has just begun"
+    worker._mlflow_from = 0.0
+    worker._mirror()
+    assert opened == [True]
+    worker._store.close()

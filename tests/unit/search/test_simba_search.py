@@ -1,0 +1,113 @@
+"""Strategy simba: where answers to one example differ, a rule is written or the good answer becomes an example."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from optimizer.adapters.search.simba import _quantile
+from optimizer.core.base.values import Budget
+from optimizer.core.models.language import ModelRequest
+from optimizer.core.search.space import instruction_of
+from tests.stand_ins.proposers import GOOD, each_source_is_read_once, fails, proposing_world  # noqa: F401
+from tests.worlds.study_world import TOPICS, TopicModel, World, half_released, topic_family
+
+REFUSAL = "I would rather not say."
+SIZES = {"n_train": 24, "n_instructions": 3, "max_examples": 0}
+
+
+class Moody(TopicModel):
+    """Drawn, it sometimes knows the topic; else only once its instruction asks for one word.
+
+    As a proposer it gives the advice ``write`` says.
+    """
+
+    def __init__(self, write: Callable[[int], str] = lambda n: GOOD, *, knows_with: int = 99, **given) -> None:
+        super().__init__(**given)
+        self.write, self.knows_with = write, knows_with
+        self.prompts: list[str] = []
+
+    def _text(self, request: ModelRequest) -> str:
+        text = str(request.messages[-1]["content"])
+        if "[[ ## " in text:
+            self.prompts.append(text)
+            advice = json.dumps({"answer": self.write(len(self.prompts))})
+            return (
+                f"[[ ## discussion ## ]]\nIt rambled.\n\n[[ ## module_advice ## ]]\n{advice}\n\n[[ ## completed ## ]]"
+            )
+        topic = next(t for t in TOPICS if t in text)
+        shown = sum(m["role"] == "assistant" for m in request.messages)
+        lucky = request.params.get("temperature") == 1.0 and sum(map(ord, request.sample + text)) % 2 == 0
+        return (
+            topic if lucky or shown >= self.knows_with or "one word" in str(request.messages[0]["content"]) else REFUSAL
+        )
+
+
+def studied(here: World, **options):
+    return here.run(here.create(strategy="simba", definition={**SIZES, **options.pop("definition", {})}, **options))
+
+
+def test_a_rule_learned_from_answers_that_differ_wins(tmp_path):
+    model = Moody()
+    here = proposing_world(tmp_path, model)
+    ended = studied(here)
+    assert (ended.status, ended.outcome) == ("finished", "nominated")
+    assert instruction_of(here.winner(ended)) == f"Name the topic.\n\n{GOOD}"
+    trials = here.trials(ended)
+    assert {t.proposer for t in trials} == {"champion", "simba"}
+    assert trials[1].params["batch_after"] == 1.0 > trials[1].params["batch_before"]
+    calls = here.calls(ended)
+    assert {c.purpose for c in calls} == {"search", "proposer", "confirmation"}
+    assert ended.spend.n_calls == len(calls)
+
+
+def test_a_good_answer_becomes_an_example_in_the_models_own_words(tmp_path):
+    here = proposing_world(tmp_path, Moody(fails, knows_with=1))
+    ended = studied(here, definition={"max_examples": 3, "n_instructions": 6})
+    assert ended.outcome == "nominated"
+    winner = here.winner(ended)
+    assert 1 <= len(winner.examples) <= 3
+    assert all(shot.output in TOPICS and shot.id.startswith("train") for shot in winner.examples)
+
+
+def test_the_proposer_sees_a_better_and_a_worse_answer_of_released_training_examples(tmp_path):
+    model = Moody(lambda n: f"Think, {n} times.")
+    here = World(tmp_path, model=model, family=topic_family(space={"instruction": {"propose": True}}))
+    examples, sealed = half_released()
+    here.fill(examples=examples)
+    studied(here, definition={"n_train": 30})
+    text = "\n".join(model.prompts)
+    assert "Name the topic." in text
+    assert REFUSAL in text
+    assert "of train" in text
+    for example in sealed:
+        assert example.input["document"] not in text
+
+
+def test_where_all_answers_are_the_same_no_rule_is_asked_for(tmp_path):
+    model = TopicModel(needs=99)
+    ended = studied(proposing_world(tmp_path, model))
+    assert ended.outcome == "no_improvement"
+    assert not any("[[ ## " in str(r.messages[-1]["content"]) for r in model.requests)
+
+
+def test_every_call_stands_under_the_cap_and_within_the_dry_run(tmp_path):
+    here = proposing_world(tmp_path, Moody(lambda n: f"Think, {n} times."))
+    most = here.create(strategy="simba", dry_run=True, definition=SIZES).parts
+    ended = studied(here)
+    purposes = [c.purpose for c in here.calls(ended)]
+    assert purposes.count("proposer") <= most["proposals"].high == 9
+    assert purposes.count("search") <= most["champion"].high + most["simba"].high == 6 + 3 * (8 * 6 + 6)
+    capped = studied(here, budget=Budget(calls=90), definition={"n_instructions": 100}, seed=7)
+    assert capped.spend.n_calls <= 90
+    assert capped.spend.search_cut is not None
+
+
+@given(st.lists(st.floats(0, 1), min_size=1, max_size=12), st.sampled_from([0.1, 0.5, 0.9]))
+def test_quantiles_are_numpys(values, q):
+    assert _quantile(sorted(values), q) == pytest.approx(float(np.percentile(values, q * 100)))

@@ -1,0 +1,252 @@
+"""The worker's look at students that serve: from the store's requests to the bypass, its alert and the held rollout,
+and back by a person's word.
+"""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from datetime import timedelta
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+
+from optimizer.core.base.errors import NotFound
+from optimizer.core.dataset.examples import make_example
+from optimizer.core.family.variant import Variant
+from optimizer.core.feedback.events import Interaction, LaterParts
+from optimizer.core.policy.policy import parse_policy
+from optimizer.core.policy.steps import draw_of
+from optimizer.jobs.calls.student_shelf import StudentShelf
+from optimizer.jobs.champions import watch_students as job
+from optimizer.jobs.champions.resume_student import StudentActRequest, bypass_student, read_students, resume_student
+from optimizer.jobs.champions.watch_students import BYPASSED, SETTLED, SHIFTED, put_bypass, watch_students
+from optimizer.jobs.dataset.weigh_examples import weights_by_chance
+from optimizer.jobs.request import FamilyRequest
+from optimizer.jobs.studies.context import StudyRun
+from tests.rows.event_rows import rows_of
+from tests.stores import arm, new_database
+from tests.worlds.contexts import context_of
+from tests.worlds.rollout_world import F
+from tests.worlds.rollout_world import World as RolloutWorld
+from tests.worlds.study_world import World, topic_family
+from tests.worlds.taught_student import TAUGHT, crown
+
+SHARE = 0.25
+ID = TAUGHT.student.hash
+
+
+class Models:
+    """As a source of models, of which one is a student's."""
+
+    def __init__(self) -> None:
+        self.revisions = {"strong": "strong-1"}
+
+    def get(self, name: str) -> Any:
+        return SimpleNamespace(revision=self.revisions[name])
+
+    def describe(self, name: str) -> Any:
+        return SimpleNamespace(student=name == "student")
+
+
+@dataclass
+class Served:
+    world: World
+    models: Models
+    variant: Variant
+    n: int = 0
+
+    def crown(self, variant: Variant) -> None:
+        crown(self.world.store, self.world.family.name, variant, at=self.world.clock.now())
+
+    def look(self) -> list[str]:
+        self.world.clock.at += SETTLED + timedelta(seconds=1)
+        families = {self.world.family.name: self.world.family}
+        return watch_students(self.world.store, self.world.clock, families, lambda: self.models)
+
+    def serve(self, n: int, *, agrees: float, variant: Variant | None = None, unknown: float | None = None) -> None:
+        """So many answers of the student, audited by the id's own draw."""
+        rng, interactions, later = random.Random(self.n), [], []
+        of = arm(family=self.world.family.name, variant=(variant or self.variant).id, rollout=None)
+        for _ in range(n):
+            self.n += 1
+            id, at = f"in_{self.n:06}", self.world.clock.now()
+            own = {"tier": 0, "model": "student", "purpose": "answer", "confidence": 0.9, "taken": True}
+            parts = [own if unknown is None else {**own, "unknown": unknown}]
+            when = {"occurred_at": at, "received_at": at, "content_hash": id}
+            interactions.append(Interaction(id=id, arm=of, output="music", parts=parts, **when))
+            if draw_of(id) < SHARE:
+                said = "music" if rng.random() < agrees else "physics"
+                audit = [{"tier": 1, "model": "strong", "purpose": "audit", "output": said}]
+                later.append(LaterParts(family=of.family, interaction=id, parts=audit, cost_usd=0.0, received_at=at))
+
+        def write(tx: Any) -> None:
+            self.world.store.events.add_new(tx, rows_of(interactions), rows_of([]))
+            for row in later:
+                self.world.store.events.add_later_parts(tx, row)
+
+        self.world.store.write(write)
+
+    def alerts(self, kind: str) -> list[str]:
+        with self.world.store.read() as tx:
+            return [alert.detail for alert in self.world.store.alerts.all(tx, open_only=True, kind=kind)]
+
+    def answers(self, *, serves: bool = True) -> Mapping[str, Any]:
+        shelf = StudentShelf(self.world.store, self.models, serves=serves)  # type: ignore[arg-type]
+        return shelf.answering(self.world.family.name, parse_policy(self.variant.policy))
+
+    @property
+    def context(self) -> Any:
+        return context_of(self.world.store, self.world.clock, family=lambda name: self.world.family)
+
+
+@pytest.fixture
+def served(tmp_path: Path) -> Served:
+    family = topic_family(model={"default": "strong", "tiers": ["student", "strong"], "max_tokens": 8})
+    world = World(tmp_path, family=family)
+    policy = {"tiers": ["student", "strong"], "accept": 0.5, "audit_share": SHARE, "students": {"student": ID}}
+    variant = replace(family.variant(), policy=policy)
+    world.fill()
+    world.store.write(lambda tx: world.store.students.add(tx, family.name, TAUGHT, study="st-1", at=world.clock.now()))
+    served = Served(world=world, models=Models(), variant=variant)
+    served.crown(variant)
+    served.look()  # from now on it is watched
+    return served
+
+
+def test_each_request_is_read_once_however_often_one_looks(served: Served, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(job, "BATCH", 30)
+    served.serve(100, agrees=1.0)
+    assert served.look() == served.look() == []
+    served.serve(50, agrees=1.0)
+    served.look()
+    (standing,) = read_students(served.context, FamilyRequest(family="topics")).students
+    n_drawn = sum(draw_of(f"in_{i:06}") < SHARE for i in range(1, 151))
+    assert (standing.n_audited, sum(week.n for week in standing.weeks)) == (n_drawn, 150)
+    assert (standing.decision, standing.bypassed_since) == ("cannot_tell", None)
+    assert standing.weeks[0].agreement == 1.0
+
+
+def test_a_student_that_loses_too_much_is_bypassed_with_an_alert_that_says_what_to_do(served: Served) -> None:
+    served.serve(300, agrees=1.0)
+    assert served.look() == []
+    assert "student" in served.answers()
+    served.serve(300, agrees=0.3)
+    assert served.look() == ["topics"]
+    assert served.look() == [], "once"
+    (text,) = served.alerts(BYPASSED)
+    for words in ("lost agreement with the next tier", "detent student resume topics", "strong"):
+        assert words in text
+    assert served.answers() == {}, "the gateway passes it over"
+    assert "student" in served.answers(serves=False), "studies and evaluations go on asking it"
+    with served.world.store.read() as tx:
+        (entry,) = served.world.store.audit.of_subject(tx, ID)
+    assert (entry["action"], entry["actor"]) == ("student.bypass", "student_watch")
+
+
+def test_a_person_lets_it_answer_again_and_it_is_watched_anew(served: Served) -> None:
+    served.serve(300, agrees=0.3)
+    served.look()
+    resumed = resume_student(served.context, StudentActRequest(family="topics", reason="the strong model was ill"))
+    assert resumed.changed
+    assert resumed.undo == "detent student bypass topics"
+    assert not resume_student(served.context, StudentActRequest(family="topics")).changed
+    assert "student" in served.answers()
+    assert served.alerts(BYPASSED) == []
+    served.look()
+    served.serve(100, agrees=1.0)
+    assert served.look() == []
+    (standing,) = read_students(served.context, FamilyRequest(family="topics")).students
+    assert standing.weeks[0].agreement == 1.0, "what was held against it counts no more"
+    with served.world.store.read() as tx:
+        (past,) = served.world.store.students.bypasses(tx, "topics", open_only=False)
+    assert (past.by, past.ended_by) == ("student_watch", "ann")
+
+
+def test_another_model_behind_it_bypasses_it_at_once_and_resuming_accepts_that_model(served: Served) -> None:
+    served.models.revisions["strong"] = "strong-2"
+    assert served.look() == ["topics"]
+    assert "the model strong behind it was strong-1 and is strong-2 now" in served.alerts(BYPASSED)[0]
+    resume_student(served.context, StudentActRequest(family="topics"))
+    assert served.look() == []
+    assert served.look() == []
+
+
+def test_one_that_answers_taught_is_bypassed_where_their_model_changed_before_it_served(served: Served) -> None:
+    """Until a person resumes it, which accepts the model as it is now."""
+    by_answers = {"n_rows": 50, "teach": "answers", "model": "strong", "revision": "strong-0", "n_answers": 50}
+    taught = replace(TAUGHT, student=replace(TAUGHT.student, taught=by_answers))
+    store, at = served.world.store, served.world.clock.now()
+    store.write(lambda tx: store.students.add(tx, "topics", taught, study="st-2", at=at))
+    served.crown(
+        replace(served.variant, policy={**served.variant.policy, "students": {"student": taught.student.hash}})
+    )
+    assert served.look() == ["topics"]
+    assert "the model strong behind it was strong-0 and is strong-1 now" in served.alerts(BYPASSED)[0]
+    (standing,) = read_students(served.context, FamilyRequest(family="topics")).students
+    assert standing.taught_by == "answers of strong (strong-0) to 50 examples"
+    resume_student(served.context, StudentActRequest(family="topics"))
+    assert served.look() == served.look() == []
+
+
+def test_requests_with_other_words_open_an_alert_and_leave_it_answering(served: Served) -> None:
+    served.serve(400, agrees=1.0, unknown=0.95)
+    served.look()
+    (text,) = served.alerts(SHIFTED)
+    assert "words are unknown to it" in text
+    assert "student" in served.answers()
+
+
+def test_a_person_bypasses_it_and_repeats_that_without_harm(served: Served) -> None:
+    asked = StudentActRequest(family="topics", reason="a new product is out")
+    assert bypass_student(served.context, asked).changed
+    assert not bypass_student(served.context, asked).changed
+    assert served.answers() == {}
+    served.look()
+    assert "a new product is out" in served.alerts(BYPASSED)[0]
+
+
+def test_of_requests_that_it_answered_only_audited_ones_teach_the_next_student(served: Served) -> None:
+    served.serve(40, agrees=1.0)
+    ids = [f"in_{i:06}" for i in range(1, 41)]
+    usual: dict[str, Any] = {"family": "topics", "created_at": served.world.clock.now(), "origin": "correction"}
+    examples = [
+        make_example(id=f"co_{id}", input={"document": id}, expected={"topic": "music"}, interaction=id, **usual)
+        for id in (*ids, "in_pruned")
+    ]
+    with served.world.store.read() as tx:
+        weights = weights_by_chance(tx, served.world.store, served.world.family, examples)
+    assert weights == {
+        **{f"co_{id}": 1 / SHARE if draw_of(id) < SHARE else 0.0 for id in ids},
+        "co_in_pruned": 0.0,
+    }
+    assert 0 < sum(weight > 0 for weight in weights.values()) < 40
+    rows = [{"tiers": {}} for _ in examples]
+    evaluator: Any = SimpleNamespace(tier_rows=lambda variant, examples: rows)
+    run: Any = SimpleNamespace(store=served.world.store, family=served.world.family, study=SimpleNamespace(id="st-2"))
+    replayed = StudyRun.tier_rows(run, evaluator, served.variant, examples)
+    assert [row["weight"] for row in replayed] == list(weights.values()), "so are thresholds found"
+
+
+def test_a_rollout_under_way_is_held_until_a_person_resumes_it(tmp_path: Path) -> None:
+    database = new_database(tmp_path)
+    world = RolloutWorld(store=database)
+    world.history()
+    world.start()
+    database.write(
+        lambda tx: put_bypass(tx, database, world.clock, F, ID, actor="student_watch", reason="it lost too much")
+    )
+    assert (world.rollout.held, world.rollout.held_by) == (True, "student_watch")
+    world.tick()
+    assert world.rollout.held, "the tick takes back only its own hold"
+    assert world.operate("resume").changed
+    assert not world.verified().problems
+    database.close()
+
+
+def test_a_student_that_does_not_serve_is_refused_by_name(served: Served) -> None:
+    with pytest.raises(NotFound, match=f"but {ID}"):
+        bypass_student(served.context, StudentActRequest(family="topics", student="st_other"))

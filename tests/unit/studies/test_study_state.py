@@ -1,0 +1,47 @@
+"""What people are told of a study that says it runs although nobody is there to run it."""
+
+from __future__ import annotations
+
+import subprocess
+from pathlib import Path
+
+import pytest
+
+from optimizer.core.views.study_headline import view_of_study
+from optimizer.host import run_files
+from optimizer.host.config import Settings, load_settings
+from optimizer.jobs.request import ItemRequest
+from optimizer.jobs.studies.read_studies import read_study
+from tests.worlds.contexts import context_of
+from tests.worlds.study_world import World
+
+
+@pytest.fixture
+def settings(tmp_path: Path) -> Settings:
+    return load_settings(home=tmp_path)
+
+
+@pytest.mark.parametrize("status", ["running", "confirming"])
+def test_a_study_that_nobody_runs_is_interrupted_and_its_next_command_takes_it_up(tmp_path, settings, status):
+    world = World(tmp_path).fill()
+    made = world.create()
+    study = world.store.write(lambda tx: world.store.studies.update(tx, made.id, status=status))
+    lock = run_files.ProcessLock(settings, "worker")
+    context = context_of(world.store, world.clock, is_worker_running=lock.is_held)
+    seen = read_study(context, ItemRequest(id=study.id))
+    assert (seen.is_interrupted, seen.state) == (True, f"{status}: interrupted")
+    assert f"detent study resume {study.id}" in seen.then
+    assert lock.acquire()
+    seen = read_study(context, ItemRequest(id=study.id))
+    assert (seen.is_interrupted, seen.state, "cancel" in seen.then) == (False, status, True)
+    lock.release()
+    waits = view_of_study(made, is_worker_running=False)
+    assert waits.state == "queued", "it waits for a worker"
+
+
+def test_a_worker_that_was_killed_holds_nothing(tmp_path: Path, settings: Settings) -> None:
+    lock = run_files.ProcessLock(settings, "worker")
+    gone = subprocess.Popen(["true"])
+    gone.wait()
+    (settings.run_dir() / "worker.holder").write_text(str(gone.pid))
+    assert not lock.is_held()
