@@ -24,8 +24,8 @@ from api.dashboard.routes import FOLDER
 from optimizer.jobs.feedback.roll_up_minutes import roll_up_minutes
 from tests.chromium import CHROMIUM, SHOW
 from tests.clock import Clock, until
-from tests.end_to_end.pages.test_dashboard import HOSTILE
 from tests.worlds.api_world import World, make_home
+from tests.worlds.dashboard_visitor import HOSTILE
 from tests.worlds.gateway_world import serving
 from tests.worlds.seeded_world import add_runs, add_study
 

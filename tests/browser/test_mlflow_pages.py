@@ -23,10 +23,10 @@ from optimizer.runtime.mlflow_server import ENVIRONMENT, command
 from tests.browser.test_dashboard_pages import LISTEN
 from tests.chromium import CHROMIUM
 from tests.clock import until
-from tests.end_to_end.pages.test_dashboard import HOSTILE
 from tests.rows import mlflow_story as story
 from tests.stand_ins.mlflow_store import NewMlflow
 from tests.worlds.api_world import make_home
+from tests.worlds.dashboard_visitor import HOSTILE
 from tests.worlds.gateway_world import serving
 
 ARGUMENTS = [

@@ -20,9 +20,9 @@ from optimizer.jobs.runs.carry_out_run import carry_out_run
 from optimizer.runtime import wiring
 from tests.browser.test_dashboard_pages import LISTEN, SIZES, worst_findings
 from tests.chromium import CHROMIUM
-from tests.end_to_end.pages.test_dashboard import HOSTILE
 from tests.stand_ins.scripted_model import Provider, chat_answer, provider
 from tests.worlds.api_world import World, make_home
+from tests.worlds.dashboard_visitor import HOSTILE
 from tests.worlds.gateway_world import serving
 
 pytestmark = pytest.mark.skipif(CHROMIUM is None, reason="no chromium on this machine")

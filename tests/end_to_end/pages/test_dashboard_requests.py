@@ -15,8 +15,8 @@ import pytest
 
 from optimizer.core.dataset.examples import make_example
 from optimizer.jobs.feedback.read_events import FindInteractionsRequest, find_interactions
-from tests.end_to_end.pages.test_dashboard import OWN_PAGE, context_of, form_of_act, queries_of, told_at, visitor
 from tests.worlds.api_world import World, make_home, serving
+from tests.worlds.dashboard_visitor import OWN_PAGE, context_of, form_of_act, queries_of, told_at, visitor
 
 N_PLAIN = 120
 

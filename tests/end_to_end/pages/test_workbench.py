@@ -20,7 +20,8 @@ from api.dashboard.rendering import SCRIPTS
 from optimizer.core.base.canonical import canonical_json
 from optimizer.core.base.values import Budget
 from optimizer.core.evaluation.run import ComparisonRun
-from tests.end_to_end.pages.test_dashboard import (
+from tests.worlds.api_world import World, make_home, serving
+from tests.worlds.dashboard_visitor import (
     HOSTILE,
     OTHER_PAGES,
     OWN_PAGE,
@@ -29,7 +30,6 @@ from tests.end_to_end.pages.test_dashboard import (
     told_at,
     visitor,
 )
-from tests.worlds.api_world import World, make_home, serving
 from tests.worlds.seeded_world import seeded
 
 

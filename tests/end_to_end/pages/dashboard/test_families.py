@@ -1,0 +1,345 @@
+"""Pages of families, their studies, rollouts and figures."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import replace
+from datetime import datetime, timedelta
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from api.dashboard.pages import names_shown
+from api.routing import UNREADABLE
+from optimizer.core.base.minute_sums import HOUR, MinuteSums, floor
+from optimizer.core.dataset.examples import make_example
+from optimizer.core.search.study import Trial
+from optimizer.jobs.champions.read_quality import time_of
+from optimizer.jobs.champions.read_stats import FamiliesStatsRequest, read_stats_of_families
+from optimizer.jobs.feedback.roll_up_minutes import MINUTES
+from optimizer.jobs.upkeep.read_status import StatusRequest, read_status
+from tests.worlds.api_world import FAMILY, World, make_home, serving
+from tests.worlds.dashboard_visitor import (
+    OWN_PAGE,
+    context_of,
+    form_of_act,
+    queries_of,
+    raised,
+    visitor,
+)
+
+
+def test_an_alert_that_another_one_tells_leads_to_that_one_and_stays_off_the_first_page(tmp_path: Path) -> None:
+    with serving(make_home(tmp_path)) as world:
+        raised(world, "champion_out_of_limits", "triage errors", "Every second request fails.", "critical")
+        raised(world, "alert_rule", "errors triage", "Requests fail.", id="al_2")
+        client = visitor(world, None)
+        page = client.get("/dashboard/alerts").text
+        assert ('<tr id="al_1">' in page, page.count('href="#al_1"'), "Requests fail." in page) == (True, 1, True)
+        page = client.get("/dashboard").text
+        assert ("Every second request fails." in page, "Requests fail." in page) == (True, False)
+
+
+def test_a_family_in_a_rollout_stands_on_the_first_page_wherever_its_name_does() -> None:
+    names = [f"family_{number:03}" for number in range(200)]
+    assert names_shown(names, {"family_150", "family_001"}) == {*names[:24], "family_150"}
+    assert names_shown(names, names) == {*names[:24]}
+
+
+def test_what_needs_a_person_names_what_is_held_and_leads_to_the_report_behind_an_alarm(tmp_path: Path) -> None:
+    with serving(make_home(tmp_path)) as world:
+        client, begun = visitor(world, None), world.deploying()
+        family = "/dashboard/families/triage"
+        needs = client.get(family).text
+        assert "<dt>Until it ends</dt><dd>" in needs
+        assert "Is it worse by 5 points (the margin) or more? Not ruled out." in needs
+        world.post(f"/v1/rollouts/{begun['id']}/hold", {"reason": "wait"})
+        home, held = client.get("/dashboard").text, "it goes no further until somebody presses Resume"
+        assert "1 rollout under way, 1 waits for a person" in home
+        assert home.index("Needs a person") < home.index('<b class="warn">Held</b>') < home.index('id="families"')
+        assert (held in home, held in client.get(family).text, "detent rollout resume" in home) == (True, True, False)
+        told = f"Rollout {begun['id']} of triage was rolled back."
+        alert = raised(world, "rollout_ended", "triage", told, "critical")
+        report = f"dashboard/rollouts/{begun['id']}/report"
+        assert report in client.get("/dashboard/alerts").text
+        assert report in client.get("/dashboard").text
+        assert client.get(family).text.count(told) == 1, "beside the rollout, too"
+        store, later = world.shared.store, world.shared.clock.now()
+        store.write(lambda tx: store.alerts.close(tx, alert.kind, alert.family, alert.subject, later))
+        assert report not in client.get("/dashboard/alerts").text, "it began after this one was raised"
+        store.write(lambda tx: store.alerts.open(tx, replace(alert, id="al_2", opened_at=later)))
+        store.write(lambda tx: store.alerts.close(tx, alert.kind, alert.family, alert.subject, later))
+        assert report in client.get("/dashboard/alerts").text, "also once it is over"
+        world.post(f"/v1/rollouts/{begun['id']}/rollback", {"reason": "x"})
+        assert "</b> ended here</li>" in client.get(family).text
+
+
+def test_where_a_sentence_names_a_command_its_button_stands_beside_it(tmp_path: Path) -> None:
+    with serving(make_home(tmp_path)) as world:
+        client, begun = visitor(world, None), world.deploying()
+        told = "It is silent. Take it back: detent rollout rollback triage"
+        raised(world, "candidate_silent", begun["id"], told)
+        other = world.candidate("Beside it:")
+        button = f'dashboard/acts/rollback?id={begun["id"]}">Roll back</a>'
+        for place in ("/dashboard", "/dashboard/alerts", f"/dashboard/acts/start?family=triage&variant={other}"):
+            page = client.get(place).text
+            assert ("detent rollout rollback triage" in page, button in page) == (True, True), place
+        place = f"/dashboard/acts/promote?id={begun['id']}"
+        form = {**form_of_act(client, place), "reason": "wait"}
+        world.shared.clock.scale = 60.0
+        refused = client.post("/dashboard/acts/promote", data={**form, "confirm": "triage"}, headers=OWN_PAGE)
+        assert (refused.status_code, "60 times as fast" in refused.text, button in refused.text) == (409, True, True)
+        assert ">wait</textarea>" in refused.text
+        world.add_key("reader", "read-texts", secret="secret-reader")
+        world.add_key("boss", "admin", secret="secret-boss")
+        assert button not in visitor(world, "secret-reader").get("/dashboard/alerts").text
+
+
+def test_every_rollout_of_a_family_is_reached_from_its_page(tmp_path: Path) -> None:
+    with serving(make_home(tmp_path)) as world:
+        first = world.start(world.candidate("The first:"))["id"]
+        world.post(f"/v1/rollouts/{first}/reject", {"reason": "x"})
+        second = world.start(world.candidate("The second:"))["id"]
+        page = visitor(world, None).get("/dashboard/families/triage").text
+        assert page.index(f"report of {second}") < page.index(f"report of {first}")
+        assert "Every user gets the champion until somebody presses Approve" in page
+        assert visitor(world, None).get(f"/dashboard/rollouts/{first}/report").status_code == 200
+
+
+def test_a_candidate_s_prompt_stands_beside_the_champion_s(world: World) -> None:
+    candidate = world.candidate("Quite another question:")
+    place = f"/dashboard/families/triage/variants/{candidate}"
+    page = visitor(world, "secret-read-texts").get(place).text
+    assert re.search(r'<span class="added">[^<]*Quite another question:', page)
+    assert "Quite another question" not in visitor(world, "secret-read").get(place).text
+
+
+def test_a_study_with_many_trials_shows_them_fifty_at_a_time_by_rank(world: World) -> None:
+    """All of them are ranked, more than the list of the API gives at once."""
+    store, champion, n = world.shared.store, world.champion(), 1060
+    with store.read() as tx:
+        study = store.studies.get(tx, "st_1")
+    assert study is not None
+    store.write(lambda tx: store.studies.add(tx, replace(study, id="st_many")))
+
+    def trial(number: int) -> Trial:
+        score = None if number == 7 else number / n
+        status: Any = "complete" if score is not None else "stopped"
+        about = {"study": "st_many", "number": number, "variant": champion, "params": {}}
+        return Trial(proposer=f"proposer-{number}-", status=status, score=score, **about)
+
+    store.write(lambda tx: [store.studies.put_trial(tx, trial(number)) for number in range(n)])
+    client = visitor(world, "secret-read")
+    first = client.get("/dashboard/studies/st_many").text
+    assert "1 to 50 of 1,060" in first
+    assert f"proposer-{n - 1}-" in first
+    assert "proposer-7-" not in first
+    assert 'href="../../dashboard/studies/st_many?from=50"' in first
+    rest = client.get("/dashboard/studies/st_many?from=1050").text
+    assert "1051 to 1060 of 1,060" in rest
+    assert "proposer-7-" in rest, "one without a score comes last"
+    assert f"proposer-{n - 1}-" not in rest
+    assert "More trials" not in rest
+    assert "1 to 50 of 1,060" in client.get("/dashboard/studies/st_many?from=9000").text
+
+
+def test_studies_are_picked_for_a_comparison_and_ordered_by_their_lift(world: World) -> None:
+    store, client = world.shared.store, visitor(world, "secret-read")
+    with store.read() as tx:
+        study = store.studies.get(tx, "st_1")
+    assert study is not None
+    for id, lift in (("st_little", 0.01), ("st_much", 0.2)):
+        seen: Any = {"lift": lift, "lift_low": lift - 0.01, "lift_high": lift + 0.01, "n": 100}
+        store.write(lambda tx, id=id, seen=seen: store.studies.add(tx, replace(study, id=id, confirmation=seen)))  # type: ignore[misc]
+    page = client.get("/dashboard/studies?family=triage&order=lift").text
+    assert re.findall(r"dashboard/studies/(st_\w+)\"", page) == ["st_much", "st_little"]
+    assert "+20.0 points" in client.get("/dashboard/families/triage").text
+    chosen = client.get("/dashboard/studies?family=triage&first=st_little").text
+    assert re.search(r'name="first" value="st_little" [^>]*checked', chosen)
+    pair = client.get("/dashboard/studies/compare?first=st_little&second=st_much").text
+    assert [text for text in ("+1.0 points", "+20.0 points") if text not in pair] == []
+
+
+def hours_of(world: World, back: timedelta, n: int, variant: str = "", **more: Any) -> datetime:
+    """Puts the sums of a minute of that hour into the store, and says when the hour began."""
+    store, now = world.shared.store, world.shared.clock.now()
+    hour = floor(now - back, HOUR)
+    minute = MinuteSums(family="triage", minute=hour, variant=variant, model="m")
+    for _ in range(n):
+        minute.add_interaction(failed=False, cost_usd=0.0, **{"latency_ms": 10.0, **more})
+
+    def keep(tx: Any) -> None:
+        store.minute_stats.put(tx, [minute])
+        store.minute_stats.set_watermark(tx, MINUTES, now)
+
+    store.write(keep)
+    return hour
+
+
+@pytest.mark.parametrize("range_", ["24h", "7d", "30d"])
+def test_the_figures_on_top_and_the_table_below_are_of_the_same_time(tmp_path: Path, range_: str) -> None:
+    with serving(make_home(tmp_path)) as world:
+        hours_of(world, time_of(range_), 500, world.champion())
+        hours_of(world, timedelta(hours=1), 1, world.champion())
+        page = visitor(world, None).get(f"/dashboard/performance?family=triage&range={range_}").text
+        (on_top,) = re.findall(r"<dt>Requests</dt><dd>([\d,]+)</dd>", page)
+        in_table = re.findall(r'<td data-column="Requests">([\d,]+)</td>', page)
+        assert (on_top, set(in_table)) == ("501", {"501"})
+
+
+def test_the_charts_show_a_variant_of_few_requests_to_who_chooses_it(tmp_path: Path) -> None:
+    with serving(make_home(tmp_path)) as world:
+        for n in range(7):
+            hours_of(world, timedelta(hours=1), n + 1, f"v_00000000000{n}" if n else "")
+        address = "/dashboard/performance?family=triage"
+        usual, chosen = (visitor(world, None).get(address + more).text for more in ("", "&variant=v_000000000001"))
+        assert ("<title>v_000000000001 on m" in usual, "<title>v_000000000003 on m" in usual) == (False, True)
+        assert "3 others in the table alone" in usual
+        assert ("<title>v_000000000001 on m" in chosen, "<title>v_000000000003 on m" in chosen) == (True, False)
+
+
+def test_the_highest_latency_names_its_hour(tmp_path: Path) -> None:
+    with serving(make_home(tmp_path)) as world:
+        hour = hours_of(world, timedelta(hours=20), 3)
+        for place in ("/dashboard", "/dashboard/families/triage"):
+            page, p95 = visitor(world, None).get(place).text, "Highest (<abbr [^>]*>)?p95(</abbr>)?"
+            assert re.search(rf"<dt>{p95}, {hour:%H:%M} UTC</dt><dd>\d+ ms</dd>", page), place
+
+
+def test_a_card_shows_the_evidence_of_the_next_step_beside_its_threshold(tmp_path: Path) -> None:
+    with serving(make_home(tmp_path)) as world:
+        rollout = world.deploying()
+        page = visitor(world, None).get("/dashboard").text
+        (card,) = re.findall(r'<article class="card">(.*?)</article>', page, flags=re.DOTALL)
+        view = world.get(f"/v1/rollouts/{rollout['id']}").json()["evidence"]
+        gate = next(gate for gate in view["gates"] if gate["name"] == view["next_step"]["asks"])
+        assert f"Evidence {gate['text']} that it is not {gate['claim']}" in card
+        assert re.search(r"\d+ of 20$", gate["text"])
+        assert 'dashboard/families/triage#rollout">Difference and days still needed' in card
+
+
+def test_a_family_whose_file_never_was_good_is_told_of_and_its_page_opens(tmp_path: Path) -> None:
+    settings = make_home(tmp_path)
+    (folder := settings.families_dir / "broken").mkdir()
+    (folder / "family.yaml").write_text("name: broken\nprompt: [")
+    with serving(settings) as world:
+        for place in ("/dashboard", "/dashboard/families/broken"):
+            answer = visitor(world, None).get(place)
+            assert (answer.status_code, "and nothing of it is served yet" in answer.text) == (200, True), place
+            assert ("last good version" in answer.text, str(tmp_path) in answer.text) == (False, False), place
+        assert "family.yaml: line 2: this is no YAML" in answer.text
+        (settings.families_dir / "triage" / "family.yaml").write_text("name: triage\nprompt: [")
+        world.shared.serving.refresh()
+        for place in ("/dashboard", "/dashboard/families/triage"):
+            assert "its last good version serves" in visitor(world, None).get(place).text, place
+        world.add_key("figures", "read", secret="secret-figures")
+        for place in ("examples", "schedule"):
+            page = visitor(world, "secret-figures").get(f"/dashboard/families/broken/{place}")
+            told = UNREADABLE.partition("'")[2]
+            assert ("this is no YAML" in page.text, told in page.text) == (False, True), place
+
+
+def test_what_the_sealed_holdout_asks_is_counted_and_not_shown_among_the_lowest(world: World) -> None:
+    now, client = world.shared.clock.now(), visitor(world, "secret-read-texts")
+    for id, text in (("in_low", "a plain question"), ("in_sealed", "a sealed question")):
+        event = {"id": id, "family": "triage", "unit": id, "input": {"text": text}, "output": "x", "latency_ms": 1.0}
+        assert world.post("/v1/feedback", event).status_code == 200
+        correction = {"interaction": id, "family": "triage", "score": 0.0, "expected": {"topic": "technical"}}
+        assert world.post("/v1/feedback", correction).status_code == 200
+    drawn = make_example(
+        family="triage",
+        input={"text": "a sealed question"},
+        expected={"topic": "billing"},
+        created_at=now,
+        origin="curated",
+    )
+    world.shared.store.write(lambda tx: world.shared.store.examples.add(tx, [replace(drawn, split="holdout")]))
+    page = client.get("/dashboard/families/triage/quality").text
+    assert "a plain question" in page
+    assert '<td data-column="Expected" class="wide"><span class="role">topic</span> technical' in page
+    assert "a sealed question" not in page
+    assert "1 answer not shown" in page
+    counts = client.get("/dashboard/families/triage/examples").text
+    assert "a sealed question" not in counts
+    assert "<dt>Sealed, never shown</dt>" in counts
+
+
+def test_the_first_page_asks_the_store_no_more_often_for_more_families(tmp_path: Path) -> None:
+    n_queries = []
+    for n_families in (1, 4):
+        settings = make_home(tmp_path / str(n_families))
+        for i in range(1, n_families):
+            folder = settings.families_dir / f"triage{i}"
+            folder.mkdir()
+            (folder / "family.yaml").write_text(FAMILY.replace("name: triage", f"name: triage{i}"))
+        with serving(settings) as world:
+            for i in range(n_families):
+                rollout_of(world, f"triage{i or ''}")
+            world.tick()
+            context, names = context_of(world), ",".join(f"triage{i or ''}" for i in range(n_families))
+            status = partial(read_status, context, StatusRequest())
+            last_day = partial(read_stats_of_families, context, FamiliesStatsRequest(families=names))
+            n_queries.append([queries_of(ask) for ask in (status, last_day)])
+    assert n_queries[0] == n_queries[1]
+
+
+def rollout_of(world: World, family: str) -> None:
+    """Approved, of a candidate that differs from the champion."""
+    message = {"role": "user", "content": "Another question: {{text}}"}
+    variant = world.post(f"/v1/families/{family}/variants", {"messages": [message]}).json()["variant"]
+    served = {
+        "id": f"in_{family}",
+        "family": family,
+        "unit": "u",
+        "output": "billing",
+        "latency_ms": 1.0,
+        "cost_usd": 0.1,
+    }
+    assert world.post("/v1/interactions", served).status_code == 200
+    started = world.post(f"/v1/families/{family}/rollouts", {"variant": variant, "confirm": family, "reason": "a try"})
+    assert world.post(f"/v1/rollouts/{started.json()['id']}/approve", {"reason": "go"}).status_code == 200
+
+
+def test_a_study_leads_to_the_start_of_its_winner_and_says_why_another_trial_scores_higher(world: World) -> None:
+    store, champion = world.shared.store, world.champion()
+    winner, other = world.candidate("the winner? "), world.candidate("the dear one? ")
+    with store.read() as tx:
+        study = store.studies.get(tx, "st_1")
+    assert study is not None
+    ended: Any = {"status": "finished", "outcome": "nominated", "winner": winner, "error": None, "aim": "cost"}
+    now = world.shared.clock.now()
+    worth = {"variant": winner, "best": "TF-IDF and logistic regression", "lead": -0.167, "low": -0.2, "high": -0.1}
+    rows = [{"name": "TF-IDF and logistic regression", "score": 0.9, "low": 0.8, "high": 0.95, "why": None}]
+    findings: Any = {"trivial_baselines": {"n": 9, "rows": rows, "worth": worth, "why_not": None}}
+    store.write(
+        lambda tx: store.studies.add(
+            tx,
+            replace(
+                study, id="st_won", created_at=now + timedelta(days=1), finished_at=now, findings=findings, **ended
+            ),
+        )
+    )
+    for number, (variant, score) in enumerate(((champion, 0.5), (winner, 0.6), (other, 0.9))):
+        about: Any = {"study": "st_won", "number": number, "variant": variant, "params": {}, "status": "complete"}
+        store.write(lambda tx, a=about, s=score: store.studies.put_trial(tx, Trial(proposer="p", score=s, **a)))  # type: ignore[misc]
+    world.post("/v1/unfreeze", {"family": "triage", "reason": "make room"})
+    world.post("/v1/unfreeze", {"reason": "make room"})
+    page = visitor(world, "secret-operate").get("/dashboard/studies/st_won").text
+    assert f'families/triage/variants/{winner}"><code class="candidate">' in page.partition("Trials, best")[0]
+    assert "this is the cheapest" in page
+    assert "detent " not in page.partition("<dt>Next")[2].partition("</dl>")[0]
+    assert '<abbr title="counts words, rare ones more">TF-IDF</abbr>' in page
+    pair = visitor(world, "secret-operate").get("/dashboard/studies/compare?first=st_won&second=st_won").text
+    assert pair.count("No model is needed here so far: TF-IDF and logistic regression needs none") == 2
+    ranked = visitor(world, "secret-operate").get("/dashboard/studies?order=lift&first=st_1").text  # which has no lift
+    assert '<input type="radio" name="first" value="st_1" aria-label="st_1 is the first" checked>' in ranked
+    family = "/dashboard/families/triage"
+    world.post(f"/v1/rollouts/{world.get('/v1/families/triage/rollout').json()['id']}/rollback", {"reason": "done"})
+    told = (
+        visitor(world, "secret-operate").get(family).text.partition("no rollout has tried it")[2].partition("</p>")[0]
+    )
+    assert f"dashboard/acts/start?family=triage&amp;variant={winner}" in told
+    start = visitor(world, "secret-operate").get("/dashboard/studies/st_won").text.partition("<dt>Next")[2]
+    assert f"dashboard/acts/start?family=triage&amp;variant={winner}" in start
