@@ -14,11 +14,13 @@ from fastapi import FastAPI
 from api import use_cases
 from api.dashboard.routes import Dashboard
 from api.documents import install_documents
-from api.hot import chat as hot_chat
-from api.hot import events as hot_events
-from api.hot import ofrep as hot_ofrep
-from api.hot import serving as hot_serving
-from api.hot import telemetry as hot_telemetry
+from api.hot import (
+    chat as hot_chat,
+    events as hot_events,
+    ofrep as hot_ofrep,
+    serving as hot_serving,
+    telemetry as hot_telemetry,
+)
 from api.hot.application import Application
 from api.http.forwarding import FeedbackProcess
 from api.http.in_flight import InFlight

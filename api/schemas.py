@@ -9,7 +9,6 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from optimizer.jobs.request import Objects, StrictModel, from_validation
 
 # Entries of a list, more than any ordinary one: else twenty thousand faults would be listed.
-MANY = 1000
 
 
 M = TypeVar("M", bound=BaseModel)

@@ -36,8 +36,7 @@ from pages import text_of
 
 from bench.speed import rivals
 from bench.speed.chats import N_PIECES, cpu_s, model_file
-from tests.worlds.gateway_world import family as family_file
-from tests.worlds.gateway_world import make_home
+from tests.worlds.gateway_world import family as family_file, make_home
 
 FIRST_S, WHOLE_S, AT_ONCE = 0.3, 1.0, 3
 USERS, MANY = 10, 16

@@ -18,8 +18,7 @@ from common import SHARED, Cell, cell, options_of, write_result
 from learned.cascade_rows import TierPair, at_threshold, best_threshold, random_mixing, read
 
 from optimizer.adapters.predictors.export import GramRecipe, Recipe
-from optimizer.adapters.predictors.learning import RECORDED, log_loss_gain
-from optimizer.adapters.predictors.learning import RECORDED_FEATURES as SEEN
+from optimizer.adapters.predictors.learning import RECORDED, RECORDED_FEATURES as SEEN, log_loss_gain
 from optimizer.adapters.predictors.measures import (
     area,
     brier,

@@ -53,8 +53,7 @@ from pages import results_of
 
 from optimizer.host.config import load_settings
 from optimizer.runtime import wiring
-from tests.worlds.gateway_world import family as family_file
-from tests.worlds.gateway_world import make_home
+from tests.worlds.gateway_world import family as family_file, make_home
 
 USUAL_RATE, FAST_RATE = 60, 3000  # requests a minute
 WARM_UP_S, AFTER_S = 240.0, 120.0  # before a fault; for which it lasts on once it was told

@@ -55,7 +55,6 @@ class Windows(Protocol):
 
         Raises OSError where it cannot be read or kept.
         """
-        ...
 
 
 class OwnWindows:

@@ -8,7 +8,6 @@ import re
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from functools import cache
-from hashlib import sha256
 from itertools import chain, pairwise
 from typing import TYPE_CHECKING, Any
 from urllib.parse import quote
@@ -19,7 +18,7 @@ from starlette.responses import HTMLResponse, Response
 
 from api.dashboard.acts import ACTS
 from api.dashboard.visitors import PageVisit, path_of
-from optimizer.core.base.answers import is_listed, shown
+from optimizer.core.base.answers import etag_of, is_listed, shown
 from optimizer.core.base.canonical import canonical_json
 from optimizer.core.base.phrasing import count, span
 from optimizer.core.rollout.alert_chapters import chapter_in_words
@@ -100,14 +99,10 @@ def page_answer(
     values |= {"visit": visit, "visitor": visit.visitor if visit is not None else None}
     values |= {"freezes": freezes_of(visit) if visit is not None else ()}
     body = _environment().get_template(template).render(values).encode("utf-8", "replace")
-    tag = tag_of(body)
+    tag = etag_of(body)
     if code == 200 and is_listed(tag, request.headers.get("if-none-match")):
         return Response(status_code=304, headers={**HEADERS, "ETag": tag})
     return HTMLResponse(body, code, {**HEADERS, "ETag": tag})
-
-
-def tag_of(body: bytes) -> str:
-    return f'"{sha256(body).hexdigest()[:32]}"'
 
 
 def freezes_of(visit: PageVisit) -> list[Mapping[str, Any]]:

@@ -26,7 +26,7 @@ from api.dashboard.confirmations import require_name
 from api.dashboard.figures import LastDays
 from api.dashboard.mlflow_pages import PREFIX, MlflowProcess, passed_on, require_reader
 from api.dashboard.pages import PAGES, PageRoute
-from api.dashboard.rendering import HEADERS, SCRIPTS, page_answer, root_of, tag_of
+from api.dashboard.rendering import HEADERS, SCRIPTS, page_answer, root_of
 from api.dashboard.request_pages import list_asked
 from api.dashboard.review_pages import answer_of, review_values
 from api.dashboard.sessions import SessionKey, set_cookie
@@ -51,7 +51,7 @@ from api.http.body_limits import limit_of
 from api.http.problems import fault_of, status_of
 from api.routing import check_query
 from api.services import Services
-from optimizer.core.base.answers import is_listed
+from optimizer.core.base.answers import etag_of, is_listed
 from optimizer.core.base.errors import Busy, Conflict, DetentError, InvalidInput, NotAuthenticated, NotFound
 from optimizer.runtime import wiring
 
@@ -408,7 +408,7 @@ async def _file(request: Request) -> Response:
         raise NotFound(f"The pages have no file {name[:60]!r}; they have {', '.join(FILES)}.")
     folder = FOLDER if name != "base.css" else files("optimizer.adapters.reports") / "templates"  # which reports share
     text = await asyncio.to_thread((folder / name).read_bytes)
-    headers = {"Cache-Control": "no-cache", "ETag": (tag := tag_of(text))}
+    headers = {"Cache-Control": "no-cache", "ETag": (tag := etag_of(text))}
     if is_listed(tag, request.headers.get("if-none-match")):
         return Response(status_code=304, headers=headers)
     return Response(text, media_type=FILES[name], headers=headers)

@@ -7,8 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from itertools import count as counted
-from itertools import takewhile
+from itertools import count as counted, takewhile
 from secrets import token_urlsafe
 from typing import Any
 

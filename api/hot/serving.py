@@ -21,8 +21,7 @@ from api.served import ServedChoice, count, decide, unit_of
 from api.services import Services
 from optimizer.core.base.answers import is_listed
 from optimizer.core.family.policy_text import shown_policy
-from optimizer.core.family.rendering import fill, limit_inputs
-from optimizer.core.family.rendering import render as render_messages
+from optimizer.core.family.rendering import fill, limit_inputs, render as render_messages
 from optimizer.core.family.variant import Message
 from optimizer.core.models.injection import injection_signs, texts_in
 from optimizer.core.policy.nearest import ShownExamples, nearest_of

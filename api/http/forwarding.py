@@ -12,7 +12,6 @@ from dataclasses import dataclass
 from os import stat
 from pathlib import Path
 
-import structlog
 from starlette.requests import Request
 from starlette.responses import Response
 from starlette.types import Receive, Scope, Send
@@ -41,8 +40,6 @@ NOT_PASSED_ON = HOP_BY_HOP | SET_HERE | CHECKED_HERE
 NOT_FROM_ANSWER = (
     HOP_BY_HOP - {b"content-length"} | {name for name, _ in SAFE_HEADERS} | {b"date", b"server", b"x-request-id"}
 ) - {b"referrer-policy"}  # what this process adds itself; pages have one of their own
-
-log = structlog.get_logger("api")
 
 
 @dataclass(slots=True)

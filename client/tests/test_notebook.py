@@ -11,8 +11,7 @@ import httpx
 import pytest
 
 from detent_client import Detent, Unavailable
-from detent_client.notebook import Record, Refused, Table
-from detent_client.notebook import studies as notebook_studies
+from detent_client.notebook import Record, Refused, Table, studies as notebook_studies
 from detent_client.notebook.backend import OverHttp
 from detent_client.notebook.records import MissingPackage
 

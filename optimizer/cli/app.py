@@ -31,17 +31,13 @@ from optimizer.cli import (
     server_option,
 )
 from optimizer.cli.doctor import commands as doctor
-from optimizer.cli.family import commands as family
-from optimizer.cli.family import golden
-from optimizer.cli.judge import commands as judge
-from optimizer.cli.judge import quality
+from optimizer.cli.family import commands as family, golden
+from optimizer.cli.judge import commands as judge, quality
 from optimizer.cli.review import commands as review
-from optimizer.cli.rollout import commands as rollout
-from optimizer.cli.rollout import freeze
+from optimizer.cli.rollout import commands as rollout, freeze
 from optimizer.cli.service import alerts, events, mcp, runbook, serve, status
 from optimizer.cli.study import commands as study
-from optimizer.cli.thresholds import commands as thresholds
-from optimizer.cli.thresholds import student
+from optimizer.cli.thresholds import commands as thresholds, student
 from optimizer.cli.variant import commands as variant
 from optimizer.core.base.errors import (
     BudgetExhausted,

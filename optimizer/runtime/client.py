@@ -11,11 +11,10 @@ from pydantic import ValidationError
 
 from optimizer.core.base.answers import Page
 from optimizer.core.base.errors import DetentError
-from optimizer.jobs.request import FamilyRequest, Header, PageRequest
+from optimizer.jobs.request import Header, PageRequest
 from optimizer.runtime.use_cases import use_case_of
 
 if TYPE_CHECKING:
-    from optimizer.core.views.family import FamilyView
     from optimizer.jobs.context import Context
     from optimizer.runtime.api_client import ApiClient
 
@@ -38,13 +37,6 @@ def whole(client: Client, function: Callable[[Context, P], Page[R]], request: P)
         if page.next_cursor is None:
             return replace(page, items=items)
         request = request.model_copy(update={"cursor": page.next_cursor})
-
-
-def family_view(client: Client, family: str) -> FamilyView:
-    """The family. Raises NotFound where there is no such family."""
-    from optimizer.jobs.scheduling.read_families import read_family
-
-    return client.ask(read_family, FamilyRequest(family=family))
 
 
 class InProcess:

@@ -17,8 +17,7 @@ from optimizer.core.serving.rollout import may_run
 from optimizer.core.views.forgetting import ForgetRun
 from optimizer.host.config import Settings
 from optimizer.host.tracing import TRACING
-from optimizer.jobs.studies import run_study as job
-from optimizer.jobs.studies import transitions
+from optimizer.jobs.studies import run_study as job, transitions
 from optimizer.ports import Clock, FamilySource, Store, Transaction
 from optimizer.runtime import wiring
 

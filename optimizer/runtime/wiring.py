@@ -10,7 +10,7 @@ from pathlib import Path
 from threading import Lock
 from typing import TYPE_CHECKING, Any, cast
 
-from optimizer.core.base.errors import DetentError
+from optimizer.core.base.errors import DetentError, Refused
 from optimizer.core.serving.access import EVERYTHING, Access
 
 if TYPE_CHECKING:
@@ -255,7 +255,6 @@ def migrate_store(settings: Settings) -> None:
 
     from optimizer.adapters.store import Database
     from optimizer.adapters.store.engine import sqlite_path
-    from optimizer.core.base.errors import Refused
 
     path, usual = Path(sqlite_path(settings.db_url())), settings.var() / "detent.db"
     has_store = any(Path(f"{usual}{suffix}").exists() for suffix in ("", ".keyed"))

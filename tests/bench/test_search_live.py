@@ -10,8 +10,7 @@ import json
 import pytest
 from common import RESULTS
 
-from tests.worlds.live_world import SMALL, TASK, Models, live, write_rows
-from tests.worlds.live_world import run_arms as run
+from tests.worlds.live_world import SMALL, TASK, Models, live, run_arms as run, write_rows
 
 setup = importlib.import_module("live.setup")
 baselines = importlib.import_module("trivial_baselines")

@@ -26,13 +26,11 @@ from optimizer.jobs.studies.report_study import report_study
 from tests.chromium import CHROMIUM
 from tests.clock import Clock
 from tests.stores import new_database
-from tests.unit.cascades.test_cascade_studies import cascade_world, two_tiers
-from tests.unit.cascades.test_cascade_studies import create as create_cascade
+from tests.unit.cascades.test_cascade_studies import cascade_world, create as create_cascade, two_tiers
 from tests.unit.command.test_demo_stories import PROMPTS, all_stories
 from tests.worlds.api_world import make_home
 from tests.worlds.gateway_world import serving
-from tests.worlds.rollout_world import Behaviour
-from tests.worlds.rollout_world import World as RolloutWorld
+from tests.worlds.rollout_world import Behaviour, World as RolloutWorld
 from tests.worlds.study_world import TopicModel, World
 
 WIDTHS = [1280, 390]

@@ -41,13 +41,10 @@ from tests.stand_ins.playbook_model import Learner
 from tests.stores import EMBEDDED_ONLY, migrate_store, new_database
 from tests.unit.cascades.test_cascade_studies import two_tiers
 from tests.worlds import graph_world, rated_world
-from tests.worlds.api_world import FAMILY as TRIAGE
-from tests.worlds.api_world import World as Api
+from tests.worlds.api_world import FAMILY as TRIAGE, World as Api
 from tests.worlds.judged_world import judge_model
-from tests.worlds.rollout_world import Behaviour
-from tests.worlds.rollout_world import World as Rollouts
-from tests.worlds.study_world import TOPIC_FAMILY, topic_examples, topic_family
-from tests.worlds.study_world import World as Studies
+from tests.worlds.rollout_world import Behaviour, World as Rollouts
+from tests.worlds.study_world import TOPIC_FAMILY, World as Studies, topic_examples, topic_family
 
 MODELS = ("fake", "cheap", "strong", "embedded")
 CASCADE = {"model": {"default": "strong", "tiers": ["cheap", "strong"], "max_tokens": 8}, "space": {}}

@@ -11,9 +11,7 @@ from optimizer.core.family.family import Family
 from optimizer.core.rollout.transitions import OperatorAct
 from optimizer.jobs.record_change import ChangeReport, RolloutChange
 from optimizer.jobs.request import Request, invalid
-from optimizer.jobs.rollouts import adopt_file_version as adopting
-from optimizer.jobs.rollouts import operate_rollout
-from optimizer.jobs.rollouts import set_champion as setting
+from optimizer.jobs.rollouts import adopt_file_version as adopting, operate_rollout, set_champion as setting
 from optimizer.jobs.rollouts.roll_back_champion import ChampionRollbackRequest, return_to_earlier
 from optimizer.jobs.rollouts.start_rollout import RolloutRequest, StartReport, make_rollout
 from optimizer.ports import Clock, ServedModels, Store

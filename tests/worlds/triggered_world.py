@@ -21,8 +21,7 @@ from optimizer.jobs.scheduling.hand_on_candidates import hand_on_candidates
 from optimizer.jobs.scheduling.look_at_triggers import TriggerReport, look_at_triggers
 from optimizer.jobs.scheduling.set_schedule import set_schedule, unset_schedule
 from optimizer.jobs.scheduling.trigger_studies import trigger_studies
-from optimizer.ports import Clock as AnyClock
-from optimizer.ports import Store
+from optimizer.ports import Clock as AnyClock, Store
 from tests.stand_ins.scripted_model import FREE
 from tests.stores import feedback, interaction, keep_events
 from tests.worlds.contexts import study_context

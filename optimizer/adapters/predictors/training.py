@@ -6,7 +6,7 @@ The result is data; the Predictor itself measures it, as it will be served.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -16,7 +16,6 @@ from optimizer.core.base.errors import DatasetTooSmall
 from optimizer.core.predictor.predictor import FORMAT, Predictor
 
 # Takes predictions and targets in the same order; lower is better.
-Loss = Callable[[Sequence[float], Sequence[float]], float]
 N_FOLDS = 5
 _LEAST_ROWS = 4 * N_FOLDS
 _CALIBRATIONS = ("none", "platt", "isotonic")

@@ -94,8 +94,6 @@ class GepaSearch:
             log.info("nothing_to_learn_from", strategy=GEPA, proposal=self._n_reflections)
             return None
         try:
-            from gepa.strategies.instruction_proposal import InstructionProposalSignature
-
             records = [
                 {"Inputs": dict(a.example.input), "Generated Outputs": a.text, "Feedback": a.feedback} for a in before
             ]

@@ -24,9 +24,10 @@ def add(
 
     Example: detent family add summarization
     """
+    from optimizer.jobs.families.add_shipped_family import SHIPPED, add_shipped_family
+
     if family is None:
         from optimizer.adapters.files.family_files import FamilyFiles
-        from optimizer.jobs.families.add_shipped_family import SHIPPED
 
         here, shipped = Session().families, FamilyFiles(SHIPPED)
         shipped.load()
@@ -48,8 +49,6 @@ def add(
             ),
         )
         return
-    from optimizer.jobs.families.add_shipped_family import add_shipped_family
-
     session = Session()
     session.refuse_former_name(family)
     folder = session.settings.families_dir / family

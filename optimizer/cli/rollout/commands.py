@@ -285,10 +285,9 @@ def verify(
       detent rollout verify ro_01…
       detent rollout verify --from leaving
     """
-    from optimizer.jobs.rollouts.verify_rollout import read_verification
+    from optimizer.jobs.rollouts.verify_rollout import read_verification, verify_rollout
 
     if from_ is not None:
-        from optimizer.jobs.rollouts.verify_rollout import verify_rollout
         from optimizer.jobs.upkeep.export_folder import read_folder, rows_file
         from optimizer.runtime.import_home import exported_records
 

@@ -183,7 +183,6 @@ def worker(
 
     Example: detent worker --wait
     """
-    import os
     import sys
 
     from optimizer.host.config import load_settings

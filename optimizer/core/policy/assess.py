@@ -11,8 +11,7 @@ from optimizer.core.family.rendering import parse_output, value_text
 from optimizer.core.family.settings import Output
 from optimizer.core.models.language import ModelAnswer
 from optimizer.core.policy.answer_checks import MATERIAL_WORDS, CheckedAnswer, holds_facts
-from optimizer.core.policy.attempts import FACTUAL, Attempt, Reply, confidence_of
-from optimizer.core.policy.attempts import Judge as AskJudge
+from optimizer.core.policy.attempts import FACTUAL, Attempt, Judge as AskJudge, Reply, confidence_of
 from optimizer.core.policy.policy import Policy
 from optimizer.core.policy.validator import CHECKS, issues_in
 from optimizer.core.predictor.attach import ReadAnswer, read_answer

@@ -21,8 +21,7 @@ from typing import Any, Literal
 from optimizer.core.base.canonical import digest
 from optimizer.core.rollout.cohorts import Cohort
 from optimizer.core.serving.rollout import iso
-from optimizer.core.statistics.outcomes import Block as Comparison
-from optimizer.core.statistics.outcomes import Outcomes
+from optimizer.core.statistics.outcomes import Block as Comparison, Outcomes
 
 BlockKind = Literal["quality", "late", "guardrails", "baseline"]
 ArmName = Literal["candidate", "champion"]

@@ -24,8 +24,7 @@ from optimizer.core.models.budget import BYTES_PER_TOKEN, TOKENS_PER_MESSAGE, pr
 from optimizer.core.models.language import ModelPrice
 from optimizer.core.policy.nearest import nearest_of
 from optimizer.core.policy.policy import parse_policy
-from optimizer.core.policy.refinement import DEFAULT_RETRIES, JUDGE, RETRIES
-from optimizer.core.policy.refinement import SCORER as SCORER_KNOB
+from optimizer.core.policy.refinement import DEFAULT_RETRIES, JUDGE, RETRIES, SCORER as SCORER_KNOB
 from optimizer.core.policy.steps import most_calls
 from optimizer.core.policy.tiers import REFUSE, STUDENTS
 from optimizer.core.policy.validator import BY_JUDGE, VALIDATE_FACTS, VALIDATE_THEN

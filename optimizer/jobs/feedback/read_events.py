@@ -9,8 +9,7 @@ from typing import Annotated, Any
 
 from pydantic import AwareDatetime, Field
 
-from optimizer.core.base.answers import Page
-from optimizer.core.base.answers import members_of as answer_members
+from optimizer.core.base.answers import Page, members_of as answer_members
 from optimizer.core.base.errors import NotFound
 from optimizer.core.feedback.events import Interaction
 from optimizer.core.serving.access import require

@@ -12,8 +12,14 @@ from optimizer.core.base.errors import PreconditionFailed, StaleVersion
 from optimizer.core.rollout.transitions import BRAKES, OperatorAct, apply
 from optimizer.core.serving.rollout import refuse_other_clock, require_unfrozen, visible
 from optimizer.jobs.context import Context
-from optimizer.jobs.record_change import RolloutChange, checked_reason, log_head, record_transition, transition_request
-from optimizer.jobs.record_change import promote as promote_candidate
+from optimizer.jobs.record_change import (
+    RolloutChange,
+    checked_reason,
+    log_head,
+    promote as promote_candidate,
+    record_transition,
+    transition_request,
+)
 from optimizer.jobs.request import EntityTags, ItemActRequest
 from optimizer.jobs.rollouts.start_rollout import RolloutRequest, start_command
 from optimizer.jobs.rollouts.watch_rollout import present_evidence

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import asdict
-from datetime import datetime
 from typing import Any, cast
 
 import structlog
@@ -24,9 +23,9 @@ from optimizer.jobs.feedback.judge_traffic import judge_answers
 from optimizer.jobs.runs.check_judge import check_judge
 from optimizer.jobs.runs.compare_variants import compare_variants
 from optimizer.jobs.runs.evaluate_suites import evaluate_suites
-from optimizer.ports import Clock, Store
+from optimizer.jobs.studies.context import StopFlag
+from optimizer.ports import Store
 
-STOP_CACHE_S = 0.5  # a stopped run sends no call later than this
 log = structlog.get_logger(__name__)
 
 
@@ -65,7 +64,8 @@ def carry_out_run(
         with suppress(Busy):  # it only shows how far the run is, and the next report repeats it
             watched(_keep(store, id, n_done=n_done))
 
-    background = BackgroundRun(id=id, stop=_RunStopFlag(store, clock, id), progress=progress)
+    stop = StopFlag(store, clock, lambda tx: store.runs.get(tx, id), f"Run {id}")
+    background = BackgroundRun(id=id, stop=stop, progress=progress)
     try:
         ended = _do(run, background, context, intake_of, classify)
     except Busy:
@@ -145,21 +145,3 @@ def _usd(run: JudgeRun, spent: float) -> float | None:
 
 def _keep(store: Store, id: str, **changes: Any) -> QueuedRun:
     return store.write(lambda tx: store.runs.update(tx, id, **changes))
-
-
-class _RunStopFlag:
-    """Why nothing more may be asked, or None; the store is asked at most twice a second."""
-
-    def __init__(self, store: Store, clock: Clock, id: str) -> None:
-        self._store, self._clock, self._id = store, clock, id
-        self._read_at: datetime | None = None
-        self._is_stopped = False
-
-    def __call__(self) -> str | None:
-        now = self._clock.now()
-        if not self._is_stopped and (self._read_at is None or (now - self._read_at).total_seconds() >= STOP_CACHE_S):
-            self._read_at = now
-            with self._store.read() as tx:
-                run = self._store.runs.get(tx, self._id)
-            self._is_stopped = run is not None and run.stop_requested
-        return f"Run {self._id} was stopped." if self._is_stopped else None

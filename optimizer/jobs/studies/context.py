@@ -13,6 +13,7 @@ from typing import Any, Literal
 from optimizer.core.base.errors import ModelFailed, NotFound, StudyStopped
 from optimizer.core.base.values import Spend
 from optimizer.core.dataset.examples import Example
+from optimizer.core.evaluation.run import QueuedRun
 from optimizer.core.evaluation.scoring import Scorer
 from optimizer.core.evaluation.trivial_baselines import Classify
 from optimizer.core.family.family import Family, kind_of
@@ -72,7 +73,7 @@ def ignore_event(event: StudyProgress) -> None:
     """The observer of a study that is not watched."""
 
 
-STOP_CACHE_S = 0.5  # a cancelled study sends no call later than this
+STOP_CACHE_S = 0.5  # what was stopped sends no call later than this
 CALLS_FOR_A_PACE = 10
 TIER_NUMBERS = ("score", "cost_usd", "own_usd", "latency_ms", "confidence")  # of a tier's answer that a study keeps
 
@@ -82,12 +83,22 @@ def nobody_waits() -> bool:
 
 
 class StopFlag:
-    """Read before every call: why nothing more may be asked, or None. The store is asked at most twice a second."""
+    """Read before every call: why nothing more may be asked, or None. The store is asked at most twice a second.
+
+    Args:
+        record: the study or run as it is stored.
+        name: which it is, for the sentence.
+    """
 
     def __init__(
-        self, store: Store, clock: Clock, study: str, deadline: Callable[[], datetime | None] = lambda: None
+        self,
+        store: Store,
+        clock: Clock,
+        record: Callable[[Transaction], Study | QueuedRun | None],
+        name: str,
+        deadline: Callable[[], datetime | None] = lambda: None,
     ) -> None:
-        self._store, self._clock, self._study, self._deadline = store, clock, study, deadline
+        self._store, self._clock, self._record, self._name, self._deadline = store, clock, record, name, deadline
         self._read_at: datetime | None = None
         self.cancelled = False
 
@@ -96,14 +107,14 @@ class StopFlag:
         if not self.cancelled and (self._read_at is None or (now - self._read_at).total_seconds() >= STOP_CACHE_S):
             self._read_at = now
             with self._store.read() as tx:
-                study = self._store.studies.get(tx, self._study)
-            self.cancelled = study is not None and study.stop_requested
+                record = self._record(tx)
+            self.cancelled = record is not None and record.stop_requested
         if self.cancelled:
-            return f"Study {self._study} was cancelled."
+            return f"{self._name} was cancelled."
         deadline = self._deadline()
         if deadline is None or now < deadline:
             return None
-        return f"Study {self._study} has used its time, but for what its end needs."
+        return f"{self._name} has used its time, but for what its end needs."
 
     def check_cancelled(self) -> None:
         """Raises StudyStopped, for places between calls.
@@ -225,6 +236,10 @@ class StudyRun:
         if self.is_replayed:
             return 1
         return max(1, self.models.get(str(self.champion.model["name"])).concurrency)
+
+    def stop_flag(self, deadline: Callable[[], datetime | None] = lambda: None) -> StopFlag:
+        id = self.study.id
+        return StopFlag(self.store, self.clock, lambda tx: self.store.studies.get(tx, id), f"Study {id}", deadline)
 
     def proposer(self, evaluator: Measures, *, stop: StopFlag, held: Callable[[], HeldBack]) -> Propose:
         """strategy.SearchSetting.propose. A fresh proposal is a call of ``evaluator``, and so of the trial after it."""

@@ -42,8 +42,7 @@ from optimizer.jobs.studies.evaluations.plan_evaluation import (
     EvaluationScope,
     plan_evaluation,
 )
-from optimizer.jobs.studies.evaluations.time_calls import PURPOSE as TIMING
-from optimizer.jobs.studies.evaluations.time_calls import time_calls
+from optimizer.jobs.studies.evaluations.time_calls import PURPOSE as TIMING, time_calls
 from optimizer.ports import ModelSource, Store
 
 EVALUATION = "evaluation"  # the purpose of its calls

@@ -16,8 +16,7 @@ from optimizer.core.base.errors import Conflict, DatasetTooSmall, Fault, GateNot
 from optimizer.core.base.phrasing import count
 from optimizer.core.base.values import Aim, Budget
 from optimizer.core.evaluation.gates import missed_gates
-from optimizer.core.evaluation.judging.calibration import GATE as JUDGE_GATE
-from optimizer.core.evaluation.judging.calibration import judge_of
+from optimizer.core.evaluation.judging.calibration import GATE as JUDGE_GATE, judge_of
 from optimizer.core.evaluation.suite import GOLDEN, gates_of_suites
 from optimizer.core.family.family import Family, kind_of
 from optimizer.core.family.variant import Variant

@@ -195,7 +195,7 @@ def _search_and_confirm(run: StudyRun, holdout: SealedHoldout) -> Study:
         sizes = f"{len(run.train)} train, {len(run.dev)} dev, {n_holdout} holdout examples"
         run.tell("started", f"{run.study.strategy} from champion {run.champion.id} with {sizes}")
         reserve = _reserve(run, n_holdout)
-        stop = StopFlag(run.store, run.clock, run.study.id, deadline=lambda: _search_deadline(run, reserve.n_calls))
+        stop = run.stop_flag(lambda: _search_deadline(run, reserve.n_calls))
         search = run_search(run, reserve=reserve, stop=stop)
         log.info("search_ended", study=run.study.id, ended=search.ended, reason=search.reason, winner=search.winner)
         if search.ended == "cancelled":
@@ -222,7 +222,7 @@ def _confirm(run: StudyRun, winner: str, holdout: SealedHoldout, n_holdout: int)
     if len(sequence) > 1:
         why = f"is the safest of {count(len(sequence), 'proposal')} whose order is frozen"
     run.tell("confirming", f"{winner} {why}; {n_holdout} sealed holdout examples decide")
-    stop = StopFlag(run.store, run.clock, run.study.id)
+    stop = run.stop_flag()
     try:
         variants = [variant_of(run.store, run.family.name, id) for id in sequence]
         confirmed = confirm_winner(run, variants, holdout=holdout, stop=stop)

@@ -17,10 +17,8 @@ from tests.clock import T0
 from tests.rows.answer_schemas import openapi_document
 from tests.stand_ins.playbook_model import add_entry
 from tests.worlds.api_world import World
-from tests.worlds.graph_world import F as VERIFIER
-from tests.worlds.graph_world import add_family, report
-from tests.worlds.rated_world import F as JUDGED
-from tests.worlds.rated_world import add_inputs, add_judged_family, add_unjudged, rate_all
+from tests.worlds.graph_world import F as VERIFIER, add_family, report
+from tests.worlds.rated_world import F as JUDGED, add_inputs, add_judged_family, add_unjudged, rate_all
 from tests.worlds.taught_student import TAUGHT
 
 EVENT = {"family": "triage", "unit": "u", "output": "billing"}

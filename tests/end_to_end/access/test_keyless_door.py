@@ -16,8 +16,7 @@ import pytest
 from api.app import create_app
 from api.gateway.app import create_gateway
 from optimizer.host.run_files import announce
-from tests.worlds.api_world import World, make_home
-from tests.worlds.api_world import serving as in_process
+from tests.worlds.api_world import World, make_home, serving as in_process
 from tests.worlds.gateway_world import serving
 
 FREEZE = "/v1/freeze"

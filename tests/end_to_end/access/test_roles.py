@@ -17,8 +17,7 @@ from fastapi.routing import APIRoute
 
 from api.access.wrong_keys import WrongKeys
 from api.app import GROUPS
-from api.gateway import app as gateway
-from api.gateway import chat
+from api.gateway import app as gateway, chat
 from api.routing import guard_of
 from api.serving import STORE_AWAY
 from optimizer.core.serving.access import LADDERS, ROLES, Role

@@ -32,8 +32,7 @@ from optimizer.core.policy.policy import parse_policy
 from optimizer.core.search.call_estimate import expected_calls
 from optimizer.core.search.strategy_calls import Sizes
 from optimizer.core.search.study import Definition, Study, Trial
-from optimizer.demo import cascade, place, story
-from optimizer.demo import screen as screen_module
+from optimizer.demo import cascade, place, screen as screen_module, story
 from optimizer.demo.cascade import CascadeDemo, StatedPrice
 from optimizer.demo.comparison import ComparedVariant, GatewayComparison
 from optimizer.demo.ending import EXAMPLE_MODEL, dry_run, say_addresses

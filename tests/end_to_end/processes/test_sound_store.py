@@ -31,8 +31,7 @@ from tests.children import telling
 from tests.clock import until
 from tests.command_line import detent
 from tests.end_to_end.processes.test_serve_without_terminal import NO_MODEL, pid_of
-from tests.stand_ins.running_server import Server, started
-from tests.stand_ins.running_server import make_home as make_project
+from tests.stand_ins.running_server import Server, make_home as make_project, started
 from tests.stores import new_database
 from tests.worlds.api_world import make_home, serving
 

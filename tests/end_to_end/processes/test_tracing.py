@@ -25,8 +25,7 @@ from optimizer.runtime.worker import Worker
 from tests.clock import until
 from tests.stand_ins.faulty_provider import faulty_provider
 from tests.stand_ins.mlflow_store import NewMlflow
-from tests.worlds.api_world import make_home as make_plain_home
-from tests.worlds.api_world import serving as in_process
+from tests.worlds.api_world import make_home as make_plain_home, serving as in_process
 from tests.worlds.gateway_world import family, make_home, running, serving
 from tests.worlds.study_world import World as StudyWorld
 

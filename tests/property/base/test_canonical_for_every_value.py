@@ -5,8 +5,7 @@ import math
 
 import pytest
 import rfc8785
-from hypothesis import given
-from hypothesis import strategies as st
+from hypothesis import given, strategies as st
 
 from optimizer.core.base import canonical
 from optimizer.core.base.canonical import canonical_json, digest

@@ -9,8 +9,7 @@ from itertools import pairwise
 from pathlib import Path
 
 import pytest
-from hypothesis import HealthCheck, example, given, settings
-from hypothesis import strategies as st
+from hypothesis import HealthCheck, example, given, settings, strategies as st
 
 from optimizer.core.family.cron import check_cron, count_fires, next_fire
 from optimizer.core.search.study import UNFINISHED, Study

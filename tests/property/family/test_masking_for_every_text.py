@@ -2,8 +2,7 @@ from __future__ import annotations
 
 import re
 
-from hypothesis import given
-from hypothesis import strategies as st
+from hypothesis import given, strategies as st
 
 from optimizer.core.family.masking import BUILT_IN_RULES, CARD_CHARS, IBAN_CHARS, CardRow, IbanRow, Masker, runs_of
 from tests.strategies import json_values, texts

@@ -1,7 +1,6 @@
 from __future__ import annotations
 
-from hypothesis import assume, given
-from hypothesis import strategies as st
+from hypothesis import assume, given, strategies as st
 
 from optimizer.core.family.rendering import expected_text, parse_output
 from optimizer.core.family.settings import Output

@@ -6,8 +6,7 @@ from dataclasses import replace
 from math import fsum, log
 from typing import Any
 
-from hypothesis import given, settings
-from hypothesis import strategies as st
+from hypothesis import given, settings, strategies as st
 
 from optimizer.core.declaration.prompt_kind import policy_faults
 from optimizer.core.family.settings import Output

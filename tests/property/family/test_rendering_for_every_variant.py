@@ -1,8 +1,7 @@
 from __future__ import annotations
 
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
+from hypothesis import given, strategies as st
 
 from optimizer.core.base.errors import InvalidInput
 from optimizer.core.family.rendering import fill, render, render_open, value_text

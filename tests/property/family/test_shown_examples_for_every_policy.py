@@ -8,8 +8,7 @@ import asyncio
 from collections.abc import Callable
 from typing import Any
 
-from hypothesis import given, settings
-from hypothesis import strategies as st
+from hypothesis import given, settings, strategies as st
 
 from optimizer.core.family.rendering import render
 from optimizer.core.family.variant import FewShot, Message, Variant

@@ -5,8 +5,7 @@ from __future__ import annotations
 from types import SimpleNamespace
 from typing import Any
 
-from hypothesis import given
-from hypothesis import strategies as st
+from hypothesis import given, strategies as st
 
 from optimizer.adapters.models.litellm_models import ON_THE_WIRE_ALONE, LiteLLMModel
 from optimizer.adapters.models.model_settings import ModelSettings

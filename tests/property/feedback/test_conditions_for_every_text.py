@@ -8,8 +8,7 @@ from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
-from hypothesis import example, given, settings
-from hypothesis import strategies as st
+from hypothesis import example, given, settings, strategies as st
 
 from optimizer.content.core.policy.conditions import InvalidCondition, compile_condition
 from tests.examples import n_examples

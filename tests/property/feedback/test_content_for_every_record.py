@@ -6,8 +6,7 @@ from dataclasses import replace
 from typing import Any
 
 import pytest
-from hypothesis import given, settings
-from hypothesis import strategies as st
+from hypothesis import given, settings, strategies as st
 
 from optimizer.content.core.policy import filter
 from optimizer.content.core.policy.files import PipelineFiles, read_files, write_files, write_optimal

@@ -4,8 +4,7 @@ import math
 import unicodedata
 from collections import Counter
 
-from hypothesis import given, settings
-from hypothesis import strategies as st
+from hypothesis import given, settings, strategies as st
 
 from optimizer.core.dataset.examples import class_of, group_of, normalise, select, split_of
 from tests.examples import n_examples

@@ -7,8 +7,7 @@ from collections.abc import Iterable
 from typing import Any
 
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
+from hypothesis import given, strategies as st
 
 from api.http.body_limits import BodyLimit
 from api.http.imported_events import LinesPart, is_columns, parts_of, read_columns

@@ -6,8 +6,7 @@ from collections.abc import Iterator
 from itertools import combinations, count
 
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
+from hypothesis import given, strategies as st
 
 from optimizer.adapters.store import Database
 from optimizer.core.dataset.examples import make_example

@@ -9,8 +9,7 @@ from typing import Any
 from unittest.mock import patch
 
 import pytest
-from hypothesis import example, given, settings
-from hypothesis import strategies as st
+from hypothesis import example, given, settings, strategies as st
 
 from optimizer.adapters.store import Database, traffic_sums
 from optimizer.core.feedback import traffic_sums as core

@@ -10,8 +10,7 @@ from datetime import UTC, datetime, timedelta
 from math import sqrt
 
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
+from hypothesis import given, strategies as st
 
 from optimizer.core.base.errors import InvalidInput
 from optimizer.core.serving.assignment import (

@@ -6,8 +6,7 @@ import hashlib
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 
-from hypothesis import given
-from hypothesis import strategies as st
+from hypothesis import given, strategies as st
 
 from optimizer.core.serving.assignment import Choice, Holdback, bucket, in_candidate, in_holdback, variant_at
 from optimizer.core.serving.rollout import Rollout

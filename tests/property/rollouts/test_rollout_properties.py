@@ -9,8 +9,7 @@ from datetime import UTC, datetime, timedelta
 from itertools import pairwise
 
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
+from hypothesis import given, strategies as st
 
 from optimizer.core.base.errors import Conflict, GateNotMet
 from optimizer.core.rollout.decision_log import compare, next_decision, replay, verify_chain

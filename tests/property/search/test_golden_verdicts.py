@@ -4,8 +4,7 @@ from __future__ import annotations
 
 from math import log
 
-from hypothesis import given
-from hypothesis import strategies as st
+from hypothesis import given, strategies as st
 from scipy.stats import ttest_1samp
 
 from optimizer.core.base.values import ExampleResult

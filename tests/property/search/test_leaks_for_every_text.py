@@ -4,8 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from hypothesis import given
-from hypothesis import strategies as st
+from hypothesis import given, strategies as st
 
 from optimizer.core.family.variant import Variant
 from optimizer.core.search.leaks import WINDOW, LeakCheck, fingerprints

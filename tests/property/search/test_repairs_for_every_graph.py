@@ -5,8 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from hypothesis import assume, event, given
-from hypothesis import strategies as st
+from hypothesis import assume, event, given, strategies as st
 
 from optimizer.core.graph.graph import read_graph, things_in
 from optimizer.core.graph.repair import DeleteEntity, DeleteRelation, MergeEntities, Repair, conflicts, missing_in

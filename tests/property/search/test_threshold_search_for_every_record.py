@@ -6,8 +6,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
-from hypothesis import strategies as st
+from hypothesis import given, settings, strategies as st
 
 from optimizer.core.policy.tiers import stands
 from optimizer.core.search.cascade.cross_fitted import best_thresholds, setting_of

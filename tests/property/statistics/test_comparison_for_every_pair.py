@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from hypothesis import given
-from hypothesis import strategies as st
+from hypothesis import given, strategies as st
 
 from optimizer.core.evaluation.comparison import compare_scores, mcnemar_p, paired_log_e, sign_flip_p
 from optimizer.core.evaluation.gates import ConfirmationEvidence, GateSettings, confidence_of, evaluate_gates

@@ -6,8 +6,7 @@ import json
 from dataclasses import asdict, replace
 from datetime import UTC, datetime, timedelta
 
-from hypothesis import given
-from hypothesis import strategies as st
+from hypothesis import given, strategies as st
 
 from optimizer.core.feedback.traffic import RecordedTraffic
 from optimizer.core.forecast.forecast import Need, RolloutForecast, forecast_rollout

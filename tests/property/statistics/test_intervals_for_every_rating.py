@@ -6,8 +6,7 @@ from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
+from hypothesis import given, strategies as st
 
 from optimizer.core.feedback.rating_draws import Draw, DrawnAnswer, JudgedAnswer, JudgedFigure
 from optimizer.core.statistics.prediction_powered import MOST_SLOPE, RatedAnswer, powered_mean

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from hypothesis import given, settings
-from hypothesis import strategies as st
+from hypothesis import given, settings, strategies as st
 
 from optimizer.core.statistics.noninferiority import exact_p, gaffke_p, score_test
 from tests.examples import n_examples

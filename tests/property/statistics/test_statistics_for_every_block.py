@@ -8,8 +8,7 @@ from functools import reduce
 from math import exp, sqrt
 
 import pytest
-from hypothesis import assume, given
-from hypothesis import strategies as st
+from hypothesis import assume, given, strategies as st
 
 from optimizer.core.rollout.evidence_state import EvidenceState, StoredEvidence, as_text, from_text
 from optimizer.core.statistics.guardrails import Guardrail

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import re
 
-from hypothesis import HealthCheck, given, settings
-from hypothesis import strategies as st
+from hypothesis import HealthCheck, given, settings, strategies as st
 
 from optimizer.adapters.predictors.learning import learn_confidence
 from optimizer.core.base.canonical import canonical_json

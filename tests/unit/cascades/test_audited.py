@@ -10,8 +10,7 @@ import pytest
 from optimizer.core.base.errors import InvalidInput
 from optimizer.core.search.cascade.exploration import Audits, audit_cost, complete_records, estimate
 from optimizer.core.search.cascade.figures import CascadeSetting
-from optimizer.core.search.cascade.records import TierRecords, answering_tier
-from optimizer.core.search.cascade.records import replay as replayed
+from optimizer.core.search.cascade.records import TierRecords, answering_tier, replay as replayed
 from tests.rows.policy_records import drawn_records
 
 SERVED = (0.4, 0.7)  # what production accepts while the records are made

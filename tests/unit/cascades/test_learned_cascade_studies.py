@@ -34,8 +34,7 @@ from optimizer.core.search.cascade.learned import (
 from optimizer.core.search.study import OUT_OF_FOLD, study_view
 from optimizer.jobs.studies.report_study import report_study
 from tests.cases import named
-from tests.unit.cascades.test_cascade_studies import Models, cascade_world
-from tests.unit.cascades.test_cascade_studies import create as of_cascade
+from tests.unit.cascades.test_cascade_studies import Models, cascade_world, create as of_cascade
 from tests.worlds.study_world import TOPICS, TopicModel, World, topic_examples
 
 LEARN = {"policy.confidence": {"choices": [{"kind": "log_probability"}, {"kind": "predictor"}]}}

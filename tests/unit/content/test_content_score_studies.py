@@ -34,8 +34,7 @@ from optimizer.core.rollout.start import gates_on_record
 from optimizer.core.search.cost_estimate import replay_estimate
 from optimizer.core.search.study import CONTENT_SCORE, REMARKS, Definition
 from optimizer.jobs.studies.report_study import report_study
-from tests.unit.policies.test_policy_studies import NoModels, pipeline_family
-from tests.unit.policies.test_policy_studies import items as measured_items
+from tests.unit.policies.test_policy_studies import NoModels, items as measured_items, pipeline_family
 from tests.worlds.study_world import START, World
 
 WORDS = ("table", "garden", "window", "river", "paper", "stone", "market", "letter", "summer", "button")

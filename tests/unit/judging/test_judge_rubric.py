@@ -5,8 +5,7 @@ from __future__ import annotations
 import json
 
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
+from hypothesis import given, strategies as st
 
 from optimizer.core.evaluation.judging.judgement import Judgement, MemberScore, judgement_of, opinion_of
 from optimizer.core.evaluation.judging.rubric import JudgeCase, asked_again, judge_messages, read_scores

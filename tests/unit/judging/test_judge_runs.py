@@ -192,7 +192,7 @@ def test_a_run_stops_before_its_next_call_and_a_queued_one_at_once(tmp_path):
     run = score(world)
     made = do(world, run)
     assert (made.status, made.result["n_judged"] < 6) == ("cancelled", True)
-    assert "was stopped" in made.result["stopped"]
+    assert "was cancelled" in made.result["stopped"]
     queued = score(world)
     assert stop_run(world, queued).status == stop_run(world, queued).status == "cancelled"
     assert do(world, queued).result is None
@@ -267,7 +267,7 @@ def test_a_check_whose_budget_ends_keeps_what_it_found_and_one_that_is_stopped_t
         world.clock.pass_seconds(1)
 
     cut = do(world, check(), watched=stop)
-    assert (cut.status, "was stopped" in cut.result["stopped"]) == ("cancelled", True)
+    assert (cut.status, "was cancelled" in cut.result["stopped"]) == ("cancelled", True)
 
 
 class BusyOnce:

@@ -18,8 +18,7 @@ from optimizer.core.feedback.events import Arm, FeedbackEvent, Interaction
 from optimizer.core.forecast.selftest import Run, SelftestReport, cell_of, summary_of
 from optimizer.core.statistics.interval import wilson_interval
 from optimizer.jobs.families.sync_families import sync_families
-from optimizer.jobs.rollouts.selftest import SelftestRequest
-from optimizer.jobs.rollouts.selftest import run_selftest as run
+from optimizer.jobs.rollouts.selftest import SelftestRequest, run_selftest as run
 from tests.clock import Clock
 from tests.stores import NOW, keep_events, new_database
 

@@ -8,8 +8,7 @@ import random
 from datetime import UTC, datetime
 
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
+from hypothesis import given, strategies as st
 
 from optimizer.core.base.errors import InvalidInput
 from optimizer.core.dataset.examples import Example, make_example, similarities, vectors

@@ -30,7 +30,6 @@ from optimizer.core.search.study import Definition
 from optimizer.core.statistics.noninferiority import NotLower
 from optimizer.jobs.context import JobContext
 from optimizer.jobs.studies.confirm_winner import ConfirmationResult, confirm_winner
-from optimizer.jobs.studies.context import StopFlag
 from optimizer.jobs.studies.kinds.prompt import PromptStudy
 from optimizer.jobs.studies.run_study import _begin
 from optimizer.runtime.wiring import sealed_holdout, strategy_for
@@ -135,9 +134,7 @@ def confirmed(
     )
     assert Definition.parse(study.definition).n_holdout == N
     with patch.object(PromptStudy, "evaluator", lambda self, run, **_: scores):
-        found = confirm_winner(
-            run, variants, holdout=sealed_holdout(), stop=StopFlag(world.store, world.clock, study.id)
-        )
+        found = confirm_winner(run, variants, holdout=sealed_holdout(), stop=run.stop_flag())
     names = {id: f"v{i}" for i, id in enumerate(ids)}
     named = {"winner": names[found.winner], "measured": [names[id] for id in scores.measured if id in names]}
     return found, named

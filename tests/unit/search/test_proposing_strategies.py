@@ -14,8 +14,7 @@ from optimizer.core.base.values import Budget
 from tests.stand_ins.proposers import GOOD, busy, each_source_is_read_once, fails, proposing_world  # noqa: F401
 from tests.unit.search.test_copro_search import Writer
 from tests.unit.search.test_gepa_search import Reflective
-from tests.unit.search.test_joint_search import SIZES as JOINT_SIZES
-from tests.unit.search.test_joint_search import Reader
+from tests.unit.search.test_joint_search import SIZES as JOINT_SIZES, Reader
 from tests.unit.search.test_simba_search import SIZES, Moody
 from tests.worlds.study_world import TopicModel, World, assert_resumes, killed_at
 

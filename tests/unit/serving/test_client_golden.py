@@ -15,15 +15,13 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
+from hypothesis import given, strategies as st
 
 import detent_client
 from api.prompt import ServedFamily
 from api.snapshot import Snapshots
 from detent_client.adapters import variant_call
-from detent_client.choice import bucket as client_bucket
-from detent_client.choice import first_bucket_of, salt_bytes
+from detent_client.choice import bucket as client_bucket, first_bucket_of, salt_bytes
 from detent_client.snapshot import families_of
 from detent_client.template import Template
 from optimizer.core.base.errors import InvalidInput

@@ -14,8 +14,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from hypothesis import given, settings
-from hypothesis import strategies as st
+from hypothesis import given, settings, strategies as st
 
 from optimizer.adapters.files.spool import ROOM_BYTES, Spool, claim, left_behind
 from optimizer.core.base.errors import Busy

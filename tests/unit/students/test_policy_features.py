@@ -5,13 +5,11 @@ from __future__ import annotations
 import math
 
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
+from hypothesis import given, strategies as st
 
 from optimizer.content.core.policy import learned_knob
 from optimizer.content.core.policy.learned_knob import text_statistics
-from optimizer.core.predictor import answer_features as answers
-from optimizer.core.predictor import request_features as requests
+from optimizer.core.predictor import answer_features as answers, request_features as requests
 from optimizer.core.predictor.answer_features import agreement, answer_features
 from optimizer.core.predictor.parts import count_pieces
 from optimizer.core.predictor.request_features import request_features

@@ -11,8 +11,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
-from hypothesis import strategies as st
+from hypothesis import given, settings, strategies as st
 
 from optimizer.adapters.predictors import student_learning
 from optimizer.adapters.predictors.student_learning import counted_texts, features_of, learn_student

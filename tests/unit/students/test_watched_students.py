@@ -30,8 +30,7 @@ from optimizer.jobs.studies.context import StudyRun
 from tests.rows.event_rows import rows_of
 from tests.stores import arm, new_database
 from tests.worlds.contexts import context_of
-from tests.worlds.rollout_world import F
-from tests.worlds.rollout_world import World as RolloutWorld
+from tests.worlds.rollout_world import F, World as RolloutWorld
 from tests.worlds.study_world import World, topic_family
 from tests.worlds.taught_student import TAUGHT, crown
 

@@ -147,8 +147,7 @@ class StudyTables:
         r = RESULTS.c
         query = select(RESULTS).where(r.study == study, r.purpose == purpose).order_by(r.variant, r.example)
         query = where_equal(query, (r.variant, variant))
-        by_variant = grouped((row["variant"], record_of(ExampleResult, row)) for row in tx.execute(query).mappings())
-        return by_variant
+        return grouped((row["variant"], record_of(ExampleResult, row)) for row in tx.execute(query).mappings())
 
     def put_tier_answers(self, tx: Connection, study: str, answers: TierAnswers) -> None:
         upsert(
