@@ -26,7 +26,7 @@ from optimizer.jobs.champions.watch_champion import watch_champion
 from optimizer.jobs.champions.watch_switch import SwitchWatcher
 from optimizer.jobs.context import JobContext
 from optimizer.jobs.families.create_family import as_yaml
-from optimizer.jobs.families.create_variant import VariantDraft, store_draft
+from optimizer.jobs.families.create_variant import VariantRequest, store_draft
 from optimizer.jobs.feedback.roll_up_minutes import roll_up_minutes, roll_up_performance, roll_up_traffic
 from optimizer.jobs.runs.carry_out_run import carry_out_run
 from optimizer.ports import AlertSilence, Transaction
@@ -237,7 +237,9 @@ def rollouts_are_moved(var: Path, clock: Clock) -> None:
         watcher.look(family)
     watch_champion(world.store, clock, family)
 
-    draft = VariantDraft(messages=[{"role": "user", "content": "Guess: {{document}}"}], note="quick")
+    draft = VariantRequest(
+        family=world.family.name, messages=[{"role": "user", "content": "Guess: {{document}}"}], note="quick"
+    )
     world.candidate = store_draft(world.family, draft, actor="ann", store=world.store, clock=clock).variant
     world.champion = first
     world.behaviours[world.candidate] = Behaviour(success=0.1)

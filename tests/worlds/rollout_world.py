@@ -20,7 +20,7 @@ from optimizer.core.rollout.blocks import StoredBlock, window_start
 from optimizer.core.rollout.transitions import OperatorAct
 from optimizer.core.serving.assignment import Holdback, cohort_start, holdback_of
 from optimizer.core.serving.rollout import Champion, Decision, Rollout, is_frozen
-from optimizer.jobs.families.create_variant import VariantDraft, store_draft
+from optimizer.jobs.families.create_variant import VariantRequest, store_draft
 from optimizer.jobs.families.sync_families import sync_families
 from optimizer.jobs.feedback.roll_up_minutes import roll_up_minutes
 from optimizer.jobs.record_change import RolloutChange
@@ -89,7 +89,11 @@ class World:
         )
         sync_families({F: self.family}, self.store, self.clock)
         self.champion = self.family.variant().id
-        draft = VariantDraft(messages=[{"role": "user", "content": "In one sentence: {{document}}"}], note="shorter")
+        draft = VariantRequest(
+            family=self.family.name,
+            messages=[{"role": "user", "content": "In one sentence: {{document}}"}],
+            note="shorter",
+        )
         self.candidate = store_draft(self.family, draft, actor="ann", store=self.store, clock=self.clock).variant
         self.behaviours = {self.champion: Behaviour(), self.candidate: Behaviour()}
 

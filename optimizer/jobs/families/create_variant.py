@@ -5,8 +5,8 @@ A draft is one that a person tries before it is saved: it is stored and no list 
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, fields
+from collections.abc import Mapping
+from dataclasses import dataclass
 from typing import Annotated, Any
 
 from pydantic import ConfigDict, Field, model_validator
@@ -38,24 +38,6 @@ class CreatedVariant(VariantView):
     """``new`` is False when the family held this content already, as more than a draft."""
 
     new: bool
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class VariantDraft:
-    """What a person asks for. None = as in ``from_variant``, or as the family's file has it. ``expect`` and ``listed``:
-    as in VariantRequest.
-    """
-
-    messages: Sequence[Mapping[str, Any]] | None = None
-    from_variant: str | None = None
-    examples: Sequence[Mapping[str, Any]] | None = None  # {"id", "input", "output"}
-    model: Mapping[str, Any] | None = None  # laid over the settings that are there
-    policy: Mapping[str, Any] | None = None  # likewise
-    preset: str | None = None  # a name of ``presets.py``, laid over the policy before ``policy`` is
-    response_format: Mapping[str, Any] | None = None  # likewise as a whole; ``{}`` takes it out
-    note: str = ""
-    expect: str | None = None
-    listed: bool = True
 
 
 class FewShotBody(StrictModel):
@@ -105,30 +87,20 @@ def create_variant(context: Context, request: VariantRequest) -> CreatedVariant:
     example of the sealed holdout, or of production text that no person released, is 422. With `expect`, 412 where
     another person saved one meanwhile.
     """
-    draft = draft_of(request)
     return store_draft(
-        context.family(request.family), draft, actor=context.actor, store=context.store, clock=context.clock
+        context.family(request.family), request, actor=context.actor, store=context.store, clock=context.clock
     )
 
 
-def draft_of(request: VariantRequest) -> VariantDraft:
-    members = {field.name for field in fields(VariantDraft)}
-    return VariantDraft(**request.model_dump(include=members), from_variant=request.from_)
-
-
-def store_draft(family: Family, draft: VariantDraft, *, actor: str, store: Store, clock: Clock) -> CreatedVariant:
+def store_draft(family: Family, draft: VariantRequest, *, actor: str, store: Store, clock: Clock) -> CreatedVariant:
     """Checks and stores the variant.
 
     Raises:
-        InvalidInput: neither messages nor ``from_variant``, unknown variables, a malformed message or example, an
-            example of the sealed holdout or not released, a model setting or preset that is none, or a function that
-            the family's file does not name.
-        NotFound: the family has no variant ``from_variant``.
+        InvalidInput: unknown variables, a malformed message, an example of the sealed holdout or not released, a model
+            setting or preset that is none, or a function that the family's file does not name.
+        NotFound: the family has no variant ``from_``.
         StaleVersion: a person saved another variant than ``expect`` last.
     """
-    if draft.messages is None and draft.from_variant is None:
-        fault = Fault(pointer="/messages", detail="give messages, or from = a variant to change")
-        raise InvalidInput("Cannot make a variant of nothing: give messages, or from = a variant to change.", [fault])
 
     def change(tx: Transaction) -> CreatedVariant:
         parent = parent_of(tx, store, family, draft)
@@ -152,12 +124,12 @@ def store_draft(family: Family, draft: VariantDraft, *, actor: str, store: Store
             created_at=at,
             created_by=actor,
             note=draft.note,
-            parent=parent.parent if parent is not None and is_itself else draft.from_variant,
+            parent=parent.parent if parent is not None and is_itself else draft.from_,
         )
         new = store.variants.add(tx, record)
         if new:
             action = "variant.create" if draft.listed else "variant.try"
-            detail = {"from": draft.from_variant, "note": draft.note}
+            detail = {"from": draft.from_, "note": draft.note}
             store.audit.add(
                 tx, at=at, actor=actor, action=action, family=family.name, subject=variant.id, detail=detail
             )
@@ -167,23 +139,13 @@ def store_draft(family: Family, draft: VariantDraft, *, actor: str, store: Store
     return store.write(change)
 
 
-def draft_content(parent: Variant, draft: VariantDraft) -> dict[str, Any]:
-    """The content that a draft asks for, unchecked. Raises InvalidInput for an example or a preset that is none."""
+def draft_content(parent: Variant, draft: VariantRequest) -> dict[str, Any]:
+    """The content that a draft asks for, unchecked. Raises InvalidInput for a preset that is none."""
     content = parent.content()
     if draft.messages is not None:
         content["messages"] = [dict(m) for m in draft.messages]
     if draft.examples is not None:
-        for place, example in enumerate(draft.examples):
-            texts_are_there = isinstance(example.get("id"), str) and isinstance(example.get("output"), str)
-            if not (texts_are_there and isinstance(example.get("input"), Mapping)):
-                detail = (
-                    "an example needs id (text), input (an object with the family's inputs) and output (text, as the"
-                    " model should write it)"
-                )
-                raise InvalidInput(
-                    f"Example {place} cannot be used: {detail}.", [Fault(pointer=f"/examples/{place}", detail=detail)]
-                )
-        content["examples"] = list(draft.examples)
+        content["examples"] = [example.model_dump() for example in draft.examples]
     settings = dict(draft.model or {})
     response_format = (
         draft.response_format if draft.response_format is not None else settings.pop("response_format", None)
@@ -196,7 +158,7 @@ def draft_content(parent: Variant, draft: VariantDraft) -> dict[str, Any]:
     return content
 
 
-def checked_draft(tx: Transaction, store: Store, family: Family, draft: VariantDraft) -> Variant:
+def checked_draft(tx: Transaction, store: Store, family: Family, draft: VariantRequest) -> Variant:
     """The variant that a draft asks for. Raises InvalidInput and NotFound as ``store_draft`` does."""
     parent = parent_of(tx, store, family, draft)
     _check_settings(draft)
@@ -225,7 +187,7 @@ def checked_draft(tx: Transaction, store: Store, family: Family, draft: VariantD
     faults += _nearest_faults(tx, store, family, variant)
     if faults:
         raise InvalidInput(f"This is no variant of {family.name}: " + "; ".join(f.detail for f in faults) + ".", faults)
-    _check_examples(tx, store, family, variant, quoted={e["id"] for e in draft.examples or ()})
+    _check_examples(tx, store, family, variant, quoted={e.id for e in draft.examples or ()})
     return variant
 
 
@@ -262,22 +224,22 @@ def _nearest_faults(tx: Transaction, store: Store, family: Family, variant: Vari
     return faults
 
 
-def parent_of(tx: Transaction, store: Store, family: Family, draft: VariantDraft) -> VariantRecord | None:
+def parent_of(tx: Transaction, store: Store, family: Family, draft: VariantRequest) -> VariantRecord | None:
     """What a draft starts from; None: the family's file. Raises NotFound."""
-    if draft.from_variant is None:
+    if draft.from_ is None:
         return None
-    record = store.variants.get(tx, family.name, draft.from_variant)
+    record = store.variants.get(tx, family.name, draft.from_)
     if record is None:
         raise NotFound(
-            f"Family {family.name!r} has no variant {draft.from_variant!r} to start from. See them with: detent variant"
+            f"Family {family.name!r} has no variant {draft.from_!r} to start from. See them with: detent variant"
             f" list {family.name}.",
             family=family.name,
-            variant=draft.from_variant,
+            variant=draft.from_,
         )
     return record
 
 
-def _check_settings(draft: VariantDraft) -> None:
+def _check_settings(draft: VariantRequest) -> None:
     """Raises InvalidInput for what a call must not take from a variant.
 
     ``response_format`` may stand among the model's settings too.

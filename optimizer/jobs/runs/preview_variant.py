@@ -29,7 +29,6 @@ from optimizer.jobs.families.create_variant import (
     VariantRequest,
     checked_draft,
     draft_content,
-    draft_of,
     parent_of,
 )
 from optimizer.jobs.request import Name
@@ -125,14 +124,14 @@ def preview_variant(context: Context, request: PreviewRequest) -> VariantPreview
     Raises:
         NotFound: the family has no variant to start from. InvalidInput: an example that is no dev example.
     """
-    family, store, draft = context.family(request.family), context.store, draft_of(request)
+    family, store = context.family(request.family), context.store
     variant: Variant | None = None
     faults: Sequence[FaultMember] = ()
     with store.read() as tx:
-        parent = parent_of(tx, store, family, draft)
+        parent = parent_of(tx, store, family, request)
         before = parent.variant if parent is not None else family.variant()
         try:
-            variant = checked_draft(tx, store, family, draft)
+            variant = checked_draft(tx, store, family, request)
         except InvalidInput as refusal:
             faults = refusal.members.get("errors") or [{"pointer": "", "detail": refusal.detail}]
         stored = store.variants.get(tx, family.name, variant.id) if variant is not None else None
@@ -150,7 +149,7 @@ def preview_variant(context: Context, request: PreviewRequest) -> VariantPreview
         variant=variant.id if variant is not None else None,
         is_listed=stored is not None and stored.source != DRAFT,
         faults=faults,
-        edited=edited_prompt(before.content(), draft_content(before, draft), list(family.inputs)),
+        edited=edited_prompt(before.content(), draft_content(before, request), list(family.inputs)),
         price=_price(context, family, variant, chosen),
         price_before=_price(context, family, before, chosen),
         examples=offered,

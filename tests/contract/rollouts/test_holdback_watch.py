@@ -13,7 +13,7 @@ import pytest
 
 from optimizer.core.base.phrasing import when
 from optimizer.core.rollout.evidence_state import StoredEvidence, after, as_text, begin
-from optimizer.jobs.families.create_variant import VariantDraft, store_draft
+from optimizer.jobs.families.create_variant import VariantRequest, store_draft
 from optimizer.jobs.feedback.roll_up_minutes import roll_up_minutes
 from optimizer.jobs.rollouts import watch_holdback
 from optimizer.jobs.rollouts.freeze import FreezeRequest, freeze, unfreeze
@@ -308,7 +308,7 @@ def test_a_promotion_that_the_next_rollout_followed_by_itself_was_not_taken_back
 
 
 def new_variant(world: World, text: str) -> str:
-    draft = VariantDraft(messages=[{"role": "user", "content": text}], note="another")
+    draft = VariantRequest(family=world.family.name, messages=[{"role": "user", "content": text}], note="another")
     return store_draft(world.family, draft, actor="ann", store=world.store, clock=world.clock).variant
 
 

@@ -15,7 +15,7 @@ from optimizer.core.base.errors import Busy, Conflict, GateNotMet, Refused
 from optimizer.core.declaration.read import parse_family
 from optimizer.core.feedback.events import FeedbackEvent
 from optimizer.core.rollout.cohorts import gaps
-from optimizer.jobs.families.create_variant import VariantDraft, store_draft
+from optimizer.jobs.families.create_variant import VariantRequest, store_draft
 from optimizer.jobs.rollouts import watch_rollout
 from optimizer.jobs.rollouts.forecast_rollout import read_recent
 from optimizer.jobs.rollouts.freeze import FreezeRequest, freeze, unfreeze
@@ -26,7 +26,7 @@ from tests.stores import keep_events
 from tests.worlds.contexts import context_of
 from tests.worlds.rollout_world import F, World
 
-DRAFT = VariantDraft(messages=[{"role": "user", "content": "Shortly: {{document}}"}], note="another")
+DRAFT = VariantRequest(family=F, messages=[{"role": "user", "content": "Shortly: {{document}}"}], note="another")
 
 
 def fast(database: Database, **settings: Any) -> World:

@@ -9,7 +9,7 @@ import pytest
 from optimizer.adapters.store import Database
 from optimizer.core.feedback.events import Arm
 from optimizer.core.serving.rollout import Rollout
-from optimizer.jobs.families.create_variant import VariantDraft, store_draft
+from optimizer.jobs.families.create_variant import VariantRequest, store_draft
 from optimizer.jobs.families.sync_families import sync_families
 from optimizer.jobs.rollouts.tick import tick
 from tests.clock import Clock
@@ -42,7 +42,9 @@ def store(url: str, tmp_path: Path, clock: Clock):
 
 @pytest.fixture
 def candidate(store: Database, clock: Clock) -> str:
-    draft = VariantDraft(messages=[{"role": "user", "content": "In one sentence: {{document}}"}], note="shorter")
+    draft = VariantRequest(
+        family=F, messages=[{"role": "user", "content": "In one sentence: {{document}}"}], note="shorter"
+    )
     return store_draft(family(), draft, actor="ann", store=store, clock=clock).variant
 
 

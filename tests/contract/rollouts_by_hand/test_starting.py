@@ -11,7 +11,7 @@ from optimizer.core.evaluation.suite import suite_id
 from optimizer.core.family.settings import Targets
 from optimizer.core.feedback.events import Arm, FeedbackEvent
 from optimizer.core.search.study import Study
-from optimizer.jobs.families.create_variant import VariantDraft, store_draft
+from optimizer.jobs.families.create_variant import VariantRequest, store_draft
 from optimizer.jobs.rollouts.verify_rollout import verify_rollout
 from tests.contract.rollouts_by_hand.world import T0, F, champion, family, served, version
 from tests.rows.evaluations import batch_of, check_of
@@ -187,7 +187,7 @@ def test_a_confirmation_against_another_champion_counts_for_nothing(store, clock
 
 def test_a_policy_is_no_candidate_where_applications_fill_in_the_champion_by_themselves(store, clock):
     messages = [{"role": "user", "content": "In one sentence: {{document}}"}]
-    draft = VariantDraft(messages=messages, policy={"refine": 0.5}, note="twice")
+    draft = VariantRequest(family=F, messages=messages, policy={"refine": 0.5}, note="twice")
     candidate = store_draft(family(), draft, actor="ann", store=store, clock=clock).variant
     confirmed(store, candidate)
     window = (F, champion(store), None, None, T0, "py-1", 40)

@@ -10,7 +10,7 @@ from pydantic import ValidationError
 from optimizer.core.base.errors import InvalidInput, NotFound, PreconditionFailed, StaleVersion
 from optimizer.core.serving.assignment import OVERRIDE_SALT, Override, unit_hash
 from optimizer.jobs.champions.read_variants import VariantsRequest, read_variants
-from optimizer.jobs.families.create_variant import NONE_SAVED, VariantDraft, store_draft
+from optimizer.jobs.families.create_variant import NONE_SAVED, VariantRequest, store_draft
 from optimizer.jobs.rollouts.put_override import OverrideRequest, put_override
 from tests.contract.rollouts_by_hand.world import T0, F, audited, family
 from tests.rows.rollout_acts import operate, set_champion, start_rollout
@@ -18,7 +18,7 @@ from tests.worlds.contexts import context_of
 
 
 def test_the_same_content_is_one_variant_whoever_makes_it(store, clock, candidate):
-    draft = VariantDraft(messages=[{"role": "user", "content": "In one sentence: {{document}}"}])
+    draft = VariantRequest(family=F, messages=[{"role": "user", "content": "In one sentence: {{document}}"}])
     again = store_draft(family(), draft, actor="bob", store=store, clock=clock)
     assert not again.new
     assert again.created_by == "ann"
@@ -27,7 +27,7 @@ def test_the_same_content_is_one_variant_whoever_makes_it(store, clock, candidat
 def test_a_variant_from_another_keeps_what_is_not_changed(store, clock, candidate):
     warmer = store_draft(
         family(),
-        VariantDraft(from_variant=candidate, model={"temperature": 0.7}),
+        VariantRequest(family=F, from_=candidate, model={"temperature": 0.7}),
         actor="bob",
         store=store,
         clock=clock,
@@ -40,28 +40,30 @@ def test_a_variant_from_another_keeps_what_is_not_changed(store, clock, candidat
 @pytest.mark.parametrize(
     ("draft", "said"),
     [
-        (VariantDraft(), "give messages"),
-        (VariantDraft(messages=[{"role": "user", "content": "{{dokument}}"}]), "dokument"),
-        (VariantDraft(messages=[{"role": "user", "content": "Hello"}]), "no input stands"),
-        (VariantDraft(messages=[{"role": "user"}]), "needs a text"),
-        (VariantDraft(messages=[{"role": "user", "content": "{{document}} \ud800"}]), "cannot be written as JSON"),
+        (VariantRequest(family=F, messages=[{"role": "user", "content": "{{dokument}}"}]), "dokument"),
+        (VariantRequest(family=F, messages=[{"role": "user", "content": "Hello"}]), "no input stands"),
+        (VariantRequest(family=F, messages=[{"role": "user"}]), "needs a text"),
         (
-            VariantDraft(messages=[{"role": "user", "content": "{{document}}"}], model={"temperature": float("nan")}),
+            VariantRequest(family=F, messages=[{"role": "user", "content": "{{document}} \ud800"}]),
+            "cannot be written as JSON",
+        ),
+        (
+            VariantRequest(
+                family=F, messages=[{"role": "user", "content": "{{document}}"}], model={"temperature": float("nan")}
+            ),
             "temperature is .*, not nan",
         ),
         (
-            VariantDraft(
+            VariantRequest(
+                family=F,
                 messages=[{"role": "user", "content": "{{document}}"}],
                 examples=[{"id": "e", "input": {"document": float("nan")}, "output": "b"}],
             ),
             "cannot be written as JSON",
         ),
         (
-            VariantDraft(messages=[{"role": "user", "content": "{{document}}"}], examples=[{"id": "e"}]),
-            "an example needs",
-        ),
-        (
-            VariantDraft(
+            VariantRequest(
+                family=F,
                 messages=[{"role": "user", "content": "{{document}}"}],
                 examples=[{"id": "e", "input": {"text": "a"}, "output": "b"}],
             ),
@@ -77,7 +79,7 @@ def test_what_could_not_be_served_is_no_variant(store, clock, draft, said):
 def test_a_draft_is_listed_once_it_is_saved(store, clock, candidate):
     tried = store_draft(
         family(),
-        VariantDraft(from_variant=candidate, model={"temperature": 0.7}, listed=False),
+        VariantRequest(family=F, from_=candidate, model={"temperature": 0.7}, listed=False),
         actor="ann",
         store=store,
         clock=clock,
@@ -87,12 +89,12 @@ def test_a_draft_is_listed_once_it_is_saved(store, clock, candidate):
     with store.read() as tx:
         assert store.variants.get(tx, F, tried.variant) is not None, "who knows its id finds it"
     clock.pass_seconds(5)
-    again = VariantDraft(from_variant=tried.variant, note="warmer")
+    again = VariantRequest(family=F, from_=tried.variant, note="warmer")
     saved = store_draft(family(), again, actor="bob", store=store, clock=clock)
     assert (saved.new, saved.source, saved.note, saved.created_by) == (True, "person", "warmer", "bob")
     assert (saved.parent, saved.created_at) == (candidate, clock.now())
     assert listed(store, clock)[-1] == tried.variant
-    draft_again = VariantDraft(from_variant=tried.variant, listed=False)
+    draft_again = VariantRequest(family=F, from_=tried.variant, listed=False)
     assert store_draft(family(), draft_again, actor="cleo", store=store, clock=clock).source == "person"
 
 
@@ -100,7 +102,7 @@ def test_a_draft_that_is_put_to_use_is_listed(store, clock, candidate):
     drafts = [
         store_draft(
             family(),
-            VariantDraft(from_variant=candidate, model={"temperature": heat}, listed=False),
+            VariantRequest(family=F, from_=candidate, model={"temperature": heat}, listed=False),
             actor="ann",
             store=store,
             clock=clock,
@@ -117,7 +119,7 @@ def test_a_draft_that_is_put_to_use_is_listed(store, clock, candidate):
 
 def test_the_second_of_two_who_edit_is_told_and_may_save_beside_the_first(store, clock, candidate):
     def save(actor, heat, expect):
-        draft = VariantDraft(from_variant=candidate, model={"temperature": heat}, expect=expect)
+        draft = VariantRequest(family=F, from_=candidate, model={"temperature": heat}, expect=expect)
         return store_draft(family(), draft, actor=actor, store=store, clock=clock)
 
     clock.pass_seconds(5)

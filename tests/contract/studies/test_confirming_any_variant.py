@@ -13,7 +13,7 @@ from optimizer.core.base.errors import Conflict, DatasetTooSmall, GateNotMet, No
 from optimizer.core.base.values import Budget
 from optimizer.core.family.rendering import few_shot
 from optimizer.core.search.study import CONFIRM, Study
-from optimizer.jobs.families.create_variant import VariantDraft, store_draft
+from optimizer.jobs.families.create_variant import VariantRequest, store_draft
 from optimizer.jobs.studies.nominate import LookPrice
 from tests.clock import Clock
 from tests.worlds.study_world import START, TopicModel, World, topic_examples, topic_family
@@ -34,8 +34,12 @@ def world(tmp_path: Path) -> Iterator[World]:
 
 def by_hand(world: World, n_examples: int = 2) -> str:
     shown = [few_shot(world.family, example) for example in topic_examples(n_examples, "train")]
-    draft = VariantDraft(
-        messages=None, from_variant=champion(world), examples=[shot_record(s) for s in shown], note="my own"
+    draft = VariantRequest(
+        family=world.family.name,
+        messages=None,
+        from_=champion(world),
+        examples=[shot_record(s) for s in shown],
+        note="my own",
     )
     made = store_draft(world.family, draft, actor="local:ann", store=world.store, clock=world.clock)
     return made.variant

@@ -19,7 +19,7 @@ from optimizer.core.base.errors import InvalidInput
 from optimizer.core.serving.access import access_of, hash_of
 from optimizer.core.serving.assignment import verify_token
 from optimizer.host.config import Settings
-from optimizer.jobs.families.create_variant import VariantDraft, store_draft
+from optimizer.jobs.families.create_variant import VariantRequest, store_draft
 from optimizer.jobs.families.rename_family import RenameRequest, rename_family
 from optimizer.jobs.rollouts.freeze import FreezeRequest, freeze, unfreeze
 from optimizer.runtime import wiring
@@ -412,7 +412,7 @@ def test_a_frozen_family_answers_with_its_champion_only(setup: Setup) -> None:
     family, clock = wiring.load_families(setup.settings).families["topic"], wiring.open_clock(setup.settings)
     other = store_draft(
         family,
-        VariantDraft(messages=[{"role": "user", "content": "{{document}}?"}]),
+        VariantRequest(family="topic", messages=[{"role": "user", "content": "{{document}}?"}]),
         actor="ann",
         store=setup.store,
         clock=clock,

@@ -19,7 +19,7 @@ from optimizer.core.search.cascade.advice import _changed
 from optimizer.core.search.cascade.exploration import complete_records, estimate
 from optimizer.core.search.cascade.figures import CascadeSetting
 from optimizer.core.search.cascade.records import replay
-from optimizer.jobs.families.create_variant import VariantDraft, store_draft
+from optimizer.jobs.families.create_variant import VariantRequest, store_draft
 from optimizer.jobs.studies import recommend_cascade as recommend_cascade_job
 from optimizer.jobs.studies.recommend_cascade import (
     CascadeRecommendation,
@@ -132,7 +132,7 @@ def test_thresholds_that_lose_too_much_are_changed_for_those_the_confident_rule_
     assert advice.estimated.loss.low > advice.margin
     assert advice.estimated_recommended.loss.mean < advice.estimated.loss.mean
     assert advice.audit_cost.extra_usd.mean == pytest.approx(SHARE * USD[1] * 0.9, rel=0.05)
-    draft = VariantDraft(from_variant=found.champion, policy=advice.policy)
+    draft = VariantRequest(family=world.family.name, from_=found.champion, policy=advice.policy)
     made = store_draft(world.family, draft, actor="test", store=world.store, clock=world.clock)
     assert made.policy["accept"] == advice.policy["accept"]
     production = production_of(read(world), world.family, world.scorer)
@@ -147,7 +147,11 @@ def test_requests_of_a_variant_with_other_thresholds_count_at_its_own_share(tmp_
     other = cascade_variant(world.family, 0.9, audit_share=0.5)
     store_draft(
         world.family,
-        VariantDraft(from_variant=cascade_variant(world.family, SERVED, audit_share=SHARE).id, policy=other.policy),
+        VariantRequest(
+            family=world.family.name,
+            from_=cascade_variant(world.family, SERVED, audit_share=SHARE).id,
+            policy=other.policy,
+        ),
         actor="test",
         store=world.store,
         clock=world.clock,
@@ -163,7 +167,7 @@ def test_a_variant_with_another_prompt_is_another_matter(tmp_path: Path) -> None
     world = cascade_world(tmp_path)
     champion = cascade_variant(world.family, SERVED, audit_share=SHARE)
     messages = [{"role": "system", "content": "Say it."}, *champion.messages[1:]]
-    draft = VariantDraft(from_variant=champion.id, messages=messages)
+    draft = VariantRequest(family=world.family.name, from_=champion.id, messages=messages)
     made = store_draft(world.family, draft, actor="test", store=world.store, clock=world.clock)
     other = Variant.from_content({**champion.content(), "messages": messages})
     assert other.id == made.variant

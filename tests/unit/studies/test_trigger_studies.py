@@ -15,7 +15,7 @@ from optimizer.core.base.errors import GateNotMet
 from optimizer.core.base.values import Budget, Spend
 from optimizer.core.search.study import CONFIRM
 from optimizer.jobs.champions.watch_students import put_bypass
-from optimizer.jobs.families.create_variant import VariantDraft, store_draft
+from optimizer.jobs.families.create_variant import VariantRequest, store_draft
 from optimizer.jobs.rollouts.freeze import FreezeRequest, freeze, unfreeze
 from optimizer.jobs.rollouts.read_candidate import waiting_candidate
 from optimizer.jobs.rollouts.tick import tick
@@ -435,7 +435,9 @@ def test_no_study_starts_by_itself_while_a_promotion_is_watched_in_its_holdback(
 def test_a_candidate_found_during_a_holdback_waits_for_its_end(nominated: Copies) -> None:
     world = nominated()
     rollout = promoted(world)
-    found = VariantDraft(messages=[{"role": "user", "content": "Topic? {{document}}"}], note="another")
+    found = VariantRequest(
+        family=world.family.name, messages=[{"role": "user", "content": "Topic? {{document}}"}], note="another"
+    )
     variant = store_draft(world.family, found, actor="ann", store=world.store, clock=world.clock).variant
     first = world.studies()[0]
     later = replace(first, id="st_later", champion=world.champion(), winner=variant, created_at=world.clock.now())
