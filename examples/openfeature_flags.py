@@ -29,7 +29,7 @@ def main() -> None:
     llm = OpenAI()
     assignments: dict[str, str] = {}
     with Client(url, key) as detent:
-        api.set_provider(DetentBulkProvider(detent, url, key))
+        api.set_provider_and_wait(DetentBulkProvider(detent, url, key))
         flags = api.get_client()
         for line in sys.stdin:
             mail = json.loads(line)

@@ -93,7 +93,7 @@ def detent(flags):
 
 @pytest.mark.parametrize("kind", [DetentProvider, DetentBulkProvider])
 def test_a_flag_s_prompt_is_filled_in_reported_and_counted_where_the_server_does_not(flags, detent, kind) -> None:
-    api.set_provider(kind(detent, flags.url, "key"))
+    api.set_provider_and_wait(kind(detent, flags.url, "key"))
     client = api.get_client()
     client.add_hooks([ExposureHook(detent)])
     context = EvaluationContext("ann")
@@ -120,7 +120,7 @@ def test_a_flag_s_prompt_is_filled_in_reported_and_counted_where_the_server_does
 
 @pytest.mark.parametrize("kind", [DetentProvider, DetentBulkProvider])
 def test_the_default_is_served_for_a_family_that_is_not_there(flags, detent, kind) -> None:
-    api.set_provider(kind(detent, flags.url, "key"))
+    api.set_provider_and_wait(kind(detent, flags.url, "key"))
     flag = api.get_client().get_object_details("nope", DEFAULT, EvaluationContext("ann"))
     assert flag.error_code is ErrorCode.FLAG_NOT_FOUND
     p = flag_prompt(detent, flag, unit="ann", message="slow")
@@ -141,7 +141,7 @@ def test_while_the_server_fails_the_last_champion_of_a_bulk_evaluation_is_served
 ) -> None:
     flags.flag["value"]["role"] = role
     flags.flag["metadata"]["lease_expires_at"] = lease
-    api.set_provider(DetentBulkProvider(detent, flags.url, "key", max_age=0.0))
+    api.set_provider_and_wait(DetentBulkProvider(detent, flags.url, "key", max_age=0.0))
     client, context = api.get_client(), EvaluationContext("ann")
     assert client.get_object_details("triage", DEFAULT, context).value["role"] == role
     flags.failure = failure

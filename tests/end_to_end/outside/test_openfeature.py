@@ -43,7 +43,7 @@ def home(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[str, World]
 
 
 def flags(url: str, key: str = "app") -> OpenFeatureClient:
-    api.set_provider(OFREPProvider(base_url=url, headers_factory=lambda: {"Authorization": f"Bearer {key}"}))
+    api.set_provider_and_wait(OFREPProvider(base_url=url, headers_factory=lambda: {"Authorization": f"Bearer {key}"}))
     return api.get_client()
 
 
@@ -163,7 +163,7 @@ def test_each_use_of_a_flag_counts_once_and_its_interaction_and_outcome_stand_in
     url, world, rollout = own
     used: dict[str, int] = {}
     with Client(url, "app") as detent:
-        api.set_provider(kind(detent, url, "app"))
+        api.set_provider_and_wait(kind(detent, url, "app"))
         client = api.get_client()
         client.add_hooks([ExposureHook(detent)])  # one more than the provider has
         for i in range(20):
@@ -230,7 +230,7 @@ def test_a_default_value_is_served_where_the_server_is_away_and_counts_nowhere(
     with on_a_socket(create_app(world.settings), world.settings) as stopped:
         pass
     with Client(stopped, "app", timeout=0.0) as detent:
-        api.set_provider(kind(detent, stopped, "app"))
+        api.set_provider_and_wait(kind(detent, stopped, "app"))
         flag = api.get_client().get_object_details("triage", FALLBACK, EvaluationContext("u1"))
         assert (flag.error_code, flag.value) == (ErrorCode.GENERAL, FALLBACK)
         p = flag_prompt(detent, flag, unit="u1", text="An invoice?")
@@ -243,7 +243,7 @@ def test_refusals_of_a_bulk_evaluation_say_why(home: tuple[str, World]) -> None:
     with Client(url, "app") as detent:
 
         def told(key: str, flag: str = "triage", unit: str = "u1") -> tuple[ErrorCode | None, str]:
-            api.set_provider(DetentBulkProvider(detent, url, key))
+            api.set_provider_and_wait(DetentBulkProvider(detent, url, key))
             details = api.get_client().get_object_details(flag, FALLBACK, EvaluationContext(unit))
             assert details.value == FALLBACK
             return details.error_code, details.error_message or ""
@@ -252,7 +252,7 @@ def test_refusals_of_a_bulk_evaluation_say_why(home: tuple[str, World]) -> None:
         assert told("app", flag="nope")[0] is ErrorCode.FLAG_NOT_FOUND
         assert told("elsewhere")[0] is ErrorCode.FLAG_NOT_FOUND
         assert told("nobody's")[0] is ErrorCode.GENERAL
-        api.set_provider(DetentBulkProvider(detent, url, "app"))
+        api.set_provider_and_wait(DetentBulkProvider(detent, url, "app"))
         assert api.get_client().get_string_details("triage", "mine").error_code is ErrorCode.TYPE_MISMATCH
 
 
@@ -261,7 +261,7 @@ def test_inputs_that_do_not_fit_leave_the_arm_and_an_outcome_of_nothing_is_dropp
 ) -> None:
     url, world, _ = own
     with Client(url, "app") as detent:
-        api.set_provider(DetentBulkProvider(detent, url, "app"))
+        api.set_provider_and_wait(DetentBulkProvider(detent, url, "app"))
         client = api.get_client()
         flag = client.get_object_details("triage", FALLBACK, EvaluationContext("u1"))
         p = flag_prompt(detent, flag, unit="u1", question="of another name")
