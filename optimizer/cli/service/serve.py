@@ -79,7 +79,7 @@ def serve(
         by_itself, edits = News(store), EditNews(store, families, unknown)
         supervisor = Supervisor(
             settings,
-            report=_report,
+            report=lambda sentence: say(f"{datetime.now():%H:%M:%S}  {sentence}"),
             alarm=alarm_into(store),
             mlflow=mlflow,
             news=lambda: [*by_itself(), *edits()],
@@ -138,10 +138,6 @@ def _load_families(settings: Settings, store: Store, strict: bool) -> FamilyFile
             " --examples sheet.csv"
         )
     return families
-
-
-def _report(sentence: str) -> bool:
-    return say(f"{datetime.now():%H:%M:%S}  {sentence}")
 
 
 def alarm_into(store: Store) -> Alarm:

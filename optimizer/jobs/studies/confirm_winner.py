@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import asdict, dataclass, replace
+from functools import partial
 from typing import Any, Literal
 
 from optimizer.core.base.errors import BudgetExhausted, StudyStopped
@@ -366,15 +367,12 @@ def _evaluate(
             in_turns=run.study.aim == "latency",
         )
     finally:
+        put = partial(run.store.studies.put_results, study=run.study.id, purpose="confirmation")
         for id, results in new.items():
             if results:
-                _put(run, id, results)
+                run.store.write(partial(put, variant=id, results=results))
     by_example |= {(id, r.example): r for id, results in new.items() for r in results}
     return [[by_example[arm.id, e.id] for e in examples] for arm in arms]
-
-
-def _put(run: StudyRun, variant: str, results: Sequence[ExampleResult]) -> None:
-    run.store.write(lambda tx: run.store.studies.put_results(tx, run.study.id, "confirmation", variant, results))
 
 
 def _drops(before: Sequence[float], after: Sequence[float]) -> list[float]:
