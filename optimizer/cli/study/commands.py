@@ -209,9 +209,11 @@ def cancel(study: StudyId, as_json: Json = False) -> None:
         show(as_json, record)
         say(f"Study {record.id} is {record.status} already; nothing changed.")
         return
-    show(as_json, session.ask(cancel_study, id=record.id))
+    cancelled = session.ask(cancel_study, id=record.id)
+    show(as_json, cancelled)
     tell_change(
-        f"{record.family}: study {record.id} stops before its next call.",
+        f"{record.family}: study {record.id} "
+        + ("is cancelled." if cancelled.status == "cancelled" else "stops before its next call."),
         why="",
         undo=f"detent study resume {record.id}",
         then=f"detent study show {record.id}",

@@ -491,8 +491,8 @@ def small_holdout_in_words(n: int, needed: int) -> str | None:
     if n >= needed:
         return None
     return (
-        f"The study nominates nothing: its confirmation has {count(n, 'holdout example')}, and gates.n asks for"
-        f" {needed}. Import more examples (about {round((needed - n) / 0.18)} more give so many), or lower gates.n."
+        f"The study nominates nothing: its confirmation has {count(n, 'holdout example')}, and rollout.gates.n"
+        f" asks for {needed}. Import more examples (about {round((needed - n) / 0.18)} more give so many), or lower it."
     )
 
 

@@ -115,7 +115,7 @@ class ImportReport:
             lines.append(
                 f"The gates ask for {count(self.n_gate, 'holdout example')} and there are {self.n_holdout}: about"
                 f" {round((self.n_gate - self.n_holdout) / 0.18)} more examples give so many. Until then a rollout has"
-                f" to be forced, or gates.n lowered in families/{self.family}/family.yaml."
+                f" to be forced, or rollout.gates.n lowered in families/{self.family}/family.yaml."
             )
         return lines
 

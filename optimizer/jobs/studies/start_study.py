@@ -75,9 +75,10 @@ def _looked(outcome: Study | LookPrice) -> Study | LookEstimate:
 
 
 def cancel_study(context: Context, request: ItemActRequest) -> Study:
-    """Stops the study before its next call; what it found stays. Safe to repeat."""
+    """Stops the study before its next call, at once where no process runs it; what it found stays. Safe to repeat."""
     stored_study(context, request.id)
-    return request_stop(request.id, actor=context.actor, store=context.store, clock=context.clock)
+    is_left = not context.is_worker_running()
+    return request_stop(request.id, actor=context.actor, store=context.store, clock=context.clock, is_left=is_left)
 
 
 def take_up_study(context: Context, request: ItemActRequest) -> Study:

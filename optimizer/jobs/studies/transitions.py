@@ -34,8 +34,11 @@ def next_status(study: Study, status: StudyStatus) -> StudyStatus:
     return status
 
 
-def request_stop(study_id: str, *, actor: str, store: Store, clock: Clock) -> Study:
-    """Asks a study to stop before its next call; one that no worker has begun is cancelled at once. Safe to repeat."""
+def request_stop(study_id: str, *, actor: str, store: Store, clock: Clock, is_left: bool = False) -> Study:
+    """Asks a study to stop before its next call. Safe to repeat.
+
+    One that has not begun, or that no process does any more (``is_left``), is cancelled at once.
+    """
     now = clock.now()
 
     def stop(tx: Transaction) -> Study:
@@ -47,7 +50,7 @@ def request_stop(study_id: str, *, actor: str, store: Store, clock: Clock) -> St
         store.audit.add(
             tx, at=now, actor=actor, action="study_cancel", family=study.family, subject=study_id, detail={}
         )
-        if study.status == "queued":
+        if study.status == "queued" or is_left:
             return study_view(
                 store.studies.update(
                     tx, study_id, stop_requested=True, status=next_status(study, "cancelled"), finished_at=now

@@ -10,8 +10,9 @@ import pytest
 from optimizer.core.views.study_headline import view_of_study
 from optimizer.host import run_files
 from optimizer.host.config import Settings, load_settings
-from optimizer.jobs.request import ItemRequest
+from optimizer.jobs.request import ItemActRequest, ItemRequest
 from optimizer.jobs.studies.read_studies import read_study
+from optimizer.jobs.studies.start_study import cancel_study
 from tests.worlds.contexts import context_of
 from tests.worlds.study_world import World
 
@@ -34,7 +35,10 @@ def test_a_study_that_nobody_runs_is_interrupted_and_its_next_command_takes_it_u
     assert lock.acquire()
     seen = read_study(context, ItemRequest(id=study.id))
     assert (seen.is_interrupted, seen.state, "cancel" in seen.then) == (False, status, True)
+    assert cancel_study(context, ItemActRequest(id=study.id)).status == status, "its worker stops before its next call"
     lock.release()
+    ended = cancel_study(context, ItemActRequest(id=study.id))
+    assert (ended.status, ended.finished_at is None) == ("cancelled", False), "nobody runs it"
     waits = view_of_study(made, is_worker_running=False)
     assert waits.state == "queued", "it waits for a worker"
 
