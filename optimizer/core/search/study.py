@@ -395,7 +395,11 @@ def points_in_words(study: Study) -> str | None:
     if tried < most or tried == possible:
         short = ", apart from those with too long a request or the same prompt" if tried != possible else ""
         return f"every point of the space was tried ({tried:,}){short}{calls_text}"
-    of, n, which = ("", 5 * tried, "more") if possible is None else (f" of {possible:,} possible", possible, "all")
+    of, n, which = (
+        (" of endlessly many", 5 * tried, "more")
+        if possible is None
+        else (f" of {possible:,} possible", possible, "all")
+    )
     look = FIRST if {"race", "joint"} & set(study.strategy.split("+")) else study.definition["n_dev"]
     needed = f" with about {study.spend.n_calls + (n - tried) * look:,} calls" if calls else ""
     return (
