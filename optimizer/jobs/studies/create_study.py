@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, replace
-from math import ceil
+from math import ceil, inf
 from typing import Annotated, Any
 
 from pydantic import Field
@@ -244,7 +244,8 @@ def _checked_wish(
 def _planned(wish: CheckedStudyRequest, store: Store, models: ModelCatalogue) -> tuple[CheckedStudyRequest, StudyPlan]:
     """The request, with as many points as its caps pay for where it does not say how many; and its plan."""
     kind, calls = study_kind(wish.family), wish.budget.calls
-    if wish.values.get("n_settings") is None and tries_points(wish.names):
+    has_points = wish.n_points < inf or n_listed(wish.space, wish.champion)  # whose number the caps decide
+    if has_points and wish.values.get("n_settings") is None and tries_points(wish.names):
         if Budget(calls=calls) != wish.budget:  # what other caps pay for is known once a call has its price
             calls = calls_within(wish.budget, kind.plan(wish, store, models).estimate)
         wish = _with_points(wish, DEFAULT_CALLS if calls is None else calls, store, models)

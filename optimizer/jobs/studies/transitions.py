@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import replace
+from datetime import datetime
+from typing import Any
 
 import structlog
 
@@ -50,7 +52,9 @@ def request_stop(study_id: str, *, actor: str, store: Store, clock: Clock, is_le
         store.audit.add(
             tx, at=now, actor=actor, action="study_cancel", family=study.family, subject=study_id, detail={}
         )
-        if study.status == "queued" or is_left:
+        if is_left and study.status != "queued":
+            return study_view(_ended(tx, store, study, "cancelled", now, stop_requested=True))
+        if study.status == "queued":
             return study_view(
                 store.studies.update(
                     tx, study_id, stop_requested=True, status=next_status(study, "cancelled"), finished_at=now
@@ -136,17 +140,19 @@ def fail_study(store: Store, clock: Clock, study_id: str, reason: str) -> Study:
         record = store.studies.get(tx, study_id)
         if record is not None and record.status in ENDED:
             return record
-        store.outbox.add(tx, "study", study_id, {}, now)
-        spend = store.journal.spend(tx, study_id)
-        if record is not None:  # otherwise the journal knows only calls and dollars
-            spend = replace(
-                spend,
-                search_cut=record.spend.search_cut,
-                remark=record.spend.remark,
-                n_from_journal=record.spend.n_from_journal,
-            )
-        status: StudyStatus = "failed" if record is None else next_status(record, "failed")
-        return store.studies.update(tx, study_id, status=status, error=reason, finished_at=now, spend=spend)
+        if record is None:
+            raise unknown_study(study_id)
+        return _ended(tx, store, record, "failed", now, error=reason)
 
     log.error("study_failed", study=study_id, reason=reason)
     return store.write(fail)
+
+
+def _ended(tx: Transaction, store: Store, study: Study, status: StudyStatus, now: datetime, **changes: Any) -> Study:
+    """The study at an end that no run of it writes: what it spent is the journal's, and MLflow is told."""
+    store.outbox.add(tx, "study", study.id, {}, now)
+    kept = {name: getattr(study.spend, name) for name in ("search_cut", "remark", "n_from_journal")}
+    spend = replace(store.journal.spend(tx, study.id), **kept)  # the journal knows only calls and dollars
+    return store.studies.update(
+        tx, study.id, status=next_status(study, status), finished_at=now, spend=spend, **changes
+    )

@@ -17,6 +17,18 @@ from tests.rows.rollout_acts import operate, set_champion, start_rollout
 from tests.worlds.contexts import context_of
 
 
+@pytest.mark.parametrize(
+    ("asked", "said"),
+    [
+        ({}, "give `messages`, or `from` with the variant to start from"),
+        ({"messages": [{"role": "user", "content": "{{document}}"}], "examples": [{"id": "e"}]}, "examples.0.input"),
+    ],
+)
+def test_a_request_for_nothing_or_with_half_an_example_is_refused(asked, said):
+    with pytest.raises(ValidationError, match=said):
+        VariantRequest(family=F, **asked)
+
+
 def test_the_same_content_is_one_variant_whoever_makes_it(store, clock, candidate):
     draft = VariantRequest(family=F, messages=[{"role": "user", "content": "In one sentence: {{document}}"}])
     again = store_draft(family(), draft, actor="bob", store=store, clock=clock)

@@ -14,7 +14,7 @@ from optimizer.jobs.request import ItemActRequest, ItemRequest
 from optimizer.jobs.studies.read_studies import read_study
 from optimizer.jobs.studies.start_study import cancel_study
 from tests.worlds.contexts import context_of
-from tests.worlds.study_world import World
+from tests.worlds.study_world import Killed, TopicModel, World, killed_at
 
 
 @pytest.fixture
@@ -41,6 +41,24 @@ def test_a_study_that_nobody_runs_is_interrupted_and_its_next_command_takes_it_u
     assert (ended.status, ended.finished_at is None) == ("cancelled", False), "nobody runs it"
     waits = view_of_study(made, is_worker_running=False)
     assert waits.state == "queued", "it waits for a worker"
+
+
+def test_one_that_was_killed_and_is_cancelled_keeps_what_it_spent_and_mlflow_is_told(tmp_path):
+    world = World(tmp_path, model=TopicModel(before=killed_at(5))).fill()
+    study = world.create()
+    with pytest.raises(Killed):
+        world.run(study)
+    with world.store.read() as tx:
+        spent = world.store.journal.spend(tx, study.id)
+        told = [item.seq for item in world.store.outbox.due(tx, world.clock.now(), 99, topics=["study"])]
+    world.store.write(lambda tx: [world.store.outbox.sent(tx, seq, world.clock.now()) for seq in told])
+    context = context_of(world.store, world.clock, is_worker_running=lambda: False)
+    ended = cancel_study(context, ItemActRequest(id=study.id))
+    assert (ended.status, ended.spend.n_calls, ended.spend.usd) == ("cancelled", spent.n_calls, spent.usd)
+    assert spent.n_calls > 0
+    with world.store.read() as tx:
+        due = world.store.outbox.due(tx, world.clock.now(), 99, topics=["study"])
+    assert [item.subject for item in due] == [study.id]
 
 
 def test_a_worker_that_was_killed_holds_nothing(tmp_path: Path, settings: Settings) -> None:
