@@ -244,7 +244,7 @@ def _checked_wish(
 def _planned(wish: CheckedStudyRequest, store: Store, models: ModelCatalogue) -> tuple[CheckedStudyRequest, StudyPlan]:
     """The request, with as many points as its caps pay for where it does not say how many; and its plan."""
     kind, calls = study_kind(wish.family), wish.budget.calls
-    has_points = wish.n_points < inf or n_listed(wish.space, wish.champion)  # whose number the caps decide
+    has_points = wish.n_points < inf or n_listed(wish.space, wish.champion) > 0  # whose number the caps decide
     if has_points and wish.values.get("n_settings") is None and tries_points(wish.names):
         if Budget(calls=calls) != wish.budget:  # what other caps pay for is known once a call has its price
             calls = calls_within(wish.budget, kind.plan(wish, store, models).estimate)

@@ -151,8 +151,8 @@ def fail_study(store: Store, clock: Clock, study_id: str, reason: str) -> Study:
 def _ended(tx: Transaction, store: Store, study: Study, status: StudyStatus, now: datetime, **changes: Any) -> Study:
     """The study at an end that no run of it writes: what it spent is the journal's, and MLflow is told."""
     store.outbox.add(tx, "study", study.id, {}, now)
-    kept = {name: getattr(study.spend, name) for name in ("search_cut", "remark", "n_from_journal")}
-    spend = replace(store.journal.spend(tx, study.id), **kept)  # the journal knows only calls and dollars
+    of_run = {name: getattr(study.spend, name) for name in ("search_cut", "remark", "n_from_journal")}
+    spend = replace(store.journal.spend(tx, study.id), **of_run)  # the journal knows only calls and dollars
     return store.studies.update(
         tx, study.id, status=next_status(study, status), finished_at=now, spend=spend, **changes
     )
