@@ -39,7 +39,7 @@ from listed.studies import PLAIN, study
 Make = Callable[[], list[Cell]]
 KEPT = ROOT / "var" / "bench" / "listed"
 TABLES = ("trec_relevance_binary_gpt-4o", "trec_relevance_binary_mistral", "ups_sst2_opt-2.7b")
-N_HOLDOUT, N_DEV, SIZES, CAPS = 100, 20, (20, 60), (1.0, 1.5, 2.0)
+N_HOLDOUT, SIZES, CAPS = 100, (20, 60, 220), (1.0, 1.5, 2.0)
 
 
 def main() -> int:

@@ -35,7 +35,7 @@ from optimizer.core.search.answer_bounds import (
     request_bytes,
     usd_of,
 )
-from optimizer.core.search.call_estimate import expected_calls, n_champions, trials_of
+from optimizer.core.search.call_estimate import answers_for_a_race, expected_calls, is_raced, n_champions, trials_of
 from optimizer.core.search.cascade.learned import replay_faults
 from optimizer.core.search.cost_estimate import (
     CallProfile,
@@ -106,6 +106,7 @@ class PromptStudy:
             definition=definition,
             n_train=len(train),
             n_dev=len(dev),
+            n_run_off=len(further),
             n_champion_examples=len(champion.examples),
             per_answer=per_answer,
             n_tiers=len(tiers),
@@ -121,8 +122,12 @@ class PromptStudy:
             proposals_price=models.price(writer[0]) if writer else None,
             judging=judging,
         )
+        races = _races(wish, sizes, n_confirmation, judging)
+        if races and further:  # candidates meet all of them, and no leaders come after
+            whole = replace(definition, n_dev=definition.n_dev + definition.n_run_off, n_run_off=0)
+            dataset = build_dataset(family, whole, store)
         calls = expected_calls(
-            names, sizes, n_run_off=len(further), n_holdout=n_holdout, is_written=is_written, judging=judging.calls
+            names, sizes, n_holdout=n_holdout, is_written=is_written, judging=judging.calls, races=races
         )
         estimate = estimate_study(
             calls,
@@ -174,6 +179,18 @@ class PromptStudy:
 
     def sensitivity(self, study: Study, family: Family, variants: Mapping[str, Variant], store: Store) -> None:
         return None
+
+
+def _races(wish: CheckedStudyRequest, sizes: Sizes, n_confirmation: int, judging: JudgingCost) -> bool:
+    per_answer = sizes.per_answer + ceil(judging.calls.expected)
+    answers = answers_for_a_race(
+        wish.budget.calls,
+        wish.definition,
+        n_train=sizes.n_train,
+        n_confirmation=n_confirmation,
+        per_answer=per_answer,
+    )
+    return is_raced(wish.names, wish.aim, wish.definition, calls=answers, n_dev=sizes.n_dev)
 
 
 def asked_tiers(names: Sequence[str], family: Family, models: ModelCatalogue) -> tuple[str, ...]:
