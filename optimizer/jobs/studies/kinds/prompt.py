@@ -48,7 +48,7 @@ from optimizer.core.search.objective import MIN_TIMED
 from optimizer.core.search.run_off import RUN_OFF
 from optimizer.core.search.strategy import COPRO, REPLAY, may_write, searched_tiers, writes
 from optimizer.core.search.strategy_calls import Sizes
-from optimizer.core.search.study import KEEP, LIST_ALONE, Definition, Study
+from optimizer.core.search.study import KEEP, LIST_ALONE, Dataset, Definition, Study
 from optimizer.jobs.calls.ask_judge import JUDGE
 from optimizer.jobs.calls.evaluation_calls import JudgeAccess
 from optimizer.jobs.calls.example_shelf import Shelves
@@ -77,8 +77,7 @@ class PromptStudy:
         _check_models(wish, models)
         family, names, aim, budget, definition = wish.family, wish.names, wish.aim, wish.budget, wish.definition
         champion, space = wish.champion, wish.space
-        model = definition.move_to or str(champion.model["name"])  # that answers most calls
-        facts = models.describe(model)
+        facts = models.describe(model := definition.move_to or str(champion.model["name"]))  # that answers most calls
         tiers, is_written = asked_tiers(names, family, models), writes(names, space)
         dataset = build_dataset(family, definition, store)
         train, dev = load_examples(family, dataset, store)
@@ -100,8 +99,7 @@ class PromptStudy:
         n_confirmation = confirmation_calls(n_holdout, per_answer + ceil(judging.calls.high))
         typical = _typical_bytes(champion, train, dev, family, definition)
         max_tokens = int(champion.model.get("max_tokens") or 0)
-        measured_seconds = _measured_seconds(family, model, store)
-        at_once = _calls_at_once(facts)
+        measured_seconds, at_once = _measured_seconds(family, model, store), _calls_at_once(facts)
         sizes = Sizes(
             definition=definition,
             n_train=len(train),
@@ -122,15 +120,10 @@ class PromptStudy:
             proposals_price=models.price(writer[0]) if writer else None,
             judging=judging,
         )
-        races = _races(wish, sizes, n_confirmation, judging)
-        if races and further:  # candidates meet all of them, and no leaders come after
-            whole = replace(definition, n_dev=definition.n_dev + definition.n_run_off, n_run_off=0)
-            dataset = build_dataset(family, whole, store)
-        calls = expected_calls(
-            names, sizes, n_holdout=n_holdout, is_written=is_written, judging=judging.calls, races=races
-        )
+        raced = _raced_over(wish, sizes, n_confirmation, judging, store)
+        sized: dict[str, Any] = {"n_holdout": n_holdout, "judging": judging.calls, "races": raced is not None}
         estimate = estimate_study(
-            calls,
+            expected_calls(names, sizes, is_written=is_written, **sized),
             profile,
             budget=budget,
             n_trials=trials_of(names, definition),
@@ -156,7 +149,9 @@ class PromptStudy:
             require_a_proposal(name, models.price(name), PROPOSAL_TOKENS, remaining)
         named = tuple(dict.fromkeys([*models_of(champion, space, tiers), *writer, *judging.members]))
         remarks = [*([LIST_ALONE] if wish.is_list_alone else []), *_on_teaching(wish, train, profile, store, models)]
-        return StudyPlan(budget=budget, dataset=dataset, estimate=replace(estimate, models=named, remarks=remarks))
+        return StudyPlan(
+            budget=budget, dataset=raced or dataset, estimate=replace(estimate, models=named, remarks=remarks)
+        )
 
     def evaluator(self, run: StudyRun, *, purpose: str, stop: StopFlag, held: Callable[[], HeldBack]) -> Evaluator:
         """Its calls go through the journal, and leave over what ``held`` says."""
@@ -181,16 +176,21 @@ class PromptStudy:
         return None
 
 
-def _races(wish: CheckedStudyRequest, sizes: Sizes, n_confirmation: int, judging: JudgingCost) -> bool:
-    per_answer = sizes.per_answer + ceil(judging.calls.expected)
+def _raced_over(
+    wish: CheckedStudyRequest, sizes: Sizes, n_confirmation: int, judging: JudgingCost, store: Store
+) -> Dataset | None:
+    """The rows of a study whose candidates race: those of the run-off are among its dev rows. None: they do not."""
     answers = answers_for_a_race(
         wish.budget.calls,
         wish.definition,
         n_train=sizes.n_train,
         n_confirmation=n_confirmation,
-        per_answer=per_answer,
+        per_answer=sizes.per_answer + ceil(judging.calls.expected),
     )
-    return is_raced(wish.names, wish.aim, wish.definition, calls=answers, n_dev=sizes.n_dev)
+    if not is_raced(wish.names, wish.aim, wish.definition, calls=answers, n_dev=sizes.n_dev):
+        return None
+    n_rows = wish.definition.n_dev + wish.definition.n_run_off
+    return build_dataset(wish.family, replace(wish.definition, n_dev=n_rows, n_run_off=0), store)
 
 
 def asked_tiers(names: Sequence[str], family: Family, models: ModelCatalogue) -> tuple[str, ...]:
