@@ -75,13 +75,12 @@ class PromptStudy:
     def plan(self, wish: CheckedStudyRequest, store: Store, models: ModelCatalogue) -> StudyPlan:
         _check_definition(wish)
         _check_models(wish, models)
-        family, names, aim, budget, definition = wish.family, wish.names, wish.aim, wish.budget, wish.definition
-        champion, space = wish.champion, wish.space
+        family, names, definition, champion, space = wish.family, wish.names, wish.definition, wish.champion, wish.space
         facts = models.describe(model := definition.move_to or str(champion.model["name"]))  # that answers most calls
         tiers, is_written = asked_tiers(names, family, models), writes(names, space)
         dataset = build_dataset(family, definition, store)
         train, dev = load_examples(family, dataset, store)
-        is_sequenced = tuple(names) == (REPLAY,) and aim == "cost"  # chosen on cross-fitted rows
+        is_sequenced = tuple(names) == (REPLAY,) and wish.aim == "cost"  # chosen on cross-fitted rows
         further = [] if is_sequenced else dev_examples(family, dataset.get(RUN_OFF, ()), store)
         _check_examples(wish, train, dev)
         per_answer = calls_per_answer(champion, space, tiers, students=students_among(models, [champion], space))
@@ -94,8 +93,7 @@ class PromptStudy:
             is_asked_again=asks_again(champion, space),
             instructions=options_of(space, "instruction"),
         )
-        judging = _judging(wish, inputs, [*train, *dev, *further], models)
-        n_holdout = len(dataset["holdout"])
+        judging, n_holdout = _judging(wish, inputs, [*train, *dev, *further], models), len(dataset["holdout"])
         n_confirmation = confirmation_calls(n_holdout, per_answer + ceil(judging.calls.high))
         typical = _typical_bytes(champion, train, dev, family, definition)
         max_tokens = int(champion.model.get("max_tokens") or 0)
@@ -121,11 +119,13 @@ class PromptStudy:
             judging=judging,
         )
         raced = _raced_over(wish, sizes, n_confirmation, judging, store)
-        sized: dict[str, Any] = {"n_holdout": n_holdout, "judging": judging.calls, "races": raced is not None}
+        calls = expected_calls(
+            names, sizes, n_holdout=n_holdout, is_written=is_written, judging=judging.calls, races=raced is not None
+        )
         estimate = estimate_study(
-            expected_calls(names, sizes, is_written=is_written, **sized),
+            calls,
             profile,
-            budget=budget,
+            budget=wish.budget,
             n_trials=trials_of(names, definition),
             n_confirmation=n_confirmation,
             reserved_usd=confirmation_usd(
@@ -139,7 +139,7 @@ class PromptStudy:
             ),
         )
         remaining = search_budget(
-            budget,
+            wish.budget,
             n_confirmation=n_confirmation,
             reserved_usd=estimate.reserved_usd,
             n_dev=len(dev) * n_champions(definition) * (1 + ceil(judging.calls.expected)),
@@ -150,7 +150,7 @@ class PromptStudy:
         named = tuple(dict.fromkeys([*models_of(champion, space, tiers), *writer, *judging.members]))
         remarks = [*([LIST_ALONE] if wish.is_list_alone else []), *_on_teaching(wish, train, profile, store, models)]
         return StudyPlan(
-            budget=budget, dataset=raced or dataset, estimate=replace(estimate, models=named, remarks=remarks)
+            budget=wish.budget, dataset=raced or dataset, estimate=replace(estimate, models=named, remarks=remarks)
         )
 
     def evaluator(self, run: StudyRun, *, purpose: str, stop: StopFlag, held: Callable[[], HeldBack]) -> Evaluator:
