@@ -2,8 +2,8 @@
 
     python bench/listed_instructions.py [--draws N] [--minutes M]
 
-Claim: of 18 paired runs of `detent study run` all try every instruction of lists of 26 and 100 where the cap pays for
-four dev rows each; over 210 replayed races with each cap the mean loss lies within .2 points of the rule alone
+Claim: of 60 paired runs of `detent study run` all try every instruction of lists of 26 and 100 where the cap pays for
+four dev rows each; over 630 replayed races with each cap the mean loss lies within .2 points of the rule alone
 (ContinuousRejects) at equal calls.
 
 Data: the recorded tables of DETENT_SHARED (data/prompt_tables) with answers that are right or wrong. Peers: the rule
@@ -38,6 +38,7 @@ from listed.studies import PLAIN, study
 
 Make = Callable[[], list[Cell]]
 KEPT = ROOT / "var" / "bench" / "listed"
+ROOMY_SEEDS = (2, *range(4, 11))  # of runs with three times the least cap
 TABLES = ("trec_relevance_binary_gpt-4o", "trec_relevance_binary_mistral", "ups_sst2_opt-2.7b")
 N_HOLDOUT, SIZES, CAPS = 100, (20, 60, 220), (1.0, 1.5, 2.0)
 
@@ -59,10 +60,11 @@ def main() -> int:
 
 
 def tasks(tables: Sequence[Pool], n_draws: int) -> list[tuple[str, Make]]:
-    """Six runs of each table: both strategies, with the least cap and nothing but the list, with three times that and
-    every size as it comes, and with the least cap and every size as it comes; and its replays.
+    """Runs of each table with both strategies: with the least cap and nothing but the list, with the least cap and
+    every size as it comes, and with three times that cap, with several seeds; and its replays.
     """
-    definitions: tuple[tuple[int, int, Mapping[str, Any]], ...] = ((1, 1, PLAIN), (2, 3, {}), (3, 1, {}))
+    definitions: list[tuple[int, int, Mapping[str, Any]]] = [(1, 1, PLAIN), (3, 1, {})]
+    definitions += [(seed, 3, {}) for seed in ROOMY_SEEDS]
     raced_again, typed = list[tuple[str, Make]](), list[tuple[str, Make]]()
     for n_dev, pool, cap in product(SIZES, tables, CAPS):
         name = f"replayed {pool.name} {n_dev} {cap} {n_draws}"

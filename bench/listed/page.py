@@ -6,10 +6,11 @@ import re
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+import numpy as np
 from pages import Cell, bounds, lines, text_of
 
 MARGIN = 0.2  # points
-RUN = re.compile(r"run, (\S+) \((\d+)\), (\w+), seed (\d), cap of (\d+) calls: (.*)")
+RUN = re.compile(r"run, (\S+) \((\d+)\), (\w+), seed (\d+), cap of (\d+) calls: (.*)")
 REPLAYED = re.compile(r"replayed, (\S+) \((\d+)\), (\d+) dev rows, ([\d.]+) x: (.*)")
 
 
@@ -33,13 +34,22 @@ def page(result: Mapping[str, Any]) -> str:
 
 
 def _means(runs: Mapping[tuple[str, ...], Mapping[str, Cell]]) -> str:
-    by_seed = {seed: [of["points lost on dev"] for g, of in runs.items() if g[3] == seed] for seed in ("1", "2", "3")}
-    return ", ".join(
-        f"{sum(c['ours'] for c in of) / len(of):.1f} points with seed {seed} (the rule"
-        f" {sum(c['other'] for c in of) / len(of):.1f})"
-        for seed, of in by_seed.items()
-        if of
-    )
+    """By kind of run; the interval takes the runs as independent."""
+    kinds: dict[str, list[Cell]] = {}
+    for group, cells in runs.items():
+        kinds.setdefault({"1": "seed 1", "3": "seed 3"}.get(group[3], "the others"), []).append(
+            cells["points lost on dev"]
+        )
+    said = []
+    for kind, cells in kinds.items():
+        ours, rule = (np.array([cell[name] for cell in cells]) for name in ("ours", "other"))
+        difference = ours - rule
+        half = 1.96 * difference.std(ddof=1) / np.sqrt(len(cells)) if len(cells) > 1 else np.inf
+        said.append(
+            f"{ours.mean():.1f} points with {kind} (the rule {rule.mean():.1f}; difference {difference.mean():+.2f},"
+            f" {difference.mean() - half:+.2f} to {difference.mean() + half:+.2f}, {len(cells)} runs)"
+        )
+    return ", ".join(said)
 
 
 def _grouped(result: Mapping[str, Any], form: re.Pattern[str]) -> dict[tuple[str, ...], dict[str, Cell]]:

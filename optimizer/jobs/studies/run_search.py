@@ -263,7 +263,7 @@ def _keep_rows(
     if n_rows is None:
         return
     if why is None and n_compared < len(run.dev):
-        why = run.search_cut or "The race was decided then, or had made its calls."
+        why = run.search_cut or "There the race was decided, or its calls were spent."
     if why is None and n_used < n_rows:
         sizes = f"n_dev {run.definition.n_dev} and n_run_off {run.definition.n_run_off}"
         is_all = len(dataset["dev"]) + len(dataset.get(RUN_OFF, ())) == n_rows

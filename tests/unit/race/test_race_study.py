@@ -8,6 +8,7 @@ from datetime import timedelta
 import pytest
 from sqlalchemy import text
 
+from optimizer.core.base.errors import BudgetTooSmall
 from optimizer.core.base.values import Budget
 from optimizer.core.search.run_off import RUN_OFF, rows_in_words
 from optimizer.jobs.studies.transitions import request_stop, resume_study
@@ -146,6 +147,15 @@ def test_a_race_goes_on_over_the_rows_behind_n_dev_with_those_that_are_left(tmp_
     assert n_used == min(met[study.champion], met[study.winner]) >= 10
     assert sum(n > 10 for n in met.values()) > 2, "not only champion and winner went on"
     assert not [call for call in world.calls(study) if call.purpose == RUN_OFF]
+
+
+def test_a_race_starts_with_calls_for_the_champion_on_n_dev_rows(tmp_path):
+    world = world_of(tmp_path)
+    asked = {"strategy": "race", "definition": {**SIZES, "n_dev": 10, "n_run_off": 16}}
+    study = world.run(world.create(**asked, budget=Budget(calls=40 + 10)))
+    assert (study.status, study.error) == ("finished", None)
+    with pytest.raises(BudgetTooSmall, match="champion's own evaluation 10"):
+        world.create(**asked, budget=Budget(calls=40 + 9))
 
 
 def test_a_race_that_runs_out_of_dollars_has_left_what_its_end_needs(tmp_path):
