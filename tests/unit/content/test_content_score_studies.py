@@ -14,6 +14,7 @@ from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
+import numpy as np
 import pytest
 from markupsafe import escape
 
@@ -23,7 +24,7 @@ from optimizer.cli.study.view import score_lines
 from optimizer.content.adapters import replay_search
 from optimizer.content.core.policy import learned_knob
 from optimizer.content.core.search.learned_score import CHARACTERS, LENGTH, PLAIN, JudgedItem, LearnedScore, Method
-from optimizer.content.core.search.score_strategy import KNOBS, POINTS, whole_groups
+from optimizer.content.core.search.score_strategy import KNOBS, POINTS, whole_groups, why_chosen
 from optimizer.content.jobs.replayed_study import ReplayedStudy
 from optimizer.core.base.errors import GateNotMet, InvalidInput
 from optimizer.core.base.values import ExampleResult
@@ -407,3 +408,22 @@ def test_people_read_it_by_type_with_the_number_of_items_and_that_it_does_not_tr
     for name, n in N_OF.items():
         line = next(line for line in told.splitlines() if line.strip().startswith(name))
         assert line.split()[1] == str(round(n * 0.5))
+
+
+@pytest.mark.parametrize(
+    ("serves", "said"),
+    [(PLAIN, "so the simpler one serves"), (CHARACTERS, "but the simpler one saves less at the quality asked for")],
+)
+def test_of_two_scores_that_cannot_be_told_apart_the_reason_names_the_one_that_serves(serves: str, said: str) -> None:
+    draws = np.random.default_rng(1).random(200)
+    points: dict[str, Any] = {
+        name: SimpleNamespace(
+            way=SimpleNamespace(name=name),
+            outcome=SimpleNamespace(quality=0.7, time_saved_share=0.65),
+            draws=draws if name == PLAIN else draws[::-1],
+        )
+        for name in (PLAIN, CHARACTERS)
+    }
+    why = why_chosen(points[serves], list(points.values()))
+    assert why.startswith(f"{serves} serves: ")
+    assert why.endswith(f"beside {PLAIN}: not better for sure, {said}.")
