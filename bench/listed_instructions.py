@@ -3,7 +3,7 @@
     python bench/listed_instructions.py [--draws N] [--minutes M]
 
 Claim: of 60 paired runs of `detent study run` all try every instruction of lists of 26 and 100 where the cap pays for
-four dev rows each; over 630 replayed races with each cap the mean loss lies within .2 points of the rule alone
+four dev rows each; over 420 replayed races with each cap the mean loss lies within .2 points of the rule alone
 (ContinuousRejects) at equal calls.
 
 Data: the recorded tables of DETENT_SHARED (data/prompt_tables) with answers that are right or wrong. Peers: the rule
@@ -40,7 +40,7 @@ Make = Callable[[], list[Cell]]
 KEPT = ROOT / "var" / "bench" / "listed"
 ROOMY_SEEDS = (2, *range(4, 11))  # of runs with three times the least cap
 TABLES = ("trec_relevance_binary_gpt-4o", "trec_relevance_binary_mistral", "ups_sst2_opt-2.7b")
-N_HOLDOUT, SIZES, CAPS = 100, (20, 60, 220), (1.0, 1.5, 2.0)
+N_HOLDOUT, SIZES, CAPS = 100, (20, 60), (1.0, 1.5, 2.0)
 
 
 def main() -> int:

@@ -104,15 +104,14 @@ class _Nothing:
 
 
 def raced(of: Drawn, seed: int, cap: int) -> SearchResult:
-    """As a study races whose definition asks for no examples, with ``cap`` calls for its search.
+    """As a study races whose definition asks for no examples and no run-off, with ``cap`` calls for its search.
 
     The rule alone has the same cap, and meets rows and contenders in the same orders: with one call less its first look
     may be at a row less, and another order is another draw.
     """
-    n = len(of.scores)
+    n, n_dev = len(of.scores), len(of.dev)
     family = parse_family(declared(n))
     champion = family.variant()
-    definition = Definition(n_settings=n - 1, n_candidates=0, max_examples=0)
     setting = SearchSetting(
         family=family,
         start=champion,
@@ -120,7 +119,7 @@ def raced(of: Drawn, seed: int, cap: int) -> SearchResult:
         dev=[],
         seed=seed,
         scorer=Scorer(family.output, family.metrics, list(METRICS.built_in.values())),
-        definition=asdict(definition),
+        definition=asdict(Definition(n_dev=n_dev, n_settings=n - 1, n_candidates=0, max_examples=0)),
         answer=lambda *words: "",
         propose=lambda *words: "",
         fits=lambda variant: True,
@@ -134,7 +133,7 @@ def raced(of: Drawn, seed: int, cap: int) -> SearchResult:
         seed=seed,
         calls=cap,
         n_contenders=[0, n - 1],
-        definition=definition,
+        n_champion_first=0,
     )
     rows, met = dict(zip(of.names, of.dev, strict=True)), dict[int, list[str]]()
     while heats := race.heats():

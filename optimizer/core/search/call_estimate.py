@@ -14,11 +14,12 @@ from typing import Any
 from optimizer.core.base.values import NONE, Aim, Spread
 from optimizer.core.family.variant import Variant
 from optimizer.core.search.cost_estimate import CHAMPION, CONFIRMATION, PROPOSALS, confirmation_calls
+from optimizer.core.search.proposers.race import CHAMPION_FIRST
 from optimizer.core.search.racing import FIRST
 from optimizer.core.search.run_off import RUN_OFF, run_off_answers
 from optimizer.core.search.space import most_points, n_listed
 from optimizer.core.search.strategy import JOINT, RACE, records
-from optimizer.core.search.strategy_calls import Sizes, asked_for_examples, n_champion_first
+from optimizer.core.search.strategy_calls import Sizes, asked_for_examples
 from optimizer.core.search.study import Definition
 
 
@@ -29,22 +30,22 @@ def expected_calls(
     n_holdout: int,
     is_written: bool = False,
     judging: Spread = NONE,
-    races: bool = False,
+    n_run_off: int = 0,
 ) -> dict[str, Spread]:
     """Calls, by part of a study. Bootstrapping asks until enough outputs are good, so its spread is the widest.
 
     Args:
         is_written: whether a proposer is asked for instructions; its calls are the part PROPOSALS.
         judging: calls that judge one answer; they count in the part of that answer.
-        races: whether candidates meet the rows behind ``n_dev`` in the race, and no leaders after it.
+        n_run_off: dev rows behind ``n_dev``, which the leaders meet.
     """
     n_dev, per_answer = sizes.n_dev, sizes.per_answer
     n_first = n_dev * n_champions(sizes.definition)
     parts = {CHAMPION: Spread(low=n_first, expected=n_first * (1 + per_answer) / 2, high=n_first * per_answer)}
     known = records(strategies)
     parts |= {record.name: record.calls_for(sizes) for record in known}
-    if sizes.n_run_off and not races:
-        answers = run_off_answers(sizes.n_run_off)
+    if n_run_off:
+        answers = run_off_answers(n_run_off)
         parts[RUN_OFF] = Spread(low=0, expected=answers.expected * (1 + per_answer) / 2, high=answers.high * per_answer)
     # The judge's calls for so many answers.
     parts = {name: part + part * judging for name, part in parts.items()}
@@ -84,16 +85,17 @@ def answers_for_a_race(
 def is_raced(strategies: Sequence[str], aim: Aim, definition: Definition, *, calls: int | None, n_dev: int) -> bool:
     """Whether a study's candidates race.
 
-    They do with ``race``, and with ``joint`` for quality where the calls do not pay for ``n_dev`` examples of each.
-    They do not on the way to another model: there the champion is none of the contenders.
-
-    Args:
-        n_dev: that a study compares on. They are more than the definition says where they were drawn for a race.
+    They do with ``race``, and with ``joint`` for quality where the calls do not pay for all dev examples of each. They
+    do not on the way to another model: there the champion is none of the contenders.
     """
     if tuple(strategies) == (JOINT,) and aim == "quality" and definition.move_to is None:
-        n_whole = min(n_dev, definition.n_dev)
-        return n_dev > n_whole or (calls is not None and calls < (1 + definition.n_settings) * n_whole)
+        return calls is not None and calls < (1 + definition.n_settings) * n_dev
     return RACE in strategies
+
+
+def n_champion_first(definition: Definition) -> int:
+    """Examples that the champion of a race meets before the first proposal."""
+    return CHAMPION_FIRST if asked_for_examples(definition, definition.n_train).high else FIRST
 
 
 def tries_points(strategies: Sequence[str]) -> bool:

@@ -6,7 +6,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from math import ceil, floor
+from math import ceil
 
 from optimizer.core.base.values import NONE, Spread
 from optimizer.core.search.cost_estimate import REFLECTED_ON, SUMMARISED
@@ -14,7 +14,7 @@ from optimizer.core.search.racing import FIRST, SHARE
 from optimizer.core.search.study import Definition
 
 SUMMARIES = 10  # the most that DSPy's proposer makes
-CHAMPION_FIRST = 12  # examples that the champion of a race meets before a proposer that takes its threshold from them
+MET_IN_A_RACE = SHARE  # share of the dev examples that a contender meets on average
 # Of a step of simba: training examples, answers to each, and new prompts that answer them.
 BATCH, DRAWS, CANDIDATES = (8, 3, 3)
 PLAYBOOK_BATCH = 12  # training examples of a step of playbook, answered without the new entries and with them
@@ -30,7 +30,6 @@ class Sizes:
     definition: Definition
     n_train: int
     n_dev: int
-    n_run_off: int = 0  # dev rows behind ``n_dev``
     n_champion_examples: int = 0
     per_answer: int = 1  # the most calls that one example takes
     n_tiers: int = 0  # tiers of the cascade whose thresholds are searched
@@ -107,27 +106,12 @@ def joint_calls(sizes: Sizes) -> Spread:
 
 
 def race_calls(sizes: Sizes) -> Spread:
-    """Each contender meets a few examples, and some meet many; the scores decide how many. At the end champion and
-    leader meet as many.
-    """
-    n_contenders, n_rows = _n_distinct(sizes) + sizes.definition.n_settings, sizes.n_dev + sizes.n_run_off
-    looked = n_contenders * min(sizes.n_dev, FIRST)
-    planned = max(looked, answers_of_a_race(n_contenders, sizes.definition, n_rows))
-    most = min(n_contenders * n_rows, planned + max(2 * sizes.n_dev, n_rows))
-    return asked_for_examples(sizes.definition, sizes.n_train) + Spread(low=looked, expected=planned, high=most)
-
-
-def answers_of_a_race(n_contenders: int, definition: Definition, n_rows: int) -> int:
-    """The most that its rule asks for without a cap on calls: half of ``n_dev`` rows of each contender, and two answers
-    to each row behind them.
-    """
-    n_dev = min(definition.n_dev, n_rows)
-    return floor(SHARE * n_contenders * n_dev) + 2 * (n_rows - n_dev)
-
-
-def n_champion_first(definition: Definition) -> int:
-    """Examples that the champion of a race meets before the first proposal."""
-    return CHAMPION_FIRST if asked_for_examples(definition, definition.n_train).high else FIRST
+    """Each contender meets a few examples, and some meet all; the scores decide how many."""
+    n_contenders, n_dev = _n_distinct(sizes) + sizes.definition.n_settings, sizes.n_dev
+    met = Spread(
+        low=n_contenders * min(n_dev, FIRST), expected=n_contenders * n_dev * MET_IN_A_RACE, high=n_contenders * n_dev
+    )
+    return asked_for_examples(sizes.definition, sizes.n_train) + met
 
 
 def replay_calls(sizes: Sizes) -> Spread:

@@ -46,8 +46,7 @@ class Definition:
     n_train: int = 80
     n_dev: int = 20
     n_holdout: int = 100
-    # The most further dev rows that leaders and champion meet before a winner is named; a race goes on over them.
-    n_run_off: int = 200
+    n_run_off: int = 200  # the most further dev rows that leaders and champion meet before a winner is named
     # candidates of bootstrap beside its three fixed ones (no examples, labelled ones, unshuffled ones);
     # examples has as many in all
     n_candidates: int = 8

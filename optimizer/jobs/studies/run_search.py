@@ -14,7 +14,7 @@ from optimizer.core.family.variant import Variant
 from optimizer.core.models.budget import HeldBack
 from optimizer.core.policy.nearest import fixed_rendering
 from optimizer.core.search.answer_bounds import longest_inputs, longest_of
-from optimizer.core.search.call_estimate import answers_for_a_race, is_raced, n_champions
+from optimizer.core.search.call_estimate import answers_for_a_race, is_raced, n_champion_first, n_champions
 from optimizer.core.search.cost_estimate import kept_for_last
 from optimizer.core.search.objective import MIN_TIMED
 from optimizer.core.search.proposers.race import RacedSearch, RaceRound
@@ -263,7 +263,7 @@ def _keep_rows(
     if n_rows is None:
         return
     if why is None and n_compared < len(run.dev):
-        why = run.search_cut or "There the race was decided, or its calls were spent."
+        why = run.search_cut or "The calls paid for no more of them."
     if why is None and n_used < n_rows:
         sizes = f"n_dev {run.definition.n_dev} and n_run_off {run.definition.n_run_off}"
         is_all = len(dataset["dev"]) + len(dataset.get(RUN_OFF, ())) == n_rows
@@ -359,7 +359,7 @@ def _race_of(
         seed=run.study.seed,
         calls=calls,
         n_contenders=[STRATEGIES[name].n_trials(definition) for name in raced],
-        definition=definition,
+        n_champion_first=n_champion_first(definition),
     )
 
 

@@ -294,7 +294,7 @@ def _reserve(run: StudyRun, n_holdout: int) -> Reserve:
         run.study.budget,
         n_confirmation=run.n_confirmation,
         reserved_usd=reserved,
-        n_dev=min(len(run.dev), run.definition.n_dev) * run.calls_with_judges,  # a race has more rows
+        n_dev=len(run.dev) * run.calls_with_judges,
         seconds_per_call=None,
     )
     dearest = max(usd_of(1, 0) or 0.0, run.judging.most_usd_per_call)

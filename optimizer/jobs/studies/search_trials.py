@@ -26,7 +26,7 @@ from optimizer.core.search.run_off import (
     run_off_answers,
 )
 from optimizer.core.search.strategy import RACE, Proposal
-from optimizer.core.search.strategy_calls import answers_of_a_race
+from optimizer.core.search.strategy_calls import MET_IN_A_RACE
 from optimizer.core.search.study import Trial, aimed_at
 from optimizer.jobs.studies.context import StudyRun
 from optimizer.jobs.studies.evaluation import Measures
@@ -319,8 +319,7 @@ class Trials:
         run.n_trials = len(self._entries)
         if trial.number == 0:
             run.champion_score = trial.score
-        is_comparable = trial.n >= min(run.definition.n_dev, len(run.dev))
-        if is_comparable and trial.score is not None and (run.best_score is None or trial.score > run.best_score):
+        if whole and trial.score is not None and (run.best_score is None or trial.score > run.best_score):
             run.best_score = trial.score
         score = "no score" if trial.score is None else f"{trial.score:.3f}"
         n = count(trial.n, "dev example") if whole else f"{trial.n} of {len(run.dev)} dev examples"
@@ -338,8 +337,7 @@ class Trials:
         if per_call is None:
             return None
         if run.study.strategy == RACE:
-            n_most = answers_of_a_race(run.n_trials_most, run.definition, len(run.dev))
-            n_left = max(0.0, n_most - evaluator.n_fresh)
+            n_left = max(0.0, run.n_trials_most * len(run.dev) * MET_IN_A_RACE - evaluator.n_fresh)
         else:
             n_left = (run.n_trials_most - run.n_trials) * max(len(run.dev), evaluator.n_fresh / max(1, run.n_trials))
         n_left += run_off_answers(len(run.run_off)).expected

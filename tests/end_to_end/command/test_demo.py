@@ -174,12 +174,8 @@ def test_the_demo_s_study_keeps_to_120_search_calls_and_200_calls_to_confirm() -
     assert definition.n_holdout == 100
     parts = expected_calls(
         values["strategy"].split("+"),
-        Sizes(
-            definition=definition,
-            n_train=definition.n_train,
-            n_dev=definition.n_dev,
-            n_run_off=definition.n_run_off,
-        ),
+        Sizes(definition=definition, n_train=definition.n_train, n_dev=definition.n_dev),
+        n_run_off=definition.n_run_off,
         n_holdout=100,
     )
     assert parts["confirmation"].high == 200

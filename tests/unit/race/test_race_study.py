@@ -8,7 +8,6 @@ from datetime import timedelta
 import pytest
 from sqlalchemy import text
 
-from optimizer.core.base.errors import BudgetTooSmall
 from optimizer.core.base.values import Budget
 from optimizer.core.search.run_off import RUN_OFF, rows_in_words
 from optimizer.jobs.studies.transitions import request_stop, resume_study
@@ -131,31 +130,6 @@ def test_a_dry_run_of_a_race_expects_no_more_calls_than_full_evaluation(done):
     in_full = world.create(strategy="bootstrap+settings", definition=SIZES, dry_run=True)
     assert race.calls.expected < in_full.calls.expected
     assert race.n_trials == in_full.n_trials
-
-
-@pytest.mark.parametrize("budget", [None, Budget(calls=150), Budget(usd=5.0)], ids=["default", "calls", "dollars"])
-def test_a_race_goes_on_over_the_rows_behind_n_dev_with_those_that_are_left(tmp_path, budget):
-    world = world_of(tmp_path)
-    asked = {"strategy": "race", "definition": {**SIZES, "n_dev": 10, "n_run_off": 16}, "budget": budget}
-    asked = {name: value for name, value in asked.items() if value is not None}
-    estimate, study = world.create(**asked, dry_run=True), world.run(world.create(**asked))
-    assert (len(study.dataset["dev"]), study.dataset.get(RUN_OFF), RUN_OFF in estimate.parts) == (26, None, False)
-    assert study.spend.n_calls <= sum(part.high for part in estimate.parts.values())
-    met = n_results(world, study)
-    assert study.outcome == "nominated"
-    n_used = study.findings[RUN_OFF]["n_used"]
-    assert n_used == min(met[study.champion], met[study.winner]) >= 10
-    assert sum(n > 10 for n in met.values()) > 2, "not only champion and winner went on"
-    assert not [call for call in world.calls(study) if call.purpose == RUN_OFF]
-
-
-def test_a_race_starts_with_calls_for_the_champion_on_n_dev_rows(tmp_path):
-    world = world_of(tmp_path)
-    asked = {"strategy": "race", "definition": {**SIZES, "n_dev": 10, "n_run_off": 16}}
-    study = world.run(world.create(**asked, budget=Budget(calls=40 + 10)))
-    assert (study.status, study.error) == ("finished", None)
-    with pytest.raises(BudgetTooSmall, match="champion's own evaluation 10"):
-        world.create(**asked, budget=Budget(calls=40 + 9))
 
 
 def test_a_race_that_runs_out_of_dollars_has_left_what_its_end_needs(tmp_path):

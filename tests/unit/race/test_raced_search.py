@@ -46,9 +46,6 @@ class Scripted:
         self.told[proposal.variant.id] = score
 
 
-LISTED = Definition(n_dev=len(DEV), n_candidates=0, max_examples=0)  # nothing but a list of instructions
-
-
 def race(*strategies: Scripted, seed: int = 1) -> RacedSearch:
     return RacedSearch(START, [one.begin for one in strategies], [e.id for e in DEV], seed=seed)
 
@@ -203,7 +200,7 @@ def test_a_race_over_one_list_chooses_what_its_rule_alone_chooses_with_the_same_
     for seed in range(6):
         proposers = [lambda start: Scripted([], "a"), lambda start: Scripted(list(range(1, 11)), "b")]
         search = RacedSearch(
-            START, proposers, [e.id for e in DEV], seed=seed, calls=calls, n_contenders=[0, 10], definition=LISTED
+            START, proposers, [e.id for e in DEV], seed=seed, calls=calls, n_contenders=[0, 10], n_champion_first=0
         )
         met = play(search, levels)
         alone = Race([e.id for e in DEV], ContinuousRejects(calls=calls, share=1.0), seed=seed)
@@ -230,7 +227,7 @@ def test_what_is_left_of_the_calls_brings_the_champion_as_far_as_its_leader_or_i
         seed=1,
         calls=calls,
         n_contenders=[10],
-        definition=LISTED,
+        n_champion_first=0,
     )
     met = play(search, levels)
     assert {p.variant.id for p in search.pair} == {START.id, GOOD}

@@ -2,9 +2,8 @@
 
 The champion meets a few examples first, from which bootstrapping takes its threshold. Then each proposer's contenders
 enter in waves and meet a few examples, and the proposer is told what the race estimates. When it has no more, the race
-decides with its share of the calls, and the next proposer starts from the leader. The first ``n_dev`` examples say how
-many calls that takes; those behind are for the few that are left by then. At the end leader and champion meet as many
-of the same examples as the leader has met, and at least ``n_dev``, as far as the calls pay for that.
+decides with its share of the calls, and the next proposer starts from the leader. At the end leader and champion meet
+the examples that are left, as far as the calls pay for both to meet the same, and no fewer than the leader has met.
 """
 
 from __future__ import annotations
@@ -18,9 +17,8 @@ from optimizer.core.family.variant import Variant
 from optimizer.core.search import strategy_calls
 from optimizer.core.search.racing import ContinuousRejects, Race, RaceTurn, first_look
 from optimizer.core.search.strategy import QUALITY, RACE, RACED, Proposal, SearchSetting, Strategy, strategy, unusable
-from optimizer.core.search.strategy_calls import CHAMPION_FIRST, answers_of_a_race, n_champion_first
-from optimizer.core.search.study import Definition
 
+CHAMPION_FIRST = 12  # examples that the champion meets before a proposer that takes its threshold from them
 # contenders that enter at once: proposing may cost calls, and a proposer may learn from the scores of those before
 WAVE = 4
 
@@ -54,7 +52,7 @@ class RacedSearch:
         calls: with which champion and contenders of all proposers may meet examples; of what remains a proposer gets
             an even share, or less where those that wait have more contenders. None: only the rule's own share.
         n_contenders: the most of each proposer.
-        definition: says how large the race is; None: half of contenders x examples.
+        n_champion_first: examples that the champion meets before the first proposal, where the first look takes fewer.
     """
 
     def __init__(
@@ -66,18 +64,11 @@ class RacedSearch:
         seed: int,
         calls: int | None = None,
         n_contenders: Sequence[int] = (),
-        definition: Definition | None = None,
+        n_champion_first: int = CHAMPION_FIRST,
     ) -> None:
-        self._waiting, self._n_contenders, self._cap = list(proposers), list(n_contenders), calls
-        self._n_dev = len(examples) if definition is None else min(definition.n_dev, len(examples))
-        if definition is not None and len(examples) > self._n_dev:
-            planned = answers_of_a_race(1 + sum(n_contenders), definition, len(examples))
-            calls = planned if calls is None else min(calls, planned)
-        self._calls = calls  # that the rule may make
+        self._waiting, self._calls, self._n_contenders = list(proposers), calls, list(n_contenders)
         self._first = first_look(calls, 1 + sum(n_contenders))
-        self._n_champion_first = max(
-            self._first, CHAMPION_FIRST if definition is None else n_champion_first(definition)
-        )
+        self._n_champion_first = max(self._first, n_champion_first)
         self._race = Race(examples, ContinuousRejects(calls=calls), seed=seed)
         self._champion = Proposal(variant=champion, proposer="champion")
         self._proposals = {champion.id: self._champion}
@@ -89,8 +80,7 @@ class RacedSearch:
         self._unmeasured: dict[str, set[str]] = {}  # contender -> examples that it has met and has none on
 
     def heats(self) -> list[RaceRound]:
-        """What to ask next, all before the next call; empty when the race is decided, and champion and leader have met
-        the same.
+        """What to ask next, all before the next call; empty when the race is decided and its leader met all examples.
 
         While a proposer has contenders left, those that are in meet their first examples only: deciding among some of
         them would be paid for and then be undone by the next.
@@ -136,7 +126,7 @@ class RacedSearch:
         return [RaceRound(proposal=self._proposals[turn.variant], turn=turn) for turn in turns if turn is not None]
 
     def last(self, n_calls: int | None = None) -> list[RaceRound]:
-        """What champion and leader have not met of the examples that both shall meet, as far as the calls pay for both.
+        """What champion and leader have not met of the examples that both can still pay for.
 
         It ends a race, also one that is cut short. Where the calls do not bring the champion as far as its leader has
         come, none is made: a few examples would undo what the rule has decided on more.
@@ -146,8 +136,8 @@ class RacedSearch:
         """
         ids = [proposal.variant.id for proposal in self.pair]
         met = [len(self._race.standing.scores[id]) for id in ids]
-        room = inf if self._cap is None else max(0, self._cap - self._race.n_met, n_calls or 0)
-        upto = max(n for n in range(max(self._n_dev, *met) + 1) if sum(max(0, n - m) for m in met) <= room)
+        room = inf if self._calls is None else max(0, self._calls - self._race.n_met, n_calls or 0)
+        upto = max(n for n in range(len(self._race.order) + 1) if sum(max(0, n - m) for m in met) <= room)
         return [
             RaceRound(proposal=self._proposals[turn.variant], turn=turn)
             for id in ids
@@ -165,14 +155,15 @@ class RacedSearch:
 
         Under a cap on calls there are none, since the rule has planned to the end.
         """
-        if self._cap is not None:
+        if self._calls is not None:
             return 0
-        met = {id: len(scores) for id, scores in self._race.standing.scores.items()}
-        champion = met.pop(self._champion.variant.id)
-        ends = [max(self._n_dev, n, champion) for n in met.values()]
-        return max(
-            (2 * end - n - champion for end, n in zip(ends, met.values(), strict=True)), default=self._n_dev - champion
-        )
+        rests = {
+            id: len(rest.examples)
+            for id, p in self._proposals.items()
+            if id in self._race and (rest := self._race.until(p.variant.id, len(self._race.order))) is not None
+        }
+        champion = rests.pop(self._champion.variant.id, 0)
+        return champion + max(rests.values(), default=0)
 
     def leader(self) -> Proposal | None:
         """Who wins if the race ends here; None before the first score."""

@@ -35,7 +35,7 @@ from optimizer.core.search.answer_bounds import (
     request_bytes,
     usd_of,
 )
-from optimizer.core.search.call_estimate import answers_for_a_race, expected_calls, is_raced, n_champions, trials_of
+from optimizer.core.search.call_estimate import expected_calls, n_champions, trials_of
 from optimizer.core.search.cascade.learned import replay_faults
 from optimizer.core.search.cost_estimate import (
     CallProfile,
@@ -48,7 +48,7 @@ from optimizer.core.search.objective import MIN_TIMED
 from optimizer.core.search.run_off import RUN_OFF
 from optimizer.core.search.strategy import COPRO, REPLAY, may_write, searched_tiers, writes
 from optimizer.core.search.strategy_calls import Sizes
-from optimizer.core.search.study import KEEP, LIST_ALONE, Dataset, Definition, Study
+from optimizer.core.search.study import KEEP, LIST_ALONE, Definition, Study
 from optimizer.jobs.calls.ask_judge import JUDGE
 from optimizer.jobs.calls.evaluation_calls import JudgeAccess
 from optimizer.jobs.calls.example_shelf import Shelves
@@ -75,12 +75,14 @@ class PromptStudy:
     def plan(self, wish: CheckedStudyRequest, store: Store, models: ModelCatalogue) -> StudyPlan:
         _check_definition(wish)
         _check_models(wish, models)
-        family, names, definition, champion, space = wish.family, wish.names, wish.definition, wish.champion, wish.space
-        facts = models.describe(model := definition.move_to or str(champion.model["name"]))  # that answers most calls
+        family, names, aim, budget, definition = wish.family, wish.names, wish.aim, wish.budget, wish.definition
+        champion, space = wish.champion, wish.space
+        model = definition.move_to or str(champion.model["name"])  # that answers most calls
+        facts = models.describe(model)
         tiers, is_written = asked_tiers(names, family, models), writes(names, space)
         dataset = build_dataset(family, definition, store)
         train, dev = load_examples(family, dataset, store)
-        is_sequenced = tuple(names) == (REPLAY,) and wish.aim == "cost"  # chosen on cross-fitted rows
+        is_sequenced = tuple(names) == (REPLAY,) and aim == "cost"  # chosen on cross-fitted rows
         further = [] if is_sequenced else dev_examples(family, dataset.get(RUN_OFF, ()), store)
         _check_examples(wish, train, dev)
         per_answer = calls_per_answer(champion, space, tiers, students=students_among(models, [champion], space))
@@ -93,16 +95,17 @@ class PromptStudy:
             is_asked_again=asks_again(champion, space),
             instructions=options_of(space, "instruction"),
         )
-        judging, n_holdout = _judging(wish, inputs, [*train, *dev, *further], models), len(dataset["holdout"])
+        judging = _judging(wish, inputs, [*train, *dev, *further], models)
+        n_holdout = len(dataset["holdout"])
         n_confirmation = confirmation_calls(n_holdout, per_answer + ceil(judging.calls.high))
         typical = _typical_bytes(champion, train, dev, family, definition)
         max_tokens = int(champion.model.get("max_tokens") or 0)
-        measured_seconds, at_once = _measured_seconds(family, model, store), _calls_at_once(facts)
+        measured_seconds = _measured_seconds(family, model, store)
+        at_once = _calls_at_once(facts)
         sizes = Sizes(
             definition=definition,
             n_train=len(train),
             n_dev=len(dev),
-            n_run_off=len(further),
             n_champion_examples=len(champion.examples),
             per_answer=per_answer,
             n_tiers=len(tiers),
@@ -118,14 +121,13 @@ class PromptStudy:
             proposals_price=models.price(writer[0]) if writer else None,
             judging=judging,
         )
-        raced = _raced_over(wish, sizes, n_confirmation, judging, store)
         calls = expected_calls(
-            names, sizes, n_holdout=n_holdout, is_written=is_written, judging=judging.calls, races=raced is not None
+            names, sizes, n_run_off=len(further), n_holdout=n_holdout, is_written=is_written, judging=judging.calls
         )
         estimate = estimate_study(
             calls,
             profile,
-            budget=wish.budget,
+            budget=budget,
             n_trials=trials_of(names, definition),
             n_confirmation=n_confirmation,
             reserved_usd=confirmation_usd(
@@ -139,7 +141,7 @@ class PromptStudy:
             ),
         )
         remaining = search_budget(
-            wish.budget,
+            budget,
             n_confirmation=n_confirmation,
             reserved_usd=estimate.reserved_usd,
             n_dev=len(dev) * n_champions(definition) * (1 + ceil(judging.calls.expected)),
@@ -149,9 +151,7 @@ class PromptStudy:
             require_a_proposal(name, models.price(name), PROPOSAL_TOKENS, remaining)
         named = tuple(dict.fromkeys([*models_of(champion, space, tiers), *writer, *judging.members]))
         remarks = [*([LIST_ALONE] if wish.is_list_alone else []), *_on_teaching(wish, train, profile, store, models)]
-        return StudyPlan(
-            budget=wish.budget, dataset=raced or dataset, estimate=replace(estimate, models=named, remarks=remarks)
-        )
+        return StudyPlan(budget=budget, dataset=dataset, estimate=replace(estimate, models=named, remarks=remarks))
 
     def evaluator(self, run: StudyRun, *, purpose: str, stop: StopFlag, held: Callable[[], HeldBack]) -> Evaluator:
         """Its calls go through the journal, and leave over what ``held`` says."""
@@ -174,23 +174,6 @@ class PromptStudy:
 
     def sensitivity(self, study: Study, family: Family, variants: Mapping[str, Variant], store: Store) -> None:
         return None
-
-
-def _raced_over(
-    wish: CheckedStudyRequest, sizes: Sizes, n_confirmation: int, judging: JudgingCost, store: Store
-) -> Dataset | None:
-    """The rows of a study whose candidates race: those of the run-off are among its dev rows. None: they do not."""
-    answers = answers_for_a_race(
-        wish.budget.calls,
-        wish.definition,
-        n_train=sizes.n_train,
-        n_confirmation=n_confirmation,
-        per_answer=sizes.per_answer + ceil(judging.calls.expected),
-    )
-    if not is_raced(wish.names, wish.aim, wish.definition, calls=answers, n_dev=sizes.n_dev):
-        return None
-    n_rows = wish.definition.n_dev + wish.definition.n_run_off
-    return build_dataset(wish.family, replace(wish.definition, n_dev=n_rows, n_run_off=0), store)
 
 
 def asked_tiers(names: Sequence[str], family: Family, models: ModelCatalogue) -> tuple[str, ...]:
