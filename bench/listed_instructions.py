@@ -11,7 +11,7 @@ alone on the same rows, for the replays with the same cap and in the same orders
 whole search made; its twin as published stands in bench/prompt_tables.py. The runs go through the command and a
 stand-in provider on loopback, the replays through the strategy in memory. A quarter of an hour on two cores; writes
 bench/results/listed_instructions.json and docs/reference/listed-instructions-measured.md. What is done is kept under
-var/bench/listed and not done again.
+var/bench/listed, and not done again by the same commit.
 
 Exits 1 where a run leaves an instruction untried, or where the replays of a cap lose in the mean over MARGIN points
 more than the rule.
@@ -29,7 +29,7 @@ from itertools import product
 from typing import Any
 
 import numpy as np
-from common import ROOT, Cell, cell, data_of, options_of, write_result
+from common import ROOT, Cell, cell, commit, data_of, options_of, write_result
 from fixed_pool.pools import CONFIRMATION, Pool, pools
 from fixed_pool.trials import interval
 from listed.page import MARGIN, mean_difference
@@ -37,7 +37,7 @@ from listed.replays import SearchResult, drawn, least_calls, raced
 from listed.studies import PLAIN, study
 
 Make = Callable[[], list[Cell]]
-KEPT = ROOT / "var" / "bench" / "listed"
+KEPT = ROOT / "var" / "bench" / "listed" / str(commit())
 ROOMY_SEEDS = (2, *range(4, 11))  # of runs with three times the least cap
 TABLES = ("trec_relevance_binary_gpt-4o", "trec_relevance_binary_mistral", "ups_sst2_opt-2.7b")
 N_HOLDOUT, SIZES, CAPS = 100, (20, 60), (1.0, 1.5, 2.0)
