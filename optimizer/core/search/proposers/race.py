@@ -49,8 +49,8 @@ class RacedSearch:
     Args:
         proposers: makes a strategy that starts from the given variant; in the order in which their contenders enter.
         examples: ids of the dev examples.
-        calls: with which champion and contenders of all proposers may meet examples; of what remains a proposer gets
-            an even share, or less where those that wait have more contenders. None: only the rule's own share.
+        calls: with which champion and contenders of all proposers may meet examples; the proposers that remain share
+            evenly what remains. None: only the rule's own share.
         n_contenders: the most of each proposer.
         n_champion_first: examples that the champion meets before the first proposal, where the first look takes fewer.
     """
@@ -113,10 +113,8 @@ class RacedSearch:
                 leader = self.leader() or self._champion
                 if self._calls is not None:
                     calls_left = max(0, self._calls - self._race.n_met)
-                    n_here, *n_others = self._n_contenders[-len(self._waiting) - 1 :] or [1]
-                    part = calls_left * n_here // max(1, n_here + sum(n_others))
-                    even = calls_left // (len(self._waiting) + 1)
-                    share = max(0, min(even, part, calls_left - self._first * sum(n_others)))
+                    for_others = self._first * sum(self._n_contenders[-len(self._waiting) :] if self._waiting else ())
+                    share = max(0, min(calls_left // (len(self._waiting) + 1), calls_left - for_others))
                     self._race.go_by(ContinuousRejects(calls=self._race.n_met + share))
                 self._current = make(leader.variant)
                 self._untold = [leader]
