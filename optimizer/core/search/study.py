@@ -423,7 +423,7 @@ def listed_in_words(n_listed: int, n_points: float, n_settings: int, *, is_given
         return None
     if n_settings >= n_listed:
         of = "" if n_points == inf else f" {n_points:,.0f}"
-        return f"Each listed instruction is tried, and {n_settings} of the space's{of} points in all."
+        return f"At most {n_settings} of the space's{of} points are tried, each listed instruction first."
     more = (
         "a larger n_settings in the definition tries"
         if is_given

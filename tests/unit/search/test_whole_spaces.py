@@ -228,10 +228,10 @@ def test_a_dry_run_says_that_not_every_listed_instruction_is_tried_and_why(tmp_p
     assert "listed" not in remarks(enough)
     assert f"At most 9 of {N} listed instructions are tried; more --budget-calls" in remarks(80)
     told = remarks(enough, temperature={"choices": [0.0, 0.3, 0.6]})
-    assert f"Each listed instruction is tried, and {N} of the space's {3 * N} points in all." in told
+    assert f"At most {N} of the space's {3 * N} points are tried, each listed instruction first." in told
     for calls, n in ((enough, N), (1000, N + 8)):
         told = remarks(calls, temperature={"float": [0.0, 1.0]})
-        assert f"Each listed instruction is tried, and {n} of the space's points in all." in told
+        assert f"At most {n} of the space's points are tried, each listed instruction first." in told
     given = {"strategy": "race", "definition": {**SIZES, "n_settings": 8}, "budget": Budget(calls=enough)}
     assert f"At most 8 of {N} listed instructions are tried; a larger n_settings" in " ".join(
         world.create(**given, dry_run=True).remarks
