@@ -181,12 +181,11 @@ def why_chosen(point: ScorePoint, beside: Sequence[ScorePoint]) -> str:
             " type (detent import --curated releases what you vouch for)."
         )
     better, low, high = _better_by(rich, plain)
-    verdict = "better for sure" if low > 0 else "not better for sure"
-    if low <= 0:
-        is_plain = point.way.name == PLAIN
-        verdict += (
-            ", so the simpler one serves" if is_plain else ", but the simpler one saves less at the quality asked for"
-        )
+    verdict = "not better for sure, so the simpler one serves"
+    if low > 0:
+        verdict = "better for sure"
+    elif point.way.name != PLAIN:
+        verdict = "not better for sure, but the simpler one saves less at the quality asked for"
     return (
         f"{summary}. There {CHARACTERS} are {signed(better)} ({signed_interval(low, high)}) beside {PLAIN}: {verdict}."
     )
