@@ -30,6 +30,19 @@ class _LoopSession:
     n_calls: int = 0
     is_closed: bool = False
 
+    async def close(self) -> None:
+        """Now, or behind the last of its calls."""
+        self.is_closed = True
+        if not self.n_calls:
+            try:
+                await self.session.close()
+            finally:
+                _OPEN.discard(self)
+
+
+# So that none is collected before its loop has closed it, which aiohttp would log.
+_OPEN: set[_LoopSession] = set()
+
 
 class LoopSessions:
     """Used in one event loop, which they belong to; ``close`` in any thread."""
@@ -59,6 +72,7 @@ class LoopSessions:
                         max_field_size=MAX_HEADER_BYTES,
                     ),
                 )
+                _OPEN.add(self._current)
             current = self._current
         current.n_calls += 1
         try:
@@ -66,7 +80,7 @@ class LoopSessions:
         finally:
             current.n_calls -= 1
             if current.is_closed and not current.n_calls:
-                await current.session.close()
+                await current.close()
 
     def close(self) -> None:
         """Closes the sessions; calls under way end by themselves."""
@@ -91,18 +105,13 @@ def proxy_of(url: str) -> str | None:
 def _end(session: _LoopSession) -> Future[None] | None:
     """Closes the session on its loop; None where that has ended, and there is nothing to wait for."""
     if session.loop.is_running():
-        return asyncio.run_coroutine_threadsafe(_close(session), session.loop)
-    closing = session.session.close()
+        return asyncio.run_coroutine_threadsafe(session.close(), session.loop)
+    session.n_calls = 0  # none goes on
+    closing = session.close()
     with suppress(StopIteration):
         closing.send(None)
     closing.close()
     return None
-
-
-async def _close(session: _LoopSession) -> None:
-    session.is_closed = True
-    if not session.n_calls:
-        await session.session.close()
 
 
 def _ssl_context() -> ssl.SSLContext:

@@ -90,3 +90,19 @@ def test_connections_that_were_not_closed_are_no_fault_in_the_log(behind, caplog
     del connections
     gc.collect()
     assert "Unclosed" not in caplog.text
+
+
+def test_nor_are_those_that_are_collected_in_a_circle_while_their_loop_runs(behind, caplog):
+    gc.collect()
+    caplog.clear()
+
+    async def collect() -> None:
+        connections = LoopSessions({})
+        await asked(connections, behind.url)
+        connections.circle = connections  # as a model and what it asks hold each other
+        del connections
+        await asyncio.to_thread(gc.collect)
+
+    for _ in range(5):
+        asyncio.run(collect())
+    assert "Unclosed" not in caplog.text
