@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import atexit
 import ssl
 import threading
 from collections.abc import AsyncIterator, Mapping
@@ -112,6 +113,14 @@ def _end(session: _LoopSession) -> Future[None] | None:
         closing.send(None)
     closing.close()
     return None
+
+
+@atexit.register
+def _end_all() -> None:
+    for session in list(_OPEN):
+        if (closing := _end(session)) is not None:
+            with suppress(TimeoutError):
+                closing.result(timeout=CLOSE_S)
 
 
 def _ssl_context() -> ssl.SSLContext:
