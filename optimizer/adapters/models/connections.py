@@ -7,7 +7,7 @@ import atexit
 import ssl
 import threading
 from collections.abc import AsyncIterator, Mapping
-from concurrent.futures import Future
+from concurrent.futures import Future, wait
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass
 from functools import cache, lru_cache
@@ -117,10 +117,7 @@ def _end(session: _LoopSession) -> Future[None] | None:
 
 @atexit.register
 def _end_all() -> None:
-    for session in list(_OPEN):
-        if (closing := _end(session)) is not None:
-            with suppress(TimeoutError):
-                closing.result(timeout=CLOSE_S)
+    wait([closing for session in list(_OPEN) if (closing := _end(session)) is not None], timeout=CLOSE_S)
 
 
 def _ssl_context() -> ssl.SSLContext:
