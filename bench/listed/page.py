@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
+from fixed_pool.trials import interval
 from pages import Cell, bounds, lines, text_of
 
 MARGIN = 0.2  # points
@@ -34,7 +35,7 @@ def page(result: Mapping[str, Any]) -> str:
 
 
 def _means(runs: Mapping[tuple[str, ...], Mapping[str, Cell]]) -> str:
-    """By kind of run; the interval takes the runs as independent."""
+    """By kind of run; the interval (bootstrap) takes the runs as independent."""
     kinds: dict[str, list[Cell]] = {}
     for group, cells in runs.items():
         kinds.setdefault({"1": "seed 1", "3": "seed 3"}.get(group[3], "the others"), []).append(
@@ -44,10 +45,10 @@ def _means(runs: Mapping[tuple[str, ...], Mapping[str, Cell]]) -> str:
     for kind, cells in kinds.items():
         ours, rule = (np.array([cell[name] for cell in cells]) for name in ("ours", "other"))
         difference = ours - rule
-        half = 1.96 * difference.std(ddof=1) / np.sqrt(len(cells)) if len(cells) > 1 else np.inf
+        low, high = interval(difference)
         said.append(
             f"{ours.mean():.1f} points with {kind} (the rule {rule.mean():.1f}; difference {difference.mean():+.2f},"
-            f" {difference.mean() - half:+.2f} to {difference.mean() + half:+.2f}, {len(cells)} runs)"
+            f" {low:+.2f} to {high:+.2f}, {len(cells)} runs)"
         )
     return ", ".join(said)
 

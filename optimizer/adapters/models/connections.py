@@ -80,7 +80,7 @@ class LoopSessions:
             yield current.session
         finally:
             current.n_calls -= 1
-            if current.is_closed and not current.n_calls:
+            if current.is_closed:
                 await current.close()
 
     def close(self) -> None:
@@ -90,7 +90,7 @@ class LoopSessions:
             closing.result(timeout=CLOSE_S)
 
     def __del__(self) -> None:
-        if self._current is not None:  # a command line ends without having closed its models, which aiohttp would log
+        if self._current is not None:  # collected without having been closed
             _end(self._current)
 
 
