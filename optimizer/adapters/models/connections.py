@@ -3,16 +3,16 @@
 from __future__ import annotations
 
 import asyncio
-import atexit
 import ssl
 import threading
 from collections.abc import AsyncIterator, Mapping
-from concurrent.futures import Future, wait
+from concurrent.futures import Future
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass
 from functools import cache, lru_cache
 from urllib.parse import urlsplit
 from urllib.request import getproxies, proxy_bypass
+from weakref import finalize
 
 import aiohttp
 
@@ -35,14 +35,7 @@ class _LoopSession:
         """Now, or behind the last of its calls."""
         self.is_closed = True
         if not self.n_calls:
-            try:
-                await self.session.close()
-            finally:
-                _OPEN.discard(self)
-
-
-# So that none is collected before its loop has closed it, which aiohttp would log.
-_OPEN: set[_LoopSession] = set()
+            await self.session.close()
 
 
 class LoopSessions:
@@ -51,6 +44,7 @@ class LoopSessions:
     def __init__(self, headers: Mapping[str, str]) -> None:
         self._headers = dict(headers)
         self._current: _LoopSession | None = None
+        self._ending: finalize[[_LoopSession], LoopSessions]
 
     @asynccontextmanager
     async def session(self) -> AsyncIterator[aiohttp.ClientSession]:
@@ -60,7 +54,7 @@ class LoopSessions:
             loop = asyncio.get_running_loop()
             if self._current is None or self._current.loop is not loop:  # no other call made it meanwhile
                 if self._current is not None:
-                    _end(self._current)
+                    self._ending()
                 self._current = _LoopSession(
                     loop,
                     aiohttp.ClientSession(
@@ -73,7 +67,8 @@ class LoopSessions:
                         max_field_size=MAX_HEADER_BYTES,
                     ),
                 )
-                _OPEN.add(self._current)
+                # It holds the session: none is collected before its loop has closed it, which aiohttp would log.
+                self._ending = finalize(self, _end, self._current)
             current = self._current
         current.n_calls += 1
         try:
@@ -86,12 +81,8 @@ class LoopSessions:
     def close(self) -> None:
         """Closes the sessions; calls under way end by themselves."""
         current, self._current = self._current, None
-        if current is not None and (closing := _end(current)) is not None:
+        if current is not None and (closing := self._ending()) is not None:
             closing.result(timeout=CLOSE_S)
-
-    def __del__(self) -> None:
-        if self._current is not None:  # collected without having been closed
-            _end(self._current)
 
 
 @lru_cache(maxsize=64)
@@ -113,11 +104,6 @@ def _end(session: _LoopSession) -> Future[None] | None:
         closing.send(None)
     closing.close()
     return None
-
-
-@atexit.register
-def _end_all() -> None:
-    wait([closing for session in list(_OPEN) if (closing := _end(session)) is not None], timeout=CLOSE_S)
 
 
 def _ssl_context() -> ssl.SSLContext:
