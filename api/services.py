@@ -173,6 +173,7 @@ class Services:
             if by_gateway
             else self.settings.limits.event_text_bytes,  # what was answered has to be on record
             idempotency=idempotency,
+            waiting=partial(wiring.waiting_interactions, self.settings),
             turns=self.turns,
         )
 

@@ -232,6 +232,13 @@ def open_spool(settings: Settings) -> Spool:
     return claim(settings.var() / "spool")
 
 
+def waiting_interactions(settings: Settings) -> set[str]:
+    """The ids of what gateways of this home answered and the store does not have yet."""
+    from optimizer.adapters.files.spool import waiting_ids
+
+    return waiting_ids(settings.var() / "spool")
+
+
 def user_calls(settings: Settings) -> UserCalls:
     """Marks the calls of a process that answers users."""
     from optimizer.adapters.models.user_calls import UserCalls

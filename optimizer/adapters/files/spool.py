@@ -10,6 +10,7 @@ from __future__ import annotations
 import fcntl
 import json
 import os
+import re
 import threading
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -24,6 +25,7 @@ MOST_BYTES = 64 * 1024 * 1024
 NAME = "interactions"
 MOST_SPOOLS = 64  # processes that keep one at the same time
 PART = 200  # records that are handed out at once
+_ID = re.compile(rb'"id":"(in_\w+)"')
 
 
 class Spool:
@@ -236,6 +238,17 @@ def left_behind(own: Spool) -> Iterator[Spool]:
                 yield spool
         finally:
             spool.close()
+
+
+def waiting_ids(folder: Path) -> set[str]:
+    """Of interactions in all spools of the folder, whoever holds them; some may be in the store by now, too."""
+    ids: set[str] = set()
+    for path in folder.glob(f"{NAME}*"):
+        if not path.suffix:
+            with path.open("rb") as file:
+                if (first := file.read(1)) not in (b"", b"\0"):  # what was drained is zeros
+                    ids.update(id.decode() for id in _ID.findall(first + file.read()))
+    return ids
 
 
 def _whole_lines(file: int, start: int, end: int) -> bytes:

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Collection, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field, replace
 from datetime import datetime
 from typing import Any
 
 from optimizer.core.base.canonical import is_within
-from optimizer.core.base.errors import InvalidInput, shorten
+from optimizer.core.base.errors import Busy, InvalidInput, shorten
 from optimizer.core.family.family import Family
 from optimizer.core.family.masking import Masker, MaskTooSlow, masker_of
 from optimizer.core.family.settings import MaskPattern
@@ -32,6 +32,7 @@ from optimizer.ports import Transaction
 AT_ONCE_CHARS = 2_000  # an event this short is read in less time than waiting for its turn takes
 LONG_AT_ONCE = 2  # readings in threads: each takes its share of the interpreter from what serves
 MAX_DETAIL_CHARS = 2000  # of what is said of one event
+RECORD_LOOKS, RECORD_LOOK_S = 100, 0.1  # together as long as a write tries
 
 
 class Turns:
@@ -74,6 +75,7 @@ class Intake(Delivery):
         hmac_unit: unit as sent -> the only form in which it is stored.
         older_hmacs: the same under unit keys that were in use before, which tokens and interactions may still name.
         text_bytes: most bytes of one text of an event, since masking takes time by length; None: no bound.
+        waiting: the interactions that were answered and wait on disk for the store.
         turns: shared by all requests of the process.
     """
 
@@ -81,6 +83,7 @@ class Intake(Delivery):
     hmac_unit: Callable[[str], str]
     older_hmacs: Callable[[str], Sequence[str]] = lambda unit: ()
     text_bytes: int | None = None
+    waiting: Callable[[], Collection[str]] = frozenset
     turns: Turns = field(default_factory=Turns)
 
     def request(self) -> IntakeRequest:
@@ -103,8 +106,26 @@ class Intake(Delivery):
 
         ``n_bytes``: of their JSON text, where that is known.
         """
+        await self._await_records(events)
         request = self.request()
         return await self.store.awrite(request.job(await request.aread(events, n_bytes)), rows=len(events))
+
+    async def _await_records(self, events: Sequence[Any]) -> None:
+        """Until the store has each answer that an event names without its token. Raises Busy."""
+        named = {
+            str(raw["interaction"])
+            for raw in events
+            if isinstance(raw, Mapping) and raw.get("interaction") is not None and raw.get("assignment") is None
+        }
+        for _ in range(RECORD_LOOKS):
+            if not named or not named.intersection(await asyncio.to_thread(self.waiting)):
+                return
+            await asyncio.sleep(RECORD_LOOK_S)
+        raise Busy(
+            "The record of an interaction that is named here waits on disk for the store. Nothing of this request is"
+            " stored: send it again.",
+            retry_after_s=5,
+        )
 
 
 def intake_of(context: Context) -> Intake:

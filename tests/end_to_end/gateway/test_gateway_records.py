@@ -18,15 +18,18 @@ from typing import Any
 import httpx
 import pytest
 
+from api.app import create_app
+from api.gateway import app
 from optimizer.adapters.store import engine
 from optimizer.host.config import Settings
 from optimizer.host.run_files import find
+from optimizer.jobs.feedback import ingest_feedback
 from tests.clock import PROCESSES_S, until
 from tests.forked import Forked
 from tests.rows.answer_schemas import as_declared
 from tests.stand_ins.scripted_model import Provider, chat_answer, provider
 from tests.stand_ins.small_disk import fill, small_disk
-from tests.worlds.gateway_world import family, interactions, make_home, record_of, recorded, running
+from tests.worlds.gateway_world import family, interactions, make_home, record_of, recorded, running, serving
 
 
 @pytest.fixture
@@ -121,6 +124,35 @@ def test_a_kill_between_the_answer_and_the_store_costs_no_record(tmp_path: Path,
     assert on_record(settings) == []
     with gateway_process(settings):
         until(lambda: on_record(settings) == sorted(answered), patience_s=PROCESSES_S)
+
+
+def test_an_outcome_waits_for_the_record_of_the_answer_that_it_names(
+    tmp_path: Path, behind: Provider, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Or a reader who is quick would be told that what answered him does not exist."""
+    monkeypatch.setattr(engine, "BUSY_TIMEOUT_S", 0.05)
+    monkeypatch.setattr(app, "DRAIN_EVERY_S", 1.0)
+    monkeypatch.setattr(ingest_feedback, "RECORD_LOOKS", 3)
+    settings = home(tmp_path, behind)
+    with serving(create_app(settings), settings) as api:
+
+        def report(**names: str) -> httpx.Response:
+            return httpx.post(f"{api}/v1/feedback", json={**names, "success": True}, timeout=60)
+
+        with gateway_process(settings) as (process, gateway), locked(settings):
+            answered = id_of(chat(gateway))
+            process.kill()
+            process.wait()
+        for outcome in ({"interaction": answered}, {"interaction": answered, "family": "topic", "unit": "anna"}):
+            refused = report(**outcome)
+            assert (refused.status_code, refused.headers["Retry-After"]) == (503, "5"), refused.text
+        assert report(interaction="in_other").status_code == 422, "nothing waits that would bring it"
+        monkeypatch.setattr(ingest_feedback, "RECORD_LOOKS", 100)
+        with running(settings) as gateway:
+            assert report(interaction=answered).json()["accepted"] == 1
+            with locked(settings):
+                answered = id_of(chat(gateway))
+            assert report(interaction=answered).json()["accepted"] == 1
 
 
 def test_on_a_full_disk_no_model_is_asked_without_a_record_of_it(tmp_path: Path, behind: Provider) -> None:
