@@ -1,5 +1,5 @@
-"""Families' last days, from the sums of their minutes (no event is read), and where the bars of their traffic stand:
-places in a view box, which ``templates/parts.html`` draws.
+"""Families' last days, from the sums of their minutes (no event is read), and the bars of their traffic in the view box
+that ``templates/parts.html`` has for them.
 """
 
 from __future__ import annotations
@@ -10,12 +10,14 @@ from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import Any
 
+from markupsafe import Markup
+
 from api.dashboard.visitors import PageVisit
 from optimizer.core.base.minute_sums import HOUR, floor
 from optimizer.core.base.phrasing import count
-from optimizer.core.views.last_day import HOURS, HourCount, LastDay, last_day
+from optimizer.core.views.last_day import HOURS, LastDay, last_day
 
-WIDTH, HEIGHT = 240.0, 40.0
+WIDTH, HEIGHT, BAR_WIDTH = 240, 40, 8
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -53,24 +55,12 @@ class LastDays:
         return days
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class TrafficBar:
-    """``y`` from the top; ``about`` is shown under the pointer."""
-
-    x: float
-    y: float
-    width: float
-    height: float
-    about: str
-
-
-def traffic_bars(hours: Sequence[HourCount]) -> list[TrafficBar]:
+def traffic_bars(day: LastDay) -> Markup:
     """One bar an hour, as high as its share of the fullest one; an hour with any request is seen."""
-    most = max((hour.n_interactions for hour in hours), default=0)
-    step = WIDTH / max(1, len(hours))
-    bars = []
-    for place, hour in enumerate(hours):
-        height = max(2.0, HEIGHT * hour.n_interactions / most) if hour.n_interactions else 0.0
-        about = f"{hour.start:%H:%M} UTC: {count(hour.n_interactions, 'request')}"
-        bars.append(TrafficBar(x=place * step, y=HEIGHT - height, width=step * 0.8, height=height, about=about))
-    return bars
+    most, bars = max(day.hours), []
+    for place, n in enumerate(day.hours):
+        if n:
+            x, top = WIDTH // HOURS * place + BAR_WIDTH // 2, HEIGHT - max(2.0, HEIGHT * n / most)
+            about = f"{(day.begin.hour + place) % HOURS:02}:00 UTC: {count(n, 'request')}"
+            bars.append(f'<path data-x="{x}" d="M{x} {HEIGHT}V{top:.1f}"><title>{about}</title></path>\n')
+    return Markup("".join(bars))

@@ -9,7 +9,7 @@ from typing import Any
 from api.dashboard.acts import notice_of
 from api.dashboard.family_pages import examples, quality, schedule
 from api.dashboard.figure_pages import conversation, performance, pipeline
-from api.dashboard.figures import LastDays, traffic_bars
+from api.dashboard.figures import LastDays
 from api.dashboard.request_pages import FILTERS, one_request, requests
 from api.dashboard.review_pages import reviews
 from api.dashboard.study_pages import compare_studies, studies, study
@@ -51,7 +51,6 @@ def home(visit: PageVisit, last_days: LastDays) -> Mapping[str, Any]:
         "status": status,
         "families": families,
         "days": days,
-        "bars": {name: traffic_bars(day.hours) for name, day in days.items()},
         "next_name": names[FAMILIES_SHOWN] if len(names) > FAMILIES_SHOWN else None,
         "find": find,
         "n_families": len(status.families),
@@ -105,7 +104,6 @@ def family(visit: PageVisit, last_days: LastDays) -> Mapping[str, Any]:
         "saved": visit.ask("variants", family=name, source="person", order="newest", limit=SAVED_SHOWN).items,
         "studies": visit.ask("studies", family=name, limit=5).items,
         "day": day,
-        "bars": traffic_bars(day.hours),
         "n_reviews": _n_waiting(visit, name),
         "now": visit.shared.clock.now(),
         "done": notice_of(visit),

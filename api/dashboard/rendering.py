@@ -17,6 +17,7 @@ from starlette.requests import Request
 from starlette.responses import HTMLResponse, Response
 
 from api.dashboard.acts import ACTS
+from api.dashboard.figures import traffic_bars
 from api.dashboard.visitors import PageVisit, path_of
 from optimizer.core.base.answers import etag_of, is_listed, shown
 from optimizer.core.base.canonical import canonical_json
@@ -205,6 +206,7 @@ def _environment() -> Environment:
         "markdown": markdown,
         "with_commands": with_commands,
         "chapter": chapter_in_words,
+        "bars": traffic_bars,
         "as_figure": lambda value, name: pages.filters[name](value),
     }
     pages.globals |= {

@@ -15,16 +15,10 @@ HOURS = 24  # the one that goes on, and the 23 before it
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class HourCount:
-    start: datetime
-    n_interactions: int
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
 class LastDay:
     """All variants and models together. ``success_interval``, ``score_interval``: 95 %, as if each outcome came from
     another user, the latter at most as wide as it says; ``p95_ms``: the highest of a variant and model in the last hour
-    with any, which begins at ``p95_hour``; None: not measured.
+    with any, which begins at ``p95_hour``; None: not measured. ``hours``: requests by hour, from ``begin`` on.
     """
 
     n_interactions: int
@@ -37,39 +31,39 @@ class LastDay:
     p95_ms: float | None
     p95_hour: datetime | None
     cost_usd: float
-    hours: Sequence[HourCount]
+    begin: datetime
+    hours: Sequence[int]
 
 
 def last_day(rows: Sequence[Any], begin: datetime) -> LastDay:
     """Args: rows: of the statistics by hour, from ``begin`` on."""
-
-    def total(name: str) -> int:
-        return sum(getattr(row, name) for row in rows)
-
-    by_hour = Counter[datetime]()
+    by_hour = Counter[int]()  # the last hour may be over by now, and the next one begun
+    n_errors = n_success = n_labelled = n_scored = 0
+    score_sum = cost_usd = 0.0
     for row in rows:
-        by_hour[row.start] += row.n_interactions
-    n, n_labelled, n_scored = total("n_interactions"), total("n_labelled"), total("n_scored")
+        by_hour[(row.start - begin) // timedelta(hours=1)] += row.n_interactions
+        n_errors += row.n_errors
+        n_success += row.n_success
+        n_labelled += row.n_labelled
+        cost_usd += row.cost_usd
+        if row.n_scored:
+            n_scored += row.n_scored
+            score_sum += row.mean_score * row.n_scored
+    n = by_hour.total()
     latest = max((row.start for row in rows if row.p95_latency_ms is not None), default=None)
     p95s = [row.p95_latency_ms for row in rows if row.start == latest and row.p95_latency_ms is not None]
-    scored = [(row.mean_score, row.n_scored) for row in rows if row.n_scored]
-    mean_score = sum(mean * k for mean, k in scored) / n_scored if n_scored else None
     return LastDay(
         n_interactions=n,
-        error_share=total("n_errors") / n if n else None,
-        success_share=total("n_success") / n_labelled if n_labelled else None,
-        success_interval=wilson_interval(int(total("n_success")), n_labelled) if n_labelled else None,
+        error_share=n_errors / n if n else None,
+        success_share=n_success / n_labelled if n_labelled else None,
+        success_interval=wilson_interval(int(n_success), n_labelled) if n_labelled else None,
         n_labelled=n_labelled,
-        mean_score=mean_score,
+        mean_score=score_sum / n_scored if n_scored else None,
         # Of scores in [0, 1] none spread more than those that are 0 or 1, so the interval of a share holds for them.
-        score_interval=wilson_interval(min(mean_score * n_scored, n_scored), n_scored)
-        if mean_score is not None
-        else None,
+        score_interval=wilson_interval(min(score_sum, n_scored), n_scored) if n_scored else None,
         p95_ms=max(p95s, default=None),
         p95_hour=latest,
-        cost_usd=sum(row.cost_usd for row in rows),
-        hours=[
-            HourCount(start=start, n_interactions=by_hour[start])
-            for start in (begin + timedelta(hours=hour) for hour in range(HOURS))
-        ],
+        cost_usd=cost_usd,
+        begin=begin,
+        hours=[by_hour[hour] for hour in range(HOURS)],
     )

@@ -7,7 +7,7 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from api.dashboard.figures import HEIGHT, WIDTH, traffic_bars
+from api.dashboard.figures import WIDTH, traffic_bars
 from optimizer.adapters.reports.difference_chart import difference_chart
 from optimizer.core.views.last_day import last_day
 from optimizer.core.views.rollout_status import MeanDifference
@@ -26,7 +26,7 @@ def hour(after: int, n: int, *, n_success: int = 0, n_labelled: int = 0, p95_ms:
 def test_variants_of_an_hour_are_added_and_the_newest_hour_gives_the_p95() -> None:
     rows = [hour(2, 10, p95_ms=900.0), hour(5, 30, p95_ms=200.0), hour(5, 20, n_success=8, n_labelled=10, p95_ms=300.0)]
     day = last_day(rows, BEGIN)
-    assert [(one.start.hour, one.n_interactions) for one in day.hours if one.n_interactions] == [(10, 10), (13, 50)]
+    assert {day.begin.hour + place: n for place, n in enumerate(day.hours) if n} == {10: 10, 13: 50}
     assert (day.n_interactions, day.error_share, day.p95_ms, day.cost_usd) == (60, 0.1, 300.0, 1.5)
     assert day.p95_hour == BEGIN + timedelta(hours=5)
     assert day.success_share == 0.8
@@ -37,7 +37,7 @@ def test_what_was_not_measured_is_none_and_no_zero() -> None:
     day = last_day([], BEGIN)
     assert (day.error_share, day.success_share, day.success_interval, day.mean_score, day.p95_ms) == (None,) * 5
     assert (day.score_interval, len(day.hours)) == (None, 24)
-    assert all(bar.height == 0 for bar in traffic_bars(day.hours))
+    assert traffic_bars(day) == ""
 
 
 def test_the_interval_of_a_score_is_that_of_a_share_which_spreads_no_less() -> None:
@@ -48,10 +48,14 @@ def test_the_interval_of_a_score_is_that_of_a_share_which_spreads_no_less() -> N
 
 
 def test_the_fullest_hour_fills_the_chart_and_a_single_request_is_seen() -> None:
-    bars = traffic_bars(last_day([hour(0, 1), hour(23, 1000)], BEGIN).hours)
-    assert (bars[0].height, bars[23].height, bars[1].height) == (2.0, HEIGHT, 0.0)
-    assert bars[23].x + bars[23].width <= WIDTH
-    assert bars[0].about == "08:00 UTC: 1 request"
+    first, last = traffic_bars(last_day([hour(0, 1), hour(23, 1000)], BEGIN)).splitlines()
+    assert first == '<path data-x="4" d="M4 40V38.0"><title>08:00 UTC: 1 request</title></path>'
+    assert last == '<path data-x="234" d="M234 40V0.0"><title>07:00 UTC: 1,000 requests</title></path>'
+
+
+def test_an_hour_that_begins_while_a_page_is_drawn_is_counted_and_has_no_bar_yet() -> None:
+    day = last_day([hour(24, 3)], BEGIN)
+    assert (day.n_interactions, max(day.hours)) == (3, 0)
 
 
 def test_the_interval_stands_around_no_difference_with_the_margin_left_of_it() -> None:
