@@ -90,8 +90,8 @@ recordings: $(VENV)/.synced-dev ## write down anew what the product answers and 
 pages: $(VENV)/.synced-dev ## write the reference pages that the code makes: after a change to a command, route, setting, error, scorer or shipped family
 	@$(BIN)/python -m docs.generate
 
-pictures: $(VENV)/.synced-dev ## take the tutorial's pictures anew, of the state that `detent demo --keep` leaves, by Chromium; ARGS="http://127.0.0.1:8321" where it answers elsewhere
-	@$(BIN)/python -m docs.pictures $(ARGS)
+pictures: $(VENV)/.synced-dev $(AXE) ## take the tutorial's pictures anew, of the state that `detent demo --keep` leaves, and look at every page there with axe-core, by Chromium (npm); ARGS="http://127.0.0.1:8321" where it answers elsewhere
+	@DETENT_AXE=$(abspath $(AXE)) $(BIN)/python -m docs.pictures $(ARGS)
 
 check: $(VENV)/.synced-dev ## format, lint, types, import contract
 	@$(BIN)/ruff format --check .

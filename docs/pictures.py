@@ -1,5 +1,6 @@
 """``make pictures``: walks through the pages of a running ``detent demo --keep`` as the tutorial says, takes pictures
-on the way, and tells the clicks and seconds of each walk.
+on the way, and tells the clicks and seconds of each walk. Then it opens one page of each kind that links lead to, at
+three widths, by day and night, and says what is wrong with any.
 
 It changes that home: a text is tried, its rollout started and rejected, and a champion taken back.
 """
@@ -7,11 +8,14 @@ It changes that home: a text is tried, its rollout started and rejected, and a c
 from __future__ import annotations
 
 import io
+import re
 import sys
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from itertools import product
 from typing import Any
+from urllib.parse import parse_qsl, urlsplit
 
 from docs.generate.markdown import ROOT
 
@@ -53,6 +57,48 @@ def timed(walk: Walk, name: str) -> Iterator[None]:
     walk.home()
     yield
     print(f"{name}: {walk.n_clicks} clicks, {time.monotonic() - begin:.1f} s")
+
+
+def kind_of(place: str) -> tuple[str, ...]:
+    """Of a page: its address without ids, and the names of its query; acts and kinds of runs are pages of their own."""
+    parts = urlsplit(place)
+    path = re.sub(
+        r"/(families|studies|requests|variants|rollouts|runbook|evaluate|compare|score|check)/[^/]+",
+        r"/\1/ID",
+        parts.path,
+    )
+    return re.sub(r"(/requests/ID)/.*", r"\1", path), *sorted(name for name, _ in parse_qsl(parts.query))
+
+
+def look_at_every_page(page: Any, address: str) -> list[str]:
+    """What is wrong with the pages that links lead to from the first one, one of each kind, in sentences."""
+    from tests.chromium import CUT_OFF, worst_findings
+
+    faults: list[str] = []
+    page.on(
+        "console",
+        lambda message: faults.append(f"{page.url}: {message.text}") if message.type in ("error", "warning") else None,
+    )
+    page.on("pageerror", lambda fault: faults.append(f"{page.url}: {fault}"))
+    left, seen = [f"{address}/dashboard"], set[tuple[str, ...]]()
+    while left:
+        place = left.pop(0)
+        if kind_of(place) in seen:
+            continue
+        seen.add(kind_of(place))
+        for width, scheme in product((390, 820, 1440), ("light", "dark")):
+            page.set_viewport_size({"width": width, "height": 900})
+            page.emulate_media(color_scheme=scheme)
+            page.goto(place)
+            if page.evaluate("document.documentElement.scrollWidth") > width:
+                faults.append(f"{place} scrolls sideways at {width}")
+            if width == 390 and page.evaluate(CUT_OFF):
+                faults.append(f"{place} has cells that a phone does not show")
+            faults += [f"{place}, {width}, {scheme}: {finding}" for finding in worst_findings(page)]
+        links = page.eval_on_selector_all("a[href]", "links => links.map((link) => link.href.split('#')[0])")
+        left += [link for link in links if re.match(rf"{address}/dashboard(?!/mlflow|/files)", link)]
+    print(f"{len(seen)} kinds of pages at three widths, light and dark; {len(faults)} faults")
+    return faults
 
 
 def main(address: str) -> None:
@@ -99,9 +145,12 @@ def main(address: str) -> None:
             walk.picture("take-back")
             walk.click("button:text-is('Take back the champion')")
             page.wait_for_selector("[role=status]:has-text('Taken back')")
+        faults = look_at_every_page(page, address)
         browser.close()
     for picture in sorted(FOLDER.glob("*.png")):
         print(f"{picture.relative_to(ROOT)}: {picture.stat().st_size // 1024} kB")
+    if faults:
+        sys.exit("\n".join(faults))
 
 
 if __name__ == "__main__":

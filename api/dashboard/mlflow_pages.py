@@ -38,6 +38,7 @@ FILES = re.compile(
     rf"(?:model-versions/)?get-artifact|{_API}/(?:get-trace-artifact|logged-models/[\w-]+/artifacts/(?:files|directories))"
     r"|(?:ajax-)?api/2\.0/mlflow-artifacts/artifacts(?:/[\w./-]+)?"
 )
+TEXT = b"text/plain; charset=utf-8"
 FILE_POLICY = "sandbox; default-src 'none'; style-src 'unsafe-inline'; img-src data:; base-uri 'none'; form-action 'none'; frame-ancestors 'none'"  # noqa: E501
 # As the Fetch standard names what runs: a page's own scripts come from static-files/.
 _RUNS = frozenset(("script", "worker", "sharedworker", "serviceworker", "audioworklet", "paintworklet"))
@@ -103,6 +104,9 @@ async def passed_on(request: StrictRequest, mlflow: MlflowProcess) -> Response:
     policy = FILE_POLICY if is_file else "default-src 'none'; frame-ancestors 'none'"
     cached = b"private, max-age=3600" if path.startswith("static-files/") else b"no-store"
     answer.headers = [header for header in answer.headers if header[0] in _FROM_ANSWER]
+    kind = next((value for name, value in answer.headers if name == b"content-type"), b"")
+    if is_file and b"script" in kind.lower():  # not every browser says what it wants a file for, and none runs a text
+        answer.headers = [(name, TEXT if value == kind else value) for name, value in answer.headers]
     answer.headers += [(b"content-security-policy", policy.encode()), (b"cache-control", cached)]
     return PassedResponse(answer)
 

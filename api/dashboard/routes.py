@@ -26,7 +26,7 @@ from api.dashboard.confirmations import require_name
 from api.dashboard.figures import LastDays
 from api.dashboard.mlflow_pages import PREFIX, MlflowProcess, passed_on, require_reader
 from api.dashboard.pages import PAGES, PageRoute
-from api.dashboard.rendering import HEADERS, SCRIPTS, page_answer, root_of
+from api.dashboard.rendering import HEADERS, SCRIPTS, freezes_of, page_answer, root_of
 from api.dashboard.request_pages import list_asked
 from api.dashboard.review_pages import answer_of, review_values
 from api.dashboard.sessions import SessionKey, set_cookie
@@ -76,6 +76,7 @@ REPORTS: Mapping[str, tuple[str, Callable[[Any], str], Callable[[Any], tuple[str
     "/dashboard/studies/{id}/report": ("study report", wiring.study_page, lambda report: ("studies", report.study.id)),
 }
 BACK = Markup('<main>\n<p><a href="../../{folder}/{name}">Back to {name}</a></p>')
+FROZEN = Markup("\n<p><b>{}</b>: champions only.</p>")
 SEE_OTHER = 303
 ASKED_AGAIN = (409, 412, 422)  # what a person may mend in the form
 TITLES: Mapping[int, str] = {
@@ -217,7 +218,10 @@ class Dashboard:
         visit, (use_case, page, leads_here) = await self._visit(request, shared), REPORTS[path]
         report = await asyncio.to_thread(visit.ask, use_case, id=request.path_params["id"])
         text, (folder, name) = await asyncio.to_thread(page, report), leads_here(report)
-        text = text.replace("<main>", BACK.format(folder=folder, name=name), 1)  # which the file to mail lacks
+        above = BACK.format(folder=folder, name=name)  # which the file to mail lacks
+        for freeze in freezes_of(visit):
+            above += FROZEN.format(f"{freeze['family']} is frozen" if freeze["family"] else "Everything is frozen")
+        text = text.replace("<main>", above, 1)
         return HTMLResponse(
             text.encode("utf-8", "replace"), headers={**HEADERS, "Content-Security-Policy": REPORT_POLICY}
         )

@@ -99,7 +99,8 @@ class EndedSessions:
     def add(self, session: DashboardSession, now: datetime) -> None:
         self._folder.mkdir(parents=True, exist_ok=True)
         for file in self._folder.iterdir():
-            if int(file.name.partition(".")[0]) <= now.timestamp():
+            ends_at = file.name.partition(".")[0]
+            if ends_at.isdecimal() and int(ends_at) <= now.timestamp():
                 file.unlink(missing_ok=True)
         self._file(session).touch()
 

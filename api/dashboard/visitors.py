@@ -223,9 +223,9 @@ def sign_in(request: StrictRequest, shared: Services, signing: SessionKey, secre
     """
     keys, now, client = _keys(shared), shared.clock.now(), request.scope["client"]
     host = client[0] if client else ""
+    if not keys.any_exist:
+        raise NotAuthenticated("This server has no keys, so there is nothing to sign in with: open /dashboard.")
     try:
-        if not keys.any_exist:
-            raise NotAuthenticated("This server has no keys, so there is nothing to sign in with: open /dashboard.")
         caller = identify({"x-api-key": secret.strip() or "-"}, keys, now)
     except NotAuthenticated as error:
         shared.callers.count("refused", request.first.get("user-agent", ""), f" from {host}, a wrong key")

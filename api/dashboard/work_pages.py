@@ -43,7 +43,7 @@ def runs(visit: PageVisit, last_days: LastDays) -> Mapping[str, Any]:
         "studies": [
             study
             for status in UNFINISHED
-            for study in visit.ask("studies", status=status, family=of_family, limit=LISTED).items
+            for study in visit.ask("studies", status=status, family=of_family, limit=MOST_UNFINISHED).items
         ],
         "now": visit.ask("runs", family=of_family, ended=False, limit=MOST_UNFINISHED).items,
         "ended": ended.items,

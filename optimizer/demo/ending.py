@@ -119,19 +119,19 @@ def say_what_comes_next(
 def say_addresses(screen: Screen, place: Place, servers: Servers, store: Store, study: Study) -> None:
     screen.say(
         "Open while the servers run (they stop with the demo, unless it was started with --keep; the first command"
-        " below starts them again):",
+        " above starts them again):",
         "bold",
-    )
-    screen.say(f"  Pages to look and act  {servers.url('api')}/dashboard")
-    screen.say(
-        "    Alerts that stand there are of these stories: a rollout that was taken back, and a small model, which is"
-        " wrong more often than config/alert_rules.yaml allows."
     )
     screen.say(f"  API documentation  {servers.url('api')}/docs")
     with store.read() as tx:
         mirrored = store.studies.get(tx, study.id) or study  # its run in MLflow was made since
     link = wiring.mlflow_link(place.settings, mirrored)
     screen.say(f"  MLflow, {study.family}: {link or 'the server was not ready yet; see `detent status`'}")
+    screen.say(
+        "  Alerts on the pages are of these stories: a rollout that was taken back, and a small model, which is wrong"
+        " more often than config/alert_rules.yaml allows."
+    )
+    screen.say(f"  The pages to look and act  {servers.url('api')}/dashboard")
 
 
 def say_price(screen: Screen, place: Place, family: Family, store: Store, clock: Clock) -> None:

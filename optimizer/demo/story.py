@@ -153,9 +153,9 @@ def _tell(screen: Screen, place: Place, servers: Servers) -> list[Story]:
         prompts = [_prompts(store, *change) for change in ((FAMILY, study.champion, rises), *of_cascade)]
         stories = [replace(story, prompts=pair) for story, pair in zip(stories, prompts, strict=True)]
         say_what_happened(screen, store, stories, rollouts)
-        say_addresses(screen, place, servers, store, study)
         say_what_comes_next(screen, place, stories, study, answering)
         say_price(screen, place, families[FAMILY], store, clock)
+        say_addresses(screen, place, servers, store, study)
         return stories
     finally:
         comparison.close()

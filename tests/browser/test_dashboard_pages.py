@@ -4,12 +4,10 @@ keyboard, and nothing that people wrote runs. Skipped where no browser is.
 
 from __future__ import annotations
 
-import os
 import re
 from collections.abc import Iterator
 from datetime import timedelta
 from itertools import product
-from pathlib import Path
 from typing import Any, cast
 from urllib.parse import quote
 
@@ -22,7 +20,7 @@ from api.app import create_app
 from api.dashboard.pages import PAGES
 from api.dashboard.routes import FOLDER
 from optimizer.jobs.feedback.roll_up_minutes import roll_up_minutes
-from tests.chromium import CHROMIUM, SHOW
+from tests.chromium import AXE, CHROMIUM, CUT_OFF, SHOW, worst_findings
 from tests.clock import Clock, until
 from tests.worlds.api_world import World, make_home
 from tests.worlds.dashboard_visitor import HOSTILE
@@ -79,12 +77,6 @@ SCRIPTED = {
 }
 UNSCRIPTED = r"After a change press Preview first[^\n]*\n+|(?<=\w) [1-9jku](?=\s|$)"  # and the keys that scripts hear
 SIZES = [(390, "dark"), (820, "light"), (1440, "dark")]  # day and night differ in colours alone
-# axe-core's axe.min.js; `make axe` names it.
-AXE = os.environ.get("DETENT_AXE")
-WORST = ("serious", "critical")
-# Cells of tables that end beyond the right edge of the page.
-CUT_OFF = """[...document.querySelectorAll("td")].filter((cell) => cell.checkVisibility()
-    && cell.getBoundingClientRect().right > innerWidth).map((cell) => cell.outerHTML.slice(0, 200))"""
 # What a hostile text would call, where a browser ran it.
 LISTEN = "window.ran = []; window.hostile = () => ran.push(location.href); window.alert = hostile;"
 
@@ -236,15 +228,6 @@ def test_axe_has_no_serious_finding_on_any_page(browser: Any, world: World, widt
             page.click("button.menu")
         assert worst_findings(page) == [], place
     context.close()
-
-
-def worst_findings(page: Any) -> list[tuple[str, str]]:
-    """What axe finds serious or critical; nothing where there is no axe."""
-    if AXE is None:
-        return []
-    page.evaluate(Path(AXE).read_text(encoding="utf-8"))
-    violations = page.evaluate("axe.run(document, {resultTypes: ['violations']})")["violations"]
-    return [(one["id"], one["nodes"][0]["html"][:200]) for one in violations if one["impact"] in WORST]
 
 
 def test_a_live_page_renews_itself_around_its_user_and_the_keyboard_rolls_back(browser: Any, world: World) -> None:

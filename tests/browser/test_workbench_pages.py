@@ -18,8 +18,8 @@ from fastapi.testclient import TestClient
 from api.app import create_app
 from optimizer.jobs.runs.carry_out_run import carry_out_run
 from optimizer.runtime import wiring
-from tests.browser.test_dashboard_pages import LISTEN, SIZES, worst_findings
-from tests.chromium import CHROMIUM
+from tests.browser.test_dashboard_pages import LISTEN, SIZES
+from tests.chromium import CHROMIUM, worst_findings
 from tests.stand_ins.scripted_model import Provider, chat_answer, provider
 from tests.worlds.api_world import World, make_home
 from tests.worlds.dashboard_visitor import HOSTILE

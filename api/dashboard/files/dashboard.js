@@ -154,7 +154,12 @@ document.addEventListener("keydown", (event) => {
   tell(event.target, Math.min(n - 1, Math.max(0, place + steps[event.key])));
 });
 
+function loadAgain() {
+  if (isUsed(document.getElementById("main"))) setTimeout(loadAgain, AGAIN_MS);
+  else location.reload();
+}
+
 htmx.onLoad((part) => {
-  if (htmx.find("#again")) setTimeout(() => location.reload(), BUSY_MS);
+  if (htmx.find("#again")) setTimeout(loadAgain, BUSY_MS);
   for (const svg of htmx.findAll(part, CHARTS)) svg.tabIndex = 0;
 });

@@ -68,7 +68,7 @@ def world(tmp_path_factory: pytest.TempPathFactory, heard: list[Any]) -> Iterato
             heard.append((self.command, self.path, {name.lower(): value for name, value in self.headers.items()}))
             body = INDEX.encode()
             self.send_response(200)
-            self.send_header("Content-Type", "text/html")
+            self.send_header("Content-Type", "text/javascript" if "path=a.mjs" in self.path else "text/html")
             self.send_header("Content-Length", str(len(body)))
             self.send_header("Set-Cookie", "session=of-mlflow")
             self.send_header("Access-Control-Allow-Origin", "*")
@@ -159,6 +159,8 @@ def test_its_page_runs_its_own_scripts_alone_and_leads_back_and_a_file_runs_noth
         assert file.headers["content-security-policy"] == FILE_POLICY
         assert FILE_POLICY.startswith("sandbox;")
         assert file.headers["x-content-type-options"] == "nosniff"
+        script = client.get(f"{PLACE}get-artifact?run_uuid=r&path=a.mjs")
+        assert script.headers["content-type"] == "text/plain; charset=utf-8", "for who does not say what it is to be"
         for runs in ("script", "worker"):
             as_script = {"Sec-Fetch-Dest": runs, "Sec-Fetch-Site": "same-origin"}
             assert client.get(f"{PLACE}get-artifact?run_uuid=r&path=a.mjs", headers=as_script).status_code == 403

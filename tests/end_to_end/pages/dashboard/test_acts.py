@@ -4,8 +4,11 @@ from __future__ import annotations
 
 import re
 from pathlib import Path
+from typing import Any
+from urllib.parse import urlencode
 
 import pytest
+from markupsafe import escape
 
 from api.dashboard.acts import ACTS
 from api.dashboard.sessions import SessionKey
@@ -14,6 +17,7 @@ from tests.command_line import detent
 from tests.stores import NOW, rollout
 from tests.worlds.api_world import World, make_home, serving
 from tests.worlds.dashboard_visitor import (
+    ACTORS,
     OTHER_PAGES,
     OWN_PAGE,
     form_of_act,
@@ -114,6 +118,58 @@ def test_who_may_act_does_what_the_confirmation_says_and_is_named_in_the_record(
     assert forced.status_code == 303
     last = world.get(f"/v1/rollouts/{rollout['id']}/decisions").json()["items"][-1]
     assert (last["kind"], last["actor"], last["forced"]) == ("advance", "key-operate", True)
+
+
+@pytest.mark.parametrize("role", sorted(ACTORS))
+def test_who_may_act_leads_a_rollout_from_its_start_to_the_champion_and_back(tmp_path: Path, role: str) -> None:
+    """Each act is carried out, with the reason and the family's name where a gate has not passed."""
+    with serving(make_home(tmp_path)) as world:
+        first, second, third = world.champion(), world.candidate(), world.candidate("Another one:")
+        world.report()
+        world.add_examples(40)
+        world.add_key("key", role, secret="secret")
+        world.client.headers["Authorization"] = "Bearer secret"
+        client = visitor(world, "secret")
+
+        def act(name: str, **subject: str) -> str:
+            form = form_of_act(client, f"/dashboard/acts/{name}?{urlencode(subject)}")
+            typed = {"reason": "a try", "confirm": "triage"}
+            place, done = told_at(client.post(f"/dashboard/acts/{name}", data={**form, **typed}, headers=OWN_PAGE))
+            page = client.get(f"{place}?done={done}")
+            assert escape(ACTS[name].past) in page.text, name
+            return place
+
+        def rollout() -> dict[str, Any]:
+            found: dict[str, Any] = world.get("/v1/families/triage/rollout").json()
+            return found
+
+        act("start", family="triage", variant=second)
+        id = rollout()["id"]
+        act("approve", id=id)
+        world.tick()
+        for name, is_held in (("hold", True), ("resume", False)):
+            act(name, id=id)
+            assert rollout()["held"] is is_held
+        act("promote", id=id)
+        assert world.champion() == second
+        act("take-back", family="triage")
+        assert world.champion() == first
+        act("set-champion", family="triage", variant=second)
+        assert world.champion() == second
+        for name in ("reject", "rollback"):
+            act("start", family="triage", variant=third)
+            id = rollout()["id"]
+            if name == "rollback":
+                act("approve", id=id)
+                world.tick()
+            act(name, id=id)
+            assert world.get(f"/v1/rollouts/{id}").json()["outcome"] == "cancelled", name
+        run = act("evaluate", family="triage", variant=second).rpartition("/")[2]
+        act("cancel-evaluation", id=run)
+        assert world.get(f"/v1/evaluations/{run}").json()["status"] == "cancelled"
+        study = world.post("/v1/families/triage/studies", {"budget": {"calls": 200}}).json()["id"]
+        act("cancel-study", id=study)
+        assert world.get(f"/v1/studies/{study}").json()["stop_requested"] is True
 
 
 def test_a_review_is_answered_on_its_page_and_the_next_one_is_asked(world: World) -> None:
