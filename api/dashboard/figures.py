@@ -17,7 +17,7 @@ from optimizer.core.base.minute_sums import HOUR, floor
 from optimizer.core.base.phrasing import count
 from optimizer.core.views.last_day import HOURS, LastDay, last_day
 
-WIDTH, HEIGHT, BAR_WIDTH = 240, 40, 8
+WIDTH, HEIGHT, BAR_WIDTH = 240, 40, 8  # as ``traffic`` in parts.html and dashboard.css have them
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

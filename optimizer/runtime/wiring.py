@@ -233,7 +233,7 @@ def open_spool(settings: Settings) -> Spool:
 
 
 def waiting_interactions(settings: Settings) -> set[str]:
-    """The ids of what gateways of this home answered and the store does not have yet."""
+    """The ids of what gateways of this home answered and keep on disk for the store."""
     from optimizer.adapters.files.spool import waiting_ids
 
     return waiting_ids(settings.var() / "spool")

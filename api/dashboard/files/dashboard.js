@@ -155,11 +155,14 @@ document.addEventListener("keydown", (event) => {
 });
 
 function loadAgain() {
-  if (isUsed(document.getElementById("main"))) setTimeout(loadAgain, AGAIN_MS);
+  if (isUsed(document.getElementById("main"))) timer = setTimeout(loadAgain, AGAIN_MS);
   else location.reload();
 }
 
 htmx.onLoad((part) => {
-  if (htmx.find("#again")) setTimeout(loadAgain, BUSY_MS);
+  if (htmx.find("#again")) {
+    clearTimeout(timer);
+    timer = setTimeout(loadAgain, BUSY_MS);
+  }
   for (const svg of htmx.findAll(part, CHARTS)) svg.tabIndex = 0;
 });

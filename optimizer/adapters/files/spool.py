@@ -13,7 +13,7 @@ import os
 import re
 import threading
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 from zlib import crc32
@@ -25,7 +25,7 @@ MOST_BYTES = 64 * 1024 * 1024
 NAME = "interactions"
 MOST_SPOOLS = 64  # processes that keep one at the same time
 PART = 200  # records that are handed out at once
-_ID = re.compile(rb'"id":"(in_\w+)"')
+_ID = re.compile(rb'"id":"(in_\w{26})"')
 
 
 class Spool:
@@ -184,17 +184,7 @@ class Spool:
                 fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
                 os.fchmod(file, 0o600)
                 self._room = os.fstat(file).st_size
-                text = os.pread(file, self._room, 0)
-                end = 0
-                for line in text.splitlines(keepends=True):
-                    try:
-                        whole = line.endswith(b"\n") and int(line[:8], 16) == crc32(line[9:-1])
-                    except ValueError:
-                        whole = False
-                    if not whole:
-                        break
-                    end += len(line)
-                self._start, self._end = 0, end
+                self._start, self._end = 0, _end_of(os.pread(file, self._room, 0))
             except BaseException:
                 os.close(file)
                 raise
@@ -241,14 +231,31 @@ def left_behind(own: Spool) -> Iterator[Spool]:
 
 
 def waiting_ids(folder: Path) -> set[str]:
-    """Of interactions in all spools of the folder, whoever holds them; some may be in the store by now, too."""
+    """The ids of the interactions in all spools of the folder, whoever holds them. While one is drained the store has
+    some of them, too. A file that cannot be read holds none.
+    """
     ids: set[str] = set()
     for path in folder.glob(f"{NAME}*"):
         if not path.suffix:
-            with path.open("rb") as file:
+            with suppress(OSError), path.open("rb") as file:
                 if (first := file.read(1)) not in (b"", b"\0"):  # what was drained is zeros
-                    ids.update(id.decode() for id in _ID.findall(first + file.read()))
+                    text = first + file.read()
+                    ids.update(id.decode() for id in _ID.findall(text, 0, _end_of(text)))
     return ids
+
+
+def _end_of(text: bytes) -> int:
+    """Where the last whole line ends."""
+    end = 0
+    for line in text.splitlines(keepends=True):
+        try:
+            is_whole = line.endswith(b"\n") and int(line[:8], 16) == crc32(line[9:-1])
+        except ValueError:
+            is_whole = False
+        if not is_whole:
+            break
+        end += len(line)
+    return end
 
 
 def _whole_lines(file: int, start: int, end: int) -> bytes:

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import asyncio
+import re
 from collections.abc import AsyncIterator, Callable, Collection, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field, replace
 from datetime import datetime
+from time import monotonic
 from typing import Any
 
 from optimizer.core.base.canonical import is_within
@@ -32,7 +34,8 @@ from optimizer.ports import Transaction
 AT_ONCE_CHARS = 2_000  # an event this short is read in less time than waiting for its turn takes
 LONG_AT_ONCE = 2  # readings in threads: each takes its share of the interpreter from what serves
 MAX_DETAIL_CHARS = 2000  # of what is said of one event
-RECORD_LOOKS, RECORD_LOOK_S = 100, 0.1  # together as long as a write tries
+RECORD_WAIT_S, RECORD_LOOK_S = 10.0, 0.25  # as long as a write tries
+GATEWAY_ID = re.compile("in_[0-9a-z]{26}")
 
 
 class Turns:
@@ -47,6 +50,7 @@ class Turns:
         """
         self.events, self.chars = events, chars
         self._short, self.long = asyncio.Lock(), asyncio.Semaphore(LONG_AT_ONCE)
+        self.records = asyncio.Lock()  # of many that wait for records, one looks at a time
         self._asked_of: Mapping[str, Family] | None = None
         self._has_patterns = False
 
@@ -68,14 +72,15 @@ class Turns:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Intake(Delivery):
-    """What taking events in needs beside. ``take`` and ``atake`` do the same, for threads and for asyncio.
+    """What taking events in needs beside. ``take`` and ``atake`` do the same, for threads and for asyncio; clients of
+    the gateway, who may name an answer before its record is stored, come by ``atake``.
 
     Args:
         verify: token -> Assignment; raises InvalidInput whose member ``type`` says what is wrong with it.
         hmac_unit: unit as sent -> the only form in which it is stored.
         older_hmacs: the same under unit keys that were in use before, which tokens and interactions may still name.
         text_bytes: most bytes of one text of an event, since masking takes time by length; None: no bound.
-        waiting: the interactions that were answered and wait on disk for the store.
+        waiting: gives the ids of the interactions that wait on disk for the store.
         turns: shared by all requests of the process.
     """
 
@@ -83,7 +88,7 @@ class Intake(Delivery):
     hmac_unit: Callable[[str], str]
     older_hmacs: Callable[[str], Sequence[str]] = lambda unit: ()
     text_bytes: int | None = None
-    waiting: Callable[[], Collection[str]] = frozenset
+    waiting: Callable[[], set[str]] = set
     turns: Turns = field(default_factory=Turns)
 
     def request(self) -> IntakeRequest:
@@ -111,21 +116,33 @@ class Intake(Delivery):
         return await self.store.awrite(request.job(await request.aread(events, n_bytes)), rows=len(events))
 
     async def _await_records(self, events: Sequence[Any]) -> None:
-        """Until the store has each answer that an event names without its token. Raises Busy."""
+        """Returns once the store has each answer of the gateway that an event names without its token. Raises Busy."""
         named = {
-            str(raw["interaction"])
+            id
             for raw in events
-            if isinstance(raw, Mapping) and raw.get("interaction") is not None and raw.get("assignment") is None
+            if isinstance(raw, Mapping) and raw.get("assignment") is None
+            if isinstance(id := raw.get("interaction"), str) and GATEWAY_ID.fullmatch(id)
         }
-        for _ in range(RECORD_LOOKS):
-            if not named or not named.intersection(await asyncio.to_thread(self.waiting)):
-                return
-            await asyncio.sleep(RECORD_LOOK_S)
-        raise Busy(
-            "The record of an interaction that is named here waits on disk for the store. Nothing of this request is"
-            " stored: send it again.",
-            retry_after_s=5,
-        )
+        until = monotonic() + RECORD_WAIT_S
+        while named:
+            async with self.turns.records:
+                named = await asyncio.to_thread(self._on_their_way, named)
+            if named and monotonic() > until:
+                raise Busy(
+                    f"The record of interaction {min(named)} waits on disk for the store, and what names it is not"
+                    " stored. Send it again: events with an id of their own count once.",
+                    retry_after_s=5,
+                )
+            if named:
+                await asyncio.sleep(RECORD_LOOK_S)
+
+    def _on_their_way(self, named: Collection[str]) -> set[str]:
+        """Those that only the disk holds. The disk is looked at first: what has left it since is in the store."""
+        waiting = self.waiting().intersection(named)
+        if not waiting:
+            return waiting
+        with self.store.read() as tx:
+            return waiting - self.store.events.interactions(tx, waiting).keys()
 
 
 def intake_of(context: Context) -> Intake:

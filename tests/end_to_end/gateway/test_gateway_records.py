@@ -132,7 +132,7 @@ def test_an_outcome_waits_for_the_record_of_the_answer_that_it_names(
     """Or a reader who is quick would be told that what answered him does not exist."""
     monkeypatch.setattr(engine, "BUSY_TIMEOUT_S", 0.05)
     monkeypatch.setattr(app, "DRAIN_EVERY_S", 1.0)
-    monkeypatch.setattr(ingest_feedback, "RECORD_LOOKS", 3)
+    monkeypatch.setattr(ingest_feedback, "RECORD_WAIT_S", 0.5)
     settings = home(tmp_path, behind)
     with serving(create_app(settings), settings) as api:
 
@@ -147,7 +147,7 @@ def test_an_outcome_waits_for_the_record_of_the_answer_that_it_names(
             refused = report(**outcome)
             assert (refused.status_code, refused.headers["Retry-After"]) == (503, "5"), refused.text
         assert report(interaction="in_other").status_code == 422, "nothing waits that would bring it"
-        monkeypatch.setattr(ingest_feedback, "RECORD_LOOKS", 100)
+        monkeypatch.setattr(ingest_feedback, "RECORD_WAIT_S", PROCESSES_S)
         with running(settings) as gateway:
             assert report(interaction=answered).json()["accepted"] == 1
             with locked(settings):

@@ -28,6 +28,24 @@ def test_asyncio_callers_get_the_same_answer() -> None:
         assert here.send(*events) == {**answer, "accepted": 0, "duplicates": 1}
 
 
+def test_only_an_answer_of_the_gateway_that_is_named_without_a_token_is_waited_for() -> None:
+    id, looks = f"in_{'a' * 26}", []
+    with temporary_installation() as here:
+
+        def waiting() -> set[str]:
+            """The record comes into the store between two looks."""
+            looks.append(1)
+            here.send({"id": id, "assignment": token(), "output": "x"})
+            return {id}
+
+        intake = replace(here.intake(), waiting=waiting)
+        for event in ({"interaction": id, "assignment": token(), "success": True}, {"interaction": "in", "score": 1}):
+            asyncio.run(intake.atake([{"family": FAMILY, "unit": "u1", **event}]))
+        assert looks == []
+        answer = asyncio.run(intake.atake([{"interaction": id, "success": True}]))
+        assert (answer["accepted"], looks) == (1, [1])
+
+
 @pytest.mark.parametrize(
     ("chars", "privacy", "beside"),
     [

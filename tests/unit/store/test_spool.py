@@ -16,7 +16,7 @@ from typing import Any
 import pytest
 from hypothesis import given, settings, strategies as st
 
-from optimizer.adapters.files.spool import ROOM_BYTES, Spool, claim, left_behind
+from optimizer.adapters.files.spool import ROOM_BYTES, Spool, claim, left_behind, waiting_ids
 from optimizer.core.base.errors import Busy
 from tests.examples import n_examples
 from tests.stand_ins.small_disk import fill, small_disk
@@ -171,3 +171,18 @@ def test_each_process_has_a_spool_of_its_own_and_the_next_one_takes_what_an_ende
     assert [list(spool.waiting()[0]) for spool in left_behind(second)] == [[{"id": "in_1"}]]
     assert claim(tmp_path).path == first.path, "and is held only while it is looked at"
     second.close()
+
+
+def test_ids_that_wait_are_seen_by_every_process_until_their_file_is_drained(spool: Spool) -> None:
+    assert waiting_ids(spool.path.parent) == set()
+    first, second, torn = (f"in_{sign * 26}" for sign in "abc")
+    for id in (first, second):
+        spool.append({"actor": "gateway", "values": {"id": id, "output": '"id":"in_' + "d" * 26 + '"'}})
+    _, place = spool.waiting()
+    with spool.path.open("r+b") as file:
+        file.seek(place)
+        file.write(b'00000000 {"values":{"id":"%s"}}' % torn.encode())
+    assert waiting_ids(spool.path.parent) == {first, second}
+    spool.set_aside({"values": {"id": torn}})
+    spool.drained(place)
+    assert waiting_ids(spool.path.parent) == set()

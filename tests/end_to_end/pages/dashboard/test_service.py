@@ -77,6 +77,7 @@ def test_a_report_is_one_file_that_may_run_and_load_nothing(world: World) -> Non
         seen = Elements(answer.text).seen
         assert {tag for tag, _ in seen} & {"script", "link", "img", "form"} == set()
         assert urljoin(address, next(attributes["href"] for tag, attributes in seen if tag == "a")) == back
+        assert "Everything is frozen" not in answer.text
         world.post("/v1/freeze", {"reason": "all of it"})
         assert "Everything is frozen" in visitor(world, "secret-read-texts").get(address).text
         world.post("/v1/unfreeze", {"reason": "all of it"})
