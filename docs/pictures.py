@@ -92,6 +92,8 @@ def look_at_every_page(page: Any, address: str) -> list[str]:
             page.goto(place)
             if page.evaluate("document.documentElement.scrollWidth") > width:
                 faults.append(f"{place} scrolls sideways at {width}")
+            if place.endswith("/report"):  # which runs no script, axe-core's neither, and whose tables scroll
+                continue
             if width == 390 and page.evaluate(CUT_OFF):
                 faults.append(f"{place} has cells that a phone does not show")
             faults += [f"{place}, {width}, {scheme}: {finding}" for finding in worst_findings(page)]
