@@ -24,6 +24,7 @@ from api.kept_grids import KeptGrids
 from api.serving import ServingState
 from api.snapshot import Snapshots
 from optimizer.adapters.files.secrets import Secrets
+from optimizer.adapters.files.spool import SPOOLS, waiting_ids
 from optimizer.content.core.policy.flags import Flags
 from optimizer.core.base.errors import InvalidInput
 from optimizer.core.family.family import Family
@@ -173,7 +174,7 @@ class Services:
             if by_gateway
             else self.settings.limits.event_text_bytes,  # what was answered has to be on record
             idempotency=idempotency,
-            waiting=partial(wiring.waiting_interactions, self.settings),
+            waiting=partial(waiting_ids, self.settings.var() / SPOOLS),
             turns=self.turns,
         )
 

@@ -227,16 +227,9 @@ def job_context(
 
 def open_spool(settings: Settings) -> Spool:
     """Where this gateway puts records that the store does not take at once; each gateway of a home has its own."""
-    from optimizer.adapters.files.spool import claim
+    from optimizer.adapters.files.spool import SPOOLS, claim
 
-    return claim(settings.var() / "spool")
-
-
-def waiting_interactions(settings: Settings) -> set[str]:
-    """The ids of what gateways of this home answered and keep on disk for the store."""
-    from optimizer.adapters.files.spool import waiting_ids
-
-    return waiting_ids(settings.var() / "spool")
+    return claim(settings.var() / SPOOLS)
 
 
 def user_calls(settings: Settings) -> UserCalls:

@@ -22,7 +22,7 @@ from optimizer.core.base.errors import Busy
 
 ROOM_BYTES = 1024 * 1024  # allocated at once
 MOST_BYTES = 64 * 1024 * 1024
-NAME = "interactions"
+SPOOLS, NAME = "spool", "interactions"  # the folder in a home's var, and a file in it
 MOST_SPOOLS = 64  # processes that keep one at the same time
 PART = 200  # records that are handed out at once
 _ID = re.compile(rb'"id":"(in_\w{26})"')
