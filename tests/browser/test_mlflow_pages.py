@@ -135,11 +135,10 @@ PAGES = {  # what is seen on each
 }
 
 
-def test_pages_open_without_an_error_and_offer_nothing_that_is_refused_and_what_somebody_wrote_runs_nothing(
-    page: Any, mlflow: str, run_page: str
-) -> None:
-    """One after the other in one window, as a reviewer goes through them: MLflow's scripts are read once."""
-    id, run = run_page.rpartition("/")[2], "#" + run_page.partition("#")[2]
+@pytest.fixture(scope="module")
+def hostile_page(mlflow: str, run_page: str) -> str:
+    """``run_page`` with what would run a script in its note and its tags."""
+    id = run_page.rpartition("/")[2]
     with httpx.Client(base_url=mlflow, trust_env=False) as client:
         tags = client.get("/api/2.0/mlflow/runs/get", params={"run_id": id}).json()["run"]["data"]["tags"]
         (note,) = (tag["value"] for tag in tags if tag["key"] == "mlflow.note.content")
@@ -147,6 +146,14 @@ def test_pages_open_without_an_error_and_offer_nothing_that_is_refused_and_what_
         for name, text in written.items():
             set_tag = client.post("/api/2.0/mlflow/runs/set-tag", json={"run_id": id, "key": name, "value": text})
             assert set_tag.status_code == 200, set_tag.text
+    return run_page
+
+
+def test_pages_open_without_an_error_and_offer_nothing_that_is_refused_and_what_somebody_wrote_runs_nothing(
+    page: Any, mlflow: str, hostile_page: str
+) -> None:
+    """One after the other in one window, as a reviewer goes through them: MLflow's scripts are read once."""
+    run = "#" + hostile_page.partition("#")[2]
     opened = page.context.new_page()
     asked: list[int] = []
     opened.on("response", lambda answer: asked.append(answer.status) if "gateway" in answer.url else None)
@@ -196,19 +203,21 @@ def test_the_table_of_trials_is_drawn_as_a_table_with_the_winner_first(page: Any
 
 
 def test_below_the_dashboard_a_reader_opens_the_run_and_its_files_and_finds_the_way_back(
-    page: Any, mlflow: str, run_page: str, tmp_path: Path
+    page: Any, mlflow: str, hostile_page: str, tmp_path: Path
 ) -> None:
     settings = make_home(tmp_path)
     run_files.announce(settings, "mlflow", mlflow)
     blocked: list[str] = []
     other = page.context.new_page()
+    other.add_init_script(LISTEN)
     other.on("console", lambda message: blocked.append(message.text) if "Content Security" in message.text else None)
     with serving(create_app(settings), settings) as url:
-        other.goto(f"{url}/dashboard/mlflow/#{run_page.partition('#')[2]}")
+        other.goto(f"{url}/dashboard/mlflow/#{hostile_page.partition('#')[2]}")
         other.wait_for_selector(f"text=nominated {WINNER}")
         other.click("text=Artifacts")
         other.click("text=trials.json")
         other.wait_for_selector("text=/bootstrap/")
+        assert other.evaluate("ran") == [], "with a session, where somebody's script could act"
         other.click("text=Studies in Detent")
         other.wait_for_selector("h1:has-text('Studies')")
     other.close()
