@@ -55,7 +55,7 @@ ACTS: Mapping[str, Act] = {
     "approve": Act(
         use_case="approve",
         title="Approve",
-        past="Approved.",
+        past="Approved. Undo: Roll back.",
         members=ON_ROLLOUT,
         confirmation=of_rollout(
             "With the worker's next tick {first} of the users get {candidate}; it goes on by itself on evidence.",
@@ -66,7 +66,7 @@ ACTS: Mapping[str, Act] = {
     "reject": Act(
         use_case="reject",
         title="Reject",
-        past="Rejected: the rollout has ended.",
+        past="Rejected: the rollout has ended. Undo: Start its rollout anew.",
         members=ON_ROLLOUT,
         is_brake=True,
         confirmation=of_rollout("The rollout ends; {candidate} is served to nobody.", "Start its rollout anew."),
@@ -84,14 +84,14 @@ ACTS: Mapping[str, Act] = {
     "resume": Act(
         use_case="resume",
         title="Resume",
-        past="Resumed: the rollout goes on by itself on evidence.",
+        past="Resumed: the rollout goes on by itself on evidence. Undo: Hold.",
         members=ON_ROLLOUT,
         confirmation=of_rollout("The rollout goes on by itself on evidence.", "Hold."),
     ),
     "advance": Act(
         use_case="advance",
         title="Advance",
-        past="Advanced to the next share.",
+        past="Advanced to the next share. Undo: Roll back.",
         members=ON_ROLLOUT,
         confirmation=of_rollout(
             "The share of the users that get {candidate} goes from {now} to {next}.", ROLL_BACK, asks_gate=True
@@ -100,7 +100,7 @@ ACTS: Mapping[str, Act] = {
     "promote": Act(
         use_case="promote",
         title="Promote",
-        past="Promoted: the candidate is champion.",
+        past="Promoted: the candidate is champion. Undo: Take back the champion.",
         members=ON_ROLLOUT,
         confirmation=of_rollout(
             "{candidate} becomes champion in the place of {champion}; 5 % of the users stay on the one before for a"
@@ -112,7 +112,7 @@ ACTS: Mapping[str, Act] = {
     "rollback": Act(
         use_case="rollback",
         title="Roll back",
-        past="Rolled back: every user gets the champion.",
+        past="Rolled back: every user gets the champion. Undo: Start its rollout anew.",
         members=ON_ROLLOUT,
         is_brake=True,
         kind="danger",
@@ -124,7 +124,7 @@ ACTS: Mapping[str, Act] = {
     "take-back": Act(
         use_case="champion_rollback",
         title="Take back the champion",
-        past="Taken back: the champion before it serves.",
+        past="Taken back: the champion before it serves. Undo: Set as champion again, under Champions.",
         members=frozenset(("family", "reason", "expect")),
         is_brake=True,
         kind="danger",
@@ -134,7 +134,7 @@ ACTS: Mapping[str, Act] = {
     "set-champion": Act(
         use_case="champion_set",
         title=SET_AGAIN,
-        past="Set: it serves every user.",
+        past="Set: it serves every user. Undo: Take back the champion.",
         members=frozenset(("family", "variant", "reason", "confirm", "expect")),
         is_brake=True,
         kind="danger",
@@ -145,7 +145,7 @@ ACTS: Mapping[str, Act] = {
     "freeze": Act(
         use_case="freeze",
         title="Freeze",
-        past="Frozen: only champions are served.",
+        past="Frozen: only champions are served. Undo: Unfreeze.",
         members=ON_FAMILY,
         is_brake=True,
         kind="danger",
@@ -157,7 +157,7 @@ ACTS: Mapping[str, Act] = {
     "unfreeze": Act(
         use_case="unfreeze",
         title="Unfreeze",
-        past="Unfrozen: rollouts go on with the worker's next tick.",
+        past="Unfrozen: rollouts go on with the worker's next tick. Undo: Freeze.",
         members=ON_FAMILY,
         confirmation=of_freeze(
             "The freeze of {scope} ends; rollouts go on with the worker's next tick, where no other freeze holds them.",
@@ -167,14 +167,14 @@ ACTS: Mapping[str, Act] = {
     "silence": Act(
         use_case="silence alerts",
         title="Silence for an hour",
-        past="Silent for an hour: it is listed, and sends nothing.",
+        past="Silent for an hour: it is listed, and sends nothing. Undo: End the silence.",
         members=frozenset(("name", "family", "minutes", "reason")),
         confirmation=of_silence,
     ),
     "end-silence": Act(
         use_case="end silence",
         title="End the silence",
-        past="Over: what is still open sends its message within five minutes.",
+        past="Over: what is still open sends its message within five minutes. Undo: Silence for an hour.",
         members=frozenset(("name", "family", "reason")),
         confirmation=of_silence_ended,
     ),
@@ -197,7 +197,7 @@ ACTS: Mapping[str, Act] = {
     "start": Act(
         use_case="start",
         title="Start the rollout",
-        past="Started: it serves nobody until it is approved.",
+        past="Started: it serves nobody until it is approved. Undo: Reject.",
         members=frozenset(("family", "variant", "reason", "confirm")),
         confirmation=of_start,
         place=lambda rollout: family_page(rollout.family),

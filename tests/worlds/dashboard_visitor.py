@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import html
 import re
 from collections.abc import Callable
 from html.parser import HTMLParser
@@ -105,6 +106,13 @@ def told_at(answer: Any) -> tuple[str, str]:
     assert answer.status_code == 303, answer.text
     address = urlsplit(answer.headers["location"].replace("../", "").replace("./", ""))
     return f"/{address.path}", parse_qs(address.query)["done"][0]
+
+
+def table_of(page: str, about: str) -> list[list[str]]:
+    """The cells of a table, row by row, as people read them; none where it is not on the page."""
+    body = page.partition(f'aria-label="table: {about}"')[2].partition("<tbody>")[2].partition("</tbody>")[0]
+    rows = (re.findall(r"<t[dh][^>]*>(.*?)</t[dh]>", row, flags=re.DOTALL) for row in body.split("</tr>"))
+    return [[html.unescape(re.sub(r"<[^>]+>", "", cell)).strip() for cell in row] for row in rows if row]
 
 
 def form_of_act(client: TestClient, address: str) -> dict[str, str]:

@@ -233,6 +233,9 @@ def _ended(rollout: Rollout, seen: ForecastView, champion: Champion | None) -> s
             return f"{ending}; since {when(champion.since)} it is champion all the same"
         return f"{ending}: every user gets the champion"
     if (after := seen.followed_by) is not None:
+        if champion is not None and champion.variant == rollout.candidate:
+            candidate = variant_name(rollout.candidate, seen.versions)
+            return f"Promoted; {candidate} is champion again since {when(champion.since)}"
         name = variant_name(after.variant, seen.versions)
         is_back = after.variant == rollout.champion and champion is not None and champion.since == after.since
         return f"Promoted; {name} {'serves again since' if is_back else 'followed it on'} {when(after.since)}"

@@ -70,6 +70,8 @@ def test_a_promotion_is_told_with_the_version_s_name_beside_its_id() -> None:
     assert f"followed it on {when(NOW)}" in rollout_headline(
         promoted, back, replace(TENURE, since=NOW.replace(year=2030))
     )
+    again = rollout_headline(promoted, back, replace(TENURE, variant=promoted.candidate))
+    assert again == f"Promoted; v_bbbbbbbbbbbb (version v2) is champion again since {when(NOW)}"
     assert headline(promoted, replace(VIEW, versions=named), ()).startswith("v_bbbbbbbbbbbb (version v2) was never")
 
 

@@ -164,6 +164,10 @@ def test_who_may_act_leads_a_rollout_from_its_start_to_the_champion_and_back(tmp
                 world.tick()
             act(name, id=id)
             assert world.get(f"/v1/rollouts/{id}").json()["outcome"] == "cancelled", name
+            (undo,) = re.findall(
+                r'href="([^"]+)">Start its rollout anew<', client.get("/dashboard/families/triage").text
+            )
+            assert undo.endswith(f"acts/start?family=triage&amp;variant={third}")
         run = act("evaluate", family="triage", variant=second).rpartition("/")[2]
         act("cancel-evaluation", id=run)
         assert world.get(f"/v1/evaluations/{run}").json()["status"] == "cancelled"

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import json
 import re
 from dataclasses import replace
-from datetime import datetime, timedelta
+from datetime import date, datetime, timedelta
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -15,11 +16,18 @@ from api.dashboard.pages import names_shown
 from api.routing import UNREADABLE
 from optimizer.core.base.minute_sums import HOUR, MinuteSums, floor
 from optimizer.core.dataset.examples import make_example
+from optimizer.core.evaluation.judging.calibration import judge_identity
+from optimizer.core.rollout.student_watch import StudentWatch, StudentWeek, Teacher
+from optimizer.core.scheduling.triggers import KINDS as TRIGGERS
 from optimizer.core.search.study import Trial
 from optimizer.jobs.champions.read_quality import time_of
 from optimizer.jobs.champions.read_stats import FamiliesStatsRequest, read_stats_of_families
-from optimizer.jobs.feedback.roll_up_minutes import MINUTES
+from optimizer.jobs.feedback.roll_up_minutes import MINUTES, roll_up_minutes
 from optimizer.jobs.upkeep.read_status import StatusRequest, read_status
+from optimizer.ports import WatchedStudent
+from tests.clock import Clock
+from tests.contract.store.test_calibrations import RECORD as CALIBRATED
+from tests.stores import arm, feedback, interaction, keep_events, variant as variant_of
 from tests.worlds.api_world import FAMILY, World, make_home, serving
 from tests.worlds.dashboard_visitor import (
     OWN_PAGE,
@@ -27,8 +35,12 @@ from tests.worlds.dashboard_visitor import (
     form_of_act,
     queries_of,
     raised,
+    table_of,
     visitor,
 )
+from tests.worlds.rated_world import F as JUDGED, add_judged_family, rate_all
+from tests.worlds.seeded_world import SECRET_WORD
+from tests.worlds.taught_student import TAUGHT, crown
 
 
 def test_an_alert_that_another_one_tells_leads_to_that_one_and_stays_off_the_first_page(tmp_path: Path) -> None:
@@ -343,3 +355,151 @@ def test_a_study_leads_to_the_start_of_its_winner_and_says_why_another_trial_sco
     assert f"dashboard/acts/start?family=triage&amp;variant={winner}" in told
     start = visitor(world, "secret-operate").get("/dashboard/studies/st_won").text.partition("<dt>Next")[2]
     assert f"dashboard/acts/start?family=triage&amp;variant={winner}" in start
+
+
+def calibrated(world: World, judge: str) -> None:
+    """People's ratings vouch for this judge of the rated world."""
+    record = replace(CALIBRATED, family=JUDGED, calibration=replace(CALIBRATED.calibration, judge=judge))
+    world.shared.store.write(lambda tx: world.shared.store.calibrations.add(tx, record))
+
+
+def test_a_judge_s_standing_and_what_its_ratings_are_worth_are_told_in_words(tmp_path: Path) -> None:
+    with serving(make_home(tmp_path)) as world:
+        judge, client = judge_identity(add_judged_family(world, 60)), visitor(world, None)
+        place, worth = f"/dashboard/families/{JUDGED}/quality", "What ratings tell so far: "
+        told = client.get(place).text
+        assert f'{judge}: <b class="warn">may not decide by itself</b>, since the judge is uncalibrated' in told
+        assert "<dd>no answers of this judge were drawn for rating</dd>" in told
+        world.post(f"/v1/families/{JUDGED}/rating-draws", {"n": 23})
+        rate_all(world, 3)
+        assert f"{worth}3 answers drawn at random are rated" in client.get("/dashboard/reviews").text
+        rate_all(world, 18)
+        calibrated(world, judge)
+        told, figure = client.get(place).text, world.get(f"/v1/families/{JUDGED}/judge").json()["figure"]
+        mean, low, high, wide = (f"{figure[name]:.3f}" for name in ("mean", "low", "high", "width_after_next_50"))
+        assert f'{judge}: <b class="calm">calibrated</b>.' in told
+        assert f"<dd>{mean}, between {low} and {high}</dd>" in told
+        assert "<dd>60, 21; 2 wait for a rating</dd>" in told
+        (row,) = table_of(told, "calibrations, the latest first")
+        assert row[1:6] == ["anna", "25", "0.500", "–", "0.125"]
+        assert row[6].startswith("Even calibrated, the judge comes less near to people's ratings")
+        text = f"{worth}judged answers are worth {mean}, between {low} and {high}, by 21 ratings; fifty more would make"
+        assert f"{text} that {wide} wide." in client.get("/dashboard/reviews").text
+
+
+def test_a_student_s_agreement_stands_week_by_week_and_why_it_is_bypassed(tmp_path: Path) -> None:
+    with serving(make_home(tmp_path)) as world:
+        store, now, id = world.shared.store, world.shared.clock.now(), TAUGHT.student.hash
+        policy = {"tiers": ["student", "embedded"], "students": {"student": id}, "accept": 0.9}
+        store.write(lambda tx: store.students.add(tx, "triage", TAUGHT, study="st-1", at=now))
+        crown(store, "triage", replace(variant_of("Which? {{text}}"), policy=policy), at=now)
+        compared: Any = {"n_drawn": 100, "n_compared": 100, "weight": 400.0, "squares": 1600.0, "agreeing": 380.0}
+        other: Any = {"dev_unknown": (400, *[0] * 9), "teacher": Teacher(prompt="p", revisions={})}
+        weeks = (
+            StudentWeek(monday=date(2026, 11, 9), n=30, n_own=20),
+            StudentWeek(monday=date(2026, 11, 16), n=500, n_own=400, unknown=(*[0] * 9, 500), **compared),
+        )
+        watch = StudentWatch.begin(student=id, tier="student", accepted=0.1, weeks=weeks, **other)
+        watched = WatchedStudent(family="triage", watch=watch, read_until=now)
+        store.write(lambda tx: store.students.keep_watch(tx, watched))
+        client, place = visitor(world, None), "/dashboard/families/triage/quality"
+        page = client.get(place).text
+        assert f"<h2>Student {id}</h2>\n<p>Taught by labels.</p>" in page
+        assert "<p>no audited request has been compared yet.</p>" in page
+        assert "Other requests than it was taught on: 95% of a request&#39;s words are unknown to it" in page
+        assert table_of(page, "agreement by week, the newest first") == [
+            ["2026-11-16", "500", "400", "0.950, between 0.888 and 0.978", "100"],
+            ["2026-11-09", "30", "20", "not measured", "0"],
+        ]
+        world.post("/v1/families/triage/student/bypass", {"reason": "it <guesses>"})
+        told = client.get(place).text.partition('<b class="warn">Bypassed since')[2].partition("</p>")[0]
+        assert ("it &lt;guesses&gt;. Whoever" in told, "detent student resume triage" in told) == (True, True)
+
+
+def test_scores_stand_in_their_bands_and_success_beside_them(tmp_path: Path) -> None:
+    scores = [0.95, 0.9, 0.94, 0.8, 0.85, 0.89, 0.0, 0.5, 0.7, 0.79]
+    with serving(make_home(tmp_path)) as world:
+        world.report()
+        for outcome in [*({"score": score} for score in scores), {"success": True}, {"success": False}]:
+            sent = world.post("/v1/feedback", {"interaction": "in_reported", "family": "triage", **outcome})
+            assert sent.status_code == 200, sent.text
+        roll_up_minutes(world.shared.store, Clock(world.shared.clock.now() + timedelta(minutes=5)))
+        page = visitor(world, None).get("/dashboard/families/triage/quality").text
+        (row,) = table_of(page, "scores by band")
+        shares = [cell.partition(" %")[0] for cell in row[4:]]
+        assert (row[:4], shares) == (["labelled", "user", "10", "0.732"], ["1, 10.0", "2, 20.0", "3, 30.0", "4, 40.0"])
+        assert "Success by user: 50.0 % of 2 labels." in page
+
+
+def test_the_last_evaluation_says_who_is_taken_for_whom_to_who_may_read_texts(world: World) -> None:
+    labels = [["billing", "1", "2", "50.0 %", "100.0 %", "0.667"], [SECRET_WORD, "1", "0", "–", "0.0 %", "0.000"]]
+    taken = [["billing", "billing", "1", "right"], [SECRET_WORD, "billing", "1", "wrong"]]
+    for role, of_labels, confusion in ("read-texts", labels, taken), ("read", [], []):
+        page = visitor(world, f"secret-{role}").get("/dashboard/families/triage/quality").text
+        assert table_of(page, "figures by label") == of_labels
+        assert table_of(page, "confusion, expected beside given") == confusion
+        assert ("Its labels are not shown to this key" in page) == (role == "read")
+
+
+def test_labels_of_examples_and_golden_scenarios_are_shown_to_who_may_read_texts(tmp_path: Path) -> None:
+    settings, row = make_home(tmp_path), {"id": "late", "input": {"text": "Twice?"}, "expected": {"topic": "billing"}}
+    (settings.families_dir / "triage" / "golden.jsonl").write_text(json.dumps(row))
+    with serving(settings) as world:
+        world.add_examples(40)
+        for role in ("read-texts", "read"):
+            world.add_key(role, role, secret=f"secret-{role}")
+        with world.shared.store.read() as tx:
+            found = (world.shared.store.examples.of_split(tx, "triage", split=split) for split in ("train", "dev"))
+            train, dev = ([one.expected["topic"] for one in rows] for rows in found)
+        by_label = [[label, str(train.count(label)), str(dev.count(label))] for label in ("billing", "technical")]
+        golden = [["late", "late", "the file", "text Twice?", "topic billing"]]
+        for role, labels, scenarios in ("read-texts", by_label, golden), ("read", [], []):
+            page = visitor(world, f"secret-{role}").get("/dashboard/families/triage/examples").text
+            shown = [row[:3] for row in table_of(page, "examples by label, without the sealed ones")]
+            assert (shown, table_of(page, "golden scenarios")) == (labels, scenarios)
+            n = [len(train), len(dev), 40 - len(train) - len(dev), 0]
+            assert re.findall(r"<dd>(\d+)</dd>", page) == [str(each) for each in n]
+            assert ("Twice?" in page) == (role == "read-texts")
+
+
+def test_each_turn_of_a_conversation_says_who_scored_it_or_why_nobody_did(tmp_path: Path) -> None:
+    with serving(make_home(tmp_path)) as world:
+        judge, at = judge_identity(add_judged_family(world, 0)), world.shared.clock.now()
+        usual: dict[str, Any] = {"of": arm(family=JUDGED), "received_at": at, "occurred_at": at}
+        turns = [interaction(f"in_{n}", conversation="c1", input={"document": "d"}, **usual) for n in range(5)]
+        rated, reported, tags = {"score": 0.75}, {"source": "system", "score": 1.0}, {"reasoning": "Too long."}
+        judged, own = ({"source": "judge", "score": 0.25, "tags": {**tags, "judge": name}} for name in ("j_1", judge))
+        told: list[Any] = [(0, rated), (0, judged), (1, judged), (2, own), (3, reported)]
+        usual["success"] = None
+        scores = [feedback(f"fb_{i}", interaction=f"in_{of}", **usual, **one) for i, (of, one) in enumerate(told)]
+        keep_events(world.shared.store, [*turns, *scores])
+        calibrated(world, judge)
+        page = visitor(world, None).get("/dashboard/conversation?conversation=c1").text
+        assert re.findall(r"<li>\s*<b>(.*?)</b>", page) == [
+            "0.750, by labels",
+            "0.250, by the judge",
+            "0.300, by the judge, calibrated",
+            "1.000, as the application reported",
+            "not scored",
+        ]
+        assert re.findall(r"<dt>.*?</dt><dd>(.*?)</dd>", page) == ["5", "4", "0.575", "0.250", "–"]
+        assert "nobody rated it" in page.partition("not scored")[2].partition("</p>")[0]
+        assert ("judge: 0.250 (0.300 calibrated)" in page, page.count("Too long.")) == (True, 3)
+
+
+def test_a_schedule_says_of_each_trigger_what_it_waits_for_and_what_holds_all_back(tmp_path: Path) -> None:
+    with serving(make_home(tmp_path)) as world:
+        client, place = visitor(world, None), "/dashboard/families/triage/schedule"
+        off = [[kind, "off", "off, like all: nothing starts by itself"] for kind in TRIGGERS]
+        assert table_of(client.get(place).text, "triggers") == off
+        switched = {"on": True, "reason": "a <try>"}
+        world.client.put("/v1/families/triage/schedule", json=switched, headers={"If-Match": "*"})
+        page = client.get(place).text
+        why = {kind: why for kind, _, why in table_of(page, "triggers")}
+        assert "50 units with outcomes or 100 requests are needed" in why["degradation"]
+        assert "0 units with feedback since" in why["feedback"]
+        assert why["student"] == "no student serves"
+        (at,) = re.findall(r'<p class="lead">On, next at (.*? UTC)\.</p>', page)
+        assert why["schedule"] == f"next at {at} (0 3 * * *)"
+        assert '<p class="warn">Held back: triage has 0 holdout examples' in page
+        assert "UTC: a &lt;try&gt;</dd>" in page

@@ -24,7 +24,7 @@ from api.dashboard.work_pages import KINDS
 from api.http.forwarding import NotSent
 from optimizer.adapters.store.repositories.journal import WITHOUT_JUDGE
 from optimizer.core.base.errors import Busy
-from optimizer.core.base.values import Budget
+from optimizer.core.base.values import Budget, Spend
 from optimizer.core.evaluation.judging.run import RunKind
 from optimizer.core.evaluation.run import ComparisonRun
 from optimizer.core.views.forgetting import ForgetResult
@@ -34,8 +34,9 @@ from optimizer.jobs.upkeep.read_runbook import runbook
 from optimizer.ports import Alert, DaySums
 from optimizer.runtime import apart
 from tests.cases import named
+from tests.stores import study
 from tests.worlds.api_world import FAMILY, World, make_home, serving
-from tests.worlds.dashboard_visitor import HOSTILE, OWN_PAGE, Elements, addresses, visitor
+from tests.worlds.dashboard_visitor import HOSTILE, OWN_PAGE, Elements, addresses, table_of, visitor
 from tests.worlds.seeded_world import SECRET_WORD, add_runs
 
 
@@ -120,6 +121,36 @@ def test_money_names_the_last_day_with_any_request_and_what_chats_may_spend(tmp_
         (cell,) = re.findall(r'data-column="Dollars, last day with any">(.*?)</td>', page)
         assert ("$12.5" in cell, f"{days[1]:%Y-%m-%d}" in cell) == (True, True), cell
         assert re.findall(r'data-column="Cap of chats, an hour">(.*?)</td>', page) == ["$3.50"]
+
+
+def test_money_names_what_a_family_spent_and_reserved_this_month_and_its_cap(tmp_path: Path) -> None:
+    settings = make_home(tmp_path, usd_per_month=100.0)
+    file = settings.families_dir / "triage" / "family.yaml"
+    file.write_text(f"{file.read_text()}\nbudget: {{usd_per_month: 40}}\n")
+    with serving(settings) as world:
+        about: Any = {"family": "triage", "champion": world.champion(), "created_at": world.shared.clock.now()}
+        one = study("st_9", status="running", budget=Budget(usd=5.0), spend=Spend(usd=1.25), **about)
+        world.shared.store.write(lambda tx: world.shared.store.studies.add(tx, one))
+        page = visitor(world, None).get("/dashboard/money").text
+        figures = ["$1.25", "$3.75", "$40.00"]
+        assert table_of(page, "money of studies and runs by family, this month") == [["triage", *figures]]
+        assert table_of(page, "money of what runs or waits") == [["Study st_9", "triage", *figures[:2], "$5.00"]]
+        assert '<meter min="0" max="100.0" value="5.0" ' in page
+
+
+def test_a_figure_of_the_pipeline_within_its_target_and_one_outside_have_colours_of_their_own(tmp_path: Path) -> None:
+    with serving(make_home(tmp_path)) as world:
+        client, colours = visitor(world, None), r'<td data-column="(?:Status|Reached)" class="(\w+)">(.*?)</td>'
+        assert re.findall(colours, client.get("/dashboard/pipeline").text) == [("soft", "no data")] * 6
+        light = {"processing_type": "lightweight", "content_type": "news", "time_saved_pct": 0.9}
+        full = {"processing_type": "full", "content_type": "talk", "quality_score": 0.72}
+        for item in [light] * 7 + [full] * 5:
+            assert world.post("/api/performance/record", item).status_code == 200
+        page = client.get("/dashboard/pipeline").text
+        figures = [("calm", "ok"), ("bad", "critical"), ("warn", "warning"), ("calm", "ok")]
+        assert re.findall(colours, page) == [*figures, ("calm", "yes"), ("warn", "no")]
+        of_type = [["news", "7", "100.0 %", "–", "90.0 %", "–"], ["talk", "5", "0.0 %", "0.0 %", "0.0 %", "0.720"]]
+        assert table_of(page, "content types") == of_type
 
 
 def test_programs_that_are_refused_for_want_of_a_key_are_listed(tmp_path: Path) -> None:
