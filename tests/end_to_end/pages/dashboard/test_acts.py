@@ -276,12 +276,15 @@ def test_taking_back_to_what_lost_a_rollout_says_so_and_asks_for_the_family_s_na
         assert said in client.get(f"/dashboard/acts/set-champion?family=triage&variant={bad}").text
         for words in (("rollback", "triage", "--dry-run"), ("set", "triage", bad, "--reason", "x")):
             assert said in " ".join(detent("champion", *words, env=env).err.split())
+        of_family, serves = "/dashboard/families/triage", f"It lost a rollout on {when(NOW)} against {lost.champion}."
+        assert serves not in client.get(of_family).text
         form = form_of_act(client, f"{place}?family=triage")
         refused = client.post(place, data={**form, "reason": "it is <slow>"}, headers=OWN_PAGE)
         assert (refused.status_code, said in refused.text, world.champion()) == (409, True, good)
         answer = client.post(place, data={**form, "confirm": "triage"}, headers=OWN_PAGE)
         assert (answer.status_code, world.champion()) == (303, bad)
-        assert "it is champion all the same" in client.get("/dashboard/families/triage").text
+        page = client.get(of_family).text
+        assert ("it is champion all the same" in page, serves in page) == (True, True)
 
 
 def test_what_cannot_start_now_shows_no_button_that_would_start_it(tmp_path: Path) -> None:

@@ -27,7 +27,7 @@ from optimizer.jobs.upkeep.read_status import StatusRequest, read_status
 from optimizer.ports import WatchedStudent
 from tests.clock import Clock
 from tests.contract.store.test_calibrations import RECORD as CALIBRATED
-from tests.stores import arm, feedback, interaction, keep_events, variant as variant_of
+from tests.stores import arm, feedback, interaction, keep_events, study, variant as variant_of
 from tests.worlds.api_world import FAMILY, World, make_home, serving
 from tests.worlds.dashboard_visitor import (
     OWN_PAGE,
@@ -414,6 +414,20 @@ def test_a_student_s_agreement_stands_week_by_week_and_why_it_is_bypassed(tmp_pa
         world.post("/v1/families/triage/student/bypass", {"reason": "it <guesses>"})
         told = client.get(place).text.partition('<b class="warn">Bypassed since')[2].partition("</p>")[0]
         assert ("it &lt;guesses&gt;. Whoever" in told, "detent student resume triage" in told) == (True, True)
+
+
+def test_a_confirmed_winner_is_offered_with_the_champion_that_it_was_compared_with(tmp_path: Path) -> None:
+    with serving(make_home(tmp_path)) as world:
+        first, winner, other = world.champion(), world.candidate("The winner:"), world.candidate("Another:")
+        ended: dict[str, Any] = {"status": "finished", "outcome": "nominated", "winner": winner}
+        found = study(family="triage", champion=first, **ended)
+        world.shared.store.write(lambda tx: world.shared.store.studies.add(tx, found))
+        client, place = visitor(world, None), "/dashboard/families/triage"
+        page = client.get(place).text
+        assert ("on the sealed examples, and no rollout" in page, winner in page) == (True, True)
+        world.post("/v1/families/triage/champion/set", {"variant": other, "reason": "x", "confirm": "triage"})
+        sentence = client.get(place).text.partition("on the sealed examples, against")[2].partition("</p>")[0]
+        assert (first in sentence, "which does not serve now" in sentence) == (True, True)
 
 
 def test_scores_stand_in_their_bands_and_success_beside_them(tmp_path: Path) -> None:
