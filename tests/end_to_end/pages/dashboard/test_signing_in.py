@@ -11,6 +11,7 @@ from urllib.parse import parse_qs, urljoin, urlsplit
 
 import pytest
 
+from api.access.wrong_keys import FREE
 from api.dashboard.acts import ACTS
 from api.dashboard.rendering import POLICY
 from api.dashboard.sessions import LASTS, DashboardSession, EndedSessions, SessionKey
@@ -83,6 +84,15 @@ def test_signing_in_leads_nowhere_but_to_a_page(world: World, elsewhere: str) ->
     assert 'name="next" value="dashboard"' in shown
     answer = client.post("/dashboard/sign-in", data={"key": "secret-read", "next": elsewhere}, headers=OWN_PAGE)
     assert (answer.status_code, answer.headers["location"]) == (303, "../dashboard")
+
+
+def test_signing_in_where_there_is_no_key_is_no_wrong_key(tmp_path: Path) -> None:
+    """Else who tries a few times would be kept waiting."""
+    with serving(make_home(tmp_path)) as world:
+        client = visitor(world, None)
+        for _ in range(FREE + 2):
+            answer = client.post("/dashboard/sign-in", data={"key": "any"}, headers=OWN_PAGE)
+            assert (answer.status_code, "nothing to sign in with: open /dashboard" in answer.text) == (401, True)
 
 
 def test_a_wrong_key_opens_nothing_and_an_application_s_key_is_told_why(world: World) -> None:
