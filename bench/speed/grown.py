@@ -72,6 +72,7 @@ class Places:
     study: str
     other_study: str
     rollout: str
+    waiting: str  # the rollout of another family, which nobody has approved
     run: str
     interaction: str
     conversation: str
@@ -113,6 +114,7 @@ def places_of(settings: Settings, size: Size) -> Places:
     try:
         with store.read() as tx:
             champion, rollout = store.champions.current(tx, family), store.rollouts.active(tx, family)
+            waiting = next(one.id for one in store.rollouts.all_active(tx) if one.stage < 0)
             (last, *_), _ = store.events.page_of_interactions(
                 tx, family=family, variant=None, since=None, cursor=None, limit=1
             )
@@ -126,6 +128,7 @@ def places_of(settings: Settings, size: Size) -> Places:
         study="st_000",
         other_study="st_001",
         rollout=rollout.id,
+        waiting=waiting,
         run="ev_000",
         interaction=last.id,
         conversation="c-1",

@@ -50,7 +50,8 @@ def addresses(places: Places) -> dict[str, str]:
     parts["chapter"] = "a-provider-is-down"
     family = f"family={places.family}"
     acts = {act: f"id={places.rollout}" for act in ("hold", "advance", "promote", "rollback")}
-    acts["evaluate"] = f"{family}&variant={places.variant}"
+    acts |= {act: f"id={places.waiting}" for act in ("approve", "reject")}
+    acts |= {"evaluate": f"{family}&variant={places.variant}", "freeze": family}
     wider: Mapping[str, Sequence[str]] = {
         "/dashboard/families/{family}/quality": ["range=30d"],
         "/dashboard/performance": ["range=30d", family, f"{family}&range=30d"],
