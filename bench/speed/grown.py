@@ -154,7 +154,8 @@ def _roll_out(world: api_world.World, size: Size) -> None:
         assert answer.status_code in (200, 201), answer.text
         return answer.json()
 
-    for number, name in enumerate(size.names[:ROLLOUTS]):
+    of_families = size.names[:ROLLOUTS]
+    for number, name in enumerate(of_families):
         message = {"role": "user", "content": "Billing or technical? One word. {{text}}"}
         candidate = posted(f"/v1/families/{name}/variants", {"messages": [message], "note": "shorter"})["variant"]
         event = {"id": f"in_first_{number}", "family": name, "unit": "somebody", "output": "billing"}
@@ -162,7 +163,7 @@ def _roll_out(world: api_world.World, size: Size) -> None:
         rollout = posted(
             f"/v1/families/{name}/rollouts", {"variant": candidate, "confirm": name, "reason": "a shorter prompt"}
         )
-        if number < ROLLOUTS - WAITING:
+        if number < max(1, len(of_families) - WAITING):
             posted(f"/v1/rollouts/{rollout['id']}/approve", {"reason": "it reads well"})
     world.tick()
 
