@@ -85,6 +85,7 @@ class Services:
     verified: VerifiedTokens = field(init=False)
     hmac_unit: Callable[[str], str] = field(init=False)  # cached for units that came lately
     prices: PriceOf = field(init=False)
+    waiting: Callable[[], set[str]] = field(init=False)  # ids of answers whose records wait on disk
     _keys_read_at: float = field(default_factory=monotonic, init=False)  # monotonic
 
     def __post_init__(self) -> None:
@@ -92,6 +93,7 @@ class Services:
         self.examples = ExampleShelf(self.store)
         self.serving.on_new_version.append(self.read_keys)
         self.prices = wiring.prices_by_name(self.settings)
+        self.waiting = partial(waiting_ids, self.settings.var() / SPOOLS)
         limits = self.settings.limits
         windows: Callable[[int, str], MinuteWindows] = MinuteWindows
         if (n_processes := self.workers + self.feedback_process) > 1:
@@ -174,7 +176,7 @@ class Services:
             if by_gateway
             else self.settings.limits.event_text_bytes,  # what was answered has to be on record
             idempotency=idempotency,
-            waiting=partial(waiting_ids, self.settings.var() / SPOOLS),
+            waiting=self.waiting,
             turns=self.turns,
         )
 

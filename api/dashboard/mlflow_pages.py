@@ -103,10 +103,12 @@ async def passed_on(request: StrictRequest, mlflow: MlflowProcess) -> Response:
         return await _page(answer)
     policy = FILE_POLICY if is_file else "default-src 'none'; frame-ancestors 'none'"
     cached = b"private, max-age=3600" if path.startswith("static-files/") else b"no-store"
-    answer.headers = [header for header in answer.headers if header[0] in _FROM_ANSWER]
-    kind = next((value for name, value in answer.headers if name == b"content-type"), b"")
-    if is_file and b"script" in kind.lower():  # not every browser says what it wants a file for, and none runs a text
-        answer.headers = [(name, TEXT if value == kind else value) for name, value in answer.headers]
+    answer.headers = [
+        # Not every browser says what it wants a file for, and none runs a text.
+        (name, TEXT if is_file and name == b"content-type" and b"script" in value.lower() else value)
+        for name, value in answer.headers
+        if name in _FROM_ANSWER
+    ]
     answer.headers += [(b"content-security-policy", policy.encode()), (b"cache-control", cached)]
     return PassedResponse(answer)
 

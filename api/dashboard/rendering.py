@@ -110,7 +110,13 @@ def freezes_of(visit: PageVisit) -> list[Mapping[str, Any]]:
     """What stands still, as far as the visitor may know of it; from memory, since every page says it."""
     access, reads = visit.visitor.caller.access, visit.visitor.reads_texts
     return [
-        {"family": freeze.family, "by": freeze.by, "since": freeze.since, "reason": freeze.reason if reads else None}
+        {
+            "family": freeze.family,
+            "what": "Everything is frozen" if freeze.family is None else f"{freeze.family} is frozen",
+            "by": freeze.by,
+            "since": freeze.since,
+            "reason": freeze.reason if reads else None,
+        }
         for freeze in visit.shared.serving.now_served.freezes
         if freeze.family is None or access.may_see(freeze.family)
     ]

@@ -220,7 +220,7 @@ class Dashboard:
         text, (folder, name) = await asyncio.to_thread(page, report), leads_here(report)
         above = BACK.format(folder=folder, name=name)  # which the file to mail lacks
         for freeze in freezes_of(visit):
-            above += FROZEN.format(f"{freeze['family']} is frozen" if freeze["family"] else "Everything is frozen")
+            above += FROZEN.format(freeze["what"])
         text = text.replace("<main>", above, 1)
         return HTMLResponse(
             text.encode("utf-8", "replace"), headers={**HEADERS, "Content-Security-Policy": REPORT_POLICY}

@@ -100,7 +100,7 @@ def _take_in_spools(settings: Settings, store: Store, clock: Clock, families: Fa
 
     Raises Busy where one does not.
     """
-    from optimizer.adapters.files.spool import NAME, SPOOLS, Spool
+    from optimizer.adapters.files.spool import SPOOLS, Spool, spool_files
     from optimizer.jobs.feedback.spooled_records import keep_records
     from optimizer.runtime.wiring import open_intake
 
@@ -108,9 +108,7 @@ def _take_in_spools(settings: Settings, store: Store, clock: Clock, families: Fa
         intake = open_intake(settings, store, clock, families, actor=actor)
         return replace(intake, by_gateway=True, text_bytes=None)
 
-    for path in sorted((settings.var() / SPOOLS).glob(f"{NAME}*")):
-        if path.suffix:
-            continue
+    for path in spool_files(settings.var() / SPOOLS):
         spool, until = Spool(path), monotonic() + SPOOL_WAIT_S
         try:
             while not (is_held := spool.hold(must_open=True)) and unit.encode() in path.read_bytes():

@@ -7,7 +7,6 @@ before it is promised, so that a record still has its place when the disk is ful
 
 from __future__ import annotations
 
-import fcntl
 import json
 import os
 import re
@@ -178,6 +177,8 @@ class Spool:
 
     def _open(self) -> int:
         if self._file is None:
+            import fcntl  # not on every system; the api only reads
+
             self.path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
             file = os.open(self.path, os.O_RDWR | os.O_CREAT, 0o600)
             try:
@@ -219,8 +220,8 @@ def claim(folder: Path) -> Spool:
 
 def left_behind(own: Spool) -> Iterator[Spool]:
     """Spools beside ``own`` whose process has ended with records in them, each held while it is looked at."""
-    for path in sorted(own.path.parent.glob(f"{NAME}*")):
-        if path == own.path or path.suffix:
+    for path in spool_files(own.path.parent):
+        if path == own.path:
             continue
         spool = Spool(path)
         try:
@@ -235,13 +236,17 @@ def waiting_ids(folder: Path) -> set[str]:
     some of them, too. A file that cannot be read holds none.
     """
     ids: set[str] = set()
-    for path in folder.glob(f"{NAME}*"):
-        if not path.suffix:
-            with suppress(OSError), path.open("rb") as file:
-                if (first := file.read(1)) not in (b"", b"\0"):  # what was drained is zeros
-                    text = first + file.read()
-                    ids.update(id.decode() for id in _ID.findall(text, 0, _end_of(text)))
+    for path in spool_files(folder):
+        with suppress(OSError), path.open("rb") as file:
+            if (first := file.read(1)) not in (b"", b"\0"):  # what was drained is zeros
+                text = first + file.read()
+                ids.update(id.decode() for id in _ID.findall(text, 0, _end_of(text)))
     return ids
+
+
+def spool_files(folder: Path) -> list[Path]:
+    """Of all spools of the folder, in order; what was set aside is none."""
+    return sorted(path for path in folder.glob(f"{NAME}*") if not path.suffix)
 
 
 def _end_of(text: bytes) -> int:

@@ -232,14 +232,13 @@ def _ended(rollout: Rollout, seen: ForecastView, champion: Champion | None) -> s
         if champion is not None and champion.variant == rollout.candidate:
             return f"{ending}; since {when(champion.since)} it is champion all the same"
         return f"{ending}: every user gets the champion"
+    candidate = variant_name(rollout.candidate, seen.versions)
     if (after := seen.followed_by) is not None:
         if champion is not None and champion.variant == rollout.candidate:
-            candidate = variant_name(rollout.candidate, seen.versions)
             return f"Promoted; {candidate} is champion again since {when(champion.since)}"
         name = variant_name(after.variant, seen.versions)
         is_back = after.variant == rollout.champion and champion is not None and champion.since == after.since
         return f"Promoted; {name} {'serves again since' if is_back else 'followed it on'} {when(after.since)}"
-    candidate = variant_name(rollout.candidate, seen.versions)
     if seen.holdback is not None:
         return f"Promoted: {candidate} is the champion, and a few users stay on the one before to compare"
     return f"Promoted: {candidate} is the champion"

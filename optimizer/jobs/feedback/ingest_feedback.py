@@ -127,14 +127,15 @@ class Intake(Delivery):
         while named:
             async with self.turns.records:
                 named = await asyncio.to_thread(self._on_their_way, named)
-            if named and monotonic() > until:
+            if not named:
+                return
+            if monotonic() > until:
                 raise Busy(
                     f"The record of interaction {min(named)} waits on disk for the store, and what names it is not"
                     " stored. Send it again: events with an id of their own count once.",
                     retry_after_s=5,
                 )
-            if named:
-                await asyncio.sleep(RECORD_LOOK_S)
+            await asyncio.sleep(RECORD_LOOK_S)
 
     def _on_their_way(self, named: Collection[str]) -> set[str]:
         """Those that only the disk holds. The disk is looked at first: what has left it since is in the store."""
