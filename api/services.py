@@ -20,7 +20,7 @@ from api.access.wrong_keys import WrongKeys
 from api.exposures import ExposureCounts
 from api.held_texts import HeldTexts
 from api.http.forwarding import FeedbackProcess, Gateway
-from api.kept_grids import KeptGrids
+from api.kept_reads import KeptReads
 from api.serving import ServingState
 from api.snapshot import Snapshots
 from optimizer.adapters.files.secrets import Secrets
@@ -70,7 +70,7 @@ class Services:
     targets: Mapping[str, Target] = field(default_factory=lambda: TARGETS)  # of the content pipeline's figures
     exposures: ExposureCounts = field(default_factory=ExposureCounts)
     held_texts: HeldTexts = field(default_factory=HeldTexts)
-    grids: KeptGrids = field(default_factory=KeptGrids)  # of comparisons, for the pages
+    kept_reads: KeptReads = field(default_factory=KeptReads)  # for the pages
     examples: ExampleShelf = field(init=False)  # from which nearest examples are shown
     actor_without_key: str = field(default_factory=local_actor)
     operator_windows: MinuteWindows = field(init=False)
@@ -110,7 +110,7 @@ class Services:
             lambda: self.verified.clear(),
             self.held_texts.clear,
             self.examples.clear,
-            self.grids.clear,
+            self.kept_reads.clear,
         ]
         self.request_limits = RequestLimits(self.store, self.clock, self.workers, self.callers)
 

@@ -90,6 +90,7 @@ def look_at_every_page(page: Any, address: str) -> list[str]:
             page.set_viewport_size({"width": width, "height": 900})
             page.emulate_media(color_scheme=scheme)
             page.goto(place)
+            page.wait_for_selector("#again", state="detached")  # it is being read
             if page.evaluate("document.documentElement.scrollWidth") > width:
                 faults.append(f"{place} scrolls sideways at {width}")
             if place.endswith("/report"):  # which runs no script, axe-core's neither, and whose tables scroll

@@ -46,6 +46,7 @@ MENU = (
     ("dashboard/help", "Help", None),
     ("docs", "API", None),
 )
+BUSY_S, BEING_READ_S = 3, 1  # after which a page asks again
 SCRIPTS = ("htmx.min.js", "htmx-sse.min.js", "dashboard.js")
 # Nothing of it needs more than the policy below lets; an answer that says that nothing changed changes nothing.
 HTMX: Mapping[str, Any] = {

@@ -26,7 +26,7 @@ from api.dashboard.confirmations import require_name
 from api.dashboard.figures import LastDays
 from api.dashboard.mlflow_pages import PREFIX, MlflowProcess, passed_on, require_reader
 from api.dashboard.pages import PAGES, PageRoute
-from api.dashboard.rendering import HEADERS, SCRIPTS, freezes_of, page_answer, root_of
+from api.dashboard.rendering import BEING_READ_S, BUSY_S, HEADERS, SCRIPTS, freezes_of, page_answer, root_of
 from api.dashboard.request_pages import list_asked
 from api.dashboard.review_pages import answer_of, review_values
 from api.dashboard.sessions import SessionKey, set_cookie
@@ -49,6 +49,7 @@ from api.hot.events import by_feedback_process
 from api.http.bodies import StrictRequest
 from api.http.body_limits import limit_of
 from api.http.problems import fault_of, status_of
+from api.kept_reads import CHANGING_S, ReadKey
 from api.routing import check_query
 from api.services import Services
 from optimizer.core.base.answers import etag_of, is_listed
@@ -66,14 +67,20 @@ WORDS = re.compile(r"content_\w+|note|reason|expected_text")  # fields of forms 
 ENDED = "Your session has ended, so nothing was done."
 # A report is one file to mail, its style inside: it may show that and nothing else, and runs nothing.
 REPORT_POLICY = "sandbox; default-src 'none'; style-src 'unsafe-inline'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'"  # noqa: E501
-# Address > use case, its page, and the page that leads there: folder and name.
-REPORTS: Mapping[str, tuple[str, Callable[[Any], str], Callable[[Any], tuple[str, str]]]] = {
+# Address > use case of what it is about, of the report, its page, and the page that leads there: folder and name.
+REPORTS: Mapping[str, tuple[str, str, Callable[[Any], str], Callable[[Any], tuple[str, str]]]] = {
     "/dashboard/rollouts/{id}/report": (
+        "rollout",
         "report",
         wiring.rollout_page,
-        lambda report: ("families", report.rollout.family),
+        lambda rollout: ("families", rollout.family),
     ),
-    "/dashboard/studies/{id}/report": ("study report", wiring.study_page, lambda report: ("studies", report.study.id)),
+    "/dashboard/studies/{id}/report": (
+        "study",
+        "study report",
+        wiring.study_page,
+        lambda study: ("studies", study.id),
+    ),
 }
 BACK = Markup('<main>\n<p><a href="../../{folder}/{name}">Back to {name}</a></p>')
 FROZEN = Markup("\n<p><b>{}</b>: champions only.</p>")
@@ -215,9 +222,19 @@ class Dashboard:
         return await passed_on(request, self._mlflow)
 
     async def _report(self, path: str, request: StrictRequest, shared: Services) -> Response:
-        visit, (use_case, page, leads_here) = await self._visit(request, shared), REPORTS[path]
-        report = await asyncio.to_thread(visit.ask, use_case, id=request.path_params["id"])
-        text, (folder, name) = await asyncio.to_thread(page, report), leads_here(report)
+        visit, (about, use_case, page, leads_here) = await self._visit(request, shared), REPORTS[path]
+        id = request.path_params["id"]
+        folder, name = leads_here(await asyncio.to_thread(visit.ask, about, id=id))
+        text = await asyncio.to_thread(
+            shared.kept_reads.of,
+            ReadKey(subject=f"{use_case} {id}", access=visit.visitor.caller.access),
+            lambda: page(visit.ask(use_case, id=id)),
+            keep_s=CHANGING_S,
+        )
+        if text is None:
+            values: dict[str, Any] = {"title": "The report is being made", "detail": "That takes some seconds."}
+            values |= {"family": None, "offers": (), "typed": (), "request_id": None, "asks_again_s": BEING_READ_S}
+            return page_answer(request, "error.html", visit, code=202, **values)
         above = BACK.format(folder=folder, name=name)  # which the file to mail lacks
         for freeze in freezes_of(visit):
             above += FROZEN.format(freeze["what"])
@@ -362,7 +379,7 @@ def _error_page(request: StrictRequest, error: DetentError, typed: Sequence[str]
         code=status,
         title=TITLES.get(status) or HTTPStatus(status).phrase,
         **_refusal(request, error),
-        asks_again=status == 503 and request.method == "GET",
+        asks_again_s=BUSY_S if status == 503 and request.method == "GET" else None,
         typed=typed,
         request_id=state.get("request_id") if status == 500 else None,
     )

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 from contextlib import suppress
+from functools import partial
 from itertools import groupby
 from typing import Any
 from urllib.parse import urlsplit
@@ -12,8 +13,9 @@ from urllib.parse import urlsplit
 from api.dashboard.acts import notice_of
 from api.dashboard.confirmations import cap_text
 from api.dashboard.figures import LastDays
+from api.dashboard.rendering import BEING_READ_S, BUSY_S
 from api.dashboard.visitors import LISTED, PageVisit
-from api.kept_grids import GridKey
+from api.kept_reads import ENDED_S, ReadKey
 from optimizer.core.base.errors import Busy, Conflict, NotFound
 from optimizer.core.base.values import Budget
 from optimizer.core.family.variant import DRAFT
@@ -71,6 +73,7 @@ def run(visit: PageVisit, last_days: LastDays) -> Mapping[str, Any]:
         and not visit.shared.context(visit.visitor.caller).is_worker_running(),
         # Else it goes on, or has come to its end: what was asked for is no news.
         "done": notice_of(visit) if run.status in ("queued", "cancelled") or run.stop_requested else None,
+        "asks_again_s": None,
         **(_compared(visit, run) if kind == "compare" else {}),
     }
 
@@ -83,17 +86,22 @@ def _compared(visit: PageVisit, run: Any) -> Mapping[str, Any]:
     for id in run.request["variants"][1:]:
         with suppress(NotFound):  # it was forgotten with the person whom it quotes
             tried.append(visit.ask("named_variant", family=run.family, name=id))
-    grid, why_no_grid, asks_again = None, run.result["stopped"] if run.result is not None else None, False
+    grid, why_no_grid, asks_again_s = None, run.result["stopped"] if run.result is not None else None, None
     is_running = run.status == "running" and run.n_done > 0
     if is_running or (run.status == "finished" and why_no_grid is None):
         try:
-            key = GridKey(run=run.id, figures_only=not visit.visitor.reads_texts)
-            family = visit.shared.family(run.family)
-            n_done = run.n_done if is_running else None
-            grid = visit.shared.grids.of(key, family, lambda: visit.ask("grid", id=run.id), n_done=n_done)
+            grid = visit.shared.kept_reads.of(
+                ReadKey(subject=run.id, access=visit.visitor.caller.access),
+                partial(visit.ask, "grid", id=run.id),
+                version=(visit.shared.family(run.family), run.n_done if is_running else None),  # by whose file, how far
+                keep_s=ENDED_S,
+                or_older=is_running,
+            )
+            if grid is None and not is_running:
+                why_no_grid, asks_again_s = "The answers are being read, which takes some seconds.", BEING_READ_S
         except (Busy, Conflict) as error:
             if not is_running:  # else the next answer is told, and the page asks again
-                why_no_grid, asks_again = error.detail, isinstance(error, Busy)
+                why_no_grid, asks_again_s = error.detail, BUSY_S if isinstance(error, Busy) else None
     expect, newer = visit.request.query.get("expect"), list[Any]()
     draft = next((one for one in tried if one.source == DRAFT), None)
     if draft is not None and run.finished_at is not None and visit.visitor.may("create_variant", run.family):
@@ -103,7 +111,7 @@ def _compared(visit: PageVisit, run: Any) -> Mapping[str, Any]:
     return {
         "grid": grid,
         "why_no_grid": why_no_grid,
-        "asks_again": asks_again,
+        "asks_again_s": asks_again_s,
         "tried": tried,
         "is_try": draft is not None,
         "expect": expect,

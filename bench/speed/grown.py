@@ -21,6 +21,7 @@ from bench.speed.installation import add_key, insert_events
 from optimizer.adapters.store.rows import chunks
 from optimizer.core.base.values import Budget, Spend
 from optimizer.core.dataset.examples import make_example
+from optimizer.core.evaluation.judging.run import JudgeRun
 from optimizer.core.evaluation.label_report import label_report
 from optimizer.core.feedback.pipeline_record import PipelineRecord
 from optimizer.core.search.study import Study, Trial
@@ -73,7 +74,11 @@ class Places:
     other_study: str
     rollout: str
     waiting: str  # the rollout of another family, which nobody has approved
+    quiet: str  # a family without a rollout, whose champion followed another
+    first_champion: str  # of that family
     run: str
+    judge_run: str
+    comparison: str  # that the worker does when it starts
     interaction: str
     conversation: str
 
@@ -101,6 +106,7 @@ def grow(home: Path, size: Size) -> Settings:
         # Some at once: each transaction waits for the disk, and one of them all would last longer than a writer may.
         for some in chunks(list(writes), WRITES_AT_ONCE):
             store.write(lambda tx, some=some: [write(tx) for write in some])  # type: ignore[misc]
+        _posted(world, f"/v1/families/{size.names[0]}/comparisons", {"variants": ["champion", "candidate"], "n": 5})
         _fill(settings, size, champions)
         roll_up_minutes(store, clock, at_once=ROLL_UP_AT_ONCE)
         roll_up_traffic(store, clock, at_once=ROLL_UP_AT_ONCE)
@@ -110,11 +116,13 @@ def grow(home: Path, size: Size) -> Settings:
 
 
 def places_of(settings: Settings, size: Size) -> Places:
-    store, family = wiring.open_store(settings), size.names[0]
+    store, family, quiet = wiring.open_store(settings), size.names[0], size.names[-1]
     try:
         with store.read() as tx:
             champion, rollout = store.champions.current(tx, family), store.rollouts.active(tx, family)
             waiting = next(one.id for one in store.rollouts.all_active(tx) if one.stage < 0)
+            first_champion = store.champions.history(tx, quiet)[0].variant
+            (comparison,) = store.runs.latest(tx, None, 1, kind="compare")
             (last, *_), _ = store.events.page_of_interactions(
                 tx, family=family, variant=None, since=None, cursor=None, limit=1
             )
@@ -129,7 +137,11 @@ def places_of(settings: Settings, size: Size) -> Places:
         other_study="st_001",
         rollout=rollout.id,
         waiting=waiting,
+        quiet=quiet,
+        first_champion=first_champion,
         run="ev_000",
+        judge_run="jr_000",
+        comparison=comparison.id,
         interaction=last.id,
         conversation="c-1",
     )
@@ -148,16 +160,22 @@ def _first_family(home: Path, size: Size) -> Settings:
     return settings
 
 
-def _roll_out(world: api_world.World, size: Size) -> None:
-    def posted(path: str, body: Any) -> Any:
-        answer = world.post(path, body)
-        assert answer.status_code in (200, 201), answer.text
-        return answer.json()
+def _posted(world: api_world.World, path: str, body: Any) -> Any:
+    answer = world.post(path, body)
+    assert answer.status_code in (200, 201, 202), answer.text
+    return answer.json()
 
-    of_families = size.names[:ROLLOUTS]
+
+def _roll_out(world: api_world.World, size: Size) -> None:
+    """The last family gets a champion after its first, and no rollout."""
+    posted, quiet = partial(_posted, world), size.names[-1]
+    message = {"role": "user", "content": "Billing or technical? One word. {{text}}"}
+    shorter = {"messages": [message], "note": "shorter"}
+    second = posted(f"/v1/families/{quiet}/variants", shorter)["variant"]
+    posted(f"/v1/families/{quiet}/champion/set", {"variant": second, "confirm": quiet, "reason": "it is shorter"})
+    of_families = size.names[: min(ROLLOUTS, size.families - 1)]
     for number, name in enumerate(of_families):
-        message = {"role": "user", "content": "Billing or technical? One word. {{text}}"}
-        candidate = posted(f"/v1/families/{name}/variants", {"messages": [message], "note": "shorter"})["variant"]
+        candidate = posted(f"/v1/families/{name}/variants", shorter)["variant"]
         event = {"id": f"in_first_{number}", "family": name, "unit": "somebody", "output": "billing"}
         posted("/v1/interactions", {**event, "latency_ms": 10.0, "cost_usd": 0.001})
         rollout = posted(
@@ -214,8 +232,24 @@ def _studies(store: Store, size: Size, champions: dict[str, str], now: datetime)
 
 
 def _runs(store: Store, size: Size, champions: dict[str, str], now: datetime) -> Iterator[Write]:
-    """An evaluation of each family's champion that came to its end, label by label."""
+    """An evaluation of each family's champion that came to its end, label by label, and scores of a judge."""
     draw = random.Random(SEED)
+    scores = JudgeRun(
+        id="jr_000",
+        family=size.names[0],
+        kind="score",
+        judge="judge-1",
+        request={"interactions": []},
+        result={"n": 50, "n_judged": 48, "n_unmeasured": 2, "reviews": [], "usd": 0.01, "stopped": None},
+        status="finished",
+        n=50,
+        n_done=50,
+        budget=Budget(calls=100),
+        created_by="anna",
+        created_at=now - timedelta(hours=1),
+        finished_at=now,
+    )
+    yield partial(store.runs.add, run=scores)
     for number, family in enumerate(size.names):
         id, variant = f"ev_{number:03}", champions[family]
         request = EvaluationQuery(variant=variant, suite=None, split="dev", n=200, bare=False)

@@ -46,12 +46,23 @@ def addresses(places: Places) -> dict[str, str]:
         "/dashboard/rollouts/{id}/report": places.rollout,
         "/dashboard/requests/{family}/{id:path}": places.interaction,
     }
-    parts = {"family": places.family, "variant": places.variant, "kind": "evaluate", "run": places.run}
-    parts["chapter"] = "a-provider-is-down"
+    parts = {"family": places.family, "variant": places.variant, "chapter": "a-provider-is-down"}
     family = f"family={places.family}"
-    acts = {act: f"id={places.rollout}" for act in ("hold", "advance", "promote", "rollback")}
+    acts = {act: f"id={places.rollout}" for act in ("hold", "resume", "advance", "promote", "rollback")}
     acts |= {act: f"id={places.waiting}" for act in ("approve", "reject")}
-    acts |= {"evaluate": f"{family}&variant={places.variant}", "freeze": family}
+    acts |= {act: family for act in ("freeze", "unfreeze")}
+    acts |= {act: f"name=champion_errors&{family}" for act in ("silence", "end-silence")}
+    acts |= {act: f"family={places.quiet}&variant={places.first_champion}" for act in ("start", "set-champion")}
+    acts |= {
+        "take-back": f"family={places.quiet}",
+        "evaluate": f"{family}&variant={places.variant}",
+        "offer": f"{family}&interactions={places.interaction}",
+        "cancel-study": f"id={places.study}",
+        "cancel-comparison": f"id={places.comparison}",
+        "cancel-evaluation": f"id={places.run}",
+        "cancel-judge-run": f"id={places.judge_run}",
+    }
+    runs = {"evaluate": places.run, "compare": places.comparison, "score": places.judge_run}
     wider: Mapping[str, Sequence[str]] = {
         "/dashboard/families/{family}/quality": ["range=30d"],
         "/dashboard/performance": ["range=30d", family, f"{family}&range=30d"],
@@ -75,6 +86,9 @@ def addresses(places: Places) -> dict[str, str]:
         if "{act}" in route.path:
             pages |= {route.path.replace("{act}", act): f"/dashboard/acts/{act}?{query}" for act, query in acts.items()}
             continue
+        if "{kind}" in route.path:
+            pages |= {route.path.replace("{kind}", kind): f"/dashboard/runs/{kind}/{run}" for kind, run in runs.items()}
+            continue
         filled = parts if route.path not in own else {**parts, "id": own[route.path]}
         address = re.sub(r"\{(\w+)(?::\w+)?\}", lambda part, filled=filled: filled[part[1]], route.path)  # type: ignore[misc]
         pages[route.path] = address
@@ -85,7 +99,7 @@ def addresses(places: Places) -> dict[str, str]:
 
 
 def is_report(name: str) -> bool:
-    """Whether it is a document that a process of its own makes."""
+    """Whether it is a document that a process of its own makes, whose first answer says so."""
     return name in REPORTS
 
 
@@ -107,7 +121,7 @@ class Visits:
     def first_byte(self, address: str) -> tuple[float, int]:
         """Milliseconds until the head of the answer was there, and the bytes of its body.
 
-        Raises ClientFailed for another status than 200.
+        Raises ClientFailed for another status than 200 and 202.
         """
         began = time.perf_counter()
         try:
@@ -118,7 +132,7 @@ class Visits:
             answer = self._ask(address)
         waited = 1000 * (time.perf_counter() - began)
         body = answer.read()
-        if answer.status != 200:
+        if answer.status not in (200, 202):  # a report that is being made
             raise ClientFailed(f"{address} was answered with {answer.status}: {body[:300]!r}")
         return waited, len(body)
 

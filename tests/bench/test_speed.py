@@ -15,6 +15,7 @@ from typing import Any
 import httpx
 import pytest
 
+from api.dashboard.acts import ACTS
 from tests.clock import until
 
 chats = importlib.import_module("bench.speed.chats")
@@ -147,7 +148,8 @@ def grown_place(tmp_path_factory: pytest.TempPathFactory, size: Any) -> Iterator
 def test_every_page_of_a_home_that_has_grown_is_asked_for_beside_a_bare_one(grown_place: Any, size: Any) -> None:
     pages = page_answers.addresses(grown.places_of(grown_place.settings, size))
     asked = {name: address for name, address in pages.items() if not page_answers.is_report(name)}
-    assert {"/dashboard", "/dashboard/requests?window=24h", "/dashboard/runs/{kind}/{run}"} <= asked.keys()
+    assert {"/dashboard", "/dashboard/requests?window=24h", "/dashboard/runs/compare/{run}"} <= asked.keys()
+    assert {name.rpartition("/")[2] for name in asked if "/acts/" in name} == set(ACTS)
     with rivals.running("page", Path(__file__)) as bare:
         assert page_answers.Visits(bare, {}).first_byte("/page?bytes=5000")[1] == 5000
         with pytest.raises(client.ClientFailed, match="take longer"):

@@ -8,7 +8,9 @@ import re
 from collections.abc import Iterator
 from datetime import timedelta
 from itertools import product
+from threading import Event
 from typing import Any, cast
+from unittest.mock import patch
 from urllib.parse import quote
 
 import httpx
@@ -17,12 +19,13 @@ from fastapi.testclient import TestClient
 from starlette.routing import compile_path
 
 from api.app import create_app
+from api.dashboard import visitors
 from api.dashboard.pages import PAGES
 from api.dashboard.routes import FOLDER
 from optimizer.jobs.feedback.roll_up_minutes import roll_up_minutes
 from tests.chromium import AXE, CHROMIUM, CUT_OFF, SHOW, worst_findings
 from tests.clock import Clock, until
-from tests.worlds.api_world import World, make_home
+from tests.worlds.api_world import World, make_home, read_here
 from tests.worlds.dashboard_visitor import HOSTILE
 from tests.worlds.gateway_world import serving
 from tests.worlds.seeded_world import add_runs, add_study
@@ -146,6 +149,19 @@ def test_every_page_is_readable_at_every_width_by_day_and_night_and_without_scri
     assert refused == REFUSED
     assert [fault for fault in faults if "Failed to load resource" not in fault] == []
     assert hosts == {url.split("/")[2]}
+    page.close()
+
+
+@pytest.mark.parametrize("scripts", [True, False])
+def test_a_report_that_is_being_made_comes_by_itself(browser: Any, world: World, scripts: bool) -> None:
+    page, may_end = browser.new_page(scripts=scripts), Event()
+    world.shared.kept_reads.clear()
+    with patch.object(visitors, "answer_apart", lambda *asked, **by: may_end.wait(60) and read_here(*asked, **by)):
+        page.goto(f"{str(world.client.base_url).rstrip('/')}/dashboard/studies/st_1/report")
+        page.wait_for_selector("h1:text-is('The report is being made')")
+        may_end.set()
+        page.wait_for_selector("h1:not(:text-is('The report is being made'))")
+        page.wait_for_selector("a:text-is('Back to st_1')")
     page.close()
 
 

@@ -156,7 +156,7 @@ def test_what_is_typed_is_previewed_as_it_is_typed_and_by_keyboard_it_is_tried(b
     worker.start()
     page.wait_for_selector(".lead:text-is('finished')")  # the page asks again by itself
     worker.join()
-    assert "technical" in page.locator(".answers").all_inner_texts()[0]
+    page.wait_for_selector(".answers >> nth=0 >> text=technical")
     page.close()
 
 

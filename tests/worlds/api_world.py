@@ -232,4 +232,7 @@ def serving(
         ) as client,
     ):
         client.event_hooks["response"] = [as_declared]
-        yield World(client=client, settings=settings, app=app)
+        world = World(client=client, settings=settings, app=app)
+        if not reads_apart:
+            world.shared.kept_reads.wait_s = 60.0  # a page has it at once, then
+        yield world

@@ -160,9 +160,10 @@ function loadAgain() {
 }
 
 htmx.onLoad((part) => {
-  if (htmx.find("#again")) {
+  const again = htmx.find("#again");
+  if (again) {
     clearTimeout(timer);
-    timer = setTimeout(loadAgain, BUSY_MS);
+    timer = setTimeout(loadAgain, 1000 * again.dataset.seconds);
   }
   for (const svg of htmx.findAll(part, CHARTS)) svg.tabIndex = 0;
 });

@@ -117,6 +117,21 @@ def test_what_a_study_has_to_tell_is_read_by_another_process(
     assert {**found.json(), "made_at": None} == {**expected, "made_at": None}
 
 
+def test_a_page_that_shows_what_is_read_apart_answers_at_once_and_asks_again(world: World) -> None:
+    rollout = world.deploying()["id"]
+    report = f"/dashboard/rollouts/{rollout}/report"
+    with apart._turn:
+        made = [world.get(report) for _ in range(2)]
+        missing = world.get("/dashboard/rollouts/ro_none/report")
+    assert [answer.status_code for answer in (*made, missing)] == [202, 202, 404]
+    assert all("The report is being made" in answer.text and 'http-equiv="refresh"' in answer.text for answer in made)
+    until(lambda: world.get(report).status_code == 200, "the report to be there")
+    assert "Back to triage" in world.get(report).text
+    world.add_key("figures", "read", secret="secret-figures")
+    other = world.get(report, headers={"Authorization": "Bearer secret-figures"})
+    assert other.status_code == 202, "what was read for a key that may read texts is not shown to one that may not"
+
+
 def test_a_judge_is_fitted_by_another_process(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
     path, body = rated(world)
     fitted, run = list[str](), run_forked
