@@ -57,7 +57,7 @@ class KeptReads:
             or_older: what was read for another version is good enough until there is more.
         """
 
-        def kept() -> _KeptRead | None:
+        def good_entry() -> _KeptRead | None:
             entry = self._kept.get(key)
             if entry is None or self.now() >= entry.at + keep_s:
                 return None
@@ -65,7 +65,7 @@ class KeptReads:
             return entry if entry.version == version or is_paused else None
 
         with self._lock:
-            entry, thread = kept(), self._under_way.get(key)
+            entry, thread = good_entry(), self._under_way.get(key)
             if entry is None and thread is None:
                 thread = Thread(target=self._read, args=(key, read, version, or_older, self._n_cleared), daemon=True)
                 self._under_way[key] = thread
@@ -73,7 +73,7 @@ class KeptReads:
         if entry is None and thread is not None:
             thread.join(self.wait_s)
         with self._lock:
-            entry = kept() or (self._kept.get(key) if or_older else None)
+            entry = good_entry() or (self._kept.get(key) if or_older else None)
             if entry is not None and entry.error is not None:
                 del self._kept[key]
                 raise entry.error

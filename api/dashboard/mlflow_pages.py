@@ -8,8 +8,10 @@ from __future__ import annotations
 
 import re
 from base64 import b64encode
+from collections.abc import Sequence
 from hashlib import sha256
 
+from markupsafe import Markup
 from starlette.exceptions import HTTPException
 from starlette.responses import HTMLResponse, JSONResponse, Response
 from starlette.types import Message
@@ -51,10 +53,11 @@ PAGE_POLICY = (
 # Of this server's address alone: neither who asks, by which key, nor through which proxies they came.
 _PASSED_ON = (b"accept", b"content-type", b"if-none-match", b"if-modified-since", b"range", b"user-agent")
 _FROM_ANSWER = (b"content-type", b"content-length", b"content-disposition", b"content-range", b"etag", b"last-modified")
-BACK = (
+BACK = Markup(
     '<a href="../studies" style="position:fixed;right:16px;bottom:12px;z-index:9;padding:6px 12px;border-radius:6px;'
-    'background:#2b62a6;color:#fff;font:14px system-ui,sans-serif">Studies in Detent</a>'
+    'background:{};color:#fff;font:14px system-ui,sans-serif">{}Studies in Detent</a>'
 )
+CALM, ALARM = "#2b62a6", "#a3261b"
 
 
 class MlflowProcess(Neighbour):
@@ -76,8 +79,9 @@ def require_reader(access: Access) -> None:
         raise NotAuthorised("MLflow shows texts of all families: it needs role read-texts, and a key for all of them.")
 
 
-async def passed_on(request: StrictRequest, mlflow: MlflowProcess) -> Response:
-    """MLflow's answer to what reads; 403 for everything else, and for a study's file that would run as a script.
+async def passed_on(request: StrictRequest, mlflow: MlflowProcess, frozen: Sequence[str]) -> Response:
+    """MLflow's answer to what reads; 403 for everything else, and for a study's file that would run as a script. Its
+    page says what is ``frozen``.
 
     Raises Busy where no MLflow runs here, HTTPException 405 for HEAD: a neighbour's answer is awaited with its body.
     """
@@ -100,7 +104,7 @@ async def passed_on(request: StrictRequest, mlflow: MlflowProcess) -> Response:
     if answer is None:
         return Response(status_code=499)
     if not path:
-        return await _page(answer)
+        return await _page(answer, frozen)
     policy = FILE_POLICY if is_file else "default-src 'none'; frame-ancestors 'none'"
     cached = b"private, max-age=3600" if path.startswith("static-files/") else b"no-store"
     answer.headers = [
@@ -117,8 +121,8 @@ def _refused(why: str) -> Response:
     return JSONResponse({"error_code": "PERMISSION_DENIED", "message": why}, 403, headers=HEADERS)
 
 
-async def _page(answer: ForwardedAnswer) -> Response:
-    """MLflow's one page with the way back; the policy names the scripts that stand in it, so that no other runs."""
+async def _page(answer: ForwardedAnswer, frozen: Sequence[str]) -> Response:
+    """MLflow's one page with the way back and what is frozen; its policy names the scripts in it: no other runs."""
     pieces: list[bytes] = []
 
     async def keep(message: Message) -> None:
@@ -128,5 +132,6 @@ async def _page(answer: ForwardedAnswer) -> Response:
     text = b"".join(pieces).decode("utf-8", "replace")
     inline = [sha256(script.encode()).digest() for script in re.findall(r"<script>(.*?)</script>", text, re.DOTALL)]
     hashes = "".join(f" 'sha256-{b64encode(digest).decode()}'" for digest in inline)
-    page = text.replace("<body>", f"<body>{BACK}", 1)
+    back = BACK.format(ALARM if frozen else CALM, "".join(f"{what}: champions only. " for what in frozen))
+    page = text.replace("<body>", f"<body>{back}", 1)
     return HTMLResponse(page, answer.status, {**HEADERS, "Content-Security-Policy": PAGE_POLICY.format(hashes=hashes)})

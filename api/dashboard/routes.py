@@ -219,7 +219,7 @@ class Dashboard:
             refuse_other_pages(request)
         require_reader(visit.visitor.caller.access)
         self._mlflow = self._mlflow or MlflowProcess(shared.settings.run_dir() / "mlflow.json")
-        return await passed_on(request, self._mlflow)
+        return await passed_on(request, self._mlflow, [freeze["what"] for freeze in freezes_of(visit)])
 
     async def _report(self, path: str, request: StrictRequest, shared: Services) -> Response:
         visit, (about, use_case, page, leads_here) = await self._visit(request, shared), REPORTS[path]

@@ -165,3 +165,13 @@ def test_its_page_runs_its_own_scripts_alone_and_leads_back_and_a_file_runs_noth
             as_script = {"Sec-Fetch-Dest": runs, "Sec-Fetch-Site": "same-origin"}
             assert client.get(f"{PLACE}get-artifact?run_uuid=r&path=a.mjs", headers=as_script).status_code == 403
             assert client.get(f"{PLACE}static-files/static/js/main.js", headers=as_script).status_code == 200
+
+
+def test_its_page_says_what_stands_still(world: World) -> None:
+    as_operator = {"headers": {"Authorization": "Bearer secret-operate"}}
+    with reader(world) as client:
+        assert "is frozen" not in client.get(PLACE).text
+        assert world.post("/v1/freeze", {"family": "triage", "reason": "odd answers"}, **as_operator).status_code == 200
+        assert "triage is frozen: champions only." in client.get(PLACE).text
+        assert world.post("/v1/unfreeze", {"family": "triage", "reason": "fine"}, **as_operator).status_code == 200
+        assert "is frozen" not in client.get(PLACE).text
