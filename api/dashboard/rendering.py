@@ -74,6 +74,8 @@ WORDS: Mapping[str, str] = {
     "Kappa": "how often the judge and people agree beyond chance, at best 1",
     "Unit": "whom the application names: mostly one user",
 }
+BEFORE_COMMANDS = re.compile(r"(?:^|(?<=\. ))(?=[A-Z][^.:]*: <code>detent )")
+COMMANDS = Markup('<details class="commands"><summary>As commands</summary>{}</details>')
 COMMAND = re.compile(r"(?:(?<=: )|(?<=; then )|(?<=, or ))(detent .+?)(?=[;,.]\s|$)")
 POLICY = (
     "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self'; connect-src 'self'; form-action 'self';"
@@ -153,10 +155,11 @@ def explained(text: str) -> Markup:
 
 
 def with_commands(text: str) -> Markup:
-    """A sentence that ends with commands, such as ``Look: detent status``, these set as code."""
+    """Sentences, commands in them as code; the last ones, such as ``Look: detent status``, folded: pages have links."""
     parts = COMMAND.split(text.rstrip("."))
     marked = [Markup("<code>{}</code>").format(part) if place % 2 else escape(part) for place, part in enumerate(parts)]
-    return Markup("").join(marked) + "."
+    told, *commands = BEFORE_COMMANDS.split(Markup("").join(marked) + ".", maxsplit=1)
+    return Markup(told) + (COMMANDS.format(Markup(commands[0])) if commands else "")
 
 
 def markdown(text: str, *, is_whole: bool = False) -> Markup:

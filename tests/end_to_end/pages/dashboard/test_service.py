@@ -376,17 +376,28 @@ def test_every_chapter_of_the_runbook_is_set_as_a_page(world: World) -> None:
     )
 
 
+FOLDED = '<details class="commands"><summary>As commands</summary>'
+
+
 @named(
     ("text", "shown"),
     {
-        "at the end": ("It fell. Look: detent status", "It fell. Look: <code>detent status</code>."),
+        "at the end": (
+            "It fell. Look: detent status",
+            f"It fell. {FOLDED}Look: <code>detent status</code>.</details>",
+        ),
+        "within a sentence": (
+            "It fell; then detent a, or detent b. Take it back: detent c. Look: detent d",
+            f"It fell; then <code>detent a</code>, or <code>detent b</code>. {FOLDED}"
+            "Take it back: <code>detent c</code>. Look: <code>detent d</code>.</details>",
+        ),
         "two": (
             "Look: detent a --range 1h. Back: detent b <c>",
-            "Look: <code>detent a --range 1h</code>. Back: <code>detent b &lt;c&gt;</code>.",
+            f"{FOLDED}Look: <code>detent a --range 1h</code>. Back: <code>detent b &lt;c&gt;</code>.</details>",
         ),
         "in a row": (
             "Look: detent a; then detent b, or detent c.",
-            "Look: <code>detent a</code>; then <code>detent b</code>, or <code>detent c</code>.",
+            f"{FOLDED}Look: <code>detent a</code>; then <code>detent b</code>, or <code>detent c</code>.</details>",
         ),
         "none": ("The detent of <b>x</b> holds.", "The detent of &lt;b&gt;x&lt;/b&gt; holds."),
     },
