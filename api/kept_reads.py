@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Hashable
-from dataclasses import dataclass, field, replace
+from contextvars import copy_context
+from dataclasses import dataclass, field
 from threading import Lock, Thread
 from time import monotonic
 from typing import Any
 
+from optimizer.core.base.errors import Busy
 from optimizer.core.serving.access import Access
 
 ENDED_S = 3600.0  # of what has ended; a text that is pruned or released meanwhile is seen by then
-CHANGING_S = 10.0  # of what goes on: long enough for the page that waits for it
+CHANGING_S = 10.0  # of what goes on, and of an error: long enough for the page that waits for it
 PAUSE_S = 3.0  # between two reads of a run that goes on
 MOST_KEPT = 16
 
@@ -25,11 +27,15 @@ class ReadKey:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class _KeptRead:
+class KeptRead:
+    """``progress``: how far the run was, of which it was read; None: it had ended, or is none."""
+
     version: Hashable
+    progress: int | None
     answer: Any
     error: Exception | None
     at: float
+    until: float
 
 
 @dataclass(slots=True)
@@ -41,58 +47,74 @@ class KeptReads:
 
     now: Callable[[], float] = monotonic
     wait_s: float = 0.0
-    _kept: dict[ReadKey, _KeptRead] = field(default_factory=dict)
+    _kept: dict[ReadKey, KeptRead] = field(default_factory=dict)
     _under_way: dict[ReadKey, Thread] = field(default_factory=dict)
     _n_cleared: int = 0
     _lock: Lock = field(default_factory=Lock)
 
     def of(
-        self, key: ReadKey, read: Callable[[], Any], *, keep_s: float, version: Hashable = None, or_older: bool = False
-    ) -> Any | None:
-        """What ``read`` gave for this ``version`` within ``keep_s`` seconds; None: it is being read, so ask again.
+        self,
+        key: ReadKey,
+        read: Callable[[], Any],
+        *,
+        keep_s: float,
+        version: Hashable = None,
+        progress: int | None = None,
+    ) -> KeptRead | None:
+        """The latest that ``read`` gave for this ``version`` within ``keep_s`` seconds. Where it was read at another
+        ``progress``, or is None, it is being read: ask again.
 
         Raises once what the read raised.
-
-        Args:
-            or_older: what was read for another version is good enough until there is more.
         """
 
-        def good_entry() -> _KeptRead | None:
+        def latest() -> KeptRead | None:
             entry = self._kept.get(key)
-            if entry is None or self.now() >= entry.at + keep_s:
+            if entry is None or entry.version != version or self.now() >= entry.until:
                 return None
-            is_paused = or_older and self.now() < entry.at + PAUSE_S
-            return entry if entry.version == version or is_paused else None
+            return entry if entry.error is None or entry.progress == progress else None
 
         with self._lock:
-            entry, thread = good_entry(), self._under_way.get(key)
-            if entry is None and thread is None:
-                thread = Thread(target=self._read, args=(key, read, version, or_older, self._n_cleared), daemon=True)
-                self._under_way[key] = thread
+            entry, thread = latest(), self._under_way.get(key)
+            is_paused = entry is not None and progress is not None and self.now() < entry.at + PAUSE_S
+            is_good_enough = entry is not None and (entry.progress == progress or is_paused)
+            if not is_good_enough and thread is None:
+                asked = (self._read, key, read, keep_s, version, progress, self._n_cleared)
+                thread = Thread(target=copy_context().run, args=asked, daemon=True)
                 thread.start()
-        if entry is None and thread is not None:
+                self._under_way[key] = thread
+        if not is_good_enough and thread is not None:
             thread.join(self.wait_s)
         with self._lock:
-            entry = good_entry() or (self._kept.get(key) if or_older else None)
+            entry = latest()
             if entry is not None and entry.error is not None:
                 del self._kept[key]
                 raise entry.error
-        return entry.answer if entry is not None else None
+        return entry
 
-    def _read(self, key: ReadKey, read: Callable[[], Any], version: Hashable, or_older: bool, n_cleared: int) -> None:
+    def _read(
+        self,
+        key: ReadKey,
+        read: Callable[[], Any],
+        keep_s: float,
+        version: Hashable,
+        progress: int | None,
+        n_cleared: int,
+    ) -> None:
         answer, error = None, None
         try:
             answer = read()
         except Exception as raised:
-            error = raised
-        entry = _KeptRead(version=version, answer=answer, error=error, at=self.now())
+            error, keep_s = raised, CHANGING_S
+        at = self.now()
+        entry = KeptRead(version=version, progress=progress, answer=answer, error=error, at=at, until=at + keep_s)
         with self._lock:
             del self._under_way[key]
-            if n_cleared != self._n_cleared:
+            self._kept = {key: kept for key, kept in self._kept.items() if at < kept.until}
+            before = self._kept.get(key)
+            is_shown_before = before is not None and before.error is None and before.version == version
+            if n_cleared != self._n_cleared or (isinstance(error, Busy) and is_shown_before):
                 return
-            before = self._kept.pop(key, None)
-            if error is not None and or_older and before is not None:
-                entry = replace(before, at=entry.at)
+            self._kept.pop(key, None)
             self._kept[key] = entry
             while len(self._kept) > MOST_KEPT:
                 del self._kept[next(iter(self._kept))]

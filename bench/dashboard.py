@@ -89,7 +89,13 @@ def first_bytes(place: Installation, size: Size, seconds: float) -> list[Cell]:
     else is asked.
     """
     pages = page_answers.addresses(grown.places_of(place.settings, size))
-    processor_ms = {name: _processor_ms(place, address) for name, address in pages.items()}
+    headers = page_answers.signed_in(place.url)
+    workbench = pages[page_answers.PREVIEW]
+    forms = {workbench: page_answers.preview_form(place.url, headers, workbench)}
+    visits = page_answers.Visits(place.url, headers, forms)
+    made = {name: visits.seconds_until_made(address) for name, address in pages.items() if is_report(name)}
+    processor_ms = {name: _processor_ms(place, visits, address, is_report(name)) for name, address in pages.items()}
+    visits.close()
     events = posts(tokens_of_champions(place, 2_000), next(iter(KINDS)), batch=1, n=20_000)
     sent = {"connections": EVENT_CONNECTIONS, "per_s": EVENTS_PER_S, "headers": place.headers}
     with (
@@ -100,8 +106,11 @@ def first_bytes(place: Installation, size: Size, seconds: float) -> list[Cell]:
         for of_reports in (False, True):  # which load the machine, where somebody asks for one again and again
             some = {name: address for name, address in pages.items() if is_report(name) is of_reports}
             within_s = seconds if not of_reports else REPORTS_SHARE * seconds
-            waits |= ask_in_turns(place.url, bare, some, headers=place.headers, seconds=within_s)
-    return [_of_page(name, page.ours, page.bare, processor_ms[name]) for name, page in waits.items()]
+            waits |= ask_in_turns(place.url, bare, some, headers=headers, seconds=within_s, forms=forms)
+    return [
+        *(_of_page(name, page.ours, page.bare, processor_ms[name]) for name, page in waits.items()),
+        *(Cell(case=f"until {name} is there", ours=waited, unit="s", n=1) for name, waited in made.items()),
+    ]
 
 
 def _of_page(name: str, ours: list[float], bare: list[float], processor_ms: float) -> Cell:
@@ -111,15 +120,14 @@ def _of_page(name: str, ours: list[float], bare: list[float], processor_ms: floa
     return beside(f"first byte of {name}, p95", p95, bare_p95, "a bare page of as many bytes", unit, len(ours))
 
 
-def _processor_ms(place: Installation, address: str) -> float:
+def _processor_ms(place: Installation, visits: page_answers.Visits, address: str, of_report: bool) -> float:
     """Of the api and the process for feedback, which draws pages, for one answer, beyond what they do anyway."""
-    visits = page_answers.Visits(place.url, place.headers)
-    visits.first_byte(address)
+    statuses = page_answers.STATUSES[of_report]
+    visits.first_byte(address, statuses=statuses)
     before = sum(cpu_s(place.pids[:2]))
     for _ in range(ASKED_FOR_PROCESSOR):
-        visits.first_byte(address)
+        visits.first_byte(address, statuses=statuses)
     used = sum(cpu_s(place.pids[:2])) - before
-    visits.close()
     return 1000 * max(0.0, used) / ASKED_FOR_PROCESSOR
 
 

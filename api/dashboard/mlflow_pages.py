@@ -54,10 +54,11 @@ PAGE_POLICY = (
 _PASSED_ON = (b"accept", b"content-type", b"if-none-match", b"if-modified-since", b"range", b"user-agent")
 _FROM_ANSWER = (b"content-type", b"content-length", b"content-disposition", b"content-range", b"etag", b"last-modified")
 BACK = Markup(
-    '<a href="../studies" style="position:fixed;right:16px;bottom:12px;z-index:9;padding:6px 12px;border-radius:6px;'
-    'background:{};color:#fff;font:14px system-ui,sans-serif">{}Studies in Detent</a>'
+    '<p style="position:fixed;right:16px;bottom:12px;z-index:9;margin:0;padding:6px 12px;border-radius:6px;'
+    'max-width:40ch;background:#2b62a6;color:#fff;font:14px system-ui,sans-serif">{}'
+    '<a href="../studies" style="color:#fff">Studies in Detent</a></p>'
 )
-CALM, ALARM = "#2b62a6", "#a3261b"
+MOST_NAMED = 3  # of what is frozen
 
 
 class MlflowProcess(Neighbour):
@@ -132,6 +133,10 @@ async def _page(answer: ForwardedAnswer, frozen: Sequence[str]) -> Response:
     text = b"".join(pieces).decode("utf-8", "replace")
     inline = [sha256(script.encode()).digest() for script in re.findall(r"<script>(.*?)</script>", text, re.DOTALL)]
     hashes = "".join(f" 'sha256-{b64encode(digest).decode()}'" for digest in inline)
-    back = BACK.format(ALARM if frozen else CALM, "".join(f"{what}: champions only. " for what in frozen))
+    named, more = (
+        frozen[:MOST_NAMED],
+        f" {len(frozen) - MOST_NAMED} more are frozen." if len(frozen) > MOST_NAMED else "",
+    )
+    back = BACK.format("".join(f"{what}: champions only. " for what in named) + more)
     page = text.replace("<body>", f"<body>{back}", 1)
     return HTMLResponse(page, answer.status, {**HEADERS, "Content-Security-Policy": PAGE_POLICY.format(hashes=hashes)})

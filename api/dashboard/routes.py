@@ -53,7 +53,7 @@ from api.kept_reads import CHANGING_S, ReadKey
 from api.routing import check_query
 from api.services import Services
 from optimizer.core.base.answers import etag_of, is_listed
-from optimizer.core.base.errors import Busy, Conflict, DetentError, InvalidInput, NotAuthenticated, NotFound
+from optimizer.core.base.errors import Busy, Conflict, DetentError, InvalidInput, NotAuthenticated, NotFound, ReadFailed
 from optimizer.runtime import wiring
 
 FILES: Mapping[str, str] = {
@@ -225,20 +225,19 @@ class Dashboard:
         visit, (about, use_case, page, leads_here) = await self._visit(request, shared), REPORTS[path]
         id = request.path_params["id"]
         folder, name = leads_here(await asyncio.to_thread(visit.ask, about, id=id))
-        text = await asyncio.to_thread(
+        read = await asyncio.to_thread(
             shared.kept_reads.of,
             ReadKey(subject=f"{use_case} {id}", access=visit.visitor.caller.access),
             lambda: page(visit.ask(use_case, id=id)),
+            version=shared.serving.now_served.version,  # which each act changes
             keep_s=CHANGING_S,
         )
-        if text is None:
-            values: dict[str, Any] = {"title": "The report is being made", "detail": "That takes some seconds."}
-            values |= {"family": None, "offers": (), "typed": (), "request_id": None, "asks_again_s": BEING_READ_S}
-            return page_answer(request, "error.html", visit, code=202, **values)
+        if read is None:
+            return page_answer(request, "being_made.html", visit, code=202, asks_again_s=BEING_READ_S)
         above = BACK.format(folder=folder, name=name)  # which the file to mail lacks
         for freeze in freezes_of(visit):
             above += FROZEN.format(freeze["what"])
-        text = text.replace("<main>", above, 1)
+        text = read.answer.replace("<main>", above, 1)
         return HTMLResponse(
             text.encode("utf-8", "replace"), headers={**HEADERS, "Content-Security-Policy": REPORT_POLICY}
         )
@@ -372,6 +371,7 @@ async def _typed(request: StrictRequest) -> Sequence[str]:
 def _error_page(request: StrictRequest, error: DetentError, typed: Sequence[str]) -> Response:
     """The same sentence as over the API; for a visitor who is known with the pages that lead on."""
     status, state = status_of(error), request.scope["state"]
+    asks_again = request.method == "GET" and not isinstance(error, ReadFailed)
     answer = page_answer(
         request,
         "error.html",
@@ -379,7 +379,7 @@ def _error_page(request: StrictRequest, error: DetentError, typed: Sequence[str]
         code=status,
         title=TITLES.get(status) or HTTPStatus(status).phrase,
         **_refusal(request, error),
-        asks_again_s=BUSY_S if status == 503 and request.method == "GET" else None,
+        asks_again_s=BUSY_S if status == 503 and asks_again else None,
         typed=typed,
         request_id=state.get("request_id") if status == 500 else None,
     )

@@ -16,7 +16,7 @@ from api.dashboard.figures import LastDays
 from api.dashboard.rendering import BEING_READ_S, BUSY_S
 from api.dashboard.visitors import LISTED, PageVisit
 from api.kept_reads import ENDED_S, ReadKey
-from optimizer.core.base.errors import Busy, Conflict, NotFound
+from optimizer.core.base.errors import Busy, Conflict, NotFound, ReadFailed
 from optimizer.core.base.values import Budget
 from optimizer.core.family.variant import DRAFT
 from optimizer.core.search.study import UNFINISHED
@@ -73,7 +73,7 @@ def run(visit: PageVisit, last_days: LastDays) -> Mapping[str, Any]:
         and not visit.shared.context(visit.visitor.caller).is_worker_running(),
         # Else it goes on, or has come to its end: what was asked for is no news.
         "done": notice_of(visit) if run.status in ("queued", "cancelled") or run.stop_requested else None,
-        "asks_again_s": None,
+        "asks_again_s": None if run.finished_at is not None else BUSY_S,
         **(_compared(visit, run) if kind == "compare" else {}),
     }
 
@@ -86,22 +86,26 @@ def _compared(visit: PageVisit, run: Any) -> Mapping[str, Any]:
     for id in run.request["variants"][1:]:
         with suppress(NotFound):  # it was forgotten with the person whom it quotes
             tried.append(visit.ask("named_variant", family=run.family, name=id))
-    grid, why_no_grid, asks_again_s = None, run.result["stopped"] if run.result is not None else None, None
+    grid, why_no_grid = None, run.result["stopped"] if run.result is not None else None
+    asks_again_s = None if run.finished_at is not None else BUSY_S
     is_running = run.status == "running" and run.n_done > 0
     if is_running or (run.status == "finished" and why_no_grid is None):
+        progress = run.n_done if is_running else None
         try:
-            grid = visit.shared.kept_reads.of(
+            read = visit.shared.kept_reads.of(
                 ReadKey(subject=run.id, access=visit.visitor.caller.access),
                 partial(visit.ask, "grid", id=run.id),
-                version=(visit.shared.family(run.family), run.n_done if is_running else None),  # by whose file, how far
+                version=visit.shared.family(run.family),  # by whose file it is scored
+                progress=progress,
                 keep_s=ENDED_S,
-                or_older=is_running,
             )
-            if grid is None and not is_running:
+            grid = read.answer if read is not None else None
+            if not is_running and (read is None or read.progress != progress):
                 why_no_grid, asks_again_s = "The answers are being read, which takes some seconds.", BEING_READ_S
         except (Busy, Conflict) as error:
             if not is_running:  # else the next answer is told, and the page asks again
-                why_no_grid, asks_again_s = error.detail, BUSY_S if isinstance(error, Busy) else None
+                asks_again = isinstance(error, Busy) and not isinstance(error, ReadFailed)
+                why_no_grid, asks_again_s = error.detail, BUSY_S if asks_again else None
     expect, newer = visit.request.query.get("expect"), list[Any]()
     draft = next((one for one in tried if one.source == DRAFT), None)
     if draft is not None and run.finished_at is not None and visit.visitor.may("create_variant", run.family):

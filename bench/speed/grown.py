@@ -9,7 +9,7 @@ import sqlite3
 import time
 from collections.abc import Callable, Iterator
 from contextlib import closing
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from functools import partial
 from itertools import chain
@@ -21,11 +21,12 @@ from bench.speed.installation import add_key, insert_events
 from optimizer.adapters.store.rows import chunks
 from optimizer.core.base.values import Budget, Spend
 from optimizer.core.dataset.examples import make_example
-from optimizer.core.evaluation.judging.run import JudgeRun
+from optimizer.core.evaluation.judging.run import BiasFound, JudgeRun
 from optimizer.core.evaluation.label_report import label_report
 from optimizer.core.feedback.pipeline_record import PipelineRecord
 from optimizer.core.search.study import Study, Trial
 from optimizer.core.views.evaluation import EvaluationQuery, EvaluationReport, EvaluationRun, SuitesReport
+from optimizer.core.views.forgetting import ForgetResult, ForgetRun, PlaceCount
 from optimizer.host.config import Settings
 from optimizer.jobs.feedback.roll_up_minutes import roll_up_minutes, roll_up_performance, roll_up_traffic
 from optimizer.ports import Alert, Store, Transaction
@@ -249,7 +250,33 @@ def _runs(store: Store, size: Size, champions: dict[str, str], now: datetime) ->
         created_at=now - timedelta(hours=1),
         finished_at=now,
     )
-    yield partial(store.runs.add, run=scores)
+    figures: Any = {"n": 40, "value": 0.01, "low": -0.05, "high": 0.07}
+    bias = BiasFound(name="position", verdict="no_bias_found", why="", said="as it should be", **figures)
+    places = [PlaceCount(place="interactions", n=4)]
+    forgotten = ForgetResult(
+        places=places, families=[size.names[0]], variants={}, champions={}, first=[], not_reached=["Backups."]
+    )
+    check = replace(
+        scores,
+        id="jr_001",
+        kind="check",
+        request={"n": 40, "beside": None},
+        result={"n": 40, "biases": {"small": [bias]}, "usd": 0.01},
+    )
+    forgetting = ForgetRun(
+        id="fo_000",
+        family="",
+        request={"unit": "", "own_words": False, "dry_run": False},
+        result=forgotten,
+        status="finished",
+        n=4,
+        n_done=4,
+        budget=Budget(),
+        created_by="anna",
+        created_at=now - timedelta(hours=1),
+        finished_at=now,
+    )
+    yield from (partial(store.runs.add, run=run) for run in (scores, check, forgetting))
     for number, family in enumerate(size.names):
         id, variant = f"ev_{number:03}", champions[family]
         request = EvaluationQuery(variant=variant, suite=None, split="dev", n=200, bare=False)

@@ -5,19 +5,24 @@ from __future__ import annotations
 import random
 import re
 import time
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import ExitStack, contextmanager
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass, field
 from http.client import HTTPConnection, HTTPResponse, RemoteDisconnected
+from types import MappingProxyType
 from typing import Any
-from urllib.parse import urlsplit
+from urllib.parse import urlencode, urlsplit
 
+import httpx
 import numpy as np
 
+from api.dashboard.rendering import BEING_READ_S
 from api.dashboard.routes import REPORTS, Dashboard
 from bench.speed.client import ClientFailed
 from bench.speed.grown import Places
+from bench.speed.installation import KEY
 from tests.chromium import ARGUMENTS, CHROMIUM, SHOW
+from tests.worlds.dashboard_visitor import Fields
 
 # What leads on, what pages load, MLflow's own pages, and an address that there is not.
 NO_PAGES = (
@@ -30,6 +35,8 @@ NO_PAGES = (
     "/dashboard/{rest:path}",
 )
 LIVE = ("/dashboard", "/dashboard/families/{family}", "/dashboard/alerts", "/dashboard/runs")  # that people leave open
+PREVIEW = "/dashboard/families/{family}/workbench, posted while somebody types"
+STATUSES = (200,), (200, 202)  # of pages, and of reports
 FEWEST = 20  # answers of a page, of which one in twenty may be slower than the bar
 LOOK_S = 0.15
 TIMEOUT_S = 60.0
@@ -62,7 +69,8 @@ def addresses(places: Places) -> dict[str, str]:
         "cancel-evaluation": f"id={places.run}",
         "cancel-judge-run": f"id={places.judge_run}",
     }
-    runs = {"evaluate": places.run, "compare": places.comparison, "score": places.judge_run}
+    runs = {"evaluate": places.run, "compare": places.comparison, "score": places.judge_run, "check": "jr_001"}
+    runs["forget"] = "fo_000"
     wider: Mapping[str, Sequence[str]] = {
         "/dashboard/families/{family}/quality": ["range=30d"],
         "/dashboard/performance": ["range=30d", family, f"{family}&range=30d"],
@@ -79,7 +87,7 @@ def addresses(places: Places) -> dict[str, str]:
         "/dashboard/studies": [family, "order=lift"],
         "/dashboard/studies/compare": [f"first={places.study}&second={places.other_study}"],
     }
-    pages = {}
+    pages = {PREVIEW: f"/dashboard/families/{places.family}/workbench#preview"}
     for route in Dashboard().routes():
         if "GET" not in (route.methods or ()) or route.path in NO_PAGES:
             continue
@@ -111,17 +119,34 @@ class PageWaits:
     bare: list[float] = field(default_factory=list)
 
 
+def signed_in(url: str) -> Mapping[str, str]:
+    """What a browser sends with each request of who signed in with the installation's key, and posts with forms."""
+    own_page = {"Origin": url, "Sec-Fetch-Site": "same-origin"}
+    answer = httpx.post(f"{url}/dashboard/sign-in", data={"key": KEY}, headers=own_page, trust_env=False)
+    return {
+        **own_page,
+        "Cookie": answer.headers["set-cookie"].partition(";")[0],
+        "Content-Type": "application/x-www-form-urlencoded",
+    }
+
+
+def preview_form(url: str, headers: Mapping[str, str], workbench: str) -> bytes:
+    """What the workbench's page posts while somebody types."""
+    fields = Fields(httpx.get(url + workbench, headers=headers, trust_env=False).text).fields
+    return urlencode({**fields, "do": "typing"}).encode()
+
+
 class Visits:
-    """One connection that is kept open, as a browser's."""
+    """One connection that is kept open, as a browser's. ``forms``: what is posted, by address."""
 
-    def __init__(self, url: str, headers: Mapping[str, str]) -> None:
+    def __init__(self, url: str, headers: Mapping[str, str], forms: Mapping[str, bytes] = MappingProxyType({})) -> None:
         self._connection = HTTPConnection(urlsplit(url).netloc, timeout=TIMEOUT_S)
-        self._headers = dict(headers)
+        self._headers, self._forms = dict(headers), forms
 
-    def first_byte(self, address: str) -> tuple[float, int]:
+    def first_byte(self, address: str, *, statuses: Collection[int] = (200,)) -> tuple[float, int]:
         """Milliseconds until the head of the answer was there, and the bytes of its body.
 
-        Raises ClientFailed for another status than 200 and 202.
+        Raises ClientFailed for another status.
         """
         began = time.perf_counter()
         try:
@@ -132,20 +157,38 @@ class Visits:
             answer = self._ask(address)
         waited = 1000 * (time.perf_counter() - began)
         body = answer.read()
-        if answer.status not in (200, 202):  # a report that is being made
+        if answer.status not in statuses:
             raise ClientFailed(f"{address} was answered with {answer.status}: {body[:300]!r}")
         return waited, len(body)
 
     def _ask(self, address: str) -> HTTPResponse:
-        self._connection.request("GET", address, headers=self._headers)
+        form = self._forms.get(address)
+        self._connection.request("GET" if form is None else "POST", address.partition("#")[0], form, self._headers)
         return self._connection.getresponse()
+
+    def seconds_until_made(self, address: str) -> float:
+        """Until a report is there, asked for again each second, as its page does it."""
+        began = time.monotonic()
+        while True:
+            with suppress(ClientFailed):
+                self.first_byte(address)
+                return time.monotonic() - began
+            if time.monotonic() > began + TIMEOUT_S:
+                raise ClientFailed(f"{address} was not there within {TIMEOUT_S:g} s.")
+            time.sleep(BEING_READ_S)
 
     def close(self) -> None:
         self._connection.close()
 
 
 def ask_in_turns(
-    url: str, bare: str, pages: Mapping[str, str], *, headers: Mapping[str, str], seconds: float
+    url: str,
+    bare: str,
+    pages: Mapping[str, str],
+    *,
+    headers: Mapping[str, str],
+    seconds: float,
+    forms: Mapping[str, bytes] = MappingProxyType({}),
 ) -> dict[str, PageWaits]:
     """Each page by name, in another order each time, beside as many bytes of the bare route, until the time is over.
     Between two of them somebody looks at the page.
@@ -154,15 +197,15 @@ def ask_in_turns(
     """
     waits = {name: PageWaits() for name in pages}
     order, draw = list(pages), random.Random(1)
-    ours, other = Visits(url, headers), Visits(bare, {})
+    ours, other = Visits(url, headers, forms), Visits(bare, {})
     try:
         for name in order:  # what is read for the first time since the start is not measured
-            ours.first_byte(pages[name])
+            ours.first_byte(pages[name], statuses=STATUSES[is_report(name)])
         until = time.monotonic() + seconds
         while time.monotonic() < until:
             draw.shuffle(order)
             for name in order:
-                waited, n_bytes = ours.first_byte(pages[name])
+                waited, n_bytes = ours.first_byte(pages[name], statuses=STATUSES[is_report(name)])
                 waits[name].ours.append(waited)
                 waits[name].bare.append(other.first_byte(f"/page?bytes={n_bytes}")[0])
                 time.sleep(LOOK_S)

@@ -58,6 +58,41 @@ READERS = {"read", "read-texts", "operate", "admin"}
 ACTORS = {"operate", "admin"}
 
 
+class Fields(HTMLParser):
+    """What a browser would send of a page's form, pressed nowhere."""
+
+    def __init__(self, page: str) -> None:
+        super().__init__()
+        self.fields: dict[str, str] = {}
+        self._select = self._text = ""
+        self._chosen = False
+        self.feed(page)
+
+    def handle_starttag(self, tag: str, attrs: Any) -> None:
+        given = dict(attrs)
+        if tag == "input" and "name" in given and (given.get("type") != "checkbox" or "checked" in given):
+            self.fields[given["name"]] = given.get("value") or ""
+        elif tag == "select":
+            self._select = given["name"]
+        elif tag == "textarea":
+            self._text = given["name"]
+            self.fields[self._text] = ""
+        self._chosen = tag == "option" and "selected" in given
+
+    def handle_data(self, data: str) -> None:
+        if self._text:
+            self.fields[self._text] += data
+        elif self._select and self._chosen:
+            self.fields[self._select] = data
+            self._chosen = False
+
+    def handle_endtag(self, tag: str) -> None:
+        if tag == "textarea":
+            self.fields[self._text] = self.fields[self._text].removeprefix("\n")
+        self._text = "" if tag == "textarea" else self._text
+        self._select = "" if tag == "select" else self._select
+
+
 def visitor(world: World, secret: str | None) -> TestClient:
     """A browser without any key of its own, signed in with this one."""
     client = TestClient(world.app, base_url="http://localhost", client=("127.0.0.1", 50000), follow_redirects=False)

@@ -155,7 +155,7 @@ document.addEventListener("keydown", (event) => {
 });
 
 function loadAgain() {
-  if (isUsed(document.getElementById("main"))) timer = setTimeout(loadAgain, AGAIN_MS);
+  if (document.hidden || isUsed(document.getElementById("main"))) timer = setTimeout(loadAgain, AGAIN_MS);
   else location.reload();
 }
 

@@ -235,6 +235,10 @@ class Busy(DetentError, slug="busy"):
         self.said = said
 
 
+class ReadFailed(Busy):
+    """The process that reads something ended badly or took too long, as it would again."""
+
+
 NOT_ASKED = frozenset({"paused", "busy", "limit"})  # kinds of ModelFailed for a model that was left alone
 
 

@@ -165,7 +165,7 @@ def _missing(standing: RolloutPosition, alpha: float) -> tuple[str, ...]:
         reasons.append(f"evidence against worse by {margins} is {e_value_text(peak)}, {1 / alpha:.0f} is needed")
     if standing.labelled_in_stage < standing.min_labelled:
         reasons.append(
-            f"{count(standing.labelled_in_stage, 'labelled outcome')} in this stage, at least {standing.min_labelled} are needed"
+            f"{count(standing.labelled_in_stage, 'labelled outcome')} in this stage, {standing.min_labelled} are needed"
         )
     if not standing.dwell_over:
         reasons.append("the stage's minimum time is not over")

@@ -6,7 +6,6 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
-from html.parser import HTMLParser
 from pathlib import Path
 from shutil import copytree
 from typing import Any
@@ -26,6 +25,7 @@ from tests.worlds.dashboard_visitor import (
     OTHER_PAGES,
     OWN_PAGE,
     Elements,
+    Fields,
     form_of_act,
     told_at,
     visitor,
@@ -39,41 +39,6 @@ def world(tmp_path_factory: pytest.TempPathFactory) -> Iterator[World]:
     with serving(make_home(tmp_path_factory.mktemp("home"), limits=limits)) as world:
         seeded(world).add_examples(60)
         yield world
-
-
-class Fields(HTMLParser):
-    """What a browser would send of a page's form, pressed nowhere."""
-
-    def __init__(self, page: str) -> None:
-        super().__init__()
-        self.fields: dict[str, str] = {}
-        self._select = self._text = ""
-        self._chosen = False
-        self.feed(page)
-
-    def handle_starttag(self, tag: str, attrs: Any) -> None:
-        given = dict(attrs)
-        if tag == "input" and "name" in given and (given.get("type") != "checkbox" or "checked" in given):
-            self.fields[given["name"]] = given.get("value") or ""
-        elif tag == "select":
-            self._select = given["name"]
-        elif tag == "textarea":
-            self._text = given["name"]
-            self.fields[self._text] = ""
-        self._chosen = tag == "option" and "selected" in given
-
-    def handle_data(self, data: str) -> None:
-        if self._text:
-            self.fields[self._text] += data
-        elif self._select and self._chosen:
-            self.fields[self._select] = data
-            self._chosen = False
-
-    def handle_endtag(self, tag: str) -> None:
-        if tag == "textarea":
-            self.fields[self._text] = self.fields[self._text].removeprefix("\n")
-        self._text = "" if tag == "textarea" else self._text
-        self._select = "" if tag == "select" else self._select
 
 
 BENCH = "/dashboard/families/triage/workbench"
