@@ -116,10 +116,13 @@ class Dashboard:
 
     def pages(self) -> list[Route]:
         """What is only looked at, and no stream: the process for feedback has these, too."""
-        return [self._route(page.path, partial(self._page, page), page.query) for page in PAGES]
+        return [
+            *(self._route(page.path, partial(self._page, page), page.query) for page in PAGES),
+            *(self._route(path, partial(self._report, path), frozenset()) for path in REPORTS),
+            self._route("/dashboard/acts/{act}", self._confirmation, ACT_QUERY),
+        ]
 
     def routes(self) -> list[Route]:
-        reports = [self._route(path, partial(self._report, path), frozenset()) for path in REPORTS]
         return [
             Route("/", _to_dashboard, include_in_schema=False),
             Route("/mlflow", _to_mlflow, include_in_schema=False),
@@ -127,9 +130,7 @@ class Dashboard:
             self._route(f"{PREFIX}/{{rest:path}}", self._mlflow_page, None),
             self._route(f"{PREFIX}/{{rest:path}}", self._mlflow_page, None, "POST"),
             *self.pages(),
-            *reports,
             self._route("/dashboard/changes", self._stream, frozenset()),
-            self._route("/dashboard/acts/{act}", self._confirmation, ACT_QUERY),
             self._route("/dashboard/acts/{act}", self._act, frozenset(), "POST"),
             self._route("/dashboard/reviews/{id}", self._review, frozenset(), "POST"),
             self._route("/dashboard/requests", self._requests, frozenset(), "POST"),
@@ -189,7 +190,7 @@ class Dashboard:
         )
         return visit
 
-    async def _page(self, page: PageRoute, request: StrictRequest, shared: Services) -> Response:
+    async def _drawn(self, request: StrictRequest, shared: Services, draw: Callable[[PageVisit], Response]) -> Response:
         """By the process for feedback where there is one: to draw a page takes tens of milliseconds of an interpreter,
         for which prompts would wait here, and the page for them.
         """
@@ -197,10 +198,13 @@ class Dashboard:
         with suppress(Busy):  # nothing was changed, so it may be asked here as well
             if (answer := await by_feedback_process(request, shared)) is not None:
                 return answer
-        visit = await self._visit(request, shared, visitor)
-        return await asyncio.to_thread(
-            lambda: page_answer(request, page.template, visit, **page.values(visit, self._last_days))
-        )
+        return await asyncio.to_thread(draw, await self._visit(request, shared, visitor))
+
+    async def _page(self, page: PageRoute, request: StrictRequest, shared: Services) -> Response:
+        def draw(visit: PageVisit) -> Response:
+            return page_answer(request, page.template, visit, **page.values(visit, self._last_days))
+
+        return await self._drawn(request, shared, draw)
 
     async def _stream(self, request: StrictRequest, shared: Services) -> Response:
         """As long as the page is open, its key or session opens it, and this process goes on."""
@@ -222,36 +226,37 @@ class Dashboard:
         return await passed_on(request, self._mlflow, [freeze["what"] for freeze in freezes_of(visit)])
 
     async def _report(self, path: str, request: StrictRequest, shared: Services) -> Response:
-        visit, (about, use_case, page, leads_here) = await self._visit(request, shared), REPORTS[path]
-        id = request.path_params["id"]
-        folder, name = leads_here(await asyncio.to_thread(visit.ask, about, id=id))
-        read = await asyncio.to_thread(
-            shared.kept_reads.of,
-            ReadKey(subject=f"{use_case} {id}", access=visit.visitor.caller.access),
-            lambda: page(visit.ask(use_case, id=id)),
-            version=shared.serving.now_served.version,  # which each act changes
-            keep_s=CHANGING_S,
-        )
-        if read is None:
-            return page_answer(request, "being_made.html", visit, code=202, asks_again_s=BEING_READ_S)
-        above = BACK.format(folder=folder, name=name)  # which the file to mail lacks
-        for freeze in freezes_of(visit):
-            above += FROZEN.format(freeze["what"])
-        text = read.answer.replace("<main>", above, 1)
-        return HTMLResponse(
-            text.encode("utf-8", "replace"), headers={**HEADERS, "Content-Security-Policy": REPORT_POLICY}
-        )
+        (about, use_case, page, leads_here), id = REPORTS[path], request.path_params["id"]
+
+        def draw(visit: PageVisit) -> Response:
+            folder, name = leads_here(visit.ask(about, id=id))
+            read = shared.kept_reads.of(
+                ReadKey(subject=f"{use_case} {id}", access=visit.visitor.caller.access),
+                lambda: page(visit.ask(use_case, id=id)),
+                version=shared.serving.now_served.version,  # which each act changes
+                keep_s=CHANGING_S,
+            )
+            if read is None:
+                return page_answer(request, "being_made.html", visit, code=202, asks_again_s=BEING_READ_S)
+            above = BACK.format(folder=folder, name=name)  # which the file to mail lacks
+            for freeze in freezes_of(visit):
+                above += FROZEN.format(freeze["what"])
+            text = read.answer.replace("<main>", above, 1)
+            return HTMLResponse(
+                text.encode("utf-8", "replace"), headers={**HEADERS, "Content-Security-Policy": REPORT_POLICY}
+            )
+
+        return await self._drawn(request, shared, draw)
 
     async def _confirmation(self, request: StrictRequest, shared: Services) -> Response:
-        visit, act = await self._visit(request, shared), act_named(request.path_params["act"])
-
-        def page() -> Response:
+        def draw(visit: PageVisit) -> Response:
+            act = act_named(request.path_params["act"])
             confirmation = act.confirmation(visit, request.query)
             values: dict[str, Any] = {"act": act, "confirmation": confirmation, "detail": None, "typed": {}}
             may = visit.visitor.may(act.use_case, confirmation.family)
             return page_answer(request, "confirm.html", visit, may=may, **values)
 
-        return await asyncio.to_thread(page)
+        return await self._drawn(request, shared, draw)
 
     async def _form(self, request: StrictRequest, shared: Services) -> tuple[PageVisit, dict[str, str]]:
         """Raises what is wrong with a form before anything is done with it."""

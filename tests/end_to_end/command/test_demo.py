@@ -630,8 +630,11 @@ def test_the_demo_s_last_page_leads_to_the_run_that_mlflow_has_made_of_the_study
     with HTTPServer(("127.0.0.1", 0), Mlflow) as server:
         Thread(target=server.serve_forever, daemon=True).start()
         url = f"http://127.0.0.1:{server.server_address[1]}"
-        run_files.announce(chosen.settings, "mlflow", url)
+        for process in ("mlflow", "api"):
+            run_files.announce(chosen.settings, process, url)
         say_addresses(Screen(), chosen, Servers(chosen.settings), store, told)
         server.shutdown()
     store.close()
-    assert f"MLflow, {place.FAMILY}: {url}/#/experiments/7/runs/r1" in " ".join(capsys.readouterr().out.split())
+    told_at_last = " ".join(capsys.readouterr().out.split())
+    assert f"MLflow, {place.FAMILY}: {url}/#/experiments/7/runs/r1" in told_at_last
+    assert told_at_last.endswith(f"The pages to look and act {url}/dashboard")

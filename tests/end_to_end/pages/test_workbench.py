@@ -8,6 +8,7 @@ import re
 from collections.abc import Iterator
 from pathlib import Path
 from shutil import copytree
+from threading import Event
 from typing import Any
 from urllib.parse import urljoin, urlsplit
 
@@ -17,8 +18,10 @@ from fastapi.testclient import TestClient
 from api.dashboard import visitors
 from api.dashboard.rendering import SCRIPTS
 from optimizer.core.base.canonical import canonical_json
+from optimizer.core.base.errors import Busy, ReadFailed
 from optimizer.core.base.values import Budget
 from optimizer.core.evaluation.run import ComparisonRun
+from tests.clock import until
 from tests.worlds.api_world import World, make_home, serving
 from tests.worlds.dashboard_visitor import (
     HOSTILE,
@@ -301,32 +304,48 @@ def test_a_saved_text_stands_among_its_family_s_variants_and_a_tried_one_does_no
     assert "version “balanced” of its file" not in page
 
 
+def compared(world: World, id: str, tried: str, **changes: Any) -> None:
+    """A comparison of the champion with a variant that has ended."""
+    now = world.shared.clock.now()
+    ended: dict[str, Any] = {
+        "result": {"n_calls": 1, "usd": 0.0, "revisions": {}, "stopped": None},
+        "status": "finished",
+        "finished_at": now,
+    }
+    run = ComparisonRun(
+        id=id,
+        family="triage",
+        request={"variants": [world.champion(), tried], "example_ids": ["ex_1"], "is_priced": True},
+        budget=Budget(calls=1),
+        n=1,
+        created_by="ann",
+        created_at=now,
+        **(ended | changes),
+    )
+    world.shared.store.write(lambda tx: world.shared.store.runs.add(tx, run))
+
+
+def grid_of(*columns: dict[str, Any], with_texts: bool = True) -> bytes:
+    """As the process that reads one writes it."""
+    unscored = {"n_scored": 0, "n_errors": 1, "score": None, "usd_per_answer": 0.0, "p95_ms": None}
+    texts = {"input": {"text": "My card"}, "expected": {"topic": "billing"}}
+    row = {"example": "ex_1", "answers": [], **(texts if with_texts else dict.fromkeys(texts))}
+    counts = {"n": 1, "n_gone": 0, "n_different": 0, "n_calls": 1, "spent_usd": 0.0}
+    variants = [{**unscored, "letter": letter, **column} for letter, column in zip("AB", columns, strict=False)]
+    return canonical_json({"family": "triage", "split": "dev", **counts, "variants": variants, "rows": [row]})
+
+
 def test_a_comparison_that_has_ended_is_read_once_until_somebody_is_forgotten(
     world: World, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    champion, reads = world.champion(), list[bool]()
-    row = {"example": "ex_1", "input": {"text": "My card"}, "expected": {"topic": "billing"}, "answers": []}
-    grid = {"family": "triage", "split": "dev", "n": 1, "n_gone": 0, "n_different": 0, "n_calls": 1, "spent_usd": 0.0}
+    reads = list[bool]()
 
     def read_apart(*_: Any, figures_only: bool) -> bytes:
         reads.append(figures_only)
-        shown = {"input": None, "expected": None} if figures_only else {}
-        return canonical_json({**grid, "variants": [], "rows": [{**row, **shown}]})
+        return grid_of(with_texts=not figures_only)
 
     monkeypatch.setattr(visitors, "answer_apart", read_apart)
-    run = ComparisonRun(
-        id="cp_ended",
-        family="triage",
-        request={"variants": [champion, champion], "example_ids": ["ex_1"], "is_priced": True},
-        result={"n_calls": 1, "usd": 0.0, "revisions": {}, "stopped": None},
-        budget=Budget(calls=1),
-        status="finished",
-        n=1,
-        created_by="ann",
-        created_at=world.shared.clock.now(),
-        finished_at=world.shared.clock.now(),
-    )
-    world.shared.store.write(lambda tx: world.shared.store.runs.add(tx, run))
+    compared(world, "cp_ended", world.champion())
     writer, reader = visitor(world, "secret-operate"), visitor(world, "secret-read")
     for _ in range(2):
         assert "<pre>My card</pre>" in writer.get("/dashboard/runs/compare/cp_ended").text
@@ -336,6 +355,64 @@ def test_a_comparison_that_has_ended_is_read_once_until_somebody_is_forgotten(
         drop()
     writer.get("/dashboard/runs/compare/cp_ended")
     assert reads == [False, True, False]
+
+
+def test_a_comparison_s_page_says_that_its_answers_are_being_read_and_shows_them_once_they_are(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    may_end, tried = Event(), world.candidate("Being read:")
+    columns = [{"variant": world.champion()}, {"variant": tried}]  # of which no example was scored
+    monkeypatch.setattr(visitors, "answer_apart", lambda *_, **by: may_end.wait(60) and grid_of(*columns))
+    monkeypatch.setattr(world.shared.kept_reads, "wait_s", 0.0)
+    compared(world, "cp_slow", tried)
+    client = visitor(world, "secret-operate")
+
+    def page() -> str:
+        answer = client.get("/dashboard/runs/compare/cp_slow")
+        assert answer.status_code == 200, answer.text
+        return str(answer.text)
+
+    for _ in range(2):
+        waits = page()
+        assert "The answers are being read" in waits
+        assert (waits.count('id="again"'), waits.count('content="1"'), "My card" in waits) == (1, 1, False)
+        assert f"variants/{tried}" in waits
+    may_end.set()
+    until(lambda: "My card" in page(), "the answers")
+    assert ('id="again"' in page(), 'http-equiv="refresh"' in page()) == (False, False)
+
+
+@pytest.mark.parametrize(
+    ("changes", "said"),
+    [
+        ({"status": "cancelled", "result": None}, "cancelled"),
+        ({"status": "failed", "result": None, "error": "No model answered."}, "No model answered."),
+        ({"result": {"n_calls": 1, "usd": 0.0, "revisions": {}, "stopped": "The calls are used up."}}, "are used up"),
+    ],
+    ids=["cancelled", "failed", "stopped"],
+)
+def test_a_comparison_without_its_answers_says_why_and_is_not_asked_for_again(
+    world: World, changes: dict[str, Any], said: str
+) -> None:
+    id, tried = f"cp_{said.split()[0].lower().strip('.')}", world.candidate("Not answered:")
+    compared(world, id, tried, **changes)
+    page = visitor(world, "secret-operate").get(f"/dashboard/runs/compare/{id}")
+    assert (page.status_code, said in page.text, 'id="again"' in page.text) == (200, True, False)
+    assert f"variants/{tried}" in page.text
+
+
+@pytest.mark.parametrize(("error", "asks"), [(Busy("Other reads are under way."), True), (ReadFailed("Badly."), False)])
+def test_a_page_asks_again_for_what_had_no_turn_and_not_for_what_failed(
+    world: World, monkeypatch: pytest.MonkeyPatch, error: Busy, asks: bool
+) -> None:
+    def read_apart(*_: Any, **by: Any) -> bytes:
+        raise error
+
+    monkeypatch.setattr(visitors, "answer_apart", read_apart)
+    compared(world, id := f"cp_busy_{asks}".lower(), world.champion())
+    for place, status in ((f"/dashboard/runs/compare/{id}", 200), ("/dashboard/studies/st_1/report", 503)):
+        page = visitor(world, "secret-operate").get(place)
+        assert (page.status_code, error.detail in page.text, 'id="again"' in page.text) == (status, True, asks), place
 
 
 def test_no_button_leads_to_a_text_that_is_not_there_and_a_family_without_examples_is_told_how_they_come(

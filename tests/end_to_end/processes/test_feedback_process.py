@@ -22,6 +22,7 @@ from api.app import create_app
 from api.http.bodies import QUICK_BYTES
 from tests.clock import PROCESSES_S, until
 from tests.stand_ins.running_server import Server, make_home
+from tests.worlds.dashboard_visitor import Fields
 from tests.worlds.gateway_world import serving
 
 F = "support_topics"
@@ -120,6 +121,24 @@ def test_spans_are_read_in_it_so_that_the_api_loads_no_protobuf(server: Server, 
         answer = sent.result(60)
     assert (answer.status_code, answer.json()) == (200, {})
     assert kept(server, "5" * 32) == 1
+
+
+def test_pages_are_drawn_in_it_while_prompts_do_not_wait_and_the_api_takes_their_forms(
+    server: Server, client: httpx.Client
+) -> None:
+    address = f"/dashboard/acts/freeze?family={F}"
+    for place in ("/dashboard", address):
+        with ThreadPoolExecutor(1) as pool, standing_still(there(server)):
+            page = pool.submit(httpx.get, server.url + place, timeout=60)
+            assert client.get(f"/v1/families/{F}/prompt", params={"unit": "a"}).status_code == 200
+            with pytest.raises(TimeoutError):
+                page.result(0.5)
+            os.kill(there(server), signal.SIGCONT)
+            assert page.result(60).status_code == 200
+    own_page = {"Origin": server.url, "Sec-Fetch-Site": "same-origin"}
+    for act in ("freeze", "unfreeze"):
+        form = Fields(client.get(address.replace("freeze", act)).text).fields
+        assert client.post(f"/dashboard/acts/{act}", data=form, headers=own_page).status_code == 303
 
 
 def test_it_answers_as_the_api_does(server: Server) -> None:

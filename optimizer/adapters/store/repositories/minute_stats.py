@@ -226,11 +226,11 @@ class MinuteStatTables:
         return [row for some in chunks(families) for row in _read_longer(tx, DAY, (since, until), some)]
 
     def n_judged(self, tx: Connection, since: datetime, until: datetime) -> dict[str, int]:
-        counts: dict[str, int] = {}
+        counts, families = dict[str, int](), families_in(tx, LONGER)
         for minutes, (start, end) in stat_cover(since, until, self.summed(tx), (HOUR, DAY)).sums:
             c = LONGER.c
             of_judges = c.minutes == minutes, c.start >= start, c.start < end, SCORED_BY_JUDGES  # as its index says it
-            for some in chunks(families_in(tx, LONGER)):
+            for some in chunks(families):
                 query = select(c.family, func.sum(c.n_score).label("n")).where(c.family.in_(some), *of_judges)
                 for row in tx.execute(query.group_by(c.family)):
                     counts[row.family] = counts.get(row.family, 0) + int(row.n)

@@ -3,16 +3,20 @@
 from __future__ import annotations
 
 import re
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlencode
 
 import pytest
+from fastapi.testclient import TestClient
 from markupsafe import escape
 
 from api.dashboard.acts import ACTS
 from api.dashboard.sessions import SessionKey
 from optimizer.core.base.phrasing import when
+from optimizer.core.base.values import Budget
+from optimizer.core.evaluation.judging.run import JudgeRun
 from tests.command_line import detent
 from tests.stores import NOW, rollout
 from tests.worlds.api_world import World, make_home, serving
@@ -83,7 +87,8 @@ def test_no_form_of_another_site_acts_on_any_page(world: World, headers: dict[st
     client, signing = visitor(world, "secret-admin"), SessionKey(world.shared.secrets.unit_key)
     now = world.shared.clock.now()
     token = signing.token(signing.session(f"{signing.cookie}={client.cookies[signing.cookie]}", now), now)
-    places = ["/dashboard/reviews/no-such", "/dashboard/families/triage/workbench"]
+    places = ["/dashboard/reviews/no-such", "/dashboard/families/triage/workbench", "/dashboard/sign-in"]
+    places += ["/dashboard/requests", "/dashboard/sign-out"]
     for place in (*(f"/dashboard/acts/{name}" for name in ACTS), *places):
         answer = client.post(place, data={"token": token, "family": "triage", "id": "x", "do": "save"}, headers=headers)
         assert (answer.status_code, "page of another site" in answer.text) == (403, True), place
@@ -120,28 +125,41 @@ def test_who_may_act_does_what_the_confirmation_says_and_is_named_in_the_record(
     assert (last["kind"], last["actor"], last["forced"]) == ("advance", "key-operate", True)
 
 
+@dataclass(slots=True)
+class Actor:
+    """Who may act, and what was carried out: with the reason, and the family's name where a gate has not passed."""
+
+    client: TestClient
+    acts: set[str] = field(default_factory=set)
+
+    def act(self, name: str, /, **subject: str) -> str:
+        """The place that the act leads to, which says that it is done."""
+        form = form_of_act(self.client, f"/dashboard/acts/{name}?{urlencode(subject)}")
+        typed = {"reason": "a try", "confirm": "triage"}
+        place, done = told_at(self.client.post(f"/dashboard/acts/{name}", data={**form, **typed}, headers=OWN_PAGE))
+        assert escape(ACTS[name].past) in self.client.get(f"{place}?done={done}").text, name
+        self.acts.add(name)
+        return place
+
+
 @pytest.mark.parametrize("role", sorted(ACTORS))
-def test_who_may_act_leads_a_rollout_from_its_start_to_the_champion_and_back(tmp_path: Path, role: str) -> None:
-    """Each act is carried out, with the reason and the family's name where a gate has not passed."""
+def test_who_may_act_carries_out_every_act(tmp_path: Path, role: str) -> None:
+    """From the start of a rollout to the champion and back, and all else."""
     with serving(make_home(tmp_path)) as world:
         first, second, third = world.champion(), world.candidate(), world.candidate("Another one:")
+        asked = {"id": "in_asked", "family": "triage", "unit": "u", "input": {"text": "My card"}, "output": "billing"}
+        assert world.post("/v1/interactions", asked).status_code == 200
         world.report()
         world.add_examples(40)
         world.add_key("key", role, secret="secret")
         world.client.headers["Authorization"] = "Bearer secret"
         client = visitor(world, "secret")
-
-        def act(name: str, **subject: str) -> str:
-            form = form_of_act(client, f"/dashboard/acts/{name}?{urlencode(subject)}")
-            typed = {"reason": "a try", "confirm": "triage"}
-            place, done = told_at(client.post(f"/dashboard/acts/{name}", data={**form, **typed}, headers=OWN_PAGE))
-            page = client.get(f"{place}?done={done}")
-            assert escape(ACTS[name].past) in page.text, name
-            return place
+        actor = Actor(client)
+        act = actor.act
 
         def rollout() -> dict[str, Any]:
-            found: dict[str, Any] = world.get("/v1/families/triage/rollout").json()
-            return found
+            current: dict[str, Any] = world.get("/v1/families/triage/rollout").json()
+            return current
 
         act("start", family="triage", variant=second)
         id = rollout()["id"]
@@ -150,6 +168,8 @@ def test_who_may_act_leads_a_rollout_from_its_start_to_the_champion_and_back(tmp
         for name, is_held in (("hold", True), ("resume", False)):
             act(name, id=id)
             assert rollout()["held"] is is_held
+        act("advance", id=id)
+        assert rollout()["share"] == 0.75
         act("promote", id=id)
         assert world.champion() == second
         act("take-back", family="triage")
@@ -174,6 +194,26 @@ def test_who_may_act_leads_a_rollout_from_its_start_to_the_champion_and_back(tmp
         study = world.post("/v1/families/triage/studies", {"budget": {"calls": 200}}).json()["id"]
         act("cancel-study", id=study)
         assert world.get(f"/v1/studies/{study}").json()["stop_requested"] is True
+        pair = {"variants": ["champion", third], "n": 2}
+        run = world.post("/v1/families/triage/comparisons", pair).json()["id"]
+        act("cancel-comparison", id=run)
+        assert world.get(f"/v1/comparisons/{run}").json()["status"] == "cancelled"
+        world.shared.store.write(lambda tx: world.shared.store.runs.add(tx, judge_run()))
+        act("cancel-judge-run", id="jr_1")
+        assert world.get("/v1/judge-runs/jr_1").json()["status"] == "cancelled"
+        for subject in {}, {"family": "triage"}:
+            for name, is_frozen in (("freeze", True), ("unfreeze", False)):
+                act(name, **subject)
+                assert bool(world.get("/v1/status").json()["freezes"]) is is_frozen
+        raised(world, "candidate_silent", "triage", "It says nothing any more.")
+        for name, is_silent in (("silence", True), ("end-silence", False)):
+            act(name, name="candidate_silent", family="triage")
+            (alert,) = world.get("/v1/alerts").json()["items"]
+            assert (alert["silenced_until"] is not None) is is_silent
+        act("offer", family="triage", interactions="in_asked")
+        (review,) = world.get("/v1/reviews?status=open").json()["items"]
+        assert review["subject"] == "in_asked"
+        assert actor.acts == set(ACTS)
 
 
 def test_a_review_is_answered_on_its_page_and_the_next_one_is_asked(world: World) -> None:
@@ -382,3 +422,19 @@ def test_what_is_done_at_a_terminal_alone_is_said_in_words_with_its_command_once
             asked = f"<summary>Ask whoever runs Detent to [^<]+</summary><code>{command}</code>"
             assert re.search(asked, page), place
             assert page.count(command) == (2 if place == "/dashboard/families/triage" else 1), place
+
+
+def judge_run() -> JudgeRun:
+    """That waits for the worker."""
+    return JudgeRun(
+        id="jr_1",
+        family="triage",
+        kind="check",
+        judge="j",
+        request={"n": 2, "beside": None},
+        budget=Budget(calls=9),
+        status="queued",
+        n=4,
+        created_by="anna",
+        created_at=NOW,
+    )

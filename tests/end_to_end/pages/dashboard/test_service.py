@@ -354,11 +354,13 @@ def test_a_page_is_drawn_by_the_process_for_feedback_and_here_where_that_is_away
 
     client, stranger = visitor(world, "secret-operate"), visitor(world, None)
     monkeypatch.setattr(world.shared, "feedback", SimpleNamespace(forward=forward))
-    assert ("drawn elsewhere" in client.get("/dashboard").text) == (fault is None)
-    assert forwarded == ["/dashboard"]
+    places = ["/dashboard", "/dashboard/acts/freeze", "/dashboard/studies/st_1/report"]
+    for place in places:
+        assert ("drawn elsewhere" in client.get(place).text) == (fault is None)
+    assert forwarded == places
     assert stranger.get("/dashboard/money").status_code == 303, "nobody is let in by the other process"
-    assert "drawn elsewhere" not in client.get("/dashboard/acts/freeze").text
-    assert forwarded == ["/dashboard"]
+    assert client.post("/dashboard/acts/freeze", data={"reason": "x"}, headers=OWN_PAGE).status_code == 403
+    assert forwarded == places, "what changes something is done here"
     assert not world.app.state.in_flight.requests_of, "a page that was drawn here after all counted once"
 
 
