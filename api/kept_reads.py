@@ -9,7 +9,7 @@ from threading import Lock, Thread
 from time import monotonic
 from typing import Any
 
-from optimizer.core.base.errors import Busy
+from optimizer.core.base.errors import Busy, ReadFailed
 from optimizer.core.serving.access import Access
 
 ENDED_S = 3600.0  # of what has ended; a text that is pruned or released meanwhile is seen by then
@@ -112,7 +112,8 @@ class KeptReads:
             self._kept = {key: kept for key, kept in self._kept.items() if at < kept.until}
             before = self._kept.get(key)
             is_shown_before = before is not None and before.error is None and before.version == version
-            if n_cleared != self._n_cleared or (isinstance(error, Busy) and is_shown_before):
+            had_no_turn = isinstance(error, Busy) and not isinstance(error, ReadFailed)
+            if n_cleared != self._n_cleared or (had_no_turn and is_shown_before):
                 return
             self._kept.pop(key, None)
             self._kept[key] = entry

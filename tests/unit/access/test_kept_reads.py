@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from api.kept_reads import CHANGING_S, ENDED_S, MOST_KEPT, PAUSE_S, KeptReads, ReadKey
-from optimizer.core.base.errors import Busy
+from optimizer.core.base.errors import Busy, ReadFailed
 from optimizer.core.serving.access import EVERYTHING, Access
 from tests.clock import until
 
@@ -118,6 +118,9 @@ def test_where_it_cannot_be_read_now_what_was_read_before_is_shown_and_another_f
     time[0] = PAUSE_S
     assert of(kept, busy, progress=2) == (1, 1)
     assert of(kept, busy) == (1, 1)
+    with pytest.raises(ReadFailed):
+        of(kept, failing)
+    assert of(kept, Reads(), progress=1) == (1, 1)
     with pytest.raises(ValueError, match="a fault"):
         of(kept, faulty)
     assert of(kept, Reads()) == (1, None)
@@ -163,6 +166,10 @@ def test_only_so_many_are_kept_and_those_first_that_are_good_still(kept: KeptRea
 
 def busy() -> Any:
     raise Busy("Another read is under way.")
+
+
+def failing() -> Any:
+    raise ReadFailed("It took too long.")
 
 
 def faulty() -> Any:
