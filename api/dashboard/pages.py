@@ -11,7 +11,7 @@ from api.dashboard.family_pages import examples, quality, schedule
 from api.dashboard.figure_pages import conversation, performance, pipeline
 from api.dashboard.figures import LastDays
 from api.dashboard.request_pages import FILTERS, one_request, requests
-from api.dashboard.review_pages import reviews
+from api.dashboard.review_pages import place_of, reviews
 from api.dashboard.study_pages import compare_studies, studies, study
 from api.dashboard.visitors import LISTED, PageVisit
 from api.dashboard.work_pages import KINDS, run, runs, settings
@@ -140,9 +140,14 @@ def variant(visit: PageVisit, last_days: LastDays) -> Mapping[str, Any]:
 
 def alerts(visit: PageVisit, last_days: LastDays) -> Mapping[str, Any]:
     resolved = visit.ask("alerts", closed=True, cursor=visit.request.query.get("cursor"), limit=LISTED)
+    start = place_of(visit.request.query.get("from", ""))
+    firing = _gravest_first(visit.ask("alerts", limit=MOST_ALERTS).items)
     return {
         "done": notice_of(visit),
-        "firing": _gravest_first(visit.ask("alerts", limit=MOST_ALERTS).items),
+        "firing": firing[start : start + LISTED],
+        "n_firing": len(firing),
+        "start": start,
+        "following": start + LISTED if start + LISTED < len(firing) else None,
         "resolved": resolved.items,
         "next_cursor": resolved.next_cursor,
         "now": visit.shared.clock.now(),
@@ -236,7 +241,7 @@ PAGES = (
         values=reviews,
         query=frozenset(("family", "skip", "done")),
     ),
-    PageRoute(path="/dashboard/alerts", template="alerts.html", values=alerts, query=DONE | {"cursor"}),
+    PageRoute(path="/dashboard/alerts", template="alerts.html", values=alerts, query=DONE | {"cursor", "from"}),
     PageRoute(
         path="/dashboard/runbook/{chapter}", template="chapter.html", values=chapter, query=frozenset(("family",))
     ),

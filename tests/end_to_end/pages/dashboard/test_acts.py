@@ -6,7 +6,7 @@ import re
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
-from urllib.parse import urlencode
+from urllib.parse import urlencode, urljoin
 
 import pytest
 from fastapi.testclient import TestClient
@@ -14,6 +14,7 @@ from markupsafe import escape
 
 from api.dashboard.acts import ACTS
 from api.dashboard.sessions import SessionKey
+from api.dashboard.visitors import LISTED
 from optimizer.core.base.phrasing import when
 from optimizer.core.base.values import Budget
 from optimizer.core.evaluation.judging.run import JudgeRun
@@ -422,6 +423,22 @@ def test_what_is_done_at_a_terminal_alone_is_said_in_words_with_its_command_once
             asked = f"<summary>Ask whoever runs Detent to [^<]+</summary><code>{command}</code>"
             assert re.search(asked, page), place
             assert page.count(command) == (2 if place == "/dashboard/families/triage" else 1), place
+
+
+def test_where_very_many_alerts_fire_the_gravest_are_shown_first_and_the_others_are_led_to(tmp_path: Path) -> None:
+    with serving(make_home(tmp_path)) as world:
+        client = visitor(world, None)
+        for number in range(LISTED + 1):
+            raised(world, "champion_silent", f"subject-{number}", f"The {number}. says nothing.", id=f"al_{number}")
+        raised(world, "store_damaged", "store", "A page is damaged.", "critical", "al_grave")
+        home, first = client.get("/dashboard").text, client.get("/dashboard/alerts").text
+        assert (home.count("says nothing."), f"{LISTED + 2 - 20} more alerts</a>" in home) == (19, True)
+        (place,) = re.findall(r'href="([^"]+)">More that fire<', first)
+        rest = client.get(urljoin("/dashboard/alerts", place)).text
+        assert [page.count("says nothing.") for page in (first, rest)] == [LISTED - 1, 2]
+        assert first.index("A page is damaged.") < first.index("says nothing.")
+        assert f"{LISTED + 1} to {LISTED + 2} of {LISTED + 2}" in rest
+        assert "More that fire" not in rest
 
 
 def judge_run() -> JudgeRun:

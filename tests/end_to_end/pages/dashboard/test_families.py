@@ -49,7 +49,11 @@ def test_an_alert_that_another_one_tells_leads_to_that_one_and_stays_off_the_fir
         raised(world, "alert_rule", "errors triage", "Requests fail.", id="al_2")
         client = visitor(world, None)
         page = client.get("/dashboard/alerts").text
-        assert ('<tr id="al_1">' in page, page.count('href="#al_1"'), "Requests fail." in page) == (True, 1, True)
+        assert ('<tr id="al_1">' in page, page.count('dashboard/alerts#al_1"'), "Requests fail." in page) == (
+            True,
+            1,
+            True,
+        )
         page = client.get("/dashboard").text
         assert ("Every second request fails." in page, "Requests fail." in page) == (True, False)
 
