@@ -9,7 +9,7 @@ from threading import Lock, Thread
 from time import monotonic
 from typing import Any
 
-from optimizer.core.base.errors import Busy, ReadFailed
+from optimizer.core.base.errors import Busy
 from optimizer.core.serving.access import Access
 
 ENDED_S = 3600.0  # of what has ended; a text that is pruned or released meanwhile is seen by then
@@ -78,8 +78,8 @@ class KeptReads:
             is_paused = entry is not None and progress is not None and self.now() < entry.at + PAUSE_S
             is_good_enough = entry is not None and (entry.progress == progress or is_paused)
             if not is_good_enough and thread is None:
-                asked = (self._read, key, read, keep_s, version, progress, self._n_cleared)
-                thread = Thread(target=copy_context().run, args=asked, daemon=True)
+                arguments = (self._read, key, read, keep_s, version, progress, self._n_cleared)
+                thread = Thread(target=copy_context().run, args=arguments, daemon=True)
                 thread.start()
                 self._under_way[key] = thread
         if not is_good_enough and thread is not None:
@@ -109,10 +109,10 @@ class KeptReads:
         entry = KeptRead(version=version, progress=progress, answer=answer, error=error, at=at, until=at + keep_s)
         with self._lock:
             del self._under_way[key]
-            self._kept = {key: kept for key, kept in self._kept.items() if at < kept.until}
+            self._kept = {of: read_before for of, read_before in self._kept.items() if at < read_before.until}
             before = self._kept.get(key)
             is_shown_before = before is not None and before.error is None and before.version == version
-            had_no_turn = isinstance(error, Busy) and not isinstance(error, ReadFailed)
+            had_no_turn = isinstance(error, Busy) and error.passes
             if n_cleared != self._n_cleared or (had_no_turn and is_shown_before):
                 return
             self._kept.pop(key, None)

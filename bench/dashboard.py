@@ -93,7 +93,7 @@ def first_bytes(place: Installation, size: Size, seconds: float) -> list[Cell]:
     workbench = pages[page_answers.PREVIEW]
     forms = {workbench: page_answers.preview_form(place.url, headers, workbench)}
     visits = page_answers.Visits(place.url, headers, forms)
-    made = {name: visits.seconds_until_made(address) for name, address in pages.items() if is_report(name)}
+    seconds_until = {name: visits.seconds_until_made(address) for name, address in pages.items() if is_report(name)}
     processor_ms = {name: _processor_ms(place, visits, address, is_report(name)) for name, address in pages.items()}
     visits.close()
     events = posts(tokens_of_champions(place, 2_000), next(iter(KINDS)), batch=1, n=20_000)
@@ -109,7 +109,7 @@ def first_bytes(place: Installation, size: Size, seconds: float) -> list[Cell]:
             waits |= ask_in_turns(place.url, bare, some, headers=headers, seconds=within_s, forms=forms)
     return [
         *(_of_page(name, page.ours, page.bare, processor_ms[name]) for name, page in waits.items()),
-        *(Cell(case=f"until {name} is there", ours=waited, unit="s", n=1) for name, waited in made.items()),
+        *(Cell(case=f"until {name} is there", ours=waited, unit="s", n=1) for name, waited in seconds_until.items()),
     ]
 
 

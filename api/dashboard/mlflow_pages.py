@@ -133,8 +133,8 @@ async def _page(answer: ForwardedAnswer, frozen: Sequence[str]) -> Response:
     text = b"".join(pieces).decode("utf-8", "replace")
     inline = [sha256(script.encode()).digest() for script in re.findall(r"<script>(.*?)</script>", text, re.DOTALL)]
     hashes = "".join(f" 'sha256-{b64encode(digest).decode()}'" for digest in inline)
-    told = [f"{what}: champions only. " for what in frozen[:MOST_NAMED]]
+    sentences = [f"{what}: champions only. " for what in frozen[:MOST_NAMED]]
     if (n_more := len(frozen) - MOST_NAMED) > 0:
-        told.append(f"{n_more} more are frozen. ")
-    page = text.replace("<body>", f"<body>{BACK.format(''.join(told))}", 1)
+        sentences.append(f"{n_more} more are frozen. ")
+    page = text.replace("<body>", f"<body>{BACK.format(''.join(sentences))}", 1)
     return HTMLResponse(page, answer.status, {**HEADERS, "Content-Security-Policy": PAGE_POLICY.format(hashes=hashes)})

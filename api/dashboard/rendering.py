@@ -158,8 +158,8 @@ def with_commands(text: str) -> Markup:
     """Sentences, commands in them as code; the last ones, such as ``Look: detent status``, folded: pages have links."""
     parts = COMMAND.split(text.rstrip("."))
     marked = [Markup("<code>{}</code>").format(part) if place % 2 else escape(part) for place, part in enumerate(parts)]
-    told, *commands = BEFORE_COMMANDS.split(Markup("").join(marked) + ".", maxsplit=1)
-    return Markup(told) + (COMMANDS.format(Markup(commands[0])) if commands else "")
+    sentences, *commands = BEFORE_COMMANDS.split(Markup("").join(marked) + ".", maxsplit=1)
+    return Markup(sentences) + (COMMANDS.format(Markup(commands[0])) if commands else "")
 
 
 def markdown(text: str, *, is_whole: bool = False) -> Markup:

@@ -53,7 +53,7 @@ from api.kept_reads import CHANGING_S, ReadKey
 from api.routing import check_query
 from api.services import Services
 from optimizer.core.base.answers import etag_of, is_listed
-from optimizer.core.base.errors import Busy, Conflict, DetentError, InvalidInput, NotAuthenticated, NotFound, ReadFailed
+from optimizer.core.base.errors import Busy, Conflict, DetentError, InvalidInput, NotAuthenticated, NotFound
 from optimizer.runtime import wiring
 
 FILES: Mapping[str, str] = {
@@ -376,7 +376,7 @@ async def _typed(request: StrictRequest) -> Sequence[str]:
 def _error_page(request: StrictRequest, error: DetentError, typed: Sequence[str]) -> Response:
     """The same sentence as over the API; for a visitor who is known with the pages that lead on."""
     status, state = status_of(error), request.scope["state"]
-    asks_again = request.method == "GET" and not isinstance(error, ReadFailed)
+    asks_again = request.method == "GET" and isinstance(error, Busy) and error.passes
     answer = page_answer(
         request,
         "error.html",
@@ -384,7 +384,7 @@ def _error_page(request: StrictRequest, error: DetentError, typed: Sequence[str]
         code=status,
         title=TITLES.get(status) or HTTPStatus(status).phrase,
         **_refusal(request, error),
-        asks_again_s=BUSY_S if status == 503 and asks_again else None,
+        asks_again_s=BUSY_S if asks_again else None,
         typed=typed,
         request_id=state.get("request_id") if status == 500 else None,
     )

@@ -16,7 +16,7 @@ from api.dashboard.figures import LastDays
 from api.dashboard.rendering import BEING_READ_S, BUSY_S
 from api.dashboard.visitors import LISTED, PageVisit
 from api.kept_reads import ENDED_S, ReadKey
-from optimizer.core.base.errors import Busy, Conflict, NotFound, ReadFailed
+from optimizer.core.base.errors import Busy, Conflict, NotFound
 from optimizer.core.base.values import Budget
 from optimizer.core.family.variant import DRAFT
 from optimizer.core.search.study import UNFINISHED
@@ -104,8 +104,8 @@ def _compared(visit: PageVisit, run: Any) -> Mapping[str, Any]:
                 why_no_grid, asks_again_s = "The answers are being read, which takes some seconds.", BEING_READ_S
         except (Busy, Conflict) as error:
             if not is_running:  # else the next answer is told, and the page asks again
-                asks_again = isinstance(error, Busy) and not isinstance(error, ReadFailed)
-                why_no_grid, asks_again_s = error.detail, BUSY_S if asks_again else None
+                why_no_grid = error.detail
+                asks_again_s = BUSY_S if isinstance(error, Busy) and error.passes else None
     expect, newer = visit.request.query.get("expect"), list[Any]()
     draft = next((one for one in tried if one.source == DRAFT), None)
     if draft is not None and run.finished_at is not None and visit.visitor.may("create_variant", run.family):

@@ -13,7 +13,7 @@ import threading
 from dataclasses import replace
 from datetime import timedelta
 
-from optimizer.core.base.errors import Busy, DetentError, ReadFailed
+from optimizer.core.base.errors import Busy, DetentError
 from optimizer.core.serving.access import Access
 from optimizer.jobs.context import Context
 from optimizer.jobs.request import Request
@@ -28,8 +28,8 @@ _turn, _places = threading.Lock(), threading.Semaphore(4)  # of those that wait 
 def answer_apart(use_case: UseCase, context: Context, request: Request, *, figures_only: bool) -> bytes:
     """The report as JSON.
 
-    Raises the DetentError of the use case. Raises Busy where other such reads are under way for too long, ReadFailed
-    where the process does not end well or in time.
+    Raises the DetentError of the use case. Raises Busy where other such reads are under way for too long, or where the
+    process does not end well or in time, as it would again.
     """
     order = {
         "function": use_case.function,
@@ -52,9 +52,10 @@ def answer_apart(use_case: UseCase, context: Context, request: Request, *, figur
         )
     except (OSError, subprocess.SubprocessError) as error:
         why = "took too long" if isinstance(error, subprocess.TimeoutExpired) else "did not end well"
-        raise ReadFailed(
+        raise Busy(
             f"The process that reads this {why}. Run the command beside the store, where nothing ends it.",
             said=(getattr(error, "stderr", None) or b"").decode(errors="replace")[-2000:] or None,
+            passes=False,
         ) from error
     finally:
         _turn.release()

@@ -225,18 +225,15 @@ class TooMany(DetentError, slug="too-many-requests"):
 
 class Busy(DetentError, slug="busy"):
     """``said``: what a driver or library said, with addresses and paths. It is for the log and this machine's terminal
-    only.
+    only. ``passes``: whether it helps to ask again by and by.
     """
 
     said: str | None = None
+    passes = True
 
-    def __init__(self, detail: str, *, said: str | None = None, **members: Any) -> None:
+    def __init__(self, detail: str, *, said: str | None = None, passes: bool = True, **members: Any) -> None:
         super().__init__(detail, **members)
-        self.said = said
-
-
-class ReadFailed(Busy):
-    """The process that reads something ended badly or took too long, as it would again."""
+        self.said, self.passes = said, passes
 
 
 NOT_ASKED = frozenset({"paused", "busy", "limit"})  # kinds of ModelFailed for a model that was left alone

@@ -18,7 +18,7 @@ from fastapi.testclient import TestClient
 from api.dashboard import visitors
 from api.dashboard.rendering import SCRIPTS
 from optimizer.core.base.canonical import canonical_json
-from optimizer.core.base.errors import Busy, ReadFailed
+from optimizer.core.base.errors import Busy
 from optimizer.core.base.values import Budget
 from optimizer.core.evaluation.run import ComparisonRun
 from tests.clock import until
@@ -401,7 +401,9 @@ def test_a_comparison_without_its_answers_says_why_and_is_not_asked_for_again(
     assert f"variants/{tried}" in page.text
 
 
-@pytest.mark.parametrize(("error", "asks"), [(Busy("Other reads are under way."), True), (ReadFailed("Badly."), False)])
+@pytest.mark.parametrize(
+    ("error", "asks"), [(Busy("Other reads are under way."), True), (Busy("It ended badly.", passes=False), False)]
+)
 def test_a_page_asks_again_for_what_had_no_turn_and_not_for_what_failed(
     world: World, monkeypatch: pytest.MonkeyPatch, error: Busy, asks: bool
 ) -> None:

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from api.kept_reads import CHANGING_S, ENDED_S, MOST_KEPT, PAUSE_S, KeptReads, ReadKey
-from optimizer.core.base.errors import Busy, ReadFailed
+from optimizer.core.base.errors import Busy
 from optimizer.core.serving.access import EVERYTHING, Access
 from tests.clock import until
 
@@ -118,7 +118,7 @@ def test_where_it_cannot_be_read_now_what_was_read_before_is_shown_and_another_f
     time[0] = PAUSE_S
     assert of(kept, busy, progress=2) == (1, 1)
     assert of(kept, busy) == (1, 1)
-    with pytest.raises(ReadFailed):
+    with pytest.raises(Busy, match="too long"):
         of(kept, failing)
     assert of(kept, Reads(), progress=1) == (1, 1)
     with pytest.raises(ValueError, match="a fault"):
@@ -169,7 +169,7 @@ def busy() -> Any:
 
 
 def failing() -> Any:
-    raise ReadFailed("It took too long.")
+    raise Busy("It took too long.", passes=False)
 
 
 def faulty() -> Any:
