@@ -122,7 +122,7 @@ def main(address: str) -> None:
             page.wait_for_selector(".diff .added")
             walk.picture("edit")
             walk.click("button:text-is('Try it')")
-            page.wait_for_selector(".answers")
+            page.wait_for_selector("h2:text-is('Answers, the most different first')")
             walk.picture("compare")
             walk.click("a.button:text-is('Start its rollout')")
             page.fill("[name=confirm]", FAMILY)
