@@ -7,7 +7,7 @@ The home: 200 families, 1,000,000 events (half are interactions, half are outcom
 10,000 trials, eight rollouts, reviews, alerts, changes, records of a content pipeline; made by the store's own
 functions, events by SQLite, from a fixed seed. api, the process for feedback and the worker run as `detent serve`
 starts them, and 500 events a second come in one by one over sixteen connections. Every page of the route table is asked
-for in turns over one connection with its key, .15 s apart, in another order each time, beside a route that answers as
+for in turns over one connection, signed in, .15 s apart, in another order each time, beside a route that answers as
 many bytes; then the reports, which a process of its own makes while a page says so. A home of that size takes ten
 minutes to make, and `--home` keeps it for the next time; then the worker does what was due, for up to a quarter of an
 hour."""

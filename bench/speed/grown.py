@@ -250,8 +250,9 @@ def _runs(store: Store, size: Size, champions: dict[str, str], now: datetime) ->
         created_at=now - timedelta(hours=1),
         finished_at=now,
     )
-    figures: Any = {"n": 40, "value": 0.01, "low": -0.05, "high": 0.07}
-    bias = BiasFound(name="position", verdict="no_bias_found", why="", said="as it should be", **figures)
+    bias = BiasFound(
+        name="position", verdict="no_bias_found", n=40, value=0.01, low=-0.05, high=0.07, why="", said="as it should be"
+    )
     places = [PlaceCount(place="interactions", n=4)]
     forgotten = ForgetResult(
         places=places, families=[size.names[0]], variants={}, champions={}, first=[], not_reached=["Backups."]

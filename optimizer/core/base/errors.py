@@ -229,7 +229,6 @@ class Busy(DetentError, slug="busy"):
     """
 
     said: str | None = None
-    passes = True
 
     def __init__(self, detail: str, *, said: str | None = None, passes: bool = True, **members: Any) -> None:
         super().__init__(detail, **members)
