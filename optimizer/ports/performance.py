@@ -126,6 +126,9 @@ class MinuteStats(Protocol):
     ) -> tuple[int, int, int]:
         """How many requests of these variants the minutes since then hold, how many with a latency and with a cost."""
 
+    def n_by_minute(self, tx: Transaction, family: str, since: datetime, *, source: str) -> dict[datetime, int]:
+        """How many requests (source "") or outcomes of this source came in each minute that had one since then."""
+
     def asked_by(self, tx: Transaction, model: str, since: datetime) -> set[str]:
         """The families that had a request of this model in a minute since then."""
 

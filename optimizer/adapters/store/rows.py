@@ -12,11 +12,10 @@ import json
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from datetime import datetime
 from functools import cache
-from itertools import groupby
-from operator import itemgetter
 from typing import Any, TypeVar
 
 from sqlalchemy import (
+    ARRAY,
     CTE,
     BindParameter,
     ColumnElement,
@@ -24,16 +23,19 @@ from sqlalchemy import (
     CursorResult,
     RowMapping,
     Select,
+    String,
     Table,
     and_,
     bindparam,
     func,
+    literal,
     or_,
     select,
 )
 
 from optimizer.adapters.store.engine import insert_new
-from optimizer.core.base.canonical import is_unicode
+from optimizer.adapters.store.family_names import key_of
+from optimizer.core.base.canonical import canonical_json, is_unicode
 from optimizer.core.base.errors import Busy, Fault, InvalidInput
 from optimizer.core.base.values import grouped
 from optimizer.ports import Added
@@ -131,15 +133,19 @@ def chunks(items: Sequence[T], size: int = IDS_PER_QUERY) -> Iterator[Sequence[T
         yield items[start : start + size]
 
 
-def conditions_of(
-    names: Collection[tuple[str, str]], family: ColumnElement[str], id: ColumnElement[Any]
-) -> Iterator[ColumnElement[bool]]:
-    """Conditions that together find the rows of these (family, id) by an index: for pairs in a list SQLite would read
-    the whole table.
+def where_named(
+    tx: Connection, query: Select[Any], names: Collection[Name], family: ColumnElement[str], id: ColumnElement[Any]
+) -> Select[Any]:
+    """The query with those rows alone that have one of these names, found by an index: for pairs in a list SQLite
+    would read the whole table.
     """
-    for some in chunks(sorted(names)):
-        by_family = groupby(some, key=itemgetter(0))
-        yield or_(*(and_(family == of, id.in_([id for _, id in own])) for of, own in by_family))
+    keys = sorted((key_of(of), own) for of, own in names)
+    if tx.dialect.name == "sqlite":
+        pair = func.json_each(canonical_json(keys).decode()).table_valued("value", name="given").c.value
+        return query.where(family == func.json_extract(pair, "$[0]"), id == func.json_extract(pair, "$[1]"))
+    families, ids = (literal([key[n] for key in keys], ARRAY(String)) for n in (0, 1))
+    pairs = func.unnest(families, ids).table_valued("family", "id", name="pair").render_derived()
+    return query.where(family == pairs.c.family, id == pairs.c.id)
 
 
 def records_in(rows: CursorResult[Any], kind: Callable[..., T], **more: Any) -> list[T]:

@@ -115,21 +115,20 @@ def limits_crossed(
     return crossings
 
 
-def silence_alarm(rows: Iterable[MinuteSums], until: datetime, limits: ChampionLimits) -> LimitCrossing | None:
+def silence_alarm(requests: Mapping[datetime, int], until: datetime, limits: ChampionLimits) -> LimitCrossing | None:
     """The alarm that requests have stopped though they came steadily; None where they go on, or the pause is usual.
 
     Steady means at least 50 requests in the ten minutes before the pause, with some in each minute. A pause is usual
     where the day before had three that were as long. A silence of a whole day raises nothing any more.
 
     Args:
-        rows: the family's interactions by minute, of all variants, up to 24 hours before ``until``.
+        requests: how many of the family came by minute, of all variants, up to 24 hours before ``until``.
     """
-    by_minute = _by_minute(rows)
-    active = sorted(minute for minute, n in by_minute.items() if n)
+    active = sorted(minute for minute, n in requests.items() if n)
     if limits.silence_minutes is None or not active:
         return None
     last_active, one_minute = active[-1], timedelta(minutes=1)
-    steady = [by_minute.get(last_active - back * one_minute, 0) for back in range(STEADY_MINUTES)]
+    steady = [requests.get(last_active - back * one_minute, 0) for back in range(STEADY_MINUTES)]
     silent = until - last_active - one_minute
     per_minute = sum(steady) / STEADY_MINUTES
     if min(steady) == 0 or sum(steady) < ENOUGH or per_minute * (silent / one_minute) < MISSED:
@@ -146,7 +145,7 @@ def silence_alarm(rows: Iterable[MinuteSums], until: datetime, limits: ChampionL
 
 
 def outcomes_alarm(
-    requests: Iterable[MinuteSums], outcomes: Iterable[MinuteSums], until: datetime, limits: ChampionLimits
+    requests: Mapping[datetime, int], outcomes: Mapping[datetime, int], until: datetime, limits: ChampionLimits
 ) -> LimitCrossing | None:
     """The alarm that outcomes of one source have stopped though requests go on; None where that is not so, or is usual.
 
@@ -154,23 +153,21 @@ def outcomes_alarm(
     is usual where the day before had three with as many requests. After a whole day the alarm ends.
 
     Args:
-        requests: the family's interactions by minute, of all variants, up to 24 hours before ``until``.
-        outcomes: what one source said of them in the same time.
+        requests: how many of the family came by minute, of all variants, up to 24 hours before ``until``.
+        outcomes: how many one source reported, in the same time.
     """
-    outcomes = list(outcomes)
     if not have_stopped(outcomes, until, limits):
         return None
-    n_requests, n_outcomes = _by_minute(requests), _by_minute(outcomes)
-    active = sorted(minute for minute, n in n_outcomes.items() if n)
+    active = sorted(minute for minute, n in outcomes.items() if n)
     last_active, one_minute = active[-1], timedelta(minutes=1)
-    n_steady = sum(n for minute, n in n_outcomes.items() if minute > last_active - STEADY_HOUR)
+    n_steady = sum(n for minute, n in outcomes.items() if minute > last_active - STEADY_HOUR)
     share = min(
         1.0,
         n_steady
-        / max(1, sum(n for minute, n in n_requests.items() if last_active - STEADY_HOUR < minute <= last_active)),
+        / max(1, sum(n for minute, n in requests.items() if last_active - STEADY_HOUR < minute <= last_active)),
     )
     stretches = dict.fromkeys(active, 0)  # requests after each minute with outcomes, until the next such minute
-    for minute, n in n_requests.items():
+    for minute, n in requests.items():
         place = bisect_right(active, minute) - 1
         if place >= 0 and minute != active[place] and minute < until:
             stretches[active[place]] += n
@@ -186,22 +183,15 @@ def outcomes_alarm(
     return LimitCrossing(figure="outcomes", level=_LEVELS["outcomes"], detail=detail)
 
 
-def have_stopped(outcomes: Iterable[MinuteSums], until: datetime, limits: ChampionLimits) -> bool:
+def have_stopped(outcomes: Mapping[datetime, int], until: datetime, limits: ChampionLimits) -> bool:
     """Whether outcomes came steadily until they stopped, as ``outcomes_alarm`` has it; requests then say the rest."""
-    active = {minute: n for minute, n in _by_minute(outcomes).items() if n}
+    active = {minute: n for minute, n in outcomes.items() if n}
     if limits.silence_minutes is None or not active:
         return False
     last_active, one_minute = max(active), timedelta(minutes=1)
     steady = [n for minute, n in active.items() if minute > last_active - STEADY_HOUR]
     paused = until - last_active - one_minute >= limits.silence_minutes * one_minute
     return paused and len(steady) >= STEADY_MINUTES and sum(steady) >= ENOUGH
-
-
-def _by_minute(rows: Iterable[MinuteSums]) -> dict[datetime, int]:
-    by_minute: dict[datetime, int] = {}
-    for row in rows:
-        by_minute[row.minute] = by_minute.get(row.minute, 0) + row.n
-    return by_minute
 
 
 def is_enough(rows: Iterable[MinuteSums], of_day: tuple[int, int, int], *, is_open: bool) -> bool:

@@ -114,7 +114,8 @@ def _own(
     of_day = store.minute_stats.counts(tx, champion.family, begin, variants=variants)
     own: list[MinuteSums] = []
     for span in (*RECENT, LOOK_BACK):
-        rows = _rows(tx, store, champion.family, max(begin, min(newest + LATELY, until) - span))
+        since = max(begin, min(newest + LATELY, until) - span)
+        rows = store.minute_stats.of_family(tx, champion.family, since, source="")
         own = [row for row in rows if row.variant in variants and row.minute >= begin]
         if is_enough(own, of_day, is_open=is_open):
             break
@@ -131,7 +132,7 @@ def _silent(
     if last is None or last >= until - LATELY:
         return None
     for since in (last - STEADY_MINUTES * LATELY, until - LOOK_BACK):
-        crossing = silence_alarm(_rows(tx, store, family, since), until, limits)
+        crossing = silence_alarm(store.minute_stats.n_by_minute(tx, family, since, source=""), until, limits)
         if crossing is None:
             return None
     return crossing
@@ -146,19 +147,16 @@ def _unanswered(
         if last is None or last >= until - LATELY:
             continue
         for since in (last - STEADY_HOUR, until - LOOK_BACK):
-            outcomes = _rows(tx, store, family, since, source)
+            outcomes = store.minute_stats.n_by_minute(tx, family, since, source=source)
             if not have_stopped(outcomes, until, limits):
                 break
-            crossing = outcomes_alarm(_rows(tx, store, family, since), outcomes, until, limits)
+            requests = store.minute_stats.n_by_minute(tx, family, since, source="")
+            crossing = outcomes_alarm(requests, outcomes, until, limits)
             if crossing is None:
                 break
         else:
             return crossing
     return None
-
-
-def _rows(tx: Transaction, store: Store, family: str, since: datetime, source: str = "") -> list[MinuteSums]:
-    return store.minute_stats.of_family(tx, family, since, source=source)
 
 
 def _figure_of(alert: Alert, champion: Champion) -> LimitedFigure | None:

@@ -223,6 +223,17 @@ class TestRows:
             assert of_family(tx, FAMILY, minutes(1), variant=VARIANT) == [rows[3], rows[0]]
             assert of_family(tx, FAMILY, minutes(1), variant=VARIANT, source="") == [rows[0]]
 
+    def test_numbers_by_minute_are_of_all_variants_and_of_one_source(self, database: Database) -> None:
+        rows = [self.row(0, n=9), self.row(1, n=2), self.row(1, variant="v_b", n=3), self.row(2, n=0)]
+        rows += [self.row(1, source="user", n=4), self.row(1, family="triage")]
+        database.write(lambda tx: database.minute_stats.put(tx, rows))
+        with database.read() as tx:
+            of_source = {
+                source: database.minute_stats.n_by_minute(tx, FAMILY, minutes(1.5), source=source)
+                for source in ("", "user", "judge")
+            }
+        assert of_source == {"": {minutes(1): 5}, "user": {minutes(1): 4}, "judge": {}}
+
     def test_each_watermark_stands_where_it_was_put_last(self, database: Database) -> None:
         for name, at in (("a", NOW), ("b", minutes(1)), ("a", minutes(-5))):
             database.write(lambda tx, name=name, at=at: database.minute_stats.set_watermark(tx, name, at))

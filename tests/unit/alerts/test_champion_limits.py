@@ -5,7 +5,7 @@ almost never when it is well, and not again and again.
 from __future__ import annotations
 
 import random
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from datetime import datetime, timedelta
 from math import exp
 from pathlib import Path
@@ -50,6 +50,10 @@ def outcomes(at: float, n: int) -> MinuteSums:
     for _ in range(n):
         row.add_outcome(success=True, score=None)
     return row
+
+
+def counted(rows: Sequence[MinuteSums]) -> dict[datetime, int]:
+    return {row.minute: row.n for row in rows}
 
 
 def figures(
@@ -132,10 +136,11 @@ def test_the_minutes_before_a_pause_raise_all_that_a_whole_day_raises() -> None:
         told = [outcomes(at, 3) for at in served(length - pause, drawn.choice([0, 14]))]
         until = asked[-1].minute + pause * timedelta(minutes=1)
         shorter = [row for row in asked if row.minute >= asked[-1].minute - 10 * timedelta(minutes=1)]
-        found = {"silence": (silence_alarm(shorter, until, LIMITS), silence_alarm(asked, until, LIMITS))}
+        found = {"silence": tuple(silence_alarm(counted(rows), until, LIMITS) for rows in (shorter, asked))}
         hour = told[-1].minute - timedelta(hours=1)
-        of_hour = [[row for row in rows if row.minute >= hour] for rows in (asked, told)]
-        found["outcomes"] = outcomes_alarm(*of_hour, until, LIMITS), outcomes_alarm(asked, told, until, LIMITS)
+        of_hour = [counted([row for row in rows if row.minute >= hour]) for rows in (asked, told)]
+        of_day = [counted(rows) for rows in (asked, told)]
+        found["outcomes"] = outcomes_alarm(*of_hour, until, LIMITS), outcomes_alarm(*of_day, until, LIMITS)
         seen |= {(figure, before is None, whole is None) for figure, (before, whole) in found.items()}
     assert seen == {
         (figure, *raised)
@@ -147,7 +152,7 @@ def test_the_minutes_before_a_pause_raise_all_that_a_whole_day_raises() -> None:
 class TestMissingOutcomes:
     def missing(self, told: Sequence[MinuteSums], until: float, **limits: Any) -> LimitCrossing | None:
         asked = [minute(at, 20) for at in range(int(until))]
-        return outcomes_alarm(asked, told, minutes(until), ChampionLimits(**limits))
+        return outcomes_alarm(counted(asked), counted(told), minutes(until), ChampionLimits(**limits))
 
     def test_it_says_how_many_requests_came_without_one(self) -> None:
         found = self.missing([outcomes(at, 10) for at in range(20)], 23)
@@ -173,7 +178,7 @@ class TestMissingOutcomes:
 
 class TestSilence:
     def quiet(self, rows: Sequence[MinuteSums], until: float, **limits: Any) -> LimitCrossing | None:
-        return silence_alarm(rows, minutes(until), ChampionLimits(**limits))
+        return silence_alarm(counted(rows), minutes(until), ChampionLimits(**limits))
 
     def test_no_request_for_two_minutes_after_ten_steady_ones_is_told(self) -> None:
         steady = [minute(at, 10) for at in range(10)]
@@ -212,7 +217,8 @@ class TestSilence:
 def test_without_its_limit_neither_silence_nor_missing_outcomes_are_told() -> None:
     steady, told = [minute(at, 20) for at in range(60)], [outcomes(at, 10) for at in range(20)]
     off = ChampionLimits(silence_minutes=None)
-    assert (silence_alarm(steady, minutes(90), off), outcomes_alarm(steady, told, minutes(60), off)) == (None, None)
+    assert silence_alarm(counted(steady), minutes(90), off) is None
+    assert outcomes_alarm(counted(steady), counted(told), minutes(60), off) is None
 
 
 class TestSimulated:
@@ -238,7 +244,7 @@ class TestSimulated:
             rows = [*rows[-60:], row]
             until = row.minute + timedelta(minutes=1)
             now = {one.figure for one in limits_crossed(rows, until, LIMITS, before)}  # type: ignore[arg-type]
-            now |= {one.figure for one in [silence_alarm(rows, until, LIMITS)] if one is not None}
+            now |= {one.figure for one in [silence_alarm(counted(rows), until, LIMITS)] if one is not None}
             found += sorted(now - before)
             before = now
         return found
@@ -414,14 +420,18 @@ def test_a_new_champion_ends_what_was_told_of_the_one_before_and_starts_without_
 def test_a_family_with_enough_requests_is_read_for_fifteen_minutes_only(store, monkeypatch):
     clock = Clock(NOW)
     live(store, clock, n_polls=75, per_poll=5, labelled=True)
-    real, asked = store.minute_stats.of_family, list[timedelta]()
+    asked = list[timedelta]()
 
-    def of_family(tx: Any, name: str, since: datetime, **options: Any) -> Any:
-        watermark = store.minute_stats.watermark(tx, MINUTES)
-        if options["source"] == "":
-            asked.append(watermark - since)
-        return real(tx, name, since, **options)
+    def noting(read: Callable[..., Any]) -> Callable[..., Any]:
+        def of_family(tx: Any, name: str, since: datetime, **options: Any) -> Any:
+            watermark = store.minute_stats.watermark(tx, MINUTES)
+            if options["source"] == "":
+                asked.append(watermark - since)
+            return read(tx, name, since, **options)
 
-    monkeypatch.setattr(store.minute_stats, "of_family", of_family)
+        return of_family
+
+    for name in ("of_family", "n_by_minute"):
+        monkeypatch.setattr(store.minute_stats, name, noting(getattr(store.minute_stats, name)))
     watch_limits(store, clock, {FAMILY: family()}, LIMITS)
     assert asked == [timedelta(minutes=15)]

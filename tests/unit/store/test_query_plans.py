@@ -179,6 +179,10 @@ HOT: dict[str, tuple[Callable[[Database, Connection], Any], tuple[str, ...]]] = 
         lambda d, tx: d.minute_stats.of_family(tx, FAMILY, NOW, variant="v_a", source=""),
         ("(family=? AND minute>?)",),
     ),
+    "how many came by minute": (
+        lambda d, tx: d.minute_stats.n_by_minute(tx, FAMILY, NOW, source=""),
+        ("(family=? AND minute>?)",),
+    ),
     "a pipeline's hours": (lambda d, tx: d.pipeline_stats.sums(tx, NOW, ("hour", "processing_type")), ("(hour>?)",)),
     "a pipeline's records": (
         lambda d, tx: d.pipeline_stats.records(tx, NOW, 10),

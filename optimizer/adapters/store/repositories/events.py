@@ -40,7 +40,6 @@ from optimizer.adapters.store.family_names import FamilyKey, key_of
 from optimizer.adapters.store.rows import (
     Name,
     chunks,
-    conditions_of,
     cursor_at,
     each_family,
     first,
@@ -49,6 +48,7 @@ from optimizer.adapters.store.rows import (
     position_of,
     record_of,
     where_equal,
+    where_named,
 )
 from optimizer.adapters.store.tables import (
     FEEDBACK_EVENTS,
@@ -286,10 +286,8 @@ class EventTables:
 
     def feedback_of(self, tx: Connection, names: Collection[tuple[str, str]]) -> list[FeedbackEvent]:
         f = FEEDBACK_EVENTS.c
-        queries = (
-            select(FEEDBACK_EVENTS).where(is_named) for is_named in conditions_of(names, f.family, f.interaction)
-        )
-        events = [_feedback(row) for query in queries for row in tx.execute(query).mappings()]
+        query = where_named(tx, select(FEEDBACK_EVENTS), names, f.family, f.interaction)
+        events = [_feedback(row) for row in tx.execute(query).mappings()]
         # Asked to sort, SQLite would read all of the family's.
         return sorted(events, key=lambda event: (event.received_at, event.id))
 

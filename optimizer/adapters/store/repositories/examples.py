@@ -36,11 +36,11 @@ from optimizer.adapters.store.rows import (
     add_once,
     chunks,
     columns_of,
-    conditions_of,
     first,
     hashes,
     record_of,
     where_equal,
+    where_named,
 )
 from optimizer.adapters.store.tables import (
     ExampleIndexRow,
@@ -137,11 +137,8 @@ class ExampleTables:
         return [_example(row) for row in tx.execute(query).mappings()]
 
     def named(self, tx: Connection, names: Collection[Name]) -> dict[Name, Example]:
-        queries = (
-            select(EXAMPLES).where(is_named, _C.split != "holdout")
-            for is_named in conditions_of(names, _C.family, _C.id)
-        )
-        examples = (_example(row) for query in queries for row in tx.execute(query).mappings())
+        query = where_named(tx, select(EXAMPLES).where(_C.split != "holdout"), names, _C.family, _C.id)
+        examples = map(_example, tx.execute(query).mappings())
         return {(example.family, example.id): example for example in examples}
 
     def holdout_ids(self, tx: Connection, family: str) -> list[tuple[str, str]]:
@@ -178,11 +175,8 @@ class ExampleTables:
         return {(family, input) for family, input in sealed if input in inputs[family]}
 
     def sealed(self, tx: Connection, names: Collection[Name]) -> set[Name]:
-        queries = (
-            select(_C.family, _C.id).where(condition, _C.split == "holdout")
-            for condition in conditions_of(names, _C.family, _C.id)
-        )
-        return {(row.family, row.id) for query in queries for row in tx.execute(query)}
+        query = select(_C.family, _C.id).where(_C.split == "holdout")
+        return {(row.family, row.id) for row in tx.execute(where_named(tx, query, names, _C.family, _C.id))}
 
     def standing(
         self, tx: Connection, family: str, *, ids: Sequence[str], groups: Sequence[str]

@@ -267,6 +267,11 @@ class MinuteStatTables:
         n, n_latency, n_cost = tx.execute(select(*sums).where(*of_family)).one()
         return n, n_latency, n_cost
 
+    def n_by_minute(self, tx: Connection, family: str, since: datetime, *, source: str) -> dict[datetime, int]:
+        m = MINUTES.c
+        query = select(m.minute, func.sum(m.n)).where(m.family == family, m.minute >= floor(since, 1))
+        return {at: int(n) for at, n in tx.execute(query.where(m.source == source, m.n > 0).group_by(m.minute))}
+
     def asked_by(self, tx: Connection, model: str, since: datetime) -> set[str]:
         m, families = MINUTES.c, set[str]()
         of_model = select(m.family).where(m.minute >= floor(since, 1), m.model == model, m.source == "").distinct()

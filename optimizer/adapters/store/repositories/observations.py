@@ -10,7 +10,7 @@ from typing import Any
 
 from sqlalchemy import ColumnElement, Connection, and_, bindparam, func, or_, select
 
-from optimizer.adapters.store.engine import is_one_of
+from optimizer.adapters.store.engine import in_one_row, is_one_of, seconds_between
 from optimizer.adapters.store.rows import chunks
 from optimizer.adapters.store.tables import FEEDBACK_EVENTS, INTERACTIONS, ExposureCountRow
 from optimizer.adapters.store.traffic_sums import outcomes_since
@@ -182,14 +182,15 @@ class ObservationQueries:
                     n, first = n + own, start
             delays = []
             if first is not None:
+                delay_s = seconds_between(tx, _F.received_at, _I.received_at)
                 query = (
-                    select(_F.received_at, _I.received_at.label("served_at"))
+                    select(delay_s)
                     .join(INTERACTIONS, (_I.family == _F.family) & (_I.id == _F.interaction))
                     .where(_F.family == family, _F.received_at >= max(since, first), _F.variant == variant)
                     .order_by(_F.received_at.desc())
                     .limit(limit)
                 )
-                delays = [max(0.0, (row.received_at - row.served_at).total_seconds()) for row in tx.execute(query)]
+                delays = [max(0.0, s) for s in in_one_row(tx, query)]
             if len(delays) == limit or n < wanted:
                 return delays
             wanted *= 4  # some of these outcomes name no interaction
