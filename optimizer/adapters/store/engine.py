@@ -13,7 +13,7 @@ from datetime import datetime
 from functools import cache
 from pathlib import Path
 from time import monotonic
-from typing import TYPE_CHECKING, Any, Literal, TypeVar
+from typing import TYPE_CHECKING, Any, Literal
 
 from pydantic_core import from_json
 from sqlalchemy import (
@@ -50,7 +50,6 @@ LOG_BYTES = 64 << 20  # what the log keeps on the disk once a long read, behind 
 READERS = 8
 READERS_AT_PEAK = 40
 Access = Literal["look", "read", "write", "create"]
-T = TypeVar("T")
 BESIDE = ("-wal", "-shm")  # the log and the memory that processes share
 BESIDE_EVERY_S, PROCESSES_EVERY_S = 0.2, 5.0  # to look through all processes takes longer
 LOG_GONE = (
@@ -249,14 +248,15 @@ def seconds_between(tx: Connection, later: ColumnElement[datetime], earlier: Col
     return func.date_part("epoch", later - earlier)
 
 
-def in_one_row(tx: Connection, query: Select[tuple[T]]) -> list[T]:
+def in_one_row(tx: Connection, query: Select[tuple[Any]]) -> list[Any]:
     """All values of a query's only column, numbers or texts, read at once.
 
     The driver lets other threads go on before each row: beside a busy one, two thousand rows take a tenth of a second.
     """
     column = query.subquery().columns[0]
     of_all = (func.json_group_array if tx.dialect.name == "sqlite" else func.json_agg)(column, type_=JSON())
-    return tx.execute(select(of_all)).scalar_one() or []
+    values: Any = tx.execute(select(of_all)).scalar_one()
+    return values or []  # PostgreSQL has no list of nothing
 
 
 def insert_new(tx: Connection, into: Table, rows: Sequence[Mapping[str, Any]]) -> int:
