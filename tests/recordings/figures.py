@@ -18,7 +18,7 @@ from tempfile import TemporaryDirectory
 from typing import Any
 
 from optimizer.core.family.variant import FewShot, Variant
-from optimizer.core.search.cascade.thresholds import BestQuality, LeastCost, pareto_front, search
+from optimizer.core.search.cascade.thresholds import BestQuality, LeastCost, search
 from optimizer.core.serving.assignment import bucket
 from tests.clock import Clock
 from tests.recordings.fixed import fixed
@@ -61,7 +61,6 @@ def thresholds() -> dict[str, str]:
         goals = (LeastCost(), LeastCost(rule="expected"), BestQuality(usd_per_query=usd))
         for goal in goals:
             found[f"{n} records, {n_tiers} tiers, seed {seed}: {goal}"] = _hash(search(records, goal))
-        found[f"{n} records, {n_tiers} tiers, seed {seed}: front"] = _hash(pareto_front(records, n_points=6))
     return found
 
 

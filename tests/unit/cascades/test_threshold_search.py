@@ -9,7 +9,7 @@ from optimizer.core.base.errors import InvalidInput
 from optimizer.core.search.cascade.cross_fitted import CAUTION, folds_by_group, folds_of, loss_path
 from optimizer.core.search.cascade.records import replay
 from optimizer.core.search.cascade.sweep import NEVER, curve, last_in_sequence
-from optimizer.core.search.cascade.thresholds import LeastCost, pareto_front, search
+from optimizer.core.search.cascade.thresholds import LeastCost, search
 from tests.rows.policy_records import drawn_records, records_of
 
 
@@ -102,14 +102,6 @@ def test_a_router_that_knows_its_confidence_before_the_call_pays_for_one_tier_on
 def test_one_tier_and_five_tiers_are_refused():
     with pytest.raises(InvalidInput, match="cascade of 1 tiers"):
         search(drawn_records(10, 2).chain(["large"]), LeastCost())
-
-
-def test_the_front_is_cheaper_and_better_in_turn():
-    front = pareto_front(drawn_records(400, 3))
-    costs, losses = [p.cost_usd.mean for p in front], [p.loss.mean for p in front]
-    assert len(front) > 3
-    assert costs == sorted(costs)
-    assert losses == sorted(losses, reverse=True)
 
 
 def test_a_chain_is_judged_on_the_parts_it_was_not_fitted_to():

@@ -36,7 +36,7 @@ from optimizer.core.search.cascade.records import (
     outcome,
     replay,
 )
-from optimizer.core.search.cascade.sweep import NEVER, SLACK, Limit, curve, last_in_sequence
+from optimizer.core.search.cascade.sweep import SLACK, Limit, curve, last_in_sequence
 
 Rule = Literal["expected", "confident"]
 MARGIN = 0.01
@@ -151,26 +151,6 @@ def chains_of(tiers: Sequence[str]) -> list[tuple[str, ...]]:
     """What a search looks at: the whole chain, and each pair with the strongest tier."""
     whole = tuple(tiers)
     return [whole, *(pair for pair in combinations(whole, 2) if pair != whole and pair[-1] == whole[-1])]
-
-
-def pareto_front(records: TierRecords, *, n_points: int = 20) -> list[CascadeReplay]:
-    """Settings that no other setting of the chain beats in both cost and loss on the records, the cheapest first.
-
-    ``n_points`` limits of the loss, evenly spaced from the least that any setting has to that of the cheapest setting.
-    """
-    records.complete()
-    ends = [
-        _setting(records, best_thresholds(records, least, [Limit(most=NEVER)])[0]) for least in ("loss", "cost_usd")
-    ]
-    losses = [0.0 if setting is None else replay(records, setting).loss.mean for setting in ends]
-    limits = [Limit(most=float(x)) for x in np.linspace(min(losses), max(losses), n_points)]
-    settings = {
-        setting
-        for thresholds in best_thresholds(records, "cost_usd", limits)
-        if (setting := _setting(records, thresholds)) is not None
-    }
-    points = sorted((replay(records, setting) for setting in settings), key=lambda r: (r.cost_usd.mean, r.loss.mean))
-    return [p for at, p in enumerate(points) if all(p.loss.mean < q.loss.mean - SLACK for q in points[:at])]
 
 
 def bound_of(records: TierRecords, setting: CascadeSetting, level: float = LEVEL) -> float:
