@@ -60,7 +60,7 @@ $(VENV)/axe/package/axe.min.js:
 	@mkdir -p $(VENV)/axe && cd $(VENV)/axe && npm pack --silent axe-core@4 >/dev/null && tar xzf axe-core-*.tgz
 
 axe: $(VENV)/.synced-dev $(AXE) ## axe-core on every page under /dashboard at three widths, light and dark (npm, chromium)
-	@DETENT_AXE=$(abspath $(AXE)) $(PYTEST) tests/browser/test_dashboard_pages.py tests/browser/test_workbench_pages.py -k "axe or every_page_of_the_walk"
+	@DETENT_AXE=$(abspath $(AXE)) $(PYTEST) tests/browser -k "axe or at_every_width_by_day_and_night"
 
 # Extras of the client, by the environment that they share: what cannot stand beside another is a word of its own.
 # The tests of some need more than the extra, since it fits any provider.

@@ -1,8 +1,9 @@
 """``make pictures``: walks through the pages of a running ``detent demo --keep`` as the tutorial says, takes pictures
-on the way, and tells the clicks and seconds of each walk. Then it opens one page of each kind that links lead to, at
-three widths, by day and night, and says what is wrong with any.
+on the way, and tells the clicks and seconds of each walk. While the rollout waits for approval and again while it
+serves, it opens one page of each kind that links lead to, at three widths, by day and night, and says what is wrong
+with any. ``DETENT_TEST_PICTURES=FOLDER`` keeps a picture of each.
 
-It changes that home: a text is tried, its rollout started and rejected, and a champion taken back.
+It changes that home: a text is tried, rolled out, promoted on no evidence, and taken back.
 """
 
 from __future__ import annotations
@@ -13,7 +14,6 @@ import sys
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
-from itertools import product
 from typing import Any
 from urllib.parse import parse_qsl, urlsplit
 
@@ -25,6 +25,7 @@ COLOURS = 64  # of a picture, so that it stays small
 FAMILY = "parameter_type"
 ADDED = " Answer with the type alone."
 WAIT_MS = 600_000  # the embedded model answers in seconds, on a busy machine in minutes
+MOST_CLICKS = 4  # of a walk, from the first page on
 
 
 class Walk:
@@ -36,6 +37,15 @@ class Walk:
     def home(self) -> None:
         self.n_clicks = 0
         self._page.goto(f"{self._address}/dashboard")
+
+    def press(self, title: str) -> None:
+        """The button of that title, and the one of the same title on the page that asks once more."""
+        self.click(f"a.button:text-is('{title}')")
+        for field, text in (("confirm", FAMILY), ("reason", "to see what follows")):
+            if self._page.locator(f"[name={field}]").count():
+                self._page.fill(f"[name={field}]", text)
+        self.click(f"button:text-is('{title}')")
+        self._page.wait_for_selector("[role=status]")
 
     def click(self, selector: str) -> None:
         self.n_clicks += 1
@@ -57,6 +67,8 @@ def timed(walk: Walk, name: str) -> Iterator[None]:
     walk.home()
     yield
     print(f"{name}: {walk.n_clicks} clicks, {time.monotonic() - begin:.1f} s")
+    if walk.n_clicks > MOST_CLICKS:
+        sys.exit(f"{name} takes more than {MOST_CLICKS} clicks from the first page")
 
 
 def kind_of(place: str) -> tuple[str, ...]:
@@ -70,45 +82,55 @@ def kind_of(place: str) -> tuple[str, ...]:
     return re.sub(r"(/requests/ID)/.*", r"\1", path), *sorted(name for name, _ in parse_qsl(parts.query))
 
 
-def look_at_every_page(page: Any, address: str) -> list[str]:
-    """What is wrong with the pages that links lead to from the first one, one of each kind, in sentences."""
-    from tests.chromium import AXE, CUT_OFF, worst_findings
+class EveryPage:
+    """Pages that links lead to from the first one, one of each kind; ``faults``: what is wrong with any, in sentences.
 
-    faults = [] if AXE else ["DETENT_AXE names no axe.min.js, so axe-core looked at nothing"]
-    page.on(
-        "console",
-        lambda message: faults.append(f"{page.url}: {message.text}") if message.type in ("error", "warning") else None,
-    )
-    page.on("pageerror", lambda fault: faults.append(f"{page.url}: {fault}"))
-    left, seen = [f"{address}/dashboard"], set[tuple[str, ...]]()
-    while left:
-        place = left.pop(0)
-        if kind_of(place) in seen:
-            continue
-        seen.add(kind_of(place))
-        for width, scheme in product((390, 820, 1440), ("light", "dark")):
-            page.set_viewport_size({"width": width, "height": 900})
-            page.emulate_media(color_scheme=scheme)
-            page.goto(place)
-            page.wait_for_selector("#again", state="detached")  # it is being read
-            if page.evaluate("document.documentElement.scrollWidth") > width:
-                faults.append(f"{place} scrolls sideways at {width}")
-            if place.endswith("/report"):  # which runs no script, axe-core's neither, and whose tables scroll
-                continue
-            if width == 390 and page.evaluate(CUT_OFF):
-                faults.append(f"{place} has cells that a phone does not show")
-            faults += [f"{place}, {width}, {scheme}: {finding}" for finding in worst_findings(page)]
-        links = page.eval_on_selector_all("a[href]", "links => links.map((link) => link.href.split('#')[0])")
-        left += [link for link in links if re.match(rf"{re.escape(address)}/dashboard(?!/mlflow|/files)", link)]
-    print(f"{len(seen)} kinds of pages at three widths, light and dark; {len(faults)} faults")
-    return faults
+    ``address``: of the server.
+    """
+
+    def __init__(self, page: Any, address: str) -> None:
+        self._page, self._address = page, address
+        self.kinds, self.faults = set[tuple[str, ...]](), list[str]()
+        page.on("console", lambda line: self._note(line.text) if line.type in ("error", "warning") else None)
+        page.on("pageerror", lambda fault: self._note(str(fault)))
+
+    def look(self, *anew: str) -> None:
+        """At those of a kind that was not looked at before, and at ``anew``, which have changed."""
+        left = [f"{self._address}{place}" for place in anew]
+        self.kinds -= set(map(kind_of, left))
+        while left:
+            place = left.pop(0)
+            if kind_of(place) not in self.kinds:
+                self.kinds.add(kind_of(place))
+                links = self._look_at(place)
+                left += [
+                    one for one in links if re.match(rf"{re.escape(self._address)}/dashboard(?!/mlflow|/files)", one)
+                ]
+
+    def _look_at(self, place: str) -> list[str]:
+        from tests.chromium import faults_of
+
+        self._page.goto(place)
+        self._page.wait_for_selector("#again", state="detached")  # it is being read
+        links: list[str] = self._page.eval_on_selector_all(
+            "a[href]", "links => links.map((link) => link.href.split('#')[0])"
+        )
+        if place.endswith("/report"):  # as served it runs no script, axe-core's neither
+            self._page.set_content(self._page.content())
+        self.faults += faults_of(self._page, "-".join(kind_of(place)).strip("/").replace("/", "-"))
+        return links
+
+    def _note(self, message: str) -> None:
+        self.faults.append(f"{self._page.url}: {message}")
 
 
 def main(address: str) -> None:
     from playwright.sync_api import sync_playwright
 
-    from tests.chromium import ARGUMENTS, CHROMIUM
+    from tests.chromium import ARGUMENTS, AXE, CHROMIUM
 
+    if AXE is None:
+        sys.exit("DETENT_AXE names no axe.min.js")
     FOLDER.mkdir(exist_ok=True)
     with sync_playwright() as playwright:
         browser = playwright.chromium.launch(executable_path=CHROMIUM, args=ARGUMENTS)
@@ -130,28 +152,37 @@ def main(address: str) -> None:
             walk.picture("start")
             walk.click("button:text-is('Start the rollout')")
             page.wait_for_selector("[role=status]:has-text('Started')")
-        with timed(walk, "find why a rollout waits"):
+        with timed(walk, "find why a rollout waits for somebody"):
             page.wait_for_selector(f".needs >> text={FAMILY}")
             walk.picture("home")
             walk.click(f".needs >> a:text-is('{FAMILY}')")
             page.wait_for_selector("a.button:text-is('Approve')")
             walk.picture("waits", "#rollout")
-        with timed(walk, "reject it"):
-            walk.click(".needs >> a:text-is('Reject')")
-            walk.click("button:text-is('Reject')")
-            page.wait_for_selector("[role=status]:has-text('Rejected')")
-        with timed(walk, "take back a champion"):
+        every_page, place = EveryPage(page, address), f"/dashboard/families/{FAMILY}"
+        every_page.look("/dashboard")
+        with timed(walk, "approve it"):
+            walk.press("Approve")
+        page.wait_for_selector("a.button:text-is('Hold')")  # with the worker's next tick
+        with timed(walk, "find why it waits for evidence, and for how long"):
+            walk.click(f"article >> a:text-is('{FAMILY}')")
+            page.wait_for_selector("#rollout dt:text-is('Until it ends')")
+            walk.picture("evidence", "#rollout")
+        every_page.look("/dashboard", place)
+        page.goto(f"{address}{place}")
+        walk.press("Promote")
+        with timed(walk, "take back a bad champion"):
             walk.click(f"article >> a:text-is('{FAMILY}')")
             walk.click("a.button:text-is('Take back the champion')")
-            page.fill("[name=confirm]", FAMILY)  # the champion before has lost a rollout
             page.fill("[name=reason]", "people complain")
             walk.picture("take-back")
             walk.click("button:text-is('Take back the champion')")
             page.wait_for_selector("[role=status]:has-text('Taken back')")
-        faults = look_at_every_page(page, address)
+        every_page.look("/dashboard", place)
         browser.close()
     for picture in sorted(FOLDER.glob("*.png")):
         print(f"{picture.relative_to(ROOT)}: {picture.stat().st_size // 1024} kB")
+    n_kinds, faults = len(every_page.kinds), every_page.faults
+    print(f"{n_kinds} kinds of pages at three widths, light and dark; {len(faults)} faults")
     if faults:
         sys.exit("\n".join(faults))
 

@@ -23,7 +23,7 @@ from optimizer.jobs.upkeep.read_operations import AlertView
 from optimizer.jobs.upkeep.read_runbook import read_chapter, read_help
 from optimizer.jobs.upkeep.read_status import REFUSED_SHOWN
 
-FAMILIES_SHOWN, ROLLOUTS_SHOWN, SAVED_SHOWN, MOST_ALERTS = 24, 20, 10, 1000
+FAMILIES_SHOWN, ROLLOUTS_SHOWN, CHAMPIONS_SHOWN, SAVED_SHOWN, MOST_ALERTS = 24, 20, 50, 10, 1000
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -100,7 +100,8 @@ def family(visit: PageVisit, last_days: LastDays) -> Mapping[str, Any]:
         "rollouts": visit.ask("rollouts", family=name, limit=ROLLOUTS_SHOWN),
         "log": visit.ask("rollout log", family=name).items if rollout.rollout is not None else [],
         "former": {tenure.variant for tenure in history},
-        "history": history[::-1],
+        "history": history[::-1][:CHAMPIONS_SHOWN],
+        "n_earlier": max(0, len(history) - CHAMPIONS_SHOWN),
         "saved": visit.ask("variants", family=name, source="person", order="newest", limit=SAVED_SHOWN).items,
         "studies": visit.ask("studies", family=name, limit=5).items,
         "day": day,

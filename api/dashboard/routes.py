@@ -57,7 +57,7 @@ from optimizer.core.base.errors import Busy, Conflict, DetentError, InvalidInput
 from optimizer.runtime import wiring
 
 FILES: Mapping[str, str] = {
-    **dict.fromkeys(("base.css", "dashboard.css"), "text/css"),
+    "dashboard.css": "text/css",
     **dict.fromkeys(SCRIPTS, "text/javascript"),
     "icon.svg": "image/svg+xml",
 }
@@ -432,8 +432,8 @@ async def _file(request: Request) -> Response:
     name = request.path_params["name"]
     if name not in FILES:
         raise NotFound(f"The pages have no file {name[:60]!r}; they have {', '.join(FILES)}.")
-    folder = FOLDER if name != "base.css" else files("optimizer.adapters.reports") / "templates"  # which reports share
-    text = await asyncio.to_thread((folder / name).read_bytes)
+    shared = [files("optimizer.adapters.reports") / "templates" / "base.css"] if name == "dashboard.css" else []
+    text = await asyncio.to_thread(lambda: b"".join(file.read_bytes() for file in (*shared, FOLDER / name)))
     headers = {"Cache-Control": "no-cache", "ETag": (tag := etag_of(text))}
     if is_listed(tag, request.headers.get("if-none-match")):
         return Response(status_code=304, headers=headers)

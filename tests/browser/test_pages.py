@@ -5,7 +5,6 @@ Skipped where no browser is.
 
 from __future__ import annotations
 
-import os
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -23,7 +22,7 @@ from optimizer.demo.ending import demo_page
 from optimizer.demo.stories import users_text
 from optimizer.jobs.rollouts.report_rollout import report_rollout
 from optimizer.jobs.studies.report_study import report_study
-from tests.chromium import CHROMIUM
+from tests.chromium import AXE, CHROMIUM, faults_of, picture
 from tests.clock import Clock
 from tests.stores import new_database
 from tests.unit.cascades.test_cascade_studies import cascade_world, create as create_cascade, two_tiers
@@ -141,6 +140,15 @@ def test_the_page_is_readable_at_every_width(browser: Any, reports: dict[str, Pa
     page.close()
 
 
+@pytest.mark.skipif(AXE is None, reason="DETENT_AXE names no axe.min.js")
+def test_axe_has_no_serious_finding_in_any_report(browser: Any, reports: dict[str, Path]) -> None:
+    page = browser.new_page()
+    for name, file in reports.items():
+        page.goto(file.as_uri())
+        assert faults_of(page, f"{name}-report") == []
+    page.close()
+
+
 @pytest.mark.parametrize("name", ["promoted", "guardrail"])
 def test_the_tables_fit_a_window_of_1200_pixels(browser: Any, reports: dict[str, Path], name: str) -> None:
     page = browser.new_page(viewport={"width": 1200, "height": 900})
@@ -254,9 +262,8 @@ def test_the_page_of_routes_runs_one_with_nothing_from_elsewhere(browser: Any, t
         health.locator(".execute").click()
         page.wait_for_selector(".live-responses-table tbody .response-col_status")
         assert health.locator(".live-responses-table tbody .response-col_status").first.inner_text().startswith("200")
-        if picture := os.environ.get("DETENT_TEST_PICTURES"):
-            page.evaluate("scrollTo(0, 0)")
-            page.screenshot(path=f"{picture}/docs.png")
+        page.evaluate("scrollTo(0, 0)")
+        picture(page, "docs")
         page.close()
     assert [address for address in asked if not address.startswith((url, "data:"))] == []
     assert faults == []

@@ -5,10 +5,8 @@ clicks lead from the first page to a rollout. Skipped where no browser is.
 from __future__ import annotations
 
 import json
-import os
 import threading
 from collections.abc import Iterator
-from pathlib import Path
 from typing import Any, cast
 
 import httpx
@@ -18,8 +16,8 @@ from fastapi.testclient import TestClient
 from api.app import create_app
 from optimizer.jobs.runs.carry_out_run import carry_out_run
 from optimizer.runtime import wiring
-from tests.browser.test_dashboard_pages import LISTEN, SIZES
-from tests.chromium import CHROMIUM, worst_findings
+from tests.browser.test_dashboard_pages import LISTEN
+from tests.chromium import CHROMIUM, faults_of, picture
 from tests.stand_ins.scripted_model import Provider, chat_answer, provider
 from tests.worlds.api_world import World, make_home
 from tests.worlds.dashboard_visitor import HOSTILE
@@ -79,11 +77,6 @@ def url_of(world: World) -> str:
     return str(world.client.base_url).rstrip("/")
 
 
-def picture(page: Any, name: str) -> None:
-    if folder := os.environ.get("DETENT_TEST_PICTURES"):
-        page.screenshot(path=str(Path(folder) / f"{name}.png"), full_page=True)
-
-
 def test_every_page_of_the_walk_is_readable_at_every_width_by_day_and_night(browser: Any, world: World) -> None:
     page = browser.new_page()
     page.add_init_script(LISTEN)
@@ -92,17 +85,12 @@ def test_every_page_of_the_walk_is_readable_at_every_width_by_day_and_night(brow
     page.on("pageerror", lambda fault: faults.append(str(fault)))
 
     def look(name: str) -> None:
-        page.wait_for_load_state()  # without its style sheet a page is as wide as its longest line
-        for width, scheme in SIZES:
-            page.emulate_media(color_scheme=scheme)
-            page.set_viewport_size({"width": width, "height": 900})
-            picture(page, f"{name}-{width}-{scheme}")
-            assert worst_findings(page) == [], (name, width, scheme)
-            assert page.evaluate("document.documentElement.scrollWidth") == width, f"{name} scrolls sideways"
+        assert faults_of(page, name) == []
         assert page.evaluate("ran") == [], name
 
+    typed = " ".join(HOSTILE).replace("{{", "{ {").replace("{%", "{ %")  # a template would be refused
     page.goto(f"{url_of(world)}/dashboard/families/triage/workbench")
-    page.fill("[name=content_0]", "Odd or even? Is it billing or technical, walked? " + " ".join(HOSTILE[:5]))
+    page.fill("[name=content_0]", "Odd or even? Is it billing or technical, walked? " + typed)
     page.wait_for_selector(f"{ADDED} >> text=walked")
     for summary in page.locator("summary").all():
         summary.click()
@@ -113,7 +101,7 @@ def test_every_page_of_the_walk_is_readable_at_every_width_by_day_and_night(brow
     carry_out(world)
     page.wait_for_selector(".answers")
     look("comparison")
-    page.fill("[name=note]", "walked")
+    page.fill("[name=note]", "walked" + typed)
     page.click("button:text-is('Save it as a variant')")
     page.wait_for_selector("[role=status]:has-text('Saved')")
     look("saved")
