@@ -162,6 +162,7 @@ def main(address: str) -> None:
         every_page.look("/dashboard")
         with timed(walk, "approve it"):
             walk.press("Approve")
+        page.goto(f"{address}{place}")
         page.wait_for_selector("a.button:text-is('Hold')")  # with the worker's next tick
         with timed(walk, "find why it waits for evidence, and for how long"):
             walk.click(f"article >> a:text-is('{FAMILY}')")
