@@ -169,7 +169,6 @@ def main(address: str) -> None:
         with timed(walk, "find why it waits for evidence, and for how long"):
             walk.click(f"article >> a:text-is('{FAMILY}')")
             page.wait_for_selector("#rollout dt:text-is('Until it ends')")
-            walk.picture("evidence", "#rollout")
         every_page.look("/dashboard", place)
         page.goto(f"{address}{place}")
         walk.press("Promote")
