@@ -78,7 +78,9 @@ def test_a_rollout_that_waits_for_evidence_says_about_how_long_at_this_traffic(t
         world.deploying()
         page = visitor(world, None).get("/dashboard/families/triage").text
     until_it_ends = page.partition("<dt>Until it ends</dt><dd>")[2].partition("<details")[0]
-    assert re.search(r"about \d[\d,]* labelled users on average, *about [\d.]+ (hours|days) at this traffic", until_it_ends)
+    assert re.search(
+        r"about \d[\d,]* labelled users on average, *about [\d.]+ (hours|days) at this traffic", until_it_ends
+    )
 
 
 def test_what_needs_a_person_names_what_is_held_and_leads_to_the_report_behind_an_alarm(tmp_path: Path) -> None:
