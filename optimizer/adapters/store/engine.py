@@ -25,6 +25,7 @@ from sqlalchemy import (
     Select,
     String,
     Table,
+    and_,
     any_,
     create_engine,
     event,
@@ -237,8 +238,28 @@ _json = json.JSONEncoder(ensure_ascii=False, separators=(",", ":"), default=_pla
 def is_one_of(tx: Connection, column: ColumnElement[str], values: Collection[str]) -> ColumnElement[bool]:
     """Whether a column's text is one of any number of them, which go to the database as one value."""
     if tx.dialect.name == "sqlite":
-        return column.in_(select(func.json_each(_to_json(sorted(values))).table_valued("value", name="given").c.value))
+        return column.in_(select(_each_of(sorted(values))))
     return column == any_(literal(sorted(values), ARRAY(String)))
+
+
+def are_one_of(
+    tx: Connection, columns: tuple[ColumnElement[str], ColumnElement[Any]], pairs: Collection[tuple[str, str]]
+) -> ColumnElement[bool]:
+    """Whether the texts of two columns are one of any number of pairs, found by an index that begins with both: for
+    pairs in a list SQLite would read the whole table.
+    """
+    first, second = columns
+    if tx.dialect.name == "sqlite":
+        pair = _each_of(sorted(pairs))
+        return and_(first == func.json_extract(pair, "$[0]"), second == func.json_extract(pair, "$[1]"))
+    firsts, seconds = (literal([pair[n] for pair in sorted(pairs)], ARRAY(String)) for n in (0, 1))
+    rows = func.unnest(firsts, seconds).table_valued("first", "second", name="given").render_derived()
+    return and_(first == rows.c.first, second == rows.c.second)
+
+
+def _each_of(values: Sequence[Any]) -> ColumnElement[Any]:
+    """Of SQLite: a column of these values, which go to the database as one."""
+    return func.json_each(_to_json(values)).table_valued("value", name="given").c.value
 
 
 def seconds_between(tx: Connection, later: ColumnElement[datetime], earlier: ColumnElement[datetime]) -> Any:

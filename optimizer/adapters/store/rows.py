@@ -15,7 +15,6 @@ from functools import cache
 from typing import Any, TypeVar
 
 from sqlalchemy import (
-    ARRAY,
     CTE,
     BindParameter,
     ColumnElement,
@@ -23,19 +22,17 @@ from sqlalchemy import (
     CursorResult,
     RowMapping,
     Select,
-    String,
     Table,
     and_,
     bindparam,
     func,
-    literal,
     or_,
     select,
 )
 
-from optimizer.adapters.store.engine import insert_new
+from optimizer.adapters.store.engine import are_one_of, insert_new
 from optimizer.adapters.store.family_names import key_of
-from optimizer.core.base.canonical import canonical_json, is_unicode
+from optimizer.core.base.canonical import is_unicode
 from optimizer.core.base.errors import Busy, Fault, InvalidInput
 from optimizer.core.base.values import grouped
 from optimizer.ports import Added
@@ -136,16 +133,8 @@ def chunks(items: Sequence[T], size: int = IDS_PER_QUERY) -> Iterator[Sequence[T
 def where_named(
     tx: Connection, query: Select[Any], names: Collection[Name], family: ColumnElement[str], id: ColumnElement[Any]
 ) -> Select[Any]:
-    """The query with those rows alone that have one of these names, found by an index: for pairs in a list SQLite
-    would read the whole table.
-    """
-    keys = sorted((key_of(of), own) for of, own in names)
-    if tx.dialect.name == "sqlite":
-        pair = func.json_each(canonical_json(keys).decode()).table_valued("value", name="given").c.value
-        return query.where(family == func.json_extract(pair, "$[0]"), id == func.json_extract(pair, "$[1]"))
-    families, ids = (literal([key[n] for key in keys], ARRAY(String)) for n in (0, 1))
-    pairs = func.unnest(families, ids).table_valued("family", "id", name="pair").render_derived()
-    return query.where(family == pairs.c.family, id == pairs.c.id)
+    """The query with those rows alone that have one of these names."""
+    return query.where(are_one_of(tx, (family, id), [(key_of(of), own) for of, own in names]))
 
 
 def records_in(rows: CursorResult[Any], kind: Callable[..., T], **more: Any) -> list[T]:
