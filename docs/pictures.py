@@ -1,7 +1,7 @@
 """``make pictures``: walks through the pages of a running ``detent demo --keep`` as the tutorial says, takes pictures
-on the way, and tells the clicks and seconds of each walk. While the rollout waits for approval and again while it
-serves, it opens one page of each kind that links lead to, at three widths, by day and night, and says what is wrong
-with any. ``DETENT_TEST_PICTURES=FOLDER`` keeps a picture of each.
+on the way, and tells the clicks and seconds of each walk. While the rollout waits for approval, while it serves and
+once it has ended, it opens one page of each kind that links lead to, at three widths, by day and night, and says what
+is wrong with any. ``DETENT_TEST_PICTURES=FOLDER`` keeps a picture of each.
 
 It changes that home: a text is tried, rolled out, promoted on no evidence, and taken back.
 """
@@ -36,6 +36,8 @@ class Walk:
 
     def home(self) -> None:
         self.n_clicks = 0
+        self._page.set_viewport_size({"width": WIDTH, "height": HEIGHT})
+        self._page.emulate_media(color_scheme="light")
         self._page.goto(f"{self._address}/dashboard")
 
     def press(self, title: str) -> None:
@@ -45,7 +47,7 @@ class Walk:
             if self._page.locator(f"[name={field}]").count():
                 self._page.fill(f"[name={field}]", text)
         self.click(f"button:text-is('{title}')")
-        self._page.wait_for_selector("[role=status]")
+        self._page.wait_for_selector(".notice[role=status]")
 
     def click(self, selector: str) -> None:
         self.n_clicks += 1
@@ -136,7 +138,7 @@ def main(address: str) -> None:
     FOLDER.mkdir(exist_ok=True)
     with sync_playwright() as playwright:
         browser = playwright.chromium.launch(executable_path=CHROMIUM, args=ARGUMENTS)
-        page = browser.new_context(viewport={"width": WIDTH, "height": HEIGHT}, color_scheme="light").new_page()
+        page = browser.new_page()
         page.set_default_timeout(WAIT_MS)
         walk = Walk(page, address)
         with timed(walk, "edit a prompt, try it, start its rollout"):
@@ -165,13 +167,15 @@ def main(address: str) -> None:
         with timed(walk, "approve it"):
             walk.press("Approve")
         page.goto(f"{address}{place}")
-        page.wait_for_selector("a.button:text-is('Hold')")  # with the worker's next tick
+        page.wait_for_selector("a.button:text-is('Promote')")  # with the worker's next tick
         with timed(walk, "find why it waits for evidence, and for how long"):
             walk.click(f"article >> a:text-is('{FAMILY}')")
-            page.wait_for_selector("#rollout dt:text-is('Until it ends')")
+            page.wait_for_selector("dt:text-is('Until it ends')")
+            walk.picture("evidence", "#rollout")
         every_page.look("/dashboard", place)
         page.goto(f"{address}{place}")
         walk.press("Promote")
+        every_page.look("/dashboard", place)
         with timed(walk, "take back a bad champion"):
             walk.click(f"article >> a:text-is('{FAMILY}')")
             walk.click("a.button:text-is('Take back the champion')")
@@ -179,7 +183,6 @@ def main(address: str) -> None:
             walk.picture("take-back")
             walk.click("button:text-is('Take back the champion')")
             page.wait_for_selector("[role=status]:has-text('Taken back')")
-        every_page.look("/dashboard", place)
         browser.close()
     for picture in sorted(FOLDER.glob("*.png")):
         print(f"{picture.relative_to(ROOT)}: {picture.stat().st_size // 1024} kB")
