@@ -100,10 +100,10 @@ def _compared(visit: PageVisit, run: Any) -> Mapping[str, Any]:
                 keep_s=ENDED_S,
             )
             grid = read.answer if read is not None else None
-            if not is_running and (read is None or read.progress != progress):
-                why_no_grid, asks_again_s = "The answers are being read, which takes some seconds.", BEING_READ_S
+            if read is None or read.progress != progress:  # which may be the last that is told of for long
+                why_no_grid, asks_again_s = "Answers are being read, which takes some seconds.", BEING_READ_S
         except (Busy, Conflict) as error:
-            if not is_running:  # else the next answer is told, and the page asks again
+            if not is_running or isinstance(error, Busy):  # else the next answer is told, and the page asks again
                 why_no_grid = error.detail
                 asks_again_s = BUSY_S if isinstance(error, Busy) and error.passes else None
     expect, newer = visit.request.query.get("expect"), list[Any]()

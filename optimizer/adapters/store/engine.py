@@ -451,7 +451,7 @@ class FileWatch:
             return True
         # The last connection that closes takes the log with it, and none has it open then: only a log that a process
         # still has open was deleted by somebody else.
-        if _logs_without_name(self._path, at_once=bool(self._beside)):
+        if _has_log_without_name(self._path):
             return False
         if self._beside and not PROCESSES.is_dir():
             return False
@@ -471,21 +471,16 @@ def _id_of(path: Path | str) -> _FileId:
     return status.st_dev, status.st_ino
 
 
-def _logs_without_name(path: Path, *, at_once: bool) -> bool:
+def _has_log_without_name(path: Path | str) -> bool:
     """Whether a process of this user has the SQLite file open with a log, or a shared memory, that was deleted.
 
-    False where unknown. Unless it is wanted ``at_once``, the answer is at most PROCESSES_EVERY_S old: reading all
-    processes takes milliseconds.
+    False where unknown. It reads all processes, which takes milliseconds.
     """
-    global _opened, _opened_until
-    if at_once or monotonic() >= _opened_until:
-        _opened, _opened_until = list(_opened_by_processes()), monotonic() + PROCESSES_EVERY_S
     name = os.path.realpath(path)
-    return any(name in files and any(f"{name}{suffix}{DELETED}" in files for suffix in BESIDE) for files in _opened)
-
-
-_opened: list[set[str]] = []
-_opened_until = 0.0  # monotonic seconds
+    return any(
+        name in files and any(f"{name}{suffix}{DELETED}" in files for suffix in BESIDE)
+        for files in _opened_by_processes()
+    )
 
 
 def _opened_by_processes() -> Iterator[set[str]]:

@@ -225,10 +225,11 @@ class TooMany(DetentError, slug="too-many-requests"):
 
 class Busy(DetentError, slug="busy"):
     """``said``: what a driver or library said, with addresses and paths. It is for the log and this machine's terminal
-    only. ``passes``: whether it helps to ask again by and by.
+    only. ``passes``: whether it helps to ask again by and by, as after every one that was read back from an answer.
     """
 
     said: str | None = None
+    passes = True
 
     def __init__(self, detail: str, *, said: str | None = None, passes: bool = True, **members: Any) -> None:
         super().__init__(detail, **members)

@@ -357,29 +357,32 @@ def test_a_comparison_that_has_ended_is_read_once_until_somebody_is_forgotten(
     assert reads == [False, True, False]
 
 
+@pytest.mark.parametrize("is_running", [False, True], ids=["ended", "waiting for its next answer"])
 def test_a_comparison_s_page_says_that_its_answers_are_being_read_and_shows_them_once_they_are(
-    world: World, monkeypatch: pytest.MonkeyPatch
+    world: World, monkeypatch: pytest.MonkeyPatch, is_running: bool
 ) -> None:
     may_end, tried = Event(), world.candidate("Being read:")
     columns = [{"variant": world.champion()}, {"variant": tried}]  # of which no example was scored
     monkeypatch.setattr(visitors, "answer_apart", lambda *_, **by: may_end.wait(60) and grid_of(*columns))
     monkeypatch.setattr(world.shared.kept_reads, "wait_s", 0.0)
-    compared(world, "cp_slow", tried)
+    id = f"cp_{'runs' if is_running else 'slow'}"
+    state = {"status": "running", "n_done": 1, "result": None, "finished_at": None} if is_running else {}
+    compared(world, id, tried, **state)
     client = visitor(world, "secret-operate")
 
     def page() -> str:
-        answer = client.get("/dashboard/runs/compare/cp_slow")
+        answer = client.get(f"/dashboard/runs/compare/{id}")
         assert answer.status_code == 200, answer.text
         return str(answer.text)
 
     for _ in range(2):
         waits = page()
-        assert "The answers are being read" in waits
+        assert "Answers are being read" in waits
         assert (waits.count('id="again"'), waits.count('content="1"'), "My card" in waits) == (1, 1, False)
         assert f"variants/{tried}" in waits
     may_end.set()
     until(lambda: "My card" in page(), "the answers")
-    assert ('id="again"' in page(), 'http-equiv="refresh"' in page()) == (False, False)
+    assert ('id="again"' in page(), 'http-equiv="refresh"' in page()) == (False, is_running)
 
 
 @pytest.mark.parametrize(

@@ -31,7 +31,9 @@ def test_the_type_of_a_problem_names_the_error(slug: str, kind: type[DetentError
     assert error.members == {"gates": [1]}
 
 
-@pytest.mark.parametrize(("slug", "member"), [("busy", "said"), ("invalid-input", "faults"), ("model-failed", "kind")])
+@pytest.mark.parametrize(
+    ("slug", "member"), [("busy", "said"), ("busy", "passes"), ("invalid-input", "faults"), ("model-failed", "kind")]
+)
 def test_an_error_that_came_back_can_be_read_as_any_other_of_its_class(slug: str, member: str) -> None:
     error = error_of({"type": f"/problems/{slug}", "detail": "Because."})
     assert getattr(error, member) == getattr(type(error)("Because."), member)
