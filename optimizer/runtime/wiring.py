@@ -579,9 +579,11 @@ def open_tracker(settings: Settings) -> Tracker:
     """MLflow at the configured address, else in the home's own database file."""
     from optimizer.adapters.mlflow.tracking import MlflowTracker
 
-    return MlflowTracker(
-        settings.tracking_uri(), None if settings.mlflow_tracking_uri else settings.mlflow_dir() / "artifacts"
-    )
+    public = f"{settings.public_url}/dashboard/studies" if settings.public_url else None
+    if settings.mlflow_tracking_uri is not None:
+        return MlflowTracker(settings.tracking_uri(), studies_at=public)
+    # The home's own is shown below the dashboard.
+    return MlflowTracker(settings.tracking_uri(), settings.mlflow_dir() / "artifacts", "../studies")
 
 
 def rollout_page(report: RolloutReport) -> str:

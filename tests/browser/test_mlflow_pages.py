@@ -51,7 +51,12 @@ def mlflow(tmp_path_factory: pytest.TempPathFactory, new_mlflow: NewMlflow) -> I
     uri = new_mlflow(home / "mlflow" / "mlflow.db")
     store = story.open_database(home)
     story.tell(store)
-    assert mirror_once(store, MlflowTracker(uri), story.after_it(), [story.FAMILY], story.pages(store)) == 1
+    assert (
+        mirror_once(
+            store, MlflowTracker(uri, studies_at="../studies"), story.after_it(), [story.FAMILY], story.pages(store)
+        )
+        == 1
+    )
     store.close()
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
@@ -214,6 +219,8 @@ def test_below_the_dashboard_a_reader_opens_the_run_and_its_files_and_finds_the_
     with serving(create_app(settings), settings) as url:
         other.goto(f"{url}/dashboard/mlflow/#{hostile_page.partition('#')[2]}")
         other.wait_for_selector(f"text=nominated {WINNER}")
+        leads_to = other.locator(f"a:text-is('{story.STUDY}')").evaluate("link => link.href")
+        assert leads_to == f"{url}/dashboard/studies/{story.STUDY}"
         other.click("text=Artifacts")
         other.click("text=trials.json")
         other.wait_for_selector("text=/bootstrap/")

@@ -196,8 +196,11 @@ def confirmation_figures(study: Study) -> dict[str, float]:
     )
 
 
-def note(study: Study, trials: Sequence[Trial], evidence: StudyEvidence) -> str:
-    """The markdown on the parent run: outcome, winner, confirmation, best trials, diff, and the next command."""
+def note(study: Study, trials: Sequence[Trial], evidence: StudyEvidence, studies_at: str | None = None) -> str:
+    """The markdown on the parent run: outcome, winner, confirmation, best trials, diff, and the next command.
+
+    ``studies_at``: address of the pages of studies, as the note's reader reaches them; None: unknown.
+    """
     lines = [f"### {study.family}: {headline(study)}", ""]
     confirmation = study.confirmation or {}
     verdict = [str(confirmation["summary"])] if confirmation.get("summary") else []
@@ -208,9 +211,10 @@ def note(study: Study, trials: Sequence[Trial], evidence: StudyEvidence) -> str:
     lines += [*verdict[:1], ""] if verdict else []
     if study.simulated_clock:
         lines += ["_Made under a simulated clock (profile demo)._", ""]
+    named = f"`{study.id}`" if studies_at is None else f"[{study.id}]({studies_at}/{study.id})"
     lines += [
         (
-            f"Study `{study.id}` · strategy {study.strategy} · aim {study.aim} · seed {study.seed} · started by"
+            f"Study {named} · strategy {study.strategy} · aim {study.aim} · seed {study.seed} · started by"
             f" {study.created_by}"
         ),
         "",

@@ -66,9 +66,11 @@ class MlflowTracker:
         tracking_uri: where MLflow keeps its runs.
         artifact_root: folder of the artifacts of a local store;
             by default ``artifacts`` beside its file. Unused with a server.
+        studies_at: address of the pages of studies, as a reader of MLflow reaches them; None: unknown.
     """
 
-    def __init__(self, tracking_uri: str, artifact_root: Path | None = None) -> None:
+    def __init__(self, tracking_uri: str, artifact_root: Path | None = None, studies_at: str | None = None) -> None:
+        self._studies_at = studies_at
         self._client = connect(tracking_uri)
         self._artifact_root = artifact_root or _artifact_root(tracking_uri)
         self._prompts = PromptRegistry(self._client)
@@ -254,7 +256,7 @@ class MlflowTracker:
             tags=fields.study_tags(study),
         )
         mirrored.points.update(points)
-        self._client.set_tag(run_id, "mlflow.note.content", pages.note(study, trials, extras))
+        self._client.set_tag(run_id, "mlflow.note.content", pages.note(study, trials, extras, self._studies_at))
         # Train and dev as dataset inputs; no source is named, since MLflow knows none for a database of ours, and never
         # the holdout.
         import mlflow

@@ -85,6 +85,11 @@ def test_only_a_nominated_winner_comes_with_the_command_that_goes_on() -> None:
     assert "detent rollout start" not in pages.note(study(outcome="not_confirmed"), trials, evidence())
 
 
+def test_a_note_leads_back_to_the_study_where_its_page_is_known() -> None:
+    assert f"[{study().id}](../studies/{study().id})" in pages.note(study(), [], evidence(), "../studies")
+    assert f"`{study().id}`" in pages.note(study(), [], evidence())
+
+
 def test_a_note_fits_into_a_tag_of_mlflow_however_long_the_prompt_is() -> None:
     shots = tuple(FewShot(id=f"e{n}", input={"text": "word " * 200}, output="x") for n in range(40))
     long = replace(WINNER, examples=shots)
