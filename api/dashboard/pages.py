@@ -23,7 +23,7 @@ from optimizer.jobs.upkeep.read_operations import AlertView
 from optimizer.jobs.upkeep.read_runbook import read_chapter, read_help
 from optimizer.jobs.upkeep.read_status import REFUSED_SHOWN
 
-FAMILIES_SHOWN, ROLLOUTS_SHOWN, CHAMPIONS_SHOWN, SAVED_SHOWN, MOST_ALERTS = 24, 20, 50, 10, 1000
+FAMILIES_SHOWN, ROLLOUTS_SHOWN, STUDIES_SHOWN, CHAMPIONS_SHOWN, SAVED_SHOWN, MOST_ALERTS = 24, 20, 5, 50, 10, 1000
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -92,18 +92,24 @@ def family(visit: PageVisit, last_days: LastDays) -> Mapping[str, Any]:
     champion = view.champion
     history = list(visit.ask("history", family=name).items) if champion is not None else []
     day = last_days.of(visit, [name])[name]
+    rollouts = visit.ask("rollouts", family=name, limit=ROLLOUTS_SHOWN)
+    studies = visit.ask("studies", family=name, limit=STUDIES_SHOWN).items
+    former = {tenure.variant for tenure in history}
+    tried = former | {one.candidate for one in rollouts.items}
+    nominated = [study for study in studies[:1] if study.outcome == "nominated" and study.winner not in tried]
     return {
         "family": view,
+        "untried": nominated[0] if nominated and visit.active_rollout(name) is None else None,
         "champion": visit.ask("named_variant", family=name, name=champion.variant) if champion is not None else None,
         "rollout": rollout,
         "alerts": _gravest_first(visit.ask("alerts", family=name, limit=MOST_ALERTS).items),
-        "rollouts": visit.ask("rollouts", family=name, limit=ROLLOUTS_SHOWN),
+        "rollouts": rollouts,
         "log": visit.ask("rollout log", family=name).items if rollout.rollout is not None else [],
-        "former": {tenure.variant for tenure in history},
+        "former": former,
         "history": history[::-1][:CHAMPIONS_SHOWN],
         "n_earlier": max(0, len(history) - CHAMPIONS_SHOWN),
         "saved": visit.ask("variants", family=name, source="person", order="newest", limit=SAVED_SHOWN).items,
-        "studies": visit.ask("studies", family=name, limit=5).items,
+        "studies": studies,
         "day": day,
         "n_reviews": _n_waiting(visit, name),
         "now": visit.shared.clock.now(),

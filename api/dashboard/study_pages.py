@@ -108,4 +108,10 @@ def compare_studies(visit: PageVisit, last_days: LastDays) -> Mapping[str, Any]:
     """Two studies side by side, by their ids."""
     ids = [visit.request.query.get(name, "")[:200].strip() for name in ("first", "second")]
     pair = [visit.ask("study", id=id) for id in ids] if all(ids) else []
-    return {"pair": pair, "said": said, "without_model": [(one.findings or {}).get(WITHOUT_MODEL) for one in pair]}
+    drawn = {(study.dataset or {}).get("hash") for study in pair}
+    return {
+        "pair": pair,
+        "drew_others": len(drawn) > 1,
+        "said": said,
+        "without_model": [(one.findings or {}).get(WITHOUT_MODEL) for one in pair],
+    }
