@@ -219,7 +219,7 @@ def test_below_the_dashboard_a_reader_opens_the_run_and_its_files_and_finds_the_
     with serving(create_app(settings), settings) as url:
         other.goto(f"{url}/dashboard/mlflow/#{hostile_page.partition('#')[2]}")
         other.wait_for_selector(f"text=nominated {WINNER}")
-        leads_to = other.locator(f"a:text-is('{story.STUDY}')").evaluate("link => link.href")
+        leads_to = other.locator(f"h3 a:text-is('{story.FAMILY}')").evaluate("link => link.href")
         assert leads_to == f"{url}/dashboard/studies/{story.STUDY}"
         other.click("text=Artifacts")
         other.click("text=trials.json")

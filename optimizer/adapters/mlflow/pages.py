@@ -201,7 +201,9 @@ def note(study: Study, trials: Sequence[Trial], evidence: StudyEvidence, studies
 
     ``studies_at``: address of the pages of studies, as the note's reader reaches them; None: unknown.
     """
-    lines = [f"### {study.family}: {headline(study)}", ""]
+    # At the top: MLflow shows the first lines alone until somebody asks for more.
+    family = study.family if studies_at is None else f"[{study.family}]({studies_at}/{study.id})"
+    lines = [f"### {family}: {headline(study)}", ""]
     confirmation = study.confirmation or {}
     verdict = [str(confirmation["summary"])] if confirmation.get("summary") else []
     verdict += [
@@ -211,10 +213,9 @@ def note(study: Study, trials: Sequence[Trial], evidence: StudyEvidence, studies
     lines += [*verdict[:1], ""] if verdict else []
     if study.simulated_clock:
         lines += ["_Made under a simulated clock (profile demo)._", ""]
-    named = f"`{study.id}`" if studies_at is None else f"[{study.id}]({studies_at}/{study.id})"
     lines += [
         (
-            f"Study {named} · strategy {study.strategy} · aim {study.aim} · seed {study.seed} · started by"
+            f"Study `{study.id}` · strategy {study.strategy} · aim {study.aim} · seed {study.seed} · started by"
             f" {study.created_by}"
         ),
         "",
