@@ -15,7 +15,7 @@ from optimizer.core.base.errors import InvalidInput
 MOST_WAITING = 1000
 WINDOWS = {"1h": timedelta(hours=1), "6h": timedelta(hours=6), "24h": timedelta(hours=24), "7d": timedelta(days=7)}
 USUAL_WINDOW = "1h"
-OUTCOMES = {"": "any", "failed": "failed", "answered": "answered"}
+OUTCOMES = {"": "any", "failed": "ended in an error", "answered": "answered"}
 # What the address of a list may say; a unit stands there as its hash alone.
 FILTERS = ("family", "variant", "units", "outcome", "score", "text", "window")
 
