@@ -96,10 +96,10 @@ def family(visit: PageVisit, last_days: LastDays) -> Mapping[str, Any]:
     studies = visit.ask("studies", family=name, limit=STUDIES_SHOWN).items
     former = {tenure.variant for tenure in history}
     tried = former | {one.candidate for one in rollouts.items}
-    nominated = [study for study in studies[:1] if study.outcome == "nominated" and study.winner not in tried]
+    last = studies[0] if studies and visit.active_rollout(name) is None else None
     return {
         "family": view,
-        "untried": nominated[0] if nominated and visit.active_rollout(name) is None else None,
+        "untried": last if last and last.outcome == "nominated" and last.winner not in tried else None,
         "champion": visit.ask("named_variant", family=name, name=champion.variant) if champion is not None else None,
         "rollout": rollout,
         "alerts": _gravest_first(visit.ask("alerts", family=name, limit=MOST_ALERTS).items),

@@ -101,11 +101,12 @@ def _compared(visit: PageVisit, run: Any) -> Mapping[str, Any]:
             )
             grid = read.answer if read is not None else None
             if read is None or read.progress != progress:  # which may be the last that is told of for long
-                why_no_grid, asks_again_s = "Answers are being read, which takes some seconds.", BEING_READ_S
-        except (Busy, Conflict) as error:
-            if not is_running or isinstance(error, Busy):  # else the next answer is told, and the page asks again
-                why_no_grid = error.detail
-                asks_again_s = BUSY_S if isinstance(error, Busy) and error.passes else None
+                why_no_grid, asks_again_s = "The answers are being read, which takes some seconds.", BEING_READ_S
+        except Busy as error:
+            why_no_grid, asks_again_s = error.detail, BUSY_S if error.passes else None
+        except Conflict as error:
+            if not is_running:  # else the next answer is told, and the page asks again
+                why_no_grid, asks_again_s = error.detail, None
     expect, newer = visit.request.query.get("expect"), list[Any]()
     draft = next((one for one in tried if one.source == DRAFT), None)
     if draft is not None and run.finished_at is not None and visit.visitor.may("create_variant", run.family):

@@ -579,11 +579,10 @@ def open_tracker(settings: Settings) -> Tracker:
     """MLflow at the configured address, else in the home's own database file."""
     from optimizer.adapters.mlflow.tracking import MlflowTracker
 
-    public = f"{settings.public_url}/dashboard/studies" if settings.public_url else None
-    if settings.mlflow_tracking_uri is not None:
-        return MlflowTracker(settings.tracking_uri(), studies_at=public)
-    # The home's own is shown below the dashboard.
-    return MlflowTracker(settings.tracking_uri(), settings.mlflow_dir() / "artifacts", "../studies")
+    if settings.mlflow_tracking_uri is None:  # it is shown below the dashboard
+        return MlflowTracker(settings.tracking_uri(), settings.mlflow_dir() / "artifacts", "../studies")
+    studies_at = f"{settings.public_url}/dashboard/studies" if settings.public_url else None
+    return MlflowTracker(settings.tracking_uri(), studies_at=studies_at)
 
 
 def rollout_page(report: RolloutReport) -> str:

@@ -7,7 +7,7 @@ from __future__ import annotations
 import json
 import os
 import sqlite3
-from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from contextlib import suppress
 from datetime import datetime
 from functools import cache
@@ -471,25 +471,19 @@ def _id_of(path: Path | str) -> _FileId:
     return status.st_dev, status.st_ino
 
 
-def _has_log_without_name(path: Path | str) -> bool:
+def _has_log_without_name(path: Path) -> bool:
     """Whether a process of this user has the SQLite file open with a log, or a shared memory, that was deleted.
 
     False where unknown. It reads all processes, which takes milliseconds.
     """
     name = os.path.realpath(path)
-    return any(
-        name in files and any(f"{name}{suffix}{DELETED}" in files for suffix in BESIDE)
-        for files in _opened_by_processes()
-    )
-
-
-def _opened_by_processes() -> Iterator[set[str]]:
-    """The files that a process has open, of each that has a deleted one among them."""
+    deleted = {f"{name}{suffix}{DELETED}" for suffix in BESIDE}
     for process in PROCESSES.glob("[0-9]*/fd"):
         with suppress(OSError):  # another user's, or it has just ended
             files = {_target(opened) for opened in process.iterdir()}
-            if any(file.endswith(tuple(f"{suffix}{DELETED}" for suffix in BESIDE)) for file in files):
-                yield files
+            if name in files and files & deleted:
+                return True
+    return False
 
 
 def _target(link: Path) -> str:

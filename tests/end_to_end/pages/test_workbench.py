@@ -377,7 +377,7 @@ def test_a_comparison_s_page_says_that_its_answers_are_being_read_and_shows_them
 
     for _ in range(2):
         waits = page()
-        assert "Answers are being read" in waits
+        assert "The answers are being read" in waits
         assert (waits.count('id="again"'), waits.count('content="1"'), "My card" in waits) == (1, 1, False)
         assert f"variants/{tried}" in waits
     may_end.set()
