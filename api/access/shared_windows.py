@@ -56,10 +56,11 @@ class SharedWindows:
 
 def _place(row: list[tuple[bytes, float, int]], name: bytes, now: float) -> tuple[int, MinuteWindow]:
     """Number and content of the sender's place in its row; else of one that is free, or worth least."""
-    windows = [MinuteWindow(start=start, used=used) for _, start, used in row]
-    for n, window in enumerate(windows):
-        if row[n][0] == name:
+    for n, (whose, start, used) in enumerate(row):
+        if whose == name:
+            window = MinuteWindow(start=start, used=used)
             return n, MinuteWindow(start=now, used=0) if window.is_over(now) else window
+    windows = [MinuteWindow(start=start, used=used) for _, start, used in row]
     n = min(range(len(windows)), key=lambda n: -1 if windows[n].is_over(now) else windows[n].used)
     return n, MinuteWindow(start=now, used=0)
 

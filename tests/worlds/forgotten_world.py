@@ -193,7 +193,7 @@ def plant_files(settings: Settings, intake: Intake, unit: str) -> None:
         dbos.commit()
     values: dict[str, Any] = {"id": f"in_{MARK}_2", "input": {"text": SAID}, "output": ANSWERED, "latency_ms": 3.0}
     read = ReadEvent(
-        index=0,
+        position=0,
         report=Report(values=values, is_interaction=True, is_feedback=False),
         sent=Arm(family=F, unit_hmac=unit),
         by_token=True,

@@ -9,9 +9,9 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from datetime import datetime, timedelta
-from typing import Any
+from typing import Any, NamedTuple
 
 from optimizer.core.base.canonical import canonical_json, digest, is_unicode, read_json
 from optimizer.core.base.errors import Fault, InvalidInput, faults_text, first_alike, pointer_of
@@ -46,24 +46,30 @@ def read_fields(raw: Mapping[Any, Any], *, now: datetime) -> tuple[dict[str, Any
     """The event's values as kept, without those that are null, and everything wrong with it."""
     values: dict[str, Any] = {}
     faults = list[Fault]()
+    unknown = list[Any]()
     for name, value in raw.items():
-        if value is None or name not in _KINDS:
-            continue
-        try:
-            check_json(value)
-            values[name] = _KINDS[name].check(value)
-        except ValueError as error:
-            faults.append(Fault(pointer=pointer_of([name]), detail=str(error)))
-    unknown = first_alike(
-        [name for name in raw if name not in FIELDS],
-        lambda name: Fault(pointer=pointer_of([name]), detail="is not a field of an event"),
-        "are no fields of an event",
-    )
+        kind = _KINDS.get(name)
+        if kind is None:
+            unknown.append(name)
+        elif value is not None:
+            try:
+                check_json(value)
+                values[name] = kind.check(value)
+            except ValueError as error:
+                faults.append(Fault(pointer=pointer_of([name]), detail=str(error)))
     if unknown:
-        unknown[0] = replace(unknown[0], detail=f"{unknown[0].detail}; known are {', '.join(FIELDS)}")
-    ahead = "lies more than a day in the future; check the sender's clock"
-    late = [name for name in values if name in _TIMES and values[name] - now > CLOCK_SKEW]
-    return values, [*faults, *unknown, *(Fault(pointer=f"/{name}", detail=ahead) for name in late)]
+        foreign = first_alike(
+            unknown,
+            lambda name: Fault(pointer=pointer_of([name]), detail="is not a field of an event"),
+            "are no fields of an event",
+        )
+        foreign[0] = replace(foreign[0], detail=f"{foreign[0].detail}; known are {', '.join(FIELDS)}")
+        faults += foreign
+    if not _TIMES.isdisjoint(values):
+        ahead = "lies more than a day in the future; check the sender's clock"
+        late = [name for name in values if name in _TIMES and values[name] - now > CLOCK_SKEW]
+        faults += [Fault(pointer=f"/{name}", detail=ahead) for name in late]
+    return values, faults
 
 
 def check_json(value: Any, depth: int = 0) -> None:
@@ -106,8 +112,7 @@ class EventRejected(InvalidInput, slug="event-rejected"):
         self.type = type
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Report:
+class Report(NamedTuple):
     """``values`` holds those fields of the contract that were given, checked.
 
     A report may be of an interaction, of an outcome, or of both.

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import replace
 from typing import Any
 
 from optimizer.core.base.errors import Fault
@@ -51,7 +50,7 @@ def with_outcome(family: Family, report: Report) -> Report:
         score = sum(weight * good[name] for name, weight in rule.items()) / sum(rule.values())
         is_binary = metric_of_signals(rule).field == "success"
         outcome = {"success": score == 1} if is_binary else {"score": min(1.0, max(0.0, score))}
-        return replace(report, values={**report.values, "source": "system", **outcome}, is_feedback=True)
+        return report._replace(values={**report.values, "source": "system", **outcome}, is_feedback=True)
     if not (report.is_interaction or report.is_feedback):
         needed = f"its file makes one of {', '.join(rule)} together" if rule else "its file has no `outcome`"
         raise EventRejected(

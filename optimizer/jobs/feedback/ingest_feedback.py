@@ -181,7 +181,7 @@ class IntakeRequest:
     # --- before the transaction ---------------------------------------------------------------------------------------
 
     async def aread(self, events: Sequence[Any], n_bytes: int | None = None) -> list[ReadEvent]:
-        if len(events) == 1 and self.reads_quickly(events, AT_ONCE_CHARS):
+        if len(events) == 1 and self.reads_quickly(events, AT_ONCE_CHARS, n_bytes):
             return self.read(events)
         if self.reads_quickly(events, self._in.turns.chars, n_bytes):
             async with self._in.turns.short():
@@ -226,7 +226,7 @@ class IntakeRequest:
         )
         unit = report.get("unit")
         return ReadEvent(
-            index=0,
+            position=0,
             report=report,
             sent=Arm(family=NO_FAMILY, unit_hmac=self._in.hmac_unit(unit) if unit else None),
             by_token=True,
@@ -257,14 +257,14 @@ class IntakeRequest:
             try:
                 protected.append(read if read.sent.family else self._of_interaction(read, arms))
             except EventRejected as error:
-                self._rejected.append(self.rejection(read.index, error))
+                self._rejected.append(self.rejection(read.position, error))
         return protected
 
     def _of_interaction(self, read: ReadEvent, arms: Mapping[str, Mapping[str, Arm]]) -> ReadEvent:
         arm = arm_of_interaction(read, arms)
         if arm is None:
             raise unknown_interaction(read)
-        return replace(read, report=self._protected(read.report, arm), read_for=arm.family)
+        return read._replace(report=self._protected(read.report, arm), read_for=arm.family)
 
     def _read(self, index: int, raw: Any) -> ReadEvent:
         report = read_report(raw, now=self._received_at)
@@ -297,7 +297,7 @@ class IntakeRequest:
                 arm = replace(arm, family=known.name)
             report = self._protected(report, arm)
         return ReadEvent(
-            index=index, report=report, sent=arm, by_token=token is not None, token=token, older_units=older_units
+            position=index, report=report, sent=arm, by_token=token is not None, token=token, older_units=older_units
         )
 
     def _protected(self, report: Report, arm: Arm) -> Report:
@@ -319,7 +319,7 @@ class IntakeRequest:
             self._in.hmac_unit(conversation),
             *self._in.older_hmacs(conversation),
         ):
-            report = replace(report, values={**report.values, "conversation": arm.unit_hmac})
+            report = report._replace(values={**report.values, "conversation": arm.unit_hmac})
         try:
             return protect(report, store=family.privacy.store, masker=self._masker(family))
         except MaskTooSlow as error:

@@ -114,7 +114,7 @@ class _EventRequest:
             elif before == event.content_hash:
                 self.n_duplicates += 1
             else:
-                self.rejected.append(self.job.rejection(event.index, _conflict(event)))
+                self.rejected.append(self.job.rejection(event.position, _conflict(event)))
 
     def interactions(self) -> list[EventRow]:
         actor, by_gateway = self.job.delivery.actor, self.job.delivery.by_gateway
@@ -161,8 +161,8 @@ class _EventRequest:
             try:
                 placed.append(placing.place(read, placing.arm_of(read)))
             except EventRejected as error:
-                self.rejected.append(self.job.rejection(read.index, error))
-        return sorted(placed, key=lambda event: event.index)
+                self.rejected.append(self.job.rejection(read.position, error))
+        return sorted(placed, key=lambda event: event.position)
 
     def _add_corrections(self) -> int:
         """How many become no example, since they say nearly the same as examples of two splits."""

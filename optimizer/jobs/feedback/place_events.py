@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
+from typing import NamedTuple
 
 from optimizer.core.base.phrasing import when
 from optimizer.core.family.family import Family
@@ -43,11 +44,10 @@ class Delivery:
     idempotency: Idempotency | None = None
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class ReadEvent:
+class ReadEvent(NamedTuple):
     """One event after everything that may be slow. ``sent`` is the arm as its token or its own fields name it."""
 
-    index: int
+    position: int  # in its request
     report: Report
     sent: Arm  # family "" when only the interaction can say
     by_token: bool
@@ -57,11 +57,10 @@ class ReadEvent:
     older_units: Sequence[str] = ()  # the unit's HMACs under keys that were in use before
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class PlacedEvent:
+class PlacedEvent(NamedTuple):
     """One event with its id and its arm."""
 
-    index: int
+    position: int  # in its request
     report: Report
     arm: Arm
     id: str
@@ -163,7 +162,7 @@ class ArmFinder:
         if id is None and named is not None and report.is_interaction:
             if (arm.family, named) in self._stored and report.is_feedback:
                 # What was reported first of an interaction stays; the outcome counts.
-                report = replace(report, is_interaction=False)
+                report = report._replace(is_interaction=False)
             else:
                 id = named
         is_named = id is not None
@@ -173,7 +172,7 @@ class ArmFinder:
             self._arms.setdefault(id, {}).setdefault(arm.family, arm)
         content = content_hash(report, read.sent) if is_named else ""  # only who names an event can send it again
         return PlacedEvent(
-            index=read.index,
+            position=read.position,
             report=report,
             arm=arm,
             id=id,

@@ -83,7 +83,7 @@ def _read(index: int, record: Mapping[str, Any]) -> ReadEvent:
     arm = {**record["arm"], "cohort_start": None if cohort_start is None else datetime.fromisoformat(cohort_start)}
     token = record.get("token")  # a model that was asked by its own name has none
     return ReadEvent(
-        index=index,
+        position=index,
         report=Report(values=values, is_interaction=True, is_feedback=False),
         sent=Arm(**arm),
         by_token=True,

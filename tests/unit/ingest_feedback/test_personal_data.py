@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from pathlib import Path
 
 from tests.rows.ingestion import BY_UNIT, Installation, token
@@ -58,7 +57,7 @@ class TestPersonalData:
         here.send({"id": "in", "family": "triage", "unit": "u1", "output": "x"})
         request = here.intake().request()
         reads = request.read([{"interaction": "in", "label": "anna@example.org"}])
-        others = [replace(read, read_for=FAMILY) for read in reads]
+        others = [read._replace(read_for=FAMILY) for read in reads]
         answer = here.store.write(lambda tx: request.keep(tx, others))
         assert [one["type"] for one in answer["rejected"]] == ["unknown_interaction"]
         assert here.feedback() == []

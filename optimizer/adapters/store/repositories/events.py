@@ -127,11 +127,14 @@ def _columns(
     for place, column in enumerate(zip(*rows, strict=True)):
         if column.count(None) == len(rows) and place in _absent(table):
             continue
-        stored_as = values.get(place)
+        stored_as, value = values.get(place), column[0]
         places.append(place)
-        columns.append(
-            column if stored_as is None else [None if value is None else stored_as(value) for value in column]
-        )
+        if stored_as is None:
+            columns.append(column)
+        elif isinstance(value, str | datetime) and column.count(value) == len(rows):  # one request, one moment
+            columns.append([stored_as(value)] * len(rows))
+        else:
+            columns.append([None if value is None else stored_as(value) for value in column])
     return tuple(places), columns
 
 
