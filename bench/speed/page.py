@@ -26,7 +26,7 @@ BARS: tuple[tuple[str, str, float], ...] = (  # beginning of a case, what is bou
     ("p99 of a prompt filled in", "ratio at most", 2.0),
     ("p99 of prompts while feedback", "ratio at most", 3.0),
     ("p99 of a chat, 16 ", "ours at most", 20),
-    ("answers with outcomes (two rows each), batches of 100 over", "ours at least", 15_000),
+    ("answers with outcomes (two rows each), batches of 100 over", "ours at least", 12_000),
     ("outcomes (one row each), batches of 100 over", "ours at least", 15_000),
     ("answers with outcomes (two rows each), one by one over", "ratio at least", 0.4),
     ("outcomes (one row each), one by one over", "ratio at least", 0.4),
