@@ -174,6 +174,13 @@ def table_candidate(runs: int, seed: int) -> list[Cell]:
     return cells
 
 
+def table_one_stage(runs: int, seed: int) -> list[Cell]:
+    """All evidence at the share at which the difference between early labels weighs most."""
+    case = Delays(window_h=24, difference=0.0, slower=(SLOWER, 1.0), ladder=(0.5,))
+    name = "delayed, candidate's labels twice as slow, window 24 h, one stage of 50 %, +0 pt"
+    return cells_of(name, case, runs, seed)
+
+
 def table_alike(runs: int, seed: int) -> list[Cell]:
     """Both arms' labels take as long: how often they are found different."""
     cells: list[Cell] = []

@@ -239,7 +239,10 @@ CASES = {
     ),
 }
 
-STEEP = {"± 20 by the day, 400 labels an hour": Case(swing=0.20, labels=400)}  # hours below two margins, many labels
+STEEP = {  # hours below two margins, many labels
+    "± 20 by the day, 400 labels an hour": Case(swing=0.20, labels=400),
+    "± 20 by the day, 2,000 labels an hour": Case(swing=0.20, labels=2_000, differences=(0.0,)),
+}
 
 
 def table_days(runs: int, seed: int, names: Sequence[str], cases: Mapping[str, Case] = CASES) -> list[Cell]:
