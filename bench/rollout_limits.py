@@ -5,11 +5,11 @@ simulated through the product's own gate.
 
 silent: users of a candidate that is worse by the margin do not say so. hardest: shares of .05, .20, .40, 6,000
 returning users of whom a few send most requests, a base rate that swings by ten points a day. steep: the difference
-swings by twenty points a day, at 400 and 2,000 labels an hour, so that hours lie below two margins. slow: the candidate's labels
-take twice as long, the window is 24 hours, and one stage has all the evidence. default: an equal candidate under the
-quality gate and the guardrails, with whole days. Base .80, margin .05. Half an hour on one core; writes
-bench/results/rollout_limits.json and its sections of docs/reference/statistics-measured.md. Fewer runs are printed
-alone.
+swings by twenty points a day, at 400 and 2,000 labels an hour, so that hours lie below two margins. slow: the
+candidate's labels take twice as long, the window is 24 hours, and one stage has all the evidence. default: an equal
+candidate under the quality gate and the guardrails, with whole days. Base .80, margin .05. Half an hour on one core;
+writes bench/results/rollout_limits.json and its sections of docs/reference/statistics-measured.md. Fewer runs are
+printed alone.
 """
 
 from __future__ import annotations

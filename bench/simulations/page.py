@@ -23,6 +23,7 @@ BEYOND = (
     "± 20 by the day",
     "± 20 by the day, 400 labels an hour",
     "± 20 by the day, 2,000 labels an hour",
+    "± 20 by the day, 400 labels an hour, begins with its bad half",
     "400 labels an hour, begins with its bad half",
     "frozen in the bad half of the second day",
     COMES_BACK,

@@ -242,6 +242,9 @@ CASES = {
 STEEP = {  # hours below two margins, many labels
     "± 20 by the day, 400 labels an hour": Case(swing=0.20, labels=400),
     "± 20 by the day, 2,000 labels an hour": Case(swing=0.20, labels=2_000, differences=(0.0,)),
+    "± 20 by the day, 400 labels an hour, begins with its bad half": Case(
+        swing=0.20, labels=400, begins=0.5, differences=(-DELTA,)
+    ),
 }
 
 
