@@ -34,8 +34,8 @@ if TYPE_CHECKING:
 
 NICENESS = 5
 # How long a thread with a large body may keep the event loop waiting, each time that it waits; Python's own is 5 ms.
-# Below a millisecond the event loop and the thread that writes take the interpreter from each other so often that a
-# tenth fewer events are kept.
+# Below a millisecond the event loop and the thread that writes take the interpreter from each other so often that fewer
+# events are kept.
 SWITCH_S = 0.001
 # Objects more than before, until the garbage collector looks for those in circles: a batch of feedback makes thousands,
 # of which none is in one, and Python's own 700 would have it look ten times meanwhile.
