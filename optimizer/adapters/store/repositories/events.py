@@ -127,14 +127,11 @@ def _columns(
     for place, column in enumerate(zip(*rows, strict=True)):
         if column.count(None) == len(rows) and place in _absent(table):
             continue
-        stored_as, first_value = values.get(place), column[0]
+        stored_as = values.get(place)
         places.append(place)
-        if stored_as is None:
-            columns.append(column)
-        elif isinstance(first_value, str | datetime) and column.count(first_value) == len(rows):
-            columns.append([stored_as(first_value)] * len(rows))  # of one request: its family, its moment
-        else:
-            columns.append([None if value is None else stored_as(value) for value in column])
+        columns.append(
+            column if stored_as is None else [None if value is None else stored_as(value) for value in column]
+        )
     return tuple(places), columns
 
 
