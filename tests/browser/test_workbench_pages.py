@@ -6,7 +6,9 @@ from __future__ import annotations
 
 import json
 import threading
+import time
 from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any, cast
 
 import httpx
@@ -148,8 +150,10 @@ def test_what_is_typed_is_previewed_as_it_is_typed_and_by_keyboard_it_is_tried(b
     page.close()
 
 
-def test_the_answers_of_a_try_appear_while_it_runs(browser: Any, world: World, behind: Provider) -> None:
-    usual, may_answer = behind.answer, threading.Semaphore(0)
+@contextmanager
+def asked_one_by_one(page: Any, world: World, behind: Provider, text: str) -> Iterator[None]:
+    """On ``page`` runs a try of a new ``text``, which got two of its answers; the others come in the end."""
+    usual, may_answer = behind.answer, threading.Semaphore(2)
 
     def one_by_one(body: dict[str, Any]) -> tuple[int, dict[str, str], bytes]:
         if "one by one" in json.dumps(body["messages"]):
@@ -157,30 +161,52 @@ def test_the_answers_of_a_try_appear_while_it_runs(browser: Any, world: World, b
         return usual(body)
 
     behind.answer = one_by_one
-    page, without_scripts = browser.new_page(), browser.new_page(scripts=False)
     page.goto(f"{url_of(world)}/dashboard/families/triage/workbench")
-    page.fill("[name=content_0]", "Answer one by one: even or odd?")
+    page.fill("[name=content_0]", f"Answer one by one: {text}")
     page.wait_for_selector(f"{ADDED} >> text=one by one")
     page.click("button:text-is('Try it')")
     page.wait_for_selector("text=the worker begins when")
     worker = threading.Thread(target=carry_out, args=[world])
     worker.start()
     try:
-        may_answer.release(2)
+        yield
+    finally:
+        may_answer.release(100)
+        worker.join()
+        behind.answer = usual
+
+
+def test_the_answers_of_a_try_appear_while_it_runs(browser: Any, world: World, behind: Provider) -> None:
+    page, without_scripts = browser.new_page(), browser.new_page(scripts=False)
+    with asked_one_by_one(page, world, behind, "even or odd?"):
         page.wait_for_selector(".answers .sides >> text=B score", timeout=60_000)
         assert page.locator(".lead").inner_text() == "running"
         without_scripts.goto(page.url)
         assert without_scripts.locator("h2:text-is('Answers so far')").count() == 1
         assert 0 < without_scripts.locator("text=B score").count() < 5
         picture(page, "running")
-    finally:
-        may_answer.release(100)
-        worker.join()
-        behind.answer = usual
     page.wait_for_selector("h2:text-is('Answers, the most different first')")
     assert page.locator("text=B score").count() == 5
     page.close()
     without_scripts.close()
+
+
+def test_a_page_that_waits_for_answers_that_are_read_gets_them_though_nothing_else_changes(
+    browser: Any, world: World, behind: Provider
+) -> None:
+    def nothing_new(route: Any) -> None:
+        route.fulfill(status=304) if "hx-request" in route.request.headers else route.continue_()
+
+    first, page = browser.new_page(), browser.new_page()
+    page.route("**/*", nothing_new)
+    with asked_one_by_one(first, world, behind, "odd or even?"):
+        address, run = first.url, first.url.split("?")[0].rsplit("/", 1)[1]
+        first.close()  # what one page has read, another need not wait for
+        while world.get(f"/v1/comparisons/{run}").json()["n_done"] < 7:
+            time.sleep(0.05)
+        page.goto(address)
+        page.wait_for_selector(".answers .sides >> text=B score", timeout=60_000)
+    page.close()
 
 
 def test_without_scripts_four_clicks_lead_from_the_first_page_to_a_rollout(browser: Any, world: World) -> None:

@@ -86,10 +86,13 @@ htmx.on("htmx:beforeSwap", (event) => {
     event.detail.serverResponse = event.detail.serverResponse.replace(`<details id="${id}">`, `<details id="${id}" open>`);
 });
 
-// What was refused since the server was busy is asked again: the change that it tells of is told once.
+// What was refused since the server was busy is asked again: the change that it tells of is told once. Where nothing
+// new came, what is shown still waits for what it waited for.
 htmx.on("htmx:afterRequest", ({ detail: { elt: main, xhr } }) => {
   if (xhr.status === 401) tellOf("Your session has ended: copy what you typed, and sign in again.");
-  if (main.id !== "main" || xhr.status !== 503) return;
+  if (main.id !== "main") return;
+  if (xhr.status === 304) return waitAgain();
+  if (xhr.status !== 503) return;
   clearTimeout(timer);
   timer = setTimeout(() => htmx.trigger(main, "again"), BUSY_MS);
 });
@@ -159,11 +162,14 @@ function loadAgain() {
   else location.reload();
 }
 
-htmx.onLoad((part) => {
+function waitAgain() {
   const again = htmx.find("#again");
-  if (again) {
-    clearTimeout(timer);
-    timer = setTimeout(loadAgain, 1000 * again.dataset.seconds);
-  }
+  if (!again) return;
+  clearTimeout(timer);
+  timer = setTimeout(loadAgain, 1000 * again.dataset.seconds);
+}
+
+htmx.onLoad((part) => {
+  waitAgain();
   for (const svg of htmx.findAll(part, CHARTS)) svg.tabIndex = 0;
 });
