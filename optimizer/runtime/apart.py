@@ -32,7 +32,7 @@ def answer_apart(use_case: UseCase, context: Context, request: Request, *, figur
     process does not end well or in time, as it would again.
     """
     order = {
-        "function": use_case.function,
+        "function": use_case.full_name,
         "home": str(context.settings.home),
         "profile": context.settings.profile,
         "actor": context.actor,

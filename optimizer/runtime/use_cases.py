@@ -9,8 +9,8 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
-from functools import cached_property
+from dataclasses import KW_ONLY, dataclass
+from functools import cached_property, partial
 from importlib import import_module
 from inspect import cleandoc
 from typing import TYPE_CHECKING, Any, Literal, get_type_hints
@@ -27,10 +27,11 @@ Method = Literal["GET", "POST", "PUT", "DELETE"]
 Change = Literal["limited", "never-refused"]
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass(frozen=True)
 class UseCase:
-    """One act or read.
+    """One act or read; a read unless it is said otherwise.
 
+    ``function``: "module:name", the module below ``room``. ``group``: the heading of the API's page that lists it.
     ``change``: whether it counts against the limit on an operator's changes; ``never-refused`` passes beyond the limit.
     ``narrows``: the function itself holds a key for named families to them; else such a key is held to the ``{family}``
     of the path, and refused where the path has none. ``keyed``: the answer is kept under an Idempotency-Key. ``brake``:
@@ -43,11 +44,13 @@ class UseCase:
     """
 
     name: str
-    method: Method
     path: str
-    role: Role
-    function: str  # "module:name"
-    group: str  # the heading of the API's page that lists it
+    function: str
+    group: str
+    _: KW_ONLY
+    room: str = "optimizer.jobs"
+    method: Method = "GET"
+    role: Role = "read"
     change: Change | None = None
     narrows: bool = False
     keyed: bool = False
@@ -61,9 +64,14 @@ class UseCase:
     is_private: bool = False
     etag: str | None = None
 
+    @property
+    def full_name(self) -> str:
+        """ "module:name" of its function."""
+        return f"{self.room}.{self.function}"
+
     @cached_property
     def call(self) -> Callable[..., Any]:
-        module, _, name = self.function.partition(":")
+        module, _, name = self.full_name.partition(":")
         function: Callable[..., Any] = getattr(import_module(module), name)
         return function
 
@@ -108,17 +116,8 @@ class UseCase:
         return {member[1]: member[0] for member in re.finditer(r"\{(\w+)(?::\w+)?\}", self.path)}
 
 
-def _act(name: str, method: Method, path: str, function: str, group: str, **more: Any) -> UseCase:
-    """A change by an operator. It may be repeated under an Idempotency-Key."""
-    facts: dict[str, Any] = {"role": "operate", "change": "limited", "keyed": True, **more}
-    return UseCase(name=name, method=method, path=path, function=f"optimizer.jobs.{function}", group=group, **facts)
-
-
-def _read(name: str, path: str, function: str, group: str, *, room: str = "optimizer.jobs", **more: Any) -> UseCase:
-    facts: dict[str, Any] = {"method": "GET", "role": "read", **more}
-    return UseCase(name=name, path=path, function=f"{room}.{function}", group=group, **facts)
-
-
+# A change by an operator, which may be repeated under an Idempotency-Key; other use cases are reads.
+_act = partial(UseCase, method="POST", role="operate", change="limited", keyed=True)
 TEXTS: Mapping[str, Any] = {"role": "read-texts"}
 FREEZE: Mapping[str, Any] = {"change": "never-refused", "narrows": True}
 STUDIES, CASCADE, REPORT = "studies.start_study", "studies.cascade_of_study", "studies.report_study"
@@ -155,13 +154,12 @@ FORGET = "upkeep.forget_person"
 THRESHOLDS = "/v1/families/{family}/thresholds"
 KEY: Mapping[str, Any] = {"role": "admin", "is_private": True}
 USE_CASES = (
-    _read("families", "/v1/families", "scheduling.read_families:read_families", "Families", narrows=True),
-    _read("family", "/v1/families/{family}", "scheduling.read_families:read_family", "Families"),
-    _read("worth", "/v1/families/{family}/worth", "studies.read_worth:read_worth", "Families", apart=True),
-    _read("triggers", "/v1/families/{family}/triggers", "scheduling.read_families:read_triggers", "Studies"),
+    UseCase("families", "/v1/families", "scheduling.read_families:read_families", "Families", narrows=True),
+    UseCase("family", "/v1/families/{family}", "scheduling.read_families:read_family", "Families"),
+    UseCase("worth", "/v1/families/{family}/worth", "studies.read_worth:read_worth", "Families", apart=True),
+    UseCase("triggers", "/v1/families/{family}/triggers", "scheduling.read_families:read_triggers", "Studies"),
     _act(
         "exposures",
-        "POST",
         "/v1/exposures",
         "feedback.record_exposures:record_exposures",
         "Events",
@@ -170,10 +168,9 @@ USE_CASES = (
         narrows=True,
         counted="windows",
     ),
-    _read("variants", VARIANTS, f"{READ_VARIANTS}:read_variants", "Variants"),
+    UseCase("variants", VARIANTS, f"{READ_VARIANTS}:read_variants", "Variants"),
     _act(
         "create_variant",
-        "POST",
         VARIANTS,
         "families.create_variant:create_variant",
         "Variants",
@@ -181,7 +178,7 @@ USE_CASES = (
         again="The family has this variant already.",
         location="/v1/variants/{0.variant}",
     ),
-    _read(
+    UseCase(
         "preview variant",
         f"{VARIANTS}/preview",
         "runs.preview_variant:preview_variant",
@@ -189,11 +186,11 @@ USE_CASES = (
         **TEXTS,
         method="POST",
     ),
-    _read("variant", "/v1/variants/{variant}", f"{READ_VARIANTS}:read_variant", "Variants", narrows=True),
-    _read("diff", "/v1/variants/{variant}/diff", f"{READ_VARIANTS}:read_diff", "Variants", **TEXTS, narrows=True),
-    _read("named_variant", f"{VARIANTS}/{{name}}", f"{READ_VARIANTS}:read_named_variant", "Variants"),
-    _read("export", f"{VARIANTS}/{{name}}/export", f"{READ_VARIANTS}:read_export", "Variants", **TEXTS),
-    _read(
+    UseCase("variant", "/v1/variants/{variant}", f"{READ_VARIANTS}:read_variant", "Variants", narrows=True),
+    UseCase("diff", "/v1/variants/{variant}/diff", f"{READ_VARIANTS}:read_diff", "Variants", **TEXTS, narrows=True),
+    UseCase("named_variant", f"{VARIANTS}/{{name}}", f"{READ_VARIANTS}:read_named_variant", "Variants"),
+    UseCase("export", f"{VARIANTS}/{{name}}/export", f"{READ_VARIANTS}:read_export", "Variants", **TEXTS),
+    UseCase(
         "snapshot file",
         "/v1/snapshot/champions",
         "champions.export_snapshot:export_snapshot",
@@ -203,7 +200,6 @@ USE_CASES = (
     ),
     _act(
         "compare variants",
-        "POST",
         "/v1/families/{family}/comparisons",
         f"{COMPARISONS}:start_comparison",
         "Variants",
@@ -211,19 +207,13 @@ USE_CASES = (
         location="/v1/comparisons/{0.id}",
         dry=DRY,
     ),
-    _read("comparison", "/v1/comparisons/{id}", f"{COMPARISONS}:read_comparison", "Variants", narrows=True),
-    _read("grid", "/v1/comparisons/{id}/grid", f"{COMPARISONS}:read_grid", "Variants", **APART),
+    UseCase("comparison", "/v1/comparisons/{id}", f"{COMPARISONS}:read_comparison", "Variants", narrows=True),
+    UseCase("grid", "/v1/comparisons/{id}/grid", f"{COMPARISONS}:read_grid", "Variants", **APART),
     _act(
-        "cancel comparison",
-        "POST",
-        "/v1/comparisons/{id}/cancel",
-        f"{COMPARISONS}:stop_comparison",
-        "Variants",
-        narrows=True,
+        "cancel comparison", "/v1/comparisons/{id}/cancel", f"{COMPARISONS}:stop_comparison", "Variants", narrows=True
     ),
     _act(
         "evaluate variant",
-        "POST",
         "/v1/families/{family}/evaluations",
         f"{EVALUATIONS}:start_evaluation",
         "Variants",
@@ -231,36 +221,26 @@ USE_CASES = (
         location="/v1/evaluations/{0.id}",
         dry=DRY,
     ),
-    _read("evaluation", "/v1/evaluations/{id}", f"{EVALUATIONS}:read_evaluation", "Variants", narrows=True),
+    UseCase("evaluation", "/v1/evaluations/{id}", f"{EVALUATIONS}:read_evaluation", "Variants", narrows=True),
     _act(
-        "cancel evaluation",
-        "POST",
-        "/v1/evaluations/{id}/cancel",
-        f"{EVALUATIONS}:stop_evaluation",
-        "Variants",
-        narrows=True,
+        "cancel evaluation", "/v1/evaluations/{id}/cancel", f"{EVALUATIONS}:stop_evaluation", "Variants", narrows=True
     ),
-    _read("history", "/v1/families/{family}/history", f"{READ_VARIANTS}:read_history", "Families"),
-    _read("stats", "/v1/families/{family}/stats", "champions.read_stats:read_stats", "Families"),
-    _act("retire", "DELETE", "/v1/families/{family}", "families.retire_family:retire_family", "Families"),
-    _act("restore", "POST", "/v1/families/{family}/restore", "families.retire_family:restore_family", "Families"),
-    _act("rename", "POST", "/v1/families/{family}/rename", "families.rename_family:rename_family", "Families"),
-    _act("adopt", "POST", "/v1/families/{family}/adopt", "rollouts.adopt_file_version:adopt_file_version", "Families"),
+    UseCase("history", "/v1/families/{family}/history", f"{READ_VARIANTS}:read_history", "Families"),
+    UseCase("stats", "/v1/families/{family}/stats", "champions.read_stats:read_stats", "Families"),
+    _act("retire", "/v1/families/{family}", "families.retire_family:retire_family", "Families", method="DELETE"),
+    _act("restore", "/v1/families/{family}/restore", "families.retire_family:restore_family", "Families"),
+    _act("rename", "/v1/families/{family}/rename", "families.rename_family:rename_family", "Families"),
+    _act("adopt", "/v1/families/{family}/adopt", "rollouts.adopt_file_version:adopt_file_version", "Families"),
+    _act("import examples", "/v1/families/{family}/examples", "dataset.import_examples:import_examples", "Families"),
+    UseCase("examples", "/v1/families/{family}/examples", "dataset.read_examples:read_examples", "Families"),
+    UseCase("golden", GOLDEN, "dataset.keep_golden:read_golden", "Families", **TEXTS),
+    UseCase("all_golden", "/v1/golden", "dataset.keep_golden:read_all_golden", "Families", **TEXTS, narrows=True),
+    _act("golden_add", GOLDEN, "dataset.keep_golden:add_golden", "Families"),
     _act(
-        "import examples",
-        "POST",
-        "/v1/families/{family}/examples",
-        "dataset.import_examples:import_examples",
-        "Families",
+        "golden_remove", f"{GOLDEN}/{{example:path}}", "dataset.keep_golden:remove_golden", "Families", method="DELETE"
     ),
-    _read("examples", "/v1/families/{family}/examples", "dataset.read_examples:read_examples", "Families"),
-    _read("golden", GOLDEN, "dataset.keep_golden:read_golden", "Families", **TEXTS),
-    _read("all_golden", "/v1/golden", "dataset.keep_golden:read_all_golden", "Families", **TEXTS, narrows=True),
-    _act("golden_add", "POST", GOLDEN, "dataset.keep_golden:add_golden", "Families"),
-    _act("golden_remove", "DELETE", f"{GOLDEN}/{{example:path}}", "dataset.keep_golden:remove_golden", "Families"),
     _act(
         "propose",
-        "POST",
         "/v1/families/{family}/graphs",
         "feedback.propose_repairs:propose_repairs",
         "Graphs",
@@ -270,110 +250,90 @@ USE_CASES = (
         again="They were proposed before; this is the graph.",
         location="/v1/graphs/{0.id}",
     ),
-    _read("graphs", "/v1/graphs", "feedback.read_graphs:read_graphs", "Graphs", **TEXTS, narrows=True),
-    _read("graph", "/v1/graphs/{id}", "feedback.read_graphs:read_graph", "Graphs", **TEXTS, narrows=True),
-    _act(
-        "repair_approve",
-        "POST",
-        "/v1/repairs/{id}/approve",
-        "feedback.decide_repair:approve_repair",
-        "Graphs",
-        narrows=True,
-    ),
-    _act(
-        "repair_reject",
-        "POST",
-        "/v1/repairs/{id}/reject",
-        "feedback.decide_repair:reject_repair",
-        "Graphs",
-        narrows=True,
-    ),
-    _read("playbook", PLAYBOOK, "families.change_playbook:read_playbook", "Playbooks", **TEXTS),
-    _act("entry_retire", "POST", f"{PLAYBOOK}/{{entry}}/retire", "families.change_playbook:retire_entry", "Playbooks"),
-    _act(
-        "entry_restore", "POST", f"{PLAYBOOK}/{{entry}}/restore", "families.change_playbook:restore_entry", "Playbooks"
-    ),
+    UseCase("graphs", "/v1/graphs", "feedback.read_graphs:read_graphs", "Graphs", **TEXTS, narrows=True),
+    UseCase("graph", "/v1/graphs/{id}", "feedback.read_graphs:read_graph", "Graphs", **TEXTS, narrows=True),
+    _act("repair_approve", "/v1/repairs/{id}/approve", "feedback.decide_repair:approve_repair", "Graphs", narrows=True),
+    _act("repair_reject", "/v1/repairs/{id}/reject", "feedback.decide_repair:reject_repair", "Graphs", narrows=True),
+    UseCase("playbook", PLAYBOOK, "families.change_playbook:read_playbook", "Playbooks", **TEXTS),
+    _act("entry_retire", f"{PLAYBOOK}/{{entry}}/retire", "families.change_playbook:retire_entry", "Playbooks"),
+    _act("entry_restore", f"{PLAYBOOK}/{{entry}}/restore", "families.change_playbook:restore_entry", "Playbooks"),
     _act(
         "forget person",
-        "DELETE",
         "/v1/units/{unit:path}",
         f"{FORGET}:forget_person",
         "Operations",
+        method="DELETE",
         role="admin",
         status=202,
         location="/v1/forgettings/{0.id}",
     ),
-    _read("forgetting", "/v1/forgettings/{id}", f"{FORGET}:read_forgetting", "Operations", role="admin"),
-    _act("prune", "POST", "/v1/data/prune", "upkeep.prune_records:prune", "Operations", role="admin", keyed=False),
-    _act(
-        "start", "POST", "/v1/families/{family}/rollouts", "rollouts.start_rollout:start_rollout", "Rollouts", **START
+    UseCase("forgetting", "/v1/forgettings/{id}", f"{FORGET}:read_forgetting", "Operations", role="admin"),
+    _act("prune", "/v1/data/prune", "upkeep.prune_records:prune", "Operations", role="admin", keyed=False),
+    _act("start", "/v1/families/{family}/rollouts", "rollouts.start_rollout:start_rollout", "Rollouts", **START),
+    UseCase("current", f"{ROLLOUT}", "rollouts.read_rollout:read_current_rollout", "Rollouts", etag="version"),
+    UseCase("rollout status", f"{ROLLOUT}/status", "rollouts.read_rollout:read_rollout_status", "Rollouts"),
+    UseCase("rollout log", f"{ROLLOUT}/log", "rollouts.read_rollout:read_rollout_log", "Rollouts"),
+    UseCase("arms", "/v1/families/{family}/arms", "rollouts.read_rollout:read_arms", "Families"),
+    UseCase("selftest", f"{ROLLOUT}/selftest", "rollouts.selftest:read_selftest", "Rollouts", apart=True),
+    UseCase("family forecast", f"{ROLLOUT}/forecast", "rollouts.read_rollout:read_family_forecast", "Rollouts"),
+    UseCase("rollouts", "/v1/rollouts", "rollouts.read_rollout:read_rollouts", "Rollouts", narrows=True, brake=True),
+    UseCase("rollout", "/v1/rollouts/{id}", "rollouts.read_rollout:read_rollout", "Rollouts", **ACT),
+    UseCase(
+        "decisions", "/v1/rollouts/{id}/decisions", "rollouts.read_rollout:read_decisions", "Rollouts", narrows=True
     ),
-    _read("current", f"{ROLLOUT}", "rollouts.read_rollout:read_current_rollout", "Rollouts", etag="version"),
-    _read("rollout status", f"{ROLLOUT}/status", "rollouts.read_rollout:read_rollout_status", "Rollouts"),
-    _read("rollout log", f"{ROLLOUT}/log", "rollouts.read_rollout:read_rollout_log", "Rollouts"),
-    _read("arms", "/v1/families/{family}/arms", "rollouts.read_rollout:read_arms", "Families"),
-    _read("selftest", f"{ROLLOUT}/selftest", "rollouts.selftest:read_selftest", "Rollouts", apart=True),
-    _read("family forecast", f"{ROLLOUT}/forecast", "rollouts.read_rollout:read_family_forecast", "Rollouts"),
-    _read("rollouts", "/v1/rollouts", "rollouts.read_rollout:read_rollouts", "Rollouts", narrows=True, brake=True),
-    _read("rollout", "/v1/rollouts/{id}", "rollouts.read_rollout:read_rollout", "Rollouts", **ACT),
-    _read("decisions", "/v1/rollouts/{id}/decisions", "rollouts.read_rollout:read_decisions", "Rollouts", narrows=True),
-    _read("forecast", "/v1/rollouts/{id}/forecast", "rollouts.read_rollout:read_forecast", "Rollouts", narrows=True),
-    _read("verification", f"{ID}/verification", "rollouts.verify_rollout:read_verification", "Rollouts", **APART),
-    _read("report", f"{ID}/report", "rollouts.report_rollout:read_report", "Rollouts", **APART),
-    _read("next share", "/v1/rollouts/{id}/next", "rollouts.read_rollout:read_next_share", "Rollouts", narrows=True),
-    _act("approve", "POST", "/v1/rollouts/{id}/approve", "rollouts.operate_rollout:approve", "Rollouts", **ACT),
-    _act("reject", "POST", "/v1/rollouts/{id}/reject", "rollouts.operate_rollout:reject", "Rollouts", **ACT, **BRAKE),
-    _act("advance", "POST", "/v1/rollouts/{id}/advance", "rollouts.operate_rollout:advance", "Rollouts", **ACT),
-    _act("hold", "POST", "/v1/rollouts/{id}/hold", "rollouts.operate_rollout:hold", "Rollouts", **ACT, **BRAKE),
-    _act("resume", "POST", "/v1/rollouts/{id}/resume", "rollouts.operate_rollout:resume", "Rollouts", **ACT),
-    _act("promote", "POST", "/v1/rollouts/{id}/promote", "rollouts.operate_rollout:promote", "Rollouts", **ACT),
-    _act(
-        "rollback",
-        "POST",
-        "/v1/rollouts/{id}/rollback",
-        "rollouts.operate_rollout:rollback",
-        "Rollouts",
-        **ACT,
-        **BRAKE,
-    ),
+    UseCase("forecast", "/v1/rollouts/{id}/forecast", "rollouts.read_rollout:read_forecast", "Rollouts", narrows=True),
+    UseCase("verification", f"{ID}/verification", "rollouts.verify_rollout:read_verification", "Rollouts", **APART),
+    UseCase("report", f"{ID}/report", "rollouts.report_rollout:read_report", "Rollouts", **APART),
+    UseCase("next share", "/v1/rollouts/{id}/next", "rollouts.read_rollout:read_next_share", "Rollouts", narrows=True),
+    _act("approve", "/v1/rollouts/{id}/approve", "rollouts.operate_rollout:approve", "Rollouts", **ACT),
+    _act("reject", "/v1/rollouts/{id}/reject", "rollouts.operate_rollout:reject", "Rollouts", **ACT, **BRAKE),
+    _act("advance", "/v1/rollouts/{id}/advance", "rollouts.operate_rollout:advance", "Rollouts", **ACT),
+    _act("hold", "/v1/rollouts/{id}/hold", "rollouts.operate_rollout:hold", "Rollouts", **ACT, **BRAKE),
+    _act("resume", "/v1/rollouts/{id}/resume", "rollouts.operate_rollout:resume", "Rollouts", **ACT),
+    _act("promote", "/v1/rollouts/{id}/promote", "rollouts.operate_rollout:promote", "Rollouts", **ACT),
+    _act("rollback", "/v1/rollouts/{id}/rollback", "rollouts.operate_rollout:rollback", "Rollouts", **ACT, **BRAKE),
     _act(
         "champion_rollback",
-        "POST",
         f"{CHAMPION}/rollback",
         "rollouts.roll_back_champion:roll_back_champion",
         "Families",
         **BRAKE,
     ),
-    _act("champion_set", "POST", f"{CHAMPION}/set", "rollouts.set_champion:set_champion", "Families", **BRAKE),
-    _act("override", "PUT", OVERRIDES, "rollouts.put_override:put_override", "Families", etag="etag"),
-    _act("freeze", "POST", "/v1/freeze", "rollouts.freeze:freeze", "Rollouts", **FREEZE, brake=True),
-    _act("unfreeze", "POST", "/v1/unfreeze", "rollouts.freeze:unfreeze", "Rollouts", **FREEZE),
-    _read("studies", "/v1/studies", "studies.read_studies:read_studies", "Studies", narrows=True),
-    _read("study", "/v1/studies/{id}", "studies.read_studies:read_study", "Studies", narrows=True),
-    _read("trials", "/v1/studies/{id}/trials", "studies.read_studies:read_trials", "Studies", narrows=True),
-    _read("study front", "/v1/studies/{id}/front", "studies.read_front:read_front", "Studies", narrows=True),
-    _read("mlflow", "/v1/studies/{id}/mlflow", "studies.read_studies:read_mlflow_link", "Studies", narrows=True),
-    _read("study report", "/v1/studies/{id}/report", f"{REPORT}:read_study_report", "Studies", **TEXTS, **APART),
-    _read("audit cost", "/v1/studies/{id}/audit-cost", f"{CASCADE}:read_audit_cost", "Studies", **APART),
-    _act("start study", "POST", "/v1/families/{family}/studies", f"{STUDIES}:start_study", "Studies", **QUEUED_STUDY),
-    _act("cancel study", "POST", "/v1/studies/{id}/cancel", f"{STUDIES}:cancel_study", "Studies", narrows=True),
-    _act("resume study", "POST", "/v1/studies/{id}/resume", f"{STUDIES}:take_up_study", "Studies", narrows=True),
+    _act("champion_set", f"{CHAMPION}/set", "rollouts.set_champion:set_champion", "Families", **BRAKE),
+    _act("override", OVERRIDES, "rollouts.put_override:put_override", "Families", method="PUT", etag="etag"),
+    _act("freeze", "/v1/freeze", "rollouts.freeze:freeze", "Rollouts", **FREEZE, brake=True),
+    _act("unfreeze", "/v1/unfreeze", "rollouts.freeze:unfreeze", "Rollouts", **FREEZE),
+    UseCase("studies", "/v1/studies", "studies.read_studies:read_studies", "Studies", narrows=True),
+    UseCase("study", "/v1/studies/{id}", "studies.read_studies:read_study", "Studies", narrows=True),
+    UseCase("trials", "/v1/studies/{id}/trials", "studies.read_studies:read_trials", "Studies", narrows=True),
+    UseCase("study front", "/v1/studies/{id}/front", "studies.read_front:read_front", "Studies", narrows=True),
+    UseCase("mlflow", "/v1/studies/{id}/mlflow", "studies.read_studies:read_mlflow_link", "Studies", narrows=True),
+    UseCase("study report", "/v1/studies/{id}/report", f"{REPORT}:read_study_report", "Studies", **TEXTS, **APART),
+    UseCase("audit cost", "/v1/studies/{id}/audit-cost", f"{CASCADE}:read_audit_cost", "Studies", **APART),
+    _act("start study", "/v1/families/{family}/studies", f"{STUDIES}:start_study", "Studies", **QUEUED_STUDY),
+    _act("cancel study", "/v1/studies/{id}/cancel", f"{STUDIES}:cancel_study", "Studies", narrows=True),
+    _act("resume study", "/v1/studies/{id}/resume", f"{STUDIES}:take_up_study", "Studies", narrows=True),
     _act(
         "nominate variant",
-        "POST",
         "/v1/studies/{id}/nominate",
         f"{STUDIES}:nominate_variant",
         "Studies",
         narrows=True,
         **QUEUED_STUDY,
     ),
-    _read("schedule", SCHEDULE, "scheduling.set_schedule:read_family_schedule", "Studies", etag="version"),
-    _act("set schedule", "PUT", SCHEDULE, "scheduling.set_schedule:put_schedule", "Studies", etag="version"),
-    _act("unset schedule", "DELETE", SCHEDULE, "scheduling.set_schedule:delete_schedule", "Studies", etag="version"),
-    _read("judge", JUDGE, "feedback.judge_standing:read_judge", "Judges"),
+    UseCase("schedule", SCHEDULE, "scheduling.set_schedule:read_family_schedule", "Studies", etag="version"),
+    _act("set schedule", SCHEDULE, "scheduling.set_schedule:put_schedule", "Studies", method="PUT", etag="version"),
+    _act(
+        "unset schedule",
+        SCHEDULE,
+        "scheduling.set_schedule:delete_schedule",
+        "Studies",
+        method="DELETE",
+        etag="version",
+    ),
+    UseCase("judge", JUDGE, "feedback.judge_standing:read_judge", "Judges"),
     _act(
         "calibrate judge",
-        "POST",
         f"{JUDGE}/calibrations",
         "feedback.calibrate_judge:calibrate_judge",
         "Judges",
@@ -382,33 +342,28 @@ USE_CASES = (
     ),
     _act(
         "draw ratings",
-        "POST",
         "/v1/families/{family}/rating-draws",
         "feedback.draw_ratings:draw_ratings",
         "Judges",
         status=201,
         dry="A dry run: nothing was drawn.",
     ),
-    _act("score answers", "POST", f"{JUDGE}/scores", f"{JUDGE_RUNS}:score_answers", "Judges", **QUEUED_RUN),
-    _act("check biases", "POST", f"{JUDGE}/checks", f"{JUDGE_RUNS}:check_biases", "Judges", **QUEUED_RUN),
-    _read("judge runs", f"{JUDGE}/runs", f"{JUDGE_RUNS}:read_judge_runs", "Judges"),
-    _read("judge run", "/v1/judge-runs/{id}", f"{JUDGE_RUNS}:read_judge_run", "Judges", narrows=True),
-    _act("cancel run", "POST", "/v1/judge-runs/{id}/cancel", f"{JUDGE_RUNS}:stop_judge_run", "Judges", narrows=True),
-    _read("list feedback", "/v1/feedback", "feedback.read_events:read_feedback", "Events", **TEXTS, narrows=True),
-    _read("list interactions", "/v1/interactions", "feedback.read_events:read_interactions", "Events", narrows=True),
-    _read(
+    _act("score answers", f"{JUDGE}/scores", f"{JUDGE_RUNS}:score_answers", "Judges", **QUEUED_RUN),
+    _act("check biases", f"{JUDGE}/checks", f"{JUDGE_RUNS}:check_biases", "Judges", **QUEUED_RUN),
+    UseCase("judge runs", f"{JUDGE}/runs", f"{JUDGE_RUNS}:read_judge_runs", "Judges"),
+    UseCase("judge run", "/v1/judge-runs/{id}", f"{JUDGE_RUNS}:read_judge_run", "Judges", narrows=True),
+    _act("cancel run", "/v1/judge-runs/{id}/cancel", f"{JUDGE_RUNS}:stop_judge_run", "Judges", narrows=True),
+    UseCase("list feedback", "/v1/feedback", "feedback.read_events:read_feedback", "Events", **TEXTS, narrows=True),
+    UseCase("list interactions", "/v1/interactions", "feedback.read_events:read_interactions", "Events", narrows=True),
+    UseCase(
         "find interactions", "/v1/found-interactions", "feedback.read_events:find_interactions", "Events", narrows=True
     ),
-    _read(
-        "interaction",
-        "/v1/interactions/{id:path}",
-        "feedback.read_events:read_interaction",
-        "Events",
-        narrows=True,
+    UseCase(
+        "interaction", "/v1/interactions/{id:path}", "feedback.read_events:read_interaction", "Events", narrows=True
     ),
-    _read("status", "/v1/status", "upkeep.read_status:read_status", "Operations", narrows=True, brake=True),
-    _read("runs", "/v1/runs", "runs.read_runs:read_runs", "Operations", narrows=True),
-    _read(
+    UseCase("status", "/v1/status", "upkeep.read_status:read_status", "Operations", narrows=True, brake=True),
+    UseCase("runs", "/v1/runs", "runs.read_runs:read_runs", "Operations", narrows=True),
+    UseCase(
         "settings",
         "/v1/settings",
         "read_settings:read_settings",
@@ -416,33 +371,22 @@ USE_CASES = (
         room="optimizer.content.jobs",
         role="operate",
     ),
-    _read("stats of families", "/v1/stats", "champions.read_stats:read_stats_of_families", "Operations", narrows=True),
-    _read("spending", "/v1/spending", "studies.read_spending:read_spending", "Operations", narrows=True),
-    _read("jobs", "/v1/jobs", "upkeep.read_operations:read_jobs", "Operations", narrows=True),
-    _read("alerts", "/v1/alerts", "upkeep.read_operations:read_alerts", "Operations", narrows=True),
-    _read("alert rules", "/v1/alert-rules", "champions.read_rules:read_rules", "Operations", narrows=True),
-    _act(
-        "silence alerts",
-        "PUT",
-        SILENCES,
-        "outbox.silence_alerts:silence_alerts",
-        "Operations",
-        narrows=True,
+    UseCase(
+        "stats of families", "/v1/stats", "champions.read_stats:read_stats_of_families", "Operations", narrows=True
     ),
-    _act("end silence", "DELETE", SILENCES, "outbox.silence_alerts:end_silence", "Operations", narrows=True),
-    _read("audit", "/v1/audit", "upkeep.read_operations:read_audit", "Operations", narrows=True),
-    _read("reviews", "/v1/reviews", "feedback.answer_review:read_reviews", "Operations", **TEXTS, narrows=True),
+    UseCase("spending", "/v1/spending", "studies.read_spending:read_spending", "Operations", narrows=True),
+    UseCase("jobs", "/v1/jobs", "upkeep.read_operations:read_jobs", "Operations", narrows=True),
+    UseCase("alerts", "/v1/alerts", "upkeep.read_operations:read_alerts", "Operations", narrows=True),
+    UseCase("alert rules", "/v1/alert-rules", "champions.read_rules:read_rules", "Operations", narrows=True),
+    _act("silence alerts", SILENCES, "outbox.silence_alerts:silence_alerts", "Operations", method="PUT", narrows=True),
+    _act("end silence", SILENCES, "outbox.silence_alerts:end_silence", "Operations", method="DELETE", narrows=True),
+    UseCase("audit", "/v1/audit", "upkeep.read_operations:read_audit", "Operations", narrows=True),
+    UseCase("reviews", "/v1/reviews", "feedback.answer_review:read_reviews", "Operations", **TEXTS, narrows=True),
     _act(
-        "answer review",
-        "POST",
-        "/v1/reviews/{id}/answer",
-        "feedback.answer_review:answer_review",
-        "Operations",
-        narrows=True,
+        "answer review", "/v1/reviews/{id}/answer", "feedback.answer_review:answer_review", "Operations", narrows=True
     ),
     _act(
         "withdraw answer",
-        "POST",
         "/v1/reviews/{id}/withdraw",
         "feedback.answer_review:withdraw_answer",
         "Operations",
@@ -450,33 +394,31 @@ USE_CASES = (
     ),
     _act(
         "collect reviews",
-        "POST",
         "/v1/families/{family}/reviews",
         "feedback.collect_reviews:collect_family_reviews",
         "Operations",
     ),
-    _read("students", STUDENTS, f"{STUDENT_ACTS}:read_students", "Operations"),
-    _act("bypass student", "POST", f"{STUDENTS}/bypass", f"{STUDENT_ACTS}:bypass_student", "Operations", **NEVER),
-    _act("resume student", "POST", f"{STUDENTS}/resume", f"{STUDENT_ACTS}:resume_student", "Operations"),
-    _read("quality analytics", "/v1/quality/analytics", f"{QUALITY}:read_analytics", "Operations", narrows=True),
-    _read("quality monitor", "/v1/quality/monitor", f"{QUALITY}:read_conversation", "Operations", narrows=True),
-    _read("lowest answers", "/v1/families/{family}/lowest", f"{QUALITY}:read_lowest", "Operations", **TEXTS),
-    _read(
+    UseCase("students", STUDENTS, f"{STUDENT_ACTS}:read_students", "Operations"),
+    _act("bypass student", f"{STUDENTS}/bypass", f"{STUDENT_ACTS}:bypass_student", "Operations", **NEVER),
+    _act("resume student", f"{STUDENTS}/resume", f"{STUDENT_ACTS}:resume_student", "Operations"),
+    UseCase("quality analytics", "/v1/quality/analytics", f"{QUALITY}:read_analytics", "Operations", narrows=True),
+    UseCase("quality monitor", "/v1/quality/monitor", f"{QUALITY}:read_conversation", "Operations", narrows=True),
+    UseCase("lowest answers", "/v1/families/{family}/lowest", f"{QUALITY}:read_lowest", "Operations", **TEXTS),
+    UseCase(
         "dialogs", "/v1/dialogs/analysis", "champions.read_dialogs:read_dialogs", "Operations", narrows=True, apart=True
     ),
     _act(
         "offer scenarios",
-        "POST",
         "/v1/families/{family}/scenario-offers",
         "feedback.collect_reviews:offer_scenarios",
         "Operations",
     ),
-    _read("performance", f"{PERFORMANCE}/", "report_performance:read_performance", **PIPELINE),
-    _read("summary", f"{PERFORMANCE}/metrics/summary", "report_performance:read_performance_summary", **PIPELINE),
-    _read("content_types", f"{PERFORMANCE}/content-types", "report_performance:read_content_types", **PIPELINE),
-    _read("checkpoints", f"{PERFORMANCE}/checkpoints", "report_performance:read_checkpoints", **PIPELINE),
-    _read("quality_trends", f"{PERFORMANCE}/quality-trends", "report_performance:read_quality_trends", **PIPELINE),
-    _read(
+    UseCase("performance", f"{PERFORMANCE}/", "report_performance:read_performance", **PIPELINE),
+    UseCase("summary", f"{PERFORMANCE}/metrics/summary", "report_performance:read_performance_summary", **PIPELINE),
+    UseCase("content_types", f"{PERFORMANCE}/content-types", "report_performance:read_content_types", **PIPELINE),
+    UseCase("checkpoints", f"{PERFORMANCE}/checkpoints", "report_performance:read_checkpoints", **PIPELINE),
+    UseCase("quality_trends", f"{PERFORMANCE}/quality-trends", "report_performance:read_quality_trends", **PIPELINE),
+    UseCase(
         "cascade thresholds",
         f"{THRESHOLDS}/cascade",
         "studies.recommend_cascade:recommend_cascade",
@@ -484,7 +426,7 @@ USE_CASES = (
         **TEXTS,
         apart=True,
     ),
-    _read(
+    UseCase(
         "pipeline thresholds",
         f"{THRESHOLDS}/pipeline",
         "recommend_thresholds:recommend_thresholds",
@@ -492,7 +434,7 @@ USE_CASES = (
         **TEXTS,
         apart=True,
     ),
-    _read(
+    UseCase(
         "compare thresholds",
         f"{THRESHOLDS}/comparison",
         "compare_thresholds:compare_thresholds",
@@ -501,7 +443,7 @@ USE_CASES = (
         apart=True,
         method="POST",
     ),
-    _read(
+    UseCase(
         "live comparison",
         f"{PERFORMANCE}/comparison",
         "compare_live_records:compare_live_records",
@@ -509,22 +451,21 @@ USE_CASES = (
         **TEXTS,
         apart=True,
     ),
-    _act("reset clock", "POST", "/v1/clock/reset", "upkeep.reset_clock:reset_clock", "Operations", role="admin"),
-    _read("keys", "/v1/keys", "upkeep.manage_keys:read_keys", "Keys", role="admin"),
-    _act("create key", "POST", "/v1/keys", "upkeep.manage_keys:create_key", "Keys", **KEY, status=201),
-    _act("rotate key", "POST", "/v1/keys/{name}/rotate", "upkeep.manage_keys:rotate_key", "Keys", **KEY),
+    _act("reset clock", "/v1/clock/reset", "upkeep.reset_clock:reset_clock", "Operations", role="admin"),
+    UseCase("keys", "/v1/keys", "upkeep.manage_keys:read_keys", "Keys", role="admin"),
+    _act("create key", "/v1/keys", "upkeep.manage_keys:create_key", "Keys", **KEY, status=201),
+    _act("rotate key", "/v1/keys/{name}/rotate", "upkeep.manage_keys:rotate_key", "Keys", **KEY),
     _act(
         "rotate installation key",
-        "POST",
         "/v1/installation-keys/{kind}/rotate",
         "upkeep.rotate_installation_key:rotate_installation_key",
         "Keys",
         **KEY,
         dry="With dry_run: what would happen; nothing is changed.",
     ),
-    _act("revoke key", "POST", "/v1/keys/{name}/revoke", "upkeep.manage_keys:revoke_key", "Keys", **{**KEY, **BRAKE}),
+    _act("revoke key", "/v1/keys/{name}/revoke", "upkeep.manage_keys:revoke_key", "Keys", **{**KEY, **BRAKE}),
 )
-_BY_FUNCTION = {use_case.function: use_case for use_case in USE_CASES}
+_BY_FUNCTION = {use_case.full_name: use_case for use_case in USE_CASES}
 
 
 def use_case_named(function: str) -> UseCase:

@@ -87,14 +87,14 @@ class VerifiedGraph:
         return proposed
 
 
-def verified_graph(family: Family, input: Mapping[str, Any], output: str, *, id: str, **known: Any) -> VerifiedGraph:
-    """What an answer of a family of repairs proposes for the graph that it was given.
+def read_repairs(
+    family: Family, input: Mapping[str, Any], output: str, *, id: str
+) -> tuple[Graph, tuple[ProposedRepair, ...], tuple[Unreadable, ...]]:
+    """The graph that the model was given, and what its answer proposes for it, where a repair can be read.
 
-    Each repair is named by the graph's id and its number in the answer. One that says the same as an earlier one is
+    Each repair is named by the graph's ``id`` and its number in the answer. One that says the same as an earlier one is
     left out.
 
-    Args:
-        known: the other members of a VerifiedGraph.
     Raises:
         InvalidInput: the family proposes no repairs, or the graph or the whole answer cannot be read.
     """
@@ -109,9 +109,7 @@ def verified_graph(family: Family, input: Mapping[str, Any], output: str, *, id:
             unreadable.append(Unreadable(index=index, detail=str(error)))
             continue
         repairs.setdefault(repair, ProposedRepair(id=f"{id}.{index + 1}", repair=repair))
-    return VerifiedGraph(
-        id=id, family=family.name, given=graph, repairs=tuple(repairs.values()), unreadable=tuple(unreadable), **known
-    )
+    return graph, tuple(repairs.values()), tuple(unreadable)
 
 
 def check_family(family: Family) -> None:

@@ -216,10 +216,26 @@ class StudentWatch:
     since: date | None = None  # of the first request
 
     @classmethod
-    def begin(cls, *, accepted: float, **facts: Any) -> StudentWatch:
+    def begin(
+        cls,
+        *,
+        student: str,
+        tier: str,
+        teacher: Teacher,
+        accepted: float,
+        dev_confidences: Bins = NO_BINS,
+        dev_unknown: Bins = NO_BINS,
+    ) -> StudentWatch:
         accepted = min(MOST_ACCEPTED, accepted)
-        detector = DriftDetector(reference=1 - accepted, drops=DROPS, weights=WEIGHTS, run_length=RUN_LENGTH)
-        return cls(accepted=accepted, detector=detector, **facts)
+        return cls(
+            student=student,
+            tier=tier,
+            accepted=accepted,
+            teacher=teacher,
+            detector=DriftDetector(reference=1 - accepted, drops=DROPS, weights=WEIGHTS, run_length=RUN_LENGTH),
+            dev_confidences=dev_confidences,
+            dev_unknown=dev_unknown,
+        )
 
     def after(self, request: StudentRequest) -> StudentWatch:
         monday = request.at.date() - timedelta(days=request.at.weekday())

@@ -9,7 +9,7 @@ from pydantic import Field
 
 from optimizer.core.base.answers import members_of
 from optimizer.core.base.errors import InvalidInput, NotFound
-from optimizer.core.graph.verified import GRAPH, VerifiedGraph, check_family, verified_graph
+from optimizer.core.graph.verified import GRAPH, VerifiedGraph, check_family, read_repairs
 from optimizer.core.views.graph import GraphView, graph_view
 from optimizer.jobs.context import Context
 from optimizer.jobs.ids import new_id
@@ -55,12 +55,15 @@ def propose_repairs(context: Context, request: ProposeRequest) -> ProposedGraph:
                 f"Interaction {interaction!r} has no graph and answer in the store: report it with input.{GRAPH} and"
                 f" output; a family with privacy.store metadata (here {family.privacy.store}) keeps neither."
             )
-        proposal = verified_graph(
-            family,
-            record.input,
-            record.output,
-            id=new_id("gr"),
+        id = new_id("gr")
+        graph, repairs, unreadable = read_repairs(family, record.input, record.output, id=id)
+        proposal = VerifiedGraph(
+            id=id,
+            family=family.name,
             interaction=interaction,
+            given=graph,
+            repairs=repairs,
+            unreadable=unreadable,
             unit_hmac=record.arm.unit_hmac,
             received_at=record.received_at,
             created_by=actor,

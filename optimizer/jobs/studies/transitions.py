@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import replace
 from datetime import datetime
-from typing import Any
 
 import structlog
 
@@ -53,7 +52,7 @@ def request_stop(study_id: str, *, actor: str, store: Store, clock: Clock, is_le
             tx, at=now, actor=actor, action="study_cancel", family=study.family, subject=study_id, detail={}
         )
         if is_left and study.status != "queued":
-            return study_view(_ended(tx, store, study, "cancelled", now, stop_requested=True))
+            return study_view(_ended(tx, store, study, "cancelled", now))
         if study.status == "queued":
             return study_view(
                 store.studies.update(
@@ -148,11 +147,19 @@ def fail_study(store: Store, clock: Clock, study_id: str, reason: str) -> Study:
     return store.write(fail)
 
 
-def _ended(tx: Transaction, store: Store, study: Study, status: StudyStatus, now: datetime, **changes: Any) -> Study:
+def _ended(
+    tx: Transaction, store: Store, study: Study, status: StudyStatus, now: datetime, *, error: str | None = None
+) -> Study:
     """The study at an end that no run of it writes: what it spent is the journal's, and MLflow is told."""
     store.outbox.add(tx, "study", study.id, {}, now)
     of_run = {name: getattr(study.spend, name) for name in ("search_cut", "remark", "n_from_journal")}
     spend = replace(store.journal.spend(tx, study.id), **of_run)  # the journal knows only calls and dollars
     return store.studies.update(
-        tx, study.id, status=next_status(study, status), finished_at=now, spend=spend, **changes
+        tx,
+        study.id,
+        status=next_status(study, status),
+        finished_at=now,
+        spend=spend,
+        stop_requested=study.stop_requested or status == "cancelled",
+        error=error,
     )

@@ -422,7 +422,7 @@ def test_a_student_s_agreement_stands_week_by_week_and_why_it_is_bypassed(tmp_pa
             StudentWeek(monday=date(2026, 11, 9), n=30, n_own=20),
             StudentWeek(monday=date(2026, 11, 16), n=500, n_own=400, unknown=(*[0] * 9, 500), **compared),
         )
-        watch = StudentWatch.begin(student=id, tier="student", accepted=0.1, weeks=weeks, **other)
+        watch = replace(StudentWatch.begin(student=id, tier="student", accepted=0.1, **other), weeks=weeks)
         watched = WatchedStudent(family="triage", watch=watch, read_until=now)
         store.write(lambda tx: store.students.keep_watch(tx, watched))
         client, place = visitor(world, None), "/dashboard/families/triage/quality"
