@@ -44,12 +44,13 @@ from optimizer.demo.stories import (
     exit_code,
 )
 from optimizer.demo.studies import EndedStudy, outcome_lines, queue_study, say_plan, watch_study
-from optimizer.demo.users import N_SENT, DemoRows, Users, divide_rows
+from optimizer.demo.users import N_SENT, DemoRows, Users, balanced, divide_rows
 from optimizer.jobs.rollouts.report_rollout import report_rollout
 from optimizer.ports import Store
 from optimizer.runtime import wiring
 
 ROWS = Path("demo-rows.jsonl")  # in var/
+N_COMPARED = 36  # of the rows that users send: the nearest examples take the embedded model over two seconds each
 SUCCESS_FROM: Mapping[str, float] = dict.fromkeys(FAMILIES, 1.0)  # a label is right or wrong
 N_FIRST_USERS = 6  # before any search
 ANNOUNCED = ((BETTER, BETTER_ANNOUNCED), (CARELESS, CARELESS_ANNOUNCED), (CHEAPER, CHEAPER_ANNOUNCED))
@@ -102,8 +103,13 @@ def _tell(screen: Screen, place: Place, servers: Servers) -> list[Story]:
         success_from=SUCCESS_FROM,
     )
     rollouts = DemoRollouts(screen=screen, users=users, api_url=api, rows=rows.sent)
-    second, sent = families[CASCADE_FAMILY], rows.sent[CASCADE_FAMILY]
-    comparison = GatewayComparison(family=CASCADE_FAMILY, rows=sent, scorer=scorers[CASCADE_FAMILY], gateway=gateway)
+    second = families[CASCADE_FAMILY]
+    comparison = GatewayComparison(
+        family=CASCADE_FAMILY,
+        rows=balanced(rows.sent[CASCADE_FAMILY], N_COMPARED, field=second.output.field),
+        scorer=scorers[CASCADE_FAMILY],
+        gateway=gateway,
+    )
     cascade = CascadeDemo(
         screen=screen,
         place=place,

@@ -99,6 +99,13 @@ def divide_rows(rows: Iterable[SourceRow], families: Sequence[Family], *, at: da
     )
 
 
+def balanced(examples: Sequence[Example], n: int, *, field: str) -> list[Example]:
+    """``n`` of the examples, as many of each label."""
+    labels = [(example.id, str(example.expected[field])) for example in examples]
+    ids = set(select(labels, n, balance=True, seed_text="detent/demo"))
+    return [example for example in examples if example.id in ids]
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Visit:
     """One request of one user, from the fetched prompt to the score of what the model wrote."""

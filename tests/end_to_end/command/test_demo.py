@@ -40,7 +40,7 @@ from optimizer.demo.place import Servers
 from optimizer.demo.screen import Screen
 from optimizer.demo.stories import Bar, Story
 from optimizer.demo.studies import EndedStudy, outcome_lines
-from optimizer.demo.users import N_SENT, Users, divide_rows
+from optimizer.demo.users import N_SENT, Users, balanced, divide_rows
 from optimizer.host import run_files
 from optimizer.host.config import load_settings
 from optimizer.jobs.dataset.import_examples import import_rows
@@ -567,6 +567,8 @@ def test_what_users_send_was_held_out_of_the_import_with_every_row_of_its_name(h
         sent = parts.sent[family.name]
         assert Counter(e.expected["type"] for e in sent) == dict.fromkeys(LABELS, N_SENT // 3)
         assert len({e.group for e in sent}) == N_SENT
+        compared = balanced(sent, 36, field="type")
+        assert Counter(e.expected["type"] for e in compared) == dict.fromkeys(LABELS, 12)
         chosen = [_chosen(some, family) for some in (rows, parts.imported)]
         assert chosen[0] == chosen[1], "the searches see the same rows as if everything had been imported"
         assert not {e.id for e in sent} & {*sealed, *(e.id for e in kept)}
