@@ -104,12 +104,8 @@ def _tell(screen: Screen, place: Place, servers: Servers) -> list[Story]:
     )
     rollouts = DemoRollouts(screen=screen, users=users, api_url=api, rows=rows.sent)
     second = families[CASCADE_FAMILY]
-    comparison = GatewayComparison(
-        family=CASCADE_FAMILY,
-        rows=balanced(rows.sent[CASCADE_FAMILY], N_COMPARED, field=second.output.field),
-        scorer=scorers[CASCADE_FAMILY],
-        gateway=gateway,
-    )
+    sent = balanced(rows.sent[CASCADE_FAMILY], N_COMPARED, field=second.output.field)
+    comparison = GatewayComparison(family=CASCADE_FAMILY, rows=sent, scorer=scorers[CASCADE_FAMILY], gateway=gateway)
     cascade = CascadeDemo(
         screen=screen,
         place=place,
