@@ -129,13 +129,19 @@ class ServedFamily(Serving):
     variants: Mapping[str, Variant]  # champion, candidate, the one held back, and those of overrides
     ever_champion: frozenset[str]  # every variant that ever was champion
     environment: EnvironmentOverride | None = None
+    compares_student: bool = False  # in its rollout or holdback; a student answers in chats alone
     _pipelines: dict[str, Pipeline] = field(default_factory=dict, compare=False)
     _prebuilt: dict[ArmKey, Prebuilt] = field(default_factory=dict, compare=False)
     _unfilled: dict[ArmKey, PromptTemplate] = field(default_factory=dict, compare=False)
     _forms: dict[ArmKey, tuple[Any, TokenForm]] = field(default_factory=dict, compare=False)  # with their seconds
 
-    def choose(self, unit: str | None, unit_hmac: str | None, now: datetime) -> Choice:
-        return choose(self, unit, unit_hmac, now) if self.environment is None else self.champion_choice()
+    def choose(self, unit: str | None, unit_hmac: str | None, now: datetime, *, by_chat: bool = False) -> Choice:
+        """What a unit is served; who calls the model itself stands in no arm where a student is compared."""
+        if self.environment is not None:
+            return self.champion_choice()
+        choice = choose(self, unit, unit_hmac, now)
+        is_outside = self.compares_student and not by_chat and choice.rollout is not None
+        return Choice(variant=self.champion.variant, role="champion") if is_outside else choice
 
     def champion_choice(self) -> Choice:
         """The champion outside of any arm, as the environment leaves it."""

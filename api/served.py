@@ -22,10 +22,16 @@ class ServedChoice(NamedTuple):
     token: str
 
 
-def decide(shared: Services, family: ServedFamily, unit: str | None, now: datetime) -> ServedChoice:
-    """Decides from memory. Call ``count`` once nothing can be refused any more."""
+def decide(
+    shared: Services, family: ServedFamily, unit: str | None, now: datetime, *, by_chat: bool = False
+) -> ServedChoice:
+    """Decides from memory. Call ``count`` once nothing can be refused any more.
+
+    Args:
+        by_chat: the variant is executed here, and not by who fetches its prompt.
+    """
     hashed = shared.hmac_unit(unit) if unit is not None else None
-    choice = family.choose(unit, hashed, now)
+    choice = family.choose(unit, hashed, now, by_chat=by_chat)
     token = family.token(
         choice, hashed, now=now, rollout_now=shared.clock.rollout_now(), keys=shared.serving.token_keys
     )

@@ -16,6 +16,7 @@ from optimizer.content.core.policy.flags import Flags
 from optimizer.core.base.errors import Busy, DetentError
 from optimizer.core.family.family import Family, kind_of
 from optimizer.core.family.variant import Variant
+from optimizer.core.policy.tiers import has_student
 from optimizer.core.serving.assignment import TokenKeys, UnitOverrides, has_lease, holdback_of, overrides_by_family
 from optimizer.core.serving.family_names import by_name, former_of, is_retired, no_family, retired_family
 from optimizer.core.serving.rollout import Freeze, Rollout, is_frozen
@@ -204,9 +205,10 @@ class ServingState:
             holdback = holdback_of(
                 champion, self._store.rollouts.latest(tx, name) if champion.rollout else None, self._clock.scale
             )
-        ids = [champion.variant, *(override.variant for override in overrides.values())]
-        ids += [rollout.candidate] if rollout is not None else []
-        ids += [holdback.variant] if holdback is not None else []
+        compared = [champion.variant]
+        compared += [rollout.candidate] if rollout is not None else []
+        compared += [holdback.variant] if holdback is not None else []
+        ids = [*compared, *(override.variant for override in overrides.values())]
         variants = self._variants(tx, name, ids, known.variants if known else {})
         if champion.variant not in variants:
             log.error("champion is missing from the store", family=name, variant=champion.variant)
@@ -237,6 +239,7 @@ class ServingState:
             overrides={unit: entry for unit, entry in overrides.items() if entry.variant in variants},
             holdback=holdback,
             environment=environment,
+            compares_student=any(has_student(variants[id].policy) for id in compared if id in variants),
         )
 
     def _variants(

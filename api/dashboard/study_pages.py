@@ -19,7 +19,7 @@ MOST_RANKED = 1000
 
 
 def studies(visit: PageVisit, last_days: LastDays) -> Mapping[str, Any]:
-    """The newest first, page by page; or those with the most confirmed lift, of the newest ``MOST_RANKED``."""
+    """The newest first, page by page; or those with the most lift on the holdout, of the newest ``MOST_RANKED``."""
     query = visit.request.query
     of_family, by_lift = query.get("family") or None, query.get("order") == "lift"
     if by_lift:

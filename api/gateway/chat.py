@@ -139,7 +139,7 @@ async def _prepare(body: ChatBody, request: StrictRequest, shared: Services, sid
         require(request.state.caller, "operate")
         served, variant = await asyncio.to_thread(_as_told, shared, body.model, body.detent.variant, unit)
     else:
-        served = decide(shared, family, unit, shared.clock.now())
+        served = decide(shared, family, unit, shared.clock.now(), by_chat=True)
         variant = served.family.variants[served.choice.variant]
     definition = family.definition
     if not variant.messages:

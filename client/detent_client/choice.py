@@ -50,7 +50,12 @@ class Split:
     from_there: Choice
     until: float  # the lease's end, or the holdback's: seconds since 1970 by the server's clock
 
-    def choice(self, unit: str) -> Choice:
+    def choice(self, unit: str, outside: Choice) -> Choice:
+        """``outside``: of who stands in no arm, which is everybody where one arm is the server's to carry out: the other
+        alone would be of other users.
+        """
+        if self.below.variant.needs_server or self.from_there.variant.needs_server:
+            return outside
         return self.below if bucket(self.salt, unit) < self.first_bucket else self.from_there
 
 
@@ -87,10 +92,10 @@ class FamilyEntry:
         if self.overrides is not None and (override := self.overrides.choice(unit, server_now)) is not None:
             return override
         rollout, holdback = self.rollout, self.holdback
-        if rollout is not None:
-            return rollout.choice(unit) if server_now < leases.get(rollout.rollout, rollout.until) else self.champion
-        if holdback is not None and server_now < holdback.until:
-            return holdback.choice(unit)
+        if rollout is not None and server_now < leases.get(rollout.rollout, rollout.until):
+            return rollout.choice(unit, self.champion)
+        if rollout is None and holdback is not None and server_now < holdback.until:
+            return holdback.choice(unit, self.champion)
         return self.champion
 
 

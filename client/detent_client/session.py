@@ -209,9 +209,7 @@ def _choice_from(snapshot: Snapshot | None, family: str, unit: str | None, at: f
     if unit is not None and not is_unit(unit):
         raise InvalidInput(f"A unit is a text of 1 to {MAX_UNIT_CHARS} characters.", ["/unit"])
     choice = entry.choose(unit, at if snapshot.time is not None else None, snapshot.leases)
-    if choice.variant.needs_server:
-        choice = entry.champion  # in no arm, as where a lease ran out
-    if choice.variant.needs_server:
+    if choice.variant.needs_server and (choice := entry.champion).variant.needs_server:  # in no arm
         raise NeedsServer(
             f"Family {family!r} has a policy, which the server carries out: send chats to /v1/chat/completions with the"
             f" family as the model, or records of a family of kind policy to /v1/families/{family}/render."

@@ -165,8 +165,10 @@ class Observations(Protocol):
     def outside(self, tx: Transaction, family: str, since: datetime, until: datetime) -> set[str]:
         """Units that were served outside a rollout, by reports received in [since, until]."""
 
-    def is_reported(self, tx: Transaction, family: str, since: datetime) -> bool:
-        """Whether any interaction of the family was reported since then."""
+    def reporters(self, tx: Transaction, family: str, since: datetime, limit: int) -> tuple[int, int]:
+        """Of the newest ``limit`` interactions of the family since then: how many there are, and how many of them
+        applications reported, which had called the model themselves.
+        """
 
     def delays_s(self, tx: Transaction, family: str, variant: str, since: datetime, limit: int) -> list[float]:
         """Seconds between interaction and outcome, of the newest ``limit`` outcomes that name their interaction."""

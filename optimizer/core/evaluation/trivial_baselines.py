@@ -41,7 +41,10 @@ NO_WORDS = "the training examples have no words"
 NO_LABELS = "its answers are no labels"
 NO_SENTENCE = "its answers are no texts that a sentence could stand for"
 NOT_JUDGED = "a judge scores this family, and answers without a model are not judged"
-STUDENT_INSTEAD = " With `tiers: [student, …]` a study can let a student answer: docs/how-to/answer-without-a-model.md."
+STUDENT_INSTEAD = (
+    " With `tiers: [student, …]` a study without --strategy can let a student answer:"
+    " docs/how-to/answer-without-a-model.md."
+)
 NO_TEXT = "a row has no text to take a sentence from"
 
 # (training texts, their labels, texts) -> a label each.

@@ -111,6 +111,11 @@ AUDIT_SHARE = Knob(
 KNOBS = (TIERS, ACCEPT, *_ACCEPT_OF, REFINE, SKIP, CONFIDENCE, STUDENTS, REFUSE, FALL_BACK, AUDIT_SHARE)
 
 
+def has_student(policy: Mapping[str, Any]) -> bool:
+    """Whether a student answers, whose weights the store holds: only who chats by the server gets that."""
+    return bool(policy.get(STUDENTS.name))
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Tiers:
     """``accept`` holds one threshold for each model but the last, whose answer is always taken.

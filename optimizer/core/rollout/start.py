@@ -17,6 +17,7 @@ from optimizer.core.family.variant import Variant
 from optimizer.core.family.wording import faults_of
 from optimizer.core.feedback.events import LabelSummary
 from optimizer.core.policy.nearest import needs_server
+from optimizer.core.policy.tiers import has_student
 from optimizer.core.search.study import Study
 from optimizer.core.serving.rollout import FALLEN, Rollout
 from optimizer.core.statistics.quality_gate import ROLL_WEIGHTS
@@ -25,6 +26,11 @@ MIN_LABELS_FOR_MEAN = 50
 MEAN_WITHOUT_LABELS = 0.5
 LABEL_WINDOW_DAYS = 30
 MIN_DELAYS = 50
+NEWEST = 200  # requests, by which it is known whether applications call the model themselves
+BY_CHAT = (
+    "Send chats to POST /v1/chat/completions instead, or nominate a point of the study without a policy: detent study"
+    " nominate STUDY VARIANT"
+)
 HOLDOUT_ALLOWANCE = 1.10  # a guardrail allows this many times the ratio that the confirmation showed
 
 
@@ -200,22 +206,38 @@ def earlier_rollback_gate(earlier: Rollout | None) -> list[GateRecord]:
     return [{"name": "earlier_rollout", "verdict": "fail", "value": None, "required": None, "reason": reason}]
 
 
-def in_process_gate(candidate: Variant, champion: Variant, n_decided: int) -> list[GateRecord]:
-    """A gate that fails where applications fill in the champion's prompt by themselves, which they cannot do with the
-    candidate's: its users would get the champion, and the rollout no evidence.
+def in_process_gate(candidate: Variant, champion: Variant, *, n_decided: int, n_reported: int) -> list[GateRecord]:
+    """A gate that fails where applications call the model themselves, which they cannot do as the candidate says: their
+    users get the champion, in no arm.
 
     Args:
         n_decided: prompts of the champion that clients reported, which decide in process.
+        n_reported: of the newest requests those that applications reported; they can do what a policy says, but for a
+            student.
     """
-    if not n_decided or not needs_server(candidate) or needs_server(champion):
+    n = max(n_decided, n_reported if has_student(candidate.policy) else 0)
+    if not n or not needs_server(candidate) or needs_server(champion):
         return []
     reason = (
-        f"{count(n_decided, 'prompt')} of {champion.id} were filled in by applications (detent-client), which cannot"
-        f" carry out what {candidate.id} says ({', '.join(candidate.policy) or 'no messages'}). Send chats to"
-        f" POST /v1/chat/completions instead, or nominate a point of the study without a policy:"
-        f" detent study nominate STUDY VARIANT"
+        f"{count(n, 'prompt')} of {champion.id} were filled in by applications, which cannot"
+        f" carry out what {candidate.id} says ({', '.join(candidate.policy) or 'no messages'}). {BY_CHAT}"
     )
-    return [{"name": "in_process", "verdict": "fail", "value": n_decided, "required": 0, "reason": reason}]
+    return [{"name": "in_process", "verdict": "fail", "value": n, "required": 0, "reason": reason}]
+
+
+def unreachable(candidate: Variant, *, n: int, n_reported: int) -> str | None:
+    """Why no user would get the candidate; None where somebody may.
+
+    Args:
+        n: the newest requests; ``n_reported``: those of them that applications reported, which called the model
+            themselves.
+    """
+    if not has_student(candidate.policy) or n_reported < n:
+        return None
+    return (
+        f"nobody would get it. Its student answers in POST /v1/chat/completions alone, and the newest"
+        f" {count(n, 'request')} came from applications that call the model themselves. {BY_CHAT}"
+    )
 
 
 def holdout_ratios(study: Study | None) -> dict[str, float]:

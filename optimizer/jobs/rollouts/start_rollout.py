@@ -21,10 +21,12 @@ from optimizer.core.feedback.traffic import RecordedTraffic
 from optimizer.core.forecast.forecast import RolloutForecast
 from optimizer.core.rollout.start import (
     LABEL_WINDOW_DAYS,
+    NEWEST,
     earlier_rollback_gate,
     gates_on_record,
     in_process_gate,
     overridden_settings,
+    unreachable,
 )
 from optimizer.core.rollout.transitions import TransitionRequest, answers_on, apply, start
 from optimizer.core.serving.rollout import Decision, Rollout, is_frozen, ladder_text, require_unfrozen
@@ -119,9 +121,9 @@ def make_rollout(family: Family, request: RolloutRequest, *, actor: str, store: 
             what += "; forced, since" if draft.basis.is_confirmed else "; refused unless confirmed, since"
             what += " not every gate is met"
         hindrances = [f"{freeze.sentence}."] if freeze is not None else []
-        hindrances += [draft.blind.detail] if draft.blind is not None else []
+        hindrances += [draft.hindrance.detail] if draft.hindrance is not None else []
         hindrance = " ".join(hindrances) or None
-        next_ = None if draft.blind is not None else start_command(draft.basis.request, forced=forced)
+        next_ = None if draft.hindrance is not None else start_command(draft.basis.request, forced=forced)
         if hindrance is not None:
             what = f"nothing would start: {hindrance} After that it {what}"
         return StartReport(
@@ -167,7 +169,7 @@ class _Draft:
     gates: Sequence[GateRecord]
     forecast: RolloutForecast
     basis: _Basis
-    blind: Conflict | None  # why it cannot start where no interaction was reported
+    hindrance: Conflict | None  # why it cannot start: none was reported, or none could get it
 
     @property
     def missed(self) -> list[GateRecord]:
@@ -200,14 +202,17 @@ def _draft_start(tx: Transaction, store: Store, clock: Clock, basis: _Basis) -> 
     aim = basis.request.aim or (evidence.aim if evidence is not None else settings.gates.aim)
     now = clock.now()
     since = now - timedelta(days=LABEL_WINDOW_DAYS)
-    blind = None
-    if not store.observations.is_reported(tx, name, since):
-        blind = Conflict(
+    hindrance = None
+    n, n_reported = store.observations.reporters(tx, name, since, NEWEST)
+    if not n:
+        hindrance = Conflict(
             f"Cannot start a rollout of {variant}: no interaction of {name} was reported in {LABEL_WINDOW_DAYS} days,"
             " so its guardrails would be blind. Report every request with the assignment token it was served with:"
             ' POST /v1/interactions {"assignment", "latency_ms", "cost_usd", "error"};'
             " docs/how-to/report-interactions.md shows how.",
         )
+    elif (why := unreachable(candidate.variant, n=n, n_reported=n_reported)) is not None:
+        hindrance = Conflict(f"Cannot start a rollout of {variant}: {why}.", variant=variant)
     rollout = Rollout(
         id=new_id("ro"),
         family=name,
@@ -244,7 +249,7 @@ def _draft_start(tx: Transaction, store: Store, clock: Clock, basis: _Basis) -> 
     gates += earlier_rollback_gate(store.rollouts.last_against(tx, name, candidate=variant, champion=champion.variant))
     n_decided = store.exposures.decided_in_process(tx, name, champion.variant)
     serving = require_variant(tx, store, name, champion.variant)
-    gates += in_process_gate(candidate.variant, serving.variant, n_decided)
+    gates += in_process_gate(candidate.variant, serving.variant, n_decided=n_decided, n_reported=n_reported)
     family = with_kept_golden(tx, store, basis.family)
     gates += gates_of_suites(family, store.performance.batches(tx, name), variant, champion=champion.variant)
     forecast = forecast_start(
@@ -252,7 +257,7 @@ def _draft_start(tx: Transaction, store: Store, clock: Clock, basis: _Basis) -> 
     )
     gate = forecast.gate()
     all_gates = gates if gate is None else [*gates, gate]
-    return _Draft(rollout=rollout, gates=all_gates, forecast=forecast, basis=basis, blind=blind)
+    return _Draft(rollout=rollout, gates=all_gates, forecast=forecast, basis=basis, hindrance=hindrance)
 
 
 def _write_start(tx: Transaction, store: Store, clock: Clock, basis: _Basis, decisions: list[Decision]) -> StartReport:
@@ -261,8 +266,8 @@ def _write_start(tx: Transaction, store: Store, clock: Clock, basis: _Basis, dec
     """
     require_unfrozen(store.freezes.all(tx), basis.family.name, f"start a rollout of {basis.request.variant}")
     draft = _draft_start(tx, store, clock, basis)
-    if draft.blind is not None:
-        raise draft.blind
+    if draft.hindrance is not None:
+        raise draft.hindrance
     forced = bool(draft.missed)
     if forced and not basis.is_confirmed:
         name, variant = basis.family.name, basis.request.variant

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, replace
+from datetime import timedelta
 from math import ceil, inf
 from typing import Annotated, Any
 
@@ -21,6 +22,7 @@ from optimizer.core.family.family import Family, kind_of
 from optimizer.core.family.variant import Variant
 from optimizer.core.models.budget import checked_budget
 from optimizer.core.policy.nearest import needs_server
+from optimizer.core.rollout.start import LABEL_WINDOW_DAYS, NEWEST
 from optimizer.core.scheduling.monthly_budget import MonthlyLimits, under
 from optimizer.core.search.answer_bounds import calls_per_answer, judge_calls, policy_judgements
 from optimizer.core.search.call_estimate import answers_within, is_list_alone, is_raced, n_settings_within, tries_points
@@ -41,7 +43,7 @@ from optimizer.core.search.study import (
     unreleased_in_words,
 )
 from optimizer.core.serving.rollout import is_frozen, require_unfrozen
-from optimizer.jobs.calls.student_shelf import students_among
+from optimizer.jobs.calls.student_shelf import is_student, students_among
 from optimizer.jobs.context import Context
 from optimizer.jobs.dataset.build_dataset import load_examples, train_examples
 from optimizer.jobs.families.check_models import require_known_models
@@ -126,7 +128,7 @@ def create_study(context: Context, request: StudyRequest, *, trigger: Trigger | 
     require_known_models(family, models)
     wish, plan = _planned(_checked_wish(family, strategy, aim, caps, definition, store), store, models)
     if request.dry_run:
-        return _with_remarks(plan.estimate, wish, plan.dataset, store)
+        return _with_remarks(plan.estimate, wish, plan.dataset, context)
     now = clock.now()
     study = Study(
         id=new_id("st"),
@@ -172,14 +174,18 @@ def create_study(context: Context, request: StudyRequest, *, trigger: Trigger | 
 
 
 def _with_remarks(
-    estimate: CostEstimate, wish: CheckedStudyRequest, dataset: Mapping[str, Any], store: Store
+    estimate: CostEstimate, wish: CheckedStudyRequest, dataset: Mapping[str, Any], context: Context
 ) -> CostEstimate:
     """What a dry run says beside the cost: of the rows, and of a freeze under which the study would be refused."""
-    remarks = [*estimate.remarks]
+    remarks, store, tiers = [*estimate.remarks], context.store, searched_tiers(wish.names, wish.family)
     with store.read() as tx:
         freeze = is_frozen(store.freezes.all(tx), wish.family.name)
         n_decided = store.exposures.decided_in_process(tx, wish.family.name, wish.champion_id)
-    if n_decided and searched_tiers(wish.names, wish.family) and not needs_server(wish.champion):
+        since = context.clock.now() - timedelta(days=LABEL_WINDOW_DAYS)
+        _, n_reported = store.observations.reporters(tx, wish.family.name, since, NEWEST)
+    if any(is_student(context.models(), tier) for tier in tiers):
+        n_decided = max(n_decided, n_reported)  # who calls the model itself can do what else a policy says
+    if n_decided and tiers and not needs_server(wish.champion):
         prompt_strategy = "+".join(name for name in wish.names if name != REPLAY)
         remarks.append(in_process_in_words(wish.family.name, n_decided, prompt_strategy))
     n_instructions = n_listed(wish.space, wish.champion)

@@ -7,6 +7,7 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
+from datetime import timedelta
 from io import StringIO
 from pathlib import Path
 from typing import Any
@@ -259,6 +260,53 @@ def test_a_file_that_puts_it_where_it_cannot_answer_is_refused(
     assert before not in text
     with pytest.raises(InvalidFamily, match=says):
         require_known_models(parse_family(YAML(typ="safe").load(text)), wiring.open_models(taught.home))
+
+
+def test_its_rollout_is_of_chats_alone(taught: Taught) -> None:
+    """Who fetches a prompt calls a model, and would be counted for a student that was not asked."""
+    store, winner = taught.store, taught.study.winner
+    rollouts, start = "/v1/families/topics/rollouts", {"variant": winner, "confirm": "topics"}
+
+    def started(api: TestClient, **more: Any) -> Any:
+        return api.post(rollouts, json={**start, **more})
+
+    with taught.api() as api, taught.gateway() as gateway:
+
+        def arm(unit: str) -> tuple[str, str | None]:
+            served = api.get("/v1/families/topics/prompt", headers={"X-Detent-Unit": unit}).json()
+            return served["role"], served["rollout"]
+
+        token = api.get("/v1/families/topics/prompt", headers={"X-Detent-Unit": "u"}).json()["assignment"]
+        for id in ("a", "b"):
+            report = {"id": id, "assignment": token, "output": "music", "latency_ms": 5.0}
+            assert api.post("/v1/interactions", json=report).status_code == 200
+        refused = started(api)
+        assert refused.status_code == 409
+        assert "nobody would get it" in refused.json()["detail"]
+        assert "the newest 2 requests" in refused.json()["detail"]
+        ask(gateway, document(901), user="u")
+        until(lambda: started(api, dry_run=True).json()["hindrance"] is None)
+        gate = started(api, dry_run=True).json()["gates"][-1]
+        assert (gate["name"], gate["verdict"], gate["value"]) == ("in_process", "fail", 2)
+        id = started(api).json()["id"]
+        with store.read() as tx:
+            pending = store.rollouts.get(tx, id)
+        lease = taught.clock.now() + timedelta(minutes=5)
+        deploying = replace(
+            pending, status="deploying", stage=0, ladder=(0.5,), lease_expires_at=lease, version=pending.version + 1
+        )
+        store.write(lambda tx: store.rollouts.save(tx, deploying, None))
+        store.write(store.serving_version.bump)
+        units = [f"u{n}" for n in range(40)]
+
+        def roles() -> set[str]:
+            return {ask(gateway, document(901), user=unit)["detent"]["role"] for unit in units}
+
+        until(lambda: roles() == {"candidate", "champion"})
+        until(lambda: {arm(unit) for unit in units} == {("champion", None)})
+        ended = replace(deploying, status="rolled_back", lease_expires_at=None, version=deploying.version + 1)
+        store.write(lambda tx: store.rollouts.save(tx, ended, None))
+        store.write(store.serving_version.bump)
 
 
 def test_one_that_no_variant_names_goes_with_the_next(taught: Taught) -> None:

@@ -37,6 +37,7 @@ from optimizer.core.search.cascade.thresholds import LeastCost, search
 from optimizer.core.views.study_headline import view_of_study
 from optimizer.jobs.request import ItemRequest
 from optimizer.jobs.studies.cascade_of_study import read_audit_cost
+from optimizer.jobs.studies.evaluation import ROWS_IN_TURN
 from optimizer.jobs.studies.report_study import read_study_report, report_study
 from optimizer.runtime.use_cases import use_case_of
 from optimizer.runtime.wiring import sealed_holdout
@@ -190,6 +191,19 @@ def test_each_tier_answers_a_row_of_train_and_dev_once_however_many_thresholds_a
     assert len(keys) == len(set(keys)) == models.n_calls
     report = report_study(study, family=world.family, store=world.store, clock=world.clock)
     assert report.cascade.n_records == 130
+
+
+def test_a_cap_leaves_rows_that_every_tier_has_answered(world: World) -> None:
+    models = two_tiers()
+    study = world.run(create(world, models, budget=Budget(calls=600, usd=1.0)), models=models)
+    rows = {
+        name: {text for r in models.get(name).requests if "holdout" not in (text := str(r.messages[-1]["content"]))}
+        for name in ("cheap", "strong")
+    }
+    answered = len(rows["cheap"] & rows["strong"])
+    assert f"{answered} of 130 examples were answered by every tier" in study.spend.remark
+    assert 45 < answered < 130
+    assert len(rows["strong"]) - answered <= ROWS_IN_TURN
 
 
 def test_what_is_predicted_to_lose_the_margin_on_other_rows_is_not_taken_to_the_holdout(found, monkeypatch):

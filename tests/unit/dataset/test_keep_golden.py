@@ -173,7 +173,7 @@ def test_a_rollout_asks_for_them_too(tmp_path: Path, monkeypatch: pytest.MonkeyP
     other = replace(world.family.variant(), model={**world.family.variant().model, "max_tokens": 7})
     record = VariantRecord(family="topics", variant=other, source="api", created_at=START, created_by="ann")
     world.store.write(lambda tx: world.store.variants.add(tx, record))
-    monkeypatch.setattr(world.store.observations, "is_reported", lambda *_: True)
+    monkeypatch.setattr(world.store.observations, "reporters", lambda *_: (1, 0))
 
     def gates() -> set[str]:
         draft = start_rollout(world.family, other.id, actor="ann", store=world.store, clock=world.clock, dry_run=True)

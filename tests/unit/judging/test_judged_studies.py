@@ -220,7 +220,7 @@ BY_USERS = {"gates": {"n": 8, "max_risk": 1.0}, "metric": {"field": "success", "
 
 
 def start_of(world, family):
-    world.store.observations.is_reported = lambda *_: True
+    world.store.observations.reporters = lambda *_: (1, 0)
     given = {"actor": "ann", "store": world.store, "clock": world.clock, "dry_run": True}
     return start_rollout(family, world.study.winner, **given)
 

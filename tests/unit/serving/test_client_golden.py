@@ -137,6 +137,7 @@ def champion_of(family: str, of: Variant) -> Champion:
 
 
 CHAMPION, CANDIDATE = variant(SYSTEM, USER), variant({"role": "user", "content": "Topic of {{message}}"})
+STUDENT = replace(CANDIDATE, policy={"tiers": ["student", "m"], "students": {"student": "st_1"}, "accept": 0.9})
 THIRD = variant({"role": "user", "content": "Another topic of {{message}}"})
 UNITS = [f"unit-{n}" for n in range(60)] + ["ünit \U0001f4a7", "a" * 512, " ", "0"]
 FREEZE = Freeze(scope="frozen", reason="a test", by="tester", since=T0)
@@ -178,6 +179,12 @@ FAMILIES = {
         served("soon_over", rollout=deploying("soon_over", 0.5, lease_s=10)),
         served("over", rollout=deploying("over", 0.5, lease_s=-1)),
         served("held_back", holdback=held_back("held_back")),
+        served(
+            "by_student",
+            rollout=replace(deploying("by_student", 0.5), candidate=STUDENT.id),
+            variants={one.id: one for one in (CHAMPION, STUDENT)},
+            compares_student=True,
+        ),
         served("overridden", rollout=deploying("overridden", 0.5), overrides=OVERRIDES),
         served("frozen", overrides=OVERRIDES, rollout=deploying("frozen", 0.5), freeze=FREEZE),
     )
@@ -202,6 +209,12 @@ def test_the_server_decides_what_the_client_s_golden_file_says() -> None:
     rows = decisions()
     assert is_as_kept("decisions.jsonl", [{"date": format_datetime(T0, usegmt=True), "snapshot": body}, *rows])
     assert {row["role"] for row in rows} == {"champion", "candidate", "holdback"}
+    assert {(row["role"], row["rollout"]) for row in rows if row["family"] == "by_student"} == {("champion", None)}
+    by_chat = [FAMILIES["by_student"].choose(unit, unit_hmac(b"k", unit), T0, by_chat=True) for unit in UNITS]
+    assert {(choice.role, choice.rollout) for choice in by_chat} == {
+        ("champion", "ro_by_student"),
+        ("candidate", "ro_by_student"),
+    }
 
 
 @given(st.data(), variants())

@@ -165,10 +165,10 @@ class ObservationQueries:
             units |= {row.unit_hmac for row in tx.execute(query.where(c.rollout.is_(None), c.unit_hmac.is_not(None)))}
         return units
 
-    def is_reported(self, tx: Connection, family: str, since: datetime) -> bool:
-        return (
-            tx.execute(select(_I.id).where(_I.family == family, _I.received_at >= since).limit(1)).first() is not None
-        )
+    def reporters(self, tx: Connection, family: str, since: datetime, limit: int) -> tuple[int, int]:
+        query = select(_I.by_gateway).where(_I.family == family, _I.received_at >= since)
+        by_gateway = tx.execute(query.order_by(_I.received_at.desc()).limit(limit)).scalars().all()
+        return len(by_gateway), by_gateway.count(False)
 
     def delays_s(self, tx: Connection, family: str, variant: str, since: datetime, limit: int) -> list[float]:
         sums = outcomes_since(tx, family, since, variant=variant)
