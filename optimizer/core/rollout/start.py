@@ -225,19 +225,25 @@ def in_process_gate(candidate: Variant, champion: Variant, *, n_decided: int, n_
     return [{"name": "in_process", "verdict": "fail", "value": n, "required": 0, "reason": reason}]
 
 
-def unreachable(candidate: Variant, *, n: int, n_reported: int) -> str | None:
-    """Why no user would get the candidate; None where somebody may.
+def start_hindrance(candidate: Variant, family: str, *, n: int, n_reported: int) -> str | None:
+    """Why no confirmation starts a rollout: nobody would watch it, or get its candidate. None where nothing hinders.
 
     Args:
-        n: the newest requests; ``n_reported``: those of them that applications reported, which called the model
-            themselves.
+        n: the newest requests of the last ``LABEL_WINDOW_DAYS`` days, ``NEWEST`` at most.
+        n_reported: those of them that applications reported, which had called the model themselves.
     """
-    if not has_student(candidate.policy) or n_reported < n:
-        return None
-    return (
-        f"nobody would get it. Its student answers in POST /v1/chat/completions alone, and the newest"
-        f" {count(n, 'request')} came from applications that call the model themselves. {BY_CHAT}"
-    )
+    if not n:
+        return (
+            f"no interaction of {family} was reported in {LABEL_WINDOW_DAYS} days, so its guardrails would be blind."
+            " Report every request with the assignment token it was served with: POST /v1/interactions"
+            ' {"assignment", "latency_ms", "cost_usd", "error"}; docs/how-to/report-interactions.md shows how'
+        )
+    if has_student(candidate.policy) and n_reported == n:
+        return (
+            f"nobody would get it. Its student answers in POST /v1/chat/completions alone, and the newest"
+            f" {count(n, 'request')} came from applications that call the model themselves. {BY_CHAT}"
+        )
+    return None
 
 
 def holdout_ratios(study: Study | None) -> dict[str, float]:

@@ -26,7 +26,7 @@ from optimizer.core.rollout.start import (
     gates_on_record,
     in_process_gate,
     overridden_settings,
-    unreachable,
+    start_hindrance,
 )
 from optimizer.core.rollout.transitions import TransitionRequest, answers_on, apply, start
 from optimizer.core.serving.rollout import Decision, Rollout, is_frozen, ladder_text, require_unfrozen
@@ -202,17 +202,9 @@ def _draft_start(tx: Transaction, store: Store, clock: Clock, basis: _Basis) -> 
     aim = basis.request.aim or (evidence.aim if evidence is not None else settings.gates.aim)
     now = clock.now()
     since = now - timedelta(days=LABEL_WINDOW_DAYS)
-    hindrance = None
     n, n_reported = store.observations.reporters(tx, name, since, NEWEST)
-    if not n:
-        hindrance = Conflict(
-            f"Cannot start a rollout of {variant}: no interaction of {name} was reported in {LABEL_WINDOW_DAYS} days,"
-            " so its guardrails would be blind. Report every request with the assignment token it was served with:"
-            ' POST /v1/interactions {"assignment", "latency_ms", "cost_usd", "error"};'
-            " docs/how-to/report-interactions.md shows how.",
-        )
-    elif (why := unreachable(candidate.variant, n=n, n_reported=n_reported)) is not None:
-        hindrance = Conflict(f"Cannot start a rollout of {variant}: {why}.", variant=variant)
+    why_not = start_hindrance(candidate.variant, name, n=n, n_reported=n_reported)
+    hindrance = Conflict(f"Cannot start a rollout of {variant}: {why_not}.") if why_not is not None else None
     rollout = Rollout(
         id=new_id("ro"),
         family=name,

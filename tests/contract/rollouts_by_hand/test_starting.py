@@ -9,6 +9,7 @@ from optimizer.core.base.errors import Conflict, GateNotMet, InvalidInput, NotFo
 from optimizer.core.base.values import Budget
 from optimizer.core.evaluation.suite import suite_id
 from optimizer.core.family.settings import Targets
+from optimizer.core.family.variant import Variant, VariantRecord
 from optimizer.core.feedback.events import Arm, FeedbackEvent
 from optimizer.core.search.study import Study
 from optimizer.jobs.families.create_variant import VariantRequest, store_draft
@@ -16,7 +17,7 @@ from optimizer.jobs.rollouts.verify_rollout import verify_rollout
 from tests.contract.rollouts_by_hand.world import T0, F, champion, family, served, version
 from tests.rows.evaluations import batch_of, check_of
 from tests.rows.rollout_acts import operate, start_rollout
-from tests.stores import keep_events
+from tests.stores import interaction, keep_events
 
 
 def test_a_start_without_a_study_is_refused_and_names_the_gate(store, clock, candidate):
@@ -197,6 +198,24 @@ def test_a_policy_is_no_candidate_where_applications_fill_in_the_champion_by_the
     with pytest.raises(GateNotMet, match=r"40 prompts of .* cannot carry out .* \(refine\)") as refused:
         start_rollout(family(), candidate, actor="ann", store=store, clock=clock)
     assert [gate["name"] for gate in refused.value.members["gates"]] == ["in_process"]
+
+
+def test_a_student_starts_where_somebody_chats_and_is_told_of_those_who_call_the_model_themselves(store, clock):
+    messages = ({"role": "user", "content": "In one sentence: {{document}}"},)
+    policy = {"tiers": ["student", "strong"], "students": {"student": "st_1"}, "accept": 0.9}
+    student = Variant(messages=messages, policy=policy)
+    record = VariantRecord(family=F, variant=student, source="study", created_at=T0, created_by="ann")
+    store.write(lambda tx: store.variants.add(tx, record))
+    confirmed(store, student.id)
+    by = {"actor": "ann", "store": store, "clock": clock}
+    with pytest.raises(Conflict, match=r"nobody would get it.* the newest 1 request came from applications"):
+        start_rollout(family(), student.id, confirm=F, **by)
+    assert "nobody would get it" in start_rollout(family(), student.id, dry_run=True, **by).hindrance
+    reported = Arm(family=F, variant=champion(store), unit_hmac="u1")
+    keep_events(store, [interaction("in_chat", of=reported, received_at=clock.now(), by_gateway=True)])
+    with pytest.raises(GateNotMet, match=r"in_process: 1 prompt of .* \(tiers, students, accept\)"):
+        start_rollout(family(), student.id, **by)
+    assert start_rollout(family(), student.id, confirm=F, **by).forced
 
 
 def test_an_unmet_gate_is_named_with_its_figures(store, clock, candidate):
