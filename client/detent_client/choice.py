@@ -51,7 +51,7 @@ class Split:
     until: float  # the lease's end, or the holdback's: seconds since 1970 by the server's clock
 
     def choice(self, unit: str, outside: Choice) -> Choice:
-        """``outside``: of who stands in no arm, which is everybody where one arm is the server's to carry out: the other
+        """``outside``: of who stands in no arm: everybody where one arm is the server's to carry out, since the other
         alone would be of other users.
         """
         if self.below.variant.needs_server or self.from_there.variant.needs_server:

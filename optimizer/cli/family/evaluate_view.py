@@ -145,7 +145,8 @@ def what_follows(report: EvaluationReport, *, is_champion: bool) -> str:
     name, variant = report.family, report.variant
     gate, is_golden = gate_of_suite(report.suite_name or DEFAULT), report.suite_name == GOLDEN
     study = f"detent study run {name} --dry-run"
-    go_on = f"Next: {study}" if is_champion else f"Next: detent rollout start {name} {variant} --dry-run"
+    is_for_search = is_champion or report.n_errors == report.n
+    go_on = f"Next: {study}" if is_for_search else f"Next: detent rollout start {name} {variant} --dry-run"
     checks = report.checks
     if checks is None:
         return go_on

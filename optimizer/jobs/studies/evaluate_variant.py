@@ -46,6 +46,7 @@ from optimizer.jobs.studies.evaluations.time_calls import PURPOSE as TIMING, tim
 from optimizer.ports import ModelSource, Store
 
 EVALUATION = "evaluation"  # the purpose of its calls
+SHOWN_CHARS = 60  # of an answer in which there is an error
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -127,7 +128,9 @@ def evaluate_variant(
     store.write(lambda tx: store.performance.add_batch(tx, batch))
     without_model = None if plan.rows else _without_model(plan, family, evaluators, results, scorer, store, classify)
     spent = calls.spend()
-    errors = [r.error for r in results if r.error is not None]
+    errors = Counter(r.error for r in results if r.error is not None)
+    commonest = errors.most_common(1)[0][0] if errors else None
+    answer = next((r.output for r in results if commonest is not None and r.error == commonest and r.output), None)
     return EvaluationReport(
         **members_of(batch),
         scenarios=scores_by_scenario(plan, results, beside),
@@ -143,7 +146,7 @@ def evaluate_variant(
         truncated=plan.truncated,
         n_refused=plan.n_refused,
         timing=_figures(timing),
-        commonest_error=Counter(errors).most_common(1)[0][0] if errors else None,
+        commonest_error=commonest if answer is None else f"{commonest}, as in {answer[:SHOWN_CHARS]!r}",
     )
 
 

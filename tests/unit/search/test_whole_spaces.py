@@ -127,7 +127,7 @@ def test_a_cap_is_counted_with_the_sealed_rows_that_there_are(tmp_path):
     ids=["champion's temperature", "others alone", "a range"],
 )
 @pytest.mark.parametrize("strategy", ["race", "joint"])
-@pytest.mark.parametrize("calls", [40 + 4 * (N + 1), 160, 300])
+@pytest.mark.parametrize("calls", [40 + 4 * (N + 1), 160, pytest.param(300, marks=pytest.mark.long)])
 def test_of_a_product_with_a_list_each_instruction_comes_first(tmp_path, own, temperatures, strategy, calls):
     world = world_of(tmp_path)
     choices = [*own, *world.family.space["instruction"]["choices"]]
