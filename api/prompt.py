@@ -141,7 +141,7 @@ class ServedFamily(Serving):
             return self.champion_choice()
         choice = choose(self, unit, unit_hmac, now)
         is_outside = self.compares_student and not by_chat and choice.rollout is not None
-        return Choice(variant=self.champion.variant, role="champion") if is_outside else choice
+        return self.champion_choice() if is_outside else choice
 
     def champion_choice(self) -> Choice:
         """The champion outside of any arm, as the environment leaves it."""
