@@ -225,10 +225,11 @@ def in_process_gate(candidate: Variant, champion: Variant, *, n_decided: int, n_
     return [{"name": "in_process", "verdict": "fail", "value": n, "required": 0, "reason": reason}]
 
 
-def start_hindrance(candidate: Variant, family: str, *, n: int, n_reported: int) -> str | None:
-    """Why no confirmation starts a rollout: nobody would watch it, or get its candidate. None where nothing hinders.
+def start_hindrance(family: str, *variants: Variant, n: int, n_reported: int) -> str | None:
+    """Why no confirmation starts a rollout: nobody would watch it, or stand in it. None where nothing hinders.
 
     Args:
+        variants: champion and candidate.
         n: the newest requests of the last ``LABEL_WINDOW_DAYS`` days, ``NEWEST`` at most.
         n_reported: those of them that applications reported, which had called the model themselves.
     """
@@ -238,9 +239,9 @@ def start_hindrance(candidate: Variant, family: str, *, n: int, n_reported: int)
             " Report every request with the assignment token it was served with: POST /v1/interactions"
             ' {"assignment", "latency_ms", "cost_usd", "error"}; docs/how-to/report-interactions.md shows how'
         )
-    if has_student(candidate.policy) and n_reported == n:
+    if n_reported == n and any(has_student(variant.policy) for variant in variants):
         return (
-            f"nobody would get it. Its student answers in POST /v1/chat/completions alone, and the newest"
+            f"nobody would stand in it. A student answers in POST /v1/chat/completions alone, and the newest"
             f" {count(n, 'request')} came from applications that call the model themselves. {BY_CHAT}"
         )
     return None
