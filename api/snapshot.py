@@ -105,7 +105,8 @@ def _snapshot_of(family: ServedFamily, now: datetime, salt: str) -> dict[str, An
         "overrides": None,
         "privacy": {"store": privacy},
     }
-    rollout, holdback = family.rollout, family.holdback
+    # Where a student is compared nobody who fetches stands in an arm.
+    rollout, holdback = (None, None) if family.compares_student else (family.rollout, family.holdback)
     if family.freeze is not None or family.environment is not None:
         return entry
     # None where a client has no override to follow.

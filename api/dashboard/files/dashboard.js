@@ -90,8 +90,9 @@ htmx.on("htmx:beforeSwap", (event) => {
 // new came, what is shown still waits for what it waited for.
 htmx.on("htmx:afterRequest", ({ detail: { elt: main, xhr } }) => {
   if (xhr.status === 401) tellOf("Your session has ended: copy what you typed, and sign in again.");
-  if (main.id !== "main" || xhr.status === 200) return;
-  if (xhr.status !== 503) return waitAgain();
+  if (main.id !== "main") return;
+  if (xhr.status === 304) return waitAgain();
+  if (xhr.status !== 503) return;
   clearTimeout(timer);
   timer = setTimeout(() => htmx.trigger(main, "again"), BUSY_MS);
 });

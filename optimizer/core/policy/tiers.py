@@ -112,7 +112,7 @@ KNOBS = (TIERS, ACCEPT, *_ACCEPT_OF, REFINE, SKIP, CONFIDENCE, STUDENTS, REFUSE,
 
 
 def has_student(policy: Mapping[str, Any]) -> bool:
-    """Whether a student answers, whose weights the store holds: only who chats by the server gets that."""
+    """Whether one of its tiers is a student."""
     return bool(policy.get(STUDENTS.name))
 
 

@@ -28,7 +28,7 @@ LABEL_WINDOW_DAYS = 30
 MIN_DELAYS = 50
 NEWEST = 200  # requests, by which it is known whether applications call the model themselves
 BY_CHAT = (
-    "Send chats to POST /v1/chat/completions instead, or nominate a point of the study without a policy: detent study"
+    "Send chats to POST /v1/chat/completions instead, or nominate a point of the study without tiers: detent study"
     " nominate STUDY VARIANT"
 )
 HOLDOUT_ALLOWANCE = 1.10  # a guardrail allows this many times the ratio that the confirmation showed
@@ -207,29 +207,35 @@ def earlier_rollback_gate(earlier: Rollout | None) -> list[GateRecord]:
 
 
 def in_process_gate(candidate: Variant, champion: Variant, *, n_decided: int, n_reported: int) -> list[GateRecord]:
-    """A gate that fails where applications call the model themselves, which they cannot do as the candidate says: their
-    users get the champion, in no arm.
+    """A gate that fails where applications call the model themselves, which they cannot do as one of the two says: they
+    stand in no arm, and once it is promoted their users get the candidate's prompt without its policy.
 
     Args:
         n_decided: prompts of the champion that clients reported, which decide in process.
-        n_reported: of the newest requests those that applications reported; they can do what a policy says, but for a
-            student.
+        n_reported: of the newest requests those that applications reported. What they fetch over HTTP they may execute
+            themselves, but for a student.
     """
-    n = max(n_decided, n_reported if has_student(candidate.policy) else 0)
-    if not n or not needs_server(candidate) or needs_server(champion):
+    n_decided = n_decided if needs_server(candidate) and not needs_server(champion) else 0
+    n_reported = n_reported if has_student(candidate.policy) or has_student(champion.policy) else 0
+    if not n_decided and not n_reported:
         return []
-    reason = (
-        f"{count(n, 'prompt')} of {champion.id} were filled in by applications, which cannot"
-        f" carry out what {candidate.id} says ({', '.join(candidate.policy) or 'no messages'}). {BY_CHAT}"
+    who = (
+        f"{count(n_decided, 'prompt')} of {champion.id} were filled in by applications (detent-client), which cannot"
+        f" carry out what {candidate.id} says ({', '.join(candidate.policy) or 'no messages'})"
+        if n_decided
+        else f"{n_reported} of the newest requests came from applications that call the model themselves, and a student"
+        " answers in chats alone"
     )
-    return [{"name": "in_process", "verdict": "fail", "value": n, "required": 0, "reason": reason}]
+    reason = f"{who}. {BY_CHAT}"
+    return [
+        {"name": "in_process", "verdict": "fail", "value": n_decided or n_reported, "required": 0, "reason": reason}
+    ]
 
 
-def start_hindrance(family: str, *variants: Variant, n: int, n_reported: int) -> str | None:
-    """Why no confirmation starts a rollout: nobody would watch it, or stand in it. None where nothing hinders.
+def start_hindrance(family: str, candidate: Variant, *, n: int, n_reported: int) -> str | None:
+    """Why no confirmation starts a rollout: nobody would watch it, or get its candidate. None where nothing hinders.
 
     Args:
-        variants: champion and candidate.
         n: the newest requests of the last ``LABEL_WINDOW_DAYS`` days, ``NEWEST`` at most.
         n_reported: those of them that applications reported, which had called the model themselves.
     """
@@ -239,9 +245,9 @@ def start_hindrance(family: str, *variants: Variant, n: int, n_reported: int) ->
             " Report every request with the assignment token it was served with: POST /v1/interactions"
             ' {"assignment", "latency_ms", "cost_usd", "error"}; docs/how-to/report-interactions.md shows how'
         )
-    if n_reported == n and any(has_student(variant.policy) for variant in variants):
+    if has_student(candidate.policy) and n_reported == n:
         return (
-            f"nobody would stand in it. A student answers in POST /v1/chat/completions alone, and the newest"
+            f"hardly anybody would get it. Its student answers in POST /v1/chat/completions alone, and the newest"
             f" {count(n, 'request')} came from applications that call the model themselves. {BY_CHAT}"
         )
     return None

@@ -500,15 +500,11 @@ def small_holdout_in_words(n: int, needed: int) -> str | None:
     )
 
 
-def in_process_in_words(family: str, n_decided: int, prompt_strategy: str) -> str:
-    """The remark that a winner with tiers would start no rollout.
-
-    Args:
-        n_decided: prompts of the champion that applications filled in by themselves.
-    """
+def in_process_in_words(family: str, prompt_strategy: str) -> str:
+    """The remark that a winner with tiers would start no rollout where applications call the model themselves."""
     return (
-        f"Applications fill in prompts of {family} by themselves ({count(n_decided, 'prompt')} so far), and a winner"
-        f" with tiers is the server's to carry out: its rollout would be refused. Search the prompt alone"
+        f"Applications call the model of {family} themselves, and a winner with tiers is the server's to carry out: its"
+        " rollout would be refused. Search the prompt alone"
         f"{f': --strategy {prompt_strategy}' if prompt_strategy else ''}, or send chats to POST /v1/chat/completions."
     )
 

@@ -203,8 +203,7 @@ def _draft_start(tx: Transaction, store: Store, clock: Clock, basis: _Basis) -> 
     now = clock.now()
     since = now - timedelta(days=LABEL_WINDOW_DAYS)
     n, n_reported = store.observations.reporters(tx, name, since, NEWEST)
-    serving = require_variant(tx, store, name, champion.variant)
-    why_not = start_hindrance(name, serving.variant, candidate.variant, n=n, n_reported=n_reported)
+    why_not = start_hindrance(name, candidate.variant, n=n, n_reported=n_reported)
     hindrance = Conflict(f"Cannot start a rollout of {variant}: {why_not}.") if why_not is not None else None
     rollout = Rollout(
         id=new_id("ro"),
@@ -241,6 +240,7 @@ def _draft_start(tx: Transaction, store: Store, clock: Clock, basis: _Basis) -> 
     gates += judged
     gates += earlier_rollback_gate(store.rollouts.last_against(tx, name, candidate=variant, champion=champion.variant))
     n_decided = store.exposures.decided_in_process(tx, name, champion.variant)
+    serving = require_variant(tx, store, name, champion.variant)
     gates += in_process_gate(candidate.variant, serving.variant, n_decided=n_decided, n_reported=n_reported)
     family = with_kept_golden(tx, store, basis.family)
     gates += gates_of_suites(family, store.performance.batches(tx, name), variant, champion=champion.variant)

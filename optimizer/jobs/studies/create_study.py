@@ -183,11 +183,10 @@ def _with_remarks(
         n_decided = store.exposures.decided_in_process(tx, wish.family.name, wish.champion_id)
         since = context.clock.now() - timedelta(days=LABEL_WINDOW_DAYS)
         _, n_reported = store.observations.reporters(tx, wish.family.name, since, NEWEST)
-    if any(is_student(context.models(), tier) for tier in tiers):
-        n_decided = max(n_decided, n_reported)  # who calls the model itself can do what else a policy says
-    if n_decided and tiers and not needs_server(wish.champion):
+    has_student = any(is_student(context.models(), tier) for tier in tiers)  # what else a policy says others can do
+    if tiers and (n_decided or (n_reported and has_student)) and not needs_server(wish.champion):
         prompt_strategy = "+".join(name for name in wish.names if name != REPLAY)
-        remarks.append(in_process_in_words(wish.family.name, n_decided, prompt_strategy))
+        remarks.append(in_process_in_words(wish.family.name, prompt_strategy))
     n_instructions = n_listed(wish.space, wish.champion)
     is_given = wish.values.get("n_settings") is not None
     listed = listed_in_words(n_instructions, wish.n_points, wish.definition.n_settings, is_given=is_given)

@@ -7,7 +7,6 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from functools import partial
-from itertools import product
 from typing import Any, Protocol
 
 from optimizer.core.base.errors import BudgetExhausted, InvalidInput, ModelFailed
@@ -28,7 +27,7 @@ from optimizer.jobs.calls.evaluation_policies import EvaluationPolicies, TierNot
 from optimizer.jobs.calls.example_shelf import Shelves
 from optimizer.jobs.calls.execute_policy import Execution, PolicyRequest
 
-ROWS_IN_TURN = 32  # which every tier answers before others are asked: a cap leaves rows that have all answers
+ROWS_IN_TURN = 32  # and so many calls at once at most
 TierQuestion = tuple[int, Example, PolicyRequest]  # the example's place, itself, and what is asked about it
 Answered = ModelAnswer | Execution | ModelFailed | InvalidInput | TierNotDue
 
@@ -333,34 +332,35 @@ class Evaluator:
         failed.
 
         Beside its figures each tier has ``read``, what a predictor reads of request and answer, and ``own_usd``, what
-        this answer cost without a second sample. Of some examples one tier is asked after the other, so that a model's
-        prefix cache stays warm, with as many at once as it takes. The last tier comes first, since the champion, which
-        was asked just before, nearly always is that one. Where a cap ends the calls, the rows end there; it is raised
-        where no row can have every tier by then.
+        this answer cost without a second sample. Of ``ROWS_IN_TURN`` examples one tier is asked after the other: a
+        model's prefix cache stays warm for so long, and a cap leaves rows that every tier has answered. The last tier
+        comes first, since the champion, which was asked just before, nearly always is that one. Where a cap ends the
+        calls the rows end, too; it is raised where none can have every tier by then.
         """
         policy = parse_policy(variant.policy)
         rows: list[dict[str, Any]] = [{"tiers": {}} for _ in examples]
         readable = self._readable(variant, examples, policy)
         asked_tiers, has_ended = self._policies.asked_tiers(policy), False
-        tiers = tuple(reversed(policy.cascade.models)) if policy.cascade is not None else ()
-        for start, tier in product(range(0, len(readable), ROWS_IN_TURN), tiers):
-            if has_ended and tier == tiers[0]:
+        for start in range(0, len(readable) if policy.cascade is not None else 0, ROWS_IN_TURN):
+            assert policy.cascade is not None
+            for tier in reversed(policy.cascade.models):
+
+                async def answer(question: TierQuestion, tier: str = tier) -> dict[str, Any] | None:
+                    return await self._policies.tier_answer(variant, tier, *question[1:])
+
+                def keep(question: TierQuestion, answered: dict[str, Any] | None, tier: str = tier) -> None:
+                    if answered is not None:
+                        rows[question[0]]["tiers"][tier] = answered
+
+                some = readable[start : start + ROWS_IN_TURN]
+                try:
+                    wait_for(ask_together([self._share(tier, some, is_model=tier in asked_tiers)], answer, keep))
+                except BudgetExhausted:
+                    if start == 0 and tier != asked_tiers[0]:  # another model has to answer the same rows
+                        raise
+                    has_ended = True
+            if has_ended:
                 break
-
-            async def answer(question: TierQuestion, tier: str = tier) -> dict[str, Any] | None:
-                return await self._policies.tier_answer(variant, tier, *question[1:])
-
-            def keep(question: TierQuestion, answered: dict[str, Any] | None, tier: str = tier) -> None:
-                if answered is not None:
-                    rows[question[0]]["tiers"][tier] = answered
-
-            some = readable[start : start + ROWS_IN_TURN]
-            try:
-                wait_for(ask_together([self._share(tier, some, is_model=tier in asked_tiers)], answer, keep))
-            except BudgetExhausted:
-                if start == 0 and tier != asked_tiers[0]:  # another model has to answer the same rows
-                    raise
-                has_ended = True
         return rows
 
     def tier_texts(self, variant: Variant, tier: str, examples: Sequence[Example]) -> dict[str, str]:

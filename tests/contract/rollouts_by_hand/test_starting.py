@@ -11,7 +11,7 @@ from optimizer.core.evaluation.suite import suite_id
 from optimizer.core.family.settings import Targets
 from optimizer.core.family.variant import Variant, VariantRecord
 from optimizer.core.feedback.events import Arm, FeedbackEvent
-from optimizer.core.rollout.start import start_hindrance
+from optimizer.core.rollout.start import in_process_gate
 from optimizer.core.search.study import Study
 from optimizer.jobs.families.create_variant import VariantRequest, store_draft
 from optimizer.jobs.rollouts.verify_rollout import verify_rollout
@@ -209,17 +209,18 @@ def test_a_student_starts_where_somebody_chats_and_is_told_of_those_who_call_the
     store.write(lambda tx: store.variants.add(tx, record))
     confirmed(store, student.id)
     by = {"actor": "ann", "store": store, "clock": clock}
-    with pytest.raises(Conflict, match=r"nobody would stand in it.* the newest 1 request came from applications"):
+    with pytest.raises(Conflict, match=r"hardly anybody would get it.* the newest 1 request came from applications"):
         start_rollout(family(), student.id, confirm=F, **by)
-    assert "nobody would stand in it" in start_rollout(family(), student.id, dry_run=True, **by).hindrance
+    assert "hardly anybody would get it" in start_rollout(family(), student.id, dry_run=True, **by).hindrance
     reported = Arm(family=F, variant=champion(store), unit_hmac="u1")
     keep_events(store, [interaction("in_chat", of=reported, received_at=clock.now(), by_gateway=True)])
-    with pytest.raises(GateNotMet, match=r"in_process: 1 prompt of .* \(tiers, students, accept\)"):
+    with pytest.raises(GateNotMet, match="in_process: 1 of the newest requests came from applications"):
         start_rollout(family(), student.id, **by)
     assert start_rollout(family(), student.id, confirm=F, **by).forced
     plain = Variant(messages=messages)
-    assert "nobody would stand in it" in start_hindrance(F, student, plain, n=2, n_reported=2)
-    assert start_hindrance(F, plain, plain, n=2, n_reported=2) is None
+    for candidate, before in ((plain, student), (student, student)):
+        assert [gate["value"] for gate in in_process_gate(candidate, before, n_decided=0, n_reported=3)] == [3]
+    assert in_process_gate(plain, plain, n_decided=0, n_reported=3) == []
 
 
 def test_an_unmet_gate_is_named_with_its_figures(store, clock, candidate):

@@ -290,7 +290,10 @@ def test_its_rollout_is_of_chats_alone(taught: Taught) -> None:
             return {ask(gateway, document(901), user=unit)["detent"]["role"] for unit in units}
 
         until(lambda: roles() == {"candidate", "champion"})
-        until(lambda: {arm(unit) for unit in units} == {("champion", None)})
+        shared = api.app.state.services  # type: ignore[attr-defined]
+        until(lambda: getattr(shared.serving.now_served.family("topics").rollout, "id", None) == id)
+        assert {arm(unit) for unit in units} == {("champion", None)}
+        assert api.get("/v1/snapshot").json()["families"]["topics"]["rollout"] is None
         ended = replace(deploying, status="rolled_back", lease_expires_at=None, version=deploying.version + 1)
         store.write(lambda tx: store.rollouts.save(tx, ended, None))
         store.write(store.serving_version.bump)
@@ -373,7 +376,7 @@ def test_a_study_that_names_no_strategy_lets_it_answer_where_that_is_better_chea
     warned = create_study(context, asked.model_copy(update={"dry_run": True}))
     assert isinstance(warned, CostEstimate)
     new = set(warned.remarks) - set(estimate.remarks)
-    assert any("(3 prompts so far)" in text and "--strategy bootstrap+settings+nearest" in text for text in new)
+    assert any("call the model of" in text and "--strategy bootstrap+settings+nearest" in text for text in new)
     with taught.gateway() as gateway:
         told = {"model": family.name, "detent": {"variant": study.winner}}
         known, unknown = (ask(gateway, text, **told) for text in ("Notes on biology, number 1.", "zzz qqq"))

@@ -44,6 +44,12 @@ def test_what_reads_says_of_each_member_that_may_hold_a_text_that_it_does(use_ca
         assert [place for place in texts if not place.endswith(tuple(NO_TEXTS))] == []
 
 
+def test_what_changes_something_is_no_read_by_default() -> None:
+    reads = [one.name for one in USE_CASES if one.method != "GET" and one.is_read]
+    assert reads == ["preview variant", "compare thresholds"], "reads whose request is too long for an address"
+    assert [one.name for one in USE_CASES if not one.is_read and one.change is None] == ["exposures", "propose"]
+
+
 def test_no_function_and_no_route_stands_twice() -> None:
     assert len({one.function for one in USE_CASES}) == len(USE_CASES)
     assert len({(one.method, one.path) for one in USE_CASES}) == len(USE_CASES)
