@@ -31,6 +31,19 @@ def test_a_renewed_lease_holds_and_one_that_is_not_known_does_not(rollout, serve
     assert family.choose(None, 1000.0, {}).rollout is None
 
 
+@pytest.mark.parametrize("share", [0.0, 1.0])
+@pytest.mark.parametrize("by_server", ["champion", "candidate"])
+def test_nobody_stands_in_an_arm_where_the_server_carries_out_one_of_the_two(rollout, served, share, by_server) -> None:
+    entry = {"champion": served("a"), "rollout": rollout(share, lease_s=60, at=1000)}
+    policy = {"tiers": ["small", "large"]}
+    if by_server == "champion":
+        entry["champion"] = {**entry["champion"], "policy": policy}
+    else:
+        entry["rollout"]["candidate"] = {**entry["rollout"]["candidate"], "policy": policy}
+    choice = families_of({"families": {"triage": entry}})["triage"].choose("u", 1000.0, {})
+    assert (choice.role, choice.rollout) == ("champion", None)
+
+
 def test_the_server_s_clock_is_never_taken_to_be_earlier_than_it_is() -> None:
     time = server_time_of({"date": "Thu, 01 Jan 1970 01:00:00 GMT"}, sent_at=10.0)
     assert time == ServerTime(3600.0, 10.0)
