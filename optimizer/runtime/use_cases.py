@@ -66,7 +66,7 @@ class UseCase:
 
     @property
     def full_name(self) -> str:
-        """ "module:name" of its function."""
+        """Of its function: "module:name" with the room."""
         return f"{self.room}.{self.function}"
 
     @cached_property

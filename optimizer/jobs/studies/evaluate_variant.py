@@ -128,9 +128,9 @@ def evaluate_variant(
     store.write(lambda tx: store.performance.add_batch(tx, batch))
     without_model = None if plan.rows else _without_model(plan, family, evaluators, results, scorer, store, classify)
     spent = calls.spend()
-    errors = Counter(r.error for r in results if r.error is not None)
-    commonest = errors.most_common(1)[0][0] if errors else None
-    answer = next((r.output for r in results if commonest is not None and r.error == commonest and r.output), None)
+    failed = [r for r in results if r.error is not None]
+    commonest = Counter(r.error for r in failed).most_common(1)[0][0] if failed else None
+    answer = next((r.output for r in failed if r.error == commonest and r.output), None)
     return EvaluationReport(
         **members_of(batch),
         scenarios=scores_by_scenario(plan, results, beside),

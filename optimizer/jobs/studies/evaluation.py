@@ -27,7 +27,7 @@ from optimizer.jobs.calls.evaluation_policies import EvaluationPolicies, TierNot
 from optimizer.jobs.calls.example_shelf import Shelves
 from optimizer.jobs.calls.execute_policy import Execution, PolicyRequest
 
-ROWS_IN_TURN = 32  # and so many calls at once at most
+ROWS_IN_TURN = 32  # that every tier answers before others are asked; no more calls are under way at once
 TierQuestion = tuple[int, Example, PolicyRequest]  # the example's place, itself, and what is asked about it
 Answered = ModelAnswer | Execution | ModelFailed | InvalidInput | TierNotDue
 
@@ -339,10 +339,11 @@ class Evaluator:
         """
         policy = parse_policy(variant.policy)
         rows: list[dict[str, Any]] = [{"tiers": {}} for _ in examples]
+        if policy.cascade is None:
+            return rows
         readable = self._readable(variant, examples, policy)
         asked_tiers, has_ended = self._policies.asked_tiers(policy), False
-        for start in range(0, len(readable) if policy.cascade is not None else 0, ROWS_IN_TURN):
-            assert policy.cascade is not None
+        for start in range(0, len(readable), ROWS_IN_TURN):
             for tier in reversed(policy.cascade.models):
 
                 async def answer(question: TierQuestion, tier: str = tier) -> dict[str, Any] | None:
