@@ -11,6 +11,7 @@ import subprocess
 import sys
 import threading
 from collections.abc import Iterator, Mapping
+from contextlib import ExitStack
 from importlib.metadata import version
 from pathlib import Path
 from tempfile import TemporaryFile
@@ -61,35 +62,33 @@ def archive_apart(context: Context, *, sealed: bool) -> IO[bytes]:
     }
     if not _turn.acquire(blocking=False):
         raise Busy("Another export is being written. Try again when it has ended.")
-    archive = TemporaryFile(dir=context.settings.run_dir())  # noqa: SIM115  its reader closes it
     try:
-        process = subprocess.run(
-            [sys.executable, "-m", __name__],
-            input=json.dumps(order).encode(),
-            stdout=archive,
-            stderr=subprocess.PIPE,
-            timeout=WITHIN_S,
-        )
-        if process.returncode == REFUSED:
-            from optimizer.runtime.api_client import error_of
+        with ExitStack() as undo:
+            archive = undo.enter_context(TemporaryFile(dir=context.settings.run_dir()))
+            process = subprocess.run(
+                [sys.executable, "-m", __name__],
+                input=json.dumps(order).encode(),
+                stdout=archive,
+                stderr=subprocess.PIPE,
+                timeout=WITHIN_S,
+            )
+            if process.returncode == REFUSED:
+                from optimizer.runtime.api_client import error_of
 
-            raise error_of(json.loads(process.stderr))
-        process.check_returncode()
-        archive.seek(0)
+                raise error_of(json.loads(process.stderr))
+            process.check_returncode()
+            archive.seek(0)
+            undo.pop_all()  # its reader closes it
+            return archive
     except (OSError, subprocess.SubprocessError) as error:
-        archive.close()
         why = "took too long" if isinstance(error, subprocess.TimeoutExpired) else "did not end well"
         raise Busy(
             f"The process that writes the export {why}. Look for room on the disk of var/, or run `detent data export`"
             " beside the store.",
             said=(getattr(error, "stderr", None) or b"").decode(errors="replace")[-2000:] or None,
         ) from error
-    except BaseException:
-        archive.close()
-        raise
     finally:
         _turn.release()
-    return archive
 
 
 def main() -> None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
-from time import monotonic
 
 import stamina
 
@@ -48,40 +47,29 @@ class RetriedModel(WrappedModel):
         return await (self.complete(request) if stream is None else self._tried(lambda: stream(request, sink), sink))
 
     async def _tried(self, ask: Callable[[], Awaitable[ModelAnswer]], sink: DeltaSink | None) -> ModelAnswer:
-        started = monotonic()
-        try:
-            return await ask()
-        except ModelFailed as error:
-            return await self._again(ask, sink, error, monotonic() - started)
-
-    async def _again(
-        self, ask: Callable[[], Awaitable[ModelAnswer]], sink: DeltaSink | None, first: ModelFailed, passed_s: float
-    ) -> ModelAnswer:
-        """The attempts behind the first, which failed after ``passed_s``."""
-        last, is_told = first, False
+        last: ModelFailed | None = None
+        is_paused = False
 
         def soon_again(error: Exception) -> bool | float:
-            if not isinstance(error, ModelFailed) or (sink is not None and sink.begun):
+            if is_paused or not isinstance(error, ModelFailed) or (sink is not None and sink.begun):
                 return False
             return self._pause(error)
 
         async for attempt in stamina.retry_context(
             on=soon_again,
             attempts=self.retries + 1,
-            timeout=None if self._timeout_s is None else max(0.0, self._timeout_s - passed_s),
+            timeout=self._timeout_s,
             wait_initial=self._backoff.initial_s,
             wait_max=self._backoff.max_s,
             wait_jitter=self._backoff.jitter_s,
         ):
             with attempt:
-                if not is_told:  # the first attempt was made without this machinery, which nearly no call needs
-                    is_told = True
-                    raise first
                 try:
                     return await ask()
                 except ModelFailed as error:
-                    if error.kind in NOT_ASKED:
+                    if last is not None and error.kind in NOT_ASKED:
                         # it was paused for failures such as this one, which the user should see
+                        is_paused = True
                         raise last from error
                     last = error
                     raise

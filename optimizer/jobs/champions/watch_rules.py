@@ -207,9 +207,6 @@ class RuleWatcher:
                     wanted += [alert for alert in alerts if alert.family == family.name]
             wanted += self._of_models(this, rules, rows_of)
             wanted += self._of_home(this, rules, figures)
-        self._seen = until, rules
-        if not wanted and not alerts:
-            return []
         actions = {rule.name: rule.action for rule in rules}
 
         def keep(tx: Transaction) -> list[Alert]:
@@ -220,7 +217,9 @@ class RuleWatcher:
                     hold_active(tx, store, self._clock, alert.family, actor=f"rule:{name}", reason=alert.detail[:2000])
             return new
 
-        return store.write(keep)
+        new = store.write(keep) if wanted or alerts else []
+        self._seen = until, rules  # last: a look whose write failed is made again
+        return new
 
     def _of_family(
         self, this: _MinuteLook, family: Family, rules: Sequence[AlertRule], rows: Sequence[MinuteSums]

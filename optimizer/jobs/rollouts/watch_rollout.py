@@ -71,7 +71,7 @@ READ_AHEAD = timedelta(hours=1)  # guardrail blocks of this time are read in one
 UNITS_AHEAD = 50_000
 ALERT_KINDS = ("shared_incident", "candidate_silent", "feedback_rates_differ")
 ENDED = "rollout_ended"
-UNTIL_NEXT = "This alert ends with the start of the family's next rollout."
+UNTIL_NEXT = "Nothing has to be done now; the alert ends with the start of the family's next rollout."
 UNREADABLE = "rollout_watch_failed"
 
 

@@ -11,9 +11,11 @@ import subprocess
 import tempfile
 from collections.abc import Iterator
 from contextlib import closing
+from errno import ENOSPC
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
+from unittest.mock import Mock
 
 import pytest
 
@@ -305,6 +307,11 @@ def test_a_colleague_leaves_by_the_server_with_the_same_files_and_nothing_stays_
         for key in ("texts", "application"):
             refused = ask(key, "data", "export", str(tmp_path / "refused"))
             assert (refused.code, "role admin" in " ".join(refused.err.split())) == (1, True), refused.err
+        with monkeypatch.context() as disk:
+            disk.setattr(export_home, "TemporaryFile", Mock(side_effect=OSError(ENOSPC, "No space left on device")))
+            for _ in range(2):  # the first leaves the way free for the second
+                no_room = ask("boss", "data", "export", str(tmp_path / "no-room"))
+                assert "did not end well. Look for room on the disk" in " ".join(no_room.err.split())
         folder = tmp_path / "leaving"
         before = {file.name for file in home.run_dir().iterdir()}
         ran = ask("boss", "data", "export", str(folder))

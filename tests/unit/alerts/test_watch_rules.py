@@ -7,6 +7,7 @@ from collections.abc import Iterator, Sequence
 from datetime import timedelta
 from pathlib import Path
 from typing import Any, cast
+from unittest.mock import Mock
 
 import pytest
 import typer
@@ -14,6 +15,7 @@ import typer
 from optimizer.adapters.files.alert_rule_files import read_alert_rules
 from optimizer.adapters.store import Database
 from optimizer.cli.app import app
+from optimizer.core.base.errors import Busy
 from optimizer.core.base.minute_sums import MinuteSums
 from optimizer.core.rollout.alert_rules import METRICS, AlertRule, Metric
 from optimizer.core.serving.champion import first, next_tenure
@@ -107,6 +109,20 @@ def test_an_alert_opens_once_keeps_its_figures_and_closes_when_it_is_well(store:
     summed(store, clock, [minute(clock, back=back) for back in range(1, 20)])
     look(store, clock, ERRORS)
     assert open_alerts(store) == []
+
+
+def test_a_minute_whose_alerts_could_not_be_written_is_looked_at_again(
+    store: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    clock, rules = Clock(NOW), [ERRORS]
+    watcher = RuleWatcher(store, clock)
+    summed(store, clock, [minute(clock, failed=30)])
+    with monkeypatch.context() as locked, pytest.raises(Busy):
+        locked.setattr(store, "write", Mock(side_effect=Busy("The store is locked.")))
+        watcher.look({FAMILY: family()}, rules)
+    (alert,) = watcher.look({FAMILY: family()}, rules)
+    assert alert.subject == "errors"
+    assert watcher.look({FAMILY: family()}, rules) == []
 
 
 def test_a_rule_that_is_gone_from_the_file_takes_its_alert_along(store: Database) -> None:

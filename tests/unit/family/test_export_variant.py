@@ -66,6 +66,7 @@ def test_dspy_loads_the_state_with_instructions_and_examples():
     import dspy
 
     state = json.loads(exported("dspy"))
+    assert [field["prefix"] for field in state["signature"]["fields"]] == ["Document:", "Topic:"]
     program = dspy.Predict("document -> topic")
     program.load_state(state)
     assert program.signature.instructions == "Name the topic."

@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import pytest
+from structlog.testing import capture_logs
 
 from api.gateway.guarded_models import GuardedModels
 from api.gateway.metrics import Metrics
@@ -194,9 +195,11 @@ def test_of_several_models_that_are_left_alone_the_one_that_is_back_first_is_nam
 
 def test_retries_stop_when_the_breaker_opens_and_the_real_failure_is_told() -> None:
     model = ScriptedModel(always("http", status=500), name="a", retries=9)
-    with pytest.raises(ModelFailed) as caught:
+    with pytest.raises(ModelFailed) as caught, capture_logs() as logs:
         ask(GuardedModels(Shelf(model), Metrics()), "a")
     assert (caught.value.kind, len(model.requests)) == ("http", 3)
+    pauses = [entry for entry in logs if entry["event"] == "stamina.retry_scheduled"]
+    assert len(pauses) == 3, "the third meets the open breaker, and nothing is waited for after it"
 
 
 @pytest.mark.parametrize("status", [400, 401, 404, 422])

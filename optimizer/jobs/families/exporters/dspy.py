@@ -15,7 +15,6 @@ def dspy(family: Family, record: VariantRecord) -> str:
     fields = [
         {"prefix": f"{name.replace('_', ' ').title()}:", "description": f"${{{name}}}"}
         for name in (*family.inputs, family.output.field)
-        for name in (*family.inputs, family.output.field)
     ]
     demos = [{**dict(e.input), family.output.field: e.output} for e in variant.examples]
     state = {
