@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import sys
-import time
 from dataclasses import replace
 from types import SimpleNamespace
 from typing import Any
@@ -18,25 +17,13 @@ from optimizer.jobs.studies.run_study import run_study
 from optimizer.runtime import wiring
 from tests.worlds.contexts import study_context
 
-TELL_EVERY_S = 20.0
-
 
 def search(setup: Setup, strategy: str) -> Found:
     """Runs the study of this cell, or goes on with the one that an earlier run began.
 
     Raises SystemExit when it does not finish.
     """
-    waited = [0.0]
-
-    def progress(event: Any) -> None:
-        if time.monotonic() - waited[0] > TELL_EVERY_S:
-            waited[0] = time.monotonic()
-            print(
-                f"  {setup.task.name}, {strategy}, seed {setup.seed}: {event.text} ({event.n_calls} calls)",
-                file=sys.stderr,
-                flush=True,
-            )
-
+    print(f"  {setup.task.name}, {strategy}, seed {setup.seed} ...", file=sys.stderr, flush=True)
     study = run_study(
         _study(setup, strategy).id,
         JobContext(
@@ -49,7 +36,6 @@ def search(setup: Setup, strategy: str) -> Found:
         holdout=wiring.sealed_holdout(),
         strategies=wiring.strategy_for,
         classify=wiring.classify,
-        progress=progress,
     )
     if study.status != "finished":
         raise SystemExit(f"Study {study.id} of {setup.task.name} ended as {study.status}: {study.error}")

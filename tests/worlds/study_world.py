@@ -254,7 +254,7 @@ class World:
 
     def run(self, study: Study, **options: Any) -> Study:
         """``options``: of the job's context, or of the job."""
-        own = {name: options.pop(name) for name in ("holdout", "strategies", "classify", "progress") if name in options}
+        own = {name: options.pop(name) for name in ("holdout", "strategies", "classify") if name in options}
         context = self.job_context(**options)
         own = {"holdout": wiring.sealed_holdout(), "strategies": strategy_for, "classify": classify, **own}
         return run_study(study.id, context, **own)

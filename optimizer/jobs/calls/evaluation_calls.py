@@ -10,7 +10,6 @@ from dataclasses import dataclass
 from typing import Protocol
 
 from optimizer.core.evaluation.judging.calibration import Calibration
-from optimizer.core.family.variant import Variant
 from optimizer.core.models.language import ModelAnswer, ModelRequest
 
 PROPOSALS = "proposals"  # in place of a variant's id, for calls that ask for a proposal
@@ -47,7 +46,7 @@ class EvaluationCalls:
 
     Args:
         open_model: name in config/models.yaml -> the model behind journal and budget.
-        on_call: told after every answer: the latency in ms of one asked freshly, None for one from the journal.
+        on_fresh: is given the latency in ms of each answer that was asked for here.
         own: request key -> answer that the same study asked for in an earlier run: its latency counts as measured.
         open_judge: as ``open_model``, for the members of a judge; None: the same.
     """
@@ -55,11 +54,11 @@ class EvaluationCalls:
     def __init__(
         self,
         open_model: Callable[[str], Completes],
-        on_call: Callable[[float | None], None],
+        on_fresh: Callable[[float], None],
         own: Mapping[str, ModelAnswer],
         open_judge: Callable[[str], Completes] | None = None,
     ) -> None:
-        self._open_model, self._on_call = open_model, on_call
+        self._open_model, self._on_fresh = open_model, on_fresh
         self._open_judge = open_judge or open_model
         self._models: dict[str, Completes] = {}
         self._judges: dict[str, Completes] = {}
@@ -93,15 +92,11 @@ class EvaluationCalls:
             return models[name]
 
     def count_proposal(self, answer: ModelAnswer) -> None:
-        """A proposer's answer is no variant's, and yet one of the calls."""
+        """A proposer's answer is no variant's, and yet one of the calls; its pace differs from that of the others."""
         if not answer.from_journal:
             with self._lock:
                 self.dearest_usd = max(self.dearest_usd, answer.cost_usd)
                 self.fresh_by_variant[PROPOSALS] += 1
-        self._on_call(None)  # no latency: its pace differs from the calls that predict the end
-
-    def counted(self, variant: Variant, key: str, answer: ModelAnswer) -> ModelAnswer:
-        return self.count(variant.id, key, answer)
 
     def count(self, counts_for: str, key: str, answer: ModelAnswer) -> ModelAnswer:
         """Args:
@@ -114,5 +109,6 @@ class EvaluationCalls:
                 self.fresh_by_variant[counts_for] += 1
             elif key not in self.asked:
                 self.found.add(key)
-        self._on_call(None if answer.from_journal else answer.latency_ms)
+        if not answer.from_journal:
+            self._on_fresh(answer.latency_ms)
         return answer

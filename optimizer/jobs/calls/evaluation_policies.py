@@ -188,7 +188,7 @@ class EvaluationPolicies:
             if keys_known is None and model in (later or ()):
                 raise TierNotDue
             answer = keys_known or await opened.complete(own, looked_up=own.key in self._looked_up)
-            self._calls.counted(variant, own.key, answer)
+            self._calls.count(variant.id, own.key, answer)
             if own.key in self._calls.asked:  # asked by this study: its latency counts
                 answer = replace(answer, from_journal=False)
             if later is not None:

@@ -1,4 +1,4 @@
-"""The context that all steps of one study's run share: study, family, examples, evaluator and progress."""
+"""The context that all steps of one study's run share: study, family, examples and evaluator."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from datetime import datetime
 from functools import cache, cached_property
 from itertools import pairwise
 from math import ceil
-from typing import Any, Literal
+from typing import Any
 
 from optimizer.core.base.errors import ModelFailed, NotFound, StudyStopped
 from optimizer.core.base.values import Spend
@@ -35,7 +35,7 @@ from optimizer.core.search.cost_estimate import confirmation_calls
 from optimizer.core.search.leaks import Fingerprints, LeakCheck, of_example, own_texts
 from optimizer.core.search.move import moved
 from optimizer.core.search.strategy import Propose, StrategyMaker, proposers_of, searched_tiers
-from optimizer.core.search.study import KEEP, LEAKS, Definition, Study, Trial
+from optimizer.core.search.study import KEEP, LEAKS, Definition, Study
 from optimizer.jobs.calls.blocking import wait_for
 from optimizer.jobs.calls.call_book import Account
 from optimizer.jobs.calls.call_model import JournaledModel
@@ -48,38 +48,9 @@ from optimizer.jobs.studies.transitions import next_status
 from optimizer.ports import Clock, ModelSource, Store, TierAnswers, Transaction
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class StudyProgress:
-    """One moment of a study: ``n_calls`` and ``usd`` spent so far; ``eta_s`` is None until the pace is known."""
-
-    kind: Literal["started", "call", "trial", "confirming", "finished"]
-    study: str
-    family: str
-    text: str
-    n_trials: int  # done
-    n_trials_most: int
-    n_calls: int
-    usd: float
-    best_score: float | None = None
-    champion_score: float | None = None
-    eta_s: float | None = None
-    trial: Trial | None = None
-
-
-ProgressCallback = Callable[[StudyProgress], None]
-
-
-def ignore_event(event: StudyProgress) -> None:
-    """The observer of a study that is not watched."""
-
-
 STOP_CACHE_S = 0.5  # what was stopped sends no call later than this
 CALLS_FOR_A_PACE = 10
 TIER_NUMBERS = ("score", "cost_usd", "own_usd", "latency_ms", "confidence")  # of a tier's answer that a study keeps
-
-
-def nobody_waits() -> bool:
-    return False
 
 
 class StopFlag:
@@ -140,20 +111,13 @@ class StudyRun:
     scorer: Scorer
     strategies: StrategyMaker
     classify: Classify
-    progress: ProgressCallback
-    n_trials_most: int
     longest_bytes: int
     run_off: list[Example] = field(default_factory=list)  # dev rows behind ``dev``, for those that lead
     own: dict[str, Any] = field(default_factory=dict)  # request key -> answer that this study asked for before this run
     fresh_ms: list[float] = field(default_factory=list)
-    users_wait: Callable[[], bool] = nobody_waits  # a study that started by itself calls it before each call
-    n_trials: int = 0
-    best_score: float | None = None
-    champion_score: float | None = None
     n_from_journal: int = 0
     search_cut: str | None = None  # as in Spend
     remark: str | None = None  # as in Spend
-    last_call_event_at: datetime | None = None
 
     @property
     def store(self) -> Store:
@@ -271,7 +235,7 @@ class StudyRun:
             store=self.store,
             clock=self.clock,
             stop=stop,
-            users_wait=self.users_wait if self.study.trigger is not None else nobody_waits,
+            users_wait=lambda: self.study.trigger is not None and self.job.users_wait(),
         )
 
     def spend(self, tx: Transaction) -> Spend:
@@ -280,7 +244,6 @@ class StudyRun:
 
     def keep_remark(self, text: str) -> None:
         self.remark = text
-        self.tell("call", text)
 
     def keep_finding(self, name: str, values: Any) -> None:
         self.store.write(lambda tx: self.update(tx, findings={**(self.study.findings or {}), name: values}))
@@ -368,35 +331,6 @@ class StudyRun:
         if len(self.fresh_ms) < CALLS_FOR_A_PACE:
             return None
         return (sum(self.fresh_ms) - max(self.fresh_ms)) / (len(self.fresh_ms) - 1) / 1000
-
-    def tell(self, kind: Any, text: str, *, trial: Trial | None = None, eta_s: float | None = None) -> None:
-        with self.store.read() as tx:
-            spend = self.store.journal.spend(tx, self.study.id)
-        self.progress(
-            StudyProgress(
-                kind=kind,
-                study=self.study.id,
-                family=self.family.name,
-                text=text,
-                n_trials=self.n_trials,
-                n_trials_most=self.n_trials_most,
-                n_calls=spend.n_calls,
-                usd=spend.usd,
-                best_score=self.best_score,
-                champion_score=self.champion_score,
-                eta_s=eta_s,
-                trial=trial,
-            )
-        )
-
-    def called(self, latency_ms: float | None) -> None:
-        """At most two events a second: enough for a progress line, and no load on the store."""
-        if latency_ms is not None:
-            self.fresh_ms.append(latency_ms)
-        now = self.clock.now()
-        if self.last_call_event_at is None or (now - self.last_call_event_at).total_seconds() >= STOP_CACHE_S:
-            self.last_call_event_at = now
-            self.tell("call", "asking the model")
 
 
 def variant_of(store: Store, family: str, id: str) -> Variant:

@@ -125,7 +125,7 @@ class Evaluator:
         scorer: Scorer,
         open_model: Callable[[str], Completes],
         *,
-        on_call: Callable[[float | None], None] = lambda latency_ms: None,
+        on_fresh: Callable[[float], None] = lambda latency_ms: None,
         own: Mapping[str, ModelAnswer] | None = None,
         judge: JudgeAccess | None = None,
         shelves: Shelves | None = None,
@@ -133,7 +133,7 @@ class Evaluator:
         self.family = family
         self.scorer = scorer
         access = judge or JudgeAccess()
-        self._calls = EvaluationCalls(open_model, on_call, own or {}, access.open_model)
+        self._calls = EvaluationCalls(open_model, on_fresh, own or {}, access.open_model)
         self._judge = EvaluationJudge(family, scorer, self._calls)
         self._policies = EvaluationPolicies(family, scorer, self._calls, self._judge, access.calibration, shelves)
 
@@ -163,27 +163,23 @@ class Evaluator:
         Raises ModelFailed; BudgetExhausted and StudyStopped pass through.
         """
         request = self._request(variant, example, draw)
-        return self._calls.counted(variant, request.key, wait_for(self.model(variant).complete(request))).text
+        return self._calls.count(variant.id, request.key, wait_for(self.model(variant).complete(request))).text
 
     def evaluate(
         self,
         variant: Variant,
         examples: Sequence[Example],
         *,
-        known: Mapping[str, ExampleResult] | None = None,
         keep: Callable[[ExampleResult], None] = lambda result: None,
     ) -> list[ExampleResult]:
-        """One result per example, in order.
-
-        ``known`` results are used again; every new one goes to ``keep`` as soon as it is there.
-        """
-        results = dict(known or {})
+        """One result per example, in order; each goes to ``keep`` as soon as it is there."""
+        results: dict[str, ExampleResult] = {}
 
         def record(_: Variant, result: ExampleResult) -> None:
             results[result.example] = result
             keep(result)
 
-        self.measure_all([(variant, example) for example in examples if example.id not in results], record)
+        self.measure_all([(variant, example) for example in examples], record)
         return [results[example.id] for example in examples]
 
     def measure_all(
@@ -310,7 +306,7 @@ class Evaluator:
                 return self._of_policy(example, answer, judgement)
             if not isinstance(answer, ModelAnswer):
                 raise answer
-            self._calls.counted(variant, question.key, answer)
+            self._calls.count(variant.id, question.key, answer)
             score = self.scorer.score(example.expected, answer.text, example.input, judgement=judgement)
         except (ModelFailed, InvalidInput) as failure:
             return ExampleResult(example=example.id, score=None, output=None, error=failure.detail)

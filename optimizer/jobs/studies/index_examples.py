@@ -5,7 +5,6 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from optimizer.core.base.errors import InvalidInput
-from optimizer.core.base.phrasing import count
 from optimizer.core.family.rendering import few_shot
 from optimizer.core.family.variant import Variant
 from optimizer.core.policy.nearest import NEAREST
@@ -53,7 +52,6 @@ def index_examples(run: StudyRun) -> Indexing:
             )
         )
     index = ExampleIndex.of(examples)
-    run.tell("call", f"nearest examples come from {count(len(index.examples), 'released training example')}")
     at = run.clock.now()
 
     def keep(tx: Transaction) -> None:

@@ -7,7 +7,6 @@ from dataclasses import asdict, dataclass, replace
 from typing import Any, Literal
 
 from optimizer.core.base.errors import BudgetExhausted, Conflict, StudyStopped
-from optimizer.core.base.phrasing import count
 from optimizer.core.base.values import ExampleResult
 from optimizer.core.dataset.examples import Example
 from optimizer.core.family.variant import Variant
@@ -233,8 +232,6 @@ def _run_off(run: StudyRun, trials: Trials, evaluator: Measures) -> str | None:
     leaders = trials.leaders()[:N_LEADERS]
     entered, rows, n_met = [leader.variant for leader in leaders], run.run_off, 0
     why = None if leaders else "Nothing led the champion on them, and only what leads is asked about more."
-    if leaders and rows:
-        run.tell("call", f"{count(len(leaders), 'leader')} and the champion meet {count(len(rows), 'further dev row')}")
     try:
         for stage in stages(len(rows), len(leaders)):
             leaders = leaders[: stage.n_leaders]

@@ -13,7 +13,6 @@ from typing import Any
 import structlog
 
 from optimizer.core.base.errors import BudgetExhausted, Busy, Conflict, DetentError, NotFound, StudyStopped
-from optimizer.core.base.phrasing import count
 from optimizer.core.base.values import Spend
 from optimizer.core.dataset.examples import Example
 from optimizer.core.evaluation.judging.calibration import judge_identity
@@ -29,21 +28,20 @@ from optimizer.core.search.answer_bounds import (
     longest_inputs,
     options_of,
 )
-from optimizer.core.search.call_estimate import trials_of
 from optimizer.core.search.cost_estimate import confirmation_calls, confirmation_usd, search_budget
-from optimizer.core.search.run_off import RUN_OFF, chosen_on, read_frozen
-from optimizer.core.search.strategy import StrategyMaker, check_strategy, proposers_of, writes
+from optimizer.core.search.run_off import RUN_OFF, read_frozen
+from optimizer.core.search.strategy import StrategyMaker, proposers_of, writes
 from optimizer.core.search.study import ENDED, JUDGED_BY, Definition, Study
 from optimizer.jobs.calls.call_model import JournaledModel
 from optimizer.jobs.context import JobContext
 from optimizer.jobs.dataset.build_dataset import build_dataset, dev_examples, load_examples
 from optimizer.jobs.dataset.golden_scenarios import with_kept_golden
 from optimizer.jobs.studies.confirm_winner import confirm_winner
-from optimizer.jobs.studies.context import ProgressCallback, StopFlag, StudyRun, ignore_event, variant_of
+from optimizer.jobs.studies.context import StopFlag, StudyRun, variant_of
 from optimizer.jobs.studies.evaluate_variant import CallSource, evaluate_variant
 from optimizer.jobs.studies.evaluations.measure_baselines import measure_baselines, measure_labels
 from optimizer.jobs.studies.evaluations.plan_evaluation import EvaluationScope
-from optimizer.jobs.studies.run_search import Reserve, SearchResult, run_search
+from optimizer.jobs.studies.run_search import Reserve, run_search
 from optimizer.jobs.studies.transitions import fail_study, next_status
 from optimizer.ports import SealedHoldout, Transaction
 
@@ -57,7 +55,6 @@ def run_study(
     holdout: SealedHoldout,
     strategies: StrategyMaker,
     classify: Classify,
-    progress: ProgressCallback = ignore_event,
 ) -> Study:
     """Runs the whole study. One that has ended is returned as it is; one that was interrupted continues from the
     journal.
@@ -80,7 +77,7 @@ def run_study(
                 f"Family {study.family!r} cannot be loaded, so study {study_id} cannot run. See `detent family"
                 " validate`."
             )
-        run = _begin(study, family, context, strategies, classify, progress)
+        run = _begin(study, family, context, strategies, classify)
         return run.study if run.study.status in ENDED else _search_and_confirm(run, holdout)
     except Busy:
         raise  # the store is away for a while, through no fault of the study, which can go on later
@@ -102,7 +99,6 @@ def _begin(
     context: JobContext,
     strategies: StrategyMaker,
     classify: Classify,
-    progress: ProgressCallback,
 ) -> StudyRun:
     """Fixes the dataset before the first call, counts calls that a kill left in flight, and loads what the run needs.
 
@@ -160,9 +156,6 @@ def _begin(
         scorer=scorer,
         strategies=strategies,
         classify=classify,
-        progress=progress,
-        users_wait=context.users_wait,
-        n_trials_most=0 if study.mode == "confirm" else trials_of(check_strategy(study.strategy), definition),
         longest_bytes=_longest_bytes(study, family, definition, champion, [*train, *dev, *further]),
         own=own,
         fresh_ms=[answer.latency_ms for answer in own.values()],
@@ -190,84 +183,42 @@ def _longest_bytes(
 
 
 def _search_and_confirm(run: StudyRun, holdout: SealedHoldout) -> Study:
-    n_holdout = len((run.study.dataset or {}).get("holdout", ()))
     if run.study.status != "confirming":
-        sizes = f"{len(run.train)} train, {len(run.dev)} dev, {n_holdout} holdout examples"
-        run.tell("started", f"{run.study.strategy} from champion {run.champion.id} with {sizes}")
-        reserve = _reserve(run, n_holdout)
+        reserve = _reserve(run, len((run.study.dataset or {}).get("holdout", ())))
         stop = run.stop_flag(lambda: _search_deadline(run, reserve.n_calls))
         search = run_search(run, reserve=reserve, stop=stop)
         log.info("search_ended", study=run.study.id, ended=search.ended, reason=search.reason, winner=search.winner)
         if search.ended == "cancelled":
-            best_so_far = (
-                f"Best on dev so far: {search.winner}, not confirmed."
-                if search.winner
-                else "Nothing better than the champion had been found."
-            )
-            return _finish(run, f"Cancelled. {best_so_far}", status="cancelled", winner=search.winner)
+            return _finish(run, status="cancelled", winner=search.winner)
         if search.winner is None:
-            return _finish_without_winner(run, search)
-        winner = search.winner
+            is_cut = search.n_candidates == 0 and search.ended in ("budget", "time")
+            return _finish(run, status="finished", outcome="budget_exhausted" if is_cut else "no_improvement")
         if run.definition.n_holdout == 0:
-            text = f"{winner} {_led(run)}. The sealed holdout was not looked at, as this study was not to."
-            return _finish(run, text, status="finished", outcome="not_confirmed", winner=winner)
-        run.store.write(lambda tx: run.update(tx, status="confirming", winner=winner))
+            return _finish(run, status="finished", outcome="not_confirmed", winner=search.winner)
+        run.store.write(lambda tx: run.update(tx, status="confirming", winner=search.winner))
     assert run.study.winner is not None
-    return _confirm(run, run.study.winner, holdout, n_holdout)
+    return _confirm(run, run.study.winner, holdout)
 
 
-def _confirm(run: StudyRun, winner: str, holdout: SealedHoldout, n_holdout: int) -> Study:
-    sequence = read_frozen(run.study.findings) or [winner]
-    why = "was nominated" if run.study.mode == "confirm" else _led(run)
-    if len(sequence) > 1:
-        why = f"is the safest of {count(len(sequence), 'proposal')} whose order is frozen"
-    run.tell("confirming", f"{winner} {why}; {n_holdout} sealed holdout examples decide")
+def _confirm(run: StudyRun, winner: str, holdout: SealedHoldout) -> Study:
     stop = run.stop_flag()
     try:
-        variants = [variant_of(run.store, run.family.name, id) for id in sequence]
+        variants = [variant_of(run.store, run.family.name, id) for id in read_frozen(run.study.findings) or [winner]]
         confirmed = confirm_winner(run, variants, holdout=holdout, stop=stop)
         if confirmed.outcome == "nominated" and run.study.trigger is not None:
             _ask_suites(run, confirmed.winner, stop=stop)
     except StudyStopped:
-        return _finish(run, f"Cancelled during the confirmation of {winner}.", status="cancelled")
+        return _finish(run, status="cancelled")
     except BudgetExhausted as exhausted:
-        return _finish(run, f"Not confirmed: {exhausted}", status="finished", outcome="budget_exhausted")
+        run.keep_remark(" ".join(filter(None, (run.remark, f"Not confirmed: {exhausted}"))))
+        return _finish(run, status="finished", outcome="budget_exhausted")
     return _finish(
         run,
-        confirmed.record["summary"],
         status="finished",
         outcome=confirmed.outcome,
         winner=confirmed.winner,
         confirmation=confirmed.record,
     )
-
-
-def _led(run: StudyRun) -> str:
-    if run.study.move_to is not None:
-        return f"is the best with {run.study.move_to} on dev"
-    return f"beats the champion on {chosen_on(run.study)}"
-
-
-def _finish_without_winner(run: StudyRun, search: SearchResult) -> Study:
-    """Ends the study: nothing beat the champion, or not one candidate could be paid for, as the outcome then says."""
-    if search.n_candidates == 0 and search.ended in ("budget", "time"):
-        return _finish(
-            run, f"Nothing could be compared: {search.reason}", status="finished", outcome="budget_exhausted"
-        )
-    text = (
-        f"None of {count(search.n_candidates, 'candidate')} beat the champion on {chosen_on(run.study)}, so the holdout"
-        " was not looked at."
-    )
-    if run.study.move_to is not None:
-        text = (
-            f"No variant with {run.study.move_to} answered every dev example that the champion answers, so the holdout"
-            " was not looked at."
-        )
-    if search.n_candidates == 0 and run.remark:
-        text = "Nothing was proposed, so the holdout was not looked at."
-    if run.remark:
-        text = f"{text} {run.remark}"
-    return _finish(run, text, status="finished", outcome="no_improvement")
 
 
 def _reserve(run: StudyRun, n_holdout: int) -> Reserve:
@@ -315,7 +266,7 @@ def _search_deadline(run: StudyRun, n_reserved: int) -> datetime | None:
     return started + timedelta(minutes=minutes) - timedelta(seconds=reserved_s)
 
 
-def _finish(run: StudyRun, text: str, **changes: Any) -> Study:
+def _finish(run: StudyRun, **changes: Any) -> Study:
     """The last write: outcome, trivial baselines, labels, audit and outbox in one transaction."""
     # The confirmation may prefer another proposal than the one that the search ended with.
     winner = changes.get("winner", run.study.winner)
@@ -343,7 +294,6 @@ def _finish(run: StudyRun, text: str, **changes: Any) -> Study:
         )
 
     run.store.write(finish)
-    run.tell("finished", text)
     return run.study
 
 
@@ -372,7 +322,7 @@ def _ask_suites(run: StudyRun, winner: str, *, stop: StopFlag) -> None:
         if suite_id(family, champion.variant if champion is not None else None, suite) in suites_asked:
             continue
         try:
-            report = evaluate_variant(
+            evaluate_variant(
                 run.job,
                 family,
                 variant,
@@ -385,6 +335,3 @@ def _ask_suites(run: StudyRun, winner: str, *, stop: StopFlag) -> None:
         except StudyStopped as stopped:
             log.info("suites_left_to_a_person", study=study.id, suite=name, reason=str(stopped))
             return
-        else:
-            missed_checks = [check.said for check in report.checks or () if check.verdict != "met"]
-            run.tell("call", f"Suite {name}: {'; '.join(missed_checks) or 'all is met'}.")

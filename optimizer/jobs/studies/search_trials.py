@@ -9,7 +9,6 @@ from math import inf
 from typing import Any
 
 from optimizer.core.base.errors import BudgetExhausted, ModelFailed, StudyStopped
-from optimizer.core.base.phrasing import count
 from optimizer.core.base.values import ExampleResult, mean_score, p95_ms
 from optimizer.core.dataset.examples import Example
 from optimizer.core.evaluation.comparison import TIE
@@ -23,11 +22,9 @@ from optimizer.core.search.run_off import (
     PredictedLoss,
     change_of,
     ranked_leaders,
-    run_off_answers,
 )
-from optimizer.core.search.strategy import RACE, Proposal
-from optimizer.core.search.strategy_calls import MET_IN_A_RACE
-from optimizer.core.search.study import Trial, aimed_at
+from optimizer.core.search.strategy import Proposal
+from optimizer.core.search.study import Trial
 from optimizer.jobs.studies.context import StudyRun
 from optimizer.jobs.studies.evaluation import Measures
 from optimizer.ports import Transaction
@@ -101,10 +98,7 @@ class Trials:
             if entry.number == 0 or entry.variant is self._run.moved:
                 _require_answers([*entry.results.values(), *new[entry.variant.id]], entry.variant)
         self._write_all(evaluator, entries, new)
-        results = [[entry.results[e.id] for e in examples] for entry, (_, examples) in zip(entries, parts, strict=True)]
-        for entry in entries:
-            self._report(evaluator, entry)
-        return results
+        return [[entry.results[e.id] for e in examples] for entry, (_, examples) in zip(entries, parts, strict=True)]
 
     def end_race(self, pair: Sequence[Proposal]) -> None:
         """Compares only champion and leader, on what both have met, where a race's cap left them no call
@@ -311,40 +305,6 @@ class Trials:
             run.update(tx)
 
         run.store.write(write)
-
-    def _report(self, evaluator: Measures, entry: _TrialEntry) -> None:
-        run, trial = self._run, entry.trial
-        assert trial is not None
-        whole = trial.n >= len(run.dev)
-        run.n_trials = len(self._entries)
-        if trial.number == 0:
-            run.champion_score = trial.score
-        if whole and trial.score is not None and (run.best_score is None or trial.score > run.best_score):
-            run.best_score = trial.score
-        score = "no score" if trial.score is None else f"{trial.score:.3f}"
-        n = count(trial.n, "dev example") if whole else f"{trial.n} of {len(run.dev)} dev examples"
-        n += aimed_at(run.study.aim, trial, is_replayed=run.study.is_replayed)
-        run.tell(
-            "trial",
-            f"trial {trial.number} ({trial.proposer}): {score} on {n}",
-            trial=trial,
-            eta_s=self._eta_s(evaluator),
-        )
-
-    def _eta_s(self, evaluator: Measures) -> float | None:
-        """Seconds left at the pace so far, confirmation included; None before there is one."""
-        run, per_call = self._run, self._run.seconds_per_call()
-        if per_call is None:
-            return None
-        if run.study.strategy == RACE:
-            n_left = max(0.0, run.n_trials_most * len(run.dev) * MET_IN_A_RACE - evaluator.n_fresh)
-        else:
-            n_left = (run.n_trials_most - run.n_trials) * max(len(run.dev), evaluator.n_fresh / max(1, run.n_trials))
-        n_left += run_off_answers(len(run.run_off)).expected
-        n_confirmation = run.n_confirmation
-        if run.study.budget.calls is not None:
-            n_left = min(n_left, max(0, run.study.budget.calls - n_confirmation - evaluator.n_fresh))
-        return (n_left + n_confirmation) * per_call / run.concurrency
 
 
 def _by_example(

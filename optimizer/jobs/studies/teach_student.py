@@ -118,7 +118,6 @@ def _taught(run: StudyRun, tier: str, teacher: StudentTeacher | None) -> Student
     trained_on: dict[str, Any] = {"family": family.name}
     if answers is not None and (n_answers := sum(row.id in answers.values for row in rows)):
         trained_on |= {"teach": teach, "model": answers.model, "revision": answers.revision, "n_answers": n_answers}
-    run.tell("call", f"teaching a student from {count(len(rows), 'released training example')}")
     taught = learn(rows, trained_on=trained_on)
     at = run.clock.now()
     id = taught.student.hash

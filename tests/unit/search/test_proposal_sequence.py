@@ -122,7 +122,7 @@ def confirmed(
     context = JobContext(
         store=world.store, clock=world.clock, families=world.families, models=world, scorer_for=lambda _: world.scorer
     )
-    run = _begin(study, family, context, strategy_for, classify=lambda *_: None, progress=lambda progress: None)
+    run = _begin(study, family, context, strategy_for, classify=lambda *_: None)
     variants = [
         replace(run.champion, model={**run.champion.model, "temperature": (i + 1) / 100}) for i in range(len(losses))
     ]

@@ -28,7 +28,6 @@ from optimizer.core.search.strategy import without_turn
 from optimizer.core.search.study import Study, too_long_in_words
 from optimizer.core.views.study_headline import view_of_study
 from optimizer.jobs.outbox.mirror_outbox import TOPICS as MIRRORED
-from optimizer.jobs.studies.context import StudyProgress
 from optimizer.jobs.studies.transitions import fail_study, request_stop, resume_study
 from tests.cases import named
 from tests.clock import Clock
@@ -58,19 +57,16 @@ def untouched(tmp_path_factory):
 
 @dataclass(frozen=True)
 class Done:
-    """A study that ran undisturbed, with what it told on the way. Shared: tests only read it."""
+    """A study that ran undisturbed. Shared: tests only read it."""
 
     world: World
     study: Study
-    events: list[StudyProgress]
 
 
 @pytest.fixture(scope="module")
 def done(tmp_path_factory):
     world = World(tmp_path_factory.mktemp("done")).fill()
-    events: list[StudyProgress] = []
-    study = world.run(world.create(), progress=events.append)
-    return Done(world, study, events)
+    return Done(world, world.run(world.create()))
 
 
 def looks(world):
@@ -243,10 +239,11 @@ def test_sealed_rows_longer_than_the_reserve_was_made_for_do_not_pass_the_cap(tm
     ]
     world.fill(examples=[*topic_examples(30, "train"), *topic_examples(12, "dev"), *sealed])
     cap = world.create(dry_run=True, definition=ENOUGH_SEEN).reserved_usd + 0.1
-    said: list[StudyProgress] = []
-    study = world.run(world.create(budget=Budget(usd=cap), definition=ENOUGH_SEEN), progress=said.append)
+    study = world.run(world.create(budget=Budget(usd=cap), definition=ENOUGH_SEEN))
     assert study.outcome == "budget_exhausted"
-    assert "could pass the cap" in said[-1].text
+    assert study.spend.remark is not None
+    assert study.spend.remark.startswith("Not confirmed: ")
+    assert "could pass the cap" in study.spend.remark
     assert study.spend.usd <= cap
 
 
@@ -355,18 +352,6 @@ def test_an_unexpected_error_fails_the_study_and_is_raised(world):
         world.run(study, scorer_for=scorer_for)
     with world.store.read() as tx:
         assert "disk on fire" in world.store.studies.get(tx, study.id).error
-
-
-def test_progress_is_told_from_start_to_finish(done):
-    events = done.events
-    kinds = [e.kind for e in events if e.kind != "call"]
-    assert kinds[0] == "started"
-    assert kinds[-2:] == ["confirming", "finished"]
-    trials = [e for e in events if e.kind == "trial"]
-    assert [e.n_trials for e in trials] == list(range(1, len(trials) + 1))
-    assert all(e.n_trials <= e.n_trials_most for e in trials)
-    assert trials[0].champion_score == 0.0
-    assert trials[-1].eta_s is not None
 
 
 # --- creating ---------------------------------------------------------------------------------------------------------

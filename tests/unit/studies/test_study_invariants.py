@@ -17,6 +17,7 @@ from optimizer.core.family.variant import VariantRecord
 from optimizer.core.models.language import ModelPrice
 from optimizer.core.serving.champion import next_tenure
 from optimizer.jobs.studies import run_study as job
+from optimizer.jobs.studies.search_trials import Trials
 from optimizer.jobs.studies.transitions import request_stop, resume_study
 from tests.clock import Clock
 from tests.worlds.study_world import START, Killed, TopicModel, World, killed_at, topic_family
@@ -67,7 +68,7 @@ def test_time_that_ran_out_while_nobody_worked_keeps_what_was_found(tmp_path):
     assert {c.purpose for c in late.calls(ended)[30:]} <= {"confirmation"}
 
 
-def test_a_study_cancelled_with_a_complete_journal_is_not_finished_by_it(tmp_path):
+def test_a_study_cancelled_with_a_complete_journal_is_not_finished_by_it(tmp_path, monkeypatch):
     world = World(tmp_path).fill()
     world.run(world.create())
     again = world.create()
@@ -77,13 +78,18 @@ def test_a_study_cancelled_with_a_complete_journal_is_not_finished_by_it(tmp_pat
             assert world.store.studies.get(tx, again.id).status == "queued"
         return world.scorer
 
-    def told(event):
-        if event.kind == "trial" and event.n_trials == 2:
-            request_stop(again.id, actor="person", store=world.store, clock=world.clock)
+    evaluate, parts_met = Trials.evaluate, []
 
+    def stopped_before_the_third(trials, evaluator, parts):
+        parts_met.append(parts)
+        if len(parts_met) == 3:
+            request_stop(again.id, actor="person", store=world.store, clock=world.clock)
+        return evaluate(trials, evaluator, parts)
+
+    monkeypatch.setattr(Trials, "evaluate", stopped_before_the_third)
     world.clock.step_s = 1.0
-    ended = world.run(again, scorer_for=stop_then, progress=told)
-    assert ended.status == "cancelled"
+    ended = world.run(again, scorer_for=stop_then)
+    assert (ended.status, len(parts_met)) == ("cancelled", 3)
     assert ended.confirmation is None
 
 
@@ -125,16 +131,18 @@ def test_a_confirmation_that_was_cancelled_goes_on_with_the_winner_that_looked(t
     assert (ended.status, ended.winner, ended.confirmation["looks"]) == ("finished", cancelled.winner, 1)
 
 
-def test_a_study_cancelled_between_search_and_confirmation_does_not_spend_its_look(tmp_path):
+def test_a_study_cancelled_between_search_and_confirmation_does_not_spend_its_look(tmp_path, monkeypatch):
     world = World(tmp_path).fill()
     study = world.create()
+    confirm_winner = job.confirm_winner
 
-    def told(event):
-        if event.kind == "confirming":
-            request_stop(study.id, actor="person", store=world.store, clock=world.clock)
+    def stopped_before(*args, **kwargs):
+        request_stop(study.id, actor="person", store=world.store, clock=world.clock)
+        return confirm_winner(*args, **kwargs)
 
+    monkeypatch.setattr(job, "confirm_winner", stopped_before)
     world.clock.step_s = 1.0
-    assert world.run(study, progress=told).status == "cancelled"
+    assert world.run(study).status == "cancelled"
     with world.store.read() as tx:
         assert world.store.examples.looked_at(tx, "topics") == set()
 

@@ -160,7 +160,7 @@ class PromptStudy:
             run.family,
             run.scorer,
             lambda name: run.journaled(name, purpose=purpose, stop=stop, held=held),
-            on_call=run.called,
+            on_fresh=run.fresh_ms.append,
             own=run.own,
             judge=JudgeAccess(
                 open_model=lambda name: run.journaled(name, purpose=JUDGE, stop=stop, held=held),
