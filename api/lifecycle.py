@@ -120,10 +120,13 @@ def _open(settings: Settings, workers: int, feedback_process: bool) -> Services:
 def _close(shared: Services) -> None:
     """Writes the last counts; what cannot be written is lost with this process, and the log says how many."""
     try:
-        shared.callers.flush(shared.store, shared.clock.now())
         shared.exposures.flush(shared.store)
     except Exception as error:
         log.error("exposures lost at shutdown", n=shared.exposures.n_waiting, error=str(error))
+    try:
+        shared.callers.flush(shared.store, shared.clock.now())
+    except Exception as error:
+        log.error("callers' last requests lost at shutdown", error=str(error))
     shared.health.close()
     shared.store.close()
 

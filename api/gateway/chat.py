@@ -63,13 +63,16 @@ async def chat_completions(body: ChatBody, request: StrictRequest) -> Response:
             [Fault(pointer="/n", detail="must be 1")],
         )
     by_name = names_a_model(body.model, shared, side)
-    call = of_model(body, request, shared, side) if by_name else await _prepare(body, request, shared, side)
-    if side.user_windows is not None and (user := _unit(body, request)) is not None:
+    unit = body.user or body.detent.unit or unit_of(request)
+    call = (
+        of_model(body, request, unit, shared, side)
+        if by_name
+        else _within_limits(await _prepare(body, request, unit, shared, side), shared, side)
+    )
+    if side.user_windows is not None and unit is not None:
         # As the same name under two keys may be two people's.
-        sender = f"{request.state.caller.actor} {shared.hmac_unit(user)}"
+        sender = f"{request.state.caller.actor} {shared.hmac_unit(unit)}"
         count_one(side.user_windows, sender, request.state.headers)
-    if not by_name:
-        call = _within_limits(call, shared, side)
     headers = {"X-Detent-Assignment": call.token} if call.token is not None else {}
     reader = Reader(shared.settings.limits.stalled_seconds)
     settled = await begin(shared, side, call, reader, lambda: _start(side, call, reader, streaming=bool(body.stream)))
@@ -95,10 +98,6 @@ async def chat_completions(body: ChatBody, request: StrictRequest) -> Response:
         lambda error: for_client(error, call),
         headers,
     )
-
-
-def _unit(body: ChatBody, request: StrictRequest) -> str | None:
-    return body.user or body.detent.unit or unit_of(request)
 
 
 async def _plain(request: StrictRequest, shared: Services) -> Response:
@@ -130,10 +129,11 @@ async def list_models(request: Request, caller: Asking) -> dict[str, Any]:
     }
 
 
-async def _prepare(body: ChatBody, request: StrictRequest, shared: Services, side: ModelSide) -> AnsweredCall:
+async def _prepare(
+    body: ChatBody, request: StrictRequest, unit: str | None, shared: Services, side: ModelSide
+) -> AnsweredCall:
     require_family(request.state.caller, body.model)
     passed_through = sent_on(body)
-    unit = _unit(body, request)
     family = shared.serving.now_served.family(body.model)
     if body.detent.variant is not None:
         require(request.state.caller, "operate")

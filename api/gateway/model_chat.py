@@ -16,7 +16,6 @@ from api.gateway.chat_body import ChatBody, sent_on
 from api.gateway.hourly_money import models_bound, most_usd
 from api.gateway.model_side import ModelSide
 from api.http.bodies import StrictRequest
-from api.served import unit_of
 from api.services import Services
 from optimizer.core.base.errors import Fault, InvalidInput
 from optimizer.core.family.variant import SETTINGS, Variant, model_faults
@@ -39,7 +38,9 @@ def names_a_model(name: str, shared: Services, side: ModelSide) -> bool:
     return served.version is not None and not is_family and side.catalogue.knows(name)
 
 
-def of_model(body: ChatBody, request: StrictRequest, shared: Services, side: ModelSide) -> AnsweredCall:
+def of_model(
+    body: ChatBody, request: StrictRequest, unit: str | None, shared: Services, side: ModelSide
+) -> AnsweredCall:
     """Raises NotAuthorised for a key for named families, InvalidInput for settings that are none,
     MoneySpent where the hour's money is gone.
     """
@@ -54,7 +55,6 @@ def of_model(body: ChatBody, request: StrictRequest, shared: Services, side: Mod
                 [Fault(pointer=f"/detent/{field}", detail="is for a family")],
             )
     passed_on = sent_on(body)
-    unit = body.user or body.detent.unit or unit_of(request)
     if unit is not None and not unit.strip():
         raise InvalidInput(
             "The unit is blank. Name a user, session or conversation, or leave it out.",

@@ -63,15 +63,20 @@ def find(settings: Settings, name: str) -> RunningProcess | None:
 
     So is a file in the copy of a home: its process serves the home that was copied.
     """
+    if (values := _announced(settings, name)) is None:
+        return None
+    since = datetime.fromtimestamp(float(values["created"]), UTC)
+    return RunningProcess(name=name, pid=int(values["pid"]), url=values.get("url"), since=since)
+
+
+def _announced(settings: Settings, name: str) -> dict[str, Any] | None:
+    """What that process wrote of itself."""
     try:
         values = json.loads((settings.run_dir() / f"{name}.json").read_text(encoding="utf-8"))
-        pid, created = int(values["pid"]), float(values["created"])
         is_here = values.get("folder", _identity(settings)) == _identity(settings)
+        return values if is_here and lives(int(values["pid"]), float(values["created"])) else None
     except (OSError, ValueError, KeyError, TypeError):
         return None
-    if not is_here or not lives(pid, created):
-        return None
-    return RunningProcess(name=name, pid=pid, url=values.get("url"), since=datetime.fromtimestamp(created, UTC))
 
 
 def _identity(settings: Settings) -> list[int]:
@@ -129,9 +134,7 @@ def write_whole(path: Path, values: object) -> None:
 
 def note(settings: Settings, name: str, member: str) -> Any:
     """A further member that a living process announced, such as the profile of ``serve``; None without one."""
-    if find(settings, name) is None:
-        return None
-    return json.loads((settings.run_dir() / f"{name}.json").read_text(encoding="utf-8")).get(member)
+    return (_announced(settings, name) or {}).get(member)
 
 
 class ProcessLock:
@@ -143,7 +146,7 @@ class ProcessLock:
         settings.run_dir().mkdir(parents=True, exist_ok=True)
         self._settings = settings
         self._lock_file = settings.run_dir() / f"{name}.lock"
-        self._lock = FileLock(self._lock_file)
+        self._lock = FileLock(self._lock_file, thread_local=False)  # a study's thread releases it
         self._holder = settings.run_dir() / f"{name}.holder"
 
     def acquire(self, timeout_s: float = 0.0) -> bool:

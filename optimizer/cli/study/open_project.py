@@ -15,7 +15,7 @@ from pydantic import ValidationError
 from optimizer.cli.session import Session
 from optimizer.cli.study.run import StudyThread
 from optimizer.core.base.errors import DetentError, InvalidInput, NotFound
-from optimizer.host import run_files
+from optimizer.host.run_files import ProcessLock
 from optimizer.runtime import wiring
 from optimizer.runtime.use_cases import USE_CASES, UseCase
 
@@ -45,41 +45,27 @@ class OpenProject:
             self._look_again()
             return json.loads(use_case.written(self._session.client.ask(use_case.call, request)))
 
-    def work(self, study: str) -> StudyWork | None:
+    def work(self, study: str) -> StudyThread | None:
         """Runs a study in a thread of this process; None where the server or another worker does it."""
         with self._lock:
             self._look_again()
             session = self._session
             if session.server is not None:
                 return None
-            lock = run_files.ProcessLock(session.settings, "worker")
+            lock = ProcessLock(session.settings, "worker")
             if not lock.acquire():
                 return None
-            work = StudyWork(session, study, lock)
+            work = StudyThread(session, study, lock)
             work.start()
             return work
 
     def _look_again(self) -> None:
         """A program may stay open for days: a server starts or ends meanwhile, and family files change."""
         session = self._session
-        for name in ("server", "client", "families", "context"):
+        for name in ("server", "asked_server", "client", "families", "context"):
             session.__dict__.pop(name, None)
         if session.server is None:
             wiring.sync_families(session.settings, session.families, session.store, session.clock)
-
-
-class StudyWork(StudyThread):
-    """The work on a study, with the right to be this home's worker for as long as it takes."""
-
-    def __init__(self, session: Session, study_id: str, lock: run_files.ProcessLock) -> None:
-        super().__init__(session, study_id)
-        self._lock = lock
-
-    def run(self) -> None:
-        try:
-            super().run()
-        finally:
-            self._lock.release()
 
 
 @cache

@@ -18,7 +18,7 @@ from optimizer.core.base.errors import InvalidInput, NotFound
 from optimizer.core.base.knob import is_whole
 from optimizer.core.base.phrasing import count
 from optimizer.core.search.study import ENDED, ENOUGH, KEEP, REMARKS, Study, Trial, aimed_at, budget_options
-from optimizer.host import run_files
+from optimizer.host.run_files import ProcessLock
 from optimizer.runtime import wiring
 
 if TYPE_CHECKING:
@@ -86,13 +86,21 @@ def price_of(outcome: object) -> LookPrice | Study:
 
 
 class StudyThread(threading.Thread):
-    """Runs a study in this process, which holds the worker's lock. ``failure``: what ended it before its end."""
+    """Runs a study in this process. ``failure``: what ended it before its end.
 
-    def __init__(self, session: Session, study_id: str) -> None:
+    Args:
+        lock: the right to be this home's worker, which is given back at the end.
+    """
+
+    def __init__(self, session: Session, study_id: str, lock: ProcessLock) -> None:
         super().__init__(name="study", daemon=True)
-        self._session, self._study_id = session, study_id
-        self.models = wiring.open_models(session.settings)
+        self._session, self._study_id, self._lock = session, study_id, lock
         self.failure: BaseException | None = None
+        try:
+            self.models = wiring.open_models(session.settings)
+        except BaseException:
+            lock.release()
+            raise
 
     def run(self) -> None:
         from optimizer.jobs.studies.run_study import run_study
@@ -112,6 +120,7 @@ class StudyThread(threading.Thread):
             self.failure = error
         finally:
             self.models.close()
+            self._lock.release()
 
 
 def follow_study(session: Session, study_id: str, *, follow: bool, quiet: bool) -> StudyView:
@@ -125,26 +134,23 @@ def follow_study(session: Session, study_id: str, *, follow: bool, quiet: bool) 
         return study
     if session.server is not None:
         return _by_worker(session, study_id, follow, quiet)
-    lock = run_files.ProcessLock(session.settings, "worker")
+    lock = ProcessLock(session.settings, "worker")
     if not lock.acquire():
         say(f"The worker with pid {lock.holder()} runs study {study_id}.")
         return _by_worker(session, study_id, follow, quiet)
+    # The store's picture of the study is shown, which runs in a thread of this process.
+    thread = StudyThread(session, study_id, lock)
+    thread.start()
     try:
-        # The store's picture of the study is shown, which runs in a thread of this process.
-        thread = StudyThread(session, study_id)
-        thread.start()
-        try:
-            study = _watch(session, study_id, quiet, thread.is_alive)
-            thread.join()
-        except KeyboardInterrupt:
-            thread.models.close()
-            say(f"Interrupted. Everything answered so far is kept; go on with: detent study resume {study_id}")
-            os._exit(1)  # the search's threads cannot be stopped in the middle of a call
-        if thread.failure is not None:
-            raise thread.failure
-        return study
-    finally:
-        lock.release()
+        study = _watch(session, study_id, quiet, thread.is_alive)
+        thread.join()
+    except KeyboardInterrupt:
+        thread.models.close()
+        say(f"Interrupted. Everything answered so far is kept; go on with: detent study resume {study_id}")
+        os._exit(1)  # the search's threads cannot be stopped in the middle of a call
+    if thread.failure is not None:
+        raise thread.failure
+    return study
 
 
 def _by_worker(session: Session, study_id: str, follow: bool, quiet: bool) -> StudyView:

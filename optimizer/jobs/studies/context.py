@@ -47,7 +47,6 @@ from optimizer.jobs.studies.evaluation import Measures
 from optimizer.jobs.studies.transitions import next_status
 from optimizer.ports import Clock, ModelSource, Store, TierAnswers, Transaction
 
-
 STOP_CACHE_S = 0.5  # what was stopped sends no call later than this
 CALLS_FOR_A_PACE = 10
 TIER_NUMBERS = ("score", "cost_usd", "own_usd", "latency_ms", "confidence")  # of a tier's answer that a study keeps

@@ -22,8 +22,14 @@ LIMIT, LEFT = "x-ratelimit-limit", "x-ratelimit-remaining"
 @contextmanager
 def served(folder: Path, **limits: Any) -> Iterator[tuple[str, FaultyProvider]]:
     with faulty_provider() as behind:
-        models = {"remote": {"openai_compatible": behind.url, "model": "m", "retries": 0}}
-        settings = make_home(folder, {"topic": family("topic", "remote")}, models, limits=limits)
+        remote = {"openai_compatible": behind.url, "model": "m", "retries": 0}
+        price = {"input_usd_per_mtok": 1, "output_usd_per_mtok": 10}
+        families = {
+            "topic": family("topic", "remote"),
+            "strict": family("strict", "priced") + "limits: {usd_per_hour: 0.003, above: refuse}\n",
+        }
+        models = {"remote": remote, "priced": {**remote, "price": price}}
+        settings = make_home(folder, families, models, limits=limits)
         store, now = wiring.open_store(settings), wiring.open_clock(settings).now()
         for key in ("shop", "blog"):
             access = access_of(["serve"], now=now)
@@ -84,6 +90,13 @@ def test_what_another_limit_or_a_fault_refuses_uses_nothing_up(tmp_path: Path) -
         assert chat(url, "bob").status_code == 200  # the faulty one, ann's and bob's are three of the address
         assert chat(url, "eve").status_code == 429
         assert len(behind.bodies) == 2
+
+
+def test_what_a_familys_money_refuses_leaves_the_users_minute_as_it_was(tmp_path: Path) -> None:
+    with served(tmp_path, user_chats_per_minute=3) as (url, _behind):
+        assert [chat(url, "ann", model="strict").status_code for _ in range(4)] == [200, 200, 429, 429]
+        answer = chat(url, "ann")
+        assert (answer.status_code, answer.headers[LEFT]) == (200, "0")
 
 
 def test_without_these_settings_nothing_is_counted(tmp_path: Path) -> None:

@@ -15,6 +15,7 @@ import os
 import re
 from collections.abc import Iterator
 from contextlib import contextmanager, redirect_stderr, redirect_stdout
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -24,6 +25,9 @@ import structlog
 from detent_client import Detent
 from detent_client.notebook import Refused
 from detent_client.notebook.backend import OverHttp
+from optimizer.host import run_files
+from optimizer.host.run_files import RunningProcess
+from optimizer.runtime.api_client import ApiClient
 from tests import command_line
 from tests.stand_ins.scripted_model import chat_answer, provider
 from tests.worlds.api_world import Dated, make_home, serving
@@ -164,6 +168,20 @@ def test_a_rollout_is_started_watched_and_rolled_back(tmp_path: Path, is_here: b
         assert triage.rollout().rollout.id == started.id
         assert triage.operate("rollback", reason="enough").changed
         assert not triage.rollout().is_active
+
+
+def test_a_project_goes_on_without_the_server_beside_which_it_was_opened(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("DETENT_API_KEY", "secret-boss")
+    ended = RunningProcess(name="api", pid=1, url="http://127.0.0.1:9", since=datetime.now(UTC))
+    with serving(make_home(tmp_path)), in_a_process_of_its_own():
+        project = Detent.open(tmp_path)
+        with monkeypatch.context() as beside_a_server, pytest.raises(Exception, match="127.0.0.1:9"):
+            beside_a_server.setattr(run_files, "find_api", lambda settings: ended)
+            beside_a_server.setattr(ApiClient, "of_running_server", ApiClient)
+            project.families()
+        assert len(project.families()) == 1
 
 
 def test_a_folder_that_is_no_project_is_refused(tmp_path: Path) -> None:

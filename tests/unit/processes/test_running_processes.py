@@ -11,6 +11,7 @@ import socket
 import subprocess
 import sys
 import threading
+import threading
 import tomllib
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
@@ -96,6 +97,17 @@ def test_a_lock_is_held_by_one_process_named_to_others_and_free_after_a_kill(set
         holder.kill()
         holder.wait()
     assert run_files.ProcessLock(settings, "worker").acquire(timeout_s=10)
+
+
+def test_a_lock_is_given_back_by_whichever_thread_ends_its_work(settings: Settings) -> None:
+    lock, after = run_files.ProcessLock(settings, "worker"), run_files.ProcessLock(settings, "worker")
+    assert lock.acquire()
+    thread = threading.Thread(target=lock.release)
+    thread.start()
+    thread.join()
+    assert not lock.is_held()
+    assert after.acquire()
+    after.release()
 
 
 @pytest.fixture
