@@ -53,9 +53,10 @@ def p95(values: list[float]) -> float:
     return sorted(values)[ceil(0.95 * len(values)) - 1] if values else float("nan")
 
 
-def ask(options: argparse.Namespace, unit: str, text: str) -> tuple[float, float]:
-    """Milliseconds to the first piece of the answer and to its end. Raises TimeoutError, OSError, or ValueError for an
-    answer that is none.
+def ask(options: argparse.Namespace, unit: str, text: str) -> float:
+    """Asks to the end of the answer; returns when its first piece came, by ``time.perf_counter``.
+
+    Raises TimeoutError, OSError, or ValueError for an answer that is none.
     """
     address = urllib.parse.urlsplit(options.url)
     kind = http.client.HTTPSConnection if address.scheme == "https" else http.client.HTTPConnection
@@ -64,7 +65,6 @@ def ask(options: argparse.Namespace, unit: str, text: str) -> tuple[float, float
     if options.key:
         headers["Authorization"] = f"Bearer {options.key}"
     body: dict[str, Any] = {"model": options.family, "messages": [{"role": "user", "content": text}], "user": unit}
-    began = time.perf_counter()
     try:
         connection.request(
             "POST", f"{address.path.rstrip('/')}/v1/chat/completions", json.dumps({**body, "stream": True}), headers
@@ -73,20 +73,15 @@ def ask(options: argparse.Namespace, unit: str, text: str) -> tuple[float, float
         if answer.status != 200:
             raise ValueError(f"status {answer.status}")
         first = 0.0
-        is_whole = False
         for line in answer:
             if not line.startswith(b"data:"):
                 continue
-            if not first:
-                first = 1000 * (time.perf_counter() - began)
+            first = first or time.perf_counter()
             if line.strip() == b"data: [DONE]":
-                is_whole = True
-                break
+                return first
             if b'"error"' in line and b'"choices"' not in line:
                 raise ValueError("an error in the stream")
-        if not is_whole:
-            raise ValueError("the stream ended too soon")
-        return first, 1000 * (time.perf_counter() - began)
+        raise ValueError("the stream ended too soon")
     finally:
         connection.close()
 
@@ -96,7 +91,7 @@ def one_chat(options: argparse.Namespace, tally: LoadTally, unit: str, text: str
     began = time.perf_counter()
     for attempt in range(1, ATTEMPTS + 1):
         try:
-            first, _ = ask(options, unit, text)
+            first = ask(options, unit, text)
         except (OSError, ValueError, http.client.HTTPException) as error:
             timed_out = isinstance(error, TimeoutError)
             if attempt == ATTEMPTS:
@@ -108,7 +103,7 @@ def one_chat(options: argparse.Namespace, tally: LoadTally, unit: str, text: str
         else:
             with tally.lock:
                 tally.ms.append(1000 * (time.perf_counter() - began))
-                tally.first_ms.append(first)
+                tally.first_ms.append(1000 * (first - began))
             return
 
 

@@ -40,12 +40,10 @@ from optimizer.cli.study import commands as study
 from optimizer.cli.thresholds import commands as thresholds, student
 from optimizer.cli.variant import commands as variant
 from optimizer.core.base.errors import (
-    BudgetExhausted,
     Busy,
     DetentError,
     InvalidInput,
     Refused,
-    StudyStopped,
     TooLarge,
     TooMany,
 )
@@ -160,9 +158,6 @@ def run(arguments: Sequence[str]) -> int:
     except DetentError as error:
         _report(error, as_json)
         return exit_code(error)
-    except (BudgetExhausted, StudyStopped) as error:
-        print(printable(f"Error: {error}"), file=sys.stderr)
-        return REFUSED
     except (KeyboardInterrupt, Abort):
         print("Interrupted.", file=sys.stderr)
         return FAILED

@@ -12,8 +12,6 @@ from dataclasses import dataclass
 from random import Random
 from typing import Any
 
-import httpx
-
 from optimizer.core.dataset.examples import Example
 from optimizer.demo.screen import Screen
 from optimizer.demo.users import Users
@@ -42,9 +40,8 @@ class DemoCandidate:
 class DemoRollouts:
     """The rollouts of the demo, by family, with their users; ``rows``: what these send, by family."""
 
-    def __init__(self, *, screen: Screen, users: Users, api_url: str, rows: Mapping[str, Sequence[Example]]) -> None:
+    def __init__(self, *, screen: Screen, users: Users, rows: Mapping[str, Sequence[Example]]) -> None:
         self._screen, self._users, self._rows = screen, users, rows
-        self._http = httpx.Client(base_url=api_url, timeout=30.0, trust_env=False)
         self._draw = Random("demo")
         self._n_units: dict[str, int] = {}
         self._n_shown: dict[str, int] = {}  # family > decisions shown
@@ -158,8 +155,7 @@ class DemoRollouts:
         self.n_visits += len(self._users.visit_all(family, pairs).visits)
 
     def _decisions(self, family: str) -> list[dict[str, Any]]:
-        answer = self._http.get(f"/v1/rollouts/{self.ids[family]}/decisions")
-        items: list[dict[str, Any]] = answer.raise_for_status().json()["items"]
+        items: list[dict[str, Any]] = self._users.get(f"/v1/rollouts/{self.ids[family]}/decisions")["items"]
         return items
 
     def _served(self, family: str) -> set[str]:
@@ -171,5 +167,4 @@ class DemoRollouts:
         return {variant for _, variant in counts}
 
     def _rollout(self, family: str) -> dict[str, Any]:
-        body: dict[str, Any] = self._http.get(f"/v1/families/{family}/rollout").raise_for_status().json()
-        return body
+        return self._users.get(f"/v1/families/{family}/rollout")

@@ -102,7 +102,7 @@ def _tell(screen: Screen, place: Place, servers: Servers) -> list[Story]:
         n_at_once=lambda: embedded.concurrency,
         success_from=SUCCESS_FROM,
     )
-    rollouts = DemoRollouts(screen=screen, users=users, api_url=api, rows=rows.sent)
+    rollouts = DemoRollouts(screen=screen, users=users, rows=rows.sent)
     second = families[CASCADE_FAMILY]
     sent = balanced(rows.sent[CASCADE_FAMILY], N_COMPARED, field=second.output.field)
     comparison = GatewayComparison(family=CASCADE_FAMILY, rows=sent, scorer=scorers[CASCADE_FAMILY], gateway=gateway)

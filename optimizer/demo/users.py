@@ -110,7 +110,6 @@ def balanced(examples: Sequence[Example], n: int, *, field: str) -> list[Example
 class Visit:
     """One request of one user, from the fetched prompt to the score of what the model wrote."""
 
-    unit: str
     example: Example
     variant: str
     role: str
@@ -126,7 +125,6 @@ class SimulatedUsers:
 
     visits: Sequence[Visit]
     n_accepted: int
-    n_rejected: int
 
     def arms(self) -> dict[tuple[str, str], tuple[int, float | None]]:
         """(role, variant) > (visits, mean score)."""
@@ -170,7 +168,7 @@ class Users:
                 on_visit(len(visits))
         events = [self._event(family, visit) for visit in visits]
         body = self._http.post("/v1/feedback", json=events).raise_for_status().json()
-        return SimulatedUsers(visits=visits, n_accepted=int(body["accepted"]), n_rejected=len(body["rejected"]))
+        return SimulatedUsers(visits=visits, n_accepted=int(body["accepted"]))
 
     def answer_all(self, family: str, variant: str, examples: Sequence[Example]) -> int:
         """Has the model answer these under this prompt, each once; how many it was asked."""
@@ -189,9 +187,12 @@ class Users:
 
     def fetch(self, family: str, unit: str) -> dict[str, Any]:
         """GET the prompt as this unit."""
-        answer = self._http.get(f"/v1/families/{family}/prompt", headers={"X-Detent-Unit": unit})
-        served: dict[str, Any] = answer.raise_for_status().json()
-        return served
+        return self.get(f"/v1/families/{family}/prompt", {"X-Detent-Unit": unit})
+
+    def get(self, path: str, headers: Mapping[str, str] | None = None) -> dict[str, Any]:
+        """The JSON of what the API answers."""
+        body: dict[str, Any] = self._http.get(path, headers=headers).raise_for_status().json()
+        return body
 
     def close(self) -> None:
         self._http.close()
@@ -202,7 +203,6 @@ class Users:
         earlier = self._answers.get(key)
         answer = self._answers[key] = earlier or self._answer(family, served, example)
         return Visit(
-            unit=unit,
             example=example,
             variant=served["variant"],
             role=served["role"],

@@ -64,17 +64,17 @@ class AlertRuleFile:
 
     def rules(self) -> Sequence[AlertRule]:
         """As the file says now; where it cannot be used, those before, and ``problem`` says why."""
-        path = self.path
         try:
+            path = self.path
             stat = path.stat()
             seen = path, stat.st_mtime_ns, stat.st_size
-            if seen != self._seen:
+            if self.problem is not None or seen != self._seen:
                 self._rules, self.problem = read_alert_rules(path), None
                 self._seen = seen
-        except (InvalidInput, OSError) as error:
-            self.problem = (
-                error if isinstance(error, InvalidInput) else InvalidInput(f"{path} cannot be read: {error}.")
-            )
+        except InvalidInput as problem:
+            self.problem = problem
+        except OSError as error:
+            self.problem = InvalidInput(f"{self._path} cannot be read: {error}.")
         return self._rules
 
     def read(self) -> Sequence[AlertRule]:

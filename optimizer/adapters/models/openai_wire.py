@@ -33,6 +33,7 @@ from optimizer.core.models.wire import wire_messages, wire_params
 from optimizer.ports import DeltaSink
 
 CONNECT_S = 5.0
+LEAST_LOG_PROBABILITY = -50.0  # providers write -9999 or minus infinity for a token they think impossible
 # The rest of a response, log-probabilities first, is longer than the answer.
 MAX_BODY_BYTES = 4 * MAX_ANSWER_BYTES
 NEVER_SENT = (aiohttp.ClientConnectorError, aiohttp.ConnectionTimeoutError, aiohttp.InvalidURL)
@@ -218,7 +219,7 @@ def _log_probabilities(choice: Mapping[str, Any]) -> tuple[float, float] | tuple
     logprobs = choice.get("logprobs")
     try:
         values = [
-            min(0.0, float(token["logprob"]))
+            min(0.0, max(float(token["logprob"]), LEAST_LOG_PROBABILITY))
             for token in (logprobs.get("content") or () if isinstance(logprobs, Mapping) else ())
         ]
     except (KeyError, TypeError, ValueError):

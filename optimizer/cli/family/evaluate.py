@@ -13,7 +13,7 @@ import typer
 from optimizer.cli.output import FamilyName, Json, say, show, show_report
 from optimizer.cli.session import Session
 from optimizer.core.base.answers import shown
-from optimizer.core.base.errors import BudgetExhausted, Conflict, DetentError, StudyStopped
+from optimizer.core.base.errors import Conflict, DetentError, Refused
 from optimizer.runtime.use_cases import as_json_of
 
 if TYPE_CHECKING:
@@ -103,7 +103,7 @@ def evaluate(
 
 
 def _at_its_end(session: Session, id: str, *, quiet: bool) -> SuitesReport:
-    """Raises StudyStopped where it was stopped, BudgetExhausted where no suite was measured before the budget ended."""
+    """Raises Refused where it was stopped, and where no suite was measured before the budget ended."""
     from optimizer.cli.progress.followed_run import follow_run
     from optimizer.jobs.runs.create_evaluation import read_evaluation, stop_evaluation
 
@@ -113,9 +113,9 @@ def _at_its_end(session: Session, id: str, *, quiet: bool) -> SuitesReport:
 
     report = follow_run(session, id, read_evaluation, quiet=quiet, left=stop).result
     if report is None:
-        raise StudyStopped(f"The evaluation {id} was stopped; what was answered is kept.")
+        raise Refused(f"The evaluation {id} was stopped; what was answered is kept.")
     if not report.suites:
-        raise BudgetExhausted(shown(report.not_measured[0].why))
+        raise Refused(shown(report.not_measured[0].why))
     return report
 
 

@@ -13,7 +13,7 @@ from optimizer.cli.family.evaluate_view import NO_PRICE
 from optimizer.cli.output import FamilyName, Json, dollars, one_line, print_facts, say, show, show_report, table
 from optimizer.cli.report_file import STDOUT, Open, Out, write_page
 from optimizer.cli.session import Session
-from optimizer.core.base.errors import BudgetExhausted, DetentError, StudyStopped
+from optimizer.core.base.errors import DetentError, Refused
 from optimizer.core.base.phrasing import count, signed, signed_interval
 from optimizer.runtime import wiring
 from optimizer.runtime.use_cases import as_json_of
@@ -93,10 +93,10 @@ def compare(
 
     run = follow_run(session, started.id, read_comparison, quiet=as_json, left=stop)
     if run.status == "cancelled" or run.result is None:
-        raise StudyStopped(f"The comparison {run.id} was stopped; what was answered is kept.")
+        raise Refused(f"The comparison {run.id} was stopped; what was answered is kept.")
     if run.result["stopped"] is not None:
         remark = "What was answered is kept: the same command with a higher cap goes on from there"
-        raise BudgetExhausted(f"{run.result['stopped']} {remark} (--dry-run says how much it takes).")
+        raise Refused(f"{run.result['stopped']} {remark} (--dry-run says how much it takes).")
     grid = session.ask(read_grid, id=run.id)
     ids = run.request["variants"]
     views = [session.ask(read_named_variant, family=run.family, name=id) for id in ids]

@@ -10,7 +10,6 @@ from collections.abc import Mapping, Sequence
 from optimizer.core.base.word_lists import HEDGES, NUMBER, WORD
 
 READ_CHARS = 8_000
-LEAST_LOG_PROBABILITY = -50.0  # providers write -9999 or minus infinity for a token they think impossible
 LIMIT = 1e-9  # a confidence of 1 as a provider rounds it becomes 1 - 1e-9: its logit stays finite
 FEATURES: Sequence[str] = (
     "answer.log_words",
@@ -39,7 +38,8 @@ _REFUSAL = re.compile(
 def answer_features(
     text: str,
     *,
-    log_probabilities: Sequence[float] | None = None,
+    log_probability: float | None = None,
+    log_probability_min: float | None = None,
     second: str | None = None,
     issues: Mapping[str, bool] | None = None,
     confidence: float | None = None,
@@ -47,7 +47,7 @@ def answer_features(
     """Every name of FEATURES and one ``issue.NAME`` for each issue that was checked.
 
     Args:
-        log_probabilities: of the answer's tokens, each <= 0, where the provider gives them.
+        log_probability: mean of the answer's tokens, <= 0; ``log_probability_min`` the least.
         second: another sample for the same request; ``answer.agreement`` is the overlap of both.
         issues: what the validator looked for, by name: True where it was found, False where not; a name left out was
             not looked for.
@@ -55,12 +55,11 @@ def answer_features(
     """
     read = text[:READ_CHARS]
     words = [word.lower() for word in WORD.findall(read)]
-    logs = [max(each, LEAST_LOG_PROBABILITY) for each in log_probabilities or ()]
     values: tuple[float | None, ...] = (
         math.log1p(len(words)),
         math.log1p(len(text)),
-        sum(logs) / len(logs) if logs else None,
-        min(logs) if logs else None,
+        log_probability,
+        log_probability_min,
         None if confidence is None else logit(confidence),
         float(confidence is not None),
         None if second is None else agreement(text, second),

@@ -81,9 +81,14 @@ def read_answer(
 ) -> ReadAnswer:
     """The features of an answer, the same in training and in use."""
     texts = {**_texts(input), ANSWER: answer.text}
-    numbers = {**_of_request(texts[REQUEST]), **answer_features(answer.text, second=other, issues=issues)}
-    measured = dict(zip(OF_LOG_PROBABILITIES, (answer.log_probability, answer.log_probability_min), strict=True))
-    return ReadAnswer(numbers={**numbers, **measured}, texts=texts)
+    features = answer_features(
+        answer.text,
+        log_probability=answer.log_probability,
+        log_probability_min=answer.log_probability_min,
+        second=other,
+        issues=issues,
+    )
+    return ReadAnswer(numbers={**_of_request(texts[REQUEST]), **features}, texts=texts)
 
 
 def read_predicted(data: Mapping[str, Any], faults: list[Fault]) -> AttachedPredictors:

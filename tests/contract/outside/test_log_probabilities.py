@@ -33,6 +33,16 @@ def test_the_mean_over_the_answers_tokens_is_kept(make: Any, behind: Provider) -
 
 
 @both
+@pytest.mark.parametrize("impossible", [-9999.0, float("-inf")])
+def test_one_token_that_is_called_impossible_does_not_make_the_mean(
+    make: Any, behind: Provider, impossible: float
+) -> None:
+    behind.answer = lambda body: (200, {}, answered(tokens(0.0, impossible)))
+    answer = make(behind.url).complete(request(logprobs=True))
+    assert (answer.log_probability, answer.log_probability_min) == (-25.0, -50.0)
+
+
+@both
 def test_an_answer_without_them_has_none(make: Any, behind: Provider) -> None:
     assert make(behind.url).complete(request()).log_probability is None
     assert "logprobs" not in behind.bodies[-1]

@@ -272,8 +272,9 @@ def test_a_comparison_without_a_cap_keeps_to_its_dry_run_and_half_as_much_for_re
     models.write_text(models.read_text(encoding="utf-8").replace('"retries": 0', '"retries": 9'), encoding="utf-8")
     project.model.answer = lambda body: (500, {}, b"{}")
     with stamina.set_testing(True, attempts=10):
-        ran = detent("variant", "compare", "topics", "champion", "file")
+        ran = detent("variant", "compare", "topics", "champion", "file", "--json")
     assert (ran.code, "would pass the cap of 18 calls" in ran.err) == (3, True), ran.err
+    assert "would pass the cap of 18 calls" in ran.json["error"]["detail"]
     assert len(project.model.bodies) == 18
 
 

@@ -65,3 +65,13 @@ def test_an_edit_holds_at_once_and_a_bad_one_leaves_the_rules_before(tmp_path: P
     path.write_text("errors: {metric: errors, above: 0.30}")
     os.utime(path, (1, 1))
     assert ([rule.above for rule in file.rules()], file.problem) == ([0.3], None)
+
+
+def test_the_file_before_put_back_as_it_was_ends_the_problem(tmp_path: Path) -> None:
+    path = tmp_path / "alert_rules.yaml"
+    file = AlertRuleFile(path, SHIPPED)
+    shipped = file.rules()
+    path.write_text("errors: {metric: errors, above: 20}")
+    assert (file.rules(), file.problem is None) == (shipped, False)
+    path.unlink()
+    assert (file.read(), file.problem) == (shipped, None)

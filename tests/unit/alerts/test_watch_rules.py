@@ -117,9 +117,10 @@ def test_a_minute_whose_alerts_could_not_be_written_is_looked_at_again(
     clock, rules = Clock(NOW), [ERRORS]
     watcher = RuleWatcher(store, clock)
     summed(store, clock, [minute(clock, failed=30)])
-    with monkeypatch.context() as locked, pytest.raises(Busy):
+    with monkeypatch.context() as locked:
         locked.setattr(store, "write", Mock(side_effect=Busy("The store is locked.")))
-        watcher.look({FAMILY: family()}, rules)
+        with pytest.raises(Busy):
+            watcher.look({FAMILY: family()}, rules)
     (alert,) = watcher.look({FAMILY: family()}, rules)
     assert alert.subject == "errors"
     assert watcher.look({FAMILY: family()}, rules) == []

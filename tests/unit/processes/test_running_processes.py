@@ -11,7 +11,6 @@ import socket
 import subprocess
 import sys
 import threading
-import threading
 import tomllib
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
