@@ -7,7 +7,6 @@ import threading
 import time
 from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
-from typing import TYPE_CHECKING
 
 import structlog
 
@@ -20,9 +19,6 @@ from optimizer.host.tracing import TRACING
 from optimizer.jobs.studies import run_study as job, transitions
 from optimizer.ports import Clock, FamilySource, Store, Transaction
 from optimizer.runtime import wiring
-
-if TYPE_CHECKING:
-    pass
 
 log = structlog.get_logger(__name__)
 

@@ -16,7 +16,6 @@ from collections.abc import Callable
 from dataclasses import replace
 from datetime import UTC, datetime
 from types import FrameType
-from typing import TYPE_CHECKING
 
 import structlog
 
@@ -24,7 +23,6 @@ from optimizer.content.jobs.keep_environment_override import keep_environment_ov
 from optimizer.content.jobs.watch_pipeline import watch_pipeline
 from optimizer.core.family.family import Family
 from optimizer.core.rollout.champion_limits import ChampionLimits
-from optimizer.core.scheduling.monthly_budget import MonthlyLimits
 from optimizer.core.views.forgetting import ForgetRun
 from optimizer.host import run_files
 from optimizer.host.config import Settings
@@ -48,7 +46,7 @@ from optimizer.jobs.rollouts.tick import tick
 from optimizer.jobs.runs.carry_out_run import carry_out_run
 from optimizer.jobs.scheduling.hand_on_candidates import hand_on_candidates
 from optimizer.jobs.scheduling.trigger_studies import trigger_studies
-from optimizer.jobs.studies.read_spending import monthly_left
+from optimizer.jobs.studies.read_spending import left_this_month
 from optimizer.jobs.upkeep.check_store import check_store
 from optimizer.jobs.upkeep.forget_person import carry_out_forgetting
 from optimizer.jobs.upkeep.prune_records import prune_records
@@ -58,9 +56,6 @@ from optimizer.runtime import wiring
 from optimizer.runtime.personal_home import forgetting_home
 from optimizer.runtime.store_health import StoreHealth
 from optimizer.runtime.study_workflows import StudyWorkflows
-
-if TYPE_CHECKING:
-    pass
 
 log = structlog.get_logger(__name__)
 
@@ -404,9 +399,8 @@ class Worker:
                 intake = wiring.open_intake(
                     self._settings, self._store, self._clock, self._families, actor="system:judge"
                 )
-                limits = MonthlyLimits(family_usd=family.budget.usd_per_month, all_usd=self._settings.usd_per_month)
                 with self._store.read() as tx:
-                    month = monthly_left(tx, self._store, self._clock, family.name, limits)
+                    month = left_this_month(tx, self._context, family)
                 monitor_traffic(
                     family,
                     month=month,

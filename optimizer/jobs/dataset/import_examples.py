@@ -28,7 +28,6 @@ from optimizer.ports import Added, Clock, SourceRow, Store, Transaction
 
 BATCH = 100  # rows per transaction: of 500 words each, a second and a half
 N_KEPT = 5  # rejected rows kept per reason
-N_SHOWN = 5  # of these said in a sentence
 CONFLICT = "the same input or id is there with another content"  # the first one stays, since a study may have used it
 TWICE = "the same input or id stands in this source before, with another content"
 TWO_SPLITS = "it says nearly the same as examples of another split than it would stand in"
@@ -91,7 +90,7 @@ class ImportReport:
             )
         ordered = sorted(self.reasons.items(), key=lambda item: (-item[1], item[0]))
         for reason, n in ordered[:N_REASONS]:
-            lines.append(f"  not taken, {reason}: {n} (such as {', '.join(self.cases[reason][:N_SHOWN])})")
+            lines.append(f"  not taken, {reason}: {n} (such as {', '.join(self.cases[reason])})")
         if len(ordered) > N_REASONS:
             lines.append(
                 f"  not taken, for {len(ordered) - N_REASONS} more reasons: {sum(n for _, n in ordered[N_REASONS:])}"

@@ -104,7 +104,7 @@ def store_draft(family: Family, draft: VariantRequest, *, actor: str, store: Sto
 
     def change(tx: Transaction) -> CreatedVariant:
         parent = parent_of(tx, store, family, draft)
-        variant = checked_draft(tx, store, family, draft)
+        variant = checked_draft(tx, store, family, draft, parent)
         if draft.expect is not None and draft.listed:
             saved = store.variants.of_family(tx, family.name, sources=["person"])
             if saved and (id := saved[-1].variant.id) not in (draft.expect, variant.id):
@@ -158,9 +158,10 @@ def draft_content(parent: Variant, draft: VariantRequest) -> dict[str, Any]:
     return content
 
 
-def checked_draft(tx: Transaction, store: Store, family: Family, draft: VariantRequest) -> Variant:
-    """The variant that a draft asks for. Raises InvalidInput and NotFound as ``store_draft`` does."""
-    parent = parent_of(tx, store, family, draft)
+def checked_draft(
+    tx: Transaction, store: Store, family: Family, draft: VariantRequest, parent: VariantRecord | None
+) -> Variant:
+    """The variant that a draft asks for, of ``parent_of`` it. Raises InvalidInput as ``store_draft`` does."""
     _check_settings(draft)
     # Infinite numbers and broken Unicode have no canonical JSON, and so no id.
     variant = Variant.from_content(draft_content(parent.variant if parent else family.variant(), draft))

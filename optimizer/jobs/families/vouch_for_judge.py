@@ -12,16 +12,14 @@ from optimizer.core.search.answer_bounds import acts_on_judge, judge_of_metrics
 from optimizer.ports import Store, Transaction
 
 
-def latest_calibration(family: Family, store: Store, tx: Transaction | None = None) -> Calibration | None:
+def latest_calibration(family: Family, store: Store) -> Calibration | None:
     """The latest calibration of the judge in the family's file, else of another one; None without any, or without a
     judge.
     """
     if family.judge is None:
         return None
-    if tx is None:
-        with store.read() as reading:
-            return latest_calibration(family, store, reading)
-    return calibration_of_judge(family.name, judge_identity(family), store, tx)
+    with store.read() as tx:
+        return calibration_of_judge(family.name, judge_identity(family), store, tx)
 
 
 def judge_gates(

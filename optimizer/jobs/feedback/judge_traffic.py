@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from datetime import timedelta
 from functools import cache
 
@@ -87,13 +87,13 @@ def monitor_traffic(
         spent = store.journal.usd_of_no_study(tx, family.name, MONITOR, clock.now() - HOUR)
     sampled = [id for id, _ in answered if is_sampled(id, identity, monitor.share)]
     # What is left of the hour's dollars after those that were spent or reserved within it.
-    budget = Budget(usd=max(0.0, monitor.usd_per_hour - spent))
+    usd = max(0.0, monitor.usd_per_hour - spent)
     if month is not None and month.usd is not None:
-        budget = replace(budget, usd=month.usd if budget.usd is None else min(budget.usd, month.usd))
+        usd = min(usd, month.usd)
     judging = judge_answers(
         family,
         sampled,
-        RunCalls(store=store, clock=clock, models=models, budget=budget, users_wait=users_wait),
+        RunCalls(store=store, clock=clock, models=models, budget=Budget(usd=usd), users_wait=users_wait),
         intake=intake,
     )
     reached = answered[-1][1] + timedelta(microseconds=1) if len(answered) == MOST else until

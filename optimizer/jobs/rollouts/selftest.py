@@ -165,7 +165,7 @@ def _read_basis(family: Family, store: Store, clock: Clock, margin: float | None
         requests,
         labels,
         cohort_minutes=fixed["cohort_minutes"],
-        on_clock=_SimulatedClock(since, clock.scale, since).at_rollout,
+        on_clock=_SimulatedClock(since, clock.scale).at_rollout,
     )
     usual = MinuteSums(family=family.name, minute=since)
     for request in requests:
@@ -216,7 +216,7 @@ def _replay_once(past: _ReplayBasis, replay: RecordedRollout, salt: str) -> Run:
     begun, end = past.report.since, past.report.until
     assert begun is not None
     assert end is not None
-    clock = _SimulatedClock(begun, past.clock_scale, begun)
+    clock = _SimulatedClock(begun, past.clock_scale)
     evidence = RecordedEvidence(replay=replay, usual=past.usual)
     rollout = _first_stage(past, salt, clock)
     cohort = max(TICK, timedelta(minutes=past.settings["cohort_minutes"]) / past.clock_scale)
@@ -278,12 +278,11 @@ def _first_stage(past: _ReplayBasis, salt: str, clock: _SimulatedClock) -> Rollo
 
 
 class _SimulatedClock:
-    """ports.Clock that jumps. The rollout clock runs ``scale`` times as fast, from ``anchor`` on."""
+    """ports.Clock that jumps. The rollout clock runs ``scale`` times as fast, from its start on."""
 
-    def __init__(self, at: datetime, scale: float, anchor: datetime) -> None:
+    def __init__(self, start: datetime, scale: float) -> None:
         self.scale = scale
-        self._at = at
-        self._anchor = anchor
+        self._start = self._at = start
 
     def now(self) -> datetime:
         return self._at
@@ -292,7 +291,7 @@ class _SimulatedClock:
         return self.at_rollout(self._at)
 
     def at_rollout(self, at: datetime) -> datetime:
-        return self._anchor + (at - self._anchor) * self.scale
+        return self._start + (at - self._start) * self.scale
 
     def pass_time(self, by: timedelta) -> None:
         self._at += by

@@ -131,7 +131,7 @@ def preview_variant(context: Context, request: PreviewRequest) -> VariantPreview
         parent = parent_of(tx, store, family, request)
         before = parent.variant if parent is not None else family.variant()
         try:
-            variant = checked_draft(tx, store, family, request)
+            variant = checked_draft(tx, store, family, request, parent)
         except InvalidInput as refusal:
             faults = refusal.members.get("errors") or [{"pointer": "", "detail": refusal.detail}]
         stored = store.variants.get(tx, family.name, variant.id) if variant is not None else None

@@ -14,13 +14,13 @@ from optimizer.core.evaluation.judging.run import JudgeRun
 from optimizer.core.evaluation.run import ComparisonRun, QueuedRun
 from optimizer.core.family.family import Family
 from optimizer.core.models.budget import checked_budget
-from optimizer.core.scheduling.monthly_budget import MonthlyLimits, Remainder, under
+from optimizer.core.scheduling.monthly_budget import under
 from optimizer.core.views.evaluation import EvaluationRun
 from optimizer.core.views.forgetting import ForgetRun
 from optimizer.jobs.context import Context
 from optimizer.jobs.request import Request
 from optimizer.jobs.studies.evaluations.plan_evaluation import calls_at_most
-from optimizer.jobs.studies.read_spending import monthly_left
+from optimizer.jobs.studies.read_spending import left_this_month
 from optimizer.ports import Transaction
 
 R = TypeVar("R", bound=QueuedRun)
@@ -54,7 +54,7 @@ def budget_of_run(context: Context, family: Family, cap: RunBudgetBody, calls: S
     if is_open and budget.calls is None:
         budget = replace(budget, calls=most)
     with context.store.read() as tx:
-        budget = under(_left(context, tx, family), budget)
+        budget = under(left_this_month(tx, context, family), budget)
     if is_open and budget.usd is not None and usd is not None and calls.high:
         return replace(budget, usd=min(budget.usd, usd.high * most / calls.high))
     return budget
@@ -64,7 +64,7 @@ def queue_run(
     context: Context, tx: Transaction, family: Family, run: R, *, action: str, detail: Mapping[str, Any]
 ) -> R:
     """Raises BudgetTooSmall where another run has taken what was left of the month meanwhile."""
-    under(_left(context, tx, family), run.budget)
+    under(left_this_month(tx, context, family), run.budget)
     context.store.runs.add(tx, run)
     context.store.audit.add(
         tx, at=run.created_at, actor=context.actor, action=action, family=family.name, subject=run.id, detail=detail
@@ -107,8 +107,3 @@ def _run(context: Context, tx: Transaction, id: str, kind: type[R]) -> R:
     if not isinstance(run, kind) or not context.sees(run.family):
         raise NotFound(_UNKNOWN[kind].format(id=id), run=id)
     return run
-
-
-def _left(context: Context, tx: Transaction, family: Family) -> Remainder:
-    limits = MonthlyLimits(family_usd=family.budget.usd_per_month, all_usd=context.settings.usd_per_month)
-    return monthly_left(tx, context.store, context.clock, family.name, limits)

@@ -12,7 +12,6 @@ import structlog
 from optimizer.core.base.errors import DetentError
 from optimizer.core.family.family import Family
 from optimizer.core.rollout.transitions import is_system
-from optimizer.core.search.study import Study
 from optimizer.core.serving.rollout import is_frozen
 from optimizer.jobs.families.each_family import each_family
 from optimizer.jobs.ids import new_id
@@ -104,29 +103,27 @@ def _tell_unconfirmed(store: Store, clock: Clock, family: str) -> None:
     """
 
     def write(tx: Transaction) -> None:
-        study = unconfirmed_winner(tx, store, family)
-        alerts = [] if study is None else [_unconfirmed(study, clock)]
-        keep_alerts(tx, store, UNCONFIRMED, alerts, at=clock.now(), family=family)
+        at, alerts = clock.now(), []
+        if (study := unconfirmed_winner(tx, store, family)) is not None:
+            detail = (
+                f"Study {study.id} of {family}, which started by itself, found {study.winner}: it beats the champion on"
+                f" dev, and was not to look at the sealed holdout. What a look costs: detent study confirm {family}"
+                f" {study.winner} --dry-run."
+            )
+            alerts = [
+                Alert(
+                    id=new_id("al"),
+                    kind=UNCONFIRMED,
+                    level="info",
+                    family=family,
+                    subject=study.id,
+                    opened_at=at,
+                    detail=detail,
+                )
+            ]
+        keep_alerts(tx, store, UNCONFIRMED, alerts, at=at, family=family)
 
     store.write(write)
-
-
-def _unconfirmed(study: Study, clock: Clock) -> Alert:
-    detail = (
-        f"Study {study.id} of {study.family}, which started by itself, found {study.winner}: it beats the champion on"
-        f" dev, and was not to look at the sealed holdout. What a look costs: detent study confirm {study.family}"
-        f" {study.winner} --dry-run."
-    )
-    at = clock.now()
-    return Alert(
-        id=new_id("al"),
-        kind=UNCONFIRMED,
-        level="info",
-        family=study.family,
-        subject=study.id,
-        opened_at=at,
-        detail=detail,
-    )
 
 
 def _tell_approvals(store: Store, clock: Clock, families: Mapping[str, Family]) -> None:

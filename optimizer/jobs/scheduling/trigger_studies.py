@@ -12,7 +12,6 @@ from optimizer.core.base.errors import BudgetTooSmall, Conflict, DetentError
 from optimizer.core.base.phrasing import when
 from optimizer.core.base.values import Aim
 from optimizer.core.family.family import Family
-from optimizer.core.scheduling.monthly_budget import MonthlyLimits
 from optimizer.core.scheduling.schedule import asked_of
 from optimizer.core.search.study import Study, Trigger
 from optimizer.jobs.context import Context
@@ -21,7 +20,7 @@ from optimizer.jobs.ids import new_id
 from optimizer.jobs.outbox.keep_alerts import keep_alerts
 from optimizer.jobs.scheduling.look_at_triggers import TriggerReport, look_at_triggers, watermark_name
 from optimizer.jobs.studies.create_study import BudgetBody, StudyRequest, create_study
-from optimizer.jobs.studies.read_spending import monthly_left
+from optimizer.jobs.studies.read_spending import left_this_month
 from optimizer.ports import Alert, Clock, Store, Transaction
 
 STARTED = "study_started"  # alert kinds: a notice while such a study is under way
@@ -93,10 +92,9 @@ def _start(context: Context, family: Family, trigger: Trigger, *, strategy: str,
     None of the family's last hundred studies had its seed, so that it tries something new. Without ``holdout`` its
     dataset has no sealed example.
     """
-    store, all_usd = context.store, context.settings.usd_per_month
-    limits = MonthlyLimits(family_usd=family.budget.usd_per_month, all_usd=all_usd)
+    store = context.store
     with store.read() as tx:
-        remaining = monthly_left(tx, store, context.clock, family.name, limits)
+        remaining = left_this_month(tx, context, family)
         earlier, _ = store.studies.page(tx, family=family.name)
     own = family.budget
     usd = own.usd if remaining.usd is None else min(own.usd, remaining.usd)

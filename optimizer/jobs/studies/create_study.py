@@ -23,7 +23,7 @@ from optimizer.core.family.variant import Variant
 from optimizer.core.models.budget import checked_budget
 from optimizer.core.policy.nearest import needs_server
 from optimizer.core.rollout.start import LABEL_WINDOW_DAYS, NEWEST
-from optimizer.core.scheduling.monthly_budget import MonthlyLimits, under
+from optimizer.core.scheduling.monthly_budget import under
 from optimizer.core.search.answer_bounds import calls_per_answer, judge_calls, policy_judgements
 from optimizer.core.search.call_estimate import answers_within, is_list_alone, is_raced, n_settings_within, tries_points
 from optimizer.core.search.cost_estimate import CostEstimate, calls_within, confirmation_calls, holdout_size
@@ -50,7 +50,7 @@ from optimizer.jobs.families.check_models import require_known_models
 from optimizer.jobs.ids import new_id
 from optimizer.jobs.request import FamilyRequest, Name, Positive, Request
 from optimizer.jobs.studies.kinds.kind import CheckedStudyRequest, StudyPlan, study_kind
-from optimizer.jobs.studies.read_spending import monthly_left
+from optimizer.jobs.studies.read_spending import left_this_month
 from optimizer.ports import ModelCatalogue, Store, Transaction
 
 DEFAULT_CALLS = 1000
@@ -118,9 +118,8 @@ def create_study(context: Context, request: StudyRequest, *, trigger: Trigger | 
     if not request.dry_run:
         with store.read() as tx:
             require_unfrozen(store.freezes.all(tx), family.name, f"start a study of {family.name}")
-    limits = MonthlyLimits(family_usd=family.budget.usd_per_month, all_usd=context.settings.usd_per_month)
     with store.read() as tx:
-        caps = under(monthly_left(tx, store, clock, family.name, limits), checked_budget(budget))
+        caps = under(left_this_month(tx, context, family), checked_budget(budget))
     kind = study_kind(family)
     aim = request.aim or kind.aim(family, definition, store)
     is_moved = definition.get("move_to") is not None
@@ -155,7 +154,7 @@ def create_study(context: Context, request: StudyRequest, *, trigger: Trigger | 
 
     def add(tx: Transaction) -> Study:
         # Another study may have begun meanwhile.
-        under(monthly_left(tx, store, clock, family.name, limits), study.budget)
+        under(left_this_month(tx, context, family), study.budget)
         store.studies.add(tx, study)
         detail: dict[str, Any] = {
             "strategy": study.strategy,

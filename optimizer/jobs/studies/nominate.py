@@ -23,7 +23,7 @@ from optimizer.core.family.variant import Variant
 from optimizer.core.models.budget import require_bounded
 from optimizer.core.models.language import ModelPrice
 from optimizer.core.policy.nearest import fixed_rendering
-from optimizer.core.scheduling.monthly_budget import MonthlyLimits, under
+from optimizer.core.scheduling.monthly_budget import under
 from optimizer.core.search.answer_bounds import (
     DEFAULT_MAX_TOKENS,
     asks_again,
@@ -48,7 +48,7 @@ from optimizer.jobs.ids import new_id
 from optimizer.jobs.request import ItemRequest, Name
 from optimizer.jobs.studies.context import variant_of
 from optimizer.jobs.studies.kinds.prompt import require_price, serve_another
-from optimizer.jobs.studies.read_spending import monthly_left
+from optimizer.jobs.studies.read_spending import left_this_month
 from optimizer.jobs.studies.read_studies import standing_look, stored_study
 from optimizer.ports import ModelCatalogue, Store, Transaction
 
@@ -151,7 +151,6 @@ class PlannedLook:
 
     study: Study
     price: LookPrice
-    limits: MonthlyLimits
 
 
 def as_confirmed(study: Study, variant: str, family: Family, store: Store) -> Study:
@@ -220,8 +219,7 @@ def plan_look(
     with store.read() as tx:
         look = store.examples.looks(tx, family.name, dataset["holdout"]) + 1
         freeze = is_frozen(store.freezes.all(tx), family.name)
-        limits = MonthlyLimits(family_usd=family.budget.usd_per_month, all_usd=context.settings.usd_per_month)
-        remaining = monthly_left(tx, store, clock, family.name, limits)
+        remaining = left_this_month(tx, context, family)
     if aim == "cost" and kind_of(family).asks_models:
         champion, candidate = arms
         for arm in arms:
@@ -266,7 +264,7 @@ def plan_look(
         look=look,
         freeze=freeze,
     )
-    return PlannedLook(study=study, price=price_of_look, limits=limits)
+    return PlannedLook(study=study, price=price_of_look)
 
 
 def _cost_of_arms(
@@ -308,7 +306,7 @@ def queue_look(context: Context, planned: PlannedLook, family: Family) -> Study:
     def add(tx: Transaction) -> Study:
         require_unfrozen(store.freezes.all(tx), family.name, f"nominate {study.winner}")
         # Another study may have begun meanwhile.
-        under(monthly_left(tx, store, context.clock, family.name, planned.limits), study.budget)
+        under(left_this_month(tx, context, family), study.budget)
         store.studies.add(tx, study)
         detail = {**asdict(planned.price), "budget": asdict(study.budget)}
         store.audit.add(

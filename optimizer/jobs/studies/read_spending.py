@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
+from optimizer.core.family.family import Family
 from optimizer.core.scheduling.monthly_budget import MonthlyLimits, Remainder, RunSpend, left_of, month_of
 from optimizer.jobs.context import Context
 from optimizer.jobs.request import Request
@@ -22,6 +23,12 @@ def monthly_left(tx: Transaction, store: Store, clock: Clock, family: str, limit
     if limits.family_usd is None and limits.all_usd is None:
         return Remainder()
     return left_of(limits, month_spends(tx, store, month_of(clock.now())), family)
+
+
+def left_this_month(tx: Transaction, context: Context, family: Family) -> Remainder:
+    """As ``monthly_left``, by the limits that are in force."""
+    limits = MonthlyLimits(family_usd=family.budget.usd_per_month, all_usd=context.settings.usd_per_month)
+    return monthly_left(tx, context.store, context.clock, family.name, limits)
 
 
 def month_spends(tx: Transaction, store: Store, since: datetime) -> list[RunSpend]:

@@ -242,11 +242,8 @@ def unpack(archive: BinaryIO, folder: NewFolder) -> ExportFolder:
 
 
 def _hash_of(path: Path) -> str | None:
-    hash = hashlib.sha256()
     try:
         with path.open("rb") as file:
-            while part := file.read(AT_ONCE):
-                hash.update(part)
+            return hashlib.file_digest(file, "sha256").hexdigest()
     except OSError:
         return None
-    return hash.hexdigest()

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from datetime import timedelta
-from typing import Literal
+from typing import Literal, get_args
 
 from optimizer.core.serving.rollout import ALERT as FROZEN
 from optimizer.ports import Clock, Store
@@ -28,13 +28,7 @@ class StoreGlance:
     figures: object
 
     def changes_since(self, before: StoreGlance) -> set[Topic]:
-        topics: dict[Topic, bool] = {
-            "acts": self.acts != before.acts,
-            "freezes": self.freezes != before.freezes,
-            "work": self.work != before.work,
-            "figures": self.figures != before.figures,
-        }
-        return {topic for topic, has_changed in topics.items() if has_changed}
+        return {topic for topic in get_args(Topic) if getattr(self, topic) != getattr(before, topic)}
 
 
 AWAY = StoreGlance(acts="away", freezes=None, work=None, figures=None)  # where the store cannot be read
