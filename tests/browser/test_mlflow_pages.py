@@ -53,7 +53,11 @@ def mlflow(tmp_path_factory: pytest.TempPathFactory, new_mlflow: NewMlflow) -> I
     story.tell(store)
     assert (
         mirror_once(
-            store, MlflowTracker(uri, studies_at="../studies"), story.after_it(), [story.FAMILY], story.pages(store)
+            store,
+            lambda: MlflowTracker(uri, studies_at="../studies"),
+            story.after_it(),
+            {story.FAMILY: None},
+            story.pages(store),
         )
         == 1
     )

@@ -8,13 +8,13 @@ it is sent, so that sending late or twice shows the latest state.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 from datetime import timedelta
-from typing import Any
 
 import structlog
 
+from optimizer.core.family.family import Family
 from optimizer.core.family.variant import Variant
 from optimizer.core.search.study import ENDED
 from optimizer.core.serving.family_names import is_retired
@@ -29,9 +29,9 @@ log = structlog.get_logger(__name__)
 
 def mirror_once(
     store: Store,
-    tracker: Tracker | Callable[[], Tracker],
+    open_tracker: Callable[[], Tracker],
     clock: Clock,
-    families: Mapping[str, Any] | Iterable[str],
+    families: Mapping[str, Family | None],
     pages: Pages | None = None,
 ) -> int:
     """Sends the due items and puts moved aliases back.
@@ -39,9 +39,8 @@ def mirror_once(
     Returns how many items were sent; raises nothing that a Tracker may raise.
 
     Args:
-        tracker: a Tracker, or a function that opens one (so that a Tracker which cannot even be opened is only a
-            backlog, too).
-        families: names, or Families by name (their descriptions are shown).
+        open_tracker: the same one each time; where it cannot even be opened, that is only a backlog, too.
+        families: by name; their descriptions are shown. None: its file has a fault.
         pages: of studies and rollouts that have ended; None sends none.
     """
     now = clock.now()
@@ -50,14 +49,14 @@ def mirror_once(
     n_sent = 0
     for item in due:
         try:
-            _send(item, store, _opened(tracker), families, pages)
+            _send(item, store, open_tracker(), families, pages)
         except Exception as e:  # whatever MLflow raises: the item waits, and the rest of the backlog with it
             _postpone(item, e, store, clock)
             return n_sent
         store.write(lambda tx, seq=item.seq: store.outbox.sent(tx, seq, clock.now()))  # type: ignore[misc]
         n_sent += 1
     if not due:
-        _restore_aliases(store, tracker, clock, families)
+        _restore_aliases(store, open_tracker, clock, families)
     return n_sent
 
 
@@ -83,7 +82,7 @@ def wanted_aliases(store: Store, tx: Transaction, family: str) -> dict[str, str]
 
 
 def _send(
-    item: OutboxItem, store: Store, tracker: Tracker, families: Mapping[str, Any] | Iterable[str], pages: Pages | None
+    item: OutboxItem, store: Store, tracker: Tracker, families: Mapping[str, Family | None], pages: Pages | None
 ) -> None:
     family: str | None
     if item.topic == "study":
@@ -114,7 +113,7 @@ def _is_shown(tx: Transaction, store: Store, family: str) -> bool:
 
 
 def _send_study(
-    id: str, store: Store, tracker: Tracker, families: Mapping[str, Any] | Iterable[str], pages: Pages | None
+    id: str, store: Store, tracker: Tracker, families: Mapping[str, Family | None], pages: Pages | None
 ) -> str | None:
     with store.read() as tx:
         study = store.studies.get(tx, id)
@@ -143,11 +142,15 @@ def _send_study(
             record = store.variants.get(tx, study.family, str(variant_id))
             if record is not None:
                 variants[record.variant.id] = record.variant
-        evidence = StudyEvidence(variants=variants, results=results, examples=examples, confirmation=confirmation)
-    described = families.get(study.family) if isinstance(families, Mapping) else None
-    run = tracker.mirror_study(
-        study, trials, replace(evidence, description=str(getattr(described, "description", "") or ""))
+    described = families.get(study.family)
+    evidence = StudyEvidence(
+        variants=variants,
+        results=results,
+        examples=examples,
+        confirmation=confirmation,
+        description=described.description if described is not None else "",
     )
+    run = tracker.mirror_study(study, trials, evidence)
     if run is not None and run != study.mlflow_run_id:
         store.write(lambda tx: store.studies.update(tx, id, mlflow_run_id=run))
     # Only once it has ended: a page of 1,000 trials takes some twelve seconds, nearly all to weigh the settings.
@@ -190,7 +193,7 @@ def _send_prompts(family: str, store: Store, tracker: Tracker) -> None:
 
 
 def _restore_aliases(
-    store: Store, tracker: Tracker | Callable[[], Tracker], clock: Clock, families: Mapping[str, Any] | Iterable[str]
+    store: Store, open_tracker: Callable[[], Tracker], clock: Clock, families: Mapping[str, Family | None]
 ) -> None:
     """With nothing left to send, an alias that differs was moved by a person: it goes back,
     and an alert names the command meant. A family whose folder is gone is not shown as long as it is.
@@ -199,7 +202,7 @@ def _restore_aliases(
         without_file = {tenure.family for tenure in store.champions.all_current(tx)} - {*families}
     try:
         for family in sorted(without_file):
-            _opened(tracker).rename_family(family, family, is_shown=False)
+            open_tracker().rename_family(family, family, is_shown=False)
     except Exception as e:
         log.warning("mlflow_unreachable", error=str(e)[:500])
         return
@@ -209,9 +212,9 @@ def _restore_aliases(
             if not aliases or store.outbox.backlog(tx, topics=TOPICS):
                 continue
         try:
-            moved = _opened(tracker).restore_aliases(family, aliases)
+            moved = open_tracker().restore_aliases(family, aliases)
             if moved is None:  # it has served since it had its first champion
-                _send_prompts(family, store, _opened(tracker))
+                _send_prompts(family, store, open_tracker())
         except Exception as e:
             log.warning("mlflow_unreachable", family=family, error=str(e)[:500])
             return
@@ -246,7 +249,3 @@ def _postpone(item: OutboxItem, error: Exception, store: Store, clock: Clock) ->
     reason = f"{type(error).__name__}: {error}"[:500]
     store.write(lambda tx: store.outbox.failed(tx, item.seq, reason, again))
     log.warning("mirror_postponed", topic=item.topic, subject=item.subject, attempts=item.attempts + 1, error=reason)
-
-
-def _opened(tracker: Tracker | Callable[[], Tracker]) -> Tracker:
-    return tracker() if callable(tracker) else tracker

@@ -213,7 +213,9 @@ def test_mlflow_gets_the_page_of_a_rollout_once_it_has_ended(tmp_path: Path, new
 
 def pages_in_mlflow(tracker: MlflowTracker, world: World) -> list[str]:
     """The paths of the rollout's pages after everything that waits was sent."""
-    while mirror_once(world.store, tracker, world.clock, [F], mirrored_pages({}, world.store, world.clock)):
+    while mirror_once(
+        world.store, lambda: tracker, world.clock, {F: None}, mirrored_pages({}, world.store, world.clock)
+    ):
         pass
     client = tracker._client
     (run,) = client.search_runs(

@@ -43,7 +43,7 @@ def mirrored(tmp_path_factory: pytest.TempPathFactory, mlflow_uri: str) -> Itera
     store = story.open_database(tmp_path_factory.mktemp("home"))
     story.tell(store)
     tracker = MlflowTracker(mlflow_uri)
-    assert mirror_once(store, tracker, after_it(), [FAMILY], story.pages(store)) == 1
+    assert mirror_once(store, lambda: tracker, after_it(), {FAMILY: None}, story.pages(store)) == 1
     yield store, tracker
     store.close()
 
@@ -153,7 +153,7 @@ def test_sending_again_adds_no_run_no_metric_and_no_prompt_version(mirrored: tup
     points = len(tracker._client.get_metric_history(parent(tracker).info.run_id, "trial_score"))
     versions = len(tracker._client.search_prompt_versions(f"detent-{FAMILY}"))
     story.queue(store, "study", STUDY)
-    assert mirror_once(store, tracker, after_it(), [FAMILY]) == 1
+    assert mirror_once(store, lambda: tracker, after_it(), {FAMILY: None}) == 1
     assert {r.info.run_id for r in runs(tracker, "")} == before
     assert len(tracker._client.get_metric_history(parent(tracker).info.run_id, "trial_score")) == points
     assert len(tracker._client.search_prompt_versions(f"detent-{FAMILY}")) == versions
@@ -180,7 +180,7 @@ def test_a_promotion_moves_the_aliases_and_keeps_the_champion_before_it_as_previ
     )
     store.write(lambda tx: store.champions.put(tx, promoted))
     story.queue(store, "prompt", FAMILY)
-    assert mirror_once(store, tracker, after_it(), [FAMILY]) == 1
+    assert mirror_once(store, lambda: tracker, after_it(), {FAMILY: None}) == 1
     client = tracker._client
     assert client.get_prompt_version_by_alias(f"detent-{FAMILY}", "champion").tags["detent.variant"] == WINNER
     assert client.get_prompt_version_by_alias(f"detent-{FAMILY}", "previous").tags["detent.variant"] == VARIANTS[0].id
@@ -209,7 +209,7 @@ def test_a_candidate_that_was_rolled_back_loses_its_alias_without_an_alert(
     )
     store.write(lambda tx: store.rollouts.add(tx, rollout))
     story.queue(store, "rollout", "ro_1")
-    assert mirror_once(store, tracker, after_it(), [FAMILY]) == 1
+    assert mirror_once(store, lambda: tracker, after_it(), {FAMILY: None}) == 1
     client, name = tracker._client, f"detent-{FAMILY}"
     assert client.get_prompt_version_by_alias(name, "candidate").tags["detent.variant"] == VARIANTS[2].id
     with store.read() as tx:
@@ -217,8 +217,8 @@ def test_a_candidate_that_was_rolled_back_loses_its_alias_without_an_alert(
     ended = replace(rollout, status="rolled_back", outcome="cancelled", version=2, ended_at=story.START)
     store.write(lambda tx: store.rollouts.save(tx, ended, None))
     story.queue(store, "rollout", "ro_1")
-    assert mirror_once(store, tracker, after_it(), [FAMILY]) == 1
-    assert mirror_once(store, tracker, after_it(), [FAMILY]) == 0
+    assert mirror_once(store, lambda: tracker, after_it(), {FAMILY: None}) == 1
+    assert mirror_once(store, lambda: tracker, after_it(), {FAMILY: None}) == 0
     assert "candidate" not in tracker._prompts._aliases(name)
     with store.read() as tx:
         assert len(store.alerts.all(tx, open_only=False)) == n_alerts
@@ -237,7 +237,7 @@ def test_an_alias_moved_by_hand_is_put_back_with_an_alert_that_names_the_command
     assert served is not None
     other = next(v for v in client.search_prompt_versions(name) if v.tags["detent.variant"] != served.variant)
     client.set_prompt_alias(name, "champion", int(other.version))
-    assert mirror_once(store, tracker, after_it(), [FAMILY]) == 0
+    assert mirror_once(store, lambda: tracker, after_it(), {FAMILY: None}) == 0
     assert client.get_prompt_version_by_alias(name, "champion").tags["detent.variant"] == served.variant
     with store.read() as tx:
         (alert,) = [a for a in store.alerts.all(tx, open_only=True) if a.kind == "alias_moved"]
@@ -398,13 +398,13 @@ def test_mlflow_away_costs_a_backlog_that_is_sent_later_and_never_an_error(tmp_p
     store = story.open_database(tmp_path)
     story.tell(store)
     clock = after_it()
-    assert mirror_once(store, Away(), clock, [FAMILY]) == 0
+    assert mirror_once(store, Away, clock, {FAMILY: None}) == 0
     with store.read() as tx:
         assert store.outbox.backlog(tx, topics=TOPICS) == 1
         assert store.outbox.due(tx, clock.now(), 10, topics=TOPICS) == [], "it waits before the next attempt"
-    assert mirror_once(store, MlflowTracker(mlflow_uri), clock, [FAMILY]) == 0
+    assert mirror_once(store, lambda: MlflowTracker(mlflow_uri), clock, {FAMILY: None}) == 0
     clock.at += timedelta(seconds=wait_s(1))
-    assert mirror_once(store, MlflowTracker(mlflow_uri), clock, [FAMILY]) == 1
+    assert mirror_once(store, lambda: MlflowTracker(mlflow_uri), clock, {FAMILY: None}) == 1
     with store.read() as tx:
         assert store.outbox.backlog(tx, topics=TOPICS) == 0
     store.close()
@@ -421,15 +421,15 @@ def test_a_family_that_never_served_and_had_no_study_has_no_experiment(tmp_path:
         record_tenure(tx, store, tenure, action="champion.first")
 
     store.write(first)
-    assert mirror_once(store, tracker, after_it(), [quiet]) == 1
-    assert mirror_once(store, tracker, after_it(), [quiet]) == 0
+    assert mirror_once(store, lambda: tracker, after_it(), {quiet: None}) == 1
+    assert mirror_once(store, lambda: tracker, after_it(), {quiet: None}) == 0
     assert tracker._client.get_experiment_by_name(f"detent/{quiet}") is None
     keep_events(store, [interaction("in_1", of=arm(family=quiet, variant=own.variant.id))])
-    assert mirror_once(store, tracker, after_it(), [quiet]) == 0
+    assert mirror_once(store, lambda: tracker, after_it(), {quiet: None}) == 0
     assert tracker._client.get_experiment_by_name(f"detent/{quiet}") is not None
     assert tracker._client.get_prompt_version_by_alias(f"detent-{quiet}", "champion") is not None
-    for there, stage in (([], "deleted"), ([quiet], "active")):  # its folder was removed by hand, and put back
-        assert mirror_once(store, tracker, after_it(), there) == 0
+    for there, stage in (({}, "deleted"), ({quiet: None}, "active")):  # its folder was removed by hand, and put back
+        assert mirror_once(store, lambda: tracker, after_it(), there) == 0
         assert tracker._client.get_experiment_by_name(f"detent/{quiet}").lifecycle_stage == stage
     store.close()
 
@@ -438,12 +438,12 @@ def test_a_family_that_is_renamed_or_retired_is_so_there_and_comes_back(tmp_path
     store, tracker = story.open_database(tmp_path), MlflowTracker(new_mlflow(tmp_path / "mlflow.db"))
     story.tell(store)
     client, clock = tracker._client, after_it()
-    mirror_once(store, tracker, clock, [FAMILY])
+    mirror_once(store, lambda: tracker, clock, {FAMILY: None})
     experiment = client.get_experiment_by_name(f"detent/{FAMILY}").experiment_id
 
     def told(now: str, was: str) -> str:
         store.write(lambda tx: store.outbox.add(tx, "family", now, {"was": was}, clock.now()))
-        assert mirror_once(store, tracker, clock, [now]) >= 1
+        assert mirror_once(store, lambda: tracker, clock, {now: None}) >= 1
         found = client.get_experiment(experiment)
         return f"{found.name} {found.lifecycle_stage}"
 
