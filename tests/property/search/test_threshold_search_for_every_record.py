@@ -13,7 +13,7 @@ from optimizer.core.search.cascade.cross_fitted import best_thresholds, setting_
 from optimizer.core.search.cascade.figures import CascadeSetting
 from optimizer.core.search.cascade.records import TierRecords, replay
 from optimizer.core.search.cascade.sweep import Limit, curve, last_in_sequence
-from optimizer.core.search.cascade.thresholds import BestQuality, LeastCost, bound_of, search
+from optimizer.core.search.cascade.thresholds import LeastCost, bound_of, search
 from tests.examples import n_examples
 from tests.rows.policy_records import every_setting, small_records
 
@@ -31,7 +31,7 @@ def means_of(records: TierRecords, setting: CascadeSetting | None) -> tuple[floa
 @given(st.integers(2, 3).flatmap(small_records), margins)
 def test_the_least_cost_within_the_margin_is_that_of_brute_force(records, margin):
     allowed = [cost for _, cost, loss in every_setting(records) if loss <= margin + 1e-9]
-    found = best_thresholds(records, "cost_usd", [Limit(most=margin)])[0]
+    found = best_thresholds(records, [Limit(most=margin)])[0]
     assert (found is None) == (not allowed)
     if found is not None:
         cost, loss = means_of(records, setting_of(records.tiers, found))
@@ -40,20 +40,9 @@ def test_the_least_cost_within_the_margin_is_that_of_brute_force(records, margin
         assert loss <= margin + 1e-9
 
 
-@given(st.integers(2, 3).flatmap(small_records), st.sampled_from([0.2, 1.0, 2.0, 4.0]))
-def test_the_best_quality_within_dollars_is_that_of_brute_force(records, usd):
-    allowed = [loss for _, cost, loss in every_setting(records) if cost <= usd + 1e-9]
-    found = best_thresholds(records, "loss", [Limit(most=usd)])[0]
-    assert (found is None) == (not allowed)
-    if found is not None:
-        cost, loss = means_of(records, setting_of(records.tiers, found))
-        assert loss == pytest.approx(min(allowed), abs=1e-9)
-        assert cost <= usd + 1e-9
-
-
 @given(small_records(3), margins, st.sampled_from([0.5, 1.28, 3.0]))
 def test_a_cautious_search_keeps_the_standard_errors_within_the_margin(records, margin, z):
-    cautious, plain = (best_thresholds(records, "cost_usd", [Limit(most=margin, z=one)])[0] for one in (z, 0.0))
+    cautious, plain = (best_thresholds(records, [Limit(most=margin, z=one)])[0] for one in (z, 0.0))
     if cautious is not None:
         assert plain is not None
         assert (
@@ -65,7 +54,7 @@ def test_a_cautious_search_keeps_the_standard_errors_within_the_margin(records, 
 @settings(max_examples=n_examples(25))
 @given(small_records(4, most=5), margins)
 def test_a_chain_of_four_is_within_the_margin_and_no_dearer_than_any_chain_of_three(records, margin):
-    found = best_thresholds(records, "cost_usd", [Limit(most=margin)])[0]
+    found = best_thresholds(records, [Limit(most=margin)])[0]
     shorter = [
         cost
         for setting, cost, loss in every_setting(records)
@@ -131,15 +120,3 @@ def test_for_a_pair_the_sequence_ends_before_the_first_bound_above_the_margin(re
     at = last_in_sequence(upper, margin)
     assert all(x <= margin + 1e-9 for x in upper[: at + 1])
     assert at + 1 == len(upper) or upper[at + 1] > margin
-
-
-@given(small_records(2), st.sampled_from([0.5, 2.0, 4.0]))
-def test_a_confident_budget_is_never_above_an_expected_one(records, usd):
-    expected, confident = (
-        search(records, BestQuality(usd_per_query=usd, rule=rule)) for rule in ("expected", "confident")
-    )
-    for found in (expected, confident):
-        if found.replay is not None:
-            assert found.replay.cost_usd.mean <= usd + 1e-9
-    if expected.replay is not None and confident.replay is not None:
-        assert confident.replay.loss.mean >= expected.replay.loss.mean - 1e-9

@@ -15,7 +15,6 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from itertools import combinations
-from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -35,7 +34,6 @@ from optimizer.core.search.cascade.sweep import (
     last_in_sequence,
 )
 
-Least = Literal["cost_usd", "loss"]
 # pairs of thresholds x limits looked at by one exact search; above it first thresholds are taken evenly by rank
 MOST_CELLS = 400_000_000
 MOST_ROUNDS = 3
@@ -59,18 +57,12 @@ class _Chain:
     cost_usd: Column
     weight: Column
 
-    def measured(self, accept: Sequence[float], least: Least, z: float) -> tuple[float, float]:
-        """The figure that a setting minimizes, and the figure that is limited.
-
-        These are cost and loss (with z standard errors), or loss and cost.
-        """
+    def measured(self, accept: Sequence[float], z: float) -> tuple[float, float]:
+        """Mean cost, which a setting minimizes, and the loss with z standard errors, which is limited."""
         tier = answering_tier(self.confidence, np.asarray(accept, dtype=float))
         rows = np.arange(len(tier))
         cost = float(self.weight @ self.cost_usd[rows, tier] / self.weight.sum())
-        loss = self.loss[rows, tier]
-        if least == "loss":
-            return float(self.weight @ loss / self.weight.sum()), cost
-        return cost, loss_bound(loss, self.weight, z)
+        return cost, loss_bound(self.loss[rows, tier], self.weight, z)
 
 
 def setting_of(tiers: Sequence[str], thresholds: Thresholds) -> CascadeSetting | None:
@@ -82,24 +74,22 @@ def setting_of(tiers: Sequence[str], thresholds: Thresholds) -> CascadeSetting |
 
 
 def best_thresholds(
-    records: TierRecords, least: Least, limits: Sequence[Limit], *, most_first: int | None = None
+    records: TierRecords, limits: Sequence[Limit], *, most_first: int | None = None
 ) -> list[Thresholds | None]:
-    """For every limit the thresholds with the least cost (loss) whose loss (cost) is within it; None: there are none.
+    """For every limit the thresholds with the least cost whose loss is within it; None: there are none.
 
     A tier may also be left out (NEVER), down to the strongest alone, so every chain of some of the tiers is searched.
 
     Args:
         records: complete, two to four tiers.
-        limits: of the loss, as a share of the score's range, or of the mean cost in dollars.
+        limits: of the loss, as a share of the score's range.
         most_first: try at most so many first thresholds (quicker, and no longer exact).
     """
     n_knobs = len(records.tiers) - 1
-    alone = _Incumbent(aim=0.0, accept=(NEVER,) * n_knobs, exact=True)
     strong_usd = float(records.weight @ records.cost_usd[:, -1] / records.weight.sum())
-    best: list[_Incumbent | None] = []
-    for limit in limits:
-        aim, constraint = (strong_usd, 0.0) if least == "cost_usd" else (0.0, strong_usd)
-        best.append(replace(alone, aim=aim) if constraint <= limit.most + SLACK else None)
+    alone = _Incumbent(aim=strong_usd, accept=(NEVER,) * n_knobs, exact=True)
+    # The strongest alone loses nothing.
+    best: list[_Incumbent | None] = [alone if limit.most + SLACK >= 0.0 else None for limit in limits]
     exact = True
     for length in range(1, n_knobs + 1):
         for places in combinations(range(n_knobs), length):
@@ -110,7 +100,7 @@ def best_thresholds(
                 cost_usd=np.cumsum(shorter.cost_usd, axis=1),
                 weight=shorter.weight,
             )
-            for place, incumbent in enumerate(_solved(chain, least, limits, most_first)):
+            for place, incumbent in enumerate(_solved(chain, limits, most_first)):
                 if incumbent is None:
                     continue
                 exact = exact and incumbent.exact
@@ -131,14 +121,14 @@ class _Incumbent:
     exact: bool
 
 
-def _solved(chain: _Chain, least: Least, limits: Sequence[Limit], most_first: int | None) -> list[_Incumbent | None]:
+def _solved(chain: _Chain, limits: Sequence[Limit], most_first: int | None) -> list[_Incumbent | None]:
     """The chain with all of its tiers asked."""
     n_knobs = chain.confidence.shape[1] - 1
     if n_knobs <= 2:
         room = max(2, MOST_CELLS // (len(chain.weight) * max(1, len(limits)))) if n_knobs == 2 else None
         allowed = min((x for x in (most_first, room) if x is not None), default=None)
         knobs = _knobs(chain, [NEVER] * n_knobs, 0, 1 if n_knobs == 2 else None)
-        points = best_points(knobs, least, limits, most_first=allowed if n_knobs == 2 else None)
+        points = best_points(knobs, limits, most_first=allowed if n_knobs == 2 else None)
         return [
             None if p is None else _Incumbent(aim=p.aim, accept=(p.first, p.second)[:n_knobs], exact=p.exact)
             for p in points
@@ -146,45 +136,37 @@ def _solved(chain: _Chain, least: Least, limits: Sequence[Limit], most_first: in
     incumbents: list[_Incumbent | None] = []
     start: tuple[float, ...] | None = None
     for limit in limits:
-        start = _descend(chain, least, limit, start, min(most_first or DESCENT_FIRST, DESCENT_FIRST))
+        start = _descend(chain, limit, start, min(most_first or DESCENT_FIRST, DESCENT_FIRST))
         incumbents.append(
-            None
-            if start is None
-            else _Incumbent(aim=chain.measured(start, least, limit.z)[0], accept=start, exact=False)
+            None if start is None else _Incumbent(aim=chain.measured(start, limit.z)[0], accept=start, exact=False)
         )
     return incumbents
 
 
-def _descend(
-    chain: _Chain, least: Least, limit: Limit, start: tuple[float, ...] | None, most_first: int
-) -> tuple[float, ...] | None:
+def _descend(chain: _Chain, limit: Limit, start: tuple[float, ...] | None, most_first: int) -> tuple[float, ...] | None:
     """Thresholds that no pair improves: from ``start``, or from the best of every two (the third is NEVER)."""
     never = (NEVER,) * (chain.confidence.shape[1] - 1)
     starts = (
-        {start}
-        if start is not None
-        else {_moved(never, *step) for step in _steps(chain, least, limit, never, most_first)}
+        {start} if start is not None else {_moved(never, *step) for step in _steps(chain, limit, never, most_first)}
     )
-    ends = [_settled(chain, least, limit, one, most_first) for one in sorted(starts)]
+    ends = [_settled(chain, limit, one, most_first) for one in sorted(starts)]
     return min(
         (end for end in ends if end is not None),
-        key=lambda accept: chain.measured(accept, least, limit.z)[0],
+        key=lambda accept: chain.measured(accept, limit.z)[0],
         default=None,
     )
 
 
-def _settled(
-    chain: _Chain, least: Least, limit: Limit, accept: tuple[float, ...], most_first: int
-) -> tuple[float, ...] | None:
+def _settled(chain: _Chain, limit: Limit, accept: tuple[float, ...], most_first: int) -> tuple[float, ...] | None:
     """The thresholds, once they are within the limit; None where the start is outside the limit and stays there."""
-    aim, constraint = chain.measured(accept, least, limit.z)
+    aim, constraint = chain.measured(accept, limit.z)
     if constraint > limit.most + SLACK:
         return None
     for _ in range(MOST_ROUNDS):
         before = aim
-        for moved, point in _steps(chain, least, limit, accept, most_first):
+        for moved, point in _steps(chain, limit, accept, most_first):
             changed = _moved(accept, moved, point)
-            new_aim, constraint = chain.measured(changed, least, limit.z)
+            new_aim, constraint = chain.measured(changed, limit.z)
             if new_aim < aim - SLACK and constraint <= limit.most + SLACK:
                 accept, aim = changed, new_aim
         if aim >= before - SLACK:
@@ -193,11 +175,11 @@ def _settled(
 
 
 def _steps(
-    chain: _Chain, least: Least, limit: Limit, accept: tuple[float, ...], most_first: int
+    chain: _Chain, limit: Limit, accept: tuple[float, ...], most_first: int
 ) -> Iterator[tuple[tuple[int, int], ThresholdPair]]:
     """The best point of every two knobs with the others as they are; those without one are left out."""
     for moved in combinations(range(len(accept)), 2):
-        point = best_points(_knobs(chain, accept, *moved), least, [limit], most_first=most_first)[0]
+        point = best_points(_knobs(chain, accept, *moved), [limit], most_first=most_first)[0]
         if point is not None:
             yield moved, point
 
@@ -286,7 +268,7 @@ def loss_path(records: TierRecords, folds: NDArray[np.intp], margin: float, leve
     is_kept = np.empty((len(limits), len(records)), dtype=bool)
     for fold in np.unique(folds):
         other, own = records.take(folds != fold), np.flatnonzero(folds == fold)
-        for at, thresholds in enumerate(best_thresholds(other, "cost_usd", limits, most_first=MOST_FIRST)):
+        for at, thresholds in enumerate(best_thresholds(other, limits, most_first=MOST_FIRST)):
             loss[at, own], cost[at, own], is_kept[at, own] = losses_and_costs(records.take(own), thresholds or never)
     upper = np.array([loss_upper(loss[at], records.weight, is_kept[at], level) for at in range(len(limits))])
     last_held = last_in_sequence(upper, margin)
@@ -294,7 +276,7 @@ def loss_path(records: TierRecords, folds: NDArray[np.intp], margin: float, leve
         return LossPath(
             chosen=never, held=last_held, upper=upper, cost_usd=records.cost_usd[:, -1], loss=np.zeros(len(records))
         )
-    chosen = best_thresholds(records, "cost_usd", [limits[last_held]])[0] or never
+    chosen = best_thresholds(records, [limits[last_held]])[0] or never
     return LossPath(chosen=chosen, held=last_held, upper=upper, cost_usd=cost[last_held], loss=loss[last_held])
 
 

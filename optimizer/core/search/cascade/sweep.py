@@ -11,7 +11,6 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from statistics import NormalDist
-from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -115,10 +114,7 @@ class TwoKnobs:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Limit:
-    """``value`` plus ``z`` standard errors is at most ``most``.
-
-    With z 0 the records are believed as they are. Losses only have a z.
-    """
+    """The loss plus ``z`` standard errors is at most ``most``. With z 0 the records are believed as they are."""
 
     most: float
     z: float = 0.0
@@ -126,7 +122,7 @@ class Limit:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ThresholdPair:
-    """Two thresholds: what was made least, what was held within the limit.
+    """Two thresholds, their mean cost, and their loss, which was held within the limit.
 
     ``exact``: no other pair of thresholds is better on the records.
     """
@@ -139,9 +135,9 @@ class ThresholdPair:
 
 
 def best_points(
-    knobs: TwoKnobs, least: Literal["cost_usd", "loss"], limits: Sequence[Limit], *, most_first: int | None = None
+    knobs: TwoKnobs, limits: Sequence[Limit], *, most_first: int | None = None
 ) -> list[ThresholdPair | None]:
-    """For every limit the pair of thresholds with the least cost (or loss) whose loss (or cost) is within it, or None.
+    """For every limit the pair of thresholds with the least cost whose loss is within it, or None.
 
     Every pair of distinct confidences is compared: O(n^2) in blocks, about three seconds of CPU for 10^4 records.
     ``most_first`` tries at most so many first thresholds, evenly spaced by rank, with all second ones. The result is
@@ -170,14 +166,13 @@ def best_points(
     for at in range(0, len(starts), step):
         going_on = ranked >= starts[at : at + step, None]
         cost, loss, *moments = (_grid(base[at : at + step], change, going_on, second_ends) for base, change in kinds)
-        aim, constraint = (cost, loss) if least == "cost_usd" else (loss, cost)
-        middle, error = constraint, np.zeros(1)
+        middle, error = loss, np.zeros(1)
         if moments:
             sums = WeightedSums(total=total, first=loss * total, squared=squared, cross=moments[0], squares=moments[1])
             middle, error = sums.extended(BOUNDED_LOSSES, squared / total)
         for place, limit in enumerate(limits):
             best[place] = _better(
-                best[place], _least(aim, middle + limit.z * error if limit.z else constraint, limit.most, at)
+                best[place], _least(cost, middle + limit.z * error if limit.z else loss, limit.most, at)
             )
     return [
         None if best_point is None else _point(knobs, best_point, starts, order, second_order, second_ends, exact)
@@ -190,7 +185,7 @@ def _least(aim: Column, constraint: Column, limit: float, at: int) -> tuple[floa
     place = int(allowed.argmin())
     if allowed.flat[place] == NEVER:
         return None
-    # Of equal ones the one whose other value is lowest.
+    # Of equally cheap ones the one that loses least.
     equal = np.flatnonzero(allowed.ravel() <= allowed.flat[place] + SLACK)
     place = int(equal[constraint.flat[equal].argmin()])
     row, column = divmod(place, aim.shape[1])

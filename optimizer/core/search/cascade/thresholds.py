@@ -1,8 +1,8 @@
 """The search for a cascade's thresholds, by replay: exact for one and two thresholds, pair by pair for three.
 
-It has two goals: least cost with a loss of at most the margin, or best quality within dollars per query. It has two
-rules: ``expected`` believes the records as they are; ``confident`` (the default) also wants the one-sided upper bound
-within the limit, since the best of many thresholds is mostly lucky on the records. Start at ``search``.
+Its goal is the least cost with a loss of at most the margin. It has two rules: ``expected`` believes the records as
+they are; ``confident`` (the default) also wants the one-sided upper bound within the margin, since the best of many
+thresholds is mostly lucky on the records. Start at ``search``.
 """
 
 from __future__ import annotations
@@ -32,7 +32,6 @@ from optimizer.core.search.cascade.records import (
     Column,
     TierRecords,
     loss_upper,
-    mean_upper,
     outcome,
     replay,
 )
@@ -57,18 +56,6 @@ class LeastCost:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class BestQuality:
-    """Best mean score at a mean cost of at most ``usd_per_query``."""
-
-    usd_per_query: float
-    rule: Rule = "confident"
-    level: float = LEVEL
-
-
-Goal = LeastCost | BestQuality
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
 class FoundThresholds:
     """What a search found. ``setting`` None: do not cascade; ``reason`` says why, or what was found, in words.
 
@@ -87,7 +74,7 @@ class FoundThresholds:
     out_of_sample: tuple[Column, Column] | None = field(default=None, compare=False, repr=False)
 
 
-def search(records: TierRecords, goal: Goal, *, folds: Sequence[int] | None = None) -> FoundThresholds:
+def search(records: TierRecords, goal: LeastCost, *, folds: Sequence[int] | None = None) -> FoundThresholds:
     """The best thresholds of the records' own chain, two to four tiers.
 
     Args:
@@ -102,22 +89,8 @@ def search(records: TierRecords, goal: Goal, *, folds: Sequence[int] | None = No
         raise InvalidInput(
             f"A cascade of {len(records.tiers)} tiers cannot be searched; name two to {MOST_TIERS}, cheapest first."
         )
-    if isinstance(goal, BestQuality):
-        # For ``confident`` the limit of the mean cost is lowered by what its bound exceeds the dollars, until that
-        # is within them.
-        limit, thresholds = goal.usd_per_query, None
-        for _ in range(8):
-            thresholds = best_thresholds(records, "loss", [Limit(most=limit)])[0]
-            setting = _setting(records, thresholds)
-            if setting is None or goal.rule == "expected":
-                break
-            over = mean_upper(outcome(records, setting).cost_usd, records.weight, goal.level) - goal.usd_per_query
-            if over <= 0:
-                break
-            limit, thresholds = limit - over, None
-        return found_of(records, goal, thresholds)
     if goal.rule == "expected":
-        return found_of(records, goal, best_thresholds(records, "cost_usd", [Limit(most=goal.margin)])[0])
+        return found_of(records, goal, best_thresholds(records, [Limit(most=goal.margin)])[0])
     if len(records.tiers) > 2:
         path = loss_path(records, folds_of(len(records), folds, N_FOLDS), goal.margin, goal.level)
         return replace(
@@ -174,18 +147,14 @@ def effective_number(records: TierRecords) -> float:
     return float(records.weight.sum() ** 2 / (records.weight @ records.weight))
 
 
-def _setting(records: TierRecords, thresholds: Thresholds | None) -> CascadeSetting | None:
-    return None if thresholds is None else setting_of(records.tiers, thresholds)
-
-
 def found_of(
-    records: TierRecords, goal: Goal, thresholds: Thresholds | None, *, upper: float | None = None
+    records: TierRecords, goal: LeastCost, thresholds: Thresholds | None, *, upper: float | None = None
 ) -> FoundThresholds:
     """Thresholds that were found, in words and figures; None, or none that saves: do not cascade.
 
     ``upper``: the bound out of sample.
     """
-    setting = _setting(records, thresholds)
+    setting = None if thresholds is None else setting_of(records.tiers, thresholds)
     exact = thresholds is None or thresholds.exact
     strong_usd = float(records.weight @ records.cost_usd[:, -1] / records.weight.sum())
     if setting is None:
@@ -195,10 +164,10 @@ def found_of(
             replay=None,
             loss_upper=None,
             exact=exact,
-            reason=_refusal(records, goal, strong_usd),
+            reason=_refusal(records, goal),
         )
     means, upper = replay(records, setting), bound_of(records, setting, goal.level) if upper is None else upper
-    is_dearer = means.cost_usd.mean > strong_usd + SLACK and isinstance(goal, LeastCost)
+    is_dearer = means.cost_usd.mean > strong_usd + SLACK
     is_cheaper = means.cost_usd.mean < strong_usd - SLACK
     # Where no model has a price there are no dollars to save, but time.
     strong_ms = float(records.weight @ records.latency_ms[:, -1] / records.weight.sum())
@@ -215,7 +184,7 @@ def found_of(
     assurance = (
         f"With {goal.level:.0%} confidence it loses at most {100 * goal.margin:.2f} points (its own bound is"
         f" {change_text(upper)})."
-        if isinstance(goal, LeastCost) and goal.rule == "confident"
+        if goal.rule == "confident"
         else f"Its {goal.level:.0%} bound is {change_text(upper)}, which is too low for the best of many thresholds:"
         " confirm it on other records."
     )
@@ -229,13 +198,7 @@ def found_of(
     )
 
 
-def _refusal(records: TierRecords, goal: Goal, strong_usd: float) -> str:
-    if isinstance(goal, BestQuality):
-        return (
-            f"Do not cascade: no thresholds of {' > '.join(records.tiers)} cost at most {goal.usd_per_query:.3g}"
-            f" dollars a query; {records.strongest} alone costs {strong_usd:.3g}. Allow more dollars, or put a cheaper"
-            " tier first."
-        )
+def _refusal(records: TierRecords, goal: LeastCost) -> str:
     if len(records.tiers) == 2 and goal.rule == "confident":
         swept = curve(records, level=goal.level, exact=goal.exact)
         first = 1 if len(swept.upper) > 1 else 0
@@ -255,9 +218,9 @@ def _refusal(records: TierRecords, goal: Goal, strong_usd: float) -> str:
     )
 
 
-def _caution(records: TierRecords, goal: Goal) -> str:
+def _caution(records: TierRecords, goal: LeastCost) -> str:
     """The remark that with few records even a clean sheet proves little, and the bound is an approximation."""
-    if isinstance(goal, BestQuality) or goal.rule != "confident":
+    if goal.rule != "confident":
         return ""
     proving, effective = proving_records(goal), effective_number(records)
     if effective >= proving:
