@@ -13,7 +13,7 @@ from itertools import combinations
 import numpy as np
 from numpy.typing import NDArray
 
-from optimizer.core.search.cascade.cross_fitted import N_FOLDS, Thresholds, folds_of, loss_path, losses_and_costs
+from optimizer.core.search.cascade.cross_fitted import N_FOLDS, folds_of, loss_path, losses_and_costs
 from optimizer.core.search.cascade.records import Column, TierRecords
 from optimizer.core.search.cascade.sweep import curve, last_in_sequence
 from optimizer.core.search.cascade.thresholds import FoundThresholds, LeastCost, found_of, search
@@ -67,5 +67,5 @@ def _pair_out_of_sample(records: TierRecords, parts: NDArray[np.intp], goal: Lea
         swept = curve(records.take(parts != part), level=goal.level)
         threshold = float(swept.threshold[last_in_sequence(swept.upper, goal.margin)])
         own = np.flatnonzero(parts == part)
-        _, cost[own], _ = losses_and_costs(records.take(own), Thresholds(accept=(threshold,), exact=True))
+        _, cost[own], _ = losses_and_costs(records.take(own), [threshold])
     return cost

@@ -40,14 +40,6 @@ MOST_ROUNDS = 3
 DESCENT_FIRST = 48  # first thresholds looked at by a step of the descent
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Thresholds:
-    """One threshold per tier but the last; NEVER: that tier is not asked. ``exact``: none is better on the records."""
-
-    accept: tuple[float, ...]
-    exact: bool
-
-
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class _Chain:
     """The records as a search needs them: loss against the strongest tier, and cost summed up to each tier."""
@@ -65,9 +57,12 @@ class _Chain:
         return cost, loss_bound(self.loss[rows, tier], self.weight, z)
 
 
-def setting_of(tiers: Sequence[str], thresholds: Thresholds) -> CascadeSetting | None:
-    """The tiers that are asked; None: only the last one is left."""
-    used = [(tier, value) for tier, value in zip(tiers, thresholds.accept, strict=False) if value != NEVER]
+def setting_of(tiers: Sequence[str], thresholds: Sequence[float]) -> CascadeSetting | None:
+    """The tiers that are asked, of one threshold per tier but the last; None: only the last one is left.
+
+    NEVER: that tier is not asked.
+    """
+    used = [(tier, value) for tier, value in zip(tiers, thresholds, strict=False) if value != NEVER]
     if not used:
         return None
     return CascadeSetting(tiers=(*(tier for tier, _ in used), tiers[-1]), accept=tuple(value for _, value in used))
@@ -75,7 +70,7 @@ def setting_of(tiers: Sequence[str], thresholds: Thresholds) -> CascadeSetting |
 
 def best_thresholds(
     records: TierRecords, limits: Sequence[Limit], *, most_first: int | None = None
-) -> list[Thresholds | None]:
+) -> list[tuple[float, ...] | None]:
     """For every limit the thresholds with the least cost whose loss is within it; None: there are none.
 
     A tier may also be left out (NEVER), down to the strongest alone, so every chain of some of the tiers is searched.
@@ -87,10 +82,9 @@ def best_thresholds(
     """
     n_knobs = len(records.tiers) - 1
     strong_usd = float(records.weight @ records.cost_usd[:, -1] / records.weight.sum())
-    alone = _Incumbent(aim=strong_usd, accept=(NEVER,) * n_knobs, exact=True)
+    alone = _Incumbent(aim=strong_usd, accept=(NEVER,) * n_knobs)
     # The strongest alone loses nothing.
     best: list[_Incumbent | None] = [alone if limit.most + SLACK >= 0.0 else None for limit in limits]
-    exact = True
     for length in range(1, n_knobs + 1):
         for places in combinations(range(n_knobs), length):
             shorter = records.chain([records.tiers[at] for at in (*places, n_knobs)])
@@ -103,22 +97,19 @@ def best_thresholds(
             for place, incumbent in enumerate(_solved(chain, limits, most_first)):
                 if incumbent is None:
                     continue
-                exact = exact and incumbent.exact
                 before = best[place]
                 if before is None or incumbent.aim < before.aim - SLACK:
                     accept = [NEVER] * n_knobs
                     for at, value in zip(places, incumbent.accept, strict=True):
                         accept[at] = value
                     best[place] = replace(incumbent, accept=tuple(accept))
-    exact = exact and n_knobs <= 2
-    return [None if incumbent is None else Thresholds(accept=incumbent.accept, exact=exact) for incumbent in best]
+    return [None if incumbent is None else incumbent.accept for incumbent in best]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _Incumbent:
     aim: float
     accept: tuple[float, ...]
-    exact: bool
 
 
 def _solved(chain: _Chain, limits: Sequence[Limit], most_first: int | None) -> list[_Incumbent | None]:
@@ -129,17 +120,12 @@ def _solved(chain: _Chain, limits: Sequence[Limit], most_first: int | None) -> l
         allowed = min((x for x in (most_first, room) if x is not None), default=None)
         knobs = _knobs(chain, [NEVER] * n_knobs, 0, 1 if n_knobs == 2 else None)
         points = best_points(knobs, limits, most_first=allowed if n_knobs == 2 else None)
-        return [
-            None if p is None else _Incumbent(aim=p.aim, accept=(p.first, p.second)[:n_knobs], exact=p.exact)
-            for p in points
-        ]
+        return [None if p is None else _Incumbent(aim=p.aim, accept=(p.first, p.second)[:n_knobs]) for p in points]
     incumbents: list[_Incumbent | None] = []
     start: tuple[float, ...] | None = None
     for limit in limits:
         start = _descend(chain, limit, start, min(most_first or DESCENT_FIRST, DESCENT_FIRST))
-        incumbents.append(
-            None if start is None else _Incumbent(aim=chain.measured(start, limit.z)[0], accept=start, exact=False)
-        )
+        incumbents.append(None if start is None else _Incumbent(aim=chain.measured(start, limit.z)[0], accept=start))
     return incumbents
 
 
@@ -229,7 +215,7 @@ class LossPath:
     sample, at the one held.
     """
 
-    chosen: Thresholds
+    chosen: tuple[float, ...]
     held: int  # index into CAUTION; -1: none
     upper: Column
     cost_usd: Column
@@ -263,7 +249,7 @@ def loss_path(records: TierRecords, folds: NDArray[np.intp], margin: float, leve
     thresholds; what that does to the error rate is measured (docs/reference/cascades-measured.md), not proved.
     """
     limits = [Limit(most=margin, z=z) for z in CAUTION]
-    never = Thresholds(accept=(NEVER,) * (len(records.tiers) - 1), exact=True)
+    never = (NEVER,) * (len(records.tiers) - 1)
     loss, cost = np.empty((len(limits), len(records))), np.empty((len(limits), len(records)))
     is_kept = np.empty((len(limits), len(records)), dtype=bool)
     for fold in np.unique(folds):
@@ -280,7 +266,7 @@ def loss_path(records: TierRecords, folds: NDArray[np.intp], margin: float, leve
     return LossPath(chosen=chosen, held=last_held, upper=upper, cost_usd=cost[last_held], loss=loss[last_held])
 
 
-def losses_and_costs(records: TierRecords, thresholds: Thresholds) -> tuple[Column, Column, NDArray[np.bool_]]:
+def losses_and_costs(records: TierRecords, thresholds: Sequence[float]) -> tuple[Column, Column, NDArray[np.bool_]]:
     """Per record: loss, cost, and whether a cheaper tier answered. Tiers that never answer are not asked."""
     setting = setting_of(records.tiers, thresholds)
     if setting is None:
@@ -332,7 +318,7 @@ def path_of_pair(records: TierRecords, folds: Sequence[int]) -> list[FittedSetti
         cost_usd += (share * (own.cost_usd[:, :1] + own.cost_usd[:, 1:] * ~accepted)).sum(axis=0)
     settings = list[FittedSetting]()
     for place, loss_so_far, usd in zip(places, np.maximum.accumulate(loss), cost_usd, strict=True):
-        setting = setting_of(records.tiers, Thresholds(accept=(float(swept.threshold[place]),), exact=True))
+        setting = setting_of(records.tiers, [float(swept.threshold[place])])
         if setting is None or (settings and settings[-1].setting == setting):
             continue
         settings.append(

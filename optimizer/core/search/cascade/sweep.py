@@ -122,16 +122,11 @@ class Limit:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ThresholdPair:
-    """Two thresholds, their mean cost, and their loss, which was held within the limit.
-
-    ``exact``: no other pair of thresholds is better on the records.
-    """
+    """Two thresholds, and their mean cost."""
 
     first: float
     second: float
     aim: float
-    held: float
-    exact: bool
 
 
 def best_points(
@@ -146,8 +141,7 @@ def best_points(
     total, squared = float(knobs.weight.sum()), float(knobs.weight @ knobs.weight)
     order, ends = _sorted(knobs.first)
     starts = np.concatenate(([0], ends + 1))  # records stopped at the first threshold: the first so many of ``order``
-    exact = most_first is None or len(starts) <= most_first
-    if most_first is not None and not exact:
+    if most_first is not None and len(starts) > most_first:
         starts = starts[np.unique(np.linspace(0, len(starts) - 1, most_first).astype(int))]
     rank = np.full(len(knobs.first), len(order))
     rank[order] = np.arange(len(order))
@@ -175,7 +169,7 @@ def best_points(
                 best[place], _least(cost, middle + limit.z * error if limit.z else loss, limit.most, at)
             )
     return [
-        None if best_point is None else _point(knobs, best_point, starts, order, second_order, second_ends, exact)
+        None if best_point is None else _point(knobs, best_point, starts, order, second_order, second_ends)
         for best_point in best
     ]
 
@@ -207,12 +201,11 @@ def _point(
     order: NDArray[np.intp],
     second_order: NDArray[np.intp],
     second_ends: NDArray[np.intp],
-    exact: bool,
 ) -> ThresholdPair:
-    aim, constraint, row, column = best
+    aim, _, row, column = best
     first = float(knobs.first[order[starts[row] - 1]]) if starts[row] else NEVER
     second = float(knobs.second[second_order[second_ends[column - 1]]]) if column else NEVER
-    return ThresholdPair(first=first, second=second, aim=aim, held=constraint, exact=exact)
+    return ThresholdPair(first=first, second=second, aim=aim)
 
 
 def _grid(base: Column, change: Column, going_on: NDArray[np.bool_], ends: NDArray[np.intp]) -> Column:

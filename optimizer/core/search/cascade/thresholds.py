@@ -19,7 +19,6 @@ from optimizer.core.base.errors import InvalidInput
 from optimizer.core.base.phrasing import change_text, points_lost, threshold
 from optimizer.core.search.cascade.cross_fitted import (
     N_FOLDS,
-    Thresholds,
     best_thresholds,
     folds_of,
     loss_path,
@@ -60,16 +59,14 @@ class FoundThresholds:
     """What a search found. ``setting`` None: do not cascade; ``reason`` says why, or what was found, in words.
 
     ``loss_upper``: one-sided bound at the goal's level, out of sample for the confident rule with three tiers and more.
-    ``exact``: no other thresholds of these tiers are better on the records, for the rule ``expected``; for
-    ``confident`` that every threshold was looked at. ``out_of_sample``: loss and dollars per record of what the same
-    search finds on the other folds; of three tiers and more only.
+    ``out_of_sample``: loss and dollars per record of what the same search finds on the other folds; of three tiers and
+    more only.
     """
 
     tiers: tuple[str, ...]
     setting: CascadeSetting | None
     replay: CascadeReplay | None
     loss_upper: float | None
-    exact: bool
     reason: str
     out_of_sample: tuple[Column, Column] | None = field(default=None, compare=False, repr=False)
 
@@ -99,7 +96,7 @@ def search(records: TierRecords, goal: LeastCost, *, folds: Sequence[int] | None
     swept = curve(records, level=goal.level, exact=goal.exact)
     at = last_in_sequence(swept.upper, goal.margin)
     upper = float(swept.upper[at]) if goal.exact else None
-    return found_of(records, goal, Thresholds(accept=(float(swept.threshold[at]),), exact=True), upper=upper)
+    return found_of(records, goal, (float(swept.threshold[at]),), upper=upper)
 
 
 def cross_fitted(
@@ -116,7 +113,7 @@ def cross_fitted(
         swept = curve(records.take(parts != fold), level=goal.level, exact=goal.exact)
         accept = (float(swept.threshold[last_in_sequence(swept.upper, goal.margin)]),)
         own = np.flatnonzero(parts == fold)
-        loss[own], cost[own], _ = losses_and_costs(records.take(own), Thresholds(accept=accept, exact=True))
+        loss[own], cost[own], _ = losses_and_costs(records.take(own), accept)
     return loss, cost
 
 
@@ -148,24 +145,17 @@ def effective_number(records: TierRecords) -> float:
 
 
 def found_of(
-    records: TierRecords, goal: LeastCost, thresholds: Thresholds | None, *, upper: float | None = None
+    records: TierRecords, goal: LeastCost, thresholds: tuple[float, ...] | None, *, upper: float | None = None
 ) -> FoundThresholds:
     """Thresholds that were found, in words and figures; None, or none that saves: do not cascade.
 
     ``upper``: the bound out of sample.
     """
     setting = None if thresholds is None else setting_of(records.tiers, thresholds)
-    exact = thresholds is None or thresholds.exact
     strong_usd = float(records.weight @ records.cost_usd[:, -1] / records.weight.sum())
     if setting is None:
-        return FoundThresholds(
-            tiers=records.tiers,
-            setting=None,
-            replay=None,
-            loss_upper=None,
-            exact=exact,
-            reason=_refusal(records, goal),
-        )
+        reason = _refusal(records, goal)
+        return FoundThresholds(tiers=records.tiers, setting=None, replay=None, loss_upper=None, reason=reason)
     means, upper = replay(records, setting), bound_of(records, setting, goal.level) if upper is None else upper
     is_dearer = means.cost_usd.mean > strong_usd + SLACK
     is_cheaper = means.cost_usd.mean < strong_usd - SLACK
@@ -177,9 +167,7 @@ def found_of(
             f"Do not cascade: with {' > '.join(setting.tiers)} a query would cost {means.cost_usd.mean:.3g} dollars,"
             f" and {records.strongest} alone costs {strong_usd:.3g}."
         )
-        return FoundThresholds(
-            tiers=records.tiers, setting=None, replay=None, loss_upper=None, exact=exact, reason=reason
-        )
+        return FoundThresholds(tiers=records.tiers, setting=None, replay=None, loss_upper=None, reason=reason)
     # What the bound is worth: tested, or read off after the best of many was taken.
     assurance = (
         f"With {goal.level:.0%} confidence it loses at most {100 * goal.margin:.2f} points (its own bound is"
@@ -193,9 +181,7 @@ def found_of(
         f" {100 * means.saved_share.mean:.0f} % of what {records.strongest} alone costs and"
         f" {points_lost(means.loss.mean)} on {len(records)} records. {assurance}{_caution(records, goal)}"
     )
-    return FoundThresholds(
-        tiers=records.tiers, setting=setting, replay=means, loss_upper=upper, exact=exact, reason=reason
-    )
+    return FoundThresholds(tiers=records.tiers, setting=setting, replay=means, loss_upper=upper, reason=reason)
 
 
 def _refusal(records: TierRecords, goal: LeastCost) -> str:
