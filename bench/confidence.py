@@ -132,9 +132,9 @@ def recorded_set(name: str, cheap: str, strong: str) -> list[Cell]:
     if (cheap, strong) == PAIRS[0]:
         for kind, values in both.items():
             for i, row in enumerate(reliability(list(values), list(dev.cheap), n_bins=5)):
-                mean, unit = row.mean_confidence, f"share right; promised {row.mean_confidence:.3f}"
+                mean, unit = row.promised, f"share right; promised {row.promised:.3f}"
                 title = f"{case}: reliability {i + 1}, {kind}"
-                cells.append(cell(title, row.right_share, unit, row.n, (row.low, row.high), mean, "promised"))
+                cells.append(cell(title, row.right, unit, row.n, (row.low, row.high), mean, "promised"))
     print(case, recipe, {k: round(v, 4) for k, v in best.losses.items()}, flush=True)
     return cells
 

@@ -44,8 +44,7 @@ def measure_agreement(
     others = [(total - rating) / (len(ratings) - 1) for rating in ratings]
 
     def of(measure: Callable[[Any, Any], float | None], predicted: Sequence[float]) -> IntervalEstimate:
-        got = with_interval(measure, predicted, ratings, groups, seed=0)
-        return IntervalEstimate(value=got.value, low=got.low, high=got.high)
+        return with_interval(measure, predicted, ratings, groups, seed=0)
 
     def less_than(predicted: Sequence[float]) -> IntervalEstimate:
         apart = [(m - r) ** 2 - (f - r) ** 2 for m, f, r in zip(fitted.out_of_fold, predicted, ratings, strict=True)]

@@ -18,7 +18,7 @@ from optimizer.adapters.predictors.measures import (
 from optimizer.adapters.predictors.training import TrainedPredictor, TrainingRow, log_loss, train
 from optimizer.core.predictor.attach import ANSWER, OF_LOG_PROBABILITIES, REQUEST
 from optimizer.core.predictor.request_features import FEATURES
-from optimizer.core.search.cascade.learned import Bin, JudgedExample, Quality, TrainingResult
+from optimizer.core.search.cascade.learned import JudgedExample, Quality, TrainingResult
 
 SURE = 0.10  # one-sided: a paired bootstrap of whole groups has to say "less wrong" with 90 %
 N_DRAWS = 2000
@@ -191,8 +191,5 @@ def quality(confidence: Sequence[float], targets: Sequence[float], groups: Seque
         ece_low=of_ece.low,
         ece_high=of_ece.high,
         auc=area(confidence, targets),
-        reliability=tuple(
-            Bin(n=row.n, promised=row.mean_confidence, right=row.right_share, low=row.low, high=row.high)
-            for row in reliability(confidence, targets, n_bins=n_bins)
-        ),
+        reliability=reliability(confidence, targets, n_bins=n_bins),
     )

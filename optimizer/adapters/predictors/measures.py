@@ -7,42 +7,18 @@ And from users' thumbs to a predictor of them, judged on later thumbs that it ha
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from typing import Any
 
 from optimizer.adapters.predictors.export import Recipe
 from optimizer.adapters.predictors.training import TrainingRow, train
+from optimizer.core.evaluation.judging.calibration import IntervalEstimate
 from optimizer.core.predictor.attach import EARLIER, FEATURES, LENGTH, Alignment
+from optimizer.core.search.cascade.learned import Bin
 from optimizer.core.statistics.interval import wilson_interval
 
 N_BINS = 10
 N_DRAWS = 1000
 _TINY = 1e-12
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class MeasuredConfidence:
-    """``low`` and ``high``: 95 % percentile interval of the bootstrap over groups (Efron 1979).
-
-    None: the value is not defined on these rows.
-    """
-
-    value: float | None
-    low: float | None
-    high: float | None
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class ReliabilityRow:
-    """One tenth of the rows by confidence: the mean confidence, and the share that was right, with its Wilson interval
-    (95 %).
-    """
-
-    n: int
-    mean_confidence: float
-    right_share: float
-    low: float
-    high: float
 
 
 def brier(predictions: Any, targets: Any) -> float:
@@ -87,8 +63,8 @@ def with_interval(
     *,
     seed: int,
     n_draws: int = N_DRAWS,
-) -> MeasuredConfidence:
-    """``of(predictions, targets)`` with its interval.
+) -> IntervalEstimate:
+    """``of(predictions, targets)`` with its 95 % percentile interval of the bootstrap over groups (Efron 1979).
 
     Rows of one group are drawn together, so that related rows do not feign certainty.
     """
@@ -105,7 +81,7 @@ def with_interval(
         if len(estimates) > n_draws / 2
         else (None, None)
     )
-    return MeasuredConfidence(value=of(chosen, right), low=low, high=high)
+    return IntervalEstimate(value=of(chosen, right), low=low, high=high)
 
 
 def group_draws(groups: Sequence[str], *, seed: int, n_draws: int) -> list[Any]:
@@ -122,10 +98,11 @@ def group_draws(groups: Sequence[str], *, seed: int, n_draws: int) -> list[Any]:
     ]
 
 
-def reliability(
-    predictions: Sequence[float], targets: Sequence[float], *, n_bins: int = N_BINS
-) -> tuple[ReliabilityRow, ...]:
-    """The reliability plot as a table, bins of equal size in rising confidence; equal confidences share a bin."""
+def reliability(predictions: Sequence[float], targets: Sequence[float], *, n_bins: int = N_BINS) -> tuple[Bin, ...]:
+    """The reliability plot as a table, bins of equal size in rising confidence; equal confidences share a bin.
+
+    The intervals are Wilson's.
+    """
     import numpy as np
 
     chosen, right = np.asarray(predictions, dtype=float), np.asarray(targets, dtype=float)
@@ -135,10 +112,10 @@ def reliability(
     for each in [np.flatnonzero(place == code) for code in np.unique(place)]:
         interval = wilson_interval(int((right[each] > 0.5).sum()), len(each))
         rows.append(
-            ReliabilityRow(
+            Bin(
                 n=len(each),
-                mean_confidence=float(chosen[each].mean()),
-                right_share=float(right[each].mean()),
+                promised=float(chosen[each].mean()),
+                right=float(right[each].mean()),
                 low=interval.lower,
                 high=interval.upper,
             )

@@ -157,9 +157,9 @@ def test_a_confidence_that_keeps_its_word_has_a_small_calibration_error_and_a_bo
 
 def test_the_reliability_table_counts_every_row_once_and_keeps_equal_confidences_together():
     table = reliability([0.2] * 30 + [0.9] * 10, [0.0] * 24 + [1.0] * 6 + [1.0] * 9 + [0.0], n_bins=10)
-    rows = [(row.n, round(row.mean_confidence, 3), row.right_share) for row in table]
+    rows = [(row.n, round(row.promised, 3), row.right) for row in table]
     assert rows == [(30, 0.2, 0.2), (10, 0.9, 0.9)]
-    assert all(row.low < row.right_share < row.high for row in table)
+    assert all(row.low < row.right < row.high for row in table)
 
 
 def test_an_interval_over_few_groups_is_wider_than_one_over_as_many_rows():
