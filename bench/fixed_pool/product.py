@@ -11,12 +11,12 @@ from fixed_pool.rejects import Rule
 from optimizer.core.search import racing
 
 
-def through_race(make: Callable[[int], racing.RaceRule]) -> Rule:
+def through_race(make: Callable[[int], racing.ContinuousRejects]) -> Rule:
     """``make`` says the rule for so many calls: a race of its own for each budget."""
     return lambda scores, budgets: np.array([[_raced(one, make(calls)) for one in scores] for calls in budgets])
 
 
-def _raced(scores: Array, rule: racing.RaceRule) -> int:
+def _raced(scores: Array, rule: racing.ContinuousRejects) -> int:
     race = racing.Race([f"{example}" for example in range(scores.shape[1])], rule, seed=0)
     column = {example: i for i, example in enumerate(race.order)}
     for variant in range(len(scores)):

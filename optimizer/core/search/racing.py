@@ -16,7 +16,6 @@ from dataclasses import dataclass
 from functools import lru_cache
 from itertools import accumulate
 from math import floor, inf, sqrt
-from typing import Protocol
 
 from optimizer.core.base.canonical import digest
 from optimizer.core.search.effects import VariantEffects, estimate
@@ -39,26 +38,6 @@ class RaceStanding:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Advance:
-    """``variant`` goes on until it has met the first ``upto`` examples."""
-
-    variant: str
-    upto: int
-
-
-class RaceRule(Protocol):
-    """Reads a RaceStanding, and has no memory."""
-
-    def advances(self, standing: RaceStanding) -> list[Advance]:
-        """Who goes on, each at most once, in the order in which to ask; empty when the winner cannot
-        change any more.
-        """
-
-    def leader(self, standing: RaceStanding) -> str | None:
-        """Who wins if the race ends here; None before the first score."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
 class RaceTurn:
     """One Variant's next examples: ids, which are asked in a row while its prefix is cached."""
 
@@ -69,7 +48,7 @@ class RaceTurn:
 class Race:
     """Keeps the order and the scores, and asks its rule. Contenders may enter at any time."""
 
-    def __init__(self, examples: Sequence[str], rule: RaceRule, *, seed: int) -> None:
+    def __init__(self, examples: Sequence[str], rule: ContinuousRejects, *, seed: int) -> None:
         # The order of the examples that are left stays the same where one is gone.
         self.order = tuple(sorted(examples, key=lambda e: digest(f"{seed} {e}".encode())))
         self._rule = rule
@@ -83,7 +62,7 @@ class Race:
         """Adds a contender without scores. One that is in already stays as it is."""
         self._scores.setdefault(variant, [])
 
-    def go_by(self, rule: RaceRule) -> None:
+    def go_by(self, rule: ContinuousRejects) -> None:
         """Takes another rule from here on, as where more calls may be made."""
         self._rule = rule
 
@@ -101,10 +80,8 @@ class Race:
 
     def turns(self) -> list[RaceTurn]:
         """What to ask next, all of it before the rule is asked again; empty when the race is decided."""
-        return [
-            RaceTurn(variant=a.variant, examples=self.order[len(self._scores[a.variant]) : a.upto])
-            for a in self._rule.advances(self.standing)
-        ]
+        variants, upto = self._rule.due(self.standing)
+        return [RaceTurn(variant=v, examples=self.order[len(self._scores[v]) : upto]) for v in variants]
 
     def tell(self, turn: RaceTurn, scores: Scores) -> None:
         """Takes the scores of a turn, in its order; they are fewer than asked where it was interrupted.
@@ -168,12 +145,16 @@ class ContinuousRejects:
         if not 0 < self.share <= 1 or (self.calls is not None and self.calls < 0):
             raise ValueError(f"share is in (0, 1] and calls are not below 0, got {self}")
 
-    def advances(self, standing: RaceStanding) -> list[Advance]:
-        remaining, _, due = self._replayed(standing)
-        return [Advance(variant=v, upto=due) for v in remaining if len(standing.scores[v]) < due]
+    def due(self, standing: RaceStanding) -> tuple[list[str], int]:
+        """Who goes on, in the order in which to ask, until each has met so many of the first examples.
+
+        Nobody, when the winner cannot change any more.
+        """
+        remaining, _, n_due = self._replayed(standing)
+        return [v for v in remaining if len(standing.scores[v]) < n_due], n_due
 
     def leader(self, standing: RaceStanding) -> str | None:
-        """The highest mean of those that are left.
+        """The highest mean of those that are left; None before the first score.
 
         While they have met unequally many examples, the highest estimated effect.
         """
