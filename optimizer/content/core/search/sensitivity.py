@@ -10,7 +10,7 @@ from optimizer.content.core.policy import filter
 from optimizer.content.core.policy.filter import TIMES, TimeModel
 from optimizer.content.core.policy.pipeline import knob_of, parse_pipeline, unknown_knob
 from optimizer.content.core.policy.route import MODES
-from optimizer.content.core.search.replay import Records, ReplayedShares, outcome, read_columns
+from optimizer.content.core.search.replay import Records, ReplayedShares, outcome
 from optimizer.core.base.errors import InvalidInput
 
 N_VALUES = 21
@@ -38,7 +38,7 @@ class KnobCurve:
 
 
 def curve(
-    columns: Mapping[str, Sequence[Any]] | Records,
+    records: Records,
     policy: Mapping[str, Any],
     knob: str,
     values: Sequence[Any] | None = None,
@@ -53,7 +53,6 @@ def curve(
     Raises:
         InvalidInput: there is no such knob, or no values were given for one that has no range.
     """
-    records = columns if isinstance(columns, Records) else read_columns(columns)
     chosen = list(values) if values is not None else values_to_try(records, knob)
     if not chosen:
         raise InvalidInput(f"{knob} has no range of its own; say which values to try.")
