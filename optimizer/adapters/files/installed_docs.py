@@ -1,9 +1,9 @@
 """Real text that is on every machine with the dependencies: the documentation of SciPy's public functions and classes.
 
-``read_installed_docs`` gives each documented object once, as clean prose: what reads as text stays, markup, formulas,
-code and tables go. ``docs_for`` turns them into the examples of a Family: a family with a text output learns
-description > the author's own one-line summary, one with labels learns documentation > topic. ``parameters_for`` of
-``sources.py`` makes examples of these functions' parameters.
+``docs_for`` turns each documented object once into an example of a Family, as clean prose: what reads as text stays,
+markup, formulas, code and tables go. A family with a text output learns description > the author's own one-line
+summary, one with labels learns documentation > topic, which is the subpackage. ``parameters_for`` of ``sources.py``
+makes examples of these functions' parameters.
 """
 
 from __future__ import annotations
@@ -13,7 +13,6 @@ import inspect
 import re
 import warnings
 from collections.abc import Iterator
-from dataclasses import dataclass
 
 from optimizer.core.base.errors import InvalidInput
 from optimizer.ports import SourceRow
@@ -178,30 +177,6 @@ PUBLIC = (
 )
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class DocumentedObject:
-    """One public object: its place, its author's one-line summary, and its description as clean prose
-    (may be empty).
-    """
-
-    name: str  # scipy.signal.find_peaks
-    topic: str  # the subpackage: signal
-    summary: str
-    description: str
-
-
-def read_installed_docs() -> Iterator[DocumentedObject]:
-    """``installed_docstrings`` as prose."""
-    for place, name, doc in installed_docstrings():
-        summary, description = sections_of(doc, name)
-        yield DocumentedObject(
-            name=f"scipy.{place}.{name}",
-            topic=place.split(".")[0],
-            summary=clean_prose(summary),
-            description=" ".join(_BOILERPLATE.sub("", clean_prose(description)).split()),
-        )
-
-
 def installed_docstrings() -> Iterator[tuple[str, str, str]]:
     """(module, name, docstring) of every documented public object of SciPy, once, in order of modules and names.
 
@@ -246,30 +221,32 @@ def docs_for(*, input_field: str, output_field: str, parser: str, labels: tuple[
             "The source 'installed-docs' holds summaries (for a text output) and topics (for a label output); this"
             f" family's output is {parser!r}. Import a file of your own instead."
         )
-    for doc in read_installed_docs():
+    for place, name, doc in installed_docstrings():
+        head, body = sections_of(doc, name)
+        where, summary = f"scipy.{place}.{name}", clean_prose(head)
+        description = " ".join(_BOILERPLATE.sub("", clean_prose(body)).split())
         if parser == "text":
-            document = cut_at_sentence(doc.description, MAX_CHARS)
+            document = cut_at_sentence(description, MAX_CHARS)
             reason = None
             if len(document) < MIN_CHARS:
                 reason = f"description shorter than {MIN_CHARS} characters"
-            elif len(doc.summary) < MIN_SUMMARY_CHARS:
+            elif len(summary) < MIN_SUMMARY_CHARS:
                 reason = f"summary shorter than {MIN_SUMMARY_CHARS} characters"
-            elif _plain(doc.summary) in _plain(document):
+            elif _plain(summary) in _plain(document):
                 reason = "the document contains its summary"
             yield SourceRow(
-                where=doc.name, input={input_field: document}, expected={output_field: doc.summary}, rejected=reason
+                where=where, input={input_field: document}, expected={output_field: summary}, rejected=reason
             )
         else:
-            summary = doc.summary if doc.summary.endswith((".", "!", "?")) else doc.summary + "."
-            document = cut_at_sentence(f"{summary} {doc.description}".strip(), MAX_CHARS)
+            topic = place.split(".")[0]
+            sentence = summary if summary.endswith((".", "!", "?")) else summary + "."
+            document = cut_at_sentence(f"{sentence} {description}".strip(), MAX_CHARS)
             reason = None
-            if doc.topic not in labels:
-                reason = f"topic {doc.topic!r} is no label of this family"
+            if topic not in labels:
+                reason = f"topic {topic!r} is no label of this family"
             elif len(document) < MIN_CHARS:
                 reason = f"documentation shorter than {MIN_CHARS} characters"
-            yield SourceRow(
-                where=doc.name, input={input_field: document}, expected={output_field: doc.topic}, rejected=reason
-            )
+            yield SourceRow(where=where, input={input_field: document}, expected={output_field: topic}, rejected=reason)
 
 
 # Said in the same words of every distribution, or of every function of linalg: it would make a hundred documents alike.

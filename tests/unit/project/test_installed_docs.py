@@ -9,11 +9,10 @@ import pytest
 
 from optimizer.adapters.files.installed_docs import (
     MAX_CHARS,
-    DocumentedObject,
+    PUBLIC,
     clean_prose,
     cut_at_sentence,
     docs_for,
-    read_installed_docs,
     sections_of,
 )
 from optimizer.adapters.files.sources import TYPES, parameters_for
@@ -25,15 +24,13 @@ pytest.importorskip("scipy", reason="SciPy is not installed")
 
 
 @cache
-def documented() -> tuple[DocumentedObject, ...]:
-    return tuple(read_installed_docs())
+def read(parser: str) -> tuple[SourceRow, ...]:
+    labels = tuple({place.split(".")[0] for place in PUBLIC})
+    return tuple(docs_for(input_field="document", output_field="answer", parser=parser, labels=labels))
 
 
-@cache
 def taken(parser: str) -> tuple[SourceRow, ...]:
-    labels = tuple({d.topic for d in documented()})
-    rows = docs_for(input_field="document", output_field="answer", parser=parser, labels=labels)
-    return tuple(r for r in rows if r.rejected is None)
+    return tuple(r for r in read(parser) if r.rejected is None)
 
 
 @named(
@@ -77,7 +74,7 @@ def test_long_documents_end_with_a_sentence_or_a_word(text: str, limit: int, exp
 
 
 def test_every_object_is_read_once_and_private_or_deprecated_places_are_not() -> None:
-    names = [d.name for d in documented()]
+    names = [row.where for row in read("text")]
     assert len(names) == len(set(names))
     assert not [n for n in names if any(part.startswith("_") for part in n.split("."))]
     assert "scipy.linalg.inv" in names
