@@ -14,6 +14,8 @@ from datetime import timedelta
 from functools import partial
 from typing import Any
 
+from pydantic import TypeAdapter
+
 from optimizer.adapters.reports import study_plots as plots
 from optimizer.adapters.reports.page import clip, page, share, usd
 from optimizer.core.base.canonical import canonical_json, digest
@@ -23,7 +25,7 @@ from optimizer.core.evaluation.label_report import LABELS, NO_LABEL, confusions
 from optimizer.core.evaluation.trivial_baselines import WITHOUT_MODEL, heading, said
 from optimizer.core.family.variant import Variant
 from optimizer.core.rollout.transitions import is_system
-from optimizer.core.search.cascade.learned import finding_of
+from optimizer.core.search.cascade.learned import TierFinding
 from optimizer.core.search.run_off import RUN_OFF, leaders_in_words, rows_in_words
 from optimizer.core.search.strategy import without_turn
 from optimizer.core.search.study import (
@@ -42,6 +44,7 @@ from optimizer.core.views.study_story import StudyReport
 from optimizer.core.views.variant import variant_diff, variant_text
 from optimizer.core.views.variant_grid import VariantGrid, score_spread
 
+TIER_FINDINGS = TypeAdapter(list[TierFinding])
 N_CASES = 5  # largest gains that are shown, and as many largest losses
 LINE_CHARS = 700  # of one line of a diff
 UNCONFIRMED = {
@@ -124,7 +127,7 @@ def _findings(report: StudyReport) -> dict[str, Any]:
         "said": said,
         "heading": heading,
         "labels": label_tables(labels, study) if labels else None,
-        "confidences": [finding_of(each) for each in findings.get("confidence") or ()],
+        "confidences": TIER_FINDINGS.validate_python(findings.get("confidence") or []),
         "learned_score": findings.get(CONTENT_SCORE),
         "cannot_tell": why_not or (None if shares else NOTHING_VARIED),  # no setting can be called important
         "importances": shares,

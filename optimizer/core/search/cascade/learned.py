@@ -117,25 +117,6 @@ class TierFinding:
     recorded: Quality | None = None
 
 
-def finding_of(data: Mapping[str, Any]) -> TierFinding:
-    """The inverse of ``as_data``."""
-    learned, recorded = (_quality_of(data.get(name)) for name in ("learned", "recorded"))
-    return TierFinding(
-        tier=data["tier"],
-        is_used=data["is_used"],
-        why=data["why"],
-        predictor=data.get("predictor"),
-        learned=learned,
-        recorded=recorded,
-    )
-
-
-def _quality_of(data: Mapping[str, Any] | None) -> Quality | None:
-    return (
-        None if data is None else Quality(**{**data, "reliability": tuple(Bin(**each) for each in data["reliability"])})
-    )
-
-
 def is_less_wrong(gain_low: float) -> bool:
     """Whether the learned confidence has less log loss than the recorded one on answers that it has not seen.
 
