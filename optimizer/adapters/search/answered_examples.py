@@ -18,11 +18,17 @@ def answers(setting: SearchSetting, variant: Variant, batch: Sequence[Example]) 
     return [_answered(setting, variant, example) for example in batch]
 
 
-def batches(examples: Sequence[Example], size: int, draw: random.Random) -> Iterator[list[Example]]:
-    """Each example once before any comes again, in a new order every time."""
+def batches(
+    examples: Sequence[Example], size: int, draw: random.Random, *, whole: bool = False
+) -> Iterator[list[Example]]:
+    """Each example once before any comes again, in a new order every time.
+
+    ``whole``: what is left for a smaller batch at the end of an order is left out, unless it is all there is.
+    """
     while examples:
         order = draw.sample(examples, len(examples))
-        yield from (order[i : i + size] for i in range(0, len(order), size))
+        end = max(1, len(order) - size + 1) if whole else len(order)
+        yield from (order[i : i + size] for i in range(0, end, size))
 
 
 def pairs_of(before: Sequence[AnsweredExample], after: Sequence[AnsweredExample]) -> list[tuple[float, float]]:

@@ -10,12 +10,13 @@ from __future__ import annotations
 
 import math
 import random
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from operator import attrgetter
 
 import structlog
 
+from optimizer.adapters.search.answered_examples import batches
 from optimizer.core.base.errors import ModelFailed
 from optimizer.core.base.values import ExampleResult, grouped
 from optimizer.core.dataset.examples import Example
@@ -80,7 +81,8 @@ class SimbaSearch:
         self._seen = {setting.start.id}
         self._n_remaining = int(setting.definition["n_instructions"])
         self._n_steps = 0
-        self._batches = self._batches_of(usable(setting.train, setting.family, setting.start, to_be_answered=True))
+        examples = usable(setting.train, setting.family, setting.start, to_be_answered=True)
+        self._batches = batches(examples, BATCH, self._draw, whole=True)
 
     def ask(self) -> Proposal | None:
         while self._n_remaining > 0:
@@ -98,11 +100,6 @@ class SimbaSearch:
         for member in self._pool:
             if member.variant.id == proposal.variant.id:
                 member.scores += [r.score for r in results if r.score is not None]
-
-    def _batches_of(self, examples: Sequence[Example]) -> Iterator[list[Example]]:
-        while examples:
-            order = self._draw.sample(examples, len(examples))
-            yield from (order[i : i + BATCH] for i in range(0, max(1, len(order) - BATCH + 1), BATCH))
 
     def _step(self, batch: Sequence[Example]) -> Proposal | None:
         samples = [
