@@ -124,7 +124,7 @@ def _front(seen: Sequence[TrialView], cost: Cost, against: str, unit: str, text:
     known = [t for t in seen if t.trial.number in costs]
     if len({f"{c:.6g}" for c in costs.values()}) < 2:
         return None
-    front = pareto_front([(costs[t.trial.number], t.trial.score or 0.0) for t in known])
+    front = pareto_front([(costs[t.trial.number], t.trial.score or 0.0) for t in known], of=lambda point: point)
     low, high = _range(costs.values(), upto=None)
     return Plot(
         title=f"Quality against {against}",

@@ -4,17 +4,18 @@ from __future__ import annotations
 
 from bisect import bisect_left, bisect_right
 from collections import defaultdict
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from math import inf
 from statistics import fmean
-from typing import Literal
+from typing import Literal, TypeVar
 
 from optimizer.core.base.phrasing import count
 from optimizer.core.base.values import ExampleResult
 from optimizer.core.family.variant import Variant
 from optimizer.core.search.study import Study, Trial, measured
 
+T = TypeVar("T")
 Mark = Literal["champion", "winner", ""]
 TRAFFIC_DAYS = 30  # a month of recorded requests
 
@@ -189,12 +190,15 @@ def _shares(results: Sequence[ExampleResult], variant: Variant | None) -> list[T
     ]
 
 
-def pareto_front(points: Sequence[tuple[float, float]]) -> list[tuple[float, float]]:
-    """Points (cost, score) that no other point beats in both, the cheapest first; equal ones are kept once."""
-    front: list[tuple[float, float]] = []
-    for cost, score in sorted(points, key=lambda p: (p[0], -p[1])):
-        if not front or score > front[-1][1]:
-            front.append((cost, score))
+def pareto_front(points: Sequence[T], of: Callable[[T], tuple[float, float]]) -> list[T]:
+    """The points that none beats in score and cost at once, the cheapest first; of equals the first.
+
+    ``of`` gives a point's cost and score.
+    """
+    front: list[T] = []
+    for point in sorted(points, key=lambda p: (of(p)[0], -of(p)[1])):
+        if not front or of(point)[1] > of(front[-1])[1]:
+            front.append(point)
     return front
 
 

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from optimizer.content.core.search.replay import ReplayedSetting, candidates, pareto
+from optimizer.content.core.search.replay import ReplayedSetting, candidates
 from optimizer.core.family.variant import Variant
+from optimizer.core.views.study_front import pareto_front
 
 
 def setting(score: float, cost: float) -> ReplayedSetting:
@@ -19,9 +20,13 @@ CHEAP, MIDDLE, GOOD = setting(0.50, 0.20), setting(0.58, 0.40), setting(0.66, 0.
 BEATEN = setting(0.57, 0.45)  # MIDDLE is better and cheaper
 
 
+def front_of(settings: list[ReplayedSetting]) -> list[ReplayedSetting]:
+    return pareto_front(settings, of=lambda one: (one.cost, one.score))
+
+
 def test_the_front_holds_what_none_beats_in_both_the_cheapest_first() -> None:
-    assert pareto([GOOD, BEATEN, CHEAP, MIDDLE]) == [CHEAP, MIDDLE, GOOD]
-    assert pareto([CHEAP, setting(0.50, 0.30)]) == [CHEAP]
+    assert front_of([GOOD, BEATEN, CHEAP, MIDDLE]) == [CHEAP, MIDDLE, GOOD]
+    assert front_of([CHEAP, setting(0.50, 0.30)]) == [CHEAP]
 
 
 def test_for_quality_the_best_scores_come_first() -> None:

@@ -136,7 +136,7 @@ def test_the_confirmation_names_wins_ties_losses_and_what_was_not_measured_by_ha
     },
 )
 def test_the_pareto_front(points: list[tuple[float, float]], front: list[tuple[float, float]]) -> None:
-    assert pareto_front(points) == front
+    assert pareto_front(points, of=lambda point: point) == front
 
 
 def test_while_a_study_runs_no_file_is_named_by_a_place_that_may_change() -> None:

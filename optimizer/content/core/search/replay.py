@@ -10,6 +10,7 @@ from collections.abc import Callable, Hashable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 from math import sqrt
+from operator import attrgetter
 from typing import Any
 
 from optimizer.content.core.policy import filter
@@ -21,6 +22,7 @@ from optimizer.content.core.search.score import WORTH
 from optimizer.core.base.errors import Fault, InvalidInput
 from optimizer.core.base.values import Aim
 from optimizer.core.family.variant import Variant
+from optimizer.core.views.study_front import pareto_front
 
 MAX_KEPT = 256  # columns of bools
 
@@ -366,15 +368,6 @@ class ReplayedSetting:
     cost: float
 
 
-def pareto(replayed: Sequence[ReplayedSetting]) -> list[ReplayedSetting]:
-    """The settings that none beats in score and cost at once, the cheapest first; of equals the first."""
-    front: list[ReplayedSetting] = []
-    for setting in sorted(replayed, key=lambda r: (r.cost, -r.score)):
-        if not front or setting.score > front[-1].score:
-            front.append(setting)
-    return front
-
-
 def candidates(
     replayed: Sequence[ReplayedSetting], start: ReplayedSetting, aim: Aim, *, margin: float, n: int
 ) -> list[ReplayedSetting]:
@@ -384,7 +377,8 @@ def candidates(
     start's. The confirmation asks for "not lower by the whole of it" on its own examples, and the boldest setting here
     is mostly lucky on these.
     """
-    front = pareto([setting for setting in replayed if setting.variant.id != start.variant.id])
+    others = [setting for setting in replayed if setting.variant.id != start.variant.id]
+    front = pareto_front(others, of=attrgetter("cost", "score"))
     if aim == "quality":
         return sorted(front, key=lambda r: -r.score)[:n]
     return [setting for setting in front if setting.score >= start.score - margin / 2][:n]
