@@ -204,13 +204,12 @@ def trends(sums: Mapping[tuple[Any, ...], PipelineSums]) -> list[HourlyOverall]:
 
 def standings(figures: Overall, targets: Mapping[str, Target] = TARGETS) -> dict[str, TargetStanding]:
     """The figures that have targets, each with its status."""
-    return {
-        name: TargetStanding(
-            value=value, status="no data" if value is None else STATUS[target.colour(value)], **asdict(target)
-        )
-        for name, target in targets.items()
-        for value in (getattr(figures, name),)
-    }
+    return {name: standing_of(getattr(figures, name), target) for name, target in targets.items()}
+
+
+def standing_of(value: float | None, target: Target) -> TargetStanding:
+    status: Status = "no data" if value is None else STATUS[target.colour(value)]
+    return TargetStanding(value=value, status=status, **asdict(target))
 
 
 def worst(by_name: Mapping[str, TargetStanding]) -> Status:

@@ -9,13 +9,13 @@ from __future__ import annotations
 import re
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from optimizer.content.core.records.fields import CHECKPOINTS, OTHER_NAMES
 from optimizer.content.core.records.record import UNNAMED
-from optimizer.content.core.records.report import EXPECTED_EXITS, STATUS, Status, TargetStanding
+from optimizer.content.core.records.report import EXPECTED_EXITS, TargetStanding, standing_of
 from optimizer.core.base.canonical import table_of
 from optimizer.core.base.errors import Fault, InvalidInput
 from optimizer.core.base.knob import is_number, is_share, is_whole
@@ -139,7 +139,13 @@ def series_of(files: Iterable[SavedMetrics], targets: Mapping[str, Target] = TAR
         "quality_score_avg": _mean("quality_score_avg", counted, "full_processing"),
     }
     by_type, exits = (_summed(getattr(one, part) for one in counted) for part in ("by_type", "exits"))
-    figures = {name: _standing(values.get(name), target) for name, target in targets.items() if name in values}
+    figures = {
+        # The status is that of the value before it is rounded.
+        name: replace(standing_of(value, target), value=None if value is None else round(value, 6))
+        for name, target in targets.items()
+        if name in values
+        for value in (values[name],)
+    }
     types = sorted(kind for kind, of_kind in by_type.items() if of_kind and kind != UNNAMED)
     lacking = [f"{MIN_ITEMS - n} more items ({n} of {MIN_ITEMS})"] if n < MIN_ITEMS else []
     if len(types) < MIN_TYPES:
@@ -168,18 +174,6 @@ def _advice(name: str, standing: TargetStanding) -> str | None:
     side = "above" if is_high else "below"
     beyond = "" if edge is None else f" {side} {edge:.2f}"
     return f"{name} {standing.value:.2f} is {standing.status}{beyond}: {ADVICE[name][is_high]}"
-
-
-def _standing(value: float | None, target: Target) -> TargetStanding:
-    status: Status = "no data" if value is None else STATUS[target.colour(value)]
-    return TargetStanding(
-        value=None if value is None else round(value, 6),
-        status=status,
-        target=target.target,
-        warning_low=target.warning_low,
-        critical_low=target.critical_low,
-        warning_high=target.warning_high,
-    )
 
 
 def _mean(figure: str, files: Sequence[SavedMetrics], weight: str) -> float | None:
