@@ -119,7 +119,7 @@ def replay(decisions: Sequence[Decision]) -> tuple[Rollout | None, list[RecordPr
                 RecordProblem(seq=d.seq, detail=f"decision {d.seq} ({d.kind}) was not possible: {refused.detail}"),
             ]
         if (
-            _bytes(transition.content) != _bytes({k: v for k, v in d.content.items() if k != "what"})
+            bytes_of(transition.content) != bytes_of({k: v for k, v in d.content.items() if k != "what"})
             or transition.forced != d.forced
         ):
             problems.append(
@@ -145,7 +145,7 @@ def compare(replayed: Rollout | None, stored: Rollout) -> list[RecordProblem]:
             ),
         )
         for name in expected
-        if _bytes(expected[name]) != _bytes(actual[name])
+        if bytes_of(expected[name]) != bytes_of(actual[name])
     ]
 
 
@@ -173,8 +173,8 @@ def _time(text: str | None) -> datetime | None:
     return None if text is None else datetime.fromisoformat(text)
 
 
-def _bytes(value: Any) -> bytes | None:
+def bytes_of(value: Any) -> bytes | None:
     try:
         return canonical_json(value)
-    except ValueError:  # what canonical JSON cannot hold, rfc8785.CanonicalizationError included
+    except ValueError:  # what canonical JSON cannot hold, such as the NaN of a forged block
         return None

@@ -10,9 +10,8 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
 
-from optimizer.core.base.canonical import canonical_json
 from optimizer.core.rollout.blocks import ARMS, FIRST_PREVIOUS_HASH, StoredBlock, block_hash
-from optimizer.core.rollout.decision_log import RecordProblem
+from optimizer.core.rollout.decision_log import RecordProblem, bytes_of
 from optimizer.core.rollout.evidence_state import EvidenceState, StoredEvidence, after, as_text, begin, from_text
 from optimizer.core.rollout.next_action import ACTOR, guardrail_alarm, next_action
 from optimizer.core.rollout.transitions import is_system
@@ -183,10 +182,7 @@ def _text(evidence: Mapping[str, Any]) -> bytes | None:
     """The evidence without its sentence, which a later version may word differently; the decision's own
     hash covers it.
     """
-    try:
-        return canonical_json({name: value for name, value in evidence.items() if name != "reason"})
-    except ValueError:  # what canonical JSON cannot hold, such as the NaN of a forged block
-        return None
+    return bytes_of({name: value for name, value in evidence.items() if name != "reason"})
 
 
 ROLLBACK = "champion.rollback"
