@@ -225,7 +225,7 @@ def tallies(rule: AlertRule, rows: Iterable[MinuteSums], limit: float) -> list[M
     """By minute, the newest first; ``limit`` in milliseconds says which requests count as slow."""
     is_of_outcomes = None if rule.metric == "feedback" else rule.metric in _OF_OUTCOMES
     amounts_of = _amounts_of(rule.metric, limit)
-    by_minute: dict[datetime, MinuteTally] = {}
+    row_tallies: list[MinuteTally] = []
     for row in rows:
         source = row.source
         if is_of_outcomes is not None and is_of_outcomes != bool(source):
@@ -234,9 +234,8 @@ def tallies(rule: AlertRule, rows: Iterable[MinuteSums], limit: float) -> list[M
             continue
         own = MinuteTally(row.minute, *amounts_of(row))
         if own.n or own.bad:
-            before = by_minute.get(row.minute)
-            by_minute[row.minute] = own if before is None else _added(before, own)
-    return [by_minute[minute] for minute in sorted(by_minute, reverse=True)]
+            row_tallies.append(own)
+    return merged([row_tallies])
 
 
 def merged(parts: Iterable[Sequence[MinuteTally]]) -> list[MinuteTally]:
