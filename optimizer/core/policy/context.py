@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from typing import Any
 
 from optimizer.core.base.knob import Knob
@@ -21,11 +20,6 @@ TOOL_RESULTS = Knob(
     ),
 )
 KNOBS = (TOOL_RESULTS,)
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class PolicyContext:
-    tool_results: bool = True
 
 
 def tool_results(messages: Sequence[Mapping[str, Any]]) -> list[tuple[str, str]]:

@@ -20,7 +20,7 @@ from optimizer.core.family.variant import Message, Variant
 from optimizer.core.models.language import ModelRequest
 from optimizer.core.policy import context, nearest, refinement, tiers, validator, votes
 from optimizer.core.policy.attempts import Call, Signal, read_signal
-from optimizer.core.policy.context import PolicyContext, with_tool_results
+from optimizer.core.policy.context import with_tool_results
 from optimizer.core.policy.nearest import NEAREST, NearestExamples, ShownExamples, read_nearest
 from optimizer.core.policy.refinement import Refinement, read_gate
 from optimizer.core.policy.tiers import Tiers, read_tiers
@@ -94,7 +94,7 @@ class Policy:
     gate: Refinement | None = None
     votes: Votes | None = None
     validator: Validator | None = None
-    context: PolicyContext | None = None
+    context: bool = False  # whether the results of tools are said again at the end
     examples: Mapping[str, int] = field(default_factory=dict)  # model > how many it is shown
     nearest: NearestExamples | None = None
     signal: Signal = field(default_factory=Signal)
@@ -198,7 +198,7 @@ def parse_policy(policy: Mapping[str, Any]) -> Policy:
         gate=read_gate(values, faults),
         votes=votes_,
         validator=read_validator(values, faults),
-        context=PolicyContext() if values.get("context.tool_results") else None,
+        context=bool(values.get("context.tool_results")),
         examples=named,
         nearest=read_nearest(values, faults),
         signal=signal,
@@ -269,7 +269,7 @@ def request_of_policy(policy: Policy, rendered: ModelRequest) -> ModelRequest:
 
     Tool results are put back, and log-probabilities are requested where confidence comes from them.
     """
-    messages = with_tool_results(rendered.messages) if policy.context is not None else rendered.messages
+    messages = with_tool_results(rendered.messages) if policy.context else rendered.messages
     params = dict(rendered.params)
     if policy.needs_confidence and policy.signal.needs_log_probabilities:
         params["logprobs"] = True
