@@ -73,7 +73,7 @@ class Predictor:
         faults = list(_misfits(content))
         own = {key: value for key, value in data.items() if key != "hash"}
         try:
-            hash = content_hash(own)
+            hash = digest(canonical_json(own))
         except ValueError as error:  # NaN in trained_on, a text that is no Unicode
             raise _unusable([*faults, Fault(pointer="", detail=f"this cannot be written as JSON: {error}")]) from error
         if "hash" in data and content.hash != hash:
@@ -114,11 +114,6 @@ class Predictor:
             margin = self.calibration.slope * margin + self.calibration.intercept
         answer = logistic(margin) if self.answers == "probability" else margin
         return self.calibration.at(answer) if isinstance(self.calibration, Isotonic) else answer
-
-
-def content_hash(data: Mapping[str, Any]) -> str:
-    """SHA-256 of everything but the hash itself."""
-    return digest(canonical_json({key: value for key, value in data.items() if key != "hash"}))
 
 
 def _fault(entry: ErrorDetails) -> Fault:
