@@ -42,6 +42,7 @@ from optimizer.adapters.store.rows import (
     chunks,
     cursor_at,
     each_family,
+    families_in,
     first,
     hashes,
     page_of,
@@ -300,7 +301,7 @@ class EventTables:
     def matches(
         self, tx: Connection, matching: InteractionFilter, *, cursor: str | None, limit: int
     ) -> InteractionMatches:
-        names = sorted(matching.families) if matching.families is not None else _names(tx)
+        names = sorted(matching.families) if matching.families is not None else families_in(tx, INTERACTIONS)
         at, id, family = position_of(cursor, datetime, str, str) if cursor is not None else (matching.until, "", "")
         if at >= matching.until:
             at, id, family = matching.until, "", ""
@@ -468,11 +469,6 @@ def _firsts_query(events: Table) -> Select[Any]:
     firsts = select(families.c.family, first_at).where(families.c.family.is_not(None)).subquery()
     query = select(firsts.c.family, firsts.c.first_at).where(firsts.c.first_at.is_not(None))
     return query.order_by(firsts.c.first_at, firsts.c.family)
-
-
-def _names(tx: Connection) -> list[str]:
-    families = each_family(INTERACTIONS)
-    return list(tx.execute(select(families.c.family).where(families.c.family.is_not(None))).scalars())
 
 
 def _floor(
