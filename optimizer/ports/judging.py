@@ -15,7 +15,6 @@ from optimizer.ports.transaction import Transaction
 
 class Calibrations(Protocol):
     def add(self, tx: Transaction, record: CalibrationRecord) -> None: ...
-    def latest(self, tx: Transaction, family: str) -> CalibrationRecord | None: ...
     def history(self, tx: Transaction, family: str) -> list[CalibrationRecord]:
         """The latest first."""
 

@@ -349,9 +349,6 @@ class CalibrationTable:
         }
         tx.execute(insert(CALIBRATIONS), [row])
 
-    def latest(self, tx: Connection, family: str) -> CalibrationRecord | None:
-        return next(iter(self.history(tx, family)), None)
-
     def history(self, tx: Connection, family: str) -> list[CalibrationRecord]:
         newest = CALIBRATIONS.c.created_at.desc(), CALIBRATIONS.c.id.desc()
         query = select(CALIBRATIONS).where(CALIBRATIONS.c.family == family).order_by(*newest)
