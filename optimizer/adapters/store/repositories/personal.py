@@ -173,17 +173,15 @@ class PersonalTables:
         if (narrowed := _NARROWED.get(table)) is not None:
             query = query.where(narrowed(rows, traces))
         page = tx.execute(query).mappings().all()
-        change = _CHANGES.get(table)
-        keys = [_key(rows, row) for row in page if _change(rows, change, row, traces) != {}]
+        keys = [_key(rows, row) for row in page if _change(rows, row, traces) != {}]
         return TracedRows(keys=keys, after=_key(rows, page[-1]) if len(page) == AT_ONCE else None)
 
     def clear(self, tx: Connection, table: str, traces: PersonalTraces, keys: Sequence[RowKey]) -> int:
         rows, n = _table(table), 0
-        change = _CHANGES.get(table)
         for some in chunks(keys):
             query = _rows_of(rows).where(_named(rows, some))
             for row in tx.execute(query).mappings().all():
-                values = _change(rows, change, row, traces)
+                values = _change(rows, row, traces)
                 if values is None:
                     n += self.remove(tx, table, [_key(rows, row)])
                 elif values:
@@ -245,8 +243,8 @@ def _indexes_of(tx: Connection, traces: PersonalTraces) -> Iterable[RowKey]:
 # --- what becomes of a row that shows the person ----------------------------------------------------------------------
 
 
-def _change(table: Table, change: OfRow | None, row: Row, traces: PersonalTraces) -> Change:
-    if change is not None:
+def _change(table: Table, row: Row, traces: PersonalTraces) -> Change:
+    if (change := _CHANGES.get(table.name)) is not None:
         return change(row, traces)
     return _without(table, row, traces, shows=traces.are_quoted_in)
 
