@@ -13,9 +13,9 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import closing, suppress
 from dataclasses import dataclass
 from pathlib import Path
-from time import monotonic
 from typing import Any
 
+from optimizer.adapters.store.engine import write_anew
 from optimizer.core.base.errors import Busy
 from optimizer.core.feedback.personal_traces import GONE, PersonalTraces, unescaped
 from optimizer.ports.personal import DOUBT, PlaceTraces
@@ -161,12 +161,7 @@ class OtherDatabase:
                 for statement in self.after:
                     connection.execute(statement)
                 connection.execute("COMMIT")
-                connection.execute("PRAGMA secure_delete = ON")
-                connection.execute("VACUUM")
-                is_blocked, until = 1, monotonic() + BUSY_S
-                while is_blocked and monotonic() < until:  # by a read or a write that ends soon
-                    is_blocked, *_ = connection.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()
-                if is_blocked:
+                if not write_anew(connection, BUSY_S):
                     raise Busy(f"A long read of {self.file} kept its log from being emptied.", retry_after_s=5)
         except sqlite3.OperationalError as error:
             raise Busy(

@@ -33,6 +33,7 @@ from optimizer.adapters.store.engine import (
     open_engine,
     sqlite_path,
     url_without_password,
+    write_anew,
 )
 from optimizer.adapters.store.families import FamilyNameTables
 from optimizer.adapters.store.repositories.alerts import AlertTable, AuditTable, OutboxTable
@@ -369,12 +370,7 @@ class Database:
         engine = open_engine(self.url, "write")
         try:
             with closing(engine.raw_connection()) as connection:
-                driver: Any = connection.driver_connection
-                driver.execute("PRAGMA secure_delete = ON")  # what of a new page is not used is zeros
-                driver.execute("VACUUM")
-                is_blocked, until = 1, monotonic() + BUSY_TIMEOUT_S
-                while is_blocked and monotonic() < until:  # by a read or a write that ends soon
-                    is_blocked, *_ = driver.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()
+                is_emptied = write_anew(cast(Any, connection.driver_connection), BUSY_TIMEOUT_S)
         except sqlite3.OperationalError as error:
             raise Busy(
                 "The store could not be written anew: another process held it, or the disk has no room for a second"
@@ -384,7 +380,7 @@ class Database:
             ) from error
         finally:
             engine.dispose()
-        if is_blocked:
+        if not is_emptied:
             raise Busy("A long read of the store kept its log from being emptied. Try again.", retry_after_s=5)
 
     def close(self) -> None:

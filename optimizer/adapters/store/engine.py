@@ -491,3 +491,13 @@ def _target(link: Path) -> str:
         return os.readlink(link)
     except OSError:
         return ""
+
+
+def write_anew(connection: sqlite3.Connection, patience_s: float) -> bool:
+    """Writes the file of SQLite anew, without the bytes of what was deleted; whether its log is empty behind it."""
+    connection.execute("PRAGMA secure_delete = ON")  # what of a new page is not used is zeros
+    connection.execute("VACUUM")
+    is_blocked, until = 1, monotonic() + patience_s
+    while is_blocked and monotonic() < until:  # by a read or a write that ends soon
+        is_blocked, *_ = connection.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()
+    return not is_blocked
