@@ -24,6 +24,7 @@ from optimizer.core.family.family import Family
 from optimizer.core.family.golden import read_golden
 from optimizer.core.family.variant import Size
 from optimizer.core.serving.family_names import by_name
+from optimizer.host.file_signature import FileSignature, signature_of
 from optimizer.host.yaml_files import YamlTooLarge, read_text
 
 GOLDEN = "golden.jsonl"
@@ -40,8 +41,7 @@ def _lines(text: str) -> Iterator[tuple[int, Any]]:
 
 
 FILE_NAME = "family.yaml"
-_Stat = tuple[int, int, int]  # mtime in ns, size, inode: editors that replace the file change at least one
-_Signature = tuple[tuple[str, _Stat], ...]  # the files that declare the name, of which there should be one,
+_Signature = tuple[tuple[str, FileSignature], ...]  # the files that declare the name, of which there should be one,
 #                                              and of those with its golden scenarios
 
 log = structlog.get_logger(__name__)
@@ -122,7 +122,7 @@ class FamilyFiles:
         self._last_good_dir, self._retired_dir = last_good_dir, retired_dir
         self._overrides = dict(overrides or {})
         self._models_file, self._read_models = models_file, read_models
-        self._models_stat: _Stat | None = 0, 0, 0  # not read yet
+        self._models_stat: FileSignature | None = 0, 0, 0  # not read yet
         self._sizes: Mapping[str, Size] = {}
         self._models: Mapping[str, str] = {}
         self.former_names: Mapping[str, str] = {}
@@ -138,7 +138,7 @@ class FamilyFiles:
         with self._lock:
             before, models_changed = self._loaded, self._models_changed()
             if models_changed and self._models_file is not None:
-                self._models_stat = _stat(self._models_file)
+                self._models_stat = signature_of(self._models_file)
                 with suppress(InvalidInput):  # told by those who call models
                     self._sizes, self._models = self._read_models(self._models_file)
             now: dict[str, _NamedFile] = {}
@@ -198,7 +198,7 @@ class FamilyFiles:
         }
 
     def _models_changed(self) -> bool:
-        return self._models_file is not None and _stat(self._models_file) != self._models_stat
+        return self._models_file is not None and signature_of(self._models_file) != self._models_stat
 
     def _read(self, name: str, signature: _Signature | None, known: _NamedFile | None) -> _NamedFile:
         files = [file for path, _ in signature or () if (file := Path(path)).name == FILE_NAME]
@@ -302,21 +302,13 @@ class FamilyFiles:
     def _signature(self, name: str) -> _Signature | None:
         # Texts: to make Paths, or to join them, takes longer than to look at the files four times a second.
         files = [f"{folder}{os.sep}{name}{os.sep}{file}" for file in (FILE_NAME, GOLDEN) for folder in self.directories]
-        signature = tuple((file, stat) for file in files if (stat := _stat(file)) is not None)
+        signature = tuple((file, stat) for file in files if (stat := signature_of(file)) is not None)
         return signature if signature and signature[0][0].endswith(FILE_NAME) else None
 
 
 def _kept_names(name: str) -> tuple[str, str]:
     """The names of the last good copies: of the family's file and of its golden scenarios."""
     return f"{name}.yaml", f"{name}.{GOLDEN}"
-
-
-def _stat(file: Path | str) -> _Stat | None:
-    try:
-        stat = os.stat(file)
-    except OSError:
-        return None
-    return stat.st_mtime_ns, stat.st_size, stat.st_ino
 
 
 def _read(file: Path) -> str:

@@ -15,6 +15,7 @@ from optimizer.adapters.models.model_settings import ModelSettings, declared_pri
 from optimizer.core.base.canonical import canonical_json, digest
 from optimizer.core.base.errors import InvalidInput, NotFound
 from optimizer.core.models.language import ModelPrice
+from optimizer.host.file_signature import FileSignature, signature_of
 from optimizer.ports import LanguageModel
 
 if TYPE_CHECKING:
@@ -23,8 +24,6 @@ if TYPE_CHECKING:
     from optimizer.adapters.models.openai_compatible import OpenAICompatible
 
 log = structlog.get_logger(__name__)
-
-_Signature = tuple[int, int, int]  # mtime in ns, size, inode
 
 
 class Models:
@@ -46,7 +45,7 @@ class Models:
         # Calls under way may use them; closed at the end.
         self._replaced: list[EmbeddedModel | LiteLLMModel | OpenAICompatible] = []
         self._lock = threading.RLock()  # get describes a model while it holds it
-        self._signature: _Signature | None = None
+        self._signature: FileSignature | None = 0, 0, 0  # not read yet
         self.refresh()
         if self.problem is not None:
             if last_good is None or not last_good.exists():
@@ -56,7 +55,7 @@ class Models:
     def refresh(self) -> bool:
         """Reads the file again where it changed; whether it was read. A bad edit leaves what held before."""
         with self._lock:
-            signature = _signature_of(self._file)
+            signature = signature_of(self._file)
             if signature == self._signature:
                 return False
             self._signature = signature  # from before the file is read, so that a change in between is seen next time
@@ -172,27 +171,18 @@ class PricesByName:
 
     def __init__(self, models_file: Path) -> None:
         self._file = models_file
-        self._signature: _Signature | None = None
+        self._signature: FileSignature | None = 0, 0, 0  # not read yet
         self._declared: Mapping[str, ModelPrice] = {}
 
     def __call__(self, names: Sequence[str]) -> ModelPrice | None:
         """The price of the first of these names that has one."""
-        signature = _signature_of(self._file)
+        signature = signature_of(self._file)
         if self._signature != signature:
             self._signature = signature
             with suppress(InvalidInput):  # the gateway says what is wrong with it; the last prices hold
                 self._declared = declared_prices(self._file)
         declared = next((self._declared[name] for name in names if name in self._declared), None)
         return declared or next((price for name in names if (price := listed_price(name)) is not None), None)
-
-
-def _signature_of(path: Path) -> _Signature:
-    """(0, 0, 0) where there is no such file. Editors that replace the file change at least one."""
-    try:
-        status = path.stat()
-    except OSError:
-        return 0, 0, 0
-    return status.st_mtime_ns, status.st_size, status.st_ino
 
 
 def _key(name: str, settings: ModelSettings) -> str | None:
