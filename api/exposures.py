@@ -9,10 +9,11 @@ import threading
 from collections import Counter, deque
 from collections.abc import Iterable
 from datetime import UTC, datetime
+from time import time
+from typing import TypeVar
 
 import structlog
 
-from api.prompt import ServedFamily
 from optimizer.core.serving.assignment import Choice
 from optimizer.ports import Store, Transaction
 
@@ -21,6 +22,8 @@ CLIENT = "api"
 
 # Family, variant, rollout, stage, window start in seconds since 1970.
 Arm = tuple[str, str, str | None, float | None, int]
+
+T = TypeVar("T")
 
 log = structlog.get_logger("api")
 
@@ -37,44 +40,40 @@ class ExposureCounts:
         self._unwritten_truncated: Counter[tuple[str, str]] = Counter()
         self._flushing = threading.Lock()
 
-    def count(self, served: ServedFamily, choice: Choice, now_s: float) -> None:
-        """Counts one fetch. Overrides are tests, and in no arm."""
+    def count(self, family: str, choice: Choice, truncated: Iterable[str] = (), *, is_nearest: bool = False) -> None:
+        """Counts one fetch, and the inputs of it that were cut. Overrides are tests, and in no arm.
+
+        A refused request was exposed to nothing, so call it once nothing can be refused any more.
+
+        Args:
+            is_nearest: the fetch showed the examples that are nearest to its request.
+        """
         if choice.counted:
-            window = int(now_s) // WINDOW_S * WINDOW_S
-            self._fetches.append((served.name, choice.variant, choice.rollout, choice.stage, window))
-
-    def count_nearest(self, served: ServedFamily, choice: Choice) -> None:
-        """The fetch showed the examples that are nearest to its request."""
-        self._nearest.extend([(served.name, choice.variant)] * choice.counted)
-
-    def count_truncated(self, family: str, inputs: Iterable[str]) -> None:
-        """The inputs of one request that were cut."""
-        self._truncated.extend((family, input) for input in inputs)
+            if is_nearest:  # first: a flush that writes the fetch writes this, too
+                self._nearest.append((family, choice.variant))
+            window = int(time()) // WINDOW_S * WINDOW_S
+            self._fetches.append((family, choice.variant, choice.rollout, choice.stage, window))
+        self._truncated.extend((family, input) for input in truncated)
 
     @property
     def n_waiting(self) -> int:
         return len(self._fetches) + self._unwritten.total()
 
-    def flush(self, store: Store) -> int:
-        """Writes the counts; returns how many fetches they were. What cannot be written stays for the next time.
+    def flush(self, store: Store) -> None:
+        """Writes the counts. What cannot be written stays for the next time.
 
         Only one runs at a time: the last flush, when the process ends, waits for one under way, which may put its
         counts back.
         """
         with self._flushing:
-            fetches = Counter(self._fetches.popleft() for _ in range(len(self._fetches)))
-            fetches.update(self._unwritten)
-            self._unwritten = fetches
-            nearest = Counter(self._nearest.popleft() for _ in range(len(self._nearest)))
-            nearest.update(self._unwritten_nearest)
-            self._unwritten_nearest = nearest
-            truncated = Counter(self._truncated.popleft() for _ in range(len(self._truncated)))
-            for (family, input), n in truncated.items():
+            fetches = self._unwritten = self._unwritten + _counts_in(self._fetches)
+            nearest = self._unwritten_nearest = self._unwritten_nearest + _counts_in(self._nearest)
+            newly_truncated = _counts_in(self._truncated)
+            truncated = self._unwritten_truncated = self._unwritten_truncated + newly_truncated
+            for (family, input), n in newly_truncated.items():
                 log.warning("inputs were cut", family=family, input=input, n_requests=n)
-            truncated.update(self._unwritten_truncated)
-            self._unwritten_truncated = truncated
             if not fetches and not truncated:
-                return 0
+                return
             rows = [
                 (family, variant, rollout, stage, datetime.fromtimestamp(window, UTC), CLIENT, n)
                 for (family, variant, rollout, stage, window), n in fetches.items()
@@ -88,4 +87,8 @@ class ExposureCounts:
 
             store.write(add)
             self._unwritten, self._unwritten_nearest, self._unwritten_truncated = Counter(), Counter(), Counter()
-            return fetches.total()
+
+
+def _counts_in(waiting: deque[T]) -> Counter[T]:
+    """How often each was appended. The deque is empty afterwards."""
+    return Counter(waiting.popleft() for _ in range(len(waiting)))

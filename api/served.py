@@ -1,10 +1,8 @@
-"""Serves one unit: decides from memory, counts, and names the answer by a token."""
+"""Serves one unit: decides from memory, and names the answer by a token."""
 
 from __future__ import annotations
 
-from collections.abc import Collection
 from datetime import datetime
-from time import time
 from typing import NamedTuple
 
 from api.http.bodies import StrictRequest
@@ -25,7 +23,7 @@ class ServedChoice(NamedTuple):
 def decide(
     shared: Services, family: ServedFamily, unit: str | None, now: datetime, *, by_chat: bool = False
 ) -> ServedChoice:
-    """Decides from memory. Call ``count`` once nothing can be refused any more.
+    """Decides from memory. Count it (``exposures``) once nothing can be refused any more.
 
     Args:
         by_chat: the variant is executed here, and not by who fetches its prompt.
@@ -36,18 +34,6 @@ def decide(
         choice, hashed, now=now, rollout_now=shared.clock.rollout_now(), keys=shared.serving.token_keys
     )
     return ServedChoice(family, choice, token)
-
-
-def count(shared: Services, served: ServedChoice, truncated: Collection[str] = (), *, is_nearest: bool = False) -> None:
-    """Counts the fetch, the inputs that were cut, and whether it showed the examples nearest to its request.
-
-    A refused request was exposed to nothing, so it is not counted.
-    """
-    if is_nearest:
-        shared.exposures.count_nearest(served.family, served.choice)
-    shared.exposures.count(served.family, served.choice, time())
-    if truncated:
-        shared.exposures.count_truncated(served.family.name, truncated)
 
 
 def unit_of(request: StrictRequest) -> str | None:

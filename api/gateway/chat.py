@@ -28,7 +28,7 @@ from api.hot.application import HotRoute
 from api.http.bodies import StrictRequest
 from api.http.problems import KeyLimitReached, ModelPaused, ModelTimedOut, MoneySpent
 from api.routing import Asking, guarded, router
-from api.served import ServedChoice, count, decide, unit_of
+from api.served import ServedChoice, decide, unit_of
 from api.services import Services
 from optimizer.core.base.errors import Busy, DetentError, Fault, InvalidInput, ModelFailed, NotFound
 from optimizer.core.family.rendering import limit_inputs, render
@@ -77,7 +77,8 @@ async def chat_completions(body: ChatBody, request: StrictRequest) -> Response:
     reader = Reader(shared.settings.limits.stalled_seconds)
     settled = await begin(shared, side, call, reader, lambda: _start(side, call, reader, streaming=bool(body.stream)))
     if call.served is not None:
-        count(shared, call.served, call.truncated, is_nearest=call.shown.is_nearest)
+        family, choice = call.served.family.name, call.served.choice
+        shared.exposures.count(family, choice, call.truncated, is_nearest=call.shown.is_nearest)
     try:
         if not body.stream:
             answered = await _while_waited_for(settled, request, reader)

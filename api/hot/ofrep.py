@@ -16,7 +16,7 @@ from api.http.bodies import StrictRequest
 from api.http.problems import InvalidContext, MalformedBody, UnsupportedMediaType, on_detent_error
 from api.prompt import time_text, to_json
 from api.routing import caller_of
-from api.served import MAX_UNIT_CHARS, ServedChoice, count, decide
+from api.served import MAX_UNIT_CHARS, ServedChoice, decide
 from api.services import Services
 from api.snapshot import visible_families
 from optimizer.core.base.answers import etag_of
@@ -37,7 +37,7 @@ async def evaluation(request: StrictRequest, shared: Services) -> Response:
     unit = await _unit(request)
     require_family(caller_of(request), key)
     served = decide(shared, shared.serving.now_served.family(key), unit, shared.clock.now())
-    count(shared, served)
+    shared.exposures.count(served.family.name, served.choice)
     request.state.quiet = True
     body = _evaluated(key, served, unit)
     return HotResponse(body, [(b"content-length", b"%d" % len(body)), JSON, (b"cache-control", b"no-store")])

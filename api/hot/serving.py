@@ -17,7 +17,7 @@ from api.http.bodies import QUICK_BYTES, StrictRequest
 from api.prompt import to_json
 from api.routing import caller_of
 from api.schemas import RenderBody, read_body
-from api.served import ServedChoice, count, decide, unit_of
+from api.served import ServedChoice, decide, unit_of
 from api.services import Services
 from optimizer.core.base.answers import is_listed
 from optimizer.core.family.policy_text import shown_policy
@@ -35,7 +35,7 @@ CACHING = ((b"cache-control", b"private, no-cache"), (b"vary", b"X-Detent-Unit, 
 async def prompt(request: StrictRequest, shared: Services) -> Response:
     family = shared.serving.now_served.family(request.scope["path_params"]["family"])
     served = decide(shared, family, unit_of(request), shared.clock.now())
-    count(shared, served)
+    shared.exposures.count(family.name, served.choice)
     prebuilt = family.prebuilt(served.choice)
     token = served.token.encode()
     return cacheable_response(request, prebuilt.etag, prebuilt.with_token(token), (b"x-detent-assignment", token))
@@ -69,7 +69,7 @@ async def render(request: StrictRequest, shared: Services) -> Response:
     else:
         content = to_json({**await _decided(served, variables, body.history), **extra_members})
     truncated_header = [(b"x-detent-truncated", ", ".join(truncated).encode())] if truncated else []
-    count(shared, served, truncated, is_nearest=is_nearest)
+    shared.exposures.count(family.name, served.choice, truncated, is_nearest=is_nearest)
     request.state.quiet = True
     return HotResponse.of_json(content, (b"cache-control", b"no-store"), *truncated_header)
 

@@ -34,7 +34,7 @@ OF_SECRETS = (
     "optimizer.jobs.upkeep.manage_keys",
     "optimizer.adapters.files.secrets",
 )
-OF_TIME = ("api.served", "api.gateway.chat_answer")
+OF_TIME = ("api.exposures", "api.gateway.chat_answer")
 
 
 @contextmanager

@@ -298,7 +298,9 @@ def test_a_key_that_was_revoked_while_the_body_came_gets_nothing(tmp_path: Path)
 
 def test_each_filled_in_prompt_is_counted_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     counted: list[str] = []
-    monkeypatch.setattr(ExposureCounts, "count", lambda self, served, choice, now_s: counted.append(choice.variant))
+    monkeypatch.setattr(
+        ExposureCounts, "count", lambda self, family, choice, *cut, **how: counted.append(choice.variant)
+    )
     with on_sockets(tmp_path) as (url, world):
         assert httpx.post(url + RENDER, json={"unit": "u1", "variables": TEXT}).status_code == 200
         assert len(counted) == 1
