@@ -6,13 +6,12 @@ NO_COLOR and pipes get no colour.
 
 from __future__ import annotations
 
-import dataclasses
 import json
 import os
 import sys
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from datetime import UTC, datetime
-from pathlib import Path
+from datetime import datetime
+from functools import partial
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
@@ -52,6 +51,9 @@ def say(text: str, style: str | None = None) -> bool:
 def show(as_json: bool, value: Any, view: Callable[[Console], object] | None = None) -> None:
     """The result of a command: ``value`` as JSON, or ``view`` for people."""
     if as_json:
+        from pydantic_core import to_jsonable_python
+
+        plain = partial(to_jsonable_python, by_alias=False)
         print(printable_json(json.dumps(value, default=plain, ensure_ascii=False, indent=2)))
     elif view is not None:
         view(console())
@@ -137,20 +139,3 @@ def one_line(text: str, most: int) -> str:
     """The text without its line breaks, cut to ``most`` characters."""
     line = " ".join(text.split())
     return line if len(line) <= most else f"{line[: most - 1]}…"
-
-
-def plain(value: Any) -> Any:
-    """What ``json`` cannot write by itself."""
-    if isinstance(value, datetime):
-        return value.astimezone(UTC).isoformat().replace("+00:00", "Z")
-    if dataclasses.is_dataclass(value) and not isinstance(value, type):
-        return {f.name: getattr(value, f.name) for f in dataclasses.fields(value)}
-    if hasattr(value, "model_dump"):
-        return value.model_dump(mode="json")
-    if isinstance(value, Mapping):
-        return dict(value)
-    if isinstance(value, set | frozenset | tuple):
-        return list(value)
-    if isinstance(value, Path):
-        return str(value)
-    raise TypeError(f"{type(value).__name__} cannot be written as JSON")
