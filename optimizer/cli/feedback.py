@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 from dataclasses import asdict
-from datetime import UTC, datetime
 from typing import Annotated, Any
 
 import typer
 
 from optimizer.cli.output import FamilyName, Json, say, show_report, table
-from optimizer.cli.session import Session
+from optimizer.cli.session import Session, time_of
 from optimizer.core.base.errors import InvalidInput
 
 app = typer.Typer(name="feedback", no_args_is_help=True, help="What users and systems reported.")
@@ -80,18 +79,6 @@ def _moved(session: Session, family: str, by: str, since: str | None, until: str
     show_report(as_json, read_stats, report, table(rows, columns, empty=empty))
     summed = f"until {report.summed_until:%Y-%m-%d %H:%M:%S} UTC" if report.summed_until else "nothing yet"
     say(f"Summed up: {summed}; the worker of `detent serve` goes on with it.")
-
-
-def time_of(text: str | None, now: datetime, option: str) -> datetime | None:
-    from optimizer.cli.keys import span
-
-    if text is None:
-        return None
-    try:
-        at = datetime.fromisoformat(text)
-    except ValueError:
-        return now - span(text, option)
-    return at if at.tzinfo is not None else at.replace(tzinfo=UTC)
 
 
 ARM_COLUMNS = {

@@ -2,22 +2,19 @@
 
 from __future__ import annotations
 
-import re
 import sys
 from dataclasses import asdict
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from optimizer.cli.output import Json, say, show, show_report, table, tell_change, when
-from optimizer.cli.session import Session
+from optimizer.cli.session import Session, span, time_of
 from optimizer.core.base.errors import InvalidInput, Refused
 
 if TYPE_CHECKING:
     from optimizer.jobs.upkeep.manage_keys import KeyReport
-
-UNITS = {"m": 60, "h": 3600, "d": 86400}
 
 app = typer.Typer(name="keys", no_args_is_help=True, help="Keys of the API: create, list, rotate, revoke.")
 Name = Annotated[str, typer.Argument(help="Name of the key.")]
@@ -75,13 +72,13 @@ def create(
         [word for roles in role or ["feedback"] for word in roles.split(",")],
         sources=source or [],
         families=family or None,
-        expires_at=_end_of(expires, now, "--expires") if expires is not None else None,
+        expires_at=time_of(expires, now, "--expires", ahead=True),
         limits=limits,
         now=now,
     )
     closes = now if close_keyless else None
     if close_keyless_from is not None:
-        closes = _end_of(close_keyless_from, now, "--close-keyless-from")
+        closes = time_of(close_keyless_from, now, "--close-keyless-from", ahead=True)
     closes = _ask_about_first(session, name, closes, now, as_json)
     report = session.ask(
         create_key,
@@ -245,19 +242,3 @@ def _reopened(session: Session, name: str) -> KeyReport:
     return remove_only_key(
         name, actor=session.actor, store=session.store, clock=session.clock, is_reachable=is_reachable
     )
-
-
-def _end_of(text: str, now: datetime, option: str) -> datetime:
-    try:
-        at = datetime.fromisoformat(text)
-    except ValueError:
-        return now + span(text, option)
-    return at if at.tzinfo is not None else at.replace(tzinfo=UTC)
-
-
-def span(text: str, option: str) -> timedelta:
-    """The time that an option such as 30m, 24h or 7d says; raises InvalidInput."""
-    match = re.fullmatch(r"([0-9]{1,6})([mhd])|0", text)
-    if match is None:
-        raise InvalidInput(f"{option} needs a time such as 30m, 24h or 7d, not {text!r}.")
-    return timedelta(seconds=int(match[1]) * UNITS[match[2]]) if match[1] else timedelta()

@@ -6,7 +6,9 @@ A command asks for use cases by ``client``: of the server when one runs, else in
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Callable, Mapping, Sequence
+from datetime import UTC, datetime, timedelta
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol, TypeVar
@@ -33,6 +35,8 @@ if TYPE_CHECKING:
     from optimizer.ports import Clock, FamilySource, Store
     from optimizer.runtime.api_client import ApiClient
     from optimizer.runtime.client import Client
+
+UNITS = {"m": 60, "h": 3600, "d": 86400}  # seconds
 
 Q = TypeVar("Q")
 R = TypeVar("R")
@@ -366,3 +370,28 @@ def _home() -> Path:
 def check_one_of(option: str, value: str | None, choices: tuple[str, ...]) -> None:
     if value is not None and value not in choices:
         raise InvalidInput(f"{option} must be one of {', '.join(choices)}, not {value!r}.")
+
+
+def time_of(text: str | None, now: datetime, option: str, *, ahead: bool = False) -> datetime | None:
+    """The time that an option says: 2026-11-30T14:00, in UTC where it names no zone, or 24h for so long ago.
+
+    Raises InvalidInput.
+
+    Args:
+        ahead: 24h stands for so long from now.
+    """
+    if text is None:
+        return None
+    try:
+        at = datetime.fromisoformat(text)
+    except ValueError:
+        return now + span(text, option) * (1 if ahead else -1)
+    return at if at.tzinfo is not None else at.replace(tzinfo=UTC)
+
+
+def span(text: str, option: str) -> timedelta:
+    """The time that an option such as 30m, 24h or 7d says; raises InvalidInput."""
+    match = re.fullmatch(r"([0-9]{1,6})([mhd])|0", text)
+    if match is None:
+        raise InvalidInput(f"{option} needs a time such as 30m, 24h or 7d, not {text!r}.")
+    return timedelta(seconds=int(match[1]) * UNITS[match[2]]) if match[1] else timedelta()

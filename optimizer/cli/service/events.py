@@ -15,9 +15,8 @@ from typing import IO, Annotated, Any
 
 import typer
 
-from optimizer.cli.feedback import time_of
 from optimizer.cli.output import say
-from optimizer.cli.session import Session
+from optimizer.cli.session import Session, time_of
 from optimizer.core.base.errors import (
     DetentError,
     InvalidInput,
