@@ -2,13 +2,27 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
+from itertools import chain
+from types import SimpleNamespace
+from typing import cast
 
-from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, Metric, generate_latest
+from prometheus_client import (
+    CollectorRegistry,
+    Counter,
+    Gauge,
+    Histogram,
+    Metric,
+    disable_created_metrics,
+    generate_latest,
+)
 from prometheus_client.registry import Collector
 
 BUCKETS_S = (0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 20.0, 30.0, 60.0)
 CALL = ("family", "model")
+
+# Else each counter and histogram has a series more, of the time when it began.
+disable_created_metrics()  # type: ignore[no-untyped-call]
 
 
 class Metrics:
@@ -73,18 +87,5 @@ class Metrics:
 
     def text(self, of_store: Iterable[Metric] = ()) -> str:
         """Prometheus' exposition format 0.0.4, with what ``store_metrics.py`` reads beside it."""
-        return generate_latest(_WithoutStartTimes(self._registry, *of_store)).decode()
-
-
-class _WithoutStartTimes(Collector):
-    """The library adds to each counter and histogram the time when it began, and can only stop that for
-    all registries.
-    """
-
-    def __init__(self, inner: Collector, *more: Metric) -> None:
-        self._inner, self._more = inner, more
-
-    def collect(self) -> Iterator[Metric]:
-        for metric in (*self._inner.collect(), *self._more):
-            metric.samples = [sample for sample in metric.samples if not sample.name.endswith("_created")]
-            yield metric
+        both = SimpleNamespace(collect=lambda: chain(self._registry.collect(), of_store))
+        return generate_latest(cast(Collector, both)).decode()
