@@ -53,7 +53,7 @@ class Items(Protocol):
 class Session:
     """Opened once per command; everything in it is opened when first used."""
 
-    progress: Callable[[int, int, str], None] | None = None  # of a long read; set before it
+    progress: Callable[[int, int], None] | None = None  # of a long read; set before it
     _place_told = False
 
     def __init__(self, home: Path | None = None) -> None:

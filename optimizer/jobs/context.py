@@ -83,13 +83,8 @@ class Context:
     mlflow_link: Callable[[Study], str | None]  # the address of the study's run; None where no MLflow answers
     serving_health: Callable[[], ServingHealth]
     access: Access = EVERYTHING
-    progress: Callable[[int, int, str], None] | None = None  # hears how far a long read is: so many, of so many, what
+    progress: Callable[[int, int], None] | None = None  # hears how far a long read is: so many, of so many
     within: timedelta | None = None  # how long a read may take; None: as long as it takes
-
-    def blocks_read(self, n: int, of: int) -> None:
-        """Reports how far a long read of blocks is."""
-        if self.progress is not None:
-            self.progress(n, of, "blocks read")
 
     def require_family(self, family: str | None) -> None:
         """Raises NotAuthorised for a family that is not one of the caller's own, and for what concerns all of them."""

@@ -34,7 +34,7 @@ BUSY_TIMEOUT_S = 10.0
 LEFT_OUT = ("run", "logs", "demo-*")  # folders of var that only a running process needs, or that are homes of their own
 PASSING = ("*.part", "*-wal", "*-shm", "*-journal", "*.turn", "*.lock", "__pycache__")
 
-Progress = Callable[[int, int, str], None]
+Progress = Callable[[int, int], None]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -196,7 +196,7 @@ def _add_databases(archive: _BackupArchive, databases: Mapping[str, Path], copy:
                 copy.unlink(missing_ok=True)
                 copy.touch(0o600)
                 with closing(sqlite3.connect(copy)) as target:
-                    tell = partial(_tell, progress, name)
+                    tell = partial(_tell, progress)
                     source.backup(target, pages=PAGES_AT_ONCE, sleep=0, progress=tell)
                     problem = target.execute("PRAGMA quick_check(1)").fetchone()[0]
                     target.execute("PRAGMA journal_mode = DELETE")  # the copy is one file, without a log beside it
@@ -215,8 +215,8 @@ def _add_databases(archive: _BackupArchive, databases: Mapping[str, Path], copy:
         archive.content(f"{STORE}.keyed", mark.read_bytes())
 
 
-def _tell(progress: Progress, name: str, _status: int, n_left: int, n_pages: int) -> None:
-    progress(n_pages - n_left, n_pages, name)
+def _tell(progress: Progress, _status: int, n_left: int, n_pages: int) -> None:
+    progress(n_pages - n_left, n_pages)
 
 
 def _connect(path: Path) -> sqlite3.Connection:

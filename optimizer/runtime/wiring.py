@@ -101,7 +101,7 @@ def open_context(
     fit_judge: FitJudge,
     serving_health: Callable[[], ServingHealth],
     access: Access = EVERYTHING,
-    progress: Callable[[int, int, str], None] | None = None,
+    progress: Callable[[int, int], None] | None = None,
     pipeline_targets: Callable[[], Mapping[str, Target]] | None = None,
 ) -> Context:
     """The Context of a use case, for a process that has these open. No model is opened before one is asked for.

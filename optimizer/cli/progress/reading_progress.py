@@ -15,16 +15,9 @@ T = TypeVar("T")
 
 
 @contextmanager
-def counting(what: str = "blocks read") -> Iterator[Callable[[int, int, str], None]]:
-    """Call it with (how many, of how many, anything)."""
-    with _progress(what) as tell:
-        yield lambda n, of, what: tell(n, of)
-
-
-@contextmanager
 def told_while(items: Iterable[T], what: str, *, of: int | None) -> Iterator[Iterator[T]]:
     """``items``, while it is told how many of them were taken."""
-    with _progress(what) as tell:
+    with counting(what) as tell:
 
         def pass_on() -> Iterator[T]:
             for n, item in enumerate(items, start=1):
@@ -36,8 +29,11 @@ def told_while(items: Iterable[T], what: str, *, of: int | None) -> Iterator[Ite
 
 
 @contextmanager
-def _progress(what: str) -> Iterator[Callable[[int, int | None], None]]:
-    """A bar on a terminal, a line now and then elsewhere; on stderr, so that the result stays alone on stdout."""
+def counting(what: str = "blocks read") -> Iterator[Callable[[int, int | None], None]]:
+    """Call it with (how many, of how many).
+
+    It shows a bar on a terminal, a line now and then elsewhere; on stderr, so that the result stays alone on stdout.
+    """
     err = console(stderr=True)
     if err.is_terminal:
         from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn

@@ -20,7 +20,7 @@ def read_report(context: Context, request: ItemRequest) -> RolloutReport:
     """
     with context.store.read() as tx:
         visible(context.store.rollouts.get(tx, request.id), request.id, context.access)
-    return report_rollout(request.id, store=context.store, clock=context.clock, progress=context.blocks_read)
+    return report_rollout(request.id, store=context.store, clock=context.clock, progress=context.progress)
 
 
 def report_rollout(id: str, *, store: Store, clock: Clock, progress: Progress | None = None) -> RolloutReport:

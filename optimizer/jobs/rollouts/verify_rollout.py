@@ -72,7 +72,7 @@ def read_verification(context: Context, request: ItemRequest) -> VerifyReport:
     """
     with context.store.read() as tx:
         visible(context.store.rollouts.get(tx, request.id), request.id, context.access)
-    return verify_rollout(request.id, context.store, progress=context.blocks_read)
+    return verify_rollout(request.id, context.store, progress=context.progress)
 
 
 def verify_rollout(id: str, store: Store, *, progress: Progress | None = None) -> VerifyReport:

@@ -9,10 +9,10 @@ def test_a_line_says_how_many_blocks_are_read_but_not_more_often_than_it_may(mon
     now = [100.0]
     monkeypatch.setattr(reading_progress.time, "monotonic", lambda: now[0])
     with reading_progress.counting() as told:
-        told(0, 260_000, "blocks read")
+        told(0, 260_000)
         now[0] += reading_progress.LINE_EVERY_S
-        told(20_000, 260_000, "blocks read")
-        told(21_000, 260_000, "blocks read")
+        told(20_000, 260_000)
+        told(21_000, 260_000)
     out, err = capsys.readouterr()
     assert out == ""
     assert err.splitlines() == ["20,000 of 260,000 blocks read"]
