@@ -6,11 +6,10 @@ Only while the store cannot be written are requests let through uncounted, up to
 from __future__ import annotations
 
 import asyncio
-import math
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
-from datetime import datetime, timedelta
+from datetime import datetime
 
 import structlog
 
@@ -19,12 +18,11 @@ from api.access.auth import Caller
 from api.access.callers import CallerCounts
 from api.access.limits import share_of
 from optimizer.core.base.errors import Busy, ModelFailed, TooMany
+from optimizer.core.base.minute_sums import DAY, floor, seconds_left
 from optimizer.core.models.budget import charge_after_failure, output_limit, reservation_usd
 from optimizer.core.models.language import ModelAnswer, ModelPrice, ModelRequest
 from optimizer.core.serving.access import KeyLimits
 from optimizer.ports import Clock, Limited, Store, Transaction
-
-MINUTE, DAY = timedelta(minutes=1), timedelta(days=1)
 
 log = structlog.get_logger("api")
 
@@ -61,7 +59,7 @@ class RequestLimits:
                 self._callers.count("keyless", caller.agent)
             return
         now = self._clock.now()
-        window, allotment = _start(now, MINUTE), self._allotments.get(caller.actor)
+        window, allotment = floor(now, 1), self._allotments.get(caller.actor)
         if allotment is None or allotment.window != window:
             allotment = self._allotments[caller.actor] = _Allotment(window=window)
         if allotment.n_left == 0 and not allotment.used_up:
@@ -70,7 +68,7 @@ class RequestLimits:
                     allotment.n_left = await self._some(caller.actor, allotment, most)
                     allotment.used_up = allotment.n_left == 0
         if allotment.n_left == 0:
-            wait_s = _wait_s(now, MINUTE)
+            wait_s = seconds_left(now, 1)
             raise TooMany(
                 f"Key {caller.actor!r} has used the {most:,} requests a minute that it may send. Wait {wait_s} s; the"
                 " limit was set when the key was made.",
@@ -123,7 +121,7 @@ class KeySpending:
             ModelFailed: kind ``limit``; the model was not asked.
         """
         now = self._clock.now()
-        day = _start(now, DAY)
+        day = floor(now, DAY)
         reserved = await self._reserve(request, price, most_tokens, now, day)
         answers: list[ModelAnswer] = []
         try:
@@ -203,19 +201,7 @@ class KeySpending:
             )
 
     def _refused(self, detail: str, now: datetime) -> ModelFailed:
+        wait_s = seconds_left(now, DAY)
         return ModelFailed(
-            f"{detail} No model was asked.", kind="limit", sent=False, key=self._key, retry_after_s=_wait_s(now, DAY)
+            f"{detail} No model was asked.", kind="limit", sent=False, key=self._key, retry_after_s=wait_s
         )
-
-
-def _start(now: datetime, window: timedelta) -> datetime:
-    """The start of the minute or day (UTC) of ``now``."""
-    return (
-        now.replace(second=0, microsecond=0)
-        if window == MINUTE
-        else now.replace(hour=0, minute=0, second=0, microsecond=0)
-    )
-
-
-def _wait_s(now: datetime, window: timedelta) -> int:
-    return max(1, math.ceil((_start(now, window) + window - now).total_seconds()))

@@ -7,13 +7,13 @@ import threading
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from datetime import datetime, timedelta
+from datetime import datetime
 from typing import Any
 
 from api.access.answer_lengths import AnswerLengths
 from api.http.problems import MoneySpent
 from optimizer.core.base.errors import DetentError, ModelFailed
-from optimizer.core.base.minute_sums import HOUR, floor
+from optimizer.core.base.minute_sums import HOUR, floor, seconds_left
 from optimizer.core.family.family import Family
 from optimizer.core.family.rendering import value_text
 from optimizer.core.family.variant import Variant
@@ -58,11 +58,7 @@ class HourlyMoney:
             coming = math.fsum(self._under_way[family])  # the most that calls which have begun and not ended may cost
         if spent + coming < limit:
             return
-        wait_s, until = (
-            max(1, math.ceil((floor(now, HOUR) + timedelta(minutes=HOUR) - now).total_seconds())),
-            "for the next hour",
-        )
-        coming_text = ""
+        wait_s, until, coming_text = seconds_left(now, HOUR), "for the next hour", ""
         if spent < limit:
             wait_s, until, coming_text = (
                 SOON_S,

@@ -287,6 +287,11 @@ def floor(at: datetime, minutes: int) -> datetime:
     return at - (at - _EPOCH) % timedelta(minutes=minutes)
 
 
+def seconds_left(now: datetime, minutes: int) -> int:
+    """Whole seconds until the next minute, hour or day in UTC begins, at least one."""
+    return max(1, ceil((floor(now, minutes) + timedelta(minutes=minutes) - now).total_seconds()))
+
+
 def ceiling(at: datetime, minutes: int) -> datetime:
     return -(-(at - _EPOCH) // (length := timedelta(minutes=minutes))) * length + _EPOCH
 
