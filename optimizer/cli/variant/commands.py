@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from rich.console import Console
 
     from optimizer.core.views.variant import VariantDiff, VariantView
+    from optimizer.jobs.families.create_variant import CreatedVariant
 
 app = typer.Typer(name="variant", no_args_is_help=True, help="Variants of a family: list, show, compare, make, export.")
 
@@ -151,13 +152,7 @@ def create(
         examples=[] if without_examples else None,
         note=note,
     )
-    id = created.variant
-    tell_change(
-        f"{family}: variant {id} {'made' if created.new else 'was there already, with the same content'}.",
-        why=note,
-        undo="nothing to undo: a variant is served only after a rollout",
-        then=f"detent variant diff {family} {id}; detent rollout start {family} {id} --dry-run",
-    )
+    _tell_variant(family, created, "made", note)
 
 
 @app.command()
@@ -203,7 +198,6 @@ def import_variant(
 
     Example: detent variant import triage leaving/prompts/triage/v_0123456789ab.yaml
     """
-    # Messages, model, policy, tools and response format of an export's file; None where it says nothing of one.
     from optimizer.host.yaml_files import load_file
     from optimizer.jobs.families.create_variant import create_variant
 
@@ -228,25 +222,29 @@ def import_variant(
         raise InvalidInput(
             f"{file} holds no messages. Export it anew: detent variant export FAMILY --format messages (or yaml)."
         )
-    names = ("model", "policy", "tools", "response_format")
-    content = {"messages": messages, **{name: data.get(name) for name in names}}
-    declared = Session().show(
+    created = Session().show(
         as_json,
         create_variant,
-        lambda out, declared: out.print(declared.variant),
+        lambda out, created: out.print(created.variant),
         family=family,
-        messages=content["messages"],
+        messages=messages,
         examples=[],
-        model=content["model"],
-        policy=content["policy"],
-        response_format=content["response_format"],
+        model=data.get("model"),
+        policy=data.get("policy"),
+        response_format=data.get("response_format"),
         note=note or f"from {file.name}",
     )
-    if content["tools"] and [dict(tool) for tool in declared.tools or ()] != content["tools"]:
+    tools = data.get("tools")
+    if tools and [dict(tool) for tool in created.tools or ()] != tools:
         say("Not carried over: tools, which are the family's own; write them into its file.")
-    id = declared.variant
+    _tell_variant(family, created, "has come", note)
+
+
+def _tell_variant(family: str, variant: CreatedVariant, if_new: str, note: str) -> None:
+    """``if_new``: the words for how a new one came about."""
+    id = variant.variant
     tell_change(
-        f"{family}: variant {id} {'has come' if declared.new else 'was there already, with the same content'}.",
+        f"{family}: variant {id} {if_new if variant.new else 'was there already, with the same content'}.",
         why=note,
         undo="nothing to undo: a variant is served only after a rollout",
         then=f"detent variant diff {family} {id}; detent rollout start {family} {id} --dry-run",
