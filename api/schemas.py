@@ -8,9 +8,6 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from optimizer.jobs.request import Objects, StrictModel, from_validation
 
-# Entries of a list, more than any ordinary one: else twenty thousand faults would be listed.
-
-
 M = TypeVar("M", bound=BaseModel)
 
 

@@ -109,15 +109,12 @@ def _snapshot_of(family: ServedFamily, now: datetime, salt: str) -> dict[str, An
     rollout, holdback = (None, None) if family.compares_student else (family.rollout, family.holdback)
     if family.freeze is not None or family.environment is not None:
         return entry
-    # None where a client has no override to follow.
     units = {
         override.unit_hash: {"variant": override.variant, "until": time_text(override.until)}
         for override in family.overrides.values()
         if override.unit_hash is not None and override.until > now
     }
-    if not units:
-        entry["overrides"] = None
-    else:
+    if units:
         variants = {str(unit["variant"]) for unit in units.values()}
         choices = [family.override_choice(id) for id in sorted(variants)]
         entry["overrides"] = {
@@ -131,7 +128,7 @@ def _snapshot_of(family: ServedFamily, now: datetime, salt: str) -> dict[str, An
             "id": rollout.id,
             "salt": rollout.salt,
             "share": rollout.share,
-            "lease_expires_at": family.shape(candidate)["lease_expires_at"],
+            "lease_expires_at": time_text(family.lease_of(candidate)),
             "cohort_minutes": rollout.settings.get("cohort_minutes"),
             "candidate": family.shape(candidate),
         }

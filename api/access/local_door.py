@@ -19,7 +19,7 @@ def require_program_of_this_machine(request: Request, *, is_page: bool = False) 
     """
     scope = request.scope
     client, server = scope["client"], scope.get("server")
-    if not is_of_this_machine(client[0] if client else None):
+    if not is_loopback(client[0] if client else None):
         raise NotAuthorised(
             "Without keys this server answers this machine only. Make a key with `detent keys` and send it as"
             " `Authorization: Bearer KEY`."
@@ -40,17 +40,9 @@ def _refusal(
     is_page: bool,
 ) -> str | None:
     texts = [(name.decode("latin-1"), value.decode("latin-1")) for name, value in headers]
-    return refusal(method, texts, hosts_here(server), http_version=version, is_page=is_page)
-
-
-is_of_this_machine = lru_cache(maxsize=1024)(is_loopback)
-
-
-@lru_cache(maxsize=64)
-def hosts_here(server: tuple[str, int | None] | None) -> frozenset[str]:
-    """What Host must say on a connection to this address and port; without a port it is a Unix socket's path."""
-    name, port = server or (LOCAL_NAMES[0], None)
-    return hosts_of(port, {*LOCAL_NAMES, reachable_host(name)} if port is not None else LOCAL_NAMES)
+    name, port = server or (LOCAL_NAMES[0], None)  # without a port it is a Unix socket's path
+    hosts = hosts_of(port, {*LOCAL_NAMES, reachable_host(name)} if port is not None else LOCAL_NAMES)
+    return refusal(method, texts, hosts, http_version=version, is_page=is_page)
 
 
 def refuse_forms(request: Request) -> None:

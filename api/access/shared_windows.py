@@ -50,9 +50,6 @@ class SharedWindows:
         finally:
             fcntl.lockf(self._fd, fcntl.LOCK_UN, ROW_BYTES, at)
 
-    def close(self) -> None:
-        os.close(self._fd)
-
 
 def _place(row: list[tuple[bytes, float, int]], name: bytes, now: float) -> tuple[int, MinuteWindow]:
     """Number and content of the sender's place in its row; else of one that is free, or worth least."""

@@ -58,7 +58,6 @@ class ModelGuard:
 
     def __init__(self, name: str, facts: ModelFacts, metrics: Metrics, now: Now = monotonic) -> None:
         self.name, self.facts = name, facts
-        self._wait_s = facts.timeout_s
         self.metrics, self._now = metrics, now
         self._gate = Limiter(_places(facts), facts.queue)
         self._breaker = Breaker(settings=facts.breaker)
@@ -83,7 +82,7 @@ class ModelGuard:
             raise self._paused(verdict, now)
         try:
             async with self._gate.place(
-                self._wait_s, reader.while_wanted if reader is not None else nullcontext, sender
+                self.facts.timeout_s, reader.while_wanted if reader is not None else nullcontext, sender
             ):
                 permit = self._ask()
                 if reader is not None:

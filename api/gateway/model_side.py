@@ -106,20 +106,20 @@ class CalibrationCache:
     decide. Used in one event loop.
     """
 
-    def __init__(self, read: Callable[[Family], Calibration | None], now: Callable[[], float] = monotonic) -> None:
-        self._read, self._now = read, now
+    def __init__(self, read: Callable[[Family], Calibration | None]) -> None:
+        self._read = read
         self._known: dict[tuple[str, str], tuple[float, Calibration | None]] = {}
 
     async def of(self, family: Family) -> Calibration | None:
         key = (family.name, judge_identity(family))
         read_at, known = self._known.get(key, (-FRESH_S, None))
-        if self._now() - read_at < FRESH_S and key in self._known:
+        if monotonic() - read_at < FRESH_S and key in self._known:
             return known
         try:
             known = await asyncio.to_thread(self._read, family)
         except Exception as error:  # whatever is wrong with the store: an answer does not wait for it
             log.error("calibration of a judge not read; the last one holds", family=family.name, error=str(error))
-        self._known[key] = (self._now(), known)
+        self._known[key] = (monotonic(), known)
         return known
 
 

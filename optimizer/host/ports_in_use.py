@@ -14,7 +14,7 @@ import psutil
 
 from optimizer.core.base.errors import Conflict
 
-Bound = socket.socket
+Bound = socket.socket  # by another name, as BoundPort has a member ``socket``
 
 N_TRIES = 50
 SPREADS = sys.platform == "linux"  # connections over all sockets of a port; elsewhere the last one gets them all

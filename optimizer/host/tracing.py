@@ -56,10 +56,6 @@ class Tracing:
         provider.add_span_processor(processor)
         self.tracer, self._with_prompts = provider.get_tracer("detent"), with_prompts
 
-    def stop(self) -> None:
-        """Writes no more spans."""
-        self.tracer = None
-
     def span(self, name: str, **attributes: Any) -> AbstractContextManager[Any]:
         """Around what this process does itself; ``attributes`` get the prefix ``detent.``."""
         if self.tracer is None:

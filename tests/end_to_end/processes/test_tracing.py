@@ -39,7 +39,7 @@ def spans() -> Iterator[InMemorySpanExporter]:
     exporter = InMemorySpanExporter()
     TRACING.use(SimpleSpanProcessor(exporter), "test")
     yield exporter
-    TRACING.stop()
+    TRACING.tracer = None
 
 
 def chat(folder: Path, *, fault: str | None = None) -> httpx.Response:
@@ -127,7 +127,7 @@ def test_ticks_and_studies_with_their_model_calls_are_spans(spans: InMemorySpanE
     assert len(calls) > 10
     assert all(span.attributes["gen_ai.operation.name"] == "chat" for span in calls)
     n = len(spans.get_finished_spans())
-    TRACING.stop()
+    TRACING.tracer = None
     worker._tick()
     assert len(spans.get_finished_spans()) == n
 
@@ -174,7 +174,7 @@ def test_spans_go_over_the_network_in_otlp(tmp_path: Path) -> None:
                 pass
             TRACING.tracer.span_processor.force_flush()
         finally:
-            TRACING.stop()
+            TRACING.tracer = None
     (sent,) = came
     resource = {one.key: one.value.string_value for one in sent.resource_spans[0].resource.attributes}
     assert (resource["service.name"], resource["service.instance.id"]) == ("detent", "worker")
@@ -205,7 +205,7 @@ def test_the_receiver_of_another_project_takes_them_and_shows_them_as_they_lie_i
                 pass
             assert TRACING.tracer.span_processor.force_flush()
         finally:
-            TRACING.stop()
+            TRACING.tracer = None
     (seen,), _ = store.search_traces(locations=[experiment])
     (trace,) = store.batch_get_traces([seen.trace_id])
     study, tick = sorted(trace.data.spans, key=lambda span: span.start_time_ns)
