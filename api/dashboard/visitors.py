@@ -281,7 +281,7 @@ def refuse_other_pages(request: StrictRequest) -> None:
 
 async def form_of(request: StrictRequest) -> dict[str, str]:
     """The fields of a form, of each name the last. Raises UnsupportedMediaType, TooLarge or MalformedBody."""
-    if request.first.get("content-type", "").partition(";")[0].strip().lower() != FORM_TYPE:
+    if request.media_type != FORM_TYPE:
         raise UnsupportedMediaType(f"A page sends its forms as {FORM_TYPE}.")
     try:
         text = (await request.body()).decode()

@@ -64,6 +64,7 @@ def run(visit: PageVisit, last_days: LastDays) -> Mapping[str, Any]:
         raise NotFound(f"There are no runs of kind {kind[:60]!r}; there are {', '.join(KINDS)}.")
     title, reads, stops = KINDS[kind]
     run = visit.ask(reads, id=parameters["run"])
+    asks_again_s = None if run.finished_at is not None else BUSY_S
     return {
         "run": run,
         "cap": cap_text(run.budget) if run.budget != Budget() else None,
@@ -73,12 +74,12 @@ def run(visit: PageVisit, last_days: LastDays) -> Mapping[str, Any]:
         and not visit.shared.context(visit.visitor.caller).is_worker_running(),
         # Else it goes on, or has come to its end: what was asked for is no news.
         "done": notice_of(visit) if run.status in ("queued", "cancelled") or run.stop_requested else None,
-        "asks_again_s": None if run.finished_at is not None else BUSY_S,
-        **(_compared(visit, run) if kind == "compare" else {}),
+        "asks_again_s": asks_again_s,
+        **(_compared(visit, run, asks_again_s) if kind == "compare" else {}),
     }
 
 
-def _compared(visit: PageVisit, run: Any) -> Mapping[str, Any]:
+def _compared(visit: PageVisit, run: Any, asks_again_s: int | None) -> Mapping[str, Any]:
     """Every answer of a comparison, while it runs those that are there, or why there is no grid of them; and for who
     may save a draft of it what was saved since whoever tried it had looked.
     """
@@ -87,7 +88,6 @@ def _compared(visit: PageVisit, run: Any) -> Mapping[str, Any]:
         with suppress(NotFound):  # it was forgotten with the person whom it quotes
             tried.append(visit.ask("named_variant", family=run.family, name=id))
     grid, why_no_grid = None, run.result["stopped"] if run.result is not None else None
-    asks_again_s = None if run.finished_at is not None else BUSY_S
     is_running = run.status == "running" and run.n_done > 0
     if is_running or (run.status == "finished" and why_no_grid is None):
         progress = run.n_done if is_running else None

@@ -10,7 +10,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from api.access.auth import require_family
-from api.hot.application import JSON, HotResponse, HotRoute
+from api.hot.application import HotResponse, HotRoute
 from api.hot.serving import cacheable_response
 from api.http.bodies import StrictRequest
 from api.http.problems import InvalidContext, MalformedBody, UnsupportedMediaType, on_detent_error
@@ -39,8 +39,7 @@ async def evaluation(request: StrictRequest, shared: Services) -> Response:
     served = decide(shared, shared.serving.now_served.family(key), unit, shared.clock.now())
     shared.exposures.count(served.family.name, served.choice)
     request.state.quiet = True
-    body = _evaluated(key, served, unit)
-    return HotResponse(body, [(b"content-length", b"%d" % len(body)), JSON, (b"cache-control", b"no-store")])
+    return HotResponse.of_json(_evaluated(key, served, unit), (b"cache-control", b"no-store"))
 
 
 async def evaluations(request: StrictRequest, shared: Services) -> Response:

@@ -12,7 +12,6 @@ from dataclasses import dataclass, field
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
-from starlette.requests import Request
 from starlette.responses import Response
 
 from api.hot.application import HotResponse, HotRoute
@@ -59,7 +58,7 @@ class _ReadExport:
 
 async def _take(request: StrictRequest, shared: Services, *, signal: Signal) -> Response:
     """Answers once every event is on disk. A span or record that gives no event is acknowledged and not stored."""
-    media_type = _media_type(request)
+    media_type = request.media_type
     encoding = request.first.get("content-encoding", "identity").strip().lower()
     if media_type not in MEDIA_TYPES or encoding not in ("identity", "gzip"):
         raise UnsupportedMediaType(
@@ -94,7 +93,7 @@ def _read(request: StrictRequest, shared: Services, body: bytes, signal: Signal,
     families |= {old for old, new in shared.families.former_names.items() if new in families}
     by = "judge" if access.may_send("judge") else "system"
     whole = otlp.decompress_body(body, request.limit) if is_gzip else body
-    export = otlp.read_request(whole, signal, _media_type(request), request.limit)
+    export = otlp.read_request(whole, signal, request.media_type, request.limit)
     batch = _ReadExport()
     if signal == "log_records":
         for place, record in enumerate(otlp.records_of(export)):
@@ -150,13 +149,13 @@ async def _add_texts(request: StrictRequest, shared: Services, interactions: Seq
     return [f"texts of a span were not kept: {reason}" for reason in report.refused[:MOST_SAID]]
 
 
-async def _refusal(request: Request, error: Exception) -> Response:
+async def _refusal(request: StrictRequest, error: Exception) -> Response:
     """The problem document with the protocol's member; as protobuf that member alone."""
     assert isinstance(error, DetentError)
     error.members = {**error.members, "message": error.detail}
     problem = await on_detent_error(request, error)
     body, media_type = bytes(problem.body), "application/json"
-    if _media_type(request) == PROTOBUF:
+    if request.media_type == PROTOBUF:
         from api.http import otlp
 
         body, media_type = otlp.failure(error.detail), PROTOBUF
@@ -167,10 +166,6 @@ async def _refusal(request: Request, error: Exception) -> Response:
 def _response(body: bytes, media_type: str, headers: Sequence[tuple[bytes, bytes]] = (), status: int = 200) -> Response:
     own = [(b"content-length", b"%d" % len(body)), (b"content-type", media_type.encode())]
     return HotResponse(body, [*own, *headers], status)
-
-
-def _media_type(request: Request) -> str:
-    return request.headers.get("content-type", "").partition(";")[0].strip().lower()
 
 
 def _route(path: str, signal: Signal) -> HotRoute:

@@ -66,6 +66,11 @@ class StrictRequest(Request):
         return self._query
 
     @property
+    def media_type(self) -> str:
+        """In lower case, without parameters; "" where none is declared."""
+        return self.first.get("content-type", "").partition(";")[0].strip().lower()
+
+    @property
     def declared(self) -> int | None:
         """Bytes of the body, as its sender says; None where it does not."""
         length = self.first.get("content-length", "").encode()
@@ -185,7 +190,7 @@ def storable_value(value: Any) -> Any:
 
 def check_media_type(request: StrictRequest) -> None:
     """A JSON body must say so: a foreign web page can send any other type without the browser asking first."""
-    media_type = _media_type(request)
+    media_type = request.media_type
     if not _is_json(media_type):
         raise UnsupportedMediaType(
             f"The body is {media_type or 'of no declared type'}, and JSON is expected. Send `Content-Type:"
@@ -195,16 +200,12 @@ def check_media_type(request: StrictRequest) -> None:
 
 def check_lines_type(request: StrictRequest) -> None:
     """A body of JSON lines may leave its type undeclared; another format is refused before its first line is read."""
-    media_type = _media_type(request)
+    media_type = request.media_type
     if not (_is_json(media_type) or media_type in LINES_TYPES):
         raise UnsupportedMediaType(
             f"The body is {media_type[:80]}, and events are read from JSON alone. Send one JSON object per line as"
             " `Content-Type: application/x-ndjson`, or all events as columns as `Content-Type: application/json`."
         )
-
-
-def _media_type(request: StrictRequest) -> str:
-    return request.first.get("content-type", "").partition(";")[0].strip().lower()
 
 
 def _is_json(media_type: str) -> bool:

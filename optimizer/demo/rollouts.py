@@ -96,7 +96,7 @@ class DemoRollouts:
                         100,
                         f"{where}, {self._n_units[name]} users so far",
                     )
-                    if rollout["ended_at"] is not None:
+                    if has_ended:
                         moving.remove(name)
                 time.sleep(PAUSE_S)
         for name in moving:

@@ -101,7 +101,7 @@ def watch_study(
                 else f"{doing}, {n_calls} of at most {most} calls{_time_left(searched.study, n_calls, most)}"
             )
             bars.show(searched.study.family, most if is_over else min(n_calls, most - 1), most, text)
-            if searched.study.status in ENDED or (deadline is not None and time.monotonic() > deadline):
+            if is_over or (deadline is not None and time.monotonic() > deadline):
                 break
             time.sleep(POLL_S)
     study = searched.study

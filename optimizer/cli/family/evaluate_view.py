@@ -15,6 +15,7 @@ from optimizer.core.search.study import too_long_in_words
 if TYPE_CHECKING:
     from rich.console import Console
 
+    from optimizer.core.base.values import Spread
     from optimizer.core.views.evaluation import EvaluationReport, SuitesReport
     from optimizer.jobs.studies.evaluations.plan_evaluation import EvaluationEstimate
 
@@ -38,18 +39,17 @@ def view_estimates(out: Console, family: str, estimates: Sequence[EvaluationEsti
             if estimate.beside
             else "that are timed afresh, where the journal has the answers"
         )
-        usd = (
-            f"{dollars(estimate.usd.expected)} expected, at most {dollars(estimate.usd.high)}"
-            if estimate.usd is not None
-            else NO_PRICE
-        )
         print_facts(
             out,
             ("Calls", f"at most {estimate.calls.high:,}; what the journal answers is not asked; {cap}"),
             ("", f"among them at most {estimate.n_timed} {timed}" if estimate.n_timed else None),
-            ("Dollars", usd),
+            ("Dollars", price_text(estimate.usd)),
         )
     out.print(f"Next      detent family evaluate {family} {again}", markup=False)
+
+
+def price_text(usd: Spread | None) -> str:
+    return NO_PRICE if usd is None else f"{dollars(usd.expected)} expected, at most {dollars(usd.high)}"
 
 
 def asked_of(split: str) -> str:

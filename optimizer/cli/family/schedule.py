@@ -9,6 +9,7 @@ import typer
 from optimizer.cli.output import FamilyName, Json, Reason, print_facts
 from optimizer.cli.session import Session, check_one_of
 from optimizer.core.base.errors import InvalidInput
+from optimizer.core.base.values import AIMS
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -62,7 +63,7 @@ def schedule(
 
         session.show(as_json, read_family_schedule, view, family=family)
         return
-    check_one_of("--aim", aim, ("quality", "cost", "latency"))
+    check_one_of("--aim", aim, AIMS)
     from optimizer.jobs.scheduling import set_schedule as jobs
 
     if off:

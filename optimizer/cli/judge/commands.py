@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from optimizer.cli.family.evaluate_view import NO_PRICE
+from optimizer.cli.family.evaluate_view import NO_PRICE, price_text
 from optimizer.cli.judge.figure import told_figure
 from optimizer.cli.output import FamilyName, Json, dollars, print_facts, say, show, show_report, table, tell_change
 from optimizer.cli.progress.followed_run import follow_run
@@ -264,8 +264,11 @@ def follow_judge_run(session: Session, id: str, *, quiet: bool) -> JudgeRun:
 
 
 def told_estimate(out: Console, estimate: JudgeRunEstimate, head: str) -> None:
-    calls, usd = estimate.calls, estimate.usd
+    calls = estimate.calls
     cap = f"with retries at most {estimate.calls_at_most:,}, the cap where no budget is given"
     out.print(head, markup=False)
-    money = NO_PRICE if usd is None else f"{dollars(usd.expected)} expected, at most {dollars(usd.high)}"
-    print_facts(out, ("Calls", f"{calls.expected:,} expected, at most {calls.high:,}; {cap}"), ("Dollars", money))
+    print_facts(
+        out,
+        ("Calls", f"{calls.expected:,} expected, at most {calls.high:,}; {cap}"),
+        ("Dollars", price_text(estimate.usd)),
+    )

@@ -19,6 +19,7 @@ from optimizer.cli.session import Session, check_one_of
 from optimizer.cli.variant.find import named_variant, variant_id
 from optimizer.core.base.answers import members_of, shown
 from optimizer.core.base.errors import InvalidInput, NotFound
+from optimizer.core.base.values import AIMS
 from optimizer.runtime import wiring
 from optimizer.runtime.use_cases import as_json_of
 
@@ -41,7 +42,6 @@ LadderOption = Annotated[
     str | None, typer.Option(help='Shares of units such as "0.10,0.25,0.50"; the last step to 1.0 is added.')
 ]
 MarginOption = Annotated[float | None, typer.Option(help="How much worse is still acceptable, absolute.")]
-AIMS = ("quality", "cost", "latency")
 LOG_COLUMNS = {
     "seq": "#",
     "at": "At",

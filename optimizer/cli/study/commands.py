@@ -18,6 +18,7 @@ from optimizer.cli.study.view import print_study
 from optimizer.cli.variant.find import named_variant
 from optimizer.core.base.answers import members_of
 from optimizer.core.base.errors import DetentError, NotFound, Refused
+from optimizer.core.base.values import AIMS
 from optimizer.core.search.study import CONFIRM, ENDED, UNFINISHED, Study
 from optimizer.runtime import wiring
 
@@ -105,7 +106,7 @@ def run(
     """
     from optimizer.cli.study import run as study_run
 
-    check_one_of("--aim", aim, ("quality", "cost", "latency"))
+    check_one_of("--aim", aim, AIMS)
     from optimizer.jobs.studies.start_study import StudyEstimate, start_study
 
     session = Session()
@@ -258,7 +259,7 @@ def nominate(
     from optimizer.cli.study import run as study_run
     from optimizer.jobs.studies.start_study import nominate_variant
 
-    check_one_of("--aim", aim, ("quality", "cost", "latency"))
+    check_one_of("--aim", aim, AIMS)
     session = Session()
     searched = find_study(session, study)
     variant = named_variant(session, searched.family, variant)
@@ -295,7 +296,7 @@ def confirm(
     from optimizer.cli.study import run as study_run
     from optimizer.jobs.studies.start_study import start_study
 
-    check_one_of("--aim", aim, ("quality", "cost", "latency"))
+    check_one_of("--aim", aim, AIMS)
     session = Session()
     variant = named_variant(session, family, variant)
     look = partial(session.ask, start_study, family=family, strategy=CONFIRM, variant=variant, aim=aim)

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from optimizer.cli.family.evaluate_view import NO_PRICE
+from optimizer.cli.family.evaluate_view import NO_PRICE, price_text
 from optimizer.cli.output import FamilyName, Json, dollars, one_line, print_facts, say, show, show_report, table
 from optimizer.cli.report_file import STDOUT, Open, Out, write_page
 from optimizer.cli.session import Session
@@ -116,16 +116,11 @@ def _view_estimate(out: Console, family: str, estimate: ComparisonEstimate, name
         style="bold",
         markup=False,
     )
-    usd = (
-        f"{dollars(estimate.usd.expected)} expected, at most {dollars(estimate.usd.high)}"
-        if estimate.usd is not None
-        else NO_PRICE
-    )
     print_facts(
         out,
         ("Models", ", ".join(estimate.models)),
         ("Calls", f"at most {estimate.calls.high:,}; what the journal answers is not asked"),
-        ("Dollars", usd),
+        ("Dollars", price_text(estimate.usd)),
         ("Next", f"detent variant compare {family} {' '.join(names)} --examples {n}"),
     )
 

@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from math import ceil
 from operator import add, mul, sub
-from typing import Any, Literal, TypeVar
+from typing import Any, Literal, TypeVar, get_args
 
 K = TypeVar("K")
 V = TypeVar("V")
@@ -21,6 +21,7 @@ def grouped(pairs: Iterable[tuple[K, V]]) -> dict[K, list[V]]:
 
 
 Aim = Literal["quality", "cost", "latency"]
+AIMS: tuple[Aim, ...] = get_args(Aim)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -14,7 +14,7 @@ from typing import Any, Literal, Protocol
 
 from optimizer.core.base.errors import Fault, InvalidInput
 from optimizer.core.base.registry import Registration, Registry, declares
-from optimizer.core.base.values import Aim, ExampleResult, Spread
+from optimizer.core.base.values import AIMS, Aim, ExampleResult, Spread
 from optimizer.core.dataset.examples import Example
 from optimizer.core.evaluation.scoring import Scorer
 from optimizer.core.family.family import Family, kind_of
@@ -232,7 +232,6 @@ class Sequential:
 
 
 Make = Callable[[SearchSetting], Strategy]
-ALL_AIMS: tuple[Aim, ...] = ("quality", "cost", "latency")
 QUALITY: tuple[Aim, ...] = ("quality",)
 
 
@@ -256,7 +255,7 @@ class StrategyRecord:
     name: str = ""
     does: str = ""
     writes: Literal["never", "always", "if_allowed"] = "never"
-    aims: tuple[Aim, ...] = ALL_AIMS
+    aims: tuple[Aim, ...] = AIMS
     n_trials: Callable[[Definition], int] = attrgetter("n_settings")
     calls: Callable[[Sizes], Spread] | None = None
     proposals: Callable[[Definition, int], Spread] = strategy_calls.one_proposal_each
