@@ -143,7 +143,7 @@ class ServingState:
         before, now = self.now_served, self._clock.now()
         mark = self._store.serving_version.mark(tx)
         if before.keys is not None and mark == before.mark and self._families.families is before.definitions:
-            return replace(before, keys=before.keys.without_secrets(), read_at=now)
+            return replace(before, read_at=now)
         version, ticked_at = self._store.serving_version.read(tx)
         rollouts = {rollout.family: rollout for rollout in self._store.rollouts.all_active(tx)}
         overrides = overrides_by_family(self._store.overrides.active(tx, now))

@@ -7,7 +7,7 @@ last one was revoked: revoking a key must never open a server.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from datetime import datetime
 from functools import lru_cache
 
@@ -55,8 +55,6 @@ class Keys:
     any_exist: bool
     open_until: datetime | None = None  # requests of this machine without a key go on until then
     by_hash: Mapping[str, Opens] = field(default_factory=dict)
-    # The secrets that came since this was read, less than a second ago; no secret is held for longer.
-    _by_secret: dict[str, Opens] = field(default_factory=dict, repr=False, compare=False)
 
     @classmethod
     def from_records(cls, records: Sequence[KeyRecord]) -> Keys:
@@ -75,15 +73,6 @@ class Keys:
         open_until = max((key.keyless_until for key in records if key.keyless_until is not None), default=None)
         return cls(any_exist=bool(records), open_until=open_until, by_hash=valid)
 
-    def opened_by(self, secret: str) -> Opens | None:
-        opens = self._by_secret.get(secret)
-        if opens is None and (opens := self.by_hash.get(hash_of(secret))) is not None:
-            self._by_secret[secret] = opens
-        return opens
-
-    def without_secrets(self) -> Keys:
-        return replace(self, _by_secret={})
-
     def is_open_to(self, headers: Mapping[str, str], now: datetime) -> bool:
         """Whether ``local_door`` decides about a request, and no key; the caller is then one ``without_key``."""
         if not self.any_exist:
@@ -99,7 +88,7 @@ def identify(headers: Mapping[str, str], keys: Keys, now: datetime) -> Caller:
             "This server asks for a key. Send `Authorization: Bearer KEY` or `X-API-Key: KEY`;"
             " `detent keys create NAME --role ROLE` makes one."
         )
-    record = keys.opened_by(secret)
+    record = keys.by_hash.get(hash_of(secret))
     if record is None:
         raise WrongKey(
             "The key is unknown or was revoked. `detent keys list` shows the valid ones, and"
