@@ -144,14 +144,13 @@ class StreamShape:
             "created": int(time()),
             "model": call.requested_model,
         }
-        self._before_delta, self._behind_delta = self._chunk(None).split(b'"delta":null')
 
     def first(self) -> bytes:
-        return self._piece({"role": "assistant", "content": ""})
+        return self._chunk({"role": "assistant", "content": ""})
 
     def pieces(self, deltas: Sequence[ModelDelta]) -> bytes:
         return b"".join(
-            [self._piece({name: value for name, value in delta.items() if name != "role"}) for delta in deltas]
+            [self._chunk({name: value for name, value in delta.items() if name != "role"}) for delta in deltas]
         )
 
     def whole(self, answered: ChatResult) -> bytes:
@@ -181,11 +180,7 @@ class StreamShape:
         }
         return self._event({"error": problem})
 
-    def _piece(self, delta: Mapping[str, Any]) -> bytes:
-        """``_chunk`` of one delta; all else is the same in every piece."""
-        return b'%b"delta":%b%b' % (self._before_delta, json_bytes(delta), self._behind_delta)
-
-    def _chunk(self, delta: Mapping[str, Any] | None, finish: str | None = None, **more: Any) -> bytes:
+    def _chunk(self, delta: Mapping[str, Any], finish: str | None = None, **more: Any) -> bytes:
         choices = [{"index": 0, "delta": delta, "logprobs": None, "finish_reason": finish}]
         usage = {"usage": None} if self._usage else {}
         return self._event({**self._frame, "choices": choices, **usage, **more})
