@@ -33,13 +33,13 @@ def schema_fault(schema: Mapping[str, Any], value: Any) -> str | None:
     """What is wrong with the value and where, in a line; None where it fits. Never raises.
 
     Args:
-        value: as ``strict_json`` reads it.
+        value: as ``read_json`` reads it.
     """
     try:
         errors = list(islice(_Validator(schema, registry=Registry()).iter_errors(value), MAX_FAULTS))
     except RecursionError:
         return "JSON against the schema: the schema leads back to itself without an end"
-    except (_CannotTell, Unresolvable, regex.error) as error:
+    except (_CannotTell, Unresolvable, regex.error, OverflowError) as error:
         return f"JSON against the schema: {str(error)[:_MAX_CHARS]}"
     if not errors:
         return None

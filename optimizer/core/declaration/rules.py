@@ -8,6 +8,7 @@ from typing import Any, TypeGuard
 
 from optimizer.core.base.errors import Fault, pointer_of
 from optimizer.core.base.phrasing import did_you_mean
+from optimizer.core.base.values import AIMS
 from optimizer.core.evaluation.suite import DEFAULT, FULL, GOLDEN
 from optimizer.core.family.family import KINDS, declared_kind
 from optimizer.core.family.metrics import METRICS, MetricRecord, unknown_metric
@@ -175,7 +176,7 @@ def _messages(messages: Sequence[Any], at: list[Any], inputs: Mapping[str, Any])
     for i, message in enumerate(messages):
         if isinstance(message, Mapping):
             yield from _message(message, [*at, i], inputs)
-    roles = [m.get("role") for m in messages if isinstance(m, Mapping)]
+    roles = [role for m in messages if isinstance(m, Mapping) and isinstance(role := m.get("role"), str)]
     if "user" not in roles and set(roles) <= set(ROLES):  # an unknown role may be a mistyped "user"
         yield Fault(
             pointer=pointer_of(at),
@@ -306,9 +307,10 @@ def _strategies(data: Mapping[str, Any]) -> Iterator[Fault]:
     }
     kind = declared_kind(data)
     for pointer, (strategy, aim) in schedules.items():
-        named = isinstance(strategy, str) and strategy
+        if not isinstance(strategy, str) or not strategy or aim not in AIMS:
+            continue
         # load=False: a broken package must not stop serving
-        if named and (fault := strategy_fault(named, aim, space, kind, load=False)) is not None:
+        if (fault := strategy_fault(strategy, aim, space, kind, load=False)) is not None:
             yield Fault(pointer=pointer, detail=fault)
 
 
@@ -399,6 +401,8 @@ def target_faults(data: Mapping[str, Any]) -> Iterator[Fault]:
         return
     known = [name for name in _mapping(data, "inputs") if isinstance(name, str)]
     if not is_named(targets):
+        if _asks_nothing(targets, is_golden=False):
+            yield Fault(pointer="/targets", detail="it asks for nothing, so no candidate could meet it; name a target")
         yield from _tools(targets, ["targets"], known)
         return
     for name, suite in targets.items():

@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from enum import StrEnum
+from math import ceil, floor
 from typing import Literal
 
 from typing_extensions import TypedDict
@@ -233,7 +234,8 @@ def missed_gates(gates: Sequence[GateRecord]) -> list[GateRecord]:
 
 
 def _improvement_gate(evidence: ConfirmationEvidence, settings: GateSettings) -> GateResult:
-    required = LOW_BASE_GAIN if evidence.aim == "quality" and evidence.champion < LOW_BASE else settings.improvement
+    is_low = evidence.aim == "quality" and evidence.champion < LOW_BASE and not evidence.wished
+    required = LOW_BASE_GAIN if is_low else settings.improvement
     value = improvement_of(evidence.aim, evidence.champion, evidence.candidate)
     if value is None:
         reason = f"the champion is at {evidence.champion:.4g}: no {evidence.aim} is left to gain"
@@ -259,7 +261,8 @@ def points_text(share: float) -> str:
 
 
 def _risk_gate(risk: float, margin: float, settings: GateSettings, *, is_off: bool) -> GateResult:
-    losses = f"{risk:.0%} of the examples lose more than {max(margin, 0.10):.2f}"
+    # Rounded up, so that what fails is never printed as what is allowed.
+    losses = f"{ceil(100 * risk - 1e-9)}% of the examples lose more than {max(margin, 0.10):.2f}"
     if is_off:
         reason = (
             "off, since an item that is not processed counts as .5, and so as a loss where it is worth more, while"
@@ -312,11 +315,11 @@ def _quality_gate(evidence: ConfirmationEvidence, settings: GateSettings, margin
 
 def _at_least(name: str, value: float, required: float, what: str) -> GateResult:
     passed = value >= required - 1e-12
-    shown = (
-        f"{value:.0f}, at least {required:.0f} needed"
-        if name == "n"
-        else f"{value:.3f}, at least {required:.3f} needed"
-    )
+    digits = 0 if name == "n" else 3
+    scale = 10**digits
+    # What fails is rounded down, so that it is never printed as what is needed.
+    shown_value = value if passed else floor(value * scale) / scale
+    shown = f"{shown_value:.{digits}f}, at least {required:.{digits}f} needed"
     return GateResult(
         name=name,
         verdict=GateVerdict.PASS if passed else GateVerdict.FAIL,

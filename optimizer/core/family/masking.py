@@ -13,7 +13,7 @@ import re
 from bisect import bisect_right
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from functools import cache
-from itertools import accumulate
+from itertools import accumulate, chain, count
 from typing import Any
 
 import regex  # reads as re does, lets other threads run meanwhile, and can be told when to give up
@@ -282,10 +282,19 @@ class Masker:
                 text = masked
             return text
         if isinstance(value, Mapping):
-            return {self.mask(k): self.mask(v) for k, v in value.items()}
+            return self._members(value)
         if isinstance(value, Sequence) and not isinstance(value, bytes | bytearray):
             return [self.mask(v) for v in value]
         return value
+
+    def _members(self, values: Mapping[Any, Any]) -> dict[Any, Any]:
+        """Names that are alike once masked are numbered, so that no value is lost."""
+        members: dict[Any, Any] = {}
+        for name, value in values.items():
+            masked = self.mask(name)
+            numbered = (f"{masked} {n}" for n in count(2))
+            members[next(key for key in chain([masked], numbered) if key not in members)] = self.mask(value)
+        return members
 
 
 @cache

@@ -171,14 +171,17 @@ class FeedbackTrigger(Declaration):
     mean_below: Share = 0.5
 
 
+_OFF = BeforeValidator(lambda value: None if value is False else value)
+
+
 class Triggers(Declaration):
-    """What starts a study between schedules; None or false switches a trigger off.
+    """What starts a study between schedules; null or false switches a trigger off.
 
     ``strategy`` of such a study, None: the usual one.
     """
 
-    degradation: Annotated[float, Strict(), Field(gt=0, le=1)] | None = 0.15
-    feedback: FeedbackTrigger | None = Field(default_factory=FeedbackTrigger)
+    degradation: Annotated[Annotated[float, Strict(), Field(gt=0, le=1)] | None, _OFF] = 0.15
+    feedback: Annotated[FeedbackTrigger | None, _OFF] = Field(default_factory=FeedbackTrigger)
     student: Annotated[bool, Strict()] = True
     strategy: Word | None = None
 

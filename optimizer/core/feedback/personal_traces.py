@@ -240,7 +240,8 @@ def _emptied(value: Any) -> Any:
 
 def unescaped(text: str) -> str:
     """What a line of JSON, of HTML or of both says to a reader: escapes as what they stand for."""
-    return html.unescape(_ESCAPED.sub(_character, text))
+    characters = html.unescape(_ESCAPED.sub(_character, text))
+    return characters.encode("utf-16", "surrogatepass").decode("utf-16", "replace")  # joins the halves of a pair
 
 
 def _character(escape: re.Match[str]) -> str:

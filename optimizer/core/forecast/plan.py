@@ -264,7 +264,7 @@ def problems_of(outlook: Outlook) -> tuple[LimitExceeded, ...]:
             f" {plan.max_labelled:,}."
         )
         problems.append(
-            LimitExceeded(limit="max_labelled", needed=round(needed, 1), allowed=plan.max_labelled, text=text)
+            LimitExceeded(limit="max_labelled", needed=ceil(10 * needed) / 10, allowed=plan.max_labelled, text=text)
         )
     hours = 0.0 if total.hours is None else progress.hours + total.hours
     if outlook.rates is not None and hours > plan.max_hours:
@@ -274,7 +274,7 @@ def problems_of(outlook: Outlook) -> tuple[LimitExceeded, ...]:
             f" {outlook.rates.label_rate:.1%} of them give a label."
         )
         problems.append(
-            LimitExceeded(limit="max_days", needed=round(hours / 24, 2), allowed=plan.max_hours / 24, text=text)
+            LimitExceeded(limit="max_days", needed=ceil(100 * hours / 24) / 100, allowed=plan.max_hours / 24, text=text)
         )
     # A unit counts once per stage: where the same units always come back, waiting longer brings no new ones.
     worst, share = max(zip(outlook.needs, outlook.shares, strict=True), key=lambda pair: pair[0].units or 0.0)
@@ -319,7 +319,7 @@ def ways_out(outlook: Outlook, problems: Sequence[LimitExceeded]) -> tuple[str, 
         if needed > max(1.0, rates.label_rate):
             ways.append("more users (a label of every one that comes now would not be enough)")
         elif needed > rates.label_rate:
-            ways.append(f"more labels: from {needed:.0%} of the units (now {rates.label_rate:.1%})")
+            ways.append(f"more labels: from {ceil(1000 * needed) / 10:g}% of the units (now {rates.label_rate:.1%})")
     if traffic is not None and traffic.n_labelled_units:
         # The outcome that most units give, where that is another one than the rollout's metric.
         field, source = max(traffic.n_labelled_units, key=lambda one: (traffic.n_labelled_units[one], one))

@@ -142,7 +142,7 @@ def read_validator(values: Mapping[str, Any], faults: list[Fault]) -> Validator 
     """The validator of well-typed knobs; None when it has no issues to find."""
     named: list[str] = []
     for i, issue in enumerate(values.get("validate", ())):
-        if issue not in NAMED_CHECKS:
+        if not isinstance(issue, str) or issue not in NAMED_CHECKS:
             faults.append(
                 Fault(
                     pointer=pointer_of(["validate", i]),

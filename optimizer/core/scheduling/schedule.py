@@ -140,7 +140,8 @@ def check_stored(family: Family, stored: StoredSchedule) -> None:
     """Raises InvalidInput with every fault of a schedule that is to be set."""
     faults = []
     try:
-        check_cron(stored.cron or "0 3 * * *")
+        if stored.cron is not None:
+            check_cron(stored.cron)
     except ValueError as error:
         faults.append(Fault(pointer="/cron", detail=str(error)))
     wanted = in_force(family, stored)

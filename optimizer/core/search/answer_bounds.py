@@ -5,13 +5,14 @@ All of it is known before a model is asked.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Hashable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from itertools import product
 from math import ceil
 from types import MappingProxyType
 from typing import Any
 
+from optimizer.core.base.canonical import table_of
 from optimizer.core.base.errors import InvalidInput
 from optimizer.core.base.values import NONE, Spread
 from optimizer.core.dataset.examples import Example
@@ -218,8 +219,10 @@ def _calls_of(policy: Mapping[str, Any]) -> int:
 
 
 def options_of(space: Mapping[str, Any], name: str) -> list[Any]:
-    entry = space.get(name) or {}
-    return list(entry.get("choices") or entry.get("int") or ())
+    """Those that the space names, but for what is of a wrong type."""
+    entry = table_of(space.get(name))
+    options = entry.get("choices") or entry.get("int")
+    return [one for one in options if isinstance(one, Hashable)] if isinstance(options, list | tuple) else []
 
 
 ASKS = 2  # how often a member is asked about one answer: once more where its reply cannot be read

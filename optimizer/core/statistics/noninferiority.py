@@ -320,6 +320,8 @@ def gaffke_p(differences: Sequence[float], *, margin: float, lowest: float = -1.
     weights = Counter(d + margin for d in differences)
     weights[margin + lowest] += 1
     terms = [(c, times) for c, times in weights.items() if abs(c) > TIE]
+    if not terms:  # each row loses just the margin
+        return 1.0
     x, area = -4.2, 0.0
     while True:
         t = exp(x - exp(-x))

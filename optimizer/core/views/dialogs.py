@@ -12,7 +12,6 @@ from statistics import fmean
 from typing import Any, Literal
 
 from optimizer.core.base.answers import Text
-from optimizer.core.base.phrasing import count
 from optimizer.core.base.values import p95
 from optimizer.core.dataset.examples import normalise
 from optimizer.core.feedback.dialogs import INSIGHTS
@@ -279,9 +278,8 @@ def _of_family(one: FamilyDialogs) -> Iterator[Idea]:
             ),
             command=f"detent family validate {one.family}",
         )
-    n_suggested = sum(insight.kind == "suggestions" for insight in one.insights)
-    if n_suggested:
+    if any(insight.kind == "suggestions" for insight in one.insights):
         yield Idea(
-            what=f"{count(n_suggested, 'suggestion')} of people on {one.family}'s dialogs, to be tried in its prompt.",
+            what=f"People suggested something in {one.family}'s dialogs, to be tried in its prompt.",
             command=f"detent variant create {one.family} --help",
         )

@@ -285,6 +285,7 @@ def _guardrail(g: Guardrail) -> GuardrailView:
 
 def _evidence(name: str, claim: str, peak: float, now: float, alpha: float) -> EvidenceView:
     needed = threshold(alpha)
+    own, required = e_value_text(peak), e_value_text(needed)
     return EvidenceView(
         name=name,
         claim=claim,
@@ -294,7 +295,7 @@ def _evidence(name: str, claim: str, peak: float, now: float, alpha: float) -> E
         threshold=1 / alpha,
         share_of_way=min(1.0, max(0.0, peak / needed)),
         passed=peak >= needed,
-        text=f"{e_value_text(peak)} of {e_value_text(needed)}",
+        text=f"{'just under ' if peak < needed and own == required else ''}{own} of {required}",
     )
 
 

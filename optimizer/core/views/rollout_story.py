@@ -86,7 +86,7 @@ class RolloutReport:
 
 
 def history_of(rollout: Rollout, folded: Iterable[BlockStep]) -> RolloutStory:
-    """What ``evidence.fold`` gives, told; no block is kept but the few that compare outcomes."""
+    """What ``verification.fold`` gives, told; no block is kept but the few that compare outcomes."""
     counted: list[tuple[datetime, EvidenceState, Sums, Sums]] = []  # after each block that the gate used
     guardrails: dict[GuardrailKind, list[GuardrailPoint]] = {}
     compared: list[Block] = []

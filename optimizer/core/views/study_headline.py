@@ -166,7 +166,8 @@ def _at_what(study: Study, trials: Sequence[Trial]) -> str:
         where = "" if mine and theirs else " on dev"
         mine, theirs = (mine, theirs) if mine and theirs else on_dev[name]
         if mine and theirs and abs(mine / theirs - 1) > SAME:
-            parts.append(f"{mine / theirs:.2g} times {what}{where}")
+            ratio = mine / theirs
+            parts.append(f"{f'{ratio:,.0f}' if ratio >= 10 else f'{ratio:.2g}'} times {what}{where}")
     return f", at {' and '.join(parts)}" if parts else ""
 
 
@@ -263,6 +264,10 @@ def next_step(study: Study) -> str:
             f"the winner was not confirmed on the holdout; look at it all the same: detent variant diff {family}"
             f" {study.winner}"
         )
+    if study.outcome == "budget_exhausted" and study.winner:
+        return f"what a look at the sealed holdout costs: detent study confirm {family} {study.winner} --dry-run"
+    if study.outcome == "budget_exhausted":
+        return f"the same search with more to spend: detent study run {family} --dry-run says how much it takes"
     return f"nothing was better; another search: detent study run {family} --dry-run"
 
 

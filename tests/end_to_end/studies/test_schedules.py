@@ -91,6 +91,7 @@ def test_put_needs_if_match_and_refuses_what_was_read_before_a_change(world: Wor
     {
         "every fault": ({"cron": "0 25 * * *", "strategy": "magic"}, 422, {"/cron", "/strategy"}),
         "no cron line": ({"cron": "daily"}, 422, {"/cron"}),
+        "an empty cron line": ({"cron": ""}, 422, {"/cron"}),
         "an aim it cannot have": ({"cron": "0 3 * * *", "strategy": "race", "aim": "cost"}, 422, {"/strategy"}),
         "nothing said": ({}, 422, {"/cron"}),
         "an unknown member": ({"cron": None, "budget": 3}, 422, {"/budget"}),

@@ -101,6 +101,13 @@ def test_every_look_at_the_same_holdout_costs_confidence():
     assert verdicts(evaluate_gates(evidence(p=0.09, looks=3), GateSettings()))["confidence"] == "fail"
 
 
+def test_what_fails_by_a_hair_is_not_printed_as_what_is_needed():
+    drops = [-0.5] * 61 + [0.0] * 139
+    reasons = {g.name: g.reason for g in evaluate_gates(evidence(p=0.20004, drops=drops), GateSettings())}
+    assert reasons["confidence"].startswith("confidence 0.799, at least 0.800 needed")
+    assert reasons["risk"] == "31% of the examples lose more than 0.10, at most 30% may"
+
+
 def test_every_look_costs_the_gate_on_quality_as_much():
     cheap = {"aim": "cost", "champion": 2.0, "candidate": 1.0, "not_lower": not_lower(0.09)}
     assert verdicts(evaluate_gates(evidence(**cheap, looks=2), GateSettings()))["quality"] == "pass"

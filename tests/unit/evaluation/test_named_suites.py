@@ -70,6 +70,8 @@ def test_golden_scenarios_that_the_file_asks_for_and_that_are_not_there_hold_a_r
         ({"release": {"mean_score": 0.9}, "mean_score": 0.9}, "/targets/release", "unknown key 'release'"),
         ({"tools_used": {"inputs": ["documnt"]}}, "/targets/tools_used/inputs/0", "did you mean 'document'"),
         ({"t": {"tools_used": {"inputs": ["x"]}}}, "/targets/t/tools_used/inputs/0", "declared: document"),
+        ({}, "/targets", "it asks for nothing"),
+        ({"n": 50}, "/targets", "it asks for nothing"),
         ({"release": {}}, "/targets/release", "it asks nothing"),
         ({"release": {"n": 50, "errors": None}}, "/targets/release", "it asks nothing"),
         ({"golden": {"regression": None}}, "/targets/golden", "it asks nothing"),

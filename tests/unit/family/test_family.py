@@ -87,6 +87,29 @@ def test_an_unquoted_decimal_version_is_refused_since_1_10_would_become_1_1():
 
 
 @pytest.mark.parametrize(
+    "wrong",
+    [
+        {"schedule": {"strategy": "settings", "aim": "speed"}},
+        {"rollout": {"gates": {"aim": "speed"}}, "triggers": {"strategy": "settings"}},
+        {"prompt": {"current": "1", "versions": {"1": {"content": [{"role": ["user"], "content": "{{document}}"}]}}}},
+        {"space": {"policy.gate.scorer": "rouge_l"}},
+        {"space": {"policy.gate.scorer": {"choices": 5}}},
+        {"space": {"policy.validate.facts": {"choices": [["judge"]]}}},
+        {"policy": {"validate": ["too_long", ["factual_errors"]]}},
+    ],
+    ids=str,
+)
+def test_a_value_of_a_wrong_type_is_a_fault_and_no_other_error(wrong):
+    assert faults(changed(**wrong))
+
+
+@pytest.mark.parametrize("switch", [None, False])
+def test_a_trigger_is_switched_off_by_null_and_by_false(switch):
+    triggers = parse_family(changed(triggers={"degradation": switch, "feedback": switch, "student": False})).triggers
+    assert (triggers.degradation, triggers.feedback, triggers.student) == (None, None, False)
+
+
+@pytest.mark.parametrize(
     ("parser", "metric"),
     [("text", "rouge_l"), ("label", "label_match"), ("json", "exact_match"), ("list", "list_f1")],
     ids=lambda x: x,

@@ -45,6 +45,11 @@ def test_texts_are_masked_at_any_depth_in_keys_too_and_other_values_stay():
     assert Masker(["email"]).mask(value) == {"a": ["[email]", {"[email]": ["[email]", 1, None, True, 2.5]}]}
 
 
+def test_names_that_are_alike_once_masked_keep_their_values():
+    value = {"ann@x.de": 1, "bob@y.de": 2, "[email] 2": 3, "cat@z.de": 4}
+    assert Masker(["email"]).mask(value) == {"[email]": 1, "[email] 2": 2, "[email] 2 2": 3, "[email] 3": 4}
+
+
 def test_a_rule_of_the_users_own_replaces_literally():
     masker = Masker([{"pattern": r"cust-(\d+)", "replacement": r"\1"}])
     assert masker.mask("cust-12") == r"\1"

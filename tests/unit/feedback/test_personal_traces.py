@@ -146,6 +146,10 @@ def test_they_are_the_same_after_a_kill_and_hold_no_text() -> None:
         PersonalTraces.loaded(b"{}")
 
 
+def test_both_halves_of_an_escaped_character_are_read_as_one() -> None:
+    assert unescaped(json.dumps("𠮷野")) == '"𠮷野"'
+
+
 LINES = json.dumps({"t": SAID.replace(", ", "\n")}), SAID.replace("!", "&#33;"), rf"\u004d{SAID[1:]}"
 
 

@@ -10,7 +10,7 @@ import pytest
 
 from optimizer.core.base.errors import InvalidInput
 from optimizer.core.base.values import Budget
-from optimizer.core.evaluation.judging.bias import FILLERS, bias_of, own_wins, pad, place_bias
+from optimizer.core.evaluation.judging.bias import FILLERS, Pair, bias_of, own_wins, pad, place_bias, read_better
 from optimizer.jobs.calls.run_calls import RunCalls
 from optimizer.jobs.runs.check_judge import NO_OTHER, SAME_MODEL, check_judge, estimate_check
 from tests.stand_ins.scripted_model import ScriptedModel
@@ -230,6 +230,13 @@ def test_a_wide_interval_is_no_acquittal():
 )
 def test_what_a_place_and_an_answer_won_of_a_pair_in_both_orders(first, swapped, place, own):
     assert (place_bias(first, swapped), own_wins(first, swapped)) == (place, own)
+
+
+@pytest.mark.parametrize("choice", ["both", ["first"], {"first": 1}, None])
+def test_a_choice_of_another_form_is_told_as_one(choice):
+    pair = Pair(task="t", input={}, first="a", second="b")
+    with pytest.raises(ValueError, match="is not first, second or neither"):
+        read_better(pair, json.dumps({"of": pair.mark, "reasoning": "r", "better": choice}))
 
 
 def test_padding_says_nothing_and_about_doubles_the_answer():

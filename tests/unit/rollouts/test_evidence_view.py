@@ -60,6 +60,11 @@ def test_the_way_to_a_threshold_is_measured_on_the_log_scale() -> None:
     assert (found["roll"].share_of_way, found["roll"].passed) == (1.0, True)
 
 
+def test_evidence_that_rounds_to_its_threshold_is_not_shown_as_enough() -> None:
+    texts = {e_value: gates_of(with_peaks(ship3=e_value))[0].text for e_value in (19.9, 19.97, 20.01)}
+    assert texts == {19.9: "19.9 of 20", 19.97: "just under 20 of 20", 20.01: "20 of 20"}
+
+
 @pytest.mark.parametrize(("e_value", "n"), [(1.0, 0), (20**0.5, BAR // 2), (19.99, BAR - 1), (20.01, BAR), (1e12, BAR)])
 def test_a_bar_is_full_only_when_the_threshold_was_reached(e_value: float, n: int) -> None:
     (gate,) = [g for g in gates_of(with_peaks(ship1=e_value)) if g.name == "ship1"]

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
-from math import inf, log, sqrt
+from math import ceil, inf, log, sqrt
 from typing import Any
 
 import pytest
@@ -154,7 +154,7 @@ def test_too_many_days_are_named_with_the_share_of_labels_that_would_do() -> Non
     assert found.problems[0].needed == pytest.approx(days, abs=0.01)
     assert "max_days: 5" in found.ways_out
     rate = NINE / (100 * (72 - 25))
-    assert f"more labels: from {rate:.0%} of the units (now 20.0%)" in found.ways_out
+    assert f"more labels: from {ceil(1000 * rate) / 10:g}% of the units (now 20.0%)" in found.ways_out
 
 
 def test_units_that_always_come_back_are_too_few_however_long_one_waits() -> None:

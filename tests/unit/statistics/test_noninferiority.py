@@ -108,6 +108,10 @@ def test_the_fewest_rows_without_a_win_pass_and_one_fewer_does_not(margin: float
         assert test(n) <= level < test(n - 1)
 
 
+def test_rows_that_all_lose_just_the_margin_show_nothing():
+    assert gaffke_p([-0.05] * 30, margin=0.05, lowest=-0.05) == 1.0
+
+
 def test_scores_of_0_and_1_are_tested_exactly_and_all_others_by_gaffkes_test():
     champion = [1.0, 0.0] * 50
     assert not_lower(champion, champion, margin=0.05, level=0.1).test == "exact"

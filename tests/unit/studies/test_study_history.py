@@ -216,6 +216,12 @@ def test_a_winner_that_only_lacks_holdout_examples_names_the_forced_start() -> N
     assert "--confirm" not in said[2]
 
 
+def test_a_study_whose_money_ended_says_what_to_pay_for_next() -> None:
+    assert "detent study confirm f v_new --dry-run" in next_step(study(outcome="budget_exhausted"))
+    without = next_step(study(outcome="budget_exhausted", winner=None))
+    assert ("nothing was better" in without, "detent study run f --dry-run" in without) == (False, True)
+
+
 def test_a_better_score_says_what_it_costs_beside_the_champion() -> None:
     champion = replace(trial(0, "v_old", 0.5), n=10, cost_usd=0.01, p95_ms=400.0)
     dearer = replace(trial(1, "v_new", 0.6), n=20, cost_usd=0.094, p95_ms=410.0)
@@ -223,6 +229,8 @@ def test_a_better_score_says_what_it_costs_beside_the_champion() -> None:
     assert "and was nominated, at 4.7 times the cost on dev." in headline(improved, [champion, dearer])
     slower = replace(dearer, cost_usd=0.02, p95_ms=1000.0)
     assert "and was nominated, at 2.5 times the p95 latency on dev." in headline(improved, [champion, slower])
+    much_dearer = replace(dearer, cost_usd=2468 * champion.cost_usd)
+    assert "and was nominated, at 1,234 times the cost on dev." in headline(improved, [champion, much_dearer])
     anew: Any = {**CONFIRMED, "winner_p95_ms": 6000.0, "champion_p95_ms": 1000.0}
     sealed = headline(study(confirmation=anew), [champion, dearer])
     assert "at 4.7 times the cost on dev and 6 times the p95 latency." in sealed, "the confirmation asked both anew"

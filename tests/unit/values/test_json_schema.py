@@ -64,6 +64,10 @@ def test_no_more_than_a_hundred_faults_are_looked_for(value, monkeypatch):
     assert len(made) == 100
 
 
+def test_a_number_too_large_for_the_schema_is_a_fault():
+    assert "JSON against the schema" in schema_fault({"multipleOf": 0.5}, 10**400)
+
+
 def test_references_that_lead_out_of_a_schema_are_found():
     schema = {
         "$defs": {"a": {"$id": "a.json", "items": {"$ref": "a.json#/x"}}},

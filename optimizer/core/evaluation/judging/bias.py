@@ -56,9 +56,15 @@ class Bias:
         """The bias in a sentence."""
         if self.value is None or self.low is None or self.high is None:
             return f"{self.name}: cannot tell, {self.why}."
-        shown = signed(self.value) if self.name == "verbosity" else f"{signed(100 * self.value, 1)}%"
+        is_share = self.name != "verbosity"
+        shown = f"{signed(100 * self.value, 1)}%" if is_share else signed(self.value)
+        interval = (
+            f"{signed_interval(100 * self.low, 100 * self.high, digits=1)} %"
+            if is_share
+            else signed_interval(self.low, self.high)
+        )
         figure = _WORDS[self.name].format(shown)
-        between = f"(98 % interval {signed_interval(self.low, self.high)}, {self.n} rows)"
+        between = f"(98 % interval {interval}, {self.n} rows)"
         return (
             f"{self.name}: {self.verdict.replace('_', ' ')}, {figure} {between}{f'; {self.why}' if self.why else ''}."
         )
@@ -123,8 +129,7 @@ def _likes(name: BiasName, low: float, high: float) -> bool:
     return low > 0 or (name == "position" and high < 0)
 
 
-Better = Literal["first", "second", "neither"]
-_WINS: Mapping[Better, float] = {"first": 1.0, "neither": 0.5, "second": 0.0}
+_WINS: Mapping[str, float] = {"first": 1.0, "neither": 0.5, "second": 0.0}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -138,7 +143,7 @@ class Pair:
 
     @property
     def mark(self) -> str:
-        """12 hex digits over all of it, as of ``rubric.Judged``."""
+        """12 hex digits over all of it, as of ``rubric.JudgeCase``."""
         return digest(canonical_json([self.task, dict(self.input), self.first, self.second]))[:12]
 
     @property
@@ -170,7 +175,7 @@ def read_better(pair: Pair, text: str) -> float:
 
     Raises ValueError for an answer of another form than the one that was asked for.
     """
-    answer = read_object(text, {"of", "reasoning", "better"}, pair.mark)
-    if answer["better"] not in _WINS:
+    better = read_object(text, {"of", "reasoning", "better"}, pair.mark)["better"]
+    if not isinstance(better, str) or better not in _WINS:
         raise ValueError('"better" is not first, second or neither')
-    return _WINS[answer["better"]]
+    return _WINS[better]

@@ -138,7 +138,7 @@ class Claims:
 
     @property
     def mark(self) -> str:
-        """12 hex digits over all of it, as of ``rubric.Judged``."""
+        """12 hex digits over all of it, as of ``JudgeCase``."""
         return digest(canonical_json([dict(self.material), self.answer]))[:12]
 
 

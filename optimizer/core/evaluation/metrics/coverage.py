@@ -54,7 +54,7 @@ def topic_coverage(wanted: Any, output: Any, *, key: str = "topics") -> float:
     Topics are compared without regard to case and white space; each counts once.
     Where none is expected all are covered.
 
-    Source: recall, as ``overlap.Overlap`` has it, over topics.
+    Source: recall, as ``words.Overlap`` has it, over topics.
     """
     topics = {fold(topic) for topic in ([wanted] if isinstance(wanted, str) else wanted_items(wanted, key))}
     if not topics:
