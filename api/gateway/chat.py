@@ -227,13 +227,19 @@ def _within_limits(call: AnsweredCall, shared: Services, side: ModelSide) -> Ans
         )
     names = {call.request.model} | (policy.models if policy is not None else set())
     n_calls = most_calls(policy) if policy is not None else 1
-    return replace(
-        call,
-        may_cost_usd=most_usd(
-            call.request, names, n_calls, side.catalogue, limit=limit, said_by=said_by, lengths=side.lengths
-        )
-        + most_judging_usd(definition, policy, call.request, call.input, side.catalogue, limit=limit, said_by=said_by),
+    most_per_call_usd = most_usd(
+        call.request,
+        names,
+        side.catalogue,
+        limit=limit,
+        said_by=said_by,
+        fallbacks=not call.cheapest_only,
+        lengths=side.lengths,
     )
+    judging_usd = most_judging_usd(
+        definition, policy, call.request, call.input, side.catalogue, limit=limit, said_by=said_by
+    )
+    return replace(call, may_cost_usd=n_calls * most_per_call_usd + judging_usd)
 
 
 def _start(side: ModelSide, call: AnsweredCall, reader: Reader, *, streaming: bool) -> asyncio.Future[ChatResult]:

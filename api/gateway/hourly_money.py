@@ -24,6 +24,7 @@ from optimizer.core.policy.policy import Policy
 from optimizer.core.policy.steps import most_calls
 from optimizer.core.search.answer_bounds import DEFAULT_MAX_TOKENS, judging_cost
 from optimizer.host.config import Settings
+from optimizer.jobs.calls.ask_model import chain_of
 from optimizer.jobs.calls.student_shelf import is_student
 from optimizer.ports import ModelCatalogue, Store
 
@@ -114,31 +115,39 @@ class HourlyMoney:
 def most_usd(
     request: ModelRequest,
     names: Iterable[str],
-    n_calls: int,
     models: ModelCatalogue,
     *,
     limit: float,
     said_by: str,
+    fallbacks: bool = True,
     lengths: AnswerLengths | None = None,
 ) -> float:
-    """The most that one answer may cost whose ``n_calls`` calls of this request go to the dearest of the named models.
+    """The most that one call of this request may cost whichever of the named models it goes to.
+
+    A provider may bill each attempt that comes to nothing, so all that the call can make count: the model's own, its
+    retries, and those of its fallbacks.
 
     Args:
+        fallbacks: False: the call asks the named model alone.
         lengths: by which answers are expected; None: the longest possible ones.
     Raises:
         MoneySpent: one of them has no price, so that no limit could hold its calls.
     """
     most = 0.0
     for name in names:
-        try:
-            price, facts = models.price(name), models.describe(name)
-        except DetentError:  # no such model: its call fails by itself, and costs nothing
-            continue
-        if price is None:
-            raise _no_price(name, limit, said_by)
-        tokens = output_limit(request.params, facts.max_output_tokens)
-        most = max(most, reservation_usd(request, price, lengths.expected(name, tokens) if lengths else tokens))
-    return n_calls * most
+        chain_usd = 0.0
+        for model in chain_of(models, name, fallbacks=fallbacks):
+            try:
+                price, facts = models.price(model), models.describe(model)
+            except DetentError:  # no such model: its call fails by itself, and costs nothing
+                continue
+            if price is None and model == name:
+                raise _no_price(name, limit, said_by)
+            tokens = output_limit(request.params, facts.max_output_tokens)
+            expected_tokens = lengths.expected(model, tokens) if lengths else tokens
+            chain_usd += (1 + facts.retries) * reservation_usd(request, price, expected_tokens)
+        most = max(most, chain_usd)
+    return most
 
 
 def most_judging_usd(
@@ -151,7 +160,10 @@ def most_judging_usd(
     limit: float,
     said_by: str,
 ) -> float:
-    """The most that a policy's judge may cost for one answer; 0 where no judge is asked. Raises as ``most_usd``."""
+    """The most that a policy's judge may cost for one answer, its retries included; 0 where no judge is asked.
+
+    Raises as ``most_usd``.
+    """
     if policy is None or not policy.asks_judge or family.judge is None:
         return 0.0
     inputs = {name: value_text(value) for name, value in input.items()}
@@ -161,14 +173,17 @@ def most_judging_usd(
     n_facts = most_calls(policy) if policy.validator is not None and policy.validator.asks_judge else 0
     n_judgements = policy.most_judgements + n_facts
 
-    def price_of(name: str) -> ModelPrice | None:
-        price = models.price(name)
+    def price_of_attempts(name: str) -> ModelPrice | None:
+        price, n_attempts = models.price(name), 1 + models.describe(name).retries
         if price is None:
             raise _no_price(name, limit, said_by)
-        return price
+        return ModelPrice(
+            input_usd_per_mtok=n_attempts * price.input_usd_per_mtok,
+            output_usd_per_mtok=n_attempts * price.output_usd_per_mtok,
+        )
 
     try:
-        judging = judging_cost(family, inputs, (), most, price_of, n_gate=n_judgements)
+        judging = judging_cost(family, inputs, (), most, price_of_attempts, n_gate=n_judgements)
     except MoneySpent:
         raise
     except DetentError:  # no such model: its call fails by itself, and costs nothing

@@ -73,7 +73,7 @@ def of_model(
         whose = "Chat with models by their own names"
         side.money.require_left(NO_FAMILY, limit, shared.clock.now(), whose=whose, said_by=said_by)
         may_cost_usd = most_usd(
-            model_request, [body.model], 1, side.catalogue, limit=limit, said_by=said_by, lengths=side.lengths
+            model_request, [body.model], side.catalogue, limit=limit, said_by=said_by, lengths=side.lengths
         )
     id = new_id("in")
     return AnsweredCall(

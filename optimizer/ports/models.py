@@ -76,6 +76,10 @@ class ModelFacts(Protocol):
         """Seconds that one attempt may take."""
 
     @property
+    def retries(self) -> int:
+        """Further attempts after a passing fault."""
+
+    @property
     def backoff(self) -> Backoff: ...
     @property
     def breaker(self) -> BreakerSettings: ...

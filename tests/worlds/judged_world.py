@@ -157,6 +157,7 @@ class JudgedWorld(World):
             student=False,
             concurrency=known.concurrency,
             processes="auto",
+            retries=known.retries,
             max_output_tokens=known.max_output_tokens,
         )
 

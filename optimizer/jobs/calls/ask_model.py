@@ -6,7 +6,6 @@ The journal is never asked.
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Sequence
-from contextlib import suppress
 from dataclasses import dataclass, replace
 from functools import partial
 
@@ -14,7 +13,7 @@ from optimizer.core.base.errors import NOT_ASKED, DetentError, ModelFailed
 from optimizer.core.models.budget import worth_a_retry
 from optimizer.core.models.language import Backoff, ModelAnswer, ModelPrice, ModelRequest
 from optimizer.jobs.calls.retried_model import RetriedModel
-from optimizer.ports import DeltaSink, LanguageModel, ModelSource
+from optimizer.ports import DeltaSink, LanguageModel, ModelCatalogue, ModelSource
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -43,14 +42,20 @@ async def ask_model(
     Raises:
         ModelFailed: as ``FallbackModel.stream``.
     """
-    chain = [name]
-    if fallbacks:
-        with suppress(DetentError):  # asked alone, it says what is wrong with it
-            chain += models.describe(name).fallbacks
-    model = FallbackModel(chain, partial(_open, models))
+    model = FallbackModel(chain_of(models, name, fallbacks=fallbacks), partial(_open, models))
     request = request_of(model)
     answer = await (model.complete(request) if sink is None else model.stream(request, sink))
     return ModelReply(answer=answer, models=tuple(model.asked))
+
+
+def chain_of(models: ModelCatalogue, name: str, *, fallbacks: bool) -> Sequence[str]:
+    """The models that one answer may ask, in their order."""
+    if not fallbacks:
+        return [name]
+    try:
+        return [name, *models.describe(name).fallbacks]
+    except DetentError:  # asked alone, it says what is wrong with it
+        return [name]
 
 
 def pause_before_retry(error: ModelFailed, backoff: Backoff) -> bool | float:

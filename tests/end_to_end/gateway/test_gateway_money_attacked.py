@@ -20,6 +20,7 @@ from tests.worlds.gateway_world import family, make_home, running
 # The provider asks $0.002 for an answer; by its length this request may cost more than $0.01.
 ASKED: dict[str, Any] = {"messages": [{"role": "user", "content": "x" * 10_000}], "max_tokens": 10}
 PRICED = {"input_usd_per_mtok": 1, "output_usd_per_mtok": 10}
+FREE = {"input_usd_per_mtok": 0, "output_usd_per_mtok": 0}
 
 
 @pytest.fixture(scope="module")
@@ -31,12 +32,14 @@ def behind() -> Iterator[FaultyProvider]:
 @pytest.fixture(scope="module")
 def url(behind: FaultyProvider, tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     wire = {"openai_compatible": behind.url, "model": "m", "retries": 0}
-    models = {"priced": {**wire, "price": PRICED}, "unpriced": wire}
+    away = {**wire, "openai_compatible": "http://127.0.0.1:9/v1", "price": FREE, "fallbacks": ["priced"]}
+    models = {"priced": {**wire, "price": PRICED}, "unpriced": wire, "away": away}
     long = "{document: {type: text, max_chars: 20000}}"
     families = {
         name: f"{family(name, 'priced', inputs=long)}limits: {{usd_per_hour: 0.008}}\n"
         for name in ("held", "malformed")
     }
+    families["fallen"] = families["held"].replace("held", "fallen").replace("priced", "away")
     families["free"] = family("free", "unpriced") + "limits: {usd_per_hour: 1}\n"
     families["plain"] = family("plain", "unpriced")
     settings = make_home(tmp_path_factory.mktemp("home"), families, models, limits={"models_usd_per_hour": 0.1})
@@ -48,7 +51,7 @@ def post(url: str, model: str, **more: Any) -> httpx.Response:
     return httpx.post(f"{url}/v1/chat/completions", json={**ASKED, "model": model, **more}, timeout=30)
 
 
-@pytest.mark.parametrize(("model", "n_allowed"), [("held", 1), ("priced", 10)])
+@pytest.mark.parametrize(("model", "n_allowed"), [("held", 1), ("fallen", 1), ("priced", 10)])
 def test_requests_that_come_at_once_do_not_all_find_the_same_money_left(
     url: str, behind: FaultyProvider, model: str, n_allowed: int
 ) -> None:

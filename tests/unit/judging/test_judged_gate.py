@@ -288,6 +288,8 @@ def test_the_familys_hour_counts_the_most_that_a_gates_judge_may_cost(tmp_path: 
     judge = world.by_name["judge"]
     assert most(**{"gate.scorer": "checks"}) == 0.0
     assert most() > most(**{"gate.retries": 0}) > 2 * 600 * 2.0 / 1e6, "each judgement, asked for twice"
+    with_retries, judge.retries = most(), 0
+    assert with_retries == pytest.approx(3 * most()), "each asks twice more after a passing fault"
     judge.price = None
     with pytest.raises(MoneySpent):
         most()

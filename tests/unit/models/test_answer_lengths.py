@@ -82,6 +82,7 @@ def day() -> Any:
 def test_the_hours_money_reserves_by_measured_lengths_too():
     class Catalogue:
         max_output_tokens = LONGEST
+        retries, fallbacks = 0, ()
 
         def price(self, name: str) -> ModelPrice:
             return PRICE
@@ -91,7 +92,7 @@ def test_the_hours_money_reserves_by_measured_lengths_too():
 
     def most(lengths: AnswerLengths | None) -> float:
         asked = request(max_tokens=LONGEST)
-        return most_usd(asked, ["scripted"], 2, Catalogue(), limit=1.0, said_by="x", lengths=lengths)  # type: ignore[arg-type]
+        return most_usd(asked, ["scripted"], Catalogue(), limit=1.0, said_by="x", lengths=lengths)  # type: ignore[arg-type]
 
-    assert most(None) == pytest.approx(0.2)
-    assert most(measured(*[10] * 20)) == pytest.approx(0.02)
+    assert most(None) == pytest.approx(0.1)
+    assert most(measured(*[10] * 20)) == pytest.approx(0.01)

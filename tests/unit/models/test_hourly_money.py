@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from contextlib import suppress
+from contextlib import ExitStack, suppress
 from datetime import UTC, datetime
 from typing import Any
 
@@ -22,6 +22,7 @@ from tests.unit.models.test_model_guards import Facts, Shelf, Sink, ask
 
 NOW = datetime(2026, 11, 20, 8, 30, tzinfo=UTC)
 PRICE = ModelPrice(input_usd_per_mtok=1.0, output_usd_per_mtok=10.0)
+DEAR = ModelPrice(input_usd_per_mtok=10.0, output_usd_per_mtok=100.0)
 MOST_USD = reservation_usd(request(), PRICE)  # of one attempt that asks for 20 tokens
 
 
@@ -52,29 +53,51 @@ def test_a_limit_that_is_reached_says_when_the_next_hour_begins() -> None:
 
 
 class Catalogue:
-    """Two models, one of which has no price."""
+    """``backed`` is asked once more and then its fallbacks, of which ``dear`` costs ten times as much as it does."""
 
-    max_output_tokens = 7
-    student = False
+    def __init__(self) -> None:
+        self.prices = {"priced": PRICE, "unpriced": None, "backed": PRICE, "dear": DEAR}
 
     def price(self, name: str) -> ModelPrice | None:
-        if name not in ("priced", "unpriced"):
+        if name not in self.prices:
             raise NotFound(f"no model {name}")
-        return PRICE if name == "priced" else None
+        return self.prices[name]
 
     def describe(self, name: str) -> Any:
-        return self
+        if name == "backed":
+            return Facts(max_output_tokens=7, retries=1, fallbacks=("dear", "unpriced", "no such"))
+        return Facts(max_output_tokens=7)
 
 
-def most(*names: str, n_calls: int = 1, **params: Any) -> float:
-    return most_usd(request(**params), names, n_calls, Catalogue(), limit=1.0, said_by="limits.usd_per_hour")
+def most(*names: str, fallbacks: bool = True, **params: Any) -> float:
+    said_by = "limits.usd_per_hour"
+    return most_usd(request(**params), names, Catalogue(), limit=1.0, said_by=said_by, fallbacks=fallbacks)
 
 
-def test_a_call_may_cost_as_much_as_its_request_and_the_longest_answer_of_each_of_its_calls() -> None:
+def test_a_call_may_cost_as_much_as_its_request_and_the_longest_answer_of_each_attempt_it_may_make() -> None:
     assert most("priced", "no such") == pytest.approx(MOST_USD)
-    assert most("priced", n_calls=3) == pytest.approx(3 * MOST_USD)
+    assert most("priced", "backed", fallbacks=False) == pytest.approx(2 * MOST_USD)
+    assert most("priced", "backed") == pytest.approx((2 + 10) * MOST_USD), "a fallback without a price counts nothing"
     of_seven = MOST_USD - 13 * 10 / 1e6
     assert most("priced", max_tokens=None) == pytest.approx(of_seven), "the model's own limit is 7 tokens"
+
+
+def test_calls_that_a_dearer_fallback_answers_pass_the_limit_by_one_at_most() -> None:
+    money, n_admitted, limit, dear_usd = HourlyMoney(), 0, 100 * MOST_USD, 10 * MOST_USD
+    with ExitStack() as calls, suppress(MoneySpent):
+        while n_admitted < 1000:
+            require_left(money, limit)
+            calls.enter_context(money.under_way("f", most("backed")))
+            n_admitted += 1
+    assert dear_usd < n_admitted * dear_usd <= limit + dear_usd
+
+
+def test_a_call_that_may_cost_more_than_the_limit_is_let_through_while_none_is_under_way() -> None:
+    money = HourlyMoney()
+    for _ in range(2):
+        require_left(money, limit=MOST_USD)
+        with money.under_way("f", most("backed")), pytest.raises(MoneySpent):
+            require_left(money, limit=MOST_USD)
 
 
 def test_under_a_limit_a_model_without_a_price_is_not_asked() -> None:

@@ -32,6 +32,7 @@ class Facts:
     concurrency: int = 4
     queue: int = 4
     timeout_s: float = 20.0
+    retries: int = 0
     backoff: Backoff = QUICK
     breaker: BreakerSettings = field(default_factory=lambda: BreakerSettings(failures=3, cool_down_s=10.0, successes=1))
     processes: int | str = "auto"
