@@ -92,6 +92,14 @@ class RequestLimits:
             return 1
 
 
+@dataclass(slots=True)
+class KeyCall:
+    """One call on the wire that counts for a key; whoever makes it says here what became of it."""
+
+    is_sent: bool = False
+    answer: ModelAnswer | None = None
+
+
 class KeySpending:
     """Model calls and dollars a day of one key, counted before each call and settled after it."""
 
@@ -112,10 +120,11 @@ class KeySpending:
     @asynccontextmanager
     async def call(
         self, request: ModelRequest, price: ModelPrice | None, most_tokens: int | None
-    ) -> AsyncIterator[list[ModelAnswer]]:
-        """Around one call on the wire; the answer is put into the list.
+    ) -> AsyncIterator[KeyCall]:
+        """Around one call on the wire, and the wait for its turn.
 
-        A process that dies meanwhile leaves the highest price counted.
+        A process that dies meanwhile leaves the highest price counted; so does a client that leaves after the call was
+        sent. One that leaves before has used nothing.
 
         Raises:
             ModelFailed: kind ``limit``; the model was not asked.
@@ -123,9 +132,9 @@ class KeySpending:
         now = self._clock.now()
         day = floor(now, DAY)
         reserved = await self._reserve(request, price, most_tokens, now, day)
-        answers: list[ModelAnswer] = []
+        call = KeyCall()
         try:
-            yield answers
+            yield call
         except ModelFailed as error:
             is_sent = error.members.get("sent") is not False
             status = error.members.get("status_of_model")
@@ -133,7 +142,11 @@ class KeySpending:
                 day, reserved, charge_after_failure(error.kind, status, is_sent, reserved), called=is_sent
             )
             raise
-        await self._settle(day, reserved, answers[0].cost_usd if answers else reserved, called=True)
+        except (Exception, asyncio.CancelledError):  # its client left, or the gateway ends
+            if not call.is_sent:
+                await self._settle(day, reserved, 0.0, called=False)
+            raise
+        await self._settle(day, reserved, reserved if call.answer is None else call.answer.cost_usd, called=True)
 
     async def _reserve(
         self, request: ModelRequest, price: ModelPrice | None, most_tokens: int | None, now: datetime, day: datetime

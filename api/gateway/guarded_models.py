@@ -16,7 +16,7 @@ from typing import Any
 import structlog
 
 from api.access.answer_lengths import AnswerLengths
-from api.access.key_limits import KeySpending
+from api.access.key_limits import KeyCall, KeySpending
 from api.gateway.hourly_money import billed_usd
 from api.gateway.metrics import Metrics
 from api.gateway.model_limiter import Full, Limiter
@@ -223,18 +223,19 @@ class GuardedModel(WrappedModel):
         spending, metrics = self._client.spending, self._metrics
         async with (
             (
-                nullcontext(list[ModelAnswer]())
+                nullcontext(KeyCall())
                 if spending is None
                 else spending.call(request, self.price, self.max_output_tokens)
-            ) as answers,
+            ) as call,
             self._counted(),
         ):
+            call.is_sent = True
             try:
                 started = perf_counter()
                 with TRACING.model_call(request) as span:
                     answer = await ask()
                     TRACING.answered(span, answer)
-                answers.append(answer)
+                call.answer = answer
                 if self._lengths is not None:
                     self._lengths.add(request.model, answer.output_tokens)
                 metrics.request_duration.labels(**self._labels).observe(perf_counter() - started)

@@ -7,21 +7,29 @@ import threading
 from collections.abc import AsyncIterator, Callable
 from contextlib import AbstractContextManager, asynccontextmanager, nullcontext
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
 import pytest
+from sqlalchemy import select
 from structlog.testing import capture_logs
 
+from api.access.key_limits import KeySpending
 from api.gateway.guarded_models import GuardedModels
 from api.gateway.metrics import Metrics
 from api.gateway.model_limiter import Full, Limiter
 from api.gateway.reader import ClientGone, Reader
+from optimizer.adapters.store.repositories.api_keys import USAGE
 from optimizer.core.base.errors import ModelFailed, NotFound
 from optimizer.core.models.breaker import BreakerSettings
+from optimizer.core.models.budget import reservation_usd
 from optimizer.core.models.language import AnswerTooLong, Backoff, MessageInPieces, ModelDelta, ModelPrice, delta_of
+from optimizer.core.serving.access import KeyLimits
 from optimizer.jobs.calls.ask_model import ask_model, pause_before_retry
 from optimizer.jobs.calls.blocking import wait_for
+from tests.clock import Clock
 from tests.stand_ins.scripted_model import ScriptedModel, failed, request
+from tests.stores import NOW, new_database
 
 QUICK = Backoff(initial_s=0.001, max_s=0.002, jitter_s=0.0)
 
@@ -369,6 +377,39 @@ def test_a_client_who_leaves_the_queue_is_never_asked_for() -> None:
             await reader.put({"content": "late"})
 
     asyncio.run(story())
+
+
+def test_only_the_call_that_was_sent_uses_a_keys_day_where_all_who_wait_leave(tmp_path: Path) -> None:
+    store = new_database(tmp_path)
+    spending = KeySpending("app", KeyLimits(calls_per_day=9, usd_per_day=9.0), store, Clock(NOW))
+    model = ScriptedModel(name="a", price=ModelPrice(input_usd_per_mtok=1.0, output_usd_per_mtok=10.0))
+
+    async def story() -> None:
+        models, release = GuardedModels(Shelf(model, a=Facts(concurrency=1)), Metrics()), asyncio.Event()
+
+        async def complete(_: Any) -> Any:
+            await release.wait()
+            raise ClientGone
+
+        model.complete = complete  # type: ignore[method-assign]
+        readers = [Reader() for _ in range(3)]
+        calls = []
+        for n, reader in enumerate(readers):
+            one = models.for_request("f", reader, spending, "app").get("a")
+            calls.append(asyncio.create_task(one.complete(request())))
+            await soon(lambda n=n: models.health()["a"]["in_flight"] + models.health()["a"]["waiting"] == n + 1)
+        readers[1].leave()
+        calls[2].cancel()
+        await asyncio.wait(calls[1:])
+        release.set()
+        ends = await asyncio.gather(*calls, return_exceptions=True)
+        assert [type(end) for end in ends] == [ClientGone, ClientGone, asyncio.CancelledError]
+
+    asyncio.run(story())
+    with store.read() as tx:
+        used = {row.limit: row.used for row in tx.execute(select(USAGE))}
+    store.close()
+    assert used == {"calls_per_day": 1, "usd_per_day": pytest.approx(reservation_usd(request(), model.price))}
 
 
 # --- answers in pieces ------------------------------------------------------------------------------------------------
