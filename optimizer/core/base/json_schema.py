@@ -50,16 +50,27 @@ def schema_fault(schema: Mapping[str, Any], value: Any) -> str | None:
 
 def outside_references(schema: Any) -> list[str]:
     """The references of a schema that lead out of it, as written. They would have to be fetched, and never are."""
-    references, ids, waiting = [], {""}, [schema]
+    references, ids = [], {""}
+    for part in _parts(schema):
+        references += [reference for key in ("$ref", "$dynamicRef") if isinstance(reference := part.get(key), str)]
+        ids |= {reference for reference in (part.get("$id"),) if isinstance(reference, str)}
+    return [reference for reference in references if reference.partition("#")[0] not in ids]
+
+
+def is_unbounded(schema: Any) -> bool:
+    """Whether the library itself would hold names against patterns, without an end that can be set."""
+    return {"unevaluatedProperties", "patternProperties"} <= {key for part in _parts(schema) for key in part}
+
+
+def _parts(schema: Any) -> Iterator[Mapping[Any, Any]]:
+    waiting = [schema]
     while waiting:
         value = waiting.pop()
         if isinstance(value, Mapping):
-            references += [reference for key in ("$ref", "$dynamicRef") if isinstance(reference := value.get(key), str)]
-            ids |= {reference for reference in (value.get("$id"),) if isinstance(reference, str)}
+            yield value
             waiting += value.values()
         elif isinstance(value, list | tuple):
             waiting += value
-    return [reference for reference in references if reference.partition("#")[0] not in ids]
 
 
 def _matches(pattern: str, text: str) -> bool:

@@ -123,7 +123,7 @@ def _schema(schema: Mapping[str, Any], at: Sequence[str]) -> Iterator[Fault]:
     from jsonschema import Draft202012Validator  # here, because most families need none of it
     from jsonschema.exceptions import SchemaError
 
-    from optimizer.core.base.json_schema import outside_references
+    from optimizer.core.base.json_schema import is_unbounded, outside_references
 
     try:
         Draft202012Validator.check_schema(schema)
@@ -131,6 +131,13 @@ def _schema(schema: Mapping[str, Any], at: Sequence[str]) -> Iterator[Fault]:
         yield Fault(
             pointer=pointer_of([*at, *error.absolute_path]),
             detail=f"this is no JSON Schema (draft 2020-12): {error.message}; see json-schema.org for the keywords",
+        )
+    if is_unbounded(schema):
+        yield Fault(
+            pointer=pointer_of(at),
+            detail=(
+                "unevaluatedProperties beside patternProperties takes time without a bound; use additionalProperties"
+            ),
         )
     for name in outside_references(schema):
         yield Fault(

@@ -3,7 +3,7 @@ from __future__ import annotations
 import pytest
 
 from optimizer.core.base import json_schema
-from optimizer.core.base.json_schema import outside_references, schema_fault
+from optimizer.core.base.json_schema import is_unbounded, outside_references, schema_fault
 
 NAMES = {
     "type": "object",
@@ -66,6 +66,11 @@ def test_no_more_than_a_hundred_faults_are_looked_for(value, monkeypatch):
 
 def test_a_number_too_large_for_the_schema_is_a_fault():
     assert "JSON against the schema" in schema_fault({"multipleOf": 0.5}, 10**400)
+
+
+def test_a_schema_that_only_the_library_could_hold_names_against_is_unbounded():
+    patterns = {"allOf": [{"patternProperties": {"^(a+)+$": {}}}]}
+    assert [is_unbounded(each) for each in (patterns, {**patterns, "unevaluatedProperties": False})] == [False, True]
 
 
 def test_references_that_lead_out_of_a_schema_are_found():
