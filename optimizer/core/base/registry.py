@@ -140,7 +140,7 @@ class Registry(Generic[T]):
         """What packages add, without those that are refused."""
         return {
             registration.name: registration
-            for registration in self._registrations()
+            for registration in _packages(self.group)
             if self._fault(registration) is None
         }
 
@@ -148,11 +148,8 @@ class Registry(Generic[T]):
     def refused(self) -> tuple[str, ...]:
         """Why each name that a package adds in vain is not taken, as a sentence."""
         return tuple(
-            fault for registration in self._registrations() if (fault := self._fault(registration)) is not None
+            fault for registration in _packages(self.group) if (fault := self._fault(registration)) is not None
         )
-
-    def _registrations(self) -> Sequence[Registration]:
-        return _packages(self.group)
 
     def _fault(self, entry: Registration) -> str | None:
         why = None
@@ -163,7 +160,7 @@ class Registry(Generic[T]):
         elif not _NAME.fullmatch(entry.name):
             why = "a name begins with a small letter and holds small letters, digits and underscores"
         elif others := [
-            other.package for other in self._registrations() if other.name == entry.name and other != entry
+            other.package for other in _packages(self.group) if other.name == entry.name and other != entry
         ]:
             why = f"{' and '.join(others)} adds the same name"
         if why is None:

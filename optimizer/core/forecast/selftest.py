@@ -10,7 +10,7 @@ from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from math import floor
-from typing import Literal
+from typing import Literal, get_args
 
 from optimizer.core.base.values import Interval, grouped
 from optimizer.core.feedback.traffic import PastLabel, PastRequest
@@ -229,8 +229,7 @@ class SelftestReport:
 def cell_of(runs: Sequence[Run], *, injected: float, drop: float) -> Cell:
     """Args: ``runs`` at least one."""
     ended = [run for run in runs if run.ending != "unfinished"]
-    names: tuple[Ending, ...] = ("shipped", "rolled_back", "inconclusive", "invalid", "unfinished")
-    counts = {name: sum(run.ending == name for run in runs) for name in names}
+    counts = {name: sum(run.ending == name for run in runs) for name in get_args(Ending)}
     return Cell(
         injected=injected,
         drop=drop,

@@ -33,11 +33,6 @@ class HeldBack:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Admission:
-    """The call fits."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
 class Denial:
     """The call would pass a cap; ``reason`` is a sentence for the study's page."""
 
@@ -138,8 +133,8 @@ def require_a_proposal(proposer: str, price: ModelPrice | None, max_tokens: int,
         )
 
 
-def may_spend(budget: Budget, spend: Spend, reserve_usd: float, held: HeldBack) -> Admission | Denial:
-    """Whether one more call fits under the caps of calls and dollars; minutes are the study's own to keep.
+def denial_of(budget: Budget, spend: Spend, reserve_usd: float, held: HeldBack) -> Denial | None:
+    """Of one more call, by the caps of calls and dollars; None: it fits. Minutes are the study's own to keep.
 
     Args:
         spend: used so far; calls in flight or lost count at their reserved price.
@@ -160,7 +155,7 @@ def may_spend(budget: Budget, spend: Spend, reserve_usd: float, held: HeldBack) 
                 f"${spend.usd:.6f} is used or reserved{_held_back_text(round(held.usd, 6), 'dollars', held)}."
             )
         )
-    return Admission()
+    return None
 
 
 def charge_after_failure(kind: str, status: int | None, was_sent: bool, reserved_usd: float) -> float:

@@ -81,7 +81,6 @@ def _outcome(study: Study, trials: Sequence[Trial], versions: Mapping[str, str])
     if study.move_to is not None and study.status == "finished":
         return _move(study, winner, tried)
     if study.mode == "confirm" and study.outcome in (None, "not_confirmed"):
-        winner = variant_name(study.winner, versions) if study.winner else None
         what = f"{winner}, nominated for {study.aim},"
         if study.status in UNFINISHED:
             return f"{what} is being confirmed on the sealed holdout of {study.family}."

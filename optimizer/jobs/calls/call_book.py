@@ -9,7 +9,7 @@ from datetime import timedelta
 
 from optimizer.core.base.errors import ModelFailed
 from optimizer.core.base.values import Budget, Spend
-from optimizer.core.models.budget import Denial, HeldBack, charge_after_failure, may_spend
+from optimizer.core.models.budget import Denial, HeldBack, charge_after_failure, denial_of
 from optimizer.core.models.language import ModelAnswer, ModelPrice, ModelRequest
 from optimizer.jobs.ids import new_id
 from optimizer.ports import Clock, JournalEntry, Store, Transaction
@@ -96,9 +96,9 @@ class CallBook:
             if answer_stored is not None:
                 return answer_stored
             spend = self._store.journal.spend(tx, self._study) if self._study is not None else self._own.spend
-            decision = may_spend(self._budget, spend, entry.reserved_usd, self._held())
-            if isinstance(decision, Denial):
-                return decision
+            denial = denial_of(self._budget, spend, entry.reserved_usd, self._held())
+            if denial is not None:
+                return denial
             self._store.journal.send(tx, entry)
             self._own.add(entry.reserved_usd)
             return None
