@@ -29,14 +29,17 @@ def review_values(
     *,
     done: str = "",
     refusal: str | None = None,
+    answered: str | None = None,
     typed: Mapping[str, str] | None = None,
 ) -> Mapping[str, Any]:
     """One of the questions that wait. ``skip``: how many stand before it; ``done``: the review of which the answer was
-    given last and may be taken back, else what was done; ``typed``: what an answer that was refused held.
+    given last and may be taken back, else what was done; ``typed``: what a refused answer to ``answered`` held.
     """
     waiting, place = _waiting_at(visit, of_family, place_of(skip))
     n, review = waiting.n_open, next(iter(waiting.items), None)
     family = visit.ask("family", family=review.family).definition if review is not None else None
+    typed = typed or {}
+    is_same = review is not None and review.id == answered  # else what was typed would answer another question
     return {
         "review": review,
         "n_waiting": n,
@@ -46,7 +49,8 @@ def review_values(
         "of_family": of_family,
         "done": done,
         "refusal": refusal,
-        "typed": typed or {},
+        "typed": typed if is_same else {},
+        "typed_elsewhere": [text] if (text := typed.get("expected_text", "")).strip() and not is_same else [],
         "task": family.description if family is not None else "",
         "labels": _labels(family) if family and review and review.kind == LABEL_INTERACTION else (),
         "judge": judge_of(visit, review.family) if review is not None and review.kind == RATE_ANSWER else None,

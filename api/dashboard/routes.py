@@ -315,14 +315,14 @@ class Dashboard:
 
     async def _review(self, request: StrictRequest, shared: Services) -> Response:
         visit, form = await self._form(request, shared)
+        id = request.path_params["id"]
 
         def answer() -> Response:
             try:
-                return _redirect(request, answer_of(visit, request.path_params["id"], form))
+                return _redirect(request, answer_of(visit, id, form))
             except (Conflict, InvalidInput) as error:
-                values = review_values(
-                    visit, form.get("family"), form.get("skip", ""), refusal=error.detail, typed=form
-                )
+                of_family, skip = form.get("family"), form.get("skip", "")
+                values = review_values(visit, of_family, skip, refusal=error.detail, answered=id, typed=form)
                 return page_answer(request, "reviews.html", visit, code=status_of(error), **values)
 
         return await asyncio.to_thread(answer)

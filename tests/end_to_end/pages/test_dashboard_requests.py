@@ -8,6 +8,7 @@ import re
 from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from functools import partial
+from pathlib import Path
 from typing import Any
 from urllib.parse import parse_qs, urlsplit
 
@@ -234,3 +235,31 @@ def test_a_request_becomes_an_example_by_its_review_and_a_refused_answer_keeps_w
     assert f"/dashboard/reviews/{following}" in client.get(f"{place}?done={notice}&skip={n}").text
     (done,) = world.get("/v1/reviews?status=answered").json()["items"]
     assert (done["id"], done["answer"], done["subject"]) == (id, "release", "in_open")
+
+
+@pytest.fixture
+def questions(tmp_path: Path) -> Iterator[World]:
+    """Two questions about answers of a family whose answers are free texts."""
+    settings = make_home(tmp_path)
+    file = settings.families_dir / "triage" / "family.yaml"
+    file.write_text(file.read_text().replace("parser: label, labels: [billing, technical]", "parser: text"))
+    with serving(settings) as world:
+        reviews, now = world.shared.store.reviews, world.shared.clock.now()
+        for n in (1, 2):
+            world.post("/v1/feedback", event(f"in_{n}", f"question {n}"))
+            about = (f"rv_{n}", "triage", "label_interaction", f"in_{n}", {}, now)
+            world.shared.store.write(lambda tx, about=about: reviews.open(tx, *about))  # type: ignore[misc]
+        yield world
+
+
+def test_what_was_typed_to_a_question_that_another_has_answered_stands_in_the_form_of_no_other(
+    questions: World,
+) -> None:
+    client = visitor(questions, None)
+    form = {**form_of_act(client, "/dashboard/reviews"), "expected_text": "an <answer> to the first"}
+    assert questions.post("/v1/reviews/rv_1/answer", {"answer": "keep_back"}).status_code == 200
+    data = {**form, "answer": "release"}
+    refused = client.post("/dashboard/reviews/rv_1", data=data, headers=OWN_PAGE)
+    assert (refused.status_code, "/dashboard/reviews/rv_2" in refused.text) == (409, True)
+    assert '<textarea name="expected_text" rows="2">\n</textarea>' in refused.text
+    assert "an &lt;answer&gt; to the first</textarea>" in refused.text
