@@ -75,7 +75,7 @@ def answer_of(visit: PageVisit, id: str, form: Mapping[str, str]) -> str:
         members |= {"answer": RELEASE, "expected_text": form["label"]}
     elif form.get("expected_text", "").strip():
         members["expected_text"] = form["expected_text"]
-    elif form.get("as_answered"):
+    if form.get("as_answered") and not form.get("label"):  # beside a text, too, so that both are refused
         members["as_answered"] = True
     query = {name: form[name] for name in ("family", "skip") if form.get(name)}
     if form.get("withdraw"):

@@ -263,3 +263,13 @@ def test_what_was_typed_to_a_question_that_another_has_answered_stands_in_the_fo
     assert (refused.status_code, "/dashboard/reviews/rv_2" in refused.text) == (409, True)
     assert '<textarea name="expected_text" rows="2">\n</textarea>' in refused.text
     assert "an &lt;answer&gt; to the first</textarea>" in refused.text
+
+
+def test_an_answer_that_was_right_and_should_have_been_another_is_refused(questions: World) -> None:
+    client = visitor(questions, None)
+    typed = {"answer": "release", "as_answered": "1", "expected_text": "another"}
+    form = {**form_of_act(client, "/dashboard/reviews"), **typed}
+    refused = client.post("/dashboard/reviews/rv_1", data=form, headers=OWN_PAGE)
+    assert (refused.status_code, "and not both" in refused.text) == (422, True)
+    assert 'name="as_answered" value="1" checked' in refused.text
+    assert "another</textarea>" in refused.text
