@@ -30,6 +30,7 @@ from tests.worlds.dashboard_visitor import (
     Elements,
     Fields,
     form_of_act,
+    table_of,
     told_at,
     visitor,
 )
@@ -325,12 +326,12 @@ def compared(world: World, id: str, tried: str, **changes: Any) -> None:
     world.shared.store.write(lambda tx: world.shared.store.runs.add(tx, run))
 
 
-def grid_of(*columns: dict[str, Any], with_texts: bool = True) -> bytes:
+def grid_of(*columns: dict[str, Any], with_texts: bool = True, spent_usd: float | None = 0.0) -> bytes:
     """As the process that reads one writes it."""
     unscored = {"n_scored": 0, "n_errors": 1, "score": None, "usd_per_answer": 0.0, "p95_ms": None}
     texts = {"input": {"text": "My card"}, "expected": {"topic": "billing"}}
     row = {"example": "ex_1", "answers": [], **(texts if with_texts else dict.fromkeys(texts))}
-    counts = {"n": 1, "n_gone": 0, "n_different": 0, "n_calls": 1, "spent_usd": 0.0}
+    counts = {"n": 1, "n_gone": 0, "n_different": 0, "n_calls": 1, "spent_usd": spent_usd}
     variants = [{**unscored, "letter": letter, **column} for letter, column in zip("AB", columns, strict=False)]
     return canonical_json({"family": "triage", "split": "dev", **counts, "variants": variants, "rows": [row]})
 
@@ -355,6 +356,16 @@ def test_a_comparison_that_has_ended_is_read_once_until_somebody_is_forgotten(
         drop()
     writer.get("/dashboard/runs/compare/cp_ended")
     assert reads == [False, True, False]
+
+
+def test_a_comparison_whose_price_is_not_known_shows_none_of_an_answer(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    unpriced = grid_of({"variant": world.champion()}, spent_usd=None)
+    monkeypatch.setattr(visitors, "answer_apart", lambda *_, **by: unpriced)
+    compared(world, "cp_unpriced", world.champion())
+    page = visitor(world, "secret-operate").get("/dashboard/runs/compare/cp_unpriced").text
+    assert ([row[6] for row in table_of(page, "scores")], "price not known" in page) == (["–"], True)
 
 
 @pytest.mark.parametrize("is_running", [False, True], ids=["ended", "waiting for its next answer"])

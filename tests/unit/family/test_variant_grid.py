@@ -104,4 +104,5 @@ def test_the_same_prompt_with_other_settings_shows_what_differs() -> None:
     results = [[answered(0, 1.0, "stars")]] * 2
     page = grid_page(side_by_side([SHORT, warmer], [example(0)], results, spent_usd=None), [SHORT, warmer])
     assert "+temperature: 0.7" in page
-    assert "a model has no price" in page
+    assert "at an unknown cost: a model has no price." in page
+    assert "$" not in page, "no price of an answer, either"
