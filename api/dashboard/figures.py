@@ -6,7 +6,7 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Collection, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from typing import Any
 
@@ -22,8 +22,11 @@ WIDTH, HEIGHT, BAR_WIDTH = 240, 40, 8  # as ``traffic`` in parts.html and dashbo
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _HourSums:
-    """Rows of the statistics by hour. ``settled``: before it nothing is summed up any more."""
+    """Rows of the statistics by hour. ``settled``: before it nothing is summed up any more; ``champion_since``: which
+    tells a new family from a retired one of its name.
+    """
 
+    champion_since: datetime | None
     settled: datetime
     rows: Sequence[Any]
 
@@ -40,7 +43,7 @@ class LastDays:
             return {}
         now = visit.shared.clock.now()
         begin = floor(now, HOUR) - timedelta(hours=HOURS - 1)
-        before = {family: self._sums.get(family, _HourSums(settled=begin, rows=())) for family in families}
+        before = {family: self._sums_of(visit, family, begin) for family in families}
         since = max(begin, min(sums.settled for sums in before.values()))
         stats = visit.ask("stats of families", families=",".join(families), since=since)
         settled = max(begin, min(floor(stats.summed_until or begin, HOUR), floor(now, HOUR)))
@@ -50,9 +53,17 @@ class LastDays:
         days = {}
         for family, sums in before.items():
             rows = [*(row for row in sums.rows if begin <= row.start < since), *new[family]]
-            self._sums[family] = _HourSums(settled=settled, rows=rows)
+            self._sums[family] = replace(sums, settled=settled, rows=rows)
             days[family] = last_day(rows, begin)
         return days
+
+    def _sums_of(self, visit: PageVisit, family: str, begin: datetime) -> _HourSums:
+        served = visit.shared.serving.now_served.families.get(family)
+        since = served.champion.since if served is not None else None
+        sums = self._sums.get(family)
+        if sums is None or sums.champion_since != since:
+            return _HourSums(champion_since=since, settled=begin, rows=())
+        return sums
 
 
 def traffic_bars(day: LastDay) -> Markup:

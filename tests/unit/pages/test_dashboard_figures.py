@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
+from dataclasses import asdict, replace
 from datetime import UTC, datetime, timedelta
+from types import SimpleNamespace
+from typing import Any
 
 import pytest
 
-from api.dashboard.figures import WIDTH, traffic_bars
+from api.dashboard.figures import WIDTH, LastDays, traffic_bars
 from optimizer.adapters.reports.difference_chart import difference_chart
 from optimizer.core.views.last_day import last_day
 from optimizer.core.views.rollout_status import MeanDifference
-from optimizer.jobs.champions.read_stats import StatsRow
+from optimizer.jobs.champions.read_stats import FamilyRow, StatsRow
 
 BEGIN = datetime(2026, 11, 24, 8, tzinfo=UTC)
 
@@ -64,3 +66,21 @@ def test_the_interval_stands_around_no_difference_with_the_margin_left_of_it() -
     assert chart.zero == WIDTH / 2
     wide = difference_chart(MeanDifference(observed=None, lower=-1.0, upper=1.0), margin=0.03)
     assert (wide.low, wide.high, wide.observed) == (0.0, WIDTH, None)
+
+
+def test_a_new_family_of_a_retired_one_s_name_shows_none_of_its_hours() -> None:
+    now, champion = BEGIN + timedelta(hours=23), SimpleNamespace(since=BEGIN)
+    served = SimpleNamespace(families={"triage": SimpleNamespace(champion=champion)})
+    shared = SimpleNamespace(clock=SimpleNamespace(now=lambda: now), serving=SimpleNamespace(now_served=served))
+    hours = [FamilyRow(family="triage", **asdict(hour(2, 10)))]
+
+    def ask(_: str, *, since: datetime, **by: Any) -> Any:
+        return SimpleNamespace(items=[row for row in hours if row.start >= since], summed_until=now)
+
+    visit: Any = SimpleNamespace(shared=shared, ask=ask)
+    days = LastDays()
+    assert [days.of(visit, ["triage"])["triage"].n_interactions for _ in range(2)] == [10, 10]
+    hours.clear()
+    assert days.of(visit, ["triage"])["triage"].n_interactions == 10, "what is over is not read again"
+    champion.since = now
+    assert days.of(visit, ["triage"])["triage"].n_interactions == 0
