@@ -250,6 +250,18 @@ class TestNearDuplicates:
         database.write(lambda tx: insert_new(tx, SEALED, [before]))
         assert database.write(lambda tx: database.examples.add(tx, rows)) == ["sealed", "accepted"]
 
+    def test_a_row_that_was_sealed_before_and_joined_the_holdout_is_a_duplicate_when_it_is_sent_again(
+        self, database: Database
+    ) -> None:
+        rows = [ungrouped("again", splitwise("holdout")), ungrouped("like", splitwise("train"))]
+        before = [
+            {"name": FAMILY, "input_hash": input_hash(row.input), "family": "retired", "example": row.id}
+            for row in rows
+        ]
+        database.write(lambda tx: insert_new(tx, SEALED, before))
+        assert database.write(lambda tx: database.examples.add(tx, rows)) == ["accepted", "joined"]
+        assert database.write(lambda tx: database.examples.add(tx, rows)) == ["duplicate", "duplicate"]
+
     def test_who_forgets_a_row_leaves_no_hash_of_it_and_no_name(self, database: Database) -> None:
         rows = [ungrouped("co_of_bob_1", splitwise("train")), ungrouped("like", splitwise("train", f"{LETTER} please"))]
         assert database.write(lambda tx: database.examples.add(tx, rows)) == ["accepted", "joined"]

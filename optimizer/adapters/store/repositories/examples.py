@@ -86,7 +86,8 @@ class ExampleTables:
         placed: dict[Name, PlacedExample] = {}
         for family in sorted({row.family for row in rows}):
             own = [row for row in rows if row.family == family]
-            sealed = sealed_before(tx, family, {row.id: row.input for row in own})
+            # Of new rows alone: a stored one was let in with its looks, in the split that it joined, if not its own.
+            sealed = sealed_before(tx, family, {row.id: row.input for row in own if (family, row.id) not in stored})
             before |= {(family, id): ones for id, ones in sealed.items()}
             first_of_each = [row for row in own if new.get((family, row.id)) is row]
             placed |= {
