@@ -48,16 +48,16 @@ def gate_label(name: str) -> str:
 def timeline(report: RolloutReport) -> Plot:
     """The candidate's share in steps; after the end 100 % or none."""
     rollout = report.rollout
-    points: list[Point] = []
+    shares: dict[float, float] = {}  # by hour; where a stage ends and the next begins at once, there is no gap
     for entry in rollout.stage_history:
-        points.append((_hours(report, datetime.fromisoformat(entry["from"])), float(entry["share"])))
+        shares[_hours(report, datetime.fromisoformat(entry["from"]))] = float(entry["share"])
         if entry["to"] is not None:
-            points.append((_hours(report, datetime.fromisoformat(entry["to"])), 0.0))
+            shares[_hours(report, datetime.fromisoformat(entry["to"]))] = 0.0
     last = max(_last_hour(report), 1e-3)
     if rollout.ended_at is not None:
-        points.append((_hours(report, rollout.ended_at), 1.0 if rollout.outcome == "promoted" else 0.0))
+        shares[_hours(report, rollout.ended_at)] = 1.0 if rollout.outcome == "promoted" else 0.0
     end = last * AFTER if rollout.ended_at is not None else last
-    points.append((end, points[-1][1]))
+    points = [*shares.items(), (end, [*shares.values()][-1])]
     ticks: list[Tick] = [Tick(at=0.0, text="0")]
     for share in (*rollout.ladder, 1.0):
         if share - ticks[-1].at < ROOM and share < 1.0:

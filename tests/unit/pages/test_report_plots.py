@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import re
+from datetime import timedelta
+from types import SimpleNamespace
+from typing import Any
 
 import pytest
 from hypothesis import given, strategies as st
@@ -20,6 +23,8 @@ from optimizer.adapters.reports.plots import (
     nice_ticks,
     thin,
 )
+from optimizer.adapters.reports.rollout_plots import timeline
+from tests.stores import NOW, rollout
 
 
 @pytest.mark.parametrize(
@@ -94,3 +99,30 @@ def test_a_band_holds_each_value_until_the_next_point() -> None:
         )
     )
     assert 'd="M0.0 100.0H500.0V300.0H1000.0V400.0V700.0H500.0V900.0H0.0Z"' in drawn
+
+
+@pytest.mark.parametrize(
+    ("stages", "ended", "points"),
+    [
+        pytest.param([(0.1, 0, 10), (0.5, 10, None)], None, [(0, 0.1), (10, 0.5), (30, 0.5)], id="an advance"),
+        pytest.param(
+            [(0.1, 0, 10), (0.1, 12, None)], None, [(0, 0.1), (10, 0), (12, 0.1), (30, 0.1)], id="a lapsed lease"
+        ),
+        pytest.param(
+            [(0.1, 0, 0), (0.1, 2, None)], None, [(0, 0), (2, 0.1), (30, 0.1)], id="a lease that lapsed at once"
+        ),
+        pytest.param([(0.1, 0, 10)], ("promoted", 10), [(0, 0.1), (10, 1), (10.6, 1)], id="a promotion"),
+        pytest.param([(0.1, 0, 10)], ("worse", 10), [(0, 0.1), (10, 0), (10.6, 0)], id="a rollback"),
+    ],
+)
+def test_a_share_falls_to_none_only_while_the_candidate_was_not_served(
+    stages: list[tuple[float, int, int | None]], ended: tuple[str, int] | None, points: list[tuple[float, float]]
+) -> None:
+    def at(hour: int | None) -> str | None:
+        return (NOW + timedelta(hours=hour)).isoformat() if hour is not None else None
+
+    history = tuple({"share": share, "from": at(begin), "to": at(end)} for share, begin, end in stages)
+    changes = {"outcome": ended[0], "ended_at": NOW + timedelta(hours=ended[1])} if ended else {}
+    served = rollout(stage_history=history, started_at=NOW, **changes)
+    report: Any = SimpleNamespace(rollout=served, made_at=NOW + timedelta(hours=30))
+    assert [(round(hour, 6), share) for hour, share in timeline(report).lines[0].points] == points
