@@ -63,10 +63,6 @@ def variant_page(family: str, variant: str) -> str:
     return f"{family_page(family)}/variants/{variant}"
 
 
-def request_page(family: str, interaction: str) -> str:
-    return f"dashboard/requests/{quote(family, safe='')}/{quote(interaction, safe='')}"
-
-
 def run_page(run: Any) -> str:
     return f"dashboard/runs/{run.kind}/{run.id}"
 
@@ -263,7 +259,7 @@ def of_offer(visit: PageVisit, members: Mapping[str, str]) -> ActConfirmation:
         consequence="A person is asked, under Reviews, what should have been answered. Once that is said, it is an"
         " example: studies learn from it, compare on it, or keep it sealed, as a draw decides.",
         undo="Keep it back, in its review.",
-        back=request_page(family, interaction.id),
+        back=f"dashboard/requests/{quote(family, safe='')}/{quote(interaction.id, safe='')}",
         hidden={"family": family, "interactions": interaction.id},
     )
 

@@ -7,8 +7,9 @@ from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 
 from api.dashboard.figures import LastDays
-from api.dashboard.time_charts import MOST_LINES, Figure, TimeChart, lines_of, target_chart, time_chart
+from api.dashboard.time_charts import MOST_LINES, Figure, TimeChart, target_chart, time_chart
 from api.dashboard.visitors import PageVisit
+from optimizer.core.base.values import grouped
 
 if TYPE_CHECKING:
     from optimizer.core.views.quality import QualityAnalytics
@@ -83,10 +84,10 @@ def _line(row: Any) -> str:
 
 def _charts(stats: FeedbackStats, names: Sequence[str]) -> list[TimeChart]:
     step = timedelta(days=1) if stats.by == "day" else timedelta(hours=1)
-    rows = [row for row in stats.items if _line(row) in names]
+    rows: list[Any] = [row for row in stats.items if _line(row) in names]  # each has a start, by hour and by day
     charts = []
     for title, (value, figure, high) in CHARTS.items() if rows else ():
-        of_name = lines_of(rows, _line, value)
+        of_name = grouped((_line(row), (row.start, value(row))) for row in rows)
         lines = {name: of_name.get(name, []) for name in names}
         charts.append(time_chart(title, figure, lines, begin=stats.since, end=stats.until, step=step, high=high))
     return charts

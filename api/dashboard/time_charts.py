@@ -4,11 +4,11 @@ draws.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from itertools import pairwise
-from typing import Any, Literal
+from typing import Literal
 
 from optimizer.content.core.records.report import STATUS, Status, TargetStanding
 from optimizer.core.feedback.pipeline_record import Target
@@ -79,16 +79,6 @@ class TargetChart:
     zones: Sequence[TargetZone]
     value: float | None
     target: float | None
-
-
-def lines_of(
-    rows: Iterable[Any], name: Callable[[Any], str], value: Callable[[Any], float | None]
-) -> Mapping[str, Values]:
-    """Values over time by name, in order of time; ``rows`` have a ``start``."""
-    lines: dict[str, list[tuple[datetime, float | None]]] = {}
-    for row in rows:
-        lines.setdefault(name(row), []).append((row.start, value(row)))
-    return lines
 
 
 def time_chart(

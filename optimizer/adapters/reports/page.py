@@ -50,6 +50,10 @@ def clip(text: str, limit: int) -> str:
     return text if len(text) <= limit else f"{text[: limit - 1].rstrip()}…"
 
 
+def capital(text: str) -> str:
+    return text[:1].upper() + text[1:]
+
+
 def environment(loader: BaseLoader, **options: Any) -> Environment:
     """In which pages and reports write figures alike; no template names a value that is not there."""
     environment = Environment(
@@ -73,8 +77,7 @@ def _environment() -> Environment:
     reports = environment(PackageLoader("optimizer.adapters.reports"), keep_trailing_newline=True)
     reports.filters |= {
         "cut": clip,
-        "significant": lambda value: UNKNOWN if value is None else f"{value:.4g}",
         "threshold": threshold,
-        "capital": lambda text: text[:1].upper() + text[1:],
+        "capital": capital,
     }
     return reports

@@ -12,7 +12,7 @@ from itertools import pairwise
 from math import ceil, floor, log, log10
 
 from optimizer.adapters.reports import rollout_plots as plots
-from optimizer.adapters.reports.page import page
+from optimizer.adapters.reports.page import capital, page
 from optimizer.adapters.reports.plots import (
     Axis,
     Band,
@@ -87,7 +87,7 @@ def games(report: RolloutReport) -> list[Plot]:
     marks = [float(before.labelled) for before, p in pairwise(points) if p.stage != before.stage]
     return [
         Plot(
-            title=_capital(CLAIMS[gate.name]),
+            title=capital(CLAIMS[gate.name]),
             value=_standing(gate),
             reached=gate.passed,
             about=f"evidence against: {gate.claim}",
@@ -148,7 +148,7 @@ def guardrails(report: RolloutReport) -> list[Plot]:
     x = _hours_axis(max(_last_hour(report), *(_hours(report, points[-1].at) for points in by_kind.values())))
     return [
         Plot(
-            title=f"{_capital(guardrail.name)}: at most {guardrail.allowed}",
+            title=f"{capital(guardrail.name)}: at most {guardrail.allowed}",
             value=f"{_standing(guardrail)}; {guardrail.n_candidate:,} outcomes of the candidate",
             reached=guardrail.passed,
             about=f"evidence of the guardrail on {guardrail.name} over time",
@@ -206,10 +206,6 @@ def _hours(report: RolloutReport, at: datetime) -> float:
 
 def _last_hour(report: RolloutReport) -> float:
     return _hours(report, report.rollout.ended_at or report.made_at)
-
-
-def _capital(text: str) -> str:
-    return text[:1].upper() + text[1:]
 
 
 def rollout_page(report: RolloutReport) -> str:

@@ -71,7 +71,7 @@ def open_engine(url: str, access: Access) -> Engine:
 
     Only ``create`` makes a missing SQLite file: an empty database in the place of a lost one would hide the loss.
     """
-    if make_url(url).get_backend_name() == "sqlite":
+    if is_sqlite(url):
         return _sqlite_engine(sqlite_path(url), access)
     options: dict[str, Any] = {"postgresql_readonly": True} if access in ("look", "read") else {}
     return create_engine(

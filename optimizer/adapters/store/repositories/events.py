@@ -293,10 +293,10 @@ class EventTables:
         return sorted(events, key=lambda event: (event.received_at, event.id))
 
     def page_of_feedback(self, tx: Connection, **filters: Any) -> tuple[list[FeedbackEvent], str | None]:
-        return _page(tx, _READS_FEEDBACK, **filters)
+        return _page(tx, (FEEDBACK_EVENTS, _feedback), **filters)
 
     def page_of_interactions(self, tx: Connection, **filters: Any) -> tuple[list[Interaction], str | None]:
-        return _page(tx, _READS_INTERACTIONS, **filters)
+        return _page(tx, (INTERACTIONS, interaction_of), **filters)
 
     def matches(
         self, tx: Connection, matching: InteractionFilter, *, cursor: str | None, limit: int
@@ -502,7 +502,3 @@ def interaction_of(row: RowMapping) -> Interaction:
 
 def _feedback(row: RowMapping) -> FeedbackEvent:
     return record_of(FeedbackEvent, row, arm=record_of(Arm, row))
-
-
-_READS_FEEDBACK = FEEDBACK_EVENTS, _feedback
-_READS_INTERACTIONS = INTERACTIONS, interaction_of

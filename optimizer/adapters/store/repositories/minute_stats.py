@@ -222,7 +222,7 @@ class MinuteStatTables:
         return sums
 
     def days(self, tx: Connection, since: datetime, until: datetime) -> list[MinuteSums]:
-        families = [family for family in families_in(tx, LONGER) if family != ALL_FAMILIES]
+        families = families_in(tx, LONGER)
         return [row for some in chunks(families) for row in _read_longer(tx, DAY, (since, until), some)]
 
     def n_judged(self, tx: Connection, since: datetime, until: datetime) -> dict[str, int]:

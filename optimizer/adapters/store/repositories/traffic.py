@@ -106,28 +106,26 @@ class TrafficTables:
     def seen(
         self, tx: Connection, family: str, since: datetime, until: datetime, most: int
     ) -> list[SampledInteraction]:
-        f, i = FEEDBACK_EVENTS.c, INTERACTIONS.c
         executed = (
-            _of(INTERACTIONS, family, since, until, i.id, i.parts)
-            .where(i.parts.is_not(None))
-            .order_by(i.received_at.desc())
+            _of(INTERACTIONS, family, since, until, _I.id, _I.parts)
+            .where(_I.parts.is_not(None))
+            .order_by(_I.received_at.desc())
         )
         sure = {row.id: confidence_of_parts(row.parts) for row in tx.execute(executed.limit(most))}
         reported = (
-            _of(FEEDBACK_EVENTS, family, since, until, f.interaction)
-            .where(f.interaction.is_not(None))
-            .order_by(f.received_at.desc())
+            _of(FEEDBACK_EVENTS, family, since, until, _F.interaction)
+            .where(_F.interaction.is_not(None))
+            .order_by(_F.received_at.desc())
         )
         names = sorted({*tx.execute(reported.limit(most)).scalars(), *sure})
         interactions = {name: SampledInteraction(interaction=name, confidence=sure.get(name)) for name in names}
         for some in chunks(names):
             # The least and the largest mean of a source, and how many corrections there are, by interaction.
-            f = FEEDBACK_EVENTS.c
             value = outcome_value()
             s = (
-                select(f.interaction, func.avg(value).label("value"), func.count(f.expected).label("n_expected"))
-                .where(f.family == family, f.interaction.in_(some))
-                .group_by(f.interaction, f.source)
+                select(_F.interaction, func.avg(value).label("value"), func.count(_F.expected).label("n_expected"))
+                .where(_F.family == family, _F.interaction.in_(some))
+                .group_by(_F.interaction, _F.source)
                 .subquery()
             ).c
             sums = (
