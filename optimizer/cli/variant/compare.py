@@ -138,7 +138,8 @@ def _view(out: Console, grid: VariantGrid) -> None:
         "p95": "p95 ms",
         "n_errors": "Errors",
     }
-    table([_column(c) for c in columns], headings, empty="")(out)
+    is_priced = grid["spent_usd"] is not None
+    table([_column(c, is_priced=is_priced) for c in columns], headings, empty="")(out)
     n_different, gone = grid["n_different"], grid["n_gone"]
     left_out = f" Left out: {count(gone, 'example')} whose texts are gone." if gone else ""
     out.print(
@@ -179,7 +180,7 @@ def _view(out: Console, grid: VariantGrid) -> None:
     )
 
 
-def _column(c: GridColumn) -> dict[str, Any]:
+def _column(c: GridColumn, *, is_priced: bool) -> dict[str, Any]:
     score, lead, beside = "none", "", ""
     if c["score"] is not None:
         score = f"{c['score']:.3f} ({c['score_low']:.3f} to {c['score_high']:.3f})"
@@ -192,7 +193,7 @@ def _column(c: GridColumn) -> dict[str, Any]:
         "score": score,
         "lead": lead,
         "beside": beside,
-        "usd": dollars(c["usd_per_answer"]),
+        "usd": dollars(c["usd_per_answer"]) if is_priced else "–",
         "p95": "" if c["p95_ms"] is None else f"{c['p95_ms']:.0f}",
         "n_errors": c["n_errors"],
     }

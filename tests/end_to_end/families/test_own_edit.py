@@ -266,6 +266,16 @@ def test_an_edit_stands_beside_the_champion_on_the_same_dev_examples(project: Pr
     assert (again["n_calls"], again["variants"][1]["wins"], len(again["rows"])) == (0, 6, 6)
 
 
+def test_a_comparison_whose_model_has_no_price_shows_none(project: Project) -> None:
+    project.edit()
+    models = project.settings.home / "config" / "models.yaml"
+    entries = json.loads(models.read_text(encoding="utf-8"))
+    del entries["remote"]["price"]
+    models.write_text(json.dumps(entries), encoding="utf-8")
+    shown = ok(detent("variant", "compare", "topics", "champion", "file"))
+    assert ("a model has no price" in shown, "$0.00" in shown) == (True, False), shown
+
+
 def test_a_comparison_without_a_cap_keeps_to_its_dry_run_and_half_as_much_for_retries(project: Project) -> None:
     project.edit()
     models = project.settings.home / "config" / "models.yaml"
