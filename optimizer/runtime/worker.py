@@ -83,6 +83,7 @@ RETIREMENTS_SECONDS = 3600.0
 PURGE_SECONDS = 3600.0
 PRUNE_SECONDS = 24 * 3600.0
 PRUNE_PAUSE_S = 0.05  # between two batches, in which other processes can write
+AGAIN_SECONDS = 60.0  # the longest time until a duty that failed is tried again
 FAILED = "worker_duty_failed"
 
 
@@ -223,13 +224,14 @@ class Worker:
     def _thread(self, name: str, duty: Callable[[], object], every_s: float) -> threading.Thread:
         """Runs ``duty`` every so often.
 
-        An error is logged, and alerted until the duty works again. It does not end the other duties.
+        An error is logged, and alerted until the duty works again; a rare duty is tried again soon. An error does not
+        end the other duties.
         """
 
         def loop() -> None:
             may_be_open = True  # an alert on this duty may be open, from this worker or an earlier one
             while not self._end.is_set():
-                began = time.monotonic()
+                began, pause_s = time.monotonic(), every_s
                 try:
                     duty()
                     if may_be_open:
@@ -243,8 +245,8 @@ class Worker:
                         return
                     log.exception("duty failed", duty=name)
                     self._alert(name, error)
-                    may_be_open = True
-                self._end.wait(max(0.05, every_s - (time.monotonic() - began)))
+                    may_be_open, pause_s = True, min(every_s, AGAIN_SECONDS)
+                self._end.wait(max(0.05, pause_s - (time.monotonic() - began)))
 
         thread = threading.Thread(target=loop, name=name, daemon=True)
         thread.start()

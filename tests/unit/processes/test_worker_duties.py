@@ -42,8 +42,8 @@ def is_open(store: Store) -> bool:
         return any(alert.kind == FAILED for alert in store.alerts.all(tx, open_only=True))
 
 
-def run(worker: Worker, duty: Callable[[], None]) -> threading.Thread:
-    thread = worker._thread("minutes", duty, 0.01)
+def run(worker: Worker, duty: Callable[[], None], every_s: float = 0.01) -> threading.Thread:
+    thread = worker._thread("minutes", duty, every_s)
     thread.join(timeout=30)
     return thread
 
@@ -55,6 +55,20 @@ def test_the_alert_of_a_failed_duty_closes_when_the_duty_works_again(tmp_path: P
     duty = Round(worker, database)
     assert not run(worker, duty).is_alive()
     assert duty.open_in_second
+    assert not is_open(database)
+    database.close()
+
+
+def test_a_duty_of_once_a_day_is_tried_again_within_a_minute_of_its_failure(tmp_path, monkeypatch):
+    database = new_database(tmp_path)
+    worker = Worker(load_settings("dev", tmp_path))
+    worker._store = database
+    waits: list[float] = []
+    monkeypatch.setattr(worker._end, "wait", waits.append)
+    assert not run(worker, Round(worker, database), every_s=24 * 3600.0).is_alive()
+    after_failure, after_success = waits
+    assert after_failure <= 60
+    assert after_success > 23 * 3600
     assert not is_open(database)
     database.close()
 
