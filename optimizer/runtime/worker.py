@@ -21,6 +21,7 @@ import structlog
 
 from optimizer.content.jobs.keep_environment_override import keep_environment_override
 from optimizer.content.jobs.watch_pipeline import watch_pipeline
+from optimizer.core.evaluation.run import QueuedRun
 from optimizer.core.family.family import Family
 from optimizer.core.rollout.champion_limits import ChampionLimits
 from optimizer.core.views.forgetting import ForgetRun
@@ -84,6 +85,8 @@ PURGE_SECONDS = 3600.0
 PRUNE_SECONDS = 24 * 3600.0
 PRUNE_PAUSE_S = 0.05  # between two batches, in which other processes can write
 AGAIN_SECONDS = 60.0  # the longest time until a duty that failed is tried again
+RUN_PAUSE_SECONDS = 600.0  # the longest time until a run that failed is tried again
+STILL_FAILING = object()  # a duty returns it while a part of it that failed waits: its alert stays open
 FAILED = "worker_duty_failed"
 
 
@@ -100,6 +103,7 @@ class Worker:
         self._aliases_due = 0.0  # monotonic seconds
         self._roll_up_from = 0.0  # monotonic seconds
         self._under_way: set[str] = set()  # studies, at the last look
+        self._run_pauses: dict[str, tuple[float, float]] = {}  # of failed runs: seconds, and their end (monotonic)
         self._handing_on = threading.Lock()  # two duties hand candidates on: a regular one, and the end of a study
 
     def run(
@@ -233,8 +237,8 @@ class Worker:
             while not self._end.is_set():
                 began, pause_s = time.monotonic(), every_s
                 try:
-                    duty()
-                    if may_be_open:
+                    is_failing = duty() is STILL_FAILING
+                    if may_be_open and not is_failing:
                         self._store.write(
                             lambda tx: self._store.alerts.close(tx, FAILED, None, name, datetime.now(UTC))
                         )
@@ -415,24 +419,47 @@ class Worker:
 
         each_family(dict(self._families.families), monitor)
 
-    def _carry_out_runs(self) -> None:
-        """Carries out queued runs, one after the other; continues one that a killed worker left."""
+    def _carry_out_runs(self) -> object:
+        """Carries out queued runs, one after the other; continues one that a killed worker left.
+
+        Raises what kept a run from its end, once the others had their turn. That run waits longer each time: a
+        forgetting for which the disk has no room would search everything again, and fill the disk, every second.
+        """
         with self._store.read() as tx:
             unfinished = self._store.runs.unfinished(tx)
+        ids = {run.id for run in unfinished}
+        self._run_pauses = {id: pause for id, pause in self._run_pauses.items() if id in ids}
+        faults: list[Exception] = []
         for run in unfinished:
-            if isinstance(run, ForgetRun):
-                home = forgetting_home(self._settings, self._store, self._clock, self._families)
-                if carry_out_forgetting(run.id, home).has_ended:
-                    self._store.unit_counts.forget_all()
-                    drop_cached()
+            pause_s, ends_at = self._run_pauses.get(run.id, (LOOK_SECONDS, 0.0))
+            if time.monotonic() < ends_at:
                 continue
-            carry_out_run(
-                run.id,
-                wiring.job_context(
-                    self._settings, self._store, self._clock, self._families, self._open_models(), yields=True
-                ),
-                intake_of=lambda actor: wiring.open_intake(
-                    self._settings, self._store, self._clock, self._families, actor=actor
-                ),
-                classify=wiring.classify,
-            )
+            try:
+                self._carry_out(run)
+                self._run_pauses.pop(run.id, None)
+            except Exception as fault:
+                pause_s = min(2 * pause_s, RUN_PAUSE_SECONDS)
+                self._run_pauses[run.id] = pause_s, time.monotonic() + pause_s
+                log.warning("run will be tried again", run=run.id, fault=type(fault).__name__, pause_s=pause_s)
+                faults.append(fault)
+        if faults:
+            raise faults[0]
+        return STILL_FAILING if self._run_pauses else None
+
+    def _carry_out(self, run: QueuedRun) -> None:
+        if isinstance(run, ForgetRun):
+            home = forgetting_home(self._settings, self._store, self._clock, self._families)
+            if carry_out_forgetting(run.id, home).has_ended:
+                self._store.unit_counts.forget_all()
+                drop_cached()
+            return
+        carry_out_run(
+            run.id,
+            wiring.job_context(
+                self._settings, self._store, self._clock, self._families, self._open_models(), yields=True
+            ),
+            intake_of=lambda actor: wiring.open_intake(
+                self._settings, self._store, self._clock, self._families, actor=actor
+            ),
+            classify=wiring.classify,
+        )

@@ -5,6 +5,7 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from datetime import timedelta
 from pathlib import Path
 from types import SimpleNamespace
@@ -14,27 +15,33 @@ import pytest
 from optimizer.adapters.clock import SystemClock
 from optimizer.core.base.errors import Busy
 from optimizer.core.declaration.read import parse_family
+from optimizer.core.views.forgetting import ForgetQuery, ForgetRun
 from optimizer.host.config import load_settings
+from optimizer.jobs.upkeep.forget_person import queue_forgetting
 from optimizer.ports import Store
-from optimizer.runtime.worker import FAILED, Worker
+from optimizer.runtime import wiring
+from optimizer.runtime.worker import FAILED, RUN_PAUSE_SECONDS, STILL_FAILING, Worker
 from tests.clock import Clock
 from tests.rows.ingestion import family
 from tests.stores import FAMILY, NOW, arm, feedback, interaction, keep_events, new_database
 
 
 class Round:
-    """Fails in its first round, works in the second, and then stops the worker."""
+    """Fails in its first round, in part in its second, works in the third, and then stops the worker."""
 
     def __init__(self, worker: Worker, store: Store) -> None:
         self._worker, self._store, self._n = worker, store, 0
-        self.open_in_second = False
+        self.open_in_third = False
 
-    def __call__(self) -> None:
+    def __call__(self) -> object:
         self._n += 1
         if self._n == 1:
             raise OSError("disk full")
-        self.open_in_second = self.open_in_second or is_open(self._store)
+        if self._n == 2:
+            return STILL_FAILING
+        self.open_in_third = self.open_in_third or is_open(self._store)
         self._worker.stop()
+        return None
 
 
 def is_open(store: Store) -> bool:
@@ -42,7 +49,7 @@ def is_open(store: Store) -> bool:
         return any(alert.kind == FAILED for alert in store.alerts.all(tx, open_only=True))
 
 
-def run(worker: Worker, duty: Callable[[], None], every_s: float = 0.01) -> threading.Thread:
+def run(worker: Worker, duty: Callable[[], object], every_s: float = 0.01) -> threading.Thread:
     thread = worker._thread("minutes", duty, every_s)
     thread.join(timeout=30)
     return thread
@@ -54,7 +61,7 @@ def test_the_alert_of_a_failed_duty_closes_when_the_duty_works_again(tmp_path: P
     worker._store = database
     duty = Round(worker, database)
     assert not run(worker, duty).is_alive()
-    assert duty.open_in_second
+    assert duty.open_in_third
     assert not is_open(database)
     database.close()
 
@@ -66,7 +73,7 @@ def test_a_duty_of_once_a_day_is_tried_again_within_a_minute_of_its_failure(tmp_
     waits: list[float] = []
     monkeypatch.setattr(worker._end, "wait", waits.append)
     assert not run(worker, Round(worker, database), every_s=24 * 3600.0).is_alive()
-    after_failure, after_success = waits
+    after_failure, _, after_success = waits
     assert after_failure <= 60
     assert after_success > 23 * 3600
     assert not is_open(database)
@@ -156,3 +163,34 @@ def test_mlflow_is_loaded_once_the_worker_has_run_for_a_while_and_something_is_d
     worker._mirror()
     assert opened == [True]
     worker._store.close()
+
+
+def test_a_forgetting_without_room_on_the_disk_waits_longer_each_time_and_other_runs_go_on(tmp_path, monkeypatch):
+    settings = load_settings("dev", tmp_path)
+    worker, database, clock, seconds, compactions = Worker(settings), new_database(tmp_path), Clock(NOW), [0.0], []
+    worker._store, worker._clock, worker._families = database, clock, wiring.load_families(settings)
+
+    def no_room() -> None:
+        compactions.append(seconds[0])
+        raise Busy("The disk has no room for a second copy.")
+
+    def queued(dry_run: bool) -> ForgetRun:
+        query = ForgetQuery(unit="ab" * 32, own_words=False, dry_run=dry_run)
+        clock.pass_time(timedelta(seconds=1))
+        return database.write(lambda tx: queue_forgetting(tx, database, query, actor="ann", at=clock.now()))
+
+    monkeypatch.setattr(database, "compact", no_room)
+    monkeypatch.setattr("optimizer.runtime.worker.time", SimpleNamespace(monotonic=lambda: seconds[0]))
+    failing, other = queued(dry_run=False), queued(dry_run=True)
+    with pytest.raises(Busy, match="no room"):
+        worker._carry_out_runs()
+    with database.read() as tx:
+        assert [database.runs.get(tx, run.id).status for run in (failing, other)] == ["running", "finished"]
+    for seconds[0] in range(1, 100):
+        with suppress(Busy):
+            assert worker._carry_out_runs() is STILL_FAILING, "its alert stays open"
+    assert compactions == [0, 2, 6, 14, 30, 62]
+    monkeypatch.setattr(database, "compact", lambda: None)
+    seconds[0] += RUN_PAUSE_SECONDS
+    assert worker._carry_out_runs() is None
+    database.close()
