@@ -30,7 +30,10 @@ RECOVERY_WAIT_S = 60.0  # how long DBOS may call a workflow pending that does no
 
 
 class StudyWorkflows:
-    """Begins queued studies, at most ``max_studies`` at once, and continues those that a dead worker left."""
+    """Begins queued studies, at most ``max_studies`` at once, and continues those that a dead worker left.
+
+    Raises what DBOS raises where its file is broken or cannot be written; another one can be made then.
+    """
 
     def __init__(self, settings: Settings, store: Store, clock: Clock, families: FamilySource) -> None:
         from dbos import DBOS
@@ -57,7 +60,11 @@ class StudyWorkflows:
             return self._run(study_id)
 
         self._workflow = run_study
-        DBOS.launch()
+        try:
+            DBOS.launch()
+        except Exception:
+            DBOS.destroy(destroy_registry=True)  # else the next one would be this one, which has not begun
+            raise
         for handler in list(logging.getLogger("dbos").handlers):
             logging.getLogger("dbos").removeHandler(handler)  # our handlers write its warnings already
         self._dbos = DBOS

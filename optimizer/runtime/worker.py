@@ -102,6 +102,8 @@ class Worker:
         self._mlflow_from = time.monotonic() + MLFLOW_AFTER_SECONDS
         self._aliases_due = 0.0  # monotonic seconds
         self._roll_up_from = 0.0  # monotonic seconds
+        self._studies: StudyWorkflows | None = None
+        self._studies_from = 0.0  # monotonic seconds
         self._under_way: set[str] = set()  # studies, at the last look
         self._run_pauses: dict[str, tuple[float, float]] = {}  # of failed runs: seconds, and their end (monotonic)
         self._handing_on = threading.Lock()  # two duties hand candidates on: a regular one, and the end of a study
@@ -126,7 +128,7 @@ class Worker:
         if not self._take_lock(wait, on_wait):
             return
         self._open()
-        duties = [
+        self._duties = [
             self._thread("tick", self._tick, self._settings.tick_seconds),
             self._thread("mirror", self._mirror, MIRROR_SECONDS),
             self._thread(
@@ -168,15 +170,13 @@ class Worker:
             self._thread("runs", self._carry_out_runs, LOOK_SECONDS),
             self._thread("retirements", self._watch_retirements, RETIREMENTS_SECONDS),
         ]
-        run_files.announce(self._settings, "worker")
+        run_files.announce_soon(self._settings, "worker")
         if on_ready is not None:
             on_ready()
-        self._studies = StudyWorkflows(self._settings, self._store, self._clock, self._families)
-        duties.append(self._thread("studies", self._look_around, LOOK_SECONDS))
-        duties.append(self._thread("purge", self._studies.purge, PURGE_SECONDS))
+        self._duties.append(self._thread("studies", self._look_around, LOOK_SECONDS))
         while not self._end.is_set():  # `wait` would hold the lock that a signal's `set` may need
             time.sleep(END_SECONDS)
-        for duty in duties:
+        for duty in self._duties:
             duty.join(timeout=2)
         self._health.close()
         self._store.close()
@@ -279,7 +279,7 @@ class Worker:
         if report.done or report.overtaken:
             log.debug("tick", at=report.at, done=report.done, overtaken=report.overtaken)
 
-    def _look_around(self) -> None:
+    def _look_around(self) -> object:
         if self._families.changed():
             self._families.load()
             for sync in wiring.sync_families(self._settings, self._families, self._store, self._clock):
@@ -290,6 +290,13 @@ class Worker:
                     edited=sync.edited,
                     promoted=sync.promoted,
                 )
+        if self._studies is None:
+            if time.monotonic() < self._studies_from:
+                return STILL_FAILING
+            self._studies_from = time.monotonic() + AGAIN_SECONDS
+            # Not before the duties begin: its file may be broken, or the disk full, which must end no other duty.
+            self._studies = StudyWorkflows(self._settings, self._store, self._clock, self._families)
+            self._duties.append(self._thread("purge", self._studies.purge, PURGE_SECONDS))
         with self._store.read() as tx:
             unfinished = self._store.studies.unfinished(tx)
         self._studies.take_up(unfinished)
@@ -299,6 +306,7 @@ class Worker:
         )
         if ended:
             self._hand_on()
+        return None
 
     def _mirror(self) -> None:
         """Sends everything that is due, then looks at the aliases every so often.

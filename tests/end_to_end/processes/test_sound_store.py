@@ -4,6 +4,7 @@ needed a key is answered without one.
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 import signal
@@ -21,6 +22,7 @@ from api import lifecycle
 from optimizer.adapters.clock import SystemClock
 from optimizer.adapters.store import database, engine
 from optimizer.core.base.errors import Busy
+from optimizer.host import run_files
 from optimizer.host.config import Settings
 from optimizer.jobs.upkeep import check_store
 from optimizer.jobs.upkeep.manage_keys import remove_only_key
@@ -395,3 +397,42 @@ def test_the_only_key_is_taken_back_while_another_process_reads_keys_for_the_fir
             assert another.api_keys.all(tx) == []
         another.close()
         until(lambda: world.get("/v1/families").status_code == 200, "no key is needed")
+
+
+def test_the_worker_ticks_without_the_file_of_workflows_and_has_studies_once_that_is_whole(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    settings = make_home(tmp_path)
+    file, tick, ticks = settings.var() / "dbos.sqlite", worker.tick, list[object]()
+    file.write_bytes(b"no database" * 500)
+    monkeypatch.setattr(worker, "AGAIN_SECONDS", 0.5)
+    monkeypatch.setattr(worker, "tick", lambda *about: ticks.append(about) or tick(*about))
+
+    def failing() -> list[str]:
+        with running._store.read() as tx:
+            return [alert.subject for alert in running._store.alerts.all(tx, open_only=True, kind=worker.FAILED)]
+
+    with running_worker(settings.model_copy(update={"tick_seconds": 0.2})) as running:
+        until(lambda: failing() == ["studies"], "an alert")
+        n_before = len(ticks)
+        until(lambda: len(ticks) > n_before + 10, "ticks of two seconds, in which it is tried again")
+        assert failing() == ["studies"]
+        file.unlink()
+        until(lambda: not failing(), "the alert's end")
+        assert running._studies is not None
+
+
+def test_a_worker_begins_though_the_disk_has_no_room_for_its_address_and_writes_it_later(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    settings, announce, tries = make_home(tmp_path), run_files.announce, list[str]()
+
+    def full_at_first(of: Settings, name: str, *more: Any) -> None:
+        tries.append(name)
+        if len(tries) == 1:
+            raise OSError(errno.ENOSPC, "No space left on device")
+        announce(of, name, *more)
+
+    monkeypatch.setattr(run_files, "announce", full_at_first)
+    with running_worker(settings):
+        until(lambda: run_files.find(settings, "worker") is not None, "its address")
