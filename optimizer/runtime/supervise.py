@@ -16,7 +16,6 @@ from collections import deque
 from collections.abc import Callable, Sequence
 from contextlib import ExitStack, suppress
 from dataclasses import dataclass, field
-from functools import partial
 from math import inf
 from pathlib import Path
 from queue import SimpleQueue
@@ -45,7 +44,8 @@ END_WAIT_S = 6.0
 TURN_WAIT_S = 8.0
 
 Report = Callable[[str], object]  # takes a sentence; False: it could not be written
-Alarm = Callable[[str, str], None]  # (process, sentence); "" closes the alert
+# (process, sentence); "" closes the alert. False: it could not be written, and is asked for again.
+Alarm = Callable[[str, str], object]
 
 
 @dataclass(kw_only=True)
@@ -62,7 +62,7 @@ class Child:
     n_restarts: int = 0
     wait_s: float = FIRST_WAIT_S
     is_ready: bool = False
-    has_alert: bool = False
+    has_alert: bool = True  # at first one of a supervisor before may be open
     environment: dict[str, str] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
@@ -121,6 +121,7 @@ class Supervisor:
         self._manager = manager
         self._news_due = 0.0  # monotonic seconds; inf while it is asked
         self._beside: SimpleQueue[Callable[[], None] | None] = SimpleQueue()
+        self._alarms: deque[tuple[str, str]] = deque()  # not written yet, in their order
         self._n_dropped = 0  # sentences that could not be reported
         self._restarts: deque[tuple[float, str]] = deque(maxlen=MOST_RESTARTS)  # seconds since 1970, and of which child
         self._announced: object = None  # what the run file says that changes; None: there is no file yet
@@ -168,6 +169,7 @@ class Supervisor:
                 if time.monotonic() >= self._news_due:
                     self._news_due = inf
                     self._announce()
+                    self._beside.put(self._write_alarms)  # what a locked store has not taken
                     self._beside.put(self._tell_news)
                 if self._manager is not None and (api := self.url("api")) is not None:
                     self._manager.look(api)
@@ -239,7 +241,13 @@ class Supervisor:
             self._news_due = time.monotonic() + NEWS_S
 
     def _raise_alarm(self, process: str, sentence: str) -> None:
-        self._beside.put(partial(self._alarm, process, sentence))
+        self._alarms.append((process, sentence))
+        self._beside.put(self._write_alarms)
+
+    def _write_alarms(self) -> None:
+        """Each in its turn: where a close were lost, the next death would find its alert open, and send no message."""
+        while self._alarms and self._alarm(*self._alarms[0]) is not False:
+            self._alarms.popleft()
 
     def url(self, name: str) -> str | None:
         """The address of a child, known before it is ready; None for a child that does not listen."""

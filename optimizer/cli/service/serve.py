@@ -141,7 +141,7 @@ def _load_families(settings: Settings, store: Store, strict: bool) -> FamilyFile
 
 
 def alarm_into(store: Store) -> Alarm:
-    """Opens and closes the alert ``process_restarted``.
+    """Opens and closes the alert ``process_restarted``; returns whether the store took it.
 
     A store that cannot be written must not stop the supervision.
     """
@@ -150,12 +150,12 @@ def alarm_into(store: Store) -> Alarm:
     from optimizer.jobs.ids import new_id
     from optimizer.ports import Alert
 
-    def alarm(process: str, sentence: str) -> None:
+    def alarm(process: str, sentence: str) -> bool:
         now = datetime.now(UTC)
         try:
             if not sentence:
                 store.write(lambda tx: store.alerts.close(tx, "process_restarted", None, process, now))
-                return
+                return True
             alert = Alert(
                 id=new_id("al"),
                 kind="process_restarted",
@@ -167,6 +167,8 @@ def alarm_into(store: Store) -> Alarm:
             store.write(lambda tx: store.alerts.open(tx, alert))
         except DetentError as error:
             structlog.get_logger("supervisor").warning("alert not written", child=process, error=error.detail)
+            return False
+        return True
 
     return alarm
 

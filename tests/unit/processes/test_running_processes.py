@@ -16,17 +16,20 @@ from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from importlib.metadata import version
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
 
 from optimizer import processes
-from optimizer.core.base.errors import Conflict, InvalidInput, Refused
+from optimizer.cli.service.serve import alarm_into
+from optimizer.core.base.errors import Busy, Conflict, InvalidInput, Refused
 from optimizer.host import run_files
 from optimizer.host.config import Api, Settings, load_settings
 from optimizer.host.ports_in_use import SPREADS, BoundPort, is_loopback, listen, reachable_host
 from optimizer.runtime import supervise
 from tests.cases import named
+from tests.stores import new_database
 
 HOLD = """
 import sys, time
@@ -350,6 +353,44 @@ def test_a_store_that_is_locked_holds_up_no_restart(supervised: Callable[..., su
     )
     supervisor.run()
     assert is_over[0], "the worker was started again while the first alert waited"
+
+
+@pytest.mark.parametrize("lives", [False, True], ids=["opened", "closed"])
+def test_an_alert_is_opened_and_one_of_a_server_before_closed_though_the_store_is_locked_at_first(
+    supervised: Callable[..., supervise.Supervisor], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, lives: bool
+) -> None:
+    database, looks = new_database(tmp_path), iter(range(50))
+    write, locked = database.write, [Busy("The store is locked.")] * 2
+
+    def locked_at_first(*about: Any) -> Any:
+        if locked:
+            raise locked.pop()
+        return write(*about)
+
+    def details() -> list[str]:
+        with database.read() as tx:
+            return [alert.detail for alert in database.alerts.all(tx, open_only=True) if alert.subject == "api"]
+
+    def stop_once_written() -> list[str]:
+        if (not locked and bool(details()) is not lives) or next(looks, None) is None:
+            supervisor.stop()
+        return []
+
+    if lives:
+        program = tmp_path / "python"
+        program.write_text("#!/bin/sh\nexec sleep 60\n")
+        program.chmod(0o700)
+        monkeypatch.setattr(supervise, "sys", SimpleNamespace(executable=str(program)))
+        monkeypatch.setattr(supervise, "STABLE_AFTER_S", 0.0)
+        monkeypatch.setattr(
+            run_files, "find", lambda settings, name: SimpleNamespace(pid=supervisor.pids().get(name), url=None)
+        )
+        alarm_into(database)("api", "It ended.")
+    monkeypatch.setattr(database, "write", locked_at_first)
+    supervisor = supervised(alarm=alarm_into(database), news=stop_once_written)
+    supervisor.run()
+    assert ["starts again in 0.5 s" in detail for detail in details()] == [True] * (not lives), "of the first death"
+    database.close()
 
 
 def test_the_listening_socket_outlives_the_process_behind_it(supervised: Callable[..., supervise.Supervisor]) -> None:
