@@ -64,6 +64,12 @@ def answer_apart(use_case: UseCase, context: Context, request: Request, *, figur
         from optimizer.runtime.api_client import error_of
 
         raise error_of(json.loads(body))
+    if status != b"answered":
+        raise Busy(
+            "The process that reads this wrote something else than its answer. Run the command beside the store.",
+            said=process.stdout[:2000].decode(errors="replace"),
+            passes=False,
+        )
     return body
 
 
@@ -84,12 +90,13 @@ def main() -> None:
         from pathlib import Path
 
         from optimizer.host.config import load_settings
+        from optimizer.host.logs import set_up_logs
 
+        settings = load_settings(order["profile"], Path(order["home"]))
+        set_up_logs(settings, "apart", terminal=False)  # without it what is logged goes into the answer
         families = order["access"]["families"]
         access = Access(roles=tuple(order["access"]["roles"]), families=None if families is None else tuple(families))
-        context = wiring.home_context(
-            load_settings(order["profile"], Path(order["home"])), actor=order["actor"], access=access
-        )
+        context = wiring.home_context(settings, actor=order["actor"], access=access)
         report = use_case.call(
             replace(context, within=0.8 * timedelta(seconds=WITHIN_S)),
             use_case.request.model_validate(order["request"]),

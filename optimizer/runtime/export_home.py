@@ -95,9 +95,11 @@ def main() -> None:
     order = json.loads(sys.stdin.buffer.read())
     os.nice(NICER)
     from optimizer.host.config import load_settings
+    from optimizer.host.logs import set_up_logs
     from optimizer.runtime import wiring
 
     settings = load_settings(order["profile"], Path(order["home"]))
+    set_up_logs(settings, "apart", terminal=False)  # without it what is logged goes into the archive
     try:
         with Archive(sys.stdout.buffer, settings.run_dir()) as target:
             _write(wiring.home_context(settings, actor=order["actor"]), target, sealed=order["sealed"])

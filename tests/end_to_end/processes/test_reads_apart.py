@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 import subprocess
 import threading
 from collections.abc import Iterator
@@ -60,6 +61,22 @@ def test_what_the_function_refuses_is_refused_in_its_words(world: World) -> None
     sides = {"conservative": {"name": "mine.yaml", "policy": {"filter.min_words": 3}}}
     answer = world.client.post("/v1/families/triage/thresholds/comparison", json=sides)
     assert (answer.status_code, "is for content pipelines" in answer.json()["detail"]) == (422, True)
+
+
+def test_what_is_logged_meanwhile_stands_in_a_log_and_not_in_the_answer(world: World) -> None:
+    last_good = world.settings.var() / "last_good"
+    shutil.rmtree(last_good, ignore_errors=True)
+    last_good.write_text("")  # as on a disk that takes no file
+    answers = [world.get(f"/v1/families/{name}/rollout/selftest") for name in ("triage", "nosuch")]
+    assert [answer.status_code for answer in answers] == [200, 404], answers[0].text
+    assert str(last_good) in (world.settings.log_dir() / "apart.log").read_text(encoding="utf-8")
+
+
+def test_an_answer_that_begins_with_something_else_is_none(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    printed = subprocess.CompletedProcess([], 0, stdout=b"a warning\nanswered\n{}")
+    monkeypatch.setattr(apart.subprocess, "run", lambda *command, **options: printed)
+    answer = world.get("/v1/rollouts/ro_none/verification")
+    assert (answer.status_code, "something else" in answer.json()["detail"]) == (503, True)
 
 
 def test_role_read_sees_no_text_and_a_key_for_another_family_nothing(world: World) -> None:
