@@ -15,7 +15,7 @@ import os
 import subprocess
 import sys
 import threading
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from importlib.util import find_spec
 from pathlib import Path
@@ -222,28 +222,34 @@ class EmbeddedPool:
             },
         )
 
+    def _grow_where_idle(self) -> None:
+        """On a busy machine another process would only share cores."""
+        n = len(self._children)
+        room = self._meter.idle_cores(self.pids) >= n + IDLE_CORES_NEEDED
+        self._idle_samples = self._idle_samples + 1 if room else 0
+        if self._idle_samples >= GROW_AFTER and n < MOST_BY_ITSELF:
+            child = _ServerProcess(self._weights, self._run_dir / f"embedded-{n}.log")
+            child.start()
+            self._children.append(child)
+            log.info("embedded model has one more process", processes=n + 1)
+
     def _watch(self) -> None:
         published: Sequence[str] = self.urls
         health_due = monotonic() + HEALTH_EVERY_S
         grow_due = monotonic() + GROW_EVERY_S
         while not self._closing.wait(WATCH_S):
             for child in self._children:
-                child.tend()
+                with _watching_on():
+                    child.tend()
             if monotonic() >= health_due:
                 health_due = monotonic() + HEALTH_EVERY_S
                 for child in self._children:
-                    child.check_health()
+                    with _watching_on():
+                        child.check_health()
             if self._may_grow and self.size < MOST_BY_ITSELF and monotonic() >= grow_due:
                 grow_due = monotonic() + GROW_EVERY_S
-                # On a busy machine another process would only share cores.
-                n = len(self._children)
-                room = self._meter.idle_cores(self.pids) >= n + IDLE_CORES_NEEDED
-                self._idle_samples = self._idle_samples + 1 if room else 0
-                if self._idle_samples >= GROW_AFTER and n < MOST_BY_ITSELF:
-                    child = _ServerProcess(self._weights, self._run_dir / f"embedded-{n}.log")
-                    child.start()
-                    self._children.append(child)
-                    log.info("embedded model has one more process", processes=n + 1)
+                with _watching_on():
+                    self._grow_where_idle()
             if self.urls != published:
                 published = self.urls
                 try:
@@ -251,6 +257,15 @@ class EmbeddedPool:
                 except OSError as error:  # a full disk now must not end the watching
                     published = ()
                     log.warning("embedded.json not written", error=str(error))
+
+
+@contextlib.contextmanager
+def _watching_on() -> Iterator[None]:
+    """Logs a fault of one look, as where no file or process is to be had: nobody would begin the watching again."""
+    try:
+        yield
+    except Exception:
+        log.exception("embedded model not looked after, will look again")
 
 
 class _ServerProcess:
@@ -288,24 +303,31 @@ class _ServerProcess:
     def tend(self) -> None:
         """Notice a death, and start again when the backoff is over."""
         if self.process is not None and self.process.poll() is not None:
-            self._deaths = 1 if (monotonic() - self._started_at) >= STEADY_S else self._deaths + 1
-            delay_s = BACKOFF_S[min(self._deaths - 1, len(BACKOFF_S) - 1)]
-            log.warning(
-                "embedded model process ended",
-                code=self.process.returncode,
-                restart_in_s=delay_s,
-                said=self.last_words(),
-            )
-            self._forget()
-            self._start_due = monotonic() + delay_s
+            code, words = self.process.returncode, self.last_words()
+            delay_s = self._start_later()
+            log.warning("embedded model process ended", code=code, restart_in_s=delay_s, said=words)
         if self._start_due is not None and monotonic() >= self._start_due:
-            self.start()
+            try:
+                self.start()
+            except Exception:  # no file, process or thread to be had
+                self.stop()
+                self._start_later()
+                raise
+
+    def _start_later(self) -> float:
+        """Returns after how many seconds: more after each death or failed start in a row."""
+        self._deaths = 1 if (monotonic() - self._started_at) >= STEADY_S else self._deaths + 1
+        delay_s = BACKOFF_S[min(self._deaths - 1, len(BACKOFF_S) - 1)]
+        self._forget()
+        self._start_due = monotonic() + delay_s
+        return delay_s
 
     def check_health(self) -> None:
         if self.url is None or self.process is None:
             return
         try:
-            healthy = httpx.get(f"{self.url}/health", timeout=5.0).status_code == 200
+            # Around a proxy of the environment, which cannot reach this machine's loopback.
+            healthy = httpx.get(f"{self.url}/health", timeout=5.0, trust_env=False).status_code == 200
         except httpx.HTTPError:
             healthy = False
         self._unhealthy = 0 if healthy else self._unhealthy + 1

@@ -136,6 +136,32 @@ def test_a_process_that_was_killed_comes_back_and_requests_go_on(model: Waited, 
     assert living_owner(folder).pid == os.getpid()
 
 
+def test_a_proxy_of_the_environment_is_not_asked_whether_a_process_is_well(
+    model: Waited, monkeypatch: pytest.MonkeyPatch
+):
+    assert model.own()
+    (child,) = model._pool._children
+    until(lambda: child.url is not None, "its address", patience_s=30)
+    monkeypatch.setenv("http_proxy", "http://127.0.0.1:9")
+    for name in ("no_proxy", "NO_PROXY"):
+        monkeypatch.delenv(name, raising=False)
+    child.check_health()
+    assert child._unhealthy == 0
+
+
+def test_a_process_for_which_no_file_is_to_be_had_is_started_once_there_is_one(tmp_path: Path):
+    pool, folder = EmbeddedPool(tmp_path, 1), tmp_path / "logs"
+    try:
+        (child,) = pool._children
+        child._log_file = folder / "embedded-0.log"
+        child.process.kill()
+        until(lambda: child._deaths > 2, "two starts that fail", patience_s=30)
+        folder.mkdir()
+        until(lambda: child.url in living_owner(tmp_path).urls, "its address", patience_s=30)
+    finally:
+        pool.close()
+
+
 def test_a_run_folder_has_one_owner_and_others_use_its_processes(model: Waited, folder: Path):
     assert model.own()
     with pytest.raises(Conflict, match=f"pid {os.getpid()}"):
