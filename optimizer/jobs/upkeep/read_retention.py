@@ -118,7 +118,8 @@ def _of_family(tx: Transaction, store: Store, clock: Clock, family: Family) -> l
     summed = store.minute_stats.watermark(tx, MINUTES) or clock.now() - HISTORY
     holds = [RetentionNeed(since=summed, why="what came later is not summed up yet")]
     for tenure in store.drift_detectors.get(tx, family.name):
-        if tenure.watch.alarmed:
+        # Nobody reads on for a champion that serves no more, such as that of a retired family.
+        if tenure.watch.alarmed or champion is None or tenure.tenure != champion.seq:
             continue
         holds.append(
             RetentionNeed(since=tenure.read_until, why="the watch on the champion has not read what came later")

@@ -6,11 +6,14 @@ from pathlib import Path
 
 from sqlalchemy import text
 
+from optimizer.adapters.store import Database
 from optimizer.core.family.family import Family
+from optimizer.jobs.champions.watch_champion import watch_champion
 from optimizer.jobs.feedback.roll_up_minutes import roll_up_minutes
 from optimizer.jobs.rollouts.tick import tick
 from optimizer.jobs.upkeep.prune_records import prune_records
 from optimizer.jobs.upkeep.read_retention import retentions
+from optimizer.ports import Transaction
 from tests.rows.rollout_acts import operate
 from tests.stores import new_database
 from tests.worlds.rollout_world import F, World
@@ -21,9 +24,9 @@ def strict(world: World) -> Family:
     return world.family.model_copy(update={"privacy": world.family.privacy.model_copy(update={"retain_days": 1})})
 
 
-def prune(world: World) -> dict[str, int]:
+def prune(world: World, name: str = F) -> dict[str, int]:
     roll_up_minutes(world.store, world.clock)
-    kept, _ = retentions(world.store, world.clock, {F: strict(world)})
+    kept, _ = retentions(world.store, world.clock, {name: strict(world).model_copy(update={"name": name})})
     return {one.rows: one.n for one in prune_records(world.store, world.clock, kept).items if one.n}
 
 
@@ -86,3 +89,22 @@ def test_what_the_holdback_of_a_promotion_reads_stays_for_its_week(tmp_path: Pat
     prune(world)
     assert events_left(world) == 0
     assert world.verified().ok
+
+
+def test_what_the_watch_on_a_champion_had_not_read_goes_once_its_family_is_retired(database: Database) -> None:
+    world = World(store=database)
+    world.history(n_labelled=600)
+    world.clock.pass_seconds(3600)
+    watch_champion(world.store, world.clock, {F: world.family})
+    world.clock.pass_seconds(3600)
+    world.history(20)
+    world.clock.pass_seconds(2 * 24 * 3600)
+    prune(world)
+    assert events_left(world) == 20, "the watch reads on after a pause"
+
+    def retire(tx: Transaction) -> str:
+        world.store.champions.end(tx, F, world.clock.now())
+        return world.store.family_names.retire(tx, F, world.clock.now())
+
+    prune(world, world.store.write(retire))
+    assert events_left(world) == 0

@@ -23,6 +23,7 @@ from optimizer.core.family.settings import Metric
 from optimizer.core.feedback.events import LaterParts
 from optimizer.core.feedback.pipeline_record import PipelineRecord
 from optimizer.core.rollout.drift import ChampionWatch
+from optimizer.core.serving.rollout import Champion
 from optimizer.core.views.evaluation import EvaluationQuery, EvaluationRun, SuitesReport
 from optimizer.host.config import load_settings
 from optimizer.jobs.feedback.roll_up_minutes import MINUTES
@@ -193,7 +194,8 @@ def test_what_the_watch_on_the_champion_has_not_read_stays(store: Database) -> N
         variant="v_aaaaaaaaaaaa", metric=Metric(field="success", source="user"), tenure_since=ago(200)
     )
     tenure = WatchedTenure(family=FAMILY, tenure=1, watch=watch, read_until=ago(100))
-    store.write(lambda tx: store.drift_detectors.put(tx, [tenure]))
+    champion = Champion(family=FAMILY, seq=1, variant=watch.variant, since=ago(200), why="first", by="anna")
+    store.write(lambda tx: (store.champions.put(tx, champion), store.drift_detectors.put(tx, [tenure])))
     add_events(store, FAMILY, 99, 1)
     assert gone(prune_records(store, CLOCK, kept(store, family()))) == {}
     store.write(lambda tx: store.drift_detectors.put(tx, [replace(tenure, read_until=NOW)]))
