@@ -23,10 +23,9 @@ from optimizer.jobs.record_change import log_head, record_transition, transition
 from optimizer.jobs.rollouts.evidence_sources import StoreEvidence
 from optimizer.jobs.rollouts.freeze import ended_freezes
 from optimizer.jobs.rollouts.watch_holdback import watch_holdbacks
-from optimizer.jobs.rollouts.watch_rollout import MAX_STEPS, UNREADABLE, TickStep, look, write_step
+from optimizer.jobs.rollouts.watch_rollout import MAX_STEPS, UNREADABLE, UNWATCHED, TickStep, look, write_step
 from optimizer.ports import Alert, Clock, Store, Transaction
 
-UNWATCHED = "rollout_unwatched"
 THAW_SECONDS = 60.0  # after a freeze; a rollout that no tick reached by then counts as unwatched
 Done = Literal["watched", "moved", "deployed", "resumed", "left", "failed"]
 log = structlog.get_logger("detent.tick")
@@ -145,23 +144,34 @@ def report_unwatched(store: Store, clock: Clock) -> list[str]:
     It is for processes beside the worker. Neither a freeze, under which no lease is renewed on purpose, nor the short
     while until the tick after it opens one.
     """
-    now = clock.now()
     with store.read() as tx:
-        freezes = store.freezes.all(tx)
-        deploying = [
-            r for r in store.rollouts.all_active(tx) if r.status == "deploying" and is_frozen(freezes, r.family) is None
-        ]
-        lapsed = [
-            r
-            for r in deploying
-            if not has_lease(r, now)
-            and not any(
-                now - freeze.until < timedelta(seconds=THAW_SECONDS) for freeze in ended_freezes(tx, store, r.family)
-            )
-        ]
-    for rollout in lapsed:
-        store.write(lambda tx, rollout=rollout: store.alerts.open(tx, _alert(rollout, clock.now())))  # type: ignore[misc]
-    return [rollout.id for rollout in lapsed]
+        if not _lapsed(tx, store, clock.now()):
+            return []
+
+    def open_alerts(tx: Transaction) -> list[str]:
+        # Read again: while this process waited to write, a tick may have gone on with some of them.
+        now = clock.now()
+        lapsed = _lapsed(tx, store, now)
+        for rollout in lapsed:
+            store.alerts.open(tx, _alert(rollout, now))
+        return [rollout.id for rollout in lapsed]
+
+    return store.write(open_alerts)
+
+
+def _lapsed(tx: Transaction, store: Store, now: datetime) -> list[Rollout]:
+    """The deploying rollouts that no worker watches, though no freeze is the reason."""
+    freezes = store.freezes.all(tx)
+    return [
+        rollout
+        for rollout in store.rollouts.all_active(tx)
+        if rollout.status == "deploying"
+        and is_frozen(freezes, rollout.family) is None
+        and not has_lease(rollout, now)
+        and not any(
+            now - freeze.until < timedelta(seconds=THAW_SECONDS) for freeze in ended_freezes(tx, store, rollout.family)
+        )
+    ]
 
 
 def _begin(store: Store, clock: Clock, id: str, at: datetime, lease_seconds: float) -> Done:

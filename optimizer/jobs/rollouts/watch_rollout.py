@@ -72,7 +72,7 @@ UNITS_AHEAD = 50_000
 ALERT_KINDS = ("shared_incident", "candidate_silent", "feedback_rates_differ")
 ENDED = "rollout_ended"
 UNTIL_NEXT = "Nothing has to be done now; the alert ends with the start of the family's next rollout."
-UNREADABLE = "rollout_watch_failed"
+UNREADABLE, UNWATCHED = "rollout_watch_failed", "rollout_unwatched"  # while it is not watched
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -431,7 +431,7 @@ def _update_alerts(tx: Transaction, store: Store, rollout: Rollout, step: TickSt
     f, at = rollout.family, step.seen.at
     are_open = {alert.kind for alert in store.alerts.all(tx, open_only=True, family=f, subject=rollout.id)}
     texts = step.follows.alerts if rollout.is_active else {}
-    for over in are_open.intersection((*ALERT_KINDS, UNREADABLE)).difference(texts):
+    for over in are_open.intersection((*ALERT_KINDS, UNREADABLE, UNWATCHED)).difference(texts):
         store.alerts.close(tx, over, f, rollout.id, at)
     for kind in ALERT_KINDS:
         if (text := texts.get(kind)) is None:

@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 import threading
+from collections.abc import Callable
 from datetime import datetime, timedelta
+from typing import Any
 
 from optimizer.adapters.store import Database
 from optimizer.jobs.rollouts.tick import report_unwatched, tick
 from optimizer.jobs.rollouts.verify_rollout import verify_rollout
+from optimizer.ports import Alert
+from tests.clock import Clock
 from tests.contract.rollouts_by_hand.world import T0, F, candidate_unit, family, load, served
 from tests.rows.rollout_acts import operate, start_rollout
 
@@ -26,6 +30,37 @@ def test_the_candidate_is_served_only_while_the_worker_ticks(store, clock, deplo
     with store.read() as tx:
         assert store.alerts.all(tx, open_only=True) == []
         assert [a.kind for a in store.alerts.all(tx, open_only=False)] == ["rollout_unwatched"]
+
+
+class StoreAfterATick:
+    """Another process's store: before it can write, the worker's tick goes first."""
+
+    def __init__(self, store: Database, clock: Clock) -> None:
+        self._store, self._clock = store, clock
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._store, name)
+
+    def write(self, fn: Callable[[Any], Any]) -> Any:
+        assert set(tick(self._store, self._clock).done.values()) == {"resumed"}
+        return self._store.write(fn)
+
+
+def test_no_alert_is_opened_about_a_rollout_that_a_tick_went_on_with_meanwhile(store, clock, deploying):
+    clock.pass_seconds(100)
+    assert report_unwatched(StoreAfterATick(store, clock), clock) == []
+    with store.read() as tx:
+        assert store.alerts.all(tx, open_only=True) == []
+
+
+def test_a_watched_rollout_is_not_called_unwatched_any_more(store, clock, deploying):
+    stale = Alert(
+        id="al_1", kind="rollout_unwatched", level="critical", family=F, subject=deploying.id, opened_at=T0, detail="x"
+    )
+    store.write(lambda tx: store.alerts.open(tx, stale))
+    tick(store, clock)
+    with store.read() as tx:
+        assert store.alerts.all(tx, open_only=True) == []
 
 
 def test_the_gap_of_a_lapsed_lease_stands_in_the_stage_history(store, clock, deploying):
