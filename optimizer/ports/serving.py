@@ -75,6 +75,8 @@ class FamilyNames(Protocol):
     def rename(self, tx: Transaction, old: str, new: str, at: datetime) -> None:
         """Keys for the old name are for the new one too, and what is sealed for either is sealed for ``new``.
 
+        Open alerts whose subject is the old name are about the new one.
+
         Raises Conflict where the family has opened rows that are sealed for ``new``.
         """
 

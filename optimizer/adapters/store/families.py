@@ -12,6 +12,7 @@ from optimizer.adapters.store.engine import insert_new, upsert
 from optimizer.adapters.store.family_names import is_known, key_of, look
 from optimizer.adapters.store.rows import chunks
 from optimizer.adapters.store.tables import (
+    AlertRow,
     ApiKeyRow,
     ExampleRow,
     FamilyNameRow,
@@ -29,6 +30,7 @@ SEALED = SealedInputRow.__table__
 EXAMPLES = ExampleRow.__table__
 LOOKS = HoldoutLookRow.__table__
 API_KEYS = ApiKeyRow.__table__
+ALERTS = AlertRow.__table__
 _ALL = select(NAMES).order_by(NAMES.c.name)  # built once: every look at what is served asks for it
 EVER = datetime(1970, 1, 1, tzinfo=UTC)  # since when a name is its first family's
 
@@ -71,6 +73,9 @@ class FamilyNameTables:
             rows = tx.execute(select(*columns).where(SEALED.c.name == old).distinct()).mappings()
             insert_new(tx, SEALED, [{"name": new, **row} for row in rows])
         self._call(tx, key, old, new, at)
+        # A subject is a text and no key, and what closes an alert about the family itself asks for its present name.
+        about = ALERTS.c.family == new, ALERTS.c.subject == old, ALERTS.c.closed_at.is_(None)
+        tx.execute(update(ALERTS).where(*about).values(subject=new))
         for id, families in tx.execute(select(API_KEYS.c.name, API_KEYS.c.families)).all():
             if families is not None and old in families and new not in families:
                 tx.execute(update(API_KEYS).where(API_KEYS.c.name == id).values(families=sorted([*families, new])))

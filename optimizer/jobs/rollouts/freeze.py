@@ -40,11 +40,12 @@ def freeze(context: Context, request: FreezeRequest) -> FreezeReport:
         NotFound: there is no such family.
     """
     context.require_family(request.family)
-    store, clock, actor, family = context.store, context.clock, context.actor, request.family
-    why, scope = checked_reason(request.reason), family or ALL
+    store, clock, actor = context.store, context.clock, context.actor
+    why = checked_reason(request.reason)
 
     def change(tx: Transaction) -> FreezeReport:
-        _require_family(tx, store, family)
+        family = _present_name(tx, store, request.family)
+        scope = family or ALL
         earlier = next((freeze_record for freeze_record in store.freezes.all(tx) if freeze_record.scope == scope), None)
         if earlier is not None:
             what = f"{scope_text(scope)} is frozen already, by {earlier.by} since {when(earlier.since)}"
@@ -91,11 +92,12 @@ def unfreeze(context: Context, request: FreezeRequest) -> FreezeReport:
         NotFound: there is no such family.
     """
     context.require_family(request.family)
-    store, clock, actor, family = context.store, context.clock, context.actor, request.family
-    why, scope = checked_reason(request.reason), family or ALL
+    store, clock, actor = context.store, context.clock, context.actor
+    why = checked_reason(request.reason)
 
     def change(tx: Transaction) -> FreezeReport:
-        _require_family(tx, store, family)
+        family = _present_name(tx, store, request.family)
+        scope = family or ALL
         if not store.freezes.remove(tx, scope):
             return _report(
                 tx,
@@ -124,11 +126,18 @@ def ended_freezes(tx: Transaction, store: Store, family: str) -> list[Gap]:
     ]
 
 
-def _require_family(tx: Transaction, store: Store, family: str | None) -> None:
-    if family is not None and store.champions.current(tx, family) is None:
+def _present_name(tx: Transaction, store: Store, family: str | None) -> str | None:
+    """The family's name as it is now, by which its freeze and the alert about it are found: ``family`` may be a former
+    one.
+    """
+    if family is None:
+        return None
+    champion = store.champions.current(tx, family)
+    if champion is None:
         raise NotFound(
             f"There is no family {family!r} with a champion. See the families with: detent family list.", family=family
         )
+    return champion.family
 
 
 def _report(

@@ -10,7 +10,7 @@ from optimizer.adapters.models.language_models import Models
 from optimizer.core.base.errors import Conflict, InvalidInput, NotFound, Refused
 from optimizer.core.declaration.read import parse_family
 from optimizer.jobs.families.sync_families import sync_families
-from optimizer.jobs.rollouts.freeze import FreezeRequest, freeze
+from optimizer.jobs.rollouts.freeze import FreezeRequest, freeze, unfreeze
 from optimizer.jobs.rollouts.verify_rollout import verify_rollout
 from tests.cases import named
 from tests.contract.rollouts_by_hand.world import F, champion, family, load, served, version
@@ -264,6 +264,17 @@ def test_a_frozen_family_takes_what_a_person_serves_now_and_stays_frozen(store, 
     assert champion(store) == candidate
     with store.read() as tx:
         assert store.freezes.all(tx)
+
+
+@pytest.mark.parametrize("by", [F, "digests"], ids=["its former name", "its name"])
+def test_the_alert_of_a_freeze_closes_after_its_family_was_renamed(store, clock, candidate, by):
+    context = context_of(store, clock)
+    freeze(context, FreezeRequest(family=F, reason="incident"))
+    store.write(lambda tx: store.family_names.rename(tx, F, "digests", clock.now()))
+    assert freeze(context, FreezeRequest(family=by, reason="incident")).changed is False
+    assert unfreeze(context, FreezeRequest(family=by, reason="over")).changed
+    with store.read() as tx:
+        assert (store.freezes.all(tx), store.alerts.all(tx, open_only=True)) == ([], [])
 
 
 def test_a_champion_rollback_meant_for_another_champion_is_refused(store, clock, candidate, deploying):

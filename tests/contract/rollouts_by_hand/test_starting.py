@@ -15,6 +15,7 @@ from optimizer.core.rollout.start import in_process_gate
 from optimizer.core.search.study import Study
 from optimizer.jobs.families.create_variant import VariantRequest, store_draft
 from optimizer.jobs.rollouts.verify_rollout import verify_rollout
+from optimizer.ports import Alert
 from tests.contract.rollouts_by_hand.world import T0, F, champion, family, served, version
 from tests.rows.evaluations import batch_of, check_of
 from tests.rows.rollout_acts import operate, start_rollout
@@ -55,6 +56,16 @@ def test_a_forced_start_waits_for_approval_and_says_how_to_go_on_and_back(store,
     assert started.undo == f"detent rollout rollback {F}"
     assert "margin 0.05" in started.what
     assert served(store, clock, "u") == ("champion", None)
+
+
+def test_the_alert_about_the_last_rollout_closes_with_a_start_after_its_family_was_renamed(store, clock, candidate):
+    ended = Alert(id="al_1", kind="rollout_ended", level="critical", family=F, subject=F, opened_at=T0, detail="x")
+    store.write(lambda tx: store.alerts.open(tx, ended))
+    store.write(lambda tx: store.family_names.rename(tx, F, "digests", T0))
+    renamed = family().model_copy(update={"name": "digests"})
+    start_rollout(renamed, candidate, actor="ann", store=store, clock=clock, confirm="digests")
+    with store.read() as tx:
+        assert store.alerts.all(tx, open_only=True, kind="rollout_ended") == []
 
 
 def test_the_reason_that_a_person_gave_stands_first_in_what_the_status_says(store, clock, candidate):
