@@ -23,7 +23,15 @@ from optimizer.jobs.record_change import log_head, record_transition, transition
 from optimizer.jobs.rollouts.evidence_sources import StoreEvidence
 from optimizer.jobs.rollouts.freeze import ended_freezes
 from optimizer.jobs.rollouts.watch_holdback import watch_holdbacks
-from optimizer.jobs.rollouts.watch_rollout import MAX_STEPS, UNREADABLE, UNWATCHED, TickStep, look, write_step
+from optimizer.jobs.rollouts.watch_rollout import (
+    MAX_STEPS,
+    UNREADABLE,
+    UNWATCHED,
+    TickStep,
+    look,
+    write_late,
+    write_step,
+)
 from optimizer.ports import Alert, Clock, Store, Transaction
 
 THAW_SECONDS = 60.0  # after a freeze; a rollout that no tick reached by then counts as unwatched
@@ -35,7 +43,8 @@ log = structlog.get_logger("detent.tick")
 class TickReport:
     """What one tick did, by rollout id.
 
-    ``overtaken``: rollouts that another process changed meanwhile; the next tick looks again.
+    ``overtaken``: rollouts that another process changed meanwhile, or whose lease ran out during the look; the next
+    tick looks again.
     """
 
     at: datetime
@@ -121,7 +130,14 @@ def _watch(store: Store, clock: Clock, id: str, at: datetime, lease_seconds: flo
         step = _look(store, clock, id, at)
         if step is None:
             return "left"
-        decision = store.write(lambda tx, step=step: write_step(tx, store, clock, step, lease_seconds=lease_seconds))  # type: ignore[misc]
+        try:
+            decision = store.write(
+                lambda tx, step=step: write_step(tx, store, clock, step, lease_seconds=lease_seconds)  # type: ignore[misc]
+            )
+        except StaleVersion:
+            decision = store.write(lambda tx, step=step: write_late(tx, store, step))  # type: ignore[misc]
+            if decision is None:
+                raise
         log_head(decision)
         if decision is not None:
             return "moved"

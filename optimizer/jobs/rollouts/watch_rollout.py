@@ -2,7 +2,7 @@
 
 It reads before that transaction, so that no writer waits. The transaction is refused where the rollout or its blocks
 changed meanwhile, and the next tick looks again. So two ticks at once, or a crash in between, leave one decision or
-none.
+none. A look that outlasts the lease is written without a new one.
 """
 
 from __future__ import annotations
@@ -87,6 +87,7 @@ class SeenBlocks:
     more: bool  # the look ended before the present, so another one has to follow
     at: datetime
     clock_at: datetime
+    read_at: datetime  # the real time of ``clock_at``; the blocks count nothing that came later
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -140,7 +141,38 @@ def write_step(tx: Transaction, store: Store, clock: Clock, step: TickStep, *, l
         store.rollouts.renew_lease(tx, rollout.id, lease_until)
         _update_alerts(tx, store, rollout, step)
         return None
-    transition = apply(replace(rollout, lease_expires_at=lease_until), request_of(step))
+    return _move(tx, store, replace(rollout, lease_expires_at=lease_until), step)
+
+
+def write_late(tx: Transaction, store: Store, step: TickStep) -> Decision | None:
+    """Writes what a look closed in the middle of which the lease ran out, since all of that was served under the lease.
+
+    Discarded, what takes longer to read than a lease lasts would be read again for ever. No lease and no step up
+    follows, so that the gap comes on record first; a rollback does. The alert closes with the next look that ends in
+    time. Nothing is written where the rollout changed meanwhile, or the lease had run out before the look.
+    """
+    seen, rollout = step.seen, step.seen.rollout
+    if store.rollouts.get(tx, rollout.id) != rollout or not has_lease(rollout, seen.read_at):
+        return None
+    write_blocks(tx, store, seen)
+    if step.has_transition and step.follows.act == "rollback":
+        return _move(tx, store, rollout, step)
+    id, f = rollout.id, rollout.family
+    detail = (
+        f"Rollout {id} of {f} could not be watched in time: a look at it took longer than its lease, and until the next"
+        " one every user gets the champion. What it read is kept. If this stays open, give the worker a faster machine"
+        f" or raise lease_seconds; to end it: detent rollout rollback {f}"
+    )
+    late = Alert(
+        id=new_id("al"), kind=UNREADABLE, level="critical", family=f, subject=id, opened_at=seen.at, detail=detail
+    )
+    store.alerts.open(tx, late)
+    return None
+
+
+def _move(tx: Transaction, store: Store, rollout: Rollout, step: TickStep) -> Decision:
+    """Makes the step's transition."""
+    transition = apply(rollout, request_of(step))
     decision = record_transition(tx, store, transition)
     promote(tx, store, transition)
     _update_alerts(tx, store, transition.rollout, step)
@@ -210,6 +242,7 @@ class _RolloutLook:
             more=self._more,
             at=self._at,
             clock_at=self._clock_now,
+            read_at=self._now,
         )
 
     def _close(self, kind: BlockKind, content: Mapping[str, Any]) -> None:

@@ -19,12 +19,12 @@ from optimizer.jobs.families.create_variant import VariantRequest, store_draft
 from optimizer.jobs.rollouts import watch_rollout
 from optimizer.jobs.rollouts.forecast_rollout import read_recent
 from optimizer.jobs.rollouts.freeze import FreezeRequest, freeze, unfreeze
-from optimizer.jobs.rollouts.watch_rollout import present_evidence
+from optimizer.jobs.rollouts.watch_rollout import look, present_evidence
 from tests.clock import Clock
 from tests.rows.rollout_acts import adopt_file_version, operate, roll_back_champion
 from tests.stores import keep_events
 from tests.worlds.contexts import context_of
-from tests.worlds.rollout_world import F, World
+from tests.worlds.rollout_world import Behaviour, F, World
 
 DRAFT = VariantRequest(family=F, messages=[{"role": "user", "content": "Shortly: {{document}}"}], note="another")
 
@@ -245,6 +245,62 @@ def test_a_lease_that_runs_out_in_the_middle_of_a_look_is_not_renewed_as_if_noth
     assert world.moves() == ["deploy", "lapse"]
     assert len(gaps(world.rollout)) == 1
     assert world.verified().problems == ()
+
+
+def slow_looks(world: World, patch: pytest.MonkeyPatch) -> None:
+    """Every look takes a second longer than a lease."""
+    real = world.store.observations.requests
+
+    def slow(*args: Any, **kwargs: Any) -> Any:
+        found = real(*args, **kwargs)
+        world.clock.pass_seconds(61)
+        return found
+
+    patch.setattr(world.store.observations, "requests", slow)
+
+
+def test_looks_that_outlast_their_lease_are_written_without_another_and_one_alert_stays_open(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    world.start()
+    world.labels(60, tick=False)
+    with monkeypatch.context() as during:
+        slow_looks(world, during)
+        for i in range(3):
+            assert world.tick().overtaken == (world.rollout.id,)
+            assert (world.moves(), world.serve("anybody").rollout) == (["deploy", *["lapse"] * i], None)
+            assert "rollout_watch_failed" in world.alerts()
+    assert sum(sum(b.content["reports"].values()) for b in world.blocks("guardrails")) == 60
+    world.tick()
+    assert world.serve("anybody").rollout is not None
+    assert world.alerts() == set()
+    assert world.verified().problems == ()
+
+
+def test_a_look_that_outlasts_its_lease_takes_a_bad_candidate_back(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    world.behaviours[world.candidate] = Behaviour(errors=1.0)
+    world.start()
+    world.labels(200, tick=False)
+    slow_looks(world, monkeypatch)
+    world.tick()
+    assert (world.moves(), world.rollout.outcome) == (["deploy", "rollback"], "guardrail")
+    assert world.verified().problems == ()
+
+
+def test_a_look_that_begins_after_its_lease_is_not_written(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It read what was served while the lease had lapsed, of which no gap is on record yet."""
+
+    def late(*args: Any) -> Any:
+        world.clock.pass_seconds(61)
+        return look(*args)
+
+    world.start()
+    world.labels(60, tick=False)
+    monkeypatch.setattr("optimizer.jobs.rollouts.tick.look", late)
+    assert world.tick().overtaken == (world.rollout.id,)
+    assert world.blocks("guardrails") == []
 
 
 def test_who_only_gave_feedback_in_a_gap_or_reported_a_little_after_it_is_left_out_as_well(database: Database) -> None:
