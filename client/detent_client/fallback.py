@@ -32,21 +32,20 @@ class FallbackSource:
         self._own: dict[str, Choice] = {}
         if callable(fallback):
             self._function = fallback
-        elif isinstance(fallback, Mapping):
-            if "families" in fallback:
-                self._families = families_of(fallback, champions_only=True)
-            else:
-                self._own = {family: own_choice(family, prompt) for family, prompt in fallback.items()}
-        else:
+        elif not isinstance(fallback, Mapping):
             self._path = Path(fallback)
-            self._read_file()
+            self._read_file(self._path)
+        elif "families" in fallback:
+            self._families = families_of(fallback, champions_only=True)
+        else:
+            self._own = {family: own_choice(family, prompt) for family, prompt in fallback.items()}
 
     def choice(self, family: str, unit: str | None) -> Choice | None:
         """Never raises."""
         if self._function is not None:
             return self._from_function(self._function, family, unit)
         if self._path is not None and not self._families:
-            self._read_file()  # it was cut short or missing when the program started
+            self._read_file(self._path)  # it was cut short or missing when the program started
         entry = self._families.get(family)
         if entry is None:
             return self._own.get(family)
@@ -54,10 +53,9 @@ class FallbackSource:
             return None  # of kind policy: the server alone can fill it in
         return Choice(variant=entry.champion.variant, role="fallback")
 
-    def _read_file(self) -> None:
-        assert self._path is not None
+    def _read_file(self, path: Path) -> None:
         try:
-            self._families = read_families(self._path.read_bytes(), champions_only=True)
+            self._families = read_families(path.read_bytes(), champions_only=True)
         except (OSError, ValueError) as error:
             log.error("the fallback file cannot be used (%s); it is read again when it is needed", type(error).__name__)
 

@@ -124,8 +124,10 @@ class Prompt:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        assert self._began is not None
+        if self.is_reported or self._began is None:
+            return
         if error is not None and not isinstance(error, (Exception, CancelledError, GeneratorExit)):
+            self._began = None  # what is recorded from now on stands outside a block, and is reported at once
             return  # the program is being ended: that says nothing of the prompt
         self._facts.setdefault("latency_ms", (perf_counter() - self._began) * 1000)
         if isinstance(error, GeneratorExit):  # whoever read the answer has left, as the server's gateway tells it

@@ -72,6 +72,24 @@ def test_an_exception_is_reported_and_goes_on(client, server) -> None:
     assert [event["error"] for event in server.events] == ["TimeoutError: after 30 s"]
 
 
+def test_what_is_recorded_after_an_interrupt_within_the_block_is_reported_at_once(client, server) -> None:
+    p = client.prompt("triage", unit="ann", message="x")
+    with pytest.raises(KeyboardInterrupt), p, p:  # a block in the block hides the interrupt no more than one
+        raise KeyboardInterrupt
+    p.record("billing")
+    client.flush()
+    assert [(event["output"], "latency_ms" in event) for event in server.events] == [("billing", False)]
+
+
+def test_a_block_of_a_prompt_that_was_reported_before_reports_nothing_more(client) -> None:
+    p = client.prompt("triage", unit="ann", message="x")
+    p.record("billing")
+    with p:
+        pass
+    assert client.flush()
+    assert client.status().events_sent == 1
+
+
 def test_a_stream_that_its_reader_leaves_is_reported_with_what_had_come(client, server) -> None:
     def pieces() -> Iterator[str]:
         with client.prompt("triage", unit="ann", message="x") as p:
