@@ -96,10 +96,10 @@ def test_lists_are_read_to_their_end() -> None:
 
 @pytest.mark.parametrize("form", ["rows", "flat", "file", "frame"])
 def test_examples_come_in_each_form(form: str, tmp_path: Path) -> None:
-    flat = [{"message": f"m{n}", "topic": "billing", "id": f"e{n}"} for n in range(501)]
+    flat = [{"message": f"m\u2028\x85{n}", "topic": "billing", "id": f"e{n}"} for n in range(501)]
     rows = [{"id": row["id"], "input": {"message": row["message"]}, "expected": {"topic": "billing"}} for row in flat]
     file = tmp_path / "rows.jsonl"
-    file.write_text("".join(json.dumps(row) + "\n" for row in rows))
+    file.write_text("".join(json.dumps(row, ensure_ascii=False) + "\n" for row in rows), encoding="utf-8")
     report = {"family": "triage", "n_read": 1, "n_accepted": 1, "n_gate": 100, "reasons": {}}
     server = Stub({"POST /v1/families/triage/examples": report})
     family = server.detent().family("triage")

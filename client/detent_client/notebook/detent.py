@@ -171,7 +171,7 @@ def _study_members(strategy: str | None, options: Mapping[str, Any]) -> dict[str
 
 def _rows_of(examples: Any) -> Iterable[Mapping[str, Any]]:
     if isinstance(examples, (str, os.PathLike)):
-        lines = Path(examples).read_text(encoding="utf-8").splitlines()
+        lines = Path(examples).read_text(encoding="utf-8").split("\n")  # JSON lets a text hold other line ends
         return [json.loads(line) for line in lines if line.strip()]
     if hasattr(examples, "to_dict") and hasattr(examples, "columns"):
         filled = examples.notna().to_dict("records")  # an empty cell is a NaN there, which JSON has not
