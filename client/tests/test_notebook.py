@@ -100,16 +100,44 @@ def test_examples_come_in_each_form(form: str, tmp_path: Path) -> None:
     rows = [{"id": row["id"], "input": {"message": row["message"]}, "expected": {"topic": "billing"}} for row in flat]
     file = tmp_path / "rows.jsonl"
     file.write_text("".join(json.dumps(row, ensure_ascii=False) + "\n" for row in rows), encoding="utf-8")
-    report = {"family": "triage", "n_read": 1, "n_accepted": 1, "n_gate": 100, "reasons": {}}
+    report = {"family": "triage", "n_read": 1, "n_accepted": 1, "n_gate": 100, "reasons": {}, "cases": {}, "labels": {}}
     server = Stub({"POST /v1/families/triage/examples": report})
     family = server.detent().family("triage")
     if form == "frame":
         flat = pytest.importorskip("pandas").DataFrame([{**row, "group": float("nan")} for row in flat])
     told = family.import_examples({"rows": rows, "flat": flat, "file": file, "frame": flat}[form], curated=True)
     sent = [json.loads(request.content) for request in server.requests[1:]]
-    assert [row for body in sent for row in body["rows"]] == rows
+    assert [row for body in sent for row in body["rows"]] == [
+        {**row, "where": f"row {place}"} for place, row in enumerate(rows, start=1)
+    ]
     assert [len(body["rows"]) for body in sent] == [500, 1]
     assert (told.n_read, told.n_gate) == (2, 100)
+
+
+def test_the_report_on_an_import_tells_of_all_its_parts() -> None:
+    def report(n_accepted: int, rejected: dict[str, list[str]], label_counts: tuple[int, int], n_train: int) -> object:
+        reasons = {why: len(cases) for why, cases in rejected.items()}
+        return {
+            "n_accepted": n_accepted,
+            "n_gate": 100,
+            "reasons": reasons,
+            "cases": rejected,
+            "splits": {"train": n_train},
+            "labels": dict(zip(("billing", "other"), label_counts, strict=True)),
+        }
+
+    first = report(496, {"too long": ["row 1", "row 2", "row 3"], "no text": ["row 4"]}, (496, 0), 400)
+    second = report(497, {"too long": ["row 501", "row 502", "row 503"]}, (490, 7), 800)
+    server = Stub({"POST /v1/families/triage/examples": [first, second]})
+    rows = [{"message": str(n), "topic": "billing"} for n in range(1000)]
+    assert server.detent()["triage"].import_examples(rows).to_dict() == {
+        "n_accepted": 993,
+        "n_gate": 100,
+        "reasons": {"too long": 6, "no text": 1},
+        "cases": {"too long": ["row 1", "row 2", "row 3", "row 501", "row 502"], "no text": ["row 4"]},
+        "splits": {"train": 800},
+        "labels": {"billing": 986, "other": 7},
+    }
 
 
 def test_a_refusal_says_why_and_a_server_that_is_away_is_another_error() -> None:

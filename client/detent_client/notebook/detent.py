@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import json
 import os
+from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
+from functools import reduce
 from importlib import import_module
 from pathlib import Path
 from typing import Any
@@ -14,6 +16,7 @@ from detent_client.notebook.records import MissingPackage, Record, Table
 from detent_client.notebook.studies import Study, pages
 
 ROWS_AT_ONCE = 500
+CASES_PER_REASON = 5  # as many as the server's reports name
 FAMILY = "/v1/families/{family}"
 FAMILIES = ("name", "kind", "champion", "n_train", "n_dev", "n_holdout", "problem")
 VARIANTS = ("variant", "source", "created_at", "created_by", "note")
@@ -82,15 +85,17 @@ class Family(Record):
             curated: a person vouches for the texts, so that they may be quoted in prompts without a review.
         """
         inputs = self["definition"].to_dict().get("inputs") or {}
-        rows = [_row_of(row, inputs) for row in _rows_of(examples)]
+        # The server would count the rows of each request from one.
+        rows = [
+            {**_row_of(row, inputs), "where": f"row {place}"} for place, row in enumerate(_rows_of(examples), start=1)
+        ]
         reports = [
             self._ask("POST", f"{FAMILY}/examples", rows=rows[at : at + ROWS_AT_ONCE], curated=curated)
             for at in range(0, len(rows), ROWS_AT_ONCE)
         ]
         if not reports:
             return Record({"family": self["name"], "n_read": 0})
-        summed = {name: sum(report[name] for report in reports) for name in reports[0] if name.startswith("n_")}
-        return Record({**reports[-1], **summed, "n_gate": reports[-1]["n_gate"]})
+        return Record(reduce(_with_next, reports))
 
     def variants(self) -> Table:
         return Table(pages(self._backend, f"{FAMILY}/variants", family=self["name"]), VARIANTS)
@@ -167,6 +172,17 @@ def _study_members(strategy: str | None, options: Mapping[str, Any]) -> dict[str
         **({"budget": caps} if caps else {}),
         **({"definition": definition} if definition else {}),
     }
+
+
+def _with_next(report: Mapping[str, Any], part: Mapping[str, Any]) -> Mapping[str, Any]:
+    """The report on both parts of one import, as the server's own command joins them. What tells of the whole family is
+    that of ``part``, the later one.
+    """
+    counts = {name: report[name] + n for name, n in part.items() if name.startswith("n_") and name != "n_gate"}
+    reasons = Counter(report["reasons"]) + Counter(part["reasons"])
+    cases = {why: [*report["cases"].get(why, ()), *part["cases"].get(why, ())][:CASES_PER_REASON] for why in reasons}
+    labels = {label: n + part["labels"].get(label, 0) for label, n in report["labels"].items()}
+    return {**part, **counts, "reasons": dict(reasons), "cases": cases, "labels": labels}
 
 
 def _rows_of(examples: Any) -> Iterable[Mapping[str, Any]]:
