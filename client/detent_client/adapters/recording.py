@@ -38,6 +38,8 @@ class CallRecord:
         if self._is_ended or self._prompt.is_reported:
             return
         self._is_ended = True
+        if error is None and answer.error is None:
+            self._prompt._facts.pop("error", None)  # of an attempt before, within the block: this one answered
         self._prompt.add_tokens(answer.input_tokens, answer.output_tokens)
         self._prompt.record(answer.text, model=answer.model, error=answer.error if error is None else None)
         if self._is_own:

@@ -247,6 +247,19 @@ def test_calls_within_a_block_are_one_interaction_and_their_tokens_are_added(ask
     assert event["variant"] == "v_champion"
 
 
+def test_an_attempt_that_answers_within_a_block_leaves_no_error_of_the_one_before(
+    asker, provider, served_model, server
+) -> None:
+    with served_model() as client:
+        with client.prompt("triage", unit="ann", message="slow") as p:
+            provider.ends_after = 2
+            asker.stream(p)
+            provider.ends_after = None
+            asker.stream(p)
+        event = event_of(client, server)
+    assert (event["output"], event.get("error")) == ("billing", None)
+
+
 def test_an_answer_that_asks_for_a_tool_is_recorded_as_its_calls(asker, provider, served_model, server) -> None:
     provider.tool = "look_up"
     with served_model(tools=[TOOL]) as client:
