@@ -61,7 +61,7 @@ class DetentPrompts(CustomPromptManagement):
         self._families, self._unit = families, unit
         self._open: OrderedDict[str, Prompt] = OrderedDict()
         self._assignments: OrderedDict[str, str] = OrderedDict()
-        self._pending: ContextVar[Prompt | None] = ContextVar("detent_prompt", default=None)
+        self._pending: ContextVar[tuple[str, Prompt] | None] = ContextVar("detent_prompt", default=None)
 
     def completion(self, **request: Any) -> Any:
         """As ``litellm.completion``, which has no hook for a whole request."""
@@ -112,7 +112,7 @@ class DetentPrompts(CustomPromptManagement):
             return model, messages, non_default_params
         request = {**non_default_params, "model": model, "messages": messages, "prompt_variables": prompt_variables}
         prompt, call = self._prompt(prompt_id, request, drops_settings=True)
-        self._pending.set(prompt.__enter__())
+        self._pending.set((prompt_id, prompt.__enter__()))
         return call.model, prompt.messages, non_default_params
 
     async def async_get_chat_completion_prompt(
@@ -142,10 +142,16 @@ class DetentPrompts(CustomPromptManagement):
         return call.model, prompt.messages, {**non_default_params, **({} if drops_settings else _sent(call))}
 
     def log_pre_api_call(self, model: Any, messages: Any, kwargs: Mapping[str, Any]) -> None:
-        prompt = self._pending.get()
-        if prompt is not None:
-            self._pending.set(None)
+        """The first one after a prompt may be of another call, since a call that fails early comes to none."""
+        pending = self._pending.get()
+        if pending is None:
+            return
+        self._pending.set(None)
+        prompt_id, prompt = pending
+        if (kwargs.get("litellm_params") or {}).get("prompt_id") == prompt_id:
             self._begin(kwargs["litellm_call_id"], prompt)
+        else:
+            prompt._drop("the outcome of a call that failed before its model was asked was dropped")
 
     def log_success_event(self, kwargs: Mapping[str, Any], response_obj: Any, start_time: Any, end_time: Any) -> None:
         self._end(kwargs, response_obj, start_time, end_time, None)

@@ -197,6 +197,20 @@ def test_completion_itself_sends_the_messages_and_counts_in_no_arm_where_the_var
     assert world.events(until, 2)[1]["variant"] == "v_champion"
 
 
+@pytest.mark.parametrize("other", [{}, {"prompt_id": "of_another_manager"}])
+def test_a_call_that_fails_before_its_model_is_asked_leaves_its_prompt_to_no_other_call(world, until, other) -> None:
+    world.prompts._families = ["triage"]
+    world.serve(model={"name": "large"})
+    until(lambda: world.client.decide("triage", count=False).variant.model == {"name": "large"})
+    with pytest.raises(litellm.BadRequestError):
+        litellm.completion(**world.request(model="of-no-provider"))
+    answer = litellm.completion(model="openai/mine", messages=PROMPT, **world.more, **other)
+    assert world.prompts.assignment(answer) is None
+    assert world.client.status().events_dropped == 1
+    litellm.completion(**world.request())
+    assert world.events(until)[0]["model"] == "gpt-own"
+
+
 def test_acompletion_with_a_model_by_position_asks_once_and_counts_in_no_arm_where_the_variant_has_settings(
     world, until
 ) -> None:
