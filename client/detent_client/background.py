@@ -38,12 +38,14 @@ log = logging.getLogger("detent_client")
 
 
 class Background:
-    """One client's threads, and what they share with those of the application."""
+    """One client's threads, and what they share with those of the application. ``is_forgotten``: the client is gone, so
+    the threads end at their next turn.
+    """
 
     def __init__(self, connect: Callable[[], Connection], *, refresh_s: float, max_events: int) -> None:
         self._connect, self._refresh_s, self._max_events = connect, refresh_s, max_events
         self.snapshot: Snapshot | None = None
-        self.is_closed = False
+        self.is_closed = self.is_forgotten = False
         self.reset()
         _LIVE.add(self)
 
@@ -137,11 +139,14 @@ class Background:
 
     def _keep_fresh(self) -> None:
         while not self._closing.wait(self._refresh()):
-            pass
+            if self.is_forgotten:
+                self.stop()
 
     def _keep_sending(self) -> None:
         self._first_attempt.wait()  # nothing is sent before a snapshot says which texts may leave
         while True:
+            if self.is_forgotten:
+                self.stop()
             with self._rounds:
                 asked, is_last = self._n_asked, self.is_closed
             if self.snapshot is None and (is_last or asked > self._n_done):
@@ -208,8 +213,7 @@ class Background:
         if (failure is None) != (self.send_failure is None):
             log.warning("what waits %s", f"cannot be sent ({failure})" if failure is not None else "is sent again")
         self.send_failure = str(failure) if failure is not None else None
-        delay = SEND_S if failure is None else max(SEND_S, failure.retry_after_s or 0.0)
-        return self._jittered(delay)
+        return self._jittered(SEND_S if failure is None else max(SEND_S, failure.retry_after_s or 0.0))
 
     def _send_exposures(self, connection: Connection) -> RequestFailed | None:
         def post(windows: Sequence[tuple[ArmWindow, int]]) -> Mapping[str, Any] | None:
@@ -241,8 +245,7 @@ class Background:
             for reason in rejected.keys() - self.outbox.rejected.keys():
                 log.warning("the server refuses events (%s); this is told once", reason)
             n_sent = max(0, len(delivery.taken) - sum(rejected.values()))
-            if delivery.refused:
-                rejected["refused"] = len(delivery.refused)
+            rejected += Counter(refused=len(delivery.refused))
             in_no_arm = sum(int(answer.get("in_no_arm", 0)) for answer in delivery.answers)
             self.outbox.settle(sent=n_sent, in_no_arm=in_no_arm, rejected=rejected, again=delivery.left)
             if delivery.failure is not None:

@@ -63,8 +63,9 @@ class BaseClient:
             max_stale_s=max_stale.total_seconds() if isinstance(max_stale, timedelta) else float(max_stale),
             timeout_s=timeout,
         )
-        # The thread knows the background, and nothing of the client. How a program ends is in background.py.
-        weakref.finalize(self, background.stop).atexit = False
+        # The threads know the background, and nothing of the client. How a program ends is in background.py. Garbage is
+        # collected in any thread, whatever lock that holds, so this takes none.
+        weakref.finalize(self, setattr, background, "is_forgotten", True).atexit = False
 
     def feedback(
         self,

@@ -38,12 +38,14 @@ Counts = dict[Key, int]
 
 
 class Exposures:
-    """Counts of this process. Any thread may count; one sends."""
+    """Counts of this process. Any thread may count; one sends. A destructor may count too, in a thread that holds the
+    lock: so the thread may take it again, and what is gone through is a copy.
+    """
 
     def __init__(self) -> None:
         self.dropped = 0
         self.taken_back = 0
-        self._lock = threading.Lock()
+        self._lock = threading.RLock()
         self._is_closed = False
         self._counts: Counts = {}
         self._acknowledged: Counts = {}
@@ -69,14 +71,15 @@ class Exposures:
     def due(self) -> list[tuple[ArmWindow, int]]:
         """Counts that the server does not have yet."""
         with self._lock:
-            return [(ArmWindow(*key), n) for key, n in self._counts.items() if n > self._acknowledged.get(key, 0)]
+            counts = self._counts.copy()
+            return [(ArmWindow(*key), n) for key, n in counts.items() if n > self._acknowledged.get(key, 0)]
 
     def acknowledge(self, windows: list[tuple[ArmWindow, int]]) -> None:
         """Windows that were taken; those that have long ended are forgotten."""
         with self._lock:
             for window, n in windows:
                 self._acknowledged[window] = max(n, self._acknowledged.get(window, 0))
-            newest = max((start for *_, start in self._counts), default=0)
+            newest = max((start for *_, start in self._counts.copy()), default=0)
             for key, n in list(self._acknowledged.items()):
                 if key[-1] < newest - KEPT_S and self._counts.get(key, 0) <= n:
                     self._counts.pop(key, None)
@@ -97,4 +100,4 @@ class Exposures:
     @property
     def n_waiting(self) -> int:
         with self._lock:
-            return sum(max(0, n - self._acknowledged.get(window, 0)) for window, n in self._counts.items())
+            return sum(max(0, n - self._acknowledged.get(key, 0)) for key, n in self._counts.copy().items())

@@ -46,8 +46,7 @@ class FallbackSource:
             return self._from_function(self._function, family, unit)
         if self._path is not None and not self._families:
             self._read_file(self._path)  # it was cut short or missing when the program started
-        entry = self._families.get(family)
-        if entry is None:
+        if (entry := self._families.get(family)) is None:
             return self._own.get(family)
         if entry.champion.variant.template.is_empty:
             return None  # of kind policy: the server alone can fill it in

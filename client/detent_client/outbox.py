@@ -25,6 +25,9 @@ class WaitingEvent(NamedTuple):
 class Outbox:
     """Each event is bytes, so that what changes later changes no event, with the family whose it is, which says when
     it is sent whether its texts go along.
+
+    The garbage collector may end a stream in a thread that holds the lock, and the stream adds its event: so the thread
+    may take the lock again, and no number is read before a call and written after it.
     """
 
     def __init__(self, max_events: int = MAX_EVENTS) -> None:
@@ -33,7 +36,7 @@ class Outbox:
         self.rejected: Counter[str] = Counter()  # by the server's word for why
         self.in_no_arm = 0  # of those sent: kept, but for no arm of their rollout
         self._most = max_events
-        self._lock = threading.Lock()
+        self._lock = threading.RLock()
         self._events: deque[WaitingEvent] = deque()
         self._n_bytes = 0
         self._n_taken = 0
@@ -46,13 +49,14 @@ class Outbox:
             text = document.encode(errors="replace")  # half of a surrogate pair, as in the name of a file, is no text
         except Exception:  # the text of the application's own object may raise whatever it likes
             text = b""
+        n_bytes = len(text)
         with self._lock:
-            if self._is_closed or not 0 < len(text) <= MAX_EVENT_BYTES:
+            if self._is_closed or not 0 < n_bytes <= MAX_EVENT_BYTES:
                 self.dropped += 1
                 return False
             family = event.get("family") or family_of(event.get("assignment", ""))
             self._events.append(WaitingEvent(family, text))
-            self._n_bytes += len(text)
+            self._n_bytes += n_bytes
             self._make_room()
         return True
 
@@ -77,7 +81,8 @@ class Outbox:
             self.in_no_arm += in_no_arm
             self.rejected.update(rejected or {})
             self._events.extendleft(reversed(again))
-            self._n_bytes += sum(len(event.text) for event in again)
+            n_bytes = sum(len(event.text) for event in again)
+            self._n_bytes += n_bytes
             self._n_taken = 0
             self._make_room()
 
@@ -104,5 +109,5 @@ class Outbox:
 
     def _make_room(self) -> None:
         while len(self._events) > self._most or self._n_bytes > MAX_BYTES:
-            self._n_bytes -= len(self._events.popleft().text)
-            self.dropped += 1
+            n_bytes = len(self._events.popleft().text)
+            self._n_bytes, self.dropped = self._n_bytes - n_bytes, self.dropped + 1

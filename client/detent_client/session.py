@@ -140,8 +140,7 @@ class Session:
         background = self.background
         if not background.is_started:
             background.start()
-        snapshot = background.snapshot
-        if snapshot is None:
+        if (snapshot := background.snapshot) is None:
             background.wait_for_snapshot(self.timeout_s)
             snapshot = background.snapshot
         if snapshot is not None and monotonic() - snapshot.fetched_at > self._max_stale_s:
@@ -162,8 +161,7 @@ class Session:
     def filled_fallback(
         self, family: str, unit: str | None, variables: Variables, history: History, error: InvalidInput
     ) -> tuple[Choice, Rendering]:
-        choice = self._fallback_choice(family, unit, error)
-        if choice is None:
+        if (choice := self._fallback_choice(family, unit, error)) is None:
             raise error
         return choice, choice.variant.template.fill_anyhow(variables, history)
 
@@ -203,8 +201,7 @@ def _choice_from(snapshot: Snapshot | None, family: str, unit: str | None, at: f
             "No snapshot of the server is at hand, or it is older than max_stale. Look at the server's address and key,"
             " or give the client a fallback."
         )
-    entry = snapshot.families.get(family)
-    if entry is None:
+    if (entry := snapshot.families.get(family)) is None:
         raise UnknownFamily(f"The server serves no family {family!r}; `detent family list` shows those it has.")
     if unit is not None and not is_unit(unit):
         raise InvalidInput(f"A unit is a text of 1 to {MAX_UNIT_CHARS} characters.", ["/unit"])

@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import json
+import threading
+from collections import deque
+from collections.abc import Callable
 
 import httpx
 import pytest
@@ -30,6 +33,74 @@ def test_events_are_bounded_in_bytes_too() -> None:
         assert outbox.add({"output": "x" * (MAX_EVENT_BYTES - 100)})
     assert sum(map(len, outbox.waiting())) <= MAX_BYTES
     assert outbox.dropped == 21 - len(outbox.waiting())
+
+
+def assert_ends(work: Callable[[], object]) -> None:
+    errors = list[BaseException]()
+
+    def run() -> None:
+        try:
+            work()
+        except BaseException as error:
+            errors.append(error)
+
+    thread = threading.Thread(target=run, daemon=True)
+    thread.start()
+    thread.join(20)
+    assert (thread.is_alive(), errors) == (False, [])
+
+
+class CollectingQueue(deque):
+    """With each event that comes or goes the garbage collector ends a stream, which adds an event of its own."""
+
+    def __init__(self, outbox: Outbox) -> None:
+        super().__init__()
+        self.outbox, self.n_streams, self.is_collecting = outbox, 0, False
+
+    def append(self, event) -> None:
+        super().append(event)
+        self.collect()
+
+    def popleft(self):
+        event = super().popleft()
+        self.collect()
+        return event
+
+    def collect(self) -> None:
+        if not self.is_collecting:
+            self.is_collecting = True
+            self.outbox.add({"output": "x" * self.n_streams})
+            self.n_streams += 1
+            self.is_collecting = False
+
+
+@pytest.mark.parametrize("max_events", [3, 1_000])
+def test_a_stream_that_ends_within_the_outbox_waits_for_nothing_and_is_counted(max_events: int) -> None:
+    outbox = Outbox(max_events)
+    outbox._events = queue = CollectingQueue(outbox)
+
+    def fill_and_take() -> None:
+        for _ in range(20):
+            outbox.add({"output": "one of the application's own"})
+            outbox.settle(again=outbox.take())
+
+    assert_ends(fill_and_take)
+    assert outbox.n_waiting + outbox.dropped == 20 + queue.n_streams
+    assert outbox._n_bytes == sum(map(len, outbox.waiting()))
+
+
+def test_what_a_destructor_counts_while_the_counts_are_gone_through_waits_for_nothing() -> None:
+    exposures = Exposures()
+
+    class CollectedCounts(dict):
+        def get(self, window, default=None):
+            exposures.count("triage", "another", None, None, 10.0)
+            return super().get(window, default)
+
+    exposures.count("triage", "v", None, None, 10.0)
+    exposures._acknowledged = CollectedCounts()
+    assert_ends(exposures.due)
+    assert sum(exposures._counts.values()) == 2
 
 
 def test_a_signal_alone_is_an_outcome_and_another_tag_is_none(client, server) -> None:

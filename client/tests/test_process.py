@@ -59,6 +59,19 @@ def test_a_client_that_is_forgotten_takes_its_thread_along(server, until) -> Non
     assert len(server.events) == 1
 
 
+def test_a_client_is_forgotten_without_waiting_for_a_lock(server, until) -> None:
+    clients = [server.client()]
+    clients[0].prompt("triage", message="x").record("y")
+    background = clients[0]._session.background
+    forgets = threading.Thread(target=clients.clear, daemon=True)
+    with background.outbox._lock, background.exposures._lock:  # as the thread may hold them that collects garbage
+        forgets.start()
+        forgets.join(20)
+        assert not forgets.is_alive()
+    until(lambda: not threads())
+    assert len(server.events) == 1
+
+
 def test_after_its_end_a_client_goes_on_deciding_and_counts_what_it_drops(server) -> None:
     client = server.client(fallback={"triage": "Own"})
     client.decide("triage")
