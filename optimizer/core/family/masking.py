@@ -13,7 +13,7 @@ import re
 from bisect import bisect_right
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from functools import cache
-from itertools import accumulate, chain, count
+from itertools import accumulate, count
 from typing import Any
 
 import regex  # reads as re does, lets other threads run meanwhile, and can be told when to give up
@@ -292,8 +292,9 @@ class Masker:
         members: dict[Any, Any] = {}
         for name, value in values.items():
             masked = self.mask(name)
-            numbered = (f"{masked} {n}" for n in count(2))
-            members[next(key for key in chain([masked], numbered) if key not in members)] = self.mask(value)
+            if masked in members:
+                masked = next(key for n in count(2) if (key := f"{masked} {n}") not in members)
+            members[masked] = self.mask(value)
         return members
 
 
