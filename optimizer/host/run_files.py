@@ -75,7 +75,7 @@ def _announced(settings: Settings, name: str) -> dict[str, Any] | None:
         values = json.loads((settings.run_dir() / f"{name}.json").read_text(encoding="utf-8"))
         is_here = values.get("folder", _identity(settings)) == _identity(settings)
         return values if is_here and lives(int(values["pid"]), float(values["created"])) else None
-    except (OSError, ValueError, KeyError, TypeError):
+    except (OSError, ValueError, KeyError, TypeError, AttributeError):
         return None
 
 

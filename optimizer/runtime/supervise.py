@@ -246,7 +246,12 @@ class Supervisor:
 
     def _write_alarms(self) -> None:
         """Each in its turn: where a close were lost, the next death would find its alert open, and send no message."""
-        while self._alarms and self._alarm(*self._alarms[0]) is not False:
+        while self._alarms:
+            try:
+                if self._alarm(*self._alarms[0]) is False:
+                    return
+            except Exception:  # such an alarm is lost alone
+                log.exception("an alarm could not be written", child=self._alarms[0][0])
             self._alarms.popleft()
 
     def url(self, name: str) -> str | None:

@@ -440,7 +440,7 @@ class Worker:
         faults: list[Exception] = []
         for run in unfinished:
             pause_s, ends_at = self._run_pauses.get(run.id, (LOOK_SECONDS, 0.0))
-            if time.monotonic() < ends_at:
+            if time.monotonic() < ends_at and not run.stop_requested:
                 continue
             try:
                 self._carry_out(run)

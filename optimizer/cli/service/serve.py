@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from optimizer.cli.output import say
-from optimizer.core.base.errors import DetentError, Refused
+from optimizer.core.base.errors import Busy, DetentError, Refused
 from optimizer.runtime import wiring
 
 if TYPE_CHECKING:
@@ -167,7 +167,7 @@ def alarm_into(store: Store) -> Alarm:
             store.write(lambda tx: store.alerts.open(tx, alert))
         except DetentError as error:
             structlog.get_logger("supervisor").warning("alert not written", child=process, error=error.detail)
-            return False
+            return not isinstance(error, Busy)  # what does not pass is not asked again
         return True
 
     return alarm

@@ -6,6 +6,7 @@ import os
 import threading
 import time
 from collections.abc import Mapping, Sequence
+from contextlib import ExitStack
 from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
@@ -94,12 +95,19 @@ class StudyThread(threading.Thread):
 
     def __init__(self, session: Session, study_id: str, lock: ProcessLock) -> None:
         super().__init__(name="study", daemon=True)
-        self._session, self._study_id, self._lock = session, study_id, lock
+        self._session, self._study_id = session, study_id
         self.failure: BaseException | None = None
-        try:
+        with ExitStack() as undo:
+            undo.callback(lock.release)
             self.models = wiring.open_models(session.settings)
+            undo.callback(self.models.close)
+            self._at_end = undo.pop_all()
+
+    def start(self) -> None:
+        try:
+            super().start()
         except BaseException:
-            lock.release()
+            self._at_end.close()
             raise
 
     def run(self) -> None:
@@ -119,8 +127,7 @@ class StudyThread(threading.Thread):
         except BaseException as error:
             self.failure = error
         finally:
-            self.models.close()
-            self._lock.release()
+            self._at_end.close()
 
 
 def follow_study(session: Session, study_id: str, *, follow: bool, quiet: bool) -> StudyView:

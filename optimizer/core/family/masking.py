@@ -11,6 +11,7 @@ from __future__ import annotations
 import ipaddress
 import re
 from bisect import bisect_right
+from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from functools import cache
 from itertools import accumulate, count
@@ -290,11 +291,12 @@ class Masker:
     def _members(self, values: Mapping[Any, Any]) -> dict[Any, Any]:
         """Names that are alike once masked are numbered, so that no value is lost."""
         members: dict[Any, Any] = {}
+        numbers: defaultdict[Any, Iterator[int]] = defaultdict(lambda: count(2))
         for name, value in values.items():
-            masked = self.mask(name)
-            if masked in members:
-                masked = next(key for n in count(2) if (key := f"{masked} {n}") not in members)
-            members[masked] = self.mask(value)
+            key = masked = self.mask(name)
+            while key in members:
+                key = f"{masked} {next(numbers[masked])}"
+            members[key] = self.mask(value)
         return members
 
 

@@ -5,7 +5,7 @@ All of it is known before a model is asked.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Hashable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 from itertools import product
 from math import ceil
@@ -219,10 +219,10 @@ def _calls_of(policy: Mapping[str, Any]) -> int:
 
 
 def options_of(space: Mapping[str, Any], name: str) -> list[Any]:
-    """Those that the space names, but for what is of a wrong type."""
+    """Those that the space names; none where it says nothing of it, or something of a wrong type."""
     entry = table_of(space.get(name))
     options = entry.get("choices") or entry.get("int")
-    return [one for one in options if isinstance(one, Hashable)] if isinstance(options, list | tuple) else []
+    return list(options) if isinstance(options, list | tuple) else []
 
 
 ASKS = 2  # how often a member is asked about one answer: once more where its reply cannot be read
@@ -268,8 +268,7 @@ def judge_of_metrics(family: Family) -> JudgeSettings | None:
 
 def gate_judgements(champion: Variant, space: Mapping[str, Any] = MappingProxyType({})) -> int:
     """The most answers to one input that a gate puts before the judge, whichever variant of the space gives them."""
-    scorers = {champion.policy.get(SCORER_KNOB.name), *options_of(space, f"policy.{SCORER_KNOB.name}")}
-    if JUDGE not in scorers:
+    if JUDGE not in (champion.policy.get(SCORER_KNOB.name), *options_of(space, f"policy.{SCORER_KNOB.name}")):
         return 0
     retries = varied_knobs(space).get(RETRIES.name) or {"choices": [champion.policy.get(RETRIES.name)]}
     (values,) = retries.values()
@@ -279,7 +278,7 @@ def gate_judgements(champion: Variant, space: Mapping[str, Any] = MappingProxyTy
 def fact_checks(champion: Variant, space: Mapping[str, Any] = MappingProxyType({})) -> int:
     """The most answers to one input whose facts a validator puts before the judge."""
     name = VALIDATE_FACTS.name
-    if BY_JUDGE not in {champion.policy.get(name), *options_of(space, f"policy.{name}")}:
+    if BY_JUDGE not in (champion.policy.get(name), *options_of(space, f"policy.{name}")):
         return 0
     return calls_per_answer(champion, space)
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
+from functools import partial
 from typing import Literal
 
 import structlog
@@ -130,10 +131,9 @@ def _watch(store: Store, clock: Clock, id: str, at: datetime, lease_seconds: flo
         step = _look(store, clock, id, at)
         if step is None:
             return "left"
+        write = partial(write_step, store=store, clock=clock, step=step, lease_seconds=lease_seconds)
         try:
-            decision = store.write(
-                lambda tx, step=step: write_step(tx, store, clock, step, lease_seconds=lease_seconds)  # type: ignore[misc]
-            )
+            decision = store.write(write)
         except StaleVersion:
             decision = store.write(lambda tx, step=step: write_late(tx, store, step))  # type: ignore[misc]
             if decision is None:

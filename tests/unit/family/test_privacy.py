@@ -50,6 +50,11 @@ def test_names_that_are_alike_once_masked_keep_their_values():
     assert Masker(["email"]).mask(value) == {"[email]": 1, "[email] 2": 2, "[email] 2 2": 3, "[email] 3": 4}
 
 
+def test_very_many_names_that_are_alike_once_masked_are_numbered_in_one_pass():
+    masked = Masker(["email"]).mask({f"u{n}@x.de": n for n in range(20_000)})
+    assert (len(masked), masked["[email] 20000"]) == (20_000, 19_999)
+
+
 def test_a_rule_of_the_users_own_replaces_literally():
     masker = Masker([{"pattern": r"cust-(\d+)", "replacement": r"\1"}])
     assert masker.mask("cust-12") == r"\1"

@@ -12,7 +12,7 @@ from optimizer.content.core.search.score import processed_quality
 from optimizer.core.base.errors import InvalidInput
 from optimizer.core.base.values import NONE, Spread
 from optimizer.core.family.variant import Variant
-from optimizer.core.search.answer_bounds import answers_alone, asks_again, calls_per_answer
+from optimizer.core.search.answer_bounds import answers_alone, asks_again, calls_per_answer, models_of
 from optimizer.core.search.cost_estimate import estimate_evaluation
 from optimizer.core.search.strategy import check_kind
 from optimizer.core.search.study import Definition
@@ -66,6 +66,15 @@ def test_one_that_refuses_the_rest_is_no_call_either_unless_a_model_may_answer_b
     assert not answers_alone(champion(**{**alone, "skip": 0.5}))
     assert not answers_alone(champion(**{**alone, "tiers": ["small", "student", "strong"]}))
     assert not answers_alone(champion(**{**alone, "refuse": False}))
+
+
+def test_the_models_of_a_space_are_those_of_its_lists_too() -> None:
+    space = {
+        "policy.tiers": {"choices": [["small", "large"], ["judge"]]},
+        "policy.votes.models": {"choices": [["vote"]]},
+        "model": {"choices": ["other"]},
+    }
+    assert models_of(champion(), space) == ["large", "other", "small", "judge", "vote"]
 
 
 def test_only_policies_that_ask_again_make_longer_requests() -> None:

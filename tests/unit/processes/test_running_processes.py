@@ -81,6 +81,7 @@ def test_an_announced_process_is_found_until_it_withdraws(settings: Settings) ->
         "a pid that went to somebody else": json.dumps({"pid": os.getpid(), "url": "x", "created": 1.0}),
         "half a file": '{"pid": ',
         "no pid": "{}",
+        "another value": "[]",
     },
 )
 def test_the_file_of_a_dead_process_counts_for_nothing(settings: Settings, content: str) -> None:

@@ -190,6 +190,10 @@ def test_a_forgetting_without_room_on_the_disk_waits_longer_each_time_and_other_
         with suppress(Busy):
             assert worker._carry_out_runs() is STILL_FAILING, "its alert stays open"
     assert compactions == [0, 2, 6, 14, 30, 62]
+    database.write(lambda tx: database.runs.update(tx, failing.id, stop_requested=True))
+    with pytest.raises(Busy):
+        worker._carry_out_runs()
+    assert compactions[-1] == 99, "what is to be stopped is looked at at once"
     monkeypatch.setattr(database, "compact", lambda: None)
     seconds[0] += RUN_PAUSE_SECONDS
     assert worker._carry_out_runs() is None
