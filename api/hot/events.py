@@ -82,8 +82,9 @@ async def take_lines(request: StrictRequest, shared: Services) -> dict[str, Any]
     """An import: JSON lines, or columns."""
     check_lines_type(request)
     body = await request.body()
-    idempotency = idempotency_of(request, body)
-    prompts = _prompts_of(request.query.get("family"), shared)
+    family = request.query.get("family")  # whose dialogs they are; without one a key covers the body alone
+    idempotency = idempotency_of(request, body if family is None else b"?family=%s\n%s" % (family.encode(), body))
+    prompts = _prompts_of(family, shared)
     n, parts = await beside(len(body), lambda: _parts(body, shared, request.limit, prompts))
     count_events(request, shared, n)
     rejected: list[dict[str, Any]] = []

@@ -6,6 +6,7 @@ some. A report or an artifact is one text, and goes whole. What people write the
 
 from __future__ import annotations
 
+import io
 import json
 import os
 import sqlite3
@@ -64,7 +65,7 @@ class LineFiles:
         for file in _present(self.files):
             gone = {n for n, _ in _lines_quoted(file, traces)}
             if gone:
-                lines = file.read_bytes().splitlines(keepends=True)
+                lines = io.BytesIO(file.read_bytes()).readlines()  # at newlines alone, as they were counted
                 _replace(file, b"".join(line for n, line in enumerate(lines, start=1) if n not in gone))
 
 

@@ -13,6 +13,7 @@ from contextlib import suppress
 from dataclasses import dataclass, replace
 from functools import cache, lru_cache, partial
 from pathlib import Path
+from types import ModuleType
 from typing import Any
 
 from optimizer.adapters.files.score_files import read_predictor
@@ -202,10 +203,11 @@ def _own_metric(dotted: str, user_folder: Path | None) -> MetricRecord:
     module_name, _, attribute = dotted.rpartition(".")
     if user_folder is not None and str(user_folder) not in sys.path:
         sys.path.append(str(user_folder))
-    function: Any = getattr(importlib.import_module(module_name), attribute)
+    module = importlib.import_module(module_name)
+    function: Any = getattr(module, attribute)
     if not callable(function):
         raise TypeError(f"{attribute} is a {type(function).__name__}, not a function")
-    return MetricRecord(name=dotted, version=_digest_of(module_name), judge=function)
+    return MetricRecord(name=dotted, version=_digest_of(module), judge=function)
 
 
 def _version_of(package: str, place: str) -> str:
@@ -213,14 +215,14 @@ def _version_of(package: str, place: str) -> str:
     that can be read.
     """
     with suppress(OSError):
-        return f"{package} {_digest_of(place.partition(':')[0])}"
+        return f"{package} {_digest_of(sys.modules[place.partition(':')[0]])}"
     return package
 
 
-def _digest_of(module: str) -> str:
+@cache  # of what was loaded: an edited file is not what runs until the process starts anew
+def _digest_of(module: ModuleType) -> str:
     """A digest of a loaded module's source, where it can be read: an edited metric is another metric."""
-    file = sys.modules[module].__file__
-    return digest(Path(file).read_bytes() if file else b"")[:16]
+    return digest(Path(module.__file__).read_bytes() if module.__file__ else b"")[:16]
 
 
 def _why_not(dotted: str, error: Exception, user_folder: Path | None) -> str:

@@ -175,6 +175,8 @@ def run(arguments: Sequence[str]) -> int:
         if show is None:
             raise
         show()  # a usage error of the command line itself
+        if as_json:
+            _print_json(InvalidInput(cast("Any", error).format_message()))
         return int(getattr(error, "exit_code", USAGE))
 
 
@@ -223,9 +225,9 @@ def _report(error: DetentError, as_json: bool) -> None:
     if isinstance(error, Busy) and error.said is not None:
         print(printable(f"  It says: {error.said}"), file=sys.stderr)
     if as_json:
-        print(
-            json.dumps(
-                {"error": {"type": error.slug, "title": error.title, "detail": error.detail, **error.members}},
-                default=str,
-            )
-        )
+        _print_json(error)
+
+
+def _print_json(error: DetentError) -> None:
+    document = {"type": error.slug, "title": error.title, "detail": error.detail, **error.members}
+    print(json.dumps({"error": document}, default=str))

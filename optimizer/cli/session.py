@@ -385,7 +385,10 @@ def time_of(text: str | None, now: datetime, option: str, *, ahead: bool = False
     try:
         at = datetime.fromisoformat(text)
     except ValueError:
-        return now + span(text, option) * (1 if ahead else -1)
+        try:
+            return now + span(text, option) * (1 if ahead else -1)
+        except OverflowError:
+            raise InvalidInput(f"{option} {text} is no time of the calendar.") from None
     return at if at.tzinfo is not None else at.replace(tzinfo=UTC)
 
 

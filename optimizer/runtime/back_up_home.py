@@ -166,14 +166,15 @@ def _elsewhere(settings: Settings) -> Iterator[str]:
     yield "keys and addresses of model providers in the environment; logs"
 
 
-def _files(place: Path) -> Iterator[Path]:
+def _files(place: Path, within: frozenset[Path] = frozenset()) -> Iterator[Path]:
+    """Those of linked folders, too: ``var`` may lie on another disk. A link back to one of ``within`` is left out."""
     if place.is_file():
         yield place
-    elif place.is_dir() and not place.is_symlink():
+    elif place.is_dir() and (folder := place.resolve()) not in within:
         is_var = place.name == "var"
         for entry in sorted(place.iterdir()):
             if not any(entry.match(pattern) for pattern in (*PASSING, *(LEFT_OUT if is_var else ()))):
-                yield from _files(entry)
+                yield from _files(entry, within | {folder})
 
 
 def _add_databases(archive: _BackupArchive, databases: Mapping[str, Path], copy: Path, progress: Progress) -> None:

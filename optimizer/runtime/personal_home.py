@@ -148,7 +148,7 @@ def forgotten_in(file: Path) -> dict[str, bool]:
     """
     units = dict[str, bool]()
     with suppress(FileNotFoundError):
-        for n, line in enumerate(file.read_text(encoding="utf-8").splitlines(), start=1):
+        for n, line in enumerate(file.read_bytes().splitlines(), start=1):
             try:
                 read = json.loads(line)
                 unit = str(read["unit"])

@@ -66,6 +66,9 @@ def restore_home(settings: Settings, file: Path, *, actor: str, forgotten: str |
     part.mkdir(mode=0o700, parents=True)
     try:
         manifest, checksum = _unpack(file, part)
+        in_the_way = sorted(entry.name for entry in part.iterdir() if (home / entry.name).exists())
+        if in_the_way and not was_begun:
+            raise Conflict(f"{home} has {', '.join(in_the_way)}, as the backup has. Restore into a new folder.")
         held = _hold_all(part, actor=actor, manifest=manifest)
         n_forgotten = _forget_again(part, _forgotten_since(file, forgotten), actor=actor)
         _point_at_artifacts(part / MLFLOW, home / "mlflow" / "artifacts")
@@ -192,12 +195,13 @@ def _forget_again(part: Path, units: Mapping[str, bool], *, actor: str) -> int:
     from optimizer.jobs.upkeep.forget_person import carry_out_forgetting, queue_forgetting
 
     settings = load_settings(home=part, database_url=f"sqlite:///{part / STORE}")
-    known = set(forgotten_in(settings.var() / FORGOTTEN))
-    new = [unit for unit in units if unit not in known]
-    if not new:
+    if not units:
         return 0
+    known = set(forgotten_in(settings.var() / FORGOTTEN))
     store, clock = wiring.open_store(settings), wiring.open_clock(settings)
     try:
+        with store.read() as tx:  # who was forgotten before may have come back, and been forgotten again
+            new = [unit for unit in units if unit not in known or store.personal.of_unit(tx, unit).keys]
         home = forgetting_home(settings, store, clock, wiring.load_families(settings), is_alone=True)
         for unit in new:
             query = ForgetQuery(unit=unit, own_words=units[unit], dry_run=False)

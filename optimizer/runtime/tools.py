@@ -92,7 +92,8 @@ def _of_use_case(name: str, use_case: UseCase, client: Client) -> Tool:
 
     def call(arguments: Mapping[str, Any]) -> Any:
         _refuse_unknown(arguments, members)
-        if is_paid and not any((arguments.get("budget") or {}).values()):
+        budget = arguments.get("budget")
+        if is_paid and not (isinstance(budget, Mapping) and any(budget.values())):
             raise InvalidInput(f"{name} needs a budget: {{'calls': N}}, {{'usd': X}} or {{'minutes': M}}.")
         try:
             request = use_case.request(**arguments)

@@ -55,7 +55,10 @@ class LiteLLMModel(ConfiguredModel):
         arguments = self._arguments(litellm, request)
         started = perf_counter()
         try:
-            response = await litellm.acompletion(**arguments)
+            async with asyncio.timeout(self._timeout_s):  # LiteLLM's own holds between two bytes
+                response = await litellm.acompletion(**arguments)
+        except TimeoutError:
+            raise timed_out(self.name, self._timeout_s) from None
         except Exception as error:
             raise self._failure(error) from error
         return self._answer(request, response.model_dump(), started)

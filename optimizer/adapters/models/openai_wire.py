@@ -8,7 +8,7 @@ import asyncio
 import json
 from collections.abc import AsyncIterable, AsyncIterator, Callable, Mapping
 from contextlib import asynccontextmanager
-from math import fsum, isfinite
+from math import fsum, isfinite, isnan
 from time import perf_counter
 from typing import Any
 
@@ -193,7 +193,9 @@ def read_answer(
         input_tokens = prompt_bytes(request.messages, request.params) + TOKENS_PER_MESSAGE * len(request.messages)
     output_tokens = _count(values.get("usage"), "completion_tokens")
     if output_tokens is None:
-        output_tokens = max(len(text.encode("utf-8", "surrogatepass")), int(request.params.get("max_tokens") or 0))
+        # Tool calls and reasoning are output, too.
+        written = [value for name, value in message.items() if name != "role" and value is not None]
+        output_tokens = max(size_of(written) - 1 - len(written), int(request.params.get("max_tokens") or 0))
     mean, lowest = _log_probabilities(choice)
     return ModelAnswer(
         text=text,
@@ -218,13 +220,14 @@ def _log_probabilities(choice: Mapping[str, Any]) -> tuple[float, float] | tuple
     """(mean, lowest) of the answer's tokens; None where the provider gives none, or something else."""
     logprobs = choice.get("logprobs")
     try:
-        values = [
-            min(0.0, max(float(token["logprob"]), LEAST_LOG_PROBABILITY))
-            for token in (logprobs.get("content") or () if isinstance(logprobs, Mapping) else ())
-        ]
+        tokens = logprobs.get("content") or () if isinstance(logprobs, Mapping) else ()
+        values = [float(token["logprob"]) for token in tokens]
     except (KeyError, TypeError, ValueError):
         return None, None
-    return (fsum(values) / len(values), min(values)) if values and all(map(isfinite, values)) else (None, None)
+    if not values or any(map(isnan, values)):
+        return None, None
+    clipped = [min(0.0, max(value, LEAST_LOG_PROBABILITY)) for value in values]
+    return fsum(clipped) / len(clipped), min(clipped)
 
 
 class ConfiguredModel:

@@ -30,7 +30,7 @@ def langfuse(reference: str) -> ForeignPrompt:
         if message.get("type") == "placeholder":
             not_carried.append(f"placeholder {message.get('name')} (a history is {{role: history}} in the file)")
         else:
-            content = plain_template(str(message["content"]), f"of {reference}")
+            content = plain_template(message["content"], f"of {reference}")
             messages.append({"role": str(message["role"]), "content": content})
     config = answer.get("config")
     model = settings_of(config if isinstance(config, Mapping) else {}, not_carried)

@@ -78,9 +78,7 @@ def mlflow(reference: str) -> ForeignPrompt:
         not_carried.append("response_format (write output.parser: json into the file)")
     not_carried += [f"tag {tag}" for tag in prompt.tags or () if not tag.startswith("mlflow.")]
     return ForeignPrompt(
-        messages=[
-            {"role": str(m["role"]), "content": plain_template(str(m["content"]), f"of {reference}")} for m in chat
-        ],
+        messages=[{"role": str(m["role"]), "content": plain_template(m["content"], f"of {reference}")} for m in chat],
         model=model,
         description=str(prompt.commit_message or ""),
         not_carried=not_carried,

@@ -124,7 +124,7 @@ def _messages(text: str, where: str) -> list[dict[str, str]]:
             chat = json.loads(text)
             if chat == []:
                 raise InvalidInput(f"Prompt {where} is a chat of no messages.")
-            return [{"role": str(m["role"]), "content": plain_template(str(m["content"]), where)} for m in chat]
+            return [{"role": str(m["role"]), "content": plain_template(m["content"], where)} for m in chat]
         except (ValueError, KeyError, TypeError):
             pass  # a text that begins with a bracket
     return [{"role": "user", "content": plain_template(text, where)}]

@@ -293,8 +293,10 @@ def verify(
 
         folder = read_folder(from_)
         with exported_records(folder) as store:  # refuses what is no row
-            rows = [(str(row["id"]), row["family"]) for row in folder.lines(rows_file("rollouts"))]
-            ids = [id for id, family in rows if rollout in (None, id, family)]
+            known = [str(row["id"]) for row in folder.lines(rows_file("rollouts"))]
+            with store.read() as tx:  # which knows the present names of families
+                stored = [one for id in known if (one := store.rollouts.get(tx, id)) is not None]
+            ids = [one.id for one in stored if rollout in (None, one.id, one.family)]
             if rollout is not None and not ids:
                 raise NotFound(f"{from_} holds no rollout of {rollout!r}.")
             if rollout is not None:

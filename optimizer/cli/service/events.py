@@ -24,6 +24,7 @@ from optimizer.core.base.errors import (
     NotAuthorised,
     NotFound,
 )
+from optimizer.core.base.phrasing import printable_json
 
 SETTLED = timedelta(seconds=30)  # an event may be written so much later than another that was received at its time
 LOOK_AGAIN_S, TRY_AGAIN_S = 2.0, 5.0
@@ -168,9 +169,12 @@ def tail(
     position = TailPosition(since=_last_cursor(place, family, kind) or begin)
     is_of_tail = place is not None and place.exists()
     out = None
-    if to is not None:
-        out = LineFile(to, most_bytes=int(rotate_mb * 1e6), files=files, is_of_tail=is_of_tail)
+    try:
+        if to is not None:
+            out = LineFile(to, most_bytes=int(rotate_mb * 1e6), files=files, is_of_tail=is_of_tail)
         _keep(place, family, kind, position.since)  # before the first line, which may be cut short
+    except OSError as error:
+        raise InvalidInput(f"Nothing can be written there: {error}.") from None
     is_away = False
     try:
         while True:
@@ -178,7 +182,7 @@ def tail(
                 for items in _pages(session, read, family, position.since):
                     new = position.new_of(items)
                     shown = as_json_of(read, Page(items=new))["items"] if new else []
-                    lines = [json.dumps(item, ensure_ascii=False).encode() + b"\n" for item in shown]
+                    lines = [printable_json(json.dumps(item, ensure_ascii=False)).encode() + b"\n" for item in shown]
                     _written(out, lines)
                     position.settle()
                     _keep(place, family, kind, position.since)

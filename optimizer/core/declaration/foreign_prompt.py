@@ -55,11 +55,16 @@ prompt_source = declares(PromptSourceRecord)
 PROMPT_SOURCES: Registry[PromptSourceRecord] = Registry("detent.prompt_sources", "prompt source", PromptSourceRecord)
 
 
-def plain_template(text: str, where: str) -> str:
-    """The template with {{name}} for each variable.
+def plain_template(content: Any, where: str) -> str:
+    """The template with {{name}} for each variable, of a text or of parts that are texts.
 
-    Raises InvalidInput for a program (Jinja, Nunjucks, MiniJinja), which would be sent to the model as text.
+    Raises InvalidInput for a program (Jinja, Nunjucks, MiniJinja), which would be sent to the model as text, and for
+    parts that are no texts.
     """
+    parts = content if isinstance(content, list) else [{"type": "text", "text": content}]
+    if not all(isinstance(part, Mapping) and isinstance(part.get("text"), str) for part in parts):
+        raise InvalidInput(f"The template {where} has a part that is no text: {content!r:.80}. Take it out.")
+    text = "\n".join(part["text"] for part in parts)
     logic = [tag for tag in _LOGIC.findall(text) if not VARIABLE.fullmatch(tag)]
     if logic:
         raise InvalidInput(

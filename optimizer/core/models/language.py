@@ -162,6 +162,7 @@ class MessageInPieces:
     def __init__(self, max_bytes: int = MAX_ANSWER_BYTES) -> None:
         self._message: dict[str, Any] = {}
         self._calls: dict[int, dict[str, Any]] = {}
+        self._begun: dict[int, tuple[str, int]] = {}  # index on the wire > the last call with it: id, place
         self._room = self._max_bytes = max_bytes
 
     def add(self, delta: ModelDelta) -> None:
@@ -177,11 +178,21 @@ class MessageInPieces:
             if name == "tool_calls":
                 for call in value:
                     _merge(
-                        self._calls.setdefault(int(call.get("index") or 0), {}),
+                        self._calls.setdefault(self._place_of(call), {}),
                         {k: v for k, v in call.items() if k != "index"},
                     )
             else:
                 _merge(self._message, {name: value})
+
+    def _place_of(self, call: Mapping[str, Any]) -> int:
+        """Some servers send no index, or 0 with each call: an id and a name of its own begin another one."""
+        index, id = int(call.get("index") or 0), call.get("id")
+        known_id, place = self._begun.get(index, (id, index))
+        if id and known_id and id != known_id and (call.get("function") or {}).get("name"):
+            place = max(self._calls, default=-1) + 1
+        if id or index not in self._begun:
+            self._begun[index] = str(id or ""), place
+        return place
 
     @property
     def text(self) -> str:

@@ -155,7 +155,7 @@ def calls_per_answer(
         tiers: of the cascade whose thresholds are searched.
         students: tiers that answer without a call.
     """
-    policy = {**champion.policy, "accept": 1.0, "accept.2": None, "accept.3": None, "students": None}
+    policy = {**champion.policy, "accept": 1.0, "accept.2": None, "accept.3": None, "students": None, "refuse": None}
     options = {knob: _most_of(entry) for knob, entry in varied_knobs(space).items() if knob in COUNTING}
     policy["tiers"] = max(_called_tiers(tiers, students), _called_tiers(policy.get("tiers"), students), key=len) or None
     if "tiers" in options:

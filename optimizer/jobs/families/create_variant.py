@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import partial
 from typing import Annotated, Any
 
 from pydantic import ConfigDict, Field, model_validator
@@ -26,6 +27,7 @@ from optimizer.core.policy.policy import preset_named
 from optimizer.core.policy.tiers import STUDENTS
 from optimizer.core.views.variant import VariantView, variant_view
 from optimizer.jobs.context import Context
+from optimizer.jobs.dataset.golden_scenarios import asks
 from optimizer.jobs.request import Name, Objects, Request, StrictModel
 from optimizer.ports import Clock, Store, Transaction
 
@@ -151,7 +153,7 @@ def draft_content(parent: Variant, draft: VariantRequest) -> dict[str, Any]:
         draft.response_format if draft.response_format is not None else settings.pop("response_format", None)
     )
     if response_format is not None:
-        content["response_format"] = dict(response_format) or None
+        content["response_format"] = response_format or None
     content["model"] = only_settings({**content["model"], **settings})
     preset = preset_named(draft.preset).policy(content["policy"]) if draft.preset is not None else {}
     content["policy"] = {**content["policy"], **preset, **(draft.policy or {})}
@@ -267,10 +269,13 @@ def _check_examples(tx: Transaction, store: Store, family: Family, variant: Vari
     """No example is of the sealed holdout, under whatever id; and a person has released each that this draft brings."""
     groups = [group_of(e.input, None) for e in variant.examples]
     known = store.examples.standing(tx, family.name, ids=[e.id for e in variant.examples], groups=groups)
+    questions = [asks(family, e.input) for e in variant.examples]  # a row with a group of its own has no input's hash
+    sealed = store.examples.sealed_among(tx, {family.name: set(questions)}, partial(asks, family))
     faults = []
     for i, (example, group) in enumerate(zip(variant.examples, groups, strict=True)):
         same = [row for row in known if row.id == example.id] or [row for row in known if row.group == group]
-        if any(row.split == "holdout" for row in known if row.id == example.id or row.group == group):
+        is_sealed = any(row.split == "holdout" for row in known if row.id == example.id or row.group == group)
+        if is_sealed or (family.name, questions[i]) in sealed:
             detail = (
                 f"example {example.id!r} belongs to the sealed holdout, which only confirmation may read; choose"
                 " another one"

@@ -143,13 +143,17 @@ def preview_variant(context: Context, request: PreviewRequest) -> VariantPreview
         estimate, why_none = _comparison(context, family, variant, chosen, request.budget), None
     except DetentError as refusal:
         estimate, why_none = None, refusal.detail
+    try:
+        content = draft_content(before, request)
+    except InvalidInput:  # of a preset, which stands among the faults
+        content = draft_content(before, request.model_copy(update={"preset": None}))
     return VariantPreview(
         family=family.name,
         parent=parent.variant.id if parent is not None else None,
         variant=variant.id if variant is not None else None,
         is_listed=stored is not None and stored.source != DRAFT,
         faults=faults,
-        edited=edited_prompt(before.content(), draft_content(before, request), list(family.inputs)),
+        edited=edited_prompt(before.content(), content, list(family.inputs)),
         price=_price(context, family, variant, chosen),
         price_before=_price(context, family, before, chosen),
         examples=offered,

@@ -120,7 +120,7 @@ def nominate(context: Context, request: NominateRequest) -> Study | LookPrice:
             " nominated."
         )
     definition = Definition.parse(study.definition)
-    if definition.n_holdout == 0:  # its study was not to look at the holdout, and the nomination asks for the look
+    if definition.n_holdout < family.rollout.gates.n:  # its study was to look at fewer rows, or none
         definition = replace(definition, n_holdout=family.rollout.gates.n)
     planned = plan_look(context, family, variant, aim, definition, seed=study.seed, searched=study.id)
     return planned.price if request.dry_run else queue_look(context, planned, family)

@@ -100,13 +100,18 @@ def confirming_study(
         if study is None or study.family != family:
             raise NotFound(f"Family {family!r} has no study {named!r}.", study=named)
         return study
+    own = _confirmations(tx, store, family, variant)
+    return max(own, key=lambda s: (s.aim == aim, s.finished_at or s.created_at, s.id), default=None)
+
+
+def _confirmations(tx: Transaction, store: Store, family: str, variant: str) -> list[Study]:
     cursor: str | None = None
     own: list[Study] = []
     while True:
         page, cursor = store.studies.page(tx, family=family, status="finished", cursor=cursor)
         own += [s for s in page if s.winner == variant and s.confirmation]
         if cursor is None:
-            return max(own, key=lambda s: (s.aim == aim, s.finished_at or s.created_at, s.id), default=None)
+            return own
 
 
 def standing_look(
@@ -126,10 +131,12 @@ def standing_look(
             move_to,
         ):
             return study
-    before, champion = confirming_study(tx, store, family, variant, aim=aim), store.champions.current(tx, family)
-    if before is None or champion is None:
+    champion = store.champions.current(tx, family)
+    if champion is None:
         return None
-    return before if (before.aim, before.champion, before.move_to) == (aim, champion.variant, move_to) else None
+    question = (aim, champion.variant, move_to)
+    own = [s for s in _confirmations(tx, store, family, variant) if (s.aim, s.champion, s.move_to) == question]
+    return max(own, key=lambda s: (s.finished_at or s.created_at, s.id), default=None)
 
 
 def last_nomination(tx: Transaction, store: Store, family: str) -> str | None:

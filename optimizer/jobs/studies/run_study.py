@@ -192,7 +192,9 @@ def _search_and_confirm(run: StudyRun, holdout: SealedHoldout) -> Study:
             return _finish(run, status="cancelled", winner=search.winner)
         if search.winner is None:
             is_cut = search.n_candidates == 0 and search.ended in ("budget", "time")
-            return _finish(run, status="finished", outcome="budget_exhausted" if is_cut else "no_improvement")
+            # One that was cancelled and goes on may have had a winner then.
+            outcome = "budget_exhausted" if is_cut else "no_improvement"
+            return _finish(run, status="finished", outcome=outcome, winner=None)
         if run.definition.n_holdout == 0:
             return _finish(run, status="finished", outcome="not_confirmed", winner=search.winner)
         run.store.write(lambda tx: run.update(tx, status="confirming", winner=search.winner))

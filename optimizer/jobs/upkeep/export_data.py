@@ -22,6 +22,7 @@ NOT_IN_IT = (
     "settings and models (config/): they name addresses and may name keys",
     "examples.jsonl of families: the rows of train and dev stand in tables/examples.jsonl",
     "functions of your own (metrics, gates), which families name by a dotted path",
+    "files beside a family that its scorer names (learned metrics, corpora): copy them",
     "what MLflow and the workflow engine keep",
 )
 FAMILY_FILES = ("family.yaml", "golden.jsonl")

@@ -52,7 +52,10 @@ class NewFolder:
 
     def __enter__(self) -> NewFolder:
         """Raises Conflict where another process writes an export of this name, or has just written one."""
-        self.part.mkdir(parents=True, exist_ok=True)
+        try:
+            self.part.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise InvalidInput(f"No folder can be made there: {error}. Name another one.") from None
         try:
             self._lock = os.open(self.part, os.O_RDONLY)
             fcntl.flock(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)

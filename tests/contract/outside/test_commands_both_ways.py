@@ -380,3 +380,5 @@ def test_a_server_that_does_not_answer_is_no_reason_to_act_here() -> None:
 def test_a_value_that_no_request_takes_is_a_usage_error(sides: Sides) -> None:
     ran = detent("freeze", "--reason", "x" * 2001, "--json", env={"DETENT_HOME": str(sides.here)})
     assert (ran.code, ran.json["error"]["errors"][0]["pointer"]) == (2, "/reason")
+    without = detent("family", "show", "--json", env={"DETENT_HOME": str(sides.here)})
+    assert (without.code, "Missing argument" in without.json["error"]["detail"]) == (2, True), without.err

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import asyncio
 import json
+import socket
 import threading
 import time
 from collections.abc import Iterator
+from contextlib import suppress
 from typing import Any
 
 import pytest
@@ -105,6 +107,25 @@ def test_a_refusal_is_one_attempt_and_a_model_failed(
     assert len(behind.bodies) == 1, "no retry of its own"
     if status == 429:
         assert caught.value.members["retry_after_s"] == 7
+
+
+@both
+def test_an_answer_that_drips_is_over_in_time_too(make: Any) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as server:
+
+        def drip() -> None:
+            connection, _ = server.accept()
+            with connection, suppress(OSError):
+                connection.recv(65536)
+                connection.sendall(b"HTTP/1.1 200 OK\r\ncontent-type: application/json\r\ncontent-length: 999\r\n\r\n")
+                while True:
+                    connection.sendall(b" ")
+                    time.sleep(0.1)
+
+        threading.Thread(target=drip, daemon=True).start()
+        with pytest.raises(ModelFailed) as caught:
+            make(f"http://127.0.0.1:{server.getsockname()[1]}", timeout_s=1.0).complete(request())
+    assert caught.value.kind == "timeout"
 
 
 @both
@@ -212,6 +233,9 @@ def test_missing_token_counts_are_taken_at_their_upper_bound(behind: Provider, u
     )
     answer = own_wire(behind.url).complete(sent)
     assert (answer.input_tokens, answer.output_tokens) == (3 + 16, 20)
+    call = {"id": "c", "type": "function", "function": {"name": "look", "arguments": "x" * 5000}}
+    answered["choices"][0]["message"] = {"role": "assistant", "content": None, "tool_calls": [call]}
+    assert own_wire(behind.url).complete(sent).output_tokens >= 5000
 
 
 def test_many_coroutines_are_on_the_wire_at_once_and_keep_their_connections(behind: Provider):

@@ -49,7 +49,11 @@ def test_an_answer_without_them_has_none(make: Any, behind: Provider) -> None:
 
 
 @pytest.mark.parametrize(
-    "logprobs", [None, {}, {"content": None}, {"content": []}, tokens("x"), tokens(None), {"content": [{}]}, [1]]
+    "logprobs",
+    [
+        *(None, {}, {"content": None}, {"content": []}, tokens("x"), tokens(None), {"content": [{}]}, [1]),
+        *(tokens(float("nan")), tokens(-0.5, float("nan"))),
+    ],
 )
 def test_what_is_no_log_probability_is_none(behind: Provider, logprobs: Any) -> None:
     from tests.contract.outside.test_language_models import own_wire

@@ -8,6 +8,7 @@ import pytest
 from pydantic import ValidationError
 
 from optimizer.core.base.errors import InvalidInput, NotFound, PreconditionFailed, StaleVersion
+from optimizer.core.dataset.examples import make_example
 from optimizer.core.serving.assignment import OVERRIDE_SALT, Override, unit_hash
 from optimizer.jobs.champions.read_variants import VariantsRequest, read_variants
 from optimizer.jobs.families.create_variant import NONE_SAVED, VariantRequest, store_draft
@@ -86,6 +87,29 @@ def test_a_variant_from_another_keeps_what_is_not_changed(store, clock, candidat
 def test_what_could_not_be_served_is_no_variant(store, clock, draft, said):
     with pytest.raises(InvalidInput, match=said):
         store_draft(family(), draft, actor="ann", store=store, clock=clock)
+
+
+@pytest.mark.parametrize("group", [None, "customer-1"], ids=["by its input", "with a group of its own"])
+def test_what_a_sealed_example_asks_is_no_few_shot_under_whatever_id(store, clock, candidate, group):
+    rows = [
+        make_example(
+            id=f"e{n}",
+            family=F,
+            input={"document": f"A sealed report on river {n}."},
+            expected={"summary": "x"},
+            origin="curated",
+            created_at=clock.now(),
+            group=group and f"{group}-{n}",
+        )
+        for n in range(40)
+    ]
+    store.write(lambda tx: store.examples.add(tx, rows))
+    sealed = next(row for row in rows if row.split == "holdout")
+    shot = {"id": "mine", "input": dict(sealed.input), "output": "x"}
+    with pytest.raises(InvalidInput, match="belongs to the sealed holdout"):
+        store_draft(
+            family(), VariantRequest(family=F, from_=candidate, examples=[shot]), actor="b", store=store, clock=clock
+        )
 
 
 def test_a_draft_is_listed_once_it_is_saved(store, clock, candidate):

@@ -88,6 +88,25 @@ def lines(file: Path) -> list[str]:
     return [json.loads(line)["id"] for line in file.read_text(encoding="utf-8").splitlines()]
 
 
+def test_what_cannot_be_written_or_read_so_long_ago_is_said(world: World, tmp_path: Path) -> None:
+    for options in (
+        ("--since", "999999d"),
+        ("--to", str(tmp_path / "none" / "x.jsonl")),
+        ("--to", str(tmp_path)),
+        ("--cursor", str(tmp_path / "none" / "c")),
+    ):
+        refused = detent("events", "tail", "--once", *options)
+        assert (refused.code, "Invalid input" in refused.err) == (2, True), refused.err
+
+
+def test_control_characters_of_users_reach_no_terminal(world: World) -> None:
+    text = "\x9b31m\x9d0;owned"
+    event = {"family": "triage", "unit": "u", "variant": world.champion(), "input": {"text": text}, "output": "x"}
+    assert world.post("/v1/feedback", event).json()["accepted"] == 1
+    printed = detent("events", "tail", "--once", "--since", "1h").out
+    assert ("\x9b" in printed, json.loads(printed)["input"]["text"]) == (False, text)
+
+
 def test_from_its_cursor_a_tail_goes_on_where_it_was(world: World, tmp_path: Path) -> None:
     out, command = tmp_path / "out.jsonl", ("events", "tail", "--once", "--since", "1h")
     report(world, "in_1", "in_2")

@@ -43,6 +43,17 @@ def test_lines_are_imported_by_each_of_their_types_and_where_none_is_declared(wo
         assert (taken.status_code, taken.json()["accepted"]) == (200, 1), type
 
 
+def test_a_key_covers_the_family_whose_dialogs_an_import_brings(world: World) -> None:
+    body = json.dumps({"id": "in_1", "family": "triage", "unit": "u", "output": "billing"})
+    headers = {"content-type": "application/x-ndjson", "idempotency-key": "k1"}
+    first, again, other = (
+        world.client.post(f"/v1/interactions/import{query}", content=body, headers=headers)
+        for query in ("?family=triage", "?family=triage", "")
+    )
+    assert (first.status_code, first.json()["accepted"], again.json()) == (200, 1, first.json())
+    assert (other.status_code, other.json()["type"]) == (422, "/problems/idempotency-key-reused")
+
+
 def test_columns_are_imported_as_the_same_events_in_lines(world: World) -> None:
     n = 2300
     columns: dict[str, list[Any]] = {

@@ -64,6 +64,8 @@ def test_the_official_client_reads_and_is_told_what_it_may_not_do(tmp_path: Path
             assert "detent serve" in without_server.content[0].text
             planned = await client.call_tool("optimize", {"family": "triage", "budget": {"calls": 50}, "dry_run": True})
             assert "examples" in planned.content[0].text
+            without = await client.call_tool("optimize", {"family": "triage", "budget": "2 usd"})
+            assert (without.is_error, "needs a budget" in without.content[0].text) == (True, True)
             refused = await client.call_tool("promote", {"id": "ro_1"})
             assert refused.is_error
             assert "--allow" in refused.content[0].text

@@ -212,3 +212,43 @@ def test_study_definitions_of_the_home_are_in_it(world: World, tmp_path: Path) -
     restored = in_home(new, "restore", tmp_path / "b.tar")
     assert restored.code == 0, restored.err
     assert (new / "experiments" / "own.yaml").read_text(encoding="utf-8") == "strategy: bootstrap\n"
+
+
+def test_folders_that_are_links_are_in_it_and_a_link_in_a_circle_ends(world: World, tmp_path: Path) -> None:
+    """``var`` on another disk, or families in a repository of their own."""
+    home = world.settings.home
+    (home / "families").rename(tmp_path / "repository")
+    (home / "families").symlink_to(tmp_path / "repository")
+    (tmp_path / "repository" / "again").symlink_to(home / "families")
+    assert in_home(home, "backup", tmp_path / "b.tar").code == 0
+    with tarfile.open(tmp_path / "b.tar") as tar:
+        names = tar.getnames()
+    assert [name for name in names if name.endswith("triage/family.yaml")] == ["families/triage/family.yaml"]
+
+
+def test_a_restore_leaves_a_folder_that_the_backup_has_too_as_it_is(world: World, tmp_path: Path) -> None:
+    home, new = world.settings.home, tmp_path / "new"
+    (home / "families").rename(home / "prompts")
+    env = {"DETENT_FAMILIES_DIR": "prompts"}
+    assert detent("backup", str(tmp_path / "b.tar"), env={"DETENT_HOME": str(home), **env}).code == 0
+    (new / "prompts").mkdir(parents=True)
+    (new / "prompts" / "precious.txt").write_text("mine")
+    refused = detent("restore", str(tmp_path / "b.tar"), env={"DETENT_HOME": str(new), **env})
+    assert (refused.code, "has prompts, as the backup has" in refused.err) == (1, True), refused.err
+    assert [path.name for path in new.rglob("*")] == ["prompts", "precious.txt"]
+
+
+def test_who_came_back_and_was_forgotten_again_is_forgotten_in_a_backup_of_between(
+    world: World, tmp_path: Path
+) -> None:
+    home, forget = world.settings.home, ("data", "forget", "--unit", "user-1", "--confirm", "user-1")
+    event = {"family": "triage", "variant": world.champion(), "unit": "user-1", "input": {"text": "hi"}, "output": "x"}
+    assert world.post("/v1/feedback", {**event, "id": "in_a"}).json()["accepted"] == 1
+    assert in_home(home, *forget).code == 0
+    assert world.post("/v1/feedback", {**event, "id": "in_b"}).json()["accepted"] == 1
+    assert in_home(home, "backup", tmp_path / "b.tar").code == 0
+    assert in_home(home, *forget).code == 0
+    assert in_home(tmp_path / "new", "restore", tmp_path / "b.tar").code == 0
+    store = wiring.open_store(load_settings(home=tmp_path / "new"))
+    assert rows(store, "interactions") == []
+    store.close()

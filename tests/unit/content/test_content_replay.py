@@ -116,6 +116,8 @@ def test_every_knob_has_values_to_try_where_the_records_carry_what_it_is_compare
     empty = {knob.name for knob in KNOBS if not values_to_try(found, knob.name)}
     scores = {f"filter.min_{name}" for name in ("completeness", "informativeness", "predicted_quality")}
     assert empty == scores | {"score", *(f"exit.{c}.conditions" for c in CHECKPOINTS)}
+    unmeasured = rows_to_columns([{**row, "word_count": None} for row in collected(20)])
+    assert values_to_try(read_columns(unmeasured), "filter.min_words") == []
     with pytest.raises(InvalidInput, match="say which values to try"):
         curve(found, {}, "exit.post_download.conditions")
     with pytest.raises(InvalidInput, match=r"did you mean 'filter\.min_words'"):

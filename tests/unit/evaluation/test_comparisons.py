@@ -156,6 +156,9 @@ def test_a_preview_names_what_is_wrong_and_what_keeps_it_from_being_tried(side):
     wrong = preview_of(side, "About {{no_such_input}}?")
     assert wrong.variant is wrong.comparison is None
     assert "no_such_input" in wrong.faults[0]["detail"]
+    for settings in ({"response_format": "json_object"}, {"response_format": [1]}, {"response_format": True}):
+        assert preview_of(side, "About {{document}}?", model=settings).faults
+    assert "nope" in preview_of(side, "About {{document}}?", preset="nope").faults[0]["detail"]
     assert "as it stands" in wrong.why_no_comparison
     base = side.world.family.variant()
     same = PreviewRequest(family=side.world.family.name, from_=base.id)

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import importlib
 import sys
 
 import pytest
@@ -146,5 +147,8 @@ def test_scores_are_comparable_only_between_equal_versions(folder):
         version(TEXT, {"own_metric_d.f": 1.0}),
     }
     (folder / "own_metric_d.py").write_text("def f(example, output):\n    return 0\n")
+    assert version(TEXT, {"own_metric_d.f": 1.0}) in versions, "the old code still runs"
+    del sys.modules["own_metric_d"]  # as in a new process
+    importlib.invalidate_caches()
     versions.add(version(TEXT, {"own_metric_d.f": 1.0}))
     assert len(versions) == 8

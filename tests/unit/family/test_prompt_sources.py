@@ -201,6 +201,13 @@ def test_a_configuration_of_promptfoo_brings_the_tests_that_know_their_answer(tm
     chat = [{"role": "system", "content": "Topic."}, {"role": "user", "content": "{{text}}"}]
     file.write_text(json.dumps({"prompts": [json.dumps(chat)]}))
     assert read("promptfoo", file).messages == chat
+    parts = [{"type": "text", "text": "Topic of"}, {"type": "text", "text": "{{text}}"}]
+    file.write_text(json.dumps({"prompts": [json.dumps([{"role": "user", "content": parts}])]}))
+    assert read("promptfoo", file).messages == [{"role": "user", "content": "Topic of\n{{text}}"}]
+    picture = [*parts, {"type": "image_url", "image_url": {"url": "x"}}]
+    file.write_text(json.dumps({"prompts": [json.dumps([{"role": "user", "content": picture}])]}))
+    with pytest.raises(InvalidInput, match="has a part that is no text"):
+        read("promptfoo", file)
 
 
 def test_an_answer_of_promptfoo_may_name_variables_and_settings_of_the_prompt_come_along(tmp_path: Path) -> None:

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import json
+from pathlib import Path
 
 import pytest
 from hypothesis import given, strategies as st
 
+from optimizer.adapters.personal_places import LineFiles
 from optimizer.core.feedback.personal_traces import (
     GONE,
     LEAST_CHARS,
@@ -144,6 +146,13 @@ def test_they_are_the_same_after_a_kill_and_hold_no_text() -> None:
     assert known.joined(PersonalTraces.of(UNIT, names=["in_2"])).names == known.names | {"in_2"}
     with pytest.raises(ValueError, match="no traces"):
         PersonalTraces.loaded(b"{}")
+
+
+def test_of_a_file_of_lines_only_the_person_s_own_go_whatever_ends_the_others(tmp_path: Path) -> None:
+    file = tmp_path / "rows.jsonl"
+    file.write_bytes(b"".join(f'"{text}"\r\r\n'.encode() for text in ("one", "two", SAID, "four")))
+    LineFiles(files=lambda: [file]).clear(traces())
+    assert file.read_bytes() == b'"one"\r\r\n"two"\r\r\n"four"\r\r\n'
 
 
 def test_both_halves_of_an_escaped_character_are_read_as_one() -> None:

@@ -433,6 +433,19 @@ def test_tool_calls_that_come_in_pieces_become_whole() -> None:
     ]
 
 
+@pytest.mark.parametrize("index", [{}, {"index": 0}, {"index": None}])
+def test_calls_without_an_index_of_their_own_stay_apart(index: dict[str, Any]) -> None:
+    message = MessageInPieces()
+    for id, name in (("a", "look"), ("b", "count")):
+        head = {"id": id, "type": "function", "function": {"name": name, "arguments": "{"}}
+        message.add({"tool_calls": [{**index, **head}]})
+        message.add({"tool_calls": [{**index, "function": {"arguments": "}"}}]})
+    assert [(c["id"], c["function"]) for c in message.message()["tool_calls"]] == [
+        ("a", {"name": "look", "arguments": "{}"}),
+        ("b", {"name": "count", "arguments": "{}"}),
+    ]
+
+
 def test_a_whole_message_as_one_piece_makes_the_same_message_again() -> None:
     call = {"id": "c", "type": "function", "function": {"name": "f", "arguments": "{}"}}
     whole = {"role": "assistant", "content": "x", "tool_calls": [call]}

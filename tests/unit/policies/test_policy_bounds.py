@@ -77,6 +77,12 @@ def test_the_models_of_a_space_are_those_of_its_lists_too() -> None:
     assert models_of(champion(), space) == ["large", "other", "small", "judge", "vote"]
 
 
+def test_a_candidate_that_refuses_nothing_may_call_what_the_champion_refuses() -> None:
+    tiers = {"tiers": ["student", "a", "b"], "students": {"student": "st_1"}, "accept": 0.9}
+    bounds = [calls_per_answer(champion(**tiers, **more), {}, students={"student"}) for more in ({}, {"refuse": True})]
+    assert bounds == [2, 2]
+
+
 def test_only_policies_that_ask_again_make_longer_requests() -> None:
     assert not asks_again(champion(tiers=["a", "b"]), {"policy.accept": {"float": [0.5, 0.99]}})
     assert asks_again(champion(), {"policy.gate.retries": {"int": [0, 3]}})

@@ -292,7 +292,8 @@ def _coordinates(
         if values:
             yield knob, values
             for i, name in many:
-                yield f"{knob}.{name}", values_to_try(subset(records, records.codes == i), knob, N_VALUES)
+                if own := values_to_try(subset(records, records.codes == i), knob, N_VALUES):
+                    yield f"{knob}.{name}", own
 
 
 def _shown(shares: ReplayedShares) -> ShownShares:

@@ -25,6 +25,7 @@ from optimizer.core.family.variant import Variant
 from optimizer.core.views.study_front import pareto_front
 
 MAX_KEPT = 256  # columns of bools
+SHORT = 200  # characters of a text
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -356,7 +357,9 @@ def _texts(column: Sequence[Any]) -> Any:
     import numpy as np
 
     texts = [str(text) if text else None for text in column]
-    return np.asarray(texts, dtype=object if None in texts else str)
+    # An array of str takes four bytes of the longest text for each row.
+    is_short = None not in texts and max(map(len, texts), default=0) <= SHORT  # type: ignore[arg-type]
+    return np.asarray(texts, dtype=str if is_short else object)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -12,6 +12,7 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from functools import cached_property
+from math import floor
 from typing import Any
 
 import numpy as np
@@ -422,7 +423,7 @@ class ScoreSearch:
 
     def _policy(self, point: ScorePoint) -> dict[str, Any]:
         types = {
-            name: {"predictor": dict(learned_type.predictor), "full_from": round(point.full_from[name], 6)}
+            name: {"predictor": dict(learned_type.predictor), "full_from": floor(1e6 * point.full_from[name]) / 1e6}
             for name, learned_type in sorted(point.way.learned.items())
         }
         return {

@@ -74,7 +74,7 @@ def values_to_try(records: Records, knob: str, n: int = N_VALUES) -> list[Any]:
         raise InvalidInput(unknown_knob(knob))
     field = filter.FIELD_OF.get(known.name.removeprefix("filter."))
     if field is not None:
-        if field not in records.recorded:
+        if field not in records.recorded or np.isnan(records.values[field]).all():  # of a type that never has it
             return []
         quantiles = np.nanquantile(records.values[field], np.linspace(0, 1, n))
         steps = np.ceil(quantiles) if known.kind == "integer" else np.round(quantiles, 4)
