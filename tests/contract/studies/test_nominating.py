@@ -96,6 +96,16 @@ def test_another_point_is_confirmed_by_a_study_of_its_own(world: World, searched
     assert n_looks(world, ended) == 1
 
 
+def test_a_study_that_was_to_look_at_fewer_rows_than_the_gates_ask_for_may_nominate(
+    world: World, searched: Study
+) -> None:
+    definition = {**searched.definition, "n_holdout": 1}
+    world.store.write(lambda tx: world.store.studies.update(tx, searched.id, definition=definition))
+    price = world.nominate(searched.id, as_good(world, searched).variant, dry_run=True)
+    assert isinstance(price, LookPrice)
+    assert price.n_calls == 80
+
+
 def test_it_is_the_second_look_where_the_holdout_has_been_looked_at(world: World, searched: Study) -> None:
     first = world.run(world.nominate(searched.id, as_good(world, searched).variant))
     again = world.run(world.nominate(searched.id, as_good(world, searched).variant, "cost"))

@@ -9,8 +9,10 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
+from optimizer.core.family.variant import Variant
 from optimizer.core.search.cascade.cross_fitted import N_STEPS, path_of_pair
-from optimizer.core.search.cascade.records import TierRecords, outcome
+from optimizer.core.search.cascade.records import TierRecords, outcome, replay
+from optimizer.core.search.cascade.strategy import _champion
 
 
 def pair(n: int = 200, *, seed: int = 1) -> TierRecords:
@@ -35,6 +37,24 @@ def test_the_path_goes_from_accepting_whatever_is_known_down_in_even_steps_of_wh
     assert (np.diff(saved) < 0).all()
     dearest = records.cost_usd[:, 1].max() / records.cost_usd[:, 1].sum()  # one more row accepted saves at most this
     assert -np.diff(saved).min() <= (saved[0] + 1) / N_STEPS + dearest
+
+
+def test_what_is_saved_beside_the_champion_counts_each_row_by_its_weight():
+    dear = np.repeat([1.0, 0.01], [40, 20])
+    records = TierRecords(
+        tiers=("cheap", "strong"),
+        weight=np.repeat([1.0, 50.0], [40, 20]),
+        score=np.ones((60, 2)),
+        cost_usd=np.column_stack([0.8 * dear, dear]),
+        latency_ms=np.ones((60, 2)),
+        confidence=np.column_stack([np.linspace(0.5, 0.9, 60), np.ones(60)]),
+    )
+    champion = _champion(
+        Variant(messages=({"role": "user", "content": "{{x}}"},), model={"name": "strong"}), records, ()
+    )
+    boldest = path_of_pair(records, FOLDS[:60])[0]
+    saved = replay(records, boldest.setting).saved_share.mean
+    assert 1 - boldest.cost_usd / champion.cost_usd == pytest.approx(saved, abs=0.03)  # the parts are fitted apart
 
 
 def test_what_a_step_did_on_the_records_is_what_its_setting_does_there():

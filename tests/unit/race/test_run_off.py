@@ -143,6 +143,14 @@ def test_what_leads_on_the_first_rows_and_not_on_all_is_no_winner_and_the_holdou
         assert world.store.examples.looked_at(tx, "topics") == set()
 
 
+def test_what_led_before_a_study_was_cancelled_is_no_winner_where_it_leads_no_more(tmp_path):
+    world, lucky = world_of(tmp_path, {0.0: (4, 18), 0.1: (6, 0)}), shown(0, temperature=0.1)
+    study = world.create(definition=SIZES, strategy="settings")
+    world.store.write(lambda tx: world.store.studies.update(tx, study.id, winner=lucky.id))
+    ended = world.run(study, strategies=lambda name, setting: Proposed([lucky]))
+    assert (ended.outcome, ended.winner) == ("no_improvement", None)
+
+
 def test_a_budget_that_ends_before_the_rows_do_is_named_and_the_winner_comes_from_the_rows_that_all_met(tmp_path):
     world = world_of(tmp_path, SEEN_THROUGH)
     ended = searched(world, [LUCKY, STEADY], budget=Budget(calls=3 * 6 + 40 + 5))

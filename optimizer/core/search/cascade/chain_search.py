@@ -177,8 +177,8 @@ def search_chain(
                     setting=option.setting,
                     saved_fitted=option.replay.saved_share.mean,
                     loss_fitted=option.replay.loss.mean,
-                    loss=float(loss.mean()),
-                    cost_usd=float(cost_usd.mean()),
+                    loss=records.mean(loss),
+                    cost_usd=records.mean(cost_usd),
                 )
             )
     boldest = next(iter(candidates), None)

@@ -116,6 +116,10 @@ class TierRecords:
         """The last tier, whose answer is the reference for every other."""
         return self.tiers[-1]
 
+    def mean(self, values: Column) -> float:
+        """Over the queries that the rows stand for, each by its weight."""
+        return float(np.average(values, weights=self.weight))
+
     def chain(self, tiers: Sequence[str]) -> TierRecords:
         """The same queries with these tiers only, in this order."""
         unknown = [tier for tier in tiers if tier not in self.tiers]

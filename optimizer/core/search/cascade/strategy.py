@@ -101,7 +101,7 @@ class CascadeSearch:
             return []
         setting.keep_finding(RECORDED, recorded)
         records = TierRecords.from_rows(complete_rows := [rows[at] for at in complete], tiers)
-        margin = quality_margin(float(records.score[:, -1].mean()), setting.family.rollout.margin)
+        margin = quality_margin(records.mean(records.score[:, -1]), setting.family.rollout.margin)
         groups = [examples[at].group for at in complete]
         folds = folds_by_group(groups)
         chains = chains_of(tiers)
@@ -163,7 +163,7 @@ class CascadeSearch:
         records: TierRecords,
         champion: _ChampionFigures,
     ) -> Proposal:
-        loss, cost_usd = champion.score - float(records.score[:, -1].mean()) + fitted.loss, fitted.cost_usd
+        loss, cost_usd = champion.score - records.mean(records.score[:, -1]) + fitted.loss, fitted.cost_usd
         policy = fitted.setting.policy()
         if self._setting.family.student_alone and not self._setting.students.keys().isdisjoint(fitted.setting.tiers):
             policy[REFUSE.name] = True
@@ -221,10 +221,10 @@ def _champion(start: Variant, records: TierRecords, students: Collection[str]) -
         if cascade.refuse and cascade.students:
             return _alone(records, setting, cascade.students)
         happened = outcome(records, setting)
-        return _ChampionFigures(score=float(happened.score.mean()), cost_usd=float(happened.cost_usd.mean()))
+        return _ChampionFigures(score=records.mean(happened.score), cost_usd=records.mean(happened.cost_usd))
     name = str(start.model.get("name"))
     at = records.tiers.index(name) if name in records.tiers else -1
-    return _ChampionFigures(score=float(records.score[:, at].mean()), cost_usd=float(records.cost_usd[:, at].mean()))
+    return _ChampionFigures(score=records.mean(records.score[:, at]), cost_usd=records.mean(records.cost_usd[:, at]))
 
 
 def _alone(records: TierRecords, setting: CascadeSetting, students: Collection[str]) -> _ChampionFigures:
@@ -233,7 +233,7 @@ def _alone(records: TierRecords, setting: CascadeSetting, students: Collection[s
     happened, costs = outcome(records, setting), records.chain(setting.tiers).cost_usd
     score = np.where(happened.tier <= place, happened.score, 0.0)
     cost_usd = np.cumsum(costs, axis=1)[np.arange(len(records)), np.minimum(happened.tier, place)]
-    return _ChampionFigures(score=float(score.mean()), cost_usd=float(cost_usd.mean()))
+    return _ChampionFigures(score=records.mean(score), cost_usd=records.mean(cost_usd))
 
 
 def _in_order(proposals: Sequence[Proposal], n: int) -> list[Proposal]:
