@@ -89,6 +89,20 @@ def test_an_edit_that_is_no_better_is_told_and_costs_no_second_look(world: World
         confirm(world, mine, dry_run=True)
 
 
+def test_a_study_of_another_model_hides_no_look_that_was_taken(world: World) -> None:
+    mine = by_hand(world)
+    ended = world.run(confirm(world, mine))
+    assert ended.confirmation is not None
+    later = replace(
+        ended,
+        id="st_later",
+        finished_at=world.clock.now(),
+        definition={**ended.definition, "move_to": "another"},
+    )
+    world.store.write(lambda tx: world.store.studies.add(tx, later))
+    assert confirm(world, mine) == ended, "what was asked is not asked again"
+
+
 def test_a_winner_that_no_study_took_to_the_holdout_can_be_taken_there(world: World) -> None:
     """As of a study that started by itself and was not allowed to look."""
     searched = world.run(

@@ -15,7 +15,7 @@ from optimizer.content.core.policy.filter import TimeModel
 from optimizer.content.core.policy.pipeline import KNOBS, parse_pipeline
 from optimizer.content.core.policy.presets import PRESETS
 from optimizer.content.core.search.recommend import MIN_FULL, PipelineRecommendation, recommend
-from optimizer.content.core.search.replay import outcome, read_columns, replay, rows_to_columns
+from optimizer.content.core.search.replay import _texts, outcome, read_columns, replay, rows_to_columns
 from optimizer.content.core.search.score import processed_quality
 from optimizer.content.core.search.sensitivity import curve, values_to_try
 from optimizer.core.base.errors import DatasetTooSmall, InvalidInput
@@ -109,6 +109,11 @@ def test_a_search_that_writes_its_own_conditions_keeps_no_more_than_it_may() -> 
 def test_a_knob_that_does_nothing_for_these_records_has_a_flat_curve() -> None:
     assert curve(records(), {}, "exit.min_confidence").is_flat
     assert not curve(records(), {}, "filter.min_coherence").is_flat
+
+
+def test_one_long_text_does_not_make_every_row_as_long() -> None:
+    columns: list[list[str | None]] = [["short"] * 3, ["short", "x" * 50_000], ["short", None]]
+    assert [_texts(column).dtype.kind for column in columns] == ["U", "O", "O"]
 
 
 def test_every_knob_has_values_to_try_where_the_records_carry_what_it_is_compared_with() -> None:

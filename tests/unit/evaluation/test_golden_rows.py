@@ -104,6 +104,14 @@ class Folder:
         return files
 
 
+def test_a_scenario_may_hold_each_line_end_that_json_lets_a_text_hold(tmp_path: Path) -> None:
+    folder = Folder(tmp_path)
+    row = {**ROW, "input": {"document": "Notes\u2028on\u0085music."}}
+    folder.golden.write_text(f"{json.dumps(row, ensure_ascii=False)}\r\n", encoding="utf-8")
+    ((family,), problems) = (files := folder.files()).families.values(), files.problems
+    assert ([one.id for one in family.golden], dict(problems)) == ([ROW["id"]], {})
+
+
 def test_the_scenarios_beside_a_file_are_the_familys_and_are_read_again_when_they_change(tmp_path: Path) -> None:
     folder = Folder(tmp_path)
     folder.write(ROW)
