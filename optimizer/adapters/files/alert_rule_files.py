@@ -11,6 +11,7 @@ from pydantic import ValidationError
 from optimizer.core.base.errors import Fault, InvalidInput, pointer_of
 from optimizer.core.base.phrasing import did_you_mean
 from optimizer.core.rollout.alert_rules import AlertRule
+from optimizer.host.file_signature import FileSignature, signature_of
 from optimizer.host.yaml_files import line_of, load_file, plain
 
 PAGE = "docs/how-to/alert-on-rules.md"
@@ -58,7 +59,7 @@ class AlertRuleFile:
 
     def __init__(self, path: Path, shipped: Path) -> None:
         self._path, self._shipped = path, shipped
-        self._seen: tuple[Path, int, int] | None = None
+        self._seen: tuple[Path, FileSignature | None] | None = None
         self._rules: tuple[AlertRule, ...] = ()
         self.problem: InvalidInput | None = None
 
@@ -66,8 +67,7 @@ class AlertRuleFile:
         """As the file says now; where it cannot be used, those before, and ``problem`` says why."""
         try:
             path = self.path
-            stat = path.stat()
-            seen = path, stat.st_mtime_ns, stat.st_size
+            seen = path, signature_of(path)
             if self.problem is not None or seen != self._seen:
                 self._rules, self.problem = read_alert_rules(path), None
                 self._seen = seen

@@ -195,7 +195,7 @@ def read_answer(
     if output_tokens is None:
         # Tool calls and reasoning are output, too.
         written = [value for name, value in message.items() if name != "role" and value is not None]
-        output_tokens = max(size_of(written) - 1 - len(written), int(request.params.get("max_tokens") or 0))
+        output_tokens = max(size_of(written) - 1, int(request.params.get("max_tokens") or 0))
     mean, lowest = _log_probabilities(choice)
     return ModelAnswer(
         text=text,

@@ -9,6 +9,7 @@ import threading
 import time
 from collections.abc import Iterator
 from contextlib import suppress
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -233,6 +234,7 @@ def test_missing_token_counts_are_taken_at_their_upper_bound(behind: Provider, u
     )
     answer = own_wire(behind.url).complete(sent)
     assert (answer.input_tokens, answer.output_tokens) == (3 + 16, 20)
+    assert own_wire(behind.url).complete(replace(sent, params={})).output_tokens == len("four")
     call = {"id": "c", "type": "function", "function": {"name": "look", "arguments": "x" * 5000}}
     answered["choices"][0]["message"] = {"role": "assistant", "content": None, "tool_calls": [call]}
     assert own_wire(behind.url).complete(sent).output_tokens >= 5000
