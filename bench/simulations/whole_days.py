@@ -237,6 +237,16 @@ CASES = {
     "± 10 by the day, 6,000 users who come back once a day": Case(
         swing=0.10, crowd=replace(CROWD, requests_per_hour=250)
     ),
+    "± 10 by the day, window 24 h": Case(swing=0.10, window=24),
+    "± 10 by the day, labels jump tenfold, window 24 h": Case(swing=0.10, jumps=10, window=24),
+    "± 10 by the week, window 24 h": Case(swing=0.10, period=168, window=24),
+    "+ 5 for 48 hours, then - 10, window 24 h": Case(turns=(48, -0.10), begins=0.0, window=24, differences=(0.05,)),
+    "± 10 by the day, 400 labels an hour, begins with its bad half, window 24 h": Case(
+        swing=0.10, labels=400, begins=0.5, window=24, differences=(-DELTA,)
+    ),
+    "± 10 by the day, 6,000 users who come back twice a day, window 24 h": Case(
+        swing=0.10, crowd=replace(CROWD, requests_per_hour=500), window=24
+    ),
 }
 
 STEEP = {  # hours below two margins, many labels

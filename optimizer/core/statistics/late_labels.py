@@ -128,4 +128,4 @@ def _cut_mean(mean: float, end: float) -> float:
     """The mean of an exponential distribution that is cut off at ``end``; it grows with ``mean`` from 0 to half of
     ``end``.
     """
-    return mean - end / expm1(end / mean)
+    return mean - end / expm1(min(end / mean, 700.0))  # a float ends at exp(709), where nothing is left of the cut part

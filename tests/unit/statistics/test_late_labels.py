@@ -65,6 +65,7 @@ def test_labels_that_do_not_dwindle_name_no_window() -> None:
     assert ArmDelays(labelled=200, late=100, hours=1200.0).window_needed(24.0) is None
     assert ArmDelays(labelled=200, late=0).window_needed(24.0) == 24.0
     assert ArmDelays(labelled=1000, late=2, hours=4.0).window_needed(24.0) == 24.0
+    assert ArmDelays(labelled=100, late=4, hours=0.08).window_needed(24.0) == pytest.approx(24.0, rel=0.02)  # 72 s late
 
 
 def test_evidence_that_leans_to_one_arm_is_told_before_it_suffices_and_falls_again() -> None:
