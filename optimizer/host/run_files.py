@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import threading
+from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -18,6 +19,7 @@ from optimizer.core.base.errors import Refused
 from optimizer.host.config import Settings
 
 ANNOUNCE_AGAIN_S = 1.0
+BOOT_ID = Path("/proc/sys/kernel/random/boot_id")
 PRIVATE = 0o077  # umask: no mode for others on what is written
 
 
@@ -33,9 +35,8 @@ class RunningProcess:
 
 def announce(settings: Settings, name: str, url: str | None = None, **more: Any) -> None:
     """Write var/run/<name>.json in one step, once the process is READY: a reader sees all of it or nothing."""
-    started_at = psutil.Process().create_time()
     settings.run_dir().mkdir(parents=True, exist_ok=True)
-    values = {"pid": os.getpid(), "url": url, "created": started_at, "folder": _identity(settings), **more}
+    values = {**start_of(os.getpid()), "url": url, "folder": _identity(settings), **more}
     write_whole(settings.run_dir() / f"{name}.json", values)
 
 
@@ -65,7 +66,7 @@ def find(settings: Settings, name: str) -> RunningProcess | None:
     """
     if (values := _announced(settings, name)) is None:
         return None
-    since = datetime.fromtimestamp(float(values["created"]), UTC)
+    since = datetime.fromtimestamp(values["created"] + (psutil.boot_time() if psutil.LINUX else 0.0), UTC)
     return RunningProcess(name=name, pid=int(values["pid"]), url=values.get("url"), since=since)
 
 
@@ -74,7 +75,7 @@ def _announced(settings: Settings, name: str) -> dict[str, Any] | None:
     try:
         values = json.loads((settings.run_dir() / f"{name}.json").read_text(encoding="utf-8"))
         is_here = values.get("folder", _identity(settings)) == _identity(settings)
-        return values if is_here and lives(int(values["pid"]), float(values["created"])) else None
+        return values if is_here and lives(values) else None
     except (OSError, ValueError, KeyError, TypeError, AttributeError):
         return None
 
@@ -107,14 +108,28 @@ def find_api(settings: Settings) -> RunningProcess | None:
     return next((process for process in processes if process is not None), None)
 
 
-def lives(pid: int, created: float) -> bool:
-    """Whether the process that had this pid at that time (seconds since 1970) still runs.
+def start_of(pid: int) -> dict[str, Any]:
+    """A process and its start, by which ``lives`` knows it again whatever happens to the clock.
 
-    False also where the pid has gone to another process.
+    On Linux ``create_time`` moves where the clock is stepped, so the start counts from that of the machine, which is
+    named: pids and starts of its services are alike each time.
     """
+    created = psutil.Process(pid).create_time()
+    if not psutil.LINUX:
+        return {"pid": pid, "created": created}
+    return {
+        "pid": pid,
+        "created": created - psutil.boot_time(),
+        "boot": BOOT_ID.read_text() if BOOT_ID.exists() else "",
+    }
+
+
+def lives(start: Mapping[str, Any]) -> bool:
+    """Whether the process of this ``start_of`` still runs; False also where its pid has gone to another process."""
     try:
-        process = psutil.Process(pid)
-        return abs(process.create_time() - created) <= 2 and process.status() != psutil.STATUS_ZOMBIE
+        now = start_of(int(start["pid"]))
+        is_same = now.get("boot") == start.get("boot") and abs(now["created"] - float(start["created"])) <= 2
+        return is_same and psutil.Process(now["pid"]).status() != psutil.STATUS_ZOMBIE
     except psutil.Error:
         return False
 

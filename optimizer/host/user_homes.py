@@ -11,10 +11,8 @@ import tempfile
 from contextlib import suppress
 from pathlib import Path
 
-import psutil
-
 from optimizer.core.base.canonical import digest
-from optimizer.host.run_files import lives, write_whole
+from optimizer.host.run_files import lives, start_of, write_whole
 
 
 def enter(home: Path) -> None:
@@ -23,7 +21,7 @@ def enter(home: Path) -> None:
     A folder that cannot be written costs the convenience, never the server.
     """
     with suppress(OSError):
-        write_whole(_file(home), {"home": str(home), "pid": os.getpid(), "created": psutil.Process().create_time()})
+        write_whole(_file(home), {"home": str(home), **start_of(os.getpid())})
 
 
 def leave(home: Path) -> None:
@@ -42,7 +40,7 @@ def running() -> list[Path]:
     for file in files:
         try:
             values = json.loads(file.read_text(encoding="utf-8"))
-            if lives(int(values["pid"]), float(values["created"])):
+            if lives(values):
                 homes.append(Path(values["home"]))
         except (OSError, ValueError, KeyError, TypeError):
             continue

