@@ -12,7 +12,7 @@ import json
 import os
 import sqlite3
 import tarfile
-from collections.abc import Callable, Collection, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from contextlib import ExitStack, closing, suppress
 from dataclasses import dataclass
 from datetime import datetime
@@ -21,6 +21,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from optimizer.core.base.errors import Busy, Conflict, InvalidInput, NotFound
+from optimizer.runtime import wiring
 from optimizer.runtime.personal_home import keep_beside
 
 if TYPE_CHECKING:
@@ -85,20 +86,9 @@ def back_up_home(
                 # The spool before the store: an event on its way is then in one of them, or in both under one id.
                 archive.folder(settings.home, settings.var() / "spool")
                 _add_databases(archive, databases, copy, progress)
-                # Of the databases, those that lie in this home.
-                places = (
-                    settings.home / "config",
-                    settings.home / "experiments",
-                    settings.families_dir,
-                    *settings.more_families_dirs,
-                    settings.models_file,
-                    settings.monitoring_file,
-                    settings.alert_rules_file,
-                    settings.var(),
-                    *(() if settings.mlflow_tracking_uri else (settings.mlflow_dir(),)),
-                )
-                for folder in (place for place in places if place.is_relative_to(settings.home)):
-                    archive.folder(settings.home, folder, without=set(databases.values()))
+                home, *places = map(_tidy, (settings.home, *_places(settings)))
+                for place in (place for place in places if place.is_relative_to(home)):
+                    archive.folder(home, place, without=set(map(_tidy, databases.values())))
                 checksum = archive.finish({"made_by": version, "made_at": at.isoformat()})
             out.flush()
             os.fsync(out.fileno())
@@ -107,15 +97,16 @@ def back_up_home(
     except OSError as error:
         raise InvalidInput(f"{file} cannot be written: {error}. Nothing of it was kept.") from error
     finally:
-        part.unlink(missing_ok=True)
-        copy.unlink(missing_ok=True)
+        with suppress(NotADirectoryError):
+            part.unlink(missing_ok=True)
+            copy.unlink(missing_ok=True)
     return HomeBackup(
         file=file,
         checksum=checksum,
         made_at=at,
         n_files=len(archive.hashes) - 1,  # without the manifest, which is no file of the home
         n_bytes=file.stat().st_size,
-        not_in_it=tuple(_elsewhere(settings)),
+        not_in_it=tuple(_elsewhere(settings, [place for place in places if not place.is_relative_to(home)])),
     )
 
 
@@ -154,16 +145,36 @@ class _BackupArchive:
         self.hashes[name] = hashlib.sha256(content).hexdigest()
 
 
-def _elsewhere(settings: Settings) -> Iterator[str]:
+def _places(settings: Settings) -> Iterator[Path]:
+    """Folders and files of the home, wherever they lie."""
+    home = settings.home
+    yield from (home / "config", home / "experiments", settings.families_dir, *settings.more_families_dirs)
+    yield from (settings.models_file, settings.monitoring_file, settings.alert_rules_file, settings.var())
+    if not settings.mlflow_tracking_uri:
+        yield settings.mlflow_dir()
+    for family in wiring.load_families(settings).families.values():
+        for dotted in {*family.metrics, *family.own_functions}:
+            module = dotted.partition(".")[0]
+            yield from (home / module, home / f"{module}.py") if "." in dotted else ()
+        values = [value for parameters in family.metric_parameters.values() for value in parameters.values()]
+        yield from (file for value in values if isinstance(value, str) and (file := home / value).is_file())
+
+
+def _tidy(place: Path) -> Path:
+    """Without ``..``, which would hide where it lies."""
+    return Path(os.path.normpath(place))
+
+
+def _elsewhere(settings: Settings, places: Iterable[Path]) -> Iterator[str]:
     if settings.mlflow_tracking_uri:
         yield f"MLflow ({settings.mlflow_tracking_uri}), which has backups of its own"
-    for place in (settings.families_dir, *settings.more_families_dirs, settings.models_file):
-        if not place.is_relative_to(settings.home) and place.exists():
+    for place in dict.fromkeys(places):
+        if place.exists():
             yield f"{place}, which is outside of {settings.home}"
     named = sorted(name for name in os.environ if name.startswith("DETENT_") and name != "DETENT_HOME")
     if named:
         yield f"what the environment says ({', '.join(named)})"
-    yield "keys and addresses of model providers in the environment; logs"
+    yield "keys and addresses of model providers in the environment; installed packages; logs"
 
 
 def _files(place: Path, within: frozenset[Path] = frozenset()) -> Iterator[Path]:

@@ -9,13 +9,17 @@ import threading
 from collections.abc import Iterator
 from contextlib import closing
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
+from unittest.mock import patch
 
 import pytest
 
+from optimizer.adapters.files.family_files import parse_family_text
 from optimizer.adapters.files.spool import NAME, Spool
 from optimizer.adapters.store.migrations import revisions
 from optimizer.core.base.errors import InvalidInput
+from optimizer.core.family.family import MetricUse
 from optimizer.host.config import load_settings
 from optimizer.runtime import wiring
 from optimizer.runtime.back_up_home import MANIFEST, MLFLOW, STORE, back_up_home
@@ -23,7 +27,7 @@ from optimizer.runtime.personal_home import BESIDE_BACKUPS
 from tests.command_line import Ran, detent
 from tests.recordings.home import unpacked
 from tests.stores import NOW, arm, interaction, keep_events
-from tests.worlds.api_world import World, make_home, serving
+from tests.worlds.api_world import FAMILY, World, make_home, serving
 
 REPORTED = ("interactions", "feedback_events")
 UNITS = [f"user-{n}" for n in range(40)]
@@ -158,6 +162,8 @@ def test_a_home_with_files_and_a_file_that_is_there_are_left_alone(world: World,
     refused = in_home(home, "restore", file)
     assert refused.code == 1
     assert "no empty home" in refused.err
+    refused = in_home(home, "backup", file / "c.tar")
+    assert (refused.code, "Nothing of it was kept" in refused.err) == (2, True)
 
 
 def test_a_damaged_store_is_not_backed_up(world: World, tmp_path: Path) -> None:
@@ -212,6 +218,36 @@ def test_study_definitions_of_the_home_are_in_it(world: World, tmp_path: Path) -
     restored = in_home(new, "restore", tmp_path / "b.tar")
     assert restored.code == 0, restored.err
     assert (new / "experiments" / "own.yaml").read_text(encoding="utf-8") == "strategy: bootstrap\n"
+
+
+def test_what_families_name_is_in_it_and_what_lies_elsewhere_is_said(tmp_path: Path) -> None:
+    home, elsewhere = tmp_path / "home", tmp_path / "elsewhere"
+    home.mkdir()
+    elsewhere.mkdir()
+    settings = make_home(
+        home / ".." / "home",
+        families_dir="../elsewhere",
+        **{name: elsewhere / name for name in ("alert_rules_file", "monitoring_file")},
+    )
+    for name, content in {"my_metrics.py": "", "own/gates.py": "", "metrics/aligned.json": "{}"}.items():
+        (home / name).parent.mkdir(exist_ok=True)
+        (home / name).write_text(content)
+    uses = {"aligned": {"predictor": "metrics/aligned.json"}, "recall": {"corpus": f"{elsewhere}/corpus.jsonl"}}
+    scorer = {"my_metrics.good": 1.0, **{name: MetricUse(weight=1.0, **use) for name, use in uses.items()}}
+    gate = {"policy.gate.scorer": {"choices": ["own.gates.sure"]}}
+    family = parse_family_text(FAMILY, file="family.yaml").model_copy(update={"scorer": scorer, "space": gate})
+    (elsewhere / "family.yaml").write_text(FAMILY)
+    for name in ("alert_rules_file", "monitoring_file", "corpus.jsonl"):
+        (elsewhere / name).write_text("{}")
+    with patch.object(wiring, "load_families", lambda settings: SimpleNamespace(families={"triage": family})):
+        backup = back_up_home(settings, tmp_path / "b.tar", at=NOW, version="1")
+    with tarfile.open(tmp_path / "b.tar") as tar:
+        names = tar.getnames()
+    assert {"my_metrics.py", "own/gates.py", "metrics/aligned.json"} <= set(names)
+    assert not [name for name in names if name.startswith("..")], "no restore takes what leads out of the home"
+    named = [words.partition(",")[0] for words in backup.not_in_it if "outside" in words]
+    outside = {elsewhere / name for name in ("alert_rules_file", "monitoring_file", "corpus.jsonl")}
+    assert set(map(Path, named)) == {elsewhere, *outside}
 
 
 def test_folders_that_are_links_are_in_it_and_a_link_in_a_circle_ends(world: World, tmp_path: Path) -> None:
