@@ -81,7 +81,7 @@ def _manager(shared: Services, scope: Scope, loop: asyncio.AbstractEventLoop, li
     headers = {name: value for name, value in reversed(scope["headers"]) if name in PASSED_ON}
     http = httpx.Client(base_url=URL, headers=list(headers.items()), transport=OwnRoutes(scope, loop), timeout=WAIT_S)
     client = ApiClient(URL, http=http)
-    tools = tools_of(OverHttp(client), lambda: client, allowed=shared.settings.api.mcp_allow)
+    tools = tools_of(lambda: OverHttp(client), lambda: client, allowed=shared.settings.api.mcp_allow)
     return StreamableHTTPSessionManager(
         server_of(tools, limiter),
         json_response=True,

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import os
 import re
+import threading
 from collections.abc import Callable, Mapping, Sequence
 from datetime import UTC, datetime, timedelta
 from functools import cached_property
@@ -24,7 +25,6 @@ from optimizer.runtime.use_cases import use_case_of
 if TYPE_CHECKING:
     from rich.console import Console
 
-    from optimizer.adapters.files.secrets import Secrets
     from optimizer.core.family.family import Family
     from optimizer.core.serving.rollout import Rollout
     from optimizer.core.views.family import FamilyView
@@ -59,6 +59,16 @@ class Session:
     def __init__(self, home: Path | None = None) -> None:
         """``home``: the one that is meant, whatever the folder; None: as a command finds it."""
         self._named_home = home
+        self._looking = threading.Lock()
+
+    def look_again(self) -> Session:
+        """A program may stay open for days: a server starts or ends meanwhile, and family files change."""
+        with self._looking:
+            for name in ("server", "asked_server", "client", "families", "context"):
+                self.__dict__.pop(name, None)
+            if self.server is None:
+                wiring.sync_families(self.settings, self.families, self.store, self.clock)
+        return self
 
     @cached_property
     def settings(self) -> Settings:
@@ -220,28 +230,15 @@ class Session:
     @cached_property
     def context(self) -> Context:
         """The context of use cases in this process."""
-        from optimizer.core.serving.assignment import verify_token
-
-        return wiring.open_context(
+        return wiring.home_context(
             self.settings,
             actor=self.actor,
             store=self.store,
             clock=self.clock,
-            families=lambda: self.families,
-            family=self.family,
-            unit_keys=lambda: self._secrets.unit_keys,
-            verify=lambda token: verify_token(token, self._secrets.token_keys, self.clock.now()),
+            families=self.families,
             progress=self.progress,
-            fit_judge=wiring.fit_judge,
-            serving_health=lambda: wiring.health_beside_server(
-                self.store, self.clock, self.server.why_not_ready() if self.server is not None else None
-            ),
+            not_ready=lambda: self.server.why_not_ready() if self.server is not None else None,
         )
-
-    @cached_property
-    def _secrets(self) -> Secrets:
-
-        return wiring.open_secrets(self.settings)
 
     @cached_property
     def store(self) -> Store:

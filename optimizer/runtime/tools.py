@@ -69,8 +69,11 @@ class Tool:
     call: Callable[[Mapping[str, Any]], Any]
 
 
-def tools_of(client: Client, server: Callable[[], ApiClient | None], *, allowed: tuple[str, ...] = ()) -> list[Tool]:
+def tools_of(
+    client: Callable[[], Client], server: Callable[[], ApiClient | None], *, allowed: tuple[str, ...] = ()
+) -> list[Tool]:
     """Args:
+    client, server: of the time of a call, since a server may begin and end meanwhile.
     allowed: acts, of ``ACTS``; without any a model reads, fetches prompts and reports feedback.
     """
     acts = {name: function for act in allowed for name, function in ACTS[act].items()}
@@ -84,7 +87,7 @@ def tools_of(client: Client, server: Callable[[], ApiClient | None], *, allowed:
     ]
 
 
-def _of_use_case(name: str, use_case: UseCase, client: Client) -> Tool:
+def _of_use_case(name: str, use_case: UseCase, client: Callable[[], Client]) -> Tool:
     schema = use_case.schema
     members = {member: it for member, it in schema["properties"].items() if member not in NOT_FOR_MODELS}
     is_paid = "budget" in members
@@ -99,7 +102,7 @@ def _of_use_case(name: str, use_case: UseCase, client: Client) -> Tool:
             request = use_case.request(**arguments)
         except ValidationError as error:
             raise InvalidInput(f"{name}: {error.errors()[0]['loc']}: {error.errors()[0]['msg']}.") from None
-        return json.loads(use_case.written(client.ask(use_case.call, request)))
+        return json.loads(use_case.written(client().ask(use_case.call, request)))
 
     return Tool(
         name=name,
@@ -121,7 +124,8 @@ def _get_prompt(server: Callable[[], ApiClient | None]) -> Tool:
         _refuse_unknown(arguments, members)
         family, unit = str(arguments.get("family", "")), arguments.get("unit")
         place = f"/v1/families/{quote(family, safe='')}"
-        options: dict[str, Any] = {"headers": {"X-Detent-Unit": str(unit)} if unit is not None else {}}
+        headers = {} if unit is None else {"X-Detent-Unit": str(unit).encode(errors="surrogatepass")}
+        options: dict[str, Any] = {"headers": headers}
         if "variables" not in arguments:
             return json.loads(_running(server).content("GET", f"{place}/prompt", **options))
         options["json"] = {"variables": arguments["variables"]}

@@ -151,8 +151,14 @@ def home_context(
     store: Store | None = None,
     clock: Clock | None = None,
     families: FamilySource | None = None,
+    progress: Callable[[int, int], None] | None = None,
+    not_ready: Callable[[], str | None] = lambda: None,
 ) -> Context:
-    """The Context of a use case, for a process that answers no requests. What it has not open is opened here."""
+    """The Context of a use case, for a process that answers no requests. What it has not open is opened here.
+
+    Args:
+        not_ready: what the running server says is wrong with it.
+    """
     from optimizer.core.serving.assignment import verify_token
     from optimizer.core.serving.family_names import definition
 
@@ -160,9 +166,7 @@ def home_context(
 
     @cache  # without arguments: settings hold a dict, so they have no hash
     def files() -> FamilySource:
-        if families is not None:
-            return families
-        files_read = load_families(settings)
+        files_read = load_families(settings) if families is None else families
         with the_store.read() as tx:
             files_read.former_names = the_store.family_names.former(tx)
         return files_read
@@ -178,7 +182,8 @@ def home_context(
         unit_keys=lambda: open_secrets(settings).unit_keys,
         verify=lambda token: verify_token(token, open_secrets(settings).token_keys, the_clock.now()),
         fit_judge=fit_judge,
-        serving_health=lambda: health_beside_server(the_store, the_clock),
+        serving_health=lambda: health_beside_server(the_store, the_clock, not_ready()),
+        progress=progress,
     )
 
 
@@ -189,12 +194,8 @@ def mlflow_link(settings: Settings, study: Study) -> str | None:
     return link_of(settings, study)
 
 
-def health_beside_server(store: Store, clock: Clock, not_ready: str | None = None) -> ServingHealth:
-    """The health that a process which serves nothing sees.
-
-    Args:
-        not_ready: what the running server says is wrong with it.
-    """
+def health_beside_server(store: Store, clock: Clock, not_ready: str | None) -> ServingHealth:
+    """The health that a process which serves nothing sees."""
     from optimizer.jobs.context import ServingHealth
 
     with store.read() as tx:

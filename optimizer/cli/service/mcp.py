@@ -33,7 +33,9 @@ def mcp(
     for act in allow or ():
         check_one_of("--allow", act, tuple(ACTS))
     session = Session()
-    tools = tools_of(session.client, lambda: session.server, allowed=tuple(allow or ()))
+    tools = tools_of(
+        lambda: session.look_again().client, lambda: session.look_again().server, allowed=tuple(allow or ())
+    )
     if as_json:
         show(as_json, [{"name": tool.name, "about": tool.about, "schema": tool.schema} for tool in tools])
         return

@@ -16,7 +16,6 @@ from optimizer.cli.session import Session
 from optimizer.cli.study.run import StudyThread
 from optimizer.core.base.errors import DetentError, InvalidInput, NotFound
 from optimizer.host.run_files import ProcessLock
-from optimizer.runtime import wiring
 from optimizer.runtime.use_cases import USE_CASES, UseCase
 
 
@@ -42,14 +41,12 @@ class OpenProject:
             faults = "; ".join(f"{'/'.join(map(str, each['loc']))}: {each['msg']}" for each in error.errors())
             raise InvalidInput(f"This cannot be asked for: {faults}.") from None
         with self._lock:
-            self._look_again()
-            return json.loads(use_case.written(self._session.client.ask(use_case.call, request)))
+            return json.loads(use_case.written(self._session.look_again().client.ask(use_case.call, request)))
 
     def work(self, study: str) -> StudyThread | None:
         """Runs a study in a thread of this process; None where the server or another worker does it."""
         with self._lock:
-            self._look_again()
-            session = self._session
+            session = self._session.look_again()
             if session.server is not None:
                 return None
             lock = ProcessLock(session.settings, "worker")
@@ -58,14 +55,6 @@ class OpenProject:
             work = StudyThread(session, study, lock)
             work.start()
             return work
-
-    def _look_again(self) -> None:
-        """A program may stay open for days: a server starts or ends meanwhile, and family files change."""
-        session = self._session
-        for name in ("server", "asked_server", "client", "families", "context"):
-            session.__dict__.pop(name, None)
-        if session.server is None:
-            wiring.sync_families(session.settings, session.families, session.store, session.clock)
 
 
 @cache

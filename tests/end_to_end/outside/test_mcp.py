@@ -18,6 +18,7 @@ import pytest
 
 from optimizer.core.base.errors import DetentError
 from optimizer.core.serving.access import access_of, hash_of
+from optimizer.host import run_files
 from optimizer.runtime.api_client import ApiClient
 from optimizer.runtime.client import OverHttp
 from optimizer.runtime.tools import ACTS, NOT_FOR_MODELS, tools_of
@@ -38,7 +39,7 @@ def test_the_official_client_reads_and_is_told_what_it_may_not_do(tmp_path: Path
     from mcp import ClientSession, StdioServerParameters  # not at import: it loads for seconds
     from mcp.client.stdio import stdio_client
 
-    make_home(tmp_path / "home")
+    settings = make_home(tmp_path / "home")
 
     @asynccontextmanager
     async def session(*options: str) -> Any:
@@ -62,6 +63,10 @@ def test_the_official_client_reads_and_is_told_what_it_may_not_do(tmp_path: Path
             without_server = await client.call_tool("get_prompt", {"family": "triage"})
             assert without_server.is_error
             assert "detent serve" in without_server.content[0].text
+            with serving(settings) as made, on_a_socket(made.app, settings) as url:
+                run_files.announce(settings, "api", url)
+                assert not (await client.call_tool("get_prompt", {"family": "triage"})).is_error, "it began meanwhile"
+                run_files.withdraw(settings, "api")
             planned = await client.call_tool("optimize", {"family": "triage", "budget": {"calls": 50}, "dry_run": True})
             assert "examples" in planned.content[0].text
             without = await client.call_tool("optimize", {"family": "triage", "budget": "2 usd"})
@@ -207,13 +212,13 @@ def test_each_request_counts_in_the_minute_of_its_key(world: World) -> None:
 
 def tools(world: World, *allowed: str) -> dict[str, Any]:
     server = ApiClient("http://here", http=world.client)
-    return {tool.name: tool for tool in tools_of(OverHttp(server), lambda: server, allowed=allowed)}
+    return {tool.name: tool for tool in tools_of(lambda: OverHttp(server), lambda: server, allowed=allowed)}
 
 
 def test_a_prompt_is_fetched_and_its_outcome_counts_in_its_arm(world: World) -> None:
     told = tools(world)
-    prompt = told["get_prompt"].call({"family": "triage", "unit": "u1"})
-    filled_in = told["get_prompt"].call({"family": "triage", "unit": "u1", "variables": {"text": "A question."}})
+    prompt = told["get_prompt"].call({"family": "triage", "unit": "Zoë, 山田"})
+    filled_in = told["get_prompt"].call({"family": "triage", "unit": "Zoë, 山田", "variables": {"text": "A question."}})
     assert "A question." in json.dumps(filled_in["messages"])
     assert prompt["variant"] == filled_in["variant"]
     assert told["record_feedback"].call({"assignment": prompt["assignment"], "success": True})["accepted"] == 1
