@@ -119,7 +119,12 @@ def _unpack(file: Path, part: Path) -> tuple[dict[str, Any], str]:
         manifest: dict[str, Any] = json.loads((part / MANIFEST).read_bytes())
         (part / MANIFEST).unlink()
         declared: Mapping[str, str] = manifest["files"]
-    except (tarfile.TarError, EOFError, OSError, ValueError, KeyError, TypeError) as error:
+    except OSError as error:
+        raise InvalidInput(
+            f"{file} cannot be unpacked into {part.parent}: {error}. Where there is no room, make some. Nothing was"
+            " changed."
+        ) from error
+    except (tarfile.TarError, EOFError, ValueError, KeyError, TypeError) as error:
         raise InvalidInput(
             f"{file} is no whole backup ({type(error).__name__}: {error}): it was cut, or is another file. Take another"
             " one. Nothing was changed."

@@ -8,6 +8,7 @@ import tarfile
 import threading
 from collections.abc import Iterator
 from contextlib import closing
+from errno import ENOSPC
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -144,6 +145,14 @@ def test_what_is_no_whole_backup_makes_no_home(world: World, tmp_path: Path) -> 
         assert "Nothing was changed" in refused.err
         assert not new.exists() or list(new.iterdir()) == []
     assert in_home(new, "restore", tmp_path / "none.tar").code == 1
+
+
+def test_a_whole_backup_that_finds_no_room_is_called_no_other_file(world: World, tmp_path: Path) -> None:
+    assert in_home(world.settings.home, "backup", tmp_path / "b.tar").code == 0
+    with patch("shutil.copyfileobj", side_effect=OSError(ENOSPC, "No space left on device")):
+        refused = in_home(tmp_path / "new", "restore", tmp_path / "b.tar")
+    assert (refused.code, "make some" in refused.err, "no whole backup" in refused.err) == (2, True, False), refused.err
+    assert list((tmp_path / "new").iterdir()) == []
 
 
 def test_a_member_outside_of_the_home_is_refused(world: World, tmp_path: Path) -> None:
