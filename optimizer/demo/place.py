@@ -109,6 +109,8 @@ def _with_environment(home: Path, *, own_database: bool = False) -> Settings:
     """Settings of the demo's home, and an environment in which every command started from here means the same home."""
     os.environ["DETENT_HOME"] = str(home)
     os.environ["DETENT_PROFILE"] = "demo"
+    for name in ("DETENT_SERVER", "DETENT_API_KEY"):  # commands would go to that server
+        os.environ.pop(name, None)
     if own_database:
         os.environ.pop("DETENT_DATABASE_URL", None)
     return load_settings("demo", home)
@@ -138,12 +140,12 @@ class Servers:
                 start_new_session=True,  # Ctrl-C ends the demo, which then ends these in order
             )
 
-    def wait(self, *names: str, within_s: float = START_S) -> None:
+    def wait(self, *names: str) -> None:
         """Waits until these processes announced that they are ready.
 
         Raises Refused with the log's last lines when they do not.
         """
-        deadline = time.monotonic() + within_s
+        deadline = time.monotonic() + START_S
         while any(run_files.find(self._settings, name) is None for name in names):
             if self._process is None or self._process.poll() is not None or time.monotonic() > deadline:
                 waiting = ", ".join(name for name in names if run_files.find(self._settings, name) is None)

@@ -23,16 +23,14 @@ BY_SLUG: Mapping[str, type[DetentError]] = {
 class ApiClient:
     """One server. Its methods raise the DetentError that the server's problem document names."""
 
-    def __init__(
-        self, url: str, api_key: str | None = None, *, timeout_s: float = 60.0, http: httpx.Client | None = None
-    ) -> None:
+    def __init__(self, url: str, api_key: str | None = None, *, http: httpx.Client | None = None) -> None:
         """Args:
         http: what reaches the server, in place of a connection to ``url``.
         """
         self.url = url
         key = {"Authorization": f"Bearer {api_key}"} if api_key else {}
         headers = httpx.Headers({"User-Agent": COMMAND_LINE, **key}, encoding="utf-8")  # a key may hold any character
-        self._http = http or httpx.Client(base_url=url, headers=headers, timeout=timeout_s, trust_env=False)
+        self._http = http or httpx.Client(base_url=url, headers=headers, timeout=60.0, trust_env=False)
 
     @classmethod
     def of_running_server(cls, url: str, api_key: str | None) -> ApiClient | None:

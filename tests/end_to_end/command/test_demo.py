@@ -93,8 +93,11 @@ def a_trial(number: int, variant: str, score: float | None) -> Trial:
     )
 
 
-def test_the_first_demo_runs_in_the_project_s_own_home(home: Path) -> None:
+def test_the_first_demo_runs_in_the_project_s_own_home(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("DETENT_SERVER", "DETENT_API_KEY"):
+        monkeypatch.setenv(name, "http://127.0.0.1:1")
     chosen = place.choose()
+    assert not {"DETENT_SERVER", "DETENT_API_KEY"} & set(os.environ), "its commands would go there"
     assert chosen.settings.home == home
     assert chosen.why == ""
     assert chosen.settings.simulated_clock
