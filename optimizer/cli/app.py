@@ -164,6 +164,11 @@ def run(arguments: Sequence[str]) -> int:
     except BrokenPipeError:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return DONE
+    except OSError as error:
+        if error.filename is None:  # no file that was named: a fault of the product, which needs its traceback
+            raise
+        _report(DetentError(f"{error.filename}: {error.strerror}."), as_json)
+        return FAILED
     except Exception as error:
         if type(error).__name__ == "ValidationError":  # pydantic's, of a request: it is loaded only where one is made
             from optimizer.jobs.request import invalid

@@ -37,10 +37,10 @@ def snapshot(
     file = Session().show(as_json, export_snapshot, None if out else lambda _, file: print(file.text, end=""))
     if out is None:
         return
-    part = out.with_name(f".{out.name}.part")
     try:
+        part = out.with_name(f".{out.name}.part")
         part.write_text(file.text, encoding="utf-8")
         os.replace(part, out)  # an application that reads it sees a whole file
-    except OSError as error:
+    except (OSError, ValueError) as error:
         raise InvalidInput(f"{out} cannot be written: {error}.") from None
     say(f"{count(len(file.families), 'family', 'families')} in {out}. In an application: Client(fallback={str(out)!r})")

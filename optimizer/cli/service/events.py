@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from itertools import pairwise
+from math import isfinite
 from pathlib import Path
 from time import sleep
 from typing import IO, Annotated, Any
@@ -161,10 +162,12 @@ def tail(
 
     if kind not in ("interactions", "feedback"):
         raise InvalidInput(f"--kind {kind!r} is none of interactions, feedback.")
+    if not isfinite(rotate_mb):
+        raise InvalidInput(f"--rotate-mb needs a number of megabytes, not {rotate_mb}.")
     from optimizer.jobs.feedback.read_events import read_feedback, read_interactions
 
     session, read = Session(), {"interactions": read_interactions, "feedback": read_feedback}[kind]
-    place = cursor or (to.with_name(f"{to.name}.cursor") if to is not None else None)
+    place = cursor or (to.parent / f"{to.name}.cursor" if to is not None else None)
     begin = time_of(since, session.clock.now(), "--since") or session.clock.now()
     position = TailPosition(since=_last_cursor(place, family, kind) or begin)
     is_of_tail = place is not None and place.exists()

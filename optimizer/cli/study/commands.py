@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated, cast
 
 import typer
 
-from optimizer.cli.output import FamilyName, Json, console, say, show, show_report, tell_change
+from optimizer.cli.output import FamilyName, Json, console, say, show, show_report, table, tell_change
 from optimizer.cli.report_file import Open, Out, deliver
 from optimizer.cli.session import Session, check_one_of
 from optimizer.cli.study.estimate_view import view_estimate, view_price
@@ -167,24 +167,20 @@ def list_studies(
         "started_by": "Started by",
         "created_at": "Made",
     }
-    session.show_page(
-        as_json,
-        read_studies,
-        columns,
-        family=family,
-        status=status,
-        rows=lambda page: [
-            {
-                **members_of(s),
-                "status": s.state,
-                "n_calls": s.spend.n_calls,
-                "usd": s.spend.usd,
-                "started_by": s.trigger.kind if s.trigger else s.created_by,
-            }
-            for s in page.items
-        ],
-        empty="No studies yet. Start one: detent study run FAMILY --dry-run",
-    )
+    page = session.whole(read_studies, family=family, status=status)
+    rows = [
+        {
+            **members_of(s),
+            "status": s.state,
+            "n_calls": s.spend.n_calls,
+            "usd": s.spend.usd,
+            "started_by": s.trigger.kind if s.trigger else s.created_by,
+        }
+        for s in page.items
+    ]
+    columns |= {"error": "Error"} if any(s.error for s in page.items) else {}
+    empty = "No studies yet. Start one: detent study run FAMILY --dry-run"
+    show_report(as_json, read_studies, page, table(rows, columns, empty=empty))
 
 
 @app.command("show")

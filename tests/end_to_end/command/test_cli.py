@@ -27,7 +27,7 @@ from optimizer.runtime import wiring
 from tests import command_line
 from tests.cases import named
 from tests.stand_ins.scripted_model import chat_answer, provider
-from tests.stores import keep_in_doubt, keep_one_request, migrate_store
+from tests.stores import keep_in_doubt, keep_one_request, migrate_store, study
 
 ROOT = Path(__file__).parents[3]
 
@@ -207,6 +207,10 @@ def test_init_overwrites_nothing(detent: Detent) -> None:
         ),
         "unknown option": (["family", "list", "--colour"], 2, "No such option"),
         "unknown command": (["fly"], 2, "No such command"),
+        "a project below a file": (["init", f"{__file__}/sub"], 1, "test_cli.py/sub: Not a directory"),
+        "a snapshot over a folder": (["export", "snapshot", "--out", "."], 2, "cannot be written"),
+        "a stream into a folder": (["events", "tail", "--once", "--to", "."], 2, "Nothing can be written there"),
+        "files without end": (["events", "tail", "--once", "--rotate-mb", "inf"], 2, "--rotate-mb"),
         "not confirmed": (["data", "forget", "--unit", "u"], 3, "confirm it with the unit"),
     },
 )
@@ -245,6 +249,17 @@ def test_a_dry_run_names_calls_dollars_and_minutes_and_writes_no_study(detent: D
     assert ran.code == 0, ran.err
     assert all(word in ran.out for word in ("Calls", "Dollars", "Minutes", "Reserved"))
     assert detent("study", "list", "--json").json["items"] == []
+
+
+def test_every_study_is_listed_and_one_that_failed_with_its_error(tmp_path: Path) -> None:
+    command_line.new_project(tmp_path)
+    env, store = {"DETENT_HOME": str(tmp_path), "COLUMNS": "300"}, wiring.open_store(load_settings(home=tmp_path))
+    for n in range(101):
+        failed = study(f"st_{n}", family="support_topics", status="failed", error=None if n else "The provider is ill.")
+        store.write(lambda tx, failed=failed: store.studies.add(tx, failed))
+    store.close()
+    assert len(command_line.detent("study", "list", "--json", env=env).json["items"]) == 101
+    assert "The provider is ill." in command_line.detent("study", "list", env=env).out
 
 
 def _report(variant: str) -> None:
