@@ -135,8 +135,7 @@ def remember(settings: Settings, unit: str, at: datetime, own_words: bool) -> No
     files = [settings.var() / FORGOTTEN]
     files += [folder / BESIDE_BACKUPS for folder in backup_folders(settings) if folder.is_dir()]
     for file in files:
-        known = forgotten_in(file)
-        if unit not in known or own_words > known[unit]:
+        if own_words > forgotten_in(file).get(unit, -1):  # as one who is not in it yet
             _append(file, json.dumps(line) + "\n")
 
 
@@ -176,8 +175,9 @@ def keep_beside(settings: Settings, backup: Path) -> Path:
     beside = folder / BESIDE_BACKUPS
     known = forgotten_in(beside)
     lines = (settings.var() / FORGOTTEN).read_text(encoding="utf-8") if (settings.var() / FORGOTTEN).exists() else ""
-    new = [line for line in lines.splitlines() if json.loads(line)["unit"] not in known]
-    _append(beside, "".join(f"{line}\n" for line in new))
+    remembered = map(json.loads, lines.splitlines())
+    new = [line for line in remembered if line.get("own_words", False) > known.get(line["unit"], -1)]
+    _append(beside, "".join(json.dumps(line) + "\n" for line in new))
     return beside
 
 

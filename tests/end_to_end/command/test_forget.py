@@ -7,6 +7,7 @@ import re
 import sqlite3
 from collections.abc import Iterator
 from contextlib import closing
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +19,14 @@ from optimizer.core.serving import champion
 from optimizer.host.config import Settings
 from optimizer.jobs.upkeep.forget_person import carry_out_forgetting
 from optimizer.runtime import wiring
-from optimizer.runtime.personal_home import BESIDE_BACKUPS, FORGOTTEN, forgetting_home, forgotten_in
+from optimizer.runtime.personal_home import (
+    BESIDE_BACKUPS,
+    FORGOTTEN,
+    forgetting_home,
+    forgotten_in,
+    keep_beside,
+    remember,
+)
 from tests.command_line import Ran, detent
 from tests.stand_ins.mlflow_store import NewMlflow
 from tests.worlds.api_world import make_home, serving
@@ -222,6 +230,18 @@ def test_a_restore_lets_a_familys_own_words_stay_where_the_forgetting_did(
     assert restored.code == 0, restored.err
     assert restored.json["n_forgotten"] == 1
     assert files_with(tmp_path / "new", ANSWERED) == []
+
+
+def test_what_stayed_is_known_beside_backups_that_were_away_meanwhile(settings: Settings, tmp_path: Path) -> None:
+    backups, away = tmp_path / "backups", tmp_path / "away"
+    backups.mkdir()
+    beside = keep_beside(settings, backups / "a.tar")
+    remember(settings, "one", datetime.now(UTC), own_words=False)
+    backups.rename(away)
+    remember(settings, "one", datetime.now(UTC), own_words=True)
+    away.rename(backups)
+    keep_beside(settings, backups / "b.tar")
+    assert forgotten_in(beside) == {"one": True}
 
 
 def test_a_server_queues_it_and_throws_away_what_its_processes_hold(settings: Settings) -> None:
