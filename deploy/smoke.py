@@ -3,7 +3,8 @@
 
     python deploy/smoke.py http://127.0.0.1:8321 [--key KEY] [--family triage] [--chat]
 
-It needs Python alone. It changes nothing but one interaction, whose id begins with smoke-, where --report is given.
+It needs Python alone. It changes nothing but what it is asked to: with --family the prompt is used once, --report keeps
+an interaction whose id begins with smoke-, and --chat asks a model, whose answer is kept as any other.
 Exit code 1 where something does not work.
 """
 
@@ -30,6 +31,10 @@ class Answer:
     body: Any
     headers: dict[str, str]
     ms: float
+
+    def member(self, name: str) -> Any:
+        """None also where the answer is no JSON, as of a proxy in between."""
+        return self.body.get(name) if isinstance(self.body, dict) else None
 
 
 class Server:
@@ -73,7 +78,7 @@ def checks(server: Server, options: argparse.Namespace) -> Iterator[tuple[str, C
 
     def ready() -> str:
         answer = server.ask("/ready")
-        degraded = answer.body.get("degraded") if isinstance(answer.body, dict) else None
+        degraded = answer.member("degraded")
         said = "it is ready" if not degraded else f"it is ready, but degraded: {', '.join(degraded)}"
         return expect(answer, answer.status == 200, said)
 
@@ -90,12 +95,12 @@ def checks(server: Server, options: argparse.Namespace) -> Iterator[tuple[str, C
         assignment = server.ask(f"/v1/families/{options.family}/prompt?unit=smoke").body["assignment"]
         event = {"id": f"smoke-{time.time_ns()}", "assignment": assignment, "latency_ms": 1.0}
         answer = server.ask("/v1/interactions", event)
-        return expect(answer, answer.status == 200 and answer.body.get("accepted") == 1, "an interaction is kept")
+        return expect(answer, answer.status == 200 and answer.member("accepted") == 1, "an interaction is kept")
 
     def chat() -> str:
         body = {"model": options.family, "messages": [{"role": "user", "content": options.message}], "user": "smoke"}
         answer = server.ask("/v1/chat/completions", body, timeout_s=CHAT_TIMEOUT_S)
-        return expect(answer, answer.status == 200 and bool(answer.body.get("choices")), "a chat is answered")
+        return expect(answer, answer.status == 200 and bool(answer.member("choices")), "a chat is answered")
 
     yield from (("health", alive), ("ready", ready), ("metrics", metrics))
     if options.family:

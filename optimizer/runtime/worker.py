@@ -104,6 +104,7 @@ class Worker:
         self._roll_up_from = 0.0  # monotonic seconds
         self._studies: StudyWorkflows | None = None
         self._studies_from = 0.0  # monotonic seconds
+        self._is_synced = False  # whether the store knows what the families' files hold
         self._under_way: set[str] = set()  # studies, at the last look
         self._run_pauses: dict[str, tuple[float, float]] = {}  # of failed runs: seconds, and their end (monotonic)
         self._handing_on = threading.Lock()  # two duties hand candidates on: a regular one, and the end of a study
@@ -282,6 +283,8 @@ class Worker:
     def _look_around(self) -> object:
         if self._families.changed():
             self._families.load()
+            self._is_synced = False
+        if not self._is_synced:
             for sync in wiring.sync_families(self._settings, self._families, self._store, self._clock):
                 log.info(
                     "family synced",
@@ -290,6 +293,7 @@ class Worker:
                     edited=sync.edited,
                     promoted=sync.promoted,
                 )
+            self._is_synced = True
         if self._studies is None:
             if time.monotonic() < self._studies_from:
                 return STILL_FAILING

@@ -13,6 +13,7 @@ import json
 import subprocess
 import sys
 from collections.abc import Iterator
+from http.server import BaseHTTPRequestHandler
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +22,7 @@ import pytest
 
 from tests.clock import PROCESSES_S, until
 from tests.command_line import Ran
+from tests.stand_ins.local_server import local_server
 from tests.stand_ins.running_server import Server, make_home, started
 from tests.stand_ins.scripted_model import Provider, chat_answer, provider
 
@@ -28,6 +30,19 @@ LABELS_PER_S = 12
 WITHIN_S = 100  # in which the drop has to be noticed
 LONG = "Hello. " * 60 + "My card was charged twice."  # more than twice as long as any row of the sheet
 GOOD, BAD = 0.88, 0.37
+
+
+class Page(BaseHTTPRequestHandler):
+    """Of a proxy in between that answers everything."""
+
+    def do_GET(self) -> None:
+        self.send_response(200)
+        self.end_headers()
+        self.wfile.write(b"<h1>Welcome</h1>")
+
+    def do_POST(self) -> None:
+        self.rfile.read(int(self.headers["Content-Length"]))
+        self.do_GET()
 
 
 def done(ran: Ran) -> str:
@@ -115,6 +130,9 @@ def test_a_model_added_beside_a_running_server_answers_once_a_command_says_so(
     assert (ran.returncode, ran.stdout.count("ok    ")) == (0, 6), ran.stdout
     ran = subprocess.run([*smoke, "--family", "nobody"], capture_output=True, text=True, timeout=60)
     assert (ran.returncode, ran.stdout.count("FAIL  ")) == (1, 3), ran.stdout
+    with local_server(Page) as smoke[2]:
+        ran = subprocess.run([*smoke, "--family", "desk"], capture_output=True, text=True, timeout=60)
+    assert (ran.returncode, "<h1>" in ran.stdout.splitlines()[-2]) == (1, True), ran.stderr
 
     file.write_text(json.dumps({**models, "second": {**entry, "model": "second"}, "third": entry}))
     family = server.home / "families" / "desk" / "family.yaml"

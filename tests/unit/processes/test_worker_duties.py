@@ -94,6 +94,28 @@ def test_a_duty_that_an_end_cuts_short_raises_no_alert(tmp_path: Path) -> None:
     database.close()
 
 
+def test_files_of_which_the_store_could_not_be_told_at_the_start_are_told_of_at_the_next_look(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    worker, syncs = Worker(load_settings("dev", tmp_path)), list[object]()
+    worker._store, worker._clock = new_database(tmp_path), SystemClock()
+    worker._families = SimpleNamespace(changed=lambda: False)  # type: ignore[assignment]
+    worker._studies = SimpleNamespace(take_up=lambda studies: None)  # type: ignore[assignment]
+
+    def sync(*about: object) -> list[object]:
+        syncs.append(about)
+        if len(syncs) == 1:
+            raise Busy("The store is locked.")
+        return []
+
+    monkeypatch.setattr(wiring, "sync_families", sync)
+    with pytest.raises(Busy):
+        worker._look_around()
+    worker._look_around()
+    worker._look_around()
+    assert len(syncs) == 2
+
+
 def test_triggers_are_looked_at_though_no_candidate_can_be_handed_on(tmp_path, monkeypatch):
     worker = Worker(load_settings("dev", tmp_path))
     worker._store, worker._clock = new_database(tmp_path), SystemClock()
