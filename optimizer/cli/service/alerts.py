@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import re
 from datetime import timedelta
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from optimizer.cli.output import Json, Reason, print_facts, show_report, table, tell_change, when
-from optimizer.cli.session import Session
+from optimizer.cli.session import Session, span
 from optimizer.core.base.answers import members_of, shown
 from optimizer.core.base.errors import InvalidInput
 
@@ -20,7 +19,6 @@ if TYPE_CHECKING:
 
 app = typer.Typer(name="alerts", no_args_is_help=True, help="What needs a person, by which rules, and what is silent.")
 OneFamily = Annotated[str | None, typer.Option(help="Of this family alone; default: all of them.")]
-UNITS = {"m": 1, "h": 60, "d": 24 * 60}
 
 
 @app.command("list")
@@ -134,10 +132,7 @@ def silence(
     if how_long is None:
         report = session.show(as_json, end_silence, **members)
     else:
-        match = re.fullmatch(r"(\d{1,5})([mhd])", how_long)
-        if match is None:
-            raise InvalidInput(f"--for {how_long!r}: a time such as 30m, 2h or 1d is needed.")
-        minutes = int(match[1]) * UNITS[match[2]]
+        minutes = span(how_long, "--for") // timedelta(minutes=1)
         if not 1 <= minutes <= LONGEST // timedelta(minutes=1):
             raise InvalidInput(f"--for {how_long!r}: a silence lasts from a minute to {LONGEST.days} days.")
         report = session.show(as_json, silence_alerts, minutes=minutes, **members)

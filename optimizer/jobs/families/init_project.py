@@ -1,4 +1,4 @@
-"""Writes the files of a new project from the templates in this package."""
+"""Writes the files of a new project from the templates in this package, and the profiles that Detent ships."""
 
 from __future__ import annotations
 
@@ -7,7 +7,9 @@ from importlib.resources.abc import Traversable
 from pathlib import Path
 
 from optimizer.core.base.errors import Conflict
+from optimizer.jobs.families.add_shipped_family import SHIPPED_HOME
 
+PROFILES = ("config/dev.yaml", "config/prod.yaml", "config/staging.yaml")  # demo names a folder that a project lacks
 RENAMED = {"gitignore": ".gitignore"}  # packaging tools treat a file of that name as an instruction
 
 
@@ -16,6 +18,7 @@ def init_project(folder: Path) -> list[str]:
     if folder.exists() and not folder.is_dir():
         raise Conflict(f"{folder} is a file. Name a folder.")
     templates = dict(_walk(files("optimizer.templates"), ""))
+    templates |= {name: SHIPPED_HOME / name for name in PROFILES}
     there = sorted(name for name in templates if (folder / name).exists())
     if there:
         raise Conflict(f"{folder} holds {', '.join(there)} already, and nothing is overwritten. Name a new folder.")

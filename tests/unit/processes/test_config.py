@@ -8,6 +8,7 @@ import pytest
 
 from optimizer.core.base.errors import InvalidInput
 from optimizer.host.config import PROFILES, Alarms, Api, ServerLimits, Settings, TracingSettings, load_settings
+from optimizer.jobs.families.init_project import init_project
 
 ROOT = Path(__file__).parents[3]
 
@@ -127,12 +128,13 @@ def test_every_profile_of_this_project_loads(profile: str) -> None:
 
 
 @pytest.mark.parametrize("profile", PROFILES)
-def test_a_new_project_gets_the_same_profiles_as_this_one(profile: str) -> None:
+def test_a_new_project_gets_the_same_profiles_as_this_one(profile: str, tmp_path: Path) -> None:
+    init_project(tmp_path)
     own = (ROOT / f"config/{profile}.yaml").read_text(encoding="utf-8")
     of_demo = [line for line in own.splitlines() if line.startswith("more_families_dirs:")]  # a new project has no demo
     assert len(of_demo) == (profile == "demo")
     expected = own.removesuffix("\n" + "\n".join(of_demo) + "\n") if of_demo else own
-    assert (ROOT / f"optimizer/templates/config/{profile}.yaml").read_text(encoding="utf-8") == expected
+    assert (tmp_path / f"config/{profile}.yaml").read_text(encoding="utf-8") == expected
 
 
 def test_a_proxy_is_trusted_by_its_address_or_network_and_nothing_else_is(tmp_path, monkeypatch):
