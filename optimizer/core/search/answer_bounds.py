@@ -299,6 +299,22 @@ def judge_asked(family: Family, variants: Sequence[Variant]) -> JudgeSettings | 
     return family.judge if any(map(policy_judgements, variants)) else judge_of_metrics(family)
 
 
+def models_asked(family: Family, variants: Sequence[Variant], *, with_scorer: bool = True) -> list[str]:
+    """The models that answer for these variants, and the members of a judge that a policy of theirs asks, or with
+    ``with_scorer`` one that scores the answers.
+    """
+    asking = [variant for variant in variants if variant.messages]
+    judge = judge_asked(family, asking) if with_scorer or any(map(policy_judgements, asking)) else None
+    return sorted({name for one in asking for name in models_of(one, {})} | set(judge.members if judge else ()))
+
+
+def all_priced(family: Family, variants: Sequence[Variant], price: Callable[[str], ModelPrice | None]) -> bool:
+    """Whether what answers of these variants cost is known: the calls of a model without a known price count as
+    nothing.
+    """
+    return all(price(name) is not None for name in models_asked(family, variants, with_scorer=False))
+
+
 def judge_calls(family: Family, n_gate: int) -> Spread:
     """Calls that judge one answer, by the scorer and ``n_gate`` times by a policy; each asks all members."""
     n_judgements = n_gate + (judge_of_metrics(family) is not None)

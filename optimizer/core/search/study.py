@@ -435,6 +435,9 @@ def listed_in_words(n_listed: int, n_points: float, n_settings: int, *, is_given
 SMALL_POOL = 650  # of the tables measured, those with fewer rows saved half of what the rule could, or less
 
 OUT_OF_FOLD = "out_of_fold"  # a finding of a study: each tier's learned confidence
+# among a study's findings: names of the models that had no known price when it was made
+UNPRICED = "unpriced"
+
 # among a study's findings: the identity of the judge that scores its answers
 JUDGED_BY = "judge"
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from bisect import bisect_left, bisect_right
 from collections import defaultdict
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from math import inf
 from statistics import fmean
@@ -13,7 +13,8 @@ from typing import Literal, TypeVar
 from optimizer.core.base.phrasing import count
 from optimizer.core.base.values import ExampleResult
 from optimizer.core.family.variant import Variant
-from optimizer.core.search.study import Study, Trial, measured
+from optimizer.core.search.answer_bounds import models_of
+from optimizer.core.search.study import UNPRICED, Study, Trial, measured
 
 T = TypeVar("T")
 Mark = Literal["champion", "winner", ""]
@@ -39,7 +40,7 @@ class FrontPoint:
     ``answered_by``: the tiers in the order of the policy, then what a student alone refused; empty where the study did
     not record who answered.
     ``usd_per_month``: at the family's recorded requests; ``saved_usd_per_month``: less than the champion, below 0 where
-    it is dearer. None where no request was recorded.
+    it is dearer. None where no request was recorded, and all dollars where one of its models has no known price.
     """
 
     trial: int
@@ -99,6 +100,7 @@ def front_of(
     *,
     requests_per_month: int,
     front: set[int],
+    unpriced: Collection[str] = (),
 ) -> StudyFront:
     """The front in all three, and that in score and dollars alone: what the journal answered has no p95. Champion and
     winner always stand beside.
@@ -106,14 +108,16 @@ def front_of(
     Args:
         results: of the search, by variant.
         front: ``numbers_shown`` of the trials.
+        unpriced: ``unpriced_of`` the trials' variants.
     """
-    champion = next((trial for trial in trials if trial.variant == study.champion), None)
+    champion = next((t for t in trials if t.variant == study.champion and t.variant not in unpriced), None)
     before = usd_per_example(champion) if champion is not None else None
     points = [
         _point(
             study,
             trial,
             _shares(results.get(trial.variant, ()), variants.get(trial.variant)),
+            usd=usd_per_example(trial) if trial.variant not in unpriced else None,
             is_on_front=trial.number in front,
             before=before,
             requests_per_month=requests_per_month,
@@ -121,7 +125,13 @@ def front_of(
         for trial in trials
         if trial.number in front or mark_of(study, trial)
     ]
-    points.sort(key=lambda point: (point.usd_per_answer or 0.0, -(point.score or 0.0), point.trial))
+    points.sort(
+        key=lambda point: (
+            inf if point.usd_per_answer is None else point.usd_per_answer,
+            -(point.score or 0.0),
+            point.trial,
+        )
+    )
     return StudyFront(
         study=study.id,
         family=study.family,
@@ -131,9 +141,15 @@ def front_of(
     )
 
 
-def numbers_shown(trials: Sequence[Trial]) -> set[int]:
+def numbers_shown(trials: Sequence[Trial], unpriced: Collection[str] = ()) -> set[int]:
     """Of the trials on the front in all three, or in score and dollars alone."""
-    return on_front(trials) | on_front(trials, in_time=False)
+    return on_front(trials, unpriced) | on_front(trials, unpriced, in_time=False)
+
+
+def unpriced_of(study: Study, variants: Mapping[str, Variant]) -> set[str]:
+    """The variants of which no dollars are known, since one of their models had no known price."""
+    unpriced = {*(study.findings or {}).get(UNPRICED, ())}
+    return {id for id, variant in variants.items() if unpriced.intersection(models_of(variant, {}))}
 
 
 def _point(
@@ -141,11 +157,11 @@ def _point(
     trial: Trial,
     shares: Sequence[TierShare],
     *,
+    usd: float | None,
     is_on_front: bool,
     before: float | None,
     requests_per_month: int,
 ) -> FrontPoint:
-    usd = usd_per_example(trial)
     is_told = usd is not None and requests_per_month > 0 and not study.is_replayed
     return FrontPoint(
         trial=trial.number,
@@ -202,11 +218,12 @@ def pareto_front(points: Sequence[T], of: Callable[[T], tuple[float, float]]) ->
     return front
 
 
-def on_front(trials: Sequence[Trial], *, in_time: bool = True) -> set[int]:
-    """Numbers of the trials that none beats in score, dollars and p95 together; where p95 was measured, trials without
-    one stand outside. ``in_time`` False: in score and dollars alone.
+def on_front(trials: Sequence[Trial], unpriced: Collection[str] = (), *, in_time: bool = True) -> set[int]:
+    """Numbers of the trials that none beats in score, dollars and p95 together; where dollars or p95 are known of some,
+    trials without one stand outside. ``in_time`` False: in score and dollars alone.
     """
-    measured_trials = measured(trials)
+    everything = measured(trials)
+    measured_trials = [t for t in everything if t.variant not in unpriced] or everything
     numbers = defaultdict[tuple[float, float, float], list[int]](list)
     for t in [t for t in measured_trials if in_time and t.p95_ms is not None] or measured_trials:
         p95_ms = t.p95_ms or 0.0 if in_time else 0.0

@@ -8,7 +8,7 @@ Nothing of the holdout comes in here but the confirmation that the Study keeps: 
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from math import sqrt
@@ -160,15 +160,15 @@ class StudyReport:
     versions: Mapping[str, str] = field(default_factory=dict)
 
 
-def history_of(study: Study, trials: Sequence[Trial], results: Results) -> StudyStory:
-    """Everything that trials and their dev results tell."""
+def history_of(study: Study, trials: Sequence[Trial], results: Results, unpriced: Collection[str] = ()) -> StudyStory:
+    """Everything that trials and their dev results tell. ``unpriced``: variants of which no dollars are known."""
     order = common_order(study, results)
     scores = {variant: scores_by_example(rows) for variant, rows in results.items()}
     champion = scores.get(study.champion, {})
     # Fewer than chosen where one was forgotten since.
     n_dev = max((t.n for t in trials if t.status == "complete"), default=len(order))
     unmeasured = {variant: sum(r.score is None for r in rows) for variant, rows in results.items()}
-    seen = tuple(_trial_views(study, sorted(trials, key=lambda t: t.number), scores, unmeasured, n_dev))
+    seen = tuple(_trial_views(study, sorted(trials, key=lambda t: t.number), scores, unmeasured, n_dev, unpriced))
     others = [t for t in ranked(trials) if t.variant != study.champion]
     first = [t for t in others if t.variant == study.winner]
     shown = [*first, *(t for t in others if t.variant != study.winner)][:N_CURVES]
@@ -210,9 +210,10 @@ def _trial_views(
     scores: Mapping[str, Mapping[str, float]],
     unmeasured: Mapping[str, int],
     n_dev: int,
+    unpriced: Collection[str],
 ) -> Iterable[TrialView]:
     champion = scores.get(study.champion, {})
-    front = on_front(trials)
+    front = on_front(trials, unpriced)
     calls, best = 0, None
     for trial in trials:
         calls += trial.n_calls

@@ -33,7 +33,7 @@ from optimizer.core.evaluation.judging.report import judged_scores
 from optimizer.core.family.variant import Variant
 from optimizer.core.models.budget import HeldBack
 from optimizer.core.policy.nearest import fixed_rendering
-from optimizer.core.search.answer_bounds import judge_of_metrics
+from optimizer.core.search.answer_bounds import all_priced, judge_of_metrics
 from optimizer.core.search.move import HEADINGS, MoveRecord, beside_in_words, verdict_of
 from optimizer.core.search.objective import MIN_TIMED, Saving, saving_of
 from optimizer.core.search.run_off import RUN_OFF, SequenceTest, in_words, with_sequence
@@ -42,7 +42,7 @@ from optimizer.core.statistics.noninferiority import NotLower, largest_loss, not
 from optimizer.core.views.study_headline import CALLED
 from optimizer.jobs.dataset.build_dataset import open_holdout
 from optimizer.jobs.families.vouch_for_judge import judge_gates, latest_calibration
-from optimizer.jobs.studies.context import StopFlag, StudyRun
+from optimizer.jobs.studies.context import StopFlag, StudyRun, variant_of
 from optimizer.jobs.studies.evaluation import Measures
 from optimizer.jobs.studies.kinds.kind import study_kind
 from optimizer.ports import SealedHoldout
@@ -247,7 +247,9 @@ def _confirmed(
             "saving_from": saving.champion,
             "saving_to": saving.winner,
         }
-    record |= {**_figures("champion", best.champion), **_figures("winner", best.results)}
+    winner = variant_of(run.store, run.family.name, best.variant)
+    for arm, variant, results in (("champion", run.champion, best.champion), ("winner", winner, best.results)):
+        record |= _figures(arm, results, is_priced=all_priced(run.family, [variant], run.models.price))
     if run.study.move_to is not None:
         record["move"] = _move(run, best, gates, settings, looks, is_confirmed=outcome == "nominated")
     if best.wished:
@@ -420,10 +422,10 @@ def _gates(
     return evaluate_gates(evidence, settings)
 
 
-def _figures(arm: str, results: Sequence[ExampleResult]) -> dict[str, Any]:
+def _figures(arm: str, results: Sequence[ExampleResult], *, is_priced: bool) -> dict[str, Any]:
     """Dollars per call and p95 of the fresh calls; a rollout's guardrails allow for them. None where not measured."""
     fresh = [r.latency_ms for r in results if r.latency_ms is not None]
-    mean = sum(r.cost_usd for r in results) / len(results) if results else None
+    mean = sum(r.cost_usd for r in results) / len(results) if results and is_priced else None
     return {f"{arm}_cost_usd": mean, f"{arm}_p95_ms": p95(fresh) if len(fresh) >= MIN_TIMED else None}
 
 

@@ -33,6 +33,7 @@ from optimizer.core.search.strategy import RACE, REPLAY, check_kind, check_strat
 from optimizer.core.search.study import (
     ENOUGH,
     REMARKS,
+    UNPRICED,
     Definition,
     Study,
     Trigger,
@@ -128,6 +129,10 @@ def create_study(context: Context, request: StudyRequest, *, trigger: Trigger | 
     wish, plan = _planned(_checked_wish(family, strategy, aim, caps, definition, store), store, models)
     if request.dry_run:
         return _with_remarks(plan.estimate, wish, plan.dataset, context)
+    findings: dict[str, Any] = {
+        **{ENOUGH: plan.estimate.enough, REMARKS: list(plan.estimate.remarks)},
+        UNPRICED: [name for name in plan.estimate.models if models.price(name) is None],
+    }
     now = clock.now()
     study = Study(
         id=new_id("st"),
@@ -144,12 +149,7 @@ def create_study(context: Context, request: StudyRequest, *, trigger: Trigger | 
         dataset=plan.dataset,
         simulated_clock=clock.scale != 1.0,
         trigger=trigger,
-        findings={
-            name: value
-            for name, value in ((ENOUGH, plan.estimate.enough), (REMARKS, list(plan.estimate.remarks)))
-            if value
-        }
-        or None,
+        findings={name: value for name, value in findings.items() if value} or None,
     )
 
     def add(tx: Transaction) -> Study:

@@ -24,7 +24,7 @@ from optimizer.core.evaluation.trivial_baselines import Classify, TrivialBaselin
 from optimizer.core.family.family import Family
 from optimizer.core.family.variant import Variant
 from optimizer.core.models.language import ModelAnswer
-from optimizer.core.search.answer_bounds import judge_asked, models_of
+from optimizer.core.search.answer_bounds import all_priced, models_asked
 from optimizer.core.search.study import Definition
 from optimizer.core.statistics.interval import mean_score_interval
 from optimizer.core.views.evaluation import EvaluationReport, TimingFigures
@@ -43,7 +43,7 @@ from optimizer.jobs.studies.evaluations.plan_evaluation import (
     plan_evaluation,
 )
 from optimizer.jobs.studies.evaluations.time_calls import PURPOSE as TIMING, time_calls
-from optimizer.ports import ModelSource, Store
+from optimizer.ports import Store
 
 EVALUATION = "evaluation"  # the purpose of its calls
 SHOWN_CHARS = 60  # of an answer in which there is an error
@@ -120,14 +120,15 @@ def evaluate_variant(
     if plan.suite is not None:
         beside = measure(plan, plan.beside, evaluators, calls.keep) if plan.beside is not None else []
         timing = _timing(plan, family, results, scorer, calls, context)
+        is_priced = all_priced(family, [variant], context.models.price)
         batch = replace(
             batch,
             p95_latency_ms=batch.p95_latency_ms or timing.p95_ms,
-            checks=check_results(plan, family, results, beside, timing),
+            checks=check_results(plan, family, results, beside, timing, is_priced=is_priced),
         )
     store.write(lambda tx: store.performance.add_batch(tx, batch))
     without_model = None if plan.rows else _without_model(plan, family, evaluators, results, scorer, store, classify)
-    spent = calls.spend()
+    spent, prices = calls.spend(), [context.models.price(name) for name in models_asked(family, plan.variants)]
     failed = [r for r in results if r.error is not None]
     commonest = Counter(r.error for r in failed).most_common(1)[0][0] if failed else None
     answer = next((r.output for r in failed if r.error == commonest and r.output), None)
@@ -139,7 +140,7 @@ def evaluate_variant(
         judge=judge_report(family, results, calibration()) if scorer.is_judged else None,
         judgements={r.example: r.judgement for r in results if scorer.is_judged and r.judgement is not None},
         n_calls_in_all=spent.n_calls - before.n_calls,
-        spent_usd=_priced(plan, family, spent.usd - before.usd, context.models),
+        spent_usd=None if None in prices else spent.usd - before.usd,
         beside=plan.beside.id if plan.beside is not None else None,
         suite_name=plan.suite.name if plan.suite is not None else None,
         n_wanted=plan.n_wanted,
@@ -229,17 +230,6 @@ def _without_model(
             if plan.variant.examples
             else f"{plan.variant.id} is one: it shows no examples"
         ),
-    )
-
-
-def _priced(plan: EvaluationPlan, family: Family, usd: float, models: ModelSource) -> float | None:
-    """The dollars; None where a model that was asked has no known price, so that its calls count as nothing."""
-    models_asked = [name for variant in plan.variants for name in models_of(variant, {})]
-    judge = judge_asked(family, plan.variants)
-    return (
-        usd
-        if all(models.price(name) is not None for name in (*models_asked, *(judge.members if judge else ())))
-        else None
     )
 
 

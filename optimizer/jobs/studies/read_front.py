@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from datetime import timedelta
 
-from optimizer.core.search.study import Study, Trial
-from optimizer.core.views.study_front import TRAFFIC_DAYS, StudyFront, front_of, mark_of, numbers_shown
+from optimizer.core.family.variant import Variant
+from optimizer.core.search.study import UNPRICED, Study, Trial
+from optimizer.core.views.study_front import TRAFFIC_DAYS, StudyFront, front_of, mark_of, numbers_shown, unpriced_of
 from optimizer.jobs.context import Context
 from optimizer.jobs.request import ItemRequest
 from optimizer.jobs.studies.read_studies import stored_study
@@ -34,17 +35,26 @@ def front_of_study(
     clock: Clock,
     tx: Transaction,
 ) -> StudyFront:
-    """Reads variants and results of the trials that are shown alone, of thousands."""
-    shown = numbers_shown(trials)
+    """Reads results of the trials that are shown alone, of thousands; variants of all only where some of the models had
+    no known price, since a trial with one of these is not free and beats nobody.
+    """
+
+    def read(ids: Iterable[str]) -> dict[str, Variant]:
+        records = [store.variants.get(tx, study.family, id) for id in sorted(ids)]
+        return {record.variant.id: record.variant for record in records if record is not None}
+
+    has_unpriced = UNPRICED in (study.findings or {})
+    unpriced = unpriced_of(study, read({trial.variant for trial in trials})) if has_unpriced else set[str]()
+    shown = numbers_shown(trials, unpriced)
     ids = {trial.variant for trial in trials if trial.number in shown or mark_of(study, trial)}
-    records = [store.variants.get(tx, study.family, id) for id in sorted(ids)]
     now = clock.now()
     requests = store.minute_stats.within(tx, study.family, now - timedelta(days=TRAFFIC_DAYS), now, source="")
     return front_of(
         study,
         trials,
         {id: store.studies.results(tx, study.id, "search", id).get(id, []) for id in ids},
-        {record.variant.id: record.variant for record in records if record is not None},
+        read(ids),
         requests_per_month=sum(row.n for row in requests),
         front=shown,
+        unpriced=unpriced,
     )

@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from datetime import datetime
 
-from optimizer.core.base.errors import DatasetTooSmall
+from optimizer.core.base.errors import DatasetTooSmall, DetentError
 from optimizer.core.dataset.examples import select
 from optimizer.core.predictor.worth import MoreLabels, OutOfFold, out_of_fold
+from optimizer.core.search.answer_bounds import all_priced
 from optimizer.jobs.context import Context
 from optimizer.jobs.dataset.build_dataset import cut_as_served, dev_examples_apart, train_examples
 from optimizer.jobs.request import FamilyRequest
+from optimizer.jobs.studies.context import variant_of
 
 LEAST_ROWS = 20  # fewer say nothing about what was not seen
 MOST_ROWS = 500  # of long documents that is a third of a minute of processor time
@@ -18,14 +21,16 @@ MOST_ROWS = 500  # of long documents that is a third of a minute of processor ti
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ChampionScore:
-    """The champion's last evaluation on dev rows: mean score in [0, 1] with its 95 % interval, dollars an answer."""
+    """The champion's last evaluation on dev rows: mean score in [0, 1] with its 95 % interval, dollars an answer (None
+    where one of its models has no known price).
+    """
 
     variant: str
     n: int
     score: float
     low: float | None
     high: float | None
-    usd_per_answer: float
+    usd_per_answer: float | None
     at: datetime
 
 
@@ -79,6 +84,10 @@ def read_worth(context: Context, request: FamilyRequest) -> FamilyWorth:
         ),
         None,
     )
+    is_priced = False
+    if last is not None:
+        with suppress(DetentError):  # a model that is in no file any more
+            is_priced = all_priced(family, [variant_of(store, family.name, last.variant)], context.models().price)
     return FamilyWorth(
         family=family.name,
         n_known=len(known),
@@ -92,7 +101,7 @@ def read_worth(context: Context, request: FamilyRequest) -> FamilyWorth:
             score=last.mean_score,
             low=last.score_low,
             high=last.score_high,
-            usd_per_answer=last.cost_usd / last.n,
+            usd_per_answer=last.cost_usd / last.n if is_priced else None,
             at=last.created_at,
         )
         if last is not None and last.mean_score is not None

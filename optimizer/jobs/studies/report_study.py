@@ -10,9 +10,10 @@ from optimizer.core.base.values import ExampleResult
 from optimizer.core.evaluation.judging.calibration import Calibration
 from optimizer.core.evaluation.judging.report import JudgedScores, judged_scores
 from optimizer.core.family.family import Family
-from optimizer.core.family.masking import Masker
+from optimizer.core.family.masking import mask_of
 from optimizer.core.family.variant import Variant, VariantRecord
 from optimizer.core.search.study import JUDGED_BY, Study
+from optimizer.core.views.study_front import unpriced_of
 from optimizer.core.views.study_story import StudyReport, StudyStory, history_of
 from optimizer.jobs.context import Context
 from optimizer.jobs.families.vouch_for_judge import calibration_of_judge
@@ -49,9 +50,7 @@ def report_study(study: Study, *, family: Family | None, store: Store, clock: Cl
         spend = store.journal.spend_by_purpose(tx, study.id)
         holdout = (study.dataset or {}).get("holdout", ())
         looks = store.examples.looks(tx, study.family, holdout) if study.confirmation else None
-        # What is done to texts of examples before they are shown; None where they may not be, for only
-        # metadata is kept or no rule is known.
-        mask = None if family is None or family.privacy.store == "metadata" else Masker(family.privacy.rules).mask
+        mask = mask_of(family)
         # Released dev examples of the study, by id.
         if mask is None:
             texts = {}
@@ -70,7 +69,7 @@ def report_study(study: Study, *, family: Family | None, store: Store, clock: Cl
         calibration = calibration_of_judge(study.family, judge, store, tx) if judge is not None else None
         cascade = curves_of_study(study, trials, family=family, store=store, tx=tx)
         front = front_of_study(study, trials, store=store, clock=clock, tx=tx)
-    history = history_of(study, trials, results)
+    history = history_of(study, trials, results, unpriced_of(study, variants))
     compared = {study.champion, history.duel.trial.variant} if history.duel is not None else set()
     return StudyReport(
         study=study,

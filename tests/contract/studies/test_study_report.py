@@ -21,7 +21,7 @@ from optimizer.core.dataset.examples import Example
 from optimizer.core.evaluation.label_report import NO_LABEL
 from optimizer.core.family.family import Family
 from optimizer.core.models.language import ModelAnswer, ModelRequest
-from optimizer.core.search.study import ENOUGH, LEAKS, Study, Trigger
+from optimizer.core.search.study import ENOUGH, LEAKS, UNPRICED, Study, Trigger
 from optimizer.jobs.request import ItemRequest
 from optimizer.jobs.studies.report_study import read_study_report, report_study
 from optimizer.runtime.use_cases import use_case_of
@@ -105,6 +105,17 @@ def test_the_page_tells_the_winner_the_lift_the_gates_the_trials_and_the_cost(ra
     assert f"It took {len(world.calls(study))} of 500 calls" in said
     assert re.search(r"confirmation 40 \$0\.0004", said), "the confirmation's own calls are told apart"
     assert "+[example 1: train-" in said, "the diff shows what was added"
+
+
+def test_a_study_whose_model_has_no_price_says_no_dollars_of_the_front_and_of_the_confirmation(tmp_path: Path) -> None:
+    world = World(tmp_path).fill()
+    world.model.price = None
+    study = world.run(world.create(budget=Budget(calls=500)))
+    assert (study.outcome, study.findings[UNPRICED]) == ("nominated", ["fake"])
+    assert (study.confirmation["champion_cost_usd"], study.confirmation["winner_cost_usd"]) == (None, None)
+    front = report_study(study, family=world.family, store=world.store, clock=world.clock).front
+    assert {point.usd_per_answer for point in front.points} == {None}, "it is not free"
+    world.store.close()
 
 
 def test_of_the_sealed_holdout_no_example_is_shown_by_text_id_or_result(tmp_path: Path) -> None:

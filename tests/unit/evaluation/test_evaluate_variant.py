@@ -152,6 +152,13 @@ def test_all_calls_and_dollars_are_said_with_the_champions(tmp_path):
     assert estimate(world, variant).usd is None
 
 
+def test_what_a_model_without_a_price_costs_meets_no_target(tmp_path):
+    world = World(tmp_path, family=topic_family(targets={"n": 3, "cost_usd_per_call": 0.5})).fill(n_dev=3)
+    assert [check["verdict"] for check in evaluate(world)["checks"]] == ["met"]
+    world.model.price = None
+    assert [check["verdict"] for check in evaluate(world)["checks"]] == ["unmeasured"]
+
+
 def test_an_estimate_counts_every_call_that_a_policy_may_make(tmp_path):
     world = World(tmp_path).fill(n_dev=6)
     cascade = replace(world.family.variant(), policy={"tiers": ["fake", "other"], "accept": 0.9})

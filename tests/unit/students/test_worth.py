@@ -24,6 +24,7 @@ from optimizer.core.predictor.worth import STUDENT, Doubling, OutOfFold, out_of_
 from optimizer.jobs.request import FamilyRequest
 from optimizer.jobs.studies.read_worth import read_worth
 from optimizer.runtime.wiring import learn_student
+from tests.rows.evaluations import evaluate
 from tests.unit.evaluation.test_trivial_baselines import NOW, family
 from tests.worlds.contexts import context_of
 from tests.worlds.study_world import World, topic_examples
@@ -145,6 +146,11 @@ def test_sealed_rows_of_a_home_are_not_read_unreleased_ones_teach_nothing_and_fe
     context, request = context_of(world.store, world.clock, **ports), FamilyRequest(family=world.family.name)
     report = read_worth(context, request)
     assert (report.n_known, report.measured.n, report.n_unreleased, report.champion) == (112, 112, 12, None)
+    evaluate(world)
+    kept = replace(context, models=lambda: world)
+    assert read_worth(kept, request).champion.usd_per_answer == pytest.approx(0.00001)
+    world.model.price = None
+    assert read_worth(kept, request).champion.usd_per_answer is None, "what has no price is not free"
     assert taught == {str(row.input["document"]) for row in rows if row.split == "train"}
 
     (tmp_path / "few").mkdir()

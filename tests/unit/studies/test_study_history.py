@@ -13,9 +13,9 @@ import pytest
 
 from optimizer.core.base.values import Budget, ExampleResult, Spend
 from optimizer.core.family.variant import Variant
-from optimizer.core.search.study import Study, Trial, ranked
+from optimizer.core.search.study import UNPRICED, Study, Trial, ranked
 from optimizer.core.statistics.interval import score_band
-from optimizer.core.views.study_front import front_of, numbers_shown, on_front
+from optimizer.core.views.study_front import front_of, numbers_shown, on_front, unpriced_of
 from optimizer.core.views.study_headline import cost_text, headline, lift_text, next_step
 from optimizer.core.views.study_story import StudyStory, common_order, history_of
 from tests import stores
@@ -295,6 +295,16 @@ def test_a_point_of_the_front_says_who_answers_which_share_how_right_and_what_it
     assert (cheap.usd_per_month, cheap.saved_usd_per_month) == (pytest.approx(40), pytest.approx(60))
     untold = front_of(study(), trials, by_variant, variants, requests_per_month=0, front=shown).points[0]
     assert (untold.usd_per_month, untold.saved_usd_per_month) == (None, None), "no traffic is not nothing saved"
+    unpriced = unpriced_of(
+        study(findings={UNPRICED: ["weak"]}), {**variants, "v_bad": replace(plain, model={"name": "weak"})}
+    )
+    assert unpriced == {"v_bad"}
+    with_free = [*trials, trial(2, "v_bad", 0.9, cost_usd=0.0)]
+    assert numbers_shown(with_free, unpriced) == shown, "what no price is known of is not free, and beats nobody"
+    assert numbers_shown(with_free, {one.variant for one in with_free}) == {2}, "without any price the score is left"
+    front = front_of(study(), trials, by_variant, variants, requests_per_month=1000, front={0, 1}, unpriced={"v_old"})
+    figures = [(one.variant, one.usd_per_answer, one.usd_per_month, one.saved_usd_per_month) for one in front.points]
+    assert figures == [("v_new", pytest.approx(0.04), pytest.approx(40), None), ("v_old", None, None, None)]
     unrecorded = {"v_new": answered(None, *[1.0] * 10)}
     front = front_of(study(), trials[1:], unrecorded, variants, requests_per_month=0, front=shown)
     assert front.points[0].answered_by == []

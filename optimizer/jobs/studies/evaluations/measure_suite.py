@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 
 from optimizer.core.base.values import ExampleResult, mean_score
 from optimizer.core.dataset.examples import class_of
@@ -21,6 +22,9 @@ from optimizer.jobs.calls.evaluation_calls import JudgeAccess
 from optimizer.jobs.calls.example_shelf import Shelves
 from optimizer.jobs.studies.evaluation import Evaluator
 from optimizer.jobs.studies.evaluations.plan_evaluation import EvaluationPlan
+
+COST = "cost_usd_per_call"
+UNPRICED = f"{COST} could not be measured: a model that answered has no price in config/models.yaml"
 
 
 def evaluators_of(
@@ -75,7 +79,10 @@ def check_results(
     results: Sequence[ExampleResult],
     beside: Sequence[ExampleResult],
     timing: Timing,
+    *,
+    is_priced: bool,
 ) -> list[Check]:
+    """``is_priced``: ``all_priced`` of the Variant; without it nothing is known of what its answers cost."""
     assert plan.suite is not None
     champion = plan.champion
     scenarios = {id: row.scenario for id, row in plan.rows.items()}
@@ -86,7 +93,7 @@ def check_results(
         texts = {r.example: r.output or "" for r in results}
         uses = {e.id: uses_tools(family.output, e.input, target.inputs, texts[e.id]) for e in plan.examples}
         tools = {id: used for id, used in uses.items() if used is not None}
-    return check_suite(
+    checks = check_suite(
         plan.suite.targets,
         results,
         champion=None if champion is not None and champion.id == plan.variant.id else beside,
@@ -96,6 +103,12 @@ def check_results(
         groups=SCENARIOS if scenarios else Groups(),
         tools=tools,
     )
+    return [
+        replace(check, found=None, verdict="unmeasured", said=UNPRICED)
+        if check.name == COST and not is_priced
+        else check
+        for check in checks
+    ]
 
 
 def scores_by_scenario(
