@@ -28,6 +28,7 @@ from tests.stand_ins.mlflow_store import NewMlflow
 from tests.worlds.api_world import make_home
 from tests.worlds.dashboard_visitor import HOSTILE
 from tests.worlds.gateway_world import serving
+from tests.worlds.study_world import topic_family
 
 ARGUMENTS = [
     "--headless",
@@ -56,7 +57,7 @@ def mlflow(tmp_path_factory: pytest.TempPathFactory, new_mlflow: NewMlflow) -> I
             store,
             lambda: MlflowTracker(uri, studies_at="../studies"),
             story.after_it(),
-            {story.FAMILY: None},
+            {story.FAMILY: topic_family(name=story.FAMILY)},
             story.pages(store),
         )
         == 1

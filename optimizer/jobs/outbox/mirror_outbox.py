@@ -15,6 +15,7 @@ from datetime import timedelta
 import structlog
 
 from optimizer.core.family.family import Family
+from optimizer.core.family.masking import mask_of
 from optimizer.core.family.variant import Variant
 from optimizer.core.search.study import ENDED
 from optimizer.core.serving.family_names import is_retired
@@ -120,17 +121,25 @@ def _send_study(
         if study is None or is_retired(study.family):
             return None
         trials = store.studies.trials(tx, id)
-        # Text of released train and dev examples only; of the confirmation the scores without what was written.
+        described = families.get(study.family)
+        mask = mask_of(described)
+        shown = mask or (lambda text: None)
+        # Text of released train and dev examples only, as the study's page shows it; of the confirmation the scores
+        # without what was written.
         dataset = study.dataset or {}
         chosen = {*dataset.get("train", ()), *dataset.get("dev", ())}
-        released = [
-            *store.examples.of_split(tx, study.family, split="train", released_only=True),
-            *store.examples.of_split(tx, study.family, split="dev", released_only=True),
-        ]
-        examples = {e.id: e for e in released if e.id in chosen}
+        examples = {
+            e.id: replace(e, input=shown(e.input), expected=shown(e.expected))
+            for split in (("train", "dev") if mask is not None else ())
+            for e in store.examples.of_split(tx, study.family, split=split, released_only=True)
+            if e.id in chosen
+        }
         place = {id: n for n, id in enumerate(dataset.get("dev", ()))}
         results = {
-            variant: sorted(rows, key=lambda r: place.get(r.example, len(place)))
+            variant: [
+                replace(r, output=shown(r.output), error=shown(r.error))
+                for r in sorted(rows, key=lambda r: place.get(r.example, len(place)))
+            ]
             for variant, rows in store.studies.results(tx, study.id, "search").items()
         }
         confirmation = {
@@ -142,7 +151,6 @@ def _send_study(
             record = store.variants.get(tx, study.family, str(variant_id))
             if record is not None:
                 variants[record.variant.id] = record.variant
-    described = families.get(study.family)
     evidence = StudyEvidence(
         variants=variants,
         results=results,

@@ -11,11 +11,13 @@ from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
+from unittest.mock import Mock
 
 import pytest
 
 from optimizer.adapters.mlflow.tracking import MlflowTracker
 from optimizer.adapters.store import Database
+from optimizer.core.family.family import Family
 from optimizer.core.family.variant import VariantRecord
 from optimizer.core.search.study import Study, Trial
 from optimizer.core.serving import champion
@@ -24,12 +26,15 @@ from optimizer.jobs.ids import new_id
 from optimizer.jobs.outbox.mirror_outbox import TOPICS, mirror_once, wait_s
 from optimizer.jobs.record_change import record_tenure
 from optimizer.ports import StudyEvidence
+from tests.cases import named
 from tests.rows import mlflow_story as story
 from tests.rows.mlflow_story import FAMILY, STUDY, VARIANTS, after_it
 from tests.stand_ins.mlflow_store import NewMlflow
 from tests.stores import arm, interaction, keep_events
+from tests.worlds.study_world import topic_family
 
 WINNER = VARIANTS[4].id
+FAMILIES = {FAMILY: topic_family(name=FAMILY)}
 
 
 @pytest.fixture(scope="module")
@@ -43,9 +48,38 @@ def mirrored(tmp_path_factory: pytest.TempPathFactory, mlflow_uri: str) -> Itera
     store = story.open_database(tmp_path_factory.mktemp("home"))
     story.tell(store)
     tracker = MlflowTracker(mlflow_uri)
-    assert mirror_once(store, lambda: tracker, after_it(), {FAMILY: None}, story.pages(store)) == 1
+    assert mirror_once(store, lambda: tracker, after_it(), FAMILIES, story.pages(store)) == 1
     yield store, tracker
     store.close()
+
+
+HIDDEN = {"pattern": "Document|Trees", "replacement": "[hidden]"}
+
+
+@named(
+    ("family", "texts", "output"),
+    {
+        "no rule is known": (None, set(), None),
+        "only metadata is kept": (topic_family(name=FAMILY, privacy={"store": "metadata"}), set(), None),
+        "a rule hides a word": (
+            topic_family(name=FAMILY, privacy={"mask": [HIDDEN]}),
+            {"[hidden]"},
+            "[hidden] grew, case 0.",
+        ),
+    },
+)
+def test_mlflow_gets_no_text_that_the_page_of_the_study_hides(
+    family: Family | None, texts: set[str], output: str | None, tmp_path: Path
+) -> None:
+    store, tracker = story.open_database(tmp_path), Mock()
+    story.tell(store)
+    tracker.mirror_study.return_value = None
+    assert mirror_once(store, lambda: tracker, after_it(), {FAMILY: family}) == 1
+    store.close()
+    evidence: StudyEvidence = tracker.mirror_study.call_args.args[2]
+    assert {str(one.input["document"]).split()[0] for one in evidence.examples.values()} == texts
+    assert evidence.results[WINNER][0].output == output
+    assert evidence.results[WINNER][0].score is not None
 
 
 def runs(tracker: MlflowTracker, where: str) -> list[Any]:
@@ -153,7 +187,7 @@ def test_sending_again_adds_no_run_no_metric_and_no_prompt_version(mirrored: tup
     points = len(tracker._client.get_metric_history(parent(tracker).info.run_id, "trial_score"))
     versions = len(tracker._client.search_prompt_versions(f"detent-{FAMILY}"))
     story.queue(store, "study", STUDY)
-    assert mirror_once(store, lambda: tracker, after_it(), {FAMILY: None}) == 1
+    assert mirror_once(store, lambda: tracker, after_it(), FAMILIES) == 1
     assert {r.info.run_id for r in runs(tracker, "")} == before
     assert len(tracker._client.get_metric_history(parent(tracker).info.run_id, "trial_score")) == points
     assert len(tracker._client.search_prompt_versions(f"detent-{FAMILY}")) == versions
