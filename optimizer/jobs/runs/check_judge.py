@@ -163,11 +163,12 @@ def check_judge(
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CheckEstimate:
-    """``n``: examples; ``n_questions`` to judges at most; ``usd`` None: no known price."""
+    """``n``: examples; ``n_questions`` to judges at most; ``models``: all asked; ``usd`` None: no known price."""
 
     n: int
     n_questions: int
     members: Sequence[str]
+    models: Sequence[str]
     calls: Spread
     usd: Spread | None
 
@@ -199,8 +200,14 @@ def estimate_check(
         usd += Spread(low=0, expected=judged.expected * dearest / 4, high=judged.high * dearest)
     else:
         usd = None
+    names = dict.fromkeys([*plan.beside, *(name for one in plan.variants for name in models_of(one, {}))])
     return CheckEstimate(
-        n=len(plan.examples), n_questions=plan.n_judgements, members=plan.members, calls=calls + judged, usd=usd
+        n=len(plan.examples),
+        n_questions=plan.n_judgements,
+        members=plan.members,
+        models=tuple(names),
+        calls=calls + judged,
+        usd=usd,
     )
 
 

@@ -15,7 +15,7 @@ from optimizer.core.evaluation.run import ComparisonRun
 from optimizer.core.family.family import Family
 from optimizer.core.family.variant import Variant
 from optimizer.core.models.budget import require_bounded
-from optimizer.core.search.answer_bounds import judge_asked, models_of
+from optimizer.core.search.answer_bounds import models_asked
 from optimizer.core.search.cost_estimate import estimate_evaluation
 from optimizer.core.views.variant_grid import MOST_VARIANTS, VariantGrid
 from optimizer.jobs.calls.student_shelf import students_among
@@ -107,21 +107,20 @@ def plan_comparison(
             f"{without[0]} of {family.name} is a policy without a prompt, and no model answers it. Policies are scored"
             " by replay."
         )
-    judge = judge_asked(family, variants)
-    names = {name for one in variants for name in models_of(one, {})} | set(judge.members if judge else ())
+    names = models_asked(family, variants)
     for name in names:
         models.describe(name)
     calls, usd = estimate_evaluation(
         variants, examples, family, models.price, students=students_among(models, variants)
     )
     budget = budget_of_run(context, family, cap, calls, usd)
-    unpriced = [name for name in sorted(names) if models.price(name) is None]
+    unpriced = [name for name in names if models.price(name) is None]
     for name in unpriced:
         require_bounded(name, None, None, budget)
     return ComparisonPlan(
         variants=variants,
         examples=examples,
-        models=sorted(names),
+        models=names,
         is_priced=not unpriced,
         calls=calls,
         usd=usd,

@@ -10,7 +10,6 @@ from pydantic import BeforeValidator, Field
 
 from optimizer.core.base.values import NONE, Budget, Spread
 from optimizer.core.models.budget import require_bounded
-from optimizer.core.search.answer_bounds import judge_asked, models_of
 from optimizer.core.views.evaluation import EvaluationQuery, EvaluationRun
 from optimizer.jobs.champions.read_variants import find_variant
 from optimizer.jobs.context import Context
@@ -99,8 +98,7 @@ def start_evaluation(context: Context, request: EvaluateRequest) -> EvaluationRu
     budget = budget_of_run(context, family, request.budget, calls, usd)
     if request.dry_run:
         return EvaluationDryRun(family=family.name, variant=record.variant.id, suites=estimates, usd=usd, budget=budget)
-    judge = judge_asked(family, [record.variant])
-    for name in (*models_of(record.variant, {}), *(judge.members if judge else ())):
+    for name in sorted({name for one in estimates for name in one.models}):
         if models.price(name) is None:
             require_bounded(name, None, None, budget)
     run = EvaluationRun(

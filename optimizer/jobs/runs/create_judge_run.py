@@ -31,13 +31,16 @@ MOST_SCORED = 10_000
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _RunDraft:
-    """``n_asked``: answers or examples of the estimate. The rest is as in JudgeRun and JudgeRunEstimate."""
+    """``n_asked``: answers or examples of the estimate; ``models``: that are asked, the members among them. The rest is
+    as in JudgeRun and JudgeRunEstimate.
+    """
 
     kind: RunKind
     request: JudgeRequest
     n: int
     n_asked: int
     members: Sequence[str]
+    models: Sequence[str]
     calls: Spread
     usd: Spread | None
     why_none: str | None = None
@@ -98,6 +101,7 @@ def score_answers(context: Context, request: JudgeScoreRequest) -> JudgeRunView 
         n=len(left.ids),
         n_asked=len(left.ids),
         members=judge_of(family).members,
+        models=judge_of(family).members,
         calls=calls,
         usd=usd,
         why_none=left.why_none,
@@ -118,6 +122,7 @@ def check_biases(context: Context, request: JudgeCheckRequest) -> JudgeRunView |
         n=estimate.n_questions,
         n_asked=estimate.n,
         members=estimate.members,
+        models=estimate.models,
         calls=estimate.calls,
         usd=estimate.usd,
     )
@@ -135,7 +140,7 @@ def _queue(
 ) -> JudgeRunView | JudgeRunEstimate:
     judge = judge_of(family)
     budget = budget_of_run(context, family, cap, drafted.calls, drafted.usd)
-    for name in judge.members:
+    for name in drafted.models:
         require_bounded(name, models.price(name), judge.max_tokens, budget)
     if dry_run:
         return JudgeRunEstimate(

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from optimizer.core.base.errors import BudgetExhausted, InvalidInput, ModelFailed, NotFound
+from optimizer.core.base.errors import BudgetExhausted, DetentError, InvalidInput, NotFound
 from optimizer.core.evaluation.suite import DEFAULT, FULL, suites_of
 from optimizer.core.evaluation.trivial_baselines import Classify
 from optimizer.core.family.family import Family
@@ -47,7 +47,7 @@ def evaluate_suites(
 
     Raises:
         NotFound: the variant is gone.
-        ModelFailed: no suite was measured, one of them since no model answered. Else as ``evaluate_variant``.
+        DetentError: no suite was measured, and one of them not for want of money: its reason, such as ModelFailed.
     """
     store, request = context.store, run.request
     with store.read() as tx:
@@ -68,13 +68,13 @@ def evaluate_suites(
     )
     reports: list[EvaluationReport] = []
     not_measured: list[NotMeasured] = []
-    failure: ModelFailed | None = None
+    failure: DetentError | None = None
     scope = EvaluationScope(split=request["split"], n=request["n"], bare=request["bare"], suite=request["suite"])
     for one in scopes_of(family, scope):
         try:
             reports.append(evaluate_variant(context, family, record.variant, one, classify=classify, calls=source))
-        except (BudgetExhausted, ModelFailed) as reason:
-            failure = reason if isinstance(reason, ModelFailed) else failure
+        except (BudgetExhausted, DetentError) as reason:
+            failure = failure if isinstance(reason, BudgetExhausted) else reason
             not_measured.append(NotMeasured(suite=one.suite or DEFAULT, why=str(reason)))
     if failure is not None and not reports:
         raise failure

@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 
-from optimizer.core.base.errors import InvalidInput, NotFound
+from optimizer.core.base.errors import BudgetTooSmall, Conflict, InvalidInput, NotFound
+from optimizer.core.family.variant import VariantRecord
 from optimizer.jobs.request import ItemActRequest, ItemRequest, PageRequest
+from optimizer.jobs.runs import evaluate_suites
 from optimizer.jobs.runs.create_evaluation import (
     EvaluateRequest,
     EvaluationDryRun,
@@ -17,7 +21,7 @@ from optimizer.jobs.runs.queue_run import RunBudgetBody
 from optimizer.jobs.upkeep.read_operations import read_jobs
 from optimizer.runtime.use_cases import use_case_of
 from tests.worlds.judged_world import JudgedWorld, prompt_of, writer_by
-from tests.worlds.study_world import Killed, TopicModel, World, killed_at, topic_family
+from tests.worlds.study_world import START, Killed, TopicModel, World, killed_at, topic_family
 
 MARK = "xylophone"  # in every answer
 
@@ -85,6 +89,35 @@ def test_every_suite_is_planned_before_the_first_is_paid_for(tmp_path):
     assert report.family_suites == {"quick": 3, "long": 5}
     with pytest.raises(InvalidInput, match="no suite 'nope'"):
         place.start(suite="nope", n=None)
+
+
+def test_a_cap_in_dollars_needs_a_price_of_the_champion_that_a_suite_asks_too(tmp_path):
+    family = topic_family(targets={"n": 3, "regression": {"per_class": None, "latency": None}})
+    world = World(tmp_path, family=family, model=TopicModel(needs=0)).fill(n_dev=8)
+    mine = replace(family.variant(), model={**family.variant().model, "name": "other"})
+    record = VariantRecord(family=family.name, variant=mine, source="edited", created_at=START, created_by="ann")
+    world.store.write(lambda tx: world.store.variants.add(tx, record))
+    world.price = lambda name: world.model.price if name == "other" else None
+    place = Evaluated(world)
+    assert place.start(variant=mine.id, n=None, dry_run=True).suites[0].models == ["fake", "other"]
+    with pytest.raises(BudgetTooSmall, match="'fake' has no known price"):
+        place.start(variant=mine.id, n=None, caps={"usd": 1.0})
+
+
+def test_what_a_suite_cost_is_reported_though_another_cannot_be_asked(tmp_path, monkeypatch):
+    family = topic_family(targets={"quick": {"n": 3, "errors": 0.5}, "long": {"n": 5, "mean_score": 0.5}})
+    place = Evaluated(World(tmp_path, family=family, model=TopicModel(needs=0)).fill(n_dev=8))
+    run, evaluate = place.start(suite="full", n=None), evaluate_suites.evaluate_variant
+
+    def refused(*about, **options):
+        if about[3].suite == "long":
+            raise Conflict("It was changed meanwhile.")
+        return evaluate(*about, **options)
+
+    monkeypatch.setattr(evaluate_suites, "evaluate_variant", refused)
+    made = place.do(run)
+    assert (made.status, [one.suite_name for one in made.result.suites]) == ("finished", ["quick"])
+    assert [(one.suite, one.why) for one in made.result.not_measured] == [("long", "It was changed meanwhile.")]
 
 
 def test_a_killed_worker_goes_on_asks_nothing_twice_and_keeps_one_batch(tmp_path):

@@ -235,6 +235,13 @@ def test_a_check_is_queued_with_its_price_and_says_what_it_found(tmp_path):
     assert made.result["biases"]["judge"][0]["said"].startswith("position: biased")
 
 
+def test_a_check_under_a_cap_in_dollars_needs_the_price_of_all_that_it_asks(tmp_path):
+    world, check = checking(tmp_path, judge_that())
+    world.by_name["writer"].price = None
+    with pytest.raises(BudgetTooSmall, match="'writer' has no known price"):
+        check(budget=Budget(usd=0.5))
+
+
 def test_a_check_is_held_to_the_month_too(tmp_path):
     world, check = checking(tmp_path, judge_that())
     with pytest.raises(BudgetTooSmall, match="monthly limit"):

@@ -17,6 +17,7 @@ from optimizer.core.family.family import Family, GoldenRow
 from optimizer.core.family.rendering import is_refused
 from optimizer.core.family.variant import Variant
 from optimizer.core.search import cost_estimate
+from optimizer.core.search.answer_bounds import models_asked
 from optimizer.jobs.calls.student_shelf import students_among
 from optimizer.jobs.dataset.build_dataset import cut_as_served, truncated_of
 from optimizer.jobs.dataset.golden_scenarios import (
@@ -180,6 +181,7 @@ def _named(family: Family, name: str) -> Suite:
 class EvaluationEstimate:
     """What an evaluation would ask at most: ``n`` examples, ``beside`` as in EvaluationReport, ``n_timed`` calls of
     each that are timed afresh. ``suite``: its name; None where nothing is checked. ``usd`` None: no known price.
+    ``models``: that are asked, the judge's among them.
     """
 
     variant: str
@@ -191,6 +193,7 @@ class EvaluationEstimate:
     n_refused: int
     n_timed: int
     beside: str | None
+    models: Sequence[str]
     calls: Spread
     usd: Spread | None
     calls_at_most: int
@@ -222,6 +225,7 @@ def estimate_evaluation(
         n_refused=plan.n_refused,
         n_timed=plan.n_timed,
         beside=plan.beside.id if plan.beside is not None else None,
+        models=models_asked(family, plan.variants),
         calls=calls,
         usd=usd,
         calls_at_most=calls_at_most(calls),
