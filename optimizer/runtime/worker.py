@@ -394,7 +394,7 @@ class Worker:
 
     def _hand_on(self) -> None:
         with self._handing_on:
-            hand_on_candidates(self._store, self._clock, dict(self._families.families))
+            hand_on_candidates(self._store, self._clock, self._families)
 
     def _drill(self) -> None:
         def drill(family: Family) -> None:

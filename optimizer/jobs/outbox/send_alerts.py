@@ -122,7 +122,9 @@ def _spread(
             if message.event == "raised":
                 causes = open_causes(store.alerts.all(tx, open_only=True), of_models)
                 if item.attempts and all(cause.id != message.alert.id for cause in causes):
-                    return  # it cleared while it waited: the clear, which comes next, takes it away
+                    # It cleared while it waited: the clear takes it away, for which it makes room in the round.
+                    store.outbox.failed(tx, item.seq, "it has cleared", now + LOOK_AGAIN)
+                    return
                 waits = waits_for(
                     message.alert,
                     silences=store.alerts.silences(tx, now),
@@ -164,7 +166,7 @@ def waits_for(
     now: datetime,
 ) -> Wait | None:
     """None where its message may go out. ``silences``: those that last, the longest last; ``causes``: of all open
-    alerts.
+    alerts, of which those that are silenced tell nobody anything.
     """
     own = open_cause(alert)
     covering = [silence for silence in silences if silence.covers(own.rule, alert.family)]
@@ -172,7 +174,8 @@ def waits_for(
         last = covering[-1]
         why = f"silenced by {last.by} until {last.until:%Y-%m-%d %H:%M} UTC"
         return Wait(why=why, until=min(last.until, now + LOOK_AGAIN), silence=last)
-    cause = cause_of(own, causes, rules)
+    heard = [one for one in causes if not any(silence.covers(one.rule, one.family) for silence in silences)]
+    cause = cause_of(own, heard, rules)
     if cause is not None:
         return Wait(why=f"told by {cause.id}, {cause.rule}", until=now + EXPLAINED, cause=cause.id)
     return None

@@ -5,7 +5,7 @@ The gates and ``rollout.approve`` decide whether it is served.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Sequence
 
 import structlog
 
@@ -13,30 +13,36 @@ from optimizer.core.base.errors import DetentError
 from optimizer.core.family.family import Family
 from optimizer.core.rollout.transitions import is_system
 from optimizer.core.serving.rollout import is_frozen
+from optimizer.jobs.champions.drill_rollback import ALERT as WAY_BACK
+from optimizer.jobs.champions.watch_champion import ALERT as DRIFT
+from optimizer.jobs.champions.watch_limits import OUT_OF_LIMITS
+from optimizer.jobs.champions.watch_students import BYPASSED, SHIFTED
 from optimizer.jobs.families.each_family import each_family
 from optimizer.jobs.ids import new_id
 from optimizer.jobs.outbox.keep_alerts import keep_alerts
 from optimizer.jobs.rollouts.read_candidate import current_holdback, unconfirmed_winner, waiting_candidate
 from optimizer.jobs.rollouts.start_rollout import RolloutRequest, StartReport, make_rollout
-from optimizer.ports import Alert, Clock, Store, Transaction
+from optimizer.ports import Alert, Clock, FamilySource, Store, Transaction
 
 APPROVAL = "approval_wanted"  # alert kind: such a rollout waits for a person
 WAITS = "candidate_waits"  # alert: the rollout of a candidate of a study that started by itself did not start
 UNCONFIRMED = "confirmation_wanted"  # alert kind: found by such a study, which was not to look at the holdout
+# Each is kept by a look at its family.
+OF_FAMILIES = (WAITS, UNCONFIRMED, OUT_OF_LIMITS, DRIFT, WAY_BACK, BYPASSED, SHIFTED)
 WAITING = ("pending", "validating")
 log = structlog.get_logger("detent.triggers")
 
 
-def hand_on_candidates(store: Store, clock: Clock, families: Mapping[str, Family]) -> list[StartReport]:
+def hand_on_candidates(store: Store, clock: Clock, source: FamilySource) -> list[StartReport]:
     """Starts the rollouts that are due, never as forced: one whose gates are not met waits for a person, with an alert.
 
     In each family the last study counts that started by itself. Its candidate is handed on only against the champion
     that it was compared with. Never twice: a rollout that ended is not started again. Safe to repeat.
     """
     try:
-        return each_family(families, lambda family: _hand_on(store, clock, family))
+        return each_family(dict(source.families), lambda family: _hand_on(store, clock, family))
     finally:
-        _tell_approvals(store, clock, families)
+        _tell_approvals(store, clock, {*source.families, *source.problems})
 
 
 def _hand_on(store: Store, clock: Clock, family: Family) -> StartReport | None:
@@ -126,9 +132,9 @@ def _tell_unconfirmed(store: Store, clock: Clock, family: str) -> None:
     store.write(write)
 
 
-def _tell_approvals(store: Store, clock: Clock, families: Mapping[str, Family]) -> None:
-    """Keeps a notice open for each rollout that started by itself and waits for a person; none for families that are
-    gone.
+def _tell_approvals(store: Store, clock: Clock, families: Collection[str]) -> None:
+    """Keeps a notice open for each rollout that started by itself and waits for a person. Of a family whose folder is
+    gone nobody looks any more, so what its looks keep open ends here.
     """
 
     def write(tx: Transaction) -> None:
@@ -158,8 +164,8 @@ def _tell_approvals(store: Store, clock: Clock, families: Mapping[str, Family]) 
                     )
                 )
         keep_alerts(tx, store, APPROVAL, alerts, at=clock.now())
-        for waits in store.alerts.all(tx, open_only=True, kind=WAITS):
-            if waits.family not in families:
-                store.alerts.close(tx, WAITS, waits.family, waits.subject, clock.now())
+        for alert in store.alerts.all(tx, open_only=True):
+            if alert.kind in OF_FAMILIES and alert.family not in families:
+                store.alerts.close(tx, alert.kind, alert.family, alert.subject, clock.now())
 
     store.write(write)

@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from optimizer.core.base.errors import GateNotMet
+from optimizer.core.base.errors import GateNotMet, InvalidInput
 from optimizer.core.base.values import Budget, Spend
 from optimizer.core.search.study import CONFIRM
 from optimizer.jobs.champions.watch_students import put_bypass
@@ -19,9 +19,10 @@ from optimizer.jobs.families.create_variant import VariantRequest, store_draft
 from optimizer.jobs.rollouts.freeze import FreezeRequest, freeze, unfreeze
 from optimizer.jobs.rollouts.read_candidate import waiting_candidate
 from optimizer.jobs.rollouts.tick import tick
+from optimizer.ports import Alert
 from tests.rows.rollout_acts import operate
 from tests.worlds.contexts import context_of
-from tests.worlds.study_world import TopicModel, topic_examples
+from tests.worlds.study_world import START, TopicModel, topic_examples
 from tests.worlds.taught_student import TAUGHT, crown
 from tests.worlds.triggered_world import NIGHTLY, TriggeredWorld, at_two
 
@@ -394,6 +395,22 @@ def test_what_is_said_of_a_candidate_that_waits_is_why_it_waits_now(waiting, mon
     )
     with waiting.store.read() as tx:
         assert len(waiting.store.alerts.all(tx, open_only=False, kind="candidate_waits")) == 1
+
+
+def test_nothing_stays_open_of_a_family_whose_folder_is_gone(waiting: TriggeredWorld) -> None:
+    kinds = [*("champion_out_of_limits", "champion_drift", "way_back_broken"), *("student_shifted", "disk_full")]
+    for kind in kinds:
+        alert = Alert(
+            id=f"al_{kind}", kind=kind, level="info", family="topics", subject="x", opened_at=START, detail="x"
+        )
+        waiting.store.write(lambda tx, alert=alert: waiting.store.alerts.open(tx, alert))
+    before = set(waiting.alerts())
+    waiting.families.families, waiting.families.problems = {}, {"topics": InvalidInput("A colon is missing.")}
+    waiting.hand_on()
+    assert set(waiting.alerts()) == before >= {"candidate_waits", *kinds}, "its file has a fault, and will be mended"
+    waiting.families.problems = {}
+    waiting.hand_on()
+    assert before - set(waiting.alerts()) == {"candidate_waits", *kinds} - {"disk_full"}
 
 
 def test_a_candidate_that_waits_is_handed_on_days_later_and_no_other_search_is_paid_for_meanwhile(waiting):
