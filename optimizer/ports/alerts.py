@@ -132,6 +132,9 @@ class Alerts(Protocol):
     ) -> list[Alert]:
         """The newest first, no more than ``most``; of one kind, family or subject where one is named."""
 
+    def kinds(self, tx: Transaction) -> set[str]:
+        """Of all that was ever raised."""
+
     def closed(self, tx: Transaction, families: Collection[str] | None, start: int, most: int) -> list[Alert]:
         """Those that are over, the last closed first, from that place on; of these families, None: all alerts."""
 

@@ -63,7 +63,7 @@ def silence_alerts(context: Context, request: SilenceRequest) -> SilenceReport:
             what=f"{_scope_text(rule, family)} sends no message until {when(until)}; `detent alerts list` shows it",
             why=why,
             until=until,
-            undo=f"detent alerts silence {request.name}{f' --family {family}' if rule and family else ''} --end",
+            undo=f"{_command(request.name, rule, family)} --end",
             next="detent alerts list",
         )
 
@@ -88,7 +88,7 @@ def end_silence(context: Context, request: EndSilenceRequest) -> SilenceReport:
             what=f"the silence of {scope} has ended" if has_ended else f"{scope} is not silent",
             why=why,
             until=None,
-            undo=f"detent alerts silence {request.name} --for 1h" if has_ended else None,
+            undo=f"{_command(request.name, rule, family)} --for 1h" if has_ended else None,
             next="detent alerts list",
             changed=has_ended,
         )
@@ -103,7 +103,7 @@ def _meant(tx: Transaction, context: Context, name: str, family: str | None) -> 
     if family is not None and family not in known:
         raise InvalidInput(f"There is no family {family!r}{did_you_mean(family, known)}.")
     rules = {rule.name for rule in context.alert_rules()}
-    kinds = {alert.kind for alert in context.store.alerts.all(tx, open_only=False)}
+    kinds = context.store.alerts.kinds(tx)
     if name in known and name in rules | kinds:
         raise InvalidInput(
             f"{name!r} is a family, and a rule or kind of alert, too: nobody knows which is meant. Rename the rule."
@@ -118,6 +118,10 @@ def _meant(tx: Transaction, context: Context, name: str, family: str | None) -> 
         )
     context.require_family(family)
     return name, family or ""
+
+
+def _command(name: str, rule: str, family: str) -> str:
+    return f"detent alerts silence {name}" + (f" --family {family}" if rule and family else "")
 
 
 def _record(tx: Transaction, context: Context, action: str, silence: AlertSilence, why: str) -> None:

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from typing import Annotated
+from typing import Annotated, cast
 
 from pydantic import Field
 
 from optimizer.core.base.answers import members_of
 from optimizer.core.base.errors import PreconditionFailed, StaleVersion
+from optimizer.core.base.values import Aim
 from optimizer.core.rollout.transitions import BRAKES, OperatorAct, apply
 from optimizer.core.serving.rollout import refuse_other_clock, require_unfrozen, visible
 from optimizer.jobs.context import Context
@@ -118,9 +119,13 @@ def _operate(context: Context, request: ActRequest, act: OperatorAct) -> Rollout
         margin = (
             transition.rollout.settings["margin"] if transition.rollout.settings["margin_from"] == "given" else None
         )
+        study = store.studies.get(tx, rollout.study) if rollout.study is not None else None
+        usual_aim = study.aim if study is not None else file.gates.aim if file is not None else None
         same_start = RolloutRequest(
             family=f,
             variant=transition.rollout.candidate,
+            aim=cast("Aim", rollout.aim) if rollout.aim != usual_aim else None,
+            study=rollout.study,
             ladder=list(transition.rollout.ladder)
             if file is None or tuple(file.ladder) != tuple(transition.rollout.ladder)
             else None,

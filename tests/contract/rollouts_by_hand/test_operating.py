@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+from dataclasses import replace
 
 import pytest
 
@@ -60,6 +61,15 @@ def test_a_rejected_rollout_has_failed_and_was_never_served(store, clock, candid
     operate(started.id, "reject", actor="bob", reason="no", store=store, clock=clock)
     ended = load(store, started.id)
     assert (ended.status, ended.outcome, tuple(ended.stage_history)) == ("failed", "cancelled", ())
+
+
+def test_the_undo_of_a_rejection_starts_the_same_rollout_by_its_aim_and_study(store, clock, candidate):
+    started = start_rollout(family(), candidate, actor="ann", store=store, clock=clock, confirm=F, aim="cost")
+    now = load(store, started.id)
+    store.write(lambda tx: store.rollouts.save(tx, replace(now, study="st_1", version=now.version + 1), None))
+    rejected = operate(started.id, "reject", actor="bob", reason="no", store=store, clock=clock)
+    assert rejected.undo.startswith(f"detent rollout start {F} {candidate} --aim cost")
+    assert "--study st_1" in rejected.undo
 
 
 def test_an_act_meant_for_an_older_version_is_stale_but_rollback_never_is(store, clock, deploying):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import shlex
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
 from typing import Any, cast
@@ -388,6 +389,57 @@ class TestMessages:
         assert self.silence(store, clock, "errors", end=True).changed
         assert not self.silence(store, clock, "errors", end=True).changed
         assert self.heard(store, channel, clock, 5.1) == ["raised errors"]
+
+    def test_an_alert_that_nobody_hears_speaks_for_no_other(self, store: Database) -> None:
+        clock, channel = Clock(NOW), Channel()
+        champions = Alert(
+            id="al_limit",
+            kind=OUT_OF_LIMITS,
+            level="critical",
+            family=FAMILY,
+            subject=f"{CHAMPION} errors",
+            opened_at=NOW,
+            detail="half of the requests failed",
+        )
+        store.write(lambda tx: store.alerts.open(tx, champions))
+        self.silence(store, clock, OUT_OF_LIMITS)
+        summed(store, clock, [minute(clock, failed=30)])
+        look(store, clock, ERRORS)
+        assert self.heard(store, channel, clock, 1) == ["raised errors"]
+
+    def test_raises_that_cleared_while_they_waited_keep_no_other_one_waiting(
+        self, store: Database, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setattr("optimizer.jobs.outbox.send_alerts.BATCH", 2)
+        clock, channel = Clock(NOW), Channel()
+        usual = Alert(id="al_0", kind=OUT_OF_LIMITS, level="critical", subject="0", opened_at=NOW, detail="x")
+        silent = [usual, replace(usual, id="al_1", subject="1")]
+        for one in silent:
+            store.write(lambda tx, one=one: store.alerts.open(tx, one))  # type: ignore[misc]
+        self.silence(store, clock, OUT_OF_LIMITS)
+        self.heard(store, channel, clock)
+        for one in silent:
+            store.write(lambda tx, one=one: store.alerts.close(tx, one.kind, None, one.subject, clock.at))  # type: ignore[misc]
+        store.write(lambda tx: store.alerts.open(tx, replace(usual, id="al_2", kind="disk_full", subject="2")))
+        for minutes in (6, 0, 0):
+            self.heard(store, channel, clock, minutes)
+        assert channel.heard == ["raised 2"]
+        with store.read() as tx:
+            assert store.outbox.backlog(tx, topics=("alert",)) == 0
+
+    def test_the_undo_of_a_silence_and_of_its_end_is_of_the_same_family(self, store: Database) -> None:
+        silenced = self.silence(store, Clock(NOW), "errors", family=FAMILY)
+        ended = self.silence(store, Clock(NOW), "errors", family=FAMILY, end=True)
+        assert (silenced.undo, ended.undo) == (
+            f"detent alerts silence errors --family {FAMILY} --end",
+            f"detent alerts silence errors --family {FAMILY} --for 1h",
+        )
+
+    def test_a_kind_of_alert_that_was_raised_once_may_be_silenced(self, store: Database) -> None:
+        way_back = Alert(id="al_1", kind="way_back_broken", level="critical", subject="v", opened_at=NOW, detail="x")
+        store.write(lambda tx: store.alerts.open(tx, way_back))
+        store.write(lambda tx: store.alerts.close(tx, way_back.kind, None, "v", NOW))
+        assert self.silence(store, Clock(NOW), "way_back_broken").changed
 
     def test_what_nobody_knows_is_not_silenced(self, store: Database) -> None:
         with pytest.raises(Exception, match="did you mean 'errors'"):

@@ -138,6 +138,9 @@ class AlertTable:
         query = query if most is None else query.limit(most)
         return self._read(tx, query, {f"of_{name}": value for name, value in wanted.items()})
 
+    def kinds(self, tx: Connection) -> set[str]:
+        return set(tx.execute(select(ALERTS.c.kind).distinct()).scalars())
+
     def closed(self, tx: Connection, families: Collection[str] | None, start: int, most: int) -> list[Alert]:
         a = ALERTS.c
         query = select(ALERTS).where(a.closed_at.is_not(None)).order_by(a.closed_at.desc(), a.id.desc())
