@@ -73,7 +73,7 @@ def bypass_student(context: Context, request: StudentActRequest) -> StudentChang
     store, clock, family, why = context.store, context.clock, request.family, checked_reason(request.reason)
 
     def change(tx: Transaction) -> StudentChange:
-        student = _student(tx, context, request)
+        student = _student(tx, context, request, is_bypassed=False)
         undo = f"detent student resume {family}"
         if any(one.student == student for one in store.students.bypasses(tx, family)):
             what = f"the student {student} is bypassed already"
@@ -95,7 +95,7 @@ def resume_student(context: Context, request: StudentActRequest) -> StudentChang
     store, clock, family, why = context.store, context.clock, request.family, checked_reason(request.reason)
 
     def change(tx: Transaction) -> StudentChange:
-        student, at = _student(tx, context, request), clock.now()
+        student, at = _student(tx, context, request, is_bypassed=True), clock.now()
         if not store.students.end_bypass(tx, family, student, at=at, by=context.actor):
             what = f"the student {student} is not bypassed"
             return StudentChange(family=family, student=student, what=what, why=why, changed=False)
@@ -115,7 +115,8 @@ def resume_student(context: Context, request: StudentActRequest) -> StudentChang
     return store.write(change)
 
 
-def _student(tx: Transaction, context: Context, request: StudentActRequest) -> str:
+def _student(tx: Transaction, context: Context, request: StudentActRequest, *, is_bypassed: bool) -> str:
+    """The student that is named, else the first that is bypassed, or is not."""
     family = context.family(request.family)
     serving = [one.id for one in serving_students(tx, context.store, family, None)]
     named = [id for id in serving if request.student in (None, id)]
@@ -126,4 +127,4 @@ def _student(tx: Transaction, context: Context, request: StudentActRequest) -> s
             f"Family {family.name!r} has no such student that serves: its champion and its candidate name {which}."
             f" detent student show {family.name} lists them."
         )
-    return next((id for id in named if id in bypassed), named[0])
+    return next((id for id in named if (id in bypassed) is is_bypassed), named[0])

@@ -208,6 +208,16 @@ def test_a_person_bypasses_it_and_repeats_that_without_harm(served: Served) -> N
     assert "a new product is out" in served.alerts(BYPASSED)[0]
 
 
+def test_of_two_students_the_one_that_answers_is_bypassed_where_none_is_named(served: Served) -> None:
+    named = {"tiers": ["student", "second", "strong"], "accept.2": 0.5, "students": {"student": ID, "second": "0" * 64}}
+    served.crown(replace(served.variant, policy={**served.variant.policy, **named}))
+    asked = StudentActRequest(family="topics")
+    changes = [bypass_student(served.context, asked) for _ in range(3)]
+    assert [change.changed for change in changes] == [True, True, False]
+    assert {change.student for change in changes} == {ID, "0" * 64}
+    assert resume_student(served.context, asked).changed
+
+
 def test_of_requests_that_it_answered_only_audited_ones_teach_the_next_student(served: Served) -> None:
     served.serve(40, agrees=1.0)
     ids = [f"in_{i:06}" for i in range(1, 41)]
