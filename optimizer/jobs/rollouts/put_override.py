@@ -57,7 +57,8 @@ def put_override(context: Context, request: OverrideRequest) -> OverrideReport:
         at = clock.now()
         until = request.until or at + timedelta(days=1)
         report = OverrideReport(family=family, unit=request.unit, variant=variant, until=until)
-        active = next((row[2] for row in store.overrides.active(tx, at) if row[:2] == (family, hashed)), None)
+        present = store.family_names.former(tx).get(family, family)
+        active = next((row[2] for row in store.overrides.active(tx, at) if row[:2] == (present, hashed)), None)
         before = (
             OverrideReport(family=family, unit=request.unit, variant=active.variant, until=active.until)
             if active

@@ -194,7 +194,8 @@ def read_arms(context: Context, request: ArmsRequest) -> Page[ArmTotals]:
     with store.read() as tx:
         if request.rollout is not None:
             rollout = store.rollouts.get(tx, request.rollout)
-            if rollout is None or rollout.family != family:
+            present = store.family_names.former(tx).get(family, family)
+            if rollout is None or rollout.family != present:
                 raise NotFound(
                     f"{family} has no rollout {request.rollout!r}. Its last one: detent rollout status {family}.",
                     rollout=request.rollout,

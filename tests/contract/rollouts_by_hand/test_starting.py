@@ -14,12 +14,14 @@ from optimizer.core.feedback.events import Arm, FeedbackEvent
 from optimizer.core.rollout.start import in_process_gate
 from optimizer.core.search.study import Study
 from optimizer.jobs.families.create_variant import VariantRequest, store_draft
+from optimizer.jobs.rollouts.read_rollout import ArmsRequest, read_arms
 from optimizer.jobs.rollouts.verify_rollout import verify_rollout
 from optimizer.ports import Alert
 from tests.contract.rollouts_by_hand.world import T0, F, champion, family, served, version
 from tests.rows.evaluations import batch_of, check_of
 from tests.rows.rollout_acts import operate, start_rollout
 from tests.stores import interaction, keep_events
+from tests.worlds.contexts import context_of
 
 
 def test_a_start_without_a_study_is_refused_and_names_the_gate(store, clock, candidate):
@@ -66,6 +68,15 @@ def test_the_alert_about_the_last_rollout_closes_with_a_start_after_its_family_w
     start_rollout(renamed, candidate, actor="ann", store=store, clock=clock, confirm="digests")
     with store.read() as tx:
         assert store.alerts.all(tx, open_only=True, kind="rollout_ended") == []
+
+
+def test_the_arms_of_a_rollout_are_read_under_the_familys_former_name_too(store, clock, candidate):
+    started = start_rollout(family(), candidate, actor="ann", store=store, clock=clock, confirm=F)
+    store.write(lambda tx: store.family_names.rename(tx, F, "digests", T0))
+    context = context_of(store, clock, family=lambda name: family())
+    assert read_arms(context, ArmsRequest(family=F, rollout=started.id)).items == []
+    with pytest.raises(NotFound):
+        read_arms(context, ArmsRequest(family=F, rollout="ro_0"))
 
 
 def test_the_reason_that_a_person_gave_stands_first_in_what_the_status_says(store, clock, candidate):

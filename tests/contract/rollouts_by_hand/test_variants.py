@@ -187,6 +187,9 @@ def test_an_override_serves_one_unit_and_counts_in_no_arm(store, clock, candidat
     assert put_override(context, asked.model_copy(update={"if_match": put.etag})) == put
     with pytest.raises(PreconditionFailed):
         put_override(context, asked.model_copy(update={"if_none_match": "*"}))
+    store.write(lambda tx: store.family_names.rename(tx, F, "digests", clock.now()))
+    again = asked.model_copy(update={"if_match": put.etag})
+    assert put_override(context, again).etag == put.etag, "under the former name too"
     for no_such in ({"variant": "v_0"}, {"family": "nothing"}):
         with pytest.raises(NotFound):
             put_override(context, asked.model_copy(update=no_such))
