@@ -16,6 +16,7 @@ from optimizer.core.models.language import ModelPrice, ModelRequest
 from optimizer.core.models.wire import MESSAGE
 
 MOST_MINUTES = 10 * 366 * 24 * 60
+MOST_CALLS = 10**9
 BYTES_PER_TOKEN = 4.0  # English text; for expectations only, since reserves count one token per byte
 TOKENS_PER_MESSAGE = 16  # what a chat template may add around one message
 # Parameters that reach the model as text; templates of some models write the last two into the prompt as they are.
@@ -80,7 +81,7 @@ def reservation_usd(request: ModelRequest, price: ModelPrice | None, max_tokens:
 
 
 def checked_budget(budget: Budget) -> Budget:
-    """The budget; raises InvalidInput for a cap that holds nothing: below 0, infinite or no number at all."""
+    """The budget; raises InvalidInput for a cap that holds nothing: below 0, beyond all use or no number."""
     for name, value in asdict(budget).items():
         if value is not None and not 0 <= value < float("inf"):
             raise InvalidInput(
@@ -91,6 +92,8 @@ def checked_budget(budget: Budget) -> Budget:
         raise InvalidInput(
             f"A budget of {budget.minutes:g} minutes is longer than ten years; leave it out for no cap of that kind."
         )
+    if (budget.calls or 0) > MOST_CALLS:
+        raise InvalidInput(f"A budget has at most {MOST_CALLS:,} calls; leave it out for no cap of that kind.")
     return budget
 
 

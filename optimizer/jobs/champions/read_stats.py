@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime, time, timedelta
 from typing import Annotated, Any, Literal
 
-from pydantic import AwareDatetime, Field
+from pydantic import Field
 
 from optimizer.core.base.answers import members_of
 from optimizer.core.base.errors import Fault, InvalidInput
@@ -16,7 +16,7 @@ from optimizer.core.base.minute_sums import DAY, HOUR, MinuteSums, merge, quanti
 from optimizer.core.serving.family_names import definition
 from optimizer.jobs.context import Context
 from optimizer.jobs.feedback.roll_up_minutes import DAYS, MINUTES
-from optimizer.jobs.request import FamilyRequest, Request
+from optimizer.jobs.request import FamilyRequest, Moment, Request
 from optimizer.ports import DaySums
 
 By = Literal["hour", "day", "model"]
@@ -78,8 +78,8 @@ class StatsRequest(FamilyRequest):
     by: Annotated[By | None, Field(description="One row per hour or day, or per variant and model of all the time")] = (
         None
     )
-    since: Annotated[AwareDatetime | None, Field(description="Received at or after this time")] = None
-    until: Annotated[AwareDatetime | None, Field(description="Received before this time")] = None
+    since: Annotated[Moment | None, Field(description="Received at or after this time")] = None
+    until: Annotated[Moment | None, Field(description="Received before this time")] = None
 
 
 def read_stats(context: Context, request: StatsRequest) -> FeedbackStats:
@@ -93,9 +93,6 @@ def read_stats(context: Context, request: StatsRequest) -> FeedbackStats:
     context.family(request.family)
     family, by, since, until = request.family, request.by or "day", request.since, request.until
     store = context.store
-    for at in (since, until):
-        if at is not None and not 1970 <= at.year < 9999:
-            raise _wrong_time(f"{at.isoformat()} lies outside the years 1970 to 9998")
     end = until or context.clock.now()
     begin = since or end - USUAL[by]
     if begin >= end:
@@ -139,7 +136,7 @@ class FamiliesStatsRequest(Request):
         str, Field(min_length=1, max_length=10_000, description=f"Their names with commas, at most {MOST_FAMILIES}")
     ]
     by: Annotated[Literal["hour", "day"], Field(description="Of the last day by hour, or of thirty by day")] = "hour"
-    since: Annotated[AwareDatetime | None, Field(description="In or after the hour or day of this time")] = None
+    since: Annotated[Moment | None, Field(description="In or after the hour or day of this time")] = None
 
 
 def read_stats_of_families(context: Context, request: FamiliesStatsRequest) -> FamiliesStats:

@@ -8,6 +8,7 @@ from types import SimpleNamespace
 from typing import Any
 
 import pytest
+from pydantic import ValidationError
 
 from optimizer.adapters.store import Database
 from optimizer.core.base.answers import members_of
@@ -23,6 +24,7 @@ from optimizer.jobs.champions.read_stats import (
 )
 from optimizer.jobs.context import Context
 from optimizer.jobs.feedback.roll_up_minutes import roll_up_minutes, roll_up_performance
+from optimizer.jobs.request import Request
 from tests.clock import Clock
 from tests.command_line import detent
 from tests.stores import FAMILY, NOW, arm, feedback, interaction, keep_events, minutes
@@ -171,3 +173,9 @@ def without_name(row: FamilyRow) -> StatsRow:
 def test_more_than_is_read_at_once_is_refused(traffic: Database, asked: dict[str, Any]) -> None:
     with pytest.raises(InvalidInput, match="at once"):
         read_stats_of_families(context_in(traffic), FamiliesStatsRequest(**asked))
+
+
+@pytest.mark.parametrize("asked", [StatsRequest(family=FAMILY), FamiliesStatsRequest(families=FAMILY)])
+def test_a_time_that_no_calendar_has_in_utc_is_refused(asked: Request) -> None:
+    with pytest.raises(ValidationError, match="after 1970"):
+        type(asked).model_validate({**asked.model_dump(), "since": "0001-01-01T00:00:00+14:00"})

@@ -442,6 +442,7 @@ def test_only_released_examples_are_trained_on_unless_the_family_takes_any(tmp_p
         "negative budget": ({"budget": Budget(calls=-5)}, ValidationError),
         "budget that is no number": ({"budget": Budget(usd=float("nan"))}, ValidationError),
         "minutes beyond the calendar": ({"budget": Budget(minutes=1e300)}, InvalidInput),
+        "more calls than anybody makes": ({"budget": Budget(calls=10**400)}, InvalidInput),
         "zero budget": ({"budget": Budget(calls=0)}, BudgetTooSmall),
         "only the confirmation": ({"budget": Budget(calls=40)}, BudgetTooSmall),
         "too few dollars": ({"budget": Budget(usd=0.0001)}, BudgetTooSmall),
