@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 from hypothesis import strategies as st
 
 from optimizer.content.core.policy import filter
+from optimizer.content.core.policy.pipeline import ItemDecision, parse_pipeline
 from optimizer.content.core.policy.route import CONTENT_TYPES, MODES
 from optimizer.content.core.records.fields import CHECKPOINTS, FIELDS
 
@@ -15,6 +17,11 @@ GOOD: dict[str, Any] = {
     **{"length_score": 0.9, "structure_score": 0.8, "coherence_score": 0.8, "topic_clarity_score": 0.7},
     "language_score": 0.9,
 }
+
+
+def decide(policy: Mapping[str, Any], record: Mapping[str, Any]) -> ItemDecision:
+    return parse_pipeline(policy).decide(record)
+
 
 TYPES = [*CONTENT_TYPES, "podcast", "x-1"]
 CONDITIONS = {

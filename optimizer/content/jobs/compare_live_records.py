@@ -19,11 +19,12 @@ from optimizer.content.core.search.compare import (
     live_difference,
     live_shares,
 )
-from optimizer.content.jobs.recommend_thresholds import MAX_HOURS, MOST_RECORDS
+from optimizer.content.jobs.recommend_thresholds import MOST_RECORDS
 from optimizer.core.base.answers import members_of
 from optimizer.core.base.errors import Fault, InvalidInput, NotFound
 from optimizer.jobs.context import Context
 from optimizer.jobs.request import Request
+from optimizer.jobs.studies.recommend_cascade import MAX_HOURS
 
 VersionName = Annotated[str, Field(min_length=1, max_length=MAX_NAME_CHARS)]
 
@@ -32,7 +33,9 @@ class LiveComparisonRequest(Request):
     conservative: Annotated[VersionName, Field(description="Its config_version, as records carry it")] = "conservative"
     aggressive: Annotated[VersionName, Field(description="Likewise")] = "aggressive"
     hours: Annotated[float, Field(gt=0, le=MAX_HOURS, description="How far back records count")] = 30 * 24.0
-    confidence: Annotated[float, Field(description="With which both intervals hold together; default .95")] = 0.95
+    confidence: Annotated[
+        float, Field(gt=0, le=0.999999, description="With which both intervals hold together; default .95")
+    ] = 0.95
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -62,7 +65,7 @@ def compare_live_records(context: Context, request: LiveComparisonRequest) -> Li
 
     Raises:
         NotFound: no record of this time carries one of the names; says which there are.
-        InvalidInput: both names are the same, or the confidence is out of range.
+        InvalidInput: both names are the same.
         DatasetTooSmall: fewer than 30 records of one have a measured quality of full processing, or a time saved.
     """
     names = request.conservative, request.aggressive

@@ -33,7 +33,9 @@ class CompareThresholdsRequest(FamilyRequest):
     aggressive: Annotated[NamedConfiguration, Field(description="Default: of this name")] = NamedConfiguration(
         name="aggressive"
     )
-    confidence: Annotated[float, Field(description="With which both intervals hold together; default .95")] = 0.95
+    confidence: Annotated[
+        float, Field(gt=0, le=0.999999, description="With which both intervals hold together; default .95")
+    ] = 0.95
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -74,7 +76,7 @@ def compare_thresholds(context: Context, request: CompareThresholdsRequest) -> T
     `policy` is what a file of the caller's says instead. It is read by a process of its own, one at a time.
 
     Raises:
-        InvalidInput: the family is no policy, a configuration cannot be read, or the confidence is out of range.
+        InvalidInput: the family is no policy, or a configuration cannot be read.
         NotFound: the family has no such variant.
         DatasetTooSmall: fewer than 30 items with a measured quality are processed in full by one of the two.
     """

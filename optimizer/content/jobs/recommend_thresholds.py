@@ -9,15 +9,15 @@ from collections.abc import Mapping
 from datetime import timedelta
 from typing import Any
 
+from optimizer.content.core.records.record import UNNAMED
 from optimizer.content.core.search.recommend import PipelineRecommendation, recommend
 from optimizer.content.jobs.compare_thresholds import require_pipeline
-from optimizer.core.base.errors import Conflict, InvalidInput
+from optimizer.core.base.errors import Conflict
 from optimizer.core.feedback.pipeline_record import PipelineRecord
 from optimizer.jobs.context import Context
 from optimizer.jobs.studies.recommend_cascade import RecommendThresholdsRequest
 
 MOST_RECORDS = 100_000
-MAX_HOURS = 90 * 24
 
 
 def recommend_thresholds(context: Context, request: RecommendThresholdsRequest) -> PipelineRecommendation:
@@ -27,14 +27,12 @@ def recommend_thresholds(context: Context, request: RecommendThresholdsRequest) 
     It is read by a process of its own, one at a time.
 
     Raises:
-        InvalidInput: the family is no policy, or the hours are out of range.
+        InvalidInput: the family is no policy.
         Conflict: the family has no champion yet.
         DatasetTooSmall: names everything that is missing.
     """
     family, store, hours = context.family(request.family), context.store, request.hours
     require_pipeline(family)
-    if not 0 < hours <= MAX_HOURS:
-        raise InvalidInput(f"Reported items of the last 1 to {MAX_HOURS:,} hours can be read, not of {hours:g}.")
     since = context.clock.now() - timedelta(hours=hours)
     with store.read() as tx:
         champion = store.champions.current(tx, family.name)
@@ -52,7 +50,7 @@ def recommend_thresholds(context: Context, request: RecommendThresholdsRequest) 
 
 def _reported(record: PipelineRecord) -> Mapping[str, Any]:
     return {
-        "content_type": record.content_type,
+        "content_type": record.content_type if record.content_type != UNNAMED else None,
         "quality_score": record.quality_score,
         "exit_checkpoint": record.exit_checkpoint,
     }

@@ -11,6 +11,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import Field
 
+from optimizer.content.core.records.record import UNNAMED
 from optimizer.content.core.records.report import (
     Checkpoint,
     GuideTarget,
@@ -171,7 +172,9 @@ class _SpanSums:
         return content_types(self._added(lambda way, content, where, why: (content, way)))
 
     def checkpoints(self, by_type: Mapping[str, PipelineSums]) -> dict[str, Checkpoint]:
-        exits = self._added(lambda way, content, where, why: (where, why) if way == "early_exit" else None)
+        exits = self._added(
+            lambda way, content, where, why: (where or UNNAMED, why or UNNAMED) if way == "early_exit" else None
+        )
         return checkpoints(exits, total(by_type.values()).n)
 
     def _added(self, group: Callable[..., tuple[Any, ...] | None]) -> dict[tuple[Any, ...], PipelineSums]:

@@ -29,7 +29,7 @@ THRESHOLDS = ("accept", "accept.2", "accept.3", "refine", "skip", "audit_share",
 
 
 class RecommendThresholdsRequest(FamilyRequest):
-    hours: Annotated[float, Field(description="So many hours back; default 720")] = 30 * 24
+    hours: Annotated[float, Field(gt=0, le=MAX_HOURS, description="So many hours back; default 720")] = 30 * 24
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -106,13 +106,11 @@ def served_requests(family: Family, *, store: Store, clock: Clock, hours: float)
     Args:
         hours: how far back requests count, in (0, 2160].
     Raises:
-        InvalidInput: the hours are out of range, or the champion has no cascade that could be replayed.
+        InvalidInput: the champion has no cascade that could be replayed.
         Conflict: the family has no champion yet.
     """
     from optimizer.core.search.cascade.production import ServedRequest  # it needs numpy
 
-    if not 0 < hours <= MAX_HOURS:
-        raise InvalidInput(f"Requests of the last 1 to {MAX_HOURS:,} hours can be read, not of {hours:g}.")
     since = clock.now() - timedelta(hours=hours)
     with store.read() as tx:
         tenure = store.champions.current(tx, family.name)

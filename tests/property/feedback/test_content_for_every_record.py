@@ -33,24 +33,17 @@ def test_replay_sends_every_record_where_the_decision_sends_it(rows, policy):
         assert [c for c in CHECKPOINTS if found.exits[c][i]] == ([decision.checkpoint] if decision.checkpoint else [])
 
 
-@given(
-    rows, policies(), st.lists(shares, min_size=12, max_size=12), st.lists(st.floats(0.1, 9), min_size=12, max_size=12)
-)
-def test_an_outcome_adds_up_and_its_quality_is_the_weighted_mean_of_the_full(rows, policy, quality, weights):
-    judged = [{**row, "quality": q, "weight": w} for row, q, w in zip(rows, quality, weights, strict=False)]
+@given(rows, policies(), st.lists(shares, min_size=12, max_size=12))
+def test_an_outcome_adds_up_and_its_quality_is_the_mean_of_the_full(rows, policy, quality):
+    judged = [{**row, "quality": q} for row, q in zip(rows, quality, strict=False)]
     pipeline = parse_pipeline(policy)
     found = outcome(read_columns(rows_to_columns(judged)), pipeline)
     decisions = [pipeline.decide(row) for row in judged]
-    total = sum(row["weight"] for row in judged)
     full = [row for row, d in zip(judged, decisions, strict=True) if d.processing_type == "full"]
     assert found.full_share + found.lightweight_share + found.early_exit_share == pytest.approx(1)
-    assert found.time_saved_share == pytest.approx(
-        1 - sum(d.time_share * r["weight"] for d, r in zip(decisions, judged, strict=True)) / total
-    )
+    assert found.time_saved_share == pytest.approx(1 - sum(decision.time_share for decision in decisions) / len(judged))
     if full:
-        assert found.quality == pytest.approx(
-            sum(r["quality"] * r["weight"] for r in full) / sum(r["weight"] for r in full)
-        )
+        assert found.quality == pytest.approx(sum(r["quality"] for r in full) / len(full))
     else:
         assert found.quality is None
 

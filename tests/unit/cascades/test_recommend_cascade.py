@@ -249,8 +249,6 @@ def test_without_a_cascade_it_is_a_study_that_finds_thresholds(tmp_path: Path) -
     world.crown(world.family.variant())
     with pytest.raises(InvalidInput, match="--strategy replay"):
         recommended(world)
-    with pytest.raises(InvalidInput, match="hours can be read"):
-        recommended(world, hours=0)
     voting = cascade_world(tmp_path / "voting", **{"votes.models": [CHEAP, STRONG]})
     with pytest.raises(InvalidInput, match="vote"):
         recommended(voting)

@@ -7,9 +7,11 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from pydantic import ValidationError
 
 from optimizer.content.core.search.compare import ReplayedComparison, compare_replayed
 from optimizer.content.core.search.replay import Records, read_columns, rows_to_columns
+from optimizer.content.jobs.compare_live_records import LiveComparisonRequest
 from optimizer.content.jobs.compare_thresholds import (
     CompareThresholdsRequest,
     NamedConfiguration,
@@ -17,6 +19,7 @@ from optimizer.content.jobs.compare_thresholds import (
     compare_thresholds,
 )
 from optimizer.core.base.errors import DatasetTooSmall, InvalidInput
+from optimizer.jobs.request import Request
 from tests.unit.policies.test_policy_studies import items, pipeline_family
 from tests.worlds.contexts import context_of
 from tests.worlds.study_world import World
@@ -95,15 +98,11 @@ def test_items_whose_quality_nobody_measured_count_for_time_alone() -> None:
     assert (found.n, found.conservative.n_judged) == (600, 300)
 
 
-@pytest.mark.parametrize("confidence", [0, 1, -1, float("nan")])
-def test_a_confidence_out_of_range_is_refused(confidence: float) -> None:
-    with pytest.raises(InvalidInput, match="between 0 and 1"):
-        compared(rows(100, 8), ALL_FULL, ALL_FULL, confidence=confidence)
-
-
-def test_weights_are_refused() -> None:
-    with pytest.raises(InvalidInput, match="leave the weights out"):
-        compared([{**row, "weight": 2.0} for row in rows(100, 9)], ALL_FULL, ALL_FULL)
+@pytest.mark.parametrize("confidence", [0, 1, -1, float("nan"), 0.9999999999999999])
+@pytest.mark.parametrize("request_of", [CompareThresholdsRequest, LiveComparisonRequest])
+def test_a_confidence_out_of_range_is_refused(request_of: type[Request], confidence: float) -> None:
+    with pytest.raises(ValidationError, match="confidence"):
+        request_of.model_validate({"confidence": confidence})
 
 
 def test_both_intervals_hold_the_truth_together_in_95_of_100_draws_or_more() -> None:

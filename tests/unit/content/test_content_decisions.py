@@ -8,12 +8,12 @@ import pytest
 
 from optimizer.content.core.policy import filter
 from optimizer.content.core.policy.filter import TIMES
-from optimizer.content.core.policy.pipeline import KNOBS, decide, parse_pipeline
+from optimizer.content.core.policy.pipeline import KNOBS, parse_pipeline
 from optimizer.content.core.policy.presets import PRESETS
 from optimizer.content.core.records.fields import CHECKPOINTS, FIELDS, known_at
 from optimizer.core.base.errors import InvalidInput
 from tests.cases import named
-from tests.rows.content_records import GOOD
+from tests.rows.content_records import GOOD, decide
 
 
 def but(**changes: Any) -> dict[str, Any]:

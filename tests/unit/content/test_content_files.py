@@ -9,11 +9,10 @@ import pytest
 
 from optimizer.content.adapters.content_files import read_folder, write_folder
 from optimizer.content.core.policy.files import PipelineFiles, read_files, write_files, write_optimal
-from optimizer.content.core.policy.pipeline import decide
 from optimizer.content.core.policy.presets import PRESETS
 from optimizer.core.base.errors import InvalidInput, NotFound
 from optimizer.core.feedback.pipeline_record import TARGETS, Target
-from tests.rows.content_records import GOOD
+from tests.rows.content_records import GOOD, decide
 
 AS_FOUND = {
     "quality_filtering.yaml": """\

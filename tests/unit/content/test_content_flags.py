@@ -5,10 +5,9 @@ from __future__ import annotations
 import pytest
 
 from optimizer.content.core.policy.flags import read_flags
-from optimizer.content.core.policy.pipeline import decide
 from optimizer.core.base.errors import InvalidInput
 from optimizer.core.feedback.pipeline_record import TARGETS, Target
-from tests.rows.content_records import GOOD
+from tests.rows.content_records import GOOD, decide
 
 
 def test_an_environment_without_flags_changes_nothing() -> None:

@@ -11,11 +11,10 @@ from typing import Any
 import pytest
 
 from optimizer.content.core.policy.files import read_files
-from optimizer.content.core.policy.filter import TimeModel
 from optimizer.content.core.policy.pipeline import KNOBS, parse_pipeline
 from optimizer.content.core.policy.presets import PRESETS
 from optimizer.content.core.search.recommend import MIN_FULL, PipelineRecommendation, recommend
-from optimizer.content.core.search.replay import _texts, outcome, read_columns, replay, rows_to_columns
+from optimizer.content.core.search.replay import ReplayedShares, _texts, outcome, read_columns, rows_to_columns
 from optimizer.content.core.search.score import processed_quality
 from optimizer.content.core.search.sensitivity import curve, values_to_try
 from optimizer.core.base.errors import DatasetTooSmall, InvalidInput
@@ -41,6 +40,11 @@ def records(**fixed: Any) -> Any:
     return read_columns(rows_to_columns(collected(**fixed)))
 
 
+def replayed(rows: Any, *settings: dict[str, Any]) -> list[ReplayedShares]:
+    columns = read_columns(rows_to_columns(rows))
+    return [outcome(columns, parse_pipeline(setting)) for setting in settings]
+
+
 def routed(mode: str) -> dict[str, Any]:
     return dict.fromkeys(("route.default", "route.news", "route.discussion"), mode)
 
@@ -49,7 +53,7 @@ def routed(mode: str) -> dict[str, Any]:
 
 
 def test_one_outcome_per_setting_in_their_order() -> None:
-    found = replay(records(), [routed("full"), routed("lightweight")])
+    found = replayed(collected(), routed("full"), routed("lightweight"))
     assert [one.full_share for one in found] == [1.0, 0.0]
     assert [one.time_saved_share for one in found] == [pytest.approx(0.0), pytest.approx(0.85)]
     assert (found[0].quality is None, found[1].quality) == (False, None)
@@ -60,27 +64,15 @@ def test_the_score_is_the_mean_of_what_a_study_gives_each_item() -> None:
     pipeline = parse_pipeline(policy)
     rows = collected()
     each = [processed_quality({"expected": {"quality": row["quality"]}}, asdict(pipeline.decide(row))) for row in rows]
-    (found,) = replay(read_columns(rows_to_columns(rows)), [policy])
+    (found,) = replayed(rows, policy)
     assert 0 < found.n_full < len(rows)
     assert found.score == pytest.approx(fmean(each))
 
 
 def test_without_the_quality_of_what_is_processed_in_full_there_is_no_score() -> None:
     rows = [row | ({"quality": None} if i == 0 else {}) for i, row in enumerate(collected())]
-    found = replay(read_columns(rows_to_columns(rows)), [routed("full"), routed("lightweight")])
+    found = replayed(rows, routed("full"), routed("lightweight"))
     assert (found[0].score, found[1].score) == (None, 0.5)
-
-
-def test_a_time_model_of_your_own_is_used() -> None:
-    times = TimeModel(full=2.0, lightweight=0.5)
-    (found,) = replay(records(), [{"route.enabled": True, **routed("lightweight")}], times=times)
-    assert found.time_saved_share == pytest.approx(0.75)
-
-
-def test_a_setting_that_cannot_be_read_is_named_by_its_number() -> None:
-    with pytest.raises(InvalidInput) as refused:
-        replay(records(), [{}, {"filter.min_overall": 2}])
-    assert refused.value.faults[0].pointer == "/1/filter.min_overall"
 
 
 @pytest.mark.parametrize(
@@ -107,8 +99,9 @@ def test_a_search_that_writes_its_own_conditions_keeps_no_more_than_it_may() -> 
 
 
 def test_a_knob_that_does_nothing_for_these_records_has_a_flat_curve() -> None:
-    assert curve(records(), {}, "exit.min_confidence").is_flat
-    assert not curve(records(), {}, "filter.min_coherence").is_flat
+    found = records()
+    for knob, is_flat in (("exit.min_confidence", True), ("filter.min_coherence", False)):
+        assert curve(found, {}, knob, values_to_try(found, knob)).is_flat is is_flat
 
 
 def test_one_long_text_does_not_make_every_row_as_long() -> None:
@@ -123,10 +116,8 @@ def test_every_knob_has_values_to_try_where_the_records_carry_what_it_is_compare
     assert empty == scores | {"score", *(f"exit.{c}.conditions" for c in CHECKPOINTS)}
     unmeasured = rows_to_columns([{**row, "word_count": None} for row in collected(20)])
     assert values_to_try(read_columns(unmeasured), "filter.min_words") == []
-    with pytest.raises(InvalidInput, match="say which values to try"):
-        curve(found, {}, "exit.post_download.conditions")
     with pytest.raises(InvalidInput, match=r"did you mean 'filter\.min_words'"):
-        curve(found, {}, "filter.min_word")
+        values_to_try(found, "filter.min_word")
 
 
 @cache

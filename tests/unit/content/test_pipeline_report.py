@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from datetime import UTC, datetime, timedelta
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
 
 from optimizer.content.core.records.record import read_record
-from optimizer.content.core.records.report import checkpoints, content_types, overall, standings, total, trends, worst
+from optimizer.content.core.records.report import content_types, overall, standings, total, trends, worst
+from optimizer.content.jobs.report_performance import _SpanSums
 from optimizer.core.base.errors import InvalidInput
 from optimizer.core.feedback.pipeline_record import TARGETS, PipelineRecord, PipelineSums, sums_of
 
@@ -158,12 +160,15 @@ def test_each_figure_stands_beside_its_levels(figure: str, value: float | None, 
 def test_checkpoints_stand_in_the_order_of_the_pipeline_with_the_most_frequent_reasons_first() -> None:
     one = sums(1, processing_type="early_exit", exit_confidence=0.9, time_saved_pct=0.8)
     exits = {("post_analysis", "b"): one, ("post_analysis", "a"): one, ("post_analysis", ""): one + one}
-    exits |= {("own", "c"): one, ("", "d"): one}
-    found = checkpoints(exits, 12)
+    exits |= {("own", "c"): one, ("", "d"): one, ("unknown", ""): one, ("unknown", "unknown"): one}
+    cells = {("early_exit", "news", *names): own for names, own in exits.items()}
+    stats: Any = SimpleNamespace(pipeline_stats=SimpleNamespace(sums=lambda tx, since, by: cells))
+    found = _SpanSums(None, stats, {"since": NOW}).checkpoints({"early_exit": sums(12)})
     known = ["post_download", "post_transcription", "post_quality_filtering", "post_analysis"]
-    assert list(found) == [*known, "unknown", "own"]
+    assert list(found) == [*known, "own", "unknown"]
+    assert (found["unknown"].exits, found["unknown"].reasons) == (3, {"unknown": 2, "d": 1})
     last = found["post_analysis"]
-    shares = (pytest.approx(4 / 12, abs=1e-6), pytest.approx(4 / 6, abs=1e-6))
+    shares = (pytest.approx(4 / 12, abs=1e-6), pytest.approx(4 / 8, abs=1e-6))
     assert (last.exits, (last.exit_rate, last.share_of_exits)) == (4, shares)
     assert (last.avg_confidence, last.avg_time_savings) == (0.9, 0.8)
     assert list(last.reasons.items()) == [("unknown", 2), ("a", 1), ("b", 1)]

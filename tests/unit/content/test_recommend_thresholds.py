@@ -4,12 +4,15 @@ and never the sealed holdout.
 
 from __future__ import annotations
 
+from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
 
 import pytest
+from pydantic import ValidationError
 
 from optimizer.content.core.records.fields import CHECKPOINTS
+from optimizer.content.core.records.record import UNNAMED
 from optimizer.content.jobs.recommend_thresholds import recommend_thresholds
 from optimizer.core.base.errors import DatasetTooSmall, InvalidInput
 from optimizer.core.feedback.pipeline_record import PipelineRecord
@@ -56,6 +59,14 @@ def test_reported_items_and_training_examples_are_searched_together_and_the_seal
     assert recommended(world)["n_items"] == 120 + 200
 
 
+def test_items_without_a_type_are_of_none(world: World) -> None:
+    unnamed = [replace(one, id=f"u{one.id}", content_type=UNNAMED) for one in reported(120)]
+    report(world, [*reported(120), *unnamed])
+    by_type = recommended(world)["items_by_content_type"]
+    assert isinstance(by_type, dict)
+    assert (by_type[""], UNNAMED in by_type) == (120, False), "no rule is found for a type that is none"
+
+
 def test_items_older_than_the_hours_do_not_count(world: World) -> None:
     report(world, reported(120, age_hours=30))
     with pytest.raises(DatasetTooSmall, match="2 more content types"):
@@ -65,7 +76,7 @@ def test_items_older_than_the_hours_do_not_count(world: World) -> None:
 
 @pytest.mark.parametrize("hours", [0, -1, 1e6])
 def test_hours_out_of_range_are_refused(world: World, hours: float) -> None:
-    with pytest.raises(InvalidInput, match="hours can be read"):
+    with pytest.raises(ValidationError, match="hours"):
         recommended(world, hours=hours)
 
 

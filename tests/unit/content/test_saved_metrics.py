@@ -74,6 +74,7 @@ def test_the_files_name_says_the_time_where_the_answer_does_not() -> None:
         ([], "/overall_metrics is missing"),
         ({"overall_metrics": {"total_processed": -1}}, "a number of items"),
         ({"overall_metrics": {"total_processed": 1, "full_processing": 2}}, "than it has in all"),
+        ({"overall_metrics": {"total_processed": 1}, "hours": 1e9}, "/hours reaches back"),
     ],
 )
 def test_what_is_no_saved_answer_is_named(data: Any, says: str) -> None:

@@ -137,7 +137,7 @@ class TimeModel:
     """Shares of the time of full processing, each from 0 to 1; ``exits`` by checkpoint.
 
     The light way's .15 is given. The exits are assumed: the steps before them are paid for, and an exit after the
-    filter costs less than the light way, which goes on from there. Set your own where you have measured them.
+    filter costs less than the light way, which goes on from there.
     """
 
     full: float = 1.0

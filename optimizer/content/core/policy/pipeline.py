@@ -16,7 +16,7 @@ from typing import Any
 
 from optimizer.content.core.policy import early_exit, filter, route
 from optimizer.content.core.policy.early_exit import Exit
-from optimizer.content.core.policy.filter import TIMES, TimeModel
+from optimizer.content.core.policy.filter import TIMES
 from optimizer.content.core.policy.learned_knob import SCORE, ContentScore, read_score
 from optimizer.content.core.policy.route import MODES
 from optimizer.content.core.records.fields import CHECKPOINTS, OTHER_NAMES, values_of
@@ -119,7 +119,7 @@ class Pipeline:
             next((self.policy[place] for place in places if place in self.policy), self.get("exit.min_confidence"))
         )
 
-    def decide(self, record: Mapping[str, Any], times: TimeModel = TIMES, at: str = "") -> ItemDecision:
+    def decide(self, record: Mapping[str, Any], at: str = "") -> ItemDecision:
         """What is done with one record.
 
         Values that are missing or None were not measured: no condition on them holds, no check fails.
@@ -144,7 +144,7 @@ class Pipeline:
                 checkpoint=checkpoint,
                 reason=f"{exit_rule.why} (confidence {exit_rule.confidence:g}, {needed:g} is needed)",
                 confidence=exit_rule.confidence,
-                time_share=times.exits[checkpoint],
+                time_share=TIMES.exits[checkpoint],
                 score=score,
             )
 
@@ -159,7 +159,7 @@ class Pipeline:
                 checkpoint=None,
                 reason=why,
                 confidence=None,
-                time_share=times.lightweight,
+                time_share=TIMES.lightweight,
                 score=scored,
             )
         if exit_rule := early_exit.first_exit(values, self.exits("post_analysis", content_type)):
@@ -169,7 +169,7 @@ class Pipeline:
             checkpoint=None,
             reason=self._full_because(content_type, thresholds, checks, scored),
             confidence=None,
-            time_share=times.full,
+            time_share=TIMES.full,
             score=scored,
         )
 
@@ -324,14 +324,6 @@ def unknown_knob(name: str) -> str:
         if close
         else "its knobs are score and those that begin with filter., route. or exit."
     )
-
-
-def decide(policy: Mapping[str, Any], record: Mapping[str, Any]) -> ItemDecision:
-    """The decision of a flat policy about one record.
-
-    To decide about many, read the policy once with ``parse_pipeline``.
-    """
-    return parse_pipeline(policy).decide(record)
 
 
 def _passed(checks: Mapping[str, bool | None]) -> int:

@@ -14,7 +14,7 @@ from datetime import datetime
 from typing import Any, Literal
 
 from optimizer.content.core.records.fields import CHECKPOINTS
-from optimizer.content.core.records.record import PROCESSING_TYPES, UNNAMED
+from optimizer.content.core.records.record import PROCESSING_TYPES
 from optimizer.core.base.answers import Text
 from optimizer.core.feedback.pipeline_record import TARGETS, PipelineSums, Target
 
@@ -184,14 +184,14 @@ def checkpoints(sums: Mapping[tuple[Any, ...], PipelineSums], n_records: int) ->
         by_reason = by_checkpoint.get(name, {})
         here = total(by_reason.values())
         most = sorted(by_reason.items(), key=lambda pair: (-pair[1].n, pair[0]))[:N_REASONS]
-        by_name[name or UNNAMED] = Checkpoint(
+        by_name[name] = Checkpoint(
             exits=here.n,
             exit_rate=_mean(here.n, n_records),
             expected_rate=EXPECTED_EXITS.get(name),
             share_of_exits=_mean(here.n, n_exits),
             avg_confidence=_mean(here.confidence_sum, here.n_confidence),
             avg_time_savings=_mean(here.saved_share_sum, here.n_saved),
-            reasons={reason or UNNAMED: sums.n for reason, sums in most},
+            reasons={reason: sums.n for reason, sums in most},
         )
     return by_name
 

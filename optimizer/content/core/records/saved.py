@@ -100,10 +100,14 @@ def read_metrics(name: str, data: Any) -> SavedMetrics:
         raise _invalid(name, "/until", "no time is said, and the name is not metrics_YYYYmmdd_HHMM.json")
     hours = data.get("hours", DEFAULT_HOURS)
     hours = hours if is_number(hours) and hours > 0 else DEFAULT_HOURS
+    try:
+        since = _time(data.get("from")) or until - timedelta(hours=hours)
+    except OverflowError:
+        raise _invalid(name, "/hours", "reaches back to before there was a time") from None
     types, points = (data.get(part) or {} for part in ("content_type_breakdown", "checkpoint_analytics"))
     return SavedMetrics(
         name=name,
-        since=_time(data.get("from")) or until - timedelta(hours=hours),
+        since=since,
         until=until,
         counts=counts,
         means={figure: float(overall[figure]) for figure in TARGETS if is_share(overall.get(figure))},

@@ -14,10 +14,10 @@ from math import sqrt
 from statistics import NormalDist, fmean, variance
 from typing import Any, Literal
 
-from optimizer.content.core.policy.filter import TIMES, TimeModel
+from optimizer.content.core.policy.filter import TIMES
 from optimizer.content.core.policy.pipeline import parse_pipeline
 from optimizer.content.core.search.replay import Records, ReplayedShares, Routes, summary, ways
-from optimizer.core.base.errors import DatasetTooSmall, InvalidInput
+from optimizer.core.base.errors import DatasetTooSmall
 from optimizer.core.base.phrasing import count, signed, signed_interval
 from optimizer.core.feedback.pipeline_record import PipelineRecord
 
@@ -162,13 +162,8 @@ def compare_live(
         conservative, aggressive: name, and the records that carry it.
         confidence: in (0, 1).
     Raises:
-        InvalidInput: the confidence is out of range.
         DatasetTooSmall: fewer than 30 records of one have a measured quality of full processing, or a time saved.
     """
-    if not 0 < confidence < 1:
-        raise InvalidInput(
-            f"The confidence of a comparison lies between 0 and 1, not at {confidence:g}; 0.95 is usual."
-        )
     qualities, savings = [], []
     for name, records in (conservative, aggressive):
         quality, saved = _measured_of(records)
@@ -244,7 +239,6 @@ def compare_replayed(
     conservative: Mapping[str, Any],
     aggressive: Mapping[str, Any],
     *,
-    times: TimeModel = TIMES,
     confidence: float = 0.95,
 ) -> ReplayedComparison:
     """Which of two flat policies to choose, by the same rule, with paired intervals.
@@ -254,22 +248,16 @@ def compare_replayed(
     matched pairs of proportions).
 
     Args:
-        records: items without weights; those without a quality count as not measured, and their time counts.
+        records: those without a quality count as not measured, and their time counts.
         confidence: in (0, 1).
     Raises:
-        InvalidInput: a policy cannot be read, the records have weights, or the confidence is out of range.
+        InvalidInput: a policy cannot be read.
         DatasetTooSmall: fewer than 30 items with a measured quality are processed in full by one of the two.
     """
     import numpy as np
 
-    if not 0 < confidence < 1:
-        raise InvalidInput(
-            f"The confidence of a comparison lies between 0 and 1, not at {confidence:g}; 0.95 is usual."
-        )
-    if records.weights is not None:
-        raise InvalidInput("Items with weights cannot be compared item by item; leave the weights out.")
     routes = [ways(records, parse_pipeline(policy)) for policy in (conservative, aggressive)]
-    outcomes = [summary(records, one, times) for one in routes]
+    outcomes = [summary(records, one) for one in routes]
     for name, one in zip(("conservative", "aggressive"), outcomes, strict=True):
         if one.quality is None or one.n_judged < MIN_EACH:
             raise DatasetTooSmall(
@@ -279,7 +267,7 @@ def compare_replayed(
                 n=one.n_judged,
                 n_required=MIN_EACH,
             )
-    spent = [_time_shares(records.n, one, times) for one in routes]
+    spent = [_time_shares(records.n, one) for one in routes]
     less = spent[0] - spent[1]
     time_error = sqrt(float(((less - less.mean()) ** 2).sum()) + 2) / records.n
     # Mean quality lost and its standard error. Both come from what each item adds to the difference of the two means
@@ -308,15 +296,15 @@ def compare_replayed(
     )
 
 
-def _time_shares(n: int, routes: Routes, times: TimeModel) -> Any:
+def _time_shares(n: int, routes: Routes) -> Any:
     """Per item, the share of the time of full processing that it takes."""
     import numpy as np
 
-    shares = np.full(n, times.full)
-    shares[routes.lightweight] = times.lightweight
+    shares = np.full(n, TIMES.full)
+    shares[routes.lightweight] = TIMES.lightweight
     for checkpoint, column in routes.exits.items():
-        shares[column] = times.exits[checkpoint]
-    return shares / times.full
+        shares[column] = TIMES.exits[checkpoint]
+    return shares / TIMES.full
 
 
 def _columns(routes: Routes) -> list[Any]:

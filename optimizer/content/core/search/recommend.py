@@ -11,7 +11,6 @@ from typing_extensions import TypedDict
 
 from optimizer.content.core.policy import filter
 from optimizer.content.core.policy.files import PipelineFiles, write_optimal
-from optimizer.content.core.policy.filter import TIMES, TimeModel
 from optimizer.content.core.policy.pipeline import parse_pipeline
 from optimizer.content.core.policy.presets import PRESETS
 from optimizer.content.core.policy.route import MODES, is_type_name
@@ -27,7 +26,10 @@ MIN_OF_TYPE = 30  # records that a content type needs for numbers of its own
 MIN_FULL = 10  # judged records behind a mean quality that may win
 N_VALUES = 13
 TOLERANCE = 0.02  # of the time saved: a setting that just suffices on one half may fall short on the other
+# Of the time of full processing. The most keeps the search from a handful of items that happen to be excellent.
+TIME_SAVED = (0.65, 0.80)
 N_DRAWN = 400
+SEED = 1  # of the settings drawn: the same records give the same policy
 N_POLISHED = 4
 PASSES = 3  # over all knobs; a pass that changes nothing ends the search
 
@@ -102,9 +104,6 @@ def recommend(
     collected: Sequence[Mapping[str, Any]],
     *,
     present: Mapping[str, Any] | None = None,
-    time_saved: tuple[float, float] = (0.65, 0.80),
-    times: TimeModel = TIMES,
-    seed: int = 1,
 ) -> PipelineRecommendation:
     """Thresholds and routes with the best quality of what is processed in full, where so much of the time is saved.
 
@@ -115,9 +114,6 @@ def recommend(
     Args:
         collected: one mapping per item: the fields of a record, ``quality`` or ``quality_score``, ``exit_checkpoint``.
         present: the policy in force; None: the balanced preset.
-        time_saved: least and most share of the time of full processing, in [0, 1]. The most keeps the search from a
-            handful of items that happen to be excellent.
-        seed: of the settings drawn; the same records and seed give the same policy.
     Raises:
         DatasetTooSmall: names everything that is missing: items, content types, quality.
     """
@@ -135,10 +131,10 @@ def recommend(
     is_seen = np.zeros(records.n, dtype=bool)
     is_seen[order[::2]] = True
     seen, held_out = subset(records, is_seen), subset(records, ~is_seen)
-    best_policy, n_tried = search(seen, policy, time_saved, times, seed=seed, checkpoints=seen_exits)
-    before, after = (outcome(held_out, parse_pipeline(each), times) for each in (policy, best_policy))
+    best_policy, n_tried = search(seen, policy, TIME_SAVED, checkpoints=seen_exits)
+    before, after = (outcome(held_out, parse_pipeline(each)) for each in (policy, best_policy))
     is_better = (
-        after.time_saved_share >= time_saved[0] - TOLERANCE
+        after.time_saved_share >= TIME_SAVED[0] - TOLERANCE
         and after.quality is not None
         and (before.quality is None or after.quality >= before.quality)
     )
@@ -157,7 +153,7 @@ def recommend(
         "items_by_content_type": {name: int((records.codes == i).sum()) for i, name in enumerate(records.types)},
         "exits_by_checkpoint": n_exits,
         "checkpoints_not_seen": [c for c in CHECKPOINTS if c not in seen_exits],
-        "time_saved_wanted": list(time_saved),
+        "time_saved_wanted": list(TIME_SAVED),
         "changed": changed,
         "not_varied": sorted(
             f"filter.{knob}" for knob, name in filter.FIELD_OF.items() if name not in records.recorded
@@ -196,10 +192,7 @@ def search(
     records: Records,
     start: Mapping[str, Any],
     band: tuple[float, float],
-    times: TimeModel = TIMES,
     *,
-    n_drawn: int = N_DRAWN,
-    seed: int = 1,
     checkpoints: Sequence[str] = CHECKPOINTS,
 ) -> tuple[dict[str, Any], int]:
     """The best policy found on these records, and how many settings were tried.
@@ -221,7 +214,7 @@ def search(
         name = repr(sorted((knob, policy.get(knob)) for knob in coordinates))
         if name not in tried:
             # First how far the time saved lies outside the band, then quality less one standard error.
-            shares = outcome(records, replace(known, policy=policy), times)
+            shares = outcome(records, replace(known, policy=policy))
             outside = max(0.0, band[0] - shares.time_saved_share, shares.time_saved_share - band[1])
             if shares.quality is None or shares.quality_error is None or shares.n_judged < MIN_FULL:
                 tried[name] = -1.0 - outside, 0.0
@@ -231,7 +224,7 @@ def search(
 
     # Settings around ``start``: knobs for all types half of the time anew, those of single types less often, so that
     # most rules stay simple.
-    rng = random.Random(seed)
+    rng = random.Random(SEED)
     own = {knob for knob in coordinates if knob.startswith("filter.") and knob.count(".") > 1}
     starts = sorted(
         [
@@ -243,7 +236,7 @@ def search(
                     if rng.random() < (0.2 if knob in own else 0.5)
                 },
             }
-            for _ in range(n_drawn)
+            for _ in range(N_DRAWN)
         ],
         key=key,
         reverse=True,

@@ -14,9 +14,9 @@ from operator import attrgetter
 from typing import Any
 
 from optimizer.content.core.policy import filter
-from optimizer.content.core.policy.filter import TIMES, TimeModel
+from optimizer.content.core.policy.filter import TIMES
 from optimizer.content.core.policy.learned_knob import ContentScore
-from optimizer.content.core.policy.pipeline import Pipeline, parse_pipeline
+from optimizer.content.core.policy.pipeline import Pipeline
 from optimizer.content.core.records.fields import CHECKPOINTS, FIELDS
 from optimizer.content.core.search.score import WORTH
 from optimizer.core.base.errors import Fault, InvalidInput
@@ -30,7 +30,7 @@ SHORT = 200  # characters of a text
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ReplayedShares:
-    """What a setting does with a set of records. Shares are of all records, by weight.
+    """What a setting does with a set of records. Shares are of all records.
 
     ``exit_shares``: by checkpoint. ``time_saved_share``: of the time that processing all of them in full takes.
     ``quality``: mean quality of what is processed in full (``n_full`` records), measured of ``n_judged`` of them; None
@@ -70,7 +70,6 @@ class Records:
     recorded: frozenset[str]  # fields with at least one value
     types: tuple[str, ...]
     codes: Any  # per record, the place of its content type in ``types``
-    weights: Any  # None: all alike
     quality: Any  # NaN where not measured
     _columns: dict[Hashable, Any] = field(default_factory=dict, repr=False)
 
@@ -100,7 +99,7 @@ class Records:
 
 
 def read_columns(columns: Mapping[str, Sequence[Any]]) -> Records:
-    """Columns by field name, with ``quality`` (0 to 1, what the item turned out to be worth) and ``weight``.
+    """Columns by field name, with ``quality`` (0 to 1, what the item turned out to be worth).
 
     None is not measured.
 
@@ -130,7 +129,6 @@ def read_columns(columns: Mapping[str, Sequence[Any]]) -> Records:
             values[known.name] = numbers(known.name) if known.name in columns else missing
         elif known.name in columns:
             values[known.name] = _texts(columns[known.name])
-    weights = numbers("weight") if "weight" in columns else None
     quality = numbers("quality") if "quality" in columns else missing
     if faults:
         raise InvalidInput("The records cannot be replayed: " + "; ".join(f.detail for f in faults) + ".", faults)
@@ -151,16 +149,15 @@ def read_columns(columns: Mapping[str, Sequence[Any]]) -> Records:
         recorded=recorded,
         types=tuple(map(str, types)),
         codes=codes,
-        weights=weights,
         quality=quality,
     )
 
 
 def rows_to_columns(rows: Sequence[Mapping[str, Any]]) -> dict[str, list[Any]]:
-    """Rows as columns: the fields, quality and weight; None where a row does not have one."""
+    """Rows as columns: the fields and quality; None where a row does not have one."""
     return {
         name: [row.get(name) for row in rows]
-        for name in ([known.name for known in FIELDS] + ["quality", "weight"])
+        for name in ([known.name for known in FIELDS] + ["quality"])
         if name == "content_type" or any(name in row for row in rows)
     }
 
@@ -173,28 +170,8 @@ def subset(records: Records, chosen: Any) -> Records:
         recorded=records.recorded,
         types=records.types,
         codes=records.codes[chosen],
-        weights=None if records.weights is None else records.weights[chosen],
         quality=records.quality[chosen],
     )
-
-
-def replay(
-    columns: Mapping[str, Sequence[Any]] | Records,
-    settings: Sequence[Mapping[str, Any] | Pipeline],
-    *,
-    times: TimeModel = TIMES,
-) -> list[ReplayedShares]:
-    """One Outcome per setting, each a flat policy.
-
-    Raises:
-        InvalidInput: a setting or the columns cannot be read.
-    """
-    records = columns if isinstance(columns, Records) else read_columns(columns)
-    pipelines = (
-        policy if isinstance(policy, Pipeline) else parse_pipeline(policy, at=f"/{i}")
-        for i, policy in enumerate(settings)
-    )
-    return [outcome(records, pipeline, times) for pipeline in pipelines]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -219,27 +196,21 @@ def ways(records: Records, pipeline: Pipeline) -> Routes:
     return Routes(exits=exits, lightweight=light, full=~(left_before | exits["post_analysis"]))
 
 
-def outcome(records: Records, pipeline: Pipeline, times: TimeModel = TIMES) -> ReplayedShares:
+def outcome(records: Records, pipeline: Pipeline) -> ReplayedShares:
     """What one setting does with the records."""
-    return summary(records, ways(records, pipeline), times)
+    return summary(records, ways(records, pipeline))
 
 
-def summary(records: Records, routes: Routes, times: TimeModel = TIMES) -> ReplayedShares:
+def summary(records: Records, routes: Routes) -> ReplayedShares:
     """Shares, time saved and quality of records that go these ways."""
     import numpy as np
 
-    total = float(records.n if records.weights is None else records.weights.sum())
-
     def share(column: Any) -> float:
-        return (
-            float(np.count_nonzero(column) if records.weights is None else records.weights[column].sum()) / total
-            if total
-            else 0.0
-        )
+        return float(np.count_nonzero(column)) / records.n if records.n else 0.0
 
     exits = {checkpoint: share(column) for checkpoint, column in routes.exits.items()}
     light, full = share(routes.lightweight), share(routes.full)
-    spent = full * times.full + light * times.lightweight + sum(exits[c] * times.exits[c] for c in exits)
+    spent = full * TIMES.full + light * TIMES.lightweight + sum(exits[c] * TIMES.exits[c] for c in exits)
     quality, error, n_judged = _mean(records, routes.full)
     return ReplayedShares(
         n=records.n,
@@ -247,7 +218,7 @@ def summary(records: Records, routes: Routes, times: TimeModel = TIMES) -> Repla
         lightweight_share=light,
         early_exit_share=sum(exits.values()),
         exit_shares=exits,
-        time_saved_share=1 - spent / times.full,
+        time_saved_share=1 - spent / TIMES.full,
         quality=quality,
         quality_error=error,
         n_full=int(np.count_nonzero(routes.full)),
@@ -256,7 +227,7 @@ def summary(records: Records, routes: Routes, times: TimeModel = TIMES) -> Repla
 
 
 def _mean(records: Records, chosen: Any) -> tuple[float | None, float | None, int]:
-    """Weighted mean of the measured quality, its standard error, and how many were measured."""
+    """Mean of the measured quality, its standard error, and how many were measured."""
     import numpy as np
 
     quality = records.quality[chosen]
@@ -265,16 +236,7 @@ def _mean(records: Records, chosen: Any) -> tuple[float | None, float | None, in
     n = len(quality)
     if not n:
         return None, None, 0
-    if records.weights is None:
-        error = float(quality.std(ddof=1)) / sqrt(n) if n > 1 else None
-        return float(quality.mean()), error, n
-    weights = records.weights[chosen][measured]
-    total = float(weights.sum())
-    if total <= 0:
-        return None, None, 0
-    mean = float(weights @ quality) / total
-    error = sqrt(float((weights**2) @ (quality - mean) ** 2)) / total if n > 1 else None
-    return mean, error, n
+    return float(quality.mean()), float(quality.std(ddof=1)) / sqrt(n) if n > 1 else None, n
 
 
 def _light(records: Records, pipeline: Pipeline) -> Any:

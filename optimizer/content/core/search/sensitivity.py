@@ -7,7 +7,6 @@ from dataclasses import dataclass
 from typing import Any
 
 from optimizer.content.core.policy import filter
-from optimizer.content.core.policy.filter import TIMES, TimeModel
 from optimizer.content.core.policy.pipeline import knob_of, parse_pipeline, unknown_knob
 from optimizer.content.core.policy.route import MODES
 from optimizer.content.core.search.replay import Records, ReplayedShares, outcome
@@ -41,24 +40,12 @@ def curve(
     records: Records,
     policy: Mapping[str, Any],
     knob: str,
-    values: Sequence[Any] | None = None,
-    *,
-    times: TimeModel = TIMES,
+    values: Sequence[Any],
 ) -> KnobCurve:
-    """Quality, time saved and bypass share at each value of one knob.
-
-    Args:
-        values: None: the knob's own range (quantiles of the field it is compared with, or even steps), see
-            ``values_to_try``.
-    Raises:
-        InvalidInput: there is no such knob, or no values were given for one that has no range.
-    """
-    chosen = list(values) if values is not None else values_to_try(records, knob)
-    if not chosen:
-        raise InvalidInput(f"{knob} has no range of its own; say which values to try.")
+    """Quality, time saved and bypass share at each value of one knob, of which there is at least one."""
     points = [
-        SensitivityPoint(value=value, outcome=outcome(records, parse_pipeline({**policy, knob: value}), times))
-        for value in chosen
+        SensitivityPoint(value=value, outcome=outcome(records, parse_pipeline({**policy, knob: value})))
+        for value in values
     ]
     return KnobCurve(knob=knob, points=tuple(points))
 
