@@ -33,9 +33,9 @@ def sealed_interactions(
     made_of = {(each.arm.family, f"ia_{each.id}"): each.id for each in interactions}
     families = {family for family, _ in made_of}
     made_of |= {
-        (one.arm.family, correction_example(one.id)): one.interaction or ""
+        (one.arm.family, correction_example(one.id)): one.interaction
         for one in outcomes
-        if one.arm.family in families
+        if one.interaction is not None and one.arm.family in families
     }
     hashes = {
         (each.arm.family, each.id): _hashes(each.input, declared.get(each.arm.family))

@@ -11,6 +11,7 @@ from pydantic import AwareDatetime, Field
 
 from optimizer.core.base.answers import Page, members_of as answer_members
 from optimizer.core.base.errors import NotFound
+from optimizer.core.dataset.examples import correction_example
 from optimizer.core.feedback.events import Interaction
 from optimizer.core.serving.access import require
 from optimizer.core.views.events import (
@@ -92,8 +93,15 @@ def read_feedback(context: Context, request: EventsRequest) -> Page[FeedbackView
         own = {(one.arm.family, one.interaction) for one in outcomes}
         judged = [each for named in interactions.values() for each in named if (each.arm.family, each.id) in own]
         sealed = sealed_interactions(tx, store, judged, context.families().families, outcomes)
+        # A correction may have come with its own input, or its interaction may be gone.
+        corrections = {(one.arm.family, correction_example(one.id)) for one in outcomes}
+        sealed_corrections = store.examples.sealed(tx, corrections)
     shown = [
-        outcome_without_texts(one) if (one.arm.family, one.interaction or "") in sealed else one for one in outcomes
+        outcome_without_texts(one)
+        if (one.arm.family, one.interaction) in sealed
+        or (one.arm.family, correction_example(one.id)) in sealed_corrections
+        else one
+        for one in outcomes
     ]
     return Page(items=[FeedbackView(**members_of(one)) for one in shown], next_cursor=next_cursor)
 

@@ -92,3 +92,24 @@ def test_interactions_are_listed_with_their_texts_for_those_who_may_read_texts_a
     ]
     assert [one["output"] for one in seen["read-texts"]] == ["secret"] * 3
     assert world.get("/v1/interactions?family=other", headers={"X-API-Key": "read"}).status_code == 403
+
+
+@pytest.mark.parametrize(
+    "others", [[], [{"id": "in_1", "output": "billing", "success": True}]], ids=["alone", "beside"]
+)
+def test_of_corrections_with_their_own_input_the_sealed_ones_alone_are_without_texts(
+    world: World, others: list[dict[str, Any]]
+) -> None:
+    words = ["parcel", "invoice", "password", "refund", "courier", "printer", "contract", "holiday", "engine", "garden"]
+    corrections = [
+        {"id": f"fb_{i}", "input": {"text": f"{words[i % 10]} {i * 7919}"}, "expected": {"topic": "billing"}}
+        for i in range(20)
+    ]
+    sent = [{"family": "triage", "unit": "u", **event} for event in (*corrections, *others)]
+    assert world.post("/v1/feedback", sent).json()["accepted"] == len(sent)
+    names = {("triage", f"co_fb_{i}") for i in range(20)}
+    with world.shared.store.read() as tx:
+        sealed = {id.removeprefix("co_") for _, id in world.shared.store.examples.sealed(tx, names)}
+    outcomes = [one for one in world.get("/v1/feedback?family=triage").json()["items"] if one["id"] != "in_1"]
+    assert 0 < len(sealed) < 20
+    assert {one["id"] for one in outcomes if one["expected"] is None} == sealed
