@@ -156,6 +156,7 @@ class Writer:
             if self._closed:
                 raise Busy(
                     "The database is being closed; nothing was written. Try again when the server is back.",
+                    passes=False,
                     retry_after_s=5,
                 )
             if self._waiting and (len(self._waiting) >= WAITING_JOBS or self._rows + job.rows > WAITING_ROWS):

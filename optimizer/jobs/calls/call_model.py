@@ -13,7 +13,7 @@ from dataclasses import replace
 from typing import TypeVar
 from weakref import WeakKeyDictionary
 
-from optimizer.core.base.errors import BudgetExhausted, ModelFailed, StudyStopped
+from optimizer.core.base.errors import BudgetExhausted, Busy, ModelFailed, StudyStopped
 from optimizer.core.base.values import Budget
 from optimizer.core.models.budget import Denial, output_limit, require_bounded, reservation_usd, worth_a_retry
 from optimizer.core.models.language import Backoff, ModelAnswer, ModelRequest
@@ -214,27 +214,45 @@ class BudgetedModel(WrappedModel):
                 TRACING.answered(span, answer)
         except BaseException as error:
             self._failed[key] += 1
-            await self._written(self._book.fail(entry, error))
+            _, interrupt = await self._written(self._book.fail(entry, error), again=isinstance(error, Exception))
+            if interrupt is not None:
+                raise interrupt from error
             raise
         self._failed.pop(key, None)
-        _, interrupt = await self._written(self._book.settle(entry, answer))
+        _, interrupt = await self._written(self._book.settle(entry, answer), again=True)
         if interrupt is not None:
             raise interrupt
         return replace(answer, from_journal=False)
 
-    async def _written(self, fn: Callable[[Transaction], T]) -> tuple[T, asyncio.CancelledError | None]:
+    async def _written(
+        self, fn: Callable[[Transaction], T], *, again: bool = False
+    ) -> tuple[T, asyncio.CancelledError | None]:
         """The result of ``fn``; an interrupt that comes meanwhile is raised after it.
 
         Ending the write would lose a paid answer, or leave a reservation without a call.
+
+        Args:
+            again: whether to try again while another process holds the store, until an interrupt or the store's end.
         """
-        writing = asyncio.ensure_future(self._store.awrite(fn))
         interrupt = None
-        while not writing.done():
+        while True:
+            writing = asyncio.ensure_future(self._store.awrite(fn))
+            while not writing.done():
+                try:
+                    await asyncio.wait([writing])
+                except asyncio.CancelledError as error:
+                    interrupt = error
+            fault = writing.exception()
+            if fault is None:
+                return writing.result(), interrupt
+            if interrupt is not None:
+                raise interrupt from fault
+            if not (again and isinstance(fault, Busy) and fault.passes):
+                raise fault
             try:
-                await asyncio.wait([writing])
+                await asyncio.sleep(float(fault.members.get("retry_after_s", 1)))
             except asyncio.CancelledError as error:
-                interrupt = error
-        return writing.result(), interrupt
+                interrupt = error  # raised after one more attempt
 
 
 STOP_CHECK_S = 0.25

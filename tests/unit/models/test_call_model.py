@@ -6,13 +6,14 @@ import asyncio
 import threading
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import nullcontext
 from dataclasses import replace
 from datetime import timedelta
 
 import pytest
 import stamina
 
-from optimizer.core.base.errors import BudgetExhausted, BudgetTooSmall, ModelFailed, StudyStopped
+from optimizer.core.base.errors import BudgetExhausted, BudgetTooSmall, Busy, ModelFailed, StudyStopped
 from optimizer.core.base.values import Budget
 from optimizer.core.models.budget import HeldBack, reservation_usd
 from optimizer.core.models.language import ModelAnswer, ModelPrice, ModelRequest
@@ -267,6 +268,54 @@ def test_an_interrupt_while_the_journal_is_written_loses_nothing(store, nth, beg
     assert [c.status for c in calls_of(store)] == [status]
     assert len(model.requests) == nth - 1
     assert spend_of(store).usd == pytest.approx(usd_of_reserved * reservation_usd(request(), PRICE))
+
+
+def test_an_interrupt_while_a_failure_is_written_ends_the_call(store):
+    def script(r, n):
+        raise failed("timeout")
+
+    model = AwaitedModel(script)
+    slow = CancelledWhileWriting(store, 2, begun=True)
+
+    async def interrupted() -> None:
+        slow.task = asyncio.create_task(journaled(slow, model).complete(request(), looked_up=True))
+        with pytest.raises(asyncio.CancelledError):
+            await slow.task
+
+    wait_for(interrupted())
+    assert [c.status for c in calls_of(store)] == ["failed"]
+    assert len(model.requests) == 1
+
+
+class HeldStore:
+    """A store that another process holds at its second and third write; ``passes``: whether that ends."""
+
+    def __init__(self, store, *, passes: bool) -> None:
+        self._store, self._passes, self.n = store, passes, 0
+
+    def __getattr__(self, name: str):
+        return getattr(self._store, name)
+
+    async def awrite(self, fn):
+        self.n += 1
+        if self.n in (2, 3):
+            raise Busy("held", retry_after_s=0.001, passes=self._passes)
+        return await self._store.awrite(fn)
+
+
+@pytest.mark.parametrize("fails", [False, True], ids=["an answer", "a failure"])
+@pytest.mark.parametrize("passes", [True, False], ids=["that is free again", "that is closed"])
+def test_what_came_of_a_call_is_written_as_soon_as_the_store_is_free(store, fails, passes):
+    def script(r, n):
+        if fails:
+            raise failed("http", status=400)
+        return "paid"
+
+    model, held = AwaitedModel(script), HeldStore(store, passes=passes)
+    with pytest.raises((ModelFailed if passes else Busy,)) if fails or not passes else nullcontext():
+        assert wait_for(journaled(held, model).complete(request())).text == "paid"
+    assert [c.status for c in calls_of(store)] == [("failed" if fails else "settled") if passes else "sent"]
+    assert (len(model.requests), held.n) == (1, 4 if passes else 2)
 
 
 def test_a_call_that_waits_for_an_interrupted_one_is_made_itself(store):
