@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
 from typing import Any, TypeGuard
 
+from optimizer.core.base.canonical import canonical_json
 from optimizer.core.base.errors import Fault, pointer_of
 from optimizer.core.base.phrasing import did_you_mean
 from optimizer.core.base.values import AIMS
@@ -15,6 +17,7 @@ from optimizer.core.family.metrics import METRICS, MetricRecord, unknown_metric
 from optimizer.core.family.parsers import PARSERS, unknown_parser
 from optimizer.core.family.settings import DIMENSIONS, JUDGE_METRIC, is_named
 from optimizer.core.family.variant import DEFAULT_SPACE, ROLES, VARIABLE, space_faults
+from optimizer.core.models.wire import chat_faults
 
 _DOTTED = re.compile(r"[A-Za-z_]\w*(?:\.[A-Za-z_]\w*)+")
 _BRACES = re.compile(r"\{\{(.*?)\}\}", re.DOTALL)
@@ -170,13 +173,23 @@ def _prompt(data: Mapping[str, Any]) -> Iterator[Fault]:
             )
     inputs = _mapping(data, "inputs")
     for name, version in versions.items():
-        if isinstance(version, Mapping) and not version.get("content") and kind is not None and kind.asks_models:
-            yield Fault(
-                pointer=pointer_of(["prompt", "versions", name, "content"]),
-                detail="'content' is missing and has no default; add it",
-            )
-        elif isinstance(version, Mapping) and _is_list(version.get("content")):
-            yield from _messages(version["content"], ["prompt", "versions", name, "content"], inputs)
+        if not isinstance(version, Mapping):
+            continue
+        at = ["prompt", "versions", name]
+        if kind is not None and kind.asks_models:
+            if not version.get("content"):
+                detail = "'content' is missing and has no default; add it"
+                yield Fault(pointer=pointer_of([*at, "content"]), detail=detail)
+            sent = {key: version.get(key) for key in ("tools", "response_format")}
+            yield from (replace(fault, pointer=pointer_of(at) + fault.pointer) for fault in chat_faults((), sent))
+        if _is_list(version.get("content")) and version["content"]:
+            yield from _messages(version["content"], [*at, "content"], inputs)
+        for key in ("tools", "response_format", "policy"):  # a variant's id is the hash of its JSON
+            try:
+                canonical_json(version.get(key))
+            except (ValueError, TypeError) as broken:
+                detail = f"it cannot be written as JSON ({broken}); put dates in quotes, and take .nan and .inf out"
+                yield Fault(pointer=pointer_of([*at, key]), detail=detail)
 
 
 def _messages(messages: Sequence[Any], at: list[Any], inputs: Mapping[str, Any]) -> Iterator[Fault]:

@@ -109,6 +109,25 @@ def test_an_anchor_may_be_used_again_elsewhere():
     assert parse_family_text(text, file="f").description == "Ticket: {{ticket}}\nTeam:"
 
 
+@pytest.mark.parametrize(
+    ("key", "place"),
+    [
+        pytest.param("tools: [{type: function, function: {name: f, default: 2026-01-01}}]", "tools", id="a date"),
+        pytest.param("response_format: {type: json_schema, json_schema: {x: .nan}}", "response_format", id="no number"),
+        pytest.param("policy: {deadline_s: 5, more: {at: 2026-01-01}}", "policy", id="a date in a policy"),
+        pytest.param("response_format: {type: zzz}", "response_format", id="an unknown format"),
+        pytest.param("tools: [{type: x}]", "tools/0", id="no function"),
+    ],
+)
+def test_what_no_request_can_hold_is_a_fault_of_its_file_alone(tmp_path, key, place):
+    write(tmp_path, GOOD)
+    write(tmp_path, GOOD.replace("name: triage", "name: other") + f"      {key}\n", name="other")
+    files = loaded(tmp_path)
+    faults = {(fault.pointer, fault.line) for fault in files.problems["other"].faults}
+    assert (f"/prompt/versions/1/{place}", 11) in faults
+    assert [family.variant().id[:2] for family in files.families.values()] == ["v_"]
+
+
 def test_the_folder_and_the_family_have_one_name(tmp_path):
     write(tmp_path, GOOD, name="other")
     write(tmp_path, GOOD)
