@@ -160,7 +160,8 @@ class RejectedEvent(TypedDict):
 class EventsTaken(TypedDict):
     """``in_no_arm``: how many of the accepted ones name a rollout of which no stage gave their unit their variant
     within the minute before `assigned_at`. ``set_aside``: how many corrections among them become no example, since
-    they say nearly the same as examples of two splits. Both are left out where there are none.
+    they say nearly the same as examples of two splits, or what the holdout of a retired family of that name asks. Both
+    are left out where there are none.
     """
 
     accepted: int

@@ -5,7 +5,7 @@ Part of ingest_feedback.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
@@ -18,10 +18,15 @@ from optimizer.core.feedback.review_kinds import RELEASE_EXAMPLE
 from optimizer.core.feedback.stored_rows import EventRow, feedback_of
 from optimizer.jobs.feedback.place_events import ArmFinder, Delivery, PlacedEvent, ReadEvent
 from optimizer.jobs.ids import new_id, new_ulids
-from optimizer.ports import Transaction
+from optimizer.ports import Added, Transaction
 
 # {"index", "type", "detail"}, and "errors" (each with a JSON pointer) where the fault lies in fields of one event
 Rejection = dict[str, Any]
+# What is not added to the examples: what its input does.
+NO_EXAMPLE: Mapping[Added, str] = {
+    "two_splits": "says nearly the same as examples of another split than its own",
+    "sealed": "is one of the sealed holdout of a retired family of this name",
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -165,7 +170,7 @@ class _EventRequest:
         return sorted(placed, key=lambda event: event.position)
 
     def _add_corrections(self) -> int:
-        """How many become no example, since they say nearly the same as examples of two splits."""
+        """How many become no example: see ``NO_EXAMPLE``."""
         corrections = [event for event in self.fresh if event.report.get("expected") is not None]
         examples = [example for event in corrections if (example := self._example(event)) is not None]
         if not examples:
@@ -174,7 +179,7 @@ class _EventRequest:
         for example, outcome in zip(examples, outcomes, strict=True):
             if outcome in ("accepted", "joined"):
                 self._ask_for_release(example)
-        return outcomes.count("two_splits")
+        return sum(outcome in NO_EXAMPLE for outcome in outcomes)
 
     def _example(self, placed: PlacedEvent) -> Example | None:
         delivery = self.job.delivery

@@ -16,6 +16,7 @@ from optimizer.core.feedback.events import Interaction
 from optimizer.core.feedback.review_kinds import LABEL_INTERACTION, RELEASE
 from optimizer.jobs.context import Context
 from optimizer.jobs.dataset.release_example import ANSWERS, record_answer
+from optimizer.jobs.feedback.keep_events import NO_EXAMPLE
 from optimizer.ports import Review, Transaction
 
 MOST_LABELS = 20  # that an error lists; a family may have hundreds
@@ -39,7 +40,8 @@ def label_interaction(
     Raises:
         InvalidInput: another answer, a review of another kind, or no expected output that the family can read.
         NotFound: no such review, or its interaction was removed in between.
-        Conflict: answered differently before, or nearly what examples of another split say.
+        Conflict: answered differently before, or nearly what examples of another split say, or what the holdout of a
+            retired family of this name asks.
     """
     if answer not in ANSWERS:
         raise InvalidInput(f"A review of an interaction is answered with {' or '.join(ANSWERS)}, not with {answer!r}.")
@@ -77,11 +79,11 @@ def label_interaction(
                 unit_hmac=interaction.arm.unit_hmac,
                 interaction=interaction.id,
             )
-            if store.examples.add(tx, [example]) == ["two_splits"]:
+            (verdict,) = store.examples.add(tx, [example])
+            if verdict in NO_EXAMPLE:
                 raise Conflict(
-                    f"The input of {interaction.id!r} says nearly the same as examples of another split than its own,"
-                    " and what is learned from must not say what is measured. Answer keep_back: detent review answer"
-                    f" {review} keep_back"
+                    f"The input of {interaction.id!r} {NO_EXAMPLE[verdict]}, and what is learned from must not say what"
+                    f" is measured. Answer keep_back: detent review answer {review} keep_back"
                 )
             store.examples.release(tx, family.name, example.id, actor)
             standing = store.examples.standing(tx, family.name, ids=[example.id], groups=())

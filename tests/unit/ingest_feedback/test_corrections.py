@@ -118,6 +118,18 @@ class TestCorrections:
         assert [example.origin for example in here.examples()] == ["import"]
         assert here.reviews() == []
 
+    def test_one_that_a_retired_family_has_sealed_is_set_aside_and_counted(self, here: Installation) -> None:
+        group = next(name for name in "abcdefgh" if split_of(name) == "holdout")
+        input, expected, names = {"document": document("train")}, {"summary": "x"}, here.store.family_names
+        about = {"family": FAMILY, "group": group, "origin": "import", "created_at": NOW}
+        row = make_example(input=input, expected=expected, **about)
+        here.store.write(lambda tx: here.store.examples.add(tx, [row]))
+        here.store.write(lambda tx: names.retire(tx, FAMILY, NOW))
+        here.store.write(lambda tx: names.claim(tx, FAMILY, NOW))
+        answer = here.send({"family": FAMILY, "unit": "u", "input": input, "expected": {"summary": "better"}})
+        assert (answer["accepted"], answer.get("set_aside")) == (1, 1)
+        assert here.examples() == []
+
     def test_families_that_trust_their_users_need_no_review(self, tmp_path: Path) -> None:
         store = new_database(tmp_path)
         here = Installation(store, examples_from="any")
