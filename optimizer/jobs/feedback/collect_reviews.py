@@ -6,7 +6,7 @@ No text is copied, nothing is learned or released yet.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Annotated
@@ -82,19 +82,31 @@ def collect_reviews(family: Family, *, store: Store, clock: Clock, dry_run: bool
         return CollectReport(items=picked, dry_run=True)
 
     def keep(tx: Transaction) -> CollectReport:
-        # another process may have collected meanwhile
-        before = store.reviews.of_kind(tx, family.name, LABEL_INTERACTION)
-        new = [answer for answer in picked if answer.interaction not in before]
-        for answer in new:
-            payload = ReviewPayload(doubt=answer.doubt, why=answer.why)
-            store.reviews.open(tx, new_id("rv"), family.name, LABEL_INTERACTION, answer.interaction, payload, now)
+        doubts = {answer.interaction: ReviewPayload(doubt=answer.doubt, why=answer.why) for answer in picked}
+        reviews = open_reviews(tx, store, family, doubts, now)
         store.minute_stats.set_watermark(tx, _name(family), now - SETTLED)
-        return CollectReport(items=new, dry_run=False)
+        return CollectReport(items=[answer for answer in picked if answer.interaction in reviews], dry_run=False)
 
     opened = store.write(keep)
     if opened.items:
         log.info("answers put up for review", family=family.name, n=len(opened.items))
     return opened
+
+
+def open_reviews(
+    tx: Transaction, store: Store, family: Family, doubts: Mapping[str, ReviewPayload], now: datetime
+) -> dict[str, str]:
+    """Opens a review of each of these interactions that has none, the first of them within ``review.per_day``.
+
+    Returns the reviews' ids by interaction. It looks again in its transaction, since others open reviews meanwhile.
+    """
+    before = store.reviews.of_kind(tx, family.name, LABEL_INTERACTION)
+    n_left = family.review.per_day - sum(at > now - EVERY for at in before.values())
+    new = [interaction for interaction in doubts if interaction not in before][: max(0, n_left)]
+    reviews = {interaction: new_id("rv") for interaction in new}
+    for interaction, id in reviews.items():
+        store.reviews.open(tx, id, family.name, LABEL_INTERACTION, interaction, doubts[interaction], now)
+    return reviews
 
 
 def _picked(family: Family, tx: Transaction, store: Store, now: datetime) -> list[UncertainAnswer]:

@@ -21,7 +21,6 @@ from optimizer.core.family.family import Family
 from optimizer.core.family.rendering import clip_inputs
 from optimizer.core.feedback.events import Interaction
 from optimizer.core.feedback.rating_draws import ReviewPayload, first_sampled, is_sampled, span_of
-from optimizer.core.feedback.review_kinds import LABEL_INTERACTION
 from optimizer.core.models.budget import BYTES_PER_TOKEN
 from optimizer.core.scheduling.monthly_budget import Remainder
 from optimizer.core.search.answer_bounds import ASKS, LONGEST_WHY, request_bytes, usd_of
@@ -31,22 +30,23 @@ from optimizer.jobs.calls.ask_together import Share, ask_together
 from optimizer.jobs.calls.blocking import wait_for
 from optimizer.jobs.calls.call_model import JournaledModel
 from optimizer.jobs.calls.run_calls import RunCalls
-from optimizer.jobs.feedback.collect_reviews import EVERY, SETTLED
+from optimizer.jobs.feedback.collect_reviews import SETTLED, open_reviews
 from optimizer.jobs.feedback.ingest_feedback import Intake
-from optimizer.jobs.ids import new_id
-from optimizer.ports import Clock, ModelCatalogue, ModelSource, Store, Transaction
+from optimizer.ports import Clock, ModelCatalogue, ModelSource, Store
 
 MONITOR = "monitor"  # the purpose of its calls
-HOUR = timedelta(hours=1)
-MOST = 200  # answers of one look
+HOUR, MOMENT = timedelta(hours=1), timedelta(microseconds=1)
+MOST = 200  # answers that a look puts before the judge, and others that came at the same moment as the last
+MOST_READ = 20_000  # answers that it draws from
 MOST_REASONING = 1000  # characters of what a judge says that go into its feedback
 log = structlog.get_logger(__name__)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class JudgedTraffic:
-    """``n``: answers put before the judge; ``n_unmeasured``: of those, without a score, so that nothing was said of
-    them. ``reviews``: opened for a person, since a committee's members differ. ``stopped``: why not all were judged.
+    """``n``: answers put before the judge; ``n_unmeasured``: of those, without a score that could be stored, so that
+    nothing was said of them. ``reviews``: opened for a person, since a committee's members differ. ``stopped``: why
+    not all were judged.
     """
 
     n: int
@@ -83,20 +83,22 @@ def monitor_traffic(
     with store.read() as tx:
         last = store.minute_stats.watermark(tx, name)
         since = max(last, until - HOUR) if last is not None else until - HOUR
-        answered = store.traffic.answered(tx, family.name, since, until, MOST) if since < until else []
+        answered = store.traffic.answered(tx, family.name, since, until, MOST_READ) if since < until else []
         spent = store.journal.usd_of_no_study(tx, family.name, MONITOR, clock.now() - HOUR)
-    sampled = [id for id, _ in answered if is_sampled(id, identity, monitor.share)]
+    reached = until if len(answered) < MOST_READ else max(answered[-1][1], since + MOMENT)
+    sampled = [(id, at) for id, at in answered if at < reached and is_sampled(id, identity, monitor.share)]
+    if len(sampled) > MOST:  # what was received at one moment is looked at as a whole, since only times are kept
+        reached = sampled[MOST - 1][1] + MOMENT
     # What is left of the hour's dollars after those that were spent or reserved within it.
     usd = max(0.0, monitor.usd_per_hour - spent)
     if month is not None and month.usd is not None:
         usd = min(usd, month.usd)
     judging = judge_answers(
         family,
-        sampled,
+        [id for id, at in sampled if at < reached],
         RunCalls(store=store, clock=clock, models=models, budget=Budget(usd=usd), users_wait=users_wait),
         intake=intake,
     )
-    reached = answered[-1][1] + timedelta(microseconds=1) if len(answered) == MOST else until
     store.write(lambda tx: store.minute_stats.set_watermark(tx, name, reached))
     return judging
 
@@ -257,41 +259,29 @@ class _JudgementSink:
             if judgement.score is None:
                 self.n_unmeasured += 1
             else:
-                tags = {"judge": self._identity, "reasoning": judgement.reasoning[:MOST_REASONING]}
+                tags = {"judge": self._identity}
                 if judgement.signs:
                     tags["signs"] = ", ".join(judgement.signs)
-                self._intake.take(
-                    [
-                        {
-                            "id": _event_id(self._identity, interaction.id),
-                            "family": self._family.name,
-                            "interaction": interaction.id,
-                            "source": "judge",
-                            "score": judgement.score,
-                            "success": judgement.passes(judge_of(self._family)),
-                            "tags": tags,
-                        }
-                    ]
+                event = {
+                    "id": _event_id(self._identity, interaction.id),
+                    "family": self._family.name,
+                    "interaction": interaction.id,
+                    "source": "judge",
+                    "score": judgement.score,
+                    "success": judgement.passes(judge_of(self._family)),
+                }
+                # Without the reasoning where the family's masks refuse it: the score has been paid for.
+                is_stored = any(
+                    not self._intake.take([{**event, "tags": {**tags, **reasoning}}])["rejected"]
+                    for reasoning in ({"reasoning": judgement.reasoning[:MOST_REASONING]}, {})
                 )
-                self.n_judged += 1
+                self.n_judged += is_stored
+                self.n_unmeasured += not is_stored
             if judgement.needs_a_person(judge_of(self._family)):
-                family, now = self._family, self._clock.now()
                 why = f"the judge's members differ by {judgement.spread:.2f}"
-                payload = ReviewPayload(doubt="divided", why=why)
-
-                def write(tx: Transaction) -> str | None:
-                    before = self._store.reviews.of_kind(tx, family.name, LABEL_INTERACTION)
-                    if (
-                        interaction.id in before
-                        or sum(at > now - EVERY for at in before.values()) >= family.review.per_day
-                    ):
-                        return None
-                    id = new_id("rv")
-                    self._store.reviews.open(tx, id, family.name, LABEL_INTERACTION, interaction.id, payload, now)
-                    return id
-
-                if (review := self._store.write(write)) is not None:
-                    self.reviews.append(review)
+                doubts, now = {interaction.id: ReviewPayload(doubt="divided", why=why)}, self._clock.now()
+                opened = self._store.write(lambda tx: open_reviews(tx, self._store, self._family, doubts, now))
+                self.reviews += opened.values()
             self._tell(self.n_judged + self.n_unmeasured)
 
 

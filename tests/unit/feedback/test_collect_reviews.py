@@ -181,6 +181,21 @@ def test_no_more_than_per_day(place: Place) -> None:
     assert [one.interaction for one in place.collect()] == ["next day"]
 
 
+def test_what_others_put_up_meanwhile_counts_within_the_day(place: Place, monkeypatch: pytest.MonkeyPatch) -> None:
+    place.family = parse_family({**family().model_dump(exclude_none=True), "review": {"per_day": 1}})
+    place.report("in_0")
+    place.label("in_0", success=False)
+    write = place.store.write
+
+    def after_another(fn: Any) -> Any:
+        write(lambda tx: place.store.reviews.open(tx, "rv", FAMILY, LABEL_INTERACTION, "other", {}, place.clock.now()))
+        return write(fn)
+
+    monkeypatch.setattr(place.store, "write", after_another)
+    assert place.collect() == []
+    assert [review.subject for review in place.reviews()] == ["other"]
+
+
 def test_a_unit_is_put_up_once_in_a_week(place: Place) -> None:
     for day, expected in ((0, 1), (2, 0), (6, 1)):
         place.clock.pass_time(timedelta(days=day))
@@ -237,6 +252,19 @@ def test_an_answer_to_what_examples_of_two_splits_say_becomes_none_and_can_be_ke
         place.answer("rv_9", as_answered=True)
     assert sum(place.examples().values()) == 2
     assert place.answer("rv_9", "keep_back").answer == "keep_back"
+
+
+def test_an_answer_to_what_a_retired_family_has_sealed_becomes_no_example(place: Place) -> None:
+    letter = next(t for i in range(9) if split_of(group_of({"document": (t := f"letter {i}")}, None)) != "holdout")
+    place.keep("holdout", letter)
+    names = place.store.family_names
+    place.store.write(lambda tx: names.retire(tx, FAMILY, place.clock.now()))
+    place.store.write(lambda tx: names.claim(tx, FAMILY, place.clock.now()))
+    place.report("in_9", input={"document": letter})
+    place.open("rv_9", LABEL_INTERACTION, "in_9")
+    with pytest.raises(Conflict, match=r"sealed holdout of a retired family.*review answer rv_9 keep_back"):
+        place.answer("rv_9", as_answered=True)
+    assert sum(place.examples().values()) == 0
 
 
 def test_what_the_sealed_holdout_asks_is_put_up_for_nobody_and_shown_to_nobody(place: Place) -> None:

@@ -26,7 +26,7 @@ from optimizer.jobs.feedback.judge_traffic import (
 from optimizer.jobs.studies.read_spending import monthly_left
 from tests.examples import n_examples
 from tests.stand_ins.scripted_model import ScriptedModel
-from tests.worlds.judged_world import JudgedWorld, dies_at, judge_model, letters_family
+from tests.worlds.judged_world import JudgedWorld, dies_at, judge_model, letters_family, says
 from tests.worlds.study_world import START, Killed
 
 
@@ -124,6 +124,35 @@ def test_each_answer_is_judged_once(live):
         ids = [id for id, _ in live.store.traffic.answered(tx, "letters", START, live.clock.now(), 10)]
     again = live.judge(ids, Budget())
     assert (again.n, len(live.feedback())) == (0, 3)
+
+
+@pytest.mark.parametrize("share", [1.0, 0.4])
+def test_the_share_is_judged_however_many_answers_came_at_once(tmp_path, monkeypatch, share):
+    for name, n in (("MOST", 5), ("MOST_READ", 40)):
+        monkeypatch.setattr(f"optimizer.jobs.feedback.judge_traffic.{name}", n, raising=False)
+    world = Live(tmp_path, family=family_of(monitor={"share": share, "usd_per_hour": 10.0}))
+    world.answered(30)
+    for _ in range(12):
+        wait(world, 1)
+        world.answered(1)
+    for _ in range(5):
+        wait(world, 61)
+        world.monitor()
+    identity = judge_identity(world.family)
+    sampled = {f"in_{i}" for i in range(42) if is_sampled(f"in_{i}", identity, share)}
+    assert {event.interaction for event in world.feedback()} == sampled
+
+
+def test_a_score_whose_reasoning_the_familys_masks_refuse_is_kept_without_it(tmp_path):
+    monitor, slow = {"share": 1.0, "usd_per_hour": 10.0}, [{"pattern": "(x|xx)+$"}]
+    family = letters_family(judge={"model": "judge", "monitor": monitor}, privacy={"mask": slow})
+    judge = ScriptedModel(lambda request, n: says(request, 7, "x" * 60 + "z"), name="judge", max_output_tokens=600)
+    world = Live(tmp_path, judge, family=family)
+    world.answered(1)
+    wait(world, 120)
+    assert world.monitor().n_judged == 1
+    (event,) = world.feedback()
+    assert (event.score, event.tags) == (pytest.approx(0.7), {"judge": judge_identity(world.family)})
 
 
 def test_what_cannot_be_judged_says_nothing(tmp_path):
