@@ -265,13 +265,16 @@ def add_study(store: Database, id: str, *, finished_days_ago: float | None, stat
     result = ExampleResult(
         example="ex_1", score=1.0, output="A text.", error=None, cost_usd=0.1, latency_ms=1.0, from_journal=False
     )
+    failure = replace(result, example="ex_2", score=0.0, output=None, error="A text was refused.")
 
     def write(tx: Any) -> None:
         store.studies.add(tx, study(id, status="queued"))
-        store.studies.put_results(tx, id, "search", "v_1", [result])
+        store.studies.put_results(tx, id, "search", "v_1", [result, failure])
         store.studies.put_tier_answers(tx, id, TierAnswers(tiers=("small",), rows=[{"score": 1.0}]))
         store.journal.send(tx, call(f"ca_{id}", study=id, request={"messages": ["a text"]}))
         store.journal.settle(tx, f"ca_{id}", answer("An answer."), NOW)
+        store.journal.send(tx, call(f"cb_{id}", study=id, request={"messages": ["a text"]}))
+        store.journal.fail(tx, f"cb_{id}", "It said: a text", 0.0, NOW)
         store.studies.update(tx, id, status=status, finished_at=at, findings=findings)
 
     store.write(write)
@@ -279,19 +282,22 @@ def add_study(store: Database, id: str, *, finished_days_ago: float | None, stat
 
 def texts_of(store: Database, id: str) -> tuple[Any, ...]:
     with store.read() as tx:
-        (entry,) = store.journal.calls(tx, id)
-        ((result,),) = store.studies.results(tx, id, "search").values()
+        entry, failed = store.journal.calls(tx, id)
+        ((result, failure),) = store.studies.results(tx, id, "search").values()
         findings = tx.execute(select(STUDIES.c.findings).where(STUDIES.c.id == id)).scalar()
-        return entry.request, entry.answer, result.output, store.studies.tier_answers(tx, id), sorted(findings)
+        assert failure.error is not None, "that there was one is counted"
+        said = failure.error if "text" in failure.error else None
+        texts = entry.request, entry.answer, failed.request, failed.error, result.output, said
+        return *texts, store.studies.tier_answers(tx, id), sorted(findings)
 
 
 def test_texts_and_answers_per_example_of_a_study_go_and_its_money_scores_and_findings_stay(store: Database) -> None:
     add_study(store, "st_old", finished_days_ago=91)
     add_study(store, "st_young", finished_days_ago=80)
     add_study(store, "st_running", finished_days_ago=None, status="running")
-    kinds = ("texts_of_model_calls", "outputs_of_studies", "tier_answers", "confidences_of_studies")
-    assert gone(prune_records(store, CLOCK, kept(store, family()))) == {(FAMILY, rows): 1 for rows in kinds}
-    assert texts_of(store, "st_old") == (None, None, None, None, ["confidence"])
+    kinds = {"texts_of_model_calls": 2, "outputs_of_studies": 2, "tier_answers": 1, "confidences_of_studies": 1}
+    assert gone(prune_records(store, CLOCK, kept(store, family()))) == {(FAMILY, row): n for row, n in kinds.items()}
+    assert texts_of(store, "st_old") == (None,) * 7 + (["confidence"],)
     for id in ("st_young", "st_running"):
         assert None not in texts_of(store, id)
         assert texts_of(store, id)[-1] == ["confidence", "out_of_fold"]

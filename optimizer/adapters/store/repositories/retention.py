@@ -15,6 +15,7 @@ from sqlalchemy import (
     Connection,
     Table,
     and_,
+    case,
     delete,
     func,
     null,
@@ -44,16 +45,20 @@ from optimizer.ports.retention import Key, OldRows
 Condition = Callable[[str | None, datetime], ColumnElement[bool]]
 READ_LATER = "rollout"  # the topic whose newest message is compared with the record when a rollout is verified
 FINDING = STUDIES.c.findings[OUT_OF_FOLD]
+ERROR_GONE = "There was an error; what it said is no longer kept."
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _ExpiringRows:
-    """``texts``: the columns that are emptied in the place of deleting the row."""
+    """``texts``: the columns that are emptied in the place of deleting the row. ``errors``: a column of which is kept
+    that there was one, since figures count it.
+    """
 
     table: Table
     key: tuple[Column[Any], ...]
     old: Condition
     texts: tuple[str, ...] = ()
+    errors: Column[Any] | None = None
 
 
 class RetentionTables:
@@ -76,9 +81,10 @@ class RetentionTables:
         kind = _KINDS[rows]
         if rows == "confidences_of_studies":
             return sum(_without_confidences(tx, study) for (study,) in keys)
-        change: Any = (
-            update(kind.table).values({name: null() for name in kind.texts}) if kind.texts else delete(kind.table)
-        )
+        values: dict[str, Any] = {name: null() for name in kind.texts}
+        if kind.errors is not None:
+            values[kind.errors.name] = case((kind.errors.is_not(None), ERROR_GONE), else_=null())
+        change: Any = update(kind.table).values(values) if values else delete(kind.table)
         if "family" in kind.table.primary_key.columns:
             change = change.where(kind.table.c.family == family)
         n = sum(tx.execute(change.where(tuple_(*kind.key).in_(some))).rowcount for some in chunks(keys))
@@ -142,7 +148,7 @@ def _texts_of_calls(family: str | None, before: datetime) -> ColumnElement[bool]
         select(of.id).where(of.family == family, of.status.in_(ENDED), of.finished_at < before)
         for of in (STUDIES.c, RUNS.c)
     )
-    has_text = or_(CALLS.c.request.is_not(None), CALLS.c.answer.is_not(None))
+    has_text = or_(CALLS.c.request.is_not(None), CALLS.c.answer.is_not(None), CALLS.c.error.is_not(None))
     return and_(or_(*(CALLS.c.study.in_(ids) for ids in ended)), has_text)
 
 
@@ -194,13 +200,17 @@ _KINDS: Mapping[OldRows, _ExpiringRows] = {
         table=CALLS,
         key=(CALLS.c.id,),
         old=_texts_of_calls,
-        texts=("request", "answer"),
+        texts=("request", "answer", "error"),
     ),
     "outputs_of_studies": _ExpiringRows(
         table=RESULTS,
         key=(RESULTS.c.study, RESULTS.c.purpose, RESULTS.c.variant, RESULTS.c.example),
-        old=_of_old_studies(RESULTS.c.study, or_(RESULTS.c.output.is_not(None), RESULTS.c.judgement.is_not(None))),
+        old=_of_old_studies(
+            RESULTS.c.study,
+            or_(RESULTS.c.output.is_not(None), RESULTS.c.judgement.is_not(None), RESULTS.c.error != ERROR_GONE),
+        ),
         texts=("output", "judgement"),
+        errors=RESULTS.c.error,
     ),
     "tier_answers": _ExpiringRows(
         table=TIER_ANSWERS, key=(TIER_ANSWERS.c.study,), old=_of_old_studies(TIER_ANSWERS.c.study)
