@@ -177,10 +177,7 @@ def most_judging_usd(
         price, n_attempts = models.price(name), 1 + models.describe(name).retries
         if price is None:
             raise _no_price(name, limit, said_by)
-        return ModelPrice(
-            input_usd_per_mtok=n_attempts * price.input_usd_per_mtok,
-            output_usd_per_mtok=n_attempts * price.output_usd_per_mtok,
-        )
+        return price.times(n_attempts)
 
     try:
         judging = judging_cost(family, inputs, (), most, price_of_attempts, n_gate=n_judgements)

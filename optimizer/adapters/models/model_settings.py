@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Mapping
+from dataclasses import replace
 from datetime import date
 from importlib.util import find_spec
 from pathlib import Path
@@ -208,6 +210,7 @@ def declared_prices(path: Path) -> dict[str, ModelPrice]:
 
 
 _table: dict[str, Any] | None = None
+_OF_LONG_PROMPTS = re.compile(r"input_cost_per_token(_above_(\d+)k_tokens)")  # no model of the table has two
 
 
 def listed_price(litellm_id: str) -> ModelPrice | None:
@@ -226,10 +229,16 @@ def listed_price(litellm_id: str) -> ModelPrice | None:
     listed = entry if isinstance(entry, dict) else None
     if listed is None or "input_cost_per_token" not in listed or "output_cost_per_token" not in listed:
         return None
-    return ModelPrice(
-        input_usd_per_mtok=float(listed["input_cost_per_token"]) * 1e6,
-        output_usd_per_mtok=float(listed["output_cost_per_token"]) * 1e6,
+    above = next(filter(None, map(_OF_LONG_PROMPTS.fullmatch, listed)), None)
+    ends = ["", above.group(1)] if above is not None else [""]
+    short, *long = (
+        ModelPrice(
+            input_usd_per_mtok=float(listed[f"input_cost_per_token{end}"]) * 1e6,
+            output_usd_per_mtok=float(listed.get(f"output_cost_per_token{end}", listed["output_cost_per_token"])) * 1e6,
+        )
+        for end in ends
     )
+    return replace(short, long=long[0], long_from_tokens=1000 * int(above.group(2))) if above is not None else short
 
 
 class _NamedModel(BaseModel):

@@ -62,14 +62,28 @@ class ModelAnswer:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ModelPrice:
-    """Dollars per million tokens. A model without a price cannot be used under a dollar cap."""
+    """Dollars per million tokens. A model without a price cannot be used under a dollar cap.
+
+    Args:
+        long: of a call whose prompt has more than ``long_from_tokens`` tokens; None: as of any other.
+    """
 
     input_usd_per_mtok: float
     output_usd_per_mtok: float
+    long: ModelPrice | None = None
+    long_from_tokens: int = 0
 
     def of(self, input_tokens: int, output_tokens: int) -> float:
         """Dollars of a call."""
+        if self.long is not None and input_tokens > self.long_from_tokens:
+            return self.long.of(input_tokens, output_tokens)
         return (input_tokens * self.input_usd_per_mtok + output_tokens * self.output_usd_per_mtok) / 1e6
+
+    def times(self, n: int) -> ModelPrice:
+        """Of a call that is made so many times."""
+        input, output = n * self.input_usd_per_mtok, n * self.output_usd_per_mtok
+        long = None if self.long is None else self.long.times(n)
+        return replace(self, input_usd_per_mtok=input, output_usd_per_mtok=output, long=long)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -132,6 +132,14 @@ def test_the_price_comes_from_the_file_else_from_litellms_table(tmp_path):
     assert (models.price("unknown"), models.price("free")) == (None, price(0, 0))
 
 
+@pytest.mark.parametrize("n", [1, 3])
+def test_a_long_prompt_costs_what_the_table_lists_for_it(n):
+    listed = listed_price("gemini/gemini-2.5-pro")
+    assert listed is not None
+    costs = [listed.times(n).of(input_tokens, 1000) for input_tokens in (200_000, 200_001)]
+    assert costs == pytest.approx([n * (0.25 + 0.01), n * (0.5000025 + 0.015)])
+
+
 def test_a_missing_key_names_the_variable_that_should_hold_it(tmp_path, monkeypatch):
     monkeypatch.delenv("ACME_KEY", raising=False)
     models = Models(written(tmp_path, "a: {litellm: acme/x, api_key_env: ACME_KEY}"), tmp_path)
