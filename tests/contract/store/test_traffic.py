@@ -225,3 +225,14 @@ def test_the_traffic_of_a_time_that_is_summed_up_is_read_once(database: Database
         assert database.traffic.recorded(tx, FAMILY, SINCE, minutes(-30)) is settled
         running = database.traffic.recorded(tx, FAMILY, SINCE, UNTIL)
         assert database.traffic.recorded(tx, FAMILY, SINCE, UNTIL) is not running
+
+
+def test_the_traffic_of_a_retired_family_is_none_of_its_successors(database: Database) -> None:
+    _report(database, 1, "u1", -60)
+    database.write(lambda tx: database.traffic_sums.put(tx, [], SINCE, minutes(-30)))
+    with database.read() as tx:
+        assert database.traffic.recorded(tx, FAMILY, SINCE, minutes(-30)) is not None
+    database.write(lambda tx: database.family_names.retire(tx, FAMILY, UNTIL))
+    assert database.write(lambda tx: database.family_names.claim(tx, FAMILY, UNTIL)) is None
+    with database.read() as tx:
+        assert database.traffic.recorded(tx, FAMILY, SINCE, minutes(-30)) is None

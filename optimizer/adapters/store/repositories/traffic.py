@@ -23,6 +23,7 @@ from sqlalchemy import (
     select,
 )
 
+from optimizer.adapters.store.families import key_of
 from optimizer.adapters.store.repositories.events import interaction_of, outcome_value
 from optimizer.adapters.store.repositories.observations import is_timeout
 from optimizer.adapters.store.rows import chunks
@@ -42,11 +43,11 @@ class TrafficTables:
     """ports.Traffic on the database. Queries go by (family, received_at), that of conversations by their own index."""
 
     def __init__(self) -> None:
-        # By family, since and until, of times that are summed up: nothing is received in them any more.
+        # By the family's key, since and until, of times that are summed up: nothing is received in them any more.
         self._recorded: dict[tuple[str, datetime, datetime], RecordedTraffic | None] = {}
 
     def recorded(self, tx: Connection, family: str, since: datetime, until: datetime) -> RecordedTraffic | None:
-        key = family, since, until
+        key = key_of(family), since, until  # a name may come to mean another family
         if key not in self._recorded:
             recorded, summed = self._read_recorded(tx, family, since, until), TrafficSumTable().stretch(tx)
             if summed is None or until > summed[1]:
