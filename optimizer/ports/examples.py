@@ -73,6 +73,11 @@ class Examples(Protocol):
         none of its text.
         """
 
+    def unreleased_among(
+        self, tx: Transaction, inputs: Mapping[str, Collection[str]], of: Callable[[Mapping[str, Any]], str]
+    ) -> set[tuple[str, str]]:
+        """As ``sealed_among``, of those that rows outside the holdout ask, and none that is released."""
+
     def sealed(self, tx: Transaction, names: Collection[tuple[str, str]]) -> set[tuple[str, str]]:
         """Those of these examples that lie in the holdout."""
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import partial
+from itertools import compress
 from typing import Annotated, Any
 
 from pydantic import ConfigDict, Field, model_validator
@@ -16,6 +17,7 @@ from optimizer.core.base.answers import members_of
 from optimizer.core.base.canonical import canonical_json
 from optimizer.core.base.errors import Fault, InvalidInput, NotFound, StaleVersion, pointer_of
 from optimizer.core.base.phrasing import when
+from optimizer.core.base.values import grouped
 from optimizer.core.dataset.examples import group_of
 from optimizer.core.declaration.prompt_kind import own_function_faults
 from optimizer.core.family.family import Family, kind_of
@@ -269,23 +271,22 @@ def _check_examples(tx: Transaction, store: Store, family: Family, variant: Vari
     """No example is of the sealed holdout, under whatever id; and a person has released each that this draft brings."""
     groups = [group_of(e.input, None) for e in variant.examples]
     known = store.examples.standing(tx, family.name, ids=[e.id for e in variant.examples], groups=groups)
-    questions = [asks(family, e.input) for e in variant.examples]  # a row with a group of its own has no input's hash
-    sealed = store.examples.sealed_among(tx, {family.name: set(questions)}, partial(asks, family))
+    # Also by what they ask: a row with a group of its own has no input's hash, and an id may be another's.
+    questions = [(family.name, asks(family, e.input)) for e in variant.examples]
+    sealed = store.examples.sealed_among(tx, grouped(questions), partial(asks, family))
+    is_checked = [e.id in quoted and family.privacy.examples_from != "any" for e in variant.examples]
+    checked = grouped(compress(questions, is_checked))
+    unreleased = store.examples.unreleased_among(tx, checked, partial(asks, family))
     faults = []
     for i, (example, group) in enumerate(zip(variant.examples, groups, strict=True)):
         same = [row for row in known if row.id == example.id] or [row for row in known if row.group == group]
         is_sealed = any(row.split == "holdout" for row in known if row.id == example.id or row.group == group)
-        if is_sealed or (family.name, questions[i]) in sealed:
+        if is_sealed or questions[i] in sealed:
             detail = (
                 f"example {example.id!r} belongs to the sealed holdout, which only confirmation may read; choose"
                 " another one"
             )
-        elif (
-            same
-            and example.id in quoted
-            and family.privacy.examples_from != "any"
-            and not any(row.released for row in same)
-        ):
+        elif is_checked[i] and (questions[i] in unreleased or (same and not any(row.released for row in same))):
             detail = f"example {example.id!r} comes from production and is not released; see detent review list"
         else:
             continue

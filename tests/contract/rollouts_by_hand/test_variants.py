@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from contextlib import nullcontext
 from datetime import timedelta
 
 import pytest
 from pydantic import ValidationError
 
 from optimizer.core.base.errors import InvalidInput, NotFound, PreconditionFailed, StaleVersion
-from optimizer.core.dataset.examples import make_example
+from optimizer.core.dataset.examples import make_example, split_of
 from optimizer.core.serving.assignment import OVERRIDE_SALT, Override, unit_hash
 from optimizer.jobs.champions.read_variants import VariantsRequest, read_variants
 from optimizer.jobs.families.create_variant import NONE_SAVED, VariantRequest, store_draft
@@ -110,6 +111,37 @@ def test_what_a_sealed_example_asks_is_no_few_shot_under_whatever_id(store, cloc
         store_draft(
             family(), VariantRequest(family=F, from_=candidate, examples=[shot]), actor="b", store=store, clock=clock
         )
+
+
+@pytest.mark.parametrize(
+    ("released", "examples_from", "passes"),
+    [([False], "reviewed", False), ([False, True], "reviewed", True), ([False], "any", True)],
+    ids=["nobody released it", "the same was released", "the family treats all as released"],
+)
+def test_what_an_unreleased_example_asks_is_no_few_shot_under_whatever_id(
+    store, clock, candidate, released, examples_from, passes
+):
+    groups = [group for group in map(str, range(40)) if split_of(group) == "train"]
+    rows = [
+        make_example(
+            id=f"ia_{n}",
+            family=F,
+            input={"document": "A private report.", "more": n},
+            expected={"summary": "x"},
+            origin="interaction",
+            created_at=clock.now(),
+            group=groups[n],
+            released=is_released,
+        )
+        for n, is_released in enumerate(released)
+    ]
+    store.write(lambda tx: store.examples.add(tx, rows))
+    own = family()
+    own = own.model_copy(update={"privacy": own.privacy.model_copy(update={"examples_from": examples_from})})
+    shot = {"id": "mine", "input": {"document": "a private  report."}, "output": "x"}
+    draft = VariantRequest(family=F, from_=candidate, examples=[shot])
+    with nullcontext() if passes else pytest.raises(InvalidInput, match="comes from production and is not released"):
+        assert store_draft(own, draft, actor="b", store=store, clock=clock).new
 
 
 def test_a_draft_is_listed_once_it_is_saved(store, clock, candidate):

@@ -14,6 +14,7 @@ from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from sqlalchemy import (
+    ColumnElement,
     Connection,
     String,
     Table,
@@ -56,6 +57,7 @@ from optimizer.adapters.store.tables import (
 from optimizer.core.base.answers import Json
 from optimizer.core.base.canonical import canonical_json, digest
 from optimizer.core.base.errors import Conflict, NotFound
+from optimizer.core.base.values import grouped
 from optimizer.core.dataset.examples import Example, Split
 from optimizer.core.evaluation.judging.calibration import agreement_of, calibration_of
 from optimizer.core.feedback.rating_draws import ReviewPayload
@@ -168,12 +170,13 @@ class ExampleTables:
     def sealed_among(
         self, tx: Connection, inputs: Mapping[str, Collection[str]], of: Callable[[Mapping[str, Any]], str]
     ) -> set[tuple[str, str]]:
-        queries = (
-            select(_C.family, _C.input).where(_C.family.in_(some), _C.split == "holdout")
-            for some in chunks(sorted(family for family, own in inputs.items() if own))
-        )
-        sealed = {(row.family, of(row.input)) for query in queries for row in tx.execute(query)}
-        return {(family, input) for family, input in sealed if input in inputs[family]}
+        return _among(tx, inputs, of, _C.split == "holdout")
+
+    def unreleased_among(
+        self, tx: Connection, inputs: Mapping[str, Collection[str]], of: Callable[[Mapping[str, Any]], str]
+    ) -> set[tuple[str, str]]:
+        unreleased = _among(tx, inputs, of, _C.released.is_(False), _C.split != "holdout")
+        return unreleased - _among(tx, grouped(unreleased), of, _C.released.is_(True), _C.split != "holdout")
 
     def sealed(self, tx: Connection, names: Collection[Name]) -> set[Name]:
         query = select(_C.family, _C.id).where(_C.split == "holdout")
@@ -239,6 +242,21 @@ class ExampleTables:
     def withdraw(self, tx: Connection, family: str, id: str) -> bool:
         named = _C.family == family, _C.id == id, _C.golden.is_(None)
         return tx.execute(update(EXAMPLES).where(*named).values(released=False, released_by=None)).rowcount > 0
+
+
+def _among(
+    tx: Connection,
+    inputs: Mapping[str, Collection[str]],
+    of: Callable[[Mapping[str, Any]], str],
+    *rows: ColumnElement[bool],
+) -> set[tuple[str, str]]:
+    """(family, input) of those of the inputs that such rows ask, too."""
+    queries = (
+        select(_C.family, _C.input).where(_C.family.in_(some), *rows)
+        for some in chunks(sorted(family for family, own in inputs.items() if own))
+    )
+    asked = {(row.family, of(row.input)) for query in queries for row in tx.execute(query)}
+    return asked & {(family, input) for family, own in inputs.items() for input in own}
 
 
 def _columns(example: Example, placed: PlacedExample | None) -> dict[str, Any]:
