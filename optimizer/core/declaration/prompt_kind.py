@@ -193,18 +193,18 @@ class PromptKind:
         ]
         if wrong:
             return f"the input {wrong[0]!r} is no text"
-        if expected.get(family.output.field) in (None, ""):
-            return f"expected has no {family.output.field!r}" if family.needs_expected else None
+        field = family.output.field
+        if expected.get(field) in (None, ""):
+            return f"expected has no {field!r}" if family.needs_expected else None
         try:
             parsed = parse_output(family.output, expected_text(family.output, expected))
         except InvalidInput as e:
             return e.detail
         if parsed.error and family.output.labels:
-            return f"{expected[family.output.field]!r} is no label of the family" + did_you_mean(
-                str(expected[family.output.field]), family.output.labels
-            )
+            meant = did_you_mean(str(expected[field]), family.output.labels)
+            return f"expected has as {field!r} no label of the family{meant}"
         if parsed.error:
-            return f"the expected {family.output.field} does not pass the family's own parser ({family.output.parser})"
+            return f"the expected {field} does not pass the family's own parser ({family.output.parser})"
         return None
 
     def check_correction(self, family: Family, input: Mapping[str, Any] | None, expected: Mapping[str, Any]) -> None:

@@ -106,7 +106,7 @@ def test_a_faulty_golden_file_is_found_by_validate_with_its_line(home: Path) -> 
     assert ran.code == 2
     (fault,) = ran.json["errors"]
     assert (fault["line"], Path(fault["file"]).name) == (3, "golden.jsonl")
-    assert "'weather' is no label of the family" in fault["detail"]
+    assert "expected has as 'topic' no label of the family" in fault["detail"]
 
 
 def test_an_output_that_cannot_be_written_says_what_to_do(home: Path) -> None:

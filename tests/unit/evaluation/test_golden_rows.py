@@ -43,7 +43,7 @@ def test_a_row_is_a_scenario_of_its_own_or_belongs_to_one() -> None:
         "counts is a text": ({**ROW, "counts": "label_match"}, "counts is no list"),
         "another metric": ({**ROW, "counts": ["rouge_l"]}, "'rouge_l'; this family's score has label_match"),
         "another input": ({**ROW, "input": {"text": "x"}}, "the input 'document' is missing"),
-        "no label": ({**ROW, "expected": {"topic": "cooking"}}, "is no label of the family"),
+        "no label": ({**ROW, "expected": {"topic": "cooking"}}, "expected has as 'topic' no label of the family"),
     },
 )
 def test_what_is_wrong_with_a_row_is_said_with_its_line(row: Any, says: str) -> None:
