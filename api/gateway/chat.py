@@ -30,10 +30,11 @@ from api.http.problems import KeyLimitReached, ModelPaused, ModelTimedOut, Money
 from api.routing import Asking, guarded, router
 from api.served import ServedChoice, decide, unit_of
 from api.services import Services
+from optimizer.core.base.canonical import texts_in
 from optimizer.core.base.errors import Busy, DetentError, Fault, InvalidInput, ModelFailed, NotFound
 from optimizer.core.family.rendering import limit_inputs, render
 from optimizer.core.family.variant import Message, Variant
-from optimizer.core.models.injection import injection_signs, texts_in
+from optimizer.core.models.injection import injection_signs
 from optimizer.core.models.language import request_for
 from optimizer.core.models.wire import pass_through, read_turn
 from optimizer.core.policy.nearest import ShownExamples, nearest_of

@@ -17,10 +17,11 @@ from api.gateway.hourly_money import models_bound, most_usd
 from api.gateway.model_side import ModelSide
 from api.http.bodies import StrictRequest
 from api.services import Services
+from optimizer.core.base.canonical import texts_in
 from optimizer.core.base.errors import Fault, InvalidInput
 from optimizer.core.family.variant import SETTINGS, Variant, model_faults
 from optimizer.core.feedback.events import NO_FAMILY
-from optimizer.core.models.injection import injection_signs, texts_in
+from optimizer.core.models.injection import injection_signs
 from optimizer.core.models.language import ModelRequest
 from optimizer.core.policy.nearest import ShownExamples
 from optimizer.core.search.answer_bounds import DEFAULT_MAX_TOKENS

@@ -20,10 +20,11 @@ from api.schemas import RenderBody, read_body
 from api.served import ServedChoice, decide, unit_of
 from api.services import Services
 from optimizer.core.base.answers import is_listed
+from optimizer.core.base.canonical import texts_in
 from optimizer.core.family.policy_text import shown_policy
 from optimizer.core.family.rendering import fill, limit_inputs, render as render_messages
 from optimizer.core.family.variant import Message
-from optimizer.core.models.injection import injection_signs, texts_in
+from optimizer.core.models.injection import injection_signs
 from optimizer.core.policy.nearest import ShownExamples, nearest_of
 
 PROMPT, RENDER, SNAPSHOT = "/v1/families/{family}/prompt", "/v1/families/{family}/render", "/v1/snapshot"

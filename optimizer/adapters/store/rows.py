@@ -37,6 +37,8 @@ from optimizer.core.base.errors import Busy, Fault, InvalidInput
 from optimizer.core.base.values import grouped
 from optimizer.ports import Added
 
+SAME_IDS = "Another process wrote rows with the same ids at the same moment; nothing was written. Send again."
+
 
 def cursor_at(*position: datetime | str | int) -> str:
     plain = [p.isoformat() if isinstance(p, datetime) else p for p in position]
@@ -196,8 +198,5 @@ def add_once(tx: Connection, table: Table, rows: Sequence[dict[str, Any]]) -> li
         else:
             outcomes.append("duplicate" if known[name] == row["content_hash"] else "id_conflict")
     if insert_new(tx, table, new) < len(new):  # possible only where several processes write at once
-        raise Busy(
-            "Another process wrote rows with the same ids at the same moment; nothing was written. Send again.",
-            retry_after_s=1,
-        )
+        raise Busy(SAME_IDS, retry_after_s=1)
     return outcomes

@@ -172,6 +172,21 @@ def is_unicode(text: str) -> bool:
         return False
 
 
+def texts_in(value: Any) -> list[str]:
+    """The texts of a value, at any depth and in their order; names of members are none."""
+    texts: list[str] = []
+    waiting = [value]
+    while waiting:
+        item = waiting.pop()
+        if isinstance(item, str):
+            texts.append(item)
+        elif isinstance(item, _MAPPINGS):
+            waiting += reversed([*item.values()])
+        elif isinstance(item, list | tuple):
+            waiting += reversed(item)
+    return texts
+
+
 def is_within(value: Any, chars: int) -> bool:
     """Whether the value's texts, names included, have at most ``chars`` characters. Any other value counts as one.
 

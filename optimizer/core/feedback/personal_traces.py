@@ -16,6 +16,7 @@ from dataclasses import dataclass, replace
 from hashlib import blake2b
 from typing import Any
 
+from optimizer.core.base.canonical import texts_in
 from optimizer.core.evaluation.metrics.words import words
 
 WINDOW = 8  # words in a row, as in core/search/leaks.py
@@ -215,18 +216,6 @@ class PersonalTraces:
             )
         except (KeyError, TypeError, AttributeError) as error:
             raise ValueError(f"these are no traces: {error!r}") from error
-
-
-def texts_in(value: Any) -> Iterator[str]:
-    """Every text of a value of JSON; names of members are none."""
-    if isinstance(value, str):
-        yield value
-    elif isinstance(value, Mapping):
-        for item in value.values():
-            yield from texts_in(item)
-    elif isinstance(value, list | tuple):
-        for item in value:
-            yield from texts_in(item)
 
 
 def _emptied(value: Any) -> Any:

@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
-from optimizer.core.base.canonical import canonical_json, digest, read_json
+from optimizer.core.base.canonical import canonical_json, digest, json_of
 from optimizer.core.models.language import ModelPrice
 
 Attributes = Mapping[str, Any]  # texts, numbers, booleans, lists and mappings; an unset value is None
@@ -322,12 +322,7 @@ def _time(at_ns: int) -> datetime | None:
 
 def _structure(value: Any) -> Any:
     """The value that a text of JSON says; any other text is itself."""
-    if not isinstance(value, str) or value[:1] not in "[{":
-        return value
-    try:
-        return read_json(value)
-    except ValueError:
-        return value
+    return json_of(value) if isinstance(value, str) and value[:1] in "[{" else value
 
 
 def _list(value: Any) -> Sequence[Any]:

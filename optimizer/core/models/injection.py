@@ -105,18 +105,3 @@ def _both_ends(text: str, signs: set[Sign]) -> str:
         return text
     signs.add("not_read")
     return f"{text[: MAX_CHARS // 2]}{_APART}{text[-MAX_CHARS // 2 :]}"
-
-
-def texts_in(values: Iterable[object]) -> list[str]:
-    """The texts among values of any shape, at any depth of lists and mappings."""
-    texts: list[str] = []
-    waiting = list(values)
-    while waiting:
-        value = waiting.pop()
-        if isinstance(value, str):
-            texts.append(value)
-        elif isinstance(value, dict):
-            waiting += value.values()
-        elif isinstance(value, list | tuple):
-            waiting += value
-    return texts

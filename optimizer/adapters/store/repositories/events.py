@@ -38,6 +38,7 @@ from sqlalchemy.engine import Dialect
 from optimizer.adapters.store.engine import insert_new, upsert
 from optimizer.adapters.store.family_names import FamilyKey, key_of
 from optimizer.adapters.store.rows import (
+    SAME_IDS,
     Name,
     chunks,
     cursor_at,
@@ -98,10 +99,7 @@ def insert_rows(tx: Connection, table: Table, rows: Sequence[Sequence[Any]]) -> 
         names = [column.name for column in table.columns]
         n = insert_new(tx, table, [dict(zip(names, row, strict=True)) for row in rows])
     if n < len(rows):
-        raise Busy(
-            "Another process wrote rows with the same ids at the same moment; nothing was written. Send again.",
-            retry_after_s=1,
-        )
+        raise Busy(SAME_IDS, retry_after_s=1)
 
 
 def _sizes(n: int) -> Iterator[int]:

@@ -38,7 +38,8 @@ from optimizer.adapters.store.repositories.graphs import GRAPHS
 from optimizer.adapters.store.repositories.studies import RESULTS, STUDIES
 from optimizer.adapters.store.rows import chunks
 from optimizer.adapters.store.tables import FEEDBACK_EVENTS, INTERACTIONS, LaterPartsRow, OverrideRow
-from optimizer.core.feedback.personal_traces import LEAST_NAME, PersonalTraces, RowName, is_name, texts_in
+from optimizer.core.base.canonical import texts_in
+from optimizer.core.feedback.personal_traces import LEAST_NAME, PersonalTraces, RowName, is_name
 from optimizer.core.feedback.review_kinds import RELEASE_EXAMPLE
 from optimizer.core.feedback.traffic_sums import hash_of
 from optimizer.ports.personal import RowKey, TracedRows, UnitRows
@@ -100,7 +101,7 @@ class PersonalTables:
         for row in tx.execute(select(i.family, i.id, *columns).where(i.unit_hmac == unit)):
             keys.setdefault(INTERACTIONS.name, []).append((row.family, row.id))
             interactions.setdefault(row.family, []).append(row.id)
-            requests.append(list(texts_in(row.input)))
+            requests.append(texts_in(row.input))
             others += texts_in([row.output, row.tags, [part.get("output") for part in row.parts or ()]])
             names |= {row.id, *([row.conversation] if len(row.conversation or "") >= 2 * LEAST_NAME else ())}
         of_interactions = [(family, some) for family, ids in interactions.items() for some in chunks(ids)]
@@ -120,7 +121,7 @@ class PersonalTables:
         for condition in _whose(EXAMPLES, unit, of_interactions):
             for example in tx.execute(select(e.family, e.id, e.input, e.expected).where(condition)):
                 keys.setdefault(EXAMPLES.name, []).append((example.family, example.id))
-                requests.append(list(texts_in(example.input)))
+                requests.append(texts_in(example.input))
                 corrections += texts_in(example.expected)
                 names.add(example.id)
                 examples.add((example.family, example.id))
@@ -260,7 +261,7 @@ def _without(table: Table, row: Row, traces: PersonalTraces, *, shows: Callable[
 
 
 def _quotes(value: Any, traces: PersonalTraces) -> bool:
-    texts = list(texts_in(value))
+    texts = texts_in(value)
     return any(map(traces.are_named_in, texts)) or traces.are_quoted_in("\n".join(texts))
 
 
