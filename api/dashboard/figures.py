@@ -33,7 +33,9 @@ class _HourSums:
 
 @dataclass(slots=True)
 class LastDays:
-    """Keeps the sums of hours that are over, which never change: a page reads one hour or two of each family."""
+    """Keeps the sums of hours that are over, which never change: a page reads one hour or two of each family. What was
+    kept under a clock that ran ahead is dropped once that is put right.
+    """
 
     _sums: dict[str, _HourSums] = field(default_factory=dict)
 
@@ -61,7 +63,7 @@ class LastDays:
         served = visit.shared.serving.now_served.families.get(family)
         since = served.champion.since if served is not None else None
         sums = self._sums.get(family)
-        if sums is None or sums.champion_since != since:
+        if sums is None or sums.champion_since != since or sums.settled > visit.shared.clock.now():
             return _HourSums(champion_since=since, settled=begin, rows=())
         return sums
 

@@ -68,16 +68,32 @@ def test_the_interval_stands_around_no_difference_with_the_margin_left_of_it() -
     assert (wide.low, wide.high, wide.observed) == (0.0, WIDTH, None)
 
 
-def test_a_new_family_of_a_retired_one_s_name_shows_none_of_its_hours() -> None:
-    now, champion = BEGIN + timedelta(hours=23), SimpleNamespace(since=BEGIN)
+def visit_of(hours: list[FamilyRow], *, champion: Any, clock: Any) -> Any:
+    """A visit that asks for the statistics of triage: they are refused from a time on that lies ahead of the clock."""
     served = SimpleNamespace(families={"triage": SimpleNamespace(champion=champion)})
-    shared = SimpleNamespace(clock=SimpleNamespace(now=lambda: now), serving=SimpleNamespace(now_served=served))
-    hours = [FamilyRow(family="triage", **asdict(hour(2, 10)))]
 
     def ask(_: str, *, since: datetime, **by: Any) -> Any:
-        return SimpleNamespace(items=[row for row in hours if row.start >= since], summed_until=now)
+        assert since <= clock.now(), "statistics of the future are asked for"
+        return SimpleNamespace(items=[row for row in hours if row.start >= since], summed_until=clock.now())
 
-    visit: Any = SimpleNamespace(shared=shared, ask=ask)
+    return SimpleNamespace(shared=SimpleNamespace(clock=clock, serving=SimpleNamespace(now_served=served)), ask=ask)
+
+
+def test_what_was_summed_up_under_a_clock_that_ran_ahead_is_read_again() -> None:
+    at = [BEGIN + timedelta(hours=28), BEGIN + timedelta(hours=23)]
+    hours = [FamilyRow(family="triage", **asdict(hour(20, 10)))]
+    visit = visit_of(hours, champion=SimpleNamespace(since=BEGIN), clock=SimpleNamespace(now=lambda: at[0]))
+    days = LastDays()
+    assert days.of(visit, ["triage"])["triage"].n_interactions == 10
+    at.pop(0)  # the clock is put right
+    hours.append(FamilyRow(family="triage", **asdict(hour(23, 5))))
+    assert days.of(visit, ["triage"])["triage"].n_interactions == 15
+
+
+def test_a_new_family_of_a_retired_one_s_name_shows_none_of_its_hours() -> None:
+    now, champion = BEGIN + timedelta(hours=23), SimpleNamespace(since=BEGIN)
+    hours = [FamilyRow(family="triage", **asdict(hour(2, 10)))]
+    visit = visit_of(hours, champion=champion, clock=SimpleNamespace(now=lambda: now))
     days = LastDays()
     assert [days.of(visit, ["triage"])["triage"].n_interactions for _ in range(2)] == [10, 10]
     hours.clear()
