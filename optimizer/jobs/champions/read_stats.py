@@ -156,7 +156,8 @@ def read_stats_of_families(context: Context, request: FamiliesStatsRequest) -> F
         context.require_family(name)
     files = context.families()
     declared, problems = files.families, files.problems  # each look at them makes them anew
-    present = {name: definition(name, declared, problems).name for name in requested}
+    unread = problems.keys() - declared.keys()  # may serve all the same, and its sums need no file
+    present = {name: name if name in unread else definition(name, declared, problems).name for name in requested}
     names, rows = sorted({*present.values()}), defaultdict[str, list[StatsRow]](list)
     with store.read() as tx:
         if by == "day":
