@@ -143,11 +143,20 @@ class Reviews(Protocol):
         """Raises NotFound."""
 
     def page(
-        self, tx: Transaction, family: str | None, status: str | None, *, start: int = 0, n: int | None = None
+        self,
+        tx: Transaction,
+        family: str | None,
+        status: str | None,
+        *,
+        among: Collection[str] | None = None,
+        start: int = 0,
+        n: int | None = None,
     ) -> list[Review]:
-        """In the order in which they were asked, from that place on, at most n (None: all)."""
+        """Of the families ``among`` (None: of all), in the order in which they were asked, from that place on, at most
+        n (None: all).
+        """
 
-    def n_open(self, tx: Transaction, family: str | None) -> int: ...
+    def n_open(self, tx: Transaction, family: str | None, *, among: Collection[str]) -> int: ...
     def of_kind(self, tx: Transaction, family: str, kind: str) -> dict[str, datetime]:
         """Every review of that kind, answered or not: when it was opened, by subject."""
 

@@ -60,12 +60,16 @@ class ReviewsPage(Page[ReviewWithTexts]):
 
 
 def read_reviews(context: Context, request: ReviewsRequest) -> ReviewsPage:
-    """Questions that wait for a person, such as whether an example may stand in a prompt, with what they are about."""
-    family = context.family_asked(request.family)
+    """Questions that wait for a person, such as whether an example may stand in a prompt, with what they are about. One
+    about a family that is not here, such as a retired one, waits for nobody until that comes back.
+    """
+    family, present = context.family_asked(request.family), context.families().families
     with context.store.read() as tx:
         store = context.store
         page = page_read(
-            lambda start, n: store.reviews.page(tx, family, request.status, start=start, n=n),
+            lambda start, n: store.reviews.page(
+                tx, family, request.status, among=present if request.status == "open" else None, start=start, n=n
+            ),
             request.cursor,
             request.limit,
         )
@@ -80,7 +84,7 @@ def read_reviews(context: Context, request: ReviewsRequest) -> ReviewsPage:
             for some in store.events.interactions(tx, waiting).values()
             for interaction in some
         }
-        for sealed in sealed_interactions(tx, store, [*answers.values()], context.families().families):
+        for sealed in sealed_interactions(tx, store, [*answers.values()], present):
             del answers[sealed]
         views = []
         for review in page.items:
@@ -97,7 +101,9 @@ def read_reviews(context: Context, request: ReviewsRequest) -> ReviewsPage:
                     why=review.payload.get("why", ""),
                 )
             )
-        return ReviewsPage(items=views, next_cursor=page.next_cursor, n_open=store.reviews.n_open(tx, family))
+        return ReviewsPage(
+            items=views, next_cursor=page.next_cursor, n_open=store.reviews.n_open(tx, family, among=present)
+        )
 
 
 def answer_review(context: Context, request: ReviewAnswerRequest) -> Review:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 from datetime import datetime, timedelta
+from functools import partial
 from random import Random
 from typing import Any
 
@@ -86,7 +87,10 @@ class TestReviews:
         with asked.read() as tx:
             parts = [asked.reviews.page(tx, FAMILY, "open", start=start, n=1) for start in range(3)]
             assert [[review.id for review in part] for part in parts] == [["rv_1"], ["rv_3"], []]
-            assert [asked.reviews.n_open(tx, family) for family in (FAMILY, None, "triage")] == [2, 2, 0]
+            n_open = partial(asked.reviews.n_open, tx, among=(FAMILY, "triage"))
+            assert [n_open(family) for family in (FAMILY, None, "triage")] == [2, 2, 0]
+            assert asked.reviews.n_open(tx, None, among=["triage"]) == 0
+            assert asked.reviews.page(tx, None, "open", among=["triage"]) == []
 
     def test_reviews_of_one_kind_are_found_by_subject_answered_or_not(self, asked: Database) -> None:
         asked.write(lambda tx: asked.reviews.open(tx, "rv_2", FAMILY, "label_interaction", "in_1", {}, minutes(1)))

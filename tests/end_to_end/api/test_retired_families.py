@@ -6,6 +6,7 @@ import errno
 import json
 import shutil
 from datetime import UTC, datetime, timedelta
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -13,11 +14,13 @@ import pytest
 from sqlalchemy import text
 
 from optimizer.core.dataset.examples import make_example, split_of
+from optimizer.core.feedback.review_kinds import RELEASE_EXAMPLE
 from optimizer.jobs.feedback.ingest_feedback import Intake
 from optimizer.jobs.feedback.roll_up_minutes import roll_up_minutes
 from optimizer.jobs.feedback.spooled_records import interaction_record, keep_records
 from optimizer.jobs.rollouts.verify_rollout import verify_rollout
 from optimizer.runtime.wiring import sealed_holdout
+from tests.stores import NOW
 from tests.worlds.api_world import FAMILY, World
 
 HOME = "families/triage/family.yaml"
@@ -101,6 +104,28 @@ def test_what_was_retired_comes_back_as_it_was(world: World) -> None:
         assert world.shared.store.family_names.n_sealed(tx, "triage") == 0
     assert world.post("/v1/families/triage/restore").status_code == 404
     assert retire(world).status_code == 200  # and so again
+
+
+def test_a_question_about_a_family_that_is_not_here_waits_before_nobody_and_comes_back_with_it(world: World) -> None:
+    make_again(world, name="other")
+    reviews, about = world.shared.store.reviews, {"kind": RELEASE_EXAMPLE, "subject": "ex_1", "payload": {}, "at": NOW}
+    for id, family in (("rv_1", "triage"), ("rv_2", "other")):
+        world.shared.store.write(partial(reviews.open, id=id, family=family, **about))
+
+    def waiting() -> list[str]:
+        answer, page = world.get("/v1/reviews?status=open").json(), world.get("/dashboard/reviews")
+        assert (page.status_code, answer["n_open"]) == (200, len(answer["items"]))
+        return [review["id"] for review in answer["items"]]
+
+    assert waiting() == ["rv_1", "rv_2"]
+    retire(world)
+    assert waiting() == ["rv_2"]
+    shutil.rmtree(folder_of(world, "other"))
+    world.shared.serving.refresh()
+    assert waiting() == []
+    assert world.get("/v1/reviews?status=open&family=other").json()["n_open"] == 0
+    world.post("/v1/families/triage/restore")
+    assert waiting() == ["rv_1"]
 
 
 def test_a_new_family_of_the_name_begins_with_nothing_but_the_seals(world: World) -> None:

@@ -317,15 +317,23 @@ class ReviewTable:
         return review
 
     def page(
-        self, tx: Connection, family: str | None, status: str | None, *, start: int = 0, n: int | None = None
+        self,
+        tx: Connection,
+        family: str | None,
+        status: str | None,
+        *,
+        among: Collection[str] | None = None,
+        start: int = 0,
+        n: int | None = None,
     ) -> list[Review]:
         ordered = select(REVIEWS).order_by(REVIEWS.c.created_at, REVIEWS.c.id)
         query = where_equal(ordered, (REVIEWS.c.family, family), (REVIEWS.c.status, status))
+        query = query.where(REVIEWS.c.family.in_(among)) if among is not None else query
         query = query.limit(n).offset(start) if n is not None else query
         return [Review(**row) for row in tx.execute(query).mappings()]
 
-    def n_open(self, tx: Connection, family: str | None) -> int:
-        counted = select(func.count()).select_from(REVIEWS).where(REVIEWS.c.status == "open")
+    def n_open(self, tx: Connection, family: str | None, *, among: Collection[str]) -> int:
+        counted = select(func.count()).where(REVIEWS.c.status == "open", REVIEWS.c.family.in_(among))
         return int(tx.execute(where_equal(counted, (REVIEWS.c.family, family))).scalar_one())
 
     def of_kind(self, tx: Connection, family: str, kind: str) -> dict[str, datetime]:
