@@ -103,12 +103,11 @@ class HourlyMoney:
             spent_usd = {family: store.events.cost_usd(tx, family, start) for family in families}
         with self._lock:
             self._turn(now)
-            if self._hour == start:
-                self._recorded.update(spent_usd)
+            self._recorded.update(spent_usd)
 
     def _turn(self, now: datetime) -> None:
         hour = floor(now, HOUR)
-        if self._hour is None or hour > self._hour:
+        if hour != self._hour:  # an earlier one where a clock that ran ahead was put right
             self._hour, self._counted, self._recorded = hour, {}, {}
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from contextlib import ExitStack, suppress
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
@@ -50,6 +50,12 @@ def test_a_limit_that_is_reached_says_when_the_next_hour_begins() -> None:
     with pytest.raises(MoneySpent) as refused:
         require_left(money)
     assert refused.value.members["retry_after_s"] == 1800
+
+
+def test_what_was_counted_under_a_clock_that_ran_ahead_holds_nothing_back_once_it_is_put_right() -> None:
+    money = HourlyMoney()
+    money.add("f", 1.0, NOW + timedelta(hours=6))
+    require_left(money)
 
 
 class Catalogue:
