@@ -176,9 +176,11 @@ def _lowest_scores(
 
 
 def _has(view: Any, text: str) -> bool:
-    """Whether a text that is shown has this one in it; the store looked at the names of inputs, too."""
-    shown = " ".join(str(each) for each in (*(view.input or {}).values(), view.output, view.error))
-    return text.casefold() in shown.casefold()
+    """Whether a text that is shown has this one in it; the store looked at the names of inputs, too, and what a sealed
+    one shows in the place of its error is no text of it.
+    """
+    shown = " ".join(str(each) for each in (*(view.input or {}).values(), view.output, view.error) if each is not None)
+    return not view.sealed and text.casefold() in shown.casefold()
 
 
 def _views(tx: Transaction, context: Context, interactions: Sequence[Interaction]) -> list[InteractionView]:  # type: ignore[valid-type]

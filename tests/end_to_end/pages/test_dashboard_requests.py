@@ -77,6 +77,7 @@ def listed(page: str) -> list[str]:
         ({"text": "technic"}, ["in_low"]),
         ({"text": "text"}, []),  # the name of the input, which stands in every one
         ({"text": "sealed"}, []),  # else the list would tell what the holdout asks
+        ({"text": "on"}, ["in_open", "in_low", "in_failed"]),  # in the sealed question, too, and in Python's None
         ({"variant": "v_none"}, []),
         ({"family": "triage", "outcome": "failed", "text": "open"}, []),
     ],
