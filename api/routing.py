@@ -176,9 +176,11 @@ def count_change(request: StrictRequest, shared: Services, change: Change) -> No
         raise refusal
 
 
-def as_told_to(caller: Caller, role: str | None, error: InvalidFamily) -> InvalidFamily:
-    """What is wrong with a family's file quotes the file, which who asks by role read for figures may not read."""
-    return error if role != "read" or caller.access.reaches("read-texts") else InvalidFamily(UNREADABLE)
+def as_told_to(caller: Caller, error: InvalidFamily) -> InvalidFamily:
+    """What is wrong with a family's file quotes the file, which an application's key, or one for figures, may not
+    read.
+    """
+    return error if caller.access.reaches("read-texts") else InvalidFamily(UNREADABLE)
 
 
 class DetentRoute(APIRoute):
@@ -226,7 +228,7 @@ class DetentRoute(APIRoute):
             try:
                 return await (self._once(strict, inner) if guard.keyed else inner(strict))
             except InvalidFamily as error:
-                raise (error if caller is None else as_told_to(caller, role, error)) from None
+                raise (error if caller is None else as_told_to(caller, error)) from None
 
         return handler
 

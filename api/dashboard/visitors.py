@@ -87,7 +87,7 @@ class PageVisit:
                 )
             report = use_case.call(context, asking)
         except InvalidFamily as error:
-            raise as_told_to(self.visitor.caller, use_case.role, error) from None
+            raise as_told_to(self.visitor.caller, error) from None
         return use_case.answer.validate_json(use_case.written(report, figures_only=True)) if figures_only else report
 
     def act(self, name: str, /, *, nonce: str = "", **members: Any) -> Any:

@@ -9,15 +9,16 @@ from typing import Any
 from fastapi import Request
 from starlette.responses import Response
 
+from api.access.auth import Caller, require_family
 from api.hot.application import HotRoute
 from api.http.bodies import QUICK_BYTES, StrictRequest, beside, check_lines_type, check_media_type
 from api.http.body_limits import BodyLimit
 from api.http.forwarding import NotSent
 from api.http.imported_events import LinesPart, Prompts, is_columns, n_lines, parts_of, read_columns
 from api.idempotency import idempotency_of
-from api.routing import caller_of
+from api.routing import as_told_to, caller_of
 from api.services import Services
-from optimizer.core.base.errors import Fault, InvalidInput, TooLarge
+from optimizer.core.base.errors import Fault, InvalidFamily, InvalidInput, TooLarge
 from optimizer.core.feedback.dialogs import TEXT, events_of_dialog
 from optimizer.jobs.feedback.ingest_feedback import Intake
 from optimizer.jobs.feedback.place_events import Idempotency
@@ -84,7 +85,7 @@ async def take_lines(request: StrictRequest, shared: Services) -> dict[str, Any]
     body = await request.body()
     family = request.query.get("family")  # whose dialogs they are; without one a key covers the body alone
     idempotency = idempotency_of(request, body if family is None else b"?family=%s\n%s" % (family.encode(), body))
-    prompts = _prompts_of(family, shared)
+    prompts = _prompts_of(family, caller_of(request), shared)
     n, parts = await beside(len(body), lambda: _parts(body, shared, request.limit, prompts))
     count_events(request, shared, n)
     rejected: list[dict[str, Any]] = []
@@ -112,13 +113,17 @@ async def take_lines(request: StrictRequest, shared: Services) -> dict[str, Any]
     return answer if n_rejected <= MAX_NAMED else {**answer, "rejected_more": n_rejected - MAX_NAMED}
 
 
-def _prompts_of(family: str | None, shared: Services) -> Prompts | None:
-    """What makes events of a dialog of that family's users. Raises NotFound, and InvalidInput where its prompts' one
-    text does not fill the family's inputs.
+def _prompts_of(family: str | None, caller: Caller, shared: Services) -> Prompts | None:
+    """What makes events of a dialog of that family's users. Raises NotAuthorised for a family of which the key knows
+    nothing, NotFound, and InvalidInput where its prompts' one text does not fill the family's inputs.
     """
     if family is None:
         return None
-    inputs = list(shared.family(family).inputs)
+    require_family(caller, family)
+    try:
+        inputs = list(shared.family(family).inputs)
+    except InvalidFamily as error:
+        raise as_told_to(caller, error) from None
     if len(inputs) != 1:
         detail = (
             f"{family} has the inputs {', '.join(inputs)}, and a prompt of a dialog has one text. Import the dialogs"

@@ -123,3 +123,7 @@ def test_dialogs_are_taken_by_the_route_of_imports(world: World) -> None:
     assert world.client.post("/v1/interactions/import?family=nope", **sent).status_code == 404
     unnamed = world.client.post("/v1/interactions/import", **sent).json()
     assert "?family=" in unnamed["rejected"][0]["detail"]
+    world.add_key("app", "feedback", secret="app", families=["triage"])
+    sent["headers"] |= {"X-API-Key": "app"}
+    asked = [world.client.post(f"/v1/interactions/import?family={name}", **sent) for name in ("triage", "nope")]
+    assert [answer.status_code for answer in asked] == [200, 403], "a key learns of no family but its own"

@@ -275,6 +275,10 @@ def test_a_family_whose_file_never_was_good_is_told_of_and_its_page_opens(tmp_pa
             page = visitor(world, "secret-figures").get(f"/dashboard/families/broken/{place}")
             told = UNREADABLE.partition("'")[2]
             assert ("this is no YAML" in page.text, told in page.text) == (False, True), place
+        world.add_key("app", "feedback", secret="secret-app")
+        for path in ("families/broken/graphs", "interactions/import?family=broken"):
+            answer = world.post(f"/v1/{path}", {"interaction": "in_1"}, headers={"X-API-Key": "secret-app"})
+            assert (answer.status_code, answer.json()["detail"]) == (422, UNREADABLE), path
     shutil.rmtree(settings.var() / "last_good")  # as of a release that accepted what this one does not
     with serving(settings) as world:
         assert world.shared.serving.now_served.families["triage"].definition is None
