@@ -196,7 +196,8 @@ class Dashboard:
         """
         visitor = visitor_of(request, shared, self.signing(shared))  # the other process hears of this machine alone
         with suppress(Busy):  # nothing was changed, so it may be asked here as well
-            if (answer := await by_feedback_process(request, shared)) is not None:
+            # no HEAD: what passes requests on would wait for the body that its answer announces
+            if request.method == "GET" and (answer := await by_feedback_process(request, shared)) is not None:
                 return answer
         return await asyncio.to_thread(draw, await self._visit(request, shared, visitor))
 

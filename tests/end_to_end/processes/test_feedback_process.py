@@ -135,6 +135,7 @@ def test_pages_are_drawn_in_it_while_prompts_do_not_wait_and_the_api_takes_their
                 page.result(0.5)
             os.kill(there(server), signal.SIGCONT)
             assert page.result(60).status_code == 200
+    assert client.head("/dashboard", timeout=30).status_code == 200
     own_page = {"Origin": server.url, "Sec-Fetch-Site": "same-origin"}
     for act in ("freeze", "unfreeze"):
         form = Fields(client.get(address.replace("freeze", act)).text).fields
