@@ -264,6 +264,8 @@ class Dashboard:
         visit = await self._visit(request, shared)
         refuse_other_pages(request)
         form = request.scope["state"]["form"] = await form_of(request)
+        if not still_opens(request, shared, self.signing(shared)):
+            raise NotAuthenticated(ENDED)
         require_token(form, visit.visitor, shared, self.signing(shared))
         return visit, form
 
@@ -342,6 +344,7 @@ class Dashboard:
 
     async def _sign_in(self, request: StrictRequest, shared: Services) -> Response:
         refuse_other_pages(request)
+        request.scope["state"]["passage"].admit(f"address:{(request.scope['client'] or ['local'])[0]}")
         form, signing = await form_of(request), self.signing(shared)
         place = page_to_open(form.get("next", ""))
         try:

@@ -293,8 +293,8 @@ def test_a_key_that_was_revoked_while_the_body_came_sends_nothing(tmp_path: Path
             assert world.post("/v1/keys/app/revoke", headers={"X-API-Key": "boss"}).status_code == 200
             world.shared.serving.refresh()
 
-        event = {"family": "triage", "unit": "u1", "success": True}
-        assert world.post_late(PATH, event, lambda: None, x_api_key="app")[0] == 200
-        assert world.post_late(PATH, event, revoke, x_api_key="app")[0] == 401
+        event = json.dumps({"family": "triage", "unit": "u1", "success": True}).encode()
+        assert world.post_late(PATH, event, lambda: None, x_api_key="app") == 200
+        assert world.post_late(PATH, event, revoke, x_api_key="app") == 401
         assert len(rows(world)) == 1
         assert not world.app.state.in_flight.requests_of

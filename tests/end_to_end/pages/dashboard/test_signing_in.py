@@ -7,7 +7,7 @@ import re
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import get_args
-from urllib.parse import parse_qs, urljoin, urlsplit
+from urllib.parse import parse_qs, urlencode, urljoin, urlsplit
 
 import pytest
 
@@ -15,6 +15,7 @@ from api.access.wrong_keys import FREE
 from api.dashboard.acts import ACTS
 from api.dashboard.rendering import POLICY
 from api.dashboard.sessions import LASTS, DashboardSession, EndedSessions, SessionKey
+from api.dashboard.visitors import FORM_TYPE
 from optimizer.core.serving.access import hash_of
 from optimizer.jobs.upkeep.glance_at_store import Topic
 from tests.stores import NOW
@@ -130,6 +131,32 @@ def test_a_session_ends_with_its_time_its_key_and_what_was_changed_of_it(world: 
     assert client.get("/dashboard").status_code == 200
     world.post("/v1/keys/for-a-while/revoke", {})
     assert client.get("/dashboard").headers["location"] == "./dashboard/sign-in"
+
+
+def test_a_form_whose_key_ended_while_it_came_does_nothing(world: World) -> None:
+    world.add_key("leaves", "operate", secret="secret-leaves")
+    client, scope = visitor(world, "secret-leaves"), "?family=triage"
+    cookie = "; ".join(f"{name}={value}" for name, value in client.cookies.items())
+    headers = {"content_type": FORM_TYPE, "cookie": cookie, "origin": "http://localhost"}
+    forms = {act: form_of_act(client, f"/dashboard/acts/{act}{scope}") for act in ("freeze", "unfreeze")}
+    frozen = []
+    for act, meanwhile in (
+        ("freeze", lambda: None),
+        ("unfreeze", lambda: world.post("/v1/keys/leaves/revoke", {})),
+    ):
+        assert world.post_late(f"/dashboard/acts/{act}", urlencode(forms[act]).encode(), meanwhile, **headers) == 303
+        frozen.append([freeze["scope"] for freeze in world.get("/v1/status").json()["freezes"]])
+    assert frozen == [["triage"], ["triage"]]
+    other, place = visitor(world, "secret-operate"), "/dashboard/acts/unfreeze"
+    assert other.post(place, data=form_of_act(other, f"{place}{scope}"), headers=OWN_PAGE).status_code == 303
+
+
+def test_who_signs_in_is_counted_by_the_address_before_the_form_comes(world: World) -> None:
+    under_way = list[dict[str, int]]()
+    headers = {"content_type": FORM_TYPE, "origin": "http://localhost"}
+    seen = world.app.state.in_flight.requests_of
+    assert world.post_late("/dashboard/sign-in", b"key=", lambda: under_way.append(dict(seen)), **headers) == 401
+    assert under_way == [{"address:127.0.0.1": 1}]
 
 
 def test_signing_out_ends_the_session_for_every_copy_of_its_cookie_and_no_other(world: World) -> None:
