@@ -280,12 +280,13 @@ def of_run(use_case: str, what: str) -> Callable[[PageVisit, Mapping[str, str]],
 
 
 def of_silence(visit: PageVisit, members: Mapping[str, str]) -> ActConfirmation:
-    """Of one rule, in the alert's family where it has one."""
+    """Of one rule, in the alert's family where it has one, or of a family."""
     name, family = members.get("name", ""), family_in(visit, members)
+    is_of_family = not family and name in visit.family_names()
     where = f" of {family}" if family else ""
     return ActConfirmation(
-        family=family or None,
-        subject=f"Alerts by {name}{where}",
+        family=name if is_of_family else family or None,
+        subject=f"Alerts of {name}" if is_of_family else f"Alerts by {name}{where}",
         consequence="For an hour they send no message and do not stand on the first page. They stay on the page of"
         " alerts, and what gates and guardrails do goes on.",
         undo="By itself after that time, or “End the silence” beside the alert.",

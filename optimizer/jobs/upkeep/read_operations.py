@@ -23,7 +23,7 @@ from optimizer.core.views.forgetting import ForgetRun
 from optimizer.jobs.context import Context
 from optimizer.jobs.outbox.send_alerts import families_of_models, open_cause, open_causes, waits_for
 from optimizer.jobs.request import FamilyPageRequest, PageRequest
-from optimizer.ports import Alert, AuditEntry, Transaction
+from optimizer.ports import Alert, AlertSilence, AuditEntry, Transaction
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -44,13 +44,15 @@ class QueuedJob:
 @dataclass(frozen=True, slots=True, kw_only=True)
 class AlertView(Alert):
     """``rollout``: the id of the one that it is about; ``offers``: what may be done about it while it is open;
-    ``silenced_until``: it sends no message before; ``told_by``: the id of the alert whose message speaks for it;
-    ``chapter``: the page and heading that say what to do; ``rule``: what raised it, by the name that silences it.
+    ``silenced_until``: it sends no message before; ``silence``: the one that says so; ``told_by``: the id of the alert
+    whose message speaks for it; ``chapter``: the page and heading that say what to do; ``rule``: what raised it, by the
+    name that silences it.
     """
 
     rollout: str | None
     offers: Sequence[ActOffer]
     silenced_until: datetime | None
+    silence: AlertSilence | None
     told_by: str | None
     chapter: str
     rule: str
@@ -152,6 +154,7 @@ def views_of_alerts(
                 rollout=rollout_about(cause, last),
                 offers=offers_about(cause, last, champions.get(family)) if is_open else (),
                 silenced_until=wait.silence.until if wait is not None and wait.silence is not None else None,
+                silence=wait.silence if wait is not None else None,
                 told_by=wait.cause if wait is not None else None,
                 chapter=chapter_of(cause, rules),
                 rule=cause.rule,
