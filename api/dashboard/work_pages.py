@@ -88,6 +88,7 @@ def _compared(visit: PageVisit, run: Any, asks_again_s: int | None) -> Mapping[s
         with suppress(NotFound):  # it was forgotten with the person whom it quotes
             tried.append(visit.ask("named_variant", family=run.family, name=id))
     grid, why_no_grid = None, run.result["stopped"] if run.result is not None else None
+    family = visit.shared.families.families.get(run.family)  # None for a retired one
     is_running = run.status == "running" and run.n_done > 0
     if is_running or (run.status == "finished" and why_no_grid is None):
         progress = run.n_done if is_running else None
@@ -95,7 +96,7 @@ def _compared(visit: PageVisit, run: Any, asks_again_s: int | None) -> Mapping[s
             read = visit.shared.kept_reads.of(
                 ReadKey(subject=run.id, access=visit.visitor.caller.access),
                 partial(visit.ask, "grid", id=run.id),
-                version=visit.shared.family(run.family),  # by whose file it is scored
+                version=family,  # by whose file it is scored
                 progress=progress,
                 keep_s=ENDED_S,
             )
@@ -104,12 +105,13 @@ def _compared(visit: PageVisit, run: Any, asks_again_s: int | None) -> Mapping[s
                 why_no_grid, asks_again_s = "The answers are being read, which takes some seconds.", BEING_READ_S
         except Busy as error:
             why_no_grid, asks_again_s = error.detail, BUSY_S if error.passes else None
-        except Conflict as error:
+        except (Conflict, NotFound) as error:
             if not is_running:  # else the next answer is told, and the page asks again
                 why_no_grid, asks_again_s = error.detail, None
     expect, newer = visit.request.query.get("expect"), list[Any]()
     draft = next((one for one in tried if one.source == DRAFT), None)
-    if draft is not None and run.finished_at is not None and visit.visitor.may("create_variant", run.family):
+    may_save = visit.visitor.may("create_variant", run.family)
+    if family is not None and draft is not None and run.finished_at is not None and may_save:
         about = {"family": run.family, "from_": draft.variant, "example_ids": [], "seed": None}
         preview = visit.ask("preview variant", **about, expect=expect)
         expect, newer = expect or preview.newest, [one for one in preview.newer if one.is_saved]

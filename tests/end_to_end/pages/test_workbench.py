@@ -368,6 +368,14 @@ def test_a_comparison_whose_price_is_not_known_shows_none_of_an_answer(
     assert ([row[6] for row in table_of(page, "scores")], "price not known" in page) == (["–"], True)
 
 
+def test_a_comparison_of_a_retired_family_opens_without_its_answers(tmp_path: Path) -> None:
+    with serving(make_home(tmp_path)) as world:
+        compared(world, "cp_1", world.candidate())
+        assert world.client.delete("/v1/families/triage?confirm=triage").status_code == 200
+        page = visitor(world, None).get("/dashboard/runs/compare/cp_1")
+        assert (page.status_code, "There is no family" in page.text) == (200, True)
+
+
 @pytest.mark.parametrize("is_running", [False, True], ids=["ended", "waiting for its next answer"])
 def test_a_comparison_s_page_says_that_its_answers_are_being_read_and_shows_them_once_they_are(
     world: World, monkeypatch: pytest.MonkeyPatch, is_running: bool
