@@ -157,7 +157,6 @@ def alerts(visit: PageVisit, last_days: LastDays) -> Mapping[str, Any]:
         "following": start + LISTED if start + LISTED < len(firing) else None,
         "resolved": resolved.items,
         "next_cursor": resolved.next_cursor,
-        "now": visit.shared.clock.now(),
     }
 
 
