@@ -34,6 +34,44 @@ class RenderBody(Body):
     ] = []
 
 
+class DetentFields(StrictModel):
+    """What OpenAI's request has no word for; `extra_body` of the openai package."""
+
+    variables: dict[str, Any] | None = None
+    unit: Annotated[str, Field(min_length=1, max_length=512)] | None = None
+    variant: (
+        Annotated[str, Field(description="Answer with this variant, counted in no arm; needs role operate")] | None
+    ) = None
+
+
+class StreamOptions(BaseModel):
+    """OpenAI's own."""
+
+    model_config = ConfigDict(extra="allow")
+
+    include_usage: bool = False
+
+
+class ChatBody(BaseModel):
+    """OpenAI's request.
+
+    With a family, settings such as `temperature` are its Variant's: what a request says of them is not used.
+    """
+
+    model_config = ConfigDict(extra="allow", allow_inf_nan=False)
+
+    model: Annotated[str, Field(description="The name of a family, else of a model in config/models.yaml")]
+    messages: Objects
+    stream: bool | None = None
+    stream_options: StreamOptions | None = None
+    n: int | None = None
+    user: Annotated[str, Field(min_length=1, max_length=512)] | None = None
+    tools: Objects | None = None
+    tool_choice: str | dict[str, Any] | None = None
+    response_format: dict[str, Any] | None = None
+    detent: DetentFields = Field(default_factory=DetentFields)  # which a default would be copied for, deeply
+
+
 class EvaluationBody(BaseModel):
     """The protocol's; what else it holds is left unread."""
 

@@ -16,7 +16,7 @@ from api.access.auth import require, require_family
 from api.access.key_limits import KeySpending
 from api.access.limits import count_one
 from api.gateway.chat_answer import AnsweredCall, ChatResult, StreamShape, completion, json_bytes
-from api.gateway.chat_body import ChatBody, read_chat, sent_on
+from api.gateway.chat_body import read_chat, sent_on
 from api.gateway.event_stream import EventStream
 from api.gateway.hourly_money import cheapest_tier, most_judging_usd, most_usd
 from api.gateway.model_chat import names_a_model, of_model
@@ -28,6 +28,7 @@ from api.hot.application import HotRoute
 from api.http.bodies import StrictRequest
 from api.http.problems import KeyLimitReached, ModelPaused, ModelTimedOut, MoneySpent
 from api.routing import Asking, guarded, router
+from api.schemas import ChatBody
 from api.served import ServedChoice, decide, unit_of
 from api.services import Services
 from optimizer.core.base.canonical import texts_in

@@ -1,57 +1,16 @@
-"""The body of a chat request: OpenAI's own, and under ``detent`` what OpenAI has no word for."""
+"""The body of a chat request, ``schemas.ChatBody``: read, also as applications send it to TensorZero."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from itertools import islice
-from typing import Annotated, Any
+from typing import Any
 
-from pydantic import BaseModel, ConfigDict, Field
-
-from api.schemas import read_body
+from api.schemas import ChatBody, read_body
 from optimizer.core.base.errors import MAX_FAULTS, Fault, InvalidInput, pointer_of
 from optimizer.core.models.wire import chat_faults
-from optimizer.jobs.request import Objects, StrictModel
 
 TENSORZERO = "tensorzero::"  # begins the names of its members beside OpenAI's
-
-
-class DetentFields(StrictModel):
-    """What OpenAI's request has no word for; `extra_body` of the openai package."""
-
-    variables: dict[str, Any] | None = None
-    unit: Annotated[str, Field(min_length=1, max_length=512)] | None = None
-    variant: (
-        Annotated[str, Field(description="Answer with this variant, counted in no arm; needs role operate")] | None
-    ) = None
-
-
-class StreamOptions(BaseModel):
-    """OpenAI's own."""
-
-    model_config = ConfigDict(extra="allow")
-
-    include_usage: bool = False
-
-
-class ChatBody(BaseModel):
-    """OpenAI's request.
-
-    With a family, settings such as `temperature` are its Variant's: what a request says of them is not used.
-    """
-
-    model_config = ConfigDict(extra="allow", allow_inf_nan=False)
-
-    model: Annotated[str, Field(description="The name of a family, else of a model in config/models.yaml")]
-    messages: Objects
-    stream: bool | None = None
-    stream_options: StreamOptions | None = None
-    n: int | None = None
-    user: Annotated[str, Field(min_length=1, max_length=512)] | None = None
-    tools: Objects | None = None
-    tool_choice: str | dict[str, Any] | None = None
-    response_format: dict[str, Any] | None = None
-    detent: DetentFields = Field(default_factory=DetentFields)  # which a default would be copied for, deeply
 
 
 def read_chat(value: Any) -> ChatBody:

@@ -12,10 +12,11 @@ from typing import Any
 from api.access.auth import require_family
 from api.access.key_limits import KeySpending
 from api.gateway.chat_answer import AnsweredCall
-from api.gateway.chat_body import ChatBody, sent_on
+from api.gateway.chat_body import sent_on
 from api.gateway.hourly_money import models_bound, most_usd
 from api.gateway.model_side import ModelSide
 from api.http.bodies import StrictRequest
+from api.schemas import ChatBody
 from api.services import Services
 from optimizer.core.base.canonical import texts_in
 from optimizer.core.base.errors import Fault, InvalidInput

@@ -8,6 +8,7 @@ from starlette.responses import PlainTextResponse
 from api.answers import ChatCompletion, ModelNames
 from api.hot.chat import CHAT
 from api.routing import answered_in_front, guarded, router
+from api.schemas import ChatBody
 from api.services import Shared
 
 routes: APIRouter = router("Models")
@@ -18,8 +19,10 @@ _chat["responses"] |= {200: {"content": {"text/event-stream": {"schema": {"type"
 
 
 @routes.post(CHAT, response_model=ChatCompletion, **_chat)
-async def chat_completions() -> Response:
-    """OpenAI's request and answer; `model` is a family. The gateway answers; its stream is passed on as it comes."""
+async def chat_completions(body: ChatBody) -> Response:
+    """OpenAI's request and answer; `model` is a family, or a model of config/models.yaml. The gateway answers; its
+    stream is passed on as it comes.
+    """
     return answered_in_front()
 
 

@@ -7,8 +7,7 @@ from typing import Any
 import pytest
 from pydantic import BaseModel, ValidationError
 
-from api.gateway.chat_body import ChatBody
-from api.schemas import RenderBody
+from api.schemas import ChatBody, RenderBody
 from bench.siege.worst_texts import LIMITS
 from optimizer.content.core.records.record import read_record
 from optimizer.core.base.errors import MAX_ALIKE, InvalidInput

@@ -136,6 +136,11 @@ def test_every_operation_says_what_it_gives(document: Mapping[str, Any]) -> None
     assert operations == {operation for operation, *_ in declared_answers(document)}
 
 
+def test_a_chat_says_what_it_takes(document: Mapping[str, Any]) -> None:
+    body = document["paths"]["/v1/chat/completions"]["post"]["requestBody"]
+    assert body["content"]["application/json"]["schema"] == {"$ref": "#/components/schemas/ChatBody"}
+
+
 def test_every_recorded_answer_has_the_members_that_are_declared_and_no_other() -> None:
     n_looked_at, faults = 0, list[str]()
     for asked, answer in kept_answers().items():
