@@ -51,7 +51,7 @@ class PointSearch:
     """Proposes points that were not seen. TPE is told the start first, so that it knows what to beat.
 
     A space of at most ``n`` points is tried whole, in an order drawn by the seed: an enumeration needs no model of the
-    scores. A point that was seen, or that makes too long a request, counts as no proposal.
+    scores. A point that was seen, or that does not fit, counts as no proposal.
 
     Args:
         n: the most points to propose.

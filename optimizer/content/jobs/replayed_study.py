@@ -221,7 +221,8 @@ class ReplayedStudy:
         if variant is None or not rows:
             return []
         records = read_columns(rows_to_columns(rows))
-        varied = varied_knobs(study.definition.get("space") or family.space)
+        space = study.definition.get("space")
+        varied = varied_knobs(family.space if space is None else space)
         knobs = {name: knob for name in varied if (knob := knob_of(name)) is not None}
         tried = {name: values_to_try(records, name, N_VALUES) for name in knobs}
         effects: list[KnobEffect] = []

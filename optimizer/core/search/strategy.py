@@ -108,7 +108,7 @@ class SearchSetting:
     temperature 0. BudgetExhausted and StudyStopped are no Exceptions and pass through."""
     propose: Propose
     """Gives the proposer model's text for (messages, draw) likewise."""
-    fits: Callable[[Variant], bool]  # whether the variant's longest request is short enough
+    fits: Callable[[Variant], bool]  # whether it is servable, and its longest request short enough
     tier_rows: TierRows
     """Lets every tier of the variant's policy answer every example: rows of ``TierRecords.from_rows``."""
     remark: Callable[[str], None]  # stores a sentence on the search for those who read the study
@@ -133,7 +133,8 @@ class SearchSetting:
     @property
     def space(self) -> Mapping[str, Any]:
         """The study's own space, else the family's."""
-        return self.definition.get("space") or self.family.space
+        own = self.definition.get("space")
+        return self.family.space if own is None else own
 
 
 StrategyMaker = Callable[[str, SearchSetting], Strategy]

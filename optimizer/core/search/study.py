@@ -393,7 +393,7 @@ def points_in_words(study: Study) -> str | None:
     tried, possible, most = points["tried"], points["possible"], points["most"]
     calls_text = f" with {study.spend.n_calls:,} of {calls:,} calls" if calls else ""
     if tried < most or tried == possible:
-        short = ", apart from those with too long a request or the same prompt" if tried != possible else ""
+        short = ", apart from impossible policies, too long requests and equal prompts" if tried != possible else ""
         return f"every point of the space was tried ({tried:,}){short}{calls_text}"
     of, n, which = (
         (" of endlessly many", 5 * tried, "more")

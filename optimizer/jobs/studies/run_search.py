@@ -9,6 +9,7 @@ from typing import Any, Literal
 from optimizer.core.base.errors import BudgetExhausted, Conflict, StudyStopped
 from optimizer.core.base.values import ExampleResult
 from optimizer.core.dataset.examples import Example
+from optimizer.core.declaration.prompt_kind import policy_faults
 from optimizer.core.family.variant import Variant
 from optimizer.core.models.budget import HeldBack
 from optimizer.core.policy.nearest import fixed_rendering
@@ -326,7 +327,10 @@ def _setting(run: StudyRun, evaluator: Measures, propose: Propose, reserve: Rese
         teach=teach,
         example_index=indexing.index,
         unindexed=indexing.unindexed,
-        fits=lambda variant: run.is_replayed or longest_of(variant, inputs) <= run.longest_bytes,
+        # In a space one knob may bound another.
+        fits=lambda variant: (
+            run.is_replayed or (not policy_faults(variant.policy) and longest_of(variant, inputs) <= run.longest_bytes)
+        ),
     )
 
 

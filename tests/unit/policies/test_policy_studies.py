@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import random
 from copy import deepcopy
+from dataclasses import replace
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -158,3 +159,5 @@ def test_the_report_says_what_each_knob_does_to_the_dev_items(studied: tuple[Wor
     page = study_page(report)
     assert "What each knob does" in page
     assert "stands for one item that is processed in full" in page
+    empty = replace(study, definition={**study.definition, "space": {}})
+    assert not report_study(empty, family=world.family, store=world.store, clock=world.clock).sensitivity

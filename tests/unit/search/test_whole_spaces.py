@@ -18,10 +18,10 @@ from optimizer.core.models.language import ModelAnswer, ModelRequest
 from optimizer.core.search.call_estimate import n_settings_within
 from optimizer.core.search.space import MOST_LISTED, drawn_points, instruction_of, most_points, n_points, parse_space
 from optimizer.core.search.strategy import Proposal
-from optimizer.core.search.study import LIST_ALONE, REMARKS, Definition
+from optimizer.core.search.study import LIST_ALONE, POINTS, REMARKS, Definition
 from optimizer.core.views.study_headline import headline
 from tests.stand_ins.scripted_model import FREE
-from tests.worlds.study_world import TOPICS, TopicModel, World, search_setting, topic_family
+from tests.worlds.study_world import TOPICS, TopicModel, World, search_setting, topic_examples, topic_family
 
 SIZES = {"n_train": 6, "n_dev": 16, "n_holdout": 20, "n_candidates": 0, "max_examples": 0, "n_settings": None}
 N = 12  # instructions that are listed: more than a study tries by default
@@ -305,6 +305,18 @@ def test_a_point_whose_request_is_too_long_is_no_proposal():
     assert sorted(p.params["max_tokens"] for p in proposed(search)) == [2, 4, 6]  # 8 is the start's
 
 
+def test_a_point_that_is_no_policy_is_no_trial(tmp_path):
+    space = {"policy.accept": {"choices": [0.5, 0.9]}, "policy.refine": {"choices": [0.3, 0.7]}}
+    world = World(tmp_path, family=topic_family(space=space))
+    world.add([*topic_examples(9, "train"), *topic_examples(6, "dev"), *topic_examples(20, "holdout")])
+    world.crown(replace(world.family.variant(), policy={"tiers": ["fake", "large"], "accept": 0.8}))
+    study = world.run(world.create(strategy="settings", definition={"n_settings": 4}))
+    _, *tried = world.tried(study)
+    points = sorted((variant.policy["accept"], variant.policy["refine"]) for variant in tried)
+    assert points == [(0.5, 0.3), (0.9, 0.3), (0.9, 0.7)], "nothing is refined at .7 that is accepted at .5"
+    assert study.findings[POINTS]["tried"] == 3
+
+
 @pytest.mark.parametrize(
     ("space", "n"),
     [
@@ -318,6 +330,14 @@ def test_a_point_whose_request_is_too_long_is_no_proposal():
 )
 def test_the_points_of_a_space_beside_the_start_are_counted(space, n):
     assert most_points(space, topic_family().variant(), max_examples=4) == n
+
+
+def test_an_empty_space_of_a_study_varies_nothing_whatever_the_family_declares():
+    definition = Definition.parse({"space": {}})
+    assert topic_family().space, "which is not what is searched"
+    assert (
+        search_setting(answer=None, definition=asdict(definition)).space == {} == definition.space_over({"model": {}})
+    )
 
 
 def test_a_space_without_end_is_drawn_from():
