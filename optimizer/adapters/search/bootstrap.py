@@ -42,14 +42,13 @@ class BootstrapSearch:
             random.Random(setting.seed).shuffle(self._train)
         self._max_examples = int(setting.definition["max_examples"])
         n_candidates = int(setting.definition["n_candidates"]) if self._train and self._max_examples else 0
-        self._seeds = list(range(FIRST_SEED, n_candidates or FIRST_SEED + 1))
+        self._seeds = iter(range(FIRST_SEED, n_candidates or FIRST_SEED + 1))
         self._scores: dict[str, float | None] = {}
         threshold = setting.definition.get("threshold")
         self._threshold = None if threshold is None else float(threshold)
 
     def ask(self) -> Proposal | None:
-        while self._seeds:
-            seed = self._seeds.pop(0)
+        for seed in self._seeds:
             variant = self._start if seed == FIRST_SEED else self._compile(seed)
             if variant.id not in self._scores and self._setting.fits(variant):
                 self._scores[variant.id] = None

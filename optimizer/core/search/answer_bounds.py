@@ -8,12 +8,13 @@ from __future__ import annotations
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 from itertools import product
-from math import ceil
+from math import ceil, prod
 from types import MappingProxyType
 from typing import Any
 
 from optimizer.core.base.canonical import table_of
 from optimizer.core.base.errors import InvalidInput
+from optimizer.core.base.knob import is_number
 from optimizer.core.base.values import NONE, Spread
 from optimizer.core.dataset.examples import Example
 from optimizer.core.evaluation.judging.rubric import Claims, JudgeCase, asked_again, facts_messages, judge_messages
@@ -38,6 +39,7 @@ MARGIN = 1.5  # of the reserve: the longest input seen, and half as much again f
 DEFAULT_MAX_CHARS = 4000
 DEFAULT_MAX_TOKENS = 256  # of an answer, where neither the variant nor the family sets them
 INSTRUCTION_BYTES = 4000  # by which a written instruction may be longer than the champion's
+MOST_COMBINED = 10_000  # policies of a space that are looked at for the one of most calls
 ASKED_AGAIN_BYTES = 2000  # of the note or the instruction that a policy adds when it asks again
 
 
@@ -154,12 +156,19 @@ def calls_per_answer(
     Args:
         tiers: of the cascade whose thresholds are searched.
         students: tiers that answer without a call.
+    Raises:
+        InvalidInput: the space combines more choices than can be looked at.
     """
     policy = {**champion.policy, "accept": 1.0, "accept.2": None, "accept.3": None, "students": None, "refuse": None}
     options = {knob: _most_of(entry) for knob, entry in varied_knobs(space).items() if knob in COUNTING}
     policy["tiers"] = max(_called_tiers(tiers, students), _called_tiers(policy.get("tiers"), students), key=len) or None
     if "tiers" in options:
         options["tiers"] = [_called_tiers(names, students) or None for names in options["tiers"]]
+    if (n := prod(map(len, options.values()))) > MOST_COMBINED:
+        raise InvalidInput(
+            f"The space cannot be searched: the choices of {', '.join(options)} make {n:,} policies, and the most calls"
+            f" of an answer are looked for in {MOST_COMBINED:,} at most. List fewer choices."
+        )
     return max(
         _calls_of({**policy, **dict(zip(options, chosen, strict=True))}) for chosen in product(*options.values())
     )
@@ -202,9 +211,10 @@ COUNTING = (
 
 
 def _most_of(entry: Mapping[str, Any]) -> Sequence[Any]:
-    """The options of a choice, or the upper end of a range."""
+    """The options of a choice that may differ in calls, of numbers the largest; or the upper end of a range."""
     ((form, values),) = entry.items()
-    return list(values) if form == "choices" else [values[-1]]
+    options = values if form == "choices" else values[-1:]
+    return [*(one for one in options if not is_number(one)), *sorted(filter(is_number, options))[-1:]]
 
 
 def _calls_of(policy: Mapping[str, Any]) -> int:

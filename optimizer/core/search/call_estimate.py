@@ -20,7 +20,7 @@ from optimizer.core.search.run_off import RUN_OFF, run_off_answers
 from optimizer.core.search.space import most_points, n_listed
 from optimizer.core.search.strategy import JOINT, RACE, records
 from optimizer.core.search.strategy_calls import Sizes, asked_for_examples
-from optimizer.core.search.study import Definition
+from optimizer.core.search.study import MOST, Definition
 
 
 def expected_calls(
@@ -158,7 +158,7 @@ def n_settings_within(
     met = min(FIRST, definition.n_dev) if may_race else definition.n_dev  # by each, at the least
     n_first = min(n_champion_first(definition), definition.n_dev) if may_race else definition.n_dev
     n_left = answers - n_first - for_examples.expected
-    return int(min(n_points, max(definition.n_settings, n_left // met - n_others)))
+    return int(min(n_points, MOST["n_settings"], max(definition.n_settings, n_left // met - n_others)))
 
 
 def trials_of(strategies: Sequence[str], definition: Definition) -> int:

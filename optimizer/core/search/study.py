@@ -25,7 +25,15 @@ from optimizer.core.search.racing import FIRST
 CONFIRM: Final = "confirm"  # in the place of a strategy: the study's mode is to confirm
 StudyMode = Literal["search", "confirm"]
 StudyStatus = Literal["queued", "running", "confirming", "finished", "cancelled", "failed"]
-MOST_REPLAYED = 100_000
+# Of each count that is worked through; counts of rows end with the rows that are stored.
+MOST = {
+    "n_candidates": 10_000,
+    "n_settings": 10_000,
+    "n_instructions": 10_000,
+    "playbook_entries": 10_000,
+    "n_replayed": 100_000,
+    "max_examples": 100,
+}
 # Members of a Definition: a study of a content pipeline may be asked to keep one of the two.
 KEEP = ("keep_saved", "keep_quality")
 # A finding of a study: what a learned score of a content pipeline does, by content type.
@@ -88,8 +96,8 @@ class Definition:
                 wrong = None if isinstance(value, Mapping) else "needs names with ranges"
             elif name in ("proposer", "move_to"):
                 wrong = None if isinstance(value, str) and value else f"needs the name of a model, got {value!r}"
-            elif name == "n_replayed" and isinstance(value, int) and value > MOST_REPLAYED:
-                wrong = f"needs at most {MOST_REPLAYED:,}, got {value!r}"
+            elif isinstance(value, int) and value > MOST.get(name, value):
+                wrong = f"needs at most {MOST[name]:,}, got {value!r}"
             elif name in KEEP:
                 wrong = (
                     None
@@ -396,9 +404,9 @@ def points_in_words(study: Study) -> str | None:
         short = ", apart from impossible policies, too long requests and equal prompts" if tried != possible else ""
         return f"every point of the space was tried ({tried:,}){short}{calls_text}"
     of, n, which = (
-        (" of endlessly many", 5 * tried, "more")
+        (" of endlessly many", min(5 * tried, MOST["n_settings"]), "more")
         if possible is None
-        else (f" of {possible:,} possible", possible, "all")
+        else (f" of {possible:,} possible", min(possible, MOST["n_settings"]), "all")
     )
     look = FIRST if {"race", "joint"} & set(study.strategy.split("+")) else study.definition["n_dev"]
     needed = f" with about {study.spend.n_calls + (n - tried) * look:,} calls" if calls else ""

@@ -12,10 +12,11 @@ from optimizer.content.core.search.score import processed_quality
 from optimizer.core.base.errors import InvalidInput
 from optimizer.core.base.values import NONE, Spread
 from optimizer.core.family.variant import Variant
+from optimizer.core.policy.refinement import DEFAULT_RETRIES
 from optimizer.core.search.answer_bounds import answers_alone, asks_again, calls_per_answer, models_of
 from optimizer.core.search.cost_estimate import estimate_evaluation
 from optimizer.core.search.strategy import check_kind
-from optimizer.core.search.study import Definition
+from optimizer.core.search.study import MOST, Definition
 from tests.cases import named
 from tests.unit.policies.test_policy_studies import pipeline_family
 from tests.worlds.study_world import topic_examples, topic_family
@@ -38,6 +39,15 @@ def champion(**policy: Any) -> Variant:
 )
 def test_the_most_calls_of_one_example_are_those_of_the_dearest_variant(policy, space, tiers, most):
     assert calls_per_answer(champion(**policy), space, tiers) == most
+
+
+def test_a_space_of_too_many_policies_is_refused_before_they_are_looked_at() -> None:
+    numbers = {"choices": [n / 1000 for n in range(1000)]}
+    space = {"policy.refine": numbers, "policy.gate.threshold": numbers, "policy.tiers": {"choices": [["a", "b"]]}}
+    assert calls_per_answer(champion(), space) == 3 + DEFAULT_RETRIES, "of numbers the largest alone counts"
+    names = {"choices": [["a", f"m{n}"] for n in range(101)]}
+    with pytest.raises(InvalidInput, match="make 10,201 policies"):
+        calls_per_answer(champion(), {"policy.tiers": names, "policy.votes.models": names})
 
 
 @pytest.mark.parametrize(
@@ -132,6 +142,8 @@ def test_a_policy_has_no_latency_to_compare() -> None:
         check_kind(("replay",), pipeline_family(), "latency")
 
 
-def test_a_replay_has_an_end() -> None:
-    with pytest.raises(InvalidInput, match="at most 100,000"):
-        Definition.parse({"n_replayed": 10**9})
+@pytest.mark.parametrize(("name", "most"), MOST.items())
+def test_a_study_has_an_end(name: str, most: int) -> None:
+    assert getattr(Definition.parse({name: most}), name) == most
+    with pytest.raises(InvalidInput, match=f"/definition/{name} needs at most {most:,}, got"):
+        Definition.parse({name: 10**9})

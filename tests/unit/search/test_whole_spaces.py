@@ -356,6 +356,7 @@ def test_a_space_without_end_is_drawn_from():
         pytest.param(800, 5, 5, id="no more than there are"),
         pytest.param(100, 26, 8, id="never fewer than the default"),
         pytest.param(340, 26, 16, id="as many as are paid for"),
+        pytest.param(10**9, {"max_tokens": {"int": [1, 10**6]}}, 10_000, id="as many as a definition may name"),
     ],
 )
 def test_a_definition_that_does_not_say_takes_what_the_calls_pay_for(answers, space, n):
