@@ -37,11 +37,14 @@ class MoveRecord(TypedDict):
 def moved(variant: Variant, model: str) -> Variant:
     """The same prompt and settings with ``model`` in the place of its own, also where its policy names that one."""
     before = variant.model["name"]
-    named = {
+    named: dict[str, Any] = {
         knob: [model if name == before else name for name in variant.policy[knob]]
         for knob in NAMING
         if variant.policy.get(knob)
     }
+    if before in (shown := dict(variant.policy.get("examples") or {})):
+        shown[model] = shown.pop(before)
+        named["examples"] = shown
     return replace(variant, model={**variant.model, "name": model}, policy={**variant.policy, **named})
 
 

@@ -14,6 +14,7 @@ from optimizer.core.base.errors import InvalidInput, NotFound
 from optimizer.core.base.values import Budget
 from optimizer.core.family.rendering import few_shot
 from optimizer.core.models.language import ModelAnswer, ModelPrice, ModelRequest
+from optimizer.core.policy.policy import parse_policy
 from optimizer.core.rollout.start import gates_on_record
 from optimizer.core.search.move import moved
 from optimizer.core.search.study import Study
@@ -163,9 +164,11 @@ def test_a_new_model_that_answers_nothing_is_told_before_a_candidate_is_paid_for
 
 def test_a_cascade_keeps_its_other_tiers(tmp_path: Path) -> None:
     world = TwoModels(tmp_path, NewModel(), model={"default": "fake", "tiers": ["fake", "strong"], "max_tokens": 8})
-    start = replace(world.champion, policy={**world.champion.policy, "tiers": ["fake", "strong"], "accept": 0.5})
-    assert moved(start, "new").policy["tiers"] == ["new", "strong"]
-    assert moved(start, "new").model["name"] == "new"
+    policy = {"tiers": ["fake", "strong"], "accept": 0.5, "examples": {"fake": 1, "strong": 2}}
+    start = moved(replace(world.champion, policy=policy), "new")
+    assert start.model["name"] == "new"
+    assert parse_policy(start.policy).models == {"new", "strong"}
+    assert start.policy["examples"] == {"new": 1, "strong": 2}
 
 
 def test_a_dry_run_counts_the_champion_with_both_models_and_takes_the_dearer_price(tmp_path: Path) -> None:
