@@ -35,7 +35,9 @@ AGREEMENT = Knob(
     ),
 )
 KNOBS = (MODELS, AGREEMENT)
-_WORDS = re.compile(r"\w+")
+_WORDS = re.compile(r"\w+[+#]*")
+# A number or word with the signs that end it, as in C++ and C#; signs before a number.
+_FOLDED = re.compile(r"\w+(?:[.,]\d+)*(?:[+#]+(?![\w+#]))?|[-+*/=<>%$€£](?=\s*\d)")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -91,6 +93,8 @@ def normalise_answer(output: Output, text: str) -> str | None:
     parsed = parse_output(output, text)
     if parsed.error is not None:
         return None
+    if output.parser == "label":  # as it is declared: C and C++ are two
+        return str(parsed.value)
     if output.parser == "json":
         return canonical_json(parsed.value).decode()
     if output.parser == "list":
@@ -116,4 +120,4 @@ def _folded(value: Any) -> str:
     """The words and signs of a text; one without any word stays as it is."""
     text = value if isinstance(value, str) else canonical_json(value).decode()
     folded = text.casefold()
-    return " ".join(re.findall(r"\w+(?:[.,]\d+)*|[-+*/=<>%$€£](?=\s*\d)", folded)) or " ".join(folded.split())
+    return " ".join(_FOLDED.findall(folded)) or " ".join(folded.split())

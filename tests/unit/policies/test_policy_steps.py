@@ -18,6 +18,7 @@ from optimizer.core.policy.assess import Situation, assess
 from optimizer.core.policy.attempts import Attempt, Call, PolicyOutcome, Reply, part_of, total_cost_usd
 from optimizer.core.policy.policy import parse_policy, request_of_call, request_of_policy
 from optimizer.core.policy.steps import PolicyPlan, audit, is_audited, most_calls, steps
+from optimizer.core.policy.votes import agreement_of, similarity
 from tests.cases import named
 
 Said = tuple[str, float | None] | str | None  # text and confidence; text alone; None: the call fails
@@ -156,6 +157,23 @@ def test_labels_count_as_the_family_reads_them() -> None:
     output = Output(parser="label", labels=("refund", "bug"))
     done, _ = run(VOTES, by_model(cheap="Refund", middle="bug", strong="It is a refund"), output=output)
     assert done.why == "2 of 3 agree"
+
+
+@named(
+    ("labels", "texts", "n_equal"),
+    {
+        "labels with signs": (("C", "C++", "C#"), ("C", "C++", "C#"), 1),
+        "grades": (("A+", "A", "A-"), ("A-", "A", "A+"), 1),
+        "texts with signs": (None, ("It is C", "It is C++.", "It is C#"), 1),
+        "a text's punctuation, capitals and lines": (None, ("it is c++", "It is **C++**.", "It is\nC"), 2),
+        "a sum, however it is spaced": (None, ("2+2", "2 + 2.", "2 2"), 2),
+        "a joined word, however it is spaced": (None, ("a+b", "A + b", "A b!"), 3),
+    },
+)
+def test_answers_that_signs_tell_apart_do_not_agree(labels: Any, texts: tuple[str, ...], n_equal: int) -> None:
+    output = Output(parser="label", labels=labels) if labels else Output()
+    assert agreement_of(output, texts).share == pytest.approx(n_equal / 3)
+    assert (similarity(output, texts[0], texts[1]) == 1) == (n_equal > 1)
 
 
 def test_without_agreement_the_strong_models_answer_goes_out() -> None:
