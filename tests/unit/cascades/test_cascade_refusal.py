@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import numpy as np
+import pytest
 
 from optimizer.core.search.cascade.advice import refusal_of
 from optimizer.core.search.cascade.records import TierRecords
@@ -22,8 +23,9 @@ def records(n: int, lost: float, *, sure: float = 0.9, usd: tuple[float, float] 
     return TierRecords(tiers=("cheap", "strong"), weight=np.ones(n), latency_ms=np.ones((n, 2)), **columns)
 
 
-def test_a_cheap_tier_that_surely_loses_more_than_is_allowed_is_ruled_out():
-    found = refusal_of(records(400, 0.2), GOAL)
+@pytest.mark.parametrize("usd", [(0.1, 1.0), (0.0, 0.0)], ids=["dear", "free"])
+def test_a_cheap_tier_that_surely_loses_more_than_is_allowed_is_ruled_out(usd):
+    found = refusal_of(records(400, 0.2, usd=usd), GOAL)
     assert found.missing is None
     assert found.reason.startswith(
         "Do not cascade: cheap at accept 0.9 loses 20.00 points, with 90% confidence at least"

@@ -29,6 +29,7 @@ from optimizer.jobs.studies.recommend_cascade import (
     recommend_cascade,
     served_requests,
 )
+from tests.cases import named
 from tests.rows.cascade_traffic import (
     CHEAP,
     STRONG,
@@ -261,11 +262,66 @@ def test_what_is_not_replayed_is_named(tmp_path: Path) -> None:
     assert set(advice.not_replayed) == {"refine"}
 
 
-@pytest.mark.parametrize(("accept", "changes"), [(0.7, {"accept": 0.7, "refine": None}), (0.93, {"accept": 0.93})])
-def test_a_refine_that_could_never_apply_any_more_is_taken_out(accept: float, changes: dict[str, object]) -> None:
-    cascade = parse_policy({"tiers": [CHEAP, STRONG], "accept": 0.95, "refine": 0.9}).cascade
-    assert cascade is not None
-    assert _changed(cascade, CascadeSetting(tiers=(CHEAP, STRONG), accept=(accept,))) == changes
+REFINED = {"tiers": [CHEAP, STRONG], "accept": 0.95, "refine": 0.9}
+LONG = {"tiers": ["small", CHEAP, STRONG], "accept": 0.95, "accept.2": 0.9}
+NEAREST = {"examples.index": "x_1"}
+TAUGHT = {"small": "st_1"}
+
+
+@named(
+    ("policy", "accept", "changes"),
+    {
+        "a refine that could never apply": (REFINED, 0.7, {"accept": 0.7, "refine": None}),
+        "one that still may": (REFINED, 0.93, {"accept": 0.93}),
+        "examples of a tier": ({**LONG, "examples": {"small": 2}}, 0.8, {"examples": None}),
+        "of one of two": ({**LONG, "examples": {"small": 2, STRONG: 1}}, 0.8, {"examples": {STRONG: 1}}),
+        "nearest ones": (
+            {**LONG, "examples": {"small": 2, "nearest": 3}, **NEAREST},
+            0.8,
+            {"examples": {"nearest": 3}},
+        ),
+        "a student": ({**LONG, "students": TAUGHT}, 0.8, {"students": None}),
+        "one that refuses": ({**LONG, "students": TAUGHT, "refuse": True}, 0.8, {"students": None, "refuse": None}),
+        "of two students": ({**LONG, "students": {**TAUGHT, CHEAP: "st_2"}}, 0.8, {"students": {CHEAP: "st_2"}}),
+    },
+)
+def test_what_would_mean_nothing_any_more_is_taken_out(
+    policy: dict[str, Any], accept: float, changes: dict[str, Any]
+) -> None:
+    found = _changed(parse_policy(policy), CascadeSetting(tiers=(CHEAP, STRONG), accept=(accept,)))
+    if policy["tiers"] != [CHEAP, STRONG]:
+        changes = {"tiers": [CHEAP, STRONG], "accept": accept, "accept.2": None, **changes}
+    assert found == changes
+    assert parse_policy({**policy, **found}).cascade.models == (CHEAP, STRONG)
+
+
+def all_the_way(world: World, n: int) -> None:
+    """Serves requests that the cheap tier is never sure of."""
+    rng = random.Random(1)
+    variant = cascade_variant(world.family, 1.0, audit_share=SHARE)
+    Traffic(world, variant, rng).serve([replace(one, sure=one.sure * 0.9) for one in (drawn(rng) for _ in range(n))])
+
+
+def test_requests_that_ask_all_tiers_by_themselves_need_no_audit(tmp_path: Path) -> None:
+    world = cascade_world(tmp_path, accept=1.0)
+    all_the_way(world, 20)
+    advice = recommended(world).advice
+    assert (advice.verdict, advice.audits_missing, advice.requests_missing) == ("cannot_tell", 10, 10)
+    assert advice.reason == "Each of 20 requests asked all tiers by itself, and about 10 more would tell."
+    all_the_way(world, 480)
+    advice = recommended(world).advice
+    assert advice.verdict == "change", advice.reason
+    assert advice.estimated.n_known == 500
+
+
+def test_audits_come_at_the_pace_of_the_requests_that_need_one(tmp_path: Path) -> None:
+    world = cascade_world(tmp_path)
+    served(world, 100, lost=1.0)
+    advice = recommended(world).advice
+    production = production_of(read(world), world.family, world.scorer)
+    lacking = np.mean(production.audits.asked_up_to < 1)
+    assert 0.4 < lacking < 0.8
+    assert advice.requests_missing == pytest.approx(30 / (SHARE * lacking), abs=1)
 
 
 def test_what_a_fallback_said_is_no_record_of_the_tier(tmp_path: Path) -> None:

@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 import pytest
 
+from optimizer.core.evaluation.gates import quality_margin
 from optimizer.core.family.variant import Variant
 from optimizer.core.policy.tiers import KNOBS
 from optimizer.core.search.cascade import sweep
@@ -30,19 +31,23 @@ def rows_of(records: Any) -> list[dict[str, Any]]:
             "tiers": {
                 tier: {name: float(getattr(records, name)[row, at]) for name in names}
                 for at, tier in enumerate(records.tiers)
-            }
+            },
+            "weight": float(records.weight[row]),
         }
         for row in range(len(records))
     ]
 
 
 def curves(
-    records: Any, policy: dict[str, Any] | None = None, rows: list[dict[str, Any]] | None = None
+    records: Any,
+    policy: dict[str, Any] | None = None,
+    rows: list[dict[str, Any]] | None = None,
+    *,
+    margin: float | None = 0.04,
 ) -> CascadeCurves | None:
     variant = replace(VARIANT, policy=policy) if policy is not None else None
-    return cascade_curves(
-        rows or rows_of(records), records.tiers, variant=variant, champion=CHAMPION, explicit_margin=0.04, recorded=None
-    )
+    options: Any = {"variant": variant, "champion": CHAMPION, "explicit_margin": margin, "recorded": None}
+    return cascade_curves(rows or rows_of(records), records.tiers, **options)
 
 
 def test_thresholds_of_another_confidence_than_the_recorded_one_are_not_marked_on_it() -> None:
@@ -75,6 +80,15 @@ def test_a_curve_is_the_replay_at_each_value_with_the_chosen_one_among_them() ->
     assert at.escalated_share == pytest.approx(beyond.mean())
     setting = CascadeSetting(tiers=records.tiers, accept=(0.6, 0.8))
     assert found.audit_cost == audit_cost(records, setting, 0.1)
+
+
+def test_the_margin_follows_from_the_quality_of_the_queries_that_the_rows_stand_for() -> None:
+    records = drawn_records(40, 2, seed=2)
+    wrong = records.score[:, -1] < 1
+    weighted = replace(records, weight=np.where(wrong, 9.0, 1.0))
+    assert 0 < wrong.mean() < 1
+    mean = float(weighted.weight @ records.score[:, -1] / weighted.weight.sum())
+    assert curves(weighted, margin=None).margin == pytest.approx(quality_margin(mean, None))
 
 
 def test_raising_a_threshold_does_what_its_knob_says() -> None:

@@ -15,11 +15,12 @@ import numpy as np
 
 from optimizer.core.base.errors import InvalidInput
 from optimizer.core.base.knob import Knob
-from optimizer.core.base.phrasing import change_text, points_lost, threshold
+from optimizer.core.base.phrasing import change_text, count, points_lost, threshold
 from optimizer.core.evaluation.gates import quality_margin
 from optimizer.core.family.variant import Variant
-from optimizer.core.policy.policy import Policy, knob_of, parse_policy
-from optimizer.core.policy.tiers import CONFIDENCE, Tiers
+from optimizer.core.policy.nearest import NEAREST
+from optimizer.core.policy.policy import EXAMPLES, Policy, knob_of, parse_policy
+from optimizer.core.policy.tiers import CONFIDENCE, REFUSE, STUDENTS, Tiers
 from optimizer.core.search.cascade.exploration import audit_cost, complete_records, estimate
 from optimizer.core.search.cascade.figures import (
     CascadeAdvice,
@@ -81,9 +82,11 @@ def advise(production: Production, policy: Policy, *, explicit_margin: float | N
     }
     not_replayed = {name: why for name, why in {**NOT_REPLAYED, **NO_CASCADES}.items() if used[name]}
     so_far = CascadeAdvice(verdict="cannot_tell", reason="", present=present, not_replayed=not_replayed)
-    n = production.counted.complete
+    # A request that asks all tiers by itself is complete, and no audit.
+    lacking = float(np.mean(audits.asked_up_to < len(records.tiers) - 1)) if len(records) else 1.0
+    n = production.counted.complete if lacking else len(records)
     if n < MIN_AUDITS:
-        return _too_few(so_far, production, cascade.audit_share, MIN_AUDITS - n)
+        return _too_few(so_far, production, cascade.audit_share, lacking, MIN_AUDITS - n)
     complete = complete_records(records, audits)
     strongest = StrongestAlone(
         quality=figure(complete.score[:, -1], complete.weight, SHARES),
@@ -107,14 +110,14 @@ def advise(production: Production, policy: Policy, *, explicit_margin: float | N
     if best.setting is None:
         refusal = refusal_of(complete, goal)
         if refusal.missing is not None:
-            return _too_few(so_far, production, cascade.audit_share, refusal.missing, refusal.reason)
+            return _too_few(so_far, production, cascade.audit_share, lacking, refusal.missing, refusal.reason)
         return replace(so_far, verdict="do_not_cascade", reason=refusal.reason)
     places = [records.tiers.index(tier) for tier in best.setting.tiers]
     so_far = replace(
         so_far,
         recommended=best.setting,
         estimated_recommended=estimate(records.chain(best.setting.tiers), best.setting, audits.chain(places)),
-        policy=_changed(cascade, best.setting),
+        policy=_changed(policy, best.setting),
         reason=best.reason,
     )
     # Unless the present thresholds are known to lose too much, others have to save clearly more.
@@ -124,41 +127,57 @@ def advise(production: Production, policy: Policy, *, explicit_margin: float | N
     return replace(so_far, verdict="change" if is_worth_it else "keep")
 
 
-def _changed(cascade: Tiers, setting: CascadeSetting) -> dict[str, Any]:
+def _changed(policy: Policy, setting: CascadeSetting) -> dict[str, Any]:
     """Knobs to lay over the present policy's; null takes one out that would mean something else now."""
-    knobs = setting.policy()
+    cascade, knobs = policy.cascade, setting.policy()
+    assert cascade is not None
     if setting.tiers == cascade.models:
         del knobs["tiers"]
     removed = [f"accept.{place}" for place in range(len(setting.accept) + 1, len(cascade.accept) + 1)]
     if cascade.refine is not None and cascade.refine > min(setting.accept):
         removed.append("refine")  # it could never apply, and such a policy is refused
+    # A tier that is left out takes with it what the policy says of it.
+    left_out = set(cascade.models) - set(setting.tiers)
+    if not left_out.isdisjoint(policy.examples):
+        nearest = {NEAREST: policy.nearest.k} if policy.nearest is not None else {}
+        knobs[EXAMPLES.name] = nearest | {m: n for m, n in policy.examples.items() if m not in left_out} or None
+    if not left_out.isdisjoint(cascade.students):
+        knobs[STUDENTS.name] = {t: id for t, id in cascade.students.items() if t not in left_out} or None
+        removed += [REFUSE.name] if cascade.refuse and left_out.issuperset(cascade.students) else []
     return knobs | dict.fromkeys(removed)
 
 
 def _too_few(
-    so_far: CascadeAdvice, production: Production, audit_share: float, missing: int, finding: str = ""
+    so_far: CascadeAdvice,
+    production: Production,
+    audit_share: float,
+    lacking: float,
+    missing: int,
+    finding: str = "",
 ) -> CascadeAdvice:
-    """Cannot tell, with about how many audits are missing."""
-    records, counted = len(production.records), production.counted
-    per_request = counted.complete / records if counted.complete else audit_share
+    """Cannot tell, with about how many audits are missing. ``lacking``: share of the records that need one."""
+    records, n_complete = len(production.records), production.counted.complete
+    per_request = (n_complete / records if n_complete else audit_share * lacking) if lacking else 1.0
     n_requests = ceil(missing / per_request) if per_request > 0 else None
-    if audit_share == 0:
+    more = f"{'more than' if missing >= MOST_MISSING else 'about'} {missing:,} more would tell"
+    if not lacking:
+        text = f"Each of {count(records, 'request')} asked all tiers by itself, and {more}."
+    elif audit_share == 0:
         text = (
             "The policy's audit_share is 0, so no request asks all tiers. Make a variant with an audit_share above 0"
             " and let it serve."
         )
     else:
         text = (
-            f"There are {counted.complete:,} complete audits, and {'more than' if missing >= MOST_MISSING else 'about'}"
-            f" {missing:,} more would tell: some {n_requests:,} more requests at an audit_share of {audit_share:g}. A"
-            " larger audit_share gets there sooner."
+            f"There are {n_complete:,} complete audits, and {more}: some {n_requests:,} more requests at an audit_share"
+            f" of {audit_share:g}. A larger audit_share gets there sooner."
         )
     return replace(
         so_far,
         verdict="cannot_tell",
         reason=f"{finding} {text}".strip(),
         audits_missing=missing,
-        requests_missing=n_requests if audit_share else None,
+        requests_missing=n_requests if audit_share or not lacking else None,
     )
 
 
@@ -245,7 +264,8 @@ def _place_text(place: _ThresholdPlace) -> str:
 def _places(pair: TierRecords, level: float) -> list[_ThresholdPlace]:
     swept = curve(pair, level=level)
     strong = float(pair.weight @ pair.cost_usd[:, 1] / pair.weight.sum())
-    saving = np.flatnonzero(swept.cost_usd <= (1 - WORTH_SAVING) * strong)
+    # Where the strong tier costs nothing, so does the point at which it answers everything.
+    saving = np.flatnonzero((swept.cost_usd <= (1 - WORTH_SAVING) * strong) & np.isfinite(swept.threshold))
     if not len(saving):
         return []
     places, loss = [], pair.score[:, 1] - pair.score[:, 0]
@@ -308,7 +328,7 @@ def cascade_curves(
         is_found=variant is not None and chosen is not None and variant.id != champion,
         n_records=len(records),
         n_incomplete=len(rows) - len(complete),
-        margin=quality_margin(float(records.score[:, -1].mean()), explicit_margin),
+        margin=quality_margin(records.mean(records.score[:, -1]), explicit_margin),
         curves=tuple(
             _curve(chain, setting, place, is_present=chosen is not None) for place in range(len(setting.accept))
         ),
