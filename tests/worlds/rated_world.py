@@ -43,11 +43,19 @@ def score(i: int, noise: float = 0.1) -> float:
 
 
 def judge_answers(
-    store: Database, family: Family, n: int, at: datetime, *, first: int = 0, noise: float = 0.1, **changes: Any
+    store: Database,
+    family: Family,
+    n: int,
+    at: datetime,
+    *,
+    first: int = 0,
+    noise: float = 0.1,
+    unit: str | None = None,
+    **changes: Any,
 ) -> None:
-    """``n`` interactions that the family's judge has scored, a second apart."""
+    """``n`` interactions that the family's judge has scored, a second apart, of as many units unless of one."""
     given = range(first, first + n)
-    of = [arm(family=family.name, unit_hmac=f"u{i}") for i in given]
+    of = [arm(family=family.name, unit_hmac=unit or f"u{i}") for i in given]
     rows = [
         interaction(
             f"in_{i}",

@@ -29,7 +29,7 @@ def calibrate_judge(context: Context, request: DryRunRequest) -> CalibrationView
 
     Raises:
         InvalidInput: the family has no judge.
-        DatasetTooSmall: fewer than ``MIN_RATINGS`` such answers.
+        DatasetTooSmall: fewer than ``MIN_RATINGS`` such answers, or all of one unit.
     """
     family, store, clock, actor = context.family(request.family), context.store, context.clock, context.actor
     judge = judge_identity(family)
@@ -46,13 +46,17 @@ def calibrate_judge(context: Context, request: DryRunRequest) -> CalibrationView
             n_rows=len(both),
             n_required=MIN_RATINGS,
         )
+    units = [each.unit_hmac or each.interaction for each in both]
+    if len(set(units)) < 2:
+        raise DatasetTooSmall(
+            f"The judge of {family.name} cannot be calibrated: its {len(both)} rated answers are all of one unit, and"
+            " its error is measured on other units than it is fitted to. Rate answers to a second one: detent review"
+            f" draw {family.name} --n 50.",
+            n_rows=1,
+            n_required=2,
+        )
     scores, rated = [each.score for each in both], [ratings[each.interaction] for each in both]
-    fitted = context.fit_judge(
-        scores,
-        rated,
-        [each.unit_hmac or each.interaction for each in both],
-        judge_of(family).passes,
-    )
+    fitted = context.fit_judge(scores, rated, units, judge_of(family).passes)
     agreement, now = fitted.agreement, clock.now()
     record = CalibrationRecord(
         id=new_id("jc"),

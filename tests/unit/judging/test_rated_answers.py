@@ -237,6 +237,16 @@ def test_nothing_but_drawn_ratings_moves_the_interval(place: Place) -> None:
 # --- calibrating ------------------------------------------------------------------------------------------------------
 
 
+def test_the_answers_of_one_unit_calibrate_no_judge(place: Place) -> None:
+    place.family = judged_family(model="other")
+    judge_answers(place.store, place.family, 25, place.clock.now(), first=N, unit="bot")
+    place.clock.pass_time(timedelta(hours=1))
+    for review in place.draw(25).reviews:
+        place.rate(review)
+    with pytest.raises(DatasetTooSmall, match="25 rated answers are all of one unit"):
+        place.calibrate()
+
+
 def test_twenty_ratings_calibrate_the_judge_until_it_changes(place: Place) -> None:
     reviews = place.draw(40).reviews
     for review in reviews[:19]:
