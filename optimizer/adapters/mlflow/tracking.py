@@ -74,7 +74,6 @@ class MlflowTracker:
         self._client = connect(tracking_uri)
         self._artifact_root = artifact_root or _artifact_root(tracking_uri)
         self._prompts = PromptRegistry(self._client)
-        self._experiments: dict[str, str] = {}
         self._mirrored: dict[str, _MirroredStudy] = {}
 
     def mirror_study(self, study: Study, trials: Sequence[Trial], extras: StudyEvidence) -> str:
@@ -117,8 +116,6 @@ class MlflowTracker:
 
     def rename_family(self, was: str, family: str, *, is_shown: bool) -> None:
         self._prompts.remove(was)
-        for name in (was, family):
-            self._experiments.pop(name, None)
         names = f"detent/{was}", f"detent/{family}"
         experiment = self._client.get_experiment_by_name(names[0]) if was != family else None
         if experiment is not None and experiment.tags.get(FAMILY_TAG) == was:  # not one of a new family of this name
@@ -306,8 +303,6 @@ class MlflowTracker:
     # --- MLflow -------------------------------------------------------------------------------------------------------
 
     def _experiment(self, family: str, description: str = "") -> str:
-        if family in self._experiments:
-            return self._experiments[family]
         name = f"detent/{family}"
         experiment = self._client.get_experiment_by_name(name)
         if experiment is None:
@@ -317,12 +312,10 @@ class MlflowTracker:
             tags["mlflow.experimentKind"] = (
                 "custom_model_development"  # with it, MLflow opens on the runs and not on traces
             )
-            self._experiments[family] = self._client.create_experiment(name, artifact_location=location, tags=tags)
-        else:
-            if experiment.lifecycle_stage == "deleted":
-                self._client.restore_experiment(experiment.experiment_id)
-            self._experiments[family] = experiment.experiment_id
-        return self._experiments[family]
+            return str(self._client.create_experiment(name, artifact_location=location, tags=tags))
+        if experiment.lifecycle_stage == "deleted":  # perhaps by hand, since the last send
+            self._client.restore_experiment(experiment.experiment_id)
+        return str(experiment.experiment_id)
 
     def _find(self, experiment: str, kind: str, subject: str) -> Any | None:
         runs = self._runs(experiment, f"tags.`detent.{kind}` = '{subject}' and tags.`detent.kind` = '{kind}'", limit=1)

@@ -418,6 +418,20 @@ def test_a_study_whose_run_was_deleted_gets_a_whole_new_one(
     assert len(tracker._client.get_metric_history(second, "trial_score")) == len(trials)
 
 
+def test_a_family_whose_experiment_was_deleted_by_hand_goes_on_in_it(
+    another: tuple[Study, list[Trial], StudyEvidence], mlflow_uri: str
+) -> None:
+    study, trials, evidence = another
+    running = replace(study, status="running")
+    tracker = MlflowTracker(mlflow_uri)
+    run = tracker.mirror_study(running, trials[:4], evidence)
+    experiment = tracker._client.get_run(run).info.experiment_id
+    tracker._client.delete_experiment(experiment)
+    assert tracker.mirror_study(running, trials, evidence) == run
+    assert tracker._client.get_experiment(experiment).lifecycle_stage == "active"
+    assert len(tracker._client.get_metric_history(run, "trial_score")) == len(trials)
+
+
 class Away:
     """A Tracker whose server does not answer."""
 
