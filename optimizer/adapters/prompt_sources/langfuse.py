@@ -85,7 +85,7 @@ def ask(path: str, query: Mapping[str, Any]) -> dict[str, Any]:
             address.rstrip("/") + path, params=dict(query), auth=(keys[0] or "", keys[1] or ""), timeout=TIMEOUT_S
         )
         value = answer.json() if answer.is_success else None
-    except (httpx.HTTPError, ValueError) as error:
+    except (httpx.HTTPError, httpx.InvalidURL, ValueError) as error:
         raise InvalidInput(f"{address} gives no answer that can be read ({type(error).__name__}).") from None
     if not isinstance(value, dict):
         raise InvalidInput(f"{address} answers {answer.status_code} to {path}: {answer.text[:200]!r}.")

@@ -15,6 +15,7 @@ from optimizer.core.base.errors import InvalidInput
 from optimizer.core.declaration.foreign_prompt import ForeignPrompt, plain_template, prompt_source, settings_of
 
 ROLES = ("system", "user", "assistant")
+SENT = ("system", "user")  # an assistant's template renders earlier answers, which a prompt has none of
 OF_TEMPLATES = ("templates", "input_wrappers", *(f"{role}_template" for role in ROLES))
 SPELLED = {"stop_sequences": "stop"}
 MESSAGE = "message"  # the input of a function whose user messages are sent as they come
@@ -57,9 +58,11 @@ def tensorzero(reference: str) -> ForeignPrompt:
         files |= {role: table[role] for role in ROLES if table is not setting and role in table}
     templates = _tables(setting.get("templates"))
     files |= {role: templates[role] for role in ROLES if role in templates}
-    not_carried += [f"template {name}" for name in templates if name not in ROLES]
-    texts = {role: plain_template(_text(file, path.parent), f"of {role}") for role, file in files.items()}
-    messages = [{"role": role, "content": texts[role]} for role in ROLES if role in texts]
+    not_carried += [f"template {name}" for name in {**files, **templates} if name not in SENT]
+    texts = {
+        role: plain_template(_text(file, path.parent), f"of {role}") for role, file in files.items() if role in SENT
+    }
+    messages = [{"role": role, "content": texts[role]} for role in SENT if role in texts]
     if "user" not in texts:
         messages.append({"role": "user", "content": f"{{{{{MESSAGE}}}}}"})
     return ForeignPrompt(

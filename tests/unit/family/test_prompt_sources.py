@@ -33,6 +33,7 @@ seed = 7
 templates.system.path = "system.minijinja"
 templates.user.path = "user.minijinja"
 templates.recap.path = "user.minijinja"
+templates.assistant.path = "user.minijinja"
 [functions.triage.variants.light]
 type = "chat_completion"
 model = "x"
@@ -51,6 +52,7 @@ temperature = 0.2
 stop_sequences = ["END"]
 system_template = "system.minijinja"
 user_template = "user.minijinja"
+assistant_template = "user.minijinja"
 """
 PROMPTFOO = """
 description: Topics
@@ -153,11 +155,12 @@ def test_a_variant_of_tensorzero_is_read_in_both_spellings(tmp_path: Path, confi
     names = {name.split(" (")[0] for name in prompt.not_carried}
     if config is NEW:
         assert names == {
-            *("variant light", "function other", "triage.tools", "metric solved", "template recap", "model", "seed")
+            *("variant light", "function other", "triage.tools", "metric solved", "model", "seed"),
+            *("template recap", "template assistant"),
         }
         assert "Name the function" in refusal("tensorzero", tmp_path)
     else:
-        assert names == {"model"}
+        assert names == {"model", "template assistant"}
 
 
 def test_a_function_without_a_template_of_the_user_has_its_message_as_input(tmp_path: Path) -> None:
@@ -341,6 +344,8 @@ def test_a_prompt_of_langfuse_is_asked_for_by_name_and_label(langfuse: None, mon
     wrong = refusal("langfuse", "plain@staging")
     assert "401" in wrong
     assert "sk-lf" not in wrong
+    monkeypatch.setenv("LANGFUSE_BASE_URL", "http://localhost:port")
+    assert "http://localhost:port gives no answer" in refusal("langfuse", "plain@staging")
     monkeypatch.delenv("LANGFUSE_SECRET_KEY")
     assert "set LANGFUSE_PUBLIC_KEY" in refusal("langfuse", "plain@staging")
 
