@@ -20,7 +20,7 @@ WITHIN_S = 120.0
 def fit_judge_apart(
     scores: Sequence[float], ratings: Sequence[float], groups: Sequence[str], passes: float
 ) -> FittedJudge:
-    """core.evaluation.judging.agreement.FitJudge. Raises Busy where the process does not end well or in time."""
+    """core.evaluation.judging.calibration.FitJudge. Raises Busy where the process does not end well or in time."""
     values = json.dumps([list(scores), list(ratings), list(groups), passes])
     command = [sys.executable, "-m", __name__]
     try:

@@ -16,7 +16,7 @@ _PER_BIN, _MOST_BINS = 10, 10
 
 
 def fit_judge(scores: Sequence[float], ratings: Sequence[float], groups: Sequence[str], passes: float) -> FittedJudge:
-    """core.evaluation.judging.agreement.FitJudge with scikit-learn."""
+    """core.evaluation.judging.calibration.FitJudge with scikit-learn."""
     from threadpoolctl import threadpool_limits
 
     with threadpool_limits(1):

@@ -43,7 +43,7 @@ class Gain:
 def learn_confidence(
     answers: Sequence[JudgedExample], *, has_labels: bool, trained_on: Mapping[str, Any], seed: int
 ) -> TrainingResult:
-    """core.policy.learned.Learn with scikit-learn.
+    """core.search.cascade.learned.Learn with scikit-learn.
 
     The recorded confidence is calibrated out of fold as well, so that a scale alone is no gain.
     """

@@ -306,6 +306,17 @@ def test_a_report_says_everything_that_a_reader_has_to_know_before_believing_the
     assert "a late alert" in text(rollout_page(replace(report, view=replace(seen, late_alert="a late alert"))))
 
 
+@pytest.mark.parametrize("whole_days", [True, False])
+def test_a_report_says_when_a_game_is_decided_and_leaves_the_threshold_to_its_drawing(
+    climbed: World, whole_days: bool
+) -> None:
+    report = report_rollout(climbed.rollout.id, store=climbed.store, clock=climbed.clock)
+    settings = {**report.rollout.settings, "whole_days": whole_days}
+    told = text(rollout_page(replace(report, rollout=replace(report.rollout, settings=settings))))
+    days = " (no gain, not worse: only where a whole day ends)" if whole_days else ""
+    assert f"At the dashed line the claim is refuted, and stays so{days}. Vertical lines" in told
+
+
 def test_a_report_of_a_record_that_was_tampered_with_says_so_and_draws_nothing_from_it(climbed: World) -> None:
     def tamper(tx: object) -> None:
         tx.exec_driver_sql(
