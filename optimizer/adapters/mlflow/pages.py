@@ -13,6 +13,7 @@ from typing import Any
 from optimizer.core.base.canonical import digest
 from optimizer.core.base.phrasing import count, dollars
 from optimizer.core.base.values import scores_by_example
+from optimizer.core.evaluation.comparison import TIE
 from optimizer.core.evaluation.label_report import LABELS
 from optimizer.core.family.policy_text import shown_policy
 from optimizer.core.search.study import ENDED, Study, Trial, ranked
@@ -24,7 +25,6 @@ from optimizer.ports import StudyEvidence
 
 N_BEST = 5
 NOTE_COLUMNS = 88
-TIE = 1e-9
 TIME_SHARE = (  # share of processing an item in full: the cost of a replayed study's trials, in place of dollars
     "time_share"
 )

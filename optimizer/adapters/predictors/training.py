@@ -152,14 +152,14 @@ def out_of_fold(rows: Sequence[TrainingRow], recipe: Recipe, folds: Sequence[int
     return margins
 
 
-def group_folds(rows: Sequence[TrainingRow], *, n_folds: int = N_FOLDS, seed: int = 0) -> list[int]:
+def group_folds(rows: Sequence[TrainingRow], *, seed: int = 0) -> list[int]:
     """The fold of each row: groups in random order, each into the fold that is smallest so far."""
     import numpy as np
 
     groups = [row.group for row in rows]
     order = sorted(set(groups))
     np.random.default_rng(seed).shuffle(order)
-    size, fold_of = [0] * n_folds, {}
+    size, fold_of = [0] * N_FOLDS, {}
     for group in order:
         fold_of[group] = size.index(min(size))
         size[fold_of[group]] += groups.count(group)

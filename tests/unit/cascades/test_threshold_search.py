@@ -117,7 +117,7 @@ def test_a_chain_is_judged_on_the_parts_it_was_not_fitted_to():
 
 
 def test_rows_of_one_group_are_in_one_part_and_groups_are_dealt_out_in_turn():
-    assert folds_by_group(["u", "u", "v", "w", "u", "x"], 3) == [0, 0, 1, 2, 0, 0]
+    assert folds_by_group("uuvwuxyz") == [0, 0, 1, 2, 0, 3, 4, 0]
 
 
 def test_the_confident_rule_is_wrong_in_at_most_a_tenth_of_draws_where_the_expected_one_is_in_about_half():

@@ -22,7 +22,7 @@ from optimizer.core.search.cascade.learned import (
     training_row,
 )
 from optimizer.core.search.cascade.records import Column, TierRecords, mean_upper, rounded_down
-from optimizer.core.search.cascade.thresholds import FoundThresholds, LeastCost, cross_fitted, search
+from optimizer.core.search.cascade.thresholds import LEVEL, FoundThresholds, LeastCost, cross_fitted, search
 from optimizer.core.search.strategy import SearchSetting
 
 PARTS = tuple(k / 8 for k in range(8, 0, -1))  # parts of the margin from the boldest to the safest; dev chooses one
@@ -215,9 +215,6 @@ def worth_their_risk(candidates: Sequence[FittedSetting]) -> list[FittedSetting]
         if not worthwhile or candidate.saved_fitted - worthwhile[-1].saved_fitted > WORTH_A_RISK:
             worthwhile.append(candidate)
     return worthwhile[::-1]
-
-
-LEVEL = 0.9  # of the one-sided bound for what a threshold saves
 
 
 def best_skip(pair: TierRecords, accept: float, before: Column) -> float | None:

@@ -236,10 +236,10 @@ def folds_of(n: int, folds: Sequence[int] | None, n_folds: int) -> NDArray[np.in
     return np.asarray(folds, dtype=np.intp)
 
 
-def folds_by_group(groups: Sequence[str], n_folds: int = N_FOLDS) -> list[int]:
+def folds_by_group(groups: Sequence[str]) -> list[int]:
     """Groups dealt out in turn, in the order of their first row: rows of one user or thread are never on both sides."""
     places = {group: at for at, group in enumerate(dict.fromkeys(groups))}
-    return [places[group] % n_folds for group in groups]
+    return [places[group] % N_FOLDS for group in groups]
 
 
 def loss_path(records: TierRecords, folds: NDArray[np.intp], margin: float, level: float) -> LossPath:

@@ -38,7 +38,7 @@ from optimizer.core.search.cascade.sweep import SLACK, Limit, curve, last_in_seq
 
 Rule = Literal["expected", "confident"]
 MARGIN = 0.01
-LEVEL = 0.9
+LEVEL = 0.9  # of a one-sided bound, of a loss or of what is saved
 MOST_TIERS = 4
 
 
