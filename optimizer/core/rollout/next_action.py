@@ -12,7 +12,7 @@ from datetime import datetime, timedelta
 from typing import Any, Literal
 
 from optimizer.core.rollout.blocks import excess_of_one_key
-from optimizer.core.rollout.cohorts import late_hours, served_for
+from optimizer.core.rollout.cohorts import late_hours, running_time, served_for
 from optimizer.core.rollout.evidence_state import WEEK, EvidenceState, whole_day
 from optimizer.core.serving.rollout import Rollout, RolloutOutcome, percent
 from optimizer.core.statistics.late_labels import COUNTED
@@ -162,7 +162,6 @@ def _standing(
     rollout: Rollout, state: EvidenceState, *, at: datetime, clock_at: datetime, alerts: Mapping[str, str]
 ) -> RolloutPosition:
     settings, gate = rollout.settings, state.quality
-    running = clock_at - datetime.fromisoformat(rollout.stage_history[0]["clock_from"])
     served, in_stage = served_for(rollout, clock_at), served_for(rollout, clock_at, share=rollout.ladder[rollout.stage])
     days = float(settings.get("max_days", 30))
     waits_for: list[str] = []
@@ -202,7 +201,7 @@ def _standing(
             if hypothesis is None
             else _later_text(rollout, state, hypothesis, state.late.peaks[hypothesis.name], "come later")
         ),
-        budget_spent=(f"{days:g} days are over" if running >= timedelta(days=days) else None),
+        budget_spent=f"{days:g} days are over" if running_time(rollout, clock_at) >= timedelta(days=days) else None,
         max_labelled=int(settings.get("max_labelled", 8000)),
         labelled=gate.labelled,
         waits_for=(*waits_for, *_late_labels(rollout, state), *alerts.values()),

@@ -42,7 +42,7 @@ def label_rates_differ(labelled_c: int, labelled_b: int, *, units_c: int, units_
     return sample_ratio_log_e(labelled_c, labelled_b, pi=units_c / (units_c + units_b)) >= threshold(ALPHA_LABELS)
 
 
-def is_silent(reports_c: int, reports_b: int, *, fetches_c: int, fetches_b: int, window: int = 1) -> bool:
+def is_silent(reports_c: int, reports_b: int, *, fetches_c: int, fetches_b: int, window: int | None = 1) -> bool:
     """Does the candidate report less than half as often per fetch as the champion, beyond chance?
 
     It may crash the application. A fetch counts for one report at most: one session may send twenty, and those are not
@@ -54,6 +54,8 @@ def is_silent(reports_c: int, reports_b: int, *, fetches_c: int, fetches_b: int,
     """
     reports_c, reports_b = min(reports_c, fetches_c), min(reports_b, fetches_b)
     if not fetches_c or not fetches_b or reports_c / fetches_c >= reports_b / fetches_b / 2:
+    if window is None:
+        return True
         return False
     return sample_ratio_log_e(reports_c, reports_b, pi=fetches_c / (fetches_c + fetches_b)) >= threshold(
         ALPHA_RATIO / (window * (window + 1))

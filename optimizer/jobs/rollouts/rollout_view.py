@@ -7,7 +7,7 @@ from datetime import datetime, timedelta
 
 from optimizer.core.base.answers import members_of
 from optimizer.core.rollout.blocks import ArmName, StoredBlock, comparison_of, key_shares
-from optimizer.core.rollout.cohorts import closing_time
+from optimizer.core.rollout.cohorts import closing_time, running_time
 from optimizer.core.rollout.evidence_state import EvidenceState, begin, from_text
 from optimizer.core.rollout.next_action import next_action
 from optimizer.core.serving import champion
@@ -54,12 +54,8 @@ def rollout_view(tx: Transaction, store: Store, clock: Clock, rollout: Rollout) 
         if a.subject == rollout.id or (is_last and a.kind in OF_FAMILY)
     )
     settings, history = rollout.settings, rollout.stage_history
-    running = timedelta()
-    if history:
-        until = history[-1]["clock_to"]
-        running = (datetime.fromisoformat(until) if until is not None else clock_now) - datetime.fromisoformat(
-            history[0]["clock_from"]
-        )
+    ended_at = history[-1]["clock_to"] if history else None
+    running = running_time(rollout, clock_now if ended_at is None else datetime.fromisoformat(ended_at))
     return RolloutView(
         verdict=rollout_evidence.verdict_of(state.quality, state.whole_days),
         n_blocks=state.n_blocks,
