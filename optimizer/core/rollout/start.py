@@ -254,9 +254,14 @@ def start_hindrance(family: str, candidate: Variant, *, n: int, n_reported: int)
     return None
 
 
-def holdout_ratios(study: Study | None) -> dict[str, float]:
-    """Candidate / champion of cost and latency on the sealed holdout, where the confirmation measured them."""
-    confirmation: Mapping[str, Any] = (study.confirmation if study is not None else None) or {}
+def holdout_ratios(study: Study | None, *, variant: str, champion: str) -> dict[str, float]:
+    """Candidate / champion of cost and latency on the sealed holdout, where a confirmation of these two measured them.
+
+    A start by force may name a study of others, whose ratios say nothing of this candidate.
+    """
+    if study is None or (study.winner, study.champion) != (variant, champion):
+        return {}
+    confirmation: Mapping[str, Any] = study.confirmation or {}
     pairs = {"cost": ("winner_cost_usd", "champion_cost_usd"), "latency": ("winner_p95_ms", "champion_p95_ms")}
     return {
         name: float(confirmation[winner]) / float(confirmation[champion])

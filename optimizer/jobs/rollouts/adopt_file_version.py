@@ -155,7 +155,7 @@ def _record_adoption(
     tx: Transaction, store: Store, clock: Clock, family: Family, record: ChampionRecord, tenure: Champion, *, id: str
 ) -> Decision:
     ladder = (1 - HOLDBACK_SHARE,)
-    fixed = fix_settings(family, family.rollout, record, study=None)
+    fixed = fix_settings(family, family.rollout, record)
     rollout = Rollout(
         id=id,
         family=family.name,

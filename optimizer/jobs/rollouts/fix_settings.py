@@ -54,13 +54,18 @@ def read_champion_record(tx: Transaction, store: Store, family: str, clock: Cloc
 
 
 def fix_settings(
-    family: Family, settings: RolloutSettings, record: ChampionRecord, *, study: Study | None
+    family: Family,
+    settings: RolloutSettings,
+    record: ChampionRecord,
+    *,
+    candidate: str = "",
+    study: Study | None = None,
 ) -> dict[str, Any]:
     """The fixed settings.
 
     Args:
         settings: the family's, with what this start overrides.
-        study: whose confirmation compares the candidate with the champion.
+        study: whose confirmation counts where it compares the candidate with the champion.
     """
     return fixed_settings(
         settings,
@@ -68,5 +73,5 @@ def fix_settings(
         labels=record.labels,
         delays_hours=record.delays_hours,
         limits=family.constraints.model_dump(mode="json"),
-        holdout_ratios=holdout_ratios(study),
+        holdout_ratios=holdout_ratios(study, variant=candidate, champion=record.champion),
     )

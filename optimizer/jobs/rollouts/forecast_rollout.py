@@ -99,7 +99,8 @@ def forecast_family(
         missed_gates(gates_on_record(study, variant=variant, champion=record.champion, aim=aim))
     )
     lift = lift_of(study.confirmation if study is not None else None, forced=forced)
-    plan = plan_of(fix_settings(family, settings, record, study=study), settings.ladder, lift, clock_scale=clock.scale)
+    fixed = fix_settings(family, settings, record, candidate=variant or "", study=study)
+    plan = plan_of(fixed, settings.ladder, lift, clock_scale=clock.scale)
     return forecast_rollout(plan, traffic)
 
 
@@ -111,7 +112,7 @@ def forecast_outcomes(family: Family, *, store: Store, clock: Clock) -> tuple[Ou
     if not family.outcome:
         return ()
     record, traffic = read_recent(family, store=store, clock=clock)
-    settings = fix_settings(family, family.rollout, record, study=None)
+    settings = fix_settings(family, family.rollout, record)
     plan = plan_of(settings, family.rollout.ladder, Lift(), clock_scale=clock.scale)
     now = clock.now()
     with store.read() as tx:

@@ -144,7 +144,7 @@ class _ReplayBasis:
 def _read_basis(family: Family, store: Store, clock: Clock, margin: float | None) -> _ReplayBasis:
     settings, now = overridden_settings(family.rollout, ladder=None, margin=margin), clock.now()
     with store.read() as tx:
-        fixed = fix_settings(family, settings, read_champion_record(tx, store, family.name, clock), study=None)
+        fixed = fix_settings(family, settings, read_champion_record(tx, store, family.name, clock))
         recorded = store.traffic.recorded(tx, family.name, now - PERIOD, now)
         since = now - PERIOD if recorded is None else recorded.since
         if recorded is not None and recorded.n_requests > MAX_REQUESTS:

@@ -217,7 +217,7 @@ def _draft_start(tx: Transaction, store: Store, clock: Clock, basis: _Basis) -> 
         stage=-1,
         held=False,
         version=0,
-        settings=fix_settings(basis.family, settings, basis.record, study=evidence),
+        settings=fix_settings(basis.family, settings, basis.record, candidate=variant, study=evidence),
         stage_history=(),
         created_at=now,
         created_by=basis.actor,

@@ -147,6 +147,9 @@ def test_the_margin_comes_from_the_champions_labels_of_the_metric(store, clock, 
     assert (given.settings["margin"], given.settings["margin_from"]) == (0.2, "given")
 
 
+MEASURED = {"winner_cost_usd": 0.01, "champion_cost_usd": 0.001, "winner_p95_ms": 900, "champion_p95_ms": 300}
+
+
 def confirmed(
     store: Database, candidate: str, *, verdict: str = "pass", confidence: float = 0.97, against: str | None = None
 ) -> str:
@@ -175,7 +178,7 @@ def confirmed(
         outcome="nominated",
         winner=candidate,
         finished_at=T0,
-        confirmation={"gates": gates},
+        confirmation={"gates": gates, **MEASURED},
     )
     store.write(lambda tx: store.studies.add(tx, study))
     return study.id
@@ -207,6 +210,18 @@ def test_a_confirmation_against_another_champion_counts_for_nothing(store, clock
     confirmed(store, candidate, against="v_000000000000")
     with pytest.raises(GateNotMet, match="is the champion now"):
         start_rollout(family(), candidate, actor="ann", store=store, clock=clock)
+
+
+@pytest.mark.parametrize(
+    ("others", "limits"),
+    [({}, (11.0, 3.3)), ({"winner": "v_other"}, (1.1, 1.0)), ({"against": "v_000000000000"}, (1.1, 1.0))],
+    ids=["of the two", "of another candidate", "beside another champion"],
+)
+def test_what_a_confirmation_of_others_measured_widens_no_guardrail(store, clock, candidate, others, limits):
+    study = confirmed(store, others.get("winner", candidate), against=others.get("against"))
+    by = {"actor": "ann", "store": store, "clock": clock, "confirm": F}
+    guardrails = start_rollout(family(), candidate, study=study, **by).settings["guardrails"]
+    assert (guardrails["cost_ratio"], guardrails["latency_factor"]) == limits
 
 
 def test_a_policy_is_no_candidate_where_applications_fill_in_the_champion_by_themselves(store, clock):
