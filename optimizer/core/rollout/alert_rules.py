@@ -74,6 +74,7 @@ SHARES: tuple[Metric, ...] = (
     "low_scores",
     "conversation",
 )
+COUNT_AS_FEEDBACK: tuple[FeedbackSource, ...] = ("user", "system")
 _NAME = r"^[a-z][a-z0-9_]{0,59}$"
 _TIME = re.compile(r"(\d{1,4})(m|h)")
 
@@ -141,6 +142,8 @@ class AlertRule(BaseModel):
             raise ValueError(f"`clear` ({self.clear:g}) must not lie beyond the limit ({limit:g})")
         if self.metric in NOT_OF_MINUTES and (self.against is not None or self.scope != "family"):
             raise ValueError(f"{self.metric} has no earlier weeks, variants or models: say `{wanted}` alone")
+        if self.metric == "feedback" and self.source not in (None, *COUNT_AS_FEEDBACK):
+            raise ValueError(f"feedback counts outcomes of {' and '.join(COUNT_AS_FEEDBACK)}, not of {self.source}")
         if self.against == "champion_before" and self.scope != "family":
             raise ValueError("`against: champion_before` compares the champion of a family: scope has to be family")
         if self.action == "hold" and (self.scope == "model" or self.metric in OF_HOME):
@@ -273,7 +276,7 @@ def _outcomes_missing(row: MinuteSums) -> _Amounts:
     """Each outcome takes one off the requests that have none."""
     if not row.source:
         return row.n, row.n, 0.0, 0.0
-    return 0, -row.n if row.source in ("user", "system") else 0, 0.0, 0.0
+    return 0, -row.n if row.source in COUNT_AS_FEEDBACK else 0, 0.0, 0.0
 
 
 def _dollars(row: MinuteSums) -> _Amounts:
@@ -305,6 +308,7 @@ def look(
     limit: float,
     *,
     open_since: datetime | None = None,
+    inside: Sequence[MinuteTally] | None = None,
 ) -> RuleFinding | None:
     """What is to be told of now; None: all is well, or there is nothing to say yet.
 
@@ -313,10 +317,11 @@ def look(
         until: up to when minutes are summed up.
         open_since: when this was raised, if it is open: then it has to come back inside the limit, for 15 minutes in
             which no window is beyond it.
+        inside: the same minutes by ``inner_limit``, where a limit says which requests are slow.
     """
     now = _beyond(rule, minutes, until, limit)
     if open_since is not None:
-        return now or _still(rule, minutes, until, limit, open_since)
+        return now or _still(rule, minutes if inside is None else inside, until, limit, open_since)
     for shift in range(1, rule.for_ + 1) if now is not None else ():
         then = until - shift * ONE_MINUTE
         if _beyond(rule, [tally for tally in minutes if tally.minute < then], then, limit) is None:
@@ -365,7 +370,8 @@ def _still(
     """What is open stays open until 15 minutes after it was raised are well, or more where they hold too few events;
     and ends where no event came for an hour.
     """
-    since = until - TO_CLEAR * ONE_MINUTE
+    since, inner = until - TO_CLEAR * ONE_MINUTE, inner_limit(rule, limit)
+    limit = inner if rule.metric == "latency_p95" else limit  # by which its requests were counted
     sums = MinuteTally(until)
     for tally in minutes:
         if tally.minute < since and sums.n >= rule.min_n:
@@ -376,12 +382,12 @@ def _still(
     span = max(TO_CLEAR, int((until - sums.minute) / ONE_MINUTE))
     if sums.n < rule.min_n:
         return RuleFinding(value=None, n=sums.n, limit=limit, minutes=span)
-    if until - open_since >= TO_CLEAR * ONE_MINUTE and not _is_worse(rule, sums, _inner(rule, limit)):
+    if until - open_since >= TO_CLEAR * ONE_MINUTE and not _is_worse(rule, sums, inner):
         return None
     return RuleFinding(value=_value(rule, sums), n=sums.n, limit=limit, minutes=span)
 
 
-def _inner(rule: AlertRule, limit: float) -> float:
+def inner_limit(rule: AlertRule, limit: float) -> float:
     """What a figure that is open has to come back to: ``clear``, but never beyond the limit that holds now."""
     if rule.lower_is_worse:
         inner = 1 - INSIDE * (1 - limit) if rule.clear is None else rule.clear
@@ -395,7 +401,7 @@ def still_beyond(rule: AlertRule, value: float, *, is_open: bool) -> bool:
     of a conversation.
     """
     limit = rule.limit or 0.0
-    edge_now = _inner(rule, limit) if is_open else limit
+    edge_now = inner_limit(rule, limit) if is_open else limit
     return value < edge_now if rule.lower_is_worse else value > edge_now
 
 

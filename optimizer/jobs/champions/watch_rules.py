@@ -25,6 +25,7 @@ from optimizer.core.rollout.alert_rules import (
     RuleFinding,
     UsualFigure,
     finding_text,
+    inner_limit,
     is_worse_since,
     limit_of,
     look,
@@ -159,6 +160,7 @@ class _ModelPart:
     family: str
     limit: float
     minutes: Sequence[MinuteTally]
+    inside: Sequence[MinuteTally]  # by the limit that it has to come back to
 
 
 class RuleWatcher:
@@ -240,7 +242,8 @@ class RuleWatcher:
             for subject, group in _groups(rule, rows, earlier):
                 name = f"{rule.name} {subject}".rstrip()
                 minutes, since = tallies(rule, group, limit), this.open_since(family.name, name)
-                finding = look(rule, minutes, this.until, limit, open_since=since)
+                inside = None if since is None else tallies(rule, group, inner_limit(rule, limit))
+                finding = look(rule, minutes, this.until, limit, open_since=since, inside=inside)
                 if finding is not None:
                     yield _alert(this, rule, family.name, name, f"{finding_text(rule, finding, usual)}.")
 
@@ -265,9 +268,9 @@ class RuleWatcher:
                 if not n:
                     continue
                 limit = sum(part.limit * tally.n for part in parts for tally in part.minutes) / n
-                minutes = merged(part.minutes for part in parts)
-                open_since = this.open_since(None, name)
-                finding = look(rule, minutes, this.until, limit, open_since=open_since)
+                minutes, open_since = merged(part.minutes for part in parts), this.open_since(None, name)
+                inside = None if open_since is None else merged(part.inside for part in parts)
+                finding = look(rule, minutes, this.until, limit, open_since=open_since, inside=inside)
                 if finding is None:
                     continue
                 since = this.until - finding.minutes * ONE_MINUTE
@@ -285,7 +288,10 @@ class RuleWatcher:
             return None
         usual = self.earlier(this.tx, family, this.until).usual(this.tx, rule, model=model)
         limit = limit_of(rule, usual)
-        return None if limit is None else _ModelPart(family=family, limit=limit, minutes=tallies(rule, own, limit))
+        if limit is None:
+            return None
+        minutes, inside = (tallies(rule, own, each) for each in (limit, inner_limit(rule, limit)))
+        return _ModelPart(family=family, limit=limit, minutes=minutes, inside=inside)
 
     def _of_home(self, this: _MinuteLook, rules: Sequence[AlertRule], figures: HomeFigures) -> Iterable[Alert]:
         for rule in rules:

@@ -18,6 +18,7 @@ from optimizer.core.rollout.alert_rules import (
     UsualFigure,
     events_to_tell,
     finding_text,
+    inner_limit,
     limit_of,
     look,
     tail,
@@ -60,7 +61,8 @@ def found(
     allowed = limit_of(one, None) if limit is None else limit
     assert allowed is not None
     open_since = minutes(since) if since is not None else None
-    return look(one, tallies(one, rows, allowed), minutes(until), allowed, open_since=open_since)
+    inside = tallies(one, rows, inner_limit(one, allowed))
+    return look(one, tallies(one, rows, allowed), minutes(until), allowed, open_since=open_since, inside=inside)
 
 
 class TestTelling:
@@ -140,6 +142,15 @@ class TestClearing:
         assert found(rule(), rows, since=40) is not None
         assert found(rule(clear=0.03), rows, since=40) is None
 
+    @pytest.mark.parametrize(("clear", "is_open"), [(1000, True), (None, True), (2900, False)])
+    def test_a_slow_family_has_to_be_quicker_than_the_limit_by_what_its_rule_says(self, clear: Any, is_open: bool):
+        slow = rule(metric="latency_p95", above=3000, clear=clear)
+        rows = [requests(at, 50, latency_ms=2500) for at in range(30, 60)]
+        assert found(slow, rows) is None
+        finding = found(slow, rows, since=30)
+        assert (finding is not None) == is_open
+        assert finding is None or finding_text(slow, finding, None).startswith("100.0% of 750 requests took longer")
+
     def test_too_few_events_leave_it_open_and_none_in_an_hour_end_it(self) -> None:
         few = found(rule(), [requests(50, 3)], since=40)
         assert few is not None
@@ -180,6 +191,10 @@ class TestUsual:
         pytest.param({"above": 3.0}, "is a share", id="no share"),
         pytest.param({"times": 0.5, "against": "earlier_weeks"}, "must be at least 1", id="times of the wrong side"),
         pytest.param({"clear": 0.5}, "must not lie beyond", id="clears beyond its limit"),
+        *(
+            pytest.param({"metric": "feedback", "above": None, "below": 0.3, "source": source}, "user and system")
+            for source in ("person", "judge")
+        ),
         pytest.param({"metric": "disk", "scope": "model"}, "no earlier weeks", id="a disk of a model"),
         pytest.param({"scope": "model", "action": "hold"}, "holds the rollout of a family", id="no rollout to hold"),
         pytest.param({"window": "5"}, "a time such as 5m", id="no unit"),

@@ -7,7 +7,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
-from typing import Any, cast
+from typing import Any, Literal, cast
 from unittest.mock import Mock
 
 import pytest
@@ -205,6 +205,25 @@ def test_of_a_model_that_fails_in_one_family_alone_the_familys_own_rule_speaks(s
     rule = AlertRule(name="model_errors", metric="errors", scope="model", above=0.03)
     summed(store, clock, [minute(clock, failed=30), minute(clock, family="other")])
     assert RuleWatcher(store, clock).look({FAMILY: family(), "other": family("other")}, [rule]) == []
+
+
+@pytest.mark.parametrize("scope", ["family", "model"])
+def test_what_was_slow_is_open_until_it_is_as_quick_as_its_rule_asks(
+    scope: Literal["family", "model"], store: Database
+):
+    clock, families = Clock(NOW), {FAMILY: family(), "other": family("other")}
+    rule = AlertRule(name="slow", metric="latency_p95", scope=scope, above=3000, clear=1000)
+    n_open = []
+    for latency_ms in (9000.0, 2500.0, 500.0):
+        rows = [minute(clock, back=back, n=0, family=name) for back in range(1, 19) for name in families]
+        for row in rows:
+            for _ in range(50):
+                row.add_interaction(failed=False, latency_ms=latency_ms, cost_usd=None)
+        summed(store, clock, rows)
+        RuleWatcher(store, clock).look(families, [rule])
+        n_open.append(len(open_alerts(store)))
+        clock.pass_time(timedelta(minutes=70))
+    assert n_open == ([2, 2, 0] if scope == "family" else [1, 1, 0])
 
 
 def test_a_variant_has_figures_of_its_own(store: Database) -> None:
