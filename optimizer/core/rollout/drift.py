@@ -42,8 +42,10 @@ class DriftDetector:
     alarmed: bool = False
 
     def after(self, y: float) -> DriftDetector:
-        """The detector after one more outcome, in [0, 1]."""
+        """The detector after one more outcome, in [0, 1]. A reference at the floor leaves no room for a drop."""
         p0 = clip_rate(self.reference)
+        if p0 <= RATE_FLOOR:
+            return self
         rates = [max(RATE_FLOOR, p0 - drop) for drop in self.drops]
         ratios = [log(y * p / p0 + (1 - y) * (1 - p) / (1 - p0)) for p in rates]
         before = self.log_m or (-inf,) * len(rates)
@@ -69,11 +71,6 @@ def reference_mean(earlier: Sums, *, weekly_dip: float = 0.0) -> float:
     z, p, n = NormalDist().inv_cdf(0.90), earlier.total / earlier.n, earlier.n
     lower = (p + z * z / (2 * n) - z * sqrt(p * (1 - p) / n + z * z / (4 * n * n))) / (1 + z * z / n)
     return clip_rate(lower - weekly_dip)
-
-
-def weekly_dip(means_by_weekday: Sequence[float]) -> float:
-    """How far the weakest day of the week usually lies below the week's mean; 0 with fewer than seven days."""
-    return sum(means_by_weekday) / 7 - min(means_by_weekday) if len(means_by_weekday) == 7 else 0.0
 
 
 MIN_REFERENCE = 200  # outcomes
@@ -185,9 +182,9 @@ def usual_dip(weekdays: Sequence[Sums]) -> float:
     """
     if min(day.n for day in weekdays) < MIN_OF_WEEKDAY:
         return 0.0
-    dip = weekly_dip([day.total / day.n for day in weekdays])
+    means = [day.total / day.n for day in weekdays]
     error = sqrt(fsum((day.variance or 0.0) / day.n for day in weekdays) / len(weekdays))
-    return max(0.0, dip - WEAKEST_OF_SEVEN * error)
+    return max(0.0, sum(means) / len(means) - min(means) - WEAKEST_OF_SEVEN * error)
 
 
 def alarm_text(watch: ChampionWatch, *, family: str, has_way_back: bool) -> str:

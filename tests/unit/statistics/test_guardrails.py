@@ -6,9 +6,9 @@ from math import exp, log, prod
 
 import pytest
 
-from optimizer.core.rollout.drift import DriftDetector, reference_mean, weekly_dip
+from optimizer.core.rollout.drift import DriftDetector, reference_mean
 from optimizer.core.statistics.guardrails import FailureRun, Guardrail
-from optimizer.core.statistics.outcomes import Sums
+from optimizer.core.statistics.outcomes import RATE_FLOOR, Sums
 from optimizer.core.statistics.sample_ratio import is_silent, label_rates_differ, sample_ratio_log_e
 from tests.unit.statistics.blocks import after_all, block, scores
 
@@ -195,6 +195,8 @@ class TestDrift:
         with pytest.raises(ValueError, match="wait"):
             reference_mean(Sums())
 
-    def test_the_dip_needs_a_whole_week(self):
-        assert weekly_dip([0.8] * 6 + [0.73]) == pytest.approx(0.06)
-        assert weekly_dip([0.8, 0.5]) == 0.0
+    def test_of_a_champion_that_never_succeeds_nothing_can_get_worse(self):
+        detector = DriftDetector(reference=RATE_FLOOR)
+        for _ in range(20_000):
+            detector = detector.after(0.0)
+        assert not detector.alarmed
