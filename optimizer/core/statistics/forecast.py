@@ -31,7 +31,6 @@ class Forecast:
     labelled: float
     units: float
     hours: float
-    exposed: float
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -108,7 +107,6 @@ def forecast(
         labelled=sum(s.labelled for s in stages),
         units=sum(s.units for s in stages),
         hours=sum(s.hours for s in stages),
-        exposed=sum(s.units * s.share for s in stages),
     )
 
 

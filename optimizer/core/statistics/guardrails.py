@@ -34,7 +34,6 @@ GAPS: dict[GuardrailKind, tuple[float, ...]] = {  # beyond the margin; for cost,
     "latency": (0.035, 0.095, 0.275),
     "cost": (1.3 / 1.1, 1.7 / 1.1, 2.5 / 1.1),
 }
-HALF_LIFE = 300.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -65,14 +64,13 @@ class Guardrail:
         champion_variance: float | None = None,
         margin: float | None = None,
         alpha: float | None = None,
-        half_life: float | None = HALF_LIFE,
     ) -> Guardrail:
         """Args:
         champion_mean, champion_variance: of the outcome before the rollout.
         margin: where the confirmation raised it.
         """
         gaps = GAPS[kind]
-        prior = PlugIn(prior_mean=champion_mean, prior_variance=champion_variance, half_life=half_life)
+        prior = PlugIn(prior_mean=champion_mean, prior_variance=champion_variance)
         return cls(
             kind=kind,
             margin=MARGIN[kind] if margin is None else margin,

@@ -150,15 +150,12 @@ def bernoulli_bet(*, theta_c: float, theta_b: float, w: float, d0: float) -> Bet
     return Bet(m_c=m_c, m_b=m_b, a_c=(theta_c - m_c) / (m_c * (1 - m_c)), a_b=(theta_b - m_b) / (m_b * (1 - m_b)))
 
 
-def bounded_bet(
-    *, theta_c: float, theta_b: float, d0: float, w: float, var_c: float, var_b: float, cap: float = CAP
-) -> Bet:
+def bounded_bet(*, theta_c: float, theta_b: float, d0: float, w: float, var_c: float, var_b: float) -> Bet:
     """The variance-aware bet for scores in [0, 1]. At a deviation of .15 it saves 40-54 % of the Bernoulli bet's
     labels.
 
     Args:
         var_c, var_b: variances of one outcome, from earlier blocks only, > 0.
-        cap: the largest bet, as a share of the bet at which a factor would become zero, in (0, 1).
     Source:
         Waudby-Smith and Ramdas (2024), JRSS B 86(1), 1-27 (betting); the two-arm form is derived in
         docs/reference/statistics.md.
@@ -166,16 +163,16 @@ def bounded_bet(
     part_c, part_b = var_c / w, var_b / (1 - w)
     h = theta_c - theta_b - d0
     m_b = theta_b + h * part_b / (part_c + part_b)
-    return _balanced(m_c=m_b + d0, m_b=m_b, lam=h / (part_c + part_b + h * h), k=1.0, w=w, cap=cap)
+    return _balanced(m_c=m_b + d0, m_b=m_b, lam=h / (part_c + part_b + h * h), k=1.0, w=w)
 
 
-def ratio_bet(*, mu_b: float, q: float, k: float, w: float, var_c: float, var_b: float, cap: float = CAP) -> Bet:
+def ratio_bet(*, mu_b: float, q: float, k: float, w: float, var_c: float, var_b: float) -> Bet:
     """The bet against "mean_c <= k mean_b" (cost), for the alternative mean_c = q mu_b with q > k."""
     part_c, part_b = var_c / w, k * k * var_b / (1 - w)
     theta_c = q * mu_b
     h = theta_c - k * mu_b
     m_c = theta_c - h * part_c / (part_c + part_b)
-    return _balanced(m_c=m_c, m_b=m_c / k, lam=h / (part_c + part_b + h * h), k=k, w=w, cap=cap)
+    return _balanced(m_c=m_c, m_b=m_c / k, lam=h / (part_c + part_b + h * h), k=k, w=w)
 
 
 def log_e(bet: Bet, block: Block) -> float:
@@ -187,11 +184,11 @@ def clip_rate(rate: float) -> float:
     return min(1 - RATE_FLOOR, max(RATE_FLOOR, rate))
 
 
-def _balanced(*, m_c: float, m_b: float, lam: float, k: float, w: float, cap: float) -> Bet:
+def _balanced(*, m_c: float, m_b: float, lam: float, k: float, w: float) -> Bet:
     if not (0 < m_c < 1 and 0 < m_b < 1):  # the null's line has left the unit square
         return NO_BET
     zero_at = min(w / m_c, (1 - w) / (k * (1 - m_b))) if lam > 0 else min(w / (1 - m_c), (1 - w) / (k * m_b))
-    size = min(abs(lam), cap * zero_at)
+    size = min(abs(lam), CAP * zero_at)
     lam = size if lam > 0 else -size
     return Bet(m_c=m_c, m_b=m_b, a_c=lam / w, a_b=-k * lam / (1 - w))
 

@@ -60,10 +60,8 @@ class PoweredMean:
         return min(1.0, 2 * t_quantile(0.975, n - 2) * error)
 
 
-def powered_mean(
-    judge_mean: float, n_judged: int, rated: Sequence[RatedAnswer], *, confidence: float = 0.95
-) -> PoweredMean | None:
-    """The mean rating with its interval; None with fewer than ``LEAST_RATINGS`` ratings.
+def powered_mean(judge_mean: float, n_judged: int, rated: Sequence[RatedAnswer]) -> PoweredMean | None:
+    """The mean rating with its interval of .95; None with fewer than ``LEAST_RATINGS`` ratings.
 
     The regression of rating on score, its slope from 0 to ``MOST_SLOPE``, carries the correction, so the judge need not
     be calibrated: an offset or a wider scale costs nothing. Answers count by the inverse of their inclusion
@@ -76,16 +74,15 @@ def powered_mean(
         n_judged: how many these are, at least as many as ``rated``.
         rated: drawn at random; nothing else may stand among them.
     Raises:
-        ValueError: fewer judged than rated answers, an inclusion probability outside (0, 1], or a confidence outside
-            (0, 1).
+        ValueError: fewer judged than rated answers, or an inclusion probability outside (0, 1].
     Source:
         Angelopoulos, Bates, Fannjiang, Jordan, Zrnic (2023), Prediction-powered inference, Science 382, 669-674;
         Angelopoulos, Duchi, Zrnic (2023), PPI++, arXiv 2311.01453 (the slope); Cochran (1977), Sampling Techniques,
         7.3 (leverage and finite population); Hall (1992), JRSS B 54, 221-228 (skewness).
     """
     n = len(rated)
-    if n_judged < n or not 0 < confidence < 1 or any(not 0 < each.inclusion <= 1 for each in rated):
-        raise ValueError(f"{n_judged} judged, {n} rated answers and confidence {confidence} give no interval")
+    if n_judged < n or any(not 0 < each.inclusion <= 1 for each in rated):
+        raise ValueError(f"{n_judged} judged, {n} rated answers give no interval")
     if n < LEAST_RATINGS:
         return None
     # The inverse of the inclusion probabilities, with a mean of 1.
@@ -105,7 +102,7 @@ def powered_mean(
     rating_spread = _variance(weights, plain, n - 1)
     mean = mean_rating + slope * (judge_mean - mean_score)
     error = math.sqrt(_standard_error(spread, rating_spread, n, n_judged) ** 2 + leverage * spread)
-    level = (1 + confidence) / 2
+    level = 0.975
     alone = math.sqrt(rating_spread / n)
     rest = 1 - (1 - level) ** (1 / n)  # the largest share of answers of which so many draws may have seen none
     below, above = rest * min(ratings), rest * (1 - max(ratings))

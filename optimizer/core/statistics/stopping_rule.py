@@ -51,14 +51,10 @@ class RolloutPosition:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class StoppingVerdict:
-    """What the stopping rule says. Only ``promote`` ships.
-
-    ``share``: the candidate's share from now on; None where it stays as it is.
-    """
+    """What the stopping rule says. Only ``promote`` ships."""
 
     action: Action
     reason: str
-    share: float | None = None
     missing: tuple[str, ...] = ()  # what stands between here and the next step
 
 
@@ -104,28 +100,25 @@ def stopping_rule(
     """
     if standing.sample_ratio_alarm:
         reason = "the arms' sizes do not fit the shares they were given, so no comparison between them is valid"
-        return StoppingVerdict(action="invalid", reason=reason, share=0.0)
+        return StoppingVerdict(action="invalid", reason=reason)
     if standing.guardrail_alarm is not None:
-        return StoppingVerdict(action="roll_back", reason=standing.guardrail_alarm, share=0.0)
+        return StoppingVerdict(action="roll_back", reason=standing.guardrail_alarm)
     if standing.labels_later is not None:
-        return StoppingVerdict(action="inconclusive", reason=standing.labels_later, share=0.0)
+        return StoppingVerdict(action="inconclusive", reason=standing.labels_later)
     whole = standing.whole
     harm = harm_evidence(standing.peaks, None if whole is None else whole.peak("roll"), alpha_roll=alpha_roll)
     if harm.proven:
-        return StoppingVerdict(action="roll_back", reason=harm.reason, share=0.0)
+        return StoppingVerdict(action="roll_back", reason=harm.reason)
     missing = _missing(standing, alpha_ship)
     if not missing:
         if standing.stage == len(standing.ladder) - 1:
-            return StoppingVerdict(
-                action="promote", reason="not worse than the champion by the margin, at every gate", share=1.0
-            )
-        share = standing.ladder[standing.stage + 1]
+            return StoppingVerdict(action="promote", reason="not worse than the champion by the margin, at every gate")
         m = margin_needed(standing.ladder[standing.stage], is_last=False)
-        return StoppingVerdict(action="advance", reason=f"not worse by {m} margin{'s' if m > 1 else ''}", share=share)
+        return StoppingVerdict(action="advance", reason=f"not worse by {m} margin{'s' if m > 1 else ''}")
     limit_spent = standing.budget_spent or _labels_spent(standing, alpha_ship)
     if limit_spent is not None:
         reason = f"{limit_spent}; still missing: {'; '.join(missing)}"
-        return StoppingVerdict(action="inconclusive", reason=reason, share=0.0, missing=missing)
+        return StoppingVerdict(action="inconclusive", reason=reason, missing=missing)
     return StoppingVerdict(action="wait", reason="; ".join(missing), missing=missing)
 
 

@@ -140,7 +140,7 @@ class TestSampleRatio:
             lifted = sum(p * (x / pi) ** n_c * ((1 - x) / (1 - pi)) ** n_b for p, x in zip(prior, points, strict=True))
             return log(lifted / sum(prior))
 
-        assert sample_ratio_log_e(14, 40, pi=0.25, prior_strength=40) == pytest.approx(slow(14, 40, 0.25, 40), abs=1e-4)
+        assert sample_ratio_log_e(14, 40, pi=0.25) == pytest.approx(slow(14, 40, 0.25, 100), abs=1e-4)
 
     def test_labels_that_come_at_the_same_rate_raise_nothing(self):
         assert not label_rates_differ(20, 180, units_c=100, units_b=900)

@@ -20,10 +20,10 @@ from bench.rules.group_sequential import lan_demets_bounds
 from optimizer.core.evaluation.comparison import mcnemar_p, paired_log_e
 from optimizer.core.rollout.drift import DriftDetector
 from optimizer.core.statistics.forecast import TrafficRate, detectable_drop
-from optimizer.core.statistics.outcomes import Bet, Block, Outcomes, bernoulli_bet, bounded_bet, log_e, ratio_bet
+from optimizer.core.statistics.outcomes import CAP, Bet, Block, Outcomes, bernoulli_bet, bounded_bet, log_e, ratio_bet
 from optimizer.core.statistics.projection import null_projection
 from optimizer.core.statistics.quality_gate import QualityGate, roll_hypothesis, ship_hypothesis
-from optimizer.core.statistics.sample_ratio import sample_ratio_log_e
+from optimizer.core.statistics.sample_ratio import PRIOR_STRENGTH, sample_ratio_log_e
 from optimizer.core.statistics.stopping_rule import RolloutPosition, stopping_rule
 
 SHARED = Path(os.environ.get("DETENT_SHARED", Path(__file__).parents[4] / "shared"))
@@ -94,7 +94,7 @@ def of_decision(i: dict[str, Any]) -> dict[str, Any]:
     )
     found = stopping_rule(standing, alpha_ship=i["alpha_ship"], alpha_roll=i["alpha_roll"])
     action = "hold" if found.action == "wait" else found.action  # the vectors' word for it
-    return {"action": f"advance_{found.share * 100:.0f}" if action == "advance" and found.share else action}
+    return {"action": f"advance_{LADDER[standing.stage + 1] * 100:.0f}" if action == "advance" else action}
 
 
 def of_bet_block(i: dict[str, Any]) -> dict[str, Any]:
@@ -147,6 +147,12 @@ def of_asymptotic(i: dict[str, Any]) -> dict[str, Any]:
     return {"lower": found.lower, "upper": found.upper}
 
 
+def without(i: dict[str, Any], name: str, constant: float) -> dict[str, Any]:
+    """The rest, where the vector asks for what is a constant here."""
+    assert i[name] == constant
+    return {key: value for key, value in i.items() if key != name}
+
+
 FUNCTIONS: dict[str, Callable[[dict[str, Any]], dict[str, Any]]] = {
     "null_projection": of_projection,
     "block_log_e": lambda i: {"log_e": block_log_e(i, i["s_c"], i["s_b"])},
@@ -154,13 +160,11 @@ FUNCTIONS: dict[str, Callable[[dict[str, Any]], dict[str, Any]]] = {
     "quality_gate": of_gate,
     "quality_gate_full": of_full_gate,
     "decide": of_decision,
-    "bounded_bet": lambda i: asdict(bounded_bet(**i)),
+    "bounded_bet": lambda i: asdict(bounded_bet(**without(i, "cap", CAP))),
     "bounded_block_log_e": of_bet_block,
-    "ratio_bet": lambda i: asdict(ratio_bet(**i)),
+    "ratio_bet": lambda i: asdict(ratio_bet(**without(i, "cap", CAP))),
     "ratio_block_log_e": of_bet_block,
-    "srm_log_e": lambda i: {
-        "log_e": sample_ratio_log_e(i["n_c"], i["n_b"], pi=i["pi"], prior_strength=i["prior_strength"])
-    },
+    "srm_log_e": lambda i: {"log_e": sample_ratio_log_e(**without(i, "prior_strength", PRIOR_STRENGTH))},
     "gbstats_sequential_ci": of_gbstats_sequential,
     "gbstats_chance_to_win": of_gbstats_bayes,
     "asymp_cs_one_sided": of_asymptotic,
