@@ -30,7 +30,6 @@ import numpy as np
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from sqlalchemy import Engine, Table, create_engine, event, insert, select
-from sqlmodel import SQLModel
 from ulid import ULID
 
 from bench.common import Cell, beside, options_of, write_result
@@ -39,7 +38,7 @@ from bench.speed import client, rivals
 from bench.speed.client import WARM_S, Load, cell_of, in_turns, ratio_of_rates, ratio_of_waits
 from bench.speed.events import KINDS, posts
 from bench.speed.installation import Installation, fill, installation, tokens_of
-from optimizer.adapters.store.tables import FEEDBACK_EVENTS, INTERACTIONS
+from optimizer.adapters.store.tables import FEEDBACK_EVENTS, INTERACTIONS, METADATA
 
 BATCH, BATCH_CONNECTIONS, SINGLE_CONNECTIONS = 100, 4, 16
 TABLES: tuple[Table, ...] = (INTERACTIONS, FEEDBACK_EVENTS)
@@ -111,7 +110,7 @@ def core_engine(file: Path) -> Engine:
         connection.execute("PRAGMA journal_mode = WAL")
         connection.execute("PRAGMA synchronous = FULL")
 
-    SQLModel.metadata.create_all(engine, tables=list(TABLES))
+    METADATA.create_all(engine, tables=list(TABLES))
     return engine
 
 

@@ -33,9 +33,9 @@ def main(folder: Path) -> dict[str, Any]:
     from alembic.autogenerate import compare_metadata
     from alembic.migration import MigrationContext
     from sqlalchemy import text
-    from sqlmodel import SQLModel
 
     from api.routes.events import EVENT_SCHEMA
+    from optimizer.adapters.store.tables import METADATA
     from optimizer.core.views.events import InteractionView, members_of
     from tests.rows.ingestion import Installation, token
     from tests.stores import new_database
@@ -44,7 +44,7 @@ def main(folder: Path) -> dict[str, Any]:
     with store.read() as tx:
         missing = [
             (kind, of, column.name)
-            for kind, _, of, column in compare_metadata(MigrationContext.configure(tx), SQLModel.metadata)
+            for kind, _, of, column in compare_metadata(MigrationContext.configure(tx), METADATA)
         ]
     store.write(
         lambda tx: tx.execute(text("ALTER TABLE interactions ADD COLUMN mood FLOAT"))

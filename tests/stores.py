@@ -22,7 +22,7 @@ from sqlalchemy import Connection, Engine, create_engine, event, select
 from optimizer.adapters.files import family_files, family_positions
 from optimizer.adapters.models.language_models import Models
 from optimizer.adapters.store import Database, engine
-from optimizer.adapters.store.tables import VariantPerformanceRow
+from optimizer.adapters.store.tables.performance import VARIANT_PERFORMANCE
 from optimizer.core.base.values import Budget
 from optimizer.core.family.variant import Variant
 from optimizer.core.feedback.events import Arm, FeedbackEvent, Interaction
@@ -166,9 +166,9 @@ def keep_in_doubt(store: Database, family: str, text: str) -> None:
 
 def daily_performance(store: Database) -> list[dict[str, Any]]:
     """Rows of the daily roll-up, which operators read by SQL, in their order."""
-    table = VariantPerformanceRow.__table__
+    c = VARIANT_PERFORMANCE.c
     with store.read() as tx:
-        query = select(table).order_by(table.c.family, table.c.day, table.c.variant, table.c.model)
+        query = select(VARIANT_PERFORMANCE).order_by(c.family, c.day, c.variant, c.model)
         return [dict(row) for row in tx.execute(query).mappings()]
 
 

@@ -111,7 +111,7 @@ def interactions(settings: Settings, name: str) -> list[dict[str, Any]]:
     """All of a family that are on record, in the order in which they were received."""
     from sqlalchemy import select
 
-    from optimizer.adapters.store.repositories.events import INTERACTIONS
+    from optimizer.adapters.store.tables import INTERACTIONS
 
     store = wiring.open_store(settings)
     try:

@@ -12,7 +12,7 @@ from sqlalchemy import Connection, delete, select, tuple_
 
 from optimizer.adapters.store.engine import insert_new
 from optimizer.adapters.store.rows import Name, chunks
-from optimizer.adapters.store.tables import ExampleBandRow, ExampleRow
+from optimizer.adapters.store.tables.examples import EXAMPLE_BANDS as BANDS, EXAMPLES
 from optimizer.core.dataset.examples import Example
 from optimizer.core.dataset.near_duplicates import (
     ExamplePlace,
@@ -22,8 +22,6 @@ from optimizer.core.dataset.near_duplicates import (
     place_of,
     shingles_of,
 )
-
-EXAMPLES, BANDS = ExampleRow.__table__, ExampleBandRow.__table__
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -11,26 +11,15 @@ from sqlalchemy import Connection, delete, func, select, update
 from optimizer.adapters.store.engine import insert_new, upsert
 from optimizer.adapters.store.family_names import is_known, key_of, look
 from optimizer.adapters.store.rows import chunks
-from optimizer.adapters.store.tables import (
-    AlertRow,
-    ApiKeyRow,
-    ExampleRow,
-    FamilyNameRow,
-    HoldoutLookRow,
-    SealedInputRow,
-)
+from optimizer.adapters.store.tables.examples import EXAMPLES, HOLDOUT_LOOKS as LOOKS
+from optimizer.adapters.store.tables.operators import ALERTS, API_KEYS
+from optimizer.adapters.store.tables.variants import FAMILY_NAMES as NAMES, SEALED_INPUTS as SEALED
 from optimizer.core.base.errors import Conflict
 from optimizer.core.base.phrasing import count
 from optimizer.core.base.values import grouped
 from optimizer.core.dataset.examples import input_hash
 from optimizer.core.serving.family_names import RETIRED, is_retired, next_free
 
-NAMES = FamilyNameRow.__table__
-SEALED = SealedInputRow.__table__
-EXAMPLES = ExampleRow.__table__
-LOOKS = HoldoutLookRow.__table__
-API_KEYS = ApiKeyRow.__table__
-ALERTS = AlertRow.__table__
 _ALL = select(NAMES).order_by(NAMES.c.name)  # built once: every look at what is served asks for it
 EVER = datetime(1970, 1, 1, tzinfo=UTC)  # since when a name is its first family's
 

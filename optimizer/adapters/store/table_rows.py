@@ -9,25 +9,25 @@ from typing import Any
 from sqlalchemy import Connection, String, insert, literal, select, type_coerce
 from sqlalchemy.exc import OperationalError, StatementError
 from sqlalchemy.types import DateTime
-from sqlmodel import SQLModel
 
 from optimizer.adapters.store.engine import insert_new
 from optimizer.adapters.store.family_names import FamilyKey
 from optimizer.adapters.store.migrations import later_revision, revisions
-from optimizer.adapters.store.repositories.examples import EXAMPLES, LOOKS
-from optimizer.adapters.store.tables import FamilyNameRow, Utc
+from optimizer.adapters.store.tables import METADATA, Utc
+from optimizer.adapters.store.tables.examples import EXAMPLES, HOLDOUT_LOOKS as LOOKS
+from optimizer.adapters.store.tables.variants import FAMILY_NAMES
 
 AT_ONCE = 500  # rows
 SECRET = ("api_keys", "key_usage", "callers")
 OF_A_MOMENT = ("idempotency_keys", "serving_version")
-_LAST = str(FamilyNameRow.__tablename__)  # a transaction that knows names would take a key for one of them
+_LAST = FAMILY_NAMES.name  # a transaction that knows names would take a key for one of them
 
 
 class TableRows:
     """ports.Tables on the database."""
 
     def names(self) -> Sequence[str]:
-        names = {table.name for table in SQLModel.metadata.sorted_tables} - {*SECRET, *OF_A_MOMENT, _LAST}
+        names = {table.name for table in METADATA.sorted_tables} - {*SECRET, *OF_A_MOMENT, _LAST}
         return [*sorted(names), _LAST]
 
     def revision(self) -> str:
@@ -37,7 +37,7 @@ class TableRows:
         return later_revision(tx)
 
     def each(self, tx: Connection, table: str) -> Iterator[Mapping[str, Any]]:
-        rows = SQLModel.metadata.tables[table]
+        rows = METADATA.tables[table]
         columns = [
             type_coerce(column, String).label(column.name) if isinstance(column.type, FamilyKey) else column
             for column in rows.columns
@@ -47,7 +47,7 @@ class TableRows:
             yield {name: value.isoformat() if isinstance(value, datetime) else value for name, value in row.items()}
 
     def add(self, tx: Connection, table: str, rows: Sequence[Mapping[str, Any]]) -> int:
-        into = SQLModel.metadata.tables[table]
+        into = METADATA.tables[table]
         of_time = [column.name for column in into.columns if isinstance(column.type, Utc | DateTime)]
         values: list[dict[str, Any]] = []
         for row in rows:

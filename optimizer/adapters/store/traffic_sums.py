@@ -12,7 +12,8 @@ from sqlalchemy import Connection, case, delete, func, select
 
 from optimizer.adapters.store.engine import upsert
 from optimizer.adapters.store.rows import families_in, where_equal
-from optimizer.adapters.store.tables import FEEDBACK_EVENTS, INTERACTIONS, TrafficSumRow, WatermarkRow
+from optimizer.adapters.store.tables import FEEDBACK_EVENTS, INTERACTIONS
+from optimizer.adapters.store.tables.performance import TRAFFIC_SUMS as SUMS, WATERMARKS
 from optimizer.core.base.minute_sums import Stretch, floor
 from optimizer.core.feedback.traffic_sums import (
     KEPT_FOR,
@@ -23,8 +24,6 @@ from optimizer.core.feedback.traffic_sums import (
     of_stretches,
 )
 
-SUMS = TrafficSumRow.__table__
-WATERMARKS = WatermarkRow.__table__
 FROM, UNTIL = "traffic_sums from", "traffic_sums"  # names of watermarks: every minute between the two is summed up
 ALWAYS = datetime.max.replace(tzinfo=UTC)
 _WITHOUT_UNITS = [column for column in SUMS.columns if column.name != "units"]

@@ -9,7 +9,7 @@ import pytest
 
 from optimizer.adapters.store import Database
 from optimizer.adapters.store.engine import insert_new
-from optimizer.adapters.store.families import SEALED
+from optimizer.adapters.store.tables.variants import SEALED_INPUTS
 from optimizer.core.base.canonical import canonical_json, digest
 from optimizer.core.base.errors import NotFound
 from optimizer.core.dataset.examples import Example, Split, group_of, input_hash, make_example, normalise, split_of
@@ -247,7 +247,7 @@ class TestNearDuplicates:
     def test_nothing_joins_a_row_that_was_refused_since_it_was_sealed_before(self, database: Database) -> None:
         rows = [ungrouped("again", splitwise("train")), ungrouped("like", splitwise("dev"))]
         before = {"name": FAMILY, "input_hash": input_hash(rows[0].input), "family": "retired", "example": "old"}
-        database.write(lambda tx: insert_new(tx, SEALED, [before]))
+        database.write(lambda tx: insert_new(tx, SEALED_INPUTS, [before]))
         assert database.write(lambda tx: database.examples.add(tx, rows)) == ["sealed", "accepted"]
 
     def test_a_row_that_was_sealed_before_and_joined_the_holdout_is_a_duplicate_when_it_is_sent_again(
@@ -258,7 +258,7 @@ class TestNearDuplicates:
             {"name": FAMILY, "input_hash": input_hash(row.input), "family": "retired", "example": row.id}
             for row in rows
         ]
-        database.write(lambda tx: insert_new(tx, SEALED, before))
+        database.write(lambda tx: insert_new(tx, SEALED_INPUTS, before))
         assert database.write(lambda tx: database.examples.add(tx, rows)) == ["accepted", "joined"]
         assert database.write(lambda tx: database.examples.add(tx, rows)) == ["duplicate", "duplicate"]
 

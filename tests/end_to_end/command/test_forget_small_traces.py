@@ -9,8 +9,8 @@ from typing import Any
 import pytest
 
 from optimizer.adapters.store import Database
-from optimizer.adapters.store.repositories.examples import LOOKS
 from optimizer.adapters.store.rows import insert_new
+from optimizer.adapters.store.tables.examples import HOLDOUT_LOOKS
 from optimizer.core.base.values import ExampleResult
 from optimizer.core.feedback.review_kinds import LABEL_INTERACTION, RELEASE_EXAMPLE
 from optimizer.core.search.playbook.entries import Entry
@@ -115,7 +115,7 @@ def test_whatever_an_id_looks_like_nothing_that_was_made_of_its_row_stays(
         store.playbooks.add_to_step(tx, F, "st_1", 1, step, now)
         for family in (F, ELSEWHERE):
             store.reviews.open(tx, f"rv_{family}", family, LABEL_INTERACTION, id, {"why": "in doubt"}, now)
-            insert_new(tx, LOOKS, [{"family": family, "example": hers, "study": "st_1", "looked_at": now}])
+            insert_new(tx, HOLDOUT_LOOKS, [{"family": family, "example": hers, "study": "st_1", "looked_at": now}])
         store.audit.add(tx, at=now, actor="ann", action=LABEL_INTERACTION, family=F, subject=id, detail={})
         offered = {"interactions": [id, "in_bob_1"]}
         store.audit.add(tx, at=now, actor="ann", action="scenarios.offer", family=F, subject=F, detail=offered)

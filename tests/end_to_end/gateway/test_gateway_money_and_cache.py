@@ -14,7 +14,7 @@ import openai
 import pytest
 from sqlalchemy import select
 
-from optimizer.adapters.store.repositories.api_keys import USAGE
+from optimizer.adapters.store.tables.operators import KEY_USAGE
 from optimizer.core.serving.access import access_of, hash_of
 from optimizer.core.serving.assignment import unit_hmac, verify_token
 from optimizer.host.config import Settings
@@ -162,7 +162,7 @@ def test_a_call_that_failed_before_it_was_billed_uses_no_dollars_of_its_key(tmp_
             ]
             assert statuses == [502, 200]
         with store.read() as tx:
-            used = {row.limit: row.used for row in tx.execute(select(USAGE))}
+            used = {row.limit: row.used for row in tx.execute(select(KEY_USAGE))}
         assert used == {"usd_per_day": pytest.approx(COST_USD)}
         store.close()
 

@@ -16,7 +16,7 @@ from sqlalchemy import delete
 
 from detent_client.snapshot import read_families
 from optimizer.adapters.reports.study_report import study_page
-from optimizer.adapters.store.tables import ExampleIndexRow
+from optimizer.adapters.store.tables.examples import EXAMPLE_INDEXES
 from optimizer.cli.variant.commands import reading
 from optimizer.core.base.errors import InvalidInput
 from optimizer.core.search.study import Study
@@ -179,7 +179,7 @@ def test_who_has_no_list_shows_the_fixed_examples_and_says_so(found: Found) -> N
     store, index = found.store, found.winner.policy["examples.index"]
     with store.read() as tx:
         kept = store.example_indexes.get(tx, "topics", index)
-    store.write(lambda tx: tx.execute(delete(ExampleIndexRow.__table__)))
+    store.write(lambda tx: tx.execute(delete(EXAMPLE_INDEXES)))
     with found.api() as api:
         found.serve(api, "berta", found.winner.id)
         asked = {"unit": "berta", "variables": {"document": document(901)}}

@@ -172,7 +172,7 @@ def test_both_takes_labels_where_there_are_some_and_answers_elsewhere(tmp_path: 
 
 def forget_labels(tx: Any, ids: list[str]) -> None:
     """As in a store whose family was scored without labels before."""
-    from optimizer.adapters.store.repositories.examples import EXAMPLES
+    from optimizer.adapters.store.tables.examples import EXAMPLES
 
     tx.execute(EXAMPLES.update().where(EXAMPLES.c.id.in_(ids)).values(expected={}))
 

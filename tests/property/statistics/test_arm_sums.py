@@ -10,8 +10,8 @@ from sqlalchemy import Connection, case, func, select
 
 from optimizer.adapters.store import Database
 from optimizer.adapters.store.migrations.versions import r0108_arm_stats
-from optimizer.adapters.store.repositories.events import ARMS
 from optimizer.adapters.store.tables import FEEDBACK_EVENTS, INTERACTIONS
+from optimizer.adapters.store.tables.performance import ARM_STATS
 from optimizer.core.feedback.events import FeedbackEvent, Interaction
 from tests.examples import n_examples
 from tests.stores import FAMILY, arm, feedback, interaction, keep_events, take_step, temporary_database
@@ -96,5 +96,5 @@ def test_a_store_of_before_is_filled_with_the_sums_of_its_events(batches: list[B
     with temporary_database() as database:
         for n, batch in enumerate(batches):
             keep_events(database, events_of(batch, str(n)))
-        database.write(lambda tx: (ARMS.drop(tx), take_step(tx, r0108_arm_stats)))
+        database.write(lambda tx: (ARM_STATS.drop(tx), take_step(tx, r0108_arm_stats)))
         assert_sums_are_the_events(database)

@@ -9,7 +9,7 @@ from sqlalchemy import Connection, func, select, text
 
 from optimizer.adapters.store import Database
 from optimizer.adapters.store.migrations.versions import r0110_exposure_sums
-from optimizer.adapters.store.repositories.serving import EXPOSURES, SUMS
+from optimizer.adapters.store.tables.events import EXPOSURE_COUNTS, EXPOSURE_SUMS
 from optimizer.ports import Exposure
 from tests.examples import n_examples
 from tests.stores import FAMILY, minutes, take_step, temporary_database
@@ -37,7 +37,7 @@ def keep(database: Database, reports: list[tuple[str | None, list[Exposure]]]) -
 
 
 def by_windows(tx: Connection) -> dict[tuple[Any, ...], int]:
-    e = EXPOSURES.c
+    e = EXPOSURE_COUNTS.c
     arm = e.family, e.variant, e.rollout, e.stage, e.sent_by
     return {tuple(row)[:5]: row.n for row in tx.execute(select(*arm, func.sum(e.n_exposed).label("n")).group_by(*arm))}
 
@@ -83,7 +83,7 @@ def test_a_store_of_before_is_filled_with_the_sums_of_its_windows(reports):
         keep(database, reports)
         database.write(
             lambda tx: (
-                SUMS.drop(tx),
+                EXPOSURE_SUMS.drop(tx),
                 tx.execute(text("CREATE INDEX ix_exposure_counts_rollout ON exposure_counts (rollout)")),
                 take_step(tx, r0110_exposure_sums),
             )

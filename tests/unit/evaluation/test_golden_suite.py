@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 from sqlalchemy import select
 
-from optimizer.adapters.store.tables import LmCallRow
+from optimizer.adapters.store.tables.studies import LM_CALLS
 from optimizer.adapters.text_metrics import build_scorer
 from optimizer.core.base.errors import Conflict, GateNotMet, InvalidInput, ModelFailed
 from optimizer.core.base.values import Budget
@@ -261,7 +261,7 @@ def test_where_the_journal_has_the_answers_fresh_calls_are_timed_and_no_study_fi
     turns = [len([*of]) for _, of in groupby(order[2:])]
     assert (sum(turns), len(turns), max(turns)) == (2 * FIRST, 7, 8), "in turns, now the one first, now the other"
     with it.store.read() as tx:
-        entries = tx.execute(select(LmCallRow.__table__)).all()
+        entries = tx.execute(select(LM_CALLS)).all()
     assert {entry.purpose for entry in entries if "timing" in str(entry.request)} == {"timing"}
 
 

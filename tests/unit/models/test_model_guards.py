@@ -19,7 +19,7 @@ from api.gateway.guarded_models import GuardedModels
 from api.gateway.metrics import Metrics
 from api.gateway.model_limiter import Full, Limiter
 from api.gateway.reader import ClientGone, Reader
-from optimizer.adapters.store.repositories.api_keys import USAGE
+from optimizer.adapters.store.tables.operators import KEY_USAGE
 from optimizer.core.base.errors import ModelFailed, NotFound
 from optimizer.core.models.breaker import BreakerSettings
 from optimizer.core.models.budget import reservation_usd
@@ -407,7 +407,7 @@ def test_only_the_call_that_was_sent_uses_a_keys_day_where_all_who_wait_leave(tm
 
     asyncio.run(story())
     with store.read() as tx:
-        used = {row.limit: row.used for row in tx.execute(select(USAGE))}
+        used = {row.limit: row.used for row in tx.execute(select(KEY_USAGE))}
     store.close()
     assert used == {"calls_per_day": 1, "usd_per_day": pytest.approx(reservation_usd(request(), model.price))}
 

@@ -15,7 +15,7 @@ import pytest
 from sqlalchemy import event, select, text
 
 from optimizer.adapters.store import Database
-from optimizer.adapters.store.repositories.retention import STUDIES
+from optimizer.adapters.store.tables.studies import STUDIES
 from optimizer.core.base.values import Budget, ExampleResult
 from optimizer.core.dataset.examples import make_example
 from optimizer.core.family.family import Family

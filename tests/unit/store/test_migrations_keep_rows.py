@@ -15,10 +15,9 @@ from alembic.autogenerate import compare_metadata
 from alembic.config import Config
 from alembic.migration import MigrationContext
 from alembic.script import ScriptDirectory
-from sqlmodel import SQLModel
 
 from optimizer.adapters.store import Database, migrations
-from optimizer.adapters.store.tables import FEEDBACK_EVENTS, INTERACTIONS, Utc
+from optimizer.adapters.store.tables import FEEDBACK_EVENTS, INTERACTIONS, METADATA, Utc
 from optimizer.core.dataset.examples import make_example
 from optimizer.core.views.rollout_status import ArmTotals
 from tests.stores import NOW
@@ -87,7 +86,7 @@ def test_every_row_of_the_first_release_is_there_with_each_value_that_it_had(fir
         kept = [{column: row[column] for column in rows[0]} for row in after[name]]
         assert kept == rows, name
     with first_release.read() as tx:
-        assert compare_metadata(MigrationContext.configure(tx), SQLModel.metadata) == []
+        assert compare_metadata(MigrationContext.configure(tx), METADATA) == []
         assert tx.exec_driver_sql("PRAGMA integrity_check").scalar() == "ok"
     first_release.close()
 

@@ -14,11 +14,10 @@ from sqlalchemy import ColumnElement, Connection, Select, and_, bindparam, delet
 
 from optimizer.adapters.store.engine import upsert
 from optimizer.adapters.store.rows import columns_of, first, page_of, position_of, record_of
-from optimizer.adapters.store.tables import AlertRow, AlertSilenceRow, AuditRow, OutboxRow
+from optimizer.adapters.store.tables.operators import ALERT_SILENCES as SILENCES, ALERTS, AUDIT, OUTBOX
 from optimizer.ports import Alert, AlertSilence, AuditEntry, OutboxItem
 from optimizer.ports.alerts import ALERT_TOPIC, AlertEvent, payload_of
 
-OUTBOX = OutboxRow.__table__
 _INSERT = insert(OUTBOX)
 _DROP_UNSENT = delete(OUTBOX).where(
     OUTBOX.c.topic == bindparam("of_topic"),
@@ -85,9 +84,6 @@ class OutboxTable:
 _item = partial(record_of, OutboxItem)
 
 
-ALERTS = AlertRow.__table__
-SILENCES = AlertSilenceRow.__table__
-AUDIT = AuditRow.__table__
 _O = OUTBOX.c
 
 

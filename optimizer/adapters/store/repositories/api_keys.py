@@ -13,15 +13,12 @@ from sqlalchemy import ColumnElement, Connection, RowMapping, and_, delete, inse
 
 from optimizer.adapters.store.engine import insert_new, upsert
 from optimizer.adapters.store.rows import first, record_of
-from optimizer.adapters.store.tables import ApiKeyRow, CallerRow, KeyUsageRow
+from optimizer.adapters.store.tables.operators import API_KEYS as KEYS, CALLERS, KEY_USAGE as USAGE
 from optimizer.core.base.errors import Busy
 from optimizer.core.serving.access import ROLES, Access, KeyLimits
 from optimizer.ports import CallerKind, CallerRecord, KeyRecord, Limited
 
-KEYS = ApiKeyRow.__table__
 _ALL = select(KEYS).order_by(KEYS.c.name)  # built once: every look at what is served asks for it
-USAGE = KeyUsageRow.__table__
-CALLERS = CallerRow.__table__
 _C = CALLERS.c
 MOST_CALLERS = 200  # of a kind; beyond, those that were seen least are forgotten
 SHARE_OF_THE_REST = 8  # a process takes an eighth of what is left, so that others get some, too

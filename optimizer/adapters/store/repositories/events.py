@@ -52,14 +52,9 @@ from optimizer.adapters.store.rows import (
     where_equal,
     where_named,
 )
-from optimizer.adapters.store.tables import (
-    FEEDBACK_EVENTS,
-    INTERACTIONS,
-    ArmStatRow,
-    IdempotencyKeyRow,
-    LaterPartsRow,
-    Utc,
-)
+from optimizer.adapters.store.tables import FEEDBACK_EVENTS, INTERACTIONS, Utc
+from optimizer.adapters.store.tables.events import IDEMPOTENCY_KEYS as KEYS, LATER_PARTS as LATER
+from optimizer.adapters.store.tables.performance import ARM_STATS as ARMS
 from optimizer.adapters.store.traffic_sums import outcomes_since
 from optimizer.core.base.answers import Json
 from optimizer.core.base.canonical import canonical_json
@@ -169,9 +164,6 @@ def _values(dialect: Dialect, table: Table) -> dict[int, Value]:
     return stored
 
 
-KEYS = IdempotencyKeyRow.__table__
-LATER = LaterPartsRow.__table__
-ARMS = ArmStatRow.__table__
 _I = INTERACTIONS.c
 _COLUMNS = (*KEY, *SUMS)
 _ADD = (

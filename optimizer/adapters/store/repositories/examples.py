@@ -43,17 +43,17 @@ from optimizer.adapters.store.rows import (
     where_equal,
     where_named,
 )
-from optimizer.adapters.store.tables import (
-    ExampleIndexRow,
-    ExampleRow,
-    HoldoutLookRow,
-    JudgeCalibrationRow,
-    ReviewRow,
-    StudentBypassRow,
-    StudentRow,
-    StudentWatchRow,
-    VariantRow,
+from optimizer.adapters.store.tables.examples import (
+    EXAMPLE_INDEXES as INDEXES,
+    EXAMPLES,
+    HOLDOUT_LOOKS as LOOKS,
+    JUDGE_CALIBRATIONS as CALIBRATIONS,
+    REVIEWS,
+    STUDENT_BYPASSES as BYPASSES,
+    STUDENT_WATCHES as WATCHES,
+    STUDENTS,
 )
+from optimizer.adapters.store.tables.variants import VARIANTS
 from optimizer.core.base.answers import Json
 from optimizer.core.base.canonical import canonical_json, digest
 from optimizer.core.base.errors import Conflict, NotFound
@@ -68,13 +68,6 @@ if TYPE_CHECKING:
     from optimizer.core.predictor.example_index import ExampleIndex
     from optimizer.core.predictor.student import TaughtStudent
 
-EXAMPLES = ExampleRow.__table__
-LOOKS = HoldoutLookRow.__table__
-CALIBRATIONS = JudgeCalibrationRow.__table__
-STUDENTS = StudentRow.__table__
-WATCHES, BYPASSES = StudentWatchRow.__table__, StudentBypassRow.__table__
-INDEXES = ExampleIndexRow.__table__
-REVIEWS = ReviewRow.__table__
 _C = EXAMPLES.c
 
 
@@ -400,7 +393,7 @@ class _NamedByVariants:
         return set(tx.execute(select(self.table.c.id).where(self.table.c.family == family)).scalars())
 
     def drop_unnamed(self, tx: Connection, family: str, but: str) -> int:
-        own, variants = self.table.c, VariantRow.__table__.c
+        own, variants = self.table.c, VARIANTS.c
         is_named = func.instr(type_coerce(variants.content, String), own.id) > 0
         named = select(variants.id).where(variants.family == own.family, is_named)
         unnamed = and_(own.family == family, own.id != but, not_(named.exists()))

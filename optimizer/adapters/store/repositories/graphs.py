@@ -10,12 +10,11 @@ from sqlalchemy import Connection, RowMapping, select, tuple_, update
 
 from optimizer.adapters.store.engine import insert_new
 from optimizer.adapters.store.rows import first, page_of, position_of, where_equal
-from optimizer.adapters.store.tables import GraphRow
+from optimizer.adapters.store.tables.examples import GRAPHS
 from optimizer.core.base.errors import Conflict, StaleVersion
 from optimizer.core.graph.repair import read_repair
 from optimizer.core.graph.verified import ProposedRepair, Unreadable, VerifiedGraph
 
-GRAPHS = GraphRow.__table__
 PLAIN = ("id", "family", "interaction", "given", "unit_hmac", "received_at", "created_by", "created_at")
 
 

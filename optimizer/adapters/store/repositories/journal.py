@@ -14,7 +14,8 @@ from pydantic import TypeAdapter
 from sqlalchemy import Connection, RowMapping, and_, bindparam, case, func, insert, or_, select, update
 
 from optimizer.adapters.store.rows import chunks, first
-from optimizer.adapters.store.tables import JudgeRunRow, LmCallRow
+from optimizer.adapters.store.tables.examples import JUDGE_RUNS as RUNS
+from optimizer.adapters.store.tables.studies import LM_CALLS as CALLS
 from optimizer.core.base.errors import NotFound
 from optimizer.core.base.values import Budget, Spend
 from optimizer.core.evaluation.judging.run import JudgeRun
@@ -25,7 +26,6 @@ from optimizer.core.views.evaluation import EvaluationRun, SuitesReport
 from optimizer.core.views.forgetting import ForgetRun
 from optimizer.ports import JournalEntry
 
-CALLS = LmCallRow.__table__
 _ENTRY_FIELDS = tuple(name for name in JournalEntry.__dataclass_fields__ if name != "answer")
 _SPENT = (
     func.sum(
@@ -156,7 +156,6 @@ class JournalTable:
             raise NotFound(f"There is no journaled call {id!r}; a call must be journaled before it is sent.")
 
 
-RUNS = JudgeRunRow.__table__
 _C = CALLS.c
 WITHOUT_JUDGE: Mapping[str, type[QueuedRun]] = {
     "compare": ComparisonRun,

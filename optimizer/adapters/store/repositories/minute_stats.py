@@ -29,18 +29,17 @@ from sqlalchemy import (
 
 from optimizer.adapters.store.engine import upsert
 from optimizer.adapters.store.rows import chunks, families_in, first, records_in, where_equal
-from optimizer.adapters.store.tables import (
-    FEEDBACK_EVENTS,
-    INTERACTIONS,
-    DriftDetectorRow,
-    MinuteStatRow,
-    PipelineHourRow,
-    PipelineRecordRow,
-    StatSumRow,
-    SwitchWatchRow,
-    WatermarkRow,
+from optimizer.adapters.store.tables import FEEDBACK_EVENTS, INTERACTIONS
+from optimizer.adapters.store.tables.performance import (
+    DRIFT_DETECTORS as DETECTORS,
+    MINUTE_STATS as MINUTES,
+    PIPELINE_HOURS as HOURS,
+    PIPELINE_RECORDS as RECORDS,
+    SCORED_BY_JUDGES,
+    STAT_SUMS as LONGER,
+    SWITCH_WATCHES as SWITCHES,
+    WATERMARKS,
 )
-from optimizer.adapters.store.tables.performance import SCORED_BY_JUDGES
 from optimizer.core.base.minute_sums import (
     ALL_FAMILIES,
     DAY,
@@ -59,15 +58,10 @@ from optimizer.core.rollout.switch_watch import STORED_SWITCH_WATCH, ServedOutco
 from optimizer.ports import WatchedSwitch, WatchedTenure
 from optimizer.ports.performance import Grouping
 
-MINUTES = MinuteStatRow.__table__
-LONGER = StatSumRow.__table__
 FROM, UNTIL = "stat_sums", "minute_stats"  # names of watermarks: hours and days that begin between them are summed up
 BEGINNING = datetime(1970, 1, 1, tzinfo=UTC)
 SIGNS = frozenset(get_args(Sign))
 HOURS_KEPT = timedelta(days=62)  # twice as long as they are read, since a clock may go back
-WATERMARKS = WatermarkRow.__table__
-DETECTORS = DriftDetectorRow.__table__
-SWITCHES = SwitchWatchRow.__table__
 _F, _I = FEEDBACK_EVENTS.c, INTERACTIONS.c
 _JUDGED = FEEDBACK_EVENTS.outerjoin(INTERACTIONS, and_(_F.family == _I.family, _F.interaction == _I.id))
 Key = tuple[str, datetime, str, str, str]  # family, minute, variant, model, source
@@ -447,10 +441,6 @@ class SwitchWatchTable:
 def _watched(row: RowMapping) -> WatchedSwitch:
     watch = STORED_SWITCH_WATCH.validate_python(json.loads(row["state"]))
     return WatchedSwitch(family=row["family"], tenure=row["reign"], watch=watch, read_until=row["read_until"])
-
-
-RECORDS = PipelineRecordRow.__table__
-HOURS = PipelineHourRow.__table__
 
 
 class PipelineStatTables:

@@ -12,7 +12,8 @@ from sqlalchemy import ColumnElement, Connection, and_, bindparam, func, or_, se
 
 from optimizer.adapters.store.engine import in_one_row, is_one_of, seconds_between
 from optimizer.adapters.store.rows import chunks
-from optimizer.adapters.store.tables import FEEDBACK_EVENTS, INTERACTIONS, ExposureCountRow
+from optimizer.adapters.store.tables import FEEDBACK_EVENTS, INTERACTIONS
+from optimizer.adapters.store.tables.events import EXPOSURE_COUNTS as EXPOSURES
 from optimizer.adapters.store.traffic_sums import outcomes_since
 from optimizer.core.family.settings import Metric
 from optimizer.core.rollout.blocks import ArmName, ReportedRequest, labelled_by_key
@@ -20,7 +21,6 @@ from optimizer.core.rollout.cohorts import Cohort, stage_of
 from optimizer.core.serving.rollout import Rollout
 from optimizer.ports import Fetches, UnitOutcomes
 
-EXPOSURES = ExposureCountRow.__table__
 _F = FEEDBACK_EVENTS.c
 COHORTS_PER_QUERY = 100  # each is a branch of the condition, and SQLite bounds their depth
 

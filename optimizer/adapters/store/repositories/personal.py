@@ -28,16 +28,15 @@ from sqlalchemy import (
     type_coerce,
     update,
 )
-from sqlmodel import SQLModel
 
 from optimizer.adapters.store.example_places import drop_bands
 from optimizer.adapters.store.family_names import FamilyKey
-from optimizer.adapters.store.repositories.events import KEYS
-from optimizer.adapters.store.repositories.examples import EXAMPLES, INDEXES, STUDENTS
-from optimizer.adapters.store.repositories.graphs import GRAPHS
-from optimizer.adapters.store.repositories.studies import RESULTS, STUDIES
 from optimizer.adapters.store.rows import chunks
-from optimizer.adapters.store.tables import FEEDBACK_EVENTS, INTERACTIONS, LaterPartsRow, OverrideRow
+from optimizer.adapters.store.tables import FEEDBACK_EVENTS, INTERACTIONS, METADATA
+from optimizer.adapters.store.tables.events import IDEMPOTENCY_KEYS as KEYS, LATER_PARTS as LATER
+from optimizer.adapters.store.tables.examples import EXAMPLE_INDEXES as INDEXES, EXAMPLES, GRAPHS, STUDENTS
+from optimizer.adapters.store.tables.rollouts import OVERRIDES
+from optimizer.adapters.store.tables.studies import STUDIES, TRIAL_RESULTS as RESULTS
 from optimizer.core.base.canonical import texts_in
 from optimizer.core.feedback.personal_traces import LEAST_NAME, PersonalTraces, RowName, is_name
 from optimizer.core.feedback.review_kinds import RELEASE_EXAMPLE
@@ -48,7 +47,6 @@ Row = RowMapping
 Change = Mapping[str, Any] | None  # new values; None deletes the row, an empty mapping leaves it
 OfRow = Callable[[Row, PersonalTraces], Change]
 Narrowing = Callable[[Table, PersonalTraces], ColumnElement[bool]]
-LATER, OVERRIDES = LaterPartsRow.__table__, OverrideRow.__table__
 AT_ONCE = 500
 # Sums and what was decided, which hold no unit and no text of users; keys and names; and other people's own rows.
 LEFT_ALONE = frozenset(
@@ -161,7 +159,7 @@ class PersonalTables:
         return tx.execute(delete(KEYS).where(func.instr(type_coerce(KEYS.c.answer, String), written) > 0)).rowcount
 
     def tables(self) -> Sequence[str]:
-        return sorted(table.name for table in SQLModel.metadata.sorted_tables if table.name not in LEFT_ALONE)
+        return sorted(table.name for table in METADATA.sorted_tables if table.name not in LEFT_ALONE)
 
     def traced(self, tx: Connection, table: str, traces: PersonalTraces, after: RowKey | None) -> TracedRows:
         rows = _table(table)
@@ -193,7 +191,7 @@ class PersonalTables:
 
 
 def _table(name: str) -> Table:
-    return SQLModel.metadata.tables[name]
+    return METADATA.tables[name]
 
 
 def _rows_of(table: Table) -> Select[Any]:

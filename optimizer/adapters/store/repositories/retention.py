@@ -26,18 +26,29 @@ from sqlalchemy import (
     update,
 )
 
-from optimizer.adapters.store.example_places import BANDS, drop_bands
-from optimizer.adapters.store.repositories.alerts import OUTBOX
-from optimizer.adapters.store.repositories.events import KEYS, LATER
-from optimizer.adapters.store.repositories.examples import EXAMPLES, INDEXES, REVIEWS, STUDENTS
-from optimizer.adapters.store.repositories.graphs import GRAPHS
-from optimizer.adapters.store.repositories.journal import CALLS, RUNS
-from optimizer.adapters.store.repositories.minute_stats import RECORDS
-from optimizer.adapters.store.repositories.studies import RESULTS, STUDIES, TIER_ANSWERS, TRIALS
-from optimizer.adapters.store.repositories.variants import ENTRIES, VARIANTS
+from optimizer.adapters.store.example_places import drop_bands
 from optimizer.adapters.store.rows import chunks, families_in
 from optimizer.adapters.store.tables import FEEDBACK_EVENTS, INTERACTIONS
-from optimizer.adapters.store.traffic_sums import SUMS
+from optimizer.adapters.store.tables.events import IDEMPOTENCY_KEYS as KEYS, LATER_PARTS as LATER
+from optimizer.adapters.store.tables.examples import (
+    EXAMPLE_BANDS as BANDS,
+    EXAMPLE_INDEXES as INDEXES,
+    EXAMPLES,
+    GRAPHS,
+    JUDGE_RUNS as RUNS,
+    REVIEWS,
+    STUDENTS,
+)
+from optimizer.adapters.store.tables.operators import OUTBOX
+from optimizer.adapters.store.tables.performance import PIPELINE_RECORDS as RECORDS, TRAFFIC_SUMS as SUMS
+from optimizer.adapters.store.tables.studies import (
+    LM_CALLS as CALLS,
+    STUDIES,
+    TIER_ANSWERS,
+    TRIAL_RESULTS as RESULTS,
+    TRIALS,
+)
+from optimizer.adapters.store.tables.variants import PLAYBOOK_ENTRIES as ENTRIES, VARIANTS
 from optimizer.core.feedback.traffic_sums import LENGTHS
 from optimizer.core.search.study import ENDED, OUT_OF_FOLD
 from optimizer.ports.retention import Key, OldRows

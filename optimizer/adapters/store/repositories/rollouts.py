@@ -18,15 +18,19 @@ from sqlalchemy import Connection, RowMapping, and_, bindparam, func, insert, or
 
 from optimizer.adapters.store.engine import upsert
 from optimizer.adapters.store.rows import columns_of, first, newest_first, page_of, record_of, where_equal
-from optimizer.adapters.store.tables import CohortBlockRow, DecisionRow, RolloutRow, RolloutUnitsRow, RolloutWatchRow
+from optimizer.adapters.store.tables.rollouts import (
+    COHORT_BLOCKS as BLOCKS,
+    DECISIONS,
+    ROLLOUT_UNITS as UNITS,
+    ROLLOUT_WATCHES as WATCHES,
+    ROLLOUTS,
+)
 from optimizer.core.base.canonical import canonical_json
 from optimizer.core.base.errors import Conflict, NotFound, StaleVersion
 from optimizer.core.rollout.blocks import StoredBlock
 from optimizer.core.serving.rollout import Decision, Rollout
 from optimizer.ports import EvidenceRow, UnitCount
 
-ROLLOUTS = RolloutRow.__table__
-DECISIONS = DecisionRow.__table__
 # Built once: every tick asks for them, and building one takes longer than running it.
 _BY_ID = select(ROLLOUTS).where(ROLLOUTS.c.id == bindparam("of_id"))
 _ACTIVE = select(ROLLOUTS).where(ROLLOUTS.c.active_family == bindparam("of_family"))
@@ -148,7 +152,6 @@ def _decision(row: RowMapping) -> Decision:
     return record_of(Decision, row, content=content)
 
 
-UNITS = RolloutUnitsRow.__table__
 ROWS_PER_QUERY = 2000
 # units of a rollout that no look has asked about for so long leave the memory; asked again, they are read again
 IDLE_S = 900.0
@@ -266,8 +269,6 @@ def _add(book: _Book, text: str) -> None:
             counts[unit] = known[key]
 
 
-BLOCKS = CohortBlockRow.__table__
-WATCHES = RolloutWatchRow.__table__
 _R = ROLLOUTS.c
 BLOCKS_PER_QUERY = 500
 

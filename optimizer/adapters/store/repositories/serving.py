@@ -14,26 +14,19 @@ from sqlalchemy import Connection, and_, bindparam, delete, func, insert, select
 
 from optimizer.adapters.store.engine import insert_new, upsert
 from optimizer.adapters.store.rows import columns_of, first, record_of, where_equal
-from optimizer.adapters.store.tables import (
-    ChampionRow,
-    ExampleRenderingRow,
-    ExposureCountRow,
-    ExposureSumRow,
-    FreezeRow,
-    OverrideRow,
-    ServingVersionRow,
-    TruncatedInputRow,
+from optimizer.adapters.store.tables.events import (
+    EXAMPLE_RENDERINGS as RENDERINGS,
+    EXPOSURE_COUNTS as EXPOSURES,
+    EXPOSURE_SUMS as SUMS,
+    TRUNCATED_INPUTS as TRUNCATED,
 )
+from optimizer.adapters.store.tables.rollouts import CHAMPIONS, FREEZES, OVERRIDES, SERVING_VERSION as VERSION
 from optimizer.core.serving.assignment import Override
 from optimizer.core.serving.rollout import Champion, Freeze
 from optimizer.core.views.rollout_status import ArmExposures
 from optimizer.core.views.variant import Renderings
 from optimizer.ports import Exposure, TruncatedInput
 
-CHAMPIONS = ChampionRow.__table__
-OVERRIDES = OverrideRow.__table__
-FREEZES = FreezeRow.__table__
-VERSION = ServingVersionRow.__table__
 _CURRENT_CHAMPIONS = select(CHAMPIONS).where(CHAMPIONS.c.current.is_(True)).order_by(CHAMPIONS.c.family)
 _CURRENT = _CURRENT_CHAMPIONS.where(CHAMPIONS.c.family == bindparam("of_family"))
 _FREEZES = select(FREEZES).order_by(FREEZES.c.scope)
@@ -129,10 +122,6 @@ class ServingVersionTable:
             tx.execute(insert(VERSION), [{"id": ROW, "version": 0, "ticked_at": at}])
 
 
-EXPOSURES = ExposureCountRow.__table__
-SUMS = ExposureSumRow.__table__
-RENDERINGS = ExampleRenderingRow.__table__
-TRUNCATED = TruncatedInputRow.__table__
 _S = SUMS.c
 
 

@@ -14,7 +14,13 @@ from sqlalchemy import Connection, RowMapping, and_, bindparam, case, delete, fu
 
 from optimizer.adapters.store.engine import upsert
 from optimizer.adapters.store.rows import columns_of, first, newest_first, page_of, record_of, records_in, where_equal
-from optimizer.adapters.store.tables import ScheduleRow, StudyRow, TierAnswersRow, TrialResultRow, TrialRow
+from optimizer.adapters.store.tables.studies import (
+    SCHEDULES,
+    STUDIES,
+    TIER_ANSWERS,
+    TRIAL_RESULTS as RESULTS,
+    TRIALS,
+)
 from optimizer.core.base.errors import Conflict, NotFound
 from optimizer.core.base.values import Budget, ExampleResult, Spend, grouped
 from optimizer.core.scheduling.monthly_budget import RunSpend
@@ -22,11 +28,6 @@ from optimizer.core.scheduling.schedule import StoredSchedule
 from optimizer.core.search.study import ENDED, UNFINISHED, Study, Trial, Trigger, TriggerKind
 from optimizer.ports import TierAnswers
 
-STUDIES = StudyRow.__table__
-TRIALS = TrialRow.__table__
-RESULTS = TrialResultRow.__table__
-TIER_ANSWERS = TierAnswersRow.__table__
-SCHEDULES = ScheduleRow.__table__
 _S, _T = STUDIES.c, TRIALS.c
 _FIGURES = [one for one in _T if one.name not in ("params", "started_at", "finished_at", "mlflow_run_id")]
 _IS_RANKED = and_(_T.status == "complete", _T.score.is_not(None))

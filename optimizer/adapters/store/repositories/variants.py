@@ -27,25 +27,19 @@ from sqlalchemy import (
 
 from optimizer.adapters.store.engine import insert_new
 from optimizer.adapters.store.rows import chunks, families_in, first, record_of
-from optimizer.adapters.store.tables import (
-    FEEDBACK_EVENTS,
-    INTERACTIONS,
-    EvaluationBatchRow,
-    PlaybookEntryRow,
-    PlaybookStepRow,
-    VariantPerformanceRow,
-    VariantRow,
+from optimizer.adapters.store.tables import FEEDBACK_EVENTS, INTERACTIONS
+from optimizer.adapters.store.tables.performance import VARIANT_PERFORMANCE as DAILY
+from optimizer.adapters.store.tables.variants import (
+    EVALUATION_BATCHES as BATCHES,
+    PLAYBOOK_ENTRIES as ENTRIES,
+    PLAYBOOK_STEPS as STEPS,
+    VARIANTS,
 )
 from optimizer.core.evaluation.suite import Check, EvaluationBatch
 from optimizer.core.family.variant import DRAFT, Source, Variant, VariantRecord
 from optimizer.core.search.playbook.entries import Entry
 from optimizer.ports import DaySums, StepRecord
 
-VARIANTS = VariantRow.__table__
-BATCHES = EvaluationBatchRow.__table__
-DAILY = VariantPerformanceRow.__table__
-ENTRIES = PlaybookEntryRow.__table__
-STEPS = PlaybookStepRow.__table__
 _I = INTERACTIONS.c
 FIXED_OF_ENTRY = ("id", "kind", "text", "position", "study", "created_at")
 _PLAIN = ("family", "source", "created_at", "created_by", "note", "file_version", "parent", "study")
