@@ -18,6 +18,7 @@ LEAST_LABELS = {
 }  # the reference table's last row
 WITHIN = 0.06  # a rate of .05 is measured below this by 2,000 runs
 WEEK, TURN, COMES_BACK = "± 10 by the week", "+ 5 for 48 hours", "come back twice a day"
+WINDOW = ", window 24 h"
 BEYOND = (
     WEEK,
     "± 20 by the day",
@@ -185,7 +186,8 @@ def _days(cells: Sequence[Cell]) -> tuple[str, str]:
     other: dict[str, dict[str, str]] = {}
     ends = {"promote": "promoted", "roll_back": "rolled back", "inconclusive": "inconclusive"}
     for (name, mean, what), cell in matching(cells, r"days, (.*), ([+-]\d) pt: (.*) vs .*"):
-        rows = other if name.endswith(BEYOND) or name.startswith(TURN) else held
+        is_beyond = name.removesuffix(WINDOW).endswith(BEYOND) or name.startswith(TURN)
+        rows = other if is_beyond else held
         row = rows.setdefault(f"{name}, {mean} pt", {})
         of_days = ".2f" if what == "days more" else ".1f"
         form = ".3f" if cell["unit"].startswith("share") else of_days if cell["unit"].startswith("days") else ".0f"

@@ -67,6 +67,7 @@ DAYS = json.loads((FILE.parent / "rollout_days.json").read_text(encoding="utf-8"
 BEYOND = (
     "± 10 by the week, +",
     "± 10 by the week, -",
+    "± 10 by the week, window 24 h",
     "+ 5 for 48 hours",
     "± 20 by the day, +",  # its worst hour lies four margins below
     "± 10 by the day, 6,000 users who come back twice a day",

@@ -234,7 +234,10 @@ def listed_price(litellm_id: str) -> ModelPrice | None:
     short, *long = (
         ModelPrice(
             input_usd_per_mtok=float(listed[f"input_cost_per_token{end}"]) * 1e6,
-            output_usd_per_mtok=float(listed.get(f"output_cost_per_token{end}", listed["output_cost_per_token"])) * 1e6,
+            output_usd_per_mtok=float(
+                listed.get(f"output_cost_per_token{end}") or listed["output_cost_per_token"],
+            )
+            * 1e6,
         )
         for end in ends
     )

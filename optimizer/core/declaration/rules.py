@@ -175,21 +175,21 @@ def _prompt(data: Mapping[str, Any]) -> Iterator[Fault]:
     for name, version in versions.items():
         if not isinstance(version, Mapping):
             continue
-        at = ["prompt", "versions", name]
+        place: list[Any] = ["prompt", "versions", name]
         if kind is not None and kind.asks_models:
             if not version.get("content"):
                 detail = "'content' is missing and has no default; add it"
-                yield Fault(pointer=pointer_of([*at, "content"]), detail=detail)
+                yield Fault(pointer=pointer_of([*place, "content"]), detail=detail)
             sent = {key: version.get(key) for key in ("tools", "response_format")}
-            yield from (replace(fault, pointer=pointer_of(at) + fault.pointer) for fault in chat_faults((), sent))
+            yield from (replace(fault, pointer=pointer_of(place) + fault.pointer) for fault in chat_faults((), sent))
         if _is_list(version.get("content")) and version["content"]:
-            yield from _messages(version["content"], [*at, "content"], inputs)
+            yield from _messages(version["content"], [*place, "content"], inputs)
         for key in ("tools", "response_format", "policy"):  # a variant's id is the hash of its JSON
             try:
                 canonical_json(version.get(key))
             except (ValueError, TypeError) as broken:
                 detail = f"it cannot be written as JSON ({broken}); put dates in quotes, and take .nan and .inf out"
-                yield Fault(pointer=pointer_of([*at, key]), detail=detail)
+                yield Fault(pointer=pointer_of([*place, key]), detail=detail)
 
 
 def _messages(messages: Sequence[Any], at: list[Any], inputs: Mapping[str, Any]) -> Iterator[Fault]:

@@ -11,6 +11,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from dataclasses import replace
 from datetime import timedelta
+from typing import Any
 
 import structlog
 
@@ -123,7 +124,7 @@ def _send_study(
         trials = store.studies.trials(tx, id)
         described = families.get(study.family)
         mask = mask_of(described)
-        shown = mask or (lambda text: None)
+        shown: Callable[[Any], Any] = mask or (lambda text: None)
         # Text of released train and dev examples only, as the study's page shows it; of the confirmation the scores
         # without what was written.
         dataset = study.dataset or {}

@@ -239,9 +239,7 @@ def test_a_family_made_is_unmade_by_the_command_that_is_named_and_made_again_wit
     assert "crad" in (folder / "examples.jsonl").read_text()
 
 
-def test_an_import_says_which_labels_the_family_lacks_and_which_no_row_has(
-    detent: Detent, tmp_path: Path
-) -> None:
+def test_an_import_says_which_labels_the_family_lacks_and_which_no_row_has(detent: Detent, tmp_path: Path) -> None:
     create(detent)
     (tmp_path / "more.csv").write_text("message,label\nlast,card\nnew,refnud\n")
     told = detent("import", "more.csv", "--family", "triage").stderr

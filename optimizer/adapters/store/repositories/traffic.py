@@ -23,7 +23,7 @@ from sqlalchemy import (
     select,
 )
 
-from optimizer.adapters.store.families import key_of
+from optimizer.adapters.store.family_names import key_of
 from optimizer.adapters.store.repositories.events import interaction_of, outcome_value
 from optimizer.adapters.store.repositories.observations import is_timeout
 from optimizer.adapters.store.rows import chunks
