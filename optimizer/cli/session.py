@@ -9,6 +9,7 @@ import os
 import re
 import threading
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from functools import cached_property
 from pathlib import Path
@@ -230,15 +231,15 @@ class Session:
     @cached_property
     def context(self) -> Context:
         """The context of use cases in this process."""
-        return wiring.home_context(
+        context = wiring.home_context(
             self.settings,
             actor=self.actor,
             store=self.store,
             clock=self.clock,
             families=self.families,
-            progress=self.progress,
             not_ready=lambda: self.server.why_not_ready() if self.server is not None else None,
         )
+        return replace(context, progress=self.progress)
 
     @cached_property
     def store(self) -> Store:

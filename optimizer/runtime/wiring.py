@@ -151,7 +151,6 @@ def home_context(
     store: Store | None = None,
     clock: Clock | None = None,
     families: FamilySource | None = None,
-    progress: Callable[[int, int], None] | None = None,
     not_ready: Callable[[], str | None] = lambda: None,
 ) -> Context:
     """The Context of a use case, for a process that answers no requests. What it has not open is opened here.
@@ -183,7 +182,6 @@ def home_context(
         verify=lambda token: verify_token(token, open_secrets(settings).token_keys, the_clock.now()),
         fit_judge=fit_judge,
         serving_health=lambda: health_beside_server(the_store, the_clock, not_ready()),
-        progress=progress,
     )
 
 

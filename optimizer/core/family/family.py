@@ -27,6 +27,7 @@ from pydantic import (
 from optimizer.core.base.answers import Json
 from optimizer.core.base.errors import Fault, NotFound
 from optimizer.core.base.registry import Registry, declares
+from optimizer.core.family.masking import Masker
 from optimizer.core.family.metrics import METRICS
 from optimizer.core.family.settings import (
     Cache,
@@ -402,3 +403,10 @@ def declared_kind(data: Mapping[str, Any]) -> FamilyKind | None:
 @cache
 def _named(name: str) -> FamilyKind:
     return KINDS[name].make()
+
+
+def mask_of(family: Family | None) -> Callable[[Any], Any] | None:
+    """What is done to texts of examples before they are shown; None where they may not be, for only metadata is kept or
+    no rule is known.
+    """
+    return None if family is None or family.privacy.store == "metadata" else Masker(family.privacy.rules).mask

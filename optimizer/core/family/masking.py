@@ -15,14 +15,11 @@ from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from functools import cache
 from itertools import accumulate, count
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import regex  # reads as re does, lets other threads run meanwhile, and can be told when to give up
 
 from optimizer.core.base.errors import InvalidInput
-
-if TYPE_CHECKING:
-    from optimizer.core.family.family import Family
 
 CARD_CHARS = (13, 19)
 IBAN_CHARS = (15, 34)
@@ -307,13 +304,6 @@ class Masker:
 def masker_of(rules: tuple[str, ...]) -> Masker:
     """The masker of built-in rules, which have no state, so it is made once."""
     return Masker(rules)
-
-
-def mask_of(family: Family | None) -> Callable[[Any], Any] | None:
-    """What is done to texts of examples before they are shown; None where they may not be, for only metadata is kept or
-    no rule is known.
-    """
-    return None if family is None or family.privacy.store == "metadata" else Masker(family.privacy.rules).mask
 
 
 class _OwnRule:

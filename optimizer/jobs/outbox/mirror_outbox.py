@@ -15,8 +15,7 @@ from typing import Any
 
 import structlog
 
-from optimizer.core.family.family import Family
-from optimizer.core.family.masking import mask_of
+from optimizer.core.family.family import Family, mask_of
 from optimizer.core.family.variant import Variant
 from optimizer.core.search.study import ENDED
 from optimizer.core.serving.family_names import is_retired

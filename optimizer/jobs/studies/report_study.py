@@ -9,8 +9,7 @@ from typing import Any
 from optimizer.core.base.values import ExampleResult
 from optimizer.core.evaluation.judging.calibration import Calibration
 from optimizer.core.evaluation.judging.report import JudgedScores, judged_scores
-from optimizer.core.family.family import Family
-from optimizer.core.family.masking import mask_of
+from optimizer.core.family.family import Family, mask_of
 from optimizer.core.family.variant import Variant, VariantRecord
 from optimizer.core.search.study import JUDGED_BY, Study
 from optimizer.core.views.study_front import unpriced_of

@@ -248,8 +248,8 @@ def _among(
         select(_C.family, _C.input).where(_C.family.in_(some), *rows)
         for some in chunks(sorted(family for family, own in inputs.items() if own))
     )
-    asked = {(row.family, of(row.input)) for query in queries for row in tx.execute(query)}
-    return asked & {(family, input) for family, own in inputs.items() for input in own}
+    questions = {(row.family, of(row.input)) for query in queries for row in tx.execute(query)}
+    return questions & {(family, input) for family, own in inputs.items() for input in own}
 
 
 def _columns(example: Example, placed: PlacedExample | None) -> dict[str, Any]:
