@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import replace
 from typing import Any, TypeGuard
 
 from optimizer.core.base.canonical import canonical_json
@@ -17,7 +16,6 @@ from optimizer.core.family.metrics import METRICS, MetricRecord, unknown_metric
 from optimizer.core.family.parsers import PARSERS, unknown_parser
 from optimizer.core.family.settings import DIMENSIONS, JUDGE_METRIC, is_named
 from optimizer.core.family.variant import DEFAULT_SPACE, ROLES, VARIABLE, space_faults
-from optimizer.core.models.wire import chat_faults
 
 _DOTTED = re.compile(r"[A-Za-z_]\w*(?:\.[A-Za-z_]\w*)+")
 _BRACES = re.compile(r"\{\{(.*?)\}\}", re.DOTALL)
@@ -176,13 +174,10 @@ def _prompt(data: Mapping[str, Any]) -> Iterator[Fault]:
         if not isinstance(version, Mapping):
             continue
         place: list[Any] = ["prompt", "versions", name]
-        if kind is not None and kind.asks_models:
-            if not version.get("content"):
-                detail = "'content' is missing and has no default; add it"
-                yield Fault(pointer=pointer_of([*place, "content"]), detail=detail)
-            sent = {key: version.get(key) for key in ("tools", "response_format")}
-            yield from (replace(fault, pointer=pointer_of(place) + fault.pointer) for fault in chat_faults((), sent))
-        if _is_list(version.get("content")) and version["content"]:
+        if kind is not None and kind.asks_models and not version.get("content"):
+            detail = "'content' is missing and has no default; add it"
+            yield Fault(pointer=pointer_of([*place, "content"]), detail=detail)
+        elif _is_list(version.get("content")):
             yield from _messages(version["content"], [*place, "content"], inputs)
         for key in ("tools", "response_format", "policy"):  # a variant's id is the hash of its JSON
             try:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from optimizer.core.base.errors import BudgetExhausted, DetentError, InvalidInput, NotFound
+from optimizer.core.base.errors import BudgetExhausted, Busy, DetentError, InvalidInput, NotFound
 from optimizer.core.evaluation.suite import DEFAULT, FULL, suites_of
 from optimizer.core.evaluation.trivial_baselines import Classify
 from optimizer.core.family.family import Family
@@ -73,6 +73,8 @@ def evaluate_suites(
     for one in scopes_of(family, scope):
         try:
             reports.append(evaluate_variant(context, family, record.variant, one, classify=classify, calls=source))
+        except Busy:  # the run is taken up again
+            raise
         except (BudgetExhausted, DetentError) as reason:
             failure = failure if isinstance(reason, BudgetExhausted) else reason
             not_measured.append(NotMeasured(suite=one.suite or DEFAULT, why=str(reason)))

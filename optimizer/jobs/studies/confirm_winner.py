@@ -42,7 +42,7 @@ from optimizer.core.statistics.noninferiority import NotLower, largest_loss, not
 from optimizer.core.views.study_headline import CALLED
 from optimizer.jobs.dataset.build_dataset import open_holdout
 from optimizer.jobs.families.vouch_for_judge import judge_gates, latest_calibration
-from optimizer.jobs.studies.context import StopFlag, StudyRun, variant_of
+from optimizer.jobs.studies.context import StopFlag, StudyRun
 from optimizer.jobs.studies.evaluation import Measures
 from optimizer.jobs.studies.kinds.kind import study_kind
 from optimizer.ports import SealedHoldout
@@ -142,8 +142,9 @@ def confirm_winner(
             "summary": f"Not confirmed: {reason}.",
         }
         return ConfirmationResult(winner=best.variant, outcome="not_confirmed", record=nothing_scored)
-    result = _confirmed(run, best, steps, settings, looks)
-    fixed = fixed_rendering(next(variant for variant in variants if variant.id == best.variant))
+    winner = next(variant for variant in variants if variant.id == best.variant)
+    result = _confirmed(run, best, winner, steps, settings, looks)
+    fixed = fixed_rendering(winner)
     if fixed is None:
         return result
     scored = _score_fixed(run, evaluator, fixed, best, examples)
@@ -213,7 +214,12 @@ def _not_lower(
 
 
 def _confirmed(
-    run: StudyRun, best: _VariantComparison, steps: Sequence[SequenceTest], settings: GateSettings, looks: int
+    run: StudyRun,
+    best: _VariantComparison,
+    winner: Variant,
+    steps: Sequence[SequenceTest],
+    settings: GateSettings,
+    looks: int,
 ) -> ConfirmationResult:
     seed, saving = (
         run.study.seed,
@@ -247,7 +253,6 @@ def _confirmed(
             "saving_from": saving.champion,
             "saving_to": saving.winner,
         }
-    winner = variant_of(run.store, run.family.name, best.variant)
     for arm, variant, results in (("champion", run.champion, best.champion), ("winner", winner, best.results)):
         record |= _figures(arm, results, is_priced=all_priced(run.family, [variant], run.models.price))
     if run.study.move_to is not None:

@@ -341,7 +341,6 @@ ON_THE_STORE = {
     "service/by_itself.py": MACHINE,
     "service/serve.py": MACHINE,
     "session.py": "opens it",
-    "study/open_project.py": UNSERVED,
     "study/run.py": UNSERVED,
 }
 

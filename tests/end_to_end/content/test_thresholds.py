@@ -123,7 +123,7 @@ def test_cannot_tell_is_an_answer_of_its_own(home: Path, capsys: pytest.CaptureF
         "an unknown variant": (("--aggressive", "v_000000000000"), 1, "detent variant list"),
         "a missing file": (("--aggressive", "nowhere/early_exit.yaml"), 1, "There is no file"),
         "a file of another name": (("--aggressive", "items.yaml"), 1, "There is no file"),
-        "a confidence in percent": (("--confidence", "95"), 2, "between 0 and 1"),
+        "a confidence in percent": (("--confidence", "95"), 2, "less than or equal to 0.999999"),
     },
 )
 def test_what_cannot_be_compared_is_refused_with_what_to_do(

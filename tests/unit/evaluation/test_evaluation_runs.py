@@ -6,7 +6,7 @@ from dataclasses import replace
 
 import pytest
 
-from optimizer.core.base.errors import BudgetTooSmall, Conflict, InvalidInput, NotFound
+from optimizer.core.base.errors import BudgetTooSmall, Busy, Conflict, InvalidInput, NotFound
 from optimizer.core.family.variant import VariantRecord
 from optimizer.jobs.request import ItemActRequest, ItemRequest, PageRequest
 from optimizer.jobs.runs import evaluate_suites
@@ -118,6 +118,24 @@ def test_what_a_suite_cost_is_reported_though_another_cannot_be_asked(tmp_path, 
     made = place.do(run)
     assert (made.status, [one.suite_name for one in made.result.suites]) == ("finished", ["quick"])
     assert [(one.suite, one.why) for one in made.result.not_measured] == [("long", "It was changed meanwhile.")]
+
+
+def test_a_suite_that_meets_a_locked_store_is_measured_when_the_run_goes_on(tmp_path, monkeypatch):
+    family = topic_family(targets={"quick": {"n": 3, "errors": 0.5}, "long": {"n": 5, "mean_score": 0.5}})
+    place = Evaluated(World(tmp_path, family=family, model=TopicModel(needs=0)).fill(n_dev=8))
+    run, evaluate = place.start(suite="full", n=None), evaluate_suites.evaluate_variant
+    locked = [Busy("Another process holds the store.")]
+
+    def once_locked(*about, **options):
+        if about[3].suite == "long" and locked:
+            raise locked.pop()
+        return evaluate(*about, **options)
+
+    monkeypatch.setattr(evaluate_suites, "evaluate_variant", once_locked)
+    with pytest.raises(Busy):
+        place.do(run)
+    report = place.do(run).result
+    assert ([one.suite_name for one in report.suites], report.not_measured) == (["quick", "long"], [])
 
 
 def test_a_killed_worker_goes_on_asks_nothing_twice_and_keeps_one_batch(tmp_path):

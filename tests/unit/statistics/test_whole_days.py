@@ -28,6 +28,15 @@ from tests.unit.statistics.blocks import LADDER, after_all, block
 T0 = datetime(2026, 11, 23, 10, tzinfo=UTC)
 HOUR, DAY = timedelta(hours=1), timedelta(days=1)
 MEASURED = Path(__file__).parents[3] / "docs" / "reference" / "statistics-measured.md"
+WINDOW = ", window 24 h"
+
+
+def measured(case: str) -> list[float]:
+    """The shares of the case's row, per hundred, in the page's order."""
+    row = next(line for line in MEASURED.read_text(encoding="utf-8").splitlines() if line.startswith(f"| {case} "))
+    return [100 * float(share) for share in re.findall(r"0\.\d{3}(?= \()", row)]
+
+
 START = QualityGate.start(margin=0.05, champion_mean=0.8)
 
 
@@ -241,16 +250,17 @@ class TestForecast:
         )
         assert "a unit sends 2.0 requests a day" in forecast_rollout(self.plan, week).holds
         by_days = forecast_rollout(self.plan, replace(week, n_units=35_000)).holds
-        row = next(line for line in MEASURED.read_text(encoding="utf-8").splitlines() if "by the week, -5 pt" in line)
-        promoted = float(re.findall(r"0\.\d{3}(?= \()", row)[0])
         assert "over whole days" in by_days
-        assert f"{100 * promoted:.0f} in 100 wrong promotions" in by_days
+        (by_window, *_), (at_once, *_) = (measured(f"± 10 by the week{window}, -5 pt") for window in (WINDOW, ""))
+        assert f"{by_window:.0f} in 100 wrong promotions, {at_once:.0f} without a feedback window" in by_days
 
     @pytest.mark.parametrize("whole_days", [True, False])
     def test_what_turns_after_the_hours_that_were_watched_is_told_with_its_figure(self, whole_days: bool) -> None:
         settings = RolloutSettings(margin=0.05, whole_days=whole_days).model_dump(mode="json") | {"champion_mean": 0.8}
         holds = forecast_rollout(plan_of(settings, (0.1, 0.5), Lift()), None).holds
-        row = next(line for line in MEASURED.read_text(encoding="utf-8").splitlines() if "then - 10, +5 pt" in line)
-        promoted, told = (float(share) for share in re.findall(r"0\.\d{3}(?= \()", row))
-        assert f"{100 * promoted:.0f} of 100" in holds
-        assert holds.endswith(f"told of {100 * told:.0f}.")
+        (promoted, alarmed), without = (
+            measured(f"+ 5 for 48 hours, then - 10{window}, +5 pt") for window in (WINDOW, "")
+        )
+        assert f"in {promoted:.0f} of 100 rollouts with a feedback window of a day" in holds
+        assert f"told of {promoted * alarmed / 100:.0f} of these" in holds
+        assert holds.endswith("without a window in {:.0f}, and told of {:.0f}.".format(*without))
