@@ -17,7 +17,6 @@ from optimizer.core.declaration.read import parse_family
 from optimizer.core.family.family import Family
 from optimizer.core.feedback.events import Arm, FeedbackEvent, Interaction
 from optimizer.core.rollout.blocks import StoredBlock, window_start
-from optimizer.core.rollout.start import fixed_settings
 from optimizer.core.rollout.transitions import OperatorAct
 from optimizer.core.serving.assignment import Holdback, cohort_start, holdback_of
 from optimizer.core.serving.rollout import Champion, Decision, Rollout, is_frozen
@@ -330,12 +329,3 @@ class World:
         self.store.write(keep)
         events.clear()
         counts.clear()
-
-
-def settings_without(missing: str) -> Any:
-    """As a release before the setting fixed them."""
-
-    def fixed(*args: Any, **options: Any) -> dict[str, Any]:
-        return {name: value for name, value in fixed_settings(*args, **options).items() if name != missing}
-
-    return patch("optimizer.jobs.rollouts.fix_settings.fixed_settings", fixed)

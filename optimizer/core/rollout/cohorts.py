@@ -111,7 +111,7 @@ def served_for(rollout: Rollout, clock_now: datetime, *, share: float | None = N
 
 
 def running_time(rollout: Rollout, clock_now: datetime) -> timedelta:
-    """What ``max_days`` limits: the time served. For rollouts from before rules 2 lapses and freezes count, too."""
-    if rollout.settings.get("rules", 1) > 1 or not rollout.stage_history:
+    """What ``max_days`` limits: the time served; where no ``max_days_served`` is fixed, also lapses and freezes."""
+    if rollout.settings.get("max_days_served") or not rollout.stage_history:
         return served_for(rollout, clock_now)
     return clock_now - datetime.fromisoformat(rollout.stage_history[0]["clock_from"])

@@ -34,7 +34,6 @@ ERRORS_UNKNOWN = 0.05  # the first bets assume it; the evidence is valid from an
 SILENCE_WINDOW_S = (
     600  # the stretch in which fetches and reports are compared; while nothing is wrong another one follows
 )
-STILL_SILENT_S, STILL_SILENT_FETCHES = 30, 20  # of the stretches that ask whether a silence goes on
 LIMIT_WINDOW_MIN = 60
 DAY, WEEK = timedelta(days=1), timedelta(days=7)
 
@@ -55,8 +54,7 @@ class StageCounts:
 class Silence:
     """Fetches and reports of both arms since ``since``.
 
-    ``found_at``: since when the candidate reports less than half as often as the champion. From then on the
-    candidate's are counted anew every half minute, the champion's go on.
+    ``found_at``: since when the candidate reports less than half as often as the champion.
     """
 
     stage: int = -1
@@ -141,7 +139,7 @@ def begin(settings: Mapping[str, Any]) -> EvidenceState:
     """The state before the first block.
 
     The errors guardrail runs from the start, latency and cost from the first baseline on. Rollouts whose settings are
-    older than ``whole_days``, ``roll_weights`` or ``rules`` lack it, and keep the rule that they began with.
+    older than ``whole_days`` or ``roll_weights`` lack it, and keep the rule that they began with.
     """
     metric, margins = settings.get("metric") or {}, settings.get("guardrails") or {}
     gate = QualityGate.start(
@@ -166,7 +164,7 @@ def after(
 ) -> EvidenceState:
     """The state one block later."""
     if block.kind == "guardrails":  # nearly all of them
-        return _guardrails(state, block, settings)
+        return _guardrails(state, block)
     following = replace(state, n_blocks=block.seq, head=block.hash)
     if block.kind == "late":
         comparison = comparison_of(block.content, "late")
@@ -304,7 +302,7 @@ def recomputed_name(stage: int, arm: str, key: str) -> str:
     return f"{stage}/{arm}/{key}"
 
 
-def _guardrails(state: EvidenceState, block: StoredBlock, settings: Mapping[str, Any]) -> EvidenceState:
+def _guardrails(state: EvidenceState, block: StoredBlock) -> EvidenceState:
     content, guardrails = block.content, dict(state.guardrails)
     for kind, guardrail in state.guardrails.items():
         comparison = comparison_of(content, kind)
@@ -344,42 +342,40 @@ def _guardrails(state: EvidenceState, block: StoredBlock, settings: Mapping[str,
         guardrails=guardrails,
         compared=(*state.compared, stage) if is_compared and stage not in state.compared else state.compared,
         failures=failures,
-        silence=_silence(state.silence, content, begun, asks_again=settings.get("rules", 1) > 1),
+        silence=_silence(state.silence, content, begun),
         minutes=((*recent, present_minute)),
         seen_until=datetime.fromtimestamp(begun.timestamp() + SECONDS, begun.tzinfo),
     )
 
 
-def _silence(before: Silence, content: Mapping[str, Any], begun: datetime, *, asks_again: bool) -> Silence:
-    """Args:
-    asks_again: whether a silence that was found ends with half a minute of reports, as of rules 2; else they have to
-        make up for what is missing since its stretch began.
-    """
+def _silence(before: Silence, content: Mapping[str, Any], begun: datetime) -> Silence:
     stage, fetches, reports = int(content["stage"]), content["fetches"], content["reports"]
     if stage < before.stage:  # tokens of the stage before: neither arm's present share
         return before
-    seconds = (begun - before.since).total_seconds() if before.since is not None else 0.0
-    is_over = before.found_at is None and seconds >= SILENCE_WINDOW_S
-    if asks_again and before.found_at is not None and before.since is not None:
-        is_first = before.since <= before.found_at
-        if is_first or (seconds >= STILL_SILENT_S and before.fetches_c >= STILL_SILENT_FETCHES):
-            is_over = not is_first and not _is_silent(before, window=None)
-            before = replace(before, since=begun, fetches_c=0, reports_c=0)
-    if before.stage != stage or before.since is None or is_over:
+    old = (
+        before.since is not None
+        and (begun - before.since).total_seconds() >= SILENCE_WINDOW_S
+        and before.found_at is None
+    )
+    if before.stage != stage or before.since is None or old:
         before = Silence(stage=stage, window=before.window + 1 if before.stage == stage else 1, since=begun)
-    counted = replace(
-        before,
+    counted = Silence(
+        stage=before.stage,
+        window=before.window,
+        since=before.since,
+        found_at=before.found_at,
         fetches_c=before.fetches_c + fetches["candidate"],
         fetches_b=before.fetches_b + fetches["champion"],
         reports_c=before.reports_c + reports["candidate"],
         reports_b=before.reports_b + reports["champion"],
     )
-    if asks_again and counted.found_at is not None:
-        return counted
-    if not _is_silent(counted, window=counted.window):
+    silent = is_silent(
+        counted.reports_c,
+        counted.reports_b,
+        fetches_c=counted.fetches_c,
+        fetches_b=counted.fetches_b,
+        window=counted.window,
+    )
+    if not silent:
         return counted if counted.found_at is None else replace(counted, found_at=None)
     return counted if counted.found_at is not None else replace(counted, found_at=begun)
-
-
-def _is_silent(s: Silence, *, window: int | None) -> bool:
-    return is_silent(s.reports_c, s.reports_b, fetches_c=s.fetches_c, fetches_b=s.fetches_b, window=window)

@@ -41,7 +41,7 @@ def label_rates_differ(labelled_c: int, labelled_b: int, *, units_c: int, units_
     return sample_ratio_log_e(labelled_c, labelled_b, pi=units_c / (units_c + units_b)) >= threshold(ALPHA_LABELS)
 
 
-def is_silent(reports_c: int, reports_b: int, *, fetches_c: int, fetches_b: int, window: int | None = 1) -> bool:
+def is_silent(reports_c: int, reports_b: int, *, fetches_c: int, fetches_b: int, window: int = 1) -> bool:
     """Does the candidate report less than half as often per fetch as the champion, beyond chance?
 
     It may crash the application. A fetch counts for one report at most: one session may send twenty, and those are not
@@ -49,13 +49,11 @@ def is_silent(reports_c: int, reports_b: int, *, fetches_c: int, fetches_b: int,
 
     Args:
         window: which look of its stage this is, from 1 on; look k may err at .001 / (k (k + 1)), all of a stage
-            together at .001. None: of a silence that was found before, whatever chance says.
+            together at .001.
     """
     reports_c, reports_b = min(reports_c, fetches_c), min(reports_b, fetches_b)
     if not fetches_c or not fetches_b or reports_c / fetches_c >= reports_b / fetches_b / 2:
         return False
-    if window is None:
-        return True
     return sample_ratio_log_e(reports_c, reports_b, pi=fetches_c / (fetches_c + fetches_b)) >= threshold(
         ALPHA_RATIO / (window * (window + 1))
     )

@@ -11,7 +11,7 @@ import pytest
 
 from optimizer.adapters.store import Database
 from tests.stores import keep_events
-from tests.worlds.rollout_world import Behaviour, World, settings_without
+from tests.worlds.rollout_world import Behaviour, World
 
 DOWN = Behaviour(errors=1.0)
 USUAL = Behaviour()
@@ -116,27 +116,6 @@ def test_a_short_silence_is_forgiven(world: World) -> None:
     world.run(240, per_second=4)
     assert world.moves() == ["deploy", "hold", "resume"]
     assert world.alerts() == set()
-
-
-@pytest.mark.parametrize(
-    ("minutes", "missing", "moves"),
-    [
-        (3, "", ["deploy", "hold", "resume"]),
-        (6, "", ["deploy", "hold", "rollback"]),
-        pytest.param(3, "rules", ["deploy", "hold", "rollback"], id="of before silences were asked after again"),
-    ],
-)
-def test_a_silence_from_the_start_ends_a_rollout_where_it_lasts_five_minutes(
-    minutes: int, missing: str, moves: list[str], world: World
-) -> None:
-    world.behaviours[world.candidate] = Behaviour(silent=True)
-    with settings_without(missing):
-        world.start()
-    world.run(60 * minutes, per_second=10)
-    world.behaviours[world.candidate] = USUAL
-    world.run(420, per_second=10)
-    assert world.moves() == moves
-    assert world.verified().problems == ()
 
 
 def test_a_family_that_goes_to_sleep_shows_no_more_of_a_silent_candidate(world: World) -> None:

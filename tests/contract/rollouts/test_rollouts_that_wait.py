@@ -9,6 +9,7 @@ from dataclasses import replace
 from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any
+from unittest.mock import patch
 
 import pytest
 
@@ -16,6 +17,7 @@ from optimizer.adapters.store import Database
 from optimizer.core.base.errors import Conflict, GateNotMet
 from optimizer.core.rollout.evidence_state import from_text
 from optimizer.core.rollout.next_action import next_action
+from optimizer.core.rollout.start import fixed_settings
 from optimizer.core.statistics.outcomes import threshold
 from optimizer.core.views.rollout_status import RolloutView
 from optimizer.jobs.feedback.roll_up_minutes import roll_up_minutes
@@ -25,7 +27,7 @@ from tests.clock import Clock
 from tests.rows.rollout_acts import start_rollout
 from tests.stores import new_database
 from tests.worlds.contexts import context_of
-from tests.worlds.rollout_world import Behaviour, F, World, settings_without
+from tests.worlds.rollout_world import Behaviour, F, World
 
 BETTER = Behaviour(success=0.97)
 
@@ -81,7 +83,7 @@ def test_a_rollout_that_has_had_its_days_ends_without_shipping_also_while_held(d
     assert world.tenure.variant == world.champion
 
 
-@pytest.mark.parametrize("missing", ["", "rules"])
+@pytest.mark.parametrize("missing", ["", "max_days_served"])
 def test_days_under_a_freeze_are_none_of_a_rollouts_days_but_in_older_rollouts(
     missing: str, database: Database
 ) -> None:
@@ -93,7 +95,7 @@ def test_days_under_a_freeze_are_none_of_a_rollouts_days_but_in_older_rollouts(
     world.keep_lease(600)
     unfreeze(context_of(world.store, world.clock), FreezeRequest(family=F, reason="over"))
     world.climb(2)
-    is_old = missing == "rules"
+    is_old = missing == "max_days_served"
     assert (world.rollout.outcome, "0.25 days are over" in (world.rollout.reason or "")) == (
         ("inconclusive", True) if is_old else (None, False)
     )
@@ -287,6 +289,15 @@ def test_a_rollout_from_before_the_weights_of_days_verifies_by_those_of_its_gate
     assert world.rollout.outcome == "worse"
     assert world.decisions[-1].content["inputs"]["evidence"]["whole_days"]["roll"] >= threshold(0.025)
     assert world.verified().problems == ()
+
+
+def settings_without(missing: str) -> Any:
+    """As a release before the setting fixed them."""
+
+    def fixed(*args: Any, **options: Any) -> dict[str, Any]:
+        return {name: value for name, value in fixed_settings(*args, **options).items() if name != missing}
+
+    return patch("optimizer.jobs.rollouts.fix_settings.fixed_settings", fixed)
 
 
 def rollout_view_of(world: World) -> RolloutView:
