@@ -7,7 +7,7 @@ import threading
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any
 
 from api.access.answer_lengths import AnswerLengths
@@ -29,6 +29,7 @@ from optimizer.jobs.calls.student_shelf import is_student
 from optimizer.ports import ModelCatalogue, Store
 
 SOON_S = 2  # by then some call under way may have been answered
+CLOCK_RAN_AHEAD = timedelta(minutes=1)  # longer than between a look at the clock and the use of what it said
 
 
 class HourlyMoney:
@@ -103,11 +104,13 @@ class HourlyMoney:
             spent_usd = {family: store.events.cost_usd(tx, family, start) for family in families}
         with self._lock:
             self._turn(now)
-            self._recorded.update(spent_usd)
+            if self._hour == start:
+                self._recorded.update(spent_usd)
 
     def _turn(self, now: datetime) -> None:
         hour = floor(now, HOUR)
-        if hour != self._hour:  # an earlier one where a clock that ran ahead was put right
+        # Back to an earlier hour where a clock that ran ahead was put right, not for a look right before the hour.
+        if self._hour is None or hour > self._hour or self._hour - now >= CLOCK_RAN_AHEAD:
             self._hour, self._counted, self._recorded = hour, {}, {}
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from contextlib import ExitStack, suppress
 from datetime import UTC, datetime, timedelta
 from typing import Any
+from unittest.mock import MagicMock
 
 import pytest
 
@@ -56,6 +57,16 @@ def test_what_was_counted_under_a_clock_that_ran_ahead_holds_nothing_back_once_i
     money = HourlyMoney()
     money.add("f", 1.0, NOW + timedelta(hours=6))
     require_left(money)
+
+
+def test_who_looked_at_the_clock_right_before_an_hour_ended_changes_nothing_of_what_the_next_one_has_spent() -> None:
+    money, hour, store = HourlyMoney(), NOW.replace(minute=0), MagicMock()
+    store.events.cost_usd.return_value = 9.0  # of the hour before
+    before = hour - timedelta(milliseconds=100)
+    money.add("f", 0.4, hour)
+    assert money.spent_usd("f", before) == money.spent_usd("f", hour) == 0.4
+    money.read(store, ["f"], before)
+    assert money.spent_usd("f", hour) == 0.4
 
 
 class Catalogue:
