@@ -160,7 +160,7 @@ class _ModelPart:
     family: str
     limit: float
     minutes: Sequence[MinuteTally]
-    inside: Sequence[MinuteTally]  # by the limit that it has to come back to
+    inside: Sequence[MinuteTally]  # by the limit that it has to come back to; none where no alert is open
 
 
 class RuleWatcher:
@@ -259,16 +259,17 @@ class RuleWatcher:
             names = [name for name in rows_of if rule.concerns(name)]
             for model in sorted({row.model for name in names for row in rows_of[name] if row.model}):
                 name = f"{rule.name} {model}"
+                open_since = this.open_since(None, name)
                 parts = [
                     part
                     for family in names
-                    if (part := self._model_part(this, rule, family, model, rows_of[family])) is not None
+                    if (part := self._model_part(this, rule, family, model, rows_of[family], open_since)) is not None
                 ]
                 n = sum(tally.n for part in parts for tally in part.minutes)
                 if not n:
                     continue
                 limit = sum(part.limit * tally.n for part in parts for tally in part.minutes) / n
-                minutes, open_since = merged(part.minutes for part in parts), this.open_since(None, name)
+                minutes = merged(part.minutes for part in parts)
                 inside = None if open_since is None else merged(part.inside for part in parts)
                 finding = look(rule, minutes, this.until, limit, open_since=open_since, inside=inside)
                 if finding is None:
@@ -280,7 +281,13 @@ class RuleWatcher:
                     yield _alert(this, rule, None, name, f"{finding_text(rule, finding, None)}.{where}")
 
     def _model_part(
-        self, this: _MinuteLook, rule: AlertRule, family: str, model: str, rows: Sequence[MinuteSums]
+        self,
+        this: _MinuteLook,
+        rule: AlertRule,
+        family: str,
+        model: str,
+        rows: Sequence[MinuteSums],
+        open_since: datetime | None,
     ) -> _ModelPart | None:
         """None where the family does not ask the model, or nobody knows what is usual."""
         own = [row for row in rows if row.model == model]
@@ -290,8 +297,8 @@ class RuleWatcher:
         limit = limit_of(rule, usual)
         if limit is None:
             return None
-        minutes, inside = (tallies(rule, own, each) for each in (limit, inner_limit(rule, limit)))
-        return _ModelPart(family=family, limit=limit, minutes=minutes, inside=inside)
+        inside = () if open_since is None else tallies(rule, own, inner_limit(rule, limit))
+        return _ModelPart(family=family, limit=limit, minutes=tallies(rule, own, limit), inside=inside)
 
     def _of_home(self, this: _MinuteLook, rules: Sequence[AlertRule], figures: HomeFigures) -> Iterable[Alert]:
         for rule in rules:

@@ -8,7 +8,7 @@ from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
 from typing import Any, Literal, cast
-from unittest.mock import Mock
+from unittest.mock import Mock, patch
 
 import pytest
 import typer
@@ -18,7 +18,7 @@ from optimizer.adapters.store import Database
 from optimizer.cli.app import app
 from optimizer.core.base.errors import Busy
 from optimizer.core.base.minute_sums import MinuteSums
-from optimizer.core.rollout.alert_rules import METRICS, AlertRule, Metric
+from optimizer.core.rollout.alert_rules import METRICS, AlertRule, Metric, tallies
 from optimizer.core.serving.champion import first, next_tenure
 from optimizer.jobs.champions.read_rules import RulesRequest, read_rules
 from optimizer.jobs.champions.watch_limits import OUT_OF_LIMITS
@@ -195,7 +195,9 @@ def test_a_model_is_watched_over_all_families_that_ask_it(store: Database) -> No
     rule = AlertRule(name="model_errors", metric="errors", scope="model", above=0.03)
     summed(store, clock, [minute(clock, n=10, failed=5), minute(clock, n=10, failed=5, family="other")])
     families = {FAMILY: family(), "other": family("other")}
-    (alert,) = RuleWatcher(store, clock).look(families, [rule])
+    with patch("optimizer.jobs.champions.watch_rules.tallies", wraps=tallies) as counted:
+        (alert,) = RuleWatcher(store, clock).look(families, [rule])
+    assert counted.call_count == 2, "once for each family: no alert was open"
     assert (alert.family, alert.subject) == (None, "model_errors m")
     assert f"Families: {FAMILY}, other." in alert.detail
 
