@@ -127,17 +127,10 @@ class DetentBulkProvider(AbstractProvider):
         reason = Reason[flag["reason"]]
         return FlagResolutionDetails(flag["value"], reason=reason, variant=flag["variant"], flag_metadata=metadata)
 
-    def resolve_boolean_details(self, *_: Any, **__: Any) -> FlagResolutionDetails[bool]:
-        raise _no_object()
+    def _refuse(self, *_: Any, **__: Any) -> Any:
+        raise TypeMismatchError("A prompt is an object: ask with get_object_details.")
 
-    def resolve_string_details(self, *_: Any, **__: Any) -> FlagResolutionDetails[str]:
-        raise _no_object()
-
-    def resolve_integer_details(self, *_: Any, **__: Any) -> FlagResolutionDetails[int]:
-        raise _no_object()
-
-    def resolve_float_details(self, *_: Any, **__: Any) -> FlagResolutionDetails[float]:
-        raise _no_object()
+    resolve_boolean_details = resolve_string_details = resolve_integer_details = resolve_float_details = _refuse
 
     def track(
         self,
@@ -290,10 +283,6 @@ def _track(detent: BaseClient, name: str, details: TrackingEventDetails | None) 
         detent.feedback(assignment, **outcome)
     except (ValueError, TypeError, InvalidAssignment) as error:
         log.warning("the outcome %r was dropped (%s): give assignment, and success, score or label", name, error)
-
-
-def _no_object() -> OpenFeatureError:
-    return TypeMismatchError("A prompt is an object: ask with get_object_details.")
 
 
 def _headers(key: str | None) -> dict[str, str]:
