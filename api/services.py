@@ -25,6 +25,7 @@ from api.serving import ServingState
 from api.snapshot import Snapshots
 from optimizer.adapters.files.secrets import Secrets
 from optimizer.adapters.files.spool import SPOOLS, waiting_ids
+from optimizer.adapters.models.language_models import PricesByName
 from optimizer.content.core.policy.flags import Flags
 from optimizer.core.base.errors import InvalidInput
 from optimizer.core.family.family import Family
@@ -92,7 +93,7 @@ class Services:
         self._use(self.secrets)
         self.examples = ExampleShelf(self.store)
         self.serving.on_new_version.append(self.read_keys)
-        self.prices = wiring.prices_by_name(self.settings)
+        self.prices = PricesByName(self.settings.models_file)
         self.waiting = partial(waiting_ids, self.settings.var() / SPOOLS)
         limits = self.settings.limits
         windows: Callable[[int, str], MinuteWindows] = MinuteWindows

@@ -27,6 +27,7 @@ from api.http.in_flight import InFlight
 from api.lifecycle import ServingVersionMiddleware, running_loops, running_services
 from api.routing import guarded, router
 from api.services import Services, Shared
+from optimizer.adapters.text_metrics import own_metric
 from optimizer.core.base.errors import Busy
 from optimizer.core.feedback.events import NO_FAMILY
 from optimizer.core.scheduling.monthly_budget import month_of
@@ -65,7 +66,7 @@ def create_gateway(settings: Settings) -> FastAPI:
                 now=shared.clock.now,
                 user_windows=MinuteWindows(most, "chat requests of one user") if most is not None else None,
                 lengths=AnswerLengths() if settings.limits.reserve_measured_lengths else None,
-                judge_of=lambda dotted, family: wiring.open_metric(dotted, family, settings),
+                judge_of=lambda dotted, family: own_metric(dotted, family, settings.home),
                 calibration_of=lambda family: latest_calibration(family, shared.store),
                 shelf=shelf,
             )

@@ -258,8 +258,9 @@ class Session:
     @cached_property
     def clock(self) -> Clock:
         """The clock of this home; where another server is asked, this machine's, for times such as 24h ago."""
+        from optimizer.adapters.clock import SystemClock
 
-        return wiring.real_clock() if chosen_server() is not None else wiring.open_clock(self.settings)
+        return SystemClock() if chosen_server() is not None else wiring.open_clock(self.settings)
 
     @cached_property
     def families(self) -> FamilySource:

@@ -14,6 +14,7 @@ from difflib import SequenceMatcher
 from pathlib import Path
 from typing import Any
 
+from optimizer.adapters.models.model_settings import ModelSettings
 from optimizer.cli.study.run import read_definition
 from optimizer.core.family.family import Family
 from optimizer.core.family.variant import Variant
@@ -192,7 +193,7 @@ class PricedCatalogue:
     """Every model name means one priced model of LiteLLM's own table."""
 
     def __init__(self, litellm_id: str) -> None:
-        self._facts = wiring.listed_model(litellm_id)
+        self._facts = ModelSettings(litellm=litellm_id)
         self._price: ModelPrice | None = self._facts.known_price()
 
     def describe(self, name: str) -> Any:

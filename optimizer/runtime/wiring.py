@@ -1,4 +1,6 @@
-"""The one place where adapters meet ports. Everything heavy is imported inside the function that needs it."""
+"""Where adapters meet ports: what more than one caller opens, or what takes settings to open. Everything heavy is
+imported inside the function that needs it.
+"""
 
 from __future__ import annotations
 
@@ -22,21 +24,16 @@ if TYPE_CHECKING:
     from optimizer.adapters.files.sources import Source
     from optimizer.adapters.files.spool import Spool
     from optimizer.adapters.models.language_models import Models
-    from optimizer.adapters.models.model_settings import ModelSettings
     from optimizer.adapters.models.user_calls import UserCalls
     from optimizer.content.core.policy.files import PipelineFiles
     from optimizer.content.core.policy.flags import Flags
-    from optimizer.content.core.records.saved import SavedMetrics
     from optimizer.content.core.search.recommend import PipelineRecommendation
     from optimizer.core.declaration.draft import Sheet
     from optimizer.core.evaluation.judging.calibration import FitJudge, FittedJudge
-    from optimizer.core.evaluation.scoring import Judge, Scorer
+    from optimizer.core.evaluation.scoring import Scorer
     from optimizer.core.family.family import Family
-    from optimizer.core.family.variant import Variant
     from optimizer.core.feedback.pipeline_record import Target
-    from optimizer.core.feedback.telemetry import PriceOf
     from optimizer.core.predictor.attach import Alignment
-    from optimizer.core.predictor.predictor import Predictor
     from optimizer.core.predictor.student import TaughtStudent
     from optimizer.core.predictor.teaching import TeachingRow
     from optimizer.core.search.strategy import SearchSetting, Strategy
@@ -45,7 +42,6 @@ if TYPE_CHECKING:
     from optimizer.core.views.dialogs import TextGroup
     from optimizer.core.views.rollout_story import RolloutReport
     from optimizer.core.views.study_story import StudyReport
-    from optimizer.core.views.variant_grid import VariantGrid
     from optimizer.host.config import Settings
     from optimizer.jobs.context import Context, JobContext, ServingHealth
     from optimizer.jobs.families.sync_families import FamilySync
@@ -291,12 +287,6 @@ def open_clock(settings: Settings) -> Clock:
     return SystemClock(scale=settings.clock_scale, anchor=anchor)
 
 
-def real_clock() -> Clock:
-    from optimizer.adapters.clock import SystemClock
-
-    return SystemClock()
-
-
 def load_families(settings: Settings) -> FamilyFiles:
     """The families' files, read once, under the profile's ``family_overrides``."""
     from optimizer.adapters.files.family_files import FamilyFiles
@@ -368,13 +358,6 @@ def read_pipeline_files(path: Path) -> PipelineFiles:
     from optimizer.content.adapters.content_files import read_file, read_folder
 
     return read_folder(path) if path.is_dir() else read_file(path)
-
-
-def read_saved_metrics(path: Path) -> list[SavedMetrics]:
-    """The content pipeline's saved metrics_*.json: all of a folder, or one."""
-    from optimizer.content.adapters.content_files import read_saved_metrics
-
-    return read_saved_metrics(path)
 
 
 def load_flags() -> Flags:
@@ -466,13 +449,6 @@ class CurrentModels:
             return self._models
 
 
-def prices_by_name(settings: Settings) -> PriceOf:
-    """Prices of models, by the names that applications report."""
-    from optimizer.adapters.models.language_models import PricesByName
-
-    return PricesByName(settings.models_file)
-
-
 def loaded_models(settings: Settings, wanted: Collection[str] = ()) -> Mapping[str, str] | None:
     """The models that the running gateway knows, with a digest of each one's settings; None where no gateway runs.
 
@@ -501,28 +477,11 @@ def served_models(settings: Settings) -> ServedModels:
     return ServedModels(catalogue=models, loaded=loaded_models(settings))
 
 
-def listed_model(litellm_id: str) -> ModelSettings:
-    """A model as LiteLLM's own table lists it, for estimates. It is not called, and needs no key."""
-    from optimizer.adapters.models.model_settings import ModelSettings
-
-    return ModelSettings(litellm=litellm_id)
-
-
 def open_scorer(family: Family, settings: Settings) -> Scorer:
     """The family's scorer. Metrics of the user's own are looked for in the home folder last."""
     from optimizer.adapters.text_metrics import build_scorer
 
     return build_scorer(family, settings.home)
-
-
-def open_metric(dotted: str, family: Family, settings: Settings) -> Judge:
-    """A function that the family's file gives to a gate, (example, output) -> 0..1.
-
-    Raises InvalidInput where it is not allowed, or cannot be loaded.
-    """
-    from optimizer.adapters.text_metrics import own_metric
-
-    return own_metric(dotted, family, settings.home)
 
 
 def scorers(settings: Settings) -> Callable[[Family], Scorer]:
@@ -567,13 +526,6 @@ def learn_alignment(
     return learn_alignment(numbers, liked, groups, trained_on)
 
 
-def write_predictor(file: Path, predictor: Predictor) -> None:
-    """Writes the predictor as the file of a learned metric."""
-    from optimizer.adapters.files.score_files import write_predictor
-
-    write_predictor(file, predictor)
-
-
 def open_tracker(settings: Settings) -> Tracker:
     """MLflow at the configured address, else in the home's own database file."""
     from optimizer.adapters.mlflow.tracking import MlflowTracker
@@ -610,13 +562,6 @@ def mirrored_pages(families: Mapping[str, Family], store: Store, clock: Clock) -
         ),
         rollout=lambda rollout: rollout_page(report_rollout(rollout.id, store=store, clock=clock)),
     )
-
-
-def grid_page(grid: VariantGrid, variants: Sequence[Variant]) -> str:
-    """Variants side by side, as one HTML page that needs no network."""
-    from optimizer.adapters.reports import study_report
-
-    return study_report.grid_page(grid, variants)
 
 
 def html_page(template: str, **values: Any) -> str:

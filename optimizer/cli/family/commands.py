@@ -52,6 +52,7 @@ def align(
 
     Example: detent family align letters
     """
+    from optimizer.adapters.files.score_files import write_predictor
     from optimizer.jobs.feedback.align_family import align_family
 
     session = Session()
@@ -64,7 +65,7 @@ def align(
     shown = file.resolve().relative_to(settings.home.resolve()).as_posix() if inside else str(file)
     if not dry_run:
         session.before_change()
-        wiring.write_predictor(file, aligned.predictor)
+        write_predictor(file, aligned.predictor)
     show(as_json, {**aligned.as_data(), "file": None if dry_run else shown})
     say(
         f"{family}: learned from {aligned.n_earlier} thumbs. On {aligned.n_later} later ones a liked answer scores"

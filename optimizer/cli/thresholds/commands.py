@@ -87,9 +87,10 @@ def recommend(
 
     series = None
     if metrics is not None:  # beside the levels of this home's config/monitoring.yaml, where it has one
+        from optimizer.content.adapters.content_files import read_saved_metrics
         from optimizer.content.core.records.saved import series_of
 
-        series = series_of(wiring.read_saved_metrics(metrics), wiring.load_targets(session.settings))
+        series = series_of(read_saved_metrics(metrics), wiring.load_targets(session.settings))
     try:
         recommendation = session.ask(recommend_thresholds, family=family, hours=hours)
     except DatasetTooSmall as too_small:

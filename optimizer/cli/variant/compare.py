@@ -15,7 +15,6 @@ from optimizer.cli.report_file import STDOUT, Open, Out, write_page
 from optimizer.cli.session import Session
 from optimizer.core.base.errors import DetentError, Refused
 from optimizer.core.base.phrasing import count, signed, signed_interval
-from optimizer.runtime import wiring
 from optimizer.runtime.use_cases import as_json_of
 
 if TYPE_CHECKING:
@@ -57,6 +56,7 @@ def compare(
       detent variant compare triage champion file --dry-run
       detent variant compare triage champion file v_1a2b3c4d5e6f --examples 50 --out compare.html
     """
+    from optimizer.adapters.reports.study_report import grid_page
     from optimizer.cli.progress.followed_run import follow_run
     from optimizer.core.family.variant import Variant
     from optimizer.jobs.champions.read_variants import read_named_variant
@@ -98,11 +98,10 @@ def compare(
         remark = "What was answered is kept: the same command with a higher cap goes on from there"
         raise Refused(f"{run.result['stopped']} {remark} (--dry-run says how much it takes).")
     grid = session.ask(read_grid, id=run.id)
-    ids = run.request["variants"]
-    views = [session.ask(read_named_variant, family=run.family, name=id) for id in ids]
+    views = [session.ask(read_named_variant, family=run.family, name=id) for id in run.request["variants"]]
     compared = [Variant.from_content(as_json_of(read_named_variant, view)) for view in views]
-    name = f"compare-{run.family}-{'-'.join(id.removeprefix('v_') for id in ids)}"
-    path = write_page(session, wiring.grid_page(grid, compared), name=name[:120], out=out)
+    name = f"compare-{run.family}-{'-'.join(view.variant.removeprefix('v_') for view in views)}"
+    path = write_page(session, grid_page(grid, compared), name=name[:120], out=out)
     if out != STDOUT:
         show(as_json, {**as_json_of(read_grid, grid), "path": str(path)}, lambda screen: _view(screen, grid))
         say(f"Every answer: {path}")

@@ -19,6 +19,7 @@ from typing import Any
 import pytest
 import typer.testing
 
+from optimizer.adapters.models.model_settings import listed_price
 from optimizer.cli.app import app
 from optimizer.cli.study.run import read_definition
 from optimizer.core.base.errors import NotFound
@@ -193,7 +194,7 @@ def test_the_cascade_s_family_is_a_student_before_one_model_at_a_declared_price(
     assert family.model.default == model
     assert models.describe(student).student
     assert models.is_embedded(model)
-    listed = wiring.listed_model(EXAMPLE_MODEL).known_price()
+    listed = listed_price(EXAMPLE_MODEL)
     assert asdict(models.price(model)) == pytest.approx(asdict(listed)), (
         "the price that is said to be that of a listed model is"
     )

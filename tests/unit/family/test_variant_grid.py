@@ -6,11 +6,11 @@ from collections.abc import Sequence
 
 import pytest
 
+from optimizer.adapters.reports.study_report import grid_page
 from optimizer.core.base.values import ExampleResult
 from optimizer.core.dataset.examples import Example
 from optimizer.core.family.variant import Variant
 from optimizer.core.views.variant_grid import VariantGrid, variant_grid
-from optimizer.runtime.wiring import grid_page
 from tests.stores import NOW, variant
 
 SHORT, LONG = variant("Topic of {{document}}:"), variant("Name the topic of this text: {{document}}")
