@@ -25,7 +25,7 @@ from optimizer.core.search.cost_estimate import replay_estimate
 from optimizer.core.search.objective import mean
 from optimizer.core.search.study import KEEP, Study
 from optimizer.core.statistics.noninferiority import NotLower, fewest_rows, not_lower
-from optimizer.core.views.study_story import KnobEffect, KnobValue
+from optimizer.core.views.study_story import KnobEffect
 from optimizer.jobs.dataset.build_dataset import build_dataset, load_examples
 from optimizer.jobs.studies.context import StopFlag, StudyRun
 from optimizer.jobs.studies.kinds.kind import CheckedStudyRequest, StudyPlan, studies_of
@@ -225,29 +225,11 @@ class ReplayedStudy:
         varied = varied_knobs(family.space if space is None else space)
         knobs = {name: knob for name in varied if (knob := knob_of(name)) is not None}
         tried = {name: values_to_try(records, name, N_VALUES) for name in knobs}
-        effects: list[KnobEffect] = []
-        for name, values in tried.items():
-            if values:
-                measured = curve(records, variant.policy, name, values)
-                knob_values = [
-                    KnobValue(
-                        value=point.value,
-                        time_saved_share=point.outcome.time_saved_share,
-                        full_share=point.outcome.full_share,
-                        quality=point.outcome.quality,
-                        n_judged=point.outcome.n_judged,
-                    )
-                    for point in measured.points
-                ]
-                effects.append(
-                    KnobEffect(
-                        knob=measured.knob,
-                        meaning=knobs[name].meaning,
-                        values=tuple(knob_values),
-                        is_flat=measured.is_flat,
-                    )
-                )
-        return effects
+        return [
+            curve(records, variant.policy, name, values, meaning=knobs[name].meaning)
+            for name, values in tried.items()
+            if values
+        ]
 
 
 def _saving_test(

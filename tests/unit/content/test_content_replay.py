@@ -101,7 +101,7 @@ def test_a_search_that_writes_its_own_conditions_keeps_no_more_than_it_may() -> 
 def test_a_knob_that_does_nothing_for_these_records_has_a_flat_curve() -> None:
     found = records()
     for knob, is_flat in (("exit.min_confidence", True), ("filter.min_coherence", False)):
-        assert curve(found, {}, knob, values_to_try(found, knob)).is_flat is is_flat
+        assert curve(found, {}, knob, values_to_try(found, knob), meaning="").is_flat is is_flat
 
 
 def test_one_long_text_does_not_make_every_row_as_long() -> None:

@@ -3,51 +3,36 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from typing import Any
 
 from optimizer.content.core.policy import filter
 from optimizer.content.core.policy.pipeline import knob_of, parse_pipeline, unknown_knob
 from optimizer.content.core.policy.route import MODES
-from optimizer.content.core.search.replay import Records, ReplayedShares, outcome
+from optimizer.content.core.search.replay import Records, outcome
 from optimizer.core.base.errors import InvalidInput
+from optimizer.core.views.study_story import KnobEffect, KnobValue
 
 N_VALUES = 21
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class SensitivityPoint:
-    """One value of the knob and what the policy then does."""
-
-    value: Any
-    outcome: ReplayedShares
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class KnobCurve:
-    """``is_flat``: no value changed what happens to any record, so this knob does nothing for these records."""
-
-    knob: str
-    points: tuple[SensitivityPoint, ...]
-
-    @property
-    def is_flat(self) -> bool:
-        first = self.points[0].outcome
-        return all(point.outcome == first for point in self.points)
-
-
-def curve(
-    records: Records,
-    policy: Mapping[str, Any],
-    knob: str,
-    values: Sequence[Any],
-) -> KnobCurve:
-    """Quality, time saved and bypass share at each value of one knob, of which there is at least one."""
-    points = [
-        SensitivityPoint(value=value, outcome=outcome(records, parse_pipeline({**policy, knob: value})))
-        for value in values
-    ]
-    return KnobCurve(knob=knob, points=tuple(points))
+def curve(records: Records, policy: Mapping[str, Any], knob: str, values: Sequence[Any], *, meaning: str) -> KnobEffect:
+    """Quality, time saved and share of full processing at each value of one knob, of which there is at least one."""
+    outcomes = [outcome(records, parse_pipeline({**policy, knob: value})) for value in values]
+    return KnobEffect(
+        knob=knob,
+        meaning=meaning,
+        values=tuple(
+            KnobValue(
+                value=value,
+                time_saved_share=shares.time_saved_share,
+                full_share=shares.full_share,
+                quality=shares.quality,
+                n_judged=shares.n_judged,
+            )
+            for value, shares in zip(values, outcomes, strict=True)
+        ),
+        is_flat=all(shares == outcomes[0] for shares in outcomes),
+    )
 
 
 def values_to_try(records: Records, knob: str, n: int = N_VALUES) -> list[Any]:
