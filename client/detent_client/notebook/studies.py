@@ -7,7 +7,7 @@ import time
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import Any, Protocol
+from typing import Any
 
 from detent_client.errors import Unavailable
 from detent_client.notebook.backend import Backend, Work
@@ -93,10 +93,6 @@ def pages(backend: Backend, path: str, **members: Any) -> list[dict[str, Any]]:
         more["cursor"] = page["next_cursor"]
 
 
-class _Bar(Protocol):
-    def show(self, study: Study) -> None: ...
-
-
 class _NoBar:
     def show(self, study: Study) -> None:
         pass
@@ -120,7 +116,7 @@ class _CallsBar:
 
 
 @contextmanager
-def _bar(study: Study, progress: bool) -> Iterator[_Bar]:
+def _bar(study: Study, progress: bool) -> Iterator[_NoBar | _CallsBar]:
     if not progress:
         yield _NoBar()
         return

@@ -87,7 +87,8 @@ class PlaybookSearch:
     """
 
     def __init__(self, setting: SearchSetting) -> None:
-        self._setting = setting
+        assert setting.playbook is not None
+        self._setting, self._playbook = setting, setting.playbook
         definition = setting.definition
         self._limits = Limits(n_entries=int(definition["playbook_entries"]), n_chars=int(definition["playbook_chars"]))
         self._n_remaining = int(definition["n_instructions"])
@@ -119,7 +120,7 @@ class PlaybookSearch:
             self._parent = proposal.variant
 
     def _all(self) -> Iterator[Proposal]:
-        self._entries = self._setting.playbook.opened()
+        self._entries = self._playbook.opened()
         # The start with the active entries of earlier studies that its instruction does not show.
         start = self._setting.start
         shown = set(section_texts(instruction_of(start) or ""))
@@ -242,7 +243,7 @@ class PlaybookSearch:
         """Numbered by the place in the search."""
         if not edits:
             return
-        self._setting.playbook.keep(1 + 2 * self._n_steps + judged, edits)
+        self._playbook.keep(1 + 2 * self._n_steps + judged, edits)
         self._entries = apply_edits(self._entries, edits)
 
     def _is_usable(self, before: Variant, variant: Variant) -> bool:

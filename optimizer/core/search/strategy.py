@@ -78,16 +78,6 @@ class PlaybookStore(Protocol):
         """
 
 
-class NoPlaybook:
-    """A playbook that is empty and stores nothing."""
-
-    def opened(self) -> Entries:
-        return {}
-
-    def keep(self, step: int, edits: Sequence[Edit]) -> None:
-        """Nothing is stored."""
-
-
 Propose = Callable[[Sequence[Mapping[str, Any]], str], str]
 TierRows = Callable[[Variant, Sequence[Example]], list[dict[str, Any]]]
 
@@ -119,7 +109,7 @@ class SearchSetting:
     """Keeps under this name what was measured beside the trials, as plain JSON values."""
     leaks: Callable[[Variant], bool] = lambda variant: False
     """Whether a variant quotes an example that is sealed or not released; it is then refused and counted."""
-    playbook: PlaybookStore = field(default_factory=NoPlaybook)
+    playbook: PlaybookStore | None = None  # every study has one
     students: Mapping[str, str] = field(default_factory=dict)  # by tier the hash of the student taught for this study
     untaught: Mapping[str, str] = field(default_factory=dict)  # by tier the sentence why no student could be taught
     on_newest: str = ""  # the sentence how a student of the older rows does on the newest ones
