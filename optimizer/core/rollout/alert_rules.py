@@ -17,7 +17,7 @@ from functools import reduce
 from math import exp, inf, log, sqrt
 from typing import Annotated, Any, Literal, NamedTuple, get_args
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, field_validator, model_validator
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, model_validator
 
 from optimizer.core.base.minute_sums import WIDTH, Histogram, MinuteSums, edge, merge, quantile
 from optimizer.core.base.phrasing import count, dollars
@@ -117,11 +117,6 @@ class AlertRule(BaseModel):
     action: Literal["notify", "hold"] = "notify"
     explains: tuple[str, ...] = ()
     watch: bool = True
-
-    @field_validator("metric", mode="before")
-    @classmethod
-    def _of_now(cls, value: Any) -> Any:
-        return "failed_jobs" if value == "failed_studies" else value  # as it was called before it counted runs, too
 
     @model_validator(mode="after")
     def _says_one_thing(self) -> AlertRule:
