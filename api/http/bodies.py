@@ -174,11 +174,6 @@ def _n_separators(text: bytes) -> int:
     return text.count(b",") + text.count(b"[") + text.count(b"{")
 
 
-def parse(body: bytes, limit: BodyLimit | None = None) -> Any:
-    """``read_json``, and MalformedBody with the first hundred members that cannot be kept."""
-    return storable_value(read_json(body, limit))
-
-
 def storable_value(value: Any) -> Any:
     """The value; raises MalformedBody with the first hundred members that cannot be kept."""
     faults = list(islice(_faults(value), MAX_FAULTS))
