@@ -2,19 +2,16 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 from optimizer.cli.server_option import chosen_server
 from optimizer.cli.session import Session
-
-if TYPE_CHECKING:
-    from optimizer.core.family.variant import VariantRecord
 
 
 def variant_id(session: Session, family: str, name: str) -> str:
     """Its id. Of this home it is read in the store, whatever the server says: brakes name one."""
     if chosen_server() is None:
-        return find_variant(session, family, name).variant.id
+        from optimizer.jobs.champions.read_variants import find_variant
+
+        return find_variant(session.context, family, name).variant.id
     return named_variant(session, family, name)
 
 
@@ -23,10 +20,3 @@ def named_variant(session: Session, family: str, name: str) -> str:
     from optimizer.jobs.champions.read_variants import read_named_variant
 
     return session.ask(read_named_variant, family=family, name=name).variant
-
-
-def find_variant(session: Session, family: str, name: str) -> VariantRecord:
-    """The variant of this home."""
-    from optimizer.jobs.champions import read_variants
-
-    return read_variants.find_variant(session.context, family, name)
