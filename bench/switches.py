@@ -24,6 +24,7 @@ from typing import Any
 import numpy as np
 from common import Cell, options_of, write_result
 from numpy.typing import NDArray
+from simulations.tally import wilson
 
 from optimizer.core.rollout.switch_watch import (
     ALPHA,
@@ -298,18 +299,9 @@ def equal_cell(case: str, runs: int, seed: int) -> Cell:
         world = World(rng=rng, runs=min(2000, runs - part), **more)
         ends = simulate(world, min_drop=min_drop, fine_s=60.0)
         n += int((np.isfinite(ends.holdback_s) | np.isfinite(ends.before_s)).sum())
-    low, high = _share_interval(n, runs)
+    low, high = wilson(n / runs, runs)
     unit, case = "share of switches within a week", f"{case}: false alarms"
     return Cell(case=case, ours=n / runs, other=LEVEL, other_name="level", low=low, high=high, unit=unit, n=runs)
-
-
-def _share_interval(k: int, n: int, z: float = 1.96) -> tuple[float, float]:
-    """Wilson's; 3 in n where there is none."""
-    if not k:
-        return 0.0, round(3 / n, 6)
-    p = k / n
-    middle, half = (p + z * z / (2 * n)), z * np.sqrt(p * (1 - p) / n + z * z / (4 * n * n))
-    return round(float((middle - half) / (1 + z * z / n)), 6), round(float((middle + half) / (1 + z * z / n)), 6)
 
 
 def main() -> int:
