@@ -82,11 +82,25 @@ class Webhook:
 
 
 def slack(address: str, installation: str, public_url: str | None = None) -> Webhook:
-    return Webhook("slack", address, _slack_body, installation=installation, public_url=public_url)
+    """Slack reads <…> as links and mentions."""
+    return Webhook(
+        "slack",
+        address,
+        lambda text: {"text": text.replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")},
+        installation=installation,
+        public_url=public_url,
+    )
 
 
 def discord(address: str, installation: str, public_url: str | None = None) -> Webhook:
-    return Webhook("discord", address, _discord_body, installation=installation, public_url=public_url)
+    """Names in a detail notify no member of the channel."""
+    return Webhook(
+        "discord",
+        address,
+        lambda text: {"content": text, "allowed_mentions": {"parse": []}},
+        installation=installation,
+        public_url=public_url,
+    )
 
 
 def text_of(message: AlertMessage, installation: str, public_url: str | None = None) -> str:
@@ -104,13 +118,3 @@ def text_of(message: AlertMessage, installation: str, public_url: str | None = N
     leads = f" What to do: {command_of(message.chapter)}." if message.event == "raised" and message.chapter else ""
     more = page_about(alert, public_url) or "detent status"
     return f"{head}\n{detail}\n{when_} ({installation}, {alert.id}).{leads} More: {more}"
-
-
-def _slack_body(text: str) -> Mapping[str, Any]:
-    """Slack reads <…> as links and mentions."""
-    return {"text": text.replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")}
-
-
-def _discord_body(text: str) -> Mapping[str, Any]:
-    """Names in a detail notify no member of the channel."""
-    return {"content": text, "allowed_mentions": {"parse": []}}

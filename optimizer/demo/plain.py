@@ -19,7 +19,8 @@ def in_words(text: str) -> str:
     ``p 3e-12`` ``p below 0.001``; all else stays.
     """
     text = _EVIDENCE.sub(_strength, text)
-    return _P.sub(_small_p, _POWER.sub("far more than enough", text))
+    text = _POWER.sub("far more than enough", text)
+    return _P.sub(lambda p: f"p below {SMALL_P:g}" if float(p["value"]) < SMALL_P else p[0], text)
 
 
 def _strength(match: re.Match[str]) -> str:
@@ -28,7 +29,3 @@ def _strength(match: re.Match[str]) -> str:
     if "^" not in evidence and float(evidence.replace(",", "")) < enough:
         return match[0]
     return f"evidence{match['against'] or ''} strong enough; {enough:,.0f} suffices"
-
-
-def _small_p(match: re.Match[str]) -> str:
-    return f"p below {SMALL_P:g}" if float(match["value"]) < SMALL_P else match[0]

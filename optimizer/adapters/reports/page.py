@@ -33,14 +33,6 @@ def share(value: float | None) -> str:
     return UNKNOWN if value is None else f"{100 * value:.1f} %"
 
 
-def number(value: float | None) -> str:
-    return UNKNOWN if value is None else f"{value:.3f}"
-
-
-def whole(value: float | None) -> str:
-    return UNKNOWN if value is None else f"{value:,.0f}"
-
-
 def usd(value: float | None) -> str:
     return UNKNOWN if value is None else dollars(value)
 
@@ -61,8 +53,8 @@ def environment(loader: BaseLoader, **options: Any) -> Environment:
     )
     environment.filters |= {
         "share": share,
-        "number": number,
-        "whole": whole,
+        "number": lambda value: UNKNOWN if value is None else f"{value:.3f}",
+        "whole": lambda value: UNKNOWN if value is None else f"{value:,.0f}",
         "usd": usd,
         "when": lambda at: UNKNOWN if at is None else when(at),
         "points": lambda difference: signed(100 * difference, 1),

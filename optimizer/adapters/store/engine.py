@@ -156,7 +156,7 @@ def _sqlite_engine(path: Path, access: Access) -> Engine:
             record.invalidate()  # for one look only: the connection would never see later writes
 
     # The event "begin" has only a query's long way, a tenth of a short transaction.
-    engine.dialect.do_begin = _begin  # type: ignore[method-assign, assignment]
+    engine.dialect.do_begin = lambda connection: connection.execute(connection.start)  # type: ignore[method-assign, assignment]
     return engine
 
 
@@ -173,10 +173,6 @@ class _WriteConnection(sqlite3.Connection):
 
 class _Immutable(_ReadTransaction):
     """Reads a file that no process can write."""
-
-
-def _begin(connection: Any) -> None:
-    connection.execute(connection.start)
 
 
 def _that_reads(path: Path, opened: Callable[[], sqlite3.Connection]) -> sqlite3.Connection:

@@ -249,7 +249,8 @@ def _at_once(connection: Connection, started: list[_Job]) -> list[_WriteOutcome]
     """
     if len(started) == 1:
         return [_alone(connection, started[0])]
-    groups = [(together, list(jobs)) for together, jobs in groupby(started, key=_together)]
+    by_kind = groupby(started, key=lambda job: getattr(job.fn, "together", None))
+    groups: list[tuple[Together | None, list[_Job]]] = [(together, list(jobs)) for together, jobs in by_kind]
     if len(groups) == 1 and (together := groups[0][0]) is not None:
         transaction = connection.get_transaction()
         assert transaction is not None
@@ -259,10 +260,6 @@ def _at_once(connection: Connection, started: list[_Job]) -> list[_WriteOutcome]
             transaction.rollback()
             return None
     return [outcome for together, jobs in groups for outcome in _attempt_all(connection, together, jobs)]
-
-
-def _together(job: _Job) -> Together | None:
-    return getattr(job.fn, "together", None)
 
 
 def _together_of(connection: Connection, together: Together, jobs: list[_Job]) -> list[_WriteOutcome]:

@@ -70,13 +70,10 @@ def _fires(line: str, after: datetime) -> Iterator[datetime]:
     """
     from croniter import CroniterBadDateError, croniter
 
+    line = _RANGE.sub(lambda match: match[1] if int(match[1]) == int(match[2]) else match[0], line)
     try:
-        times = croniter(_RANGE.sub(_point, line), after.astimezone(UTC))
+        times = croniter(line, after.astimezone(UTC))
         while True:
             yield times.get_next(datetime)
     except CroniterBadDateError:
         return
-
-
-def _point(match: re.Match[str]) -> str:
-    return match[1] if int(match[1]) == int(match[2]) else match[0]

@@ -172,12 +172,8 @@ def _word_runs(text: str, low: int, high: int) -> Iterable[str]:
     return (" ".join(words[start : start + n]) for n in range(low, high + 1) for start in range(len(words) - n + 1))
 
 
-def _value(text: str, _low: int, _high: int) -> Iterable[str]:
-    return (text,)
-
-
 _CUT: Mapping[Analyzer, Callable[[str, int, int], Iterable[str]]] = {
     "char": _characters,
     "word": _word_runs,
-    "value": _value,
+    "value": lambda text, _low, _high: (text,),
 }

@@ -48,9 +48,10 @@ def export_snapshot(context: Context, request: SnapshotRequest) -> SnapshotFile:
             entries[name] = {"champion": prompt, "privacy": {"store": family.privacy.store}}
         former = store.family_names.former(tx)
     entries |= {old: entries[new] for old, new in sorted(former.items()) if new in entries and old not in entries}
-    text = json.dumps({"families": entries}, ensure_ascii=False, indent=1, default=_plain) + "\n"
-    return SnapshotFile(families=list(entries), text=text)
-
-
-def _plain(value: Any) -> Any:
-    return dict(value) if isinstance(value, Mapping) else list(value)
+    text = json.dumps(
+        {"families": entries},
+        ensure_ascii=False,
+        indent=1,
+        default=lambda value: dict(value) if isinstance(value, Mapping) else list(value),
+    )
+    return SnapshotFile(families=list(entries), text=f"{text}\n")
