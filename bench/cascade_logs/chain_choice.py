@@ -22,7 +22,7 @@ LONGEST = 3
 
 
 def choose_chain(records: TierRecords, goal: LeastCost, *, folds: Sequence[int] | None = None) -> FoundThresholds:
-    """The best chain of any of the tiers that ends with the strongest, by the confident rule; ``setting`` None: none.
+    """The best chain of any of the tiers that ends with the strongest, as ``search`` finds its thresholds; ``setting`` None: none.
 
     With m candidates each is held to the level 1 - (1 - level) / m, so that looking at many does not make one pass by
     luck (Bonferroni). Of those that pass the shortest is taken that no longer one undercuts by more than one standard
@@ -34,7 +34,7 @@ def choose_chain(records: TierRecords, goal: LeastCost, *, folds: Sequence[int] 
         for length in range(1, min(LONGEST, len(records.tiers)))
         for some in combinations(records.tiers[:-1], length)
     ]
-    strict = replace(goal, rule="confident", level=1 - (1 - goal.level) / len(chains))
+    strict = replace(goal, level=1 - (1 - goal.level) / len(chains))
     candidates = list[tuple[float, FoundThresholds, Column]]()  # share saved and cost, out of sample
     strong = records.weight @ records.cost_usd[:, -1]
     for tiers in chains:

@@ -9,7 +9,7 @@ from math import sqrt
 import numpy as np
 from common import Bounds, Cell
 
-from cascade_logs.resampling import Draws, chain_draws, hardest_case, pair_draws
+from cascade_logs.resampling import Draws, chain_draws, expected_setting, hardest_case, pair_draws
 from cascade_logs.rules import MARGIN, OURS, RuleOutcome, TextRouters, best_on, judge, judged_by_rule, thresholds_of
 from cascade_logs.tables import Logs
 from optimizer.core.search.cascade.records import LOSSES, figure, replay
@@ -138,13 +138,13 @@ def _chains(logs: Logs) -> list[Cell]:
         for tiers in chains:
             train, dev = logs.train.chain(tiers), logs.dev.chain(tiers)
             for rule in (OURS, "expected"):
-                one = search(train, LeastCost(rule="expected" if rule == "expected" else "confident"))
-                judged = replay(dev, one.setting) if one.setting else None
-                gains[rule].append(
-                    (one.replay.saved_share.mean, judged.saved_share.mean, judged.loss.mean)
-                    if one.replay and judged
-                    else (0.0, 0.0, 0.0)
-                )
+                setting = search(train, LeastCost()).setting if rule == OURS else expected_setting(train)
+                if setting is None:
+                    gains[rule].append((0.0, 0.0, 0.0))
+                else:
+                    judged = replay(dev, setting)
+                    saved = replay(train, setting).saved_share.mean
+                    gains[rule].append((saved, judged.saved_share.mean, judged.loss.mean))
         case, n = f"{logs.name}: chains of {length}", len(chains)
         mean = {rule: np.mean(values, axis=0) for rule, values in gains.items()}
         for at, what in enumerate(("saved on train", "saved on dev", "loss on dev")):

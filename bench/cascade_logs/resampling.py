@@ -12,8 +12,10 @@ import numpy as np
 from cascade_logs.chain_choice import choose_chain
 from cascade_logs.rules import MARGIN, OURS, thresholds_of
 from cascade_logs.tables import Logs
+from optimizer.core.search.cascade.cross_fitted import best_thresholds, setting_of
+from optimizer.core.search.cascade.figures import CascadeSetting
 from optimizer.core.search.cascade.records import TierRecords, replay
-from optimizer.core.search.cascade.sweep import NEVER, curve
+from optimizer.core.search.cascade.sweep import NEVER, Limit, curve
 from optimizer.core.search.cascade.thresholds import LeastCost, search
 
 RULES = (OURS, "score test in sequence", "plain bound", "expected")
@@ -44,6 +46,12 @@ def pair_draws(pool: TierRecords, n_rows: int, n_draws: int, seed: int) -> dict[
     return {rule: Draws(n=n_draws, above=above[rule] / n_draws, saved=saved[rule] / n_draws) for rule in RULES}
 
 
+def expected_setting(records: TierRecords) -> CascadeSetting | None:
+    """The rule that believes the records as they are, without a bound."""
+    thresholds = best_thresholds(records, [Limit(most=MARGIN)])[0]
+    return setting_of(records.tiers, thresholds) if thresholds is not None else None
+
+
 def chain_draws(logs: Logs, tiers: Sequence[str], n_draws: int, seed: int) -> dict[str, Draws]:
     """A chain of three: its expected and confident thresholds, and the choice between it and its pairs.
 
@@ -56,7 +64,7 @@ def chain_draws(logs: Logs, tiers: Sequence[str], n_draws: int, seed: int) -> di
         rows = rng.integers(len(pool), size=len(logs.train))
         drawn, folds = pool.take(rows), [int(x) for x in rows % 5]
         settings = (
-            search(drawn, LeastCost(rule="expected")).setting,
+            expected_setting(drawn),
             search(drawn, LeastCost(), folds=folds).setting,
             choose_chain(drawn, LeastCost(), folds=folds).setting,
         )

@@ -6,10 +6,17 @@ import numpy as np
 import pytest
 
 from optimizer.core.base.errors import InvalidInput
-from optimizer.core.search.cascade.cross_fitted import CAUTION, folds_by_group, folds_of, loss_path
+from optimizer.core.search.cascade.cross_fitted import (
+    CAUTION,
+    best_thresholds,
+    folds_by_group,
+    folds_of,
+    loss_path,
+    setting_of,
+)
 from optimizer.core.search.cascade.records import replay
-from optimizer.core.search.cascade.sweep import NEVER, curve, last_in_sequence
-from optimizer.core.search.cascade.thresholds import LeastCost, search
+from optimizer.core.search.cascade.sweep import NEVER, Limit, curve, last_in_sequence
+from optimizer.core.search.cascade.thresholds import LeastCost, bound_of, search
 from tests.rows.policy_records import drawn_records, records_of
 
 
@@ -26,14 +33,14 @@ def pair_of(rows):
     return records_of(score=[[0 if bad else 1, 1] for _, bad in rows], confidence=[[c, None] for c, _ in rows])
 
 
-def test_expected_takes_what_the_records_allow_and_confident_what_they_prove():
+def test_it_takes_what_the_records_prove_though_they_allow_more():
     records = pair_of(graded(1000, lost={1.0: 0, 0.9: 2, 0.8: 6, 0.7: 40}))
-    expected, confident = (search(records, LeastCost(rule=rule)) for rule in ("expected", "confident"))
-    assert expected.setting.accept == (0.8,)
+    confident = search(records, LeastCost())
+    allowed = best_thresholds(records, [Limit(most=0.01)])[0]
+    assert allowed == (0.8,)
     assert confident.setting.accept == (0.9,)
-    assert confident.loss_upper < 0.01 < expected.loss_upper
+    assert confident.loss_upper < 0.01 < bound_of(records, setting_of(records.tiers, allowed))
     assert "With 90% confidence it loses at most 1.00" in confident.reason
-    assert "too low for the best of many thresholds" in expected.reason
 
 
 def test_the_sequence_ends_at_the_first_threshold_that_fails_even_if_a_later_one_would_pass():
@@ -120,14 +127,15 @@ def test_rows_of_one_group_are_in_one_part_and_groups_are_dealt_out_in_turn():
     assert folds_by_group("uuvwuxyz") == [0, 0, 1, 2, 0, 3, 4, 0]
 
 
-def test_the_confident_rule_is_wrong_in_at_most_a_tenth_of_draws_where_the_expected_one_is_in_about_half():
+def test_it_is_wrong_in_at_most_a_tenth_of_draws_where_without_the_bound_it_is_in_about_half():
     everything = drawn_records(10_000, 2, seed=9, loss=0.25)
-    wrong = {"expected": 0, "confident": 0}
+    wrong = wrong_without = 0
     rng = np.random.default_rng(10)
     for _ in range(200):
         drawn = everything.take(rng.integers(len(everything), size=600))
-        for rule in ("expected", "confident"):
-            found = search(drawn, LeastCost(margin=0.02, rule=rule))
-            wrong[rule] += found.setting is not None and replay(everything, found.setting).loss.mean > 0.02
-    assert wrong["confident"] <= 20 + 2 * np.sqrt(18)  # two standard errors of 200 draws at .1
-    assert wrong["expected"] > 60
+        setting = search(drawn, LeastCost(margin=0.02)).setting
+        without = setting_of(drawn.tiers, best_thresholds(drawn, [Limit(most=0.02)])[0])
+        wrong += setting is not None and replay(everything, setting).loss.mean > 0.02
+        wrong_without += without is not None and replay(everything, without).loss.mean > 0.02
+    assert wrong <= 20 + 2 * np.sqrt(18)  # two standard errors of 200 draws at .1
+    assert wrong_without > 60

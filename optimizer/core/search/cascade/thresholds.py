@@ -1,8 +1,7 @@
 """The search for a cascade's thresholds, by replay: exact for one and two thresholds, pair by pair for three.
 
-Its goal is the least cost with a loss of at most the margin. It has two rules: ``expected`` believes the records as
-they are; ``confident`` (the default) also wants the one-sided upper bound within the margin, since the best of many
-thresholds is mostly lucky on the records. Start at ``search``.
+Its goal is the least cost with a loss of at most the margin. The one-sided upper bound of the loss has to be within it,
+too, since the best of many thresholds is mostly lucky on the records. Start at ``search``.
 """
 
 from __future__ import annotations
@@ -11,7 +10,6 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from itertools import combinations
 from math import ceil, log
-from typing import Literal
 
 import numpy as np
 
@@ -19,7 +17,6 @@ from optimizer.core.base.errors import InvalidInput
 from optimizer.core.base.phrasing import change_text, points_lost, threshold
 from optimizer.core.search.cascade.cross_fitted import (
     N_FOLDS,
-    best_thresholds,
     folds_of,
     loss_path,
     losses_and_costs,
@@ -34,9 +31,8 @@ from optimizer.core.search.cascade.records import (
     outcome,
     replay,
 )
-from optimizer.core.search.cascade.sweep import SLACK, Limit, curve, last_in_sequence
+from optimizer.core.search.cascade.sweep import SLACK, curve, last_in_sequence
 
-Rule = Literal["expected", "confident"]
 MARGIN = 0.01
 LEVEL = 0.9  # of a one-sided bound, of a loss or of what is saved
 MOST_TIERS = 4
@@ -49,7 +45,6 @@ class LeastCost:
     """
 
     margin: float = MARGIN
-    rule: Rule = "confident"
     level: float = LEVEL  # of the one-sided bound
     exact: bool = False  # the bound of whole losses, such as a student's; the usual one is an approximation
 
@@ -58,7 +53,7 @@ class LeastCost:
 class FoundThresholds:
     """What a search found. ``setting`` None: do not cascade; ``reason`` says why, or what was found, in words.
 
-    ``loss_upper``: one-sided bound at the goal's level, out of sample for the confident rule with three tiers and more.
+    ``loss_upper``: one-sided bound at the goal's level, out of sample with three tiers and more.
     ``out_of_sample``: loss and dollars per record of what the same search finds on the other folds; of three tiers and
     more only.
     """
@@ -76,7 +71,7 @@ def search(records: TierRecords, goal: LeastCost, *, folds: Sequence[int] | None
 
     Args:
         records: complete; the last tier is the one that the loss is measured against.
-        folds: for ``confident`` with three tiers and more: the part (0, 1, ...) each record belongs to; rows of one
+        folds: with three tiers and more: the part (0, 1, ...) each record belongs to; rows of one
             query belong together. By default every fifth record.
     Raises:
         InvalidInput: records that lack a tier, or one or more than four tiers.
@@ -86,8 +81,6 @@ def search(records: TierRecords, goal: LeastCost, *, folds: Sequence[int] | None
         raise InvalidInput(
             f"A cascade of {len(records.tiers)} tiers cannot be searched; name two to {MOST_TIERS}, cheapest first."
         )
-    if goal.rule == "expected":
-        return found_of(records, goal, best_thresholds(records, [Limit(most=goal.margin)])[0])
     if len(records.tiers) > 2:
         path = loss_path(records, folds_of(len(records), folds, N_FOLDS), goal.margin, goal.level)
         return replace(
@@ -168,24 +161,17 @@ def found_of(
             f" and {records.strongest} alone costs {strong_usd:.3g}."
         )
         return FoundThresholds(tiers=records.tiers, setting=None, replay=None, loss_upper=None, reason=reason)
-    # What the bound is worth: tested, or read off after the best of many was taken.
-    assurance = (
-        f"With {goal.level:.0%} confidence it loses at most {100 * goal.margin:.2f} points (its own bound is"
-        f" {change_text(upper)})."
-        if goal.rule == "confident"
-        else f"Its {goal.level:.0%} bound is {change_text(upper)}, which is too low for the best of many thresholds:"
-        " confirm it on other records."
-    )
     reason = (
         f"{' > '.join(setting.tiers)} at accept {', '.join(map(threshold, setting.accept))} saves"
         f" {100 * means.saved_share.mean:.0f} % of what {records.strongest} alone costs and"
-        f" {points_lost(means.loss.mean)} on {len(records)} records. {assurance}{_caution(records, goal)}"
+        f" {points_lost(means.loss.mean)} on {len(records)} records. With {goal.level:.0%} confidence it loses at most"
+        f" {100 * goal.margin:.2f} points (its own bound is {change_text(upper)}).{_caution(records, goal)}"
     )
     return FoundThresholds(tiers=records.tiers, setting=setting, replay=means, loss_upper=upper, reason=reason)
 
 
 def _refusal(records: TierRecords, goal: LeastCost) -> str:
-    if len(records.tiers) == 2 and goal.rule == "confident":
+    if len(records.tiers) == 2:
         swept = curve(records, level=goal.level, exact=goal.exact)
         first = 1 if len(swept.upper) > 1 else 0
         seen = (
@@ -199,15 +185,13 @@ def _refusal(records: TierRecords, goal: LeastCost) -> str:
         )
     return (
         f"Do not cascade: no thresholds of {' > '.join(records.tiers)} keep the loss within {100 * goal.margin:.2f}"
-        f" points by the rule {goal.rule!r}. More records, a better confidence or a wider margin may change"
+        f" points by the rule 'confident'. More records, a better confidence or a wider margin may change"
         f" that.{_caution(records, goal)}"
     )
 
 
 def _caution(records: TierRecords, goal: LeastCost) -> str:
     """The remark that with few records even a clean sheet proves little, and the bound is an approximation."""
-    if goal.rule != "confident":
-        return ""
     proving, effective = proving_records(goal), effective_number(records)
     if effective >= proving:
         return ""
