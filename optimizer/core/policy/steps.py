@@ -195,7 +195,11 @@ class _Machine:
         )
         if agreed.members and agreed.share >= votes.agreement:
             why = f"{len(agreed.members)} of {len(attempts)} agree"
-            return max((attempts[i] for i in agreed.members), key=_sureness), why
+            best = max(
+                (attempts[i] for i in agreed.members),
+                key=lambda one: (worth(one), -1.0 if one.confidence is None else one.confidence),
+            )
+            return best, why
         return (yield from self._strong_one(attempts, agreed.share))
 
     def _strong_one(self, attempts: Sequence[Attempt], share: float) -> _Inner:
@@ -273,13 +277,6 @@ def with_sample(policy: Policy, call: Call) -> tuple[Call, ...]:
     if not policy.needs_confidence or policy.signal.kind != "agreement" or policy.is_student(call.model):
         return (call,)
     return call, Call(model=call.model, purpose="sample", tier=call.tier)
-
-
-def _sureness(attempt: Attempt) -> tuple[float, float]:
-    return (
-        worth(attempt),
-        -1.0 if attempt.confidence is None else attempt.confidence,
-    )
 
 
 def _calls_tools(attempt: Attempt) -> bool:

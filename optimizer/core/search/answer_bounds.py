@@ -304,17 +304,13 @@ def policy_judgements(champion: Variant, space: Mapping[str, Any] = MappingProxy
     return gate_judgements(champion, space) + fact_checks(champion, space)
 
 
-def judge_asked(family: Family, variants: Sequence[Variant]) -> JudgeSettings | None:
-    """The judge, if it scores the family's answers or a policy of these variants asks it; else None."""
-    return family.judge if any(map(policy_judgements, variants)) else judge_of_metrics(family)
-
-
 def models_asked(family: Family, variants: Sequence[Variant], *, with_scorer: bool = True) -> list[str]:
     """The models that answer for these variants, and the members of a judge that a policy of theirs asks, or with
     ``with_scorer`` one that scores the answers.
     """
     asking = [variant for variant in variants if variant.messages]
-    judge = judge_asked(family, asking) if with_scorer or any(map(policy_judgements, asking)) else None
+    scoring = judge_of_metrics(family) if with_scorer else None
+    judge = family.judge if any(map(policy_judgements, asking)) else scoring
     return sorted({name for one in asking for name in models_of(one, {})} | set(judge.members if judge else ()))
 
 

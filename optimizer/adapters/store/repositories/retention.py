@@ -176,10 +176,6 @@ def _of_stretches_before(family: str | None, before: datetime) -> ColumnElement[
     return and_(s.family == family, or_(*ended))
 
 
-def _of_no_study(family: str | None, before: datetime) -> ColumnElement[bool]:
-    return and_(CALLS.c.study.is_(None), CALLS.c.family == family, CALLS.c.sent_at < before)
-
-
 def _sent(_family: str | None, before: datetime) -> ColumnElement[bool]:
     newest = select(func.max(OUTBOX.c.seq)).where(OUTBOX.c.topic == READ_LATER).group_by(OUTBOX.c.subject)
     return and_(OUTBOX.c.sent_at < before, OUTBOX.c.seq.not_in(newest))
@@ -206,7 +202,11 @@ _KINDS: Mapping[OldRows, _ExpiringRows] = {
     "pipeline_records": _ExpiringRows(
         table=RECORDS, key=(RECORDS.c.id,), old=lambda _family, before: RECORDS.c.received_at < before
     ),
-    "model_calls": _ExpiringRows(table=CALLS, key=(CALLS.c.id,), old=_of_no_study),
+    "model_calls": _ExpiringRows(  # of no study
+        table=CALLS,
+        key=(CALLS.c.id,),
+        old=lambda family, before: and_(CALLS.c.study.is_(None), CALLS.c.family == family, CALLS.c.sent_at < before),
+    ),
     "texts_of_model_calls": _ExpiringRows(
         table=CALLS,
         key=(CALLS.c.id,),

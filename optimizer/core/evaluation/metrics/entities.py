@@ -42,14 +42,6 @@ def _word_set(text: str) -> frozenset[str]:
     return frozenset(words(text))
 
 
-def _entity(item: Any) -> Fact:
-    return Fact(_text(item, "type"), (_text(item, "text"),))
-
-
-def _relation(item: Any) -> Fact:
-    return Fact(_text(item, "relation"), (_text(item, "subject"), _text(item, "object")))
-
-
 def _text(item: Any, key: str) -> str:
     """The text of a mention, which may be an object with the text under ``key``."""
     value = item.get(key) if isinstance(item, Mapping) else None
@@ -71,7 +63,12 @@ def entity_overlap(wanted: Any, output: Any, *, partial: bool = False, key: str 
     Source:
         Tjong Kim Sang and De Meulder (2003), CoNLL (exact); Chinchor and Sundheim (1993), MUC-5 (half credits).
     """
-    return _overlap(_entity, wanted_items(wanted, key), found_items(output, key), partial)
+    return _overlap(
+        lambda item: Fact(_text(item, "type"), (_text(item, "text"),)),
+        wanted_items(wanted, key),
+        found_items(output, key),
+        partial,
+    )
 
 
 def relation_overlap(wanted: Any, output: Any, *, partial: bool = False, key: str = "relations") -> Overlap:
@@ -79,7 +76,12 @@ def relation_overlap(wanted: Any, output: Any, *, partial: bool = False, key: st
 
     Source: SemEval-2010 Task 8 scores type and direction; ``partial`` as of entities, in subject and in object.
     """
-    return _overlap(_relation, wanted_items(wanted, key), found_items(output, key), partial)
+    return _overlap(
+        lambda item: Fact(_text(item, "relation"), (_text(item, "subject"), _text(item, "object"))),
+        wanted_items(wanted, key),
+        found_items(output, key),
+        partial,
+    )
 
 
 def _overlap(read: Callable[[Any], Fact], wanted: Sequence[Any], output: Sequence[Any], partial: bool) -> Overlap:
