@@ -15,6 +15,8 @@ from pathlib import Path
 from typing import Any
 
 from optimizer.adapters.models.model_settings import ModelSettings
+from optimizer.adapters.reports import rollout_plots
+from optimizer.adapters.reports.page import page
 from optimizer.cli.study.run import read_definition
 from optimizer.core.family.family import Family
 from optimizer.core.family.variant import Variant
@@ -106,11 +108,11 @@ def say_what_comes_next(
             "your own prompt and sheet, on a model named in config/models.yaml",
         ),
     ]
-    page = place.settings.var() / "reports" / "demo.html"
-    page.parent.mkdir(parents=True, exist_ok=True)
-    page.write_text(demo_page(stories, nexts, took=screen.elapsed(), model=answering.words), encoding="utf-8")
+    file = place.settings.var() / "reports" / "demo.html"
+    file.parent.mkdir(parents=True, exist_ok=True)
+    file.write_text(demo_page(stories, nexts, took=screen.elapsed(), model=answering.words), encoding="utf-8")
     screen.say("The same as a page, with pictures:", "bold")
-    screen.say(f"  {page}")
+    screen.say(f"  {file}")
     screen.say("Next:", "bold")
     for command, why in nexts:
         screen.say(f"  {command}")
@@ -162,8 +164,9 @@ def demo_page(stories: Sequence[Story], nexts: Sequence[tuple[str, str]], *, too
         took: minutes and seconds, such as ``8:31``.
         model: what answered, in words that go on after "with".
     """
-    return wiring.html_page(
+    return page(
         "demo.html",
+        plots=rollout_plots,
         stories=stories,
         n_as_announced=sum(story.as_announced for story in stories),
         nexts=nexts,

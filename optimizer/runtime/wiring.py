@@ -564,14 +564,6 @@ def mirrored_pages(families: Mapping[str, Family], store: Store, clock: Clock) -
     )
 
 
-def html_page(template: str, **values: Any) -> str:
-    """A template of the reports with these values and the plots of rollouts, as one HTML page that needs no network."""
-    from optimizer.adapters.reports import rollout_plots
-    from optimizer.adapters.reports.page import page
-
-    return page(template, plots=rollout_plots, **values)
-
-
 def open_secrets(settings: Settings) -> Secrets:
     """The keys of tokens and of units' HMACs; makes them under var/keys (mode 600) where there are none."""
     from optimizer.adapters.files.secrets import Secrets
