@@ -22,8 +22,7 @@ LONGEST = 3
 
 
 def choose_chain(records: TierRecords, goal: LeastCost, *, folds: Sequence[int] | None = None) -> FoundThresholds:
-    """The best chain of any of the tiers that ends with the strongest, as ``search`` finds its thresholds; ``setting``
-    None: none.
+    """The best chain of any of the tiers that ends with the strongest, each by ``search``; ``setting`` None: none.
 
     With m candidates each is held to the level 1 - (1 - level) / m, so that looking at many does not make one pass by
     luck (Bonferroni). Of those that pass the shortest is taken that no longer one undercuts by more than one standard
