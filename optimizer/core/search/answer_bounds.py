@@ -156,22 +156,25 @@ def calls_per_answer(
     Args:
         tiers: of the cascade whose thresholds are searched.
         students: tiers that answer without a call.
-    Raises:
-        InvalidInput: the space combines more choices than can be looked at.
     """
     policy = {**champion.policy, "accept": 1.0, "accept.2": None, "accept.3": None, "students": None, "refuse": None}
-    options = {knob: _most_of(entry) for knob, entry in varied_knobs(space).items() if knob in COUNTING}
+    options = _counted(space)
     policy["tiers"] = max(_called_tiers(tiers, students), _called_tiers(policy.get("tiers"), students), key=len) or None
     if "tiers" in options:
         options["tiers"] = [_called_tiers(names, students) or None for names in options["tiers"]]
+    return max(
+        _calls_of({**policy, **dict(zip(options, chosen, strict=True))}) for chosen in product(*options.values())
+    )
+
+
+def require_countable(space: Mapping[str, Any]) -> None:
+    """Raises InvalidInput where a new study's space combines more choices than ``calls_per_answer`` should look at."""
+    options = _counted(space)
     if (n := prod(map(len, options.values()))) > MOST_COMBINED:
         raise InvalidInput(
             f"The space cannot be searched: the choices of {', '.join(options)} make {n:,} policies, and the most calls"
             f" of an answer are looked for in {MOST_COMBINED:,} at most. List fewer choices."
         )
-    return max(
-        _calls_of({**policy, **dict(zip(options, chosen, strict=True))}) for chosen in product(*options.values())
-    )
 
 
 def answers_alone(variant: Variant) -> bool:
@@ -208,6 +211,11 @@ COUNTING = (
     "gate.threshold",
     "gate.scorer",
 )
+
+
+def _counted(space: Mapping[str, Any]) -> dict[str, Sequence[Any]]:
+    """Knob -> its options, of those knobs on which the number of calls depends."""
+    return {knob: _most_of(entry) for knob, entry in varied_knobs(space).items() if knob in COUNTING}
 
 
 def _most_of(entry: Mapping[str, Any]) -> Sequence[Any]:

@@ -9,6 +9,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, fields, replace
 from datetime import datetime
 from math import inf
+from types import MappingProxyType
 from typing import Any, Final, Literal
 
 from typing_extensions import TypedDict
@@ -25,7 +26,7 @@ from optimizer.core.search.racing import FIRST
 CONFIRM: Final = "confirm"  # in the place of a strategy: the study's mode is to confirm
 StudyMode = Literal["search", "confirm"]
 StudyStatus = Literal["queued", "running", "confirming", "finished", "cancelled", "failed"]
-# Of each count that is worked through; counts of rows end with the rows that are stored.
+# Of each count that a new study works through; counts of rows end with the rows that are stored.
 MOST = {
     "n_candidates": 10_000,
     "n_settings": 10_000,
@@ -81,8 +82,14 @@ class Definition:
         return declared if self.space is None else self.space
 
     @classmethod
-    def parse(cls, values: Mapping[str, Any], **defaults: Any) -> Definition:
-        """Checks names and ranges; raises InvalidInput with every fault at once."""
+    def parse(
+        cls, values: Mapping[str, Any], most: Mapping[str, int] = MappingProxyType({}), /, **defaults: Any
+    ) -> Definition:
+        """Checks names and ranges; raises InvalidInput with every fault at once.
+
+        Args:
+            most: ``MOST`` for a new study; a stored one goes on as it was accepted.
+        """
         known = {f.name for f in fields(cls)}
         faults = [
             Fault(pointer=f"/definition/{name}", detail=f"unknown; known are {', '.join(sorted(known))}")
@@ -96,8 +103,8 @@ class Definition:
                 wrong = None if isinstance(value, Mapping) else "needs names with ranges"
             elif name in ("proposer", "move_to"):
                 wrong = None if isinstance(value, str) and value else f"needs the name of a model, got {value!r}"
-            elif isinstance(value, int) and value > MOST.get(name, value):
-                wrong = f"needs at most {MOST[name]:,}, got {value!r}"
+            elif isinstance(value, int) and value > most.get(name, value):
+                wrong = f"needs at most {most[name]:,}, got {value!r}"
             elif name in KEEP:
                 wrong = (
                     None

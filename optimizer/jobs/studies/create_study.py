@@ -24,7 +24,7 @@ from optimizer.core.models.budget import checked_budget
 from optimizer.core.policy.nearest import needs_server
 from optimizer.core.rollout.start import LABEL_WINDOW_DAYS, NEWEST
 from optimizer.core.scheduling.monthly_budget import under
-from optimizer.core.search.answer_bounds import calls_per_answer, judge_calls, policy_judgements
+from optimizer.core.search.answer_bounds import calls_per_answer, judge_calls, policy_judgements, require_countable
 from optimizer.core.search.call_estimate import answers_within, is_list_alone, is_raced, n_settings_within, tries_points
 from optimizer.core.search.cost_estimate import CostEstimate, calls_within, confirmation_calls, holdout_size
 from optimizer.core.search.move import check_move, space_of_move
@@ -32,6 +32,7 @@ from optimizer.core.search.space import most_points, n_listed, require_searchabl
 from optimizer.core.search.strategy import RACE, REPLAY, check_kind, check_strategy, searched_tiers
 from optimizer.core.search.study import (
     ENOUGH,
+    MOST,
     REMARKS,
     UNPRICED,
     Definition,
@@ -229,6 +230,8 @@ def _checked_wish(
         definition = _moving(family, champion, names, aim, definition)
     space = definition.space_over(family.space)
     require_searchable(space, family.inputs)
+    if kind_of(family).asks_models:
+        require_countable(space)
     return CheckedStudyRequest(
         family=family,
         strategy=strategy,
@@ -317,5 +320,5 @@ def parse_definition(family: Family, values: Mapping[str, Any], strategies: Sequ
     """
     most = family.space.get("examples", {}).get("max")
     proposer = {"proposer": family.model.proposer} if family.model.proposer is not None else {}
-    definition = Definition.parse(values, **kind_of(family).study_sizes(family, strategies), **proposer)
+    definition = Definition.parse(values, MOST, **kind_of(family).study_sizes(family, strategies), **proposer)
     return replace(definition, max_examples=min(definition.max_examples, most)) if isinstance(most, int) else definition

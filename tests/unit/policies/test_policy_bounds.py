@@ -13,10 +13,17 @@ from optimizer.core.base.errors import InvalidInput
 from optimizer.core.base.values import NONE, Spread
 from optimizer.core.family.variant import Variant
 from optimizer.core.policy.refinement import DEFAULT_RETRIES
-from optimizer.core.search.answer_bounds import answers_alone, asks_again, calls_per_answer, models_of
+from optimizer.core.search.answer_bounds import (
+    answers_alone,
+    asks_again,
+    calls_per_answer,
+    models_of,
+    require_countable,
+)
 from optimizer.core.search.cost_estimate import estimate_evaluation
 from optimizer.core.search.strategy import check_kind
 from optimizer.core.search.study import MOST, Definition
+from optimizer.jobs.studies.create_study import parse_definition
 from tests.cases import named
 from tests.unit.policies.test_policy_studies import pipeline_family
 from tests.worlds.study_world import topic_examples, topic_family
@@ -46,8 +53,10 @@ def test_a_space_of_too_many_policies_is_refused_before_they_are_looked_at() -> 
     space = {"policy.refine": numbers, "policy.gate.threshold": numbers, "policy.tiers": {"choices": [["a", "b"]]}}
     assert calls_per_answer(champion(), space) == 3 + DEFAULT_RETRIES, "of numbers the largest alone counts"
     names = {"choices": [["a", f"m{n}"] for n in range(101)]}
+    many = {"policy.tiers": names, "policy.votes.models": names}
     with pytest.raises(InvalidInput, match="make 10,201 policies"):
-        calls_per_answer(champion(), {"policy.tiers": names, "policy.votes.models": names})
+        require_countable(many)
+    assert calls_per_answer(champion(), many) == 3, "a study that was accepted before this bound goes on"
 
 
 @pytest.mark.parametrize(
@@ -144,6 +153,8 @@ def test_a_policy_has_no_latency_to_compare() -> None:
 
 @pytest.mark.parametrize(("name", "most"), MOST.items())
 def test_a_study_has_an_end(name: str, most: int) -> None:
-    assert getattr(Definition.parse({name: most}), name) == most
+    family = topic_family(space={"instruction": {"choices": ["Answer."]}})
+    assert getattr(parse_definition(family, {name: most}), name) == most
     with pytest.raises(InvalidInput, match=f"/definition/{name} needs at most {most:,}, got"):
-        Definition.parse({name: 10**9})
+        parse_definition(family, {name: 10**9})
+    assert getattr(Definition.parse({name: 10**9}), name) == 10**9, "a stored study goes on as it was accepted"

@@ -433,6 +433,9 @@ def test_only_released_examples_are_trained_on_unless_the_family_takes_any(tmp_p
     assert any(len(p.params) and p.params.get("n_examples") for p in open_minded.trials(open_minded.run(study)))
 
 
+MANY_MODELS = [["a", f"m{n}"] for n in range(101)]
+
+
 @named(
     ("options", "error"),
     {
@@ -456,6 +459,22 @@ def test_what_cannot_be_run_is_refused_before_anything_is_written(untouched, opt
     with untouched.store.read() as tx:
         assert untouched.store.studies.page(tx)[0] == []
     assert untouched.model.requests == []
+
+
+@named(
+    ("definition", "says"),
+    {
+        "a count without end": ({"n_candidates": 10**9}, "/definition/n_candidates needs at most 10,000"),
+        "policies without end": (
+            {"space": {f"policy.{name}": {"choices": MANY_MODELS} for name in ("tiers", "votes.models")}},
+            "make 10,201 policies",
+        ),
+    },
+)
+@pytest.mark.parametrize("dry_run", [False, True])
+def test_a_new_study_works_through_what_has_an_end(untouched, definition, says, dry_run):
+    with pytest.raises(InvalidInput, match=says):
+        untouched.create(definition=definition, dry_run=dry_run)
 
 
 def test_without_dev_examples_or_a_champion_there_is_nothing_to_search(tmp_path):
