@@ -339,11 +339,12 @@ def explain(error: SQLAlchemyError, url: str) -> DetentError | None:
         return Busy(
             DAMAGED,
             retry_after_s=60,
+            passes=False,
             said=f"{where}: {cause}",
         )
     if not isinstance(error, OperationalError):
         return None
-    if "locked" in text or "busy" in text:
+    if is_held := "locked" in text or "busy" in text:
         why = (
             f"another process held it for longer than {BUSY_TIMEOUT_S:g} s (a backup, a migration, an open shell). Try"
             " again, or end that process"
@@ -361,7 +362,7 @@ def explain(error: SQLAlchemyError, url: str) -> DetentError | None:
         why = "it may only be read. Check the owner and the mode of the file and its folder"
     else:
         why = "it did not answer as a database should. Check the disk and the server"
-    return Busy(f"The store cannot be used: {why}.", retry_after_s=2, said=f"{where}: {cause}")
+    return Busy(f"The store cannot be used: {why}.", retry_after_s=2, passes=is_held, said=f"{where}: {cause}")
 
 
 READ_ONLY = ("SQLITE_READONLY",)  # SQLite may read the file and not write it

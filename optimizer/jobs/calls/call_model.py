@@ -10,8 +10,11 @@ from collections import Counter
 from collections.abc import AsyncIterator, Callable, Collection
 from contextlib import asynccontextmanager
 from dataclasses import replace
+from datetime import timedelta
 from typing import TypeVar
 from weakref import WeakKeyDictionary
+
+import structlog
 
 from optimizer.core.base.errors import BudgetExhausted, Busy, ModelFailed, StudyStopped
 from optimizer.core.base.values import Budget
@@ -52,7 +55,7 @@ class JournaledModel(WrappedModel):
         if model.price is None:
             require_bounded(model.name, None, None, account.budget)
         self._book = CallBook(store, clock, account, price=model.price)
-        budgeted = BudgetedModel(model, self._book, store, account.budget)
+        budgeted = BudgetedModel(model, self._book, store, clock, account.budget)
         self._limited = LimitedModel(budgeted, stop=stop, users_wait=users_wait, concurrency=concurrency)
         super().__init__(RetriedModel(self._limited, pause_before_retry, BACKOFF, timeout_s=None))
         # Thresholds ask for the same answers again and again; what serves would never end remembering.
@@ -173,6 +176,10 @@ class LimitedModel(WrappedModel):
 
 
 T = TypeVar("T")
+# So long what came of a call waits for a held store: longer than a backup or migration takes, and short enough for one
+# who waits for the command, since the call's place stays taken.
+HELD_AT_MOST = timedelta(minutes=5)
+log = structlog.get_logger(__name__)
 
 
 class BudgetedModel(WrappedModel):
@@ -181,9 +188,9 @@ class BudgetedModel(WrappedModel):
     The transaction that journals the call also checks the budget, so that no two calls see the same rest.
     """
 
-    def __init__(self, inner: LanguageModel, book: CallBook, store: Store, budget: Budget) -> None:
+    def __init__(self, inner: LanguageModel, book: CallBook, store: Store, clock: Clock, budget: Budget) -> None:
         super().__init__(inner)
-        self._book, self._store, self._budget = book, store, budget
+        self._book, self._store, self._clock, self._budget = book, store, clock, budget
         self._failed: Counter[str] = Counter()  # attempts in a row by request key
 
     async def complete(self, request: ModelRequest) -> ModelAnswer:
@@ -232,9 +239,12 @@ class BudgetedModel(WrappedModel):
         Ending the write would lose a paid answer, or leave a reservation without a call.
 
         Args:
-            again: whether to try again while another process holds the store, until an interrupt or the store's end.
+            again: whether to try again while other writers hold the store, for HELD_AT_MOST or until an interrupt; the
+                stop flag is not asked meanwhile.
+        Raises:
+            Busy: the store was held for longer, or another try does not help.
         """
-        interrupt = None
+        interrupt, until = None, None
         while True:
             writing = asyncio.ensure_future(self._store.awrite(fn))
             while not writing.done():
@@ -247,8 +257,12 @@ class BudgetedModel(WrappedModel):
                 return writing.result(), interrupt
             if interrupt is not None:
                 raise interrupt from fault
-            if not (again and isinstance(fault, Busy) and fault.passes):
+            now, is_first = self._clock.now(), until is None
+            until = until or now + HELD_AT_MOST
+            if not (again and isinstance(fault, Busy) and fault.passes and now < until):
                 raise fault
+            if is_first:
+                log.warning("outcome_waits_for_store", model=self.name, error=fault.detail, until=until.isoformat())
             try:
                 await asyncio.sleep(float(fault.members.get("retry_after_s", 1)))
             except asyncio.CancelledError as error:

@@ -12,11 +12,13 @@ from datetime import timedelta
 
 import pytest
 import stamina
+from structlog.testing import capture_logs
 
 from optimizer.core.base.errors import BudgetExhausted, BudgetTooSmall, Busy, ModelFailed, StudyStopped
 from optimizer.core.base.values import Budget
 from optimizer.core.models.budget import HeldBack, reservation_usd
 from optimizer.core.models.language import ModelAnswer, ModelPrice, ModelRequest
+from optimizer.jobs.calls import call_model
 from optimizer.jobs.calls.blocking import wait_for
 from optimizer.jobs.calls.call_book import Account
 from optimizer.jobs.calls.call_model import JournaledModel
@@ -288,17 +290,20 @@ def test_an_interrupt_while_a_failure_is_written_ends_the_call(store):
 
 
 class HeldStore:
-    """A store that another process holds at its second and third write; ``passes``: whether that ends."""
+    """A store that another process holds at its second and third write; ``passes``: whether that ends.
 
-    def __init__(self, store, *, passes: bool) -> None:
-        self._store, self._passes, self.n = store, passes, 0
+    ``until``: at so many writes.
+    """
+
+    def __init__(self, store, *, passes: bool, until: int = 3) -> None:
+        self._store, self._passes, self._until, self.n = store, passes, until, 0
 
     def __getattr__(self, name: str):
         return getattr(self._store, name)
 
     async def awrite(self, fn):
         self.n += 1
-        if self.n in (2, 3):
+        if 2 <= self.n <= self._until:
             raise Busy("held", retry_after_s=0.001, passes=self._passes)
         return await self._store.awrite(fn)
 
@@ -316,6 +321,15 @@ def test_what_came_of_a_call_is_written_as_soon_as_the_store_is_free(store, fail
         assert wait_for(journaled(held, model).complete(request())).text == "paid"
     assert [c.status for c in calls_of(store)] == [("failed" if fails else "settled") if passes else "sent"]
     assert (len(model.requests), held.n) == (1, 4 if passes else 2)
+
+
+def test_a_store_that_stays_held_ends_the_call_after_a_bound_and_is_told_once(store):
+    held, minute = HeldStore(store, passes=True, until=1000), timedelta(minutes=1)
+    with capture_logs() as logs, pytest.raises(Busy, match="held"):
+        wait_for(journaled(held, AwaitedModel(), clock=Clock(step_s=minute.total_seconds())).complete(request()))
+    assert 2 < held.n <= 2 + call_model.HELD_AT_MOST / minute
+    assert [c.status for c in calls_of(store)] == ["sent"]
+    assert [(line["event"], line["error"]) for line in logs] == [("outcome_waits_for_store", "held")]
 
 
 def test_a_call_that_waits_for_an_interrupted_one_is_made_itself(store):
