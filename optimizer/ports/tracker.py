@@ -20,7 +20,8 @@ class StudyEvidence:
     """
 
     variants: Mapping[str, Variant]
-    results: Mapping[str, Sequence[ExampleResult]]  # of the search, by variant, in the order of the dev examples
+    # Of the search, by variant, in the order of the dev examples; with texts where ``shown_variants`` has the variant.
+    results: Mapping[str, Sequence[ExampleResult]]
     examples: Mapping[str, Example]  # train and dev examples of the dataset whose text is released
     confirmation: Mapping[str, Sequence[ExampleResult]]  # by variant, without outputs
     description: str = ""  # of the family

@@ -16,14 +16,13 @@ from optimizer.core.base.values import scores_by_example
 from optimizer.core.evaluation.comparison import TIE
 from optimizer.core.evaluation.label_report import LABELS
 from optimizer.core.family.policy_text import shown_policy
-from optimizer.core.search.study import ENDED, Study, Trial, ranked
+from optimizer.core.search.study import N_BEST, Study, Trial, ranked
 from optimizer.core.statistics.interval import mean_score_interval
 from optimizer.core.views.study_front import mark_of
 from optimizer.core.views.study_story import lead
 from optimizer.core.views.variant import variant_diff
 from optimizer.ports import StudyEvidence
 
-N_BEST = 5
 NOTE_COLUMNS = 88
 TIME_SHARE = (  # share of processing an item in full: the cost of a replayed study's trials, in place of dollars
     "time_share"
@@ -39,20 +38,6 @@ _OUTCOMES = {
 def cost_of(study: Study, trial: Trial) -> dict[str, float]:
     """The trial's cost with its unit: dollars in all, or, where nothing was paid, the mean share of full processing."""
     return {TIME_SHARE: trial.usd_per_example} if study.is_replayed else {"cost_usd": trial.cost_usd}
-
-
-def shown_variants(study: Study, trials: Sequence[Trial]) -> dict[str, str]:
-    """Variant id -> part of a file name, for the champion and the winner.
-
-    Also the five best, once no place changes any more, since files stay.
-    """
-    shown = {study.champion: "champion"}
-    if study.winner and study.winner not in shown:
-        shown[study.winner] = "winner"
-    best = list(dict.fromkeys(t.variant for t in ranked(trials)))[:N_BEST] if study.status in ENDED else []
-    for place, variant in enumerate(best, start=1):
-        shown.setdefault(variant, f"best-{place}")
-    return shown
 
 
 def trials_table(study: Study, trials: Sequence[Trial], evidence: StudyEvidence) -> dict[str, Any]:

@@ -23,7 +23,7 @@ from optimizer.adapters.mlflow.connection import connect
 from optimizer.adapters.mlflow.prompts import PromptRegistry
 from optimizer.core.base.canonical import digest
 from optimizer.core.family.variant import Variant
-from optimizer.core.search.study import Study, Trial
+from optimizer.core.search.study import Study, Trial, shown_variants
 from optimizer.core.serving.rollout import Decision, Rollout
 from optimizer.core.views.study_front import mark_of
 from optimizer.core.views.variant import variant_diff, variant_text
@@ -279,7 +279,7 @@ class MlflowTracker:
             **pages.label_tables(study),
         }
         champion = extras.variants.get(study.champion)
-        for variant_id, label in pages.shown_variants(study, trials).items():
+        for variant_id, label in shown_variants(study, trials).items():
             variant = extras.variants.get(variant_id)
             if variant is None:
                 continue

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import date, datetime
 from functools import cache
@@ -27,7 +28,7 @@ from pydantic import (
 from optimizer.core.base.answers import Json
 from optimizer.core.base.errors import Fault, NotFound
 from optimizer.core.base.registry import Registry, declares
-from optimizer.core.family.masking import Masker
+from optimizer.core.family.masking import Masker, MaskTooSlow
 from optimizer.core.family.metrics import METRICS
 from optimizer.core.family.settings import (
     Cache,
@@ -406,7 +407,15 @@ def _named(name: str) -> FamilyKind:
 
 
 def mask_of(family: Family | None) -> Callable[[Any], Any] | None:
-    """What is done to texts of examples before they are shown; None where they may not be, for only metadata is kept or
-    no rule is known.
+    """What is done to texts of examples before they are shown: it answers None for what a user's own expression does
+    not get through in time. None where they may not be, for only metadata is kept or no rule is known.
     """
-    return None if family is None or family.privacy.store == "metadata" else Masker(family.privacy.rules).mask
+    if family is None or family.privacy.store == "metadata":
+        return None
+    masker = Masker(family.privacy.rules)
+
+    def mask(value: Any) -> Any:
+        with suppress(MaskTooSlow):
+            return masker.mask(value)
+
+    return mask

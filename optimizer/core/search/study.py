@@ -370,6 +370,23 @@ def ranked(trials: Sequence[Trial]) -> list[Trial]:
     )
 
 
+N_BEST = 5
+
+
+def shown_variants(study: Study, trials: Sequence[Trial]) -> dict[str, str]:
+    """Variant id -> part of a file name, for the champion and the winner.
+
+    Also the five best, once no place changes any more, since files stay.
+    """
+    shown = {study.champion: "champion"}
+    if study.winner and study.winner not in shown:
+        shown[study.winner] = "winner"
+    best = list(dict.fromkeys(t.variant for t in ranked(trials)))[:N_BEST] if study.status in ENDED else []
+    for place, variant in enumerate(best, start=1):
+        shown.setdefault(variant, f"best-{place}")
+    return shown
+
+
 def aimed_at(aim: Aim, trial: Trial, *, is_replayed: bool = False) -> str:
     """What a trial shows of its study's aim beside the score; empty where the score is the aim.
 

@@ -17,7 +17,7 @@ import structlog
 
 from optimizer.core.family.family import Family, mask_of
 from optimizer.core.family.variant import Variant
-from optimizer.core.search.study import ENDED
+from optimizer.core.search.study import ENDED, shown_variants
 from optimizer.core.serving.family_names import is_retired
 from optimizer.jobs.ids import new_id
 from optimizer.ports import Alert, Clock, OutboxItem, Pages, Store, StudyEvidence, Tracker, Transaction
@@ -123,25 +123,17 @@ def _send_study(
         trials = store.studies.trials(tx, id)
         described = families.get(study.family)
         mask = mask_of(described)
-        shown: Callable[[Any], Any] = mask or (lambda text: None)
         # Text of released train and dev examples only, as the study's page shows it; of the confirmation the scores
         # without what was written.
         dataset = study.dataset or {}
         chosen = {*dataset.get("train", ()), *dataset.get("dev", ())}
-        examples = {
-            e.id: replace(e, input=shown(e.input), expected=shown(e.expected))
+        released = [
+            e
             for split in (("train", "dev") if mask is not None else ())
             for e in store.examples.of_split(tx, study.family, split=split, released_only=True)
             if e.id in chosen
-        }
-        place = {id: n for n, id in enumerate(dataset.get("dev", ()))}
-        results = {
-            variant: [
-                replace(r, output=shown(r.output), error=shown(r.error))
-                for r in sorted(rows, key=lambda r: place.get(r.example, len(place)))
-            ]
-            for variant, rows in store.studies.results(tx, study.id, "search").items()
-        }
+        ]
+        searched = store.studies.results(tx, study.id, "search")
         confirmation = {
             variant: [replace(r, output=None, error=None, call_key=None) for r in rows]
             for variant, rows in store.studies.results(tx, study.id, "confirmation").items()
@@ -151,6 +143,21 @@ def _send_study(
             record = store.variants.get(tx, study.family, str(variant_id))
             if record is not None:
                 variants[record.variant.id] = record.variant
+    # Masking may take long, so no read is open, and only what is written is masked.
+    shown: Callable[[Any], Any] = mask or (lambda text: None)
+    masked = [replace(e, input=shown(e.input), expected=shown(e.expected)) for e in released]
+    examples = {e.id: e for e in masked if e.input is not None and e.expected is not None}
+    place = {id: n for n, id in enumerate(dataset.get("dev", ()))}
+    with_texts = shown_variants(study, trials)
+    results = {
+        variant: [
+            replace(r, output=shown(r.output), error=shown(r.error))
+            if variant in with_texts and r.example in examples
+            else replace(r, output=None, error=None)
+            for r in sorted(rows, key=lambda r: place.get(r.example, len(place)))
+        ]
+        for variant, rows in searched.items()
+    }
     evidence = StudyEvidence(
         variants=variants,
         results=results,

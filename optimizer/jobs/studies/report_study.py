@@ -56,9 +56,8 @@ def report_study(study: Study, *, family: Family | None, store: Store, clock: Cl
         else:
             chosen = set((study.dataset or {}).get("dev", ()))
             released = store.examples.of_split(tx, study.family, split="dev", released_only=True)
-            texts = {
-                e.id: replace(e, input=mask(e.input), expected=mask(e.expected)) for e in released if e.id in chosen
-            }
+            masked = [replace(e, input=mask(e.input), expected=mask(e.expected)) for e in released if e.id in chosen]
+            texts = {e.id: e for e in masked if e.input is not None and e.expected is not None}
         tried = {t.variant for t in trials}
         ids = sorted({*tried, study.champion, *([study.winner] if study.winner else [])})
         stored = [store.variants.get(tx, study.family, id) for id in ids]
@@ -78,9 +77,9 @@ def report_study(study: Study, *, family: Family | None, store: Store, clock: Cl
         texts=texts,
         outputs={
             variant: {
-                r.example: mask(r.output)
+                r.example: output
                 for r in results[variant]
-                if mask and r.example in texts and r.output is not None
+                if mask and r.example in texts and (output := mask(r.output)) is not None
             }
             for variant in sorted(compared)
         },
@@ -139,10 +138,15 @@ def _variants(
 
 def _shown(variant: Variant, mask: Mask | None, released: set[str]) -> Variant:
     """The variant with its few-shot examples masked, or without their text where it was not released."""
-    shows = dict.fromkeys(released, mask) if mask is not None else {}
-    masks = [(example, shows.get(example.id, _hidden)) for example in variant.examples]
-    return replace(variant, examples=tuple(replace(e, input=mask(e.input), output=mask(e.output)) for e, mask in masks))
+    masks = [(example, mask if example.id in released else None) for example in variant.examples]
+    return replace(
+        variant,
+        examples=tuple(replace(e, input=_masked(e.input, mask), output=_masked(e.output, mask)) for e, mask in masks),
+    )
 
 
-def _hidden(value: Any) -> Any:
+def _masked(value: Any, mask: Mask | None) -> Any:
+    """What may be shown of it; HIDDEN for a text that may not, or that the mask does not get through."""
+    if mask is not None and (masked := mask(value)) is not None:
+        return masked
     return dict.fromkeys(value, HIDDEN) if isinstance(value, Mapping) else HIDDEN

@@ -20,6 +20,7 @@ from optimizer.core.base.values import Budget
 from optimizer.core.dataset.examples import Example
 from optimizer.core.evaluation.label_report import NO_LABEL
 from optimizer.core.family.family import Family
+from optimizer.core.family.masking import Masker
 from optimizer.core.models.language import ModelAnswer, ModelRequest
 from optimizer.core.search.study import ENOUGH, LEAKS, UNPRICED, Study, Trigger
 from optimizer.jobs.request import ItemRequest
@@ -174,6 +175,11 @@ def test_a_few_shot_example_is_quoted_only_where_somebody_released_it_whoever_ma
     {
         "nothing to mask": ({}, ["ben@example.com", "ann@example.com"], []),
         "masked since": ({"privacy": {"mask": ["email"]}}, ["[email]", "of dev."], ["@example.com"]),
+        "a rule gets through no text": (
+            {"privacy": {"mask": [{"pattern": "(?:.|..|...)+[!?]$"}]}},
+            ["(text not shown)"],
+            ["@example.com", "of dev.", "of train."],
+        ),
         "only metadata": (
             {"privacy": {"store": "metadata"}},
             ["(text not shown)"],
@@ -183,8 +189,13 @@ def test_a_few_shot_example_is_quoted_only_where_somebody_released_it_whoever_ma
     },
 )
 def test_texts_are_shown_as_the_familys_privacy_allows_now(
-    ran: tuple[World, Study], family: dict[str, Any] | None, shows: list[str], hides: list[str]
+    ran: tuple[World, Study],
+    family: dict[str, Any] | None,
+    shows: list[str],
+    hides: list[str],
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
+    monkeypatch.setitem(Masker.__init__.__kwdefaults__, "own_rule_s", 0.001)
     world, study = ran
     html = page(world, study, None if family is None else topic_family(**family))
     assert [word for word in shows if word not in html] == []

@@ -18,11 +18,13 @@ import pytest
 from optimizer.adapters.mlflow.tracking import MlflowTracker
 from optimizer.adapters.store import Database
 from optimizer.core.family.family import Family
+from optimizer.core.family.masking import Masker
 from optimizer.core.family.variant import VariantRecord
-from optimizer.core.search.study import Study, Trial
+from optimizer.core.search.study import Study, Trial, shown_variants
 from optimizer.core.serving import champion
 from optimizer.core.serving.rollout import Champion, Rollout
 from optimizer.jobs.ids import new_id
+from optimizer.jobs.outbox import mirror_outbox
 from optimizer.jobs.outbox.mirror_outbox import TOPICS, mirror_once, wait_s
 from optimizer.jobs.record_change import record_tenure
 from optimizer.ports import StudyEvidence
@@ -54,6 +56,7 @@ def mirrored(tmp_path_factory: pytest.TempPathFactory, mlflow_uri: str) -> Itera
 
 
 HIDDEN = {"pattern": "Document|Trees", "replacement": "[hidden]"}
+ENDLESS = {"pattern": "(?:.|..|...)+[!?]$"}
 
 
 @named(
@@ -66,11 +69,13 @@ HIDDEN = {"pattern": "Document|Trees", "replacement": "[hidden]"}
             {"[hidden]"},
             "[hidden] grew, case 0.",
         ),
+        "a rule gets through no text": (topic_family(name=FAMILY, privacy={"mask": [ENDLESS]}), set(), None),
     },
 )
 def test_mlflow_gets_no_text_that_the_page_of_the_study_hides(
-    family: Family | None, texts: set[str], output: str | None, tmp_path: Path
+    family: Family | None, texts: set[str], output: str | None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.setitem(Masker.__init__.__kwdefaults__, "own_rule_s", 0.001)
     store, tracker = story.open_database(tmp_path), Mock()
     story.tell(store)
     tracker.mirror_study.return_value = None
@@ -80,6 +85,28 @@ def test_mlflow_gets_no_text_that_the_page_of_the_study_hides(
     assert {str(one.input["document"]).split()[0] for one in evidence.examples.values()} == texts
     assert evidence.results[WINNER][0].output == output
     assert evidence.results[WINNER][0].score is not None
+
+
+def test_only_what_mlflow_shows_is_masked_and_no_read_is_open_meanwhile(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    store, tracker, masked = story.open_database(tmp_path), Mock(), list[str]()
+    story.tell(store)
+
+    def mask(text: Any) -> Any:
+        assert not store._readers._in_use
+        masked.append(str(text))
+        return text
+
+    monkeypatch.setattr(mirror_outbox, "mask_of", lambda family: mask)
+    tracker.mirror_study.return_value = None
+    assert mirror_once(store, lambda: tracker, after_it(), FAMILIES) == 1
+    store.close()
+    study, trials, evidence = tracker.mirror_study.call_args.args
+    written = {id for id, rows in evidence.results.items() if any(row.output is not None for row in rows)}
+    assert written == {*shown_variants(study, trials)} < {*evidence.results}
+    n_of_dev = len(study.dataset["dev"])
+    assert len([text for text in masked if text.startswith("Trees grew")]) <= n_of_dev * len(written)
 
 
 def runs(tracker: MlflowTracker, where: str) -> list[Any]:

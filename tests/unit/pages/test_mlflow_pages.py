@@ -12,7 +12,7 @@ from optimizer.adapters.reports.study_report import importances, study_page
 from optimizer.core.base.values import Budget, ExampleResult
 from optimizer.core.dataset.examples import make_example
 from optimizer.core.family.variant import FewShot, Variant
-from optimizer.core.search.study import Study, Trial
+from optimizer.core.search.study import Study, Trial, shown_variants
 from optimizer.core.views.study_front import pareto_front
 from optimizer.core.views.study_story import StudyReport, history_of
 from optimizer.core.views.variant import variant_diff
@@ -141,8 +141,8 @@ def test_the_pareto_front(points: list[tuple[float, float]], front: list[tuple[f
 
 def test_while_a_study_runs_no_file_is_named_by_a_place_that_may_change() -> None:
     trials = [trial(0, CHAMPION, 0.1), trial(1, WINNER, 0.4), trial(2, variant(2, 0.5), 0.3)]
-    assert pages.shown_variants(study(status="running", winner=None), trials) == {CHAMPION.id: "champion"}
-    assert list(pages.shown_variants(study(), trials).values()) == ["champion", "winner", "best-2"]
+    assert shown_variants(study(status="running", winner=None), trials) == {CHAMPION.id: "champion"}
+    assert list(shown_variants(study(), trials).values()) == ["champion", "winner", "best-2"]
 
 
 def test_importance_finds_the_setting_that_decides() -> None:
