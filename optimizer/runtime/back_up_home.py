@@ -25,6 +25,7 @@ from optimizer.runtime import wiring
 from optimizer.runtime.personal_home import keep_beside
 
 if TYPE_CHECKING:
+    from optimizer.core.family.family import Family
     from optimizer.host.config import Settings
 
 FORMAT = 1
@@ -41,7 +42,7 @@ Progress = Callable[[int, int], None]
 @dataclass(frozen=True, slots=True, kw_only=True)
 class HomeBackup:
     """``checksum``: SHA-256 of the manifest, which holds those of all files. ``not_in_it``: what the home keeps
-    elsewhere.
+    elsewhere, and what families with a fault name.
     """
 
     file: Path
@@ -86,7 +87,8 @@ def back_up_home(
                 # The spool before the store: an event on its way is then in one of them, or in both under one id.
                 archive.folder(settings.home, settings.var() / "spool")
                 _add_databases(archive, databases, copy, progress)
-                home, *places = map(_tidy, (settings.home, *_places(settings)))
+                families = wiring.load_families(settings)
+                home, *places = map(_tidy, (settings.home, *_places(settings, families.families.values())))
                 for place in (place for place in places if place.is_relative_to(home)):
                     archive.folder(home, place, without=set(map(_tidy, databases.values())))
                 checksum = archive.finish({"made_by": version, "made_at": at.isoformat()})
@@ -106,7 +108,14 @@ def back_up_home(
         made_at=at,
         n_files=len(archive.hashes) - 1,  # without the manifest, which is no file of the home
         n_bytes=file.stat().st_size,
-        not_in_it=tuple(_elsewhere(settings, [place for place in places if not place.is_relative_to(home)])),
+        not_in_it=(
+            *(
+                f"what the file of family {name} names (functions, predictors, corpora), since it has a fault, which"
+                f" `detent family validate {name}` shows"
+                for name in sorted(families.problems)
+            ),
+            *_elsewhere(settings, [place for place in places if not place.is_relative_to(home)]),
+        ),
     )
 
 
@@ -145,19 +154,20 @@ class _BackupArchive:
         self.hashes[name] = hashlib.sha256(content).hexdigest()
 
 
-def _places(settings: Settings) -> Iterator[Path]:
+def _places(settings: Settings, families: Iterable[Family]) -> Iterator[Path]:
     """Folders and files of the home, wherever they lie."""
     home = settings.home
     yield from (home / "config", home / "experiments", settings.families_dir, *settings.more_families_dirs)
     yield from (settings.models_file, settings.monitoring_file, settings.alert_rules_file, settings.var())
     if not settings.mlflow_tracking_uri:
         yield settings.mlflow_dir()
-    for family in wiring.load_families(settings).families.values():
+    for family in families:
         for dotted in {*family.metrics, *family.own_functions}:
             module = dotted.partition(".")[0]
             yield from (home / module, home / f"{module}.py") if "." in dotted else ()
         values = [value for parameters in family.metric_parameters.values() for value in parameters.values()]
-        yield from (file for value in values if isinstance(value, str) and (file := home / value).is_file())
+        files = [home / value for value in values if isinstance(value, str)]
+        yield from filter(os.path.isfile, files)  # Path.is_file raises for a text too long for a name
 
 
 def _tidy(place: Path) -> Path:

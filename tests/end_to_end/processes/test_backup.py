@@ -241,14 +241,18 @@ def test_what_families_name_is_in_it_and_what_lies_elsewhere_is_said(tmp_path: P
     for name, content in {"my_metrics.py": "", "own/gates.py": "", "metrics/aligned.json": "{}"}.items():
         (home / name).parent.mkdir(exist_ok=True)
         (home / name).write_text(content)
-    uses = {"aligned": {"predictor": "metrics/aligned.json"}, "recall": {"corpus": f"{elsewhere}/corpus.jsonl"}}
+    uses = {
+        "aligned": {"predictor": "metrics/aligned.json", "text": "no file " * 100},
+        "recall": {"corpus": f"{elsewhere}/corpus.jsonl"},
+    }
     scorer = {"my_metrics.good": 1.0, **{name: MetricUse(weight=1.0, **use) for name, use in uses.items()}}
     gate = {"policy.gate.scorer": {"choices": ["own.gates.sure"]}}
     family = parse_family_text(FAMILY, file="family.yaml").model_copy(update={"scorer": scorer, "space": gate})
     (elsewhere / "family.yaml").write_text(FAMILY)
     for name in ("alert_rules_file", "monitoring_file", "corpus.jsonl"):
         (elsewhere / name).write_text("{}")
-    with patch.object(wiring, "load_families", lambda settings: SimpleNamespace(families={"triage": family})):
+    source = SimpleNamespace(families={"triage": family}, problems={"broken": None})
+    with patch.object(wiring, "load_families", lambda settings: source):
         backup = back_up_home(settings, tmp_path / "b.tar", at=NOW, version="1")
     with tarfile.open(tmp_path / "b.tar") as tar:
         names = tar.getnames()
@@ -257,6 +261,7 @@ def test_what_families_name_is_in_it_and_what_lies_elsewhere_is_said(tmp_path: P
     named = [words.partition(",")[0] for words in backup.not_in_it if "outside" in words]
     outside = {elsewhere / name for name in ("alert_rules_file", "monitoring_file", "corpus.jsonl")}
     assert set(map(Path, named)) == {elsewhere, *outside}
+    assert [words for words in backup.not_in_it if "broken" in words], "nobody knows what its file names"
 
 
 def test_folders_that_are_links_are_in_it_and_a_link_in_a_circle_ends(world: World, tmp_path: Path) -> None:
