@@ -56,6 +56,7 @@ class Session:
 
     progress: Callable[[int, int], None] | None = None  # of a long read; set before it
     _place_told = False
+    _connection: ApiClient | None = None  # the last server that was looked for; ``look_again`` keeps it open
 
     def __init__(self, home: Path | None = None) -> None:
         """``home``: the one that is meant, whatever the folder; None: as a command finds it."""
@@ -65,9 +66,13 @@ class Session:
     def look_again(self) -> Session:
         """A program may stay open for days: a server starts or ends meanwhile, and family files change."""
         with self._looking:
-            for name in ("server", "asked_server", "client", "families", "context"):
+            had_server = self.__dict__.get("server") is not None
+            for name in ("server", "asked_server", "client", "context"):
                 self.__dict__.pop(name, None)
-            if self.server is None:
+            has_changed = "families" in self.__dict__ and self.families.changed()
+            if has_changed:
+                self.families.load()
+            if self.server is None and (has_changed or had_server):  # the store is told of the others as it is opened
                 wiring.sync_families(self.settings, self.families, self.store, self.clock)
         return self
 
@@ -104,9 +109,16 @@ class Session:
             return None  # and nothing that speaks HTTP is loaded
         from optimizer.runtime.api_client import ApiClient
 
-        if named is not None:
-            return ApiClient.at(named, os.environ.get("DETENT_API_KEY"))
-        return ApiClient.of_running_server(url, self.settings.api_key)
+        connection = self._connection
+        if connection is None or connection.url != url.rstrip("/"):
+            if connection is not None:
+                connection.close()
+            connection = self._connection = (
+                ApiClient(url, self.settings.api_key)
+                if named is None
+                else ApiClient.at(named, os.environ.get("DETENT_API_KEY"))
+            )
+        return connection if named is not None or connection.is_alive() else None
 
     def before_change(self) -> None:
         """Says, once, on which server or in which home a change is made.

@@ -33,15 +33,6 @@ class ApiClient:
         self._http = http or httpx.Client(base_url=url, headers=headers, timeout=60.0, trust_env=False)
 
     @classmethod
-    def of_running_server(cls, url: str, api_key: str | None) -> ApiClient | None:
-        """The server that this home announces, if it lives and answers /health; else None."""
-        try:
-            answer = httpx.get(f"{url}/health", timeout=2.0, trust_env=False)
-        except httpx.HTTPError:
-            return None
-        return cls(url, api_key) if answer.is_success else None
-
-    @classmethod
     def at(cls, url: str, api_key: str | None) -> ApiClient:
         """The server at an address, which may be on another machine.
 
@@ -57,6 +48,16 @@ class ApiClient:
                 " machine."
             )
         return cls(url.rstrip("/"), api_key)
+
+    def close(self) -> None:
+        self._http.close()
+
+    def is_alive(self) -> bool:
+        """Whether it answers /health within two seconds, whatever it says of the key."""
+        try:
+            return httpx.get(f"{self.url}/health", timeout=2.0, trust_env=False).is_success
+        except httpx.HTTPError:
+            return False
 
     def why_not_ready(self) -> str | None:
         """What the server's /ready says is wrong; None where it is ready."""

@@ -16,9 +16,12 @@ import anyio
 import httpx
 import pytest
 
+from optimizer.cli.session import Session
 from optimizer.core.base.errors import DetentError
 from optimizer.core.serving.access import access_of, hash_of
 from optimizer.host import run_files
+from optimizer.jobs.scheduling.read_families import read_families
+from optimizer.runtime import wiring
 from optimizer.runtime.api_client import ApiClient
 from optimizer.runtime.client import OverHttp
 from optimizer.runtime.tools import ACTS, NOT_FOR_MODELS, tools_of
@@ -76,6 +79,34 @@ def test_the_official_client_reads_and_is_told_what_it_may_not_do(tmp_path: Path
             assert "--allow" in refused.content[0].text
 
     anyio.run(walk)
+
+
+def test_a_program_that_stays_open_keeps_its_connection_and_reads_what_changed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    settings, closed, synced = make_home(tmp_path / "home"), list[Any](), list[Any]()
+    monkeypatch.setattr(httpx.Client, "close", lambda http: closed.append(http))
+    sync = wiring.sync_families
+    monkeypatch.setattr(wiring, "sync_families", lambda *each: synced.append(each) or sync(*each))
+    session, file = Session(settings.home), settings.families_dir / "triage" / "family.yaml"
+
+    def families() -> Any:
+        return session.look_again().ask(read_families).items
+
+    assert [family.name for family in families() + families()] == ["triage", "triage"]
+    assert len(synced) == 1, "as the store was opened, and not at each look"
+    file.write_text(file.read_text().replace("Topic of a support request.", "Edited while it is open."))
+    assert [family.description for family in families() + families()] == ["Edited while it is open."] * 2
+    assert len(synced) == 2
+    with serving(settings) as made, on_a_socket(made.app, settings) as url:
+        for address, n_closed in ((url, 0), (url, 0), (url.replace("127.0.0.1", "localhost"), 1)):
+            run_files.announce(settings, "api", address)
+            assert families()
+            assert session.server is not None
+            assert (session.server.url, len(closed)) == (address, n_closed)
+            assert session.server is session.look_again().server
+    run_files.withdraw(settings, "api")
+    assert session.look_again().server is None
 
 
 @pytest.fixture

@@ -180,7 +180,7 @@ def test_a_project_goes_on_without_the_server_beside_which_it_was_opened(
         project = Detent.open(tmp_path)
         with monkeypatch.context() as beside_a_server:
             beside_a_server.setattr(run_files, "find_api", lambda settings: ended)
-            beside_a_server.setattr(ApiClient, "of_running_server", ApiClient)
+            beside_a_server.setattr(ApiClient, "is_alive", lambda server: True)
             with pytest.raises(Exception, match=re.escape(nobody)):
                 project.families()
         assert len(project.families()) == 1
