@@ -57,6 +57,7 @@ class Session:
     progress: Callable[[int, int], None] | None = None  # of a long read; set before it
     _place_told = False
     _connection: ApiClient | None = None  # the last server that was looked for; ``look_again`` keeps it open
+    _is_untold = False  # of files that changed, or of what a server that ended may not have told the store
 
     def __init__(self, home: Path | None = None) -> None:
         """``home``: the one that is meant, whatever the folder; None: as a command finds it."""
@@ -66,14 +67,15 @@ class Session:
     def look_again(self) -> Session:
         """A program may stay open for days: a server starts or ends meanwhile, and family files change."""
         with self._looking:
-            had_server = self.__dict__.get("server") is not None
+            self._is_untold |= self.__dict__.get("server") is not None
             for name in ("server", "asked_server", "client", "context"):
                 self.__dict__.pop(name, None)
-            has_changed = "families" in self.__dict__ and self.families.changed()
-            if has_changed:
+            if "families" in self.__dict__ and self.families.changed():
+                self._is_untold = True
                 self.families.load()
-            if self.server is None and (has_changed or had_server):  # the store is told of the others as it is opened
+            if self.server is None and self._is_untold:  # the store is told of the others as it is opened
                 wiring.sync_families(self.settings, self.families, self.store, self.clock)
+                self._is_untold = False
         return self
 
     @cached_property
@@ -110,9 +112,7 @@ class Session:
         from optimizer.runtime.api_client import ApiClient
 
         connection = self._connection
-        if connection is None or connection.url != url.rstrip("/"):
-            if connection is not None:
-                connection.close()
+        if connection is None or connection.url != url.rstrip("/"):  # a thread may still ask the one before
             connection = self._connection = (
                 ApiClient(url, self.settings.api_key)
                 if named is None

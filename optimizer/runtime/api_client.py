@@ -19,6 +19,8 @@ BY_SLUG: Mapping[str, type[DetentError]] = {
     kind.slug: kind for _, kind in inspect.getmembers(errors, inspect.isclass) if issubclass(kind, DetentError)
 }
 
+SHORT = httpx.Limits(keepalive_expiry=2)  # s; a server ends idle connections after five, and a POST is not repeated
+
 
 class ApiClient:
     """One server. Its methods raise the DetentError that the server's problem document names."""
@@ -30,7 +32,7 @@ class ApiClient:
         self.url = url
         key = {"Authorization": f"Bearer {api_key}"} if api_key else {}
         headers = httpx.Headers({"User-Agent": COMMAND_LINE, **key}, encoding="utf-8")  # a key may hold any character
-        self._http = http or httpx.Client(base_url=url, headers=headers, timeout=60.0, trust_env=False)
+        self._http = http or httpx.Client(base_url=url, headers=headers, timeout=60.0, limits=SHORT, trust_env=False)
 
     @classmethod
     def at(cls, url: str, api_key: str | None) -> ApiClient:
@@ -48,9 +50,6 @@ class ApiClient:
                 " machine."
             )
         return cls(url.rstrip("/"), api_key)
-
-    def close(self) -> None:
-        self._http.close()
 
     def is_alive(self) -> bool:
         """Whether it answers /health within two seconds, whatever it says of the key."""

@@ -10,6 +10,8 @@ from types import TracebackType
 from typing import Any, TypeVar
 
 from openai import AsyncOpenAI, NotGiven, Omit, OpenAI
+from openai.resources.chat.completions import AsyncCompletions, Completions
+from openai.resources.responses import AsyncResponses, Responses
 
 from detent_client.adapters.openai_answers import ChatChunks, ResponseEvents, chat_answer, response_answer
 from detent_client.adapters.openai_requests import OPENAI_HOST, Arguments, chat_request, response_request
@@ -36,9 +38,12 @@ def wrap(client: Wrapped, *, model: str, models: Mapping[str, str] | None = None
     is_openai = wrapped.base_url.host == OPENAI_HOST
     chat = partial(_begin_chat, partial(chat_request, model=model, models=models, is_openai=is_openai))
     responses = partial(_begin_response, partial(response_request, model=model, models=models))
-    ask = _create if isinstance(wrapped, OpenAI) else _create_async
-    for resource, begin in ((wrapped.chat.completions, chat), (wrapped.responses, responses)):
-        vars(resource)["create"] = partial(ask, resource.create, begin)
+    if isinstance(wrapped, OpenAI):
+        vars(wrapped.chat)["completions"] = PromptCompletions(wrapped, chat)
+        vars(wrapped)["responses"] = PromptResponses(wrapped, responses)
+    else:
+        vars(wrapped.chat)["completions"] = AsyncPromptCompletions(wrapped, chat)
+        vars(wrapped)["responses"] = AsyncPromptResponses(wrapped, responses)
     copy = wrapped.copy
 
     def wrapped_copy(**options: Any) -> Wrapped:
@@ -87,7 +92,45 @@ def _said(own: Arguments) -> Arguments:
     return {name: value for name, value in own.items() if not isinstance(value, (NotGiven, Omit))}
 
 
-def _create(create: Callable[..., Any], begin: Begin, /, *prompt: Any, **own: Any) -> Any:
+class PromptCompletions(Completions):
+    def __init__(self, client: OpenAI, begin: Begin) -> None:
+        super().__init__(client)
+        self._begin = begin
+
+    def create(self, *prompt: Any, **own: Any) -> Any:
+        """``create(p, ...)``: for a prompt. ``create(...)``: as without Detent."""
+        return _create(super().create, self._begin, prompt, own)
+
+
+class PromptResponses(Responses):
+    def __init__(self, client: OpenAI, begin: Begin) -> None:
+        super().__init__(client)
+        self._begin = begin
+
+    def create(self, *prompt: Any, **own: Any) -> Any:
+        """As that of the chat completions."""
+        return _create(super().create, self._begin, prompt, own)
+
+
+class AsyncPromptCompletions(AsyncCompletions):
+    def __init__(self, client: AsyncOpenAI, begin: Begin) -> None:
+        super().__init__(client)
+        self._begin = begin
+
+    async def create(self, *prompt: Any, **own: Any) -> Any:
+        return await _create_async(super().create, self._begin, prompt, own)
+
+
+class AsyncPromptResponses(AsyncResponses):
+    def __init__(self, client: AsyncOpenAI, begin: Begin) -> None:
+        super().__init__(client)
+        self._begin = begin
+
+    async def create(self, *prompt: Any, **own: Any) -> Any:
+        return await _create_async(super().create, self._begin, prompt, own)
+
+
+def _create(create: Callable[..., Any], begin: Begin, prompt: tuple[Any, ...], own: Arguments) -> Any:
     if not _is_prompt(prompt):
         return create(*prompt, **own)
     call = begin(prompt[0], own)
@@ -102,7 +145,7 @@ def _create(create: Callable[..., Any], begin: Begin, /, *prompt: Any, **own: An
     return answer
 
 
-async def _create_async(create: Callable[..., Any], begin: Begin, /, *prompt: Any, **own: Any) -> Any:
+async def _create_async(create: Callable[..., Any], begin: Begin, prompt: tuple[Any, ...], own: Arguments) -> Any:
     if not _is_prompt(prompt):
         return await create(*prompt, **own)
     call = begin(prompt[0], own)

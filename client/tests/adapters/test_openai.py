@@ -88,6 +88,18 @@ def served_model(server, served):
     return serve
 
 
+def test_what_is_put_around_the_sdk_later_sees_the_calls_too(asker, provider, monkeypatch) -> None:
+    resource = asker.client.chat.completions if asker.api == "chat" else asker.client.responses
+    kind = next(
+        base for base in type(resource).__mro__ if base.__module__.startswith("openai.") and "create" in vars(base)
+    )
+    create, seen = kind.create, []
+    monkeypatch.setattr(kind, "create", lambda *about, **own: seen.append(own) or create(*about, **own))
+    own = {"messages": PROMPT} if asker.api == "chat" else {"input": PROMPT}
+    asker.ask(model="gpt-own", **own)
+    assert [each["model"] for each in seen] == ["gpt-own"]
+
+
 def event_of(client, server):
     client.flush()
     (event,) = server.events

@@ -344,7 +344,8 @@ def explain(error: SQLAlchemyError, url: str) -> DetentError | None:
         )
     if not isinstance(error, OperationalError):
         return None
-    if is_held := "locked" in text or "busy" in text:
+    passes = True
+    if "locked" in text or "busy" in text:
         why = (
             f"another process held it for longer than {BUSY_TIMEOUT_S:g} s (a backup, a migration, an open shell). Try"
             " again, or end that process"
@@ -355,14 +356,17 @@ def explain(error: SQLAlchemyError, url: str) -> DetentError | None:
             " makes a new one"
         )
     elif "no such table" in text or "no such column" in text:
+        passes = False
         why = "it has not been migrated to this version. Start `detent serve`, which does that"
     elif "full" in text:
+        passes = False
         why = "the disk is full, and nothing was written. Free some space"
     elif "readonly" in text or "read-only" in text:
+        passes = False
         why = "it may only be read. Check the owner and the mode of the file and its folder"
     else:
         why = "it did not answer as a database should. Check the disk and the server"
-    return Busy(f"The store cannot be used: {why}.", retry_after_s=2, passes=is_held, said=f"{where}: {cause}")
+    return Busy(f"The store cannot be used: {why}.", retry_after_s=2, passes=passes, said=f"{where}: {cause}")
 
 
 READ_ONLY = ("SQLITE_READONLY",)  # SQLite may read the file and not write it

@@ -177,7 +177,7 @@ def _prompt(data: Mapping[str, Any]) -> Iterator[Fault]:
         if kind is not None and kind.asks_models and not version.get("content"):
             detail = "'content' is missing and has no default; add it"
             yield Fault(pointer=pointer_of([*place, "content"]), detail=detail)
-        elif _is_list(version.get("content")):
+        elif _is_list(version.get("content")) and version["content"]:
             yield from _messages(version["content"], [*place, "content"], inputs)
         for key in ("tools", "response_format", "policy"):  # a variant's id is the hash of its JSON
             try:

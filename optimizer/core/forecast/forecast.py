@@ -53,9 +53,9 @@ ENOUGH_HOURS = 24.0
 STEADY_HOURS = 1.0  # a record that is shorter is a burst, which tells no rate of requests
 # bench/rollout_days.py, cases "+ 5 for 48 hours, then - 10", with a window and without
 AFTERWARDS = (
-    "They are about the hours that were watched: a candidate that is five points better for 48 hours and ten worse from"
-    " then on was promoted in 67 of 100 rollouts with a feedback window of a day, and the week of holdback told of 61"
-    " of these; without a window in 98, and told of 13."
+    ": a candidate that is five points better for 48 hours and ten worse from then on was promoted in 67 of 100"
+    " rollouts with a feedback window of a day, and the week of holdback told of at least 61 of these; without a window"
+    " in 98, and told of 13"
 )
 
 
@@ -219,7 +219,8 @@ def forecast_rollout(
         stages=stages,
         users_exposed=units_on_candidate(plan, expected, totals["expected"], traffic, rates),
         guardrails=tuple(alarms),
-        holds=f"{_holds(plan, None if missing else traffic)} {AFTERWARDS}",
+        holds=f"{_holds(plan, None if missing else traffic)} They say nothing of what comes after the hours that were"
+        f" watched{AFTERWARDS if plan.whole_hours == DAY_HOURS else ''}.",
         **totals,
     )
 
@@ -247,8 +248,8 @@ def _holds(plan: ForecastPlan, traffic: RecordedTraffic | None) -> str:
         return "The 5 in 100 are about the mean over whole weeks."
     return (
         "The 5 in 100 are about the mean over whole days. Where candidates differ by the day of the week (by ten"
-        " points: 28 in 100 wrong promotions, 45 without a feedback window), min_duration_hours: 168 waits for whole"
-        " weeks."
+        " points: 28 in 100 wrong promotions and 29 wrong rollbacks, 45 and 24 without a feedback window),"
+        " min_duration_hours: 168 waits for whole weeks."
     )
 
 
