@@ -234,7 +234,14 @@ def test_tools_are_asked_by_the_key_that_was_admitted_and_by_no_later_one(world:
 
 
 def test_a_tool_that_waited_in_vain_says_so(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    answer_at_once = httpx.ASGITransport.handle_async_request
+
+    async def answer_late(*request: Any) -> httpx.Response:
+        await anyio.sleep(1)
+        return await answer_at_once(*request)
+
     monkeypatch.setattr("api.routes.mcp.WAIT_S", 0.0)
+    monkeypatch.setattr(httpx.ASGITransport, "handle_async_request", answer_late)
     answer = called(world, "list_studies")
     assert (answer["isError"], "no answer within" in answer["content"][0]["text"]) == (True, True), answer
 
