@@ -12,7 +12,6 @@ from urllib.parse import unquote
 
 from httptools import parse_url
 from starlette.types import ASGIApp, Message, Scope
-from uvicorn.protocols.http.flow_control import FlowControl
 
 Headers = Sequence[tuple[bytes, bytes]]
 NO_NAME = re.compile(rb"^$|[^!#$%&'*+.^_`|~0-9a-z-]")  # of a header, which ASGI has in lower case
@@ -33,6 +32,17 @@ def fill_scope(scope: Scope, method: bytes, address: bytes, version: str) -> Non
     scope["query_string"] = url.query or b""
 
 
+class Flow(Protocol):
+    """The side of a connection that waits for the other."""
+
+    @property
+    def write_paused(self) -> bool: ...
+
+    def resume_reading(self) -> None: ...
+
+    async def drain(self) -> None: ...
+
+
 class ServerConnection(Protocol):
     """What an exchange needs of its connection."""
 
@@ -40,7 +50,7 @@ class ServerConnection(Protocol):
     def transport(self) -> asyncio.Transport: ...
 
     @property
-    def flow(self) -> FlowControl: ...
+    def flow(self) -> Flow: ...
 
     def close_after_answer(self) -> None: ...
 
