@@ -104,7 +104,7 @@ def test_the_confident_rule_never_proposes_what_costs_more_than_the_strongest_al
     else:
         cost, alone = means_of(records, found.setting)[0], means_of(records, None)[0]
         if alone:
-            assert cost < alone
+            assert cost < alone or (cost == pytest.approx(alone) and found.replay.loss.mean < 0)
         else:  # where all is free it is better, or quicker
             strongest_ms = np.average(records.latency_ms[:, -1], weights=records.weight)
             assert cost == 0
