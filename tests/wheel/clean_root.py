@@ -136,6 +136,7 @@ def _copy(rest: str, root: CleanRoot, stages: Mapping[str, CleanRoot], context: 
         if path.is_dir():
             shutil.copytree(path, to, symlinks=True, dirs_exist_ok=True, ignore=shutil.ignore_patterns("__pycache__"))
         else:
+            to.parent.mkdir(parents=True, exist_ok=True)
             shutil.copy2(path, to / path.name if target.endswith("/") else to)
 
 

@@ -125,7 +125,7 @@ def test_the_server_s_wheel_holds_families_demo_configuration_and_study_definiti
 
 
 def test_where_a_message_leads_is_shown_without_a_checkout(server: Place) -> None:
-    for chapter, says in (("a-provider-is-down", "**Look:**"), ("model_retires", "provider")):
+    for chapter, says in (("a-provider-is-down", "**Look:**"), ("model_retires", "config/models.yaml")):
         shown = server.run("detent", "runbook", chapter)
         assert shown.returncode == 0, shown.stderr
         assert says in shown.stdout
