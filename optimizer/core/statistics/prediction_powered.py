@@ -18,6 +18,7 @@ LEAST_RATINGS = 20  # with fewer there is no interval: on recorded judges the ra
 # The largest slope of rating on score. A judge that uses little of its scale has a steep one; without a bound few
 # ratings overstate it, and on recorded judges the intervals cover less.
 MOST_SLOPE = 1.5
+LEVEL = 0.975  # of each end of an interval of .95
 _SAME = 1e-12
 
 
@@ -57,7 +58,7 @@ class PoweredMean:
         """The expected width of the interval once ``n_more`` further answers are rated, all else being equal."""
         n = self.n + n_more
         error = _standard_error(self.spread**2, self.rating_spread**2, n, max(self.n_judged, n))
-        return min(1.0, 2 * t_quantile(0.975, n - 2) * error)
+        return min(1.0, 2 * t_quantile(LEVEL, n - 2) * error)
 
 
 def powered_mean(judge_mean: float, n_judged: int, rated: Sequence[RatedAnswer]) -> PoweredMean | None:
@@ -102,12 +103,11 @@ def powered_mean(judge_mean: float, n_judged: int, rated: Sequence[RatedAnswer])
     rating_spread = _variance(weights, plain, n - 1)
     mean = mean_rating + slope * (judge_mean - mean_score)
     error = math.sqrt(_standard_error(spread, rating_spread, n, n_judged) ** 2 + leverage * spread)
-    level = 0.975
     alone = math.sqrt(rating_spread / n)
-    rest = 1 - (1 - level) ** (1 / n)  # the largest share of answers of which so many draws may have seen none
+    rest = 1 - (1 - LEVEL) ** (1 / n)  # the largest share of answers of which so many draws may have seen none
     below, above = rest * min(ratings), rest * (1 - max(ratings))
-    powered = _skewed(mean, error, _skewness(weights, off), n, t_quantile(level, n - 2))
-    people = _skewed(mean_rating, alone, _skewness(weights, plain), n, t_quantile(level, n - 1))
+    powered = _skewed(mean, error, _skewness(weights, off), n, t_quantile(LEVEL, n - 2))
+    people = _skewed(mean_rating, alone, _skewness(weights, plain), n, t_quantile(LEVEL, n - 1))
     return PoweredMean(
         mean=min(1.0, max(0.0, mean)),
         interval=_reaching(powered, mean - below, mean + above),

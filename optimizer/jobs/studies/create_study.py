@@ -131,7 +131,8 @@ def create_study(context: Context, request: StudyRequest, *, trigger: Trigger | 
     if request.dry_run:
         return _with_remarks(plan.estimate, wish, plan.dataset, context)
     findings: dict[str, Any] = {
-        **{ENOUGH: plan.estimate.enough, REMARKS: list(plan.estimate.remarks)},
+        ENOUGH: plan.estimate.enough,
+        REMARKS: list(plan.estimate.remarks),
         UNPRICED: [name for name in plan.estimate.models if models.price(name) is None],
     }
     now = clock.now()

@@ -6,6 +6,7 @@ A variant, a model or another part of a key is "" where it is unknown or there i
 from __future__ import annotations
 
 from datetime import datetime
+from typing import Any
 
 from sqlalchemy import Index, text
 
@@ -16,6 +17,12 @@ from optimizer.core.feedback.traffic_sums import TrafficSum
 from optimizer.ports import DaySums
 
 SCORED_BY_JUDGES = text("source = 'judge' AND n_score > 0")
+_WATCH_OF_A_CHAMPION: dict[str, Any] = {
+    "family": str,
+    "reign": int,  # seq of the champion
+    "state": str,  # JSON, floats in full
+    "read_until": datetime,
+}
 
 # Written by variants.py: daily roll-up per family, variant and model.
 VARIANT_PERFORMANCE = table("variant_performance", DaySums, ("family", "variant", "model", "day"))
@@ -79,23 +86,7 @@ PIPELINE_HOURS = table(
 WATERMARKS = table("watermarks", None, ("name",), name=str, at=datetime)
 
 # Written by minute_stats.py: one per family, for the current champion.
-DRIFT_DETECTORS = table(
-    "drift_detectors",
-    None,
-    ("family",),
-    family=str,
-    reign=int,  # seq of the champion
-    state=str,  # JSON, floats in full
-    read_until=datetime,
-)
+DRIFT_DETECTORS = table("drift_detectors", None, ("family",), **_WATCH_OF_A_CHAMPION)
 
 # Written by minute_stats.py: one per family, for the last switch of champion that no evidence spoke for.
-SWITCH_WATCHES = table(
-    "switch_watches",
-    None,
-    ("family",),
-    family=str,
-    reign=int,  # seq of the champion
-    state=str,  # JSON, floats in full
-    read_until=datetime,
-)
+SWITCH_WATCHES = table("switch_watches", None, ("family",), **_WATCH_OF_A_CHAMPION)
