@@ -117,8 +117,8 @@ class Rules:
 
 def run(case: Case, mean: float, at: list[int]) -> dict[str, tuple[str, int, int]]:
     """How each rule ended, after how many labels and hours; ``at``: where the random numbers begin."""
-    uneven = case != replace(case, jumps=1, by_night=1.0, first=1.0, crowd=None)
-    together = [(OURS,), (BEFORE,)] if uneven else [(OURS, BEFORE)]
+    apart = case != replace(case, jumps=1, by_night=1.0, first=1.0, crowd=None, turns=None)
+    together = [(OURS,), (BEFORE,)] if apart else [(OURS, BEFORE)]
     return {rule: end for names in together for rule, end in _run(np.random.default_rng(at), case, mean, names).items()}
 
 
@@ -137,19 +137,26 @@ def _run(rng: np.random.Generator, case: Case, mean: float, names: tuple[str, ..
                 break
     for rule in names:
         rules.ends.setdefault(rule, ("inconclusive", rules.gate.labelled, MAX_HOURS))
-    if case.turns is not None and rules.ends[OURS][0] == "promote":
-        rules.ends[HOLDBACK] = _alert_of_holdback(rng, case, rules, begins)
+    if case.turns is not None and OURS in names and rules.ends[OURS][0] == "promote":
+        rules.ends[HOLDBACK] = _alert_of_holdback(rng, case, rules, waiting, begins)
     return rules.ends
 
 
-def _alert_of_holdback(rng: np.random.Generator, case: Case, rules: Rules, begins: float) -> tuple[str, int, int]:
-    """The week after the promotion, in which 5 % stay on the champion before: whether and when the alert opens."""
+def _alert_of_holdback(
+    rng: np.random.Generator, case: Case, rules: Rules, waiting: deque[Block | None], begins: float
+) -> tuple[str, int, int]:
+    """The week after the promotion, in which 5 % stay on the champion before: whether and when the alert opens.
+
+    ``waiting``: the cohorts that were open at the promotion. They close first, and all of the week's do.
+    """
     promoted = rules.ends[OURS][2]
-    for hour in range(promoted, promoted + 168):
-        n_b = int(rng.binomial(case.labels, HOLDBACK_SHARE))
-        n_c = case.labels - n_b
-        good_c = int(rng.binomial(n_c, BASE + case.difference(0.0, hour + begins)))
-        rules.add(as_block(len(LADDER), [n_c, good_c, n_b, int(rng.binomial(n_b, BASE))]), cohort=hour)
+    for hour in range(promoted, promoted + 168 + case.window):
+        if hour < promoted + 168:
+            n_b = int(rng.binomial(case.labels, HOLDBACK_SHARE))
+            n_c = case.labels - n_b
+            good_c = int(rng.binomial(n_c, BASE + case.difference(0.0, hour + begins)))
+            waiting.append(as_block(len(LADDER), [n_c, good_c, n_b, int(rng.binomial(n_b, BASE))]))
+        rules.add(waiting.popleft(), cohort=hour - case.window)
         if harm_evidence(rules.gate.peaks, rules.days.peak("roll")).proven:
             return "told", rules.gate.labelled, hour + 1 - case.turns[0] if case.turns else 0
     return "not told", rules.gate.labelled, 168
@@ -247,6 +254,13 @@ CASES = {
     "± 10 by the day, 6,000 users who come back twice a day, window 24 h": Case(
         swing=0.10, crowd=replace(CROWD, requests_per_hour=500), window=24
     ),
+    "± 10 by the day, 6,000 users who come back once a day, window 24 h": Case(
+        swing=0.10, crowd=replace(CROWD, requests_per_hour=250), window=24
+    ),
+    "± 10 by the day, 6,000 users who come back every third day, window 24 h": Case(swing=0.10, crowd=CROWD, window=24),
+    "± 10 by the day, a tenth of the labels by night, window 24 h": Case(swing=0.10, by_night=0.1, window=24),
+    "± 10 by the day, 400 labels an hour, window 24 h": Case(swing=0.10, labels=400, window=24),
+    "± 10 by the week, 168 h, window 24 h": Case(swing=0.10, period=168, week=True, window=24),
 }
 
 STEEP = {  # hours below two margins, many labels

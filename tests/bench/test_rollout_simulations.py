@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib
+from collections import deque
 from typing import Any
 
 import numpy as np
@@ -294,3 +295,16 @@ def test_uneven_hours_are_simulated_for_each_rule_by_itself() -> None:
     whole_days = importlib.import_module("simulations.whole_days")
     case = whole_days.CASES["± 10 by the day, labels jump tenfold"]
     assert set(whole_days.run(case, 0.0, [7, 0])) == {whole_days.OURS, whole_days.BEFORE}
+
+
+def test_what_was_open_at_the_promotion_counts_in_the_week_after_it() -> None:
+    whole_days = importlib.import_module("simulations.whole_days")
+    case = whole_days.Case(window=24, turns=(36, 0.0))
+    ends = []
+    for good in (0.8, 0.5):
+        rules = whole_days.Rules(names=(whole_days.OURS,), week=False, budget=10**6)
+        rules.ends[whole_days.OURS] = ("promote", 0, 60)
+        waiting = deque(whole_days.as_block(3, [300, round(300 * good), 100, 80]) for _ in range(24))
+        ends.append(whole_days._alert_of_holdback(np.random.default_rng(7), case, rules, waiting, 0.0))
+    assert [end[0] for end in ends] == ["not told", "told"]
+    assert ends[1][2] <= 48  # the 24 hours before the promotion have closed by then
