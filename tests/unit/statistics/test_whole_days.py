@@ -268,5 +268,5 @@ class TestForecast:
             measured(f"+ 5 for 48 hours, then - 10{window}, +5 pt") for window in (WINDOW, "")
         )
         assert f"in {promoted:.0f} of 100 rollouts with a feedback window of a day" in holds
-        assert f"told of at least {promoted * alarmed / 100:.0f} of these" in holds
+        assert f"told of {promoted * alarmed / 100:.0f} of these" in holds
         assert holds.endswith("without a window in {:.0f}, and told of {:.0f}.".format(*without))
