@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 from functools import lru_cache, partial
 from time import monotonic
@@ -183,15 +183,15 @@ class Services:
 
     def context(self, caller: Caller) -> Context:
         """The context of one request, for its use case."""
-        return wiring.open_context(
-            self.settings,
-            actor=caller.actor,
-            access=caller.access,
-            store=self.store,
-            clock=self.clock,
+        context = wiring.open_context(
+            self.settings, actor=caller.actor, access=caller.access, store=self.store, clock=self.clock
+        )
+        return replace(
+            context,
             families=lambda: self.families,
             family=self.family,
-            unit_keys=lambda: self.secrets.unit_keys,
+            hmac_unit=self.hmac_unit,
+            older_hmacs=self.older_hmacs,
             verify=lambda token: self.assignment(token, self.clock.now()),
             fit_judge=fit_judge_apart,
             serving_health=self.serving_health,

@@ -243,7 +243,7 @@ class Session:
     @cached_property
     def context(self) -> Context:
         """The context of use cases in this process."""
-        context = wiring.home_context(
+        context = wiring.open_context(
             self.settings,
             actor=self.actor,
             store=self.store,

@@ -139,7 +139,7 @@ def say_addresses(screen: Screen, place: Place, servers: Servers, store: Store, 
 
 def say_price(screen: Screen, place: Place, family: Family, store: Store, clock: Clock) -> None:
     estimated = dry_run(
-        wiring.home_context(place.settings, actor="demo", store=store, clock=clock),
+        wiring.open_context(place.settings, actor="demo", store=store, clock=clock),
         family,
         read_definition(place.definition),
     )

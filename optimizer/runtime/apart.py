@@ -96,7 +96,7 @@ def main() -> None:
         set_up_logs(settings, "apart", terminal=False)  # without it what is logged goes into the answer
         families = order["access"]["families"]
         access = Access(roles=tuple(order["access"]["roles"]), families=None if families is None else tuple(families))
-        context = wiring.home_context(settings, actor=order["actor"], access=access)
+        context = wiring.open_context(settings, actor=order["actor"], access=access)
         report = use_case.call(
             replace(context, within=0.8 * timedelta(seconds=WITHIN_S)),
             use_case.request.model_validate(order["request"]),

@@ -102,7 +102,7 @@ def main() -> None:
     set_up_logs(settings, "apart", terminal=False)  # without it what is logged goes into the archive
     try:
         with Archive(sys.stdout.buffer, settings.run_dir()) as target:
-            _write(wiring.home_context(settings, actor=order["actor"]), target, sealed=order["sealed"])
+            _write(wiring.open_context(settings, actor=order["actor"]), target, sealed=order["sealed"])
     except DetentError as error:
         sys.stderr.write(json.dumps({"type": error.slug, "detail": error.detail, **error.members}, default=str))
         sys.exit(REFUSED)

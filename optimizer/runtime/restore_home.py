@@ -176,7 +176,7 @@ def _hold_all(part: Path, *, actor: str, manifest: Mapping[str, Any]) -> dict[st
     wiring.migrate_store(settings)
     store, clock = wiring.open_store(settings), wiring.open_clock(settings)
     try:
-        context = wiring.home_context(settings, actor=actor, store=store, clock=clock)
+        context = wiring.open_context(settings, actor=actor, store=store, clock=clock)
         with store.read() as tx:
             held_rollouts = {ro.id: ro.family for ro in store.rollouts.all_active(tx) if "hold" in possible(ro)}
         for id in held_rollouts:

@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from optimizer.content.core.policy.flags import Flags
     from optimizer.content.core.search.recommend import PipelineRecommendation
     from optimizer.core.declaration.draft import Sheet
-    from optimizer.core.evaluation.judging.calibration import FitJudge, FittedJudge
+    from optimizer.core.evaluation.judging.calibration import FittedJudge
     from optimizer.core.evaluation.scoring import Scorer
     from optimizer.core.family.family import Family
     from optimizer.core.feedback.pipeline_record import Target
@@ -38,7 +38,6 @@ if TYPE_CHECKING:
     from optimizer.core.predictor.teaching import TeachingRow
     from optimizer.core.search.strategy import SearchSetting, Strategy
     from optimizer.core.search.study import Study
-    from optimizer.core.serving.assignment import Assignment
     from optimizer.core.views.dialogs import TextGroup
     from optimizer.core.views.rollout_story import RolloutReport
     from optimizer.core.views.study_story import StudyReport
@@ -88,74 +87,24 @@ def open_context(
     settings: Settings,
     *,
     actor: str,
-    store: Store,
-    clock: Clock,
-    families: Callable[[], FamilySource],
-    family: Callable[[str], Family],
-    unit_keys: Callable[[], Sequence[bytes]],
-    verify: Callable[[str], Assignment],
-    fit_judge: FitJudge,
-    serving_health: Callable[[], ServingHealth],
-    access: Access = EVERYTHING,
-    progress: Callable[[int, int], None] | None = None,
-    pipeline_targets: Callable[[], Mapping[str, Target]] | None = None,
-) -> Context:
-    """The Context of a use case, for a process that has these open. No model is opened before one is asked for.
-
-    Args:
-        pipeline_targets: None: those of the file when they are asked for.
-    """
-    from optimizer.adapters.files.secrets import KeyFiles
-    from optimizer.core.serving.assignment import unit_hmac
-    from optimizer.host import run_files
-    from optimizer.jobs.context import Context
-
-    return Context(
-        settings=settings,
-        store=store,
-        clock=clock,
-        actor=actor,
-        access=access,
-        families=families,
-        family=family,
-        models=lambda: open_models(settings),
-        served_models=lambda: served_models(settings),
-        scorer_for=scorers(settings),
-        loaded_models=lambda wanted: loaded_models(settings, wanted),
-        hmac_unit=lambda unit: unit_hmac(unit_keys()[0], unit),
-        older_hmacs=lambda unit: [unit_hmac(key, unit) for key in unit_keys()[1:]],
-        installation_keys=KeyFiles(settings.var() / "keys", settings.token_keys),
-        verify=verify,
-        environment=lambda champion: load_flags().view(champion),
-        pipeline_targets=pipeline_targets or (lambda: load_targets(settings)),
-        alert_rules=lambda: open_alert_rules(settings).read(),
-        is_worker_running=lambda: run_files.ProcessLock(settings, "worker").is_held(),
-        mlflow_link=lambda study: mlflow_link(settings, study),
-        serving_health=serving_health,
-        progress=progress,
-        learn_student=learn_student,
-        fit_judge=fit_judge,
-        group_texts=group_texts,
-    )
-
-
-def home_context(
-    settings: Settings,
-    *,
-    actor: str,
     access: Access = EVERYTHING,
     store: Store | None = None,
     clock: Clock | None = None,
     families: FamilySource | None = None,
     not_ready: Callable[[], str | None] = lambda: None,
 ) -> Context:
-    """The Context of a use case, for a process that answers no requests. What it has not open is opened here.
+    """The Context of a use case. What the process has not open is opened here, and no model before one is asked for.
+
+    A process that answers requests puts what it holds in memory in the place of some ports.
 
     Args:
         not_ready: what the running server says is wrong with it.
     """
-    from optimizer.core.serving.assignment import verify_token
+    from optimizer.adapters.files.secrets import KeyFiles
+    from optimizer.core.serving.assignment import unit_hmac, verify_token
     from optimizer.core.serving.family_names import definition
+    from optimizer.host import run_files
+    from optimizer.jobs.context import Context
 
     the_store, the_clock = store or open_store(settings), clock or open_clock(settings)
 
@@ -166,18 +115,35 @@ def home_context(
             files_read.former_names = the_store.family_names.former(tx)
         return files_read
 
-    return open_context(
-        settings,
-        actor=actor,
-        access=access,
+    @cache
+    def secrets() -> Secrets:
+        return open_secrets(settings)
+
+    return Context(
+        settings=settings,
         store=the_store,
         clock=the_clock,
+        actor=actor,
+        access=access,
         families=files,
         family=lambda name: definition(name, files().families, files().problems),
-        unit_keys=lambda: open_secrets(settings).unit_keys,
-        verify=lambda token: verify_token(token, open_secrets(settings).token_keys, the_clock.now()),
-        fit_judge=fit_judge,
+        models=lambda: open_models(settings),
+        served_models=lambda: served_models(settings),
+        scorer_for=scorers(settings),
+        loaded_models=lambda wanted: loaded_models(settings, wanted),
+        hmac_unit=lambda unit: unit_hmac(secrets().unit_key, unit),
+        older_hmacs=lambda unit: [unit_hmac(key, unit) for key in secrets().unit_keys[1:]],
+        installation_keys=KeyFiles(settings.var() / "keys", settings.token_keys),
+        verify=lambda token: verify_token(token, secrets().token_keys, the_clock.now()),
+        environment=lambda champion: load_flags().view(champion),
+        pipeline_targets=lambda: load_targets(settings),
+        alert_rules=lambda: open_alert_rules(settings).read(),
+        is_worker_running=lambda: run_files.ProcessLock(settings, "worker").is_held(),
+        mlflow_link=lambda study: mlflow_link(settings, study),
         serving_health=lambda: health_beside_server(the_store, the_clock, not_ready()),
+        learn_student=learn_student,
+        fit_judge=fit_judge,
+        group_texts=group_texts,
     )
 
 

@@ -191,7 +191,7 @@ class Worker:
         self._clock = wiring.open_clock(self._settings)
         self._switches = SwitchWatcher(self._store, self._clock)
         self._families = wiring.load_families(self._settings)
-        context = wiring.home_context(
+        context = wiring.open_context(
             self._settings, actor="system", store=self._store, clock=self._clock, families=self._families
         )
         self._context = replace(context, models=self._open_models)

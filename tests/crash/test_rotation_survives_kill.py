@@ -32,7 +32,7 @@ POINTS: dict[str, tuple[Kind, Any, str, int, bool]] = {  # what rotates; whose c
 def rotate(settings: Settings, kind: Kind) -> rotation.InstallationKeyReport:
     store = Database(settings.db_url())
     try:
-        context = wiring.home_context(settings, actor="ann", store=store)
+        context = wiring.open_context(settings, actor="ann", store=store)
         return rotation.rotate_installation_key(context, rotation.RotateInstallationKeyRequest(kind=kind))
     finally:
         store.close()

@@ -129,7 +129,7 @@ def test_what_a_study_has_to_tell_is_read_by_another_process(
     monkeypatch.setattr(apart.subprocess, "run", seen)
     found = world.get(f"/v1/studies/st_1/{what}", headers={"Authorization": "Bearer secret-read-texts"})
     assert (found.status_code, asked) == (200, [function]), found.text
-    context, use_case = wiring.home_context(world.settings, actor="ann"), use_case_named(function)
+    context, use_case = wiring.open_context(world.settings, actor="ann"), use_case_named(function)
     expected = json.loads(use_case.written(use_case.call(context, ItemRequest(id="st_1"))))
     assert {**found.json(), "made_at": None} == {**expected, "made_at": None}
 

@@ -15,7 +15,6 @@ MOST_LINES = 80
 STAY = {
     "optimizer/core/dataset/examples.py": {"make_example": "the members of an example, most of them optional"},
     "optimizer/jobs/record_change.py": {"tell": "the members of a row of the audit, and its transaction"},
-    "optimizer/runtime/wiring.py": {"open_context": "the parts of a context, each of which a caller may have already"},
 }
 # Options of commands and fields of routes are typed and sent by name.
 EDGES = ("optimizer/cli/", "api/routes/")
