@@ -218,9 +218,11 @@ def parts(items: Iterable[T], as_text: Callable[[T], str], n_most: int) -> Itera
 
 def _import_events(session: Session, family: str, records: Iterable[Any]) -> dict[str, Any]:
     """Feedback from a file goes the way of every event: masked, deduplicated by id, a thousand at a time."""
+    from optimizer.jobs.feedback.ingest_feedback import intake_of
+
     total: dict[str, Any] = {"accepted": 0, "duplicates": 0, "rejected": []}
     server = session.asked_server
-    take = session.intake.take if server is None else partial(_send_lines, server)
+    take = intake_of(session.context).take if server is None else partial(_send_lines, server)
     for batch in parts(records, json.dumps, PART_EVENTS):
         readable = [(where, {"family": family, **event}) for where, event, _ in batch if event is not None]
         total["rejected"] += [

@@ -32,7 +32,6 @@ if TYPE_CHECKING:
     from optimizer.host.config import Settings
     from optimizer.jobs.context import Context
     from optimizer.jobs.dataset.import_examples import ImportReport
-    from optimizer.jobs.feedback.ingest_feedback import Intake
     from optimizer.ports import Clock, FamilySource, Store
     from optimizer.runtime.api_client import ApiClient
     from optimizer.runtime.client import Client
@@ -280,12 +279,6 @@ class Session:
 
         log_to_file(self.settings)
         return wiring.load_families(self.settings)
-
-    @cached_property
-    def intake(self) -> Intake:
-        """Takes events in on the store, as the person at this machine."""
-
-        return wiring.open_intake(self.settings, self.store, self.clock, self.families, actor=self.actor)
 
     @cached_property
     def actor(self) -> str:

@@ -104,9 +104,10 @@ def _take_in_spools(settings: Settings, store: Store, clock: Clock, families: Fa
     from optimizer.jobs.feedback.spooled_records import keep_records
     from optimizer.runtime.wiring import open_intake
 
+    intake = replace(open_intake(settings, store, clock, families, actor="system"), by_gateway=True)
+
     def intake_of(actor: str) -> Intake:
-        intake = open_intake(settings, store, clock, families, actor=actor)
-        return replace(intake, by_gateway=True, text_bytes=None)
+        return replace(intake, actor=actor)
 
     for path in spool_files(settings.var() / SPOOLS):
         spool, until = Spool(path), monotonic() + SPOOL_WAIT_S

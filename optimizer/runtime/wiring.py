@@ -539,19 +539,9 @@ def open_secrets(settings: Settings) -> Secrets:
 
 def open_intake(settings: Settings, store: Store, clock: Clock, families: FamilySource, *, actor: str) -> Intake:
     """Takes events from someone at this machine, who may report anything."""
-    from optimizer.core.serving.assignment import unit_hmac, verify_token
-    from optimizer.jobs.feedback.ingest_feedback import Intake
+    from optimizer.jobs.feedback.ingest_feedback import intake_of
 
-    secrets = open_secrets(settings)
-    return Intake(
-        store=store,
-        clock=clock,
-        families=families.families,
-        verify=lambda token: verify_token(token, secrets.token_keys, clock.now()),
-        hmac_unit=lambda unit: unit_hmac(secrets.unit_key, unit),
-        older_hmacs=lambda unit: [unit_hmac(key, unit) for key in secrets.unit_keys[1:]],
-        actor=actor,
-    )
+    return intake_of(open_context(settings, actor=actor, store=store, clock=clock, families=families))
 
 
 def strategy_for(name: str, setting: SearchSetting) -> Strategy:

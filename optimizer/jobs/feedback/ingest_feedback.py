@@ -76,7 +76,8 @@ class Intake(Delivery):
     the gateway, who may name an answer before its record is stored, come by ``atake``.
 
     Args:
-        verify: token -> Assignment; raises InvalidInput whose member ``type`` says what is wrong with it.
+        verify: token -> Assignment; raises InvalidInput whose member ``type`` says what is wrong with it. Without that
+            member nothing is wrong with the token, and no event is taken.
         hmac_unit: unit as sent -> the only form in which it is stored.
         older_hmacs: the same under unit keys that were in use before, which tokens and interactions may still name.
         text_bytes: most bytes of one text of an event, since masking takes time by length; None: no bound.
@@ -285,7 +286,9 @@ class IntakeRequest:
             try:
                 assignment = self._in.verify(get("assignment"))
             except InvalidInput as error:
-                raise EventRejected(str(error.members.get("type", "forged_token")), error.detail) from error
+                if "type" not in error.members:  # no fault of the token: this installation's own keys cannot be read
+                    raise
+                raise EventRejected(str(error.members["type"]), error.detail) from error
             token = assignment.family, assignment.issued_at
             is_older = assignment.unit_hmac in older_units
             arm = arm_of_token(report, assignment, assignment.unit_hmac if is_older else unit_hmac)

@@ -9,8 +9,12 @@ from typing import Any
 
 import pytest
 
+from optimizer.adapters.files.family_files import FamilyFiles
+from optimizer.core.base.errors import InvalidInput
 from optimizer.core.feedback.events import Arm
 from optimizer.core.serving.assignment import bucket, cohort_start
+from optimizer.host.config import load_settings
+from optimizer.runtime import wiring
 from tests.rows.ingestion import BY_UNIT, CANDIDATE, VARIANT, Installation, hmac_unit, hours, token
 from tests.stores import FAMILY, NOW, new_database, rollout
 
@@ -54,6 +58,14 @@ class TestTokens:
     def test_a_token_that_does_not_fit_is_refused(self, here: Installation, event: dict[str, Any], type: str) -> None:
         assert here.refusal({**event, "score": 1}) == type
         assert here.feedback() == []
+
+    def test_keys_of_the_installation_that_cannot_be_read_are_no_fault_of_a_token(
+        self, here: Installation, tmp_path: Path
+    ) -> None:
+        settings, files = load_settings("dev", tmp_path, token_keys="no key"), FamilyFiles(tmp_path / "families")
+        intake = wiring.open_intake(settings, here.store, here.clock, files, actor="ann")
+        with pytest.raises(InvalidInput, match="Key 1 of DETENT_TOKEN_KEYS"):
+            intake.take([{"assignment": token(), "score": 1}])
 
     def test_naming_what_the_token_says_is_no_mistake(self, here: Installation) -> None:
         assert (
