@@ -16,8 +16,10 @@ from api.dashboard.study_pages import compare_studies, studies, study
 from api.dashboard.visitors import LISTED, PageVisit
 from api.dashboard.work_pages import KINDS, run, runs, settings
 from api.dashboard.workbench import workbench
+from optimizer.core.base.values import grouped
 from optimizer.core.rollout.alert_causes import LEVELS
 from optimizer.core.serving.rollout import ALERT
+from optimizer.core.views.last_day import serving_cost
 from optimizer.core.views.rollout_story import WAITS_FOR_A_PERSON, needs_a_person
 from optimizer.jobs.upkeep.read_operations import AlertView
 from optimizer.jobs.upkeep.read_runbook import read_chapter, read_help
@@ -182,22 +184,11 @@ def money(visit: PageVisit, last_days: LastDays) -> Mapping[str, Any]:
     names = [name for name in visit.family_names() if name >= begin]
     shown = names[:FAMILIES_SHOWN]
     items = visit.ask("stats of families", families=",".join(shown), by="day").items if shown else ()
-    days = {name: [row for row in items if row.family == name] for name in shown}
-    last = {name: max((row.start for row in rows if row.n_interactions), default=None) for name, rows in days.items()}
+    days = grouped((row.family, row) for row in items)
     return {
         "spending": visit.ask("spending"),
         "kinds": KINDS,
-        "families": [
-            {
-                "name": name,
-                "last_day": last[name],
-                "last_day_usd": sum(row.cost_usd for row in rows if row.start == last[name]),
-                "month_usd": sum(row.cost_usd for row in rows),
-                "n": sum(row.n_interactions for row in rows),
-                "chats_usd_per_hour": visit.chats_usd_per_hour(name),
-            }
-            for name, rows in days.items()
-        ],
+        "costs": {name: serving_cost(days[name]) for name in shown if name in days},
         "next_name": names[FAMILIES_SHOWN] if len(names) > FAMILIES_SHOWN else None,
         "keys": [key for key in visit.ask("keys").items if key.used_today] if visit.visitor.may("keys") else None,
         "sees_all": visit.visitor.caller.access.may_see(None),

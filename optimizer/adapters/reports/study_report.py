@@ -83,7 +83,7 @@ def study_page(report: StudyReport) -> str:
         headline=headline(study, trials, report.versions),
         lift=lift_text(study, report.looks),
         gate_figure=partial(_gate_figure, study),
-        cost_text=cost_text(study, report.spent),
+        cost_text=cost_text(study, report.spent_in_all),
         next_step=next_step(study),
         time=_time(report),
         without_turn=without_turn(study, trials),

@@ -1,4 +1,4 @@
-"""The last day of a family in a few figures, from the sums of its hours."""
+"""The last day of a family in a few figures, from the sums of its hours; what it cost, from those of its days."""
 
 from __future__ import annotations
 
@@ -66,4 +66,27 @@ def last_day(rows: Sequence[Any], begin: datetime) -> LastDay:
         cost_usd=cost_usd,
         begin=begin,
         hours=[by_hour[hour] for hour in range(HOURS)],
+    )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ServingCost:
+    """Of all variants and models together. ``last_day``: the start of the last one with any request, and what that one
+    cost; None without any.
+    """
+
+    n_interactions: int
+    cost_usd: float
+    last_day: datetime | None
+    last_day_usd: float
+
+
+def serving_cost(rows: Sequence[Any]) -> ServingCost:
+    """Args: rows: of the statistics by day."""
+    last = max((row.start for row in rows if row.n_interactions), default=None)
+    return ServingCost(
+        n_interactions=sum(row.n_interactions for row in rows),
+        cost_usd=sum(row.cost_usd for row in rows),
+        last_day=last,
+        last_day_usd=sum(row.cost_usd for row in rows if row.start == last),
     )

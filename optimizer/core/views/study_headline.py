@@ -213,16 +213,16 @@ def lift_text(study: Study, looks_now: int | None) -> str | None:
     return sentence
 
 
-def cost_text(study: Study, spent: Mapping[str, Spend]) -> str:
+def cost_text(study: Study, spent: Spend) -> str:
     """Calls and dollars of everything, against the caps."""
-    calls, usd = sum(s.n_calls for s in spent.values()), sum(s.usd for s in spent.values())
+    calls = spent.n_calls
     of_calls = f" of {study.budget.calls:,}" if study.budget.calls is not None else ""
     of_usd = f" of {dollars(study.budget.usd)}" if study.budget.usd is not None else ""
     free = f", {study.spend.n_from_journal:,} more answered from the journal" if study.spend.n_from_journal else ""
     took = "So far it took" if study.status in UNFINISHED else "It took"
     return (
         f"{took} {calls:,}{of_calls} {'call' if calls == 1 and not of_calls else 'calls'} and"
-        f" {dollars(usd)}{of_usd}{free}."
+        f" {dollars(spent.usd)}{of_usd}{free}."
     )
 
 

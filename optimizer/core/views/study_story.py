@@ -159,6 +159,15 @@ class StudyReport:
     # Variant > its name in the family's file, where it has one.
     versions: Mapping[str, str] = field(default_factory=dict)
 
+    @property
+    def spent_in_all(self) -> Spend:
+        spends = self.spent.values()
+        return Spend(
+            usd=sum(one.usd for one in spends),
+            n_calls=sum(one.n_calls for one in spends),
+            n_lost=sum(one.n_lost for one in spends),
+        )
+
 
 def history_of(study: Study, trials: Sequence[Trial], results: Results, unpriced: Collection[str] = ()) -> StudyStory:
     """Everything that trials and their dev results tell. ``unpriced``: variants of which no dollars are known."""

@@ -78,6 +78,11 @@ class MonthSpending:
     unfinished: Sequence[UnfinishedSpend]
     families: Sequence[FamilySpend]
 
+    @property
+    def counted_usd(self) -> float:
+        """Spent and reserved, which the cap bounds."""
+        return self.spent_usd + self.reserved_usd
+
 
 def read_spending(context: Context, request: Request) -> MonthSpending:
     """What studies, judge runs, comparisons and evaluations spent this month and have reserved, against their caps."""

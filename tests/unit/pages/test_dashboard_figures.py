@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import asdict, replace
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
@@ -11,7 +13,7 @@ import pytest
 
 from api.dashboard.figures import WIDTH, LastDays, traffic_bars
 from optimizer.adapters.reports.difference_chart import difference_chart
-from optimizer.core.views.last_day import last_day
+from optimizer.core.views.last_day import last_day, serving_cost
 from optimizer.core.views.rollout_status import MeanDifference
 from optimizer.jobs.champions.read_stats import FamilyRow, StatsRow
 
@@ -66,6 +68,23 @@ def test_the_interval_stands_around_no_difference_with_the_margin_left_of_it() -
     assert chart.zero == WIDTH / 2
     wide = difference_chart(MeanDifference(observed=None, lower=-1.0, upper=1.0), margin=0.03)
     assert (wide.low, wide.high, wide.observed) == (0.0, WIDTH, None)
+
+
+def test_the_cost_of_a_month_is_that_of_all_variants_and_its_last_day_is_one_with_requests() -> None:
+    days = [replace(hour(24 * after, n), cost_usd=usd) for after, n, usd in ((0, 4, 2.0), (2, 3, 12.5), (2, 1, 0.25))]
+    cost = serving_cost([*days, replace(hour(72, 0), cost_usd=0.5)])
+    assert (cost.n_interactions, cost.cost_usd) == (8, 15.25)
+    assert (cost.last_day, cost.last_day_usd) == (BEGIN + timedelta(days=2), 12.75)
+    none = serving_cost([])
+    assert (none.n_interactions, none.cost_usd, none.last_day, none.last_day_usd) == (0, 0, None, 0)
+
+
+def test_a_template_adds_nothing_up() -> None:
+    root = Path(__file__).parents[3]
+    templates = [file for place in ("api", "optimizer") for file in (root / place).rglob("templates/*.html")]
+    assert len(templates) > 50
+    adding = re.compile(r"\|\s*sum\b|_usd \+|\+ [\w.]+_usd\b")
+    assert [file.name for file in templates if adding.search(file.read_text(encoding="utf-8"))] == []
 
 
 def visit_of(hours: list[FamilyRow], *, champion: Any, clock: Any) -> Any:

@@ -264,12 +264,12 @@ def test_the_lift_stands_beside_what_selection_promised_and_every_look_is_named(
 
 
 def test_the_cost_is_everything_that_was_spent_against_its_caps() -> None:
-    spent = {"search": Spend(usd=0.5, n_calls=90), "confirmation": Spend(usd=0.25, n_calls=20)}
+    spent = Spend(usd=0.75, n_calls=110)
     capped = study(budget=Budget(usd=2.0, calls=1500), spend=Spend(n_from_journal=12))
     assert (
         cost_text(capped, spent) == "It took 110 of 1,500 calls and $0.75 of $2.00, 12 more answered from the journal."
     )
-    assert cost_text(study(status="running", budget=Budget()), {}) == "So far it took 0 calls and $0.00."
+    assert cost_text(study(status="running", budget=Budget()), Spend()) == "So far it took 0 calls and $0.00."
 
 
 def answered(by: str | None, *scores: float, first: int = 0) -> list[ExampleResult]:
