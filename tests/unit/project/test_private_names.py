@@ -5,9 +5,11 @@ from __future__ import annotations
 import ast
 import inspect
 import re
+import tomllib
 from collections.abc import Iterator
 from functools import cache
 from importlib import import_module
+from importlib.metadata import version
 from textwrap import dedent
 from threading import Thread
 from typing import Any
@@ -82,6 +84,14 @@ def test_no_private_name_of_another_package_is_imported_or_read() -> None:
     found = {name: list(used(file.read_text(encoding="utf-8"))) for name, file in modules(ROOT).items()}
     assert {name: names for name, names in found.items() if names and name not in ALLOWED} == {}
     assert set(found["optimizer.adapters.predictors.export"]) == {"_predictors", "_baseline_prediction"}
+
+
+@pytest.mark.parametrize("package", ["uvicorn", "scikit-learn"])
+def test_a_package_whose_private_names_are_read_is_bounded_to_the_versions_that_have_them(package: str) -> None:
+    major, minor, *_ = version(package).split(".")
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))
+    (wanted,) = [one for one in project["project"]["dependencies"] if re.match(rf"{package}\b", one)]
+    assert wanted.endswith(f"<{major}.{int(minor) + 1}")
 
 
 def with_foreign_bases(source: str) -> list[str]:
