@@ -18,6 +18,7 @@ from tempfile import TemporaryFile
 from typing import IO, TYPE_CHECKING, Any, BinaryIO, cast
 
 from optimizer.core.base.errors import Busy, DetentError
+from optimizer.jobs.families.family_folders import FILE, Folders
 from optimizer.jobs.upkeep.export_data import DataExport, HomeFamilies, export_data
 from optimizer.jobs.upkeep.export_folder import Archive, ExportTarget, NewFolder, unpack
 from optimizer.runtime.apart import NICER
@@ -110,12 +111,8 @@ def main() -> None:
 
 def _write(context: Context, target: ExportTarget, *, sealed: bool) -> Mapping[str, Any]:
     settings, declared = context.settings, context.families().families
-    folders = {
-        name: place / name
-        for place in (*settings.more_families_dirs, settings.families_dir)
-        for name in declared
-        if (place / name / "family.yaml").is_file()
-    }
+    folders = {name: Folders.of_home(settings).where(name) for name in declared}
+    folders = {name: folder for name, folder in folders.items() if (folder / FILE).is_file()}
     return export_data(
         context.store,
         target,

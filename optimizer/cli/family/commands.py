@@ -18,6 +18,7 @@ from optimizer.cli.output import FamilyName, Json, Reason, print_facts, say, sho
 from optimizer.cli.server_option import chosen_server
 from optimizer.cli.session import Session
 from optimizer.core.base.answers import members_of, shown
+from optimizer.jobs.families.family_folders import Folders
 from optimizer.runtime import wiring
 
 if TYPE_CHECKING:
@@ -56,11 +57,9 @@ def align(
     from optimizer.jobs.feedback.align_family import align_family
 
     session = Session()
-    settings = session.settings
-    aligned = align_family(
-        session.family(family), store=session.store, clock=session.clock, learn=wiring.learn_alignment
-    )
-    file = out or settings.families_dir / family / "aligned.json"
+    settings, declared = session.settings, session.family(family)
+    aligned = align_family(declared, store=session.store, clock=session.clock, learn=wiring.learn_alignment)
+    file = out or Folders.of_home(settings).where(declared.name) / "aligned.json"
     inside = file.resolve().is_relative_to(settings.home.resolve())
     shown = file.resolve().relative_to(settings.home.resolve()).as_posix() if inside else str(file)
     if not dry_run:
@@ -199,11 +198,11 @@ def _next_command(session: Session, name: str, family: FamilySummary) -> str:
 
     if family.n_dev >= MIN_DEV:
         return f"detent study run {name} --dry-run"
-    folders = (session.settings.families_dir, *session.settings.more_families_dirs) if chosen_server() is None else ()
-    files = [file for folder in folders if (file := folder / name / "examples.jsonl").is_file()]
-    if not files or family.n_train or family.n_dev or family.n_holdout:
-        return f"detent import FILE --family {name}"
-    return f"detent import {shlex.quote(os.path.relpath(files[0]))} --family {name} --curated"
+    if chosen_server() is None and not (family.n_train or family.n_dev or family.n_holdout):
+        examples = Folders.of_home(session.settings).where(name) / "examples.jsonl"
+        if examples.is_file():
+            return f"detent import {shlex.quote(os.path.relpath(examples))} --family {name} --curated"
+    return f"detent import FILE --family {name}"
 
 
 def trigger_lines(family: Family, report: TriggerReport) -> list[str]:

@@ -13,6 +13,8 @@ from optimizer.core.base.errors import Conflict
 if TYPE_CHECKING:
     from optimizer.host.config import Settings
 
+FILE = "family.yaml"
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Folders:
@@ -27,6 +29,11 @@ class Folders:
     @classmethod
     def of_home(cls, settings: Settings) -> Folders:
         return cls(home=settings.families_dir, others=settings.more_families_dirs, retired=settings.var() / "retired")
+
+    def where(self, family: str) -> Path:
+        """The folder with the family's file; that of the home where there is none."""
+        folders = [place / family for place in (self.home, *self.others)]
+        return next((folder for folder in folders if (folder / FILE).is_file()), folders[0])
 
     def of(self, family: str) -> Path:
         """The family's folder in the home. Raises Conflict where it has one elsewhere, which is not the home's."""

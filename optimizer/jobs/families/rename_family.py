@@ -13,13 +13,12 @@ from optimizer.core.base.errors import Conflict, Fault, InvalidFamily, InvalidIn
 from optimizer.core.family.family import NAME
 from optimizer.core.serving.family_names import is_retired
 from optimizer.jobs.context import Context
-from optimizer.jobs.families.family_folders import Folders, copied_beside, is_copy
+from optimizer.jobs.families.family_folders import FILE, Folders, copied_beside, is_copy
 from optimizer.jobs.families.retire_family import require_idle
 from optimizer.jobs.record_change import ChangeReport, checked_reason, tell
 from optimizer.jobs.request import FamilyRequest, Reason
 from optimizer.ports import Store, Transaction
 
-FILE = "family.yaml"
 _NAME_LINE = re.compile(r"^name:.*$", re.MULTILINE)
 
 

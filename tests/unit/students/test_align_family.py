@@ -183,6 +183,7 @@ def test_the_command_writes_the_file_and_says_what_to_declare(liked, tmp_path, m
         monkeypatch.setattr(Session, name, value)
     monkeypatch.setattr(Session, "family", lambda self, name: place.family)
     monkeypatch.setenv("DETENT_HOME", str(tmp_path))
+    monkeypatch.setenv("DETENT_MORE_FAMILIES_DIRS", '["shared"]')
     name = place.family.name
     dry = detent("family", "align", name, "--dry-run")
     assert (dry.code, "a liked answer scores above a disliked one 0." in dry.err) == (0, True), dry.err
@@ -191,3 +192,8 @@ def test_the_command_writes_the_file_and_says_what_to_declare(liked, tmp_path, m
     assert done.json["file"] == f"families/{name}/aligned.json"
     assert f"{{weight: 1.0, predictor: families/{name}/aligned.json}}" in done.err
     assert read_predictor(tmp_path / "families" / name / "aligned.json").answers == "probability"
+    beside = tmp_path / "shared" / name
+    beside.mkdir(parents=True)
+    (beside / "family.yaml").write_text("")
+    assert detent("family", "align", "its-former-name", "--json").json["file"] == f"shared/{name}/aligned.json"
+    assert read_predictor(beside / "aligned.json").answers == "probability"
