@@ -10,8 +10,11 @@ import os
 import subprocess
 import sys
 import threading
+from collections.abc import Mapping
 from dataclasses import replace
 from datetime import timedelta
+from pathlib import Path
+from typing import Any
 
 from optimizer.core.base.errors import Busy, DetentError
 from optimizer.core.serving.access import Access
@@ -32,11 +35,8 @@ def answer_apart(use_case: UseCase, context: Context, request: Request, *, figur
     process does not end well or in time, as it would again.
     """
     order = {
+        **asker_of(context),
         "function": use_case.full_name,
-        "home": str(context.settings.home),
-        "profile": context.settings.profile,
-        "actor": context.actor,
-        "access": {"roles": context.access.roles, "families": context.access.families},
         "request": request.model_dump(mode="json"),
         "figures_only": figures_only,
     }
@@ -82,28 +82,44 @@ def _has_turn() -> bool:
         _places.release()
 
 
+def asker_of(context: Context) -> dict[str, Any]:
+    """Who asks, and of which home, as JSON for another process."""
+    return {
+        "home": str(context.settings.home),
+        "profile": context.settings.profile,
+        "actor": context.actor,
+        "access": {"roles": context.access.roles, "families": context.access.families},
+    }
+
+
+def context_of(asker: Mapping[str, Any]) -> Context:
+    """The context of who asks, in a process that does this alone: it gives way to those that serve."""
+    from optimizer.host.config import load_settings
+    from optimizer.host.logs import set_up_logs
+
+    os.nice(NICER)
+    settings = load_settings(asker["profile"], Path(asker["home"]))
+    set_up_logs(settings, "apart", terminal=False)  # without it what is logged goes into the answer
+    roles, families = asker["access"]["roles"], asker["access"]["families"]
+    access = Access(roles=tuple(roles), families=None if families is None else tuple(families))
+    return wiring.open_context(settings, actor=asker["actor"], access=access)
+
+
+def as_document(error: DetentError) -> str:
+    """What ``error_of`` reads."""
+    return json.dumps({"type": error.slug, "detail": error.detail, **error.members}, default=str)
+
+
 def main() -> None:
     order = json.loads(sys.stdin.buffer.read())
-    os.nice(NICER)
     use_case = use_case_named(order["function"])
     try:
-        from pathlib import Path
-
-        from optimizer.host.config import load_settings
-        from optimizer.host.logs import set_up_logs
-
-        settings = load_settings(order["profile"], Path(order["home"]))
-        set_up_logs(settings, "apart", terminal=False)  # without it what is logged goes into the answer
-        families = order["access"]["families"]
-        access = Access(roles=tuple(order["access"]["roles"]), families=None if families is None else tuple(families))
-        context = wiring.open_context(settings, actor=order["actor"], access=access)
         report = use_case.call(
-            replace(context, within=0.8 * timedelta(seconds=WITHIN_S)),
+            replace(context_of(order), within=0.8 * timedelta(seconds=WITHIN_S)),
             use_case.request.model_validate(order["request"]),
         )
     except DetentError as error:
-        document = {"type": error.slug, "detail": error.detail, **error.members}
-        sys.stdout.write(f"refused\n{json.dumps(document, default=str)}")
+        sys.stdout.write(f"refused\n{as_document(error)}")
         return
     sys.stdout.buffer.write(b"answered\n" + use_case.written(report, figures_only=order["figures_only"]))
 

@@ -6,7 +6,6 @@ from __future__ import annotations
 
 import io
 import json
-import os
 import subprocess
 import sys
 import threading
@@ -21,7 +20,7 @@ from optimizer.core.base.errors import Busy, DetentError
 from optimizer.jobs.families.family_folders import FILE, Folders
 from optimizer.jobs.upkeep.export_data import DataExport, HomeFamilies, export_data
 from optimizer.jobs.upkeep.export_folder import Archive, ExportTarget, NewFolder, unpack
-from optimizer.runtime.apart import NICER
+from optimizer.runtime.apart import as_document, asker_of, context_of
 
 if TYPE_CHECKING:
     from optimizer.jobs.context import Context
@@ -55,12 +54,6 @@ def archive_apart(context: Context, *, sealed: bool) -> IO[bytes]:
     Raises the DetentError of the export, and Busy where another one is under way here or that process does not end
     well or in time.
     """
-    order = {
-        "home": str(context.settings.home),
-        "profile": context.settings.profile,
-        "actor": context.actor,
-        "sealed": sealed,
-    }
     if not _turn.acquire(blocking=False):
         raise Busy("Another export is being written. Try again when it has ended.")
     try:
@@ -68,7 +61,7 @@ def archive_apart(context: Context, *, sealed: bool) -> IO[bytes]:
             archive = undo.enter_context(TemporaryFile(dir=context.settings.run_dir()))
             process = subprocess.run(
                 [sys.executable, "-m", __name__],
-                input=json.dumps(order).encode(),
+                input=json.dumps({**asker_of(context), "sealed": sealed}).encode(),
                 stdout=archive,
                 stderr=subprocess.PIPE,
                 timeout=WITHIN_S,
@@ -94,18 +87,12 @@ def archive_apart(context: Context, *, sealed: bool) -> IO[bytes]:
 
 def main() -> None:
     order = json.loads(sys.stdin.buffer.read())
-    os.nice(NICER)
-    from optimizer.host.config import load_settings
-    from optimizer.host.logs import set_up_logs
-    from optimizer.runtime import wiring
-
-    settings = load_settings(order["profile"], Path(order["home"]))
-    set_up_logs(settings, "apart", terminal=False)  # without it what is logged goes into the archive
     try:
-        with Archive(sys.stdout.buffer, settings.run_dir()) as target:
-            _write(wiring.open_context(settings, actor=order["actor"]), target, sealed=order["sealed"])
+        context = context_of(order)
+        with Archive(sys.stdout.buffer, context.settings.run_dir()) as target:
+            _write(context, target, sealed=order["sealed"])
     except DetentError as error:
-        sys.stderr.write(json.dumps({"type": error.slug, "detail": error.detail, **error.members}, default=str))
+        sys.stderr.write(as_document(error))
         sys.exit(REFUSED)
 
 
