@@ -190,7 +190,7 @@ class Services:
             context,
             families=lambda: self.families,
             family=self.family,
-            hmac_unit=self.hmac_unit,
+            hmac_unit=lambda unit: self.hmac_unit(unit),  # a rotation replaces it, as it does the older keys
             older_hmacs=self.older_hmacs,
             verify=lambda token: self.assignment(token, self.clock.now()),
             fit_judge=fit_judge_apart,

@@ -9,7 +9,9 @@ from typing import Any
 
 import pytest
 
+from api.access.auth import Caller
 from optimizer.adapters.files.secrets import Secrets
+from optimizer.core.serving.access import EVERYTHING
 from optimizer.host.run_files import announce
 from optimizer.jobs.upkeep.forget_person import carry_out_forgetting
 from optimizer.runtime.personal_home import forgetting_home, forgotten_in
@@ -121,6 +123,16 @@ def test_a_person_of_before_and_after_a_rotation_counts_and_is_forgotten_under_b
     for file in world.settings.var().glob("detent.db*"):
         content = file.read_bytes()
         assert not any(mark in content for mark in (old.encode(), new.encode(), b"old text", b"in_before")), file
+
+
+def test_a_context_from_before_a_rotation_knows_all_keys_of_after_it(world: World):
+    """Else who is forgotten by it would be looked for under the older key alone."""
+    context = world.shared.context(Caller(actor="ann", access=EVERYTHING, quota="ann"))
+    before = world.shared.hmac_unit("ann")
+    assert world.post(ROTATE.format("unit"), {}).status_code == 200
+    world.shared.read_keys()
+    assert context.hmac_unit("ann") == world.shared.hmac_unit("ann") != before
+    assert context.older_hmacs("ann") == [before]
 
 
 def test_keys_in_the_environment_are_rotated_there(tmp_path: Path):
