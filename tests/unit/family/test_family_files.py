@@ -9,6 +9,7 @@ import pytest
 
 from optimizer.adapters.files.family_files import FamilyFiles, parse_family_text
 from optimizer.core.base.errors import InvalidFamily
+from optimizer.jobs.families.family_folders import Folders
 
 GOOD = textwrap.dedent("""\
     name: triage
@@ -290,6 +291,19 @@ def test_families_of_several_folders_are_one_set_and_a_name_that_stands_twice_is
     shutil.rmtree(second.parent)
     files.load()
     assert not files.problems
+
+
+def test_where_names_the_folder_whose_file_is_named_first_where_a_name_stands_twice(tmp_path):
+    home, one, two = (tmp_path / name for name in "hab")
+    folders = Folders(home=home, others=(one, two), retired=tmp_path / "retired")
+    assert folders.where("triage") == home / "triage", "there is no file yet"
+    for place in (two, one, home):  # each comes before the one that was written last
+        (place / "triage").mkdir(parents=True)
+        before = folders.where("triage")
+        file = write(place, GOOD)
+        assert folders.where("triage") == file.parent != before
+        problem = loaded(home, more=[one, two]).problems.get("triage")
+        assert problem is None or problem.faults[0].file == str(file)
 
 
 def test_the_families_of_this_repository_are_good():
