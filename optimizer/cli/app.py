@@ -7,6 +7,7 @@ import json
 import os
 import sys
 from collections.abc import Sequence
+from contextlib import suppress
 from copy import copy
 from functools import cache
 from typing import Annotated, Any, cast
@@ -33,6 +34,7 @@ from optimizer.cli import (
 from optimizer.cli.doctor import commands as doctor
 from optimizer.cli.family import commands as family, golden
 from optimizer.cli.judge import commands as judge, quality
+from optimizer.cli.output import OutputFault, open_streams
 from optimizer.cli.review import commands as review
 from optimizer.cli.rollout import commands as rollout, freeze
 from optimizer.cli.service import alerts, events, mcp, runbook, serve, status
@@ -134,6 +136,7 @@ def main() -> None:
     if "init" not in sys.argv[1:2]:
         os.umask(0o077)
     gc.set_threshold(100_000)  # modules that load are no garbage to look for
+    open_streams()
     code = run(sys.argv[1:])
     gc.freeze()  # nor is what ends with the process
     try:
@@ -145,25 +148,37 @@ def main() -> None:
 
 def run(arguments: Sequence[str]) -> int:
     """Run one command line; returns its exit code."""
+    code = DONE
+    try:
+        code = _carry_out(arguments)
+        sys.stdout.flush()  # Python would do so at its end, and end with a code of its own where it cannot
+    except OutputFault as fault:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # where what still waits goes
+        if not isinstance(fault.__cause__, BrokenPipeError):
+            _say(f"The output cannot be written: {fault}.")
+            code = code or FAILED
+    return code
+
+
+def _carry_out(arguments: Sequence[str]) -> int:
     as_json = "--json" in arguments
     try:
         command = _commands("".join(arguments[:1]))
         if {"--help", "-h"} & set(arguments):
             _join_lines(command)
         server_option.begin()
-        result = command.main(args=list(arguments), prog_name="detent", standalone_mode=False)
+        # Not by Typer's ``main``, which turns Ctrl-C and a lost reader into exit codes of its own.
+        with command.make_context("detent", list(arguments)) as context:
+            result = command.invoke(context)
         return result if isinstance(result, int) else DONE
     except Exit as end:
         return end.exit_code
     except DetentError as error:
         _report(error, as_json)
         return exit_code(error)
-    except (KeyboardInterrupt, Abort):
-        print("Interrupted.", file=sys.stderr)
+    except (KeyboardInterrupt, EOFError, Abort):
+        _say("Interrupted.")
         return FAILED
-    except BrokenPipeError:
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return DONE
     except OSError as error:
         if error.filename is None:  # no file that was named: a fault of the product, which needs its traceback
             raise
@@ -226,13 +241,20 @@ def exit_code(error: DetentError) -> int:
 
 
 def _report(error: DetentError, as_json: bool) -> None:
-    print(printable(f"{error.title}: {error.detail}"), file=sys.stderr)
+    _say(f"{error.title}: {error.detail}")
     if isinstance(error, Busy) and error.said is not None:
-        print(printable(f"  It says: {error.said}"), file=sys.stderr)
+        _say(f"  It says: {error.said}")
     if as_json:
         _print_json(error)
 
 
+def _say(sentence: str) -> None:
+    """As ``output.say``, without the half second in which Rich loads."""
+    with suppress(OSError):
+        print(printable(sentence), file=sys.stderr)
+
+
 def _print_json(error: DetentError) -> None:
     document = {"type": error.slug, "title": error.title, "detail": error.detail, **error.members}
-    print(json.dumps({"error": document}, default=str))
+    with suppress(OutputFault):  # the code is the error's, whoever reads on
+        print(json.dumps({"error": document}, default=str))

@@ -6,6 +6,7 @@ NO_COLOR and pipes get no colour.
 
 from __future__ import annotations
 
+import io
 import json
 import os
 import sys
@@ -26,6 +27,39 @@ if TYPE_CHECKING:
 FamilyName = Annotated[str, typer.Argument(help="Name of the family.", show_default=False)]
 Reason = Annotated[str | None, typer.Option(help="Why; kept in the record.")]
 Json = Annotated[bool, typer.Option("--json", help="Print the result as one JSON document.", rich_help_panel="Output")]
+
+
+class OutputFault(Exception):
+    """Standard output takes no more: its reader went (the cause is a BrokenPipeError), or its disk is full."""
+
+
+class _ResultFile(io.FileIO):
+    """Standard output. Its errors are told from those of every other file."""
+
+    def write(self, data: Any) -> int:
+        try:
+            return super().write(data)
+        except OSError as error:
+            raise OutputFault(error.strerror) from error
+
+
+def open_streams() -> None:
+    """Makes of each stream that the caller closed one that is empty and takes everything, and of stdout one that raises
+    OutputFault.
+    """
+    for name in ("stdin", "stdout", "stderr"):
+        if getattr(sys, name) is None:
+            descriptor = os.open(os.devnull, os.O_RDWR)  # the stream's own: the lowest that is free
+            setattr(sys, name, os.fdopen(descriptor, "r" if name == "stdin" else "w", closefd=False))
+    text: Any = sys.stdout
+    raw = _ResultFile(text.fileno(), "wb", closefd=False)
+    sys.stdout = io.TextIOWrapper(
+        raw if text.write_through else io.BufferedWriter(raw),
+        encoding=text.encoding,
+        errors=text.errors,
+        line_buffering=text.line_buffering,
+        write_through=text.write_through,
+    )
 
 
 def console(*, stderr: bool = False) -> Console:
@@ -80,11 +114,10 @@ def print_facts(
 
 def tell_change(what: str, *, why: str, undo: str, then: str, but: str = "") -> None:
     """Every change of state says what happened, why, what speaks against it, how to take it back, what comes next."""
-    out = console(stderr=True)
-    out.print(what, style="bold", markup=False)
+    say(what, "bold")
     for label, text in (("Why: ", why), ("But: ", but), ("Undo:", undo), ("Next:", then)):
         if text:
-            out.print(f"  {label} {text}", markup=False)
+            say(f"  {label} {text}")
 
 
 def table(rows: Sequence[Mapping[str, Any]], columns: Mapping[str, str], *, empty: str) -> Callable[[Console], None]:

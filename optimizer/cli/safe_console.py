@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import errno
-import os
 from collections.abc import Iterable
 from typing import Any
 
@@ -18,10 +16,8 @@ class SafeConsole(Console):
     """Rich's own control sequences (colours, moving bars) pass; those inside of texts do not."""
 
     def on_broken_pipe(self) -> None:
-        """Ends the command where the reader of results has gone; goes on where only the reader of messages has."""
-        if not self.stderr:
-            super().on_broken_pipe()
-        raise BrokenPipeError(errno.EPIPE, os.strerror(errno.EPIPE))
+        """Rich would end the process, though only the reader of messages has gone."""
+        raise
 
     def render_str(self, text: str, **options: Any) -> Text:
         return super().render_str(printable(text), **options)
