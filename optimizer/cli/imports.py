@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
 from time import sleep
@@ -96,7 +97,8 @@ def import_(
         _import_rows(session, declared, opened, curated, as_json)
         return
     assert opened.events is not None
-    counts = _import_events(session, family, opened.events)
+    with _interruptible():
+        counts = _import_events(session, family, opened.events)
     show(as_json, counts)
     say(
         f"{family}: {count(counts['accepted'], 'event')} taken, {counts['duplicates']:,} there already,"
@@ -115,7 +117,7 @@ def _import_rows(session: Session, declared: Family, opened: Source, curated: bo
 
     assert opened.rows is not None
     released = opened.curated if curated is None else curated
-    with told_while(opened.rows, "rows read", of=opened.n_rows) as rows:
+    with _interruptible(), told_while(opened.rows, "rows read", of=opened.n_rows) as rows:
         report = _import_examples(session, declared, rows, curated=released)
     value = {**as_json_of(import_examples, report), "columns": opened.columns, "columns_not_read": opened.not_read}
     show(as_json, value)
@@ -174,6 +176,16 @@ def _declared(session: Session, family: str) -> Family:
     return declared
 
 
+@contextmanager
+def _interruptible() -> Iterator[None]:
+    """Says what Ctrl-C leaves."""
+    try:
+        yield
+    except KeyboardInterrupt:
+        say("What was taken stays. The same import again takes the rest.")
+        raise
+
+
 def _import_examples(session: Session, family: Family, rows: Iterable[SourceRow], *, curated: bool) -> ImportReport:
     """What concerns all rows together is found here: who is asked to take them gets parts, and never a path."""
     from optimizer.jobs.dataset.import_examples import (
@@ -192,7 +204,7 @@ def _import_examples(session: Session, family: Family, rows: Iterable[SourceRow]
             part_report = _in_turn(
                 partial(session.ask, import_examples, family=family.name, rows=part, curated=curated)
             )
-        except DetentError:
+        except (DetentError, KeyboardInterrupt):
             if report is not None:
                 say(f"Before that part: {report.sentences()[0]}")
             raise

@@ -252,7 +252,7 @@ def test_a_run_that_is_interrupted_ends(sides: Sides, line: str, monkeypatch: py
 
     monkeypatch.setattr(followed_run, "_carry_out", interrupted)
     ran = detent(*line.format(*sides.names["VARIANT"]).split(), env={"DETENT_HOME": str(sides.here)})
-    assert ran.code != 0
+    assert (ran.code, ran.err.splitlines()[-1]) == (1, "Interrupted.")
     store = wiring.open_store(load_settings(home=sides.here))
     with store.read() as tx:
         assert store.runs.unfinished(tx) == []

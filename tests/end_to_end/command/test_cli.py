@@ -19,6 +19,7 @@ from typing import Any
 import pytest
 import typer
 
+from optimizer.cli import imports
 from optimizer.cli.app import app, exit_code
 from optimizer.core.base import errors
 from optimizer.host import run_files
@@ -392,6 +393,53 @@ def test_feedback_from_a_file_is_taken_once(detent: Detent, tmp_path: Path) -> N
     assert (first["accepted"], len(first["rejected"])) == (1, 2)
     second = detent("import", str(file), "--family", "support_topics", "--json").json
     assert (second["accepted"], second["duplicates"]) == (0, 1)
+
+
+@pytest.mark.parametrize(
+    ("records", "before", "taken", "there"),
+    [
+        pytest.param(
+            [{"input": {"message": text}, "expected": {"topic": "payment"}} for text in ("cut", "off", "rest")],
+            "Before that part: support_topics: 2 rows read, 2 taken",
+            "n_accepted",
+            "n_duplicate",
+            id="examples",
+        ),
+        pytest.param(
+            [{"id": f"cut{n}", "unit": "u1", "score": 0.5} for n in range(3)], "", "accepted", "duplicates", id="events"
+        ),
+    ],
+)
+def test_an_import_that_is_interrupted_says_that_the_same_import_takes_the_rest(
+    detent: Detent,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    records: list[Any],
+    before: str,
+    taken: str,
+    there: str,
+) -> None:
+    words = ("import", str(tmp_path / "cut_off.jsonl"), "--family", "support_topics", "--json")
+    (tmp_path / "cut_off.jsonl").write_text("\n".join(map(json.dumps, records)))
+    n_parts, in_turn = 0, imports._in_turn
+
+    def until_the_second(send: Callable[[], Any]) -> Any:
+        nonlocal n_parts
+        n_parts += 1
+        if n_parts == 2:
+            raise KeyboardInterrupt
+        return in_turn(send)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(imports, "_in_turn", until_the_second)
+        for name in ("PART_ROWS", "PART_EVENTS"):
+            patch.setattr(imports, name, 2)
+        ran = detent(*words)
+    assert (ran.code, ran.out) == (1, "")
+    assert ran.err.endswith("What was taken stays. The same import again takes the rest.\nInterrupted.\n")
+    assert before in ran.err
+    again = detent(*words).json
+    assert (again[taken], again[there]) == (1, 2)
 
 
 def test_an_answer_in_doubt_is_put_up_shown_until_it_is_answered_and_becomes_an_example(detent: Detent) -> None:
