@@ -70,7 +70,8 @@ app = typer.Typer(
   detent study run summarization --dry-run   what a search would cost
   detent rollout status summarization        who is served what, and what comes next
 
-Exit codes: 0 done, 1 failed, 2 usage, 3 refused by a gate or limit. Every command takes [bold]--json[/bold].
+Exit codes: 0 done, 1 failed, 2 usage, 3 refused by a gate or limit.
+Every command but serve, worker and demo takes [bold]--json[/bold].
 """,
 )
 app.command()(init.init)

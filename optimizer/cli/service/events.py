@@ -149,6 +149,9 @@ def tail(
         str | None, typer.Option(help="Where no cursor is kept yet, from here on: 24h ago, or a time; default: now.")
     ] = None,
     once: Annotated[bool, typer.Option("--once", help="End when all is written, instead of waiting for more.")] = False,
+    as_json: Annotated[
+        bool, typer.Option("--json", help="Lines of JSON, as without it.", rich_help_panel="Output")
+    ] = False,
 ) -> None:
     """Write every event as a line of JSON, as the routes /v1/interactions and /v1/feedback have it.
 
