@@ -40,10 +40,17 @@ class ApiClient:
 
         Raises InvalidInput for what is no address, and where the key would cross a network unencrypted.
         """
-        parts = urlsplit(url)
-        if parts.scheme not in ("http", "https") or not parts.hostname:
+        try:
+            httpx.URL(url)
+            parts = urlsplit(url)
+            host = parts.hostname or ""
+            host.encode("idna")  # as it is looked up
+            is_address = parts.scheme in ("http", "https") and host != "" and parts.port != 0
+        except (ValueError, httpx.InvalidURL):
+            is_address = False
+        if not is_address:
             raise InvalidInput(f"{url!r} is no address of a server. Write it as https://detent.example.com.")
-        if parts.scheme == "http" and not is_loopback(parts.hostname):
+        if parts.scheme == "http" and not is_loopback(host):
             raise InvalidInput(
                 f"{url} is plain HTTP to another machine: everyone on the way could read the key and what is answered,"
                 " and change both. Use an https address (docs/how-to/put-a-proxy-in-front.md), or a tunnel to this"

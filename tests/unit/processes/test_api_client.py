@@ -6,8 +6,8 @@ import httpx
 import pytest
 
 from optimizer.core.base import errors
-from optimizer.core.base.errors import DetentError
-from optimizer.runtime.api_client import error_of, problem
+from optimizer.core.base.errors import DetentError, InvalidInput
+from optimizer.runtime.api_client import ApiClient, error_of, problem
 
 
 @pytest.mark.parametrize(
@@ -46,3 +46,26 @@ def test_a_missing_key_says_where_the_command_line_takes_it_from() -> None:
 
 def test_an_answer_that_is_no_problem_document_is_an_error_all_the_same() -> None:
     assert "502" in problem(httpx.Response(502, text="<html>")).detail
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        "detent.example.com",
+        "ftp://detent.example.com",
+        "http://[::1",
+        "http://127.0.0.1:abc",
+        "http://127.0.0.1:99999",
+        "https://detent..example.com",
+        "https://detent\n.example.com",
+        "https://\u2100.example.com",
+    ],
+)
+def test_what_is_no_address_of_a_server_is_refused_as_such(url: str) -> None:
+    with pytest.raises(InvalidInput, match=r"is no address of a server\."):
+        ApiClient.at(url, None)
+
+
+@pytest.mark.parametrize("url", ["http://[::1]:8000", "http://127.0.0.1:8000/", "https://b\u00fccher.example.com"])
+def test_an_address_may_be_a_number_or_have_a_name_of_any_script(url: str) -> None:
+    assert ApiClient.at(url, None).url == url.rstrip("/")
