@@ -85,8 +85,9 @@ def open_table(path: Path, *, encoding: str | None = None, delimiter: str | None
     marked = next((encoding for mark, encoding in _MARKS if head.startswith(mark)), None)
     if encoding is not None:
         try:
+            "a".encode(encoding)  # codecs that are none of texts, such as base64, are refused here too
             encoding = codecs.lookup(encoding).name
-        except LookupError:
+        except (LookupError, ValueError):
             raise InvalidInput(
                 f"There is no encoding {encoding!r}. Common ones are utf-8, cp1252 (Western Windows), latin-1 and"
                 " utf-16."
@@ -168,6 +169,11 @@ def _read_through(path: Path, codec: str) -> None:
                     codec,
                     line,
                     error.object[begin : min(end if end >= 0 else len(error.object), error.start + SHOWN_CHARS)],
+                ) from None
+            except UnicodeError as error:  # of a codec that names no place
+                raise InvalidInput(
+                    f"{path.name!r} is no {codec.upper()} text ({error}). Name its encoding with --encoding, such as"
+                    " cp1252 or utf-16-le, or save the sheet as CSV (UTF-8); nothing was taken."
                 ) from None
             if not chunk:
                 return

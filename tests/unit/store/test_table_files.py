@@ -158,10 +158,21 @@ def test_a_table_that_cannot_be_read_for_sure_is_refused_as_a_whole(tmp_path, co
     assert [part for part in says if part not in refused.value.detail] == []
 
 
-@pytest.mark.parametrize("given", [{"encoding": "klingon"}, {"delimiter": "::"}])
-def test_an_encoding_or_delimiter_that_does_not_exist_is_refused(tmp_path: Path, given: dict[str, str]) -> None:
-    with pytest.raises(InvalidInput, match=r"klingon|one character"):
-        table(tmp_path, TEXT.encode(), **given)
+@pytest.mark.parametrize("encoding", ["klingon", "base64", "hex", "rot13", "zlib", "undefined", "a\0b"])
+def test_an_encoding_that_is_none_of_texts_is_refused(tmp_path: Path, encoding: str) -> None:
+    with pytest.raises(InvalidInput, match="There is no encoding"):
+        table(tmp_path, TEXT.encode(), encoding=encoding)
+
+
+@pytest.mark.parametrize("encoding", ["utf-16", "punycode"])
+def test_a_table_is_refused_by_a_codec_that_names_no_place(tmp_path: Path, encoding: str) -> None:
+    with pytest.raises(InvalidInput, match="nothing was taken"):
+        table(tmp_path, b"message,label\na,card\n", encoding=encoding)
+
+
+def test_a_delimiter_of_several_characters_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(InvalidInput, match="one character"):
+        table(tmp_path, TEXT.encode(), delimiter="::")
 
 
 def test_an_encoding_that_is_named_and_cannot_read_the_file_is_refused(tmp_path: Path) -> None:
