@@ -18,6 +18,7 @@ from optimizer.core.base.errors import Fault, InvalidInput, faults_text, first_a
 from optimizer.core.dataset.examples import Example, correction_example, make_example
 from optimizer.core.family.family import Family, kind_of
 from optimizer.core.family.masking import Masker
+from optimizer.core.family.rendering import with_own_labels
 from optimizer.core.family.settings import SIGNALS
 from optimizer.core.feedback.event_kinds import TIME, EventField, fields_in
 from optimizer.core.feedback.events import Address, Arm, Event, FeedbackEvent, Interaction, Part
@@ -293,7 +294,7 @@ def example_of(family: Family, event: FeedbackEvent, input: Mapping[str, Any] | 
         id=correction_example(event.id),
         family=family.name,
         input=kind_of(family).kept_of(family.declared_inputs(input)),
-        expected=event.expected,
+        expected=with_own_labels(family.output, event.expected),
         origin="correction",
         released=family.privacy.examples_from == "any",
         created_at=event.received_at,

@@ -22,6 +22,7 @@ from optimizer.core.dataset.examples import Example, Split, make_example, text_w
 from optimizer.core.dataset.near_duplicates import MOST_TEXTS, NearDuplicates, near_duplicates
 from optimizer.core.family.family import Family, kind_of
 from optimizer.core.family.masking import Masker, MaskTooSlow
+from optimizer.core.family.rendering import with_own_labels
 from optimizer.jobs.context import Context
 from optimizer.jobs.request import FamilyRequest, StrictModel
 from optimizer.ports import Added, Clock, SourceRow, Store, Transaction
@@ -298,7 +299,7 @@ def _example(row: SourceRow, family: Family, masker: Masker, at: datetime, curat
         id=_nameless(row.id, masker, "ex_"),
         group=_nameless(row.group, masker, "group_"),
         input=masker.mask(kind_of(family).kept_of(row.input)),
-        expected=masker.mask(dict(row.expected)),
+        expected=masker.mask(with_own_labels(family.output, row.expected)),
         origin="curated" if curated else "import",
         created_at=at,
     )

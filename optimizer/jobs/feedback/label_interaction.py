@@ -10,7 +10,7 @@ from optimizer.core.base.errors import Conflict, Fault, InvalidInput, NotFound
 from optimizer.core.dataset.examples import make_example
 from optimizer.core.family.family import Family
 from optimizer.core.family.masking import Masker
-from optimizer.core.family.rendering import expected_text, parse_output
+from optimizer.core.family.rendering import expected_text, parse_output, with_own_labels
 from optimizer.core.family.settings import Output
 from optimizer.core.feedback.events import Interaction
 from optimizer.core.feedback.review_kinds import LABEL_INTERACTION, RELEASE
@@ -112,7 +112,7 @@ def _expected(
                 f" {read.error}. Say {_to_type(family.output, text)}."
             )
             raise InvalidInput(detail, [Fault(pointer="/expected", detail=detail)])
-        return dict(expected)
+        return with_own_labels(family.output, expected)
     read = parse_output(family.output, interaction.output or "")
     if read.error is not None:
         detail = (

@@ -15,7 +15,7 @@ from optimizer.adapters.files.sources import column_mapping, format_of, open_sou
 from optimizer.adapters.files.table_files import MAX_CELL_CHARS
 from optimizer.adapters.store import Database
 from optimizer.core.base.errors import InvalidInput, NotFound
-from optimizer.core.dataset.examples import split_of
+from optimizer.core.dataset.examples import class_of, split_of
 from optimizer.core.declaration.read import parse_family
 from optimizer.core.family.family import Family
 from optimizer.jobs.dataset.import_examples import TWO_SPLITS, ImportReport, TextsWithoutGroup, import_rows
@@ -90,6 +90,21 @@ def test_importing_twice_equals_importing_once(store: Database, tmp_path: Path) 
     first, second = take(store, path), take(store, path)
     assert (first.n_accepted, second.n_accepted, second.n_duplicate) == (30, 0, 30)
     assert first.splits == second.splits
+
+
+def test_labels_are_counted_and_kept_as_the_family_spells_them_and_a_second_import_adds_nothing(
+    store: Database, tmp_path: Path
+) -> None:
+    path = tmp_path / "sheet.csv"
+    train = next(name for name in "abcdefgh" if split_of(name) == "train")
+    rows = ("An oak.,Tree", "A pike swims., fish ", "A birch in the wind.,tree")
+    path.write_text("\n".join(["document,topic,group", *(f"{row},{train}" for row in rows)]))
+    first, second = take(store, path), take(store, path)
+    assert (first.n_accepted, second.n_accepted, second.n_duplicate) == (3, 0, 3)
+    assert first.labels == {"tree": 2, "fish": 1}
+    with store.read() as tx:
+        examples = store.examples.of_split(tx, "topics", split="train")
+    assert sorted(class_of(e.expected, "topic") or "" for e in examples) == ["fish", "tree", "tree"]
 
 
 def test_the_same_input_with_another_answer_is_rejected_and_the_first_one_stays(

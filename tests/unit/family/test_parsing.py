@@ -3,7 +3,7 @@ from __future__ import annotations
 import pytest
 
 from optimizer.core.base.errors import InvalidInput
-from optimizer.core.family.rendering import expected_text, parse_output
+from optimizer.core.family.rendering import expected_text, parse_output, with_own_labels
 from optimizer.core.family.settings import Output
 from tests.cases import named
 
@@ -49,6 +49,24 @@ def test_a_label_is_read(text, label):
 def test_no_label_has_its_reason(text, error):
     parsed = parse_output(TOPICS, text)
     assert (parsed.value, parsed.error) == (None, error)
+
+
+@named(
+    ("value", "kept"),
+    {
+        "as the family spells it": ("C++", "C++"),
+        "another case": ("Physics", "physics"),
+        "white space around": (" physics ", "physics"),
+        "in a sentence": ("It is physics.", "physics"),
+        "no label": ("biology", "biology"),
+        "nothing": ("", ""),
+        "several good answers": (["Physics", "biology", " c "], ["physics", "biology", "C"]),
+    },
+)
+def test_a_label_of_an_example_is_written_as_the_family_spells_it(value, kept):
+    expected = {"topic": value, "note": " Physics"}
+    assert with_own_labels(TOPICS, expected) == {"topic": kept, "note": " Physics"}
+    assert with_own_labels(SUMMARY, {"summary": " Physics "}) == {"summary": " Physics "}
 
 
 @pytest.mark.parametrize(

@@ -330,6 +330,8 @@ def test_a_label_that_the_family_does_not_have_is_refused_with_those_it_has(aske
     assert [fault.pointer for fault in caught.value.faults] == ["/expected"]
     with pytest.raises(InvalidInput, match="--expected LABEL, known are other, billing, delivery"):
         place.answer(review, as_answered=True)  # "an answer" is no label either
+    place.answer(review, expected={"topic": "Billing"})
+    assert place.released()[0].expected == {"topic": "billing"}
 
 
 def test_a_family_of_many_labels_names_some_and_where_the_others_stand(asked: tuple[Place, str]) -> None:

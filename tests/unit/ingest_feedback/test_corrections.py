@@ -85,9 +85,10 @@ class TestCorrections:
         here.families = {FAMILY: here.families[FAMILY].model_copy(update={"output": output})}
         answer = here.send(
             {"assignment": token(), "expected": {"summary": "bilding"}, **more},
-            {"assignment": token(), "expected": {"summary": "billing"}},
+            {"assignment": token(), "expected": {"summary": "Billing "}, "input": {"document": document("train")}},
         )
         (refused,) = answer["rejected"]
+        assert [example.expected for example in here.examples()] == [{"summary": "billing"}]
         assert (answer["accepted"], refused["index"], refused["type"]) == (1, 0, "malformed")
         assert refused["detail"] == f"/expected has as 'summary' no label of family {FAMILY!r}; did you mean 'billing'?"
 
