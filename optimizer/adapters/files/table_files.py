@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import codecs
 import csv
+import re
 from collections.abc import Iterator
 from contextlib import suppress
 from dataclasses import dataclass
@@ -33,6 +34,7 @@ _MARKS = (
     (codecs.BOM_UTF16_LE, "utf-16"),
     (codecs.BOM_UTF16_BE, "utf-16"),
 )
+_ANNOUNCED = re.compile(r'("?)sep=(?P<delimiter>.*?)\1 *', re.IGNORECASE)  # what a spreadsheet writes above the names
 _NO_TABLES = (
     (b"PK\x03\x04", "a workbook or archive"),
     (b"\xd0\xcf\x11\xe0", "an old workbook"),
@@ -102,10 +104,9 @@ def open_table(path: Path, *, encoding: str | None = None, delimiter: str | None
             )
     _read_through(path, encoding)
     with _opened(path, encoding) as file:
-        first = file.readline()
-    announced = first.strip().removeprefix("sep=") if first.lower().startswith("sep=") else None
-    skip = 1 if announced is not None else 0
-    separator = "\t" if delimiter in ("tab", "\\t") else delimiter or announced
+        announced = _ANNOUNCED.fullmatch(file.readline().strip("\r\n"))
+    skip = 0 if announced is None else 1
+    separator = "\t" if delimiter in ("tab", "\\t") else delimiter or (announced and announced["delimiter"])
     if separator is not None and len(separator) != 1:
         raise InvalidInput(f"A delimiter is one character, or the word tab; got {separator!r}.")
     with _opened(path, encoding) as file:
@@ -114,7 +115,7 @@ def open_table(path: Path, *, encoding: str | None = None, delimiter: str | None
         names = file.readline()
     if not names.strip():
         raise InvalidInput(f"{path.name!r} is empty where its first line should name the columns.")
-    chosen = separator or _delimiter(path, names)
+    chosen = separator or _delimiter(path, encoding)
     with _opened(path, encoding) as file:
         records = _records(file, chosen, 0)
         for _ in range(skip):
@@ -199,12 +200,14 @@ def _unreadable(path: Path, codec: str, line: int, raw: bytes) -> InvalidInput:
     )
 
 
-def _delimiter(path: Path, names: str) -> str:
-    """The one that makes most columns of the line of names; a comma where there is one column."""
+def _delimiter(path: Path, encoding: str) -> str:
+    """The one that makes most columns of the row of names, which may have several lines; a comma where there is one
+    column.
+    """
     n_columns = dict.fromkeys(DELIMITERS, 1)
     for delimiter in DELIMITERS:
-        with suppress(csv.Error):
-            n_columns[delimiter] = len(next(csv.reader([names], delimiter=delimiter, strict=True), []))
+        with suppress(InvalidInput), _opened(path, encoding) as file:
+            n_columns[delimiter] = len(next(_records(file, delimiter, 0))[1])
     most = max(n_columns.values())
     if most == 1:
         return ","

@@ -51,6 +51,10 @@ def table(
         pytest.param(TEXT.replace(",", "^").encode(), {"delimiter": "^"}, id="a delimiter of one's own, named"),
         pytest.param(TEXT.replace(",", "\t").encode(), {"delimiter": "tab"}, id="tab, named"),
         pytest.param(("sep=;\n" + TEXT.replace(",", ";")).encode(), {}, id="a spreadsheet's line of the delimiter"),
+        pytest.param(("SEP=;\r\n" + TEXT.replace(",", ";")).encode(), {}, id="that line in capitals"),
+        pytest.param(('"sep=;"\n' + TEXT.replace(",", ";")).encode(), {}, id="that line in quotes"),
+        pytest.param(("sep=\t\n" + TEXT.replace(",", "\t")).encode(), {}, id="that line with a tab"),
+        pytest.param(("sep=;\n" + TEXT.replace(",", "|")).encode(), {"delimiter": "|"}, id="that line overruled"),
         pytest.param(TEXT.replace("message,label", '"message","label"').encode(), {}, id="names in quotes"),
         pytest.param(TEXT.replace("Grüße,card", '"Grüße","card"').encode(), {}, id="cells in quotes"),
         pytest.param((TEXT + "\n\n").encode(), {}, id="empty lines at the end"),
@@ -178,6 +182,11 @@ def test_a_delimiter_of_several_characters_is_refused(tmp_path: Path) -> None:
 def test_an_encoding_that_is_named_and_cannot_read_the_file_is_refused(tmp_path: Path) -> None:
     with pytest.raises(InvalidInput, match="Line 2"):
         table(tmp_path, TEXT.encode(), encoding="ascii")
+
+
+def test_a_name_of_a_column_may_have_several_lines(tmp_path: Path) -> None:
+    read, _ = table(tmp_path, b'"a, b,\nor c";"label\n(one)";note\nx;card;y\n')
+    assert read == [{"a, b,\nor c": "x", "label\n(one)": "card", "note": "y"}]
 
 
 def test_rows_are_numbered_as_a_spreadsheet_shows_them(tmp_path: Path) -> None:
