@@ -7,6 +7,7 @@ and rows, from which a new family is drafted. JSON lines are read as a stream, t
 from __future__ import annotations
 
 import inspect
+import json
 import re
 import tomllib
 from collections import Counter
@@ -86,8 +87,15 @@ def format_of(path: Path) -> Kind:
 
 
 def read_json_lines(path: Path) -> Iterator[Record]:
-    """Every line that is not blank: (line n, object, None) or (line n, None, why)."""
+    """Every line that is not blank: (line n, object, None) or (line n, None, why).
+
+    Raises InvalidInput for UTF-16 and UTF-32, whose lines are not told by their bytes.
+    """
     with path.open("rb") as file:
+        encoding = json.detect_encoding(file.read(4))
+        if not encoding.startswith("utf-8"):
+            raise InvalidInput(f"{path.name!r} is {encoding[:6].upper()} text. Save its lines of JSON as UTF-8.")
+        file.seek(0)
         for n, raw in enumerate(file, start=1):
             if not raw.strip():
                 continue

@@ -385,3 +385,19 @@ def test_a_folder_is_told_to_be_one(tmp_path: Path) -> None:
         format_of(tmp_path)
     with pytest.raises(InvalidInput, match=r"'nothing.jsonl' is empty"):
         format_of(write_lines(tmp_path / "nothing.jsonl"))
+
+
+@pytest.mark.parametrize("encoding", ["utf-16", "utf-16-le", "utf-16-be", "utf-32", "utf-32-be"])
+def test_lines_of_json_in_another_encoding_than_utf_8_are_refused(
+    store: Database, tmp_path: Path, encoding: str
+) -> None:
+    path = write_lines(tmp_path / "rows.jsonl", row("An oak."), row("A birch."))
+    path.write_bytes(path.read_text(encoding="utf-8").encode(encoding))
+    with pytest.raises(InvalidInput, match=r"'rows.jsonl' is UTF-(16|32) text\. Save its lines of JSON as UTF-8\."):
+        take(store, path)
+
+
+def test_lines_of_json_may_begin_with_the_mark_of_utf_8(store: Database, tmp_path: Path) -> None:
+    path = write_lines(tmp_path / "rows.jsonl", row("An oak."), row("A birch."))
+    path.write_bytes(path.read_text(encoding="utf-8").encode("utf-8-sig"))
+    assert take(store, path).n_accepted == 2
