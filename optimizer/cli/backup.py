@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from datetime import UTC, datetime
 from pathlib import Path
+from shlex import quote
 from typing import Annotated
 
 import typer
@@ -40,7 +41,7 @@ def backup(
     say(f"Keep {BESIDE_BACKUPS} beside it: it says who was forgotten, so that a restore forgets them again.")
     for place in report.not_in_it:
         say(f"Not in it: {place}.")
-    say(f"Bring it back, into a new folder: DETENT_HOME=new-home detent restore {report.file.resolve()}")
+    say(f"Bring it back, into a new folder: DETENT_HOME=new-home detent restore {quote(str(report.file.resolve()))}")
 
 
 def restore(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import asdict, replace
 from pathlib import Path
+from shlex import quote
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -156,7 +157,8 @@ def export_data(
         say(f"sealed.jsonl holds {count(report.n_sealed, 'row')}; each of its examples counts one look more.")
     for left in report.not_in_it:
         say(f"Not in it: {left}.")
-    say(f"Next: detent rollout verify --from {folder}; in an empty home: detent data import {folder.resolve()}")
+    here, everywhere = quote(str(folder)), quote(str(folder.resolve()))
+    say(f"Next: detent rollout verify --from {here}; in an empty home: detent data import {everywhere}")
 
 
 @app.command("import")

@@ -11,6 +11,7 @@ from collections.abc import Mapping
 from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
+from shlex import quote
 from typing import TYPE_CHECKING, Any
 
 from optimizer.core.base.errors import Conflict, InvalidInput, NotFound
@@ -58,7 +59,7 @@ def restore_home(settings: Settings, file: Path, *, actor: str, forgotten: str |
     if LAST in present or (not was_begun and tops.intersection(present)):
         raise Conflict(
             f"{home} is no empty home: it has {', '.join(sorted(tops.intersection(present)))}. Restore into a new one:"
-            f" DETENT_HOME=new-home detent restore {file}. Nothing was changed."
+            f" DETENT_HOME=new-home detent restore {quote(str(file))}. Nothing was changed."
         )
     if not file.is_file():
         raise NotFound(f"There is no file {file}.")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import shutil
 from pathlib import Path
+from shlex import quote
 
 from optimizer.core.base.errors import Conflict, NotFound
 from optimizer.jobs.families.family_folders import files_in, is_copy
@@ -31,8 +32,8 @@ def add_shipped_family(name: str, *, families_dir: Path) -> list[Path]:
         if not is_copy(folder, shipped[name]):
             raise Conflict(
                 f"There is a folder {folder} already, it is not what Detent ships, and nothing is overwritten. Rename"
-                f" or remove it first. Is it your edited copy? Its examples: detent import {folder / 'examples.jsonl'}"
-                f" --family {name} --curated."
+                f" or remove it first. Is it your edited copy? Its examples: detent import"
+                f" {quote(str(folder / 'examples.jsonl'))} --family {name} --curated."
             )
         return files_in(folder)
     part = families_dir / f".{name}.part"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
@@ -76,3 +77,19 @@ def test_the_command_line_says_what_would_go_and_then_deletes_it(tmp_path: Path)
     assert "Undo: none, but from a backup" in said
     assert counts(detent("--dry-run")[0]) == {}
     store.close()
+
+
+def test_what_a_backup_and_an_export_say_to_type_next_can_be_typed_whatever_their_files_are_called(
+    tmp_path: Path,
+) -> None:
+    home = {"DETENT_HOME": str(tmp_path / "home")}
+    command_line.new_project(tmp_path / "home")
+    backed_up = command_line.detent("backup", str(tmp_path / "anna's home.tar"), env=home)
+    exported = command_line.detent("data", "export", str(tmp_path / "anna's export"), env=home)
+    (restore,) = [line for line in backed_up.err.splitlines() if line.startswith("Bring it back")]
+    (after,) = [line for line in exported.err.splitlines() if line.startswith("Next: ")]
+    _, *bring_back = shlex.split(restore.partition(": ")[2])
+    verify, take_in = (shlex.split(part.partition(": ")[2]) for part in after.split("; "))
+    for words, place in ((bring_back, "restored"), (verify, "home"), (take_in, "imported")):
+        ran = command_line.detent(*words[1:], env={"DETENT_HOME": str(tmp_path / place)})
+        assert ran.code == 0, ran.err
