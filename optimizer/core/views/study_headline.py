@@ -12,11 +12,11 @@ from typing import Any
 from optimizer.core.base.answers import members_of
 from optimizer.core.base.phrasing import count, dollars, signed, signed_interval
 from optimizer.core.base.values import Aim, Spend
-from optimizer.core.evaluation.gates import IMPROVED, confidence_of, missed_gates
+from optimizer.core.evaluation.gates import IMPROVED, confidence_of, improvement_of, missed_gates
 from optimizer.core.evaluation.judging.calibration import GATE as JUDGE_GATE
 from optimizer.core.search.move import HEADINGS
 from optimizer.core.search.run_off import chosen_on
-from optimizer.core.search.study import UNFINISHED, Study, Trial, points_in_words, ranked, study_view
+from optimizer.core.search.study import UNFINISHED, UNPRICED, Study, Trial, points_in_words, ranked, study_view
 from optimizer.core.views.variant import variant_name
 
 
@@ -154,19 +154,21 @@ def _at_what(study: Study, trials: Sequence[Trial]) -> str:
     if study.aim != "quality" or champion is None or winner is None:
         return ""
     asked_anew: Mapping[str, Any] = study.confirmation or {}
+    is_priced = UNPRICED not in (study.findings or {})  # what has no known price is not free
     on_dev = {
-        "cost_usd": (winner.usd_per_example, champion.usd_per_example),
+        "cost_usd": (winner.usd_per_example if is_priced else None, champion.usd_per_example),
         "p95_ms": (winner.p95_ms, champion.p95_ms),
     }
     words = {"cost_usd": "the time" if study.is_replayed else "the cost", "p95_ms": "the p95 latency"}
     parts = []
     for name, what in words.items():
         mine, theirs = (asked_anew.get(f"{arm}_{name}") for arm in ("winner", "champion"))
-        where = "" if mine and theirs else " on dev"
-        mine, theirs = (mine, theirs) if mine and theirs else on_dev[name]
-        if mine and theirs and abs(mine / theirs - 1) > SAME:
+        is_anew = mine is not None and theirs is not None
+        mine, theirs = (mine, theirs) if is_anew else on_dev[name]
+        if mine is not None and theirs and abs(mine / theirs - 1) > SAME:
             ratio = mine / theirs
-            parts.append(f"{f'{ratio:,.0f}' if ratio >= 10 else f'{ratio:.2g}'} times {what}{where}")
+            times = f"{f'{ratio:,.0f}' if ratio >= 10 else f'{ratio:.2g}'} times" if ratio else "none of"
+            parts.append(f"{times} {what}{'' if is_anew else ' on dev'}")
     return f", at {' and '.join(parts)}" if parts else ""
 
 
@@ -258,6 +260,8 @@ def next_step(study: Study) -> str:
             f"it starts on evidence once people vouch for its judge (detent judge show {family} says whether they do):"
             f" detent rollout start {family} {study.winner}"
         )
+    if study.outcome == "not_confirmed" and study.winner and (saved := _saved_instead(study)) is not None:
+        return f"it costs {saved:.0%} less: detent study nominate {study.id} {study.winner} --aim cost --dry-run"
     if study.outcome == "not_confirmed" and study.winner:
         return (
             f"the winner was not confirmed on the holdout; look at it all the same: detent variant diff {family}"
@@ -268,6 +272,21 @@ def next_step(study: Study) -> str:
     if study.outcome == "budget_exhausted":
         return f"the same search with more to spend: detent study run {family} --dry-run says how much it takes"
     return f"nothing was better; another search: detent study run {family} --dry-run"
+
+
+def _saved_instead(study: Study) -> float | None:
+    """The share of the champion's dollars a call that a winner saves which was not confirmed as better; None where the
+    family's gates would not take it for the aim cost either.
+    """
+    figures: Mapping[str, Any] = study.confirmation or {}
+    gates = {gate["name"]: gate for gate in missed_gates(figures.get("gates", ()))}
+    champion, winner = figures.get("champion_cost_usd"), figures.get("winner_cost_usd")
+    if study.aim != "quality" or study.is_replayed or not {"improvement"} <= {*gates} <= {"improvement", "confidence"}:
+        return None
+    if champion is None or winner is None or figures["lift"] <= -figures["margin"]:
+        return None
+    saved = improvement_of("cost", champion, winner)
+    return saved if saved is not None and saved >= (gates["improvement"]["required"] or 0.0) else None
 
 
 def _best(study: Study, trials: Sequence[Trial], versions: Mapping[str, str]) -> str:

@@ -168,6 +168,7 @@ def test_answers_that_could_not_be_read_are_told_from_those_that_never_came() ->
     assert (history.n_unread, history.n_unmeasured) == (1, 1)
 
 
+IMPROVEMENT = {"name": "improvement", "verdict": "fail", "required": 0.15}
 CONFIRMED = {
     **{"n": 100, "champion_mean": 0.4, "winner_mean": 0.5, "lift": 0.1, "lift_low": 0.02, "lift_high": 0.18},
     **{"p": 0.004, "looks": 1, "confidence": 0.996, "selection_lift": 0.2},
@@ -216,6 +217,23 @@ def test_a_winner_that_only_lacks_holdout_examples_names_the_forced_start() -> N
     assert "--confirm" not in said[2]
 
 
+@named(
+    ("changes", "is_offered"),
+    {
+        "about as good": ({}, True),
+        "worse by the margin": ({"lift": -0.05}, False),
+        "saves too little": ({"winner_cost_usd": 0.95}, False),
+        "no known price": ({"winner_cost_usd": None}, False),
+        "loses too many examples": ({"gates": [IMPROVEMENT, {"name": "risk", "verdict": "fail"}]}, False),
+    },
+)
+def test_a_winner_that_is_only_cheaper_names_the_look_for_that(changes: dict[str, Any], is_offered: bool) -> None:
+    figures = {"lift": -0.01, "margin": 0.05, "champion_cost_usd": 1.0, "winner_cost_usd": 0.54, "gates": [IMPROVEMENT]}
+    ended = study(outcome="not_confirmed", confirmation={**figures, **changes})
+    look = f"it costs 46% less: detent study nominate {ended.id} v_new --aim cost --dry-run"
+    assert (next_step(ended) == look) == is_offered
+
+
 def test_a_study_whose_money_ended_says_what_to_pay_for_next() -> None:
     assert "detent study confirm f v_new --dry-run" in next_step(study(outcome="budget_exhausted"))
     without = next_step(study(outcome="budget_exhausted", winner=None))
@@ -234,6 +252,10 @@ def test_a_better_score_says_what_it_costs_beside_the_champion() -> None:
     anew: Any = {**CONFIRMED, "winner_p95_ms": 6000.0, "champion_p95_ms": 1000.0}
     sealed = headline(study(confirmation=anew), [champion, dearer])
     assert "at 4.7 times the cost on dev and 6 times the p95 latency." in sealed, "the confirmation asked both anew"
+    free = replace(dearer, cost_usd=0.0)
+    assert "and was nominated, at none of the cost on dev." in headline(improved, [champion, free])
+    unpriced = replace(improved, findings={UNPRICED: ["weak"]})
+    assert "and was nominated." in headline(unpriced, [champion, free]), "what has no known price is not free"
     assert "and was nominated." in headline(improved, [replace(champion, cost_usd=0.0, p95_ms=None), dearer]), (
         "not measured, not said"
     )
