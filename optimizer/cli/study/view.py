@@ -128,10 +128,9 @@ def _view_front(out: Any, front: StudyFront) -> None:
         {
             "variant": point.variant + (f" ({point.mark})" if point.mark else ""),
             "score": point.score,
-            "usd": point.usd_per_answer,
+            "usd": dollars(point.usd_per_1000) if point.usd_per_1000 is not None else "",
             "p95_ms": point.p95_ms,
-            "month": dollars(point.usd_per_month) if point.usd_per_month is not None else "",
-            "saved": dollars(point.saved_usd_per_month) if point.saved_usd_per_month is not None else "",
+            "saved": point.saved_in_words,
             "who": point.answered_in_words,
         }
         for point in front.points
@@ -139,9 +138,8 @@ def _view_front(out: Any, front: StudyFront) -> None:
     columns = {
         "variant": "Variant",
         "score": "Dev score",
-        "usd": "$ a call",
+        "usd": "Per 1,000 calls",
         "p95_ms": "p95 ms",
-        "month": "$ a month",
         "saved": "Saved",
         "who": "Answered by",
     }

@@ -10,7 +10,7 @@ from math import inf
 from statistics import fmean
 from typing import Literal, TypeVar
 
-from optimizer.core.base.phrasing import count
+from optimizer.core.base.phrasing import count, dollars
 from optimizer.core.base.values import ExampleResult
 from optimizer.core.family.variant import Variant
 from optimizer.core.search.answer_bounds import models_of
@@ -39,8 +39,9 @@ class FrontPoint:
 
     ``answered_by``: the tiers in the order of the policy, then what a student alone refused; empty where the study did
     not record who answered.
-    ``usd_per_month``: at the family's recorded requests; ``saved_usd_per_month``: less than the champion, below 0 where
-    it is dearer. None where no request was recorded, and all dollars where one of its models has no known price.
+    ``saved_share``: of the champion's dollars an answer, below 0 where it is dearer. ``usd_per_month``: at the family's
+    recorded requests, of which ``saved_usd_per_month`` is less than the champion's. None where no request was recorded,
+    and all dollars where one of its models has no known price.
     """
 
     trial: int
@@ -52,8 +53,24 @@ class FrontPoint:
     usd_per_answer: float | None
     p95_ms: float | None
     answered_by: Sequence[TierShare]
+    saved_share: float | None
     usd_per_month: float | None
     saved_usd_per_month: float | None
+
+    @property
+    def usd_per_1000(self) -> float | None:
+        return None if self.usd_per_answer is None else 1000 * self.usd_per_answer
+
+    @property
+    def saved_in_words(self) -> str:
+        """Such as "46%", and "46%, $60.00 of $130.00 a month" once requests are recorded; empty for the champion."""
+        if self.saved_share is None or self.mark == "champion":
+            return ""
+        words = f"{self.saved_share:.0%}"
+        if self.usd_per_month is None or self.saved_usd_per_month is None:
+            return words
+        before = self.usd_per_month + self.saved_usd_per_month
+        return f"{words}, {dollars(self.saved_usd_per_month)} of {dollars(before)} a month"
 
     @property
     def answered_in_words(self) -> str:
@@ -85,9 +102,9 @@ class StudyFront:
     @property
     def heading(self) -> str:
         traffic = (
-            f"dollars at the {count(self.requests_per_month, 'request')} recorded in the last {TRAFFIC_DAYS} days"
+            f"a month's dollars at the {count(self.requests_per_month, 'request')} recorded in the last {TRAFFIC_DAYS} days"
             if self.requests_per_month
-            else "no request was recorded, so what a month costs cannot be told"
+            else "of a call; of a month once requests are recorded"
         )
         return f"The front, beside it champion and winner, and who answers which share ({traffic}):"
 
@@ -162,7 +179,7 @@ def _point(
     before: float | None,
     requests_per_month: int,
 ) -> FrontPoint:
-    is_told = usd is not None and requests_per_month > 0 and not study.is_replayed
+    requests = requests_per_month if requests_per_month and not study.is_replayed else None
     return FrontPoint(
         trial=trial.number,
         variant=trial.variant,
@@ -173,9 +190,10 @@ def _point(
         usd_per_answer=usd,
         p95_ms=trial.p95_ms,
         answered_by=shares,
-        usd_per_month=usd * requests_per_month if usd is not None and is_told else None,
-        saved_usd_per_month=(before - usd) * requests_per_month
-        if usd is not None and before is not None and is_told
+        saved_share=1 - usd / before if usd is not None and before else None,
+        usd_per_month=usd * requests if usd is not None and requests is not None else None,
+        saved_usd_per_month=(before - usd) * requests
+        if usd is not None and before is not None and requests is not None
         else None,
     )
 

@@ -145,6 +145,8 @@ def test_the_studys_front_says_who_answers_which_share(taught: Taught) -> None:
     seen = view_of_study(taught.study)
     view(Console(file=out, width=200), seen, [one.trial for one in trials], front=front)
     assert winner.answered_in_words in out.getvalue()
+    assert winner.saved_in_words.endswith("%")
+    assert winner.saved_in_words in out.getvalue()
 
 
 def ask(gateway: TestClient, text: str, **body: Any) -> dict[str, Any]:

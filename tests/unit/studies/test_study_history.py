@@ -315,8 +315,10 @@ def test_a_point_of_the_front_says_who_answers_which_share_how_right_and_what_it
     assert cheap.answered_in_words == "student 60% (score 0.833), strong 40% (score 0.750)"
     assert champion.answered_in_words == "strong 100% (score 0.700)"
     assert (cheap.usd_per_month, cheap.saved_usd_per_month) == (pytest.approx(40), pytest.approx(60))
+    assert (cheap.saved_in_words, champion.saved_in_words) == ("60%, $60.00 of $100.00 a month", "")
     untold = front_of(study(), trials, by_variant, variants, requests_per_month=0, front=shown).points[0]
     assert (untold.usd_per_month, untold.saved_usd_per_month) == (None, None), "no traffic is not nothing saved"
+    assert (untold.saved_in_words, untold.usd_per_1000) == ("60%", pytest.approx(40)), "a share needs no traffic"
     unpriced = unpriced_of(
         study(findings={UNPRICED: ["weak"]}), {**variants, "v_bad": replace(plain, model={"name": "weak"})}
     )
