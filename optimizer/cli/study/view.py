@@ -78,6 +78,12 @@ def view(
         out,
         ("Outcome", headline(study, trials)),
         ("Search", f"{study.strategy}, aim {study.aim}{move}, seed {study.seed}, {origin}"),
+        (
+            "Searched",
+            f"by {front.searched_by}: detent study show {front.searched_by}"
+            if front is not None and front.searched_by is not None
+            else None,
+        ),
         ("By itself", f"{trigger.kind}: {shown(trigger.reason)}" if trigger is not None else None),
         (
             "Spent",

@@ -85,7 +85,8 @@ class FrontPoint:
 class StudyFront:
     """On dev, where the best of many leads by luck too: only the holdout decides. The cheapest point comes first.
 
-    ``n_trials``: of the study. ``requests_per_month``: recorded in the last 30 days.
+    ``n_trials``: of the study. ``requests_per_month``: recorded in the last 30 days. ``searched_by``: of a study that
+    only confirms, the one whose search measured its winner, and which has the front; null where none did.
     """
 
     study: str
@@ -93,6 +94,7 @@ class StudyFront:
     n_trials: int
     requests_per_month: int
     points: Sequence[FrontPoint]
+    searched_by: str | None = None
 
     @property
     def has_several_answering(self) -> bool:
@@ -102,9 +104,10 @@ class StudyFront:
     @property
     def heading(self) -> str:
         traffic = (
-            f"a month's dollars at the {count(self.requests_per_month, 'request')} recorded in the last {TRAFFIC_DAYS} days"
+            f"a month's dollars at the {count(self.requests_per_month, 'request')} recorded in the last {TRAFFIC_DAYS}"
+            " days"
             if self.requests_per_month
-            else "of a call; of a month once requests are recorded"
+            else "saved of a call; of a month once requests are recorded"
         )
         return f"The front, beside it champion and winner, and who answers which share ({traffic}):"
 

@@ -99,6 +99,7 @@ def nominate(context: Context, request: NominateRequest) -> Study | LookPrice:
         trials = store.studies.trials(tx, study.id)
         results = store.studies.results(tx, study.id, "search", variant).get(variant, [])
         standing = standing_look(tx, store, family.name, variant, aim, study.move_to)
+        elsewhere = store.studies.last_measured(tx, family.name, variant)
     refuse_golden_failures(family, variant, store)
     if standing is not None:
         return as_confirmed(standing, variant, family, store)
@@ -113,7 +114,12 @@ def nominate(context: Context, request: NominateRequest) -> Study | LookPrice:
         return as_confirmed(study, variant, family, store)
     trial = next((t for t in trials if t.variant == variant), None)
     if trial is None and not (study.mode == "confirm" and variant == study.winner):
-        raise NotFound(f"{variant} is no trial of study {study.id}; `detent study show {study.id}` lists its trials.")
+        then = (
+            f"another study measured it: `detent study nominate {elsewhere.study} {variant}`."
+            if elsewhere is not None
+            else f"`detent study show {study.id}` lists its trials."
+        )
+        raise NotFound(f"{variant} is no trial of study {study.id}; {then}")
     if trial is not None and (trial.status != "complete" or any(r.score is None for r in results)):
         raise InvalidInput(
             f"{variant} has not been measured on every dev example of study {study.id}; only a variant that has can be"

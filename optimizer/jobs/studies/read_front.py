@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+from dataclasses import replace
 from datetime import timedelta
 
 from optimizer.core.family.variant import Variant
@@ -49,7 +50,9 @@ def front_of_study(
     ids = {trial.variant for trial in trials if trial.number in shown or mark_of(study, trial)}
     now = clock.now()
     requests = store.minute_stats.within(tx, study.family, now - timedelta(days=TRAFFIC_DAYS), now, source="")
-    return front_of(
+    winner = study.winner if study.mode == "confirm" else None
+    searched = store.studies.last_measured(tx, study.family, winner) if winner is not None else None
+    front = front_of(
         study,
         trials,
         {id: store.studies.results(tx, study.id, "search", id).get(id, []) for id in ids},
@@ -58,3 +61,4 @@ def front_of_study(
         front=shown,
         unpriced=unpriced,
     )
+    return replace(front, searched_by=searched.study if searched is not None else None)

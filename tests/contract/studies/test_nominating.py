@@ -7,20 +7,24 @@ from __future__ import annotations
 import shutil
 from collections.abc import Iterator
 from dataclasses import replace
+from io import StringIO
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
 import pytest
+from rich.console import Console
 
-from optimizer.core.base.errors import BudgetTooSmall, Busy, Conflict, GateNotMet, InvalidInput, ModelFailed
+from optimizer.cli.study.view import view
+from optimizer.core.base.errors import BudgetTooSmall, Busy, Conflict, GateNotMet, InvalidInput, ModelFailed, NotFound
 from optimizer.core.base.values import Budget, ExampleResult
 from optimizer.core.family.rendering import few_shot
 from optimizer.core.search.study import Study, Trial
-from optimizer.core.views.study_headline import headline, next_step
+from optimizer.core.views.study_headline import headline, next_step, view_of_study
 from optimizer.jobs.rollouts.freeze import FreezeRequest, freeze
 from optimizer.jobs.rollouts.start_rollout import _approves_itself
 from optimizer.jobs.studies.nominate import LookPrice
+from optimizer.jobs.studies.read_front import front_of_study
 from optimizer.jobs.studies.read_studies import confirming_study
 from optimizer.jobs.studies.report_study import report_study
 from optimizer.jobs.studies.transitions import request_stop, resume_study
@@ -94,6 +98,15 @@ def test_another_point_is_confirmed_by_a_study_of_its_own(world: World, searched
     assert world.nominate(ended.id, point.variant) == ended
     assert world.nominate(searched.id, point.variant) == ended, "what was asked is not asked again"
     assert n_looks(world, ended) == 1
+    with world.store.read() as tx:
+        front = front_of_study(ended, [], store=world.store, clock=world.clock, tx=tx)
+    assert front.searched_by == searched.id
+    out = StringIO()
+    view(Console(file=out, width=200), view_of_study(ended), [], front=front)
+    assert f"Searched  by {searched.id}: detent study show {searched.id}" in out.getvalue()
+    other = next(trial for trial in world.trials(searched)[1:] if trial.variant != point.variant)
+    with pytest.raises(NotFound, match=f"detent study nominate {searched.id} {other.variant}"):
+        world.nominate(ended.id, other.variant)
 
 
 def test_a_study_that_was_to_look_at_fewer_rows_than_the_gates_ask_for_may_nominate(

@@ -136,6 +136,11 @@ class StudyTables:
         rows = tx.execute(select(*_FIGURES).where(_T.study == study).order_by(_T.number))
         return records_in(rows, Trial, params={})
 
+    def last_measured(self, tx: Connection, family: str, variant: str) -> Trial | None:
+        query = select(TRIALS).join(STUDIES, _S.id == _T.study).where(_S.family == family, _T.variant == variant)
+        newest = query.where(_IS_RANKED).order_by(_S.created_at.desc(), _S.id.desc()).limit(1)
+        return first(tx, newest, partial(record_of, Trial))
+
     def put_results(
         self, tx: Connection, study: str, purpose: str, variant: str, results: Sequence[ExampleResult]
     ) -> None:
