@@ -151,20 +151,18 @@ class _Machine:
                 break
             accept, sure = cascade.accept[tier], attempt.confidence
             if cascade.refuse and self.policy.is_student(model) and (attempt.blocking or not stands(sure, accept)):
-                how = "knows nothing of it" if sure is None else f"is sure to {sure:.3f} of {accept:g}"
+                how = "knows nothing of it" if sure is None else f"is sure to {sure:.3f}, {accept:.3f} asked for"
                 # What goes out in place of an answer: no text, and OpenAI's word for it.
                 assert attempt.answer is not None
                 answer = replace(attempt.answer, text="", raw_message={"content": None, "refusal": REFUSAL})
-                return replace(
-                    attempt, answer=answer, refused=True
-                ), f"refused: tier {tier + 1}, which answers alone, {how}"
+                return replace(attempt, answer=answer, refused=True), f"refused: {model}, which answers alone, {how}"
             if attempt.blocking:
                 continue
             if stands(sure, accept):
-                return attempt, f"tier {tier + 1} is sure enough: {sure:.3f} of {accept:g}"
+                return attempt, f"{model} is sure enough: {sure:.3f}, {accept:.3f} asked for"
             if sure is not None and cascade.refine is not None and sure >= cascade.refine and not _calls_tools(attempt):
                 refined = yield from self.improved(attempt, "refine", REFINE_NOTE)
-                return refined, f"tier {tier + 1} was asked once more, being sure to {sure:.3f} of {accept:g}"
+                return refined, f"{model} was asked once more, being sure to {sure:.3f}, {accept:.3f} asked for"
         chosen = best(self.past)
         if chosen is None:
             return None, "no model gave an answer"

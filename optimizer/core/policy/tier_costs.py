@@ -8,18 +8,19 @@ from typing_extensions import TypedDict
 
 from optimizer.core.models.budget import BYTES_PER_TOKEN, prompt_bytes
 from optimizer.core.models.language import ModelPrice
-from optimizer.core.policy.attempts import Attempt, Call, total_cost_usd
+from optimizer.core.policy.attempts import Attempt, Call, best, total_cost_usd
 from optimizer.core.policy.policy import Bases, Policy
 from optimizer.core.policy.steps import with_sample
 
 
 class TierCost(TypedDict):
     """Dollars that were paid where the tier was ``asked``, else those that its calls would have cost; null where its
-    model has no known price.
+    model has no known price. ``confidence``: how sure it was of its answer; null where it was not asked or cannot say.
     """
 
     tier: str
     asked: bool
+    confidence: float | None
     cost_usd: float | None
 
 
@@ -50,10 +51,12 @@ def other_tiers(
     def cost(tier: int, model: str) -> TierCost:
         own = [attempt for attempt in attempts if attempt.call.tier == tier]
         if own or policy.is_student(model):
-            return TierCost(tier=model, asked=bool(own), cost_usd=total_cost_usd(own))
+            answered = best(own)
+            confidence = None if answered is None else answered.confidence
+            return TierCost(tier=model, asked=bool(own), confidence=confidence, cost_usd=total_cost_usd(own))
         price, n_calls = price_of(model), len(with_sample(policy, Call(model=model, purpose="answer", tier=tier)))
         n_input = per_byte * prompt_bytes(bases.of(model).messages, {})
         each = None if price is None else price.of(round(n_input), round(n_output))
-        return TierCost(tier=model, asked=False, cost_usd=None if each is None else n_calls * each)
+        return TierCost(tier=model, asked=False, confidence=None, cost_usd=None if each is None else n_calls * each)
 
     return [cost(tier, model) for tier, model in enumerate(policy.cascade.models) if tier != chosen.call.tier]

@@ -225,7 +225,7 @@ ANSWERS: dict[str, dict[str, Any]] = {  # by variant, what the gateway says to e
         "text": "int",
         "cost_usd": 0.0,
         "tier": "student",
-        "why": "tier 1 is sure enough: 0.900 of 0.5",
+        "why": "student is sure enough: 0.900, 0.500 asked for",
         "others": [{"tier": "embedded-priced", "asked": False, "cost_usd": 0.0002}],
     },
 }
@@ -351,7 +351,10 @@ def test_a_cascade_that_was_found_is_told_in_dollars_and_quality_beside_every_ot
     assert "searched 0.75 (0.30 to 0.95) 0.2000" in told
     assert "Of the answers by student alone, which may refuse: 4 refused" in told
     assert "Of the answers by cascade: student > embedded-priced: 4 by student" in told
-    assert "'int' by student; tier 1 is sure enough: 0.900 of 0.5; $0.0000 per 1,000 such calls ($0.2000 by" in told
+    assert (
+        "'int' by student; student is sure enough: 0.900, 0.500 asked for; $0.0000 per 1,000 such calls ($0.2000 by"
+        in told
+    )
 
 
 @named(

@@ -164,7 +164,8 @@ def test_a_sure_answer_of_the_cheap_model_is_taken_and_says_what_the_strong_one_
         pytest.approx(0.002),
     )
     assert detent["tier"] == "cheap"
-    assert detent["others"] == [{"tier": "strong", "asked": False, "cost_usd": pytest.approx(0.02)}]
+    assert detent["why"].startswith("cheap is sure enough: ")
+    assert detent["others"] == [{"tier": "strong", "asked": False, "confidence": None, "cost_usd": pytest.approx(0.02)}]
     assert setup.interaction(answer.id, "cascade")["tags"] == {"not_asked": {"strong": pytest.approx(0.02)}}
     assert setup.behind.bodies[0]["logprobs"] is True
 
@@ -175,7 +176,14 @@ def test_an_unsure_answer_asks_the_strong_model_and_all_of_it_is_one_interaction
     assert (answer.choices[0].message.content, detent["tiers"]) == ("by strong", ["cheap", "strong"])
     assert detent["cost_usd"] == pytest.approx(0.022)
     assert detent["tier"] == "strong"
-    assert detent["others"] == [{"tier": "cheap", "asked": True, "cost_usd": pytest.approx(0.002)}]
+    (passed_on,) = detent["others"]
+    assert passed_on == {
+        "tier": "cheap",
+        "asked": True,
+        "confidence": setup.interaction(answer.id, "cascade")["parts"][0]["confidence"],
+        "cost_usd": pytest.approx(0.002),
+    }
+    assert 0 < passed_on["confidence"] < 0.9
     assert answer.usage is not None
     assert answer.usage.total_tokens == 2200
     found = setup.interaction(answer.id, "cascade")

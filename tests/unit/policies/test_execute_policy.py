@@ -93,7 +93,9 @@ def test_a_student_that_knows_nothing_of_a_text_is_never_taken_at_its_word_whate
     assert student.confidence is None
 
 
-@pytest.mark.parametrize(("confidence", "why"), [(0.4, "is sure to 0.400 of 0.8"), (0.0, "knows nothing of it")])
+@pytest.mark.parametrize(
+    ("confidence", "why"), [(0.4, "is sure to 0.400, 0.800 asked for"), (0.0, "knows nothing of it")]
+)
 def test_a_student_alone_refuses_what_it_is_not_sure_of_and_only_audits_ask_the_model_behind_it(confidence, why):
     policy = parse_policy({**TWO, "accept": 0.8, "students": {"cheap": "st_1"}, "refuse": True, "audit_share": 0.5})
     models = Models(strong=said("B", 0.9, 2.0))

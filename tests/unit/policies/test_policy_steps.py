@@ -112,6 +112,7 @@ def test_between_refine_and_accept_the_same_tier_improves_its_answer() -> None:
     )
     assert (done.attempt.text, asked(past)) == ("better", ["cheap:answer", "cheap:refine"])  # type: ignore[union-attr]
     assert past[1].call.earlier == "first"
+    assert done.why == "cheap was asked once more, being sure to 0.800, 0.900 asked for"
 
 
 def test_an_improvement_that_is_none_leaves_the_first_answer() -> None:
