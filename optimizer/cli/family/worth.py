@@ -56,7 +56,7 @@ def worth(family: FamilyName, as_json: Json = False) -> None:
 def _facts(report: FamilyWorth) -> Iterator[tuple[str, str | None]]:
     champion, doubling = report.champion, report.measured.last_doubling
     if champion is None:
-        yield "Champion", "not evaluated on dev examples yet"
+        yield "Champion", "not measured on dev examples yet"
     else:
         interval = "" if champion.low is None else f" (95 %: {champion.low:.3f} to {champion.high:.3f})"
         yield (

@@ -14,6 +14,7 @@ from optimizer.jobs.context import Context
 from optimizer.jobs.dataset.build_dataset import cut_as_served, dev_examples_apart, train_examples
 from optimizer.jobs.request import FamilyRequest
 from optimizer.jobs.studies.context import variant_of
+from optimizer.ports import Transaction
 
 LEAST_ROWS = 20  # fewer say nothing about what was not seen
 MOST_ROWS = 500  # of long documents that is a third of a minute of processor time
@@ -21,8 +22,8 @@ MOST_ROWS = 500  # of long documents that is a third of a minute of processor ti
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ChampionScore:
-    """The champion's last evaluation on dev rows: mean score in [0, 1] with its 95 % interval, dollars an answer (None
-    where one of its models has no known price).
+    """The champion's last evaluation on dev rows, or its last trial in a study: mean score in [0, 1] with its 95 %
+    interval (None of a trial), dollars an answer (None where one of its models has no known price).
     """
 
     variant: str
@@ -38,7 +39,7 @@ class ChampionScore:
 class FamilyWorth:
     """``n_known``: train and dev examples, of which ``measured.n`` were drawn by hash; ``n_unreleased`` of these teach
     nothing, since nobody released them. ``n_more_labels``: how many would pay; None where that cannot be told.
-    ``champion``: None where it was not evaluated on dev.
+    ``champion``: None where it was not measured on dev.
     """
 
     family: str
@@ -62,7 +63,7 @@ def read_worth(context: Context, request: FamilyRequest) -> FamilyWorth:
     with store.read() as tx:
         known = [*train_examples(family, store, tx), *dev_examples_apart(family, store, tx)]
         tenure = store.champions.current(tx, family.name)
-        batches = store.performance.batches(tx, family.name)
+        champion = None if tenure is None else _champion_score(tx, context, family.name, tenure.variant)
     if len(known) < LEAST_ROWS:
         raise DatasetTooSmall(
             f"Cannot tell what {family.name!r} is worth: it has {len(known)} train and dev examples that may be read,"
@@ -76,18 +77,11 @@ def read_worth(context: Context, request: FamilyRequest) -> FamilyWorth:
     rows = [replace(cut_as_served(family, by_id[id]), released=may_all_teach or by_id[id].released) for id in drawn]
     measured = out_of_fold(family, rows, context.scorer_for(family), learn=context.learn_student)
     doubling = measured.last_doubling
-    last = next(
-        (
-            batch
-            for batch in reversed(batches)
-            if tenure is not None and (batch.variant, batch.split) == (tenure.variant, "dev")
-        ),
-        None,
-    )
-    is_priced = False
-    if last is not None:
+    if champion is not None:
+        is_priced = False
         with suppress(DetentError):  # a model that is in no file any more
-            is_priced = all_priced(family, [variant_of(store, family.name, last.variant)], context.models().price)
+            is_priced = all_priced(family, [variant_of(store, family.name, champion.variant)], context.models().price)
+        champion = champion if is_priced else replace(champion, usd_per_answer=None)
     return FamilyWorth(
         family=family.name,
         n_known=len(known),
@@ -95,15 +89,37 @@ def read_worth(context: Context, request: FamilyRequest) -> FamilyWorth:
         measured=measured,
         more_labels=doubling.more_labels if doubling is not None else None,
         n_more_labels=measured.n_more_labels,
-        champion=ChampionScore(
-            variant=last.variant,
-            n=last.n,
-            score=last.mean_score,
-            low=last.score_low,
-            high=last.score_high,
-            usd_per_answer=last.cost_usd / last.n if is_priced else None,
-            at=last.created_at,
-        )
-        if last is not None and last.mean_score is not None
-        else None,
+        champion=champion,
     )
+
+
+def _champion_score(tx: Transaction, context: Context, family: str, variant: str) -> ChampionScore | None:
+    """With dollars as they were counted, prices known or not."""
+    store, scores = context.store, list[ChampionScore]()
+    for batch in store.performance.batches(tx, family):
+        if (batch.variant, batch.split) == (variant, "dev") and batch.mean_score is not None:
+            scores.append(
+                ChampionScore(
+                    variant=variant,
+                    n=batch.n,
+                    score=batch.mean_score,
+                    low=batch.score_low,
+                    high=batch.score_high,
+                    usd_per_answer=batch.cost_usd / batch.n,
+                    at=batch.created_at,
+                )
+            )
+    trial = store.studies.last_measured(tx, family, variant)
+    if trial is not None and trial.score is not None and trial.finished_at is not None:
+        scores.append(
+            ChampionScore(
+                variant=variant,
+                n=trial.n,
+                score=trial.score,
+                low=None,
+                high=None,
+                usd_per_answer=trial.usd_per_example,
+                at=trial.finished_at,
+            )
+        )
+    return max(scores, key=lambda score: score.at, default=None)

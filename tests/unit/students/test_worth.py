@@ -21,9 +21,11 @@ from optimizer.core.family.metrics import METRICS
 from optimizer.core.predictor.student import LearnStudent, TaughtStudent
 from optimizer.core.predictor.teaching import N_FOLDS, StudentAnswer, TeachingRow, fold_of
 from optimizer.core.predictor.worth import STUDENT, Doubling, OutOfFold, out_of_fold
+from optimizer.core.search.study import Trial
 from optimizer.jobs.request import FamilyRequest
 from optimizer.jobs.studies.read_worth import read_worth
 from optimizer.runtime.wiring import learn_student
+from tests import stores
 from tests.rows.evaluations import evaluate
 from tests.unit.evaluation.test_trivial_baselines import NOW, family
 from tests.worlds.contexts import context_of
@@ -151,6 +153,13 @@ def test_sealed_rows_of_a_home_are_not_read_unreleased_ones_teach_nothing_and_fe
     assert read_worth(kept, request).champion.usd_per_answer == pytest.approx(0.00001)
     world.model.price = None
     assert read_worth(kept, request).champion.usd_per_answer is None, "what has no price is not free"
+    study, at = stores.study(family=world.family.name, status="finished"), world.clock.now()
+    champion = {"number": 0, "variant": world.family.variant().id, "proposer": "champion", "params": {}}
+    trial = Trial(study=study.id, status="complete", n=4, score=0.25, finished_at=at, **champion)
+    world.store.write(lambda tx: world.store.studies.add(tx, study))
+    world.store.write(lambda tx: world.store.studies.put_trial(tx, trial))
+    last = read_worth(kept, request).champion
+    assert (last.n, last.score, last.at) == (4, 0.25, at), "a study measured it later"
     assert taught == {str(row.input["document"]) for row in rows if row.split == "train"}
 
     (tmp_path / "few").mkdir()
