@@ -160,6 +160,8 @@ def said(baselines: Mapping[str, Any]) -> str:
     if worth is None:
         return "No baseline without a model could be compared with it."
     variant, best, lead, low, high = (worth[name] for name in ("variant", "best", "lead", "low", "high"))
+    if (share := baselines.get("student_share", 0.0)) > 0.5:
+        return f"{variant} asks a model for {1 - share:.0%} of these rows; a student answers the others."
     if low > 0:
         return (
             f"A model earns its calls here: {variant} leads {best}, the best that needs none, by"

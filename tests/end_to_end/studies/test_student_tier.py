@@ -23,6 +23,7 @@ from optimizer.core.base.errors import InvalidFamily, InvalidInput
 from optimizer.core.base.values import Aim
 from optimizer.core.dataset.examples import make_example
 from optimizer.core.declaration.read import parse_family
+from optimizer.core.evaluation.trivial_baselines import WITHOUT_MODEL, said
 from optimizer.core.family.family import Family
 from optimizer.core.predictor.student import TaughtStudent
 from optimizer.core.search.cost_estimate import CostEstimate
@@ -59,7 +60,7 @@ space: {}
 rollout: {gates: {n: 60, improvement: 0.15}}
 """
 USD = 12.0
-SIZES = {"n_train": 200, "n_dev": 40, "n_holdout": 60, "n_settings": 5}
+SIZES = {"n_train": 160, "n_dev": 40, "n_holdout": 60, "n_settings": 5}
 SMALL = {"n_train": 120, "n_dev": 24, "n_holdout": 60, "n_settings": 2, "n_candidates": 2}
 
 
@@ -147,6 +148,13 @@ def test_the_studys_front_says_who_answers_which_share(taught: Taught) -> None:
     assert winner.answered_in_words in out.getvalue()
     assert winner.saved_in_words.endswith("%")
     assert winner.saved_in_words in out.getvalue()
+
+
+def test_the_baselines_learn_from_what_taught_the_student_and_no_model_earns_what_it_answers(taught: Taught) -> None:
+    baselines = (taught.study.findings or {})[WITHOUT_MODEL]
+    assert baselines["n_train"] == len(taught.student.out_of_fold) > len((taught.study.dataset or {})["train"])
+    assert "A model earns its calls" in said({**baselines, "student_share": 0.0})
+    assert said(baselines).endswith("of these rows; a student answers the others.")
 
 
 def ask(gateway: TestClient, text: str, **body: Any) -> dict[str, Any]:

@@ -8,11 +8,16 @@ from typing import Any
 from optimizer.core.base.values import scores_by_example
 from optimizer.core.evaluation.label_report import read_labels
 from optimizer.core.evaluation.trivial_baselines import bare_prompt, measure_trivial, trivial_scores
+from optimizer.core.predictor.teaching import MOST_ROWS
+from optimizer.jobs.calls.student_shelf import is_student
+from optimizer.jobs.dataset.build_dataset import teaching_examples
 from optimizer.jobs.studies.context import StudyRun
+from optimizer.jobs.studies.teach_student import FINDING
 
 
 def measure_baselines(run: StudyRun, winner: str | None) -> dict[str, Any] | None:
-    """The baselines as plain values, beside the winner, else the champion.
+    """The baselines as plain values, beside the winner, else the champion; ``student_share`` of its answers on dev are
+    a student's. They learn from what taught the study's student, where it has one.
 
     None where no model answers (policies), or nothing was searched.
     """
@@ -21,15 +26,19 @@ def measure_baselines(run: StudyRun, winner: str | None) -> dict[str, Any] | Non
     variant = winner or run.champion.id
     with run.store.read() as tx:
         results = run.store.studies.results(tx, run.study.id, "search")
+        is_taught = bool((run.study.findings or {}).get(FINDING, {}).get("students"))
+        train = teaching_examples(run.family, run.store, tx, MOST_ROWS) if is_taught else run.train
+    answers = [result.answered_by for result in results.get(variant, ()) if result.output is not None]
+    n_own = sum(tier is not None and is_student(run.models, tier) for tier in answers)
     by_variant = {id: dict(scores_by_example(baselines)) for id, baselines in results.items()}
     # The champion's prompt without examples, as far as the search met every dev row with it.
     bare_id = bare_prompt(run.champion).id
     met = by_variant.get(bare_id, {})
     whole = {e.id: met[e.id] for e in run.dev if e.id in met}
     baselines = measure_trivial(
-        run.train,
+        train,
         run.dev,
-        trivial_scores(run.family, run.train, run.dev, run.scorer, classify=run.classify),
+        trivial_scores(run.family, train, run.dev, run.scorer, classify=run.classify),
         variant=variant,
         scores=by_variant.get(variant, {}),
         bare=(
@@ -38,7 +47,7 @@ def measure_baselines(run: StudyRun, winner: str | None) -> dict[str, Any] | Non
             else f"{bare_id}, the champion's prompt without examples, did not meet every dev row in this search"
         ),
     )
-    return asdict(baselines)
+    return {**asdict(baselines), "student_share": n_own / len(answers) if answers else 0.0}
 
 
 def measure_labels(run: StudyRun, winner: str | None) -> dict[str, Any] | None:
