@@ -68,7 +68,7 @@ def _tell(out: Console, view: StudentsView) -> None:
             ("Student", f"{one.student}, tier {one.tier} of {' and '.join(one.variants)}"),
             ("Taught by", one.taught_by),
             ("Bypassed", bypassed),
-            ("Audits say", f"{DECISIONS[one.decision]}: {one.evidence}"),
+            ("Audits", f"{DECISIONS[one.decision]}: {one.evidence}"),
             ("Shifted", list(one.shifts)),
         )
         rows = [

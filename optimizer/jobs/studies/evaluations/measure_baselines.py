@@ -8,16 +8,17 @@ from typing import Any
 from optimizer.core.base.values import scores_by_example
 from optimizer.core.evaluation.label_report import read_labels
 from optimizer.core.evaluation.trivial_baselines import bare_prompt, measure_trivial, trivial_scores
-from optimizer.core.predictor.teaching import MOST_ROWS
 from optimizer.jobs.calls.student_shelf import is_student
 from optimizer.jobs.dataset.build_dataset import teaching_examples
 from optimizer.jobs.studies.context import StudyRun
 from optimizer.jobs.studies.teach_student import FINDING
 
+MOST_TAUGHT = 1000  # the nearest of these is found for each dev row in four seconds, that of 5,000 in twenty
+
 
 def measure_baselines(run: StudyRun, winner: str | None) -> dict[str, Any] | None:
     """The baselines as plain values, beside the winner, else the champion; ``student_share`` of its answers on dev are
-    a student's. They learn from what taught the study's student, where it has one.
+    a student's. They learn from what taught the study's student, where it has one; of that from 1,000 rows at most.
 
     None where no model answers (policies), or nothing was searched.
     """
@@ -27,7 +28,7 @@ def measure_baselines(run: StudyRun, winner: str | None) -> dict[str, Any] | Non
     with run.store.read() as tx:
         results = run.store.studies.results(tx, run.study.id, "search")
         is_taught = bool((run.study.findings or {}).get(FINDING, {}).get("students"))
-        train = teaching_examples(run.family, run.store, tx, MOST_ROWS) if is_taught else run.train
+        train = teaching_examples(run.family, run.store, tx, MOST_TAUGHT) if is_taught else run.train
     answers = [result.answered_by for result in results.get(variant, ()) if result.output is not None]
     n_own = sum(tier is not None and is_student(run.models, tier) for tier in answers)
     by_variant = {id: dict(scores_by_example(baselines)) for id, baselines in results.items()}
