@@ -109,7 +109,7 @@ def print_facts(
     """
     for label, value, *style in facts:
         for text in [value] if isinstance(value, str) else value or ():
-            out.print(f"{label:<10}{text}", style=style[0] if style else None, markup=False)
+            out.print(f"{label:<9} {text}", style=style[0] if style else None, markup=False)
 
 
 def tell_change(what: str, *, why: str, undo: str, then: str, but: str = "") -> None:

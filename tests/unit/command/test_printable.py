@@ -19,7 +19,7 @@ from rich.table import Table
 from rich.text import Text
 
 from optimizer.cli.app import run
-from optimizer.cli.output import cell, show, table
+from optimizer.cli.output import cell, print_facts, show, table
 from optimizer.cli.safe_console import SafeConsole
 from optimizer.core.base.phrasing import printable, printable_json, printable_lines
 from optimizer.host.config import load_settings
@@ -132,3 +132,9 @@ def test_there_is_no_other_console_in_the_program() -> None:
         if isinstance(node, ast.Call) and isinstance(node.func, ast.Name) and node.func.id == "Console"
     ]
     assert made == []
+
+
+def test_a_label_as_wide_as_its_column_stands_apart_from_what_it_says() -> None:
+    stream = io.StringIO()
+    print_facts(SafeConsole(file=stream), ("Audits say", "cannot tell"), ("Outcome", "none"))
+    assert stream.getvalue() == "Audits say cannot tell\nOutcome   none\n"
