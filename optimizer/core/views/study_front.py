@@ -85,8 +85,9 @@ class FrontPoint:
 class StudyFront:
     """On dev, where the best of many leads by luck too: only the holdout decides. The cheapest point comes first.
 
-    ``n_trials``: of the study. ``requests_per_month``: recorded in the last 30 days. ``searched_by``: of a study that
-    only confirms, the one whose search measured its winner, and which has the front; null where none did.
+    ``n_trials``: of the study. ``requests_per_month``: recorded in the last 30 days, tests of named variants among
+    them, since the store does not tell these apart. ``searched_by``: of a study that only confirms, the one whose
+    search measured its winner, and which has the front; None where none did.
     """
 
     study: str
