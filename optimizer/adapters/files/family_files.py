@@ -228,12 +228,27 @@ class FamilyFiles:
         return _NamedFile(signature=signature, family=family)
 
     def _parse_all(self, texts: Mapping[str, str], name: str, file: Path) -> Family:
-        """The family of these texts, with its golden scenarios where it has some."""
+        """The family of these texts, with its golden scenarios where it has some. Raises InvalidFamily alone: whatever
+        else goes wrong with one family must not end what serves the others.
+        """
+        try:
+            return self._parsed(texts, name, file)
+        except InvalidFamily:
+            raise
+        except Exception as error:
+            log.exception("a family file ends in an error that is no fault of its own", family=name)
+            shown = _shown(file)
+            detail = f"it cannot be read ({type(error).__name__}: {error}); undo the last edit, and report this"
+            raise invalid_family(shown, [Fault(pointer="", detail=detail, file=shown, line=1)]) from error
+
+    def _parsed(self, texts: Mapping[str, str], name: str, file: Path) -> Family:
         family_name, golden_name = _kept_names(name)
         family = parse_family_text(
             texts[family_name], file=_shown(file), folder=name, overrides=self._overrides, sizes=self._sizes
         )
         family = family.with_models(self._models)
+        for version in family.prompt.versions:
+            _ = family.variant(version).id  # what has no id could be neither stored nor served
         if golden_name not in texts:
             return family
         golden = _shown(file.with_name(GOLDEN))

@@ -17,6 +17,7 @@ from optimizer.core.base.canonical import canonical_json, digest
 from optimizer.core.base.errors import Fault, InvalidInput, pointer_of
 from optimizer.core.family.family import STUDENT, Teach
 from optimizer.core.family.variant import DEFAULT_SIZE, MAX_OUTPUT_TOKENS, SMALLEST, Size
+from optimizer.core.family.wording import shown
 from optimizer.core.models.breaker import BreakerSettings as Breaker
 from optimizer.core.models.language import Backoff, ModelPrice
 
@@ -259,7 +260,7 @@ def _fault(path: Path, entries: Any, name: Any, error: Any) -> Fault:
     elif error["loc"][0] == "name":
         detail = f"{name!r} is no usable name; letters, digits and . _ : / - are"
     elif "input" in error and error["type"] != "value_error":
-        detail = f"{detail} (got {error['input']!r})"
+        detail = f"{detail} (got {shown(error['input'])})"
     return Fault(
         pointer=pointer_of([name, *inside]), detail=detail, line=line_of(entries, name, *inside), file=str(path)
     )

@@ -60,25 +60,29 @@ def _sentence(entry: ErrorDetails, path: Sequence[Any], model: type[BaseModel]) 
     if kind == "value_error":
         return str(context["error"])
     if kind == "string_pattern_mismatch":
-        return f"{_shown(value)} is not allowed: {_PATTERNS.get(last, 'it must match ' + str(context.get('pattern')))}"
+        return f"{shown(value)} is not allowed: {_PATTERNS.get(last, 'it must match ' + str(context.get('pattern')))}"
     if kind == "literal_error":
-        return f"{_shown(value)} is not one of {context['expected']}; choose one of them"
+        return f"{shown(value)} is not one of {context['expected']}; choose one of them"
     if kind in ("too_short", "string_too_short"):
         return f"{last!r} is empty; give at least one {'character' if kind == 'string_too_short' else 'entry'}"
     if kind in ("model_type", "dict_type", "mapping_type", "model_attributes_type"):
-        return f"{_shown(value)} does not fit: {last!r} takes a mapping of keys"
+        return f"{shown(value)} does not fit: {last!r} takes a mapping of keys"
     if "[key]" in entry["loc"]:
-        return f"the key {_shown(value)} is read as no text; put it in quotes"
+        return f"the key {shown(value)} is read as no text; put it in quotes"
     if kind in ("tuple_type", "list_type"):
-        return f"{_shown(value)} does not fit: {last!r} takes a list"
+        return f"{shown(value)} does not fit: {last!r} takes a list"
     if kind == "less_than_equal":
         bound = f"{context['le']:,}".removesuffix(".0")
-        return f"{_shown(value)} is too large: it should be less than or equal to {bound}"
-    return f"{_shown(value)} does not fit: it should be {entry['msg'].removeprefix('Input should be ')}"
+        return f"{shown(value)} is too large: it should be less than or equal to {bound}"
+    return f"{shown(value)} does not fit: it should be {entry['msg'].removeprefix('Input should be ')}"
 
 
-def _shown(value: Any) -> str:
-    text = repr(value)
+def shown(value: Any) -> str:
+    """The value as a fault quotes it."""
+    try:
+        text = repr(value)
+    except ValueError:  # a whole number of more digits than Python writes
+        text = "a number of thousands of digits"
     return text if len(text) <= 60 else text[:57] + "..."
 
 

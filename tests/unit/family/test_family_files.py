@@ -9,6 +9,8 @@ import pytest
 
 from optimizer.adapters.files.family_files import FamilyFiles, parse_family_text
 from optimizer.core.base.errors import InvalidFamily
+from optimizer.core.family.family import Family
+from optimizer.core.family.variant import Variant
 from optimizer.jobs.families.family_folders import Folders
 
 GOOD = textwrap.dedent("""\
@@ -89,7 +91,7 @@ def test_every_key_that_stands_twice_is_told_beside_the_other_faults():
         pytest.param("name: triage\n\tkind: prompt\n", 2, id="a tab"),
         pytest.param("name: *nobody\n", 1, id="an unknown alias"),
         pytest.param("name: triage\n---\nname: other\n", 2, id="two documents"),
-        pytest.param("name: triage\nkind: \x00\n", 1, id="a control character"),
+        pytest.param("name: triage\nkind: \x00\n", 2, id="a control character"),
         pytest.param("", 1, id="an empty file"),
         pytest.param("- name\n", 1, id="a list"),
         pytest.param("name: !!python/object:os.system x\n", 1, id="a tag that runs code"),
@@ -125,6 +127,54 @@ def test_what_no_request_can_hold_is_a_fault_of_its_file_alone(tmp_path, key, pl
     faults = {(fault.pointer, fault.line) for fault in files.problems["other"].faults}
     assert (f"/prompt/versions/1/{place}", 11) in faults
     assert [family.variant().id[:2] for family in files.families.values()] == ["v_"]
+
+
+def test_an_emoji_that_json_escapes_as_two_halves_is_read_as_its_character():
+    assert parse_family_text(GOOD + r'description: "\ud83d\ude00"' + "\n", file="f").description == "😀"
+
+
+@pytest.mark.parametrize(
+    ("line", "place", "says"),
+    [
+        pytest.param(r'description: "\ud83d"', "description", "half of a surrogate pair", id="half a pair"),
+        pytest.param(r'description: "a\0b"', "description", "U+0000", id="a NUL"),
+        pytest.param(f"rollout: {{max_days: {'9' * 400}}}", "rollout/max_days", "63 bits", id="a long number"),
+        pytest.param(f"rollout: {{max_days: {'9' * 5000}}}", "rollout/max_days", "digits", id="a very long number"),
+        pytest.param(f"cache: {{ttl_s: 0x{'9' * 5000}}}", "cache/ttl_s", "63 bits", id="a long hex number"),
+        pytest.param("schedule: {cron: !!binary aGVsbG8=}", "schedule/cron", "bytes", id="bytes"),
+        pytest.param("space: !!set {a, b}", "space", "a set", id="a set"),
+        pytest.param("schedule: {cron: 2026-13-01}", "schedule/cron", "month must be", id="a month 13"),
+        pytest.param("schedule: {cron: !!bool perhaps}", "schedule/cron", "'perhaps'", id="no boolean"),
+        pytest.param(
+            f"space: {'{a: ' * 70}1{'}' * 70}", "space" + "/a" * 63, "more than 64 levels", id="70 levels of mappings"
+        ),
+    ],
+)
+def test_what_json_cannot_hold_is_a_fault_of_its_line_beside_the_others(tmp_path, line, place, says):
+    write(tmp_path, GOOD)
+    write(tmp_path, GOOD.replace("name: triage", "name: other") + f"{line}\ntempo: 1\n", name="other")
+    files = loaded(tmp_path)
+    assert set(files.families) == {"triage"}
+    faults = {(fault.pointer, fault.line): fault.detail for fault in files.problems["other"].faults}
+    assert says in faults[f"/{place}", 11]
+    assert ("/tempo", 12) in faults
+
+
+def test_a_family_that_ends_in_an_error_of_our_own_is_a_problem_of_its_name_alone(tmp_path, monkeypatch):
+    """A package's kind may raise anything."""
+    write(tmp_path, GOOD)
+    write(tmp_path, GOOD.replace("name: triage", "name: other"), name="other")
+
+    def variant(family: Family, version: str | None = None) -> Variant:
+        if family.name == "other":
+            raise RecursionError("too deep")
+        return of_kind(family, version)
+
+    of_kind = Family.variant
+    monkeypatch.setattr(Family, "variant", variant)
+    files = loaded(tmp_path, last_good_dir=tmp_path / "var")
+    assert set(files.families) == {"triage"}
+    assert "RecursionError: too deep" in files.problems["other"].detail
 
 
 def test_the_folder_and_the_family_have_one_name(tmp_path):

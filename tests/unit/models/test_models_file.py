@@ -105,6 +105,7 @@ def test_every_fault_is_told_at_once_with_its_line(tmp_path):
         "two ways at once": "a: {provider: embedded, litellm: x}",
         "a negative price": "a: {litellm: x, price: {input_usd_per_mtok: -1, output_usd_per_mtok: 1}}",
         "a price that is no number": "a: {litellm: x, price: {input_usd_per_mtok: .nan, output_usd_per_mtok: 1}}",
+        "a number that Python does not write": f"a: {{litellm: x, concurrency: 0x{'9' * 5000}}}",
         "no process": "a: {provider: embedded, processes: 0}",
     },
 )
