@@ -30,6 +30,8 @@ from optimizer.core.family.variant import MAX_OUTPUT_TOKENS
 Number = Annotated[float, Strict()]
 Share = Annotated[float, Strict(), Field(ge=0, le=1)]
 Word = Annotated[str, Field(min_length=1)]
+MAX_DAYS = 3650  # ten years, for times that are waited; far below the years at which dates end
+MAX_RETAIN_DAYS = 10 * MAX_DAYS
 
 
 class Declaration(BaseModel):
@@ -167,7 +169,7 @@ class FeedbackTrigger(Declaration):
     """Enough feedback within a window, bad on average."""
 
     count: Annotated[int, Strict(), Field(ge=1)] = 50
-    window_hours: Annotated[float, Strict(), Field(gt=0)] = 6.0
+    window_hours: Annotated[float, Strict(), Field(gt=0, le=24 * MAX_DAYS)] = 6.0
     mean_below: Share = 0.5
 
 
@@ -194,7 +196,7 @@ class StudyBudget(Declaration):
 
     usd: Annotated[float, Strict(), Field(ge=0), BeforeValidator(lambda usd: 0.0 if usd is None else usd)] = 0.0
     calls: Annotated[int, Strict(), Field(ge=1)] | None = 1000
-    minutes: Annotated[float, Strict(), Field(gt=0)] | None = 30.0
+    minutes: Annotated[float, Strict(), Field(gt=0, le=24 * 60 * MAX_DAYS)] | None = 30.0
     usd_per_month: Annotated[float, Strict(), Field(ge=0)] | None = None
 
 
@@ -220,8 +222,8 @@ def metric_of_signals(weights: Mapping[Any, Any]) -> Metric:
 class FeedbackWindow(Declaration):
     """How long an outcome may come after its interaction."""
 
-    hours: Literal["auto"] | Annotated[float, Strict(), Field(gt=0)] = "auto"
-    floor_hours: Annotated[float, Strict(), Field(ge=0)] = 24.0
+    hours: Literal["auto"] | Annotated[float, Strict(), Field(gt=0, le=24 * MAX_DAYS)] = "auto"
+    floor_hours: Annotated[float, Strict(), Field(ge=0, le=24 * MAX_DAYS)] = 24.0
 
 
 class Gates(Declaration):
@@ -272,15 +274,15 @@ class RolloutSettings(Declaration):
         None  # None: computed from the champion's mean, and printed at the start
     )
     min_labelled_per_stage: Annotated[int, Strict(), Field(ge=1)] = 200
-    min_duration_hours: Annotated[float, Strict(), Field(ge=0)] = 24.0
+    min_duration_hours: Annotated[float, Strict(), Field(ge=0, le=24 * MAX_DAYS)] = 24.0
     whole_days: Annotated[bool, Strict()] = True  # promotions, and rollbacks on labels, wait for whole days to end
-    min_dwell_minutes: Annotated[float, Strict(), Field(ge=0)] = 0.0
+    min_dwell_minutes: Annotated[float, Strict(), Field(ge=0, le=24 * 60 * MAX_DAYS)] = 0.0
     max_labelled: Annotated[int, Strict(), Field(ge=1)] = 8000
-    max_days: Annotated[float, Strict(), Field(gt=0)] = 30.0
+    max_days: Annotated[float, Strict(), Field(gt=0, le=MAX_DAYS)] = 30.0
     max_share_per_key: Annotated[float, Strict(), Field(gt=0, le=1)] = (
         1.0  # share of the labelled units; 1: one backend may bring all of them
     )
-    cohort_minutes: Annotated[float, Strict(), Field(gt=0)] = 60.0
+    cohort_minutes: Annotated[float, Strict(), Field(gt=0, le=24 * 60 * MAX_DAYS)] = 60.0
     feedback_window: FeedbackWindow = FeedbackWindow()
     approve: Literal["person", "auto"] = "person"
     gates: Gates = Gates()
@@ -312,7 +314,7 @@ class Privacy(Declaration):
 
     store: Literal["full", "masked", "metadata"] = "full"
     mask: tuple[Annotated[str | MaskPattern, AfterValidator(_check_mask)], ...] = ()
-    retain_days: Annotated[int, Strict(), Field(ge=1)] = 90
+    retain_days: Annotated[int, Strict(), Field(ge=1, le=MAX_RETAIN_DAYS)] = 90
     examples_from: Literal["reviewed", "any"] = "reviewed"
 
     @property

@@ -206,6 +206,24 @@ def test_a_fault_is_named_with_its_place_and_what_to_do(data, pointer, says):
     assert says in found[pointer]
 
 
+@pytest.mark.parametrize(
+    "place",
+    [
+        "triggers/feedback/window_hours",
+        "budget/minutes",
+        "rollout/min_duration_hours",
+        "rollout/min_dwell_minutes",
+        "rollout/max_days",
+        "rollout/cohort_minutes",
+        "rollout/feedback_window/hours",
+        "rollout/feedback_window/floor_hours",
+        "privacy/retain_days",
+    ],
+)
+def test_no_time_is_longer_than_a_date_can_be_moved_by(place):
+    assert f"/{place}" in faults(changed(**{place.replace("/", "__"): 10**9}))
+
+
 def test_double_braces_of_json_in_a_prompt_are_no_variables():
     message = {"role": "user", "content": 'Answer like {{"a": 1}} or {"a": {"b": 1}} for {{ document }}'}
     assert parse_family(with_messages(message)).variant().variables == ("document",)
