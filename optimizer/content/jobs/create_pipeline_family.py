@@ -47,9 +47,10 @@ def create_pipeline_family(
         "prompt": {**shipped["prompt"], "current": ADOPTED, "versions": {ADOPTED: adopted, **versions}},
     }
     parse_family(data)
+    text = HEAD + as_yaml(data)
     part = families_dir / f".{name}.part"
     shutil.rmtree(part, ignore_errors=True)
     part.mkdir(parents=True)
-    (part / "family.yaml").write_text(HEAD + as_yaml(data), encoding="utf-8")
+    (part / "family.yaml").write_text(text, encoding="utf-8")
     part.rename(folder)  # the reload sees a whole family or none
     return folder / "family.yaml"

@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import io
 import json
+import re
 import shutil
 from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import date
 from pathlib import Path
 
-from optimizer.core.base.errors import Conflict, InvalidInput
+from optimizer.core.base.canonical import is_unicode
+from optimizer.core.base.errors import Conflict, InvalidInput, shorten
 from optimizer.core.declaration.draft import FamilyDraft, NewFamily, draft_family
 from optimizer.core.declaration.read import parse_family
 
@@ -19,6 +21,10 @@ HEAD = """\
 # A changed prompt belongs under a new version; `detent serve` notices within a second,
 # and serves it only when you say so.
 """
+# Of any other character YAML wants its escape: of those that do not print, and of line ends other than the usual one.
+_AS_IT_STANDS = re.compile(
+    "[\\t\\n -~\\xa0-\\u2027\\u202a-\\ud7ff\\ue000-\\ufefe\\uff00-\\ufffd\\U00010000-\\U0010ffff]*"
+)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -55,10 +61,11 @@ def create_family(
             f" {'; '.join(pair.text for pair in twice)}. Say {merges}, or correct the sheet; nothing was written."
         )
     parse_family(new_family.data)
+    text = HEAD + as_yaml(new_family.data)
     part = families_dir / f".{draft.name}.part"
     shutil.rmtree(part, ignore_errors=True)
     part.mkdir(parents=True)
-    (part / "family.yaml").write_text(HEAD + as_yaml(new_family.data), encoding="utf-8")
+    (part / "family.yaml").write_text(text, encoding="utf-8")
     lines = (json.dumps(example, ensure_ascii=False) for example in new_family.examples)
     (part / "examples.jsonl").write_text("\n".join(lines) + "\n", encoding="utf-8")
     part.rename(folder)  # the reload sees a whole family or none
@@ -81,7 +88,10 @@ def read_prompt(path: Path) -> str:
 
 
 def as_yaml(data: object) -> str:
-    """YAML for people: keys in their order, prompts as blocks of text."""
+    """YAML for people: keys in their order, prompts as blocks of text.
+
+    Raises InvalidInput for a text that no family file can hold.
+    """
     from ruamel.yaml import YAML
     from ruamel.yaml.scalarstring import DoubleQuotedScalarString, LiteralScalarString
 
@@ -90,10 +100,16 @@ def as_yaml(data: object) -> str:
             return {k: blocks(v) for k, v in value.items()}
         if isinstance(value, list):
             return [blocks(v) for v in value]
-        if not isinstance(value, str) or "\n" not in value:
+        if not isinstance(value, str):
             return value
-        # A block of nothing reads as a riddle.
-        return LiteralScalarString(value) if value.strip() else DoubleQuotedScalarString(value)
+        if "\0" in value or not is_unicode(value):
+            raise InvalidInput(
+                f"The text {shorten(value, 60)!r} holds U+0000 or half of a surrogate pair, which no family file can"
+                " hold. Take it out."
+            )
+        if not _AS_IT_STANDS.fullmatch(value) or ("\n" in value and not value.strip()):  # a riddle as a block
+            return DoubleQuotedScalarString(value)
+        return LiteralScalarString(value) if "\n" in value else value
 
     out = io.StringIO()
     yaml = YAML()

@@ -142,6 +142,13 @@ def test_a_name_that_is_no_family_name_leaves_nothing_behind(tmp_path: Path) -> 
     assert list(tmp_path.iterdir()) == []
 
 
+@pytest.mark.parametrize("character", ["\0", "\ud83d"])
+def test_a_text_that_no_family_file_can_hold_leaves_nothing_behind(tmp_path: Path, character: str) -> None:
+    with pytest.raises(InvalidInput, match="no family file can hold"):
+        create_family(draft(description=f"a{character}b"), families_dir=tmp_path, today=TODAY)
+    assert list(tmp_path.iterdir()) == []
+
+
 @pytest.mark.parametrize(("content", "says"), [(None, "no prompt file"), (b"", "empty"), (b"\xff\xfe\x00", "UTF-8")])
 def test_a_prompt_file_that_cannot_be_read_is_refused(tmp_path: Path, content: bytes | None, says: str) -> None:
     path = tmp_path / "prompt.txt"
