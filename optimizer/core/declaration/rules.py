@@ -19,6 +19,8 @@ from optimizer.core.family.variant import DEFAULT_SPACE, ROLES, VARIABLE, space_
 
 _DOTTED = re.compile(r"[A-Za-z_]\w*(?:\.[A-Za-z_]\w*)+")
 _BRACES = re.compile(r"\{\{(.*?)\}\}", re.DOTALL)
+# JSON or YAML in a prompt may hold double braces, too: a quote or a key begins it, or a value that something follows.
+_JSON = re.compile(r"""["']|[\w-]+\s*:|[{\[\d].*[\s"':,]""", re.DOTALL)
 _INPUT_NAME = re.compile(r"[a-zA-Z_][a-zA-Z0-9_]*")
 
 
@@ -228,12 +230,12 @@ def _message(message: Mapping[str, Any], at: list[Any], inputs: Mapping[str, Any
         whole = "{{" + inside + "}}"
         name = VARIABLE.fullmatch(whole)
         if name is None:
-            if not re.search(r"[\s\"':,]", inside.strip()):  # JSON in a prompt may hold double braces too
+            if not _JSON.match(inside.strip()):
                 yield Fault(
                     pointer=pointer_of([*at, "content"]),
                     detail=(
                         f"{whole} is no variable: only {{{{name}}}} is replaced, with letters, digits and underscores;"
-                        " there is no code"
+                        " there is no code. To send double braces, put a space between them"
                     ),
                 )
         elif name.group(1) not in inputs:

@@ -224,9 +224,30 @@ def test_no_time_is_longer_than_a_date_can_be_moved_by(place):
     assert f"/{place}" in faults(changed(**{place.replace("/", "__"): 10**9}))
 
 
-def test_double_braces_of_json_in_a_prompt_are_no_variables():
-    message = {"role": "user", "content": 'Answer like {{"a": 1}} or {"a": {"b": 1}} for {{ document }}'}
+@pytest.mark.parametrize(
+    "braces",
+    [
+        '{{"a": 1}}',
+        '{"a": {"b": 1}}',
+        "{{\n  answer: yes\n}}",
+        "{{'a'}}",
+        "{{[1, 2], [3]}}",
+        '{{{"a": 1}}}',
+        "{{1, 2}}",
+    ],
+)
+def test_double_braces_of_json_in_a_prompt_are_no_variables(braces):
+    message = {"role": "user", "content": f"Answer like {braces} for {{{{ document }}}}"}
     assert parse_family(with_messages(message)).variant().variables == ("document",)
+
+
+@pytest.mark.parametrize(
+    "code",
+    ["document | upper", "#each items", "f(a, b)", "user name", "1", "- document -", "{document}", "", "> part", "a.b"],
+)
+def test_double_braces_of_another_template_language_are_told(code):
+    found = faults(with_messages({**USER, "content": f"{{{{{code}}}}} of {{{{document}}}}"}))
+    assert "is no variable" in found[f"{CONTENT}/0/content"]
 
 
 def test_a_family_written_as_json_and_read_again_is_the_same_family():
