@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from optimizer.adapters.files.installed_docs import clean_prose, cut_at_sentence, installed_docstrings
-from optimizer.adapters.files.table_files import Table, open_table
+from optimizer.adapters.files.table_files import NUL, Table, open_table
 from optimizer.core.base.canonical import read_json
 from optimizer.core.base.errors import InvalidInput, NotFound
 from optimizer.core.declaration.draft import Sheet
@@ -36,6 +36,8 @@ _OTHER_DIALOG_FIELDS = {"turns", "messages"}  # of forms that are not read
 DIALOG_FILES = (".json", ".jsonl")  # of a folder of dialogs
 TABLES = (".csv", ".tsv", ".tab", ".xlsx", ".xls")  # a workbook is told from a table by what it holds, with what to do
 MAX_LINE_CHARS = 4_000_000
+_NUL = re.compile(rb"(?<!\\)(?:\\\\)*\\u0000")  # as JSON escapes it: no other backslash stands before its own
+NO_OBJECTS = '"input" and "expected" have to be objects'
 
 
 def format_of(path: Path) -> Kind:
@@ -108,7 +110,9 @@ def read_json_lines(path: Path) -> Iterator[Record]:
             except ValueError:
                 yield where, None, "no JSON object in one line"
                 continue
-            if isinstance(record, dict):
+            if _NUL.search(raw):
+                yield where, None, NUL
+            elif isinstance(record, dict):
                 yield where, record, None
             else:
                 yield where, None, "no JSON object in one line"
@@ -353,7 +357,7 @@ def _json_rows(path: Path) -> Iterator[SourceRow]:
         if record is None:
             yield SourceRow(where=where, rejected=why)
         elif not isinstance(record.get("input"), dict) or not isinstance(record.get("expected", {}), dict):
-            yield SourceRow(where=where, rejected='"input" and "expected" have to be objects')
+            yield SourceRow(where=where, rejected=NO_OBJECTS)
         else:
             id, group = (None if record.get(k) in (None, "") else str(record[k]) for k in ("id", "group"))
             yield SourceRow(where=where, input=record["input"], expected=record.get("expected", {}), id=id, group=group)
@@ -447,7 +451,8 @@ def _parameters(doc: str) -> Iterator[tuple[str, str, str]]:
 def read_sheet(path: Path, *, encoding: str | None = None, delimiter: str | None = None) -> Sheet:
     """The rows of a CSV file or of JSON lines; an example is flattened into its inputs and expected fields.
 
-    Raises InvalidInput where a line is no JSON object; ``refused`` has what cannot be read of a CSV file.
+    Raises InvalidInput where a line is no JSON object, or its input or expected output is none; ``refused`` has what
+    cannot be read of a CSV file.
     """
     if format_of(path) == "csv":
         table = open_table(path, encoding=encoding, delimiter=delimiter)
@@ -461,6 +466,9 @@ def read_sheet(path: Path, *, encoding: str | None = None, delimiter: str | None
     for where, record, why in read_json_lines(path):
         if record is None:
             raise InvalidInput(f"{path}, {where}: {why}.")
-        rows.append((where, {**record, **dict(record.get("input") or {}), **dict(record.get("expected") or {})}))
+        input, expected = record.get("input") or {}, record.get("expected") or {}
+        if not isinstance(input, dict) or not isinstance(expected, dict):
+            raise InvalidInput(f"{path}, {where}: {NO_OBJECTS}.")
+        rows.append((where, {**record, **input, **expected}))
     names = dict.fromkeys(name for _, row in rows for name in row if name not in ("input", "expected"))
     return Sheet(columns=tuple(names), rows=tuple(rows))

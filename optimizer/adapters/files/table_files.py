@@ -27,6 +27,7 @@ CHUNK_BYTES = 1 << 20
 SAMPLE_BYTES = 4_096
 SHOWN_CHARS = 60
 MORE_CELLS = "more cells than the first line names; a delimiter inside a cell wants quotes around it"
+NUL = "a NUL character"  # which databases do not hold
 _MARKS = (
     (codecs.BOM_UTF8, "utf-8-sig"),
     (codecs.BOM_UTF32_LE, "utf-32"),  # before UTF-16's, with which it begins
@@ -61,7 +62,7 @@ class Table:
                 if len(cells) > len(self.columns):
                     yield where, None, MORE_CELLS
                 elif any("\0" in cell for cell in cells):
-                    yield where, None, "a NUL character"
+                    yield where, None, NUL
                 else:
                     yield where, dict(zip_longest(self.columns, cells)), None
 

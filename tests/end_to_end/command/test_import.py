@@ -11,8 +11,8 @@ from typing import Any
 import pytest
 
 from optimizer.adapters.clock import SystemClock
-from optimizer.adapters.files.sources import column_mapping, format_of, open_source
-from optimizer.adapters.files.table_files import MAX_CELL_CHARS
+from optimizer.adapters.files.sources import column_mapping, format_of, open_source, read_sheet
+from optimizer.adapters.files.table_files import MAX_CELL_CHARS, NUL
 from optimizer.adapters.store import Database
 from optimizer.core.base.errors import InvalidInput, NotFound
 from optimizer.core.dataset.examples import class_of, split_of
@@ -232,6 +232,19 @@ def test_an_unknown_shape_a_missing_file_and_other_dialogs_are_refused_with_what
         open_source(str(tmp_path / "none.jsonl"), family())
     with pytest.raises(InvalidInput, match="of a form that is not read"):
         open_source(str(write_lines(tmp_path / "d.jsonl", {"id": "d", "messages": []})), family())
+
+
+def test_a_row_with_a_nul_is_rejected_alone_as_in_a_table(store: Database, tmp_path: Path) -> None:
+    path = write_lines(tmp_path / "rows.jsonl", row("An oak."), row("A\0 trout."), row(r"A path: C:\u0000."))
+    report = take(store, path)
+    assert (report.n_accepted, report.reasons, report.cases) == (2, {NUL: 1}, {NUL: ["line 2"]})
+
+
+@pytest.mark.parametrize("wrong", [{"input": "hello", "expected": "x"}, {"input": ["hello"]}, {"input": "a", "b": "c"}])
+def test_a_sheet_of_examples_that_are_no_objects_is_refused_with_its_line(tmp_path: Path, wrong: Any) -> None:
+    path = write_lines(tmp_path / "rows.jsonl", row("An oak."), wrong)
+    with pytest.raises(InvalidInput, match=r"rows\.jsonl, line 2: \"input\" and \"expected\" have to be objects"):
+        read_sheet(path)
 
 
 PIPELINE = "content_type,word_count,coherence_score,note,quality\n"
