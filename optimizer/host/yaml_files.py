@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from ruamel.yaml import YAML
-from ruamel.yaml.error import YAMLError
+from ruamel.yaml.error import MarkedYAMLError, YAMLError
 from ruamel.yaml.nodes import MappingNode, Node, SequenceNode
 from ruamel.yaml.scanner import RoundTripScanner, Scanner, ScannerError
 
@@ -21,6 +21,7 @@ from optimizer.core.base.errors import InvalidInput
 MAX_FILE_BYTES = 1024 * 1024
 MAX_VALUES = 100_000
 MAX_BRACKETS = 200  # inside one another
+COLON_IN_TEXT = "mapping values are not allowed here"  # the reader's own words
 ENDLESS = "this alias stands inside what it stands for, so the text would never end; write out what is meant"
 
 
@@ -115,11 +116,23 @@ def load_file(path: Path, advice: str, *, with_lines: bool = False) -> Any:
             reader = YAML()
             reader.Scanner = _LinesScanner
         return reader.load(text)
+    except MarkedYAMLError as error:
+        line, what = yaml_fault(error)
+        why = f"line {line}: {what}"
     except RecursionError:
         why = "its values are nested too deeply"
     except (YAMLError, OSError, ValueError) as error:
         why = " ".join(str(error).split())
     raise InvalidInput(f"{path} cannot be read: {why}. {advice}")
+
+
+def yaml_fault(error: MarkedYAMLError) -> tuple[int | None, str]:
+    """The line, from 1, and what stands there, without values, of which one may be secret."""
+    mark = error.problem_mark or error.context_mark
+    problem = (error.problem or "").partition(" with value ")[0]  # of a key that stands twice
+    what = " ".join(part for part in (error.context, problem) if part)
+    quotes = "; a text that holds a colon and a space wants quotes" if what == COLON_IN_TEXT else ""
+    return mark.line + 1 if mark else None, what + quotes
 
 
 def plain(value: Any) -> Any:

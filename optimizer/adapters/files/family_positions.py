@@ -12,9 +12,8 @@ from ruamel.yaml.reader import ReaderError
 
 from optimizer.core.base.canonical import MAX_DEPTH, is_unicode
 from optimizer.core.base.errors import Fault, pointer_of, shorten
-from optimizer.host.yaml_files import ENDLESS, YamlTooLarge, check_aliases, safe_yaml
+from optimizer.host.yaml_files import ENDLESS, YamlTooLarge, check_aliases, safe_yaml, yaml_fault
 
-COLON_IN_TEXT = "mapping values are not allowed here"  # the reader's own words
 WHOLE_BELOW = 2**63  # what the store holds as a number
 _TAG = "tag:yaml.org,2002:"
 
@@ -53,13 +52,9 @@ def read_yaml(text: str) -> SourceFile:
         check_aliases(root)
         data = reader.constructor.construct_document(root) if root is not None else None
     except MarkedYAMLError as error:
-        mark = error.problem_mark or error.context_mark
-        message = " ".join(part for part in (error.context, error.problem) if part)
-        quotes = "; a text that holds a colon and a space wants quotes" if message == COLON_IN_TEXT else ""
-        detail = f"this is no YAML: {message}{quotes}; correct the text there, or a line or two above it"
-        return SourceFile(
-            data=None, lines={}, faults=(Fault(pointer="", detail=detail, line=mark.line + 1 if mark else None),)
-        )
+        line, what = yaml_fault(error)
+        detail = f"this is no YAML: {what}; correct the text there, or a line or two above it"
+        return SourceFile(data=None, lines={}, faults=(Fault(pointer="", detail=detail, line=line),))
     except YamlTooLarge as error:
         return SourceFile(data=None, lines={}, faults=(Fault(pointer="", detail=str(error), line=1),))
     except ReaderError as error:

@@ -10,8 +10,17 @@ from datetime import date
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any, Literal, get_args
+from urllib.parse import urlsplit
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    Field,
+    ValidationError,
+    ValidationInfo,
+    field_validator,
+    model_validator,
+)
 
 from optimizer.core.base.canonical import canonical_json, digest
 from optimizer.core.base.errors import Fault, InvalidInput, pointer_of
@@ -24,19 +33,28 @@ from optimizer.core.models.language import Backoff, ModelPrice
 NAME = r"^[A-Za-z0-9][A-Za-z0-9._:/-]{0,99}$"
 
 
-class DeclaredPrice(BaseModel):
-    """Dollars per million tokens."""
+class _DeclaredPart(BaseModel):
+    """A part of the file: immutable, and an unknown key is an error."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
+
+    @field_validator("*", mode="before")
+    @classmethod
+    def _is_no_number(cls, value: Any, field: ValidationInfo) -> Any:
+        if isinstance(value, bool) and cls.model_fields[str(field.field_name)].annotation is not bool:
+            raise ValueError(f"{str(value).lower()} is no value of it")  # pydantic would count it as 1 or 0
+        return value
+
+
+class DeclaredPrice(_DeclaredPart):
+    """Dollars per million tokens."""
 
     input_usd_per_mtok: float = Field(ge=0, allow_inf_nan=False)
     output_usd_per_mtok: float = Field(ge=0, allow_inf_nan=False)
 
 
-class BackoffSettings(BaseModel):
+class BackoffSettings(_DeclaredPart):
     """Pauses between two attempts of one call."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
 
     initial_s: float = Field(default=0.2, gt=0, le=60)
     max_s: float = Field(default=2.0, gt=0, le=300)
@@ -50,10 +68,8 @@ class BackoffSettings(BaseModel):
         return self
 
 
-class BreakerOptions(BaseModel):
+class BreakerOptions(_DeclaredPart):
     """When the gateway leaves a model alone, and for how long."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
 
     failures: int = Field(default=5, ge=1, le=10_000)
     share: float = Field(default=0.5, ge=0, le=1)
@@ -65,17 +81,15 @@ class BreakerOptions(BaseModel):
 WHICH_MODEL = ("provider", "litellm", "openai_compatible", "model", "api_base")
 
 
-class ModelSettings(BaseModel):
+class ModelSettings(_DeclaredPart):
     """One entry of config/models.yaml."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
 
     provider: Literal["embedded", "student"] | None = None
     litellm: str | None = Field(default=None, min_length=1)
-    openai_compatible: str | None = Field(default=None, pattern=r"^https?://")
+    openai_compatible: str | None = None
     size: Size | None = None
     model: str | None = Field(default=None, min_length=1)  # its id behind openai_compatible; default its name here
-    api_base: str | None = Field(default=None, pattern=r"^https?://")
+    api_base: str | None = None
     api_key_env: str | None = Field(default=None, pattern=r"^[A-Za-z_][A-Za-z0-9_]*$")
     price: DeclaredPrice | None = None
     timeout_s: float = Field(default=60.0, gt=0, le=3600)
@@ -90,6 +104,19 @@ class ModelSettings(BaseModel):
     retires_on: date | None = None  # the day from which its provider answers no more
     may_teach: bool = False  # whether a student may learn from its answers, which some providers' terms forbid
     teach: Teach = "labels"  # of a student: what it learns from
+
+    @field_validator("openai_compatible", "api_base")
+    @classmethod
+    def _is_an_address(cls, value: str | None) -> str | None:
+        """The message does not repeat the address, which may hold a password."""
+        try:
+            parts = urlsplit(value or "")
+            is_whole = parts.scheme in ("http", "https") and bool(parts.hostname) and parts.port != 0
+        except ValueError:  # of brackets that do not pair, or a port that is none
+            is_whole = False
+        if value is not None and (not is_whole or " " in value or not value.isprintable()):
+            raise ValueError("must be a whole address, such as http://127.0.0.1:8000/v1")
+        return value
 
     @model_validator(mode="after")
     def _one_way_to_reach_it(self) -> ModelSettings:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 from pathlib import Path
 
@@ -112,6 +113,57 @@ def test_every_fault_is_told_at_once_with_its_line(tmp_path):
 def test_a_file_that_cannot_be_used_is_refused(tmp_path, text):
     with pytest.raises(InvalidInput, match=r"models\.yaml"):
         read_models(written(tmp_path, text))
+
+
+@named(
+    "address",
+    {
+        "no host": "http://",
+        "a bracket that stays open": "http://[::1/v1",
+        "white space": "http://h h/v1",
+        "a tab": "http://h\t/v1",
+        "a port that is too large": "http://h:99999/v1",
+        "a port of letters": "http://h:port/v1",
+        "another scheme": "ftp://h/v1",
+        "no scheme": "127.0.0.1:8000/v1",
+    },
+)
+@pytest.mark.parametrize("key", ["openai_compatible: {}", "litellm: x\n  api_base: {}"], ids=["a server", "a base"])
+def test_an_address_that_leads_nowhere_is_refused(tmp_path, address, key):
+    with pytest.raises(InvalidInput, match="must be a whole address"):
+        read_models(written(tmp_path, f"a:\n  {key.format(json.dumps(address))}\n"))
+
+
+@pytest.mark.parametrize("address", ["http://[::1]:8000/v1", "https://u:p@models.example", "http://a_b:1/"])
+def test_an_address_with_host_and_port_is_taken_as_it_stands(tmp_path, address):
+    assert read_models(written(tmp_path, f"a: {{openai_compatible: '{address}'}}"))["a"].openai_compatible == address
+
+
+@pytest.mark.parametrize(
+    "field",
+    [
+        "timeout_s",
+        "retries",
+        "processes",
+        "backoff/initial_s",
+        "breaker/failures",
+        "price/input_usd_per_mtok",
+    ],
+)
+def test_true_is_no_number(tmp_path, field):
+    price = {"input_usd_per_mtok": 1, "output_usd_per_mtok": 1}
+    first, _, last = field.partition("/")
+    value = {**(price if first == "price" else {}), last: True} if last else True
+    with pytest.raises(InvalidInput) as caught:
+        read_models(written(tmp_path, json.dumps({"a": {"litellm": "x", first: value}})))
+    assert [fault.pointer for fault in caught.value.faults] == [f"/a/{field}"]
+
+
+def test_a_model_that_stands_twice_is_told_by_its_line_without_what_it_holds(tmp_path):
+    with pytest.raises(InvalidInput) as caught:
+        read_models(written(tmp_path, "a: {litellm: x}\nb: {litellm: y}\na: {api_base: 'http://u:secret@h'}\n"))
+    assert 'line 3: while constructing a mapping found duplicate key "a". Correct' in caught.value.detail
+    assert "secret" not in caught.value.detail
 
 
 def price(input: float, output: float) -> ModelPrice:

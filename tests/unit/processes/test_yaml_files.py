@@ -88,9 +88,7 @@ def test_brackets_are_read_up_to_the_depth_that_is_named_and_refused_beyond_it_w
             (found,) = found
         assert found == []
         _written(tmp_path, "deep.yaml", "a:\n - " + "[" * (MAX_BRACKETS + 1) + "]" * (MAX_BRACKETS + 1))
-        with pytest.raises(
-            InvalidInput, match=f"more than {MAX_BRACKETS} brackets stand open inside one another.* line 2"
-        ):
+        with pytest.raises(InvalidInput, match=f"line 2: more than {MAX_BRACKETS} brackets stand open inside one"):
             load_file(path, "", with_lines=with_lines)
 
 
