@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Mapping, Sequence
+from math import isfinite
 from typing import Any, TypeGuard
 
-from optimizer.core.base.canonical import canonical_json
 from optimizer.core.base.errors import Fault, pointer_of
 from optimizer.core.base.phrasing import did_you_mean
 from optimizer.core.base.values import AIMS
@@ -16,6 +16,7 @@ from optimizer.core.family.metrics import METRICS, MetricRecord, unknown_metric
 from optimizer.core.family.parsers import PARSERS, unknown_parser
 from optimizer.core.family.settings import DIMENSIONS, JUDGE_METRIC, is_named
 from optimizer.core.family.variant import DEFAULT_SPACE, ROLES, VARIABLE, space_faults
+from optimizer.core.family.wording import shown
 
 _DOTTED = re.compile(r"[A-Za-z_]\w*(?:\.[A-Za-z_]\w*)+")
 _BRACES = re.compile(r"\{\{(.*?)\}\}", re.DOTALL)
@@ -30,6 +31,9 @@ def check_rules(data: Mapping[str, Any]) -> list[Fault]:
     Parts of a wrong type are passed over: their type has been found fault with already.
     """
     faults = [
+        *_no_json(_mapping(data, "output").get("schema"), ["output", "schema"]),
+        *_no_json(data.get("scorer"), ["scorer"]),
+        *_no_json(data.get("space"), ["space"]),
         *_kind(data),
         *_inputs(data),
         *_output(data),
@@ -49,6 +53,23 @@ def check_rules(data: Mapping[str, Any]) -> list[Fault]:
 def _mapping(data: Mapping[str, Any], key: str) -> Mapping[str, Any]:
     value = data.get(key)
     return value if isinstance(value, Mapping) else {}
+
+
+def _no_json(value: Any, at: Sequence[Any]) -> Iterator[Fault]:
+    """What a free value holds that JSON does not, though YAML reads it: dates, keys that are no texts."""
+    if isinstance(value, Mapping):
+        for key, inner in value.items():
+            if not isinstance(key, str):
+                detail = f"the key {shown(key)} is read as no text; put it in quotes"
+                yield Fault(pointer=pointer_of([*at, key]), detail=detail)
+            yield from _no_json(inner, [*at, key])
+    elif _is_list(value):
+        for i, inner in enumerate(value):
+            yield from _no_json(inner, [*at, i])
+    elif isinstance(value, float) and not isfinite(value):
+        yield Fault(pointer=pointer_of(at), detail=f"JSON has no number {value}; write a finite one")
+    elif value is not None and not isinstance(value, str | int | float):
+        yield Fault(pointer=pointer_of(at), detail=f"{shown(value)} cannot be written as JSON; put it in quotes")
 
 
 def _kind(data: Mapping[str, Any]) -> Iterator[Fault]:
@@ -128,6 +149,8 @@ def _schema(schema: Mapping[str, Any], at: Sequence[str]) -> Iterator[Fault]:
 
     from optimizer.core.base.json_schema import is_unbounded, outside_references
 
+    if any(_no_json(schema, at)):
+        return
     try:
         Draft202012Validator.check_schema(schema)
     except SchemaError as error:
@@ -182,11 +205,7 @@ def _prompt(data: Mapping[str, Any]) -> Iterator[Fault]:
         elif _is_list(version.get("content")) and version["content"]:
             yield from _messages(version["content"], [*place, "content"], inputs)
         for key in ("tools", "response_format", "policy"):  # a variant's id is the hash of its JSON
-            try:
-                canonical_json(version.get(key))
-            except (ValueError, TypeError) as broken:
-                detail = f"it cannot be written as JSON ({broken}); put dates in quotes, and take .nan and .inf out"
-                yield Fault(pointer=pointer_of([*place, key]), detail=detail)
+            yield from _no_json(version.get(key), [*place, key])
 
 
 def _messages(messages: Sequence[Any], at: list[Any], inputs: Mapping[str, Any]) -> Iterator[Fault]:

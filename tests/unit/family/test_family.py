@@ -242,6 +242,25 @@ def test_double_braces_of_json_in_a_prompt_are_no_variables(braces):
 
 
 @pytest.mark.parametrize(
+    ("key", "value", "place"),
+    [
+        ("output", {"parser": "json", "schema": {"enum": [date(2026, 11, 20)]}}, "output/schema/enum/0"),
+        ("output", {"parser": "json", "schema": {"patternProperties": {1: {}}}}, "output/schema/patternProperties/1"),
+        ("scorer", {"json_field": {"weight": 1.0, "key": date(2026, 11, 20)}}, "scorer/json_field/key"),
+        (
+            "scorer",
+            {"json_schema": {"schema": {"properties": {True: {}}}}},
+            "scorer/json_schema/schema/properties/True",
+        ),
+        ("space", {"model": {"choices": [date(2026, 11, 20)]}}, "space/model/choices/0"),
+    ],
+    ids=["a date in a schema", "a number as a key", "a date in a metric", "a key of a metric", "a date in the space"],
+)
+def test_a_date_or_a_key_that_is_no_text_is_told_where_json_is_meant(key, value, place):
+    assert "in quotes" in faults(changed(**{key: value}))[f"/{place}"]
+
+
+@pytest.mark.parametrize(
     "code",
     ["document | upper", "#each items", "f(a, b)", "user name", "1", "- document -", "{document}", "", "> part", "a.b"],
 )

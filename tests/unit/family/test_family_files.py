@@ -115,9 +115,10 @@ def test_an_anchor_may_be_used_again_elsewhere():
 @pytest.mark.parametrize(
     ("key", "place"),
     [
-        pytest.param("tools: [{type: function, function: {name: f, default: 2026-01-01}}]", "tools", id="a date"),
-        pytest.param("response_format: {type: json_schema, json_schema: {x: .nan}}", "response_format", id="no number"),
-        pytest.param("policy: {deadline_s: 5, more: {at: 2026-01-01}}", "policy", id="a date in a policy"),
+        pytest.param("tools: [{function: {default: 2026-01-01}}]", "tools/0/function/default", id="a date"),
+        pytest.param("response_format: {type: {x: .nan}}", "response_format/type/x", id="no number"),
+        pytest.param("response_format: {x: {1: a}}", "response_format/x/1", id="a key that is a number"),
+        pytest.param("policy: {deadline_s: 5, more: {at: 2026-01-01}}", "policy/more/at", id="a date in a policy"),
     ],
 )
 def test_what_no_request_can_hold_is_a_fault_of_its_file_alone(tmp_path, key, place):
