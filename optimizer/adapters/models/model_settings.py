@@ -9,11 +9,12 @@ from dataclasses import replace
 from datetime import date
 from importlib.util import find_spec
 from pathlib import Path
-from typing import Any, Literal, get_args
+from typing import Annotated, Any, Literal, get_args
 from urllib.parse import urlsplit
 
 from pydantic import (
     BaseModel,
+    BeforeValidator,
     ConfigDict,
     Field,
     ValidationError,
@@ -25,6 +26,7 @@ from pydantic import (
 from optimizer.core.base.canonical import canonical_json, digest
 from optimizer.core.base.errors import Fault, InvalidInput, pointer_of
 from optimizer.core.family.family import STUDENT, Teach
+from optimizer.core.family.settings import no_number_as_date
 from optimizer.core.family.variant import DEFAULT_SIZE, MAX_OUTPUT_TOKENS, SMALLEST, Size
 from optimizer.core.family.wording import shown
 from optimizer.core.models.breaker import BreakerSettings as Breaker
@@ -101,7 +103,8 @@ class ModelSettings(_DeclaredPart):
     max_output_tokens: int | None = Field(default=None, ge=1, le=MAX_OUTPUT_TOKENS)
     processes: Literal["auto"] | int = "auto"
     fallbacks: tuple[str, ...] = ()
-    retires_on: date | None = None  # the day from which its provider answers no more
+    # The day from which its provider answers no more.
+    retires_on: Annotated[date, BeforeValidator(no_number_as_date)] | None = None
     may_teach: bool = False  # whether a student may learn from its answers, which some providers' terms forbid
     teach: Teach = "labels"  # of a student: what it learns from
 

@@ -48,6 +48,7 @@ from optimizer.core.family.settings import (
     Triggers,
     Word,
     metric_of_signals,
+    no_number_as_date,
 )
 from optimizer.core.family.variant import DEFAULT_SPACE, MAX_OUTPUT_TOKENS, Message, Variant
 
@@ -57,7 +58,7 @@ NAME = re.compile(r"^[a-z][a-z0-9_]{1,62}$")
 class PromptVersion(Declaration):
     """One version of the prompt; versions are kept, so that what served last month can still be read."""
 
-    created_at: date | datetime | None = None
+    created_at: Annotated[date | datetime, BeforeValidator(no_number_as_date)] | None = None
     description: str = ""
     content: tuple[Message, ...] = ()  # a prompt has at least one message, a policy none: see declaration/rules.py
     tools: tuple[dict[str, Any], ...] | None = None

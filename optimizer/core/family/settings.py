@@ -6,6 +6,7 @@ score its answers by which rubric.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
 from itertools import pairwise
 from typing import Annotated, Any, Literal, get_args
@@ -32,6 +33,13 @@ Share = Annotated[float, Strict(), Field(ge=0, le=1)]
 Word = Annotated[str, Field(min_length=1)]
 MAX_DAYS = 3650  # ten years, for times that are waited; far below the years at which dates end
 MAX_RETAIN_DAYS = 10 * MAX_DAYS
+
+
+def no_number_as_date(value: Any) -> Any:
+    """The value, to be read as a date; a number is refused, which pydantic would count as seconds since 1970."""
+    if isinstance(value, int | float) or (isinstance(value, str) and re.fullmatch(r"\s*[+-]?[\d.]+\s*", value)):
+        raise ValueError(f"{value!r:.60} is no date; write one as 2026-11-20")
+    return value
 
 
 class Declaration(BaseModel):

@@ -269,6 +269,17 @@ def test_double_braces_of_another_template_language_are_told(code):
     assert "is no variable" in found[f"{CONTENT}/0/content"]
 
 
+@pytest.mark.parametrize("number", [20261120, 2026.5, "20261120", True])
+def test_a_number_is_no_date(number):
+    assert "is no date" in faults(changed(prompt__versions__1__created_at=number))["/prompt/versions/1/created_at"]
+
+
+@pytest.mark.parametrize("day", ["2026-11-20", "2026-11-20T08:00:00Z", date(2026, 11, 20), None])
+def test_a_date_may_stand_in_quotes(day):
+    created_at = parse_family(changed(prompt__versions__1__created_at=day)).prompt.versions["1"].created_at
+    assert str(created_at)[:10] == str(day)[:10]
+
+
 def test_a_family_written_as_json_and_read_again_is_the_same_family():
     family = parse_family(changed(output={"field": "x", "parser": "json", "schema": {"type": "object"}}))
     assert Family.model_validate(family.model_dump(mode="json", by_alias=True)) == family

@@ -107,6 +107,7 @@ def test_every_fault_is_told_at_once_with_its_line(tmp_path):
         "a negative price": "a: {litellm: x, price: {input_usd_per_mtok: -1, output_usd_per_mtok: 1}}",
         "a price that is no number": "a: {litellm: x, price: {input_usd_per_mtok: .nan, output_usd_per_mtok: 1}}",
         "a number that Python does not write": f"a: {{litellm: x, concurrency: 0x{'9' * 5000}}}",
+        "a day as a number": "a: {litellm: x, retires_on: 20270101}",
         "no process": "a: {provider: embedded, processes: 0}",
     },
 )
