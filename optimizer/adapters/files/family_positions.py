@@ -105,6 +105,8 @@ class _Walk:
             if isinstance(key, ScalarNode) and key.value != "<<":
                 self._scalar(key, path)
             name, line = str(key.value), _line(key)
+            if key.tag == f"{_TAG}int":  # 01, 0x1 and "1" name one version
+                name = str(self._constructor.construct_non_recursive_object(key))
             place = [*path, name]
             if name in first and name != "<<":
                 self._fault(

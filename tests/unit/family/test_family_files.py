@@ -84,6 +84,14 @@ def test_every_key_that_stands_twice_is_told_beside_the_other_faults():
     assert "first in line 11" in error.value.faults[1].detail
 
 
+@pytest.mark.parametrize("second", ["01", "1", "0x1"])
+def test_two_versions_whose_numbers_make_one_name_are_a_key_that_stands_twice(second):
+    with pytest.raises(InvalidFamily) as error:
+        parse_family_text(GOOD + f"    {second}: {{content: [{{role: user, content: a}}]}}\n", file="f")
+    assert places(error.value) == [("f", 11, "/prompt/versions/1")]
+    assert "stands twice (first in line 7)" in error.value.detail
+
+
 @pytest.mark.parametrize(
     ("text", "line"),
     [
