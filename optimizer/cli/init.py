@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shlex
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -14,8 +15,17 @@ if TYPE_CHECKING:
     from optimizer.jobs.dataset.import_examples import ImportReport
 
 
+def _folder(text: str) -> Path:
+    """An empty text would mean the folder one stands in, and is more likely a variable that is not set."""
+    if not text.strip():
+        raise typer.BadParameter("it is empty; name a folder, or . for this one")
+    return Path(text)
+
+
 def init(
-    folder: Annotated[Path, typer.Argument(metavar="DIR", help="A new or empty folder.", show_default=False)],
+    folder: Annotated[
+        Path, typer.Argument(metavar="DIR", help="A new or empty folder.", parser=_folder, show_default=False)
+    ],
     as_json: Json = False,
 ) -> None:
     """Write a small project: settings, models, one family with examples, README. Nothing that exists is overwritten.
@@ -35,8 +45,8 @@ def init(
         f" {report.n_accepted} examples.",
         why="",
         undo=undo if there or is_here else f"remove the folder {here}",
-        then=f"{'' if is_here else f'cd {here} && '}detent serve; in another terminal: detent study run support_topics"
-        " --dry-run",
+        then=f"{'' if is_here else f'cd {shlex.quote(here)} && '}detent serve;"
+        " in another terminal: detent study run support_topics --dry-run",
     )
 
 

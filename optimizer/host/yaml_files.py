@@ -72,7 +72,7 @@ def read_text(file: Path) -> str:
             f"the file has {file.stat().st_size:,} bytes, and {MAX_FILE_BYTES:,} are the most that is read; make it"
             " shorter"
         )
-    return data.decode("utf-8")
+    return data.decode("utf-8-sig")  # some editors put a byte order mark before the first line
 
 
 def check_aliases(root: Node | None) -> None:

@@ -123,6 +123,12 @@ def _output(data: Mapping[str, Any]) -> Iterator[Fault]:
         )
     if _is_list(labels):
         folded = [" ".join(label.casefold().split()) for label in labels if isinstance(label, str)]
+        for i, label in enumerate(labels):
+            if isinstance(label, str) and not label.strip():
+                yield Fault(
+                    pointer=pointer_of(["output", "labels", i]),
+                    detail="a label of white space can be found in no answer; give it a character, or remove it",
+                )
         twice = sorted({label for label in folded if folded.count(label) > 1})
         if twice:
             yield Fault(

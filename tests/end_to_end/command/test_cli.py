@@ -173,6 +173,20 @@ def test_init_in_the_folder_that_one_is_in_names_it_and_what_takes_it_back(
     assert "Next: detent serve; " in said
 
 
+def test_init_quotes_a_folder_whose_name_holds_a_space(
+    detent: Detent, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    assert "Next: cd 'a b' && detent serve; " in detent("init", "a b").err
+
+
+def test_init_without_a_name_makes_nothing(detent: Detent, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "empty").mkdir()
+    monkeypatch.chdir(tmp_path / "empty")
+    assert detent("init", "").code == 2
+    assert not [*Path.cwd().iterdir()]
+
+
 def test_init_overwrites_nothing(detent: Detent) -> None:
     again = detent("init", os.environ["DETENT_HOME"])
     assert again.code == 1

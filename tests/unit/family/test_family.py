@@ -144,6 +144,7 @@ def test_all_faults_come_at_once():
         "too_long": (changed(inputs__document={"too_long": "refuse"}), "/inputs/document/too_long", "no max_chars"),
         "label without labels": (changed(output__parser="label"), "/output/labels", "needs the labels"),
         "Yes, yes": (changed(output={"parser": "label", "labels": ["Yes", "yes"]}), "/output/labels", "listed twice"),
+        "a blank label": (changed(output={"parser": "label", "labels": ["a", " "]}), "/output/labels/1", "white space"),
         "labels of a text": (changed(output__labels=["a"]), "/output/labels", "belong to the parser 'label'"),
         "json without schema": (changed(output__parser="json"), "/output/schema", "needs a JSON Schema"),
         "a wrong schema": (

@@ -112,6 +112,14 @@ def test_what_is_no_family_at_all_is_one_fault_with_its_line(text, line):
     assert error.value.faults[0].line == line
 
 
+def test_a_byte_order_mark_before_the_first_line_is_no_part_of_it(tmp_path):
+    golden = write(tmp_path, f"\ufeff{GOOD}").with_name("golden.jsonl")
+    golden.write_text('\ufeff{"id": "a", "input": {"ticket": "A bill."}, "expected": {"team": "billing"}}\n', "utf-8")
+    files = loaded(tmp_path)
+    assert not files.problems
+    assert [row.id for row in files.families["triage"].golden] == ["a"]
+
+
 def test_an_anchor_may_be_used_again_elsewhere():
     text = (
         GOOD.replace('content: "Ticket: {{ticket}}\\nTeam:"', 'content: &text "Ticket: {{ticket}}\\nTeam:"')
