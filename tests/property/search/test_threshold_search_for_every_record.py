@@ -9,10 +9,10 @@ import pytest
 from hypothesis import given, settings, strategies as st
 
 from optimizer.core.policy.tiers import stands
-from optimizer.core.search.cascade.cross_fitted import best_thresholds, setting_of
+from optimizer.core.search.cascade.cross_fitted import best_thresholds, setting_of, shares_of, thresholds_at
 from optimizer.core.search.cascade.figures import CascadeSetting
 from optimizer.core.search.cascade.records import TierRecords, replay
-from optimizer.core.search.cascade.sweep import Limit, curve, last_in_sequence
+from optimizer.core.search.cascade.sweep import NEVER, Limit, curve, last_in_sequence
 from optimizer.core.search.cascade.thresholds import LeastCost, bound_of, search
 from tests.examples import n_examples
 from tests.rows.policy_records import every_setting, small_records
@@ -119,3 +119,11 @@ def test_for_a_pair_the_sequence_ends_before_the_first_bound_above_the_margin(re
     at = last_in_sequence(upper, margin)
     assert all(x <= margin + 1e-9 for x in upper[: at + 1])
     assert at + 1 == len(upper) or upper[at + 1] > margin
+
+
+@given(small_records(3), st.lists(st.sampled_from([0.0, 0.2, 0.5, 0.7, 1.0, NEVER]), min_size=2, max_size=2))
+def test_thresholds_at_the_shares_of_others_answer_as_much(records, accept):
+    shares = shares_of(records, accept)
+    assert all(0 <= share <= 1 + 1e-9 for share in shares)
+    assert shares_of(records, thresholds_at(records, shares)) == pytest.approx(shares)
+    assert thresholds_at(records, [0.0, 0.0]) == (NEVER, NEVER)

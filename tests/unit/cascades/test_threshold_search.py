@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 from optimizer.core.base.errors import InvalidInput
+from optimizer.core.search.cascade.chain_search import search_chain
 from optimizer.core.search.cascade.cross_fitted import (
     CAUTION,
     best_thresholds,
@@ -121,6 +122,28 @@ def test_a_chain_is_judged_on_the_parts_it_was_not_fitted_to():
     assert refused.chosen == (NEVER, NEVER)
     with pytest.raises(InvalidInput, match="3 folds came with 400 records"):
         search(records, LeastCost(), folds=[0, 1, 2])
+
+
+def test_what_all_records_prove_is_predicted_to_save_though_four_fifths_prove_nothing():
+    """No record is lost: the bound says .0228 of all 100, and .0284 of the 80 that judge a part."""
+    confidence = [[1.0 - at / 1000, None] for at in range(100)]
+    records = records_of(score=np.ones((100, 2)), confidence=confidence, cost_usd=np.tile([0.1, 1.0], (100, 1)))
+    found = search_chain(records, 0.025, None, [at % 5 for at in range(100)], in_steps=False).boldest
+    assert found.saved_fitted == pytest.approx(0.9)
+    assert (1 - found.cost_usd, found.loss) == (pytest.approx(0.9, abs=0.02), 0.0)
+
+
+@pytest.mark.parametrize("n_tiers", [2, 3])
+def test_what_is_predicted_to_be_saved_and_lost_is_saved_and_lost_on_other_records(n_tiers):
+    everything, folds = drawn_records(10_000, n_tiers, seed=9, loss=0.25), [at % 5 for at in range(200)]
+    rng, errors = np.random.default_rng(11), []
+    for _ in range(20):
+        drawn = everything.take(rng.choice(len(everything), size=200, replace=False))
+        found = search_chain(drawn, 0.1, None, folds, in_steps=False).boldest
+        happened = replay(everything, found.setting)
+        saved = 1 - found.cost_usd / drawn.mean(drawn.cost_usd[:, -1])
+        errors.append((saved - happened.saved_share.mean, found.loss - happened.loss.mean))
+    assert np.mean(errors, axis=0) == pytest.approx([0, 0], abs=0.02)
 
 
 def test_rows_of_one_group_are_in_one_part_and_groups_are_dealt_out_in_turn():

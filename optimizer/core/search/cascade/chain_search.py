@@ -10,7 +10,7 @@ import numpy as np
 
 from optimizer.core.base.errors import DatasetTooSmall
 from optimizer.core.policy.tiers import REFUSE, STUDENTS
-from optimizer.core.search.cascade.cross_fitted import FittedSetting, path_of_pair
+from optimizer.core.search.cascade.cross_fitted import FittedSetting, cross_fitted, path_of_pair, shares_of
 from optimizer.core.search.cascade.learned import (
     Learn,
     TierFinding,
@@ -22,7 +22,7 @@ from optimizer.core.search.cascade.learned import (
     training_row,
 )
 from optimizer.core.search.cascade.records import Column, TierRecords, mean_upper, rounded_down
-from optimizer.core.search.cascade.thresholds import LEVEL, FoundThresholds, LeastCost, cross_fitted, search
+from optimizer.core.search.cascade.thresholds import LEVEL, FoundThresholds, LeastCost, search
 from optimizer.core.search.strategy import SearchSetting
 
 PARTS = tuple(k / 8 for k in range(8, 0, -1))  # parts of the margin from the boldest to the safest; dev chooses one
@@ -171,14 +171,15 @@ def search_chain(
         option = search(records, goal, folds=folds)
         settings.append(option)
         if option.setting is not None and option.replay is not None:
-            loss, cost_usd = cross_fitted(records, goal, folds, option)
+            chain = records.chain(option.setting.tiers)
+            ((loss, cost_usd),) = cross_fitted(chain, [shares_of(chain, option.setting.accept)], folds)
             candidates.append(
                 FittedSetting(
                     setting=option.setting,
                     saved_fitted=option.replay.saved_share.mean,
                     loss_fitted=option.replay.loss.mean,
-                    loss=records.mean(loss),
-                    cost_usd=records.mean(cost_usd),
+                    loss=loss,
+                    cost_usd=cost_usd,
                 )
             )
     boldest = next(iter(candidates), None)

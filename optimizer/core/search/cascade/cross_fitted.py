@@ -26,11 +26,10 @@ from optimizer.core.search.cascade.sweep import (
     NEVER,
     SLACK,
     Limit,
-    LossCurve,
     ThresholdPair,
     TwoKnobs,
     best_points,
-    curve,
+    by_confidence,
     last_in_sequence,
 )
 
@@ -211,15 +210,14 @@ MOST_FIRST = 96  # first thresholds that are tried per part; the choice of the l
 class LossPath:
     """``chosen``: thresholds for all records at the least caution that held (NEVER for all: none did).
 
-    ``upper``: the bound of the loss out of sample, for each of CAUTION. ``cost_usd``, ``loss``: per record, out of
-    sample, at the one held.
+    ``upper``: the bound of the loss out of sample, for each of CAUTION. ``cost_usd``: per record, out of sample, at the
+    one held.
     """
 
     chosen: tuple[float, ...]
     held: int  # index into CAUTION; -1: none
     upper: Column
     cost_usd: Column
-    loss: Column
 
     @property
     def held_upper(self) -> float | None:
@@ -259,11 +257,9 @@ def loss_path(records: TierRecords, folds: NDArray[np.intp], margin: float, leve
     upper = np.array([loss_upper(loss[at], records.weight, is_kept[at], level) for at in range(len(limits))])
     last_held = last_in_sequence(upper, margin)
     if last_held < 0:
-        return LossPath(
-            chosen=never, held=last_held, upper=upper, cost_usd=records.cost_usd[:, -1], loss=np.zeros(len(records))
-        )
+        return LossPath(chosen=never, held=last_held, upper=upper, cost_usd=records.cost_usd[:, -1])
     chosen = best_thresholds(records, [limits[last_held]])[0] or never
-    return LossPath(chosen=chosen, held=last_held, upper=upper, cost_usd=cost[last_held], loss=loss[last_held])
+    return LossPath(chosen=chosen, held=last_held, upper=upper, cost_usd=cost[last_held])
 
 
 def losses_and_costs(records: TierRecords, thresholds: Sequence[float]) -> tuple[Column, Column, NDArray[np.bool_]]:
@@ -273,6 +269,66 @@ def losses_and_costs(records: TierRecords, thresholds: Sequence[float]) -> tuple
         return np.zeros(len(records)), records.cost_usd[:, -1], np.zeros(len(records), dtype=bool)
     happened = outcome(records, setting)
     return records.score[:, -1] - happened.score, happened.cost_usd, happened.tier < len(setting.tiers) - 1
+
+
+def shares_of(records: TierRecords, accept: Sequence[float]) -> tuple[float, ...]:
+    """For each tier but the last the share that it answers, in [0, 1], of what it could answer: of the records that
+    reach it with a known confidence, by the strongest tier's dollars (where nothing has a price, by their weight).
+    """
+    worth, shares = _worth(records), list[float]()
+    reached = np.ones(len(records), dtype=bool)
+    for confidence, least in zip(records.confidence.T, accept, strict=False):
+        answered = reached & (confidence >= least)
+        known = float(worth[reached & ~np.isnan(confidence)].sum())
+        shares.append(float(worth[answered].sum()) / known if known > 0 else 0.0)
+        reached &= ~answered
+    return tuple(shares)
+
+
+def thresholds_at(records: TierRecords, shares: Sequence[float]) -> tuple[float, ...]:
+    """The opposite of ``shares_of``: for each tier but the last the first threshold, from the safest on, at which it
+    answers so much.
+    """
+    worth, accept = _worth(records), list[float]()
+    reached = np.ones(len(records), dtype=bool)
+    for confidence, share in zip(records.confidence.T, shares, strict=False):
+        order, ends = by_confidence(np.where(reached, confidence, np.nan))
+        least = NEVER
+        if share > 0 and len(ends):
+            summed = np.cumsum(worth[order])[ends]
+            place = int(np.searchsorted(summed, (share - SLACK) * summed[-1]))
+            least = float(confidence[order[ends[min(place, len(ends) - 1)]]])
+        accept.append(least)
+        reached &= ~(confidence >= least)
+    return tuple(accept)
+
+
+def _worth(records: TierRecords) -> Column:
+    usd = records.weight * records.cost_usd[:, -1]
+    return usd if usd.any() else records.weight
+
+
+def cross_fitted(
+    records: TierRecords, settings: Sequence[Sequence[float]], folds: Sequence[int] | None = None
+) -> list[tuple[float, float]]:
+    """Mean loss and dollars that each setting may be expected to have on records to which it was not fitted.
+
+    Every part is judged by the thresholds at which the tiers answer as much of the other parts. The search is not made
+    again on these: fewer records prove less, and where they prove nothing, the prediction would be of no cascade at
+    all.
+
+    Args:
+        settings: of each the share that every tier answers, as of ``shares_of``.
+        folds: the part of each record; rows of one group belong together.
+    """
+    parts = folds_of(len(records), folds, N_FOLDS)
+    loss, cost_usd = np.empty((len(settings), len(records))), np.empty((len(settings), len(records)))
+    for part in np.unique(parts):
+        others, own = records.take(parts != part), np.flatnonzero(parts == part)
+        judged = records.take(own)
+        for at, shares in enumerate(settings):
+            loss[at, own], cost_usd[at, own], _ = losses_and_costs(judged, thresholds_at(others, shares))
+    return [(records.mean(loss[at]), records.mean(cost_usd[at])) for at in range(len(settings))]
 
 
 N_STEPS = 128  # steps of the dollars that the pair can save; more than are ever proposed
@@ -296,48 +352,28 @@ class FittedSetting:
 def path_of_pair(records: TierRecords, folds: Sequence[int]) -> list[FittedSetting]:
     """The thresholds that first save k/128 of all that can be saved, k = 1 to 128, from the boldest to the safest.
 
-    Predicted by cross-fitting: on the other parts the threshold that saves as much is looked up and judged on this one.
     A bolder setting is predicted to lose no less than a safer one, which it contains.
 
     Args:
         records: complete, two tiers.
         folds: the part of each record; rows of one group belong together.
     """
-    swept = curve(records)
-    steps = np.arange(1, N_STEPS + 1) / N_STEPS
-    places = _places(swept, steps)
-    # Every part is judged by the thresholds of the others.
-    parts = folds_of(len(records), folds, N_FOLDS)
-    loss, cost_usd = np.zeros(len(steps)), np.zeros(len(steps))
-    for part in np.unique(parts):
-        others, own = curve(records.take(parts != part)), records.take(parts == part)
-        # Rows x steps; an unknown confidence is never enough.
-        accepted = own.confidence[:, :1] >= others.threshold[_places(others, steps)]
-        share = (own.weight / records.weight.sum())[:, None]
-        loss += (share * (own.score[:, 1:] - own.score[:, :1]) * accepted).sum(axis=0)
-        cost_usd += (share * (own.cost_usd[:, :1] + own.cost_usd[:, 1:] * ~accepted)).sum(axis=0)
+    steps = [(k / N_STEPS,) for k in range(1, N_STEPS + 1)]
+    strong_usd, most_loss = records.mean(records.cost_usd[:, -1]), -np.inf
     settings = list[FittedSetting]()
-    for place, loss_so_far, usd in zip(places, np.maximum.accumulate(loss), cost_usd, strict=True):
-        setting = setting_of(records.tiers, [float(swept.threshold[place])])
+    for step, (loss, cost_usd) in zip(steps, cross_fitted(records, steps, folds), strict=True):
+        most_loss = max(most_loss, loss)
+        setting = setting_of(records.tiers, accept := thresholds_at(records, step))
         if setting is None or (settings and settings[-1].setting == setting):
             continue
+        fitted_loss, fitted_usd, _ = losses_and_costs(records, accept)
         settings.append(
             FittedSetting(
                 setting=setting,
-                saved_fitted=1
-                - float(swept.cost_usd[place])
-                / (float(records.weight @ records.cost_usd[:, -1] / records.weight.sum())),
-                loss_fitted=float(swept.loss[place]),
-                loss=float(loss_so_far),
-                cost_usd=float(usd),
+                saved_fitted=1 - records.mean(fitted_usd) / strong_usd if strong_usd > 0 else 0.0,
+                loss_fitted=records.mean(fitted_loss),
+                loss=most_loss,
+                cost_usd=cost_usd,
             )
         )
     return settings[::-1]
-
-
-def _places(swept: LossCurve, steps: Column) -> NDArray[np.intp]:
-    """For each step the first threshold that saves so much. Along the curve, dollars never rise and the safest come
-    first.
-    """
-    saved = swept.cost_usd[0] - swept.cost_usd
-    return np.asarray(np.minimum(np.searchsorted(saved, steps * saved[-1]), len(saved) - 1))

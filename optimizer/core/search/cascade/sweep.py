@@ -46,7 +46,7 @@ def curve(pair: TierRecords, *, level: float = 0.9, before_call: bool = False, e
             for it.
         exact: where no answer gained anything and losses are whole, the bound is that of Clopper and Pearson (1934).
     """
-    order, ends = _sorted(pair.confidence[:, 0])
+    order, ends = by_confidence(pair.confidence[:, 0])
     weight, total = pair.weight[order], float(pair.weight.sum())
     loss = (pair.score[:, 1] - pair.score[:, 0])[order]
     cheap, strong = pair.cost_usd[:, 0], pair.cost_usd[:, 1]
@@ -139,13 +139,13 @@ def best_points(
     then exact only if there are no more.
     """
     total, squared = float(knobs.weight.sum()), float(knobs.weight @ knobs.weight)
-    order, ends = _sorted(knobs.first)
+    order, ends = by_confidence(knobs.first)
     starts = np.concatenate(([0], ends + 1))  # records stopped at the first threshold: the first so many of ``order``
     if most_first is not None and len(starts) > most_first:
         starts = starts[np.unique(np.linspace(0, len(starts) - 1, most_first).astype(int))]
     rank = np.full(len(knobs.first), len(order))
     rank[order] = np.arange(len(order))
-    second_order, second_ends = _sorted(knobs.second)
+    second_order, second_ends = by_confidence(knobs.second)
     ranked = rank[second_order]
     share = knobs.weight[:, None] / total
     summed = [knobs.cost_usd * share, knobs.loss * share]
@@ -217,7 +217,7 @@ def _grid(base: Column, change: Column, going_on: NDArray[np.bool_], ends: NDArr
     return grid
 
 
-def _sorted(confidence: Column) -> tuple[NDArray[np.intp], NDArray[np.intp]]:
+def by_confidence(confidence: Column) -> tuple[NDArray[np.intp], NDArray[np.intp]]:
     """Rows with a confidence, the highest first, and where each run of equal confidences ends."""
     order = np.argsort(-confidence, kind="stable")[: int(np.count_nonzero(~np.isnan(confidence)))]
     values = confidence[order]

@@ -7,11 +7,9 @@ too, since the best of many thresholds is mostly lucky on the records. Start at 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass
 from itertools import combinations
 from math import ceil, log
-
-import numpy as np
 
 from optimizer.core.base.errors import InvalidInput
 from optimizer.core.base.phrasing import change_text, points_lost, threshold
@@ -19,13 +17,11 @@ from optimizer.core.search.cascade.cross_fitted import (
     N_FOLDS,
     folds_of,
     loss_path,
-    losses_and_costs,
     setting_of,
 )
 from optimizer.core.search.cascade.figures import CascadeSetting
 from optimizer.core.search.cascade.records import (
     CascadeReplay,
-    Column,
     TierRecords,
     loss_upper,
     outcome,
@@ -54,8 +50,6 @@ class FoundThresholds:
     """What a search found. ``setting`` None: do not cascade; ``reason`` says why, or what was found, in words.
 
     ``loss_upper``: one-sided bound at the goal's level, out of sample with three tiers and more.
-    ``out_of_sample``: loss and dollars per record of what the same search finds on the other folds; of three tiers and
-    more only.
     """
 
     tiers: tuple[str, ...]
@@ -63,7 +57,6 @@ class FoundThresholds:
     replay: CascadeReplay | None
     loss_upper: float | None
     reason: str
-    out_of_sample: tuple[Column, Column] | None = field(default=None, compare=False, repr=False)
 
 
 def search(records: TierRecords, goal: LeastCost, *, folds: Sequence[int] | None = None) -> FoundThresholds:
@@ -83,31 +76,11 @@ def search(records: TierRecords, goal: LeastCost, *, folds: Sequence[int] | None
         )
     if len(records.tiers) > 2:
         path = loss_path(records, folds_of(len(records), folds, N_FOLDS), goal.margin, goal.level)
-        return replace(
-            found_of(records, goal, path.chosen, upper=path.held_upper), out_of_sample=(path.loss, path.cost_usd)
-        )
+        return found_of(records, goal, path.chosen, upper=path.held_upper)
     swept = curve(records, level=goal.level, exact=goal.exact)
     at = last_in_sequence(swept.upper, goal.margin)
     upper = float(swept.upper[at]) if goal.exact else None
     return found_of(records, goal, (float(swept.threshold[at]),), upper=upper)
-
-
-def cross_fitted(
-    records: TierRecords, goal: LeastCost, folds: Sequence[int], option: FoundThresholds
-) -> tuple[Column, Column]:
-    """Loss and dollars per record that the setting may be expected to have, from records to which it was not fitted.
-
-    Arguments as for ``search``, which found ``option``.
-    """
-    if option.out_of_sample is not None:
-        return option.out_of_sample
-    loss, cost, parts = np.zeros(len(records)), np.zeros(len(records)), folds_of(len(records), folds, N_FOLDS)
-    for fold in np.unique(parts):
-        swept = curve(records.take(parts != fold), level=goal.level, exact=goal.exact)
-        accept = (float(swept.threshold[last_in_sequence(swept.upper, goal.margin)]),)
-        own = np.flatnonzero(parts == fold)
-        loss[own], cost[own], _ = losses_and_costs(records.take(own), accept)
-    return loss, cost
 
 
 def chains_of(tiers: Sequence[str]) -> list[tuple[str, ...]]:
