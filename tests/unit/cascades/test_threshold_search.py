@@ -124,6 +124,14 @@ def test_a_chain_is_judged_on_the_parts_it_was_not_fitted_to():
         search(records, LeastCost(), folds=[0, 1, 2])
 
 
+def test_a_chain_that_no_part_of_the_records_tested_is_not_used():
+    """120 records without a loss are within a caution that 96 of them are not: nothing was answered out of sample."""
+    clean = [1.0 - at / 1000 for at in range(120)]
+    found = search(records_of(score=[[1, 1, 1]] * 120, confidence=[[c, c, None] for c in clean]), LeastCost())
+    assert found.setting is None, found.reason
+    assert found.reason.startswith("Do not cascade: no thresholds of small > middle > large keep the loss within 1.00")
+
+
 def test_what_all_records_prove_is_predicted_to_save_though_four_fifths_prove_nothing():
     """No record is lost: the bound says .0228 of all 100, and .0284 of the 80 that judge a part."""
     confidence = [[1.0 - at / 1000, None] for at in range(100)]

@@ -256,8 +256,10 @@ def loss_path(records: TierRecords, folds: NDArray[np.intp], margin: float, leve
             loss[at, own], cost[at, own], is_kept[at, own] = losses_and_costs(records.take(own), thresholds or never)
     upper = np.array([loss_upper(loss[at], records.weight, is_kept[at], level) for at in range(len(limits))])
     last_held = last_in_sequence(upper, margin)
-    if last_held < 0:
-        return LossPath(chosen=never, held=last_held, upper=upper, cost_usd=records.cost_usd[:, -1])
+    # Where a cheaper tier answered nothing out of sample, nothing was lost and nothing was tested either: all records
+    # may allow what four fifths of them did not.
+    if last_held < 0 or not is_kept[last_held].any():
+        return LossPath(chosen=never, held=-1, upper=upper, cost_usd=records.cost_usd[:, -1])
     chosen = best_thresholds(records, [limits[last_held]])[0] or never
     return LossPath(chosen=chosen, held=last_held, upper=upper, cost_usd=cost[last_held])
 
