@@ -41,6 +41,7 @@ NO_WORDS = "the training examples have no words"
 NO_LABELS = "its answers are no labels"
 NO_SENTENCE = "its answers are no texts that a sentence could stand for"
 NOT_JUDGED = "a judge scores this family, and answers without a model are not judged"
+STUDENT_SEARCHED = "is_student_searched"  # of a study's baselines: whether a student was among the tiers it searched
 STUDENT_INSTEAD = (
     " With `tiers: [student, …]` a study without --strategy can let a student answer:"
     " docs/how-to/answer-without-a-model.md."
@@ -155,7 +156,10 @@ def bare_prompt(variant: Variant) -> Variant:
 
 
 def said(baselines: Mapping[str, Any]) -> str:
-    """Whether the model is worth its calls, as a sentence; ``baselines`` as of ``as_data``."""
+    """Whether the model is worth its calls, as a sentence.
+
+    ``baselines``: TrivialBaselines as plain values; a study's with STUDENT_SEARCHED.
+    """
     worth = baselines.get("worth")
     if worth is None:
         return "No baseline without a model could be compared with it."
@@ -168,9 +172,10 @@ def said(baselines: Mapping[str, Any]) -> str:
             f" {_with_interval(lead, low, high)}."
         )
     if high < 0:
+        instead = "" if best == FIRST or baselines.get(STUDENT_SEARCHED) else STUDENT_INSTEAD
         return (
             f"No model is needed here so far: {best} needs none and leads {variant} by"
-            f" {_with_interval(-lead, -high, -low)}.{STUDENT_INSTEAD if best != FIRST else ''}"
+            f" {_with_interval(-lead, -high, -low)}.{instead}"
         )
     cannot_be_told = f"Whether a model earns its calls cannot be told from {baselines['n']} rows"
     if round(lead, 3) == 0:

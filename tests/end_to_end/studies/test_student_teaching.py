@@ -14,6 +14,7 @@ import pytest
 
 from optimizer.adapters.reports.study_report import study_page
 from optimizer.core.base.errors import InvalidFamily
+from optimizer.core.evaluation.trivial_baselines import STUDENT_SEARCHED, WITHOUT_MODEL
 from optimizer.core.predictor.student import TaughtStudent
 from optimizer.core.search.cost_estimate import CostEstimate
 from optimizer.core.search.study import Study
@@ -145,6 +146,11 @@ def test_thresholds_go_by_labels_and_the_study_says_how_far_answers_agree_with_t
     assert 0.5 < sum(scores) / len(scores) < 0.8, "music is physics to it, and is no right answer for that"
     page = study_page(report_study(study, family=place.family, store=place.store, clock=place.clock))
     assert "Answers of strong to" in page
+
+
+def test_the_study_keeps_that_it_searched_a_student(by_answers: Taught) -> None:
+    _, _, study = by_answers
+    assert (study.findings or {})[WITHOUT_MODEL][STUDENT_SEARCHED]
 
 
 def test_forgetting_a_person_takes_the_student_that_answers_to_their_rows_taught(by_answers: Taught) -> None:

@@ -205,6 +205,12 @@ def test_who_leads_is_said_with_its_interval_and_where_no_model_is_needed_how_to
     assert trivial.said({"n": 40, "worth": worth}).endswith(ends)
 
 
+def test_where_the_study_searched_a_student_nobody_is_told_to_name_one() -> None:
+    worth = {"variant": "v_1", "best": trivial.NEAREST, "lead": -0.4, "low": -0.5, "high": -0.3}
+    shown = trivial.said({"n": 40, "worth": worth, trivial.STUDENT_SEARCHED: True})
+    assert shown.endswith("leads v_1 by 0.400 (95 %: +0.300 to +0.500).")
+
+
 def test_a_model_that_leads_the_best_baseline_earns_its_calls() -> None:
     rows = [(f"{at} zzz", "card" if at % 2 else "refund") for at in range(40)]
     found = measured(TRAIN, rows, scores=dict.fromkeys(range(40), 1.0))
@@ -242,6 +248,7 @@ def test_a_study_keeps_what_answers_without_a_model_score_on_its_dev_rows(studie
         "the champion shows no examples"
     )
     assert found["worth"]["variant"] == (study.winner or study.champion)
+    assert not found[trivial.STUDENT_SEARCHED]
 
 
 def test_what_stands_beside_the_winner_is_of_the_proposal_that_was_confirmed(tmp_path, monkeypatch):

@@ -7,7 +7,8 @@ from typing import Any
 
 from optimizer.core.base.values import scores_by_example
 from optimizer.core.evaluation.label_report import read_labels
-from optimizer.core.evaluation.trivial_baselines import bare_prompt, measure_trivial, trivial_scores
+from optimizer.core.evaluation.trivial_baselines import STUDENT_SEARCHED, bare_prompt, measure_trivial, trivial_scores
+from optimizer.core.search.strategy import proposers_of, searched_tiers
 from optimizer.jobs.calls.student_shelf import is_student
 from optimizer.jobs.dataset.build_dataset import teaching_examples
 from optimizer.jobs.studies.context import StudyRun
@@ -48,7 +49,12 @@ def measure_baselines(run: StudyRun, winner: str | None) -> dict[str, Any] | Non
             else f"{bare_id}, the champion's prompt without examples, did not meet every dev row in this search"
         ),
     )
-    return {**asdict(baselines), "student_share": n_own / len(answers) if answers else 0.0}
+    tiers = searched_tiers(proposers_of(run.study.strategy), run.family)
+    return {
+        **asdict(baselines),
+        "student_share": n_own / len(answers) if answers else 0.0,
+        STUDENT_SEARCHED: any(is_student(run.models, tier) for tier in tiers),
+    }
 
 
 def measure_labels(run: StudyRun, winner: str | None) -> dict[str, Any] | None:
