@@ -84,10 +84,25 @@ def mean_score(results: Sequence[ExampleResult]) -> float | None:
     return sum(scores) / len(scores) if scores else None
 
 
+MIN_TIMED = 20  # fresh calls that a 95th percentile needs
+
+
+def timed_ms(results: Iterable[ExampleResult]) -> dict[str, float]:
+    """Latency by example, of those freshly asked.
+
+    Empty where tiers answer and one of these answers holds a call from the journal: the others are then mostly of tiers
+    that ask no model, and say nothing of the whole.
+    """
+    results = list(results)
+    if any(r.answered_by is not None and r.output is not None and r.latency_ms is None for r in results):
+        return {}
+    return {r.example: r.latency_ms for r in results if r.latency_ms is not None}
+
+
 def p95_ms(results: Sequence[ExampleResult]) -> float | None:
-    """p95 latency of the freshly asked; None where the journal answered everything."""
-    fresh = [r.latency_ms for r in results if r.latency_ms is not None]
-    return p95(fresh) if fresh else None
+    """p95 latency of the freshly asked; None, not measured, where fewer than MIN_TIMED are timed."""
+    timed = timed_ms(results)
+    return p95(list(timed.values())) if len(timed) >= MIN_TIMED else None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -15,7 +15,7 @@ from math import ceil, exp, inf, log, sqrt
 from statistics import fmean
 from typing import NamedTuple, TypeVar
 
-from optimizer.core.base.values import ExampleResult, Interval, grouped, p95
+from optimizer.core.base.values import ExampleResult, Interval, grouped, p95, timed_ms
 
 MIN_REPEATS = 2  # of a row: fewer show nothing of how it varies
 
@@ -176,7 +176,7 @@ def timing_of(results: Sequence[ExampleResult]) -> Timing:
     """What an evaluation measured besides. It answers many at once, one Variant after the other, so no latencies
     compare.
     """
-    return Timing(mine=[r.latency_ms for r in results if r.latency_ms is not None])
+    return Timing(mine=[*timed_ms(results).values()])
 
 
 def timed_rows(rows: Sequence[T]) -> list[T]:

@@ -10,11 +10,10 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from optimizer.core.base.phrasing import count
-from optimizer.core.base.values import Aim, ExampleResult, mean_score, p95, scores_by_example
+from optimizer.core.base.values import MIN_TIMED, Aim, ExampleResult, mean_score, p95, scores_by_example, timed_ms
 from optimizer.core.evaluation.comparison import bootstrap_reduction_p
 from optimizer.core.evaluation.gates import GateResult, GateVerdict, quality_margin
 
-MIN_TIMED = 20  # fresh calls that a 95th percentile needs
 UNUSABLE = -1.0  # what strategies are told of a Variant beyond the margin, less the amount by which it is worse
 
 
@@ -91,17 +90,18 @@ def paired_by(
     """The aim's figure of both, on the examples where both have it: score, dollars of the call, or ms of
     fresh calls.
     """
-    before, after = (
-        {r.example: value for r in results if (value := _figure(aim, r)) is not None} for results in (champion, other)
-    )
+    before = _figures(aim, champion)
+    # Whether all of a cascade's answers are timed is asked of these alone.
+    after = _figures(aim, [r for r in other if r.example in before])
     paired_results = [example for example in before if example in after]
     return [before[e] for e in paired_results], [after[e] for e in paired_results]
 
 
-def _figure(aim: Aim, result: ExampleResult) -> float | None:
-    if aim == "quality" or result.score is None:  # a failed call is neither cheap nor quick
-        return result.score
-    return result.cost_usd if aim == "cost" else result.latency_ms
+def _figures(aim: Aim, results: Sequence[ExampleResult]) -> Mapping[str, float]:
+    if aim == "quality":
+        return scores_by_example(results)
+    scored = [r for r in results if r.score is not None]  # a failed call is neither cheap nor quick
+    return timed_ms(scored) if aim == "latency" else {r.example: r.cost_usd for r in scored}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -10,7 +10,7 @@ from typing import Any, Literal
 
 from optimizer.core.base.errors import BudgetExhausted, StudyStopped
 from optimizer.core.base.phrasing import signed, signed_interval
-from optimizer.core.base.values import ExampleResult, p95
+from optimizer.core.base.values import ExampleResult, p95_ms
 from optimizer.core.dataset.examples import Example
 from optimizer.core.evaluation.comparison import TIE, Comparison, compare_scores
 from optimizer.core.evaluation.gates import (
@@ -35,7 +35,7 @@ from optimizer.core.models.budget import HeldBack
 from optimizer.core.policy.nearest import fixed_rendering
 from optimizer.core.search.answer_bounds import all_priced, judge_of_metrics
 from optimizer.core.search.move import HEADINGS, MoveRecord, beside_in_words, verdict_of
-from optimizer.core.search.objective import MIN_TIMED, Saving, saving_of
+from optimizer.core.search.objective import Saving, saving_of
 from optimizer.core.search.run_off import RUN_OFF, SequenceTest, in_words, with_sequence
 from optimizer.core.search.study import FixedRecord
 from optimizer.core.statistics.noninferiority import NotLower, largest_loss, not_lower
@@ -429,9 +429,8 @@ def _gates(
 
 def _figures(arm: str, results: Sequence[ExampleResult], *, is_priced: bool) -> dict[str, Any]:
     """Dollars per call and p95 of the fresh calls; a rollout's guardrails allow for them. None where not measured."""
-    fresh = [r.latency_ms for r in results if r.latency_ms is not None]
     mean = sum(r.cost_usd for r in results) / len(results) if results and is_priced else None
-    return {f"{arm}_cost_usd": mean, f"{arm}_p95_ms": p95(fresh) if len(fresh) >= MIN_TIMED else None}
+    return {f"{arm}_cost_usd": mean, f"{arm}_p95_ms": p95_ms(results)}
 
 
 def _record(

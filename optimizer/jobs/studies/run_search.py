@@ -7,7 +7,7 @@ from dataclasses import asdict, dataclass, replace
 from typing import Any, Literal
 
 from optimizer.core.base.errors import BudgetExhausted, Conflict, StudyStopped
-from optimizer.core.base.values import ExampleResult
+from optimizer.core.base.values import MIN_TIMED, ExampleResult, timed_ms
 from optimizer.core.dataset.examples import Example
 from optimizer.core.declaration.prompt_kind import policy_faults
 from optimizer.core.family.variant import Variant
@@ -16,7 +16,6 @@ from optimizer.core.policy.nearest import fixed_rendering
 from optimizer.core.search.answer_bounds import longest_inputs, longest_of
 from optimizer.core.search.call_estimate import answers_for_a_race, is_raced, n_champion_first, n_champions
 from optimizer.core.search.cost_estimate import kept_for_last
-from optimizer.core.search.objective import MIN_TIMED
 from optimizer.core.search.proposers.race import RacedSearch, RaceRound
 from optimizer.core.search.run_off import (
     N_LEADERS,
@@ -336,13 +335,13 @@ def _setting(run: StudyRun, evaluator: Measures, propose: Propose, reserve: Rese
 
 def _require_timed(run: StudyRun, champion: Sequence[ExampleResult]) -> None:
     """Before anything is spent on candidates: raises Conflict where the champion's latency is the aim and unknown."""
-    n_timed = sum(r.latency_ms is not None for r in champion)
+    n_timed = len(timed_ms(champion))
     if run.study.aim == "latency" and n_timed < MIN_TIMED:
         raise Conflict(
-            f"Latency cannot be compared: only {n_timed} of the champion's {len(champion)} dev examples were asked by"
-            f" this study, and fewer than {MIN_TIMED} say nothing. The others are answered by the journal for thirty"
-            f" days, which takes no time. Import more examples, or search for cost: detent study run {run.family.name}"
-            " --aim cost --dry-run."
+            f"Latency cannot be compared: only {n_timed} of the champion's {len(champion)} dev examples are timed, and"
+            f" fewer than {MIN_TIMED} say nothing. What was asked before is answered by the journal for thirty days,"
+            " which takes no time; where tiers answer, all of their answers have to be timed. Import more examples, or"
+            f" search for cost: detent study run {run.family.name} --aim cost --dry-run."
         )
 
 

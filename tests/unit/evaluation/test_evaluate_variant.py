@@ -25,12 +25,12 @@ def with_examples(world):
 
 
 def test_a_batch_holds_the_mean_with_its_interval_and_what_it_cost(tmp_path):
-    world = World(tmp_path).fill(n_dev=9)
-    batch = evaluate(world, with_examples(world), n=9)
-    assert (batch["n"], batch["n_calls"], batch["split"], batch["created_by"]) == (9, 9, "dev", "person")
+    world = World(tmp_path).fill(n_dev=24)
+    batch = evaluate(world, with_examples(world), n=20)
+    assert (batch["n"], batch["n_calls"], batch["split"], batch["created_by"]) == (20, 20, "dev", "person")
     assert batch["score_low"] <= batch["mean_score"] <= batch["score_high"]
     assert batch["mean_score"] > 0.5
-    assert batch["cost_usd"] == pytest.approx(9 * 0.00001)
+    assert batch["cost_usd"] == pytest.approx(20 * 0.00001)
     assert batch["p95_latency_ms"] == 10.0
     with world.store.read() as tx:
         assert [b.id for b in world.store.performance.batches(tx, "topics")] == [batch["id"]]

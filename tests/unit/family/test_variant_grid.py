@@ -56,7 +56,7 @@ def test_each_is_scored_and_held_against_the_first_on_what_both_could_be_scored_
     assert (b["letter"], b["score"], b["n_scored"], b["n_errors"]) == ("B", 1.0, 3, 1)
     assert (b["wins"], b["ties"], b["losses"]) == (1, 2, 0)
     assert b["lead"] == pytest.approx(1 / 3)
-    assert (b["usd_per_answer"], b["p95_ms"]) == (pytest.approx(0.002), 100.0)
+    assert (b["usd_per_answer"], b["p95_ms"]) == (pytest.approx(0.002), None), "three are too few for a p95"
 
 
 def test_five_scores_that_are_alike_leave_open_what_five_cannot_tell() -> None:

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 
 import pytest
 
-from optimizer.core.base.values import Aim, ExampleResult
-from optimizer.core.search.objective import MIN_TIMED, Objective, paired_by, saving_of
+from optimizer.core.base.values import MIN_TIMED, Aim, ExampleResult, p95_ms
+from optimizer.core.evaluation.timing import timing_of
+from optimizer.core.search.objective import Objective, paired_by, saving_of
 from optimizer.core.search.study import Trial, aimed_at
 
 
@@ -64,6 +66,35 @@ def test_latency_that_was_not_measured_is_no_gain_and_no_loss() -> None:
     for found in (from_journal, few):
         assert objective("latency").gain(found) is None
         assert objective("latency").figure(found) is None
+
+
+def by_tiers(n_student: int, model_ms: Sequence[float | None]) -> list[ExampleResult]:
+    """A student answers the first rows in .1 ms, and a model those that follow; None: from the journal."""
+    answers = [("student", 0.1)] * n_student + [("model", ms) for ms in model_ms]
+    return [
+        ExampleResult(example=f"e{i}", score=1.0, output="a", latency_ms=ms, answered_by=tier)
+        for i, (tier, ms) in enumerate(answers)
+    ]
+
+
+def test_a_cascade_whose_model_the_journal_answered_for_was_not_timed_by_its_other_tier() -> None:
+    assert p95_ms(by_tiers(25, [170.0] * 30)) == 170.0
+    assert p95_ms(by_tiers(25, [None] * 30)) is None
+    assert p95_ms(by_tiers(25, [170.0, *[None] * 29])) is None, "one in 26 is not its share of the answers"
+    assert p95_ms(by_tiers(MIN_TIMED - 1, [])) is None
+    assert p95_ms(by_tiers(MIN_TIMED, [])) == 0.1
+    assert (len(timing_of(by_tiers(25, [170.0])).mine), timing_of(by_tiers(25, [None])).mine) == (26, [])
+
+
+def test_a_cascade_saves_no_latency_by_answers_of_the_journal() -> None:
+    champion = [replace(r, latency_ms=170.0, answered_by=None) for r in by_tiers(55, [])]
+    quick, journalled = by_tiers(25, [170.0] * 30), by_tiers(25, [None] * 30)
+    assert len(paired_by("latency", champion, quick)[1]) == 55
+    assert paired_by("latency", champion, journalled) == ([], [])
+    assert saving_of("latency", champion, journalled, 1).share is None
+    # What the journal answers of the champion is left out of both; the other rows are timed of both.
+    asked = [replace(r, latency_ms=None) if i >= 50 else r for i, r in enumerate(champion)]
+    assert len(paired_by("latency", asked, by_tiers(25, [170.0] * 25 + [None] * 5))[1]) == 50
 
 
 def test_a_call_that_failed_is_neither_cheap_nor_quick() -> None:

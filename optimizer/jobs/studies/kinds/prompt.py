@@ -9,7 +9,7 @@ from typing import Any
 
 from optimizer.core.base.errors import DatasetTooSmall, Fault, InvalidInput
 from optimizer.core.base.phrasing import count, dollars
-from optimizer.core.base.values import Aim, Budget, Spread
+from optimizer.core.base.values import MIN_TIMED, Aim, Budget, Spread
 from optimizer.core.dataset.examples import Example
 from optimizer.core.declaration.prompt_kind import space_policy_faults
 from optimizer.core.evaluation.judging.calibration import judge_of
@@ -44,7 +44,6 @@ from optimizer.core.search.cost_estimate import (
     estimate_study,
     search_budget,
 )
-from optimizer.core.search.objective import MIN_TIMED
 from optimizer.core.search.run_off import RUN_OFF
 from optimizer.core.search.strategy import COPRO, REPLAY, may_write, searched_tiers, writes
 from optimizer.core.search.strategy_calls import Sizes
