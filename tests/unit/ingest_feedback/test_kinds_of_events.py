@@ -169,7 +169,7 @@ class TestMalformed:
             ({**BY_UNIT, "success": True, "tags": {"n": 2**60}}, "2^53"),
             ({**BY_UNIT, "expected": {}}, "/expected must be an object with at least one member"),
             ({**BY_UNIT, "expected": {"title": "x"}}, "/expected has no 'summary'"),
-            ({**BY_UNIT, "expected": {"summary": "x"}, "input": {"text": "y"}}, "/input has no document"),
+            ({**BY_UNIT, "expected": {"summary": "x"}, "input": {"text": "y"}}, "the input 'document' is missing"),
             ({**BY_UNIT, "success": True, "occurred_at": "yesterday"}, "/occurred_at must be a time"),
             ({**BY_UNIT, "success": True, "occurred_at": "2026-11-20T09:00:00"}, "with its zone"),
             ({**BY_UNIT, "success": True, "occurred_at": "2027-01-01T00:00:00Z"}, "future"),
