@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from datetime import datetime
+from datetime import UTC, datetime
 from typing import Annotated, Any
 
 from pydantic import (
@@ -27,7 +27,6 @@ from optimizer.core.base.errors import (
     pointer_of,
     shorten,
 )
-from optimizer.core.feedback.event_kinds import moment
 
 NAMED = 5  # of what is wrong
 Reason = Annotated[str, Field(max_length=2000)]
@@ -157,16 +156,17 @@ def _listed(of: list[Any]) -> str:
     return ", ".join(shorten(str(item), MAX_NAME_CHARS) for item in of[:NAMED])
 
 
-def _storable(at: datetime) -> datetime:
-    if moment(at) is None:
-        raise ValueError("a time after 1970 and before 9999 is needed")
-    return at
+def _in_utc(at: datetime) -> datetime:
+    # Unlike that of an event, a time of a request may be the epoch, which is how some say "from the beginning".
+    if not 1970 <= at.year < 9999:
+        raise ValueError("a time from 1970 on and before 9999 is needed")
+    return at.astimezone(UTC)
 
 
 Name = Annotated[str, Field(min_length=1, max_length=200)]
 Positive = Annotated[float, Field(gt=0)]
 Share = Annotated[float, Field(gt=0, lt=1)]
-Moment = Annotated[AwareDatetime, AfterValidator(_storable)]
+Moment = Annotated[AwareDatetime, AfterValidator(_in_utc)]
 Objects = Annotated[list[dict[str, Any]], BeforeValidator(_few_wrong)]
 EntityTags = Annotated[str | None, Header()]
 """Of If-Match or If-None-Match, as it came."""

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Annotated, Any
 
-from pydantic import AwareDatetime, Field
+from pydantic import Field
 
 from optimizer.core.base.answers import Page, members_of as answer_members
 from optimizer.core.base.errors import NotFound
@@ -37,7 +37,7 @@ USUAL_WINDOW = timedelta(days=1)
 
 class EventsRequest(FamilyPageRequest):
     variant: Annotated[str | None, Field(max_length=200)] = None
-    since: Annotated[AwareDatetime | None, Field(description="Received at or after this time")] = None
+    since: Annotated[Moment | None, Field(description="Received at or after this time")] = None
 
 
 class FindInteractionsRequest(PageRequest):
@@ -85,7 +85,7 @@ def read_feedback(context: Context, request: EventsRequest) -> Page[FeedbackView
             tx,
             family=family,
             variant=request.variant,
-            since=_usable(request.since),
+            since=request.since,
             cursor=request.cursor,
             limit=request.limit,
         )
@@ -116,7 +116,7 @@ def read_interactions(context: Context, request: EventsRequest) -> Page[Interact
             tx,
             family=family,
             variant=request.variant,
-            since=_usable(request.since),
+            since=request.since,
             cursor=request.cursor,
             limit=request.limit,
         )
@@ -223,8 +223,3 @@ def read_interaction(context: Context, request: InteractionRequest) -> Interacti
         later_parts=later_parts,
         sealed=is_sealed,
     )
-
-
-def _usable(since: datetime | None) -> datetime | None:
-    """Times at the ends of the calendar have no UTC form; they mean the beginning of it."""
-    return since if since is None or 1 < since.year < 9999 else None

@@ -114,6 +114,14 @@ def test_an_override_takes_if_match(world: World) -> None:
     assert world.client.put(path, json=body, headers={"If-Match": tag}).status_code == 200
 
 
+def test_times_are_answered_in_utc(world: World) -> None:
+    until = {"variant": world.champion(), "until": "2999-01-01T05:00:00+05:00"}
+    assert world.client.put("/v1/families/triage/overrides/t", json=until).json()["until"] == "2999-01-01T00:00:00Z"
+    window = {"since": "2026-11-20T03:30:00-05:00", "until": "2026-11-20T12:00:00+03:00"}
+    answer = world.get("/v1/found-interactions", params=window).json()
+    assert (answer["since"], answer["until"]) == ("2026-11-20T08:30:00Z", "2026-11-20T09:00:00Z")
+
+
 def test_a_time_at_an_end_of_the_calendar_is_a_fault_that_is_named(world: World) -> None:
     for at in ("9999-12-31T23:59:59-23:59", "0001-01-01T00:00:00+23:59", "9999-12-31T23:59:59Z"):
         window = {"family": "triage", "variant": "v", "from": at, "to": at, "exposed": 1}
@@ -126,6 +134,10 @@ def test_a_time_at_an_end_of_the_calendar_is_a_fault_that_is_named(world: World)
             (422, "/expires_at"),
             (422, "/windows/0/from"),
         ]
+        for path in ("/v1/feedback", "/v1/interactions"):
+            answer = world.get(path, params={"since": at})
+            assert (answer.status_code, answer.json()["errors"][0]["pointer"]) == (422, "/since")
+            assert world.get(path, params={"since": "1970-01-01T00:00:00Z"}).status_code == 200
 
 
 def test_a_family_that_is_no_text_is_a_fault_of_its_window(world: World) -> None:

@@ -177,5 +177,5 @@ def test_more_than_is_read_at_once_is_refused(traffic: Database, asked: dict[str
 
 @pytest.mark.parametrize("asked", [StatsRequest(family=FAMILY), FamiliesStatsRequest(families=FAMILY)])
 def test_a_time_that_no_calendar_has_in_utc_is_refused(asked: Request) -> None:
-    with pytest.raises(ValidationError, match="after 1970"):
+    with pytest.raises(ValidationError, match="before 9999"):
         type(asked).model_validate({**asked.model_dump(), "since": "0001-01-01T00:00:00+14:00"})
