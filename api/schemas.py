@@ -22,11 +22,7 @@ def read_body(model: type[M], value: Any, *, is_missing: bool) -> M:
         raise from_validation([{**fault, "loc": ("body", *fault["loc"])} for fault in faults]) from None
 
 
-class Body(StrictModel, BaseModel):  # named again for the linter, which looks at this file alone
-    model_config = ConfigDict(allow_inf_nan=False)
-
-
-class RenderBody(Body):
+class RenderBody(StrictModel, BaseModel):  # named again for the linter, which looks at this file alone
     unit: Annotated[str, Field(min_length=1, max_length=512)] | None = None
     variables: dict[str, Any]
     history: Annotated[
@@ -47,7 +43,7 @@ class DetentFields(StrictModel):
 class StreamOptions(BaseModel):
     """OpenAI's own."""
 
-    model_config = ConfigDict(extra="allow")
+    model_config = ConfigDict(extra="allow", strict=True)
 
     include_usage: bool = False
 
@@ -58,7 +54,7 @@ class ChatBody(BaseModel):
     With a family, settings such as `temperature` are its Variant's: what a request says of them is not used.
     """
 
-    model_config = ConfigDict(extra="allow", allow_inf_nan=False)
+    model_config = ConfigDict(extra="allow", strict=True, allow_inf_nan=False)
 
     model: Annotated[str, Field(description="The name of a family, else of a model in config/models.yaml")]
     messages: Objects

@@ -89,7 +89,8 @@ def _body_of(request: type[asked.Request], members: frozenset[str]) -> tuple[Any
         name: (field.annotation, field) for name, field in request.model_fields.items() if name in members
     }
     name = request.__name__.removesuffix("Request") + "Body"
-    body = create_model(name, __base__=asked.Request, __doc__=request.__dict__.get("__doc__"), **fields)
+    doc, strict = request.__dict__.get("__doc__"), {"strict": True}
+    body = create_model(name, __base__=asked.Request, __doc__=doc, __cls_kwargs__=strict, **fields)
     return body, any(field.is_required() for field in body.model_fields.values())
 
 

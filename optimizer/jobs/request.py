@@ -27,18 +27,21 @@ from optimizer.core.base.errors import (
     pointer_of,
     shorten,
 )
+from optimizer.core.feedback.event_kinds import TIME
 
 NAMED = 5  # of what is wrong
 Reason = Annotated[str, Field(max_length=2000)]
 
 
 class StrictModel(BaseModel):
-    """Unknown members are refused, each with a fault of its own while they are few: faults of a hostile body are
+    """A part of a JSON body: a value of another type is none that was meant, and is refused.
+
+    Unknown members are refused, each with a fault of its own while they are few: faults of a hostile body are
     counted and not made, since its schema finds twenty thousand of them in one step, which holds up who is served
     meanwhile.
     """
 
-    model_config = ConfigDict(extra="forbid")
+    model_config = ConfigDict(extra="forbid", strict=True, allow_inf_nan=False)
 
     @model_validator(mode="before")
     @classmethod
@@ -60,10 +63,10 @@ class Request(StrictModel):
     """A request to one use case, or to several with equal requests.
 
     Over HTTP a member is in the path where the use case's path names it, in a header where it is marked so, else in the
-    query of a GET or DELETE and in the body of all others.
+    query of a GET or DELETE and in the body of all others. Query and command line have texts, of which values are read.
     """
 
-    model_config = ConfigDict(allow_inf_nan=False, frozen=True)
+    model_config = ConfigDict(strict=False, frozen=True)
 
 
 class PageRequest(Request):
@@ -156,6 +159,13 @@ def _listed(of: list[Any]) -> str:
     return ", ".join(shorten(str(item), MAX_NAME_CHARS) for item in of[:NAMED])
 
 
+def _no_number(value: Any) -> Any:
+    """Pydantic takes seconds since 1970 too, also as text."""
+    if not isinstance(value, datetime) and not (isinstance(value, str) and ":" in value):
+        raise ValueError(f"must be {TIME.holds}")
+    return value
+
+
 def _in_utc(at: datetime) -> datetime:
     # Unlike that of an event, a time of a request may be the epoch, which is how some say "from the beginning".
     if not 1970 <= at.year < 9999:
@@ -166,7 +176,7 @@ def _in_utc(at: datetime) -> datetime:
 Name = Annotated[str, Field(min_length=1, max_length=200)]
 Positive = Annotated[float, Field(gt=0)]
 Share = Annotated[float, Field(gt=0, lt=1)]
-Moment = Annotated[AwareDatetime, AfterValidator(_in_utc)]
+Moment = Annotated[AwareDatetime, Field(strict=False), BeforeValidator(_no_number), AfterValidator(_in_utc)]
 Objects = Annotated[list[dict[str, Any]], BeforeValidator(_few_wrong)]
 EntityTags = Annotated[str | None, Header()]
 """Of If-Match or If-None-Match, as it came."""

@@ -18,7 +18,7 @@ from optimizer.core.scheduling.monthly_budget import under
 from optimizer.core.views.evaluation import EvaluationRun
 from optimizer.core.views.forgetting import ForgetRun
 from optimizer.jobs.context import Context
-from optimizer.jobs.request import Request
+from optimizer.jobs.request import StrictModel
 from optimizer.jobs.studies.evaluations.plan_evaluation import calls_at_most
 from optimizer.jobs.studies.read_spending import left_this_month
 from optimizer.ports import Transaction
@@ -33,7 +33,7 @@ _UNKNOWN: Mapping[type[QueuedRun], str] = {
 }
 
 
-class RunBudgetBody(Request):
+class RunBudgetBody(StrictModel):
     usd: Annotated[float, Field(ge=0)] | None = None
     calls: Annotated[int, Field(ge=0)] | None = None
 

@@ -50,7 +50,7 @@ from optimizer.jobs.context import Context
 from optimizer.jobs.dataset.build_dataset import load_examples, train_examples
 from optimizer.jobs.families.check_models import require_known_models
 from optimizer.jobs.ids import new_id
-from optimizer.jobs.request import FamilyRequest, Name, Positive, Request
+from optimizer.jobs.request import FamilyRequest, Name, Positive, StrictModel
 from optimizer.jobs.studies.kinds.kind import CheckedStudyRequest, StudyPlan, study_kind
 from optimizer.jobs.studies.read_spending import left_this_month
 from optimizer.ports import ModelCatalogue, Store, Transaction
@@ -59,7 +59,7 @@ DEFAULT_CALLS = 1000
 DEFAULT_BUDGET = Budget(calls=DEFAULT_CALLS)  # where no cap is given, since no study may spend without a limit
 
 
-class BudgetBody(Request):
+class BudgetBody(StrictModel):
     usd: Annotated[float, Field(ge=0)] | None = None
     calls: Annotated[int, Field(ge=0)] | None = None
     minutes: Positive | None = None

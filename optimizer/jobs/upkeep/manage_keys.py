@@ -15,7 +15,7 @@ from optimizer.core.base.errors import Conflict, Fault, InvalidInput, NotFound, 
 from optimizer.core.base.phrasing import when
 from optimizer.core.serving.access import Access, LimitsRecord, Role, access_of, hash_of
 from optimizer.jobs.context import Context
-from optimizer.jobs.request import Moment, Name, Positive, Request
+from optimizer.jobs.request import Moment, Name, Positive, Request, StrictModel
 from optimizer.ports import CallerRecord, Clock, KeyRecord, Limited, Store, Transaction
 
 MAX_NAME_CHARS = 100
@@ -73,7 +73,7 @@ class KeyReport:
     next: str = ""
 
 
-class KeyLimitsBody(Request):
+class KeyLimitsBody(StrictModel):
     requests_per_minute: Annotated[int, Field(gt=0)] | None = None
     calls_per_day: Annotated[int, Field(gt=0, description="Model calls on the wire")] | None = None
     usd_per_day: Positive | None = None

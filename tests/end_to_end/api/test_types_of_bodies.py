@@ -1,0 +1,74 @@
+"""A value of another type than the route declares is refused with its place: what it was to mean cannot be guessed."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+
+from api.gateway.chat_body import read_chat
+from optimizer.core.base.errors import InvalidInput
+from tests.cases import named
+from tests.worlds.api_world import World, make_home, serving
+
+TRIAGE = "/v1/families/triage"
+CHAT = {"model": "triage", "messages": [{"role": "user", "content": "x"}]}
+
+
+@pytest.fixture(scope="module")
+def world(tmp_path_factory: pytest.TempPathFactory) -> Iterator[World]:
+    with serving(make_home(tmp_path_factory.mktemp("home"))) as running:
+        yield running
+
+
+@named(
+    ("method", "path", "body", "pointer"),
+    {
+        "a word for true": ("POST", f"{TRIAGE}/examples", {"rows": [], "curated": "on"}, "/curated"),
+        "one for true": ("POST", f"{TRIAGE}/examples", {"rows": [], "curated": 1}, "/curated"),
+        "a word for false": ("PUT", f"{TRIAGE}/schedule", {"on": "no"}, "/on"),
+        "text for true": ("POST", f"{TRIAGE}/rollouts", {"variant": "v", "dry_run": "true"}, "/dry_run"),
+        "text for a whole number": ("POST", f"{TRIAGE}/studies", {"seed": "5"}, "/seed"),
+        "true for a whole number": ("POST", f"{TRIAGE}/studies", {"seed": True}, "/seed"),
+        "true for a count": ("POST", f"{TRIAGE}/judge/scores", {"n": True}, "/n"),
+        "text for a number": ("POST", f"{TRIAGE}/rollouts", {"variant": "v", "margin": "0.1"}, "/margin"),
+        "text in a list": ("POST", f"{TRIAGE}/rollouts", {"variant": "v", "ladder": ["0.5"]}, "/ladder/0"),
+        "text in a part": ("POST", f"{TRIAGE}/studies", {"budget": {"calls": "5"}}, "/budget/calls"),
+        "text in a run's part": ("POST", f"{TRIAGE}/judge/scores", {"budget": {"usd": "5"}}, "/budget/usd"),
+        "text in a key's part": (
+            "POST",
+            "/v1/keys",
+            {"name": "k", "roles": ["serve"], "limits": {"calls_per_day": "5"}},
+            "/limits/calls_per_day",
+        ),
+        "seconds for a time": ("PUT", f"{TRIAGE}/overrides/u", {"variant": "v", "until": 1900000000}, "/until"),
+        "text of seconds": ("PUT", f"{TRIAGE}/overrides/u", {"variant": "v", "until": "1900000000"}, "/until"),
+        "seconds in a query": ("GET", "/v1/feedback?since=1900000000", None, "/since"),
+    },
+)
+def test_a_route_refuses_a_value_of_another_type(world: World, method: str, path: str, body: Any, pointer: str) -> None:
+    answer = world.client.request(method, path, json=body)
+    assert (answer.status_code, [fault["pointer"] for fault in answer.json()["errors"]]) == (422, [pointer])
+
+
+def test_a_whole_number_is_a_number_and_a_query_has_texts_alone(world: World) -> None:
+    made = world.post("/v1/keys/nobody/rotate", {"grace_s": 60})
+    assert made.status_code == 404
+    assert world.get("/v1/found-interactions?failed=true&limit=5&score_at_most=1").status_code == 200
+
+
+@pytest.mark.parametrize(
+    ("more", "pointer"),
+    [
+        ({"n": "1"}, "/n"),
+        ({"n": True}, "/n"),
+        ({"stream": "yes"}, "/stream"),
+        ({"stream": 0}, "/stream"),
+        ({"stream_options": {"include_usage": 1}}, "/stream_options/include_usage"),
+    ],
+)
+def test_a_chat_does_as_well(more: dict[str, Any], pointer: str) -> None:
+    with pytest.raises(InvalidInput) as refused:
+        read_chat({**CHAT, **more})
+    assert [fault["pointer"] for fault in refused.value.members["errors"]] == [pointer]
