@@ -73,7 +73,8 @@ def variables_for(variant: Variant) -> st.SearchStrategy[dict[str, Any]]:
     tricky = texts | st.sampled_from(
         ["{{document}}", "{{", "}}", "\\1 \\g<0>", *("{{" + name + "}}" for name in variant.variables)]
     )
-    return st.fixed_dictionaries({name: tricky | json_values for name in variant.variables})
+    values = json_values.filter(lambda value: value is not None)  # null is none
+    return st.fixed_dictionaries({name: tricky | values for name in variant.variables})
 
 
 histories = st.lists(

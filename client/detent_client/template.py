@@ -74,7 +74,7 @@ class Template:
         inputs: what may be given although no message uses it, with limits of texts.
     """
 
-    __slots__ = ("_first_turn_at", "_length", "_limits", "_messages", "_needed", "_uses", "known", "names")
+    __slots__ = ("_first_turn_at", "_length", "_limits", "_messages", "_uses", "known", "names")
 
     def __init__(self, messages: Iterable[Mapping[str, Any]], inputs: Mapping[str, Any] | None = None) -> None:
         """Raises ValueError for what are no open messages, or no inputs."""
@@ -82,7 +82,6 @@ class Template:
         uses = Counter(name for message in self._messages for name in message.pieces[1::2])
         self.names = tuple(uses)
         self._uses = tuple(uses.items())
-        self._needed = frozenset(uses)
         self.known = frozenset([*uses, *(inputs or ())])
         self._limits = {name: limit for name, given in (inputs or {}).items() if (limit := _limit_of(given))}
         self._length = sum(len(message.members.get("content", "")) for message in self._messages)
@@ -103,7 +102,8 @@ class Template:
         truncated: tuple[str, ...] = ()
         if self._limits:
             variables, truncated = self._limited(variables)
-        if history or not self.known.issuperset(variables) or not variables.keys() >= self._needed:
+        is_whole = all(variables.get(name) is not None for name in self.names)
+        if history or not is_whole or not self.known.issuperset(variables):
             self._check(variables, history)
         texts = {name: value_text(name, variables[name]) for name in self.names}
         self._check_length(texts, history)
@@ -112,7 +112,7 @@ class Template:
     def fill_anyhow(self, variables: Variables, history: History = ()) -> Rendering:
         """For a fallback, which must answer: what is missing stays open, what is unknown or no message is left out."""
         texts = {name: "{{" + name + "}}" for name in self.names}
-        texts |= {name: _any_text(variables[name]) for name in self.names if name in variables}
+        texts |= {name: _any_text(variables[name]) for name in self.names if variables.get(name) is not None}
         return Rendering(self._with_turns(texts, [turn for turn in history if _is_turn(turn)]))
 
     def _with_turns(self, texts: Mapping[str, str], history: History) -> list[Message]:
@@ -142,7 +142,10 @@ class Template:
         return {**variables, **cut}, tuple(long)
 
     def _check(self, variables: Variables, history: History) -> None:
-        faults = [(f"/variables/{name}", f"{name!r} is missing") for name in self.names if name not in variables]
+        absent = [name for name in self.names if variables.get(name) is None]
+        faults = [
+            (f"/variables/{name}", f"{name!r} is {'null' if name in variables else 'missing'}") for name in absent
+        ]
         faults += [(f"/variables/{name}", f"{name!r} is unknown") for name in variables if name not in self.known]
         turns = [i for i, turn in enumerate(history) if not _is_turn(turn)]
         faults += [(f"/history/{i}", f"turn {i} of the history is no chat message") for i in turns]

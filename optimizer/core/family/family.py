@@ -280,14 +280,13 @@ class Family(Declaration):
         return {name: input[name] for name in self.inputs if name in input}
 
     def example_faults(self, variant: Variant) -> list[Fault]:
-        """Few-shot examples of a Variant that lack an input, or have another."""
+        """Few-shot examples of a Variant that lack an input, or have another; null is no input."""
         known = ", ".join(self.inputs)
+        inputs = [[name for name, value in example.input.items() if value is not None] for example in variant.examples]
         return [
-            Fault(
-                pointer=f"/examples/{i}/input", detail=f"has {', '.join(example.input) or 'nothing'}; needed: {known}"
-            )
-            for i, example in enumerate(variant.examples)
-            if set(example.input) != set(self.inputs)
+            Fault(pointer=f"/examples/{i}/input", detail=f"has {', '.join(names) or 'nothing'}; needed: {known}")
+            for i, names in enumerate(inputs)
+            if set(names) != set(self.inputs)
         ]
 
     @property

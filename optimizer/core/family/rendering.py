@@ -148,8 +148,8 @@ def fill(
 ) -> list[Message]:
     """Open messages with every variable replaced once, left to right: a ``{{name}}`` inside a value stays as it is.
 
-    Texts go in as they are, other values as JSON. Earlier turns stand where {role: history} stands, else before the
-    last user message, after the examples.
+    Texts go in as they are, other values as JSON; null is no value. Earlier turns stand where {role: history} stands,
+    else before the last user message, after the examples.
 
     Args:
         declared: names that may be given although these messages do not use them (a Family's inputs); None: none but
@@ -169,9 +169,12 @@ def fill(
     known = dict.fromkeys([*used, *(declared or ())])
     wanted = f"the prompt asks for {', '.join(known) or 'none'}"
     faults = [
-        Fault(pointer=pointer_of(["variables", n]), detail=f"variable {n!r} is missing; the prompt asks for it")
+        Fault(
+            pointer=pointer_of(["variables", n]),
+            detail=f"variable {n!r} is {'null' if n in variables else 'missing'}; the prompt asks for it",
+        )
         for n in used
-        if n not in variables
+        if variables.get(n) is None
     ]
     faults += first_alike(
         [n for n in variables if n not in known],

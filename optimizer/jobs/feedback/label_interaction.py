@@ -8,7 +8,7 @@ from typing import Any
 
 from optimizer.core.base.errors import Conflict, Fault, InvalidInput, NotFound
 from optimizer.core.dataset.examples import make_example
-from optimizer.core.family.family import Family
+from optimizer.core.family.family import Family, kind_of
 from optimizer.core.family.masking import Masker
 from optimizer.core.family.rendering import expected_text, parse_output, with_own_labels
 from optimizer.core.family.settings import Output
@@ -68,11 +68,18 @@ def label_interaction(
                     f"Of interaction {interaction.id!r} the input {', '.join(missing)} is no longer kept. Answer"
                     " keep_back."
                 )
+            correct = _expected(family, interaction, expected, as_answered)
+            fault = kind_of(family).example_fault(family, family.declared_inputs(inputs), correct)
+            if fault is not None:
+                raise InvalidInput(
+                    f"Interaction {interaction.id!r} can be no example: {fault}. Answer keep_back: detent review answer"
+                    f" {review} keep_back"
+                )
             example = make_example(
                 id=f"ia_{interaction.id}",
                 family=family.name,
                 input=family.declared_inputs(inputs),
-                expected=Masker(family.privacy.rules).mask(_expected(family, interaction, expected, as_answered)),
+                expected=Masker(family.privacy.rules).mask(correct),
                 origin="interaction",
                 released=True,
                 created_at=now,

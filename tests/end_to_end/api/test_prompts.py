@@ -210,3 +210,13 @@ def test_a_candidate_leaves_the_snapshot_with_its_lease(tmp_path: Path) -> None:
         clock.pass_seconds(61)
         after = world.get("/v1/snapshot", headers={"If-None-Match": first.headers["etag"]})
         assert (after.status_code, after.json()["families"]["triage"]["rollout"]) == (200, None)
+
+
+def test_null_is_no_value_of_a_variable(world: World) -> None:
+    answer = world.post("/v1/families/triage/render", {"variables": {"text": None}})
+    assert (answer.status_code, [fault["pointer"] for fault in answer.json()["errors"]]) == (422, ["/variables/text"])
+    assert "'text' is null" in answer.json()["detail"]
+    shot = {"id": "e", "input": {"text": None}, "output": "billing"}
+    messages = [{"role": "user", "content": "{{text}}"}]
+    made = world.post("/v1/families/triage/variants", {"messages": messages, "examples": [shot]})
+    assert (made.status_code, made.json()["errors"][0]["pointer"]) == (422, "/examples/0/input")

@@ -254,6 +254,15 @@ def test_an_answer_to_what_examples_of_two_splits_say_becomes_none_and_can_be_ke
     assert place.answer("rv_9", "keep_back").answer == "keep_back"
 
 
+@pytest.mark.parametrize("value", [1795, None, ""])
+def test_an_answer_to_what_no_example_may_ask_becomes_none(place: Place, value: Any) -> None:
+    place.report("in_9", input={"document": value})
+    place.open("rv_9", LABEL_INTERACTION, "in_9")
+    with pytest.raises(InvalidInput, match=r"the input 'document' is .*review answer rv_9 keep_back"):
+        place.answer("rv_9", as_answered=True)
+    assert sum(place.examples().values()) == 0
+
+
 def test_an_answer_to_what_a_retired_family_has_sealed_becomes_no_example(place: Place) -> None:
     letter = next(t for i in range(9) if split_of(group_of({"document": (t := f"letter {i}")}, None)) != "holdout")
     place.keep("holdout", letter)

@@ -89,6 +89,7 @@ CASES: dict[str, Case] = {
     "turns with tools": (variant(), PLAIN, {"message": "m"}, [CALL, {**CALLED, "content": "42"}]),
     "a name beside the content": (variant({**ANN, "content": "{{message}}"}), PLAIN, {"message": "m"}, []),
     "a missing variable": (variant(), PLAIN, {}, []),
+    "a variable that is null": (variant(), PLAIN, {"message": None, "context": None}, []),
     "an unknown variable": (variant(), PLAIN, {"message": "m", "mesage": "x"}, []),
     "a turn that is none": (variant(), PLAIN, {"message": "m"}, [{"role": "examples"}, TURNS[0], "hello"]),
     "everything wrong at once": (variant(), PLAIN, {"other": 1}, [{"content": "x"}]),
