@@ -19,6 +19,8 @@ History = Sequence[Mapping[str, Any]]  # earlier turns of a conversation
 
 VARIABLE = re.compile(r"\{\{\s*([a-zA-Z_][a-zA-Z0-9_]*)\s*\}\}")
 CHAT_ROLES = ("system", "developer", "user", "assistant", "tool")
+# What a turn may have instead of a content.
+NO_CONTENT = ("tool_calls", "function_call", "refusal", "reasoning_content", "thinking_blocks")
 MAX_CHARS = 16 * 1024 * 1024
 
 
@@ -201,4 +203,8 @@ def _limit_of(given: Any) -> TextLimit | None:
 
 
 def _is_turn(turn: Any) -> bool:
-    return isinstance(turn, Mapping) and turn.get("role") in CHAT_ROLES
+    if not isinstance(turn, Mapping) or turn.get("role") not in CHAT_ROLES:
+        return False
+    content = turn.get("content")
+    has_other = any(turn.get(name) is not None for name in NO_CONTENT)
+    return isinstance(content, (str, list, tuple)) or (content is None and has_other)

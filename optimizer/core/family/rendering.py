@@ -25,7 +25,7 @@ from optimizer.core.dataset.examples import Example
 from optimizer.core.family.family import Family
 from optimizer.core.family.parsers import parser_of
 from optimizer.core.family.settings import Output
-from optimizer.core.family.variant import CHAT_ROLES, VARIABLE, FewShot, Message, Variant
+from optimizer.core.family.variant import CHAT_ROLES, VARIABLE, FewShot, Message, Variant, turn_faults
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -353,8 +353,8 @@ def _last_user(messages: Sequence[Message]) -> int:
 
 
 def _history_faults(history: Sequence[Message]) -> list[Fault]:
-    wrong = [i for i, turn in enumerate(history) if not isinstance(turn, Mapping) or turn.get("role") not in CHAT_ROLES]
-    needed = f"is no chat message; give role ({', '.join(CHAT_ROLES)}) and content"
+    wrong = [i for i, turn in enumerate(history) if any(True for _ in turn_faults(turn))]
+    needed = f"is no chat message; give role ({', '.join(CHAT_ROLES)}) and content (a text, or parts)"
     return first_alike(
         wrong,
         lambda i: Fault(pointer=f"/history/{i}", detail=f"turn {i} of the history {needed}"),

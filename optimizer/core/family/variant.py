@@ -114,6 +114,22 @@ VARIABLE = re.compile(r"\{\{\s*([a-zA-Z_][a-zA-Z0-9_]*)\s*\}\}")
 # Roles of a message that is sent; some servers write any role into the prompt.
 CHAT_ROLES = ("system", "developer", "user", "assistant", "tool")
 ROLES = ("system", "user", "assistant", "examples", "history")
+# What a turn may have instead of a content.
+NO_CONTENT = ("tool_calls", "function_call", "refusal", "reasoning_content", "thinking_blocks")
+
+
+def turn_faults(turn: Any) -> Iterator[Fault]:
+    """Why this is no turn of a chat, with places in it. What parts of a content may be is not looked at."""
+    if not isinstance(turn, Mapping):
+        yield Fault(pointer="", detail="a turn is an object")
+        return
+    if turn.get("role") not in CHAT_ROLES:
+        yield Fault(pointer="/role", detail=f"must be one of {', '.join(CHAT_ROLES)}")
+    content = turn.get("content")
+    has_other = any(turn.get(name) is not None for name in NO_CONTENT)
+    if not isinstance(content, str | list | tuple) and (content is not None or not has_other):
+        yield Fault(pointer="/content", detail="a content is a text, or a list of parts; null only beside tool_calls")
+
 
 Source = Literal["file", "study", "person", "import", "environment", "draft"]
 DRAFT: Source = "draft"  # a text that a person tried and did not save: no list shows it

@@ -10,11 +10,11 @@ history, which come after.
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from optimizer.core.base.errors import Fault, InvalidInput
-from optimizer.core.family.variant import CHAT_ROLES, SETTINGS, Message, Variant
+from optimizer.core.family.variant import SETTINGS, Message, Variant, turn_faults
 
 MESSAGE = (
     "role",
@@ -74,12 +74,11 @@ def chat_faults(messages: Sequence[Mapping[str, Any]], params: Mapping[str, Any]
         params: ``tools``, ``tool_choice`` and ``response_format``, where they are given.
     """
     for i, message in enumerate(messages):
-        yield from _content_faults(message.get("content"), f"/messages/{i}/content")
         # Members of another shape than OpenAI's: what a client library makes of them is not foreseen, and it is no
         # fault of the provider.
         pointer = f"/messages/{i}"
-        if message.get("role") not in CHAT_ROLES:
-            yield Fault(pointer=f"{pointer}/role", detail=f"must be one of {', '.join(CHAT_ROLES)}")
+        yield from (replace(fault, pointer=pointer + fault.pointer) for fault in turn_faults(message))
+        yield from _part_faults(message.get("content"), f"{pointer}/content")
         for name in _TEXTS:
             if not isinstance(message.get(name), str | None):
                 yield Fault(pointer=f"{pointer}/{name}", detail="a text is needed")
@@ -122,13 +121,8 @@ def format_faults(response_format: Any, pointer: str = "/response_format") -> It
         yield Fault(pointer=f"{pointer}/json_schema", detail="an object with name and schema is needed")
 
 
-def _content_faults(content: Any, pointer: str) -> Iterator[Fault]:
-    if content is None or isinstance(content, str):
-        return
-    if not isinstance(content, list | tuple):
-        yield Fault(pointer=pointer, detail="a content is a text, or a list of parts")
-        return
-    for i, part in enumerate(content):
+def _part_faults(content: Any, pointer: str) -> Iterator[Fault]:
+    for i, part in enumerate(content if isinstance(content, list | tuple) else ()):
         detail = _part_fault(part)
         if detail is not None:
             yield Fault(pointer=f"{pointer}/{i}", detail=detail)

@@ -47,7 +47,7 @@ def test_whatever_of_a_message_reaches_the_model_is_part_of_what_is_paid_for(mem
     nested = {"x": "y" * 1000}
     lists: dict[str, Any] = {"tool_calls": [nested], "thinking_blocks": [nested], "function_call": nested}
     value = lists.get(member, "y" * 1000)
-    long = replace(request("a", max_tokens=1), messages=[{"role": "user", "content": None, member: value}])
+    long = replace(request("a", max_tokens=1), messages=[{"role": "user", "content": "", member: value}])
     assert wire_messages(long.messages)[0][member] == value
     assert reservation_usd(long, PRICE) >= (1000 + 16 + 10) / 1e6
 

@@ -116,10 +116,15 @@ def test_a_content_that_somebody_would_fetch_is_no_content(content: Any) -> None
 @pytest.mark.parametrize("name", [member for member in MESSAGE if member not in ("role", "content")])
 def test_a_member_of_a_message_has_openais_shape_or_is_null(name: str) -> None:
     for odd in (5, [5], {"a": 1} if name != "function_call" else "x"):
-        assert [fault.pointer for fault in chat_faults([{"role": "assistant", name: odd}], {})] == [
+        assert [fault.pointer for fault in chat_faults([{"role": "assistant", "content": "", name: odd}], {})] == [
             f"/messages/0/{name}"
         ]
-    assert list(chat_faults([{"role": "assistant", name: None}], {})) == []
+    assert list(chat_faults([{"role": "assistant", "content": "", name: None}], {})) == []
+
+
+@pytest.mark.parametrize("turn", [{}, {"content": None}, {"content": 5}, {"content": None, "tool_calls": None}])
+def test_a_turn_without_a_content_is_none(turn: dict[str, Any]) -> None:
+    assert [fault.pointer for fault in chat_faults([{"role": "assistant", **turn}], {})] == ["/messages/0/content"]
 
 
 def test_text_images_and_audio_inside_the_request_are_sent() -> None:

@@ -92,6 +92,18 @@ CASES: dict[str, Case] = {
     "a variable that is null": (variant(), PLAIN, {"message": None, "context": None}, []),
     "an unknown variable": (variant(), PLAIN, {"message": "m", "mesage": "x"}, []),
     "a turn that is none": (variant(), PLAIN, {"message": "m"}, [{"role": "examples"}, TURNS[0], "hello"]),
+    "turns without a content": (
+        variant(),
+        PLAIN,
+        {"message": "m"},
+        [
+            {"role": "user"},
+            {"role": "user", "content": 5},
+            {**CALL, "tool_calls": None},
+            {"role": "assistant", "content": None, "refusal": "No."},
+            {"role": "user", "content": [{"type": "text", "text": "x"}]},
+        ],
+    ),
     "everything wrong at once": (variant(), PLAIN, {"other": 1}, [{"content": "x"}]),
     "a text that is cut": (variant(), BOUNDS, {"message": "x" * 15 + "äöü\U0001f4a7yz" + "tail"}, []),
     "a text as long as it may be": (variant(), BOUNDS, {"message": "x" * 20, "note": "12345"}, []),
