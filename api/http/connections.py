@@ -19,8 +19,8 @@ from api.http.body_limits import length_of
 from api.http.deadlines import Deadlines
 from api.http.door import Door
 from api.http.exchange import Exchange, fill_scope
-from api.http.problems import raw_response
-from api.http.received import Pauses, ReceiveBuffer, head_without_upgrade, write_no_further_ahead
+from api.http.problems import MalformedRequest, raw_response
+from api.http.received import Pauses, ReceiveBuffer, head_without_upgrade, unreadable, write_no_further_ahead
 from optimizer.core.base.errors import DetentError
 
 MOST_PIECES = 16  # of a request that one turn parses: a hostile body may seem to end thousands of times
@@ -82,13 +82,15 @@ class TimedProtocol(HttpToolsProtocol):
     def _take(self, piece: bytes) -> None:
         """Parses it, and ends the connection where this was too much."""
         self._deadlines.n_header_bytes += len(piece)
-        self._parse(piece)
-        if self._deadlines.reading is None or self.transport.is_closing():
-            return
-        cycle = self.cycle if self._deadlines.reading == "body" else None
-        if (refusal := self._deadlines.too_much()) is not None:
+        refusal = self._deadlines.too_much() if self._deadlines.reading == "headers" else None
+        if refusal is None:
+            self._parse(piece)
+            if not self._deadlines.reads_body or self.transport.is_closing():
+                return
+            refusal = self._deadlines.too_much()
+        if refusal is not None:
             self._refuse(refusal)
-        elif cycle is not None and cycle.response_complete and self._deadlines.unused(len(piece)):
+        elif self.cycle is not None and self.cycle.response_complete and self._deadlines.unused(len(piece)):
             self._linger()
 
     def _parse(self, piece: bytes) -> None:
@@ -97,13 +99,11 @@ class TimedProtocol(HttpToolsProtocol):
         except httptools.HttpParserUpgrade:
             method, version = self.parser.get_method(), self.parser.get_http_version()
             if method == b"CONNECT":
-                self.send_400_response("CONNECT is for proxies.")
-                return
+                return self._refuse(MalformedRequest("CONNECT is for proxies, and this server is none."))
             self.parser = httptools.HttpRequestParser(self)  # the other one may have come to its end
             self._parse(head_without_upgrade(method, self.url, version, self.headers))
-        except httptools.HttpParserError:
-            self.logger.warning("Invalid HTTP request received.")
-            self.send_400_response("Invalid HTTP request received.")
+        except httptools.HttpParserError as error:
+            self._refuse(unreadable(error))
 
     def on_message_begin(self) -> None:
         self._received.n_declared = 0
@@ -122,11 +122,11 @@ class TimedProtocol(HttpToolsProtocol):
     def on_headers_complete(self) -> None:
         if self.parser.should_upgrade():
             return  # the head is parsed again without that
-        self._deadlines.begin("body", self.loop.time())
         version, scope = self.parser.get_http_version(), cast(Scope, self.scope)
         fill_scope(scope, self.parser.get_method(), self.url, version)
         keep_alive = version != "1.0" and self.parser.should_keep_alive()
         self.cycle = Exchange(scope, self, self.server_state.default_headers, self.expect_100_continue, keep_alive)
+        self._deadlines.begin("body", self.loop.time())
         task = self.loop.create_task(self.cycle.run(self.app))
         task.add_done_callback(self.tasks.discard)
         self.tasks.add(task)

@@ -32,6 +32,10 @@ class Deadlines:
         self.reading, self.since, self.idle_since = what, now, None
         self.n_header_bytes = self.n_unused_bytes = 0
 
+    @property
+    def reads_body(self) -> bool:
+        return self.reading == "body" and self.refused_at is None
+
     def too_much(self) -> DetentError | None:
         """What refuses more of a head, or of what is no content of a body."""
         if self.n_header_bytes <= MAX_HEADER_BYTES:

@@ -33,6 +33,10 @@ class MalformedBody(errors.InvalidInput, slug="malformed-body"):
     """A body that is no JSON, or holds what JSON cannot keep."""
 
 
+class MalformedRequest(errors.DetentError, slug="malformed-request"):
+    """What came over the connection is no request of HTTP/1.1."""
+
+
 class InvalidContext(errors.InvalidInput, slug="invalid-context", title="Invalid evaluation context"):
     """The context of an OpenFeature evaluation is no object, or its targeting key no text."""
 
@@ -93,6 +97,14 @@ PROBLEMS: Mapping[type[errors.DetentError], tuple[int, str]] = {
         (
             "The body is not the UTF-8 JSON that was announced, or holds values that no JSON reader keeps (NaN, U+0000,"
             " integers beyond 2^53). Correct what `detail` and `errors` name."
+        ),
+    ),
+    MalformedRequest: (
+        400,
+        (
+            "What came is no request of HTTP/1.1, so it was not read, and the connection is closed: an address with"
+            " other characters than ASCII, a length that is none or stands beside Transfer-Encoding, a broken line."
+            " `detail` says what the reader met."
         ),
     ),
     InvalidContext: (
@@ -337,10 +349,11 @@ def raw_response(error: errors.DetentError) -> bytes:
     """The final error of a connection whose request was not fully read, so its id is unknown."""
     request_id, status = new_request_id(), HTTPStatus(status_of(error))
     log.debug("connection refused", request_id=request_id, status=int(status), detail=error.detail)
+    retry = "retry-after: 1\r\n" if status in (408, 429, 503) else ""
     body = json.dumps(document(error, request_id=request_id)).encode()
     head = (
         f"HTTP/1.1 {int(status)} {status.phrase}\r\ncontent-type: {MEDIA_TYPE}\r\ncontent-length: {len(body)}\r\n"
-        f"x-request-id: {request_id}\r\nretry-after: 1\r\nconnection: close\r\n\r\n"
+        f"x-request-id: {request_id}\r\n{retry}connection: close\r\n\r\n"
     )
     return head.encode() + body
 

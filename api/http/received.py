@@ -6,6 +6,10 @@ import asyncio
 import socket
 from collections.abc import Sequence
 
+import httptools
+
+from api.http.problems import MalformedRequest
+
 UNSENT_BYTES = 64 * 1024  # of an answer that the system buffers before the client reads; its default is megabytes
 END = b"\r\n\r\n"  # ends a head, and a body in chunks; llhttp takes nothing else
 
@@ -81,3 +85,10 @@ def head_without_upgrade(method: bytes, url: bytes, version: str, headers: Seque
     """
     lines = [b"%b: %b" % header for header in headers if header[0] not in (b"connection", b"upgrade")]
     return b"\r\n".join((b"%b %b HTTP/%b" % (method, url, version.encode()), b"connection: close", *lines, b"", b""))
+
+
+def unreadable(error: httptools.HttpParserError) -> MalformedRequest:
+    """What is said of bytes that llhttp cannot read."""
+    # What a callback met is the address, which may name a person and is not quoted.
+    why = "its address cannot be read" if isinstance(error, httptools.HttpParserCallbackError) else str(error)
+    return MalformedRequest(f"This is no request of HTTP: {why}. An address is ASCII, with %-codes.")

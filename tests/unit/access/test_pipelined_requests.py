@@ -5,6 +5,7 @@ where one ends, and what ends one that does not.
 from __future__ import annotations
 
 import asyncio
+import json
 from collections.abc import Callable, Coroutine
 from functools import wraps
 from itertools import count
@@ -15,6 +16,7 @@ import uvicorn
 from uvicorn.server import ServerState
 
 from api.http.connections import TimedProtocol
+from api.http.deadlines import MAX_HEADER_BYTES
 from api.http.door import Door
 from optimizer.host.config import ServerLimits
 
@@ -304,8 +306,67 @@ async def test_connect_is_refused_and_is_the_last() -> None:
             b"CONNECT %b HTTP/1.1\r\nHost: a\r\nContent-Length: 9\r\n\r\n" % target + get("/behind")
         )
         await steps()
-        assert (app.requests, wire.is_closed) == ([], True)
-        assert wire.written.startswith(b"HTTP/1.1 400")
+        assert (app.requests, wire.has_eof) == ([], True)
+        assert problem_on(wire)["type"] == "/problems/malformed-request"
+
+
+def problem_on(wire: Wire) -> Any:
+    """The one answer there is, which is a problem document with its id."""
+    head, _, body = wire.written.partition(b"\r\n\r\n")
+    problem, lines = json.loads(body), head.decode().lower().split("\r\n")
+    assert lines[0].startswith(f"http/1.1 {problem['status']} ")
+    assert {"content-type: application/problem+json", f"x-request-id: {problem['request_id']}"} <= set(lines)
+    return problem
+
+
+@pytest.mark.parametrize("behind", [False, True])
+@pytest.mark.parametrize(
+    "sent",
+    [
+        "GET /x?unit=ä HTTP/1.1\r\nHost: a\r\n\r\n".encode(),
+        b"POST /x HTTP/1.1\r\nHost: a\r\nContent-Length: -5\r\n\r\n",
+        b"POST /x HTTP/1.1\r\nHost: a\r\nContent-Length: 2\r\nTransfer-Encoding: chunked\r\n\r\n",
+        b"what is this\r\n\r\n",
+        b"GET http://[ HTTP/1.1\r\nHost: a\r\n\r\n",
+    ],
+)
+@on_a_loop
+async def test_what_is_no_request_is_answered_with_a_problem_and_is_the_last(sent: bytes, behind: bool) -> None:
+    app = Application()
+    app.may_answer.set()
+    connection, wire = Connections(app).one()
+    if behind:
+        connection.data_received(get("/before"))
+        await steps()
+        assert (app.paths, wire.written.count(b"HTTP/1.1 200")) == (["/before"], 1)
+        wire.written = b""
+    connection.data_received(sent + get("/behind"))
+    await steps()
+    problem = problem_on(wire)
+    assert "http://[" not in problem["detail"]
+    assert (problem["status"], problem["type"], "retry-after" in wire.written.decode().lower()) == (
+        400,
+        "/problems/malformed-request",
+        False,
+    )
+    assert (app.paths, wire.has_eof) == (["/before"] if behind else [], True)
+
+
+@pytest.mark.parametrize("n_pieces", [1, 3])
+@pytest.mark.parametrize(("n_bytes", "status"), [(MAX_HEADER_BYTES, 200), (MAX_HEADER_BYTES + 1, 431), (100_000, 431)])
+@on_a_loop
+async def test_a_head_has_so_many_bytes_at_most_however_it_comes(n_bytes: int, status: int, n_pieces: int) -> None:
+    app = Application()
+    app.may_answer.set()
+    connection, wire = Connections(app).one()
+    start, end = b"GET /x HTTP/1.1\r\nHost: a\r\nLong: ", b"\r\n\r\n"
+    head = start + b"x" * (n_bytes - len(start) - len(end)) + end
+    step = -(-len(head) // n_pieces)
+    for at in range(0, len(head), step):
+        connection.data_received(head[at : at + step])
+    await steps()
+    assert wire.written.startswith(b"HTTP/1.1 %d " % status)
+    assert (wire.written.count(b"HTTP/1.1 "), len(app.requests)) == (1, int(status == 200))
 
 
 CHUNKED = b"POST /long HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n"
