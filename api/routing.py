@@ -11,7 +11,7 @@ from typing import Annotated, Any, NoReturn
 from fastapi import APIRouter, Depends, Request, Response
 from fastapi.datastructures import DefaultPlaceholder
 from fastapi.routing import APIRoute
-from fastapi.utils import create_model_field
+from fastapi.utils import create_model_field, is_body_allowed_for_status_code as has_body
 
 from api import services
 from api.access.auth import Caller, WrongKey, identify, require, require_family, without_key
@@ -79,7 +79,7 @@ def guarded(
     if is_keyed:
         extra["parameters"] = [KEY_HEADER]
     others = {
-        status: {"description": meaning, "content": {"application/json": {}}}
+        status: {"description": meaning, **({"content": {"application/json": {}}} if has_body(status) else {})}
         for status, meaning in (also or {}).items()
     }
     return {"openapi_extra": extra, "responses": {**others, "4XX": ERROR, "5XX": ERROR}}
@@ -203,7 +203,7 @@ class DetentRoute(APIRoute):
             self.response_fields = {
                 status: build(f"Response_{status}_{self.unique_id}")
                 for status in self.responses
-                if isinstance(status, int)
+                if isinstance(status, int) and has_body(status)
             }
 
     def get_route_handler(self) -> Callable[[Request], Coroutine[Any, Any, Response]]:

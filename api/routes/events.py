@@ -100,7 +100,11 @@ async def import_interactions() -> EventsImported:
 def _with_otlp() -> dict[str, Any]:
     arguments = guarded("feedback", narrows=True)
     arguments["openapi_extra"] |= {"requestBody": OTLP}
-    arguments["responses"] |= {200: {"content": {MEDIA_TYPES[0]: {}}}}
+    refusal = {
+        "description": "In the media type of the request: a problem document with `message`, or the protocol's Status",
+        "content": {MEDIA_TYPES[0]: {}, MEDIA_TYPES[1]: {"schema": {"$ref": "#/components/schemas/Problem"}}},
+    }
+    arguments["responses"] = {200: {"content": {MEDIA_TYPES[0]: {}}}, "4XX": refusal, "5XX": refusal}
     return arguments
 
 

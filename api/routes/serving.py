@@ -15,6 +15,7 @@ from api.schemas import EvaluationBody, RenderBody
 from api.served import MAX_UNIT_CHARS
 
 routes: APIRouter = router("Serving")
+SAME = {304: "Nothing has changed since the answer with the ETag in If-None-Match"}
 # For another method FastAPI lists the methods that there are, but for a plain route it leaves out HEAD.
 routes.add_route(PROMPT, lambda request: answered_in_front(), methods=["GET"], include_in_schema=False)
 
@@ -29,7 +30,7 @@ async def render_prompt(family: str, body: RenderBody) -> Response:
     return answered_in_front()
 
 
-@routes.get(SNAPSHOT, response_model=Snapshot, **guarded("serve", narrows=True))
+@routes.get(SNAPSHOT, response_model=Snapshot, **guarded("serve", narrows=True, also=SAME))
 async def snapshot(
     family: Annotated[str | None, Query(description="Only these, with commas between them")] = None,
     if_none_match: Annotated[str | None, Header()] = None,
@@ -47,7 +48,7 @@ async def snapshot(
     return answered_in_front()
 
 
-@routes.get(PROMPT, response_model=OpenPrompt, **guarded("serve"))
+@routes.get(PROMPT, response_model=OpenPrompt, **guarded("serve", also=SAME))
 async def documented_prompt(
     family: str, unit: Annotated[str | None, Query(min_length=1, max_length=MAX_UNIT_CHARS)] = None
 ) -> Response:
@@ -75,7 +76,7 @@ async def evaluate_flag(key: str, body: EvaluationBody | None = None) -> Respons
     return answered_in_front()
 
 
-@routes.post(EVALUATIONS, response_model=Evaluations, **guarded("serve", narrows=True))
+@routes.post(EVALUATIONS, response_model=Evaluations, **guarded("serve", narrows=True, also=SAME))
 async def evaluate_flags(
     body: EvaluationBody | None = None, if_none_match: Annotated[str | None, Header()] = None
 ) -> Response:

@@ -192,7 +192,7 @@ def _check(installation: Installation, case: Any) -> None:
     installation.answers[case.operation.label, response.status_code // 100] += 1
     if response.status_code >= 400 and case.operation.label in OTLP:
         assert response.status_code < 500
-        assert response.headers["content-type"] in (["application/json"], ["application/x-protobuf"])
+        case.validate_response(response, checks=CHECKS)
         return
     if response.status_code >= 400:
         assert response.headers["content-type"] == ["application/problem+json"]

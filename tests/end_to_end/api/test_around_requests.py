@@ -143,6 +143,24 @@ def test_the_openapi_document_lists_the_routes_and_no_error_form_of_a_library() 
     prompt = document["paths"]["/v1/families/{family}/prompt"]["get"]
     assert {(one["in"], one["name"]) for one in prompt["parameters"]} == {("path", "family"), ("query", "unit")}
     assert prompt["responses"]["4XX"]["content"].keys() == {"application/problem+json"}
+    refused = document["paths"]["/v1/traces"]["post"]["responses"]["4XX"]
+    assert refused["content"].keys() == {"application/json", "application/x-protobuf"}
+
+
+@pytest.mark.parametrize(
+    ("method", "path", "described"),
+    [
+        ("GET", "/v1/families/triage/prompt", "/v1/families/{family}/prompt"),
+        ("GET", "/v1/snapshot", "/v1/snapshot"),
+        ("POST", "/ofrep/v1/evaluate/flags", "/ofrep/v1/evaluate/flags"),
+    ],
+)
+def test_that_nothing_has_changed_is_described(world: World, method: str, path: str, described: str) -> None:
+    body = {"context": {}} if method == "POST" else None
+    tag = world.client.request(method, path, json=body).headers["etag"]
+    answer = world.client.request(method, path, json=body, headers={"If-None-Match": tag})
+    declared = openapi_document()["paths"][described][method.lower()]["responses"][str(answer.status_code)]
+    assert (answer.status_code, answer.content, declared.keys()) == (304, b"", {"description"})
 
 
 class _Gateway(BaseHTTPRequestHandler):
