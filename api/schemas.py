@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from typing import Annotated, Any, TypeVar
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError
 
+from optimizer.core.feedback.event_kinds import MAX_NAME_CHARS, NAME
 from optimizer.jobs.request import Objects, StrictModel, from_validation
 
 M = TypeVar("M", bound=BaseModel)
@@ -22,8 +23,24 @@ def read_body(model: type[M], value: Any, *, is_missing: bool) -> M:
         raise from_validation([{**fault, "loc": ("body", *fault["loc"])} for fault in faults]) from None
 
 
+def unit_fault(unit: str) -> str | None:
+    """Why this cannot be a unit: one that no event could name is served to nobody."""
+    if NAME.keep(unit) is not None and "\0" not in unit:
+        return None
+    return f"a unit is {NAME.holds}, not blank and without U+0000; this one has {len(unit)}"
+
+
+def _unit(unit: str) -> str:
+    if (fault := unit_fault(unit)) is not None:
+        raise ValueError(fault)
+    return unit
+
+
+Unit = Annotated[str, Field(min_length=1, max_length=MAX_NAME_CHARS), AfterValidator(_unit)]
+
+
 class RenderBody(StrictModel, BaseModel):  # named again for the linter, which looks at this file alone
-    unit: Annotated[str, Field(min_length=1, max_length=512)] | None = None
+    unit: Unit | None = None
     variables: dict[str, Any]
     history: Annotated[
         Objects, Field(description="Earlier turns, oldest first, where the prompt has {role: history}")
@@ -34,7 +51,7 @@ class DetentFields(StrictModel):
     """What OpenAI's request has no word for; `extra_body` of the openai package."""
 
     variables: dict[str, Any] | None = None
-    unit: Annotated[str, Field(min_length=1, max_length=512)] | None = None
+    unit: Unit | None = None
     variant: (
         Annotated[str, Field(description="Answer with this variant, counted in no arm; needs role operate")] | None
     ) = None
@@ -61,7 +78,7 @@ class ChatBody(BaseModel):
     stream: bool | None = None
     stream_options: StreamOptions | None = None
     n: int | None = None
-    user: Annotated[str, Field(min_length=1, max_length=512)] | None = None
+    user: Unit | None = None
     tools: Objects | None = None
     tool_choice: str | dict[str, Any] | None = None
     response_format: dict[str, Any] | None = None

@@ -7,6 +7,7 @@ from typing import NamedTuple
 
 from api.http.bodies import StrictRequest
 from api.prompt import ServedFamily
+from api.schemas import unit_fault
 from api.services import Services
 from optimizer.core.base.errors import Fault, InvalidInput
 from optimizer.core.serving.assignment import Choice
@@ -50,13 +51,10 @@ def unit_of(request: StrictRequest) -> str | None:
     if from_header is not None and query is not None and from_header != query:
         raise _bad_unit("the header X-Detent-Unit and ?unit= name different units")
     unit = from_header if from_header is not None else query
-    if unit is not None and not 0 < len(unit) <= MAX_UNIT_CHARS:
-        raise _bad_unit(f"a unit has 1 to {MAX_UNIT_CHARS} characters, and this one has {len(unit)}")
+    if unit is not None and (fault := unit_fault(unit)) is not None:
+        raise _bad_unit(fault)
     return unit
 
 
 def _bad_unit(why: str) -> InvalidInput:
     return InvalidInput(f"The unit cannot be used: {why}.", [Fault(pointer="/unit", detail=why)])
-
-
-MAX_UNIT_CHARS = 512

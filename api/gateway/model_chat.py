@@ -57,11 +57,6 @@ def of_model(
                 [Fault(pointer=f"/detent/{field}", detail="is for a family")],
             )
     passed_on = sent_on(body)
-    if unit is not None and not unit.strip():
-        raise InvalidInput(
-            "The unit is blank. Name a user, session or conversation, or leave it out.",
-            [Fault(pointer="/user", detail="is blank")],
-        )
     if not body.messages:
         raise InvalidInput(
             "A model needs something to answer.", [Fault(pointer="/messages", detail="a message is needed")]

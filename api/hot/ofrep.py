@@ -16,7 +16,8 @@ from api.http.bodies import StrictRequest
 from api.http.problems import InvalidContext, MalformedBody, UnsupportedMediaType, on_detent_error
 from api.prompt import time_text, to_json
 from api.routing import caller_of
-from api.served import MAX_UNIT_CHARS, ServedChoice, decide
+from api.schemas import unit_fault
+from api.served import ServedChoice, decide
 from api.services import Services
 from api.snapshot import visible_families
 from optimizer.core.base.answers import etag_of
@@ -73,11 +74,8 @@ async def _unit(request: StrictRequest) -> str | None:
         return None
     if not isinstance(unit, str):
         raise _bad_context("/context/targetingKey", "the targeting key is no text")
-    if len(unit) > MAX_UNIT_CHARS:
-        raise _bad_context(
-            "/context/targetingKey",
-            f"a targeting key has at most {MAX_UNIT_CHARS} characters, and this one has {len(unit)}",
-        )
+    if (fault := unit_fault(unit)) is not None:
+        raise _bad_context("/context/targetingKey", fault)
     return unit
 
 

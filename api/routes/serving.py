@@ -12,7 +12,7 @@ from api.hot.ofrep import EVALUATION, EVALUATIONS
 from api.hot.serving import PROMPT, RENDER, SNAPSHOT
 from api.routing import answered_in_front, guarded, router
 from api.schemas import EvaluationBody, RenderBody
-from api.served import MAX_UNIT_CHARS
+from optimizer.core.feedback.event_kinds import MAX_NAME_CHARS
 
 routes: APIRouter = router("Serving")
 SAME = {304: "Nothing has changed since the answer with the ETag in If-None-Match"}
@@ -50,7 +50,7 @@ async def snapshot(
 
 @routes.get(PROMPT, response_model=OpenPrompt, **guarded("serve", also=SAME))
 async def documented_prompt(
-    family: str, unit: Annotated[str | None, Query(min_length=1, max_length=MAX_UNIT_CHARS)] = None
+    family: str, unit: Annotated[str | None, Query(min_length=1, max_length=MAX_NAME_CHARS)] = None
 ) -> Response:
     """The prompt that this unit gets now, with its examples in place and its variables open.
 

@@ -443,9 +443,10 @@ def test_where_a_fallback_was_given_nothing_raises(form, server, served, stopped
     assert "user-77" not in caplog.text
 
 
-def test_a_unit_that_is_no_text_is_told_as_what_is_wrong(server, caplog) -> None:
+@pytest.mark.parametrize("unit", [77, " ", "77\0"])
+def test_a_unit_that_is_none_is_told_as_what_is_wrong(server, caplog, unit) -> None:
     with server.client(fallback={"triage": "Own"}) as client:
-        assert client.prompt("triage", unit=77, message="x").role == "fallback"
+        assert client.prompt("triage", unit=unit, message="x").role == "fallback"
     assert "A unit is a text of 1 to 512 characters" in caplog.text
     assert "77" not in caplog.text
 

@@ -11,7 +11,8 @@ from typing import Any
 
 import pytest
 
-from optimizer.core.base.errors import Busy
+from api.gateway.chat_body import read_chat
+from optimizer.core.base.errors import Busy, InvalidInput
 from optimizer.core.serving.assignment import verify_token
 from tests.clock import Clock, until
 from tests.recordings.fixed import api_of, fixed
@@ -220,3 +221,23 @@ def test_null_is_no_value_of_a_variable(world: World) -> None:
     messages = [{"role": "user", "content": "{{text}}"}]
     made = world.post("/v1/families/triage/variants", {"messages": messages, "examples": [shot]})
     assert (made.status_code, made.json()["errors"][0]["pointer"]) == (422, "/examples/0/input")
+
+
+@pytest.mark.parametrize("unit", [" ", "\t\n", "u" * 513])
+def test_whom_no_event_could_name_is_served_nothing(world: World, unit: str) -> None:
+    triage, chat = "/v1/families/triage", {"model": "triage", "messages": [{"role": "user", "content": "x"}]}
+    answers = {
+        "/unit": world.get(f"{triage}/prompt", params={"unit": unit}),
+        "/context/targetingKey": world.post("/ofrep/v1/evaluate/flags/triage", {"context": {"targetingKey": unit}}),
+    }
+    assert {of: one.json()["errors"][0]["pointer"] for of, one in answers.items()} == {of: of for of in answers}
+    assert world.post(f"{triage}/render", {"unit": unit, "variables": {"text": "x"}}).status_code == 422
+    assert world.post("/v1/feedback", {"family": "triage", "unit": unit, "success": True}).status_code == 422
+    for more, place in (({"user": unit}, "/user"), ({"detent": {"unit": unit}}, "/detent/unit")):
+        with pytest.raises(InvalidInput, match=place):
+            read_chat({**chat, **more})
+
+
+def test_no_unit_holds_what_no_database_keeps(world: World) -> None:
+    answer = world.get("/v1/families/triage/prompt?unit=a%00b")
+    assert (answer.status_code, answer.json()["errors"][0]["pointer"]) == (422, "/unit")

@@ -101,7 +101,7 @@ def test_a_family_comes_before_a_model_of_its_name_and_a_name_of_neither_is_404(
         ({"detent": {"variables": {"document": "x"}}}, "/detent/variables"),
         ({"detent": {"variant": "v_0"}}, "/detent/variant"),
         ({"user": " "}, "/user"),  # which could not be put on record once the model was asked
-        ({"detent": {"unit": "\n"}}, "/user"),
+        ({"detent": {"unit": "\n"}}, "/detent/unit"),
         (
             {
                 "messages": [
