@@ -15,7 +15,7 @@ from optimizer.core.base.phrasing import did_you_mean
 from optimizer.core.family.family import Family, PromptVersion, kind
 from optimizer.core.family.metrics import usual_metric
 from optimizer.core.family.rendering import expected_text, parse_output
-from optimizer.core.family.variant import DEFAULT_SPACE, Variant
+from optimizer.core.family.variant import DEFAULT_SPACE, Variant, repeated_slots
 from optimizer.core.policy.policy import KNOBS, parse_policy
 from optimizer.core.policy.refinement import JUDGE, SCORER, SCORERS
 from optimizer.core.policy.validator import VALIDATE_FACTS
@@ -105,6 +105,18 @@ def declared_faults(data: Mapping[str, Any]) -> Iterator[Fault]:
                 yield Fault(pointer=pointer_of(["space", f"policy.{knob}"]), detail=NO_JUDGE)
 
 
+def _output_faults(family: Family, variant: Variant) -> Iterator[Fault]:
+    """Few-shot examples that show what is no answer of the family, and those that share an id."""
+    before, labels = set[str](), family.output.labels if family.output.shown is None else None
+    for i, example in enumerate(variant.examples):
+        if example.id in before:
+            yield Fault(pointer=f"/examples/{i}/id", detail=f"{example.id!r:.80} is the id of an example before it")
+        before.add(example.id)
+        if labels and parse_output(family.output, example.output).error:
+            meant = did_you_mean(example.output, labels)
+            yield Fault(pointer=f"/examples/{i}/output", detail=f"is no label of {family.name}{meant}")
+
+
 def _input_fault(family: Family, input: Mapping[str, Any]) -> str | None:
     """Why the family cannot learn from this input; it quotes no value."""
     missing = [name for name in family.inputs if input.get(name) in (None, "")]
@@ -187,7 +199,9 @@ class PromptKind:
                     detail=f"no input stands in the messages; write at least one of {{{{name}}}}: {known}",
                 )
             )
-        faults += family.example_faults(variant)
+        roles = [message["role"] for message in variant.messages]
+        faults += [Fault(pointer="/messages", detail=detail) for detail in repeated_slots(roles)]
+        faults += [*family.example_faults(variant), *_output_faults(family, variant)]
         return faults + [replace(fault, pointer=f"/policy{fault.pointer}") for fault in policy_faults(variant.policy)]
 
     def default_metrics(self, family: Family) -> Mapping[str, float]:

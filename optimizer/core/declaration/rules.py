@@ -15,7 +15,7 @@ from optimizer.core.family.family import KINDS, declared_kind
 from optimizer.core.family.metrics import METRICS, MetricRecord, unknown_metric
 from optimizer.core.family.parsers import PARSERS, unknown_parser
 from optimizer.core.family.settings import DIMENSIONS, JUDGE_METRIC, is_named
-from optimizer.core.family.variant import DEFAULT_SPACE, ROLES, VARIABLE, space_faults
+from optimizer.core.family.variant import DEFAULT_SPACE, ROLES, VARIABLE, repeated_slots, space_faults
 from optimizer.core.family.wording import shown
 
 _DOTTED = re.compile(r"[A-Za-z_]\w*(?:\.[A-Za-z_]\w*)+")
@@ -224,12 +224,7 @@ def _messages(messages: Sequence[Any], at: list[Any], inputs: Mapping[str, Any])
             pointer=pointer_of(at),
             detail="there is no user message, so a model would have nothing to answer; add {role: user, content: ...}",
         )
-    for slot in ("examples", "history"):
-        if roles.count(slot) > 1:
-            yield Fault(
-                pointer=pointer_of(at),
-                detail=f"{{role: {slot}}} stands here {roles.count(slot)} times and can be filled once; keep one",
-            )
+    yield from (Fault(pointer=pointer_of(at), detail=detail) for detail in repeated_slots(roles))
 
 
 def _message(message: Mapping[str, Any], at: list[Any], inputs: Mapping[str, Any]) -> Iterator[Fault]:

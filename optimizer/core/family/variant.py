@@ -114,6 +114,7 @@ VARIABLE = re.compile(r"\{\{\s*([a-zA-Z_][a-zA-Z0-9_]*)\s*\}\}")
 # Roles of a message that is sent; some servers write any role into the prompt.
 CHAT_ROLES = ("system", "developer", "user", "assistant", "tool")
 ROLES = ("system", "user", "assistant", "examples", "history")
+SLOTS = ("examples", "history")
 # What a turn may have instead of a content.
 NO_CONTENT = ("tool_calls", "function_call", "refusal", "reasoning_content", "thinking_blocks")
 
@@ -129,6 +130,15 @@ def turn_faults(turn: Any) -> Iterator[Fault]:
     has_other = any(turn.get(name) is not None for name in NO_CONTENT)
     if not isinstance(content, str | list | tuple) and (content is not None or not has_other):
         yield Fault(pointer="/content", detail="a content is a text, or a list of parts; null only beside tool_calls")
+
+
+def repeated_slots(roles: Sequence[Any]) -> list[str]:
+    """What is wrong with each place of a prompt that stands in it more than once."""
+    return [
+        f"{{role: {slot}}} stands here {roles.count(slot)} times and can be filled once; keep one"
+        for slot in SLOTS
+        if roles.count(slot) > 1
+    ]
 
 
 Source = Literal["file", "study", "person", "import", "environment", "draft"]
