@@ -18,7 +18,7 @@ from api.http.imported_events import LinesPart, Prompts, is_columns, n_lines, pa
 from api.idempotency import idempotency_of
 from api.routing import as_told_to, caller_of
 from api.services import Services
-from optimizer.core.base.errors import Fault, InvalidFamily, InvalidInput, TooLarge
+from optimizer.core.base.errors import Conflict, Fault, InvalidFamily, InvalidInput, KeyReused, TooLarge
 from optimizer.core.feedback.dialogs import TEXT, events_of_dialog
 from optimizer.jobs.feedback.ingest_feedback import Intake
 from optimizer.jobs.feedback.place_events import Idempotency
@@ -98,7 +98,12 @@ async def take_lines(request: StrictRequest, shared: Services) -> dict[str, Any]
             count_events(request, shared, part.n_more)
         events = [event for _, event in part.events]
         # Which needs no idempotency key.
-        report = await _intake(request, shared, of_part).atake(events) if events else NOTHING
+        try:
+            report = await _intake(request, shared, of_part).atake(events) if events else NOTHING
+        except (Conflict, KeyReused) as error:
+            if idempotency is not None and "key" in error.members:
+                error.members = {**error.members, "key": idempotency.key}  # as it was sent
+            raise
         answer["accepted"] += report["accepted"]
         answer["duplicates"] += report["duplicates"]
         for name in ("in_no_arm", "set_aside"):

@@ -39,7 +39,8 @@ documents](problems.md).
   wrong ones get 429 with `Retry-After`; a right key never waits.
 - **`Idempotency-Key: WORD`** makes a change act once that is sent again because its answer was lost: the same request
   gets the first answer, another one 422. Change and answer are kept in one transaction. A key belongs to its sender and
-  path. What was refused or changes nothing, such as a dry run, is not kept; a chat takes none.
+  path. What was refused or changes nothing, such as a dry run, is not kept, except of events: their answer is kept
+  with all that it rejects. A chat takes no key.
 - **`ETag`** of a thing is its version. An `If-Match` that does not fit is 412; what replaces a whole needs one (428).
   Holding, rejecting and rolling back never do. With `If-None-Match` an answer that still holds is 304.
 - **`X-Request-ID`** is taken over where it is one plain word of at most 128 characters, else made. It comes back and

@@ -71,7 +71,7 @@ def forget_person(context: Context, request: ForgetRequest) -> ForgetRun:
     if not request.dry_run and request.confirm != request.unit:
         raise Refused(
             "Forgetting a person deletes what they said and what was made of it, for good. If that is meant, confirm it"
-            " with the unit itself: --confirm UNIT. To see what would go: --dry-run."
+            " with the unit itself: ?confirm=UNIT, or --confirm UNIT. To see what would go: ?dry_run=true or --dry-run."
         )
     store, unit = context.store, context.hmac_unit(request.unit)
     query = ForgetQuery(unit=unit, own_words=request.own_words, dry_run=request.dry_run)

@@ -127,3 +127,18 @@ def test_dialogs_are_taken_by_the_route_of_imports(world: World) -> None:
     sent["headers"] |= {"X-API-Key": "app"}
     asked = [world.client.post(f"/v1/interactions/import?family={name}", **sent) for name in ("triage", "nope")]
     assert [answer.status_code for answer in asked] == [200, 403], "a key learns of no family but its own"
+
+
+def test_a_key_that_came_with_another_import_is_named_as_it_was_sent(world: World) -> None:
+    headers = {"content-type": "application/x-ndjson", "Idempotency-Key": "monday"}
+    first, other = (json.dumps({"family": "triage", "unit": "u", "score": score}) for score in (0.5, 0.7))
+    assert world.client.post("/v1/interactions/import", content=first, headers=headers).json()["accepted"] == 1
+    refused = world.client.post("/v1/interactions/import", content=other, headers=headers)
+    assert (refused.status_code, refused.json()["key"]) == (422, "monday")
+    assert "from event" not in refused.text
+
+
+def test_what_an_event_was_refused_for_is_kept_under_its_key(world: World) -> None:
+    headers, wrong = {"Idempotency-Key": "k"}, {"family": "triage", "unit": "u", "score": 7}
+    assert world.post("/v1/feedback", wrong, headers=headers).status_code == 422
+    assert world.post("/v1/feedback", {**wrong, "score": 0.7}, headers=headers).json()["type"].endswith("key-reused")

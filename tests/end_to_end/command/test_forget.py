@@ -253,7 +253,8 @@ def test_a_server_queues_it_and_throws_away_what_its_processes_hold(settings: Se
         kept = {"Idempotency-Key": "k1"}
         path = f"/v1/families/{F}/overrides/{UNIT}"
         assert world.client.put(path, json=override, headers=kept).status_code == 200
-        assert world.client.delete(f"/v1/units/{UNIT}").status_code == 409
+        refused = world.client.delete(f"/v1/units/{UNIT}")
+        assert (refused.status_code, "?confirm=UNIT" in refused.json()["detail"]) == (409, True)
         queued = world.client.delete(f"/v1/units/{UNIT}", params={"confirm": UNIT}, headers={"Idempotency-Key": "k2"})
         assert queued.status_code == 202
         again = world.client.delete(f"/v1/units/{UNIT}", params={"confirm": UNIT})

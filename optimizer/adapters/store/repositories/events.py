@@ -346,7 +346,7 @@ class EventTables:
             return None
         if row.body_hash != body_hash:
             raise KeyReused(
-                f"Idempotency-Key {key!r} came with another body before. Send a new key with a new body.", key=key
+                "This Idempotency-Key came with another body before. Send a new key with a new body.", key=key
             )
         answer: Mapping[str, Json] = row.answer
         return answer
