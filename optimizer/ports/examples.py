@@ -30,8 +30,15 @@ class ExampleStanding:
     interaction: str | None = None  # that it came from
 
 
+Spelled = Callable[[Mapping[str, Any]], Mapping[str, Any]]  # an expected output, with the labels as its family has them
+
+
 class Examples(Protocol):
-    def add(self, tx: Transaction, rows: Sequence[Example]) -> list[Added]: ...
+    def add(self, tx: Transaction, rows: Sequence[Example], *, spelled: Spelled | None = None) -> list[Added]:
+        """``spelled``: what a stored expected output is read by, so that a row which differs from it in the spelling
+        alone is a duplicate; None: every difference counts.
+        """
+
     def of_split(
         self,
         tx: Transaction,

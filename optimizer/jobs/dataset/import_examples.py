@@ -173,7 +173,7 @@ def import_rows(
     masker, kind, tally = Masker(family.privacy.rules), kind_of(family), _ImportTally(family)
 
     def add(tx: Transaction, examples: Sequence[Example]) -> tuple[list[Added], int]:
-        added = store.examples.add(tx, examples)
+        added = store.examples.add(tx, examples, spelled=partial(with_own_labels, family.output))
         duplicates = [e.id for e, outcome in zip(examples, added, strict=True) if curated and outcome == "duplicate"]
         unreleased = [
             e.id for e in store.examples.standing(tx, family.name, ids=duplicates, groups=()) if not e.released

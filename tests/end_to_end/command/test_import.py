@@ -107,6 +107,26 @@ def test_labels_are_counted_and_kept_as_the_family_spells_them_and_a_second_impo
     assert sorted(class_of(e.expected, "topic") or "" for e in examples) == ["fish", "tree", "tree"]
 
 
+def outputs(store: Database) -> list[Any]:
+    with store.read() as tx:
+        return [e.expected for name in ("train", "dev") for e in store.examples.of_split(tx, "topics", split=name)]
+
+
+@pytest.mark.parametrize("labels", [["Tree", "Fish"], ["Tree ", "fish"]])
+def test_rows_that_are_stored_in_another_spelling_than_the_familys_are_there_already_and_can_be_released(
+    store: Database, tmp_path: Path, labels: list[str]
+) -> None:
+    path = write_lines(tmp_path / "rows.jsonl", row("An oak.", "TREE"), row("A pike.", "fish"), row("An elm.", "tree"))
+    other = family(output={"field": "topic", "parser": "label", "labels": labels})
+    before = take(store, path, other)
+    as_stored = outputs(store)
+    again = take(store, path, curated=True)
+    assert (before.n_accepted, again.n_duplicate, again.n_rejected, again.n_released) == (3, 3, 0, 3)
+    assert outputs(store) == as_stored
+    changed = write_lines(tmp_path / "changed.jsonl", row("An oak.", "fish"), row("A pike.", "fish", group="g"))
+    assert take(store, changed).n_rejected == 2, "another label, and another group"
+
+
 def test_the_same_input_with_another_answer_is_rejected_and_the_first_one_stays(
     store: Database, tmp_path: Path
 ) -> None:

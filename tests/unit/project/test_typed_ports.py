@@ -22,6 +22,7 @@ STAY = {
     "alerts.Audit.add": "what was asked of an act, by each package in its own words",
     "examples.Examples.sealed_among": "an input, as the family's own file declares it",
     "examples.Examples.unreleased_among": "an input, as the family's own file declares it",
+    "examples.Spelled": "an output, as the family's own file declares it",
     "sources.SourceRow": "an input, as the family's own file declares it",
     "judging.Runs.update": VALUES_OF_COLUMNS,
     "studies.Studies.update": VALUES_OF_COLUMNS,

@@ -63,6 +63,7 @@ from optimizer.core.evaluation.judging.calibration import agreement_of, calibrat
 from optimizer.core.feedback.rating_draws import ReviewPayload
 from optimizer.core.predictor.teaching import StudentAnswer
 from optimizer.ports import Added, Bypass, CalibrationRecord, ExampleStanding, Review, WatchedStudent
+from optimizer.ports.examples import Spelled
 
 if TYPE_CHECKING:
     from optimizer.core.predictor.example_index import ExampleIndex
@@ -74,7 +75,7 @@ _C = EXAMPLES.c
 class ExampleTables:
     """ports.Examples on the database."""
 
-    def add(self, tx: Connection, rows: Sequence[Example]) -> list[Added]:
+    def add(self, tx: Connection, rows: Sequence[Example], *, spelled: Spelled | None = None) -> list[Added]:
         stored = hashes(tx, EXAMPLES, [(row.family, row.id) for row in rows])
         new = {(row.family, row.id): row for row in reversed(rows) if (row.family, row.id) not in stored}
         before: dict[Name, list[Name]] = {}
@@ -101,6 +102,8 @@ class ExampleTables:
         for row in rows:
             name = row.family, row.id
             verdict = refused[name] if name in refused else next(outcomes)
+            if verdict == "id_conflict" and spelled is not None and _is_same_but_spelled(tx, row, spelled):
+                verdict = "duplicate"
             if verdict == "accepted":
                 bands[name] = placed[name].bands
                 is_beside = (place := placed[name].place) is not None and place.beside is not None
@@ -252,10 +255,22 @@ def _among(
     return questions & {(family, input) for family, own in inputs.items() for input in own}
 
 
-def _columns(example: Example, placed: PlacedExample | None) -> dict[str, Any]:
-    """The content's hash is that of the row as it came: sent again it is a duplicate, whatever group it joined."""
+def _is_same_but_spelled(tx: Connection, example: Example, spelled: Spelled) -> bool:
+    """Whether the stored row of this id differs in the spelling of its expected output alone."""
+    query = select(_C.expected, _C.content_hash).where(_C.family == example.family, _C.id == example.id)
+    stored = tx.execute(query).one()
+    is_alike = spelled(stored.expected) == spelled(example.expected)
+    return is_alike and _content(replace(example, expected=stored.expected))["content_hash"] == stored.content_hash
+
+
+def _content(example: Example) -> dict[str, Any]:
+    """Its hash is that of the row as it came: sent again it is a duplicate, whatever group it joined."""
     content = {"input": dict(example.input), "expected": dict(example.expected), "group": example.group}
-    columns = columns_of(example, **content, content_hash=digest(canonical_json(content)))
+    return {**content, "content_hash": digest(canonical_json(content))}
+
+
+def _columns(example: Example, placed: PlacedExample | None) -> dict[str, Any]:
+    columns = columns_of(example, **_content(example))
     if placed is None or placed.place is None:
         return {**columns, "shingles": {}, "beside": None}
     place = placed.place
