@@ -34,7 +34,7 @@ from optimizer.cli import (
 from optimizer.cli.doctor import commands as doctor
 from optimizer.cli.family import commands as family, golden
 from optimizer.cli.judge import commands as judge, quality
-from optimizer.cli.output import OutputFault, open_streams
+from optimizer.cli.output import OutputFault, discard_output, open_streams
 from optimizer.cli.review import commands as review
 from optimizer.cli.rollout import commands as rollout, freeze
 from optimizer.cli.service import alerts, events, mcp, runbook, serve, status
@@ -154,8 +154,8 @@ def run(arguments: Sequence[str]) -> int:
         code = _carry_out(arguments)
         sys.stdout.flush()  # Python would do so at its end, and end with a code of its own where it cannot
     except OutputFault as fault:
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # where what still waits goes
-        if not isinstance(fault.__cause__, BrokenPipeError):
+        discard_output()
+        if not fault.is_reader_gone:
             _say(f"The output cannot be written: {fault}.")
             code = code or FAILED
     return code

@@ -30,7 +30,11 @@ Json = Annotated[bool, typer.Option("--json", help="Print the result as one JSON
 
 
 class OutputFault(Exception):
-    """Standard output takes no more: its reader went (the cause is a BrokenPipeError), or its disk is full."""
+    """Standard output takes no more: its reader went, or its disk is full."""
+
+    @property
+    def is_reader_gone(self) -> bool:
+        return isinstance(self.__cause__, BrokenPipeError)
 
 
 class _ResultFile(io.FileIO):
@@ -62,6 +66,11 @@ def open_streams() -> None:
     )
 
 
+def discard_output() -> None:
+    """Whatever standard output is sent from here on, and what still waits, goes nowhere."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+
+
 def console(*, stderr: bool = False) -> Console:
     """A console that wraps only on a terminal: what goes into a pipe is for programs and searches."""
     from optimizer.cli.safe_console import SafeConsole
@@ -83,14 +92,21 @@ def say(text: str, style: str | None = None) -> bool:
 
 
 def show(as_json: bool, value: Any, view: Callable[[Console], object] | None = None) -> None:
-    """The result of a command: ``value`` as JSON, or ``view`` for people."""
-    if as_json:
-        from pydantic_core import to_jsonable_python
+    """The result of a command: ``value`` as JSON, or ``view`` for people. The command goes on where its reader went:
+    its exit code says what it found, whoever reads that.
+    """
+    try:
+        if as_json:
+            from pydantic_core import to_jsonable_python
 
-        plain = partial(to_jsonable_python, by_alias=False)
-        print(printable_json(json.dumps(value, default=plain, ensure_ascii=False, indent=2)))
-    elif view is not None:
-        view(console())
+            plain = partial(to_jsonable_python, by_alias=False)
+            print(printable_json(json.dumps(value, default=plain, ensure_ascii=False, indent=2)))
+        elif view is not None:
+            view(console())
+    except OutputFault as fault:
+        if not fault.is_reader_gone:
+            raise
+        discard_output()
 
 
 def show_report(

@@ -25,11 +25,20 @@ def environment(tmp_path: Path) -> Mapping[str, str]:
 @BUFFERED
 @pytest.mark.parametrize(
     ("line", "code"),
-    [("--help", 0), ("alerts rules --json", 0), ("family show nobody --json", 1)],
+    [
+        ("--help", 0),
+        ("alerts rules --json", 0),
+        ("family show nobody --json", 1),
+        ("family validate --json", 2),
+        ("doctor", 1),
+    ],
 )
 def test_a_command_whose_reader_went_ends_as_if_it_had_been_read(
     environment: Mapping[str, str], line: str, code: int, unbuffered: str
 ) -> None:
+    broken = Path(environment["DETENT_HOME"], "families", "broken")
+    broken.mkdir()
+    (broken / "family.yaml").write_text("name: broken\n")
     read, write = os.pipe()
     os.close(read)
     try:
