@@ -83,8 +83,12 @@ class Studies(Protocol):
     def trial_figures(self, tx: Transaction, study: str) -> list[Trial]:
         """All of them with their figures alone: neither what was tried, which is most of what is stored, nor when."""
 
-    def last_measured(self, tx: Transaction, family: str, variant: str) -> Trial | None:
-        """The variant's trial in the newest study of the family that measured it in full."""
+    def last_measured(
+        self, tx: Transaction, family: str, variant: str, *, before: datetime | None = None
+    ) -> Trial | None:
+        """The variant's trial in the newest study of the family, of those that began ``before``, that measured it in
+        full.
+        """
 
     def put_results(
         self, tx: Transaction, study: str, purpose: str, variant: str, results: Sequence[ExampleResult]

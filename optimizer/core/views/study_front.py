@@ -63,14 +63,18 @@ class FrontPoint:
 
     @property
     def saved_in_words(self) -> str:
-        """Such as "46%", and "46%, $60.00 of $130.00 a month" once requests are recorded; empty for the champion."""
+        """Such as "46%", and "46%, $60.00 of $130.00 a month" once requests are recorded, or "none, 33% dearer, $10.00
+        more than $30.00 a month"; empty for the champion.
+        """
         if self.saved_share is None or self.mark == "champion":
             return ""
-        words = f"{self.saved_share:.0%}"
+        is_dearer = round(self.saved_share, 2) < 0
+        words = f"none, {-self.saved_share:.0%} dearer" if is_dearer else f"{abs(self.saved_share):.0%}"
         if self.usd_per_month is None or self.saved_usd_per_month is None:
             return words
         before = self.usd_per_month + self.saved_usd_per_month
-        return f"{words}, {dollars(self.saved_usd_per_month)} of {dollars(before)} a month"
+        of = "more than" if is_dearer else "of"
+        return f"{words}, {dollars(abs(self.saved_usd_per_month))} {of} {dollars(before)} a month"
 
     @property
     def answered_in_words(self) -> str:

@@ -12,7 +12,7 @@ from typing import Any
 from optimizer.core.base.answers import members_of
 from optimizer.core.base.phrasing import count, dollars, signed, signed_interval
 from optimizer.core.base.values import Aim, Spend
-from optimizer.core.evaluation.gates import IMPROVED, confidence_of, improvement_of, missed_gates
+from optimizer.core.evaluation.gates import IMPROVED, LOW_BASE, confidence_of, improvement_of, missed_gates
 from optimizer.core.evaluation.judging.calibration import GATE as JUDGE_GATE
 from optimizer.core.search.move import HEADINGS
 from optimizer.core.search.run_off import chosen_on
@@ -276,7 +276,7 @@ def next_step(study: Study) -> str:
 
 def _saved_instead(study: Study) -> float | None:
     """The share of the champion's dollars a call that a winner saves which was not confirmed as better; None where the
-    family's gates would not take it for the aim cost either.
+    family's gates would not take it for the aim cost either, or its study does not say what they ask of a saving.
     """
     figures: Mapping[str, Any] = study.confirmation or {}
     gates = {gate["name"]: gate for gate in missed_gates(figures.get("gates", ()))}
@@ -284,6 +284,8 @@ def _saved_instead(study: Study) -> float | None:
     if study.aim != "quality" or study.is_replayed or not {"improvement"} <= {*gates} <= {"improvement", "confidence"}:
         return None
     if champion is None or winner is None or figures["lift"] <= -figures["margin"]:
+        return None
+    if figures["champion_mean"] < LOW_BASE:  # the gate asked for a gain in points there
         return None
     saved = improvement_of("cost", champion, winner)
     return saved if saved is not None and saved >= (gates["improvement"]["required"] or 0.0) else None

@@ -114,8 +114,9 @@ def nominate(context: Context, request: NominateRequest) -> Study | LookPrice:
         return as_confirmed(study, variant, family, store)
     trial = next((t for t in trials if t.variant == variant), None)
     if trial is None and not (study.mode == "confirm" and variant == study.winner):
+        with_aim = "" if aim == "quality" else f" --aim {aim}"
         then = (
-            f"another study measured it: `detent study nominate {elsewhere.study} {variant}`."
+            f"another study measured it: `detent study nominate {elsewhere.study} {variant}{with_aim}`."
             if elsewhere is not None
             else f"`detent study show {study.id}` lists its trials."
         )

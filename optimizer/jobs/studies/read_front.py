@@ -51,7 +51,9 @@ def front_of_study(
     now = clock.now()
     requests = store.minute_stats.within(tx, study.family, now - timedelta(days=TRAFFIC_DAYS), now, source="")
     winner = study.winner if study.mode == "confirm" else None
-    searched = store.studies.last_measured(tx, study.family, winner) if winner is not None else None
+    searched = None
+    if winner is not None:  # later searches measure it too, once it is the champion
+        searched = store.studies.last_measured(tx, study.family, winner, before=study.created_at)
     front = front_of(
         study,
         trials,

@@ -7,6 +7,7 @@ from __future__ import annotations
 import shutil
 from collections.abc import Iterator
 from dataclasses import replace
+from datetime import timedelta
 from io import StringIO
 from pathlib import Path
 from types import SimpleNamespace
@@ -98,15 +99,21 @@ def test_another_point_is_confirmed_by_a_study_of_its_own(world: World, searched
     assert world.nominate(ended.id, point.variant) == ended
     assert world.nominate(searched.id, point.variant) == ended, "what was asked is not asked again"
     assert n_looks(world, ended) == 1
+    later = replace(searched, id="st_later", created_at=ended.created_at + timedelta(days=1))
+    world.store.write(lambda tx: world.store.studies.add(tx, later))
+    as_champion = replace(point, study=later.id, number=0, proposer="champion")
+    world.store.write(lambda tx: world.store.studies.put_trial(tx, as_champion))
     with world.store.read() as tx:
         front = front_of_study(ended, [], store=world.store, clock=world.clock, tx=tx)
-    assert front.searched_by == searched.id
+    assert front.searched_by == searched.id, "a later search measured it, too"
     out = StringIO()
     view(Console(file=out, width=200), view_of_study(ended), [], front=front)
     assert f"Searched  by {searched.id}: detent study show {searched.id}" in out.getvalue()
     other = next(trial for trial in world.trials(searched)[1:] if trial.variant != point.variant)
-    with pytest.raises(NotFound, match=f"detent study nominate {searched.id} {other.variant}"):
+    with pytest.raises(NotFound, match=f"detent study nominate {searched.id} {other.variant}`"):
         world.nominate(ended.id, other.variant)
+    with pytest.raises(NotFound, match=f"detent study nominate {searched.id} {other.variant} --aim cost`"):
+        world.nominate(ended.id, other.variant, aim="cost")
 
 
 def test_a_study_that_was_to_look_at_fewer_rows_than_the_gates_ask_for_may_nominate(

@@ -224,11 +224,13 @@ def test_a_winner_that_only_lacks_holdout_examples_names_the_forced_start() -> N
         "worse by the margin": ({"lift": -0.05}, False),
         "saves too little": ({"winner_cost_usd": 0.95}, False),
         "no known price": ({"winner_cost_usd": None}, False),
+        "asked for a gain in points": ({"champion_mean": 0.09}, False),
         "loses too many examples": ({"gates": [IMPROVEMENT, {"name": "risk", "verdict": "fail"}]}, False),
     },
 )
 def test_a_winner_that_is_only_cheaper_names_the_look_for_that(changes: dict[str, Any], is_offered: bool) -> None:
-    figures = {"lift": -0.01, "margin": 0.05, "champion_cost_usd": 1.0, "winner_cost_usd": 0.54, "gates": [IMPROVEMENT]}
+    figures = {"champion_mean": 0.8, "lift": -0.01, "margin": 0.05, "gates": [IMPROVEMENT]}
+    figures |= {"champion_cost_usd": 1.0, "winner_cost_usd": 0.54}
     ended = study(outcome="not_confirmed", confirmation={**figures, **changes})
     look = f"it costs 46% less: detent study nominate {ended.id} v_new --aim cost --dry-run"
     assert (next_step(ended) == look) == is_offered
@@ -318,6 +320,9 @@ def test_a_point_of_the_front_says_who_answers_which_share_how_right_and_what_it
     assert (cheap.saved_in_words, champion.saved_in_words) == ("60%, $60.00 of $100.00 a month", "")
     untold = front_of(study(), trials, by_variant, variants, requests_per_month=0, front=shown).points[0]
     assert (untold.usd_per_month, untold.saved_usd_per_month) == (None, None), "no traffic is not nothing saved"
+    dearer = replace(cheap, saved_share=-1 / 3, usd_per_month=40.0, saved_usd_per_month=-10.0)
+    assert dearer.saved_in_words == "none, 33% dearer, $10.00 more than $30.00 a month"
+    assert replace(untold, saved_share=-0.001).saved_in_words == "0%"
     assert (untold.saved_in_words, untold.usd_per_1000) == ("60%", pytest.approx(40)), "a share needs no traffic"
     unpriced = unpriced_of(
         study(findings={UNPRICED: ["weak"]}), {**variants, "v_bad": replace(plain, model={"name": "weak"})}

@@ -136,8 +136,12 @@ class StudyTables:
         rows = tx.execute(select(*_FIGURES).where(_T.study == study).order_by(_T.number))
         return records_in(rows, Trial, params={})
 
-    def last_measured(self, tx: Connection, family: str, variant: str) -> Trial | None:
+    def last_measured(
+        self, tx: Connection, family: str, variant: str, *, before: datetime | None = None
+    ) -> Trial | None:
         query = select(TRIALS).join(STUDIES, _S.id == _T.study).where(_S.family == family, _T.variant == variant)
+        if before is not None:
+            query = query.where(_S.created_at < before)
         newest = query.where(_IS_RANKED).order_by(_S.created_at.desc(), _S.id.desc()).limit(1)
         return first(tx, newest, partial(record_of, Trial))
 
