@@ -13,6 +13,10 @@ import pytest
 from tests.command_line import new_project
 from tests.stand_ins.running_server import CLI
 
+HELLO = (
+    '{"jsonrpc": "2.0", "id": 1, "method": "initialize", "params": {"protocolVersion": "2024-11-05",'
+    ' "capabilities": {}, "clientInfo": {"name": "x", "version": "1"}}}\n'
+)
 BUFFERED = pytest.mark.parametrize("unbuffered", ["", "1"], ids=["buffered", "unbuffered"])
 
 
@@ -31,6 +35,7 @@ def environment(tmp_path: Path) -> Mapping[str, str]:
         ("family show nobody --json", 1),
         ("family validate --json", 2),
         ("doctor", 1),
+        ("mcp", 0),
     ],
 )
 def test_a_command_whose_reader_went_ends_as_if_it_had_been_read(
@@ -44,6 +49,7 @@ def test_a_command_whose_reader_went_ends_as_if_it_had_been_read(
     try:
         ran = subprocess.run(
             [*CLI, *line.split()],
+            input=HELLO.encode(),  # for mcp
             stdout=write,
             stderr=subprocess.PIPE,
             env={**environment, "PYTHONUNBUFFERED": unbuffered},
