@@ -96,6 +96,7 @@ def test_another_point_is_confirmed_by_a_study_of_its_own(world: World, searched
     report = report_study(ended, family=world.family, store=world.store, clock=world.clock)
     assert "The nominated variant" in (page := study_page(report))
     assert "train-005" in page, "what changed"
+    assert f"<dt>Searched by</dt><dd><code>{searched.id}</code></dd>" in page
     assert world.nominate(ended.id, point.variant) == ended
     assert world.nominate(searched.id, point.variant) == ended, "what was asked is not asked again"
     assert n_looks(world, ended) == 1
