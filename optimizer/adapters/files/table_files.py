@@ -72,7 +72,7 @@ def open_table(path: Path, *, encoding: str | None = None, delimiter: str | None
 
     Args:
         encoding: a name of Python's codecs; None: UTF-8, or what the file's byte order mark says.
-        delimiter: one character, or the word ``tab``; None: the one that makes most columns of the first line.
+        delimiter: one character, or the word ``tab``; None: the one that makes most columns of the row of names.
     Raises:
         InvalidInput: no table, empty, an encoding or delimiter that cannot be told, or quotes that do not pair; with
             row and remedy.

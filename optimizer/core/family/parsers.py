@@ -67,16 +67,16 @@ def _text(text: str, output: Output) -> str:
 def _label(text: str, output: Output) -> str:
     labels = output.labels or ()
     first = next((line.strip() for line in text.splitlines() if line.strip()), "")
-    for form in (_folded, _bare):
+    for form in (fold_label, _bare):
         answer = form(first)
         same = [label for label in labels if answer and form(label) == answer]
         if len(same) == 1:
             return same[0]
     # Labels that the line has as whole words; a label inside a longer one does not count.
-    line = _folded(first)
+    line = fold_label(first)
     inside = []
     for label in sorted(labels, key=len, reverse=True):
-        line, n = re.subn(r"(?<!\w)" + re.escape(_folded(label)) + r"(?!\w)", " \x00 ", line)
+        line, n = re.subn(r"(?<!\w)" + re.escape(fold_label(label)) + r"(?!\w)", " \x00 ", line)
         if n:
             inside.append(label)
     if len(inside) == 1:
@@ -86,7 +86,8 @@ def _label(text: str, output: Output) -> str:
     raise ValueError("no label" + (": empty output" if not first else ""))
 
 
-def _folded(text: str) -> str:
+def fold_label(text: str) -> str:
+    """Two texts that fold alike are one label."""
     return " ".join(text.casefold().split())
 
 

@@ -23,7 +23,7 @@ from optimizer.core.base.errors import (
 from optimizer.core.base.phrasing import did_you_mean
 from optimizer.core.dataset.examples import Example
 from optimizer.core.family.family import Family
-from optimizer.core.family.parsers import parser_of
+from optimizer.core.family.parsers import fold_label, parser_of
 from optimizer.core.family.settings import Output
 from optimizer.core.family.variant import CHAT_ROLES, VARIABLE, FewShot, Message, Variant, turn_faults
 
@@ -63,14 +63,16 @@ def expected_value(output: Output, expected: Mapping[str, Any]) -> Any:
 
 def with_own_labels(output: Output, expected: Mapping[str, Any]) -> dict[str, Any]:
     """An expected output whose labels are written as the family spells them, so that one label is one class wherever
-    examples are counted and shown. What is no label stays as it is.
+    examples are counted and shown. What is no label stays as it is, also where a model's answer would be read as one:
+    "no payment" is not payment.
     """
     if output.parser != "label" or expected.get(output.field) in (None, ""):
         return dict(expected)
 
+    spelled = {fold_label(label): label for label in output.labels or ()}
+
     def own(label: Any) -> Any:
-        read = parse_output(output, parser_of(output).write(label))
-        return label if read.error is not None else read.value
+        return spelled.get(fold_label(parser_of(output).write(label)), label)
 
     value = expected[output.field]
     return {**expected, output.field: list(map(own, value)) if isinstance(value, list) else own(value)}

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 
 from optimizer.core.base.phrasing import count
 from optimizer.core.family.family import Family
+from optimizer.core.family.parsers import fold_label
 from optimizer.ports import Store, Transaction
 
 
@@ -73,14 +74,14 @@ def labels_not_named(tx: Transaction, store: Store, family: Family) -> str | Non
     output = family.output
     if output.parser != "label" or not output.labels:
         return None
-    labels = {label.strip().casefold() for label in output.labels}
+    labels = {fold_label(label) for label in output.labels}
     examples = [
         example for split in ("train", "dev") for example in store.examples.of_split(tx, family.name, split=split)
     ]
     expected = Counter(
         str(example.expected[output.field]) for example in examples if example.expected.get(output.field) is not None
     )
-    missing = {label: n for label, n in expected.items() if label.strip().casefold() not in labels}
+    missing = {label: n for label, n in expected.items() if fold_label(label) not in labels}
     if not missing:
         return None
     which = ", ".join(f"{label!r} ({count(n, 'example')})" for label, n in sorted(missing.items()))
