@@ -14,7 +14,7 @@ from optimizer.core.base.canonical import MAX_DEPTH, is_unicode
 from optimizer.core.base.errors import Fault, pointer_of, shorten
 from optimizer.host.yaml_files import ENDLESS, YamlTooLarge, check_aliases, safe_yaml, yaml_fault
 
-WHOLE_BELOW = 2**63  # what the store holds as a number
+WHOLE_BELOW = 2**64  # schemas bound an unsigned number of 64 bits
 _TAG = "tag:yaml.org,2002:"
 
 
@@ -137,7 +137,7 @@ class _Walk:
         except (ValueError, LookupError, OverflowError) as error:
             return f"{shorten(node.value, 60)!r} cannot be read as a value: {error}; correct it, or put it in quotes"
         if isinstance(value, int) and not -WHOLE_BELOW < value < WHOLE_BELOW:
-            return "the whole number has more than 63 bits; make it smaller, or put it in quotes to make it a text"
+            return "the whole number has more than 64 bits; make it smaller, or put it in quotes to make it a text"
         return "bytes are no value of JSON; write a text" if isinstance(value, bytes) else None
 
     def _fault(self, path: list[Any], detail: str, line: int) -> None:

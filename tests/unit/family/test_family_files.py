@@ -146,6 +146,11 @@ def test_what_no_request_can_hold_is_a_fault_of_its_file_alone(tmp_path, key, pl
     assert [family.variant().id[:2] for family in files.families.values()] == ["v_"]
 
 
+def test_a_schema_may_bound_an_unsigned_number_of_64_bits():
+    text = GOOD.replace("label, labels: [billing, support, no]", f"json, schema: {{maximum: {2**64 - 1}}}")
+    assert parse_family_text(text, file="f").output.json_schema == {"maximum": 2**64 - 1}
+
+
 def test_an_emoji_that_json_escapes_as_two_halves_is_read_as_its_character():
     assert parse_family_text(GOOD + r'description: "\ud83d\ude00"' + "\n", file="f").description == "😀"
 
@@ -155,9 +160,9 @@ def test_an_emoji_that_json_escapes_as_two_halves_is_read_as_its_character():
     [
         pytest.param(r'description: "\ud83d"', "description", "half of a surrogate pair", id="half a pair"),
         pytest.param(r'description: "a\0b"', "description", "U+0000", id="a NUL"),
-        pytest.param(f"rollout: {{max_days: {'9' * 400}}}", "rollout/max_days", "63 bits", id="a long number"),
+        pytest.param(f"rollout: {{max_days: {'9' * 400}}}", "rollout/max_days", "64 bits", id="a long number"),
         pytest.param(f"rollout: {{max_days: {'9' * 5000}}}", "rollout/max_days", "digits", id="a very long number"),
-        pytest.param(f"cache: {{ttl_s: 0x{'9' * 5000}}}", "cache/ttl_s", "63 bits", id="a long hex number"),
+        pytest.param(f"cache: {{ttl_s: 0x{'9' * 5000}}}", "cache/ttl_s", "64 bits", id="a long hex number"),
         pytest.param("schedule: {cron: !!binary aGVsbG8=}", "schedule/cron", "bytes", id="bytes"),
         pytest.param("space: !!set {a, b}", "space", "a set", id="a set"),
         pytest.param("schedule: {cron: 2026-13-01}", "schedule/cron", "month must be", id="a month 13"),
