@@ -21,7 +21,7 @@ from optimizer.core.family.wording import shown
 _DOTTED = re.compile(r"[A-Za-z_]\w*(?:\.[A-Za-z_]\w*)+")
 _BRACES = re.compile(r"\{\{(.*?)\}\}", re.DOTALL)
 # JSON or YAML in a prompt may hold double braces, too: a quote or a key begins it, or a value that something follows.
-_JSON = re.compile(r"""["']|[\w-]+\s*:|[{\[\d].*[\s"':,]""", re.DOTALL)
+_JSON = re.compile(r"""["']|[^|(\[{}"']+?:(?!=)|(?:[{\[]|-?\d).*[\s"':,]""", re.DOTALL)
 _INPUT_NAME = re.compile(r"[a-zA-Z_][a-zA-Z0-9_]*")
 
 

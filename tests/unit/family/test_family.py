@@ -235,6 +235,12 @@ def test_no_time_is_longer_than_a_date_can_be_moved_by(place):
         "{{[1, 2], [3]}}",
         '{{{"a": 1}}}',
         "{{1, 2}}",
+        "{{-1, 2}}",
+        "{{<name>: <value>}}",
+        "{{first name: x}}",
+        "{{ **Name**: x }}",
+        '{{// as JSON: {"a": 1}}',
+        "{{\n# as YAML\na.b: 1\n}}",
     ],
 )
 def test_double_braces_of_json_in_a_prompt_are_no_variables(braces):
@@ -263,7 +269,24 @@ def test_a_date_or_a_key_that_is_no_text_is_told_where_json_is_meant(key, value,
 
 @pytest.mark.parametrize(
     "code",
-    ["document | upper", "#each items", "f(a, b)", "user name", "1", "- document -", "{document}", "", "> part", "a.b"],
+    [
+        "document | upper",
+        "#each items",
+        "f(a, b)",
+        "user name",
+        "1",
+        "- document -",
+        "{document}",
+        "",
+        "> part",
+        "a.b",
+        'document | date: "%Y"',
+        "document[1:2]",
+        "$x := 1",
+        "f(a={1: 2})",
+        'if eq .a "x: y"',
+        "document} and {{other",
+    ],
 )
 def test_double_braces_of_another_template_language_are_told(code):
     found = faults(with_messages({**USER, "content": f"{{{{{code}}}}} of {{{{document}}}}"}))
