@@ -14,6 +14,7 @@ from pydantic import (
     ConfigDict,
     Field,
     ValidationError,
+    field_validator,
     model_validator,
 )
 
@@ -41,7 +42,13 @@ class StrictModel(BaseModel):
     meanwhile.
     """
 
-    model_config = ConfigDict(extra="forbid", strict=True, allow_inf_nan=False)
+    model_config = ConfigDict(extra="forbid", strict=True, frozen=True, allow_inf_nan=False)
+
+    @field_validator("*", mode="before")
+    @classmethod
+    def _whole(cls, value: Any) -> Any:
+        """In JSON 5.0 and 1e3 are whole numbers, too."""
+        return int(value) if isinstance(value, float) and value.is_integer() else value
 
     @model_validator(mode="before")
     @classmethod
@@ -66,7 +73,7 @@ class Request(StrictModel):
     query of a GET or DELETE and in the body of all others. Query and command line have texts, of which values are read.
     """
 
-    model_config = ConfigDict(strict=False, frozen=True)
+    model_config = ConfigDict(strict=False)
 
 
 class PageRequest(Request):
@@ -168,9 +175,10 @@ def _no_number(value: Any) -> Any:
 
 def _in_utc(at: datetime) -> datetime:
     # Unlike that of an event, a time of a request may be the epoch, which is how some say "from the beginning".
-    if not 1970 <= at.year < 9999:
+    # Read twice, first of the body or the query: the bounds are those of its UTC form.
+    if not 1 < at.year < 9999 or not 1970 <= (utc := at.astimezone(UTC)).year < 9999:
         raise ValueError("a time from 1970 on and before 9999 is needed")
-    return at.astimezone(UTC)
+    return utc
 
 
 Name = Annotated[str, Field(min_length=1, max_length=200)]

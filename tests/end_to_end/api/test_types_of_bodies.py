@@ -9,6 +9,7 @@ import pytest
 
 from api.gateway.chat_body import read_chat
 from optimizer.core.base.errors import InvalidInput
+from optimizer.jobs.studies.create_study import BudgetBody, StudyRequest
 from tests.cases import named
 from tests.worlds.api_world import World, make_home, serving
 
@@ -56,6 +57,29 @@ def test_a_whole_number_is_a_number_and_a_query_has_texts_alone(world: World) ->
     made = world.post("/v1/keys/nobody/rotate", {"grace_s": 60})
     assert made.status_code == 404
     assert world.get("/v1/found-interactions?failed=true&limit=5&score_at_most=1").status_code == 200
+
+
+def test_a_whole_number_may_be_written_as_5_0_and_1e3() -> None:
+    request = StudyRequest.model_validate({"family": "f", "seed": 5.0, "budget": {"calls": 1e3}})
+    assert request.budget is not None
+    assert (request.seed, request.budget.calls) == (5, 1000)
+    assert {request.budget, BudgetBody(calls=1000)} == {request.budget}  # as any request it does not change
+
+
+@named(
+    ("since", "is_time"),
+    {
+        "the epoch": ("1970-01-01T00:00:00Z", True),
+        "the epoch west of Greenwich": ("1969-12-31T19:00:00-05:00", True),
+        "before the epoch": ("1970-01-01T00:00:00+05:00", False),
+        "after the end": ("9998-12-31T23:59:00-12:00", False),
+        "the first year": ("0001-01-01T00:00:00+05:00", False),
+    },
+)
+def test_the_bounds_of_a_time_are_in_utc_and_its_fault_has_a_place(world: World, since: str, is_time: bool) -> None:
+    answer = world.client.get("/v1/feedback", params={"since": since})
+    faults = [(fault["in"], fault["pointer"]) for fault in answer.json().get("errors", [])]
+    assert (answer.status_code, faults) == ((200, []) if is_time else (422, [("query", "/since")]))
 
 
 @pytest.mark.parametrize(
