@@ -148,4 +148,7 @@ def _settings_of(variant: Any) -> dict[str, str]:
 
 
 def _cap(form: WorkbenchForm) -> dict[str, Any]:
-    return {"usd": json_of(form.usd)} if form.usd else {}
+    try:
+        return {"usd": float(form.usd)} if form.usd else {}  # a field of numbers may send .5, which is no JSON
+    except ValueError:
+        raise InvalidInput(f"Dollars are a number, not {form.usd[:40]!r}.") from None
