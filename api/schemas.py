@@ -4,10 +4,9 @@ from __future__ import annotations
 
 from typing import Annotated, Any, TypeVar
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
-from optimizer.core.feedback.event_kinds import MAX_NAME_CHARS, NAME
-from optimizer.jobs.request import Objects, StrictModel, from_validation
+from optimizer.jobs.request import Objects, StrictModel, Unit, from_validation
 
 M = TypeVar("M", bound=BaseModel)
 
@@ -21,22 +20,6 @@ def read_body(model: type[M], value: Any, *, is_missing: bool) -> M:
     except ValidationError as error:
         faults = error.errors(include_url=False, include_context=False, include_input=False)
         raise from_validation([{**fault, "loc": ("body", *fault["loc"])} for fault in faults]) from None
-
-
-def unit_fault(unit: str) -> str | None:
-    """Why this cannot be a unit: one that no event could name is served to nobody."""
-    if NAME.keep(unit) is not None and "\0" not in unit:
-        return None
-    return f"a unit is {NAME.holds}, not blank and without U+0000; this one has {len(unit)}"
-
-
-def _unit(unit: str) -> str:
-    if (fault := unit_fault(unit)) is not None:
-        raise ValueError(fault)
-    return unit
-
-
-Unit = Annotated[str, Field(min_length=1, max_length=MAX_NAME_CHARS), AfterValidator(_unit)]
 
 
 class RenderBody(StrictModel, BaseModel):  # named again for the linter, which looks at this file alone

@@ -7,10 +7,10 @@ from typing import NamedTuple
 
 from api.http.bodies import StrictRequest
 from api.prompt import ServedFamily
-from api.schemas import unit_fault
 from api.services import Services
 from optimizer.core.base.errors import Fault, InvalidInput
 from optimizer.core.serving.assignment import Choice
+from optimizer.jobs.request import unit_fault
 
 
 class ServedChoice(NamedTuple):

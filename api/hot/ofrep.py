@@ -16,12 +16,12 @@ from api.http.bodies import StrictRequest
 from api.http.problems import InvalidContext, MalformedBody, UnsupportedMediaType, on_detent_error
 from api.prompt import time_text, to_json
 from api.routing import caller_of
-from api.schemas import unit_fault
 from api.served import ServedChoice, decide
 from api.services import Services
 from api.snapshot import visible_families
 from optimizer.core.base.answers import etag_of
 from optimizer.core.base.errors import DetentError, Fault, NotFound
+from optimizer.jobs.request import unit_fault
 
 EVALUATION, EVALUATIONS = "/ofrep/v1/evaluate/flags/{key:path}", "/ofrep/v1/evaluate/flags"
 ERROR_CODES = (

@@ -28,10 +28,26 @@ from optimizer.core.base.errors import (
     pointer_of,
     shorten,
 )
-from optimizer.core.feedback.event_kinds import TIME
+from optimizer.core.feedback.event_kinds import MAX_NAME_CHARS as MAX_UNIT_CHARS, NAME, TIME
 
 NAMED = 5  # of what is wrong
 Reason = Annotated[str, Field(max_length=2000)]
+
+
+def unit_fault(unit: str) -> str | None:
+    """Why this cannot be a unit: one that no event could name is served to nobody."""
+    if NAME.keep(unit) is not None and "\0" not in unit:
+        return None
+    return f"a unit is {NAME.holds}, not blank and without U+0000; this one has {len(unit)}"
+
+
+def _unit(unit: str) -> str:
+    if (fault := unit_fault(unit)) is not None:
+        raise ValueError(fault)
+    return unit
+
+
+Unit = Annotated[str, Field(min_length=1, max_length=MAX_UNIT_CHARS), AfterValidator(_unit)]
 
 
 class StrictModel(BaseModel):

@@ -117,18 +117,6 @@ def _output_faults(family: Family, variant: Variant) -> Iterator[Fault]:
             yield Fault(pointer=f"/examples/{i}/output", detail=f"is no label of {family.name}{meant}")
 
 
-def _input_fault(family: Family, input: Mapping[str, Any]) -> str | None:
-    """Why the family cannot learn from this input; it quotes no value."""
-    missing = [name for name in family.inputs if input.get(name) in (None, "")]
-    if missing:
-        return f"the input {missing[0]!r} is missing or empty"
-    unknown = [name for name in input if name not in family.inputs]
-    if unknown:
-        return f"the family has no input {unknown[0]!r}" + did_you_mean(unknown[0], family.inputs)
-    wrong = [n for n, declared in family.inputs.items() if declared.type == "text" and not isinstance(input[n], str)]
-    return f"the input {wrong[0]!r} is no text" if wrong else None
-
-
 def _asking_judge(policy: Mapping[str, Any]) -> list[str]:
     """The knobs with which this policy asks the family's judge."""
     return [knob for knob in ASKING_JUDGE if policy.get(knob) == JUDGE]
@@ -208,7 +196,7 @@ class PromptKind:
         return {usual_metric(family.output.parser): 1.0}
 
     def example_fault(self, family: Family, input: Mapping[str, Any], expected: Mapping[str, Any]) -> str | None:
-        if (fault := _input_fault(family, input)) is not None:
+        if (fault := family.input_fault(input)) is not None:
             return fault
         field = family.output.field
         if expected.get(field) in (None, ""):
@@ -232,7 +220,7 @@ class PromptKind:
             raise InvalidInput(
                 f"/expected {detail}" + ("" if meant else "."), [Fault(pointer="/expected", detail=detail)]
             )
-        fault = None if input is None else _input_fault(family, family.declared_inputs(input))
+        fault = None if input is None else family.input_fault(family.declared_inputs(input), may_be_empty=True)
         if fault is not None:
             detail = f"teaches family {family.name!r} nothing: {fault}"
             raise InvalidInput(f"/input {detail}.", [Fault(pointer="/input", detail=detail)])

@@ -27,6 +27,7 @@ from pydantic import (
 
 from optimizer.core.base.answers import Json
 from optimizer.core.base.errors import Fault, NotFound
+from optimizer.core.base.phrasing import did_you_mean
 from optimizer.core.base.registry import Registry, declares
 from optimizer.core.family.masking import Masker, MaskTooSlow
 from optimizer.core.family.metrics import METRICS
@@ -278,6 +279,18 @@ class Family(Declaration):
     def declared_inputs(self, input: Mapping[str, Any]) -> dict[str, Any]:
         """What of an input the file declares."""
         return {name: input[name] for name in self.inputs if name in input}
+
+    def input_fault(self, input: Mapping[str, Any], *, may_be_empty: bool = False) -> str | None:
+        """Why nothing can be learned from this input, a value for each name; None where it can. It quotes no value."""
+        none = (None,) if may_be_empty else (None, "")
+        missing = [name for name in self.inputs if input.get(name) in none]
+        if missing:
+            return f"the input {missing[0]!r} is missing" + ("" if may_be_empty else " or empty")
+        unknown = [name for name in input if name not in self.inputs]
+        if unknown:
+            return f"the family has no input {unknown[0]!r}" + did_you_mean(unknown[0], self.inputs)
+        wrong = [n for n, declared in self.inputs.items() if declared.type == "text" and not isinstance(input[n], str)]
+        return f"the input {wrong[0]!r} is no text" if wrong else None
 
     def example_faults(self, variant: Variant) -> list[Fault]:
         """Few-shot examples of a Variant that lack an input, or have another; null is no input."""

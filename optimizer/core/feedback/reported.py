@@ -281,14 +281,16 @@ def typed_value(parser: str, text: str) -> Any:
 
 
 def example_of(family: Family, event: FeedbackEvent, input: Mapping[str, Any] | None) -> Example | None:
-    """The example of a correction; None where the input was not reported or is not stored, and then it is feedback
-    only.
+    """The example of a correction; None where the input was not reported, is not stored or holds an empty text, and
+    then it is feedback only.
     """
     if event.expected is None or input is None:
         return None
     try:
         kind_of(family).check_correction(family, input, event.expected)
     except InvalidInput:
+        return None
+    if not kind_of(family).may_lack_inputs and family.input_fault(family.declared_inputs(input)) is not None:
         return None
     return make_example(
         id=correction_example(event.id),

@@ -126,7 +126,9 @@ def _picked(family: Family, tx: Transaction, store: Store, now: datetime) -> lis
     usable = [
         each
         for each in _interactions(family, tx, store, [answer.interaction for answer in uncertain])
-        if each.output is not None and each.input is not None and all(name in each.input for name in family.inputs)
+        if each.output is not None
+        and each.input is not None
+        and family.input_fault(family.declared_inputs(each.input)) is None
     ]
     sealed = sealed_interactions(tx, store, usable, {family.name: family})
     usable = [each for each in usable if (family.name, each.id) not in sealed]
@@ -193,11 +195,12 @@ def offer_scenarios(context: Context, request: ScenarioOffersRequest) -> Scenari
                     f"The sealed holdout asks what interaction {id!r} asks, and nobody sees its text. Offer another.",
                     interaction=id,
                 )
-            missing = [name for name in family.inputs if own.input is None or name not in own.input]
-            if missing:
+            fault = (
+                "the input is not kept" if own.input is None else family.input_fault(family.declared_inputs(own.input))
+            )
+            if fault is not None:
                 raise Conflict(
-                    f"Of interaction {id!r} the input {', '.join(missing)} is not kept, so nobody can say what should"
-                    " have been answered.",
+                    f"Of interaction {id!r} {fault}, so nobody can say what should have been answered.",
                     interaction=id,
                 )
         before = store.reviews.of_kind(tx, family.name, LABEL_INTERACTION)

@@ -14,12 +14,12 @@ from optimizer.core.serving.assignment import OVERRIDE_SALT, Override, unit_hash
 from optimizer.core.serving.family_names import no_family
 from optimizer.jobs.context import Context
 from optimizer.jobs.record_change import require_variant
-from optimizer.jobs.request import EntityTags, FamilyRequest, Moment, Name
+from optimizer.jobs.request import EntityTags, FamilyRequest, Moment, Name, Unit
 from optimizer.ports import Transaction
 
 
 class OverrideRequest(FamilyRequest):
-    unit: Annotated[str, Field(min_length=1, max_length=512)]
+    unit: Unit
     variant: Name
     until: Annotated[Moment | None, Field(description="Default: a day from now")] = None
     if_match: EntityTags = None

@@ -44,6 +44,7 @@ def world(tmp_path_factory: pytest.TempPathFactory) -> Iterator[World]:
             "/limits/calls_per_day",
         ),
         "seconds for a time": ("PUT", f"{TRIAGE}/overrides/u", {"variant": "v", "until": 1900000000}, "/until"),
+        "a blank unit": ("PUT", f"{TRIAGE}/overrides/%20", {"variant": "v"}, "/unit"),
         "text of seconds": ("PUT", f"{TRIAGE}/overrides/u", {"variant": "v", "until": "1900000000"}, "/until"),
         "seconds in a query": ("GET", "/v1/feedback?since=1900000000", None, "/since"),
     },

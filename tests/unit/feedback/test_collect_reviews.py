@@ -155,6 +155,9 @@ def test_what_was_put_up_or_corrected_or_cannot_be_labelled_is_not_put_up(place:
     place.label("corrected", expected={"summary": "right"}, success=False)
     place.report("no input", input=None)
     place.label("no input", success=False)
+    for value in (1795, None, ""):
+        place.report(f"input {value}", input={"document": value})
+        place.label(f"input {value}", success=False)
     place.report("failed", output=None, error="timeout")
     place.label("failed", success=False)
     place.report("once")

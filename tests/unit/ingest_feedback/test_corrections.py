@@ -92,7 +92,7 @@ class TestCorrections:
         assert (answer["accepted"], refused["index"], refused["type"]) == (1, 0, "malformed")
         assert refused["detail"] == f"/expected has as 'summary' no label of family {FAMILY!r}; did you mean 'billing'?"
 
-    @pytest.mark.parametrize("value", [1795, None, "", ["a"]])
+    @pytest.mark.parametrize("value", [1795, None, ["a"]])
     def test_an_input_that_no_example_may_have_is_refused(self, here: Installation, value: Any) -> None:
         answer = here.send({"assignment": token(), "input": {"document": value}, "expected": {"summary": "better"}})
         (refused,) = answer["rejected"]
@@ -100,8 +100,17 @@ class TestCorrections:
         assert refused["detail"].startswith(f"/input teaches family {FAMILY!r} nothing: the input 'document' is ")
         assert "1795" not in refused["detail"]
 
-    def test_one_on_an_interaction_that_reported_such_an_input_is_feedback_alone(self, here: Installation) -> None:
-        here.send({"id": "in", "assignment": token(), "input": {"document": 1795}, "output": "x"})
+    def test_an_empty_input_is_one_that_may_be_asked_and_its_correction_is_feedback_alone(
+        self, here: Installation
+    ) -> None:
+        event = {"assignment": token(), "input": {"document": ""}, "expected": {"summary": "better"}, "score": 0.5}
+        assert (here.send(event)["accepted"], here.examples()) == (1, [])
+
+    @pytest.mark.parametrize("value", [1795, ""])
+    def test_one_on_an_interaction_that_reported_such_an_input_is_feedback_alone(
+        self, here: Installation, value: Any
+    ) -> None:
+        here.send({"id": "in", "assignment": token(), "input": {"document": value}, "output": "x"})
         assert here.send({"interaction": "in", "expected": {"summary": "better"}})["accepted"] == 1
         assert here.examples() == []
 
