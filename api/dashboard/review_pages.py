@@ -11,7 +11,6 @@ from api.dashboard.figures import LastDays
 from api.dashboard.visitors import PageVisit
 from optimizer.core.base.answers import cursor_of
 from optimizer.core.base.errors import InvalidInput
-from optimizer.core.family.family import Family
 from optimizer.core.feedback.review_kinds import LABEL_INTERACTION, RATE_ANSWER, RELEASE
 
 KEYS = 9  # of a keyboard, by which a label is given
@@ -38,6 +37,7 @@ def review_values(
     waiting, place = _waiting_at(visit, of_family, place_of(skip))
     n, review = waiting.n_open, next(iter(waiting.items), None)
     family = visit.ask("family", family=review.family).definition if review is not None else None
+    labels = (family.output.labels if family is not None else None) or ()
     typed = typed or {}
     is_same = review is not None and review.id == answered  # else what was typed would answer another question
     return {
@@ -52,7 +52,7 @@ def review_values(
         "typed": typed if is_same else {},
         "typed_elsewhere": [text] if (text := typed.get("expected_text", "")).strip() and not is_same else [],
         "task": family.description if family is not None else "",
-        "labels": _labels(family) if family and review and review.kind == LABEL_INTERACTION else (),
+        "labels": labels if len(labels) < KEYS and review and review.kind == LABEL_INTERACTION else (),
         "judge": judge_of(visit, review.family) if review is not None and review.kind == RATE_ANSWER else None,
     }
 
@@ -89,12 +89,6 @@ def answer_of(visit: PageVisit, id: str, form: Mapping[str, str]) -> str:
 def place_of(text: str) -> int:
     """How many of a list an address leaves out; 0 where it says nothing that can be used."""
     return int(text) if text.isascii() and text.isdigit() and len(text) < 7 else 0
-
-
-def _labels(family: Family) -> tuple[str, ...]:
-    """Of a family whose answers are one of a few labels."""
-    labels = family.output.labels
-    return labels if labels is not None and len(labels) < KEYS else ()
 
 
 def judge_of(visit: PageVisit, family: str) -> Any:

@@ -7,7 +7,7 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Collection, Mapping, Sequence
 from datetime import UTC, datetime
-from functools import cache, lru_cache
+from functools import cache, lru_cache, partial
 from pathlib import Path
 from threading import Lock
 from typing import TYPE_CHECKING, Any, cast
@@ -115,10 +115,7 @@ def open_context(
             files_read.former_names = the_store.family_names.former(tx)
         return files_read
 
-    @cache
-    def secrets() -> Secrets:
-        return open_secrets(settings)
-
+    secrets = cache(partial(open_secrets, settings))
     return Context(
         settings=settings,
         store=the_store,

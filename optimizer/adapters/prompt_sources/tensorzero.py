@@ -35,7 +35,8 @@ def tensorzero(reference: str) -> ForeignPrompt:
     functions = _tables(config.get("functions"))
     function, declared = _chosen(functions, function, "function", str(path))
     variants = _tables(declared.get("variants"))
-    heaviest = max(variants, key=lambda name: _weight(variants[name]), default="")
+    weights = {name: weight for name, each in variants.items() if isinstance(weight := each.get("weight"), int | float)}
+    heaviest = max(variants, key=lambda name: weights.get(name, 0), default="")
     variant, setting = _chosen(variants, variant or heaviest, "variant", f"function {function}")
     if setting.get("type", "chat_completion") != "chat_completion":
         raise InvalidInput(
@@ -96,11 +97,6 @@ def _chosen(tables: Mapping[str, Any], name: str, what: str, where: str) -> tupl
         known = ", ".join(tables) or "none"
         raise InvalidInput(f"Name the {what} of {where}: it has {known}. Such as tensorzero:PATH#FUNCTION/VARIANT.")
     return name, tables[name]
-
-
-def _weight(variant: Mapping[str, Any]) -> float:
-    weight = variant.get("weight", 0)
-    return float(weight) if isinstance(weight, int | float) else 0.0
 
 
 def _tables(value: Any) -> dict[str, Mapping[str, Any]]:

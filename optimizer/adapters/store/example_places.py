@@ -5,7 +5,7 @@ from __future__ import annotations
 import base64
 import struct
 from collections import defaultdict
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 
 from sqlalchemy import Connection, delete, select, tuple_
@@ -96,8 +96,5 @@ def packed(shingles: Shingles) -> dict[str, str]:
 
 
 def unpacked(content: Mapping[str, str]) -> Shingles:
-    return {name: frozenset(_hashes(base64.b64decode(text))) for name, text in content.items()}
-
-
-def _hashes(content: bytes) -> Iterable[int]:
-    return struct.unpack(f"<{len(content) // 4}I", content)
+    hashes = {name: base64.b64decode(text) for name, text in content.items()}
+    return {name: frozenset(struct.unpack(f"<{len(packs) // 4}I", packs)) for name, packs in hashes.items()}

@@ -105,18 +105,6 @@ def declared_faults(data: Mapping[str, Any]) -> Iterator[Fault]:
                 yield Fault(pointer=pointer_of(["space", f"policy.{knob}"]), detail=NO_JUDGE)
 
 
-def _output_faults(family: Family, variant: Variant) -> Iterator[Fault]:
-    """Few-shot examples that show what is no answer of the family, and those that share an id."""
-    before, labels = set[str](), family.output.labels if family.output.shown is None else None
-    for i, example in enumerate(variant.examples):
-        if example.id in before:
-            yield Fault(pointer=f"/examples/{i}/id", detail=f"{example.id!r:.80} is the id of an example before it")
-        before.add(example.id)
-        if labels and parse_output(family.output, example.output).error:
-            meant = did_you_mean(example.output, labels)
-            yield Fault(pointer=f"/examples/{i}/output", detail=f"is no label of {family.name}{meant}")
-
-
 def _asking_judge(policy: Mapping[str, Any]) -> list[str]:
     """The knobs with which this policy asks the family's judge."""
     return [knob for knob in ASKING_JUDGE if policy.get(knob) == JUDGE]
@@ -189,7 +177,16 @@ class PromptKind:
             )
         roles = [message["role"] for message in variant.messages]
         faults += [Fault(pointer="/messages", detail=detail) for detail in repeated_slots(roles)]
-        faults += [*family.example_faults(variant), *_output_faults(family, variant)]
+        faults += family.example_faults(variant)
+        before, labels = set[str](), family.output.labels if family.output.shown is None else None
+        for i, example in enumerate(variant.examples):
+            if example.id in before:
+                detail = f"{example.id!r:.80} is the id of an example before it"
+                faults.append(Fault(pointer=f"/examples/{i}/id", detail=detail))
+            before.add(example.id)
+            if labels and parse_output(family.output, example.output).error:
+                detail = f"is no label of {family.name}{did_you_mean(example.output, labels)}"
+                faults.append(Fault(pointer=f"/examples/{i}/output", detail=detail))
         return faults + [replace(fault, pointer=f"/policy{fault.pointer}") for fault in policy_faults(variant.policy)]
 
     def default_metrics(self, family: Family) -> Mapping[str, float]:

@@ -139,7 +139,8 @@ def trivial_scores(
     )
     untaught = FREE_TEXT if output.parser == "text" and not are_labels else NO_TRAINING if not train else ""
     answers: dict[str, Callable[[], Sequence[str] | str]] = {
-        MAJORITY: lambda: untaught or [_majority(known)] * len(rows),
+        # Of equally frequent ones the first in the alphabet.
+        MAJORITY: lambda: untaught or [min(set(known), key=lambda answer: (-known.count(answer), answer))] * len(rows),
         NEAREST: lambda: untaught or _nearest(texts, known, questions),
         FIRST: lambda: NO_SENTENCE if output.parser != "text" else _first_sentences(rows),
     }
@@ -216,12 +217,6 @@ def _unlabelled(texts: Sequence[str], known: Sequence[str], *, are_labels: bool)
     if len(set(known)) < 2:
         return ONE_LABEL
     return "" if any(WORD.search(text) for text in texts) else NO_WORDS
-
-
-def _majority(known: Sequence[str]) -> str:
-    """The most frequent; of equally frequent ones the first in the alphabet."""
-    counts = Counter(known)
-    return min(counts, key=lambda answer: (-counts[answer], answer))
 
 
 def _nearest(texts: Sequence[str], known: Sequence[str], questions: Sequence[str]) -> list[str]:

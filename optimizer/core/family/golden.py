@@ -88,7 +88,8 @@ def _wrong(data: Any, family: Family) -> list[str]:
     details += [
         f"{name} is missing, or no text of 1 to {MAX_NAME_CHARS} characters"
         for name in ("id", "scenario")
-        if (name == "id" or name in data) and not _is_name(data.get(name))
+        if (name == "id" or name in data)
+        and not (isinstance(value := data.get(name), str) and 1 <= len(value.strip()) <= MAX_NAME_CHARS)
     ]
     details += [
         f"{name} is missing, or no object of names and values"
@@ -105,7 +106,3 @@ def _wrong(data: Any, family: Family) -> list[str]:
         return details
     fault = kind_of(family).example_fault(family, data["input"], data["expected"])
     return [fault] if fault is not None else []
-
-
-def _is_name(value: Any) -> bool:
-    return isinstance(value, str) and 1 <= len(value.strip()) <= MAX_NAME_CHARS

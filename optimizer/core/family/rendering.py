@@ -68,14 +68,10 @@ def with_own_labels(output: Output, expected: Mapping[str, Any]) -> dict[str, An
     """
     if output.parser != "label" or expected.get(output.field) in (None, ""):
         return dict(expected)
-
     spelled = {fold_label(label): label for label in output.labels or ()}
-
-    def own(label: Any) -> Any:
-        return spelled.get(fold_label(parser_of(output).write(label)), label)
-
-    value = expected[output.field]
-    return {**expected, output.field: list(map(own, value)) if isinstance(value, list) else own(value)}
+    value, write = expected[output.field], parser_of(output).write
+    labels = [spelled.get(fold_label(write(one)), one) for one in (value if isinstance(value, list) else [value])]
+    return {**expected, output.field: labels if isinstance(value, list) else labels[0]}
 
 
 def expected_text(output: Output, expected: Mapping[str, Any]) -> str:

@@ -78,7 +78,10 @@ def chat_faults(messages: Sequence[Mapping[str, Any]], params: Mapping[str, Any]
         # fault of the provider.
         pointer = f"/messages/{i}"
         yield from (replace(fault, pointer=pointer + fault.pointer) for fault in turn_faults(message))
-        yield from _part_faults(message.get("content"), f"{pointer}/content")
+        content = message.get("content")
+        for at, part in enumerate(content if isinstance(content, list | tuple) else ()):
+            if (detail := _part_fault(part)) is not None:
+                yield Fault(pointer=f"{pointer}/content/{at}", detail=detail)
         for name in _TEXTS:
             if not isinstance(message.get(name), str | None):
                 yield Fault(pointer=f"{pointer}/{name}", detail="a text is needed")
@@ -119,13 +122,6 @@ def format_faults(response_format: Any, pointer: str = "/response_format") -> It
             )
     if response_format["type"] == "json_schema" and not isinstance(response_format.get("json_schema"), Mapping):
         yield Fault(pointer=f"{pointer}/json_schema", detail="an object with name and schema is needed")
-
-
-def _part_faults(content: Any, pointer: str) -> Iterator[Fault]:
-    for i, part in enumerate(content if isinstance(content, list | tuple) else ()):
-        detail = _part_fault(part)
-        if detail is not None:
-            yield Fault(pointer=f"{pointer}/{i}", detail=detail)
 
 
 def _part_fault(part: Any) -> str | None:

@@ -77,7 +77,8 @@ def agreement(one: str, other: str) -> float:
 
     Two empty answers agree.
     """
-    one_tokens, right = (Counter(_tokens(text[:READ_CHARS])) for text in (one, other))
+    texts = (text[:READ_CHARS] for text in (one, other))
+    one_tokens, right = (Counter([*map(str.lower, WORD.findall(text)), *NUMBER.findall(text)]) for text in texts)
     total = one_tokens.total() + right.total()
     return 2 * (one_tokens & right).total() / total if total else 1.0
 
@@ -86,7 +87,3 @@ def logit(probability: float) -> float:
     """ln(p / (1 - p)) with p kept within [1e-9, 1 - 1e-9]."""
     clipped = min(max(probability, LIMIT), 1 - LIMIT)
     return math.log(clipped / (1 - clipped))
-
-
-def _tokens(text: str) -> list[str]:
-    return [word.lower() for word in WORD.findall(text)] + NUMBER.findall(text)

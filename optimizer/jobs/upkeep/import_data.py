@@ -69,7 +69,11 @@ def import_rows_of(folder: ExportFolder, store: Store, *, only: Iterable[str] | 
         for table in {str(line["table"]) for _, line in part}:
             rows = [(n, line.get("row")) for n, line in part if line.get("table") == table]
             _add(store, folder.path / SEALED, table, rows)
-    return {name: _add_file(store, folder, name) for name in names}
+    files = {name: rows_file(name) for name in names}
+    return {
+        name: sum(_add(store, folder.path / file, name, part) for part in _parts(folder.lines(file)))
+        for name, file in files.items()
+    }
 
 
 def begin_serving(store: Store, clock: Clock, *, actor: str, folder: DataImport) -> None:
@@ -113,11 +117,6 @@ def _parts(lines: Iterator[dict[str, Any]]) -> Iterator[list[tuple[int, dict[str
     numbered = enumerate(lines, start=1)
     while part := list(islice(numbered, AT_ONCE)):
         yield part
-
-
-def _add_file(store: Store, folder: ExportFolder, table: str) -> int:
-    file = rows_file(table)
-    return sum(_add(store, folder.path / file, table, part) for part in _parts(folder.lines(file)))
 
 
 def _add(store: Store, file: Path, table: str, rows: Sequence[tuple[int, Any]]) -> int:
