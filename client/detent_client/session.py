@@ -204,9 +204,7 @@ def _choice_from(snapshot: Snapshot | None, family: str, unit: str | None, at: f
     if (entry := snapshot.families.get(family)) is None:
         raise UnknownFamily(f"The server serves no family {family!r}; `detent family list` shows those it has.")
     if unit is not None and not is_unit(unit):
-        raise InvalidInput(
-            f"A unit is a text of 1 to {MAX_UNIT_CHARS} characters, not blank and without U+0000.", ["/unit"]
-        )
+        raise InvalidInput(f"A unit is a text of 1 to {MAX_UNIT_CHARS} characters, no blank, no U+0000.", ["/unit"])
     choice = entry.choose(unit, at if snapshot.time is not None else None, snapshot.leases)
     if choice.variant.needs_server and (choice := entry.champion).variant.needs_server:  # in no arm
         raise NeedsServer(

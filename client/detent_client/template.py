@@ -129,11 +129,8 @@ class Template:
         return filled
 
     def _limited(self, variables: Variables) -> tuple[Variables, tuple[str, ...]]:
-        long = {}
-        for name, limit in self._limits.items():
-            value = variables.get(name)
-            if isinstance(value, str) and len(value) > limit.max_chars:
-                long[name] = limit
+        texts = {name: value for name in self._limits if isinstance(value := variables.get(name), str)}
+        long = {name: limit for name, limit in self._limits.items() if len(texts.get(name, "")) > limit.max_chars}
         if not long:
             return variables, ()
         if refused := [name for name, limit in long.items() if limit.is_refused]:
@@ -144,11 +141,9 @@ class Template:
         return {**variables, **cut}, tuple(long)
 
     def _check(self, variables: Variables, history: History) -> None:
-        absent = [name for name in self.names if variables.get(name) is None]
-        faults = [
-            (f"/variables/{name}", f"{name!r} is {'null' if name in variables else 'missing'}") for name in absent
-        ]
-        faults += [(f"/variables/{name}", f"{name!r} is unknown") for name in variables if name not in self.known]
+        why = {name: "null" if name in variables else "missing" for name in self.names if variables.get(name) is None}
+        why |= {name: "unknown" for name in variables if name not in self.known}
+        faults = [(f"/variables/{name}", f"{name!r} is {what}") for name, what in why.items()]
         turns = [i for i, turn in enumerate(history) if not _is_turn(turn)]
         faults += [(f"/history/{i}", f"turn {i} of the history is no chat message") for i in turns]
         if faults:
@@ -159,9 +154,7 @@ class Template:
             )
 
     def _check_length(self, texts: Mapping[str, str], history: History) -> None:
-        length = self._length
-        for name, n in self._uses:
-            length += n * len(texts[name])
+        length = self._length + sum(n * len(texts[name]) for name, n in self._uses)
         if history:
             n_slots = sum(message.is_history for message in self._messages) or (self._first_turn_at >= 0)
             length += n_slots * sum(len(value_text("history", turn)) for turn in history)
@@ -182,8 +175,7 @@ def value_text(name: str, value: Any) -> str:
         raise InvalidInput(
             f"Cannot fill in the prompt: {name!r} is neither a text nor a JSON value.", [f"/variables/{name}"]
         ) from None
-    text: str = value
-    return text
+    return str(value)
 
 
 def _any_text(value: Any) -> str:

@@ -98,7 +98,8 @@ def test_what_goes_wrong_gives_the_fallback_and_says_why(home: tuple[str, World]
     url, world = home
     assert told(flags(url), unit="u" * 513) == (
         ErrorCode.INVALID_CONTEXT,
-        "The context cannot be used: a targeting key has at most 512 characters, and this one has 513.",
+        "The context cannot be used: a unit is a text of 1 to 512 characters, not blank and without U+0000;"
+        " this one has 513.",
     )
     code, why = told(flags(url), flag="nope")
     assert code is ErrorCode.FLAG_NOT_FOUND
