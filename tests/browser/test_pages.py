@@ -206,7 +206,8 @@ def test_every_trial_is_a_dot_and_the_winner_has_its_curve_beside_the_champions(
     assert "(winner)" in winner.inner_text()
     assert (winner.locator("path.candidate.line").count(), winner.locator("path.champion.line").count()) == (1, 1)
     assert page.locator("pre.diff .added").count() > 0
-    assert page.locator("section:has(h2:text('Quality against what it costs')) figure").count() == 2
+    # Against dollars alone: fewer than twenty timed answers have no p95.
+    assert page.locator("section:has(h2:text('Quality against what it costs')) figure").count() == 1
     page.close()
 
 
