@@ -40,10 +40,9 @@ class LogFiles:
         """Each line by one of as many bytes."""
         for file in _present(self.files):
             for start, line in list(_lines_shown(file, traces)):
-                gone = b'{"event":"%b"}' % GONE.encode()
                 with file.open("r+b") as out:
                     out.seek(start)
-                    out.write(gone.ljust(len(line)) if len(gone) <= len(line) else b"-" * len(line))
+                    out.write(_filled(len(line)))
                     out.flush()
                     os.fsync(out.fileno())
 
@@ -254,6 +253,11 @@ def _places_quoted(file: Path, traces: PersonalTraces) -> Iterator[int]:
         if not traces.are_quoted_in("\n".join(lines[n + 1 :])):
             yield n + 1
             return
+
+
+def _filled(n_bytes: int) -> bytes:
+    line = b'{"event":"%b"}' % GONE.encode()
+    return line.ljust(n_bytes) if len(line) <= n_bytes else b"-" * n_bytes
 
 
 def _replace(file: Path, content: bytes) -> None:
