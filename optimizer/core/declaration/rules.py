@@ -13,7 +13,7 @@ from optimizer.core.base.values import AIMS
 from optimizer.core.evaluation.suite import DEFAULT, FULL, GOLDEN
 from optimizer.core.family.family import KINDS, declared_kind
 from optimizer.core.family.metrics import METRICS, MetricRecord, unknown_metric
-from optimizer.core.family.parsers import PARSERS, unknown_parser
+from optimizer.core.family.parsers import PARSERS, fold_label, unknown_parser
 from optimizer.core.family.settings import DIMENSIONS, JUDGE_METRIC, is_named
 from optimizer.core.family.variant import DEFAULT_SPACE, ROLES, VARIABLE, repeated_slots, space_faults
 from optimizer.core.family.wording import shown
@@ -122,7 +122,7 @@ def _output(data: Mapping[str, Any]) -> Iterator[Fault]:
             detail=f"labels belong to the parser 'label', and this one is {parser!r}; remove one of the two",
         )
     if _is_list(labels):
-        folded = [" ".join(label.casefold().split()) for label in labels if isinstance(label, str)]
+        folded = [fold_label(label) for label in labels if isinstance(label, str)]
         for i, label in enumerate(labels):
             if isinstance(label, str) and not label.strip():
                 yield Fault(

@@ -41,7 +41,8 @@ NO_WORDS = "the training examples have no words"
 NO_LABELS = "its answers are no labels"
 NO_SENTENCE = "its answers are no texts that a sentence could stand for"
 NOT_JUDGED = "a judge scores this family, and answers without a model are not judged"
-STUDENT_SEARCHED = "is_student_searched"  # of a study's baselines: whether a student was among the tiers it searched
+# Of a study's baselines: whether a student was among the tiers searched, and its share of the winner's answers on dev.
+STUDENT_SEARCHED, BY_STUDENT = "is_student_searched", "student_share"
 STUDENT_INSTEAD = (
     " With `tiers: [student, …]` a study without --strategy can let a student answer:"
     " docs/how-to/answer-without-a-model.md."
@@ -132,15 +133,16 @@ def trivial_scores(
     # What gives an answer per row, or why there is none.
     output = family.output
     known = [expected_text(output, e.expected) for e in train]
+    counts = Counter(known)
     texts, questions = [_text(e) for e in train], [_text(e) for e in rows]
     # Whether values come from a closed set, such as a list or JSON with one of few topics.
     are_labels = output.parser == "label" or (
-        bool(known) and sum(n == 1 for n in Counter(known).values()) <= MOST_UNSEEN * len(known)
+        bool(known) and sum(n == 1 for n in counts.values()) <= MOST_UNSEEN * len(known)
     )
     untaught = FREE_TEXT if output.parser == "text" and not are_labels else NO_TRAINING if not train else ""
     answers: dict[str, Callable[[], Sequence[str] | str]] = {
         # Of equally frequent ones the first in the alphabet.
-        MAJORITY: lambda: untaught or [min(set(known), key=lambda answer: (-known.count(answer), answer))] * len(rows),
+        MAJORITY: lambda: untaught or [min(counts, key=lambda answer: (-counts[answer], answer))] * len(rows),
         NEAREST: lambda: untaught or _nearest(texts, known, questions),
         FIRST: lambda: NO_SENTENCE if output.parser != "text" else _first_sentences(rows),
     }
@@ -159,13 +161,13 @@ def bare_prompt(variant: Variant) -> Variant:
 def said(baselines: Mapping[str, Any]) -> str:
     """Whether the model is worth its calls, as a sentence.
 
-    ``baselines``: TrivialBaselines as plain values; a study's with STUDENT_SEARCHED.
+    ``baselines``: TrivialBaselines as plain values; a study's with STUDENT_SEARCHED and BY_STUDENT.
     """
     worth = baselines.get("worth")
     if worth is None:
         return "No baseline without a model could be compared with it."
     variant, best, lead, low, high = (worth[name] for name in ("variant", "best", "lead", "low", "high"))
-    if (share := baselines.get("student_share", 0.0)) > 0.5:
+    if (share := baselines.get(BY_STUDENT, 0.0)) > 0.5:
         return f"{variant} asks a model for {1 - share:.0%} of these rows; a student answers the others."
     if low > 0:
         return (

@@ -196,7 +196,9 @@ def offer_scenarios(context: Context, request: ScenarioOffersRequest) -> Scenari
                     interaction=id,
                 )
             fault = (
-                "the input is not kept" if own.input is None else family.input_fault(family.declared_inputs(own.input))
+                f"the input {', '.join(family.inputs)} is not kept"
+                if own.input is None
+                else family.input_fault(family.declared_inputs(own.input))
             )
             if fault is not None:
                 raise Conflict(

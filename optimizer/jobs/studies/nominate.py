@@ -99,7 +99,6 @@ def nominate(context: Context, request: NominateRequest) -> Study | LookPrice:
         trials = store.studies.trials(tx, study.id)
         results = store.studies.results(tx, study.id, "search", variant).get(variant, [])
         standing = standing_look(tx, store, family.name, variant, aim, study.move_to)
-        elsewhere = store.studies.last_measured(tx, family.name, variant)
     refuse_golden_failures(family, variant, store)
     if standing is not None:
         return as_confirmed(standing, variant, family, store)
@@ -114,6 +113,8 @@ def nominate(context: Context, request: NominateRequest) -> Study | LookPrice:
         return as_confirmed(study, variant, family, store)
     trial = next((t for t in trials if t.variant == variant), None)
     if trial is None and not (study.mode == "confirm" and variant == study.winner):
+        with store.read() as tx:
+            elsewhere = store.studies.last_measured(tx, family.name, variant)
         with_aim = "" if aim == "quality" else f" --aim {aim}"
         then = (
             f"another study measured it: `detent study nominate {elsewhere.study} {variant}{with_aim}`."

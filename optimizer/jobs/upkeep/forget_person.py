@@ -333,7 +333,7 @@ def _successors(store: Store, variants: Mapping[str, Sequence[str]]) -> tuple[di
 def _forget(plan: _ForgetPlan, home: ForgettingHome, run: ForgetRun, watched: Callable[[ForgetRun], None]) -> None:
     store, traces = home.store, plan.traces
     steps: list[Callable[[], None]] = [
-        *(partial(home.remember, unit, home.clock.now(), run.request["own_words"]) for unit in traces.units),
+        lambda: _remember(home, traces.units, own_words=run.request["own_words"]),
         lambda: _serve_others(plan, home, run.created_by),
         lambda: _remove_rows(store, traces.units),
         lambda: _clear_tables(store, traces, store.personal.tables()),
@@ -387,6 +387,11 @@ def _go_back(
 def _take_in(home: ForgettingHome, units: Iterable[str]) -> None:
     for unit in units:
         home.take_in(unit)
+
+
+def _remember(home: ForgettingHome, units: Iterable[str], *, own_words: bool) -> None:
+    for unit in units:
+        home.remember(unit, home.clock.now(), own_words)
 
 
 def _remove_rows(store: Store, units: Sequence[str]) -> None:

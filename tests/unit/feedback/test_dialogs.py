@@ -214,7 +214,7 @@ def test_a_query_that_was_offered_is_not_proposed_again_and_nothing_is_released(
 def test_an_offer_of_what_nobody_could_answer_is_refused_whole(database: Database) -> None:
     fill(database)
     context = context_in(database)
-    with pytest.raises(Conflict, match="the input is not kept"):
+    with pytest.raises(Conflict, match="input question is not kept"):
         offer_scenarios(context, ScenarioOffersRequest(family=FAMILY, interactions=["in_00", "in_20"]))
     with pytest.raises(NotFound, match="no interaction 'nope'"):
         offer_scenarios(context, ScenarioOffersRequest(family=FAMILY, interactions=["nope"]))

@@ -8,19 +8,20 @@ from typing import Any
 from optimizer.core.base.canonical import canonical_json
 from optimizer.core.evaluation.metrics.words import answers_of
 from optimizer.core.family.metrics import metric
+from optimizer.core.family.parsers import fold_label
 
 
 @metric(sees="answers", parsers=("label",), usual_for="label")
 def label_match(wanted: Any, value: Any) -> float:
     """1 when the label is one of the expected ones, upper and lower case alike."""
-    return float(_fold(value) in {_fold(answer) for answer in answers_of(wanted)})
+    return float(fold_label(str(value)) in {fold_label(str(answer)) for answer in answers_of(wanted)})
 
 
 @metric(sees="answers", usual_for="json")
 def exact_match(wanted: Any, value: Any) -> float:
     """1 for equal content: texts without regard to case and white space, anything else as canonical JSON."""
     if isinstance(value, str):
-        return float(_fold(value) in {_fold(answer) for answer in answers_of(wanted)})
+        return float(fold_label(str(value)) in {fold_label(str(answer)) for answer in answers_of(wanted)})
     return float(canonical_json(value) == canonical_json(wanted))
 
 
@@ -39,9 +40,5 @@ def json_valid(wanted: Any, value: Any) -> float:
     return 1.0
 
 
-def _fold(value: Any) -> str:
-    return " ".join(str(value).casefold().split())
-
-
 def _item(value: Any) -> str:
-    return _fold(value) if isinstance(value, str) else canonical_json(value).decode()
+    return fold_label(value) if isinstance(value, str) else canonical_json(value).decode()

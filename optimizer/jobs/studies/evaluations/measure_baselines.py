@@ -7,7 +7,13 @@ from typing import Any
 
 from optimizer.core.base.values import scores_by_example
 from optimizer.core.evaluation.label_report import read_labels
-from optimizer.core.evaluation.trivial_baselines import STUDENT_SEARCHED, bare_prompt, measure_trivial, trivial_scores
+from optimizer.core.evaluation.trivial_baselines import (
+    BY_STUDENT,
+    STUDENT_SEARCHED,
+    bare_prompt,
+    measure_trivial,
+    trivial_scores,
+)
 from optimizer.core.search.strategy import proposers_of, searched_tiers
 from optimizer.jobs.calls.student_shelf import is_student
 from optimizer.jobs.dataset.build_dataset import teaching_examples
@@ -18,7 +24,7 @@ MOST_TAUGHT = 1000  # the nearest of these is found for each dev row in four sec
 
 
 def measure_baselines(run: StudyRun, winner: str | None) -> dict[str, Any] | None:
-    """The baselines as plain values, beside the winner, else the champion; ``student_share`` of its answers on dev are
+    """The baselines as plain values, beside the winner, else the champion; BY_STUDENT of its answers on dev are
     a student's. They learn from what taught the study's student, where it has one; of that from 1,000 rows at most.
 
     None where no model answers (policies), or nothing was searched.
@@ -52,7 +58,7 @@ def measure_baselines(run: StudyRun, winner: str | None) -> dict[str, Any] | Non
     tiers = searched_tiers(proposers_of(run.study.strategy), run.family)
     return {
         **asdict(baselines),
-        "student_share": n_own / len(answers) if answers else 0.0,
+        BY_STUDENT: n_own / len(answers) if answers else 0.0,
         STUDENT_SEARCHED: any(is_student(run.models, tier) for tier in tiers),
     }
 
