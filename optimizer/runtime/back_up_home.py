@@ -22,7 +22,7 @@ from typing import TYPE_CHECKING, Any
 
 from optimizer.core.base.errors import Busy, Conflict, InvalidInput, NotFound
 from optimizer.runtime import wiring
-from optimizer.runtime.personal_home import keep_beside
+from optimizer.runtime.personal_home import NOTES, keep_beside
 
 if TYPE_CHECKING:
     from optimizer.core.family.family import Family
@@ -86,7 +86,7 @@ def back_up_home(
                 archive = _BackupArchive(tar)
                 # The spool before the store: an event on its way is then in one of them, or in both under one id.
                 archive.folder(settings.home, settings.var() / "spool")
-                _add_databases(archive, databases, copy, progress)
+                _add_databases(archive, settings.home, databases, copy, progress)
                 families = wiring.load_families(settings)
                 home, *places = map(_tidy, (settings.home, *_places(settings, families.families.values())))
                 for place in (place for place in places if place.is_relative_to(home)):
@@ -198,8 +198,10 @@ def _files(place: Path, within: frozenset[Path] = frozenset()) -> Iterator[Path]
                 yield from _files(entry, within | {folder})
 
 
-def _add_databases(archive: _BackupArchive, databases: Mapping[str, Path], copy: Path, progress: Progress) -> None:
-    """Adds the databases, all of one moment.
+def _add_databases(
+    archive: _BackupArchive, home: Path, databases: Mapping[str, Path], copy: Path, progress: Progress
+) -> None:
+    """Adds the databases, all of one moment, and the notes of a forgetting that was under way then.
 
     Nobody writes into the store while a read of each begins. Then each is copied from its read.
     """
@@ -213,6 +215,7 @@ def _add_databases(archive: _BackupArchive, databases: Mapping[str, Path], copy:
                     sources[name] = stack.enter_context(closing(_connect(path)))
                     sources[name].execute("BEGIN")
                     sources[name].execute("SELECT count(*) FROM sqlite_master").fetchone()
+            archive.folder(home, home / NOTES)
             store.execute("ROLLBACK")
             for name, source in sources.items():
                 copy.unlink(missing_ok=True)

@@ -28,6 +28,7 @@ if TYPE_CHECKING:
 FORGOTTEN = "forgotten.jsonl"  # in var, and as detent-forgotten.jsonl beside backups
 BESIDE_BACKUPS = f"detent-{FORGOTTEN}"
 BACKUP_FOLDERS = "backup_folders.txt"
+NOTES = "var/run/forgetting"  # by which a forgetting that is under way finds what is left of the person
 SPOOL_WAIT_S = 30.0
 LINES, DECLARATIONS = "*.jsonl", "*.yaml"  # of a family's folder, which may hold other files as well
 EDIT = (
@@ -72,6 +73,9 @@ def forgetting_home(
     places.append(at.OtherFiles(files=rest))
     not_reached = [
         f"Backups in {folder} hold what they held; a restore forgets the person again."
+        if _is_noted_beside(folder)
+        else f"Backups in {folder} hold what they held, and {BESIDE_BACKUPS} cannot be written there now: until one is,"
+        f" a restore forgets the person only with --forgotten {settings.var() / FORGOTTEN}."
         for folder in backup_folders(settings)
     ]
     if settings.mlflow_tracking_uri is not None:
@@ -86,7 +90,7 @@ def forgetting_home(
             for version in family.prompt.versions.values()
             for message in version.content
         ),
-        notes=settings.run_dir() / "forgetting",
+        notes=settings.home / NOTES,
         not_reached=not_reached,
         take_in=lambda unit: _take_in_spools(settings, store, clock, families, unit),
         remember=partial(remember, settings),
@@ -131,13 +135,14 @@ def _take_in_spools(settings: Settings, store: Store, clock: Clock, families: Fa
 
 
 def remember(settings: Settings, unit: str, at: datetime, own_words: bool) -> None:
-    """In this home, and beside the backups that it wrote. Safe to repeat."""
+    """In this home, and beside backups that it wrote or came from where that can be written. Safe to repeat."""
     line = {"unit": unit, "at": at.isoformat(), **({"own_words": True} if own_words else {})}
-    files = [settings.var() / FORGOTTEN]
-    files += [folder / BESIDE_BACKUPS for folder in backup_folders(settings) if folder.is_dir()]
-    for file in files:
-        if own_words > forgotten_in(file).get(unit, -1):  # as one who is not in it yet
-            _append(file, json.dumps(line) + "\n")
+    file = settings.var() / FORGOTTEN
+    if own_words > forgotten_in(file).get(unit, -1):  # as one who is not in it yet
+        _append(file, json.dumps(line) + "\n")
+    for folder in backup_folders(settings):
+        with suppress(OSError):  # the next backup there notes it
+            keep_beside(settings, folder / BESIDE_BACKUPS)
 
 
 def forgotten_in(file: Path) -> dict[str, bool]:
@@ -168,18 +173,34 @@ def backup_folders(settings: Settings) -> list[Path]:
     return []
 
 
-def keep_beside(settings: Settings, backup: Path) -> Path:
-    """Writes who was forgotten so far beside a backup, and remembers the folder for those to come."""
+def remember_folder(settings: Settings, backup: Path) -> Path:
+    """Who is forgotten from now on is noted in the backup's folder, too; returns it."""
     folder = backup.resolve().parent
     if folder not in backup_folders(settings):
         _append(settings.var() / BACKUP_FOLDERS, f"{folder}\n")
-    beside = folder / BESIDE_BACKUPS
+    return folder
+
+
+def keep_beside(settings: Settings, backup: Path) -> Path:
+    """Writes who was forgotten so far beside a backup, and remembers the folder for those to come."""
+    beside = remember_folder(settings, backup) / BESIDE_BACKUPS
     known = forgotten_in(beside)
     lines = (settings.var() / FORGOTTEN).read_text(encoding="utf-8") if (settings.var() / FORGOTTEN).exists() else ""
     remembered = map(json.loads, lines.splitlines())
     new = [line for line in remembered if line.get("own_words", False) > known.get(line["unit"], -1)]
     _append(beside, "".join(json.dumps(line) + "\n" for line in new))
     return beside
+
+
+def _is_noted_beside(folder: Path) -> bool:
+    """Whether a forgetting can write beside the backups of this folder, which may be read-only to a service."""
+    try:
+        with open(folder / BESIDE_BACKUPS, "r+b"):
+            return True
+    except FileNotFoundError:
+        return os.access(folder, os.W_OK)
+    except OSError:
+        return False
 
 
 def _append(file: Path, text: str) -> None:

@@ -17,7 +17,14 @@ from typing import TYPE_CHECKING, Any
 from optimizer.core.base.errors import Conflict, InvalidInput, NotFound
 from optimizer.runtime import wiring
 from optimizer.runtime.back_up_home import FORMAT, MANIFEST, MLFLOW, STORE
-from optimizer.runtime.personal_home import BESIDE_BACKUPS, FORGOTTEN, forgetting_home, forgotten_in
+from optimizer.runtime.personal_home import (
+    BESIDE_BACKUPS,
+    FORGOTTEN,
+    NOTES,
+    forgetting_home,
+    forgotten_in,
+    remember_folder,
+)
 
 if TYPE_CHECKING:
     from optimizer.host.config import Settings
@@ -71,7 +78,7 @@ def restore_home(settings: Settings, file: Path, *, actor: str, forgotten: str |
         if in_the_way and not was_begun:
             raise Conflict(f"{home} has {', '.join(in_the_way)}, as the backup has. Restore into a new folder.")
         held = _hold_all(part, actor=actor, manifest=manifest)
-        n_forgotten = _forget_again(part, _forgotten_since(file, forgotten), actor=actor)
+        n_forgotten = _forget_again(part, file, _forgotten_since(file, forgotten), actor=actor)
         _point_at_artifacts(part / MLFLOW, home / "mlflow" / "artifacts")
     except BaseException:
         shutil.rmtree(part, ignore_errors=True)
@@ -194,20 +201,27 @@ def _hold_all(part: Path, *, actor: str, manifest: Mapping[str, Any]) -> dict[st
     return held_rollouts
 
 
-def _forget_again(part: Path, units: Mapping[str, bool], *, actor: str) -> int:
-    """How many were not forgotten in the backup yet. Raises Conflict where one cannot be."""
+def _forget_again(part: Path, backup: Path, since: Mapping[str, bool], *, actor: str) -> int:
+    """How many were not forgotten in the backup yet. Raises Conflict where one cannot be.
+
+    ``since``: those who were forgotten since. One whose forgetting was under way is forgotten to the end.
+    """
     from optimizer.core.views.forgetting import ForgetQuery
     from optimizer.host.config import load_settings
-    from optimizer.jobs.upkeep.forget_person import carry_out_forgetting, queue_forgetting
+    from optimizer.jobs.upkeep.forget_person import carry_out_forgetting, notes_of, queue_forgetting
 
     settings = load_settings(home=part, database_url=f"sqlite:///{part / STORE}")
+    remember_folder(settings, backup)
+    known = forgotten_in(settings.var() / FORGOTTEN)
+    begun = {unit: words for unit, words in known.items() if any(notes_of(unit, part / NOTES))}
+    units = {**begun, **since}
     if not units:
         return 0
-    known = set(forgotten_in(settings.var() / FORGOTTEN))
     store, clock = wiring.open_store(settings), wiring.open_clock(settings)
     try:
         with store.read() as tx:  # who was forgotten before may have come back, and been forgotten again
-            new = [unit for unit in units if unit not in known or store.personal.of_unit(tx, unit).keys]
+            back = {unit for unit in known if unit in begun or store.personal.of_unit(tx, unit).keys}
+            new = [unit for unit in units if unit not in known or unit in back]
         home = forgetting_home(settings, store, clock, wiring.load_families(settings), is_alone=True)
         for unit in new:
             query = ForgetQuery(unit=unit, own_words=units[unit], dry_run=False)

@@ -15,9 +15,11 @@ from optimizer.adapters.store.repositories.personal import PersonalTables
 from optimizer.core.views.forgetting import ForgetQuery, ForgetRun
 from optimizer.host.config import Settings, load_settings
 from optimizer.jobs.upkeep import forget_person
-from optimizer.runtime import wiring
+from optimizer.runtime import restore_home, wiring
+from optimizer.runtime.back_up_home import back_up_home
 from optimizer.runtime.personal_home import FORGOTTEN, forgetting_home, forgotten_in
 from tests.children import die_at, exit_code
+from tests.stores import NOW
 from tests.worlds.api_world import make_home
 from tests.worlds.forgotten_world import MARK, files_with, plant, plant_short
 
@@ -115,3 +117,17 @@ def test_a_killed_forgetting_ends_as_in_peace(
     assert what_is_left(settings) == left
     assert len(forgotten_in(settings.var() / FORGOTTEN)) == 1
     assert not list(settings.run_dir().rglob("*.json"))
+
+
+@pytest.mark.parametrize("list_of_forgotten", [None, "none"])
+def test_a_backup_made_in_the_middle_becomes_a_home_in_which_it_has_ended(
+    home: Path, tmp_path: Path, list_of_forgotten: str | None
+) -> None:
+    """Whose rows had gone, so that nothing but the notes of the run says what else is theirs."""
+    settings = copied(home, tmp_path / "home")
+    assert exit_code(forget_and_die, settings, POINTS["within the other tables"]) == -signal.SIGKILL
+    back_up_home(settings, tmp_path / "b.tar", at=NOW, version="1")
+    new = load_settings("dev", tmp_path / "new")
+    assert restore_home.restore_home(new, tmp_path / "b.tar", actor="ann", forgotten=list_of_forgotten).n_forgotten == 1
+    assert files_with(new.home, MARK) == []
+    assert forget(new).status == "finished"

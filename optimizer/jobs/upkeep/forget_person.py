@@ -192,7 +192,7 @@ def carry_out_forgetting(
             part.replace(notes)
             _forget(plan, home, run, watched)
             _keep(store, id, result=plan.result)
-            for file, _ in _notes_of(plan.traces.unit, home.notes):
+            for file, _ in notes_of(plan.traces.unit, home.notes):
                 file.unlink()
     except Busy:
         raise
@@ -230,7 +230,7 @@ def _plan_of(run: ForgetRun, home: ForgettingHome, notes: Path) -> _ForgetPlan:
     """
     store = home.store
     unit = run.request["unit"]
-    before = _read_notes(notes) or next((plan for _, plan in _notes_of(unit, notes.parent)), None)
+    before = _read_notes(notes) or next((plan for _, plan in notes_of(unit, notes.parent)), None)
     units = before.traces.units if before is not None else (unit, *run.request.get("older", ()))
     if not run.request["dry_run"]:
         _take_in(home, units)
@@ -466,7 +466,7 @@ def _read_notes(file: Path) -> _ForgetPlan | None:
     return _ForgetPlan(traces=PersonalTraces.loaded(traces), result=json.loads(result))
 
 
-def _notes_of(unit: str, folder: Path) -> Iterator[tuple[Path, _ForgetPlan]]:
+def notes_of(unit: str, folder: Path) -> Iterator[tuple[Path, _ForgetPlan]]:
     """Of runs for the same person that failed, too: the next one takes them over."""
     for file in sorted(folder.glob("*.json")):
         plan = _read_notes(file)

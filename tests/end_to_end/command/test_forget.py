@@ -215,6 +215,38 @@ def test_a_restore_of_an_older_backup_forgets_again(
     assert "--forgotten none" in refused.err
 
 
+def test_a_home_made_of_a_backup_notes_beside_it_who_is_forgotten_there(
+    settings: Settings, store: Database, planted: dict[str, Any], tmp_path: Path
+) -> None:
+    (tmp_path / "backups").mkdir()
+    backup, second = tmp_path / "backups" / "old.tar", {"DETENT_HOME": str(tmp_path / "second")}
+    assert in_home(settings, "backup", backup).code == 0
+    assert detent("restore", str(backup), env=second).code == 0
+    assert detent(*FORGET, "--confirm", UNIT, env=second).code == 0
+    third = detent("restore", str(backup), "--json", env={"DETENT_HOME": str(tmp_path / "third")})
+    assert third.json["n_forgotten"] == 1, third.err
+    assert files_with(tmp_path / "third", MARK) == []
+
+
+def test_a_folder_of_backups_that_cannot_be_written_keeps_nobody_from_being_forgotten(
+    settings: Settings, store: Database, planted: dict[str, Any], tmp_path: Path
+) -> None:
+    """As where a service manager lets the worker write to its home alone."""
+    backups, new = tmp_path / "backups", tmp_path / "new"
+    backups.mkdir()
+    assert in_home(settings, "backup", backups / "old.tar").code == 0
+    (backups / BESIDE_BACKUPS).unlink()
+    (backups / BESIDE_BACKUPS).mkdir()
+    ran = in_home(settings, *FORGET, "--confirm", UNIT)
+    assert (ran.code, "cannot be written there now" in ran.err) == (0, True), ran.err
+    assert files_with(settings.home, MARK) == []
+    (backups / BESIDE_BACKUPS).rmdir()
+    assert in_home(settings, "backup", backups / "next.tar").code == 0
+    restored = detent("restore", str(backups / "old.tar"), "--json", env={"DETENT_HOME": str(new)})
+    assert restored.json["n_forgotten"] == 1, restored.err
+    assert files_with(new, MARK) == []
+
+
 def test_a_restore_lets_a_familys_own_words_stay_where_the_forgetting_did(
     settings: Settings, store: Database, tmp_path: Path
 ) -> None:
