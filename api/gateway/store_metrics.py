@@ -31,6 +31,16 @@ _REQUESTS: Mapping[str, tuple[str, _Values]] = {
     "llm_tokens_output": ("Tokens of answers, of interactions that say so", lambda sums: sums.output_tokens),
     "llm_cost_dollars": ("Dollars of interactions, where they are known", lambda sums: sums.cost_sum_usd),
 }
+_TIMES: Mapping[str, tuple[str, Callable[[MinuteSums], tuple[Histogram, float]]]] = {
+    "llm_request_duration_seconds": (
+        "Time of an interaction, to its last token",
+        lambda sums: (sums.latency_histogram, sums.latency_sum_ms),
+    ),
+    "llm_time_to_first_token_seconds": (
+        "Time to the first token of what was streamed",
+        lambda sums: (sums.first_token_histogram, sums.first_token_sum_ms),
+    ),
+}
 _POLICIES: Mapping[str, tuple[str, _Values]] = {
     "detent_policy_requests": ("Requests that a policy answered", lambda sums: sums.n_with_parts),
     "detent_policy_retries": ("Of these, those that it asked for again", lambda sums: sums.n_retried),
@@ -106,28 +116,16 @@ class StoreMetrics:
                 ("error", "true", one.n_streamed_errors),
                 ("error", "false", one.n_errors - one.n_streamed_errors),
             ):
-                if n or status == "ok":
-                    requests.add_metric((one.family, one.model, status, streaming), n)
+                requests.add_metric((one.family, one.model, status, streaming), n)
         yield requests
         yield from _counters(_REQUESTS, served, ("family", "model"))
-        for name, text, of in (
-            ("llm_request_duration_seconds", "Time of an interaction, to its last token", _latency),
-            ("llm_time_to_first_token_seconds", "Time to the first token of what was streamed", _first_token),
-        ):
+        for name, (text, of) in _TIMES.items():
             histogram = HistogramMetricFamily(name, text, labels=("family", "model"))
             for one in served:
                 buckets, sum_ms = of(one)
                 histogram.add_metric((one.family, one.model), _cumulative(buckets), sum_value=sum_ms / 1000)
             yield histogram
         yield from _counters(_POLICIES, served, ("family",))
-
-
-def _latency(sums: MinuteSums) -> tuple[Histogram, float]:
-    return sums.latency_histogram, sums.latency_sum_ms
-
-
-def _first_token(sums: MinuteSums) -> tuple[Histogram, float]:
-    return sums.first_token_histogram, sums.first_token_sum_ms
 
 
 def _cumulative(histogram: Histogram) -> list[tuple[str, float]]:
@@ -180,9 +178,7 @@ def _of_home(
     )
     for (family, is_in), n in sorted(store.exposures.counts(tx).items()):
         exposures.add_metric((family, str(is_in).lower()), n)
-    journal = CounterMetricFamily(
-        "detent_journal_calls", "Calls of studies and runs, by how they ended", labels=("status",)
-    )
+    journal = CounterMetricFamily("detent_journal_calls", "Calls of studies, by how they ended", labels=("status",))
     ended = store.journal.counts(tx)
     for status in ("settled", "failed", "lost"):
         journal.add_metric((status,), ended.get(status, 0))

@@ -22,7 +22,7 @@ from optimizer.core.scheduling.monthly_budget import month_of
 from optimizer.jobs.feedback.roll_up_minutes import roll_up_minutes
 from tests.clock import Clock
 from tests.stand_ins.scripted_model import ScriptedModel, request
-from tests.stores import FAMILY, feedback, interaction, keep_events, new_database
+from tests.stores import FAMILY, call, feedback, interaction, keep_events, new_database
 from tests.strategies import NOW
 from tests.unit.models.test_model_guards import Shelf, Sink
 from tests.waited import Waited
@@ -112,6 +112,7 @@ def test_reported_interactions_count_with_status_streaming_and_times(store: Data
         'llm_requests_total{family="%s",model="gpt",status="ok",streaming="true"} 1.0',
         'llm_requests_total{family="%s",model="gpt",status="ok",streaming="false"} 1.0',
         'llm_requests_total{family="%s",model="gpt",status="error",streaming="false"} 1.0',
+        'llm_requests_total{family="%s",model="gpt",status="error",streaming="true"} 0.0',  # so that a rise is seen
         'llm_tokens_input_total{family="%s",model="gpt"} 300.0',
         'llm_cost_dollars_total{family="%s",model="gpt"} 1.5',
         'llm_request_duration_seconds_bucket{family="%s",le="0.5",model="gpt"} 1.0',
@@ -139,6 +140,16 @@ def test_totals_stay_when_a_day_has_ended_and_another_process_reads_them(store: 
         line = f'llm_requests_total{{family="{FAMILY}",model="gpt",status="ok",streaming="false"}}'
         assert f"{line} 1.0" in first
         assert f"{line} 2.0" in Metrics().text(read)
+
+
+def test_the_count_of_calls_does_not_fall_when_old_ones_are_pruned(store: Database) -> None:
+    for id, study in (("ca_1", "st_1"), ("ca_2", None)):
+        sent = call(id, study=study, status="failed")
+        store.write(lambda tx, sent=sent: store.journal.send(tx, sent))  # type: ignore[misc]
+    line = 'detent_journal_calls_total{status="failed"} 1.0'
+    assert line in of_store(store)
+    store.write(lambda tx: store.retained.remove(tx, "model_calls", FAMILY, [("ca_2",)]))
+    assert line in of_store(store)
 
 
 def test_models_that_applications_name_are_bounded(store: Database) -> None:

@@ -110,7 +110,8 @@ class JournalTable:
         return {family or "": float(usd or 0.0) for family, usd in tx.execute(query).tuples()}
 
     def counts(self, tx: Connection) -> dict[str, int]:
-        return {status: n for status, n in tx.execute(select(CALLS.c.status, func.count()).group_by(CALLS.c.status))}
+        query = select(CALLS.c.status, func.count()).where(CALLS.c.study.is_not(None)).group_by(CALLS.c.status)
+        return {status: n for status, n in tx.execute(query)}
 
     def spend_by_purpose(self, tx: Connection, study: str) -> dict[str, Spend]:
         query = (
