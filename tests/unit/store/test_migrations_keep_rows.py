@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import shutil
 from concurrent.futures import ThreadPoolExecutor
+from hashlib import sha256
 from pathlib import Path
 from threading import Barrier
 from typing import Any
@@ -19,11 +20,16 @@ from alembic.script import ScriptDirectory
 from optimizer.adapters.store import Database, migrations
 from optimizer.adapters.store.tables import FEEDBACK_EVENTS, INTERACTIONS, METADATA, Utc
 from optimizer.core.dataset.examples import make_example
+from optimizer.core.family.settings import RolloutSettings
+from optimizer.core.rollout.evidence_state import StoredEvidence, as_text, begin
+from optimizer.core.rollout.start import fixed_settings
 from optimizer.core.views.rollout_status import ArmTotals
 from tests.stores import NOW
 
 FIRST = "0100"
 N_ROWS = 3
+# The newest step that older versions refuse, and what decides a rollout since then.
+DECIDES = "0126", "6e2e807f5333d799"
 
 
 @pytest.fixture
@@ -116,6 +122,29 @@ def test_a_step_that_is_called_additive_leaves_what_the_version_before_it_reads_
                 new = [column for name, column in after[table][0].items() if name not in columns]
                 assert all(nullable or default is not None for _, nullable, _, default in new), table
     database.close()
+
+
+def test_what_decides_a_rollout_changes_only_with_a_step_that_older_versions_refuse() -> None:
+    """An older version would watch a rollout that this one started by its own rule, and its decisions would not follow.
+
+    Where this fails, write a step with ``additive = False``, which may do nothing else, and put both into ``DECIDES``.
+    """
+    settings = fixed_settings(RolloutSettings(margin=0.05), champion="v_1", labels=())
+    begun = as_text(StoredEvidence(state=begin(settings)))
+    decides = sha256(" ".join([*_members(settings), begun]).encode()).hexdigest()[:16]
+    config = Config()
+    config.set_main_option("script_location", str(migrations.HERE))
+    steps = ScriptDirectory.from_config(config).walk_revisions()  # the last one first
+    refused = next(step.revision for step in steps if not getattr(step.module, "additive", False))
+    assert (refused, decides) == DECIDES
+
+
+def _members(of: Any, place: str = "") -> list[str]:
+    return (
+        sorted(m for k, v in of.items() for m in _members(v, f"{place}/{k}"))
+        if of and isinstance(of, dict)
+        else [place]
+    )
 
 
 def _schema(database: Database) -> dict[str, tuple[dict[str, tuple[Any, ...]], list[list[str]]]]:
