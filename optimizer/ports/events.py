@@ -110,8 +110,10 @@ class Events(Protocol):
     def interactions(self, tx: Transaction, ids: Collection[str]) -> dict[str, list[Interaction]]:
         """The interactions with these ids; several where families share an id."""
 
-    def feedback_of(self, tx: Transaction, names: Collection[tuple[str, str]]) -> list[FeedbackEvent]:
-        """On interactions by (family, id), in the order in which they came."""
+    def feedback_of(
+        self, tx: Transaction, names: Collection[tuple[str, str]], *, by_id: bool = False
+    ) -> list[FeedbackEvent]:
+        """On interactions by (family, id), or the events of these ids, in the order in which they came."""
 
     def page_of_feedback(
         self,

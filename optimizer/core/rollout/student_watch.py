@@ -92,12 +92,17 @@ def read_request(
     )
 
 
-def teaching_weight(interaction: Interaction, policy: Policy) -> float:
+def teaching_weight(interaction: Interaction, policy: Policy | None) -> float:
     """How much an example from this request counts for the next student; 0 where it may not teach.
 
     Of requests that a student answered only those teach that were drawn for an audit, each for all the others: people
     correct what is wrong and pass over the rest, so any other choice among them would be biased.
+
+    Args:
+        policy: None where its variant was forgotten; of what several calls made nobody knows then who answered.
     """
+    if policy is None:
+        return 0.0 if interaction.parts else 1.0
     cascade = policy.cascade
     for tier in cascade.students if cascade is not None else ():
         own = _plain(interaction.parts or (), cascade.models.index(tier), tier) if cascade is not None else None

@@ -4,33 +4,41 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from optimizer.core.dataset.examples import Example
+from optimizer.core.dataset.examples import Example, correction_example
 from optimizer.core.family.family import Family
-from optimizer.core.policy.policy import Policy, parse_policy
+from optimizer.core.feedback.events import FeedbackEvent, Interaction
+from optimizer.core.policy.policy import parse_policy
 from optimizer.core.rollout.student_watch import teaching_weight
 from optimizer.ports import Store, Transaction
 
 
 def weights_by_chance(tx: Transaction, store: Store, family: Family, examples: Sequence[Example]) -> dict[str, float]:
     """By example that came from a request of a family with students: the inverse of the chance with which it came, 0
-    where no chance chose it.
+    where no chance chose it. An example that counts once is left out.
 
-    Of a request that is no longer kept nobody knows whether a student answered it, so it counts for nothing.
+    It counts for nothing where nobody knows whether a student answered: of a request that is no longer kept, or whose
+    variant was forgotten, and of a correction that names no request where a student is among the variant's tiers.
     """
-    of_requests = {example.id: example.interaction for example in examples if example.interaction is not None}
-    if not of_requests or not store.students.ids(tx, family.name):
-        return {}
-    requests = {
-        id: next((one for one in same if one.arm.family == family.name), None)
-        for id, same in store.events.interactions(tx, set(of_requests.values())).items()
+    unknown = 0.0 if store.students.ids(tx, family.name) else 1.0
+    named = store.events.interactions(tx, {one.interaction for one in examples if one.interaction is not None})
+    requests = {one.id: one for same in named.values() for one in same if one.arm.family == family.name}
+    alone = [one.id for one in examples if one.origin == "correction" and one.interaction is None]
+    events = [(family.name, id.removeprefix(correction_example(""))) for id in alone]
+    corrections = {correction_example(one.id): one for one in store.events.feedback_of(tx, events, by_id=True)}
+    sources: dict[str, Interaction | FeedbackEvent | None] = {
+        **{one.id: requests.get(one.interaction) for one in examples if one.interaction is not None},
+        **{id: corrections.get(id) for id in alone},
     }
-    policies = dict[str, Policy]()
+    policies = {
+        id: parse_policy(record.variant.policy)
+        for id in {str(source.arm.variant) for source in sources.values() if source is not None}
+        if (record := store.variants.get(tx, family.name, id)) is not None
+    }
     weights = dict[str, float]()
-    for example, id in of_requests.items():
-        request = requests.get(id)
-        name = str(request.arm.variant) if request is not None else ""
-        if request is not None and name not in policies:
-            record = store.variants.get(tx, family.name, name)
-            policies[name] = parse_policy(record.variant.policy if record is not None else {})
-        weights[example] = 0.0 if request is None else teaching_weight(request, policies[name])
-    return weights
+    for id, source in sources.items():
+        policy = policies.get(str(source.arm.variant)) if source is not None else None
+        if isinstance(source, Interaction):
+            weights[id] = teaching_weight(source, policy)
+        else:
+            weights[id] = unknown if policy is None else float(policy.cascade is None or not policy.cascade.students)
+    return {id: weight for id, weight in weights.items() if weight != 1.0}

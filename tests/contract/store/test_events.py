@@ -145,6 +145,7 @@ class TestReading:
         ]
         add(events, [], [*outcomes, feedback("c")])
         assert events.ask("feedback_of", [(FAMILY, "in_1")]) == outcomes
+        assert events.ask("feedback_of", [(FAMILY, "b"), ("triage", "a")], by_id=True) == outcomes[1:]
 
 
 class TestPages:

@@ -17,7 +17,7 @@ import pytest
 from optimizer.core.base.errors import NotFound
 from optimizer.core.dataset.examples import make_example
 from optimizer.core.family.variant import Variant
-from optimizer.core.feedback.events import Interaction, LaterParts
+from optimizer.core.feedback.events import FeedbackEvent, Interaction, LaterParts
 from optimizer.core.policy.policy import parse_policy
 from optimizer.core.policy.steps import draw_of
 from optimizer.jobs.calls.student_shelf import StudentShelf
@@ -238,6 +238,55 @@ def test_of_requests_that_it_answered_only_audited_ones_teach_the_next_student(s
     run: Any = SimpleNamespace(store=served.world.store, family=served.world.family, study=SimpleNamespace(id="st-2"))
     replayed = StudyRun.tier_rows(run, evaluator, served.variant, examples)
     assert [row["weight"] for row in replayed] == list(weights.values()), "so are thresholds found"
+
+
+def test_what_a_forgotten_student_may_have_answered_teaches_nothing(served: Served) -> None:
+    served.serve(20, agrees=1.0)
+    store, at = served.world.store, served.world.clock.now()
+    gone, when = arm(family="topics", variant="v_gone", rollout=None), {"occurred_at": at, "received_at": at}
+    plain = Interaction(id="in_plain", arm=gone, content_hash="p", **when)
+    store.write(lambda tx: store.events.add_new(tx, rows_of([plain]), []))
+    store.write(lambda tx: store.personal.remove(tx, "students", [("topics", ID)]))
+    store.write(lambda tx: store.personal.remove(tx, "variants", [("topics", served.variant.id)]))
+    ids = [*(f"in_{i:06}" for i in range(1, 21)), "in_plain"]
+    usual: dict[str, Any] = {"family": "topics", "created_at": at, "origin": "interaction"}
+    examples = [
+        make_example(id=f"ia_{id}", input={"document": id}, expected={"topic": "music"}, interaction=id, **usual)
+        for id in ids
+    ]
+    with store.read() as tx:
+        weights = weights_by_chance(tx, store, served.world.family, examples)
+    assert weights == {f"ia_{id}": 0.0 for id in ids[:-1]}, "one call of one model was no student's"
+
+
+def test_a_correction_that_names_no_request_teaches_nothing_where_a_student_may_have_answered_it(
+    served: Served,
+) -> None:
+    store, at = served.world.store, served.world.clock.now()
+    other = replace(served.variant, policy={})
+    served.crown(other)
+    events = [
+        FeedbackEvent(
+            id=id,
+            arm=arm(family="topics", variant=variant.id, rollout=None),
+            source="user",
+            expected={"topic": "music"},
+            occurred_at=at,
+            received_at=at,
+            content_hash=id,
+        )
+        for id, variant in (("fb_student", served.variant), ("fb_other", other))
+    ]
+    store.write(lambda tx: store.events.add_new(tx, [], rows_of(events)))
+    usual: dict[str, Any] = {"family": "topics", "created_at": at, "expected": {"topic": "music"}}
+    examples = [
+        make_example(id=f"co_{id}", input={"document": id}, origin="correction", **usual)
+        for id in ("fb_student", "fb_other", "fb_pruned")
+    ]
+    examples.append(make_example(id="row-1", input={"document": "a row"}, origin="curated", **usual))
+    with store.read() as tx:
+        weights = weights_by_chance(tx, store, served.world.family, examples)
+    assert weights == {"co_fb_student": 0.0, "co_fb_pruned": 0.0}
 
 
 def test_a_rollout_under_way_is_held_until_a_person_resumes_it(tmp_path: Path) -> None:

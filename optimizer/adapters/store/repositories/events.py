@@ -275,9 +275,11 @@ class EventTables:
                 by_id.setdefault(row["id"], []).append(interaction_of(row))
         return by_id
 
-    def feedback_of(self, tx: Connection, names: Collection[tuple[str, str]]) -> list[FeedbackEvent]:
+    def feedback_of(
+        self, tx: Connection, names: Collection[tuple[str, str]], *, by_id: bool = False
+    ) -> list[FeedbackEvent]:
         f = FEEDBACK_EVENTS.c
-        query = where_named(tx, select(FEEDBACK_EVENTS), names, f.family, f.interaction)
+        query = where_named(tx, select(FEEDBACK_EVENTS), names, f.family, f.id if by_id else f.interaction)
         events = [_feedback(row) for row in tx.execute(query).mappings()]
         # Asked to sort, SQLite would read all of the family's.
         return sorted(events, key=lambda event: (event.received_at, event.id))
