@@ -118,6 +118,7 @@ class SearchSetting:
     """Gives the setting with its student, which the last tier of the variant's policy teaches where that is asked for:
     by its answers with this prompt, so not before the turn of the thresholds."""
     example_index: str | None = None  # the hash of the list from which nearest examples come
+    of_nearest: Mapping[str, Any] = field(default_factory=dict)  # knobs of the champion beside it: scope and max_tokens
     unindexed: str = ""  # the sentence why there is none
 
     @property

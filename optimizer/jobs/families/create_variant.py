@@ -213,7 +213,9 @@ def _student_faults(tx: Transaction, store: Store, family: Family, variant: Vari
 
 
 def _nearest_faults(tx: Transaction, store: Store, family: Family, variant: Variant) -> list[Fault]:
-    """A list of examples that no study of this family made, or that is gone, and a scope that is no input."""
+    """A list of examples that no study of this family made, or that is gone; a scope that is no input, and examples
+    that are shown in every scope although they have a value of it.
+    """
     nearest, faults = nearest_of(variant.policy), list[Fault]()
     if nearest is not None and nearest.index not in store.example_indexes.ids(tx, family.name):
         detail = f"{family.name} has no list of examples {nearest.index!r:.60}; a study of strategy nearest makes one"
@@ -226,6 +228,13 @@ def _nearest_faults(tx: Transaction, store: Store, family: Family, variant: Vari
             f"{nearest.scope!r:.60} is cut at its max_chars, so that two values may become one; take an uncut input"
         )
         faults.append(Fault(pointer=pointer_of(["policy", SCOPE.name]), detail=detail))
+    if nearest is not None and nearest.scope is not None:
+        detail = f"has a {nearest.scope}, and is shown to all where nothing is near; leave it out (--without-examples)"
+        faults += [
+            Fault(pointer=f"/examples/{i}", detail=f"example {example.id!r:.80} {detail}")
+            for i, example in enumerate(variant.examples)
+            if example.input.get(nearest.scope) not in (None, "")
+        ]
     return faults
 
 

@@ -12,7 +12,7 @@ from optimizer.core.dataset.examples import Example
 from optimizer.core.declaration.prompt_kind import policy_faults
 from optimizer.core.family.variant import Variant
 from optimizer.core.models.budget import HeldBack
-from optimizer.core.policy.nearest import fixed_rendering
+from optimizer.core.policy.nearest import MAX_TOKENS, SCOPE, fixed_rendering
 from optimizer.core.search.answer_bounds import longest_inputs, longest_of
 from optimizer.core.search.call_estimate import answers_for_a_race, is_raced, n_champion_first, n_champions
 from optimizer.core.search.cost_estimate import kept_for_last
@@ -290,7 +290,7 @@ def _first_in_sequence(run: StudyRun, trials: Trials) -> str | None:
 
 def _setting(run: StudyRun, evaluator: Measures, propose: Propose, reserve: Reserve) -> SearchSetting:
     inputs = longest_inputs(run.family, [*run.train, *run.dev, *run.run_off])
-    training, indexing = teach_student(run), index_examples(run)
+    training, indexing, policy = teach_student(run), index_examples(run), run.champion.policy
 
     def tier_rows(variant: Variant, examples: Sequence[Example]) -> list[dict[str, Any]]:
         reserve.n_replay = 0  # its turn has come
@@ -325,6 +325,7 @@ def _setting(run: StudyRun, evaluator: Measures, propose: Propose, reserve: Rese
         **asdict(training),
         teach=teach,
         example_index=indexing.index,
+        of_nearest={knob.name: policy[knob.name] for knob in (SCOPE, MAX_TOKENS) if policy.get(knob.name)},
         unindexed=indexing.unindexed,
         # In a space one knob may bound another.
         fits=lambda variant: (

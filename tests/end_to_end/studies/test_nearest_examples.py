@@ -19,6 +19,7 @@ from optimizer.adapters.reports.study_report import study_page
 from optimizer.adapters.store.tables.examples import EXAMPLE_INDEXES
 from optimizer.cli.variant.commands import reading
 from optimizer.core.base.errors import InvalidInput
+from optimizer.core.family.settings import InputField
 from optimizer.core.search.study import Study
 from optimizer.core.views.variant import Renderings
 from optimizer.jobs.champions.read_variants import ExportRequest, NamedVariantRequest, read_export, read_named_variant
@@ -173,6 +174,20 @@ def test_a_policy_whose_list_or_scope_is_unknown_is_refused(found: Found, policy
     context = found.context()
     with pytest.raises(InvalidInput, match=says):
         create_variant(context, VariantRequest(family="topics", from_=found.winner.id, policy=policy))
+
+
+def test_in_a_scope_no_fixed_example_that_has_a_value_of_it_is_shown_to_all(found: Found) -> None:
+    family = found.family.model_copy(update={"inputs": {**found.family.inputs, "customer": InputField()}})
+    context = replace(found.context(), family=lambda name: family)
+    fixed: list[Any] = [
+        {"id": f"of {customer}", "input": {"document": f"On {customer}.", "customer": customer}, "output": "music"}
+        for customer in ("", "anna")
+    ]
+    scoped: dict[str, Any] = {"family": "topics", "from_": found.winner.id, "policy": {"examples.scope": "customer"}}
+    with pytest.raises(InvalidInput, match="is shown to all") as refused:
+        create_variant(context, VariantRequest(**scoped, examples=fixed))
+    assert [fault.pointer for fault in refused.value.faults] == ["/examples/1"]
+    assert create_variant(context, VariantRequest(**scoped, examples=fixed[:1])).policy["examples.scope"] == "customer"
 
 
 def test_who_has_no_list_shows_the_fixed_examples_and_says_so(found: Found) -> None:

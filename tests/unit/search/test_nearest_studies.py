@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +14,7 @@ from optimizer.core.models.language import ModelRequest
 from optimizer.core.policy.nearest import fixed_rendering
 from optimizer.core.search.study import Study
 from tests.worlds.study_world import TOPICS, TopicModel, World
+from tests.worlds.taught_student import crown
 
 
 class ImitatingModel(TopicModel):
@@ -81,6 +83,19 @@ def test_a_study_that_only_confirms_is_priced_with_the_fixed_examples(world: Wor
     study = world.run(world.create(definition={"n_holdout": 0}))
     confirmed = world.run(world.confirm(str(study.winner)))
     assert confirmed.confirmation["fixed"]["n"] == confirmed.confirmation["n"]
+
+
+def test_a_study_keeps_the_champions_scope_and_shows_no_example_to_all_that_has_a_value_of_it(world: World) -> None:
+    winner = world.winner(world.run(world.create(strategy="nearest")))
+    before = replace(winner, policy={**winner.policy, "examples.scope": "document", "examples.max_tokens": 500})
+    crown(world.store, world.family.name, before, at=world.clock.now())
+    tried = world.tried(world.run(world.create(strategy="bootstrap+nearest")))
+    assert any(variant.examples for variant in tried), "fixed ones are searched"
+    of_list = [variant for variant in tried if "examples.index" in variant.policy and variant.id != before.id]
+    assert of_list
+    for variant in of_list:
+        assert (variant.policy["examples.scope"], variant.policy["examples.max_tokens"]) == ("document", 500)
+        assert variant.examples == ()
 
 
 def test_a_family_that_shows_no_examples_has_no_list_of_them(world: World) -> None:

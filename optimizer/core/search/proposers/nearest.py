@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 
 from optimizer.core.base.values import ExampleResult
-from optimizer.core.policy.nearest import INDEX, NEAREST
+from optimizer.core.policy.nearest import INDEX, NEAREST, SCOPE
 from optimizer.core.policy.policy import EXAMPLES
 from optimizer.core.search import strategy_calls
 from optimizer.core.search.strategy import Proposal, SearchSetting, strategy
@@ -23,10 +23,15 @@ from optimizer.core.search.strategy import Proposal, SearchSetting, strategy
     calls=strategy_calls.nearest_calls,
 )
 class NearestSearch:
-    """Each number of examples once, the largest first; none where no list of examples could be made."""
+    """Each number of examples once, the largest first; none where no list of examples could be made.
+
+    The champion's scope holds on: fixed examples that have a value of it, and would be shown to all, are left out.
+    """
 
     def __init__(self, setting: SearchSetting) -> None:
-        self._start, self._fits = setting.start, setting.fits
+        self._knobs, scope = setting.of_nearest, setting.of_nearest.get(SCOPE.name)
+        fixed = (shot for shot in setting.start.examples if scope is None or shot.input.get(scope) in (None, ""))
+        self._start, self._fits = replace(setting.start, examples=tuple(fixed)), setting.fits
         self._index = setting.example_index
         self._waiting = strategy_calls.nearest_counts(int(setting.definition["max_examples"]))
         if self._index is None:
@@ -38,8 +43,8 @@ class NearestSearch:
         while self._waiting:
             k = self._waiting.pop(0)
             policy = self._start.policy
-            examples = {**(policy.get(EXAMPLES.name) or {}), NEAREST: k}
-            variant = replace(self._start, policy={**policy, EXAMPLES.name: examples, INDEX.name: self._index})
+            own = {EXAMPLES.name: {**(policy.get(EXAMPLES.name) or {}), NEAREST: k}, INDEX.name: self._index}
+            variant = replace(self._start, policy={**policy, **self._knobs, **own})
             if variant.id != self._start.id and self._fits(variant):
                 return Proposal(variant=variant, proposer=NEAREST, params={"k": k, "fixed": self._start.id})
         return None
