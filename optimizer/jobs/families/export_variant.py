@@ -14,6 +14,7 @@ from optimizer.core.base.errors import InvalidInput
 from optimizer.core.base.registry import Registration, Registry, declares
 from optimizer.core.family.family import Family
 from optimizer.core.family.variant import Variant, VariantRecord
+from optimizer.core.policy.nearest import nearest_of
 
 Write = Callable[..., str]  # of (family, record), and of the students where it needs them
 
@@ -63,9 +64,12 @@ def export_variant(
 
 
 def settings_beside(variant: Variant) -> dict[str, Any]:
-    """What an export has beside the messages."""
+    """What an export has beside the messages; ``render`` as ``prompt_members`` has it."""
     content = variant.content()
-    return {name: content[name] for name in ("model", "tools", "response_format", "policy")}
+    return {
+        **{name: content[name] for name in ("model", "tools", "response_format", "policy")},
+        **({"render": "required"} if nearest_of(variant.policy) is not None else {}),
+    }
 
 
 def json_text(value: Any) -> str:

@@ -89,6 +89,18 @@ def test_a_number_of_examples_by_model_is_named_in_the_yaml_since_its_messages_h
     assert json.loads(tags["detent.policy"])["examples"] == {"a": 0}
 
 
+@pytest.mark.parametrize("format", ["messages", "langchain", "dspy", "mlflow"])
+def test_fixed_examples_in_place_of_nearest_ones_name_their_list_and_who_has_to_render(format):
+    policy = {"examples": {"nearest": 4}, "examples.index": "xi_1"}
+    made = replace(record(), variant=replace(record().variant, policy=policy))
+    exports = [json.loads(export_variant(topic_family(), one, format)) for one in (made, record())]
+    assert "Cells" in json.dumps(exports[0]), "the fixed example"
+    own, plain = (one.get("metadata", one.get("tags", one)) for one in exports)
+    assert own.get("render", own.get("detent.render")) == "required"
+    assert "xi_1" in json.dumps(own)
+    assert not {"render", "detent.render"} & plain.keys()
+
+
 @pytest.mark.parametrize("format", ["dspy", "mlflow", "langchain"])
 def test_a_policy_without_a_prompt_is_not_exported_as_an_empty_one(format):
     alone = replace(record(), variant=Variant(messages=(), policy={"filter.threshold": 0.5}))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from optimizer.core.family.family import Family
 from optimizer.core.family.variant import VariantRecord
-from optimizer.jobs.families.export_variant import exporter, json_text
+from optimizer.jobs.families.export_variant import exporter, json_text, settings_beside
 
 
 @exporter(needs_prompt=True)
@@ -27,6 +27,6 @@ def dspy(family: Family, record: VariantRecord) -> str:
     return json_text(
         {
             **state,
-            "metadata": {"detent_variant": variant.id, "model": dict(variant.model), "policy": dict(variant.policy)},
+            "metadata": {"detent_variant": variant.id, **settings_beside(variant)},
         }
     )

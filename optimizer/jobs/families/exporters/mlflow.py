@@ -7,6 +7,7 @@ import json
 from optimizer.core.family.family import Family
 from optimizer.core.family.rendering import render_open
 from optimizer.core.family.variant import VariantRecord
+from optimizer.core.policy.nearest import nearest_of
 from optimizer.jobs.families.export_variant import exporter, json_text
 
 
@@ -21,6 +22,7 @@ def mlflow(family: Family, record: VariantRecord) -> str:
             "tags": (
                 {"detent.variant": record.variant.id}
                 | ({"detent.policy": json.dumps(policy)} if (policy := dict(record.variant.policy)) else {})
+                | ({"detent.render": "required"} if nearest_of(policy) is not None else {})
             ),
             "model_config": {("model_name" if k == "name" else k): v for k, v in record.variant.model.items()},
         }
