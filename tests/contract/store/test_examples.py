@@ -14,8 +14,10 @@ from optimizer.core.base.canonical import canonical_json, digest
 from optimizer.core.base.errors import NotFound
 from optimizer.core.dataset.examples import Example, Split, group_of, input_hash, make_example, normalise, split_of
 from optimizer.core.feedback.personal_traces import PersonalTraces
+from optimizer.core.predictor.teaching import StudentAnswer
 from optimizer.runtime.wiring import sealed_holdout
 from tests.stores import FAMILY, NOW
+from tests.worlds.taught_student import TAUGHT
 
 
 def example(id: str, split: Split = "train", **changes: Any) -> Example:
@@ -277,3 +279,26 @@ class TestNearDuplicates:
             stored = str([list(database.tables.each(tx, name)) for name in ("examples", "example_bands")])
             holders = {row["example"] for row in database.tables.each(tx, "example_bands")}
         assert (rows[0].id in stored, holders) == (False, {"like"})
+
+
+def test_a_copy_without_a_person_of_what_one_wrote_takes_the_student_that_it_taught(database: Database) -> None:
+    text = {"document": "On 3 May I, Anna Berg of Linz, was charged twice for order 4711."}
+    rows = [
+        example("own", "dev", input=text, unit_hmac="anna"),
+        example("copy", input=text, group="an export that was imported"),
+        example("other", input={"document": "Where is the parcel that was sent to me by the shop in May?"}),
+    ]
+    other = replace(TAUGHT, student=replace(TAUGHT.student, taught={"family": "other"}), out_of_fold={})
+    answer = StudentAnswer(label="music", confidence=0.9)
+    students = {id: replace(one, out_of_fold={id: answer}) for id, one in (("copy", TAUGHT), ("other", other))}
+
+    def add(tx: Any) -> None:
+        assert database.examples.add(tx, rows) == ["accepted"] * 3
+        for one in students.values():
+            database.students.add(tx, FAMILY, one, study="st-1", at=NOW)
+
+    database.write(add)
+    with database.read() as tx:
+        found = database.personal.of_unit(tx, "anna")
+    assert found.keys["students"] == [(FAMILY, TAUGHT.student.hash)]
+    assert TAUGHT.student.hash in found.traces.names

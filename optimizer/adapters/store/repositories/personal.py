@@ -123,9 +123,6 @@ class PersonalTables:
                 corrections += texts_in(example.expected)
                 names.add(example.id)
                 examples.add((example.family, example.id))
-        for student in _students_of(tx, examples):
-            keys.setdefault(STUDENTS.name, []).append(student)
-            names.add(student[1])  # a variant that names it goes, too
         for condition in _whose(GRAPHS, unit, of_interactions):
             for graph in tx.execute(select(GRAPHS.c.id, GRAPHS.c.given).where(condition)):
                 keys.setdefault(GRAPHS.name, []).append((graph.id,))
@@ -142,10 +139,15 @@ class PersonalTables:
             corrections=corrections,
             others=others,
         )
-        if indexes := list(_indexes_of(tx, traces)):
-            keys[INDEXES.name] = indexes
-            traces = replace(traces, names=traces.names | {id for _, id in indexes})  # as for students
-        return UnitRows(keys={table: list(dict.fromkeys(of)) for table, of in keys.items()}, traces=traces)
+        # A row without a person that quotes them goes as a copy, and with it what learned from it.
+        of_nobody = e.unit_hmac.is_(None), e.family.in_(select(STUDENTS.c.family))
+        rows = tx.execute(select(e.family, e.id, e.input, e.expected).where(*of_nobody))
+        copies = {(row.family, row.id) for row in rows if _quotes([row.input, row.expected], traces)}
+        learned = [*_students_of(tx, examples | copies)], [*_indexes_of(tx, traces)]
+        keys |= zip((STUDENTS.name, INDEXES.name), learned, strict=True)
+        # A variant that names one goes, too.
+        traces = replace(traces, names=traces.names | {id for rows in learned for _, id in rows})
+        return UnitRows(keys={table: list(dict.fromkeys(of)) for table, of in keys.items() if of}, traces=traces)
 
     def remove(self, tx: Connection, table: str, keys: Sequence[RowKey]) -> int:
         rows = _table(table)
