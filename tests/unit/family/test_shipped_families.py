@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 import json
+import re
 from functools import partial
 from pathlib import Path
 from typing import Any
 
 import pytest
+from ruamel.yaml import YAML
 
 from optimizer.adapters.files.family_files import FamilyFiles
 from optimizer.adapters.files.sources import open_source
 from optimizer.adapters.models.model_settings import read_sizes_and_places
 from optimizer.adapters.text_metrics import build_scorer
+from optimizer.core.declaration.read import parse_family
 from optimizer.core.family.family import Family, kind_of
 from optimizer.core.family.rendering import render, shown_text
 from optimizer.core.family.variant import SIZES
@@ -67,6 +70,18 @@ def test_a_family_with_labels_names_a_student_and_serves_its_model_alone_until_o
     family = loaded().families[name]
     assert family.model.tiers == ("student", "embedded")
     assert all(base.policy == {} for base in family.bases())
+
+
+def test_what_document_analysis_says_of_a_judge_of_insights_loads_beside_its_own_measures() -> None:
+    text = (FOLDER / "document_analysis" / "family.yaml").read_text(encoding="utf-8")
+    yaml = YAML(typ="safe")
+    block, entry = map(yaml.load, re.findall(r"`(judge: [^`]+)`", text.replace("\n# ", " ")))
+    data = yaml.load(text)
+    family = parse_family({**data, **block, "scorer": {**data["scorer"], **entry}})
+    assert family.judge is not None
+    assert list(family.judge.dimensions) == ["insight"]
+    assert build_scorer(family, ROOT).is_judged
+    assert dict(family.metrics) == {"topic_coverage": 0.5, "list_f1": 0.5, "judge": 0.5}
 
 
 @pytest.mark.parametrize("name", PROMPTS)
