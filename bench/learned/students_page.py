@@ -126,7 +126,8 @@ def _stream(cells: Mapping[str, Cell], what: str) -> str:
         cells[f"{what}: {name} until the bypass"]["ours"] for name in ("audited requests", "days", "points lost")
     )
     noticed = "–" if audits is None else f"{audits:,.0f}, {days:.1f}, {lost:.1f}"
-    return f"{noticed} ({early}, {never})"
+    unnoticed = cells[f"{what}: points lost by streams never bypassed"]["ours"]
+    return f"{noticed} ({early}, {never}{'' if unnoticed is None else f': {unnoticed:.1f}'})"
 
 
 def _ends(result: Mapping[str, Any], what: str, form: str) -> str:
