@@ -15,6 +15,7 @@ from optimizer.core.models.injection import Sign
 from optimizer.core.policy.tier_costs import TierCost
 from optimizer.core.serving.assignment import ServedRole
 from optimizer.core.views.family import EnvironmentView
+from optimizer.jobs.feedback.keep_events import EventsTaken
 
 
 class Bounds(TypedDict):
@@ -143,32 +144,6 @@ class FamilySnapshot(TypedDict):
 
 class Snapshot(TypedDict):
     families: Mapping[str, FamilySnapshot]
-
-
-class RejectedEvent(TypedDict):
-    """``index`` counts from 0. ``type``: `malformed` (a field is unknown, or holds what it may not), `unknown_family`,
-    `unknown_interaction` (none here, or more than one), `family_not_allowed` and `source_not_allowed` (of the key),
-    `id_conflict` (the id came before with other content; with the same it is a duplicate), `mask_too_slow`,
-    `text_too_long` (above `limits.event_text_bytes`), `token_of_retired_family`, or what is wrong with the token.
-    """
-
-    index: int
-    type: str
-    detail: str
-
-
-class EventsTaken(TypedDict):
-    """``in_no_arm``: how many of the accepted ones name a rollout of which no stage gave their unit their variant
-    within the minute before `assigned_at`. ``set_aside``: how many corrections among them become no example, since
-    they say nearly the same as examples of two splits, or what the holdout of a retired family of that name asks. Both
-    are left out where there are none.
-    """
-
-    accepted: int
-    duplicates: int
-    rejected: Sequence[RejectedEvent]
-    in_no_arm: NotRequired[int]
-    set_aside: NotRequired[int]
 
 
 class EventsImported(EventsTaken):

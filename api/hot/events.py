@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from functools import partial
-from typing import Any
+from typing import Any, Literal, cast
 
 from fastapi import Request
 from starlette.responses import Response
 
 from api.access.auth import Caller, require_family
+from api.answers import EventsImported
 from api.hot.application import HotRoute
 from api.http.bodies import QUICK_BYTES, StrictRequest, beside, check_lines_type, check_media_type
 from api.http.body_limits import BodyLimit
@@ -21,14 +22,16 @@ from api.services import Services
 from optimizer.core.base.errors import Conflict, Fault, InvalidFamily, InvalidInput, KeyReused, TooLarge
 from optimizer.core.feedback.dialogs import TEXT, events_of_dialog
 from optimizer.jobs.feedback.ingest_feedback import Intake
+from optimizer.jobs.feedback.keep_events import EventsTaken, RejectedEvent, Rejection
 from optimizer.jobs.feedback.place_events import Idempotency
 
 FEEDBACK, INTERACTIONS, IMPORT = "/v1/feedback", "/v1/interactions", "/v1/interactions/import"
+SELDOM: tuple[Literal["in_no_arm", "set_aside"], ...] = ("in_no_arm", "set_aside")
 MAX_NAMED = 1000  # rejected lines of an import that the answer names; further ones are only counted
-NOTHING: Mapping[str, Any] = {"accepted": 0, "duplicates": 0, "rejected": []}
+NOTHING: EventsTaken = {"accepted": 0, "duplicates": 0, "rejected": []}
 
 
-async def take(request: StrictRequest, shared: Services) -> dict[str, Any]:
+async def take(request: StrictRequest, shared: Services) -> EventsTaken:
     """One event or a list of them."""
     check_media_type(request)
     body = await request.body()
@@ -49,9 +52,10 @@ async def take(request: StrictRequest, shared: Services) -> dict[str, Any]:
     answer = await _intake(request, shared, idempotency_of(request, body)).atake(events, len(body))
     rejected = _rejections(answer["rejected"])
     if rejected and not isinstance(value, list) and rejected[0]["type"] != "id_conflict":
-        refused = answer["rejected"][0]  # the one event, which was rejected
+        refused = cast(Rejection, answer["rejected"][0])  # the one event, which was rejected
         errors = {"errors": refused["errors"]} if "errors" in refused else {}
-        raise InvalidInput(refused["detail"], **{**answer, "rejected": rejected[:1], **errors}, reason=refused["type"])
+        members: dict[str, Any] = {**answer, "rejected": rejected[:1], **errors}
+        raise InvalidInput(refused["detail"], **members, reason=refused["type"])
     request.state.quiet = not rejected
     return {**answer, "rejected": rejected}
 
@@ -74,12 +78,12 @@ def count_events(request: Request, shared: Services, n: int) -> None:
         raise refusal
 
 
-def _rejections(rejected: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
+def _rejections(rejected: Sequence[RejectedEvent]) -> list[RejectedEvent]:
     """The members that the contract gives a rejected event; its detail names every fault."""
-    return [{name: event[name] for name in ("index", "type", "detail")} for event in rejected]
+    return [{"index": event["index"], "type": event["type"], "detail": event["detail"]} for event in rejected]
 
 
-async def take_lines(request: StrictRequest, shared: Services) -> dict[str, Any]:
+async def take_lines(request: StrictRequest, shared: Services) -> EventsImported:
     """An import: JSON lines, or columns."""
     check_lines_type(request)
     body = await request.body()
@@ -88,8 +92,8 @@ async def take_lines(request: StrictRequest, shared: Services) -> dict[str, Any]
     prompts = _prompts_of(family, caller_of(request), shared)
     n, parts = await beside(len(body), lambda: _parts(body, shared, request.limit, prompts))
     count_events(request, shared, n)
-    rejected: list[dict[str, Any]] = []
-    answer: dict[str, Any] = {"accepted": 0, "duplicates": 0, "rejected": rejected}
+    rejected: list[RejectedEvent] = []
+    answer: EventsImported = {"accepted": 0, "duplicates": 0, "rejected": rejected}
     n_rejected = n_read = 0
     while (part := await beside(len(body), lambda: next(parts, None))) is not None:
         of_part = idempotency and idempotency._replace(key=f"{idempotency.key} from event {n_read}")
@@ -106,12 +110,15 @@ async def take_lines(request: StrictRequest, shared: Services) -> dict[str, Any]
             raise
         answer["accepted"] += report["accepted"]
         answer["duplicates"] += report["duplicates"]
-        for name in ("in_no_arm", "set_aside"):
+        for name in SELDOM:
             if name in report:
                 answer[name] = answer.get(name, 0) + report[name]
         refused = [
             *part.rejected,
-            *({**event, "index": part.events[event["index"]][0]} for event in _rejections(report["rejected"])),
+            *(
+                RejectedEvent(index=part.events[event["index"]][0], type=event["type"], detail=event["detail"])
+                for event in report["rejected"]
+            ),
         ]
         n_rejected += len(refused)
         rejected += sorted(refused, key=lambda event: event["index"])[: MAX_NAMED - len(rejected)]

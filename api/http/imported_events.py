@@ -19,6 +19,7 @@ from optimizer.core.base.errors import Fault, InvalidInput, TooLarge, faults_tex
 from optimizer.core.base.phrasing import count
 from optimizer.core.feedback.dialogs import PromptEvent, is_dialog
 from optimizer.core.feedback.reported import FIELDS
+from optimizer.jobs.feedback.keep_events import RejectedEvent
 
 _COLUMNS = "columns"
 _BEGINNING = re.compile(rb'\s*\{\s*"(\w{1,20})"\s*:\s*(\{?)')
@@ -35,7 +36,7 @@ class LinesPart:
     """
 
     events: list[tuple[int, Any]] = field(default_factory=list)
-    rejected: list[dict[str, Any]] = field(default_factory=list)
+    rejected: list[RejectedEvent] = field(default_factory=list)
     n_values: int = 0
     n_more: int = 0
 

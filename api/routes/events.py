@@ -6,13 +6,14 @@ from typing import Any
 
 from fastapi import APIRouter
 
-from api.answers import EventsImported, EventsTaken, TelemetryTaken
+from api.answers import EventsImported, TelemetryTaken
 from api.hot.events import FEEDBACK, IMPORT, INTERACTIONS
 from api.hot.telemetry import LOGS, MEDIA_TYPES, TRACES
 from api.idempotency import KEY_HEADER
 from api.routing import answered_in_front, guarded, router
 from optimizer.core.feedback.event_kinds import schema_of
 from optimizer.core.feedback.reported import FIELDS
+from optimizer.jobs.feedback.keep_events import EventsTaken
 
 EVENT_SCHEMA: dict[str, Any] = {
     **schema_of(FIELDS, nullable=True),  # null says what leaving the field out says

@@ -22,7 +22,7 @@ from optimizer.core.feedback.signals import with_outcome
 from optimizer.core.serving.assignment import Assignment
 from optimizer.core.serving.attribution import arm_of_token
 from optimizer.jobs.context import Context
-from optimizer.jobs.feedback.keep_events import EventWriteJob, Rejection
+from optimizer.jobs.feedback.keep_events import EventsTaken, EventWriteJob, Rejection
 from optimizer.jobs.feedback.place_events import (
     Delivery,
     ReadEvent,
@@ -96,9 +96,8 @@ class Intake(Delivery):
         """One request, for callers that read in one place and store in another."""
         return IntakeRequest(self)
 
-    def take(self, events: Sequence[Any]) -> dict[str, Any]:
-        """Stores what is sound and returns {"accepted", "duplicates", "rejected": [{"index", "type", "detail",
-        "errors"?}]} after the commit.
+    def take(self, events: Sequence[Any]) -> EventsTaken:
+        """Stores what is sound and returns after the commit; what is rejected is a ``Rejection``.
 
         Raises:
             KeyReused: the idempotency key came with another body before.
@@ -107,7 +106,7 @@ class Intake(Delivery):
         request = self.request()
         return self.store.write(request.job(request.read(events)), rows=len(events))
 
-    async def atake(self, events: Sequence[Any], n_bytes: int | None = None) -> dict[str, Any]:
+    async def atake(self, events: Sequence[Any], n_bytes: int | None = None) -> EventsTaken:
         """As ``take``: a few short events are read on the event loop; long readings and the commit do not hold it up.
 
         ``n_bytes``: of their JSON text, where that is known.
@@ -355,7 +354,7 @@ class IntakeRequest:
         """
         if self._all_masks is None:
             self._all_masks = Masker([rule for family in self._in.families.values() for rule in family.privacy.rules])
-        rejection: Rejection = {"index": index, "type": error.type}
+        rejection: Rejection = {"index": index, "type": error.type, "detail": ""}
         try:
             rejection["detail"] = shorten(self._all_masks.mask(error.detail), MAX_DETAIL_CHARS)
             if error.faults and self._alone:
@@ -366,7 +365,7 @@ class IntakeRequest:
             )
         return rejection
 
-    def keep(self, tx: Transaction, reads: Sequence[ReadEvent]) -> dict[str, Any]:
+    def keep(self, tx: Transaction, reads: Sequence[ReadEvent]) -> EventsTaken:
         """Inside the writing transaction. Raises KeyReused."""
         return self.job(reads)(tx)
 

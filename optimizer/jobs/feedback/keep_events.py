@@ -8,7 +8,9 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
-from typing import Any
+from typing import NotRequired, cast
+
+from typing_extensions import TypedDict
 
 from optimizer.core.base.errors import KeyReused
 from optimizer.core.dataset.examples import Example
@@ -20,13 +22,41 @@ from optimizer.jobs.feedback.place_events import ArmFinder, Delivery, PlacedEven
 from optimizer.jobs.ids import new_id, new_ulids
 from optimizer.ports import Added, Transaction
 
-# {"index", "type", "detail"}, and "errors" (each with a JSON pointer) where the fault lies in fields of one event
-Rejection = dict[str, Any]
 # What is not added to the examples: what its input does.
 NO_EXAMPLE: Mapping[Added, str] = {
     "two_splits": "says nearly the same as examples of another split than its own",
     "sealed": "is one of the sealed holdout of a retired family of this name",
 }
+
+
+class RejectedEvent(TypedDict):
+    """``index`` counts from 0. ``type``: `malformed` (a field is unknown, or holds what it may not), `unknown_family`,
+    `unknown_interaction` (none here, or more than one), `family_not_allowed` and `source_not_allowed` (of the key),
+    `id_conflict` (the id came before with other content; with the same it is a duplicate), `mask_too_slow`,
+    `text_too_long` (above `limits.event_text_bytes`), `token_of_retired_family`, or what is wrong with the token.
+    """
+
+    index: int
+    type: str
+    detail: str
+
+
+class EventsTaken(TypedDict):
+    """``in_no_arm``: how many of the accepted ones name a rollout of which no stage gave their unit their variant
+    within the minute before `assigned_at`. ``set_aside``: how many corrections among them become no example, since
+    they say nearly the same as examples of two splits, or what the holdout of a retired family of that name asks. Both
+    are left out where there are none.
+    """
+
+    accepted: int
+    duplicates: int
+    rejected: Sequence[RejectedEvent]
+    in_no_arm: NotRequired[int]
+    set_aside: NotRequired[int]
+
+
+class Rejection(RejectedEvent):
+    errors: NotRequired[Sequence[Mapping[str, str]]]  # each with a JSON pointer: of fields of the only event
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,21 +73,21 @@ class EventWriteJob:
     rejected: Sequence[Rejection]
     rejection: Callable[[int, EventRejected], Rejection]
 
-    def __call__(self, tx: Transaction) -> dict[str, Any]:
+    def __call__(self, tx: Transaction) -> EventsTaken:
         (outcome,) = keep_all(tx, [self])
         if isinstance(outcome, KeyReused):
             raise outcome
         return outcome
 
     @property
-    def together(self) -> Callable[[Transaction, Sequence[EventWriteJob]], list[dict[str, Any] | KeyReused]] | None:
+    def together(self) -> Callable[[Transaction, Sequence[EventWriteJob]], list[EventsTaken | KeyReused]] | None:
         """How several of one commit are stored at once; None for one whose interaction the request before
         it may bring.
         """
         return None if any(read.report.get("interaction") is not None for read in self.reads) else keep_all
 
 
-def keep_all(tx: Transaction, jobs: Sequence[EventWriteJob]) -> list[dict[str, Any] | KeyReused]:
+def keep_all(tx: Transaction, jobs: Sequence[EventWriteJob]) -> list[EventsTaken | KeyReused]:
     """The answers, in the order of the jobs, which share a store. An event counts for the first request that brings it.
 
     KeyReused takes the place of an answer where nothing was stored, since the key came before with another body. Raises
@@ -97,7 +127,7 @@ class _EventRequest:
     at: datetime
     ids: Iterator[str]
     placed: list[PlacedEvent] = field(init=False)
-    before: dict[str, Any] | None = field(init=False)  # the answer to the same request that came earlier
+    before: EventsTaken | None = field(init=False)  # the answer to the same request that came earlier
     fresh: list[PlacedEvent] = field(default_factory=list)
     n_duplicates: int = 0
     rejected: list[Rejection] = field(init=False)
@@ -132,11 +162,11 @@ class _EventRequest:
     def feedback(self) -> list[EventRow]:
         return [event.feedback(self.at, self.job.delivery.actor) for event in self.fresh if event.report.is_feedback]
 
-    def answer(self) -> dict[str, Any]:
+    def answer(self) -> EventsTaken:
         if self.before is not None:
             return self.before
         n_set_aside = self._add_corrections()
-        answer: dict[str, Any] = {
+        answer: EventsTaken = {
             "accepted": len(self.fresh),
             "duplicates": self.n_duplicates,
             "rejected": sorted(self.rejected, key=lambda r: r["index"]),
@@ -150,12 +180,12 @@ class _EventRequest:
             delivery.store.events.store_answer(self.tx, *delivery.idempotency, answer, self.at)
         return answer
 
-    def _answer_before(self) -> dict[str, Any] | None:
+    def _answer_before(self) -> EventsTaken | None:
         delivery = self.job.delivery
         if delivery.idempotency is None:
             return None
         stored = delivery.store.events.stored_answer(self.tx, *delivery.idempotency)
-        return None if stored is None else dict(stored)
+        return cast(EventsTaken | None, stored)
 
     def _place_all(self) -> list[PlacedEvent]:
         """Events that name only an interaction come last, since the same request may report it."""

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 from optimizer.core.base.errors import DetentError, InvalidInput, NotAuthorised, NotFound
 from optimizer.core.feedback.rating_draws import rating_of
 from optimizer.core.feedback.review_kinds import RATE_ANSWER
 from optimizer.jobs.dataset.release_example import record_answer
 from optimizer.jobs.feedback.ingest_feedback import Intake
+from optimizer.jobs.feedback.keep_events import RejectedEvent
 from optimizer.ports import Clock, Review, Store, Transaction
 
 UNRATED = "unrated"
@@ -74,7 +73,7 @@ def _rating_review(store: Store, tx: Transaction, review: str) -> Review:
     return record
 
 
-def _refusal(rejected: dict[str, Any]) -> DetentError:
+def _refusal(rejected: RejectedEvent) -> DetentError:
     kinds: dict[str, type[DetentError]] = {
         "source_not_allowed": NotAuthorised,
         "family_not_allowed": NotAuthorised,

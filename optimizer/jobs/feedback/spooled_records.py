@@ -17,7 +17,7 @@ from optimizer.core.feedback.events import Arm, LaterParts
 from optimizer.core.feedback.reported import FIELDS, Report, protect_parts
 from optimizer.core.policy.attempts import Attempt, part_of, total_cost_usd
 from optimizer.jobs.feedback.ingest_feedback import Intake
-from optimizer.jobs.feedback.keep_events import Rejection
+from optimizer.jobs.feedback.keep_events import RejectedEvent
 from optimizer.jobs.feedback.place_events import ReadEvent
 from optimizer.ports import Clock, Store, Transaction
 
@@ -49,12 +49,12 @@ def later_parts_record(row: LaterParts) -> dict[str, Any]:
 
 def keep_records(
     tx: Transaction, records: Sequence[Mapping[str, Any]], store: Store, intake_of: Callable[[str], Intake]
-) -> Sequence[Rejection]:
+) -> Sequence[RejectedEvent]:
     """Puts them into the store; one that is there already changes nothing.
 
     ``intake_of``: actor -> how to store its interactions.
     """
-    rejected: list[Rejection] = []
+    rejected: list[RejectedEvent] = []
     for actor, some in groupby(records, lambda record: record.get("actor")):
         if actor is None:
             for one in some:

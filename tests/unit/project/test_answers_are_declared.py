@@ -7,10 +7,15 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Iterator, Mapping
-from typing import Any
+from typing import Any, get_type_hints
 
 import pytest
 
+from api.answers import EventsImported
+from api.hot import events as hot_events
+from api.routes import events as routes
+from optimizer.jobs.feedback.ingest_feedback import Intake
+from optimizer.jobs.feedback.keep_events import EventsTaken
 from tests.recordings.answers import kept_answers
 from tests.rows.answer_schemas import Schema, answer_schemas, declared_answers
 
@@ -134,6 +139,13 @@ def test_every_member_of_every_good_answer_is_named(document: Mapping[str, Any])
 def test_every_operation_says_what_it_gives(document: Mapping[str, Any]) -> None:
     operations = {f"{method.upper()} {path}" for path, of_path in document["paths"].items() for method in of_path}
     assert operations == {operation for operation, *_ in declared_answers(document)}
+
+
+def test_what_takes_events_gives_what_their_routes_declare() -> None:
+    given = [get_type_hints(one)["return"] for one in (Intake.take, Intake.atake, hot_events.take, routes.feedback)]
+    assert given == [EventsTaken] * 4
+    imports = [get_type_hints(one)["return"] for one in (hot_events.take_lines, routes.import_interactions)]
+    assert imports == [EventsImported] * 2
 
 
 def test_a_chat_says_what_it_takes(document: Mapping[str, Any]) -> None:
