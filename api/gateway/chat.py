@@ -6,7 +6,6 @@ from __future__ import annotations
 
 import asyncio
 from dataclasses import replace
-from typing import Any
 
 from fastapi import APIRouter, Request
 from starlette.responses import Response
@@ -15,6 +14,7 @@ from api import services
 from api.access.auth import require, require_family
 from api.access.key_limits import KeySpending
 from api.access.limits import count_one
+from api.answers import ModelNames
 from api.gateway.chat_answer import AnsweredCall, ChatResult, StreamShape, completion, json_bytes
 from api.gateway.chat_body import read_chat, sent_on
 from api.gateway.event_stream import EventStream
@@ -111,7 +111,7 @@ HOT = [HotRoute(path=PATH, role="serve", handler=_plain)]
 
 
 @routes.get("/v1/models", **guarded("serve", narrows=True))
-async def list_models(request: Request, caller: Asking) -> dict[str, Any]:
+async def list_models(request: Request, caller: Asking) -> ModelNames:
     """The families, as OpenAI lists models."""
     families = {
         name: family
