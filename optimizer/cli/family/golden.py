@@ -6,9 +6,9 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from optimizer.cli.output import FamilyName, Json, Reason, show, table
+from optimizer.cli.output import FamilyName, Json, Reason, show_report, table
 from optimizer.cli.session import Session
-from optimizer.runtime.use_cases import as_json_of
+from optimizer.core.base.answers import members_of
 
 if TYPE_CHECKING:
     from optimizer.core.base.answers import Page
@@ -37,25 +37,21 @@ def list_rows(
     from optimizer.jobs.dataset.keep_golden import read_all_golden, read_golden
 
     session = Session()
-    page: Page[GoldenRowOfFamily] | Page[GoldenRowView]
-    if family is None:
-        page = session.whole(read_all_golden)
-        answer = as_json_of(read_all_golden, page)
-    else:
-        page = session.whole(read_golden, family=family)
-        answer = as_json_of(read_golden, page)
+    page: Page[GoldenRowOfFamily] | Page[GoldenRowView] = (
+        session.whole(read_all_golden) if family is None else session.whole(read_golden, family=family)
+    )
     columns = {"scenario": "Scenario", "from": "From", "input": "Input", "expected": "Expected"}
     if family is None:
         columns = {"family": "Family", **columns}
     rows = [
-        {**row, "from": "golden.jsonl" if row["example"] is None else f"example {row['example']}"}
-        for row in answer["items"]
+        {**members_of(row), "from": "golden.jsonl" if row.example is None else f"example {row.example}"}
+        for row in page.items
     ]
     empty = (
         f"{f'{family} has no' if family else 'No family has'} golden scenarios. Write golden.jsonl beside its file, or"
         f" make one of a released example: detent golden add {family or 'FAMILY'} EXAMPLE"
     )
-    show(as_json, answer, table(rows, columns, empty=empty))
+    show_report(as_json, read_all_golden if family is None else read_golden, page, table(rows, columns, empty=empty))
 
 
 @app.command()

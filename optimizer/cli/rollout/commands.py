@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Callable
-from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -108,7 +107,7 @@ def start(
     if as_json:
         return
     if dry_run:
-        view_forecast(console(), asdict(report.forecast))
+        view_forecast(console(), report.forecast)
     else:
         say(f"  Holds: {report.forecast.holds}")
 
@@ -346,8 +345,7 @@ def forecast(
     report = session.ask(
         read_family_forecast, family=family, variant=candidate, ladder=shares_of(ladder), margin=margin
     )
-    values = as_json_of(read_family_forecast, report)
-    show(as_json, values, lambda out: view_forecast(out, values))
+    show_report(as_json, read_family_forecast, report, lambda out: view_forecast(out, report, report.outcomes))
 
 
 @app.command()

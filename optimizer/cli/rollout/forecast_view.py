@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
 from optimizer.cli.output import percent, print_facts, table
 from optimizer.core.base.phrasing import signed
 
 if TYPE_CHECKING:
     from rich.console import Console
+
+    from optimizer.core.forecast.forecast import RolloutForecast
+    from optimizer.core.forecast.outcomes import OutcomeForecast
+    from optimizer.core.forecast.plan import Need
 
 STAGE_COLUMNS = {
     "share": "Share",
@@ -34,46 +38,48 @@ OUTCOME_COLUMNS = {
 UNKNOWN = "unknown"
 
 
-def view_forecast(out: Console, values: Mapping[str, Any]) -> None:
-    """``values``: a forecast as the API answers it."""
-    style = None if values["verdict"] in ("fits", "ended") else "yellow"
-    print_facts(out, ("Forecast", values["summary"], style))
-    if values["verdict"] == "ended":
-        return
-    gain, is_known = signed(values["lift"]), values["verdict"] != "cannot_tell"
+def view_forecast(out: Console, forecast: RolloutForecast, outcomes: Sequence[OutcomeForecast] = ()) -> None:
+    print_facts(out, ("Forecast", forecast.summary, None if forecast.verdict in ("fits", "ended") else "yellow"))
+    expected, nine_in_ten = forecast.expected, forecast.nine_in_ten
+    if forecast.base is None or forecast.lift is None or forecast.margin is None or not expected or not nine_in_ten:
+        return  # it has ended
+    gain, is_known = signed(forecast.lift), forecast.verdict != "cannot_tell"
     candidate = f"better by {gain[1:]}" if gain.startswith("+") else "equal to it"
     print_facts(
         out,
-        ("Problem", [problem["text"] for problem in values["problems"]]),
-        ("Way out", values["ways_out"]),
-        ("Assumed", f"champion at {values['base']:.3f} ({values['base_why']}); margin {values['margin']:g}"),
-        ("", f"candidate {candidate}: {values['lift_why']}"),
+        ("Problem", [problem.text for problem in forecast.problems]),
+        ("Way out", forecast.ways_out),
+        ("Assumed", f"champion at {forecast.base:.3f} ({forecast.base_why}); margin {forecast.margin:g}"),
+        ("", f"candidate {candidate}: {forecast.lift_why}"),
         (
             "Traffic",
-            f"{values['units_per_hour']:,.1f} distinct units an hour, {100 * values['label_rate']:.3g} % of them give a"
-            f" label; {values['requests_per_second']:.3g} requests a second"
+            f"{forecast.units_per_hour:,.1f} distinct units an hour, {100 * forecast.label_rate:.3g} % of them give a"
+            f" label; {forecast.requests_per_second:.3g} requests a second"
             if is_known
+            and forecast.units_per_hour is not None
+            and forecast.label_rate is not None
+            and forecast.requests_per_second is not None
             else None,
         ),
     )
     out.print("")
     rows: list[dict[str, str]] = []
-    for stage in values["stages"]:
-        drop = stage["detectable_drop"]
+    for stage in forecast.stages:
+        drop = stage.detectable_drop
         shown = UNKNOWN if drop is None else f"{100 * drop:.1f} points"
         rows.append(
             {
-                "share": percent(stage["share"]),
-                **_need(stage["expected"], ""),
-                **_need(stage["nine_in_ten"], "_90"),
+                "share": percent(stage.share),
+                **_need(stage.expected, ""),
+                **_need(stage.nine_in_ten, "_90"),
                 "drop": shown,
             }
         )
-    total = {"share": "All", **_need(values["expected"], ""), **_need(values["nine_in_ten"], "_90"), "drop": ""}
+    total = {"share": "All", **_need(expected, ""), **_need(nine_in_ten, "_90"), "drop": ""}
     columns = STAGE_COLUMNS if is_known else BY_SETTINGS
     table([*rows, total], columns, empty="No stage is left.")(out)
     out.print("")
-    exposed = values["users_exposed"]
+    exposed = forecast.users_exposed
     print_facts(
         out,
         (
@@ -85,20 +91,20 @@ def view_forecast(out: Console, values: Mapping[str, Any]) -> None:
         ("Alarms", "until the guardrail on errors rolls back, at the first share to come, on average:"),
     )
     alarms: list[dict[str, str]] = []
-    for alarm in values["guardrails"]:
-        requests, minutes = alarm["candidate_requests"], alarm["minutes"]
+    for alarm in forecast.guardrails:
+        requests, minutes = alarm.candidate_requests, alarm.minutes
         alarms.append(
             {
-                "errors": percent(alarm["errors"]),
+                "errors": percent(alarm.errors),
                 "requests": "never, within the margin" if requests is None else f"{requests:,.0f}",
                 "minutes": ("–" if requests is None else UNKNOWN) if minutes is None else f"{minutes:,.1f}",
             }
         )
     table(alarms, ALARM_COLUMNS, empty="")(out)
-    if outcomes := values.get("outcomes"):
+    if outcomes:
         out.print("")
         table([_outcome(outcome) for outcome in outcomes], OUTCOME_COLUMNS, empty="")(out)
-    print_facts(out, ("Holds", values["holds"]), *(("Note", warning, "yellow") for warning in values["warnings"]))
+    print_facts(out, ("Holds", forecast.holds), *(("Note", warning, "yellow") for warning in forecast.warnings))
 
 
 def span(hours: float | None) -> str:
@@ -108,23 +114,22 @@ def span(hours: float | None) -> str:
     return f"{hours / 24:.1f} d" if hours >= 48 else f"{hours:.1f} h" if hours >= 1 else f"{hours * 60:.0f} min"
 
 
-def _need(need: Mapping[str, Any], suffix: str) -> dict[str, str]:
-    labelled, units = (UNKNOWN if need[name] is None else f"{need[name]:,.0f}" for name in ("labelled", "units"))
-    return {f"labelled{suffix}": labelled, f"units{suffix}": units, f"time{suffix}": span(need["hours"])}
+def _need(need: Need, suffix: str) -> dict[str, str]:
+    labelled, units = (UNKNOWN if n is None else f"{n:,.0f}" for n in (need.labelled, need.units))
+    return {f"labelled{suffix}": labelled, f"units{suffix}": units, f"time{suffix}": span(need.hours)}
 
 
-def _outcome(outcome: Mapping[str, Any]) -> dict[str, str]:
-    rate, mean, n, agreement = (outcome[name] for name in ("label_rate", "mean", "n_beside", "agreement"))
-    if n is None:
+def _outcome(outcome: OutcomeForecast) -> dict[str, str]:
+    if outcome.n_beside is None:
         beside = "–"
-    elif agreement is None:
+    elif outcome.agreement is None:
         beside = "no answer has both"
     else:
-        beside = f"{percent(agreement)} of {n:,} (by chance {percent(outcome['by_chance'])})"
+        beside = f"{percent(outcome.agreement)} of {outcome.n_beside:,} (by chance {percent(outcome.by_chance)})"
     return {
-        "outcome": outcome["outcome"],
-        "rate": UNKNOWN if rate is None else percent(rate),
-        "mean": UNKNOWN if mean is None else f"{mean:.3f}",
-        "time_90": span(outcome["nine_in_ten"]["hours"]),
+        "outcome": outcome.outcome,
+        "rate": UNKNOWN if outcome.label_rate is None else percent(outcome.label_rate),
+        "mean": UNKNOWN if outcome.mean is None else f"{outcome.mean:.3f}",
+        "time_90": span(outcome.nine_in_ten.hours),
         "agreement": beside,
     }

@@ -2,20 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from datetime import datetime
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from optimizer.cli.output import FamilyName, Json, show, table, when
+from optimizer.cli.output import FamilyName, Json, show_report, table, when
 from optimizer.cli.progress.reading_progress import counting
 from optimizer.cli.rollout.forecast_view import span
 from optimizer.cli.session import Session
-from optimizer.runtime.use_cases import as_json_of
 
 if TYPE_CHECKING:
     from rich.console import Console
+
+    from optimizer.jobs.rollouts.selftest import FamilySelftest
 
 COLUMNS = {
     "case": "Candidate",
@@ -62,34 +61,32 @@ def selftest(
             margin=margin,
             minutes=minutes,
         )
-    values = as_json_of(read_selftest, report)
-    show(as_json, values, lambda out: _view(out, values))
+    show_report(as_json, read_selftest, report, lambda out: _view(out, report))
 
 
-def _view(out: Console, values: Mapping[str, Any]) -> None:
-    if values["verdict"] == "cannot_tell":
-        out.print(f"{values['family']}: {values['summary']}", style="yellow", markup=False)
+def _view(out: Console, report: FamilySelftest) -> None:
+    if report.verdict == "cannot_tell":
+        out.print(f"{report.family}: {report.summary}", style="yellow", markup=False)
         return
     source_text = (
-        f"{values['n_requests']:,} requests of {values['n_units']:,} units, {values['n_labelled_units']:,} of them with"
-        " feedback"
+        f"{report.n_requests:,} requests of {report.n_units:,} units, {report.n_labelled_units:,} of them with feedback"
     )
-    since, until = (when(datetime.fromisoformat(values[name])) for name in ("since", "until"))
+    assert report.margin is not None
     out.print(
-        f"Replayed  {source_text}, {since} to {until}; margin {values['margin']:g}",
+        f"Replayed  {source_text}, {when(report.since)} to {when(report.until)}; margin {report.margin:g}",
         markup=False,
     )
     out.print("")
     rows: list[dict[str, Any]] = []
-    for cell in values["cells"]:
-        shares = {}
-        for end, ending in cell["endings"].items():
-            low, high = (100 * ending["interval"][name] for name in ("lower", "upper"))
-            shares[end] = f"{ending['n']} ({low:.0f}–{high:.0f} %)"
-        labelled = "–" if cell["mean_labelled"] is None else f"{cell['mean_labelled']:,.0f}"
-        time = "–" if cell["mean_hours"] is None else span(cell["mean_hours"])
-        case = f"{100 * cell['drop']:.1f} points worse" if cell["drop"] else "equal (A against A)"
-        rows.append({"case": case, "runs": cell["n_runs"], **shares, "labelled": labelled, "time": time})
+    for cell in report.cells:
+        shares: dict[str, str] = {
+            end: f"{ending.n} ({100 * ending.interval.lower:.0f}–{100 * ending.interval.upper:.0f} %)"
+            for end, ending in cell.endings.items()
+        }
+        labelled = "–" if cell.mean_labelled is None else f"{cell.mean_labelled:,.0f}"
+        time = "–" if cell.mean_hours is None else span(cell.mean_hours)
+        case = f"{100 * cell.drop:.1f} points worse" if cell.drop else "equal (A against A)"
+        rows.append({"case": case, "runs": cell.n_runs, **shares, "labelled": labelled, "time": time})
     table(rows, COLUMNS, empty="")(out)
     out.print("")
-    out.print(values["summary"], markup=False)
+    out.print(report.summary, markup=False)
