@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated, cast
 
 import typer
 
-from optimizer.cli.output import FamilyName, Json, console, say, show, show_report, table, tell_change
+from optimizer.cli.output import FamilyName, Json, console, say, show_report, table, tell_change
 from optimizer.cli.report_file import Open, Out, deliver
 from optimizer.cli.session import Session, check_one_of
 from optimizer.cli.study.estimate_view import view_estimate, view_price
@@ -198,16 +198,17 @@ def show_study(study: StudyId, as_json: Json = False) -> None:
 @app.command()
 def cancel(study: StudyId, as_json: Json = False) -> None:
     """Stop a study before its next call. What it found stays."""
+    from optimizer.jobs.studies.read_studies import read_study
     from optimizer.jobs.studies.start_study import cancel_study
 
     session = Session()
     record = find_study(session, study)
     if record.status not in UNFINISHED:
-        show(as_json, record)
+        show_report(as_json, read_study, record)
         say(f"Study {record.id} is {record.status} already; nothing changed.")
         return
     cancelled = session.ask(cancel_study, id=record.id)
-    show(as_json, cancelled)
+    show_report(as_json, cancel_study, cancelled)
     tell_change(
         f"{record.family}: study {record.id} "
         + ("is cancelled." if cancelled.status == "cancelled" else "stops before its next call."),
@@ -262,7 +263,7 @@ def nominate(
     nominated = session.ask(nominate_variant, id=searched.id, variant=variant, aim=aim, dry_run=dry_run)
     if dry_run:
         price = study_run.price_of(nominated)
-        show(as_json, {"dry_run": True, "price": price}, lambda out: view_price(out, searched.family, price))
+        show_report(as_json, nominate_variant, nominated, lambda out: view_price(out, searched.family, price))
         return
     record = study_run.follow_study(session, cast(Study, nominated).id, follow=follow, quiet=as_json)
     print_study(session, record, as_json)
@@ -296,9 +297,9 @@ def confirm(
     session = Session()
     variant = named_variant(session, family, variant)
     look = partial(session.ask, start_study, family=family, strategy=CONFIRM, variant=variant, aim=aim)
-    price = study_run.price_of(look(dry_run=True))
+    price = study_run.price_of(looked := look(dry_run=True))
     if dry_run:
-        show(as_json, {"dry_run": True, "price": price}, lambda out: view_price(out, family, price))
+        show_report(as_json, start_study, looked, lambda out: view_price(out, family, price))
         return
     if isinstance(price, Study):
         record = study_run.read_study(session, price.id)

@@ -172,6 +172,8 @@ def test_an_edit_goes_to_the_holdout_at_a_price_said_before_and_only_after_a_yes
     assert len(project.model.bodies) == 40
     again = ok(detent("study", "confirm", "topics", price["variant"], "--dry-run"))
     assert "nothing is to pay" in again
+    confirmed = detent("study", "confirm", "topics", price["variant"], "--dry-run", "--json").json
+    assert (confirmed["status"], confirmed["winner"]) == ("finished", price["variant"]), "as the route answers"
 
 
 def test_a_confirmation_that_does_not_confirm_ends_with_a_code_of_its_own(project: Project) -> None:
