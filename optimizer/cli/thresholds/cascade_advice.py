@@ -5,10 +5,9 @@ and as JSON.
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import asdict
 from typing import TYPE_CHECKING
 
-from optimizer.cli.output import dollars, show, table, when
+from optimizer.cli.output import dollars, show_report, table, when
 from optimizer.cli.session import Session
 from optimizer.core.base.phrasing import count, threshold
 
@@ -36,7 +35,6 @@ def recommend(session: Session, family: str, hours: float, *, as_json: bool) -> 
     from optimizer.jobs.studies.recommend_cascade import recommend_cascade
 
     answer = session.ask(recommend_cascade, family=family, hours=hours)
-    then = next_command(answer)
 
     def view(out: Console) -> None:
         for line in lines_before(answer):
@@ -49,9 +47,9 @@ def recommend(session: Session, family: str, hours: float, *, as_json: bool) -> 
         out.print(f"{SAID[answer.advice.verdict]} {answer.advice.reason}".strip(), style=style, markup=False)
         for line in lines_after(answer):
             out.print(line, markup=False)
-        out.print(f"Next      {then}", markup=False)
+        out.print(f"Next      {answer.next}", markup=False)
 
-    show(as_json, {**asdict(answer), "next": then}, view)
+    show_report(as_json, recommend_cascade, answer, view)
 
 
 def lines_before(answer: CascadeRecommendation) -> Iterator[str]:
@@ -95,27 +93,6 @@ def lines_after(answer: CascadeRecommendation) -> Iterator[str]:
         yield f"Audits    {advice.audit_cost.in_words}"
     for knob, why in (advice.not_replayed or {}).items():
         yield f"Note      {knob} is not replayed: {why}"
-
-
-def next_command(answer: CascadeRecommendation) -> str:
-    """What makes a candidate of it, or gets nearer to one."""
-    import json
-    import shlex
-
-    advice = answer.advice
-    if advice.verdict == "change" and advice.policy is not None:
-        knobs = " ".join(
-            f"--policy {shlex.quote(f'{name}={json.dumps(value)}')}" for name, value in advice.policy.items()
-        )
-        return f"detent variant create {answer.family} --from champion {knobs}"
-    if advice.verdict == "cannot_tell" and answer.audits.complete == 0 and advice.requests_missing is None:
-        return f"detent variant create {answer.family} --from champion --policy audit_share=0.02"
-    if advice.requests_missing is not None:
-        return (
-            f"detent thresholds recommend {answer.family} --hours {answer.hours:g}, once some"
-            f" {advice.requests_missing:,} more requests were served"
-        )
-    return f"detent study run {answer.family} --strategy replay --aim cost --dry-run"
 
 
 def _rows(answer: CascadeRecommendation) -> Iterator[dict[str, str]]:

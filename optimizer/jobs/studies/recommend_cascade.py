@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import json
+import shlex
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -38,7 +40,7 @@ class CascadeRecommendation:
 
     ``variants``: those whose requests were read; they differ from the champion in thresholds alone, so their tiers give
     the same answers. ``n_older``: requests of the range that were not read, all received before ``oldest_at``.
-    ``n_records``: those of ``n_read`` that are records.
+    ``n_records``: those of ``n_read`` that are records. ``next``: the command that follows.
     """
 
     family: str
@@ -53,6 +55,7 @@ class CascadeRecommendation:
     left_out: Mapping[str, int]
     audits: AuditCount
     advice: CascadeAdvice
+    next: str = ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -82,7 +85,7 @@ def recommend_cascade(context: Context, request: RecommendThresholdsRequest) -> 
     served = served_requests(family, store=context.store, clock=context.clock, hours=request.hours)
     production = production_of(served, family, context.scorer_for(family))
     read = [request_served.interaction for request_served in served.requests]
-    return CascadeRecommendation(
+    answer = CascadeRecommendation(
         family=family.name,
         champion=served.champion,
         variants=sorted({str(interaction.arm.variant) for interaction in read}),
@@ -96,6 +99,25 @@ def recommend_cascade(context: Context, request: RecommendThresholdsRequest) -> 
         audits=production.counted,
         advice=advise(production, served.policy, explicit_margin=family.rollout.margin),
     )
+    return replace(answer, next=_next_command(answer))
+
+
+def _next_command(answer: CascadeRecommendation) -> str:
+    """What makes a candidate of it, or gets nearer to one."""
+    advice = answer.advice
+    if advice.verdict == "change" and advice.policy is not None:
+        knobs = " ".join(
+            f"--policy {shlex.quote(f'{name}={json.dumps(value)}')}" for name, value in advice.policy.items()
+        )
+        return f"detent variant create {answer.family} --from champion {knobs}"
+    if advice.verdict == "cannot_tell" and answer.audits.complete == 0 and advice.requests_missing is None:
+        return f"detent variant create {answer.family} --from champion --policy audit_share=0.02"
+    if advice.requests_missing is not None:
+        return (
+            f"detent thresholds recommend {answer.family} --hours {answer.hours:g}, once some"
+            f" {advice.requests_missing:,} more requests were served"
+        )
+    return f"detent study run {answer.family} --strategy replay --aim cost --dry-run"
 
 
 def served_requests(family: Family, *, store: Store, clock: Clock, hours: float) -> RecordedRequests:

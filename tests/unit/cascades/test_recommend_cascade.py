@@ -130,6 +130,8 @@ def test_thresholds_that_lose_too_much_are_changed_for_those_the_confident_rule_
     advice = found.advice
     assert advice.verdict == "change", advice.reason
     assert 0.1 < advice.policy["accept"] < 1
+    command = f"detent variant create {world.family.name} --from champion --policy "
+    assert found.next == f"{command}accept={advice.policy['accept']}"
     assert advice.estimated.loss.low > advice.margin
     assert advice.estimated_recommended.loss.mean < advice.estimated.loss.mean
     assert advice.audit_cost.extra_usd.mean == pytest.approx(SHARE * USD[1] * 0.9, rel=0.05)
@@ -305,8 +307,10 @@ def all_the_way(world: World, n: int) -> None:
 def test_requests_that_ask_all_tiers_by_themselves_need_no_audit(tmp_path: Path) -> None:
     world = cascade_world(tmp_path, accept=1.0)
     all_the_way(world, 20)
-    advice = recommended(world).advice
+    found = recommended(world)
+    advice = found.advice
     assert (advice.verdict, advice.audits_missing, advice.requests_missing) == ("cannot_tell", 10, 10)
+    assert found.next.endswith("--hours 24, once some 10 more requests were served")
     assert advice.reason == "Each of 20 requests asked all tiers by itself, and about 10 more would tell."
     all_the_way(world, 480)
     advice = recommended(world).advice
