@@ -1,4 +1,4 @@
-"""Changes a study's status from outside. Every change of status asks ``allowed`` what may follow what."""
+"""Changes a study's status from outside. Every change of status asks ``next_status`` what may follow what."""
 
 from __future__ import annotations
 
