@@ -16,9 +16,11 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import typer
 
 from api.access.limits import MinuteWindows
 from optimizer.cli import imports
+from optimizer.cli.app import app
 from optimizer.cli.progress import followed_run
 from optimizer.cli.server_option import HERE
 from optimizer.host.config import load_settings
@@ -74,6 +76,7 @@ alerts silence triage --for 30m; alerts silence errors --family triage --for 1d
 keys rotate web --grace 30m; keys rotate web --undo; keys revoke web; keys revoke web; keys rotate --token --dry-run
 """
 
+TAIL = "events tail --once --since 2026-11-01"
 # By what it is.
 REFUSALS = {
     "not-found": """
@@ -348,6 +351,33 @@ ON_THE_STORE = {
 def test_a_command_that_a_server_can_answer_opens_no_store() -> None:
     files = {str(file.relative_to(COMMANDS)): file.read_text(encoding="utf-8") for file in COMMANDS.rglob("*.py")}
     assert {name for name, text in files.items() if re.search(r"\._?store\b|open_store", text)} == ON_THE_STORE.keys()
+
+
+ELSEWHERE = {
+    "data export": "tests/contract/outside/test_leaving.py",
+    "import": "the tests of imports above",
+    "mcp": "tests/end_to_end/outside/test_mcp.py",
+    "runbook": "prints a page of its own",
+}
+
+
+def test_every_command_that_takes_a_server_is_typed_both_ways() -> None:
+    def leaves(command: Any, words: tuple[str, ...] = ()) -> Iterator[str]:
+        for name, one in getattr(command, "commands", {}).items():
+            yield from leaves(one, (*words, name))
+        if not hasattr(command, "commands"):
+            yield " ".join(words)
+
+    typed = lines("\n".join((READING_COMMANDS, ACTS, TAIL, *REFUSALS.values())))
+    known = [name for name in leaves(typer.main.get_command(app)) if name not in (*HERE, *ELSEWHERE)]
+    assert [name for name in known if not any(f"{line} ".startswith(f"{name} ") for line in typed)] == []
+    assert len(known) > 80
+
+
+def test_a_tail_of_events_is_the_same_by_a_server(sides: Sides) -> None:
+    local, asked = ([line for line in ran.out.splitlines() if line.startswith("{")] for ran in sides.say(TAIL))
+    assert len(local) > 5
+    assert asked == local
 
 
 def test_a_command_about_this_machine_takes_no_server() -> None:

@@ -16,12 +16,17 @@ from typing import Any
 
 import pytest
 
-from tests.unit.project.test_product_imports import ROOT, modules
+from tests.unit.project.test_product_imports import CLIENT, ROOT, modules
 
 PUBLIC = {"_exit", "_replace", "_asdict", "_fields"}  # named so by Python's documentation
 ALLOWED = {
     "api.http.connections": "uvicorn's connection; other versions of it are refused at start",
     "optimizer.adapters.predictors.export": "scikit-learn tells the trees of a gradient boosting in no other way",
+}
+# Of packages that the application brings: what the names say is told in no other way.
+CLIENT_ALLOWED = {
+    "detent_client.adapters.langchain": {"_get_invocation_params"},  # which every chat model has for such as this
+    "detent_client.adapters.litellm": {"_hidden_params"},  # the id of a call; None where an answer has none
 }
 OURS = ("optimizer", "api")
 SUSPECT = re.compile(r"(?<!\bself)(?<!\bcls)\._[^_]|import.*\b_[^_]|import \([^)]*\b_[^_]|(?:get|set|has)attr\(")
@@ -84,6 +89,14 @@ def test_no_private_name_of_another_package_is_imported_or_read() -> None:
     found = {name: list(used(file.read_text(encoding="utf-8"))) for name, file in modules(ROOT).items()}
     assert {name: names for name, names in found.items() if names and name not in ALLOWED} == {}
     assert set(found["optimizer.adapters.predictors.export"]) == {"_predictors", "_baseline_prediction"}
+
+
+def test_the_client_reads_no_other_private_name_of_a_package_than_those_named_here() -> None:
+    texts = {name: file.read_text(encoding="utf-8") for name, file in modules(CLIENT).items()}
+    own = set(re.findall(r"self\.(_[a-z]\w*)|def (_[a-z]\w*)", "\n".join(texts.values())))
+    ours = {name for pair in own for name in pair}
+    found = {name: set(used(text)) - ours for name, text in texts.items()}
+    assert {name: names for name, names in found.items() if names} == CLIENT_ALLOWED
 
 
 @pytest.mark.parametrize("package", ["uvicorn", "scikit-learn"])

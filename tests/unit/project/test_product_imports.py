@@ -12,7 +12,8 @@ from importlib.util import resolve_name
 from pathlib import Path
 
 ROOT = Path(__file__).parents[3]
-PRODUCT = ("optimizer", "api")
+PRODUCT = ("optimizer", "api", "detent_client")
+CLIENT = ROOT / "client"
 ROOM = re.compile(rf"(?:{'|'.join(PRODUCT)})(?:\.\w+)+")
 FUNCTION = re.compile(r"\w+(?:\.\w+)*:\w+")
 MIGRATIONS = "optimizer.adapters.store.migrations"
@@ -213,8 +214,8 @@ def _reached(name: str, ways: Mapping[str, Set[str]]) -> Set[str]:
 
 
 def test_there_is_no_circle_of_imports() -> None:
-    assert len(modules(ROOT)) > 600
-    assert list(circles(ROOT)) == []
+    assert (len(modules(ROOT)) > 600, len(modules(CLIENT)) > 30) == (True, True)
+    assert [*circles(ROOT), *circles(CLIENT)] == []
 
 
 def test_a_circle_would_be_found_whatever_hides_it(tmp_path: Path) -> None:
