@@ -1,5 +1,8 @@
 """POST /v1/chat/completions: fills in a unit's prompt, answers by a model, whole or as a stream, records the
 interaction.
+
+A chat may name a model of config/models.yaml and no family: the request goes to that model unchanged. It has no prompt,
+no variant and no arm. It is recorded as no family's, counts for none, and none of its texts is stored.
 """
 
 from __future__ import annotations
@@ -18,8 +21,7 @@ from api.answers import ModelNames
 from api.gateway.chat_answer import AnsweredCall, ChatResult, StreamShape, completion, json_bytes
 from api.gateway.chat_body import read_chat, sent_on
 from api.gateway.event_stream import EventStream
-from api.gateway.hourly_money import cheapest_tier, most_judging_usd, most_usd
-from api.gateway.model_chat import names_a_model, of_model
+from api.gateway.hourly_money import cheapest_tier, models_bound, most_judging_usd, most_usd
 from api.gateway.model_side import ModelSide, of
 from api.gateway.policy_answer import answer_by_policy
 from api.gateway.reader import ClientGone, Reader
@@ -34,13 +36,15 @@ from api.services import Services
 from optimizer.core.base.canonical import texts_in
 from optimizer.core.base.errors import Busy, DetentError, Fault, InvalidInput, ModelFailed, NotFound
 from optimizer.core.family.rendering import limit_inputs, render
-from optimizer.core.family.variant import Message, Variant
+from optimizer.core.family.variant import SETTINGS, Message, Variant, model_faults
+from optimizer.core.feedback.events import NO_FAMILY
 from optimizer.core.models.injection import injection_signs
-from optimizer.core.models.language import request_for
+from optimizer.core.models.language import ModelRequest, request_for
 from optimizer.core.models.wire import pass_through, read_turn
 from optimizer.core.policy.nearest import ShownExamples, nearest_of
 from optimizer.core.policy.policy import messages_of_fewer
 from optimizer.core.policy.steps import most_calls
+from optimizer.core.search.answer_bounds import DEFAULT_MAX_TOKENS
 from optimizer.core.serving.assignment import Choice
 from optimizer.core.serving.rollout import require_unfrozen
 from optimizer.jobs.calls.ask_model import ask_model
@@ -48,6 +52,7 @@ from optimizer.jobs.ids import new_id
 
 GONE_CHECK_S = 0.25
 PATH = "/v1/chat/completions"
+NONE = Variant(messages=({"role": "user", "content": ""},))  # of a model by its own name: no messages and no policy
 
 routes: APIRouter = router("Models")
 
@@ -64,11 +69,10 @@ async def chat_completions(body: ChatBody, request: StrictRequest) -> Response:
             f"One answer per request is given, and n is {body.n}. Send the request again for another answer.",
             [Fault(pointer="/n", detail="must be 1")],
         )
-    by_name = names_a_model(body.model, shared, side)
     unit = body.user or body.detent.unit or unit_of(request)
     call = (
-        of_model(body, request, unit, shared, side)
-        if by_name
+        _of_model(body, request, unit, shared, side)
+        if _names_a_model(body.model, shared, side)
         else _within_limits(await _prepare(body, request, unit, shared, side), shared, side)
     )
     if side.user_windows is not None and unit is not None:
@@ -306,3 +310,77 @@ def for_client(error: ModelFailed, call: AnsweredCall) -> DetentError:
     failure = {"timeout": ModelTimedOut, "paused": ModelPaused}.get(error.kind, ModelFailed)
     ids = {"interaction": call.id} | ({"assignment": call.token} if call.token is not None else {})
     return failure(error.detail, kind=error.kind, **{**members, **ids})
+
+
+def _names_a_model(name: str, shared: Services, side: ModelSide) -> bool:
+    """Whether a chat's ``model`` is one of config/models.yaml. A family of that name wins, even one that cannot be
+    served.
+    """
+    served, files = shared.serving.now_served, shared.families
+    is_family = name in served.families or name in files.families or name in files.problems
+    return served.version is not None and not is_family and side.catalogue.knows(name)
+
+
+def _of_model(
+    body: ChatBody, request: StrictRequest, unit: str | None, shared: Services, side: ModelSide
+) -> AnsweredCall:
+    """Raises NotAuthorised for a key for named families, InvalidInput for settings that are none,
+    MoneySpent where the hour's money is gone.
+    """
+    caller = request.state.caller
+    for family in (body.model, None):  # for a key for named families this is just another foreign family
+        require_family(caller, family)
+    for field in ("variables", "variant"):
+        if getattr(body.detent, field) is not None:
+            raise InvalidInput(
+                f"{body.model!r} is a model and no family, so it has no {field}. Leave it out, or name a family as"
+                " model.",
+                [Fault(pointer=f"/detent/{field}", detail="is for a family")],
+            )
+    passed_on = sent_on(body)
+    if not body.messages:
+        raise InvalidInput(
+            "A model needs something to answer.", [Fault(pointer="/messages", detail="a message is needed")]
+        )
+    messages = list(body.messages)
+    params = {**_settings(body), **{name: value for name, value in passed_on.items() if value is not None}}
+    model_request = ModelRequest(model=body.model, revision="", messages=messages, params=params)
+    may_cost_usd = 0.0  # where nothing limits it
+    limit, said_by = models_bound(shared.settings, shared.families.families)
+    if limit is not None:
+        whose = "Chat with models by their own names"
+        side.money.require_left(NO_FAMILY, limit, shared.clock.now(), whose=whose, said_by=said_by)
+        may_cost_usd = most_usd(
+            model_request, [body.model], side.catalogue, limit=limit, said_by=said_by, lengths=side.lengths
+        )
+    id = new_id("in")
+    return AnsweredCall(
+        id=id,
+        served=None,
+        variant=NONE,
+        shown=ShownExamples(variant=NONE),
+        request=model_request if model_request.temperature == 0 else replace(model_request, sample=id),
+        input={},
+        rendered=lambda shown: messages,
+        sticky=False,
+        actor=caller.actor,
+        spending=KeySpending.of(caller, shared.store, shared.clock, side.lengths),
+        injection=injection_signs(texts_in([m.get("content") for m in messages if m.get("role") in ("user", "tool")])),
+        unit=unit,
+        may_cost_usd=may_cost_usd,
+    )
+
+
+def _settings(body: ChatBody) -> dict[str, Any]:
+    """The generation settings that the request names; other members of OpenAI's request are not sent on."""
+    members = {**(body.model_extra or {})}
+    if members.get("max_completion_tokens") is not None:
+        members["max_tokens"] = members["max_completion_tokens"]
+    if isinstance(members.get("stop"), str):
+        members["stop"] = [members["stop"]]
+    settings = {setting.name: members[setting.name] for setting in SETTINGS if members.get(setting.name) is not None}
+    if faults := model_faults(settings, ""):
+        raise InvalidInput(
+            "This request cannot be sent on: " + "; ".join(fault.detail for fault in faults) + ".", faults
+        )
+    return {"max_tokens": DEFAULT_MAX_TOKENS, **settings}

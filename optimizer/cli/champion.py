@@ -34,11 +34,11 @@ def set_champion(
 
     Example: detent champion set triage v_0a1b2c3d4e5f --reason "the new one swears" --confirm triage
     """
-    from optimizer.jobs.rollouts import set_champion as job
+    from optimizer.jobs.rollouts.change_champion import set_champion
 
     session = Session()
     id = variant_id(session, family, variant)
-    session.change(as_json, job.set_champion, family=family, variant=id, reason=reason, confirm=confirm)
+    session.change(as_json, set_champion, family=family, variant=id, reason=reason, confirm=confirm)
 
 
 @app.command()
@@ -64,7 +64,7 @@ def rollback(
 
     Example: detent champion rollback triage --reason "complaints since noon"
     """
-    from optimizer.jobs.rollouts.roll_back_champion import roll_back_champion
+    from optimizer.jobs.rollouts.change_champion import roll_back_champion
 
     session = Session()
     earlier = variant_id(session, family, to) if to is not None else None

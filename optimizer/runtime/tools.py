@@ -42,7 +42,7 @@ ACTS = {
     "promote": {"promote": "rollouts.operate_rollout:promote"},
     "rollback": {
         "rollback_rollout": "rollouts.operate_rollout:rollback",
-        "rollback_champion": "rollouts.roll_back_champion:roll_back_champion",
+        "rollback_champion": "rollouts.change_champion:roll_back_champion",
     },
 }
 INSTRUCTIONS = (

@@ -295,11 +295,11 @@ USE_CASES = (
     _act(
         "champion_rollback",
         f"{CHAMPION}/rollback",
-        "rollouts.roll_back_champion:roll_back_champion",
+        "rollouts.change_champion:roll_back_champion",
         "Families",
         **BRAKE,
     ),
-    _act("champion_set", f"{CHAMPION}/set", "rollouts.set_champion:set_champion", "Families", **BRAKE),
+    _act("champion_set", f"{CHAMPION}/set", "rollouts.change_champion:set_champion", "Families", **BRAKE),
     _act("override", OVERRIDES, "rollouts.put_override:put_override", "Families", method="PUT", etag="etag"),
     _act("freeze", "/v1/freeze", "rollouts.freeze:freeze", "Rollouts", **FREEZE, brake=True),
     _act("unfreeze", "/v1/unfreeze", "rollouts.freeze:unfreeze", "Rollouts", **FREEZE),

@@ -11,8 +11,8 @@ from optimizer.core.family.family import Family
 from optimizer.core.rollout.transitions import OperatorAct
 from optimizer.jobs.record_change import ChangeReport, RolloutChange
 from optimizer.jobs.request import Request, invalid
-from optimizer.jobs.rollouts import adopt_file_version as adopting, operate_rollout, set_champion as setting
-from optimizer.jobs.rollouts.roll_back_champion import ChampionRollbackRequest, return_to_earlier
+from optimizer.jobs.rollouts import adopt_file_version as adopting, change_champion as changing, operate_rollout
+from optimizer.jobs.rollouts.change_champion import ChampionRollbackRequest, return_to_earlier
 from optimizer.jobs.rollouts.start_rollout import RolloutRequest, StartReport, make_rollout
 from optimizer.ports import Clock, ServedModels, Store
 from tests.stores import EMBEDDED_ONLY
@@ -56,7 +56,7 @@ def set_champion(
 ) -> ChangeReport:
     served = ServedModels(catalogue=models, loaded=loaded)
     context = context_of(store, clock, actor, served_models=lambda: served)
-    return setting.set_champion(context, setting.ChampionSetRequest(family=family, variant=variant, **given))
+    return changing.set_champion(context, changing.ChampionSetRequest(family=family, variant=variant, **given))
 
 
 def adopt_file_version(

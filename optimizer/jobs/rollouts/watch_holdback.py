@@ -19,7 +19,7 @@ from optimizer.core.serving.assignment import held_back_until
 from optimizer.core.serving.rollout import Champion, Rollout, is_frozen, iso
 from optimizer.core.statistics.stopping_rule import e_value_text, harm_evidence
 from optimizer.jobs.ids import new_id
-from optimizer.jobs.rollouts.roll_back_champion import ChampionRollbackRequest, Grounds, return_to_earlier
+from optimizer.jobs.rollouts.change_champion import ChampionRollbackRequest, Grounds, return_to_earlier
 from optimizer.jobs.rollouts.watch_rollout import ENDED, MAX_STEPS, UNTIL_NEXT, look_after_promotion, write_blocks
 from optimizer.ports import Alert, Clock, Store, Transaction
 

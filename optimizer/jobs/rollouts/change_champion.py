@@ -1,4 +1,4 @@
-"""Brings back the champion before the present one, or an earlier one by name, at once."""
+"""Serves another champion at once: the one before, an earlier one by name, or any variant past every gate."""
 
 from __future__ import annotations
 
@@ -8,11 +8,12 @@ from typing import Annotated, Any
 
 from pydantic import Field
 
-from optimizer.core.base.errors import Conflict, NotFound
+from optimizer.core.base.errors import Conflict, Fault, InvalidInput, NotFound, Refused
 from optimizer.core.base.phrasing import on_date, when
 from optimizer.core.rollout.evidence_state import begin, from_text
 from optimizer.core.rollout.next_action import ACTOR
 from optimizer.core.rollout.verification import ROLLBACK
+from optimizer.core.search.answer_bounds import models_of
 from optimizer.core.serving import champion
 from optimizer.core.serving.rollout import FALLEN, Champion, Rollout
 from optimizer.core.views.rollout_evidence import difference_of, gates_of
@@ -23,9 +24,11 @@ from optimizer.jobs.record_change import (
     Succession,
     checked_reason,
     describe_tenure,
+    list_draft,
     log_head,
     models_asked,
     replace_champion,
+    require_variant,
 )
 from optimizer.jobs.request import FamilyRequest, Name, Reason
 from optimizer.jobs.rollouts.rollout_view import comparisons
@@ -246,3 +249,88 @@ def no_champion(family: str) -> NotFound:
 
 def _undo(before: Champion) -> str:
     return f"detent champion set {before.family} {before.variant} --reason WHY --confirm {before.family}"
+
+
+class ChampionSetRequest(FamilyRequest):
+    variant: Name
+    reason: Annotated[Reason, Field(description="Needed: it is all that the record will hold about the change")] = ""
+    confirm: Annotated[
+        str | None, Field(description="The family's name; without it 409: no gate is asked, and every user is served")
+    ] = None
+    expect: Annotated[Name | None, Field(description="The variant to be replaced; 409 where it is not champion")] = None
+
+
+def set_champion(context: Context, request: ChampionSetRequest) -> ChangeReport:
+    """A variant serves every user at once, past every gate and recorded as forced; for an emergency.
+
+    An active rollout ends in the same transaction, nobody is held back, and a frozen family takes it too: a freeze
+    serves champions only, and this says which. Safe to repeat. A variant whose model the server does not know is
+    refused; where users have found it worse, the refusal and `shown_worse` say so.
+
+    Raises:
+        InvalidInput: no reason was given.
+        NotFound: the family has no champion, or no such variant, or config/models.yaml no model that it asks.
+        Conflict: the running gateway does not know a model that it asks, or ``expect`` is not champion.
+        Refused: ``confirm`` is not the family's name.
+    """
+    store, clock, served = context.store, context.clock, context.served_models()
+    family, variant = request.family, request.variant
+    if not request.reason.strip():
+        detail = "say why: it is all that the record will hold about this change"
+        raise InvalidInput(
+            f"Cannot serve {variant} at once without a reason: {detail}. By command: --reason WHY.",
+            [Fault(pointer="/reason", detail=detail)],
+        )
+    why = checked_reason(request.reason)
+
+    def change(tx: Transaction) -> ChangeReport:
+        current = store.champions.current(tx, family)
+        if current is None:
+            raise no_champion(family)
+        record = require_variant(tx, store, family, variant)
+        if current.variant == variant:
+            return ChangeReport(
+                family=family,
+                what=f"{describe_tenure(tx, store, current)} is champion already, since {when(current.since)}",
+                why=why,
+                changed=False,
+                champion=current,
+                models=models_asked(tx, store, current),
+            )
+        if request.expect not in (None, current.variant):
+            raise Conflict(
+                f"{variant} was meant to replace {request.expect}, and {current.variant} is champion of {family} since"
+                f" {when(current.since)}. Look at it, and say it again if it is still meant.",
+                expect=request.expect,
+                champion=current.variant,
+            )
+        require_models(models_of(record.variant, {}), served, cannot=f"Cannot serve {variant} of {family} at once")
+        worse = shown_worse(tx, store, family, variant, instead_of=current.variant)
+        if request.confirm != family:
+            raise Refused(
+                f"Cannot serve {variant} of {family} at once: every user would get it, and no evidence is asked for."
+                f"{f' {worse}' if worse else ''} Confirm with the family's name (detent champion set {family} {variant}"
+                f" --reason WHY --confirm {family}), or go by a rollout: detent rollout start {family} {variant}.",
+                confirm=family,
+                variant=variant,
+            )
+        list_draft(tx, store, record)
+        tenure = champion.next_tenure(
+            current, variant=variant, at=clock.now(), by=context.actor, why=f"served now: {why}", forced=True
+        )
+        report = replace_champion(
+            tx,
+            store,
+            clock,
+            tenure,
+            before=current,
+            by=Succession(
+                action="champion.set", says="is champion from now on", undo=f"detent champion rollback {family}"
+            ),
+            why=why,
+        )
+        return replace(report, shown_worse=worse)
+
+    report = store.write(change)
+    log_head(report.decision)
+    return report
