@@ -331,7 +331,7 @@ USE_CASES = (
         method="DELETE",
         etag="version",
     ),
-    UseCase("judge", JUDGE, "feedback.judge_standing:read_judge", "Judges"),
+    UseCase("judge", JUDGE, "feedback.calibrate_judge:read_judge", "Judges"),
     _act(
         "calibrate judge",
         f"{JUDGE}/calibrations",
@@ -343,7 +343,7 @@ USE_CASES = (
     _act(
         "draw ratings",
         "/v1/families/{family}/rating-draws",
-        "feedback.draw_ratings:draw_ratings",
+        "feedback.calibrate_judge:draw_ratings",
         "Judges",
         status=201,
         dry="A dry run: nothing was drawn.",

@@ -189,7 +189,7 @@ def show_judge(
 
     Example: detent judge show summarization
     """
-    from optimizer.jobs.feedback.judge_standing import read_judge
+    from optimizer.jobs.feedback.calibrate_judge import read_judge
 
     def view(out: Console, standing: JudgeView) -> None:
         out.print(f"{family}: judge {standing.judge}.")

@@ -232,7 +232,7 @@ def draw(
     Example: detent review draw triage --n 50
     """
     from optimizer.core.feedback.rating_draws import span_of
-    from optimizer.jobs.feedback.draw_ratings import draw_ratings
+    from optimizer.jobs.feedback.calibrate_judge import draw_ratings
 
     span_of(days, "drawn")  # says what is wrong with --days in the words of a command
     draw_report = Session().show(as_json, draw_ratings, family=family, n=n, days=days, dry_run=dry_run)

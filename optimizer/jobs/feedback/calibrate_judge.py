@@ -1,22 +1,133 @@
-"""Measures how far a family's judge agrees with people, and fits the map from its scores to their ratings."""
+"""How far a family's judge can be trusted: draws answers that it scored for people to rate, measures how far both agree
+and fits the map from its scores to their ratings, and reads the standing.
+"""
 
 from __future__ import annotations
 
-from typing import Any
+from datetime import UTC, datetime
+from typing import Annotated, Any
 
 import structlog
+from pydantic import Field
 
-from optimizer.core.base.errors import DatasetTooSmall
+from optimizer.core.base.errors import Conflict, DatasetTooSmall, InvalidInput
 from optimizer.core.base.phrasing import count
-from optimizer.core.evaluation.judging.calibration import MIN_RATINGS, Calibration, judge_identity, judge_of
-from optimizer.core.views.judge import CalibrationView, calibration_view
+from optimizer.core.evaluation.judging.calibration import (
+    MIN_RATINGS,
+    Calibration,
+    judge_identity,
+    judge_of,
+    why_uncalibrated,
+)
+from optimizer.core.family.family import Family
+from optimizer.core.feedback.rating_draws import (
+    MOST_DAYS,
+    Draw,
+    DrawnAnswer,
+    JudgedFigure,
+    draw_interactions,
+    drawn_of,
+    figure_by_sums,
+    span_of,
+    windows_of,
+)
+from optimizer.core.feedback.review_kinds import RATE_ANSWER
+from optimizer.core.views.judge import (
+    CalibrationView,
+    DrawView,
+    JudgeView,
+    calibration_view,
+    draw_view,
+    judged_figure_view,
+)
 from optimizer.jobs.context import Context
-from optimizer.jobs.feedback.judge_standing import EVER
+from optimizer.jobs.feedback.collect_reviews import SETTLED
 from optimizer.jobs.ids import new_id
-from optimizer.jobs.request import DryRunRequest
-from optimizer.ports import CalibrationRecord, Transaction
+from optimizer.jobs.request import DryRunRequest, FamilyRequest
+from optimizer.ports import CalibrationRecord, Store, Transaction
 
+EVER = datetime(1970, 1, 1, tzinfo=UTC), datetime(9999, 1, 1, tzinfo=UTC)
+MOST = 1000  # of a draw: people would not rate more
+DAYS = 30.0
 log = structlog.get_logger(__name__)
+
+
+class RatingDrawRequest(FamilyRequest):
+    n: Annotated[int, Field(ge=1, le=MOST, description="Answers to draw")] = 50
+    days: Annotated[float, Field(gt=0, le=MOST_DAYS, description="How far back judged answers are drawn from")] = DAYS
+    dry_run: Annotated[bool, Field(description="Say what would be, and keep nothing")] = False
+
+
+def draw_ratings(context: Context, request: RatingDrawRequest) -> DrawView:
+    """Puts judged answers that are drawn at random before people, each with the probability with which it was drawn.
+
+    Draws ``n`` of the answers that the family's judge scored within ``days`` and that were not drawn before, each
+    with the same chance, and opens a review for each with that chance in it; all of them where there are fewer.
+
+    What was drawn among another judge's answers can be drawn again: to leave it out would make other chances.
+
+    Raises:
+        InvalidInput: the family has no judge or keeps no texts, or a number out of range.
+        DatasetTooSmall: nothing is left to draw.
+        Conflict: another draw was made at the same time.
+    """
+    family, n, days, store, clock = (
+        context.family(request.family),
+        request.n,
+        request.days,
+        context.store,
+        context.clock,
+    )
+    span = span_of(days, "drawn")
+    judge = judge_identity(family)
+    if family.privacy.store == "metadata":
+        raise InvalidInput(
+            f"Answers of {family.name} cannot be rated: its privacy.store is metadata, so that no text of them is kept."
+        )
+    until = clock.now() - SETTLED
+    since = until - span
+    with store.read() as tx:
+        judged = store.traffic.judged(tx, family.name, judge, since, until)
+        before = {each.interaction for each in drawn_answers(family, judge, store, tx)}
+        figure = figure_of(family, judge, store, tx)
+    undrawn = [each.interaction for each in judged if each.interaction not in before]
+    if not undrawn:
+        with store.read() as tx:
+            scored_late = store.traffic.judged(tx, family.name, judge, until, EVER[1])
+        if n_fresh := sum(each.interaction not in before for each in scored_late):
+            raise DatasetTooSmall(
+                f"{count(n_fresh, 'answer')} of {family.name} can be drawn in a minute: the judge has scored them just"
+                " now, and a draw is among those of which no other can come any more. Repeat the command then.",
+                n_rows=0,
+                n_required=1,
+            )
+        drawn_before = f" {count(len(judged), 'answer')}, all of which were drawn before" if judged else " none"
+        raise DatasetTooSmall(
+            f"No answers of {family.name} can be drawn: of the last {days:g} days its judge has scored{drawn_before}."
+            f" Let it score more (detent judge score {family.name} --n 200), or look further back with --days.",
+            n_rows=0,
+            n_required=1,
+        )
+    draw = Draw(id=new_id("dr"), judge=judge, since=since, until=until, frame=len(undrawn), n=min(n, len(undrawn)))
+    chosen = draw_interactions(undrawn, draw.n, seed=draw.id)
+    if request.dry_run:
+        return draw_view(family.name, draw, (), figure)
+
+    def keep(tx: Transaction) -> DrawView:
+        if {each.interaction for each in drawn_answers(family, judge, store, tx)} != before:
+            raise Conflict(f"Answers of {family.name} were drawn by another command at the same time. Draw again.")
+        now, ids = clock.now(), [new_id("rv") for _ in chosen]
+        for place, (id, interaction) in enumerate(zip(ids, chosen, strict=True)):
+            store.reviews.open(tx, id, family.name, RATE_ANSWER, interaction, draw.payload(place), now)
+        detail = {"draw": draw.id, "n": draw.n, "frame": draw.frame, "inclusion": draw.inclusion, "judge": judge}
+        store.audit.add(
+            tx, at=now, actor=context.actor, action="ratings.draw", family=family.name, subject=draw.id, detail=detail
+        )
+        return draw_view(family.name, draw, ids, figure)
+
+    draw_report = store.write(keep, rows=len(chosen) + 1)
+    log.info("answers drawn for rating", family=family.name, n=draw.n, frame=draw.frame)
+    return draw_report
 
 
 def calibrate_judge(context: Context, request: DryRunRequest) -> CalibrationView:
@@ -91,3 +202,46 @@ def calibrate_judge(context: Context, request: DryRunRequest) -> CalibrationView
     calibrated = store.write(keep, rows=2)
     log.info("judge calibrated", family=family.name, n=len(both), spearman=agreement.spearman.value)
     return calibrated
+
+
+class JudgeReadRequest(FamilyRequest):
+    variant: Annotated[str | None, Field(max_length=200, description="The figure is of this one's answers")] = None
+
+
+def read_judge(context: Context, request: JudgeReadRequest) -> JudgeView:
+    """The family's judge, whether it may decide by itself, every calibration, and the quality of the answers that it
+    scored with its interval.
+
+    Raises InvalidInput where the family has no judge.
+    """
+    family, store, variant = context.family(request.family), context.store, request.variant
+    judge = judge_identity(family)
+    with store.read() as tx:
+        history = [calibration_view(record) for record in store.calibrations.history(tx, family.name)]
+        figure = figure_of(family, judge, store, tx, variant)
+    own = next((calibration for calibration in history if calibration.judge == judge), None)
+    return JudgeView(
+        family=family.name,
+        judge=judge,
+        uncalibrated=why_uncalibrated(judge, own or next(iter(history), None)),
+        calibration=own,
+        history=history,
+        variant=variant,
+        figure=judged_figure_view(figure),
+    )
+
+
+def figure_of(family: Family, judge: str, store: Store, tx: Transaction, variant: str | None = None) -> JudgedFigure:
+    """Rests on the drawn answers' reviews alone; no other feedback or review is read."""
+    drawn = drawn_answers(family, judge, store, tx)
+    judged = store.traffic.judged(tx, family.name, judge, *EVER, among={each.interaction for each in drawn})
+    of_variant = [each for each in judged if variant is None or each.variant == variant]
+    n, mean = store.traffic.judged_sums(tx, family.name, judge, windows_of(drawn, judge), variant)
+    return figure_by_sums(n, mean, of_variant, drawn, judge=judge)
+
+
+def drawn_answers(family: Family, judge: str, store: Store, tx: Transaction) -> list[DrawnAnswer]:
+    """The answers of every draw among those that this judge scored. Another judge's draws do not change its chances."""
+    reviews = [review for review in store.reviews.page(tx, family.name, None) if review.kind == RATE_ANSWER]
+    answers = [drawn_of(each.subject, each.payload, each.answer) for each in reviews]
+    return [each for each in answers if each.draw.judge == judge]

@@ -14,7 +14,7 @@ from typing import Any
 import httpx
 import pytest
 
-from optimizer.jobs.feedback import draw_ratings
+from optimizer.jobs.feedback import calibrate_judge
 from tests.command_line import Ran, detent
 from tests.stand_ins.letter_provider import LetterProvider, letter_provider, quality
 from tests.worlds.gateway_world import load_settings, running
@@ -51,7 +51,7 @@ def home(tmp_path: Path, provider: LetterProvider, monkeypatch: pytest.MonkeyPat
     (home / "letters.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
     monkeypatch.setenv("DETENT_HOME", str(home))
     monkeypatch.chdir(home)
-    monkeypatch.setattr(draw_ratings, "SETTLED", timedelta(0))  # else a minute is waited for late events
+    monkeypatch.setattr(calibrate_judge, "SETTLED", timedelta(0))  # else a minute is waited for late events
     return home
 
 

@@ -17,9 +17,13 @@ from optimizer.core.feedback.review_kinds import RATE_ANSWER
 from optimizer.core.serving.access import access_of
 from optimizer.core.views.judge import CalibrationView, DrawView, JudgeView
 from optimizer.jobs.context import Context
-from optimizer.jobs.feedback.calibrate_judge import calibrate_judge
-from optimizer.jobs.feedback.draw_ratings import RatingDrawRequest, draw_ratings
-from optimizer.jobs.feedback.judge_standing import JudgeReadRequest, read_judge
+from optimizer.jobs.feedback.calibrate_judge import (
+    JudgeReadRequest,
+    RatingDrawRequest,
+    calibrate_judge,
+    draw_ratings,
+    read_judge,
+)
 from optimizer.jobs.feedback.rate_answer import rate_answer
 from optimizer.jobs.request import DryRunRequest
 from optimizer.runtime import wiring
@@ -65,7 +69,9 @@ class Place:
 def place(monkeypatch: pytest.MonkeyPatch) -> Iterator[Place]:
     """Its draws have the same ids in every run, which are their seeds: what is calibrated depends on who is drawn."""
     numbers = count(1)
-    monkeypatch.setattr("optimizer.jobs.feedback.draw_ratings.new_id", lambda prefix: f"{prefix}_{next(numbers):026}")
+    monkeypatch.setattr(
+        "optimizer.jobs.feedback.calibrate_judge.new_id", lambda prefix: f"{prefix}_{next(numbers):026}"
+    )
     with temporary_database() as database:
         yield Place(Installation(database))
 
