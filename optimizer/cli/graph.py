@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from rich.console import Console
 
     from optimizer.core.views.graph import GraphSummary, GraphView
-    from optimizer.jobs.feedback.decide_repair import DecisionReport
+    from optimizer.jobs.feedback.repair_graphs import DecisionReport
 
 app = typer.Typer(
     name="graph", no_args_is_help=True, help="Repairs that a model proposes for a graph: list, approve, reject."
@@ -44,7 +44,7 @@ def propose(
 
     Example: detent graph propose graph_verification in_01…
     """
-    from optimizer.jobs.feedback.propose_repairs import propose_repairs
+    from optimizer.jobs.feedback.repair_graphs import propose_repairs
 
     proposal = Session().show(
         as_json,
@@ -74,7 +74,7 @@ def list_graphs(
     Example: detent graph list --family graph_verification
     """
     check_one_of("--status", status, ("pending", "decided", "all"))
-    from optimizer.jobs.feedback.read_graphs import read_graphs
+    from optimizer.jobs.feedback.repair_graphs import read_graphs
 
     pending = None if status == "all" else status == "pending"
     session = Session()
@@ -108,7 +108,7 @@ def show_graph(
 
     Example: detent graph show gr_01… --repaired > graph.json
     """
-    from optimizer.jobs.feedback.read_graphs import read_graph
+    from optimizer.jobs.feedback.repair_graphs import read_graph
 
     view = Session().ask(read_graph, id=graph)
     if repaired:
@@ -125,7 +125,7 @@ def approve(repair: Repair, reason: Reason = None, as_json: Json = False) -> Non
 
     Example: detent graph approve gr_01….2 --reason "the text denies it"
     """
-    from optimizer.jobs.feedback.decide_repair import approve_repair
+    from optimizer.jobs.feedback.repair_graphs import approve_repair
 
     _tell(Session().change(as_json, approve_repair, id=repair, reason=reason or ""))
 
@@ -136,7 +136,7 @@ def reject(repair: Repair, reason: Reason = None, as_json: Json = False) -> None
 
     Example: detent graph reject gr_01….2 --reason "the text says so in its last line"
     """
-    from optimizer.jobs.feedback.decide_repair import reject_repair
+    from optimizer.jobs.feedback.repair_graphs import reject_repair
 
     _tell(Session().change(as_json, reject_repair, id=repair, reason=reason or ""))
 
