@@ -120,7 +120,7 @@ class UseCase:
 _act = partial(UseCase, method="POST", role="operate", change="limited", keyed=True)
 TEXTS: Mapping[str, Any] = {"role": "read-texts"}
 FREEZE: Mapping[str, Any] = {"change": "never-refused", "narrows": True}
-STUDIES, CASCADE, REPORT = "studies.start_study", "studies.cascade_of_study", "studies.report_study"
+STUDIES, FRONT, REPORT = "studies.start_study", "studies.read_front", "studies.report_study"
 QUEUED_STUDY: Mapping[str, Any] = {
     "status": 202,
     "location": "/v1/studies/{0.id}",
@@ -306,10 +306,10 @@ USE_CASES = (
     UseCase("studies", "/v1/studies", "studies.read_studies:read_studies", "Studies", narrows=True),
     UseCase("study", "/v1/studies/{id}", "studies.read_studies:read_study", "Studies", narrows=True),
     UseCase("trials", "/v1/studies/{id}/trials", "studies.read_studies:read_trials", "Studies", narrows=True),
-    UseCase("study front", "/v1/studies/{id}/front", "studies.read_front:read_front", "Studies", narrows=True),
+    UseCase("study front", "/v1/studies/{id}/front", f"{FRONT}:read_front", "Studies", narrows=True),
     UseCase("mlflow", "/v1/studies/{id}/mlflow", "studies.read_studies:read_mlflow_link", "Studies", narrows=True),
     UseCase("study report", "/v1/studies/{id}/report", f"{REPORT}:read_study_report", "Studies", **TEXTS, **APART),
-    UseCase("audit cost", "/v1/studies/{id}/audit-cost", f"{CASCADE}:read_audit_cost", "Studies", **APART),
+    UseCase("audit cost", "/v1/studies/{id}/audit-cost", f"{FRONT}:read_audit_cost", "Studies", **APART),
     _act("start study", "/v1/families/{family}/studies", f"{STUDIES}:start_study", "Studies", **QUEUED_STUDY),
     _act("cancel study", "/v1/studies/{id}/cancel", f"{STUDIES}:cancel_study", "Studies", narrows=True),
     _act("resume study", "/v1/studies/{id}/resume", f"{STUDIES}:take_up_study", "Studies", narrows=True),

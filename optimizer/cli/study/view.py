@@ -29,8 +29,7 @@ if TYPE_CHECKING:
 
 def print_study(session: Session, study: StudyView, as_json: bool) -> None:
     from optimizer.core.search.strategy import REPLAY
-    from optimizer.jobs.studies.cascade_of_study import read_audit_cost
-    from optimizer.jobs.studies.read_front import read_front
+    from optimizer.jobs.studies.read_front import read_audit_cost, read_front
     from optimizer.jobs.studies.read_studies import read_mlflow_link
 
     trials = trials_of(session, study.id)

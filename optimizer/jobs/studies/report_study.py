@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 from typing import Any
 
-from optimizer.core.base.values import ExampleResult
-from optimizer.core.evaluation.judging.calibration import Calibration
-from optimizer.core.evaluation.judging.report import JudgedScores, judged_scores
+from optimizer.core.evaluation.judging.report import judged_scores
 from optimizer.core.family.family import Family, mask_of
 from optimizer.core.family.variant import Variant, VariantRecord
 from optimizer.core.search.study import JUDGED_BY, Study
@@ -17,9 +15,8 @@ from optimizer.core.views.study_story import StudyReport, StudyStory, history_of
 from optimizer.jobs.context import Context
 from optimizer.jobs.families.vouch_for_judge import calibration_of_judge
 from optimizer.jobs.request import ItemRequest
-from optimizer.jobs.studies.cascade_of_study import curves_of_study
 from optimizer.jobs.studies.kinds.kind import study_kind
-from optimizer.jobs.studies.read_front import front_of_study
+from optimizer.jobs.studies.read_front import curves_of_study, front_of_study
 from optimizer.jobs.studies.read_studies import stored_study
 from optimizer.ports import Clock, Store, Transaction
 
@@ -68,6 +65,8 @@ def report_study(study: Study, *, family: Family | None, store: Store, clock: Cl
         cascade = curves_of_study(study, trials, family=family, store=store, tx=tx)
         front = front_of_study(study, trials, store=store, clock=clock, tx=tx)
     history = history_of(study, trials, results, unpriced_of(study, variants))
+    scored = {f"the champion {study.champion}": study.champion}
+    scored |= {f"the winner {study.winner}": study.winner} if study.winner is not None else {}
     compared = {study.champion, history.duel.trial.variant} if history.duel is not None else set()
     return StudyReport(
         study=study,
@@ -88,7 +87,9 @@ def report_study(study: Study, *, family: Family | None, store: Store, clock: Cl
         made_at=clock.now(),
         cascade=cascade,
         front=front,
-        judged=_judged(judge, calibration, study, results),
+        judged=None
+        if judge is None
+        else judged_scores(judge, calibration, {name: results.get(variant, ()) for name, variant in scored.items()}),
         sensitivity=study_kind(family).sensitivity(study, family, variants, store) if family is not None else None,
     )
 
@@ -106,22 +107,6 @@ def _without_answers(history: StudyStory) -> StudyStory:
         for case in history.duel.cases
     )
     return replace(history, duel=replace(history.duel, cases=cases))
-
-
-def _judged(
-    judge: str | None,
-    calibration: Calibration | None,
-    study: Study,
-    results: Mapping[str, Sequence[ExampleResult]],
-) -> JudgedScores | None:
-    """None where no judge scored."""
-    if judge is None:
-        return None
-    variants = {f"the champion {study.champion}": study.champion}
-    if study.winner is not None:
-        variants[f"the winner {study.winner}"] = study.winner
-    shown = {name: results.get(variant, ()) for name, variant in variants.items()}
-    return judged_scores(judge, calibration, shown)
 
 
 def _variants(

@@ -113,7 +113,7 @@ def test_one_waits_for_another_and_is_refused_where_that_takes_too_long_or_other
     ("what", "function"),
     [
         ("report", "optimizer.jobs.studies.report_study:read_study_report"),
-        ("audit-cost", "optimizer.jobs.studies.cascade_of_study:read_audit_cost"),
+        ("audit-cost", "optimizer.jobs.studies.read_front:read_audit_cost"),
     ],
 )
 def test_what_a_study_has_to_tell_is_read_by_another_process(

@@ -36,8 +36,8 @@ from optimizer.core.search.cascade.strategy import _champion, _on_groups, _with_
 from optimizer.core.search.cascade.thresholds import LeastCost, search
 from optimizer.core.views.study_headline import view_of_study
 from optimizer.jobs.request import ItemRequest
-from optimizer.jobs.studies.cascade_of_study import read_audit_cost
 from optimizer.jobs.studies.evaluation import ROWS_IN_TURN
+from optimizer.jobs.studies.read_front import read_audit_cost
 from optimizer.jobs.studies.report_study import read_study_report, report_study
 from optimizer.runtime.use_cases import use_case_of
 from optimizer.runtime.wiring import sealed_holdout
