@@ -16,7 +16,7 @@ from optimizer.jobs.calls.run_calls import RunCalls
 from optimizer.jobs.context import JobContext
 from optimizer.jobs.ids import new_id
 from optimizer.jobs.studies.evaluate_variant import CallSource, evaluate_variant
-from optimizer.jobs.studies.evaluations.plan_evaluation import EvaluationScope
+from optimizer.jobs.studies.plan_evaluation import EvaluationScope
 from tests.worlds.study_world import classify
 
 OF_SCOPE = ("split", "n", "bare", "suite")

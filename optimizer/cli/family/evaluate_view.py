@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
     from optimizer.core.base.values import Spread
     from optimizer.core.views.evaluation import EvaluationReport, SuitesReport
-    from optimizer.jobs.studies.evaluations.plan_evaluation import EvaluationEstimate
+    from optimizer.jobs.studies.plan_evaluation import EvaluationEstimate
 
 N_LABELS = 30
 NO_PRICE = "dollars unknown: a model has no price in config/models.yaml"

@@ -34,7 +34,7 @@ from optimizer.jobs.calls.run_calls import RunCalls
 from optimizer.jobs.calls.student_shelf import students_among
 from optimizer.jobs.families.check_models import require_known_models
 from optimizer.jobs.studies.evaluation import Evaluator
-from optimizer.jobs.studies.evaluations.plan_evaluation import drawn_examples
+from optimizer.jobs.studies.plan_evaluation import drawn_examples
 from optimizer.ports import ModelCatalogue, Store
 
 DEFAULT_N = 40

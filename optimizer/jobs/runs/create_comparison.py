@@ -26,7 +26,7 @@ from optimizer.jobs.ids import new_id
 from optimizer.jobs.request import ItemActRequest, ItemRequest, Name, Request
 from optimizer.jobs.runs.compare_variants import SPLIT, grid_of
 from optimizer.jobs.runs.queue_run import RunBudgetBody, budget_of_run, queue_run, read_run, stop_run
-from optimizer.jobs.studies.evaluations.plan_evaluation import drawn_examples, named_examples
+from optimizer.jobs.studies.plan_evaluation import drawn_examples, named_examples
 from optimizer.ports import Transaction
 
 MOST_NAMED = 100  # examples of a request

@@ -18,7 +18,7 @@ from optimizer.jobs.ids import new_id
 from optimizer.jobs.request import ItemActRequest, ItemRequest, Name, Request
 from optimizer.jobs.runs.evaluate_suites import scopes_of
 from optimizer.jobs.runs.queue_run import RunBudgetBody, budget_of_run, queue_run, read_run, stop_run
-from optimizer.jobs.studies.evaluations.plan_evaluation import (
+from optimizer.jobs.studies.plan_evaluation import (
     EvaluationEstimate,
     EvaluationScope,
     Splits,

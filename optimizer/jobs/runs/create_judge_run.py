@@ -23,7 +23,7 @@ from optimizer.jobs.ids import new_id
 from optimizer.jobs.request import ItemActRequest, ItemRequest, Name, Request
 from optimizer.jobs.runs.check_judge import estimate_check
 from optimizer.jobs.runs.queue_run import RunBudgetBody, budget_of_run, queue_run, read_run, stop_run
-from optimizer.jobs.studies.evaluations.plan_evaluation import calls_at_most
+from optimizer.jobs.studies.plan_evaluation import calls_at_most
 from optimizer.ports import ModelCatalogue
 
 MOST_SCORED = 10_000

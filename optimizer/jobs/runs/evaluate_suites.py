@@ -19,7 +19,7 @@ from optimizer.jobs.calls.run_calls import RunCalls
 from optimizer.jobs.context import JobContext
 from optimizer.jobs.dataset.golden_scenarios import with_kept_golden
 from optimizer.jobs.studies.evaluate_variant import CallSource, evaluate_variant
-from optimizer.jobs.studies.evaluations.plan_evaluation import EvaluationScope
+from optimizer.jobs.studies.plan_evaluation import EvaluationScope
 
 
 def scopes_of(family: Family, scope: EvaluationScope) -> list[EvaluationScope]:

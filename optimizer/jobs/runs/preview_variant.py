@@ -35,7 +35,7 @@ from optimizer.jobs.request import Name
 from optimizer.jobs.runs.compare_variants import SPLIT
 from optimizer.jobs.runs.create_comparison import MOST_NAMED, ComparisonEstimate, plan_comparison
 from optimizer.jobs.runs.queue_run import RunBudgetBody
-from optimizer.jobs.studies.evaluations.plan_evaluation import drawn_examples, named_examples
+from optimizer.jobs.studies.plan_evaluation import drawn_examples, named_examples
 from optimizer.ports import Store, Transaction
 
 N_TRIED = 5

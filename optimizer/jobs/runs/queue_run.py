@@ -19,7 +19,7 @@ from optimizer.core.views.evaluation import EvaluationRun
 from optimizer.core.views.forgetting import ForgetRun
 from optimizer.jobs.context import Context
 from optimizer.jobs.request import StrictModel
-from optimizer.jobs.studies.evaluations.plan_evaluation import calls_at_most
+from optimizer.jobs.studies.plan_evaluation import calls_at_most
 from optimizer.jobs.studies.read_spending import left_this_month
 from optimizer.ports import Transaction
 

@@ -18,16 +18,26 @@ from optimizer.core.dataset.examples import class_of, select
 from optimizer.core.evaluation.judging.report import judge_report
 from optimizer.core.evaluation.label_report import read_labels
 from optimizer.core.evaluation.scoring import Scorer
-from optimizer.core.evaluation.suite import EvaluationBatch, evidence_of, suite_id
+from optimizer.core.evaluation.suite import (
+    SCENARIOS,
+    Check,
+    EvaluationBatch,
+    Groups,
+    check_suite,
+    evidence_of,
+    suite_id,
+)
 from optimizer.core.evaluation.timing import N_TIMED, RowRatios, Timing, timing_of
 from optimizer.core.evaluation.trivial_baselines import Classify, TrivialBaselines, measure_trivial, trivial_scores
 from optimizer.core.family.family import Family
+from optimizer.core.family.golden import scoring_of
 from optimizer.core.family.variant import Variant
 from optimizer.core.models.language import ModelAnswer
+from optimizer.core.policy.answer_checks import uses_tools
 from optimizer.core.search.answer_bounds import all_priced, models_asked
 from optimizer.core.search.study import Definition
 from optimizer.core.statistics.interval import mean_score_interval
-from optimizer.core.views.evaluation import EvaluationReport, TimingFigures
+from optimizer.core.views.evaluation import EvaluationReport, ScenarioScores, TimingFigures
 from optimizer.jobs.calls.ask_judge import JUDGE
 from optimizer.jobs.calls.call_model import JournaledModel
 from optimizer.jobs.calls.evaluation_calls import JudgeAccess
@@ -36,17 +46,18 @@ from optimizer.jobs.context import JobContext
 from optimizer.jobs.dataset.build_dataset import cut_as_served, train_examples
 from optimizer.jobs.families.vouch_for_judge import latest_calibration
 from optimizer.jobs.studies.evaluation import Evaluator
-from optimizer.jobs.studies.evaluations.measure_suite import check_results, evaluators_of, measure, scores_by_scenario
-from optimizer.jobs.studies.evaluations.plan_evaluation import (
+from optimizer.jobs.studies.plan_evaluation import (
     EvaluationPlan,
     EvaluationScope,
     plan_evaluation,
 )
-from optimizer.jobs.studies.evaluations.time_calls import PURPOSE as TIMING, time_calls
+from optimizer.jobs.studies.time_calls import PURPOSE as TIMING, time_calls
 from optimizer.ports import Store
 
 EVALUATION = "evaluation"  # the purpose of its calls
 SHOWN_CHARS = 60  # of an answer in which there is an error
+COST = "cost_usd_per_call"
+UNPRICED = f"{COST} could not be measured: a model that answered has no price in config/models.yaml"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -98,7 +109,7 @@ def evaluate_variant(
     plan = plan_evaluation(family, variant, scope, store)
     scorer = context.scorer_for(family)
     calibration = partial(latest_calibration, family, store)
-    evaluators = evaluators_of(
+    evaluators = _evaluators_of(
         plan,
         family,
         context.scorer_for,
@@ -107,7 +118,7 @@ def evaluate_variant(
         own=calls.own,
         shelves=Shelves.of(store, context.models),
     )
-    results = measure(plan, variant, evaluators, calls.keep)
+    results = _measure(plan, variant, evaluators, calls.keep)
     if all(r.output is None for r in results):
         raise ModelFailed(
             f"The model answered none of the {len(results)} examples. First failure: {results[0].error}",
@@ -118,13 +129,13 @@ def evaluate_variant(
     beside: list[ExampleResult] = []
     timing: Timing | None = None
     if plan.suite is not None:
-        beside = measure(plan, plan.beside, evaluators, calls.keep) if plan.beside is not None else []
+        beside = _measure(plan, plan.beside, evaluators, calls.keep) if plan.beside is not None else []
         timing = _timing(plan, family, results, scorer, calls, context)
         is_priced = all_priced(family, [variant], context.models.price)
         batch = replace(
             batch,
             p95_latency_ms=batch.p95_latency_ms or timing.p95_ms,
-            checks=check_results(plan, family, results, beside, timing, is_priced=is_priced),
+            checks=_check_results(plan, family, results, beside, timing, is_priced=is_priced),
         )
     store.write(lambda tx: store.performance.add_batch(tx, batch))
     without_model = None if plan.rows else _without_model(plan, family, evaluators, results, scorer, store, classify)
@@ -134,7 +145,7 @@ def evaluate_variant(
     answer = next((r.output for r in failed if r.error == commonest and r.output), None)
     return EvaluationReport(
         **members_of(batch),
-        scenarios=scores_by_scenario(plan, results, beside),
+        scenarios=_scores_by_scenario(plan, results, beside),
         labels=read_labels(family.output, {e.id: e.expected for e in plan.examples}, results),
         trivial_baselines=without_model,
         judge=judge_report(family, results, calibration()) if scorer.is_judged else None,
@@ -146,7 +157,9 @@ def evaluate_variant(
         n_wanted=plan.n_wanted,
         truncated=plan.truncated,
         n_refused=plan.n_refused,
-        timing=_figures(timing),
+        timing=None
+        if timing is None or not (timing.mine or timing.why)
+        else TimingFigures(n=len(timing.mine), p95_ms=timing.p95_ms, slowdown=timing.slowdown, why=timing.why),
         commonest_error=commonest if answer is None else f"{commonest}, as in {answer[:SHOWN_CHARS]!r}",
     )
 
@@ -185,12 +198,6 @@ def _timing(
     )
 
 
-def _figures(timing: Timing | None) -> TimingFigures | None:
-    if timing is None or not (timing.mine or timing.why):
-        return None
-    return TimingFigures(n=len(timing.mine), p95_ms=timing.p95_ms, slowdown=timing.slowdown, why=timing.why)
-
-
 def _without_model(
     plan: EvaluationPlan,
     family: Family,
@@ -204,7 +211,7 @@ def _without_model(
     bare: dict[str, float] | str | None = None
     if plan.bare is not None:
         try:
-            bare = dict(scores_by_example(measure(plan, plan.bare, evaluators)))
+            bare = dict(scores_by_example(_measure(plan, plan.bare, evaluators)))
         except BudgetExhausted as exhausted:
             bare = f"the budget ended before every example was asked; what was answered is kept. {exhausted}"
     # What a study would show and learn from: as many training examples as it takes by itself, none of a group that is
@@ -271,3 +278,104 @@ def _batch(
         created_at=at,
         suite=suite,
     )
+
+
+def _evaluators_of(
+    plan: EvaluationPlan,
+    family: Family,
+    scorer_for: Callable[[Family], Scorer],
+    open_model: Callable[[str], JournaledModel],
+    *,
+    judge: JudgeAccess,
+    own: Mapping[str, ModelAnswer],
+    shelves: Shelves,
+) -> dict[str, Evaluator]:
+    """Example id -> its evaluator, since golden rows may say which metrics count for them. Arguments as in
+    ``Evaluator``.
+    """
+    by_metrics: dict[tuple[str, ...], Evaluator] = {}
+    evaluators: dict[str, Evaluator] = {}
+    for example in plan.examples:
+        row = plan.rows.get(example.id)
+        counts = row.counts if row is not None else ()
+        if counts not in by_metrics:
+            scored = family if row is None else scoring_of(family, row)
+            by_metrics[counts] = Evaluator(
+                scored,
+                scorer_for(scored),
+                open_model,
+                own=own,
+                judge=judge,
+                shelves=shelves,
+            )
+        evaluators[example.id] = by_metrics[counts]
+    return evaluators
+
+
+def _measure(
+    plan: EvaluationPlan,
+    variant: Variant,
+    evaluators: dict[str, Evaluator],
+    keep: Callable[[ExampleResult], None] = lambda result: None,
+) -> list[ExampleResult]:
+    """One result for each example, in order; ``keep`` takes each as it is measured."""
+    results: dict[str, ExampleResult] = {}
+    for evaluator in dict.fromkeys(evaluators.values()):
+        own = [example for example in plan.examples if evaluators[example.id] is evaluator]
+        results |= {result.example: result for result in evaluator.evaluate(variant, own, keep=keep)}
+    return [results[example.id] for example in plan.examples]
+
+
+def _check_results(
+    plan: EvaluationPlan,
+    family: Family,
+    results: Sequence[ExampleResult],
+    beside: Sequence[ExampleResult],
+    timing: Timing,
+    *,
+    is_priced: bool,
+) -> list[Check]:
+    """``is_priced``: ``all_priced`` of the Variant; without it nothing is known of what its answers cost."""
+    assert plan.suite is not None
+    champion = plan.champion
+    scenarios = {id: row.scenario for id, row in plan.rows.items()}
+    # Example whose tools found something > whether its answer uses it; one without an answer uses nothing.
+    tools = {}
+    if (target := plan.suite.targets.tools_used) is not None:
+        texts = {r.example: r.output or "" for r in results}
+        uses = {e.id: uses_tools(family.output, e.input, target.inputs, texts[e.id]) for e in plan.examples}
+        tools = {id: used for id, used in uses.items() if used is not None}
+    checks = check_suite(
+        plan.suite.targets,
+        results,
+        champion=None if champion is not None and champion.id == plan.variant.id else beside,
+        class_of=scenarios
+        or {e.id: name for e in plan.examples if (name := class_of(e.expected, family.sample.balance)) is not None},
+        timing=timing,
+        groups=SCENARIOS if scenarios else Groups(),
+        tools=tools,
+    )
+    return [
+        replace(check, found=None, verdict="unmeasured", said=UNPRICED)
+        if check.name == COST and not is_priced
+        else check
+        for check in checks
+    ]
+
+
+def _scores_by_scenario(
+    plan: EvaluationPlan, results: Sequence[ExampleResult], beside: Sequence[ExampleResult]
+) -> list[ScenarioScores] | None:
+    """None where no golden rows are asked."""
+    if not plan.rows:
+        return None
+    scenarios = {id: row.scenario for id, row in plan.rows.items()}
+    return [
+        ScenarioScores(
+            scenario=name,
+            n=n,
+            score=mean_score([r for r in results if scenarios[r.example] == name]),
+            champion=mean_score([r for r in beside if scenarios[r.example] == name]),
+        )
+        for name, n in Counter(scenarios[r.example] for r in results).items()
+    ]

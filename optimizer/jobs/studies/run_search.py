@@ -42,10 +42,9 @@ from optimizer.core.search.strategy import (
 from optimizer.jobs.families.keep_playbook import StudyPlaybook
 from optimizer.jobs.studies.context import StopFlag, StudyRun
 from optimizer.jobs.studies.evaluation import Measures
-from optimizer.jobs.studies.index_examples import index_examples
 from optimizer.jobs.studies.kinds.kind import study_kind
 from optimizer.jobs.studies.search_trials import Trials
-from optimizer.jobs.studies.teach_student import StudentTeacher, teach_student
+from optimizer.jobs.studies.teach_student import StudentTeacher, index_examples, teach_student
 
 Ended = Literal["complete", "budget", "time", "cancelled"]
 MOVE = "move"  # proposes the champion's own prompt with the other model

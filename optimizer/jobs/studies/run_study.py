@@ -13,12 +13,20 @@ from typing import Any
 import structlog
 
 from optimizer.core.base.errors import BudgetExhausted, Busy, Conflict, DetentError, NotFound, StudyStopped
-from optimizer.core.base.values import Spend
+from optimizer.core.base.values import Spend, scores_by_example
 from optimizer.core.dataset.examples import Example
 from optimizer.core.evaluation.judging.calibration import judge_identity
-from optimizer.core.evaluation.label_report import LABELS
+from optimizer.core.evaluation.label_report import LABELS, read_labels
 from optimizer.core.evaluation.suite import suite_id, suites_of
-from optimizer.core.evaluation.trivial_baselines import WITHOUT_MODEL, Classify
+from optimizer.core.evaluation.trivial_baselines import (
+    BY_STUDENT,
+    STUDENT_SEARCHED,
+    WITHOUT_MODEL,
+    Classify,
+    bare_prompt,
+    measure_trivial,
+    trivial_scores,
+)
 from optimizer.core.family.family import Family, kind_of
 from optimizer.core.family.variant import Variant
 from optimizer.core.search.answer_bounds import (
@@ -30,21 +38,23 @@ from optimizer.core.search.answer_bounds import (
 )
 from optimizer.core.search.cost_estimate import confirmation_calls, confirmation_usd, search_budget
 from optimizer.core.search.run_off import RUN_OFF, read_frozen
-from optimizer.core.search.strategy import StrategyMaker, proposers_of, writes
+from optimizer.core.search.strategy import StrategyMaker, proposers_of, searched_tiers, writes
 from optimizer.core.search.study import ENDED, JUDGED_BY, Definition, Study
 from optimizer.jobs.calls.call_model import JournaledModel
+from optimizer.jobs.calls.student_shelf import is_student
 from optimizer.jobs.context import JobContext
-from optimizer.jobs.dataset.build_dataset import build_dataset, dev_examples, load_examples
+from optimizer.jobs.dataset.build_dataset import build_dataset, dev_examples, load_examples, teaching_examples
 from optimizer.jobs.dataset.golden_scenarios import with_kept_golden
 from optimizer.jobs.studies.confirm_winner import confirm_winner
 from optimizer.jobs.studies.context import StopFlag, StudyRun, variant_of
 from optimizer.jobs.studies.evaluate_variant import CallSource, evaluate_variant
-from optimizer.jobs.studies.evaluations.measure_baselines import measure_baselines, measure_labels
-from optimizer.jobs.studies.evaluations.plan_evaluation import EvaluationScope
+from optimizer.jobs.studies.plan_evaluation import EvaluationScope
 from optimizer.jobs.studies.run_search import Reserve, run_search
+from optimizer.jobs.studies.teach_student import FINDING
 from optimizer.jobs.studies.transitions import fail_study, next_status
 from optimizer.ports import SealedHoldout, Transaction
 
+MOST_TAUGHT = 1000  # for baselines; the nearest of these is found for each dev row in 4 s, that of 5,000 in 20
 log = structlog.get_logger("detent.study")
 
 
@@ -273,11 +283,11 @@ def _finish(run: StudyRun, **changes: Any) -> Study:
     # The confirmation may prefer another proposal than the one that the search ended with.
     winner = changes.get("winner", run.study.winner)
     try:
-        trivial = measure_baselines(run, winner)
+        trivial = _baselines(run, winner)
     except Exception:  # a family's own metric may raise anything; what the study found is paid for and stays
         log.exception("trivial_baselines_not_measured", study=run.study.id)
         trivial = None
-    measured = {WITHOUT_MODEL: trivial, LABELS: measure_labels(run, winner)}
+    measured = {WITHOUT_MODEL: trivial, LABELS: _labels(run, winner)}
     if findings := {name: values for name, values in measured.items() if values is not None}:
         changes["findings"] = {**(run.study.findings or {}), **findings}
     now = run.clock.now()
@@ -337,3 +347,58 @@ def _ask_suites(run: StudyRun, winner: str, *, stop: StopFlag) -> None:
         except StudyStopped as stopped:
             log.info("suites_left_to_a_person", study=study.id, suite=name, reason=str(stopped))
             return
+
+
+def _baselines(run: StudyRun, winner: str | None) -> dict[str, Any] | None:
+    """The baselines as plain values, beside the winner, else the champion; BY_STUDENT of its answers on dev are
+    a student's. They learn from what taught the study's student, where it has one; of that from 1,000 rows at most.
+
+    None where no model answers (policies), or nothing was searched.
+    """
+    if run.is_replayed or run.study.mode == "confirm" or not run.dev:
+        return None
+    variant = winner or run.champion.id
+    with run.store.read() as tx:
+        results = run.store.studies.results(tx, run.study.id, "search")
+        is_taught = bool((run.study.findings or {}).get(FINDING, {}).get("students"))
+        train = teaching_examples(run.family, run.store, tx, MOST_TAUGHT) if is_taught else run.train
+    answers = [result.answered_by for result in results.get(variant, ()) if result.output is not None]
+    n_own = sum(tier is not None and is_student(run.models, tier) for tier in answers)
+    by_variant = {id: dict(scores_by_example(baselines)) for id, baselines in results.items()}
+    # The champion's prompt without examples, as far as the search met every dev row with it.
+    bare_id = bare_prompt(run.champion).id
+    met = by_variant.get(bare_id, {})
+    whole = {e.id: met[e.id] for e in run.dev if e.id in met}
+    baselines = measure_trivial(
+        train,
+        run.dev,
+        trivial_scores(run.family, train, run.dev, run.scorer, classify=run.classify),
+        variant=variant,
+        scores=by_variant.get(variant, {}),
+        bare=(
+            whole
+            if len(whole) == len(run.dev)
+            else f"{bare_id}, the champion's prompt without examples, did not meet every dev row in this search"
+        ),
+    )
+    tiers = searched_tiers(proposers_of(run.study.strategy), run.family)
+    return {
+        **asdict(baselines),
+        BY_STUDENT: n_own / len(answers) if answers else 0.0,
+        STUDENT_SEARCHED: any(is_student(run.models, tier) for tier in tiers),
+    }
+
+
+def _labels(run: StudyRun, winner: str | None) -> dict[str, Any] | None:
+    """A LabelReport of the champion and of the winner as plain values; sums only, so that they outlast the answers.
+
+    None where there is nothing to report.
+    """
+    if run.is_replayed or run.study.mode == "confirm" or run.family.output.parser != "label":
+        return None
+    with run.store.read() as tx:
+        results = run.store.studies.results(tx, run.study.id, "search")
+    expected = {example.id: example.expected for example in run.dev}
+    ids = dict.fromkeys([run.champion.id, winner or run.champion.id])
+    reports = {variant: read_labels(run.family.output, expected, results.get(variant, ())) for variant in ids}
+    return {variant: asdict(report) for variant, report in reports.items() if report is not None and report.n} or None

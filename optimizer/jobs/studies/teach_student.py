@@ -1,5 +1,6 @@
 """Teaches the student among a study's tiers: from labels before anything is asked, from answers of the strongest tier
-at the turn of the thresholds, which ask for the same answers.
+at the turn of the thresholds, which ask for the same answers. Freezes the list from which strategy ``nearest`` shows
+examples, before anything is asked.
 """
 
 from __future__ import annotations
@@ -14,7 +15,9 @@ from optimizer.core.base.errors import DatasetTooSmall, InvalidInput
 from optimizer.core.base.phrasing import count
 from optimizer.core.dataset.examples import Example
 from optimizer.core.family.family import Teach
+from optimizer.core.family.rendering import few_shot
 from optimizer.core.family.variant import Variant
+from optimizer.core.policy.nearest import NEAREST
 from optimizer.core.policy.tiers import NO_SECOND_ANSWER, student_fault
 from optimizer.core.predictor.student import LearnStudent, rows_within
 from optimizer.core.predictor.teaching import (
@@ -35,7 +38,7 @@ from optimizer.jobs.families.check_models import teaching_fault
 from optimizer.jobs.studies.context import StudyRun
 from optimizer.ports import Transaction
 
-FINDING = "students"
+FINDING, INDEXED = "students", "example_index"
 LEAST_NEWEST, MOST_NEWEST = 20, 0.3  # rows, and share of all rows: more of one moment are no fifth
 LEAST_SPAN = timedelta(days=1)  # from the oldest row to these
 
@@ -198,3 +201,50 @@ def judged_on_newest(
         f" older ones {verdict} ({interval.lower:.0%} to {interval.upper:.0%}), and out of fold, with"
         f" rows of the same time, {share([out_of_fold[row.id] for row in newest]):.0%}."
     )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Indexing:
+    """The hash of the list, or why there is none."""
+
+    index: str | None = None
+    unindexed: str = ""
+
+
+def index_examples(run: StudyRun) -> Indexing:
+    """Released training examples alone. A study that was killed goes on with the list that it had, if that is there."""
+    if NEAREST not in proposers_of(run.study.strategy) or not run.definition.max_examples:
+        return Indexing()
+    from optimizer.core.predictor.example_index import MOST_EXAMPLES, ExampleIndex, IndexedExample  # it needs numpy
+
+    store, name = run.store, run.family.name
+    before = (run.study.findings or {}).get(INDEXED)
+    with store.read() as tx:
+        if before is not None and before["index"] in store.example_indexes.ids(tx, name):
+            return Indexing(index=before["index"])
+        released = teaching_examples(run.family, store, tx, MOST_EXAMPLES)
+    examples: list[IndexedExample] = []
+    for example in released:
+        try:
+            shot = few_shot(run.family, example)
+            Variant(messages=run.champion.messages, examples=(shot,))
+        except InvalidInput:  # it has no answer to show, or a {{variable}} that a client would fill in
+            continue
+        examples.append(IndexedExample(group=example.group, shot=shot))
+    if not examples:
+        return Indexing(
+            unindexed=(
+                "Strategy nearest proposes nothing: no training example is released that a prompt may show. Import"
+                f" curated rows, or release some: detent review list --family {name}."
+            )
+        )
+    index = ExampleIndex.of(examples)
+    at = run.clock.now()
+
+    def keep(tx: Transaction) -> None:
+        store.example_indexes.add(tx, name, index, study=run.study.id, at=at)
+        store.example_indexes.drop_unnamed(tx, name, but=index.hash)  # of studies that proposed nothing with theirs
+
+    store.write(keep, rows=2)
+    run.keep_finding(INDEXED, {"index": index.hash, "n_examples": len(index.examples)})
+    return Indexing(index=index.hash)

@@ -16,8 +16,8 @@ from optimizer.core.rollout.evidence_state import StoredEvidence, after, as_text
 from optimizer.jobs.families.create_variant import VariantRequest, store_draft
 from optimizer.jobs.feedback.roll_up_minutes import roll_up_minutes
 from optimizer.jobs.rollouts import watch_holdback
-from optimizer.jobs.rollouts.freeze import FreezeRequest, freeze, unfreeze
 from optimizer.jobs.rollouts.change_champion import shown_worse
+from optimizer.jobs.rollouts.freeze import FreezeRequest, freeze, unfreeze
 from optimizer.jobs.rollouts.verify_rollout import verify_rollout
 from optimizer.ports import EvidenceRow
 from tests.clock import Clock

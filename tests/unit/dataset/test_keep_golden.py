@@ -23,7 +23,7 @@ from optimizer.jobs.dataset.keep_golden import (
     read_golden,
     remove_golden,
 )
-from optimizer.jobs.studies.evaluations.plan_evaluation import EvaluationScope, plan_evaluation
+from optimizer.jobs.studies.plan_evaluation import EvaluationScope, plan_evaluation
 from tests.rows.evaluations import evaluate
 from tests.rows.rollout_acts import start_rollout
 from tests.worlds.contexts import context_of

@@ -14,7 +14,7 @@ from optimizer.core.family.variant import FewShot
 from optimizer.core.search.answer_bounds import calls_per_answer
 from optimizer.core.views.evaluation import NotMeasured, worst_verdict
 from optimizer.jobs.studies import evaluation
-from optimizer.jobs.studies.evaluations.plan_evaluation import EvaluationScope, estimate_evaluation
+from optimizer.jobs.studies.plan_evaluation import EvaluationScope, estimate_evaluation
 from tests.rows.evaluations import check_of, evaluate, report_of
 from tests.worlds.study_world import Broken, TopicModel, World, topic_examples, topic_family
 

@@ -21,7 +21,7 @@ from optimizer.core.family.variant import FewShot, Variant, VariantRecord
 from optimizer.core.models.language import ModelAnswer, ModelRequest
 from optimizer.core.search.study import Definition, Study, Trigger
 from optimizer.jobs.dataset.build_dataset import build_dataset, load_examples
-from optimizer.jobs.studies.evaluations.plan_evaluation import EvaluationScope, estimate_evaluation
+from optimizer.jobs.studies.plan_evaluation import EvaluationScope, estimate_evaluation
 from tests.rows import evaluations
 from tests.worlds.study_world import START, TOPICS, Killed, TopicModel, World, killed_at, topic_examples, topic_family
 

@@ -29,8 +29,7 @@ from optimizer.core.search.study import Study
 from optimizer.jobs.studies import run_study
 from optimizer.jobs.studies.confirm_winner import ConfirmationResult
 from optimizer.jobs.studies.context import StudyRun
-from optimizer.jobs.studies.evaluations import measure_baselines
-from optimizer.jobs.studies.evaluations.plan_evaluation import EvaluationScope, estimate_evaluation
+from optimizer.jobs.studies.plan_evaluation import EvaluationScope, estimate_evaluation
 from optimizer.jobs.studies.report_study import report_study
 from optimizer.runtime.wiring import classify
 from tests.cases import named
@@ -269,7 +268,7 @@ def test_a_comparison_that_cannot_be_made_costs_no_study_its_outcome(tmp_path, m
     def broken(*_: Any, **__: Any) -> Any:
         raise RuntimeError("a family's own metric may raise anything")
 
-    monkeypatch.setattr(measure_baselines, "measure_trivial", broken)
+    monkeypatch.setattr(run_study, "measure_trivial", broken)
     world = World(tmp_path).fill()
     study = world.run(world.create())
     assert (study.status, study.error) == ("finished", None)

@@ -8,7 +8,7 @@ import pytest
 
 from optimizer.core.base.errors import BudgetExhausted
 from optimizer.core.base.values import Budget
-from optimizer.jobs.studies.evaluations.plan_evaluation import EvaluationScope, estimate_evaluation
+from optimizer.jobs.studies.plan_evaluation import EvaluationScope, estimate_evaluation
 from tests.rows.evaluations import evaluate
 from tests.stand_ins.scripted_model import ScriptedModel, failed
 from tests.worlds.judged_world import JudgedWorld, between, judge_model, letters_family, prompt_of, says, writer

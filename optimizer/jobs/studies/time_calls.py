@@ -16,7 +16,7 @@ from optimizer.core.family.variant import Variant
 from optimizer.core.models.language import ModelAnswer, ModelRequest
 from optimizer.jobs.calls.evaluation_calls import Completes
 from optimizer.jobs.studies.evaluation import Evaluator
-from optimizer.jobs.studies.evaluations.plan_evaluation import EvaluationPlan
+from optimizer.jobs.studies.plan_evaluation import EvaluationPlan
 
 PURPOSE = "timing"
 
