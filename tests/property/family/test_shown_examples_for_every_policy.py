@@ -16,8 +16,8 @@ from optimizer.core.models.language import ModelAnswer, ModelRequest, request_fo
 from optimizer.core.policy.nearest import ShownExamples
 from optimizer.core.policy.policy import messages_of_fewer, parse_policy
 from optimizer.jobs.calls.ask_model import ModelReply
+from optimizer.jobs.calls.evaluation_policies import answers_of_tier, run_policy
 from optimizer.jobs.calls.execute_policy import PolicyRequest, execute_policy
-from optimizer.jobs.calls.run_policy import answers_of_tier, run_policy
 from tests.stand_ins.scripted_model import ScriptedModel
 
 TIERS = ["m1", "m2", "m3"]

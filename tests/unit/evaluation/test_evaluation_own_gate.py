@@ -18,8 +18,8 @@ from optimizer.core.policy.policy import parse_policy
 from optimizer.jobs.calls.blocking import N_THREADS, wait_for
 from optimizer.jobs.calls.call_book import Account
 from optimizer.jobs.calls.call_model import JournaledModel
+from optimizer.jobs.calls.evaluation_policies import run_policy
 from optimizer.jobs.calls.execute_policy import PolicyRequest
-from optimizer.jobs.calls.run_policy import run_policy
 from optimizer.jobs.studies.evaluation import Evaluator
 from tests.clock import Clock
 from tests.stand_ins.scripted_model import AwaitedModel, ScriptedModel, request

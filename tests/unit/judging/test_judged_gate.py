@@ -30,10 +30,10 @@ from optimizer.core.search.cost_estimate import estimate_evaluation
 from optimizer.jobs.calls.ask_model import ModelReply
 from optimizer.jobs.calls.call_book import OwnSpend
 from optimizer.jobs.calls.evaluation_calls import JudgeAccess
+from optimizer.jobs.calls.evaluation_policies import run_policy
 from optimizer.jobs.calls.execute_policy import Execution, PolicyRequest, execute_policy
 from optimizer.jobs.calls.gate_judge import gate_judge
 from optimizer.jobs.calls.run_calls import RunCalls
-from optimizer.jobs.calls.run_policy import run_policy
 from optimizer.jobs.families.vouch_for_judge import judge_gates
 from optimizer.jobs.studies.evaluation import Evaluator
 from tests.stand_ins.scripted_model import ScriptedModel

@@ -14,8 +14,8 @@ from optimizer.core.base.errors import ModelFailed
 from optimizer.core.models.language import ModelAnswer, ModelRequest
 from optimizer.core.policy.policy import parse_policy
 from optimizer.jobs.calls.ask_model import ModelReply
+from optimizer.jobs.calls.evaluation_policies import run_policy
 from optimizer.jobs.calls.execute_policy import PolicyRequest, execute_policy
-from optimizer.jobs.calls.run_policy import run_policy
 from tests.stand_ins.scripted_model import ScriptedModel, failed
 
 RENDERED = ModelRequest(
