@@ -19,7 +19,7 @@ from typing import Any
 from optimizer.adapters.store.engine import write_anew
 from optimizer.core.base.errors import Busy
 from optimizer.core.feedback.personal_traces import GONE, PersonalTraces, unescaped
-from optimizer.ports.personal import DOUBT, PlaceTraces
+from optimizer.ports.deletion import DOUBT, PlaceTraces
 
 MOST_NAMED = 20  # files or lines that a sentence names
 BUSY_S = 10.0

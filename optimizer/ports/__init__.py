@@ -51,7 +51,7 @@ from optimizer.ports.models import (
     ServedModels,
     StreamingModel,
 )
-from optimizer.ports.outbox import Outbox, OutboxItem
+from optimizer.ports.outbox import MovedAlias, Outbox, OutboxItem, Pages, StudyEvidence, Tracker
 from optimizer.ports.performance import (
     DaySums,
     DriftDetectors,
@@ -76,7 +76,6 @@ from optimizer.ports.serving import Champions, FamilyNames, Freezes, Overrides, 
 from optimizer.ports.sources import FamilySource, SourceRow
 from optimizer.ports.store import Store
 from optimizer.ports.studies import Journal, JournalEntry, Schedules, Studies, TierAnswers
-from optimizer.ports.tracker import MovedAlias, Pages, StudyEvidence, Tracker
 from optimizer.ports.transaction import Added, Transaction
 from optimizer.ports.variants import StepRecord, Variants
 

@@ -9,6 +9,7 @@ from typing import Any, Protocol, TypeVar
 
 from optimizer.ports.alerts import Alerts, Audit
 from optimizer.ports.api_keys import ApiKeys, KeyUsage
+from optimizer.ports.deletion import PersonalData, RetainedRows
 from optimizer.ports.events import Events, Exposures, Traffic
 from optimizer.ports.examples import ExampleIndexes, Examples, Reviews, Students
 from optimizer.ports.graphs import Graphs
@@ -22,8 +23,6 @@ from optimizer.ports.performance import (
     SwitchWatches,
     TrafficSums,
 )
-from optimizer.ports.personal import PersonalData
-from optimizer.ports.retention import RetainedRows
 from optimizer.ports.rollouts import Blocks, Observations, Rollouts, UnitCounts
 from optimizer.ports.serving import Champions, FamilyNames, Freezes, Overrides, ServingVersion
 from optimizer.ports.studies import Journal, Schedules, Studies

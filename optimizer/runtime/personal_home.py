@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from optimizer.jobs.feedback.ingest_feedback import Intake
     from optimizer.jobs.upkeep.forget_person import ForgettingHome
     from optimizer.ports import Clock, FamilySource, Store
-    from optimizer.ports.personal import PersonalPlace
+    from optimizer.ports.deletion import PersonalPlace
 
 FORGOTTEN = "forgotten.jsonl"  # in var, and as detent-forgotten.jsonl beside backups
 BESIDE_BACKUPS = f"detent-{FORGOTTEN}"

@@ -36,7 +36,7 @@ from optimizer.jobs.request import ItemRequest, Request
 from optimizer.jobs.runs.queue_run import read_run
 from optimizer.jobs.upkeep.later_tables import refuse_later_tables
 from optimizer.ports import Clock, Store, Transaction
-from optimizer.ports.personal import DOUBT, PersonalPlace, RowKey
+from optimizer.ports.deletion import DOUBT, PersonalPlace, RowKey
 
 ACT = "person.forget"
 WHY = "a person was forgotten"

@@ -14,7 +14,7 @@ from optimizer.core.serving.family_names import is_retired
 from optimizer.jobs.feedback.roll_up_minutes import HISTORY, MINUTES
 from optimizer.jobs.rollouts.watch_holdback import rollout_of_holdback
 from optimizer.ports import Clock, Store, Transaction
-from optimizer.ports.retention import OldRows
+from optimizer.ports.deletion import OldRows
 
 SENT_DAYS = 30  # messages that MLflow and the alert channels have taken
 OF_EVENTS: tuple[OldRows, ...] = (

@@ -41,7 +41,7 @@ from optimizer.core.base.canonical import texts_in
 from optimizer.core.feedback.personal_traces import LEAST_NAME, PersonalTraces, RowName, is_name
 from optimizer.core.feedback.review_kinds import RELEASE_EXAMPLE
 from optimizer.core.feedback.traffic_sums import hash_of
-from optimizer.ports.personal import RowKey, TracedRows, UnitRows
+from optimizer.ports.deletion import RowKey, TracedRows, UnitRows
 
 Row = RowMapping
 Change = Mapping[str, Any] | None  # new values; None deletes the row, an empty mapping leaves it

@@ -51,7 +51,7 @@ from optimizer.adapters.store.tables.studies import (
 from optimizer.adapters.store.tables.variants import PLAYBOOK_ENTRIES as ENTRIES, VARIANTS
 from optimizer.core.feedback.traffic_sums import LENGTHS
 from optimizer.core.search.study import ENDED, OUT_OF_FOLD
-from optimizer.ports.retention import Key, OldRows
+from optimizer.ports.deletion import OldRows, RowKey
 
 Condition = Callable[[str | None, datetime], ColumnElement[bool]]
 READ_LATER = "rollout"  # the topic whose newest message is compared with the record when a rollout is verified
@@ -84,11 +84,11 @@ class RetentionTables:
             tx.execute(select(func.count()).select_from(kind.table).where(kind.old(family, before))).scalar() or 0
         )
 
-    def old(self, tx: Connection, rows: OldRows, family: str | None, before: datetime, limit: int) -> list[Key]:
+    def old(self, tx: Connection, rows: OldRows, family: str | None, before: datetime, limit: int) -> list[RowKey]:
         kind = _KINDS[rows]
         return [tuple(row) for row in tx.execute(select(*kind.key).where(kind.old(family, before)).limit(limit))]
 
-    def remove(self, tx: Connection, rows: OldRows, family: str | None, keys: Sequence[Key]) -> int:
+    def remove(self, tx: Connection, rows: OldRows, family: str | None, keys: Sequence[RowKey]) -> int:
         kind = _KINDS[rows]
         if rows == "confidences_of_studies":
             return sum(_without_confidences(tx, study) for (study,) in keys)
