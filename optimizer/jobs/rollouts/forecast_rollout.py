@@ -22,10 +22,9 @@ from optimizer.core.serving.rollout import Rollout, visible
 from optimizer.core.statistics.outcomes import threshold
 from optimizer.core.statistics.quality_gate import ALPHA_SHIP, NESTED
 from optimizer.jobs.record_change import require_variant
-from optimizer.jobs.rollouts.evidence_sources import EvidenceSource, StoreEvidence
 from optimizer.jobs.rollouts.fix_settings import ChampionRecord, fix_settings, read_champion_record
 from optimizer.jobs.studies.read_studies import confirming_study
-from optimizer.ports import Clock, Store, Transaction
+from optimizer.ports import Clock, EvidenceRow, Store, Transaction
 
 RECENT = timedelta(days=7)
 AT_MOST = timedelta(days=30)  # is read where the last seven days hold no labels
@@ -130,18 +129,17 @@ def forecast_active(rollout_id: str, *, store: Store, clock: Clock) -> RolloutFo
         if not rollout.is_active:
             return ended_forecast(rollout.outcome)
         study = store.studies.get(tx, rollout.study) if rollout.study is not None else None
-        progress = _progress(StoreEvidence(store, tx), rollout, clock.rollout_now())
+        progress = _progress(store.blocks.state(tx, rollout.id), rollout, clock.rollout_now())
         metric = Metric.model_validate(rollout.settings["metric"])
         traffic = recorded_traffic(tx, store, rollout.family, metric, clock.now())
     lift = lift_of(study.confirmation if study is not None else None, forced=rollout.forced)
     return forecast_rollout(plan_of(rollout.settings, rollout.ladder, lift, clock_scale=clock.scale), traffic, progress)
 
 
-def _progress(evidence: EvidenceSource, rollout: Rollout, clock_now: datetime) -> Progress:
+def _progress(stored: EvidenceRow | None, rollout: Rollout, clock_now: datetime) -> Progress:
     """Where the rollout stands after its last closed block; at its beginning if it is not served yet."""
     if not rollout.stage_history:
         return Progress()
-    stored = evidence.state(rollout.id)
     state = (
         evidence_state.from_text(stored.state).state if stored is not None else evidence_state.begin(rollout.settings)
     )

@@ -34,8 +34,8 @@ from optimizer.core.rollout.transitions import Act, TransitionRequest, apply, st
 from optimizer.core.serving.rollout import Rollout
 from optimizer.jobs.context import Context
 from optimizer.jobs.request import FamilyRequest
-from optimizer.jobs.rollouts.evidence_sources import RecordedEvidence
 from optimizer.jobs.rollouts.fix_settings import fix_settings, read_champion_record
+from optimizer.jobs.rollouts.recorded_evidence import RecordedEvidence
 from optimizer.jobs.rollouts.watch_rollout import look, request_of
 from optimizer.ports import Clock, Store
 
@@ -230,7 +230,7 @@ def _replay_once(past: _ReplayBasis, replay: RecordedRollout, salt: str) -> Run:
 def _look_until_present(rollout: Rollout, evidence: RecordedEvidence, clock: _SimulatedClock) -> Rollout:
     """Looks as a tick does, until the present is reached or a transition follows."""
     while True:
-        step = look(evidence, clock, rollout, clock.now())
+        step = look(None, evidence.as_store(), clock, rollout, clock.now())
         evidence.keep(step.seen.known, step.seen.units, step.seen.at)
         if step.seen.more:
             continue

@@ -21,7 +21,6 @@ from optimizer.core.serving.assignment import has_lease
 from optimizer.core.serving.rollout import Decision, Rollout, is_frozen, refuse_other_clock
 from optimizer.jobs.ids import new_id
 from optimizer.jobs.record_change import log_head, record_transition, transition_request
-from optimizer.jobs.rollouts.evidence_sources import StoreEvidence
 from optimizer.jobs.rollouts.freeze import ended_freezes
 from optimizer.jobs.rollouts.watch_holdback import watch_holdbacks
 from optimizer.jobs.rollouts.watch_rollout import (
@@ -151,7 +150,7 @@ def _look(store: Store, clock: Clock, id: str, at: datetime) -> TickStep | None:
         rollout = store.rollouts.get(tx, id)
         if rollout is None or rollout.status != "deploying" or is_frozen(store.freezes.all(tx), rollout.family):
             return None
-        return look(StoreEvidence(store, tx), clock, rollout, at)
+        return look(tx, store, clock, rollout, at)
 
 
 def report_unwatched(store: Store, clock: Clock) -> list[str]:

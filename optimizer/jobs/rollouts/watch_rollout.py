@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
+from functools import partial
 from typing import Any
 
 from optimizer.core.base.errors import Refused, StaleVersion
@@ -50,7 +51,6 @@ from optimizer.core.serving.assignment import has_lease
 from optimizer.core.serving.rollout import Decision, Rollout, is_frozen
 from optimizer.jobs.ids import new_id
 from optimizer.jobs.record_change import promote, record_transition
-from optimizer.jobs.rollouts.evidence_sources import EvidenceSource, StoreEvidence
 from optimizer.jobs.rollouts.freeze import ended_freezes
 from optimizer.ports import (
     Alert,
@@ -103,9 +103,9 @@ class TickStep:
         return self.follows.act != "wait" and not self.seen.more
 
 
-def look(evidence: EvidenceSource, clock: Clock, rollout: Rollout, at: datetime) -> TickStep:
+def look(tx: Transaction, store: Store, clock: Clock, rollout: Rollout, at: datetime) -> TickStep:
     """Reads what is new since the last look. ``at`` is the tick's real time, and never before an earlier tick's."""
-    blocks = _RolloutLook(evidence, clock, rollout, at, gaps(rollout)).close(baseline=True)
+    blocks = _RolloutLook(tx, store, clock, rollout, at, gaps(rollout)).close(baseline=True)
     return TickStep(
         seen=blocks, follows=next_action(rollout, blocks.known.state, at=blocks.at, clock_at=blocks.clock_at)
     )
@@ -117,7 +117,7 @@ def look_after_promotion(tx: Transaction, store: Store, clock: Clock, rollout: R
     The promoted variant stands in the place of the candidate. No new baseline is fixed, and nothing follows.
     """
     apart = [*gaps(rollout), *ended_freezes(tx, store, rollout.family)]
-    return _RolloutLook(StoreEvidence(store, tx), clock, rollout, at, apart).close(baseline=False)
+    return _RolloutLook(tx, store, clock, rollout, at, apart).close(baseline=False)
 
 
 def write_step(tx: Transaction, store: Store, clock: Clock, step: TickStep, *, lease_seconds: float) -> Decision | None:
@@ -206,14 +206,20 @@ class _RolloutLook:
     """One look. Each part closes blocks and adds them up before the next part reads the result."""
 
     def __init__(
-        self, evidence: EvidenceSource, clock: Clock, rollout: Rollout, at: datetime, apart: Sequence[Gap]
+        self,
+        tx: Transaction,
+        store: Store,
+        clock: Clock,
+        rollout: Rollout,
+        at: datetime,
+        apart: Sequence[Gap],
     ) -> None:
         """Args:
         apart: when units of the rollout were served outside it.
         """
-        self._evidence, self._rollout, self._at = evidence, rollout, at
+        self._tx, self._store, self._rollout, self._at = tx, store, rollout, at
         self._now, self._clock_now, self._scale = clock.now(), clock.rollout_now(), clock.scale
-        stored = evidence.state(rollout.id)
+        stored = store.blocks.state(tx, rollout.id)
         self._n_before = stored.n_blocks if stored else None
         self._known = from_text(stored.state) if stored else StoredEvidence(state=begin(rollout.settings))
         self._blocks: list[StoredBlock] = []
@@ -260,7 +266,7 @@ class _RolloutLook:
             and self._at - datetime.fromisoformat(baseline_before["frozen_at"]) < BASELINE_AGE
         ):
             return
-        baseline = champion_baseline(self._evidence, self._rollout.family, self._rollout.champion, self._now)
+        baseline = champion_baseline(self._tx, self._store, self._rollout.family, self._rollout.champion, self._now)
         if baseline.n >= max(1, int((self._rollout.settings.get("guardrails") or {}).get("min_history", 500))):
             self._close("baseline", replace(baseline, frozen_at=self._at).as_record())
 
@@ -279,7 +285,7 @@ class _RolloutLook:
     def _cohort(self, cohort: Cohort) -> int:
         """Closes one cohort; returns how many units it read."""
         until = self._real(cohort.closes_at)
-        arm_of_unit = self._evidence.cohort_units(self._rollout, cohort.stage, cohort.start, until)
+        arm_of_unit = self._store.observations.cohort_units(self._tx, self._rollout, cohort.stage, cohort.start, until)
         counts = self._counts(cohort.stage, arm_of_unit)
         fresh = {unit: arm for unit, arm in arm_of_unit.items() if counts[unit].cohort_start is None}
         days = self._known.state.whole_days
@@ -321,7 +327,9 @@ class _RolloutLook:
                 self._more = True
                 return
             closed_at, counted_at = self._real(cohort.closes_at), cohort.closes_at + timedelta(hours=hours)
-            arms = self._evidence.cohort_units(self._rollout, cohort.stage, cohort.start, self._real(counted_at))
+            arms = self._store.observations.cohort_units(
+                self._tx, self._rollout, cohort.stage, cohort.start, self._real(counted_at)
+            )
             n_units += len(arms)
             counts = self._counts(cohort.stage, arms)
             own_units = {unit for unit in arms if counts[unit].cohort_start in (None, cohort.start)}
@@ -337,7 +345,8 @@ class _RolloutLook:
             self._known = replace(self._known, late_cohorts={**self._known.late_cohorts, cohort.stage: cohort.start})
 
     def _outcomes(self, cohort: Cohort, units: Collection[str], received_until: datetime) -> UnitOutcomes:
-        return self._evidence.outcomes(
+        return self._store.observations.outcomes(
+            self._tx,
             self._rollout,
             cohort,
             units,
@@ -348,14 +357,14 @@ class _RolloutLook:
 
     def _bounded(self, cohort: Cohort, fresh: Mapping[str, ArmName], until: datetime) -> BoundedCounts:
         """Which of the units that came without a token count."""
-        requests = self._evidence.recomputed_units(self._rollout, cohort.stage, cohort.start, until)
+        requests = self._store.observations.recomputed_units(self._tx, self._rollout, cohort.stage, cohort.start, until)
         units = {unit: (arm, sorted(requests[unit])) for unit, arm in fresh.items() if unit in requests}
         if not units:
             return BoundedCounts()
         of_variant: dict[str, ArmName] = {self._rollout.candidate: "candidate", self._rollout.champion: "champion"}
         reported = {
             (of_variant[variant], key): n
-            for (key, variant, share), n in self._evidence.exposures(self._rollout.id).items()
+            for (key, variant, share), n in self._store.exposures.reported(self._tx, self._rollout.id).items()
             if variant in of_variant and stage_of(self._rollout.ladder, share) == cohort.stage
         }
         counted_before = self._known.state.recomputed
@@ -374,7 +383,9 @@ class _RolloutLook:
             if gap.since < closes and gap.until > begun:
                 if gap not in self._outside:  # many cohorts overlap one gap
                     until = gap.until + timedelta(seconds=GRACE_SECONDS)
-                    self._outside[gap] = self._evidence.outside(self._rollout.family, gap.since, until)
+                    self._outside[gap] = self._store.observations.outside(
+                        self._tx, self._rollout.family, gap.since, until
+                    )
                 units |= self._outside[gap]
         return units
 
@@ -397,11 +408,11 @@ class _RolloutLook:
         until = min(until, since + READ_AHEAD)
         requests = grouped(
             ((window_start(request.started_at), request.stage), request)
-            for request in self._evidence.requests(self._rollout, since, until)
+            for request in self._store.observations.requests(self._tx, self._rollout, since, until)
         )
         fetches = grouped(
             ((window_start(one.window_start), one.stage), one)
-            for one in self._evidence.fetches(self._rollout, since, until)
+            for one in self._store.observations.fetches(self._tx, self._rollout, since, until)
         )
         for begun, stage in sorted(requests.keys() | fetches.keys()):
             self._window(begun, stage, requests.get((begun, stage), []), fetches.get((begun, stage), []))
@@ -434,7 +445,7 @@ class _RolloutLook:
     def _counts(self, stage: int, units: Any) -> dict[str, UnitCount]:
         """What the units have been counted for so far, this look included."""
         unknown = [unit for unit in units if (stage, unit) not in self._units]
-        stored = self._evidence.unit_counts(self._rollout.id, stage, unknown)
+        stored = self._store.unit_counts.get(self._tx, self._rollout.id, stage, unknown)
         return {unit: self._units.get((stage, unit)) or stored.get(unit) or UnitCount() for unit in units}
 
     def _real(self, clock_at: datetime) -> datetime:
@@ -489,13 +500,12 @@ def _update_alerts(tx: Transaction, store: Store, rollout: Rollout, step: TickSt
         )
 
 
-def champion_baseline(evidence: EvidenceSource, family: str, variant: str, now: datetime) -> Baseline:
+def champion_baseline(tx: Transaction, store: Store, family: str, variant: str, now: datetime) -> Baseline:
     """The baseline from the last 24 hours if they hold at least 500 of the variant's requests, else from the last 30
     days.
 
     ``now`` is real time. Requests of the last minute or two are not summed up yet, and do not count.
     """
-    recent = baseline_of(evidence.minute_sums(family, variant, now - RECENT), now=now)
-    if recent.n >= ENOUGH:
-        return recent
-    return baseline_of(evidence.minute_sums(family, variant, now - HISTORY), now=now)
+    requests = partial(store.minute_stats.of_family, tx, family, variant=variant, source="")
+    recent = baseline_of(requests(now - RECENT), now=now)
+    return recent if recent.n >= ENOUGH else baseline_of(requests(now - HISTORY), now=now)

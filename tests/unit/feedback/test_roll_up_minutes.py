@@ -16,7 +16,6 @@ from optimizer.core.base.minute_sums import MinuteSums, bucket_of, edge
 from optimizer.core.rollout.baseline import UNKNOWN_RATE, Baseline
 from optimizer.core.serving.rollout import iso
 from optimizer.jobs.feedback.roll_up_minutes import HISTORY, MINUTES, roll_up_minutes
-from optimizer.jobs.rollouts.evidence_sources import StoreEvidence
 from optimizer.jobs.rollouts.watch_rollout import champion_baseline
 from tests.clock import Clock
 from tests.stores import FAMILY, NOW, arm, feedback, interaction, keep_events, minutes
@@ -117,7 +116,7 @@ class TestBaseline:
         roll_up_minutes(database, Clock(now))
         assert variant is not None
         with database.read() as tx:
-            return champion_baseline(StoreEvidence(database, tx), FAMILY, variant, now)
+            return champion_baseline(tx, database, FAMILY, variant, now)
 
     def test_limits_are_edges_and_the_shares_above_them_are_those_of_the_requests(self, database: Database) -> None:
         latencies = [float(100 + i) for i in range(1000)]

@@ -15,12 +15,11 @@ from optimizer.core.base.minute_sums import MinuteSums
 from optimizer.core.family.settings import Metric
 from optimizer.core.forecast.selftest import RecordedRollout, Recording
 from optimizer.core.rollout.cohorts import Cohort, due_cohorts
-from optimizer.jobs.rollouts.evidence_sources import EvidenceSource, RecordedEvidence, StoreEvidence
+from optimizer.jobs.rollouts.recorded_evidence import RecordedEvidence
 from optimizer.jobs.rollouts.watch_rollout import look
+from optimizer.ports import Store, Transaction
 from tests.stores import keep_events
 from tests.worlds.rollout_world import F, World
-
-SOURCES = ("store", "recording")
 
 
 @pytest.fixture(scope="module")
@@ -42,10 +41,7 @@ def served(six_minutes: World, copy_of: Callable[[World], World]) -> World:
     return copy_of(six_minutes)
 
 
-def source_of(world: World, name: str, tx: Any) -> EvidenceSource:
-    stored = StoreEvidence(world.store, tx)
-    if name == "store":
-        return stored
+def recording_of(world: World, tx: Transaction) -> RecordedEvidence:
     started, now = world.rollout.started_at, world.clock.now() + timedelta(seconds=1)  # of what came until then
     assert started is not None
     assert world.clock.anchor is not None
@@ -60,13 +56,13 @@ def source_of(world: World, name: str, tx: Any) -> EvidenceSource:
     return RecordedEvidence(
         replay=RecordedRollout(recording, salt=world.rollout.salt),
         usual=MinuteSums(family=F, minute=started),
-        row=stored.state(world.rollout.id),
+        row=world.store.blocks.state(tx, world.rollout.id),
     )
 
 
 def both(world: World, ask: Any) -> list[Any]:
     with world.store.read() as tx:
-        return [ask(source_of(world, name, tx)) for name in SOURCES]
+        return [ask(store, tx) for store in (world.store, recording_of(world, tx).as_store())]
 
 
 def cohorts(world: World) -> list[Cohort]:
@@ -74,16 +70,18 @@ def cohorts(world: World) -> list[Cohort]:
     return due_cohorts(world.rollout, closed={}, clock_now=world.clock.rollout_now() + timedelta(days=2))
 
 
-class TestEvidenceSources:
+class TestRecordedEvidence:
     def test_requests_are_those_that_started_in_the_time_asked_for(self, served: World) -> None:
         since, until = served.clock.at - timedelta(minutes=3), served.clock.at - timedelta(minutes=1)
         stored, recorded = both(
             served,
-            lambda source: [replace(one, arm="champion") for one in source.requests(served.rollout, since, until)],
+            lambda store, tx: [
+                replace(one, arm="champion") for one in store.observations.requests(tx, served.rollout, since, until)
+            ],
         )
         assert stored == recorded
         assert len(stored) > 200
-        assert both(served, lambda source: source.requests(served.rollout, until, until)) == [[], []]
+        assert both(served, lambda store, tx: store.observations.requests(tx, served.rollout, until, until)) == [[], []]
 
     def test_units_belong_to_the_cohort_in_which_they_were_served(self, served: World) -> None:
         found = {}
@@ -91,8 +89,8 @@ class TestEvidenceSources:
             until = served.clock.at + timedelta(days=1)
             stored, recorded = both(
                 served,
-                lambda source, cohort=cohort, until=until: set(
-                    source.cohort_units(served.rollout, cohort.stage, cohort.start, until)
+                lambda store, tx, cohort=cohort, until=until: set(
+                    store.observations.cohort_units(tx, served.rollout, cohort.stage, cohort.start, until)
                 ),
             )
             assert stored == recorded
@@ -103,29 +101,28 @@ class TestEvidenceSources:
         first = next(iter(cohorts(served)))
         begun, late = served.clock.at - timedelta(days=1), served.clock.at + timedelta(days=1)
 
-        def means(source: EvidenceSource, until: datetime) -> Any:
-            units = source.cohort_units(served.rollout, first.stage, first.start, late)
-            asked = {"metric": Metric(), "received_since": begun, "received_until": until}
-            return source.outcomes(served.rollout, first, units, **asked).means
+        def means(store: Store, tx: Transaction, until: datetime) -> Any:
+            units = store.observations.cohort_units(tx, served.rollout, first.stage, first.start, late)
+            asked: dict[str, Any] = {"metric": Metric(), "received_since": begun, "received_until": until}
+            return store.observations.outcomes(tx, served.rollout, first, units, **asked).means
 
-        stored, recorded = both(served, lambda source: means(source, late))
+        stored, recorded = both(served, lambda store, tx: means(store, tx, late))
         assert stored == recorded
         assert set(stored.values()) == {0.0, 1.0}
-        assert both(served, lambda source: means(source, begun)) == [{}, {}]
+        assert both(served, lambda store, tx: means(store, tx, begun)) == [{}, {}]
 
     def test_what_earlier_looks_kept_is_there_for_the_next(self, served: World) -> None:
-        assert both(served, lambda source: source.state(served.rollout.id).n_blocks)[0] > 0
+        assert both(served, lambda store, tx: store.blocks.state(tx, served.rollout.id).n_blocks)[0] > 0
         with served.store.read() as tx:
-            recording = source_of(served, "recording", tx)
-            assert isinstance(recording, RecordedEvidence)
+            recording = recording_of(served, tx)
             recording.row = None
-            step = look(recording, served.clock, served.rollout, served.clock.now())
+            step = look(tx, recording.as_store(), served.clock, served.rollout, served.clock.now())
             recording.keep(step.seen.known, step.seen.units, step.seen.at)
-            kept = recording.state(served.rollout.id)
+            kept = recording.row
             assert kept is not None
             assert kept.n_blocks == len(step.seen.blocks) > 0
             (stage, unit), count = next(iter(step.seen.units.items()))
-            assert recording.unit_counts(served.rollout.id, stage, [unit, "nobody"]) == {unit: count}
+            assert recording.get(tx, served.rollout.id, stage, [unit, "nobody"]) == {unit: count}
 
     def test_of_judges_only_the_one_counts_that_the_rollout_names(self, served: World) -> None:
         """Another rubric is another judge, and the worker goes on judging while a rollout runs."""
@@ -145,10 +142,10 @@ class TestEvidenceSources:
         def means(**named: str) -> set[float]:
             rollout = replace(served.rollout, settings={**served.rollout.settings, **named})
             with served.store.read() as tx:
-                source = StoreEvidence(served.store, tx)
-                units = source.cohort_units(rollout, first.stage, first.start, late)
+                observations = served.store.observations
+                units = observations.cohort_units(tx, rollout, first.stage, first.start, late)
                 asked = {"metric": Metric(source="judge"), "received_since": begun, "received_until": late}
-                return set(source.outcomes(rollout, first, units, **asked).means.values())
+                return set(observations.outcomes(tx, rollout, first, units, **asked).means.values())
 
         assert means() == {0.5}
         assert means(judge="j_first") == {1.0}
