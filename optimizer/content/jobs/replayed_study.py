@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
@@ -20,12 +19,12 @@ from optimizer.core.evaluation.scoring import Scorer
 from optimizer.core.family.family import Family
 from optimizer.core.family.variant import Variant, varied_knobs
 from optimizer.core.models.budget import HeldBack
-from optimizer.core.models.language import ModelAnswer
 from optimizer.core.search.cost_estimate import replay_estimate
 from optimizer.core.search.objective import mean
 from optimizer.core.search.study import KEEP, Study
 from optimizer.core.statistics.noninferiority import NotLower, fewest_rows, not_lower
 from optimizer.core.views.study_story import KnobEffect
+from optimizer.jobs.calls.evaluation_calls import CallCounts
 from optimizer.jobs.dataset.build_dataset import build_dataset, load_examples
 from optimizer.jobs.studies.context import StopFlag, StudyRun
 from optimizer.jobs.studies.kinds.kind import CheckedStudyRequest, StudyPlan, studies_of
@@ -39,14 +38,10 @@ class ReplayEvaluator:
     full.
     """
 
-    dearest_usd = 0.0
-    n_fresh = 0
-    n_from_journal = 0
-
     def __init__(self, scorer: Scorer) -> None:
         self._scorer = scorer
         self._pipelines: dict[str, Pipeline] = {}  # by variant
-        self.fresh_by_variant: Counter[str] = Counter()
+        self.counts = CallCounts()
 
     def measure_all(
         self,
@@ -79,10 +74,6 @@ class ReplayEvaluator:
     def tier_texts(self, variant: Variant, tier: str, examples: Sequence[Example]) -> Mapping[str, str]:
         """Nor here."""
         return {}
-
-    def counted_proposal(self, answer: ModelAnswer) -> None:
-        """Refuses: a policy has no text that a model could propose."""
-        raise InvalidInput("A policy family has no instruction that could be written.")
 
     def asking_scorer(self) -> Scorer:
         """The scorer: decisions are not judged."""

@@ -6,7 +6,7 @@ import asyncio
 import threading
 from collections import Counter
 from collections.abc import Callable, Collection, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Protocol
 
 from optimizer.core.evaluation.judging.calibration import Calibration
@@ -41,6 +41,26 @@ class JudgeAccess:
     calibration: Callable[[], Calibration | None] = lambda: None
 
 
+@dataclass(slots=True)
+class CallCounts:
+    """What an evaluation has counted of its answers, under ``lock``.
+
+    ``found``: request keys that others' answers were found for. ``dearest_usd``: what the dearest answer so far cost.
+    """
+
+    fresh_by_variant: Counter[str] = field(default_factory=Counter)
+    found: set[str] = field(default_factory=set)
+    dearest_usd: float = 0.0
+    lock: threading.Lock = field(default_factory=threading.Lock)
+
+    def add_proposal(self, answer: ModelAnswer) -> None:
+        """A proposer's answer is no variant's, and yet one of the calls; its pace differs from that of the others."""
+        if not answer.from_journal:
+            with self.lock:
+                self.dearest_usd = max(self.dearest_usd, answer.cost_usd)
+                self.fresh_by_variant[PROPOSALS] += 1
+
+
 class EvaluationCalls:
     """Thread-safe.
 
@@ -63,11 +83,8 @@ class EvaluationCalls:
         self._models: dict[str, Completes] = {}
         self._judges: dict[str, Completes] = {}
         self._opening = threading.Lock()
-        self._lock = threading.Lock()
         self.asked = dict(own)  # request key -> an answer that was asked for here
-        self.found: set[str] = set()  # request keys that others' answers were found for
-        self.fresh_by_variant: Counter[str] = Counter()
-        self.dearest_usd = 0.0  # what the dearest answer so far cost
+        self.counts = CallCounts()
 
     def model(self, name: str) -> Completes:
         """Opened where it was not yet, which blocks while an embedded one starts; one that is open never waits."""
@@ -91,24 +108,17 @@ class EvaluationCalls:
                 models[name] = open_one(name)
             return models[name]
 
-    def count_proposal(self, answer: ModelAnswer) -> None:
-        """A proposer's answer is no variant's, and yet one of the calls; its pace differs from that of the others."""
-        if not answer.from_journal:
-            with self._lock:
-                self.dearest_usd = max(self.dearest_usd, answer.cost_usd)
-                self.fresh_by_variant[PROPOSALS] += 1
-
     def count(self, counts_for: str, key: str, answer: ModelAnswer) -> ModelAnswer:
         """Args:
         counts_for: a variant's id, or one of the names that take its place.
         """
-        with self._lock:
-            self.dearest_usd = max(self.dearest_usd, answer.cost_usd)
+        with self.counts.lock:
+            self.counts.dearest_usd = max(self.counts.dearest_usd, answer.cost_usd)
             if not answer.from_journal:
                 self.asked[key] = answer
-                self.fresh_by_variant[counts_for] += 1
+                self.counts.fresh_by_variant[counts_for] += 1
             elif key not in self.asked:
-                self.found.add(key)
+                self.counts.found.add(key)
         if not answer.from_journal:
             self._on_fresh(answer.latency_ms)
         return answer

@@ -126,7 +126,7 @@ def confirm_winner(
         if best is None:
             raise  # otherwise the sequence ends here, which costs no test any confidence
     finally:
-        run.n_from_journal += evaluator.n_from_journal
+        run.n_from_journal += len(evaluator.counts.found)
     assert best is not None
     if not best.pairs:
         n = len(examples)
@@ -158,10 +158,10 @@ def _score_fixed(
     """With the calls that are left. It decides nothing, so a cap or a person may end it."""
     results = list(best.champion) if fixed.id == run.champion.id else []
     if not results:
-        n_from_journal = evaluator.n_from_journal
+        n_from_journal = len(evaluator.counts.found)
         with suppress(BudgetExhausted, StudyStopped):
             evaluator.measure_all([(fixed, one) for one in examples], lambda _, result: results.append(result))
-        run.n_from_journal += evaluator.n_from_journal - n_from_journal
+        run.n_from_journal += len(evaluator.counts.found) - n_from_journal
     scores = {result.example: result.score for result in best.champion}
     pairs = [
         (before, result.score)

@@ -215,7 +215,7 @@ class StudyRun:
         def propose(messages: Sequence[Mapping[str, Any]], draw: str) -> str:
             calls = journaled()
             answer = wait_for(calls.complete(proposal_request(name, calls.revision, messages, sample=draw)))
-            evaluator.counted_proposal(answer)
+            evaluator.counts.add_proposal(answer)
             if answer.finish_reason == "length" or answer.output_tokens >= PROPOSAL_TOKENS:
                 raise ModelFailed(
                     f"The proposer's answer was cut off after {answer.output_tokens} tokens.", kind="malformed"

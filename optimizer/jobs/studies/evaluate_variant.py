@@ -124,7 +124,7 @@ def evaluate_variant(
             f"The model answered none of the {len(results)} examples. First failure: {results[0].error}",
             kind="unreachable",
         )
-    n_fresh = sum(evaluator.n_fresh for evaluator in set(evaluators.values()))
+    n_fresh = sum(evaluator.counts.fresh_by_variant.total() for evaluator in set(evaluators.values()))
     batch = _batch(plan, family, results, scorer, calls, n_calls=n_fresh, at=context.clock.now())
     beside: list[ExampleResult] = []
     timing: Timing | None = None

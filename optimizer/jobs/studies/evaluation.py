@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
@@ -21,7 +20,7 @@ from optimizer.core.policy.policy import Policy, parse_policy
 from optimizer.core.search.prefix_queue import Rows
 from optimizer.jobs.calls.ask_together import Share, ask_together
 from optimizer.jobs.calls.blocking import wait_for
-from optimizer.jobs.calls.evaluation_calls import Completes, EvaluationCalls, JudgeAccess
+from optimizer.jobs.calls.evaluation_calls import CallCounts, Completes, EvaluationCalls, JudgeAccess
 from optimizer.jobs.calls.evaluation_judge import EvaluationJudge
 from optimizer.jobs.calls.evaluation_policies import EvaluationPolicies, TierNotDue
 from optimizer.jobs.calls.example_shelf import Shelves
@@ -86,14 +85,8 @@ class Measures(Protocol):
     It is this one or, for policy families, ``replay_evaluation.ReplayEvaluator``.
     """
 
-    @property
-    def fresh_by_variant(self) -> Counter[str]: ...
-    @property
-    def dearest_usd(self) -> float: ...
-    @property
-    def n_fresh(self) -> int: ...
-    @property
-    def n_from_journal(self) -> int: ...
+    counts: CallCounts
+
     def text(self, variant: Variant, example: Example, draw: int = 0, /) -> str: ...
     def measure_all(
         self,
@@ -104,7 +97,6 @@ class Measures(Protocol):
     ) -> None: ...
     def tier_rows(self, variant: Variant, examples: Sequence[Example]) -> list[dict[str, Any]]: ...
     def tier_texts(self, variant: Variant, tier: str, examples: Sequence[Example]) -> Mapping[str, str]: ...
-    def counted_proposal(self, answer: ModelAnswer) -> None: ...
     def asking_scorer(self) -> Scorer:
         """The scorer for code that blocks: it asks the judge by itself where the family has one."""
 
@@ -134,25 +126,9 @@ class Evaluator:
         self.scorer = scorer
         access = judge or JudgeAccess()
         self._calls = EvaluationCalls(open_model, on_fresh, own or {}, access.open_model)
+        self.counts = self._calls.counts
         self._judge = EvaluationJudge(family, scorer, self._calls)
         self._policies = EvaluationPolicies(family, scorer, self._calls, self._judge, access.calibration, shelves)
-
-    @property
-    def fresh_by_variant(self) -> Counter[str]:
-        return self._calls.fresh_by_variant
-
-    @property
-    def dearest_usd(self) -> float:
-        return self._calls.dearest_usd
-
-    @property
-    def n_fresh(self) -> int:
-        return self.fresh_by_variant.total()
-
-    @property
-    def n_from_journal(self) -> int:
-        """Requests that an earlier study or evaluation had asked."""
-        return len(self._calls.found)
 
     def model(self, variant: Variant) -> Completes:
         return self._calls.model(str(variant.model["name"]))
@@ -432,9 +408,6 @@ class Evaluator:
     def _request(self, variant: Variant, example: Example, draw: int = 0) -> ModelRequest:
         messages = self._policies.messages(variant, example)
         return request_for(variant, messages, revision=self.model(variant).revision, example=example.id, draw=draw)
-
-    def counted_proposal(self, answer: ModelAnswer) -> None:
-        self._calls.count_proposal(answer)
 
     def asking_scorer(self) -> Scorer:
         return self._judge.asking()

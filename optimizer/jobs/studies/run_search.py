@@ -110,7 +110,7 @@ def run_search(run: StudyRun, *, reserve: Reserve, stop: StopFlag) -> SearchResu
         ModelFailed: the model answered none of the champion's examples, so that nothing can be compared.
     """
     evaluator: Measures = study_kind(run.family).evaluator(
-        run, purpose="search", stop=stop, held=lambda: reserve.held(evaluator.dearest_usd)
+        run, purpose="search", stop=stop, held=lambda: reserve.held(evaluator.counts.dearest_usd)
     )
     trials = Trials(run)
     names = check_strategy(run.study.strategy)
@@ -122,7 +122,7 @@ def run_search(run: StudyRun, *, reserve: Reserve, stop: StopFlag) -> SearchResu
         setting = _setting(
             run,
             evaluator,
-            run.proposer(evaluator, stop=stop, held=lambda: reserve.held(evaluator.dearest_usd)),
+            run.proposer(evaluator, stop=stop, held=lambda: reserve.held(evaluator.counts.dearest_usd)),
             reserve,
         )
         calls = answers_for_a_race(
@@ -147,7 +147,7 @@ def run_search(run: StudyRun, *, reserve: Reserve, stop: StopFlag) -> SearchResu
     except StudyStopped as stopped:
         ended, reason = ("cancelled" if stop.cancelled else "time"), str(stopped)
     finally:
-        run.n_from_journal = max(run.n_from_journal, evaluator.n_from_journal)
+        run.n_from_journal = max(run.n_from_journal, len(evaluator.counts.found))
     if ended == "complete":
         trials.drop()
     run.search_cut = reason if ended in ("budget", "time") else None
@@ -190,7 +190,7 @@ def _in_turn(
             if proposal.variant.id == run.champion.id:
                 _require_timed(run, results)
                 if run.study.budget.calls is None and REPLAY in check_strategy(run.study.strategy):
-                    reserve.n_replay = _kept_by_dollars(run, reserve, evaluator.dearest_usd, results)
+                    reserve.n_replay = _kept_by_dollars(run, reserve, evaluator.counts.dearest_usd, results)
                 if run.moved is not None:  # what the old model scores is no start, but what is compared with
                     proposal = Proposal(variant=run.moved, proposer=MOVE)
                     continue
@@ -377,7 +377,9 @@ def _race(
                 reserve.n_last = race.n_last
                 _run_heats(run, race, heats, trials, evaluator)
             if (cap := run.study.budget.calls) is not None:
-                n_left = (cap - reserve.n_confirmation - evaluator.n_fresh) // max(1, reserve.calls_per_answer)
+                n_left = (cap - reserve.n_confirmation - evaluator.counts.fresh_by_variant.total()) // max(
+                    1, reserve.calls_per_answer
+                )
                 _run_heats(run, race, race.last(n_left), trials, evaluator)
         except (BudgetExhausted, StudyStopped):
             reserve.n_last = 0

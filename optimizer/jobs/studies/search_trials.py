@@ -174,7 +174,7 @@ class Trials:
         try:
             evaluator.measure_all(pairs, lambda variant, result: new[variant.id].append(result))
         finally:
-            run.n_from_journal = max(run.n_from_journal, evaluator.n_from_journal)
+            run.n_from_journal = max(run.n_from_journal, len(evaluator.counts.found))
             for entry in entries:
                 entry.further |= {r.example: r for r in new[entry.variant.id]}
 
@@ -241,12 +241,10 @@ class Trials:
         self, evaluator: Measures, entries: Sequence[_TrialEntry], new: Mapping[str, Sequence[ExampleResult]]
     ) -> None:
         """What the proposers asked since the last time counts for the first of ``entries``."""
-        own = {
-            entry.variant.id: evaluator.fresh_by_variant[entry.variant.id] - self._counted[entry.variant.id]
-            for entry in entries
-        }
-        n_proposers = evaluator.n_fresh - self._counted.total() - sum(own.values())
-        self._counted = evaluator.fresh_by_variant.copy()
+        fresh = evaluator.counts.fresh_by_variant.copy()
+        own = {entry.variant.id: fresh[entry.variant.id] - self._counted[entry.variant.id] for entry in entries}
+        n_proposers = fresh.total() - self._counted.total() - sum(own.values())
+        self._counted = fresh
         for entry in entries:
             self._write(evaluator, entry, new[entry.variant.id], own[entry.variant.id] + n_proposers)
             n_proposers = 0
@@ -254,7 +252,7 @@ class Trials:
 
     def _write(self, evaluator: Measures, entry: _TrialEntry, new: Sequence[ExampleResult], n_calls: int) -> None:
         run = self._run
-        run.n_from_journal = max(run.n_from_journal, evaluator.n_from_journal)
+        run.n_from_journal = max(run.n_from_journal, len(evaluator.counts.found))
         entry.results |= {r.example: r for r in new}
         if not entry.results and n_calls == 0:
             return  # cut short before its first answer

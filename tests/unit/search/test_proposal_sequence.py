@@ -4,7 +4,6 @@ and what is reported pays for all before it.
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -28,6 +27,7 @@ from optimizer.core.search.run_off import (
 )
 from optimizer.core.search.study import Definition
 from optimizer.core.statistics.noninferiority import NotLower
+from optimizer.jobs.calls.evaluation_calls import CallCounts
 from optimizer.jobs.context import JobContext
 from optimizer.jobs.studies.confirm_winner import ConfirmationResult, confirm_winner
 from optimizer.jobs.studies.kinds.prompt import PromptStudy
@@ -79,12 +79,9 @@ class Scores:
     each costs what it is told.
     """
 
-    n_fresh = n_from_journal = 0
-    dearest_usd = 0.0
-
     def __init__(self, losses: dict[str, int], usd: dict[str, float], *, fails: str | None = None) -> None:
         self.losses, self.usd, self.fails = losses, usd, fails
-        self.fresh_by_variant: Counter[str] = Counter()
+        self.counts = CallCounts()
         self.measured: list[str] = []
 
     def measure_all(
