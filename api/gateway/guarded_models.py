@@ -34,9 +34,10 @@ from optimizer.core.models.breaker import (
 )
 from optimizer.core.models.budget import worth_a_retry
 from optimizer.core.models.language import ModelAnswer, ModelDelta, ModelPrice, ModelRequest, delta_of, size_of
+from optimizer.core.models.settings import ModelSettings, calls_at_once
 from optimizer.host.tracing import TRACING
 from optimizer.jobs.calls.retried_model import WrappedModel
-from optimizer.ports import DeltaSink, LanguageModel, ModelFacts, ModelSource, StreamingModel
+from optimizer.ports import DeltaSink, LanguageModel, ModelSource, StreamingModel
 
 BUSY_RETRY_S = 2
 _SHOWN: Mapping[State, float] = {"closed": 0.0, "half_open": 0.5, "open": 1.0}
@@ -56,10 +57,10 @@ class ModelGuard:
     Used in one event loop; ``health`` in any thread.
     """
 
-    def __init__(self, name: str, facts: ModelFacts, metrics: Metrics, now: Now = monotonic) -> None:
+    def __init__(self, name: str, facts: ModelSettings, metrics: Metrics, now: Now = monotonic) -> None:
         self.name, self.facts = name, facts
         self.metrics, self._now = metrics, now
-        self._gate = Limiter(_places(facts), facts.queue)
+        self._gate = Limiter(calls_at_once(facts, automatic=EMBEDDED_PLACES), facts.queue)
         self._breaker = Breaker(settings=facts.breaker)
         self._last_error: tuple[str, float] | None = None
         self._shown = metrics.breaker_open.labels(model=name)
@@ -314,7 +315,7 @@ class GuardedModels:
             lengths=self._lengths,
         )
 
-    def describe(self, name: str) -> ModelFacts:
+    def describe(self, name: str) -> ModelSettings:
         return self._source.describe(name)
 
     def price(self, name: str) -> ModelPrice | None:
@@ -352,9 +353,3 @@ class _FirstPieceTimer:
 
     def while_wanted(self) -> AbstractContextManager[None]:
         return self._sink.while_wanted()
-
-
-def _places(facts: ModelFacts) -> int:
-    if not facts.embedded:
-        return facts.concurrency
-    return facts.processes if isinstance(facts.processes, int) else EMBEDDED_PLACES

@@ -14,13 +14,14 @@ from difflib import SequenceMatcher
 from pathlib import Path
 from typing import Any
 
-from optimizer.adapters.models.model_settings import ModelSettings
+from optimizer.adapters.models.model_settings import known_price
 from optimizer.adapters.reports import rollout_plots
 from optimizer.adapters.reports.page import page
 from optimizer.cli.study.run import read_definition
 from optimizer.core.family.family import Family
 from optimizer.core.family.variant import Variant
 from optimizer.core.models.language import ModelPrice
+from optimizer.core.models.settings import ModelSettings
 from optimizer.core.search.cost_estimate import CostEstimate
 from optimizer.core.search.study import Study
 from optimizer.core.views.variant import variant_text
@@ -197,7 +198,7 @@ class PricedCatalogue:
 
     def __init__(self, litellm_id: str) -> None:
         self._facts = ModelSettings(litellm=litellm_id)
-        self._price: ModelPrice | None = self._facts.known_price()
+        self._price: ModelPrice | None = known_price(self._facts)
 
     def describe(self, name: str) -> Any:
         return self._facts

@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
+from collections.abc import Collection
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
-from datetime import date
 from typing import Protocol, runtime_checkable
 
-from optimizer.core.family.family import Teach
-from optimizer.core.models.breaker import BreakerSettings
-from optimizer.core.models.language import Backoff, ModelAnswer, ModelDelta, ModelPrice, ModelRequest
+from optimizer.core.models.language import ModelAnswer, ModelDelta, ModelPrice, ModelRequest
+from optimizer.core.models.settings import ModelSettings
 
 
 class LanguageModel(Protocol):
@@ -54,64 +52,10 @@ class StreamingModel(LanguageModel, Protocol):
         """As ``complete``, and each piece goes to ``sink`` first."""
 
 
-class ModelFacts(Protocol):
-    """What config/models.yaml says about one model."""
-
-    @property
-    def embedded(self) -> bool: ...
-    @property
-    def student(self) -> bool:
-        """Whether it is no model, but what a study teaches from a family's released examples."""
-
-    @property
-    def concurrency(self) -> int:
-        """Calls in flight at once."""
-
-    @property
-    def queue(self) -> int:
-        """Calls of clients that may wait for one of those."""
-
-    @property
-    def timeout_s(self) -> float:
-        """Seconds that one attempt may take."""
-
-    @property
-    def retries(self) -> int:
-        """Further attempts after a passing fault."""
-
-    @property
-    def backoff(self) -> Backoff: ...
-    @property
-    def breaker(self) -> BreakerSettings: ...
-    @property
-    def processes(self) -> int | str:
-        """The embedded model's processes: a number, or "auto"."""
-
-    @property
-    def max_output_tokens(self) -> int | None:
-        """Limit of an answer where a family sets none."""
-
-    @property
-    def fallbacks(self) -> Sequence[str]:
-        """Names of the models that are asked after this one has failed."""
-
-    @property
-    def retires_on(self) -> date | None:
-        """The day from which its provider no longer answers, where the file says so."""
-
-    @property
-    def may_teach(self) -> bool:
-        """Whether a student may learn from its answers."""
-
-    @property
-    def teach(self) -> Teach:
-        """What a student learns from."""
-
-
 class ModelCatalogue(Protocol):
     """config/models.yaml as every process may read it: nothing is started and no model is called."""
 
-    def describe(self, name: str) -> ModelFacts: ...
+    def describe(self, name: str) -> ModelSettings: ...
     def price(self, name: str) -> ModelPrice | None: ...
 
 

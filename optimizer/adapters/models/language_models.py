@@ -11,10 +11,11 @@ from typing import TYPE_CHECKING
 
 import structlog
 
-from optimizer.adapters.models.model_settings import ModelSettings, declared_prices, listed_price, read_models
+from optimizer.adapters.models.model_settings import declared_prices, known_price, listed_price, read_models
 from optimizer.core.base.canonical import canonical_json, digest
 from optimizer.core.base.errors import InvalidInput, NotFound
 from optimizer.core.models.language import ModelPrice
+from optimizer.core.models.settings import ModelSettings
 from optimizer.host.file_signature import FileSignature, signature_of
 from optimizer.ports import LanguageModel
 
@@ -100,7 +101,7 @@ class Models:
 
     def price(self, name: str) -> ModelPrice | None:
         """Dollars per million tokens, where known; starts and imports nothing."""
-        return self.describe(name).known_price()
+        return known_price(self.describe(name))
 
     def get(self, name: str) -> LanguageModel:
         """Raises NotFound for a model that is unknown or not installed, InvalidInput where its key is missing and for a
@@ -157,10 +158,10 @@ class Models:
                 timeout_s=settings.timeout_s,
                 retries=settings.retries,
                 max_output_tokens=settings.max_output_tokens or 256,
-                price=settings.known_price(),
+                price=known_price(settings),
             )
         adapter = LiteLLMModel if settings.litellm is not None else OpenAICompatible
-        return adapter(name, settings, api_key=_key(name, settings), price=settings.known_price())
+        return adapter(name, settings, api_key=_key(name, settings), price=known_price(settings))
 
 
 class PricesByName:

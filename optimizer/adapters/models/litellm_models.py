@@ -14,7 +14,6 @@ from typing import Any
 
 import httpx
 
-from optimizer.adapters.models.model_settings import ModelSettings
 from optimizer.adapters.models.openai_wire import (
     IN_THE_LOG,
     STREAMED,
@@ -28,6 +27,7 @@ from optimizer.adapters.models.openai_wire import (
 from optimizer.core.base.errors import ModelFailed, NotFound
 from optimizer.core.base.phrasing import without_passwords
 from optimizer.core.models.language import ModelAnswer, ModelPrice, ModelRequest
+from optimizer.core.models.settings import ModelSettings
 from optimizer.ports import DeltaSink
 
 # Otherwise it looks for its own gateway's tools, for which it imports a package that is not installed here.

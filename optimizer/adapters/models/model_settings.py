@@ -1,4 +1,4 @@
-"""config/models.yaml as values, checked whole: every fault at once, with its line."""
+"""Reads config/models.yaml whole: every fault at once, with its line."""
 
 from __future__ import annotations
 
@@ -6,160 +6,37 @@ import json
 import re
 from collections.abc import Mapping
 from dataclasses import replace
-from datetime import date
 from importlib.util import find_spec
 from pathlib import Path
-from typing import Annotated, Any, Literal, get_args
-from urllib.parse import urlsplit
+from typing import Any, get_args
 
 from pydantic import (
     BaseModel,
-    BeforeValidator,
-    ConfigDict,
     Field,
     ValidationError,
-    ValidationInfo,
-    field_validator,
-    model_validator,
 )
 
 from optimizer.core.base.canonical import canonical_json, digest
 from optimizer.core.base.errors import Fault, InvalidInput, pointer_of
-from optimizer.core.family.family import STUDENT, Teach
-from optimizer.core.family.settings import no_number_as_date
-from optimizer.core.family.variant import DEFAULT_SIZE, MAX_OUTPUT_TOKENS, SMALLEST, Size
+from optimizer.core.family.family import STUDENT
+from optimizer.core.family.variant import DEFAULT_SIZE, SMALLEST, Size
 from optimizer.core.family.wording import shown
-from optimizer.core.models.breaker import BreakerSettings as Breaker
-from optimizer.core.models.language import Backoff, ModelPrice
+from optimizer.core.models.language import ModelPrice
+from optimizer.core.models.settings import ModelSettings
 
 NAME = r"^[A-Za-z0-9][A-Za-z0-9._:/-]{0,99}$"
-
-
-class _DeclaredPart(BaseModel):
-    """A part of the file: immutable, and an unknown key is an error."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
-    @field_validator("*", mode="before")
-    @classmethod
-    def _is_no_number(cls, value: Any, field: ValidationInfo) -> Any:
-        if isinstance(value, bool) and cls.model_fields[str(field.field_name)].annotation is not bool:
-            raise ValueError(f"{str(value).lower()} is no value of it")  # pydantic would count it as 1 or 0
-        return value
-
-
-class DeclaredPrice(_DeclaredPart):
-    """Dollars per million tokens."""
-
-    input_usd_per_mtok: float = Field(ge=0, allow_inf_nan=False)
-    output_usd_per_mtok: float = Field(ge=0, allow_inf_nan=False)
-
-
-class BackoffSettings(_DeclaredPart):
-    """Pauses between two attempts of one call."""
-
-    initial_s: float = Field(default=0.2, gt=0, le=60)
-    max_s: float = Field(default=2.0, gt=0, le=300)
-    jitter_s: float = Field(default=0.2, ge=0, le=60)
-    total_s: float = Field(default=20.0, gt=0, le=3600)
-
-    @model_validator(mode="after")
-    def _grows(self) -> BackoffSettings:
-        if self.initial_s > self.max_s:
-            raise ValueError(f"initial_s ({self.initial_s:g}) must not be above max_s ({self.max_s:g})")
-        return self
-
-
-class BreakerOptions(_DeclaredPart):
-    """When the gateway leaves a model alone, and for how long."""
-
-    failures: int = Field(default=5, ge=1, le=10_000)
-    share: float = Field(default=0.5, ge=0, le=1)
-    window_s: float = Field(default=30.0, gt=0, le=3600)
-    cool_down_s: float = Field(default=15.0, gt=0, le=3600)
-    successes: int = Field(default=2, ge=1, le=100)
 
 
 WHICH_MODEL = ("provider", "litellm", "openai_compatible", "model", "api_base")
 
 
-class ModelSettings(_DeclaredPart):
-    """One entry of config/models.yaml."""
-
-    provider: Literal["embedded", "student"] | None = None
-    litellm: str | None = Field(default=None, min_length=1)
-    openai_compatible: str | None = None
-    size: Size | None = None
-    model: str | None = Field(default=None, min_length=1)  # its id behind openai_compatible; default its name here
-    api_base: str | None = None
-    api_key_env: str | None = Field(default=None, pattern=r"^[A-Za-z_][A-Za-z0-9_]*$")
-    price: DeclaredPrice | None = None
-    timeout_s: float = Field(default=60.0, gt=0, le=3600)
-    retries: int = Field(default=2, ge=0, le=10)
-    backoff_settings: BackoffSettings = Field(default=BackoffSettings(), alias="backoff")
-    breaker_settings: BreakerOptions = Field(default=BreakerOptions(), alias="breaker")
-    concurrency: int = Field(default=4, ge=1, le=256)
-    queue: int = Field(default=64, ge=0, le=10_000)
-    max_output_tokens: int | None = Field(default=None, ge=1, le=MAX_OUTPUT_TOKENS)
-    processes: Literal["auto"] | int = "auto"
-    fallbacks: tuple[str, ...] = ()
-    # The day from which its provider answers no more.
-    retires_on: Annotated[date, BeforeValidator(no_number_as_date)] | None = None
-    may_teach: bool = False  # whether a student may learn from its answers, which some providers' terms forbid
-    teach: Teach = "labels"  # of a student: what it learns from
-
-    @field_validator("openai_compatible", "api_base")
-    @classmethod
-    def _is_an_address(cls, value: str | None) -> str | None:
-        """The message does not repeat the address, which may hold a password."""
-        try:
-            parts = urlsplit(value or "")
-            is_whole = parts.scheme in ("http", "https") and bool(parts.hostname) and parts.port != 0
-        except ValueError:  # of brackets that do not pair, or a port that is none
-            is_whole = False
-        if value is not None and (not is_whole or " " in value or not value.isprintable()):
-            raise ValueError("must be a whole address, such as http://127.0.0.1:8000/v1")
-        return value
-
-    @model_validator(mode="after")
-    def _one_way_to_reach_it(self) -> ModelSettings:
-        ways = [way for way in ("provider", "litellm", "openai_compatible") if getattr(self, way) is not None]
-        if len(ways) != 1:
-            raise ValueError(
-                "needs exactly one of provider: embedded, provider: student, litellm: <id> or openai_compatible:"
-                f" <address>; it has {' and '.join(ways) or 'none'}"
-            )
-        if isinstance(self.processes, int) and not 1 <= self.processes <= 16:
-            raise ValueError(f"processes must be auto or 1 to 16, not {self.processes}")
-        if self.teach != "labels" and not self.student:
-            raise ValueError("teach says what a student learns from; leave it out, or write provider: student")
-        if self.may_teach and self.student:
-            raise ValueError("may_teach is said of the model that stands behind a student; leave it out here")
-        return self
-
-    @property
-    def embedded(self) -> bool:
-        return self.provider == "embedded"
-
-    @property
-    def student(self) -> bool:
-        return self.provider == "student"
-
-    @property
-    def backoff(self) -> Backoff:
-        return Backoff(**self.backoff_settings.model_dump())
-
-    @property
-    def breaker(self) -> Breaker:
-        return Breaker(**self.breaker_settings.model_dump())
-
-    def known_price(self) -> ModelPrice | None:
-        """The price given here, else LiteLLM's; the embedded model and a student cost nothing unless one is given."""
-        if self.price is not None:
-            return ModelPrice(**self.price.model_dump())
-        if self.provider is not None:
-            return ModelPrice(input_usd_per_mtok=0.0, output_usd_per_mtok=0.0)
-        return listed_price(self.litellm) if self.litellm is not None else None
+def known_price(settings: ModelSettings) -> ModelPrice | None:
+    """The price given there, else LiteLLM's; the embedded model and a student cost nothing unless one is given."""
+    if settings.price is not None:
+        return ModelPrice(**settings.price.model_dump())
+    if settings.provider is not None:
+        return ModelPrice(input_usd_per_mtok=0.0, output_usd_per_mtok=0.0)
+    return listed_price(settings.litellm) if settings.litellm is not None else None
 
 
 def read_models(path: Path) -> dict[str, ModelSettings]:
@@ -232,7 +109,7 @@ def declared_prices(path: Path) -> dict[str, ModelPrice]:
     """
     prices: dict[str, ModelPrice] = {}
     for name, settings in read_models(path).items():
-        price = settings.known_price()
+        price = known_price(settings)
         if price is not None:
             id = settings.litellm or settings.model
             others = [id, id.partition("/")[2]] if id is not None else []

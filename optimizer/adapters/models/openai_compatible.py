@@ -5,10 +5,10 @@ from __future__ import annotations
 from time import perf_counter
 
 from optimizer.adapters.models.connections import LoopSessions
-from optimizer.adapters.models.model_settings import ModelSettings
 from optimizer.adapters.models.openai_wire import ConfiguredModel, body_of, post, post_streaming
 from optimizer.core.base.phrasing import without_passwords
 from optimizer.core.models.language import ModelAnswer, ModelPrice, ModelRequest
+from optimizer.core.models.settings import ModelSettings
 from optimizer.ports import DeltaSink
 
 

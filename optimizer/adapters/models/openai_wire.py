@@ -15,7 +15,6 @@ from typing import Any
 import aiohttp
 
 from optimizer.adapters.models.connections import proxy_of
-from optimizer.adapters.models.model_settings import ModelSettings
 from optimizer.core.base.errors import ModelFailed
 from optimizer.core.models.budget import TOKENS_PER_MESSAGE, prompt_bytes
 from optimizer.core.models.language import (
@@ -29,6 +28,7 @@ from optimizer.core.models.language import (
     says_something,
     size_of,
 )
+from optimizer.core.models.settings import ModelSettings
 from optimizer.core.models.wire import wire_messages, wire_params
 from optimizer.ports import DeltaSink
 

@@ -8,10 +8,11 @@ from typing import Literal
 
 from optimizer.core.base.errors import NotFound
 from optimizer.core.family.family import Family, kind_of
+from optimizer.core.models.settings import ModelSettings
 from optimizer.core.policy.policy import parse_policy
 from optimizer.jobs.families.check_models import named_models
 from optimizer.jobs.ids import new_id
-from optimizer.ports import Alert, Clock, ModelCatalogue, ModelFacts, Store, Transaction
+from optimizer.ports import Alert, Clock, ModelCatalogue, Store, Transaction
 
 ALERT = "model_retires"
 AHEAD = timedelta(days=60)
@@ -71,7 +72,7 @@ def _of_variants(tx: Transaction, store: Store, family: Family) -> set[str]:
     return names
 
 
-def _facts(models: ModelCatalogue, name: str) -> ModelFacts | None:
+def _facts(models: ModelCatalogue, name: str) -> ModelSettings | None:
     try:
         return models.describe(name)
     except NotFound:  # told as a fault of the family

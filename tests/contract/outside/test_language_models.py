@@ -16,11 +16,11 @@ import pytest
 
 from api.gateway.guarded_models import is_the_providers
 from optimizer.adapters.models.litellm_models import LiteLLMModel
-from optimizer.adapters.models.model_settings import ModelSettings
 from optimizer.adapters.models.openai_compatible import OpenAICompatible
 from optimizer.core.base.errors import ModelFailed
 from optimizer.core.models.budget import charge_after_failure, worth_a_retry
 from optimizer.core.models.language import ModelAnswer, ModelPrice, ModelRequest
+from optimizer.core.models.settings import ModelSettings
 from tests.stand_ins.scripted_model import RESET, Provider, chat_answer, provider, request
 from tests.waited import Waited
 

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from optimizer.adapters.models.model_settings import ModelSettings
+from optimizer.core.models.settings import ModelSettings
 from tests.contract.outside.test_language_models import behind, both
 from tests.stand_ins.scripted_model import Provider, chat_answer, request
 from tests.waited import Waited

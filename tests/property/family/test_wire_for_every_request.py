@@ -8,11 +8,11 @@ from typing import Any
 from hypothesis import given, strategies as st
 
 from optimizer.adapters.models.litellm_models import ON_THE_WIRE_ALONE, LiteLLMModel
-from optimizer.adapters.models.model_settings import ModelSettings
 from optimizer.adapters.models.openai_wire import body_of
 from optimizer.core.base.errors import InvalidInput
 from optimizer.core.family.variant import Variant, model_faults
 from optimizer.core.models.language import ModelRequest, request_for
+from optimizer.core.models.settings import ModelSettings
 from optimizer.core.models.wire import MESSAGE, PARAMS, RESPONSE_FORMAT, pass_through
 
 OURS = {"model", "messages", "api_base", "api_key", "timeout"}

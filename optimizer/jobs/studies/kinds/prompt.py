@@ -18,6 +18,7 @@ from optimizer.core.family.rendering import render
 from optimizer.core.family.variant import FewShot, Variant
 from optimizer.core.models.budget import BYTES_PER_TOKEN, HeldBack, require_a_proposal, require_bounded
 from optimizer.core.models.language import PROPOSAL_TOKENS, ModelPrice
+from optimizer.core.models.settings import ModelSettings, calls_at_once
 from optimizer.core.predictor.teaching import LEAST_ROWS, MOST_ROWS, asked_of_teacher
 from optimizer.core.search.answer_bounds import (
     JudgingCost,
@@ -58,7 +59,7 @@ from optimizer.jobs.families.vouch_for_judge import latest_calibration
 from optimizer.jobs.studies.context import StopFlag, StudyRun
 from optimizer.jobs.studies.evaluation import Evaluator
 from optimizer.jobs.studies.kinds.kind import CheckedStudyRequest, StudyPlan, studies_of
-from optimizer.ports import ModelCatalogue, ModelFacts, Store
+from optimizer.ports import ModelCatalogue, Store
 
 # One thread of a busy machine: 235 prompt tokens and 100 generated ones a second.
 EMBEDDED_PROMPT_BYTES_PER_S = 235 * 4.0
@@ -100,7 +101,7 @@ class PromptStudy:
         typical = _typical_bytes(champion, train, dev, family, definition)
         max_tokens = int(champion.model.get("max_tokens") or 0)
         measured_seconds = _measured_seconds(family, model, store)
-        at_once = _calls_at_once(facts)
+        at_once = calls_at_once(facts, automatic=1)
         sizes = Sizes(
             definition=definition,
             n_train=len(train),
@@ -386,13 +387,7 @@ def _measured_seconds(family: Family, model: str, store: Store) -> Spread | None
     return None
 
 
-def _calls_at_once(facts: ModelFacts) -> int:
-    if not facts.embedded:
-        return facts.concurrency
-    return facts.processes if isinstance(facts.processes, int) else 1
-
-
-def _seconds_per_call(facts: ModelFacts, typical_bytes: float, max_tokens: int) -> Spread:
+def _seconds_per_call(facts: ModelSettings, typical_bytes: float, max_tokens: int) -> Spread:
     if not facts.embedded:
         return REMOTE_SECONDS
     reading = typical_bytes / EMBEDDED_PROMPT_BYTES_PER_S
