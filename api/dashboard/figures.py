@@ -4,7 +4,6 @@ that ``templates/parts.html`` has for them.
 
 from __future__ import annotations
 
-from collections import defaultdict
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
@@ -15,6 +14,7 @@ from markupsafe import Markup
 from api.dashboard.visitors import PageVisit
 from optimizer.core.base.minute_sums import HOUR, floor
 from optimizer.core.base.phrasing import count
+from optimizer.core.base.values import grouped
 from optimizer.core.views.last_day import HOURS, LastDay, last_day
 
 WIDTH, HEIGHT, BAR_WIDTH = 240, 40, 8  # as ``traffic`` in parts.html and dashboard.css have them
@@ -49,12 +49,10 @@ class LastDays:
         since = max(begin, min(sums.settled for sums in before.values()))
         stats = visit.ask("stats of families", families=",".join(families), since=since)
         settled = max(begin, min(floor(stats.summed_until or begin, HOUR), floor(now, HOUR)))
-        new = defaultdict[str, list[Any]](list)
-        for row in stats.items:
-            new[row.family].append(row)
+        new = grouped((row.family, row) for row in stats.items)
         days = {}
         for family, sums in before.items():
-            rows = [*(row for row in sums.rows if begin <= row.start < since), *new[family]]
+            rows = [*(row for row in sums.rows if begin <= row.start < since), *new.get(family, ())]
             self._sums[family] = replace(sums, settled=settled, rows=rows)
             days[family] = last_day(rows, begin)
         return days

@@ -11,6 +11,7 @@ from itertools import pairwise
 from typing import Literal
 
 from optimizer.content.core.records.report import STATUS, Status, TargetStanding
+from optimizer.core.base.values import grouped
 from optimizer.core.feedback.pipeline_record import Target
 
 WIDTH, HEIGHT = 600.0, 100.0
@@ -58,10 +59,7 @@ class TimeChart:
     @property
     def moments(self) -> Sequence[tuple[float, datetime, Sequence[tuple[str, float]]]]:
         """Each time at which something was measured, from the left: its place, and what by which line."""
-        moments: dict[tuple[float, datetime], list[tuple[str, float]]] = {}
-        for line in self.lines:
-            for one in line.values:
-                moments.setdefault((one.x, one.at), []).append((line.name, one.value))
+        moments = grouped(((one.x, one.at), (line.name, one.value)) for line in self.lines for one in line.values)
         return [(*moment, moments[moment]) for moment in sorted(moments)]
 
 

@@ -264,11 +264,9 @@ def families_asked(context: Context, family: str | None) -> list[str]:
 
 def _distributions(figures: _Figures, mapped: Sequence[tuple[float, int]]) -> list[ScoreDistribution]:
     """Args: mapped: (rating, how many scores of judges were mapped to it)."""
-    groups: dict[tuple[ScoreKind, FeedbackSource], list[tuple[float, int]]] = {}
+    groups = grouped(((KIND_OF[row.source], row.source), (row.score, row.n)) for row in figures.scores)
     if mapped:
         groups["calibrated", "judge"] = list(mapped)
-    for row in figures.scores:
-        groups.setdefault((KIND_OF[row.source], row.source), []).append((row.score, row.n))
     order: Sequence[tuple[ScoreKind, FeedbackSource]] = (
         ("judged", "judge"),
         ("calibrated", "judge"),

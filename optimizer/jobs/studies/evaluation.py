@@ -9,7 +9,7 @@ from functools import partial
 from typing import Any, Protocol
 
 from optimizer.core.base.errors import BudgetExhausted, InvalidInput, ModelFailed
-from optimizer.core.base.values import REFUSED, ExampleResult
+from optimizer.core.base.values import REFUSED, ExampleResult, grouped
 from optimizer.core.dataset.examples import Example
 from optimizer.core.evaluation.judging.judgement import Judgement
 from optimizer.core.evaluation.scoring import Score, Scorer
@@ -55,13 +55,6 @@ def text_of(answer: Answered) -> str | None:
     if isinstance(answer, Execution):
         return None if answer.attempt is None else answer.attempt.text
     return answer.text if isinstance(answer, ModelAnswer) else None
-
-
-def group_questions(questions: Iterable[Question], by: Callable[[Question], str]) -> dict[str, list[Question]]:
-    groups: dict[str, list[Question]] = {}
-    for question in questions:
-        groups.setdefault(by(question), []).append(question)
-    return groups
 
 
 def model_of(question: Question) -> str:
@@ -179,8 +172,8 @@ class Evaluator:
                 self._measure_some(questions, keep, in_turns)
                 continue
             self._measure_some([question for question in questions if question.policy is None], keep)
-            policies = (question for question in questions if question.policy is not None)
-            for own in group_questions(policies, lambda question: question.variant.id).values():
+            policies = grouped((question.variant.id, question) for question in questions if question.policy is not None)
+            for own in policies.values():
                 # One variant's examples go through one tier before any goes to the next: else prompts would push each
                 # other out of a prefix cache.
                 missing: Sequence[Question] = own
@@ -218,7 +211,7 @@ class Evaluator:
         to_ask = [question for question in questions if question.policy is None and not needs_no_call(question)]
         shares = [
             Share(rows=rows(own), n_at_once=min(self.model(own[0].variant).concurrency, len(own)))
-            for own in group_questions(to_ask, model_of).values()
+            for own in grouped((model_of(question), question) for question in to_ask).values()
         ]
         policies = [question for question in questions if question.policy is not None]
         if policies:
@@ -241,7 +234,7 @@ class Evaluator:
     def _known(self, questions: Sequence[Question]) -> Mapping[str, ModelAnswer]:
         """What the journals of the models hold already, looked up at once."""
         known: dict[str, ModelAnswer] = {}
-        for own in group_questions((question for question in questions if question.key), model_of).values():
+        for own in grouped((model_of(question), question) for question in questions if question.key).values():
             known |= self.model(own[0].variant).known({question.key for question in own})
         return known
 

@@ -22,7 +22,7 @@ from pydantic import Field
 
 from optimizer.core.base.errors import Busy, Conflict, DetentError, NotFound, Refused
 from optimizer.core.base.phrasing import count
-from optimizer.core.base.values import Budget
+from optimizer.core.base.values import Budget, grouped
 from optimizer.core.feedback.personal_traces import PersonalTraces
 from optimizer.core.rollout.transitions import apply
 from optimizer.core.serving import champion
@@ -253,8 +253,7 @@ def _plan_of(run: ForgetRun, home: ForgettingHome, notes: Path) -> _ForgetPlan:
         if n := len([key for key in traced_keys if key not in keys_of.get(table, ())]):
             places.append(PlaceCount(place=f"store: {table}", n=n))
         if table == VARIANTS:
-            for family, variant in traced_keys:
-                variants.setdefault(family, []).append(variant)
+            variants = grouped((family, variant) for family, variant in traced_keys)
     first, left = list[str](), list[str]()
     for place in home.places:
         traced = place.look(traces)
