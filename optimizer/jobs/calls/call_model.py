@@ -35,7 +35,6 @@ class JournaledModel(WrappedModel):
 
     Args:
         stop: asked before every attempt; a sentence means stop.
-        concurrency: attempts in flight at once; None: what the model is good for, for all studies of the process.
         users_wait: whether a user's call is under way; no attempt begins before it says no.
     Raises:
         BudgetTooSmall: a dollar cap over a model whose calls have no bounded price.
@@ -49,14 +48,13 @@ class JournaledModel(WrappedModel):
         store: Store,
         clock: Clock,
         stop: Callable[[], str | None] = lambda: None,
-        concurrency: int | None = None,
         users_wait: Callable[[], bool] = lambda: False,
     ) -> None:
         if model.price is None:
             require_bounded(model.name, None, None, account.budget)
         self._book = CallBook(store, clock, account, price=model.price)
         budgeted = BudgetedModel(model, self._book, store, clock, account.budget)
-        self._limited = LimitedModel(budgeted, stop=stop, users_wait=users_wait, concurrency=concurrency)
+        self._limited = LimitedModel(budgeted, stop=stop, users_wait=users_wait)
         super().__init__(RetriedModel(self._limited, pause_before_retry, BACKOFF, timeout_s=None))
         # Thresholds ask for the same answers again and again; what serves would never end remembering.
         self._remembers = account.study is not None
@@ -118,38 +116,20 @@ STAND_BACK_S = 0.1  # between two looks whether users still wait
 
 
 class LimitedModel(WrappedModel):
-    """Every call of ``complete`` takes a place.
+    """Every call of ``complete`` takes a place, of as many as the model is good for, for all studies of the process.
 
     Args:
         stop: asked before each call and while it waits; a sentence means stop.
         users_wait: whether a user's call is under way; no call begins before it says no.
-        concurrency: calls in flight at once; None: what the model is good for, for all studies of the process together.
     """
 
-    def __init__(
-        self,
-        inner: LanguageModel,
-        *,
-        stop: Callable[[], str | None],
-        users_wait: Callable[[], bool],
-        concurrency: int | None = None,
-    ) -> None:
+    def __init__(self, inner: LanguageModel, *, stop: Callable[[], str | None], users_wait: Callable[[], bool]) -> None:
         super().__init__(inner)
         self._stop, self._users_wait = stop, users_wait
-        self._concurrency = None if concurrency == inner.concurrency else concurrency
-        # The places of one model, for all studies of this process together; `n` counts when they are made.
         innermost = inner
         while isinstance(innermost, WrappedModel):
             innermost = innermost.inner
-        self._slots = (
-            _OF_MODELS.setdefault(innermost, Slots(inner.concurrency))
-            if self._concurrency is None
-            else Slots(self._concurrency)
-        )
-
-    @property
-    def concurrency(self) -> int:
-        return self._concurrency or self.inner.concurrency
+        self._slots = _OF_MODELS.setdefault(innermost, Slots(inner.concurrency))
 
     async def complete(self, request: ModelRequest) -> ModelAnswer:
         """Raises StudyStopped; nothing was sent."""

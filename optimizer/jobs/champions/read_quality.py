@@ -42,7 +42,7 @@ from optimizer.jobs.context import Context
 from optimizer.jobs.dataset.sealed_events import outcome_without_texts, sealed_interactions, without_texts
 from optimizer.jobs.families.vouch_for_judge import calibration_of_judge
 from optimizer.jobs.feedback.roll_up_minutes import MINUTES
-from optimizer.jobs.request import Request
+from optimizer.jobs.request import FamilyRequest, Request
 from optimizer.ports import Store, Transaction
 
 LONGEST_RANGE = timedelta(days=31)
@@ -78,8 +78,7 @@ class MonitorRequest(AnalyticsRequest):
     ]
 
 
-class LowestRequest(Request):
-    family: str
+class LowestRequest(FamilyRequest):
     range: Range = "24h"
     limit: Annotated[int, Field(ge=1, le=100, description="Answers at most")] = 20
 

@@ -123,8 +123,7 @@ class VariantExport:
     text: str
 
 
-class ExportRequest(FamilyRequest):
-    name: str
+class ExportRequest(NamedVariantRequest):
     format: str = "messages"
 
 

@@ -30,7 +30,7 @@ from optimizer.core.policy.tiers import STUDENTS
 from optimizer.core.views.variant import VariantView, variant_view
 from optimizer.jobs.context import Context
 from optimizer.jobs.dataset.golden_scenarios import asks
-from optimizer.jobs.request import Name, Objects, Request, StrictModel
+from optimizer.jobs.request import FamilyRequest, Name, Objects, StrictModel
 from optimizer.ports import Clock, Store, Transaction
 
 MANY = 1000  # examples of a request
@@ -50,12 +50,11 @@ class FewShotBody(StrictModel):
     output: str
 
 
-class VariantRequest(Request):
+class VariantRequest(FamilyRequest):
     """Either whole messages, or another variant to start from; what is not given stays as it is there."""
 
     model_config = ConfigDict(validate_by_name=True, validate_by_alias=True)
 
-    family: str
     messages: Annotated[Objects, Field(min_length=1)] | None = None
     from_: Annotated[Name | None, Field(alias="from")] = None
     examples: Annotated[list[FewShotBody], Field(max_length=MANY)] | None = None

@@ -29,7 +29,7 @@ from optimizer.jobs.dataset.sealed_events import (
     sealed_interactions,
     without_texts,
 )
-from optimizer.jobs.request import FamilyPageRequest, ItemRequest, Moment, PageRequest
+from optimizer.jobs.request import FamilyPageRequest, ItemRequest, Moment
 from optimizer.ports import InteractionFilter, Transaction
 
 USUAL_WINDOW = timedelta(days=1)
@@ -40,8 +40,7 @@ class EventsRequest(FamilyPageRequest):
     since: Annotated[Moment | None, Field(description="Received at or after this time")] = None
 
 
-class FindInteractionsRequest(PageRequest):
-    family: Annotated[str | None, Field(max_length=200)] = None
+class FindInteractionsRequest(FamilyPageRequest):
     variant: Annotated[str | None, Field(max_length=200)] = None
     since: Annotated[Moment | None, Field(description="Received at or after this time; by default a day ago")] = None
     until: Annotated[Moment | None, Field(description="Received before this time; by default now")] = None

@@ -20,7 +20,7 @@ from optimizer.jobs.context import Context
 from optimizer.jobs.families.check_models import require_known_models
 from optimizer.jobs.feedback.judge_traffic import estimate_judging, latest_answers
 from optimizer.jobs.ids import new_id
-from optimizer.jobs.request import ItemActRequest, ItemRequest, Name, Request
+from optimizer.jobs.request import FamilyRequest, ItemActRequest, ItemRequest, Name
 from optimizer.jobs.runs.check_judge import estimate_check
 from optimizer.jobs.runs.queue_run import RunBudgetBody, budget_of_run, queue_run, read_run, stop_run
 from optimizer.jobs.studies.plan_evaluation import calls_at_most
@@ -46,24 +46,21 @@ class _RunDraft:
     why_none: str | None = None
 
 
-class JudgeScoreRequest(Request):
-    family: str
+class JudgeScoreRequest(FamilyRequest):
     n: Annotated[int, Field(ge=1, le=MOST_SCORED, description="Answers at most")] = 50
     days: Annotated[float, Field(gt=0, le=MOST_DAYS, description="Of so many days back")] = 30.0
     budget: Annotated[RunBudgetBody, Field(description="Default: the calls_at_most of a dry run")] = RunBudgetBody()
     dry_run: Annotated[bool, Field(description="Say what would be, and keep nothing")] = False
 
 
-class JudgeCheckRequest(Request):
-    family: str
+class JudgeCheckRequest(FamilyRequest):
     n: Annotated[int, Field(ge=1, description="Dev examples at most; fewer than 20 tell nothing")] = 40
     beside: Annotated[Name | None, Field(description="A model that judges the judge's own answers, too")] = None
     budget: Annotated[RunBudgetBody, Field(description="Default: the calls_at_most of a dry run")] = RunBudgetBody()
     dry_run: Annotated[bool, Field(description="Say what would be, and keep nothing")] = False
 
 
-class JudgeRunsRequest(Request):
-    family: str
+class JudgeRunsRequest(FamilyRequest):
     limit: Annotated[int, Field(ge=1, le=1000, description="How many items a page has at most")] = 100
 
 

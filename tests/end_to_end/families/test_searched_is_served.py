@@ -144,7 +144,6 @@ def test_what_a_study_asks_each_tier_of_a_cascade_is_what_the_gateway_asks_it(tm
                 Account(study=None, family="topics", purpose="search", budget=Budget(calls=300)),
                 store=store,
                 clock=clock,
-                concurrency=1,
             )
 
         asked = [row for row in place.rows if row.split == "dev"][:8]

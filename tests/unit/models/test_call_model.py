@@ -123,8 +123,8 @@ def test_equal_requests_in_flight_at_once_share_one_call(store, ask, Model):
 
 
 def test_no_more_calls_are_in_flight_than_the_limit(store, ask, Model):
-    model = Model(delay_s=0.02)
-    calls = journaled(store, model, concurrency=2)
+    model = Model(delay_s=0.02, concurrency=2)
+    calls = journaled(store, model)
     with ThreadPoolExecutor(8) as pool:
         list(pool.map(lambda i: ask(calls, request(f"text {i}")), range(12)))
     assert len(model.requests) == 12
