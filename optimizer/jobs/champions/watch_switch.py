@@ -17,6 +17,7 @@ from optimizer.core.rollout.start import LABEL_WINDOW_DAYS, champion_mean, most_
 from optimizer.core.rollout.switch_watch import PERIOD, ServedOutcome, SwitchWatch, UnitSample, alarm_text
 from optimizer.core.serving.assignment import holdback_of
 from optimizer.core.serving.rollout import Champion
+from optimizer.jobs.families.each_family import each_family
 from optimizer.jobs.ids import new_id
 from optimizer.jobs.rollouts.watch_holdback import WORSE
 from optimizer.ports import Alert, Clock, Store, Transaction, WatchedSwitch
@@ -48,18 +49,15 @@ class SwitchWatcher:
             ]
         watched = {(tenure.family, tenure.seq) for tenure in tenures}
         self._units = {key: units for key, units in self._units.items() if key in watched}
-        families_with_alarm, broken = [], []
-        for tenure in tenures:
+
+        def watch(tenure: Champion) -> str | None:
             try:
-                if self._watch(tenure, families.get(tenure.family)):
-                    families_with_alarm.append(tenure.family)
-            except Exception as error:
+                return tenure.family if self._watch(tenure, families.get(tenure.family)) else None
+            except Exception:
                 self._units.pop((tenure.family, tenure.seq), None)  # they may name what was not written
-                log.exception("switch not watched", family=tenure.family)
-                broken.append(error)
-        if broken:
-            raise broken[0]
-        return families_with_alarm
+                raise
+
+        return each_family({tenure.family: tenure for tenure in tenures}, watch)
 
     def _watch(self, tenure: Champion, family: Family | None) -> bool:
         with self._store.read() as tx:

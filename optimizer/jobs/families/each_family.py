@@ -7,24 +7,23 @@ from typing import TypeVar
 
 import structlog
 
-from optimizer.core.family.family import Family
-
+T = TypeVar("T")
 Found = TypeVar("Found")
 log = structlog.get_logger(__name__)
 
 
-def each_family(families: Mapping[str, Family], look: Callable[[Family], Found | None]) -> list[Found]:
-    """What ``look`` returned besides None.
+def each_family(families: Mapping[str, T], look: Callable[[T], Found | None]) -> list[Found]:
+    """What ``look`` returned besides None of what each family's name stands for.
 
     Raises what kept a family from being looked at, once the others have been.
     """
     results: list[Found] = []
     broken: list[Exception] = []
-    for family in families.values():
+    for name, family in families.items():
         try:
             result = look(family)
         except Exception as error:
-            log.exception("family not looked at", family=family.name)
+            log.exception("family not looked at", family=name)
             broken.append(error)
             continue
         if result is not None:

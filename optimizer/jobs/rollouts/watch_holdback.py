@@ -18,6 +18,7 @@ from optimizer.core.rollout.next_action import ACTOR, guardrail_alarm
 from optimizer.core.serving.assignment import held_back_until
 from optimizer.core.serving.rollout import Champion, Rollout, is_frozen, iso
 from optimizer.core.statistics.stopping_rule import e_value_text, harm_evidence
+from optimizer.jobs.families.each_family import each_family
 from optimizer.jobs.ids import new_id
 from optimizer.jobs.rollouts.change_champion import ChampionRollbackRequest, Grounds, return_to_earlier
 from optimizer.jobs.rollouts.watch_rollout import ENDED, MAX_STEPS, UNTIL_NEXT, look_after_promotion, write_blocks
@@ -37,32 +38,30 @@ def watch_holdbacks(store: Store, clock: Clock, at: datetime) -> dict[str, Found
     with store.read() as tx:
         freezes = store.freezes.all(tx)
         champions = store.champions.all_current(tx)
-        champions_in_holdback = [
-            (c, rollout_of_holdback(tx, store, clock, c)) for c in champions if not is_frozen(freezes, c.family)
-        ]
+        in_holdback = {
+            champion.family: (champion, rollout)
+            for champion in champions
+            if not is_frozen(freezes, champion.family)
+            and (rollout := rollout_of_holdback(tx, store, clock, champion)) is not None
+        }
         # Alerts about a champion whose tenure is over.
         alerts = store.alerts.all(tx, open_only=True, kind=WORSE)
         now = {champion.family: champion.variant for champion in champions}
         over = [alert for alert in alerts if now.get(alert.family or "") != alert.subject]
     for alert in over:
         store.write(lambda tx, alert=alert: store.alerts.close(tx, WORSE, alert.family, alert.subject, at))  # type: ignore[misc]
-    results: dict[str, Found] = {}
-    broken: list[Exception] = []
-    for champion, rollout in champions_in_holdback:
-        if rollout is not None:
-            try:
-                results[champion.family] = _watch(store, clock, champion, rollout, at)
-            except (StaleVersion, Conflict):  # a person acted meanwhile; the next tick looks again
-                results[champion.family] = "overtaken"
-            except Refused as cannot:  # the clock went back
-                log.warning("holdback not watched", family=champion.family, why=cannot.detail)
-                results[champion.family] = "failed"
-            except Exception as error:
-                log.exception("holdback not watched", family=champion.family)
-                broken.append(error)
-    if broken:
-        raise broken[0]
-    return results
+
+    def watch(promoted: tuple[Champion, Rollout]) -> tuple[str, Found]:
+        family = promoted[0].family
+        try:
+            return family, _watch(store, clock, *promoted, at)
+        except (StaleVersion, Conflict):  # a person acted meanwhile; the next tick looks again
+            return family, "overtaken"
+        except Refused as cannot:  # the clock went back
+            log.warning("holdback not watched", family=family, why=cannot.detail)
+            return family, "failed"
+
+    return dict(each_family(in_holdback, watch))
 
 
 def rollout_of_holdback(tx: Transaction, store: Store, clock: Clock, champion: Champion) -> Rollout | None:
