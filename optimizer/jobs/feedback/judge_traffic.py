@@ -114,10 +114,8 @@ class UnscoredAnswers:
 def latest_answers(family: Family, n: int, *, days: float, store: Store, clock: Clock) -> UnscoredAnswers:
     """``n`` answers of the last days that this judge has not scored, drawn at random.
 
-    Raises InvalidInput for a number out of range, or where the family has no judge or keeps no texts.
+    Raises InvalidInput for days out of range, or where the family has no judge or keeps no texts.
     """
-    if n < 1:
-        raise InvalidInput(f"{count(n, 'answer')} cannot be judged; ask for at least one.")
     span = span_of(days, "judged")
     identity = judge_identity(family)
     if family.privacy.store == "metadata":

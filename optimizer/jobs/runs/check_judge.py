@@ -12,6 +12,7 @@ from optimizer.core.base.values import Spread
 from optimizer.core.dataset.examples import Example
 from optimizer.core.evaluation.judging.bias import Bias, Pair, bias_of, own_wins, pad, pair_messages, place_bias
 from optimizer.core.evaluation.judging.calibration import judge_identity, judge_of
+from optimizer.core.evaluation.judging.run import JudgeRunEstimate
 from optimizer.core.evaluation.scoring import Scorer
 from optimizer.core.family.family import Family
 from optimizer.core.family.variant import Variant
@@ -34,7 +35,7 @@ from optimizer.jobs.calls.run_calls import RunCalls
 from optimizer.jobs.calls.student_shelf import students_among
 from optimizer.jobs.families.check_models import require_known_models
 from optimizer.jobs.studies.evaluation import Evaluator
-from optimizer.jobs.studies.plan_evaluation import drawn_examples
+from optimizer.jobs.studies.plan_evaluation import calls_at_most, drawn_examples
 from optimizer.ports import ModelCatalogue, Store
 
 DEFAULT_N = 40
@@ -163,14 +164,11 @@ def check_judge(
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CheckEstimate:
-    """``n``: examples; ``n_questions`` to judges at most; ``models``: all asked; ``usd`` None: no known price."""
+    """``n_questions`` to judges at most; ``models``: all asked, of the variants too."""
 
-    n: int
+    run: JudgeRunEstimate
     n_questions: int
-    members: Sequence[str]
     models: Sequence[str]
-    calls: Spread
-    usd: Spread | None
 
 
 def estimate_check(
@@ -201,14 +199,17 @@ def estimate_check(
     else:
         usd = None
     names = dict.fromkeys([*plan.beside, *(name for one in plan.variants for name in models_of(one, {}))])
-    return CheckEstimate(
-        n=len(plan.examples),
-        n_questions=plan.n_judgements,
+    calls += judged
+    run = JudgeRunEstimate(
+        family=family.name,
+        kind="check",
         members=plan.members,
-        models=tuple(names),
-        calls=calls + judged,
+        n=len(plan.examples),
+        calls=calls,
         usd=usd,
+        calls_at_most=calls_at_most(calls),
     )
+    return CheckEstimate(run=run, n_questions=plan.n_judgements, models=tuple(names))
 
 
 def _plan(family: Family, n: int, beside: str | None, store: Store, models: ModelCatalogue) -> _Plan:

@@ -62,33 +62,9 @@ class CompareRequest(FamilyRequest):
     dry_run: Annotated[bool, Field(description="Say what would be, and keep nothing")] = False
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class ComparisonPlan:
-    """What a comparison asks, and its caps."""
-
-    variants: Sequence[Variant]
-    examples: Sequence[Example]
-    models: Sequence[str]
-    is_priced: bool
-    calls: Spread
-    usd: Spread | None
-    budget: Budget
-
-    def estimate(self) -> ComparisonEstimate:
-        return ComparisonEstimate(
-            variants=[one.id for one in self.variants],
-            split=SPLIT,
-            n=len(self.examples),
-            models=self.models,
-            calls=self.calls,
-            usd=self.usd,
-            budget=self.budget,
-        )
-
-
 def plan_comparison(
     context: Context, family: Family, variants: Sequence[Variant], examples: Sequence[Example], cap: RunBudgetBody
-) -> ComparisonPlan:
+) -> ComparisonEstimate:
     """Writes, asks and spends nothing; raises as ``start_comparison`` does."""
     models = context.models()
     require_known_models(family, models)
@@ -113,17 +89,11 @@ def plan_comparison(
         variants, examples, family, models.price, students=students_among(models, variants)
     )
     budget = budget_of_run(context, family, cap, calls, usd)
-    unpriced = [name for name in names if models.price(name) is None]
-    for name in unpriced:
-        require_bounded(name, None, None, budget)
-    return ComparisonPlan(
-        variants=variants,
-        examples=examples,
-        models=names,
-        is_priced=not unpriced,
-        calls=calls,
-        usd=usd,
-        budget=budget,
+    for name in names:
+        if models.price(name) is None:
+            require_bounded(name, None, None, budget)
+    return ComparisonEstimate(
+        variants=ids, split=SPLIT, n=len(examples), models=names, calls=calls, usd=usd, budget=budget
     )
 
 
@@ -147,15 +117,16 @@ def start_comparison(context: Context, request: CompareRequest) -> ComparisonRun
         examples = named_examples(family, request.example_ids, store)
     else:
         examples = drawn_examples(family, SPLIT, request.n, store)
-    plan = plan_comparison(context, family, [one.variant for one in records], examples, request.budget)
+    estimate = plan_comparison(context, family, [one.variant for one in records], examples, request.budget)
     if request.dry_run:
-        return plan.estimate()
-    ids = [one.id for one in plan.variants]
+        return estimate
+    models, ids = context.models(), estimate.variants
+    is_priced = all(models.price(name) is not None for name in estimate.models)
     run = ComparisonRun(
         id=new_id("cp"),
         family=family.name,
-        request={"variants": ids, "example_ids": [one.id for one in examples], "is_priced": plan.is_priced},
-        budget=plan.budget,
+        request={"variants": ids, "example_ids": [one.id for one in examples], "is_priced": is_priced},
+        budget=estimate.budget,
         status="queued",
         n=len(ids) * len(examples),
         created_by=context.actor,

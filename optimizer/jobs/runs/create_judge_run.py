@@ -3,15 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import Annotated
 
 from pydantic import Field
 
 from optimizer.core.base.answers import Page
-from optimizer.core.base.values import Spread
 from optimizer.core.evaluation.judging.calibration import judge_identity, judge_of
-from optimizer.core.evaluation.judging.run import JudgeRequest, JudgeRun, JudgeRunEstimate, RunKind
+from optimizer.core.evaluation.judging.run import JudgeRequest, JudgeRun, JudgeRunEstimate
 from optimizer.core.family.family import Family
 from optimizer.core.feedback.rating_draws import MOST_DAYS
 from optimizer.core.models.budget import require_bounded
@@ -24,26 +22,8 @@ from optimizer.jobs.request import FamilyRequest, ItemActRequest, ItemRequest, N
 from optimizer.jobs.runs.check_judge import estimate_check
 from optimizer.jobs.runs.queue_run import RunBudgetBody, budget_of_run, queue_run, read_run, stop_run
 from optimizer.jobs.studies.plan_evaluation import calls_at_most
-from optimizer.ports import ModelCatalogue
 
 MOST_SCORED = 10_000
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class _RunDraft:
-    """``n_asked``: answers or examples of the estimate; ``models``: that are asked, the members among them. The rest is
-    as in JudgeRun and JudgeRunEstimate.
-    """
-
-    kind: RunKind
-    request: JudgeRequest
-    n: int
-    n_asked: int
-    members: Sequence[str]
-    models: Sequence[str]
-    calls: Spread
-    usd: Spread | None
-    why_none: str | None = None
 
 
 class JudgeScoreRequest(FamilyRequest):
@@ -92,18 +72,18 @@ def score_answers(context: Context, request: JudgeScoreRequest) -> JudgeRunView 
     require_known_models(family, models)
     left = latest_answers(family, request.n, days=request.days, store=context.store, clock=context.clock)
     calls, usd = estimate_judging(family, left.ids, store=context.store, models=models)
-    drafted = _RunDraft(
+    members = judge_of(family).members
+    estimate = JudgeRunEstimate(
+        family=family.name,
         kind="score",
-        request={"interactions": left.ids},
+        members=members,
         n=len(left.ids),
-        n_asked=len(left.ids),
-        members=judge_of(family).members,
-        models=judge_of(family).members,
         calls=calls,
         usd=usd,
+        calls_at_most=calls_at_most(calls),
         why_none=left.why_none,
     )
-    return _queue(context, family, drafted, request.budget, models, dry_run=request.dry_run)
+    return _queue(context, family, estimate, {"interactions": left.ids}, request, n=len(left.ids), models=members)
 
 
 def check_biases(context: Context, request: JudgeCheckRequest) -> JudgeRunView | JudgeRunEstimate:
@@ -112,57 +92,41 @@ def check_biases(context: Context, request: JudgeCheckRequest) -> JudgeRunView |
     Raises as ``check_judge`` does, and as ``score_answers``.
     """
     family, models = context.family(request.family), context.models()
-    estimate = estimate_check(family, n=request.n, beside=request.beside, store=context.store, models=models)
-    drafted = _RunDraft(
-        kind="check",
-        request={"n": request.n, "beside": request.beside},
-        n=estimate.n_questions,
-        n_asked=estimate.n,
-        members=estimate.members,
-        models=estimate.models,
-        calls=estimate.calls,
-        usd=estimate.usd,
-    )
-    return _queue(context, family, drafted, request.budget, models, dry_run=request.dry_run)
+    check = estimate_check(family, n=request.n, beside=request.beside, store=context.store, models=models)
+    query: JudgeRequest = {"n": request.n, "beside": request.beside}
+    return _queue(context, family, check.run, query, request, n=check.n_questions, models=check.models)
 
 
 def _queue(
     context: Context,
     family: Family,
-    drafted: _RunDraft,
-    cap: RunBudgetBody,
-    models: ModelCatalogue,
+    estimate: JudgeRunEstimate,
+    query: JudgeRequest,
+    request: JudgeScoreRequest | JudgeCheckRequest,
     *,
-    dry_run: bool,
+    n: int,
+    models: Sequence[str],
 ) -> JudgeRunView | JudgeRunEstimate:
-    judge = judge_of(family)
-    budget = budget_of_run(context, family, cap, drafted.calls, drafted.usd)
-    for name in drafted.models:
-        require_bounded(name, models.price(name), judge.max_tokens, budget)
-    if dry_run:
-        return JudgeRunEstimate(
-            family=family.name,
-            kind=drafted.kind,
-            members=drafted.members,
-            n=drafted.n_asked,
-            calls=drafted.calls,
-            usd=drafted.usd,
-            calls_at_most=calls_at_most(drafted.calls),
-            why_none=drafted.why_none,
-        )
+    """``n``: answers, or questions to the judge at most. ``models``: that are asked, the members among them."""
+    budget = budget_of_run(context, family, request.budget, estimate.calls, estimate.usd)
+    catalogue, judge = context.models(), judge_of(family)
+    for name in models:
+        require_bounded(name, catalogue.price(name), judge.max_tokens, budget)
+    if request.dry_run:
+        return estimate
     run = JudgeRun(
         id=new_id("jr"),
         family=family.name,
-        kind=drafted.kind,
+        kind=estimate.kind,
         judge=judge_identity(family),
-        request={**drafted.request, "is_priced": drafted.usd is not None, "why_none": drafted.why_none},
+        request={**query, "is_priced": estimate.usd is not None, "why_none": estimate.why_none},
         budget=budget,
         status="queued",
-        n=drafted.n,
+        n=n,
         created_by=context.actor,
         created_at=context.clock.now(),
     )
-    detail = {"n": drafted.n_asked, "judge": run.judge}
+    detail = {"n": estimate.n, "judge": run.judge}
     return context.store.write(
         lambda tx: judge_run_view(queue_run(context, tx, family, run, action=f"judge.{run.kind}", detail=detail)),
         rows=2,

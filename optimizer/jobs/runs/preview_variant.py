@@ -220,7 +220,7 @@ def _comparison(
     champion = find_variant(context, family.name, "champion").variant
     if champion.id == variant.id:
         raise Conflict("It is the champion: change something to try it beside.")
-    return plan_comparison(context, family, [champion, variant], chosen, cap).estimate()
+    return plan_comparison(context, family, [champion, variant], chosen, cap)
 
 
 def _price(context: Context, family: Family, variant: Variant | None, chosen: Sequence[Example]) -> PromptPrice:

@@ -192,7 +192,7 @@ def test_too_few_rows_tell_nothing(tmp_path):
 def test_the_dry_run_says_what_it_takes_and_the_check_stays_within(honest):
     world, made = honest
     asked = dict(world.calls_by_purpose())
-    told = estimate_check(world.family, store=world.store, models=world)
+    told = estimate_check(world.family, store=world.store, models=world).run
     assert (told.n, told.members) == (24, ("judge",))
     assert asked["judge"] <= 24 * 4
     assert made.n_calls <= told.calls.high
