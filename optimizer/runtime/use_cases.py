@@ -362,7 +362,7 @@ USE_CASES = (
         "interaction", "/v1/interactions/{id:path}", "feedback.read_events:read_interaction", "Events", narrows=True
     ),
     UseCase("status", "/v1/status", "upkeep.read_status:read_status", "Operations", narrows=True, brake=True),
-    UseCase("runs", "/v1/runs", "runs.read_runs:read_runs", "Operations", narrows=True),
+    UseCase("runs", "/v1/runs", "runs.queue_run:read_runs", "Operations", narrows=True),
     UseCase(
         "settings",
         "/v1/settings",

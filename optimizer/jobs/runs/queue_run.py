@@ -1,4 +1,4 @@
-"""Queues what a worker does outside a study, held to the month, and stops it."""
+"""Queues what a worker does outside a study, held to the month, reads how far each is, and stops it."""
 
 from __future__ import annotations
 
@@ -8,17 +8,18 @@ from typing import Annotated, Any, TypeVar
 
 from pydantic import Field
 
+from optimizer.core.base.answers import Page, page_read
 from optimizer.core.base.errors import NotFound
 from optimizer.core.base.values import Budget, Spread
 from optimizer.core.evaluation.judging.run import JudgeRun
-from optimizer.core.evaluation.run import ComparisonRun, QueuedRun
+from optimizer.core.evaluation.run import ComparisonRun, QueuedRun, RunSummary
 from optimizer.core.family.family import Family
 from optimizer.core.models.budget import checked_budget
 from optimizer.core.scheduling.monthly_budget import under
 from optimizer.core.views.evaluation import EvaluationRun
 from optimizer.core.views.forgetting import ForgetRun
 from optimizer.jobs.context import Context
-from optimizer.jobs.request import StrictModel
+from optimizer.jobs.request import FamilyPageRequest, StrictModel
 from optimizer.jobs.studies.plan_evaluation import calls_at_most
 from optimizer.jobs.studies.read_spending import left_this_month
 from optimizer.ports import Transaction
@@ -107,3 +108,23 @@ def _run(context: Context, tx: Transaction, id: str, kind: type[R]) -> R:
     if not isinstance(run, kind) or not context.sees(run.family):
         raise NotFound(_UNKNOWN[kind].format(id=id), run=id)
     return run
+
+
+class RunsRequest(FamilyPageRequest):
+    ended: Annotated[bool | None, Field(description="Only those that have ended, or have not")] = None
+    kind: Annotated[str | None, Field(description="Only those: compare, evaluate, score, check or forget")] = None
+
+
+def read_runs(context: Context, request: RunsRequest) -> Page[RunSummary]:
+    """Judge runs, comparisons and evaluations, the newest first, each with how many of its questions were asked."""
+    families = context.access.families
+    if request.family is not None:
+        context.require_family(request.family)
+        families = (request.family,)
+    runs = context.store.runs
+    with context.store.read() as tx:
+        return page_read(
+            lambda start, n: runs.latest(tx, families, n, start=start, ended=request.ended, kind=request.kind),
+            request.cursor,
+            request.limit,
+        )
