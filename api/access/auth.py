@@ -29,11 +29,11 @@ class Caller:
     access: Access
     quota: str  # its name in limits
     agent: str | None = None  # what a caller without a key calls itself; None: it has one
-    is_counted: bool = field(init=False)  # whether its requests are counted, by the minute or for people to see
 
-    def __post_init__(self) -> None:
-        has_limit = self.access.limits.requests_per_minute is not None
-        object.__setattr__(self, "is_counted", has_limit or self.agent is not None)
+    @property
+    def is_counted(self) -> bool:
+        """Whether its requests are counted, by the minute or for people to see."""
+        return self.access.limits.requests_per_minute is not None or self.agent is not None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -17,8 +17,7 @@ from structlog.contextvars import bind_contextvars
 from api.http import problems
 from api.http.body_limits import length_of
 from api.http.in_flight import InFlight, Passage
-from api.http.logged_path import logged_path
-from api.http.request_ids import REQUEST_ID, new_request_id
+from api.http.request_names import REQUEST_ID, logged_path, new_request_id
 from optimizer.core.base.errors import TooLarge
 from optimizer.host.tracing import TRACING
 

@@ -18,8 +18,7 @@ from starlette.exceptions import HTTPException
 from starlette.requests import ClientDisconnect
 from starlette.responses import Response
 
-from api.http.logged_path import logged_path
-from api.http.request_ids import new_request_id
+from api.http.request_names import logged_path, new_request_id
 from optimizer.core.base import errors
 from optimizer.jobs.request import from_validation
 

@@ -20,7 +20,7 @@ from api.access.limits import MinuteWindows
 from api.http.bodies import MAX_INTEGER, read_json, storable_value
 from api.http.in_flight import InFlight, Passage
 from api.http.problems import MalformedBody
-from api.http.request_ids import new_request_id
+from api.http.request_names import new_request_id
 from optimizer.core.base.answers import check_preconditions, etag_of, is_listed, page_of
 from optimizer.core.base.errors import Busy, InvalidInput, NotAuthenticated, PreconditionFailed, TooMany
 from optimizer.host.config import ServerLimits

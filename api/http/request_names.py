@@ -1,0 +1,32 @@
+"""How answers and logs name a request: by its id, and by its path without a unit."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from random import getrandbits
+from time import time_ns
+from typing import Any
+
+REQUEST_ID = re.compile(rb"[A-Za-z0-9._:@/+=~-]{1,128}")  # of the sender's own word
+_DIGITS = "0123456789abcdefghjkmnpqrstvwxyz"  # as ULIDs are written, in lower case
+_PAIRS = [first + second for first in _DIGITS for second in _DIGITS]
+KNOWN_SEGMENTS = 2  # of a path without a route; the rest may be anything, and is not logged
+
+
+def new_request_id() -> str:
+    """A ULID, which sorts by time: 48 bits of milliseconds and 80 random ones, which need not be secret."""
+    bits = time_ns() // 1_000_000 << 80 | getrandbits(80)
+    return "".join([_PAIRS[bits >> shift & 1023] for shift in range(120, -1, -10)])
+
+
+def logged_path(scope: Mapping[str, Any]) -> str:
+    """The path with ``{unit}`` in the place of a unit, which is stored as its HMAC only, and a log is a store too; of a
+    request that met no route its first two segments.
+    """
+    path, params = str(scope["path"]), scope.get("path_params")
+    if params is None:
+        start, rest = path.split("/")[: KNOWN_SEGMENTS + 1], path.split("/")[KNOWN_SEGMENTS + 1 :]
+        return "/".join([*start, "…"] if rest else start)
+    unit = params.get("unit")
+    return path if not unit else path.removesuffix(str(unit)) + "{unit}"
