@@ -7,7 +7,7 @@ The functions that check key, limits and body, and that answer errors, are those
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
@@ -18,8 +18,8 @@ from starlette.responses import Response
 from starlette.routing import compile_path
 from starlette.types import ASGIApp, Receive, Scope, Send
 
-from api.http.bodies import OnWhole, StrictRequest
-from api.http.body_limits import BodyLimit, limit_of
+from api.http.bodies import StrictRequest
+from api.http.body_limits import limit_of
 from api.http.edge import Edge
 from api.http.in_flight import InFlight
 from api.http.problems import install, on_bug, on_detent_error, on_gone
@@ -72,13 +72,6 @@ class HotRoute:
     counts: bool = True
     elsewhere: Callable[[StrictRequest, Services], Awaitable[Response | None]] | None = None
     refusal: Callable[[StrictRequest, Exception], Awaitable[Response]] = on_detent_error
-    narrows: bool = field(init=False)
-    on_whole: OnWhole = field(init=False)
-
-    def __post_init__(self) -> None:
-        narrows = "{family}" not in self.path
-        object.__setattr__(self, "narrows", narrows)
-        object.__setattr__(self, "on_whole", partial(admit_again, role=self.role, narrows=narrows))
 
 
 class HotRoutes:
@@ -89,7 +82,6 @@ class HotRoutes:
         ways = [(method, route) for route in routes for method in route.methods]
         self._by_path = {(method, route.path): route for method, route in ways if "{" not in route.path}
         self._by_pattern = [(method, compile_path(route.path)[0], route) for method, route in ways if "{" in route.path]
-        self._limits: dict[str, BodyLimit] = {}
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         route = self._route_of(scope) if scope["type"] == "http" else None
@@ -97,12 +89,11 @@ class HotRoutes:
             await self._app(scope, receive, send)
             return
         shared: Services = scope["app"].state["services"]
-        limit = self._limits.get(route.path)
-        if limit is None:
-            limit = self._limits[route.path] = limit_of(route.path, shared.settings.limits)
-        request = StrictRequest(scope, receive, limit, route.on_whole)
+        narrows = "{family}" not in route.path
+        on_whole = partial(admit_again, role=route.role, narrows=narrows)
+        request = StrictRequest(scope, receive, limit_of(route.path, shared.settings.limits), on_whole)
         try:
-            caller = admit(request, shared, route.role, narrows=route.narrows)
+            caller = admit(request, shared, route.role, narrows=narrows)
             answer = await route.elsewhere(request, shared) if route.elsewhere is not None else None
             if answer is None:
                 if route.counts and caller.is_counted:
@@ -142,14 +133,6 @@ class Application(FastAPI):
         super().__init__(telemetry=NO_TELEMETRY, docs_url=None, redoc_url=None, **described)
         self._hot, self.state.in_flight = hot, in_flight
         install(self)
-
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Leaves out FastAPI's check for telemetry, which is off."""
-        if scope["type"] != "http" or self.middleware_stack is None:
-            await super().__call__(scope, receive, send)
-        else:
-            scope["app"] = self
-            await self.middleware_stack(scope, receive, send)
 
     def build_middleware_stack(self) -> ASGIApp:
         added, self.user_middleware = self.user_middleware, []
