@@ -55,7 +55,7 @@ async def record_interaction(shared: Services, spool: Spool, event: Mapping[str,
 
 
 async def _read(intake: Intake, event: Mapping[str, Any]) -> tuple[IntakeRequest, Sequence[ReadEvent]]:
-    request = intake.request()
+    request = IntakeRequest(intake)
     reads = await request.aread([event]) if "assignment" in event else [request.read_of_no_family(event)]
     for rejected in request.rejected:
         log.error("interaction rejected", interaction=event["id"], type=rejected["type"], detail=rejected["detail"])

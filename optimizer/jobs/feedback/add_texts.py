@@ -8,7 +8,7 @@ from datetime import timedelta
 from typing import Any
 
 from optimizer.core.feedback.events import Interaction
-from optimizer.jobs.feedback.ingest_feedback import Intake
+from optimizer.jobs.feedback.ingest_feedback import Intake, IntakeRequest
 from optimizer.ports import Transaction
 
 WITHIN = timedelta(hours=1)  # after its receipt; later, texts that were deleted for their age could come back
@@ -30,7 +30,7 @@ def add_texts(intake: Intake, texts: Mapping[str, Mapping[str, Any]]) -> TextsRe
     Args:
         texts: interaction -> its ``input`` and ``output``.
     """
-    now, request = intake.clock.now(), intake.request()
+    now, request = intake.clock.now(), IntakeRequest(intake)
     with intake.store.read() as tx:
         stored = intake.store.events.interactions(tx, texts)
     added: list[tuple[Interaction, Mapping[str, Any]]] = []

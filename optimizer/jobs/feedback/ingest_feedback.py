@@ -29,9 +29,7 @@ from optimizer.jobs.feedback.place_events import (
     arm_of_interaction,
     unknown_interaction,
 )
-from optimizer.ports import Transaction
 
-AT_ONCE_CHARS = 2_000  # an event this short is read in less time than waiting for its turn takes
 LONG_AT_ONCE = 2  # readings in threads: each takes its share of the interpreter from what serves
 MAX_DETAIL_CHARS = 2000  # of what is said of one event
 RECORD_WAIT_S, RECORD_LOOK_S = 10.0, 0.25  # as long as a write tries
@@ -92,10 +90,6 @@ class Intake(Delivery):
     waiting: Callable[[], set[str]] = set
     turns: Turns = field(default_factory=Turns)
 
-    def request(self) -> IntakeRequest:
-        """One request, for callers that read in one place and store in another."""
-        return IntakeRequest(self)
-
     def take(self, events: Sequence[Any]) -> EventsTaken:
         """Stores what is sound and returns after the commit; what is rejected is a ``Rejection``.
 
@@ -103,7 +97,7 @@ class Intake(Delivery):
             KeyReused: the idempotency key came with another body before.
             Busy: the store takes no more now; nothing was kept.
         """
-        request = self.request()
+        request = IntakeRequest(self)
         return self.store.write(request.job(request.read(events)), rows=len(events))
 
     async def atake(self, events: Sequence[Any], n_bytes: int | None = None) -> EventsTaken:
@@ -112,7 +106,7 @@ class Intake(Delivery):
         ``n_bytes``: of their JSON text, where that is known.
         """
         await self._await_records(events)
-        request = self.request()
+        request = IntakeRequest(self)
         return await self.store.awrite(request.job(await request.aread(events, n_bytes)), rows=len(events))
 
     async def _await_records(self, events: Sequence[Any]) -> None:
@@ -181,15 +175,13 @@ class IntakeRequest:
     # --- before the transaction ---------------------------------------------------------------------------------------
 
     async def aread(self, events: Sequence[Any], n_bytes: int | None = None) -> list[ReadEvent]:
-        if len(events) == 1 and self.reads_quickly(events, AT_ONCE_CHARS, n_bytes):
-            return self.read(events)
-        if self.reads_quickly(events, self._in.turns.chars, n_bytes):
+        if self.reads_quickly(events, n_bytes):
             async with self._in.turns.short():
                 return self.read(events)
         async with self._in.turns.long:
             return await asyncio.to_thread(self.read, events)
 
-    def reads_quickly(self, events: Sequence[Any], chars: int, n_bytes: int | None = None) -> bool:
+    def reads_quickly(self, events: Sequence[Any], n_bytes: int | None = None) -> bool:
         """Whether reading takes some milliseconds at most.
 
         That is so for few events and characters, none of which needs the store or a user's own expression to mask it.
@@ -205,7 +197,8 @@ class IntakeRequest:
             return False
         if self._in.turns.has_patterns(self._in.families):
             return False
-        return (n_bytes is not None and n_bytes <= chars) or is_within(events, chars)
+        most = self._in.turns.chars
+        return (n_bytes is not None and n_bytes <= most) or is_within(events, most)
 
     def read(self, events: Sequence[Any]) -> list[ReadEvent]:
         reads = []
@@ -364,10 +357,6 @@ class IntakeRequest:
                 f"{slow.detail} What is wrong with the event may quote such a text, so it is not said here."
             )
         return rejection
-
-    def keep(self, tx: Transaction, reads: Sequence[ReadEvent]) -> EventsTaken:
-        """Inside the writing transaction. Raises KeyReused."""
-        return self.job(reads)(tx)
 
     def job(self, reads: Sequence[ReadEvent]) -> EventWriteJob:
         return EventWriteJob(self._in, reads, self._rejected, self.rejection)

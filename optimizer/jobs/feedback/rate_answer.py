@@ -6,7 +6,7 @@ from optimizer.core.base.errors import DetentError, InvalidInput, NotAuthorised,
 from optimizer.core.feedback.rating_draws import rating_of
 from optimizer.core.feedback.review_kinds import RATE_ANSWER
 from optimizer.jobs.dataset.release_example import record_answer
-from optimizer.jobs.feedback.ingest_feedback import Intake
+from optimizer.jobs.feedback.ingest_feedback import Intake, IntakeRequest
 from optimizer.jobs.feedback.keep_events import RejectedEvent
 from optimizer.ports import Clock, Review, Store, Transaction
 
@@ -34,7 +34,7 @@ def rate_answer(review: str, answer: str, *, actor: str, store: Store, clock: Cl
     with store.read() as tx:
         review_asked = _rating_review(store, tx, review)
     rating_text = UNRATED if rating is None else f"{rating:g}"
-    request = intake.request()
+    request = IntakeRequest(intake)
     reads = (
         []
         if rating is None
@@ -58,7 +58,7 @@ def rate_answer(review: str, answer: str, *, actor: str, store: Store, clock: Cl
         before = _rating_review(store, tx, review)
         answered = record_answer(tx, store, before, rating_text, actor=actor, at=clock.now())
         if before.status == "open":
-            result = request.keep(tx, reads)
+            result = request.job(reads)(tx)
             if result["rejected"]:
                 raise _refusal(result["rejected"][0])
         return answered

@@ -18,7 +18,7 @@ from optimizer.core.graph.verified import GRAPH, Verdict, VerifiedGraph, applica
 from optimizer.core.views.graph import GraphSummary, GraphView, RepairView, graph_summary, graph_view
 from optimizer.jobs.context import Context
 from optimizer.jobs.dataset.sealed_events import sealed_interactions
-from optimizer.jobs.feedback.ingest_feedback import intake_of
+from optimizer.jobs.feedback.ingest_feedback import IntakeRequest, intake_of
 from optimizer.jobs.ids import new_id
 from optimizer.jobs.record_change import checked_reason
 from optimizer.jobs.request import FamilyPageRequest, FamilyRequest, ItemActRequest, ItemRequest, Name
@@ -156,7 +156,7 @@ def _decide(context: Context, request: ItemActRequest, verdict: Verdict) -> Deci
     context.require_family(graph.family)
     why = checked_reason(request.reason)
     graph.repair(id)
-    intake = intake_of(context).request()
+    intake = IntakeRequest(intake_of(context))
     # One outcome per repair: whether a person wanted it
     good = verdict == "approved"
     event = {
@@ -182,7 +182,7 @@ def _decide(context: Context, request: ItemActRequest, verdict: Verdict) -> Deci
         if after is before:
             return _report(before, after, id, verdict, why, rejected=None)
         store.graphs.decide(tx, before, after)
-        result = intake.keep(tx, reads)
+        result = intake.job(reads)(tx)
         detail = {"repair": id, "reason": why, "graph": before.id}
         store.audit.add(
             tx, at=at, actor=actor, action=f"graph.{verdict}", family=before.family, subject=id, detail=detail

@@ -16,7 +16,7 @@ from optimizer.core.family.masking import Masker, MaskTooSlow
 from optimizer.core.feedback.events import Arm, LaterParts
 from optimizer.core.feedback.reported import FIELDS, Report, protect_parts
 from optimizer.core.policy.attempts import Attempt, part_of, total_cost_usd
-from optimizer.jobs.feedback.ingest_feedback import Intake
+from optimizer.jobs.feedback.ingest_feedback import Intake, IntakeRequest
 from optimizer.jobs.feedback.keep_events import RejectedEvent
 from optimizer.jobs.feedback.place_events import ReadEvent
 from optimizer.ports import Clock, Store, Transaction
@@ -62,9 +62,8 @@ def keep_records(
                 later_parts = LaterParts(**{**row, "received_at": datetime.fromisoformat(row["received_at"])})
                 add_later_parts_once(tx, store, later_parts)
         else:
-            request = intake_of(actor).request()
-            answer = request.keep(tx, [_read(index, one) for index, one in enumerate(some)])
-            rejected += answer["rejected"]
+            write = IntakeRequest(intake_of(actor)).job([_read(index, one) for index, one in enumerate(some)])
+            rejected += write(tx)["rejected"]
     return rejected
 
 

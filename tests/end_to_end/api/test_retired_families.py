@@ -15,7 +15,7 @@ from sqlalchemy import text
 
 from optimizer.core.dataset.examples import make_example, split_of
 from optimizer.core.feedback.review_kinds import RELEASE_EXAMPLE
-from optimizer.jobs.feedback.ingest_feedback import Intake
+from optimizer.jobs.feedback.ingest_feedback import Intake, IntakeRequest
 from optimizer.jobs.feedback.roll_up_minutes import roll_up_minutes
 from optimizer.jobs.feedback.spooled_records import interaction_record, keep_records
 from optimizer.jobs.rollouts.verify_rollout import verify_rollout
@@ -292,7 +292,9 @@ def test_what_waited_in_the_spool_of_the_gateway_is_of_no_later_family(
     world: World, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def record() -> dict[str, Any]:
-        (read,) = intake("app").request().read([{"id": "in_1", "assignment": token_of(world), "output": "billing"}])
+        (read,) = IntakeRequest(intake("app")).read(
+            [{"id": "in_1", "assignment": token_of(world), "output": "billing"}]
+        )
         return dict(json.loads(json.dumps(interaction_record(read, "app"))))
 
     def intake(actor: str) -> Intake:

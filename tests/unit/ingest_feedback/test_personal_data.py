@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from optimizer.jobs.feedback.ingest_feedback import IntakeRequest
 from tests.rows.ingestion import BY_UNIT, Installation, token
 from tests.stores import FAMILY, new_database
 
@@ -45,20 +46,20 @@ class TestPersonalData:
         here.send({"id": "in", "assignment": token(), "output": "x"})
         secret = {"interaction": "beside", "label": "berta@example.org"}
         beside = {"id": "beside", "assignment": token(), "output": "y"}
-        request = here.intake().request()
+        request = IntakeRequest(here.intake())
         reads = request.read([{"interaction": "in", "label": "anna@example.org"}, secret, beside])
         assert [read.report.get("label") for read in reads] == ["[email]", "[email]", None]
-        assert here.store.write(lambda tx: request.keep(tx, reads))["accepted"] == 3
+        assert here.store.write(request.job(reads))["accepted"] == 3
 
     def test_an_outcome_masked_for_another_family_than_its_interaction_has_by_then_is_not_kept(
         self, tmp_path: Path
     ) -> None:
         here = Installation(new_database(tmp_path), mask=["email"])
         here.send({"id": "in", "family": "triage", "unit": "u1", "output": "x"})
-        request = here.intake().request()
+        request = IntakeRequest(here.intake())
         reads = request.read([{"interaction": "in", "label": "anna@example.org"}])
         others = [read._replace(read_for=FAMILY) for read in reads]
-        answer = here.store.write(lambda tx: request.keep(tx, others))
+        answer = here.store.write(request.job(others))
         assert [one["type"] for one in answer["rejected"]] == ["unknown_interaction"]
         assert here.feedback() == []
 

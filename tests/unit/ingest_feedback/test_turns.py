@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 
 from optimizer.core.base.errors import KeyReused
-from optimizer.jobs.feedback.ingest_feedback import AT_ONCE_CHARS, LONG_AT_ONCE, Turns
+from optimizer.jobs.feedback.ingest_feedback import LONG_AT_ONCE, IntakeRequest, Turns
 from optimizer.jobs.feedback.keep_events import keep_all
 from tests.clock import until
 from tests.rows.ingestion import BY_UNIT, Installation, hmac_unit, temporary_installation, token
@@ -75,12 +75,12 @@ def test_an_expression_that_a_family_takes_or_gives_up_is_seen_by_the_next_event
     masked = here.intake()
     plain = replace(masked, families={})
     events = [{"id": "a", **BY_UNIT}]
-    at_once = [one.request().reads_quickly(events, AT_ONCE_CHARS) for one in (plain, masked, masked, plain)]
+    at_once = [IntakeRequest(one).reads_quickly(events) for one in (plain, masked, masked, plain)]
     here.store.close()
     assert at_once == [True, False, False, True]
 
 
-LONG = "x" * (AT_ONCE_CHARS + 1)
+LONG = "x" * 2_001
 
 
 def test_between_two_readings_on_the_event_loop_others_have_their_turn(tmp_path: Path) -> None:
@@ -145,7 +145,7 @@ class TestRequestsThatShareACommit:
         jobs = []
         for events in self.REQUESTS:
             sent = [{**one, "assignment": token() if one["assignment"] == "T" else one["assignment"]} for one in events]
-            request = here.intake().request()
+            request = IntakeRequest(here.intake())
             jobs.append(request.job(request.read(sent)))
         assert all(job.together is keep_all for job in jobs)
         if together:
@@ -170,7 +170,7 @@ class TestRequestsThatShareACommit:
 
     def test_an_outcome_of_an_interaction_is_kept_after_what_came_before_it(self, tmp_path: Path) -> None:
         here = Installation(new_database(tmp_path))
-        request = here.intake().request()
+        request = IntakeRequest(here.intake())
         job = request.job(request.read([{"interaction": "in", "assignment": token(), "success": True}]))
         assert job.together is None
 
@@ -179,7 +179,7 @@ class TestRequestsThatShareACommit:
         here.intake(("me", "k", "one body")).take([{"id": "a", "assignment": token(), "score": 1}])
         jobs = []
         for id, keyed in (("b", None), ("c", ("me", "k", "another body")), ("d", None)):
-            request = here.intake(keyed).request()
+            request = IntakeRequest(here.intake(keyed))
             jobs.append(request.job(request.read([{"id": id, "assignment": token(), "score": 1}])))
 
         async def sent() -> list[Any]:
@@ -195,7 +195,7 @@ class TestRequestsThatShareACommit:
         here.intake(("me", "k", "one body")).take([{"id": "a", "assignment": token(), "score": 1}])
         jobs = []
         for id, keyed in (("b", None), ("c", ("me", "k", "another body"))):
-            request = here.intake(keyed).request()
+            request = IntakeRequest(here.intake(keyed))
             jobs.append(request.job(request.read([{"id": id, "assignment": token(), "score": 1}])))
         kept, refused = here.store.write(lambda tx: keep_all(tx, jobs))
         assert kept["accepted"] == 1
