@@ -18,7 +18,7 @@ from starlette.types import Message
 
 from api.dashboard.rendering import HEADERS
 from api.http.bodies import StrictRequest
-from api.http.forwarding import ForwardedAnswer, Neighbour, PassedResponse
+from api.http.forwarding import ForwardedAnswer, Neighbour
 from optimizer.core.base.errors import Busy, NotAuthorised
 from optimizer.core.serving.access import Access
 
@@ -105,31 +105,31 @@ async def passed_on(request: StrictRequest, mlflow: MlflowProcess, frozen: Seque
     if answer is None:
         return Response(status_code=499)
     if not path:
-        return await _page(answer, frozen)
+        return await _page(request, answer, frozen)
     policy = FILE_POLICY if is_file else "default-src 'none'; frame-ancestors 'none'"
     cached = b"private, max-age=3600" if path.startswith("static-files/") else b"no-store"
-    answer.headers = [
+    answer.raw_headers = [
         # Not every browser says what it wants a file for, and none runs a text.
         (name, TEXT if is_file and name == b"content-type" and b"script" in value.lower() else value)
-        for name, value in answer.headers
+        for name, value in answer.raw_headers
         if name in _FROM_ANSWER
     ]
-    answer.headers += [(b"content-security-policy", policy.encode()), (b"cache-control", cached)]
-    return PassedResponse(answer)
+    answer.raw_headers += [(b"content-security-policy", policy.encode()), (b"cache-control", cached)]
+    return answer
 
 
 def _refused(why: str) -> Response:
     return JSONResponse({"error_code": "PERMISSION_DENIED", "message": why}, 403, headers=HEADERS)
 
 
-async def _page(answer: ForwardedAnswer, frozen: Sequence[str]) -> Response:
+async def _page(request: StrictRequest, answer: ForwardedAnswer, frozen: Sequence[str]) -> Response:
     """MLflow's one page with the way back and what is frozen; its policy names the scripts in it: no other runs."""
     pieces: list[bytes] = []
 
     async def keep(message: Message) -> None:
         pieces.append(message.get("body", b""))
 
-    await answer.send(keep)
+    await answer(request.scope, request.receive, keep)
     text = b"".join(pieces).decode("utf-8", "replace")
     inline = [sha256(script.encode()).digest() for script in re.findall(r"<script>(.*?)</script>", text, re.DOTALL)]
     hashes = "".join(f" 'sha256-{b64encode(digest).decode()}'" for digest in inline)
@@ -137,4 +137,6 @@ async def _page(answer: ForwardedAnswer, frozen: Sequence[str]) -> Response:
     if (n_more := len(frozen) - MOST_NAMED) > 0:
         sentences.append(f"{n_more} more are frozen. ")
     page = text.replace("<body>", f"<body>{BACK.format(''.join(sentences))}", 1)
-    return HTMLResponse(page, answer.status, {**HEADERS, "Content-Security-Policy": PAGE_POLICY.format(hashes=hashes)})
+    return HTMLResponse(
+        page, answer.status_code, {**HEADERS, "Content-Security-Policy": PAGE_POLICY.format(hashes=hashes)}
+    )

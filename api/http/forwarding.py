@@ -8,7 +8,6 @@ from __future__ import annotations
 import asyncio
 import json
 from collections.abc import Callable
-from dataclasses import dataclass
 from os import stat
 from pathlib import Path
 
@@ -42,22 +41,26 @@ NOT_FROM_ANSWER = (
 ) - {b"referrer-policy"}  # what this process adds itself; pages have one of their own
 
 
-@dataclass(slots=True)
-class ForwardedAnswer:
-    """An answer of which the head is here."""
+class ForwardedAnswer(Response):
+    """An answer of which the head is here, without the headers that this process adds itself."""
 
-    connections: NeighbourConnections
-    connection: NeighbourConnection
-    leaving: asyncio.Future[None]
-    status: int
-    headers: list[tuple[bytes, bytes]]  # without those that this process adds itself
+    def __init__(
+        self,
+        connections: NeighbourConnections,
+        connection: NeighbourConnection,
+        leaving: asyncio.Future[None],
+        status: int,
+        headers: list[tuple[bytes, bytes]],
+    ) -> None:
+        self.status_code, self.raw_headers, self.background = status, headers, None
+        self._connections, self._connection, self._leaving = connections, connection, leaving
 
-    async def send(self, send: Send) -> None:
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Raises AnswerLost where the other process breaks off in the middle of its answer."""
-        connection = self.connection
+        connection = self._connection
         try:
             body = connection.take_pieces()
-            await send({"type": "http.response.start", "status": self.status, "headers": self.headers})
+            await send({"type": "http.response.start", "status": self.status_code, "headers": self.raw_headers})
             while True:
                 ended = connection.is_whole
                 if body or ended:
@@ -68,22 +71,8 @@ class ForwardedAnswer:
         except (ClientDisconnected, OSError):
             pass  # the client went
         finally:
-            self.end()
-
-    def end(self) -> None:
-        self.leaving.cancel()
-        self.connections.give_back(self.connection)
-
-
-class PassedResponse(Response):
-    """``ForwardedAnswer`` for what expects a response of Starlette."""
-
-    def __init__(self, answer: ForwardedAnswer) -> None:
-        self.status_code, self.raw_headers, self.background = answer.status, answer.headers, None
-        self._answer = answer
-
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        await self._answer.send(send)
+            self._leaving.cancel()
+            self._connections.give_back(connection)
 
 
 class NotSent(Exception):
@@ -122,7 +111,7 @@ class Neighbour:
         """Its answer as it comes. Raises as ``passed``."""
         body = await request.body()
         answer = await self.passed(request.scope, request.receive, body, request.state.request_id.encode())
-        return Response(status_code=499) if answer is None else PassedResponse(answer)
+        return Response(status_code=499) if answer is None else answer
 
     async def passed(self, scope: Scope, receive: Receive, body: bytes, request_id: bytes) -> ForwardedAnswer | None:
         """Its answer from the head on; None where the client left before.

@@ -42,24 +42,19 @@ class NeighbourConnection(asyncio.Protocol):
         self._waiting: asyncio.Future[None] | None = None
         self._number = 0
         self.idle_since = 0.0
-        # of the request under way
+        # of the request under way; is_whole: whether the whole answer is here
         self._is_asked = False
         self._heard_at = 0.0
         self._timer: asyncio.TimerHandle | None = None
         self._headers: list[tuple[bytes, bytes]] = []
         self._pieces: list[bytes] = []
         self._n_unread = 0
-        self._has_head = self._is_whole = self._is_bounded = self._stays = self._is_paused = False
+        self._has_head = self.is_whole = self._is_bounded = self._stays = self._is_paused = False
         self._fault: Exception | None = None
 
     @property
     def is_open(self) -> bool:
         return self._transport is not None and not self._transport.is_closing()
-
-    @property
-    def is_whole(self) -> bool:
-        """Whether the whole answer is here."""
-        return self._is_whole
 
     def ask(self, head: bytes, body: bytes = b"") -> int:
         """Sends a whole request; the number is for ``leave``. A long body is not copied: it is held once already."""
@@ -67,7 +62,7 @@ class NeighbourConnection(asyncio.Protocol):
         self._headers.clear()
         self._pieces.clear()
         self._n_unread = 0
-        self._has_head = self._is_whole = self._is_bounded = self._stays = self._is_paused = False
+        self._has_head = self.is_whole = self._is_bounded = self._stays = self._is_paused = False
         self._fault = None
         self._is_asked = True
         self._number += 1
@@ -88,7 +83,7 @@ class NeighbourConnection(asyncio.Protocol):
 
     async def piece(self) -> bytes:
         """What has come of the body since the last time, b"" at its end. Raises as ``head``."""
-        while not self._pieces and not self._is_whole:
+        while not self._pieces and not self.is_whole:
             await self._news()
         return self.take_pieces()
 
@@ -112,7 +107,7 @@ class NeighbourConnection(asyncio.Protocol):
         self._is_asked = False
         if self._timer is not None:
             self._timer.cancel()
-        if self._is_whole and self._fault is None and self._stays and self.is_open:
+        if self.is_whole and self._fault is None and self._stays and self.is_open:
             self.idle_since = self._loop.time()
             return True
         self.abort()
@@ -126,7 +121,7 @@ class NeighbourConnection(asyncio.Protocol):
         self._transport = cast(asyncio.Transport, transport)  # uvloop's is no subclass
 
     def data_received(self, data: bytes) -> None:
-        if not self._is_asked or self._is_whole:
+        if not self._is_asked or self.is_whole:
             self.abort()  # no answer of ours
             return
         self._heard_at = self._loop.time()
@@ -141,8 +136,8 @@ class NeighbourConnection(asyncio.Protocol):
 
     def connection_lost(self, exc: Exception | None) -> None:
         if self._has_head and not self._is_bounded:
-            self._is_whole = True  # the end of such an answer is that of its connection
-        elif not self._is_whole:
+            self.is_whole = True  # the end of such an answer is that of its connection
+        elif not self.is_whole:
             self._fault = self._fault or AnswerLost("it broke the connection off")
         self._stays = False
         self._wake()
@@ -160,7 +155,7 @@ class NeighbourConnection(asyncio.Protocol):
         self._n_unread += len(piece)
 
     def on_message_complete(self) -> None:
-        self._is_whole, self._stays = True, self._parser.should_keep_alive()
+        self.is_whole, self._stays = True, self._parser.should_keep_alive()
 
     async def _news(self) -> None:
         """Waits until something has come; raises what ended it."""
@@ -177,7 +172,7 @@ class NeighbourConnection(asyncio.Protocol):
             self._waiting.set_result(None)
 
     def _fail(self, fault: Exception) -> None:
-        if self._is_asked and not self._is_whole:
+        if self._is_asked and not self.is_whole:
             self._fault = self._fault or fault
             self.abort()
             self._wake()
