@@ -20,7 +20,7 @@ from api.access.limits import MinuteWindows
 from api.gateway import chat
 from api.gateway.event_stream import STOPPED
 from api.gateway.hourly_money import models_bound
-from api.gateway.model_side import ModelSide, of
+from api.gateway.model_side import CalibrationCache, ModelSide, of
 from api.gateway.recording import drain
 from api.hot.application import Application
 from api.http.in_flight import InFlight
@@ -67,7 +67,7 @@ def create_gateway(settings: Settings) -> FastAPI:
                 user_windows=MinuteWindows(most, "chat requests of one user") if most is not None else None,
                 lengths=AnswerLengths() if settings.limits.reserve_measured_lengths else None,
                 judge_of=lambda dotted, family: own_metric(dotted, family, settings.home),
-                calibration_of=lambda family: latest_calibration(family, shared.store),
+                calibrations=CalibrationCache(lambda family: latest_calibration(family, shared.store)),
                 shelf=shelf,
             )
             shared.serving.on_forgotten += [side.cache.clear, shelf.clear]
@@ -86,7 +86,7 @@ def create_gateway(settings: Settings) -> FastAPI:
                 # recorded.
                 for reader in list(side.settling.values()):
                     reader.leave(STOPPED)
-                side.calls.close()
+                side.calls.is_closed = True
                 if waiting := {*side.settling, *side.recording}:
                     await asyncio.wait(waiting, timeout=RECORDS_WAIT_S)
                 if side.recording:

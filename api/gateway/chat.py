@@ -284,11 +284,11 @@ async def _while_waited_for(settled: asyncio.Task[ChatResult], request: Request,
 
 async def _first_piece(settled: asyncio.Task[ChatResult], request: Request, reader: Reader) -> None:
     """Waits until there is something to send, so that a call that fails before is answered with a problem's status."""
-    settled.add_done_callback(lambda _: reader.wake())
+    settled.add_done_callback(lambda _: reader.woken.set())
     while not reader.begun and not settled.done():
         try:
             async with asyncio.timeout(GONE_CHECK_S):
-                await reader.woken()
+                await reader.woken.wait()
         except TimeoutError:
             if await request.is_disconnected():
                 reader.leave()

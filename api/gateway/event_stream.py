@@ -41,7 +41,7 @@ class EventStream(Response):
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         leaving = asyncio.ensure_future(wait_for_disconnect(receive))
         for event in (leaving, self._settled):
-            event.add_done_callback(lambda _: self._reader.wake())
+            event.add_done_callback(lambda _: self._reader.woken.set())
         try:
             await send({"type": "http.response.start", "status": self.status_code, "headers": self.raw_headers})
             await self._send_all(send, leaving)

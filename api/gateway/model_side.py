@@ -44,12 +44,12 @@ class ModelCalls:
 
     def __init__(self, most: int = MOST) -> None:
         self._most = most
-        self._is_closed = False
+        self.is_closed = False  # True: no call begins any more
         self.n_held = 0
 
     def start(self, call: Callable[[], Coroutine[Any, Any, T]]) -> asyncio.Task[T]:
         """The coming result of ``call``; raises Busy where too many wait already, and when the process ends."""
-        if self.n_held >= self._most or self._is_closed:
+        if self.n_held >= self._most or self.is_closed:
             raise Busy(
                 f"{self.n_held} model calls are in work or waiting, and more would only wait longer. Try again in a few"
                 " seconds.",
@@ -59,10 +59,6 @@ class ModelCalls:
         self.n_held += 1
         task.add_done_callback(self._let_go)
         return task
-
-    def close(self) -> None:
-        """Lets no call begin any more."""
-        self._is_closed = True
 
     def _let_go(self, _: asyncio.Task[Any]) -> None:
         self.n_held -= 1
@@ -142,9 +138,8 @@ class ModelSide:
     # Opens a function of a family's file by its dotted path; None: there are none.
     judge_of: Callable[[str, Family], Judge] | None = None
 
-    # The latest calibration of a family's judge, read from the store; None: no judge decides here.
-    calibration_of: Callable[[Family], Calibration | None] | None = None
-    calibrations: CalibrationCache = field(init=False)
+    # Of families' judges; without any no judge decides here.
+    calibrations: CalibrationCache = field(default_factory=lambda: CalibrationCache(lambda family: None))
     shelf: StudentShelf | None = None  # the students that answer as tiers; None: there are none
 
     users: Callable[[], AbstractContextManager[None]] = nullcontext  # entered around each call for a user
@@ -154,7 +149,6 @@ class ModelSide:
     lengths: AnswerLengths | None = None  # by which limits of money reserve; None: by the longest possible answer
 
     def __post_init__(self) -> None:
-        self.calibrations = CalibrationCache(self.calibration_of or (lambda family: None))
         self.models = GuardedModels(
             self.catalogue,
             self.metrics,

@@ -39,7 +39,7 @@ class Reader:
         self._unread_bytes = 0
         self._room = asyncio.Event()
         self._working: list[asyncio.Task[Any]] = []  # what ends with it
-        self._woken = asyncio.Event()
+        self.woken = asyncio.Event()  # something has come, or its waiter shall look
 
     @property
     def begun(self) -> bool:
@@ -60,7 +60,7 @@ class Reader:
         self._unread_bytes += FRAME_BYTES + sum(
             len(value) if isinstance(value, str) else len(repr(value)) for value in delta.values()
         )
-        self._woken.set()
+        self.woken.set()
         if self._unread_bytes > MOST_UNREAD_BYTES:
             self._room.clear()
             try:
@@ -98,19 +98,12 @@ class Reader:
                 if task is not asyncio.current_task():  # the task that says so ends by ``check``
                     task.cancel()
         self._room.set()
-        self.wake()
-
-    def wake(self) -> None:
-        self._woken.set()
-
-    async def woken(self) -> None:
-        """Something has come, or a caller used ``wake``."""
-        await self._woken.wait()
+        self.woken.set()
 
     async def pieces(self) -> list[ModelDelta]:
         """What has come since the last time; waits for something, and returns nothing where it was only woken."""
-        await self._woken.wait()
-        self._woken.clear()
+        await self.woken.wait()
+        self.woken.clear()
         pieces, self._pieces = self._pieces, []
         self._unread_bytes = 0
         self._room.set()
