@@ -36,7 +36,7 @@ from optimizer.core.serving.assignment import OVERRIDE_SALT, UNITS_KEPT, Assignm
 from optimizer.core.serving.family_names import definition
 from optimizer.host.config import Settings
 from optimizer.host.user_homes import local_actor
-from optimizer.jobs.calls.example_shelf import ExampleShelf
+from optimizer.jobs.calls.shelves import ExampleShelf
 from optimizer.jobs.context import Context, ServingHealth
 from optimizer.jobs.feedback.ingest_feedback import Intake, Turns
 from optimizer.jobs.feedback.place_events import Idempotency

@@ -32,7 +32,7 @@ from optimizer.core.base.errors import Busy
 from optimizer.core.feedback.events import NO_FAMILY
 from optimizer.core.scheduling.monthly_budget import month_of
 from optimizer.host.config import Settings
-from optimizer.jobs.calls.student_shelf import StudentShelf
+from optimizer.jobs.calls.shelves import StudentShelf
 from optimizer.jobs.families.vouch_for_judge import latest_calibration
 from optimizer.runtime import wiring
 

@@ -25,7 +25,7 @@ from optimizer.core.policy.steps import most_calls
 from optimizer.core.search.answer_bounds import DEFAULT_MAX_TOKENS, judging_cost
 from optimizer.host.config import Settings
 from optimizer.jobs.calls.ask_model import chain_of
-from optimizer.jobs.calls.student_shelf import is_student
+from optimizer.jobs.calls.shelves import is_student
 from optimizer.ports import ModelCatalogue, Store
 
 SOON_S = 2  # by then some call under way may have been answered

@@ -28,7 +28,7 @@ from optimizer.core.evaluation.scoring import Judge
 from optimizer.core.family.family import Family
 from optimizer.core.family.variant import Variant
 from optimizer.core.policy.policy import Policy, parse_policy
-from optimizer.jobs.calls.student_shelf import StudentShelf
+from optimizer.jobs.calls.shelves import StudentShelf
 
 if TYPE_CHECKING:
     from optimizer.adapters.files.spool import Spool

@@ -16,7 +16,7 @@ from optimizer.core.policy.nearest import nearest_of
 from optimizer.core.policy.tiers import TIERS
 from optimizer.core.serving.rollout import Champion
 from optimizer.core.views.variant import ListedVariant, Use, VariantDiff, VariantView, changes_between, variant_view
-from optimizer.jobs.calls.student_shelf import students_among
+from optimizer.jobs.calls.shelves import students_among
 from optimizer.jobs.context import Context
 from optimizer.jobs.families.export_variant import export_variant
 from optimizer.jobs.families.file_versions import file_version_record

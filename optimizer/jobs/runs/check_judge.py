@@ -30,9 +30,8 @@ from optimizer.jobs.calls.ask_judge import JUDGE, ask_member, ask_pair, judged_a
 from optimizer.jobs.calls.ask_together import Share, ask_together
 from optimizer.jobs.calls.blocking import wait_for
 from optimizer.jobs.calls.call_model import JournaledModel
-from optimizer.jobs.calls.example_shelf import Shelves
 from optimizer.jobs.calls.run_calls import RunCalls
-from optimizer.jobs.calls.student_shelf import students_among
+from optimizer.jobs.calls.shelves import Shelves, students_among
 from optimizer.jobs.families.check_models import require_known_models
 from optimizer.jobs.studies.evaluation import Evaluator
 from optimizer.jobs.studies.plan_evaluation import calls_at_most, drawn_examples

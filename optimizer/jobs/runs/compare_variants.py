@@ -22,8 +22,8 @@ from optimizer.jobs.calls.ask_judge import JUDGE
 from optimizer.jobs.calls.call_book import SHARED_FOR, at_todays_price
 from optimizer.jobs.calls.call_model import JournaledModel
 from optimizer.jobs.calls.evaluation_calls import JudgeAccess
-from optimizer.jobs.calls.example_shelf import Shelves
 from optimizer.jobs.calls.run_calls import RunCalls
+from optimizer.jobs.calls.shelves import Shelves
 from optimizer.jobs.dataset.build_dataset import cut_as_served
 from optimizer.jobs.families.vouch_for_judge import latest_calibration
 from optimizer.jobs.studies.evaluate_variant import EVALUATION

@@ -18,7 +18,7 @@ from optimizer.core.models.budget import require_bounded
 from optimizer.core.search.answer_bounds import models_asked
 from optimizer.core.search.cost_estimate import estimate_evaluation
 from optimizer.core.views.variant_grid import MOST_VARIANTS, VariantGrid
-from optimizer.jobs.calls.student_shelf import students_among
+from optimizer.jobs.calls.shelves import students_among
 from optimizer.jobs.champions.read_variants import find_variant
 from optimizer.jobs.context import Context
 from optimizer.jobs.families.check_models import require_known_models

@@ -21,7 +21,7 @@ from optimizer.core.family.variant import DRAFT, Variant
 from optimizer.core.models.budget import BYTES_PER_TOKEN, prompt_bytes
 from optimizer.core.search.cost_estimate import estimate_evaluation
 from optimizer.core.views.edited_prompt import EditedPrompt, edited_prompt
-from optimizer.jobs.calls.student_shelf import students_among
+from optimizer.jobs.calls.shelves import students_among
 from optimizer.jobs.champions.read_variants import find_variant
 from optimizer.jobs.context import Context
 from optimizer.jobs.families.create_variant import (

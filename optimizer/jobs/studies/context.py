@@ -39,7 +39,7 @@ from optimizer.core.search.study import KEEP, LEAKS, Definition, Study
 from optimizer.jobs.calls.blocking import wait_for
 from optimizer.jobs.calls.call_book import Account
 from optimizer.jobs.calls.call_model import JournaledModel
-from optimizer.jobs.calls.student_shelf import is_student, students_among
+from optimizer.jobs.calls.shelves import is_student, students_among
 from optimizer.jobs.context import JobContext
 from optimizer.jobs.dataset.golden_scenarios import asked_by, asks, golden_examples, with_kept_golden
 from optimizer.jobs.dataset.weigh_examples import weights_by_chance

@@ -45,7 +45,7 @@ from optimizer.core.search.study import (
     unreleased_in_words,
 )
 from optimizer.core.serving.rollout import is_frozen, require_unfrozen
-from optimizer.jobs.calls.student_shelf import is_student, students_among
+from optimizer.jobs.calls.shelves import is_student, students_among
 from optimizer.jobs.context import Context
 from optimizer.jobs.dataset.build_dataset import load_examples, train_examples
 from optimizer.jobs.families.check_models import require_known_models

@@ -41,7 +41,7 @@ from optimizer.core.views.evaluation import EvaluationReport, ScenarioScores, Ti
 from optimizer.jobs.calls.ask_judge import JUDGE
 from optimizer.jobs.calls.call_model import JournaledModel
 from optimizer.jobs.calls.evaluation_calls import JudgeAccess
-from optimizer.jobs.calls.example_shelf import Shelves
+from optimizer.jobs.calls.shelves import Shelves
 from optimizer.jobs.context import JobContext
 from optimizer.jobs.dataset.build_dataset import cut_as_served, train_examples
 from optimizer.jobs.families.vouch_for_judge import latest_calibration

@@ -23,8 +23,8 @@ from optimizer.jobs.calls.blocking import wait_for
 from optimizer.jobs.calls.evaluation_calls import CallCounts, Completes, EvaluationCalls, JudgeAccess
 from optimizer.jobs.calls.evaluation_judge import EvaluationJudge
 from optimizer.jobs.calls.evaluation_policies import EvaluationPolicies, TierNotDue
-from optimizer.jobs.calls.example_shelf import Shelves
 from optimizer.jobs.calls.execute_policy import Execution, PolicyRequest
+from optimizer.jobs.calls.shelves import Shelves
 
 ROWS_IN_TURN = 32  # that every tier answers before others are asked; no more calls are under way at once
 TierQuestion = tuple[int, Example, PolicyRequest]  # the example's place, itself, and what is asked about it

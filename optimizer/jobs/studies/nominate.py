@@ -38,7 +38,7 @@ from optimizer.core.search.answer_bounds import (
 from optimizer.core.search.strategy import check_aim
 from optimizer.core.search.study import CONFIRM, UNFINISHED, Definition, Study
 from optimizer.core.serving.rollout import Freeze, is_frozen, require_unfrozen
-from optimizer.jobs.calls.student_shelf import students_among
+from optimizer.jobs.calls.shelves import students_among
 from optimizer.jobs.context import Context
 from optimizer.jobs.dataset.build_dataset import build_dataset, load_examples
 from optimizer.jobs.dataset.golden_scenarios import with_kept_golden

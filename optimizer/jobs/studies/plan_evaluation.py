@@ -18,7 +18,7 @@ from optimizer.core.family.rendering import is_refused
 from optimizer.core.family.variant import Variant
 from optimizer.core.search import cost_estimate
 from optimizer.core.search.answer_bounds import models_asked
-from optimizer.jobs.calls.student_shelf import students_among
+from optimizer.jobs.calls.shelves import students_among
 from optimizer.jobs.dataset.build_dataset import cut_as_served, truncated_of
 from optimizer.jobs.dataset.golden_scenarios import (
     golden_examples,

@@ -41,7 +41,7 @@ from optimizer.core.search.run_off import RUN_OFF, read_frozen
 from optimizer.core.search.strategy import StrategyMaker, proposers_of, searched_tiers, writes
 from optimizer.core.search.study import ENDED, JUDGED_BY, Definition, Study
 from optimizer.jobs.calls.call_model import JournaledModel
-from optimizer.jobs.calls.student_shelf import is_student
+from optimizer.jobs.calls.shelves import is_student
 from optimizer.jobs.context import JobContext
 from optimizer.jobs.dataset.build_dataset import build_dataset, dev_examples, load_examples, teaching_examples
 from optimizer.jobs.dataset.golden_scenarios import with_kept_golden

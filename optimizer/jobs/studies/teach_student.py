@@ -31,7 +31,7 @@ from optimizer.core.predictor.teaching import (
 )
 from optimizer.core.search.strategy import proposers_of, searched_tiers
 from optimizer.core.statistics.interval import wilson_interval
-from optimizer.jobs.calls.student_shelf import is_student
+from optimizer.jobs.calls.shelves import is_student
 from optimizer.jobs.dataset.build_dataset import teaching_examples
 from optimizer.jobs.dataset.weigh_examples import weights_by_chance
 from optimizer.jobs.families.check_models import teaching_fault

@@ -20,7 +20,7 @@ from optimizer.core.family.variant import Variant
 from optimizer.core.feedback.events import FeedbackEvent, Interaction, LaterParts
 from optimizer.core.policy.policy import parse_policy
 from optimizer.core.policy.steps import draw_of
-from optimizer.jobs.calls.student_shelf import StudentShelf
+from optimizer.jobs.calls.shelves import StudentShelf
 from optimizer.jobs.champions import watch_students as job
 from optimizer.jobs.champions.resume_student import StudentActRequest, bypass_student, read_students, resume_student
 from optimizer.jobs.champions.watch_students import BYPASSED, SETTLED, SHIFTED, put_bypass, watch_students

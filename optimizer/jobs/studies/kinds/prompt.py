@@ -51,8 +51,7 @@ from optimizer.core.search.strategy_calls import Sizes
 from optimizer.core.search.study import KEEP, LIST_ALONE, Definition, Study
 from optimizer.jobs.calls.ask_judge import JUDGE
 from optimizer.jobs.calls.evaluation_calls import JudgeAccess
-from optimizer.jobs.calls.example_shelf import Shelves
-from optimizer.jobs.calls.student_shelf import is_student, students_among
+from optimizer.jobs.calls.shelves import Shelves, is_student, students_among
 from optimizer.jobs.dataset.build_dataset import build_dataset, dev_examples, load_examples, teaching_examples
 from optimizer.jobs.families.check_models import teaching_fault
 from optimizer.jobs.families.vouch_for_judge import latest_calibration

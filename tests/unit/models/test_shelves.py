@@ -8,7 +8,7 @@ from threading import Barrier
 from time import sleep
 from typing import Any
 
-from optimizer.jobs.calls.shelf import Shelf
+from optimizer.jobs.calls.shelves import Shelf
 
 
 class OpenStore:
