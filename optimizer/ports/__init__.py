@@ -39,8 +39,16 @@ from optimizer.ports.events import (
     Traffic,
     TruncatedInput,
 )
-from optimizer.ports.examples import Bypass, Examples, ExampleStanding, Review, Reviews, SealedHoldout, WatchedStudent
-from optimizer.ports.graphs import Graphs
+from optimizer.ports.examples import (
+    Bypass,
+    Examples,
+    ExampleStanding,
+    Graphs,
+    Review,
+    Reviews,
+    SealedHoldout,
+    WatchedStudent,
+)
 from optimizer.ports.judging import Calibrations, Runs
 from optimizer.ports.models import (
     DeltaSink,
@@ -61,17 +69,21 @@ from optimizer.ports.performance import (
     WatchedSwitch,
     WatchedTenure,
 )
-from optimizer.ports.rollouts import (
+from optimizer.ports.serving import (
     Blocks,
+    Champions,
     EvidenceRow,
+    FamilyNames,
     Fetches,
+    Freezes,
     Observations,
+    Overrides,
     Rollouts,
+    ServingVersion,
     UnitCount,
     UnitCounts,
     UnitOutcomes,
 )
-from optimizer.ports.serving import Champions, FamilyNames, Freezes, Overrides, ServingVersion
 from optimizer.ports.sources import FamilySource, SourceRow
 from optimizer.ports.store import Store
 from optimizer.ports.studies import Journal, JournalEntry, Schedules, Studies, TierAnswers

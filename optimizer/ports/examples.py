@@ -1,4 +1,4 @@
-"""Examples with their holdout under seal, and the questions to people about them."""
+"""Examples with their holdout under seal, and what people are asked: reviews, and repairs of verified graphs."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ from optimizer.core.base.answers import Json, Text
 from optimizer.core.dataset.examples import Example, Split
 from optimizer.core.feedback.rating_draws import ReviewPayload
 from optimizer.core.feedback.review_kinds import LABEL_INTERACTION, RATE_ANSWER, RELEASE
+from optimizer.core.graph.verified import VerifiedGraph
 from optimizer.ports.transaction import Added, Transaction
 
 if TYPE_CHECKING:
@@ -235,3 +236,18 @@ class ExampleIndexes(Protocol):
     def ids(self, tx: Transaction, family: str) -> set[str]: ...
     def drop_unnamed(self, tx: Transaction, family: str, but: str) -> int:
         """Deletes those that no variant names, except this one; returns how many."""
+
+
+class Graphs(Protocol):
+    def add(self, tx: Transaction, graph: VerifiedGraph) -> None:
+        """Raises Conflict where the interaction has one already."""
+
+    def get(self, tx: Transaction, id: str) -> VerifiedGraph | None: ...
+    def of_interaction(self, tx: Transaction, family: str, interaction: str) -> VerifiedGraph | None: ...
+    def page(
+        self, tx: Transaction, *, family: str | None, pending: bool | None, cursor: str | None, limit: int
+    ) -> tuple[list[VerifiedGraph], str | None]:
+        """Oldest first. ``pending``: those of which a repair is, or is not; None: all."""
+
+    def decide(self, tx: Transaction, before: VerifiedGraph, after: VerifiedGraph) -> None:
+        """Keeps one more decision; raises StaleVersion where another was kept since ``before`` was read."""

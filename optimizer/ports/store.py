@@ -11,8 +11,7 @@ from optimizer.ports.alerts import Alerts, Audit
 from optimizer.ports.api_keys import ApiKeys, KeyUsage
 from optimizer.ports.deletion import PersonalData, RetainedRows
 from optimizer.ports.events import Events, Exposures, Traffic
-from optimizer.ports.examples import ExampleIndexes, Examples, Reviews, Students
-from optimizer.ports.graphs import Graphs
+from optimizer.ports.examples import ExampleIndexes, Examples, Graphs, Reviews, Students
 from optimizer.ports.judging import Calibrations, Runs
 from optimizer.ports.outbox import Outbox
 from optimizer.ports.performance import (
@@ -23,8 +22,17 @@ from optimizer.ports.performance import (
     SwitchWatches,
     TrafficSums,
 )
-from optimizer.ports.rollouts import Blocks, Observations, Rollouts, UnitCounts
-from optimizer.ports.serving import Champions, FamilyNames, Freezes, Overrides, ServingVersion
+from optimizer.ports.serving import (
+    Blocks,
+    Champions,
+    FamilyNames,
+    Freezes,
+    Observations,
+    Overrides,
+    Rollouts,
+    ServingVersion,
+    UnitCounts,
+)
 from optimizer.ports.studies import Journal, Schedules, Studies
 from optimizer.ports.transaction import Transaction
 from optimizer.ports.variants import Playbooks, Variants
