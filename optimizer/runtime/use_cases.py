@@ -233,11 +233,15 @@ USE_CASES = (
     _act("adopt", "/v1/families/{family}/adopt", "rollouts.adopt_file_version:adopt_file_version", "Families"),
     _act("import examples", "/v1/families/{family}/examples", "dataset.import_examples:import_examples", "Families"),
     UseCase("examples", "/v1/families/{family}/examples", "dataset.read_examples:read_examples", "Families"),
-    UseCase("golden", GOLDEN, "dataset.keep_golden:read_golden", "Families", **TEXTS),
-    UseCase("all_golden", "/v1/golden", "dataset.keep_golden:read_all_golden", "Families", **TEXTS, narrows=True),
-    _act("golden_add", GOLDEN, "dataset.keep_golden:add_golden", "Families"),
+    UseCase("golden", GOLDEN, "dataset.golden_scenarios:read_golden", "Families", **TEXTS),
+    UseCase("all_golden", "/v1/golden", "dataset.golden_scenarios:read_all_golden", "Families", **TEXTS, narrows=True),
+    _act("golden_add", GOLDEN, "dataset.golden_scenarios:add_golden", "Families"),
     _act(
-        "golden_remove", f"{GOLDEN}/{{example:path}}", "dataset.keep_golden:remove_golden", "Families", method="DELETE"
+        "golden_remove",
+        f"{GOLDEN}/{{example:path}}",
+        "dataset.golden_scenarios:remove_golden",
+        "Families",
+        method="DELETE",
     ),
     _act(
         "propose",

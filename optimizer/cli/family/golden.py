@@ -12,7 +12,7 @@ from optimizer.core.base.answers import members_of
 
 if TYPE_CHECKING:
     from optimizer.core.base.answers import Page
-    from optimizer.jobs.dataset.keep_golden import GoldenRowOfFamily, GoldenRowView
+    from optimizer.jobs.dataset.golden_scenarios import GoldenRowOfFamily, GoldenRowView
 
 app = typer.Typer(
     name="golden", no_args_is_help=True, help="Golden scenarios: list; make one of a released example, or take it back."
@@ -34,7 +34,7 @@ def list_rows(
 
     Example: detent golden list triage
     """
-    from optimizer.jobs.dataset.keep_golden import read_all_golden, read_golden
+    from optimizer.jobs.dataset.golden_scenarios import read_all_golden, read_golden
 
     session = Session()
     page: Page[GoldenRowOfFamily] | Page[GoldenRowView] = (
@@ -66,7 +66,7 @@ def add(
 
     Example: detent golden add triage ia_in_01… --scenario "refund in two parts"
     """
-    from optimizer.jobs.dataset.keep_golden import add_golden
+    from optimizer.jobs.dataset.golden_scenarios import add_golden
 
     Session().change(as_json, add_golden, family=family, example=example, scenario=scenario, reason=reason or "")
 
@@ -74,6 +74,6 @@ def add(
 @app.command()
 def remove(family: FamilyName, example: ExampleId, reason: Reason = None, as_json: Json = False) -> None:
     """Take an example out of its golden scenario; searches may learn from it again."""
-    from optimizer.jobs.dataset.keep_golden import remove_golden
+    from optimizer.jobs.dataset.golden_scenarios import remove_golden
 
     Session().change(as_json, remove_golden, family=family, example=example, reason=reason or "")

@@ -15,7 +15,7 @@ from optimizer.core.family.variant import FewShot, VariantRecord
 from optimizer.core.search.study import Definition
 from optimizer.jobs.context import Context
 from optimizer.jobs.dataset.build_dataset import build_dataset
-from optimizer.jobs.dataset.keep_golden import (
+from optimizer.jobs.dataset.golden_scenarios import (
     GoldenRemovalRequest,
     GoldenRequest,
     GoldenRowsRequest,
