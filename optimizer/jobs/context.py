@@ -112,10 +112,6 @@ class Context:
             raise InvalidFamily(f"The file as it stands cannot {cannot}. {problem.detail}", problem.faults)
         return family
 
-    def sees(self, family: str | None) -> bool:
-        """A thing of another family does not exist for a key that is not for it."""
-        return self.access.may_see(family)
-
 
 @dataclass(frozen=True, kw_only=True)
 class JobContext:

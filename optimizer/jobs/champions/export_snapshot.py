@@ -36,7 +36,7 @@ def export_snapshot(context: Context, request: SnapshotRequest) -> SnapshotFile:
     entries: dict[str, Any] = {}
     with store.read() as tx:
         for name, family in sorted(families.items()):
-            champion = store.champions.current(tx, name) if context.sees(name) else None
+            champion = store.champions.current(tx, name) if context.access.may_see(name) else None
             if champion is None or (record := store.variants.get(tx, name, champion.variant)) is None:
                 continue
             prompt = {

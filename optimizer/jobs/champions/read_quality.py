@@ -258,7 +258,7 @@ def families_asked(context: Context, family: str | None) -> list[str]:
     if family is not None:
         context.require_family(family)
         return [context.family(family).name]
-    return sorted(filter(context.sees, context.families().families))
+    return sorted(filter(context.access.may_see, context.families().families))
 
 
 def _distributions(figures: _Figures, mapped: Sequence[tuple[float, int]]) -> list[ScoreDistribution]:

@@ -85,9 +85,9 @@ def read_rules(context: Context, request: RulesRequest) -> RulesReport:
     Raises InvalidInput with every fault where the file cannot be used; the worker then goes on with the rules before.
     """
     rules, store = context.alert_rules(), context.store
-    names = [name for name in sorted(context.families().families) if context.sees(name)]
+    names = [name for name in sorted(context.families().families) if context.access.may_see(name)]
     if request.family is not None:
-        names = [context.family(request.family).name] if context.sees(request.family) else []
+        names = [context.family(request.family).name] if context.access.may_see(request.family) else []
     watcher = RuleWatcher(store, context.clock)
     with store.read() as tx:
         silences = store.alerts.silences(tx, context.clock.now())
@@ -113,7 +113,7 @@ def read_rules(context: Context, request: RulesRequest) -> RulesReport:
                     silenced=[
                         f"{one.family or 'all families'} until {one.until:%Y-%m-%d %H:%M} UTC"
                         for one in silences
-                        if one.rule in ("", rule.name) and (not one.family or context.sees(one.family))
+                        if one.rule in ("", rule.name) and (not one.family or context.access.may_see(one.family))
                     ],
                     families=[_standing(tx, context, watcher, rule, name) for name in names if rule.concerns(name)],
                 )

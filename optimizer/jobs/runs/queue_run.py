@@ -105,7 +105,7 @@ def stop_run(context: Context, id: str, kind: type[R], *, view: Callable[[R], V]
 
 def _run(context: Context, tx: Transaction, id: str, kind: type[R]) -> R:
     run = context.store.runs.get(tx, id)
-    if not isinstance(run, kind) or not context.sees(run.family):
+    if not isinstance(run, kind) or not context.access.may_see(run.family):
         raise NotFound(_UNKNOWN[kind].format(id=id), run=id)
     return run
 

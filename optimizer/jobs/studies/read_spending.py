@@ -88,7 +88,7 @@ def read_spending(context: Context, request: Request) -> MonthSpending:
     """What studies, judge runs, comparisons and evaluations spent this month and have reserved, against their caps."""
     store, since = context.store, month_of(context.clock.now())
     with store.read() as tx:
-        spends = [spend for spend in month_spends(tx, store, since) if context.sees(spend.family)]
+        spends = [spend for spend in month_spends(tx, store, since) if context.access.may_see(spend.family)]
         kinds = {run.id: str(run.kind) for run in store.runs.unfinished(tx)}
     unfinished = [
         UnfinishedSpend(
@@ -105,13 +105,13 @@ def read_spending(context: Context, request: Request) -> MonthSpending:
     caps = {
         name: family.budget.usd_per_month
         for name, family in context.families().families.items()
-        if family.budget.usd_per_month is not None and context.sees(name)
+        if family.budget.usd_per_month is not None and context.access.may_see(name)
     }
     return MonthSpending(
         since=since,
         spent_usd=sum(spend.usd for spend in spends),
         reserved_usd=sum(one.reserved_usd or 0.0 for one in unfinished),
-        cap_usd=context.settings.usd_per_month if context.sees(None) else None,
+        cap_usd=context.settings.usd_per_month if context.access.may_see(None) else None,
         unfinished=unfinished,
         families=[
             FamilySpend(

@@ -83,7 +83,7 @@ def stored_study(context: Context, id: str) -> Study:
     """Raises NotFound; to a key for other families it does not exist."""
     with context.store.read() as tx:
         study = context.store.studies.get(tx, id)
-    if study is None or not context.sees(study.family):
+    if study is None or not context.access.may_see(study.family):
         raise unknown_study(id)
     return study
 

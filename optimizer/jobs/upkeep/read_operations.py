@@ -90,7 +90,7 @@ def read_jobs(context: Context, request: PageRequest) -> Page[QueuedJob]:
             location=location,
         )
         for job, kind, location in sorted(jobs, key=lambda row: (row[0].created_at, row[0].id))
-        if context.sees(job.family)
+        if context.access.may_see(job.family)
     ]
     return page_of(items, request.cursor, request.limit)
 
@@ -108,7 +108,9 @@ def _kind_and_location(run: QueuedRun) -> tuple[str, str]:
 def read_alerts(context: Context, request: AlertsRequest) -> Page[AlertView]:
     """What an operator should look at: faults of files, processes, rollouts and the mirror, and what rules raised."""
     store = context.store
-    families = context.access.families if request.family is None else [*filter(context.sees, (request.family,))]
+    families = (
+        context.access.families if request.family is None else [*filter(context.access.may_see, (request.family,))]
+    )
     with store.read() as tx:
         if request.closed:
             page = page_read(
@@ -118,7 +120,9 @@ def read_alerts(context: Context, request: AlertsRequest) -> Page[AlertView]:
             # A key limited to families gets filtered rows, so read without a limit.
             most = needed_for(request.cursor, request.limit) if context.access.families is None else None
             alerts = store.alerts.all(tx, open_only=request.open, family=request.family, most=most)
-            page = page_of([alert for alert in alerts if context.sees(alert.family)], request.cursor, request.limit)
+            page = page_of(
+                [alert for alert in alerts if context.access.may_see(alert.family)], request.cursor, request.limit
+            )
         champions = {champion.family: champion for champion in store.champions.all_current(tx)}
         views = views_of_alerts(tx, context, page.items, store.rollouts.all_latest(tx), champions)
     return Page(items=views, next_cursor=page.next_cursor)
@@ -137,7 +141,7 @@ def views_of_alerts(
         rules = context.alert_rules()
     store, now = context.store, context.clock.now()
     # One that this reader may not see tells them nothing.
-    open_alerts = [alert for alert in store.alerts.all(tx, open_only=True) if context.sees(alert.family)]
+    open_alerts = [alert for alert in store.alerts.all(tx, open_only=True) if context.access.may_see(alert.family)]
     causes = open_causes(open_alerts, families_of_models(tx, store, open_alerts, rules, now))
     silences = store.alerts.silences(tx, now)
     views = []
@@ -170,4 +174,4 @@ def read_audit(context: Context, request: PageRequest) -> Page[AuditEntry]:
     """
     with context.store.read() as tx:
         entries, next_cursor = context.store.audit.page(tx, request.cursor, request.limit)
-    return Page(items=[entry for entry in entries if context.sees(entry["family"])], next_cursor=next_cursor)
+    return Page(items=[entry for entry in entries if context.access.may_see(entry["family"])], next_cursor=next_cursor)

@@ -228,7 +228,7 @@ def read_status(context: Context, request: StatusRequest) -> StatusView:
     what waits.
     """
     store, settings, now = context.store, context.settings, context.clock.now()
-    health, sees = context.serving_health(), context.sees
+    health, sees = context.serving_health(), context.access.may_see
     files, sees_home = context.families(), sees(None)
     degraded = sorted(filter(sees, files.problems))
     unknown = with_unknown_model(context.models, files.families.values())
@@ -357,7 +357,7 @@ def _families(
     names -= {old for old, new in former.items() if new in names}
     schedules, truncated = store.schedules.all(tx), store.exposures.truncated(tx)
     views = []
-    for name in sorted(filter(context.sees, names)):
+    for name in sorted(filter(context.access.may_see, names)):
         declared, present = declared_now.get(name), former.get(name, name)
         champion = rows.champions.get(present)
         ended = None
