@@ -8,7 +8,7 @@ from pathlib import Path
 from docs.generate.markdown import REFERENCE, linked, page, sentence, table
 from optimizer.adapters.files.family_files import FamilyFiles
 from optimizer.core.family.family import Family
-from optimizer.jobs.families.add_shipped_family import SHIPPED
+from optimizer.jobs.families.shipped_files import SHIPPED
 
 INDEX = """
 Each is a folder under `families/`: a task with base prompts for small, medium and large models, a score, a schedule, a

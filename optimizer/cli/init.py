@@ -59,7 +59,7 @@ def _new(written: list[str], there: set[str]) -> list[str]:
 def _make_project(folder: Path) -> tuple[list[str], ImportReport]:
     """The project's files, with the usual mode, and what was imported into its database, which is its user's alone."""
     from optimizer.host.run_files import PRIVATE
-    from optimizer.jobs.families.init_project import init_project
+    from optimizer.jobs.families.shipped_files import init_project
 
     written = init_project(folder)
     before = os.umask(PRIVATE)

@@ -18,7 +18,7 @@ from optimizer.core.base.errors import Refused
 from optimizer.demo.screen import DETENT
 from optimizer.host import run_files
 from optimizer.host.config import Settings, load_settings
-from optimizer.jobs.families.add_shipped_family import SHIPPED_HOME
+from optimizer.jobs.families.shipped_files import SHIPPED_HOME
 from optimizer.runtime import wiring
 
 FAMILY = "docstring_type"  # searched for a better prompt

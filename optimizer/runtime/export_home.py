@@ -11,14 +11,13 @@ import sys
 import threading
 from collections.abc import Iterator, Mapping
 from contextlib import ExitStack
-from importlib.metadata import version
 from pathlib import Path
 from tempfile import TemporaryFile
 from typing import IO, TYPE_CHECKING, Any, BinaryIO, cast
 
 from optimizer.core.base.errors import Busy, DetentError
 from optimizer.jobs.families.family_folders import FILE, Folders
-from optimizer.jobs.upkeep.export_data import DataExport, HomeFamilies, export_data
+from optimizer.jobs.upkeep.export_data import DataExport, export_data
 from optimizer.jobs.upkeep.export_folder import Archive, ExportTarget, NewFolder, unpack
 from optimizer.runtime.apart import as_document, asker_of, context_of
 
@@ -103,10 +102,10 @@ def _write(context: Context, target: ExportTarget, *, sealed: bool) -> Mapping[s
     return export_data(
         context.store,
         target,
-        families=HomeFamilies(declared=declared, folders=folders),
+        declared=declared,
+        folders=folders,
         clock=context.clock,
         actor=context.actor,
-        version=version("detent-server"),
         sealed=sealed,
     )
 

@@ -354,7 +354,7 @@ def open_alert_rules(settings: Settings) -> AlertRuleFile:
 def _open_alert_rules(file: Path) -> AlertRuleFile:
     """Kept, since to read the file takes a page as long as all else on it; it is looked at for changes each time."""
     from optimizer.adapters.files.alert_rule_files import AlertRuleFile
-    from optimizer.jobs.families.add_shipped_family import SHIPPED_HOME
+    from optimizer.jobs.families.shipped_files import SHIPPED_HOME
 
     return AlertRuleFile(file, SHIPPED_HOME / "config" / "alert_rules.yaml")
 

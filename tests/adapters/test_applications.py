@@ -23,7 +23,7 @@ import httpx
 import pytest
 
 from optimizer.host.config import load_settings
-from optimizer.jobs.families.init_project import init_project
+from optimizer.jobs.families.shipped_files import init_project
 from tests.clock import PROCESSES_S, until
 from tests.stand_ins.running_server import Server, tell_mlflow_later
 from tests.stand_ins.scripted_model import Provider, chat_answer, provider

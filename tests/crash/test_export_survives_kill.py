@@ -14,7 +14,7 @@ import pytest
 from optimizer.adapters.store import Database
 from optimizer.adapters.store.table_rows import TableRows
 from optimizer.host.config import load_settings
-from optimizer.jobs.upkeep.export_data import HomeFamilies, export_data
+from optimizer.jobs.upkeep.export_data import export_data
 from optimizer.jobs.upkeep.export_folder import MANIFEST, NewFolder, read_folder
 from optimizer.runtime import import_home, wiring
 from tests.children import exit_code
@@ -25,9 +25,8 @@ N = 1200
 
 
 def leave(store: Any, folder: Path) -> Any:
-    families = HomeFamilies(declared={}, folders={})
     with NewFolder(folder) as target:
-        return export_data(store, target, families=families, clock=Clock(NOW), actor="test", version="1")
+        return export_data(store, target, declared={}, folders={}, clock=Clock(NOW), actor="test", sealed=False)
 
 
 def filled(folder: Path, *, n: int = N, n_chars: int = 10) -> Database:

@@ -16,7 +16,7 @@ from typing import IO, Any
 
 from optimizer.host.config import Settings, load_settings
 from optimizer.host.run_files import find
-from optimizer.jobs.families.init_project import init_project
+from optimizer.jobs.families.shipped_files import init_project
 from tests.clock import PROCESSES_S, until
 from tests.command_line import Ran, detent
 from tests.forked import Forked, run_forked

@@ -24,7 +24,7 @@ def add(
 
     Example: detent family add summarization
     """
-    from optimizer.jobs.families.add_shipped_family import SHIPPED, add_shipped_family
+    from optimizer.jobs.families.shipped_files import SHIPPED, add_shipped_family
 
     if family is None:
         from optimizer.adapters.files.family_files import FamilyFiles

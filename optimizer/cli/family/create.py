@@ -350,7 +350,7 @@ def _create_pipeline(family: str, folder: Path, examples: Path | None, as_json: 
     """
     from optimizer.content.jobs.create_pipeline_family import ADOPTED, create_pipeline_family
     from optimizer.host.yaml_files import load_file
-    from optimizer.jobs.families.add_shipped_family import SHIPPED
+    from optimizer.jobs.families.shipped_files import SHIPPED
 
     if examples is not None:
         raise InvalidInput(

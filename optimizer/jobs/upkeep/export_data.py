@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
@@ -26,14 +27,6 @@ NOT_IN_IT = (
     "what MLflow and the workflow engine keep",
 )
 FAMILY_FILES = ("family.yaml", "golden.jsonl")
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class HomeFamilies:
-    """What a home declares. ``folders``: where each family's files stand."""
-
-    declared: Mapping[str, Family]
-    folders: Mapping[str, Path]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -75,15 +68,16 @@ def export_data(
     store: Store,
     target: ExportTarget,
     *,
-    families: HomeFamilies,
+    declared: Mapping[str, Family],
+    folders: Mapping[str, Path],
     clock: Clock,
     actor: str,
-    version: str,
-    sealed: bool = False,
+    sealed: bool,
 ) -> Mapping[str, Any]:
     """One moment of the store, while servers go on. Rows are never all in memory.
 
     Args:
+        declared, folders: the home's families, and where the files of each stand.
         sealed: the holdout too, in a file of its own; it counts as a look at each of its examples.
     Returns:
         The manifest.
@@ -101,16 +95,16 @@ def export_data(
         rows = {name: writer.lines(rows_file(name), _open(tx, store, name, knowledge, counts)) for name in tables}
         if sealed:
             writer.lines(SEALED, _sealed(tx, store, tables, knowledge, look))
-        prompts = list(_prompts(tx, store, families.declared))
+        prompts = list(_prompts(tx, store, declared))
     for name, text in prompts:
         writer.content(name, text.encode())
-    for family, place in sorted(families.folders.items()):
+    for family, place in sorted(folders.items()):
         for file in FAMILY_FILES:
             if (place / file).is_file():
                 writer.content(f"families/{family}/{file}", (place / file).read_bytes())
     return writer.finish(
         {
-            "made_by": version,
+            "made_by": version("detent-server"),
             "schema": store.tables.revision(),
             "exported_at": at.isoformat(),
             "tables": rows,

@@ -10,7 +10,7 @@ from functools import cache
 from optimizer.core.base.errors import NotFound
 from optimizer.core.base.phrasing import did_you_mean
 from optimizer.core.rollout.alert_chapters import ALERTS, RUNBOOK
-from optimizer.jobs.families.add_shipped_family import SHIPPED_HOME
+from optimizer.jobs.families.shipped_files import SHIPPED_HOME
 
 HELP = "docs/how-to/look-and-act-in-the-browser.md"
 _HEADING = re.compile(r"^##+ (.+)$", re.MULTILINE)

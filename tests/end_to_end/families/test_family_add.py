@@ -12,7 +12,7 @@ from typer.testing import CliRunner
 
 from optimizer.cli.app import app
 from optimizer.core.base.errors import Conflict, NotFound
-from optimizer.jobs.families.add_shipped_family import SHIPPED
+from optimizer.jobs.families.shipped_files import SHIPPED
 from tests.command_line import new_project
 
 ASKING = sorted(file.parent.name for file in SHIPPED.glob("*/examples.jsonl"))

@@ -8,7 +8,7 @@ import pytest
 
 from optimizer.core.base.errors import InvalidInput
 from optimizer.host.config import PROFILES, Alarms, Api, ServerLimits, Settings, TracingSettings, load_settings
-from optimizer.jobs.families.init_project import init_project
+from optimizer.jobs.families.shipped_files import init_project
 
 ROOT = Path(__file__).parents[3]
 
