@@ -7,6 +7,7 @@ says how good the query is.
 from __future__ import annotations
 
 import importlib
+import json
 import sys
 from collections.abc import Iterator
 from contextlib import suppress
@@ -16,7 +17,6 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any
 
-from optimizer.adapters.files.score_files import read_predictor
 from optimizer.core.base.canonical import digest, read_json
 from optimizer.core.base.errors import Fault, InvalidInput, pointer_of
 from optimizer.core.declaration.prompt_kind import own_function_unknown
@@ -28,6 +28,7 @@ from optimizer.core.family.family import Family
 from optimizer.core.family.metrics import METRICS, MetricRecord, unknown_metric
 from optimizer.core.family.parsers import parser_of
 from optimizer.core.family.settings import JUDGE_METRIC
+from optimizer.core.predictor.predictor import Predictor
 
 INDEX_VERSION = "1"  # raise it with every change that finds other passages: scores before and after are not comparable
 
@@ -178,6 +179,27 @@ def _with_parameters(metric: MetricRecord, family: Family, user_folder: Path | N
         return metric.with_parameters(parameters)
     index = open_corpus((user_folder or Path()) / parameters["corpus"], parameters.pop("id", "id"))
     return metric.with_parameters({**parameters, "corpus": index.version}, {"corpus": index.search})
+
+
+def write_predictor(file: Path, predictor: Predictor) -> None:
+    """The file of a learned metric: a predictor as JSON, beside the family's file."""
+    file.parent.mkdir(parents=True, exist_ok=True)
+    file.write_text(json.dumps(predictor.to_data(), indent=1) + "\n", encoding="utf-8")
+
+
+def read_predictor(file: Path) -> Predictor:
+    """Raises InvalidInput where it is not there, or is no predictor of a probability."""
+    try:
+        predictor = Predictor.from_data(read_json(file.read_text(encoding="utf-8")))
+    except OSError as error:
+        raise InvalidInput(
+            f"there is no learned metric in {file}: {error.strerror}; make it with detent family align"
+        ) from error
+    except ValueError as error:
+        raise InvalidInput(f"the learned metric {file} cannot be read as JSON: {error}") from error
+    if predictor.answers != "probability":
+        raise InvalidInput(f"the learned metric {file} answers a {predictor.answers}, not a probability")
+    return predictor
 
 
 def own_metric(dotted: str, family: Family, user_folder: Path | None) -> Judge:

@@ -27,7 +27,7 @@ def backup(
     """
     from importlib.metadata import version
 
-    from optimizer.cli.progress.reading_progress import counting
+    from optimizer.cli.progress import counting
     from optimizer.runtime.back_up_home import back_up_home
     from optimizer.runtime.personal_home import BESIDE_BACKUPS
 

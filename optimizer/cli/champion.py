@@ -8,7 +8,6 @@ import typer
 
 from optimizer.cli.output import FamilyName, Json, Reason
 from optimizer.cli.session import Session
-from optimizer.cli.variant.find import variant_id
 from optimizer.core.base.answers import members_of
 
 app = typer.Typer(
@@ -37,7 +36,7 @@ def set_champion(
     from optimizer.jobs.rollouts.change_champion import set_champion
 
     session = Session()
-    id = variant_id(session, family, variant)
+    id = session.variant_id(family, variant)
     session.change(as_json, set_champion, family=family, variant=id, reason=reason, confirm=confirm)
 
 
@@ -67,7 +66,7 @@ def rollback(
     from optimizer.jobs.rollouts.change_champion import roll_back_champion
 
     session = Session()
-    earlier = variant_id(session, family, to) if to is not None else None
+    earlier = session.variant_id(family, to) if to is not None else None
     session.change(
         as_json,
         roll_back_champion,

@@ -96,7 +96,7 @@ def forget(
       detent data forget --unit user-4711 --dry-run
       detent data forget --unit user-4711 --confirm user-4711
     """
-    from optimizer.cli.progress.followed_run import follow_run
+    from optimizer.cli.progress import follow_run
     from optimizer.jobs.upkeep.forget_person import forget_person, read_forgetting
 
     session = Session()

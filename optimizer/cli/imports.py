@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Annotated, Any, TypeVar
 import typer
 
 from optimizer.cli.output import Json, say, show
-from optimizer.cli.progress.reading_progress import told_while
+from optimizer.cli.progress import told_while
 from optimizer.cli.server_option import chosen_server
 from optimizer.cli.session import Session
 from optimizer.core.base.errors import DetentError, InvalidInput, NotFound, TooMany

@@ -316,6 +316,23 @@ class Session:
         )
         return texts.with_look_alikes(report)
 
+    def variant_id(self, family: str, name: str) -> str:
+        """The id of a variant: given in full, as a beginning that no other has, or by use (champion, candidate, file).
+
+        Of this home it is read in the store, whatever the server says: brakes name one.
+        """
+        if chosen_server() is None:
+            from optimizer.jobs.champions.read_variants import find_variant
+
+            return find_variant(self.context, family, name).variant.id
+        return self.named_variant(family, name)
+
+    def named_variant(self, family: str, name: str) -> str:
+        """As ``variant_id``, as the server has it where one runs."""
+        from optimizer.jobs.champions.read_variants import read_named_variant
+
+        return self.ask(read_named_variant, family=family, name=name).variant
+
     def active_rollout(self, family: str) -> Rollout:
         """Raises NotFound when none is pending, validating, approved or deploying."""
         from optimizer.jobs.rollouts.read_rollout import read_rollouts

@@ -53,7 +53,7 @@ def align(
 
     Example: detent family align letters
     """
-    from optimizer.adapters.files.score_files import write_predictor
+    from optimizer.adapters.text_metrics import write_predictor
     from optimizer.jobs.feedback.align_family import align_family
 
     session = Session()

@@ -104,7 +104,7 @@ def evaluate(
 
 def _at_its_end(session: Session, id: str, *, quiet: bool) -> SuitesReport:
     """Raises Refused where it was stopped, and where no suite was measured before the budget ended."""
-    from optimizer.cli.progress.followed_run import follow_run
+    from optimizer.cli.progress import follow_run
     from optimizer.jobs.runs.create_evaluation import read_evaluation, stop_evaluation
 
     def stop(_: bool) -> None:

@@ -4,9 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
-from optimizer.cli.family.trivial_view import view_trivial
 from optimizer.cli.output import dollars, print_facts, table
 from optimizer.core.base.answers import members_of, shown
 from optimizer.core.base.phrasing import count
@@ -136,6 +135,18 @@ def _view_one(out: Console, report: EvaluationReport, family_suites: Mapping[str
         f"{count(report.n_calls_in_all, 'call')} made{beside}, {cost}; the journal answered what was asked before",
         markup=False,
     )
+
+
+def view_trivial(out: Console, baselines: Mapping[str, Any] | None) -> None:
+    """How answers that ask no model score on the same rows: TrivialBaselines as plain values; None prints nothing."""
+    from optimizer.core.evaluation.trivial_baselines import heading, said
+
+    if baselines is None:
+        return
+    out.print(f"\n{heading(baselines)}:", markup=False)
+    rows = [{**row, "why": f"left out: {row['why']}" if row["score"] is None else ""} for row in baselines["rows"]]
+    table(rows, {"name": "Baseline", "score": "Score", "low": "95 % from", "high": "to", "why": ""}, empty="")(out)
+    out.print(said(baselines), markup=False)
 
 
 def what_follows(report: EvaluationReport, *, is_champion: bool) -> str:

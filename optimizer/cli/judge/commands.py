@@ -7,9 +7,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from optimizer.cli.family.evaluate_view import NO_PRICE, price_text
-from optimizer.cli.judge.figure import told_figure
 from optimizer.cli.output import FamilyName, Json, dollars, print_facts, say, show, show_report, table, tell_change
-from optimizer.cli.progress.followed_run import follow_run
+from optimizer.cli.progress import follow_run
 from optimizer.cli.session import Session
 from optimizer.core.base.phrasing import count
 
@@ -17,7 +16,7 @@ if TYPE_CHECKING:
     from rich.console import Console
 
     from optimizer.core.evaluation.judging.run import JudgeRun, JudgeRunEstimate
-    from optimizer.core.views.judge import CalibrationView, JudgeRunView, JudgeView
+    from optimizer.core.views.judge import CalibrationView, JudgedFigureView, JudgeRunView, JudgeView
 
 MOST_RUNS = 50
 app = typer.Typer(name="judge", no_args_is_help=True, help="A model that scores answers: does it agree with people?")
@@ -261,6 +260,24 @@ def follow_judge_run(session: Session, id: str, *, quiet: bool) -> JudgeRun:
         )
 
     return follow_run(session, id, read_judge_run, quiet=quiet, left=left)
+
+
+def told_figure(figure: JudgedFigureView) -> str:
+    """The quality of judged answers with its interval, in words."""
+    if figure.why_not is not None:
+        beside = f" The judge's own mean, {figure.judge_mean:.2f}, is no quality." if figure.n_judged else ""
+        return f"Quality: cannot tell. {figure.why_not[0].upper()}{figure.why_not[1:]}.{beside}"
+    assert figure.low is not None
+    assert figure.high is not None
+    unrated = f", {figure.n_unrated} of them not to be rated" if figure.n_unrated else ""
+    waiting = f" {count(figure.n_waiting, 'drawn answer')} to rate." if figure.n_waiting else ""
+    return (
+        f"Quality of {count(figure.n_judged, 'judged answer')}: {figure.mean:.2f}, 95 % interval"
+        f" {figure.low:z.2f} to {figure.high:.2f}, by {count(figure.n_rated + figure.n_unrated, 'answer')}"
+        f" drawn at random{unrated}. The ratings alone say {figure.people_mean:.2f}, {figure.people_low:z.2f} to"
+        f" {figure.people_high:.2f}; the judge alone {figure.judge_mean:.2f}. 50 more ratings would narrow the"
+        f" interval from {figure.high - figure.low:.2f} to about {figure.width_after_next_50:.2f}.{waiting}"
+    )
 
 
 def told_estimate(out: Console, estimate: JudgeRunEstimate, head: str) -> None:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from optimizer.cli.output import Json, cell, dollars, percent, print_facts, say, show_report, table, when
-from optimizer.cli.progress.followed_run import POLL_S, poll
+from optimizer.cli.progress import POLL_S, poll
 from optimizer.cli.session import Session
 from optimizer.core.base.answers import members_of, shown
 from optimizer.core.base.phrasing import count, printable_json

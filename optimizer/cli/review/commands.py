@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from optimizer.cli.judge.figure import told_figure
+from optimizer.cli.judge.commands import told_figure
 from optimizer.cli.output import FamilyName, Json, percent, say, show, show_report, table, tell_change
 from optimizer.cli.session import Session, check_one_of
 from optimizer.core.base.errors import InvalidInput, NotFound

@@ -10,12 +10,11 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from optimizer.cli.output import FamilyName, Json, Reason, console, percent, say, show, show_report
-from optimizer.cli.progress.reading_progress import counting
+from optimizer.cli.progress import counting
 from optimizer.cli.report_file import Open, Out, deliver
 from optimizer.cli.rollout.forecast_view import view_forecast
 from optimizer.cli.rollout.selftest import selftest
 from optimizer.cli.session import Session, check_one_of
-from optimizer.cli.variant.find import named_variant, variant_id
 from optimizer.core.base.answers import members_of, shown
 from optimizer.core.base.errors import InvalidInput, NotFound
 from optimizer.core.base.values import AIMS
@@ -87,7 +86,7 @@ def start(
     session = Session()
     if variant and named and variant != named:
         raise InvalidInput(f"Two candidates are named, {variant} and {named}. Name one.")
-    candidate = named_variant(session, family, variant or named or "candidate")
+    candidate = session.named_variant(family, variant or named or "candidate")
     shares = shares_of(ladder)
     if not dry_run:
         reason = reason_of(reason, confirm)
@@ -341,7 +340,7 @@ def forecast(
     from optimizer.jobs.rollouts.read_rollout import read_family_forecast
 
     session = Session()
-    candidate = variant_id(session, family, variant) if variant is not None else None
+    candidate = session.variant_id(family, variant) if variant is not None else None
     report = session.ask(
         read_family_forecast, family=family, variant=candidate, ladder=shares_of(ladder), margin=margin
     )

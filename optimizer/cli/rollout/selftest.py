@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from optimizer.cli.output import FamilyName, Json, show_report, table, when
-from optimizer.cli.progress.reading_progress import counting
+from optimizer.cli.progress import counting
 from optimizer.cli.rollout.forecast_view import span
 from optimizer.cli.session import Session
 

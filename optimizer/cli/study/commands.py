@@ -13,9 +13,7 @@ import typer
 from optimizer.cli.output import FamilyName, Json, console, say, show_report, table, tell_change
 from optimizer.cli.report_file import Open, Out, deliver
 from optimizer.cli.session import Session, check_one_of
-from optimizer.cli.study.estimate_view import view_estimate, view_price
-from optimizer.cli.study.view import print_study
-from optimizer.cli.variant.find import named_variant
+from optimizer.cli.study.view import print_study, view_estimate, view_price
 from optimizer.core.base.answers import members_of
 from optimizer.core.base.errors import DetentError, NotFound, Refused
 from optimizer.core.base.values import AIMS
@@ -259,7 +257,7 @@ def nominate(
     check_one_of("--aim", aim, AIMS)
     session = Session()
     searched = find_study(session, study)
-    variant = named_variant(session, searched.family, variant)
+    variant = session.named_variant(searched.family, variant)
     nominated = session.ask(nominate_variant, id=searched.id, variant=variant, aim=aim, dry_run=dry_run)
     if dry_run:
         price = study_run.price_of(nominated)
@@ -295,7 +293,7 @@ def confirm(
 
     check_one_of("--aim", aim, AIMS)
     session = Session()
-    variant = named_variant(session, family, variant)
+    variant = session.named_variant(family, variant)
     look = partial(session.ask, start_study, family=family, strategy=CONFIRM, variant=variant, aim=aim)
     price = study_run.price_of(looked := look(dry_run=True))
     if dry_run:

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
 from optimizer.cli.output import console, dollars, say
-from optimizer.cli.progress.followed_run import poll
+from optimizer.cli.progress import poll
 from optimizer.cli.session import Session
 from optimizer.cli.study.view import trials_of
 from optimizer.core.base.errors import InvalidInput, NotFound

@@ -10,7 +10,6 @@ import typer
 from optimizer.cli.output import FamilyName, Json, say, show_report, table, tell_change
 from optimizer.cli.session import Session
 from optimizer.cli.variant.compare import compare
-from optimizer.cli.variant.find import variant_id
 from optimizer.core.base.canonical import read_json
 from optimizer.core.base.errors import InvalidInput
 from optimizer.core.base.phrasing import printable
@@ -144,7 +143,7 @@ def create(
         create_variant,
         lambda out, created: out.print(created.variant),
         family=family,
-        from_=variant_id(session, family, start),
+        from_=session.variant_id(family, start),
         messages=_messages(messages),
         model=_settings("--model", "temperature=0.2", model),
         policy=_settings("--policy", "accept=0.83", policy),

@@ -57,7 +57,7 @@ def compare(
       detent variant compare triage champion file v_1a2b3c4d5e6f --examples 50 --out compare.html
     """
     from optimizer.adapters.reports.study_report import grid_page
-    from optimizer.cli.progress.followed_run import follow_run
+    from optimizer.cli.progress import follow_run
     from optimizer.core.family.variant import Variant
     from optimizer.jobs.champions.read_variants import read_named_variant
     from optimizer.jobs.runs.create_comparison import (

@@ -19,9 +19,8 @@ import pytest
 import typer
 
 from api.access.limits import MinuteWindows
-from optimizer.cli import imports
+from optimizer.cli import imports, progress
 from optimizer.cli.app import app
-from optimizer.cli.progress import followed_run
 from optimizer.cli.server_option import HERE
 from optimizer.host.config import load_settings
 from optimizer.runtime import wiring
@@ -209,7 +208,7 @@ def test_runs_are_the_same_by_a_servers_worker_and_its_page_is_written_by_the_ca
 ) -> None:
     model = ScriptedModel(lambda request, n: "biology", name="embedded")
     monkeypatch.setattr(wiring, "open_models", lambda settings, last_good=False: Refreshed(model))
-    monkeypatch.setattr(followed_run, "POLL_S", 0.01)
+    monkeypatch.setattr(progress, "POLL_S", 0.01)
     worker = Worker(load_settings(home=sides.there))
     worker._store, worker._clock = wiring.open_store(worker._settings), wiring.open_clock(worker._settings)
     worker._families = wiring.load_families(worker._settings)
@@ -253,7 +252,7 @@ def test_a_run_that_is_interrupted_ends(sides: Sides, line: str, monkeypatch: py
     def interrupted(*_: Any) -> None:
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(followed_run, "_carry_out", interrupted)
+    monkeypatch.setattr(progress, "_carry_out", interrupted)
     ran = detent(*line.format(*sides.names["VARIANT"]).split(), env={"DETENT_HOME": str(sides.here)})
     assert (ran.code, ran.err.splitlines()[-1]) == (1, "Interrupted.")
     store = wiring.open_store(load_settings(home=sides.here))
@@ -340,7 +339,7 @@ ON_THE_STORE = {
     "family/commands.py": FILES,
     "family/create.py": FILES,
     "keys.py": "takes the only key back for who is locked out",
-    "progress/followed_run.py": UNSERVED,
+    "progress.py": UNSERVED,
     "service/by_itself.py": MACHINE,
     "service/serve.py": MACHINE,
     "session.py": "opens it",

@@ -15,8 +15,7 @@ import pytest
 from rich.console import Console
 
 from optimizer.adapters.reports.rollout_plots import rollout_page
-from optimizer.cli.rollout.evidence_picture import difference_text, print_evidence, print_progress
-from optimizer.cli.rollout.picture import picture
+from optimizer.cli.rollout.picture import difference_text, picture, print_evidence, print_progress
 from optimizer.core.base.answers import members_of
 from optimizer.core.base.phrasing import when
 from optimizer.core.feedback.events import Arm, FeedbackEvent

@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 
 from optimizer.adapters.store.repositories.journal import RunTable
-from optimizer.cli.progress import followed_run as follow
+from optimizer.cli import progress as follow
 from optimizer.core.base.errors import Busy
 from optimizer.jobs.runs import create_judge_run
 from optimizer.runtime import wiring

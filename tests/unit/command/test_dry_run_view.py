@@ -7,7 +7,7 @@ from typing import Any
 
 from rich.console import Console
 
-from optimizer.cli.study.estimate_view import view_estimate
+from optimizer.cli.study.view import view_estimate
 from optimizer.core.base.values import Spread
 from optimizer.core.search.cost_estimate import CostEstimate, EstimateTotals
 from tests.worlds.study_world import topic_family

@@ -7,7 +7,7 @@ from typing import Any, cast
 
 import pytest
 
-from optimizer.cli.progress.followed_run import poll
+from optimizer.cli.progress import poll
 from optimizer.cli.study import run
 from optimizer.core.base.errors import Busy, DetentError, NotFound, TooMany
 

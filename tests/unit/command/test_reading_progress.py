@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-from optimizer.cli.progress import reading_progress
+from optimizer.cli import progress
 
 
 def test_a_line_says_how_many_blocks_are_read_but_not_more_often_than_it_may(monkeypatch, capsys):
     now = [100.0]
-    monkeypatch.setattr(reading_progress.time, "monotonic", lambda: now[0])
-    with reading_progress.counting() as told:
+    monkeypatch.setattr(progress.time, "monotonic", lambda: now[0])
+    with progress.counting() as told:
         told(0, 260_000)
-        now[0] += reading_progress.LINE_EVERY_S
+        now[0] += progress.LINE_EVERY_S
         told(20_000, 260_000)
         told(21_000, 260_000)
     out, err = capsys.readouterr()

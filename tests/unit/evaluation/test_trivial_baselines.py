@@ -17,7 +17,7 @@ from rich.console import Console
 
 from optimizer.adapters.mlflow.fields import study_metrics
 from optimizer.adapters.reports.study_report import study_page
-from optimizer.cli.family.trivial_view import view_trivial
+from optimizer.cli.family.evaluate_view import view_trivial
 from optimizer.core.dataset.examples import Example, make_example
 from optimizer.core.declaration.read import parse_family
 from optimizer.core.evaluation import trivial_baselines as trivial

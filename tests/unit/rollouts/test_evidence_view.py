@@ -7,7 +7,7 @@ from math import log
 
 import pytest
 
-from optimizer.cli.rollout.evidence_picture import BAR, bar
+from optimizer.cli.rollout.picture import BAR, bar
 from optimizer.core.statistics.outcomes import Block, Evidence, Outcomes
 from optimizer.core.statistics.quality_gate import QualityGate
 from optimizer.core.views.rollout_evidence import CLAIMS, difference_of, gates_of, late_alert, verdict_of

@@ -9,7 +9,7 @@ from typing import Any, cast
 
 from rich.console import Console
 
-from optimizer.cli.rollout.evidence_picture import print_alerts
+from optimizer.cli.rollout.picture import print_alerts
 from optimizer.core.serving.rollout import Freeze
 
 

@@ -10,8 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from optimizer.adapters.files.score_files import read_predictor, write_predictor
-from optimizer.adapters.text_metrics import build_scorer
+from optimizer.adapters.text_metrics import build_scorer, read_predictor, write_predictor
 from optimizer.core.base.errors import DatasetTooSmall, GateNotMet, InvalidFamily, InvalidInput
 from optimizer.core.predictor.attach import FEATURES, Alignment, alignment_features
 from optimizer.jobs.feedback.align_family import align_family
