@@ -134,12 +134,12 @@ def lives(start: Mapping[str, Any]) -> bool:
         return False
 
 
-def write_whole(path: Path, values: object) -> None:
-    """Write JSON in one step: a reader sees all of it or what was there before."""
+def write_whole(path: Path, content: object) -> None:
+    """Writes bytes, or values as JSON, in one step: a reader sees all of it or what was there before."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    part = path.with_suffix(f".{os.getpid()}.part")
+    part = path.with_name(f".{path.name}.{os.getpid()}.{threading.get_ident()}.part")
     try:
-        part.write_text(json.dumps(values), encoding="utf-8")
+        part.write_bytes(content if isinstance(content, bytes) else json.dumps(content).encode())
         part.replace(path)
     except OSError:
         with suppress(OSError):

@@ -25,6 +25,7 @@ from optimizer.core.family.golden import read_golden
 from optimizer.core.family.variant import Size
 from optimizer.core.serving.family_names import by_name
 from optimizer.host.file_signature import FileSignature, signature_of
+from optimizer.host.run_files import write_whole
 from optimizer.host.yaml_files import YamlTooLarge, read_text
 
 GOLDEN = "golden.jsonl"
@@ -279,15 +280,10 @@ class FamilyFiles:
         file = self._last_good_dir / file_name
         if file.exists() and file.read_bytes() == text.encode():
             return
-        fresh = file.with_name(f".{name}.{os.getpid()}.{threading.get_ident()}")
         try:
-            self._last_good_dir.mkdir(parents=True, exist_ok=True)
-            fresh.write_bytes(text.encode())
-            fresh.replace(file)  # several processes keep the same texts: each sees a whole file
+            write_whole(file, text.encode())
         except OSError as error:  # a full disk must not keep a good file from being served
             log.warning("the last good version of a family cannot be kept", family=name, error=str(error))
-            with suppress(OSError):
-                fresh.unlink(missing_ok=True)
 
     def _remove(self, name: str, file_name: str) -> None:
         if self._last_good_dir is None or not (file := self._last_good_dir / file_name).exists():

@@ -17,6 +17,7 @@ from optimizer.core.base.errors import InvalidInput, NotFound
 from optimizer.core.models.language import ModelPrice
 from optimizer.core.models.settings import ModelSettings
 from optimizer.host.file_signature import FileSignature, signature_of
+from optimizer.host.run_files import write_whole
 from optimizer.ports import LanguageModel
 
 if TYPE_CHECKING:
@@ -73,10 +74,7 @@ class Models:
                 self._replaced.append(self._models.pop(name))
             if self._last_good is not None and self._file.exists():
                 try:
-                    self._last_good.parent.mkdir(parents=True, exist_ok=True)
-                    part = self._last_good.with_suffix(f".{os.getpid()}.part")
-                    part.write_bytes(self._file.read_bytes())
-                    part.replace(self._last_good)
+                    write_whole(self._last_good, self._file.read_bytes())
                 except OSError as error:  # a full disk must not keep a good file from being used
                     log.warning("the last good models cannot be kept", error=str(error))
             return True

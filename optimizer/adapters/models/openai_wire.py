@@ -201,7 +201,8 @@ def read_answer(
         text=text,
         input_tokens=input_tokens,
         output_tokens=output_tokens,
-        cost_usd=cost_of(input_tokens, output_tokens, price),
+        # without a price nothing: which is why a dollar cap refuses such a model
+        cost_usd=0.0 if price is None else price.of(input_tokens, output_tokens),
         latency_ms=latency_ms,
         finish_reason=choice.get("finish_reason") or "stop",
         raw_message=message,
@@ -242,11 +243,6 @@ class ConfiguredModel:
     def _answer(self, request: ModelRequest, values: Mapping[str, Any], started: float) -> ModelAnswer:
         latency_ms = (perf_counter() - started) * 1000
         return read_answer(values, model=self.name, request=request, price=self.price, latency_ms=latency_ms)
-
-
-def cost_of(input_tokens: int, output_tokens: int, price: ModelPrice | None) -> float:
-    """Dollars; 0.0 where no price is known, which is why a dollar cap refuses such a model."""
-    return 0.0 if price is None else price.of(input_tokens, output_tokens)
 
 
 def error_text(error: Any) -> str:

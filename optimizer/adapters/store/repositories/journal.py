@@ -168,9 +168,6 @@ WITHOUT_JUDGE: Mapping[str, type[QueuedRun]] = {
 class RunTable:
     """ports.Runs on the database."""
 
-    def __init__(self) -> None:
-        self._journal = JournalTable()
-
     def add(self, tx: Connection, run: QueuedRun) -> None:
         tx.execute(insert(RUNS), [{**asdict(run), "request": dict(run.request)}])
 
@@ -213,7 +210,7 @@ class RunTable:
             or_(r.status.in_(UNFINISHED), r.finished_at >= since)
         )
         rows = tx.execute(query.order_by(r.id)).tuples().all()
-        spent = self._journal.usd_of_runs(tx, [row[0] for row in rows])
+        spent = JournalTable().usd_of_runs(tx, [row[0] for row in rows])
         return [
             RunSpend(
                 run=id,

@@ -133,11 +133,12 @@ class ExposureTable:
         sums: dict[tuple[Any, ...], int] = {}
         for family, variant, rollout, stage, window_start, client, n in rows:
             arm = (family, variant, rollout or "", _stage(stage))
-            counts[*arm, window_start, client] = counts.get((*arm, window_start, client), 0) + n
+            counts[arm, window_start, client] = counts.get((arm, window_start, client), 0) + n
             sums[arm] = sums.get(arm, 0) + n
-        upsert(tx, EXPOSURES, [_columns(key, n) for key, n in counts.items()], add=("n_exposed",))
+        windows = [_columns(arm, n, window_start=at, client=client) for (arm, at, client), n in counts.items()]
+        upsert(tx, EXPOSURES, windows, add=("n_exposed",))
         # in one order, since two processes that take the same arms in opposite orders would wait for each other
-        upsert(tx, SUMS, [_sum(arm, "", n) for arm, n in sorted(sums.items())], add=("n_exposed",))
+        upsert(tx, SUMS, [_columns(arm, n, sent_by="") for arm, n in sorted(sums.items())], add=("n_exposed",))
 
     def put(self, tx: Connection, rows: Iterable[Exposure], sent_by: str) -> list[bool]:
         return [self._put(tx, row, sent_by) for row in rows]
@@ -202,11 +203,9 @@ class ExposureTable:
 
     def _put(self, tx: Connection, row: Exposure, sent_by: str) -> bool:
         family, variant, rollout, stage, window_start, client, n = row
+        arm = (family, variant, rollout or "", _stage(stage))
         own = f"{sent_by}: {client}"  # two keys may name their clients alike
-        columns = {
-            **_columns((family, variant, rollout or "", _stage(stage), window_start, own), n),
-            "sent_by": sent_by,
-        }
+        columns = _columns(arm, n, window_start=window_start, client=own, sent_by=sent_by)
         known = 0
         if not insert_new(tx, EXPOSURES, [columns]):
             same = and_(*(column == columns[column.name] for column in EXPOSURES.primary_key.columns))
@@ -214,24 +213,12 @@ class ExposureTable:
             if known >= n:
                 return False
             tx.execute(update(EXPOSURES).where(same).values(n_exposed=n))
-        arm = (family, variant, rollout or "", _stage(stage))
-        upsert(tx, SUMS, [_sum(arm, sent_by, n - known)], add=("n_exposed",))
+        upsert(tx, SUMS, [_columns(arm, n - known, sent_by=sent_by)], add=("n_exposed",))
         return True
 
 
-def _sum(arm: tuple[Any, ...], sent_by: str, n: int) -> dict[str, Any]:
-    return {
-        **dict(zip(("family", "variant", "rollout", "stage"), arm, strict=True)),
-        "sent_by": sent_by,
-        "n_exposed": n,
-    }
-
-
-def _columns(key: tuple[Any, ...], n: int) -> dict[str, Any]:
-    return {
-        **dict(zip(("family", "variant", "rollout", "stage", "window_start", "client"), key, strict=True)),
-        "n_exposed": n,
-    }
+def _columns(arm: tuple[Any, ...], n: int, **more: Any) -> dict[str, Any]:
+    return {**dict(zip(("family", "variant", "rollout", "stage"), arm, strict=True)), "n_exposed": n, **more}
 
 
 def _stage(share: float | None) -> str:

@@ -4,8 +4,8 @@ where a person lets studies start by themselves, and when.
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping, Sequence
-from dataclasses import asdict, is_dataclass
+from collections.abc import Collection, Sequence
+from dataclasses import asdict
 from datetime import datetime
 from functools import partial
 from typing import Any
@@ -57,8 +57,8 @@ class StudyTables:
                     f" {running.id}`), or stop it with `detent study cancel {running.id}`.",
                     study=running.id,
                 )
-        row = {**_plain(columns_of(study)), "active_family": study.family if study.status in UNFINISHED else None}
-        tx.execute(insert(STUDIES), [row])
+        active = study.family if study.status in UNFINISHED else None
+        tx.execute(insert(STUDIES), [columns_of(study, active_family=active)])
 
     def get(self, tx: Connection, id: str) -> Study | None:
         return first(tx, _BY_ID, _study, {"of_id": id})
@@ -103,13 +103,10 @@ class StudyTables:
         return sorted(studies, key=lambda study: (study.created_at, study.id))
 
     def update(self, tx: Connection, id: str, **changes: Any) -> Study:
-        if unknown := changes.keys() - Study.__dataclass_fields__.keys():
-            raise ValueError(f"a study has no {', '.join(sorted(unknown))}")
-        columns = _plain(changes)
         if "status" in changes:
-            columns["active_family"] = self._existing(tx, id).family if changes["status"] in UNFINISHED else None
-        if columns:
-            tx.execute(_CHANGE, {"of_id": id, **columns})
+            changes["active_family"] = self._existing(tx, id).family if changes["status"] in UNFINISHED else None
+        if changes:
+            tx.execute(_CHANGE, {"of_id": id, **changes})
         if changes.get("status") in ENDED:
             t = TRIALS.c
             stopped = {"status": "stopped", "finished_at": func.coalesce(t.finished_at, changes.get("finished_at"))}
@@ -169,17 +166,6 @@ class StudyTables:
     def tier_answers(self, tx: Connection, study: str) -> TierAnswers | None:
         query = select(TIER_ANSWERS).where(TIER_ANSWERS.c.study == study)
         return first(tx, query, lambda row: TierAnswers(tiers=tuple(row["tiers"]), rows=row["rows"]))
-
-
-def _plain(columns: Mapping[str, Any]) -> dict[str, Any]:
-    """Values as columns hold them: dataclasses and mappings as JSON objects."""
-    plain: dict[str, Any] = {}
-    for name, value in columns.items():
-        if is_dataclass(value) and not isinstance(value, type):
-            plain[name] = asdict(value)
-        else:
-            plain[name] = dict(value) if isinstance(value, Mapping) else value
-    return plain
 
 
 def _study(row: RowMapping) -> Study:
