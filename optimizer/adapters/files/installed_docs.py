@@ -33,16 +33,12 @@ def sections_of(doc: str, name: str) -> tuple[str, str]:
         - 1
     )
     paragraphs = re.split(r"\n\s*\n", "\n".join(lines[: max(end, 0)]).strip("\n"))
-    while paragraphs and _is_signature(paragraphs[0], name):
+    begins = (name, "scipy", "f(", "class ")
+    while paragraphs and _SIGNATURE.match(flat := " ".join(paragraphs[0].split())) and flat.startswith(begins):
         paragraphs.pop(0)
     while paragraphs and paragraphs[0].lstrip().startswith(".. "):  # a deprecation note before the summary
         paragraphs.pop(0)
     return (" ".join(paragraphs[0].split()), "\n\n".join(paragraphs[1:])) if paragraphs else ("", "")
-
-
-def _is_signature(paragraph: str, name: str) -> bool:
-    flat = " ".join(paragraph.split())
-    return bool(_SIGNATURE.match(flat)) and flat.startswith((name, "scipy", "f(", "class "))
 
 
 def clean_prose(text: str) -> str:

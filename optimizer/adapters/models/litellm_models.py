@@ -86,7 +86,8 @@ class LiteLLMModel(ConfiguredModel):
         try:
             stream = await litellm.acompletion(**arguments)
             async for chunk in stream:
-                if chunk.choices and chunk.choices[0].finish_reason and not _provider_ended(stream):
+                reasons = [getattr(stream, f"{who}_finish_reason", "unknown") for who in ("received", "intermittent")]
+                if chunk.choices and chunk.choices[0].finish_reason and all(reason is None for reason in reasons):
                     return  # LiteLLM adds an end of its own to a stream that broke off
                 yield chunk.model_dump()
         except Exception as error:
@@ -179,11 +180,6 @@ def _causes(error: BaseException | None) -> Iterator[BaseException]:
     while error is not None:
         yield error
         error = error.__cause__ or error.__context__
-
-
-def _provider_ended(stream: Any) -> bool:
-    reasons = [getattr(stream, name, "unknown") for name in ("received_finish_reason", "intermittent_finish_reason")]
-    return any(reason is not None for reason in reasons)
 
 
 def _short(error: BaseException) -> str:

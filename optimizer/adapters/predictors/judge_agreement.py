@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
+from math import fsum
 from typing import Any
 
 from optimizer.adapters.predictors.measures import brier, calibration_error, with_interval
-from optimizer.adapters.predictors.training import TrainingRow, group_folds, squared_error
+from optimizer.adapters.predictors.training import TrainingRow, group_folds
 from optimizer.core.evaluation.judging.calibration import Agreement, FittedJudge, IntervalEstimate, Method
 from optimizer.core.predictor.parts import Isotonic, logistic
 
@@ -50,9 +52,7 @@ def measure_agreement(
         apart = [(m - r) ** 2 - (f - r) ** 2 for m, f, r in zip(fitted.out_of_fold, predicted, ratings, strict=True)]
         return of(lambda some, _: float(some.mean()), apart)
 
-    def errors(predicted: Any, wanted: Any) -> float:
-        return calibration_error(predicted, wanted, n_bins=n_bins)
-
+    errors = partial(calibration_error, n_bins=n_bins)
     return Agreement(
         n=len(scores),
         spearman=of(_spearman, scores),
@@ -135,7 +135,7 @@ def fit_map(scores: Sequence[float], ratings: Sequence[float], groups: Sequence[
     folds = group_folds(rows, seed=0)
     methods: tuple[Method, ...] = ("platt", "isotonic") if len(ratings) >= LEAST_ISOTONIC else ("platt",)
     predictions = {method: _out_of_fold(method, scores, ratings, folds) for method in methods}
-    method = min(methods, key=lambda each: squared_error(predictions[each], ratings))
+    method = min(methods, key=lambda each: fsum((p - r) ** 2 for p, r in zip(predictions[each], ratings, strict=True)))
     return FittedMap(method=method, points=fit_points(method, scores, ratings), out_of_fold=tuple(predictions[method]))
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 from optimizer.adapters.predictors.export import GramRecipe, Recipe
@@ -173,10 +174,7 @@ def log_loss_gain(
 def quality(confidence: Sequence[float], targets: Sequence[float], groups: Sequence[str]) -> Quality:
     """Brier, ECE with their intervals over groups, AUC and the reliability table."""
     n_bins = min(N_BINS, len(targets))
-
-    def ece(predictions: Any, right: Any) -> float:
-        return calibration_error(predictions, right, n_bins=n_bins)
-
+    ece = partial(calibration_error, n_bins=n_bins)
     of_brier, of_ece = (
         with_interval(of, confidence, targets, groups, seed=7, n_draws=N_DRAWS // 4) for of in (brier, ece)
     )

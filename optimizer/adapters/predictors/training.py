@@ -62,10 +62,6 @@ def log_loss(predictions: Sequence[float], targets: Sequence[float]) -> float:
     )
 
 
-def squared_error(predictions: Sequence[float], targets: Sequence[float]) -> float:
-    return math.fsum((p - t) ** 2 for p, t in zip(predictions, targets, strict=True)) / len(predictions)
-
-
 def train(
     rows: Sequence[TrainingRow], recipes: Sequence[Recipe], *, trained_on: Mapping[str, Any], seed: int = 0
 ) -> TrainedPredictor:

@@ -10,7 +10,7 @@ from optimizer.core.base.errors import Busy, InvalidFamily
 from optimizer.core.base.phrasing import printable
 from optimizer.core.family.family import Family
 from optimizer.core.scheduling.schedule import in_force
-from optimizer.core.search.study import ENDED, Study
+from optimizer.core.search.study import ENDED
 from optimizer.jobs.families.read_edit import read_edit
 from optimizer.jobs.scheduling.hand_on_candidates import APPROVAL, UNCONFIRMED, WAITS
 from optimizer.jobs.scheduling.trigger_studies import NOT_STARTED, STARTED
@@ -64,7 +64,12 @@ class News:
         lines = [alert.detail for alert in alerts if _key(alert) not in self._announced]
         self._announced = {_key(alert) for alert in alerts}
         self._running -= {study.id for study in ended_studies}
-        return [printable(line) for line in [*lines, *map(_end_line, ended_studies)]]
+        lines += [
+            f"Study {study.id} of {study.family}, which started by itself, ended:"
+            f" {(study.outcome or study.status).replace('_', ' ')}. Look: detent study show {study.id}"
+            for study in ended_studies
+        ]
+        return list(map(printable, lines))
 
 
 class EditNews:
@@ -111,11 +116,3 @@ class EditNews:
 
 def _key(alert: Alert) -> tuple[str, str | None, str]:
     return alert.kind, alert.family, alert.subject
-
-
-def _end_line(study: Study) -> str:
-    outcome = study.outcome.replace("_", " ") if study.outcome is not None else study.status
-    return (
-        f"Study {study.id} of {study.family}, which started by itself, ended: {outcome}. Look: detent study show"
-        f" {study.id}"
-    )
