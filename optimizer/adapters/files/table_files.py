@@ -105,22 +105,19 @@ def open_table(path: Path, *, encoding: str | None = None, delimiter: str | None
             )
     _read_through(path, encoding)
     with _opened(path, encoding) as file:
-        announced = _ANNOUNCED.fullmatch(file.readline().strip("\r\n"))
+        names = file.readline()
+        announced = _ANNOUNCED.fullmatch(names.strip("\r\n"))
+        if announced is not None:
+            names = file.readline()
     skip = 0 if announced is None else 1
     separator = "\t" if delimiter in ("tab", "\\t") else delimiter or (announced and announced["delimiter"])
     if separator is not None and len(separator) != 1:
         raise InvalidInput(f"A delimiter is one character, or the word tab; got {separator!r}.")
-    with _opened(path, encoding) as file:
-        for _ in range(skip):
-            file.readline()
-        names = file.readline()
     if not names.strip():
         raise InvalidInput(f"{path.name!r} is empty where its first line should name the columns.")
     chosen = separator or _delimiter(path, encoding)
     with _opened(path, encoding) as file:
-        records = _records(file, chosen, 0)
-        for _ in range(skip):
-            next(records)
+        records = _records(file, chosen, skip)
         columns = next(records)[1]
         n_rows = sum(1 for _ in records)
     return Table(

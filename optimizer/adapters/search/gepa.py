@@ -12,6 +12,7 @@ from __future__ import annotations
 import random
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from itertools import islice
 from operator import attrgetter
 
 import structlog
@@ -55,16 +56,12 @@ class GepaSearch:
         self._draw = random.Random(setting.seed)
         self._pool: list[_PoolMember] = []
         self._seen = {setting.start.id}
-        self._n_remaining = int(setting.definition["n_instructions"])
         self._n_reflections = 0
-        self._batches = batches([e for e in setting.train if e.released], REFLECTED_ON, self._draw)
+        examples = [e for e in setting.train if e.released]
+        self._batches = islice(batches(examples, REFLECTED_ON, self._draw), int(setting.definition["n_instructions"]))
 
     def ask(self) -> Proposal | None:
-        while self._n_remaining > 0 and self._pool:
-            batch = next(self._batches, None)
-            if batch is None:
-                return None
-            self._n_remaining -= 1
+        for batch in self._batches if self._pool else ():
             self._n_reflections += 1
             # Drawn by the number of dev examples on which none does better, without dominated ones (algorithm 2).
             from gepa.gepa_utils import select_program_candidate_from_pareto_front
@@ -75,8 +72,7 @@ class GepaSearch:
                 fronts[example] = {i for i, m in enumerate(self._pool) if m.scores.get(example, -1.0) == best}
             means = [sum(m.scores.values()) / len(m.scores) for m in self._pool]
             chosen: int = select_program_candidate_from_pareto_front(fronts, means, self._draw)
-            proposal = self._reflect(self._pool[chosen].variant, batch)
-            if proposal is not None:
+            if (proposal := self._reflect(self._pool[chosen].variant, batch)) is not None:
                 return proposal
         return None
 

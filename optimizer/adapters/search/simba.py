@@ -12,6 +12,7 @@ import math
 import random
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
+from itertools import islice
 from operator import attrgetter
 
 import structlog
@@ -79,20 +80,16 @@ class SimbaSearch:
         self._max_examples = int(setting.definition["max_examples"])
         self._pool = [_Member(variant=setting.start)]
         self._seen = {setting.start.id}
-        self._n_remaining = int(setting.definition["n_instructions"])
         self._n_steps = 0
         examples = usable(setting.train, setting.family, setting.start, to_be_answered=True)
-        self._batches = batches(examples, BATCH, self._draw, whole=True)
+        self._batches = islice(
+            batches(examples, BATCH, self._draw, whole=True), int(setting.definition["n_instructions"])
+        )
 
     def ask(self) -> Proposal | None:
-        while self._n_remaining > 0:
-            batch = next(self._batches, None)
-            if batch is None:
-                return None
-            self._n_remaining -= 1
+        for batch in self._batches:
             self._n_steps += 1
-            proposal = self._step(batch)
-            if proposal is not None:
+            if (proposal := self._step(batch)) is not None:
                 return proposal
         return None
 
