@@ -90,8 +90,7 @@ def evaluate_variant(
     classify: Classify,
     calls: CallSource,
 ) -> EvaluationReport:
-    """Scores ``variant`` on at most ``scope.n`` examples, drawn by hash and balanced as the family asks; stores the
-    sums.
+    """Scores ``variant`` on at most ``scope.n`` examples, drawn by hash, balanced as the family asks; stores the sums.
 
     With targets in the family, an evaluation on at least ``targets.n`` dev examples (all, where there are fewer) is
     checked against them. For ``regression`` the champion is evaluated on the same examples. Where a latency is needed
