@@ -2,8 +2,8 @@
 calls one job or one route, and shows the answer.
 
 No decision lives here; jobs and core decide. Heavy imports stand inside the commands, so that ``--help`` is quick.
-Start reading in ``app.py`` (the tree of commands), then ``session.py`` (settings, store and server), ``brakes.py``
-(what is carried out whatever the server says) and ``output.py`` (what is printed where).
+Start reading in ``app.py`` (the tree of commands), then ``session.py`` (settings, store and server, and what is carried
+out whatever the server says) and ``output.py`` (what is printed where).
 """
 
 from __future__ import annotations
