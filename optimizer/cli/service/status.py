@@ -40,9 +40,23 @@ def status(as_json: Json = False) -> None:
 def _view(out: Console, view: StatusView, now: datetime) -> None:
     out.print(f"{view.headline}.", style="bold", markup=False)
     age = "no tick yet" if view.last_tick_at is None else _ago(now - view.last_tick_at)
+    served = {row.name: row.rollout for row in view.families if row.rollout is not None and row.rollout.share}
     print_facts(
         out,
-        ("Rollout", [f"{family}: {headline}." for family, headline in view.rollouts.items()]),
+        (
+            "Rollout",
+            [
+                f"{family}: {headline}."
+                + (
+                    f" {rollout.candidate} is served since {when(rollout.started_at)}, at this share since"
+                    f" {when(rollout.stage_entered_at)}, started by {rollout.created_by}. Back: detent rollout rollback"
+                    f" {family}"
+                    if (rollout := served.get(family))
+                    else ""
+                )
+                for family, headline in view.rollouts.items()
+            ],
+        ),
         (
             "Moved",
             [

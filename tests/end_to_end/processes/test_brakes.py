@@ -156,3 +156,16 @@ def test_the_status_says_what_a_rollback_to_the_first_champion_moved_and_how_to_
     assert moved is not None
     done(detent(*shlex.split(moved[1])))
     assert world.champion() == night
+
+
+def test_the_status_says_of_a_rollout_under_way_since_when_by_whom_and_how_to_take_it_back(world: World) -> None:
+    rollout = world.deploying()
+    line = re.search(r"^Rollout .* (v_\w+) is served since .*, started by (\S+)\. Back: detent (.+)$", status(), re.M)
+    assert line is not None, status()
+    assert line[1] == rollout["candidate"]
+    done(detent(*shlex.split(line[3]), "--reason", "night"))
+    assert world.get(f"/v1/rollouts/{rollout['id']}").json()["status"] == "rolled_back"
+
+
+def status() -> str:
+    return done(detent("status")).out
