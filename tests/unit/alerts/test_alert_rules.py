@@ -115,7 +115,7 @@ class TestTelling:
         row = MinuteSums(family=FAMILY, minute=minutes(59))
         for i in range(100):
             parts = [{"purpose": "answer", "issues": ["tool_results_ignored"] if i < 40 else []}]
-            again = [{"purpose": "retry"}] if i < 50 else []
+            again = [{"purpose": ("gate", "retry", "refine")[i % 3]}] if i < 50 else []
             row.add_interaction(failed=False, latency_ms=None, cost_usd=None, parts=[*parts, *again])
         for _ in range(1000):
             row.add_interaction(failed=False, latency_ms=None, cost_usd=None)
