@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import asyncio
 import ssl
+import threading
 from collections.abc import AsyncIterator, Mapping
 from concurrent.futures import Future
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass
-from functools import cache, lru_cache
+from functools import lru_cache
 from urllib.parse import urlsplit
 from urllib.request import getproxies, proxy_bypass
 from weakref import finalize
@@ -18,6 +19,7 @@ import aiohttp
 CLOSE_S = 5.0
 IDLE_S = 2.0  # many servers close connections after 5 idle seconds, perhaps just as one is used again
 MAX_HEADER_BYTES = 64 * 1024
+_READING, _contexts = threading.Lock(), list[ssl.SSLContext]()
 
 
 @dataclass(eq=False, slots=True)
@@ -49,20 +51,22 @@ class LoopSessions:
         """The session, for the time of one call."""
         loop = asyncio.get_running_loop()
         if self._current is None or self._current.loop is not loop:
-            if self._current is not None:
-                self._ending()
-            self._current = _LoopSession(
-                loop,
-                aiohttp.ClientSession(
-                    connector=aiohttp.TCPConnector(limit=0, keepalive_timeout=IDLE_S, ssl=_ssl_context()),
-                    headers=self._headers,
-                    cookie_jar=aiohttp.DummyCookieJar(),
-                    max_line_size=MAX_HEADER_BYTES,
-                    max_field_size=MAX_HEADER_BYTES,
-                ),
-            )
-            # It holds the session: none is collected before its loop has closed it, which aiohttp would log.
-            self._ending = finalize(self, _end, self._current)
+            context = await asyncio.to_thread(_ssl_context)
+            if self._current is None or self._current.loop is not loop:  # no other call made it meanwhile
+                if self._current is not None:
+                    self._ending()
+                self._current = _LoopSession(
+                    loop,
+                    aiohttp.ClientSession(
+                        connector=aiohttp.TCPConnector(limit=0, keepalive_timeout=IDLE_S, ssl=context),
+                        headers=self._headers,
+                        cookie_jar=aiohttp.DummyCookieJar(),
+                        max_line_size=MAX_HEADER_BYTES,
+                        max_field_size=MAX_HEADER_BYTES,
+                    ),
+                )
+                # It holds the session: none is collected before its loop has closed it, which aiohttp would log.
+                self._ending = finalize(self, _end, self._current)
         current = self._current
         current.n_calls += 1
         try:
@@ -100,9 +104,11 @@ def _end(session: _LoopSession) -> Future[None] | None:
     return None
 
 
-@cache
 def _ssl_context() -> ssl.SSLContext:
-    """One for the process: to read every known authority takes 20 ms and most of a mebibyte."""
-    import httpx  # its choice of authorities: the environment's, else certifi's
+    """One for the process: to read every known authority takes 20 ms and most of a mebibyte, so beside the loop."""
+    with _READING:
+        if not _contexts:
+            import httpx  # its choice of authorities: the environment's, else certifi's
 
-    return httpx.create_ssl_context()
+            _contexts.append(httpx.create_ssl_context())
+        return _contexts[0]

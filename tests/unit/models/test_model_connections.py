@@ -9,6 +9,7 @@ from collections.abc import Iterator
 
 import pytest
 
+from optimizer.adapters.models import connections as model_connections
 from optimizer.adapters.models.connections import LoopSessions, proxy_of
 from optimizer.adapters.models.openai_wire import post
 from optimizer.core.base.errors import ModelFailed
@@ -79,6 +80,26 @@ def test_a_call_in_flight_ends_by_itself_when_its_connections_are_closed(behind:
         return await call, kept.session.closed
 
     assert asyncio.run(close_meanwhile()) == (chat_answer("hi")["choices"], True)
+
+
+def test_the_known_authorities_are_read_beside_the_event_loop_and_calls_of_one_loop_share_a_session(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """To read them takes 20 ms, and a tenth of a second where httpx is not loaded yet; prompts are served meanwhile."""
+    connections, readers, read = LoopSessions({}), list[int](), model_connections._ssl_context
+    monkeypatch.setattr(model_connections, "_ssl_context", lambda: (readers.append(threading.get_ident()), read())[1])
+
+    async def one() -> object:
+        async with connections.session() as session:
+            return session
+
+    async def together() -> list[object]:
+        sessions = await asyncio.gather(one(), one())
+        await asyncio.to_thread(connections.close)
+        return sessions
+
+    first, second = asyncio.run(together())
+    assert (first is second, threading.get_ident() in readers) == (True, False)
 
 
 def test_connections_that_were_not_closed_are_no_fault_in_the_log(behind, caplog):
