@@ -9,6 +9,7 @@ import pytest
 
 from optimizer.adapters.store import Database
 from optimizer.adapters.store.engine import insert_new
+from optimizer.adapters.store.repositories import personal
 from optimizer.adapters.store.tables.variants import SEALED_INPUTS
 from optimizer.core.base.canonical import canonical_json, digest
 from optimizer.core.base.errors import NotFound
@@ -281,7 +282,9 @@ class TestNearDuplicates:
         assert (rows[0].id in stored, holders) == (False, {"like"})
 
 
-def test_a_copy_without_a_person_of_what_one_wrote_takes_the_student_that_it_taught(database: Database) -> None:
+def test_a_copy_without_a_person_of_what_one_wrote_takes_the_student_that_it_taught(
+    database: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
     text = {"document": "On 3 May I, Anna Berg of Linz, was charged twice for order 4711."}
     rows = [
         example("own", "dev", input=text, unit_hmac="anna"),
@@ -302,3 +305,13 @@ def test_a_copy_without_a_person_of_what_one_wrote_takes_the_student_that_it_tau
         found = database.personal.of_unit(tx, "anna")
     assert found.keys["students"] == [(FAMILY, TAUGHT.student.hash)]
     assert TAUGHT.student.hash in found.traces.names
+    for table, keys in found.keys.items():  # killed behind any of them, the next run finds the rest
+        database.write(lambda tx, table=table, keys=keys: database.personal.remove(tx, table, keys))  # type: ignore[misc]
+        with database.read() as tx:
+            left = TAUGHT.student.hash in database.students.ids(tx, FAMILY)
+            again = database.personal.of_unit(tx, "anna").keys
+        assert left == ("students" in again)
+    assert not again
+    monkeypatch.setattr(personal, "_quotes", None)
+    with database.read() as tx:  # of who has no rows nothing can be quoted: a restore asks of each who was forgotten
+        assert database.personal.of_unit(tx, "berta").keys == {}

@@ -141,12 +141,12 @@ class PersonalTables:
         )
         # A row without a person that quotes them goes as a copy, and with it what learned from it.
         of_nobody = e.unit_hmac.is_(None), e.family.in_(select(STUDENTS.c.family))
-        rows = tx.execute(select(e.family, e.id, e.input, e.expected).where(*of_nobody))
+        rows = tx.execute(select(e.family, e.id, e.input, e.expected).where(*of_nobody)) if keys else ()
         copies = {(row.family, row.id) for row in rows if _quotes([row.input, row.expected], traces)}
-        learned = [*_students_of(tx, examples | copies)], [*_indexes_of(tx, traces)]
-        keys |= zip((STUDENTS.name, INDEXES.name), learned, strict=True)
+        learned = {STUDENTS.name: [*_students_of(tx, examples | copies)], INDEXES.name: [*_indexes_of(tx, traces)]}
         # A variant that names one goes, too.
-        traces = replace(traces, names=traces.names | {id for rows in learned for _, id in rows})
+        traces = replace(traces, names=traces.names | {id for rows in learned.values() for _, id in rows})
+        keys = learned | keys  # before the rows by which alone it is found, should the process be killed between them
         return UnitRows(keys={table: list(dict.fromkeys(of)) for table, of in keys.items() if of}, traces=traces)
 
     def remove(self, tx: Connection, table: str, keys: Sequence[RowKey]) -> int:
