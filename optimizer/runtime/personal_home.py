@@ -167,7 +167,7 @@ def forgotten_in(file: Path) -> dict[str, bool]:
 
 
 def backup_folders(settings: Settings) -> list[Path]:
-    """Where backups of this home were written."""
+    """Where backups of this home were written, or of which it was made."""
     with suppress(FileNotFoundError):
         return [Path(line) for line in (settings.var() / BACKUP_FOLDERS).read_text(encoding="utf-8").splitlines()]
     return []

@@ -220,8 +220,9 @@ def _forget_again(part: Path, backup: Path, since: Mapping[str, bool], *, actor:
     store, clock = wiring.open_store(settings), wiring.open_clock(settings)
     try:
         with store.read() as tx:  # who was forgotten before may have come back, and been forgotten again
-            back = {unit for unit in known if unit in begun or store.personal.of_unit(tx, unit).keys}
-            new = [unit for unit in units if unit not in known or unit in back]
+            new = [
+                unit for unit in units if unit not in known or unit in begun or store.personal.of_unit(tx, unit).keys
+            ]
         home = forgetting_home(settings, store, clock, wiring.load_families(settings), is_alone=True)
         for unit in new:
             query = ForgetQuery(unit=unit, own_words=units[unit], dry_run=False)
