@@ -30,6 +30,7 @@ from optimizer.jobs.feedback.place_events import (
     unknown_interaction,
 )
 
+AT_ONCE_CHARS = 2_000  # an event this short is read in less time than waiting for its turn takes
 LONG_AT_ONCE = 2  # readings in threads: each takes its share of the interpreter from what serves
 MAX_DETAIL_CHARS = 2000  # of what is said of one event
 RECORD_WAIT_S, RECORD_LOOK_S = 10.0, 0.25  # as long as a write tries
@@ -175,13 +176,15 @@ class IntakeRequest:
     # --- before the transaction ---------------------------------------------------------------------------------------
 
     async def aread(self, events: Sequence[Any], n_bytes: int | None = None) -> list[ReadEvent]:
-        if self.reads_quickly(events, n_bytes):
+        if len(events) == 1 and self.reads_quickly(events, AT_ONCE_CHARS, n_bytes):
+            return self.read(events)
+        if self.reads_quickly(events, self._in.turns.chars, n_bytes):
             async with self._in.turns.short():
                 return self.read(events)
         async with self._in.turns.long:
             return await asyncio.to_thread(self.read, events)
 
-    def reads_quickly(self, events: Sequence[Any], n_bytes: int | None = None) -> bool:
+    def reads_quickly(self, events: Sequence[Any], chars: int, n_bytes: int | None = None) -> bool:
         """Whether reading takes some milliseconds at most.
 
         That is so for few events and characters, none of which needs the store or a user's own expression to mask it.
@@ -197,8 +200,7 @@ class IntakeRequest:
             return False
         if self._in.turns.has_patterns(self._in.families):
             return False
-        most = self._in.turns.chars
-        return (n_bytes is not None and n_bytes <= most) or is_within(events, most)
+        return (n_bytes is not None and n_bytes <= chars) or is_within(events, chars)
 
     def read(self, events: Sequence[Any]) -> list[ReadEvent]:
         reads = []

@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 
 from optimizer.core.base.errors import KeyReused
-from optimizer.jobs.feedback.ingest_feedback import LONG_AT_ONCE, IntakeRequest, Turns
+from optimizer.jobs.feedback.ingest_feedback import AT_ONCE_CHARS, LONG_AT_ONCE, IntakeRequest, Turns
 from optimizer.jobs.feedback.keep_events import keep_all
 from tests.clock import until
 from tests.rows.ingestion import BY_UNIT, Installation, hmac_unit, temporary_installation, token
@@ -75,12 +75,12 @@ def test_an_expression_that_a_family_takes_or_gives_up_is_seen_by_the_next_event
     masked = here.intake()
     plain = replace(masked, families={})
     events = [{"id": "a", **BY_UNIT}]
-    at_once = [IntakeRequest(one).reads_quickly(events) for one in (plain, masked, masked, plain)]
+    at_once = [IntakeRequest(one).reads_quickly(events, AT_ONCE_CHARS) for one in (plain, masked, masked, plain)]
     here.store.close()
     assert at_once == [True, False, False, True]
 
 
-LONG = "x" * 2_001
+LONG = "x" * (AT_ONCE_CHARS + 1)
 
 
 def test_between_two_readings_on_the_event_loop_others_have_their_turn(tmp_path: Path) -> None:
