@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from datetime import datetime
 from typing import Any
 
@@ -28,12 +29,12 @@ TAUGHT = TaughtStudent(
 )
 
 
-def crown(store: Store, family: str, variant: Variant, *, at: datetime) -> None:
-    """Makes it the champion, whatever its models are."""
+def crown(store: Store, family: str, variant: Variant, *, at: datetime, study: str | None = None) -> None:
+    """Makes it the champion, whatever its models are. ``study``: the one that made it."""
 
     def write(tx: Any) -> None:
         record = VariantRecord(family=family, variant=variant, source="person", created_at=at, created_by="ann")
-        store.variants.add(tx, record)
+        store.variants.add(tx, record if study is None else replace(record, source="study", study=study))
         before = store.champions.current(tx, family)
         assert before is not None
         changes: dict[str, Any] = {"by": "ann", "why": "test", "forced": False}

@@ -1,5 +1,5 @@
 """Watches the students that serve: reads their audited requests on, and bypasses one that lost too much, or whose
-models or prompt are other ones than it was measured against.
+models or prompt are other ones than it was measured against, by hand or by the provider.
 
 A bypassed student answers nobody until a person resumes it; the tier behind it answers. Studies and evaluations go on
 asking it.
@@ -7,7 +7,7 @@ asking it.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from math import fsum
@@ -18,7 +18,7 @@ from optimizer.core.base.canonical import canonical_json, digest
 from optimizer.core.base.errors import DetentError
 from optimizer.core.evaluation.gates import quality_margin
 from optimizer.core.family.family import Family
-from optimizer.core.family.variant import Variant
+from optimizer.core.family.variant import Variant, VariantRecord
 from optimizer.core.policy.policy import Policy, parse_policy
 from optimizer.core.rollout.student_watch import NO_BINS, StudentWatch, Teacher, accepted_loss, counted, read_request
 from optimizer.jobs.dataset.build_dataset import cut_as_served
@@ -44,20 +44,16 @@ class ServingStudent:
     id: str
     tier: str
     policies: Mapping[str, Policy]  # by variant
-    teachers: Sequence[Teacher]  # of these as they are now
+    teachers: Mapping[str, Teacher]  # of these as they are now
+    tried: Collection[str]  # of these, those that a study made, which measured each beside this student
 
     @property
-    def behind(self) -> str:
-        """The next tier."""
+    def passes_on(self) -> tuple[float, str]:
+        """The confidence below which it does, and to which tier."""
         cascade = next(iter(self.policies.values())).cascade
         assert cascade is not None
-        return cascade.models[cascade.models.index(self.tier) + 1]
-
-    @property
-    def accept(self) -> float:
-        cascade = next(iter(self.policies.values())).cascade
-        assert cascade is not None
-        return cascade.accept[cascade.models.index(self.tier)]
+        place = cascade.models.index(self.tier)
+        return cascade.accept[place], cascade.models[place + 1]
 
 
 def watch_students(
@@ -83,18 +79,18 @@ def serving_students(tx: Transaction, store: Store, family: Family, models: Mode
     champion, rollout = store.champions.current(tx, family.name), store.rollouts.active(tx, family.name)
     names = [champion.variant if champion is not None else None, rollout.candidate if rollout is not None else None]
     records = [store.variants.get(tx, family.name, name) for name in names if name is not None]
-    variants = [record.variant for record in records if record is not None and record.variant.policy.get("students")]
-    by_student: dict[tuple[str, str], dict[str, Variant]] = {}
-    for variant in variants:
-        for tier, id in variant.policy["students"].items():
-            by_student.setdefault((id, tier), {})[variant.id] = variant
+    by_student: dict[tuple[str, str], dict[str, VariantRecord]] = {}
+    for record in filter(None, records):
+        for tier, id in (record.variant.policy.get("students") or {}).items():
+            by_student.setdefault((id, tier), {})[record.variant.id] = record
     return [
         ServingStudent(
             family=family,
             id=id,
             tier=tier,
-            policies={name: parse_policy(variant.policy) for name, variant in named.items()},
-            teachers=[_teacher(variant, tier, models) for variant in named.values()],
+            policies={name: parse_policy(record.variant.policy) for name, record in named.items()},
+            teachers={name: _teacher(record.variant, tier, models) for name, record in named.items()},
+            tried={name for name, record in named.items() if record.study is not None},
         )
         for (id, tier), named in by_student.items()
     ]
@@ -125,9 +121,17 @@ def _watch(store: Store, clock: Clock, student: ServingStudent) -> bool:
     if watched is None:
         return False
     before, watched = watched, _read_on(store, clock, student, watched)
+    first, teacher = next(iter(student.teachers.values())), watched.watch.teacher
+    # A model that came later is known from then on.
+    teacher = replace(teacher, revisions={**first.revisions, **teacher.revisions})
+    watched = replace(watched, watch=replace(watched.watch, teacher=teacher))
     watch = watched.watch
-    # A candidate may have another prompt than the champion: the student goes on beside the one that it began with.
-    changes = [watch.teacher.changed(now) for now in student.teachers]
+    # A candidate may have another prompt than the champion: the student goes on beside the one that it began with, and
+    # beside one with which a study has measured it.
+    changes = [
+        teacher.changed(replace(now, prompt=teacher.prompt) if name in student.tried else now)
+        for name, now in student.teachers.items()
+    ]
     changed = None if None in changes else next(iter(changes), None)
     reason = changed or (watch.reason if watch.decision == "bypass" else None)
     bypasses = reason is not None and not is_bypassed
@@ -174,7 +178,8 @@ def _begun(tx: Transaction, store: Store, clock: Clock, student: ServingStudent)
     for example in store.examples.of_split(tx, student.family.name, split="dev")[:MOST_DEV]:
         answer = taught.answer(cut_as_served(student.family, example).input)
         confidences, unknown = counted(confidences, answer.confidence), counted(unknown, answer.unknown)
-    teacher, own = student.teachers[0], taught.student.taught
+    teacher, own = next(iter(student.teachers.values())), taught.student.taught
+    accept, behind = student.passes_on
     # What answers taught goes by the model that gave them, unless a person resumed it since.
     is_resumed = any(one.student == student.id for one in store.students.bypasses(tx, name, open_only=False))
     if "revision" in own and not is_resumed:
@@ -182,7 +187,7 @@ def _begun(tx: Transaction, store: Store, clock: Clock, student: ServingStudent)
     watch = StudentWatch.begin(
         student=student.id,
         tier=student.tier,
-        accepted=accepted_loss(rows, student=student.tier, behind=student.behind, accept=student.accept, margin=margin),
+        accepted=accepted_loss(rows, student=student.tier, behind=behind, accept=accept, margin=margin),
         teacher=teacher,
         dev_confidences=confidences,
         dev_unknown=unknown,
@@ -215,7 +220,7 @@ def _read_on(store: Store, clock: Clock, student: ServingStudent, watched: Watch
 def _keep_alerts(store: Store, clock: Clock, family: Family, serving: Sequence[ServingStudent]) -> None:
     """One alert open for each student that would serve and is bypassed, and for each that is asked other things."""
     name, at = family.name, clock.now()
-    behind = {student.id: student.behind for student in serving}
+    behind = {student.id: student.passes_on[1] for student in serving}
     with store.read() as tx:
         bypassed = {one.student: one.reason for one in store.students.bypasses(tx, name) if one.student in behind}
         watches = {id: watched.watch for id in behind if (watched := store.students.watch(tx, name, id)) is not None}

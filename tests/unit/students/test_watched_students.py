@@ -58,8 +58,8 @@ class Served:
     variant: Variant
     n: int = 0
 
-    def crown(self, variant: Variant) -> None:
-        crown(self.world.store, self.world.family.name, variant, at=self.world.clock.now())
+    def crown(self, variant: Variant, *, study: str | None = None) -> None:
+        crown(self.world.store, self.world.family.name, variant, at=self.world.clock.now(), study=study)
 
     def look(self) -> list[str]:
         self.world.clock.at += SETTLED + timedelta(seconds=1)
@@ -172,6 +172,28 @@ def test_another_model_behind_it_bypasses_it_at_once_and_resuming_accepts_that_m
     resume_student(served.context, StudentActRequest(family="topics"))
     assert served.look() == []
     assert served.look() == []
+
+
+def reworded(variant: Variant, text: str) -> Variant:
+    return replace(variant, messages=({"role": "system", "content": text}, *variant.messages))
+
+
+def test_a_new_prompt_that_its_study_tried_beside_the_student_leaves_it_answering(served: Served) -> None:
+    """An edit by hand bypasses it, and so does another model, one that came with that prompt among them."""
+    tried = reworded(served.variant, "Name the topic.")
+    tiers = {"tiers": ["student", "stronger"]}
+    served.models.revisions["stronger"] = "stronger-1"
+    served.crown(replace(tried, policy={**tried.policy, **tiers}), study="st-2")
+    assert served.look() == served.look() == []
+    assert "student" in served.answers()
+    served.models.revisions["stronger"] = "stronger-2"
+    assert served.look() == ["topics"]
+    assert "the model stronger behind it was stronger-1 and is stronger-2 now" in served.alerts(BYPASSED)[0]
+    resume_student(served.context, StudentActRequest(family="topics"))
+    assert served.look() == []
+    served.crown(reworded(served.variant, "Name it as you like."))
+    assert served.look() == ["topics"]
+    assert "the prompt of the models behind it is another one" in served.alerts(BYPASSED)[0]
 
 
 def test_one_that_answers_taught_is_bypassed_where_their_model_changed_before_it_served(served: Served) -> None:
