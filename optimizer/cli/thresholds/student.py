@@ -36,7 +36,7 @@ def show(family: FamilyName, as_json: Json = False) -> None:
 
 @app.command()
 def bypass(family: FamilyName, student: StudentId = None, reason: Reason = None, as_json: Json = False) -> None:
-    """Let the student answer nobody, at once: the tier behind it answers.
+    """Let the student answer nobody, at once: the tier behind it answers, or for one alone the champion before it.
 
     Example: detent student bypass triage --reason "a new product is out"
     """
@@ -47,7 +47,7 @@ def bypass(family: FamilyName, student: StudentId = None, reason: Reason = None,
 
 @app.command()
 def resume(family: FamilyName, student: StudentId = None, reason: Reason = None, as_json: Json = False) -> None:
-    """Let a bypassed student answer again, and watch it anew from now on.
+    """Let a bypassed student answer again, and watch it anew; a champion that gave way for it is champion again.
 
     Example: detent student resume triage --reason "the model behind it was at fault"
     """

@@ -9,10 +9,11 @@ from pydantic import Field
 
 from optimizer.core.base.errors import NotFound
 from optimizer.core.predictor.teaching import teaching_in_words
+from optimizer.core.serving.champion import next_tenure
 from optimizer.core.views.student import StudentStanding, StudentsView, weeks_of
-from optimizer.jobs.champions.watch_students import BYPASSED, put_bypass, serving_students
+from optimizer.jobs.champions.watch_students import BYPASSED, ServingStudent, put_bypass, serving_students
 from optimizer.jobs.context import Context
-from optimizer.jobs.record_change import Change, checked_reason, tell
+from optimizer.jobs.record_change import Change, Succession, checked_reason, replace_champion, tell
 from optimizer.jobs.request import FamilyRequest, Reason
 from optimizer.ports import Transaction
 
@@ -65,7 +66,8 @@ def read_students(context: Context, request: FamilyRequest) -> StudentsView:
 
 
 def bypass_student(context: Context, request: StudentActRequest) -> StudentChange:
-    """Lets a student answer nobody until it is resumed; the tier behind it answers. Safe to repeat.
+    """Lets a student answer nobody until it is resumed; the tier behind it answers, and in place of a student that
+    answers alone the champion before it, where there is one. Safe to repeat.
 
     Raises:
         NotFound: no variant that serves names such a student.
@@ -73,13 +75,14 @@ def bypass_student(context: Context, request: StudentActRequest) -> StudentChang
     store, clock, family, why = context.store, context.clock, request.family, checked_reason(request.reason)
 
     def change(tx: Transaction) -> StudentChange:
-        student = _student(tx, context, request, is_bypassed=False)
+        student = _student(tx, context, request, is_bypassed=False).id
         undo = f"detent student resume {family}"
         if any(one.student == student for one in store.students.bypasses(tx, family)):
             what = f"the student {student} is bypassed already"
             return StudentChange(family=family, student=student, what=what, why=why, undo=undo, changed=False)
-        put_bypass(tx, store, clock, family, student, actor=context.actor, reason=why)
-        what = f"the student {student} is bypassed: the tier behind it answers"
+        report = put_bypass(tx, store, clock, family, student, actor=context.actor, reason=why)
+        answering = "the tier behind it answers" if report is None else report.what
+        what = f"the student {student} is bypassed: {answering}"
         return StudentChange(family=family, student=student, what=what, why=why, undo=undo)
 
     return store.write(change)
@@ -87,7 +90,8 @@ def bypass_student(context: Context, request: StudentActRequest) -> StudentChang
 
 def resume_student(context: Context, request: StudentActRequest) -> StudentChange:
     """Lets a bypassed student answer again, and watches it anew from now on: what was held against it counts no more.
-    A rollout that was held stays held. Safe to repeat.
+    A champion that gave way to the one before, since its student answered alone, is champion again, recorded as forced;
+    a rollout that was started meanwhile ends. A rollout that was held stays held. Safe to repeat.
 
     Raises:
         NotFound: no variant that serves names such a student.
@@ -95,36 +99,44 @@ def resume_student(context: Context, request: StudentActRequest) -> StudentChang
     store, clock, family, why = context.store, context.clock, request.family, checked_reason(request.reason)
 
     def change(tx: Transaction) -> StudentChange:
-        student, at = _student(tx, context, request, is_bypassed=True), clock.now()
+        named, at = _student(tx, context, request, is_bypassed=True), clock.now()
+        student, gone, before = named.id, named.gave_way, store.champions.current(tx, family)
+        what, undo = f"the student {student} answers again", f"detent student bypass {family}"
         if not store.students.end_bypass(tx, family, student, at=at, by=context.actor):
             what = f"the student {student} is not bypassed"
             return StudentChange(family=family, student=student, what=what, why=why, changed=False)
         store.students.drop_watch(tx, family, student)
         store.alerts.close(tx, BYPASSED, family, student, at)
         tell(tx, store, "student.resume", family, student, {"why": why}, actor=context.actor, at=at)
+        if gone is not None and before is not None:
+            by = f"its student answers again: {why}"
+            tenure = next_tenure(before, variant=gone.variant, at=at, by=context.actor, why=by, forced=True)
+            again = Succession(action="champion.set", says="is champion again", undo=undo)
+            report = replace_champion(tx, store, clock, tenure, before=before, by=again, why=why)
+            what = f"{what}; {report.what}"
         rollout = store.rollouts.active(tx, family)
         return StudentChange(
             family=family,
             student=student,
-            what=f"the student {student} answers again",
+            what=what,
             why=why,
-            undo=f"detent student bypass {family}",
+            undo=undo,
             next=f"detent rollout resume {family}" if rollout is not None and rollout.held else None,
         )
 
     return store.write(change)
 
 
-def _student(tx: Transaction, context: Context, request: StudentActRequest, *, is_bypassed: bool) -> str:
+def _student(tx: Transaction, context: Context, request: StudentActRequest, *, is_bypassed: bool) -> ServingStudent:
     """The student that is named, else the first that is bypassed, or is not."""
     family = context.family(request.family)
-    serving = [one.id for one in serving_students(tx, context.store, family, None)]
-    named = [id for id in serving if request.student in (None, id)]
+    serving = serving_students(tx, context.store, family, None)
+    named = [one for one in serving if request.student in (None, one.id)]
     bypassed = {one.student for one in context.store.students.bypasses(tx, family.name)}
     if not named:
-        which = "none" if not serving else f"not {request.student!r}, but {' and '.join(serving)}"
+        which = "none" if not serving else f"not {request.student!r}, but {' and '.join(one.id for one in serving)}"
         raise NotFound(
             f"Family {family.name!r} has no such student that serves: its champion and its candidate name {which}."
             f" detent student show {family.name} lists them."
         )
-    return next((id for id in named if (id in bypassed) is is_bypassed), named[0])
+    return next((one for one in named if (one.id in bypassed) is is_bypassed), named[0])

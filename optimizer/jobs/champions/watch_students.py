@@ -1,15 +1,16 @@
 """Watches the students that serve: reads their audited requests on, and bypasses one that lost too much, or whose
 models or prompt are other ones than it was measured against, by hand or by the provider.
 
-A bypassed student answers nobody until a person resumes it; the tier behind it answers. Studies and evaluations go on
-asking it.
+A bypassed student answers nobody until a person resumes it; the tier behind it answers, and in place of a student that
+answers alone the champion before it. Studies and evaluations go on asking it.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
-from datetime import datetime, timedelta
+from datetime import timedelta
+from functools import partial
 from math import fsum
 
 import structlog
@@ -21,11 +22,15 @@ from optimizer.core.family.family import Family
 from optimizer.core.family.variant import Variant, VariantRecord
 from optimizer.core.policy.policy import Policy, parse_policy
 from optimizer.core.rollout.student_watch import NO_BINS, StudentWatch, Teacher, accepted_loss, counted, read_request
+from optimizer.core.search.answer_bounds import answers_alone
+from optimizer.core.serving.champion import current_of, first_beneath, taken_back
+from optimizer.core.serving.rollout import Champion
 from optimizer.jobs.dataset.build_dataset import cut_as_served
 from optimizer.jobs.families.each_family import each_family
 from optimizer.jobs.ids import new_id
 from optimizer.jobs.outbox.keep_alerts import keep_alerts
-from optimizer.jobs.record_change import hold_active, tell
+from optimizer.jobs.record_change import ChangeReport, hold_active, tell
+from optimizer.jobs.rollouts.change_champion import ChampionRollbackRequest, return_to_earlier
 from optimizer.ports import Alert, Bypass, Clock, ModelSource, Store, Transaction, WatchedStudent
 
 BYPASSED, SHIFTED = KINDS = "student_bypassed", "student_shifted"
@@ -46,6 +51,7 @@ class ServingStudent:
     policies: Mapping[str, Policy]  # by variant
     teachers: Mapping[str, Teacher]  # of these as they are now
     tried: Collection[str]  # of these, those that a study made, which measured each beside this student
+    gave_way: Champion | None = None  # the tenure that ended when it was bypassed, while the earlier champion serves
 
     @property
     def passes_on(self) -> tuple[float, str]:
@@ -68,6 +74,9 @@ def watch_students(
         with store.read() as tx:
             serving = serving_students(tx, store, family, models()) if store.students.ids(tx, family.name) else []
         bypassed = [_watch(store, clock, student) for student in serving]
+        if any(bypassed):  # one that answered alone gave way
+            with store.read() as tx:
+                serving = serving_students(tx, store, family, None)
         _keep_alerts(store, clock, family, serving)
         return family.name if any(bypassed) else None
 
@@ -75,9 +84,17 @@ def watch_students(
 
 
 def serving_students(tx: Transaction, store: Store, family: Family, models: ModelSource | None) -> list[ServingStudent]:
-    """Those that the champion names, or the candidate of a rollout. ``models`` None: their revisions are not asked."""
+    """Those that the champion names, or the candidate of a rollout; and those for which the champion before serves.
+
+    ``models`` None: their revisions are not asked.
+    """
     champion, rollout = store.champions.current(tx, family.name), store.rollouts.active(tx, family.name)
     names = [champion.variant if champion is not None else None, rollout.candidate if rollout is not None else None]
+    since = {one.student: one.since for one in store.students.bypasses(tx, family.name)}
+    gone = None
+    if champion is not None and champion.since in since.values():
+        gone = taken_back(store.champions.history(tx, family.name))
+        names.append(gone.variant if gone is not None else None)
     records = [store.variants.get(tx, family.name, name) for name in names if name is not None]
     by_student: dict[tuple[str, str], dict[str, VariantRecord]] = {}
     for record in filter(None, records):
@@ -91,6 +108,7 @@ def serving_students(tx: Transaction, store: Store, family: Family, models: Mode
             policies={name: parse_policy(record.variant.policy) for name, record in named.items()},
             teachers={name: _teacher(record.variant, tier, models) for name, record in named.items()},
             tried={name for name, record in named.items() if record.study is not None},
+            gave_way=gone if champion is not None and since.get(id) == champion.since else None,
         )
         for (id, tier), named in by_student.items()
     ]
@@ -154,12 +172,29 @@ def _watch(store: Store, clock: Clock, student: ServingStudent) -> bool:
 
 def put_bypass(
     tx: Transaction, store: Store, clock: Clock, family: str, student: str, *, actor: str, reason: str
-) -> None:
-    """From the commit on it answers nobody; a rollout under way is held, since one of its variants names it."""
-    at = clock.now()
+) -> ChangeReport | None:
+    """From the commit on it answers nobody. Where it answered alone, the champion before serves again, which ends a
+    rollout under way; returns that change. Else a rollout is held, since one of its variants names the student.
+    """
+    at, history, change = clock.now(), store.champions.history(tx, family), None
+    bypassed = {student, *(one.student for one in store.students.bypasses(tx, family))}
+
+    def answers(variant: str) -> bool:
+        record = store.variants.get(tx, family, variant)
+        return record is not None and not (
+            answers_alone(record.variant) and bypassed.intersection(record.variant.policy["students"].values())
+        )
+
+    if history and not answers(current := current_of(history).variant) and (to := first_beneath(history, answers)):
+        why = f"its student {student} is bypassed (undo: detent student resume {family}): {reason}"[:2000]
+        request = ChampionRollbackRequest(family=family, reason=why, expect=current, to=to.variant)
+        change = return_to_earlier(request, actor=actor, store=store, clock=clock, tx=tx)
+        assert change.champion is not None
+        at = change.champion.since  # by which the tenure is known as this bypass's
     store.students.bypass(tx, Bypass(family=family, student=student, since=at, reason=reason, by=actor))
     hold_active(tx, store, clock, family, actor=actor, reason=f"the student {student} is bypassed: {reason}"[:2000])
     tell(tx, store, "student.bypass", family, student, {"why": reason}, actor=actor, at=at)
+    return change
 
 
 def _begun(tx: Transaction, store: Store, clock: Clock, student: ServingStudent) -> WatchedStudent | None:
@@ -220,7 +255,15 @@ def _read_on(store: Store, clock: Clock, student: ServingStudent, watched: Watch
 def _keep_alerts(store: Store, clock: Clock, family: Family, serving: Sequence[ServingStudent]) -> None:
     """One alert open for each student that would serve and is bypassed, and for each that is asked other things."""
     name, at = family.name, clock.now()
-    behind = {student.id: student.passes_on[1] for student in serving}
+    behind = {
+        student.id: (f"The tier {student.passes_on[1]} answers in its place, at its own price", "")
+        if (gone := student.gave_way) is None
+        else (
+            f"It answered alone: {gone.variant} gave way to the champion before it",
+            f", which makes {gone.variant} champion again",
+        )
+        for student in serving
+    }
     with store.read() as tx:
         bypassed = {one.student: one.reason for one in store.students.bypasses(tx, name) if one.student in behind}
         watches = {id: watched.watch for id in behind if (watched := store.students.watch(tx, name, id)) is not None}
@@ -229,8 +272,8 @@ def _keep_alerts(store: Store, clock: Clock, family: Family, serving: Sequence[S
     texts = {
         BYPASSED: {
             id: (
-                f"The student {id} of {name} is bypassed: {reason}. The tier {behind[id]} answers in its place, at its"
-                f" own price. {look} To let it answer again: detent student resume {name}; to teach another: {teach}."
+                f"The student {id} of {name} is bypassed: {reason}. {behind[id][0]}. {look} To let it answer again:"
+                f" detent student resume {name}{behind[id][1]}; to teach another: {teach}."
             )
             for id, reason in bypassed.items()
         },
@@ -244,14 +287,9 @@ def _keep_alerts(store: Store, clock: Clock, family: Family, serving: Sequence[S
         },
     }
     for kind in KINDS:
-        if texts[kind] or open_alerts[kind]:
-            _keep_alerts_of(store, kind, name, texts[kind], at)
-
-
-def _keep_alerts_of(store: Store, kind: str, family: str, texts: Mapping[str, str], at: datetime) -> None:
-    """``texts``: by the student's id."""
-    alerts = [
-        Alert(id=new_id("al"), kind=kind, level="warning", family=family, subject=id, opened_at=at, detail=text)
-        for id, text in texts.items()
-    ]
-    store.write(lambda tx: keep_alerts(tx, store, kind, alerts, at=at, family=family))
+        alerts = [
+            Alert(id=new_id("al"), kind=kind, level="warning", family=name, subject=id, opened_at=at, detail=text)
+            for id, text in texts[kind].items()
+        ]
+        if alerts or open_alerts[kind]:
+            store.write(partial(keep_alerts, store=store, kind=kind, wanted=alerts, at=at, family=name))

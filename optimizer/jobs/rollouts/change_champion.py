@@ -123,6 +123,7 @@ def return_to_earlier(
     clock: Clock,
     grounds: Grounds | None = None,
     served: ServedModels | None = None,
+    tx: Transaction | None = None,
 ) -> ChangeReport:
     """Ends an active rollout and lets the tenure before serve again, in one transaction.
 
@@ -131,6 +132,7 @@ def return_to_earlier(
     Args:
         grounds: None where a person asks.
         served: a model that is not known here refuses nothing: the report warns of it.
+        tx: the caller's, whose commit it waits for; the log then has no head of a rollout that ends.
     Raises:
         NotFound: the family has no champion.
         Conflict: there is no champion before, ``to`` was never champion, or ``expect`` (the variant to be replaced) is
@@ -185,6 +187,8 @@ def return_to_earlier(
             store.alerts.open(tx, grounds.alert)
         return report
 
+    if tx is not None:
+        return change(tx)
     if dry_run:
         with store.read() as tx:
             return change(tx)

@@ -196,6 +196,68 @@ def test_a_new_prompt_that_its_study_tried_beside_the_student_leaves_it_answerin
     assert "the prompt of the models behind it is another one" in served.alerts(BYPASSED)[0]
 
 
+def test_one_that_answers_alone_gives_way_to_the_champion_before_it_until_it_is_resumed(served: Served) -> None:
+    store, before = served.world.store, served.variant
+    plain = replace(before, policy={})
+    served.crown(plain)
+    alone = replace(before, policy={**before.policy, "refuse": True})
+    served.crown(alone, study="st-1")
+    served.look()
+    served.serve(300, agrees=0.3, variant=alone)
+    assert served.look() == ["topics"]
+    (text,) = served.alerts(BYPASSED)
+    assert f"{alone.id} gave way to the champion before it" in text
+    assert f"detent student resume topics, which makes {alone.id} champion again" in text
+    assert served.look() == []
+    assert served.alerts(BYPASSED) == [text], "as long as it is so"
+    with store.read() as tx:
+        *_, tenure = sorted(store.champions.history(tx, "topics"), key=lambda one: one.seq)
+        entries = store.audit.of_subject(tx, plain.id)
+    assert (tenure.variant, tenure.by, tenure.forced) == (plain.id, "student_watch", False)
+    assert f"champion rollback: its student {ID} is bypassed (undo: detent student resume topics)" in tenure.why
+    assert "champion.rollback" in [entry["action"] for entry in entries]
+    (standing,) = read_students(served.context, FamilyRequest(family="topics")).students
+    assert (standing.variants, standing.bypassed_since) == ([alone.id], tenure.since)
+
+    resumed = resume_student(served.context, StudentActRequest(family="topics", reason="the strong model was ill"))
+    assert f"the student {ID} answers again; {alone.id}" in resumed.what
+    assert f"is champion again, instead of {plain.id}" in resumed.what
+    assert "student" in served.answers()
+    assert served.look() == []
+    bypassed = bypass_student(served.context, StudentActRequest(family="topics", reason="night"))
+    assert f"{plain.id} (model strong) is champion again, instead of {alone.id}" in bypassed.what
+    assert not bypass_student(served.context, StudentActRequest(family="topics")).changed
+    with store.read() as tx:
+        tenure = max(store.champions.history(tx, "topics"), key=lambda one: one.seq)
+    assert (tenure.variant, tenure.by) == (plain.id, "ann")
+
+
+def test_one_that_answers_alone_passes_over_an_earlier_champion_with_the_same_student_alone(served: Served) -> None:
+    """Where none is left, the default model answers in its place."""
+    store, before = served.world.store, served.variant
+    alone, surer = (
+        replace(before, policy={**before.policy, "refuse": True, "accept": accept}) for accept in (0.5, 0.9)
+    )
+    served.crown(alone)
+    served.crown(surer)
+    for variant in (before, served.world.family.variant()):
+        store.write(lambda tx, variant=variant: store.personal.remove(tx, "variants", [("topics", variant.id)]))
+    bypassed = bypass_student(served.context, StudentActRequest(family="topics", reason="night"))
+    assert "the tier behind it answers" in bypassed.what
+    with store.read() as tx:
+        tenure = store.champions.current(tx, "topics")
+    assert tenure is not None
+    assert tenure.variant == surer.id
+    served.look()
+    assert "The tier strong answers in its place" in served.alerts(BYPASSED)[0]
+    resume_student(served.context, StudentActRequest(family="topics"))
+    served.crown(before)
+    served.crown(alone)
+    served.crown(surer)
+    bypassed = bypass_student(served.context, StudentActRequest(family="topics", reason="night"))
+    assert f"{before.id} (model strong and student) is champion again" in bypassed.what
+
+
 def test_one_that_answers_taught_is_bypassed_where_their_model_changed_before_it_served(served: Served) -> None:
     """Until a person resumes it, which accepts the model as it is now."""
     by_answers = {"n_rows": 50, "teach": "answers", "model": "strong", "revision": "strong-0", "n_answers": 50}
@@ -323,6 +385,27 @@ def test_a_rollout_under_way_is_held_until_a_person_resumes_it(tmp_path: Path) -
     world.tick()
     assert world.rollout.held, "the tick takes back only its own hold"
     assert world.operate("resume").changed
+    assert not world.verified().problems
+    database.close()
+
+
+def test_a_rollout_under_way_ends_where_the_champion_gives_way(tmp_path: Path) -> None:
+    """It compared the candidate with that champion."""
+    database = new_database(tmp_path)
+    world = RolloutWorld(store=database)
+    plain = world.family.variant()
+    policy = {"tiers": ["student", "m"], "accept": 0.5, "refuse": True, "students": {"student": ID}}
+    crown(database, F, replace(plain, policy=policy), at=world.clock.now())
+    world.champion = replace(plain, policy=policy).id
+    world.behaviours[world.champion] = world.behaviours[plain.id]
+    world.history()
+    world.start()
+    report = database.write(
+        lambda tx: put_bypass(tx, database, world.clock, F, ID, actor="student_watch", reason="it lost too much")
+    )
+    assert report is not None
+    assert (report.instead_of, report.champion and report.champion.variant) == (world.champion, plain.id)
+    assert (world.rollout.outcome, world.rollout.held) == ("champion_changed", False)
     assert not world.verified().problems
     database.close()
 
