@@ -19,7 +19,7 @@ from starlette.routing import compile_path
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from api.http.bodies import StrictRequest
-from api.http.body_limits import limit_of
+from api.http.body_limits import BodyLimit, limit_of
 from api.http.edge import Edge
 from api.http.in_flight import InFlight
 from api.http.problems import install, on_bug, on_detent_error, on_gone
@@ -82,6 +82,7 @@ class HotRoutes:
         ways = [(method, route) for route in routes for method in route.methods]
         self._by_path = {(method, route.path): route for method, route in ways if "{" not in route.path}
         self._by_pattern = [(method, compile_path(route.path)[0], route) for method, route in ways if "{" in route.path]
+        self._limits: dict[str, BodyLimit] = {}
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         route = self._route_of(scope) if scope["type"] == "http" else None
@@ -90,8 +91,10 @@ class HotRoutes:
             return
         shared: Services = scope["app"].state["services"]
         narrows = "{family}" not in route.path
-        on_whole = partial(admit_again, role=route.role, narrows=narrows)
-        request = StrictRequest(scope, receive, limit_of(route.path, shared.settings.limits), on_whole)
+        limit = self._limits.get(route.path)
+        if limit is None:
+            limit = self._limits[route.path] = limit_of(route.path, shared.settings.limits)
+        request = StrictRequest(scope, receive, limit, partial(admit_again, role=route.role, narrows=narrows))
         try:
             caller = admit(request, shared, route.role, narrows=narrows)
             answer = await route.elsewhere(request, shared) if route.elsewhere is not None else None

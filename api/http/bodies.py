@@ -9,7 +9,6 @@ from __future__ import annotations
 import asyncio
 import math
 from collections.abc import AsyncGenerator, Callable, Iterable, Iterator, Mapping, Sequence
-from functools import cached_property
 from itertools import islice
 from typing import Any, TypeVar
 from urllib.parse import parse_qsl
@@ -52,11 +51,19 @@ class StrictRequest(Request):
         headers: Sequence[tuple[bytes, bytes]] = scope["headers"]
         # Name, in lower case -> its first header.
         self.first = {name.decode("latin-1"): value.decode("latin-1") for name, value in reversed(headers)}
+        self._query: Mapping[str, str] | None = None
 
-    @cached_property
+    @property
     def query(self) -> Mapping[str, str]:
         """Name -> its last parameter."""
-        return dict(parse_qsl(self.scope["query_string"].decode("latin-1"), keep_blank_values=True))
+        if self._query is None:
+            text = self.scope["query_string"].decode("latin-1")
+            if "&" in text or "%" in text or "+" in text:
+                self._query = dict(parse_qsl(text, keep_blank_values=True))
+            else:  # one parameter as it is, as most have it
+                name, _, value = text.partition("=")
+                self._query = {name: value} if text else {}
+        return self._query
 
     @property
     def media_type(self) -> str:

@@ -17,6 +17,7 @@ Headers = Sequence[tuple[bytes, bytes]]
 NO_NAME = re.compile(rb"^$|[^!#$%&'*+.^_`|~0-9a-z-]")  # of a header, which ASGI has in lower case
 NO_VALUE = bytes({*range(0x20), 0x7F} - {ord("\t")})
 _PHRASES = {int(status): status.phrase.encode() for status in HTTPStatus}
+_names = set[bytes]()  # names of headers that were sent so far: few, and each was checked
 _STATUS_LINES = {status: b"HTTP/1.1 %d %b\r\n" % (status, _PHRASES.get(status, b"")) for status in range(100, 600)}
 
 log = getLogger("uvicorn.error")
@@ -155,8 +156,10 @@ class Exchange:
             self.keep_alive = False
         self.response_started, self._expects_continue = True, False
         by_name = dict(headers)
-        if (wrong := next(filter(NO_NAME.search, by_name), None)) is not None:
-            raise RuntimeError(f"{wrong!r} is no name of a header.")
+        if not _names.issuperset(by_name):
+            if (wrong := next(filter(NO_NAME.search, by_name), None)) is not None:
+                raise RuntimeError(f"{wrong!r} is no name of a header.")
+            _names.update(by_name)
         if b"close" in by_name.get(b"connection", b"").lower():
             self.keep_alive = False
         elif not self.keep_alive:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
+from itertools import count
 from random import getrandbits
 from time import time_ns
 from typing import Any
@@ -11,13 +12,24 @@ from typing import Any
 REQUEST_ID = re.compile(rb"[A-Za-z0-9._:@/+=~-]{1,128}")  # of the sender's own word
 _DIGITS = "0123456789abcdefghjkmnpqrstvwxyz"  # as ULIDs are written, in lower case
 _PAIRS = [first + second for first in _DIGITS for second in _DIGITS]
+_last: tuple[int, str, count[int]] = 0, "", count(len(_PAIRS))  # the millisecond, the id but two digits, these two
 KNOWN_SEGMENTS = 2  # of a path without a route; the rest may be anything, and is not logged
 
 
 def new_request_id() -> str:
-    """A ULID, which sorts by time: 48 bits of milliseconds and 80 random ones, which need not be secret."""
-    bits = time_ns() // 1_000_000 << 80 | getrandbits(80)
-    return "".join([_PAIRS[bits >> shift & 1023] for shift in range(120, -1, -10)])
+    """A ULID, which sorts by time: 48 bits of milliseconds and 80 random ones, which need not be secret.
+
+    Those of one millisecond count on from the first, as its specification allows.
+    """
+    global _last
+    ms = time_ns() // 1_000_000
+    of, before, following = _last
+    n = next(following)
+    if of != ms or n >= len(_PAIRS):
+        bits = ms << 80 | getrandbits(80)
+        before, n = "".join([_PAIRS[bits >> shift & 1023] for shift in range(120, 0, -10)]), bits & 1023
+        _last = ms, before, count(n + 1)
+    return before + _PAIRS[n]
 
 
 def logged_path(scope: Mapping[str, Any]) -> str:
