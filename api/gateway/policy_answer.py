@@ -25,10 +25,9 @@ from optimizer.core.policy.context import tool_results
 from optimizer.core.policy.policy import Policy, messages_of_fewer
 from optimizer.core.policy.steps import draw_of
 from optimizer.core.policy.tier_costs import other_tiers
-from optimizer.jobs.calls.ask_judge import JudgeModel
+from optimizer.jobs.calls.ask_judge import JudgeAttempt, JudgeModel, gate_judge
 from optimizer.jobs.calls.ask_model import ModelReply, ask_model
 from optimizer.jobs.calls.execute_policy import AskOne, Execution, PolicyRequest, Score, Student, execute_policy
-from optimizer.jobs.calls.gate_judge import JudgeAttempt, gate_judge
 from optimizer.ports import LanguageModel
 
 log = structlog.get_logger("gateway")

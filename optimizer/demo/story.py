@@ -45,7 +45,7 @@ from optimizer.demo.stories import (
 )
 from optimizer.demo.studies import EndedStudy, outcome_lines, queue_study, say_plan, watch_study
 from optimizer.demo.users import N_SENT, DemoRows, Users, balanced, divide_rows
-from optimizer.jobs.rollouts.report_rollout import report_rollout
+from optimizer.jobs.rollouts.verify_rollout import report_rollout
 from optimizer.ports import Store
 from optimizer.runtime import wiring
 

@@ -287,7 +287,7 @@ USE_CASES = (
     ),
     UseCase("forecast", "/v1/rollouts/{id}/forecast", "rollouts.read_rollout:read_forecast", "Rollouts", narrows=True),
     UseCase("verification", f"{ID}/verification", "rollouts.verify_rollout:read_verification", "Rollouts", **APART),
-    UseCase("report", f"{ID}/report", "rollouts.report_rollout:read_report", "Rollouts", **APART),
+    UseCase("report", f"{ID}/report", "rollouts.verify_rollout:read_report", "Rollouts", **APART),
     UseCase("next share", "/v1/rollouts/{id}/next", "rollouts.read_rollout:read_next_share", "Rollouts", narrows=True),
     _act("approve", "/v1/rollouts/{id}/approve", "rollouts.operate_rollout:approve", "Rollouts", **ACT),
     _act("reject", "/v1/rollouts/{id}/reject", "rollouts.operate_rollout:reject", "Rollouts", **ACT, **BRAKE),

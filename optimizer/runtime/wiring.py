@@ -515,7 +515,7 @@ def study_page(report: StudyReport) -> str:
 
 def mirrored_pages(families: Mapping[str, Family], store: Store, clock: Clock) -> Pages:
     """Puts the pages that ``detent study report`` and ``detent rollout report`` write into MLflow."""
-    from optimizer.jobs.rollouts.report_rollout import report_rollout
+    from optimizer.jobs.rollouts.verify_rollout import report_rollout
     from optimizer.jobs.studies.report_study import report_study
     from optimizer.ports import Pages
 

@@ -35,8 +35,8 @@ from optimizer.jobs.champions.watch_limits import watch_limits
 from optimizer.jobs.champions.watch_rules import HomeFigures, RuleWatcher, tell_faulty_file
 from optimizer.jobs.champions.watch_students import watch_students
 from optimizer.jobs.champions.watch_switch import SwitchWatcher
+from optimizer.jobs.families.check_models import watch_retirements
 from optimizer.jobs.families.each_family import each_family
-from optimizer.jobs.families.watch_retirements import watch_retirements
 from optimizer.jobs.feedback import collect_reviews
 from optimizer.jobs.feedback.judge_traffic import monitor_traffic
 from optimizer.jobs.feedback.roll_up_minutes import roll_up_minutes, roll_up_performance, roll_up_traffic

@@ -20,7 +20,7 @@ from optimizer.core.search.study import Study
 from optimizer.core.views.rollout_story import RolloutReport
 from optimizer.demo.ending import demo_page
 from optimizer.demo.stories import users_text
-from optimizer.jobs.rollouts.report_rollout import report_rollout
+from optimizer.jobs.rollouts.verify_rollout import report_rollout
 from optimizer.jobs.studies.report_study import report_study
 from tests.chromium import AXE, CHROMIUM, faults_of, picture
 from tests.clock import Clock

@@ -363,7 +363,7 @@ def report(
 
     Example: detent rollout report triage --out triage.html
     """
-    from optimizer.jobs.rollouts.report_rollout import read_report
+    from optimizer.jobs.rollouts.verify_rollout import read_report
 
     session = Session()
     id = id_of(session, rollout)

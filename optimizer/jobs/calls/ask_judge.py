@@ -1,4 +1,8 @@
-"""Asks a family's judge for its judgement of one answer: each member once, and once more where it cannot be read."""
+"""Asks a family's judge for its judgement of one answer: each member once, and once more where it cannot be read.
+
+``gate_judge`` is the judge as a policy asks it: how people would rate an answer, or whether its facts are wrong. It
+also reports the calls that this took.
+"""
 
 from __future__ import annotations
 
@@ -8,6 +12,7 @@ from typing import Any, Generic, Protocol, TypeVar
 
 from optimizer.core.base.errors import ModelFailed
 from optimizer.core.evaluation.judging.bias import Pair, pair_messages, read_better
+from optimizer.core.evaluation.judging.calibration import Calibration, judge_identity, judge_of, why_uncalibrated
 from optimizer.core.evaluation.judging.judgement import Judgement, MemberScore, opinion_of
 from optimizer.core.evaluation.judging.rubric import (
     Claims,
@@ -19,15 +24,20 @@ from optimizer.core.evaluation.judging.rubric import (
     read_scores,
 )
 from optimizer.core.family.family import Family
-from optimizer.core.family.rendering import expected_text
+from optimizer.core.family.rendering import expected_text, parse_output
 from optimizer.core.family.settings import JudgeSettings
 from optimizer.core.models.injection import injection_signs
 from optimizer.core.models.language import ModelAnswer, ModelRequest
+from optimizer.core.policy.assess import Situation, checked_answer, facts_material, with_facts, without_judgement
+from optimizer.core.policy.attempts import Attempt, Call, Judge
+from optimizer.core.policy.policy import Policy
 from optimizer.core.search.answer_bounds import ASKS
 
 T = TypeVar("T")
 JUDGE = "judge"  # the purpose of its calls
 MOST_KNOWN = 8  # a question with so many unreadable answers in the journal is not asked again
+Keep = Callable[[Attempt], None]
+JudgeAttempt = Callable[[Judge, Keep], Awaitable[Attempt]]
 
 
 class JudgeModel(Protocol):
@@ -141,3 +151,75 @@ async def _ask(model: JudgeModel, request: ModelRequest, read: Callable[[str], T
         return JudgeReply(value=None, cost_usd=cost_usd, why=failure.detail)
     times = "twice" if n_asked + n_known == ASKS else f"{n_asked + n_known} times"
     return JudgeReply(value=None, cost_usd=cost_usd, why=f"its answer could not be read {times}: {why}")
+
+
+def gate_judge(
+    family: Family, policy: Policy, situation: Situation, calibration: Calibration | None, open_judge: OpenJudge
+) -> JudgeAttempt:
+    """Judges attempts at one request.
+
+    The result is a function: (what is asked of which attempt, where each call goes once it has ended) -> the attempt
+    with its score or its factual errors, or with the reason why it has none, which is never a pass. A text that cannot
+    be read as the family's output scores 0, unasked, and its facts are not measured. The judge sees no expected output,
+    in a study as in the service. A judge whose scores people's ratings do not support is not asked.
+
+    Args:
+        calibration: the latest of this very judge; None: there is none.
+        open_judge: records its calls. Errors of its models other than ModelFailed pass through: a busy store is no
+            judge that failed, and its study goes on later.
+    Raises:
+        InvalidInput: the family has no judge.
+    """
+    judge, why = judge_of(family), why_uncalibrated(judge_identity(family), calibration)
+
+    async def judged(question: Judge, keep: Keep) -> Attempt:
+        attempt = question.attempt
+        if why is not None:
+            return without_judgement(policy, question, f"{why}; it does not decide")
+        assert calibration is not None  # else the judge is uncalibrated
+
+        async def opened(name: str) -> JudgeModel:
+            return _RecordedMember(name, attempt.call.tier, await open_judge(name), keep)
+
+        is_readable = parse_output(family.output, attempt.text).error is None
+        if question.about == "facts":
+            assert attempt.answer is not None  # else nothing is asked
+            if not is_readable:
+                return without_judgement(policy, question, "the answer cannot be read")
+            material = facts_material(checked_answer(situation, attempt.answer))
+            if not material or not attempt.text.strip():
+                return with_facts(policy, attempt, False)
+            facts = await ask_facts(judge, Claims(material=material, answer=attempt.text), opened)
+            return with_facts(policy, attempt, facts.value, facts.why)
+        if not is_readable:
+            return replace(attempt, score=0.0)
+        judgement = await ask_judge(judge, judged_answer(family, situation.input, {}, attempt.text), opened)
+        if judgement.score is None:
+            return replace(attempt, unscored=judgement.error)
+        return replace(attempt, score=min(1.0, max(0.0, calibration.mapped(judgement.score))))
+
+    return judged
+
+
+@dataclass(frozen=True, slots=True)
+class _RecordedMember:
+    """A member of the judge whose calls go on the answer's record."""
+
+    name: str
+    tier: int | None
+    inner: JudgeModel
+    keep: Keep
+
+    @property
+    def revision(self) -> str:
+        return self.inner.revision
+
+    async def complete(self, request: ModelRequest) -> ModelAnswer:
+        call = Call(model=self.name, purpose="judge", tier=self.tier)
+        try:
+            answer = await self.inner.complete(request)
+        except ModelFailed as error:
+            self.keep(Attempt(call=call, error=f"{error.kind}: {error.detail}"))
+            raise
+        self.keep(Attempt(call=call, answer=answer, latency_ms=answer.latency_ms))
+        return answer

@@ -25,11 +25,11 @@ from optimizer.core.policy.attempts import Attempt, Call, Judge, Reply, total_co
 from optimizer.core.policy.nearest import ShownExamples
 from optimizer.core.policy.policy import Bases, Policy, messages_of_fewer, parse_policy, request_of_call
 from optimizer.core.policy.steps import steps, with_sample
+from optimizer.jobs.calls.ask_judge import JudgeAttempt, gate_judge
 from optimizer.jobs.calls.blocking import run_beside
 from optimizer.jobs.calls.evaluation_calls import EvaluationCalls
 from optimizer.jobs.calls.evaluation_judge import EvaluationJudge
 from optimizer.jobs.calls.execute_policy import NO_JUDGE, Execution, PolicyRequest, Score, student_reply
-from optimizer.jobs.calls.gate_judge import JudgeAttempt, gate_judge
 from optimizer.jobs.calls.shelves import Shelves
 
 # A model's name, and its request once its revision is known.

@@ -28,8 +28,8 @@ from optimizer.core.policy.attempts import (
 from optimizer.core.policy.policy import Bases, Policy, request_of_call, request_of_policy
 from optimizer.core.policy.steps import PolicyPlan, audit, is_audited, steps
 from optimizer.core.predictor.teaching import StudentAnswer
+from optimizer.jobs.calls.ask_judge import JudgeAttempt
 from optimizer.jobs.calls.ask_model import ModelReply
-from optimizer.jobs.calls.gate_judge import JudgeAttempt
 from optimizer.ports import LanguageModel
 
 AskOne = Callable[[str, Callable[[LanguageModel], ModelRequest]], Awaitable[ModelReply]]

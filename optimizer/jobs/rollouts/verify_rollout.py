@@ -1,5 +1,5 @@
-"""Checks a rollout's record: both hash chains, a replay of every decision from its blocks, and the rest
-of the store.
+"""Reads a rollout's whole record: checks both hash chains, a replay of every decision from its blocks, and the rest of
+the store; and tells it for its page.
 """
 
 from __future__ import annotations
@@ -26,9 +26,11 @@ from optimizer.core.rollout.verification import (
     verify_state,
 )
 from optimizer.core.serving.rollout import Decision, Rollout, visible
+from optimizer.core.views.rollout_story import RolloutReport, history_of
 from optimizer.jobs.context import Context
 from optimizer.jobs.request import ItemRequest
-from optimizer.ports import Store, Transaction
+from optimizer.jobs.rollouts.rollout_view import rollout_view, with_forecast
+from optimizer.ports import Clock, Store, Transaction
 
 TELL_EVERY = 1000  # blocks between two reports of progress
 Progress = Callable[[int, int], None]  # blocks read, and blocks that there should be
@@ -147,3 +149,33 @@ def _blocks(
         *verify_state(state, stored.state if stored is not None else None),
         *units,
     ]
+
+
+def read_report(context: Context, request: ItemRequest) -> RolloutReport:
+    """A rollout told from its blocks, for its page: what happened, on which evidence, and what the gates cannot see.
+
+    It is read by a process of its own, one at a time; a record of very many blocks is read by command.
+    """
+    with context.store.read() as tx:
+        visible(context.store.rollouts.get(tx, request.id), request.id, context.access)
+    return report_rollout(request.id, store=context.store, clock=context.clock, progress=context.progress)
+
+
+def report_rollout(id: str, *, store: Store, clock: Clock, progress: Progress | None = None) -> RolloutReport:
+    """Reads every block once; calls ``progress`` with how many it read. Raises NotFound for an unknown rollout."""
+    chain = BlockChain()
+    with store.read() as tx:
+        rollout = visible(store.rollouts.get(tx, id), id)
+        view = rollout_view(tx, store, clock, rollout)
+        decisions = store.rollouts.decisions(tx, id)
+        history = history_of(
+            rollout, fold(rollout, with_progress(store.blocks.each(tx, id), view.n_blocks, progress), chain)
+        )
+    return RolloutReport(
+        rollout=rollout,
+        view=with_forecast(view, rollout, store=store, clock=clock),
+        decisions=tuple(decisions),
+        history=history_of(rollout, ()) if chain.problems else history,
+        problems=tuple(problem.detail for problem in (*verify_chain(decisions), *chain.problems)),
+        made_at=clock.now(),
+    )

@@ -26,8 +26,8 @@ from optimizer.core.views.rollout_status import FamilyRollout, ForecastView, Rol
 from optimizer.jobs.request import FamilyRequest
 from optimizer.jobs.rollouts import rollout_view as rollout_view_job
 from optimizer.jobs.rollouts.read_rollout import read_rollout_status
-from optimizer.jobs.rollouts.report_rollout import report_rollout
 from optimizer.jobs.rollouts.rollout_view import rollout_view, with_forecast
+from optimizer.jobs.rollouts.verify_rollout import report_rollout
 from tests.rows.rollout_acts import roll_back_champion, start_rollout
 from tests.stores import keep_events
 from tests.worlds.contexts import context_of

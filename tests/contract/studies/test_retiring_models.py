@@ -11,7 +11,7 @@ import pytest
 from optimizer.adapters.models.language_models import Models
 from optimizer.core.base.errors import InvalidInput
 from optimizer.core.family.family import Family
-from optimizer.jobs.families.watch_retirements import ALERT, watch_retirements
+from optimizer.jobs.families.check_models import ALERT, watch_retirements
 from tests.worlds.rollout_world import World
 
 

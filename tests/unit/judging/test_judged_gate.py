@@ -27,12 +27,12 @@ from optimizer.core.policy.assess import Situation
 from optimizer.core.policy.policy import parse_policy
 from optimizer.core.search.answer_bounds import gate_judgements
 from optimizer.core.search.cost_estimate import estimate_evaluation
+from optimizer.jobs.calls.ask_judge import gate_judge
 from optimizer.jobs.calls.ask_model import ModelReply
 from optimizer.jobs.calls.call_book import OwnSpend
 from optimizer.jobs.calls.evaluation_calls import JudgeAccess
 from optimizer.jobs.calls.evaluation_policies import run_policy
 from optimizer.jobs.calls.execute_policy import Execution, PolicyRequest, execute_policy
-from optimizer.jobs.calls.gate_judge import gate_judge
 from optimizer.jobs.calls.run_calls import RunCalls
 from optimizer.jobs.families.vouch_for_judge import judge_gates
 from optimizer.jobs.studies.evaluation import Evaluator
