@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from dataclasses import asdict
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
@@ -21,6 +22,7 @@ from optimizer.jobs.feedback.roll_up_minutes import roll_up_performance
 from optimizer.jobs.feedback.spooled_records import later_parts
 from optimizer.jobs.ids import new_id
 from optimizer.ports import DaySums
+from optimizer.runtime import wiring
 from optimizer.runtime.worker import Worker
 from tests.clock import Clock
 from tests.rows.rollout_acts import asked
@@ -154,14 +156,20 @@ class TestClocks:
         passed = SystemClock(60.0, anchor).rollout_now() - anchor
         assert timedelta(hours=60) <= passed < timedelta(hours=120)
 
-    @pytest.mark.parametrize("scale", [0.0, -1.0, float("nan")])
-    def test_time_cannot_stand_still_or_go_back(self, scale: float) -> None:
-        with pytest.raises(ValueError, match="above 0"):
-            SystemClock(scale, NOW)
+    @pytest.mark.parametrize("scale", ["0", "-1", "nan"])
+    def test_time_cannot_stand_still_or_go_back(
+        self, scale: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setenv("DETENT_CLOCK_SCALE", scale)
+        with pytest.raises(InvalidInput, match="clock_scale"):
+            load_settings(home=tmp_path)
 
-    def test_processes_must_share_the_anchor(self) -> None:
-        with pytest.raises(ValueError, match="anchor"):
-            SystemClock(60.0)
+    def test_processes_share_the_anchor(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setenv("DETENT_CLOCK_SCALE", "60")
+        one, other = (wiring.open_clock(load_settings(home=tmp_path)) for _ in range(2))
+        times = [clock.rollout_now() for clock in (one, other, one)]
+        assert times == sorted(times)
+        assert times[0] > one.now()
 
 
 def test_later_parts_whose_texts_cannot_be_masked_are_on_record_without_them() -> None:
