@@ -53,7 +53,7 @@ def test_unknown_studies_and_fields_are_refused(database: Database) -> None:
     with pytest.raises(NotFound):
         database.write(lambda tx: database.studies.update(tx, "st_9", status="running"))
     with pytest.raises(ValueError, match="colour"):
-        database.write(lambda tx: database.studies.update(tx, "st_1", colour="red"))
+        database.write(lambda tx: database.studies.update(tx, "st_1", status="running", colour="red"))
 
 
 def test_pages_go_from_new_to_old_and_hold_every_study_once(database: Database) -> None:

@@ -103,6 +103,8 @@ class StudyTables:
         return sorted(studies, key=lambda study: (study.created_at, study.id))
 
     def update(self, tx: Connection, id: str, **changes: Any) -> Study:
+        if unknown := changes.keys() - Study.__dataclass_fields__.keys():  # which the statement would leave out
+            raise ValueError(f"a study has no {', '.join(sorted(unknown))}")
         if "status" in changes:
             changes["active_family"] = self._existing(tx, id).family if changes["status"] in UNFINISHED else None
         if changes:
