@@ -13,7 +13,7 @@ from itertools import combinations
 import numpy as np
 from numpy.typing import NDArray
 
-from optimizer.core.search.cascade.cross_fitted import N_FOLDS, folds_of, loss_path, losses_and_costs
+from optimizer.core.search.cascade.cross_fitted import folds_of, loss_path, losses_and_costs
 from optimizer.core.search.cascade.records import Column, TierRecords
 from optimizer.core.search.cascade.sweep import curve, last_in_sequence
 from optimizer.core.search.cascade.thresholds import FoundThresholds, LeastCost, found_of, search
@@ -28,7 +28,7 @@ def choose_chain(records: TierRecords, goal: LeastCost, *, folds: Sequence[int] 
     luck (Bonferroni). Of those that pass the shortest is taken that no longer one undercuts by more than one standard
     error of the paired difference, out of sample.
     """
-    parts = folds_of(len(records.complete()), folds, N_FOLDS)
+    parts = folds_of(len(records), folds)
     chains = [
         (*some, records.strongest)
         for length in range(1, min(LONGEST, len(records.tiers)))

@@ -6,7 +6,6 @@ from __future__ import annotations
 
 import json
 import time
-from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -232,20 +231,16 @@ class CascadeDemo:
             answer = self._comparison.ask(example, variant=winner)
             detent = answer["detent"]
             text = str(example.input["parameter"])
+            others = "".join(
+                f" (${1000 * other['cost_usd']:.4f} by {other['tier']})"
+                for other in detent["others"]  # what each tier that was not asked would have cost
+                if not other["asked"] and other["cost_usd"] is not None
+            )
             say(f"  {text[:70] + (' …' if len(text) > 70 else '')}")
             say(
                 f"    {answer['choices'][0]['message']['content']!r} by {detent['tier']}; {detent['why']};"
-                f" ${1000 * detent['cost_usd']:.4f} per 1,000 such calls{_others(detent['others'])}"
+                f" ${1000 * detent['cost_usd']:.4f} per 1,000 such calls{others}"
             )
-
-
-def _others(others: Sequence[dict[str, Any]]) -> str:
-    """What each tier that was not asked would have cost."""
-    return "".join(
-        f" (${1000 * other['cost_usd']:.4f} by {other['tier']})"
-        for other in others
-        if not other["asked"] and other["cost_usd"] is not None
-    )
 
 
 def sealed_bars(study: Study, names: tuple[str, str], *, store: Store) -> tuple[Bar, ...]:

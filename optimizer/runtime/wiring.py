@@ -375,13 +375,9 @@ def open_channels(settings: Settings) -> list[AlertChannel]:
 
 def write_optimal_config(folder: Path, recommendation: PipelineRecommendation) -> Path:
     """Writes a recommendation as optimal_config.yaml, in the pipeline's own format."""
-    from optimizer.content.adapters.content_files import write_folder
-    from optimizer.content.core.policy.files import PipelineFiles
+    from optimizer.content.adapters import content_files
 
-    (path,) = write_folder(
-        folder, PipelineFiles(policy=recommendation.policy, evidence=recommendation.evidence), optimal=True
-    )
-    return path
+    return content_files.write_optimal_config(folder, recommendation.optimal_config)
 
 
 def open_models(settings: Settings, *, last_good: bool = False) -> Models:

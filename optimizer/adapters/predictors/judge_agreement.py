@@ -10,8 +10,9 @@ from typing import Any
 
 from optimizer.adapters.predictors.measures import brier, calibration_error, with_interval
 from optimizer.adapters.predictors.training import TrainingRow, group_folds
+from optimizer.core.base.values import on_lines
 from optimizer.core.evaluation.judging.calibration import Agreement, FittedJudge, IntervalEstimate, Method
-from optimizer.core.predictor.parts import Isotonic, logistic
+from optimizer.core.predictor.parts import logistic
 
 _GRADES = 5
 _PER_BIN, _MOST_BINS = 10, 10
@@ -164,8 +165,8 @@ def fit_points(method: Method, scores: Sequence[float], ratings: Sequence[float]
 
 
 def map_scores(points: Points, scores: Sequence[float]) -> list[float]:
-    line = Isotonic(x=[score for score, _ in points], y=[rating for _, rating in points])
-    return [line.at(score) for score in scores]
+    rated, ratings = zip(*points, strict=True)
+    return [on_lines(rated, ratings, score) for score in scores]
 
 
 def _out_of_fold(

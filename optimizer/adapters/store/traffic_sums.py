@@ -74,9 +74,7 @@ def within(
         for minutes, stretch in covered.sums
         for traffic_sum in _stored(tx, family, minutes, stretch, **which)
     ]
-    return sums + [
-        traffic_sum for stretch in covered.events for traffic_sum in _of_events(tx, family, stretch, **which)
-    ]
+    return sums + [traffic_sum for stretch in covered.rest for traffic_sum in _of_events(tx, family, stretch, **which)]
 
 
 def outcomes_since(tx: Connection, family: str, since: datetime, *, variant: str | None = None) -> list[TrafficSum]:
@@ -99,7 +97,7 @@ def outcomes_since(tx: Connection, family: str, since: datetime, *, variant: str
         func.coalesce(func.sum(e.score), 0.0).label("score_sum"),
     ).group_by(e.variant, e.source)
     query = where_equal(query.where(e.family == family), (e.variant, variant))
-    for start, until in covered.events:
+    for start, until in covered.rest:
         rows = tx.execute(query.where(e.received_at >= start, e.received_at < until)).mappings()
         sums += [TrafficSum(family=family, start=start, minutes=1, **row) for row in rows]
     return sums

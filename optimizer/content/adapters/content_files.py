@@ -1,4 +1,4 @@
-"""The content pipeline's configuration files in a folder: read with the line of every fault, and written back."""
+"""The content pipeline's configuration files: read with the line of every fault; one of them, the last, is written."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from ruamel.yaml import YAML
 
 from optimizer.adapters.files.family_positions import SourceFile, read_yaml
 from optimizer.content.core.policy.file_reading import FILES, MONITORING, OPTIMAL
-from optimizer.content.core.policy.files import PipelineFiles, invalid_files, read_files, write_files, write_optimal
+from optimizer.content.core.policy.files import PipelineFiles, invalid_files, read_files
 from optimizer.content.core.records.saved import SavedMetrics, read_metrics
 from optimizer.core.base.canonical import read_json
 from optimizer.core.base.errors import Fault, InvalidInput, NotFound
@@ -127,22 +127,15 @@ def _read(files: Sequence[Path], *, as_name: str | None = None) -> PipelineFiles
     return content
 
 
-def write_folder(folder: Path, content: PipelineFiles, *, optimal: bool = False) -> list[Path]:
-    """Writes the files, over those that are there; ``optimal``: optimal_config.yaml instead.
-
-    Returns what was written.
-    """
-    files: Mapping[str, Any] = {OPTIMAL: write_optimal(content)} if optimal else write_files(content)
+def write_optimal_config(folder: Path, data: Mapping[str, Any]) -> Path:
+    """Writes optimal_config.yaml, over one that is there."""
+    # Plain data as YAML 1.2, keys in the order given.
+    yaml = YAML(typ="safe", pure=True)
+    yaml.default_flow_style = False
+    yaml.sort_base_mapping_type_on_output = False  # type: ignore[assignment]
+    yaml.width = 140
+    out = StringIO()
+    yaml.dump(data, out)
     folder.mkdir(parents=True, exist_ok=True)
-    written = []
-    for name, data in files.items():
-        # Plain data as YAML 1.2, keys in the order given.
-        yaml = YAML(typ="safe", pure=True)
-        yaml.default_flow_style = False
-        yaml.sort_base_mapping_type_on_output = False  # type: ignore[assignment]
-        yaml.width = 140
-        out = StringIO()
-        yaml.dump(data, out)
-        (folder / name).write_text(out.getvalue(), encoding="utf-8")
-        written.append(folder / name)
-    return written
+    (folder / OPTIMAL).write_text(out.getvalue(), encoding="utf-8")
+    return folder / OPTIMAL

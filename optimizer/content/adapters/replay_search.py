@@ -18,7 +18,6 @@ from optimizer.content.core.policy.learned_knob import TEXT, read_text, text_sta
 from optimizer.content.core.policy.pipeline import parse_pipeline
 from optimizer.content.core.search.learned_score import (
     CHARACTERS,
-    LEAST_GROUPS,
     LENGTH,
     PLAIN,
     JudgedItem,
@@ -31,11 +30,9 @@ from optimizer.content.core.search.replay import (
     ReplayedSetting,
     candidates,
     outcome,
-    read_columns,
-    rows_to_columns,
+    records_of,
 )
 from optimizer.core.base.canonical import round_floats
-from optimizer.core.base.errors import DatasetTooSmall
 from optimizer.core.base.values import ExampleResult
 from optimizer.core.evaluation.gates import quality_margin
 from optimizer.core.family.family import kind_of
@@ -121,13 +118,6 @@ def learn_score(
             assert length is not None
             lengths.append(length)
         return LearnedScore(predictor=Predictor.from_data(data).to_data(), out_of_fold=tuple(lengths))
-    if (n_groups := len({item.group for item in items})) < LEAST_GROUPS:
-        raise DatasetTooSmall(
-            f"Cannot learn a score: {len(items)} items stand in {n_groups} groups, and it takes {LEAST_GROUPS} to"
-            " measure it on items it has not seen.",
-            n_groups=n_groups,
-            n_required=LEAST_GROUPS,
-        )
     with threadpool_limits(1):
         scores = out_of_fold(rows, RECIPES[method], group_folds(rows, seed=seed), probability=False)
         data = {**fit(rows, RECIPES[method], probability=False), "trained_on": says}
@@ -146,8 +136,6 @@ def replay(setting: SearchSetting) -> Strategy:
         from optimizer.core.search.cascade.strategy import CascadeSearch
 
         return CascadeSearch(setting, learn_confidence)
-    from optimizer.content.adapters.replay_search import learn_score
-
     return ReplaySearch(setting, learn_score)
 
 
@@ -189,7 +177,7 @@ class ReplaySearch:
             )
             settings = []
         else:
-            records = read_columns(rows_to_columns([{**e.input, "quality": e.expected["quality"]} for e in measured]))
+            records = records_of(measured)
             start = replay_setting(records, setting.start)
             margin = quality_margin(start.score, setting.family.rollout.margin)
             settings = candidates(

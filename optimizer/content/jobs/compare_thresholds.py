@@ -10,7 +10,7 @@ from pydantic import Field
 
 from optimizer.content.core.policy.presets import PRESETS
 from optimizer.content.core.search.compare import AbDifference, Preference, compare_replayed
-from optimizer.content.core.search.replay import ReplayedShares, read_columns, rows_to_columns
+from optimizer.content.core.search.replay import ReplayedShares, records_of
 from optimizer.core.base.answers import Json, members_of
 from optimizer.core.base.errors import DatasetTooSmall, InvalidInput
 from optimizer.core.family.family import Family, kind_of
@@ -93,7 +93,7 @@ def compare_thresholds(context: Context, request: CompareThresholdsRequest) -> T
             f" turned out to be worth: detent import FILE --family {family.name}.",
             n=0,
         )
-    records = read_columns(rows_to_columns([{**e.input, "quality": e.expected.get("quality")} for e in examples]))
+    records = records_of(examples)
     comparison = compare_replayed(records, *policies, confidence=request.confidence)
     conservative, aggressive = (
         ComparedConfiguration(configuration=name, outcome=outcome, score=outcome.score)

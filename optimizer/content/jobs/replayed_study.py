@@ -100,8 +100,7 @@ class ReplayedStudy:
         """
         if all(definition.get(name) is None for name in KEEP):
             return "quality"
-        from optimizer.content.core.search.learned_score import records_of
-        from optimizer.content.core.search.replay import outcome
+        from optimizer.content.core.search.replay import outcome, records_of
         from optimizer.content.core.search.score_strategy import MOST_SAVED
 
         with store.read() as tx:
@@ -201,17 +200,17 @@ class ReplayedStudy:
         self, study: Study, family: Family, variants: Mapping[str, Variant], store: Store
     ) -> list[KnobEffect]:
         """The effect of each knob that the space lets vary, around the winner; only sums over the items are given."""
-        from optimizer.content.core.search.replay import read_columns, rows_to_columns
+        from optimizer.content.core.search.replay import records_of
         from optimizer.content.core.search.sensitivity import curve, values_to_try
 
         with store.read() as tx:
             items = store.examples.of_split(tx, study.family, split="dev")
         variant = variants.get(study.winner or study.champion)
         dev = set((study.dataset or {}).get("dev", ()))
-        rows = [{**e.input, "quality": e.expected.get("quality")} for e in items if e.id in dev]
-        if variant is None or not rows:
+        searched = [e for e in items if e.id in dev]
+        if variant is None or not searched:
             return []
-        records = read_columns(rows_to_columns(rows))
+        records = records_of(searched)
         space = study.definition.get("space")
         varied = varied_knobs(family.space if space is None else space)
         knobs = {name: knob for name in varied if (knob := knob_of(name)) is not None}

@@ -55,22 +55,6 @@ class Span:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class PerformancePage(Span):
-    """Everything at once, with the figures that have targets and the worst status of all; ``guide_targets``: beside
-    what the pipeline's guide hopes for.
-    """
-
-    status: Status
-    metrics: Mapping[str, TargetStanding]
-    overall_metrics: Overall
-    processing_breakdown: Mapping[str, ProcessingWay]
-    content_type_breakdown: Mapping[str, Overall]
-    checkpoint_analytics: Mapping[str, Checkpoint]
-    quality_trends: Sequence[HourlyOverall]
-    guide_targets: Mapping[str, GuideTarget]
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
 class PerformanceSummary(Span):
     """The figures that have targets beside them, and the worst status of all; ``guide_targets``: beside what the
     pipeline's guide hopes for.
@@ -80,6 +64,16 @@ class PerformanceSummary(Span):
     metrics: Mapping[str, TargetStanding]
     overall_metrics: Overall
     guide_targets: Mapping[str, GuideTarget]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PerformancePage(PerformanceSummary):
+    """Everything at once: the summary with the tables behind it."""
+
+    processing_breakdown: Mapping[str, ProcessingWay]
+    content_type_breakdown: Mapping[str, Overall]
+    checkpoint_analytics: Mapping[str, Checkpoint]
+    quality_trends: Sequence[HourlyOverall]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

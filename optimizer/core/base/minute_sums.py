@@ -48,23 +48,19 @@ def edge(bucket: str) -> float:
 
 def add(histogram: Histogram, value: float) -> None:
     """Counts one value, in place."""
-    bucket = bucket_of(value)
-    histogram[bucket] = histogram.get(bucket, 0) + 1
+    _count(histogram, bucket_of(value))
 
 
 def merge(histograms: Iterable[Mapping[str, int]]) -> Histogram:
     """The histogram of all values together."""
     merged: Histogram = {}
     for histogram in histograms:
-        for bucket, n in histogram.items():
-            merged[bucket] = merged.get(bucket, 0) + n
+        _add(merged, histogram, 1)
     return merged
 
 
 def quantile(histogram: Mapping[str, int], q: float) -> float | None:
     """The smallest edge that at least a share ``q`` in (0, 1] of the values does not exceed; None without values."""
-    if not 0 < q <= 1:
-        raise ValueError(f"a quantile lies in (0, 1], got {q}")
     n, below = sum(histogram.values()), 0
     for bucket in sorted(histogram, key=edge):
         below += histogram[bucket]
@@ -74,9 +70,7 @@ def quantile(histogram: Mapping[str, int], q: float) -> float | None:
 
 
 def share_above(histogram: Mapping[str, int], limit: float) -> float | None:
-    """The exact share of values above ``limit``, which must be an edge; None without values."""
-    if edge(bucket_of(limit)) != limit:
-        raise ValueError(f"{limit} lies inside a bucket: only at an edge is the share above it known")
+    """The exact share of values above ``limit``, which is an edge; None without values."""
     n = sum(histogram.values())
     return sum(k for bucket, k in histogram.items() if edge(bucket) > limit) / n if n else None
 
@@ -167,7 +161,7 @@ class MinuteSums:
             self.n_retried += any(part.get("purpose") in ASKED_AGAIN for part in parts)
             self.n_tools_ignored += any("tool_results_ignored" in (part.get("issues") or ()) for part in parts)
             for issue in (issue for part in parts for issue in part.get("issues") or ()):
-                self._add_issue(f"check {issue}")
+                _count(self.issues, f"check {issue}")
         if latency_ms is not None:
             self.n_latency += 1
             self.latency_sum_ms += latency_ms
@@ -187,7 +181,7 @@ class MinuteSums:
         """``signs``: of words to its judge in the answer."""
         self.n += 1
         for sign in signs:
-            self._add_issue(f"judge {sign}")
+            _count(self.issues, f"judge {sign}")
         if success is not None:
             self.n_success += 1
             self.success_sum += success
@@ -196,12 +190,7 @@ class MinuteSums:
             self.score_sum += score
             self.score_squares += score * score
             self.n_low_scores += score < LOW_SCORE
-            counts = self.scores.setdefault(judge_mark(judge), {})
-            key = f"{round(score, SCORE_DIGITS):g}"
-            counts[key] = counts.get(key, 0) + 1
-
-    def _add_issue(self, issue: str) -> None:
-        self.issues[issue] = self.issues.get(issue, 0) + 1
+            _count(self.scores.setdefault(judge_mark(judge), {}), f"{round(score, SCORE_DIGITS):g}")
 
     def add(self, other: MinuteSums, times: int = 1) -> None:
         """Adds the sums of another minute or kind; ``times`` -1 takes them away."""
@@ -214,6 +203,10 @@ class MinuteSums:
 
 
 _NUMBERS = tuple(name for name, kind in MinuteSums.__annotations__.items() if kind in ("int", "float"))
+
+
+def _count(counts: Histogram, key: str) -> None:
+    counts[key] = counts.get(key, 0) + 1
 
 
 def _add(histogram: Histogram, other: Mapping[str, int], times: int) -> None:
@@ -247,19 +240,21 @@ def longer_sums(rows: Iterable[MinuteSums], replaced: Iterable[MinuteSums], minu
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class StatCover:
-    """A time in parts: sums of days and hours, by their length in minutes, and stretches whose minutes are read."""
+class Cover:
+    """A time in parts: sums, by their length in minutes, and the rest, which is read minute by minute or event by
+    event.
+    """
 
     sums: Sequence[tuple[int, Stretch]]
-    minutes: Sequence[Stretch]
+    rest: Sequence[Stretch]
 
 
-def stat_cover(since: datetime, until: datetime, summed: Stretch | None, lengths: Collection[int]) -> StatCover:
+def stat_cover(since: datetime, until: datetime, summed: Stretch | None, lengths: Collection[int]) -> Cover:
     """``summed``: hours and days that begin in it are summed up, the last of them as far as its end."""
     if since >= until:
-        return StatCover(sums=(), minutes=())
+        return Cover(sums=(), rest=())
     if summed is None:
-        return StatCover(sums=(), minutes=((since, until),))
+        return Cover(sums=(), rest=((since, until),))
 
     def whole(minutes: int) -> Stretch:
         # Nothing is summed up beyond the end yet, so that an hour or a day that is under way belongs to it whole.
@@ -268,22 +263,20 @@ def stat_cover(since: datetime, until: datetime, summed: Stretch | None, lengths
 
     hours = whole(HOUR)
     if hours[0] >= hours[1]:
-        return StatCover(sums=(), minutes=((since, until),))
+        return Cover(sums=(), rest=((since, until),))
     days = whole(DAY)
     parts = [(HOUR, hours)]
     if DAY in lengths and days[0] < days[1]:
         parts = [(HOUR, (hours[0], days[0])), (DAY, days), (HOUR, (days[1], hours[1]))]
     edges = [(since, hours[0]), *([(hours[1], until)] if until < summed[1] else [])]
-    return StatCover(
+    return Cover(
         sums=tuple((minutes, part) for minutes, part in parts if part[0] < part[1]),
-        minutes=tuple(edge for edge in edges if edge[0] < edge[1]),
+        rest=tuple(edge for edge in edges if edge[0] < edge[1]),
     )
 
 
 def floor(at: datetime, minutes: int) -> datetime:
     """The start of its minute, hour, quarter of a day or day in UTC."""
-    if minutes == 1:  # of each event that is summed up: in a fifth of the time
-        return at.replace(second=0, microsecond=0)
     return at - (at - _EPOCH) % timedelta(minutes=minutes)
 
 

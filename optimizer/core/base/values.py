@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from bisect import bisect_right
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from math import ceil
@@ -112,10 +113,19 @@ class Interval:
 
 
 def p95(values: Sequence[float]) -> float:
-    """The 95th percentile by nearest rank; raises ValueError without values."""
-    if not values:
-        raise ValueError("a percentile needs at least one value")
+    """The 95th percentile by nearest rank, of at least one value."""
     return sorted(values)[ceil(0.95 * len(values)) - 1]
+
+
+def on_lines(x: Sequence[float], y: Sequence[float], at: float) -> float:
+    """The value at ``at`` of the straight lines between the points (x, y), ``x`` rising; level beyond the ends."""
+    above = bisect_right(x, at)
+    if above == 0:
+        return y[0]
+    if above == len(x):
+        return y[-1]
+    x0, x1, y0, y1 = x[above - 1], x[above], y[above - 1], y[above]
+    return y0 + (y1 - y0) * (at - x0) / (x1 - x0)
 
 
 def scores_by_example(results: Iterable[ExampleResult]) -> dict[str, float]:

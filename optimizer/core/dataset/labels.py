@@ -60,7 +60,7 @@ def look_alikes(counts: Mapping[str, int]) -> list[LookAlike]:
     ordered = sorted(counts, key=lambda label: (-counts[label], label))
     pairs = []
     for at, rare in enumerate(ordered):
-        alike: Iterable[Callable[[str, str], bool]] = (_same, _is_same_but_for_separators, _is_one_slip)
+        alike: Iterable[Callable[[str, str], bool]] = (_same, lambda a, b: _joined(a) == _joined(b), _is_one_slip)
         matches = (common for test in alike for common in ordered[:at] if test(rare, common))
         common = next(matches, None) or _nearest(rare, ordered[:at], counts)
         if common is not None:
@@ -122,10 +122,6 @@ def _same(a: str, b: str) -> bool:
 
 def _joined(label: str) -> str:
     return re.sub(_SEPARATORS, "", label.strip(_AROUND)).casefold()
-
-
-def _is_same_but_for_separators(a: str, b: str) -> bool:
-    return _joined(a) == _joined(b)
 
 
 def _is_one_slip(a: str, b: str) -> bool:

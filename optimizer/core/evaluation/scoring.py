@@ -71,9 +71,6 @@ class Scorer:
         self.judge_of = judge_of
         self._weights = dict(weights)
         self._metrics = {m.name: m for m in metrics}
-        unknown = sorted(set(self._weights) - set(self._metrics))
-        if unknown:
-            raise KeyError(f"no code for the metrics {unknown}")
         measured_by = {
             name: [weight, self._metrics[name].version, *(["optional"] if name in self._optional else [])]
             for name, weight in self._weights.items()

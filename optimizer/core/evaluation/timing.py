@@ -63,13 +63,9 @@ def interval_of_mean(rows: Sequence[RowRatios], *, alpha: float) -> Interval:
     Returns:
         The interval. Its standard error comes from what varies within the rows, each about its own mean and each with a
         variance of its own; the degrees of freedom are Welch and Satterthwaite's of those variances.
-    Raises:
-        ValueError: no row, or one with fewer repeats.
     Source:
         Satterthwaite (1946), Biometrics Bulletin 2(6), 110-114.
     """
-    if not rows or min(row.n for row in rows) < MIN_REPEATS:
-        raise ValueError(f"an interval takes one row at least, and {MIN_REPEATS} repeats of each")
     mean = mean_of_rows(rows)
     parts = [row.squares / (row.n - 1) / row.n for row in rows]  # variances of the rows' means
     whole = sum(parts)

@@ -90,10 +90,6 @@ class Prompt(Declaration):
     versions: dict[str, PromptVersion] = Field(default_factory=dict)
 
 
-def _no_stop_as_none(value: Any) -> Any:
-    return value or None
-
-
 STUDENT = "student"  # which model a student's name means
 Teach = Literal["labels", "answers", "both"]  # what a student learns from: people's, the strongest tier's
 
@@ -110,7 +106,7 @@ class FamilyModels(Declaration):
     tiers: tuple[Word, ...] = ("embedded",)
     temperature: Annotated[float, Strict(), Field(ge=0, le=2)] = 0.0
     max_tokens: Annotated[int, Strict(), Field(ge=1, le=MAX_OUTPUT_TOKENS)] = 256
-    stop: Annotated[list[Word] | None, BeforeValidator(_no_stop_as_none)] = None
+    stop: Annotated[list[Word] | None, BeforeValidator(lambda stop: stop or None)] = None
 
     @model_validator(mode="before")
     @classmethod
@@ -148,13 +144,12 @@ class MetricUse(BaseModel):
         return dict(self.model_extra or {})
 
 
-def _form_of_use(value: Any) -> str:
-    return "with parameters" if isinstance(value, Mapping | MetricUse) else "weight alone"
-
-
 _WeightAlone = Annotated[Weight, Tag("weight alone")]
 _WithParameters = Annotated[MetricUse, Tag("with parameters")]
-Use = Annotated[_WeightAlone | _WithParameters, Discriminator(_form_of_use)]
+Use = Annotated[
+    _WeightAlone | _WithParameters,
+    Discriminator(lambda use: "with parameters" if isinstance(use, Mapping | MetricUse) else "weight alone"),
+]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -116,13 +116,9 @@ def is_named(targets: Any) -> bool:
     )
 
 
-def _form_of_targets(value: Any) -> str:
-    return "several" if is_named(value) else "one"
-
-
 _OneSuite = Annotated[Targets, Tag("one")]
 _SeveralSuites = Annotated[dict[str, Targets], Tag("several")]
-Suites = Annotated[_OneSuite | _SeveralSuites, Discriminator(_form_of_targets)]
+Suites = Annotated[_OneSuite | _SeveralSuites, Discriminator(lambda targets: "several" if is_named(targets) else "one")]
 
 
 class FamilyLimits(Declaration):

@@ -36,8 +36,6 @@ def cut(now: datetime, days: int, holds: Iterable[RetentionNeed] = ()) -> Retent
     Args:
         days: at least 1.
     """
-    if days < 1:
-        raise ValueError(f"rows are kept for at least a day, not for {days}")
     before = (now - timedelta(days=days)).replace(hour=0, minute=0, second=0, microsecond=0)
     first = min(holds, key=lambda hold: hold.since, default=None)
     return (
@@ -45,10 +43,3 @@ def cut(now: datetime, days: int, holds: Iterable[RetentionNeed] = ()) -> Retent
         if first is None or first.since >= before
         else RetentionLimit(before=first.since, held_by=first.why)
     )
-
-
-def key_days(family_days: Iterable[int]) -> int:
-    """How many days the answers to Idempotency-Keys are stored: as long as the strictest family says, since they have
-    none.
-    """
-    return min(KEY_DAYS, *family_days, KEY_DAYS)

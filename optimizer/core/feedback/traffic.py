@@ -82,7 +82,7 @@ def _units(sums: TrafficSum) -> dict[str, UnitOutcomes]:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PastRequest:
-    """One interaction as a self-test replays it: when it started, and the values that guardrails read."""
+    """One interaction: when it started, and the values that guardrails read; a self-test replays it."""
 
     unit_hmac: str
     at: datetime

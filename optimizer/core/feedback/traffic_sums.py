@@ -16,7 +16,7 @@ from functools import lru_cache
 from hashlib import blake2b
 from typing import Literal
 
-from optimizer.core.base.minute_sums import Stretch, ceiling, floor
+from optimizer.core.base.minute_sums import Cover, Stretch, ceiling, floor
 
 LENGTHS = (1440, 360, 60, 1)  # minutes: whole days, quarters of days, hours and minutes of UTC
 # Only the ends of a window need short sums: older windows begin and end with events, of less than a day or an hour.
@@ -145,21 +145,15 @@ def of_stretches(sums: Iterable[TrafficSum], minutes: int) -> list[TrafficSum]:
     return list(by_key.values())
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Cover:
-    """A window in two parts: sums by their length in minutes, and the stretches of which the events have to be read."""
-
-    sums: Sequence[tuple[int, Stretch]]
-    events: Sequence[Stretch]
-
-
 def cover(since: datetime, until: datetime, stored: Stretch | None) -> Cover:
-    """``stored``: of which stretch there are sums, in whole minutes; the longest that fit are taken."""
+    """``stored``: of which stretch there are sums, in whole minutes; the longest that fit are taken. Of the rest the
+    events have to be read.
+    """
     if since >= until:
-        return Cover(sums=(), events=())
+        return Cover(sums=(), rest=())
     first, last = (ceiling(max(since, stored[0]), 1), floor(min(until, stored[1]), 1)) if stored else (until, until)
     if first >= last:
-        return Cover(sums=(), events=((since, until),))
+        return Cover(sums=(), rest=((since, until),))
     whole = list(_whole(first, last, LENGTHS))
     old = (
         [(length, stretch) for length, stretch in whole if stored[1] - stretch[0] > READ_FOR[length]] if stored else []
@@ -167,7 +161,7 @@ def cover(since: datetime, until: datetime, stored: Stretch | None) -> Cover:
     edges = ((since, first), (last, until), *(stretch for _, stretch in old))
     return Cover(
         sums=tuple(stretch_sum for stretch_sum in whole if stretch_sum not in old),
-        events=tuple(edge for edge in edges if edge[0] < edge[1]),
+        rest=tuple(edge for edge in edges if edge[0] < edge[1]),
     )
 
 

@@ -142,12 +142,6 @@ class RolloutForecast:
         return None
 
 
-def ended_forecast(outcome: str | None) -> RolloutForecast:
-    return RolloutForecast(
-        verdict="ended", summary=f"The rollout has ended ({outcome or 'no outcome'}): nothing is left to forecast."
-    )
-
-
 def forecast_rollout(
     plan: ForecastPlan, traffic: RecordedTraffic | None, progress: Progress = NOT_BEGUN
 ) -> RolloutForecast:

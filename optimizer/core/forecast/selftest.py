@@ -100,7 +100,7 @@ class RecordedRollout:
                     ReportedRequest(
                         unit_hmac=past.unit_hmac,
                         arm=self._arm(past.unit_hmac, served),
-                        started_at=past.at,
+                        at=past.at,
                         stage=served.stage,
                         failed=past.failed,
                         timed_out=past.timed_out,
@@ -181,8 +181,6 @@ class Run:
     ending: Ending
     labelled: int
     hours: float
-    stage: int  # index of the last one
-    why: str = ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

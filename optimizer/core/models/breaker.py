@@ -10,32 +10,53 @@ Time is an argument (seconds of any clock that never goes back). Every change gi
 from __future__ import annotations
 
 from dataclasses import dataclass, field, replace
-from typing import Literal
+from typing import Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationInfo, field_validator, model_validator
 
 State = Literal["closed", "open", "half_open"]
 
 N_SLICES = 10  # slices of the window; counts are per slice, so a busy model costs no more memory than a quiet one
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class BreakerSettings:
-    """When a model is left alone, and for how long."""
+class DeclaredPart(BaseModel):
+    """A part of config/models.yaml: immutable, and an unknown key is an error."""
 
-    failures: int = 5  # within the window, at least 1
-    share: float = 0.5  # of the calls in the window that failed, in [0, 1]: a few of very many are no outage
-    window_s: float = 30.0
-    cool_down_s: float = 15.0
-    successes: int = 2  # probes in a row that close it again, at least 1
+    model_config = ConfigDict(frozen=True, extra="forbid")
 
-    def __post_init__(self) -> None:
-        if self.failures < 1 or self.successes < 1:
-            raise ValueError(f"failures and successes must be at least 1, not {self.failures} and {self.successes}")
-        if not 0 <= self.share <= 1:
-            raise ValueError(f"share is a fraction from 0 to 1, not {self.share:g}")
-        if not (self.window_s > 0 and self.cool_down_s > 0):
-            raise ValueError(
-                f"window_s and cool_down_s must be above 0, not {self.window_s:g} and {self.cool_down_s:g}"
-            )
+    @field_validator("*", mode="before")
+    @classmethod
+    def _is_no_number(cls, value: Any, field: ValidationInfo) -> Any:
+        if isinstance(value, bool) and cls.model_fields[str(field.field_name)].annotation is not bool:
+            raise ValueError(f"{str(value).lower()} is no value of it")  # pydantic would count it as 1 or 0
+        return value
+
+
+class Backoff(DeclaredPart):
+    """Pauses between two attempts of one call: ``initial_s``, doubled each time up to ``max_s``, plus a random part of
+    up to ``jitter_s``.
+    """
+
+    initial_s: float = Field(default=0.2, gt=0, le=60)
+    max_s: float = Field(default=2.0, gt=0, le=300)
+    jitter_s: float = Field(default=0.2, ge=0, le=60)
+    total_s: float = Field(default=20.0, gt=0, le=3600)  # after so long no further attempt begins
+
+    @model_validator(mode="after")
+    def _grows(self) -> Backoff:
+        if self.initial_s > self.max_s:
+            raise ValueError(f"initial_s ({self.initial_s:g}) must not be above max_s ({self.max_s:g})")
+        return self
+
+
+class BreakerSettings(DeclaredPart):
+    """When the gateway leaves a model alone, and for how long."""
+
+    failures: int = Field(default=5, ge=1, le=10_000)  # within the window
+    share: float = Field(default=0.5, ge=0, le=1)  # of the calls in the window: a few of very many are no outage
+    window_s: float = Field(default=30.0, gt=0, le=3600)
+    cool_down_s: float = Field(default=15.0, gt=0, le=3600)
+    successes: int = Field(default=2, ge=1, le=100)  # probes in a row that close it again
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

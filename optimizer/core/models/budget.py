@@ -33,13 +33,6 @@ class HeldBack:
     what_for: str = "the confirmation"
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Denial:
-    """The call would pass a cap; ``reason`` is a sentence for the study's page."""
-
-    reason: str
-
-
 def prompt_bytes(messages: Sequence[Mapping[str, Any]], params: Mapping[str, Any]) -> int:
     """UTF-8 bytes of what the model reads: a byte-level tokenizer never makes more tokens than bytes."""
     texts = sum(_bytes(message[name]) for message in messages for name in _READ_MESSAGE.intersection(message))
@@ -136,8 +129,10 @@ def require_a_proposal(proposer: str, price: ModelPrice | None, max_tokens: int,
         )
 
 
-def denial_of(budget: Budget, spend: Spend, reserve_usd: float, held: HeldBack) -> Denial | None:
-    """Of one more call, by the caps of calls and dollars; None: it fits. Minutes are the study's own to keep.
+def denial_of(budget: Budget, spend: Spend, reserve_usd: float, held: HeldBack) -> str | None:
+    """Why one more call would pass a cap of calls or dollars, as a sentence for the study's page; None: it fits.
+
+    Minutes are the study's own to keep.
 
     Args:
         spend: used so far; calls in flight or lost count at their reserved price.
@@ -145,18 +140,14 @@ def denial_of(budget: Budget, spend: Spend, reserve_usd: float, held: HeldBack) 
         held: what must be left over afterwards.
     """
     if budget.calls is not None and spend.n_calls + 1 + held.n_calls > budget.calls:
-        return Denial(
-            reason=(
-                f"The next call would pass the cap of {budget.calls} calls: {spend.n_calls} are"
-                f" used{_held_back_text(held.n_calls, 'calls', held)}."
-            )
+        return (
+            f"The next call would pass the cap of {budget.calls} calls: {spend.n_calls} are"
+            f" used{_held_back_text(held.n_calls, 'calls', held)}."
         )
     if budget.usd is not None and _dollars(spend.usd + reserve_usd + held.usd) > _dollars(budget.usd):
-        return Denial(
-            reason=(
-                f"The next call may cost up to ${reserve_usd:.6f} and could pass the cap of ${budget.usd:g}: "
-                f"${spend.usd:.6f} is used or reserved{_held_back_text(round(held.usd, 6), 'dollars', held)}."
-            )
+        return (
+            f"The next call may cost up to ${reserve_usd:.6f} and could pass the cap of ${budget.usd:g}: "
+            f"${spend.usd:.6f} is used or reserved{_held_back_text(round(held.usd, 6), 'dollars', held)}."
         )
     return None
 

@@ -86,25 +86,6 @@ class ModelPrice:
         return replace(self, input_usd_per_mtok=input, output_usd_per_mtok=output, long=long)
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Backoff:
-    """Pauses between attempts: ``initial_s``, doubled each time up to ``max_s``, plus a random part of up to
-    ``jitter_s``.
-    """
-
-    initial_s: float = 0.2
-    max_s: float = 2.0
-    jitter_s: float = 0.2
-    total_s: float = 20.0  # after so long no further attempt begins
-
-    def __post_init__(self) -> None:
-        if not (0 < self.initial_s <= self.max_s and self.jitter_s >= 0 and self.total_s > 0):
-            raise ValueError(
-                f"needs 0 < initial_s <= max_s, jitter_s >= 0 and total_s > 0, and is {self.initial_s:g},"
-                f" {self.max_s:g}, {self.jitter_s:g}, {self.total_s:g}"
-            )
-
-
 PROPOSER = "proposer"  # the purpose of its calls, which take another time than those of variants
 PROPOSAL_TOKENS = 1000  # that a proposer may write
 

@@ -3,72 +3,25 @@
 from __future__ import annotations
 
 from datetime import date
-from typing import Annotated, Any, Literal
+from typing import Annotated, Literal
 from urllib.parse import urlsplit
 
-from pydantic import (
-    BaseModel,
-    BeforeValidator,
-    ConfigDict,
-    Field,
-    ValidationInfo,
-    field_validator,
-    model_validator,
-)
+from pydantic import BeforeValidator, Field, field_validator, model_validator
 
 from optimizer.core.family.family import Teach
 from optimizer.core.family.settings import no_number_as_date
 from optimizer.core.family.variant import MAX_OUTPUT_TOKENS, Size
-from optimizer.core.models.breaker import BreakerSettings as Breaker
-from optimizer.core.models.language import Backoff
+from optimizer.core.models.breaker import Backoff, BreakerSettings, DeclaredPart
 
 
-class _DeclaredPart(BaseModel):
-    """A part of the file: immutable, and an unknown key is an error."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
-    @field_validator("*", mode="before")
-    @classmethod
-    def _is_no_number(cls, value: Any, field: ValidationInfo) -> Any:
-        if isinstance(value, bool) and cls.model_fields[str(field.field_name)].annotation is not bool:
-            raise ValueError(f"{str(value).lower()} is no value of it")  # pydantic would count it as 1 or 0
-        return value
-
-
-class DeclaredPrice(_DeclaredPart):
+class DeclaredPrice(DeclaredPart):
     """Dollars per million tokens."""
 
     input_usd_per_mtok: float = Field(ge=0, allow_inf_nan=False)
     output_usd_per_mtok: float = Field(ge=0, allow_inf_nan=False)
 
 
-class BackoffSettings(_DeclaredPart):
-    """Pauses between two attempts of one call."""
-
-    initial_s: float = Field(default=0.2, gt=0, le=60)
-    max_s: float = Field(default=2.0, gt=0, le=300)
-    jitter_s: float = Field(default=0.2, ge=0, le=60)
-    total_s: float = Field(default=20.0, gt=0, le=3600)
-
-    @model_validator(mode="after")
-    def _grows(self) -> BackoffSettings:
-        if self.initial_s > self.max_s:
-            raise ValueError(f"initial_s ({self.initial_s:g}) must not be above max_s ({self.max_s:g})")
-        return self
-
-
-class BreakerOptions(_DeclaredPart):
-    """When the gateway leaves a model alone, and for how long."""
-
-    failures: int = Field(default=5, ge=1, le=10_000)
-    share: float = Field(default=0.5, ge=0, le=1)
-    window_s: float = Field(default=30.0, gt=0, le=3600)
-    cool_down_s: float = Field(default=15.0, gt=0, le=3600)
-    successes: int = Field(default=2, ge=1, le=100)
-
-
-class ModelSettings(_DeclaredPart):
+class ModelSettings(DeclaredPart):
     """One entry of config/models.yaml."""
 
     provider: Literal["embedded", "student"] | None = None
@@ -81,8 +34,8 @@ class ModelSettings(_DeclaredPart):
     price: DeclaredPrice | None = None
     timeout_s: float = Field(default=60.0, gt=0, le=3600)
     retries: int = Field(default=2, ge=0, le=10)
-    backoff_settings: BackoffSettings = Field(default=BackoffSettings(), alias="backoff")
-    breaker_settings: BreakerOptions = Field(default=BreakerOptions(), alias="breaker")
+    backoff: Backoff = Backoff()
+    breaker: BreakerSettings = BreakerSettings()
     concurrency: int = Field(default=4, ge=1, le=256)
     queue: int = Field(default=64, ge=0, le=10_000)
     max_output_tokens: int | None = Field(default=None, ge=1, le=MAX_OUTPUT_TOKENS)
@@ -129,14 +82,6 @@ class ModelSettings(_DeclaredPart):
     @property
     def student(self) -> bool:
         return self.provider == "student"
-
-    @property
-    def backoff(self) -> Backoff:
-        return Backoff(**self.backoff_settings.model_dump())
-
-    @property
-    def breaker(self) -> Breaker:
-        return Breaker(**self.breaker_settings.model_dump())
 
 
 def calls_at_once(settings: ModelSettings, automatic: int) -> int:

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import math
 import re
-from bisect import bisect_right
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Annotated, Literal
@@ -93,15 +92,6 @@ class Isotonic(PartData):
     kind: Literal["isotonic"] = "isotonic"
     x: tuple[Number, ...]
     y: tuple[Number, ...]
-
-    def at(self, value: float) -> float:
-        above = bisect_right(self.x, value)
-        if above == 0:
-            return self.y[0]
-        if above == len(self.x):
-            return self.y[-1]
-        x0, x1, y0, y1 = self.x[above - 1], self.x[above], self.y[above - 1], self.y[above]
-        return y0 + (y1 - y0) * (value - x0) / (x1 - x0)
 
 
 def logistic(margin: float) -> float:

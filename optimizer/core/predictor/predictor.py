@@ -12,6 +12,7 @@ from pydantic_core import ErrorDetails
 
 from optimizer.core.base.canonical import canonical_json, digest
 from optimizer.core.base.errors import Fault, InvalidInput, pointer_of
+from optimizer.core.base.values import on_lines
 from optimizer.core.predictor.parts import (
     LEAF,
     GramsPart,
@@ -113,7 +114,9 @@ class Predictor:
         if isinstance(self.calibration, Platt):
             margin = self.calibration.slope * margin + self.calibration.intercept
         answer = logistic(margin) if self.answers == "probability" else margin
-        return self.calibration.at(answer) if isinstance(self.calibration, Isotonic) else answer
+        if isinstance(self.calibration, Isotonic):
+            return on_lines(self.calibration.x, self.calibration.y, answer)
+        return answer
 
 
 def _fault(entry: ErrorDetails) -> Fault:

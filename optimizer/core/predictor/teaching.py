@@ -206,9 +206,7 @@ def teaching_rows(
 def fold_of(groups: Sequence[str]) -> list[int]:
     """The fold of each row: groups in the order of their hash, each into the fold that is smallest so far."""
     size = [0] * N_FOLDS
-    n_rows: dict[str, int] = {}
-    for group in groups:
-        n_rows[group] = n_rows.get(group, 0) + 1
+    n_rows = Counter(groups)
     chosen: dict[str, int] = {}
     for group in sorted(n_rows, key=lambda group: digest(group.encode(errors="surrogatepass"))):
         chosen[group] = size.index(min(size))

@@ -171,14 +171,6 @@ class MinuteTally(NamedTuple):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class UsualFigure:
-    """What a figure was at the time that it is compared with; ``n``: events."""
-
-    value: float
-    n: int
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
 class RuleFinding:
     """A figure beyond its limit, or not yet well again; ``n`` events of ``minutes``; None: too few to tell."""
 
@@ -188,7 +180,7 @@ class RuleFinding:
     minutes: int
 
 
-def usual_of(rule: AlertRule, rows: Sequence[MinuteSums]) -> UsualFigure | None:
+def usual_of(rule: AlertRule, rows: Sequence[MinuteSums]) -> float | None:
     """The figure of rows of the time that it is compared with; None with fewer than 200 events."""
     if rule.metric == "latency_p95":
         histogram: Histogram = merge(row.latency_histogram for row in rows if row.source == "")
@@ -199,11 +191,11 @@ def usual_of(rule: AlertRule, rows: Sequence[MinuteSums]) -> UsualFigure | None:
     if value is None or n < ENOUGH_BEFORE:
         return None
     if rule.metric in ("errors", "retries", "tools_ignored", "low_scores"):
-        value = wilson_interval(round(value * n), n, z=Z90).upper  # of none in 200 it is not known that it is none
-    return UsualFigure(value=value, n=n)
+        return wilson_interval(round(value * n), n, z=Z90).upper  # of none in 200 it is not known that it is none
+    return value
 
 
-def limit_of(rule: AlertRule, usual: UsualFigure | None) -> float | None:
+def limit_of(rule: AlertRule, usual: float | None) -> float | None:
     """What holds now: the laxer of both limits. None where what it needs to know is not known.
 
     In a family of which nobody knows what is usual, the number of a share holds alone. That of milliseconds or dollars
@@ -212,7 +204,7 @@ def limit_of(rule: AlertRule, usual: UsualFigure | None) -> float | None:
     is_known = rule.against is None or usual is not None
     if not is_known and (rule.against == "champion_before" or rule.metric not in SHARES):
         return None
-    relative = rule.times * usual.value if rule.times is not None and usual is not None else None
+    relative = rule.times * usual if rule.times is not None and usual is not None else None
     known = [limit for limit in (rule.limit, relative) if limit is not None]
     if not known:
         return None
@@ -279,15 +271,16 @@ def _dollars(row: MinuteSums) -> _Amounts:
     return row.n_cost, 0.0, row.cost_sum_usd, squares
 
 
-def _scores(row: MinuteSums) -> _Amounts:
-    return row.n_score, row.n_score - row.score_sum, 0.0, row.n_score - 2 * row.score_sum + row.score_squares
-
-
 _OF_OUTCOMES: tuple[Metric, ...] = ("success", "quality", "low_scores")
 _AMOUNTS: Mapping[Metric, Callable[[MinuteSums], _Amounts]] = {
     "feedback": _outcomes_missing,
     "cost": _dollars,
-    "quality": _scores,
+    "quality": lambda row: (
+        row.n_score,
+        row.n_score - row.score_sum,
+        0.0,
+        row.n_score - 2 * row.score_sum + row.score_squares,
+    ),
     "success": lambda row: (row.n_success, row.n_success - row.success_sum, 0.0, 0.0),
     "low_scores": lambda row: (row.n_score, row.n_low_scores, 0.0, 0.0),
     "errors": lambda row: (row.n, row.n_errors, 0.0, 0.0),
@@ -504,7 +497,7 @@ AGAINST: Mapping[Against, str] = {
 }
 
 
-def finding_text(rule: AlertRule, finding: RuleFinding, usual: UsualFigure | None) -> str:
+def finding_text(rule: AlertRule, finding: RuleFinding, usual: float | None) -> str:
     """What is told: the figure, since when, the limit and where it comes from, and when it clears."""
     events = count(finding.n, _EVENTS.get(rule.metric, "request"))
     if finding.value is None:
@@ -518,7 +511,7 @@ def finding_text(rule: AlertRule, finding: RuleFinding, usual: UsualFigure | Non
     limit = "" if rule.metric == "latency_p95" else f"; the limit is {least}{amount_text(rule.metric, finding.limit)}"
     known = ""
     if rule.against is not None and usual is not None:
-        known = f" ({AGAINST[rule.against]}: {amount_text(rule.metric, usual.value)})"
+        known = f" ({AGAINST[rule.against]}: {amount_text(rule.metric, usual)})"
     elif rule.against is not None and rule.scope != "model":
         known = " (what is usual is not known yet)"
     return f"{text}{where}{limit}{known}"

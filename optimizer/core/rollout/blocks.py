@@ -19,6 +19,7 @@ from itertools import count
 from typing import Any, Literal
 
 from optimizer.core.base.canonical import digest
+from optimizer.core.feedback.traffic import PastRequest
 from optimizer.core.rollout.cohorts import Cohort
 from optimizer.core.serving.rollout import iso
 from optimizer.core.statistics.outcomes import Block as Comparison, Outcomes
@@ -60,17 +61,11 @@ class UnitOutcome:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class ReportedRequest:
-    """One reported interaction: what the guardrails read of it."""
+class ReportedRequest(PastRequest):
+    """One reported interaction of a rollout: what the guardrails read of it."""
 
-    unit_hmac: str
     arm: ArmName
-    started_at: datetime
     stage: int
-    failed: bool
-    timed_out: bool = False
-    latency_ms: float | None = None
-    cost_usd: float | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -276,7 +271,7 @@ def last_units(before: Sequence[str], requests: Sequence[ReportedRequest]) -> tu
 
 
 def _ended(requests: Sequence[ReportedRequest]) -> list[ReportedRequest]:
-    return sorted(requests, key=lambda r: (r.started_at.timestamp() + (r.latency_ms or 0.0) / 1000, r.unit_hmac))
+    return sorted(requests, key=lambda r: (r.at.timestamp() + (r.latency_ms or 0.0) / 1000, r.unit_hmac))
 
 
 def _last(requests: Sequence[ReportedRequest], numbers: Mapping[str, str]) -> dict[str, Any]:

@@ -66,8 +66,6 @@ def reference_mean(earlier: Sums, *, weekly_dip: float = 0.0) -> float:
     Source: Wilson (1927), JASA 22(158), one-sided. For scores it errs on the cautious side, since their variance is at
     most p (1 - p).
     """
-    if not earlier.n:
-        raise ValueError("a reference needs outcomes of the champion; wait until some have come")
     z, p, n = NormalDist().inv_cdf(0.90), earlier.total / earlier.n, earlier.n
     lower = (p + z * z / (2 * n) - z * sqrt(p * (1 - p) / n + z * z / (4 * n * n))) / (1 + z * z / n)
     return clip_rate(lower - weekly_dip)
@@ -131,7 +129,10 @@ class ChampionWatch:
         if self.alarmed:
             return self
         watch = self._with_reference(at)
-        watch = watch if watch.is_settled else watch._with_earlier(at, y)
+        if not watch.is_settled:
+            own = Sums(n=1, total=y, squares=y * y)
+            weekdays = tuple(sums + own if day == at.weekday() else sums for day, sums in enumerate(watch.weekdays))
+            watch = replace(watch, first_at=watch.first_at or at, weekdays=weekdays)
         if watch.detector is None:
             return watch
         declines = tuple(
@@ -153,14 +154,6 @@ class ChampionWatch:
             usual=self.reference.mean,
             detector=DriftDetector(reference=reference_mean(self.reference, weekly_dip=usual_dip(self.weekdays))),
             declines=(None,) * len(DROPS),
-        )
-
-    def _with_earlier(self, at: datetime, y: float) -> ChampionWatch:
-        own = Sums(n=1, total=y, squares=y * y)
-        return replace(
-            self,
-            first_at=self.first_at or at,
-            weekdays=tuple(sums + own if day == at.weekday() else sums for day, sums in enumerate(self.weekdays)),
         )
 
 

@@ -12,7 +12,7 @@ from datetime import datetime, timedelta
 from typing import Any, Literal
 
 from optimizer.core.rollout.blocks import excess_of_one_key
-from optimizer.core.rollout.cohorts import late_hours, running_time, served_for
+from optimizer.core.rollout.cohorts import late_hours, served_for
 from optimizer.core.rollout.evidence_state import WEEK, EvidenceState, whole_day
 from optimizer.core.serving.rollout import Rollout, RolloutOutcome, percent
 from optimizer.core.statistics.late_labels import COUNTED
@@ -137,18 +137,25 @@ def guardrail_alarm(rollout: Rollout, state: EvidenceState, *, at: datetime) -> 
     recent = [m for m in state.minutes if m.minute > now - LATENCY_WINDOW_MIN]
     n, slow = sum(m.n_latency for m in recent), sum(m.n_slow for m in recent)
     latency = limits.get("p95_latency_ms")
-    if latency is not None and n >= MIN_LATENCIES and _too_many(slow, n):
+    share = slow / max(1, n)
+    # More than 5 % were slow, beyond chance, by the Chernoff bound. Chance matters: at a true 2 %, six of 100 requests
+    # are slow in one quarter of an hour out of sixty.
+    is_slow = share > SLOW_SHARE and n * divergence(clip_rate(share), SLOW_SHARE) >= threshold(ALPHA_LIMIT)
+    if latency is not None and n >= MIN_LATENCIES and is_slow:
         return (
-            f"{percent(slow / n)} of the candidate's last {n} requests took longer than {latency:g} ms, the family's"
+            f"{percent(share)} of the candidate's last {n} requests took longer than {latency:g} ms, the family's"
             " limit of the 95th percentile"
         )
     costs = sum((Sums(n=m.n_cost, total=m.cost_usd, squares=m.cost_squares) for m in recent), start=Sums())
     per_call = limits.get("cost_usd_per_call")
-    if per_call is not None and costs.n >= MIN_COSTS and _too_dear(costs, per_call):
-        return (
-            f"the candidate's last {costs.n:g} requests cost {costs.total / costs.n:.4g} dollars each, and the family's"
-            f" limit is {per_call:g}"
-        )
+    if per_call is not None and costs.n >= MIN_COSTS:
+        # Above the limit beyond chance: 4.8 standard errors, since exp(-4.8^2 / 2) is ``ALPHA_LIMIT``.
+        mean, variance = costs.mean or 0.0, costs.variance or 0.0
+        if mean > per_call and costs.n * (mean - per_call) ** 2 >= 2 * variance * threshold(ALPHA_LIMIT):
+            return (
+                f"the candidate's last {costs.n:g} requests cost {costs.total / costs.n:.4g} dollars each, and the"
+                f" family's limit is {per_call:g}"
+            )
     hourly, spent = limits.get("cost_usd_per_hour"), sum(m.cost_usd for m in state.minutes if m.minute > now - 60)
     if hourly is not None and spent > hourly:
         return (
@@ -201,7 +208,7 @@ def _standing(
             if hypothesis is None
             else _later_text(rollout, state, hypothesis, state.late.peaks[hypothesis.name], "come later")
         ),
-        budget_spent=f"{days:g} days are over" if running_time(rollout, clock_at) >= timedelta(days=days) else None,
+        budget_spent=f"{days:g} days are over" if served >= timedelta(days=days) else None,
         max_labelled=int(settings.get("max_labelled", 8000)),
         labelled=gate.labelled,
         waits_for=(*waits_for, *_late_labels(rollout, state), *alerts.values()),
@@ -264,21 +271,3 @@ def _silence_text(state: EvidenceState) -> str:
         f"the candidate's users report nothing or little: {s.reports_c} reports on {s.fetches_c} fetches, the"
         f" champion's {s.reports_b} on {s.fetches_b}"
     )
-
-
-def _too_many(slow: int, n: int) -> bool:
-    """Whether more than 5 % were slow, beyond chance, by the Chernoff bound.
-
-    Chance matters: at a true 2 %, six of 100 requests are slow in one quarter of an hour out of sixty.
-    """
-    share = slow / n
-    return share > SLOW_SHARE and n * divergence(clip_rate(share), SLOW_SHARE) >= threshold(ALPHA_LIMIT)
-
-
-def _too_dear(costs: Sums, limit: float) -> bool:
-    """Whether the mean is above the limit beyond chance.
-
-    That takes 4.8 standard errors, since exp(-4.8^2 / 2) is ``ALPHA_LIMIT``.
-    """
-    mean, variance = costs.mean or 0.0, costs.variance or 0.0
-    return mean > limit and costs.n * (mean - limit) ** 2 >= 2 * variance * threshold(ALPHA_LIMIT)

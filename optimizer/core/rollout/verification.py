@@ -323,12 +323,16 @@ class PromotionWithdrawal:
         own_row = next((row for row in rows_of_rollout if row["detail"]["seq"] == following.seq), None)
         if own_row is None:
             self._say(f"{following.by} took the promotion back, and the audit names no evidence for it")
-        elif not _tells_of(own_row, following):
+            return
+        why, evidence = own_row["detail"]["why"], own_row["detail"]["evidence"]
+        known = own_row["at"], own_row["actor"], why
+        # The alarm is compared as it was recorded: a later version may word it differently.
+        if known != (following.since, following.by, following.why) or evidence["alarm"] not in why:
             self._say(
                 f"{following.by} took the promotion back, and the audit knows another time, actor or reason of it"
             )
         else:
-            self._evidence = own_row["detail"]["evidence"]
+            self._evidence = evidence
 
     def look(self, state: EvidenceState) -> None:
         """Checks the alarm where ``state`` has the blocks that it rests on. Call it after each block."""
@@ -357,17 +361,6 @@ class PromotionWithdrawal:
 
     def _say(self, detail: str) -> None:
         self.problems.append(RecordProblem(seq=None, detail=detail))
-
-
-def _tells_of(row: Mapping[str, Any], tenure: Champion) -> bool:
-    """Whether the audit's row describes this tenure.
-
-    The alarm is compared as it was recorded: a later version may word it differently.
-    """
-    detail = row["detail"]
-    return (row["at"], row["actor"], detail["why"]) == (tenure.since, tenure.by, tenure.why) and detail["evidence"][
-        "alarm"
-    ] in tenure.why
 
 
 def _row(row: Mapping[str, Any]) -> str:

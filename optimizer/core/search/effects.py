@@ -12,9 +12,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
 from itertools import pairwise
-from math import sqrt
 
 LEAST_SPREAD = 0.02  # least standard deviation of the effects: Variants of one family seldom differ by less
 LEAST_NOISE = 0.05  # least standard deviation of the noise: a few equal scores do not prove equality
@@ -23,34 +21,13 @@ PRIOR_COUNT = 4.0  # the belief that all variance is noise counts as so many sco
 Scores = Sequence[float | None]
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class VariantEffects:
-    """Estimated effects of every Variant with a score, and how sure they are. Only differences of effects count."""
-
-    means: Mapping[str, float]
-    # Variants measured on equally many examples per segment are of one kind.
-    _kinds: Mapping[str, int] = field(default_factory=dict)
-    _own: Sequence[float] = ()  # per kind: the variance if the difficulties were known
-    _shared: Sequence[Sequence[float]] = ()  # between kinds: the covariance since the difficulties are unknown
-
-    def gap(self, ahead: str, behind: str) -> tuple[float, float]:
-        """(effect of ``ahead`` - effect of ``behind``, its standard error); (inf, 0) where ``behind`` has no score."""
-        if behind not in self.means:
-            return float("inf"), 0.0
-        if ahead == behind:
-            return 0.0, 0.0
-        a, b = self._kinds[ahead], self._kinds[behind]
-        variance = self._own[a] + self._own[b] + self._shared[a][a] + self._shared[b][b] - 2 * self._shared[a][b]
-        return self.means[ahead] - self.means[behind], sqrt(max(0.0, variance))
-
-
-def estimate(scores: Mapping[str, Scores]) -> VariantEffects:
-    """The effects of all Variants that have a score; empty without any."""
+def estimate(scores: Mapping[str, Scores]) -> dict[str, float]:
+    """The effects of all Variants that have a score; empty without any. Only their differences count."""
     import numpy as np  # at its use: processes that search nothing need not load it
 
     measured = {v: s for v, s in scores.items() if any(x is not None for x in s)}
     if not measured:
-        return VariantEffects(means={})
+        return {}
     ends = sorted({len(s) for s in measured.values()})
     segments = [  # within a segment the same Variants have met every example
         (a, b) for a, b in pairwise([0, *ends]) if any(x is not None for s in measured.values() for x in s[a:b])
@@ -74,15 +51,7 @@ def estimate(scores: Mapping[str, Scores]) -> VariantEffects:
         right = [r + (s - load * total) / noise for r, s, load in zip(right, sums[v], loads[kind], strict=True)]
     covariance = np.linalg.inv(matrix).tolist()
     difficulty = [_dot(row, right) for row in covariance]
-    means = {v: sum(sums[v]) / (noise * precision[kind]) - _dot(loads[kind], difficulty) for v, kind in counts.items()}
-    turned = {kind: [_dot(row, load) for row in covariance] for kind, load in loads.items()}
-    number = {kind: i for i, kind in enumerate(kinds)}
-    return VariantEffects(
-        means=means,
-        _kinds={v: number[kind] for v, kind in counts.items()},
-        _own=[1 / p for p in precision.values()],
-        _shared=[[_dot(load, t) for t in turned.values()] for load in loads.values()],
-    )
+    return {v: sum(sums[v]) / (noise * precision[kind]) - _dot(loads[kind], difficulty) for v, kind in counts.items()}
 
 
 def _variances(measured: Mapping[str, Scores]) -> tuple[float, float]:

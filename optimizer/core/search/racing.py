@@ -18,7 +18,7 @@ from itertools import accumulate
 from math import floor, inf, sqrt
 
 from optimizer.core.base.canonical import digest
-from optimizer.core.search.effects import VariantEffects, estimate
+from optimizer.core.search.effects import estimate
 
 FIRST = 4  # the most examples that a contender meets before anything is decided about it
 SHARE = 0.5  # the most calls of a race, as a share of contenders x examples
@@ -31,10 +31,6 @@ class RaceStanding:
 
     n_examples: int
     scores: Mapping[str, Scores]
-
-    def open(self) -> list[str]:
-        """Contenders that have not met every example."""
-        return [v for v, scores in self.scores.items() if len(scores) < self.n_examples]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -51,7 +47,7 @@ class Race:
     def __init__(self, examples: Sequence[str], rule: ContinuousRejects, *, seed: int) -> None:
         # The order of the examples that are left stays the same where one is gone.
         self.order = tuple(sorted(examples, key=lambda e: digest(f"{seed} {e}".encode())))
-        self._rule = rule
+        self.rule = rule  # another one may take its place, as where more calls may be made
         self._scores: dict[str, list[float | None]] = {}
 
     @property
@@ -61,10 +57,6 @@ class Race:
     def enter(self, variant: str) -> None:
         """Adds a contender without scores. One that is in already stays as it is."""
         self._scores.setdefault(variant, [])
-
-    def go_by(self, rule: ContinuousRejects) -> None:
-        """Takes another rule from here on, as where more calls may be made."""
-        self._rule = rule
 
     @property
     def n_met(self) -> int:
@@ -80,20 +72,12 @@ class Race:
 
     def turns(self) -> list[RaceTurn]:
         """What to ask next, all of it before the rule is asked again; empty when the race is decided."""
-        variants, upto = self._rule.due(self.standing)
+        variants, upto = self.rule.due(self.standing)
         return [RaceTurn(variant=v, examples=self.order[len(self._scores[v]) : upto]) for v in variants]
 
     def tell(self, turn: RaceTurn, scores: Scores) -> None:
-        """Takes the scores of a turn, in its order; they are fewer than asked where it was interrupted.
-
-        Raises:
-            ValueError: scores beyond the turn, or a turn that does not continue where its Variant stands.
-        """
-        known = self._scores[turn.variant]
-        due = self.order[len(known) : len(known) + len(turn.examples)]
-        if due != turn.examples or len(scores) > len(turn.examples):
-            raise ValueError(f"{turn.variant} is due {due}; this turn holds {turn.examples} with {len(scores)} scores")
-        known.extend(scores)
+        """Takes the scores of a turn, in its order; they are fewer than asked where it was interrupted."""
+        self._scores[turn.variant].extend(scores)
 
     def until(self, variant: str, n: int) -> RaceTurn | None:
         """The turn with what ``variant`` has not met of the first ``n`` examples; None where it has met all."""
@@ -101,7 +85,7 @@ class Race:
         return RaceTurn(variant=variant, examples=remaining) if remaining else None
 
     def leader(self) -> str | None:
-        return self._rule.leader(self.standing)
+        return self.rule.leader(self.standing)
 
     def estimates(self, anchor: str) -> dict[str, float]:
         """What each contender with a score may reach on all examples, relative to what ``anchor`` reached on those it
@@ -113,8 +97,8 @@ class Race:
         effects, measured = estimated_effects(self.standing), [s for s in self._scores[anchor] if s is not None]
         if not measured:
             return {}
-        level = sum(measured) / len(measured) - effects.means[anchor]
-        return {v: level + effect for v, effect in effects.means.items()}
+        level = sum(measured) / len(measured) - effects[anchor]
+        return {v: level + effect for v, effect in effects.items()}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -141,10 +125,6 @@ class ContinuousRejects:
     calls: int | None = None
     share: float = SHARE
 
-    def __post_init__(self) -> None:
-        if not 0 < self.share <= 1 or (self.calls is not None and self.calls < 0):
-            raise ValueError(f"share is in (0, 1] and calls are not below 0, got {self}")
-
     def due(self, standing: RaceStanding) -> tuple[list[str], int]:
         """Who goes on, in the order in which to ask, until each has met so many of the first examples.
 
@@ -160,7 +140,7 @@ class ContinuousRejects:
         """
         remaining, met, due = self._replayed(standing)
         if due:
-            effects = estimated_effects(standing).means
+            effects = estimated_effects(standing)
             return max(
                 (v for v in remaining if v in effects), key=lambda v: effects[v], default=furthest_best(standing)
             )
@@ -240,12 +220,12 @@ def _prefix_means(scores: Scores) -> list[float]:
     return [total / n if n else -1.0 for total, n in zip(sums, counts, strict=True)]
 
 
-def estimated_effects(standing: RaceStanding) -> VariantEffects:
+def estimated_effects(standing: RaceStanding) -> Mapping[str, float]:
     return _estimated(tuple((v, tuple(s)) for v, s in standing.scores.items()))
 
 
 @lru_cache(maxsize=8)  # one round asks for the leader several times, with the same scores
-def _estimated(scores: tuple[tuple[str, tuple[float | None, ...]], ...]) -> VariantEffects:
+def _estimated(scores: tuple[tuple[str, tuple[float | None, ...]], ...]) -> Mapping[str, float]:
     return estimate(dict(scores))
 
 

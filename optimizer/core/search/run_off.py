@@ -24,7 +24,7 @@ from optimizer.core.base.phrasing import count
 from optimizer.core.base.values import Spread
 from optimizer.core.evaluation.comparison import TIE
 from optimizer.core.family.variant import Variant
-from optimizer.core.search.study import Study
+from optimizer.core.search.study import SequenceStep, Study
 from optimizer.core.statistics.noninferiority import NotLower
 
 RUN_OFF: Final = "run_off"  # names a finding of a study, the rows in its dataset, and the purpose of their results
@@ -154,16 +154,6 @@ class PredictedLoss:
     loss: float
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class SequenceTest:
-    """One test of the sequence. lift: the candidate's mean score less the champion's, on the holdout."""
-
-    variant: str
-    p: float
-    lift: float
-    passed: bool
-
-
 def safest_first(proposals: Sequence[PredictedLoss], *, worth: float) -> list[PredictedLoss]:
     """The proposals that are predicted to save ``worth`` or more, the safest first: by predicted loss,
     then by saving.
@@ -191,20 +181,18 @@ def chosen_on(study: Study) -> str:
     return "dev" if read_frozen(study.findings) is None else "cross-fitted rows"
 
 
-def with_sequence(test: NotLower, steps: Sequence[SequenceTest]) -> NotLower:
+def with_sequence(test: NotLower, steps: Sequence[SequenceStep]) -> NotLower:
     """The test of the one that passed, with the largest p of all tests up to it, so that the report pays for every
     test.
     """
-    return replace(test, p=max([test.p, *(step.p for step in steps if step.passed)]))
+    return replace(test, p=max([test.p, *(step["p"] for step in steps if step["passed"])]))
 
 
-def in_words(steps: Sequence[SequenceTest]) -> str:
+def in_words(steps: Sequence[SequenceStep]) -> str:
     """How the sequence went."""
-    n_passed = sum(step.passed for step in steps)
-    last = steps[-1]
+    n_passed = sum(step["passed"] for step in steps)
+    last = steps[-1]["variant"]
     if not n_passed:
-        return (
-            f"Of the proposals the safest, {last.variant}, was tested first and did not pass, which ends the sequence."
-        )
+        return f"Of the proposals the safest, {last}, was tested first and did not pass, which ends the sequence."
     text = f"{count(n_passed, 'proposal')} passed in the order frozen before the look, safest first"
-    return f"{text}, and {last.variant} ended it." if not last.passed else f"{text}: all that were tested."
+    return f"{text}, and {last} ended it." if not steps[-1]["passed"] else f"{text}: all that were tested."

@@ -306,19 +306,16 @@ def check_strategy(text: str, aim: Aim | None = None, *, load: bool = True) -> t
         )
     for record in records(names, load=load):
         if aim is not None and aim not in record.aims:
+            *others, last = (
+                one.name
+                for one in STRATEGIES.built_in.values()
+                if aim in one.aims and one.name not in (RACED[0], NEAREST, REPLAY)
+            )
             raise unusable(
-                f"Strategy {record.name} goes by {' and '.join(record.aims)} alone. For aim {aim} name {_with(aim)}."
+                f"Strategy {record.name} goes by {' and '.join(record.aims)} alone. For aim {aim} name"
+                f" {DEFAULT_STRATEGY}, {', '.join(others)} or {last}."
             )
     return names
-
-
-def _with(aim: Aim) -> str:
-    *others, last = (
-        one.name
-        for one in STRATEGIES.built_in.values()
-        if aim in one.aims and one.name not in (RACED[0], NEAREST, REPLAY)
-    )
-    return f"{DEFAULT_STRATEGY}, {', '.join(others)} or {last}"
 
 
 def records(names: Sequence[str], *, load: bool = True) -> list[StrategyRecord]:

@@ -151,6 +151,8 @@ class Dataset(TypedDict, total=False):
 
 
 class SequenceStep(TypedDict):
+    """One test of the sequence. lift: the candidate's mean score less the champion's, on the holdout."""
+
     variant: str
     p: float
     lift: float

@@ -20,7 +20,6 @@ from optimizer.core.serving.assignment import (
 from optimizer.core.serving.rollout import Rollout
 
 LAG = timedelta(seconds=60)  # the greatest age of a snapshot from which a client decided in process
-_NAMING = frozenset(("family", "variant", "rollout", "unit"))  # what an event may name beside its token
 
 
 def arm_of_token(report: Report, assignment: Assignment, unit_hmac: str | None) -> Arm:
@@ -28,24 +27,23 @@ def arm_of_token(report: Report, assignment: Assignment, unit_hmac: str | None) 
 
     What it names must fit the token.
     """
-    if not _NAMING.isdisjoint(report.values):
-        if report.get("family") not in (None, assignment.family):
+    if report.get("family") not in (None, assignment.family):
+        raise EventRejected(
+            "foreign_token",
+            f"The token was served for family {assignment.family!r}, and the event names {report.get('family')!r}."
+            " Send each event with the token of its own family.",
+        )
+    for name, claimed, signed in (
+        ("variant", report.get("variant"), assignment.variant),
+        ("rollout", report.get("rollout"), assignment.rollout),
+        ("unit", unit_hmac, assignment.unit_hmac),
+    ):
+        if claimed is not None and claimed != signed:
             raise EventRejected(
-                "foreign_token",
-                f"The token was served for family {assignment.family!r}, and the event names {report.get('family')!r}."
-                " Send each event with the token of its own family.",
+                "assignment_mismatch",
+                f"The event names another {name} than its token was served for. Leave {name} out, or send its own"
+                " token.",
             )
-        for name, claimed, signed in (
-            ("variant", report.get("variant"), assignment.variant),
-            ("rollout", report.get("rollout"), assignment.rollout),
-            ("unit", unit_hmac, assignment.unit_hmac),
-        ):
-            if claimed is not None and claimed != signed:
-                raise EventRejected(
-                    "assignment_mismatch",
-                    f"The event names another {name} than its token was served for. Leave {name} out, or send its own"
-                    " token.",
-                )
     return Arm(
         family=assignment.family,
         variant=assignment.variant,

@@ -100,17 +100,21 @@ class QualityIssue:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class ModelUsage:
-    """``cost_per_query_usd``: over the ``n_with_cost`` interactions of which a cost is known; None where of none.
-    ``model`` is None where the interaction names none.
-    """
+class UsageFigures:
+    """``cost_per_query_usd``: over the ``n_with_cost`` interactions of which a cost is known; None where of none."""
 
-    model: str | None
     n_interactions: int
     n_errors: int
     n_with_cost: int
     cost_usd: float | None
     cost_per_query_usd: float | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ModelUsage(UsageFigures):
+    """``model`` is None where the interaction names none."""
+
+    model: str | None
     mean_latency_ms: float | None
     p95_latency_ms: float | None
 
@@ -125,7 +129,7 @@ class UncalibratedScores:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class QualityAnalytics:
+class QualityAnalytics(UsageFigures):
     """Of the events received from ``since`` until ``until``.
 
     All but labels are sums, which end at ``summed_until`` (None: nothing is summed up yet, so that scores and issues
@@ -137,11 +141,6 @@ class QualityAnalytics:
     until: datetime
     summed_until: datetime | None
     families: Sequence[str]
-    n_interactions: int
-    n_errors: int
-    n_with_cost: int
-    cost_usd: float | None
-    cost_per_query_usd: float | None
     scores: Sequence[ScoreDistribution]
     uncalibrated: Sequence[UncalibratedScores]
     success: Sequence[SuccessShare]
@@ -189,21 +188,27 @@ class ConversationScore:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class LowAnswer:
-    """An answer that an outcome found fault with, with what was asked and answered as far as it is kept. ``expected``:
-    what feedback last said that it should have been; None where none did.
-    """
+class ShownInteraction:
+    """What was asked and answered, as far as it is kept."""
 
     interaction: str
     family: str
     variant: str | None
     model: str | None
     received_at: datetime
+    input: Text[Mapping[str, Json] | None]
+    output: Text[str | None]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LowAnswer(ShownInteraction):
+    """An answer that an outcome found fault with. ``expected``: what feedback last said that it should have been; None
+    where none did.
+    """
+
     value: float
     source: FeedbackSource
     label: Text[str | None]
-    input: Text[Mapping[str, Json] | None]
-    output: Text[str | None]
     expected: Text[Mapping[str, Json] | None]
 
 
@@ -223,21 +228,14 @@ class LowestAnswers:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class ConversationTurn:
+class ConversationTurn(ShownInteraction):
     """One interaction of a conversation. ``score``: the mean of what people said where they did, else the judge's,
     mapped where it is calibrated, else what the application reported; ``scored_by`` says which. Where there is none,
     ``why_unscored`` is a sentence. ``sealed``: the sealed holdout asks the same, so its texts are not shown.
     """
 
-    interaction: str
-    family: str
-    variant: str | None
-    model: str | None
-    received_at: datetime
     latency_ms: float | None
     cost_usd: float | None
-    input: Text[Mapping[str, Json] | None]
-    output: Text[str | None]
     error: Text[str | None]
     failed: bool
     score: float | None

@@ -121,7 +121,7 @@ class Labels:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Hours:
-    """On the rollout clock. ``running``: while served; in rollouts without ``max_days_served`` since the start."""
+    """On the rollout clock. ``running``: while served."""
 
     running: float
     least: float
@@ -207,11 +207,10 @@ class ForecastView(RolloutView):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class ArmTotals:
-    """What was reported by every user of an arm, matured or not. ``n_labelled`` counts events with ``success``."""
+class ReportedSums:
+    """Of one variant. ``n_labelled`` counts events with ``success``; a mean without any value is None."""
 
     variant: str | None
-    role: str | None
     n_interactions: int
     n_errors: int
     n_labelled: int
@@ -219,6 +218,13 @@ class ArmTotals:
     n_scored: int
     mean_score: float | None
     mean_latency_ms: float | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ArmTotals(ReportedSums):
+    """What was reported by every user of an arm, matured or not."""
+
+    role: str | None
     cost_usd: float | None
 
 

@@ -10,8 +10,9 @@ from dataclasses import dataclass, replace
 from functools import partial
 
 from optimizer.core.base.errors import NOT_ASKED, DetentError, ModelFailed
+from optimizer.core.models.breaker import Backoff
 from optimizer.core.models.budget import worth_a_retry
-from optimizer.core.models.language import Backoff, ModelAnswer, ModelPrice, ModelRequest
+from optimizer.core.models.language import ModelAnswer, ModelPrice, ModelRequest
 from optimizer.jobs.calls.retried_model import RetriedModel
 from optimizer.ports import DeltaSink, LanguageModel, ModelCatalogue, ModelSource
 

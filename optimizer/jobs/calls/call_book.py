@@ -9,7 +9,7 @@ from datetime import timedelta
 
 from optimizer.core.base.errors import ModelFailed
 from optimizer.core.base.values import Budget, Spend
-from optimizer.core.models.budget import Denial, HeldBack, charge_after_failure, denial_of
+from optimizer.core.models.budget import HeldBack, charge_after_failure, denial_of
 from optimizer.core.models.language import ModelAnswer, ModelPrice, ModelRequest
 from optimizer.jobs.ids import new_id
 from optimizer.ports import Clock, JournalEntry, Store, Transaction
@@ -82,13 +82,13 @@ class CallBook:
             },
         )
 
-    def reserve(self, entry: JournalEntry) -> Callable[[Transaction], ModelAnswer | Denial | None]:
-        """Journals the call if it fits.
+    def reserve(self, entry: JournalEntry) -> Callable[[Transaction], ModelAnswer | str | None]:
+        """Journals the call if it fits; else says why it does not, or gives the answer that the journal has.
 
         One transaction of the database's only writer at a time, so that no two calls see the same rest.
         """
 
-        def write(tx: Transaction) -> ModelAnswer | Denial | None:
+        def write(tx: Transaction) -> ModelAnswer | str | None:
             entry_answer = self._store.journal.find(
                 tx, entry.key, study=self._study, not_before=self._clock.now() - SHARED_FOR
             )

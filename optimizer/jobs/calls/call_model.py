@@ -18,8 +18,9 @@ import structlog
 
 from optimizer.core.base.errors import BudgetExhausted, Busy, ModelFailed, StudyStopped
 from optimizer.core.base.values import Budget
-from optimizer.core.models.budget import Denial, output_limit, require_bounded, reservation_usd, worth_a_retry
-from optimizer.core.models.language import Backoff, ModelAnswer, ModelRequest
+from optimizer.core.models.breaker import Backoff
+from optimizer.core.models.budget import output_limit, require_bounded, reservation_usd, worth_a_retry
+from optimizer.core.models.language import ModelAnswer, ModelRequest
 from optimizer.host.tracing import TRACING
 from optimizer.jobs.calls.call_book import Account, CallBook
 from optimizer.jobs.calls.retried_model import RetriedModel, WrappedModel
@@ -185,8 +186,8 @@ class BudgetedModel(WrappedModel):
         entry = self._book.entry(request, key, self._failed[key] + 1, reserve_usd)
         decision, interrupt = await self._written(self._book.reserve(entry))
         # Another process may have settled the answer meanwhile; None: the call may be sent.
-        if isinstance(decision, Denial):
-            raise BudgetExhausted(decision.reason)
+        if isinstance(decision, str):
+            raise BudgetExhausted(decision)
         answer_known = decision
         if interrupt is not None:
             if answer_known is None:

@@ -7,7 +7,8 @@ from collections.abc import Awaitable, Callable
 import stamina
 
 from optimizer.core.base.errors import NOT_ASKED, ModelFailed
-from optimizer.core.models.language import Backoff, ModelAnswer, ModelRequest
+from optimizer.core.models.breaker import Backoff
+from optimizer.core.models.language import ModelAnswer, ModelRequest
 from optimizer.ports import DeltaSink, LanguageModel
 
 

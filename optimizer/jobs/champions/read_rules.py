@@ -149,7 +149,7 @@ def _standing(tx: Transaction, context: Context, watcher: RuleWatcher, rule: Ale
         family=family,
         per_minute=round(per_minute, 2),
         limit=limit,
-        usual=usual.value if usual is not None else None,
+        usual=usual,
         minutes_double=_minutes(rule, limit, 2 * allowed, per_minute),
         minutes_half=_minutes(rule, limit, 0.5, per_minute),
         unwatched=unwatched,

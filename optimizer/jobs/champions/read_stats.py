@@ -14,6 +14,7 @@ from optimizer.core.base.answers import members_of
 from optimizer.core.base.errors import Fault, InvalidInput
 from optimizer.core.base.minute_sums import DAY, HOUR, MinuteSums, merge, quantile
 from optimizer.core.serving.family_names import definition
+from optimizer.core.views.rollout_status import ReportedSums
 from optimizer.jobs.context import Context
 from optimizer.jobs.feedback.roll_up_minutes import DAYS, MINUTES
 from optimizer.jobs.request import FamilyRequest, Moment, Request
@@ -29,25 +30,17 @@ A_DAY = timedelta(days=1)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class StatsRow:
-    """Sums of one variant and model; ``start`` of the hour or day, None over the whole time. A mean without any value
-    is None, and so are tokens where no request named them.
+class StatsRow(ReportedSums):
+    """Sums of one variant and model; ``start`` of the hour or day, None over the whole time. Tokens are None where no
+    request named them.
     """
 
     start: datetime | None
-    variant: str | None
     model: str | None
-    n_interactions: int
-    n_errors: int
-    mean_latency_ms: float | None
     p95_latency_ms: float | None
     cost_usd: float
     input_tokens: int | None = None
     output_tokens: int | None = None
-    n_labelled: int
-    n_success: int
-    n_scored: int
-    mean_score: float | None
 
     @property
     def success_share(self) -> float | None:

@@ -23,7 +23,6 @@ from optimizer.core.rollout.alert_rules import (
     Metric,
     MinuteTally,
     RuleFinding,
-    UsualFigure,
     finding_text,
     inner_limit,
     is_worse_since,
@@ -80,7 +79,7 @@ class EarlierRows:
     before: str | None  # the variant that was champion before
     newest_outcome: datetime | None = None
     _rows: dict[str, list[MinuteSums]] = field(default_factory=dict)
-    _usual: dict[tuple[AlertRule, str | None], UsualFigure | None] = field(default_factory=dict)
+    _usual: dict[tuple[AlertRule, str | None], float | None] = field(default_factory=dict)
 
     def of(self, tx: Transaction, which: str) -> list[MinuteSums]:
         if which not in self._rows:
@@ -89,14 +88,14 @@ class EarlierRows:
             ]
         return self._rows[which]
 
-    def usual(self, tx: Transaction, rule: AlertRule, *, model: str | None = None) -> UsualFigure | None:
+    def usual(self, tx: Transaction, rule: AlertRule, *, model: str | None = None) -> float | None:
         """The figure that the rule compares with; None where nobody knows one yet."""
         key = rule, model
         if key not in self._usual:
             self._usual[key] = self._figure(tx, rule, model)
         return self._usual[key]
 
-    def _figure(self, tx: Transaction, rule: AlertRule, model: str | None) -> UsualFigure | None:
+    def _figure(self, tx: Transaction, rule: AlertRule, model: str | None) -> float | None:
         spans = ("weeks", "days", "last_day") if rule.against == "earlier_weeks" else ("before", "before_all")
         for which in spans if rule.against is not None else ():
             rows = self.of(tx, which)

@@ -4,16 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from datetime import datetime
 
 from optimizer.core.base.answers import members_of
 from optimizer.core.base.errors import Conflict, NotFound
 from optimizer.core.search.playbook.entries import (
     Entry,
-    Kind,
+    EntryFacts,
     Restore,
     Retire,
-    State,
     apply_edits,
     section,
     section_texts,
@@ -38,25 +36,12 @@ class EntryEvidence:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class EntryView:
+class EntryView(EntryFacts):
     """An entry as it stands. ``evidence``: the examples that it was learned from; ``helpful``, ``harmful``: those that
     were answered better, or worse, with it than without it; ``served``: the champion's instruction shows it.
     """
 
-    id: str
-    kind: Kind
-    text: str
-    position: int
     evidence: Sequence[EntryEvidence]
-    helpful: int
-    harmful: int
-    state: State
-    merged_into: str | None
-    reason: str
-    study: str
-    created_at: datetime | None
-    changed_at: datetime | None
-    changed_by: str | None
     served: bool
 
 

@@ -11,7 +11,7 @@ from optimizer.core.evaluation.gates import missed_gates
 from optimizer.core.family.family import Family
 from optimizer.core.family.settings import Metric
 from optimizer.core.feedback.traffic import RecordedTraffic
-from optimizer.core.forecast.forecast import RolloutForecast, ended_forecast, forecast_rollout
+from optimizer.core.forecast.forecast import RolloutForecast, forecast_rollout
 from optimizer.core.forecast.outcomes import OutcomeForecast, SignalledAnswer, compare_outcomes
 from optimizer.core.forecast.plan import Lift, Progress, lift_of, plan_of
 from optimizer.core.rollout import evidence_state
@@ -127,7 +127,8 @@ def forecast_active(rollout_id: str, *, store: Store, clock: Clock) -> RolloutFo
     with store.read() as tx:
         rollout = visible(store.rollouts.get(tx, rollout_id), rollout_id)
         if not rollout.is_active:
-            return ended_forecast(rollout.outcome)
+            ended = f"The rollout has ended ({rollout.outcome or 'no outcome'}): nothing is left to forecast."
+            return RolloutForecast(verdict="ended", summary=ended)
         study = store.studies.get(tx, rollout.study) if rollout.study is not None else None
         progress = _progress(store.blocks.state(tx, rollout.id), rollout, clock.rollout_now())
         metric = Metric.model_validate(rollout.settings["metric"])

@@ -222,8 +222,6 @@ def _replay_once(past: _ReplayBasis, replay: RecordedRollout, salt: str) -> Run:
         ending=ENDINGS.get(rollout.outcome, "unfinished"),
         labelled=gate,
         hours=(clock.rollout_now() - started).total_seconds() / 3600,
-        stage=rollout.stage,
-        why=rollout.reason or "",
     )
 
 

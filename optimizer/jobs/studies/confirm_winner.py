@@ -36,8 +36,8 @@ from optimizer.core.policy.nearest import fixed_rendering
 from optimizer.core.search.answer_bounds import all_priced, judge_of_metrics
 from optimizer.core.search.move import HEADINGS, MoveRecord, beside_in_words, verdict_of
 from optimizer.core.search.objective import Saving, saving_of
-from optimizer.core.search.run_off import RUN_OFF, SequenceTest, in_words, with_sequence
-from optimizer.core.search.study import FixedRecord
+from optimizer.core.search.run_off import RUN_OFF, in_words, with_sequence
+from optimizer.core.search.study import FixedRecord, SequenceStep
 from optimizer.core.statistics.noninferiority import NotLower, largest_loss, not_lower
 from optimizer.core.views.study_headline import CALLED
 from optimizer.jobs.dataset.build_dataset import open_holdout
@@ -98,7 +98,7 @@ def confirm_winner(
         run.family, run.study.dataset or {}, run.study.id, run.store, holdout, run.clock.now()
     )
     evaluator = study_kind(run.family).evaluator(run, purpose="confirmation", stop=stop, held=HeldBack)
-    settings, steps = _settings(run), list[SequenceTest]()
+    settings, steps = _settings(run), list[SequenceStep]()
     best: _VariantComparison | None = None
     try:
         for variant in variants:
@@ -110,14 +110,14 @@ def confirm_winner(
                 test = _not_lower(before, after, groups, settings, looks)
                 lift = (sum(after) - sum(before)) / len(before)
                 steps.append(
-                    SequenceTest(
+                    SequenceStep(
                         variant=compared.variant,
                         p=test.p,
                         lift=lift,
                         passed=confidence_of(test.p, looks) >= settings.confidence - TIE,
                     )
                 )
-                passed = steps[-1].passed
+                passed = steps[-1]["passed"]
             if best is None or passed:
                 best = compared
             if not passed:
@@ -217,7 +217,7 @@ def _confirmed(
     run: StudyRun,
     best: _VariantComparison,
     winner: Variant,
-    steps: Sequence[SequenceTest],
+    steps: Sequence[SequenceStep],
     settings: GateSettings,
     looks: int,
 ) -> ConfirmationResult:
@@ -266,7 +266,7 @@ def _confirmed(
         scored = {f"the champion {run.study.champion}": best.champion, f"the winner {best.variant}": best.results}
         record["judged"] = judged_scores(record["judge"], latest_calibration(run.family, run.store), scored).as_data()
     if steps:
-        record["sequence"] = [asdict(step) for step in steps]
+        record["sequence"] = steps
     # The winner's lead on dev, where it was chosen for being best.
     with run.store.read() as tx:
         both = [run.store.studies.results(tx, run.study.id, purpose) for purpose in ("search", RUN_OFF)]
@@ -325,7 +325,7 @@ def _with_losses(
     best: _VariantComparison,
     gates: tuple[GateResult, ...],
     saving: Saving | None,
-    steps: Sequence[SequenceTest],
+    steps: Sequence[SequenceStep],
     settings: GateSettings,
     looks: int,
 ) -> tuple[GateResult, ...]:
@@ -464,7 +464,7 @@ def _summary(
     saving: Saving | None,
     looks: int,
     record: Mapping[str, Any],
-    steps: Sequence[SequenceTest],
+    steps: Sequence[SequenceStep],
     wished: Sequence[WishedFloor],
 ) -> str:
     low, high = comparison.interval.lower, comparison.interval.upper

@@ -9,7 +9,7 @@ from typing import get_args
 
 from optimizer.core.family.family import Family
 from optimizer.core.feedback.events import NO_FAMILY
-from optimizer.core.feedback.retention import RetentionLimit, RetentionNeed, cut, key_days
+from optimizer.core.feedback.retention import KEY_DAYS, RetentionLimit, RetentionNeed, cut
 from optimizer.core.serving.family_names import is_retired
 from optimizer.jobs.feedback.roll_up_minutes import HISTORY, MINUTES
 from optimizer.jobs.rollouts.watch_holdback import rollout_of_holdback
@@ -76,7 +76,8 @@ def retentions(
     with store.read() as tx:
         retained = [retention for family in sure.values() for retention in _of_family(tx, store, clock, family)]
         days_kept = [family.privacy.retain_days for family in sure.values()]
-        days, strictest = key_days(days_kept), min(days_kept, default=SENT_DAYS)
+        # Answers to Idempotency-Keys belong to no family: they stay as long as the strictest one says.
+        days, strictest = min([KEY_DAYS, *days_kept]), min(days_kept, default=SENT_DAYS)
         of_no_family = [
             _retention(store, "idempotency_keys", None, days, cut(clock.now(), days)),
             _retention(store, "interactions", NO_FAMILY, strictest, cut(clock.now(), strictest)),

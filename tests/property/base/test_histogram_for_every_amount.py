@@ -107,17 +107,6 @@ def test_only_finite_amounts_from_zero_are_counted(value: float) -> None:
         bucket_of(value)
 
 
-def test_the_share_above_a_value_inside_a_bucket_is_not_known() -> None:
-    with pytest.raises(ValueError, match="inside a bucket"):
-        share_above({"3": 1}, 1.12)
-
-
-@pytest.mark.parametrize("q", [0.0, 1.01])
-def test_a_quantile_outside_its_range_is_refused(q: float) -> None:
-    with pytest.raises(ValueError, match="quantile"):
-        quantile({"3": 1}, q)
-
-
 @given(
     since=st.integers(0, 5 * DAY),
     length=st.integers(0, 5 * DAY),
@@ -133,7 +122,7 @@ def test_every_minute_of_a_time_that_is_summed_up_is_covered_once(since, length,
     stretch = None if summed is None else (at(summed[0]), at(summed[0] + summed[1]))
     cover = stat_cover(at(since), at(since + length), stretch, lengths)
     covered: list[datetime] = []
-    for minutes, (begin, end) in (*cover.sums, *((1, part) for part in cover.minutes)):
+    for minutes, (begin, end) in (*cover.sums, *((1, part) for part in cover.rest)):
         assert begin == floor(begin, minutes)
         assert minutes == 1 or minutes in lengths
         covered += [begin + timedelta(minutes=n) for n in range(int((end - begin) / timedelta(minutes=1)))]

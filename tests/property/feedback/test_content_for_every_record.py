@@ -2,19 +2,17 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from typing import Any
 
 import pytest
 from hypothesis import given, settings, strategies as st
 
 from optimizer.content.core.policy import filter
-from optimizer.content.core.policy.files import PipelineFiles, read_files, write_files, write_optimal
+from optimizer.content.core.policy.files import PipelineFiles, read_files, write_optimal
 from optimizer.content.core.policy.pipeline import BY_NAME, parse_pipeline
 from optimizer.content.core.records.fields import CHECKPOINTS
-from optimizer.content.core.search.replay import outcome, read_columns, rows_to_columns, ways
+from optimizer.content.core.search.replay import outcome, read_rows, ways
 from optimizer.core.base.errors import Fault, InvalidInput
-from optimizer.core.feedback.pipeline_record import Target
 from tests.examples import n_examples
 from tests.rows.content_records import policies, records, shares
 
@@ -25,7 +23,7 @@ rows = st.lists(records(), min_size=1, max_size=12)
 @settings(max_examples=n_examples(50))
 def test_replay_sends_every_record_where_the_decision_sends_it(rows, policy):
     pipeline = parse_pipeline(policy)
-    found = ways(read_columns(rows_to_columns(rows)), pipeline)
+    found = ways(read_rows(rows), pipeline)
     for i, row in enumerate(rows):
         decision = pipeline.decide(row)
         assert bool(found.full[i]) is (decision.processing_type == "full")
@@ -37,7 +35,7 @@ def test_replay_sends_every_record_where_the_decision_sends_it(rows, policy):
 def test_an_outcome_adds_up_and_its_quality_is_the_mean_of_the_full(rows, policy, quality):
     judged = [{**row, "quality": q} for row, q in zip(rows, quality, strict=False)]
     pipeline = parse_pipeline(policy)
-    found = outcome(read_columns(rows_to_columns(judged)), pipeline)
+    found = outcome(read_rows(judged), pipeline)
     decisions = [pipeline.decide(row) for row in judged]
     full = [row for row, d in zip(judged, decisions, strict=True) if d.processing_type == "full"]
     assert found.full_share + found.lightweight_share + found.early_exit_share == pytest.approx(1)
@@ -81,33 +79,10 @@ def test_the_filter_bypasses_nothing_because_of_a_value_that_was_not_measured(re
         assert parse_pipeline(policy).decide(less).processing_type == "full"
 
 
-levels = (
-    st.lists(shares, min_size=4, max_size=4)
-    .map(sorted)
-    .map(lambda v: Target(critical_low=v[0], warning_low=v[1], target=v[2], warning_high=v[3]))
-)
-plain = st.recursive(
-    st.booleans() | st.integers(0, 9) | st.text(max_size=4), lambda inner: st.lists(inner, max_size=2), max_leaves=3
-)
-besides = st.fixed_dictionaries(
-    {},
-    optional={
-        "quality_filtering.yaml": st.dictionaries(st.sampled_from(["owner", "x_notes"]), plain, min_size=1),
-        "early_exit.yaml": st.dictionaries(st.sampled_from(["fallback", "performance"]), plain, min_size=1),
-    },
-)
-
-
-@given(
-    policies(),
-    st.dictionaries(st.sampled_from(["bypass_rate", "own_figure"]), levels),
-    st.dictionaries(st.just("n"), shares),
-    besides,
-)
-def test_writing_the_files_and_reading_them_loses_nothing(policy, monitoring, evidence, beside):
-    content = PipelineFiles(policy=policy, monitoring=monitoring, evidence=evidence, beside=beside)
-    assert read_files(write_files(content)) == replace(content, evidence={})
-    assert read_files({"optimal_config.yaml": write_optimal(content)}) == replace(content, monitoring={})
+@given(policies(), st.dictionaries(st.just("n"), shares))
+def test_writing_an_optimal_config_and_reading_it_loses_nothing(policy, evidence):
+    written = {"optimal_config.yaml": write_optimal(policy, evidence)}
+    assert read_files(written) == PipelineFiles(policy=policy, evidence=evidence)
 
 
 @given(
@@ -117,8 +92,8 @@ def test_writing_the_files_and_reading_them_loses_nothing(policy, monitoring, ev
     )
 )
 def test_files_with_anything_in_them_are_read_or_refused_with_a_place(files: dict[str, Any]) -> None:
-    """Knobs' flat names are no keys of any file: they are kept beside,
-    or refused as typing errors; nothing else is raised.
+    """Knobs' flat names are no keys of any file: they decide nothing,
+    or are refused as typing errors; nothing else is raised.
     """
     found: list[Fault] = []
     try:

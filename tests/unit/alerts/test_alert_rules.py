@@ -15,7 +15,6 @@ from optimizer.core.rollout.alert_rules import (
     AlertRule,
     MinuteTally,
     RuleFinding,
-    UsualFigure,
     events_to_tell,
     finding_text,
     inner_limit,
@@ -70,7 +69,7 @@ class TestTelling:
         one = rule()
         finding = found(one, [requests(59, 60, failed=30), *(requests(at, 60) for at in range(30, 59))])
         assert finding == RuleFinding(value=0.5, n=60, limit=0.03, minutes=1)
-        text = finding_text(one, finding, UsualFigure(value=0.01, n=900))
+        text = finding_text(one, finding, 0.01)
         assert text == "50.0% of 60 requests failed, in the last 1 minute; the limit is 3.0%"
 
     def test_few_events_alarm_nobody_whatever_they_were(self) -> None:
@@ -161,10 +160,10 @@ class TestClearing:
 class TestUsual:
     def test_the_laxer_of_both_limits_holds(self) -> None:
         both = rule(times=3, against="earlier_weeks")
-        assert limit_of(both, UsualFigure(value=0.001, n=900)) == 0.03
-        assert limit_of(both, UsualFigure(value=0.2, n=900)) == pytest.approx(0.6)
+        assert limit_of(both, 0.001) == 0.03
+        assert limit_of(both, 0.2) == pytest.approx(0.6)
         lower = rule(metric="success", above=None, below=0.9, times=0.9, against="earlier_weeks")
-        assert limit_of(lower, UsualFigure(value=0.5, n=900)) == pytest.approx(0.45)
+        assert limit_of(lower, 0.5) == pytest.approx(0.45)
 
     def test_a_limit_that_nobody_knows_yet_is_none(self) -> None:
         assert limit_of(rule(above=None, times=3, against="earlier_weeks"), None) is None
@@ -172,14 +171,14 @@ class TestUsual:
     def test_fewer_than_two_hundred_events_are_not_what_is_usual(self) -> None:
         assert usual_of(rule(), [requests(1, 199)]) is None
         usual = usual_of(rule(), [requests(1, 200)])
-        assert usual.value == pytest.approx(0.0133, abs=1e-3), "none in 200 is not none for ever"
+        assert usual == pytest.approx(0.0133, abs=1e-3), "none in 200 is not none for ever"
 
     def test_the_usual_p95_and_mean_are_those_of_the_rows(self) -> None:
         rows = [requests(1, 190), requests(2, 10, latency_ms=5000, cost_usd=0.1)]
         p95 = usual_of(rule(metric="latency_p95"), rows)
         cost = usual_of(rule(metric="cost"), rows)
-        assert p95.value == pytest.approx(200, rel=0.06)
-        assert cost.value == pytest.approx((190 * 0.001 + 10 * 0.1) / 200)
+        assert p95 == pytest.approx(200, rel=0.06)
+        assert cost == pytest.approx((190 * 0.001 + 10 * 0.1) / 200)
 
 
 @pytest.mark.parametrize(

@@ -124,7 +124,6 @@ def test_without_a_variant_the_cheapest_tier_stands_before_the_strongest_and_not
     {
         "a tier that was not asked": {"tiers": ["middle", "another"], "accept": 0.5},
         "another strongest": {"tiers": ["large", "middle"], "accept": 0.5},
-        "not readable": {"tiers": "x"},
         "none": {},
     },
 )

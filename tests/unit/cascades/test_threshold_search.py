@@ -113,15 +113,13 @@ def test_one_tier_and_five_tiers_are_refused():
 
 def test_a_chain_is_judged_on_the_parts_it_was_not_fitted_to():
     records = drawn_records(400, 3)
-    path = loss_path(records, folds_of(len(records), None, 5), 0.05, 0.9)
+    path = loss_path(records, folds_of(len(records), None), 0.05, 0.9)
     assert len(path.upper) == len(CAUTION)
     assert path.upper[path.held] <= 0.05
     assert path.held + 1 == len(CAUTION) or path.upper[path.held + 1] > 0.05
     assert search(records, LeastCost(margin=0.05)).loss_upper == path.held_upper
-    refused = loss_path(drawn_records(60, 3, loss=0.9), folds_of(60, None, 5), 0.001, 0.9)
+    refused = loss_path(drawn_records(60, 3, loss=0.9), folds_of(60, None), 0.001, 0.9)
     assert refused.chosen == (NEVER, NEVER)
-    with pytest.raises(InvalidInput, match="3 folds came with 400 records"):
-        search(records, LeastCost(), folds=[0, 1, 2])
 
 
 def test_a_chain_that_no_part_of_the_records_tested_is_not_used():

@@ -10,7 +10,7 @@ import pytest
 from pydantic import ValidationError
 
 from optimizer.content.core.search.compare import ReplayedComparison, compare_replayed
-from optimizer.content.core.search.replay import Records, read_columns, rows_to_columns
+from optimizer.content.core.search.replay import Records, read_rows
 from optimizer.content.jobs.compare_live_records import LiveComparisonRequest
 from optimizer.content.jobs.compare_thresholds import (
     CompareThresholdsRequest,
@@ -47,7 +47,7 @@ def rows(n: int, seed: int, *, worth: float = 0.0) -> list[dict[str, Any]]:
 
 
 def records(given: list[dict[str, Any]]) -> Records:
-    return read_columns(rows_to_columns(given))
+    return read_rows(given)
 
 
 def compared(

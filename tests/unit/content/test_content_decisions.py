@@ -140,7 +140,7 @@ def test_the_first_true_condition_wins_and_is_told_with_its_confidence() -> None
     decision = decide(policy, but(duration_seconds=50))
     assert (decision.processing_type, decision.checkpoint, decision.confidence) == ("early_exit", "post_download", 0.9)
     assert decision.reason == "short (confidence 0.9, 0.8 is needed)"
-    assert decision.time_share == TIMES.exits["post_download"]
+    assert decision.time_share == TIMES["post_download"]
 
 
 def test_a_bare_condition_is_certain() -> None:

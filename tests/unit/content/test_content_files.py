@@ -7,8 +7,8 @@ from typing import Any
 
 import pytest
 
-from optimizer.content.adapters.content_files import read_folder, write_folder
-from optimizer.content.core.policy.files import PipelineFiles, read_files, write_files, write_optimal
+from optimizer.content.adapters.content_files import read_folder, write_optimal_config
+from optimizer.content.core.policy.files import PipelineFiles, read_files, write_optimal
 from optimizer.content.core.policy.presets import PRESETS
 from optimizer.core.base.errors import InvalidInput, NotFound
 from optimizer.core.feedback.pipeline_record import TARGETS, Target
@@ -104,25 +104,17 @@ def test_the_files_become_one_flat_policy(tmp_path: Path) -> None:
     assert decide(content.policy, discussion).processing_type == "full"
 
 
-def test_what_no_knob_means_is_kept_and_written_back(tmp_path: Path) -> None:
+def test_what_no_knob_means_is_named_by_file(tmp_path: Path) -> None:
     content = read_folder(folder(tmp_path))
-    files = write_files(content)
-    assert files["content_routing.yaml"]["content_types"]["discussion"]["keywords"] == ["talk", "debate"]
-    assert files["early_exit.yaml"]["checkpoints"]["post_analysis"]["on_exit"] == {"create_summary": True}
-    assert files["early_exit.yaml"]["fallback"] == {"on_error": "continue"}
-    assert files["early_exit.yaml"]["global"] == {"log_exit_decisions": True, "min_exit_confidence": 0.80}
-    assert files["monitoring.yaml"]["data_retention"] == {"hours": 48}
-    podcast = {"processing_mode": "quality_check", "priority": "medium"}
-    assert files["content_routing.yaml"]["custom_types"]["podcast"] == podcast
-    write_folder(tmp_path / "again", content)
-    assert read_folder(tmp_path / "again") == content
+    assert "content_types.discussion.keywords" in content.without_knob["content_routing.yaml"]
+    assert "checkpoints.post_analysis.on_exit.create_summary" in content.without_knob["early_exit.yaml"]
+    assert {"fallback.on_error", "global.log_exit_decisions"} <= {*content.without_knob["early_exit.yaml"]}
+    assert "monitoring.yaml" not in content.without_knob
 
 
-def test_figures_below_overall_metrics_are_read_and_written_there(tmp_path: Path) -> None:
+def test_figures_below_overall_metrics_are_read() -> None:
     nested = {"monitoring.yaml": {"overall_metrics": {"bypass_rate": {"target": 0.6}}, "ui": {"refresh": 30}}}
-    content = read_files(nested)
-    assert content.monitoring == {"bypass_rate": Target(target=0.6)}
-    assert write_files(content)["monitoring.yaml"] == nested["monitoring.yaml"]
+    assert read_files(nested) == PipelineFiles(monitoring={"bypass_rate": Target(target=0.6)})
 
 
 def test_every_fault_of_every_file_comes_at_once_with_its_line(tmp_path: Path) -> None:
@@ -180,15 +172,15 @@ def test_a_folder_without_any_of_the_files_is_told(tmp_path: Path) -> None:
 
 
 def test_an_optimal_config_holds_the_three_files_and_its_evidence(tmp_path: Path) -> None:
-    content = PipelineFiles(policy=PRESETS["balanced"].policy, evidence={"n_items": 120})
-    (path,) = write_folder(tmp_path, content, optimal=True)
-    assert path.name == "optimal_config.yaml"
-    assert read_folder(tmp_path) == content
-    assert list(write_optimal(content)) == [*list(AS_FOUND)[:3], "evidence"]
+    policy, evidence = PRESETS["balanced"].policy, {"n_items": 120}
+    data = write_optimal(policy, evidence)
+    assert write_optimal_config(tmp_path, data).name == "optimal_config.yaml"
+    assert read_folder(tmp_path) == PipelineFiles(policy=policy, evidence=evidence)
+    assert list(data) == [*list(AS_FOUND)[:3], "evidence"]
 
 
 def test_its_parts_may_stand_under_their_names_without_the_ending() -> None:
-    written = write_optimal(PipelineFiles(policy={"filter.min_overall": 0.6}))
+    written = write_optimal({"filter.min_overall": 0.6}, {})
     parts = {name.removesuffix(".yaml"): data for name, data in written.items()}
     assert read_files({"optimal_config.yaml": parts}).policy == {"filter.min_overall": 0.6}
     with pytest.raises(InvalidInput, match="did you mean 'evidence'"):

@@ -10,9 +10,9 @@ from typing import Any
 import pytest
 
 from optimizer.content.core.declared import slot_faults
-from optimizer.content.core.policy.files import PipelineFiles, read_files, write_files
+from optimizer.content.core.policy.files import read_files, write_optimal
 from optimizer.content.core.policy.pipeline import parse_pipeline
-from optimizer.content.core.search.replay import read_columns, rows_to_columns, ways
+from optimizer.content.core.search.replay import read_rows, ways
 from optimizer.core.base.errors import InvalidInput
 from optimizer.core.family.policy_text import shown_policy
 
@@ -54,7 +54,7 @@ def test_the_score_decides_about_the_types_it_knows_and_the_filter_about_the_oth
 @pytest.mark.parametrize("changes", [{}, {"filter.enabled": False}, {"route.news": "full"}, {"route.enabled": False}])
 def test_replay_decides_as_render_does(changes: dict[str, Any]) -> None:
     pipeline = parse_pipeline({**POLICY, **changes})
-    full = ways(read_columns(rows_to_columns(ROWS)), pipeline).full
+    full = ways(read_rows(ROWS), pipeline).full
     assert full.tolist() == [pipeline.decide(row).processing_type == "full" for row in ROWS]
 
 
@@ -86,8 +86,8 @@ def test_a_space_may_ask_for_a_score_that_is_to_be_learned_and_for_no_broken_one
 
 
 def test_a_score_survives_the_pipelines_own_files() -> None:
-    files = write_files(PipelineFiles(policy=POLICY))
-    assert read_files(json.loads(json.dumps(files))).policy == POLICY
+    written = json.dumps(write_optimal(POLICY, {}))
+    assert read_files({"optimal_config.yaml": json.loads(written)}).policy == POLICY
 
 
 def test_people_are_shown_hash_and_threshold_and_not_the_predictors_numbers() -> None:

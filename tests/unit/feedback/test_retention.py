@@ -6,9 +6,7 @@ from __future__ import annotations
 
 from datetime import UTC, datetime, timedelta
 
-import pytest
-
-from optimizer.core.feedback.retention import KEY_DAYS, RetentionLimit, RetentionNeed, cut, key_days
+from optimizer.core.feedback.retention import RetentionLimit, RetentionNeed, cut
 
 NOW = datetime(2026, 11, 20, 9, 30, tzinfo=UTC)
 
@@ -36,13 +34,3 @@ def test_what_needs_only_younger_rows_holds_nothing() -> None:
     assert cut(
         NOW, 90, [RetentionNeed(since=day(90), why="a rollout"), RetentionNeed(since=NOW, why="a watch")]
     ) == RetentionLimit(before=day(90))
-
-
-def test_less_than_a_day_is_no_retention() -> None:
-    with pytest.raises(ValueError, match="at least a day, not for 0"):
-        cut(NOW, 0)
-
-
-@pytest.mark.parametrize(("families", "expected"), [((), KEY_DAYS), ((90, 400), KEY_DAYS), ((90, 7), 7)])
-def test_answers_to_idempotency_keys_are_kept_as_the_strictest_family_says(families, expected):
-    assert key_days(families) == expected

@@ -82,7 +82,7 @@ CASES = [
 def test_a_call_is_allowed_only_when_it_fits_under_every_cap(budget, spend, reserve, held, fits):
     denial = denial_of(budget, spend, reserve, held or HeldBack())
     assert (denial is None) is fits
-    assert denial is None or denial.reason.endswith(".")
+    assert denial is None or denial.endswith(".")
 
 
 def test_under_a_dollar_cap_a_model_needs_a_price_and_an_output_limit():

@@ -21,9 +21,9 @@ from api.gateway.model_limiter import Full, Limiter
 from api.gateway.reader import ClientGone, Reader
 from optimizer.adapters.store.tables.operators import KEY_USAGE
 from optimizer.core.base.errors import ModelFailed, NotFound
-from optimizer.core.models.breaker import BreakerSettings
+from optimizer.core.models.breaker import Backoff, BreakerSettings
 from optimizer.core.models.budget import reservation_usd
-from optimizer.core.models.language import AnswerTooLong, Backoff, MessageInPieces, ModelDelta, ModelPrice, delta_of
+from optimizer.core.models.language import AnswerTooLong, MessageInPieces, ModelDelta, ModelPrice, delta_of
 from optimizer.core.serving.access import KeyLimits
 from optimizer.jobs.calls.ask_model import ask_model, pause_before_retry
 from optimizer.jobs.calls.blocking import wait_for

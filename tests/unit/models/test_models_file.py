@@ -11,8 +11,8 @@ import pytest
 from optimizer.adapters.models.language_models import Models
 from optimizer.adapters.models.model_settings import listed_price, read_models, read_sizes_and_places
 from optimizer.core.base.errors import InvalidInput, NotFound
-from optimizer.core.models.breaker import BreakerSettings
-from optimizer.core.models.language import Backoff, ModelPrice
+from optimizer.core.models.breaker import Backoff, BreakerSettings
+from optimizer.core.models.language import ModelPrice
 from tests.cases import named
 
 ROOT = Path(__file__).resolve().parents[3]

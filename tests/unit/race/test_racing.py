@@ -37,16 +37,6 @@ def entered(rule, table, seed=1) -> Race:
     return race
 
 
-def test_scores_of_another_turn_than_the_one_due_are_refused():
-    race = entered(ContinuousRejects(), {GOOD: [], BAD: []})
-    turn, _ = race.turns()
-    with pytest.raises(ValueError, match="scores"):
-        race.tell(turn, [1.0] * 5)
-    race.tell(turn, [1.0] * 4)
-    with pytest.raises(ValueError, match="is due"):
-        race.tell(turn, [1.0] * 4)
-
-
 def test_the_best_of_clearly_different_contenders_wins_for_far_fewer_calls_than_all():
     table = {f"v{i}": drawn(0.2, i) for i in range(12)} | {GOOD: drawn(0.95, 99)}
     race = entered(ContinuousRejects(), table)
@@ -201,14 +191,9 @@ def test_effects_solve_hendersons_equations():
             rows = [i, n_examples + k]
             left[np.ix_(rows, rows)] += 1 / noise
             right[rows] += x / noise
-    solved, covariance = np.linalg.solve(left, right)[n_examples:], np.linalg.inv(left)[n_examples:, n_examples:]
+    solved = np.linalg.solve(left, right)[n_examples:]
     for k, name in enumerate(names):
-        assert effects.means[name] == pytest.approx(solved[k], abs=1e-9)
-        gap, error = effects.gap("v0", name)
-        assert gap == pytest.approx(solved[0] - solved[k], abs=1e-9)
-        assert error == pytest.approx(
-            sqrt(max(0.0, covariance[0, 0] + covariance[k, k] - 2 * covariance[0, k])), abs=1e-9
-        )
+        assert effects[name] == pytest.approx(solved[k], abs=1e-9)
 
 
 def _variances_of(scores):
@@ -233,4 +218,5 @@ def test_a_harder_example_for_all_changes_no_gap():
     scores = {f"v{k}": [rng.random() for _ in range(n)] for k, n in enumerate((10, 10, 6, 6))}
     harder = {v: [x - 0.3 * (i == 8) - 0.2 * (i < 3) for i, x in enumerate(s)] for v, s in scores.items()}
     for other in ("v1", "v2", "v3"):
-        assert estimate(harder).gap("v0", other) == pytest.approx(estimate(scores).gap("v0", other), abs=1e-9)
+        before, after = (effects["v0"] - effects[other] for effects in (estimate(scores), estimate(harder)))
+        assert after == pytest.approx(before, abs=1e-9)

@@ -140,7 +140,7 @@ def failures(of: Rollout, champion: str, *, n: int = 10) -> EvidenceState:
 
     def request(i: int, arm: Any, unit: str, failed: bool) -> ReportedRequest:
         return ReportedRequest(
-            unit_hmac=unit, arm=arm, started_at=T0 + timedelta(milliseconds=i), stage=of.stage, failed=failed
+            unit_hmac=unit, arm=arm, at=T0 + timedelta(milliseconds=i), stage=of.stage, failed=failed
         )
 
     before = [request(i, "champion", f"b{i}", letter == "x") for i, letter in enumerate(champion)]

@@ -102,4 +102,4 @@ def test_only_the_candidates_successes_are_lost() -> None:
 def test_before_the_rollout_and_in_a_gap_nobody_stands_in_an_arm() -> None:
     lapsed = rollout((0.1, 10, 20), (0.1, 30, None))
     world = replay([request("u1", 5), request("u1", 15), request("u1", 25), request("u1", 35)])
-    assert [r.started_at for r in world.requests(lapsed, T0, at(60))] == [at(15), at(35)]
+    assert [r.at for r in world.requests(lapsed, T0, at(60))] == [at(15), at(35)]

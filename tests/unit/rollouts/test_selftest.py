@@ -160,7 +160,7 @@ def test_intervals_of_shares_are_wilsons() -> None:
 
 
 def test_a_drop_smaller_than_the_margin_may_ship() -> None:
-    runs = [Run(ending="shipped", labelled=500, hours=30.0, stage=0)] * 2
+    runs = [Run(ending="shipped", labelled=500, hours=30.0)] * 2
     cells = [cell_of(runs, injected=0.02, drop=0.016)]
     assert "smaller than the margin, so that is allowed" in summary_of(cells, margin=0.05)
     assert "at most 5 in 100 are promised" in summary_of([cell_of(runs, injected=0.2, drop=0.16)], margin=0.05)

@@ -18,14 +18,13 @@ from optimizer.core.dataset.examples import Example
 from optimizer.core.family.variant import Variant
 from optimizer.core.search.run_off import (
     PredictedLoss,
-    SequenceTest,
     chosen_on,
     read_frozen,
     safest_first,
     sequence_record,
     with_sequence,
 )
-from optimizer.core.search.study import Definition
+from optimizer.core.search.study import Definition, SequenceStep
 from optimizer.core.statistics.noninferiority import NotLower
 from optimizer.jobs.calls.evaluation_calls import CallCounts
 from optimizer.jobs.context import JobContext
@@ -60,11 +59,11 @@ def test_what_was_frozen_is_read_back_and_its_hash_tells_a_changed_order():
 
 def test_the_p_that_is_reported_is_the_largest_up_to_the_one_kept():
     steps = [
-        SequenceTest(variant="a", p=0.09, lift=0.0, passed=True),
-        SequenceTest(variant="b", p=0.02, lift=0.0, passed=True),
+        SequenceStep(variant="a", p=0.09, lift=0.0, passed=True),
+        SequenceStep(variant="b", p=0.02, lift=0.0, passed=True),
     ]
     test = NotLower(p=0.02, test="exact", n=100, fewest=45)
-    assert with_sequence(test, [*steps, SequenceTest(variant="c", p=0.4, lift=-0.1, passed=False)]).p == 0.09
+    assert with_sequence(test, [*steps, SequenceStep(variant="c", p=0.4, lift=-0.1, passed=False)]).p == 0.09
     assert with_sequence(test, []).p == 0.02
 
 

@@ -377,7 +377,7 @@ class CalibrationTable:
             "id": record.id,
             "family": record.family,
             "judge": record.calibration.judge,
-            "calibration": record.calibration.as_data(),
+            "calibration": {**asdict(record.calibration), "fitted_at": record.calibration.fitted_at.isoformat()},
             "agreement": asdict(record.agreement),
             "created_by": record.created_by,
             "created_at": record.calibration.fitted_at,

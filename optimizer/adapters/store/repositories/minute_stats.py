@@ -179,7 +179,7 @@ class MinuteStatTables:
         cover = stat_cover(since, until, self.summed(tx), lengths)
         sums = [row for minutes, stretch in cover.sums for row in _read_longer(tx, minutes, stretch, [family], source)]
         edges = [
-            row for start, end in cover.minutes for row in self.of_family(tx, family, start, until=end, source=source)
+            row for start, end in cover.rest for row in self.of_family(tx, family, start, until=end, source=source)
         ]
         return [*sums, *edges]
 
@@ -192,7 +192,7 @@ class MinuteStatTables:
             for row in _read_longer(tx, minutes, stretch, some)
         ]
         m = MINUTES.c
-        for start, end in cover.minutes:
+        for start, end in cover.rest:
             query = select(MINUTES).where(m.minute >= floor(start, 1), m.minute < end)
             for some in chunks(families):
                 sums += records_in(tx.execute(query.where(m.family.in_(some))), MinuteSums)
@@ -202,7 +202,7 @@ class MinuteStatTables:
         self, tx: Connection, families: Collection[str], since: datetime, until: datetime
     ) -> list[MinuteSums] | None:
         cover = stat_cover(since, until, self.summed(tx), (HOUR, DAY))
-        if cover.minutes:
+        if cover.rest:
             return None
         others = [family for family in families_in(tx, LONGER) if family not in families]
         sums: list[MinuteSums] = []

@@ -57,7 +57,7 @@ class ObservationQueries:
                 ReportedRequest(
                     unit_hmac=row.unit_hmac,
                     arm=arm,
-                    started_at=row.occurred_at,
+                    at=row.occurred_at,
                     stage=stage,
                     failed=row.error is not None,
                     timed_out=is_timeout(row.error),
@@ -65,7 +65,7 @@ class ObservationQueries:
                     cost_usd=row.cost_usd,
                 )
             )
-        return sorted(requests, key=lambda r: (r.started_at, r.unit_hmac))
+        return sorted(requests, key=lambda r: (r.at, r.unit_hmac))
 
     def fetches(self, tx: Connection, rollout: Rollout, since: datetime, until: datetime) -> list[Fetches]:
         stages = {

@@ -12,7 +12,7 @@ docs/reference/conditions.md has the grammar; ``condition_text.py`` reads it.
 from __future__ import annotations
 
 import operator
-from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -53,7 +53,6 @@ class Condition:
     """A condition that was read. Two are equal when their texts are."""
 
     text: str
-    names: frozenset[str] = field(compare=False)
     holds: Holds = field(compare=False, repr=False)
     """``holds(record)``: whether it is known to hold of one record (a mapping from variable to number, text, bool
     or None).
@@ -86,18 +85,7 @@ def compile_condition(text: str, names: Collection[str]) -> Condition:
             nothing else, whatever the text.
     """
     tree = read_condition(text, names if isinstance(names, set | frozenset | Mapping) else frozenset(names))
-    return Condition(text=text, names=frozenset(_names(tree)), holds=_holds(tree), _column=_column(tree))
-
-
-def _names(tree: Tree) -> Iterator[str]:
-    match tree:
-        case Junction():
-            for part in tree.parts:
-                yield from _names(part)
-        case Membership():
-            yield tree.name
-        case ComparisonNode():
-            yield from (side.name for side in (tree.left, tree.right) if isinstance(side, Name))
+    return Condition(text=text, holds=_holds(tree), _column=_column(tree))
 
 
 def _holds(tree: Tree) -> Holds:
@@ -105,7 +93,8 @@ def _holds(tree: Tree) -> Holds:
         case Constant(holds):
             return lambda record: holds
         case Junction(parts, every):
-            return _joined([_holds(part) for part in parts], every)
+            joined, holders = all if every else any, [_holds(part) for part in parts]
+            return lambda record: joined(holds(record) for holds in holders)
         case Membership(name, values, inside):
             return _among(name, frozenset(values), inside)
         case ComparisonNode(Literal() as left, sign, right):
@@ -115,11 +104,6 @@ def _holds(tree: Tree) -> Holds:
         case ComparisonNode(Name(left), sign, Name(right)):
             return _beside_name(left, sign, right)
     raise AssertionError(tree)
-
-
-def _joined(parts: Sequence[Holds], every: bool) -> Holds:
-    joined = all if every else any
-    return lambda record: joined(part(record) for part in parts)
 
 
 def _beside_value(name: str, sign: str, value: Value) -> Holds:

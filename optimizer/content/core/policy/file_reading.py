@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import copy
 import difflib
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from optimizer.content.core.policy import filter, route
@@ -33,8 +32,7 @@ class KnobReader:
     def __init__(self) -> None:
         self.policy: dict[str, Any] = {}
         self.monitoring: dict[str, Target] = {}
-        self.evidence: dict[str, Any] = {}
-        self.beside: dict[str, dict[str, Any]] = {}
+        self.without_knob: dict[str, dict[str, None]] = {}
         self.faults: list[Fault] = []
         self.places: dict[str, tuple[str, Path]] = {}
         self._shown = ""  # the file that is being read, as faults name it
@@ -59,7 +57,7 @@ class KnobReader:
                 for key, value in content.items():
                     if key in sections:
                         self.file(OPTIMAL, (key,), sections[key], value)
-                self.evidence = dict(self.mapping(("evidence",), content.get("evidence")))
+                self.mapping(("evidence",), content.get("evidence"))
                 self.rest(OPTIMAL, (), content, (*sections, "evidence"), (), strict=True)
 
     def fault(self, shown: str, path: Path, detail: str) -> None:
@@ -91,8 +89,8 @@ class KnobReader:
     def rest(
         self, name: str, at: Path, content: Mapping[str, Any], known: Sequence[str], to: Path, *, strict: bool = False
     ) -> None:
-        """Stores the unknown keys under ``to``; one that looks like a known key is a fault (``strict``:
-        every one is).
+        """Notes the unknown keys as standing under ``to``; one that looks like a known key is a fault (``strict``:
+        every one is). monitoring.yaml decides nothing, so its keys are not noted.
         """
         for key, value in content.items():
             if key in known:
@@ -105,8 +103,9 @@ class KnobReader:
                     else f"known here: {', '.join(known)}"
                 )
                 self.fault(self._shown, (*at, key), f"unknown key {key!r}; {hint}")
-            else:
-                put(self.beside.setdefault(name, {}), (*to, key), copy.deepcopy(value))
+            elif name != MONITORING:
+                above = "".join(f"{part}." for part in to)
+                self.without_knob.setdefault(name, {}).update(dict.fromkeys(_dotted({key: value}, above)))
 
     def type_names(self, at: Path, content: Mapping[str, Any]) -> list[str]:
         for name in content:
@@ -193,8 +192,6 @@ class KnobReader:
 
     def _monitoring(self, at: Path, content: Mapping[str, Any]) -> None:
         nested = self.mapping((*at, OVERALL), content.get(OVERALL))
-        if OVERALL in content:
-            self.beside.setdefault(MONITORING, {})[OVERALL] = {}
         own = {
             key: value
             for key, value in content.items()
@@ -239,8 +236,9 @@ def part_of(content_type: str) -> str:
     return "content_types" if content_type in route.CONTENT_TYPES else "custom_types"
 
 
-def put(target: dict[str, Any], path: Path, value: Any) -> None:
-    """Sets the value at a path of keys, making the mappings on the way."""
-    for key in path[:-1]:
-        target = target.setdefault(key, {})
-    target[path[-1]] = value
+def _dotted(data: Mapping[str, Any], above: str) -> Iterator[str]:
+    for key, value in data.items():
+        if isinstance(value, Mapping) and value:
+            yield from _dotted(value, f"{above}{key}.")
+        else:
+            yield f"{above}{key}"

@@ -1,16 +1,15 @@
-"""The pipeline's own configuration files as plain mappings, read into a flat policy and written back without loss.
+"""The pipeline's own configuration files as plain mappings, read into a flat policy; and optimal_config.yaml of one.
 
-Keys that say nothing about a decision (what to store after an exit, what to log) are kept beside the policy and written
-back as they were. A key that looks like a mistyped one is a fault. ``optimizer/content/adapters/content_files.py``
-reads and writes the YAML.
+Keys that say nothing about a decision (what to store after an exit, what to log) are named and not read. A key that
+looks like a mistyped one is a fault. ``optimizer/content/adapters/content_files.py`` reads and writes the YAML.
 """
 
 from __future__ import annotations
 
 import copy
 import difflib
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass, field
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import Any
 
 from optimizer.content.core.policy.file_reading import (
@@ -18,14 +17,11 @@ from optimizer.content.core.policy.file_reading import (
     EXITS,
     FILES,
     FILTER,
-    MONITORING,
     OPTIMAL,
-    OVERALL,
     ROUTING,
     KnobReader,
     Path,
     part_of,
-    put,
 )
 from optimizer.content.core.policy.learned_knob import SCORE
 from optimizer.core.base.errors import Fault, InvalidInput
@@ -34,33 +30,20 @@ from optimizer.core.feedback.pipeline_record import Target
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PipelineFiles:
-    """What the files say: the flat policy, alert levels by figure, the evidence of a recommendation, and keys without a
-    knob.
+    """What the files say: the flat policy, and alert levels by figure.
+
+    ``without_knob``: by file, the dotted keys that decide nothing; monitoring.yaml, which never does, aside.
     """
 
     policy: Mapping[str, Any] = field(default_factory=dict)
     monitoring: Mapping[str, Target] = field(default_factory=dict)
-    evidence: Mapping[str, Any] = field(default_factory=dict)
-    beside: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
-
-    @property
-    def without_knob(self) -> Mapping[str, Sequence[str]]:
-        """By file, the dotted keys that decide nothing; monitoring.yaml, which never does, aside."""
-        return {name: list(_keys_of(keys)) for name, keys in self.beside.items() if name != MONITORING and keys}
+    without_knob: Mapping[str, Sequence[str]] = field(default_factory=dict)
 
     @property
     def idle(self) -> Sequence[str]:
         """The files of which no key decides anything."""
         deciding = {_place_of(knob, value)[0] for knob, value in self.policy.items()}
         return [name for name in self.without_knob if name not in deciding]
-
-
-def _keys_of(data: Mapping[str, Any], above: str = "") -> Iterator[str]:
-    for key, value in data.items():
-        if isinstance(value, Mapping) and value:
-            yield from _keys_of(value, f"{above}{key}.")
-        else:
-            yield f"{above}{key}"
 
 
 def read_files(files: Mapping[str, Any]) -> PipelineFiles:
@@ -89,35 +72,25 @@ def read_files(files: Mapping[str, Any]) -> PipelineFiles:
     if reader.faults:
         raise invalid_files(reader.faults)
     return PipelineFiles(
-        policy=reader.policy, monitoring=reader.monitoring, evidence=reader.evidence, beside=reader.beside
+        policy=reader.policy,
+        monitoring=reader.monitoring,
+        without_knob={name: list(keys) for name, keys in reader.without_knob.items()},
     )
 
 
-def write_files(content: PipelineFiles) -> dict[str, dict[str, Any]]:
-    """Plain data by file name: the first three, and monitoring.yaml where there are levels.
+def write_optimal(policy: Mapping[str, Any], evidence: Mapping[str, Any]) -> dict[str, Any]:
+    """Plain data of optimal_config.yaml: the first three files under their names, and the evidence.
 
-    ``read_files`` gives the same content again.
+    ``read_files`` gives both again.
     """
-    files: dict[str, dict[str, Any]] = {
-        name: copy.deepcopy(dict(content.beside.get(name, {}))) for name in (FILTER, ROUTING, EXITS)
-    }
-    for knob, value in content.policy.items():
-        name, path = _place_of(knob, value)
-        put(files[name], path, list(value) if isinstance(value, tuple) else copy.deepcopy(value))
-    monitoring = copy.deepcopy(dict(content.beside.get(MONITORING, {})))
-    for figure, target in content.monitoring.items():
-        levels = {level: value for level, value in asdict(target).items() if value is not None}
-        put(monitoring, (OVERALL, figure) if OVERALL in monitoring else (figure,), levels)
-    return {**files, MONITORING: monitoring} if monitoring else files
-
-
-def write_optimal(content: PipelineFiles) -> dict[str, Any]:
-    """optimal_config.yaml: the first three files under their names, and the evidence."""
-    files = write_files(content)
-    return {
-        **{name: files[name] for name in (FILTER, ROUTING, EXITS)},
-        "evidence": copy.deepcopy(dict(content.evidence)),
-    }
+    files: dict[str, Any] = {name: {} for name in (FILTER, ROUTING, EXITS)}
+    for knob, value in policy.items():
+        name, (*above, key) = _place_of(knob, value)
+        target = files[name]
+        for part in above:
+            target = target.setdefault(part, {})
+        target[key] = list(value) if isinstance(value, tuple) else copy.deepcopy(value)
+    return {**files, "evidence": copy.deepcopy(dict(evidence))}
 
 
 def invalid_files(faults: Sequence[Fault]) -> InvalidInput:

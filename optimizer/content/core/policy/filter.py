@@ -9,7 +9,6 @@ known to fail that the others cannot make up for it: missing values bypass nothi
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
 from typing import Any
 
 from optimizer.content.core.records.fields import CHECKPOINTS
@@ -129,20 +128,11 @@ def outcomes_of_checks(values: Mapping[str, Any], thresholds: Mapping[str, Any])
     }
 
 
-_EXITS = dict(zip(CHECKPOINTS, (0.02, 0.08, 0.10, 0.60), strict=True))
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class TimeModel:
-    """Shares of the time of full processing, each from 0 to 1; ``exits`` by checkpoint.
-
-    The light way's .15 is given. The exits are assumed: the steps before them are paid for, and an exit after the
-    filter costs less than the light way, which goes on from there.
-    """
-
-    full: float = 1.0
-    lightweight: float = 0.15
-    exits: Mapping[str, float] = field(default_factory=lambda: dict(_EXITS))
-
-
-TIMES = TimeModel()
+# By way through the pipeline, or checkpoint of an early exit: shares of the time of full processing, each from 0 to 1.
+# The light way's .15 is given. The exits are assumed: the steps before them are paid for, and an exit after the filter
+# costs less than the light way, which goes on from there.
+TIMES: Mapping[str, float] = {
+    "full": 1.0,
+    "lightweight": 0.15,
+    **dict(zip(CHECKPOINTS, (0.02, 0.08, 0.10, 0.60), strict=True)),
+}

@@ -14,7 +14,6 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
-from optimizer.core.base.canonical import round_floats
 from optimizer.core.base.errors import Fault, InvalidInput, pointer_of
 from optimizer.core.base.knob import is_number
 from optimizer.core.base.word_lists import (
@@ -214,14 +213,6 @@ class ContentScore:
                 faults,
             )
         return cls(types=types)
-
-    def to_data(self) -> dict[str, Any]:
-        """Plain JSON values; numbers with 6 decimals, as a Variant keeps them."""
-        data = {
-            name: {"predictor": each.predictor.to_data(), "full_from": each.full_from}
-            for name, each in self.types.items()
-        }
-        return {name: round_floats(entry) for name, entry in data.items()}
 
     def score(self, content_type: str, text: str, title: str = "") -> float | None:
         """The score of one item; None for a type that was not trained: a score does not carry over to it."""

@@ -144,7 +144,7 @@ class Pipeline:
                 checkpoint=checkpoint,
                 reason=f"{exit_rule.why} (confidence {exit_rule.confidence:g}, {needed:g} is needed)",
                 confidence=exit_rule.confidence,
-                time_share=TIMES.exits[checkpoint],
+                time_share=TIMES[checkpoint],
                 score=score,
             )
 
@@ -159,7 +159,7 @@ class Pipeline:
                 checkpoint=None,
                 reason=why,
                 confidence=None,
-                time_share=TIMES.lightweight,
+                time_share=TIMES["lightweight"],
                 score=scored,
             )
         if exit_rule := early_exit.first_exit(values, self.exits("post_analysis", content_type)):
@@ -169,7 +169,7 @@ class Pipeline:
             checkpoint=None,
             reason=self._full_because(content_type, thresholds, checks, scored),
             confidence=None,
-            time_share=TIMES.full,
+            time_share=TIMES["full"],
             score=scored,
         )
 

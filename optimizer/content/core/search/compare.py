@@ -300,11 +300,11 @@ def _time_shares(n: int, routes: Routes) -> Any:
     """Per item, the share of the time of full processing that it takes."""
     import numpy as np
 
-    shares = np.full(n, TIMES.full)
-    shares[routes.lightweight] = TIMES.lightweight
+    shares = np.full(n, TIMES["full"])
+    shares[routes.lightweight] = TIMES["lightweight"]
     for checkpoint, column in routes.exits.items():
-        shares[column] = TIMES.exits[checkpoint]
-    return shares / TIMES.full
+        shares[column] = TIMES[checkpoint]
+    return shares
 
 
 def _columns(routes: Routes) -> list[Any]:

@@ -17,8 +17,7 @@ from optimizer.content.core.search.replay import (
     Records,
     ReplayedShares,
     Routes,
-    read_columns,
-    rows_to_columns,
+    records_of,
     subset,
     summary,
     ways,
@@ -113,10 +112,6 @@ def group_of(example: Example) -> str:
     """
     title = example.input.get("title")
     return f"title {title}" if title and example.group.startswith("in_") else example.group
-
-
-def records_of(examples: Sequence[Example]) -> Records:
-    return read_columns(rows_to_columns([{**e.input, "quality": e.expected["quality"]} for e in examples]))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -10,12 +10,12 @@ from typing import Any
 from typing_extensions import TypedDict
 
 from optimizer.content.core.policy import filter
-from optimizer.content.core.policy.files import PipelineFiles, write_optimal
+from optimizer.content.core.policy.files import write_optimal
 from optimizer.content.core.policy.pipeline import parse_pipeline
 from optimizer.content.core.policy.presets import PRESETS
 from optimizer.content.core.policy.route import MODES, is_type_name
 from optimizer.content.core.records.fields import CHECKPOINTS, OTHER_NAMES
-from optimizer.content.core.search.replay import Records, ReplayedShares, outcome, read_columns, rows_to_columns, subset
+from optimizer.content.core.search.replay import Records, ReplayedShares, outcome, read_rows, subset
 from optimizer.content.core.search.sensitivity import values_to_try
 from optimizer.core.base.answers import Json
 from optimizer.core.base.errors import DatasetTooSmall
@@ -82,7 +82,7 @@ class PipelineRecommendation:
     @property
     def optimal_config(self) -> dict[str, Any]:
         """Plain data of optimal_config.yaml."""
-        return write_optimal(PipelineFiles(policy=self.policy, evidence=self.evidence))
+        return write_optimal(self.policy, self.evidence)
 
 
 def record_of(reported: Mapping[str, Any]) -> dict[str, Any]:
@@ -125,7 +125,7 @@ def recommend(
     n_exits = {c: sum(OTHER_NAMES.get(named, named) == c for named in exits_at) for c in CHECKPOINTS}
     seen_exits = tuple(c for c, n in n_exits.items() if n)
     policy = dict(PRESETS["balanced"].policy if present is None else present)
-    records = read_columns(rows_to_columns(rows))
+    records = read_rows(rows)
     # Every second record of each content type, in the order given, and the others.
     order = np.argsort(records.codes, kind="stable")
     is_seen = np.zeros(records.n, dtype=bool)

@@ -19,8 +19,8 @@ from optimizer.content.core.policy.learned_knob import ContentScore
 from optimizer.content.core.policy.pipeline import Pipeline
 from optimizer.content.core.records.fields import CHECKPOINTS, FIELDS
 from optimizer.content.core.search.score import WORTH
-from optimizer.core.base.errors import Fault, InvalidInput
 from optimizer.core.base.values import Aim
+from optimizer.core.dataset.examples import Example
 from optimizer.core.family.variant import Variant
 from optimizer.core.views.study_front import pareto_front
 
@@ -61,7 +61,7 @@ class ReplayedShares:
 
 @dataclass(slots=True)
 class Records:
-    """Recorded items as columns, made once by ``read_columns`` and replayed many times; results of
+    """Recorded items as columns, made once by ``read_rows`` and replayed many times; results of
     conditions are kept.
     """
 
@@ -98,68 +98,44 @@ class Records:
         return self._columns[key]
 
 
-def read_columns(columns: Mapping[str, Sequence[Any]]) -> Records:
-    """Columns by field name, with ``quality`` (0 to 1, what the item turned out to be worth).
-
-    None is not measured.
-
-    Raises:
-        InvalidInput: columns of different lengths, no column at all, or values that are no numbers.
+def read_rows(rows: Sequence[Mapping[str, Any]]) -> Records:
+    """Items by field name, with ``quality`` (0 to 1, what the item turned out to be worth); None, or no such name, is
+    not measured.
     """
     import numpy as np
 
-    lengths = {name: len(column) for name, column in columns.items()}
-    if not lengths or len(set(lengths.values())) != 1:
-        shown = ", ".join(f"{name}: {n}" for name, n in lengths.items()) or "there is none"
-        raise InvalidInput(f"The records cannot be replayed: every column needs the same number of values ({shown}).")
-    n = next(iter(lengths.values()))
-    faults: list[Fault] = []
-
     def numbers(name: str) -> Any:
-        try:
-            return np.asarray(columns[name], dtype=float)
-        except (TypeError, ValueError):
-            faults.append(Fault(pointer=f"/{name}", detail=f"the column {name} holds something that is no number"))
-            return np.full(n, np.nan)
+        return np.asarray([row.get(name) for row in rows], dtype=float)
 
-    missing = np.full(n, np.nan)
     values: dict[str, Any] = {}
     for known in FIELDS:
         if known.kind != "text":
-            values[known.name] = numbers(known.name) if known.name in columns else missing
-        elif known.name in columns:
-            values[known.name] = _texts(columns[known.name])
-    quality = numbers("quality") if "quality" in columns else missing
-    if faults:
-        raise InvalidInput("The records cannot be replayed: " + "; ".join(f.detail for f in faults) + ".", faults)
+            values[known.name] = numbers(known.name)
+        elif known.name == "content_type" or any(known.name in row for row in rows):
+            values[known.name] = _texts([row.get(known.name) for row in rows])
     values["duration_seconds"] = np.where(
         np.isnan(values["duration_seconds"]), values["duration"], values["duration_seconds"]
     )
     values["duration"] = values["duration_seconds"]
     overall = filter.overall_of(values)
     values["overall_quality"] = np.where(np.isnan(overall), values["overall_quality"], overall)
-    named = np.asarray([str(name or "") for name in columns.get("content_type", [""] * n)], dtype=str)
+    named = np.asarray([str(row.get("content_type") or "") for row in rows], dtype=str)
     types, codes = np.unique(named, return_inverse=True)
     recorded = frozenset(
         name for name, column in values.items() if column.dtype.kind != "f" or (column == column).any()
     )
     return Records(
-        n=n,
+        n=len(rows),
         values=values,
         recorded=recorded,
         types=tuple(map(str, types)),
         codes=codes,
-        quality=quality,
+        quality=numbers("quality"),
     )
 
 
-def rows_to_columns(rows: Sequence[Mapping[str, Any]]) -> dict[str, list[Any]]:
-    """Rows as columns: the fields and quality; None where a row does not have one."""
-    return {
-        name: [row.get(name) for row in rows]
-        for name in ([known.name for known in FIELDS] + ["quality"])
-        if name == "content_type" or any(name in row for row in rows)
-    }
+def records_of(examples: Sequence[Example]) -> Records:
+    return read_rows([{**e.input, "quality": e.expected.get("quality")} for e in examples])
 
 
 def subset(records: Records, chosen: Any) -> Records:
@@ -185,14 +161,16 @@ class Routes:
 
 def ways(records: Records, pipeline: Pipeline) -> Routes:
     """Where the policy sends each record."""
+    import numpy as np
+
     exits: dict[str, Any] = {}
-    left_before: Any = None
+    left_before = np.zeros(records.n, dtype=bool)
     for checkpoint in CHECKPOINTS[:3]:
-        exits[checkpoint] = _fresh(_exits(records, pipeline, checkpoint), left_before)
-        left_before = exits[checkpoint] if left_before is None else left_before | exits[checkpoint]
+        exits[checkpoint] = _exits(records, pipeline, checkpoint) & ~left_before
+        left_before = left_before | exits[checkpoint]
     light = _light(records, pipeline) & ~left_before
     left_before = left_before | light
-    exits["post_analysis"] = _fresh(_exits(records, pipeline, "post_analysis"), left_before)
+    exits["post_analysis"] = _exits(records, pipeline, "post_analysis") & ~left_before
     return Routes(exits=exits, lightweight=light, full=~(left_before | exits["post_analysis"]))
 
 
@@ -210,7 +188,7 @@ def summary(records: Records, routes: Routes) -> ReplayedShares:
 
     exits = {checkpoint: share(column) for checkpoint, column in routes.exits.items()}
     light, full = share(routes.lightweight), share(routes.full)
-    spent = full * TIMES.full + light * TIMES.lightweight + sum(exits[c] * TIMES.exits[c] for c in exits)
+    spent = full * TIMES["full"] + light * TIMES["lightweight"] + sum(exits[c] * TIMES[c] for c in exits)
     quality, error, n_judged = _mean(records, routes.full)
     return ReplayedShares(
         n=records.n,
@@ -218,7 +196,7 @@ def summary(records: Records, routes: Routes) -> ReplayedShares:
         lightweight_share=light,
         early_exit_share=sum(exits.values()),
         exit_shares=exits,
-        time_saved_share=1 - spent / TIMES.full,
+        time_saved_share=1 - spent,
         quality=quality,
         quality_error=error,
         n_full=int(np.count_nonzero(routes.full)),
@@ -308,10 +286,6 @@ def _exits(records: Records, pipeline: Pipeline, checkpoint: str) -> Any:
             else any_holds & records.of_types(tuple(i in places for i in range(len(records.types))))
         )
     return leaves
-
-
-def _fresh(column: Any, left_before: Any) -> Any:
-    return column if left_before is None else column & ~left_before
 
 
 def _texts(column: Sequence[Any]) -> Any:

@@ -34,12 +34,11 @@ from optimizer.content.core.search.learned_score import (
     group_of,
     items_by_type,
     quality_draws,
-    records_of,
     results_by_type,
     ways_of,
 )
 from optimizer.content.core.search.recommend import search
-from optimizer.content.core.search.replay import ReplayedShares, outcome, subset, summary
+from optimizer.content.core.search.replay import ReplayedShares, outcome, records_of, subset, summary
 from optimizer.core.base.phrasing import count, signed, signed_interval
 from optimizer.core.dataset.examples import Example
 from optimizer.core.family.variant import SCORE_SLOT, is_to_be_learned

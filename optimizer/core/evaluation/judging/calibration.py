@@ -6,7 +6,6 @@ Judgements are compared only where their judges are equal and were asked in the 
 
 from __future__ import annotations
 
-from bisect import bisect_right
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, fields
 from datetime import datetime
@@ -16,6 +15,7 @@ from typing import Any, Literal
 
 from optimizer.core.base.canonical import canonical_json, digest
 from optimizer.core.base.errors import InvalidInput
+from optimizer.core.base.values import on_lines
 from optimizer.core.evaluation.gates import GateResult, GateVerdict
 from optimizer.core.family.family import Family
 from optimizer.core.family.settings import JudgeSettings
@@ -59,20 +59,10 @@ class Calibration:
     scored: tuple[float, float] | None = None
     rated: tuple[float, float] | None = None
 
-    def __post_init__(self) -> None:
-        scores = [score for score, _ in self.points]
-        if not scores or sorted(set(scores)) != scores:
-            raise ValueError(f"a map needs points of rising scores, each once, and has {scores}")
-
     def mapped(self, score: float) -> float:
         """The rating that people would give; flat beyond the first and the last point."""
-        at = bisect_right([point_score for point_score, _ in self.points], score)
-        if at == 0:
-            return self.points[0][1]
-        if at == len(self.points):
-            return self.points[-1][1]
-        (low, from_), (high, to) = self.points[at - 1], self.points[at]
-        return from_ + (to - from_) * (score - low) / (high - low)
+        scores, ratings = zip(*self.points, strict=True)
+        return on_lines(scores, ratings, score)
 
     def why_extrapolated(self, scores: Sequence[float]) -> str | None:
         """Why the mean of these scores' ratings would be extrapolated, as half a sentence; None where it is not.
@@ -92,16 +82,9 @@ class Calibration:
             return f"it lies beyond the ratings that the calibration rests on ({least:.3f} to {most:.3f})"
         return None
 
-    def as_data(self) -> dict[str, Any]:
-        """Plain JSON values, which ``calibration_of`` reads."""
-        values = {name: getattr(self, name) for name in self.__dataclass_fields__}
-        ranges = {name: None if values[name] is None else list(values[name]) for name in RANGES}
-        points = [list(point) for point in self.points]
-        return {**values, "fitted_at": self.fitted_at.isoformat(), "points": points, **ranges}
-
 
 def calibration_of(data: Mapping[str, Any]) -> Calibration:
-    """The record that ``as_data`` wrote. Raises KeyError, TypeError or ValueError for anything else."""
+    """The record whose members, the time as ISO 8601, are in ``data``."""
     points: Sequence[Sequence[float]] = data["points"]
     values = {name: data[name] for name in Calibration.__dataclass_fields__ if name not in RANGES}
     ranges = {name: (float(range_[0]), float(range_[1])) for name in RANGES if (range_ := data.get(name)) is not None}

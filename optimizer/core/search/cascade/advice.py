@@ -13,7 +13,6 @@ from typing import Any
 
 import numpy as np
 
-from optimizer.core.base.errors import InvalidInput
 from optimizer.core.base.knob import Knob
 from optimizer.core.base.phrasing import change_text, count, points_lost, threshold
 from optimizer.core.evaluation.gates import quality_margin
@@ -316,7 +315,7 @@ def cascade_curves(
             f"{variant.id} decides by another confidence than the one recorded, so that its thresholds cannot be marked"
         )
         variant = None
-    records = _records(complete, tiers, variant, learned or {}).complete()
+    records = _records(complete, tiers, variant, learned or {})
     cascade = _cascade(variant.policy, tiers) if variant is not None else None
     chosen = CascadeSetting(tiers=cascade.models, accept=cascade.accept) if cascade is not None else None
     pair = (records.tiers[0], records.strongest)
@@ -374,10 +373,7 @@ def _records(
 
 
 def _cascade(policy: Mapping[str, Any], tiers: Sequence[str]) -> Tiers | None:
-    try:
-        cascade = parse_policy(policy).cascade
-    except InvalidInput:  # made before its knobs were checked
-        return None
+    cascade = parse_policy(policy).cascade
     if cascade is None or cascade.models[-1] != tiers[-1] or not set(cascade.models) <= set(tiers):
         return None
     return cascade

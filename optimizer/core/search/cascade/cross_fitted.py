@@ -19,7 +19,6 @@ from itertools import combinations
 import numpy as np
 from numpy.typing import NDArray
 
-from optimizer.core.base.errors import InvalidInput
 from optimizer.core.search.cascade.figures import CascadeSetting
 from optimizer.core.search.cascade.records import Column, TierRecords, answering_tier, loss_bound, loss_upper, outcome
 from optimizer.core.search.cascade.sweep import (
@@ -210,14 +209,12 @@ MOST_FIRST = 96  # first thresholds that are tried per part; the choice of the l
 class LossPath:
     """``chosen``: thresholds for all records at the least caution that held (NEVER for all: none did).
 
-    ``upper``: the bound of the loss out of sample, for each of CAUTION. ``cost_usd``: per record, out of sample, at the
-    one held.
+    ``upper``: the bound of the loss out of sample, for each of CAUTION.
     """
 
     chosen: tuple[float, ...]
     held: int  # index into CAUTION; -1: none
     upper: Column
-    cost_usd: Column
 
     @property
     def held_upper(self) -> float | None:
@@ -225,12 +222,10 @@ class LossPath:
         return float(self.upper[self.held]) if self.held >= 0 else None
 
 
-def folds_of(n: int, folds: Sequence[int] | None, n_folds: int) -> NDArray[np.intp]:
-    """The part of each record; by default they are dealt out in turn."""
+def folds_of(n: int, folds: Sequence[int] | None) -> NDArray[np.intp]:
+    """The part of each of ``n`` records; by default they are dealt out in turn."""
     if folds is None:
-        return np.arange(n, dtype=np.intp) % min(n_folds, n)
-    if len(folds) != n:
-        raise InvalidInput(f"{len(folds)} folds came with {n} records; give one number per record, or none at all.")
+        return np.arange(n, dtype=np.intp) % min(N_FOLDS, n)
     return np.asarray(folds, dtype=np.intp)
 
 
@@ -248,20 +243,20 @@ def loss_path(records: TierRecords, folds: NDArray[np.intp], margin: float, leve
     """
     limits = [Limit(most=margin, z=z) for z in CAUTION]
     never = (NEVER,) * (len(records.tiers) - 1)
-    loss, cost = np.empty((len(limits), len(records))), np.empty((len(limits), len(records)))
+    loss = np.empty((len(limits), len(records)))
     is_kept = np.empty((len(limits), len(records)), dtype=bool)
     for fold in np.unique(folds):
         other, own = records.take(folds != fold), np.flatnonzero(folds == fold)
         for at, thresholds in enumerate(best_thresholds(other, limits, most_first=MOST_FIRST)):
-            loss[at, own], cost[at, own], is_kept[at, own] = losses_and_costs(records.take(own), thresholds or never)
+            loss[at, own], _, is_kept[at, own] = losses_and_costs(records.take(own), thresholds or never)
     upper = np.array([loss_upper(loss[at], records.weight, is_kept[at], level) for at in range(len(limits))])
     last_held = last_in_sequence(upper, margin)
     # Where a cheaper tier answered nothing out of sample, nothing was lost and nothing was tested either: all records
     # may allow what four fifths of them did not.
     if last_held < 0 or not is_kept[last_held].any():
-        return LossPath(chosen=never, held=-1, upper=upper, cost_usd=records.cost_usd[:, -1])
+        return LossPath(chosen=never, held=-1, upper=upper)
     chosen = best_thresholds(records, [limits[last_held]])[0] or never
-    return LossPath(chosen=chosen, held=last_held, upper=upper, cost_usd=cost[last_held])
+    return LossPath(chosen=chosen, held=last_held, upper=upper)
 
 
 def losses_and_costs(records: TierRecords, thresholds: Sequence[float]) -> tuple[Column, Column, NDArray[np.bool_]]:
@@ -323,7 +318,7 @@ def cross_fitted(
         settings: of each the share that every tier answers, as of ``shares_of``.
         folds: the part of each record; rows of one group belong together.
     """
-    parts = folds_of(len(records), folds, N_FOLDS)
+    parts = folds_of(len(records), folds)
     loss, cost_usd = np.empty((len(settings), len(records))), np.empty((len(settings), len(records)))
     for part in np.unique(parts):
         others, own = records.take(parts != part), np.flatnonzero(parts == part)

@@ -18,7 +18,6 @@ from dataclasses import dataclass, replace
 import numpy as np
 from numpy.typing import NDArray
 
-from optimizer.core.base.errors import InvalidInput
 from optimizer.core.search.cascade.figures import AuditCost, CascadeSetting, Figure, WeightedEstimate
 from optimizer.core.search.cascade.records import LOSSES, SHARES, Column, Range, TierRecords, answering_tier, figure
 
@@ -65,28 +64,14 @@ def estimate(records: TierRecords, setting: CascadeSetting, audits: Audits) -> W
     """Quality, cost and loss that ``setting`` would have had on the requests of ``records``.
 
     Args:
-        records: all requests of the period with the setting's tiers, NaN where a tier was not asked. Their weights are
-            kept (1 as a rule).
-    Raises:
-        InvalidInput: no record on which the setting can be replayed and scored, or a share outside (0, 1] where there
-            are audits.
+        records: all requests of the period with the setting's tiers, NaN where a tier was not asked; on one at least
+            the setting can be replayed and scored. Their weights are kept (1 as a rule).
     """
-    _check(records, audits)
-    if setting.tiers != records.tiers:
-        raise InvalidInput(
-            f"The setting asks {' > '.join(setting.tiers)}, and the records are of {' > '.join(records.tiers)}: take"
-            " their chain first."
-        )
     # A tier that was not asked has confidence NaN, so the setting passes it by, to the last tier, and the record is not
     # known.
     needed, last = answering_tier(records.confidence, setting.accept), len(setting.tiers) - 1
     weight = _standing_for(records, audits, needed <= audits.asked_up_to)
     scored = _standing_for(records, audits, needed <= audits.scored_up_to)
-    if not scored.any():
-        raise InvalidInput(
-            "The setting cannot be replayed on any record: nothing was audited yet. Wait for audits, or raise"
-            " audit_share."
-        )
     # A loss is known where the last tier answers (none), and where its answer was recorded for comparison.
     compared = np.where(needed == last, weight, _standing_for(records, audits, audits.scored_up_to == last))
     every = np.arange(len(records))
@@ -105,42 +90,22 @@ def estimate(records: TierRecords, setting: CascadeSetting, audits: Audits) -> W
 
 
 def complete_records(records: TierRecords, audits: Audits) -> TierRecords:
-    """The records on which every setting can be replayed, weighted for the others: what a search is given.
-
-    Arguments and errors as for ``estimate``.
-    """
-    _check(records, audits)
+    """The records on which every setting can be replayed, weighted for the others: what a search is given."""
     weight = _standing_for(records, audits, audits.scored_up_to == len(records.tiers) - 1)
     places = np.flatnonzero(weight)
-    if not len(places):
-        raise InvalidInput("No record has all tiers: nothing was audited yet. Wait for audits, or raise audit_share.")
-    return replace(records.take(places), weight=weight[places]).complete()
+    return replace(records.take(places), weight=weight[places])
 
 
 def audit_cost(records: TierRecords, setting: CascadeSetting, audit_share: float) -> AuditCost:
     """The price of the audits before any is made, from complete records such as those of the study that found the
     setting.
     """
-    complete = records.complete()
-    chain = complete.chain(setting.tiers)
+    chain = records.chain(setting.tiers)
     tier = answering_tier(chain.confidence, setting.accept)
     spent = np.cumsum(chain.cost_usd, axis=1)[np.arange(len(tier)), tier]
-    extra = figure(audit_share * (chain.cost_usd.sum(axis=1) - spent), complete.weight)
-    usual = figure(spent, complete.weight).mean
+    extra = figure(audit_share * (chain.cost_usd.sum(axis=1) - spent), records.weight)
+    usual = figure(spent, records.weight).mean
     return AuditCost(audit_share=audit_share, extra_usd=extra, extra_share=extra.mean / usual if usual else 0.0)
-
-
-def _check(records: TierRecords, audits: Audits) -> None:
-    lengths = {name: len(getattr(audits, name)) for name in ("asked_up_to", "scored_up_to", "audited", "share")}
-    if set(lengths.values()) != {len(records)}:
-        raise InvalidInput(f"{len(records)} records need as many entries of their audits, not {lengths}.")
-    wrong = audits.audited & ~((audits.share > 0) & (audits.share <= 1))
-    if wrong.any():
-        share = float(audits.share[wrong][0])
-        raise InvalidInput(
-            f"The share of audits is above 0 and at most 1, not {share!r}; without audits what was not asked stays"
-            " unknown."
-        )
 
 
 def _standing_for(records: TierRecords, audits: Audits, by_rule: NDArray[np.bool_]) -> Column:

@@ -7,7 +7,6 @@ from dataclasses import dataclass
 from typing import Any, Literal
 
 from optimizer.core.base.answers import Json
-from optimizer.core.base.errors import InvalidInput
 from optimizer.core.base.knob import Knob
 from optimizer.core.base.phrasing import dollars
 
@@ -95,21 +94,6 @@ class CascadeSetting:
     accept: tuple[float, ...]
     refine: float | None = None  # executed, not replayed: an improved answer has no record
     skip: float | None = None
-
-    def __post_init__(self) -> None:
-        if not self.tiers or len(set(self.tiers)) != len(self.tiers) or len(self.accept) != len(self.tiers) - 1:
-            raise InvalidInput(
-                f"A cascade has different tiers and one threshold for each but the last; {list(self.tiers)!r} came with"
-                f" {list(self.accept)!r}."
-            )
-        named = [("accept", value) for value in self.accept] + [("refine", self.refine), ("skip", self.skip)]
-        wrong = [
-            f"{name} is a number from 0 to 1, not {value!r}"
-            for name, value in named
-            if value is not None and not 0 <= value <= 1
-        ]
-        if wrong:
-            raise InvalidInput(f"The cascade's thresholds are confidences: {'; '.join(wrong)}.")
 
     def policy(self) -> dict[str, Any]:
         """The knobs of ``Variant.policy`` that say the same."""

@@ -26,12 +26,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from optimizer.core.base.canonical import DECIMALS
-from optimizer.core.base.errors import Fault, InvalidInput
 from optimizer.core.search.cascade.figures import CascadeSetting, Figure
 
 Column = NDArray[np.float64]
 FIELDS = ("score", "cost_usd", "latency_ms", "confidence")
-MOST_FAULTS = 20
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -53,60 +51,19 @@ class TierRecords:
     confidence: Column
     weight: Column
 
-    def __post_init__(self) -> None:
-        if len(set(self.tiers)) != len(self.tiers) or not self.tiers:
-            raise InvalidInput(
-                f"Records need tiers with different names, not {list(self.tiers)!r}. Name each model once, cheapest"
-                " first."
-            )
-        shape = (len(self.weight), len(self.tiers))
-        for name in FIELDS:
-            if getattr(self, name).shape != shape:
-                raise InvalidInput(
-                    f"Column {name} has the shape {getattr(self, name).shape}, and {shape} is needed: one row per"
-                    " weight, one column per tier."
-                )
-        faults = [f for f in (_fault(self, name) for name in (*FIELDS, "weight")) if f is not None]
-        if faults:
-            raise InvalidInput("The records cannot be replayed: " + "; ".join(f.detail for f in faults), faults)
-
     @classmethod
     def from_rows(cls, rows: Sequence[Mapping[str, Any]], tiers: Sequence[str]) -> TierRecords:
-        """Rows as ``{"tiers": {name: {"score", "cost_usd", "latency_ms", "confidence"}}, "weight": 1.0}``;
-        ``weight`` may be left out.
+        """Rows as ``{"tiers": {name: {"score", "cost_usd", "latency_ms", "confidence"}}}``, each of weight 1.
 
         A tier that a row lacks was not asked. Within a tier ``latency_ms`` and ``confidence`` may be missing or None.
-
-        Raises:
-            InvalidInput: with every fault (the first 20) by row and field.
         """
-        columns = {name: np.full((len(rows), len(tiers)), np.nan) for name in FIELDS}
-        weight, faults = np.ones(len(rows)), list[Fault]()
-        for at, row in enumerate(rows):
-            tiers_of_row, weight[at] = row.get("tiers") or {}, row.get("weight", 1.0)
-            for place, tier in enumerate(tiers):
-                for name in FIELDS if tier in tiers_of_row else ():
-                    value = tiers_of_row[tier].get(name)
-                    if value is None and name in ("latency_ms", "confidence"):
-                        continue
-                    if isinstance(value, bool) or not isinstance(value, int | float):
-                        faults.append(
-                            Fault(
-                                pointer=f"/{at}/tiers/{tier}/{name}",
-                                detail=f"row {at}, {tier}: {name} is {value!r}, not a number",
-                            )
-                        )
-                        continue
-                    columns[name][at, place] = value
-        columns["confidence"] = rounded_down(columns["confidence"])
-        if faults:
-            shown = "; ".join(f.detail for f in faults[:MOST_FAULTS])
-            raise InvalidInput(
-                f"{len(faults)} values of the records are no numbers: {shown}. Leave a tier out where it was not"
-                " asked.",
-                faults[:MOST_FAULTS],
-            )
-        return cls(tiers=tuple(tiers), weight=weight, **columns)
+        columns = {
+            name: np.array([[(row["tiers"].get(tier) or {}).get(name) for tier in tiers] for row in rows], dtype=float)
+            for name in FIELDS
+        }
+        shaped = {name: column.reshape(len(rows), len(tiers)) for name, column in columns.items()}
+        confidence = rounded_down(shaped.pop("confidence"))
+        return cls(tiers=tuple(tiers), weight=np.ones(len(rows)), confidence=confidence, **shaped)
 
     def __len__(self) -> int:
         return len(self.weight)
@@ -122,11 +79,6 @@ class TierRecords:
 
     def chain(self, tiers: Sequence[str]) -> TierRecords:
         """The same queries with these tiers only, in this order."""
-        unknown = [tier for tier in tiers if tier not in self.tiers]
-        if unknown:
-            raise InvalidInput(
-                f"There are no records of {', '.join(map(repr, unknown))}; recorded are {', '.join(self.tiers)}."
-            )
         at = [self.tiers.index(tier) for tier in tiers]
         return replace(self, tiers=tuple(tiers), **{name: getattr(self, name)[:, at] for name in FIELDS})
 
@@ -140,27 +92,6 @@ class TierRecords:
         changed[:, self.tiers.index(tier)] = rounded_down(confidence)
         return replace(self, confidence=changed)
 
-    def complete(self) -> TierRecords:
-        """Itself, if every tier was asked for every row.
-
-        Raises:
-            InvalidInput: rows are missing, or a tier was not asked somewhere.
-        """
-        if np.count_nonzero(self.weight) < 2:
-            raise InvalidInput(
-                "There are fewer than two records to replay. Let an audited share of requests ask all tiers, or import"
-                " records."
-            )
-        missing = np.isnan(self.score) | np.isnan(self.cost_usd)
-        if missing.any():
-            row, place = (int(x[0]) for x in np.nonzero(missing))
-            raise InvalidInput(
-                f"{int(missing.any(axis=1).sum())} of {len(self)} records lack a tier (first: row {row},"
-                f" {self.tiers[place]}), and a search compares all. Keep the rows where all tiers were asked, weighted"
-                " by complete_records."
-            )
-        return self
-
 
 def rounded_down(confidence: Column) -> Column:
     """Rounded down to the decimals of a Variant's numbers: compared with a threshold that is kept so,
@@ -171,24 +102,6 @@ def rounded_down(confidence: Column) -> Column:
     """
     near = np.round(confidence, DECIMALS)
     return np.where(near > confidence, np.round(near - 10.0**-DECIMALS, DECIMALS), near)
-
-
-def _fault(records: TierRecords, name: str) -> Fault | None:
-    """The first value of a column that lies outside its range."""
-    column = getattr(records, name)
-    high = 1.0 if name in ("score", "confidence") else np.inf
-    wrong = (column < 0) | (column > high) | np.isinf(column)
-    if name == "weight":
-        wrong |= np.isnan(column)
-    if not wrong.any():
-        return None
-    at = tuple(int(x[0]) for x in np.nonzero(wrong))
-    where = f"row {at[0]}" + (f", {records.tiers[at[1]]}" if len(at) > 1 else "")
-    bounds = "from 0 to 1" if high == 1 else "at least 0 and finite"
-    return Fault(
-        pointer=f"/{at[0]}/tiers/{records.tiers[at[1]]}/{name}" if len(at) > 1 else f"/{at[0]}/{name}",
-        detail=f"{where}: {name} is {bounds}, and {column[at]!s} is not",
-    )
 
 
 Z95 = NormalDist().inv_cdf(0.975)
@@ -356,12 +269,8 @@ def outcome(records: TierRecords, setting: CascadeSetting) -> AnswersByRecord:
 
 
 def replay(records: TierRecords, setting: CascadeSetting) -> CascadeReplay:
-    """One setting on complete records, measured against the strongest tier of the records (not only of the setting).
-
-    Raises:
-        InvalidInput: a tier of the setting is not recorded, or a record lacks a tier.
-    """
-    happened = outcome(records.complete(), setting)
+    """One setting on complete records, measured against the strongest tier of the records (not only of the setting)."""
+    happened = outcome(records, setting)
     weight, strong_usd = records.weight, records.cost_usd[:, -1]
     return CascadeReplay(
         n_records=len(records),

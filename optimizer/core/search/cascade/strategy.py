@@ -15,7 +15,6 @@ from typing import Any
 
 import numpy as np
 
-from optimizer.core.base.errors import InvalidInput
 from optimizer.core.base.phrasing import count, points_lost, threshold
 from optimizer.core.base.values import ExampleResult
 from optimizer.core.evaluation.gates import quality_margin
@@ -208,10 +207,7 @@ def _champion(start: Variant, records: TierRecords, students: Collection[str]) -
     A tier of ``students`` that the start has not been taught is passed over; where it was, the new student stands for
     the old one.
     """
-    try:
-        cascade = parse_policy(start.policy).cascade
-    except InvalidInput:  # made before its knobs were checked
-        cascade = None
+    cascade = parse_policy(start.policy).cascade
     if cascade is not None:
         tried = [at for at, tier in enumerate(cascade.models) if tier not in students or tier in cascade.students]
         models = tuple(cascade.models[at] for at in tried)

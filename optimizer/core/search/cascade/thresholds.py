@@ -14,7 +14,6 @@ from math import ceil, log
 from optimizer.core.base.errors import InvalidInput
 from optimizer.core.base.phrasing import change_text, points_lost, threshold
 from optimizer.core.search.cascade.cross_fitted import (
-    N_FOLDS,
     folds_of,
     loss_path,
     setting_of,
@@ -67,15 +66,14 @@ def search(records: TierRecords, goal: LeastCost, *, folds: Sequence[int] | None
         folds: with three tiers and more: the part (0, 1, ...) each record belongs to; rows of one
             query belong together. By default every fifth record.
     Raises:
-        InvalidInput: records that lack a tier, or one or more than four tiers.
+        InvalidInput: one or more than four tiers.
     """
-    records.complete()
     if not 2 <= len(records.tiers) <= MOST_TIERS:
         raise InvalidInput(
             f"A cascade of {len(records.tiers)} tiers cannot be searched; name two to {MOST_TIERS}, cheapest first."
         )
     if len(records.tiers) > 2:
-        path = loss_path(records, folds_of(len(records), folds, N_FOLDS), goal.margin, goal.level)
+        path = loss_path(records, folds_of(len(records), folds), goal.margin, goal.level)
         return found_of(records, goal, path.chosen, upper=path.held_upper)
     swept = curve(records, level=goal.level, exact=goal.exact)
     at = last_in_sequence(swept.upper, goal.margin)

@@ -24,13 +24,12 @@ STUDY = "study:"  # what the actor of a study's changes begins with
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Entry:
-    """One text of a playbook.
+class EntryFacts:
+    """What is known of one text of a playbook beside its evidence.
 
     Args:
         id: from the text, so that a family holds no text twice.
         position: from 1, in the order in which entries were added.
-        evidence: ids of the released training examples that it was learned from.
         helpful, harmful: of the examples answered with it and without it, on how many it did better, and worse.
         merged_into: the entry that says it now, where ``state`` is merged.
         reason: why it is no longer active; "" where it is.
@@ -42,7 +41,6 @@ class Entry:
     kind: Kind
     text: str
     position: int
-    evidence: tuple[str, ...] = ()
     helpful: int = 0
     harmful: int = 0
     state: State = "active"
@@ -52,6 +50,13 @@ class Entry:
     created_at: datetime | None = None
     changed_at: datetime | None = None
     changed_by: str | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Entry(EntryFacts):
+    """``evidence``: ids of the released training examples that it was learned from."""
+
+    evidence: tuple[str, ...] = ()
 
     @property
     def worth(self) -> int:

@@ -115,7 +115,7 @@ class RacedSearch:
                     calls_left = max(0, self._calls - self._race.n_met)
                     for_others = self._first * sum(self._n_contenders[-len(self._waiting) :] if self._waiting else ())
                     share = max(0, min(calls_left // (len(self._waiting) + 1), calls_left - for_others))
-                    self._race.go_by(ContinuousRejects(calls=self._race.n_met + share))
+                    self._race.rule = ContinuousRejects(calls=self._race.n_met + share)
                 self._current = make(leader.variant)
                 self._untold = [leader]
             else:
