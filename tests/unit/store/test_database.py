@@ -374,10 +374,6 @@ class TestTrouble:
             database.write(database.serving_version.bump)
         assert not (tmp_path / "detent.db-wal").exists()
 
-    def test_a_store_in_memory_is_refused_since_processes_could_not_share_it(self) -> None:
-        with pytest.raises(InvalidInput, match="file"):
-            Database("sqlite://")
-
 
 def test_each_table_says_which_module_writes_it() -> None:
     store = Path(tables.__file__).parents[1]
