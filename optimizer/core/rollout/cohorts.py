@@ -108,3 +108,10 @@ def served_for(rollout: Rollout, clock_now: datetime, *, share: float | None = N
         ),
         start=timedelta(),
     )
+
+
+def running_time(rollout: Rollout, clock_now: datetime) -> timedelta:
+    """What ``max_days`` limits: the time served; where no ``max_days_served`` is fixed, also lapses and freezes."""
+    if rollout.settings.get("max_days_served") or not rollout.stage_history:
+        return served_for(rollout, clock_now)
+    return clock_now - datetime.fromisoformat(rollout.stage_history[0]["clock_from"])

@@ -26,7 +26,7 @@ from optimizer.core.serving.assignment import cohort_minutes
 from optimizer.core.statistics.guardrails import FailureRun, Guardrail, GuardrailKind
 from optimizer.core.statistics.late_labels import LateLabels
 from optimizer.core.statistics.outcomes import Block
-from optimizer.core.statistics.quality_gate import ROLL_WEIGHTS, QualityGate, WholeDays
+from optimizer.core.statistics.quality_gate import QualityGate, WholeDays
 from optimizer.core.statistics.sample_ratio import is_silent, label_rates_differ, sample_ratio_log_e
 
 GUARDRAILS: tuple[GuardrailKind, ...] = ("errors", "latency", "cost")
@@ -138,7 +138,8 @@ STORED_EVIDENCE: TypeAdapter[StoredEvidence] = TypeAdapter(StoredEvidence)
 def begin(settings: Mapping[str, Any]) -> EvidenceState:
     """The state before the first block.
 
-    The errors guardrail runs from the start, latency and cost from the first baseline on.
+    The errors guardrail runs from the start, latency and cost from the first baseline on. Rollouts whose settings are
+    older than ``whole_days`` or ``roll_weights`` lack it, and keep the rule that they began with.
     """
     metric, margins = settings.get("metric") or {}, settings.get("guardrails") or {}
     gate = QualityGate.start(
@@ -149,7 +150,7 @@ def begin(settings: Mapping[str, Any]) -> EvidenceState:
     errors = Guardrail.start("errors", champion_mean=ERRORS_UNKNOWN, margin=margins.get("error_margin"))
     if not settings.get("whole_days"):
         return EvidenceState(quality=gate, guardrails={"errors": errors})
-    days = WholeDays.start(gate, settings.get("roll_weights", ROLL_WEIGHTS))
+    days = WholeDays.start(gate, settings.get("roll_weights"))
     return EvidenceState(quality=gate.with_roll2(), whole_days=days, guardrails={"errors": errors})
 
 

@@ -12,7 +12,7 @@ from datetime import datetime, timedelta
 from typing import Any, Literal
 
 from optimizer.core.rollout.blocks import excess_of_one_key
-from optimizer.core.rollout.cohorts import late_hours, served_for
+from optimizer.core.rollout.cohorts import late_hours, running_time, served_for
 from optimizer.core.rollout.evidence_state import WEEK, EvidenceState, whole_day
 from optimizer.core.serving.rollout import Rollout, RolloutOutcome, percent
 from optimizer.core.statistics.late_labels import COUNTED
@@ -208,7 +208,7 @@ def _standing(
             if hypothesis is None
             else _later_text(rollout, state, hypothesis, state.late.peaks[hypothesis.name], "come later")
         ),
-        budget_spent=f"{days:g} days are over" if served >= timedelta(days=days) else None,
+        budget_spent=f"{days:g} days are over" if running_time(rollout, clock_at) >= timedelta(days=days) else None,
         max_labelled=int(settings.get("max_labelled", 8000)),
         labelled=gate.labelled,
         waits_for=(*waits_for, *_late_labels(rollout, state), *alerts.values()),

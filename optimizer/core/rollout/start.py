@@ -101,7 +101,7 @@ def fixed_settings(
         },
         "guardrails": guardrails,
         "limits": dict(limits or {}),
-        "max_days_served": True,  # on record: max_days count the time served
+        "max_days_served": True,  # max_days count the time served; older rollouts lack it
         **({"roll_weights": list(ROLL_WEIGHTS)} if settings.whole_days else {}),
     }
 

@@ -240,9 +240,11 @@ class WholeDays:
     sizes: tuple[int, ...] = ()  # labels of each block of the days before
 
     @classmethod
-    def start(cls, gate: QualityGate, roll_weights: Sequence[float] = ROLL_WEIGHTS) -> WholeDays:
-        """Args: roll_weights: of roll's alternatives; those of the other games are as in ``gate``."""
-        weights = {name: gate.of(name).weights for name in GAMES} | {"roll": tuple(roll_weights)}
+    def start(cls, gate: QualityGate, roll_weights: Sequence[float] | None = ROLL_WEIGHTS) -> WholeDays:
+        """Args: roll_weights: of roll's alternatives; None: those of ``gate``, as in rollouts that have none fixed."""
+        weights = {name: gate.of(name).weights for name in GAMES}
+        if roll_weights is not None:
+            weights["roll"] = tuple(roll_weights)
         return cls(
             margin=gate.margin,
             kind=gate.kind,

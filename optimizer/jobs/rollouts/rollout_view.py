@@ -7,7 +7,7 @@ from datetime import datetime, timedelta
 
 from optimizer.core.base.answers import members_of
 from optimizer.core.rollout.blocks import ArmName, StoredBlock, comparison_of, key_shares
-from optimizer.core.rollout.cohorts import closing_time, served_for
+from optimizer.core.rollout.cohorts import closing_time, running_time
 from optimizer.core.rollout.evidence_state import EvidenceState, begin, from_text
 from optimizer.core.rollout.next_action import next_action
 from optimizer.core.serving import champion
@@ -55,7 +55,7 @@ def rollout_view(tx: Transaction, store: Store, clock: Clock, rollout: Rollout) 
     )
     settings, history = rollout.settings, rollout.stage_history
     ended_at = history[-1]["clock_to"] if history else None
-    running = served_for(rollout, clock_now if ended_at is None else datetime.fromisoformat(ended_at))
+    running = running_time(rollout, clock_now if ended_at is None else datetime.fromisoformat(ended_at))
     return RolloutView(
         verdict=rollout_evidence.verdict_of(state.quality, state.whole_days),
         n_blocks=state.n_blocks,

@@ -9,6 +9,7 @@ from dataclasses import replace
 from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any
+from unittest.mock import patch
 
 import pytest
 
@@ -16,6 +17,7 @@ from optimizer.adapters.store import Database
 from optimizer.core.base.errors import Conflict, GateNotMet
 from optimizer.core.rollout.evidence_state import from_text
 from optimizer.core.rollout.next_action import next_action
+from optimizer.core.rollout.start import fixed_settings
 from optimizer.core.statistics.outcomes import threshold
 from optimizer.core.views.rollout_status import RolloutView
 from optimizer.jobs.feedback.roll_up_minutes import roll_up_minutes
@@ -81,16 +83,23 @@ def test_a_rollout_that_has_had_its_days_ends_without_shipping_also_while_held(d
     assert world.tenure.variant == world.champion
 
 
-def test_days_under_a_freeze_are_none_of_a_rollouts_days(database: Database) -> None:
+@pytest.mark.parametrize("missing", ["", "max_days_served"])
+def test_days_under_a_freeze_are_none_of_a_rollouts_days_but_in_older_rollouts(
+    missing: str, database: Database
+) -> None:
     world = made(database, max_days=0.25)
-    world.start()
+    with settings_without(missing):
+        world.start()
     world.climb(2)
     freeze(context_of(world.store, world.clock), FreezeRequest(family=F, reason="launch"))
     world.keep_lease(600)
     unfreeze(context_of(world.store, world.clock), FreezeRequest(family=F, reason="over"))
     world.climb(2)
-    assert (world.rollout.outcome, "0.25 days are over" in (world.rollout.reason or "")) == (None, False)
-    assert rollout_view_of(world).hours.running <= 6
+    is_old = missing == "max_days_served"
+    assert (world.rollout.outcome, "0.25 days are over" in (world.rollout.reason or "")) == (
+        ("inconclusive", True) if is_old else (None, False)
+    )
+    assert (rollout_view_of(world).hours.running > 6) == is_old
     assert world.verified().problems == ()
 
 
@@ -247,12 +256,14 @@ def started(world: World) -> datetime:
     return datetime.fromisoformat(world.rollout.stage_history[0]["clock_from"])
 
 
-def test_a_rollout_without_whole_days_goes_by_its_blocks_and_verifies(database: Database) -> None:
-    settings = {"ladder": [0.5], "whole_days": False}
-    world = World(store=database, clock=Clock(scale=60.0), rollout_settings=settings)
+def test_a_rollout_from_before_whole_days_goes_on_and_verifies_by_its_own_rule(database: Database) -> None:
+    """Its frozen settings know no such key."""
+    world = World(store=database, clock=Clock(scale=60.0), rollout_settings={"ladder": [0.5]})
     world.history()
     world.behaviours[world.candidate] = Behaviour(success=0.95)
-    world.start()
+    with settings_without("whole_days"):
+        world.start()
+    assert "whole_days" not in world.rollout.settings
     while world.rollout.is_active:
         world.labels(120)
     assert world.rollout.outcome == "promoted"
@@ -261,6 +272,32 @@ def test_a_rollout_without_whole_days_goes_by_its_blocks_and_verifies(database: 
     gates = {name for name in evidence["log_e"] if not name.startswith("guardrail")}
     assert gates == {"ship3", "ship2", "ship1", "sup", "roll", "candidate_later", "champion_later"}
     assert world.verified().problems == ()
+
+
+def test_a_rollout_from_before_the_weights_of_days_verifies_by_those_of_its_gate(database: Database) -> None:
+    """Its frozen settings say ``whole_days`` and no weights."""
+    world = World(store=database, clock=Clock(scale=360.0), rollout_settings={"ladder": [0.5], "whole_days": True})
+    world.history()
+    world.behaviours[world.candidate] = Behaviour(success=0.7)
+    with settings_without("roll_weights"):
+        world.start()
+    assert "roll_weights" not in world.rollout.settings
+    for _ in range(20):
+        if not world.rollout.is_active:
+            break
+        world.climb(1)
+    assert world.rollout.outcome == "worse"
+    assert world.decisions[-1].content["inputs"]["evidence"]["whole_days"]["roll"] >= threshold(0.025)
+    assert world.verified().problems == ()
+
+
+def settings_without(missing: str) -> Any:
+    """As a release before the setting fixed them."""
+
+    def fixed(*args: Any, **options: Any) -> dict[str, Any]:
+        return {name: value for name, value in fixed_settings(*args, **options).items() if name != missing}
+
+    return patch("optimizer.jobs.rollouts.fix_settings.fixed_settings", fixed)
 
 
 def rollout_view_of(world: World) -> RolloutView:

@@ -69,13 +69,15 @@ class TestWholeDays:
         assert (over.n, over.peak("ship1")) == (2, day_of(self.good).peak("ship1"))
         assert over.of("ship1").log_e < over.peak("ship1")
 
-    def test_a_rollout_keeps_the_weights_that_its_settings_fixed(self) -> None:
+    def test_a_rollout_keeps_the_weights_that_its_settings_fixed_and_an_older_one_those_of_the_gate(self) -> None:
+        older = {"margin": 0.05, "champion_mean": 0.8, "whole_days": True}
         fixed = fixed_settings(RolloutSettings(margin=0.05), champion="v_1", labels=[])
-        assert fixed["roll_weights"] == [0.9, 0.07, 0.03]
-        for weights in (fixed["roll_weights"], [0.4, 0.3, 0.3]):
-            days = begin({**fixed, "roll_weights": weights}).whole_days
+        of_roll = []
+        for settings in (older, fixed):
+            days = begin(settings).whole_days
             assert days is not None
-            assert days.of("roll").weights == tuple(weights)
+            of_roll.append(days.of("roll").weights)
+        assert of_roll == [(0.4, 0.3, 0.3), (0.9, 0.07, 0.03)]
         assert "roll_weights" not in fixed_settings(RolloutSettings(whole_days=False), champion="v_1", labels=[])
 
     def test_a_day_bets_on_what_was_known_where_it_began(self) -> None:
