@@ -121,7 +121,7 @@ class Labels:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Hours:
-    """On the rollout clock. ``running``: while served."""
+    """On the rollout clock. ``running``: while served; in rollouts without ``max_days_served`` since the start."""
 
     running: float
     least: float
