@@ -54,10 +54,18 @@ class BodyLimit:
 def limit_of(path: str, limits: ServerLimits) -> BodyLimit:
     """``path`` is the route's, with its parameters in braces."""
     setting = SETTING.get(path, OTHER)
-    values_setting = "events_values" if setting == EVENTS else "values"
-    n_bytes, n_values = getattr(limits, setting), getattr(limits, values_setting)
+    by_setting = {
+        EVENTS: limits.events_bytes,
+        CHAT: limits.chat_bytes,
+        TEXTS: limits.text_bytes,
+        OTHER: limits.other_bytes,
+    }
+    n_bytes = by_setting[setting]
     if n_bytes > limits.body_bytes:
         setting, n_bytes = "body_bytes", limits.body_bytes
+    n_values, values_setting = (
+        (limits.events_values, "events_values") if SETTING.get(path) == EVENTS else (limits.values, "values")
+    )
     return BodyLimit(n_bytes=n_bytes, n_values=n_values, setting=setting, values_setting=values_setting)
 
 

@@ -82,10 +82,11 @@ class Client:
 
     async def chat(self, gateway: Gateway, *headers: tuple[bytes, bytes]) -> bytes | None:
         scope = {"type": "http", "method": "POST", "raw_path": b"/v1/chat/completions", "query_string": b""}
-        passed = await gateway.passed({**scope, "headers": list(headers)}, self.receive, b"{}", b"r-1")
+        scope |= {"headers": list(headers)}
+        passed = await gateway.passed(scope, self.receive, b"{}", b"r-1")
         if passed is None:
             return None
-        await passed.send(self.send)
+        await passed(scope, self.receive, self.send)
         return self.body
 
 
@@ -224,9 +225,9 @@ def test_a_client_that_reads_slowly_holds_the_gateway_up(tmp_path: Path) -> None
         async with gateway(tmp_path, always(answer)) as (made, _):
             scope = {"method": "POST", "raw_path": b"/", "query_string": b"", "headers": []}
             passed = await made.passed(scope, client.receive, b"{}", b"r-1")
-            sending = asyncio.create_task(passed.send(send))
+            sending = asyncio.create_task(passed(scope, client.receive, send))
             await asyncio.sleep(0.3)
-            assert passed.connection._n_unread < size / 10
+            assert passed._connection._n_unread < size / 10
             read_on.set()
             await sending
             assert len(client.body) == size

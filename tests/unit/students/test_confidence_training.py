@@ -195,6 +195,3 @@ def test_a_content_score_judges_a_type_by_its_own_predictor_and_knows_no_other()
     text = "one two three four"
     assert score.score("news", text) == pytest.approx(1.609, abs=1e-3)
     assert score.score("poem", text) is None
-    assert ContentScore.from_data(json.loads(json.dumps(score.to_data()))).score("news", text) == pytest.approx(
-        score.score("news", text)
-    )

@@ -338,6 +338,9 @@ class DriftDetectorTable:
         row = tx.execute(select(DETECTORS).where(DETECTORS.c.family == family)).first()
         if row is None:
             return []
+        records = json.loads(row.state)
+        if isinstance(records, dict):  # of a version that watched one metric
+            records = [{"read_until": row.read_until.isoformat(), "watch": records}]
         return [
             WatchedTenure(
                 family=row.family,
@@ -345,7 +348,7 @@ class DriftDetectorTable:
                 watch=STORED_CHAMPION_WATCH.validate_python(record["watch"]),
                 read_until=datetime.fromisoformat(record["read_until"]),
             )
-            for record in json.loads(row.state)
+            for record in records
         ]
 
     def put(self, tx: Connection, rows: Sequence[WatchedTenure]) -> None:

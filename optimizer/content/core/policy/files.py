@@ -81,7 +81,7 @@ def read_files(files: Mapping[str, Any]) -> PipelineFiles:
 def write_optimal(policy: Mapping[str, Any], evidence: Mapping[str, Any]) -> dict[str, Any]:
     """Plain data of optimal_config.yaml: the first three files under their names, and the evidence.
 
-    ``read_files`` gives both again.
+    ``read_files`` gives the policy again.
     """
     files: dict[str, Any] = {name: {} for name in (FILTER, ROUTING, EXITS)}
     for knob, value in policy.items():
