@@ -209,12 +209,14 @@ MOST_FIRST = 96  # first thresholds that are tried per part; the choice of the l
 class LossPath:
     """``chosen``: thresholds for all records at the least caution that held (NEVER for all: none did).
 
-    ``upper``: the bound of the loss out of sample, for each of CAUTION.
+    ``upper``: the bound of the loss out of sample, for each of CAUTION. ``cost_usd``: per record, out of sample, at the
+    one held.
     """
 
     chosen: tuple[float, ...]
     held: int  # index into CAUTION; -1: none
     upper: Column
+    cost_usd: Column
 
     @property
     def held_upper(self) -> float | None:
@@ -243,20 +245,20 @@ def loss_path(records: TierRecords, folds: NDArray[np.intp], margin: float, leve
     """
     limits = [Limit(most=margin, z=z) for z in CAUTION]
     never = (NEVER,) * (len(records.tiers) - 1)
-    loss = np.empty((len(limits), len(records)))
+    loss, cost = np.empty((len(limits), len(records))), np.empty((len(limits), len(records)))
     is_kept = np.empty((len(limits), len(records)), dtype=bool)
     for fold in np.unique(folds):
         other, own = records.take(folds != fold), np.flatnonzero(folds == fold)
         for at, thresholds in enumerate(best_thresholds(other, limits, most_first=MOST_FIRST)):
-            loss[at, own], _, is_kept[at, own] = losses_and_costs(records.take(own), thresholds or never)
+            loss[at, own], cost[at, own], is_kept[at, own] = losses_and_costs(records.take(own), thresholds or never)
     upper = np.array([loss_upper(loss[at], records.weight, is_kept[at], level) for at in range(len(limits))])
     last_held = last_in_sequence(upper, margin)
     # Where a cheaper tier answered nothing out of sample, nothing was lost and nothing was tested either: all records
     # may allow what four fifths of them did not.
     if last_held < 0 or not is_kept[last_held].any():
-        return LossPath(chosen=never, held=-1, upper=upper)
+        return LossPath(chosen=never, held=-1, upper=upper, cost_usd=records.cost_usd[:, -1])
     chosen = best_thresholds(records, [limits[last_held]])[0] or never
-    return LossPath(chosen=chosen, held=last_held, upper=upper)
+    return LossPath(chosen=chosen, held=last_held, upper=upper, cost_usd=cost[last_held])
 
 
 def losses_and_costs(records: TierRecords, thresholds: Sequence[float]) -> tuple[Column, Column, NDArray[np.bool_]]:
