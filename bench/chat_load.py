@@ -31,7 +31,7 @@ import numpy as np
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from common import ROOT, Cell, options_of, write_result
-from crash import READY, KilledInstallation
+from crash import KilledInstallation
 from pages import text_of
 
 from bench.speed import rivals
@@ -74,7 +74,7 @@ def serving() -> Iterator[KilledInstallation]:
         home = folder / "home"
         home.mkdir()
         make_home(home, {name: family_file(name, f"m_{name}") for name in (SLOW, QUICK)}, models)
-        place = KilledInstallation(home=home, awaited=READY)
+        place = KilledInstallation(home=home)
         opened.callback(place.stop)
         place.start()
         yield place

@@ -57,7 +57,7 @@ class KilledInstallation:
     home: Path
     family: str = FAMILY
     own: Mapping[str, str] = field(default_factory=dict)
-    awaited: Sequence[str] = TARGETS
+    awaited: Sequence[str] = READY
     process: subprocess.Popen[bytes] | None = None
     http: httpx.Client = field(default_factory=lambda: httpx.Client(timeout=20))
 
@@ -226,7 +226,7 @@ def installation(folder: Path, name: str, family: str) -> KilledInstallation:
         shutil.copytree(ROOT / part, home / part)
     if (OF_DEMO / family).exists():
         shutil.copytree(OF_DEMO / family, home / "families" / family)
-    installation = KilledInstallation(home=home, family=family)
+    installation = KilledInstallation(home=home, family=family, awaited=TARGETS)
     if (OF_INIT / family).exists():
         shutil.copytree(OF_INIT / family, home / "families" / family)
         installation.run("import", str(home / "families" / family / "examples.jsonl"), "--family", family, "--curated")

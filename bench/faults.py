@@ -48,7 +48,7 @@ from alert_rules import (
     SimulatedTraffic,
 )
 from common import Cell, measured_before, options_of, write_result
-from crash import READY, KilledInstallation
+from crash import KilledInstallation
 from pages import results_of
 
 from optimizer.host.config import load_settings
@@ -420,7 +420,7 @@ def measure(runs: int, only: str | None, seed: int) -> tuple[list[Lane], list[st
         }
         make_home(home, files, models)
         own = {"DETENT_ALERT_SLACK_WEBHOOK": f"http://127.0.0.1:{port}/hook"}
-        place = KilledInstallation(home=home, own=own, awaited=READY)
+        place = KilledInstallation(home=home, own=own)
         opened.callback(place.stop)
         remember(home, lanes, seed)
         place.start()

@@ -96,7 +96,7 @@ def loaded(rate: float, before_hours: float) -> Iterator[KilledInstallation]:
         finally:
             store.close()
         print(f"{2 * n:,} events stored: {time.monotonic() - began:.0f} s", file=sys.stderr, flush=True)
-        place = KilledInstallation(home=home, awaited=READY)
+        place = KilledInstallation(home=home)
         try:
             place.start()
             yield place

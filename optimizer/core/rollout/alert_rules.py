@@ -271,16 +271,15 @@ def _dollars(row: MinuteSums) -> _Amounts:
     return row.n_cost, 0.0, row.cost_sum_usd, squares
 
 
+def _scores(row: MinuteSums) -> _Amounts:
+    return row.n_score, row.n_score - row.score_sum, 0.0, row.n_score - 2 * row.score_sum + row.score_squares
+
+
 _OF_OUTCOMES: tuple[Metric, ...] = ("success", "quality", "low_scores")
 _AMOUNTS: Mapping[Metric, Callable[[MinuteSums], _Amounts]] = {
     "feedback": _outcomes_missing,
     "cost": _dollars,
-    "quality": lambda row: (
-        row.n_score,
-        row.n_score - row.score_sum,
-        0.0,
-        row.n_score - 2 * row.score_sum + row.score_squares,
-    ),
+    "quality": _scores,
     "success": lambda row: (row.n_success, row.n_success - row.success_sum, 0.0, 0.0),
     "low_scores": lambda row: (row.n_score, row.n_low_scores, 0.0, 0.0),
     "errors": lambda row: (row.n, row.n_errors, 0.0, 0.0),

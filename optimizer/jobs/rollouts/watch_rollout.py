@@ -17,7 +17,7 @@ from optimizer.core.base.errors import Refused, StaleVersion
 from optimizer.core.base.phrasing import when
 from optimizer.core.base.values import grouped
 from optimizer.core.family.settings import Metric
-from optimizer.core.rollout.baseline import ENOUGH, HISTORY, RECENT, baseline_of
+from optimizer.core.rollout.baseline import ENOUGH, HISTORY, RECENT, Baseline, baseline_of
 from optimizer.core.rollout.blocks import (
     GRACE_SECONDS,
     ArmName,
@@ -48,7 +48,7 @@ from optimizer.core.rollout.evidence_state import (
 from optimizer.core.rollout.next_action import ACTOR, NextAction, next_action
 from optimizer.core.rollout.transitions import TransitionRequest, apply
 from optimizer.core.serving.assignment import has_lease
-from optimizer.core.serving.rollout import Decision, Rollout, is_frozen, iso
+from optimizer.core.serving.rollout import Decision, Rollout, is_frozen
 from optimizer.jobs.ids import new_id
 from optimizer.jobs.record_change import promote, record_transition
 from optimizer.jobs.rollouts.freeze import ended_freezes
@@ -267,8 +267,8 @@ class _RolloutLook:
         ):
             return
         baseline = champion_baseline(self._tx, self._store, self._rollout.family, self._rollout.champion, self._now)
-        if baseline["n"] >= max(1, int((self._rollout.settings.get("guardrails") or {}).get("min_history", 500))):
-            self._close("baseline", {**baseline, "frozen_at": iso(self._at)})
+        if baseline.n >= max(1, int((self._rollout.settings.get("guardrails") or {}).get("min_history", 500))):
+            self._close("baseline", replace(baseline, frozen_at=self._at).as_record())
 
     # --- quality ------------------------------------------------------------------------------------------------------
 
@@ -500,12 +500,12 @@ def _update_alerts(tx: Transaction, store: Store, rollout: Rollout, step: TickSt
         )
 
 
-def champion_baseline(tx: Transaction, store: Store, family: str, variant: str, now: datetime) -> dict[str, Any]:
+def champion_baseline(tx: Transaction, store: Store, family: str, variant: str, now: datetime) -> Baseline:
     """The baseline from the last 24 hours if they hold at least 500 of the variant's requests, else from the last 30
     days.
 
     ``now`` is real time. Requests of the last minute or two are not summed up yet, and do not count.
     """
     requests = partial(store.minute_stats.of_family, tx, family, variant=variant, source="")
-    recent = baseline_of(requests(now - RECENT))
-    return recent if recent["n"] >= ENOUGH else baseline_of(requests(now - HISTORY))
+    recent = baseline_of(requests(now - RECENT), now=now)
+    return recent if recent.n >= ENOUGH else baseline_of(requests(now - HISTORY), now=now)

@@ -4,6 +4,8 @@ and what the champion's baseline is read from.
 
 from __future__ import annotations
 
+import json
+from dataclasses import asdict
 from datetime import datetime, timedelta
 from typing import Any
 
@@ -11,7 +13,8 @@ import pytest
 
 from optimizer.adapters.store import Database
 from optimizer.core.base.minute_sums import MinuteSums, bucket_of, edge
-from optimizer.core.rollout.baseline import UNKNOWN_RATE
+from optimizer.core.rollout.baseline import UNKNOWN_RATE, Baseline
+from optimizer.core.serving.rollout import iso
 from optimizer.jobs.feedback.roll_up_minutes import HISTORY, MINUTES, roll_up_minutes
 from optimizer.jobs.rollouts.watch_rollout import champion_baseline
 from tests.clock import Clock
@@ -109,7 +112,7 @@ class TestRollUp:
 
 
 class TestBaseline:
-    def baseline(self, database: Database, now: datetime, variant: str | None = CHAMPION) -> dict[str, Any]:
+    def baseline(self, database: Database, now: datetime, variant: str | None = CHAMPION) -> Baseline:
         roll_up_minutes(database, Clock(now))
         assert variant is not None
         with database.read() as tx:
@@ -129,38 +132,43 @@ class TestBaseline:
         ]
         keep_events(database, rows)
         found = self.baseline(database, minutes(20))
-        assert (found["n"], found["error_rate"]) == (1000, 0.02)
-        assert found["latency_limit_ms"] == edge(bucket_of(1049.0))  # the 950th of them
-        assert found["latency_exceed"] == sum(ms > found["latency_limit_ms"] for ms in latencies) / 1000 <= 0.05
-        assert found["cost_cap_usd"] == edge(bucket_of(0.004))
-        assert found["cost_mean"] == pytest.approx(0.625, abs=0.03)
-        assert found["cost_variance"] == pytest.approx(0.078, abs=0.01)
+        assert (found.n, found.error_rate, found.frozen_at) == (1000, 0.02, minutes(20))
+        assert found.latency_limit_ms == edge(bucket_of(1049.0))  # the 950th of them
+        assert found.latency_exceed == sum(ms > found.latency_limit_ms for ms in latencies) / 1000 <= 0.05
+        assert found.cost_cap_usd == edge(bucket_of(0.004))
+        assert found.cost_mean == pytest.approx(0.625, abs=0.03)
+        assert found.cost_variance == pytest.approx(0.078, abs=0.01)
 
     def test_only_the_requests_of_the_variant_count(self, database: Database) -> None:
         receive(database, minutes(0), minutes(1))
         receive(database, minutes(0), prefix="other", of=arm(variant="v_bbbbbbbbbbbb"), error="always")
         keep_events(database, [feedback(received_at=minutes(0))])
         found = self.baseline(database, minutes(5))
-        assert (found["n"], found["error_rate"]) == (2, 0.0)
-        assert self.baseline(database, minutes(5), "v_bbbbbbbbbbbb")["error_rate"] == 1.0
+        assert (found.n, found.error_rate) == (2, 0.0)
+        assert self.baseline(database, minutes(5), "v_bbbbbbbbbbbb").error_rate == 1.0
 
     @pytest.mark.parametrize(("n_today", "n_found"), [(499, 999), (500, 500)])
     def test_the_last_day_is_enough_when_it_holds_five_hundred_requests(self, database, n_today, n_found):
         receive(database, *[NOW - timedelta(days=3)] * 500, prefix="old", error="then")
         receive(database, *[NOW] * n_today)
         receive(database, *[NOW - timedelta(days=31)] * 10, prefix="too old")
-        assert self.baseline(database, minutes(5))["n"] == n_found
+        assert self.baseline(database, minutes(5)).n == n_found
 
     def test_a_champion_that_costs_nothing_has_no_cap(self, database: Database) -> None:
         receive(database, *[minutes(i) for i in range(10)], cost_usd=0.0)
         found = self.baseline(database, minutes(20))
-        assert (found["cost_cap_usd"], found["cost_mean"], found["cost_variance"]) == (None, None, None)
+        assert (found.cost_cap_usd, found.cost_mean, found.cost_variance) == (None, None, None)
 
     def test_without_requests_nothing_is_known(self, database: Database) -> None:
         found = self.baseline(database, NOW)
-        assert (found["n"], found["error_rate"], found["latency_limit_ms"], found["latency_exceed"]) == (
+        assert (found.n, found.error_rate, found.latency_limit_ms, found.latency_exceed) == (
             0,
             UNKNOWN_RATE,
             None,
             None,
         )
+
+    def test_it_survives_json_in_full(self, database: Database) -> None:
+        receive(database, *[minutes(i) for i in range(10)], cost_usd=0.0123)
+        found = self.baseline(database, minutes(20))
+        assert json.loads(json.dumps(found.as_record())) == {**asdict(found), "frozen_at": iso(found.frozen_at)}
