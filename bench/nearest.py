@@ -1,5 +1,6 @@
-"""Nearest examples beside the same number of searched static ones and of DSPy's KNNFewShot, on the embedded model; how
-long a look-up takes, what the prefix cache loses, and how much of a released text comes out when users ask for it.
+"""Nearest examples beside the same number of searched static ones, of DSPy's KNNFewShot and none, on the embedded
+model, beside a student and a cascade of both; how long a look-up takes, what the prefix cache loses, and how much of a
+released text comes out when users ask for it.
 
     python bench/nearest.py [--seeds 1 2] [--rows 100] [--minutes 25] [--sets-only]
 
@@ -13,6 +14,11 @@ download. All meet the same dev rows, drawn by seed; a dev row meets no near-dup
 keeps what it measured under DETENT_NEAREST (default: detent-bench-nearest in the user's cache folder), so that the
 next run goes on, and the file holds those that ended. Latency is the model's own, of one call at a time, on the
 machine as it is; look-ups are measured in processor time.
+
+The cascade's rule, of 2026-11-30, before an answer of it to a dev row: the student learns from all train rows; its
+threshold is the confident rule's (margin .02, exact bound), on its answers out of fold to `N_CASCADE` train rows beside
+those of nearest examples to the same rows, each without itself. No safe threshold: nearest examples answer all. The
+bar: beside the better of its parts, by set and seed, the difference over all rows has a lower 95 % bound above -.03.
 
 The prefix cache holds what all requests of a prompt begin with: instructions and static examples, but no nearest ones.
 What it loses is told in milliseconds by `N_COLD` calls of the static prompt with a first line that no request had
@@ -46,21 +52,26 @@ from typing import Any
 
 from common import CACHES, SHARED, Cell, beside, cell, data_of, measured_before, options_of, write_result
 
+from optimizer.adapters.predictors.student_learning import learn_student
 from optimizer.core.dataset.examples import Example, make_example
 from optimizer.core.dataset.near_duplicates import are_near_duplicates, shingles_of
 from optimizer.core.evaluation.comparison import bootstrap_interval
-from optimizer.core.family.rendering import render
+from optimizer.core.family.rendering import input_text, render
 from optimizer.core.family.variant import FewShot, Variant
 from optimizer.core.models.language import ModelAnswer, request_for
 from optimizer.core.policy.nearest import NearestExamples, with_nearest
 from optimizer.core.predictor.example_index import ExampleIndex, IndexedExample
+from optimizer.core.predictor.student import Student
+from optimizer.core.predictor.teaching import TeachingRow
+from optimizer.core.search.cascade.records import TierRecords
+from optimizer.core.search.cascade.thresholds import LeastCost, search
 from optimizer.core.search.examples.sets import made_sets, make_pool, text_of
 from optimizer.host.config import load_settings
 from optimizer.jobs.calls.blocking import wait_for
 from optimizer.runtime import wiring
 
 DATA = SHARED / "data"
-K, N_POOL, N_JUDGED, N_SETS = 4, 300, 30, 3
+K, N_POOL, N_JUDGED, N_SETS, N_CASCADE = 4, 300, 30, 3, 150
 MAX_CHARS = 600
 SETS: Mapping[str, tuple[tuple[str, ...], str]] = {  # set > its inputs and the field of its label
     "intent_routing": (("utterance",), "domain"),
@@ -69,7 +80,12 @@ SETS: Mapping[str, tuple[tuple[str, ...], str]] = {  # set > its inputs and the 
     "relationship_extraction": (("sentence", "entity_1", "entity_2"), "relations"),
     "intent_routing_banking77": (("utterance",), "label"),
 }
-ARMS = ("static", "nearest", "KNNFewShot")
+OTHERS: Mapping[str, str] = {  # beside nearest examples
+    "static": f"{K} searched static examples",
+    "KNNFewShot": "KNNFewShot of DSPy",
+    "bare": "no examples",
+    "student": "the student",
+}
 N_COLD = 20
 INPUT_USD, CACHED_USD = 0.15, 0.075  # per million tokens
 N_INDEXED, N_LOOKUPS = 10_000, 500
@@ -202,11 +218,68 @@ def compared(name: str, seed: int, n_rows: int, model: EmbeddedModel) -> Run:
         "static": measure([(static, row) for row in dev], model, static),
         "nearest": measure([(shown(row), row) for row in dev], model, start),
         "KNNFewShot": measure([(replace(start, examples=knn(row)), row) for row in dev], model, start),
+        "bare": measure([(start, row) for row in dev], model, start),
         "cold": measure([(_with_a_first_line(static, row.id), row) for row in dev[:N_COLD]], model, None),
     }
-    means = ", ".join(f"{arm} {fmean(one.right for one in run[arm]):.3f}" for arm in ARMS)
-    print(f"{name}, seed {seed}: {means}", flush=True)
+    tried = draw.sample(train, N_CASCADE)
+    student, accept = cascade_of(train, tried, measure([(shown(row), row) for row in tried], model, start))
+    run["student"], sure = student_calls(student, dev)
+    run["cascade"] = [
+        own if accept is not None and confidence >= accept else other
+        for own, other, confidence in zip(run["student"], run["nearest"], sure, strict=True)
+    ]
+    means = ", ".join(f"{arm} {fmean(one.right for one in calls):.3f}" for arm, calls in run.items())
+    print(f"{name}, seed {seed}, accept {accept}: {means}", flush=True)
     return run
+
+
+def cascade_of(
+    train: Sequence[Example], tried: Sequence[Example], nearest: Sequence[CallFigures]
+) -> tuple[Student, float | None]:
+    """The student, and from which confidence on its answer stands; None: never.
+
+    Args:
+        nearest: of the ``tried`` ones, in their order.
+    """
+    rows = [
+        TeachingRow(id=row.id, text=input_text(row.input), label=_of(row), group=row.group, unit=row.group)
+        for row in train
+    ]
+    taught = learn_student(rows, trained_on={})
+    own = [taught.out_of_fold[row.id] for row in tried]
+    records = TierRecords.from_rows(
+        [
+            {
+                "tiers": {
+                    "student": {"score": answer.label == _of(row), "cost_usd": 0.0, "confidence": answer.confidence},
+                    "nearest": {"score": call.right, "cost_usd": call.input_usd, "confidence": 1.0},
+                }
+            }
+            for row, answer, call in zip(tried, own, nearest, strict=True)
+        ],
+        ("student", "nearest"),
+    )
+    setting = search(records, LeastCost(margin=0.02, exact=True)).setting
+    return taught.student, setting.accept[0] if setting is not None else None
+
+
+def student_calls(student: Student, dev: Sequence[Example]) -> tuple[list[CallFigures], list[float]]:
+    """Calls and confidences."""
+    calls, sure = [], []
+    for row in dev:
+        began = monotonic()
+        answer = student.answer(row.input)
+        latency_ms = 1e3 * (monotonic() - began)
+        calls.append(
+            CallFigures(right=float(answer.label == _of(row)), latency_ms=latency_ms, input_tokens=0, shared=0.0)
+        )
+        sure.append(answer.confidence)
+    return calls, sure
+
+
+def _of(row: Example) -> str:
+    """The label as a student learns it."""
+    return json.dumps(row.expected["label"])
 
 
 def _with_a_first_line(variant: Variant, id: str) -> Variant:
@@ -302,19 +375,31 @@ def _shot(row: Example) -> FewShot:
 
 def cells_of(of_sets: Mapping[str, Sequence[Run]]) -> Cells:
     cells: Cells = []
-    gains: dict[str, list[float]] = {arm: [] for arm in ARMS if arm != "nearest"}
+    gains: dict[str, list[float]] = {arm: [] for arm in OTHERS}
+    of_cascade: list[float] = []
     for name, runs in of_sets.items():
-        arms = {arm: [one for run in runs for one in run[arm]] for arm in (*ARMS, "cold")}
+        arms = {arm: [one for run in runs for one in run[arm]] for arm in runs[0]}
         nearest, static = arms["nearest"], arms["static"]
         n_seeds = f"{len(runs)} {'seed' if len(runs) == 1 else 'seeds'}"
         for arm, of_arm in gains.items():
             gain = [one.right - other.right for one, other in zip(nearest, arms[arm], strict=True)]
             of_arm.append(fmean(gain))
             interval = bootstrap_interval(gain, seed=0)
-            right = (fmean(one.right for one in ones) for ones in (nearest, arms[arm]))
-            other = f"{K} searched static examples" if arm == "static" else "KNNFewShot of DSPy"
+            right = _share_right(nearest), _share_right(arms[arm])
             unit, bounds = f"share; interval of the difference; {n_seeds}", (interval.lower, interval.upper)
-            cells.append(beside(f"{name}: right labels, {K} nearest examples", *right, other, unit, len(gain), bounds))
+            case = f"{name}: right labels, {K} nearest examples"
+            cells.append(beside(case, *right, OTHERS[arm], unit, len(gain), bounds))
+        better = [max((run["student"], run["nearest"]), key=_share_right) for run in runs]
+        right = _share_right(arms["cascade"]), _share_right([one for calls in better for one in calls])
+        of_cascade += [
+            one.right - other.right
+            for run, calls in zip(runs, better, strict=True)
+            for one, other in zip(run["cascade"], calls, strict=True)
+        ]
+        of_student = fmean(call.input_tokens == 0 for call in arms["cascade"])
+        unit = f"share; the student answers {of_student:.0%}; {n_seeds}"
+        case = f"{name}: right labels, cascade of student and nearest"
+        cells.append(beside(case, *right, "the better of its parts", unit, len(arms["cascade"])))
         for case, other, other_name in (
             ("a call, nearest", arms["nearest"], "static"),
             ("a call, static without the cache", arms["cold"], "static"),
@@ -329,7 +414,14 @@ def cells_of(of_sets: Mapping[str, Sequence[Run]]) -> Cells:
     for arm, of_arm in gains.items():
         unit = "bar: .10" if arm == "static" else "no bar"
         cells.append(Cell(case=f"mean gain over {arm} over the sets", ours=fmean(of_arm), unit=unit, n=len(of_arm)))
+    interval = bootstrap_interval(of_cascade, seed=0)
+    case, bounds = "cascade beside the better of its parts, all sets", (interval.lower, interval.upper)
+    cells.append(cell(case, fmean(of_cascade), "difference of right labels; bar: above -.03", len(of_cascade), bounds))
     return cells
+
+
+def _share_right(calls: Sequence[CallFigures]) -> float:
+    return fmean(one.right for one in calls)
 
 
 def lookup() -> Cell:
