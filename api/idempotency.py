@@ -1,7 +1,7 @@
 """Idempotency-Key: the name under which a request's answer is kept, in the transaction of what it changed.
 
-A use case that changes something is given the store of ``keyed_store``, which makes the answer of the report that its
-writing transaction gives. Change and answer are then on disk together, or neither is: the same request sent again,
+A use case that changes something is given a store that makes the answer of the report that its writing transaction
+gives (``call_once``). Change and answer are then on disk together, or neither is: the same request sent again,
 whatever was killed between, gets the first answer and changes nothing.
 """
 
@@ -9,16 +9,19 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from hashlib import sha256
 from typing import Any, NamedTuple, TypeVar, cast, get_args
 
 from fastapi import Request, Response
 from pydantic_core import to_json
 
+from api.access.auth import Caller
 from api.services import Services
 from optimizer.core.base.errors import Fault, InvalidInput
 from optimizer.core.serving.assignment import unit_hmac
 from optimizer.ports import Store, Transaction
+from optimizer.runtime.use_cases import UseCase
 
 T = TypeVar("T")
 
@@ -73,10 +76,35 @@ def keyed_request(request: Request, body: bytes, shared: Services) -> KeyedReque
     return keyed._replace(scope=f"{request.state.caller.quota} {where}")
 
 
-def keyed_store(request: Request, shared: Services, report: Any, answered: Callable[[Any], Response]) -> Store:
-    """The store for a use case.
+def call_once(
+    use_case: UseCase,
+    asking: Any,
+    request: Request,
+    shared: Services,
+    caller: Caller,
+    answered: Callable[..., Response],
+) -> Any:
+    """The report of a use case, from a route or a page.
 
-    The writing transaction that gives the report also stores the answer, where the request names a key.
+    Where it changes something, files that were edited are read before, and what is served after it.
+
+    Args:
+        asking: the use case's request; the other one is what it came in.
+        answered: makes the answer to keep, where the request names a key.
+    Raises:
+        RepeatedRequest: the same request was carried out meanwhile under its key.
+    """
+    if use_case.change is not None:
+        shared.serving.load_changed_files()  # it may follow an edit at once
+    store = _keyed_store(request, shared, use_case.report, answered)
+    report = use_case.call(replace(shared.context(caller), store=store), asking)
+    if use_case.change is not None:
+        shared.serving.refresh()
+    return report
+
+
+def _keyed_store(request: Request, shared: Services, report: Any, answered: Callable[..., Response]) -> Store:
+    """The store for a use case.
 
     Args:
         report: the type of the report, or several in a union.

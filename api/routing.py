@@ -65,7 +65,7 @@ def guarded(
         change: ``never-refused`` counts, but passes beyond the limit: rolling back and holding must always be possible.
         narrows: the route itself holds a key for named families to them. Without it, a key is held to the ``{family}``
             of the path, and refused where the path has none.
-        keyed: its answer is stored under an Idempotency-Key, by ``idempotency.keyed_store``; None: as for a change.
+        keyed: its answer is stored under an Idempotency-Key, by ``idempotency.call_once``; None: as for a change.
         passed_on: to the gateway, which counts the request for its key, since a caller of the gateway itself must not
             get more.
         also: good answers of another status than the route's own, and what they mean.

@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import replace
-from functools import cache
+from functools import cache, partial
 from inspect import Parameter, Signature
 from typing import Annotated, Any
 
@@ -14,7 +13,7 @@ from pydantic.fields import FieldInfo
 
 from api import services
 from api.hot.events import count_events
-from api.idempotency import keyed_store
+from api.idempotency import call_once
 from api.routing import caller_of, guarded, router
 from optimizer.jobs import request as asked
 from optimizer.runtime.apart import answer_apart
@@ -30,12 +29,6 @@ def _endpoint(use_case: UseCase) -> Callable[..., Response]:
         body, figures_only = values.pop("body", None), not caller.access.reaches("read-texts")
         if body is not None:
             values |= {name: getattr(body, name) for name in body.model_fields_set}
-        if use_case.change is not None:
-            shared.serving.load_changed_files()  # it may follow an edit at once
-        context = shared.context(caller)
-        store = keyed_store(
-            request, shared, use_case.report, lambda report: _answered(use_case, report, figures_only=figures_only)
-        )
         try:
             asking = use_case.request.model_validate(values, by_name=True)
         except ValidationError as error:  # members that stand against one another
@@ -44,12 +37,11 @@ def _endpoint(use_case: UseCase) -> Callable[..., Response]:
             count_events(request, shared, len(getattr(asking, use_case.counted)))
         if use_case.apart:
             return Response(
-                answer_apart(use_case, context, asking, figures_only=figures_only), media_type="application/json"
+                answer_apart(use_case, shared.context(caller), asking, figures_only=figures_only),
+                media_type="application/json",
             )
-        report = use_case.call(replace(context, store=store), asking)
-        if use_case.change is not None:
-            shared.serving.refresh()
-        return _answered(use_case, report, figures_only=figures_only)
+        answered = partial(_answered, use_case, figures_only=figures_only)
+        return answered(call_once(use_case, asking, request, shared, caller, answered))
 
     parameters = [Parameter("request", Parameter.KEYWORD_ONLY, annotation=Request)]
     for name, source in members.items():

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from hashlib import sha256
 from typing import Any
 from urllib.parse import parse_qsl, quote, unquote
@@ -17,7 +17,7 @@ from api.access.local_door import require_program_of_this_machine
 from api.dashboard.sessions import DashboardSession, EndedSessions, SessionKey
 from api.http.bodies import StrictRequest
 from api.http.problems import MalformedBody, UnsupportedMediaType
-from api.idempotency import KeyedRequest, RepeatedRequest, keyed_store
+from api.idempotency import KeyedRequest, RepeatedRequest, call_once
 from api.routing import admit, admit_again, as_told_to, count_change
 from api.services import Services
 from optimizer.core.base.errors import Busy, DetentError, InvalidFamily, NotAuthenticated, NotAuthorised
@@ -99,20 +99,17 @@ class PageVisit:
         asking = self._asking(use_case, members)
         if use_case.change is not None:
             count_change(self.request, shared, use_case.change)
-        shared.serving.load_changed_files()
         if nonce:
             sent = sha256(asking.model_dump_json().encode()).hexdigest()
             scope = f"{self.visitor.caller.quota} {self.request.url.path}"
             self.request.state.keyed = KeyedRequest(scope, f"{nonce[:100]} {sent}", sent)
-        store = keyed_store(
-            self.request, shared, use_case.report, lambda report: Response(use_case.written(report, figures_only=False))
-        )
+        caller = self.visitor.caller
         try:
-            report = use_case.call(replace(shared.context(self.visitor.caller), store=store), asking)
+            return call_once(
+                use_case, asking, self.request, shared, caller, lambda report: Response(use_case.written(report))
+            )
         except RepeatedRequest as repeated:
-            report = use_case.answer.validate_python(repeated.answer["body"])
-        shared.serving.refresh()
-        return report
+            return use_case.answer.validate_python(repeated.answer["body"])
 
     def notice(self, what: str) -> str:
         """Of what was just done, for the address of the page that says so."""
