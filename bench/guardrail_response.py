@@ -1,13 +1,13 @@
 """How long a bad candidate is served: rollouts on a real database, moved by the worker's own tick;
 only time and users are simulated.
 
-    python bench/guardrail_response.py [--runs 200] [--only "5 requests/min"] [--folder DIR]
+    python bench/guardrail_response.py [--runs 200] [--only "latency"] [--folder DIR]
 
-5, 60 and 3,000 requests a minute (Poisson), a canary of 10 %, and ``tick`` of ``jobs/rollouts/tick.py`` every ten
-seconds on SQLite: seconds from the first candidate served to the decision that takes it back, with the wait for late
-requests (30 s) and for the tick in them. And a candidate with 20 points fewer successes at 40 labels an hour, a margin
-of five points and a feedback window of 24 hours: labels used and hours, beside table B of the note on the statistics.
-Every run has a seed; the first of a case is seed 1. An hour.
+A candidate that fails more often, is slower or dearer, at 5, 60 and 3,000 requests a minute (Poisson), a canary of 10
+%, and ``tick`` of ``jobs/rollouts/tick.py`` every ten seconds on SQLite: seconds from the first candidate served to the
+decision that takes it back, with the wait for late requests (30 s) and for the tick in them. And a candidate with 20
+points fewer successes at 40 labels an hour, a margin of five points and a feedback window of 24 hours: labels used and
+hours, beside table B of the note on the statistics. Every run has a seed; the first of a case is seed 1. An hour.
 """
 
 from __future__ import annotations
@@ -36,7 +36,18 @@ from tests.clock import Clock
 from tests.stores import new_database
 from tests.worlds.rollout_world import Behaviour, World
 
+USUAL = Behaviour()
 RATES = (5, 60, 3000)  # requests a minute of each rollout
+FAULTS = {
+    "errors 1 % -> 30 %": Behaviour(errors=0.30),
+    "errors 1 % -> 100 %": Behaviour(errors=1.00),
+    "latency x 3": Behaviour(latency_ms=3 * USUAL.latency_ms),
+    "cost x 5": Behaviour(cost_usd=5 * USUAL.cost_usd),
+}
+TABLE_B = {  # median and 90 % point
+    "errors 1 % -> 30 % at 60 requests/min": (130.0, 280.0),
+    "errors 1 % -> 100 % at 60 requests/min": (30.0, 60.0),
+}
 TICK_S = 10.0
 CANARY = (0.10, 0.25, 0.50, 0.75)
 LONGEST_S = 12 * 3600
@@ -53,11 +64,11 @@ class RunEnd:
     used: float  # requests of the candidate, or labels
 
 
-def failing(folder: Path, seed: int, *, errors: float, a_minute: int) -> RunEnd:
+def faulty(folder: Path, seed: int, *, behaviour: Behaviour, a_minute: int) -> RunEnd:
     database = new_database(folder)
     world = World(store=database, seed=seed)
     world.history()
-    world.behaviours[world.candidate] = Behaviour(errors=errors)
+    world.behaviours[world.candidate] = behaviour
     world.start()
     rng = np.random.default_rng(seed)
     while world.rollout.is_active and (world.clock.at - world.rollout.started_at).total_seconds() < LONGEST_S:  # type: ignore[operator]
@@ -147,17 +158,16 @@ def main() -> int:
     cells = []
     with tempfile.TemporaryDirectory(prefix="detent-bench-", dir=options.folder) as name:
         folder = Path(name)
-        tables = {0.30: (130.0, 280.0), 1.00: (30.0, 60.0)}  # at 60 requests a minute
-        for errors, a_minute in product(tables, RATES):
-            case = f"errors 1 % -> {100 * errors:.0f} % at {a_minute:,} requests/min"
+        for fault, a_minute in product(FAULTS, RATES):
+            case = f"{fault} at {a_minute:,} requests/min"
             if options.only not in case:
                 cells += measured_before("guardrail_response", f"{case}, ")
                 continue
-            runs = runs_of(case, partial(failing, errors=errors, a_minute=a_minute), options.runs, folder)
+            runs = runs_of(case, partial(faulty, behaviour=FAULTS[fault], a_minute=a_minute), options.runs, folder)
             cells += [share_cell(case, runs, "guardrail")]
             cells += [
                 quantile_cell(case, [r.took for r in runs], q, t, "seconds until taken back")
-                for q, t in zip((0.5, 0.9), tables[errors] if a_minute == 60 else (None, None), strict=True)
+                for q, t in zip((0.5, 0.9), TABLE_B.get(case, (None, None)), strict=True)
             ]
             cells += [mean_cell(case, [r.used for r in runs], None, "requests of the candidate")]
         case = "20 points fewer successes, 40 labels/h"
