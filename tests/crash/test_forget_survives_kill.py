@@ -1,7 +1,10 @@
-"""The forgetting of a person is killed with SIGKILL at each of its steps, and ends as it does in peace."""
+"""The forgetting of a person is killed with SIGKILL at each of its steps, and ends as it does in peace; a restore that
+forgets them does, too.
+"""
 
 from __future__ import annotations
 
+import json
 import shutil
 import signal
 from pathlib import Path
@@ -38,6 +41,9 @@ POINTS: dict[str, tuple[Any, str, int, bool]] = {
     "before the store is written anew": (Database, "compact", 1, False),
     "behind it": (Database, "compact", 1, True),
 }
+RESTORE_POINTS = {name: point for name, point in POINTS.items() if name != "in the logs"} | {
+    "when all was forgotten": (restore_home, "_forget_again", 1, True)
+}  # a backup has no logs
 
 
 @pytest.fixture(scope="module")
@@ -131,3 +137,43 @@ def test_a_backup_made_in_the_middle_becomes_a_home_in_which_it_has_ended(
     assert restore_home.restore_home(new, tmp_path / "b.tar", actor="ann", forgotten=list_of_forgotten).n_forgotten == 1
     assert files_with(new.home, MARK) == []
     assert forget(new).status == "finished"
+
+
+def restore(folder: Path, backups: tuple[Path, Path]) -> tuple[restore_home.HomeRestore, Settings]:
+    """``backups``: one made before the forgetting, and the file that names the person."""
+    settings, (file, forgotten) = load_settings("dev", folder), backups
+    return restore_home.restore_home(settings, file, actor="ann", forgotten=str(forgotten)), settings
+
+
+def restore_and_die(folder: Path, backups: tuple[Path, Path], point: tuple[Any, str, int, bool]) -> None:
+    owner, name, number, after = point
+    die_at(owner, name, number, after=after)
+    restore(folder, backups)
+
+
+@pytest.fixture(scope="module")
+def backups(home: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
+    settings, folder = copied(home, tmp_path_factory.mktemp("before") / "home"), tmp_path_factory.mktemp("backups")
+    back_up_home(settings, folder / "b.tar", at=NOW, version="1")
+    forget(settings)
+    (unit,) = forgotten_in(settings.var() / FORGOTTEN)
+    (folder / "since.jsonl").write_text(json.dumps({"unit": unit, "at": NOW.isoformat()}) + "\n")
+    return folder / "b.tar", folder / "since.jsonl"
+
+
+@pytest.fixture(scope="module")
+def restored_in_peace(backups: tuple[Path, Path], tmp_path_factory: pytest.TempPathFactory) -> Any:
+    restored, settings = restore(tmp_path_factory.mktemp("peace") / "home", backups)
+    return restored.n_forgotten, what_is_left(settings)
+
+
+@pytest.mark.parametrize("point", RESTORE_POINTS.values(), ids=RESTORE_POINTS)
+def test_a_restore_that_is_killed_while_it_forgets_ends_as_in_peace(
+    backups: tuple[Path, Path], restored_in_peace: Any, tmp_path: Path, point: tuple[Any, str, int, bool]
+) -> None:
+    assert exit_code(restore_and_die, tmp_path / "new", backups, point) == -signal.SIGKILL
+    assert not (tmp_path / "new" / "var").exists(), "it is no home yet"
+    restored, settings = restore(tmp_path / "new", backups)
+    assert (restored.n_forgotten, what_is_left(settings)) == restored_in_peace
+    assert restored.n_forgotten == 1
+    assert files_with(settings.home, MARK) == []
