@@ -212,32 +212,43 @@ def _forget_again(part: Path, backup: Path, since: Mapping[str, bool], *, actor:
 
     settings = load_settings(home=part, database_url=f"sqlite:///{part / STORE}")
     remember_folder(settings, backup)
-    known = forgotten_in(settings.var() / FORGOTTEN)
-    begun = {unit: words for unit, words in known.items() if any(notes_of(unit, part / NOTES))}
-    units = {**begun, **since}
-    if not units:
+    notes = part / NOTES
+    if not since and not any(notes.glob("*.json")):
         return 0
     store, clock = wiring.open_store(settings), wiring.open_clock(settings)
     try:
-        with store.read() as tx:  # who was forgotten before may have come back, and been forgotten again
-            new = [
-                unit for unit in units if unit not in known or unit in begun or store.personal.of_unit(tx, unit).keys
-            ]
         home = forgetting_home(settings, store, clock, wiring.load_families(settings), is_alone=True)
-        for unit in new:
-            query = ForgetQuery(unit=unit, own_words=units[unit], dry_run=False)
-            queued = store.write(
-                lambda tx, query=query: queue_forgetting(tx, store, query, actor=actor, at=clock.now())  # type: ignore[misc]
-            )
-            run = carry_out_forgetting(queued.id, home)
+
+        def forget(id: str) -> None:
+            run = carry_out_forgetting(id, home)
             if run.status != "finished":
                 raise Conflict(
                     f"Somebody who was forgotten since stands in this backup. {run.error} To do so, restore it with"
                     " --forgotten none into a home that nobody reads, and forget them there; or take another backup."
                 )
+
+        with store.read() as tx:
+            under_way = [run.id for run in store.runs.unfinished(tx) if (notes / f"{run.id}.json").exists()]
+        for id in under_way:
+            forget(id)
+        known = forgotten_in(settings.var() / FORGOTTEN)
+        failed = {unit: words for unit, words in known.items() if any(notes_of(unit, notes))}
+        units = {**failed, **since}
+        for unit in since:
+            home.take_in(unit)  # who was forgotten before may have come back, and been forgotten again
+        with store.read() as tx:
+            new = [
+                unit for unit in units if unit not in known or unit in failed or store.personal.of_unit(tx, unit).keys
+            ]
+        for unit in new:
+            query = ForgetQuery(unit=unit, own_words=units[unit], dry_run=False)
+            queued = store.write(
+                lambda tx, query=query: queue_forgetting(tx, store, query, actor=actor, at=clock.now())  # type: ignore[misc]
+            )
+            forget(queued.id)
     finally:
         store.close()
-    return len(new)
+    return len(under_way) + len(new)
 
 
 def _point_at_artifacts(database: Path, artifacts: Path) -> None:

@@ -24,7 +24,7 @@ from optimizer.runtime.personal_home import FORGOTTEN, forgetting_home, forgotte
 from tests.children import die_at, exit_code
 from tests.stores import NOW
 from tests.worlds.api_world import make_home
-from tests.worlds.forgotten_world import MARK, files_with, plant, plant_short
+from tests.worlds.forgotten_world import MARK, SAID, F, files_with, plant, plant_short
 
 # By name, whose call at which number kills: before it does anything, and with ``after`` when it has.
 POINTS: dict[str, tuple[Any, str, int, bool]] = {
@@ -63,6 +63,15 @@ def home(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def copied(home: Path, folder: Path) -> Settings:
     shutil.copytree(home, folder)
     return load_settings("dev", folder)
+
+
+def unfinished(settings: Settings) -> list[Any]:
+    store = Database(settings.db_url())
+    try:
+        with store.read() as tx:
+            return list(store.runs.unfinished(tx))
+    finally:
+        store.close()
 
 
 def forget(settings: Settings) -> ForgetRun:
@@ -125,18 +134,45 @@ def test_a_killed_forgetting_ends_as_in_peace(
     assert not list(settings.run_dir().rglob("*.json"))
 
 
+@pytest.mark.parametrize("point", ["before anything went", "within the other tables", "behind it"])
 @pytest.mark.parametrize("list_of_forgotten", [None, "none"])
 def test_a_backup_made_in_the_middle_becomes_a_home_in_which_it_has_ended(
-    home: Path, tmp_path: Path, list_of_forgotten: str | None
+    home: Path, in_peace: Any, tmp_path: Path, list_of_forgotten: str | None, point: str
 ) -> None:
     """Whose rows had gone, so that nothing but the notes of the run says what else is theirs."""
     settings = copied(home, tmp_path / "home")
-    assert exit_code(forget_and_die, settings, POINTS["within the other tables"]) == -signal.SIGKILL
+    assert exit_code(forget_and_die, settings, POINTS[point]) == -signal.SIGKILL
+    (id,) = [run.id for run in unfinished(settings)]
     back_up_home(settings, tmp_path / "b.tar", at=NOW, version="1")
     new = load_settings("dev", tmp_path / "new")
     assert restore_home.restore_home(new, tmp_path / "b.tar", actor="ann", forgotten=list_of_forgotten).n_forgotten == 1
     assert files_with(new.home, MARK) == []
-    assert forget(new).status == "finished"
+    assert unfinished(new) == []
+    store = Database(new.db_url())
+    with store.read() as tx:
+        run: Any = store.runs.get(tx, id)
+    store.close()
+    assert (run.status, run.result["variants"]) == ("finished", in_peace[0]["variants"])
+
+
+def test_a_forgetting_that_could_not_begin_has_ended_however_it_is_killed(home: Path, tmp_path: Path) -> None:
+    settings = copied(home, tmp_path / "home")
+    file = settings.families_dir / F / "family.yaml"
+    file.write_text(file.read_text().replace("Is it billing", f"Such as: {SAID}. Is it billing"))
+    assert exit_code(forget_and_die, settings, (forget_person, "_keep", 1, True)) == -signal.SIGKILL
+    assert unfinished(settings) == []
+
+
+def test_a_run_that_knows_nobody_takes_nothing_away(home: Path, tmp_path: Path) -> None:
+    """As in a home that was restored from a backup of an ending one: an empty note is nobody's."""
+    settings = copied(home, tmp_path / "home")
+    before = what_is_left(settings)
+    store, (run,) = Database(settings.db_url()), unfinished(settings)
+    store.write(lambda tx: store.runs.update(tx, run.id, request={**run.request, "unit": ""}))
+    store.close()
+    run = forget(settings)
+    assert (run.status, "Say it again" in (run.error or "")) == ("failed", True)
+    assert what_is_left(settings) == before
 
 
 def restore(folder: Path, backups: tuple[Path, Path]) -> tuple[restore_home.HomeRestore, Settings]:

@@ -205,15 +205,14 @@ def carry_out_forgetting(
 
 
 def _end(home: ForgettingHome, run: ForgetRun, **ended: Any) -> ForgetRun:
-    _without_unit(home.store, run)
-    ended_run = _keep(home.store, run.id, finished_at=home.clock.now(), **ended)
+    ended_run = _keep(home.store, run.id, request=_without_unit(run), finished_at=home.clock.now(), **ended)
     log.info("forgetting ended", run=run.id, status=ended_run.status)
     return ended_run
 
 
-def _without_unit(store: Store, run: ForgetRun) -> None:
+def _without_unit(run: ForgetRun) -> dict[str, Any]:
     """The run need not know it any more: its notes do, until its end."""
-    _keep(store, run.id, request={key: value for key, value in run.request.items() if key != "older"} | {"unit": ""})
+    return {key: value for key, value in run.request.items() if key != "older"} | {"unit": ""}
 
 
 def _keep(store: Store, id: str, **changes: Any) -> ForgetRun:
@@ -231,6 +230,8 @@ def _plan_of(run: ForgetRun, home: ForgettingHome, notes: Path) -> _ForgetPlan:
     store = home.store
     unit = run.request["unit"]
     before = _read_notes(notes) or next((plan for _, plan in notes_of(unit, notes.parent)), None)
+    if before is None and not unit:  # what has no text would be "theirs"
+        raise Conflict("Who was to be forgotten is not known any more. Say it again: detent data forget --unit UNIT.")
     units = before.traces.units if before is not None else (unit, *run.request.get("older", ()))
     if not run.request["dry_run"]:
         _take_in(home, units)
@@ -331,7 +332,7 @@ def _successors(store: Store, variants: Mapping[str, Sequence[str]]) -> tuple[di
 
 def _forget(plan: _ForgetPlan, home: ForgettingHome, run: ForgetRun, watched: Callable[[ForgetRun], None]) -> None:
     store, traces = home.store, plan.traces
-    steps: list[Callable[[], None]] = [
+    steps: list[Callable[[], object]] = [
         lambda: _remember(home, traces.units, own_words=run.request["own_words"]),
         lambda: _serve_others(plan, home, run.created_by),
         lambda: _remove_rows(store, traces.units),
@@ -341,7 +342,7 @@ def _forget(plan: _ForgetPlan, home: ForgettingHome, run: ForgetRun, watched: Ca
         lambda: _remove_rows(store, traces.units),  # of requests that were under way
         lambda: _clear_tables(store, traces, WRITTEN_ON),
         lambda: _tell(store, home.clock, plan, run),
-        lambda: _without_unit(store, run),
+        lambda: _keep(store, run.id, request=_without_unit(run)),
         store.compact,
     ]
     for n, step in enumerate(steps):
