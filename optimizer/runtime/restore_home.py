@@ -82,6 +82,8 @@ def restore_home(settings: Settings, file: Path, *, actor: str, forgotten: str |
         _point_at_artifacts(part / MLFLOW, home / "mlflow" / "artifacts")
     except BaseException:
         shutil.rmtree(part, ignore_errors=True)
+        if was_begun:  # else the files of the call that was killed would look like the home's own
+            part.mkdir(mode=0o700)
         raise
     shutil.rmtree(part / LAST / "run", ignore_errors=True)  # opening the store to hold rollouts made it
     for entry in sorted(part.iterdir(), key=lambda entry: entry.name == LAST):

@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 
 from optimizer.adapters.store import Database
+from optimizer.core.base.errors import NotFound
 from optimizer.host.config import Settings, load_settings
 from optimizer.runtime import back_up_home, restore_home
 from optimizer.runtime.back_up_home import STORE, HomeBackup
@@ -77,6 +78,8 @@ def test_a_killed_restore_leaves_a_home_without_a_store_and_the_next_one_is_whol
     back_up(home, file)
     assert exit_code(restore_and_die, new, file, at) == -signal.SIGKILL
     assert not (new.home / "var").exists()
+    with pytest.raises(NotFound):  # a mistake in the second call leaves it to a third
+        restore_home.restore_home(new, file, actor="test", forgotten="elsewhere")
     assert restore_home.restore_home(new, file, actor="test").held == {}
     assert sorted(path.name for path in new.home.iterdir()) == ["config", "families", "mlflow", "var"]
     assert (new.home / "families" / "file").read_text() == "families"

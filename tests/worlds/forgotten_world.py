@@ -84,7 +84,7 @@ def plant(settings: Settings, store: Store, clock: Clock, intake: Intake) -> dic
         store.unit_counts.put(tx, "ro_1", 1, {(0, unit): UnitCount(cohort_start=now), (0, "b" * 64): UnitCount()})
 
     store.write(add)
-    plant_files(settings, intake, unit)
+    plant_files(settings, unit)
     return {"first": first, "quoting": quoting, "shown": shown, "clean": clean, "unit": unit, "study": "st_1"}
 
 
@@ -173,7 +173,7 @@ def with_times(entry: Entry, now: Any) -> Entry:
     return replace(entry, study="st_1", created_at=now, changed_at=now, changed_by="study:st_1")
 
 
-def plant_files(settings: Settings, intake: Intake, unit: str) -> None:
+def plant_files(settings: Settings, unit: str) -> None:
     """Logs, reports, examples, another program's database, MLflow, and a record that no gateway has drained."""
     var = settings.var()
     lines = [{"event": "request failed", "text": SAID}, {"event": f"interaction in_{MARK}_1"}, {"event": "ready"}]
@@ -191,7 +191,12 @@ def plant_files(settings: Settings, intake: Intake, unit: str) -> None:
         dbos.executemany("INSERT INTO workflow_status VALUES (?, ?)", [("st_1", f"failed: {SAID}"), ("st_2", "failed")])
         dbos.execute("DELETE FROM workflow_status WHERE workflow_uuid = 'st_3'")
         dbos.commit()
-    values: dict[str, Any] = {"id": f"in_{MARK}_2", "input": {"text": SAID}, "output": ANSWERED, "latency_ms": 3.0}
+    plant_spool(settings, unit, f"in_{MARK}_2")
+
+
+def plant_spool(settings: Settings, unit: str, id: str) -> None:
+    """A record that no gateway has drained."""
+    values: dict[str, Any] = {"id": id, "input": {"text": SAID}, "output": ANSWERED, "latency_ms": 3.0}
     read = ReadEvent(
         position=0,
         report=Report(values=values, is_interaction=True, is_feedback=False),
@@ -199,7 +204,7 @@ def plant_files(settings: Settings, intake: Intake, unit: str) -> None:
         by_token=True,
         token=None,
     )
-    spool = Spool(var / "spool" / NAME)
+    spool = Spool(settings.var() / "spool" / NAME)
     spool.append(interaction_record(read, "app"))
     spool.close()
 

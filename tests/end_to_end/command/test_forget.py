@@ -30,7 +30,19 @@ from optimizer.runtime.personal_home import (
 from tests.command_line import Ran, detent
 from tests.stand_ins.mlflow_store import NewMlflow
 from tests.worlds.api_world import make_home, serving
-from tests.worlds.forgotten_world import ANSWERED, MARK, OTHER, SAID, UNIT, F, event, files_with, plant, serve
+from tests.worlds.forgotten_world import (
+    ANSWERED,
+    MARK,
+    OTHER,
+    SAID,
+    UNIT,
+    F,
+    event,
+    files_with,
+    plant,
+    plant_spool,
+    serve,
+)
 
 HEATING = "heating"  # in what another person said
 FORGET = ("data", "forget", "--unit", UNIT)
@@ -226,6 +238,48 @@ def test_a_home_made_of_a_backup_notes_beside_it_who_is_forgotten_there(
     third = detent("restore", str(backup), "--json", env={"DETENT_HOME": str(tmp_path / "third")})
     assert third.json["n_forgotten"] == 1, third.err
     assert files_with(tmp_path / "third", MARK) == []
+
+
+def restored(file: Path, home: Path, forgotten: object) -> int:
+    """How many were forgotten in it."""
+    ran = detent("restore", str(file), "--forgotten", str(forgotten), "--json", env={"DETENT_HOME": str(home)})
+    assert ran.code == 0, ran.err
+    return int(ran.json["n_forgotten"])
+
+
+def test_nobody_comes_back_with_a_backup_of_a_home_that_was_restored(
+    settings: Settings, store: Database, planted: dict[str, Any], tmp_path: Path
+) -> None:
+    old, since, second = tmp_path / "old.tar", tmp_path / BESIDE_BACKUPS, tmp_path / "second"
+    assert in_home(settings, "backup", old).code == 0
+    assert in_home(settings, *FORGET, "--confirm", UNIT).code == 0
+    assert restored(old, second, since) == 1
+    (tmp_path / "nested").mkdir()
+    nested = tmp_path / "nested" / "nested.tar"
+    assert detent("backup", str(nested), env={"DETENT_HOME": str(second)}).code == 0
+    for name, forgotten in (("again", since), ("none", "none"), ("beside", nested.parent / BESIDE_BACKUPS)):
+        assert restored(nested, tmp_path / name, forgotten) == 0
+        assert files_with(tmp_path / name, MARK) == []
+        assert restored(old, tmp_path / f"old {name}", tmp_path / name / "var" / FORGOTTEN) == 1
+        assert files_with(tmp_path / f"old {name}", MARK) == []
+    bob = "data", "forget", "--unit", "bob", "--confirm", "bob"
+    assert detent(*bob, env={"DETENT_HOME": str(second)}).code == 0
+    assert restored(old, tmp_path / "both", second / "var" / FORGOTTEN) == 2
+    assert files_with(tmp_path / "both", MARK, HEATING) == []
+    assert restored(nested, tmp_path / "neither", second / "var" / FORGOTTEN) == 1
+    assert files_with(tmp_path / "neither", MARK, HEATING) == []
+
+
+def test_who_came_back_and_was_forgotten_again_waits_in_no_spool_of_a_backup_of_between(
+    settings: Settings, store: Database, planted: dict[str, Any], tmp_path: Path
+) -> None:
+    old = tmp_path / "old.tar"
+    assert in_home(settings, *FORGET, "--confirm", UNIT).code == 0
+    plant_spool(settings, planted["unit"], f"in_{MARK}_3")
+    assert in_home(settings, "backup", old).code == 0
+    assert in_home(settings, *FORGET, "--confirm", UNIT).code == 0
+    assert restored(old, tmp_path / "new", tmp_path / BESIDE_BACKUPS) == 1
+    assert files_with(tmp_path / "new", MARK) == []
 
 
 def test_a_folder_of_backups_that_cannot_be_written_keeps_nobody_from_being_forgotten(
