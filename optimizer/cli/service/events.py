@@ -52,10 +52,11 @@ class TailPosition:
         self._seen |= {(item.family, item.id): item.received_at for item in new}
         return new
 
-    def settle(self) -> None:
-        """Goes on to where nothing earlier can come any more."""
-        settled = max(self._seen.values(), default=self.since) - SETTLED
-        if settled > self.since:
+    def settle(self, now: datetime) -> None:
+        """Goes on to where nothing earlier can come any more; back, where the clock was set back behind what it saw."""
+        newest = max(self._seen.values(), default=self.since)
+        settled = min(newest, now) - SETTLED
+        if settled > self.since or now < newest:
             self.since = settled
             self._seen = {key: at for key, at in self._seen.items() if at >= settled}
 
@@ -171,8 +172,9 @@ def tail(
 
     session, read = Session(), {"interactions": read_interactions, "feedback": read_feedback}[kind]
     place = cursor or (to.parent / f"{to.name}.cursor" if to is not None else None)
-    begin = time_of(since, session.clock.now(), "--since") or session.clock.now()
-    position = TailPosition(since=_last_cursor(place, family, kind) or begin)
+    now, last = session.clock.now(), _last_cursor(place, family, kind)
+    begin = time_of(since, now, "--since") or now
+    position = TailPosition(since=begin if last is None else min(last, now - SETTLED))
     is_of_tail = place is not None and place.exists()
     out = None
     try:
@@ -190,7 +192,7 @@ def tail(
                     shown = as_json_of(read, Page(items=new))["items"] if new else []
                     lines = [printable_json(json.dumps(item, ensure_ascii=False)).encode() + b"\n" for item in shown]
                     _written(out, lines)
-                    position.settle()
+                    position.settle(session.clock.now())
                     _keep(place, family, kind, position.since)
                 is_away = False
             except OURS:
@@ -201,6 +203,7 @@ def tail(
                 if not is_away:
                     say(f"{error} It is tried again.", "yellow")
                 is_away = True
+                position.settle(session.clock.now())
             if once:
                 return
             sleep(TRY_AGAIN_S if is_away else LOOK_AGAIN_S)

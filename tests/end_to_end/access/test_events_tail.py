@@ -13,6 +13,7 @@ from typing import Any
 
 import pytest
 
+from optimizer.adapters.clock import SystemClock
 from optimizer.cli.service.events import LineFile, TailPosition
 from optimizer.core.base.errors import InvalidInput
 from tests.clock import until
@@ -34,12 +35,24 @@ def ids(items: list[Any]) -> list[str]:
 def test_an_event_that_reaches_the_disk_late_is_written_and_none_twice() -> None:
     position = TailPosition(since=NOW)
     assert ids(position.new_of([event("a", 1), event("c", 20)])) == ["a", "c"]
-    position.settle()
+    position.settle(NOW + timedelta(seconds=20))
     assert position.since == NOW  # what was received from then on may still come
     assert ids(position.new_of([event("a", 1), event("b", 5), event("c", 20), event("d", 60)])) == ["b", "d"]
-    position.settle()
+    position.settle(NOW + timedelta(seconds=60))
     assert position.since == NOW + timedelta(seconds=30)
     assert ids(position.new_of([event("late", 45), event("d", 60)])) == ["late"]
+
+
+def test_what_comes_after_the_clock_was_set_back_is_written_and_what_lies_ahead_not_again() -> None:
+    position = TailPosition(since=NOW)
+    position.new_of([event("a", 600)])
+    position.settle(NOW + timedelta(seconds=600))
+    for second in (300, 400):
+        position.settle(NOW + timedelta(seconds=second))
+        assert position.since == NOW + timedelta(seconds=second - 30)
+    assert ids(position.new_of([event("after", 380), event("a", 600)])) == ["after"]
+    position.settle(NOW + timedelta(seconds=700))
+    assert position.since == NOW + timedelta(seconds=570)
 
 
 def test_files_are_rotated_and_half_a_line_goes(tmp_path: Path) -> None:
@@ -133,6 +146,18 @@ def test_from_its_cursor_a_tail_goes_on_where_it_was(world: World, tmp_path: Pat
     assert (of_another.code, "keeps the cursor of interactions of all families" in of_another.err) == (2, True)
     feedback = detent("events", "tail", "--once", "--since", "1h", "--kind", "feedback")
     assert (feedback.code, feedback.out) == (0, "")
+
+
+def test_a_tail_that_begins_after_the_clock_was_set_back_loses_nothing(
+    world: World, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    out = tmp_path / "out.jsonl"
+    report(world, "in_1")
+    assert detent("events", "tail", "--once", "--since", "1h", "--to", str(out)).code == 0
+    monkeypatch.setattr(SystemClock, "now", lambda self: datetime.now(UTC) - timedelta(minutes=5))
+    report(world, "in_2")
+    assert detent("events", "tail", "--once", "--to", str(out)).code == 0
+    assert set(lines(out)) == {"in_1", "in_2"}
 
 
 def test_a_tail_that_is_killed_loses_nothing(world: World, tmp_path: Path) -> None:
