@@ -181,6 +181,7 @@ NUMBERS = count()
 
 @settings(max_examples=n_examples(60), deadline=None)
 @example({"interaction": "in_nowhere", "assignment": TOKEN, "latency_ms": 0.5})
+@example({"interaction": "in_nowhere", "assignment": TOKEN, "success": False})
 @given(EVENTS)
 def test_of_any_event_a_list_tells_and_keeps_what_the_event_alone_does(
     home: tuple[str, World, str], event: Mapping[str, Any]
@@ -191,8 +192,8 @@ def test_of_any_event_a_list_tells_and_keeps_what_the_event_alone_does(
         """An id that is nowhere is another one each time: with an answer beside it, it is that of a new interaction."""
         nowhere = f"in_{next(NUMBERS)}"
         content = sent(body, token).replace(b"in_nowhere", nowhere.encode())
-        told, kept = told_and_kept(world, lambda: world.client.post(PATH, content=content, headers=JSON))
-        return json.loads(json.dumps(told).replace(nowhere, "in_nowhere")), kept
+        told_kept = told_and_kept(world, lambda: world.client.post(PATH, content=content, headers=JSON))
+        return json.loads(json.dumps(told_kept, default=str).replace(nowhere, "in_nowhere"))
 
     (status, _, alone), kept = posted(event)
     (_, _, listed), kept_of_list = posted([event])
