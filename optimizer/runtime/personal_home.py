@@ -66,7 +66,7 @@ def forgetting_home(
             at.OtherDatabase(file=mlflow / "mlflow.db", name="MLflow", after=(reset,)),
         ]
     seen = [settings.log_dir(), settings.run_dir(), var / "reports", last_good, retired, spool, var / "keys"]
-    seen += [place for name in ("detent.db", "dbos.sqlite") for place in var.glob(f"{name}*")]
+    seen += [place for name in ("detent.db", "dbos.sqlite", FORGOTTEN) for place in var.glob(f"{name}*")]
     rest = at.files_below(
         var, settings.home / "config", settings.home / "experiments", without=[*seen, *var.glob("demo-*")]
     )

@@ -167,6 +167,9 @@ def test_a_short_request_of_the_persons_own_is_found_in_no_byte_of_the_home(
     rows = rows_of(store)
     assert (rows["examples"], [row for row in rows["reviews"] if row["kind"] == RELEASE_EXAMPLE]) == ([], [])
     assert [row["state"] for row in rows["playbook_entries"]] == ["retired"]
+    again = forget(settings, store, intake, dry_run=True)
+    assert again.result is not None
+    assert (again.result["places"], again.result["not_reached"]) == ([], [])  # nor var/forgotten.jsonl
 
 
 @pytest.mark.parametrize("said", ["yes please, thanks", "subscription", "to Kiel 2026"])
