@@ -48,7 +48,7 @@ def test_a_figure_out_of_range_names_the_knob_and_its_direction() -> None:
     whole = series(saved_file(NOW, quality_bypassed=30))
     assert whole.figures["bypass_rate"].status == "critical"
     assert [text.split(":")[0] for text in whole.advice] == [
-        "bypass_rate 0.30 is critical below 0.50",
+        "bypass_rate 0.30 is critical below 0.40",
         "early_exit_rate 0.26 is warning below 0.30",
     ]
     assert "raise filter.min_overall" in whole.advice[0]

@@ -174,7 +174,8 @@ def _advice(name: str, standing: TargetStanding) -> str | None:
     if standing.status not in ("warning", "critical") or name not in ADVICE or standing.value is None:
         return None
     is_high = standing.warning_high is not None and standing.value > standing.warning_high
-    edge = standing.warning_high if is_high else standing.warning_low
+    low = standing.critical_low if standing.status == "critical" else standing.warning_low
+    edge = standing.warning_high if is_high else low
     side = "above" if is_high else "below"
     beyond = "" if edge is None else f" {side} {edge:.2f}"
     return f"{name} {standing.value:.2f} is {standing.status}{beyond}: {ADVICE[name][is_high]}"
