@@ -55,7 +55,9 @@ def read_alert_rules(path: Path) -> tuple[AlertRule, ...]:
 
 
 class AlertRuleFile:
-    """The rules that are in force: of the home's file, else those that come along. A bad edit leaves what was known."""
+    """The rules that are in force: of the home's file, else those that come along. A bad edit leaves what was
+    known; where nothing was yet, those that come along.
+    """
 
     def __init__(self, path: Path, shipped: Path) -> None:
         self._path, self._shipped = path, shipped
@@ -75,6 +77,8 @@ class AlertRuleFile:
             self.problem = problem
         except OSError as error:
             self.problem = InvalidInput(f"{self._path} cannot be read: {error}.")
+        if self._seen is None and not self._rules:
+            self._rules = read_alert_rules(self._shipped)
         return self._rules
 
     def read(self) -> Sequence[AlertRule]:

@@ -84,7 +84,7 @@ def read_rules(context: Context, request: RulesRequest) -> RulesReport:
 
     Raises InvalidInput with every fault where the file cannot be used; the worker then goes on with the rules before.
     """
-    rules, store = context.alert_rules(), context.store
+    rules, store = context.checked_alert_rules(), context.store
     names = [name for name in sorted(context.families().families) if context.access.may_see(name)]
     if request.family is not None:
         names = [context.family(request.family).name] if context.access.may_see(request.family) else []

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from contextlib import suppress
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Annotated
@@ -11,11 +10,9 @@ from typing import Annotated
 from pydantic import Field
 
 from optimizer.core.base.answers import ActOffer, Page, members_of, needed_for, page_of, page_read
-from optimizer.core.base.errors import InvalidInput
 from optimizer.core.evaluation.run import ComparisonRun, QueuedRun, RunStatus
 from optimizer.core.rollout.alert_acts import OF_LAST, offers_about, rollout_about
 from optimizer.core.rollout.alert_chapters import chapter_of
-from optimizer.core.rollout.alert_rules import AlertRule
 from optimizer.core.search.study import Study, StudyStatus
 from optimizer.core.serving.rollout import Champion, Rollout
 from optimizer.core.views.evaluation import EvaluationRun
@@ -136,10 +133,7 @@ def views_of_alerts(
     champions: Mapping[str, Champion],
 ) -> list[AlertView]:
     """``latest`` and ``champions``: of every family its newest rollout and its present champion."""
-    rules: Sequence[AlertRule] = ()
-    with suppress(InvalidInput):  # the alert alert_rules_faulty says so
-        rules = context.alert_rules()
-    store, now = context.store, context.clock.now()
+    rules, store, now = context.alert_rules(), context.store, context.clock.now()
     # One that this reader may not see tells them nothing.
     open_alerts = [alert for alert in store.alerts.all(tx, open_only=True) if context.access.may_see(alert.family)]
     causes = open_causes(open_alerts, families_of_models(tx, store, open_alerts, rules, now))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import time
 from contextlib import ExitStack
@@ -13,7 +14,7 @@ import pytest
 from sqlalchemy import text
 
 from optimizer.host.config import load_settings
-from optimizer.ports import Store
+from optimizer.ports import Alert, Store
 from optimizer.runtime import wiring
 from tests.clock import PROCESSES_S, until
 from tests.command_line import detent
@@ -93,3 +94,25 @@ def test_a_silence_of_no_time_or_too_long_is_refused_in_the_words_of_the_option(
     ran = detent("alerts", "silence", "errors", "--for", how_long, env={"DETENT_HOME": str(make_home(tmp_path).home)})
     assert (ran.code, ran.out) == (2, "")
     assert f"--for '{how_long}': a silence lasts from a minute to 7 days." in ran.err
+
+
+def test_while_the_file_of_rules_is_faulty_an_alert_can_be_silenced_and_leads_to_its_chapter(tmp_path: Path) -> None:
+    settings = make_home(tmp_path)
+    settings.alert_rules_file.parent.mkdir()
+    settings.alert_rules_file.write_text("errors: {metric: eror}\n", encoding="utf-8")
+    store = wiring.open_store(settings)
+    raised = Alert(
+        id="al_1",
+        kind="alert_rule",
+        level="critical",
+        family="triage",
+        subject="errors",
+        detail="",
+        opened_at=datetime.now(UTC),
+    )
+    store.write(lambda tx: store.alerts.open(tx, raised))
+    store.close()
+    env = {"DETENT_HOME": str(settings.home)}
+    assert detent("alerts", "silence", "errors", "--for", "2h", env=env).code == 0
+    (listed,) = json.loads(detent("alerts", "list", "--json", env=env).out)["items"]
+    assert (listed["silence"]["rule"], listed["chapter"]) == ("errors", "docs/runbook.md#a-provider-is-down")

@@ -67,6 +67,13 @@ def test_an_edit_holds_at_once_and_a_bad_one_leaves_the_rules_before(tmp_path: P
     assert ([rule.above for rule in file.rules()], file.problem) == ([0.3], None)
 
 
+def test_after_a_start_with_a_bad_file_the_rules_that_come_along_watch(tmp_path: Path) -> None:
+    path = tmp_path / "alert_rules.yaml"
+    path.write_text(FAULTY)
+    file = AlertRuleFile(path, SHIPPED)
+    assert (file.rules(), file.problem is None) == (read_alert_rules(SHIPPED), False)
+
+
 def test_the_file_before_put_back_as_it_was_ends_the_problem(tmp_path: Path) -> None:
     path = tmp_path / "alert_rules.yaml"
     file = AlertRuleFile(path, SHIPPED)

@@ -473,7 +473,7 @@ def test_rules_say_what_they_allow_a_family_and_how_soon_they_tell(store: Databa
     summed(store, clock, [minute(clock, back=back) for back in range(1, 61)])
     files = cast("Any", type("Files", (), {"families": {FAMILY: family()}, "problems": {}}))
     context = context_of(
-        store, clock, alert_rules=lambda: [ERRORS, rise], families=lambda: files, family=lambda name: family()
+        store, clock, checked_alert_rules=lambda: [ERRORS, rise], families=lambda: files, family=lambda name: family()
     )
     errors, unknown = read_rules(context, RulesRequest(family=FAMILY)).items
     (standing,) = errors.families
