@@ -63,7 +63,7 @@ def rotate_installation_key(context: Context, request: RotateInstallationKeyRequ
             return InstallationKeyReport(
                 kind=kind,
                 key=newest.name,
-                what=f"would be rotated: {_consequence(tx, context, kind)}",
+                what="would not be rotated" if first else f"would be rotated: {_consequence(tx, context, kind)}",
                 undo=NO_UNDO,
                 changed=False,
                 first=first,

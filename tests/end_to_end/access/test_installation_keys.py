@@ -80,7 +80,8 @@ def test_a_unit_key_waits_for_rollouts_and_holdbacks(world: World):
     refusal = world.post(ROTATE.format("unit"), {})
     assert refusal.status_code == 409
     assert "detent rollout rollback triage" in refusal.json()["detail"]
-    assert world.post(ROTATE.format("unit"), {"dry_run": True}).json()["first"]
+    dry = world.post(ROTATE.format("unit"), {"dry_run": True}).json()
+    assert (bool(dry["first"]), dry["what"]) == (True, "would not be rotated")
     promoted = world.post(f"/v1/rollouts/{rollout['id']}/promote", {"reason": "well", "confirm": "triage"})
     assert promoted.status_code == 200, promoted.text
     refusal = world.post(ROTATE.format("unit"), {})
