@@ -95,6 +95,18 @@ def _tell_rules(out: Console, report: RulesReport) -> None:
         }
         if rows:
             table(rows, columns, empty="")(out)
+    if report.silences:
+        columns = {"what": "Sends no message", "family": "Family", "until": "Until", "by": "By", "why": "Reason"}
+        rows = [
+            {
+                **members_of(silence),
+                "what": silence.rule or "everything",
+                "family": silence.family or "all",
+                "why": shown(silence.reason),
+            }
+            for silence in report.silences
+        ]
+        table(rows, columns, empty="")(out)
 
 
 def _standing_row(standing: RuleStanding) -> dict[str, object]:

@@ -29,7 +29,7 @@ from optimizer.jobs.champions.watch_rules import RuleWatcher
 from optimizer.jobs.context import Context
 from optimizer.jobs.feedback.roll_up_minutes import MINUTES
 from optimizer.jobs.request import Request
-from optimizer.ports import Transaction
+from optimizer.ports import AlertSilence, Transaction
 
 SUMMED_UP = 2  # minutes: until a minute has ended, is settled, and is looked at
 
@@ -57,7 +57,7 @@ class RuleStanding:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RuleView:
-    """``says``: its limit in words; ``silenced_until`` by family, "" for all of them."""
+    """``says``: its limit in words; ``silenced``: in which families, until when."""
 
     name: str
     metric: Metric
@@ -76,7 +76,10 @@ class RuleView:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RulesReport:
+    """``silences``: of kinds of alerts that no rule raises and of families, too."""
+
     items: Sequence[RuleView]
+    silences: Sequence[AlertSilence]
 
 
 def read_rules(context: Context, request: RulesRequest) -> RulesReport:
@@ -90,7 +93,11 @@ def read_rules(context: Context, request: RulesRequest) -> RulesReport:
         names = [context.family(request.family).name] if context.access.may_see(request.family) else []
     watcher = RuleWatcher(store, context.clock)
     with store.read() as tx:
-        silences = store.alerts.silences(tx, context.clock.now())
+        silences = [
+            one
+            for one in store.alerts.silences(tx, context.clock.now())
+            if not one.family or context.access.may_see(one.family)
+        ]
         items: list[RuleView] = []
         for rule in rules:
             word = _WORDS[rule.lower_is_worse]
@@ -113,12 +120,12 @@ def read_rules(context: Context, request: RulesRequest) -> RulesReport:
                     silenced=[
                         f"{one.family or 'all families'} until {one.until:%Y-%m-%d %H:%M} UTC"
                         for one in silences
-                        if one.rule in ("", rule.name) and (not one.family or context.access.may_see(one.family))
+                        if one.rule in ("", rule.name)
                     ],
                     families=[_standing(tx, context, watcher, rule, name) for name in names if rule.concerns(name)],
                 )
             )
-    return RulesReport(items=items)
+    return RulesReport(items=items, silences=silences)
 
 
 def _standing(tx: Transaction, context: Context, watcher: RuleWatcher, rule: AlertRule, family: str) -> RuleStanding:

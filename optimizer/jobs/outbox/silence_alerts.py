@@ -60,11 +60,11 @@ def silence_alerts(context: Context, request: SilenceRequest) -> SilenceReport:
         return SilenceReport(
             rule=rule,
             family=family or None,
-            what=f"{_scope_text(rule, family)} sends no message until {when(until)}; `detent alerts list` shows it",
+            what=f"{_scope_text(rule, family)} sends no message until {when(until)}; `detent alerts rules` shows it",
             why=why,
             until=until,
             undo=f"{_command(request.name, rule, family)} --end",
-            next="detent alerts list",
+            next="detent alerts rules",
         )
 
     return store.write(change)

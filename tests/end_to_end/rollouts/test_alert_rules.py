@@ -96,6 +96,22 @@ def test_a_silence_of_no_time_or_too_long_is_refused_in_the_words_of_the_option(
     assert f"--for '{how_long}': a silence lasts from a minute to 7 days." in ran.err
 
 
+def test_what_is_silent_is_listed_where_nothing_fires_and_no_rule_has_its_name(tmp_path: Path) -> None:
+    settings = make_home(tmp_path)
+    env, at = {"DETENT_HOME": str(settings.home), "COLUMNS": "200"}, datetime.now(UTC)
+    restarted = Alert(id="al_1", kind="process_restarted", level="warning", opened_at=at, detail="")
+    store = wiring.open_store(settings)
+    store.write(lambda tx: store.alerts.open(tx, restarted))
+    store.write(lambda tx: store.alerts.close(tx, restarted.kind, None, "", at))
+    store.close()
+    silence = detent("alerts", "silence", "process_restarted", "--for", "2h", "--reason", "we move", env=env)
+    assert "`detent alerts rules` shows it" in silence.err
+    (listed,) = detent("alerts", "rules", "--json", env=env).json["silences"]
+    assert (listed["rule"], listed["family"], listed["reason"]) == ("process_restarted", "", "we move")
+    (line,) = (line for line in detent("alerts", "rules", env=env).out.splitlines() if "process_restarted" in line)
+    assert [line.split()[1], line[-7:]] == ["all", "we move"]
+
+
 def test_while_the_file_of_rules_is_faulty_an_alert_can_be_silenced_and_leads_to_its_chapter(tmp_path: Path) -> None:
     settings = make_home(tmp_path)
     settings.alert_rules_file.parent.mkdir()
