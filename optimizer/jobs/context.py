@@ -79,6 +79,7 @@ class Context:
     environment: Callable[[str], EnvironmentView | None]  # what it changes of a pipeline's champion
     pipeline_targets: Callable[[], Mapping[str, Target]]  # of a content pipeline's figures
     alert_rules: Callable[[], Sequence[AlertRule]]  # in force: those before where the file cannot be used
+    shipped_alert_rules: Callable[[], Sequence[AlertRule]]  # that come along
     checked_alert_rules: Callable[[], Sequence[AlertRule]]  # of the file as it is; raises what is wrong with it
     is_worker_running: Callable[[], bool]  # this home's worker, or a command that works in its place
     mlflow_link: Callable[[Study], str | None]  # the address of the study's run; None where no MLflow answers

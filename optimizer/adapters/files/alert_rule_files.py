@@ -78,7 +78,7 @@ class AlertRuleFile:
         except OSError as error:
             self.problem = InvalidInput(f"{self._path} cannot be read: {error}.")
         if self._seen is None and not self._rules:
-            self._rules = read_alert_rules(self._shipped)
+            self._rules = tuple(self.shipped())
         return self._rules
 
     def read(self) -> Sequence[AlertRule]:
@@ -87,6 +87,10 @@ class AlertRuleFile:
         if self.problem is not None:
             raise self.problem
         return rules
+
+    def shipped(self) -> Sequence[AlertRule]:
+        """Those that come along."""
+        return read_alert_rules(self._shipped)
 
     @property
     def path(self) -> Path:

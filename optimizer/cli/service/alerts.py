@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from optimizer.cli.output import Json, Reason, print_facts, show_report, table, tell_change, when
+from optimizer.cli.output import Json, Reason, print_facts, say, show_report, table, tell_change, when
 from optimizer.cli.session import Session, span
 from optimizer.core.base.answers import members_of, shown
 from optimizer.core.base.errors import InvalidInput
@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from rich.console import Console
 
     from optimizer.jobs.champions.read_rules import RulesReport, RuleStanding
+    from optimizer.jobs.upkeep.read_operations import AlertView
 
 app = typer.Typer(name="alerts", no_args_is_help=True, help="What needs a person, by which rules, and what is silent.")
 OneFamily = Annotated[str | None, typer.Option(help="Of this family alone; default: all of them.")]
@@ -35,6 +36,7 @@ def list_(
     from optimizer.jobs.upkeep.read_operations import read_alerts
 
     page = Session().whole(read_alerts, open=not resolved, family=family)
+    by_id = {alert.id: f"{_name(alert)} of {alert.family or 'all families'}" for alert in page.items}
     columns = {"level": "Level", "alert": "Alert", "family": "Family", "opened_at": "Since", "what": "What"}
     columns |= {"closed_at": "Until"} if resolved else {"message": "Message"}
     show_report(
@@ -45,9 +47,9 @@ def list_(
             [
                 {
                     **members_of(alert),
-                    "alert": alert.subject if alert.kind == "alert_rule" else alert.kind,
+                    "alert": _name(alert),
                     "what": f"{shown(alert.detail)} What to do: {command_of(alert.chapter)}",
-                    "message": f"told by {alert.told_by}"
+                    "message": f"told by {by_id.get(alert.told_by, alert.told_by)}"
                     if alert.told_by
                     else f"silent until {when(alert.silenced_until)}"
                     if alert.silenced_until
@@ -61,13 +63,28 @@ def list_(
     )
 
 
+def _name(alert: AlertView) -> str:
+    return alert.subject if alert.kind == "alert_rule" else alert.kind
+
+
 @app.command()
-def rules(family: OneFamily = None, as_json: Json = False) -> None:
+def rules(
+    family: OneFamily = None,
+    shipped: Annotated[
+        bool, typer.Option("--shipped", help="Print the file of those that come along, to begin one's own with.")
+    ] = False,
+    as_json: Json = False,
+) -> None:
     """The rules in force: what each allows every family now, and about how soon it tells of twice as much and of half.
 
     Example: detent alerts rules --family triage
     """
     from optimizer.jobs.champions.read_rules import read_rules
+    from optimizer.jobs.families.shipped_files import SHIPPED_HOME
+
+    if shipped:
+        print((SHIPPED_HOME / "config" / "alert_rules.yaml").read_text(encoding="utf-8"), end="")
+        return
 
     Session().show(as_json, read_rules, _tell_rules, family=family)
 
@@ -95,6 +112,9 @@ def _tell_rules(out: Console, report: RulesReport) -> None:
         }
         if rows:
             table(rows, columns, empty="")(out)
+    if report.left_out:
+        names = ", ".join(report.left_out)
+        say(f"config/alert_rules.yaml leaves out rules that come along, so they watch nothing: {names}.", "yellow")
     if report.silences:
         columns = {"what": "Sends no message", "family": "Family", "until": "Until", "by": "By", "why": "Reason"}
         rows = [

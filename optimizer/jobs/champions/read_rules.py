@@ -76,9 +76,12 @@ class RuleView:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RulesReport:
-    """``silences``: of kinds of alerts that no rule raises and of families, too."""
+    """``left_out``: rules that come along, and that the home's own file does not name; ``silences``: of kinds of alerts
+    that no rule raises and of families, too.
+    """
 
     items: Sequence[RuleView]
+    left_out: Sequence[str]
     silences: Sequence[AlertSilence]
 
 
@@ -125,22 +128,24 @@ def read_rules(context: Context, request: RulesRequest) -> RulesReport:
                     families=[_standing(tx, context, watcher, rule, name) for name in names if rule.concerns(name)],
                 )
             )
-    return RulesReport(items=items, silences=silences)
+    in_force = {rule.name for rule in rules}
+    left_out = [rule.name for rule in context.shipped_alert_rules() if rule.name not in in_force]
+    return RulesReport(items=items, left_out=left_out, silences=silences)
 
 
 def _standing(tx: Transaction, context: Context, watcher: RuleWatcher, rule: AlertRule, family: str) -> RuleStanding:
-    nothing = RuleStanding(
-        family=family,
-        per_minute=0.0,
-        limit=rule.limit,
-        usual=None,
-        minutes_double=SUMMED_UP,
-        minutes_half=SUMMED_UP,
-        unwatched=None,
-    )
     until = context.store.minute_stats.watermark(tx, MINUTES)
     if rule.metric in NOT_OF_MINUTES or until is None:
-        return nothing
+        minutes = SUMMED_UP if rule.metric in NOT_OF_MINUTES else None
+        return RuleStanding(
+            family=family,
+            per_minute=0.0,
+            limit=rule.limit,
+            usual=None,
+            minutes_double=minutes,
+            minutes_half=minutes,
+            unwatched=None,
+        )
     usual = watcher.earlier(tx, family, until).usual(tx, rule)
     limit = limit_of(rule, usual)
     rows = context.store.minute_stats.of_family(tx, family, until - LONGEST_WINDOW * ONE_MINUTE, until=until)

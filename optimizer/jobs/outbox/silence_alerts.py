@@ -99,9 +99,10 @@ def end_silence(context: Context, request: EndSilenceRequest) -> SilenceReport:
 def _meant(tx: Transaction, context: Context, name: str, family: str | None) -> tuple[str, str]:
     """(rule or kind, family), each "" for any."""
     families = context.families()
-    known = {*families.families, *families.problems}
+    of_alerts = {alert.family for alert in context.store.alerts.all(tx, open_only=True) if alert.family is not None}
+    known = {*families.families, *families.problems, *of_alerts}
     if family is not None and family not in known:
-        raise InvalidInput(f"There is no family {family!r}{did_you_mean(family, known)}.")
+        raise InvalidInput(f"There is no family {family!r}{did_you_mean(family, known) or '.'}")
     rules = {rule.name for rule in context.alert_rules()}
     kinds = context.store.alerts.kinds(tx)
     if name in known and name in rules | kinds:
@@ -113,8 +114,8 @@ def _meant(tx: Transaction, context: Context, name: str, family: str | None) -> 
         return "", name
     if name not in rules | kinds:
         raise InvalidInput(
-            f"No rule, kind of alert or family is called {name!r}{did_you_mean(name, known | rules | kinds)}. See them"
-            " with: detent alerts rules, detent alerts list."
+            f"No rule, kind of alert or family is called {name!r}{did_you_mean(name, known | rules | kinds) or '.'} See"
+            " them with: detent alerts rules, detent alerts list."
         )
     context.require_family(family)
     return name, family or ""

@@ -40,7 +40,7 @@ def read_chapter(name: str) -> Chapter:
     """A chapter of the runbook, else what the page of all alerts says of a kind. Raises NotFound for any other name."""
     chapters = {**_chapters_of(ALERTS), **runbook()}
     if name not in chapters:
-        raise NotFound(f"There is no chapter {name!r}{did_you_mean(name, chapters)}. `detent runbook` lists all.")
+        raise NotFound(f"There is no chapter {name!r}{did_you_mean(name, chapters) or '.'} `detent runbook` lists all.")
     return chapters[name]
 
 

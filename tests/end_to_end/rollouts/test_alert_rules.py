@@ -112,6 +112,32 @@ def test_what_is_silent_is_listed_where_nothing_fires_and_no_rule_has_its_name(t
     assert [line.split()[1], line[-7:]] == ["all", "we move"]
 
 
+def test_a_file_of_ones_own_names_what_it_leaves_out_and_the_one_that_comes_along_begins_it(tmp_path: Path) -> None:
+    settings = make_home(tmp_path)
+    env = {"DETENT_HOME": str(settings.home), "COLUMNS": "200"}
+    settings.alert_rules_file.parent.mkdir()
+    settings.alert_rules_file.write_text("errors: {metric: errors, above: 0.5}\n", encoding="utf-8")
+    ran = detent("alerts", "rules", env=env)
+    assert "leaves out rules that come along, so they watch nothing: " in ran.err + ran.out
+    assert {"failures", "quality", "disk"} <= set(detent("alerts", "rules", "--json", env=env).json["left_out"])
+    settings.alert_rules_file.write_text(detent("alerts", "rules", "--shipped", env=env).out, encoding="utf-8")
+    report = detent("alerts", "rules", "--json", env=env).json
+    assert (report["left_out"], len(report["items"]) > 5) == ([], True)
+    (errors,) = (rule for rule in report["items"] if rule["name"] == "errors")
+    assert {standing["minutes_double"] for standing in errors["families"]} == {None}, "there was no traffic"
+
+
+def test_what_nothing_here_knows_any_more_can_be_silenced_while_its_alert_is_open(tmp_path: Path) -> None:
+    settings = make_home(tmp_path)
+    store, at = wiring.open_store(settings), datetime.now(UTC)
+    ended = Alert(id="al_1", kind="rollout_ended", level="critical", family="gone", opened_at=at, detail="")
+    store.write(lambda tx: store.alerts.open(tx, ended))
+    store.close()
+    env = {"DETENT_HOME": str(settings.home)}
+    assert detent("alerts", "silence", "gone", "--for", "2h", env=env).code == 0
+    assert "; did you mean 'triage'? See them" in detent("alerts", "silence", "triagee", "--for", "2h", env=env).err
+
+
 def test_while_the_file_of_rules_is_faulty_an_alert_can_be_silenced_and_leads_to_its_chapter(tmp_path: Path) -> None:
     settings = make_home(tmp_path)
     settings.alert_rules_file.parent.mkdir()

@@ -473,9 +473,16 @@ def test_rules_say_what_they_allow_a_family_and_how_soon_they_tell(store: Databa
     summed(store, clock, [minute(clock, back=back) for back in range(1, 61)])
     files = cast("Any", type("Files", (), {"families": {FAMILY: family()}, "problems": {}}))
     context = context_of(
-        store, clock, checked_alert_rules=lambda: [ERRORS, rise], families=lambda: files, family=lambda name: family()
+        store,
+        clock,
+        checked_alert_rules=lambda: [ERRORS, rise],
+        shipped_alert_rules=lambda: [ERRORS, ERRORS.model_copy(update={"name": "other"})],
+        families=lambda: files,
+        family=lambda name: family(),
     )
-    errors, unknown = read_rules(context, RulesRequest(family=FAMILY)).items
+    report = read_rules(context, RulesRequest(family=FAMILY))
+    assert report.left_out == ["other"]
+    errors, unknown = report.items
     (standing,) = errors.families
     assert (standing.per_minute, standing.limit, standing.minutes_half) == (60.0, 0.03, 3)
     assert standing.minutes_double > 5
