@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from optimizer.cli.server_option import with_server
 from optimizer.core.base import phrasing
 from optimizer.core.base.phrasing import printable_json
 from optimizer.runtime.use_cases import as_json_of
@@ -125,13 +126,14 @@ def print_facts(
     """
     for label, value, *style in facts:
         for text in [value] if isinstance(value, str) else value or ():
-            out.print(f"{label:<9} {text}", style=style[0] if style else None, markup=False)
+            shown = with_server(text) if label in ("Next", "Undo") else text
+            out.print(f"{label:<9} {shown}", style=style[0] if style else None, markup=False)
 
 
 def tell_change(what: str, *, why: str, undo: str, then: str, but: str = "") -> None:
     """Every change of state says what happened, why, what speaks against it, how to take it back, what comes next."""
     say(what, "bold")
-    for label, text in (("Why: ", why), ("But: ", but), ("Undo:", undo), ("Next:", then)):
+    for label, text in (("Why: ", why), ("But: ", but), ("Undo:", with_server(undo)), ("Next:", with_server(then))):
         if text:
             say(f"  {label} {text}")
 

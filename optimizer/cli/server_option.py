@@ -7,6 +7,8 @@ once, any other where it asks its Session for something of this home.
 from __future__ import annotations
 
 import os
+import re
+import shlex
 from collections.abc import Callable
 from contextvars import ContextVar
 from functools import cache
@@ -32,7 +34,10 @@ HERE = (
     "backup",
     "restore",
 )
+# At the start of a text or of a part of it; a word may be quoted, and what follows a comma is no word of it.
+COMMAND = re.compile(r"""(?:^|(?<=[;:] ))detent(?: (?:'[^']*'|"[^"]*"|[^\s'";,()]|,(?! ))+)+""")
 _server: ContextVar[str | None] = ContextVar("server", default=None)
+_option_value: ContextVar[str | None] = ContextVar("option_value", default=None)
 
 
 def chosen_server() -> str | None:
@@ -40,8 +45,20 @@ def chosen_server() -> str | None:
     return _server.get()
 
 
+def with_server(text: str) -> str:
+    """The text, whose commands name the server that ``--server`` names; DETENT_SERVER holds for them as well."""
+    url = _option_value.get()
+    return text if url is None else COMMAND.sub(lambda match: _onward(match[0], url), text)
+
+
+def _onward(command: str, url: str) -> str:
+    is_here = f"{command} ".startswith(tuple(f"detent {name} " for name in HERE))
+    return command if is_here else f"{command} --server {shlex.quote(url)}"
+
+
 def begin() -> None:
     """Runs before a command line is read."""
+    _option_value.set(None)
     _server.set(os.environ.get("DETENT_SERVER") or None)
 
 
@@ -56,6 +73,7 @@ def add_to(command: Any, name: str = "") -> None:
 def _take(value: str | None) -> None:
     if value is not None:
         _server.set(value)
+        _option_value.set(value)
 
 
 def _refuse(context: typer.Context, value: str | None) -> None:

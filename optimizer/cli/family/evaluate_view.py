@@ -44,7 +44,7 @@ def view_estimates(out: Console, family: str, estimates: Sequence[EvaluationEsti
             ("", f"among them at most {estimate.n_timed} {timed}" if estimate.n_timed else None),
             ("Dollars", price_text(estimate.usd)),
         )
-    out.print(f"Next      detent family evaluate {family} {again}", markup=False)
+    print_facts(out, ("Next", f"detent family evaluate {family} {again}"))
 
 
 def price_text(usd: Spread | None) -> str:

@@ -7,7 +7,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
-from optimizer.cli.output import dollars, show_report, table, when
+from optimizer.cli.output import dollars, print_facts, show_report, table, when
 from optimizer.cli.session import Session
 from optimizer.core.base.phrasing import count, threshold
 
@@ -47,7 +47,7 @@ def recommend(session: Session, family: str, hours: float, *, as_json: bool) -> 
         out.print(f"{SAID[answer.advice.verdict]} {answer.advice.reason}".strip(), style=style, markup=False)
         for line in lines_after(answer):
             out.print(line, markup=False)
-        out.print(f"Next      {answer.next}", markup=False)
+        print_facts(out, ("Next", answer.next))
 
     show_report(as_json, recommend_cascade, answer, view)
 

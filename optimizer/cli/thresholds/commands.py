@@ -140,9 +140,8 @@ def _view_recommendation(
     console.print(recommendation.evidence["note"], markup=False)
     if path_written:
         console.print(f"Written to {path_written}", markup=False)
-    console.print(
-        f"Next      a search of its own, confirmed on sealed items: detent study run {family} --dry-run",
-        markup=False,
+    print_facts(
+        console, ("Next", f"a search of its own, confirmed on sealed items: detent study run {family} --dry-run")
     )
 
 

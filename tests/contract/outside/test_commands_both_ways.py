@@ -21,7 +21,7 @@ import typer
 from api.access.limits import MinuteWindows
 from optimizer.cli import imports, progress
 from optimizer.cli.app import app
-from optimizer.cli.server_option import HERE
+from optimizer.cli.server_option import HERE, with_server
 from optimizer.host.config import load_settings
 from optimizer.runtime import wiring
 from optimizer.runtime.api_client import ApiClient
@@ -391,6 +391,25 @@ def test_the_address_of_a_server_in_the_environment_is_for_commands_that_ask_one
     assert ("did not answer" in refused, "nothing was changed" in refused) == (True, True)
     made = detent("init", str(tmp_path / "project"), env=named)
     assert (made.code, (tmp_path / "project" / "families").is_dir()) == (0, True), made.err
+
+
+def test_printed_commands_name_the_server_that_the_option_names(sides: Sides) -> None:
+    url, env = f"{URL}/it's", {"DETENT_HOME": "/nowhere", "COLUMNS": "200"}
+    named = f""" --server '{URL}/it'"'"'s'"""
+    for line, printed in {
+        "freeze triage": (f"Undo: detent unfreeze triage{named}", f"Next: detent rollout status triage{named}"),
+        "rollout status triage": (
+            f"Next      it is frozen; when it may go on: detent unfreeze triage{named}",
+            f"Undo      detent rollout rollback triage{named}",
+        ),
+        "keys rotate boss": (f"Undo: detent keys rotate boss --undo{named}, until then",),
+        "family schedule topics --cron 7,9_*_*_*_1": (f"Undo: detent family schedule topics --off{named}",),
+        "family schedule topics --off": (f'Undo: detent family schedule topics --cron "7,9 * * * 1"{named}',),
+    }.items():
+        ran = detent(*(word.replace("_", " ") for word in line.split()), "--server", url, env=env)
+        assert all(f"{text}\n" in ran.out + ran.err for text in printed), (line, ran.out, ran.err)
+    assert with_server("detent doctor; detent status (none)") == f"detent doctor; detent status{named} (none)"
+    assert "Undo: detent unfreeze triage\n" in detent("freeze", "triage", env={**env, "DETENT_SERVER": url}).err
 
 
 def test_a_key_goes_in_the_clear_to_this_machine_alone() -> None:
