@@ -287,7 +287,7 @@ class HomeHealth:
         rollouts: how many are active.
         n_waiting: of these, that wait for a person to approve them or let them go on.
         alerts: the levels of the open ones that speak for themselves: info, warning, critical.
-        n_quiet: open ones that are grave, and silenced or told by another.
+        n_quiet: open ones that are grave, and silenced.
         n_faulty: families whose file is refused, or names an unknown model.
         bad_models: config/models.yaml cannot be used, and the last good one is gone by.
         not_ready: why the server that runs cannot serve or keep what is sent.
@@ -314,7 +314,7 @@ def home_headline(home: HomeHealth) -> str:
         *(["nothing watches here (detent serve starts it)"] if not home.runs else []),
         *([f"the server is not ready ({home.not_ready.rstrip('.')})"] if home.not_ready else []),
         *([f"{count(grave, 'alert')} open (below)"] if grave else []),
-        *([f"{count(home.n_quiet, 'alert')} silenced"] if home.n_quiet and not grave else []),
+        *([f"{count(home.n_quiet, 'alert')} silenced"] if home.n_quiet else []),
         *([f"{count(home.n_faulty, 'family file')} at fault (detent family validate)"] if home.n_faulty else []),
         *(["the models file is refused (below)"] if home.bad_models else []),
         *([f"{count(home.n_refused, 'program')} refused for want of a valid key (below)"] if home.n_refused else []),

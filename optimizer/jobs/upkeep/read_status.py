@@ -266,7 +266,7 @@ def read_status(context: Context, request: StatusRequest) -> StatusView:
             rollouts=len(standings),
             n_waiting=sum(map(needs_a_person, active.values())),
             alerts=[alert.level for alert in alerts if alert.is_told],
-            n_quiet=sum(alert.level != "info" and not alert.is_told for alert in alerts),
+            n_quiet=sum(alert.level != "info" and alert.silenced_until is not None for alert in alerts),
             n_faulty=sum(family.problem is not None for family in families),
             not_ready=health.not_ready,
             bad_models=models_problem is not None and sees_home,

@@ -43,6 +43,7 @@ def test_half_of_fifty_reported_requests_failing_is_an_alert_at_the_workers_next
     (alert, same) = sorted(world.get("/v1/alerts").json()["items"], key=lambda one: one["told_by"] is not None)
     assert same["detail"].startswith("errors of triage: 50.0% of 50 requests failed"), "the number of a rule, too"
     assert same["told_by"] == alert["id"]
+    assert "silenced" not in world.get("/v1/status").json()["headline"], "nobody silenced the one that is told by it"
     assert (alert["kind"], alert["level"], alert["family"]) == ("champion_out_of_limits", "critical", "triage")
     assert "25 of 50 requests failed (50%" in alert["detail"]
 

@@ -188,7 +188,7 @@ def test_a_number_of_users_is_rounded_upwards_to_two_digits(n: float, shown: int
         "only silenced ones": ({"n_quiet": 3}, "3 alerts silenced; no rollout under way"),
         "silenced ones beside another": (
             {"alerts": ["critical"], "n_quiet": 3},
-            "1 alert open (below); no rollout under way",
+            "1 alert open (below); 3 alerts silenced; no rollout under way",
         ),
         "refused": (
             {"n_refused": 2, "frozen": ["triage"]},
