@@ -344,17 +344,23 @@ class Session:
 
     def active_rollout(self, family: str) -> Rollout:
         """Raises NotFound when none is pending, validating, approved or deploying."""
+        from optimizer.core.views.rollout_story import ending_of
         from optimizer.jobs.rollouts.read_rollout import read_rollouts
+        from optimizer.jobs.upkeep.read_status import read_status
 
         newest = self.ask(read_rollouts, family=family).items
         rollout = next((rollout for rollout in newest if rollout.is_active), None)
-        if rollout is None:
-            raise NotFound(
-                f"{family} has no active rollout. Start one: detent rollout start {family} VARIANT. "
-                f"To take back one that was promoted: detent champion rollback {family}.",
-                family=family,
-            )
-        return rollout
+        if rollout is not None:
+            return rollout
+        last = f" The last one {ending_of(newest[0])}." if newest else ""
+        if newest and newest[0].outcome == "promoted":
+            # Where another champion serves by now, a rollback would take back that one.
+            champions = {row.name: row.champion for row in self.ask(read_status).families}
+            if champions.get(family) == newest[0].candidate:
+                last += f" To take it back: detent champion rollback {family}."
+        raise NotFound(
+            f"{family} has no active rollout.{last} Start one: detent rollout start {family} VARIANT.", family=family
+        )
 
 
 class GuardedClient:

@@ -26,8 +26,8 @@ def status(as_json: Json = False) -> None:
     """Processes, families, studies and open alerts of this home.
 
     It begins with one sentence: what is wrong here, or that all is well. Below it stand: where rollouts are, which
-    champions took over within a day and how to take that back, which are watched, freezes, refused programs, and
-    inputs that were cut within a day.
+    ended and which champions took over within a day and how to take that back, which are watched, freezes, refused
+    programs, and inputs that were cut within a day.
 
     Example: detent status --json
     """
@@ -63,6 +63,11 @@ def _view(out: Console, view: StatusView, now: datetime) -> None:
                 _moved(row)
                 for row in view.families
                 if (row.has_previous or row.taken_back) and row.since is not None and now - row.since < MOVED_SHOWN
+            ]
+            + [
+                f"{row.name}: the last rollout {row.ended}. {row.champion} serves, nothing of it is to be taken back"
+                for row in view.families
+                if row.ended is not None
             ],
         ),
         ("Watched", [f"{row.name}: {row.watched}." for row in view.families if row.watched is not None]),

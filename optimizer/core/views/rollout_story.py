@@ -13,7 +13,7 @@ from datetime import datetime
 from math import ceil, floor, log10
 
 from optimizer.core.base.answers import ActOffer, Text
-from optimizer.core.base.phrasing import count, span, when
+from optimizer.core.base.phrasing import count, on_date, span, when
 from optimizer.core.forecast.forecast import RolloutForecast
 from optimizer.core.rollout.blocks import comparison_of
 from optimizer.core.rollout.evidence_state import EvidenceState, begin
@@ -169,6 +169,7 @@ def _labelled(rollout: Rollout, view: ForecastView, decisions: Sequence[Decision
 
 
 ENDED: dict[RolloutOutcome, str] = {
+    "promoted": "The candidate was promoted",
     "worse": "The candidate was worse and is taken back",
     "guardrail": "A guardrail took the candidate back",
     "inconclusive": "The rollout ended without enough evidence",
@@ -226,9 +227,19 @@ def rollout_standing(
     )
 
 
+def ending_of(rollout: Rollout, by: str | None = None) -> str:
+    """When and how it ended, as ``ended on 2026-11-30 08:40:11 UTC, by ann: a person ended the rollout``."""
+    ending, actor = _ending(rollout), f", by {by}" if by is not None else ""
+    return f"ended{on_date(rollout.ended_at)}{actor}: {ending[0].lower()}{ending[1:]}"
+
+
+def _ending(rollout: Rollout) -> str:
+    return ENDED[rollout.outcome] if rollout.outcome is not None else "The rollout has ended"
+
+
 def _ended(rollout: Rollout, seen: ForecastView, champion: Champion | None) -> str:
     if rollout.outcome != "promoted":
-        ending = ENDED[rollout.outcome] if rollout.outcome is not None else "The rollout has ended"
+        ending = _ending(rollout)
         if champion is not None and champion.variant == rollout.candidate:
             return f"{ending}; since {when(champion.since)} it is champion all the same"
         return f"{ending}: every user gets the champion"

@@ -22,6 +22,7 @@ from optimizer.core.views.family import EnvironmentView
 from optimizer.core.views.rollout_status import EvidenceView, RolloutStanding
 from optimizer.core.views.rollout_story import (
     HomeHealth,
+    ending_of,
     headline_of,
     home_headline,
     needs_a_person,
@@ -54,6 +55,7 @@ from optimizer.ports import (
 
 BAD_MODELS = "config/models.yaml cannot be used, and the last good one is gone by; `detent status` says why"
 TICKS_MISSED = 3  # a worker that missed so many ticks counts as away
+ENDED_SHOWN = timedelta(days=1)
 RESTARTS_SHOWN = timedelta(hours=1)
 REFUSED_SHOWN = timedelta(hours=1)  # in the headline, since a program was refused last
 
@@ -153,7 +155,8 @@ class Restart:
 class FamilyStatus:
     """``watched``: what an adopted, promoted or set champion is compared with, and until when. ``family`` is its
     ``name``. ``by`` and ``why``: who made the champion what it is; ``has_previous``: `champion rollback` leads
-    somewhere; ``taken_back``: the variant that such a rollback ended for this one, which `champion set` serves again.
+    somewhere; ``taken_back``: the variant that such a rollback ended for this one, which `champion set` serves again;
+    ``ended``: when, by whom and how its last rollout ended within a day, the champion being the same.
     """
 
     name: str
@@ -165,6 +168,7 @@ class FamilyStatus:
     has_previous: bool
     taken_back: str | None
     rollout: Rollout | None
+    ended: str | None
     frozen: bool
     overridden: EnvironmentView | None
     schedule: ScheduleBrief | None
@@ -376,6 +380,7 @@ def _families(
                 has_previous=champion is not None and champion.previous is not None,
                 taken_back=ended.variant if ended is not None else None,
                 rollout=rows.active.get(present),
+                ended=_ended(tx, context, rows.latest.get(present)),
                 frozen=is_frozen(freezes, name) is not None,
                 overridden=context.environment(champion.variant) if champion is not None and is_pipeline else None,
                 schedule=ScheduleBrief(
@@ -402,6 +407,15 @@ def _families(
             )
         )
     return views
+
+
+def _ended(tx: Transaction, context: Context, last: Rollout | None) -> str | None:
+    if last is None or last.ended_at is None or last.outcome in ("promoted", "champion_changed"):
+        return None  # the champion's ``since`` says it
+    if context.clock.now() - last.ended_at >= ENDED_SHOWN:
+        return None
+    decision = context.store.rollouts.last_decision(tx, last.id)
+    return ending_of(last, decision.actor if decision is not None else None)
 
 
 def _with_forecast(context: Context, rollout: Rollout) -> RolloutStanding:

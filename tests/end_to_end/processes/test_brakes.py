@@ -167,5 +167,32 @@ def test_the_status_says_of_a_rollout_under_way_since_when_by_whom_and_how_to_ta
     assert world.get(f"/v1/rollouts/{rollout['id']}").json()["status"] == "rolled_back"
 
 
+def test_the_status_says_of_a_rollout_that_a_person_ended_by_whom_and_offers_no_other_way_back(world: World) -> None:
+    world.deploying()
+    done(detent("rollout", "rollback", "triage", "--reason", "night"))
+    (moved,) = re.findall(r"^Moved +(.*)", status(), re.M)
+    assert re.fullmatch(
+        rf"triage: the last rollout ended on .* UTC, by {local_actor()}: a person ended the rollout\. {world.champion()} serves,"
+        " nothing of it is to be taken back",
+        moved.strip(),
+    ), moved
+    world.deploying()
+    assert "Moved" not in status(), "of the one under way the line Rollout tells"
+
+
+def test_a_rollback_said_twice_says_how_the_rollout_ended_and_leads_to_no_good_champion(world: World) -> None:
+    world.deploying()
+    done(detent("rollout", "rollback", "triage", "--reason", "night"))
+    again = detent("rollout", "rollback", "triage", "--reason", "night").err
+    assert re.search(r"no active rollout\. The last one ended on .* UTC: a person ended the rollout\.", again), again
+    assert "detent champion rollback" not in again
+    world.deploying()
+    done(detent("rollout", "promote", "triage", "--reason", "day", "--confirm", "triage"))
+    assert "To take it back: detent champion rollback triage." in detent("rollout", "rollback", "triage").err
+    done(detent("champion", "rollback", "triage", "--reason", "no better"))
+    taken_back = detent("rollout", "rollback", "triage").err
+    assert ("was promoted" in taken_back, "detent champion rollback" in taken_back) == (True, False), taken_back
+
+
 def status() -> str:
     return done(detent("status")).out
