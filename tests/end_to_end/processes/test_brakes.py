@@ -171,13 +171,15 @@ def test_the_status_says_of_a_rollout_that_a_person_ended_by_whom_and_offers_no_
     world.deploying()
     done(detent("rollout", "rollback", "triage", "--reason", "night"))
     (moved,) = re.findall(r"^Moved +(.*)", status(), re.M)
-    assert re.fullmatch(
-        rf"triage: the last rollout ended on .* UTC, by {local_actor()}: a person ended the rollout\. {world.champion()} serves,"
-        " nothing of it is to be taken back",
-        moved.strip(),
-    ), moved
-    world.deploying()
+    ended = rf"the last rollout ended on .* UTC, by {local_actor()}: a person ended the rollout\."
+    assert re.match(rf"triage: {ended} {world.champion()} serves, nothing of it is to be taken back", moved), moved
+    world.shared.store.write(lambda tx: tx.exec_driver_sql("UPDATE rollouts SET ended_at = '2020-01-01 00:00:00'"))
+    assert "Moved" not in status(), "a day is over"
+    night = world.deploying()["candidate"]
     assert "Moved" not in status(), "of the one under way the line Rollout tells"
+    done(detent("champion", "set", "triage", night, "--reason", "night", "--confirm", "triage"))
+    (moved,) = re.findall(r"^Moved +(.*)", status(), re.M)
+    assert (night in moved, "nothing of it" in status()) == (True, False), "another champion ended that one"
 
 
 def test_a_rollback_said_twice_says_how_the_rollout_ended_and_leads_to_no_good_champion(world: World) -> None:
