@@ -202,7 +202,7 @@ def test_init_overwrites_nothing(detent: Detent) -> None:
         "nothing to roll back": (
             ["rollout", "rollback", "support_topics"],
             1,
-            "detent champion rollback support_topics",
+            "has no active rollout. Start one: detent rollout start support_topics",
         ),
         "no champion before this one": (["champion", "rollback", "support_topics"], 1, "no champion before"),
         "too small a budget": (["study", "run", "support_topics", "--budget-calls", "5"], 3, "cannot pay"),
