@@ -51,6 +51,7 @@ from time import monotonic, process_time
 from typing import Any
 
 from common import CACHES, SHARED, Cell, beside, cell, data_of, measured_before, options_of, write_result
+from students import accept_of
 
 from optimizer.adapters.predictors.student_learning import learn_student
 from optimizer.core.dataset.examples import Example, make_example
@@ -63,8 +64,6 @@ from optimizer.core.policy.nearest import NearestExamples, with_nearest
 from optimizer.core.predictor.example_index import ExampleIndex, IndexedExample
 from optimizer.core.predictor.student import Student
 from optimizer.core.predictor.teaching import TeachingRow
-from optimizer.core.search.cascade.records import TierRecords
-from optimizer.core.search.cascade.thresholds import LeastCost, search
 from optimizer.core.search.examples.sets import made_sets, make_pool, text_of
 from optimizer.host.config import load_settings
 from optimizer.jobs.calls.blocking import wait_for
@@ -250,7 +249,7 @@ def compared(name: str, seed: int, n_rows: int, model: EmbeddedModel) -> Run:
         own if accept is not None and confidence >= accept else other
         for own, other, confidence in zip(run["student"], run["nearest"], sure, strict=True)
     ]
-    means = ", ".join(f"{arm} {fmean(one.right for one in calls):.3f}" for arm, calls in run.items())
+    means = ", ".join(f"{arm} {_share_right(calls):.3f}" for arm, calls in run.items())
     print(f"{name}, seed {seed}, accept {accept}: {means}", flush=True)
     return run
 
@@ -268,21 +267,11 @@ def cascade_of(
         for row in train
     ]
     taught = learn_student(rows, trained_on={})
-    own = [taught.out_of_fold[row.id] for row in tried]
-    records = TierRecords.from_rows(
-        [
-            {
-                "tiers": {
-                    "student": {"score": answer.label == _of(row), "cost_usd": 0.0, "confidence": answer.confidence},
-                    "nearest": {"score": call.right, "cost_usd": call.input_usd, "confidence": 1.0},
-                }
-            }
-            for row, answer, call in zip(tried, own, nearest, strict=True)
-        ],
-        ("student", "nearest"),
-    )
-    setting = search(records, LeastCost(margin=0.02, exact=True)).setting
-    return taught.student, setting.accept[0] if setting is not None else None
+    of_id = {row.id: row for row in rows}
+    confidence = [taught.out_of_fold[row.id].confidence for row in tried]
+    right = [call.right for call in nearest]
+    accept = accept_of([of_id[row.id] for row in tried], confidence, taught.out_of_fold, strong=right)
+    return taught.student, accept
 
 
 def student_calls(student: Student, dev: Sequence[Example]) -> tuple[list[CallFigures], list[float]]:

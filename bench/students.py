@@ -212,9 +212,18 @@ def answers_from(student: Student, rows: Sequence[TeachingRow], accept: float | 
 
 
 def accept_of(
-    rows: Sequence[TeachingRow], confidence: Sequence[float], answers: Mapping[str, Any], *, margin: float = MARGIN
+    rows: Sequence[TeachingRow],
+    confidence: Sequence[float],
+    answers: Mapping[str, Any],
+    *,
+    margin: float = MARGIN,
+    strong: Sequence[float] | None = None,
 ) -> float | None:
-    """The threshold of the confident rule where the labels stand for the strong model; None: none is safe."""
+    """The threshold of the confident rule; None: none is safe.
+
+    Args:
+        strong: which answers of the strong model are right (1); None: the labels stand for it.
+    """
     n = len(rows)
     right = [float(answers[row.id].label == row.label) for row in rows]
     records = TierRecords.from_rows(
@@ -222,12 +231,16 @@ def accept_of(
             {
                 "tiers": {
                     "student": {"score": right[at], "cost_usd": 0.0, "confidence": confidence[at]},
-                    "labels": {"score": 1.0, "cost_usd": 1.0, "confidence": 1.0},
+                    "strong": {
+                        "score": 1.0 if strong is None else strong[at],
+                        "cost_usd": 1.0,
+                        "confidence": 1.0,
+                    },
                 }
             }
             for at in range(n)
         ],
-        ("student", "labels"),
+        ("student", "strong"),
     )
     thresholds = search(records, LeastCost(margin=margin, exact=True), folds=fold_of([row.group for row in rows]))
     return thresholds.setting.accept[0] if thresholds.setting is not None else None

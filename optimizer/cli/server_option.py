@@ -37,7 +37,6 @@ HERE = (
 # At the start of a text or of a part of it; a word may be quoted, and what follows a comma is no word of it.
 COMMAND = re.compile(r"""(?:^|(?<=[;:] ))detent(?: (?:'[^']*'|"[^"]*"|[^\s'";,()]|,(?! ))+)+""")
 _server: ContextVar[str | None] = ContextVar("server", default=None)
-_option_value: ContextVar[str | None] = ContextVar("option_value", default=None)
 
 
 def chosen_server() -> str | None:
@@ -47,8 +46,10 @@ def chosen_server() -> str | None:
 
 def with_server(text: str) -> str:
     """The text, whose commands name the server that ``--server`` names; DETENT_SERVER holds for them as well."""
-    url = _option_value.get()
-    return text if url is None else COMMAND.sub(lambda match: _onward(match[0], url), text)
+    url = _server.get()
+    if url is None or url == os.environ.get("DETENT_SERVER"):
+        return text
+    return COMMAND.sub(lambda match: _onward(match[0], url), text)
 
 
 def _onward(command: str, url: str) -> str:
@@ -58,7 +59,6 @@ def _onward(command: str, url: str) -> str:
 
 def begin() -> None:
     """Runs before a command line is read."""
-    _option_value.set(None)
     _server.set(os.environ.get("DETENT_SERVER") or None)
 
 
@@ -73,7 +73,6 @@ def add_to(command: Any, name: str = "") -> None:
 def _take(value: str | None) -> None:
     if value is not None:
         _server.set(value)
-        _option_value.set(value)
 
 
 def _refuse(context: typer.Context, value: str | None) -> None:

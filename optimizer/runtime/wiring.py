@@ -135,7 +135,7 @@ def open_context(
         environment=lambda champion: load_flags().view(champion),
         pipeline_targets=lambda: load_targets(settings),
         alert_rules=lambda: open_alert_rules(settings).rules(),
-        shipped_alert_rules=lambda: open_alert_rules(settings).shipped(),
+        shipped_alert_rules=lambda: open_alert_rules(settings).shipped,
         checked_alert_rules=lambda: open_alert_rules(settings).read(),
         is_worker_running=lambda: run_files.ProcessLock(settings, "worker").is_held(),
         mlflow_link=lambda study: mlflow_link(settings, study),

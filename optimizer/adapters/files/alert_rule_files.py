@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -77,8 +78,8 @@ class AlertRuleFile:
             self.problem = problem
         except OSError as error:
             self.problem = InvalidInput(f"{self._path} cannot be read: {error}.")
-        if self._seen is None and not self._rules:
-            self._rules = tuple(self.shipped())
+        if self._seen is None:
+            self._rules = self.shipped
         return self._rules
 
     def read(self) -> Sequence[AlertRule]:
@@ -88,7 +89,8 @@ class AlertRuleFile:
             raise self.problem
         return rules
 
-    def shipped(self) -> Sequence[AlertRule]:
+    @cached_property
+    def shipped(self) -> tuple[AlertRule, ...]:
         """Those that come along."""
         return read_alert_rules(self._shipped)
 

@@ -19,7 +19,6 @@ if TYPE_CHECKING:
     from optimizer.jobs.upkeep.read_status import FamilyStatus, StatusView
 
 CUT_SHOWN = timedelta(days=1)  # since an input was cut last
-MOVED_SHOWN = timedelta(days=1)  # since a champion took over from another
 
 
 def status(as_json: Json = False) -> None:
@@ -38,6 +37,8 @@ def status(as_json: Json = False) -> None:
 
 
 def _view(out: Console, view: StatusView, now: datetime) -> None:
+    from optimizer.jobs.upkeep.read_status import MOVED_SHOWN
+
     out.print(f"{view.headline}.", style="bold", markup=False)
     age = "no tick yet" if view.last_tick_at is None else _ago(now - view.last_tick_at)
     served = {row.name: row.rollout for row in view.families if row.rollout is not None and row.rollout.share}

@@ -55,7 +55,7 @@ from optimizer.ports import (
 
 BAD_MODELS = "config/models.yaml cannot be used, and the last good one is gone by; `detent status` says why"
 TICKS_MISSED = 3  # a worker that missed so many ticks counts as away
-ENDED_SHOWN = timedelta(days=1)
+MOVED_SHOWN = timedelta(days=1)  # since a rollout ended, or a champion took over from another
 RESTARTS_SHOWN = timedelta(hours=1)
 REFUSED_SHOWN = timedelta(hours=1)  # in the headline, since a program was refused last
 
@@ -412,7 +412,7 @@ def _families(
 def _ended(tx: Transaction, context: Context, last: Rollout | None) -> str | None:
     if last is None or last.ended_at is None or last.outcome in ("promoted", "champion_changed"):
         return None  # the champion's ``since`` says it
-    if context.clock.now() - last.ended_at >= ENDED_SHOWN:
+    if context.clock.now() - last.ended_at >= MOVED_SHOWN:
         return None
     decision = context.store.rollouts.last_decision(tx, last.id)
     return ending_of(last, decision.actor if decision is not None else None)
