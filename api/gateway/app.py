@@ -10,17 +10,18 @@ import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from functools import partial
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import structlog
 from fastapi import FastAPI, Request, Response
 
 from api.access.answer_lengths import AnswerLengths
 from api.access.limits import MinuteWindows
-from api.gateway import chat
+from api.gateway import chat, readiness
 from api.gateway.event_stream import STOPPED
 from api.gateway.hourly_money import models_bound
 from api.gateway.model_side import CalibrationCache, ModelSide, of
+from api.gateway.readiness import keep_embedded
 from api.gateway.recording import drain
 from api.hot.application import Application
 from api.http.in_flight import InFlight
@@ -71,7 +72,7 @@ def create_gateway(settings: Settings) -> FastAPI:
                 shelf=shelf,
             )
             shared.serving.on_forgotten += [side.cache.clear, shelf.clear]
-            embedded = (EMBEDDED_EVERY_S, lambda: _keep_embedded(shared, side), "start of the embedded model")
+            embedded = (EMBEDDED_EVERY_S, lambda: keep_embedded(shared, side), "start of the embedded model")
             money = (MONEY_EVERY_S, lambda: _read_money(shared, side), "sums of the hour's money")
             edits = (MODELS_EVERY_S, lambda: _read_models_again(app, models), "reading of config/models.yaml")
             draining = (DRAIN_EVERY_S, lambda: drain(shared, spool), "drain of the spool")
@@ -97,45 +98,9 @@ def create_gateway(settings: Settings) -> FastAPI:
     app = Application(chat.HOT, InFlight(settings.limits), title="Detent gateway", lifespan=lifespan)
     app.add_middleware(ServingVersionMiddleware)
     app.state.announce = lambda: None  # the process that has an address to tell puts its own there
-    app.router.routes.extend((*chat.routes.routes, *operations.routes))  # as they are, see app.py
+    own = (*chat.routes.routes, *readiness.routes.routes, *operations.routes)
+    app.router.routes.extend(own)  # as they are, see app.py
     return app
-
-
-@operations.get("/health", **guarded(None))
-async def health() -> dict[str, Any]:
-    """Alive: answers whatever else is down."""
-    return {"status": "ok"}
-
-
-@operations.get("/ready", **guarded(None))
-def ready(request: Request, response: Response, shared: Shared) -> dict[str, Any]:
-    """Whether chat can be answered: 503 until the store was read once,
-    and while the embedded model is wanted and does not run.
-    """
-    side = of(request)
-    served = shared.serving.now_served
-    now = shared.clock.now()
-    dependencies: dict[str, Any] = {
-        "store": {
-            "ok": shared.store_fault is None,
-            "age_s": round((now - served.read_at).total_seconds(), 1) if served.read_at is not None else None,
-            "detail": shared.store_fault,
-        },
-        "model_calls": {"ok": True, "in_work_or_waiting": side.calls.n_held},
-    }
-    if providers := side.models.health():  # a paused one stops no family: fallbacks answer, and other families' models
-        dependencies["models"] = {"ok": all(provider["ok"] for provider in providers.values()), "providers": providers}
-    if _wants_embedded(shared, side):
-        dependencies["embedded"] = _embedded_state(side)
-    can_answer = served.version is not None and dependencies.get("embedded", {"ok": True})["ok"]
-    if not can_answer:
-        response.status_code = 503
-        response.headers["Retry-After"] = "1"
-    return {
-        "status": "ready" if can_answer else "not ready",
-        "degraded": sorted(shared.families.problems),
-        "dependencies": dependencies,
-    }
 
 
 @operations.get("/metrics", **guarded("read"))
@@ -171,36 +136,3 @@ def _read_money(shared: Services, side: ModelSide) -> None:
         families.append(NO_FAMILY)
     if families:
         side.money.read(shared.store, families, shared.clock.now())
-
-
-def _wants_embedded(shared: Services, side: ModelSide) -> bool:
-    """Whether anything that is served now names the embedded model; the first call starts it in any case."""
-    variants = [item for family in shared.serving.now_served.families.values() for item in family.variants.items()]
-    names = {str(variant.model.get("name")) for _, variant in variants}
-    for policy in (side.policies.of(id, variant) for id, variant in variants):
-        names |= set() if policy is None else policy.models
-    return any(side.catalogue.is_embedded(name) for name in names)
-
-
-def _embedded_state(side: ModelSide) -> dict[str, Any]:
-    model = side.catalogue.embedded()
-    if model is None:
-        return {"ok": False, "detail": "not installed; `detent doctor` says which command installs what"}
-    owner = model.owner()
-    if owner is None:
-        return {"ok": False, "detail": "starting"}
-    return {
-        "ok": bool(owner.urls),
-        "processes": len(owner.urls),
-        "of": owner.size,
-        "owner_pid": owner.pid,
-        "revision": owner.revision,
-    }
-
-
-def _keep_embedded(shared: Services, side: ModelSide) -> None:
-    """Owns the embedded model's processes from the start, and again when the process that owned them has ended."""
-    if _wants_embedded(shared, side):
-        model = side.catalogue.embedded()
-        if model is not None:
-            model.own()

@@ -11,9 +11,10 @@ from contextlib import (
 )
 from dataclasses import dataclass
 from time import monotonic, perf_counter
-from typing import Any
+from typing import NotRequired
 
 import structlog
+from typing_extensions import TypedDict
 
 from api.access.answer_lengths import AnswerLengths
 from api.access.key_limits import KeyCall, KeySpending
@@ -49,6 +50,22 @@ Around = Callable[[], AbstractContextManager[None]]
 Bill = Callable[[str, float], None]
 
 log = structlog.get_logger("gateway")
+
+
+class LastError(TypedDict):
+    kind: str
+    age_s: float
+
+
+class ModelHealth(TypedDict):
+    """Whether calls to a model go out, and its last error."""
+
+    ok: bool
+    breaker: State
+    in_flight: int
+    waiting: int
+    last_error: LastError | None
+    tries_again_in_s: NotRequired[float]
 
 
 class ModelGuard:
@@ -100,10 +117,9 @@ class ModelGuard:
         except Full:
             raise self._busy() from None
 
-    def health(self) -> dict[str, Any]:
-        """For /ready: whether calls go out, and the last error."""
+    def health(self) -> ModelHealth:
         breaker, last, now = self._breaker, self._last_error, self._now()
-        health: dict[str, Any] = {
+        health: ModelHealth = {
             "ok": breaker.state != "open",
             "breaker": breaker.state,
             "in_flight": self._gate.n_out,
@@ -321,7 +337,7 @@ class GuardedModels:
     def price(self, name: str) -> ModelPrice | None:
         return self._source.price(name)
 
-    def health(self) -> Mapping[str, Any]:
+    def health(self) -> Mapping[str, ModelHealth]:
         """The health of every model that was asked since the start."""
         return {name: guard.health() for name, guard in sorted(dict(self._guards).items())}
 

@@ -7,13 +7,16 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Iterator, Mapping
+from pathlib import Path
 from typing import Any, get_type_hints
 
 import pytest
 
 from api.answers import EventsImported
+from api.gateway.app import create_gateway
 from api.hot import events as hot_events
 from api.routes import events as routes
+from optimizer.host.config import load_settings
 from optimizer.jobs.feedback.ingest_feedback import Intake
 from optimizer.jobs.feedback.keep_events import EventsTaken
 from tests.recordings.answers import kept_answers
@@ -134,6 +137,18 @@ def test_every_member_of_every_good_answer_is_named(document: Mapping[str, Any])
     known = OF_STRANGERS.keys() | AS_KEPT
     assert open_places - known == set(), "name the members of these"
     assert known - open_places == set(), "these are named by now: take them off the lists"
+
+
+def test_the_gateways_own_answers_name_every_member(tmp_path: Path) -> None:
+    document = create_gateway(load_settings("dev", tmp_path)).openapi()
+    known, seen, open_places = document["components"]["schemas"], set[str](), set[str]()
+    own = {"GET /health", "GET /ready"}
+    for operation, _, _, schema in declared_answers(document):
+        if operation in own:
+            own.discard(operation)
+            open_places |= set(_open_places(schema, operation, known, seen))
+    assert (own, open_places) == (set(), set())
+    assert {"Health", "GatewayReadiness", "ModelHealth", "EmbeddedState"} <= seen
 
 
 def test_every_operation_says_what_it_gives(document: Mapping[str, Any]) -> None:
