@@ -278,7 +278,7 @@ class Settings(BaseSettings):
     alert_rules_file: Path = Field(
         default=Path("config/alert_rules.yaml"),
         description="The rules of alerts, below the home: docs/how-to/alert-on-rules.md. Without the file those that"
-        " come along hold. An edit holds within a minute; a faulty one leaves the rules before, and opens an alert.",
+        " come along hold. An edit holds within a minute. A faulty one opens an alert, and the rules before go on.",
     )
     mlflow_tracking_uri: str | None = Field(
         default=None,

@@ -205,9 +205,7 @@ def _is_noted_beside(folder: Path) -> bool:
 
 def _append(file: Path, text: str) -> None:
     """On disk when it returns."""
-    descriptor = os.open(file, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
-    try:
-        os.write(descriptor, text.encode())
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
+    with open(file, "ab", opener=partial(os.open, mode=0o600)) as appended:
+        appended.write(text.encode())
+        appended.flush()
+        os.fsync(appended.fileno())

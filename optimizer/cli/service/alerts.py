@@ -15,6 +15,7 @@ from optimizer.core.base.errors import InvalidInput
 if TYPE_CHECKING:
     from rich.console import Console
 
+    from optimizer.core.rollout.alert_rules import Metric
     from optimizer.jobs.champions.read_rules import RulesReport, RuleStanding
     from optimizer.jobs.upkeep.read_operations import AlertView
 
@@ -90,18 +91,21 @@ def rules(
 
 
 def _tell_rules(out: Console, report: RulesReport) -> None:
+    from optimizer.core.rollout.alert_rules import OF_HOME
+
     for rule in report.items:
         held = ", holds the rollout" if rule.action == "hold" else ""
         out.print(f"{rule.name}  {rule.metric} {rule.says} ({rule.level}{held})", style="bold", markup=False)
         after = f", for {rule.for_minutes} min" if rule.for_minutes else ""
+        of_what = "of the whole home" if rule.metric in OF_HOME else f"by {rule.scope}"
         print_facts(
             out,
-            ("Looks at", f"up to {rule.window_minutes} min{after}, from {rule.min_n:,} events on, by {rule.scope}"),
+            ("Looks at", f"up to {rule.window_minutes} min{after}, from {rule.min_n:,} events on, {of_what}"),
             ("Explains", ", ".join(rule.explains) or None),
             ("Silent", rule.silenced),
             ("Off", None if rule.watch else "watch: false"),
         )
-        rows = [_standing_row(standing) for standing in rule.families]
+        rows = [_standing_row(rule.metric, standing) for standing in rule.families]
         columns = {
             "family": "  Family",
             "per_minute": "A minute",
@@ -129,14 +133,20 @@ def _tell_rules(out: Console, report: RulesReport) -> None:
         table(rows, columns, empty="")(out)
 
 
-def _standing_row(standing: RuleStanding) -> dict[str, object]:
+def _standing_row(metric: Metric, standing: RuleStanding) -> dict[str, object]:
+    from optimizer.core.rollout.alert_rules import amount_text
+
+    def amount(value: float | None) -> str | None:
+        return None if value is None else amount_text(metric, value)
+
     def soon(minutes: int | None) -> str:
         return "–" if minutes is None else f"in {minutes} min"
 
     return {
         **members_of(standing),
         "family": f"  {standing.family}",
-        "limit": standing.unwatched or standing.limit,
+        "limit": standing.unwatched or amount(standing.limit),
+        "usual": amount(standing.usual),
         "double": soon(standing.minutes_double),
         "half": soon(standing.minutes_half),
     }

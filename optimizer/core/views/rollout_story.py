@@ -295,6 +295,7 @@ class HomeHealth:
 
     Args:
         runs: the API and the worker are alive.
+        is_starting: what supervises them is, and starts them.
         rollouts: how many are active.
         n_waiting: of these, that wait for a person to approve them or let them go on.
         alerts: the levels of the open ones that speak for themselves: info, warning, critical.
@@ -310,6 +311,7 @@ class HomeHealth:
     rollouts: int
     alerts: Collection[str]
     n_faulty: int
+    is_starting: bool = False
     n_waiting: int = 0
     n_quiet: int = 0
     not_ready: str | None = None
@@ -321,15 +323,16 @@ class HomeHealth:
 def home_headline(home: HomeHealth) -> str:
     """One sentence about a whole home: what is wrong comes first."""
     grave = sum(level != "info" for level in home.alerts)
+    way_on = "yet (detent serve is starting it)" if home.is_starting else "here (detent serve starts it)"
     wrong = [
-        *(["nothing watches here (detent serve starts it)"] if not home.runs else []),
+        *([f"nothing watches {way_on}"] if not home.runs else []),
         *([f"the server is not ready ({home.not_ready.rstrip('.')})"] if home.not_ready else []),
         *([f"{count(grave, 'alert')} open (below)"] if grave else []),
         *([f"{count(home.n_quiet, 'alert')} silenced"] if home.n_quiet else []),
         *([f"{count(home.n_faulty, 'family file')} at fault (detent family validate)"] if home.n_faulty else []),
         *(["the models file is refused (below)"] if home.bad_models else []),
         *([f"{count(home.n_refused, 'program')} refused for want of a valid key (below)"] if home.n_refused else []),
-        *(["every family is frozen"] if None in home.frozen else [f"{family} is frozen" for family in home.frozen]),
+        *(["every family is frozen"] if None in home.frozen else [f"family {name} is frozen" for name in home.frozen]),
     ]
     rollouts = f"{count(home.rollouts, 'rollout') if home.rollouts else 'no rollout'} under way"
     if home.n_waiting:

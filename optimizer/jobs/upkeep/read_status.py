@@ -268,6 +268,7 @@ def read_status(context: Context, request: StatusRequest) -> StatusView:
         HomeHealth(
             runs="worker" in running and any(name.split("-")[0] == "api" for name in running),
             rollouts=len(standings),
+            is_starting="serve" in running,
             n_waiting=sum(map(needs_a_person, active.values())),
             alerts=[alert.level for alert in alerts if alert.is_told],
             n_quiet=sum(alert.level != "info" and alert.silenced_until is not None for alert in alerts),

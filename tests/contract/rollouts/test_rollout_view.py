@@ -197,7 +197,7 @@ def test_a_promoted_rollout_is_told_as_one_step_by_step_and_the_log_names_the_ev
     assert html.count("<figure") == 1 + 5 + 2 + 3
     assert all(d.hash in html for d in fast.decisions)
     assert all(f"by {d.actor}, {when(d.at)}: " in text(html) for d in fast.decisions)
-    assert "95 % (holdback)" in html
+    assert "95 %, the rest held back to compare" in html
     (before,) = re.findall(r"became the champion of .*? after .*? and ([\d,]+) labelled outcomes", text(html))
     for _ in range(20):
         fast.labels(120)

@@ -181,6 +181,10 @@ def test_a_number_of_users_is_rounded_upwards_to_two_digits(n: float, shown: int
         ),
         "well": ({"rollouts": 1, "alerts": ["info"]}, "All is well; 1 rollout under way"),
         "nobody watches": ({"runs": False}, "Nothing watches here (detent serve starts it); no rollout under way"),
+        "starting": (
+            {"runs": False, "is_starting": True, "frozen": ["topics"]},
+            "Nothing watches yet (detent serve is starting it); family topics is frozen; no rollout under way",
+        ),
         "alerts": (
             {"rollouts": 2, "alerts": ["warning", "critical", "info"], "n_faulty": 1},
             "2 alerts open (below); 1 family file at fault (detent family validate); 2 rollouts under way",
@@ -192,7 +196,7 @@ def test_a_number_of_users_is_rounded_upwards_to_two_digits(n: float, shown: int
         ),
         "refused": (
             {"n_refused": 2, "frozen": ["triage"]},
-            "2 programs refused for want of a valid key (below); triage is frozen; no rollout under way",
+            "2 programs refused for want of a valid key (below); family triage is frozen; no rollout under way",
         ),
         "frozen": ({"frozen": [None, "triage"]}, "Every family is frozen; no rollout under way"),
     },
