@@ -420,14 +420,16 @@ def _mlflow(session: Session) -> Iterator[Finding]:
 
 def _packages(session: Session) -> Iterator[Finding]:
     """What installed packages add, each of it loaded."""
+    from optimizer.core.family.family import KINDS
     from optimizer.core.family.metrics import METRICS
     from optimizer.core.family.parsers import PARSERS
     from optimizer.core.search.strategy import STRATEGIES
     from optimizer.host import packages
     from optimizer.jobs.families.export_variant import EXPORTERS
+    from optimizer.jobs.studies.kinds.kind import STUDY_KINDS
 
     packages.look()
-    for registry in (STRATEGIES, PARSERS, METRICS, EXPORTERS):
+    for registry in (STRATEGIES, PARSERS, METRICS, EXPORTERS, KINDS, STUDY_KINDS):
         for name, added in registry.added.items():
             try:
                 registry[name]

@@ -120,6 +120,8 @@ def test_doctor_and_the_error_of_an_unknown_name_list_what_the_package_adds(
     assert "packages   parser last_line of detent-openings 1.0, detent_openings:last_line" in said
     assert "packages   metric likeness of detent-openings 1.0, detent_openings:likeness" in said
     assert "packages   exporter plain of detent-openings 1.0, detent_openings:plain" in said
+    assert "packages   kind terse of detent-terse 1.0, detent_terse:Terse" in said
+    assert "packages   kind of studies terse of detent-terse 1.0, detent_terse:TerseStudy" in said
     unknown = detent("study", "run", "topics", "--strategy", "magic")
     assert (unknown.returncode, "simba, settings, replay, openings, and sequences" in unknown.stderr) == (2, True)
 
