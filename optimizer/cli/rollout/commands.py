@@ -340,7 +340,7 @@ def forecast(
     from optimizer.jobs.rollouts.read_rollout import read_family_forecast
 
     session = Session()
-    candidate = session.variant_id(family, variant) if variant is not None else None
+    candidate = session.named_variant(family, variant) if variant is not None else None
     report = session.ask(
         read_family_forecast, family=family, variant=candidate, ladder=shares_of(ladder), margin=margin
     )

@@ -143,7 +143,7 @@ def create(
         create_variant,
         lambda out, created: out.print(created.variant),
         family=family,
-        from_=session.variant_id(family, start),
+        from_=session.named_variant(family, start),
         messages=_messages(messages),
         model=_settings("--model", "temperature=0.2", model),
         policy=_settings("--policy", "accept=0.83", policy),
