@@ -210,7 +210,6 @@ def _environment() -> Environment:
         "short_id": lambda id: id if len(id) <= LONG_ID else f"{id.partition('_')[0]}_…{id[-SHOWN_OF_ID:]}",
         "moment": lambda at: UNKNOWN if at is None else f"{at.astimezone(UTC):%Y-%m-%d %H:%M}",
         "without": lambda value, names: {name: one for name, one in value.items() if name not in names},
-        "text": shown,
         "with_columns": with_columns,
         "explained": explained,
         "markdown": markdown,

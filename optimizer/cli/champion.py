@@ -8,7 +8,7 @@ import typer
 
 from optimizer.cli.output import FamilyName, Json, Reason
 from optimizer.cli.session import Session
-from optimizer.core.base.answers import members_of
+from optimizer.core.base.answers import members_of, shown
 
 app = typer.Typer(
     name="champion", no_args_is_help=True, help="The variant that serves: its history, another at once, and back."
@@ -88,7 +88,7 @@ def history(family: FamilyName, as_json: Json = False) -> None:
         read_history,
         {"variant": "Variant", "since": "Since", "until": "Until", "by": "By", "why": "Why"},
         rows=lambda page: [
-            {**members_of(r), "why": r.why + (" (forced)" if r.forced else "")} for r in reversed(page.items)
+            {**members_of(r), "why": shown(r.why) + (" (forced)" if r.forced else "")} for r in reversed(page.items)
         ],
         empty=f"{family} has had no champion yet.",
         family=family,

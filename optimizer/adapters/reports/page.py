@@ -13,6 +13,7 @@ from jinja2 import BaseLoader, Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
 from optimizer.adapters.reports.difference_chart import difference_chart
+from optimizer.core.base.answers import shown
 from optimizer.core.base.phrasing import count, dollars, signed, threshold, when
 from optimizer.core.serving.rollout import percent
 
@@ -60,6 +61,7 @@ def environment(loader: BaseLoader, **options: Any) -> Environment:
         "points": lambda difference: signed(100 * difference, 1),
         "percent": percent,
     }
+    environment.filters["text"] = shown
     environment.globals |= {"count": count, "difference_chart": difference_chart}
     return environment
 

@@ -150,7 +150,7 @@ def show_family(family: FamilyName, as_json: Json = False) -> None:
         before, since = ", ".join(summary.former_names), summary.renamed_at
         print_facts(
             out,
-            ("Family", f"{name}: {summary.description}", "bold"),
+            ("Family", f"{name}: {shown(summary.description)}", "bold"),
             ("Renamed", f"{before} before, {name} since {when(since)}" if before and since is not None else None),
             ("Champion", summary.champion.variant if summary.champion else "none yet"),
             ("File", _file_state(summary)),

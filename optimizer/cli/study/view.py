@@ -122,7 +122,7 @@ def view(
                 f" p {step['p']:.3g}"
             )
         for gate in confirmation.get("gates") or ():
-            lines.append(f"  {gate.get('name', 'gate'):<18}{gate.get('verdict', '')}: {gate.get('reason', '')}")
+            lines.append(f"  {gate.get('name', 'gate'):<18}{gate.get('verdict', '')}: {shown(gate.get('reason', ''))}")
         for line in lines:
             out.print(line, markup=False)
     out.print("")

@@ -322,7 +322,7 @@ class Study:
     @property
     def move_to(self) -> str | None:
         """The model to which it looks for a way; None of a study that looks for something better."""
-        model = self.definition.get("move_to")
+        model = (self.definition or {}).get("move_to")  # a key that reads no texts is told of no definition
         return None if model is None else str(model)
 
     @property

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from math import ceil, floor, log10
 
-from optimizer.core.base.answers import ActOffer, Text
+from optimizer.core.base.answers import ActOffer, Text, shown
 from optimizer.core.base.phrasing import count, on_date, span, when
 from optimizer.core.forecast.forecast import RolloutForecast
 from optimizer.core.rollout.blocks import comparison_of
@@ -134,7 +134,7 @@ def headline(rollout: Rollout, view: ForecastView, decisions: Sequence[Decision]
     candidate, family = variant_name(rollout.candidate, view.versions), rollout.family
     if not rollout.stage_history:
         stands = rollout.status if rollout.is_active else f"over ({rollout.outcome})"
-        return f"{candidate} was never served to users of {family}; the rollout is {stands}: {rollout.reason}."
+        return f"{candidate} was never served to users of {family}; the rollout is {stands}: {shown(rollout.reason)}."
     took = f"after {span(view.hours.running)} and {count(_labelled(rollout, view, decisions), 'labelled outcome')}"
     top = percent(rollout.stage_history[-1]["share"])
     if rollout.outcome == "promoted":
@@ -150,9 +150,9 @@ def headline(rollout: Rollout, view: ForecastView, decisions: Sequence[Decision]
         if after is None:
             return became
         follower = variant_name(after.variant, view.versions)
-        return f"{became} {follower} followed it at {when(after.since)}: {after.why.rstrip('.')}."
+        return f"{became} {follower} followed it at {when(after.since)}: {shown(after.why).rstrip('.')}."
     if not rollout.is_active:
-        why = f"{rollout.reason}. {variant_name(rollout.champion, view.versions)} serves every user."
+        why = f"{shown(rollout.reason)}. {variant_name(rollout.champion, view.versions)} serves every user."
         return f"{candidate} was taken back at {top} of {family} {took}: {why}"
     held_text = ", held" if rollout.held else ""
     return f"{candidate} is served to {top} of the users of {family}{held_text}, {took}."

@@ -153,6 +153,15 @@ def test_every_reading_command_that_asks_a_server_answers_as_on_the_store(sides:
         assert said(asked) == said(local), line
 
 
+def test_a_reading_command_tells_a_key_that_reads_no_texts_what_is_hidden(sides: Sides) -> None:
+    sides.server.client.headers["Authorization"] = "Bearer secret-reader"
+    for line in lines(READING_COMMANDS):
+        words = [sides.names[word][0] if word in sides.names else word for word in line.split()]
+        plain = {"NO_COLOR": "1", "COLUMNS": "200", "DETENT_HOME": "/nowhere"}
+        ran = detent(*words, "--server", URL, env=plain)
+        assert "None" not in (ran.out + ran.err).replace("None fires.", ""), line
+
+
 def test_a_refusal_says_the_same_by_a_server(sides: Sides) -> None:
     for kind, line in ((kind, line) for kind, of_kind in REFUSALS.items() for line in lines(of_kind)):
         local, asked = sides.say(line)

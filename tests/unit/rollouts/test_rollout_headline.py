@@ -42,6 +42,7 @@ VIEW = ForecastView(
 )
 DEPLOYING = rollout(family="triage", ladder=(0.1, 0.25, 0.5), status="deploying", stage=0)
 FROZEN = Freeze(scope="triage", reason="launch", by="ann", since=NOW)
+SPAN: Any = [{"stage": 0, "share": 0.1, "from": NOW.isoformat(), "to": NOW.isoformat()}]
 TENURE = Champion(family="triage", seq=3, variant="v_cccccccccccc", since=NOW, why="better", by="ann")
 
 
@@ -73,6 +74,21 @@ def test_a_promotion_is_told_with_the_version_s_name_beside_its_id() -> None:
     again = rollout_headline(promoted, back, replace(TENURE, variant=promoted.candidate))
     assert again == f"Promoted; v_bbbbbbbbbbbb (version v2) is champion again since {when(NOW)}"
     assert headline(promoted, replace(VIEW, versions=named), ()).startswith("v_bbbbbbbbbbbb (version v2) was never")
+
+
+@pytest.mark.parametrize(
+    "ended",
+    [
+        rollout(status="deployed", outcome="promoted", stage_history=SPAN),
+        rollout(status="rolled_back", outcome="worse", stage_history=SPAN),
+        rollout(status="rejected", outcome="cancelled"),
+    ],
+    ids=lambda one: one.outcome,
+)
+def test_what_a_key_reads_no_texts_of_is_told_as_hidden(ended: Rollout) -> None:
+    figures: Any = {"followed_by": replace(TENURE, why=None)}
+    said = headline(replace(ended, reason=None), replace(VIEW, **figures), ())
+    assert ("not shown to this key" in said, "None" in said) == (True, False)
 
 
 MORE, LESS = "10 %: needs more labelled users before 25 %", "10 %: needs about 400 more labelled users "

@@ -236,6 +236,15 @@ def test_a_winner_that_is_only_cheaper_names_the_look_for_that(changes: dict[str
     assert (next_step(ended) == look) == is_offered
 
 
+def test_a_study_says_how_it_ended_to_a_key_that_reads_no_definition() -> None:
+    figures: Any = {"definition": None, "findings": None}
+    for outcome in ("no_improvement", "not_confirmed", "budget_exhausted"):
+        ended, confirmed = (study(outcome=outcome, confirmation=seen) for seen in (None, {"gates": []}))
+        for whole in (ended, confirmed):
+            hidden = replace(whole, **figures)
+            assert (next_step(hidden), headline(hidden, [])) == (next_step(whole), headline(whole, []))
+
+
 def test_a_study_whose_money_ended_says_what_to_pay_for_next() -> None:
     assert "detent study confirm f v_new --dry-run" in next_step(study(outcome="budget_exhausted"))
     without = next_step(study(outcome="budget_exhausted", winner=None))

@@ -86,6 +86,18 @@ def test_a_report_is_one_file_that_may_run_and_load_nothing(world: World) -> Non
         assert visitor(world, "elsewhere-operate").get(address).status_code == 404
 
 
+def test_a_report_says_what_is_hidden_from_the_key_and_not_that_a_record_fits(world: World) -> None:
+    rollout = world.get("/v1/families/triage/rollout").json()["id"]
+    pages = {
+        role: visitor(world, f"secret-{role}").get(f"/dashboard/rollouts/{rollout}/report").text
+        for role in ("read", "read-texts")
+    }
+    fits = "every link of both chains fits"
+    assert (fits in pages["read"], fits in pages["read-texts"]) == (False, True)
+    assert "whether they fit is not shown to this key" in pages["read"]
+    assert ">None<" not in pages["read"]
+
+
 def test_a_page_that_did_not_change_says_so(world: World) -> None:
     client = visitor(world, "secret-read")
     first = client.get("/dashboard/alerts")
