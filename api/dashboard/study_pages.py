@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from contextlib import suppress
 from typing import Any
 
@@ -67,7 +67,6 @@ def study(visit: PageVisit, last_days: LastDays) -> Mapping[str, Any]:
         "start": start,
         "n_trials": front.n_trials,
         "following": start + LISTED if page.next_cursor is not None else None,
-        "is_outscored": view.winner is not None and start == 0 and _is_outscored(page.items, view.winner),
         "on_front": {point.trial for point in front.points if point.on_front},
         "anatomy": front,
         "without_model": findings.get(WITHOUT_MODEL),
@@ -77,12 +76,6 @@ def study(visit: PageVisit, last_days: LastDays) -> Mapping[str, Any]:
         "mlflow": _mlflow_place(visit, id),
         "done": notice_of(visit),
     }
-
-
-def _is_outscored(best: Sequence[Any], winner: str) -> bool:
-    """Whether a trial scores higher than the winner, among the best ones by score."""
-    scores = {trial.variant: trial.score for trial in best if trial.score is not None}
-    return bool(scores) and max(scores.values()) > scores.get(winner, -1.0)
 
 
 def _opens_mlflow(visit: PageVisit) -> bool:

@@ -37,7 +37,7 @@ _OUTCOMES = {
 
 def cost_of(study: Study, trial: Trial) -> dict[str, float]:
     """The trial's cost with its unit: dollars in all, or, where nothing was paid, the mean share of full processing."""
-    return {TIME_SHARE: trial.usd_per_example} if study.is_replayed else {"cost_usd": trial.cost_usd}
+    return {TIME_SHARE: trial.usd_per_example or 0.0} if study.is_replayed else {"cost_usd": trial.cost_usd}
 
 
 def trials_table(study: Study, trials: Sequence[Trial], evidence: StudyEvidence) -> dict[str, Any]:

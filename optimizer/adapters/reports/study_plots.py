@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from functools import partial
 
 from optimizer.adapters.reports.plots import (
     Band,
@@ -20,7 +21,7 @@ from optimizer.core.base.phrasing import count, dollars, threshold
 from optimizer.core.search.cascade.figures import CascadeCurves, Figure, ThresholdCurve, ThresholdPoint
 from optimizer.core.search.cascade.learned import Quality, TierFinding
 from optimizer.core.search.study import Trial
-from optimizer.core.views.study_front import pareto_front, usd_per_example
+from optimizer.core.views.study_front import pareto_front
 from optimizer.core.views.study_story import PairedTrial, StudyReport, TrialView
 
 ROOM = 0.05  # of an axis, beyond the outermost points
@@ -111,10 +112,11 @@ def tally(pair: PairedTrial) -> str:
 def fronts(report: StudyReport) -> list[Plot]:
     """Quality against dollars and against p95, each where it was measured and differs between trials."""
     seen = [t for t in report.history.trials if t.trial.status == "complete" and t.trial.score is not None]
+    by_cost = partial(_front, seen, report.usd_of)
     if report.study.is_replayed:
-        cost = _front(seen, usd_per_example, "time", "share of the time of full processing", "{:.0%}".format)
+        cost = by_cost("time", "share of the time of full processing", "{:.0%}".format)
     else:
-        cost = _front(seen, usd_per_example, "dollars", "dollars per call", dollars)
+        cost = by_cost("dollars", "dollars per call", dollars)
     p95 = _front(seen, lambda t: t.p95_ms, "latency", "p95 of fresh calls, ms", "{:,.0f}".format)
     return [plot for plot in (cost, p95) if plot is not None]
 

@@ -38,7 +38,6 @@ from optimizer.core.search.study import (
     leaks_in_words,
     too_long_in_words,
 )
-from optimizer.core.views.study_front import usd_per_example
 from optimizer.core.views.study_headline import cost_text, headline, lift_text, next_step
 from optimizer.core.views.study_story import StudyReport
 from optimizer.core.views.variant import variant_diff, variant_text
@@ -108,7 +107,6 @@ def study_page(report: StudyReport) -> str:
         ),
         cost_name="Time share" if study.is_replayed else "Dollars a call",
         cost=share if study.is_replayed else usd,  # a replayed item costs no call, so its share of the time
-        usd_per_example=usd_per_example,
         n_scored=sum(t.score is not None for t in trials),
         cases=cases,
         **(_findings(report) if trials else {}),

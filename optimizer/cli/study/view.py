@@ -106,7 +106,7 @@ def view(
     for line in score_lines(study):
         out.print(line, markup=False)
     out.print("")
-    _view_trials(out, study, trials)
+    _view_trials(out, study, trials, front)
     if front is not None:
         _view_front(out, front)
     view_trivial(out, (study.findings or {}).get(WITHOUT_MODEL))
@@ -156,7 +156,7 @@ def _view_front(out: Any, front: StudyFront) -> None:
     table(rows, columns, empty="")(out)
 
 
-def _view_trials(out: Any, study: StudyView, trials: Sequence[Trial]) -> None:
+def _view_trials(out: Any, study: StudyView, trials: Sequence[Trial], front: StudyFront | None) -> None:
     rows = [
         {
             "number": t.number,
@@ -165,7 +165,7 @@ def _view_trials(out: Any, study: StudyView, trials: Sequence[Trial]) -> None:
             "score": t.score,
             "n": t.n,
             "n_errors": t.n_errors,
-            "usd": t.cost_usd / t.n if t.n else None,
+            "usd": front.usd_of(t) if front is not None else t.usd_per_example,
             "p95_ms": t.p95_ms,
             "status": t.status,
         }

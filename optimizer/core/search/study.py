@@ -355,9 +355,9 @@ class Trial:
     mlflow_run_id: str | None = None
 
     @property
-    def usd_per_example(self) -> float:
-        """Mean dollars; 0 before the first example."""
-        return self.cost_usd / self.n if self.n else 0.0
+    def usd_per_example(self) -> float | None:
+        """Mean dollars, of a replayed study the mean share of the time; None before the first example."""
+        return self.cost_usd / self.n if self.n else None
 
 
 def measured(trials: Sequence[Trial]) -> list[Trial]:
@@ -368,7 +368,8 @@ def measured(trials: Sequence[Trial]) -> list[Trial]:
 def ranked(trials: Sequence[Trial]) -> list[Trial]:
     """Complete trials, the best first; of equal scores the champion, then the cheaper one, then the one tried first."""
     return sorted(
-        measured(trials), key=lambda t: (-(t.score or 0.0), t.proposer != "champion", t.usd_per_example, t.number)
+        measured(trials),
+        key=lambda t: (-(t.score or 0.0), t.proposer != "champion", t.usd_per_example or 0.0, t.number),
     )
 
 
@@ -394,12 +395,11 @@ def aimed_at(aim: Aim, trial: Trial, *, is_replayed: bool = False) -> str:
 
     ``is_replayed``: as the study says; its trials cost time and no dollars.
     """
-    if aim == "quality" or not trial.n:
+    usd = trial.usd_per_example
+    if aim == "quality" or usd is None:
         return ""
-    if aim == "cost" and is_replayed:
-        return f", {trial.usd_per_example:.1%} of the time"
     if aim == "cost":
-        return f", ${trial.usd_per_example:.6f} a call"
+        return f", {usd:.1%} of the time" if is_replayed else f", ${usd:.6f} a call"
     return ", p95 not measured" if trial.p95_ms is None else f", p95 {trial.p95_ms:.0f} ms"
 
 

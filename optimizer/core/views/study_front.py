@@ -91,7 +91,8 @@ class StudyFront:
 
     ``n_trials``: of the study. ``requests_per_month``: recorded in the last 30 days, tests of named variants among
     them, since the store does not tell these apart. ``searched_by``: of a study that only confirms, the one whose
-    search measured its winner, and which has the front; None where none did.
+    search measured its winner, and which has the front; None where none did. ``unpriced``: variants that ask a model
+    of which no price is known, so that no dollars of theirs are.
     """
 
     study: str
@@ -100,11 +101,22 @@ class StudyFront:
     requests_per_month: int
     points: Sequence[FrontPoint]
     searched_by: str | None = None
+    unpriced: Sequence[str] = ()
+
+    def usd_of(self, trial: Trial) -> float | None:
+        """Mean dollars of a trial's answers; None where they are not known."""
+        return None if trial.variant in self.unpriced else trial.usd_per_example
 
     @property
     def has_several_answering(self) -> bool:
         """Whether more than one model or student answers, in one point or in two."""
         return len({one.tier for point in self.points for one in point.answered_by}) > 1
+
+    @property
+    def is_winner_outscored(self) -> bool:
+        """Whether a point scores higher than the winner."""
+        winner = next((point.score for point in self.points if point.mark == "winner"), None)
+        return winner is not None and any((point.score or 0.0) > winner for point in self.points)
 
     @property
     def heading(self) -> str:
@@ -136,13 +148,13 @@ def front_of(
         unpriced: ``unpriced_of`` the trials' variants.
     """
     champion = next((t for t in trials if t.variant == study.champion and t.variant not in unpriced), None)
-    before = usd_per_example(champion) if champion is not None else None
+    before = champion.usd_per_example if champion is not None else None
     points = [
         _point(
             study,
             trial,
             _shares(results.get(trial.variant, ()), variants.get(trial.variant)),
-            usd=usd_per_example(trial) if trial.variant not in unpriced else None,
+            usd=trial.usd_per_example if trial.variant not in unpriced else None,
             is_on_front=trial.number in front,
             before=before,
             requests_per_month=requests_per_month,
@@ -163,6 +175,7 @@ def front_of(
         n_trials=len(trials),
         requests_per_month=requests_per_month,
         points=points,
+        unpriced=sorted(unpriced),
     )
 
 
@@ -253,7 +266,7 @@ def on_front(trials: Sequence[Trial], unpriced: Collection[str] = (), *, in_time
     numbers = defaultdict[tuple[float, float, float], list[int]](list)
     for t in [t for t in measured_trials if in_time and t.p95_ms is not None] or measured_trials:
         p95_ms = t.p95_ms or 0.0 if in_time else 0.0
-        numbers[-(t.score or 0.0), usd_per_example(t) or 0.0, p95_ms].append(t.number)
+        numbers[-(t.score or 0.0), t.usd_per_example or 0.0, p95_ms].append(t.number)
     front, steps = set[int](), list[tuple[float, float]]()  # dollars and p95 of the front: the dearer, the faster
     for costs in sorted(numbers):  # what beats a trial comes before it
         _, usd, p95_ms = costs
@@ -265,10 +278,6 @@ def on_front(trials: Sequence[Trial], unpriced: Collection[str] = (), *, in_time
         end = next((i for i in range(place, len(steps)) if steps[i][1] < p95_ms), len(steps))
         steps[begin:end] = [(usd, p95_ms)]
     return front
-
-
-def usd_per_example(trial: Trial) -> float | None:
-    return trial.cost_usd / trial.n if trial.n else None
 
 
 def mark_of(study: Study, trial: Trial) -> Mark:

@@ -159,6 +159,10 @@ class StudyReport:
     # Variant > its name in the family's file, where it has one.
     versions: Mapping[str, str] = field(default_factory=dict)
 
+    def usd_of(self, trial: Trial) -> float | None:
+        """Mean dollars of a trial's answers; None where they are not known."""
+        return self.front.usd_of(trial) if self.front is not None else trial.usd_per_example
+
     @property
     def spent_in_all(self) -> Spend:
         spends = self.spent.values()

@@ -118,7 +118,7 @@ def _champion_score(tx: Transaction, context: Context, family: str, variant: str
                 score=trial.score,
                 low=None,
                 high=None,
-                usd_per_answer=trial.usd_per_example,
+                usd_per_answer=trial.usd_per_example or 0.0,
                 at=trial.finished_at,
             )
         )

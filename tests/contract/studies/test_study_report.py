@@ -114,8 +114,9 @@ def test_a_study_whose_model_has_no_price_says_no_dollars_of_the_front_and_of_th
     study = world.run(world.create(budget=Budget(calls=500)))
     assert (study.outcome, study.findings[UNPRICED]) == ("nominated", ["fake"])
     assert (study.confirmation["champion_cost_usd"], study.confirmation["winner_cost_usd"]) == (None, None)
-    front = report_study(study, family=world.family, store=world.store, clock=world.clock).front
-    assert {point.usd_per_answer for point in front.points} == {None}, "it is not free"
+    report = report_study(study, family=world.family, store=world.store, clock=world.clock)
+    dollars = {point.usd_per_answer for point in report.front.points}
+    assert dollars | {report.usd_of(one.trial) for one in report.history.trials} == {None}, "it is not free"
     world.store.close()
 
 

@@ -323,6 +323,9 @@ def test_a_point_of_the_front_says_who_answers_which_share_how_right_and_what_it
     front = front_of(study(), trials, by_variant, variants, requests_per_month=1000, front=shown)
     cheap, champion = front.points
     assert (cheap.mark, cheap.on_front, champion.mark, champion.on_front) == ("winner", True, "champion", False)
+    better = replace(champion, score=0.9)
+    outscored = [replace(front, points=points).is_winner_outscored for points in ([cheap, champion], [cheap, better])]
+    assert outscored == [False, True]
     assert cheap.answered_in_words == "student 60% (score 0.833), strong 40% (score 0.750)"
     assert champion.answered_in_words == "strong 100% (score 0.700)"
     assert (cheap.usd_per_month, cheap.saved_usd_per_month) == (pytest.approx(40), pytest.approx(60))
@@ -343,6 +346,7 @@ def test_a_point_of_the_front_says_who_answers_which_share_how_right_and_what_it
     front = front_of(study(), trials, by_variant, variants, requests_per_month=1000, front={0, 1}, unpriced={"v_old"})
     figures = [(one.variant, one.usd_per_answer, one.usd_per_month, one.saved_usd_per_month) for one in front.points]
     assert figures == [("v_new", pytest.approx(0.04), pytest.approx(40), None), ("v_old", None, None, None)]
+    assert [front.usd_of(one) for one in trials] == [None, pytest.approx(0.04)]
     unrecorded = {"v_new": answered(None, *[1.0] * 10)}
     front = front_of(study(), trials[1:], unrecorded, variants, requests_per_month=0, front=shown)
     assert front.points[0].answered_by == []

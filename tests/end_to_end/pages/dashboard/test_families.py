@@ -181,6 +181,28 @@ def test_a_study_with_many_trials_shows_them_fifty_at_a_time_by_rank(world: Worl
     assert "1 to 50 of 1,060" in client.get("/dashboard/studies/st_many?from=9000").text
 
 
+def test_a_study_that_replays_items_is_told_in_time_and_without_a_call_there_is_no_cost(world: World) -> None:
+    store, champion = world.shared.store, world.champion()
+    with store.read() as tx:
+        study = store.studies.get(tx, "st_1")
+    assert study is not None
+    ended: Any = {"status": "finished", "outcome": "no_improvement", "finished_at": world.shared.clock.now()}
+    for id, calls in (("st_replayed", 0), ("st_asked", 9)):
+        of = replace(study, id=id, budget=replace(study.budget, calls=calls), **ended)
+        store.write(lambda tx, of=of: store.studies.add(tx, of))  # type: ignore[misc]
+        about: Any = {"study": id, "variant": champion, "params": {}, "proposer": "p"}
+        done = Trial(number=0, status="complete", score=0.5, n=2, cost_usd=0.7, **about)
+        for trial in (done, Trial(number=1, status="stopped", **about)):
+            store.write(lambda tx, trial=trial: store.studies.put_trial(tx, trial))  # type: ignore[misc]
+    for id, heading, costs in (
+        ("st_replayed", "Time share", ["35.0 %", "–"]),
+        ("st_asked", "Cost an answer", ["$0.35", "–"]),
+    ):
+        page = visitor(world, "secret-read").get(f"/dashboard/studies/{id}").text
+        assert [row[6] for row in table_of(page, "trials")] == costs
+        assert (page.count(f">{heading}<"), "nothing was better" in page) == (2, True)
+
+
 def test_studies_are_picked_for_a_comparison_and_ordered_by_their_lift(world: World) -> None:
     store, client = world.shared.store, visitor(world, "secret-read")
     with store.read() as tx:
