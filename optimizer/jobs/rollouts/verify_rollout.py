@@ -10,6 +10,7 @@ from dataclasses import dataclass, replace
 
 from pydantic import computed_field
 
+from optimizer.core.base.answers import shown
 from optimizer.core.base.phrasing import count
 from optimizer.core.rollout.blocks import StoredBlock
 from optimizer.core.rollout.decision_log import RecordProblem, compare, replay, verify_chain
@@ -62,7 +63,7 @@ class VerifyReport:
                 f" link, every replayed state and all evidence fits. Head: {self.head}"
             )
         return f"{self.rollout}: {count(len(self.problems), 'problem')}\n" + "\n".join(
-            f"  {p.detail}" for p in self.problems
+            f"  {shown(p.detail)}" for p in self.problems
         )
 
 

@@ -16,11 +16,12 @@ import pytest
 from optimizer.adapters.store import Database
 from optimizer.adapters.store.repositories import rollouts as rollouts_on_database
 from optimizer.core.rollout.blocks import FIRST_PREVIOUS_HASH, chain_blocks
+from optimizer.core.rollout.decision_log import RecordProblem
 from optimizer.core.rollout.evidence_state import after, as_text, begin, from_text
 from optimizer.core.rollout.next_action import NextAction, next_action
 from optimizer.core.rollout.verification import BlockChain, ReplayedDecisions, fold
 from optimizer.core.views.forgetting import ForgetQuery
-from optimizer.jobs.rollouts.verify_rollout import verify_rollout
+from optimizer.jobs.rollouts.verify_rollout import VerifyReport, verify_rollout
 from optimizer.jobs.upkeep.forget_person import ForgettingHome, carry_out_forgetting, queue_forgetting
 from tests.clock import Clock
 from tests.stores import new_database
@@ -391,3 +392,9 @@ def test_a_record_stays_whole_when_a_later_version_puts_its_sentences_better(
 
     monkeypatch.setattr("optimizer.core.rollout.verification.next_action", reworded)
     assert ended.verified().problems == ()
+
+
+def test_to_a_key_that_reads_no_texts_a_problem_is_counted_and_hidden() -> None:
+    hidden: Any = {"seq": 1, "detail": None}
+    report = VerifyReport(rollout="ro_1", n_decisions=1, n_blocks=0, head=None, problems=(RecordProblem(**hidden),))
+    assert report.text == "ro_1: 1 problem\n  not shown to this key"
