@@ -1,4 +1,6 @@
-"""Declares the answers of the routes in front of FastAPI for OpenAPI: they write their JSON themselves, from memory."""
+"""Declares the answers of the routes in front of FastAPI for OpenAPI: they write their JSON themselves, from memory;
+and those that api and gateway give alike.
+"""
 
 from __future__ import annotations
 
@@ -226,3 +228,7 @@ class ModelName(TypedDict):
 class ModelNames(TypedDict):
     object: Literal["list"]
     data: Sequence[ModelName]
+
+
+class Health(TypedDict):
+    status: Literal["ok"]

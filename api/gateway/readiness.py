@@ -8,9 +8,9 @@ from typing import Literal, NotRequired
 from fastapi import Request, Response
 from typing_extensions import TypedDict
 
+from api.answers import Health
 from api.gateway.guarded_models import ModelHealth
 from api.gateway.model_side import ModelSide, of
-from api.routes.operations import Health
 from api.routing import guarded, router
 from api.services import Services, Shared
 

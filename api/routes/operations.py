@@ -10,6 +10,7 @@ from typing import Any, Literal
 from fastapi import APIRouter, Response
 from fastapi.responses import StreamingResponse
 
+from api.answers import Health
 from api.routing import Asking, guarded, router
 from api.services import Shared
 from optimizer.jobs.request import Request
@@ -19,11 +20,6 @@ from optimizer.runtime.export_home import EXPORT, archive_apart
 routes: APIRouter = router("Operations")
 TAR = "application/x-tar"
 PIECE_BYTES = 2**18
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Health:
-    status: Literal["ok"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
