@@ -11,7 +11,6 @@ from importlib.metadata import PackageNotFoundError, version
 
 from fastapi import FastAPI
 
-from api import use_cases
 from api.dashboard.routes import Dashboard
 from api.documents import install_documents
 from api.hot import (
@@ -33,7 +32,9 @@ from api.routes import (
     performance,
     serving,
 )
+from api.use_cases import routes_of
 from optimizer.host.config import Settings
+from optimizer.runtime.use_cases import USE_CASES
 
 GROUPS = (
     serving,
@@ -41,7 +42,6 @@ GROUPS = (
     operations,
     performance,
     models,
-    use_cases,
 )
 
 
@@ -80,6 +80,7 @@ def create_app(settings: Settings) -> FastAPI:
     # Routes are added one by one: an included router would build its routes again, at the first requests.
     for group in GROUPS:
         app.router.routes.extend(group.routes.routes)
+    app.router.routes.extend(routes_of(USE_CASES))
     install_documents(app)
     app.router.routes.extend((*mcp.routes, *dashboard.routes()))
     return app

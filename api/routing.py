@@ -16,8 +16,9 @@ from fastapi.utils import create_model_field, is_body_allowed_for_status_code as
 from api import services
 from api.access.auth import Caller, WrongKey, identify, require, require_family, without_key
 from api.access.local_door import refuse_forms, require_program_of_this_machine
-from api.http.bodies import StrictRequest
+from api.http.bodies import QUICK_BYTES, StrictRequest
 from api.http.body_limits import limit_of
+from api.http.forwarding import NotSent
 from api.http.problems import UnknownParameter
 from api.idempotency import KEY_HEADER, RepeatedRequest, again, keyed_request
 from api.services import Services
@@ -43,6 +44,7 @@ class RouteGuard:
     narrows: bool = False
     passed_on: bool = False
     keyed: bool = False
+    long_bodies: bool = False
 
 
 def guard_of(route: APIRoute) -> RouteGuard:
@@ -58,6 +60,7 @@ def guarded(
     passed_on: bool = False,
     also: Mapping[int, str] | None = None,
     keyed: bool | None = None,
+    long_bodies: bool = False,
 ) -> dict[str, Any]:
     """Keyword arguments of a route: who may call it (None: any caller) and whether it counts as an operator's change.
 
@@ -68,11 +71,14 @@ def guarded(
         keyed: its answer is stored under an Idempotency-Key, by ``idempotency.call_once``; None: as for a change.
         passed_on: to the gateway, which counts the request for its key, since a caller of the gateway itself must not
             get more.
+        long_bodies: the process for feedback takes them, as it does those of events.
         also: good answers of another status than the route's own, and what they mean.
     """
     is_keyed = change is not None if keyed is None else keyed
     extra: dict[str, Any] = {
-        GUARD: RouteGuard(role=role, change=change, narrows=narrows, passed_on=passed_on, keyed=is_keyed)
+        GUARD: RouteGuard(
+            role=role, change=change, narrows=narrows, passed_on=passed_on, keyed=is_keyed, long_bodies=long_bodies
+        )
     }
     if role is not None:
         extra["security"] = [{"bearer": []}, {"apiKey": []}]
@@ -183,6 +189,31 @@ def as_told_to(caller: Caller, error: InvalidFamily) -> InvalidFamily:
     return error if caller.access.reaches("read-texts") else InvalidFamily(UNREADABLE)
 
 
+async def by_feedback_process(request: StrictRequest, shared: Services) -> Response | None:
+    """The answer of the process for feedback; None where this process has to answer itself.
+
+    Raises Busy where it is unknown whether that process took the body.
+    """
+    if shared.feedback is None:
+        return None
+    try:
+        answer = await shared.feedback.forward(request)
+    except NotSent:
+        return None
+    request.state.quiet = True  # the other process has its own log
+    return answer
+
+
+async def long_by_feedback_process(request: StrictRequest, shared: Services) -> Response | None:
+    """As ``by_feedback_process``, for long bodies only: they are read and counted there."""
+    if shared.feedback is None:
+        return None
+    declared = request.declared
+    if (declared if declared is not None else len(await request.body())) <= QUICK_BYTES:
+        return None
+    return await by_feedback_process(request, shared)
+
+
 class DetentRoute(APIRoute):
     """A route that checks all this before the body is read, and the key again once all of that has come.
 
@@ -218,6 +249,8 @@ class DetentRoute(APIRoute):
             shared = services.of(request)
             strict = StrictRequest(request.scope, request.receive, limit_of(path, shared.settings.limits), on_whole)
             caller = admit(strict, shared, role, narrows=guard.narrows) if role is not None else None
+            if guard.long_bodies and (answer := await long_by_feedback_process(strict, shared)) is not None:
+                return answer
             if caller is not None and caller.is_counted and not guard.passed_on:
                 await shared.request_limits.count(caller)
             check(strict, known)

@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from functools import cache, partial
 from inspect import Parameter, Signature
 from typing import Annotated, Any
 
-from fastapi import APIRouter, Body, Header, Path, Query, Request, Response
+from fastapi import Body, Header, Path, Query, Request, Response
 from pydantic import ValidationError, create_model
 from pydantic.fields import FieldInfo
+from starlette.routing import BaseRoute
 
 from api import services
 from api.hot.events import count_events
@@ -17,7 +18,7 @@ from api.idempotency import call_once
 from api.routing import caller_of, guarded, router
 from optimizer.jobs import request as asked
 from optimizer.runtime.apart import answer_apart
-from optimizer.runtime.use_cases import USE_CASES, UseCase
+from optimizer.runtime.use_cases import UseCase
 
 
 def _endpoint(use_case: UseCase) -> Callable[..., Response]:
@@ -100,23 +101,26 @@ def _answered(use_case: UseCase, report: Any, *, figures_only: bool) -> Response
     return Response(body, 200 if is_dry or is_again else use_case.status, headers, "application/json")
 
 
-routes = APIRouter()
-for _one in USE_CASES:
-    _group = router(_one.group)
-    _group.add_api_route(
-        _one.path,
-        _endpoint(_one),
-        methods=[_one.method],
-        name=_one.name,
-        status_code=_one.status,
-        response_model=_one.report,
-        description=_one.description,
-        **guarded(
-            _one.role,
-            _one.change,
-            narrows=_one.narrows,
-            keyed=_one.keyed,
-            also={200: meaning} if (meaning := _one.dry or _one.again) is not None else None,
-        ),
-    )
-    routes.routes.extend(_group.routes)
+def routes_of(use_cases: Iterable[UseCase]) -> list[BaseRoute]:
+    routes: list[BaseRoute] = []
+    for use_case in use_cases:
+        group = router(use_case.group)
+        group.add_api_route(
+            use_case.path,
+            _endpoint(use_case),
+            methods=[use_case.method],
+            name=use_case.name,
+            status_code=use_case.status,
+            response_model=use_case.report,
+            description=use_case.description,
+            **guarded(
+                use_case.role,
+                use_case.change,
+                narrows=use_case.narrows,
+                keyed=use_case.keyed,
+                long_bodies=use_case.long_bodies,
+                also={200: meaning} if (meaning := use_case.dry or use_case.again) is not None else None,
+            ),
+        )
+        routes += group.routes
+    return routes

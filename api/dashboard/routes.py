@@ -45,12 +45,11 @@ from api.dashboard.visitors import (
     visitor_of,
 )
 from api.dashboard.workbench import WorkbenchForm, carry_out_form, form_in, form_values
-from api.hot.events import by_feedback_process
 from api.http.bodies import StrictRequest
 from api.http.body_limits import limit_of
 from api.http.problems import fault_of, status_of
 from api.kept_reads import CHANGING_S, ReadKey
-from api.routing import check_query
+from api.routing import by_feedback_process, check_query
 from api.services import Services
 from optimizer.core.base.answers import etag_of, is_listed
 from optimizer.core.base.errors import Busy, Conflict, DetentError, InvalidInput, NotAuthenticated, NotFound

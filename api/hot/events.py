@@ -7,17 +7,15 @@ from functools import partial
 from typing import Any, Literal, cast
 
 from fastapi import Request
-from starlette.responses import Response
 
 from api.access.auth import Caller, require_family
 from api.answers import EventsImported
 from api.hot.application import HotRoute
-from api.http.bodies import QUICK_BYTES, StrictRequest, beside, check_lines_type, check_media_type
+from api.http.bodies import StrictRequest, beside, check_lines_type, check_media_type
 from api.http.body_limits import BodyLimit
-from api.http.forwarding import NotSent
 from api.http.imported_events import LinesPart, Prompts, is_columns, n_lines, parts_of, read_columns
 from api.idempotency import idempotency_of
-from api.routing import as_told_to, caller_of
+from api.routing import as_told_to, caller_of, long_by_feedback_process
 from api.services import Services
 from optimizer.core.base.errors import Conflict, Fault, InvalidFamily, InvalidInput, KeyReused, TooLarge
 from optimizer.core.feedback.dialogs import TEXT, events_of_dialog
@@ -156,31 +154,6 @@ def _parts(body: bytes, shared: Services, limit: BodyLimit, prompts: Prompts | N
     if not n:
         raise InvalidInput("The body has no lines. Send one JSON object per line.", [Fault(pointer="", detail="empty")])
     return n, parts_of(body, at_once, limit, prompts)
-
-
-async def by_feedback_process(request: StrictRequest, shared: Services) -> Response | None:
-    """The answer of the process for feedback; None where this process has to answer itself.
-
-    Raises Busy where it is unknown whether that process took the body.
-    """
-    if shared.feedback is None:
-        return None
-    try:
-        answer = await shared.feedback.forward(request)
-    except NotSent:
-        return None
-    request.state.quiet = True  # the other process has its own log
-    return answer
-
-
-async def long_by_feedback_process(request: StrictRequest, shared: Services) -> Response | None:
-    """As ``by_feedback_process``, for long bodies only: they are read and counted there."""
-    if shared.feedback is None:
-        return None
-    declared = request.declared
-    if (declared if declared is not None else len(await request.body())) <= QUICK_BYTES:
-        return None
-    return await by_feedback_process(request, shared)
 
 
 HOT = [

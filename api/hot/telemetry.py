@@ -15,10 +15,10 @@ from typing import TYPE_CHECKING, Any
 from starlette.responses import Response
 
 from api.hot.application import HotResponse, HotRoute
-from api.hot.events import by_feedback_process, count_events
+from api.hot.events import count_events
 from api.http.bodies import StrictRequest
 from api.http.problems import UnsupportedMediaType, on_detent_error
-from api.routing import caller_of
+from api.routing import by_feedback_process, caller_of
 from api.services import Services
 from optimizer.core.base.errors import DetentError
 from optimizer.core.base.phrasing import count

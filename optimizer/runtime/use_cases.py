@@ -37,10 +37,10 @@ class UseCase:
     of the path, and refused where the path has none. ``keyed``: the answer is kept under an Idempotency-Key. ``brake``:
     it stops or takes back what is served, or says what there is to stop and how the home is; as a command it works on
     the store where the server does not carry it out. ``counted``: the member whose entries count towards what a sender
-    may send in a minute. ``apart``: it takes processor time, so another process than the api does it. ``dry``: what 200
-    means for a report whose ``dry_run`` is true, where the usual status is another. ``again``: the same for a report
-    whose ``new`` is false. ``location``, ``etag``: the headers, made of the report's members. ``is_private``: no cache
-    may keep the answer.
+    may send in a minute. ``apart``: it takes processor time, so another process than the api does it. ``long_bodies``:
+    these take processor time, so the process for feedback takes them. ``dry``: what 200 means for a report whose
+    ``dry_run`` is true, where the usual status is another. ``again``: the same for a report whose ``new`` is false.
+    ``location``, ``etag``: the headers, made of the report's members. ``is_private``: no cache may keep the answer.
     """
 
     name: str
@@ -57,6 +57,7 @@ class UseCase:
     brake: bool = False
     apart: bool = False
     counted: str | None = None
+    long_bodies: bool = False
     status: int = 200
     dry: str | None = None
     again: str | None = None
@@ -231,7 +232,13 @@ USE_CASES = (
     _act("restore", "/v1/families/{family}/restore", "families.retire_family:restore_family", "Families"),
     _act("rename", "/v1/families/{family}/rename", "families.rename_family:rename_family", "Families"),
     _act("adopt", "/v1/families/{family}/adopt", "rollouts.adopt_file_version:adopt_file_version", "Families"),
-    _act("import examples", "/v1/families/{family}/examples", "dataset.import_examples:import_examples", "Families"),
+    _act(
+        "import examples",
+        "/v1/families/{family}/examples",
+        "dataset.import_examples:import_examples",
+        "Families",
+        long_bodies=True,
+    ),
     UseCase("examples", "/v1/families/{family}/examples", "dataset.read_examples:read_examples", "Families"),
     UseCase("golden", GOLDEN, "dataset.golden_scenarios:read_golden", "Families", **TEXTS),
     UseCase("all_golden", "/v1/golden", "dataset.golden_scenarios:read_all_golden", "Families", **TEXTS, narrows=True),

@@ -123,6 +123,19 @@ def test_spans_are_read_in_it_so_that_the_api_loads_no_protobuf(server: Server, 
     assert kept(server, "5" * 32) == 1
 
 
+def test_many_examples_are_read_in_it_and_few_in_the_api(server: Server, client: httpx.Client) -> None:
+    path = f"/v1/families/{F}/examples"
+    rows = [{"input": {"text": f"Invoice {at} came twice. " * 9}, "expected": {"topic": "billing"}} for at in range(90)]
+    with ThreadPoolExecutor(1) as pool, standing_still(there(server)):
+        sent = pool.submit(client.post, path, json={"rows": rows})
+        assert httpx.post(server.url + path, json={"rows": rows[:1]}, timeout=60).json()["n_read"] == 1
+        with pytest.raises(TimeoutError):
+            sent.result(0.5)
+        os.kill(there(server), signal.SIGCONT)
+        answer = sent.result(60)
+    assert (answer.status_code, answer.json()["n_read"]) == (200, len(rows))
+
+
 def test_pages_are_drawn_in_it_while_prompts_do_not_wait_and_the_api_takes_their_forms(
     server: Server, client: httpx.Client
 ) -> None:
