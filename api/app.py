@@ -10,6 +10,7 @@ from contextlib import asynccontextmanager
 from importlib.metadata import PackageNotFoundError, version
 
 from fastapi import FastAPI
+from starlette.routing import BaseRoute
 
 from api.dashboard.routes import Dashboard
 from api.documents import install_documents
@@ -45,6 +46,11 @@ GROUPS = (
 )
 
 
+def declared_routes() -> list[BaseRoute]:
+    """The routes that OpenAPI has."""
+    return [*(route for group in GROUPS for route in group.routes.routes), *routes_of(USE_CASES)]
+
+
 def create_app(settings: Settings) -> FastAPI:
     """The application. Store, families and keys are opened when it starts, not here."""
 
@@ -78,9 +84,7 @@ def create_app(settings: Settings) -> FastAPI:
         openapi_url=None,
     )
     # Routes are added one by one: an included router would build its routes again, at the first requests.
-    for group in GROUPS:
-        app.router.routes.extend(group.routes.routes)
-    app.router.routes.extend(routes_of(USE_CASES))
+    app.router.routes.extend(declared_routes())
     install_documents(app)
     app.router.routes.extend((*mcp.routes, *dashboard.routes()))
     return app

@@ -11,7 +11,7 @@ from typing import Any
 
 from fastapi.routing import APIRoute
 
-from api.app import GROUPS, create_app
+from api.app import create_app, declared_routes
 from api.routing import guard_of
 from docs.generate.markdown import linked, page, table
 from optimizer.core.feedback.event_kinds import EventField, fields_in
@@ -123,7 +123,7 @@ def rest() -> str:
 
 
 def _roles() -> Iterator[tuple[str, str]]:
-    routes = [route for group in GROUPS for route in group.routes.routes if isinstance(route, APIRoute)]
+    routes = [route for route in declared_routes() if isinstance(route, APIRoute)]
     rows = [
         (ROLES.index(role), route.path.replace(":path", ""), method, role)
         for route in routes
