@@ -7,17 +7,18 @@ from __future__ import annotations
 import json
 import re
 import shutil
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import pytest
 from fastapi.routing import APIRoute
+from starlette.routing import BaseRoute
 
 from api.access.wrong_keys import WrongKeys
-from api.app import GROUPS
-from api.gateway import app as gateway, chat
+from api.app import declared_routes
+from api.gateway import app as gateway, chat, readiness
 from api.routing import guard_of
 from api.serving import STORE_AWAY
 from optimizer.core.serving.access import LADDERS, ROLES, Role
@@ -55,13 +56,13 @@ def _table() -> dict[str, Role]:
     return {route: role for route, role in rows if role in ROLES}
 
 
-def _declared(*groups: Any) -> dict[str, APIRoute]:
-    routes = [route for group in groups for route in group.routes if isinstance(route, APIRoute)]
-    return {f"{method} {route.path}": route for route in routes for method in sorted(route.methods)}
+def _declared(routes: Iterable[BaseRoute]) -> dict[str, APIRoute]:
+    own = [route for route in routes if isinstance(route, APIRoute)]
+    return {f"{method} {route.path}": route for route in own for method in sorted(route.methods)}
 
 
 def _routes() -> dict[str, APIRoute]:
-    return _declared(*(group.routes for group in GROUPS))
+    return _declared(declared_routes())
 
 
 def _path_text(path: str) -> str:
@@ -148,7 +149,7 @@ def test_every_route_of_the_document_is_one_of_the_tables() -> None:
 
 
 def test_the_gateway_asks_for_the_same_roles_as_the_api_that_forwards_to_it() -> None:
-    behind = {**_declared(chat.routes), **_declared(gateway.operations)}
+    behind = _declared([*chat.routes.routes, *readiness.routes.routes, *gateway.operations.routes])
     assert {"POST /v1/chat/completions", "GET /v1/models", "GET /metrics"} <= behind.keys()
     for name, route in behind.items():
         assert _role_of(route) == _role_of(_routes()[name]), name
