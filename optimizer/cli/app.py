@@ -37,7 +37,7 @@ from optimizer.cli.judge import commands as judge, quality
 from optimizer.cli.output import OutputFault, discard_output, open_streams
 from optimizer.cli.review import commands as review
 from optimizer.cli.rollout import commands as rollout, freeze
-from optimizer.cli.service import alerts, events, mcp, runbook, serve, status
+from optimizer.cli.service import alerts, events, mcp, serve, status
 from optimizer.cli.study import commands as study
 from optimizer.cli.thresholds import commands as thresholds, student
 from optimizer.cli.variant import commands as variant
@@ -80,7 +80,7 @@ app.command()(serve.worker)
 entry_points.register(app)
 app.command()(doctor.doctor)
 app.command()(status.status)
-app.command()(runbook.runbook)
+app.command()(alerts.runbook)
 app.command()(mcp.mcp)
 app.command()(freeze.freeze)
 app.command()(freeze.unfreeze)

@@ -29,7 +29,6 @@ from optimizer.ports.api_keys import (
     KeyUsage,
     Limited,
 )
-from optimizer.ports.clock import Clock
 from optimizer.ports.events import (
     Events,
     Exposure,
@@ -85,7 +84,7 @@ from optimizer.ports.serving import (
     UnitOutcomes,
 )
 from optimizer.ports.sources import FamilySource, SourceRow
-from optimizer.ports.store import Store
+from optimizer.ports.store import Clock, Store
 from optimizer.ports.studies import Journal, JournalEntry, Schedules, Studies, TierAnswers
 from optimizer.ports.transaction import Added, Transaction
 from optimizer.ports.variants import StepRecord, Variants

@@ -150,3 +150,13 @@ class Store(Protocol):
         """The same in parts, between which the caller may rest; ``fault`` takes what is found."""
 
     def close(self) -> None: ...
+
+
+class Clock(Protocol):
+    scale: float  # how much faster rollout_now runs than now; 1.0 = both are real time
+
+    def now(self) -> datetime:
+        """Real time, UTC: leases, ticks, timeouts, tokens."""
+
+    def rollout_now(self) -> datetime:
+        """The clock of rollout durations: real time, or scaled under profile demo."""

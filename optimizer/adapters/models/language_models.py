@@ -23,7 +23,7 @@ from optimizer.ports import LanguageModel
 if TYPE_CHECKING:
     from optimizer.adapters.models.embedded_model import EmbeddedModel
     from optimizer.adapters.models.litellm_models import LiteLLMModel
-    from optimizer.adapters.models.openai_compatible import OpenAICompatible
+    from optimizer.adapters.models.openai_wire import OpenAICompatible
 
 log = structlog.get_logger(__name__)
 
@@ -141,7 +141,7 @@ class Models:
         """What speaks to models loads here: most commands only ask which there are."""
         from optimizer.adapters.models.embedded_model import EmbeddedModel
         from optimizer.adapters.models.litellm_models import LiteLLMModel
-        from optimizer.adapters.models.openai_compatible import OpenAICompatible
+        from optimizer.adapters.models.openai_wire import OpenAICompatible
 
         if settings.student:
             raise InvalidInput(

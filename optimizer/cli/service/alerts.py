@@ -1,13 +1,16 @@
-"""``detent alerts``: what needs a person, by which rules, and which of it shall send no message for a while."""
+"""``detent alerts``: what needs a person, by which rules, and which of it shall send no message for a while; and
+``detent runbook``, to which each leads.
+"""
 
 from __future__ import annotations
 
+from dataclasses import asdict
 from datetime import timedelta
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from optimizer.cli.output import Json, Reason, print_facts, say, show_report, table, tell_change, when
+from optimizer.cli.output import Json, Reason, print_facts, say, show, show_report, table, tell_change, when
 from optimizer.cli.session import Session, span
 from optimizer.core.base.answers import members_of, shown
 from optimizer.core.base.errors import InvalidInput
@@ -179,3 +182,26 @@ def silence(
             raise InvalidInput(f"--for {how_long!r}: a silence lasts from a minute to {LONGEST.days} days.")
         report = session.show(as_json, silence_alerts, minutes=minutes, **members)
     tell_change(f"{report.what}.", why=shown(report.why), undo=report.undo or "", then=report.next or "")
+
+
+def runbook(
+    chapter: Annotated[
+        str | None, typer.Argument(metavar="[CHAPTER]", help="As a message names it; without: all.", show_default=False)
+    ] = None,
+    as_json: Json = False,
+) -> None:
+    """What to look at, do and verify when something is wrong: a chapter of the runbook, or all their names.
+
+    Each message of an alert names its chapter. It needs no server, no store and no key.
+
+    Example: detent runbook a-provider-is-down
+    """
+    from optimizer.jobs.upkeep import read_runbook
+
+    if chapter is None:
+        names = [{"chapter": one.name, "title": one.title} for one in read_runbook.runbook().values()]
+        show(as_json, {"items": names}, table(names, {"chapter": "Chapter", "title": "Title"}, empty=""))
+        return
+    read = read_runbook.read_chapter(chapter)
+    text = f"{read.title}\n\n{read.text}"
+    show(as_json, asdict(read), lambda out: out.print(text, markup=False, soft_wrap=True))

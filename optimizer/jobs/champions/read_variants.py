@@ -19,7 +19,7 @@ from optimizer.core.views.variant import ListedVariant, Use, VariantDiff, Varian
 from optimizer.jobs.calls.shelves import students_among
 from optimizer.jobs.context import Context
 from optimizer.jobs.families.export_variant import export_variant
-from optimizer.jobs.families.file_versions import file_version_record
+from optimizer.jobs.families.sync_families import file_version_record
 from optimizer.jobs.request import FamilyRequest, PageRequest, Request
 from optimizer.jobs.studies.read_studies import last_nomination
 from optimizer.ports import Store, Transaction

@@ -1,16 +1,19 @@
-"""Brings the families' files into the store: prompt versions as Variants, and a first champion where there is none."""
+"""Brings the families' files into the store: prompt versions as Variants, and a first champion where there is none.
+Adopting a file takes the same steps.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from datetime import datetime
 
 from optimizer.core.family.family import Family
+from optimizer.core.family.variant import VariantRecord
 from optimizer.core.serving import champion
-from optimizer.core.serving.rollout import Decision, is_frozen
-from optimizer.jobs.families.file_versions import FILE_ACTOR, promote_file_version, store_file_version
+from optimizer.core.serving.rollout import Champion, Decision, is_frozen
 from optimizer.jobs.families.read_edit import Edit, read_edit
-from optimizer.jobs.record_change import log_head, record_tenure
+from optimizer.jobs.record_change import end_active_rollout, log_head, record_tenure
 from optimizer.ports import Clock, Store, Transaction
 
 
@@ -125,3 +128,34 @@ def _sync(
         FamilySync(family=family.name, champion=current.variant, added=tuple(added), edit=read_edit(tx, store, family)),
         None,
     )
+
+
+FILE_ACTOR = "system:family-file"  # makes champions by the file alone: the first, and edits under serve_file_edits
+
+
+def file_version_record(family: Family, version: str, at: datetime) -> VariantRecord:
+    """The version's Variant as a record with ``source: file``."""
+    return VariantRecord(
+        family=family.name,
+        variant=family.variant(version),
+        source="file",
+        created_at=at,
+        created_by=FILE_ACTOR,
+        note=family.prompt.versions[version].description,
+        file_version=version,
+    )
+
+
+def store_file_version(
+    tx: Transaction, store: Store, family: Family, version: str, at: datetime
+) -> tuple[VariantRecord, bool]:
+    """The version's record, and whether its content is new to the store."""
+    record = file_version_record(family, version, at)
+    return record, store.variants.add(tx, record)
+
+
+def promote_file_version(tx: Transaction, store: Store, clock: Clock, tenure: Champion) -> Decision | None:
+    """Lets a tenure of a file's Variant begin; returns the end of the rollout that was active."""
+    ended = end_active_rollout(tx, store, clock, tenure.family, at=tenure.since, actor=tenure.by, why=tenure.why)
+    record_tenure(tx, store, tenure, action="champion.adopt")
+    return ended

@@ -18,7 +18,7 @@ from optimizer.core.serving.assignment import HOLDBACK_SHARE
 from optimizer.core.serving.rollout import Champion, Decision, Rollout, require_unfrozen
 from optimizer.jobs.context import Context
 from optimizer.jobs.families.check_models import require_models
-from optimizer.jobs.families.file_versions import promote_file_version, store_file_version
+from optimizer.jobs.families.sync_families import promote_file_version, store_file_version
 from optimizer.jobs.ids import new_id
 from optimizer.jobs.record_change import (
     ChangeReport,

@@ -11,8 +11,7 @@ from pydantic import Field
 
 from optimizer.core.base.answers import ActOffer, Page, members_of, needed_for, page_of, page_read
 from optimizer.core.evaluation.run import ComparisonRun, QueuedRun, RunStatus
-from optimizer.core.rollout.alert_acts import OF_LAST, offers_about, rollout_about
-from optimizer.core.rollout.alert_chapters import chapter_of
+from optimizer.core.rollout.alert_chapters import OF_LAST, chapter_of, offers_about, rollout_about
 from optimizer.core.search.study import Study, StudyStatus
 from optimizer.core.serving.rollout import Champion, Rollout
 from optimizer.core.views.evaluation import EvaluationRun

@@ -344,7 +344,6 @@ MACHINE, FILES = "about this machine", "writes files of this home"
 UNSERVED = "carries out here what no server does"
 ON_THE_STORE = {
     "doctor/commands.py": MACHINE,
-    "family/add.py": FILES,
     "family/commands.py": FILES,
     "family/create.py": FILES,
     "keys.py": "takes the only key back for who is locked out",

@@ -16,7 +16,7 @@ import pytest
 
 from api.gateway.guarded_models import is_the_providers
 from optimizer.adapters.models.litellm_models import LiteLLMModel
-from optimizer.adapters.models.openai_compatible import OpenAICompatible
+from optimizer.adapters.models.openai_wire import OpenAICompatible
 from optimizer.core.base.errors import ModelFailed
 from optimizer.core.models.budget import charge_after_failure, worth_a_retry
 from optimizer.core.models.language import ModelAnswer, ModelPrice, ModelRequest

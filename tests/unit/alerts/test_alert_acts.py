@@ -7,7 +7,8 @@ from typing import Any
 
 import pytest
 
-from optimizer.core.rollout.alert_acts import (
+from optimizer.core.rollout.alert_causes import OpenCause
+from optimizer.core.rollout.alert_chapters import (
     DRIFT,
     OF_CHAMPION,
     OF_LAST,
@@ -16,7 +17,6 @@ from optimizer.core.rollout.alert_acts import (
     offers_about,
     rollout_about,
 )
-from optimizer.core.rollout.alert_causes import OpenCause
 from optimizer.core.serving.rollout import Champion, Rollout
 from tests.stores import FAMILY, NOW, rollout
 from tests.unit.alerts.test_alerts_page import alert_kinds

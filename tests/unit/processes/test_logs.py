@@ -11,8 +11,7 @@ from pathlib import Path
 import pytest
 import structlog
 
-from optimizer.adapters.models.openai_compatible import OpenAICompatible
-from optimizer.adapters.models.openai_wire import unreachable
+from optimizer.adapters.models.openai_wire import OpenAICompatible, unreachable
 from optimizer.cli.session import Session
 from optimizer.core.models.settings import ModelSettings
 from optimizer.host.config import load_settings

@@ -7,8 +7,7 @@ from math import inf, sqrt
 
 import pytest
 
-from optimizer.core.search.effects import estimate
-from optimizer.core.search.racing import ContinuousRejects, Race, first_look, reach
+from optimizer.core.search.racing import ContinuousRejects, Race, estimate, first_look, reach
 
 EXAMPLES = [f"e{i}" for i in range(40)]
 GOOD, BAD = "good", "bad"
@@ -197,7 +196,7 @@ def test_effects_solve_hendersons_equations():
 
 
 def _variances_of(scores):
-    from optimizer.core.search.effects import _variances
+    from optimizer.core.search.racing import _variances
 
     return _variances(scores)
 
