@@ -181,11 +181,10 @@ def family_in(visit: PageVisit, members: Mapping[str, str]) -> str:
 def of_freeze(consequence: str, undo: str) -> Callable[[PageVisit, Mapping[str, str]], ActConfirmation]:
     def confirmation(visit: PageVisit, members: Mapping[str, str]) -> ActConfirmation:
         family = family_in(visit, members)
-        subject = scope_text(family)
         return ActConfirmation(
             family=family or None,
             subject=f"The family {family}" if family else "Every family",
-            consequence=consequence.format(scope=subject),
+            consequence=consequence.format(scope=scope_text(family)),
             undo=undo,
             back=family_page(family) if family else "dashboard",
             hidden={"family": family} if family else {},

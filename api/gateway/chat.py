@@ -88,9 +88,8 @@ async def chat_completions(body: ChatBody, request: StrictRequest) -> Response:
         shared.exposures.count(family, choice, call.truncated, is_nearest=call.shown.is_nearest)
     try:
         if not body.stream:
-            answered = await _while_waited_for(settled, request, reader)
             return Response(
-                json_bytes(completion(call, answered)),
+                json_bytes(completion(call, await _while_waited_for(settled, request, reader))),
                 headers={**headers, "Cache-Control": "no-store"},
                 media_type="application/json",
             )

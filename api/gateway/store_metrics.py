@@ -220,8 +220,7 @@ def _of_budgets(tx: Transaction, store: Store, month: datetime, caps: Mapping[st
     spends = month_spends(tx, store, month)
     for family in sorted({"", *caps, *(spend.family for spend in spends)}):
         own = [spend for spend in spends if family in ("", spend.family)]
-        spent = sum(spend.usd for spend in own)
-        budget.add_metric((family, "spent"), spent)
+        budget.add_metric((family, "spent"), sum(spend.usd for spend in own))
         budget.add_metric(
             (family, "reserved"), sum(spend.counted_usd - spend.usd for spend in own if spend.cap_usd is not None)
         )

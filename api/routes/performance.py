@@ -78,8 +78,7 @@ async def record(
     """
     # Parameters and members as one; raises InvalidInput for those that come more than once.
     query = list(request.query_params.multi_items())
-    body = await _body(request)
-    values, faults = dict(body), []
+    values, faults = dict(await _body(request)), []
     for name, value in query:
         if value == "":
             continue

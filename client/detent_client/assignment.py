@@ -28,8 +28,7 @@ class Assignment:
 
     def __str__(self) -> str:
         said = {name: value for name, value in asdict(self).items() if value is not None}
-        text = json.dumps(said, separators=(",", ":")).encode()
-        return PREFIX + base64.urlsafe_b64encode(text).rstrip(b"=").decode()
+        return PREFIX + base64.urlsafe_b64encode(json.dumps(said, separators=(",", ":")).encode()).rstrip(b"=").decode()
 
     @classmethod
     def from_text(cls, text: str) -> Assignment:

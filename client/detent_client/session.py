@@ -220,6 +220,4 @@ def is_unit(unit: object) -> bool:
 
 def _now(snapshot: Snapshot | None) -> float:
     """By the server's clock, where it is known."""
-    if snapshot is not None and snapshot.time is not None:
-        return snapshot.time.latest(monotonic())
-    return time.time()
+    return snapshot.time.latest(monotonic()) if snapshot is not None and snapshot.time is not None else time.time()

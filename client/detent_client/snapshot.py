@@ -91,8 +91,7 @@ def _overrides_of(said: Mapping[str, Any]) -> Overrides:
 
 def leases_of(headers: Mapping[str, str]) -> Leases:
     """By rollout, as each answer has them, a 304 too. Raises ValueError."""
-    leases = headers.get("x-detent-leases", "").split(",")
-    named = [lease.strip().partition("=") for lease in leases if lease.strip()]
+    named = [lease.strip().partition("=") for lease in headers.get("x-detent-leases", "").split(",") if lease.strip()]
     return {rollout: seconds_of(time) for rollout, _, time in named}
 
 

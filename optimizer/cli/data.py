@@ -57,11 +57,10 @@ def prune(
         if not report.more:
             break
     deleted = [row for row in sums.values() if row.n]
-    total = replace(report, items=list(sums.values()))
     show_report(
         as_json,
         prune,
-        total,
+        replace(report, items=list(sums.values())),
         table([asdict(row) for row in deleted], COLUMNS, empty="Nothing is older than its retention."),
     )
     for family_left in report.left_alone:

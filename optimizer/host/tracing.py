@@ -66,8 +66,7 @@ class Tracing:
         """Around a request, below the span that its sender names."""
         from opentelemetry.trace.propagation.tracecontext import TraceContextTextMapPropagator
 
-        parent = TraceContextTextMapPropagator().extract(headers)
-        return self._span(name, "SERVER", attributes, parent)
+        return self._span(name, "SERVER", attributes, TraceContextTextMapPropagator().extract(headers))
 
     def traceparent(self) -> str | None:
         """The span that is under way, for another process; None where none is."""

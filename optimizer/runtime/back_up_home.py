@@ -221,8 +221,7 @@ def _add_databases(
                 copy.unlink(missing_ok=True)
                 copy.touch(0o600)
                 with closing(sqlite3.connect(copy)) as target:
-                    tell = partial(_tell, progress)
-                    source.backup(target, pages=PAGES_AT_ONCE, sleep=0, progress=tell)
+                    source.backup(target, pages=PAGES_AT_ONCE, sleep=0, progress=partial(_tell, progress))
                     problem = target.execute("PRAGMA quick_check(1)").fetchone()[0]
                     target.execute("PRAGMA journal_mode = DELETE")  # the copy is one file, without a log beside it
                 if problem != "ok":

@@ -53,10 +53,9 @@ def import_data(settings: Settings, path: Path, *, actor: str) -> DataImport:
     folder = read_folder(path)
     part = target.with_name(f".{target.name}.part")
     with _new_store(part) as store:
-        tables = import_rows_of(folder, store)
         report = DataImport(
             folder=path,
-            tables=tables,
+            tables=import_rows_of(folder, store),
             families=import_families(folder, settings.families_dir),
             sealed=SEALED in folder.files,
             exported_at=str(folder.manifest.get("exported_at")),

@@ -108,8 +108,7 @@ class FamilyPrompt:
         llm = other if isinstance(other, BaseChatModel) else llm
         own_names = {name: model if isinstance(model, str) else _model_of(model) for name, model in models.items()}
         fields = {setting: field for setting in SETTINGS if (field := _field(llm, setting, *FIELDS.get(setting, ())))}
-        lacks = _lacks(llm, {*fields, *takes})
-        call = variant_call(self.prompt, model=_model_of(llm), models=own_names, lacks=lacks)
+        call = variant_call(self.prompt, model=_model_of(llm), models=own_names, lacks=_lacks(llm, {*fields, *takes}))
         handler = CallReports(self.prompt, self._filling)
         bound, more = _copy_of(llm, call, fields, handler)
         runnable: Runnable[Any, AIMessage] = bound.bind_tools(call.tools) if call.tools is not None else bound

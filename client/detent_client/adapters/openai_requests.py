@@ -155,5 +155,4 @@ def _response_format(given: Mapping[str, Any]) -> dict[str, Any]:
 def _chat_format(given: Any) -> Any:
     if not isinstance(given, Mapping) or given.get("type") != "json_schema" or "json_schema" in given:
         return given
-    schema = {name: value for name, value in given.items() if name != "type"}
-    return {"type": "json_schema", "json_schema": schema}
+    return {"type": "json_schema", "json_schema": {name: value for name, value in given.items() if name != "type"}}

@@ -93,9 +93,7 @@ class Family(Record):
             self._ask("POST", f"{FAMILY}/examples", rows=rows[at : at + ROWS_AT_ONCE], curated=curated)
             for at in range(0, len(rows), ROWS_AT_ONCE)
         ]
-        if not reports:
-            return Record({"family": self["name"], "n_read": 0})
-        return Record(reduce(_with_next, reports))
+        return Record({"family": self["name"], "n_read": 0}) if not reports else Record(reduce(_with_next, reports))
 
     def variants(self) -> Table:
         return Table(pages(self._backend, f"{FAMILY}/variants", family=self["name"]), VARIANTS)

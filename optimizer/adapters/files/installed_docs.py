@@ -102,9 +102,7 @@ def cut_at_sentence(text: str, limit: int) -> str:
         for m in _SENTENCE_END.finditer(head)
         if m.end() <= limit and not _ABBREVIATION.search(head[: m.start() + 1])
     ]
-    if ends and ends[-1] >= limit // 2:
-        return text[: ends[-1]]
-    return head.rsplit(" ", 1)[0].rstrip(" ,;:(")
+    return text[: ends[-1]] if ends and ends[-1] >= limit // 2 else head.rsplit(" ", 1)[0].rstrip(" ,;:(")
 
 
 def _inline(text: str) -> str:

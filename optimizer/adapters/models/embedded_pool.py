@@ -303,8 +303,7 @@ class _ServerProcess:
         """Notice a death, and start again when the backoff is over."""
         if self.process is not None and self.process.poll() is not None:
             code, words = self.process.returncode, self.last_words()
-            delay_s = self._start_later()
-            log.warning("embedded model process ended", code=code, restart_in_s=delay_s, said=words)
+            log.warning("embedded model process ended", code=code, restart_in_s=self._start_later(), said=words)
         if self._start_due is not None and monotonic() >= self._start_due:
             try:
                 self.start()

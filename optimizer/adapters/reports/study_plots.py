@@ -150,7 +150,6 @@ def reliability(tier: str, shown: Mapping[str, Quality]) -> Plot:
     """What was right against what was promised, of each confidence of a tier; upright the interval of each bin."""
     bins = [(name, each) for name, quality in shown.items() for each in quality.reliability]
     promised = "promised: mean confidence of answers of like confidence"
-    label = f"{promised}; upright: 95 % interval of the share that was right"
     return Plot(
         title="Reliability",
         keys=[*(Key(kind=CONFIDENCES[name], text=name) for name in shown), Key(kind="", text="as promised")],
@@ -158,7 +157,7 @@ def reliability(tier: str, shown: Mapping[str, Quality]) -> Plot:
             f"share of right answers of {tier} by promised confidence; a confidence that keeps its word lies on the"
             " diagonal"
         ),
-        x=axis(0.0, 1.0, label=label),
+        x=axis(0.0, 1.0, label=f"{promised}; upright: 95 % interval of the share that was right"),
         y=axis(0.0, 1.0),
         lines=[
             Line(points=[(0.0, 0.0), (1.0, 1.0)], kind="observed"),

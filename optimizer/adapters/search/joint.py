@@ -95,8 +95,7 @@ class JointSearch:
         # Every instruction of a list is tried, then TPE goes on from them.
         listed = [{**near, "instruction": at} for at in range(1, len(texts))] if declared.get("choices") else []
         space = Space(dimensions=[*chosen, *settings], variant_at=variant_at, start=start, listed=listed)
-        n = int(setting.definition["n_settings"])
-        return PointSearch(setting, space, n=n, n_beside=0, proposer=self._name)
+        return PointSearch(setting, space, n=int(setting.definition["n_settings"]), n_beside=0, proposer=self._name)
 
 
 @strategy(

@@ -281,9 +281,7 @@ def in_one_row(tx: Connection, query: Select[tuple[Any]]) -> list[Any]:
 
 def insert_new(tx: Connection, into: Table, rows: Sequence[Mapping[str, Any]]) -> int:
     """Inserts the rows whose key is not there yet; returns how many that were."""
-    if not rows:
-        return 0
-    return tx.execute(_insert_new(tx.dialect.name, into), list(rows)).rowcount
+    return 0 if not rows else tx.execute(_insert_new(tx.dialect.name, into), list(rows)).rowcount
 
 
 def upsert(tx: Connection, into: Table, rows: Sequence[Mapping[str, Any]], *, add: Sequence[str] = ()) -> None:

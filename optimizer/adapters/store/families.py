@@ -109,9 +109,7 @@ class FamilyNameTables:
         return int(tx.execute(query).scalar() or 0)
 
     def since(self, tx: Connection, name: str) -> datetime | None:
-        if not is_known(name):
-            return None
-        return tx.execute(select(NAMES.c.since).where(NAMES.c.name == name)).scalar()
+        return None if not is_known(name) else tx.execute(select(NAMES.c.since).where(NAMES.c.name == name)).scalar()
 
     def _names_of_key(self, tx: Connection, name: str) -> set[str]:
         return {name, *tx.execute(select(NAMES.c.name).where(NAMES.c.key == key_of(name))).scalars()}

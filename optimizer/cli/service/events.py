@@ -92,8 +92,7 @@ class LineFile:
         self._out.close()
 
     def _open(self) -> IO[bytes]:
-        descriptor = os.open(self._path, os.O_RDWR | os.O_CREAT, 0o600)
-        out = os.fdopen(descriptor, "r+b")
+        out = os.fdopen(os.open(self._path, os.O_RDWR | os.O_CREAT, 0o600), "r+b")
         try:
             # Until it is closed. Raises InvalidInput where the file is not this tail's to write.
             import fcntl

@@ -117,9 +117,7 @@ def item_fault(
         parts = [f"of another kind than declared: {', '.join(kinds)}"] if kinds else []
         return "; ".join([*parts, f"out of range: {', '.join(ranges)}"] if ranges else parts)
     quality = expected.get(worth)
-    if not is_share(quality):
-        return f"expected has no {worth!r} from 0 to 1"
-    return None
+    return f"expected has no {worth!r} from 0 to 1" if not is_share(quality) else None
 
 
 def measured_of(input: Mapping[str, Any]) -> dict[str, Any]:

@@ -93,8 +93,7 @@ def compare_thresholds(context: Context, request: CompareThresholdsRequest) -> T
             f" turned out to be worth: detent import FILE --family {family.name}.",
             n=0,
         )
-    records = records_of(examples)
-    comparison = compare_replayed(records, *policies, confidence=request.confidence)
+    comparison = compare_replayed(records_of(examples), *policies, confidence=request.confidence)
     conservative, aggressive = (
         ComparedConfiguration(configuration=name, outcome=outcome, score=outcome.score)
         for name, outcome in zip(names, (comparison.conservative, comparison.aggressive), strict=True)

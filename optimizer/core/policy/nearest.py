@@ -138,8 +138,7 @@ def with_nearest(variant: Variant, nearest: NearestExamples, ranked: Iterator[Fe
     Args:
         ranked: examples, the nearest one first.
     """
-    bare = Variant(messages=variant.messages)
-    own, left = prompt_bytes(render_open(bare), {}), nearest.max_tokens * BYTES_PER_TOKEN
+    own, left = prompt_bytes(render_open(Variant(messages=variant.messages)), {}), nearest.max_tokens * BYTES_PER_TOKEN
     shown: list[FewShot] = []
     for shot in ranked:
         try:

@@ -63,8 +63,7 @@ def runs_within(word: str) -> list[str]:
 
 def rows_within(rows: Sequence[TeachingRow]) -> Sequence[TeachingRow]:
     """The first rows, of whose texts at most ``MOST_TEXT`` characters are read."""
-    read = accumulate(min(len(row.text), MOST_CHARS) for row in rows)
-    return rows[: sum(n_chars <= MOST_TEXT for n_chars in read)]
+    return rows[: sum(n_chars <= MOST_TEXT for n_chars in accumulate(min(len(row.text), MOST_CHARS) for row in rows))]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

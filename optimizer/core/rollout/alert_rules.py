@@ -393,9 +393,7 @@ def still_beyond(rule: AlertRule, value: float, *, is_open: bool) -> bool:
 
 
 def _is_worse(rule: AlertRule, sums: MinuteTally, limit: float) -> bool:
-    if rule.metric == "cost":
-        return sums.total > limit * sums.n
-    return sums.bad > _bad_share(rule, limit) * sums.n
+    return sums.total > limit * sums.n if rule.metric == "cost" else sums.bad > _bad_share(rule, limit) * sums.n
 
 
 def _bad_share(rule: AlertRule, limit: float) -> float:

@@ -311,14 +311,13 @@ def _adopt(rollout: Rollout, request: TransitionRequest) -> _Effect:
     """An adopted candidate becomes champion at once. Its only stage has no length, so that the holdback finds its
     share.
     """
-    history = (_open_entry(rollout.ladder[0], request),)
     changes = {
         "status": "deployed",
         "stage": 0,
         "outcome": "promoted",
         "stage_entered_at": request.at,
         "started_at": request.at,
-        **_end_changes(replace(rollout, stage_history=history), request),
+        **_end_changes(replace(rollout, stage_history=(_open_entry(rollout.ladder[0], request),)), request),
     }
     what = f"{rollout.candidate} is champion, adopted; 5 % of units stay on {rollout.champion} for a week"
     return _Effect(what=what, changes=changes, forced=_is_forced(rollout, request), champion_change=rollout.candidate)

@@ -95,8 +95,7 @@ def confirmation_usd(
         n_calls: calls that answer.
         judged_usd: the most that judging these answers may cost; None where a price is unknown.
     """
-    models = models_of(champion, space, tiers)
-    prices = [price_of(name) for name in models]
+    prices = [price_of(name) for name in models_of(champion, space, tiers)]
     known = [price for price in prices if price is not None]
     if len(known) < len(prices) or judged_usd is None:
         return None
@@ -170,8 +169,7 @@ def estimate_study(
                     expected=usd_of(REFLECTED_ON * tokens, PROPOSAL_TOKENS / 2, proposals_price),
                     high=usd_of(SUMMARISED * tokens, PROPOSAL_TOKENS, proposals_price),
                 )
-        minutes = calls * call.seconds * (1 / 60 / max(1, call.concurrency))
-        return EstimateTotals(calls=calls, usd=usd, minutes=minutes)
+        return EstimateTotals(calls=calls, usd=usd, minutes=calls * call.seconds * (1 / 60 / max(1, call.concurrency)))
 
     shared = within(parts, budget.calls)
     whole, cut = totals(parts, None), totals(shared, budget.calls)

@@ -291,8 +291,7 @@ def estimate(scores: Mapping[str, Scores]) -> dict[str, float]:
     for v, kind in counts.items():
         total = sum(sums[v])
         right = [r + (s - load * total) / noise for r, s, load in zip(right, sums[v], loads[kind], strict=True)]
-    covariance = np.linalg.inv(matrix).tolist()
-    difficulty = [_dot(row, right) for row in covariance]
+    difficulty = [_dot(row, right) for row in np.linalg.inv(matrix).tolist()]
     return {v: sum(sums[v]) / (noise * precision[kind]) - _dot(loads[kind], difficulty) for v, kind in counts.items()}
 
 

@@ -270,9 +270,7 @@ def turn_score(outcomes: Sequence[TurnScore]) -> tuple[float | None, ScoreKind |
     judged = [each for each in outcomes if each.kind == "judged" and each.score is not None]
     if judged:
         latest = judged[-1]
-        if latest.calibrated is not None:
-            return latest.calibrated, "calibrated"
-        return latest.score, "judged"
+        return (latest.calibrated, "calibrated") if latest.calibrated is not None else (latest.score, "judged")
     reported = [value for each in outcomes if each.kind == "reported" and (value := value_of(each)) is not None]
     return (reported[-1], "reported") if reported else (None, None)
 

@@ -83,8 +83,7 @@ async def ask_judge(judge: JudgeSettings, judged: JudgeCase, open_judge: OpenJud
         opinion, usd = await _opinion(judge, judged, name, await open_judge(name))
         opinions.append(opinion)
         cost_usd += usd
-    signs = tuple(injection_signs([judged.answer]))
-    return Judgement(opinions=tuple(opinions), signs=signs, cost_usd=cost_usd)
+    return Judgement(opinions=tuple(opinions), signs=tuple(injection_signs([judged.answer])), cost_usd=cost_usd)
 
 
 def judge_request(

@@ -182,8 +182,7 @@ class BudgetedModel(WrappedModel):
         key = request.key
         max_tokens = output_limit(request.params, self.max_output_tokens)
         require_bounded(self.name, self.price, max_tokens, self._budget)
-        reserve_usd = reservation_usd(request, self.price, max_tokens)
-        entry = self._book.entry(request, key, self._failed[key] + 1, reserve_usd)
+        entry = self._book.entry(request, key, self._failed[key] + 1, reservation_usd(request, self.price, max_tokens))
         decision, interrupt = await self._written(self._book.reserve(entry))
         # Another process may have settled the answer meanwhile; None: the call may be sent.
         if isinstance(decision, str):

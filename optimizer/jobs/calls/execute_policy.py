@@ -300,9 +300,7 @@ class _PolicyRun:
         )
 
     def _audit(self, past: Sequence[Attempt]) -> Ask | None:
-        if self._interrupted is None and is_audited(self._plan, self._of.draw):
-            return audit(self._plan, past)
-        return None
+        return audit(self._plan, past) if self._interrupted is None and is_audited(self._plan, self._of.draw) else None
 
     async def _follow_up(self) -> list[Attempt]:
         late: list[Attempt] = []

@@ -283,8 +283,7 @@ def _check_examples(tx: Transaction, store: Store, family: Family, variant: Vari
     questions = [(family.name, asks(family, e.input)) for e in variant.examples]
     sealed = store.examples.sealed_among(tx, grouped(questions), partial(asks, family))
     is_checked = [e.id in quoted and family.privacy.examples_from != "any" for e in variant.examples]
-    checked = grouped(compress(questions, is_checked))
-    unreleased = store.examples.unreleased_among(tx, checked, partial(asks, family))
+    unreleased = store.examples.unreleased_among(tx, grouped(compress(questions, is_checked)), partial(asks, family))
     faults = []
     for i, (example, group) in enumerate(zip(variant.examples, groups, strict=True)):
         same = [row for row in known if row.id == example.id] or [row for row in known if row.group == group]

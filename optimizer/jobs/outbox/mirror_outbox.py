@@ -245,7 +245,6 @@ def _restore_aliases(
                 f" {alias.found or 'nothing'}. What is served is decided by the store, so it was put back to"
                 f" {alias.restored or 'nothing'}. If you meant to change what is served: {meant}"
             )
-            subject = f"{alias.alias} > {alias.found}"
             alert = Alert(
                 id=new_id("al"),
                 kind="alias_moved",
@@ -253,7 +252,7 @@ def _restore_aliases(
                 level="warning",
                 opened_at=clock.now(),
                 family=alias.family,
-                subject=subject,
+                subject=f"{alias.alias} > {alias.found}",
             )
             store.write(lambda tx, alert=alert: store.alerts.open(tx, alert))  # type: ignore[misc]
             log.warning("alias_moved", family=family, alias=alias.alias, found=alias.found, restored=alias.restored)

@@ -142,10 +142,9 @@ def _stands_in_holdback(
     metric = family.rollout.metric or most_labelled(record.labels)
     _, n_labelled = champion_mean(current.variant, metric, record.labels)
     has_evidence = (current.rollout is not None and not current.forced) or n_labelled >= MIN_REFERENCE
-    open_alerts = store.alerts.all(tx, open_only=True, family=family.name)
     about = [
         alert
-        for alert in open_alerts
+        for alert in store.alerts.all(tx, open_only=True, family=family.name)
         if alert.kind.startswith("champion_") and alert.subject not in ("silence", "outcomes")
     ]
     return has_evidence and not about and record.champion == current.variant

@@ -111,8 +111,7 @@ def forecast_outcomes(family: Family, *, store: Store, clock: Clock) -> tuple[Ou
     if not family.outcome:
         return ()
     record, traffic = read_recent(family, store=store, clock=clock)
-    settings = fix_settings(family, family.rollout, record)
-    plan = plan_of(settings, family.rollout.ladder, Lift(), clock_scale=clock.scale)
+    plan = plan_of(fix_settings(family, family.rollout, record), family.rollout.ladder, Lift(), clock_scale=clock.scale)
     now = clock.now()
     with store.read() as tx:
         tagged_outcomes = store.traffic.tagged(tx, family.name, now - AT_MOST, now, MOST_TAGGED)

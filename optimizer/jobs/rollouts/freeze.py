@@ -118,10 +118,9 @@ def unfreeze(context: Context, request: FreezeRequest) -> FreezeReport:
 
 def ended_freezes(tx: Transaction, store: Store, family: str) -> list[Gap]:
     """When this family, or all families, were frozen and are no more, newest first, by the alerts of the freezes."""
-    alerts = store.alerts.all(tx, open_only=False, kind=ALERT)
     return [
         Gap(since=a.opened_at, until=a.closed_at)
-        for a in alerts
+        for a in store.alerts.all(tx, open_only=False, kind=ALERT)
         if a.family in (None, family) and a.closed_at is not None
     ]
 

@@ -279,10 +279,9 @@ def _write_start(tx: Transaction, store: Store, clock: Clock, basis: _Basis, dec
     store.alerts.close(tx, ENDED, draft.rollout.family, draft.rollout.family, draft.rollout.created_at)
 
     def transition_request(act: Any, actor: str, reason: str) -> TransitionRequest:
-        now = draft.rollout.created_at
         return TransitionRequest(
             act=act,
-            at=now,
+            at=draft.rollout.created_at,
             clock_at=clock.rollout_now(),
             actor=actor,
             reason=reason,

@@ -95,9 +95,7 @@ def _tick_rollout(store: Store, clock: Clock, id: str, at: datetime, lease_secon
             return _watch(store, clock, id, at, lease_seconds)
         resumed = _resume(store, clock, id, at, lease_seconds)
         # The candidate was served while this looked, so a look may end it.
-        if resumed == "resumed" and _watch(store, clock, id, at, lease_seconds) == "moved":
-            return "moved"
-        return resumed
+        return "moved" if resumed == "resumed" and _watch(store, clock, id, at, lease_seconds) == "moved" else resumed
     except (StaleVersion, Busy):
         raise
     except Exception as error:  # whatever went wrong, the other rollouts must go on

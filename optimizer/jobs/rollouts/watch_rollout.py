@@ -429,14 +429,13 @@ class _RolloutLook:
         sums: dict[ArmName, int] = {"candidate": 0, "champion": 0}
         for fetch in fetches:
             sums[fetch.arm] += fetch.n
-        limits = limits_of(self._known.state, self._rollout.settings)
         content = guardrail_content(
             begun=begun,
             stage=stage,
             requests=requests,
             counted=counted,
             fetches=sums,
-            limits=limits,
+            limits=limits_of(self._known.state, self._rollout.settings),
             numbers=self._known.numbers,
         )
         self._close("guardrails", content)

@@ -197,7 +197,6 @@ def _examples(
         return (), ()
     chosen = drawn[:N_TRIED] if ids is None else named_examples(family, ids, store)
     chosen_ids = {one.id for one in chosen}
-    offered = [*(one for one in chosen if one not in drawn), *drawn]
     return [
         OfferedExample(
             example=one.id,
@@ -205,7 +204,7 @@ def _examples(
             expected=one.expected if one.released else None,
             is_chosen=one.id in chosen_ids,
         )
-        for one in offered
+        for one in [*(one for one in chosen if one not in drawn), *drawn]
     ], chosen
 
 

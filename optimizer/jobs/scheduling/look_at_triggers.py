@@ -101,9 +101,7 @@ def next_scheduled(schedule: ScheduleInForce, clock: Clock) -> datetime | None:
         return None
     clock_now = clock.rollout_now()
     due = next_fire(schedule.cron, clock_now)
-    if due is None or clock.scale == 1.0:
-        return due
-    return clock.now() + (due - clock_now) / clock.scale
+    return due if due is None or clock.scale == 1.0 else clock.now() + (due - clock_now) / clock.scale
 
 
 def _evidence(

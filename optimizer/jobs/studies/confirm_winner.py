@@ -108,12 +108,11 @@ def confirm_winner(
                 # Examples that only the champion could answer count as lost: leaving them out would hide failures.
                 before, after, groups = compared.scores(with_lost=True)
                 test = _not_lower(before, after, groups, settings, looks)
-                lift = (sum(after) - sum(before)) / len(before)
                 steps.append(
                     SequenceStep(
                         variant=compared.variant,
                         p=test.p,
-                        lift=lift,
+                        lift=(sum(after) - sum(before)) / len(before),
                         passed=confidence_of(test.p, looks) >= settings.confidence - TIE,
                     )
                 )

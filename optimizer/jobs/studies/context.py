@@ -196,9 +196,7 @@ class StudyRun:
     @cached_property
     def concurrency(self) -> int:
         """Calls of the champion's model worth having in flight at once; asking may start an embedded model."""
-        if self.is_replayed:
-            return 1
-        return max(1, self.models.get(str(self.champion.model["name"])).concurrency)
+        return 1 if self.is_replayed else max(1, self.models.get(str(self.champion.model["name"])).concurrency)
 
     def stop_flag(self, deadline: Callable[[], datetime | None] = lambda: None) -> StopFlag:
         id = self.study.id
@@ -227,9 +225,8 @@ class StudyRun:
     def journaled(
         self, name: str, *, purpose: str, stop: StopFlag, held: Callable[[], HeldBack] = HeldBack
     ) -> JournaledModel:
-        model = self.models.get(name)
         return JournaledModel(
-            model,
+            self.models.get(name),
             Account(study=self.study.id, family=self.family.name, purpose=purpose, budget=self.study.budget, held=held),
             store=self.store,
             clock=self.clock,

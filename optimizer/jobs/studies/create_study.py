@@ -186,8 +186,7 @@ def _with_remarks(
         _, n_reported = store.observations.reporters(tx, wish.family.name, since, NEWEST)
     has_student = any(is_student(context.models(), tier) for tier in tiers)  # what else a policy says others can do
     if tiers and (n_decided or (n_reported and has_student)) and not needs_server(wish.champion):
-        prompt_strategy = "+".join(name for name in wish.names if name != REPLAY)
-        remarks.append(in_process_in_words(wish.family.name, prompt_strategy))
+        remarks.append(in_process_in_words(wish.family.name, "+".join(name for name in wish.names if name != REPLAY)))
     n_instructions = n_listed(wish.space, wish.champion)
     is_given = wish.values.get("n_settings") is not None
     listed = listed_in_words(n_instructions, wish.n_points, wish.definition.n_settings, is_given=is_given)

@@ -316,7 +316,6 @@ def queue_look(context: Context, planned: PlannedLook, family: Family) -> Study:
         # Another study may have begun meanwhile.
         under(left_this_month(tx, context, family), study.budget)
         store.studies.add(tx, study)
-        detail = {**asdict(planned.price), "budget": asdict(study.budget)}
         store.audit.add(
             tx,
             at=study.created_at,
@@ -324,7 +323,7 @@ def queue_look(context: Context, planned: PlannedLook, family: Family) -> Study:
             action="study_nominate",
             family=family.name,
             subject=study.id,
-            detail=detail,
+            detail={**asdict(planned.price), "budget": asdict(study.budget)},
         )
         return study
 

@@ -28,8 +28,7 @@ def read_front(context: Context, request: ItemRequest) -> StudyFront:
     study = stored_study(context, request.id)
     store = context.store
     with store.read() as tx:
-        trials = store.studies.trial_figures(tx, study.id)
-        return front_of_study(study, trials, store=store, clock=context.clock, tx=tx)
+        return front_of_study(study, store.studies.trial_figures(tx, study.id), store=store, clock=context.clock, tx=tx)
 
 
 def front_of_study(

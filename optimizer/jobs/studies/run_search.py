@@ -94,8 +94,7 @@ class Reserve:
             # One in flight counts at its highest price.
             usd += n_last * min(dearest_usd, self.usd_per_call) + self.usd_per_call
         others = [*([self.what_is_last] if self.n_last else []), *([REPLAY] if self.n_replay else [])]
-        what_for = " and ".join(["the confirmation", *others])
-        return HeldBack(usd=usd, n_calls=self.n_calls, what_for=what_for)
+        return HeldBack(usd=usd, n_calls=self.n_calls, what_for=" and ".join(["the confirmation", *others]))
 
 
 def run_search(run: StudyRun, *, reserve: Reserve, stop: StopFlag) -> SearchResult:
@@ -133,8 +132,7 @@ def run_search(run: StudyRun, *, reserve: Reserve, stop: StopFlag) -> SearchResu
             per_answer=max(1, run.calls_per_answer) - 1 + run.calls_with_judges,
         )
         if is_raced(names, run.study.aim, run.definition, calls=calls, n_dev=len(run.dev)):
-            race = _race_of(run, names, strategies, setting, calls)
-            _race(run, race, trials, evaluator, reserve, stop)
+            _race(run, _race_of(run, names, strategies, setting, calls), trials, evaluator, reserve, stop)
         else:
             if REPLAY in names and (cap := run.study.budget.calls) is not None:
                 n_first = len(run.dev) * run.calls_with_judges * n_champions(run.definition)

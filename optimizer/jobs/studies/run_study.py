@@ -260,11 +260,10 @@ def _reserve(run: StudyRun, n_holdout: int) -> Reserve:
         n_dev=len(run.dev) * run.calls_with_judges,
         seconds_per_call=None,
     )
-    dearest = max(usd_of(1, 0) or 0.0, run.judging.most_usd_per_call)
     return Reserve(
         n_confirmation=run.n_confirmation,
         usd_confirmation=reserved or 0.0,
-        usd_per_call=dearest,
+        usd_per_call=max(usd_of(1, 0) or 0.0, run.judging.most_usd_per_call),
         calls_per_answer=run.calls_with_judges,
     )
 

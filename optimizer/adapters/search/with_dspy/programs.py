@@ -72,9 +72,7 @@ class Program:
             text = getattr(prediction, OUTPUT, None)
             ours = self._examples[example[KEY]]
             value = self._setting.scorer.score(ours.expected, text, ours.input).value if text else None
-            if trace is None:
-                return value or 0.0
-            return value is not None and value > 0 and value >= threshold
+            return value or 0.0 if trace is None else value is not None and value > 0 and value >= threshold
 
         return score
 

@@ -137,8 +137,7 @@ class ExampleTables:
 
     def named(self, tx: Connection, names: Collection[Name]) -> dict[Name, Example]:
         query = where_named(tx, select(EXAMPLES).where(_C.split != "holdout"), names, _C.family, _C.id)
-        examples = map(_example, tx.execute(query).mappings())
-        return {(example.family, example.id): example for example in examples}
+        return {(example.family, example.id): example for example in map(_example, tx.execute(query).mappings())}
 
     def holdout_ids(self, tx: Connection, family: str) -> list[tuple[str, str]]:
         query = select(EXAMPLES.c.id, EXAMPLES.c.expected).where(

@@ -182,9 +182,8 @@ class ObservationQueries:
                     n, first = n + own, start
             delays = []
             if first is not None:
-                delay_s = seconds_between(tx, _F.received_at, _I.received_at)
                 query = (
-                    select(delay_s)
+                    select(seconds_between(tx, _F.received_at, _I.received_at))
                     .join(INTERACTIONS, (_I.family == _F.family) & (_I.id == _F.interaction))
                     .where(_F.family == family, _F.received_at >= max(since, first), _F.variant == variant)
                     .order_by(_F.received_at.desc())

@@ -72,7 +72,6 @@ class TrafficTables:
         query = _of(
             INTERACTIONS, family, since, until, _I.unit_hmac, _I.occurred_at, _I.error, _I.latency_ms, _I.cost_usd
         )
-        rows = tx.execute(query.where(_I.unit_hmac.is_not(None)))
         requests = [
             PastRequest(
                 unit_hmac=row.unit_hmac,
@@ -82,7 +81,7 @@ class TrafficTables:
                 latency_ms=row.latency_ms,
                 cost_usd=row.cost_usd,
             )
-            for row in rows
+            for row in tx.execute(query.where(_I.unit_hmac.is_not(None)))
         ]
         return sorted(requests, key=lambda request: (request.at, request.unit_hmac))
 

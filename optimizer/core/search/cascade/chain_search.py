@@ -167,8 +167,7 @@ def search_chain(
     is_pair = len(records.tiers) == 2
     settings, candidates = list[FoundThresholds](), list[FittedSetting]()
     for part in (1.0,) if is_pair and in_steps else PARTS if is_pair else PARTS_OF_CHAINS:
-        goal = LeastCost(margin=margin * part, exact=exact)
-        option = search(records, goal, folds=folds)
+        option = search(records, LeastCost(margin=margin * part, exact=exact), folds=folds)
         settings.append(option)
         if option.setting is not None and option.replay is not None:
             chain = records.chain(option.setting.tiers)

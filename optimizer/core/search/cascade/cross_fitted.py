@@ -226,9 +226,7 @@ class LossPath:
 
 def folds_of(n: int, folds: Sequence[int] | None) -> NDArray[np.intp]:
     """The part of each of ``n`` records; by default they are dealt out in turn."""
-    if folds is None:
-        return np.arange(n, dtype=np.intp) % min(N_FOLDS, n)
-    return np.asarray(folds, dtype=np.intp)
+    return np.arange(n, dtype=np.intp) % min(N_FOLDS, n) if folds is None else np.asarray(folds, dtype=np.intp)
 
 
 def folds_by_group(groups: Sequence[str]) -> list[int]:

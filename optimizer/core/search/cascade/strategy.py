@@ -212,8 +212,7 @@ def _champion(start: Variant, records: TierRecords, students: Collection[str]) -
         tried = [at for at, tier in enumerate(cascade.models) if tier not in students or tier in cascade.students]
         models = tuple(cascade.models[at] for at in tried)
     if cascade is not None and len(models) > 1 and set(models) <= set(records.tiers):
-        accept = tuple(cascade.accept[at] for at in tried[:-1])
-        setting = CascadeSetting(tiers=models, accept=accept)
+        setting = CascadeSetting(tiers=models, accept=tuple(cascade.accept[at] for at in tried[:-1]))
         if cascade.refuse and cascade.students:
             return _alone(records, setting, cascade.students)
         happened = outcome(records, setting)

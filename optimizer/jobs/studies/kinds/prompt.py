@@ -346,9 +346,7 @@ def _dearest(names: Sequence[str], typical_bytes: float, max_tokens: int, models
     """The price of the model whose calls cost most; None where one is not known."""
     prices = [models.price(name) for name in names]
     known = [price for price in prices if price is not None]
-    if len(known) < len(prices):
-        return None
-    return max(known, key=lambda price: usd_of(typical_bytes, max_tokens, price))
+    return None if len(known) < len(prices) else max(known, key=lambda price: usd_of(typical_bytes, max_tokens, price))
 
 
 def _typical_bytes(
