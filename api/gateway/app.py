@@ -10,7 +10,6 @@ import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from functools import partial
-from typing import TYPE_CHECKING
 
 import structlog
 from fastapi import FastAPI, Request, Response
@@ -28,6 +27,7 @@ from api.http.in_flight import InFlight
 from api.lifecycle import ServingVersionMiddleware, running_loops, running_services
 from api.routing import guarded, router
 from api.services import Services, Shared
+from optimizer.adapters.models.language_models import Models
 from optimizer.adapters.text_metrics import own_metric
 from optimizer.core.base.errors import Busy
 from optimizer.core.feedback.events import NO_FAMILY
@@ -36,9 +36,6 @@ from optimizer.host.config import Settings
 from optimizer.jobs.calls.shelves import StudentShelf
 from optimizer.jobs.families.vouch_for_judge import latest_calibration
 from optimizer.runtime import wiring
-
-if TYPE_CHECKING:
-    from optimizer.adapters.models.language_models import Models
 
 EMBEDDED_EVERY_S = 2.0
 MONEY_EVERY_S = 30.0

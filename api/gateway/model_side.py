@@ -8,7 +8,7 @@ from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from time import monotonic
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import Any, TypeVar
 
 import structlog
 from fastapi import Request
@@ -22,6 +22,8 @@ from api.gateway.metrics import Metrics
 from api.gateway.reader import Reader
 from api.gateway.response_cache import ResponseCache
 from api.gateway.store_metrics import StoreMetrics
+from optimizer.adapters.files.spool import Spool
+from optimizer.adapters.models.language_models import Models
 from optimizer.core.base.errors import Busy, InvalidInput
 from optimizer.core.evaluation.judging.calibration import Calibration, judge_identity
 from optimizer.core.evaluation.scoring import Judge
@@ -29,10 +31,6 @@ from optimizer.core.family.family import Family
 from optimizer.core.family.variant import Variant
 from optimizer.core.policy.policy import Policy, parse_policy
 from optimizer.jobs.calls.shelves import StudentShelf
-
-if TYPE_CHECKING:
-    from optimizer.adapters.files.spool import Spool
-    from optimizer.adapters.models.language_models import Models
 
 T = TypeVar("T")
 

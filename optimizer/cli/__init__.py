@@ -6,8 +6,6 @@ Start reading in ``app.py`` (the tree of commands), then ``session.py`` (setting
 out whatever the server says) and ``output.py`` (what is printed where).
 """
 
-from __future__ import annotations
-
 from optimizer.cli.app import main
 
 __all__ = ["main"]

@@ -5,8 +5,6 @@ transaction may call a model or the network. Ids and times are made by jobs; sto
 ``store.py``.
 """
 
-from __future__ import annotations
-
 from optimizer.core.evaluation.judging.calibration import CalibrationRecord
 from optimizer.ports.alerts import (
     Alert,

@@ -1,7 +1,5 @@
 """What stands for an open transaction, and what becomes of a row in it."""
 
-from __future__ import annotations
-
 from typing import Any, Literal
 
 Transaction = Any  # sqlalchemy.Connection in the database adapter

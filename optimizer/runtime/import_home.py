@@ -6,12 +6,13 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import TYPE_CHECKING, cast
+from typing import cast
 
 from optimizer.adapters.store import Database
 from optimizer.adapters.store.engine import sqlite_path
 from optimizer.core.base.errors import Conflict
 from optimizer.host import run_files
+from optimizer.host.config import Settings
 from optimizer.jobs.upkeep.export_folder import SEALED, ExportFolder, read_folder
 from optimizer.jobs.upkeep.import_data import (
     OF_RECORDS,
@@ -20,11 +21,8 @@ from optimizer.jobs.upkeep.import_data import (
     import_families,
     import_rows_of,
 )
+from optimizer.ports import Store
 from optimizer.runtime import wiring
-
-if TYPE_CHECKING:
-    from optimizer.host.config import Settings
-    from optimizer.ports import Store
 
 
 @contextmanager

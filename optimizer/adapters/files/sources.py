@@ -16,7 +16,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
-from optimizer.adapters.files.installed_docs import clean_prose, cut_at_sentence, installed_docstrings
+from optimizer.adapters.files.installed_docs import clean_prose, cut_at_sentence, docs_for, installed_docstrings
 from optimizer.adapters.files.table_files import NUL, Table, open_table
 from optimizer.core.base.canonical import read_json
 from optimizer.core.base.errors import InvalidInput, NotFound
@@ -295,8 +295,6 @@ def open_source(
 
 
 def _installed_docs(family: Family) -> Iterator[SourceRow]:
-    from optimizer.adapters.files.installed_docs import docs_for
-
     texts = [name for name, declared in family.inputs.items() if declared.type == "text"]
     if len(family.inputs) != 1 or not texts:
         raise InvalidInput(

@@ -14,7 +14,7 @@ from typing import Any
 
 import typer
 
-from optimizer.cli.doctor.keys import Finding
+from optimizer.cli.doctor.keys import Finding, environment_of_server, key_findings, unnamed_keys
 from optimizer.cli.output import Json, show
 from optimizer.cli.session import Session
 from optimizer.core.base.errors import DetentError, InvalidInput, NotFound
@@ -232,7 +232,6 @@ def _families(session: Session) -> Iterator[Finding]:
 
 
 def _models(session: Session) -> Iterator[Finding]:
-    from optimizer.cli.doctor.keys import environment_of_server, key_findings, unnamed_keys
     from optimizer.jobs.families.check_models import named_models, unknown_models
 
     models = wiring.open_models(session.settings)

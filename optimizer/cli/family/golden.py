@@ -8,10 +8,9 @@ import typer
 
 from optimizer.cli.output import FamilyName, Json, Reason, show_report, table
 from optimizer.cli.session import Session
-from optimizer.core.base.answers import members_of
+from optimizer.core.base.answers import Page, members_of
 
 if TYPE_CHECKING:
-    from optimizer.core.base.answers import Page
     from optimizer.jobs.dataset.golden_scenarios import GoldenRowOfFamily, GoldenRowView
 
 app = typer.Typer(

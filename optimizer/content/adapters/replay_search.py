@@ -33,7 +33,6 @@ from optimizer.content.core.search.replay import (
     records_of,
 )
 from optimizer.core.base.canonical import round_floats
-from optimizer.core.base.values import ExampleResult
 from optimizer.core.evaluation.gates import quality_margin
 from optimizer.core.family.family import kind_of
 from optimizer.core.family.variant import Variant
@@ -139,7 +138,7 @@ def replay(setting: SearchSetting) -> Strategy:
     return ReplaySearch(setting, learn_score)
 
 
-class ReplaySearch:
+class ReplaySearch(Strategy):
     """Deterministic given the seed and the records; what it is told changes nothing.
 
     Args:
@@ -194,9 +193,6 @@ class ReplaySearch:
                 for setting in settings
             ),
         ]
-
-    def tell(self, proposal: Proposal, score: float | None, results: Sequence[ExampleResult]) -> None:
-        pass
 
     def _drawn(self, records: Records) -> list[ReplayedSetting]:
         import optuna

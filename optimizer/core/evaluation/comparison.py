@@ -6,7 +6,7 @@ import random
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from itertools import product
-from math import ceil, comb, log
+from math import ceil, comb
 from typing import Literal
 
 from optimizer.core.base.values import Interval
@@ -148,32 +148,6 @@ def _drawn_sums(differences: Sequence[float], seed: int, n_draws: int) -> list[f
         places = rng.integers(len(values), size=(min(step, n_draws - at), len(values)))
         sums += values[places].sum(axis=1).tolist()
     return sums
-
-
-def paired_log_e(
-    differences: Sequence[float],
-    *,
-    margin: float = 0.0,
-    grid: Sequence[float] = (0.02, 0.05, 0.1, 0.2),
-) -> list[float]:
-    """Log e-value after each pair, against "the mean of the differences (in [-1, 1]) is at most ``margin``".
-
-    One bet per assumed gain in ``grid``, gain / discordance, mixed evenly. The discordance is predicted from the pairs
-    before: .25 at first, then (nonzero + 10) / (i + 40). A bet never stakes more than .9 of what a loss would
-    take, so that e stays positive. With margin = -h a large value says "not worse by h"; 1 / e is a p-value at any
-    time, for those who look again and again. At one look ``statistics.noninferiority`` has up to .59 more power.
-
-    Source: Waudby-Smith and Ramdas (2024), JRSS B 86(1), 1-27 (betting); the grid and plug-in are this project's.
-    """
-    wealth = [1.0] * len(grid)
-    values, nonzero = [], 0
-    for i, d in enumerate(differences):
-        discordance = (nonzero + 10) / (i + 40)
-        for j, gain in enumerate(grid):
-            wealth[j] *= 1 + min(gain / discordance, 0.9 / (1 + margin)) * (d - margin)
-        nonzero += abs(d) > TIE
-        values.append(log(sum(wealth) / len(grid)))
-    return values
 
 
 def _paired(champion: Sequence[float], candidate: Sequence[float]) -> list[float]:

@@ -221,12 +221,7 @@ def _prefix_means(scores: Scores) -> list[float]:
 
 
 def estimated_effects(standing: RaceStanding) -> Mapping[str, float]:
-    return _estimated(tuple((v, tuple(s)) for v, s in standing.scores.items()))
-
-
-@lru_cache(maxsize=8)  # one round asks for the leader several times, with the same scores
-def _estimated(scores: tuple[tuple[str, tuple[float | None, ...]], ...]) -> Mapping[str, float]:
-    return estimate(dict(scores))
+    return estimate(tuple((v, tuple(s)) for v, s in standing.scores.items()))
 
 
 def by_mean(standing: RaceStanding, variants: Sequence[str], upto: int) -> list[str]:
@@ -254,7 +249,8 @@ LEAST_NOISE = 0.05  # least standard deviation of the noise: a few equal scores 
 PRIOR_COUNT = 4.0  # the belief that all variance is noise counts as so many scores; few scores would underrate noise
 
 
-def estimate(scores: Mapping[str, Scores]) -> dict[str, float]:
+@lru_cache(maxsize=8)  # one round asks for the leader several times, with the same scores
+def estimate(scores: tuple[tuple[str, tuple[float | None, ...]], ...]) -> Mapping[str, float]:
     """How good each Variant that has a score may be, when all have met the first examples of one order, but not equally
     many; empty without any. Only the differences count.
 
@@ -267,7 +263,7 @@ def estimate(scores: Mapping[str, Scores]) -> dict[str, float]:
     """
     import numpy as np  # at its use: processes that search nothing need not load it
 
-    measured = {v: s for v, s in scores.items() if any(x is not None for x in s)}
+    measured = {v: s for v, s in scores if any(x is not None for x in s)}
     if not measured:
         return {}
     ends = sorted({len(s) for s in measured.values()})

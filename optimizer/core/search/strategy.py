@@ -57,8 +57,10 @@ class Strategy(Protocol):
     def tell(self, proposal: Proposal, score: float | None, results: Sequence[ExampleResult]) -> None:
         """Takes what a proposal of any strategy is worth: its mean dev score where that is the aim; None: not measured.
 
-        ``results``: on dev; empty while the proposal races, and then the score is an estimate.
+        ``results``: on dev; empty while the proposal races, and then the score is an estimate. A strategy whose
+        proposals are fixed derives from this class and takes nothing.
         """
+        return
 
 
 class Answer(Protocol):

@@ -1,8 +1,7 @@
 """May the candidate replace the champion? "Its quality is lower by the margin or more" must be ruled out at one look.
 
 ``not_lower`` is what gates ask: it counts groups once, chooses the test by the data, and gives a p that is small where
-the loss is ruled out. The null hypothesis is always mean(candidate) - mean(champion) <= -margin. For repeated looks,
-evidence adds up in e-values instead (``comparison.paired_log_e``), at one look for much of the power.
+the loss is ruled out. The null hypothesis is always mean(candidate) - mean(champion) <= -margin.
 
 Paired 0/1 scores are tested exactly and unconditionally, ordered by Tango's statistic: the size of the test is at most
 the level, whatever the discordance.

@@ -179,7 +179,7 @@ def test_effects_solve_hendersons_equations():
     np = pytest.importorskip("numpy")
     rng = random.Random(5)
     scores = {f"v{k}": [rng.random() for _ in range(n)] for k, n in enumerate((12, 12, 8, 4, 4, 4))}
-    effects = estimate(scores)
+    effects = _effects_of(scores)
     noise, spread = _variances_of(scores)
     names, n_examples = list(scores), 12
     size = n_examples + len(names)
@@ -193,6 +193,10 @@ def test_effects_solve_hendersons_equations():
     solved = np.linalg.solve(left, right)[n_examples:]
     for k, name in enumerate(names):
         assert effects[name] == pytest.approx(solved[k], abs=1e-9)
+
+
+def _effects_of(scores):
+    return estimate(tuple((v, tuple(own)) for v, own in scores.items()))
 
 
 def _variances_of(scores):
@@ -217,5 +221,5 @@ def test_a_harder_example_for_all_changes_no_gap():
     scores = {f"v{k}": [rng.random() for _ in range(n)] for k, n in enumerate((10, 10, 6, 6))}
     harder = {v: [x - 0.3 * (i == 8) - 0.2 * (i < 3) for i, x in enumerate(s)] for v, s in scores.items()}
     for other in ("v1", "v2", "v3"):
-        before, after = (effects["v0"] - effects[other] for effects in (estimate(scores), estimate(harder)))
+        before, after = (effects["v0"] - effects[other] for effects in (_effects_of(scores), _effects_of(harder)))
         assert after == pytest.approx(before, abs=1e-9)

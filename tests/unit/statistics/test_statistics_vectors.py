@@ -17,7 +17,7 @@ import pytest
 
 from bench.rules import totals
 from bench.rules.group_sequential import lan_demets_bounds
-from optimizer.core.evaluation.comparison import mcnemar_p, paired_log_e
+from optimizer.core.evaluation.comparison import mcnemar_p
 from optimizer.core.rollout.drift import DriftDetector
 from optimizer.core.statistics.forecast import TrafficRate, detectable_drop
 from optimizer.core.statistics.outcomes import CAP, Bet, Block, Outcomes, bernoulli_bet, bounded_bet, log_e, ratio_bet
@@ -177,7 +177,6 @@ FUNCTIONS: dict[str, Callable[[dict[str, Any]], dict[str, Any]]] = {
     },
     "msprt_log_lr": lambda i: {"log_lr": totals.msprt_log_lr(difference(i), theta0=i["theta0"], tau=i["tau"])},
     "mcnemar_exact_one_sided": lambda i: {"p": mcnemar_p(i["wins"], i["losses"])},
-    "paired_log_e": lambda i: {"log_e": paired_log_e(i["d"], margin=i["margin"], grid=i["grid"])},
     "sr_e_detector": of_detector,
     "cusum": lambda i: {"s": totals.cusum(i["y"], p0=i["p0"], p1=i["p1"])},
     "forecast": of_forecast,
@@ -185,7 +184,15 @@ FUNCTIONS: dict[str, Callable[[dict[str, Any]], dict[str, Any]]] = {
 
 
 NOWHERE_HERE = {  # neither product nor bench has them
-    *("ppi_mean", "ppi_ess_gain", "ppi_log_deflator", "eb_shrink_best", "wald_lower_bound", "fixed_horizon_n"),
+    *(
+        "ppi_mean",
+        "ppi_ess_gain",
+        "ppi_log_deflator",
+        "eb_shrink_best",
+        "wald_lower_bound",
+        "fixed_horizon_n",
+        "paired_log_e",
+    ),
 }
 
 

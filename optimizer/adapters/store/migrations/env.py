@@ -1,7 +1,5 @@
 """Alembic's entry: runs the steps on the connection, and inside the transaction, that ``upgrade`` opened."""
 
-from __future__ import annotations
-
 from alembic import context
 
 from optimizer.adapters.store.tables import METADATA

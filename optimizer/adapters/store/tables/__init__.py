@@ -4,8 +4,6 @@ One module of the store writes each table; the comment above the table names it.
 ``table.py`` has what tables are declared with. Start at ``events.py``.
 """
 
-from __future__ import annotations
-
 from optimizer.adapters.store.tables import (  # noqa: F401 - fills the metadata
     examples,
     operators,

@@ -1,7 +1,5 @@
 """What production reports: what was served, what users made of it, how often it was fetched."""
 
-from __future__ import annotations
-
 from datetime import datetime
 
 from sqlalchemy import Index, text

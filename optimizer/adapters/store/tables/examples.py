@@ -2,8 +2,6 @@
 how far a judge is believed, and what it is asked to do in the background.
 """
 
-from __future__ import annotations
-
 from datetime import datetime
 
 from sqlalchemy import Index, UniqueConstraint

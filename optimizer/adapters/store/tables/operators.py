@@ -2,8 +2,6 @@
 without one.
 """
 
-from __future__ import annotations
-
 from datetime import datetime
 
 from sqlalchemy import BigInteger, Index, Integer, text

@@ -2,8 +2,6 @@
 which the processes notice a change.
 """
 
-from __future__ import annotations
-
 from datetime import datetime
 
 from sqlalchemy import Index, UniqueConstraint

@@ -1,7 +1,5 @@
 """Studies with their trials and their schedule, and the journal of what they asked models."""
 
-from __future__ import annotations
-
 from sqlalchemy import Index, UniqueConstraint
 
 from optimizer.adapters.store.tables.table import table

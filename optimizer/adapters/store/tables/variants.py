@@ -2,8 +2,6 @@
 called, and which inputs stay sealed for who takes the name of a retired one.
 """
 
-from __future__ import annotations
-
 from datetime import datetime
 
 from sqlalchemy import Index

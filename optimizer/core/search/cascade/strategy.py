@@ -16,7 +16,6 @@ from typing import Any
 import numpy as np
 
 from optimizer.core.base.phrasing import count, points_lost, threshold
-from optimizer.core.base.values import ExampleResult
 from optimizer.core.evaluation.gates import quality_margin
 from optimizer.core.family.variant import Variant
 from optimizer.core.policy.nearest import NEAREST
@@ -34,7 +33,7 @@ from optimizer.core.search.cascade.learned import (
 from optimizer.core.search.cascade.records import TierRecords, outcome
 from optimizer.core.search.cascade.thresholds import chains_of
 from optimizer.core.search.run_off import LOSS, SAVED
-from optimizer.core.search.strategy import REPLAY, Proposal, SearchSetting
+from optimizer.core.search.strategy import REPLAY, Proposal, SearchSetting, Strategy
 from optimizer.core.search.study import OUT_OF_FOLD
 
 ALLOWED = 0.5  # part of the margin that may be used where no sealed holdout will judge the result
@@ -50,7 +49,7 @@ class _ChampionFigures:
     cost_usd: float
 
 
-class CascadeSearch:
+class CascadeSearch(Strategy):
     """Proposes what the confident rule finds, for the whole chain and for each pair with the strongest tier.
 
     For aim cost only what is predicted to save ``gates.improvement`` and to lose less than the margin, the safest
@@ -70,9 +69,6 @@ class CascadeSearch:
         if self._waiting is None:
             self._waiting = self._fitted_proposals()
         return self._waiting.pop(0) if self._waiting else None
-
-    def tell(self, proposal: Proposal, score: float | None, results: Sequence[ExampleResult]) -> None:
-        pass
 
     def _fitted_proposals(self) -> list[Proposal]:
         start = self._setting.start

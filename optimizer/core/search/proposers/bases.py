@@ -2,16 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-
-from optimizer.core.base.values import ExampleResult
 from optimizer.core.family.variant import SIZES
 from optimizer.core.search.move import moved
-from optimizer.core.search.strategy import BASES, Proposal, SearchSetting, strategy
+from optimizer.core.search.strategy import BASES, Proposal, SearchSetting, Strategy, strategy
 
 
 @strategy(name=BASES, does="tries the family's base prompts for models of other sizes", n_trials=lambda _: len(SIZES))
-class BaseSearch:
+class BaseSearch(Strategy):
     """Each base once, from small to large, less what it starts from; skips a base whose requests are too long.
 
     It proposes nothing where the family declares no bases.
@@ -25,6 +22,3 @@ class BaseSearch:
 
     def ask(self) -> Proposal | None:
         return Proposal(variant=self._waiting.pop(0), proposer=BASES) if self._waiting else None
-
-    def tell(self, proposal: Proposal, score: float | None, results: Sequence[ExampleResult]) -> None:
-        """The score changes nothing: the proposals are fixed."""

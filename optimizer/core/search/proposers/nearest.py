@@ -6,14 +6,12 @@ nobody can look up the nearest ones.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import replace
 
-from optimizer.core.base.values import ExampleResult
 from optimizer.core.policy.nearest import INDEX, NEAREST, SCOPE
 from optimizer.core.policy.policy import EXAMPLES
 from optimizer.core.search import strategy_calls
-from optimizer.core.search.strategy import Proposal, SearchSetting, strategy
+from optimizer.core.search.strategy import Proposal, SearchSetting, Strategy, strategy
 
 
 @strategy(
@@ -22,7 +20,7 @@ from optimizer.core.search.strategy import Proposal, SearchSetting, strategy
     n_trials=lambda definition: len(strategy_calls.nearest_counts(definition.max_examples)),
     calls=strategy_calls.nearest_calls,
 )
-class NearestSearch:
+class NearestSearch(Strategy):
     """Each number of examples once, the largest first; none where no list of examples could be made.
 
     The champion's scope holds on: fixed examples that have a value of it, and would be shown to all, are left out.
@@ -48,6 +46,3 @@ class NearestSearch:
             if variant.id != self._start.id and self._fits(variant):
                 return Proposal(variant=variant, proposer=NEAREST, params={"k": k, "fixed": self._start.id})
         return None
-
-    def tell(self, proposal: Proposal, score: float | None, results: Sequence[ExampleResult]) -> None:
-        """The score changes nothing: the proposals are fixed."""
