@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 
 from api.dashboard.figures import WIDTH, LastDays, traffic_bars
-from optimizer.adapters.reports.difference_chart import difference_chart
+from optimizer.adapters.reports.page import difference_chart
 from optimizer.core.views.last_day import last_day, serving_cost
 from optimizer.core.views.rollout_status import MeanDifference
 from optimizer.jobs.champions.read_stats import FamilyRow, StatsRow

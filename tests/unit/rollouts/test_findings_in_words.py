@@ -7,7 +7,7 @@ from typing import Any, get_args
 
 import pytest
 
-from optimizer.adapters.reports.difference_chart import LABEL_WIDTH, difference_chart
+from optimizer.adapters.reports.page import LABEL_WIDTH, difference_chart
 from optimizer.core.rollout.evidence_state import EvidenceState
 from optimizer.core.statistics.guardrails import Guardrail, GuardrailKind
 from optimizer.core.statistics.outcomes import Block, Outcomes
