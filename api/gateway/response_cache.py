@@ -13,6 +13,7 @@ from time import monotonic
 from api.gateway.chat_answer import AnsweredCall, ChatResult
 from optimizer.core.base.canonical import canonical_json, digest
 from optimizer.core.family.settings import Cache
+from optimizer.core.policy.tiers import STUDENTS
 
 MAX_CHARS = 16_000_000  # of all answers of one family together
 MAX_ANSWER_CHARS = 100_000
@@ -50,13 +51,16 @@ class ResponseCache:
         return replace(answered, cached=True, answer=replace(answered.answer, cost_usd=0.0))
 
     def keep(self, call: AnsweredCall, answered: ChatResult, settings: Cache) -> None:
-        """Stores only answers of the variant's own model: a fallback's answer should not outlive its outage."""
+        """Stores only answers of the variant's own model: a fallback's answer should not outlive its outage, and a
+        student's not its bypass.
+        """
         n_chars = len(answered.answer.text) + len(str(answered.answer.raw_message or ""))
         if (
             not _may(call, settings)
             or answered.cached
             or call.cheapest_only
             or len(answered.models) > 1
+            or answered.models[0] in (call.variant.policy.get(STUDENTS.name) or ())
             or n_chars > MAX_ANSWER_CHARS
         ):
             return

@@ -9,6 +9,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from datetime import timedelta
 from io import StringIO
+from itertools import count
 from pathlib import Path
 from typing import Any
 
@@ -57,6 +58,7 @@ prompt:
 model: {default: strong, tiers: [student, strong], temperature: 0.0, max_tokens: 8}
 scorer: {label_match: 1.0}
 space: {}
+cache: {enabled: true}
 rollout: {gates: {n: 60, improvement: 0.15}}
 """
 USD = 12.0
@@ -191,19 +193,20 @@ def test_one_that_is_bypassed_answers_nobody_within_seconds_and_again_once_it_is
     told: dict[str, Any] = {"detent": {"variant": taught.study.winner}}
     with taught.gateway() as gateway:
 
-        def tiers() -> list[str]:
-            asked: list[str] = ask(gateway, document(901), **told)["detent"]["tiers"]
+        def tiers(text: str = "Notes on physics, number 901.") -> list[str]:
+            asked: list[str] = ask(gateway, text, **told)["detent"]["tiers"]
             return asked
 
-        assert tiers() == ["student"]
+        assert tiers() == tiers() == ["student"]
         store.write(
             lambda tx: store.students.bypass(
                 tx, Bypass(family="topics", student=id, since=at, reason="a test", by="anna")
             )
         )
-        until(lambda: tiers() == ["strong"])
+        until(lambda: tiers() == ["strong"])  # though the family keeps answers, and this one was given before
         store.write(lambda tx: store.students.end_bypass(tx, "topics", id, at=at, by="anna"))
-        until(lambda: tiers() == ["student"])
+        others = count(902)
+        until(lambda: tiers(f"Notes on physics, number {next(others)}.") == ["student"])
 
 
 def test_the_study_keeps_how_far_the_student_agrees_with_the_model_behind_it(taught: Taught) -> None:
