@@ -185,18 +185,26 @@ class StudentWeek:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Teacher:
-    """What the student was measured against: the prompt as a hash, and the revision of each model behind it."""
+    """What the student was measured against: the prompt as a hash, and the revision of each model behind it.
+
+    ``behind``: these models, known or not; ``shown``: a hash of which examples they are shown. Both are empty in
+    watches stored before.
+    """
 
     prompt: str
     revisions: Mapping[str, str]
+    behind: tuple[str, ...] = ()
+    shown: str = ""
 
     def changed(self, now: Teacher) -> str | None:
         """What is another one now, as a sentence without its full stop; None where all is the same."""
         for model, revision in self.revisions.items():
             if model in now.revisions and now.revisions[model] != revision:
                 return f"the model {model} behind it was {revision} and is {now.revisions[model]} now"
-        if now.prompt != self.prompt:
+        if now.prompt != self.prompt or (self.shown and now.shown != self.shown):
             return "the prompt of the models behind it is another one than it was measured against"
+        if self.behind and (other := [model for model in now.behind if model not in self.behind]):
+            return f"the model {other[0]} is behind it now, which it was not measured against"
         return None
 
 

@@ -20,7 +20,7 @@ from optimizer.core.base.errors import DetentError
 from optimizer.core.evaluation.gates import quality_margin
 from optimizer.core.family.family import Family
 from optimizer.core.family.variant import Variant, VariantRecord
-from optimizer.core.policy.policy import Policy, parse_policy
+from optimizer.core.policy.policy import EXAMPLES, Policy, parse_policy
 from optimizer.core.rollout.student_watch import NO_BINS, StudentWatch, Teacher, accepted_loss, counted, read_request
 from optimizer.core.search.answer_bounds import answers_alone
 from optimizer.core.serving.champion import current_of, first_beneath, taken_back
@@ -118,14 +118,16 @@ def _teacher(variant: Variant, tier: str, models: ModelSource | None) -> Teacher
     content = variant.content()
     del content["policy"]
     names = list(variant.policy["tiers"])
-    revisions = {}
+    behind, revisions = tuple(names[names.index(tier) + 1 :]), {}
     if models is not None:
-        for name in names[names.index(tier) + 1 :]:
+        for name in behind:
             try:
                 revisions[name] = models.get(name).revision
             except DetentError:  # it is not among the models any more, which its calls will say
                 log.warning("the revision of a model behind a student is not known", model=name)
-    return Teacher(prompt=digest(canonical_json(content))[:16], revisions=revisions)
+    examples = {name: value for name, value in variant.policy.items() if name.split(".")[0] == EXAMPLES.name}
+    prompt, shown = (digest(canonical_json(hashed))[:16] for hashed in (content, examples))
+    return Teacher(prompt=prompt, revisions=revisions, behind=behind, shown=shown)
 
 
 def _watch(store: Store, clock: Clock, student: ServingStudent) -> bool:
@@ -140,16 +142,22 @@ def _watch(store: Store, clock: Clock, student: ServingStudent) -> bool:
         return False
     before, watched = watched, _read_on(store, clock, student, watched)
     first, teacher = next(iter(student.teachers.values())), watched.watch.teacher
-    # A model that came later is known from then on.
-    teacher = replace(teacher, revisions={**first.revisions, **teacher.revisions})
-    watched = replace(watched, watch=replace(watched.watch, teacher=teacher))
-    watch = watched.watch
     # A candidate may have another prompt than the champion: the student goes on beside the one that it began with, and
     # beside one with which a study has measured it.
     changes = [
-        teacher.changed(replace(now, prompt=teacher.prompt) if name in student.tried else now)
+        teacher.changed(replace(teacher, revisions=now.revisions) if name in student.tried else now)
         for name, now in student.teachers.items()
     ]
+    # A model that came later is known from then on.
+    behind = tuple(dict.fromkeys((*teacher.behind, *first.behind)))
+    teacher = replace(
+        teacher,
+        revisions={**first.revisions, **teacher.revisions},
+        behind=behind,
+        shown=teacher.shown or first.shown,
+    )
+    watched = replace(watched, watch=replace(watched.watch, teacher=teacher))
+    watch = watched.watch
     changed = None if None in changes else next(iter(changes), None)
     reason = changed or (watch.reason if watch.decision == "bypass" else None)
     bypasses = reason is not None and not is_bypassed

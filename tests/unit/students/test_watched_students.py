@@ -196,6 +196,27 @@ def test_a_new_prompt_that_its_study_tried_beside_the_student_leaves_it_answerin
     assert "the prompt of the models behind it is another one" in served.alerts(BYPASSED)[0]
 
 
+@pytest.mark.parametrize(
+    ("policy", "says"),
+    [
+        ({"tiers": ["student", "other"]}, "the model other is behind it now, which it was not measured against"),
+        ({"examples": {"strong": 1}}, "the prompt of the models behind it is another one"),
+    ],
+    ids=["a tier swapped", "other examples"],
+)
+def test_another_policy_of_the_models_behind_it_that_no_study_tried_bypasses_it(
+    served: Served, policy: dict[str, Any], says: str
+) -> None:
+    served.models.revisions["other"] = "other-1"
+    served.crown(replace(served.variant, policy={**served.variant.policy, "accept": 0.6, "audit_share": 0.3}))
+    assert served.look() == [], "what goes out is no teacher"
+    served.crown(replace(served.variant, policy={**served.variant.policy, **policy}))
+    assert served.look() == ["topics"]
+    assert says in served.alerts(BYPASSED)[0]
+    resume_student(served.context, StudentActRequest(family="topics"))
+    assert served.look() == served.look() == []
+
+
 def test_one_that_answers_alone_gives_way_to_the_champion_before_it_until_it_is_resumed(served: Served) -> None:
     store, before = served.world.store, served.variant
     plain = replace(before, policy={})
