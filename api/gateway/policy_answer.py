@@ -118,14 +118,17 @@ async def _students(
 ) -> tuple[Mapping[str, Student], frozenset[str]]:
     """The students that answer as tiers, and the tiers that are passed over.
 
-    A request that follows on others, or brings tools, is more than a student reads. One that the store does not give
-    at once is passed over: an answer does not wait for it.
+    A request that follows on others, or brings tools, is more than a student reads, and one that asks for JSON of a
+    family that has none wants what it does not write. One that the store does not give at once is passed over: an
+    answer does not wait for it.
     """
-    shelf = side.shelf
+    shelf, params = side.shelf, call.request.params
     if shelf is None or policy.cascade is None:
         return {}, frozenset()
     students: dict[str, Student] = {}
-    if policy.cascade.students and not call.follows_on and not call.request.params.get("tools"):
+    answers_json = call.variant.response_format or (call.definition and call.definition.output.parser == "json")
+    wants_json = not answers_json and (params.get("response_format") or {}).get("type", "text") != "text"
+    if policy.cascade.students and not (call.follows_on or params.get("tools") or wants_json):
         try:
             students = await asyncio.to_thread(shelf.answering, call.family, policy)
         except DetentError as error:

@@ -186,6 +186,9 @@ def test_the_gateway_answers_by_it_and_says_how_sure_it_was_or_passes_on(taught:
         assert n_own >= 15, "of twenty that say their topic"
         turns = [{"role": "user", "content": "Hello."}, {"role": "assistant", "content": "Hello."}]
         assert ask(gateway, document(901), history=turns, **told)["detent"]["tiers"] == ["strong"]
+        for shape, tiers in (("text", ["student"]), ("json_object", ["strong"])):
+            shaped = ask(gateway, document(901), response_format={"type": shape}, **told)
+            assert shaped["detent"]["tiers"] == tiers, "a student has one shape of answers"
 
 
 def test_one_that_is_bypassed_answers_nobody_within_seconds_and_again_once_it_is_resumed(taught: Taught) -> None:
