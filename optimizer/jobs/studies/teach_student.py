@@ -107,6 +107,8 @@ def _taught(run: StudyRun, tier: str, teacher: StudentTeacher | None) -> Student
     start = run.champion if teacher is None else teacher.variant
     if (knob := student_fault(start.policy)) is not None:
         raise DatasetTooSmall(f"Its prompt's policy has {knob}, and {NO_SECOND_ANSWER}.")
+    if start.tools:  # so that no search counts answers that no chat is given
+        raise DatasetTooSmall("Its prompt has tools, which a student calls none of.")
     if learn is None:
         raise DatasetTooSmall("This process has nothing to teach a student with.")
     with store.read() as tx:

@@ -320,6 +320,21 @@ def test_a_study_that_goes_on_teaches_again_where_its_student_was_deleted(monkey
     assert findings["students"]["students"] == {"student": expected}
 
 
+def test_none_is_taught_beside_tools_since_a_chat_that_has_some_passes_it_by() -> None:
+    family = topic_family(model={"default": "fake", "tiers": ["student", "fake"]})
+    findings: dict[str, Any] = {}
+    run: Any = SimpleNamespace(
+        study=SimpleNamespace(strategy="replay", findings=findings),
+        family=family,
+        champion=replace(family.variant(), tools=({"type": "function", "function": {"name": "look_up"}},)),
+        models=SimpleNamespace(describe=lambda name: SimpleNamespace(student=name == "student", teach="labels")),
+        store=SimpleNamespace(read=nullcontext),
+        job=SimpleNamespace(learn_student=learn_student),
+        keep_finding=findings.__setitem__,
+    )
+    assert "Its prompt has tools" in teach_student.teach_student(run).untaught["student"]
+
+
 @named(
     "change",
     {
