@@ -17,6 +17,13 @@ from optimizer.core.family.family import Family, GoldenRow, kind_of
 KEYS = ("id", "scenario", "input", "expected", "counts", "tags")
 MAX_ROWS = 1000  # each is asked of the candidate and of the champion
 MAX_NAME_CHARS = 100
+ASKED, OF_EXAMPLE = "golden/", "example/"  # before the id of a row that is asked, and of one that an example is
+
+
+def example_of(asked: str) -> str:
+    """The id of the example that a golden row was made of, of the row as it is asked; any other id as it is."""
+    return asked.removeprefix(ASKED + OF_EXAMPLE)
+
 
 NumberedLine = tuple[int, Any]  # (line, its JSON value, or None where it is no JSON)
 

@@ -17,6 +17,7 @@ from optimizer.core.dataset.examples import Example
 from optimizer.core.evaluation.judging.calibration import Calibration
 from optimizer.core.evaluation.scoring import Scorer
 from optimizer.core.family.family import Family
+from optimizer.core.family.golden import example_of
 from optimizer.core.family.rendering import clip_inputs, render
 from optimizer.core.family.variant import Message, Variant
 from optimizer.core.models.language import ModelAnswer, ModelRequest
@@ -73,7 +74,8 @@ class EvaluationPolicies:
         return None if policy.is_plain else policy
 
     def wanted(self, variant: Variant, example: Example, policy: Policy, rendered: ModelRequest) -> PolicyRequest:
-        students = self._students.answering(self._family.name, policy, example.id) if self._students else {}
+        row = example_of(example.id)
+        students = self._students.answering(self._family.name, policy, row) if self._students else {}
         return PolicyRequest(
             policy=policy,
             rendered=rendered,

@@ -18,12 +18,17 @@ from optimizer.core.base.errors import NotFound
 from optimizer.core.dataset.examples import make_example
 from optimizer.core.family.variant import Variant
 from optimizer.core.feedback.events import FeedbackEvent, Interaction, LaterParts
+from optimizer.core.models.language import ModelRequest
 from optimizer.core.policy.policy import parse_policy
 from optimizer.core.policy.steps import draw_of
-from optimizer.jobs.calls.shelves import StudentShelf
+from optimizer.core.predictor.student import TaughtStudent
+from optimizer.core.predictor.teaching import StudentAnswer
+from optimizer.jobs.calls.evaluation_policies import EvaluationPolicies
+from optimizer.jobs.calls.shelves import Shelves, StudentShelf
 from optimizer.jobs.champions import watch_students as job
 from optimizer.jobs.champions.resume_student import StudentActRequest, bypass_student, read_students, resume_student
 from optimizer.jobs.champions.watch_students import BYPASSED, SETTLED, SHIFTED, put_bypass, watch_students
+from optimizer.jobs.dataset.golden_scenarios import golden_examples, golden_row
 from optimizer.jobs.dataset.weigh_examples import weights_by_chance
 from optimizer.jobs.request import FamilyRequest
 from optimizer.jobs.studies.context import StudyRun
@@ -215,6 +220,31 @@ def test_another_policy_of_the_models_behind_it_that_no_study_tried_bypasses_it(
     assert says in served.alerts(BYPASSED)[0]
     resume_student(served.context, StudentActRequest(family="topics"))
     assert served.look() == served.look() == []
+
+
+def test_a_golden_scenario_of_an_example_that_taught_it_is_answered_out_of_fold(served: Served) -> None:
+    family, store = served.world.family, served.world.store
+    example = make_example(
+        id="row-1",
+        family=family.name,
+        input={"document": "notes on music"},
+        expected={"topic": "music"},
+        origin="curated",
+        created_at=served.world.clock.now(),
+    )
+    unseen = TaughtStudent(
+        student=TAUGHT.student, out_of_fold={"row-1": StudentAnswer(label="physics", confidence=0.4)}
+    )
+    store.write(lambda tx: store.personal.remove(tx, "students", [(family.name, ID)]))
+    store.write(lambda tx: store.students.add(tx, family.name, unseen, study="st-1", at=served.world.clock.now()))
+    nothing: Any = None
+    policies = EvaluationPolicies(family, nothing, nothing, nothing, shelves=Shelves.of(store, served.models))  # type: ignore[arg-type]
+    (scenario,) = golden_examples(family, [golden_row(family, "notes", example)])
+    policy = parse_policy(served.variant.policy)
+    rendered = ModelRequest(model="strong", revision="", messages=[], params={})
+    for asked in (example, scenario):
+        answer = policies.wanted(served.variant, asked, policy, rendered).students["student"](asked.input)
+        assert answer.label == "physics", "the student itself has seen that it is music"
 
 
 def test_one_that_answers_alone_gives_way_to_the_champion_before_it_until_it_is_resumed(served: Served) -> None:
