@@ -20,7 +20,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from optimizer.core.base.canonical import canonical_json, digest
-from optimizer.core.dataset.examples import Example
+from optimizer.core.dataset.examples import Example, normalise
 from optimizer.core.dataset.near_duplicates import are_near_duplicates, shingles_of
 from optimizer.core.evaluation.metrics.words import words
 from optimizer.core.family.rendering import input_text
@@ -94,16 +94,16 @@ class ExampleIndex:
         """
         text = input_text(input)
         scores = self._postings.scores(text)
-        if scope is not None:
-            wanted = input.get(scope)
-            scores = scores * [wanted is not None and e.shot.input.get(scope) == wanted for e in self.examples]
+        wanted = input.get(scope) if scope is not None else None
         near = np.flatnonzero(scores > 0)
-        own = shingles_of(input) if apart is not None else {}
+        own, words_of_own = (shingles_of(input), normalise(text)) if apart is not None else ({}, "")
         for at in near[np.argsort(-scores[near], kind="stable")]:
             example = self.examples[at]
+            if scope is not None and not _are_equal(example.shot.input.get(scope), wanted):
+                continue
             if apart is not None and (example.shot.id == apart.id or example.group == apart.group):
                 continue
-            if apart is not None and input_text(example.shot.input) == text:
+            if apart is not None and normalise(input_text(example.shot.input)) == words_of_own:
                 continue
             if own and are_near_duplicates(own, shingles_of({name: example.shot.input.get(name) for name in input})):
                 continue
@@ -112,6 +112,11 @@ class ExampleIndex:
     @cached_property
     def _postings(self) -> _Postings:
         return _Postings([input_text(example.shot.input) for example in self.examples])
+
+
+def _are_equal(own: Any, wanted: Any) -> bool:
+    """Of values as JSON has them; for Python 1 and true are equal. What is missing equals nothing."""
+    return own is not None and own == wanted and canonical_json(own) == canonical_json(wanted)
 
 
 class _Postings:

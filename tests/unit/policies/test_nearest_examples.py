@@ -110,6 +110,20 @@ def test_an_example_that_asks_is_never_shown_itself_its_group_or_a_near_duplicat
             assert not are_near_duplicates(shingles_of(shot.input), shingles_of(example.input))
 
 
+def test_a_short_text_in_another_spelling_is_the_same_request() -> None:
+    index = index_of("Stop it", "stop  IT", "stop it now")
+    asks = asking("stop it", group="g9")
+    assert [shot.id for shot in index.ranked(asks.input, apart=asks)] == ["ex00002"]
+
+
+@pytest.mark.parametrize(("value", "other"), [(1, True), ("Anna", "anna"), ("1", 1), ([0], [False])])
+def test_in_a_scope_no_value_is_another_ones_equal(value: Any, other: Any) -> None:
+    index = index_of({"text": "pay my bill", "customer": value}, {"text": "pay my bill", "customer": other})
+    asked = [index.ranked({"text": "bill", "customer": one}, scope="customer") for one in (value, other)]
+    assert [[shot.id for shot in found] for found in asked] == [["ex00000"], ["ex00001"]]
+    assert not list(index.ranked({"text": "bill"}, scope="customer"))
+
+
 @given(st.lists(TEXTS, min_size=2, max_size=20), TEXTS)
 def test_the_order_is_that_of_bm25s(texts: Sequence[Sequence[str]], query: Sequence[str]) -> None:
     import bm25s
