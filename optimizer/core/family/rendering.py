@@ -288,13 +288,13 @@ def few_shot(family: Family, example: Example, output: str | None = None) -> Few
     Args:
         output: in place of the Example's own.
     Raises:
-        InvalidInput: no output is given, and the Example has none to show.
+        InvalidInput: no output is given, and the Example has none to show, or a label that the family has no more.
     """
-    return FewShot(
-        id=example.id,
-        input=clip_inputs(family, family.declared_inputs(example.input)),
-        output=shown_text(family.output, example.expected) if output is None else output,
-    )
+    if output is None:
+        output = shown_text(family.output, example.expected)
+        if family.output.labels and family.output.shown is None and parse_output(family.output, output).error:
+            raise InvalidInput(f"Example {example.id!r} shows no label of {family.name}.")
+    return FewShot(id=example.id, input=clip_inputs(family, family.declared_inputs(example.input)), output=output)
 
 
 def value_text(value: Any) -> str:

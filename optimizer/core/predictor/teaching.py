@@ -155,17 +155,20 @@ def teaching_in_words(taught: Mapping[str, Any]) -> str:
 def teaching_rows(
     family: Family, examples: Sequence[Example], weights: Mapping[str, float] | None = None
 ) -> list[TeachingRow]:
-    """``weights``: by example where it is not 1. An example without an expected output teaches nothing.
+    """``weights``: by example where it is not 1. An example without an expected output, or with one that the family
+    has no more, teaches nothing.
 
     Raises DatasetTooSmall where their answers, or fields of these, are no labels.
     """
     output = family.output
     examples = [example for example in examples if has_label(output, example)]
     labels = [expected_text(output, example.expected) for example in examples]
+    # The file's labels or its schema may be newer.
+    readable = {text for text in set(labels) if parse_output(output, text).error is None}
+    examples = [example for example, text in zip(examples, labels, strict=True) if text in readable]
+    labels = [text for text in labels if text in readable]
     fields: Sequence[Mapping[str, str]] = [{} for _ in examples]
     if declared := declared_fields(output):
-        readable = {text for text in set(labels) if parse_output(output, text).error is None}  # the schema may be newer
-        examples = [example for example, text in zip(examples, labels, strict=True) if text in readable]
         values = [example.expected[output.field] for example in examples]
         undeclared = (name for value in values for name in value if name not in declared)
         if (name := open_field(output) or next(undeclared, None)) is not None:

@@ -7,6 +7,8 @@ from typing import Any
 
 import pytest
 
+from optimizer.core.base.errors import InvalidInput
+from optimizer.core.family.rendering import few_shot
 from optimizer.core.predictor.teaching import TeacherAnswers, asked_of_teacher, teaching_in_words, teaching_rows
 from tests.cases import named
 from tests.worlds.study_world import TOPICS, topic_examples, topic_family
@@ -60,6 +62,14 @@ def test_equal_values_of_json_are_one_label_in_whichever_order_a_model_wrote_the
 
 def test_by_labels_a_row_without_one_teaches_nothing() -> None:
     assert [row.id for row in teaching_rows(FAMILY, EXAMPLES)] == IDS[:4]
+
+
+def test_a_label_that_the_family_has_no_more_is_taught_by_no_row_and_shown_by_none() -> None:
+    fewer = topic_family(output={"field": "topic", "parser": "label", "labels": list(TOPICS[1:])})
+    assert {row.label for row in teaching_rows(fewer, EXAMPLES)} == set(TOPICS[1:])
+    with pytest.raises(InvalidInput, match="shows no label of topics"):
+        few_shot(fewer, EXAMPLES[0])
+    assert few_shot(fewer, EXAMPLES[1]).output == TOPICS[1]
 
 
 @named(
