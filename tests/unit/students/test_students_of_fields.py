@@ -183,7 +183,7 @@ def test_a_field_is_closed_where_its_schema_names_its_values(declared: Any, is_c
     "schema",
     {
         "fields that depend on one another": {"if": {"required": ["plan"]}, "then": {"required": ["route"]}},
-        "no fields": {"properties": {}},
+        "no fields": {"properties": {}, "additionalProperties": True},
         "no object": {"type": ["object", "null"]},
     },
 )
