@@ -31,6 +31,7 @@ from optimizer.jobs.ids import new_id
 from optimizer.jobs.outbox.keep_alerts import keep_alerts
 from optimizer.jobs.record_change import ChangeReport, hold_active, tell
 from optimizer.jobs.rollouts.change_champion import ChampionRollbackRequest, return_to_earlier
+from optimizer.jobs.studies.read_studies import confirming_study
 from optimizer.ports import Alert, Bypass, Clock, ModelSource, Store, Transaction, WatchedStudent
 
 BYPASSED, SHIFTED = KINDS = "student_bypassed", "student_shifted"
@@ -142,12 +143,10 @@ def _watch(store: Store, clock: Clock, student: ServingStudent) -> bool:
         return False
     before, watched = watched, _read_on(store, clock, student, watched)
     first, teacher = next(iter(student.teachers.values())), watched.watch.teacher
-    # A candidate may have another prompt than the champion: the student goes on beside the one that it began with, and
-    # beside one with which a study has measured it.
-    changes = [
-        teacher.changed(replace(teacher, revisions=now.revisions) if name in student.tried else now)
-        for name, now in student.teachers.items()
-    ]
+    with store.read() as tx:
+        # A candidate may have another prompt than the champion: the student goes on beside the one that it began with.
+        teachers = {} if is_bypassed else student.teachers
+        changes = [_changed(tx, store, student, variant, teacher) for variant in teachers]
     # A model that came later is known from then on.
     behind = tuple(dict.fromkeys((*teacher.behind, *first.behind)))
     teacher = replace(
@@ -176,6 +175,19 @@ def _watch(store: Store, clock: Clock, student: ServingStudent) -> bool:
     if is_new:
         log.warning("student bypassed", family=name, student=student.id, reason=reason)
     return is_new
+
+
+def _changed(tx: Transaction, store: Store, student: ServingStudent, variant: str, teacher: Teacher) -> str | None:
+    """What is another one behind it in this variant; models alone, where a study has measured the variant."""
+    now, name = student.teachers[variant], student.family.name
+    changed = teacher.changed(now)
+    if changed is None or not (
+        variant in student.tried
+        or confirming_study(tx, store, name, variant) is not None
+        or store.studies.last_measured(tx, name, variant) is not None
+    ):
+        return changed
+    return teacher.changed(replace(teacher, revisions=now.revisions))
 
 
 def put_bypass(

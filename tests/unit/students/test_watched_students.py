@@ -33,7 +33,7 @@ from optimizer.jobs.dataset.weigh_examples import weights_by_chance
 from optimizer.jobs.request import FamilyRequest
 from optimizer.jobs.studies.context import StudyRun
 from tests.rows.event_rows import rows_of
-from tests.stores import arm, new_database
+from tests.stores import arm, new_database, study
 from tests.worlds.contexts import context_of
 from tests.worlds.rollout_world import F, World as RolloutWorld
 from tests.worlds.study_world import World, topic_family
@@ -220,6 +220,19 @@ def test_another_policy_of_the_models_behind_it_that_no_study_tried_bypasses_it(
     assert says in served.alerts(BYPASSED)[0]
     resume_student(served.context, StudentActRequest(family="topics"))
     assert served.look() == served.look() == []
+
+
+def test_a_prompt_by_hand_that_a_study_took_to_the_holdout_beside_the_student_leaves_it_answering(
+    served: Served,
+) -> None:
+    mine = reworded(served.variant, "Name the topic.")
+    at = served.world.clock.now()
+    look = study(family="topics", status="finished", strategy="confirm", winner=mine.id, confirmation={"gates": []})
+    served.world.store.write(lambda tx: served.world.store.studies.add(tx, replace(look, finished_at=at)))
+    served.crown(mine)
+    assert served.look() == served.look() == []
+    served.models.revisions["strong"] = "strong-2"
+    assert served.look() == ["topics"]
 
 
 def test_a_golden_scenario_of_an_example_that_taught_it_is_answered_out_of_fold(served: Served) -> None:
