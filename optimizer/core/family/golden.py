@@ -17,12 +17,12 @@ from optimizer.core.family.family import Family, GoldenRow, kind_of
 KEYS = ("id", "scenario", "input", "expected", "counts", "tags")
 MAX_ROWS = 1000  # each is asked of the candidate and of the champion
 MAX_NAME_CHARS = 100
-ASKED, OF_EXAMPLE = "golden/", "example/"  # before the id of a row that is asked, and of one that an example is
+GOLDEN_ID, OF_EXAMPLE = "golden/", "example/"  # how ids begin: of a row among examples, of one made of an example
 
 
-def example_of(asked: str) -> str:
-    """The id of the example that a golden row was made of, of the row as it is asked; any other id as it is."""
-    return asked.removeprefix(ASKED + OF_EXAMPLE)
+def example_of(id: str) -> str:
+    """The id of the example that a golden row among examples was made of; any other id as it is."""
+    return id.removeprefix(GOLDEN_ID + OF_EXAMPLE)
 
 
 NumberedLine = tuple[int, Any]  # (line, its JSON value, or None where it is no JSON)

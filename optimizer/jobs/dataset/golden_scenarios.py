@@ -20,7 +20,7 @@ from optimizer.core.base.errors import Conflict, InvalidInput, NotFound
 from optimizer.core.base.phrasing import count
 from optimizer.core.dataset.examples import Example, make_example, normalise
 from optimizer.core.family.family import Family, GoldenRow, kind_of
-from optimizer.core.family.golden import ASKED, MAX_NAME_CHARS, MAX_ROWS, OF_EXAMPLE
+from optimizer.core.family.golden import GOLDEN_ID, MAX_NAME_CHARS, MAX_ROWS, OF_EXAMPLE
 from optimizer.core.family.masking import Masker, MaskTooSlow
 from optimizer.core.family.rendering import clip_inputs
 from optimizer.core.family.variant import Variant
@@ -57,7 +57,7 @@ def golden_examples(family: Family, rows: Sequence[GoldenRow]) -> list[Example]:
     """The rows as examples, in their order. No example of a dataset has such an id."""
     return [
         make_example(
-            id=f"{ASKED}{row.id}",
+            id=f"{GOLDEN_ID}{row.id}",
             family=family.name,
             input=row.input,
             expected=row.expected,
