@@ -38,7 +38,7 @@ def read_students(context: Context, request: FamilyRequest) -> StudentsView:
     """
     family, store = context.family(request.family), context.store
     with store.read() as tx:
-        serving = serving_students(tx, store, family, None)
+        serving = serving_students(tx, store, family, None, clock=context.clock)
         bypasses = {one.student: one for one in store.students.bypasses(tx, family.name)}
         watches = {one.id: store.students.watch(tx, family.name, one.id) for one in serving}
         taught = {one.id: store.students.taught_by(tx, family.name, one.id) for one in serving}
@@ -130,7 +130,7 @@ def resume_student(context: Context, request: StudentActRequest) -> StudentChang
 def _student(tx: Transaction, context: Context, request: StudentActRequest, *, is_bypassed: bool) -> ServingStudent:
     """The student that is named, else the first that is bypassed, or is not."""
     family = context.family(request.family)
-    serving = serving_students(tx, context.store, family, None)
+    serving = serving_students(tx, context.store, family, None, clock=context.clock)
     named = [one for one in serving if request.student in (None, one.id)]
     bypassed = {one.student for one in context.store.students.bypasses(tx, family.name)}
     if not named:

@@ -31,6 +31,7 @@ from optimizer.jobs.ids import new_id
 from optimizer.jobs.outbox.keep_alerts import keep_alerts
 from optimizer.jobs.record_change import ChangeReport, hold_active, tell
 from optimizer.jobs.rollouts.change_champion import ChampionRollbackRequest, return_to_earlier
+from optimizer.jobs.rollouts.read_candidate import current_holdback
 from optimizer.jobs.studies.read_studies import confirming_study
 from optimizer.ports import Alert, Bypass, Clock, ModelSource, Store, Transaction, WatchedStudent
 
@@ -73,21 +74,26 @@ def watch_students(
 
     def look(family: Family) -> str | None:
         with store.read() as tx:
-            serving = serving_students(tx, store, family, models()) if store.students.ids(tx, family.name) else []
+            has_students = bool(store.students.ids(tx, family.name))
+            serving = serving_students(tx, store, family, models(), clock=clock) if has_students else []
         bypassed = [_watch(store, clock, student) for student in serving]
         if any(bypassed):  # one that answered alone gave way
             with store.read() as tx:
-                serving = serving_students(tx, store, family, None)
+                serving = serving_students(tx, store, family, None, clock=clock)
         _keep_alerts(store, clock, family, serving)
         return family.name if any(bypassed) else None
 
     return each_family(families, look)
 
 
-def serving_students(tx: Transaction, store: Store, family: Family, models: ModelSource | None) -> list[ServingStudent]:
+def serving_students(
+    tx: Transaction, store: Store, family: Family, models: ModelSource | None, *, clock: Clock | None = None
+) -> list[ServingStudent]:
     """Those that the champion names, or the candidate of a rollout; and those for which the champion before serves.
 
-    ``models`` None: their revisions are not asked.
+    Args:
+        models: None: their revisions are not asked.
+        clock: None: without those that the champion before names alone, which a holdback serves.
     """
     champion, rollout = store.champions.current(tx, family.name), store.rollouts.active(tx, family.name)
     names = [champion.variant if champion is not None else None, rollout.candidate if rollout is not None else None]
@@ -101,6 +107,11 @@ def serving_students(tx: Transaction, store: Store, family: Family, models: Mode
     for record in filter(None, records):
         for tier, id in (record.variant.policy.get("students") or {}).items():
             by_student.setdefault((id, tier), {})[record.variant.id] = record
+    holdback = current_holdback(tx, store, clock, family.name) if clock is not None else None
+    held_back = store.variants.get(tx, family.name, holdback.variant) if holdback is not None else None
+    if held_back is not None:
+        for tier, id in (held_back.variant.policy.get("students") or {}).items():
+            by_student.setdefault((id, tier), {held_back.variant.id: held_back})
     return [
         ServingStudent(
             family=family,

@@ -33,7 +33,7 @@ from optimizer.jobs.dataset.weigh_examples import weights_by_chance
 from optimizer.jobs.request import FamilyRequest
 from optimizer.jobs.studies.context import StudyRun
 from tests.rows.event_rows import rows_of
-from tests.stores import arm, new_database, study
+from tests.stores import arm, new_database, rollout, study
 from tests.worlds.contexts import context_of
 from tests.worlds.rollout_world import F, World as RolloutWorld
 from tests.worlds.study_world import World, topic_family
@@ -472,6 +472,25 @@ def test_a_rollout_under_way_ends_where_the_champion_gives_way(tmp_path: Path) -
     assert (world.rollout.outcome, world.rollout.held) == ("champion_changed", False)
     assert not world.verified().problems
     database.close()
+
+
+def test_one_that_only_a_holdback_serves_is_watched_on(served: Served) -> None:
+    """A twentieth of the users keep the champion before for a week."""
+    store, at, plain = served.world.store, served.world.clock.now(), replace(served.variant, policy={})
+    served.crown(plain)
+    assert read_students(served.context, FamilyRequest(family="topics")).students == []
+    promoted = rollout(family="topics", champion=served.variant.id, candidate=plain.id, status="ended", ended_at=at)
+    store.write(lambda tx: store.rollouts.add(tx, replace(promoted, outcome="promoted")))
+    with store.read() as tx:
+        tenure = store.champions.current(tx, "topics")
+    assert tenure is not None
+    store.write(lambda tx: store.champions.put(tx, replace(tenure, seq=tenure.seq + 1, rollout=promoted.id)))
+    served.serve(300, agrees=0.3)
+    assert served.look() == ["topics"]
+    assert served.answers() == {}
+    assert "lost agreement with the next tier" in served.alerts(BYPASSED)[0]
+    resume_student(served.context, StudentActRequest(family="topics"))
+    assert "student" in served.answers()
 
 
 def test_a_student_that_does_not_serve_is_refused_by_name(served: Served) -> None:
