@@ -12,6 +12,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import date, datetime, timedelta
 from math import fsum, log, sqrt
+from operator import mul
 from typing import Any, Literal
 
 from pydantic import TypeAdapter
@@ -363,23 +364,26 @@ def accepted_loss(
     or where both are wrong: what the study saw of that is added, at its upper 90 % bound, since it was no loss then.
 
     Args:
-        rows: of a study, as ``TierAnswers`` has them; rows that do not have both tiers count as nothing.
+        rows: of a study, as ``TierAnswers`` has them; rows that do not have both tiers count as nothing, others by
+            their weight.
         behind: the next tier.
         accept: from which confidence on the student answers.
         margin: of the gate, in (0, 1).
     """
-    own = [(row["tiers"][student], row["tiers"][behind]) for row in rows if {student, behind} <= row["tiers"].keys()]
+    answered = [row for row in rows if {student, behind} <= row["tiers"].keys()]
+    own = [(row["tiers"][student], row["tiers"][behind]) for row in answered]
     harmless = [
         (1 - (first.get("agreement") or 0.0)) - (second["score"] - first["score"])
         if stands(first["confidence"], accept) and first.get("agreement") is not None
         else 0.0
         for first, second in own
     ]
-    if not harmless:
+    weights = [row.get("weight", 1.0) for row in answered]
+    if not (total := fsum(weights)):
         return margin
-    mean = fsum(harmless) / len(harmless)
-    spread = sqrt(fsum((one - mean) ** 2 for one in harmless) / len(harmless))
-    return margin + max(0.0, mean + Z90 * spread / sqrt(len(harmless)))
+    mean = fsum(map(mul, weights, harmless)) / total
+    error = sqrt(fsum((weight * (one - mean)) ** 2 for weight, one in zip(weights, harmless, strict=True))) / total
+    return margin + max(0.0, mean + Z90 * error)
 
 
 STORED_STUDENT_WATCH: TypeAdapter[StudentWatch] = TypeAdapter(StudentWatch)  # plain JSON, all digits of each float

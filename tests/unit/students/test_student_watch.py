@@ -123,6 +123,14 @@ class TestAcceptedLoss:
         passed_on = accepted_loss(better, student="student", behind="small", accept=0.95, margin=0.02)
         assert passed_on == 0.02, "it answers none of them"
 
+    def test_a_row_counts_as_often_as_its_chance_says(self) -> None:
+        harmless = [{**row(student=1.0, behind=0.0, agreement=0.0), "weight": 0.0} for _ in range(100)]
+        others = [{**row(student=1.0, behind=1.0, agreement=1.0), "weight": 4.0} for _ in range(100)]
+        assert accepted_loss(
+            [*harmless, *others], student="student", behind="small", accept=0.5, margin=0.02
+        ) == pytest.approx(0.02)
+        assert accepted_loss(harmless, student="student", behind="small", accept=0.5, margin=0.02) == 0.02
+
     def test_without_a_study_it_is_the_margin(self) -> None:
         assert accepted_loss((), student="student", behind="small", accept=0.5, margin=0.03) == 0.03
 

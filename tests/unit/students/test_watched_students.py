@@ -23,6 +23,7 @@ from optimizer.core.policy.policy import parse_policy
 from optimizer.core.policy.steps import draw_of
 from optimizer.core.predictor.student import TaughtStudent
 from optimizer.core.predictor.teaching import StudentAnswer
+from optimizer.core.search.cascade.records import TierRecords
 from optimizer.jobs.calls.evaluation_policies import EvaluationPolicies
 from optimizer.jobs.calls.shelves import Shelves, StudentShelf
 from optimizer.jobs.champions import watch_students as job
@@ -385,7 +386,8 @@ def test_of_requests_that_it_answered_only_audited_ones_teach_the_next_student(s
     evaluator: Any = SimpleNamespace(tier_rows=lambda variant, examples: rows)
     run: Any = SimpleNamespace(store=served.world.store, family=served.world.family, study=SimpleNamespace(id="st-2"))
     replayed = StudyRun.tier_rows(run, evaluator, served.variant, examples)
-    assert [row["weight"] for row in replayed] == list(weights.values()), "so are thresholds found"
+    records = TierRecords.from_rows(replayed, served.variant.policy["tiers"])
+    assert records.weight.tolist() == list(weights.values()), "so are thresholds found"
 
 
 def test_what_a_forgotten_student_may_have_answered_teaches_nothing(served: Served) -> None:

@@ -53,9 +53,10 @@ class TierRecords:
 
     @classmethod
     def from_rows(cls, rows: Sequence[Mapping[str, Any]], tiers: Sequence[str]) -> TierRecords:
-        """Rows as ``{"tiers": {name: {"score", "cost_usd", "latency_ms", "confidence"}}}``, each of weight 1.
+        """Rows as ``{"tiers": {name: {"score", "cost_usd", "latency_ms", "confidence"}}, "weight": 1.0}``.
 
-        A tier that a row lacks was not asked. Within a tier ``latency_ms`` and ``confidence`` may be missing or None.
+        A tier that a row lacks was not asked. Within a tier ``latency_ms`` and ``confidence`` may be missing or None,
+        and a row without ``weight`` stands for itself.
         """
         columns = {
             name: np.array([[(row["tiers"].get(tier) or {}).get(name) for tier in tiers] for row in rows], dtype=float)
@@ -63,7 +64,8 @@ class TierRecords:
         }
         shaped = {name: column.reshape(len(rows), len(tiers)) for name, column in columns.items()}
         confidence = rounded_down(shaped.pop("confidence"))
-        return cls(tiers=tuple(tiers), weight=np.ones(len(rows)), confidence=confidence, **shaped)
+        weight = np.array([row.get("weight", 1.0) for row in rows], dtype=float)
+        return cls(tiers=tuple(tiers), weight=weight, confidence=confidence, **shaped)
 
     def __len__(self) -> int:
         return len(self.weight)

@@ -92,7 +92,7 @@ class CascadeSearch(Strategy):
             _with_policy(setting.start, {"tiers": list(tiers)}, signal, setting.students), examples
         )
         complete = [at for at, row in enumerate(rows) if len(row["tiers"]) == len(tiers)]
-        if len(complete) < 2:
+        if sum(rows[at].get("weight", 1.0) > 0 for at in complete) < 2:
             return []
         setting.keep_finding(RECORDED, recorded)
         records = TierRecords.from_rows(complete_rows := [rows[at] for at in complete], tiers)
