@@ -307,7 +307,7 @@ def cascade_curves(
         None with fewer than two complete rows.
     """
     complete = [row for row in rows if len(row.get("tiers") or {}) == len(tiers)]
-    if len(complete) < 2 or len(tiers) < 2:
+    if sum(row.get("weight", 1.0) > 0 for row in complete) < 2 or len(tiers) < 2:
         return None
     not_replayed = dict(NOT_REPLAYED)
     if variant is not None and not _decides_by(variant, recorded, learned or {}):
