@@ -215,6 +215,9 @@ class Students(Protocol):
     def study_of(self, tx: Transaction, family: str, id: str) -> str | None:
         """The study that taught it."""
 
+    def has_watches(self, tx: Transaction, family: str) -> bool:
+        """Whether one of the family has ever served, though it may have been deleted since."""
+
     def watch(self, tx: Transaction, family: str, id: str) -> WatchedStudent | None: ...
     def keep_watch(self, tx: Transaction, watched: WatchedStudent) -> None: ...
     def drop_watch(self, tx: Transaction, family: str, id: str) -> None: ...

@@ -19,7 +19,8 @@ def weights_by_chance(tx: Transaction, store: Store, family: Family, examples: S
     It counts for nothing where nobody knows whether a student answered: of a request that is no longer kept, or whose
     variant was forgotten, and of a correction that names no request where a student is among the variant's tiers.
     """
-    unknown = 0.0 if store.students.ids(tx, family.name) else 1.0
+    has_students = store.students.ids(tx, family.name) or store.students.has_watches(tx, family.name)
+    unknown = 0.0 if has_students else 1.0
     named = store.events.interactions(tx, {one.interaction for one in examples if one.interaction is not None})
     requests = {one.id: one for same in named.values() for one in same if one.arm.family == family.name}
     alone = [one.id for one in examples if one.origin == "correction" and one.interaction is None]

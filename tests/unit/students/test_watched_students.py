@@ -398,7 +398,7 @@ def test_what_a_forgotten_student_may_have_answered_teaches_nothing(served: Serv
     store.write(lambda tx: store.events.add_new(tx, rows_of([plain]), []))
     store.write(lambda tx: store.personal.remove(tx, "students", [("topics", ID)]))
     store.write(lambda tx: store.personal.remove(tx, "variants", [("topics", served.variant.id)]))
-    ids = [*(f"in_{i:06}" for i in range(1, 21)), "in_plain"]
+    ids = ["in_pruned", *(f"in_{i:06}" for i in range(1, 21)), "in_plain"]
     usual: dict[str, Any] = {"family": "topics", "created_at": at, "origin": "interaction"}
     examples = [
         make_example(id=f"ia_{id}", input={"document": id}, expected={"topic": "music"}, interaction=id, **usual)

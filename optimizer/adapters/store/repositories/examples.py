@@ -453,6 +453,9 @@ class StudentTable(_NamedByVariants):
         study: str | None = tx.execute(query).scalar()
         return study
 
+    def has_watches(self, tx: Connection, family: str) -> bool:
+        return tx.execute(select(WATCHES.c.student).where(WATCHES.c.family == family).limit(1)).first() is not None
+
     def watch(self, tx: Connection, family: str, id: str) -> WatchedStudent | None:
         from optimizer.core.rollout.student_watch import STORED_STUDENT_WATCH
 
