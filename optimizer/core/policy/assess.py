@@ -66,7 +66,15 @@ def _assessed(policy: Policy, situation: Situation, reply: Reply, sample: str | 
         return plain
     answered = checked_answer(situation, answer)
     issues = issues_in(answered, validator.read) if validator is not None else ()
-    confidence = reply.sureness
+    confidence, labels = reply.sureness, situation.output.labels
+    # A student may have learned a label that the family has no more.
+    if (
+        confidence is not None
+        and labels
+        and answer.text not in labels
+        and parse_output(situation.output, answer.text).error
+    ):
+        confidence = None
     if policy.needs_confidence and not policy.is_student(call.model):
         confidence = confidence_of(
             policy.signal,

@@ -13,6 +13,9 @@ from typing import Any
 import pytest
 
 from optimizer.core.family.settings import Output
+from optimizer.core.models.language import ModelAnswer
+from optimizer.core.policy.assess import Situation, assess
+from optimizer.core.policy.attempts import Call, Reply
 from optimizer.core.policy.policy import parse_policy
 from optimizer.core.policy.steps import draw_of
 from optimizer.core.rollout.student_watch import (
@@ -201,6 +204,14 @@ class TestTeachingWeight:
 
     def test_what_no_student_answered_counts_once(self) -> None:
         assert teaching_weight(interaction(), parse_policy({})) == 1.0
+
+
+def test_a_label_that_the_family_has_no_more_goes_to_the_next_tier() -> None:
+    call, policy = Call(model="student", purpose="answer", tier=0), TestTeachingWeight.POLICY
+    for label, confidence in (("Music", 0.9), ("biology", None)):
+        answer = ModelAnswer(text=label, input_tokens=0, output_tokens=0, cost_usd=0.0, latency_ms=0.0)
+        reply = Reply(call=call, answer=answer, sureness=0.9)
+        assert [one.confidence for one in assess(policy, Situation(output=LABELS), [reply])] == [confidence]
 
 
 class TestTeacher:
