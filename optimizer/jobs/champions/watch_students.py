@@ -158,11 +158,12 @@ def _watch(store: Store, clock: Clock, student: ServingStudent) -> bool:
         # A candidate may have another prompt than the champion: the student goes on beside the one that it began with.
         teachers = {} if is_bypassed else student.teachers
         changes = [_changed(tx, store, student, variant, teacher) for variant in teachers]
-    # A model that came later is known from then on.
+    # A model that came later is known from then on, of a candidate too.
+    later = {model: revision for one in student.teachers.values() for model, revision in one.revisions.items()}
     behind = tuple(dict.fromkeys((*teacher.behind, *first.behind)))
     teacher = replace(
         teacher,
-        revisions={**first.revisions, **teacher.revisions},
+        revisions={**later, **teacher.revisions},
         behind=behind,
         shown=teacher.shown or first.shown,
     )

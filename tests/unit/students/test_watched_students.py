@@ -202,6 +202,22 @@ def test_a_new_prompt_that_its_study_tried_beside_the_student_leaves_it_answerin
     assert "the prompt of the models behind it is another one" in served.alerts(BYPASSED)[0]
 
 
+def test_a_model_behind_it_that_changed_while_a_candidate_had_it_bypasses_it_once_that_serves(served: Served) -> None:
+    store, candidate = served.world.store, replace(served.variant, policy={**served.variant.policy, "accept": 0.7})
+    candidate = replace(candidate, policy={**candidate.policy, "tiers": ["student", "other"]})
+    served.models.revisions["other"] = "other-1"
+    served.crown(candidate, study="st-2")
+    served.crown(served.variant)
+    under_way = rollout(family="topics", champion=served.variant.id, candidate=candidate.id, status="deploying")
+    store.write(lambda tx: store.rollouts.add(tx, under_way))
+    assert served.look() == []
+    served.models.revisions["other"] = "other-2"
+    assert served.look() == [], "the champion has the same model behind it"
+    served.crown(candidate, study="st-2")
+    assert served.look() == ["topics"]
+    assert "the model other behind it was other-1 and is other-2 now" in served.alerts(BYPASSED)[0]
+
+
 @pytest.mark.parametrize(
     ("policy", "says"),
     [
