@@ -6,6 +6,7 @@ import json
 import os
 import sys
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from itertools import pairwise
@@ -73,23 +74,35 @@ class LineFile:
         self._out = self._open()
 
     def write(self, lines: Sequence[bytes]) -> None:
-        """On disk when it returns."""
-        for line in lines:
-            if self._out.tell() and self._out.tell() + len(line) > self._most_bytes:
-                self._keep()
-                self._out.close()
-                older = [self._path, *(self._path.with_name(f"{self._path.name}.{n}") for n in range(1, self._files))]
-                for one, next_one in reversed(list(pairwise(older))):
-                    if one.exists():
-                        os.replace(one, next_one)
-                if self._files == 1:
-                    self._path.unlink()
-                self._out = self._open()
-            self._out.write(line)
-        self._keep()
+        """On disk when it returns. Raises OSError where the disk takes no more; the next write begins behind the last
+        whole line.
+        """
+        if self._out.closed:
+            self._out = self._open()
+        try:
+            for line in lines:
+                if self._out.tell() and self._out.tell() + len(line) > self._most_bytes:
+                    self._rotate()
+                self._out.write(line)
+            self._keep()
+        except OSError:
+            self.close()
+            raise
 
     def close(self) -> None:
+        with suppress(OSError):  # of what the disk did not take
+            self._out.close()
+
+    def _rotate(self) -> None:
+        self._keep()
         self._out.close()
+        older = [self._path, *(self._path.with_name(f"{self._path.name}.{n}") for n in range(1, self._files))]
+        for one, next_one in reversed(list(pairwise(older))):
+            if one.exists():
+                os.replace(one, next_one)
+        if self._files == 1:
+            self._path.unlink()
+        self._out = self._open()
 
     def _open(self) -> IO[bytes]:
         out = os.fdopen(os.open(self._path, os.O_RDWR | os.O_CREAT, 0o600), "r+b")
@@ -160,9 +173,6 @@ def tail(
 
     Example: detent events tail --to /var/log/interactions.jsonl
     """
-    from optimizer.core.base.answers import Page
-    from optimizer.runtime.use_cases import as_json_of
-
     if kind not in ("interactions", "feedback"):
         raise InvalidInput(f"--kind {kind!r} is none of interactions, feedback.")
     if not isfinite(rotate_mb):
@@ -187,20 +197,21 @@ def tail(
         while True:
             try:
                 for items in _pages(session, read, family, position.since):
-                    new = position.new_of(items)
-                    shown = as_json_of(read, Page(items=new))["items"] if new else []
-                    lines = [printable_json(json.dumps(item, ensure_ascii=False)).encode() + b"\n" for item in shown]
-                    _written(out, lines)
+                    _written(out, _lines(read, position.new_of(items)))
                     position.settle(session.clock.now())
                     _keep(place, family, kind, position.since)
                 is_away = False
             except OURS:
                 raise
-            except DetentError as error:
+            except (DetentError, OSError) as error:
+                why = error
+                if isinstance(error, OSError):  # a full disk; what it did not take is read again
+                    why = DetentError(f"{error.filename or to}: {error.strerror}.")
+                    position = TailPosition(since=position.since)
                 if once:
-                    raise
+                    raise why from None
                 if not is_away:
-                    say(f"{error} It is tried again.", "yellow")
+                    say(f"{why} It is tried again.", "yellow")
                 is_away = True
                 position.settle(session.clock.now())
             if once:
@@ -220,6 +231,14 @@ def _pages(session: Session, read: Callable[..., Any], family: str | None, since
         yield page.items
         if (cursor := page.next_cursor) is None:
             return
+
+
+def _lines(read: Callable[..., Any], items: Sequence[Any]) -> list[bytes]:
+    from optimizer.core.base.answers import Page
+    from optimizer.runtime.use_cases import as_json_of
+
+    shown = as_json_of(read, Page(items=items))["items"] if items else []
+    return [printable_json(json.dumps(item, ensure_ascii=False)).encode() + b"\n" for item in shown]
 
 
 def _written(out: LineFile | None, lines: Sequence[bytes]) -> None:

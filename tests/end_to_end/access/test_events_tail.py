@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 import sqlite3
@@ -157,6 +158,34 @@ def test_a_tail_that_begins_after_the_clock_was_set_back_loses_nothing(
     monkeypatch.setattr(SystemClock, "now", lambda self: datetime.now(UTC) - timedelta(minutes=5))
     report(world, "in_2")
     assert detent("events", "tail", "--once", "--to", str(out)).code == 0
+    assert set(lines(out)) == {"in_1", "in_2"}
+
+
+def test_a_full_disk_ends_no_tail_and_loses_nothing(
+    world: World, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    out, sync, pauses, is_full = tmp_path / "out.jsonl", os.fsync, list[float](), [True]
+    command = ("events", "tail", "--since", "1h", "--to", str(out))
+
+    def sync_unless_full(file: int) -> None:
+        if is_full and out.exists() and os.fstat(file).st_ino == out.stat().st_ino:
+            raise OSError(errno.ENOSPC, "No space left on device")
+        sync(file)
+
+    def pause(seconds: float) -> None:
+        pauses.append(seconds)
+        if len(pauses) > 2:
+            raise KeyboardInterrupt
+        if len(pauses) == 2:
+            is_full.clear()
+
+    monkeypatch.setattr(os, "fsync", sync_unless_full)
+    monkeypatch.setattr("optimizer.cli.service.events.sleep", pause)
+    report(world, "in_1", "in_2")
+    once = detent(*command, "--once")
+    assert (once.code, "No space left" in once.err, "Traceback" in once.err) == (1, True, False)
+    follows = detent(*command)
+    assert (follows.code, follows.err.count("No space left")) == (0, 1)
     assert set(lines(out)) == {"in_1", "in_2"}
 
 
