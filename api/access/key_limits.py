@@ -123,36 +123,34 @@ class KeySpending:
     ) -> AsyncIterator[KeyCall]:
         """Around one call on the wire, and the wait for its turn.
 
-        A process that dies meanwhile leaves the highest price counted; so does a client that leaves after the call was
-        sent. One that leaves before has used nothing.
+        A client that leaves after the call was sent leaves the highest price counted, and a process that dies what was
+        reserved. One that leaves before has used nothing.
 
         Raises:
             ModelFailed: kind ``limit``; the model was not asked.
         """
         now = self._clock.now()
         day = floor(now, DAY)
-        reserved = await self._reserve(request, price, most_tokens, now, day)
+        reserved, most = await self._reserve(request, price, most_tokens, now, day)
         call = KeyCall()
         try:
             yield call
         except ModelFailed as error:
             is_sent = error.members.get("sent") is not False
             status = error.members.get("status_of_model")
-            await self._settle(
-                day, reserved, charge_after_failure(error.kind, status, is_sent, reserved), called=is_sent
-            )
+            await self._settle(day, reserved, charge_after_failure(error.kind, status, is_sent, most), called=is_sent)
             raise
         except (Exception, asyncio.CancelledError):  # its client left, or the gateway ends
-            if not call.is_sent:
-                await self._settle(day, reserved, 0.0, called=False)
+            await self._settle(day, reserved, most if call.is_sent else 0.0, called=call.is_sent)
             raise
-        await self._settle(day, reserved, reserved if call.answer is None else call.answer.cost_usd, called=True)
+        await self._settle(day, reserved, most if call.answer is None else call.answer.cost_usd, called=True)
 
     async def _reserve(
         self, request: ModelRequest, price: ModelPrice | None, most_tokens: int | None, now: datetime, day: datetime
-    ) -> float:
+    ) -> tuple[float, float]:
+        """Dollars that are reserved, and the most that the call may cost."""
         limits = self._limits
-        usd = 0.0
+        usd = most = 0.0
         if limits.usd_per_day is not None:
             tokens = output_limit(request.params, most_tokens)
             if price is None or (price.output_usd_per_mtok > 0 and not tokens):
@@ -163,7 +161,7 @@ class KeySpending:
                     now,
                 )
             expected = tokens if self._lengths is None else self._lengths.expected(request.model, tokens)
-            usd = reservation_usd(request, price, expected)
+            usd, most = (reservation_usd(request, price, length) for length in (expected, tokens))
 
         def take(tx: Transaction) -> Limited | None:
             usage = self._store.key_usage
@@ -194,7 +192,7 @@ class KeySpending:
                 f" ${usd:.6f} and pass that.",
                 now,
             )
-        return usd
+        return usd, most
 
     async def _settle(self, day: datetime, reserved: float, cost: float, *, called: bool) -> None:
         def give_back(tx: Transaction) -> None:

@@ -12,6 +12,7 @@ import pytest
 from api.access.answer_lengths import LEAST, AnswerLengths
 from api.access.key_limits import KeySpending
 from api.gateway.hourly_money import most_usd
+from api.gateway.reader import ClientGone
 from optimizer.core.base.errors import ModelFailed
 from optimizer.core.models.budget import reservation_usd
 from optimizer.core.models.language import ModelPrice
@@ -72,6 +73,25 @@ def test_more_calls_fit_under_a_keys_dollars_and_it_is_passed_by_what_they_may_b
     most = limit + overshoot + 0.0002
     within = store.write(lambda tx: store.key_usage.take(tx, "app", "usd_per_day", day(), 0.0001, most))
     assert within, "no more than the calls under way may be longer than was reserved"
+    store.close()
+
+
+@pytest.mark.parametrize("end", [ModelFailed("It took too long.", kind="timeout"), ClientGone()])
+def test_a_call_that_is_cut_short_counts_as_the_longest_however_little_was_reserved(tmp_path: Path, end: Exception):
+    store, limit = new_database(tmp_path), 0.25
+    spending = KeySpending("app", KeyLimits(usd_per_day=limit), store, Clock(NOW), measured(*[10] * 20))
+
+    async def cut_short() -> None:
+        async with spending.call(request(max_tokens=LONGEST), PRICE, None) as call:
+            call.is_sent = True
+            raise end
+
+    for _ in range(2):
+        with pytest.raises(type(end)):
+            asyncio.run(cut_short())
+    for rest, fits in ((0.0501, False), (0.05, True)):
+        taken = store.write(lambda tx, usd=rest: store.key_usage.take(tx, "app", "usd_per_day", day(), usd, limit))
+        assert taken is fits
     store.close()
 
 
