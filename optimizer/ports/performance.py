@@ -68,6 +68,11 @@ class MinuteStats(Protocol):
     def sums(self, tx: Transaction, start: datetime, until: datetime) -> list[MinuteSums]:
         """The events received in [start, until), summed up from the events themselves; both are full minutes."""
 
+    def late(
+        self, tx: Transaction, family: str, start: datetime, until: datetime, before: datetime
+    ) -> list[MinuteSums]:
+        """As ``sums``, of a family's events that happened before ``before``, as of an import."""
+
     def put(self, tx: Transaction, rows: Sequence[MinuteSums]) -> None:
         """Keeps each row in the place of an earlier one of the same minute and kind, and adds it to the sums of its
         hour and day, by family and of all.

@@ -8,6 +8,7 @@ from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
+from operator import attrgetter
 from shlex import quote
 
 import structlog
@@ -201,8 +202,13 @@ class RuleWatcher:
             since = until - max((rule.window + rule.for_ for rule in rules), default=0) * ONE_MINUTE
             for family in families.values():
                 try:
-                    rows_of[family.name] = store.minute_stats.of_family(tx, family.name, since, until=until)
-                    wanted += self._of_family(this, family, rules, rows_of[family.name])
+                    rows = rows_of[family.name] = store.minute_stats.of_family(tx, family.name, since, until=until)
+                    own = list(self._of_family(this, family, rules, rows))
+                    if any((alert.family, alert.subject) not in this.open for alert in own):
+                        # Only then are events read.
+                        rows = rows_of[family.name] = self._without_late(this, family.name, since, rows)
+                        own = list(self._of_family(this, family, rules, rows))
+                    wanted += own
                 except Exception:
                     log.exception("family not looked at", family=family.name)
                     wanted += [alert for alert in alerts if alert.family == family.name]
@@ -221,6 +227,17 @@ class RuleWatcher:
         new = store.write(keep) if wanted or alerts else []
         self._seen = until, rules  # last: a look whose write failed is made again
         return new
+
+    def _without_late(
+        self, this: _MinuteLook, family: str, since: datetime, rows: Iterable[MinuteSums]
+    ) -> list[MinuteSums]:
+        """What an import brought of earlier days tells nothing of now."""
+        of_row = attrgetter("minute", "variant", "model", "source")
+        by_key = {of_row(row): row for row in rows}
+        for late in self._store.minute_stats.late(this.tx, family, since, this.until, since - DAY):
+            if (row := by_key.get(of_row(late))) is not None:
+                row.add(late, -1)
+        return [row for row in by_key.values() if row.n]
 
     def _of_family(
         self, this: _MinuteLook, family: Family, rules: Sequence[AlertRule], rows: Sequence[MinuteSums]

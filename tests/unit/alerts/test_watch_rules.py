@@ -23,13 +23,13 @@ from optimizer.core.serving.champion import first, next_tenure
 from optimizer.jobs.champions.read_rules import RulesRequest, read_rules
 from optimizer.jobs.champions.watch_limits import OUT_OF_LIMITS
 from optimizer.jobs.champions.watch_rules import HomeFigures, RuleWatcher, look_at, tell_faulty_file
-from optimizer.jobs.feedback.roll_up_minutes import MINUTES
+from optimizer.jobs.feedback.roll_up_minutes import MINUTES, roll_up_minutes
 from optimizer.jobs.outbox.send_alerts import families_of_models, send_alerts
 from optimizer.jobs.outbox.silence_alerts import EndSilenceRequest, SilenceRequest, end_silence, silence_alerts
 from optimizer.jobs.upkeep.read_operations import AlertsRequest, read_alerts
 from optimizer.ports import Alert, AlertMessage
 from tests.clock import Clock
-from tests.rows.ingestion import family
+from tests.rows.ingestion import BY_UNIT, Installation, family
 from tests.stores import FAMILY, NOW, new_database
 from tests.worlds.contexts import context_of
 from tests.worlds.rollout_world import F, World
@@ -110,6 +110,29 @@ def test_an_alert_opens_once_keeps_its_figures_and_closes_when_it_is_well(store:
     summed(store, clock, [minute(clock, back=back) for back in range(1, 20)])
     look(store, clock, ERRORS)
     assert open_alerts(store) == []
+
+
+def test_a_log_of_earlier_days_raises_nothing_and_what_fails_beside_it_does(tmp_path: Path) -> None:
+    store = new_database(tmp_path)
+    app, rules = Installation(store), [ERRORS, FAILURES]
+
+    def failing(name: str, **more: Any) -> None:
+        """Sixty requests, of which half failed, and what users said of them."""
+        for n in range(60):
+            error = {"error": "timeout"} if n % 2 else {"latency_ms": 1.0}
+            app.send({**BY_UNIT, "id": f"{name}{n}", "model": "m", **error, **more})
+            app.send({**BY_UNIT, "id": f"{name}_said{n}", "success": not n % 2, **more})
+
+    def opened() -> list[str]:
+        app.clock.pass_time(timedelta(minutes=3))
+        roll_up_minutes(store, app.clock)
+        return sorted(alert.subject for alert in look(store, app.clock, *rules))
+
+    failing("imported", occurred_at=(NOW - timedelta(days=2)).isoformat())
+    assert opened() == []
+    failing("late", occurred_at=(app.clock.at - timedelta(hours=20)).isoformat())  # an application that was offline
+    assert opened() == ["errors", "failures"]
+    store.close()
 
 
 def test_a_minute_whose_alerts_could_not_be_written_is_looked_at_again(

@@ -82,47 +82,15 @@ class MinuteStatTables:
 
     def sums(self, tx: Connection, start: datetime, until: datetime) -> list[MinuteSums]:
         sums: dict[Key, MinuteSums] = {}
-        for family in families_in(tx, INTERACTIONS):
-            served = select(
-                _I.received_at,
-                _I.variant,
-                _I.model,
-                _I.error.is_not(None).label("failed"),
-                _I.latency_ms,
-                _I.cost_usd,
-                _I.input_tokens,
-                _I.output_tokens,
-                _I.parts,
-                _I.time_to_first_token_ms,
-            )
-            # A row's values by their place: by name they take as long again as to sum them up.
-            for at, variant, model, failed, latency_ms, cost_usd, n_in, n_out, parts, first_token_ms in tx.execute(
-                served.where(_within(INTERACTIONS, family, start, until))
-            ):
-                _sums_of(sums, family, at, variant, model, "").add_interaction(
-                    failed=failed,
-                    latency_ms=latency_ms,
-                    cost_usd=cost_usd,
-                    tokens=(n_in, n_out),
-                    parts=parts,
-                    first_token_ms=first_token_ms,
-                )
-        for family in families_in(tx, FEEDBACK_EVENTS):
-            judge, signs = (
-                case((_F.source == "judge", _F.tags[name].as_string())).label(name) for name in ("judge", "signs")
-            )
-            outcome = (_F.received_at, _F.variant, _I.model, _F.source, _F.success, _F.score, judge, signs)
-            judged = select(*outcome).select_from(_JUDGED)
-            for at, variant, model, source, success, score, by, words in tx.execute(
-                judged.where(_within(FEEDBACK_EVENTS, family, start, until))
-            ):
-                _sums_of(sums, family, at, variant, model, source).add_outcome(
-                    success=success,
-                    score=score,
-                    judge=by,
-                    # no word of a user's is kept here
-                    signs=SIGNS.intersection(words.split(", ")) if words else (),
-                )
+        for events, add in _SUMMED:
+            for family in families_in(tx, events):
+                add(tx, sums, family, _within(events, family, start, until))
+        return list(sums.values())
+
+    def late(self, tx: Connection, family: str, start: datetime, until: datetime, before: datetime) -> list[MinuteSums]:
+        sums: dict[Key, MinuteSums] = {}
+        for events, add in _SUMMED:
+            add(tx, sums, family, and_(_within(events, family, start, until), events.c.occurred_at < before))
         return list(sums.values())
 
     def put(self, tx: Connection, rows: Sequence[MinuteSums]) -> None:
@@ -329,6 +297,50 @@ def _sums_of(
     if key not in sums:
         sums[key] = MinuteSums(family=key[0], minute=key[1], variant=key[2], model=key[3], source=key[4])
     return sums[key]
+
+
+def _add_interactions(tx: Connection, sums: dict[Key, MinuteSums], family: str, which: ColumnElement[bool]) -> None:
+    served = select(
+        _I.received_at,
+        _I.variant,
+        _I.model,
+        _I.error.is_not(None).label("failed"),
+        _I.latency_ms,
+        _I.cost_usd,
+        _I.input_tokens,
+        _I.output_tokens,
+        _I.parts,
+        _I.time_to_first_token_ms,
+    )
+    # A row's values by their place: by name they take as long again as to sum them up.
+    for at, variant, model, failed, latency_ms, cost_usd, n_in, n_out, parts, first_token_ms in tx.execute(
+        served.where(which)
+    ):
+        _sums_of(sums, family, at, variant, model, "").add_interaction(
+            failed=failed,
+            latency_ms=latency_ms,
+            cost_usd=cost_usd,
+            tokens=(n_in, n_out),
+            parts=parts,
+            first_token_ms=first_token_ms,
+        )
+
+
+def _add_outcomes(tx: Connection, sums: dict[Key, MinuteSums], family: str, which: ColumnElement[bool]) -> None:
+    judge, signs = (case((_F.source == "judge", _F.tags[name].as_string())).label(name) for name in ("judge", "signs"))
+    outcome = (_F.received_at, _F.variant, _I.model, _F.source, _F.success, _F.score, judge, signs)
+    judged = select(*outcome).select_from(_JUDGED)
+    for at, variant, model, source, success, score, by, words in tx.execute(judged.where(which)):
+        _sums_of(sums, family, at, variant, model, source).add_outcome(
+            success=success,
+            score=score,
+            judge=by,
+            # no word of a user's is kept here
+            signs=SIGNS.intersection(words.split(", ")) if words else (),
+        )
+
+
+_SUMMED = ((INTERACTIONS, _add_interactions), (FEEDBACK_EVENTS, _add_outcomes))
 
 
 class DriftDetectorTable:
