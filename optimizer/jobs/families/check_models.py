@@ -145,47 +145,66 @@ def watch_retirements(store: Store, clock: Clock, families: Iterable[Family], mo
     def look(tx: Transaction) -> None:
         now, near = clock.now(), dict[tuple[str, str], tuple[date, str]]()
         for family in families:
-            names = {name for _, name in named_models(family)} | _of_variants(tx, store, family)
-            known = {name: facts for name in names if (facts := _facts(models, name)) is not None}
-            stands_in = {other: name for name, facts in known.items() for other in facts.fallbacks}
-            for name in names | stands_in.keys():
+            asked_as = _asked_as(tx, store, family)
+            known = {name: facts for name in asked_as if (facts := _facts(models, name)) is not None}
+            stands_in = {
+                other: f"asks it where {name} fails. Name another one under fallbacks of {name} in config/models.yaml."
+                for name, facts in known.items()
+                for other in facts.fallbacks
+            }
+            for name, why in {**stands_in, **asked_as}.items():
                 facts = _facts(models, name)
                 day = facts.retires_on if facts is not None else None
                 if day is not None and day - now.date() <= AHEAD:
-                    near[family.name, name] = day, "" if name in names else stands_in[name]
+                    near[family.name, name] = day, why
         for alert in store.alerts.all(tx, open_only=True, kind=ALERT):
             day, _ = near.get((alert.family or "", alert.subject), (None, ""))
             if day is None or alert.level != _level(day, now.date()):
                 store.alerts.close(tx, ALERT, alert.family, alert.subject, now)
-        for (family_name, name), (day, for_model) in near.items():
-            store.alerts.open(
-                tx,
-                Alert(
-                    id=new_id("al"),
-                    kind=ALERT,
-                    level=_level(day, now.date()),
-                    family=family_name,
-                    subject=name,
-                    opened_at=now,
-                    detail=f"The provider retires {name} on {day}, and {_what_to_do(family_name, for_model)}",
-                ),
+        for (family_name, name), (day, why) in near.items():
+            alert = Alert(
+                id=new_id("al"),
+                kind=ALERT,
+                level=_level(day, now.date()),
+                family=family_name,
+                subject=name,
+                opened_at=now,
+                detail=f"The provider retires {name} on {day}, and {family_name} {why}",
             )
+            if not store.alerts.reword(tx, alert):
+                store.alerts.open(tx, alert)
 
     store.write(look)
 
 
-def _of_variants(tx: Transaction, store: Store, family: Family) -> set[str]:
-    """The models that the champion and the candidate of a rollout ask."""
+def _asked_as(tx: Transaction, store: Store, family: Family) -> dict[str, str]:
+    """Of each model that the file, the champion or the candidate of a rollout names, for what the family asks it, and
+    what to do: ``--move-to`` moves the champion's own model, and no other.
+    """
+    if not kind_of(family).asks_models:
+        return {}
+    file, study = f"families/{family.name}/family.yaml", f"detent study run {family.name}"
+    by_part = {
+        "judge": f"lets it judge. Name another one under judge in {file}, then: detent judge calibrate {family.name}.",
+        "proposer": f"lets it write instructions. Name another one under model.proposer in {file}.",
+        "tiers": f"asks it as a tier or a vote. Name another one under model.tiers in {file}, then: {study}.",
+        "default": f"names it under model.default in {file}. Name there what its champion asks.",
+    }
+    asked_as = {
+        name: text for part, text in by_part.items() for pointer, name in named_models(family) if part in pointer
+    }
     champion, rollout = store.champions.current(tx, family.name), store.rollouts.active(tx, family.name)
-    served = [champion.variant] if champion is not None else []
-    served += [rollout.candidate] if rollout is not None else []
-    names: set[str] = set()
-    for id in served if kind_of(family).asks_models else ():
+    own, served = family.model.default, [rollout.candidate] if rollout is not None else []
+    for id in (*served, *([champion.variant] if champion is not None else [])):
         record = store.variants.get(tx, family.name, id)
         if record is not None:
-            own = record.variant.model.get("name")
-            names |= parse_policy(record.variant.policy).models | ({str(own)} if own is not None else set())
-    return names
+            own = str(record.variant.model["name"])
+            asked_as |= dict.fromkeys({own, *parse_policy(record.variant.policy).models}, by_part["tiers"])
+    asked_as[own] = (
+        f"asks it. A rollout takes days, so begin now: {study} --move-to NEW --dry-run. NEW is its successor's name in"
+        " config/models.yaml."
+    )
+    return asked_as
 
 
 def _facts(models: ModelCatalogue, name: str) -> ModelSettings | None:
@@ -193,19 +212,6 @@ def _facts(models: ModelCatalogue, name: str) -> ModelSettings | None:
         return models.describe(name)
     except NotFound:  # told as a fault of the family
         return None
-
-
-def _what_to_do(family: str, for_model: str) -> str:
-    """``for_model``: the one for which it stands in; "": it is asked itself."""
-    if for_model:
-        return (
-            f"{family} asks it where {for_model} fails. Name another one under fallbacks of {for_model} in"
-            " config/models.yaml."
-        )
-    return (
-        f"{family} asks it. A rollout takes days, so begin now: detent study run {family} --move-to NEW --dry-run. NEW"
-        " is its successor's name in config/models.yaml."
-    )
 
 
 def _level(day: date, today: date) -> Literal["warning", "critical"]:

@@ -11,6 +11,7 @@ import pytest
 from optimizer.adapters.models.language_models import Models
 from optimizer.core.base.errors import InvalidInput
 from optimizer.core.family.family import Family
+from optimizer.core.family.settings import JudgeSettings
 from optimizer.jobs.families.check_models import ALERT, watch_retirements
 from tests.worlds.rollout_world import World
 
@@ -79,6 +80,23 @@ def test_what_a_served_variant_a_candidate_or_a_fallback_asks_is_told_of_too(wor
             ),
         )
         assert told().keys() == {"stand_in", "tier", "vote"}
+
+
+def test_what_to_do_is_that_of_the_part_in_which_it_is_asked(world: World, tmp_path: Path) -> None:
+    day, own = world.clock.now().date() + timedelta(days=30), world.family.model.default
+    (tmp_path / "models.yaml").write_text(
+        "".join(f"{name}: {{litellm: openai/a, retires_on: {day}}}\n" for name in (own, "tier", "writer", "rater")),
+        encoding="utf-8",
+    )
+    model = world.family.model.model_copy(update={"tiers": ("tier", own), "proposer": "writer"})
+    judged = world.family.model_copy(update={"model": model, "judge": JudgeSettings(model="rater")})
+    watch_retirements(world.store, world.clock, [judged], Models(tmp_path / "models.yaml", tmp_path))
+    with world.store.read() as tx:
+        alerts = world.store.alerts.all(tx, open_only=True, kind=ALERT)
+    details = {alert.subject: alert.detail for alert in alerts}
+    assert [name for name, detail in details.items() if "--move-to" in detail] == [own]
+    for name, part in (("tier", "model.tiers"), ("writer", "model.proposer"), ("rater", "detent judge calibrate")):
+        assert part in details[name]
 
 
 def test_a_day_that_is_none_is_a_fault_of_its_line(tmp_path: Path) -> None:
