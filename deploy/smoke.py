@@ -19,7 +19,9 @@ import urllib.error
 import urllib.request
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from http.client import HTTPException
 from typing import Any
+from urllib.parse import quote
 
 TIMEOUT_S = 10.0
 CHAT_TIMEOUT_S = 60.0
@@ -42,7 +44,9 @@ class Server:
         self._url, self._key = url.rstrip("/"), key
 
     def ask(self, path: str, body: Any = None, *, timeout_s: float = TIMEOUT_S) -> Answer:
-        """Raises OSError where nothing answers."""
+        """Raises OSError where nothing answers, HTTPException where something else does, either or ValueError for an
+        address or a key that is none.
+        """
         headers = {"Content-Type": "application/json"} if body is not None else {}
         if self._key:
             headers["Authorization"] = f"Bearer {self._key}"
@@ -71,6 +75,7 @@ def expect(answer: Answer, holds: bool, what: str) -> str:
 
 def checks(server: Server, options: argparse.Namespace) -> Iterator[tuple[str, Callable[[], str]]]:
     """Name and check of each thing that is asked."""
+    place = f"/v1/families/{quote(options.family or '', safe='')}/prompt?unit=smoke"
 
     def alive() -> str:
         answer = server.ask("/health")
@@ -87,12 +92,12 @@ def checks(server: Server, options: argparse.Namespace) -> Iterator[tuple[str, C
         return expect(answer, answer.status == 200 and "# TYPE" in str(answer.body), "/metrics can be read")
 
     def prompt() -> str:
-        answer = server.ask(f"/v1/families/{options.family}/prompt?unit=smoke")
+        answer = server.ask(place)
         holds = answer.status == 200 and "variant" in answer.body and "assignment" in answer.body
         return expect(answer, holds, f"{options.family} is served" + (f": {answer.body['variant']}" if holds else ""))
 
     def report() -> str:
-        assignment = server.ask(f"/v1/families/{options.family}/prompt?unit=smoke").body["assignment"]
+        assignment = server.ask(place).body["assignment"]
         event = {"id": f"smoke-{time.time_ns()}", "assignment": assignment, "latency_ms": 1.0}
         answer = server.ask("/v1/interactions", event)
         return expect(answer, answer.status == 200 and answer.member("accepted") == 1, "an interaction is kept")
@@ -124,9 +129,9 @@ def main(arguments: list[str] | None = None) -> int:
     for name, check in checks(Server(options.url, options.key), options):
         try:
             print(f"ok    {name:<8}{check()}")
-        except (AssertionError, OSError, KeyError, TypeError) as error:
+        except (AssertionError, OSError, HTTPException, KeyError, TypeError, ValueError) as error:
             failed += 1
-            print(f"FAIL  {name:<8}{error}")
+            print(f"FAIL  {name:<8}{' '.join(str(error).split()) or type(error).__name__}")
     print(f"{failed} of it does not work." if failed else "All of it works.")
     return 1 if failed else 0
 
