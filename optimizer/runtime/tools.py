@@ -122,7 +122,9 @@ def _get_prompt(server: Callable[[], ApiClient | None]) -> Tool:
 
     def call(arguments: Mapping[str, Any]) -> Any:
         _refuse_unknown(arguments, members)
-        family, unit = str(arguments.get("family", "")), arguments.get("unit")
+        family, unit = arguments.get("family"), arguments.get("unit")
+        if not isinstance(family, str) or not family:
+            raise InvalidInput("get_prompt needs a family: a name, as list_families has it.")
         place = f"/v1/families/{quote(family, safe='')}"
         headers = {} if unit is None else {"X-Detent-Unit": str(unit).encode(errors="surrogatepass")}
         options: dict[str, Any] = {"headers": headers}

@@ -157,6 +157,7 @@ def test_over_http_the_official_client_does_what_the_role_of_its_key_may(open_se
         token = json.loads(answers["prompt"].content[0].text)["assignment"]
         answers["feedback"] = await client.call_tool("record_feedback", {"assignment": token, "success": True})
         answers["app reads"] = await client.call_tool("status", {})
+        answers["no family"] = await client.call_tool("get_prompt", {"unit": "u1"})
 
     async def as_reader(client: Any) -> None:
         answers["status"] = await client.call_tool("status", {})
@@ -176,6 +177,7 @@ def test_over_http_the_official_client_does_what_the_role_of_its_key_may(open_se
     assert not any(answers[name].is_error for name in ("prompt", "feedback", "status"))
     refused = {
         "app reads": "role",
+        "no family": "needs a family",
         "reader promotes": "role",
         "past a gate": "inconclusive never ships",
         "forced": "no argument confirm",
