@@ -41,6 +41,7 @@ def events_of_dialog(
         return
     if not prompts:
         yield "the dialog", (None, "it has no prompts")
+    insights = {INSIGHTS: dialog[INSIGHTS]} if dialog.get(INSIGHTS) else {}
     for n, prompt in enumerate(prompts, start=1):
         where = f"prompt {n}"
         if not isinstance(prompt, Mapping):
@@ -55,12 +56,12 @@ def events_of_dialog(
         if error is None and prompt.get("response_time_ms") is None:
             yield where, (None, "it says neither response_time_ms nor a status other than success, so nothing of it")
             continue
-        first = {INSIGHTS: dialog[INSIGHTS]} if n == 1 and dialog.get(INSIGHTS) else {}
         tags = {
             **{name: value for name, value in dialog.items() if name not in _OF_DIALOG},
             **{name: value for name, value in prompt.items() if name not in {*_OF_PROMPT, *inputs.values()}},
-            **first,
+            **insights,
         }
+        insights = {}  # of the first that reports something
         event = {
             "id": f"{id}:{n:03d}",
             "family": family,

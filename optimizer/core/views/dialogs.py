@@ -8,6 +8,7 @@ from collections import Counter
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from shlex import quote
 from statistics import fmean
 from typing import Any, Literal
 
@@ -264,7 +265,7 @@ def _of_queries(one: FamilyDialogs, range_: str) -> Iterator[Idea]:
         if query.share >= COMMON and not query.is_golden and not query.is_offered:
             yield Idea(
                 what=f"{what} are {query.share:.0%} of what {name} is asked, and no golden scenario asks one.",
-                command=f"detent dialogs offer {name} {query.interaction}",
+                command=f"detent dialogs offer {name} {quote(query.interaction)}",
             )
 
 

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import re
+import shlex
+from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -64,6 +66,12 @@ def test_each_prompt_of_a_dialog_is_an_interaction_and_what_is_not_named_is_a_ta
         "tags": {"dao_id": "dao-7", "rbac_role": "member", "insights": DIALOG["insights"]},
     }
     assert (second["id"], second["error"], second["tags"]) == ("001:002", "status timeout", {"dao_id": "dao-7"})
+
+
+def test_what_people_noted_stays_where_the_first_prompt_reports_nothing() -> None:
+    dialog = {**DIALOG, "prompts": [{"text": ""}, *DIALOG["prompts"]]}
+    events = [event for _, (event, _) in events_of_dialog(dialog, "support", {"question": "text"}) if event]
+    assert [event["tags"].get("insights") for event in events] == [DIALOG["insights"], None]
 
 
 @pytest.mark.parametrize(
@@ -182,6 +190,14 @@ def test_common_slow_and_failed_queries_have_their_figures_and_ideas_their_comma
         f"detent variant create {FAMILY} --help",
         "detent family show unasked",
     ]
+
+
+def test_an_idea_names_the_id_that_an_application_made_as_one_word(database: Database) -> None:
+    rows = [replace(query(n, f"How do I vote on proposal {n}?"), id=f"{n}; rm -r ~:001") for n in range(4)]
+    keep_events(database, rows)
+    report = asked(database)
+    (offer,) = (idea.command for idea in report.ideas if "offer" in idea.command)
+    assert shlex.split(offer)[4:] == [report.families[0].common[0].interaction]
 
 
 def test_the_setting_that_an_idea_names_is_one_that_a_family_has(database: Database) -> None:
