@@ -137,3 +137,19 @@ def test_pruning_takes_what_is_older_up_to_a_number_and_leaves_the_sums_alone(fi
     assert pruned(minutes(61), 10) == (2, ["pr_5", "pr_6"])
     with filled.read() as tx:
         assert filled.pipeline_stats.sums(tx, NOW, ("hour",)) == before
+
+
+@pytest.mark.parametrize("at_once", [30, 300])
+def test_reasons_that_are_new_with_each_item_are_one_behind_the_first_of_an_hour(
+    database: Database, at_once: int
+) -> None:
+    exits = [left(f"pr_{n}", exit_reason=f"{n} s are too short") for n in range(300)]
+    for start in range(0, 300, at_once):
+        part = exits[start : start + at_once]
+        database.write(lambda tx, part=part: database.pipeline_stats.add(tx, part))
+    later = [left("pr_later", exit_reason="0 s are too short"), left("pr_next", received_at=minutes(60))]
+    database.write(lambda tx: database.pipeline_stats.add(tx, later))
+    with database.read() as tx:
+        by_reason = database.pipeline_stats.sums(tx, NOW, ("exit_reason",))
+    assert (len(by_reason), by_reason[("other",)].n) == (202, 100)
+    assert (by_reason[("0 s are too short",)].n, by_reason[("short",)].n) == (2, 1)

@@ -62,6 +62,7 @@ FROM, UNTIL = "stat_sums", "minute_stats"  # names of watermarks: hours and days
 BEGINNING = datetime(1970, 1, 1, tzinfo=UTC)
 SIGNS = frozenset(get_args(Sign))
 HOURS_KEPT = timedelta(days=62)  # twice as long as they are read, since a clock may go back
+MOST_REASONS, OTHER_REASONS = 200, "other"  # why a pipeline ended early: of an hour, and in the place of more
 _F, _I = FEEDBACK_EVENTS.c, INTERACTIONS.c
 _JUDGED = FEEDBACK_EVENTS.outerjoin(INTERACTIONS, and_(_F.family == _I.family, _F.interaction == _I.id))
 Key = tuple[str, datetime, str, str, str]  # family, minute, variant, model, source
@@ -463,14 +464,30 @@ class PipelineStatTables:
             return
         tx.execute(insert(RECORDS), [asdict(record) for record in records])
         sums: dict[tuple[Any, ...], PipelineSums] = {}
+        reasons: dict[datetime, set[str]] = {}
         for record in records:
-            # In the order of the primary key. Where and why belongs to early exits only.
-            where = (record.exit_checkpoint, record.exit_reason) if record.processing_type == "early_exit" else ("", "")
-            key = (floor(record.received_at, HOUR), record.processing_type, record.content_type, *where)
+            hour = floor(record.received_at, HOUR)
+            where = ("", "")  # that and why belongs to early exits only
+            if record.processing_type == "early_exit":
+                where = (record.exit_checkpoint, self._reason(tx, reasons, hour, record.exit_reason))
+            key = (hour, record.processing_type, record.content_type, *where)  # in the order of the primary key
             sums[key] = sums.get(key, PipelineSums()) + sums_of(record)
         names = [column.name for column in HOURS.primary_key.columns]
         rows = [{**dict(zip(names, key, strict=True)), **asdict(total)} for key, total in sums.items()]
         upsert(tx, HOURS, rows, add=SUMS)
+
+    def _reason(self, tx: Connection, of_hours: dict[datetime, set[str]], hour: datetime, reason: str) -> str:
+        """The reason, or that it is another one than the first of its hour: one that quotes the item's own figures is
+        new with each item.
+        """
+        if hour not in of_hours:
+            of_hour = select(HOURS.c.exit_reason).where(HOURS.c.hour == hour, HOURS.c.processing_type == "early_exit")
+            of_hours[hour] = set(tx.execute(of_hour.distinct()).scalars())
+        known = of_hours[hour]
+        if reason and reason not in known and len(known) >= MOST_REASONS:
+            return OTHER_REASONS
+        known.add(reason)
+        return reason
 
     def sums(self, tx: Connection, since: datetime, by: Sequence[Grouping]) -> dict[tuple[Any, ...], PipelineSums]:
         groups = [func.date(HOURS.c.hour).label("day") if name == "day" else HOURS.c[name] for name in by]
