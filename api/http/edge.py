@@ -17,7 +17,7 @@ from structlog.contextvars import bind_contextvars
 from api.http import problems
 from api.http.body_limits import length_of
 from api.http.in_flight import InFlight, Passage
-from api.http.request_names import REQUEST_ID, logged_path, new_request_id
+from api.http.request_names import REQUEST_ID, logged_path, new_request_id, span_path
 from optimizer.core.base.errors import TooLarge
 from optimizer.host.tracing import TRACING
 
@@ -135,7 +135,7 @@ async def _traced(app: ASGIApp, scope: Scope, receive: Receive, send: Send) -> N
         async def send_named(message: Message) -> None:
             if message["type"] == "http.response.start":
                 path, status = logged_path(scope), message["status"]
-                span.update_name(f"{scope['method']} {path}")
+                span.update_name(f"{scope['method']} {span_path(scope)}")
                 span.set_attribute("url.path", path)
                 span.set_attribute("http.response.status_code", status)
             await send(message)
