@@ -283,7 +283,7 @@ class Traffic(Protocol):
         until: datetime,
         most: int,
     ) -> list[Interaction]:
-        """Interactions of any of these conversations, by family, in the order of receipt, at most ``most``."""
+        """Interactions of any of these conversations, by family, in the order of receipt: the newest ``most``."""
 
     def newest(self, tx: Transaction, family: str, since: datetime, until: datetime, most: int) -> list[Interaction]:
         """The newest ``most`` interactions received in that time, the newest first."""

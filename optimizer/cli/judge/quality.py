@@ -133,7 +133,7 @@ def _tell_conversation(out: Console, report: ConversationQuality) -> None:
     n = len(report.turns)
     scored = f"{report.n_scored} of {count(n, 'turn')} scored"
     mean = f", mean {report.mean_score:.3f}, lowest {report.lowest_score:.3f}" if report.n_scored else ""
-    cut = f" The first {n} turns are shown: a shorter --range shows later ones." if report.is_cut else ""
+    cut = f" The newest {n} turns are shown." if report.is_cut else ""
     print_facts(out, ("Quality", f"{scored}{mean}.{cut}"), ("Dollars", dollars(report.cost_usd)))
 
 

@@ -247,7 +247,7 @@ class ConversationTurn(ShownInteraction):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ConversationQuality:
-    """Turns received from ``since`` on, oldest first; ``is_cut``: there are more than the 200 that are shown.
+    """Turns received from ``since`` on, oldest first; ``is_cut``: there are more than the newest 200, which are shown.
     ``mean_score`` and ``lowest_score``: of the turns that are scored.
     """
 

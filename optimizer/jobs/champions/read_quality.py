@@ -313,7 +313,7 @@ def read_conversation(context: Context, request: MonitorRequest) -> Conversation
         judges = _Judges(
             tx, store, (declared[name] for name in {turn.arm.family for turn in turns} if name in declared)
         )
-        shown_turns = turns[:MOST_TURNS]
+        shown_turns = turns[-MOST_TURNS:]
         outcomes = store.events.feedback_of(tx, {(turn.arm.family, turn.id) for turn in shown_turns})
         sealed = sealed_interactions(tx, store, shown_turns, declared, outcomes)
         of_turn = grouped(((one.arm.family, one.interaction), one) for one in outcomes)

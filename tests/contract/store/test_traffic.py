@@ -212,9 +212,9 @@ def test_the_turns_of_a_conversation_are_those_of_the_families_asked_under_the_n
     asked = {FAMILY: ["c-1", "c-***"], "other": ["c-1"]}
     with database.read() as tx:
         turns = database.traffic.turns(tx, asked, SINCE, UNTIL, 10)
-        first = database.traffic.turns(tx, asked, SINCE, UNTIL, 2)
+        newest = database.traffic.turns(tx, asked, SINCE, UNTIL, 2)
     assert [turn.id for turn in turns] == ["in_1", "in_0", "in_2"]
-    assert [turn.id for turn in first] == ["in_1", "in_0"]
+    assert [turn.id for turn in newest] == ["in_0", "in_2"]
 
 
 def test_the_traffic_of_a_time_that_is_summed_up_is_read_once(database: Database) -> None:

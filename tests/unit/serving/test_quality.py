@@ -213,6 +213,17 @@ def test_with_a_calibrated_judge_a_turn_shows_the_rating_beside_the_score(databa
     assert only.score == pytest.approx(0.5)
 
 
+def test_of_a_long_conversation_the_newest_turns_are_seen_as_they_come(
+    database: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("optimizer.jobs.champions.read_quality.MOST_TURNS", 2)
+    for n in range(1, 5):
+        keep_events(database, [turn(f"in_{n}", n)])
+        seen = conversation(database)
+        assert [each.interaction for each in seen.turns][-1] == f"in_{n}"
+        assert (len(seen.turns), seen.is_cut) == (min(n, 2), n > 2)
+
+
 def test_nothing_scored_is_no_mean(database: Database) -> None:
     keep_events(database, [turn("in_1", 1, cost_usd=None)])
     seen = conversation(database)

@@ -295,9 +295,9 @@ class TrafficTables:
             for some in chunks(of_families):
                 of = _I.conversation.in_(sorted(names)), _I.family.in_(some)
                 query = select(INTERACTIONS).where(*of, _I.received_at >= since, _I.received_at < until)
-                query = query.order_by(_I.received_at, _I.id).limit(most)
+                query = query.order_by(_I.received_at.desc(), _I.id.desc()).limit(most)
                 turns += [interaction_of(row) for row in tx.execute(query).mappings()]
-        return sorted(turns, key=lambda turn: (turn.received_at, turn.id))[:most]
+        return sorted(turns, key=lambda turn: (turn.received_at, turn.id))[-most:]
 
     def newest(self, tx: Connection, family: str, since: datetime, until: datetime, most: int) -> list[Interaction]:
         query = _of(INTERACTIONS, family, since, until, *INTERACTIONS.columns)
