@@ -191,3 +191,11 @@ def test_its_parts_may_stand_under_their_names_without_the_ending() -> None:
 def test_an_optimal_config_beside_the_files_it_replaces_is_refused(tmp_path: Path) -> None:
     found = refused(tmp_path, optimal_config__yaml="quality_filtering: {thresholds: {min_words: 3}}\n")
     assert any("import one of the two" in text for text in found.values())
+
+
+def test_a_priority_that_is_a_number_refuses_nothing_and_is_named_as_not_taken_over() -> None:
+    content = read_files(
+        {"content_routing.yaml": {"content_types": {"news": {"priority": 1, "processing_mode": "full"}}}}
+    )
+    assert dict(content.policy) == {"route.news": "full"}
+    assert [*content.without_knob["content_routing.yaml"]] == ["content_types.news.priority"]

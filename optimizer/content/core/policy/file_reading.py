@@ -11,7 +11,7 @@ from optimizer.content.core.policy.learned_knob import SCORE
 from optimizer.content.core.policy.pipeline import read_policy
 from optimizer.content.core.records.fields import CHECKPOINTS, OTHER_NAMES
 from optimizer.core.base.errors import Fault, pointer_of
-from optimizer.core.base.knob import is_share
+from optimizer.core.base.knob import is_number, is_share
 from optimizer.core.feedback.pipeline_record import LEVELS, TARGETS, Target
 
 FILTER, ROUTING, EXITS = "quality_filtering.yaml", "content_routing.yaml", "early_exit.yaml"
@@ -147,9 +147,12 @@ class KnobReader:
             for name in self.type_names((*at, part), types):
                 inner_at = (*at, part, name)
                 inner = self.mapping(inner_at, types[name])
-                self.knob(f"route.{name}", inner, "processing_mode", inner_at)
-                self.knob(f"route.{name}.priority", inner, "priority", inner_at)
-                self.rest(ROUTING, inner_at, inner, ("priority", "processing_mode"), (part_of(name), name))
+                known = {"processing_mode": f"route.{name}"}
+                if not is_number(inner.get("priority")):  # which decides nothing here, and is a word
+                    known["priority"] = f"route.{name}.priority"
+                for key, knob in known.items():
+                    self.knob(knob, inner, key, inner_at)
+                self.rest(ROUTING, inner_at, inner, tuple(known), (part_of(name), name))
         self.rest(ROUTING, at, content, ("enabled", "content_types", "custom_types", "default_routing"), ())
 
     def _exits(self, at: Path, content: Mapping[str, Any]) -> None:
