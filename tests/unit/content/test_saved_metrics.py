@@ -44,6 +44,11 @@ def test_files_are_one_series_and_no_hour_counts_twice() -> None:
     ]
 
 
+def test_a_file_that_is_saved_a_minute_early_costs_no_day() -> None:
+    days = [NOW - timedelta(days=n, minutes=n % 2) for n in range(4)]
+    assert (series(*map(saved_file, days)).n_files, series(*map(saved_file, days)).n_overlapping) == (4, 0)
+
+
 def test_a_figure_out_of_range_names_the_knob_and_its_direction() -> None:
     whole = series(saved_file(NOW, quality_bypassed=30))
     assert whole.figures["bypass_rate"].status == "critical"

@@ -22,6 +22,7 @@ from optimizer.core.base.knob import is_number, is_share, is_whole
 from optimizer.core.feedback.pipeline_record import TARGETS, Target
 
 DEFAULT_HOURS = 24  # of an answer that does not say
+JITTER = 0.01  # of its time a file may share with the next one, which a schedule saves a little early
 MIN_ITEMS, MIN_TYPES = 100, 3  # as a recommendation asks for
 _NAME = re.compile(r"metrics_(\d{8})_(\d{4})\.json$")
 _COUNTS = ("total_processed", "quality_bypassed", "early_exits", "full_processing")
@@ -61,8 +62,8 @@ class SavedMetrics:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class MetricsSeries:
-    """Files that do not overlap, put together. ``n_overlapping``: files left out because a later one covers some of
-    their hours. ``lacking``: what a recommendation would still ask for.
+    """Files that do not overlap, put together. ``n_overlapping``: files left out because a later one covers more
+    than a hundredth of their time. ``lacking``: what a recommendation would still ask for.
     """
 
     n_files: int
@@ -130,7 +131,7 @@ def series_of(files: Iterable[SavedMetrics], targets: Mapping[str, Target] = TAR
     counted: list[SavedMetrics] = []
     ordered = sorted(files, key=lambda one: (one.until, one.name), reverse=True)
     for one in ordered:
-        if not counted or one.until <= counted[-1].since:
+        if not counted or one.until - counted[-1].since <= JITTER * (one.until - one.since):
             counted.append(one)
     if not counted:
         raise InvalidInput("There is no saved metrics_*.json to read.", [Fault(pointer="", detail="no file")])
