@@ -159,7 +159,7 @@ def tail(
         typer.Option(help="File that keeps how far it has come; default: FILE.cursor beside --to.", show_default=False),
     ] = None,
     since: Annotated[
-        str | None, typer.Option(help="Where no cursor is kept yet, from here on: 24h ago, or a time; default: now.")
+        str | None, typer.Option(help="Where no cursor is kept yet, from here on: 24h, or a time; default: now.")
     ] = None,
     once: Annotated[bool, typer.Option("--once", help="End when all is written, instead of waiting for more.")] = False,
     as_json: Annotated[

@@ -308,7 +308,8 @@ def read_conversation(context: Context, request: MonitorRequest) -> Conversation
     since, names = now - time_of(request.range), families_asked(context, request.family)
     declared = context.families().families
     with store.read() as tx:
-        sent_as = {name: _sent_as(request.conversation, declared.get(name)) for name in names}
+        as_unit = {context.hmac_unit(request.conversation), *context.older_hmacs(request.conversation)}
+        sent_as = {name: as_unit | _sent_as(request.conversation, declared.get(name)) for name in names}
         turns = store.traffic.turns(tx, sent_as, since, now, MOST_TURNS + 1)
         judges = _Judges(
             tx, store, (declared[name] for name in {turn.arm.family for turn in turns} if name in declared)
@@ -338,7 +339,9 @@ def read_conversation(context: Context, request: MonitorRequest) -> Conversation
 
 
 def _sent_as(conversation: str, family: Family | None) -> set[str]:
-    """The names under which it is stored: the family's masks may have changed between two turns."""
+    """The names under which it is stored where it is no unit's key: the family's masks may have changed between two
+    turns.
+    """
     with suppress(MaskTooSlow):  # then no event with this name was taken either
         if family is not None:
             return {conversation, str(Masker(family.privacy.rules).mask(conversation))}

@@ -33,7 +33,8 @@ JUDGE = judge_identity(JUDGED)
 
 def context_in(database: Database, families: dict[str, Family] | None = None, access: Access | None = None) -> Any:
     families = families or {FAMILY: JUDGED}
-    more = {} if access is None else {"access": access}
+    more: dict[str, Any] = {"hmac_unit": "hash of {}".format, "older_hmacs": lambda unit: ()}
+    more |= {} if access is None else {"access": access}
     files = SimpleNamespace(families=families)
     return context_of(database, LATER, families=lambda: files, family=families.__getitem__, **more)
 
@@ -234,6 +235,15 @@ def test_a_conversation_is_found_under_the_masks_that_renamed_it(database: Datab
     keep_events(database, [turn("in_1", 1, conversation="[email]")])
     masked = judged_family(model="embedded", privacy={"mask": ["email"]})
     assert len(conversation(database, masked, "ann@example.org").turns) == 1
+
+
+def test_a_conversation_whose_key_is_its_users_is_found_by_it_also_under_an_older_key(database: Database) -> None:
+    keep_events(database, [turn("in_1", 1, conversation="new hash"), turn("in_2", 2, conversation="old hash")])
+    context = replace(
+        context_in(database), hmac_unit={"session-7": "new hash"}.get, older_hmacs=lambda unit: ["old hash"]
+    )
+    seen = read_conversation(context, MonitorRequest(conversation="session-7"))
+    assert [each.interaction for each in seen.turns] == ["in_1", "in_2"]
 
 
 def test_the_judges_reasoning_and_all_texts_are_hidden_from_a_key_that_reads_figures(database: Database) -> None:
