@@ -6,9 +6,12 @@ from __future__ import annotations
 
 import logging
 import os
+import shutil
 import sys
 from collections.abc import Callable, MutableMapping
+from contextlib import suppress
 from logging.handlers import RotatingFileHandler
+from pathlib import Path
 from typing import Any
 
 import structlog
@@ -133,6 +136,15 @@ class _RotatingHandler(_CountingHandler, RotatingFileHandler):
             super().shouldRollover(record)  # opens it
         is_full = self.stream is not None and os.fstat(self.stream.fileno()).st_size >= self.maxBytes
         return is_full and bool(super().shouldRollover(record))
+
+
+def keep_short(path: Path, most_bytes: int) -> None:
+    """Moves what a process appended to its output into a file beside it, once that is so long: two files are kept."""
+    with suppress(OSError):
+        if path.stat().st_size > most_bytes:
+            with suppress(OSError):  # on a full disk it goes
+                shutil.copyfile(path, path.with_name(f"{path.name}.1"))
+            os.truncate(path, 0)  # who appends goes on at the front
 
 
 def log_to_file(settings: Settings) -> None:

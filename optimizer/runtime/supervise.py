@@ -269,6 +269,7 @@ class Supervisor:
         return Child(name=name, listening=listening)
 
     def _look_after(self, child: Child) -> None:
+        logs.keep_short(self._output(child), int(self._settings.log_file_mb * 1024 * 1024))
         now = time.monotonic()
         if child.process is None:
             if now >= child.next_start_at and self._is_its_turn(child, now):
@@ -313,7 +314,7 @@ class Supervisor:
         run_files.withdraw(self._settings, child.name)
         command = [sys.executable, "-m", "optimizer.processes", child.entry, "--number", str(child.number)]
         descriptors: Sequence[int] = ()
-        with ExitStack() as ours, _output(self._settings.log_dir() / f"{child.name}.out") as sink:
+        with ExitStack() as ours, _opened(self._output(child)) as sink:
             if child.listening is not None and child.listening.socket.fileno() >= 0:
                 bound = child.listening.socket
                 if child.listening.is_shared:
@@ -346,6 +347,9 @@ class Supervisor:
         child.is_ready = False
         log.info("started", child=child.name, pid=child.process.pid)
 
+    def _output(self, child: Child) -> Path:
+        return self._settings.log_dir() / f"{child.name}.out"
+
     def _start_later(self, child: Child, event: str, lived_s: float, now: float, **more: object) -> None:
         """Restarts the child after its wait, with an alert that says what happened; ``more`` goes into the log."""
         run_files.withdraw(self._settings, child.name)
@@ -373,7 +377,7 @@ class Supervisor:
                 _kill_group(child.process.pid)
 
 
-def _output(path: Path) -> IO[bytes]:
+def _opened(path: Path) -> IO[bytes]:
     """Where a child's own output goes. While the disk takes no file it goes nowhere: the child is needed most then."""
     try:
         return path.open("ab")

@@ -15,7 +15,7 @@ from optimizer.adapters.models.openai_wire import OpenAICompatible, unreachable
 from optimizer.cli.session import Session
 from optimizer.core.models.settings import ModelSettings
 from optimizer.host.config import load_settings
-from optimizer.host.logs import set_up_logs
+from optimizer.host.logs import keep_short, set_up_logs
 
 
 @pytest.fixture
@@ -28,6 +28,17 @@ def lines(tmp_path: Path) -> Iterator[Path]:
         handler.close()
     root.handlers[:] = handlers
     root.setLevel(level)
+
+
+def test_what_a_process_appends_to_its_output_takes_two_files_at_most(tmp_path: Path) -> None:
+    path, older = tmp_path / "mlflow.out", tmp_path / "mlflow.out.1"
+    with path.open("ab", buffering=0) as output:
+        for n in range(30):
+            output.write(b"%09d\n" % n)
+            keep_short(path, 95)
+    assert (older.read_bytes()[-10:], path.read_bytes()) == (b"000000029\n", b"")
+    assert {each.name: each.stat().st_size for each in tmp_path.iterdir()} == {"mlflow.out": 0, "mlflow.out.1": 100}
+    keep_short(tmp_path / "none.out", 95)
 
 
 def test_every_line_is_json_and_carries_process_and_request_id_also_from_other_libraries(lines: Path) -> None:

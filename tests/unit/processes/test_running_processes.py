@@ -315,6 +315,17 @@ def test_an_address_left_by_a_machine_that_stopped_is_gone_before_the_first_proc
     assert not any(found)
 
 
+def test_what_a_child_wrote_to_its_output_is_moved_aside_once_it_is_long(
+    settings: Settings, supervised: Callable[..., supervise.Supervisor]
+) -> None:
+    output = settings.log_dir() / "gateway.out"
+    with output.open("wb") as file:
+        file.truncate(101 * 1024 * 1024)  # takes no room on the disk
+    supervisor = supervised(report=lambda sentence: supervisor.stop())
+    supervisor.run()
+    assert (output.stat().st_size, output.with_name("gateway.out.1").exists()) == (0, True)
+
+
 @pytest.mark.skipif(not SPREADS, reason="here the workers accept from one socket")
 def test_a_child_that_cannot_be_started_is_alarmed_and_tried_again(supervised, monkeypatch):
     told: list[str] = []
