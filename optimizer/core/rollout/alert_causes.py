@@ -95,7 +95,7 @@ def _explains(cause: OpenCause, effect: OpenCause, rules: Mapping[str, AlertRule
 
 def _same_figure(one: OpenCause, other: OpenCause, rules: Mapping[str, AlertRule]) -> bool:
     figure = metric_of(one, rules)
-    if figure == "restarts" and one.kind == other.kind:
+    if figure == "restarts" and one.subject.rpartition(" ")[2] != other.subject.rpartition(" ")[2]:
         return False  # each of a process of its own
     return figure is not None and figure == metric_of(other, rules)
 

@@ -484,7 +484,7 @@ _MEANINGS: Mapping[Metric, str] = {
     "budget": "{value:.0%} of the month's dollars are spent or reserved",
     "conversation": "the mean score of one conversation is {value:.3f}",
     "failed_jobs": "{value:.0f} failed within a day",
-    "restarts": "processes died and were started again {value:.0f} times within an hour",
+    "restarts": "it died and was started again {value:.0f} times within an hour",
     "disk": "{value:.0%} of the disk are used",
 }
 _EVENTS: Mapping[Metric, str] = {"success": "outcome", "quality": "score", "low_scores": "score"}

@@ -321,10 +321,9 @@ class RuleWatcher:
             reading = None
             if rule.metric == "disk" and figures.disk is not None:
                 reading = _Reading(value=figures.disk)
-            elif rule.metric == "restarts" and figures.restarts is not None:
-                names = Counter(figures.restarts)
-                of = ", ".join(f"{name} {n} times" if n > 1 else name for name, n in names.most_common())
-                reading = _Reading(value=names.total(), of=of)
+            elif rule.metric == "restarts" and rule.watch:
+                for process, n in Counter(figures.restarts or ()).items():
+                    yield from _of_number(this, rule, None, _Reading(value=n), f"{rule.name} {process}")
             elif rule.metric == "budget" and figures.all_usd is not None and not rule.families:
                 reading = self._spent(this.tx, "", MonthlyLimits(all_usd=figures.all_usd))
             elif rule.metric == "failed_jobs" and not rule.families:
@@ -400,11 +399,14 @@ def _groups(
     return [("", rows)]
 
 
-def _of_number(this: _MinuteLook, rule: AlertRule, family: str | None, reading: _Reading) -> Iterable[Alert]:
-    if still_beyond(rule, reading.value, is_open=(family, rule.name) in this.open):
+def _of_number(
+    this: _MinuteLook, rule: AlertRule, family: str | None, reading: _Reading, subject: str | None = None
+) -> Iterable[Alert]:
+    name = subject or rule.name
+    if still_beyond(rule, reading.value, is_open=(family, name) in this.open):
         finding = RuleFinding(value=reading.value, n=0, limit=rule.limit or 0.0, minutes=0)
         of = f" ({reading.of})" if reading.of else ""
-        yield _alert(this, rule, family, rule.name, f"{finding_text(rule, finding, None)}{of}.", look=reading.look)
+        yield _alert(this, rule, family, name, f"{finding_text(rule, finding, None)}{of}.", look=reading.look)
 
 
 def look_at(metric: Metric, family: str | None) -> str:

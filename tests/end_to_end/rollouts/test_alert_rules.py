@@ -67,7 +67,11 @@ def _requests(store: Store, name: str, n: int, *, failing: int, hours: float) ->
         store,  # type: ignore[arg-type]
         [
             interaction(
-                f"{name}{i}", of=arm(family="triage"), received_at=at, error="no answer" if i < failing else None
+                f"{name}{i}",
+                of=arm(family="triage"),
+                received_at=at,
+                occurred_at=at,
+                error="no answer" if i < failing else None,
             )
             for i in range(n)
         ],

@@ -157,7 +157,12 @@ def test_a_process_that_dies(world: World, process: str) -> None:
 def test_a_process_that_keeps_dying(world: World) -> None:
     minutes(world)
     restarts(world, *["worker"] * 3)
-    assert len(re.findall(r"worker, \d+ s ago", first_look(world, restarts=["worker"] * 3))) == 3
+    figures = ["worker", "mlflow", "worker", "mlflow", "worker"]
+    assert len(re.findall(r"worker, \d+ s ago", first_look(world, restarts=figures))) == 3
+    with world.shared.store.read() as tx:
+        alerts = world.shared.store.alerts.all(tx, open_only=True)
+    assert [alert.subject for alert in alerts] == ["restarts worker"]
+    assert alerts[0].detail.startswith("restarts of worker: it died and was started again 3 times within an hour;")
 
 
 def test_a_disk_that_is_full(world: World, monkeypatch: pytest.MonkeyPatch) -> None:

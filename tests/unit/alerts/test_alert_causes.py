@@ -16,6 +16,7 @@ RULES = [
     AlertRule(name="failures", metric="success", below=0.9),
     AlertRule(name="quality", metric="quality", below=0.95),
     AlertRule(name="feedback", metric="feedback", below=0.1),
+    AlertRule(name="restarts", metric="restarts", above=2),
 ]
 
 
@@ -61,6 +62,16 @@ def pipeline(figure: str) -> OpenCause:
         "time saved where fewer are bypassed": (pipeline("avg_time_savings"), [pipeline("bypass_rate")], "bypass_rate"),
         "fewer bypassed, for itself": (pipeline("bypass_rate"), [pipeline("avg_time_savings")], None),
         "another figure of the pipeline": (pipeline("quality_score_avg"), [pipeline("bypass_rate")], None),
+        "a process that keeps dying": (
+            of("worker", kind="process_restarted", family=None, at=1),
+            [of("restarts worker", family=None, level="critical")],
+            "restarts worker",
+        ),
+        "another process that died": (
+            of("mlflow", kind="process_restarted", family=None, at=1),
+            [of("restarts worker", family=None, level="critical")],
+            None,
+        ),
         "no figure at all": (of("worker", kind="process_restarted", family=None), [of("errors")], None),
         "of a rule that is no more": (of("gone"), [of("errors")], None),
     },
