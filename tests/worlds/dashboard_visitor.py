@@ -43,7 +43,7 @@ HOSTILE = [
     "' onmouseover='hostile()",
     "</pre></textarea><svg onload=hostile()>",
     "javascript:hostile()",
-    "{{ 7 * 191 }}{% raw %}",
+    "{{ 99991 * 99989 }}{% raw %}",
     "&lt;b&gt; \u202e gpj.exe \x1b[31m",
     "W" * 180,  # nowhere to break a line
 ]
