@@ -5,8 +5,9 @@ Start reading at ``create_app``; each group of routes is a module of ``routes``.
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
+from functools import cache
 from importlib.metadata import PackageNotFoundError, version
 
 from fastapi import FastAPI
@@ -46,9 +47,10 @@ GROUPS = (
 )
 
 
-def declared_routes() -> list[BaseRoute]:
-    """The routes that OpenAPI has."""
-    return [*(route for group in GROUPS for route in group.routes.routes), *routes_of(USE_CASES)]
+@cache
+def declared_routes() -> Sequence[BaseRoute]:
+    """The routes that OpenAPI has, built once for all applications of a process."""
+    return *(route for group in GROUPS for route in group.routes.routes), *routes_of(USE_CASES)
 
 
 def create_app(settings: Settings) -> FastAPI:

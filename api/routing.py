@@ -16,6 +16,7 @@ from fastapi.utils import create_model_field, is_body_allowed_for_status_code as
 from api import services
 from api.access.auth import Caller, WrongKey, identify, require, require_family, without_key
 from api.access.local_door import refuse_forms, require_program_of_this_machine
+from api.answers import Health
 from api.http.bodies import QUICK_BYTES, StrictRequest
 from api.http.body_limits import limit_of
 from api.http.forwarding import NotSent
@@ -287,3 +288,13 @@ def answered_in_front() -> NoReturn:
 
 def router(tag: str) -> APIRouter:
     return APIRouter(route_class=DetentRoute, tags=[tag])
+
+
+async def health() -> Health:
+    """Alive: answers whatever else is down."""
+    return {"status": "ok"}
+
+
+def say_not_ready(response: Response) -> None:
+    response.status_code = 503
+    response.headers["Retry-After"] = "1"

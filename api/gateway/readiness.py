@@ -8,10 +8,9 @@ from typing import Literal, NotRequired
 from fastapi import Request, Response
 from typing_extensions import TypedDict
 
-from api.answers import Health
 from api.gateway.guarded_models import ModelHealth
 from api.gateway.model_side import ModelSide, of
-from api.routing import guarded, router
+from api.routing import guarded, health, router, say_not_ready
 from api.services import Services, Shared
 
 routes = router("Operations")
@@ -59,10 +58,7 @@ class GatewayReadiness(TypedDict):
     dependencies: GatewayDependencies
 
 
-@routes.get("/health", **guarded(None))
-async def health() -> Health:
-    """Alive: answers whatever else is down."""
-    return Health(status="ok")
+routes.get("/health", **guarded(None))(health)
 
 
 @routes.get("/ready", **guarded(None))
@@ -87,8 +83,7 @@ def ready(request: Request, response: Response, shared: Shared) -> GatewayReadin
         dependencies["embedded"] = _embedded_state(side)
     can_answer = served.version is not None and ("embedded" not in dependencies or dependencies["embedded"]["ok"])
     if not can_answer:
-        response.status_code = 503
-        response.headers["Retry-After"] = "1"
+        say_not_ready(response)
     return {
         "status": "ready" if can_answer else "not ready",
         "degraded": sorted(shared.families.problems),

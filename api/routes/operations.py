@@ -10,8 +10,7 @@ from typing import Any, Literal
 from fastapi import APIRouter, Response
 from fastapi.responses import StreamingResponse
 
-from api.answers import Health
-from api.routing import Asking, guarded, router
+from api.routing import Asking, guarded, health, router, say_not_ready
 from api.services import Shared
 from optimizer.jobs.request import Request
 from optimizer.jobs.upkeep.read_status import Dependencies, dependencies_of
@@ -29,10 +28,7 @@ class Readiness:
     dependencies: Dependencies
 
 
-@routes.get("/health", **guarded(None))
-async def health() -> Health:
-    """Alive: answers whatever else is down."""
-    return Health(status="ok")
+routes.get("/health", **guarded(None))(health)
 
 
 @routes.get("/ready", **guarded(None))
@@ -48,8 +44,7 @@ def ready(shared: Shared, response: Response) -> Readiness:
     """
     health, degraded = shared.serving_health(), sorted(shared.families.problems)
     if health.not_ready is not None:
-        response.status_code = 503
-        response.headers["Retry-After"] = "1"
+        say_not_ready(response)
     return Readiness(
         status="ready" if health.not_ready is None else "not ready",
         degraded=degraded,
