@@ -125,7 +125,8 @@ def test_a_server_that_finds_its_champion_degraded_serves_a_better_candidate_by_
             def candidate() -> Any:
                 if client.get("/v1/families/topics/rollout").status_code == 404:
                     return None
-                served = [client.get("/v1/families/topics/prompt", params={"unit": f"n{i}"}).json() for i in range(40)]
+                # a tenth of the users are served it
+                served = (client.get("/v1/families/topics/prompt", params={"unit": f"n{i}"}).json() for i in range(200))
                 return next((one for one in served if one["role"] == "candidate"), None)
 
             served = until(candidate, "a candidate", 400)
