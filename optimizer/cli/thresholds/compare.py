@@ -191,8 +191,8 @@ def configuration(name: str, versions: Collection[str]) -> NamedConfiguration:
 def row_of(name: str, outcome: ReplayedShares) -> dict[str, str | int]:
     """A configuration's outcome as a row of a table; the quality with its 95 % interval."""
     quality = "not measured" if outcome.quality is None else f"{outcome.quality:.3f}"
-    if outcome.quality_error is not None:
-        quality += f" ± {1.96 * outcome.quality_error:.3f}"
+    if outcome.quality_margin is not None:
+        quality += f" ± {outcome.quality_margin:.3f}"
     return {
         "what": name,
         "saved": f"{100 * outcome.time_saved_share:.1f} %",

@@ -49,6 +49,11 @@ class ReplayedShares:
     n_judged: int
 
     @property
+    def quality_margin(self) -> float | None:
+        """Half the width of the quality's 95 % interval."""
+        return None if self.quality_error is None else 1.96 * self.quality_error
+
+    @property
     def score(self) -> float | None:
         """What a study scores (``score.py``): also what is not processed in full counts.
 
