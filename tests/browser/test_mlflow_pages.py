@@ -22,7 +22,7 @@ from optimizer.jobs.outbox.mirror_outbox import mirror_once
 from optimizer.runtime.mlflow_server import ENVIRONMENT, command
 from tests.browser.test_dashboard_pages import LISTEN
 from tests.chromium import CHROMIUM
-from tests.clock import until
+from tests.clock import PROCESSES_S, until
 from tests.rows import mlflow_story as story
 from tests.stand_ins.mlflow_store import NewMlflow
 from tests.worlds.api_world import make_home
@@ -30,18 +30,10 @@ from tests.worlds.dashboard_visitor import HOSTILE
 from tests.worlds.gateway_world import serving
 from tests.worlds.study_world import topic_family
 
-ARGUMENTS = [
-    "--headless",
-    "--no-sandbox",
-    "--disable-gpu",
-    "--disable-quic",
-    "--no-first-run",
-    "--disable-background-networking",
+pytestmark = [
+    pytest.mark.long,  # MLflow's own pages; end_to_end/pages/test_dashboard_mlflow.py asks what stands before them
+    pytest.mark.skipif(CHROMIUM is None, reason="no chromium on this machine"),
 ]
-ARGUMENTS += ["--disable-component-update", "--disable-sync"]
-START_S = 120
-
-pytestmark = pytest.mark.skipif(CHROMIUM is None, reason="no chromium on this machine")
 WINNER = story.VARIANTS[4].id
 
 
@@ -78,7 +70,7 @@ def mlflow(tmp_path_factory: pytest.TempPathFactory, new_mlflow: NewMlflow) -> I
         )
     url = f"http://127.0.0.1:{port}"
     try:
-        until(lambda: server.poll() is not None or answers(url), "MLflow to start", START_S)
+        until(lambda: server.poll() is not None or answers(url), "MLflow to start", PROCESSES_S)
         assert server.poll() is None, (home / "server.log").read_text(errors="replace")[-2000:]
         yield url
     finally:
@@ -107,14 +99,8 @@ def run_page(mlflow: str) -> str:
 
 
 @pytest.fixture(scope="module")
-def page() -> Iterator[Any]:
-    playwright = pytest.importorskip("playwright.sync_api", reason="playwright is not installed")
-    with playwright.sync_playwright() as p:
-        browser = p.chromium.launch(executable_path=CHROMIUM, args=ARGUMENTS)
-        page = browser.new_context(viewport={"width": 1800, "height": 1100}).new_page()
-        page.set_default_timeout(60_000)
-        yield page
-        browser.close()
+def page(browser: Any) -> Any:
+    return browser.new_context(viewport={"width": 1800, "height": 1100}).new_page()
 
 
 ERRORS_SEEN = """

@@ -241,6 +241,7 @@ def test_each_prompt_stands_beside_the_one_before_it(browser: Any, reports: dict
     shown.close()
 
 
+@pytest.mark.long
 def test_the_page_of_routes_runs_one_with_nothing_from_elsewhere(browser: Any, tmp_path: Path) -> None:
     settings = make_home(tmp_path)
     app = create_app(settings)

@@ -190,6 +190,7 @@ def test_the_answers_of_a_try_appear_while_it_runs(browser: Any, world: World, b
     page.close()
 
 
+@pytest.mark.long
 def test_a_page_that_waits_for_answers_that_are_read_gets_them_though_nothing_else_changes(
     browser: Any, world: World, behind: Provider
 ) -> None:
@@ -234,6 +235,7 @@ def test_without_scripts_four_clicks_lead_from_the_first_page_to_a_rollout(brows
     page.close()
 
 
+@pytest.mark.long
 def test_two_windows_on_one_text_the_second_is_told_while_typing(browser: Any, world: World) -> None:
     first, second = browser.new_page(), browser.new_page()
     for page in (first, second):

@@ -247,6 +247,7 @@ def restored(file: Path, home: Path, forgotten: object) -> int:
     return int(ran.json["n_forgotten"])
 
 
+@pytest.mark.long
 def test_nobody_comes_back_with_a_backup_of_a_home_that_was_restored(
     settings: Settings, store: Database, planted: dict[str, Any], tmp_path: Path
 ) -> None:

@@ -31,10 +31,10 @@ def environment(tmp_path: Path) -> Mapping[str, str]:
     ("line", "code"),
     [
         ("--help", 0),
-        ("alerts rules --json", 0),
+        pytest.param("alerts rules --json", 0, marks=pytest.mark.long),
         ("family show nobody --json", 1),
-        ("family validate --json", 2),
-        ("doctor", 1),
+        pytest.param("family validate --json", 2, marks=pytest.mark.long),
+        pytest.param("doctor", 1, marks=pytest.mark.long),
         ("mcp", 0),
     ],
 )

@@ -66,6 +66,7 @@ def start(variant: str, *options: str) -> Ran:
     return detent("rollout", "start", F, variant, *options)
 
 
+@pytest.mark.long
 def test_a_candidate_that_loses_a_scenario_is_refused_by_name_and_starts_only_as_forced(home: Path) -> None:
     write_golden(home)
     worse, as_good = make_variant("--model", "temperature=0.5"), make_variant("--model", "max_tokens=7")

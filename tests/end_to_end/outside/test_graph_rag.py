@@ -56,10 +56,11 @@ def run(folder: Path, *words: str) -> tuple[dict[str, Any], Path]:
         return example.main(["--home", str(home), "--models", str(models), "--port", "8431", *words]), home
 
 
+@pytest.mark.long
 def test_a_text_becomes_a_repaired_graph_that_answers_and_a_better_prompt_goes_to_half_of_the_readers(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    told, home = run(tmp_path, "--rollout-seconds", "5")
+    told, home = run(tmp_path, "--rollout-seconds", "20")
     said = capsys.readouterr().out
     assert (told["n_calls"], told["n_unreadable"]) == (18, 0)
     assert (told["proposed"], told["approved"], told["rejected"]) == (3, 2, 1), said

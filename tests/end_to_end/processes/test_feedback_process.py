@@ -61,10 +61,14 @@ def kept(server: Server, name: str) -> int:
 
 
 @contextmanager
-def standing_still(pid: int) -> Iterator[None]:
-    os.kill(pid, signal.SIGSTOP)
+def standing_still(server: Server) -> Iterator[int]:
+    """The pid of its process for feedback, which does nothing until it is let go on, and holds no lock of the store."""
+    pid = there(server)
+    with closing(sqlite3.connect(server.settings.var() / "detent.db", timeout=PROCESSES_S)) as store:
+        store.execute("BEGIN IMMEDIATE")
+        os.kill(pid, signal.SIGSTOP)
     try:
-        yield
+        yield pid
     finally:
         os.kill(pid, signal.SIGCONT)
 
@@ -92,7 +96,7 @@ def test_long_bodies_wait_for_it_while_prompts_and_short_events_do_not(
     if path == COLUMNS:
         body = {"columns": {field: [one[field] for one in events] for field in events[0]}}
     assert len(json.dumps(body)) > QUICK_BYTES
-    with ThreadPoolExecutor(1) as pool, standing_still(there(server)):
+    with ThreadPoolExecutor(1) as pool, standing_still(server) as pid:
         content: Any = json.dumps(body).encode()
         sent = {"content": content if is_declared else iter([content]), "headers": {"Content-Type": "application/json"}}
         long = pool.submit(httpx.post, server.url + path, timeout=60, **sent)
@@ -102,7 +106,7 @@ def test_long_bodies_wait_for_it_while_prompts_and_short_events_do_not(
         with pytest.raises(TimeoutError):
             long.result(0.5)
         assert kept(server, name) == 1
-        os.kill(there(server), signal.SIGCONT)
+        os.kill(pid, signal.SIGCONT)
         assert long.result(60).json() == {"accepted": N, "duplicates": 0, "rejected": []}
     assert kept(server, name) == N + 1
 
@@ -113,11 +117,11 @@ def test_spans_are_read_in_it_so_that_the_api_loads_no_protobuf(server: Server, 
     span = {"traceId": "5" * 32, "spanId": "6" * 16, "startTimeUnixNano": "1795000000000000000"}
     span |= {"endTimeUnixNano": "1795000001000000000", "attributes": attributes}
     body = {"resourceSpans": [{"scopeSpans": [{"spans": [span]}]}]}
-    with ThreadPoolExecutor(1) as pool, standing_still(there(server)):
+    with ThreadPoolExecutor(1) as pool, standing_still(server) as pid:
         sent = pool.submit(client.post, "/v1/traces", json=body)
         with pytest.raises(TimeoutError):
             sent.result(0.5)
-        os.kill(there(server), signal.SIGCONT)
+        os.kill(pid, signal.SIGCONT)
         answer = sent.result(60)
     assert (answer.status_code, answer.json()) == (200, {})
     assert kept(server, "5" * 32) == 1
@@ -126,12 +130,12 @@ def test_spans_are_read_in_it_so_that_the_api_loads_no_protobuf(server: Server, 
 def test_many_examples_are_read_in_it_and_few_in_the_api(server: Server, client: httpx.Client) -> None:
     path = f"/v1/families/{F}/examples"
     rows = [{"input": {"text": f"Invoice {at} came twice. " * 9}, "expected": {"topic": "billing"}} for at in range(90)]
-    with ThreadPoolExecutor(1) as pool, standing_still(there(server)):
+    with ThreadPoolExecutor(1) as pool, standing_still(server) as pid:
         sent = pool.submit(client.post, path, json={"rows": rows})
         assert httpx.post(server.url + path, json={"rows": rows[:1]}, timeout=60).json()["n_read"] == 1
         with pytest.raises(TimeoutError):
             sent.result(0.5)
-        os.kill(there(server), signal.SIGCONT)
+        os.kill(pid, signal.SIGCONT)
         answer = sent.result(60)
     assert (answer.status_code, answer.json()["n_read"]) == (200, len(rows))
 
@@ -141,12 +145,12 @@ def test_pages_are_drawn_in_it_while_prompts_do_not_wait_and_the_api_takes_their
 ) -> None:
     address = f"/dashboard/acts/freeze?family={F}"
     for place in ("/dashboard", address):
-        with ThreadPoolExecutor(1) as pool, standing_still(there(server)):
+        with ThreadPoolExecutor(1) as pool, standing_still(server) as pid:
             page = pool.submit(httpx.get, server.url + place, timeout=60)
             assert client.get(f"/v1/families/{F}/prompt", params={"unit": "a"}).status_code == 200
             with pytest.raises(TimeoutError):
                 page.result(0.5)
-            os.kill(there(server), signal.SIGCONT)
+            os.kill(pid, signal.SIGCONT)
             assert page.result(60).status_code == 200
     assert client.head("/dashboard", timeout=30).status_code == 200
     own_page = {"Origin": server.url, "Sec-Fetch-Site": "same-origin"}

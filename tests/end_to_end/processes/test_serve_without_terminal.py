@@ -13,6 +13,7 @@ from typing import IO
 
 import httpx
 import psutil
+import pytest
 
 from tests.clock import PROCESSES_S, until
 from tests.stand_ins.running_server import CHILDREN, Server, make_home
@@ -52,6 +53,7 @@ def n_dropped(server: Server) -> int:
     return int(server.detent("status", "--json").json["notes_dropped"])
 
 
+@pytest.mark.long
 def test_on_a_full_disk_and_when_who_read_its_messages_has_gone(tmp_path: Path) -> None:
     """For people with messages onto the full disk, and then as JSON to somebody who goes."""
     home = make_home(tmp_path / "home", NO_MODEL)

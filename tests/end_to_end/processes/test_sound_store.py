@@ -313,7 +313,8 @@ def test_who_ends_brings_a_deleted_log_into_the_file_although_it_is_not_the_last
         until(lambda: again.get("/v1/families").status_code == 401, "the key, once this process looks at others again")
 
 
-@pytest.mark.parametrize("gone", [("-wal",), pytest.param(("-wal", "-shm"), marks=pytest.mark.long)], ids="".join)
+@pytest.mark.parametrize("gone", [("-wal",), ("-wal", "-shm")], ids="".join)
+@pytest.mark.long
 def test_with_its_log_deleted_nothing_is_answered_that_needs_the_store_and_nothing_without_a_key(
     tmp_path: Path, gone: tuple[str, ...]
 ) -> None:

@@ -341,6 +341,7 @@ def test_a_killed_worker_loses_nothing_that_was_acknowledged(server: Server, rol
     assert all(f"{name} (pid {pid}) was killed by signal 9" in server.told for name, pid in killed.items())
 
 
+@pytest.mark.long
 def test_another_process_cannot_listen_at_the_address_while_all_workers_are_dead(server: Server) -> None:
     pids = {name: server.pid(name) for name in WORKERS}
     host, port = "127.0.0.1", int(server.url.rsplit(":", 1)[1])

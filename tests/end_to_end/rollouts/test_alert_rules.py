@@ -29,6 +29,7 @@ failures: {metric: success, below: 0.9}
 """
 
 
+@pytest.mark.long
 def test_half_of_the_requests_failing_is_one_message_and_one_that_it_is_over(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

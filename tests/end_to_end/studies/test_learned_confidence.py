@@ -11,6 +11,8 @@ from math import log
 from pathlib import Path
 from typing import Any
 
+import pytest
+
 from optimizer.adapters.reports.study_report import study_page
 from optimizer.cli.variant.commands import reading
 from optimizer.core.views.variant import variant_view
@@ -49,6 +51,7 @@ def document(i: int) -> str:
     return f"Notes on {TOPICS[i % 3]}, number {i}." + (f" {HARD}" if i % 5 < 2 else "")
 
 
+@pytest.mark.long
 def test_a_learned_cascade_is_found_confirmed_and_executed_and_says_what_it_was_trained_on(tmp_path: Path) -> None:
     models = {name: {"concurrency": 1, "price": price(usd)} for name, usd in {"cheap": 1, "strong": 20}.items()}
     rows = ((document(i), TOPICS[i % 3], {}) for i in range(330))

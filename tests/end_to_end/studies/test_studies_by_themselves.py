@@ -112,6 +112,7 @@ def with_a_bad_hour(home: Path) -> None:
 
 
 @pytest.mark.timeout(600)
+@pytest.mark.long
 def test_a_server_that_finds_its_champion_degraded_serves_a_better_candidate_by_itself(tmp_path: Path) -> None:
     with provider() as model:
         model.answer = topic_of

@@ -121,6 +121,7 @@ class TestFigures:
         assert figures([], "errors") == []
 
 
+@pytest.mark.long
 def test_the_minutes_before_a_pause_raise_all_that_a_whole_day_raises() -> None:
     """So that a day is read only where these raise an alarm: it can but show that the pause is usual."""
     drawn, seen = random.Random(5), set()
@@ -417,6 +418,7 @@ def test_a_new_champion_ends_what_was_told_of_the_one_before_and_starts_without_
     assert look(store, clock) == []
 
 
+@pytest.mark.long
 def test_a_family_with_enough_requests_is_read_for_fifteen_minutes_only(store, monkeypatch):
     clock = Clock(NOW)
     live(store, clock, n_polls=75, per_poll=5, labelled=True)

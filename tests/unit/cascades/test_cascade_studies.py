@@ -193,6 +193,7 @@ def test_each_tier_answers_a_row_of_train_and_dev_once_however_many_thresholds_a
     assert report.cascade.n_records == 130
 
 
+@pytest.mark.long
 def test_a_cap_leaves_rows_that_every_tier_has_answered(world: World) -> None:
     models = two_tiers()
     study = world.run(create(world, models, budget=Budget(calls=600, usd=1.0)), models=models)
@@ -268,6 +269,7 @@ def test_a_killed_study_goes_on_and_asks_nothing_twice(tmp_path: Path, found: En
     assert [t.variant for t in here.trials(resumed)] == [t.variant for t in found.world.trials(found.study)]
 
 
+@pytest.mark.long
 def test_where_the_strong_tier_fails_the_best_answer_so_far_counts(world: World) -> None:
     """The champion asks both tiers about each sealed example; about each tenth the strong one has no answer."""
     models = two_tiers(right=1.0)

@@ -147,6 +147,7 @@ def test_without_a_word_in_the_space_nothing_is_learned(mixed: tuple[World, Any,
     assert "confidence" not in study.findings
 
 
+@pytest.mark.long
 def test_a_recorded_confidence_that_tells_everything_stays(world: World) -> None:
     models = guessers(candour=True)
     study = world.run(create(world, models, definition={**SIZES, "n_train": 100}), models=models)

@@ -185,6 +185,7 @@ def test_the_table_of_dev_is_what_the_study_measured_item_by_item(kept: tuple[Wo
     assert rows["guide"]["low"] < rows["guide"]["quality"] < rows["guide"]["high"]
 
 
+@pytest.mark.long
 def test_characters_serve_where_they_are_better_for_sure_and_the_plain_statistics_stand_beside(tmp_path: Path) -> None:
     study = ended(world_of(tmp_path, by_spelling), keep_saved=0.65)
     (point,) = finding(study)["points"]
@@ -209,6 +210,7 @@ def test_words_that_nobody_released_are_not_learned_from(tmp_path: Path) -> None
 @pytest.mark.parametrize(
     ("asked", "wished"), [({"keep_saved": 0.8}, {"saving", "quality"}), ({"keep_quality": 0.7}, {"quality"})]
 )
+@pytest.mark.long
 def test_what_was_wished_is_confirmed_though_most_good_items_are_left_out(tmp_path, asked, wished):
     world = world_of(tmp_path)
     study = ended(world, n_holdout=220, **asked)
@@ -385,6 +387,7 @@ def test_the_aim_is_time_where_the_champion_saves_less_than_is_to_be_kept(tmp_pa
     assert full.create(models=NoModels(), definition={**SIZES, "keep_saved": 0.65}).aim == "cost"
 
 
+@pytest.mark.long
 def test_a_champion_that_saves_more_than_was_wished_is_beaten_by_any_gain_in_score(tmp_path: Path) -> None:
     """It processes nothing in full, so that all it could gain is some .07 of .5, less than gates.improvement."""
     study = ended(routed(tmp_path, "lightweight", 0.8), aim="quality", n_holdout=220, keep_saved=0.65)

@@ -196,6 +196,7 @@ class Unsteady(Knowing):
         return await super().complete(request)
 
 
+@pytest.mark.long
 def test_a_candidate_whose_times_cannot_tell_is_timed_longer_and_does_not_pass(tmp_path: Path) -> None:
 
     model = Unsteady(ms={0: 10.0, 2: 10.5})

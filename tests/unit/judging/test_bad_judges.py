@@ -51,6 +51,7 @@ def gate_of(judge: Callable[[str, float, str], float], seed: int) -> GateVerdict
         pytest.param(lambda kind, rating, answer: 0.8, id="always the same"),
     ],
 )
+@pytest.mark.long
 def test_a_judge_that_does_not_follow_people_is_found_by_its_calibration_and_passes_no_gate(judge, seed):
     assert gate_of(judge, seed) is GateVerdict.ERROR
 

@@ -151,6 +151,7 @@ def timed(folder, seconds_at):
     return world_of(folder, clock=clock, model=TopicModel(before=before))
 
 
+@pytest.mark.long
 def test_a_race_that_runs_out_of_time_finishes_its_leader_and_confirms_it_in_time(tmp_path):
     world = timed(tmp_path, lambda n: 0.01)  # as the model says that it takes
     budget = Budget(minutes=2.0 / 60)
@@ -162,6 +163,7 @@ def test_a_race_that_runs_out_of_time_finishes_its_leader_and_confirms_it_in_tim
     assert study.finished_at - study.started_at <= timedelta(minutes=budget.minutes)
 
 
+@pytest.mark.long
 def test_an_example_that_is_forgotten_between_kill_and_resume_does_not_keep_candidates_from_winning(tmp_path):
     world = world_of(tmp_path, model=TopicModel(before=caught_at(80, Killed())))
     study = world.create(strategy="race", definition=SIZES)

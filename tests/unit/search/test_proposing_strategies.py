@@ -77,6 +77,7 @@ def test_a_proposal_that_is_no_use_ends_itself_and_not_the_study(tmp_path, strat
 
 @pytest.mark.parametrize(("strategy", "number"), [(COPRO, "proposal"), (GEPA, "reflection")], ids=["copro", "gepa"])
 @pytest.mark.parametrize("useless", [fails, lambda n: ""], ids=["no answer", "nothing written"])
+@pytest.mark.long
 def test_one_useless_proposal_does_not_stop_the_next(tmp_path, strategy, number, useless):
     here = strategy.world(tmp_path, lambda n: GOOD if n > strategy.n_useless else useless(n))
     ended = strategy.run(here)

@@ -85,7 +85,7 @@ def test_a_list_is_tried_whole_where_no_example_is_released_for_sets_beside_it(t
 @pytest.mark.parametrize("strategy", ["race", "joint"])
 @pytest.mark.parametrize("more", [{}, {"examples": {"max": 2}}], ids=["alone", "examples vary"])
 @pytest.mark.parametrize("own", [[], ["Name the topic."]], ids=["champion's not listed", "champion's listed"])
-@pytest.mark.parametrize("n", [8, N])
+@pytest.mark.parametrize("n", [pytest.param(8, marks=pytest.mark.long), N])
 def test_a_list_comes_before_sets_of_examples_where_the_calls_do_not_pay_for_both(tmp_path, strategy, more, own, n):
     world = world_of(tmp_path, n)
     definition = {**SIZES, "n_candidates": None, "max_examples": None, "n_run_off": 0}
@@ -127,7 +127,7 @@ def test_a_cap_is_counted_with_the_sealed_rows_that_there_are(tmp_path):
     ids=["champion's temperature", "others alone", "a range"],
 )
 @pytest.mark.parametrize("strategy", ["race", "joint"])
-@pytest.mark.parametrize("calls", [40 + 4 * (N + 1), 160, pytest.param(300, marks=pytest.mark.long)])
+@pytest.mark.parametrize("calls", [40 + 4 * (N + 1), *(pytest.param(n, marks=pytest.mark.long) for n in (160, 300))])
 def test_of_a_product_with_a_list_each_instruction_comes_first(tmp_path, own, temperatures, strategy, calls):
     world = world_of(tmp_path)
     choices = [*own, *world.family.space["instruction"]["choices"]]

@@ -38,6 +38,7 @@ def followed(seed: int, late: tuple[float, float], *, share: float = 0.5, n_bloc
         ),
     ],
 )
+@pytest.mark.long
 def test_delays_alike_up_to_a_point_are_found_different_in_one_rollout_of_a_hundred_at_most(
     late: tuple[float, float], share: float
 ) -> None:

@@ -97,6 +97,7 @@ class TestWholeDays:
 
     @pytest.mark.parametrize("n", [60, pytest.param(300, marks=pytest.mark.long)])
     @pytest.mark.parametrize(("game", "mean"), [("ship1", -0.05), ("roll", 0.0)])
+    @pytest.mark.long
     def test_it_is_evidence_about_the_mean_of_the_day_however_the_hours_swing(
         self, game: str, mean: float, n: int
     ) -> None:
