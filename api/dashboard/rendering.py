@@ -21,7 +21,7 @@ from api.dashboard.figures import traffic_bars
 from api.dashboard.visitors import PageVisit, path_of
 from optimizer.core.base.answers import etag_of, is_listed, shown
 from optimizer.core.base.canonical import canonical_json
-from optimizer.core.base.phrasing import count, span
+from optimizer.core.base.phrasing import count, printable, span
 from optimizer.core.rollout.alert_chapters import chapter_in_words
 from optimizer.core.views.rollout_evidence import findings_in_words
 from optimizer.core.views.rollout_story import rounded_up
@@ -156,7 +156,7 @@ def explained(text: str) -> Markup:
 
 def with_commands(text: str) -> Markup:
     """Sentences, commands in them as code; the last ones, such as ``Look: detent status``, folded: pages have links."""
-    parts = COMMAND.split(text.rstrip("."))
+    parts = COMMAND.split(printable(text).rstrip("."))
     marked = [Markup("<code>{}</code>").format(part) if place % 2 else escape(part) for place, part in enumerate(parts)]
     sentences, *commands = BEFORE_COMMANDS.split(Markup("").join(marked) + ".", maxsplit=1)
     return Markup(sentences) + (COMMANDS.format(Markup(commands[0])) if commands else "")
@@ -214,6 +214,7 @@ def _environment() -> Environment:
         "explained": explained,
         "markdown": markdown,
         "with_commands": with_commands,
+        "printable": printable,
         "chapter": chapter_in_words,
         "bars": traffic_bars,
         "as_figure": lambda value, name: pages.filters[name](value),

@@ -349,6 +349,9 @@ def test_nothing_that_people_wrote_becomes_a_part_of_a_page(world: World) -> Non
             link = attributes.get("href") or attributes.get("action") or attributes.get("src") or "./"
             assert re.match(r"\.{1,2}/|#", link), (place, link)
     assert shown > len(HOSTILE)
+    assert "\u202e" not in client.get("/dashboard/help").text, (
+        "the reason of a freeze would turn what follows it around"
+    )
     assert str(99991 * 99989) not in "".join(client.get(place).text for place in places[:4])
 
 
@@ -414,6 +417,7 @@ FOLDED = '<details class="commands"><summary>As commands</summary>'
             f"{FOLDED}Look: <code>detent a</code>; then <code>detent b</code>, or <code>detent c</code>.</details>",
         ),
         "none": ("The detent of <b>x</b> holds.", "The detent of &lt;b&gt;x&lt;/b&gt; holds."),
+        "turned around": ("By ann: \u202exe.", "By ann: \ufffdxe."),
     },
 )
 def test_commands_in_what_an_alert_says_are_set_apart(text: str, shown: str) -> None:
