@@ -12,6 +12,7 @@ from optimizer.core.predictor.worth import MoreLabels, OutOfFold, out_of_fold
 from optimizer.core.search.answer_bounds import all_priced
 from optimizer.jobs.context import Context
 from optimizer.jobs.dataset.build_dataset import cut_as_served, dev_examples_apart, train_examples
+from optimizer.jobs.dataset.weigh_examples import weights_by_chance
 from optimizer.jobs.request import FamilyRequest
 from optimizer.jobs.studies.context import variant_of
 from optimizer.ports import Transaction
@@ -62,8 +63,11 @@ def read_worth(context: Context, request: FamilyRequest) -> FamilyWorth:
     family, store = context.family(request.family), context.store
     with store.read() as tx:
         known = [*train_examples(family, store, tx), *dev_examples_apart(family, store, tx)]
+        weights = weights_by_chance(tx, store, family, known)
         tenure = store.champions.current(tx, family.name)
         champion = None if tenure is None else _champion_score(tx, context, family.name, tenure.variant)
+    # Of what a student answered only the requests that chance chose teach one, so no other is counted.
+    known = [example for example in known if weights.get(example.id, 1.0) > 0]
     if len(known) < LEAST_ROWS:
         raise DatasetTooSmall(
             f"Cannot tell what {family.name!r} is worth: it has {len(known)} train and dev examples that may be read,"

@@ -33,6 +33,7 @@ from optimizer.jobs.dataset.golden_scenarios import golden_examples, golden_row
 from optimizer.jobs.dataset.weigh_examples import weights_by_chance
 from optimizer.jobs.request import FamilyRequest
 from optimizer.jobs.studies.context import StudyRun
+from optimizer.jobs.studies.read_worth import read_worth
 from tests.rows.event_rows import rows_of
 from tests.stores import arm, new_database, rollout, study
 from tests.worlds.contexts import context_of
@@ -453,6 +454,12 @@ def test_a_correction_that_names_no_request_teaches_nothing_where_a_student_may_
     with store.read() as tx:
         weights = weights_by_chance(tx, store, served.world.family, examples)
     assert weights == {"co_fb_student": 0.0, "co_fb_pruned": 0.0}
+    ports = {"family": lambda _: served.world.family, "scorer_for": lambda _: served.world.scorer}
+    context = context_of(store, served.world.clock, **ports, learn_student=lambda rows, trained_on: TAUGHT)
+    n_known = read_worth(context, FamilyRequest(family="topics")).n_known
+    store.write(lambda tx: store.examples.add(tx, [replace(one, split="train", released=True) for one in examples]))
+    more = read_worth(context, FamilyRequest(family="topics")).n_known - n_known
+    assert more == 2, "nor does it tell what a student is worth"
 
 
 def test_a_rollout_under_way_is_held_until_a_person_resumes_it(tmp_path: Path) -> None:
