@@ -174,7 +174,7 @@ def main() -> int:
                 if not file.exists():
                     if monotonic() - began > 60 * options.minutes:
                         print(f"{options.minutes:g} minutes are over before {name}, seed {seed}.", file=sys.stderr)
-                        break
+                        continue
                     run = compared(name, seed, options.rows, model)
                     as_json = {arm: [asdict(call) for call in calls] for arm, calls in run.items()}
                     file.write_text(json.dumps(as_json), encoding="utf-8")

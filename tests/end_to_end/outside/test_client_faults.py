@@ -325,7 +325,6 @@ def test_a_process_that_is_killed_again_and_again_loses_nothing_that_was_reporte
     assert status.events_dropped == 0
 
 
-@pytest.mark.long
 def test_a_server_that_is_stopped_and_started_again_gets_everything(home: Path, server: Server) -> None:
     """The last of this file: it ends the server of the others."""
     with httpx.Client(base_url=server.url, timeout=60, trust_env=False) as http:
