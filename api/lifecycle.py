@@ -80,7 +80,7 @@ class ServingVersionMiddleware:
         if scope["type"] == "http":
             serving: ServingState = scope["app"].state.services.serving
             version = next((value for name, value in scope["headers"] if name == SERVING_VERSION), b"")
-            if version.isdigit() and int(version) > (serving.now_served.version or 0):
+            if version.isdigit() and len(version) < 19 and int(version) > (serving.now_served.version or 0):
                 await asyncio.to_thread(serving.refresh)
         await self._app(scope, receive, send)
 

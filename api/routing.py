@@ -23,7 +23,7 @@ from api.http.forwarding import NotSent
 from api.http.problems import UnknownParameter
 from api.idempotency import KEY_HEADER, RepeatedRequest, again, keyed_request
 from api.services import Services
-from optimizer.core.base.errors import Busy, Fault, InvalidFamily, NotAuthenticated
+from optimizer.core.base.errors import Busy, Fault, InvalidFamily, NotAuthenticated, NotFound
 from optimizer.core.serving.access import Role
 from optimizer.core.serving.local_door import SAFE_METHODS
 from optimizer.runtime.use_cases import Change
@@ -282,8 +282,10 @@ class DetentRoute(APIRoute):
 
 
 def answered_in_front() -> NoReturn:
-    """The handler of a route that is here for OpenAPI alone: ``api/hot/`` answers its requests."""
-    raise AssertionError("a request that is answered in front of FastAPI came to it")
+    """The handler of a route that is here for OpenAPI alone: ``api/hot/`` answers its requests, and what still comes
+    here has a line feed behind the path, which Starlette's patterns pass over.
+    """
+    raise NotFound("There is nothing at this path. The routes of this server are listed at /docs.")
 
 
 def router(tag: str) -> APIRouter:

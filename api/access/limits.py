@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections import OrderedDict
 from collections.abc import Callable, Iterator, MutableMapping
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
@@ -14,7 +15,7 @@ import structlog
 from optimizer.core.base.errors import TooMany
 
 WINDOW_S = 60.0
-MOST_HELD = 10_000  # senders in memory before old ones are forgotten
+MOST_HELD = 10_000  # senders in memory; the one whose minute began first leaves first
 SHARED_FAILED = "limits of a minute cannot be shared"
 
 log = structlog.get_logger("api")
@@ -61,15 +62,16 @@ class OwnWindows:
     """The windows of one process."""
 
     def __init__(self) -> None:
-        self._windows: dict[str, MinuteWindow] = {}
+        self._windows: OrderedDict[str, MinuteWindow] = OrderedDict()  # those that began first before the others
 
     @contextmanager
     def of(self, sender: str, now: float) -> Iterator[MinuteWindow]:
         window = self._windows.get(sender)
         if window is None or window.is_over(now):
             window = self._windows[sender] = MinuteWindow(start=now, used=0)
+            self._windows.move_to_end(sender)
             if len(self._windows) > MOST_HELD:
-                self._windows = {sender: other for sender, other in self._windows.items() if not other.is_over(now)}
+                self._windows.popitem(last=False)
         yield window
 
 

@@ -9,10 +9,10 @@ from __future__ import annotations
 import math
 from collections import OrderedDict
 from collections.abc import Callable
-from ipaddress import IPv6Address, ip_address
 from time import monotonic
 
 from optimizer.core.base.errors import TooMany
+from optimizer.host.ports_in_use import network_of
 
 FREE = 5  # wrong keys before the first pause: a person who mistypes is not punished
 FIRST_S, LONGEST_S = 1.0, 60.0
@@ -46,12 +46,3 @@ class WrongKeys:
         if len(self._counts) > MOST:
             self._counts.popitem(last=False)
         return None
-
-
-def network_of(address: str) -> str:
-    """An IPv6 host has 2^64 addresses to itself, so they count as one."""
-    try:
-        parsed = ip_address(address)
-    except ValueError:
-        return address
-    return str(parsed.ipv4_mapped or f"{parsed.exploded[:19]}::/64") if isinstance(parsed, IPv6Address) else address

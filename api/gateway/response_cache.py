@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections import OrderedDict
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from time import monotonic
 
 from api.gateway.chat_answer import AnsweredCall, ChatResult
@@ -26,27 +26,35 @@ class _CacheEntry:
     n_chars: int
 
 
+@dataclass(slots=True)
+class _FamilyEntries:
+    entries: OrderedDict[str, _CacheEntry] = field(default_factory=OrderedDict)
+    n_chars: int = 0
+
+    def drop(self, key: str) -> None:
+        if (entry := self.entries.pop(key, None)) is not None:
+            self.n_chars -= entry.n_chars
+
+
 class ResponseCache:
     """In memory only, gone with the process. Used from one event loop."""
 
     def __init__(self, now: Callable[[], float] = monotonic) -> None:
         self._now = now
-        self._families: dict[str, OrderedDict[str, _CacheEntry]] = {}
-        self._n_chars: dict[str, int] = {}
+        self._families: dict[str, _FamilyEntries] = {}
 
     def find(self, call: AnsweredCall, settings: Cache) -> ChatResult | None:
         """The answer that the same variant gave to the same messages, marked as cached and free of charge."""
         if not _may(call, settings):
             return None
-        entries = self._families.get(call.family, OrderedDict())
-        key = _key(call)
-        entry = entries.get(key)
-        if entry is None:
+        own, key = self._families.get(call.family), _key(call)
+        entry = own.entries.get(key) if own is not None else None
+        if own is None or entry is None:
             return None
         if self._now() - entry.at > settings.max_age_s:
-            self._drop(call.family, key)
+            own.drop(key)
             return None
-        entries.move_to_end(key)
+        own.entries.move_to_end(key)
         answered = entry.answered
         return replace(answered, cached=True, answer=replace(answered.answer, cost_usd=0.0))
 
@@ -64,23 +72,17 @@ class ResponseCache:
             or n_chars > MAX_ANSWER_CHARS
         ):
             return
-        family, key = call.family, _key(call)
-        self._drop(family, key)
-        entries = self._families.setdefault(family, OrderedDict())
+        own, key = self._families.setdefault(call.family, _FamilyEntries()), _key(call)
+        own.drop(key)
         # Which are of that request alone.
-        entries[key] = _CacheEntry(replace(answered, parts=(), follow_up=None), self._now(), n_chars)
-        self._n_chars[family] = self._n_chars.get(family, 0) + n_chars
-        while len(entries) > settings.max_entries or self._n_chars[family] > MAX_CHARS:
-            self._drop(family, next(iter(entries)))
+        own.entries[key] = _CacheEntry(replace(answered, parts=(), follow_up=None), self._now(), n_chars)
+        own.n_chars += n_chars
+        while len(own.entries) > settings.max_entries or own.n_chars > MAX_CHARS:
+            own.drop(next(iter(own.entries)))
 
     def clear(self) -> None:
         """Empties the cache. Thread-safe; a request in flight may still store its answer in the old one."""
-        self._families, self._n_chars = {}, {}
-
-    def _drop(self, family: str, key: str) -> None:
-        entry = self._families.get(family, OrderedDict()).pop(key, None)
-        if entry is not None:
-            self._n_chars[family] -= entry.n_chars
+        self._families = {}
 
 
 def _may(call: AnsweredCall, settings: Cache) -> bool:

@@ -12,6 +12,7 @@ from api.http.bodies import StrictRequest
 from api.routing import caller_of
 from api.services import Services
 from optimizer.core.base.errors import TooMany
+from optimizer.host.ports_in_use import network_of
 
 CHAT = "/v1/chat/completions"
 LIMIT_HEADERS = "X-RateLimit-"
@@ -47,7 +48,7 @@ def _limits_of(request: StrictRequest, shared: Services) -> Iterator[tuple[Minut
     if shared.chat_windows is not None and caller.agent is not None:
         yield shared.chat_windows, caller.quota
     if shared.address_windows is not None:
-        yield shared.address_windows, client[0] if client else "local"
+        yield shared.address_windows, network_of(client[0]) if client else "local"
 
 
 def _tell_nearest(own: dict[str, str], passed_on: list[tuple[bytes, bytes]]) -> None:

@@ -10,6 +10,7 @@ from typing import Protocol
 
 from optimizer.core.base.errors import Busy
 from optimizer.host.config import ServerLimits
+from optimizer.host.ports_in_use import network_of
 
 REST = 3  # times the processor time of the turn before: requests behind others have a quarter of what there is
 LOOK_EVERY_S = 0.5  # for connections whose other side has had its time
@@ -43,7 +44,7 @@ class Door:
         self.limits = limits
         self._per_address, self._is_proxy, self._share = per_address, is_proxy, share_text
         self._of: Counter[str] = Counter()
-        self._open: dict[Connection, str] = {}  # with its address
+        self._open: dict[Connection, str] = {}  # with its network
         self._look: asyncio.TimerHandle | None = None
         self._line: dict[Connection, None] = {}  # those of which more has come, in the order of their turns
         self._turn_of: Connection | None = None
@@ -52,8 +53,8 @@ class Door:
 
     def enter(self, connection: Connection, address: str) -> Busy | None:
         """Counts a connection; the error says that there are too many. Each ``enter`` has its ``leave``."""
-        self._open[connection] = address
-        self._of[address] += 1
+        network = self._open[connection] = network_of(address)
+        self._of[network] += 1
         if self._look is None:
             self._look = connection.loop.call_later(LOOK_EVERY_S, self._end_late, connection.loop)
         if len(self._open) > self.limits.connections:
@@ -61,7 +62,7 @@ class Door:
                 f"This server has {self.limits.connections:,} connections open, its most{self._share}. Connect again in"
                 " a second."
             )
-        if self._per_address is not None and self._of[address] > self._per_address and not self._is_proxy(address):
+        if self._per_address is not None and self._of[network] > self._per_address and not self._is_proxy(address):
             return Busy(
                 f"Your address has {self._per_address:,} connections open here, its most{self._share}. Use those, or"
                 " close some; limits.connections_per_address is a setting, and a proxy belongs into"
@@ -70,10 +71,10 @@ class Door:
         return None
 
     def leave(self, connection: Connection) -> None:
-        address = self._open.pop(connection)
-        self._of[address] -= 1
-        if not self._of[address]:
-            del self._of[address]
+        network = self._open.pop(connection)
+        self._of[network] -= 1
+        if not self._of[network]:
+            del self._of[network]
 
     def _end_late(self, loop: asyncio.AbstractEventLoop) -> None:
         for connection in list(self._open):

@@ -126,6 +126,15 @@ def is_loopback(host: str | None) -> bool:
     return bool((getattr(address, "ipv4_mapped", None) or address).is_loopback)
 
 
+def network_of(address: str) -> str:
+    """An IPv6 host has 2^64 addresses to itself, so they count as one."""
+    try:
+        parsed = ipaddress.ip_address(address)
+    except ValueError:
+        return address
+    return str(parsed.ipv4_mapped or f"{parsed.exploded[:19]}::/64") if parsed.version == 6 else address
+
+
 def reachable_host(host: str) -> str:
     """The host to put into an address that is opened on this machine."""
     if host in ("0.0.0.0", ""):

@@ -16,7 +16,7 @@ from starlette.datastructures import Headers
 from ulid import ULID
 
 from api.access.auth import Keys, identify
-from api.access.limits import MinuteWindows
+from api.access.limits import MOST_HELD, MinuteWindows
 from api.http.bodies import MAX_INTEGER, read_json, storable_value
 from api.http.in_flight import InFlight, Passage
 from api.http.problems import MalformedBody
@@ -53,6 +53,15 @@ def test_senders_do_not_use_up_each_other_s_allowance() -> None:
     assert windows.take("a")[1] is None
     assert windows.take("b")[1] is None
     assert windows.take("a")[1] is not None
+
+
+def test_of_too_many_senders_the_one_whose_minute_began_first_begins_anew() -> None:
+    windows = MinuteWindows(1, "changes", Ticking())
+    for number in range(MOST_HELD + 1):
+        windows.take(f"s{number}")
+    assert windows.take(f"s{MOST_HELD}")[1] is not None
+    assert windows.take("s1")[1] is not None
+    assert windows.take("s0")[1] is None
 
 
 def test_what_does_not_fit_uses_nothing_up() -> None:

@@ -55,6 +55,7 @@ def body(**members: Any) -> dict[str, Any]:
 
 CASES = [
     ("unknown-route", "GET", "/v1/nothing", {}, 404, "not-found"),
+    ("line-feed-behind-a-route", "GET", "/v1/snapshot%0A", {}, 404, "not-found"),
     ("wrong-method", "DELETE", "/v1/families", {}, 405, "method-not-allowed"),
     ("unknown-family", "GET", "/v1/families/nope/prompt", {}, 404, "not-found"),
     ("unknown-variant", "GET", "/v1/variants/v_0", {}, 404, "not-found"),

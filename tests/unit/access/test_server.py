@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import asyncio
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 from unittest.mock import Mock
 
 import pytest
 
+from api.hot.chat import _limits_of
 from api.http.door import Door
 from api.http.server import configuration
 from optimizer.host.config import ServerLimits, load_settings
@@ -57,3 +59,21 @@ def test_a_proxy_has_as_many_connections_as_all_together_and_others_their_own_nu
     door.leave(connections[0])
     door.leave(connections[1])
     assert door.enter(connections[6], "b") is None
+
+
+def test_an_ipv6_host_which_has_many_addresses_has_no_more_connections_and_chats_than_others() -> None:
+    door = Door(ServerLimits(), per_address=2, is_proxy=lambda address: False)
+    addresses = [f"2001:db8:1:2::{number}" for number in range(3)]
+    connections = [Mock() for _ in range(5)]
+    assert [door.enter(*one) is None for one in zip(connections, addresses, strict=False)] == [True, True, False]
+    assert door.enter(connections[3], "2001:db8:1:3::1") is None
+    door.leave(connections[0])
+    door.leave(connections[1])
+    assert door.enter(connections[4], addresses[0]) is None
+
+    services: Any = SimpleNamespace(chat_windows=None, address_windows=Mock())
+    requests: list[Any] = [
+        SimpleNamespace(scope={"client": (address, 1), "state": {"caller": SimpleNamespace(agent=None)}})
+        for address in addresses
+    ]
+    assert len({sender for request in requests for _, sender in _limits_of(request, services)}) == 1

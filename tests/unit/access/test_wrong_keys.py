@@ -5,7 +5,8 @@ from __future__ import annotations
 import pytest
 
 from api.access import wrong_keys
-from api.access.wrong_keys import FREE, LONGEST_S, WrongKeys, network_of
+from api.access.wrong_keys import FREE, LONGEST_S, WrongKeys
+from optimizer.host.ports_in_use import network_of
 
 
 class Now:
