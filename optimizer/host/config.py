@@ -153,9 +153,9 @@ class ServerLimits(BaseModel):
     address_chats_per_minute: int | None = Field(
         default=None,
         ge=1,
-        description="Chat completions a minute of one address, whatever its keys. Off by default, in every profile: 100"
-        " is a sound start where users' own machines ask; one server that asks for all its users is one address. Behind"
-        " a proxy it needs `api.trusted_proxies`.",
+        description="Chat completions a minute of one address (of IPv6: one /64), whatever its keys. Off by default, in"
+        " every profile: 100 is a sound start where users' own machines ask; one server that asks for all its users is"
+        " one address. Behind a proxy it needs `api.trusted_proxies`.",
     )
     reserve_measured_lengths: bool = Field(
         default=False,
@@ -181,7 +181,9 @@ class ServerLimits(BaseModel):
         " that needs.",
     )
     connections_per_address: int = Field(
-        default=500, ge=1, description="Open connections of one address, those of `api.trusted_proxies` not counted."
+        default=500,
+        ge=1,
+        description="Open connections of one address (of IPv6: one /64), those of `api.trusted_proxies` not counted.",
     )
     requests_at_once: int = Field(
         default=500, ge=1, description="Requests of one sender that are in work at the same time, streams included."
