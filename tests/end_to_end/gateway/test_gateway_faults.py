@@ -70,11 +70,6 @@ def world(tmp_path_factory: pytest.TempPathFactory) -> Iterator[World]:
                 "retries": 0,
                 "breaker": {"failures": 3, "window_s": 3600, "cool_down_s": 3000, "successes": 1},
             },
-            "mending": {
-                **wire,
-                "retries": 0,
-                "breaker": {"failures": 3, "window_s": 3600, "cool_down_s": 0.2, "successes": 2},
-            },
             "narrow": {**wire, "retries": 0, "concurrency": 1, "queue": 1, "timeout_s": 30},
         }
         settings = make_home(tmp_path_factory.mktemp("home"), {name: family(name, name) for name in models}, models)
@@ -148,17 +143,6 @@ def test_a_model_that_keeps_failing_is_left_alone(world: World) -> None:
     assert 'llm_errors_total{family="brittle",kind="http",model="brittle"} 3' in metrics
     errors = Counter((one["model"], one["error"].split(":")[0]) for one in recorded(world.settings, "brittle", 9))
     assert errors == {("brittle", "http"): 3, ("brittle", "paused"): 6}, "also those are requests made in vain"
-
-
-def test_a_model_that_is_well_again_is_asked_again(world: World) -> None:
-    world.behind.fault = lambda n: "broken"
-    until(lambda: world.ask("mending", 1)[1] == "paused")
-    world.behind.fault = lambda n: None
-    until(lambda: world.ask("mending", 2)[1] is None)
-    until(lambda: world.ask("mending", 3)[1] is None)
-    assert (
-        httpx.get(f"{world.url}/ready").json()["dependencies"]["models"]["providers"]["mending"]["breaker"] == "closed"
-    )
 
 
 def test_a_full_queue_is_busy_and_nobody_else_is_kept_waiting(world: World) -> None:

@@ -5,12 +5,8 @@ with scripted models behind it.
 from __future__ import annotations
 
 import json
-import threading
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import fields
-from datetime import UTC, datetime
 from pathlib import Path
-from types import SimpleNamespace
 from typing import Any
 
 import httpx
@@ -19,18 +15,14 @@ import pytest
 from fastapi.testclient import TestClient
 
 from api.app import create_app
-from api.gateway.reader import Reader
-from optimizer.core.evaluation.judging.calibration import Agreement, Calibration, IntervalEstimate, judge_identity
 from optimizer.core.models.language import ModelRequest
 from optimizer.host.config import Settings
-from optimizer.ports import CalibrationRecord
 from optimizer.runtime import wiring
 from tests.clock import until
 from tests.rows.answer_schemas import as_declared
 from tests.stand_ins.scripted_model import Provider, chat_answer, provider
 from tests.waited import Waited
-from tests.worlds.gateway_world import HAS_EMBEDDED_MODEL, family, interactions, make_home, record_of, running
-from tests.worlds.judged_world import between, prompt_of, says
+from tests.worlds.gateway_world import HAS_EMBEDDED_MODEL, family, make_home, record_of, running
 
 PRICES = {"cheap": (1, 10), "strong": (10, 100)}
 CASCADE = "tiers: [cheap, strong], accept: 0.9, audit_share: 0"
@@ -38,10 +30,7 @@ POLICIES = {
     "cascade": CASCADE,
     "audited": "tiers: [cheap, strong], accept: 0.9, audit_share: 1",
     "strict": f"{CASCADE}, fall_back: false",
-    "gated": "gate.threshold: 0.9, gate.retries: 2, gate.prompts: [Be exact.], gate.scorer: own_scores.is_short",
-    "judged": "gate.scorer: judge, gate.threshold: 0.6, gate.retries: 1, gate.prompts: [Be exact.]",
     "hidden": CASCADE,
-    "left": CASCADE,
 }
 Answer = tuple[int, dict[str, Any]]
 
@@ -54,39 +43,7 @@ def with_policy(name: str, policy: str) -> str:
     )
     if "tiers" in policy:
         text = text.replace("tiers: [cheap]", "tiers: [cheap, strong]")
-    if "gate.scorer: judge" in policy:
-        text += "judge: {model: strong}\n"
     return text + ("privacy: {mask: [email]}\n" if name == "hidden" else "")
-
-
-def vouch(settings: Settings, name: str) -> None:
-    """People have rated what this family's judge scored, and agree with it."""
-    judged = wiring.load_families(settings).families[name]
-    calibration = Calibration(
-        judge=judge_identity(judged),
-        method="isotonic",
-        n=60,
-        spearman=0.8,
-        kappa=0.6,
-        calibration_error=0.05,
-        fitted_at=datetime(2026, 11, 1, tzinfo=UTC),
-        points=((0.0, 0.0), (1.0, 0.8)),
-    )
-    unknown = IntervalEstimate(value=None)
-    figures = {field.name: unknown for field in fields(Agreement) if field.name != "n"}
-    record = CalibrationRecord(
-        id="jc_1", family=name, calibration=calibration, agreement=Agreement(n=60, **figures), created_by="test"
-    )
-    store = wiring.open_store(settings)
-    try:
-        store.write(lambda tx: store.calibrations.add(tx, record))
-    finally:
-        store.close()
-
-
-def likes_short(body: Mapping[str, Any]) -> Answer:
-    asked: Any = SimpleNamespace(messages=body["messages"])
-    return said(says(asked, 10 if len(between("ANSWER", prompt_of(asked))) < 10 else 3))
 
 
 def said(text: str, sure: float | None = None, **message: Any) -> Answer:
@@ -136,9 +93,7 @@ def running_setup(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Setup]:
             for name, price in PRICES.items()
         }
         home = tmp_path_factory.mktemp("home")
-        (home / "own_scores.py").write_text("def is_short(example, output):\n    return float(len(output) < 10)\n")
         settings = make_home(home, {name: with_policy(name, policy) for name, policy in POLICIES.items()}, models)
-        vouch(settings, "judged")
         with running(settings) as url:
             yield Setup(url, behind, settings)
 
@@ -215,36 +170,6 @@ def test_with_fall_back_off_it_is_a_502_and_what_was_paid_is_on_record(setup: Se
     )
 
 
-def test_a_gate_with_a_function_of_ones_own_asks_again_with_its_prompt(setup: Setup) -> None:
-    setup.plays["cheap"] = lambda body: said(
-        "short" if "Be exact." in body["messages"][0]["content"] else "a long-winded answer"
-    )
-    answer = setup.chat("gated")
-    assert answer.choices[0].message.content == "short"
-    assert [part["score"] for part in setup.interaction(answer.id, "gated")["parts"]] == [0.0, 1.0]
-
-
-def test_a_gate_holds_back_what_the_judge_finds_weak_and_its_calls_are_on_the_record(setup: Setup) -> None:
-    setup.plays["cheap"] = lambda body: said(
-        "short" if "Be exact." in body["messages"][0]["content"] else "a long-winded answer"
-    )
-    setup.plays["strong"] = likes_short
-    answer = setup.chat("judged")
-    detent = answer.model_extra["detent"]
-    assert answer.choices[0].message.content == "short"
-    assert setup.asked() == ["cheap", "strong", "cheap", "strong"]
-    assert "score 0.800 of 0.6 after 1 more" in detent["why"]
-    parts = setup.interaction(answer.id, "judged")["parts"]
-    assert [(one["purpose"], one.get("score")) for one in parts] == [
-        ("answer", pytest.approx(0.24)),
-        ("judge", None),
-        ("gate", pytest.approx(0.8)),
-        ("judge", None),
-    ]
-    assert all(one["cost_usd"] > 0 for one in parts)
-    assert detent["cost_usd"] == pytest.approx(sum(one["cost_usd"] for one in parts))
-
-
 def test_an_audited_request_asks_the_other_tiers_behind_its_answer(setup: Setup) -> None:
     setup.plays["cheap"] = said("physics", 0.95)
     answer = setup.chat("audited")
@@ -265,36 +190,6 @@ def test_an_audited_request_asks_the_other_tiers_behind_its_answer(setup: Setup)
         shown = api.get(f"/v1/interactions/{answer.id}").json()
     assert [part["model"] for part in shown["parts"]] == ["cheap"]
     assert [part["model"] for part in shown["later_parts"]] == ["strong"]
-
-
-def test_a_client_that_leaves_between_two_tiers_spares_the_second_and_leaves_what_was_paid_on_record(
-    setup: Setup, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    begun, missed, go_on = threading.Event(), threading.Event(), threading.Event()
-    real = Reader.leave
-
-    def leave(reader: Reader, *why: str) -> None:
-        real(reader, *why)
-        missed.set()
-
-    def slow(body: Mapping[str, Any]) -> Answer:
-        begun.set()
-        assert go_on.wait(30)
-        return said("unsure", 0.2)
-
-    setup.plays["cheap"] = slow
-    monkeypatch.setattr(Reader, "leave", leave)
-    before = len(interactions(setup.settings, "left"))
-    body = {"model": "left", "messages": [{"role": "user", "content": "Stars"}]}
-    with pytest.raises(httpx.ReadTimeout):
-        httpx.post(f"{setup.client.base_url}chat/completions", json=body, timeout=httpx.Timeout(10, read=0.5))
-    assert begun.is_set()
-    assert missed.wait(30), "the gateway looks now and then whether somebody still waits"
-    go_on.set()
-    found = until(lambda: interactions(setup.settings, "left")[before:])[0]
-    assert found["error"].startswith("client_gone")
-    assert [part["model"] for part in found["parts"]] == ["cheap"]
-    assert (found["cost_usd"], setup.asked()) == (pytest.approx(0.002), ["cheap"])
 
 
 def test_parts_are_masked_as_the_family_asks(setup: Setup) -> None:

@@ -112,10 +112,6 @@ def adopted(world: World, *, holdback: bool = True) -> dict[str, Any]:
     return rollout
 
 
-def later(world: World, monkeypatch: pytest.MonkeyPatch, by: timedelta) -> None:
-    monkeypatch.setattr(world.shared.clock, "now", lambda: datetime.now(UTC) + by)
-
-
 # --- freeze -----------------------------------------------------------------------------------------------------------
 
 
@@ -359,18 +355,6 @@ def test_status_shows_the_holdback_and_the_watch_of_an_adopted_edit_until_they_e
     assert watched() is None
 
 
-def test_a_restart_goes_on_holding_back_the_same_units(tmp_path: Path) -> None:
-    settings = make_home(tmp_path)
-    with serving(settings) as world:
-        rollout = promoted(world)
-        unit = unit_of(rollout, held_back=True)
-        before = prompt(world, unit)
-    with serving(settings) as world:
-        after = prompt(world, unit)
-    assert before["role"] == "holdback"
-    assert {**after, "assignment": None} == {**before, "assignment": None}
-
-
 def test_the_snapshot_holds_what_a_client_needs_to_hold_back_like_the_server(
     held: tuple[World, dict[str, Any]],
 ) -> None:
@@ -390,32 +374,12 @@ def test_the_snapshot_holds_what_a_client_needs_to_hold_back_like_the_server(
     assert holdback["prompt"] == served
 
 
-def test_after_a_week_everybody_gets_the_champion(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
-    rollout = promoted(world)
-    unit = unit_of(rollout, held_back=True)
-    later(world, monkeypatch, timedelta(days=6, hours=23))
-    assert prompt(world, unit)["role"] == "holdback"
-    later(world, monkeypatch, timedelta(days=7))
-    served = prompt(world, unit)
-    assert (served["variant"], served["role"], served["rollout"]) == (rollout["candidate"], "champion", None)
-    assert world.get("/v1/snapshot").json()["families"]["triage"]["holdback"] is None
-
-
 def test_a_new_rollout_ends_the_holdback_for_good_as_soon_as_it_is_started(world: World) -> None:
     unit = unit_of(promoted(world), held_back=True)
     id = world.start(world.candidate("Other?"))["id"]
     assert (prompt(world, unit)["role"], prompt(world, unit)["rollout"]) == ("champion", None)
     world.post(f"/v1/rollouts/{id}/reject")
     assert (prompt(world, unit)["role"], prompt(world, unit)["rollout"]) == ("champion", None)
-
-
-def test_a_freeze_lifts_the_holdback_while_it_lasts(world: World) -> None:
-    rollout = promoted(world)
-    unit = unit_of(rollout, held_back=True)
-    freeze(world)
-    assert (prompt(world, unit)["variant"], prompt(world, unit)["rollout"]) == (rollout["candidate"], None)
-    unfreeze(world)
-    assert prompt(world, unit)["role"] == "holdback"
 
 
 def test_the_picture_of_a_rollout_shows_holdback_and_freeze(world: World) -> None:
@@ -431,53 +395,6 @@ def test_the_picture_of_a_rollout_shows_holdback_and_freeze(world: World) -> Non
     assert "Holdback" not in shown()
     assert f"Frozen    triage by {world.shared.actor_without_key} since " in shown()
     assert "detent unfreeze triage" in shown()
-
-
-@pytest.mark.parametrize("held_back", [True, False])
-def test_events_of_the_holdback_are_kept_in_their_arm_with_a_token_and_without(
-    held: tuple[World, dict[str, Any]], held_back: bool
-) -> None:
-    world, rollout = held
-    ids = [f"in_{held_back}_{n}" for n in range(2)]
-    unit = unit_of(rollout, held_back=held_back)
-    served = prompt(world, unit)
-    by_token = {"id": ids[0], "assignment": served["assignment"], "output": "billing", "success": True}
-    recomputed = {
-        "id": ids[1],
-        "family": "triage",
-        "rollout": rollout["id"],
-        "variant": served["variant"],
-        "unit": unit,
-        "output": "billing",
-        "assigned_at": datetime.now(UTC).isoformat(),
-    }
-    assert world.post("/v1/feedback", [by_token, recomputed]).json()["accepted"] == 2
-    arms = [world.get(f"/v1/interactions/{id}").json() for id in ids]
-    for arm in arms:
-        assert (arm["variant"], arm["role"], arm["rollout"], arm["stage"]) == (
-            served["variant"],
-            served["role"],
-            rollout["id"],
-            None,
-        )
-    assert arms[0]["cohort_start"] == arms[1]["cohort_start"] is not None
-
-
-def test_an_event_that_names_the_other_arm_of_a_holdback_is_kept_in_no_arm(held: tuple[World, dict[str, Any]]) -> None:
-    world, rollout = held
-    event = {
-        "family": "triage",
-        "rollout": rollout["id"],
-        "variant": rollout["candidate"],
-        "unit": unit_of(rollout, held_back=True),
-        "assigned_at": datetime.now(UTC).isoformat(),
-        "output": "billing",
-        "success": True,
-    }
-    answer = world.post("/v1/feedback", [{**event, "id": "of_no_arm"}]).json()
-    assert (answer["accepted"], answer["in_no_arm"]) == (1, 1)
-    kept = world.get("/v1/interactions/of_no_arm").json()
-    assert (kept["rollout"], kept["role"]) == (None, None)
 
 
 def test_once_a_new_rollout_has_begun_nothing_counts_for_the_holdback_before_it_after_a_minute(

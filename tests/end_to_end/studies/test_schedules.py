@@ -90,9 +90,6 @@ def test_put_needs_if_match_and_refuses_what_was_read_before_a_change(world: Wor
     ("body", "status", "pointers"),
     {
         "every fault": ({"cron": "0 25 * * *", "strategy": "magic"}, 422, {"/cron", "/strategy"}),
-        "no cron line": ({"cron": "daily"}, 422, {"/cron"}),
-        "an empty cron line": ({"cron": ""}, 422, {"/cron"}),
-        "an aim it cannot have": ({"cron": "0 3 * * *", "strategy": "race", "aim": "cost"}, 422, {"/strategy"}),
         "nothing said": ({}, 422, {"/cron"}),
         "an unknown member": ({"cron": None, "budget": 3}, 422, {"/budget"}),
     },
@@ -160,7 +157,6 @@ def make_again(home: Path) -> Any:
         pytest.param(["--off", "--on"], "exclude each other", id="two at once"),
         pytest.param(["--off", "--holdout"], "give --on", id="a permission for nothing"),
         pytest.param(["--strategy", "gepa"], "give --on", id="a strategy alone"),
-        pytest.param(["--cron", "daily"], "cron takes five", id="no cron line"),
         pytest.param(["--cron", "0 3 * * *", "--aim", "beauty"], "quality, cost, latency", id="no such aim"),
     ],
 )

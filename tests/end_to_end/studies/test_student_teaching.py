@@ -162,36 +162,6 @@ def test_forgetting_a_person_takes_the_student_that_answers_to_their_rows_taught
         assert place.store.variants.get(tx, "topics", study.winner) is None
 
 
-def test_both_takes_labels_where_there_are_some_and_answers_elsewhere(tmp_path: Path) -> None:
-    with home(tmp_path, "both") as place:
-        without = [row.id for row in train_of(place).values() if int(row.id[4:]) % 5 == 0]
-        place.store.write(lambda tx: forget_labels(tx, without))
-        study = place.run_study("replay", SIZES, aim="cost", usd=50.0)
-        student, dataset, train = student_of(place, study), study.dataset, train_of(place)
-        assert dataset is not None
-        answered = {id for id in without if id in dataset["train"]}
-        labelled = {id for id, row in train.items() if row.released and id not in without}
-        assert set(student.out_of_fold) == answered | labelled
-        assert student.student.taught["n_answers"] == len(answered) > 0
-        assert set(student.student.classifiers[0].labels) == set(TOPICS)
-
-
-def forget_labels(tx: Any, ids: list[str]) -> None:
-    """As in a store whose family was scored without labels before."""
-    from optimizer.adapters.store.tables.examples import EXAMPLES
-
-    tx.execute(EXAMPLES.update().where(EXAMPLES.c.id.in_(ids)).values(expected={}))
-
-
-def test_where_all_have_labels_both_teaches_what_labels_teach(tmp_path: Path) -> None:
-    """Its labels alone: had an answer taught it, its record would say of how many."""
-    with home(tmp_path, "both") as place:
-        assert any("no answer of strong teaches the student" in text for text in dry_run(place).remarks)
-        student = student_of(place, place.run_study("replay", SIZES, aim="cost", usd=50.0)).student
-        assert set(student.taught) == {"family", "n_rows", "n_units", "rows", "right_out_of_fold"}
-        assert "music" in student.classifiers[0].labels, "which the model never says"
-
-
 def test_answers_that_may_not_teach_are_refused_before_a_study_and_in_one_that_waited(tmp_path: Path) -> None:
     with home(tmp_path, "answers", may_teach=False) as place:
         with pytest.raises(InvalidFamily, match="write may_teach: true at 'strong' in config"):
