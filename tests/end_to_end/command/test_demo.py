@@ -171,21 +171,6 @@ def test_a_study_without_a_better_variant_is_told_as_such() -> None:
     assert "nothing was better" in lines[1]
 
 
-def test_the_demo_s_study_keeps_to_120_search_calls_and_200_calls_to_confirm() -> None:
-    values = read_definition(ROOT / "experiments" / "demo.yaml")
-    definition = Definition.parse({k: v for k, v in values.items() if k in Definition.__dataclass_fields__})
-    assert values["budget"]["calls"] - 2 * definition.n_holdout <= 120
-    assert definition.n_holdout == 100
-    parts = expected_calls(
-        values["strategy"].split("+"),
-        Sizes(definition=definition, n_train=definition.n_train, n_dev=definition.n_dev),
-        n_run_off=definition.n_run_off,
-        n_holdout=100,
-    )
-    assert parts["confirmation"].high == 200
-    assert sum(part.high for part in parts.values()) <= values["budget"]["calls"], "nothing is cut"
-
-
 def test_the_cascade_s_family_is_a_student_before_one_model_at_a_declared_price(home: Path) -> None:
     settings = load_settings("demo", home)
     family = wiring.load_families(settings).families[place.CASCADE_FAMILY]

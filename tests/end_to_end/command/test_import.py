@@ -12,7 +12,7 @@ import pytest
 
 from optimizer.adapters.clock import SystemClock
 from optimizer.adapters.files.sources import column_mapping, format_of, open_source, read_sheet
-from optimizer.adapters.files.table_files import MAX_CELL_CHARS, NUL
+from optimizer.adapters.files.table_files import NUL
 from optimizer.adapters.store import Database
 from optimizer.core.base.errors import InvalidInput, NotFound
 from optimizer.core.dataset.examples import class_of, split_of
@@ -85,13 +85,6 @@ def test_good_rows_are_taken_and_every_other_one_is_counted_with_its_reason(stor
     assert report.cases["no JSON object in one line"] == ["line 3"]
 
 
-def test_importing_twice_equals_importing_once(store: Database, tmp_path: Path) -> None:
-    path = write_lines(tmp_path / "rows.jsonl", *(row(f"Tree number {n} is tall.") for n in range(30)))
-    first, second = take(store, path), take(store, path)
-    assert (first.n_accepted, second.n_accepted, second.n_duplicate) == (30, 0, 30)
-    assert first.splits == second.splits
-
-
 def test_labels_are_counted_and_kept_as_the_family_spells_them_and_a_second_import_adds_nothing(
     store: Database, tmp_path: Path
 ) -> None:
@@ -125,32 +118,6 @@ def test_rows_that_are_stored_in_another_spelling_than_the_familys_are_there_alr
     assert outputs(store) == as_stored
     changed = write_lines(tmp_path / "changed.jsonl", row("An oak.", "fish"), row("A pike.", "fish", group="g"))
     assert take(store, changed).n_rejected == 2, "another label, and another group"
-
-
-def test_the_same_input_with_another_answer_is_rejected_and_the_first_one_stays(
-    store: Database, tmp_path: Path
-) -> None:
-    take(store, write_lines(tmp_path / "a.jsonl", row("An oak grows.", "tree")))
-    report = take(store, write_lines(tmp_path / "b.jsonl", row("An oak grows.", "fish")))
-    assert report.n_accepted == 0
-    assert report.n_rejected == 1
-
-
-def test_rows_of_one_group_and_rows_that_differ_in_case_and_space_only_share_a_split(
-    store: Database, tmp_path: Path
-) -> None:
-    rows = [row(f"Fish {n} swims far.", "fish", group="pond-7") for n in range(12)]
-    rows += [row("An  OAK grows."), row("an oak grows.")]
-    take(store, write_lines(tmp_path / "rows.jsonl", *rows))
-    with store.read() as tx:
-        found = [e for split in ("train", "dev") for e in store.examples.of_split(tx, "topics", split=split)]  # type: ignore[arg-type]
-        n_holdout = store.examples.counts(tx, "topics").get("holdout", 0)
-    pond = [e for e in found if e.group == "pond-7"]
-    oaks = [e for e in found if "oak" in e.input["document"].lower()]
-    assert len(pond) in (0, 12)
-    assert len(oaks) in (0, 2)
-    assert len({e.split for e in pond}) <= 1
-    assert len(found) + n_holdout == 14
 
 
 def test_a_csv_takes_columns_by_name_or_mapping_and_a_missing_one_is_named(store: Database, tmp_path: Path) -> None:
@@ -322,13 +289,6 @@ def test_rows_of_a_table_that_are_not_taken_are_named_by_the_number_a_table_show
         "more cells than the first line names; a delimiter inside a cell wants quotes around it": ["row 10"],
     }
     assert any("row 4, row 5" in sentence for sentence in report.sentences())
-
-
-def test_a_cell_without_bound_refuses_the_table_before_anything_is_taken(store: Database, tmp_path: Path) -> None:
-    with pytest.raises(InvalidInput, match="Row 3"):
-        imported_items(store, tmp_path, PIPELINE + f"news,2,0.5,,0.5\nnews,1,0.5,{'x' * (MAX_CELL_CHARS + 1)},0.5\n")
-    with store.read() as tx:
-        assert sum(store.examples.counts(tx, "content_pipeline").values()) == 0
 
 
 def test_columns_that_are_read_and_that_are_not_are_known_beforehand(tmp_path: Path) -> None:
