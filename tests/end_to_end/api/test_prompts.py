@@ -113,17 +113,6 @@ def test_fetches_are_counted_and_on_disk_a_little_later(world: World) -> None:
     until(lambda: [(arm["rollout"], arm["n_exposed"]) for arm in world.exposures()] == [(None, 5)])
 
 
-@pytest.mark.parametrize(
-    "body", [{"unit": "u", "variables": {}}, {"unit": "u", "variables": {"text": "a", "more": "b"}}]
-)
-def test_a_render_that_is_refused_is_no_exposure(world: World, body: dict[str, Any]) -> None:
-    for _ in range(10):
-        assert world.post("/v1/families/triage/render", body).status_code == 422
-    assert world.shared.exposures.n_waiting == 0
-    assert world.post("/v1/families/triage/render", {"unit": "u", "variables": {"text": "a"}}).status_code == 200
-    until(lambda: [arm["n_exposed"] for arm in world.exposures()] == [1])
-
-
 def test_fetches_counted_last_are_written_when_the_server_ends(tmp_path: Path) -> None:
     settings = make_home(tmp_path)
     with serving(settings) as running:

@@ -26,14 +26,6 @@ EXIT = {
     "time_saved_pct": 0.9,
 }
 FULL = {"processing_type": "full", "content_type": "talk", "quality_score": 0.8, "processing_time": 125}
-LIGHT = {
-    "processing_type": "lightweight",
-    "content_type": "news",
-    "quality_score": 0.5,
-    "processing_time": 15,
-    "time_saved_pct": 0.85,
-}
-OVERALL = ["total_processed", "quality_bypassed", "early_exits", "full_processing", "bypass_rate", "early_exit_rate"]
 
 
 def send(world: World, values: dict[str, Any], n: int = 1) -> None:
@@ -53,53 +45,6 @@ def test_a_record_comes_as_query_parameters_or_as_a_body_and_is_there_at_once(wo
     assert world.get("/api/performance/").json()["overall_metrics"]["early_exits"] == 1
 
 
-def test_the_page_holds_all_parts_and_their_figures(world: World) -> None:
-    send(world, EXIT, 3)
-    send(world, LIGHT, 5)
-    send(world, FULL, 2)
-    page = world.get("/api/performance/?hours=2").json()
-    assert page.keys() == {
-        "hours",
-        "from",
-        "until",
-        "status",
-        "metrics",
-        "overall_metrics",
-        "processing_breakdown",
-        "content_type_breakdown",
-        "checkpoint_analytics",
-        "quality_trends",
-        "guide_targets",
-    }
-    assert page["guide_targets"]["bypass_rate"] == {"value": 0.5, "low": 0.55, "high": 0.75, "is_met": False}
-    assert page["guide_targets"]["api_calls_saved"] == {"value": 0.8, "low": 0.6, "high": None, "is_met": True}
-    assert page["checkpoint_analytics"]["post_download"]["expected_rate"] == 0.05
-    found = page["overall_metrics"]
-    assert list(found)[:8] == [*OVERALL, "avg_time_savings", "total_time_saved_hours"]
-    assert [found[name] for name in OVERALL] == [10, 5, 3, 2, 0.5, 0.6]
-    assert found["avg_time_savings"] == pytest.approx(0.695)
-    assert found["total_time_saved_hours"] == pytest.approx((5 * 85 + 3 * 112.5) / 3600, abs=1e-6)
-    assert page["processing_breakdown"]["lightweight"]["share"] == 0.5
-    assert {name: one["total_processed"] for name, one in page["content_type_breakdown"].items()} == {
-        "news": 8,
-        "talk": 2,
-    }
-    assert page["checkpoint_analytics"]["post_download"] == {
-        "exits": 3,
-        "exit_rate": 0.3,
-        "expected_rate": 0.05,
-        "share_of_exits": 1.0,
-        "avg_confidence": 0.9,
-        "avg_time_savings": 0.9,
-        "reasons": {"duration_seconds < 60": 3},
-    }
-    assert page["checkpoint_analytics"]["post_analysis"]["exits"] == 0
-    assert sum(hour["total_processed"] for hour in page["quality_trends"]) == 10
-    (day,) = world.get("/api/performance/?hours=2&by=day").json()["quality_trends"][-1:]
-    assert day["hour"].endswith("T00:00:00Z")
-    assert {name: day[name] for name in OVERALL} == {name: found[name] for name in OVERALL}
-
-
 def test_each_part_has_a_route_of_its_own_that_says_the_same(world: World) -> None:
     send(world, EXIT)
     send(world, FULL)
@@ -113,48 +58,6 @@ def test_each_part_has_a_route_of_its_own_that_says_the_same(world: World) -> No
         answer = world.get(f"/api/performance/{path}").json()
         assert answer[part] == page[whole]
         assert (answer["hours"], answer["from"]) == (24, page["from"])
-
-
-def test_the_summary_holds_each_figure_against_its_levels(world: World) -> None:
-    empty = world.get("/api/performance/metrics/summary").json()
-    assert (empty["status"], {one["status"] for one in empty["metrics"].values()}) == ("no data", {"no data"})
-    send(world, EXIT, 2)
-    send(world, LIGHT, 5)
-    send(world, FULL, 3)
-    found = world.get("/api/performance/metrics/summary").json()
-    assert {name: one["status"] for name, one in found["metrics"].items()} == {
-        "bypass_rate": "ok",
-        "early_exit_rate": "ok",
-        "avg_time_savings": "ok",
-        "quality_score_avg": "ok",
-    }
-    assert found["metrics"]["bypass_rate"] == {
-        "value": 0.5,
-        "status": "ok",
-        "target": 0.6,
-        "warning_low": 0.5,
-        "critical_low": 0.4,
-        "warning_high": 0.8,
-    }
-    send(world, FULL, 3)
-    assert world.get("/api/performance/metrics/summary").json()["status"] == "critical"
-
-
-def test_two_configurations_are_compared_by_the_name_that_their_records_carry(world: World) -> None:
-    send(world, FULL, 30)
-    send(world, {**FULL, "config_version": "conservative"}, 30)
-    send(world, {**FULL, "variant": "aggressive"}, 29)
-    path = "/api/performance/comparison?hours=1"
-    document = assert_problem(world.get(path), 409, "dataset-too-small")
-    assert (document["n"], document["n_required"]) == (29, 30)
-    send(world, {**FULL, "quality_score": 0.5, "config_version": "aggressive"})
-    answer = world.get(path).json()
-    assert (answer["choice"], answer["others"]) == ("balanced", {"": 30})
-    assert answer["quality_lost"]["estimate"] == pytest.approx(0.01)
-    document = assert_problem(world.get(f"{path}&aggressive=bold"), 404, "not-found")
-    assert "none named (30)" in document["detail"]
-    both = world.client.post(RECORD, params={**FULL, "variant": "a", "config_version": "b"})
-    assert [fault["pointer"] for fault in assert_problem(both, 422, "invalid-input")["errors"]] == ["/variant"]
 
 
 def test_hours_are_those_of_the_clock_with_the_present_one(world: World) -> None:

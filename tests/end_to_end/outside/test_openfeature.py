@@ -12,14 +12,12 @@ from openfeature import api
 from openfeature.client import OpenFeatureClient
 from openfeature.contrib.provider.ofrep import OFREPProvider
 from openfeature.evaluation_context import EvaluationContext
-from openfeature.exception import ErrorCode
 from openfeature.flag_evaluation import Reason
 from openfeature.track import TrackingEventDetails
 
 from api.app import create_app
 from detent_client import Client
 from detent_client.adapters.openfeature import DetentBulkProvider, DetentProvider, ExposureHook, flag_prompt
-from optimizer.adapters.clock import SystemClock
 from tests.clock import until
 from tests.worlds.api_world import World, make_home, serving
 from tests.worlds.gateway_world import serving as on_a_socket
@@ -36,8 +34,6 @@ def home(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[str, World]
         world.deploying()
         world.add_key("shop", "feedback", secret="app")
         world.add_key("boss", "admin", secret="boss")
-        world.add_key("of-another", "serve", secret="elsewhere", families=["elsewhere"])
-        world.add_key("once-a-minute", "serve", secret="slow", limits={"requests_per_minute": 1})
         with on_a_socket(create_app(settings), settings) as url:
             yield url, world
 
@@ -87,45 +83,6 @@ def test_the_how_to_s_own_lines_ask_and_report(home: tuple[str, World]) -> None:
     assert "Where is my invoice?" in sent[0][-1]["content"]
     reported = httpx.get(f"{url}/v1/interactions?family=triage", headers={"Authorization": "Bearer boss"}).json()
     assert [one["output"] for one in reported["items"] if one["rollout"] is not None] == ["billing"]
-
-
-def test_what_goes_wrong_gives_the_fallback_and_says_why(home: tuple[str, World]) -> None:
-    def told(client: OpenFeatureClient, flag: str = "triage", unit: str = "u1") -> tuple[ErrorCode | None, str]:
-        details = client.get_object_details(flag, FALLBACK, EvaluationContext(unit))
-        assert (details.value, details.reason) == (FALLBACK, Reason.ERROR)
-        return details.error_code, details.error_message or ""
-
-    url, world = home
-    assert told(flags(url), unit="u" * 513) == (
-        ErrorCode.INVALID_CONTEXT,
-        "The context cannot be used: a unit is a text of 1 to 512 characters, not blank and without U+0000;"
-        " this one has 513.",
-    )
-    code, why = told(flags(url), flag="nope")
-    assert code is ErrorCode.FLAG_NOT_FOUND
-    assert "nope" in why
-    assert told(flags(url, "elsewhere")) == (ErrorCode.GENERAL, "forbidden")
-    assert told(flags(url, "nobody's")) == (ErrorCode.GENERAL, "unauthorized")
-    with on_a_socket(create_app(world.settings), world.settings) as stopped:
-        pass
-    assert told(flags(stopped))[0] is ErrorCode.GENERAL
-
-
-def test_a_key_s_limit_makes_the_provider_wait(home: tuple[str, World], monkeypatch: pytest.MonkeyPatch) -> None:
-    now = home[1].shared.clock.now()
-    monkeypatch.setattr(SystemClock, "now", lambda _: now)  # or a minute may begin anew meanwhile
-    client = flags(home[0], "slow")
-    context = EvaluationContext("u1")
-    assert client.get_object_details("triage", FALLBACK, context).error_code is None
-    for why in ("Rate limited, retry after", "paused due to TooManyRequests"):
-        told = client.get_object_details("triage", FALLBACK, context)
-        assert (told.value, told.error_code) == (FALLBACK, ErrorCode.GENERAL)
-        assert why in (told.error_message or "")
-
-
-def test_a_flag_of_another_type_gives_the_fallback(home: tuple[str, World]) -> None:
-    told = flags(home[0]).get_string_details("triage", "mine", EvaluationContext("u1"))
-    assert (told.value, told.error_code) == ("mine", ErrorCode.TYPE_MISMATCH)
 
 
 @pytest.fixture
@@ -221,40 +178,6 @@ def test_a_bulk_evaluation_is_asked_once_and_again_when_its_time_is_over(
         assert variant(eager, "u1") == variant(eager, "u1") == variant(provider, "u1")
         assert statuses == [200, 200, 200, 304]
         provider.shutdown()
-
-
-@pytest.mark.parametrize("kind", PROVIDERS)
-def test_a_default_value_is_served_where_the_server_is_away_and_counts_nowhere(
-    home: tuple[str, World], kind: Any
-) -> None:
-    _, world = home
-    with on_a_socket(create_app(world.settings), world.settings) as stopped:
-        pass
-    with Client(stopped, "app", timeout=0.0) as detent:
-        api.set_provider_and_wait(kind(detent, stopped, "app"))
-        flag = api.get_client().get_object_details("triage", FALLBACK, EvaluationContext("u1"))
-        assert (flag.error_code, flag.value) == (ErrorCode.GENERAL, FALLBACK)
-        p = flag_prompt(detent, flag, unit="u1", text="An invoice?")
-        assert (p.role, p.variant, p.messages) == ("fallback", None, FALLBACK["messages"])
-        assert detent.status().exposures_waiting == 0
-
-
-def test_refusals_of_a_bulk_evaluation_say_why(home: tuple[str, World]) -> None:
-    url = home[0]
-    with Client(url, "app") as detent:
-
-        def told(key: str, flag: str = "triage", unit: str = "u1") -> tuple[ErrorCode | None, str]:
-            api.set_provider_and_wait(DetentBulkProvider(detent, url, key))
-            details = api.get_client().get_object_details(flag, FALLBACK, EvaluationContext(unit))
-            assert details.value == FALLBACK
-            return details.error_code, details.error_message or ""
-
-        assert told("app", unit="u" * 513)[0] is ErrorCode.INVALID_CONTEXT
-        assert told("app", flag="nope")[0] is ErrorCode.FLAG_NOT_FOUND
-        assert told("elsewhere")[0] is ErrorCode.FLAG_NOT_FOUND
-        assert told("nobody's")[0] is ErrorCode.GENERAL
-        api.set_provider_and_wait(DetentBulkProvider(detent, url, "app"))
-        assert api.get_client().get_string_details("triage", "mine").error_code is ErrorCode.TYPE_MISMATCH
 
 
 def test_inputs_that_do_not_fit_leave_the_arm_and_an_outcome_of_nothing_is_dropped(
