@@ -7,22 +7,19 @@ import re
 from collections.abc import Callable
 from dataclasses import asdict, replace
 from datetime import timedelta
-from io import StringIO
 from types import SimpleNamespace
 from typing import Any
 
 import pytest
-from rich.console import Console
 
 from optimizer.adapters.reports.rollout_plots import rollout_page
-from optimizer.cli.rollout.picture import difference_text, picture, print_evidence, print_progress
-from optimizer.core.base.answers import members_of
+from optimizer.cli.rollout.picture import difference_text
 from optimizer.core.base.phrasing import when
 from optimizer.core.feedback.events import Arm, FeedbackEvent
 from optimizer.core.forecast.forecast import RolloutForecast
 from optimizer.core.rollout.blocks import KeyShare
 from optimizer.core.views.rollout_evidence import evidence_text
-from optimizer.core.views.rollout_status import FamilyRollout, ForecastView, RolloutView
+from optimizer.core.views.rollout_status import FamilyRollout, RolloutView
 from optimizer.jobs.request import FamilyRequest
 from optimizer.jobs.rollouts import rollout_view as rollout_view_job
 from optimizer.jobs.rollouts.read_rollout import read_rollout_status
@@ -96,29 +93,6 @@ def test_the_view_counts_what_the_blocks_hold_and_is_plain_json(fast: World) -> 
     assert {g.name for g in seen.guardrails} == {"errors", "latency", "cost"}
     assert seen.not_guarded == {}
     assert json.loads(json.dumps(asdict(seen), default=str))["gates"][0]["name"] == "ship3"
-
-
-def test_one_block_and_one_unit_are_written_as_one(fast: World) -> None:
-    fast.start()
-    seen = view(fast)
-    few = replace(seen, n_blocks=1, left_out=1, labels=replace(seen.labels, waiting=1))
-    one = ForecastView(**members_of(few), forecast=None)
-    out = StringIO()
-    print_evidence(Console(file=out, width=300), one)
-    print_progress(Console(file=out, width=300), one)
-    assert "margin 0.1, 1 block. " in out.getvalue()
-    assert "1 unit left out" in out.getvalue()
-    assert ", 1 more in a block that is not full yet" in out.getvalue()
-
-
-def test_the_live_forecast_says_what_is_still_needed(climbed: World) -> None:
-    forecast = with_forecast(view(climbed), climbed.rollout, store=climbed.store, clock=climbed.clock).forecast
-    assert forecast is not None
-    assert "more labelled outcomes" in forecast.summary
-    out = StringIO()
-    picture(Console(file=out, width=300), status(climbed))
-    first = out.getvalue().splitlines()[0]
-    assert re.fullmatch(r"\d+ %: needs about [\d,]+ more labelled users.* before .+\.", first), first
 
 
 def test_a_rollout_that_moves_while_its_forecast_is_made_is_shown_without_it_and_read_again(
@@ -224,24 +198,6 @@ def test_the_word_better_stands_nowhere_in_a_report_without_the_evidence_for_it(
     seen = view(climbed)
     assert not next(g for g in seen.gates if g.name == "sup").passed
     assert "better" not in text(page(climbed)).lower()
-
-
-def test_a_guardrail_that_alarmed_is_named_with_its_evidence(world: World) -> None:
-    world.behaviours[world.candidate] = Behaviour(errors=0.5)
-    world.start()
-    for _ in range(40):
-        if world.rollout.is_active:
-            world.requests(30, 30.0)
-    rollout, seen = world.rollout, view(world)
-    assert rollout.outcome == "guardrail"
-    assert "rollout_ended" in {alert.kind for alert in seen.alerts}
-    errors = seen.guardrails[0]
-    if errors.passed:  # ten failures in a row may be faster
-        assert (evidence_text(rollout, world.decisions[-1]) or "").startswith("errors ")
-    html = page(world)
-    assert "was taken back at 10 %" in text(html)
-    assert "No block of labelled outcomes was closed" in text(html)
-    assert html.count("<figure") == 1 + 3
 
 
 def test_a_report_of_a_rollout_that_was_never_served_has_no_plots_and_no_faults(fast: World) -> None:

@@ -18,7 +18,6 @@ from optimizer.host.config import Settings, load_settings
 from optimizer.jobs.families.check_models import with_unknown_model
 from optimizer.ports import Store
 from optimizer.runtime import wiring
-from tests.cases import named
 from tests.command_line import Ran, detent
 from tests.stand_ins.scripted_model import Provider, chat_answer, provider
 from tests.worlds.api_world import serving
@@ -201,29 +200,6 @@ def test_an_evaluation_without_any_score_is_none(project: Project) -> None:
     assert (ran.code, ran.json["suites"][0]["mean_score"]) == (1, None), ran.err
 
 
-@pytest.mark.parametrize(
-    ("too_long", "told"),
-    [
-        ("cut", "Inputs cut to max_chars, as when serving: document in 6 examples of dev"),
-        ("refuse", "Inputs left out, since serving refuses inputs so long: 1 example of dev"),
-    ],
-)
-def test_an_evaluation_says_what_became_of_inputs_longer_than_serving_takes(
-    project: Project, too_long: str, told: str
-) -> None:
-    lengths = sorted(len(str(example.input["document"])) for example in topic_examples(6, "dev"))
-    most = 10 if too_long == "cut" else lengths[-1] - 1
-    inputs = {"document": {"type": "text", "max_chars": most, "too_long": too_long}}
-    declared = {**TOPIC_FAMILY, "model": {"default": "remote", "max_tokens": 8}, "inputs": inputs}
-    project.file.write_text(json.dumps(declared), encoding="utf-8")
-    n_long = sum(length > most for length in lengths)
-    told = told.replace("1 example", f"{n_long} example{'s' * (n_long > 1)}")
-    planned = detent("family", "evaluate", "topics", "--dry-run", "--n", "6")
-    assert told in " ".join(planned.out.split())
-    assert f"on {6 - n_long if too_long == 'refuse' else 6} dev examples" in planned.out
-    assert told in " ".join(detent("family", "evaluate", "topics", "--n", "6").out.split())
-
-
 def test_the_same_over_rest(project: Project) -> None:
     project.edit()
     with serving(load_settings("dev", project.settings.home)) as world:
@@ -268,16 +244,6 @@ def test_an_edit_stands_beside_the_champion_on_the_same_dev_examples(project: Pr
     assert (again["n_calls"], again["variants"][1]["wins"], len(again["rows"])) == (0, 6, 6)
 
 
-def test_a_comparison_whose_model_has_no_price_shows_none(project: Project) -> None:
-    project.edit()
-    models = project.settings.home / "config" / "models.yaml"
-    entries = json.loads(models.read_text(encoding="utf-8"))
-    del entries["remote"]["price"]
-    models.write_text(json.dumps(entries), encoding="utf-8")
-    shown = ok(detent("variant", "compare", "topics", "champion", "file"))
-    assert ("a model has no price" in shown, "$0.00" in shown) == (True, False), shown
-
-
 def test_a_comparison_without_a_cap_keeps_to_its_dry_run_and_half_as_much_for_retries(project: Project) -> None:
     project.edit()
     models = project.settings.home / "config" / "models.yaml"
@@ -288,19 +254,3 @@ def test_a_comparison_without_a_cap_keeps_to_its_dry_run_and_half_as_much_for_re
     assert (ran.code, "would pass the cap of 18 calls" in ran.err) == (3, True), ran.err
     assert "would pass the cap of 18 calls" in ran.json["error"]["detail"]
     assert len(project.model.bodies) == 18
-
-
-@named(
-    ("words", "code", "says"),
-    {
-        "one alone": (["champion"], 2, "two variants or more"),
-        "the same twice": (["champion", "champion"], 2, "is named twice"),
-        "an unknown one": (["champion", "v_nothing"], 1, "has no variant 'v_nothing'"),
-        "a cap that does not pay": (["champion", "file", "--budget-calls", "3"], 3, "would pass the cap of 3 calls"),
-    },
-)
-def test_what_cannot_be_compared_is_refused(project: Project, words: list[str], code: int, says: str) -> None:
-    project.edit()
-    ran = detent("variant", "compare", "topics", *words)
-    assert (ran.code, says in ran.err) == (code, True), ran.err
-    assert len(project.model.bodies) <= 3

@@ -25,7 +25,6 @@ from tests.cases import named
 from tests.clock import Clock
 from tests.stand_ins.mlflow_store import NewMlflow
 from tests.stores import new_database
-from tests.worlds.api_world import make_home, serving
 from tests.worlds.rollout_world import Behaviour, F, World
 
 SCALE = 60.0
@@ -106,21 +105,6 @@ def test_the_status_shows_evidence_as_bars_against_their_thresholds_and_the_way_
     assert evidence["holdback"] is not None
 
 
-def test_the_log_names_evidence_blocks_and_reason_of_every_decision(detent: Detent) -> None:
-    code, out, _ = detent("rollout", "log", F)
-    assert code == 0
-    assert "Evidence" in out
-    assert "Blocks" in out
-    items = json.loads(detent("rollout", "log", F, "--json")[1])["items"]
-    told = {item["kind"]: (item["evidence"], item["blocks"]) for item in items}
-    assert told["start"] == (None, None)
-    said, n_blocks = told["promote"]
-    assert said.startswith("ship1 ")
-    assert said.endswith(" of 20")
-    assert n_blocks > 0
-    assert said in out
-
-
 def test_the_report_is_one_file_by_family_or_by_id(detent: Detent, home: Path, tmp_path: Path) -> None:
     code, out, err = detent("rollout", "report", F, "--json")
     assert code == 0, err
@@ -151,23 +135,6 @@ def test_a_report_that_cannot_be_written_says_why(detent: Detent, words: list[st
     found = detent(*words)
     assert found[0] == code
     assert said in found[2]
-
-
-def test_rest_answers_the_evidence_beside_what_it_always_answered(tmp_path: Path) -> None:
-    with serving(make_home(tmp_path)) as world:
-        started = world.deploying()
-        for path in ("/v1/families/triage/rollout", f"/v1/rollouts/{started['id']}"):
-            found = world.get(path).json()
-            assert {"id", "arms", "exposures", "status", "evidence"} <= found.keys()
-            evidence = found["evidence"]
-            assert evidence["labels"]["used"] == 0
-            assert evidence["next_step"] == {"act": "advance", "share": 0.75, "asks": "ship1"}
-            assert [gate["threshold"] for gate in evidence["gates"]][:4] == [20.0] * 4
-            assert any("20 is needed" in reason for reason in evidence["waits_for"])
-            assert "forecast" not in evidence
-        world.post("/v1/freeze", {"family": "triage", "reason": "incident"})
-        frozen = world.get("/v1/families/triage/rollout").json()["evidence"]
-        assert (frozen["served"], frozen["freeze"]["reason"]) == (False, "incident")
 
 
 def test_mlflow_tells_each_decisions_evidence_as_tag_and_as_metric(

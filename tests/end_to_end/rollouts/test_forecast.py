@@ -88,35 +88,6 @@ def run(world: World, monkeypatch: pytest.MonkeyPatch) -> Any:
     return call
 
 
-def test_the_command_shows_stages_alarms_and_what_it_assumes(world: World, run: Any) -> None:
-    use(world, units=4_000, labelled=4_000)
-    shown = run("forecast", F)
-    assert "Fits its limits" in shown
-    assert "50 %" in shown
-    assert "100.0 %" not in shown
-    assert "distinct units an hour, 100 % of them give a label" in shown
-    assert "candidate equal to it: no gain is assumed, since no confirmation" in shown
-    wider = json.loads(run("forecast", F, "--margin", "0.2", "--json"))
-    usual = json.loads(run("forecast", F, "--json"))
-    assert wider["margin"] == 0.2
-    assert wider["expected"]["labelled"] < usual["expected"]["labelled"]
-
-
-def test_approving_what_will_not_end_in_time_names_the_ladder_that_would_be_quickest(world: World, run: Any) -> None:
-    use(world, units=300, labelled=60, requests=3)
-    assert world.post(START, {"variant": world.candidate(), "confirm": F}).status_code == 201
-    said = approved()
-    assert "Forecast: " in said
-    assert "no ladder would be enough by itself; the quickest, [0.5], takes " in said
-
-
-def approved() -> str:
-    """What the command says on both streams."""
-    result = CliRunner().invoke(app, ["rollout", "approve", F, "--reason", "I know"])
-    assert result.exit_code == 0, result.output
-    return result.output
-
-
 def test_without_traffic_the_command_says_what_is_missing(run: Any) -> None:
     shown = run("forecast", F)
     assert "Cannot tell how long: nothing was reported in the last 30 days" in shown
@@ -175,24 +146,3 @@ def test_a_self_test_says_what_would_have_happened_or_that_it_cannot_tell(world:
     shown = run("selftest", F, "--runs", "1", "--margin", "0.2")
     assert "equal (A against A)" in shown
     assert "Replayed  800 requests of 800 units" in shown
-
-
-def test_signals_stand_beside_thumbs_where_the_file_makes_them_an_outcome(world: World, run: Any) -> None:
-    use(world, units=400, labelled=0)
-    assert json.loads(run("forecast", F, "--json"))["outcomes"] == []
-    file = world.settings.home / "families" / F / "family.yaml"
-    file.write_text(file.read_text(encoding="utf-8") + "outcome: {retried: 1}\n", encoding="utf-8")
-    world.shared.families.load()
-    events: list[dict[str, Any]] = [
-        {"interaction": f"in_{n}_0", "id": f"tag_{n}", "tags": {"retried": n % 4 == 0}} for n in range(200)
-    ]
-    events += [{"interaction": f"in_{n}_0", "id": f"thumb_{n}", "success": n % 2 == 1} for n in range(20)]
-    assert world.post("/v1/feedback", events).json()["rejected"] == []
-    thumbs, retried = json.loads(run("forecast", F, "--json"))["outcomes"]
-    assert (thumbs["outcome"], thumbs["label_rate"], thumbs["n_beside"]) == ("thumbs", 0.05, None)
-    assert (retried["outcome"], retried["label_rate"], retried["mean"]) == ("retried", 0.5, 0.75)
-    assert (retried["n_beside"], retried["agreement"]) == (20, 0.75)
-    assert retried["nine_in_ten"]["hours"] < thumbs["nine_in_ten"]["hours"]
-    shown = " ".join(run("forecast", F).split())
-    assert "Agrees with thumbs" in shown
-    assert "75 % of 20 (by chance 50 %)" in shown

@@ -253,19 +253,6 @@ def test_a_review_is_answered_on_its_page_and_the_next_one_is_asked(world: World
     ]
 
 
-def test_a_champion_is_taken_back_as_its_confirmation_says(world: World) -> None:
-    client, before = visitor(world, "secret-operate"), world.champion()
-    bad = world.candidate("A bad champion:")
-    world.post("/v1/families/triage/champion/set", {"variant": bad, "reason": "a try", "confirm": "triage"})
-    form = form_of_act(client, "/dashboard/acts/take-back?family=triage")
-    assert form["expect"] == bad
-    assert f"would be champion again, instead of {bad}" in client.get("/dashboard/acts/take-back?family=triage").text
-    answer = client.post("/dashboard/acts/take-back", data={**form, "reason": "it was bad"}, headers=OWN_PAGE)
-    assert answer.status_code == 303, answer.text
-    assert world.champion() == before
-    assert "it was bad" in client.get("/dashboard/families/triage").text
-
-
 def test_the_way_back_from_taking_back_a_champion_is_the_button_that_its_confirmation_names(tmp_path: Path) -> None:
     with serving(make_home(tmp_path)) as world:
         for role in ("admin", "operate", "read-texts"):
@@ -390,28 +377,6 @@ def test_who_approves_sees_what_differs_and_why_it_was_forced(tmp_path: Path) ->
         for said in ("forced past a gate", "confirmation: no study has confirmed", "A new question:", 'class="added"'):
             assert said in page, said
         assert "A new question" not in visitor(world, "secret-read").get(address).text
-
-
-def test_a_champion_without_one_before_it_is_not_offered_to_be_taken_back(tmp_path: Path) -> None:
-    with serving(make_home(tmp_path)) as world:
-        second = world.candidate("The second:")
-        world.post("/v1/families/triage/champion/set", {"variant": second, "reason": "x", "confirm": "triage"})
-        assert "acts/take-back" in world.get("/dashboard/families/triage").text
-        world.post("/v1/families/triage/champion/rollback", {"reason": "x"})
-        assert "acts/take-back" not in world.get("/dashboard/families/triage").text
-
-
-def test_a_run_is_seen_with_how_far_it_is_and_cancelled_on_its_page(world: World) -> None:
-    client = visitor(world, "secret-operate")
-    page = client.get("/dashboard/runs").text
-    assert re.search(r"<progress[^>]*>0</progress> 0 of 4", page)
-    form = form_of_act(client, "/dashboard/acts/cancel-comparison?id=cp_1")
-    answer = client.post("/dashboard/acts/cancel-comparison", data=form, headers=OWN_PAGE)
-    place, done = told_at(answer)
-    assert place == "/dashboard/runs/compare/cp_1"
-    assert "Cancelled: it ends before its next call." in client.get(f"{place}?done={done}").text
-    assert world.get("/v1/comparisons/cp_1").json()["status"] == "cancelled"
-    assert "acts/cancel-comparison" not in client.get("/dashboard/runs/compare/cp_1").text
 
 
 def test_what_is_done_at_a_terminal_alone_is_said_in_words_with_its_command_once(tmp_path: Path) -> None:

@@ -65,25 +65,6 @@ def test_a_family_in_a_rollout_stands_on_the_first_page_wherever_its_name_does()
     assert names_shown(names, names) == {*names[:24]}
 
 
-def test_a_rollout_that_waits_for_evidence_says_about_how_long_at_this_traffic(tmp_path: Path) -> None:
-    with serving(make_home(tmp_path)) as world:
-        now, events = world.shared.clock.now(), list[Any]()
-        of = arm(variant=world.champion(), rollout=None, role=None, stage=None)
-        for n in range(200):
-            at, about = now - timedelta(minutes=15 * n + 1), {"family": "triage", "unit_hmac": f"u{n}"}
-            events.append(interaction(f"in_{n}", of=replace(of, **about), received_at=at))
-            events.append(
-                feedback(f"fb_{n}", of=replace(of, **about), received_at=at, interaction=f"in_{n}", success=n % 3 > 0)
-            )
-        keep_events(world.shared.store, events)
-        world.deploying()
-        page = visitor(world, None).get("/dashboard/families/triage").text
-    until_it_ends = page.partition("<dt>Until it ends</dt><dd>")[2].partition("<details")[0]
-    assert re.search(
-        r"about \d[\d,]* labelled users on average, *about [\d.]+ (hours|days) at this traffic", until_it_ends
-    )
-
-
 def test_what_needs_a_person_names_what_is_held_and_leads_to_the_report_behind_an_alarm(tmp_path: Path) -> None:
     with serving(make_home(tmp_path)) as world:
         client, begun = visitor(world, None), world.deploying()
