@@ -147,21 +147,6 @@ def test_a_bad_edit_is_told_within_ten_minutes_against_the_same_hours_of_the_wee
     assert f"{world.champion} in the same hours of the week before is 0." in alert.detail
 
 
-def test_a_family_of_half_an_hour_is_compared_with_the_time_before_the_switch(night: Callable[..., Night]) -> None:
-    world = night(just_before=30, per_minute=120)
-    world.adopt(success=BAD, holdback=False)
-    assert world.minutes_until_told(2, at_most=10) is not None
-    (alert,) = world.worse()
-    assert "the time just before the switch" in alert.detail
-
-
-def test_nothing_is_told_of_an_edit_that_changes_nothing(night: Callable[..., Night]) -> None:
-    """Bad news comes before good news: in order of arrival the first minutes after a switch look like a collapse."""
-    world = night(a_week_ago=12, just_before=2, per_minute=240)
-    world.adopt(success=GOOD)
-    assert world.minutes_until_told(4, at_most=10) is None
-
-
 @pytest.mark.parametrize("how", ["set", "promoted by force"])
 def test_a_variant_that_was_set_and_a_forced_promotion_are_watched_too(night: Callable[..., Night], how: str) -> None:
     world = night(a_week_ago=8)

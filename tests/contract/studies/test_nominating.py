@@ -17,7 +17,7 @@ import pytest
 from rich.console import Console
 
 from optimizer.cli.study.view import view
-from optimizer.core.base.errors import BudgetTooSmall, Busy, Conflict, GateNotMet, InvalidInput, ModelFailed, NotFound
+from optimizer.core.base.errors import BudgetTooSmall, Conflict, GateNotMet, InvalidInput, ModelFailed, NotFound
 from optimizer.core.base.values import Budget, ExampleResult
 from optimizer.core.family.rendering import few_shot
 from optimizer.core.search.study import Study, Trial
@@ -28,7 +28,6 @@ from optimizer.jobs.studies.nominate import LookPrice
 from optimizer.jobs.studies.read_front import front_of_study
 from optimizer.jobs.studies.read_studies import confirming_study
 from optimizer.jobs.studies.report_study import report_study
-from optimizer.jobs.studies.transitions import request_stop, resume_study
 from optimizer.runtime.wiring import study_page
 from tests.clock import Clock
 from tests.worlds.contexts import context_of
@@ -170,38 +169,6 @@ def test_what_did_not_pass_is_not_asked_until_it_does(world: World, searched: St
     assert world.run(world.nominate(searched.id, point.variant)).outcome == "not_confirmed"
     with pytest.raises(GateNotMet, match="did not pass: improvement"):
         world.nominate(searched.id, point.variant)
-
-
-def test_cancelled_and_resumed_it_confirms_and_searches_nothing(world: World, searched: Study) -> None:
-    queued = world.nominate(searched.id, as_good(world, searched).variant)
-    request_stop(queued.id, actor="test", store=world.store, clock=world.clock)
-    cancelled = world.run(queued)
-    assert (cancelled.status, headline(cancelled, [])) == (
-        "cancelled",
-        f"The confirmation of {queued.winner} for topics was cancelled.",
-    )
-    resumed = resume_study(queued.id, actor="test", store=world.store, clock=world.clock)
-    assert resumed.status == "queued"
-    ended = world.run(resumed)
-    assert (ended.outcome, world.trials(ended)) == ("nominated", [])
-
-
-def test_interrupted_it_goes_on_and_asks_nothing_twice(world: World, searched: Study) -> None:
-    queued = world.nominate(searched.id, as_good(world, searched).variant)
-    n_before = len(world.model.requests)
-
-    def away(n: int) -> None:
-        if n - n_before == 50:
-            raise Busy("The store is away.", retry_after_s=1)
-
-    world.model.before = away
-    with pytest.raises(Busy):
-        world.run(queued)
-    world.model.before = None
-    ended = world.run(queued)
-    assert ended.outcome == "nominated"
-    asked = [r.key for r in world.model.requests[n_before:]]
-    assert len(asked) - len(set(asked)) <= 1  # the one in flight
 
 
 def test_what_cannot_be_nominated_says_why(world: World, searched: Study) -> None:

@@ -419,24 +419,6 @@ def test_a_former_name_is_no_name_for_another_family(world: World) -> None:
         assert len(world.shared.store.champions.history(tx, "tickets")) == 1
 
 
-def test_a_renamed_family_comes_back_by_either_name(world: World) -> None:
-    rename(world, "triage", "tickets")
-    for name in ("tickets", "triage"):
-        assert world.client.delete("/v1/families/tickets?confirm=tickets").status_code == 200
-        assert world.post(f"/v1/families/{name}/restore").json()["family"] == "tickets"
-        assert world.get("/v1/families/triage/prompt").json()["family"] == "tickets"
-
-
-def test_a_renamed_family_can_be_retired_and_both_names_are_free(world: World) -> None:
-    rename(world, "triage", "tickets")
-    assert world.client.delete("/v1/families/tickets?confirm=tickets").status_code == 200
-    make_again(world)
-    with world.shared.store.read() as tx:
-        assert [one.family for one in world.shared.store.champions.history(tx, "triage")] == ["triage"]
-        assert len(world.shared.store.champions.history(tx, "tickets~1")) == 1
-    assert world.get("/v1/families/triage/prompt").json()["family"] == "triage"
-
-
 def test_a_rename_that_was_cut_off_serves_on_and_is_finished_by_saying_it_again(world: World) -> None:
     store, champion = world.shared.store, world.champion()
     store.write(lambda tx: store.family_names.rename(tx, "triage", "tickets", world.shared.clock.now()))

@@ -28,7 +28,7 @@ from optimizer.runtime import wiring
 from tests import command_line
 from tests.cases import named
 from tests.stand_ins.scripted_model import chat_answer, provider
-from tests.stores import keep_in_doubt, keep_one_request, migrate_store, study
+from tests.stores import keep_one_request, migrate_store, study
 
 ROOT = Path(__file__).parents[3]
 
@@ -355,60 +355,6 @@ def test_a_finished_study_is_not_resumed(detent: Detent) -> None:
     assert "finished" in ran.err
 
 
-def test_a_family_is_made_from_a_prompt_and_a_sheet(detent: Detent, tmp_path: Path) -> None:
-    (tmp_path / "prompt.txt").write_text("Name the team.\n\nTicket: {{ticket}}\nTeam:")
-    rows = "\n".join(f'"words of ticket {i}",{("sales", "support")[i % 2]}' for i in range(40))
-    (tmp_path / "sheet.csv").write_text(f"Body,Team\n{rows}\n,nobody\n")
-    words = [
-        "--from",
-        str(tmp_path / "prompt.txt"),
-        "--examples",
-        str(tmp_path / "sheet.csv"),
-        "--input",
-        "Body",
-        "--output",
-        "Team",
-    ]
-    ran = detent("family", "create", "triage", *words)
-    assert ran.code == 0, ran.err
-    assert "Left out: 1 row without an input or an answer (row 42)." in ran.err
-    assert "holdout" in ran.err
-    assert detent("family", "validate", "triage").code == 0
-    shown = detent("variant", "show", "triage", "--json").json
-    assert [m["role"] for m in shown["messages"]] == ["system", "examples", "user"]
-    again = detent(
-        "import",
-        str(tmp_path / "sheet.csv"),
-        "--family",
-        "triage",
-        "--input",
-        "Body",
-        "--output",
-        "team=Team",
-        "--json",
-    ).json
-    assert (again["n_accepted"], again["n_duplicate"], again["n_rejected"]) == (0, 40, 1)
-
-
-def test_a_family_whose_model_nobody_knows_is_not_made(detent: Detent, tmp_path: Path) -> None:
-    (tmp_path / "prompt.txt").write_text("Ticket: {{ticket}}\nTeam:")
-    (tmp_path / "sheet.csv").write_text("ticket,team\nwords,sales\nother words,support\n")
-    words = ["--from", str(tmp_path / "prompt.txt"), "--examples", str(tmp_path / "sheet.csv"), "--model", "gpt-9"]
-    ran = detent("family", "create", "unheard_of", *words)
-    assert (ran.code, ran.out) == (1, "")
-    assert "There is no model 'gpt-9'" in ran.err
-    assert "unheard_of" not in [row["name"] for row in detent("family", "list", "--json").json["items"]]
-
-
-def test_feedback_from_a_file_is_taken_once(detent: Detent, tmp_path: Path) -> None:
-    file = tmp_path / "events.jsonl"
-    file.write_text('{"id": "e1", "unit": "u1", "score": 0.8}\nnot json\n{"id": "e2", "unit": "u2", "score": 8}\n')
-    first = detent("import", str(file), "--family", "support_topics", "--json").json
-    assert (first["accepted"], len(first["rejected"])) == (1, 2)
-    second = detent("import", str(file), "--family", "support_topics", "--json").json
-    assert (second["accepted"], second["duplicates"]) == (0, 1)
-
-
 @pytest.mark.parametrize(
     ("records", "before", "taken", "there"),
     [
@@ -454,42 +400,6 @@ def test_an_import_that_is_interrupted_says_that_the_same_import_takes_the_rest(
     assert before in ran.err
     again = detent(*words).json
     assert (again[taken], again[there]) == (1, 2)
-
-
-def test_an_answer_in_doubt_is_put_up_shown_until_it_is_answered_and_becomes_an_example(detent: Detent) -> None:
-    store = wiring.open_store(load_settings())
-    keep_in_doubt(store, "support_topics", "My card was charged twice.")
-    store.close()
-
-    assert "scored 0.00" in detent("review", "collect", "support_topics", "--dry-run").out
-    collected = detent("review", "collect", "support_topics")
-    assert "Undo: detent review answer" in collected.out + collected.err, collected.err
-    (review,) = [one for one in detent("review", "list", "--json").json["items"] if one["kind"] == "label_interaction"]
-    assert (review["input"], review["output"]) == ({"message": "My card was charged twice."}, "delivery")
-    wrong = detent("review", "answer", review["id"], "release", "--expected", "weather")
-    assert wrong.code == 2
-    assert "--expected LABEL, known are" in wrong.err
-    silent = detent("review", "answer", review["id"], "release")
-    assert (silent.code, "--as-answered" in silent.err) == (2, True)
-    before = _n_examples()
-    done = detent("review", "answer", review["id"], "release", "--expected", "payment")
-    assert done.code == 0
-    assert "examples hold it with this answer for good" in done.err
-    assert "Next: " in done.err
-    assert "detent " in done.err.split("Next: ")[1]
-    assert _n_examples() == before + 1
-    (answered,) = [
-        one for one in detent("review", "list", "--status", "all", "--json").json["items"] if one["id"] == review["id"]
-    ]
-    assert (answered["input"], answered["output"], answered["answer"]) == (None, None, "release")
-
-
-def _n_examples() -> int:
-    store = wiring.open_store(load_settings())
-    with store.read() as tx:
-        n = sum(store.examples.counts(tx, "support_topics").values())
-    store.close()
-    return n
 
 
 def test_a_key_is_shown_once_and_never_again(detent: Detent) -> None:

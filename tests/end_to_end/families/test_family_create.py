@@ -97,19 +97,6 @@ def test_labels_that_are_meant_stay(detent: Detent, tmp_path: Path) -> None:
     assert {e["expected"]["label"] for e in made(tmp_path)} == {"card", "crad", "refund"}
 
 
-def test_labels_that_differ_in_case_alone_are_refused_until_they_are_merged(detent: Detent, tmp_path: Path) -> None:
-    (tmp_path / "sheet.csv").write_text("message,label\n" + ROWS + "one more,Card\n")
-    assert "--merge 'Card=card'" in refusal(create(detent))
-    assert not (tmp_path / "home" / "families" / "triage").exists()
-    assert create(detent, "--merge", "Card=card").exit_code == 0
-
-
-def test_a_merged_label_stands_in_no_example(detent: Detent, tmp_path: Path) -> None:
-    (tmp_path / "sheet.csv").write_text("message,label\n" + ROWS + "one more,crad\n")
-    assert "card 31, refund 20." in create(detent, "--merge", "crad=card").stderr
-    assert {e["expected"]["label"] for e in made(tmp_path)} == {"card", "refund"}
-
-
 def test_a_merge_of_a_label_that_no_row_has_is_refused(detent: Detent, tmp_path: Path) -> None:
     assert "no row has that label" in refusal(create(detent, "--merge", "crda=card"))
     assert not (tmp_path / "home" / "families" / "triage").exists()
@@ -201,42 +188,6 @@ def test_rows_that_clash_inside_the_sheet_are_told_as_that_and_not_as_of_before(
     assert "stands in this source before, with another content: 1" in told
     assert "in the store" not in told
     assert "of this name" not in told
-
-
-def test_a_family_made_is_unmade_by_the_command_that_is_named_and_made_again_without_its_labels(
-    detent: Detent, tmp_path: Path
-) -> None:
-    folder = tmp_path / "home" / "families" / "triage"
-    (tmp_path / "sheet.csv").write_text("message,label\n" + ROWS + "one more,crad\n")
-    told = create(detent, "--keep-labels").stderr
-    assert "Undo: detent family delete triage --confirm triage" in told
-    gone = detent("family", "delete", "triage", "--confirm", "triage")
-    assert gone.exit_code == 0, gone.stderr
-    assert (folder.exists(), "Undo: detent family restore triage~1" in gone.stderr) == (False, True)
-    told = create(detent, "--merge", "crad=card").stderr
-    assert "51 taken" in told
-    assert "not taken" not in told.replace("0 not taken", "")
-    assert "A family that had this name was retired" in told
-    assert "stay sealed" in told
-    assert "its prompt serves once" in told
-    in_use = detent("family", "restore", "triage").exception.detail
-    assert in_use.startswith("The name triage is in use, so triage~1 cannot")
-    assert in_use.endswith("detent family delete triage --confirm triage.")
-    assert "Renamed" not in detent("family", "show", "triage").stdout
-    renamed = detent("family", "rename", "triage", "tickets", "--confirm", "triage")
-    assert renamed.exit_code == 0, renamed.exception
-    in_use = detent("family", "restore", "triage").exception.detail
-    assert "is in use, as a former name of tickets" in in_use
-    assert in_use.endswith("detent family delete tickets --confirm tickets.")
-    for name in ("triage", "tickets"):
-        shown = detent("family", "show", name).stdout
-        assert shown.startswith("Family    tickets:")
-        assert "Renamed   triage before, tickets since " in shown
-    assert detent("family", "delete", "tickets", "--confirm", "tickets", "--forget").exit_code == 0
-    back = detent("family", "restore", "triage~1")
-    assert back.exit_code == 0, back.exception
-    assert folder.is_dir()
-    assert "crad" in (folder / "examples.jsonl").read_text()
 
 
 def test_an_import_says_which_labels_the_family_lacks_and_which_no_row_has(detent: Detent, tmp_path: Path) -> None:

@@ -6,7 +6,6 @@ import json
 import os
 import time
 from collections.abc import Callable, Iterator
-from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -434,17 +433,6 @@ def test_models_are_the_families(setup: Setup) -> None:
     assert names == sorted(names)
     renamed = {"called", "named"}  # by a test above, where it ran
     assert {*names} - renamed == {"careful", "counted", "drawn", "late", "misnamed", "styled", "topic"}
-
-
-def test_many_requests_at_once_are_all_answered(setup: Setup) -> None:
-    setup.provider.answer = lambda body: (
-        time.sleep(0.05),
-        (200, {}, json.dumps(chat_answer(body["messages"][-1]["content"])).encode()),
-    )[1]
-    with ThreadPoolExecutor(24) as pool:
-        answers = list(pool.map(lambda i: setup.chat(f"text {i}", user=f"u{i}"), range(60)))
-    assert [a.choices[0].message.content for a in answers] == [f"Text: text {i}" for i in range(60)]
-    assert len({a.id for a in answers}) == 60
 
 
 def test_health_and_readiness_answer_without_a_key(setup: Setup) -> None:

@@ -288,23 +288,6 @@ def test_hostile_text_that_is_typed_stays_text(world: World) -> None:
         assert str(99991 * 99989) not in answer.text
 
 
-def test_a_saved_text_stands_among_its_family_s_variants_and_a_tried_one_does_not(world: World) -> None:
-    client = visitor(world, "secret-operate")
-    saved = press(client, "save", edited(client, "Is it billing", "Listed: is it billing"), note="my saved text")
-    id = urlsplit(saved.headers["location"]).path.rpartition("/")[2]
-    draft = run_in(press(client, "try", edited(client, "Is it billing", "Unlisted: is it billing"), usd="1"))
-    tried = world.get(f"/v1/comparisons/{draft}").json()["request"]["variants"][1]
-    for place in ("/dashboard/families/triage", "/dashboard/families/triage/variants"):
-        page = client.get(place).text
-        table = page.partition('aria-label="table: variants"')[2]
-        first = table.partition("<tbody>")[2].partition("</tr>")[0]
-        assert all(part in first for part in (f"variants/{id}", "my saved text", "key-operate", "never champion")), (
-            place
-        )
-        assert tried not in page
-    assert "version “balanced” of its file" not in page
-
-
 def compared(world: World, id: str, tried: str, **changes: Any) -> None:
     """A comparison of the champion with a variant that has ended."""
     now = world.shared.clock.now()
@@ -334,28 +317,6 @@ def grid_of(*columns: dict[str, Any], with_texts: bool = True, spent_usd: float 
     counts = {"n": 1, "n_gone": 0, "n_different": 0, "n_calls": 1, "spent_usd": spent_usd}
     variants = [{**unscored, "letter": letter, **column} for letter, column in zip("AB", columns, strict=False)]
     return canonical_json({"family": "triage", "split": "dev", **counts, "variants": variants, "rows": [row]})
-
-
-def test_a_comparison_that_has_ended_is_read_once_until_somebody_is_forgotten(
-    world: World, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    reads = list[bool]()
-
-    def read_apart(*_: Any, figures_only: bool) -> bytes:
-        reads.append(figures_only)
-        return grid_of(with_texts=not figures_only)
-
-    monkeypatch.setattr(visitors, "answer_apart", read_apart)
-    compared(world, "cp_ended", world.champion())
-    writer, reader = visitor(world, "secret-operate"), visitor(world, "secret-read")
-    for _ in range(2):
-        assert "<pre>My card</pre>" in writer.get("/dashboard/runs/compare/cp_ended").text
-        assert "My card" not in reader.get("/dashboard/runs/compare/cp_ended").text
-    assert reads == [False, True]
-    for drop in world.shared.serving.on_forgotten:
-        drop()
-    writer.get("/dashboard/runs/compare/cp_ended")
-    assert reads == [False, True, False]
 
 
 def test_a_comparison_whose_price_is_not_known_shows_none_of_an_answer(
