@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import re
 from collections.abc import Iterator
 from datetime import UTC, datetime
@@ -15,7 +14,6 @@ from sqlalchemy import text
 from optimizer.core.serving.access import access_of
 from optimizer.jobs.upkeep.prune_records import prune_records
 from optimizer.jobs.upkeep.read_retention import retentions
-from tests.command_line import detent
 from tests.worlds.api_world import World, serving
 from tests.worlds.graph_world import DELETE_IN_YORK, DELETE_YORK, GRAPH, MERGE, F, graph_home, propose, report
 
@@ -210,41 +208,3 @@ class TestPersonalData:
             found = gone()
             assert (found["interactions"], found["graphs"]) == (1, 1)
             assert world.get("/v1/graphs").json()["items"] == []
-
-
-class TestFromATerminal:
-    @pytest.fixture
-    def home(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-        """With an answer that proposes three repairs, and no server."""
-        with serving(graph_home(tmp_path)) as world:
-            report(world)
-        monkeypatch.setenv("DETENT_HOME", str(tmp_path))
-        return tmp_path
-
-    def test_repairs_are_proposed_listed_decided_and_the_graph_printed(self, home: Path) -> None:
-        made = detent("graph", "propose", F, "in_1")
-        assert (made.code, "3 repairs pending" in made.err) == (0, True), made.err
-        listed = detent("graph", "list")
-        assert listed.out.count("pending") == 3
-        (graph,) = detent("graph", "list", "--json").json["items"]
-        merge, york, in_york = (one["id"] for one in graph["repairs"])
-        done = detent("graph", "approve", merge, "--reason", "one person")
-        assert (done.code, "Why:  one person" in done.err, "Undo: none" in done.err) == (0, True, True)
-        assert f"No longer apply: {in_york}" in detent("graph", "approve", york).err
-        refused = detent("graph", "approve", in_york)
-        assert (refused.code, "cannot be approved" in refused.err) == (1, True)
-        assert f"detent graph show {graph['id']} --repaired" in detent("graph", "reject", in_york, "--json").err
-        after = detent("graph", "show", graph["id"], "--repaired").json
-        assert after == {
-            "entities": ["Jakob Renz", "mill"],
-            "relations": [{"subject": "Jakob Renz", "relation": "runs", "object": "mill"}],
-        }
-        assert "No repair waits" in detent("graph", "list").err
-        shown = detent("graph", "show", graph["id"])
-        assert json.dumps(GRAPH) in shown.out
-        assert "text: Jakob Renz ran the mill." in shown.out
-
-    def test_what_is_wrong_with_a_command_is_said(self, home: Path) -> None:
-        assert "There is no graph 'gr_x'" in detent("graph", "show", "gr_x").err
-        assert "must be one of pending, decided, all" in detent("graph", "list", "--status", "open").err
-        assert "There is no family 'nothing'" in detent("graph", "list", "--family", "nothing").err

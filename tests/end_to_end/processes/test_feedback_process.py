@@ -22,7 +22,6 @@ from api.app import create_app
 from api.http.bodies import QUICK_BYTES
 from tests.clock import PROCESSES_S, until
 from tests.stand_ins.running_server import Server, make_home
-from tests.worlds.dashboard_visitor import Fields
 from tests.worlds.gateway_world import serving
 
 F = "support_topics"
@@ -140,25 +139,6 @@ def test_many_examples_are_read_in_it_and_few_in_the_api(server: Server, client:
     assert (answer.status_code, answer.json()["n_read"]) == (200, len(rows))
 
 
-def test_pages_are_drawn_in_it_while_prompts_do_not_wait_and_the_api_takes_their_forms(
-    server: Server, client: httpx.Client
-) -> None:
-    address = f"/dashboard/acts/freeze?family={F}"
-    for place in ("/dashboard", address):
-        with ThreadPoolExecutor(1) as pool, standing_still(server) as pid:
-            page = pool.submit(httpx.get, server.url + place, timeout=60)
-            assert client.get(f"/v1/families/{F}/prompt", params={"unit": "a"}).status_code == 200
-            with pytest.raises(TimeoutError):
-                page.result(0.5)
-            os.kill(pid, signal.SIGCONT)
-            assert page.result(60).status_code == 200
-    assert client.head("/dashboard", timeout=30).status_code == 200
-    own_page = {"Origin": server.url, "Sec-Fetch-Site": "same-origin"}
-    for act in ("freeze", "unfreeze"):
-        form = Fields(client.get(address.replace("freeze", act)).text).fields
-        assert client.post(f"/dashboard/acts/{act}", data=form, headers=own_page).status_code == 303
-
-
 def test_it_answers_as_the_api_does(server: Server) -> None:
     """Each body once passed on, and once read by an api without that process."""
     alone = server.settings.model_copy(
@@ -238,17 +218,3 @@ def _is_asked(pid: int) -> bool:
     port = f":{listening[0].laddr.port:04X}"
     rows = [line.split() for line in Path("/proc/net/tcp").read_text(encoding="ascii").splitlines()[1:]]
     return any(row[1].endswith(port) and int(row[4].split(":")[1], 16) > QUICK_BYTES for row in rows)
-
-
-def test_events_of_both_count_together(server: Server) -> None:
-    """As the last one, since it uses up the minute."""
-    with httpx.Client(base_url=server.url, timeout=60, trust_env=False) as client:
-        left = int(client.post("/v1/feedback", json=batch("counts", 1)[0]).headers["x-ratelimit-remaining"])
-        after = client.post("/v1/feedback", json=batch("counts-many"))
-        assert int(after.headers["x-ratelimit-remaining"]) == left - N
-        once_more = client.post("/v1/feedback", json=batch("counts-more", 1)[0])
-        assert int(once_more.headers["x-ratelimit-remaining"]) == left - N - 1
-        while (answer := client.post("/v1/feedback", json=batch("fill", 1000))).status_code == 200:
-            assert int(answer.headers["x-ratelimit-remaining"]) >= 0
-        assert answer.status_code == 429
-        assert answer.headers["retry-after"]

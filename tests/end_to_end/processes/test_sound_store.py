@@ -154,17 +154,6 @@ def running_worker(settings: Settings) -> Iterator[worker.Worker]:
         DBOS.destroy()
 
 
-def test_the_worker_tells_of_a_damaged_page_that_it_meets(
-    damaged: tuple[Settings, Path, bytes, int], monkeypatch: pytest.MonkeyPatch
-) -> None:
-    settings, *_ = damaged
-    monkeypatch.setattr(worker, "STORE_SECONDS", 0.1)
-    with running_worker(settings) as running:
-        meet_damage(running._store)
-        until(lambda: list(settings.run_dir().glob("store-fault-*")), "the other processes are told")
-    assert list(settings.run_dir().glob("store-fault-*")) == []
-
-
 def test_the_worker_finds_a_damaged_page_that_no_process_needs_and_tells_of_it_until_the_file_is_whole_again(
     damaged: tuple[Settings, Path, bytes, int], monkeypatch: pytest.MonkeyPatch
 ) -> None:

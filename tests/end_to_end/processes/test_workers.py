@@ -4,10 +4,8 @@ and the death of one loses nothing that was acknowledged.
 
 from __future__ import annotations
 
-import errno
 import json
 import os
-import re
 import signal
 import socket
 import sqlite3
@@ -157,22 +155,6 @@ def test_a_unit_gets_the_same_from_both(each: dict[str, Client], rollout: dict[s
     assert first["role"] in (expected, "holdback")
 
 
-def test_each_fetch_is_counted_once_whoever_answered(
-    server: Server, each: dict[str, Client], rollout: dict[str, Any]
-) -> None:
-    until(
-        lambda: not any(client.ask("GET", "/v1/status")["exposures_waiting"] for client in each.values()),
-        "what the tests above fetched",
-        patience_s=PROCESSES_S,
-    )
-    before = _exposed(server, rollout["id"])
-    roles: Counter[str] = Counter()
-    for i in range(120):
-        roles[prompt(each[WORKERS[i % 2]], f"unit{i}")["variant"]] += 1
-    assert len(roles) == 2
-    until(lambda: _exposed(server, rollout["id"]) - before == roles, "the exposures of both", patience_s=PROCESSES_S)
-
-
 def _exposed(server: Server, rollout: str) -> Counter[str]:
     store = wiring.open_store(server.settings)
     try:
@@ -200,17 +182,6 @@ def _n_events(server: Server, where: str) -> int:
     with closing(sqlite3.connect(path)) as connection:
         (n,) = connection.execute(f"SELECT count(*) FROM feedback_events WHERE {where}").fetchone()
     return int(n)
-
-
-def test_figures_of_model_calls_are_the_same_from_both(each: dict[str, Client]) -> None:
-    first, second = (client.get("/metrics") for client in each.values())
-    assert first.status_code == second.status_code == 200
-    assert _without_ages(first.text) == _without_ages(second.text)
-
-
-def _without_ages(figures: str) -> str:
-    """Of a figure that says how long ago something was its name alone: time passes between two questions."""
-    return re.sub(r"^(detent_sums_lag_seconds|detent_outcome_age_seconds\S*) .*$", r"\1", figures, flags=re.MULTILINE)
 
 
 def test_a_lease_that_ends_ends_for_both(server: Server, each: dict[str, Client], rollout: dict[str, Any]) -> None:
@@ -253,16 +224,6 @@ def test_limits_of_a_minute_hold_for_both_together(server: Server, each: dict[st
     left = [remaining for remaining, _ in minute]
     assert left == [max(0, left[0] - n) for n in range(len(left))], "each sees what the other has counted"
     assert [status == 429 for _, status in minute] == [n > left[0] for n in range(len(minute))]
-
-
-def test_events_of_a_minute_hold_for_both_together(each: dict[str, Client]) -> None:
-    batch = [{"family": F, "unit": "u", "score": 0.5}] * 900
-    accepted, refused = 0, 0
-    for i in range(12):
-        answer = each[WORKERS[i % 2]].post("/v1/feedback", json=batch)
-        accepted += answer.status_code == 200
-        refused += answer.status_code == 429
-    assert (accepted, refused) == (5, 7), "4,500 of 5,000 fit, beside what the tests above sent"
 
 
 def test_a_killed_worker_loses_nothing_that_was_acknowledged(server: Server, rollout: dict[str, Any]) -> None:
@@ -339,39 +300,6 @@ def test_a_killed_worker_loses_nothing_that_was_acknowledged(server: Server, rol
         kept = {id for (id,) in connection.execute("SELECT id FROM feedback_events WHERE id LIKE 'under-fire-%'")}
     assert set(acknowledged) <= kept
     assert all(f"{name} (pid {pid}) was killed by signal 9" in server.told for name, pid in killed.items())
-
-
-@pytest.mark.long
-def test_another_process_cannot_listen_at_the_address_while_all_workers_are_dead(server: Server) -> None:
-    pids = {name: server.pid(name) for name in WORKERS}
-    host, port = "127.0.0.1", int(server.url.rsplit(":", 1)[1])
-    for pid in pids.values():
-        assert pid is not None
-        os.kill(pid, signal.SIGKILL)
-    n_tried = 0
-
-    def are_back() -> bool:
-        nonlocal n_tried
-        with socket.socket() as other:
-            other.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-            assert not listens(other, host, port)
-        n_tried += 1
-        return all(server.pid(name) not in (None, pid) for name, pid in pids.items())
-
-    until(are_back, "both again", patience_s=PROCESSES_S)
-    assert n_tried > 5
-    assert httpx.get(f"{server.url}/health", trust_env=False).status_code == 200
-
-
-def listens(other: socket.socket, host: str, port: int) -> bool:
-    try:
-        other.bind((host, port))
-        other.listen()
-    except OSError as error:
-        if error.errno == errno.EADDRINUSE:
-            return False
-        raise
-    return True
 
 
 def test_ctrl_c_ends_everything(server: Server) -> None:
