@@ -233,23 +233,3 @@ def test_without_scripts_four_clicks_lead_from_the_first_page_to_a_rollout(brows
     listed = {one["variant"]: one for one in world.get("/v1/families/triage/variants").json()["items"]}
     assert listed[tried]["source"] == "person", "what is rolled out is on the list"
     page.close()
-
-
-@pytest.mark.long
-def test_two_windows_on_one_text_the_second_is_told_while_typing(browser: Any, world: World) -> None:
-    first, second = browser.new_page(), browser.new_page()
-    for page in (first, second):
-        page.goto(f"{url_of(world)}/dashboard/families/triage/workbench")
-    first.fill("[name=content_0]", "The first of two: billing or technical?")
-    first.fill("[name=note]", "the first of two")
-    first.click("button:text-is('Save')")
-    first.wait_for_selector("[role=status]:has-text('Saved')")
-    second.fill("[name=content_0]", "The second of two: billing or technical?")
-    second.wait_for_selector(".seeing .refusal:has-text('the first of two')")
-    second.click("button:text-is('Save')")
-    second.wait_for_selector("[role=alert]:has-text('after you had looked')")
-    assert second.input_value("[name=content_0]") == "The second of two: billing or technical?"
-    second.click("button:text-is('Save')")
-    second.wait_for_selector("[role=status]:has-text('Saved')")
-    for page in (first, second):
-        page.close()

@@ -98,6 +98,7 @@ def test_units_that_were_served_while_the_lease_had_lapsed_are_left_out_of_both_
         unfreeze(context_of(world.store, world.clock), FreezeRequest(family=F, reason="over"))
     world.tick()
     assert world.moves() == ["deploy", "lapse"]
+    assert world.decisions[-1].reason.startswith("the freeze from ") == (cause == "a freeze")
     world.keep_lease(250)
     assert (n_units(world), n_left_out(world)) == (10, 10)
     assert sum(k for b in world.blocks("quality") for arm in b.content["outcomes"].values() for _, k in arm) == 10

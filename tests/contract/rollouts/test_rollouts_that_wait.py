@@ -72,17 +72,6 @@ def test_a_candidate_that_is_neither_shown_to_be_worse_nor_shown_not_to_be_never
     assert world.verified().problems == ()
 
 
-def test_a_rollout_that_has_had_its_days_ends_without_shipping_also_while_held(database: Database) -> None:
-    world = made(database, max_days=0.25)
-    world.behaviours[world.candidate] = BETTER
-    world.start()
-    world.operate("hold")
-    world.climb(8)
-    assert world.rollout.outcome == "inconclusive"
-    assert "0.25 days are over" in (world.rollout.reason or "")
-    assert world.tenure.variant == world.champion
-
-
 @pytest.mark.parametrize("missing", ["", "max_days_served"])
 def test_days_under_a_freeze_are_none_of_a_rollouts_days_but_in_older_rollouts(
     missing: str, database: Database

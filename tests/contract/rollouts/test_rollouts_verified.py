@@ -95,7 +95,7 @@ def test_one_changed_byte_of_a_block_is_found_wherever_it_is_and_the_block_is_na
     path = Path(str(ended.store.url).removeprefix("sqlite:///"))
     with closing(sqlite3.connect(path)) as db:
         (text,) = db.execute(f"SELECT content FROM {BLOCKS} WHERE seq = ?", (block.seq,)).fetchone()
-    for place in spread(text, 40):
+    for place in spread(text, 14):
         changed = text[:place] + ("1" if text[place] != "1" else "2") + text[place + 1 :]
         tamper(f"UPDATE {BLOCKS} SET content = ? WHERE seq = ?", changed, block.seq)
         assert any(f"block {block.seq} ({kind}) was changed" in p for p in problems(ended)), (
@@ -161,7 +161,7 @@ def test_one_changed_byte_of_a_decision_is_found_wherever_it_is_and_the_decision
     with closing(sqlite3.connect(path)) as db:
         texts = dict(db.execute(f"SELECT seq, content FROM {DECISIONS}").fetchall())
     for seq in (1, 5, len(texts)):
-        for place in spread(texts[seq], 25):
+        for place in spread(texts[seq], 12):
             changed = texts[seq][:place] + ("1" if texts[seq][place] != "1" else "2") + texts[seq][place + 1 :]
             tamper(f"UPDATE {DECISIONS} SET content = ? WHERE seq = ?", changed, seq)
             assert any(f"decision {seq} " in p for p in problems(ended)), f"byte {place} of decision {seq}"

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import threading
 from collections.abc import Callable
 from datetime import datetime, timedelta
 from typing import Any
@@ -114,17 +113,3 @@ def test_a_clock_set_back_neither_moves_decisions_back_nor_keeps_a_lease_alive(s
     report = tick(store, clock)
     assert report.at == T0 + timedelta(seconds=3605)
     assert load(store, deploying.id).lease_expires_at == clock.now() + timedelta(seconds=60)
-
-
-def test_two_ticks_at_once_begin_a_rollout_once(url, store, clock, candidate):
-    id = start_rollout(family(), candidate, actor="ann", store=store, clock=clock, confirm=F).id
-    operate(id, "approve", actor="bob", reason="", store=store, clock=clock)
-    other = Database(url)
-    threads = [threading.Thread(target=tick, args=(s, clock)) for s in (store, other)]
-    for t in threads:
-        t.start()
-    for t in threads:
-        t.join()
-    other.close()
-    assert len(load(store, id).stage_history) == 1
-    assert verify_rollout(id, store).ok

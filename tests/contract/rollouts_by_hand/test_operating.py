@@ -8,7 +8,7 @@ from dataclasses import replace
 import pytest
 
 from optimizer.adapters.store import Database
-from optimizer.core.base.errors import Conflict, DetentError, GateNotMet, InvalidInput, NotFound, StaleVersion
+from optimizer.core.base.errors import Conflict, DetentError, InvalidInput, NotFound, StaleVersion
 from optimizer.jobs.outbox.mirror_outbox import TOPICS
 from optimizer.jobs.rollouts.verify_rollout import verify_rollout
 from tests.contract.rollouts_by_hand.world import F, audited, champion, family, load, version
@@ -35,27 +35,6 @@ def test_a_rollout_goes_up_the_ladder_and_becomes_champion(store, clock, candida
     assert tenures[0].until == tenures[1].since
 
 
-@pytest.mark.parametrize("act", ["advance", "promote"])
-def test_going_up_without_a_gate_needs_the_familys_name(store, clock, deploying, act):
-    with pytest.raises(GateNotMet, match="inconclusive never ships by itself") as refused:
-        operate(deploying.id, act, actor="ann", reason="", store=store, clock=clock)
-    assert refused.value.members["confirm"] == F
-    assert load(store, deploying.id).version == deploying.version
-
-
-def test_a_held_rollout_only_goes_back(store, clock, deploying):
-    operate(deploying.id, "hold", actor="ann", reason="wait", store=store, clock=clock)
-    again = operate(deploying.id, "hold", actor="ann", reason="wait", store=store, clock=clock)
-    assert not again.changed
-    for act in ("advance", "promote"):
-        with pytest.raises(Conflict, match="held"):
-            operate(deploying.id, act, actor="ann", reason="", confirm=F, store=store, clock=clock)
-    operate(deploying.id, "rollback", actor="ann", reason="enough", store=store, clock=clock)
-    assert (load(store, deploying.id).status, load(store, deploying.id).outcome) == ("rolled_back", "cancelled")
-    with pytest.raises(Conflict, match="has ended"):
-        operate(deploying.id, "rollback", actor="ann", reason="enough", store=store, clock=clock)
-
-
 def test_a_rejected_rollout_has_failed_and_was_never_served(store, clock, candidate):
     started = start_rollout(family(), candidate, actor="ann", store=store, clock=clock, confirm=F)
     operate(started.id, "reject", actor="bob", reason="no", store=store, clock=clock)
@@ -76,39 +55,6 @@ def test_an_act_meant_for_an_older_version_is_stale_but_rollback_never_is(store,
     with pytest.raises(StaleVersion):
         operate(deploying.id, "advance", actor="ann", reason="", confirm=F, if_match="1", store=store, clock=clock)
     operate(deploying.id, "rollback", actor="ann", reason="", if_match="1", store=store, clock=clock)
-
-
-def test_of_two_operators_who_advance_the_same_version_one_is_stale(url, clock, store, deploying):
-    other = Database(url)
-    outcomes: list[object] = []
-    gate = threading.Barrier(2)
-
-    def advance(through: Database) -> None:
-        gate.wait()
-        try:
-            told = operate(
-                deploying.id,
-                "advance",
-                actor="ann",
-                reason="",
-                confirm=F,
-                if_match=str(deploying.version),
-                store=through,
-                clock=clock,
-            )
-            outcomes.append(told.what)
-        except DetentError as error:
-            outcomes.append(type(error))
-
-    threads = [threading.Thread(target=advance, args=(s,)) for s in (store, other)]
-    for t in threads:
-        t.start()
-    for t in threads:
-        t.join()
-    other.close()
-    assert sorted(map(str, outcomes)) == sorted([str(StaleVersion), "stage 1 -> 2 (10 % -> 50 %)"])
-    assert load(store, deploying.id).stage == 1
-    assert verify_rollout(deploying.id, store).ok
 
 
 def test_promote_and_champion_change_at_once_end_in_one_valid_state(url, clock, store, candidate, deploying):

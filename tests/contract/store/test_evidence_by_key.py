@@ -145,15 +145,6 @@ def test_it_withholds_no_guardrail(database: Database) -> None:
 # --- units ------------------------------------------------------------------------------------------------------------
 
 
-def test_a_unit_counts_once_in_a_stage_however_often_it_is_sent(database: Database) -> None:
-    world = started(database, min_labelled_per_stage=4000)
-    for _ in range(5):
-        world.labels(60, unit_of="u{}".format)
-    world.mature()
-    assert sum(world.units().values()) == 60
-    assert sum(one.labelled for one in world.seen.keys) == pytest.approx(60, abs=0.1)
-
-
 def test_units_without_a_token_never_exceed_the_exposures_that_their_key_reported(database: Database) -> None:
     world = started(database, min_labelled_per_stage=4000)
     world.recomputed = True
@@ -171,18 +162,6 @@ def test_units_without_a_token_never_exceed_the_exposures_that_their_key_reporte
     with world.store.read() as tx:
         arms = world.store.events.arm_summary(tx, F, world.rollout.id)
     assert sum(arm.n_labelled for arm in arms) == 240  # nothing was discarded
-
-
-def test_who_was_beyond_the_exposures_counts_later_once_they_are_reported(database: Database) -> None:
-    world = started(database, min_labelled_per_stage=4000)
-    world.recomputed = True
-    world.labels(60, unit_of="u{}".format)
-    world.mature()
-    assert sum(world.units().values()) == 0
-    world.report(60, key="app")
-    world.labels(60, unit_of="u{}".format)
-    world.mature()
-    assert sum(world.units().values()) == 60
 
 
 def test_a_unit_with_a_token_counts_whatever_was_sent_of_it_beside(database: Database) -> None:

@@ -5,12 +5,11 @@ from __future__ import annotations
 import hashlib
 from dataclasses import replace
 from pathlib import Path
-from types import SimpleNamespace
 from typing import Any
 
 import pytest
 
-from optimizer.core.base.errors import InvalidInput, NotFound
+from optimizer.core.base.errors import InvalidInput
 from optimizer.core.base.values import Budget
 from optimizer.core.family.rendering import few_shot
 from optimizer.core.models.language import ModelAnswer, ModelPrice, ModelRequest
@@ -19,9 +18,7 @@ from optimizer.core.rollout.start import gates_on_record
 from optimizer.core.search.move import moved
 from optimizer.core.search.study import Study
 from optimizer.core.views.study_headline import headline, lift_text, next_step
-from optimizer.host.config import load_settings
 from optimizer.jobs.studies.report_study import report_study
-from optimizer.runtime import wiring
 from optimizer.runtime.wiring import study_page
 from tests.clock import Clock
 from tests.stand_ins.scripted_model import failed
@@ -195,27 +192,3 @@ def test_what_is_no_move_is_refused_before_anything_is_spent(
     with pytest.raises(InvalidInput, match=says):
         world.move(**options)
     assert world.model.requests == world.new.requests == []
-
-
-@pytest.mark.long
-def test_a_move_to_the_embedded_model_ends_with_a_verdict(tmp_path: Path) -> None:
-    models = wiring.open_models(load_settings(home=tmp_path))
-    try:
-        embedded = models.get("embedded")
-    except NotFound as missing:
-        pytest.skip(missing.detail)
-    try:
-        world = TwoModels(tmp_path, embedded, space={"examples": {"max": 2}}, rollout={"gates": {"n": 3}})
-        world.get = lambda name: embedded if name == "embedded" else world.model  # type: ignore[method-assign]
-        world.describe = lambda name: (  # type: ignore[method-assign]
-            models.describe(name) if name == "embedded" else SimpleNamespace(**vars(World.describe(world, name)))
-        )
-        sizes = {"n_train": 6, "n_dev": 3, "n_holdout": 6, "n_candidates": 1, "n_settings": 1, "max_examples": 2}
-        study = world.moved(definition=sizes, budget=Budget(calls=100), move_to="embedded")
-        assert study.status == "finished", study.error
-        assert verdict(study)["verdict"] in ("not_safe", "cannot_tell"), "six rows cannot rule a loss of .05 out"
-        asked = [call for call in world.calls(study) if call.model == "embedded"]
-        assert asked
-        assert all(call.answer is not None and call.answer.input_tokens > 0 for call in asked)
-    finally:
-        models.close()

@@ -21,16 +21,9 @@ from tests.worlds.gateway_world import serving
 
 FREEZE = "/v1/freeze"
 PAGES: list[dict[str, str]] = [
-    {"Host": "localhost"},
-    {"Host": "box:{port}"},
     {"Host": "127.0.0.1.evil.example:{port}"},
-    {"Origin": "http://localhost:3000"},
     {"Origin": "null"},
-    {"Origin": "chrome-extension://abcdefghijklmnop"},
     {"Sec-Fetch-Site": "cross-site"},
-    {"Sec-Fetch-Site": "same-site"},
-    {"X-Forwarded-For": "127.0.0.1"},
-    {"Forwarded": "for=127.0.0.1"},
     {"Via": "1.1 proxy"},
 ]
 FORMS = ("text/plain", "application/x-www-form-urlencoded", "multipart/form-data; boundary=x")

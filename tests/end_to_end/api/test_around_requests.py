@@ -3,10 +3,7 @@
 from __future__ import annotations
 
 import json
-import socketserver
-import threading
 from datetime import timedelta
-from http.server import BaseHTTPRequestHandler
 from types import SimpleNamespace
 from typing import Any
 
@@ -88,18 +85,6 @@ def test_what_is_served_is_read_again_only_once_something_was_committed(
     assert serving.now_served.freezes
 
 
-def test_status_jobs_audit_and_reviews_answer(world: World) -> None:
-    world.deploying()
-    status = world.get("/v1/status").json()
-    assert status["families"][0]["rollout"]["status"] == "deploying"
-    assert world.get("/v1/jobs").json() == {"items": [], "next_cursor": None}
-    assert {entry["action"] for entry in world.get("/v1/audit").json()["items"]} >= {
-        "champion.first",
-        "rollout.approve",
-    }
-    assert world.get("/v1/reviews?status=open").json()["items"] == []
-
-
 def test_the_bare_address_leads_to_what_there_is(world: World) -> None:
     answer = world.get("/", follow_redirects=False)
     assert (answer.status_code, answer.headers["location"]) == (307, "./dashboard")
@@ -161,38 +146,3 @@ def test_that_nothing_has_changed_is_described(world: World, method: str, path: 
     answer = world.client.request(method, path, json=body, headers={"If-None-Match": tag})
     declared = openapi_document()["paths"][described][method.lower()]["responses"][str(answer.status_code)]
     assert (answer.status_code, answer.content, declared.keys()) == (304, b"", {"description"})
-
-
-class _Gateway(BaseHTTPRequestHandler):
-    seen: list[tuple[str, dict[str, str], bytes]] = []  # noqa: RUF012
-
-    def do_POST(self) -> None:
-        body = self.rfile.read(int(self.headers["content-length"]))
-        self.seen.append((self.path, {k.lower(): v for k, v in self.headers.items()}, body))
-        self.send_response(200)
-        self.send_header("content-type", "text/event-stream")
-        self.send_header("x-detent-assignment", "TOKEN")
-        self.end_headers()
-        for part in (b"data: {}\n\n", b"data: \xff\xfe\n\n", b"data: [DONE]\n\n"):
-            self.wfile.write(part)
-
-    def log_message(self, *_: Any) -> None:
-        pass
-
-
-def test_model_calls_are_passed_on_with_their_bytes_untouched(world: World) -> None:
-    _Gateway.seen.clear()
-    with socketserver.ThreadingTCPServer(("127.0.0.1", 0), _Gateway) as server:
-        threading.Thread(target=server.serve_forever, daemon=True).start()
-        world.settings.run_dir().mkdir(parents=True, exist_ok=True)
-        address = {"pid": 1, "url": f"http://127.0.0.1:{server.server_address[1]}"}
-        (world.settings.run_dir() / "gateway.json").write_text(json.dumps(address), encoding="utf-8")
-        body = b'{"model":  "triage", "messages": []}'
-        headers = {"content-type": "application/json", "X-Request-ID": "r-1"}
-        answer = world.client.post("/v1/chat/completions", content=body, headers=headers)
-        server.shutdown()
-    assert answer.content == b"data: {}\n\ndata: \xff\xfe\n\ndata: [DONE]\n\n"
-    assert (answer.headers["content-type"], answer.headers["x-detent-assignment"]) == ("text/event-stream", "TOKEN")
-    (path, sent, received) = _Gateway.seen[0]
-    assert (path, received) == ("/v1/chat/completions", body)
-    assert sent["x-request-id"] == "r-1"

@@ -62,19 +62,6 @@ def test_events_with_values_that_no_database_keeps_are_rejected_one_by_one(world
     assert (answer["accepted"], [one["index"] for one in answer["rejected"]]) == (1, [1, 2])
 
 
-def test_feedback_is_listed_page_by_page(world: World) -> None:
-    world.post("/v1/feedback", [{"id": f"fb_{i}", "family": "triage", "unit": "u", "success": True} for i in range(5)])
-    seen: list[str] = []
-    cursor = ""
-    while True:
-        page = world.get(f"/v1/feedback?limit=2{cursor}").json()
-        seen += [event["id"] for event in page["items"]]
-        if page["next_cursor"] is None:
-            break
-        cursor = f"&cursor={page['next_cursor']}"
-    assert sorted(seen) == [f"fb_{i}" for i in range(5)]
-
-
 def test_interactions_are_listed_with_their_texts_for_those_who_may_read_texts_alone(world: World) -> None:
     sent = [{"id": f"in_{i}", "family": "triage", "unit": "u", "output": "secret", "cost_usd": 0.5} for i in range(3)]
     world.post("/v1/interactions", sent)

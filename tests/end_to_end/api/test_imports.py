@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from typing import Any
 
 from tests.worlds.api_world import World
 
@@ -52,47 +51,6 @@ def test_a_key_covers_the_family_whose_dialogs_an_import_brings(world: World) ->
     )
     assert (first.status_code, first.json()["accepted"], again.json()) == (200, 1, first.json())
     assert (other.status_code, other.json()["type"]) == (422, "/problems/idempotency-key-reused")
-
-
-def test_columns_are_imported_as_the_same_events_in_lines(world: World) -> None:
-    n = 2300
-    columns: dict[str, list[Any]] = {
-        "id": [f"c{i}" for i in range(n)],
-        "family": ["triage"] * n,
-        "unit": [f"u{i % 7}" for i in range(n)],
-        "output": [None if i % 3 else "mail a@example.org" for i in range(n)],
-        "latency_ms": [i / 10 for i in range(n)],
-        "success": [i % 2 > 0 for i in range(n)],
-        "score": [2 if i == 1100 else i / n for i in range(n)],
-        "tags": [{"i": i} if i % 5 else None for i in range(n)],
-    }
-
-    def sent(body: str) -> dict[str, Any]:
-        answer: dict[str, Any] = world.client.post("/v1/interactions/import", content=body).json()
-        return answer
-
-    def stored(begins: str) -> list[tuple[Any, ...]]:
-        with world.app.state.services.store.read() as tx:
-            return [
-                tuple(row)
-                for table, what in (
-                    ("interactions", "output, latency_ms, tags, unit_hmac"),
-                    ("feedback_events", "score, success, tags, substr(interaction, 2)"),
-                )
-                for row in tx.exec_driver_sql(
-                    f"SELECT substr(id, 2) AS i, {what} FROM {table} WHERE id LIKE '{begins}%' ORDER BY i"
-                )
-            ]
-
-    lines = [
-        json.dumps({name: f"l{i}" if name == "id" else column[i] for name, column in columns.items()}) for i in range(n)
-    ]
-    as_columns, as_lines = sent(json.dumps({"columns": columns})), sent("\n".join(lines))
-    assert as_columns["accepted"] == n - 1
-    assert [one["index"] for one in as_columns["rejected"]] == [1100]
-    assert as_columns == as_lines
-    assert len(stored("c")) == 2 * (n - 1)
-    assert stored("c") == stored("l")
 
 
 def test_columns_that_do_not_fit_are_a_problem_and_more_than_a_minute_may_bring_are_too(world: World) -> None:

@@ -53,16 +53,6 @@ def test_rollouts_are_listed_newest_first_with_those_that_ended(world: World) ->
     assert world.get("/v1/rollouts?family=triage", headers={"X-API-Key": "elsewhere"}).status_code == 403
 
 
-def test_a_stale_if_match_stops_an_advance_but_never_a_rollback(world: World) -> None:
-    rollout = world.deploying()
-    path = f"/v1/rollouts/{rollout['id']}"
-    stale = {"If-Match": '"1"'}
-    assert world.post(f"{path}/advance", {"confirm": "triage"}, headers=stale).status_code == 412
-    tag = world.get(path).headers["etag"]
-    assert world.post(f"{path}/advance", {"confirm": "triage"}, headers={"If-Match": tag}).status_code == 200
-    assert world.post(f"{path}/rollback", headers=stale).status_code == 200
-
-
 def test_when_the_lease_runs_out_everybody_gets_the_champion_and_an_alert_says_so_until_ticks_resume(
     world: World,
 ) -> None:

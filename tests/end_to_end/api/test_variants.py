@@ -8,7 +8,6 @@ import pytest
 
 from optimizer.core.dataset.examples import group_of, split_of
 from optimizer.jobs.dataset.release_example import release_example
-from tests.cases import named
 from tests.clock import until
 from tests.worlds.api_world import World
 
@@ -147,24 +146,6 @@ def test_a_family_that_is_no_text_is_a_fault_of_its_window(world: World) -> None
     for family in families:
         answer = world.post("/v1/exposures", {"client": "c", "windows": [{**window, "family": family}]})
         assert (answer.status_code, answer.json()["errors"][0]["pointer"]) == (422, "/windows/0/family")
-
-
-USER = {"role": "user", "content": "{{text}}"}
-SHOT = {"id": "e", "input": {"text": "An invoice"}, "output": "billing"}
-
-
-@named(
-    ("more", "pointer"),
-    {
-        "two places of the history": ({"messages": [{"role": "history"}, {"role": "history"}, USER]}, "/messages"),
-        "two places of the examples": ({"messages": [{"role": "examples"}, {"role": "examples"}, USER]}, "/messages"),
-        "one id twice": ({"examples": [SHOT, {**SHOT, "output": "technical"}]}, "/examples/1/id"),
-        "an output that is no label": ({"examples": [{**SHOT, "output": "bilding"}]}, "/examples/0/output"),
-    },
-)
-def test_what_cannot_be_meant_is_no_variant(world: World, more: dict[str, Any], pointer: str) -> None:
-    made = world.post("/v1/families/triage/variants", {"messages": [USER], **more})
-    assert (made.status_code, [fault["pointer"] for fault in made.json()["errors"]]) == (422, [pointer])
 
 
 def test_a_variant_that_would_fill_the_memory_is_not_made(world: World) -> None:

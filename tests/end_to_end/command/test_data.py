@@ -9,10 +9,9 @@ from typing import Any
 
 from optimizer.jobs.feedback.roll_up_minutes import MINUTES
 from optimizer.jobs.upkeep.prune_records import BATCH
-from optimizer.runtime import wiring
 from tests import command_line
 from tests.stores import arm, interaction, keep_events
-from tests.worlds.api_world import World, make_home
+from tests.worlds.api_world import World
 
 
 def add_old(store: Any, now: Any, n: int) -> None:
@@ -51,32 +50,6 @@ def test_an_admin_prunes_over_rest_in_bounded_steps_and_sees_first_what_would_go
     assert (counts(ask("admin-secret").json()), counts(ask("admin-secret").json())) == ({"interactions": BATCH}, {})
     (last, before) = world.shared.read(lambda tx: list(world.shared.store.audit.of_subject(tx, "interactions")))
     assert {last["actor"], before["actor"]} == {"admin"}
-
-
-def test_the_command_line_says_what_would_go_and_then_deletes_it(tmp_path: Path) -> None:
-    settings = make_home(tmp_path)
-    store, clock = wiring.open_store(settings), wiring.open_clock(settings)
-    add_old(store, clock.now(), 3)
-
-    def detent(*words: str) -> tuple[Any, str]:
-        done = command_line.detent(
-            "data", "prune", *words, "--json", env={"DETENT_HOME": str(tmp_path), "NO_COLOR": "1"}
-        )
-        assert done.code == 0, done.err
-        return done.json, done.err
-
-    would, said = detent("--dry-run")
-    assert (counts(would), would["items"][0]["family"], would["items"][0]["retain_days"]) == (
-        {"interactions": 3},
-        "triage",
-        90,
-    )
-    assert "3 rows would be deleted. Do it now: detent data prune" in said
-    done, said = detent()
-    assert counts(done) == {"interactions": 3}
-    assert "Undo: none, but from a backup" in said
-    assert counts(detent("--dry-run")[0]) == {}
-    store.close()
 
 
 def test_what_a_backup_and_an_export_say_to_type_next_can_be_typed_whatever_their_files_are_called(

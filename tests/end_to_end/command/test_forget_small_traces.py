@@ -39,7 +39,7 @@ from tests.worlds.forgotten_world import (
 )
 
 # Of an interaction and of its correction: none is looked for within a text.
-IDS = [("f", "g"), ("7", "8"), ("a", "f9"), ("1044", "45"), ("printer", "refund"), ("what-jane-asked", "by-jane")]
+IDS = [("f", "g"), ("1044", "45"), ("what-jane-asked", "by-jane")]
 ELSEWHERE = "support"  # a family in which others have rows of the same ids
 
 
@@ -200,8 +200,15 @@ def test_a_short_request_that_others_may_have_sent_is_named_and_stays(
     assert variants["first"] not in named
 
 
-@pytest.mark.parametrize("folder", ["families/triage", "families/triage/notes", "more/triage", "var/retired/old"])
-@pytest.mark.parametrize("said", [SAID, "who is zqfour of Kiel"])
+@pytest.mark.parametrize(
+    ("folder", "said"),
+    [
+        ("families/triage", SAID),
+        ("families/triage/notes", "who is zqfour of Kiel"),
+        ("more/triage", SAID),
+        ("var/retired/old", "who is zqfour of Kiel"),
+    ],
+)
 def test_any_other_file_of_a_family_that_shows_the_person_is_named_and_stays(
     tmp_path: Path, folder: str, said: str
 ) -> None:

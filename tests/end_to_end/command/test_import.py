@@ -18,7 +18,7 @@ from optimizer.core.base.errors import InvalidInput, NotFound
 from optimizer.core.dataset.examples import class_of, split_of
 from optimizer.core.declaration.read import parse_family
 from optimizer.core.family.family import Family
-from optimizer.jobs.dataset.import_examples import TWO_SPLITS, ImportReport, TextsWithoutGroup, import_rows
+from optimizer.jobs.dataset.import_examples import ImportReport, TextsWithoutGroup, import_rows
 from tests.cases import named
 from tests.unit.policies.test_policy_studies import pipeline_family
 
@@ -344,25 +344,6 @@ def test_rows_without_a_group_that_look_alike_are_asked_about(store: Database, t
     assert report.near_duplicates is not None
     assert report.near_duplicates.n_rows == 50
     assert any("50 of 50 rows without a group look alike" in s and "`group`" in s for s in report.sentences())
-
-
-def test_rows_that_say_nearly_the_same_share_a_group_and_between_two_splits_they_are_set_aside_and_counted(
-    store: Database, tmp_path: Path
-) -> None:
-    letter = "my parcel of last week has not come yet and the courier says that it was never sent can you look"
-    report = take(store, write_lines(tmp_path / "like.jsonl", *(row(f"{letter} {n}") for n in ("at once", "please"))))
-    assert (report.n_accepted, report.n_joined, sorted(report.splits.values())) == (2, 1, [0, 0, 2])
-    assert (
-        "  of those taken, in one group with a row that says nearly the same, so in its split: 1" in report.sentences()
-    )
-    other = "a tall oak of two hundred years stands alone on the hill behind our school and all of us know it well"
-    named = [row(f"{other} {group}", group=group) for group in [one_in("train"), one_in("dev")]]
-    report = take(store, write_lines(tmp_path / "between.jsonl", *named, row(other)))
-    assert (report.n_accepted, report.reasons, report.cases) == (2, {TWO_SPLITS: 1}, {TWO_SPLITS: ["line 3"]})
-
-
-def one_in(split: str) -> str:
-    return next(group for group in "abcdefgh" if split_of(group) == split)
 
 
 def test_rows_of_named_groups_and_rows_that_differ_are_asked_nothing(store: Database, tmp_path: Path) -> None:

@@ -17,7 +17,6 @@ HELLO = (
     '{"jsonrpc": "2.0", "id": 1, "method": "initialize", "params": {"protocolVersion": "2024-11-05",'
     ' "capabilities": {}, "clientInfo": {"name": "x", "version": "1"}}}\n'
 )
-BUFFERED = pytest.mark.parametrize("unbuffered", ["", "1"], ids=["buffered", "unbuffered"])
 
 
 @pytest.fixture
@@ -26,24 +25,13 @@ def environment(tmp_path: Path) -> Mapping[str, str]:
     return {**os.environ, "DETENT_HOME": str(tmp_path / "home"), "NO_COLOR": "1"}
 
 
-@BUFFERED
 @pytest.mark.parametrize(
-    ("line", "code"),
-    [
-        ("--help", 0),
-        pytest.param("alerts rules --json", 0, marks=pytest.mark.long),
-        ("family show nobody --json", 1),
-        pytest.param("family validate --json", 2, marks=pytest.mark.long),
-        pytest.param("doctor", 1, marks=pytest.mark.long),
-        ("mcp", 0),
-    ],
+    ("line", "code", "unbuffered"),
+    [("--help", 0, ""), ("--help", 0, "1"), ("family show nobody --json", 1, "1"), ("mcp", 0, "")],
 )
 def test_a_command_whose_reader_went_ends_as_if_it_had_been_read(
     environment: Mapping[str, str], line: str, code: int, unbuffered: str
 ) -> None:
-    broken = Path(environment["DETENT_HOME"], "families", "broken")
-    broken.mkdir()
-    (broken / "family.yaml").write_text("name: broken\n")
     read, write = os.pipe()
     os.close(read)
     try:
@@ -60,8 +48,7 @@ def test_a_command_whose_reader_went_ends_as_if_it_had_been_read(
     assert (ran.returncode, b"Traceback" in ran.stderr, b"Broken pipe" in ran.stderr) == (code, False, False)
 
 
-@BUFFERED
-@pytest.mark.parametrize("line", ["--help", "alerts rules --json"])
+@pytest.mark.parametrize(("line", "unbuffered"), [("--help", "1"), ("alerts rules --json", "")])
 def test_a_full_disk_behind_the_output_is_one_sentence(
     environment: Mapping[str, str], line: str, unbuffered: str
 ) -> None:
@@ -82,7 +69,6 @@ def test_a_full_disk_behind_the_output_is_one_sentence(
     [
         ("freeze 2>&-", ""),
         ("unfreeze 2>/dev/full", ""),  # messages are no results
-        ("family list >&-", ""),
         ("family list <&- 2>&-", "support_topics"),
         ("keys create reader --role read <&-", ""),
         ("status >&- 2>&- <&-", ""),

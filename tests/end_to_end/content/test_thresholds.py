@@ -96,22 +96,6 @@ def test_presets_variants_and_files_are_compared_and_the_answer_has_its_interval
     assert found["quality_lost"]["low"] > 0.05
 
 
-def test_cannot_tell_is_an_answer_of_its_own(home: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    strict = home / "quality_filtering.yaml"
-    strict.write_text("thresholds: {min_coherence: 0.58}\nchecks: {needed: 4}\n", encoding="utf-8")
-    code, found = compared(
-        capsys, "--conservative", str(strict), "--aggressive", "balanced", "--confidence", "0.999999"
-    )
-    assert (code, found["choice"], found["answer"]) == (0, None, "cannot tell")
-    assert len(found["possible"]) > 1
-    capsys.readouterr()
-    assert (
-        run(["thresholds", "compare", "content_pipeline", "--conservative", str(strict), "--confidence", "0.999999"])
-        == 0
-    )
-    assert "Answer    cannot tell" in capsys.readouterr().out
-
-
 @named(
     ("words", "code", "says"),
     {
@@ -131,13 +115,6 @@ def test_what_cannot_be_compared_is_refused_with_what_to_do(
 ) -> None:
     assert run(["thresholds", "compare", "content_pipeline", *words]) == code
     assert says in capsys.readouterr().err
-
-
-def test_too_few_items_are_refused_as_by_a_limit(home: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    strict = home / "quality_filtering.yaml"
-    strict.write_text("thresholds: {min_coherence: 0.99}\nchecks: {needed: 4}\n", encoding="utf-8")
-    assert run(["thresholds", "compare", "content_pipeline", "--conservative", str(strict)]) == 3
-    assert "30 are needed" in capsys.readouterr().err
 
 
 def test_a_pipelines_own_files_become_a_family(

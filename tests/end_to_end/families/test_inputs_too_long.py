@@ -12,7 +12,6 @@ import pytest
 from fastapi.testclient import TestClient
 
 from api.app import create_app
-from optimizer.core.family.rendering import fill
 from optimizer.host.config import Settings
 from tests.clock import until
 from tests.command_line import detent
@@ -66,20 +65,6 @@ def test_a_cut_is_in_the_answer_on_record_in_the_metrics_and_in_the_status(tmp_p
         assert told()["refusing"] == []
     shown = detent("status", env={"DETENT_HOME": str(tmp_path)})
     assert "cutting: document in 3 requests" in " ".join(shown.out.split())
-
-
-def test_every_door_cuts_alike(tmp_path: Path, behind: Provider) -> None:
-    settings = home(tmp_path, behind)
-    with TestClient(create_app(settings), base_url="http://localhost", client=("127.0.0.1", 1)) as api:
-        rendered = api.post("/v1/families/cutting/render", json={"variables": {"document": LONG}}).json()
-        prompt = api.get("/v1/families/cutting/prompt").json()
-        snapshot = api.get("/v1/snapshot").json()["families"]["cutting"]["champion"]
-    with running(settings) as url:
-        body = {"model": "cutting", "messages": [{"role": "user", "content": LONG}]}
-        httpx.post(f"{url}/v1/chat/completions", json=body).raise_for_status()
-    assert prompt["inputs"] == {"document": {"type": "text", "max_chars": 60, "too_long": "cut"}} == snapshot["inputs"]
-    by_itself = fill(prompt["messages"], {"document": LONG[: prompt["inputs"]["document"]["max_chars"]]})
-    assert rendered["messages"] == by_itself == behind.bodies[-1]["messages"]
 
 
 def test_a_text_that_is_too_long_is_refused_where_the_file_says_so_and_nothing_is_asked_or_counted(

@@ -225,11 +225,10 @@ def test_left_to_itself_it_starts_a_second_process_where_a_core_is_idle_and_each
         model.close()
 
 
-@pytest.mark.parametrize("idle_cores", [1.4, pytest.param(0.1, marks=pytest.mark.long)])
 def test_left_to_itself_it_starts_one_process_where_half_a_core_is_short(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, idle_cores: float
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ):
-    monkeypatch.setattr(embedded_pool.IdleMeter, "idle_cores", lambda self, own_pids: idle_cores)
+    monkeypatch.setattr(embedded_pool.IdleMeter, "idle_cores", lambda self, own_pids: 1.4)
     pool = EmbeddedPool(tmp_path)
     try:
         assert pool.size == 1

@@ -6,7 +6,6 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Iterator, Mapping
-from pathlib import Path
 from typing import Any
 
 import httpx
@@ -15,14 +14,12 @@ import pytest
 from fastapi.testclient import TestClient
 
 from api.app import create_app
-from optimizer.core.models.language import ModelRequest
 from optimizer.host.config import Settings
 from optimizer.runtime import wiring
 from tests.clock import until
 from tests.rows.answer_schemas import as_declared
 from tests.stand_ins.scripted_model import Provider, chat_answer, provider
-from tests.waited import Waited
-from tests.worlds.gateway_world import HAS_EMBEDDED_MODEL, family, make_home, record_of, running
+from tests.worlds.gateway_world import family, make_home, record_of, running
 
 PRICES = {"cheap": (1, 10), "strong": (10, 100)}
 CASCADE = "tiers: [cheap, strong], accept: 0.9, audit_share: 0"
@@ -204,44 +201,3 @@ def test_a_stream_brings_the_decided_answer_once_it_is_decided(setup: Setup) -> 
     assert text == "by strong"
     assert chunks[-1].model_extra["detent"]["tiers"] == ["cheap", "strong"]
     assert not any(body.get("stream") for body in setup.behind.bodies)
-
-
-@pytest.mark.skipif(not HAS_EMBEDDED_MODEL, reason="the embedded model has no wheel for this system")
-@pytest.mark.long
-def test_two_settings_of_the_embedded_model_make_a_cascade(tmp_path: Path) -> None:
-    """The cheap tier is the model as it is; the strong one stands behind the same model under another name."""
-    from optimizer.adapters.models.embedded_model import EmbeddedModel
-
-    models = {"cheap": {"provider": "embedded", "processes": 1}}
-    warm = Waited(EmbeddedModel("warm", tmp_path / "warm", size=1))
-    try:
-        first = warm.complete(
-            ModelRequest(
-                model="warm", revision="r", messages=[{"role": "user", "content": "Hi"}], params={"max_tokens": 2}
-            )
-        )
-        assert first.log_probability is None
-        address = warm.owner()
-        assert address is not None
-        models["strong"] = {"openai_compatible": f"{address.urls[0]}/v1", "model": "embedded"}
-        home = tmp_path / "home"
-        home.mkdir()
-        settings = make_home(
-            home,
-            {"low": with_policy("low", CASCADE.replace("0.9", "0.01")), "high": with_policy("high", CASCADE)},
-            models,
-        )
-        with running(settings) as url:
-            client = openai.OpenAI(base_url=f"{url}/v1", api_key="unused", max_retries=0)
-            taken, climbed = (
-                client.chat.completions.create(
-                    model=name, messages=[{"role": "user", "content": "Stars burn hydrogen."}]
-                ).model_extra
-                for name in ("low", "high")
-            )
-        assert taken is not None
-        assert climbed is not None
-        assert 0 < taken["detent"]["confidence"] < 0.9
-        assert (taken["detent"]["tiers"], climbed["detent"]["tiers"]) == (["cheap"], ["cheap", "strong"])
-    finally:
-        warm.close()

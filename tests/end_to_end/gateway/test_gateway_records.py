@@ -199,8 +199,7 @@ def test_a_record_from_the_spool_equals_one_that_the_store_took_at_once(tmp_path
     assert first == second
 
 
-@pytest.mark.parametrize("stream", [False, True])
-@pytest.mark.parametrize("what", ["nested", "slow to mask"])
+@pytest.mark.parametrize(("what", "stream"), [("nested", True), ("slow to mask", False)])
 def test_an_answer_whose_texts_cannot_be_kept_is_on_record_without_them(
     tmp_path: Path, behind: Provider, what: str, stream: bool
 ) -> None:

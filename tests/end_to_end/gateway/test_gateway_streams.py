@@ -19,7 +19,7 @@ import pytest
 from optimizer.host.config import Settings
 from tests.clock import until
 from tests.stand_ins.faulty_provider import PIECES, FaultyProvider, faulty_provider
-from tests.worlds.gateway_world import embedded_gateway, family, interactions, make_home, recorded, running
+from tests.worlds.gateway_world import family, interactions, make_home, running
 
 TEXT = "".join(PIECES)
 
@@ -207,24 +207,6 @@ def test_a_stream_that_the_end_of_the_gateway_cuts_off_is_on_record(world: World
     [found] = interactions(settings, "topic")
     assert found["error"].startswith("gateway_stopped: ")
     assert found["output"] == PIECES[0]
-
-
-@pytest.mark.long
-def test_the_embedded_model_streams_what_it_answers_whole(tmp_path: Path) -> None:
-    with embedded_gateway(tmp_path) as (url, settings):
-        client = openai.OpenAI(base_url=f"{url}/v1", api_key="unused", max_retries=0)
-        messages: Any = [{"role": "user", "content": "Stars burn hydrogen."}]
-        streamed = [
-            "".join(
-                c.choices[0].delta.content or ""
-                for c in client.chat.completions.create(model="topic", messages=messages, stream=True)
-            )
-            for _ in range(2)
-        ]
-        whole = client.chat.completions.create(model="topic", messages=messages).choices[0].message.content
-        assert streamed == [whole, whole]
-        assert whole
-        assert [one["output"] for one in recorded(settings, "topic", 3)] == [whole] * 3
 
 
 def test_streams_that_are_not_read_hold_little_and_end_and_stay_on_record(world: World, tmp_path: Path) -> None:

@@ -88,14 +88,6 @@ def test_a_text_becomes_a_repaired_graph_that_answers_and_a_better_prompt_goes_t
     assert corrections == (12,)
 
 
-@pytest.mark.long
-@pytest.mark.timeout(600)
-def test_readers_promote_the_better_prompt(tmp_path: Path) -> None:
-    """Longer, since what the champion usually does is summed up two minutes late."""
-    told, _ = run(tmp_path)
-    assert told["rollout"] == "promoted"
-
-
 def test_a_repair_is_decided_by_what_the_text_says() -> None:
     def asked(**repair: str) -> bool:
         return by_the_facts({"repair": repair})[0]

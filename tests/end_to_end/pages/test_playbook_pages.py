@@ -1,12 +1,10 @@
-"""A family's playbook over REST and in the terminal: what it shows, and a person's word on an entry."""
+"""A family's playbook over REST: what it shows, and a person's word on an entry."""
 
 from __future__ import annotations
 
-import json
 from dataclasses import replace
 from typing import Any
 
-from tests.command_line import detent
 from tests.stand_ins.playbook_model import RIGHT, add_entry
 from tests.worlds.api_world import World
 
@@ -98,20 +96,3 @@ def test_a_merged_entry_is_not_retired_and_the_refusal_names_the_one_that_says_i
     assert f"detent playbook retire {F} {right}" in refused.json()["detail"]
     unknown = act(world, "pb_none", "restore")
     assert (unknown.status_code, unknown.json()["entry"]) == (404, "pb_none")
-
-
-def test_the_terminal_shows_filters_and_changes_it(world: World) -> None:
-    home = {"DETENT_HOME": str(world.settings.home)}
-    entry = add_entry(world.shared.store, F, helpful=4)
-    add_entry(world.shared.store, F, OTHER, state="retired", reason="no better on 9 training examples")
-    told = detent("playbook", "show", F, env=home)
-    assert RIGHT.split()[0] in told.out
-    assert "retired" in told.out
-    active = json.loads(detent("playbook", "show", F, "--state", "active", "--json", env=home).out)
-    assert [one["id"] for one in active["entries"]] == [entry]
-    done = detent("playbook", "retire", F, entry, "--reason", "no", env=home)
-    assert f"Undo: detent playbook restore {F} {entry}" in done.err
-    assert [one["state"] for one in shown(world)["entries"]] == ["retired", "retired"]
-    none = detent("playbook", "show", F, "--state", "active", env=home)
-    assert f"The playbook of {F} has no active entry. A study writes one" in none.err
-    assert detent("playbook", "show", F, "--state", "gone", env=home).code == 2

@@ -122,7 +122,6 @@ def test_the_report_is_one_file_by_family_or_by_id(detent: Detent, home: Path, t
 @named(
     ("words", "code", "said"),
     {
-        "unknown rollout": (["rollout", "report", "ro_nothing"], 1, "no rollout 'ro_nothing'"),
         "unknown family": (["rollout", "report", "nothing"], 1, "no family 'nothing'"),
         "no such folder": (
             ["rollout", "report", F, "--out", "/dev/null/report.html"],

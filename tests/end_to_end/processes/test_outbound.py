@@ -70,11 +70,6 @@ def test_a_variant_takes_no_setting_that_says_where_a_call_goes(world: World) ->
     assert "config/models.yaml" in answer.text
 
 
-def test_a_variants_messages_have_no_other_members(world: World) -> None:
-    message = {"role": "user", "content": "{{text}}", "api_base": "http://127.0.0.1:9"}
-    assert pointers(world.post("/v1/families/triage/variants", {"messages": [message]})) == ["/messages/0/api_base"]
-
-
 @pytest.mark.parametrize("place", ["response_format", "model"])
 def test_a_variant_takes_a_response_format_and_gives_it_up(world: World, place: str) -> None:
     wanted = {"type": "json_object"}
@@ -91,14 +86,6 @@ def test_a_variant_takes_a_response_format_and_gives_it_up(world: World, place: 
         ]
         == world.champion()
     )
-
-
-def test_a_response_format_has_no_member_that_a_library_acts_on(world: World) -> None:
-    format = {"type": "json_object", "enforce_validation": True}
-    assert pointers(variant_of(world, response_format=format)) == ["/response_format/enforce_validation"]
-    assert pointers(variant_of(world, model={"response_format": format})) == [
-        "/model/response_format/enforce_validation"
-    ]
 
 
 def test_a_variants_gate_scores_with_no_function_that_no_file_names(world: World) -> None:

@@ -22,7 +22,6 @@ from optimizer.host.config import load_settings
 from optimizer.host.run_files import ProcessLock
 from optimizer.runtime import wiring
 from tests.clock import PROCESSES_S, until
-from tests.command_line import detent
 from tests.stand_ins.mlflow_store import NewMlflow
 from tests.stand_ins.running_server import CHILDREN, Server, make_home
 from tests.stand_ins.scripted_model import Provider, chat_answer, provider
@@ -224,20 +223,3 @@ def test_everything_ends_when_the_supervisor_is_killed(server: Server) -> None:
     server.process.wait()
     until(lambda: all(map(gone, pids.values())), "the children's end", patience_s=PROCESSES_S)
     assert ProcessLock(server.settings, "serve").acquire(), "and the next server may start"
-
-
-@pytest.mark.parametrize(
-    ("words", "code", "says"),
-    [
-        pytest.param(["--host", "0.0.0.0"], 3, "detent keys create", id="open to others without a key"),
-        pytest.param(["--profile", "production"], 2, "demo, dev, staging, prod", id="unknown profile"),
-    ],
-)
-def test_a_start_that_must_not_be_is_refused(
-    tmp_path: Path, model: Provider, words: list[str], code: int, says: str
-) -> None:
-    home = make_home(tmp_path / "home", model.url)
-    refused = detent("serve", "--no-mlflow", *words, env={"DETENT_HOME": str(home), "NO_COLOR": "1"})
-    assert refused.code == code
-    assert says in refused.err
-    assert not list(load_settings(home=home).run_dir().glob("*.json")), "nothing was started"

@@ -154,21 +154,6 @@ def test_a_freeze_survives_a_restart_and_no_tick_ends_it(tmp_path: Path) -> None
         assert world.get("/v1/alerts").json()["items"] == []
 
 
-def test_the_gap_that_a_freeze_left_is_on_record_with_its_reason(world: World) -> None:
-    rollout = world.deploying()
-    freeze(world)
-    world.tick()
-    unfreeze(world)
-    world.tick()
-    gap = world.get(f"/v1/rollouts/{rollout['id']}/decisions").json()["items"][-1]
-    assert gap["kind"] == "lapse"
-    assert gap["reason"].startswith("the freeze from ")
-    first, second = world.get(f"/v1/rollouts/{rollout['id']}").json()["stage_history"]
-    assert first["to"] < second["from"]
-    assert verify_rollout(rollout["id"], world.shared.store).ok
-    assert {alert["kind"] for alert in world.get("/v1/alerts?open=false").json()["items"]} == {"frozen"}
-
-
 def test_an_approved_rollout_does_not_begin_while_frozen(world: World) -> None:
     id = world.start(world.candidate())["id"]
     world.post(f"/v1/rollouts/{id}/approve")
@@ -372,14 +357,6 @@ def test_the_snapshot_holds_what_a_client_needs_to_hold_back_like_the_server(
     served = prompt(world, unit_of(rollout, held_back=True))
     served.pop("assignment")
     assert holdback["prompt"] == served
-
-
-def test_a_new_rollout_ends_the_holdback_for_good_as_soon_as_it_is_started(world: World) -> None:
-    unit = unit_of(promoted(world), held_back=True)
-    id = world.start(world.candidate("Other?"))["id"]
-    assert (prompt(world, unit)["role"], prompt(world, unit)["rollout"]) == ("champion", None)
-    world.post(f"/v1/rollouts/{id}/reject")
-    assert (prompt(world, unit)["role"], prompt(world, unit)["rollout"]) == ("champion", None)
 
 
 def test_the_picture_of_a_rollout_shows_holdback_and_freeze(world: World) -> None:

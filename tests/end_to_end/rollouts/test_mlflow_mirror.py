@@ -337,15 +337,7 @@ def is_whole(run: Any) -> bool:
 
 @pytest.mark.parametrize(
     ("method", "same_process"),
-    [
-        ("create_run", False),
-        ("log_batch", True),
-        ("set_terminated", False),
-        *(
-            pytest.param(method, same_process, marks=pytest.mark.long)
-            for method, same_process in (("create_run", True), ("log_batch", False), ("set_terminated", True))
-        ),
-    ],
+    [("create_run", False), ("log_batch", True), ("set_terminated", False)],
 )
 def test_a_send_that_broke_off_in_the_middle_is_completed_by_the_next(
     another: tuple[Study, list[Trial], StudyEvidence],

@@ -19,7 +19,6 @@ from tests.command_line import Ran, detent
 from tests.stand_ins.letter_provider import LetterProvider, letter_provider, quality
 from tests.worlds.gateway_world import load_settings, running
 
-PAGE = Path(__file__).parents[3] / "docs" / "how-to" / "score-open-answers-with-a-judge.md"
 GATED = """
     '2':
       description: weak letters are held back
@@ -140,22 +139,3 @@ def test_twenty_ratings_make_a_scorer_a_study_a_gate_and_a_figure(home: Path, pr
     provider.silent = True
     (silent,) = chat(home, 1, first=200)
     assert "no score for the gate: the judge could not be measured" in silent["detent"]["why"]
-
-
-def test_the_page_names_every_command_of_the_walk() -> None:
-    said = PAGE.read_text(encoding="utf-8")
-    for command in (
-        "family create letters",
-        "judge score letters",
-        "judge check letters",
-        "review draw letters",
-        "review list",
-        "review answer",
-        "judge calibrate letters",
-        "judge show letters",
-        "study run letters",
-        "family adopt letters",
-        "family evaluate letters",
-    ):
-        assert f"detent {command}" in said, command
-    assert "## When not to trust it" in said

@@ -9,11 +9,9 @@ from typing import Any
 
 import pytest
 
-from optimizer.cli import session
 from optimizer.cli.app import run
-from optimizer.runtime.api_client import ApiClient
 from tests.cases import named
-from tests.worlds.api_world import World, make_home, serving
+from tests.worlds.api_world import World, make_home
 
 PATH = "/v1/families/triage/schedule"
 WEEKLY = {"cron": "0 3 * * 1", "reason": "weekly is enough"}
@@ -113,10 +111,7 @@ def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return tmp_path
 
 
-@pytest.mark.parametrize("by_server", [False, True], ids=["store", "server"])
-def test_the_command_line_sets_it_shows_it_and_gives_it_back(
-    home: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, by_server: bool
-) -> None:
+def test_the_command_line_sets_it_shows_it_and_gives_it_back(home: Path, capsys: pytest.CaptureFixture[str]) -> None:
     def detent(*words: str) -> str:
         code = run(["family", "schedule", "triage", *words])
         out = capsys.readouterr()
@@ -124,16 +119,9 @@ def test_the_command_line_sets_it_shows_it_and_gives_it_back(
         return out.out + out.err
 
     assert "off, nothing starts by itself" in detent()
-    if by_server:
-        with serving(make_again(home)) as world:
-            monkeypatch.setattr(session.Session, "server", ApiClient("http://localhost", http=world.client))
-            said = detent("--cron", "0 3 * * 1", "--reason", "weekly")
-    else:
-        said = detent("--cron", "0 3 * * 1", "--reason", "weekly")
+    said = detent("--cron", "0 3 * * 1", "--reason", "weekly")
     assert "studies start by themselves: by the file's triggers and at 0 3 * * 1 UTC" in said
     assert "Undo: detent family schedule triage --off" in said
-    monkeypatch.undo()
-    monkeypatch.setenv("DETENT_HOME", str(home))
     assert detent().split(": ")[-1].startswith("weekly")
     assert run(["family", "show", "triage"]) == 0
     assert (
@@ -143,12 +131,6 @@ def test_the_command_line_sets_it_shows_it_and_gives_it_back(
     assert 'Undo: detent family schedule triage --cron "0 3 * * 1"' in detent("--off")
     assert '"next_study_at": null' in detent("--json")
     assert "may look at the sealed holdout" in detent("--on", "--holdout")
-
-
-def make_again(home: Path) -> Any:
-    from optimizer.host.config import load_settings
-
-    return load_settings("dev", home)
 
 
 @pytest.mark.parametrize(
