@@ -6,7 +6,6 @@ import json
 import sys
 from collections.abc import Callable, Iterator
 from importlib import import_module
-from pathlib import Path
 from typing import Any
 
 import httpx
@@ -117,19 +116,3 @@ def test_a_refusal_is_a_problem_with_its_members(ask: Ask) -> None:
     assert (problem.type_, problem.status) == ("/problems/not-found", 404)
     problem = ask("serving", "render_prompt", "post", body=model_of("RenderBody", variables={}))
     assert [one.pointer for one in problem.errors] == ["/variables/message"]
-
-
-@pytest.mark.long  # each answer of the suite is held against the same document (tests/rows/answer_schemas.py)
-def test_every_list_and_figure_that_needs_no_name_is_read(ask: Ask, url: str) -> None:
-    n_read = 0
-    for path in Path(import_module(PACKAGE).__file__ or "").parent.glob("api/*/*_v1_*_get.py"):
-        route = import_module(f"{PACKAGE}.api.{path.parent.name}.{path.stem}")
-        arguments = route.__dict__["_get_kwargs"]
-        is_named = len(arguments.__kwdefaults__ or {}) < arguments.__code__.co_kwonlyargcount  # such as a conversation
-        if not arguments.__code__.co_argcount and not is_named:  # what stands in a path comes by place
-            with import_module(f"{PACKAGE}.client").Client(base_url=url) as client:
-                answer = route.sync_detailed(client=client)
-            assert answer.status_code == 200, answer.content
-            assert answer.parsed is not None
-            n_read += 1
-    assert n_read > 12

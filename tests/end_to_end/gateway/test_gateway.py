@@ -308,32 +308,18 @@ def test_a_family_with_several_inputs_asks_for_variables(setup: Setup) -> None:
 
 BAD = [
     pytest.param(
-        {"model": "unheard", "messages": [{"role": "user", "content": "x"}]}, 404, "not-found", id="unknown family"
-    ),
-    pytest.param(
         {"model": "topic", "messages": [{"role": "user", "content": "x"}], "n": 2},
         422,
         "invalid-input",
         id="several answers",
     ),
-    pytest.param({"model": "topic", "messages": []}, 422, "invalid-input", id="no message"),
     pytest.param(
         {"model": "topic", "messages": [{"role": "assistant", "content": "x"}]},
         422,
         "invalid-input",
         id="no user message",
     ),
-    pytest.param({"model": "topic", "messages": "x"}, 422, "invalid-input", id="messages are no list"),
     pytest.param({"messages": [{"role": "user", "content": "x"}]}, 422, "invalid-input", id="no model"),
-    pytest.param(
-        {
-            "model": "topic",
-            "messages": [{"role": "user", "content": [{"type": "image_url", "image_url": {"url": "x"}}]}],
-        },
-        422,
-        "invalid-input",
-        id="an image",
-    ),
     pytest.param(
         {"model": "topic", "messages": [{"role": "user", "content": "x"}], "detent": {"what": 1}},
         422,
@@ -351,12 +337,6 @@ BAD = [
         404,
         "not-found",
         id="no such variant",
-    ),
-    pytest.param(
-        {"model": "topic", "messages": [{"role": "alien", "content": "x"}, {"role": "user", "content": "x"}]},
-        422,
-        "invalid-input",
-        id="bad role",
     ),
 ]
 

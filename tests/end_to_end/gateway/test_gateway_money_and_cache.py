@@ -203,15 +203,6 @@ def test_who_leaves_a_stream_early_has_spent_money_too(world: World) -> None:
     world.behind.pause_s = 0.0
 
 
-@pytest.mark.usefixtures("within_an_hour")
-def test_the_running_hours_money_is_known_after_a_restart(world: World, tmp_path: Path) -> None:
-    settings = make_home(tmp_path, {"strict": limited("strict", "refuse", 0.003)}, models(world.behind.url))
-    body = {"model": "strict", "messages": [{"role": "user", "content": "x"}]}
-    for expected in ([200, 200], [429]):
-        with running(settings) as url:
-            assert [httpx.post(f"{url}/v1/chat/completions", json=body).status_code for _ in expected] == expected
-
-
 def test_the_same_messages_of_the_same_variant_are_answered_from_memory(world: World) -> None:
     first, again, other = world.chat("remembered", "a"), world.chat("remembered", "a"), world.chat("remembered", "b")
     assert len(world.behind.bodies) == 2

@@ -125,17 +125,6 @@ def test_the_wire_ends_with_done(world: World) -> None:
     assert all(json.loads(line.removeprefix("data: "))["object"] == "chat.completion.chunk" for line in lines[:-2])
 
 
-def test_pieces_are_passed_on_as_they_come(world: World) -> None:
-    """The provider does not go on before the client has read the first piece."""
-    world.behind.hold = threading.Event()
-    seen = []
-    for chunk in world.stream():
-        seen.append(chunk.choices[0].delta.content or "")
-        if seen[-1]:
-            world.behind.hold.set()
-    assert "".join(seen) == TEXT
-
-
 def test_a_client_who_leaves_ends_the_call_and_what_came_is_on_record(world: World) -> None:
     world.behind.pieces, world.behind.pause_s = ["word "] * 1000, 0.02
     stream = world.stream()
