@@ -1,8 +1,8 @@
 """What a person changes beside a running server, by commands and in files, is served and answered at once.
 
 The first bad night is one such story: somebody adopts a bad edit while 12 labels a second come in. The product notices
-it, one screen says what happened and who did it, and one command takes it back, with keys and without. Real processes;
-the application's users are drawn here.
+it, one screen says what happened and who did it, and one command takes it back. Real processes; the application's
+users are drawn here.
 """
 
 from __future__ import annotations
@@ -53,8 +53,8 @@ def done(ran: Ran) -> str:
 class Application:
     """Fetches a prompt for each of its users and reports what became of it."""
 
-    def __init__(self, server: Server, family: str, key: str | None) -> None:
-        headers = {"Authorization": f"Bearer {key}"} if key else {}
+    def __init__(self, server: Server, family: str, key: str) -> None:
+        headers = {"Authorization": f"Bearer {key}"}
         self.client = httpx.Client(base_url=server.url, headers=headers, timeout=30)
         self.family = family
         self.n_users = 0
@@ -153,21 +153,15 @@ def test_a_model_added_beside_a_running_server_answers_once_a_command_says_so(
     until(lambda: dependency(server, "models_file")["ok"], "the good one again", patience_s=PROCESSES_S)
 
 
-@pytest.mark.parametrize(
-    "has_keys", [pytest.param(False, marks=pytest.mark.long, id="without keys"), pytest.param(True, id="with keys")]
-)
 def test_a_bad_edit_is_noticed_explained_and_taken_back(
-    server: Server, model: Provider, words: list[str], monkeypatch: pytest.MonkeyPatch, has_keys: bool
+    server: Server, model: Provider, words: list[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("COLUMNS", "300")
-    family = ("triage", "mail")[has_keys]
+    family = "mail"
     done(server.detent("family", "create", family, *words))
-    key = None
-    if has_keys:
-        created = server.detent("keys", "create", "web", "--role", "feedback", "--close-keyless", "--json")
-        assert created.code == 0, created.err
-        key = json.loads(created.out)["secret"]
-    application = Application(server, family, key)
+    created = server.detent("keys", "create", "web", "--role", "feedback", "--close-keyless", "--json")
+    assert created.code == 0, created.err
+    application = Application(server, family, json.loads(created.out)["secret"])
     until(lambda: application.client.get(f"/v1/families/{family}/prompt").status_code == 200, "the new family")
     nobodys_input_is_cut(application, model)
     good = application.prompt("somebody")["variant"]

@@ -86,7 +86,7 @@ def test_it_is_shown_with_the_others(server: Server) -> None:
 
 @pytest.mark.parametrize(
     ("path", "is_declared"),
-    [("/v1/feedback", True), ("/v1/feedback", False), ("/v1/interactions", False), (COLUMNS, True)],
+    [("/v1/feedback", True), ("/v1/interactions", False), (COLUMNS, True)],
 )
 def test_long_bodies_wait_for_it_while_prompts_and_short_events_do_not(
     server: Server, client: httpx.Client, path: str, is_declared: bool
