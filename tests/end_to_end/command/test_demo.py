@@ -399,18 +399,18 @@ def test_a_quality_is_told_with_its_interval_over_other_examples() -> None:
 @named(
     ("name", "sizes", "most"),
     {
-        "docstrings": ("demo.yaml", {}, 306),
         "prompts": ("demo_examples.yaml", {}, 100),
         "cascade": ("demo_cascade.yaml", {"n_champion_examples": 12, "per_answer": 1, "n_tiers": 1}, 400),
     },
 )
-def test_the_studies_can_pay_for_all_that_they_may_ask(name: str, sizes: dict[str, int], most: int) -> None:
+def test_the_studies_of_the_second_family_can_pay_for_all_that_they_may_ask(
+    name: str, sizes: dict[str, int], most: int
+) -> None:
     values = read_definition(ROOT / "experiments" / name)
     definition = Definition.parse({k: v for k, v in values.items() if k in Definition.__dataclass_fields__})
     parts = expected_calls(
         values["strategy"].split("+"),
         Sizes(definition=definition, n_train=definition.n_train, n_dev=definition.n_dev, **sizes),
-        n_run_off=definition.n_run_off,
         n_holdout=definition.n_holdout,
     )
     assert sum(part.high for part in parts.values()) <= values["budget"]["calls"] <= most
