@@ -75,10 +75,3 @@ def test_a_dry_run_counts_its_proposals_and_their_dev_examples(tmp_path):
     assert estimate.parts["copro"].high == 6 * 6
     assert estimate.parts["proposals"].high == 6
     assert estimate.n_trials == 7
-
-
-def test_the_next_strategy_goes_on_from_the_instruction_that_was_found(tmp_path):
-    here = proposing_world(tmp_path, Writer())
-    ended = studied(here, strategy="copro+bootstrap")
-    assert {t.proposer for t in here.trials(ended)} == {"champion", "copro", "bootstrap"}
-    assert set(instructions(here, ended)[1:]) == {GOOD}

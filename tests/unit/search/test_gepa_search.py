@@ -148,12 +148,3 @@ def test_what_was_cut_off_is_no_instruction(tmp_path):
     ended = studied(here)
     assert ended.outcome == "no_improvement"
     assert here.model.prompts
-
-
-def test_the_next_strategy_goes_on_from_the_instruction_that_was_found(tmp_path):
-    here = world(tmp_path, Reflective())
-    ended = studied(here, strategy="gepa+bootstrap")
-    trials = here.trials(ended)
-    assert {t.proposer for t in trials} == {"champion", "gepa", "bootstrap"}
-    found = [v for v, t in zip(here.tried(ended), trials, strict=True) if t.proposer == "bootstrap"]
-    assert {instruction_of(v) for v in found} == {"Answer with one word, the topic."}

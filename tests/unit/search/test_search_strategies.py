@@ -158,19 +158,24 @@ def test_the_same_seed_proposes_the_same_and_another_seed_something_else():
     assert ids(5) != ids(6)
 
 
-def test_an_output_below_the_threshold_teaches_nothing():
-    class Half(Scorer):
-        def score(self, expected, output_text, input=None):
-            return Score(value=0.5)
+class Half(Scorer):
+    def score(self, expected, output_text, input=None):
+        return Score(value=0.5)
 
+
+def half_scored(**changes):
+    """A setting in which every answer has half a score."""
     family = topic_family(output={"field": "topic", "parser": "text"}, scorer={"exact_match": 1.0})
     scorer = Half(family.output, family.metrics, list(METRICS.built_in.values()))
+    answers = Answers(family, TopicModel(needs=99))
+    return setting(family=family, start=family.variant(), scorer=scorer, answer=answers, **changes)
 
+
+def test_an_output_below_the_threshold_teaches_nothing():
     def learned(threshold):
         definition = {**asdict(Definition(n_candidates=2)), "threshold": threshold}
-        answers = Answers(family, TopicModel(needs=99))
-        given = setting(family=family, start=family.variant(), scorer=scorer, answer=answers, definition=definition)
-        return {e.output for p in all_of(BootstrapSearch(given)) for e in p.variant.examples}
+        found = all_of(BootstrapSearch(half_scored(definition=definition)))
+        return {e.output for p in found for e in p.variant.examples}
 
     assert "I would rather not say." in learned(0.4)
     assert "I would rather not say." not in learned(0.6)
@@ -180,13 +185,7 @@ def test_an_output_below_the_threshold_teaches_nothing():
 def test_without_a_threshold_it_is_the_score_that_the_start_reaches_whatever_its_worth_is_under_the_aim(
     reached, teaches
 ):
-    class Half(Scorer):
-        def score(self, expected, output_text, input=None):
-            return Score(value=0.5)
-
-    family = topic_family(output={"field": "topic", "parser": "text"}, scorer={"exact_match": 1.0})
-    scorer = Half(family.output, family.metrics, list(METRICS.built_in.values()))
-    given = setting(family=family, start=family.variant(), scorer=scorer, answer=Answers(family, TopicModel(needs=99)))
+    given = half_scored()
     search = BootstrapSearch(given)
     results = [ExampleResult(example="dev-000", score=reached, output=None)]
     search.tell(
