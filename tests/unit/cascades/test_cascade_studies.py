@@ -336,6 +336,7 @@ def test_thresholds_of_a_single_tier_cannot_be_searched(tmp_path: Path) -> None:
 
 
 def test_each_tier_is_asked_with_its_own_number_of_examples_and_none_about_an_example_that_it_is_shown(tmp_path):
+    """Which of them a winner keeps: in the next test."""
     models, shown = two_tiers(), topic_examples(4, "train")
     family = cascade_family()
     world = World(tmp_path, family=family)
@@ -343,16 +344,13 @@ def test_each_tier_is_asked_with_its_own_number_of_examples_and_none_about_an_ex
     shots = tuple(few_shot(family, example) for example in shown)
     champion = replace(family.variant(), examples=shots, policy={"tiers": None, "examples": {"cheap": 1}})
     world.crown(champion)
-    study = world.run(create(world, models), models=models)
-    assert study.outcome == "nominated", study.error or study.confirmation
+    world.run(create(world, models, definition={**SIZES, "n_train": 12, "n_dev": 6}), models=models)
     for name, n in (("cheap", 1), ("strong", 4)):
         requests = models.get(name).requests
         assert {sum(m["role"] == "assistant" for m in request.messages) for request in requests} == {n}
         asked = {str(request.messages[-1]["content"]) for request in requests}
+        assert asked
         assert not [text for text in asked for example in shown if example.input["document"] in text]
-    winner = world.winner(study)
-    assert winner.policy["examples"] == {"cheap": 1}
-    assert winner.examples == champion.examples
 
 
 def test_a_pair_of_three_tiers_keeps_the_numbers_of_its_own_tiers_only() -> None:

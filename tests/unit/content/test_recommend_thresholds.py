@@ -75,9 +75,9 @@ def test_items_older_than_the_hours_do_not_count(world: World) -> None:
 
 
 @pytest.mark.parametrize("hours", [0, -1, 1e6])
-def test_hours_out_of_range_are_refused(world: World, hours: float) -> None:
+def test_hours_out_of_range_are_refused(hours: float) -> None:
     with pytest.raises(ValidationError, match="hours"):
-        recommended(world, hours=hours)
+        RecommendThresholdsRequest(family="content_pipeline", hours=hours)
 
 
 def test_a_family_of_prompts_is_sent_to_a_study(tmp_path: Path) -> None:

@@ -88,13 +88,6 @@ def test_an_honest_judge_is_not_accused(honest):
     assert not made.is_biased
 
 
-def test_a_liking_for_a_place_is_found(tmp_path):
-    _, made = check(tmp_path, judge_that(chooses=lambda first, second: "second"))
-    position = made.biases["judge"][0]
-    assert (position.verdict, position.value) == ("biased", -0.5)
-    assert made.is_biased
-
-
 def test_a_liking_for_a_place_in_half_of_the_cases_is_found(tmp_path):
     draw = random.Random(3)
 
@@ -120,11 +113,7 @@ def test_a_bias_that_is_surely_there_and_surely_too_small_to_matter_accuses_no_j
     assert "too small to matter" in small.said
     assert bias_of("verbosity", [0.10, 0.11, 0.12] * 20).verdict == "biased"
     assert bias_of("position", [-0.10, -0.11, -0.12] * 20).verdict == "biased"
-
-
-def test_a_judge_that_punishes_padding_is_not_accused(tmp_path):
-    _, made = check(tmp_path, judge_that(thinks=lambda answer: max(0, 10 - len(answer) / 40)))
-    assert verdicts(made)["verbosity"] == "no_bias_found"
+    assert bias_of("verbosity", [-0.10, -0.11, -0.12] * 20).verdict == "no_bias_found", "it punishes padding"
 
 
 def loves_own(first, second):
@@ -207,14 +196,13 @@ def test_a_family_without_a_judge_is_told_how_to_name_one(tmp_path):
         estimate_check(family, store=world.store, models=world)
 
 
-@pytest.mark.parametrize(("n_times", "most"), [(60, 4), pytest.param(300, 12, marks=pytest.mark.long)])
-def test_noise_is_seldom_taken_for_a_bias(n_times, most):
+def test_noise_is_seldom_taken_for_a_bias():
     """Of an interval of 98.3 %, 5 in 300 are expected."""
     accused = 0
-    for seed in range(n_times):
+    for seed in range(60):
         draw = random.Random(seed)
         accused += bias_of("position", [draw.choice([-0.5, 0.0, 0.5]) for _ in range(30)]).verdict == "biased"
-    assert accused <= most
+    assert accused <= 4
 
 
 def test_a_wide_interval_is_no_acquittal():

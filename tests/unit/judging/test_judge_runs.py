@@ -84,10 +84,9 @@ def test_answers_are_scored_as_the_run_was_asked_for(tmp_path):
 
 
 @pytest.mark.parametrize("cap", [{"usd": float("inf")}, {"usd": float("nan")}, {"usd": -1.0}, {"calls": -1}])
-def test_a_budget_that_would_hold_nothing_is_refused(tmp_path, cap):
-    world = live(tmp_path)
+def test_a_budget_that_would_hold_nothing_is_refused(cap):
     with pytest.raises(ValidationError, match=r"greater than or equal to 0|finite number"):
-        score(world, n=4, budget=Budget(**cap))
+        RunBudgetBody(**cap)
 
 
 def test_without_a_budget_the_cap_is_what_the_dry_run_says(tmp_path):

@@ -119,13 +119,6 @@ def test_what_the_judge_cannot_say_is_not_measured_and_holds_no_answer_back(scri
     assert done.parts()[0]["unmeasured"] == ["factual_errors"]
 
 
-def test_a_judge_that_people_do_not_vouch_for_is_not_asked() -> None:
-    judge = checker()
-    done, model = run(judge, None)
-    assert (judge.requests, len(model.requests), done.attempt.issues) == ([], 1, ())
-    assert "not measured: the judge is uncalibrated" in done.why
-
-
 @pytest.mark.parametrize(("says_wrong", "found"), [((True, True, False), True), ((True, False, False), False)])
 def test_of_a_committee_more_than_half_have_to_find_an_error(says_wrong: Any, found: bool) -> None:
     family = letters_family(judge={"committee": ["judge", "two", "three"]})

@@ -66,6 +66,10 @@ def test_a_family_without_expected_outputs_is_searched_by_its_judge(tmp_path):
     assert all(trial.score is not None for trial in world.trials(study))
     asked = world.calls_by_purpose()
     assert asked["judge"] == asked["search"] + asked.get("confirmation", 0)
+    with world.store.read() as tx:
+        kept = [row for rows in world.store.studies.results(tx, study.id, "search").values() for row in rows]
+    assert {row.judgement["opinions"][0]["reasoning"] for row in kept} == {"It reads well."}
+    assert all(row.judgement["score"] == row.score for row in kept)
 
 
 def test_the_dry_run_counts_the_judges_calls_and_dollars(tmp_path):
@@ -83,34 +87,10 @@ def test_the_dry_run_counts_the_judges_calls_and_dollars(tmp_path):
     assert set(told.models) == {"writer", "judge"}
 
 
-@pytest.mark.parametrize("calls", [30, 45, 60, 100])
-def test_a_judged_study_stays_under_its_calls_and_keeps_what_its_confirmation_needs(tmp_path, calls):
-    world = world_of(tmp_path)
-    try:
-        study = world.run(create(world, budget=Budget(calls=calls)))
-    except BudgetTooSmall:
-        assert calls < 2 * 6 * 3 + 2 * 4
-        return
-    assert study.spend.n_calls <= calls
-    assert len(world.calls(study)) <= calls
-    assert study.winner is None or study.outcome != "budget_exhausted", "a winner could be confirmed"
-
-
 def test_the_points_that_a_cap_pays_for_are_counted_with_the_judges_calls(tmp_path):
     world = world_of(tmp_path, family=letters_family(space={"temperature": {"choices": [n / 30 for n in range(31)]}}))
     study = create(world, budget=Budget(calls=200), definition={**SMALL, "n_settings": None})
     assert study.definition["n_settings"] == ((200 - 6 * 2 * 3) // 2 - 4) // 4
-    assert len(world.trials(world.run(study))) == 1 + study.definition["n_settings"]
-
-
-def test_a_judged_study_stays_under_its_dollars(tmp_path):
-    world = world_of(tmp_path)
-    cap = create(world, dry_run=True).reserved_usd * 1.3
-    study = world.run(create(world, budget=Budget(usd=cap)))
-    with world.store.read() as tx:
-        spent = tx.exec_driver_sql("select sum(cost_usd) from lm_calls").scalar()
-    assert 0 < spent <= cap
-    assert study.spend.usd == pytest.approx(spent)
 
 
 def test_a_judge_without_a_price_is_not_asked_under_a_cap_in_dollars(tmp_path):
@@ -140,28 +120,34 @@ def test_a_study_that_was_killed_goes_on_and_pays_no_judge_twice(tmp_path):
     assert {**asked, "judge": asked["judge"] - 1} == calls, "only the one in flight is asked again"
 
 
-def test_the_judgements_are_kept_with_the_results_and_come_back(tmp_path):
-    world = world_of(tmp_path)
-    study = world.run(create(world))
-    with world.store.read() as tx:
-        results = world.store.studies.results(tx, study.id, "search")
-    kept = [one.judgement for rows in results.values() for one in rows]
-    assert all(one["opinions"][0]["reasoning"] == "It reads well." for one in kept)
-    assert all(one["score"] == row.score for rows in results.values() for row in rows for one in [row.judgement])
+def confirmed_world(folder, *, vouched=False):
+    """A study whose candidates are far better than its champion in the judge's eyes."""
+    family = letters_family(space=SPACE, rollout={"gates": {"n": 8, "max_risk": 1.0}})
+    model = writer_by(lambda request: "Soon." if request.temperature > 0 else "Dear customer, we are sorry to hear it.")
+    world = JudgedWorld(folder, judge_model(short_is_good), model=model, family=family).fill_letters(n_holdout=8)
+    if vouched:
+        vouch(world)
+    world.study = world.run(create(world, definition={**SMALL, "n_holdout": 8}))
+    return world
 
 
-def test_a_confirmation_by_an_uncalibrated_judge_is_not_met_and_says_why(tmp_path):
-    world = confirmed_world(tmp_path)
+@pytest.fixture(scope="module")
+def uncalibrated(tmp_path_factory):
+    """A world that was confirmed, which tests only read."""
+    return confirmed_world(tmp_path_factory.mktemp("uncalibrated"))
+
+
+@pytest.fixture(scope="module")
+def vouched_for(tmp_path_factory):
+    return confirmed_world(tmp_path_factory.mktemp("vouched_for"), vouched=True)
+
+
+def test_a_confirmation_by_an_uncalibrated_judge_is_not_met_and_says_why(uncalibrated):
+    world = uncalibrated
     gates = {gate["name"]: gate for gate in world.study.confirmation["gates"]}
     assert gates[GATE]["verdict"] == "error"
     assert world.study.outcome == "not_confirmed"
     assert "the judge is uncalibrated" in world.study.confirmation["summary"]
-
-
-def test_a_confirmation_by_a_judge_that_people_vouch_for_is_decided_by_the_other_gates(tmp_path):
-    world = confirmed_world(tmp_path, vouched=True)
-    assert {gate["verdict"] for gate in world.study.confirmation["gates"]} == {"pass"}
-    assert world.study.outcome == "nominated"
 
 
 def test_a_nomination_is_refused_until_people_vouch_for_the_judge_and_then_needs_no_other_look(tmp_path):
@@ -197,23 +183,14 @@ def test_the_pages_of_a_judged_study_say_what_its_scores_are_worth(tmp_path):
     assert "rank correlation of 0.70" in page(), "it is the judge that scored the study"
 
 
-def test_a_confirmation_by_a_vouched_judge_says_what_people_would_rate(tmp_path):
-    world = confirmed_world(tmp_path, vouched=True)
+def test_a_confirmation_by_a_vouched_judge_is_decided_by_the_other_gates_and_says_what_people_would_rate(vouched_for):
+    world = vouched_for
+    assert {gate["verdict"] for gate in world.study.confirmation["gates"]} == {"pass"}
+    assert world.study.outcome == "nominated"
     judged = world.study.confirmation["judged"]
     assert judged["uncalibrated"] is None
     assert judged["rated"][f"the winner {world.study.winner}"] > judged["rated"][f"the champion {world.study.champion}"]
     assert "People would rate the champion" in world.study.confirmation["summary"]
-
-
-def confirmed_world(folder, *, vouched=False):
-    """A study whose candidates are far better than its champion in the judge's eyes."""
-    family = letters_family(space=SPACE, rollout={"gates": {"n": 8, "max_risk": 1.0}})
-    model = writer_by(lambda request: "Soon." if request.temperature > 0 else "Dear customer, we are sorry to hear it.")
-    world = JudgedWorld(folder, judge_model(short_is_good), model=model, family=family).fill_letters(n_holdout=8)
-    if vouched:
-        vouch(world)
-    world.study = world.run(create(world, definition={**SMALL, "n_holdout": 8}))
-    return world
 
 
 BY_USERS = {"gates": {"n": 8, "max_risk": 1.0}, "metric": {"field": "success", "source": "user"}}
@@ -233,12 +210,10 @@ def test_the_gate_reads_the_calibration_of_this_judge(tmp_path, judge, verdict):
     assert judge_gates(world.family, world.store)[0]["verdict"] == verdict
 
 
-@pytest.mark.parametrize("vouched", [True, False])
-def test_a_rollout_by_a_judges_feedback_names_the_judge_that_people_vouch_for(tmp_path, vouched):
-    world = confirmed_world(tmp_path, vouched=vouched)
+def test_a_rollout_by_a_judges_feedback_names_the_judge_that_people_vouch_for(uncalibrated, vouched_for):
     family = letters_family(space=SPACE, rollout={"metric": {"field": "success", "source": "judge"}})
-    started = start_of(world, family)
-    assert started.settings.get("judge") == (judge_identity(family) if vouched else None)
+    named = [start_of(world, family).settings.get("judge") for world in (uncalibrated, vouched_for)]
+    assert named == [None, judge_identity(family)]
 
 
 def test_a_family_that_no_judge_scores_has_no_such_gate_until_a_judges_feedback_is_the_metric(tmp_path):

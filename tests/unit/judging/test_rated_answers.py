@@ -80,6 +80,10 @@ def place(monkeypatch: pytest.MonkeyPatch) -> Iterator[Place]:
 
 
 def test_answers_are_drawn_at_random_and_each_review_keeps_their_chance(place: Place) -> None:
+    told = place.draw(30, dry_run=True)
+    assert (told.reviews, told.n, told.frame) == ((), 30, N)
+    with place.store.read() as tx:
+        assert place.store.reviews.page(tx, place.family.name, None) == [], "a dry run opens nothing"
     made = place.draw(30)
     assert (made.frame, made.n, len(made.reviews)) == (N, 30, 30)
     with place.store.read() as tx:
@@ -119,13 +123,6 @@ def test_what_was_drawn_for_another_judge_has_the_same_chance_as_all_others(plac
         drawn = [place.store.reviews.get(tx, id) for id in made.reviews]
     n_old = sum(int(one.subject[3:]) < N for one in drawn if one)
     assert 110 < n_old < 190
-
-
-def test_a_dry_run_opens_nothing(place: Place) -> None:
-    made = place.draw(30, dry_run=True)
-    assert (made.reviews, made.n, made.frame) == ((), 30, N)
-    with place.store.read() as tx:
-        assert place.store.reviews.page(tx, place.family.name, None) == []
 
 
 def test_what_was_scored_just_now_is_drawn_a_minute_later(place: Place) -> None:
@@ -261,6 +258,7 @@ def test_twenty_ratings_calibrate_the_judge_until_it_changes(place: Place) -> No
         place.calibrate()
     assert "no ratings by people" in str(place.standing().uncalibrated)
     place.rate(reviews[19])
+    assert (place.calibrate(dry_run=True).n, place.standing().history) == (20, []), "a dry run keeps none"
     record = place.calibrate()
     assert (record.n, record.method) == (20, "platt")
     assert record.mapped(0.5) < 0.3 < 0.8 < record.mapped(1.0)
@@ -281,10 +279,3 @@ def test_the_agreement_is_told_with_its_intervals(place: Place) -> None:
         assert each.low < each.value < each.high
     assert agreement.mapped_error.value < 0.5 * agreement.raw_error.value
     assert agreement.less_than_mean.high < 0
-
-
-def test_a_dry_run_keeps_no_calibration(place: Place) -> None:
-    for review in place.draw(30).reviews:
-        place.rate(review)
-    assert place.calibrate(dry_run=True).n == 30
-    assert place.standing().history == []
