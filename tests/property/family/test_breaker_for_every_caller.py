@@ -170,31 +170,3 @@ def test_after_an_outage_as_many_good_probes_as_said_close_it(rules: BreakerSett
         assert isinstance(given_pass, Pass)
         breaker = after_success(breaker, given_pass, now)
         assert breaker.state == ("closed" if n == rules.successes else "half_open")
-
-
-def test_failures_that_are_few_among_many_calls_open_nothing() -> None:
-    breaker = Breaker(settings=SOME)
-    for i in range(100):
-        breaker, given_pass = ask(breaker, i * 0.1)
-        assert isinstance(given_pass, Pass)
-        breaker = (after_failure if i % 5 == 4 else after_success)(breaker, given_pass, i * 0.1)
-    assert breaker.state == "closed"
-
-
-def test_failures_far_apart_open_nothing() -> None:
-    breaker = Breaker(settings=SOME)
-    for i in range(20):
-        breaker, given_pass = ask(breaker, i * 16.0)
-        assert isinstance(given_pass, Pass)
-        breaker = after_failure(breaker, given_pass, i * 16.0)
-    assert breaker.state == "closed"
-
-
-def test_a_late_success_of_a_call_from_before_the_outage_closes_nothing() -> None:
-    breaker, early = ask(Breaker(settings=SOME), 0.0)
-    assert isinstance(early, Pass)
-    for _ in range(SOME.failures):
-        breaker, given_pass = ask(breaker, 1.0)
-        assert isinstance(given_pass, Pass)
-        breaker = after_failure(breaker, given_pass, 1.0)
-    assert after_success(breaker, early, 2.0) == breaker

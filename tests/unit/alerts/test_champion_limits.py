@@ -5,7 +5,7 @@ almost never when it is well, and not again and again.
 from __future__ import annotations
 
 import random
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from datetime import datetime, timedelta
 from math import exp
 from pathlib import Path
@@ -63,14 +63,6 @@ def figures(
 
 
 class TestFigures:
-    def test_half_of_the_first_fifty_requests_failing_is_told_with_its_numbers(self) -> None:
-        (told,) = limits_crossed([minute(58, 50, failed=25)], minutes(60), LIMITS, ())
-        assert (told.figure, told.level) == ("errors", "critical")
-        assert (
-            "25 of 50 requests failed (50%, 09:58 to 10:00 UTC), and 10% is the limit. It clears at 5.0% or less"
-            in told.detail
-        )
-
     @pytest.mark.parametrize(
         ("rows", "told"),
         [
@@ -250,16 +242,11 @@ class TestSimulated:
             before = now
         return found
 
-    @pytest.mark.parametrize(
-        ("days", "per_minute"),
-        [(2, 6.0), *(pytest.param(*week, marks=pytest.mark.long) for week in ((7, 6.0), (7, 1.0), (1, 40.0)))],
-    )
-    def test_healthy_traffic_raises_nothing_in_days(self, days: int, per_minute: float) -> None:
-        assert self.raised(1, per_minute=per_minute, errors=0.02, slow=0.01, n_minutes=days * 24 * 60) == []
+    def test_healthy_traffic_raises_nothing_in_days(self) -> None:
+        assert self.raised(1, per_minute=6.0, errors=0.02, slow=0.01, n_minutes=2 * 24 * 60) == []
 
-    @pytest.mark.parametrize("errors", [0.10, 0.15, 0.25])
-    def test_near_the_limit_it_is_told_of_rarely_and_does_not_come_and_go(self, errors: float) -> None:
-        raised = self.raised(2, per_minute=20.0, errors=errors, slow=0.01, n_minutes=24 * 60)
+    def test_at_the_limit_it_is_told_of_rarely_and_does_not_come_and_go(self) -> None:
+        raised = self.raised(2, per_minute=20.0, errors=0.10, slow=0.01, n_minutes=24 * 60)
         assert raised.count("errors") <= 1
         assert set(raised) <= {"errors"}
 
@@ -416,24 +403,3 @@ def test_a_new_champion_ends_what_was_told_of_the_one_before_and_starts_without_
     after = next_tenure(tenure, variant="v_bbbbbbbbbbbb", by="ann", why="better", at=clock.now(), forced=False)
     store.write(lambda tx: store.champions.put(tx, after))
     assert look(store, clock) == []
-
-
-@pytest.mark.long
-def test_a_family_with_enough_requests_is_read_for_fifteen_minutes_only(store, monkeypatch):
-    clock = Clock(NOW)
-    live(store, clock, n_polls=75, per_poll=5, labelled=True)
-    asked = list[timedelta]()
-
-    def noting(read: Callable[..., Any]) -> Callable[..., Any]:
-        def of_family(tx: Any, name: str, since: datetime, **options: Any) -> Any:
-            watermark = store.minute_stats.watermark(tx, MINUTES)
-            if options["source"] == "":
-                asked.append(watermark - since)
-            return read(tx, name, since, **options)
-
-        return of_family
-
-    for name in ("of_family", "n_by_minute"):
-        monkeypatch.setattr(store.minute_stats, name, noting(getattr(store.minute_stats, name)))
-    watch_limits(store, clock, {FAMILY: family()}, LIMITS)
-    assert asked == [timedelta(minutes=15)]

@@ -9,14 +9,13 @@ import pytest
 from optimizer.core.base.errors import Conflict, InvalidInput, ModelFailed, NotFound
 from optimizer.core.family.variant import VariantRecord
 from optimizer.jobs.families.retire_family import require_idle
-from optimizer.jobs.request import ItemActRequest, ItemRequest, PageRequest
+from optimizer.jobs.request import ItemRequest, PageRequest
 from optimizer.jobs.runs.create_comparison import (
     CompareRequest,
     ComparisonEstimate,
     read_comparison,
     read_grid,
     start_comparison,
-    stop_comparison,
 )
 from optimizer.jobs.runs.create_judge_run import JudgeRunsRequest, read_judge_run, read_judge_runs
 from optimizer.jobs.runs.preview_variant import PreviewRequest, preview_variant
@@ -198,16 +197,6 @@ def test_what_a_killed_worker_spent_counts_for_the_cap(tmp_path):
     assert ("8 calls" in made.result["stopped"], side.n_calls(run)) == (True, 8)
     with pytest.raises(Conflict, match="has not come to its end"):
         side.grid(run)
-
-
-def test_it_stops_before_its_next_call(side):
-    def after_two(one):
-        if one.n_done == 2:
-            stop_comparison(side.context, ItemActRequest(id=one.id))
-        side.world.clock.pass_seconds(1)
-
-    made = side.do(side.start(), watched=after_two)
-    assert (made.status, made.n_done < 12) == ("cancelled", True)
 
 
 def test_answers_are_judged_and_judgements_are_read_again(tmp_path):

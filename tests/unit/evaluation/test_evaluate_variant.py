@@ -16,7 +16,7 @@ from optimizer.core.views.evaluation import NotMeasured, worst_verdict
 from optimizer.jobs.studies import evaluation
 from optimizer.jobs.studies.plan_evaluation import EvaluationScope, estimate_evaluation
 from tests.rows.evaluations import check_of, evaluate, report_of
-from tests.worlds.study_world import Broken, TopicModel, World, topic_examples, topic_family
+from tests.worlds.study_world import TopicModel, World, topic_examples, topic_family
 
 
 def with_examples(world):
@@ -87,14 +87,6 @@ def test_a_single_failed_call_is_no_score_and_does_not_end_the_evaluation(tmp_pa
     batch = evaluate(world)
     assert (batch["n"], batch["n_errors"]) == (6, 2)  # the failed call, and an answer that cannot be read
     assert batch["mean_score"] == 4 / 5
-
-
-def test_a_model_that_answers_nothing_is_an_error_and_no_batch(tmp_path):
-    world = World(tmp_path, model=Broken()).fill(n_dev=4)
-    with pytest.raises(ModelFailed, match="none of the 4 examples"):
-        evaluate(world)
-    with world.store.read() as tx:
-        assert world.store.performance.batches(tx, "topics") == []
 
 
 def test_the_budget_of_an_evaluation_holds(tmp_path):

@@ -79,9 +79,8 @@ def shares(slowdown: float, noise: Noise, n: int = 300, **of: float) -> tuple[fl
 @pytest.mark.parametrize(
     ("noise", "of"),
     [
-        pytest.param(normal(0.3), {"effect": 0.2}, id="noisy"),
         pytest.param(heavy_tailed(0.3), {"effect": 0.2}, id="heavy tails"),
-        pytest.param(noisy_in_one_row(0.3), {"effect": 0.2}, id="one row noisier than the others"),
+        pytest.param(noisy_in_one_row(0.3), {"effect": 0.2}, id="noisy, and one row more so"),
         pytest.param(normal(0.3), {"rows": 1}, id="one row"),
         pytest.param(normal(0.3), {"rows": 60, "effect": 0.2}, id="sixty rows"),
         pytest.param(normal(0.3), {"effect": 0.2, "again": 3}, id="evaluated again until it tells"),
@@ -96,7 +95,6 @@ def test_at_the_bound_a_variant_is_seldom_called_slower_or_quicker(noise: Noise,
 @pytest.mark.parametrize(
     ("noise", "of", "least"),
     [
-        pytest.param(normal(0.3), {"effect": 0.2}, 0.95, id="rows that differ"),
         pytest.param(normal(0.3), {"rows": 1}, 0.95, id="one row"),
         pytest.param(normal(0.3), {"rows": 60, "effect": 0.2}, 0.95, id="sixty rows"),
         pytest.param(heavy_tailed(0.3), {"effect": 0.2}, 0.95, id="heavy tails"),
@@ -109,10 +107,9 @@ def test_equal_latencies_are_not_called_slower(noise: Noise, of: dict[str, float
     assert quicker >= least
 
 
-@pytest.mark.parametrize(("noise", "least"), [(normal(0.3), 0.85), (heavy_tailed(0.3), 0.85)])
-def test_what_is_twice_as_much_slower_as_allowed_is_found_out(noise: Noise, least: float) -> None:
-    slower, quicker = shares(0.4, noise, effect=0.2)
-    assert slower >= least
+def test_what_is_twice_as_much_slower_as_allowed_is_found_out() -> None:
+    slower, quicker = shares(0.4, heavy_tailed(0.3), effect=0.2)
+    assert slower >= 0.85
     assert quicker <= 0.005
 
 

@@ -69,13 +69,6 @@ def test_rendered_bytes_are_those_of_the_golden_file(name):
     assert content == file.read_bytes()
 
 
-def test_open_messages_keep_their_variables_and_the_place_of_the_history():
-    opened = render_open(variant(SYSTEM, {"role": "examples"}, {"role": "history"}, USER))
-    assert [m["role"] for m in opened] == ["system", "user", "assistant", "user", "assistant", "history", "user"]
-    assert opened[-1] == USER
-    assert opened[1] == {"role": "user", "content": "Document: Tides follow the moon.\nSummary:"}
-
-
 def test_examples_are_written_like_the_last_user_message_and_leave_earlier_ones_alone():
     rendered = render(
         variant({"role": "user", "content": "Ready?"}, {"role": "assistant", "content": "Yes."}, USER),

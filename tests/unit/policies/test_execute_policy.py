@@ -233,19 +233,6 @@ def test_a_queue_that_is_full_later_gives_out_the_best_answer() -> None:
     assert (done.attempt.text, done.attempts[1].error) == ("A", "busy: full")
 
 
-def test_an_audited_request_asks_the_other_tiers_after_its_answer() -> None:
-    async def play() -> tuple[Execution, int, list[Any]]:
-        models, later = Models(cheap=said("A", 0.95), strong=said("B")), Models(strong=said("C"))
-        wanted = PolicyRequest(policy=parse_policy(TWO), rendered=RENDERED, draw=0.49)
-        done = await execute_policy(wanted, models.ask, ask_later=later.ask)
-        n_before = len(later.requests)
-        return done, n_before, await done.follow_up()
-
-    done, n_before, audited = asyncio.run(play())
-    assert (n_before, done.models) == (0, ("cheap",))
-    assert [(one.call.purpose, one.call.tier, one.text) for one in audited] == [("audit", 1, "C")]
-
-
 def test_a_request_that_is_not_drawn_has_nothing_to_follow() -> None:
     assert execute(TWO, Models(cheap=said("A", 0.95), strong=said("B")), draw=0.5).follow_up is None
 

@@ -12,6 +12,7 @@ import pytest
 
 from optimizer.adapters.text_metrics import build_scorer, read_predictor, write_predictor
 from optimizer.core.base.errors import DatasetTooSmall, GateNotMet, InvalidFamily, InvalidInput
+from optimizer.core.feedback.events import FeedbackEvent, Interaction
 from optimizer.core.predictor.attach import FEATURES, Alignment, alignment_features
 from optimizer.jobs.feedback.align_family import align_family
 from optimizer.runtime import wiring
@@ -36,12 +37,14 @@ class Place:
         lengths = [rng.randint(5, 60) for _ in range(n)]
         answers = [" ".join(rng.choice(WORDS) for _ in range(length)) + "." for length in lengths]
         at = [self.clock.now() + timedelta(seconds=i) for i in range(n)]
+        rows: list[Interaction | FeedbackEvent] = []
         for i in range(n):
             usual = {"of": of[i], "received_at": at[i], "occurred_at": at[i]}
             asked = interaction(f"in_{i}", input={"document": f"Why was parcel {i} late?"}, output=answers[i], **usual)
             liked = likes(i, lengths[i], rng)
             thumb = feedback(f"fb_{i}", of=of[i], interaction=asked.id, received_at=at[i], success=liked)
-            keep_events(self.store, [asked, thumb])
+            rows += [asked, thumb]
+        keep_events(self.store, rows)
 
     def align(self) -> Alignment:
         return align_family(self.family, store=self.store, clock=self.clock, learn=wiring.learn_alignment)
