@@ -44,7 +44,7 @@ from optimizer.runtime.wiring import sealed_holdout
 from tests.worlds.contexts import context_of
 from tests.worlds.study_world import TOPICS, Killed, TopicModel, World, killed_at, topic_examples, topic_family
 
-SIZES = {"n_train": 100, "n_dev": 30, "n_holdout": 100, "n_settings": 4}
+SIZES = {"n_train": 100, "n_dev": 30, "n_holdout": 60, "n_settings": 4}
 
 
 class Tier(TopicModel):
@@ -105,12 +105,12 @@ def two_tiers(right: float = 0.7, **changes: Any) -> Models:
 
 
 def documents() -> list[Example]:
-    return [*topic_examples(100, "train"), *topic_examples(30, "dev"), *topic_examples(100, "holdout")]
+    return [*topic_examples(100, "train"), *topic_examples(30, "dev"), *topic_examples(60, "holdout")]
 
 
 def cascade_family(improvement: float = 0.15) -> Family:
     models = {"default": "strong", "tiers": ["cheap", "strong"], "max_tokens": 8}
-    return topic_family(model=models, rollout={"gates": {"n": 100, "improvement": improvement}}, space={})
+    return topic_family(model=models, rollout={"gates": {"n": 60, "improvement": improvement}}, space={})
 
 
 def cascade_world(folder: Path, examples: Sequence[Example] | None = None) -> World:
@@ -196,7 +196,7 @@ def test_each_tier_answers_a_row_of_train_and_dev_once_however_many_thresholds_a
 @pytest.mark.long
 def test_a_cap_leaves_rows_that_every_tier_has_answered(world: World) -> None:
     models = two_tiers()
-    study = world.run(create(world, models, budget=Budget(calls=600, usd=1.0)), models=models)
+    study = world.run(create(world, models, budget=Budget(calls=440, usd=1.0)), models=models)
     rows = {
         name: {text for r in models.get(name).requests if "holdout" not in (text := str(r.messages[-1]["content"]))}
         for name in ("cheap", "strong")
@@ -232,7 +232,7 @@ def test_where_nothing_cheaper_is_safe_the_study_says_not_to_cascade(unsafe: End
 
 def test_a_dry_run_reserves_the_confirmation_s_calls_of_every_tier_and_says_what_a_small_pool_costs(world):
     estimate = create(world, two_tiers(), dry_run=True)
-    assert estimate.n_confirmation_calls == 2 * 100 * 2
+    assert estimate.n_confirmation_calls == 2 * 60 * 2
     assert estimate.parts["replay"].low == 2 * (100 + 30)
     (sentence,) = estimate.remarks
     assert "Thresholds are searched on 130 examples, which is few" in sentence
@@ -254,11 +254,11 @@ def test_a_dry_run_asks_about_rows_without_a_group_that_look_alike(tmp_path: Pat
 
 def test_a_study_of_a_cascade_asks_about_every_example_unless_it_is_told_otherwise(world: World) -> None:
     made = create(world, two_tiers(), definition=dict.fromkeys(("n_train", "n_dev", "n_holdout")))
-    assert [len(made.dataset[split]) for split in ("train", "dev", "holdout")] == [100, 30, 100]
+    assert [len(made.dataset[split]) for split in ("train", "dev", "holdout")] == [100, 30, 60]
 
 
 def test_a_killed_study_goes_on_and_asks_nothing_twice(tmp_path: Path, found: Ended) -> None:
-    models = two_tiers(before=killed_at(200))
+    models = two_tiers(before=killed_at(160))
     here = cascade_world(tmp_path / "here")
     made = create(here, models)
     with pytest.raises(Killed):
@@ -287,8 +287,8 @@ def test_where_the_strong_tier_fails_the_best_answer_so_far_counts(world: World)
     champion = next(t.variant for t in world.trials(study) if t.proposer == "champion")
     with world.store.read() as tx:
         looked = world.store.studies.results(tx, study.id, "confirmation", champion)[champion]
-    assert len(failed) == 10
-    assert [(each.score, each.error) for each in looked if each.example in failed] == [(1.0, None)] * 10
+    assert len(failed) == 6
+    assert [(each.score, each.error) for each in looked if each.example in failed] == [(1.0, None)] * 6
 
 
 def test_the_report_shows_what_the_threshold_does_and_what_audits_will_cost(found: Ended, tmp_path: Path) -> None:

@@ -38,7 +38,7 @@ from tests.unit.cascades.test_cascade_studies import Models, cascade_world, crea
 from tests.worlds.study_world import TOPICS, TopicModel, World, topic_examples
 
 LEARN = {"policy.confidence": {"choices": [{"kind": "log_probability"}, {"kind": "predictor"}]}}
-SIZES = {"n_train": 200, "n_dev": 40, "n_holdout": 100, "n_settings": 4, "space": LEARN}
+SIZES = {"n_train": 200, "n_dev": 40, "n_holdout": 60, "n_settings": 4, "space": LEARN}
 HARD = "Why is it so, and how?"
 
 
@@ -81,7 +81,7 @@ def documents(n: int, split: str, **changes: Any) -> list[Example]:
 
 
 def world_of(folder: Path, train: Sequence[Example] | None = None) -> World:
-    examples = [*(train or documents(200, "train")), *documents(40, "dev"), *documents(100, "holdout")]
+    examples = [*(train or documents(200, "train")), *documents(40, "dev"), *documents(60, "holdout")]
     return cascade_world(folder, examples)
 
 

@@ -259,7 +259,7 @@ def test_what_stands_beside_the_winner_is_of_the_proposal_that_was_confirmed(tmp
         return ConfirmationResult(winner=another, outcome="nominated", record={"summary": "a bolder one passed"})
 
     monkeypatch.setattr(run_study, "confirm_winner", confirm_another)
-    study = world.run(world.create())
+    study = world.run(world.create(strategy="bootstrap"))
     assert study.findings[trivial.WITHOUT_MODEL]["worth"]["variant"] == study.winner
     assert set(study.findings["labels"]) == {study.champion, study.winner}
 
@@ -270,7 +270,7 @@ def test_a_comparison_that_cannot_be_made_costs_no_study_its_outcome(tmp_path, m
 
     monkeypatch.setattr(run_study, "measure_trivial", broken)
     world = World(tmp_path).fill()
-    study = world.run(world.create())
+    study = world.run(world.create(strategy="settings", definition={"n_settings": 1}))
     assert (study.status, study.error) == ("finished", None)
     assert trivial.WITHOUT_MODEL not in (study.findings or {})
 

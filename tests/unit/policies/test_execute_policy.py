@@ -26,7 +26,6 @@ RENDERED = ModelRequest(
     model="only", revision="", messages=[{"role": "user", "content": "Stars"}], params={"temperature": 0.0}
 )
 TWO = {"tiers": ["cheap", "strong"], "accept": 0.9, "audit_share": 0.5}
-Plays = Mapping[str, Callable[[ModelRequest], Any]]
 
 
 class Gone(Exception):

@@ -6,7 +6,6 @@ import json
 import random
 from dataclasses import replace
 from datetime import timedelta
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -31,7 +30,6 @@ from optimizer.core.statistics.outcomes import Block, Outcomes
 from tests.cases import named
 from tests.clock import T0
 
-ROOT = Path(__file__).parents[3]
 OLD, NEW = "v_aaaaaaaaaaaa", "v_bbbbbbbbbbbb"
 DAY = timedelta(days=1)
 
@@ -156,16 +154,14 @@ def watched(watch: SwitchWatch, weeks: dict[timedelta, list[ServedOutcome]], day
     return watch
 
 
-@pytest.mark.parametrize("seeds", [1, pytest.param(5, marks=pytest.mark.long)])
-def test_users_who_come_back_weigh_as_much_in_the_weeks_before_as_after_the_switch(seeds: int) -> None:
+def test_users_who_come_back_weigh_as_much_in_the_weeks_before_as_after_the_switch() -> None:
     """Equal champions: in each week everybody counts once, so that a daily user is one of four in the reference."""
-    for seed in range(seeds):
-        draw = random.Random(seed)
-        weeks = {shift: week_of(draw, shift, OLD if shift else NEW, 800, 3) for shift in WEEKS}
-        watch = watched(begun(29 * DAY, rollout=None), weeks, 3)
-        assert watch.alarm is None, f"seed {seed}"
-        old, new = (max(getattr(one, side).n for one in watch.comparisons) for side in ("old", "new"))
-        assert old > 3.9 * new > 10_000
+    draw = random.Random(0)
+    weeks = {shift: week_of(draw, shift, OLD if shift else NEW, 800, 3) for shift in WEEKS}
+    watch = watched(begun(29 * DAY, rollout=None), weeks, 3)
+    assert watch.alarm is None
+    old, new = (max(getattr(one, side).n for one in watch.comparisons) for side in ("old", "new"))
+    assert old > 3.9 * new > 10_000
 
 
 def test_a_unit_counts_once_however_often_it_comes_back() -> None:
@@ -299,11 +295,11 @@ def test_the_simulation_computes_what_the_product_computes() -> None:
 
 
 def test_equal_champions_of_a_seeded_week_are_not_called_worse() -> None:
-    told = switches.simulate(switches.World(rng=np.random.default_rng(5), runs=40, per_minute=60), fine_s=60.0)
+    told = switches.simulate(switches.World(rng=np.random.default_rng(5), runs=20, per_minute=60), fine_s=60.0)
     assert not np.isfinite([told.holdback_s, told.before_s]).any()
 
 
 def test_a_drop_of_fifty_points_at_twelve_requests_a_second_is_told_within_ten_minutes() -> None:
-    told = switches.simulate(switches.World(rng=np.random.default_rng(6), runs=40, per_minute=720, drop=0.5))
+    told = switches.simulate(switches.World(rng=np.random.default_rng(6), runs=20, per_minute=720, drop=0.5))
     assert np.quantile(told.before_s, 0.9, method="higher") < 600
     assert np.quantile(told.holdback_s, 0.5, method="higher") < 600
