@@ -33,12 +33,9 @@ def test_a_row_is_a_scenario_of_its_own_or_belongs_to_one() -> None:
     ("row", "says"),
     {
         "no JSON": (None, "no JSON object in one line"),
-        "a list": ([1], "no JSON object in one line"),
-        "empty id": ({**ROW, "id": ""}, "id is missing"),
         "long id": ({**ROW, "id": "x" * 101}, "id is missing, or no text of 1 to 100"),
         "no input": ({"id": "a", "expected": {"topic": "music"}}, "input is missing"),
         "no expected output": ({"id": "a", "input": {"document": "x"}}, "expected is missing"),
-        "scenario is a number": ({**ROW, "scenario": 3}, "scenario is missing, or no text"),
         "mistyped key": ({**ROW, "scenari": "a"}, "unknown key 'scenari'; did you mean 'scenario'?"),
         "counts is a text": ({**ROW, "counts": "label_match"}, "counts is no list"),
         "another metric": ({**ROW, "counts": ["rouge_l"]}, "'rouge_l'; this family's score has label_match"),

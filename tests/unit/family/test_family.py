@@ -119,12 +119,6 @@ def test_without_a_scorer_the_metric_that_suits_the_parser_counts(parser, metric
     assert parse_family(changed(output={"parser": parser, **extra})).metrics == {metric: 1.0}
 
 
-def test_a_family_of_kind_policy_needs_no_prompt():
-    family = parse_family(changed(kind="policy", prompt=..., space={"policy.accept": {"float": [0.5, 0.99]}}))
-    with pytest.raises(NotFound, match="kind policy needs no prompt"):
-        family.variant()
-
-
 def test_all_faults_come_at_once():
     wrong = {"output__parser": "lable", "rollout__ladder": [0.5, 0.2], "privacy__mask": ["emial"]}
     found = faults(changed(name="X", prompt__current="2", tempo=1, **wrong))

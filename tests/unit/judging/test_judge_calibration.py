@@ -86,10 +86,9 @@ def test_a_figure_beyond_the_ratings_that_a_calibration_rests_on_is_not_shown(sc
         (calibration(n=19), "rests on 19 ratings"),
         (calibration(spearman=None), "same score"),
         (calibration(spearman=-0.8), "do not follow"),
-        (calibration(spearman=0.29, n=4000), "do not follow"),
         (calibration(spearman=0.35, n=20), "may be chance"),
     ],
-    ids=["none", "another judge", "few ratings", "constant", "turned round", "weak", "chance"],
+    ids=["none", "another judge", "few ratings", "constant", "turned round", "chance"],
 )
 def test_a_judge_without_shown_agreement_never_decides(record, part):
     assert part in (why_uncalibrated("j_1", record) or "")

@@ -63,10 +63,8 @@ def test_a_committee_may_name_the_model_again_and_each_member_judges_once():
     [
         ({}, "/judge/model", "no model judges"),
         ({"committee": ["a"]}, "/judge/committee", "a committee of one is a judge"),
-        ({"model": "a", "committee": ["a"]}, "/judge/committee", "a committee of one is a judge"),
         ({"committee": ["a", "a"]}, "/judge/committee", "named twice"),
         ({"model": "a", "dimensions": ["accuracy", "charm"]}, "/judge/dimensions", "'charm' has no description"),
-        ({"model": "a", "dimensions": ["safety", "safety"]}, "/judge/dimensions", "named twice"),
         ({"model": "a", "dimensions": {"charm": " "}}, "/judge/dimensions/charm", "say in a sentence"),
         ({"model": "a", "dimensions": {}}, "/judge/dimensions", "no dimension"),
         ({"model": "a", "dimensions": ["safety"], "weights": {"charm": 1.0}}, "/judge/weights/charm", "safety"),

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from optimizer.adapters.files.family_files import FamilyFiles, parse_family_text
+from optimizer.adapters.files.family_files import parse_family_text
 from optimizer.adapters.files.family_positions import read_yaml
 from optimizer.adapters.models.model_settings import read_models
 from optimizer.cli.study.run import read_definition
@@ -17,7 +17,6 @@ from optimizer.core.base.errors import InvalidFamily, InvalidInput
 from optimizer.host.config import load_settings
 from optimizer.host.yaml_files import MAX_BRACKETS, MAX_FILE_BYTES, MAX_VALUES, load_file, read_text
 from optimizer.runtime.mlflow_server import allowed_hosts
-from tests.worlds.api_world import FAMILY
 
 LEVELS = "".join(f"l{n}: &l{n} [{', '.join([f'*l{n - 1}'] * 10)}]\n" for n in range(2, 11))
 BOMB = f"l1: &l1 [x, x, x, x, x, x, x, x, x, x]\n{LEVELS}"  # ten levels of ten: 10^10 values
@@ -99,17 +98,6 @@ def test_a_family_of_aliases_of_aliases_is_a_fault_of_its_file(text: str) -> Non
     (fault,) = refused.value.faults
     assert (fault.file, fault.line) == ("families/triage/family.yaml", 1)
     assert "write out what is meant" in fault.detail
-
-
-def test_a_family_file_that_is_too_large_leaves_the_last_good_version(tmp_path: Path) -> None:
-    file = _written(tmp_path, "triage/family.yaml", FAMILY)
-    files = FamilyFiles(tmp_path)
-    files.load()
-    before = files.families["triage"]
-    file.write_text(FAMILY + "#" * MAX_FILE_BYTES, encoding="utf-8")
-    files.load()
-    assert files.families["triage"] is before
-    assert f"{MAX_FILE_BYTES:,} are the most" in files.problems["triage"].faults[0].detail
 
 
 def test_no_more_of_a_file_is_read_than_shows_that_it_is_too_large(tmp_path: Path) -> None:
