@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
@@ -80,6 +81,38 @@ def test_client_and_server_decide_alike_through_the_life_of_a_rollout(world: Wor
         assert agree(client, world, n_units) == {"champion", "holdback", "candidate"}  # user-1 has an override
         world.post("/v1/families/triage/champion/rollback", {"reason": "back"})
         assert "holdback" not in agree(client, world, n_units)
+
+
+@pytest.mark.parametrize("n_units", [800, pytest.param(len(UNITS), marks=pytest.mark.long)])
+def test_client_and_server_decide_alike_before_and_after_a_rollback(world: World, n_units: int) -> None:
+    rollout = world.deploying()
+    world.tick(3600.0)
+    path = f"/v1/rollouts/{rollout['id']}"
+    with client_of(world) as client:
+        world.post(f"{path}/advance", {"reason": "fine", "confirm": "triage"})
+        assert agree(client, world, n_units) == {"champion", "candidate"}
+        world.post(f"{path}/rollback", {"reason": "worse"})
+        assert agree(client, world, n_units) == {"champion"}
+
+
+def test_a_prompt_of_the_client_is_the_server_s_byte_for_byte(world: World) -> None:
+    world.deploying()
+    turns = [{"role": "user", "content": "Hi {{text}}"}, {"role": "assistant", "content": "Hello"}]
+    with client_of(world) as client:
+        agree(client, world)
+        for unit, text in zip(
+            UNITS[:20], ["Grüße \U0001f4a7", "{{text}} \\1", "", "x" * 150, '"\n\t'] * 4, strict=True
+        ):
+            body = {"unit": unit, "variables": {"text": text}, "history": turns}
+            rendered = world.post("/v1/families/triage/render", body).json()
+            p = client.prompt("triage", unit=unit, history=turns, text=text)
+            assert json.dumps(p.messages) == json.dumps(rendered["messages"])
+            assert list(p.truncated) == rendered.get("truncated", [])
+            assert (p.model, p.tools, p.response_format) == (
+                rendered["model"],
+                rendered["tools"],
+                rendered["response_format"],
+            )
 
 
 @pytest.mark.parametrize("role", ["champion", "candidate"])

@@ -4,6 +4,7 @@ nobody gets a candidate that nothing watches, and of what is reported nothing is
 
 from __future__ import annotations
 
+import json
 import os
 import signal
 import sqlite3
@@ -15,6 +16,7 @@ from contextlib import closing, contextmanager
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import httpx
@@ -33,6 +35,7 @@ PROFILE = {
     "family_overrides": {"rollout": {"ladder": SHARES}},
 }
 FALLBACK = {F: "Own {{message}}"}
+HOUR_S = 3600.0
 UNITS = [f"u{n}" for n in range(40)]
 
 
@@ -195,6 +198,95 @@ def test_answers_that_break_off_change_no_prompt_and_lose_no_outcome(
 
 def expected(roles: dict[str, str], rollout: dict[str, Any]) -> Counter[tuple[str, str]]:
     return Counter((rollout[role], rollout["id"]) for role in roles.values())
+
+
+def test_no_call_waits_for_an_answer_that_does_not_come(server: Server) -> None:
+    with relay_to(server) as relay:
+
+        def slow(handler: BaseHTTPRequestHandler) -> bool:
+            relay.n_faults += 1
+            relay.goes_on.wait(PROCESSES_S)
+            return False
+
+        relay.fault = slow
+        client = Client(relay.url, fallback=FALLBACK, timeout=0.2)
+        roles = {client.prompt(F, unit=unit, message="x").role for unit in UNITS}
+        # The server has not answered yet: nobody has waited for it
+        assert (roles, relay.n_faults, relay.goes_on.is_set()) == ({"fallback"}, 1, False)
+        relay.goes_on.set()
+        until(lambda: client.prompt(F, unit="u1", message="x").role != "fallback", "the answer, five seconds late")
+        client.close()
+
+
+def test_nobody_gets_a_candidate_that_nothing_has_watched_for_a_minute(
+    server: Server, rollout: dict[str, Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Neither the server's word nor a minute is waited for: the client's clock is moved."""
+    with relay_to(server) as relay, Client(relay.url, fallback=FALLBACK, refresh=0.02) as client:
+        before = hear(client, rollout)
+        relay.fault = is_gone
+        until(lambda: client.status().failure, "the client to notice")
+        assert roles_of(client) == before
+        monkeypatch.setattr("detent_client.session.monotonic", lambda: time.monotonic() + 60)
+        assert set(roles_of(client).values()) == {"champion"}
+        assert client.prompt(F, unit=candidate_of(before), message="x").rollout is None
+        relay.fault = Relay.fault
+    monkeypatch.undo()
+
+
+def candidate_of(roles: dict[str, str]) -> str:
+    return next(unit for unit, role in roles.items() if role == "candidate")
+
+
+@pytest.mark.parametrize("ahead_s", [HOUR_S, -HOUR_S])
+def test_a_machine_whose_clock_is_an_hour_off_gets_the_same_and_its_outcomes_count(
+    server: Server, rollout: dict[str, Any], monkeypatch: pytest.MonkeyPatch, ahead_s: float
+) -> None:
+    name = f"clock{ahead_s:.0f}-"
+    with Client(server.url, fallback=FALLBACK, refresh=0.02) as client:
+        before = hear(client, rollout)
+    monkeypatch.setattr("detent_client.session.time", SimpleNamespace(time=lambda: time.time() + ahead_s))
+    with Client(server.url, fallback=FALLBACK, refresh=0.02) as client:
+        assert hear(client, rollout) == before
+        for unit in UNITS:
+            use(client, unit, name + unit)
+        assert client.flush()
+        assert client.status().events_in_no_arm == 0
+    assert outcomes(server.home, name) == expected(before, rollout)
+
+
+def test_a_fallback_file_that_is_cut_short_while_it_is_needed_still_answers(server: Server, tmp_path: Path) -> None:
+    file = tmp_path / "snapshot.json"
+    assert server.detent("export", "snapshot", "--out", str(file)).code == 0
+    whole = json.loads(file.read_text(encoding="utf-8"))["families"][F]["champion"]["messages"]
+    with relay_to(server) as relay, Client(relay.url, fallback=file, timeout=0.2) as client:
+        relay.fault = is_gone
+        file.write_text(file.read_text(encoding="utf-8")[:100], encoding="utf-8")
+        p = client.prompt(F, unit="u1", message="{{message}}")
+        assert (p.role, p.messages) == ("fallback", whole)
+        client.close(0.1)
+
+
+@pytest.mark.parametrize("act", ["advance", "rollback"])
+def test_of_a_change_s_outcomes_none_is_lost(server: Server, rollout: dict[str, Any], act: str) -> None:
+    """The client has not heard of it yet when its users' outcomes come."""
+    with relay_to(server) as relay, Client(relay.url, fallback=FALLBACK, refresh=0.02) as client:
+        before = hear(client, rollout)
+        relay.fault = lambda handler: handler.command == "GET" and is_gone(handler)
+        until(lambda: client.status().failure, "the client to hear no more")
+        confirmed = {"confirm": F} if act == "advance" else {}
+        changed = httpx.post(
+            f"{server.url}/v1/rollouts/{rollout['id']}/{act}", json={"reason": "a test", **confirmed}, timeout=60
+        )
+        assert changed.is_success, changed.text
+        assert roles_of(client) == before
+        for unit in UNITS:
+            use(client, unit, f"{act}-{unit}")
+        assert client.flush()
+        status = client.status()
+    assert (status.events_sent, status.events_rejected, status.events_in_no_arm) == (2 * len(UNITS), {}, 0)
+    assert outcomes(server.home, f"{act}-").total() == len(UNITS)
+    assert {of for _, of in outcomes(server.home, f"{act}-")} == {rollout["id"]}
 
 
 def test_a_process_that_is_killed_again_and_again_loses_nothing_that_was_reported(

@@ -24,7 +24,7 @@ from optimizer.jobs.scheduling.read_families import read_families
 from optimizer.runtime import wiring
 from optimizer.runtime.api_client import ApiClient
 from optimizer.runtime.client import OverHttp
-from optimizer.runtime.tools import ACTS, tools_of
+from optimizer.runtime.tools import ACTS, NOT_FOR_MODELS, tools_of
 from tests.worlds.api_world import World, make_home, serving
 from tests.worlds.gateway_world import serving as on_a_socket
 
@@ -281,6 +281,21 @@ def test_the_page_names_every_tool_beside_the_act_that_allows_it(world: World) -
         assert [names for names, does in documented if f"`--allow {act}`" in does] == [set(functions)]
     assert [names for names, does in documented if does == "reads"] == [{*ALWAYS} - {"get_prompt", "record_feedback"}]
     assert sorted(name for names, _ in documented for name in names) == sorted(tools(world, *ACTS))
+
+
+def test_a_model_promotes_nothing_past_a_gate(world: World) -> None:
+    rollout = world.start(world.candidate("Is it billing? "))["id"]
+    world.post(f"/v1/rollouts/{rollout}/approve", {"reason": "go"})
+    world.tick()
+    acts = tools(world, *ACTS)
+    for tool in acts.values():
+        assert not set(NOT_FOR_MODELS) & set(tool.schema["properties"])
+    with pytest.raises(DetentError, match="inconclusive never ships"):
+        acts["promote"].call({"id": rollout})
+    with pytest.raises(DetentError, match="no argument confirm"):
+        acts["promote"].call({"id": rollout, "confirm": "triage"})
+    assert acts["rollback_rollout"].call({"id": rollout, "reason": "a model saw faults"})["changed"]
+    assert world.client.get(f"/v1/rollouts/{rollout}").json()["status"] == "rolled_back"
 
 
 @pytest.mark.parametrize("budget", [{}, {"budget": None}, {"budget": {}}, {"budget": {"calls": None}}])

@@ -155,6 +155,32 @@ def candidate_unit(client: httpx.Client) -> str:
 # --- taken back by itself ---------------------------------------------------------------------------------------------
 
 
+def test_half_of_the_requests_failing_is_taken_back_by_the_guardrail(
+    server: Server, client: httpx.Client, rollout: dict[str, Any]
+) -> None:
+    draw = random.Random(1)
+
+    def report(role: str) -> dict[str, Any]:
+        failed = draw.random() < (0.5 if role == "candidate" else 0.01)
+        return {
+            "latency_ms": 120.0,
+            "cost_usd": 0.001,
+            **({"error": "upstream failed"} if failed else {"output": "account"}),
+        }
+
+    use(client, rollout["id"], per_second=10, seconds=180, report=report)
+    ended = look(client, rollout["id"])
+    assert (ended["status"], ended["outcome"], ended["simulated_clock"]) == ("rolled_back", "guardrail", True)
+    assert "guardrail errors" in ended["reason"]
+    until(
+        lambda: {fetch(client, f"later{i}")["role"] for i in range(30)} == {"champion"},
+        "the champion for every user",
+        patience_s=PROCESSES_S,
+    )
+    assert server.detent("rollout", "verify", rollout["id"]).code == 0
+    assert "rollout_ended" in {a["kind"] for a in client.get("/v1/alerts").json()["items"]}
+
+
 @pytest.mark.long  # its rule is tried on a store in contract/rollouts/test_watched_rollouts.py
 def test_a_drop_of_twenty_points_in_labels_is_taken_back_by_the_quality_gate(
     server: Server, client: httpx.Client, rollout: dict[str, Any]
@@ -224,9 +250,8 @@ def database_removed(server: Server) -> Iterator[None]:
 @pytest.mark.parametrize(
     "trouble",
     [
-        worker_killed,  # its rule without processes is in end_to_end/api/test_rollouts.py
-        pytest.param(database_locked, marks=pytest.mark.long),
-        pytest.param(database_removed, marks=pytest.mark.long),
+        worker_killed,
+        *(pytest.param(trouble, marks=pytest.mark.long) for trouble in (database_locked, database_removed)),
     ],
     ids=lambda t: t.__name__,
 )
