@@ -18,6 +18,7 @@ from optimizer.adapters.files.spool import Spool, left_behind
 from optimizer.core.base.errors import Busy
 from optimizer.core.feedback.events import LaterParts
 from optimizer.jobs.feedback.ingest_feedback import Intake, IntakeRequest
+from optimizer.jobs.feedback.keep_events import RejectedEvent
 from optimizer.jobs.feedback.place_events import ReadEvent
 from optimizer.jobs.feedback.spooled_records import (
     add_later_parts_once,
@@ -37,29 +38,34 @@ log = structlog.get_logger("gateway")
 
 
 async def record_interaction(shared: Services, spool: Spool, event: Mapping[str, Any], actor: str) -> None:
-    """Returns once it is on disk. Raises Busy where it can be put nowhere."""
+    """Returns once it is on disk. Raises Busy where it can be put nowhere, or does not fit a record."""
     intake = shared.intake(actor, by_gateway=True)
     request, reads = await _read(intake, event)
     # Nested too deep, too slow to mask: its sender chose the texts, and must not choose to leave no record.
     if not reads:
         request, reads = await _read(intake, without_texts(event))
+    rejected: Sequence[RejectedEvent] = request.rejected
     if reads:
         answer = await _in_store(shared, spool, request.job(reads))
         if answer is None:
             await asyncio.to_thread(_put, spool, reads[0], actor)
-        else:
-            for rejected in answer["rejected"]:
-                log.error(
-                    "interaction rejected", interaction=event["id"], type=rejected["type"], detail=rejected["detail"]
-                )
+            return
+        rejected = answer["rejected"]
+        _log_rejected(event, rejected)
+    if rejected:
+        raise Busy("What was answered fits no record, so it is not given. The gateway's log says why.")
 
 
 async def _read(intake: Intake, event: Mapping[str, Any]) -> tuple[IntakeRequest, Sequence[ReadEvent]]:
     request = IntakeRequest(intake)
-    reads = await request.aread([event]) if "assignment" in event else [request.read_of_no_family(event)]
-    for rejected in request.rejected:
-        log.error("interaction rejected", interaction=event["id"], type=rejected["type"], detail=rejected["detail"])
+    reads = await request.aread([event]) if "assignment" in event else request.read_of_no_family(event)
+    _log_rejected(event, request.rejected)
     return request, reads
+
+
+def _log_rejected(event: Mapping[str, Any], rejected: Sequence[RejectedEvent]) -> None:
+    for one in rejected:
+        log.error("interaction rejected", interaction=event["id"], type=one["type"], detail=one["detail"])
 
 
 async def record_later(shared: Services, spool: Spool, row: LaterParts) -> None:

@@ -8,7 +8,7 @@ import asyncio
 import json
 from collections.abc import AsyncIterable, AsyncIterator, Callable, Mapping
 from contextlib import asynccontextmanager
-from math import fsum, isfinite, isnan
+from math import fsum, isnan
 from time import perf_counter
 from typing import Any
 
@@ -34,6 +34,7 @@ from optimizer.core.models.wire import wire_messages, wire_params
 from optimizer.ports import DeltaSink
 
 CONNECT_S = 5.0
+MOST_TOKENS = 2**24  # of one call: more than any model reads or writes
 LEAST_LOG_PROBABILITY = -50.0  # providers write -9999 or minus infinity for a token they think impossible
 # The rest of a response, log-probabilities first, is longer than the answer.
 MAX_BODY_BYTES = 4 * MAX_ANSWER_BYTES
@@ -213,9 +214,11 @@ def read_answer(
 
 
 def _count(usage: Any, name: str) -> int | None:
-    """A provider's token count; None for anything else: a negative count would lower the spend."""
+    """A provider's token count; None for anything else: a negative count would lower the spend, and one that is too
+    large fits no record.
+    """
     n = usage.get(name) if isinstance(usage, Mapping) else None
-    return int(n) if isinstance(n, int | float) and isfinite(n) and n >= 0 else None
+    return int(n) if isinstance(n, int | float) and 0 <= n < MOST_TOKENS else None
 
 
 def _log_probabilities(choice: Mapping[str, Any]) -> tuple[float, float] | tuple[None, None]:

@@ -351,7 +351,7 @@ def _strategies(data: Mapping[str, Any]) -> Iterator[Fault]:
             yield Fault(pointer=pointer, detail=fault)
 
 
-MIN_COMMITTEE = 2
+MIN_COMMITTEE, MAX_COMMITTEE = 2, 8
 
 
 def judge_faults(data: Mapping[str, Any]) -> Iterator[Fault]:
@@ -378,11 +378,16 @@ def _members(judge: Mapping[str, Any]) -> Iterator[Fault]:
         return
     if len(set(map(str, committee))) < len(committee):
         yield Fault(pointer="/judge/committee", detail="a model is named twice; each member of a committee judges once")
-    elif len({*map(str, committee), *([str(model)] if model is not None else [])}) < MIN_COMMITTEE:
+        return
+    n = len({*map(str, committee), *([str(model)] if model is not None else [])})
+    if n < MIN_COMMITTEE:
         yield Fault(
             pointer="/judge/committee",
             detail="a committee of one is a judge; name a second model, or write model: ... alone",
         )
+    if n > MAX_COMMITTEE:
+        detail = f"at most {MAX_COMMITTEE} models judge together, and these are {n}; leave some out"
+        yield Fault(pointer="/judge/committee", detail=detail)
 
 
 def _rubric(judge: Mapping[str, Any]) -> Iterator[Fault]:

@@ -10,7 +10,7 @@ from typing import Any, Literal, get_type_hints
 from optimizer.core.base.errors import shorten
 
 MAX_NAME_CHARS = 512  # ids, units, labels, names
-MAX_PARTS = 64
+MAX_PARTS = 512  # no policy asks more for one answer, its judge included
 
 
 @dataclass(frozen=True, slots=True)

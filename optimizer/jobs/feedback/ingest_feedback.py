@@ -212,20 +212,19 @@ class IntakeRequest:
                 self._rejected.append(self.rejection(index, error))
         return self._with_families(reads) if any(not read.sent.family for read in reads) else reads
 
-    def read_of_no_family(self, event: Mapping[str, Any]) -> ReadEvent:
+    def read_of_no_family(self, event: Mapping[str, Any]) -> list[ReadEvent]:
         """The gateway's record of a model that was asked by its own name, without its texts: no family allows storing
         them.
         """
-        report = protect(
-            read_report(event, now=self._received_at, of_no_family=True), store="metadata", masker=Masker(())
-        )
+        try:
+            report = read_report(event, now=self._received_at, of_no_family=True)
+        except EventRejected as error:
+            self._rejected.append(self.rejection(0, error))
+            return []
+        report = protect(report, store="metadata", masker=Masker(()))
         unit = report.get("unit")
-        return ReadEvent(
-            position=0,
-            report=report,
-            sent=Arm(family=NO_FAMILY, unit_hmac=self._in.hmac_unit(unit) if unit else None),
-            by_token=True,
-        )
+        arm = Arm(family=NO_FAMILY, unit_hmac=self._in.hmac_unit(unit) if unit else None)
+        return [ReadEvent(position=0, report=report, sent=arm, by_token=True)]
 
     def _with_families(self, reads: Sequence[ReadEvent]) -> list[ReadEvent]:
         """Events that name only an interaction get its family's checks and masks, which the transaction has no time

@@ -19,7 +19,7 @@ import httpx
 import pytest
 
 from api.app import create_app
-from api.gateway import app
+from api.gateway import app, settling
 from optimizer.adapters.store import engine
 from optimizer.host.config import Settings
 from optimizer.host.run_files import find
@@ -169,6 +169,19 @@ def test_on_a_full_disk_no_model_is_asked_without_a_record_of_it(tmp_path: Path,
             assert len(behind.bodies) - asked_before == len(answered) - 1, "who is refused has cost no call"
             filler.unlink()
             until(lambda: on_record(settings) == sorted(answered), patience_s=PROCESSES_S)
+
+
+@pytest.mark.parametrize("model", ["topic", "remote"])
+def test_what_fits_no_record_is_not_given(
+    tmp_path: Path, behind: Provider, monkeypatch: pytest.MonkeyPatch, model: str
+) -> None:
+    real = settling.report_of
+    monkeypatch.setattr(settling, "report_of", lambda *args, **named: {**real(*args, **named), "output_tokens": 2**31})
+    body = {"model": model, "messages": [{"role": "user", "content": "Stars"}]}
+    with running(home(tmp_path, behind)) as url:
+        refused = as_declared(httpx.post(f"{url}/v1/chat/completions", json=body, timeout=60))
+    assert (refused.status_code, len(behind.bodies)) == (503, 1)
+    assert "fits no record" in refused.json()["detail"]
 
 
 def test_a_record_holds_what_the_family_lets_be_kept_and_nothing_else_is_spooled(

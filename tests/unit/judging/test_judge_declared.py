@@ -64,6 +64,7 @@ def test_a_committee_may_name_the_model_again_and_each_member_judges_once():
         ({}, "/judge/model", "no model judges"),
         ({"committee": ["a"]}, "/judge/committee", "a committee of one is a judge"),
         ({"committee": ["a", "a"]}, "/judge/committee", "named twice"),
+        ({"model": "z", "committee": list("abcdefgh")}, "/judge/committee", "at most 8 models judge together"),
         ({"model": "a", "dimensions": ["accuracy", "charm"]}, "/judge/dimensions", "'charm' has no description"),
         ({"model": "a", "dimensions": {"charm": " "}}, "/judge/dimensions/charm", "say in a sentence"),
         ({"model": "a", "dimensions": {}}, "/judge/dimensions", "no dimension"),
