@@ -97,6 +97,7 @@ class KeyCall:
     """One call on the wire that counts for a key; whoever makes it says here what became of it."""
 
     is_sent: bool = False
+    n_bytes: int = 0  # of the pieces that had come when it failed
     answer: ModelAnswer | None = None
 
 
@@ -138,7 +139,8 @@ class KeySpending:
         except ModelFailed as error:
             is_sent = error.members.get("sent") is not False
             status = error.members.get("status_of_model")
-            await self._settle(day, reserved, charge_after_failure(error.kind, status, is_sent, most), called=is_sent)
+            cost = most if call.n_bytes else charge_after_failure(error.kind, status, is_sent, most)
+            await self._settle(day, reserved, cost, called=is_sent)
             raise
         except (Exception, asyncio.CancelledError):  # its client left, or the gateway ends
             await self._settle(day, reserved, most if call.is_sent else 0.0, called=call.is_sent)

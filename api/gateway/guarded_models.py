@@ -263,8 +263,9 @@ class GuardedModel(WrappedModel):
                 ):  # a provider may say less than nothing, which no counter takes
                     counter.labels(**self._labels).inc(max(0, amount))
             except BaseException as error:
-                n_bytes = timed.n_bytes if timed is not None else 0
-                self._bill(self._client.family, billed_usd(error, request, self.price, self.max_output_tokens, n_bytes))
+                call.n_bytes = timed.n_bytes if timed is not None else 0
+                usd = billed_usd(error, request, self.price, self.max_output_tokens, call.n_bytes)
+                self._bill(self._client.family, usd)
                 raise
             self._bill(self._client.family, answer.cost_usd)
         return answer

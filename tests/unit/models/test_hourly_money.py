@@ -8,17 +8,23 @@ from typing import Any
 from unittest.mock import MagicMock
 
 import pytest
+from sqlalchemy import select
 
+from api.access.key_limits import KeySpending
 from api.gateway.guarded_models import GuardedModels
 from api.gateway.hourly_money import HourlyMoney, most_usd
 from api.gateway.metrics import Metrics
 from api.gateway.reader import ClientGone
 from api.http.problems import MoneySpent
+from optimizer.adapters.store.tables.operators import KEY_USAGE
 from optimizer.core.base.errors import ModelFailed, NotFound
 from optimizer.core.models.breaker import BreakerSettings
 from optimizer.core.models.budget import reservation_usd
 from optimizer.core.models.language import ModelPrice
+from optimizer.core.serving.access import KeyLimits
+from tests.clock import Clock
 from tests.stand_ins.scripted_model import ScriptedModel, failed, request
+from tests.stores import new_database
 from tests.unit.models.test_model_guards import Facts, Shelf, Sink, ask
 
 NOW = datetime(2026, 11, 20, 8, 30, tzinfo=UTC)
@@ -136,11 +142,13 @@ class Streaming(ScriptedModel):
         return await self.complete(request)
 
 
-def billed(model: ScriptedModel, sink: Any = None) -> float:
+def billed(model: ScriptedModel, sink: Any = None, spending: KeySpending | None = None) -> float:
     """What the family's hour counts after one request, answered or not."""
     bills = list[float]()
     shelf = Shelf(model, scripted=Facts(breaker=BreakerSettings(failures=100)))
-    models = GuardedModels(shelf, Metrics(), bill=lambda family, usd: bills.append(usd)).for_request("f", None)
+    models = GuardedModels(shelf, Metrics(), bill=lambda family, usd: bills.append(usd)).for_request(
+        "f", None, spending
+    )
     with suppress(ModelFailed, ClientGone):
         ask(models, "scripted", sink=sink)
     return sum(bills)
@@ -191,3 +199,15 @@ def test_pieces_of_a_cut_stream_count_whatever_they_hold() -> None:
     model = Streaming(price=PRICE, retries=0)
     model.pieces = ({"tool_calls": [{"index": 0, "function": {"arguments": "x" * 5000}}]}, failed("http", status=500))
     assert billed(model, Sink()) >= 5000 * 10 / 1e6
+
+
+@pytest.mark.parametrize(("pieces", "share"), [((), 0.0), (({"content": "a"},), 1.0)])
+def test_a_stream_that_a_refusal_ends_counts_for_its_key_as_for_its_family(tmp_path, pieces, share) -> None:
+    store, model = new_database(tmp_path), Streaming(price=PRICE, retries=0)
+    model.pieces = (*pieces, failed("rate_limit", status=429))
+    spending = KeySpending("app", KeyLimits(usd_per_day=9.0), store, Clock(NOW))
+    of_family = billed(model, Sink(), spending)
+    with store.read() as tx:
+        of_key = sum(row.used for row in tx.execute(select(KEY_USAGE)))
+    store.close()
+    assert (of_key, of_family) == (pytest.approx(share * MOST_USD), pytest.approx(share * MOST_USD))
