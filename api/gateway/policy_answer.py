@@ -47,7 +47,8 @@ async def answer_by_policy(side: ModelSide, call: AnsweredCall, reader: Reader, 
 
     Raises:
         PolicyFailed: no answer may be delivered.
-        ClientGone: the client left before one could be; its ``record`` holds what was paid.
+        ClientGone: the client left before one could be; its ``record`` holds what was paid, its ``follow_up`` waits
+            for calls that are still out.
     """
     definition = call.definition
     situation = Situation(
@@ -79,6 +80,7 @@ async def answer_by_policy(side: ModelSide, call: AnsweredCall, reader: Reader, 
         raise ModelFailed.unsent(error) from error
     if executed.interrupted is not None:
         executed.interrupted.record = _sums(executed)  # type: ignore[attr-defined]
+        executed.interrupted.follow_up = executed.follow_up  # type: ignore[attr-defined]
         raise executed.interrupted
     if executed.attempt is None:
         assert executed.failure is not None

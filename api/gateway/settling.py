@@ -26,6 +26,8 @@ from optimizer.jobs.feedback.spooled_records import later_parts
 
 log = structlog.get_logger("gateway")
 
+FollowUp = Callable[[], Awaitable[Sequence[Attempt]]]
+
 
 async def begin(
     shared: Services,
@@ -122,10 +124,7 @@ async def _settle(
     await _record(shared, side, call, report_of(answered, latency_ms=latency_ms, time_to_first_token_ms=first_ms()))
     if call.definition is not None:
         side.cache.keep(call, answered, call.definition.cache)
-    if answered.follow_up is not None:
-        task = asyncio.create_task(_follow(shared, side, call, answered.follow_up))
-        side.recording.add(task)
-        task.add_done_callback(side.recording.discard)
+    _start_follow_up(shared, side, call, answered.follow_up)
     return answered
 
 
@@ -135,9 +134,14 @@ def _last_asked(call: AnsweredCall, reader: Reader, error: ModelFailed) -> str:
     return models[-1] or reader.asked or call.request.model
 
 
-async def _follow(
-    shared: Services, side: ModelSide, call: AnsweredCall, follow_up: Callable[[], Awaitable[Sequence[Attempt]]]
-) -> None:
+def _start_follow_up(shared: Services, side: ModelSide, call: AnsweredCall, follow_up: FollowUp | None) -> None:
+    if follow_up is not None:
+        task = asyncio.create_task(_follow(shared, side, call, follow_up))
+        side.recording.add(task)
+        task.add_done_callback(side.recording.discard)
+
+
+async def _follow(shared: Services, side: ModelSide, call: AnsweredCall, follow_up: FollowUp) -> None:
     """What a policy asks behind its answer, on record beside the interaction."""
     family = call.definition
     try:
@@ -179,9 +183,10 @@ async def _record(shared: Services, side: ModelSide, call: AnsweredCall, report:
 async def _record_failure(
     shared: Services, side: ModelSide, call: AnsweredCall, report: Mapping[str, Any], error: Exception
 ) -> None:
-    """Records a failure with what a policy had asked and paid before.
+    """Records a failure with what a policy had asked and paid before, and what it still asks.
 
     The client hears of the failure itself, whatever becomes of its record.
     """
     with suppress(Exception):  # logged
         await _record(shared, side, call, {**report, **getattr(error, "record", {})})
+    _start_follow_up(shared, side, call, getattr(error, "follow_up", None))

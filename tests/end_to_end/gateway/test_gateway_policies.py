@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Iterator, Mapping
+from dataclasses import replace
 from typing import Any
 
 import httpx
@@ -14,7 +15,10 @@ import pytest
 from fastapi.testclient import TestClient
 
 from api.app import create_app
+from api.gateway.reader import ClientGone
+from optimizer.core.feedback.events import LaterParts
 from optimizer.host.config import Settings
+from optimizer.jobs.calls.execute_policy import Execution, execute_policy
 from optimizer.runtime import wiring
 from tests.clock import until
 from tests.rows.answer_schemas import as_declared
@@ -171,14 +175,7 @@ def test_an_audited_request_asks_the_other_tiers_behind_its_answer(setup: Setup)
     setup.plays["cheap"] = said("physics", 0.95)
     answer = setup.chat("audited")
     assert answer.model_extra["detent"]["cost_usd"] == pytest.approx(0.002)
-    store = wiring.open_store(setup.settings)
-
-    def later() -> Any:
-        with store.read() as tx:
-            return store.events.later_parts(tx, "audited", {answer.id}).get(answer.id)
-
-    found = until(later)
-    store.close()
+    found = until(lambda: later_parts(setup, answer.id))
     assert found.cost_usd == pytest.approx(0.02)
     assert [(part["tier"], part["purpose"], part["output"]) for part in found.parts] == [(1, "audit", "by strong")]
     assert setup.interaction(answer.id, "audited")["cost_usd"] == pytest.approx(0.002)
@@ -187,6 +184,29 @@ def test_an_audited_request_asks_the_other_tiers_behind_its_answer(setup: Setup)
         shown = api.get(f"/v1/interactions/{answer.id}").json()
     assert [part["model"] for part in shown["parts"]] == ["cheap"]
     assert [part["model"] for part in shown["later_parts"]] == ["strong"]
+
+
+def test_what_is_still_asked_when_a_client_has_left_is_on_record(setup: Setup, monkeypatch: pytest.MonkeyPatch) -> None:
+    async def interrupted(*args: Any, **named: Any) -> Execution:
+        return replace(await execute_policy(*args, **named), interrupted=ClientGone())
+
+    monkeypatch.setattr("api.gateway.policy_answer.execute_policy", interrupted)
+    setup.plays["cheap"] = said("physics", 0.95)
+    before = len(interactions(setup.settings, "audited"))
+    with pytest.raises(openai.APIStatusError):
+        setup.chat("audited")
+    found = interactions(setup.settings, "audited")[before]
+    assert (found["cost_usd"], [part["model"] for part in found["parts"]]) == (pytest.approx(0.002), ["cheap"])
+    assert until(lambda: later_parts(setup, found["id"])).cost_usd == pytest.approx(0.02)
+
+
+def later_parts(setup: Setup, id: str) -> LaterParts | None:
+    store = wiring.open_store(setup.settings)
+    try:
+        with store.read() as tx:
+            return store.events.later_parts(tx, "audited", {id}).get(id)
+    finally:
+        store.close()
 
 
 def test_parts_are_masked_as_the_family_asks(setup: Setup) -> None:
