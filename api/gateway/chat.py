@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 from dataclasses import replace
+from functools import partial
 from typing import Any
 
 from fastapi import APIRouter, Request
@@ -39,13 +40,14 @@ from optimizer.core.base.errors import Busy, DetentError, Fault, InvalidInput, M
 from optimizer.core.family.rendering import limit_inputs, render
 from optimizer.core.family.variant import SETTINGS, Message, Variant, model_faults
 from optimizer.core.feedback.events import NO_FAMILY
+from optimizer.core.models.budget import output_limit
 from optimizer.core.models.injection import injection_signs
 from optimizer.core.models.language import ModelRequest, request_for
 from optimizer.core.models.wire import pass_through, read_turn
 from optimizer.core.policy.nearest import ShownExamples, nearest_of
-from optimizer.core.policy.policy import messages_of_fewer
-from optimizer.core.policy.steps import most_calls
-from optimizer.core.search.answer_bounds import DEFAULT_MAX_TOKENS
+from optimizer.core.policy.policy import messages_of_fewer, request_of_policy
+from optimizer.core.policy.steps import longest_request, most_calls, most_longer_calls
+from optimizer.core.search.answer_bounds import DEFAULT_MAX_TOKENS, OUTPUT_BYTES_PER_TOKEN
 from optimizer.core.serving.assignment import Choice
 from optimizer.core.serving.rollout import require_unfrozen
 from optimizer.jobs.calls.ask_model import ask_model
@@ -232,20 +234,26 @@ def _within_limits(call: AnsweredCall, shared: Services, side: ModelSide) -> Ans
             None,
         )
     names = {call.request.model} | (policy.models if policy is not None else set())
-    n_calls = most_calls(policy) if policy is not None else 1
-    most_per_call_usd = most_usd(
-        call.request,
-        names,
-        side.catalogue,
+    most_of = partial(
+        most_usd,
+        names=names,
+        models=side.catalogue,
         limit=limit,
         said_by=said_by,
         fallbacks=not call.cheapest_only,
         lengths=side.lengths,
     )
+    if policy is None:
+        return replace(call, may_cost_usd=most_of(call.request))
+    n_longer, most_tokens = most_longer_calls(policy), output_limit(call.request.params, DEFAULT_MAX_TOKENS) or 0
+    if side.lengths is not None:
+        most_tokens = max(side.lengths.expected(name, most_tokens) or 0 for name in names)
+    longest = longest_request(policy, call.request, most_tokens * OUTPUT_BYTES_PER_TOKEN)
+    answers_usd = (most_calls(policy) - n_longer) * most_of(request_of_policy(policy, call.request))
     judging_usd = most_judging_usd(
         definition, policy, call.request, call.input, side.catalogue, limit=limit, said_by=said_by
     )
-    return replace(call, may_cost_usd=n_calls * most_per_call_usd + judging_usd)
+    return replace(call, may_cost_usd=answers_usd + n_longer * most_of(longest) + judging_usd)
 
 
 def _start(side: ModelSide, call: AnsweredCall, reader: Reader, *, streaming: bool) -> asyncio.Future[ChatResult]:

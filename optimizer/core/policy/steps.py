@@ -13,8 +13,9 @@ from hashlib import sha256
 from typing import Literal
 
 from optimizer.core.family.settings import Output
+from optimizer.core.models.language import ModelRequest
 from optimizer.core.policy.attempts import Ask, Attempt, Call, Judge, PolicyOutcome, Purpose, best, rank, worth
-from optimizer.core.policy.policy import REFINE_NOTE, Policy
+from optimizer.core.policy.policy import REFINE_NOTE, Policy, request_of_call, request_of_policy
 from optimizer.core.policy.tiers import stands
 from optimizer.core.policy.validator import ask_again
 from optimizer.core.policy.votes import agreement_of
@@ -89,12 +90,31 @@ def most_calls(policy: Policy) -> int:
     """
     n_tiers = len(policy.cascade.models) - len(policy.cascade.students) if policy.cascade is not None else 1
     per_answer = 2 if policy.needs_confidence and policy.signal.kind == "agreement" else 1
-    per_answer += policy.validator is not None and policy.validator.then == "retry"
-    n_refined = int(policy.cascade is not None and policy.cascade.refine is not None)  # the answer goes out afterwards
+    n_votes, n_answers = (len(policy.votes.models), 1) if policy.votes is not None else (0, n_tiers)
+    return n_votes + n_answers * per_answer + most_longer_calls(policy)
+
+
+def most_longer_calls(policy: Policy) -> int:
+    """The most of these calls that send more than the request: an answer with a note on it, or an instruction."""
+    is_mended = policy.validator is not None and policy.validator.then == "retry"
     n_gate = policy.gate.retries if policy.gate is not None else 0
-    if policy.votes is not None:
-        return len(policy.votes.models) + per_answer + n_gate
-    return n_tiers * per_answer + n_refined + n_gate
+    if policy.votes is not None or policy.cascade is None:
+        return is_mended + n_gate
+    cascade = policy.cascade
+    n_refined = int(cascade.refine is not None)  # the answer goes out afterwards
+    return is_mended * (len(cascade.models) - len(cascade.students)) + n_refined + n_gate
+
+
+def longest_request(policy: Policy, rendered: ModelRequest, answer_bytes: int) -> ModelRequest:
+    """No shorter than what any of these calls sends, where the earlier answer has at most so many bytes."""
+    longest = Call(
+        model=rendered.model,
+        purpose="retry",
+        instruction="".join(policy.gate.prompts) if policy.gate is not None else None,
+        earlier="x" * answer_bytes,
+        note=REFINE_NOTE + (ask_again(policy.validator.issues) if policy.validator is not None else ""),
+    )
+    return request_of_call(policy, request_of_policy(policy, rendered), longest, revision="")
 
 
 class _Machine:

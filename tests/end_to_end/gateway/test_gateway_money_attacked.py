@@ -40,6 +40,11 @@ def url(behind: FaultyProvider, tmp_path_factory: pytest.TempPathFactory) -> Ite
         for name in ("held", "malformed")
     }
     families["fallen"] = families["held"].replace("held", "fallen").replace("priced", "away")
+    # Twice the answer that this may write fits, and not what the second call sends beside: the first one's answer.
+    mended = "validate: [empty], validate.then: retry"
+    families["mended"] = families["held"].replace("held", "mended").replace("0.008", "0.023")
+    families["mended"] = families["mended"].replace('{{document}}"}]}', f'{{{{document}}}}"}}], policy: {{{mended}}}}}')
+    families["mended"] = families["mended"].replace("max_tokens: 12", "max_tokens: 1000")
     families["free"] = family("free", "unpriced") + "limits: {usd_per_hour: 1}\n"
     families["plain"] = family("plain", "unpriced")
     settings = make_home(tmp_path_factory.mktemp("home"), families, models, limits={"models_usd_per_hour": 0.1})
@@ -74,6 +79,24 @@ def test_requests_that_come_at_once_do_not_all_find_the_same_money_left(
     assert "calls under way may cost" in refused.json()["detail"]
     assert int(refused.headers["retry-after"]) < 10
     assert post(url, model).status_code == 200, "they cost less than they might have"
+
+
+def test_a_policys_calls_count_with_the_earlier_answer_that_the_next_one_sends(
+    url: str, behind: FaultyProvider
+) -> None:
+    go_on, n, short = threading.Event(), len(behind.bodies), [{"role": "user", "content": "x"}]
+    behind.fault = lambda n: None if go_on.wait(30) else "broken"
+    try:
+        with ThreadPoolExecutor(1) as pool:
+            first = pool.submit(post, url, "mended", messages=short)
+            until(lambda: len(behind.bodies) == n + 1)
+            refused = post(url, "mended", messages=short)
+            go_on.set()
+            assert first.result().status_code == 200
+    finally:
+        go_on.set()
+        behind.fault = lambda n: None
+    assert (refused.status_code, len(behind.bodies)) == (429, n + 1)
 
 
 def waiting(url: str, model: str) -> int:

@@ -10,11 +10,12 @@ from hypothesis import given, settings, strategies as st
 
 from optimizer.core.declaration.prompt_kind import policy_faults
 from optimizer.core.family.settings import Output
-from optimizer.core.models.language import ModelAnswer
+from optimizer.core.models.budget import prompt_bytes
+from optimizer.core.models.language import ModelAnswer, ModelRequest
 from optimizer.core.policy.assess import Situation, assess, with_facts
 from optimizer.core.policy.attempts import Ask, Attempt, Judge, Reply, best, part_of, rank, total_cost_usd
-from optimizer.core.policy.policy import Policy, parse_policy
-from optimizer.core.policy.steps import PolicyPlan, audit, most_calls, steps
+from optimizer.core.policy.policy import Policy, parse_policy, request_of_call
+from optimizer.core.policy.steps import PolicyPlan, audit, longest_request, most_calls, most_longer_calls, steps
 from optimizer.core.policy.validator import NAMED_CHECKS
 from tests.examples import n_examples
 
@@ -35,6 +36,7 @@ KNOBS: dict[str, st.SearchStrategy[Any]] = {
 }
 POLICIES = st.fixed_dictionaries({}, optional=KNOBS).filter(lambda policy: not policy_faults(policy))
 TEXTS = st.sampled_from(["", "yes", "no", "maybe so", "I cannot help with that.", "I couldn't find anything."])
+RENDERED = ModelRequest(model="only", revision="", messages=[{"role": "user", "content": "x"}], params={})
 OUTPUTS = st.sampled_from([Output(), Output(parser="label", labels=("yes", "no"))])
 
 
@@ -76,6 +78,14 @@ def replies(data: st.DataObject, ask: Ask) -> list[Reply]:
     return made
 
 
+def sent_more_than_the_request(policy: Policy, past: list[Attempt]) -> int:
+    """How many calls did; none sends more than ``longest_request`` does."""
+    sizes = [prompt_bytes(request_of_call(policy, RENDERED, one.call, revision="").messages, {}) for one in past]
+    answer_bytes = max(len(one.text) for one in past)
+    assert max(sizes) <= prompt_bytes(longest_request(policy, RENDERED, answer_bytes).messages, {})
+    return sum(size > prompt_bytes(RENDERED.messages, {}) for size in sizes)
+
+
 def drive(plan: PolicyPlan, situation: Situation, data: st.DataObject) -> tuple[Attempt | None, list[Attempt]]:
     machine, past, n_judged = steps(plan), list[Attempt](), 0
     try:
@@ -98,6 +108,7 @@ def drive(plan: PolicyPlan, situation: Situation, data: st.DataObject) -> tuple[
             assert [one.call for one in attempts] == list(ask.calls)
             past += attempts
             assert len(past) <= most_calls(plan.policy)
+            assert sent_more_than_the_request(plan.policy, past) <= most_longer_calls(plan.policy)
             ask = machine.send(attempts)
     except StopIteration as end:
         return end.value.attempt, past

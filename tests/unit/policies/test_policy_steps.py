@@ -12,13 +12,16 @@ from typing import Any
 
 import pytest
 
+from optimizer.core.declaration.rules import MAX_COMMITTEE
 from optimizer.core.family.settings import Output
+from optimizer.core.feedback.event_kinds import MAX_PARTS
 from optimizer.core.models.language import ModelAnswer, ModelRequest
 from optimizer.core.policy.assess import Situation, assess
 from optimizer.core.policy.attempts import Attempt, Call, PolicyOutcome, Reply, part_of, total_cost_usd
 from optimizer.core.policy.policy import parse_policy, request_of_call, request_of_policy
 from optimizer.core.policy.steps import PolicyPlan, audit, is_audited, most_calls, steps
 from optimizer.core.policy.votes import agreement_of, similarity
+from optimizer.core.search.answer_bounds import ASKS
 from tests.cases import named
 
 Said = tuple[str, float | None] | str | None  # text and confidence; text alone; None: the call fails
@@ -331,3 +334,14 @@ def test_a_part_holds_what_is_known_and_the_text_where_it_did_not_go_out() -> No
         **{"cost_usd": 1.0, "latency_ms": 5.0, "input_tokens": 10, "output_tokens": 5},
     }
     assert part_of(past[0])["output"] == "A"
+
+
+@pytest.mark.parametrize(
+    "policy", [{"tiers": list("abcd"), "accept": 0.9, "refine": 0.5}, {"votes.models": list("abcdefgh")}]
+)
+def test_a_record_has_room_for_all_that_a_policy_and_its_judge_ask(policy: dict[str, Any]) -> None:
+    dearest = {"confidence": {"kind": "agreement"}, "gate.scorer": "judge", "gate.retries": 5}
+    dearest |= {"validate": ["factual_errors"], "validate.then": "retry", "validate.facts": "judge"}
+    parsed = parse_policy({**policy, **dearest})
+    n_judgements = parsed.most_judgements + most_calls(parsed)
+    assert 64 < most_calls(parsed) + ASKS * MAX_COMMITTEE * n_judgements <= MAX_PARTS
