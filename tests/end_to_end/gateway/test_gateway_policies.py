@@ -23,7 +23,7 @@ from optimizer.runtime import wiring
 from tests.clock import until
 from tests.rows.answer_schemas import as_declared
 from tests.stand_ins.scripted_model import Provider, chat_answer, provider
-from tests.worlds.gateway_world import family, make_home, record_of, running
+from tests.worlds.gateway_world import family, interactions, make_home, record_of, running
 
 PRICES = {"cheap": (1, 10), "strong": (10, 100)}
 CASCADE = "tiers: [cheap, strong], accept: 0.9, audit_share: 0"
