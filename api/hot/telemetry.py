@@ -33,7 +33,7 @@ from optimizer.core.feedback.telemetry import (
 from optimizer.jobs.feedback.add_texts import add_texts
 
 if TYPE_CHECKING:
-    from api.http.otlp import Signal
+    from api.http.otlp import Signal, ValueBudget
 
 TRACES, LOGS = "/v1/traces", "/v1/logs"
 PROTOBUF = "application/x-protobuf"
@@ -46,12 +46,14 @@ class _ReadExport:
     """What a body holds.
 
     ``events``: each with the place of its span or log record in the body. ``texts``: interaction -> the texts that log
-    records have of its call. ``unknown``: prompts that no family here is named after. ``n_unknown``: calls with such a
-    prompt.
+    records have of its call. ``n_records``: such log records. ``unknown``: prompts that no family here is named after.
+    ``n_unknown``: calls with such a prompt.
     """
 
+    budget: ValueBudget
     events: list[tuple[int, dict[str, Any]]] = field(default_factory=list)
     texts: dict[str, CallTexts] = field(default_factory=dict)
+    n_records: int = 0
     unknown: set[str] = field(default_factory=set)
     n_unknown: int = 0
 
@@ -66,9 +68,10 @@ async def _take(request: StrictRequest, shared: Services, *, signal: Signal) -> 
             f" HTTP is expected: {' or '.join(MEDIA_TYPES)}, with gzip or without."
         )
     body = await request.body()
-    batch = await asyncio.to_thread(_read, request, shared, body, signal, is_gzip=encoding == "gzip")
-    if batch.events:
-        count_events(request, shared, len(batch.events))
+    async with shared.turns.long:
+        batch = await asyncio.to_thread(_read, request, shared, body, signal, is_gzip=encoding == "gzip")
+    if n := len(batch.events) + batch.n_records:
+        count_events(request, shared, n)
     for interaction, texts in batch.texts.items():
         shared.held_texts.add(caller_of(request).actor, interaction, texts, export=hash(body))
     rejected, remarks = await _keep(request, shared, batch.events)
@@ -78,6 +81,12 @@ async def _take(request: StrictRequest, shared: Services, *, signal: Signal) -> 
         names = ", ".join(repr(name[:80]) for name in sorted(batch.unknown)[:MOST_SAID])
         remarks.append(
             f"{count(batch.n_unknown, 'span')} not kept: {PROMPT} is {names}, and no family here has such a name"
+        )
+    if batch.budget.n_unread:
+        limit = batch.budget.limit
+        remarks.append(
+            f"{count(batch.budget.n_unread, 'text')} of JSON not read as such: JSON in texts of a body is read up to"
+            f" {limit.n_values:,} values. Export less at once, or raise limits.{limit.values_setting}"
         )
     request.state.quiet = not rejected
     from api.http import otlp
@@ -94,16 +103,17 @@ def _read(request: StrictRequest, shared: Services, body: bytes, signal: Signal,
     by = "judge" if access.may_send("judge") else "system"
     whole = otlp.decompress_body(body, request.limit) if is_gzip else body
     export = otlp.read_request(whole, signal, request.media_type, request.limit)
-    batch = _ReadExport()
+    batch = _ReadExport(otlp.ValueBudget(request.limit))
     if signal == "log_records":
         for place, record in enumerate(otlp.records_of(export)):
             outcome = outcome_of_record(record, evaluations_by=by)
             batch.events += [(place, outcome)] if outcome is not None else []
-            if outcome is None and (texts := texts_of_record(record)) is not None:
+            if outcome is None and (texts := texts_of_record(record, batch.budget.value_of)) is not None:
+                batch.n_records += 1
                 batch.texts.setdefault(interaction_id(record.trace, record.span), CallTexts()).add(texts)
         return batch
     for place, span in enumerate(otlp.spans_of(export)):
-        events = list(events_of_span(span, families, shared.prices, evaluations_by=by))
+        events = list(events_of_span(span, families, shared.prices, batch.budget.value_of, evaluations_by=by))
         batch.events += [(place, event) for event in events]
         name = span.attributes.get(PROMPT)
         if not events and isinstance(name, str) and name not in families:

@@ -1,7 +1,7 @@
 """Bodies and answers of OTLP over HTTP: protobuf or JSON, as the content type says, with gzip or without.
 
 What a body costs is not its bytes but its messages (two bytes become an object of 170), so these are counted before any
-is made (docs/adr/0017-request-bodies-are-bounded-before-parsing.md).
+is made (docs/adr/0017-request-bodies-are-bounded-before-parsing.md), and so is the JSON in its texts.
 """
 
 from __future__ import annotations
@@ -9,6 +9,7 @@ from __future__ import annotations
 import zlib
 from base64 import b64encode
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from functools import cache
 from typing import Any, Literal
 
@@ -23,9 +24,10 @@ from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import (
 from opentelemetry.proto.common.v1.common_pb2 import AnyValue
 from opentelemetry.proto.trace.v1.trace_pb2 import Status
 
-from api.http.bodies import MAX_DEPTH, read_json
+from api.http.bodies import MAX_DEPTH, count_values, read_json
 from api.http.body_limits import BodyLimit
 from api.http.problems import MalformedBody
+from optimizer.core.base.canonical import json_of
 from optimizer.core.feedback.telemetry import TelemetryEvent, TelemetryRecord, TelemetrySpan
 
 Signal = Literal["spans", "log_records"]
@@ -84,6 +86,30 @@ def read_request(body: bytes, signal: Signal, media_type: str, limit: BodyLimit)
         return kind.FromString(body)
     except DecodeError:
         raise MalformedBody(f"The body is no {kind.DESCRIPTOR.name} in protobuf. Send OTLP.") from None
+
+
+@dataclass(slots=True)
+class ValueBudget:
+    """How much of the JSON in texts of a body is read: all together no more values than the limit says.
+
+    ``n_unread``: texts that would have gone beyond it.
+    """
+
+    limit: BodyLimit
+    n_values: int = 0
+    n_unread: int = 0
+
+    def value_of(self, value: Any) -> Any:
+        """The value that a text of JSON says; any other text is itself, and so is one that is not read."""
+        if not isinstance(value, str) or not value.startswith(("[", "{")):
+            return value
+        n_left = self.limit.n_values - self.n_values
+        n = count_values(value.encode(), n_left)
+        if n > n_left:
+            self.n_unread += 1
+            return value
+        self.n_values += n
+        return json_of(value)
 
 
 def spans_of(request: Any) -> Iterator[TelemetrySpan]:

@@ -13,11 +13,12 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
-from optimizer.core.base.canonical import canonical_json, digest, json_of
+from optimizer.core.base.canonical import canonical_json, digest
 from optimizer.core.models.language import ModelPrice
 
 Attributes = Mapping[str, Any]  # texts, numbers, booleans, lists and mappings; an unset value is None
 PriceOf = Callable[[Sequence[str]], ModelPrice | None]  # of the first of these names that has one
+ValueOf = Callable[[Any], Any]  # what a text of JSON says; all else is itself
 
 ASSIGNMENT, INPUT, UNIT = "detent.assignment", "detent.input", "detent.unit"
 PROMPT, VERSION = "gen_ai.prompt.name", "gen_ai.prompt.version"
@@ -28,6 +29,7 @@ CALLS = frozenset(("chat", "text_completion", "generate_content"))
 _INDEXED = re.compile(r"gen_ai\.(prompt|completion)\.(\d{1,4})\.(role|content)")
 _ROLE_OF_EVENT = re.compile(r"gen_ai\.(system|user|assistant|tool)\.message")
 _MOST_MS = 1e12
+MESSAGE_CHARS = 300  # as many as a message takes in memory beside its texts, about
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -63,19 +65,23 @@ class TelemetryRecord(TelemetryEvent):
 
 @dataclass(slots=True)
 class CallTexts:
-    """``messages``: what a model was sent, each ``{"role", "content"}``; ``output``: what it answered."""
+    """``messages``: what a model was sent, each ``{"role", "content"}``; ``output``: what it answered; ``n_chars``: as
+    many as all of it takes in memory, about.
+    """
 
     messages: list[dict[str, str]] = field(default_factory=list)
     output: str | None = None
+    n_chars: int = field(init=False)
+
+    def __post_init__(self) -> None:
+        texts = (text for message in self.messages for text in message.values())
+        self.n_chars = MESSAGE_CHARS * len(self.messages) + sum(map(len, texts)) + len(self.output or "")
 
     def add(self, later: CallTexts) -> None:
         """What came after it of the same call; the first answer stays."""
         self.messages += later.messages
+        self.n_chars += later.n_chars - (len(later.output or "") if self.output is not None else 0)
         self.output = later.output if self.output is None else self.output
-
-    @property
-    def n_chars(self) -> int:
-        return sum(len(message["content"]) for message in self.messages) + len(self.output or "")
 
     def values(self) -> dict[str, Any]:
         """The texts as fields of an interaction."""
@@ -93,7 +99,7 @@ def is_of_family(attributes: Attributes, families: Collection[str]) -> bool:
 
 
 def events_of_span(
-    span: TelemetrySpan, families: Collection[str], price_of: PriceOf, *, evaluations_by: str
+    span: TelemetrySpan, families: Collection[str], price_of: PriceOf, value_of: ValueOf, *, evaluations_by: str
 ) -> Iterator[dict[str, Any]]:
     """Events as clients send them: of a model's call its interaction, and the outcomes that its events name.
 
@@ -105,7 +111,7 @@ def events_of_span(
     operation = _text(span.attributes, "gen_ai.operation.name")
     model = _text(span.attributes, "gen_ai.request.model", "gen_ai.response.model")
     if operation in CALLS or (operation is None and model is not None):
-        yield {key: value for key, value in _interaction(span, price_of).items() if value is not None}
+        yield {key: value for key, value in _interaction(span, price_of, value_of).items() if value is not None}
     for event in span.events:
         if event.name == EVALUATION:
             yield _outcome(event, span.trace, span.span, span.attributes, evaluations_by)
@@ -118,26 +124,26 @@ def outcome_of_record(record: TelemetryRecord, *, evaluations_by: str) -> dict[s
     return _outcome(record, record.trace, record.span, record.attributes, evaluations_by)
 
 
-def texts_of_record(record: TelemetryRecord) -> CallTexts | None:
+def texts_of_record(record: TelemetryRecord, value_of: ValueOf) -> CallTexts | None:
     """What a log record says of the call of its span; None where that is nothing, or no span is named."""
     if not interaction_id(record.trace, record.span):
         return None
-    texts = texts_in([record])
+    texts = texts_in([record], value_of)
     return texts if texts.messages or texts.output is not None else None
 
 
-def texts_in(carriers: Iterable[TelemetryEvent]) -> CallTexts:
+def texts_in(carriers: Iterable[TelemetryEvent], value_of: ValueOf) -> CallTexts:
     """What the attributes of a span, its events or its log records say of the call, in the order given."""
     texts = CallTexts()
     for carrier in carriers:
-        _read_messages(carrier.attributes, texts)
+        _read_messages(carrier.attributes, texts, value_of)
         if isinstance(carrier.body, Mapping):  # the details of an operation, where they are no attributes
-            _read_messages(carrier.body, texts)
-        _read_named(carrier, texts)
+            _read_messages(carrier.body, texts, value_of)
+        _read_named(carrier, texts, value_of)
     return texts
 
 
-def _interaction(span: TelemetrySpan, price_of: PriceOf) -> dict[str, Any]:
+def _interaction(span: TelemetrySpan, price_of: PriceOf, value_of: ValueOf) -> dict[str, Any]:
     attributes = span.attributes
     requested, answered = _text(attributes, "gen_ai.request.model"), _text(attributes, "gen_ai.response.model")
     input_tokens = _count(attributes, "gen_ai.usage.input_tokens", "gen_ai.usage.prompt_tokens")
@@ -149,7 +155,7 @@ def _interaction(span: TelemetrySpan, price_of: PriceOf) -> dict[str, Any]:
         price = price_of([*names, *(f"{provider}/{name}" for name in names)])
         cost_usd = None if price is None else price.of(input_tokens, output_tokens)
     first_s = _number(attributes, "gen_ai.response.time_to_first_chunk")
-    texts = texts_in([TelemetryEvent(name="", attributes=attributes), *span.events])
+    texts = texts_in([TelemetryEvent(name="", attributes=attributes), *span.events], value_of)
     return {
         "id": interaction_id(span.trace, span.span),
         **_address(attributes, span.trace),
@@ -162,7 +168,7 @@ def _interaction(span: TelemetrySpan, price_of: PriceOf) -> dict[str, Any]:
         "cost_usd": cost_usd,
         "error": _error(span),
         "conversation": _text(attributes, "gen_ai.conversation.id"),
-        "input": _input(attributes, texts),
+        "input": _input(value_of(attributes.get(INPUT)), texts),
         "output": texts.output,
     }
 
@@ -209,9 +215,8 @@ def _error(span: TelemetrySpan) -> str | None:
     return ": ".join(part for part in (kind, (span.error or "").strip()) if part) or "the span's status is an error"
 
 
-def _input(attributes: Attributes, texts: CallTexts) -> Any:
+def _input(variables: Any, texts: CallTexts) -> Any:
     """The variables of the prompt where the application names them, else the messages that the model was sent."""
-    variables = _structure(attributes.get(INPUT))
     if variables is not None:
         return variables
     return {"messages": texts.messages} if texts.messages else None
@@ -220,14 +225,14 @@ def _input(attributes: Attributes, texts: CallTexts) -> Any:
 # --- messages ---------------------------------------------------------------------------------------------------------
 
 
-def _read_messages(attributes: Attributes, texts: CallTexts) -> None:
-    for part in _list(attributes.get("gen_ai.system_instructions")):
+def _read_messages(attributes: Attributes, texts: CallTexts, value_of: ValueOf) -> None:
+    for part in _list(value_of(attributes.get("gen_ai.system_instructions"))):
         _add(texts, "system", part)
     for name in ("gen_ai.input.messages", "gen_ai.prompt"):
-        for message in _list(attributes.get(name)):
+        for message in _list(value_of(attributes.get(name))):
             _add(texts, "user", message)
     for name in ("gen_ai.output.messages", "gen_ai.completion"):
-        for message in _list(attributes.get(name))[:1]:  # the first of several choices
+        for message in _list(value_of(attributes.get(name)))[:1]:  # the first of several choices
             _answer(texts, message)
     # `gen_ai.prompt.0.content` and the like, as instrumentations wrote before there were events.
     indexed: dict[tuple[str, int], dict[str, Any]] = {}
@@ -241,7 +246,7 @@ def _read_messages(attributes: Attributes, texts: CallTexts) -> None:
             _answer(texts, message)
 
 
-def _read_named(carrier: TelemetryEvent, texts: CallTexts) -> None:
+def _read_named(carrier: TelemetryEvent, texts: CallTexts, value_of: ValueOf) -> None:
     """Events for one message each; their content is the body of a log record, or JSON in an attribute."""
     role = _ROLE_OF_EVENT.fullmatch(carrier.name)
     if role is None and carrier.name != "gen_ai.choice":
@@ -249,7 +254,7 @@ def _read_named(carrier: TelemetryEvent, texts: CallTexts) -> None:
     content = next(
         (
             value
-            for value in (carrier.body, _structure(carrier.attributes.get("gen_ai.event.content")), carrier.attributes)
+            for value in (carrier.body, value_of(carrier.attributes.get("gen_ai.event.content")), carrier.attributes)
             if isinstance(value, Mapping) and value
         ),
         {},
@@ -257,7 +262,7 @@ def _read_named(carrier: TelemetryEvent, texts: CallTexts) -> None:
     if role is not None:
         _add(texts, role[1], content)
     elif content.get("index") in (None, 0, "0"):
-        message = _structure(content.get("message"))
+        message = value_of(content.get("message"))
         _answer(texts, message if message is not None else content)
 
 
@@ -265,12 +270,12 @@ def _add(texts: CallTexts, role: str, message: Any) -> None:
     content = _content(message)
     if content:
         own = message.get("role") if isinstance(message, Mapping) else None
-        texts.messages.append({"role": own if isinstance(own, str) else role, "content": content})
+        texts.add(CallTexts([{"role": own if isinstance(own, str) else role, "content": content}]))
 
 
 def _answer(texts: CallTexts, message: Any) -> None:
     if texts.output is None and (content := _content(message)):
-        texts.output = content
+        texts.add(CallTexts(output=content))
 
 
 def _content(message: Any) -> str:
@@ -320,13 +325,7 @@ def _time(at_ns: int) -> datetime | None:
     return datetime.fromtimestamp(0, UTC) + timedelta(microseconds=at_ns // 1000) if at_ns else None
 
 
-def _structure(value: Any) -> Any:
-    """The value that a text of JSON says; any other text is itself."""
-    return json_of(value) if isinstance(value, str) and value[:1] in "[{" else value
-
-
 def _list(value: Any) -> Sequence[Any]:
-    structure = _structure(value)
-    if structure is None:
+    if value is None:
         return ()
-    return structure if isinstance(structure, list | tuple) else [structure]
+    return value if isinstance(value, list | tuple) else [value]

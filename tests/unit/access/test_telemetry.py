@@ -6,7 +6,8 @@ from __future__ import annotations
 
 import gzip
 import json
-from collections.abc import Iterator
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
 
@@ -21,7 +22,7 @@ from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import (
 from opentelemetry.proto.trace.v1.trace_pb2 import Status
 
 from api.held_texts import HELD_S, MOST_CALLS, MOST_CHARS, HeldTexts
-from optimizer.core.feedback.telemetry import CallTexts
+from optimizer.core.feedback.telemetry import MESSAGE_CHARS, CallTexts
 from tests.worlds.api_world import World, make_home, serving
 
 TRACE, SPAN = "5b8efff798038103d269b633813fc60c", "eee19b7ec3c1b174"
@@ -267,7 +268,7 @@ def test_texts_of_log_records_that_are_too_long_are_told_and_the_span_is_kept(wo
 def test_texts_are_held_for_a_minute_and_the_oldest_go_first() -> None:
     now = [0.0]
     held = HeldTexts(now=lambda: now[0])
-    held.add("shop", "a", CallTexts(output="x" * (MOST_CHARS - 1)), export=1)
+    held.add("shop", "a", CallTexts(output="x" * (MOST_CHARS - 2 * MESSAGE_CHARS - 1)), export=1)
     held.add("shop", "b", CallTexts(output="y"), export=2)
     assert set(held.of("shop", ["a", "b"])) == {"a", "b"}
     assert held.of("other", ["a", "b"]) == {}
@@ -288,8 +289,57 @@ def test_texts_that_come_again_take_no_room_from_others() -> None:
         held.add("shop", "a", CallTexts(list(question.messages), question.output), export=export)
     assert held.of("shop", ["a"])["a"] == CallTexts(question.messages * 2, "x")
     held.add("shop", "a", CallTexts(output="another choice" * MOST_CHARS), export=3)
-    held.add("shop", "b", CallTexts(output="y" * (MOST_CHARS - 5)), export=4)
+    held.add("shop", "b", CallTexts(output="y" * (MOST_CHARS - 10 * MESSAGE_CHARS)), export=4)
     assert set(held.of("shop", ["a", "b"])) == {"a", "b"}
+
+
+@pytest.mark.parametrize(
+    "texts",
+    [
+        pytest.param(CallTexts([{"role": "r" * 4_000, "content": "x"}]), id="long roles"),
+        pytest.param(CallTexts([{"role": "user", "content": "x"}] * 40), id="many short messages"),
+        pytest.param(CallTexts(output="x"), id="many exports of one call"),
+    ],
+)
+def test_whatever_a_sender_adds_is_bounded_and_takes_no_room_from_other_senders(texts: CallTexts) -> None:
+    held, n = HeldTexts(now=lambda: 0.0), MOST_CHARS // MESSAGE_CHARS
+    held.add("other", "a", CallTexts(output="y"), export=0)
+    for export in range(n + 1):
+        held.add("shop", "a", CallTexts(list(texts.messages), texts.output), export=export)
+        if not held.of("shop", ["a"]):
+            break
+    assert (held.of("shop", ["a"]), set(held.of("other", ["a"]))) == ({}, {"a"})
+
+
+def test_what_a_sender_left_goes_by_its_time_when_another_one_adds() -> None:
+    now = [0.0]
+    held = HeldTexts(now=lambda: now[0])
+    held.add("other", "a", CallTexts(output="y"), export=0)
+    now[0] = HELD_S
+    held.add("shop", "a", CallTexts(output="x"), export=1)
+    now[0] = 0.0
+    assert (held.of("other", ["a"]), set(held.of("shop", ["a"]))) == ({}, {"a"})
+
+
+def test_log_records_with_texts_count_as_events(tmp_path: Path) -> None:
+    ids = [f"{TRACE}-{n:016x}" for n in (1, 2)]
+    with serving(make_home(tmp_path, limits={"events_per_minute": 2})) as world:
+        world.add_key("shop", "feedback", secret="shop")
+        told = [post(world, "/v1/logs", logs(*messages(id[-16:]))).status_code for id in ids]
+        assert (told, list(world.shared.held_texts.of("shop", ids))) == ([200, 429], ids[:1])
+
+
+def test_an_export_is_read_in_a_turn_of_long_readings(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    turns: list[str] = []
+
+    @asynccontextmanager
+    async def turn() -> AsyncIterator[None]:
+        turns.append("begins")
+        yield
+
+    monkeypatch.setattr(world.shared.turns, "long", turn())
+    assert post(world, "/v1/logs", {}).status_code == 200
+    assert turns == ["begins"]
 
 
 def test_a_span_may_name_its_family_as_it_was_called_before(tmp_path: Path) -> None:
@@ -414,6 +464,23 @@ def test_a_small_body_of_many_messages_is_refused_before_they_are_made(world: Wo
     assert "values" in Status.FromString(answer.content).message
     many = traces(*({} for _ in range(n)))
     assert post(world, "/v1/traces", many).status_code == 413
+
+
+def test_json_in_texts_is_read_up_to_the_values_of_one_body_and_beyond_it_stays_a_text(world: World) -> None:
+    n, of = world.settings.limits.events_values, {**GENERATIONS["first"], **OF_FAMILY}
+    many, few = (json.dumps(["a"] * k) for k in (n + 1, n // 2 + 1))
+    sent = [("4a", many), ("4b", few), ("4c", few)]
+    spans = [span({**of, "gen_ai.input.messages": text}, id=id * 8) for id, text in sent]
+    told = post(world, "/v1/traces", traces(*spans)).json()["partialSuccess"]
+    assert "rejectedSpans" not in told
+    assert told["errorMessage"].startswith("2 texts of JSON not read as such")
+    n_messages = [len(interaction(world, id * 8)["input"]["messages"]) for id, _ in sent]
+    assert n_messages == [1, n // 2 + 1, 1]
+    record = message("gen_ai.user.message", {"content": ""}, id="4d" * 8)
+    record["attributes"] = pairs({"gen_ai.input.messages": many})
+    assert post(world, "/v1/logs", logs(record)).status_code == 200
+    [texts] = world.shared.held_texts.of("shop", [f"{TRACE}-{'4d' * 8}"]).values()
+    assert texts.messages == [{"role": "user", "content": many}]
 
 
 def test_a_group_hides_no_messages_from_the_bound(world: World) -> None:
