@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from copy import copy
 from functools import partial
 from typing import Any, Literal, cast
 
@@ -17,7 +18,8 @@ from api.http.imported_events import LinesPart, Prompts, is_columns, n_lines, pa
 from api.idempotency import idempotency_of
 from api.routing import as_told_to, caller_of, long_by_feedback_process
 from api.services import Services
-from optimizer.core.base.errors import Conflict, Fault, InvalidFamily, InvalidInput, KeyReused, TooLarge
+from optimizer.core.base.errors import DetentError, Fault, InvalidFamily, InvalidInput, TooLarge
+from optimizer.core.base.phrasing import count
 from optimizer.core.feedback.dialogs import TEXT, events_of_dialog
 from optimizer.jobs.feedback.ingest_feedback import Intake
 from optimizer.jobs.feedback.keep_events import EventsTaken, RejectedEvent, Rejection
@@ -92,20 +94,23 @@ async def take_lines(request: StrictRequest, shared: Services) -> EventsImported
     count_events(request, shared, n)
     rejected: list[RejectedEvent] = []
     answer: EventsImported = {"accepted": 0, "duplicates": 0, "rejected": rejected}
-    n_rejected = n_read = 0
+    n_rejected = n_read = end = 0
     while (part := await beside(len(body), lambda: next(parts, None))) is not None:
         of_part = idempotency and idempotency._replace(key=f"{idempotency.key} from event {n_read}")
         n_read += len(part.events)
-        if part.n_more:
-            count_events(request, shared, part.n_more)
         events = [event for _, event in part.events]
         # Which needs no idempotency key.
         try:
+            if part.n_more:
+                count_events(request, shared, part.n_more)
             report = await _intake(request, shared, of_part).atake(events) if events else NOTHING
-        except (Conflict, KeyReused) as error:
+        except DetentError as error:
             if idempotency is not None and "key" in error.members:
                 error.members = {**error.members, "key": idempotency.key}  # as it was sent
-            raise
+            if not end:
+                raise
+            raise _broken_off(error, answer, end, has_key=idempotency is not None) from error
+        end = part.end
         answer["accepted"] += report["accepted"]
         answer["duplicates"] += report["duplicates"]
         for name in SELDOM:
@@ -121,6 +126,26 @@ async def take_lines(request: StrictRequest, shared: Services) -> EventsImported
         n_rejected += len(refused)
         rejected += sorted(refused, key=lambda event: event["index"])[: MAX_NAMED - len(rejected)]
     return answer if n_rejected <= MAX_NAMED else {**answer, "rejected_more": n_rejected - MAX_NAMED}
+
+
+def _broken_off(error: DetentError, answer: EventsImported, end: int, *, has_key: bool) -> DetentError:
+    """The error of a later part, with what the parts before it brought; ``end``: of their lines. A copy, since writes
+    of one commit share their error.
+    """
+    n_stored = answer["accepted"] + answer["duplicates"]
+    rest = (
+        "Send the whole body again with the same Idempotency-Key; nothing counts twice then."
+        if has_key
+        else f"Send the lines or rows from index {end} on, or all again where each event has an id: one without would"
+        " count twice."
+    )
+    broken_off = copy(error)
+    broken_off.detail = (
+        f"The import broke off. Of its first {count(end, 'line')} or rows, {count(n_stored, 'event')} are stored. Of"
+        f" those behind them: {error.detail} {rest}"
+    )
+    broken_off.members = {**error.members, **answer, "next_index": end}
+    return broken_off
 
 
 def _prompts_of(family: str | None, caller: Caller, shared: Services) -> Prompts | None:

@@ -40,6 +40,11 @@ class LinesPart:
     n_values: int = 0
     n_more: int = 0
 
+    @property
+    def end(self) -> int:
+        """The number of the line behind its last one."""
+        return 1 + max([index for index, _ in self.events[-1:]] + [one["index"] for one in self.rejected[-1:]])
+
     def add(self, index: int, line: bytes, limit: BodyLimit, prompts: Prompts | None) -> None:
         self.n_values += count_values(line, limit.n_values)
         try:

@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 
+import pytest
+
+from optimizer.core.base.errors import Busy
 from tests.worlds.api_world import World
 
 
@@ -68,6 +72,45 @@ def test_of_an_import_the_first_thousand_rejected_lines_are_named(world: World) 
         "/v1/interactions/import", content=lines, headers={"content-type": "application/x-ndjson"}
     ).json()
     assert (answer["accepted"], len(answer["rejected"]), answer["rejected_more"]) == (1, 1000, 1500)
+
+
+@pytest.mark.parametrize("headers", [{}, {"idempotency-key": "monday"}], ids=["without a key", "with a key"])
+def test_an_import_that_breaks_off_says_what_is_stored_and_how_nothing_counts_twice(
+    world: World, monkeypatch: pytest.MonkeyPatch, headers: dict[str, str]
+) -> None:
+    lines = [json.dumps({"family": "triage", "unit": "u", "output": f"{i}"}) for i in range(1500)]
+    lines[3] = "{broken"
+    store, shared_error = world.app.state.services.store, Busy("Too much waits; nothing was written.", retry_after_s=1)
+    awrite, n_writes = store.awrite, itertools.count()
+
+    async def full_after_one(fn: Any, *, rows: int = 1) -> Any:
+        if next(n_writes) == 1:
+            raise shared_error
+        return await awrite(fn, rows=rows)
+
+    def sent(lines: list[str]) -> Any:
+        return world.client.post("/v1/interactions/import", content="\n".join(lines), headers=headers)
+
+    monkeypatch.setattr(type(store), "awrite", lambda _, fn, *, rows=1: full_after_one(fn, rows=rows))
+    refused = sent(lines)
+    told = refused.json()
+    assert (refused.status_code, told["type"], refused.headers["retry-after"]) == (503, "/problems/busy", "1")
+    assert (told["accepted"], [one["index"] for one in told["rejected"]], told["next_index"]) == (999, [3], 1000)
+    assert "first 1,000 lines or rows, 999 events are stored" in told["detail"]
+    assert ("same Idempotency-Key" if headers else "from index 1000 on") in told["detail"]
+    assert shared_error.detail == "Too much waits; nothing was written."
+    assert sent(lines if headers else lines[told["next_index"] :]).status_code == 200
+    with store.read() as tx:
+        assert tx.exec_driver_sql("SELECT count(*) FROM interactions").scalar() == 1499
+
+
+def test_an_import_whose_later_dialogs_pass_the_minute_says_what_is_stored(world: World) -> None:
+    prompt = {"text": "How do I vote?", "response_time_ms": 900}
+    lines = [json.dumps({"dialog_id": f"d{n}", "user_id": "u", "prompts": [prompt]}) for n in range(1000)]
+    lines.append(json.dumps({"dialog_id": "long", "user_id": "u", "prompts": [prompt] * 3}))
+    world.app.state.services.event_windows.limit = 1002
+    refused = world.client.post("/v1/interactions/import?family=triage", content="\n".join(lines))
+    assert (refused.status_code, refused.json()["accepted"], refused.json()["next_index"]) == (429, 1000, 1000)
 
 
 def test_dialogs_are_taken_by_the_route_of_imports(world: World) -> None:
