@@ -66,28 +66,37 @@ class DetentProvider(OFREPProvider):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class UnitFlags:
-    """``fetched_at``, ``until``: monotonic; then they are asked for again, with ``etag``."""
+    """``until``: monotonic; then they are asked for again, with ``etag``."""
 
     flags: Mapping[str, Any]
     etag: str
-    fetched_at: float
     until: float
 
-    def champions(self, until: float) -> UnitFlags:
-        """What may be served while the server cannot be asked: of a rollout nobody watches, the champion in no arm."""
-        flags = {}
-        for family, flag in self.flags.items():
-            if flag["value"].get("role") == "champion" and flag["metadata"].get("lease_expires_at") is not None:
-                flags[family] = {**flag, "value": {**flag["value"], "rollout": None, "stage": None}, "metadata": {}}
-            elif flag["value"].get("role") == "champion":
-                flags[family] = flag
-        return UnitFlags(flags=flags, etag="", fetched_at=self.fetched_at, until=until)
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LastChampion:
+    """Of a family; served to any unit while the server cannot be asked. ``fetched_at``: monotonic."""
+
+    flag: Mapping[str, Any]
+    fetched_at: float
+
+    @classmethod
+    def of(cls, flag: Mapping[str, Any], fetched_at: float) -> LastChampion:
+        """In no arm, since nobody watches a rollout then, and without the assignment of the unit that it was served."""
+        value = {**flag["value"], "rollout": None, "stage": None}
+        value.pop("assignment", None)
+        return cls(flag={**flag, "reason": "DEFAULT", "metadata": {}, "value": value}, fetched_at=fetched_at)
+
+    def flag_of(self, own: Mapping[str, Any] | None) -> Mapping[str, Any]:
+        """``own``: what the unit was served last, which stays where it is this champion, outside a rollout."""
+        is_same = own is not None and own["variant"] == self.flag["variant"]
+        return own if own is not None and is_same and own["metadata"].get("lease_expires_at") is None else self.flag
 
 
 class DetentBulkProvider(AbstractProvider):
     """Asks for all flags of a unit at once and keeps them for ``max_age`` seconds, a candidate's no longer than its
     lease: for an application that reads several flags of one user. Its own hook counts those that are used. While the
-    server cannot be asked, the last champions are served for a day; other flags give the default value.
+    server cannot be asked, the last champions are served for a day, to any unit; other flags give the default value.
     """
 
     def __init__(
@@ -106,6 +115,8 @@ class DetentBulkProvider(AbstractProvider):
         self._http = httpx.Client(base_url=url, headers=_headers(key), timeout=timeout, transport=transport)
         self._lock = Lock()
         self._units: OrderedDict[str, UnitFlags] = OrderedDict()
+        self._champions: Mapping[str, LastChampion] = {}
+        self._failure, self._away_until = "", 0.0  # until then the server is not asked
 
     def get_metadata(self) -> Metadata:
         return Metadata(name="Detent")
@@ -158,12 +169,17 @@ class DetentBulkProvider(AbstractProvider):
 
     def _renewed(self, unit: str, known: UnitFlags | None) -> UnitFlags:
         """Raises OpenFeatureError."""
-        try:
-            return self._fetch(unit, known)
-        except GeneralError:
-            if known is None or monotonic() - known.fetched_at > DAY_S:
-                raise
-            return known.champions(monotonic() + self._max_age_s)
+        if monotonic() >= self._away_until:
+            try:
+                return self._fetch(unit, known)
+            except GeneralError as error:
+                self._failure, self._away_until = str(error.error_message), monotonic() + self._max_age_s
+        oldest, own = monotonic() - DAY_S, known.flags if known is not None else {}
+        champions = {family: one for family, one in self._champions.items() if one.fetched_at >= oldest}
+        if not champions:
+            raise GeneralError(self._failure)
+        flags = {family: one.flag_of(own.get(family)) for family, one in champions.items()}
+        return UnitFlags(flags=flags, etag="", until=self._away_until)
 
     def _fetch(self, unit: str, known: UnitFlags | None) -> UnitFlags:
         """Raises OpenFeatureError."""
@@ -184,9 +200,12 @@ class DetentBulkProvider(AbstractProvider):
             else:
                 flags = {flag["key"]: flag for flag in said["flags"]}
             until = self._until(flags, answer.headers, sent_at)
+            champions = [flag for flag in flags.values() if flag["value"].get("role") == "champion"]
+            earlier = {family: one for family, one in self._champions.items() if family in flags}
+            self._champions = earlier | {flag["key"]: LastChampion.of(flag, sent_at) for flag in champions}
         except (ValueError, TypeError, KeyError, AttributeError):
             raise GeneralError(f"Detent gave no answer of this protocol (status {answer.status_code}).") from None
-        return UnitFlags(flags=flags, etag=answer.headers.get("etag", ""), fetched_at=sent_at, until=until)
+        return UnitFlags(flags=flags, etag=answer.headers.get("etag", ""), until=until)
 
     def _until(self, flags: Mapping[str, Any], headers: Mapping[str, str], sent_at: float) -> float:
         """The lease is counted by the server's clock. An answer without Date is kept for this one evaluation."""

@@ -152,3 +152,23 @@ def test_while_the_server_fails_the_last_champion_of_a_bulk_evaluation_is_served
         assert (flag.value["rollout"], flag.flag_metadata.get("assignment")) == (None, None)
     flags.failure = None
     assert client.get_object_details("triage", DEFAULT, context).value["rollout"] == "ro_1"
+
+
+@pytest.mark.parametrize(("max_age", "units", "n_asked"), [(0.0, ["ann", "cand", "bob"], 3), (30.0, ["bob", "eve"], 1)])
+def test_while_the_server_fails_each_unit_gets_the_last_champion_and_few_of_them_ask(
+    flags, detent, max_age, units, n_asked
+) -> None:
+    api.set_provider_and_wait(DetentBulkProvider(detent, flags.url, "key", max_age=max_age))
+    client, candidate = api.get_client(), flags.flag
+    value = {**candidate["value"], "role": "champion", "assignment": "ann's"}
+    champion = {**candidate, "value": value}
+    candidate["value"] |= {"variant": "v_candidate"}
+    candidate["variant"] = "v_candidate"
+    for flags.flag, unit in ((champion, "ann"), (candidate, "cand")):
+        assert client.get_object_details("triage", DEFAULT, EvaluationContext(unit)).variant == flags.flag["variant"]
+    flags.failure, n_before = 503, len(flags.asked)
+    for unit in units:
+        flag = client.get_object_details("triage", DEFAULT, EvaluationContext(unit))
+        assert (flag.variant, flag.reason, flag.value["rollout"]) == ("v_champion", Reason.DEFAULT, None)
+        assert "assignment" not in {**flag.value, **flag.flag_metadata}
+    assert [path for path, _ in flags.asked[n_before:]].count("/ofrep/v1/evaluate/flags") == n_asked
