@@ -27,6 +27,7 @@ class FallbackSource:
     def __init__(self, fallback: Fallback) -> None:
         """Raises ValueError for a mapping that holds no messages: that is a mistake of the program, not of the day."""
         self._path: Path | None = None
+        self._file_failure: str | None = None  # told last
         self._function: FallbackFunction | None = None
         self._families: Families = {}
         self._own: dict[str, Choice] = {}
@@ -56,7 +57,9 @@ class FallbackSource:
         try:
             self._families = read_families(path.read_bytes(), champions_only=True)
         except (OSError, ValueError) as error:
-            log.error("the fallback file cannot be used (%s); it is read again when it is needed", type(error).__name__)
+            if (failure := type(error).__name__) != self._file_failure:
+                log.error("the fallback file cannot be used (%s); it is read again when it is needed", failure)
+            self._file_failure = failure
 
     def _from_function(self, function: FallbackFunction, family: str, unit: str | None) -> Choice | None:
         try:

@@ -115,7 +115,7 @@ class Template:
         """For a fallback, which must answer: what is missing stays open, what is unknown or no message is left out."""
         texts = {name: "{{" + name + "}}" for name in self.names}
         texts |= {name: _any_text(variables[name]) for name in self.names if variables.get(name) is not None}
-        return Rendering(self._with_turns(texts, [turn for turn in history if _is_turn(turn)]))
+        return Rendering(self._with_turns(texts, [turn for turn in history or () if _is_turn(turn)]))
 
     def _with_turns(self, texts: Mapping[str, str], history: History) -> list[Message]:
         if not history:

@@ -45,6 +45,7 @@ def test_a_fallback_is_filled_with_whatever_was_given() -> None:
     turns = [{"role": "user", "content": "Hi"}, "no turn"]
     filled = template.fill_anyhow({"a": 1, "b": object, "other": "x"}, turns)
     assert [message["content"] for message in filled.messages] == ["Hi", "1 \"<class 'object'>\" {{c}}"]
+    assert [message["content"] for message in template.fill_anyhow({}, None).messages] == ["{{a}} {{b}} {{c}}"]
 
 
 @pytest.mark.parametrize("messages", [[{"role": "user"}], [{"role": "examples"}], [{"content": "x"}]])
