@@ -232,7 +232,8 @@ class Background:
 
     def _send_events(self, connection: Connection) -> RequestFailed | None:
         def post(events: Sequence[WaitingEvent]) -> Mapping[str, Any] | None:
-            return connection.post("/v1/feedback", b"[" + b",".join(map(self._as_sent, events)) + b"]")
+            texts = [self._as_sent(event, connection.families) for event in events]
+            return connection.post("/v1/feedback", b"[" + b",".join(texts) + b"]")
 
         while self.snapshot is not None and (events := self.outbox.take()):
             try:
@@ -252,9 +253,11 @@ class Background:
                 return delivery.failure
         return None
 
-    def _as_sent(self, event: WaitingEvent) -> bytes:
+    def _as_sent(self, event: WaitingEvent, names: Sequence[str] | None) -> bytes:
+        """``names``: of the families that were asked for; what another one may keep is not known."""
         entry = self.snapshot.families.get(event.family or "") if self.snapshot is not None else None
-        return without_texts(event.text) if entry is not None and entry.store == "metadata" else event.text
+        keeps_texts = entry.store != "metadata" if entry is not None else names is None or event.family in names
+        return event.text if keeps_texts else without_texts(event.text)
 
 
 _LIVE: weakref.WeakSet[Background] = weakref.WeakSet()

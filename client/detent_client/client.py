@@ -37,7 +37,8 @@ class BaseClient:
             live for ever.
         timeout: seconds that the first call waits for the first snapshot, at most.
         refresh: seconds between two looks at the server.
-        families: that this application asks for; by default all that the key is for.
+        families: that this application asks for; by default all that the key is for. Of others no texts are sent, since
+            what they may keep is not known.
         max_events: that wait to be sent; where there are more the oldest is dropped and counted.
         transport: of httpx, for tests and unusual networks.
     """

@@ -53,6 +53,7 @@ class Connection:
         """``families``: those of the snapshot; None for all that the key is for. Raises ValueError or InvalidURL for an
         address or a key that no request can carry.
         """
+        self.families = families
         self._snapshot_path = "/v1/snapshot" + (f"?family={','.join(families)}" if families is not None else "")
         self._http = httpx.Client(
             base_url=url,

@@ -28,7 +28,8 @@ def without_texts(event: bytes) -> bytes:
     if signals := {name: tags[name] for name in SIGNALS if isinstance(tags.get(name), bool | int | float)}:
         rest["tags"] = signals
     if "error" in rest:
-        rest["error"] = kind if (kind := str(rest["error"]).partition(":")[0]).isidentifier() else "error"
+        kind, colon, _ = str(rest["error"]).partition(":")
+        rest["error"] = kind if colon and kind.isidentifier() else "error"
     return json.dumps(rest, separators=(",", ":")).encode()
 
 

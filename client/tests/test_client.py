@@ -120,15 +120,27 @@ def test_a_family_that_keeps_no_texts_sends_none(server, served) -> None:
     assert [event.get("error") for event in server.events] == ["ValueError", None]
 
 
-def test_of_a_family_that_keeps_no_texts_signals_are_sent_and_no_other_tag(server) -> None:
+@pytest.mark.parametrize("error", [500, "secret"])
+def test_of_a_family_that_keeps_no_texts_signals_are_sent_and_no_other_tag(server, error) -> None:
     server.families["triage"]["privacy"] = {"store": "metadata"}
     with server.client() as client:
         p = client.prompt("triage", unit="ann", message="x")
-        p.record(error=500)
+        p.record(error=error)
         assert client.feedback(p, tags={"kept": True, "edited": 0.5, "retried": "secret", "shop": "secret"})
         assert client.flush()
     interaction, outcome = server.events
     assert (interaction["error"], outcome["tags"]) == ("error", {"kept": True, "edited": 0.5})
+    assert "secret" not in json.dumps(server.events)
+
+
+def test_texts_of_a_family_that_was_not_asked_for_stay_here_since_nothing_says_what_it_keeps(server) -> None:
+    other = Assignment(family="other", variant="v_other", unit="ann", interaction="in_1")
+    with server.client(families=["triage", "new"], fallback={"new": "Own"}) as client:
+        for family in ("triage", "new"):  # of the new one the server has no prompt yet
+            client.prompt(family, message="x").record("an answer")
+        client.feedback(other, success=False, expected={"topic": "secret"})
+        assert client.flush()
+    assert [event.get("output") for event in server.events] == ["an answer", "an answer", None]
     assert "secret" not in json.dumps(server.events)
 
 
