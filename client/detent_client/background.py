@@ -26,7 +26,7 @@ from detent_client.events import without_texts
 from detent_client.exposures import ArmWindow, Exposures
 from detent_client.outbox import BATCH_EVENTS, Outbox, WaitingEvent
 from detent_client.server_time import server_time_of
-from detent_client.snapshot import Snapshot, leases_of, read_families
+from detent_client.snapshot import Snapshot, leases_of, read_families, server_now
 
 SEND_S = 2.0
 JITTER = 0.2  # many clients that were started together do not ask together
@@ -224,7 +224,7 @@ class Background:
         due = self.exposures.due()
         for at in range(0, len(due), WINDOWS_AT_ONCE):
             delivery = deliver(due[at : at + WINDOWS_AT_ONCE], post)
-            self.exposures.acknowledge(delivery.taken)
+            self.exposures.acknowledge(delivery.taken, server_now(self.snapshot))
             self.exposures.refuse(delivery.refused)
             if delivery.failure is not None:
                 return delivery.failure

@@ -74,14 +74,13 @@ class Exposures:
             counts = self._counts.copy()
             return [(ArmWindow(*key), n) for key, n in counts.items() if n > self._acknowledged.get(key, 0)]
 
-    def acknowledge(self, windows: list[tuple[ArmWindow, int]]) -> None:
+    def acknowledge(self, windows: list[tuple[ArmWindow, int]], server_now: float) -> None:
         """Windows that were taken; those that have long ended are forgotten."""
         with self._lock:
             for window, n in windows:
                 self._acknowledged[window] = max(n, self._acknowledged.get(window, 0))
-            newest = max((start for *_, start in self._counts.copy()), default=0)
             for key, n in list(self._acknowledged.items()):
-                if key[-1] < newest - KEPT_S and self._counts.get(key, 0) <= n:
+                if key[-1] < server_now - KEPT_S and self._counts.get(key, 0) <= n:
                     self._counts.pop(key, None)
                     del self._acknowledged[key]
 

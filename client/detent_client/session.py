@@ -6,8 +6,8 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import time
 from collections.abc import Mapping
+from dataclasses import replace
 from functools import partial
 from time import monotonic
 from typing import Any
@@ -20,7 +20,7 @@ from detent_client.events import SIGNALS, event_of, new_id
 from detent_client.fallback import FallbackSource
 from detent_client.prompt import Prompt
 from detent_client.server_time import time_text
-from detent_client.snapshot import Snapshot
+from detent_client.snapshot import Snapshot, server_now
 from detent_client.status import Status, families_status
 from detent_client.template import History, Rendering, Variables
 
@@ -72,7 +72,7 @@ class Session:
         self, choice: Choice, rendering: Rendering, unit: str | None, variables: Variables, at: float | None = None
     ) -> Prompt:
         """Of a choice that is counted already. ``at``: of its exposure, since 1970 by the server's clock; now."""
-        at = at if at is not None else _now(self.background.snapshot)
+        at = at if at is not None else server_now(self.background.snapshot)
         return Prompt(
             choice,
             rendering,
@@ -87,7 +87,7 @@ class Session:
     def count(self, choice: Choice) -> None:
         """Of a choice that the server made: an exposure, now."""
         self.background.start()
-        self._count(choice, _now(self.background.snapshot))
+        self._count(choice, server_now(self.background.snapshot))
 
     def feedback(
         self, of: Prompt | Assignment | str, facts: Mapping[str, Any], *, id: str | None, occurred_at: str | None
@@ -104,7 +104,7 @@ class Session:
                 raise
             self._drop("feedback was dropped", type(error).__name__)
             return False
-        at = occurred_at if occurred_at is not None else time_text(_now(self.background.snapshot))
+        at = occurred_at if occurred_at is not None else time_text(server_now(self.background.snapshot))
         event = event_of(address, {"occurred_at": at, **facts}, id=id if id is not None else new_id("fb"))
         return self.background.report(event)
 
@@ -150,7 +150,7 @@ class Session:
     def _decided(self, family: str, unit: str | None) -> tuple[Choice, float]:
         """With the time since 1970, by the server's clock."""
         snapshot = self._snapshot()
-        at = _now(snapshot)
+        at = server_now(self.background.snapshot)  # also where that is too old to be served
         try:
             return _choice_from(snapshot, family, unit, at), at
         except DetentError as error:
@@ -171,6 +171,8 @@ class Session:
             self._n_fallbacks += 1
             why = str(error) if getattr(error, "pointers", ()) == ("/unit",) else type(error).__name__  # quotes nobody
             self._tell(f"{family}: the fallback is served", why)
+            snapshot = self.background.snapshot  # without its time: by which clock would this be counted?
+            choice = replace(choice, is_counted=snapshot is not None and snapshot.time is not None)
         return choice
 
     def _leave_arm(self, choice: Choice, at: float, reason: str) -> None:
@@ -216,8 +218,3 @@ def _choice_from(snapshot: Snapshot | None, family: str, unit: str | None, at: f
 
 def is_unit(unit: object) -> bool:
     return isinstance(unit, str) and 0 < len(unit) <= MAX_UNIT_CHARS and bool(unit.strip()) and "\0" not in unit
-
-
-def _now(snapshot: Snapshot | None) -> float:
-    """By the server's clock, where it is known."""
-    return snapshot.time.latest(monotonic()) if snapshot is not None and snapshot.time is not None else time.time()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import time
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -24,6 +25,11 @@ class Snapshot:
     fetched_at: float
     time: ServerTime | None
     leases: Leases
+
+
+def server_now(snapshot: Snapshot | None) -> float:
+    """Seconds since 1970 by the server's clock, where it is known; else by this machine's."""
+    return snapshot.time.latest(time.monotonic()) if snapshot is not None and snapshot.time is not None else time.time()
 
 
 def read_families(body: str | bytes, *, champions_only: bool = False) -> Families:

@@ -171,11 +171,20 @@ def test_windows_are_bounded_and_forgotten_once_they_are_over() -> None:
     for n in range(MAX_WINDOWS + 7):
         exposures.count("triage", "v", None, None, 10.0 * n)
     assert (exposures.n_waiting, exposures.dropped) == (MAX_WINDOWS, 7)
-    exposures.acknowledge(exposures.due())
+    exposures.acknowledge(exposures.due(), 10.0 * MAX_WINDOWS)
     assert exposures.n_waiting == 0
     exposures.count("triage", "v", None, None, 0.0)
     assert exposures.dropped == 7
     assert len(exposures.due()) == 1
+
+
+def test_a_window_of_the_future_makes_none_of_now_forgotten() -> None:
+    exposures, now = Exposures(), 1_000.0
+    exposures.count("triage", "v", None, None, now + 600)  # by a clock that is ahead
+    for n in (1, 2):
+        exposures.count("triage", "v", None, None, now)
+        assert [count for window, count in exposures.due() if window.start == now] == [n]
+        exposures.acknowledge(exposures.due(), now)
 
 
 def test_an_exposure_that_is_taken_back_is_not_sent_or_the_next_one_stands_for_it() -> None:
@@ -184,7 +193,7 @@ def test_an_exposure_that_is_taken_back_is_not_sent_or_the_next_one_stands_for_i
     exposures.take_back(*arm)
     assert (exposures.due(), exposures.n_waiting) == ([], 0)
     exposures.count(*arm)
-    exposures.acknowledge(exposures.due())
+    exposures.acknowledge(exposures.due(), 10.0)
     exposures.take_back(*arm)
     assert (exposures.due(), exposures.n_waiting) == ([], 0)
     exposures.count(*arm)

@@ -514,6 +514,30 @@ def test_a_fallback_file_that_was_cut_short_is_read_again_when_it_is_needed(serv
         assert client.prompt("triage", message="x").role == "fallback"
 
 
+def test_a_fallback_file_that_is_missing_is_told_once(server, stopped, tmp_path, caplog) -> None:
+    server.fault = stopped
+    with server.client(fallback=tmp_path / "none.json") as client:
+        for _ in range(3):
+            with pytest.raises(Unavailable):
+                client.prompt("triage", message="x")
+    assert caplog.text.count("cannot be used (FileNotFoundError)") == 1
+
+
+def test_a_fallback_is_counted_by_the_server_s_clock_or_not_at_all(server, served, stopped, until) -> None:
+    server.clock_ahead_s, server.fault = 3600.0, stopped
+    said = {"families": {"triage": {"champion": served("Own", id="v_kept")}}}
+    with server.client(fallback=said, max_stale=0.0) as client:
+        client.prompt("triage", message="x").leave_arm("no reason")
+        status = client.status()
+        assert (status.exposures_waiting, status.exposures_taken_back) == (0, 0)
+        server.fault = lambda request: None
+        until(lambda: client.status().age_s is not None)
+        assert client.prompt("triage", message="x").role == "fallback"
+        assert client.flush()
+    assert server.n_exposed == 1
+    assert [json.loads(key)[1]["from"] > time_text(time.time() + 3000) for key in server.windows] == [True]
+
+
 def test_a_mapping_that_holds_no_prompts_is_a_mistake_that_is_told_at_once(server) -> None:
     for wrong in ({"triage": 3}, {"triage": []}, {"triage": [{"role": "user"}]}, {"families": 3}):
         with pytest.raises(ValueError, match=r".*"):

@@ -227,7 +227,8 @@ def test_nobody_gets_a_candidate_that_nothing_has_watched_for_a_minute(
         relay.fault = is_gone
         until(lambda: client.status().failure, "the client to notice")
         assert roles_of(client) == before
-        monkeypatch.setattr("detent_client.session.monotonic", lambda: time.monotonic() + 60)
+        later = SimpleNamespace(time=time.time, monotonic=lambda: time.monotonic() + 60)
+        monkeypatch.setattr("detent_client.snapshot.time", later)
         assert set(roles_of(client).values()) == {"champion"}
         assert client.prompt(F, unit=candidate_of(before), message="x").rollout is None
         relay.fault = Relay.fault
@@ -245,7 +246,8 @@ def test_a_machine_whose_clock_is_an_hour_off_gets_the_same_and_its_outcomes_cou
     name = f"clock{ahead_s:.0f}-"
     with Client(server.url, fallback=FALLBACK, refresh=0.02) as client:
         before = hear(client, rollout)
-    monkeypatch.setattr("detent_client.session.time", SimpleNamespace(time=lambda: time.time() + ahead_s))
+    off = SimpleNamespace(time=lambda: time.time() + ahead_s, monotonic=time.monotonic)
+    monkeypatch.setattr("detent_client.snapshot.time", off)
     with Client(server.url, fallback=FALLBACK, refresh=0.02) as client:
         assert hear(client, rollout) == before
         for unit in UNITS:
