@@ -33,6 +33,7 @@ JITTER = 0.2  # many clients that were started together do not ask together
 MAX_DELAY_S = 10.0  # between attempts while the server is away
 EXIT_S = 3.0  # for which a program that ends waits for what was not sent
 WINDOWS_AT_ONCE = 500
+OLD_REFRESHES = 3  # a snapshot that is so many older than the threads is of before a fork, and waits for a newer one
 
 log = logging.getLogger("detent_client")
 
@@ -57,16 +58,14 @@ class Background:
         self.exposures, self.outbox = Exposures(), Outbox(self._max_events)
         self.failure: str | None = None
         self.send_failure: str | None = None
-        self.is_started = False
+        self.is_started, self._started_at = False, 0.0
         self._threads: list[threading.Thread] = []
         self._connection: Connection | None = None
-        self._starting = threading.Lock()
-        self._started_at = 0.0
+        self._starting, self._refreshing = threading.Lock(), threading.Lock()
         self._first_attempt = threading.Event()
         self._wake, self._closing = threading.Event(), threading.Event()
         self._rounds = threading.Condition()
-        self._n_asked = self._n_done = 0
-        self._n_failures = 0
+        self._n_asked = self._n_done = self._n_failures = 0
         if self.is_closed:  # before a fork
             self.stop()
 
@@ -95,11 +94,16 @@ class Background:
             self._first_attempt.wait(max(0.0, self._started_at + timeout_s - monotonic()))
 
     def must_wait(self, timeout_s: float) -> bool:
-        return self.snapshot is None and self.is_started and monotonic() < self._started_at + timeout_s
+        """Starts the threads, where they do not run."""
+        if not self.is_started:
+            self.start()
+        if self._first_attempt.is_set() or not self.is_started or monotonic() >= self._started_at + timeout_s:
+            return False
+        return self.snapshot is None or self.snapshot.fetched_at < self._started_at - OLD_REFRESHES * self._refresh_s
 
     def report(self, event: Mapping[str, Any]) -> bool:
         """Never waits. False where the event was dropped."""
-        if not self.is_started:
+        if not self.is_started and not self._starting.locked():  # by this thread, whose garbage ends a stream
             self.start()
         kept = self.outbox.add(event)
         if self.outbox.n_waiting == BATCH_EVENTS:
@@ -163,19 +167,19 @@ class Background:
             self._connection.close()
 
     def _refresh(self) -> float:
-        """Seconds until the next time."""
-        wait: float | None = None
-        try:
-            self._connection = self._connection or self._connect()
-            self.snapshot = self._next_snapshot(self._connection)
-        except Exception as error:  # an address or key that no request carries, or an answer that breaks the reader
-            wait = self._failed(error)
-        else:
+        """Seconds until the next time. One thread after the other, so that no older answer replaces a newer one."""
+        with self._refreshing:
+            try:
+                self._connection = self._connection or self._connect()
+                self.snapshot = self._next_snapshot(self._connection)
+            except Exception as error:  # an address or key that no request carries, or an answer that breaks the reader
+                return self._failed(error)
+            finally:
+                self._first_attempt.set()
             if self._n_failures:
                 log.info("the snapshot is fresh again")
             self._n_failures, self.failure = 0, None
-        self._first_attempt.set()
-        return wait if wait is not None else self._jittered(self._refresh_s)
+        return self._jittered(self._refresh_s)
 
     def _next_snapshot(self, connection: Connection) -> Snapshot:
         before = self.snapshot

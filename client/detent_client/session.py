@@ -129,23 +129,15 @@ class Session:
 
     async def first_snapshot(self) -> None:
         """Waits for it without blocking the event loop: what is decided after that waits for nothing."""
-        background = self.background
-        if background.snapshot is None:
-            background.start()
-            if background.must_wait(self.timeout_s):
-                await asyncio.to_thread(background.wait_for_snapshot, self.timeout_s)
+        while self.background.must_wait(self.timeout_s):  # not in a thread of the loop's: it may have none that is free
+            await asyncio.sleep(0.01)
 
     def _snapshot(self) -> Snapshot | None:
         """The last good one, unless it is too old."""
-        background = self.background
-        if not background.is_started:
-            background.start()
-        if (snapshot := background.snapshot) is None:
-            background.wait_for_snapshot(self.timeout_s)
-            snapshot = background.snapshot
-        if snapshot is not None and monotonic() - snapshot.fetched_at > self._max_stale_s:
-            return None
-        return snapshot
+        self.background.wait_for_snapshot(self.timeout_s)
+        snapshot = self.background.snapshot
+        is_fresh = snapshot is not None and monotonic() - snapshot.fetched_at <= self._max_stale_s
+        return snapshot if is_fresh else None
 
     def _decided(self, family: str, unit: str | None) -> tuple[Choice, float]:
         """With the time since 1970, by the server's clock."""

@@ -89,6 +89,17 @@ def test_a_stream_that_ends_within_the_outbox_waits_for_nothing_and_is_counted(m
     assert outbox._n_bytes == sum(map(len, outbox.waiting()))
 
 
+def test_a_stream_that_ends_while_the_threads_are_being_started_waits_for_nothing(client, server) -> None:
+    p = client.prompt("triage", unit="ann", message="x")
+    background = client._session.background
+    background.is_started = False  # as in a forked child
+    with background._starting:  # as the thread holds it that collects garbage
+        assert_ends(lambda: p.record("y"))
+    background.is_started = True
+    assert client.flush()
+    assert len(server.events) == 1
+
+
 def test_what_a_destructor_counts_while_the_counts_are_gone_through_waits_for_nothing() -> None:
     exposures = Exposures()
 

@@ -6,6 +6,7 @@ import asyncio
 import base64
 import contextlib
 import hashlib
+import itertools
 import json
 import logging
 import threading
@@ -640,6 +641,30 @@ def test_no_call_waits_longer_for_a_slow_server_than_it_was_told(server) -> None
     client.close(0.0)
 
 
+def test_an_older_answer_that_comes_later_does_not_replace_a_newer_one(server, served, until) -> None:
+    numbers, is_asked, goes_on = itertools.count(1), threading.Event(), threading.Event()
+
+    def fault(request: httpx.Request) -> httpx.Response:
+        n = next(numbers)
+        if n not in (2, 3):
+            return httpx.Response(503)
+        answer = server.answer(request)
+        if n == 2:
+            server.families = {"triage": {"champion": served("New {{message}}", id="v_new")}}
+            is_asked.set()
+            goes_on.wait(20)
+        return answer
+
+    server.fault = fault
+    with server.client(fallback={"triage": "Own"}) as client:
+        assert client.prompt("triage").role == "fallback"
+        assert is_asked.wait(20)
+        client.flush(0.5)  # would look at the server itself
+        goes_on.set()
+        until(lambda: client.status().age_s is not None and client.status().failure)
+        assert client.decide("triage", count=False).variant.id == "v_new"
+
+
 def test_threads_share_one_client_and_lose_no_count(client, server) -> None:
     def one(n: int) -> None:
         with client.prompt("triage", unit=f"u{n}", message="x") as p:
@@ -712,3 +737,21 @@ def test_a_slow_server_does_not_hold_up_an_event_loop(server) -> None:
         return n_turns
 
     assert asyncio.run(main()) > 2
+
+
+def test_a_first_prompt_on_asyncio_needs_no_thread_of_the_loop_s_own(server) -> None:
+    server.fault = lambda request: time.sleep(0.1)
+
+    async def main() -> str:
+        loop, is_over = asyncio.get_running_loop(), threading.Event()
+        loop.set_default_executor(ThreadPoolExecutor(1))
+        busy = loop.run_in_executor(None, is_over.wait, 20)
+        try:
+            client = server.client(AsyncClient, timeout=20.0)
+            return (await asyncio.wait_for(client.decide("triage"), 10)).role
+        finally:
+            is_over.set()
+            await busy
+            await client.aclose()
+
+    assert asyncio.run(main()) == "champion"

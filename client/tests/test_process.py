@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import contextlib
 import gc
 import multiprocessing
 import os
@@ -106,6 +107,23 @@ def test_a_forked_child_starts_with_empty_buffers_another_name_and_a_thread_of_i
         _, status = os.waitpid(child, 0)
         assert os.waitstatus_to_exitcode(status) == 0
         assert (client.status().client, client.status().events_waiting) == (name, 3)
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="no fork here")
+def test_a_forked_child_that_was_idle_for_long_serves_what_the_server_says_now(server, served) -> None:
+    with server.client() as client:
+        assert client.decide("triage").variant.id == "v_champion"
+        child = os.fork()
+        if child == 0:
+            is_old = True
+            with contextlib.suppress(BaseException):
+                time.sleep(0.5)  # many times ``refresh``
+                server.families = {"triage": {"champion": served("New {{message}}", id="v_new")}}
+                server.fault = lambda request: time.sleep(0.2)
+                is_old = client.decide("triage").variant.id != "v_new"
+            os._exit(is_old)
+        _, status = os.waitpid(child, 0)
+        assert os.waitstatus_to_exitcode(status) == 0
 
 
 class TakesEvents(BaseHTTPRequestHandler):
