@@ -35,6 +35,8 @@ def without_texts(event: bytes) -> bytes:
 
 def error_text(error: BaseException) -> str:
     """With the application's own words, where it gives any: they may raise whatever they like."""
+    if isinstance(error, GeneratorExit):  # whoever read the answer has left, as the server's gateway tells it
+        return "client_gone: the answer was left before its end"
     try:
         return f"{type(error).__name__}: {error}"[:MAX_ERROR_CHARS]
     except Exception:

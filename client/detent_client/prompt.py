@@ -59,6 +59,7 @@ class Prompt:
         self._unit, self._at = unit, at
         self._report, self._drop, self._leave = report, drop, leave
         self.is_in_no_arm = self.is_reported = False
+        self._is_of_one_call = False  # the block is that of an adapter, for one call of its own
         self._facts: dict[str, Any] = {}
         self._began: float | None = None
 
@@ -118,7 +119,7 @@ class Prompt:
             self._facts.setdefault("time_to_first_token_ms", (perf_counter() - self._began) * 1000)
 
     def __enter__(self) -> Prompt:
-        self._began = perf_counter()
+        self._began, self._is_of_one_call = perf_counter(), False
         return self
 
     def __exit__(
@@ -130,9 +131,7 @@ class Prompt:
             self._began = None  # what is recorded from now on stands outside a block, and is reported at once
             return  # the program is being ended: that says nothing of the prompt
         self._facts.setdefault("latency_ms", (perf_counter() - self._began) * 1000)
-        if isinstance(error, GeneratorExit):  # whoever read the answer has left, as the server's gateway tells it
-            self._facts.setdefault("error", "client_gone: the answer was left before its end")
-        elif error is not None:
+        if error is not None:
             self._facts.setdefault("error", error_text(error))
         self._send()
 

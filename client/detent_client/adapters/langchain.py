@@ -221,6 +221,8 @@ class CallReports(BaseCallbackHandler):
     def on_llm_end(self, response: LLMResult, *, run_id: UUID, **kwargs: Any) -> None:
         call, model = self._calls.pop(run_id, (None, None))
         if call is not None:
+            if _is_cached(response):
+                self._prompt.leave_arm("the call was answered from a cache")
             call.end(_completion_of(response, model))
 
     def on_llm_error(
@@ -238,13 +240,19 @@ def _completion_of(response: LLMResult, model: str | None) -> Completion:
     message = generation.message if isinstance(generation, ChatGeneration) else None
     if not isinstance(message, AIMessage):
         return Completion(text=generation.text if generation is not None else None, model=model)
-    usage = message.usage_metadata
+    usage: Mapping[str, Any] = message.usage_metadata or {}
     return Completion(
         text=str(message.text) or (json.dumps(message.tool_calls, default=str) if message.tool_calls else ""),
         model=model or message.response_metadata.get("model_name"),
-        input_tokens=usage["input_tokens"] if usage else None,
-        output_tokens=usage["output_tokens"] if usage else None,
+        input_tokens=usage.get("input_tokens"),
+        output_tokens=usage.get("output_tokens"),
     )
+
+
+def _is_cached(response: LLMResult) -> bool:
+    """LangChain sets the cost of an answer out of its cache to zero, and of no other one."""
+    messages = [getattr(one, "message", None) for generations in response.generations for one in generations]
+    return any((getattr(message, "usage_metadata", None) or {}).get("total_cost") == 0 for message in messages)
 
 
 def _open_messages(choice: Choice, history: str) -> list[Any]:

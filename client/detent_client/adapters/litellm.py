@@ -9,11 +9,14 @@ no arm where the variant has settings.
 
 from __future__ import annotations
 
+import threading
 import uuid
 from collections import OrderedDict
 from collections.abc import Callable, Collection, Mapping
 from contextvars import ContextVar
+from dataclasses import dataclass
 from datetime import datetime
+from time import monotonic
 from typing import Any
 
 import litellm
@@ -25,6 +28,7 @@ from detent_client.adapters.variant_call import SETTINGS, VariantCall, variant_c
 from detent_client.assignment import Assignment
 from detent_client.async_client import AsyncClient
 from detent_client.client import Client
+from detent_client.events import error_text
 from detent_client.prompt import Prompt
 
 Request = dict[str, Any]
@@ -34,8 +38,20 @@ FORMATS = ("tools", "response_format")
 OF_PROMPTS = ("prompt_id", "prompt_variables", "prompt_label", "prompt_version")
 CHAT_CALLS = ("completion", "acompletion")
 MAX_CALLS = 10_000  # that are under way, or whose assignment may still be asked for
+RETRY_S = 60.0  # after an attempt of a router's that failed, the next one has begun
+LEFT_S = 600.0  # a call of which nothing was heard for so long was left by whoever asked
+EARLIER_ATTEMPT = "detent_call_id"  # in a router's metadata, which go from one attempt to the next
 ASSIGNMENT_HEADER = "x-detent-assignment"
 INTERACTION_HEADER = "x-detent-interaction"
+
+
+@dataclass(slots=True)
+class OpenCall:
+    """``ends_at``: when no more is expected of it, and what is known is reported."""
+
+    prompt: Prompt
+    ends_at: float
+    has_failed: bool = False
 
 
 class DetentPrompts(CustomPromptManagement):
@@ -59,7 +75,8 @@ class DetentPrompts(CustomPromptManagement):
         super().__init__()
         self._client, self._models = client, models or {}  # a client that nothing holds ends
         self._families, self._unit = families, unit
-        self._open: OrderedDict[str, Prompt] = OrderedDict()
+        self._open: OrderedDict[str, OpenCall] = OrderedDict()
+        self._lock = threading.RLock()
         self._assignments: OrderedDict[str, str] = OrderedDict()
         self._pending: ContextVar[tuple[str, Prompt] | None] = ContextVar("detent_prompt", default=None)
 
@@ -86,9 +103,17 @@ class DetentPrompts(CustomPromptManagement):
         return await self._filled_in_later(data) if call_type in CHAT_CALLS else data
 
     async def async_pre_call_deployment_hook(self, kwargs: Request, call_type: Any) -> Request:
-        """Of ``acompletion``."""
+        """Of ``acompletion``, before each attempt."""
+        with self._lock:
+            if call := self._open.get(kwargs.get("litellm_call_id", "")):
+                call.has_failed, call.ends_at = False, monotonic() + LEFT_S
         is_chat = getattr(call_type, "value", call_type) in CHAT_CALLS
         return await self._filled_in_later(kwargs) if is_chat else kwargs
+
+    async def async_post_call_failure_hook(self, request_data: Request, *_: Any, **__: Any) -> None:
+        """Of the proxy, after the last attempt."""
+        if call := self._failed(request_data.get("litellm_call_id")):
+            call.prompt.__exit__(None, None, None)
 
     async def async_post_call_response_headers_hook(self, data: Request, *_: Any, **__: Any) -> dict[str, str] | None:
         """Of the proxy: its caller says with its feedback what this was, with a client or without."""
@@ -180,21 +205,28 @@ class DetentPrompts(CustomPromptManagement):
         prompt_id = request.get("prompt_id")
         if not self.should_run_prompt_management(prompt_id) or "model" not in request:
             return request
-        prompt, call = self._prompt(str(prompt_id), request)
+        routed = _routed(request)
+        earlier = self._failed(routed.get(EARLIER_ATTEMPT))
+        prompt, call = self._prompt(str(prompt_id), request, earlier=earlier.prompt if earlier else None)
         model, sent = call.model, _sent(call)
-        if model != request["model"] and _is_routed(request):
+        if model != request["model"] and routed:
             prompt.leave_arm("the router has chosen a deployment before: name its model in the call")
             model = request["model"]
+        if routed:
+            routed[EARLIER_ATTEMPT] = request["litellm_call_id"]
         if request.get("max_completion_tokens") is not None:
             sent.pop("max_tokens", None)
         self._begin(request["litellm_call_id"], prompt.__enter__())
         rest = {name: value for name, value in request.items() if name not in OF_PROMPTS}
         return {**rest, **sent, "model": model, "messages": prompt.messages}
 
-    def _prompt(self, family: str, request: Request, *, drops_settings: bool = False) -> tuple[Prompt, VariantCall]:
+    def _prompt(
+        self, family: str, request: Request, *, drops_settings: bool = False, earlier: Prompt | None = None
+    ) -> tuple[Prompt, VariantCall]:
         """The messages of a request are its conversation until now: they stand where the prompt has its history."""
         turns = list(request.get("messages") or ())
-        prompt = self._client._session.prompt(family, self._unit(request), request.get("prompt_variables") or {}, turns)
+        variables = request.get("prompt_variables") or {}
+        prompt = earlier or self._client._session.prompt(family, self._unit(request), variables, turns)
         if not all(turn in prompt.messages for turn in turns):  # it has no place for them: they follow it
             prompt.messages = [*prompt.messages, *turns]
         own = {name: request[name] for name in (*SETTINGS, *FORMATS) if request.get(name) is not None}
@@ -204,20 +236,42 @@ class DetentPrompts(CustomPromptManagement):
         return prompt, variant_call(prompt, model=request["model"], models=self._models, own=own, lacks=lacks)
 
     def _begin(self, call_id: str, prompt: Prompt) -> None:
-        self._open[call_id], self._assignments[call_id] = prompt, prompt.assignment
-        while len(self._open) > MAX_CALLS:
-            _, lost = self._open.popitem(last=False)
-            lost._drop("the outcome of a call that LiteLLM never said the end of was dropped")
-        while len(self._assignments) > MAX_CALLS:
-            self._assignments.popitem(last=False)
+        now = monotonic()
+        with self._lock:
+            over = [self._open.pop(id) for id, call in [*self._open.items()] if call.ends_at <= now]
+            self._open[call_id], self._assignments[call_id] = OpenCall(prompt, now + LEFT_S), prompt.assignment
+            lost = [self._open.popitem(last=False)[1] for _ in range(len(self._open) - MAX_CALLS)]
+            while len(self._assignments) > MAX_CALLS:
+                self._assignments.popitem(last=False)
+        for call in over:
+            call.prompt._facts.setdefault("latency_ms", None)  # it ended before: nobody knows when
+            call.prompt.__exit__(GeneratorExit, GeneratorExit(), None)
+        for call in lost:
+            call.prompt._drop("the outcome of a call that LiteLLM never said the end of was dropped")
+
+    def _failed(self, call_id: str | None) -> OpenCall | None:
+        """The call, no longer open, whose last attempt failed."""
+        with self._lock:
+            call = self._open.get(call_id or "")
+            return self._open.pop(call_id or "") if call is not None and call.has_failed else None
 
     def _end(
         self, kwargs: Mapping[str, Any], answer: Any, began: datetime, ended: datetime, error: BaseException | None
     ) -> None:
-        """LiteLLM tells the same end more than once."""
-        prompt = self._open.pop(kwargs.get("litellm_call_id", ""), None)
-        if prompt is None:
-            return
+        """LiteLLM tells the same end more than once. After an error a router tries again."""
+        call_id = kwargs.get("litellm_call_id", "")
+        is_last = error is None or not _routed(kwargs.get("litellm_params") or {})
+        with self._lock:
+            call = self._open.pop(call_id, None) if is_last else self._open.get(call_id)
+            if call is None:
+                return
+            if not is_last:
+                call.has_failed, call.ends_at = True, monotonic() + RETRY_S
+        prompt = call.prompt
+        if error is None:
+            prompt._facts.pop("error", None)  # of an attempt before
+        if kwargs.get("cache_hit"):
+            prompt.leave_arm("the call was answered from a cache")
         whole = kwargs.get("async_complete_streaming_response") or kwargs.get("complete_streaming_response") or answer
         completion = chat_answer(whole) if whole is not None else Completion()
         first = kwargs.get("completion_start_time")
@@ -230,8 +284,10 @@ class DetentPrompts(CustomPromptManagement):
             cost_usd=kwargs.get("response_cost"),
             latency_ms=(ended - began).total_seconds() * 1000,
             time_to_first_token_ms=(first - began).total_seconds() * 1000 if first and is_streamed else None,
+            error=error_text(error) if error is not None else None,
         )
-        prompt.__exit__(type(error) if error is not None else None, error, None)
+        if is_last:
+            prompt.__exit__(None, None, None)
 
 
 def _sent(call: VariantCall) -> dict[str, Any]:
@@ -239,5 +295,7 @@ def _sent(call: VariantCall) -> dict[str, Any]:
     return {**call.settings, **{name: value for name, value in formats.items() if value is not None}}
 
 
-def _is_routed(request: Request) -> bool:
-    return any("model_group" in (request.get(name) or ()) for name in ("metadata", "litellm_metadata"))
+def _routed(request: Request) -> dict[str, Any]:
+    """What a router adds to a request; empty without one."""
+    metadata = (request.get(name) or {} for name in ("metadata", "litellm_metadata"))
+    return next((each for each in metadata if "model_group" in each), {})

@@ -63,12 +63,17 @@ class PromptCall:
     pieces: ChatChunks | ResponseEvents
 
     def end(self, answer: Any) -> None:
-        try:
-            completion = self.read(answer)
-        except Exception as error:  # a provider's own form: the caller may know it, and gets it as it is
-            log.warning("an answer could not be read (%s); it is recorded without its text", type(error).__name__)
-            completion = Completion()
-        self.record.end(completion)
+        _end(self.record, lambda: self.read(answer))
+
+
+def _end(record: CallRecord, read: Callable[[], Completion], error: BaseException | None = None) -> None:
+    if record.is_ended:
+        return
+    try:
+        record.end(read(), error)
+    except Exception as unread:  # a provider's own form: the caller may know it, and gets it as it is
+        log.warning("an answer could not be read (%s); it is recorded without its text", type(unread).__name__)
+        record.end(Completion(), error)
 
 
 Begin = Callable[[Prompt, Arguments], PromptCall]
@@ -189,7 +194,7 @@ class RecordedStream:
         return is_passed_on
 
     def _end(self, error: BaseException | None = None, *, is_closed: bool = False) -> None:
-        self._record.end(self._pieces.answer(is_closed=is_closed), error)
+        _end(self._record, lambda: self._pieces.answer(is_closed=is_closed), error)
 
 
 class PromptStream(RecordedStream):

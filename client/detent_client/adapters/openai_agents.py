@@ -50,6 +50,7 @@ class AgentRun:
     others: list[Message]  # of the prompt: the run's input must hold them
     n_asked: int = 0  # as the variant says
     n_answers: int = 0
+    is_waiting: bool = False  # for an answer of the variant's model
     text: str | None = None
     model: str | None = None
     error: str | None = None
@@ -70,7 +71,10 @@ class AgentRun:
     def end(self, error: Mapping[str, Any] | None) -> None:
         if self.n_answers > self.n_asked:
             self.prompt.leave_arm("an agent asks a model of its own: give it model=prompts.model")
-        self.prompt.record(self.text, model=self.model, error=str(error["message"]) if error else self.error)
+        failure = str(error["message"]) if error else self.error
+        if self.is_waiting:  # as where the task is cancelled, which no span says
+            failure = failure or "cancelled: the run ended before its model had answered"
+        self.prompt.record(self.text, model=self.model, error=failure)
         self.prompt.__exit__(None, None, None)
 
 
@@ -194,8 +198,12 @@ class VariantModel(Model):
     async def get_response(
         self, system_instructions: Any, input: Any, model_settings: ModelSettings, *more: Any, **named: Any
     ) -> Any:
+        run = self._run()
         model, settings = self._asked(model_settings, input)
-        return await model.get_response(system_instructions, input, settings, *more, **named)
+        answer = await model.get_response(system_instructions, input, settings, *more, **named)
+        if run is not None:
+            run.is_waiting = False
+        return answer
 
     async def stream_response(
         self, system_instructions: Any, input: Any, model_settings: ModelSettings, *more: Any, **named: Any
@@ -206,12 +214,14 @@ class VariantModel(Model):
             if run is not None and event.type.endswith(".delta"):
                 run.prompt.first_token()
             yield event
+        if run is not None:
+            run.is_waiting = False
 
     def _asked(self, own: ModelSettings, input: Any) -> tuple[Model, ModelSettings]:
         run = self._run()
         if run is None:
             return self._provider.get_model(self._name), own
-        run.n_asked += 1
+        run.n_asked, run.is_waiting = run.n_asked + 1, True
         if not _holds(input, run.others):
             run.prompt.leave_arm("an agent's prompt has messages beside its instructions that its input does not hold")
         own_settings = {name: value for name in NAMED_ALIKE if (value := getattr(own, name)) is not None}

@@ -55,7 +55,9 @@ class ChatChunks:
         """False where it is not passed on."""
         self._last = chunk
         self._usage = getattr(chunk, "usage", None) or self._usage
-        for choice in chunk.choices[:1]:
+        for choice in chunk.choices:
+            if getattr(choice, "index", 0):
+                continue  # of several answers the first is recorded
             if text := getattr(choice.delta, "content", None) or getattr(choice.delta, "refusal", None):
                 self._texts.append(text)
             for call in _functions(choice.delta):

@@ -11,6 +11,7 @@ import pytest
 
 pytest.importorskip("langchain_openai", reason="LangChain is not installed here; `make test-adapters` tests it")
 
+from langchain_core.caches import InMemoryCache
 from langchain_core.language_models import FakeListChatModel
 from langchain_core.messages import AIMessage, HumanMessage, SystemMessage, ToolMessage
 from langchain_core.output_parsers import StrOutputParser
@@ -209,6 +210,17 @@ def test_what_the_application_changes_in_its_chain_makes_the_call_count_in_no_ar
     family(model={"name": "small", "temperature": 0.25})
     chain(detent_prompt(client, "triage", unit="ann"), chat(provider)).invoke({"message": "slow"})
     assert not in_arm(client, server)
+
+
+def test_an_answer_from_a_cache_counts_in_no_arm(client, server, provider, family) -> None:
+    family(model={"name": "small"})
+    llm = chat(provider, cache=InMemoryCache())
+    for _ in range(2):
+        served = detent_prompt(client, "triage", unit="ann")
+        (served.template | served.bind(llm, models=MODELS)).invoke({"message": "slow"})
+    assert client.flush()
+    assert [("variant" in event, event["output"]) for event in server.events] == [(True, "billing"), (False, "billing")]
+    assert len(provider.requests) == server.n_exposed == 1
 
 
 def test_what_the_variant_does_not_say_is_the_application_s_own(client, server, provider, family) -> None:

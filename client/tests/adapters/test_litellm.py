@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import asyncio
+import sys
 import threading
 import time
 from importlib.util import find_spec
+from types import ModuleType
 
 import httpx
 import pytest
@@ -246,6 +248,67 @@ def test_the_router_s_deployment_answers_and_another_model_than_the_variant_s_co
     assert "variant" not in world.events(until, 2)[1]
     assert [sent["model"] for sent in world.provider.requests] == ["gpt-small", "gpt-own"]
     assert [sent["temperature"] for sent in world.provider.requests] == [0.0, 0.0]
+
+
+@pytest.mark.parametrize("way", ["proxy", "own code"])
+@pytest.mark.parametrize("n_failures", [1, 2])
+def test_retries_of_a_router_are_one_call_and_an_error_only_where_the_last_one_fails(
+    world, until, monkeypatch, way, n_failures
+) -> None:
+    from detent_client.adapters import litellm as adapter
+
+    statuses = iter([503] * n_failures)
+    monkeypatch.setattr(world.provider, "answer", lambda path, said: (next(statuses, 200), world.provider.chat(said)))
+    call = {name: value for name, value in world.request(model="gpt-small").items() if name not in world.more}
+
+    async def run():
+        deployment = {"model_name": "gpt-small", "litellm_params": {"model": "openai/gpt-small", **world.more}}
+        router = litellm.Router(model_list=[deployment], num_retries=1, retry_after=0)
+        if way == "proxy":
+            request = await world.prompts.async_pre_call_hook(
+                None, None, {**call, "litellm_call_id": "1"}, "acompletion"
+            )
+        else:
+            request = call
+        try:
+            await router.acompletion(**request)
+            await world.told()
+        except litellm.ServiceUnavailableError as error:
+            await world.prompts.async_post_call_failure_hook(request, error, None)
+            monkeypatch.setattr(adapter, "monotonic", lambda: time.monotonic() + adapter.RETRY_S)
+            world.prompts._filled_in(world.request(litellm_call_id="2"))
+
+    asyncio.run(run())
+    (event,) = world.events(until)
+    assert len(world.provider.requests) == 2
+    if n_failures == 1:
+        assert (event["output"], "error" in event, world.server.n_exposed) == ("billing", False, 1)
+    else:
+        assert (event["error"].partition(":")[0], "output" in event) == ("ServiceUnavailableError", False)
+
+
+def test_a_stream_that_is_left_is_reported_with_a_later_call(world, until, monkeypatch) -> None:
+    from detent_client.adapters import litellm as adapter
+
+    async def run():
+        async for _ in await litellm.acompletion(**world.request(stream=True)):
+            break
+
+    asyncio.run(run())
+    monkeypatch.setattr(adapter, "monotonic", lambda: time.monotonic() + adapter.LEFT_S)
+    world.prompts._filled_in(world.request(litellm_call_id="2"))
+    (event,) = world.events(until)
+    assert (event["error"].partition(":")[0], "latency_ms" in event) == ("client_gone", False)
+
+
+def test_an_answer_from_a_cache_counts_in_no_arm(world, until, monkeypatch) -> None:
+    monkeypatch.setitem(sys.modules, "soundfile", ModuleType("soundfile"))  # of the proxy: LiteLLM imports it anyhow
+    monkeypatch.setattr(litellm, "cache", litellm.Cache(type="local"))
+    for n in (1, 2):
+        world.ask("async", caching=True)
+        world.events(until, n)
+    assert ["variant" in event for event in world.server.events] == [True, False]
+    assert len(world.provider.requests) == world.server.n_exposed == 1
 
 
 def test_a_stream_that_breaks_is_an_error(world, until) -> None:

@@ -13,6 +13,7 @@ openai = pytest.importorskip("openai", reason="OpenAI's SDK is not installed her
 
 from detent_client.adapters.openai import wrap  # noqa: E402
 from detent_client.adapters.openai_requests import chat_request  # noqa: E402
+from detent_client.adapters.recording import CallRecord, Completion  # noqa: E402
 
 PROMPT = [{"role": "user", "content": "Is it slow?"}]
 TOOL = {"type": "function", "function": {"name": "look_up", "parameters": {"type": "object", "properties": {}}}}
@@ -270,6 +271,56 @@ def test_an_attempt_that_answers_within_a_block_leaves_no_error_of_the_one_befor
             asker.stream(p)
         event = event_of(client, server)
     assert (event["output"], event.get("error")) == ("billing", None)
+
+
+@pytest.mark.parametrize("until", [None, 3], ids=["whole", "closed"])
+def test_what_cannot_be_read_reaches_the_caller_and_is_recorded_without_its_text(
+    provider, served_model, server, until
+) -> None:
+    parts = [{"type": "text", "text": letter} for letter in provider.text]
+    provider.text = parts
+    chat = provider.chat
+    provider.chat = lambda said: {**chat(said), "usage": {"prompt_tokens": "7", "completion_tokens": "3"}}
+    asker = Asker("sync", "chat", provider)
+    with served_model() as client:
+        assert asker.ask(client.prompt("triage", message="slow")).choices[0].message.content == parts
+        assert asker.stream(client.prompt("triage", message="slow"), until=until)[1].choices[0].delta.content
+        client.flush()
+    assert [("output" in event, "input_tokens" in event) for event in server.events] == [(False, False)] * 2
+
+
+def test_of_several_answers_in_one_stream_the_first_is_recorded(provider, served_model, server) -> None:
+    pieces = provider.pieces
+
+    def doubled(path, said):
+        for piece in pieces(path, said):
+            yield piece
+            yield {**piece, "choices": [{**each, "index": 1} for each in piece["choices"]]}
+
+    provider.pieces = lambda path, said: list(doubled(path, said))
+    with served_model() as client:
+        Asker("sync", "chat", provider).stream(client.prompt("triage", message="slow"), n=2)
+        assert event_of(client, server)["output"] == "billing"
+
+
+def test_an_error_that_the_application_catches_within_a_block_is_recorded(
+    asker, provider, served_model, server
+) -> None:
+    provider.status = 503
+    with served_model() as client:
+        with client.prompt("triage", message="slow") as p, pytest.raises(openai.InternalServerError):
+            asker.ask(p)
+        assert event_of(client, server)["error"].startswith("InternalServerError: ")
+
+
+def test_calls_of_a_prompt_beside_one_that_is_under_way_are_not_recorded(asker, provider, served_model, server) -> None:
+    with served_model() as client:
+        p = client.prompt("triage", message="slow")
+        call = CallRecord(p)
+        asker.ask(p)
+        call.end(Completion(text="technical", input_tokens=2))
+        event = event_of(client, server)
+    assert (event["output"], event["input_tokens"]) == ("technical", 2)
 
 
 def test_an_answer_that_asks_for_a_tool_is_recorded_as_its_calls(asker, provider, served_model, server) -> None:

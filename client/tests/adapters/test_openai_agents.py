@@ -213,16 +213,19 @@ def test_a_run_that_is_not_traced_counts_in_no_arm_and_nothing_is_recorded(world
     assert world.context.prompts[0].is_in_no_arm
 
 
-def test_a_run_that_is_broken_off_is_forgotten(world) -> None:
+def test_a_run_that_is_broken_off_is_an_error_and_forgotten(world) -> None:
     async def run():
         task = asyncio.ensure_future(Runner.run(world.agent(), "Is it slow?", context=world.context))
         while not world.provider.requests:
             await asyncio.sleep(0.001)
         task.cancel()
         await asyncio.gather(task, return_exceptions=True)
+        await world.client.flush()
         await world.sdk.close()
 
     asyncio.run(run())
+    (event,) = world.server.events
+    assert event["error"].startswith("cancelled: ")
     assert world.prompts._runs == {}
     assert world.prompts._agents == {}
 
