@@ -136,8 +136,7 @@ class Session:
         """The last good one, unless it is too old."""
         self.background.wait_for_snapshot(self.timeout_s)
         snapshot = self.background.snapshot
-        is_fresh = snapshot is not None and monotonic() - snapshot.fetched_at <= self._max_stale_s
-        return snapshot if is_fresh else None
+        return snapshot if snapshot is not None and monotonic() - snapshot.fetched_at <= self._max_stale_s else None
 
     def _decided(self, family: str, unit: str | None) -> tuple[Choice, float]:
         """With the time since 1970, by the server's clock."""
