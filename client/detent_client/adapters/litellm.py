@@ -206,8 +206,10 @@ class DetentPrompts(CustomPromptManagement):
         if not self.should_run_prompt_management(prompt_id) or "model" not in request:
             return request
         routed = _routed(request)
-        earlier = self._failed(routed.get(EARLIER_ATTEMPT))
-        prompt, call = self._prompt(str(prompt_id), request, earlier=earlier.prompt if earlier else None)
+        is_again = routed.get("attempted_retries") or request.get("fallback_depth")
+        if is_again and (earlier := self._failed(routed.get(EARLIER_ATTEMPT))):
+            earlier.prompt.leave_arm("a router asks again after an error: the prompt of its last attempt counts")
+        prompt, call = self._prompt(str(prompt_id), request)
         model, sent = call.model, _sent(call)
         if model != request["model"] and routed:
             prompt.leave_arm("the router has chosen a deployment before: name its model in the call")
@@ -220,13 +222,10 @@ class DetentPrompts(CustomPromptManagement):
         rest = {name: value for name, value in request.items() if name not in OF_PROMPTS}
         return {**rest, **sent, "model": model, "messages": prompt.messages}
 
-    def _prompt(
-        self, family: str, request: Request, *, drops_settings: bool = False, earlier: Prompt | None = None
-    ) -> tuple[Prompt, VariantCall]:
+    def _prompt(self, family: str, request: Request, *, drops_settings: bool = False) -> tuple[Prompt, VariantCall]:
         """The messages of a request are its conversation until now: they stand where the prompt has its history."""
         turns = list(request.get("messages") or ())
-        variables = request.get("prompt_variables") or {}
-        prompt = earlier or self._client._session.prompt(family, self._unit(request), variables, turns)
+        prompt = self._client._session.prompt(family, self._unit(request), request.get("prompt_variables") or {}, turns)
         if not all(turn in prompt.messages for turn in turns):  # it has no place for them: they follow it
             prompt.messages = [*prompt.messages, *turns]
         own = {name: request[name] for name in (*SETTINGS, *FORMATS) if request.get(name) is not None}

@@ -6,6 +6,7 @@ import asyncio
 import os
 import subprocess
 import sys
+import threading
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import SimpleNamespace
@@ -214,12 +215,16 @@ def test_a_run_that_is_not_traced_counts_in_no_arm_and_nothing_is_recorded(world
 
 
 def test_a_run_that_is_broken_off_is_an_error_and_forgotten(world) -> None:
+    go_on, answer = threading.Event(), world.provider.answer
+    world.provider.answer = lambda path, said: go_on.wait(20) and answer(path, said)
+
     async def run():
         task = asyncio.ensure_future(Runner.run(world.agent(), "Is it slow?", context=world.context))
         while not world.provider.requests:
             await asyncio.sleep(0.001)
         task.cancel()
         await asyncio.gather(task, return_exceptions=True)
+        go_on.set()
         await world.client.flush()
         await world.sdk.close()
 
