@@ -23,8 +23,6 @@ from optimizer.runtime.wiring import sealed_holdout
 from tests.stores import NOW
 from tests.worlds.api_world import FAMILY, World
 
-HOME = "families/triage/family.yaml"
-
 
 def retire(world: World, **query: Any) -> Any:
     return world.client.delete("/v1/families/triage", params={"confirm": "triage", **query})

@@ -23,7 +23,6 @@ from tests.clock import PROCESSES_S, until
 from tests.stand_ins.mlflow_store import NewMlflow
 
 API = "/api/2.0/mlflow"
-JSON = {"Content-Type": "application/json"}
 
 
 @dataclass(frozen=True)
