@@ -35,6 +35,19 @@ def test_a_rollout_goes_up_the_ladder_and_becomes_champion(store, clock, candida
     assert tenures[0].until == tenures[1].since
 
 
+def test_a_held_rollout_only_goes_back(store, clock, deploying):
+    operate(deploying.id, "hold", actor="ann", reason="wait", store=store, clock=clock)
+    again = operate(deploying.id, "hold", actor="ann", reason="wait", store=store, clock=clock)
+    assert not again.changed
+    for act in ("advance", "promote"):
+        with pytest.raises(Conflict, match="held"):
+            operate(deploying.id, act, actor="ann", reason="", confirm=F, store=store, clock=clock)
+    operate(deploying.id, "rollback", actor="ann", reason="enough", store=store, clock=clock)
+    assert (load(store, deploying.id).status, load(store, deploying.id).outcome) == ("rolled_back", "cancelled")
+    with pytest.raises(Conflict, match="has ended"):
+        operate(deploying.id, "rollback", actor="ann", reason="enough", store=store, clock=clock)
+
+
 def test_a_rejected_rollout_has_failed_and_was_never_served(store, clock, candidate):
     started = start_rollout(family(), candidate, actor="ann", store=store, clock=clock, confirm=F)
     operate(started.id, "reject", actor="bob", reason="no", store=store, clock=clock)
