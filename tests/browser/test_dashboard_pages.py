@@ -98,6 +98,7 @@ def world(tmp_path_factory: pytest.TempPathFactory) -> Iterator[World]:
         yield world
 
 
+@pytest.mark.timeout(900)  # some sixty pages
 def test_every_page_is_readable_at_every_width_by_day_and_night_and_without_scripts(browser: Any, world: World) -> None:
     """And runs only what is its own."""
     page = browser.new_page()

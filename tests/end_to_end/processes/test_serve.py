@@ -165,7 +165,6 @@ def restarted(server: Server) -> set[str]:
 
 
 @pytest.mark.timeout(600)
-@pytest.mark.long
 def test_a_study_goes_on_by_itself_after_its_worker_was_killed_and_ticks_never_wait_for_it(
     server: Server, model: Provider
 ) -> None:
