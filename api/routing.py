@@ -12,6 +12,7 @@ from fastapi import APIRouter, Depends, Request, Response
 from fastapi.datastructures import DefaultPlaceholder
 from fastapi.routing import APIRoute
 from fastapi.utils import create_model_field, is_body_allowed_for_status_code as has_body
+from starlette.exceptions import HTTPException
 
 from api import services
 from api.access.auth import Caller, WrongKey, identify, require, require_family, without_key
@@ -23,7 +24,7 @@ from api.http.forwarding import NotSent
 from api.http.problems import UnknownParameter
 from api.idempotency import KEY_HEADER, RepeatedRequest, again, keyed_request
 from api.services import Services
-from optimizer.core.base.errors import Busy, Fault, InvalidFamily, NotAuthenticated, NotFound
+from optimizer.core.base.errors import Busy, Fault, InvalidFamily, NotAuthenticated
 from optimizer.core.serving.access import Role
 from optimizer.core.serving.local_door import SAFE_METHODS
 from optimizer.runtime.use_cases import Change
@@ -285,7 +286,7 @@ def answered_in_front() -> NoReturn:
     """The handler of a route that is here for OpenAPI alone: ``api/hot/`` answers its requests, and what still comes
     here has a line feed behind the path, which Starlette's patterns pass over.
     """
-    raise NotFound("There is nothing at this path. The routes of this server are listed at /docs.")
+    raise HTTPException(404)
 
 
 def router(tag: str) -> APIRouter:

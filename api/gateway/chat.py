@@ -245,15 +245,17 @@ def _within_limits(call: AnsweredCall, shared: Services, side: ModelSide) -> Ans
     )
     if policy is None:
         return replace(call, may_cost_usd=most_of(call.request))
-    n_longer, most_tokens = most_longer_calls(policy), output_limit(call.request.params, DEFAULT_MAX_TOKENS) or 0
-    if side.lengths is not None:
-        most_tokens = max(side.lengths.expected(name, most_tokens) or 0 for name in names)
-    longest = longest_request(policy, call.request, most_tokens * OUTPUT_BYTES_PER_TOKEN)
+    longer_usd = 0.0
+    if n_longer := most_longer_calls(policy):
+        most_tokens = output_limit(call.request.params, DEFAULT_MAX_TOKENS) or 0
+        if side.lengths is not None:
+            most_tokens = max(side.lengths.expected(name, most_tokens) or 0 for name in names)
+        longer_usd = n_longer * most_of(longest_request(policy, call.request, most_tokens * OUTPUT_BYTES_PER_TOKEN))
     answers_usd = (most_calls(policy) - n_longer) * most_of(request_of_policy(policy, call.request))
     judging_usd = most_judging_usd(
         definition, policy, call.request, call.input, side.catalogue, limit=limit, said_by=said_by
     )
-    return replace(call, may_cost_usd=answers_usd + n_longer * most_of(longest) + judging_usd)
+    return replace(call, may_cost_usd=answers_usd + longer_usd + judging_usd)
 
 
 def _start(side: ModelSide, call: AnsweredCall, reader: Reader, *, streaming: bool) -> asyncio.Future[ChatResult]:
