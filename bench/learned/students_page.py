@@ -10,6 +10,7 @@ from typing import Any
 from pages import Cell, apart, bounded, bounds, lines, matching, text_of
 
 FIRST = "intent_routing"
+NEAREST = "right labels, 4 nearest examples"
 CHANGES = ("none", "merged", "new", "errs")
 AUDIT_SHARES = ("0.05", "0.1", "0.2")
 
@@ -35,7 +36,9 @@ def page(
         gain=lines(_gains(gain["cells"])),
         gain_commit=gain["commit"],
         drift_commit=drift["commit"],
-        nearest=lines(_nearest(nearest["cells"])),
+        right=lines(_right(nearest["cells"])),
+        dearer=lines(_dearer(nearest["cells"])),
+        of_cascade=of_nearest.get("cascade beside the better of its parts, all sets"),
         nearest_commit=nearest["commit"],
         look_up=of_nearest["look-up among 10,000 examples"],
         leaks=bounded(of_nearest["leaks without a scope"]),
@@ -85,24 +88,40 @@ def _gains(cells: list[Cell]) -> Iterator[list[str]]:
         ]
 
 
-def _nearest(cells: list[Cell]) -> Iterator[list[str]]:
-    """By set; what was not measured is a dash."""
+def _by_set(cells: list[Cell]) -> Mapping[str, Mapping[tuple[str, str], Cell]]:
+    """The cells of each set, by what was measured and what stands beside it."""
     sets = dict[str, dict[tuple[str, str], Cell]]()
     for (name, what), cell in matching(cells, "(.*): (.*)"):
         sets.setdefault(name, {})[what, cell["other_name"]] = cell
-    for name, figures in sets.items():
-        static = figures["right labels, 4 nearest examples", "4 searched static examples"]
-        other = figures.get(("right labels, 4 nearest examples", "KNNFewShot of DSPy"))
-        ms = figures["milliseconds a call, nearest", "static"]
-        cold = figures.get(("milliseconds a call, static without the cache", "static"))
-        usd = figures.get(("dollars of a million prompts, nearest", "static"))
+    return sets
+
+
+def _right(cells: list[Cell]) -> Iterator[list[str]]:
+    """Right labels by set; what was not measured is a dash."""
+    for name, figures in _by_set(cells).items():
+        nearest = {beside: cell for (what, beside), cell in figures.items() if what == NEAREST}
+        static = nearest["4 searched static examples"]
+        cascade = figures.get(("right labels, cascade of student and nearest", "the better of its parts"))
+        others = (nearest.get(beside) for beside in ("KNNFewShot of DSPy", "no examples", "the student"))
         yield [
             name,
             str(static["n"]),
             f"{static['ours']:.3f}",
             f"{static['other']:.3f}",
-            f"{other['other']:.3f}" if other else "–",
+            *(f"{cell['other']:.3f}" if cell else "–" for cell in others),
+            f"{cascade['ours']:.3f} ({cascade['unit'].split('; ')[1].split()[-1]})" if cascade else "–",
             bounds(static, "+.3f"),
+        ]
+
+
+def _dearer(cells: list[Cell]) -> Iterator[list[str]]:
+    """What nearest examples cost by set; what was not measured is a dash."""
+    for name, figures in _by_set(cells).items():
+        ms = figures["milliseconds a call, nearest", "static"]
+        cold = figures.get(("milliseconds a call, static without the cache", "static"))
+        usd = figures.get(("dollars of a million prompts, nearest", "static"))
+        yield [
+            name,
             f"{ms['other']:,.0f} > {ms['ours']:,.0f}",
             f"{cold['ours']:,.0f}" if cold else "–",
             f"{usd['other']:.2f} > {usd['ours']:.2f}" if usd else "–",
