@@ -118,7 +118,7 @@ def detent_of(call: AnsweredCall, answered: ChatResult) -> dict[str, Any]:
         "role": call.served.choice.role if call.served is not None else None,
         "tiers": list(answered.models),
         "confidence": answered.confidence,
-        "cost_usd": answered.answer.cost_usd,
+        "cost_usd": answered.answer.known_usd,
         "sticky": call.sticky,
         "cached": answered.cached,
     }
@@ -219,7 +219,7 @@ def report_of(answered: ChatResult, *, latency_ms: float, time_to_first_token_ms
     else:
         report |= {
             "latency_ms": latency_ms,
-            "cost_usd": answer.cost_usd,
+            "cost_usd": answer.known_usd,
             "time_to_first_token_ms": time_to_first_token_ms,
         }
     if len(answered.models) > 1 and not answered.parts:

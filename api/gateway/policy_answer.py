@@ -95,6 +95,7 @@ async def answer_by_policy(side: ModelSide, call: AnsweredCall, reader: Reader, 
         answer=replace(
             attempt.answer,
             cost_usd=executed.cost_usd,
+            is_priced=executed.known_usd is not None,
             input_tokens=tokens["input_tokens"],
             output_tokens=tokens["output_tokens"],
         ),
@@ -193,7 +194,7 @@ def _score(side: ModelSide, dotted: str, family: Family, situation: Situation) -
 
 
 def _sums(executed: Execution) -> dict[str, Any]:
-    return {"cost_usd": executed.cost_usd, **executed.tokens(), "parts": _parts(executed)}
+    return {"cost_usd": executed.known_usd, **executed.tokens(), "parts": _parts(executed)}
 
 
 def _parts(executed: Execution) -> list[dict[str, Any]]:

@@ -56,7 +56,7 @@ class ResponseCache:
             return None
         own.entries.move_to_end(key)
         answered = entry.answered
-        return replace(answered, cached=True, answer=replace(answered.answer, cost_usd=0.0))
+        return replace(answered, cached=True, answer=replace(answered.answer, cost_usd=0.0, is_priced=True))
 
     def keep(self, call: AnsweredCall, answered: ChatResult, settings: Cache) -> None:
         """Stores only answers of the variant's own model: a fallback's answer should not outlive its outage, and a

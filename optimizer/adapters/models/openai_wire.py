@@ -205,6 +205,7 @@ def read_answer(
         output_tokens=output_tokens,
         # without a price nothing: which is why a dollar cap refuses such a model
         cost_usd=0.0 if price is None else price.of(input_tokens, output_tokens),
+        is_priced=price is not None,
         latency_ms=latency_ms,
         finish_reason=choice.get("finish_reason") or "stop",
         raw_message=message,

@@ -58,6 +58,12 @@ class ModelAnswer:
     # Natural logarithm, mean of its tokens, where the request asked and the model gives it.
     log_probability: float | None = None
     log_probability_min: float | None = None  # of its least likely token
+    is_priced: bool = True  # False: its model has no known price, and ``cost_usd``, which budgets add up, is 0
+
+    @property
+    def known_usd(self) -> float | None:
+        """None: not known."""
+        return self.cost_usd if self.is_priced else None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

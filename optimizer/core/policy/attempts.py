@@ -135,6 +135,12 @@ def total_cost_usd(attempts: Sequence[Attempt]) -> float:
     return fsum(attempt.cost_usd for attempt in attempts)
 
 
+def known_usd_of(attempts: Sequence[Attempt]) -> float | None:
+    """None where a model that answered has no known price."""
+    is_known = all(attempt.answer is None or attempt.answer.is_priced for attempt in attempts)
+    return total_cost_usd(attempts) if is_known else None
+
+
 def part_of(attempt: Attempt, *, is_answer: bool = False) -> dict[str, Any]:
     """The attempt as a part of its interaction: plain values, those that are not known left out.
 
@@ -151,7 +157,7 @@ def part_of(attempt: Attempt, *, is_answer: bool = False) -> dict[str, Any]:
         "score": attempt.score,
         "issues": list(attempt.issues) or None,
         "unmeasured": [FACTUAL] if attempt.unchecked is not None else None,
-        "cost_usd": None if answer is None else answer.cost_usd,
+        "cost_usd": None if answer is None else answer.known_usd,
         "latency_ms": attempt.latency_ms,
         "input_tokens": None if answer is None else answer.input_tokens,
         "output_tokens": None if answer is None else answer.output_tokens,

@@ -8,7 +8,7 @@ from typing_extensions import TypedDict
 
 from optimizer.core.models.budget import BYTES_PER_TOKEN, prompt_bytes
 from optimizer.core.models.language import ModelPrice
-from optimizer.core.policy.attempts import Attempt, Call, best, total_cost_usd
+from optimizer.core.policy.attempts import Attempt, Call, best, known_usd_of
 from optimizer.core.policy.policy import Bases, Policy
 from optimizer.core.policy.steps import with_sample
 
@@ -53,7 +53,7 @@ def other_tiers(
         if own or policy.is_student(model):
             answered = best(own)
             confidence = None if answered is None else answered.confidence
-            return TierCost(tier=model, asked=bool(own), confidence=confidence, cost_usd=total_cost_usd(own))
+            return TierCost(tier=model, asked=bool(own), confidence=confidence, cost_usd=known_usd_of(own))
         price, n_calls = price_of(model), len(with_sample(policy, Call(model=model, purpose="answer", tier=tier)))
         n_input = per_byte * prompt_bytes(bases.of(model).messages, {})
         each = None if price is None else price.of(round(n_input), round(n_output))

@@ -22,6 +22,7 @@ from optimizer.core.policy.attempts import (
     PolicyOutcome,
     Reply,
     best,
+    known_usd_of,
     part_of,
     total_cost_usd,
 )
@@ -111,6 +112,10 @@ class Execution:
     @property
     def cost_usd(self) -> float:
         return total_cost_usd(self.attempts)
+
+    @property
+    def known_usd(self) -> float | None:
+        return known_usd_of(self.attempts)
 
     @property
     def models(self) -> tuple[str, ...]:

@@ -212,6 +212,20 @@ def test_a_record_from_the_spool_equals_one_that_the_store_took_at_once(tmp_path
     assert first == second
 
 
+@pytest.mark.parametrize("stream", [False, True])
+def test_dollars_of_a_model_without_a_known_price_are_not_known_and_not_none(
+    tmp_path: Path, behind: Provider, stream: bool
+) -> None:
+    unpriced = {"openai_compatible": behind.url, "model": "m", "retries": 0}
+    settings = make_home(tmp_path, {"topic": family("topic", "remote")}, {"remote": unpriced})
+    with running(settings) as url:
+        answered = chat(url, stream=stream)
+        record = record_of(settings, "topic", id_of(answered))
+    assert '"cost_usd":null' in answered.text
+    assert record["cost_usd"] is None
+    assert record["output_tokens"]
+
+
 @pytest.mark.parametrize(("what", "stream"), [("nested", True), ("slow to mask", False)])
 def test_an_answer_whose_texts_cannot_be_kept_is_on_record_without_them(
     tmp_path: Path, behind: Provider, what: str, stream: bool

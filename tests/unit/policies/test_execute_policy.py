@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import threading
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from datetime import UTC, datetime
 from math import log
 from types import MappingProxyType
@@ -90,6 +91,15 @@ def test_a_student_that_knows_nothing_of_a_text_is_never_taken_at_its_word_whate
     assert done.attempt.text == "B"
     (student, _) = done.attempts
     assert student.confidence is None
+
+
+def test_the_dollars_of_a_tier_without_a_known_price_are_in_no_part_and_those_of_all_are_not_known() -> None:
+    unpriced = replace(said("A", 0.1, 0.0), is_priced=False)
+    done = execute(TWO, Models(cheap=unpriced, strong=said("B", 0.9, 2.0)))
+    assert done.known_usd is None
+    assert done.cost_usd == 2.0  # what a limit counts
+    assert [part.get("cost_usd") for part in done.parts()] == [None, 2.0]
+    assert execute(TWO, Models(cheap=failed("timeout"), strong=said("B", 0.9, 2.0))).known_usd == 2.0
 
 
 @pytest.mark.parametrize(

@@ -71,11 +71,11 @@ class JournalTable:
 
     def send(self, tx: Connection, entry: JournalEntry) -> None:
         row = {name: getattr(entry, name) for name in _ENTRY_FIELDS}
-        answer = None if entry.answer is None else asdict(entry.answer)
+        answer = None if entry.answer is None else _plain(entry.answer)
         tx.execute(_SEND, {**row, "request": None if entry.request is None else dict(entry.request), "answer": answer})
 
     def settle(self, tx: Connection, id: str, answer: ModelAnswer, at: datetime) -> None:
-        plain = {**asdict(answer), "from_journal": False}
+        plain = {**_plain(answer), "from_journal": False}
         sums = {name: plain[name] for name in ("cost_usd", "input_tokens", "output_tokens", "latency_ms")}
         self._end(tx, id, status="settled", answer=plain, settled_at=at, **sums)
 
@@ -230,6 +230,13 @@ class RunTable:
         run = self.get(tx, id)
         assert run is not None  # it was just changed
         return run
+
+
+def _plain(answer: ModelAnswer) -> dict[str, Any]:
+    """Without what only the price at the time says: an older release reads these members and no others."""
+    plain = asdict(answer)
+    del plain["is_priced"]
+    return plain
 
 
 def _run(row: RowMapping) -> QueuedRun:
