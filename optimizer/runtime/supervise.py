@@ -150,6 +150,11 @@ class Supervisor:
             child.environment = {"DETENT_MLFLOW_PORT": str(child.listening.port)}
             self._children.append(child)
 
+    @property
+    def names(self) -> frozenset[str]:
+        """Of the processes that it starts."""
+        return frozenset(child.name for child in self._children)
+
     def run(self) -> None:
         """Supervises until SIGTERM, SIGINT or ``stop()``. All children have ended when this returns."""
         if threading.current_thread() is threading.main_thread():

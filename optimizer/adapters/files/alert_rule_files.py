@@ -25,7 +25,9 @@ def read_alert_rules(path: Path) -> tuple[AlertRule, ...]:
     Raises:
         InvalidInput: unreadable YAML, or rules that cannot be used; carries every fault with its line.
     """
-    entries = load_file(path, "Correct the file.", with_lines=True) or {}
+    entries = load_file(path, "Correct the file.", with_lines=True)
+    if entries is None:
+        return ()
     if not isinstance(entries, Mapping):
         raise InvalidInput(f"{path} must hold rules as `name: {{metric: …}}`. {PAGE} shows it.")
     rules: list[AlertRule] = []

@@ -11,6 +11,7 @@ import typer
 
 from optimizer.cli.output import say
 from optimizer.core.base.errors import Busy, DetentError, Refused
+from optimizer.core.rollout.alert_causes import RESTARTED
 from optimizer.runtime import wiring
 
 if TYPE_CHECKING:
@@ -77,14 +78,19 @@ def serve(
         # What began or ended by itself, and what was edited in the files.
         unknown = partial(with_unknown_model, partial(wiring.open_models, settings))
         by_itself, edits = News(store), EditNews(store, families, unknown)
+        alarm = alarm_into(store)
         supervisor = Supervisor(
             settings,
             report=lambda sentence: say(f"{datetime.now():%H:%M:%S}  {sentence}"),
-            alarm=alarm_into(store),
+            alarm=alarm,
             mlflow=mlflow,
             news=lambda: [*by_itself(), *edits()],
             manager=ServiceManager.of_environment(os.environ),
         )
+        with store.read() as tx:
+            restarted = {alert.subject for alert in store.alerts.all(tx, open_only=True, kind=RESTARTED)}
+        for process in restarted - supervisor.names:  # with fewer workers nothing else would ever close it
+            alarm(process, "")
         say(f"Detent, profile {settings.profile}, home {settings.home}")
         say(f"  Pages       {supervisor.url('api')}/dashboard")
         say(f"  API         {supervisor.url('api')}   (documentation: {supervisor.url('api')}/docs)")
@@ -154,11 +160,11 @@ def alarm_into(store: Store) -> Alarm:
         now = datetime.now(UTC)
         try:
             if not sentence:
-                store.write(lambda tx: store.alerts.close(tx, "process_restarted", None, process, now))
+                store.write(lambda tx: store.alerts.close(tx, RESTARTED, None, process, now))
                 return True
             alert = Alert(
                 id=new_id("al"),
-                kind="process_restarted",
+                kind=RESTARTED,
                 subject=process,
                 level="warning",
                 detail=sentence,

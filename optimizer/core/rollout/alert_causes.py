@@ -13,6 +13,7 @@ from datetime import datetime
 from optimizer.core.rollout.alert_rules import AlertLevel, AlertRule, Metric
 
 BROKEN = "alert_rule"  # the kind of what rules raise; the rule's name is the first word of the subject
+RESTARTED = "process_restarted"  # the kind of what the supervisor raises; its subject is the process
 LEVELS: tuple[AlertLevel, ...] = ("info", "warning", "critical")
 # What detectors of their own watch: kind of the alert, then the last word of its subject.
 _OTHERS: Mapping[str, Mapping[str, Metric]] = {
@@ -95,6 +96,8 @@ def _explains(cause: OpenCause, effect: OpenCause, rules: Mapping[str, AlertRule
 
 def _same_figure(one: OpenCause, other: OpenCause, rules: Mapping[str, AlertRule]) -> bool:
     figure = metric_of(one, rules)
+    if one.family is None and other.family is not None and one.asked_by is None:
+        return False  # as a budget of all families is no one's own
     if figure == "restarts" and one.subject.rpartition(" ")[2] != other.subject.rpartition(" ")[2]:
         return False  # each of a process of its own
     return figure is not None and figure == metric_of(other, rules)
@@ -105,6 +108,6 @@ def metric_of(alert: OpenCause, rules: Mapping[str, AlertRule]) -> Metric | None
     if alert.kind == BROKEN:
         rule = rules.get(alert.rule)
         return rule.metric if rule is not None else None
-    if alert.kind == "process_restarted":
+    if alert.kind == RESTARTED:
         return "restarts"
     return _OTHERS.get(alert.kind, {}).get(alert.subject.rpartition(" ")[2])

@@ -37,6 +37,7 @@ TO_CLEAR = 15  # minutes that have to be well, and more where they hold too few 
 SLOWER = 0.05  # the share of requests that may be slower than the p95
 INSIDE = 0.8  # of the limit, which a figure that is open has to come back to
 INSIDE_NUMBER = 0.95  # the same of a figure that is no sum of minutes, and so has no chance in it
+MOST_OF_BUDGET = 10
 ENOUGH_BEFORE = 200  # events, of which a figure counts as the usual one
 Z90 = 1.645
 
@@ -74,6 +75,7 @@ SHARES: tuple[Metric, ...] = (
     "low_scores",
     "conversation",
 )
+_OF_OUTCOMES: tuple[Metric, ...] = ("success", "quality", "low_scores")
 COUNT_AS_FEEDBACK: tuple[FeedbackSource, ...] = ("user", "system")
 _NAME = r"^[a-z][a-z0-9_]{0,59}$"
 _TIME = re.compile(r"(\d{1,4})(m|h)")
@@ -131,8 +133,14 @@ class AlertRule(BaseModel):
             raise ValueError(f"no limit: say `{wanted}`, or `times` and `against`, or both")
         if self.times is not None and (self.times >= 1) == lower:
             raise ValueError(f"`times` of {self.metric} must be {'below' if lower else 'at least'} 1, not {self.times}")
-        if limit is not None and self.metric in SHARES and not limit < 1:
+        if limit is not None and self.metric in (*SHARES, "disk") and not limit < 1:
             raise ValueError(f"{self.metric} is a share: a limit below 1 is needed, not {limit:g}")
+        if limit is not None and self.metric == "budget" and limit > MOST_OF_BUDGET:
+            raise ValueError(f"budget is a share, 1 is all of it: at most {MOST_OF_BUDGET} is a limit, not {limit:g}")
+        if self.metric in NOT_OF_MINUTES and self.for_:
+            raise ValueError(f"{self.metric} is looked at as it is now: `for` says nothing of it")
+        if self.source is not None and self.metric not in (*_OF_OUTCOMES, "feedback", "outcome_age"):
+            raise ValueError(f"{self.metric} is of no outcome: `source` says nothing of it")
         if self.clear is not None and limit is not None and (self.clear < limit if lower else self.clear > limit):
             raise ValueError(f"`clear` ({self.clear:g}) must not lie beyond the limit ({limit:g})")
         if self.metric in NOT_OF_MINUTES and (self.against is not None or self.scope != "family"):
@@ -204,11 +212,22 @@ def limit_of(rule: AlertRule, usual: float | None) -> float | None:
     is_known = rule.against is None or usual is not None
     if not is_known and (rule.against == "champion_before" or rule.metric not in SHARES):
         return None
-    relative = rule.times * usual if rule.times is not None and usual is not None else None
+    relative = _relative(rule, usual)
     known = [limit for limit in (rule.limit, relative) if limit is not None]
     if not known:
         return None
     return min(known) if rule.lower_is_worse else max(known)
+
+
+def _relative(rule: AlertRule, usual: float | None) -> float | None:
+    """So many times what is usual; of a share of bad events at most what takes so many times fewer good ones, or where
+    a third fails as a rule three times that would never be passed.
+    """
+    if rule.times is None or usual is None:
+        return None
+    if rule.metric not in SHARES or rule.lower_is_worse:
+        return rule.times * usual
+    return min(rule.times * usual, 1 - (1 - usual) / rule.times)
 
 
 def tallies(rule: AlertRule, rows: Iterable[MinuteSums], limit: float) -> list[MinuteTally]:
@@ -275,7 +294,6 @@ def _scores(row: MinuteSums) -> _Amounts:
     return row.n_score, row.n_score - row.score_sum, 0.0, row.n_score - 2 * row.score_sum + row.score_squares
 
 
-_OF_OUTCOMES: tuple[Metric, ...] = ("success", "quality", "low_scores")
 _AMOUNTS: Mapping[Metric, Callable[[MinuteSums], _Amounts]] = {
     "feedback": _outcomes_missing,
     "cost": _dollars,

@@ -136,7 +136,9 @@ def read_rules(context: Context, request: RulesRequest) -> RulesReport:
 def _standing(tx: Transaction, context: Context, watcher: RuleWatcher, rule: AlertRule, family: str) -> RuleStanding:
     until = context.store.minute_stats.watermark(tx, MINUTES)
     if rule.metric in NOT_OF_MINUTES or until is None:
-        minutes = SUMMED_UP if rule.metric in NOT_OF_MINUTES else None
+        needs_events = rule.metric not in NOT_OF_MINUTES or rule.metric in ("conversation", "outcome_age")
+        is_watched = until is not None or not needs_events
+        minutes = SUMMED_UP if is_watched else None
         return RuleStanding(
             family=family,
             per_minute=0.0,
@@ -144,7 +146,7 @@ def _standing(tx: Transaction, context: Context, watcher: RuleWatcher, rule: Ale
             usual=None,
             minutes_double=minutes,
             minutes_half=minutes,
-            unwatched=None,
+            unwatched=None if is_watched else "not watched yet: no event came",
         )
     usual = watcher.earlier(tx, family, until).usual(tx, rule)
     limit = limit_of(rule, usual)

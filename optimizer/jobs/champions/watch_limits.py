@@ -26,6 +26,7 @@ from optimizer.core.rollout.champion_limits import (
 )
 from optimizer.core.serving.champion import beneath
 from optimizer.core.serving.rollout import Champion
+from optimizer.jobs.champions.watch_rules import LateSums
 from optimizer.jobs.feedback.roll_up_minutes import MINUTES
 from optimizer.jobs.ids import new_id
 from optimizer.jobs.outbox.keep_alerts import keep_alerts
@@ -77,8 +78,13 @@ def _watch(store: Store, clock: Clock, family: Family, limits: ChampionLimits) -
             _silent(tx, store, family.name, newest, until, limits),
             _unanswered(tx, store, family.name, until, limits),
         ]
+        crossed = limits_crossed(own, until, limits, open_figures)
+        if crossed:  # only then are events read: what an import brought of earlier days tells nothing of now
+            begin = min(row.minute for row in own)
+            own = LateSums(store).taken_off(tx, family.name, own, begin, until)
+            crossed = limits_crossed(own, until, limits, open_figures)
         crossings = [
-            *limits_crossed(own, until, limits, open_figures),
+            *crossed,
             *(crossing for crossing in quiet if crossing is not None),
         ]
         alerts: list[Alert] = []

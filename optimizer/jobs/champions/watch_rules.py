@@ -13,11 +13,12 @@ from shlex import quote
 
 import structlog
 
-from optimizer.core.base.minute_sums import MinuteSums
+from optimizer.core.base.minute_sums import MinuteSums, floor
 from optimizer.core.base.phrasing import count
 from optimizer.core.family.family import Family
 from optimizer.core.rollout.alert_causes import BROKEN
 from optimizer.core.rollout.alert_rules import (
+    LONGEST_WINDOW,
     NOT_OF_MINUTES,
     ONE_MINUTE,
     AlertRule,
@@ -44,6 +45,7 @@ from optimizer.jobs.studies.read_spending import monthly_left
 from optimizer.ports import Alert, Clock, Store, Transaction
 
 FAULTY = "alert_rules_faulty"
+DAYS_LOOKED_BACK = 8  # for an outcome
 MOST_RUNS = 200  # of a family, of which those that failed within a day are counted
 HOUR, DAY, WEEK = timedelta(hours=1), timedelta(days=1), timedelta(days=7)
 log = structlog.get_logger(__name__)
@@ -78,9 +80,16 @@ class EarlierRows:
     hour: datetime
     champion: Champion | None
     before: str | None  # the variant that was champion before
-    newest_outcome: datetime | None = None
+    _newest: dict[str | None, datetime | None] = field(default_factory=dict)
     _rows: dict[str, list[MinuteSums]] = field(default_factory=dict)
     _usual: dict[tuple[AlertRule, str | None], float | None] = field(default_factory=dict)
+
+    def newest_outcome(self, tx: Transaction, source: str | None) -> datetime | None:
+        """Of this source, or of any; None where none came in eight days."""
+        if source not in self._newest:
+            since = self.hour - DAYS_LOOKED_BACK * DAY
+            self._newest[source] = self.store.minute_stats.newest(tx, self.family, since, source=source)
+        return self._newest[source]
 
     def of(self, tx: Transaction, which: str) -> list[MinuteSums]:
         if which not in self._rows:
@@ -163,6 +172,33 @@ class _ModelPart:
     inside: Sequence[MinuteTally]  # by the limit that it has to come back to; none where no alert is open
 
 
+class LateSums:
+    """What came of earlier days, as of an import: it tells nothing of now. The events of each minute are read once."""
+
+    def __init__(self, store: Store) -> None:
+        self._store = store
+        self._rows: dict[str, tuple[datetime, list[MinuteSums]]] = {}  # by family, with the minute up to which
+
+    def taken_off(
+        self, tx: Transaction, family: str, rows: Sequence[MinuteSums], since: datetime, until: datetime
+    ) -> list[MinuteSums]:
+        """The family's rows of [since, until) without it; they are changed."""
+        done, late = self._rows.get(family, (since, []))
+        begin = max(since, done)
+        if any(row.minute >= begin for row in rows):
+            late = [*late, *self._store.minute_stats.late(tx, family, begin, until, begin - DAY)]
+        late = [row for row in late if row.minute >= since]
+        self._rows[family] = until, late
+        by_key = {_of_row(row): row for row in rows}
+        for one in late:
+            if (row := by_key.get(_of_row(one))) is not None:
+                row.add(one, -1)
+        return [row for row in by_key.values() if row.n]
+
+
+_of_row = attrgetter("minute", "variant", "model", "source")
+
+
 class RuleWatcher:
     """Called by the worker after each minute was summed up; what it remembers is read again after a restart."""
 
@@ -170,6 +206,7 @@ class RuleWatcher:
         self._store, self._clock = store, clock
         self._seen: tuple[datetime | None, Sequence[AlertRule]] = (None, ())
         self._earlier: dict[str, EarlierRows] = {}
+        self._late = LateSums(store)
 
     def look(
         self, families: Mapping[str, Family], rules: Sequence[AlertRule], figures: HomeFigures = NO_FIGURES
@@ -181,8 +218,9 @@ class RuleWatcher:
         """
         store, now = self._store, self._clock.now()
         with store.read() as tx:
-            until = store.minute_stats.watermark(tx, MINUTES)
-            if until is None or (until == self._seen[0] and rules is self._seen[1]):
+            # Before the first event of a home its disk, jobs and budget are watched all the same.
+            until = store.minute_stats.watermark(tx, MINUTES) or floor(now, 1)
+            if until == self._seen[0] and rules is self._seen[1]:
                 return []
             alerts = store.alerts.all(tx, open_only=True, kind=BROKEN)
             holds = any(rule.action == "hold" for rule in rules)
@@ -199,16 +237,13 @@ class RuleWatcher:
             )
             wanted: list[Alert] = []
             rows_of: dict[str, list[MinuteSums]] = {}
-            since = until - max((rule.window + rule.for_ for rule in rules), default=0) * ONE_MINUTE
+            # An hour at least, since what is open is well again by what came in it.
+            since = until - max([LONGEST_WINDOW, *(rule.window + rule.for_ for rule in rules)]) * ONE_MINUTE
             for family in families.values():
                 try:
-                    rows = rows_of[family.name] = store.minute_stats.of_family(tx, family.name, since, until=until)
-                    own = list(self._of_family(this, family, rules, rows))
-                    if any((alert.family, alert.subject) not in this.open for alert in own):
-                        # Only then are events read.
-                        rows = rows_of[family.name] = self._without_late(this, family.name, since, rows)
-                        own = list(self._of_family(this, family, rules, rows))
-                    wanted += own
+                    rows = store.minute_stats.of_family(tx, family.name, since, until=until)
+                    rows = rows_of[family.name] = self._late.taken_off(tx, family.name, rows, since, until)
+                    wanted += list(self._of_family(this, family, rules, rows))
                 except Exception:
                     log.exception("family not looked at", family=family.name)
                     wanted += [alert for alert in alerts if alert.family == family.name]
@@ -227,17 +262,6 @@ class RuleWatcher:
         new = store.write(keep) if wanted or alerts else []
         self._seen = until, rules  # last: a look whose write failed is made again
         return new
-
-    def _without_late(
-        self, this: _MinuteLook, family: str, since: datetime, rows: Iterable[MinuteSums]
-    ) -> list[MinuteSums]:
-        """What an import brought of earlier days tells nothing of now."""
-        of_row = attrgetter("minute", "variant", "model", "source")
-        by_key = {of_row(row): row for row in rows}
-        for late in self._store.minute_stats.late(this.tx, family, since, this.until, since - DAY):
-            if (row := by_key.get(of_row(late))) is not None:
-                row.add(late, -1)
-        return [row for row in by_key.values() if row.n]
 
     def _of_family(
         self, this: _MinuteLook, family: Family, rules: Sequence[AlertRule], rows: Sequence[MinuteSums]
@@ -347,10 +371,17 @@ class RuleWatcher:
                 return None
             look = f"detent quality monitor --conversation {quote(lowest.conversation)}"
             return _Reading(value=lowest.mean, of=f"{lowest.conversation}, {count(lowest.n, 'score')}", look=look)
-        if rule.metric == "outcome_age" and earlier.newest_outcome is not None:
+        if rule.metric == "outcome_age":
+            # What is open stays so while requests come, few as they may be.
+            is_open = this.open_since(family.name, rule.name) is not None
             n_requests = sum(row.n for row in rows if row.source == "")
-            newest = max([earlier.newest_outcome, *(row.minute for row in rows if row.source)])
-            return _Reading(value=(this.until - newest) / HOUR) if n_requests >= rule.min_n else None
+            before = earlier.newest_outcome(this.tx, rule.source)
+            newest = [row.minute for row in rows if row.source and rule.source in (None, row.source)]
+            if n_requests < (1 if is_open else rule.min_n) or (before is None and not newest and not is_open):
+                return None
+            if before is None and not newest:
+                return _Reading(value=DAYS_LOOKED_BACK * DAY / HOUR, of="or more")
+            return _Reading(value=(this.until - max([*newest, *([before] if before else [])])) / HOUR)
         return None
 
     def _failed(self, this: _MinuteLook, family: str) -> _Reading:
@@ -378,8 +409,7 @@ class RuleWatcher:
         if known is None or known.hour != hour or known.champion != champion:
             history = self._store.champions.history(tx, family) if champion is not None else []
             before = next((c.variant for c in history if champion is not None and c.seq == champion.seq - 1), None)
-            newest = self._store.minute_stats.newest(tx, family, hour - 8 * DAY)
-            known = EarlierRows(self._store, family, hour, champion, before, newest)
+            known = EarlierRows(self._store, family, hour, champion, before)
             self._earlier[family] = known
         return known
 

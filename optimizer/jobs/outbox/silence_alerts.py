@@ -11,6 +11,7 @@ from pydantic import Field
 from optimizer.core.base.answers import Text
 from optimizer.core.base.errors import InvalidInput
 from optimizer.core.base.phrasing import did_you_mean, when
+from optimizer.core.rollout.alert_causes import BROKEN
 from optimizer.jobs.context import Context
 from optimizer.jobs.record_change import Change, checked_reason
 from optimizer.jobs.request import Name, Reason, Request
@@ -104,7 +105,7 @@ def _meant(tx: Transaction, context: Context, name: str, family: str | None) -> 
     if family is not None and family not in known:
         raise InvalidInput(f"There is no family {family!r}{did_you_mean(family, known) or '.'}")
     rules = {rule.name for rule in context.alert_rules()}
-    kinds = context.store.alerts.kinds(tx)
+    kinds = context.store.alerts.kinds(tx) - {BROKEN}  # which is every rule's: whoever means one names it
     if name in known and name in rules | kinds:
         raise InvalidInput(
             f"{name!r} is a family, and a rule or kind of alert, too: nobody knows which is meant. Rename the rule."

@@ -11,6 +11,7 @@ import signal
 import socket
 import time
 from collections.abc import Iterator
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +21,7 @@ import pytest
 
 from optimizer.host.config import load_settings
 from optimizer.host.run_files import ProcessLock
+from optimizer.ports import Alert
 from optimizer.runtime import wiring
 from tests.clock import PROCESSES_S, until
 from tests.stand_ins.mlflow_store import NewMlflow
@@ -76,6 +78,12 @@ def server(
     """Shared by the tests below, in their order; the last one kills it. Its port was taken when it started."""
     (noted.parent / "sitecustomize.py").write_text(f"NOTED = {str(noted)!r}\n{HOOK}", encoding="utf-8")
     home = make_home(tmp_path_factory.mktemp("serve") / "home", model.url, new_mlflow=new_mlflow)
+    settings = load_settings(home=home)
+    wiring.migrate_store(settings)
+    store, now = wiring.open_store(settings), datetime.now(UTC)
+    alert = Alert(id="al_1", kind="process_restarted", subject="api-9", level="warning", opened_at=now, detail="died")
+    store.write(lambda tx: store.alerts.open(tx, alert))
+    store.close()
     with socket.socket() as taken:
         taken.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         taken.bind(("127.0.0.1", load_settings(home=home).port))
@@ -100,6 +108,11 @@ def test_a_taken_port_is_named_and_the_next_one_used(server: Server) -> None:
     wanted = load_settings(home=server.home).port
     assert not server.url.endswith(f":{wanted}")
     assert f"Port {wanted} is taken by" in server.told
+
+
+def test_an_alert_of_a_process_that_is_started_no_more_is_over(server: Server) -> None:
+    assert httpx.get(f"{server.url}/v1/alerts", timeout=60).json()["items"] == []
+    assert restarted(server) == {"api-9"}
 
 
 def test_systemd_is_told_once_api_and_worker_answer(server: Server, systemd: socket.socket) -> None:
@@ -154,7 +167,7 @@ def test_each_killed_process_starts_again_at_the_same_address_and_an_alert_says_
         "the gateway says what it has read"
     )
     assert second["worker"] == first["worker"]
-    until(lambda: restarted(server) == killed, "an alert about each", patience_s=PROCESSES_S)
+    until(lambda: restarted(server) == {*killed, "api-9"}, "an alert about each", patience_s=PROCESSES_S)
     assert all(f"{name} (pid {first[name]}) was killed by signal 9" in server.told for name in killed)
 
 

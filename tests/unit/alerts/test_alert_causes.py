@@ -17,6 +17,7 @@ RULES = [
     AlertRule(name="quality", metric="quality", below=0.95),
     AlertRule(name="feedback", metric="feedback", below=0.1),
     AlertRule(name="restarts", metric="restarts", above=2),
+    AlertRule(name="budget", metric="budget", above=0.8),
 ]
 
 
@@ -40,6 +41,11 @@ def pipeline(figure: str) -> OpenCause:
         "the graver one speaks": (of("failures", at=0), [of("errors", at=1, level="critical")], "errors"),
         "of another family": (of("failures"), [of("errors", family="other")], None),
         "of a model for its families": (of("errors"), [of("model_errors m", family=None)], "model_errors m"),
+        "what all families have spent is not what one has": (
+            of("budget"),
+            [of("budget", family=None, at=-1, level="critical")],
+            None,
+        ),
         "each model for itself": (
             of("model_errors n", family=None, at=1),
             [of("model_errors m", family=None, level="critical")],

@@ -162,6 +162,7 @@ class TestUsual:
         both = rule(times=3, against="earlier_weeks")
         assert limit_of(both, 0.001) == 0.03
         assert limit_of(both, 0.2) == pytest.approx(0.6)
+        assert limit_of(both, 0.4) == pytest.approx(0.8), "three times fewer good ones: 1.2 would never be passed"
         lower = rule(metric="success", above=None, below=0.9, times=0.9, against="earlier_weeks")
         assert limit_of(lower, 0.5) == pytest.approx(0.45)
 
@@ -189,6 +190,10 @@ class TestUsual:
         pytest.param({"times": 2}, "belong together", id="times of nothing"),
         pytest.param({"above": 3.0}, "is a share", id="no share"),
         pytest.param({"times": 0.5, "against": "earlier_weeks"}, "must be at least 1", id="times of the wrong side"),
+        pytest.param({"metric": "disk", "above": 90}, "is a share", id="percents of a disk"),
+        pytest.param({"metric": "budget", "above": 80}, "at most 10", id="percents of a budget"),
+        pytest.param({"metric": "disk", "for": "10m"}, "`for` says nothing", id="a while of a disk"),
+        pytest.param({"source": "user"}, "is of no outcome", id="a source of requests"),
         pytest.param({"clear": 0.5}, "must not lie beyond", id="clears beyond its limit"),
         *(
             pytest.param({"metric": "feedback", "above": None, "below": 0.3, "source": source}, "user and system")

@@ -16,12 +16,13 @@ import typer
 from optimizer.adapters.files.alert_rule_files import read_alert_rules
 from optimizer.adapters.store import Database
 from optimizer.cli.app import app
-from optimizer.core.base.errors import Busy
+from optimizer.core.base.errors import Busy, InvalidInput
 from optimizer.core.base.minute_sums import MinuteSums
 from optimizer.core.rollout.alert_rules import METRICS, AlertRule, Metric, tallies
+from optimizer.core.rollout.champion_limits import ChampionLimits
 from optimizer.core.serving.champion import first, next_tenure
-from optimizer.jobs.champions.read_rules import RulesRequest, read_rules
-from optimizer.jobs.champions.watch_limits import OUT_OF_LIMITS
+from optimizer.jobs.champions.read_rules import RulesRequest, RuleStanding, read_rules
+from optimizer.jobs.champions.watch_limits import OUT_OF_LIMITS, watch_limits
 from optimizer.jobs.champions.watch_rules import HomeFigures, RuleWatcher, look_at, tell_faulty_file
 from optimizer.jobs.feedback.roll_up_minutes import MINUTES, roll_up_minutes
 from optimizer.jobs.outbox.send_alerts import families_of_models, send_alerts
@@ -94,6 +95,22 @@ def look(store: Database, clock: Clock, *rules: AlertRule, **figures: Any) -> li
     return RuleWatcher(store, clock).look({FAMILY: family()}, rules, HomeFigures(**figures))
 
 
+def standings(store: Database, clock: Clock, *rules: AlertRule) -> list[RuleStanding]:
+    """Of each rule in the family; a rule ``other`` comes along and is in force nowhere."""
+    files = cast("Any", type("Files", (), {"families": {FAMILY: family()}, "problems": {}}))
+    context = context_of(
+        store,
+        clock,
+        checked_alert_rules=lambda: rules,
+        shipped_alert_rules=lambda: [*rules, ERRORS.model_copy(update={"name": "other"})],
+        families=lambda: files,
+        family=lambda name: family(),
+    )
+    report = read_rules(context, RulesRequest(family=FAMILY))
+    assert report.left_out == ["other"]
+    return [standing for item in report.items for standing in item.families]
+
+
 def test_an_alert_opens_once_keeps_its_figures_and_closes_when_it_is_well(store: Database) -> None:
     clock, watcher = Clock(NOW), RuleWatcher(store, Clock(NOW))
     summed(store, clock, [minute(clock, failed=30)])
@@ -114,7 +131,11 @@ def test_an_alert_opens_once_keeps_its_figures_and_closes_when_it_is_well(store:
 
 def test_a_log_of_earlier_days_raises_nothing_and_what_fails_beside_it_does(tmp_path: Path) -> None:
     store = new_database(tmp_path)
-    app, rules = Installation(store), [ERRORS, FAILURES]
+    of_models = AlertRule(name="model_errors", metric="errors", scope="model", above=0.03)
+    app, rules = Installation(store), [ERRORS, FAILURES, of_models]
+    store.write(
+        lambda tx: store.champions.put(tx, first(family=FAMILY, variant=CHAMPION, at=NOW, by="ann", why="it serves"))
+    )
 
     def failing(name: str, **more: Any) -> None:
         """Sixty requests, of which half failed, and what users said of them."""
@@ -126,10 +147,15 @@ def test_a_log_of_earlier_days_raises_nothing_and_what_fails_beside_it_does(tmp_
     def opened() -> list[str]:
         app.clock.pass_time(timedelta(minutes=3))
         roll_up_minutes(store, app.clock)
-        return sorted(alert.subject for alert in look(store, app.clock, *rules))
+        watch_limits(store, app.clock, {FAMILY: family()}, ChampionLimits())
+        look(store, app.clock, *rules)
+        return [subject for _, subject in open_alerts(store)]
 
-    failing("imported", occurred_at=(NOW - timedelta(days=2)).isoformat())
+    long_ago = {"occurred_at": (NOW - timedelta(days=2)).isoformat()}
+    failing("imported", **long_ago)
     assert opened() == []
+    for n in range(1_200):  # good ones hide nothing of what fails beside them
+        app.send({**BY_UNIT, "id": f"good{n}", "model": "m", "latency_ms": 1.0, **long_ago})
     failing("late", occurred_at=(app.clock.at - timedelta(hours=20)).isoformat())  # an application that was offline
     assert opened() == ["errors", "failures"]
     store.close()
@@ -275,6 +301,42 @@ def test_numbers_that_no_minute_holds_are_watched_too(store: Database) -> None:
     assert open_alerts(store) == [(FAMILY, "age"), (None, "disk")], "not far enough below"
     look(store, clock, *rules, disk=0.8)
     assert open_alerts(store) == [(FAMILY, "age")]
+
+
+def test_before_the_first_event_the_disk_is_watched_and_rules_of_requests_say_that_they_watch_nothing(
+    store: Database,
+) -> None:
+    clock, disk = Clock(NOW), AlertRule(name="disk", metric="disk", above=0.9)
+    assert [alert.subject for alert in look(store, clock, ERRORS, disk, disk=0.95)] == ["disk"]
+    of_disk, of_requests = (standings(store, clock, rule)[0] for rule in (disk, ERRORS))
+    assert (of_disk.unwatched, of_disk.minutes_half) == (None, 2)
+    assert (of_requests.unwatched, of_requests.minutes_half) == ("not watched yet: no event came", None)
+
+
+def test_outcomes_that_do_not_come_are_told_of_once_however_few_requests_come_and_however_long(store: Database) -> None:
+    clock, age = Clock(NOW), AlertRule(name="age", metric="outcome_age", above=24, min_n=10, source="user")
+    judged = minute(clock, source="judge")
+    summed(store, clock, [minute(clock), judged, minute(clock, back=30 * 60, source="user")])
+    (alert,) = look(store, clock, age)
+    assert "30.0 hours old" in alert.detail
+    for days in (1, 9):
+        clock.pass_time(timedelta(days=days))
+        summed(store, clock, [minute(clock, n=3)])
+        assert look(store, clock, age) == []
+        assert open_alerts(store) == [(FAMILY, "age")]
+    summed(store, clock, [minute(clock, n=3), minute(clock, source="user")])
+    look(store, clock, age)
+    assert open_alerts(store) == []
+
+
+def test_what_is_open_waits_for_good_requests_also_where_every_window_is_short(store: Database) -> None:
+    clock, short = Clock(NOW), ERRORS.model_copy(update={"window": 5})
+    summed(store, clock, [minute(clock, failed=30)])
+    assert look(store, clock, short)
+    clock.pass_time(timedelta(minutes=30))
+    summed(store, clock, [])
+    look(store, clock, short)
+    assert open_alerts(store) == [(FAMILY, "errors")]
 
 
 def test_an_alert_of_a_rule_that_says_so_holds_the_rollout_until_a_person_resumes_it(tmp_path: Path) -> None:
@@ -489,26 +551,19 @@ class TestMessages:
         with pytest.raises(Exception, match="did you mean 'errors'"):
             self.silence(store, Clock(NOW), "erors")
 
+    def test_the_kind_of_every_rule_is_none_that_can_be_silenced(self, store: Database) -> None:
+        summed(store, Clock(NOW), [minute(Clock(NOW), failed=30)])
+        assert look(store, Clock(NOW), ERRORS)
+        with pytest.raises(InvalidInput, match="No rule, kind of alert or family is called 'alert_rule'"):
+            self.silence(store, Clock(NOW), "alert_rule")
+
 
 def test_rules_say_what_they_allow_a_family_and_how_soon_they_tell(store: Database) -> None:
     clock = Clock(NOW)
     rise = AlertRule(name="rise", metric="success", times=0.9, against="earlier_weeks")
     summed(store, clock, [minute(clock, back=back) for back in range(1, 61)])
-    files = cast("Any", type("Files", (), {"families": {FAMILY: family()}, "problems": {}}))
-    context = context_of(
-        store,
-        clock,
-        checked_alert_rules=lambda: [ERRORS, rise],
-        shipped_alert_rules=lambda: [ERRORS, ERRORS.model_copy(update={"name": "other"})],
-        families=lambda: files,
-        family=lambda name: family(),
-    )
-    report = read_rules(context, RulesRequest(family=FAMILY))
-    assert report.left_out == ["other"]
-    errors, unknown = report.items
-    (standing,) = errors.families
+    standing, not_yet = standings(store, clock, ERRORS, rise)
     assert (standing.per_minute, standing.limit, standing.minutes_half) == (60.0, 0.03, 3)
     assert standing.minutes_double > 5
-    (not_yet,) = unknown.families
     assert (not_yet.limit, not_yet.minutes_half) == (None, None)
     assert "not watched yet" in (not_yet.unwatched or "")

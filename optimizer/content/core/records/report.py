@@ -283,9 +283,11 @@ def out_of_range(
         elif (level := level_of(reading.value, target, was)) is not None:
             if target.warning_high is not None and reading.value > target.warning_high - CLEAR_BY:
                 edge, back = f"above {target.warning_high:.2f}", f"at {target.warning_high - CLEAR_BY:.2f} or less"
+                is_beyond = reading.value > target.warning_high
             else:
                 low = (target.critical_low if level == "critical" else target.warning_low) or 0.0
                 edge, back = f"below {low:.2f}", f"at {low + CLEAR_BY:.2f} or more"
+                is_beyond = reading.value < low
             aimed = f", the target is {target.target:.2f}" if target.target is not None else ""
             wanted.append(
                 OutOfRange(
@@ -293,8 +295,9 @@ def out_of_range(
                     level=level,
                     detail=(
                         f"The content pipeline's {name} was {reading.value:.2f} over the last {WINDOW_HOURS} hours:"
-                        f" {level} {edge}{aimed}. It clears {back}. See GET /api/performance/ for where it comes from,"
-                        " and `detent thresholds recommend F` for other knobs."
+                        f" {level} {edge}{aimed}{'' if is_beyond else ', and near that still'}. It clears {back}."
+                        " See GET /api/performance/ for where it comes from, and `detent thresholds recommend F` for"
+                        " other knobs."
                     ),
                 )
             )
