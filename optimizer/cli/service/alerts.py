@@ -57,7 +57,7 @@ def list_(
                     if alert.told_by
                     else f"silent until {when(alert.silenced_until)}"
                     if alert.silenced_until
-                    else "sent",
+                    else "not held back",
                 }
                 for alert in page.items
             ],

@@ -62,6 +62,17 @@ def test_too_few_items_raise_nothing_and_clear_nothing_and_none_at_all_clears() 
     assert found(None, 0, {"bypass_rate": "critical"}) == []
 
 
+@pytest.mark.parametrize(
+    ("value", "says"), [(0.39, "below 0.40, the"), (0.41, "below 0.40, the target is 0.60, and near")]
+)
+def test_what_is_open_is_told_of_as_it_is_now(value: float, says: str) -> None:
+    (one,) = out_of_range(
+        {"bypass_rate": WindowFigure(value=value, n=MIN_ITEMS)}, {"bypass_rate": BYPASS}, {"bypass_rate": "critical"}
+    )
+    assert says in one.detail
+    assert ("near that still" in one.detail) == (value > 0.4)
+
+
 def report(store: Database, clock: Clock, *, full: int, light: int = 0, exits: int = 0, tag: str = "") -> None:
     kinds = ["full"] * full + ["lightweight"] * light + ["early_exit"] * exits
     of: dict[str, Any] = {"received_at": clock.now(), "content_type": "news", "quality_score": 0.8}
