@@ -87,10 +87,7 @@ def serve(
             news=lambda: [*by_itself(), *edits()],
             manager=ServiceManager.of_environment(os.environ),
         )
-        with store.read() as tx:
-            restarted = {alert.subject for alert in store.alerts.all(tx, open_only=True, kind=RESTARTED)}
-        for process in restarted - supervisor.names:  # with fewer workers nothing else would ever close it
-            alarm(process, "")
+        _close_alarms_of_others(store, alarm, supervisor.names)
         say(f"Detent, profile {settings.profile}, home {settings.home}")
         say(f"  Pages       {supervisor.url('api')}/dashboard")
         say(f"  API         {supervisor.url('api')}   (documentation: {supervisor.url('api')}/docs)")
@@ -144,6 +141,14 @@ def _load_families(settings: Settings, store: Store, strict: bool) -> FamilyFile
             " --examples sheet.csv"
         )
     return families
+
+
+def _close_alarms_of_others(store: Store, alarm: Alarm, names: frozenset[str]) -> None:
+    """Of processes that are started no more, as with fewer workers: nothing else would ever close them."""
+    with store.read() as tx:
+        restarted = {alert.subject for alert in store.alerts.all(tx, open_only=True, kind=RESTARTED)}
+    for process in restarted - names:
+        alarm(process, "")
 
 
 def alarm_into(store: Store) -> Alarm:
