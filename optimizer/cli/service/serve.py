@@ -78,16 +78,15 @@ def serve(
         # What began or ended by itself, and what was edited in the files.
         unknown = partial(with_unknown_model, partial(wiring.open_models, settings))
         by_itself, edits = News(store), EditNews(store, families, unknown)
-        alarm = alarm_into(store)
         supervisor = Supervisor(
             settings,
             report=lambda sentence: say(f"{datetime.now():%H:%M:%S}  {sentence}"),
-            alarm=alarm,
+            alarm=alarm_into(store),
             mlflow=mlflow,
             news=lambda: [*by_itself(), *edits()],
             manager=ServiceManager.of_environment(os.environ),
         )
-        _close_alarms_of_others(store, alarm, supervisor.names)
+        _close_alarms_of_others(store, supervisor.names)
         say(f"Detent, profile {settings.profile}, home {settings.home}")
         say(f"  Pages       {supervisor.url('api')}/dashboard")
         say(f"  API         {supervisor.url('api')}   (documentation: {supervisor.url('api')}/docs)")
@@ -143,10 +142,11 @@ def _load_families(settings: Settings, store: Store, strict: bool) -> FamilyFile
     return families
 
 
-def _close_alarms_of_others(store: Store, alarm: Alarm, names: frozenset[str]) -> None:
+def _close_alarms_of_others(store: Store, names: frozenset[str]) -> None:
     """Of processes that are started no more, as with fewer workers: nothing else would ever close them."""
     with store.read() as tx:
         restarted = {alert.subject for alert in store.alerts.all(tx, open_only=True, kind=RESTARTED)}
+    alarm = alarm_into(store)
     for process in restarted - names:
         alarm(process, "")
 
