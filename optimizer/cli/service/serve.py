@@ -74,7 +74,6 @@ def serve(
             for rollout in store.rollouts.all_active(tx):
                 refuse_other_clock(rollout, settings.clock_scale)
         families = _load_families(settings, store, strict)
-        usable = list(families.families.values())
         # What began or ended by itself, and what was edited in the files.
         unknown = partial(with_unknown_model, partial(wiring.open_models, settings))
         by_itself, edits = News(store), EditNews(store, families, unknown)
@@ -95,7 +94,7 @@ def serve(
         say(f"  Logs        {settings.log_dir()}")
         if flags.knobs:
             say(f"  Overridden  content pipelines serve their champion with {flags} of the environment", "yellow")
-        for line in switched_on(store, usable):
+        for line in switched_on(store, list(families.families.values())):
             say(f"  By itself   {line}")
         say("Ctrl-C ends everything.")
         supervisor.run()
