@@ -96,6 +96,7 @@ def rules(
 def _tell_rules(out: Console, report: RulesReport) -> None:
     from optimizer.core.rollout.alert_rules import OF_HOME
 
+    families = {standing.family for rule in report.items for standing in rule.families}
     for rule in report.items:
         held = ", holds the rollout" if rule.action == "hold" else ""
         out.print(f"{rule.name}  {rule.metric} {rule.says} ({rule.level}{held})", style="bold", markup=False)
@@ -107,6 +108,7 @@ def _tell_rules(out: Console, report: RulesReport) -> None:
             ("Explains", ", ".join(rule.explains) or None),
             ("Silent", rule.silenced),
             ("Off", None if rule.watch else "watch: false"),
+            ("Watches", None if rule.families or not (rule.watch and families) else "no family that there is here"),
         )
         rows = [_standing_row(rule.metric, standing) for standing in rule.families]
         columns = {

@@ -41,8 +41,10 @@ def test_a_file_of_ones_own_names_what_it_leaves_out_and_the_one_that_comes_alon
     settings = make_home(tmp_path)
     env = {"DETENT_HOME": str(settings.home), "COLUMNS": "200"}
     settings.alert_rules_file.parent.mkdir()
-    settings.alert_rules_file.write_text("errors: {metric: errors, above: 0.5}\n", encoding="utf-8")
+    mistyped = "mistyped: {metric: errors, above: 0.5, families: [no_such]}\n"
+    settings.alert_rules_file.write_text("errors: {metric: errors, above: 0.5}\n" + mistyped, encoding="utf-8")
     ran = detent("alerts", "rules", env=env)
+    assert ran.out.count("no family that there is here") == 1
     assert "leaves out rules that come along, so they watch nothing: " in ran.err + ran.out
     assert {"failures", "quality", "disk"} <= set(detent("alerts", "rules", "--json", env=env).json["left_out"])
     settings.alert_rules_file.write_text(detent("alerts", "rules", "--shipped", env=env).out, encoding="utf-8")
