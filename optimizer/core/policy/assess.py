@@ -91,6 +91,7 @@ def _assessed(policy: Policy, situation: Situation, reply: Reply, sample: str | 
         issues=issues,
         score=_score(policy, reply, confidence, answered),
         blocking=validator is not None and validator.then != "flag" and bool(issues),
+        is_guess=confidence is None and policy.is_student(call.model),
     )
 
 

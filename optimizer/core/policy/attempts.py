@@ -83,6 +83,7 @@ class Attempt(Reply):
     unchecked: str | None = None  # why a judge did not say whether there are factual errors
     blocking: bool = False
     refused: bool = False  # a student's that is not sure enough, so that what goes out says that there is no answer
+    is_guess: bool = False  # a student's without a confidence, which is never delivered
 
     @property
     def cost_usd(self) -> float:
@@ -122,11 +123,13 @@ def worth(attempt: Attempt) -> float:
 
 
 def best(attempts: Sequence[Attempt]) -> Attempt | None:
-    """The best of the answers, the earlier of equals; second samples, audits and a judge's replies are
+    """The best of the answers, the earlier of equals; second samples, audits, a judge's replies and guesses are
     never delivered.
     """
     answered = [
-        attempt for attempt in attempts if attempt.answer is not None and attempt.call.purpose not in NEVER_DELIVERED
+        attempt
+        for attempt in attempts
+        if attempt.answer is not None and attempt.call.purpose not in NEVER_DELIVERED and not attempt.is_guess
     ]
     return max(answered, key=rank, default=None)
 

@@ -283,7 +283,7 @@ class _Machine:
         return (yield from self._put_to_judge(attempt, "facts", validator is not None and validator.asks_judge))
 
     def _put_to_judge(self, attempt: Attempt, about: Literal["score", "facts"], is_asked: bool) -> _One:
-        if not is_asked or attempt.answer is None or _calls_tools(attempt):
+        if not is_asked or attempt.answer is None or attempt.is_guess or _calls_tools(attempt):
             return attempt
         (judged,) = yield Judge(attempt=attempt, about=about)
         self.past = [judged if one is attempt else one for one in self.past]

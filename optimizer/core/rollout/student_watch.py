@@ -55,7 +55,7 @@ class StudentRequest:
     """
 
     at: datetime
-    is_own: bool  # the student's answer went out
+    is_own: bool  # the student's answer went out because it was sure enough
     confidence: float | None
     chance: float | None = None
     agreement: float | None = None
@@ -79,7 +79,7 @@ def read_request(
     own = _plain(interaction.parts, tier, student)
     if own is None:
         return None
-    is_own, is_drawn = bool(own.get("taken")), draw_of(interaction.id) < cascade.audit_share
+    is_own, is_drawn = _is_own(own, policy), draw_of(interaction.id) < cascade.audit_share
     other = _plain((*interaction.parts, *later), tier + 1, cascade.models[tier + 1])
     text, reference = (_text(part, interaction) for part in (own, other))
     is_compared = is_own and is_drawn and text is not None and reference is not None
@@ -97,7 +97,8 @@ def teaching_weight(interaction: Interaction, policy: Policy | None) -> float:
     """How much an example from this request counts for the next student; 0 where it may not teach.
 
     Of requests that a student answered only those teach that were drawn for an audit, each for all the others: people
-    correct what is wrong and pass over the rest, so any other choice among them would be biased.
+    correct what is wrong and pass over the rest, so any other choice among them would be biased. Its answers that went
+    out because the tiers behind it failed teach nothing.
 
     Args:
         policy: None where its variant was forgotten; of what several calls made nobody knows then who answered.
@@ -108,8 +109,17 @@ def teaching_weight(interaction: Interaction, policy: Policy | None) -> float:
     for tier in cascade.students if cascade is not None else ():
         own = _plain(interaction.parts or (), cascade.models.index(tier), tier) if cascade is not None else None
         if cascade is not None and own is not None and own.get("taken"):
-            return 1 / cascade.audit_share if draw_of(interaction.id) < cascade.audit_share else 0.0
+            is_drawn = draw_of(interaction.id) < cascade.audit_share
+            return 1 / cascade.audit_share if is_drawn and _is_own(own, policy) else 0.0
     return 1.0
+
+
+def _is_own(part: Part, policy: Policy) -> bool:
+    """Whether a tier's answer went out as it was sure enough, and not because the tiers behind it failed."""
+    cascade, validator = policy.cascade, policy.validator
+    is_blocked = validator is not None and validator.then != "flag" and bool(part.get("issues"))
+    is_sure = cascade is not None and stands(part.get("confidence"), cascade.accept[part["tier"]])
+    return bool(part.get("taken")) and is_sure and not is_blocked
 
 
 def _text(part: Part | None, interaction: Interaction) -> str | None:

@@ -81,7 +81,7 @@ class PolicyRequest:
 def student_reply(call: Call, student: Student, input: Mapping[str, Any]) -> Reply:
     """What a student answers, which takes no call and no money.
 
-    Where it knows nothing of the input, its label is a guess without a confidence, which no threshold lets out.
+    Where it knows nothing of the input, its label is a guess without a confidence, which never goes out.
     """
     started = perf_counter()
     own = student(input)
@@ -271,6 +271,7 @@ class _PolicyRun:
         except Busy as error:
             if not self._past:
                 raise
+            self._failure = ModelFailed.unsent(error)
             return Reply(call=call, error=f"busy: {error.detail}", latency_ms=(perf_counter() - started) * 1000)
         answered_by = outcome.models[-1] if outcome.models and outcome.models[-1] != call.model else None
         reply = Reply(

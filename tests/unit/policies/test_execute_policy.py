@@ -16,6 +16,7 @@ import pytest
 from optimizer.core.base.errors import Busy, InvalidInput, ModelFailed
 from optimizer.core.feedback.reported import read_report
 from optimizer.core.models.language import ModelAnswer, ModelRequest
+from optimizer.core.policy.attempts import Attempt, Judge
 from optimizer.core.policy.policy import parse_policy
 from optimizer.core.predictor.teaching import StudentAnswer
 from optimizer.jobs.calls.ask_model import ModelReply
@@ -91,6 +92,42 @@ def test_a_student_that_knows_nothing_of_a_text_is_never_taken_at_its_word_whate
     assert done.attempt.text == "B"
     (student, _) = done.attempts
     assert student.confidence is None
+
+
+@pytest.mark.parametrize(("error", "kind"), [(failed("http", status=503), "http"), (Busy("full"), "busy")])
+def test_a_students_guess_never_goes_out_in_place_of_a_model_that_failed(error: Exception, kind: str) -> None:
+    policy = {**TWO, "students": {"cheap": "st_1"}}
+    guess, unsure = (lambda input, sure=sure: StudentAnswer(label="A", confidence=sure) for sure in (0.0, 0.4))
+    done = execute(policy, Models(strong=error), students={"cheap": guess})
+    assert done.attempt is None
+    assert done.failure is not None
+    assert done.failure.kind == kind
+    assert execute(policy, Models(strong=error), students={"cheap": unsure}).attempt.text == "A"
+
+
+def test_beside_a_students_guess_alone_the_deadline_waits_for_a_model() -> None:
+    async def slow(request: ModelRequest) -> ModelAnswer:
+        await asyncio.sleep(0.15)
+        return said("B")
+
+    policy = {**TWO, "deadline_s": 0.1, "students": {"cheap": "st_1"}}
+    for confidence, answer in ((0.0, "B"), (0.4, "A")):
+        student = StudentAnswer(label="A", confidence=confidence)
+        done = execute(policy, Models(strong=slow), students={"cheap": lambda input, student=student: student})
+        assert done.attempt.text == answer
+
+
+def test_no_judge_is_asked_about_a_students_guess() -> None:
+    validator = {"validate": ["factual_errors"], "validate.facts": "judge", "validate.then": "escalate"}
+    policy = {**TWO, **validator, "students": {"cheap": "st_1"}}
+    student, judged = StudentAnswer(label="A", confidence=0.0), []
+
+    async def judge(question: Judge, record: Callable[[Attempt], None]) -> Attempt:
+        judged.append(question.attempt.text)
+        return question.attempt
+
+    assert execute(policy, Models(strong=said("B")), judge=judge, students={"cheap": lambda input: student})
+    assert judged == ["B"]
 
 
 def test_the_dollars_of_a_tier_without_a_known_price_are_in_no_part_and_those_of_all_are_not_known() -> None:

@@ -178,6 +178,23 @@ class TestReadRequest:
         request = self.read(self.DRAWN, audit)
         assert (request.chance, request.agreement) == (0.5, None)
 
+    @pytest.mark.parametrize(
+        "own", [{"confidence": 0.4}, {"confidence": 0.8, "issues": ["empty"]}, {}], ids=["unsure", "blocked", "a guess"]
+    )
+    def test_what_went_out_as_the_models_behind_it_failed_is_no_answer_of_its_own(self, own: dict[str, Any]) -> None:
+        policy = parse_policy(
+            {
+                **{"tiers": ["student", "small"], "accept": 0.6, "audit_share": 0.5, "students": {"student": "st_1"}},
+                **{"validate": ["empty"], "validate.then": "escalate"},
+            }
+        )
+        parts = [part(0, "student", taken=True, **own), part(1, "small", error="http: 503")]
+        audit = [part(1, "small", "audit", output="physics")]
+        one = interaction(self.DRAWN, parts=parts, output="music")
+        request = read_request(one, audit, policy, "student", LABELS)
+        assert (request.is_own, request.agreement) == (False, None)
+        assert teaching_weight(one, policy) == 0.0
+
     def test_a_request_that_no_student_read_is_none(self) -> None:
         parts = [part(2, "large", taken=True)]
         assert read_request(interaction(parts=parts), (), self.POLICY, "student", LABELS) is None
@@ -199,7 +216,8 @@ class TestTeachingWeight:
     )
     def test_its_own_answers_teach_only_where_chance_chose_them(self, is_own, is_drawn, weight):
         id = TestReadRequest.DRAWN if is_drawn else TestReadRequest.UNDRAWN
-        parts = [part(0, "student", taken=True)] if is_own else [part(0, "student"), part(1, "large", taken=True)]
+        own = part(0, "student", confidence=0.8)
+        parts = [{**own, "taken": True}] if is_own else [own, part(1, "large", taken=True)]
         assert teaching_weight(interaction(id, parts=parts), self.POLICY) == weight
 
     def test_what_no_student_answered_counts_once(self) -> None:
