@@ -11,6 +11,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import date, datetime, timedelta
+from itertools import pairwise
 from math import fsum, log, sqrt
 from operator import mul
 from typing import Any, Literal
@@ -366,7 +367,13 @@ def _mean(bins: Bins) -> float:
 
 
 def accepted_loss(
-    rows: Sequence[Mapping[str, Any]], *, student: str, behind: str, accept: float, margin: float
+    rows: Sequence[Mapping[str, Any]],
+    *,
+    student: str,
+    behind: str,
+    accept: float,
+    margin: float,
+    tiers: Sequence[str] = (),
 ) -> float:
     """The share of requests that may be lost by agreement before quality can have fallen by more than the margin.
 
@@ -379,12 +386,14 @@ def accepted_loss(
         behind: the next tier.
         accept: from which confidence on the student answers.
         margin: of the gate, in (0, 1).
+        tiers: of the study, in their order: earlier rows know the agreement with the next one alone.
     """
     answered = [row for row in rows if {student, behind} <= row["tiers"].keys()]
     own = [(row["tiers"][student], row["tiers"][behind]) for row in answered]
+    is_next = (student, behind) in pairwise(tiers)
     harmless = [
-        (1 - (first.get("agreement") or 0.0)) - (second["score"] - first["score"])
-        if stands(first["confidence"], accept) and first.get("agreement") is not None
+        (1 - agreement) - (second["score"] - first["score"])
+        if stands(first["confidence"], accept) and (agreement := _agreement_with(behind, first, is_next)) is not None
         else 0.0
         for first, second in own
     ]
@@ -394,6 +403,13 @@ def accepted_loss(
     mean = fsum(map(mul, weights, harmless)) / total
     error = sqrt(fsum((weight * (one - mean)) ** 2 for weight, one in zip(weights, harmless, strict=True))) / total
     return margin + max(0.0, mean + Z90 * error)
+
+
+def _agreement_with(behind: str, own: Mapping[str, Any], is_next: bool) -> float | None:
+    """None where the study did not keep it. ``is_next``: what an earlier row has as its one number is of this tier."""
+    earlier = {behind: own.get("agreement")} if is_next else {}
+    known: Mapping[str, float | None] = own.get("agreement_with", earlier)
+    return known.get(behind)
 
 
 STORED_STUDENT_WATCH: TypeAdapter[StudentWatch] = TypeAdapter(StudentWatch)  # plain JSON, all digits of each float

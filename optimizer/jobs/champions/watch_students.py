@@ -237,8 +237,8 @@ def _begun(tx: Transaction, store: Store, clock: Clock, student: ServingStudent)
         return None
     study = store.students.study_of(tx, name, student.id)
     answers = store.studies.tier_answers(tx, study) if study is not None else None
-    rows, last = (answers.rows, answers.tiers[-1]) if answers is not None else ((), "")
-    strongest = [row["tiers"][last]["score"] for row in rows if last in row["tiers"]]
+    rows, tiers = (answers.rows, answers.tiers) if answers is not None else ((), ("",))
+    strongest = [row["tiers"][tiers[-1]]["score"] for row in rows if tiers[-1] in row["tiers"]]
     margin = quality_margin(fsum(strongest) / len(strongest) if strongest else 0.0, student.family.rollout.margin)
     # By tenths its confidences and shares of unknown words on examples that did not teach it.
     confidences = unknown = NO_BINS
@@ -254,7 +254,7 @@ def _begun(tx: Transaction, store: Store, clock: Clock, student: ServingStudent)
     watch = StudentWatch.begin(
         student=student.id,
         tier=student.tier,
-        accepted=accepted_loss(rows, student=student.tier, behind=behind, accept=accept, margin=margin),
+        accepted=accepted_loss(rows, student=student.tier, behind=behind, accept=accept, margin=margin, tiers=tiers),
         teacher=teacher,
         dev_confidences=confidences,
         dev_unknown=unknown,

@@ -6,7 +6,6 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime
 from functools import cache, cached_property
-from itertools import pairwise
 from math import ceil
 from typing import Any
 
@@ -280,8 +279,9 @@ class StudyRun:
     def tier_rows(self, evaluator: Measures, variant: Variant, examples: Sequence[Example]) -> list[dict[str, Any]]:
         """``evaluator.tier_rows``; their numbers, and no text, are kept for the study's report.
 
-        Beside its own numbers each tier has its ``agreement`` with the next one, where that answered. A row whose
-        example came from a request that a student answered has the ``weight`` of its chance.
+        Beside its own numbers each tier has its ``agreement_with`` each one behind it that answered, since a variant
+        may leave out those between. A row whose example came from a request that a student answered has the ``weight``
+        of its chance.
         """
         with self.store.read() as tx:
             weights = weights_by_chance(tx, self.store, self.family, examples)
@@ -290,18 +290,17 @@ class StudyRun:
             for row, example in zip(evaluator.tier_rows(variant, examples), examples, strict=True)
         ]
         tiers = tuple(variant.policy.get("tiers") or ())
-        following = dict(pairwise(tiers))
         numbers = [
             {
                 **row,
                 "tiers": {
                     tier: {
                         **{name: figures[name] for name in TIER_NUMBERS},
-                        **(
-                            {"agreement": similarity(self.family.output, figures["text"], behind["text"])}
-                            if (behind := row["tiers"].get(following.get(tier))) is not None and "text" in behind
-                            else {}
-                        ),
+                        "agreement_with": {
+                            behind: similarity(self.family.output, figures["text"], row["tiers"][behind]["text"])
+                            for behind in tiers[tiers.index(tier) + 1 :]
+                            if behind in row["tiers"]
+                        },
                     }
                     for tier, figures in row["tiers"].items()
                 },

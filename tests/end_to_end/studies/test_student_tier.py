@@ -216,8 +216,10 @@ def test_the_study_keeps_how_far_the_student_agrees_with_the_model_behind_it(tau
         answers = taught.store.studies.tier_answers(tx, taught.study.id)
     assert answers is not None
     own = [row["tiers"]["student"] for row in answers.rows]
-    assert {one["agreement"] for one in own} == {0.0, 1.0}
-    assert all(one["agreement"] == one["score"] for one in own), "the strong model is always right here"
+    assert {one["agreement_with"]["strong"] for one in own} == {0.0, 1.0}
+    assert all(one["agreement_with"] == {"strong": one["score"]} for one in own), (
+        "the strong model is always right here"
+    )
 
 
 def test_until_it_is_taught_its_tier_is_passed_over(taught: Taught) -> None:

@@ -134,12 +134,22 @@ class TestAcceptedLoss:
         ) == pytest.approx(0.02)
         assert accepted_loss(harmless, student="student", behind="small", accept=0.5, margin=0.02) == 0.02
 
+    def test_of_rows_that_know_the_next_tier_alone_it_counts_what_that_one_says(self) -> None:
+        """Rows stored earlier hold one number; a variant may leave the tier between out."""
+        own = {"score": 0.0, "confidence": 0.9, "agreement": 0.0}
+        behind = {"score": 0.0, "confidence": None}
+        rows = [{"tiers": {"student": own, "small": behind, "large": behind}} for _ in range(100)]
+        of = {"student": "student", "accept": 0.5, "margin": 0.02}
+        tiers = ("student", "small", "large")
+        assert accepted_loss(rows, behind="small", tiers=tiers, **of) == pytest.approx(1.02)
+        assert accepted_loss(rows, behind="large", tiers=tiers, **of) == 0.02, "it is not known, so none is harmless"
+
     def test_without_a_study_it_is_the_margin(self) -> None:
         assert accepted_loss((), student="student", behind="small", accept=0.5, margin=0.03) == 0.03
 
 
 def row(*, student: float, behind: float, agreement: float) -> dict[str, Any]:
-    own = {"score": student, "confidence": 0.9, "agreement": agreement}
+    own = {"score": student, "confidence": 0.9, "agreement_with": {"small": agreement}}
     return {"tiers": {"student": own, "small": {"score": behind, "confidence": None}}}
 
 

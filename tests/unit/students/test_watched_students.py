@@ -407,6 +407,29 @@ def test_of_requests_that_it_answered_only_audited_ones_teach_the_next_student(s
     assert records.weight.tolist() == list(weights.values()), "so are thresholds found"
 
 
+def test_a_pair_that_leaves_out_the_tier_between_is_judged_by_the_tier_behind_it(served: Served) -> None:
+    """The student says what the large model says, and the small one another thing, which is no better."""
+    said = {"large": "music", "small": "physics", "student": "music"}
+    measured = {"cost_usd": 0.0, "own_usd": 0.0, "latency_ms": 1.0, "confidence": 0.9}
+    row = {tier: {**measured, "text": text, "score": 0.0} for tier, text in said.items()}
+    evaluator: Any = SimpleNamespace(tier_rows=lambda variant, examples: [{"tiers": row} for _ in examples])
+    store = served.world.store
+    run: Any = SimpleNamespace(store=store, family=served.world.family, study=SimpleNamespace(id="st-1"))
+    usual: dict[str, Any] = {"family": "topics", "created_at": served.world.clock.now(), "origin": "curated"}
+    examples = [make_example(id=f"row-{i}", input={"document": str(i)}, expected={}, **usual) for i in range(50)]
+    policy = {**served.variant.policy, "tiers": ["student", "small", "large"]}
+    served.models.revisions = {"small": "small-1", "large": "large-1"}
+    StudyRun.tier_rows(run, evaluator, replace(served.variant, policy=policy), examples)
+    accepted = []
+    for tiers in (["student", "large"], ["student", "small", "large"]):
+        store.write(lambda tx: store.students.drop_watch(tx, "topics", ID))
+        served.crown(replace(served.variant, policy={**policy, "tiers": tiers}))
+        served.look()
+        (standing,) = read_students(served.context, FamilyRequest(family="topics")).students
+        accepted.append(standing.accepted_loss)
+    assert accepted[0] < 0.1 < accepted[1]
+
+
 def test_what_a_forgotten_student_may_have_answered_teaches_nothing(served: Served) -> None:
     served.serve(20, agrees=1.0)
     store, at = served.world.store, served.world.clock.now()
