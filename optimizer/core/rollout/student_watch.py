@@ -44,6 +44,7 @@ CHANCE = 1e-4  # that a look calls equal distributions shifted
 Watching = Literal["keep", "bypass", "cannot_tell"]
 Part = Mapping[str, Any]
 Bins = tuple[int, ...]
+Points = tuple[tuple[float, str], ...]
 NO_BINS: Bins = (0,) * BINS
 
 
@@ -224,7 +225,8 @@ class Teacher:
 class StudentWatch:
     """What is known of one student since it was first named by a variant.
 
-    ``accepted``: the share of all requests that may be lost, in (0, 1). ``weeks``: the newest last. ``dev_…``: by
+    ``accepted``: the share of all requests that may be lost, in (0, 1), at these ``points``: from which confidence on
+    it answers, and the tier behind it (empty in watches stored before). ``weeks``: the newest last. ``dev_…``: by
     tenths its confidences and the shares of unknown words on examples that did not teach it.
     """
 
@@ -239,6 +241,7 @@ class StudentWatch:
     dev_confidences: Bins = NO_BINS
     dev_unknown: Bins = NO_BINS
     since: date | None = None  # of the first request
+    points: Points = ()
 
     @classmethod
     def begin(
@@ -250,6 +253,7 @@ class StudentWatch:
         accepted: float,
         dev_confidences: Bins = NO_BINS,
         dev_unknown: Bins = NO_BINS,
+        points: Points = (),
     ) -> StudentWatch:
         accepted = min(MOST_ACCEPTED, accepted)
         return cls(
@@ -257,10 +261,16 @@ class StudentWatch:
             tier=tier,
             accepted=accepted,
             teacher=teacher,
-            detector=DriftDetector(reference=1 - accepted, drops=DROPS, weights=WEIGHTS, run_length=RUN_LENGTH),
+            detector=_detector(accepted),
             dev_confidences=dev_confidences,
             dev_unknown=dev_unknown,
+            points=points,
         )
+
+    def anew(self, points: Points, accepted: float) -> StudentWatch:
+        """At other points, where what was lost at those before says nothing; its weeks and its teacher stay."""
+        accepted = min(MOST_ACCEPTED, accepted)
+        return replace(self, points=points, accepted=accepted, detector=_detector(accepted), n_audited=0, lost=0.0)
 
     def after(self, request: StudentRequest) -> StudentWatch:
         monday = request.at.date() - timedelta(days=request.at.weekday())
@@ -326,6 +336,10 @@ class StudentWatch:
                 " examples"
             )
         return tuple(sentences)
+
+
+def _detector(accepted: float) -> DriftDetector:
+    return DriftDetector(reference=1 - accepted, drops=DROPS, weights=WEIGHTS, run_length=RUN_LENGTH)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -21,7 +21,15 @@ from optimizer.core.evaluation.gates import quality_margin
 from optimizer.core.family.family import Family
 from optimizer.core.family.variant import Variant, VariantRecord
 from optimizer.core.policy.policy import EXAMPLES, Policy, parse_policy
-from optimizer.core.rollout.student_watch import NO_BINS, StudentWatch, Teacher, accepted_loss, counted, read_request
+from optimizer.core.rollout.student_watch import (
+    NO_BINS,
+    Points,
+    StudentWatch,
+    Teacher,
+    accepted_loss,
+    counted,
+    read_request,
+)
 from optimizer.core.search.answer_bounds import answers_alone
 from optimizer.core.serving.champion import current_of, first_beneath, taken_back
 from optimizer.core.serving.rollout import Champion
@@ -56,12 +64,14 @@ class ServingStudent:
     gave_way: Champion | None = None  # the tenure that ended when it was bypassed, while the earlier champion serves
 
     @property
-    def passes_on(self) -> tuple[float, str]:
-        """The confidence below which it does, and to which tier."""
-        cascade = next(iter(self.policies.values())).cascade
-        assert cascade is not None
-        place = cascade.models.index(self.tier)
-        return cascade.accept[place], cascade.models[place + 1]
+    def passes_on(self) -> Points:
+        """The confidence below which it does, and to which tier; of each variant, the champion's first."""
+        places = [
+            (cascade, cascade.models.index(self.tier))
+            for policy in self.policies.values()
+            if (cascade := policy.cascade) is not None
+        ]
+        return tuple(dict.fromkeys((cascade.accept[at], cascade.models[at + 1]) for cascade, at in places))
 
 
 def watch_students(
@@ -146,13 +156,12 @@ def _watch(store: Store, clock: Clock, student: ServingStudent) -> bool:
     """Whether it was bypassed by this look."""
     name = student.family.name
     with store.read() as tx:
-        watched = stored = store.students.watch(tx, name, student.id)
+        stored = store.students.watch(tx, name, student.id)
         is_bypassed = any(one.student == student.id for one in store.students.bypasses(tx, name))
-        if watched is None:
-            watched = _begun(tx, store, clock, student)
+        watched = _begun(tx, store, clock, student) if stored is None else _as_served(tx, store, student, stored)
     if watched is None:
         return False
-    before, watched = watched, _read_on(store, clock, student, watched)
+    watched = _read_on(store, clock, student, watched)
     first, teacher = next(iter(student.teachers.values())), watched.watch.teacher
     with store.read() as tx:
         # A candidate may have another prompt than the champion: the student goes on beside the one that it began with.
@@ -172,7 +181,7 @@ def _watch(store: Store, clock: Clock, student: ServingStudent) -> bool:
     changed = None if None in changes else next(iter(changes), None)
     reason = changed or (watch.reason if watch.decision == "bypass" else None)
     bypasses = reason is not None and not is_bypassed
-    if watched == before and not bypasses and before.last_id:
+    if watched == stored and not bypasses:
         return False
 
     def keep(tx: Transaction) -> bool:
@@ -235,18 +244,12 @@ def _begun(tx: Transaction, store: Store, clock: Clock, student: ServingStudent)
     taught = store.students.get(tx, name, student.id)
     if taught is None:
         return None
-    study = store.students.study_of(tx, name, student.id)
-    answers = store.studies.tier_answers(tx, study) if study is not None else None
-    rows, tiers = (answers.rows, answers.tiers) if answers is not None else ((), ("",))
-    strongest = [row["tiers"][tiers[-1]]["score"] for row in rows if tiers[-1] in row["tiers"]]
-    margin = quality_margin(fsum(strongest) / len(strongest) if strongest else 0.0, student.family.rollout.margin)
     # By tenths its confidences and shares of unknown words on examples that did not teach it.
     confidences = unknown = NO_BINS
     for example in store.examples.of_split(tx, student.family.name, split="dev")[:MOST_DEV]:
         answer = taught.answer(cut_as_served(student.family, example).input)
         confidences, unknown = counted(confidences, answer.confidence), counted(unknown, answer.unknown)
     teacher, own = next(iter(student.teachers.values())), taught.student.taught
-    accept, behind = student.passes_on
     # What answers taught goes by the model that gave them, unless a person resumed it since.
     is_resumed = any(one.student == student.id for one in store.students.bypasses(tx, name, open_only=False))
     if "revision" in own and not is_resumed:
@@ -254,12 +257,36 @@ def _begun(tx: Transaction, store: Store, clock: Clock, student: ServingStudent)
     watch = StudentWatch.begin(
         student=student.id,
         tier=student.tier,
-        accepted=accepted_loss(rows, student=student.tier, behind=behind, accept=accept, margin=margin, tiers=tiers),
+        accepted=_accepted(tx, store, student),
         teacher=teacher,
         dev_confidences=confidences,
         dev_unknown=unknown,
+        points=student.passes_on,
     )
     return WatchedStudent(family=name, watch=watch, read_until=clock.now())
+
+
+def _as_served(tx: Transaction, store: Store, student: ServingStudent, watched: WatchedStudent) -> WatchedStudent:
+    """Begun anew where the variants that serve answer from another confidence on, or pass on to another tier."""
+    watch, points = watched.watch, student.passes_on
+    if watch.tier != student.tier or set(watch.points) == set(points):
+        return watched
+    if not watch.points:  # stored before: its points are taken to be those of now
+        return replace(watched, watch=replace(watch, points=points))
+    return replace(watched, watch=watch.anew(points, _accepted(tx, store, student)))
+
+
+def _accepted(tx: Transaction, store: Store, student: ServingStudent) -> float:
+    """The largest of what its variants may lose, since their requests are counted together."""
+    study = store.students.study_of(tx, student.family.name, student.id)
+    answers = store.studies.tier_answers(tx, study) if study is not None else None
+    rows, tiers = (answers.rows, answers.tiers) if answers is not None else ((), ("",))
+    strongest = [row["tiers"][tiers[-1]]["score"] for row in rows if tiers[-1] in row["tiers"]]
+    margin = quality_margin(fsum(strongest) / len(strongest) if strongest else 0.0, student.family.rollout.margin)
+    return max(
+        accepted_loss(rows, student=student.tier, behind=behind, accept=accept, margin=margin, tiers=tiers)
+        for accept, behind in student.passes_on
+    )
 
 
 def _read_on(store: Store, clock: Clock, student: ServingStudent, watched: WatchedStudent) -> WatchedStudent:
@@ -288,7 +315,7 @@ def _keep_alerts(store: Store, clock: Clock, family: Family, serving: Sequence[S
     """One alert open for each student that would serve and is bypassed, and for each that is asked other things."""
     name, at = family.name, clock.now()
     behind = {
-        student.id: (f"The tier {student.passes_on[1]} answers in its place, at its own price", "")
+        student.id: (f"The tier {student.passes_on[0][1]} answers in its place, at its own price", "")
         if (gone := student.gave_way) is None
         else (
             f"It answered alone: {gone.variant} gave way to the champion before it",

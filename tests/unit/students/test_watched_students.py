@@ -34,6 +34,7 @@ from optimizer.jobs.dataset.weigh_examples import weights_by_chance
 from optimizer.jobs.request import FamilyRequest
 from optimizer.jobs.studies.context import StudyRun
 from optimizer.jobs.studies.read_worth import read_worth
+from optimizer.ports import TierAnswers
 from tests.rows.event_rows import rows_of
 from tests.stores import arm, new_database, rollout, study
 from tests.worlds.contexts import context_of
@@ -251,6 +252,58 @@ def test_a_prompt_by_hand_that_a_study_took_to_the_holdout_beside_the_student_le
     assert served.look() == served.look() == []
     served.models.revisions["strong"] = "strong-2"
     assert served.look() == ["topics"]
+
+
+def measured(*, agrees_unsure: float) -> TierAnswers:
+    """Of a study in which all answers were right: half of the student's are sure to .97 and agree, half to .7."""
+    behind = {"score": 1.0, "confidence": None}
+    own = [{"score": 1.0, "confidence": 0.97, "agreement_with": {"strong": 1.0}} for _ in range(200)]
+    own += [{"score": 1.0, "confidence": 0.7, "agreement_with": {"strong": agrees_unsure}} for _ in range(200)]
+    return TierAnswers(tiers=("student", "strong"), rows=[{"tiers": {"student": one, "strong": behind}} for one in own])
+
+
+def test_another_point_of_the_front_is_judged_by_what_the_study_measured_there(served: Served) -> None:
+    """The bold one disagrees with the model half as often as it answers unsure, as it did in the study."""
+    store, bold = served.world.store, served.variant
+    safe = replace(bold, policy={**bold.policy, "accept": 0.9})
+    store.write(lambda tx: store.studies.put_tier_answers(tx, "st-1", measured(agrees_unsure=0.5)))
+
+    def standing() -> tuple[float, int]:
+        assert served.look() == []
+        (one,) = read_students(served.context, FamilyRequest(family="topics")).students
+        assert sum(week.n for week in one.weeks) == served.n, "the weeks stay"
+        return round(one.accepted_loss, 2), one.n_audited
+
+    served.crown(safe)
+    assert standing() == (0.05, 0)
+    served.crown(bold)
+    accepted, _ = standing()
+    assert 0.28 < accepted < 0.34
+    served.serve(1500, agrees=0.76)
+    assert standing()[1] > 300
+    under_way = rollout(family="topics", champion=bold.id, candidate=safe.id, status="deploying")
+    store.write(lambda tx: store.rollouts.add(tx, under_way))
+    assert standing() == (accepted, 0), "the larger loss, while both serve"
+    ended = replace(under_way, version=under_way.version + 1, status="ended", ended_at=served.world.clock.now())
+    store.write(lambda tx: store.rollouts.save(tx, ended, None))
+    served.crown(safe)
+    assert standing() == (0.05, 0)
+
+
+def test_a_watch_without_points_goes_on_at_those_of_now(served: Served) -> None:
+    """As the release before stores it."""
+    store = served.world.store
+    served.serve(200, agrees=1.0)
+    served.look()
+    with store.read() as tx:
+        watched = store.students.watch(tx, "topics", ID)
+    assert watched is not None
+    earlier = replace(watched, watch=replace(watched.watch, points=()))
+    store.write(lambda tx: store.students.keep_watch(tx, earlier))
+    served.look()
+    with store.read() as tx:
+        assert store.students.watch(tx, "topics", ID) == watched
+    assert watched.watch.points == ((0.5, "strong"),)
 
 
 def test_a_golden_scenario_of_an_example_that_taught_it_is_answered_out_of_fold(served: Served) -> None:
