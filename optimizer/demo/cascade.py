@@ -15,14 +15,13 @@ from optimizer.core.models.language import ModelPrice
 from optimizer.core.policy.nearest import NEAREST
 from optimizer.core.policy.tiers import REFUSE
 from optimizer.core.search.strategy import EXAMPLES
-from optimizer.core.search.study import Study, ranked
+from optimizer.core.search.study import TAUGHT_STUDENTS, Study, ranked
 from optimizer.demo.comparison import ComparedVariant, GatewayComparison
 from optimizer.demo.place import Place
 from optimizer.demo.rollouts import DemoCandidate
 from optimizer.demo.screen import Screen
 from optimizer.demo.stories import Bar, Story, same_for_less
 from optimizer.demo.studies import POLL_S, queue_study, watch_study
-from optimizer.jobs.studies.teach_student import FINDING
 from optimizer.ports import Store
 
 N_FIRST_REQUESTS = 3  # a rollout does not start without earlier requests
@@ -184,7 +183,7 @@ class CascadeDemo:
 
     def _without_a_prompt(self, study: Study) -> list[ComparedVariant]:
         """The student alone, which refuses what it knows no word of, and the cascade that was confirmed."""
-        training: Any = (study.findings or {}).get(FINDING) or {}
+        training: Any = (study.findings or {}).get(TAUGHT_STUDENTS) or {}
         students, why = training.get("students") or {}, " ".join((training.get("untaught") or {}).values())
         alone = None
         if students:

@@ -472,6 +472,9 @@ OUT_OF_FOLD = "out_of_fold"  # a finding of a study: each tier's learned confide
 # among a study's findings: names of the models that had no known price when it was made
 UNPRICED = "unpriced"
 
+# among a study's findings: {"students": by tier the hash of the one that it taught, "untaught": why there is none, …}
+TAUGHT_STUDENTS = "students"
+
 # among a study's findings: the identity of the judge that scores its answers
 JUDGED_BY = "judge"
 

@@ -7,7 +7,7 @@ answers alone the champion before it. Studies and evaluations go on asking it.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import timedelta
 from functools import partial
@@ -31,6 +31,7 @@ from optimizer.core.rollout.student_watch import (
     read_request,
 )
 from optimizer.core.search.answer_bounds import answers_alone
+from optimizer.core.search.study import TAUGHT_STUDENTS
 from optimizer.core.serving.champion import current_of, first_beneath, taken_back
 from optimizer.core.serving.rollout import Champion
 from optimizer.jobs.dataset.build_dataset import cut_as_served
@@ -60,18 +61,22 @@ class ServingStudent:
     tier: str
     policies: Mapping[str, Policy]  # by variant
     teachers: Mapping[str, Teacher]  # of these as they are now
-    tried: Collection[str]  # of these, those that a study made, which measured each beside this student
+    studies: Mapping[str, str]  # of those that a study made, which measured each beside this student
     gave_way: Champion | None = None  # the tenure that ended when it was bypassed, while the earlier champion serves
 
     @property
-    def passes_on(self) -> Points:
-        """The confidence below which it does, and to which tier; of each variant, the champion's first."""
-        places = [
-            (cascade, cascade.models.index(self.tier))
-            for policy in self.policies.values()
+    def passes_on(self) -> Mapping[str, tuple[float, str]]:
+        """By variant, the champion's first: the confidence below which it does, and to which tier."""
+        places = {
+            name: (cascade, cascade.models.index(self.tier))
+            for name, policy in self.policies.items()
             if (cascade := policy.cascade) is not None
-        ]
-        return tuple(dict.fromkeys((cascade.accept[at], cascade.models[at + 1]) for cascade, at in places))
+        }
+        return {name: (cascade.accept[at], cascade.models[at + 1]) for name, (cascade, at) in places.items()}
+
+    @property
+    def points(self) -> Points:
+        return tuple(sorted(set(self.passes_on.values())))
 
 
 def watch_students(
@@ -129,7 +134,7 @@ def serving_students(
             tier=tier,
             policies={name: parse_policy(record.variant.policy) for name, record in named.items()},
             teachers={name: _teacher(record.variant, tier, models) for name, record in named.items()},
-            tried={name for name, record in named.items() if record.study is not None},
+            studies={name: record.study for name, record in named.items() if record.study is not None},
             gave_way=gone if champion is not None and since.get(id) == champion.since else None,
         )
         for (id, tier), named in by_student.items()
@@ -203,7 +208,7 @@ def _changed(tx: Transaction, store: Store, student: ServingStudent, variant: st
     now, name = student.teachers[variant], student.family.name
     changed = teacher.changed(now)
     if changed is None or not (
-        variant in student.tried
+        variant in student.studies
         or confirming_study(tx, store, name, variant) is not None
         or store.studies.last_measured(tx, name, variant) is not None
     ):
@@ -261,15 +266,15 @@ def _begun(tx: Transaction, store: Store, clock: Clock, student: ServingStudent)
         teacher=teacher,
         dev_confidences=confidences,
         dev_unknown=unknown,
-        points=student.passes_on,
+        points=student.points,
     )
     return WatchedStudent(family=name, watch=watch, read_until=clock.now())
 
 
 def _as_served(tx: Transaction, store: Store, student: ServingStudent, watched: WatchedStudent) -> WatchedStudent:
     """Begun anew where the variants that serve answer from another confidence on, or pass on to another tier."""
-    watch, points = watched.watch, student.passes_on
-    if watch.tier != student.tier or set(watch.points) == set(points):
+    watch, points = watched.watch, student.points
+    if watch.tier != student.tier or watch.points == points:
         return watched
     if not watch.points:  # stored before: its points are taken to be those of now
         return replace(watched, watch=replace(watch, points=points))
@@ -278,15 +283,26 @@ def _as_served(tx: Transaction, store: Store, student: ServingStudent, watched: 
 
 def _accepted(tx: Transaction, store: Store, student: ServingStudent) -> float:
     """The largest of what its variants may lose, since their requests are counted together."""
-    study = store.students.study_of(tx, student.family.name, student.id)
-    answers = store.studies.tier_answers(tx, study) if study is not None else None
-    rows, tiers = (answers.rows, answers.tiers) if answers is not None else ((), ("",))
-    strongest = [row["tiers"][tiers[-1]]["score"] for row in rows if tiers[-1] in row["tiers"]]
-    margin = quality_margin(fsum(strongest) / len(strongest) if strongest else 0.0, student.family.rollout.margin)
-    return max(
-        accepted_loss(rows, student=student.tier, behind=behind, accept=accept, margin=margin, tiers=tiers)
-        for accept, behind in student.passes_on
-    )
+    losses = []
+    for variant, (accept, behind) in student.passes_on.items():
+        study = _study_of(tx, store, student, variant)
+        answers = store.studies.tier_answers(tx, study) if study is not None else None
+        rows, tiers = (answers.rows, answers.tiers) if answers is not None else ((), ("",))
+        strongest = [row["tiers"][tiers[-1]]["score"] for row in rows if tiers[-1] in row["tiers"]]
+        margin = quality_margin(fsum(strongest) / len(strongest) if strongest else 0.0, student.family.rollout.margin)
+        loss = accepted_loss(rows, student=student.tier, behind=behind, accept=accept, margin=margin, tiers=tiers)
+        losses.append(loss)
+    return max(losses)
+
+
+def _study_of(tx: Transaction, store: Store, student: ServingStudent, variant: str) -> str | None:
+    """The one that measured it in this variant, else the first that taught it: equal rows teach the same student."""
+    own = student.studies.get(variant)
+    study = store.studies.get(tx, own) if own is not None else None
+    taught = (study.findings or {}).get(TAUGHT_STUDENTS) or {} if study is not None else {}
+    if taught.get("students", {}).get(student.tier) == student.id:
+        return own
+    return store.students.study_of(tx, student.family.name, student.id)
 
 
 def _read_on(store: Store, clock: Clock, student: ServingStudent, watched: WatchedStudent) -> WatchedStudent:
@@ -315,7 +331,7 @@ def _keep_alerts(store: Store, clock: Clock, family: Family, serving: Sequence[S
     """One alert open for each student that would serve and is bypassed, and for each that is asked other things."""
     name, at = family.name, clock.now()
     behind = {
-        student.id: (f"The tier {student.passes_on[0][1]} answers in its place, at its own price", "")
+        student.id: (f"The tier {next(iter(student.passes_on.values()))[1]} answers in its place, at its own price", "")
         if (gone := student.gave_way) is None
         else (
             f"It answered alone: {gone.variant} gave way to the champion before it",

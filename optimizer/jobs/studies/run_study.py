@@ -39,7 +39,7 @@ from optimizer.core.search.answer_bounds import (
 from optimizer.core.search.cost_estimate import confirmation_calls, confirmation_usd, search_budget
 from optimizer.core.search.run_off import RUN_OFF, read_frozen
 from optimizer.core.search.strategy import StrategyMaker, proposers_of, searched_tiers, writes
-from optimizer.core.search.study import ENDED, JUDGED_BY, Definition, Study
+from optimizer.core.search.study import ENDED, JUDGED_BY, TAUGHT_STUDENTS, Definition, Study
 from optimizer.jobs.calls.call_model import JournaledModel
 from optimizer.jobs.calls.shelves import is_student
 from optimizer.jobs.context import JobContext
@@ -50,7 +50,6 @@ from optimizer.jobs.studies.context import StopFlag, StudyRun, variant_of
 from optimizer.jobs.studies.evaluate_variant import CallSource, evaluate_variant
 from optimizer.jobs.studies.plan_evaluation import EvaluationScope
 from optimizer.jobs.studies.run_search import Reserve, run_search
-from optimizer.jobs.studies.teach_student import FINDING
 from optimizer.jobs.studies.transitions import fail_study, next_status
 from optimizer.ports import SealedHoldout, Transaction
 
@@ -359,7 +358,7 @@ def _baselines(run: StudyRun, winner: str | None) -> dict[str, Any] | None:
     variant = winner or run.champion.id
     with run.store.read() as tx:
         results = run.store.studies.results(tx, run.study.id, "search")
-        is_taught = bool((run.study.findings or {}).get(FINDING, {}).get("students"))
+        is_taught = bool((run.study.findings or {}).get(TAUGHT_STUDENTS, {}).get("students"))
         train = teaching_examples(run.family, run.store, tx, MOST_TAUGHT) if is_taught else run.train
     answers = [result.answered_by for result in results.get(variant, ()) if result.output is not None]
     n_own = sum(tier is not None and is_student(run.models, tier) for tier in answers)

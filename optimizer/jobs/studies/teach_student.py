@@ -30,6 +30,7 @@ from optimizer.core.predictor.teaching import (
     teaching_rows,
 )
 from optimizer.core.search.strategy import proposers_of, searched_tiers
+from optimizer.core.search.study import TAUGHT_STUDENTS
 from optimizer.core.statistics.interval import wilson_interval
 from optimizer.jobs.calls.shelves import is_student
 from optimizer.jobs.dataset.build_dataset import teaching_examples
@@ -38,7 +39,7 @@ from optimizer.jobs.families.check_models import teaching_fault
 from optimizer.jobs.studies.context import StudyRun
 from optimizer.ports import Transaction
 
-FINDING, INDEXED = "students", "example_index"
+INDEXED = "example_index"
 LEAST_NEWEST, MOST_NEWEST = 20, 0.3  # rows, and share of all rows: more of one moment are no fifth
 LEAST_SPAN = timedelta(days=1)  # from the oldest row to these
 
@@ -82,7 +83,7 @@ def teach_student(run: StudyRun, teacher: StudentTeacher | None = None) -> Stude
     tier = next((name for name in tiers if is_student(run.models, name)), None)
     if tier is None:
         return StudentTraining()
-    before = (run.study.findings or {}).get(FINDING)
+    before = (run.study.findings or {}).get(TAUGHT_STUDENTS)
     if before is not None:
         with run.store.read() as tx:
             stored = run.store.students.ids(tx, run.family.name)
@@ -94,7 +95,7 @@ def teach_student(run: StudyRun, teacher: StudentTeacher | None = None) -> Stude
         teaching = _taught(run, tier, teacher)
     except DatasetTooSmall as why:
         teaching = StudentTraining(untaught={tier: f"The tier {tier} is left out. {why.detail}"})
-    run.keep_finding(FINDING, asdict(teaching))
+    run.keep_finding(TAUGHT_STUDENTS, asdict(teaching))
     return teaching
 
 

@@ -290,6 +290,23 @@ def test_another_point_of_the_front_is_judged_by_what_the_study_measured_there(s
     assert standing() == (0.05, 0)
 
 
+def test_of_two_studies_that_taught_it_the_one_that_made_the_variant_says_what_is_accepted(served: Served) -> None:
+    """Equal rows teach the same student, which the store has of the first one."""
+    store, bold = served.world.store, served.variant
+    second = study("st-2", family="topics", status="finished", findings={"students": {"students": {"student": ID}}})
+    other = study("st-3", family="topics", status="finished", findings={"students": {"students": {"student": "st_x"}}})
+    for one in (second, other):
+        store.write(lambda tx, one=one: store.studies.add(tx, one))
+    for id, agrees in (("st-1", 1.0), ("st-2", 0.5), ("st-3", 0.0)):
+        answers = measured(agrees_unsure=agrees)
+        store.write(lambda tx, id=id, answers=answers: store.studies.put_tier_answers(tx, id, answers))
+    for accept, made_by, least, most in ((0.6, "st-2", 0.28, 0.34), (0.65, "st-3", 0.05, 0.05)):
+        served.crown(replace(bold, policy={**bold.policy, "accept": accept}), study=made_by)
+        served.look()
+        (standing,) = read_students(served.context, FamilyRequest(family="topics")).students
+        assert least <= round(standing.accepted_loss, 2) <= most
+
+
 def test_a_watch_without_points_goes_on_at_those_of_now(served: Served) -> None:
     """As the release before stores it."""
     store = served.world.store
