@@ -116,8 +116,8 @@ class LineFile:
                 raise InvalidInput(f"Another `detent events tail` writes {self._path}. Name another file.") from None
             if not self._is_of_tail and _whole_lines(out) != out.seek(0, os.SEEK_END):
                 raise InvalidInput(
-                    f"{self._path} ends in the middle of a line, and no cursor says that a tail wrote it. Nothing was"
-                    " changed; name another file, or end its last line."
+                    f"{self._path} ends in the middle of a line, and the cursor does not say that a tail wrote it."
+                    " Nothing was changed; name another file, or end its last line."
                 )
             out.truncate(_whole_lines(out))  # half a line is of a tail that was killed, which writes it again
         except InvalidInput:
@@ -181,15 +181,14 @@ def tail(
 
     session, read = Session(), {"interactions": read_interactions, "feedback": read_feedback}[kind]
     place = cursor or (to.parent / f"{to.name}.cursor" if to is not None else None)
-    now, last = session.clock.now(), _last_cursor(place, family, kind)
+    now, (last, last_file) = session.clock.now(), _last_cursor(place, family, kind)
     begin = time_of(since, now, "--since") or now
     position = TailPosition(since=begin if last is None else min(last, now - SETTLED))
-    is_of_tail = place is not None and place.exists()
-    out = None
+    file, out = None if to is None else str(to.resolve()), None
     try:
         if to is not None:
-            out = LineFile(to, most_bytes=int(rotate_mb * 1e6), files=files, is_of_tail=is_of_tail)
-        _keep(place, family, kind, position.since)  # before the first line, which may be cut short
+            out = LineFile(to, most_bytes=int(rotate_mb * 1e6), files=files, is_of_tail=file == last_file)
+        _keep(place, family, kind, position.since, file)  # before the first line, which may be cut short
     except OSError as error:
         raise InvalidInput(f"Nothing can be written there: {error}.") from None
     is_away = False
@@ -199,7 +198,7 @@ def tail(
                 for items in _pages(session, read, family, position.since):
                     _written(out, _lines(read, position.new_of(items)))
                     position.settle(session.clock.now())
-                    _keep(place, family, kind, position.since)
+                    _keep(place, family, kind, position.since, file)
                 is_away = False
             except OURS:
                 raise
@@ -249,10 +248,13 @@ def _written(out: LineFile | None, lines: Sequence[bytes]) -> None:
     sys.stdout.flush()
 
 
-def _last_cursor(place: Path | None, family: str | None, kind: str) -> datetime | None:
-    """Raises InvalidInput for the cursor of another stream."""
+def _last_cursor(place: Path | None, family: str | None, kind: str) -> tuple[datetime | None, str | None]:
+    """How far it has come, and the file that it wrote; older cursors name none.
+
+    Raises InvalidInput for the cursor of another stream.
+    """
     if place is None or not place.exists():
-        return None
+        return None, None
     try:
         record = json.loads(place.read_text(encoding="utf-8"))
         of, at = (record["family"], record["kind"]), datetime.fromisoformat(record["since"])
@@ -260,16 +262,16 @@ def _last_cursor(place: Path | None, family: str | None, kind: str) -> datetime 
         raise InvalidInput(f"{place} keeps no cursor of `detent events tail`. Name another file.") from None
     if of != (family, kind):
         raise InvalidInput(f"{place} keeps the cursor of {of[1]} of {of[0] or 'all families'}. Name another file.")
-    return at
+    return at, record.get("to")
 
 
-def _keep(place: Path | None, family: str | None, kind: str, since: datetime) -> None:
+def _keep(place: Path | None, family: str | None, kind: str, since: datetime, to: str | None) -> None:
     """The old cursor or the new one, whole, whenever it is killed."""
     if place is None:
         return
     part = place.with_name(f"{place.name}.part")
     with open(part, "w", encoding="utf-8") as file:
-        json.dump({"family": family, "kind": kind, "since": since.isoformat()}, file)
+        json.dump({"family": family, "kind": kind, "since": since.isoformat(), "to": to}, file)
         file.flush()
         os.fsync(file.fileno())
     os.replace(part, place)

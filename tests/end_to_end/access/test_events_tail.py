@@ -149,6 +149,25 @@ def test_from_its_cursor_a_tail_goes_on_where_it_was(world: World, tmp_path: Pat
     assert (feedback.code, feedback.out) == (0, "")
 
 
+def test_half_a_line_goes_only_out_of_the_file_that_the_cursor_names(world: World, tmp_path: Path) -> None:
+    out, notes, cursor = tmp_path / "out.jsonl", tmp_path / "notes.txt", tmp_path / "cursor"
+    command = ("events", "tail", "--once", "--since", "1h", "--cursor", str(cursor), "--to")
+    report(world, "in_1")
+    assert detent(*command, str(out)).code == 0
+    notes.write_text("first line\nmy own last line", encoding="utf-8")
+    refused = detent(*command, str(notes))
+    assert (refused.code, "in the middle of a line" in refused.err) == (2, True)
+    assert notes.read_text(encoding="utf-8") == "first line\nmy own last line"
+    with out.open("a", encoding="utf-8") as half:
+        half.write('{"id": "in')  # killed in the middle of a line
+    assert detent(*command, str(out)).code == 0
+    assert set(lines(out)) == {"in_1"}
+    older = {key: value for key, value in json.loads(cursor.read_text(encoding="utf-8")).items() if key != "to"}
+    cursor.write_text(json.dumps(older), encoding="utf-8")
+    assert detent(*command, str(notes)).code == 2
+    assert detent(*command, str(out)).code == 0
+
+
 def test_a_tail_that_begins_after_the_clock_was_set_back_loses_nothing(
     world: World, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
