@@ -14,7 +14,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import closing, suppress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 from optimizer.adapters.store.engine import write_anew
 from optimizer.core.base.errors import Busy
@@ -34,17 +34,21 @@ class LogFiles:
     name: str = "logs"
 
     def look(self, traces: PersonalTraces) -> PlaceTraces:
-        return PlaceTraces(n=sum(len(list(_lines_shown(file, traces))) for file in _present(self.files)))
+        return PlaceTraces(n=sum(len(list(_lines_shown(_lines(file), traces))) for file in _present(self.files)))
 
     def clear(self, traces: PersonalTraces) -> None:
-        """Each line by one of as many bytes."""
-        for file in _present(self.files):
-            for start, line in list(_lines_shown(file, traces)):
-                with file.open("r+b") as out:
-                    out.seek(start)
-                    out.write(_filled(len(line)))
-                    out.flush()
-                    os.fsync(out.fileno())
+        """Each line by one of as many bytes, in the file where it was read: a rotation gives files other names."""
+        cleared, listed = set[tuple[int, int]](), _inodes(self.files)
+        while True:
+            for file in listed:
+                # One that others write may show nothing.
+                with suppress(FileNotFoundError), file.open("r+b" if os.access(file, os.W_OK) else "rb") as out:
+                    if (inode := _inode(os.fstat(out.fileno()))) not in cleared:
+                        _fill_lines(out, traces)
+                        cleared.add(inode)
+            before, listed = listed, _inodes(self.files)
+            if listed == before:
+                return
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -217,21 +221,42 @@ def _text(file: Path) -> str:
         return ""
 
 
+def _inodes(files: Files) -> dict[Path, tuple[int, int]]:
+    inodes = dict[Path, tuple[int, int]]()
+    for file in _present(files):
+        with suppress(FileNotFoundError):
+            inodes[file] = _inode(file.stat())
+    return inodes
+
+
+def _inode(of: os.stat_result) -> tuple[int, int]:
+    return of.st_dev, of.st_ino
+
+
 def _lines(file: Path) -> Iterator[tuple[int, bytes]]:
+    with suppress(FileNotFoundError), file.open("rb") as content:
+        yield from _lines_of(content)
+
+
+def _lines_of(content: IO[bytes]) -> Iterator[tuple[int, bytes]]:
     """Each line without its end, and where it starts."""
     start = 0
-    with suppress(FileNotFoundError), file.open("rb") as content:
-        for line in content:
-            yield start, line.rstrip(b"\r\n")
-            start += len(line)
+    for line in content:
+        yield start, line.rstrip(b"\r\n")
+        start += len(line)
 
 
-def _lines_shown(file: Path, traces: PersonalTraces) -> Iterator[tuple[int, bytes]]:
+def _lines_shown(lines: Iterable[tuple[int, bytes]], traces: PersonalTraces) -> Iterator[tuple[int, bytes]]:
     return (
-        (start, line)
-        for start, line in _lines(file)
-        if traces.are_shown_in(unescaped(line.decode("utf-8", errors="replace")))
+        (start, line) for start, line in lines if traces.are_shown_in(unescaped(line.decode("utf-8", errors="replace")))
     )
+
+
+def _fill_lines(out: IO[bytes], traces: PersonalTraces) -> None:
+    for start, line in list(_lines_shown(_lines_of(out), traces)):
+        if os.pread(out.fileno(), len(line), start) == line:  # else its process emptied the file meanwhile
+            os.pwrite(out.fileno(), _filled(len(line)), start)
+    os.fsync(out.fileno())
 
 
 def _lines_quoted(file: Path, traces: PersonalTraces) -> Iterator[tuple[int, str]]:

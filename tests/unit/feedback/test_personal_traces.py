@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 from hypothesis import given, strategies as st
 
-from optimizer.adapters.personal_places import LineFiles
+from optimizer.adapters.personal_places import LineFiles, LogFiles, files_below
 from optimizer.core.feedback.personal_traces import (
     GONE,
     LEAST_CHARS,
@@ -153,6 +153,28 @@ def test_of_a_file_of_lines_only_the_person_s_own_go_whatever_ends_the_others(tm
     file.write_bytes(b"".join(f'"{text}"\r\r\n'.encode() for text in ("one", "two", SAID, "four")))
     LineFiles(files=lambda: [file]).clear(traces())
     assert file.read_bytes() == b'"one"\r\r\n"two"\r\r\n"four"\r\r\n'
+
+
+def test_a_log_that_is_rotated_meanwhile_loses_the_person_s_lines_and_no_other(tmp_path: Path) -> None:
+    log, older, oldest = (tmp_path / f"gateway.log{end}" for end in ("", ".1", ".2"))
+    line = f'{{"event": "{SAID}"}}\n'
+    log.write_text(f'{{"n": 1}}\n{line}', encoding="utf-8")
+    older.write_text(f'{line}{{"n": 0}}\n', encoding="utf-8")
+
+    class RotatesMeanwhile:
+        def are_shown_in(self, text: str) -> bool:
+            if SAID in text and not oldest.exists():
+                older.replace(oldest)
+                log.replace(older)
+                log.write_text('{"n": 2}\n{"n": 3, "event": "a line that is long enough to be written over"}\n' + line)
+            return SAID in text
+
+    LogFiles(files=files_below(tmp_path)).clear(RotatesMeanwhile())  # type: ignore[arg-type]
+    files = [
+        [json.loads(row) for row in file.read_text(encoding="utf-8").splitlines()] for file in (oldest, older, log)
+    ]
+    assert [row["n"] for rows in files for row in rows if "n" in row] == [0, 1, 2, 3]
+    assert [row["event"] for rows in files for row in rows if "n" not in row] == [GONE] * 3
 
 
 def test_both_halves_of_an_escaped_character_are_read_as_one() -> None:
