@@ -13,11 +13,11 @@ import structlog
 from optimizer.core.base.errors import Busy
 from optimizer.core.search.study import Study
 from optimizer.core.serving.rollout import may_run
-from optimizer.core.views.forgetting import ForgetRun
+from optimizer.core.views.forgetting import holds_up
 from optimizer.host.config import Settings
 from optimizer.host.tracing import TRACING
 from optimizer.jobs.studies import run_study as job, transitions
-from optimizer.ports import Clock, FamilySource, Store, Transaction
+from optimizer.ports import Clock, FamilySource, Store
 from optimizer.runtime import wiring
 
 log = structlog.get_logger(__name__)
@@ -70,12 +70,14 @@ class StudyWorkflows:
         self._dbos = DBOS
 
     def take_up(self, unfinished: Sequence[Study]) -> None:
-        """Starts workflows for studies that no process runs, oldest first. During a freeze queued ones wait."""
+        """Starts workflows for studies that no process runs, oldest first. During a freeze, and until a person
+        is forgotten, queued ones wait.
+        """
         with self._store.read() as tx:
-            freezes = self._store.freezes.all(tx)
-            if self._is_forgetting(tx):
-                return
-        for study in (candidate for candidate in unfinished if may_run(candidate, freezes)):
+            freezes, runs = self._store.freezes.all(tx), self._store.runs.unfinished(tx)
+        for study in unfinished:
+            if holds_up(runs, study) or not may_run(study, freezes):
+                continue
             with self._lock:
                 if study.id in self._running:
                     continue
@@ -154,8 +156,10 @@ class StudyWorkflows:
         try:
             with self._store.read() as tx:  # at launch, DBOS continues what a dead worker began, frozen or not
                 before = self._store.studies.get(tx, study_id)
-                is_frozen = before is not None and not may_run(before, self._store.freezes.all(tx))
-                if is_frozen or self._is_forgetting(tx):
+                if before is not None and (
+                    not may_run(before, self._store.freezes.all(tx))
+                    or holds_up(self._store.runs.unfinished(tx), before)
+                ):
                     return "waiting"
             context = wiring.job_context(
                 self._settings, self._store, self._clock, self._families, self._open_models(), yields=True
@@ -184,7 +188,3 @@ class StudyWorkflows:
         finally:
             with self._lock:
                 self._running.discard(study_id)
-
-    def _is_forgetting(self, tx: Transaction) -> bool:
-        """Whether a person is being forgotten: a study would hold examples in memory, and write them down again."""
-        return any(isinstance(run, ForgetRun) and run.status == "running" for run in self._store.runs.unfinished(tx))

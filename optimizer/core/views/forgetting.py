@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal, NotRequired
 
 from typing_extensions import TypedDict
 
 from optimizer.core.evaluation.run import QueuedRun
+from optimizer.core.search.study import Study
 
 FORGOTTEN = "person.forgotten"  # of the watermarks: when somebody was taken out of the store last
 
@@ -59,3 +60,15 @@ class ForgetRun(QueuedRun):
     judge: Literal[""] = ""
     request: ForgetQuery
     result: ForgetResult | None = None
+
+
+def holds_up(unfinished: Iterable[QueuedRun], study: Study) -> bool:
+    """Whether a study has to wait, which would hold examples in memory, and write them down again. One that has begun
+    goes on as long as the forgetting waits for it.
+    """
+    return any(
+        isinstance(run, ForgetRun)
+        and not run.request["dry_run"]
+        and (study.status == "queued" or run.status == "running")
+        for run in unfinished
+    )

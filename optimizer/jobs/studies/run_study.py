@@ -40,6 +40,7 @@ from optimizer.core.search.cost_estimate import confirmation_calls, confirmation
 from optimizer.core.search.run_off import RUN_OFF, read_frozen
 from optimizer.core.search.strategy import StrategyMaker, proposers_of, searched_tiers, writes
 from optimizer.core.search.study import ENDED, JUDGED_BY, TAUGHT_STUDENTS, Definition, Study
+from optimizer.core.views.forgetting import holds_up
 from optimizer.jobs.calls.call_model import JournaledModel
 from optimizer.jobs.calls.shelves import is_student
 from optimizer.jobs.context import JobContext
@@ -123,6 +124,8 @@ def _begin(
         now_stored = store.studies.get(tx, study.id) or study
         if now_stored.status in ENDED:
             return now_stored
+        if holds_up(store.runs.unfinished(tx), now_stored):  # it was queued since the worker looked
+            raise Busy("A person is being forgotten, and no study begins before that has ended.", retry_after_s=5)
         if now_stored.scorer_version not in (None, scorer.version):
             raise Conflict(
                 f"The scorer of {study.family} changed from {now_stored.scorer_version} to {scorer.version} while study"

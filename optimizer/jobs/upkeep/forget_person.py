@@ -148,7 +148,7 @@ class _ForgetPlan:
 def waits_for(tx: Transaction, store: Store, run: ForgetRun) -> str | None:
     """Why the run cannot begin, or None. Studies hold examples in memory, and would write them down again."""
     study = next((one for one in store.studies.unfinished(tx) if one.status != "queued"), None)
-    if study is None or run.status != "queued":
+    if study is None or run.status != "queued" or run.request["dry_run"]:
         return None
     return f"The study {study.id} is {study.status}. Wait for it, or end it: detent study cancel {study.id}."
 

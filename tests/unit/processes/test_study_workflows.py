@@ -12,8 +12,10 @@ import pytest
 
 from optimizer.core.base.errors import Busy
 from optimizer.jobs.rollouts.freeze import FreezeRequest, freeze, unfreeze
+from optimizer.jobs.upkeep.forget_person import ForgettingHome, carry_out_forgetting, queue_forgetting
 from optimizer.runtime import study_workflows
 from optimizer.runtime.study_workflows import StudyWorkflows
+from tests.stores import study
 from tests.worlds.contexts import context_of
 from tests.worlds.study_world import World
 
@@ -77,6 +79,32 @@ def test_a_queued_study_of_a_frozen_family_waits_and_one_that_has_begun_goes_on(
     unfreeze(context_of(world.store, world.clock), FreezeRequest(family=study.family, reason="over"))
     there.take_up([study])
     assert dbos.started == [study.id] * 2
+
+
+def test_no_study_begins_while_a_forgetting_waits_for_one_that_has_begun(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    store, queued, dbos = world.store, world.create(), Dbos()
+    there = workflows(world, dbos)
+    begun = study("st_begun", family="other", status="running")
+    store.write(lambda tx: store.studies.add(tx, begun))
+
+    def forgetting(**query: Any) -> str:
+        query = {"unit": "ab" * 32, "own_words": False, "dry_run": False, **query}
+        return store.write(lambda tx: queue_forgetting(tx, store, query, actor="ann", at=world.clock.now())).id
+
+    counted = forgetting(dry_run=True)
+    home = ForgettingHome(store=store, clock=world.clock, places=(), own_texts=tuple, notes=Path("none"))
+    assert carry_out_forgetting(counted, home).status == "finished", "it changes nothing, and waits for none"
+    waits = forgetting()
+    assert carry_out_forgetting(waits, home).status == "queued"
+    there.take_up([queued, begun])
+    assert dbos.started == [begun.id]
+    monkeypatch.setattr("optimizer.runtime.wiring.scorers", lambda settings: lambda family: world.scorer)
+    monkeypatch.setattr(study_workflows, "holds_up", lambda runs, study: False)  # it was queued behind that look
+    assert there._run(queued.id) == "waiting"
+    with store.read() as tx:
+        assert [one.status for one in store.studies.unfinished(tx) if one.id == queued.id] == ["queued"]
 
 
 def test_a_pending_workflow_is_left_to_dbos_for_a_while_and_then_given_up(world, monkeypatch):
