@@ -13,6 +13,7 @@ import signal
 import threading
 import time
 from collections.abc import Callable
+from contextlib import ExitStack, nullcontext
 from dataclasses import replace
 from datetime import UTC, datetime
 from types import FrameType
@@ -21,6 +22,7 @@ import structlog
 
 from optimizer.content.jobs.keep_environment_override import keep_environment_override
 from optimizer.content.jobs.watch_pipeline import watch_pipeline
+from optimizer.core.base.errors import StudyStopped
 from optimizer.core.evaluation.run import QueuedRun
 from optimizer.core.family.family import Family
 from optimizer.core.rollout.champion_limits import ChampionLimits
@@ -49,7 +51,7 @@ from optimizer.jobs.scheduling.hand_on_candidates import hand_on_candidates
 from optimizer.jobs.scheduling.trigger_studies import trigger_studies
 from optimizer.jobs.studies.read_spending import left_this_month
 from optimizer.jobs.upkeep.check_store import check_store
-from optimizer.jobs.upkeep.forget_person import carry_out_forgetting
+from optimizer.jobs.upkeep.forget_person import carry_out_forgetting, waits_for
 from optimizer.jobs.upkeep.prune_records import prune_records
 from optimizer.jobs.upkeep.read_retention import retentions
 from optimizer.ports import Alert, Tracker
@@ -88,6 +90,8 @@ AGAIN_SECONDS = 60.0  # the longest time until a duty that failed is tried again
 RUN_PAUSE_SECONDS = 600.0  # the longest time until a run that failed is tried again
 STILL_FAILING = object()  # a duty returns it while a part of it that failed waits: its alert stays open
 FAILED = "worker_duty_failed"
+# They read texts, and send them or write them down later: none is under way while a person is forgotten.
+HOLD_TEXTS = ("mirror", "rehearsal", "judge")
 
 
 class Worker:
@@ -107,6 +111,8 @@ class Worker:
         self._is_synced = False  # whether the store knows what the families' files hold
         self._under_way: set[str] = set()  # studies, at the last look
         self._run_pauses: dict[str, tuple[float, float]] = {}  # of failed runs: seconds, and their end (monotonic)
+        self._of_texts = {duty: threading.Lock() for duty in HOLD_TEXTS}
+        self._forgets = threading.Event()  # a forgetting is under way, or waits only for those duties
         self._handing_on = threading.Lock()  # two duties hand candidates on: a regular one, and the end of a study
 
     def run(
@@ -238,7 +244,8 @@ class Worker:
             while not self._end.is_set():
                 began, pause_s = time.monotonic(), every_s
                 try:
-                    is_failing = duty() is STILL_FAILING
+                    with self._of_texts.get(name) or nullcontext():
+                        is_failing = duty() is STILL_FAILING
                     if may_be_open and not is_failing:
                         self._store.write(
                             lambda tx: self._store.alerts.close(tx, FAILED, None, name, datetime.now(UTC))
@@ -412,8 +419,13 @@ class Worker:
         each_family(dict(self._families.families), collect)
 
     def _monitor_traffic(self) -> None:
+        def users_wait() -> bool:
+            if self._forgets.is_set():  # which users who wait all the time would keep from beginning
+                raise StudyStopped("A person is being forgotten.")
+            return wiring.users_wait(self._settings)
+
         def monitor(family: Family) -> None:
-            if family.judge is not None and family.judge.monitor.share > 0:
+            if family.judge is not None and family.judge.monitor.share > 0 and not self._forgets.is_set():
                 intake = wiring.open_intake(
                     self._settings, self._store, self._clock, self._families, actor="system:judge"
                 )
@@ -426,7 +438,7 @@ class Worker:
                     clock=self._clock,
                     models=self._open_models(),
                     intake=intake,
-                    users_wait=lambda: wiring.users_wait(self._settings),
+                    users_wait=users_wait,
                 )
 
         each_family(dict(self._families.families), monitor)
@@ -460,10 +472,7 @@ class Worker:
 
     def _carry_out(self, run: QueuedRun) -> None:
         if isinstance(run, ForgetRun):
-            home = forgetting_home(self._settings, self._store, self._clock, self._families)
-            if carry_out_forgetting(run.id, home).has_ended:
-                self._store.unit_counts.forget_all()
-                drop_cached()
+            self._forget(run)
             return
         carry_out_run(
             run.id,
@@ -475,3 +484,19 @@ class Worker:
             ),
             classify=wiring.classify,
         )
+
+    def _forget(self, run: ForgetRun) -> None:
+        with self._store.read() as tx:
+            if waits_for(tx, self._store, run) is not None:
+                return
+        home = forgetting_home(self._settings, self._store, self._clock, self._families)
+        with ExitStack() as alone:
+            if not run.request["dry_run"]:
+                self._forgets.set()
+                alone.callback(self._forgets.clear)
+                for lock in self._of_texts.values():
+                    alone.enter_context(lock)
+            has_ended = carry_out_forgetting(run.id, home).has_ended
+        if has_ended:
+            self._store.unit_counts.forget_all()
+            drop_cached()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from datetime import timedelta
 from pathlib import Path
 from tempfile import mkdtemp
@@ -14,6 +15,7 @@ from optimizer.core.base.values import Budget
 from optimizer.core.evaluation.judging.calibration import judge_identity
 from optimizer.core.feedback.rating_draws import first_sampled, is_sampled
 from optimizer.core.scheduling.monthly_budget import MonthlyLimits, Remainder
+from optimizer.host.config import load_settings
 from optimizer.jobs.calls.run_calls import RunCalls
 from optimizer.jobs.feedback.ingest_feedback import Intake
 from optimizer.jobs.feedback.judge_traffic import (
@@ -24,6 +26,8 @@ from optimizer.jobs.feedback.judge_traffic import (
     monitor_traffic,
 )
 from optimizer.jobs.studies.read_spending import monthly_left
+from optimizer.jobs.upkeep.forget_person import ForgettingHome, queue_forgetting
+from optimizer.runtime.worker import Worker
 from tests.examples import n_examples
 from tests.stand_ins.scripted_model import ScriptedModel
 from tests.worlds.judged_world import JudgedWorld, dies_at, judge_model, letters_family, says
@@ -112,6 +116,50 @@ def test_a_users_call_goes_before_the_judges(live):
 
     assert live.monitor(users_wait=users_wait).n_judged == 1
     assert asked_while_waiting == [0, 0, 0]
+
+
+def test_of_a_person_who_is_forgotten_meanwhile_the_judge_writes_nothing_down(tmp_path, monkeypatch):
+    entered, go, ended = threading.Event(), threading.Event(), threading.Event()
+
+    def thinks(answer):
+        entered.set()
+        return 7 if go.wait(30) else 0
+
+    live = Live(tmp_path, judge_model(thinks, concurrency=1))
+    event = {
+        "family": "letters",
+        "unit": "jane",
+        "latency_ms": 5.0,
+        "output": "Dear Jane zqmarker, it will be there soon",
+    }
+    letter = "my parcel zqmarker never came and nobody at the shop does answer"
+    events = [{**event, "id": f"in_{i}x", "input": {"letter": f"{letter}, for {i} days"}} for i in range(3)]
+    assert live.intake.take(events)["accepted"] == 3
+    wait(live, 120)
+    home = ForgettingHome(store=live.store, clock=live.clock, places=(), own_texts=tuple, notes=tmp_path / "notes")
+    monkeypatch.setattr("optimizer.runtime.worker.forgetting_home", lambda *of: home)
+    monkeypatch.setattr("optimizer.runtime.worker.left_this_month", lambda *of: None)
+    monkeypatch.setattr("optimizer.runtime.wiring.open_intake", lambda *of, actor: live.intake)
+    worker = Worker(load_settings("dev", tmp_path))
+    worker._store, worker._clock, worker._families = live.store, live.clock, live.families
+    worker._context, worker._open_models = None, lambda: live
+    worker._thread("judge", lambda: (worker._monitor_traffic(), ended.set()), 3600.0)
+    assert entered.wait(30)
+    query = {"unit": "h-jane", "own_words": False, "dry_run": False}
+    run = live.store.write(lambda tx: queue_forgetting(tx, live.store, query, actor="ann", at=live.clock.now()))
+    forgetting = threading.Thread(target=worker._carry_out, args=(run,))
+    forgetting.start()
+    assert worker._forgets.wait(30)
+    forgetting.join(1.0)  # it waits for the judge
+    go.set()
+    forgetting.join(30)
+    assert ended.wait(30)
+    worker.stop()
+    with live.store.read() as tx:
+        assert live.store.runs.get(tx, run.id).status == "finished"
+        rows = [row for name in live.store.tables.names() for row in live.store.tables.each(tx, name)]
+    assert not any("zqmarker" in str(row) for row in rows)
+    assert len(live.by_name["judge"].requests) == 1, "it stands back for the forgetting"
 
 
 def test_each_answer_is_judged_once(live):

@@ -6,6 +6,7 @@ import threading
 import time
 from collections.abc import Callable
 from contextlib import suppress
+from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
 from types import SimpleNamespace
@@ -220,3 +221,43 @@ def test_a_forgetting_without_room_on_the_disk_waits_longer_each_time_and_other_
     seconds[0] += RUN_PAUSE_SECONDS
     assert worker._carry_out_runs() is None
     database.close()
+
+
+@pytest.mark.parametrize("duty", ["mirror", "rehearsal", "judge"])
+def test_nobody_is_forgotten_while_a_duty_holds_texts_and_none_begins_meanwhile(tmp_path, monkeypatch, duty):
+    worker, order, entered, go = (
+        Worker(load_settings("dev", tmp_path)),
+        list[str](),
+        threading.Event(),
+        threading.Event(),
+    )
+    worker._store, worker._clock, worker._families = new_database(tmp_path), Clock(NOW), None  # type: ignore[assignment]
+    query = ForgetQuery(unit="ab" * 32, own_words=False, dry_run=False)
+    run = worker._store.write(lambda tx: queue_forgetting(tx, worker._store, query, actor="ann", at=NOW))
+
+    def holds_texts() -> None:
+        order.append("reads")
+        entered.set()
+        go.wait(30)
+        order.append("sends")
+
+    def forgets(*about: object) -> ForgetRun:
+        order.append("forgets")
+        entered.clear()
+        assert not entered.wait(0.2)
+        order.append("has forgotten")
+        return replace(run, status="finished")
+
+    monkeypatch.setattr("optimizer.runtime.worker.forgetting_home", lambda *about: None)
+    monkeypatch.setattr("optimizer.runtime.worker.carry_out_forgetting", forgets)
+    worker._thread(duty, holds_texts, 0.0)
+    assert entered.wait(30)
+    forgetting = threading.Thread(target=worker._carry_out, args=(run,))
+    forgetting.start()
+    forgetting.join(0.2)
+    go.set()
+    forgetting.join(30)
+    worker.stop()
+    at = order.index("forgets")
+    assert (order[at - 1], order[at + 1]) == ("sends", "has forgotten")
+    worker._store.close()
