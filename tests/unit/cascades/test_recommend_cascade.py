@@ -15,7 +15,7 @@ from optimizer.core.base.errors import Conflict, InvalidInput
 from optimizer.core.family.variant import Variant
 from optimizer.core.policy.policy import parse_policy
 from optimizer.core.policy.steps import draw_of
-from optimizer.core.search.cascade.advice import _changed
+from optimizer.core.search.cascade.advice import _changed, advise
 from optimizer.core.search.cascade.exploration import complete_records, estimate
 from optimizer.core.search.cascade.figures import CascadeSetting
 from optimizer.core.search.cascade.records import replay
@@ -45,6 +45,7 @@ from tests.worlds.contexts import context_of
 from tests.worlds.study_world import World, topic_family
 
 SERVED, STRICTER, SHARE = 0.4, 0.75, 0.2
+PRESENT = CascadeSetting(tiers=(CHEAP, STRONG), accept=(SERVED,))
 
 
 def cascade_world(folder: Path, *, accept: float = SERVED, **policy: object) -> World:
@@ -218,6 +219,52 @@ def test_requests_that_are_no_records_are_counted_by_why(tmp_path: Path) -> None
     assert len(found.records) == 1
     assert sorted(found.left_out.values()) == [1, 1, 1]
     assert {why.split()[0] for why in found.left_out} == {"the", "texts", "asked"}
+
+
+def passing_over(whole: RecordedRequests, n: int) -> RecordedRequests:
+    """Of the first so many requests the strong tier alone was tried."""
+    rng = random.Random(5)
+    over = [
+        replace(one, later=(), interaction=replace(one.interaction, parts=[part(drawn(rng), 1, taken=True)]))
+        for one in whole.requests[:n]
+    ]
+    return replace(whole, requests=[*over, *whole.requests[n:]])
+
+
+def test_a_request_for_which_a_tier_was_passed_over_is_no_record_and_no_lost_audit(tmp_path: Path) -> None:
+    world = cascade_world(tmp_path)
+    served(world, 600)
+    whole = read(world)
+    found = production_of(passing_over(whole, 300), world.family, world.scorer)
+    others = production_of(replace(whole, requests=whole.requests[300:]), world.family, world.scorer)
+    assert found.counted == others.counted
+    assert found.counted.lost == 0
+    assert list(found.left_out.values()) == [300]
+    assert "the figures are of the others" in next(iter(found.left_out))
+    assert estimate(found.records, PRESENT, found.audits) == estimate(others.records, PRESENT, others.audits)
+
+
+def test_requests_to_come_are_passed_over_as_often(tmp_path: Path) -> None:
+    world = cascade_world(tmp_path)
+    served(world, 100)
+    whole = read(world)
+    advice = [
+        advise(production_of(one, world.family, world.scorer), whole.policy, explicit_margin=0.05)
+        for one in (passing_over(whole, 50), replace(whole, requests=whole.requests[50:]))
+    ]
+    missing = [one.requests_missing for one in advice]
+    assert None not in missing
+    assert missing[0] == pytest.approx(2 * missing[1], abs=1)
+
+
+def test_a_tier_that_skip_left_out_is_asked_by_the_audit_and_stays_a_record(tmp_path: Path) -> None:
+    world = cascade_world(tmp_path)
+    _, whole = one_served(world)
+    (one,) = passing_over(whole, 1).requests
+    assert one.policy.cascade is not None
+    skips = replace(one.policy, cascade=replace(one.policy.cascade, skip=0.3))
+    found = production_of(replace(whole, requests=[replace(one, policy=skips)]), world.family, world.scorer)
+    assert (len(found.records), found.left_out) == (1, {})
 
 
 def one_served(world: World) -> tuple[Request, RecordedRequests]:

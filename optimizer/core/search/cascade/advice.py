@@ -157,6 +157,8 @@ def _too_few(
     """Cannot tell, with about how many audits are missing. ``lacking``: share of the records that need one."""
     records, n_complete = len(production.records), production.counted.complete
     per_request = (n_complete / records if n_complete else audit_share * lacking) if lacking else 1.0
+    if records:  # requests to come are left out as often
+        per_request *= records / (records + sum(production.left_out.values()))
     n_requests = ceil(missing / per_request) if per_request > 0 else None
     more = f"{'more than' if missing >= MOST_MISSING else 'about'} {missing:,} more would tell"
     if not lacking:

@@ -20,6 +20,7 @@ from optimizer.core.family.settings import Output
 from optimizer.core.feedback.events import Interaction
 from optimizer.core.policy.policy import Policy
 from optimizer.core.policy.steps import draw_of
+from optimizer.core.policy.tiers import Tiers
 from optimizer.core.search.cascade.exploration import Audits, kept_share
 from optimizer.core.search.cascade.figures import AuditCount
 from optimizer.core.search.cascade.records import TierRecords
@@ -31,6 +32,9 @@ FAILED = "the request failed, or its client went"
 NO_TEXT = "texts are not kept (privacy)"
 NOT_SCORED = "the scorer could not measure an answer"
 UNDRAWN = "asked all tiers without being drawn for it"
+PASSED_OVER = (
+    "a student's tier was passed over (earlier turns, tools, another format, a bypass); the figures are of the others"
+)
 OF_A_TIER = ("answer", "vote", "audit")
 ASKED_BY_AUDIT = ("audit", "sample")
 
@@ -138,6 +142,8 @@ def _read(request: ServedRequest, n_tiers: int, output: Output, score: Score) ->
     assert cascade is not None
     if one.error is not None or one.parts is None:
         return FAILED
+    if _passes_over(one.parts, cascade):
+        return PASSED_OVER
     first = _answers(one.parts, n_tiers, request.policy, one.output)
     if first is None:
         return NO_TEXT
@@ -179,6 +185,15 @@ def _read(request: ServedRequest, n_tiers: int, output: Output, score: Score) ->
         complete=len(scored) == n_tiers,
         reference=reference,
     )
+
+
+def _passes_over(parts: Sequence[Part], cascade: Tiers) -> bool:
+    """Whether a tier before one that was tried was not: no audit asks it either, so no threshold can be replayed.
+
+    With ``skip`` that is what the policy chose, and the audit asks it.
+    """
+    tried = {part["tier"] for part in parts if part.get("purpose") in OF_A_TIER and part.get("tier") is not None}
+    return cascade.skip is None and len(tried) <= max(tried, default=-1)
 
 
 def _answers(parts: Sequence[Part], n_tiers: int, policy: Policy, output: str | None) -> dict[int, _TierAnswer] | None:
