@@ -23,11 +23,11 @@ from optimizer.adapters.predictors.measures import (
     area,
     brier,
     calibration_error,
-    group_draws,
     reliability,
     with_interval,
 )
 from optimizer.adapters.predictors.training import TrainedPredictor, TrainingRow, train
+from optimizer.core.evaluation.comparison import group_draws
 from optimizer.core.predictor.parts import logistic
 from optimizer.core.predictor.request_features import FEATURES
 from optimizer.core.search.cascade.learned import beats

@@ -22,7 +22,8 @@ from judging.rows import RatedScores, committee, hanna, spread, unieval
 from scipy.stats import spearmanr
 
 from optimizer.adapters.predictors.judge_agreement import fit_map, map_scores
-from optimizer.adapters.predictors.measures import brier, calibration_error, group_draws
+from optimizer.adapters.predictors.measures import brier, calibration_error
+from optimizer.core.evaluation.comparison import group_draws
 from optimizer.core.statistics.interval import wilson_interval
 from optimizer.core.statistics.prediction_powered import RatedAnswer, powered_mean
 
@@ -42,7 +43,7 @@ def calibrations() -> list[Cell]:
         fit = fit_map(list(train.scores), list(train.ratings), train.groups)
         ours = np.array(map_scores(fit.points, list(dev.scores)))
         mean = np.full(len(ours), train.ratings.mean())
-        draws = group_draws(dev.groups, seed=1, n_draws=N_BOOTSTRAP)
+        draws = list(group_draws(dev.groups, seed=1, n_draws=N_BOOTSTRAP))
         error = {
             name: (each - dev.ratings) ** 2 for name, each in (("ours", ours), ("raw", dev.scores), ("mean", mean))
         }
@@ -86,7 +87,7 @@ def committees() -> list[Cell]:
     """Five judges of hanna, each alone and as a committee; and the spread of their scores as a sign of a wrong one."""
     train, dev = hanna(DATA, "train"), hanna(DATA, "dev")
     whole = committee(dev)
-    draws = group_draws(whole.groups, seed=1, n_draws=N_BOOTSTRAP)
+    draws = list(group_draws(whole.groups, seed=1, n_draws=N_BOOTSTRAP))
     fit = {name: fit_map(list(each.scores), list(each.ratings), each.groups) for name, each in train.items()}
     all_of = committee(train)
     together = fit_map(list(all_of.scores), list(all_of.ratings), all_of.groups)

@@ -12,11 +12,11 @@ from optimizer.adapters.predictors.measures import (
     area,
     brier,
     calibration_error,
-    group_draws,
     reliability,
     with_interval,
 )
 from optimizer.adapters.predictors.training import TrainedPredictor, TrainingRow, log_loss, train
+from optimizer.core.evaluation.comparison import group_draws
 from optimizer.core.predictor.attach import ANSWER, OF_LOG_PROBABILITIES, REQUEST
 from optimizer.core.predictor.request_features import FEATURES
 from optimizer.core.search.cascade.learned import JudgedExample, Quality, TrainingResult

@@ -11,6 +11,7 @@ from typing import Any
 
 from optimizer.adapters.predictors.export import Recipe
 from optimizer.adapters.predictors.training import TrainingRow, train
+from optimizer.core.evaluation.comparison import group_draws
 from optimizer.core.evaluation.judging.calibration import IntervalEstimate
 from optimizer.core.predictor.attach import EARLIER, FEATURES, LENGTH, Alignment
 from optimizer.core.search.cascade.learned import Bin
@@ -82,20 +83,6 @@ def with_interval(
         else (None, None)
     )
     return IntervalEstimate(value=of(chosen, right), low=low, high=high)
-
-
-def group_draws(groups: Sequence[str], *, seed: int, n_draws: int) -> list[Any]:
-    """Row numbers of ``n_draws`` samples of whole groups, drawn with replacement."""
-    import numpy as np
-
-    rng = np.random.default_rng(seed)
-    names, codes = np.unique(np.asarray(groups), return_inverse=True)
-    members = [np.flatnonzero(codes == code) for code in range(len(names))]
-    if len(names) == len(codes):
-        return [rng.integers(len(codes), size=len(codes)) for _ in range(n_draws)]
-    return [
-        np.concatenate([members[code] for code in rng.integers(len(names), size=len(names))]) for _ in range(n_draws)
-    ]
 
 
 def reliability(predictions: Sequence[float], targets: Sequence[float], *, n_bins: int = N_BINS) -> tuple[Bin, ...]:

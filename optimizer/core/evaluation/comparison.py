@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import random
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import product
 from math import ceil, comb
-from typing import Literal
+from typing import Any, Literal
 
 from optimizer.core.base.values import Interval
 
@@ -101,15 +101,45 @@ def sign_flip_p(differences: Sequence[float], *, seed: int, n_draws: int = N_DRA
 
 
 def bootstrap_interval(
-    differences: Sequence[float], *, seed: int, confidence: float = 0.95, n_draws: int = N_DRAWS
+    differences: Sequence[float],
+    *,
+    seed: int,
+    confidence: float = 0.95,
+    n_draws: int = N_DRAWS,
+    groups: Sequence[str] | None = None,
 ) -> Interval:
-    """Percentile interval of the mean of paired differences, examples drawn with replacement (Efron 1979)."""
+    """Percentile interval of the mean of paired differences, examples drawn with replacement (Efron 1979).
+
+    ``groups``: of each example its group; where several share one, whole groups are drawn. How groups differ cannot be
+    told from a single one, so its interval is all that its examples span.
+    """
     n = len(differences)
     if n == 0:
         raise ValueError("an interval needs at least one difference")
-    means = sorted(total / n for total in _drawn_sums(differences, seed, n_draws))
+    n_groups = n if groups is None else len(set(groups))
+    if groups is None or n_groups == n:
+        means = sorted(total / n for total in _drawn_sums(differences, seed, n_draws))
+    elif n_groups == 1:
+        return Interval(lower=min(differences), upper=max(differences))
+    else:
+        import numpy as np  # at its use: processes that compare nothing need not load it
+
+        values = np.array(differences, dtype=float)
+        means = sorted(float(values[rows].mean()) for rows in group_draws(groups, seed=seed, n_draws=n_draws))
     tail = (1 - confidence) / 2
     return Interval(lower=means[int(tail * (n_draws - 1))], upper=means[ceil((1 - tail) * (n_draws - 1))])
+
+
+def group_draws(groups: Sequence[str], *, seed: int, n_draws: int) -> Iterator[Any]:
+    """Row numbers of ``n_draws`` samples of whole groups, drawn with replacement."""
+    import numpy as np  # at its use: processes that compare nothing need not load it
+
+    rng = np.random.default_rng(seed)
+    names, codes = np.unique(np.asarray(groups), return_inverse=True)
+    members = [np.flatnonzero(codes == code) for code in range(len(names))]
+    for _ in range(n_draws):
+        drawn = rng.integers(len(names), size=len(names))
+        yield drawn if len(names) == len(codes) else np.concatenate([members[code] for code in drawn])
 
 
 def bootstrap_reduction_p(

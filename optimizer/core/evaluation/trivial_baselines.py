@@ -15,6 +15,7 @@ from typing import Any
 
 from optimizer.core.base.canonical import canonical_json
 from optimizer.core.base.phrasing import signed_interval
+from optimizer.core.base.values import Interval
 from optimizer.core.base.word_lists import SENTENCE_END
 from optimizer.core.dataset.examples import WORD, Example, similarities, vectors
 from optimizer.core.evaluation.comparison import bootstrap_interval
@@ -108,11 +109,13 @@ def measure_trivial(
         scores: of ``variant`` by example, in [0, 1]; rows that are missing were not measured.
         bare: the same of the prompt without examples, or why it is left out.
     """
-    baselines = [mean_baseline(name, baseline) for name, baseline in {**without_model, BARE: bare}.items()]
+    groups = {row.id: row.group for row in rows}
+    baselines = [mean_baseline(name, baseline, groups) for name, baseline in {**without_model, BARE: bare}.items()]
     comparable = {
         name: baseline for name, baseline in without_model.items() if not isinstance(baseline, str) and baseline
     }
-    return TrivialBaselines(n=len(rows), n_train=len(train), rows=baselines, worth=_worth(variant, scores, comparable))
+    worth = _worth(variant, scores, comparable, groups)
+    return TrivialBaselines(n=len(rows), n_train=len(train), rows=baselines, worth=worth)
 
 
 def trivial_scores(
@@ -250,28 +253,37 @@ def score_answers(rows: Sequence[Example], answers: Sequence[str] | str, scorer:
     return {id: value for id, value in values.items() if value is not None}
 
 
-def mean_baseline(name: str, scores: Mapping[str, float] | str) -> TrivialBaseline:
-    """The mean of ``scores``, which are as ``trivial_scores`` gives them."""
+def mean_interval(values: Mapping[str, float], groups: Mapping[str, str]) -> Interval:
+    """95 % interval of the mean; values and groups by example."""
+    return bootstrap_interval(list(values.values()), seed=0, n_draws=N_DRAWS, groups=[groups[id] for id in values])
+
+
+def mean_baseline(name: str, scores: Mapping[str, float] | str, groups: Mapping[str, str]) -> TrivialBaseline:
+    """The mean of ``scores``, which are as ``trivial_scores`` gives them; ``groups``: by example."""
     if isinstance(scores, str):
         return TrivialBaseline(name=name, why=scores)
     if not scores:
         return TrivialBaseline(name=name, why="the family's scorer could measure none of its answers")
-    values = list(scores.values())
-    interval = bootstrap_interval(values, seed=0, n_draws=N_DRAWS)
-    return TrivialBaseline(name=name, score=sum(values) / len(values), low=interval.lower, high=interval.upper)
+    interval = mean_interval(scores, groups)
+    score = sum(scores.values()) / len(scores)
+    return TrivialBaseline(name=name, score=score, low=interval.lower, high=interval.upper)
 
 
-def _worth(variant: str, scores: Mapping[str, float], baselines: Mapping[str, Mapping[str, float]]) -> Worth | None:
+def _worth(
+    variant: str,
+    scores: Mapping[str, float],
+    baselines: Mapping[str, Mapping[str, float]],
+    groups: Mapping[str, str],
+) -> Worth | None:
     """How the variant compares with the best baseline, on the rows that both have; None without such a row."""
     both = {name: [id for id in baseline if id in scores] for name, baseline in baselines.items()}
     means = {name: sum(baselines[name][id] for id in ids) / len(ids) for name, ids in both.items() if ids}
     if not means:
         return None
     best = max(means, key=lambda name: means[name])
-    differences = [scores[id] - baselines[best][id] for id in both[best]]
-    interval = bootstrap_interval(differences, seed=0, n_draws=N_DRAWS)
+    differences = {id: scores[id] - baselines[best][id] for id in both[best]}
+    interval = mean_interval(differences, groups)
     n = len(differences)
     score = sum(scores[id] for id in both[best]) / n
-    return Worth(
-        variant=variant, score=score, best=best, lead=sum(differences) / n, low=interval.lower, high=interval.upper
-    )
+    lead = sum(differences.values()) / n
+    return Worth(variant=variant, score=score, best=best, lead=lead, low=interval.lower, high=interval.upper)

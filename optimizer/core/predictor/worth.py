@@ -2,7 +2,8 @@
 would take them further.
 
 Every row is answered by what learned from the rows of the other folds. Rows of one group (a user, a dialogue) stand in
-one fold, so nothing is answered by who has seen it. The student is the one that a study would teach.
+one fold, so nothing is answered by who has seen it, and are drawn together for an interval. The student is the one
+that a study would teach.
 """
 
 from __future__ import annotations
@@ -15,16 +16,15 @@ from typing import TYPE_CHECKING, Literal
 from optimizer.core.base.canonical import digest
 from optimizer.core.base.errors import DatasetTooSmall
 from optimizer.core.dataset.examples import Example
-from optimizer.core.evaluation.comparison import bootstrap_interval
 from optimizer.core.evaluation.scoring import Scorer
 from optimizer.core.evaluation.trivial_baselines import (
     FIRST,
     MAJORITY,
-    N_DRAWS,
     NEAREST,
     NOT_JUDGED,
     TrivialBaseline,
     mean_baseline,
+    mean_interval,
     score_answers,
     trivial_scores,
 )
@@ -127,11 +127,12 @@ def out_of_fold(family: Family, rows: Sequence[Example], scorer: Scorer, *, lear
             if step and not isinstance(step, str):  # the fewest labels may be too few, or of one kind
                 sizes = [len(_taught(rows, folds, fold, share)) for fold, _ in parts]
                 steps.append((round(sum(sizes) / len(sizes)), step))
+    groups = {row.id: row.group for row in rows}
     return OutOfFold(
         n=len(rows),
-        baselines=[mean_baseline(name, scores) for name, scores in whole.items()],
-        curve=[_point(n_train, step) for n_train, step in steps],
-        doublings=[_doubling(before, after) for before, after in pairwise(steps)],
+        baselines=[mean_baseline(name, scores, groups) for name, scores in whole.items()],
+        curve=[_point(n_train, step, groups) for n_train, step in steps],
+        doublings=[_doubling(before, after, groups) for before, after in pairwise(steps)],
     )
 
 
@@ -164,19 +165,21 @@ def _joined(folds: Sequence[Mapping[str, float] | str]) -> Mapping[str, float] |
     return joined
 
 
-def _point(n_train: int, scores: Mapping[str, float]) -> LearningPoint:
-    values = list(scores.values())
-    interval = bootstrap_interval(values, seed=0, n_draws=N_DRAWS)
-    return LearningPoint(n_train=n_train, score=sum(values) / len(values), low=interval.lower, high=interval.upper)
+def _point(n_train: int, scores: Mapping[str, float], groups: Mapping[str, str]) -> LearningPoint:
+    interval = mean_interval(scores, groups)
+    score = sum(scores.values()) / len(scores)
+    return LearningPoint(n_train=n_train, score=score, low=interval.lower, high=interval.upper)
 
 
-def _doubling(before: tuple[int, Mapping[str, float]], after: tuple[int, Mapping[str, float]]) -> Doubling:
-    differences = [after[1][id] - before[1][id] for id in after[1] if id in before[1]]
-    interval = bootstrap_interval(differences, seed=0, n_draws=N_DRAWS)
+def _doubling(
+    before: tuple[int, Mapping[str, float]], after: tuple[int, Mapping[str, float]], groups: Mapping[str, str]
+) -> Doubling:
+    differences = {id: after[1][id] - before[1][id] for id in after[1] if id in before[1]}
+    interval = mean_interval(differences, groups)
     return Doubling(
         n_from=before[0],
         n_to=after[0],
-        gain=sum(differences) / len(differences),
+        gain=sum(differences.values()) / len(differences),
         low=interval.lower,
         high=interval.upper,
     )

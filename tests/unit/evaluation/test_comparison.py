@@ -86,6 +86,19 @@ def test_a_bootstrap_interval_holds_the_true_mean_about_as_often_as_it_says():
     assert 176 <= held <= 199  # 190 expected; the percentile interval is a little short
 
 
+def test_an_interval_of_groups_that_are_one_each_is_that_of_rows_and_of_several_it_is_wider():
+    rng = random.Random(3)
+    differences = [rng.choice([-1.0, 0.0, 1.0]) for _ in range(20)]
+    rows, single = (bootstrap_interval(differences, seed=0, groups=each) for each in (None, [*map(str, range(20))]))
+    assert rows == single
+    tenfold = [difference for difference in differences for _ in range(10)]
+    few = bootstrap_interval(tenfold, seed=0, groups=[str(at // 10) for at in range(200)])
+    many = bootstrap_interval(tenfold, seed=0)
+    assert few.upper - few.lower > 2 * (many.upper - many.lower)
+    of_one = bootstrap_interval(differences, seed=0, groups=["one"] * 20)
+    assert (of_one.lower, of_one.upper) == (min(differences), max(differences))
+
+
 def test_a_wider_confidence_gives_a_wider_interval():
     differences = [0.1, -0.2, 0.3, 0.05, 0.0, 0.2]
     narrow, wide = (bootstrap_interval(differences, seed=1, confidence=c) for c in (0.8, 0.99))

@@ -12,13 +12,13 @@ from optimizer.adapters.predictors.measures import (
     area,
     brier,
     calibration_error,
-    group_draws,
     reliability,
     with_interval,
 )
 from optimizer.adapters.predictors.training import TrainingRow, group_folds, log_loss, out_of_fold, train
 from optimizer.content.core.policy.learned_knob import ContentScore
 from optimizer.core.base.errors import DatasetTooSmall
+from optimizer.core.evaluation.comparison import group_draws
 from optimizer.core.predictor.predictor import Predictor
 from tests.cases import named
 

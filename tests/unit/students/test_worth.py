@@ -111,6 +111,29 @@ def test_a_doubling_is_called_what_its_interval_says() -> None:
     assert called(-0.03, 0.05) == called(0.0, 0.05) == "cannot_tell"
 
 
+def test_what_few_groups_do_as_one_is_no_sure_gain() -> None:
+    examples = [replace(row, group=f"dialogue {i % 8}") for i, row in enumerate(rows(400))]
+
+    def learn(rows: Sequence[TeachingRow], *, trained_on: Mapping[str, Any]) -> Any:
+        """With few labels it is right on three dialogues, with all of them on five others."""
+        known = dict(zip((row.input["text"] for row in examples), examples, strict=True))
+
+        def answer(input: Mapping[str, Any]) -> StudentAnswer:
+            own = known[input["text"]]
+            at, label = int(own.group[-1]), own.expected["answer"]
+            is_right = 1 <= at < 6 if len(rows) > 200 else at in (0, 6, 7)
+            return StudentAnswer(label=label if is_right else "neither", confidence=0.5)
+
+        return SimpleNamespace(student=SimpleNamespace(answer=answer))
+
+    found = measured(examples, learn)
+    last = found.last_doubling
+    assert last is not None
+    assert last.gain == pytest.approx(0.25)
+    assert (last.low < 0, last.more_labels, found.n_more_labels) == (True, "cannot_tell", None)
+    assert all(one.low is not None and one.high - one.low > 0.3 for one in found.baselines if one.name == STUDENT)
+
+
 @pytest.mark.parametrize(
     ("gains", "is_sure", "n"),
     [
