@@ -27,7 +27,7 @@ from typing import Any
 
 from optimizer.core.base.phrasing import count
 from optimizer.core.base.values import grouped
-from optimizer.core.dataset.examples import Example, Split, group_of, normalise
+from optimizer.core.dataset.examples import Example, Split, group_of, normalise, text_without_group
 
 ALIKE = 0.8  # share of two fields' pairs of words, from which on they are nearly the same
 SIMILAR = 0.5  # share from which on a person is asked whether rows are one case
@@ -83,6 +83,17 @@ def firsts_of(rows: Sequence[Shingles], *, alike: float = ALIKE) -> list[int]:
             for pair in rarer:
                 holders.setdefault(pair, []).append(at)
     return firsts
+
+
+def merged_groups(examples: Sequence[Example]) -> list[str]:
+    """The group of each example, of near-duplicates the first one's: those stored before they shared a group have one
+    each, which no import gave them. A given group stays.
+    """
+    firsts = firsts_of([shingles_of(example.input) for example in examples])
+    return [
+        example.group if text_without_group(example) is None else examples[first].group
+        for example, first in zip(examples, firsts, strict=True)
+    ]
 
 
 def bands_of(shingles: Shingles) -> list[str]:

@@ -11,8 +11,8 @@ from typing import Any
 from optimizer.core.base.canonical import digest
 from optimizer.core.base.errors import DatasetTooSmall
 from optimizer.core.base.phrasing import count
-from optimizer.core.dataset.examples import Example, text_without_group
-from optimizer.core.dataset.near_duplicates import firsts_of, shingles_of
+from optimizer.core.dataset.examples import Example
+from optimizer.core.dataset.near_duplicates import merged_groups
 from optimizer.core.evaluation.trivial_baselines import MOST_UNSEEN, NO_LABELS
 from optimizer.core.family.closed_fields import declared_fields, open_field, open_in_words
 from optimizer.core.family.family import Family, Teach
@@ -186,12 +186,6 @@ def teaching_rows(
                 f"A student gives answers that it has seen, and {n_single} of {len(own)} released training examples"
                 f" have one of their own{f' in the field {name!r}' if name else ''}: {NO_LABELS}."
             )
-    # Near-duplicates that were stored before they shared a group have one each, which no import gave them.
-    firsts = firsts_of([shingles_of(example.input) for example in examples])
-    groups = [
-        example.group if text_without_group(example) is None else examples[first].group
-        for example, first in zip(examples, firsts, strict=True)
-    ]
     return [
         TeachingRow(
             id=example.id,
@@ -202,7 +196,7 @@ def teaching_rows(
             weight=(weights or {}).get(example.id, 1.0),
             fields=own,
         )
-        for example, label, group, own in zip(examples, labels, groups, fields, strict=True)
+        for example, label, group, own in zip(examples, labels, merged_groups(examples), fields, strict=True)
     ]
 
 

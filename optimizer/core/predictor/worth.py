@@ -1,9 +1,9 @@
 """What a family's own examples say before a model is asked: how far answers without one get, and whether more labels
 would take them further.
 
-Every row is answered by what learned from the rows of the other folds. Rows of one group (a user, a dialogue) stand in
-one fold, so nothing is answered by who has seen it, and are drawn together for an interval. The student is the one
-that a study would teach.
+Every row is answered by what learned from the rows of the other folds. Rows of one group (a user, a dialogue, one text
+nearly repeated) stand in one fold, so nothing is answered by who has seen it, and are drawn together for an interval.
+The student is the one that a study would teach.
 """
 
 from __future__ import annotations
@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Literal
 from optimizer.core.base.canonical import digest
 from optimizer.core.base.errors import DatasetTooSmall
 from optimizer.core.dataset.examples import Example
+from optimizer.core.dataset.near_duplicates import merged_groups
 from optimizer.core.evaluation.scoring import Scorer
 from optimizer.core.evaluation.trivial_baselines import (
     FIRST,
@@ -106,7 +107,8 @@ class OutOfFold:
 
 def out_of_fold(family: Family, rows: Sequence[Example], scorer: Scorer, *, learn: LearnStudent) -> OutOfFold:
     """Scores in [0, 1] by the family's own scorer. Only released rows teach; all are answered."""
-    folds = fold_of([row.group for row in rows])
+    merged = merged_groups(rows)
+    folds, groups = fold_of(merged), {row.id: group for row, group in zip(rows, merged, strict=True)}
     parts = [(fold, [row for row, its in zip(rows, folds, strict=True) if its == fold]) for fold in sorted(set(folds))]
 
     def of_student(share: float) -> Mapping[str, float] | str:
@@ -127,7 +129,6 @@ def out_of_fold(family: Family, rows: Sequence[Example], scorer: Scorer, *, lear
             if step and not isinstance(step, str):  # the fewest labels may be too few, or of one kind
                 sizes = [len(_taught(rows, folds, fold, share)) for fold, _ in parts]
                 steps.append((round(sum(sizes) / len(sizes)), step))
-    groups = {row.id: row.group for row in rows}
     return OutOfFold(
         n=len(rows),
         baselines=[mean_baseline(name, scores, groups) for name, scores in whole.items()],

@@ -4,6 +4,7 @@ labels is called what its interval says.
 
 from __future__ import annotations
 
+import random
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -84,6 +85,26 @@ def test_no_student_has_seen_the_group_that_it_answers_or_a_row_that_nobody_rele
     found = measured(examples, learn)
     assert [point.n_train for point in found.curve] == [40, 80, 160]
     assert sorted(answered) == sorted(3 * list(by_text)), "at a quarter, half and all of the labels"
+
+
+def test_a_text_nearly_repeated_is_not_answered_by_what_learned_from_the_other() -> None:
+    """Each text thrice with another last word, stored with a group each; what the labels are says nothing."""
+    draw = random.Random(0)
+    texts = [(" ".join(f"w{draw.randrange(400)}" for _ in range(20)), draw.choice(list(WORDS))) for _ in range(60)]
+    examples = [
+        make_example(
+            family="triage",
+            input={"text": f"{text} z{at}"},
+            expected={"answer": label},
+            created_at=NOW,
+            origin="curated",
+        )
+        for text, label in texts
+        for at in range(3)
+    ]
+    assert len({example.group for example in examples}) == 180
+    scores = {one.name: one.score for one in measured(examples).baselines}
+    assert max(score for score in scores.values() if score is not None) < 0.7, scores
 
 
 def test_words_that_tell_labels_apart_lead_the_majority() -> None:
