@@ -16,7 +16,7 @@ from optimizer.core.family.rendering import clip_inputs, is_refused, long_inputs
 from optimizer.core.search.cost_estimate import holdout_size
 from optimizer.core.search.run_off import RUN_OFF
 from optimizer.core.search.study import Dataset, Definition
-from optimizer.jobs.dataset.golden_scenarios import with_kept_golden, without_golden
+from optimizer.jobs.dataset.golden_scenarios import kept_groups, with_kept_golden, without_golden
 from optimizer.ports import SealedHoldout, Store, Transaction
 
 MIN_DEV = 2  # with fewer every comparison is a coin toss
@@ -107,9 +107,13 @@ def train_examples(family: Family, store: Store, tx: Transaction) -> list[Exampl
 def teaching_examples(family: Family, store: Store, tx: Transaction, most: int) -> list[Example]:
     """Train examples that somebody released, whatever a prompt may show: words of them stay in what is taught. Of more
     than ``most`` those whose id has the least hash; cut as serving cuts them, without those that it would refuse.
+
+    None of the group of an example that is a golden scenario: what learned from its dialogue is no stranger to it.
     """
+    golden = set(kept_groups(tx, store, family.name).values())
     released = store.examples.of_split(tx, family.name, split="train", released_only=True)
-    served = [e for e in _apart(family, store, tx, released) if not is_refused(family, e.input)]
+    served = [e for e in _apart(family, store, tx, released) if e.group not in golden]
+    served = [e for e in served if not is_refused(family, e.input)]
     served.sort(key=lambda e: digest(e.id.encode(errors="surrogatepass")))
     return [cut_as_served(family, e) for e in served[:most]]
 

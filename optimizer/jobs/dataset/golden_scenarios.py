@@ -11,6 +11,7 @@ from contextlib import suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from shlex import quote
+from types import MappingProxyType
 from typing import Annotated, Any, NoReturn
 
 from pydantic import Field
@@ -53,8 +54,18 @@ def row_id(example: str) -> str:
     return f"{OF_EXAMPLE}{example}"
 
 
-def golden_examples(family: Family, rows: Sequence[GoldenRow]) -> list[Example]:
-    """The rows as examples, in their order. No example of a dataset has such an id."""
+def kept_groups(tx: Transaction, store: Store, family: str) -> dict[str, str]:
+    """Golden row > the group of the example that it was made of."""
+    return {row_id(example.id): example.group for _, example in store.examples.golden(tx, family)}
+
+
+def golden_examples(
+    family: Family, rows: Sequence[GoldenRow], groups: Mapping[str, str] = MappingProxyType({})
+) -> list[Example]:
+    """The rows as examples, in their order. No example of a dataset has such an id.
+
+    ``groups``: as ``kept_groups`` gives them; any other row is a group of its own.
+    """
     return [
         make_example(
             id=f"{GOLDEN_ID}{row.id}",
@@ -63,6 +74,7 @@ def golden_examples(family: Family, rows: Sequence[GoldenRow]) -> list[Example]:
             expected=row.expected,
             origin="curated",
             created_at=NEVER_STORED,
+            group=groups.get(row.id),
         )
         for row in rows
     ]

@@ -22,6 +22,7 @@ from optimizer.jobs.calls.shelves import students_among
 from optimizer.jobs.dataset.build_dataset import cut_as_served, truncated_of
 from optimizer.jobs.dataset.golden_scenarios import (
     golden_examples,
+    kept_groups,
     require_unquoted,
     require_unsealed,
     with_kept_golden,
@@ -133,9 +134,10 @@ def plan_evaluation(family: Family, variant: Variant, scope: EvaluationScope, st
     if named is not None and named.name == GOLDEN:
         with store.read() as tx:
             require_unsealed(tx, store, family, named.rows)
+            groups = kept_groups(tx, store, family.name)
         for asked_one in filter(None, (variant, champion)):
             require_unquoted(family, asked_one, named.rows)
-        golden = golden_examples(family, named.rows)
+        golden = golden_examples(family, named.rows, groups)
         rows = {example.id: row for example, row in zip(golden, named.rows, strict=True)}
         drawn: Sequence[Example] = golden
     else:

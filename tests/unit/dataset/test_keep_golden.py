@@ -12,9 +12,10 @@ import pytest
 from optimizer.core.base.errors import Conflict, InvalidInput, NotFound
 from optimizer.core.family.family import GoldenRow
 from optimizer.core.family.variant import FewShot, VariantRecord
+from optimizer.core.predictor.example_index import ExampleIndex, IndexedExample
 from optimizer.core.search.study import Definition
 from optimizer.jobs.context import Context
-from optimizer.jobs.dataset.build_dataset import build_dataset
+from optimizer.jobs.dataset.build_dataset import build_dataset, teaching_examples
 from optimizer.jobs.dataset.golden_scenarios import (
     GoldenRemovalRequest,
     GoldenRequest,
@@ -82,6 +83,31 @@ def test_no_search_learns_from_it_until_it_is_taken_out(tmp_path: Path) -> None:
     for id in ("train-001", "dev-001"):
         remove(world, id)
     assert ids() == before
+
+
+def test_its_group_teaches_nothing_and_is_not_shown_to_it(tmp_path: Path) -> None:
+    world = World(tmp_path).fill()
+    texts = ("my parcel to Oslo never came, please help", "the parcel to Oslo again: its code is 4711")
+    turns = [
+        replace(topic_examples(1, "train")[0], id=f"turn-{at}", group="dialogue-7", input={"document": text})
+        for at, text in enumerate(texts)
+    ]
+    world.store.write(lambda tx: world.store.examples.add(tx, turns))
+    index = ExampleIndex.of(
+        [IndexedExample(group="dialogue-7", shot=FewShot(id="turn-1", input=turns[1].input, output="music"))]
+    )
+
+    def taught() -> set[str]:
+        with world.store.read() as tx:
+            return {example.id for example in teaching_examples(world.family, world.store, tx, 99)}
+
+    before = taught()
+    add(world, "turn-0")
+    plan = plan_evaluation(world.family, world.family.variant(), EvaluationScope(suite="golden"), world.store)
+    (scenario,) = plan.examples
+    assert list(index.ranked(scenario.input))
+    assert list(index.ranked(scenario.input, apart=scenario)) == []
+    assert before - taught() == {"turn-0", "turn-1"}
 
 
 def test_what_may_be_no_scenario_is_refused_with_the_reason(tmp_path: Path) -> None:
