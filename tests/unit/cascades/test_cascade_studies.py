@@ -31,9 +31,12 @@ from optimizer.core.family.rendering import few_shot
 from optimizer.core.models.language import ModelAnswer, ModelPrice, ModelRequest
 from optimizer.core.policy.tiers import ACCEPT
 from optimizer.core.search.cascade import chain_search
+from optimizer.core.search.cascade.cross_fitted import FittedSetting
+from optimizer.core.search.cascade.figures import CascadeSetting
 from optimizer.core.search.cascade.records import TierRecords
-from optimizer.core.search.cascade.strategy import _champion, _on_groups, _with_policy
+from optimizer.core.search.cascade.strategy import CascadeSearch, _alone, _champion, _on_groups, _with_policy
 from optimizer.core.search.cascade.thresholds import LeastCost, search
+from optimizer.core.search.run_off import LOSS, SAVED
 from optimizer.core.views.study_headline import view_of_study
 from optimizer.jobs.request import ItemRequest
 from optimizer.jobs.studies.evaluation import ROWS_IN_TURN
@@ -395,6 +398,26 @@ def test_a_champion_that_is_a_student_alone_is_compared_with_its_refusals_at_sco
     serving = replace(start, policy={"tiers": ["student", "strong"], "accept": 0.8, **policy})
     figures = _champion(serving, TierRecords.from_rows(rows, ("student", "strong")), {"student"})
     assert (figures.score, figures.cost_usd) == (score, cost_usd)
+
+
+def test_a_student_alone_is_predicted_by_thresholds_that_were_not_fitted_to_the_rows() -> None:
+    """By the first half's own threshold, .7, the second half's answer at .5 is refused."""
+    model = {"score": 1.0, "cost_usd": 1.0, "confidence": None}
+    rows = [
+        {"tiers": {"student": {"score": float(at % 2), "cost_usd": 0.0, "confidence": sure}, "strong": model}}
+        for at, sure in enumerate((0.1, 0.9, 0.3, 0.7, 0.1, 0.9, 0.1, 0.5))
+    ]
+    records = TierRecords.from_rows(rows, ("student", "strong"))
+    fitted = CascadeSetting(tiers=("student", "strong"), accept=(0.5,))
+    assert _alone(records, fitted, {"student"}).score == 4 / 8
+    setting = SimpleNamespace(
+        family=SimpleNamespace(student_alone=True), students={"student": "st_1"}, start=topic_family().variant()
+    )
+    search = CascadeSearch(setting, learn=None)
+    one = FittedSetting(setting=fitted, saved_fitted=0.0, loss_fitted=0.0, loss=0.0, cost_usd=0.0)
+    champion = _champion(topic_family().variant(), records, {"student"})
+    proposal = search._proposal(one, None, records, champion, [at // 4 for at in range(8)])
+    assert (proposal.params[LOSS], proposal.params[SAVED]) == (1 - 3 / 8, 1.0)
 
 
 @pytest.mark.parametrize("sure", [2 / 3, 0.99999995, 0.29, 0.7])

@@ -22,7 +22,7 @@ from optimizer.core.policy.nearest import NEAREST
 from optimizer.core.policy.policy import EXAMPLES, parse_policy
 from optimizer.core.policy.tiers import NO_SECOND_ANSWER, REFUSE, STUDENTS, student_fault
 from optimizer.core.search.cascade.chain_search import KNOBS_OF_A_CASCADE, LearnedTiers, search_chain
-from optimizer.core.search.cascade.cross_fitted import FittedSetting, folds_by_group
+from optimizer.core.search.cascade.cross_fitted import FittedSetting, folds_by_group, shares_of, thresholds_at
 from optimizer.core.search.cascade.figures import CascadeSetting
 from optimizer.core.search.cascade.learned import (
     RECORDED,
@@ -30,7 +30,7 @@ from optimizer.core.search.cascade.learned import (
     asks_to_learn,
     recorded_signal,
 )
-from optimizer.core.search.cascade.records import TierRecords, outcome
+from optimizer.core.search.cascade.records import TierRecords, answering_tier, outcome
 from optimizer.core.search.cascade.thresholds import chains_of
 from optimizer.core.search.run_off import LOSS, SAVED
 from optimizer.core.search.strategy import REPLAY, Proposal, SearchSetting, Strategy
@@ -126,7 +126,7 @@ class CascadeSearch(Strategy):
                 *([one.skipping] if one.skipping else ()),
             ]
             for fitted, confidence in of_chain:
-                proposal = self._proposal(fitted, confidence, records, champion)
+                proposal = self._proposal(fitted, confidence, records, champion, folds)
                 first.setdefault(proposal.variant.id, proposal)
         others = [proposal for id, proposal in first.items() if id != setting.start.id]
         worth = setting.family.rollout.gates.improvement if setting.aim == "cost" else 0.0
@@ -157,12 +157,13 @@ class CascadeSearch(Strategy):
         confidence: Mapping[str, Any] | None,
         records: TierRecords,
         champion: _ChampionFigures,
+        folds: Sequence[int],
     ) -> Proposal:
         loss, cost_usd = champion.score - records.mean(records.score[:, -1]) + fitted.loss, fitted.cost_usd
         policy = fitted.setting.policy()
         if self._setting.family.student_alone and not self._setting.students.keys().isdisjoint(fitted.setting.tiers):
             policy[REFUSE.name] = True
-            alone = _alone(records, fitted.setting, self._setting.students)
+            alone = _alone(records, fitted.setting, self._setting.students, folds)
             loss, cost_usd = champion.score - alone.score, alone.cost_usd
         saved = 1 - cost_usd / champion.cost_usd if champion.cost_usd > 0 else 0.0
         return Proposal(
@@ -218,12 +219,24 @@ def _champion(start: Variant, records: TierRecords, students: Collection[str]) -
     return _ChampionFigures(score=records.mean(records.score[:, at]), cost_usd=records.mean(records.cost_usd[:, at]))
 
 
-def _alone(records: TierRecords, setting: CascadeSetting, students: Collection[str]) -> _ChampionFigures:
-    """A student that refuses what it is not sure of, at a score of 0."""
+def _alone(
+    records: TierRecords, setting: CascadeSetting, students: Collection[str], folds: Sequence[int] | None = None
+) -> _ChampionFigures:
+    """A student that refuses what it is not sure of, at a score of 0.
+
+    ``folds``: the part of each record, of a setting that was fitted to these: every part is judged by the thresholds at
+    which the tiers answer as much of the other parts, as by ``cross_fitted``. None: by the setting's own.
+    """
     place = next(at for at, tier in enumerate(setting.tiers) if tier in students)
-    happened, costs = outcome(records, setting), records.chain(setting.tiers).cost_usd
-    score = np.where(happened.tier <= place, happened.score, 0.0)
-    cost_usd = np.cumsum(costs, axis=1)[np.arange(len(records)), np.minimum(happened.tier, place)]
+    chain, rows = records.chain(setting.tiers), np.arange(len(records))
+    accept = np.tile(np.array(setting.accept)[:, None], len(records))
+    if folds is not None:
+        shares, parts = shares_of(chain, setting.accept), np.asarray(folds)
+        for part in np.unique(parts):
+            accept[:, parts == part] = np.array(thresholds_at(chain.take(parts != part), shares))[:, None]
+    tier = answering_tier(chain.confidence, accept)
+    score = np.where(tier <= place, chain.score[rows, tier], 0.0)
+    cost_usd = np.cumsum(chain.cost_usd, axis=1)[rows, np.minimum(tier, place)]
     return _ChampionFigures(score=records.mean(score), cost_usd=records.mean(cost_usd))
 
 
