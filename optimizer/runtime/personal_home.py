@@ -139,10 +139,11 @@ def remember(settings: Settings, unit: str, at: datetime, own_words: bool) -> No
     line = {"unit": unit, "at": at.isoformat(), **({"own_words": True} if own_words else {})}
     file = settings.var() / FORGOTTEN
     if own_words > forgotten_in(file).get(unit, -1):  # as one who is not in it yet
+        file.touch(0o600)
         _append(file, json.dumps(line) + "\n")
     for folder in backup_folders(settings):
         with suppress(OSError):  # the next backup there notes it
-            keep_beside(settings, folder / BESIDE_BACKUPS)
+            _note_beside(settings, folder / BESIDE_BACKUPS)
 
 
 def forgotten_in(file: Path) -> dict[str, bool]:
@@ -177,6 +178,7 @@ def remember_folder(settings: Settings, backup: Path) -> Path:
     """Who is forgotten from now on is noted in the backup's folder, too; returns it."""
     folder = backup.resolve().parent
     if folder not in backup_folders(settings):
+        (settings.var() / BACKUP_FOLDERS).touch(0o600)
         _append(settings.var() / BACKUP_FOLDERS, f"{folder}\n")
     return folder
 
@@ -184,28 +186,36 @@ def remember_folder(settings: Settings, backup: Path) -> Path:
 def keep_beside(settings: Settings, backup: Path) -> Path:
     """Writes who was forgotten so far beside a backup, and remembers the folder for those to come."""
     beside = remember_folder(settings, backup) / BESIDE_BACKUPS
+    beside.touch(0o600)
+    _note_beside(settings, beside)
+    return beside
+
+
+def _note_beside(settings: Settings, beside: Path) -> None:
+    """Raises FileNotFoundError where it is not there: its disk is away, and a file below the mount point would be lost
+    to it.
+    """
     known = forgotten_in(beside)
     lines = (settings.var() / FORGOTTEN).read_text(encoding="utf-8") if (settings.var() / FORGOTTEN).exists() else ""
     remembered = map(json.loads, lines.splitlines())
     new = [line for line in remembered if line.get("own_words", False) > known.get(line["unit"], -1)]
     _append(beside, "".join(json.dumps(line) + "\n" for line in new))
-    return beside
 
 
 def _is_noted_beside(folder: Path) -> bool:
-    """Whether a forgetting can write beside the backups of this folder, which may be read-only to a service."""
+    """Whether a forgetting can write beside the backups of this folder, which may be read-only to a service, or on a
+    disk that is not mounted now.
+    """
     try:
         with open(folder / BESIDE_BACKUPS, "r+b"):
             return True
-    except FileNotFoundError:
-        return os.access(folder, os.W_OK)
     except OSError:
         return False
 
 
 def _append(file: Path, text: str) -> None:
-    """On disk when it returns."""
-    with open(file, "ab", opener=partial(os.open, mode=0o600)) as appended:
+    """To a file that is there; on disk when it returns."""
+    with open(file, "r+b", opener=lambda path, flags: os.open(path, flags | os.O_APPEND)) as appended:
         appended.write(text.encode())
         appended.flush()
         os.fsync(appended.fileno())

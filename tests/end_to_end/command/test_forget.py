@@ -302,6 +302,24 @@ def test_a_folder_of_backups_that_cannot_be_written_keeps_nobody_from_being_forg
     assert files_with(new, MARK) == []
 
 
+def test_a_backup_disk_that_was_away_meanwhile_brings_nobody_back(
+    settings: Settings, store: Database, planted: dict[str, Any], tmp_path: Path
+) -> None:
+    backups, away = tmp_path / "backups", tmp_path / "away"
+    backups.mkdir()
+    assert in_home(settings, "backup", backups / "old.tar").code == 0
+    backups.rename(away)
+    backups.mkdir()  # a mount point without its disk
+    ran = in_home(settings, *FORGET, "--confirm", UNIT)
+    assert (ran.code, "cannot be written there now" in ran.err) == (0, True), ran.err
+    backups.rmdir()  # nothing was written below it
+    away.rename(backups)
+    assert restored(backups / "old.tar", tmp_path / "named", settings.var() / FORGOTTEN) == 1
+    assert in_home(settings, "backup", backups / "next.tar").code == 0
+    assert restored(backups / "old.tar", tmp_path / "beside", backups / BESIDE_BACKUPS) == 1
+    assert files_with(tmp_path / "beside", MARK) == []
+
+
 def test_a_restore_lets_a_familys_own_words_stay_where_the_forgetting_did(
     settings: Settings, store: Database, tmp_path: Path
 ) -> None:
