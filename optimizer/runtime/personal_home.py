@@ -140,7 +140,7 @@ def remember(settings: Settings, unit: str, at: datetime, own_words: bool) -> No
     file = settings.var() / FORGOTTEN
     if own_words > forgotten_in(file).get(unit, -1):  # as one who is not in it yet
         file.touch(0o600)
-        _append(file, json.dumps(line) + "\n")
+        _append(file, json.dumps(line).encode() + b"\n")
     for folder in backup_folders(settings):
         with suppress(OSError):  # the next backup there notes it
             _note_beside(settings, folder / BESIDE_BACKUPS)
@@ -153,25 +153,22 @@ def forgotten_in(file: Path) -> dict[str, bool]:
     Raises InvalidInput where it is another file.
     """
     units = dict[str, bool]()
-    with suppress(FileNotFoundError):
-        for n, line in enumerate(file.read_bytes().splitlines(), start=1):
-            try:
-                read = json.loads(line)
-                unit = str(read["unit"])
-                units[unit] = units.get(unit, False) or read.get("own_words") is True
-            except (ValueError, KeyError, TypeError, AttributeError):
-                raise InvalidInput(
-                    f"{file}:{n} names nobody who was forgotten. A backup writes {BESIDE_BACKUPS} beside itself; name"
-                    " that file."
-                ) from None
+    for n, line in enumerate(_lines(file), start=1):
+        try:
+            read = json.loads(line)
+            unit = str(read["unit"])
+            units[unit] = units.get(unit, False) or read.get("own_words") is True
+        except (ValueError, KeyError, TypeError, AttributeError):
+            raise InvalidInput(
+                f"{file}:{n} names nobody who was forgotten. A backup writes {BESIDE_BACKUPS} beside itself; name"
+                " that file."
+            ) from None
     return units
 
 
 def backup_folders(settings: Settings) -> list[Path]:
     """Where backups of this home were written, or of which it was made."""
-    with suppress(FileNotFoundError):
-        return [Path(line) for line in (settings.var() / BACKUP_FOLDERS).read_text(encoding="utf-8").splitlines()]
-    return []
+    return [Path(line.decode()) for line in _lines(settings.var() / BACKUP_FOLDERS)]
 
 
 def remember_folder(settings: Settings, backup: Path) -> Path:
@@ -179,7 +176,7 @@ def remember_folder(settings: Settings, backup: Path) -> Path:
     folder = backup.resolve().parent
     if folder not in backup_folders(settings):
         (settings.var() / BACKUP_FOLDERS).touch(0o600)
-        _append(settings.var() / BACKUP_FOLDERS, f"{folder}\n")
+        _append(settings.var() / BACKUP_FOLDERS, f"{folder}\n".encode())
     return folder
 
 
@@ -195,11 +192,11 @@ def _note_beside(settings: Settings, beside: Path) -> None:
     """Raises FileNotFoundError where it is not there: its disk is away, and a file below the mount point would be lost
     to it.
     """
-    known = forgotten_in(beside)
-    lines = (settings.var() / FORGOTTEN).read_text(encoding="utf-8") if (settings.var() / FORGOTTEN).exists() else ""
-    remembered = map(json.loads, lines.splitlines())
-    new = [line for line in remembered if line.get("own_words", False) > known.get(line["unit"], -1)]
-    _append(beside, "".join(json.dumps(line) + "\n" for line in new))
+    file = settings.var() / FORGOTTEN
+    for each in (file, beside):
+        forgotten_in(each)  # raises where it is another file
+    known = set(_lines(beside))
+    _append(beside, b"".join(line + b"\n" for line in _lines(file) if line not in known))
 
 
 def _is_noted_beside(folder: Path) -> bool:
@@ -213,9 +210,32 @@ def _is_noted_beside(folder: Path) -> bool:
         return False
 
 
-def _append(file: Path, text: str) -> None:
-    """To a file that is there; on disk when it returns."""
-    with open(file, "r+b", opener=lambda path, flags: os.open(path, flags | os.O_APPEND)) as appended:
-        appended.write(text.encode())
-        appended.flush()
-        os.fsync(appended.fileno())
+def _lines(file: Path) -> list[bytes]:
+    with suppress(FileNotFoundError):
+        return _whole(file.read_bytes()).splitlines()
+    return []
+
+
+def _whole(content: bytes) -> bytes:
+    """Without a last line that was cut off: one that has no end, and is no JSON. An editor may have left JSON so."""
+    last = content[content.rfind(b"\n") + 1 :]
+    try:
+        json.loads(last)
+    except ValueError:
+        return content.removesuffix(last)
+    return content
+
+
+def _append(file: Path, text: bytes) -> None:
+    """To a file that is there, behind its last whole line; on disk when it returns. Where it fails, nothing was."""
+    with open(file, "r+b", buffering=0, opener=lambda path, flags: os.open(path, flags | os.O_APPEND)) as appended:
+        whole = _whole(appended.read())
+        rest = text if not whole or whole.endswith(b"\n") else b"\n" + text
+        appended.truncate(len(whole))
+        try:
+            while rest:
+                rest = rest[appended.write(rest) :]
+            os.fsync(appended.fileno())
+        except OSError:
+            appended.truncate(len(whole))
+            raise

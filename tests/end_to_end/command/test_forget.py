@@ -8,18 +8,22 @@ import sqlite3
 from collections.abc import Iterator
 from contextlib import closing
 from datetime import UTC, datetime
+from errno import ENOSPC
 from pathlib import Path
 from typing import Any
+from unittest.mock import patch
 
 import pytest
 
 from optimizer.adapters.mlflow.connection import connect
 from optimizer.adapters.store import Database
+from optimizer.core.base.errors import InvalidInput
 from optimizer.core.serving import champion
 from optimizer.host.config import Settings
 from optimizer.jobs.upkeep.forget_person import carry_out_forgetting
 from optimizer.runtime import wiring
 from optimizer.runtime.personal_home import (
+    BACKUP_FOLDERS,
     BESIDE_BACKUPS,
     FORGOTTEN,
     forgetting_home,
@@ -347,6 +351,32 @@ def test_what_stayed_is_known_beside_backups_that_were_away_meanwhile(settings: 
     away.rename(backups)
     keep_beside(settings, backups / "b.tar")
     assert forgotten_in(beside) == {"one": True}
+
+
+def test_a_line_that_a_full_disk_cut_off_stops_nothing(settings: Settings, tmp_path: Path) -> None:
+    noted, beside = settings.var() / FORGOTTEN, keep_beside(settings, tmp_path / "a.tar")
+    for file, torn in ((noted, b'{"unit": "a'), (beside, b'{"unit": "b'), (settings.var() / BACKUP_FOLDERS, b"/mn")):
+        with file.open("ab") as out:
+            out.write(torn)
+    assert forgotten_in(beside) == {}
+    remember(settings, "one", datetime.now(UTC), own_words=False)
+    assert list(forgotten_in(noted)) == list(forgotten_in(keep_beside(settings, tmp_path / "b.tar"))) == ["one"]
+    beside.write_bytes(beside.read_bytes().rstrip())  # as an editor may leave it
+    remember(settings, "two", datetime.now(UTC), own_words=False)
+    assert list(forgotten_in(beside)) == ["one", "two"]
+    noted.write_text("no line of ours\n")
+    with pytest.raises(InvalidInput, match="names nobody"):
+        keep_beside(settings, tmp_path / "c.tar")
+
+
+def test_a_list_of_the_forgotten_that_finds_no_room_is_as_it_was(settings: Settings, tmp_path: Path) -> None:
+    beside = keep_beside(settings, tmp_path / "a.tar")
+    with (
+        patch("os.fsync", side_effect=OSError(ENOSPC, "No space left on device")),
+        pytest.raises(OSError, match="left"),
+    ):
+        remember(settings, "one", datetime.now(UTC), own_words=False)
+    assert (settings.var() / FORGOTTEN).read_bytes() == beside.read_bytes() == b""
 
 
 def test_a_server_queues_it_and_throws_away_what_its_processes_hold(settings: Settings) -> None:
