@@ -9,8 +9,8 @@ from __future__ import annotations
 import json
 import os
 from contextlib import suppress
-from dataclasses import replace
-from datetime import datetime
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime
 from functools import partial
 from pathlib import Path
 from time import monotonic, sleep
@@ -135,29 +135,39 @@ def _take_in_spools(settings: Settings, store: Store, clock: Clock, families: Fa
 
 
 def remember(settings: Settings, unit: str, at: datetime, own_words: bool) -> None:
-    """In this home, and beside backups that it wrote or came from where that can be written. Safe to repeat."""
+    """In this home, and beside backups that it wrote or came from where that can be written. Safe to repeat; of one who
+    came back, the last time counts.
+    """
     line = {"unit": unit, "at": at.isoformat(), **({"own_words": True} if own_words else {})}
     file = settings.var() / FORGOTTEN
-    if own_words > forgotten_in(file).get(unit, -1):  # as one who is not in it yet
-        file.touch(0o600)
-        _append(file, json.dumps(line).encode() + b"\n")
+    file.touch(0o600)
+    _append(file, json.dumps(line).encode() + b"\n")
     for folder in backup_folders(settings):
         with suppress(OSError):  # the next backup there notes it
             _note_beside(settings, folder / BESIDE_BACKUPS)
 
 
-def forgotten_in(file: Path) -> dict[str, bool]:
-    """HMACs of those whom the file names, in order, and whether what families' files say stayed, although the person
-    said the same; none where there is no file.
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LastForgetting:
+    """``at``: the last time. ``own_words``: what families' files say stayed, although the person said the same."""
+
+    at: datetime
+    own_words: bool
+
+
+def forgotten_in(file: Path) -> dict[str, LastForgetting]:
+    """By HMAC, those whom the file names, in order; none where there is no file.
 
     Raises InvalidInput where it is another file.
     """
-    units = dict[str, bool]()
+    units = dict[str, LastForgetting]()
     for n, line in enumerate(_lines(file), start=1):
         try:
             read = json.loads(line)
-            unit = str(read["unit"])
-            units[unit] = units.get(unit, False) or read.get("own_words") is True
+            unit, at = str(read["unit"]), datetime.fromisoformat(read["at"]).astimezone(UTC)
+            before = units.get(unit, LastForgetting(at=at, own_words=False))
+            own_words = before.own_words or read.get("own_words") is True
+            units[unit] = LastForgetting(at=max(before.at, at), own_words=own_words)
         except (ValueError, KeyError, TypeError, AttributeError):
             raise InvalidInput(
                 f"{file}:{n} names nobody who was forgotten. A backup writes {BESIDE_BACKUPS} beside itself; name"

@@ -9,7 +9,8 @@ import sqlite3
 import tarfile
 from collections.abc import Mapping
 from contextlib import closing
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime
 from pathlib import Path
 from shlex import quote
 from typing import TYPE_CHECKING, Any
@@ -21,8 +22,10 @@ from optimizer.runtime.personal_home import (
     BESIDE_BACKUPS,
     FORGOTTEN,
     NOTES,
+    LastForgetting,
     forgetting_home,
     forgotten_in,
+    remember,
     remember_folder,
 )
 
@@ -78,7 +81,8 @@ def restore_home(settings: Settings, file: Path, *, actor: str, forgotten: str |
         if in_the_way and not was_begun:
             raise Conflict(f"{home} has {', '.join(in_the_way)}, as the backup has. Restore into a new folder.")
         held = _hold_all(part, actor=actor, manifest=manifest)
-        n_forgotten = _forget_again(part, file, _forgotten_since(file, forgotten), actor=actor)
+        made_at = datetime.fromisoformat(manifest["made_at"]).astimezone(UTC)
+        n_forgotten = _forget_again(part, file, made_at, _forgotten_since(file, forgotten), actor=actor)
         _point_at_artifacts(part / MLFLOW, home / "mlflow" / "artifacts")
     except BaseException:
         shutil.rmtree(part, ignore_errors=True)
@@ -103,7 +107,7 @@ def restore_home(settings: Settings, file: Path, *, actor: str, forgotten: str |
     )
 
 
-def _forgotten_since(file: Path, named: str | None) -> dict[str, bool]:
+def _forgotten_since(file: Path, named: str | None) -> dict[str, LastForgetting]:
     """HMACs, as ``forgotten_in``. Raises NotFound."""
     if named == "none":
         return {}
@@ -203,10 +207,13 @@ def _hold_all(part: Path, *, actor: str, manifest: Mapping[str, Any]) -> dict[st
     return held_rollouts
 
 
-def _forget_again(part: Path, backup: Path, since: Mapping[str, bool], *, actor: str) -> int:
+def _forget_again(
+    part: Path, backup: Path, made_at: datetime, listed: Mapping[str, LastForgetting], *, actor: str
+) -> int:
     """How many were not forgotten in the backup yet. Raises Conflict where one cannot be.
 
-    ``since``: those who were forgotten since. One whose forgetting was under way is forgotten to the end.
+    Of those ``listed``, who was forgotten before the backup was made and came back stays. One whose forgetting was
+    under way is forgotten to the end.
     """
     from optimizer.core.views.forgetting import ForgetQuery
     from optimizer.host.config import load_settings
@@ -215,11 +222,21 @@ def _forget_again(part: Path, backup: Path, since: Mapping[str, bool], *, actor:
     settings = load_settings(home=part, database_url=f"sqlite:///{part / STORE}")
     remember_folder(settings, backup)
     notes = part / NOTES
-    if not since and not any(notes.glob("*.json")):
+    if not listed and not any(notes.glob("*.json")):
         return 0
     store, clock = wiring.open_store(settings), wiring.open_clock(settings)
     try:
-        home = forgetting_home(settings, store, clock, wiring.load_families(settings), is_alone=True)
+        ended = set[str]()
+
+        def remember_again(unit: str, at: datetime, own_words: bool) -> None:
+            """As of when it was: later backups may have been made after the person came back."""
+            ended.add(unit)
+            remember(settings, unit, listed[unit].at if unit in listed else at, own_words)
+
+        home = replace(
+            forgetting_home(settings, store, clock, wiring.load_families(settings), is_alone=True),
+            remember=remember_again,
+        )
 
         def forget(id: str) -> None:
             run = carry_out_forgetting(id, home)
@@ -234,16 +251,13 @@ def _forget_again(part: Path, backup: Path, since: Mapping[str, bool], *, actor:
         for id in under_way:
             forget(id)
         known = forgotten_in(settings.var() / FORGOTTEN)
-        failed = {unit: words for unit, words in known.items() if any(notes_of(unit, notes))}
-        units = {**failed, **since}
-        for unit in since:
-            home.take_in(unit)  # who was forgotten before may have come back, and been forgotten again
-        with store.read() as tx:
-            new = [
-                unit for unit in units if unit not in known or unit in failed or store.personal.of_unit(tx, unit).keys
-            ]
-        for unit in new:
-            query = ForgetQuery(unit=unit, own_words=units[unit], dry_run=False)
+        new = {unit: last for unit, last in known.items() if any(notes_of(unit, notes))}  # it failed
+        for unit, last in listed.items():
+            if unit not in known or last.at > known[unit].at or last.at >= made_at:
+                new[unit] = last
+        new = {unit: last for unit, last in new.items() if unit not in ended}
+        for unit, last in new.items():
+            query = ForgetQuery(unit=unit, own_words=last.own_words, dry_run=False)
             queued = store.write(
                 lambda tx, query=query: queue_forgetting(tx, store, query, actor=actor, at=clock.now())  # type: ignore[misc]
             )

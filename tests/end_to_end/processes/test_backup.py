@@ -302,3 +302,26 @@ def test_who_came_back_and_was_forgotten_again_is_forgotten_in_a_backup_of_betwe
     store = wiring.open_store(load_settings(home=tmp_path / "new"))
     assert rows(store, "interactions") == []
     store.close()
+
+
+def test_who_came_back_before_a_backup_stays_in_it_until_they_are_forgotten_again(world: World, tmp_path: Path) -> None:
+    home, forget = world.settings.home, ("data", "forget", "--unit", "user-1", "--confirm", "user-1")
+    event = {"family": "triage", "variant": world.champion(), "unit": "user-1", "input": {"text": "hi"}, "output": "x"}
+
+    def ids_in(backup: str) -> list[str]:
+        new = tmp_path / f"of {backup} {len(list(tmp_path.iterdir()))}"
+        assert in_home(new, "restore", tmp_path / backup).code == 0
+        store = wiring.open_store(load_settings(home=new))
+        ids = [str(row["id"]) for row in rows(store, "interactions")]
+        store.close()
+        return ids
+
+    assert world.post("/v1/feedback", {**event, "id": "in_a"}).json()["accepted"] == 1
+    assert in_home(home, "backup", tmp_path / "b.tar").code == 0
+    assert in_home(home, *forget).code == 0
+    assert world.post("/v1/feedback", {**event, "id": "in_b"}).json()["accepted"] == 1
+    assert in_home(home, "backup", tmp_path / "c.tar").code == 0
+    assert [ids_in("b.tar"), ids_in("c.tar"), ids_in("b.tar")] == [[], ["in_b"], []]
+    assert ids_in("c.tar") == ["in_b"], "a restore of an older one forgot nobody anew"
+    assert in_home(home, *forget).code == 0
+    assert ids_in("c.tar") == []
