@@ -17,13 +17,13 @@ from api.services import Services
 from optimizer.adapters.files.spool import Spool, left_behind
 from optimizer.core.base.errors import Busy
 from optimizer.core.feedback.events import LaterParts
+from optimizer.jobs.feedback import spooled_records
 from optimizer.jobs.feedback.ingest_feedback import Intake, IntakeRequest
 from optimizer.jobs.feedback.keep_events import RejectedEvent
 from optimizer.jobs.feedback.place_events import ReadEvent
 from optimizer.jobs.feedback.spooled_records import (
     add_later_parts_once,
     interaction_record,
-    keep_records,
     later_parts_record,
     without_texts,
 )
@@ -85,28 +85,7 @@ def drain(shared: Services, spool: Spool) -> None:
     Raises Busy while the store takes nothing.
     """
     for one in chain([spool], left_behind(spool)):
-        while (waiting := one.waiting())[0]:
-            records, place = waiting
-            try:
-                _keep(shared, records)
-            except Busy:
-                raise
-            except Exception:  # one of them cannot be kept: the others must not wait for it
-                for record in records:
-                    try:
-                        _keep(shared, [record])
-                    except Busy:
-                        raise
-                    except Exception as error:
-                        one.set_aside(record)
-                        log.error(
-                            "a record of the spool cannot be kept and was set aside",
-                            file=str(one.aside),
-                            error=str(error),
-                            exc_info=error,
-                        )
-            one.drained(place)
-            log.info("interactions of the spool are in the store", n=len(records))
+        spooled_records.drain(one, shared.store, partial(shared.intake, by_gateway=True))
 
 
 async def _in_store(shared: Services, spool: Spool, write: Callable[[Transaction], T]) -> T | None:
@@ -135,11 +114,3 @@ def _put(spool: Spool, read: ReadEvent, actor: str) -> None:
             error=str(error),
         )
         spool.append({**record, "values": without_texts(record["values"])})
-
-
-def _keep(shared: Services, records: Sequence[Mapping[str, Any]]) -> None:
-    intake_of = partial(shared.intake, by_gateway=True)
-    for rejected in shared.store.write(
-        lambda tx: keep_records(tx, records, shared.store, intake_of), rows=len(records)
-    ):
-        log.error("interaction rejected", type=rejected["type"], detail=rejected["detail"])

@@ -8,7 +8,9 @@ from __future__ import annotations
 
 import json
 import os
-from contextlib import suppress
+import sqlite3
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from functools import partial
@@ -16,14 +18,15 @@ from pathlib import Path
 from time import monotonic, sleep
 from typing import TYPE_CHECKING
 
-from optimizer.core.base.errors import Busy, InvalidInput
+from optimizer.core.base.errors import Busy, Conflict, InvalidInput
 
 if TYPE_CHECKING:
+    from optimizer.core.feedback.personal_traces import PersonalTraces
     from optimizer.host.config import Settings
     from optimizer.jobs.feedback.ingest_feedback import Intake
     from optimizer.jobs.upkeep.forget_person import ForgettingHome
     from optimizer.ports import Clock, FamilySource, Store
-    from optimizer.ports.deletion import PersonalPlace
+    from optimizer.ports.deletion import PersonalPlace, PlaceTraces
 
 FORGOTTEN = "forgotten.jsonl"  # in var, and as detent-forgotten.jsonl beside backups
 BESIDE_BACKUPS = f"detent-{FORGOTTEN}"
@@ -35,6 +38,43 @@ EDIT = (
     "these lines say what the person said word for word. Take them out, and say it again; or, where they are the"
     " family's own words, with --own-words."
 )
+
+
+@contextmanager
+def _naming(place: str) -> Iterator[None]:
+    """Of a fault that stands in the way a run keeps only what we say ourselves: which file, and what to do about it.
+
+    Raises Conflict.
+    """
+    try:
+        yield
+    except (OSError, sqlite3.Error, RuntimeError) as error:  # the last one of a circle of links
+        raise Conflict(
+            f"{place} cannot be gone through: {error}. See to its rights and its disk, or move out of the home what"
+            " nothing needs; then say it again: detent data forget --unit UNIT."
+        ) from error
+
+
+@dataclass(frozen=True, slots=True)
+class _NamedPlace:
+    place: PersonalPlace
+
+    @property
+    def name(self) -> str:
+        return self.place.name
+
+    def look(self, traces: PersonalTraces) -> PlaceTraces:
+        with _naming(self._where()):
+            return self.place.look(traces)
+
+    def clear(self, traces: PersonalTraces) -> None:
+        with _naming(self._where()):
+            self.place.clear(traces)
+
+    def _where(self) -> str:
+        """SQLite's errors name no file."""
+        file = getattr(self.place, "file", None)
+        return f"The place “{self.name}”" if file is None else f"{self.name} ({file})"
 
 
 def forgetting_home(
@@ -83,7 +123,7 @@ def forgetting_home(
     return ForgettingHome(
         store=store,
         clock=clock,
-        places=places,
+        places=[*map(_NamedPlace, places)],
         own_texts=lambda: (
             str(message.get("content") or "")
             for family in families.families.values()
@@ -98,6 +138,7 @@ def forgetting_home(
     )
 
 
+@_naming("The spool")
 def _take_in_spools(settings: Settings, store: Store, clock: Clock, families: FamilySource, unit: str) -> None:
     """What gateways that have ended left on disk goes into the store, where it is found; one that runs puts its own
     there, and is waited for.
@@ -105,7 +146,7 @@ def _take_in_spools(settings: Settings, store: Store, clock: Clock, families: Fa
     Raises Busy where one does not.
     """
     from optimizer.adapters.files.spool import SPOOLS, Spool, spool_files
-    from optimizer.jobs.feedback.spooled_records import keep_records
+    from optimizer.jobs.feedback.spooled_records import drain
     from optimizer.runtime.wiring import open_intake
 
     intake = replace(open_intake(settings, store, clock, families, actor="system"), by_gateway=True)
@@ -120,12 +161,8 @@ def _take_in_spools(settings: Settings, store: Store, clock: Clock, families: Fa
                 if monotonic() > until:
                     raise Busy(f"What the person was answered waits in {path}, and its gateway does not keep it.")
                 sleep(0.2)
-            while is_held and (waiting := spool.waiting())[0]:
-                records, place = waiting
-                keep = partial(keep_records, records=records, store=store, intake_of=intake_of)
-                store.write(keep, rows=len(records))
-                spool.drained(place)
             if is_held:
+                drain(spool, store, intake_of)
                 os.truncate(path, 0)  # what a kill left behind the last whole record, too
         finally:
             spool.close()
@@ -140,8 +177,9 @@ def remember(settings: Settings, unit: str, at: datetime, own_words: bool) -> No
     """
     line = {"unit": unit, "at": at.isoformat(), **({"own_words": True} if own_words else {})}
     file = settings.var() / FORGOTTEN
-    file.touch(0o600)
-    _append(file, json.dumps(line).encode() + b"\n")
+    with _naming(str(file)):
+        file.touch(0o600)
+        _append(file, json.dumps(line).encode() + b"\n")
     for folder in backup_folders(settings):
         with suppress(OSError):  # the next backup there notes it
             _note_beside(settings, folder / BESIDE_BACKUPS)

@@ -8,9 +8,14 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict
 from datetime import datetime
+from functools import partial
 from itertools import groupby
-from typing import Any
+from pathlib import Path
+from typing import Any, Protocol
 
+import structlog
+
+from optimizer.core.base.errors import Busy
 from optimizer.core.family.family import Family
 from optimizer.core.family.masking import Masker, MaskTooSlow
 from optimizer.core.feedback.events import Arm, LaterParts
@@ -20,6 +25,8 @@ from optimizer.jobs.feedback.ingest_feedback import Intake, IntakeRequest
 from optimizer.jobs.feedback.keep_events import RejectedEvent
 from optimizer.jobs.feedback.place_events import ReadEvent
 from optimizer.ports import Clock, Store, Transaction
+
+log = structlog.get_logger(__name__)
 
 _TEXTS = ("input", "output", "tags", "conversation")
 
@@ -45,6 +52,51 @@ def without_texts(interaction: Mapping[str, Any]) -> dict[str, Any]:
 
 def later_parts_record(row: LaterParts) -> dict[str, Any]:
     return {"row": {name: _plain(value) for name, value in asdict(row).items()}}
+
+
+class WaitingRecords(Protocol):
+    """A spool that this process holds."""
+
+    @property
+    def aside(self) -> Path: ...
+    def waiting(self) -> tuple[Sequence[Mapping[str, Any]], int]: ...
+    def drained(self, place: int) -> None: ...
+    def set_aside(self, record: Mapping[str, Any]) -> None: ...
+
+
+def drain(spool: WaitingRecords, store: Store, intake_of: Callable[[str], Intake]) -> None:
+    """Puts what waits into the store, oldest first. A record that cannot be kept is set aside, and said in the log.
+
+    Raises Busy while the store takes nothing.
+    """
+
+    def keep(records: Sequence[Mapping[str, Any]]) -> None:
+        write = partial(keep_records, records=records, store=store, intake_of=intake_of)
+        for rejected in store.write(write, rows=len(records)):
+            log.error("interaction rejected", type=rejected["type"], detail=rejected["detail"])
+
+    while (waiting := spool.waiting())[0]:
+        records, place = waiting
+        try:
+            keep(records)
+        except Busy:
+            raise
+        except Exception:  # one of them cannot be kept: the others must not wait for it
+            for record in records:
+                try:
+                    keep([record])
+                except Busy:
+                    raise
+                except Exception as error:
+                    spool.set_aside(record)
+                    log.error(
+                        "a record of the spool cannot be kept and was set aside",
+                        file=str(spool.aside),
+                        error=str(error),
+                        exc_info=error,
+                    )
+        spool.drained(place)
+        log.info("interactions of the spool are in the store", n=len(records))
 
 
 def keep_records(

@@ -15,9 +15,10 @@ from unittest.mock import patch
 
 import pytest
 
+from optimizer.adapters.files.spool import NAME, SPOOLS, Spool
 from optimizer.adapters.mlflow.connection import connect
 from optimizer.adapters.store import Database
-from optimizer.core.base.errors import InvalidInput
+from optimizer.core.base.errors import Conflict, InvalidInput
 from optimizer.core.serving import champion
 from optimizer.host.config import Settings
 from optimizer.jobs.upkeep.forget_person import carry_out_forgetting
@@ -353,6 +354,37 @@ def test_what_stayed_is_known_beside_backups_that_were_away_meanwhile(settings: 
     assert forgotten_in(beside)["one"].own_words
 
 
+def test_a_record_of_the_spool_that_no_store_takes_keeps_nobody_from_being_forgotten(
+    settings: Settings, store: Database, planted: dict[str, Any], tmp_path: Path
+) -> None:
+    spool = Spool(settings.var() / SPOOLS / NAME)
+    (record,), _ = spool.waiting()
+    spool.append({**record, "arm": {**record["arm"], "of_a_later_version": 1}})
+    spool.close()
+    assert in_home(settings, "backup", tmp_path / "b.tar").code == 0
+    ran = in_home(settings, *FORGET, "--confirm", UNIT)
+    assert ran.code == 0, ran.err
+    assert "cannot be kept and was set aside" in (settings.log_dir() / "cli.log").read_text()
+    assert files_with(settings.home, MARK) == []
+    assert restored(tmp_path / "b.tar", tmp_path / "new", tmp_path / BESIDE_BACKUPS) == 1
+    assert files_with(tmp_path / "new", MARK) == []
+
+
+def test_what_cannot_be_gone_through_is_named(settings: Settings, store: Database, planted: dict[str, Any]) -> None:
+    database, loop = settings.mlflow_dir() / "mlflow.db", settings.families_dir / F / "loop"
+    database.parent.mkdir()
+    database.write_bytes(b"no database " * 100)
+    refused = in_home(settings, *FORGET, "--confirm", UNIT)
+    assert (refused.code, f"MLflow ({database}) cannot be gone through" in refused.err) == (1, True), refused.err
+    database.unlink()
+    loop.symlink_to(loop)
+    refused = in_home(settings, *FORGET, "--confirm", UNIT)
+    assert (refused.code, str(loop) in refused.err) == (1, True), refused.err
+    loop.unlink()
+    assert in_home(settings, *FORGET, "--confirm", UNIT).code == 0
+    assert files_with(settings.home, MARK) == []
+
+
 def test_a_line_that_a_full_disk_cut_off_stops_nothing(settings: Settings, tmp_path: Path) -> None:
     noted, beside = settings.var() / FORGOTTEN, keep_beside(settings, tmp_path / "a.tar")
     for file, torn in ((noted, b'{"unit": "a'), (beside, b'{"unit": "b'), (settings.var() / BACKUP_FOLDERS, b"/mn")):
@@ -373,7 +405,7 @@ def test_a_list_of_the_forgotten_that_finds_no_room_is_as_it_was(settings: Setti
     beside = keep_beside(settings, tmp_path / "a.tar")
     with (
         patch("os.fsync", side_effect=OSError(ENOSPC, "No space left on device")),
-        pytest.raises(OSError, match="left"),
+        pytest.raises(Conflict, match=FORGOTTEN),
     ):
         remember(settings, "one", datetime.now(UTC), own_words=False)
     assert (settings.var() / FORGOTTEN).read_bytes() == beside.read_bytes() == b""
