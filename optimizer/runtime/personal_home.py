@@ -9,7 +9,8 @@ from __future__ import annotations
 import json
 import os
 import sqlite3
-from collections.abc import Iterator
+import tarfile
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
@@ -19,6 +20,7 @@ from time import monotonic, sleep
 from typing import TYPE_CHECKING
 
 from optimizer.core.base.errors import Busy, Conflict, InvalidInput
+from optimizer.ports.deletion import PlaceTraces
 
 if TYPE_CHECKING:
     from optimizer.core.feedback.personal_traces import PersonalTraces
@@ -26,13 +28,15 @@ if TYPE_CHECKING:
     from optimizer.jobs.feedback.ingest_feedback import Intake
     from optimizer.jobs.upkeep.forget_person import ForgettingHome
     from optimizer.ports import Clock, FamilySource, Store
-    from optimizer.ports.deletion import PersonalPlace, PlaceTraces
+    from optimizer.ports.deletion import PersonalPlace
 
 FORGOTTEN = "forgotten.jsonl"  # in var, and as detent-forgotten.jsonl beside backups
 BESIDE_BACKUPS = f"detent-{FORGOTTEN}"
 BACKUP_FOLDERS = "backup_folders.txt"
 NOTES = "var/run/forgetting"  # by which a forgetting that is under way finds what is left of the person
 SPOOL_WAIT_S = 30.0
+OF_DATABASE = ("", "-wal", "-shm", "-journal", ".turn", ".keyed")  # itself, and what lies beside it
+MOST_READ_BYTES = 16 * 1024 * 1024  # of a file that is none of ours
 LINES, DECLARATIONS = "*.jsonl", "*.yaml"  # of a family's folder, which may hold other files as well
 EDIT = (
     "these lines say what the person said word for word. Take them out, and say it again; or, where they are the"
@@ -82,6 +86,7 @@ def forgetting_home(
 ) -> ForgettingHome:
     """Args: is_alone: no other process of this home runs studies, or could begin to."""
     from optimizer.adapters import personal_places as at
+    from optimizer.adapters.store.engine import sqlite_path
     from optimizer.jobs.families.family_folders import Folders
     from optimizer.jobs.upkeep.forget_person import ForgettingHome
 
@@ -105,12 +110,15 @@ def forgetting_home(
             at.WholeFiles(files=at.files_below(mlflow / "artifacts"), name="MLflow artifacts"),
             at.OtherDatabase(file=mlflow / "mlflow.db", name="MLflow", after=(reset,)),
         ]
-    seen = [settings.log_dir(), settings.run_dir(), var / "reports", last_good, retired, spool, var / "keys"]
-    seen += [place for name in ("detent.db", "dbos.sqlite", FORGOTTEN) for place in var.glob(f"{name}*")]
-    rest = at.files_below(
-        var, settings.home / "config", settings.home / "experiments", without=[*seen, *var.glob("demo-*")]
-    )
-    places.append(at.OtherFiles(files=rest))
+    seen = [settings.log_dir(), settings.run_dir(), var / "reports", last_good, *folders, retired, spool, var / "keys"]
+    seen += [var / FORGOTTEN, *var.glob("demo-*")]
+    databases = [sqlite_path(settings.db_url()), var / "dbos.sqlite"]
+    if settings.mlflow_tracking_uri is None:
+        seen.append(mlflow / "artifacts")
+        databases.append(mlflow / "mlflow.db")
+    seen += [Path(f"{database}{suffix}") for database in databases for suffix in OF_DATABASE]
+    rest = partial(_rest_of, settings, seen)
+    places += [at.OtherFiles(files=lambda: filter(_is_read, rest())), _UnreadFiles(files=rest)]
     not_reached = [
         f"Backups in {folder} hold what they held; a restore forgets the person again."
         if _is_noted_beside(folder)
@@ -136,6 +144,51 @@ def forgetting_home(
         remember=partial(remember, settings),
         is_alone=is_alone,
     )
+
+
+def _rest_of(settings: Settings, seen: Iterable[Path]) -> Iterator[Path]:
+    """Files of the home that no other place looks at; without programs, and backups, which the report names anyway."""
+    home, backups = settings.home, set(backup_folders(settings))
+    out = {os.path.realpath(place) for place in seen}
+    for root in (home, home / "config", home / "experiments", settings.var()):  # links to other disks, it may be
+        for folder, folders, names in os.walk(root):
+            if (place := os.path.realpath(folder)) in out or "pyvenv.cfg" in names:
+                folders.clear()
+                continue
+            out.add(place)
+            folders[:] = [name for name in folders if not name.startswith(".") and name != "node_modules"]
+            for file in (Path(folder, name) for name in names if name != BESIDE_BACKUPS):
+                if os.path.realpath(file) not in out and not (Path(place) in backups and _is_backup(file)):
+                    yield file
+
+
+def _is_backup(file: Path) -> bool:
+    with suppress(OSError):
+        return tarfile.is_tarfile(file)
+    return False
+
+
+def _is_read(file: Path) -> bool:
+    with suppress(OSError):
+        return os.access(file, os.R_OK) and file.stat().st_size <= MOST_READ_BYTES
+    return False
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _UnreadFiles:
+    """Too large to be held in memory, or somebody else's."""
+
+    files: Callable[[], Iterable[Path]]
+    name: str = "files that are not read"
+
+    def look(self, traces: PersonalTraces) -> PlaceTraces:
+        unread = [str(file) for file in self.files() if file.is_file() and not _is_read(file)]
+        return PlaceTraces(
+            left=[f"Not looked through, since large or unreadable: {', '.join(unread)}."] if unread else ()
+        )
+
+    def clear(self, traces: PersonalTraces) -> None:
+        """They are left alone."""
 
 
 @_naming("The spool")

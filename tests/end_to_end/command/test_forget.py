@@ -27,6 +27,7 @@ from optimizer.runtime.personal_home import (
     BACKUP_FOLDERS,
     BESIDE_BACKUPS,
     FORGOTTEN,
+    MOST_READ_BYTES,
     forgetting_home,
     forgotten_in,
     keep_beside,
@@ -383,6 +384,28 @@ def test_what_cannot_be_gone_through_is_named(settings: Settings, store: Databas
     loop.unlink()
     assert in_home(settings, *FORGET, "--confirm", UNIT).code == 0
     assert files_with(settings.home, MARK) == []
+
+
+def test_what_stays_in_the_home_is_named_wherever_it_lies(
+    settings: Settings, store: Database, planted: dict[str, Any], tmp_path: Path
+) -> None:
+    home, copy = settings.home, settings.var() / "detent.db.before-upgrade"
+    assert in_home(settings, "data", "export", home / "leaving").code == 0
+    assert in_home(settings, "backup", home / "b.tar").code == 0
+    with closing(sqlite3.connect(settings.var() / "detent.db")) as database:
+        database.execute("VACUUM INTO ?", (str(copy),))
+    (home / "large.txt").write_text(SAID * (MOST_READ_BYTES // len(SAID) + 1))
+    (home / ".venv").mkdir()
+    (home / ".venv" / "program.txt").write_text(SAID)
+    ran = in_home(settings, *FORGET, "--confirm", UNIT)
+    assert ran.code == 0, ran.err
+    shown = re.findall(rf"{home}/(\S+) shows the person", ran.err)
+    assert {"var/detent.db.before-upgrade", "leaving/tables/interactions.jsonl"} <= {*shown}
+    assert {*shown} | {".venv/program.txt", "b.tar", "large.txt"} == {*files_with(home, MARK, planted["unit"])} - {
+        "var/forgotten.jsonl",
+        BESIDE_BACKUPS,
+    }
+    assert f"large or unreadable: {home / 'large.txt'}." in ran.err
 
 
 def test_a_line_that_a_full_disk_cut_off_stops_nothing(settings: Settings, tmp_path: Path) -> None:
