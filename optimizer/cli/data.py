@@ -171,7 +171,7 @@ def import_data(
 
     Example: DETENT_HOME=new-home detent data import leaving
     """
-    from optimizer.runtime import import_home
+    from optimizer.runtime import import_home, wiring
 
     session = Session()
     settings = session.settings
@@ -185,3 +185,9 @@ def import_data(
         undo="remove its var/ and families/",
         then="make config/models.yaml and keys (detent keys create), then: detent doctor; detent serve",
     )
+    if not report.unit_keys or {*report.unit_keys} - {*wiring.open_secrets(settings).unit_key_names}:
+        say(
+            "The keys that hash its units stayed behind. Without them nobody whom it names can be forgotten by unit."
+            f" Before this home serves, copy unit.key (and unit.older) of the old home into {settings.var()}/keys.",
+            "yellow",
+        )

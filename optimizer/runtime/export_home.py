@@ -19,6 +19,7 @@ from optimizer.core.base.errors import Busy, DetentError
 from optimizer.jobs.families.family_folders import FILE, Folders
 from optimizer.jobs.upkeep.export_data import DataExport, export_data
 from optimizer.jobs.upkeep.export_folder import Archive, ExportTarget, NewFolder, unpack
+from optimizer.runtime import wiring
 from optimizer.runtime.apart import as_document, asker_of, context_of
 
 if TYPE_CHECKING:
@@ -96,14 +97,16 @@ def main() -> None:
 
 
 def _write(context: Context, target: ExportTarget, *, sealed: bool) -> Mapping[str, Any]:
-    settings, declared = context.settings, context.families().families
-    folders = {name: Folders.of_home(settings).where(name) for name in declared}
-    folders = {name: folder for name, folder in folders.items() if (folder / FILE).is_file()}
+    places = Folders.of_home(context.settings)
+    families = {
+        name: (family, folder if ((folder := places.where(name)) / FILE).is_file() else None)
+        for name, family in context.families().families.items()
+    }
     return export_data(
         context.store,
         target,
-        declared=declared,
-        folders=folders,
+        families=families,
+        unit_keys=wiring.open_secrets(context.settings).unit_key_names,
         clock=context.clock,
         actor=context.actor,
         sealed=sealed,

@@ -57,6 +57,7 @@ def import_data(settings: Settings, path: Path, *, actor: str) -> DataImport:
             families=import_families(folder, settings.families_dir),
             sealed=SEALED in folder.files,
             exported_at=str(folder.manifest.get("exported_at")),
+            unit_keys=tuple(folder.manifest.get("unit_keys", ())),
         )
         begin_serving(store, wiring.open_clock(settings), actor=actor, folder=report)
     for suffix in ("-wal", "-shm", ".turn"):

@@ -126,6 +126,12 @@ def forgetting_home(
         f" a restore forgets the person only with --forgotten {settings.var() / FORGOTTEN}."
         for folder in backup_folders(settings)
     ]
+    if absent := _absent_unit_keys(settings, store):
+        not_reached.append(
+            f"What was imported into this home stands under unit keys that it does not have ({', '.join(absent)}), so"
+            " nothing in it was found by the unit. Take them from var/keys/unit.key and unit.older of the home that was"
+            f" exported into {var / 'keys' / 'unit.older'}, each as a line NAME:HEX, and say it again."
+        )
     if settings.mlflow_tracking_uri is not None:
         not_reached.append(f"MLflow at {settings.mlflow_tracking_uri}: take the person out of its runs and prompts.")
     return ForgettingHome(
@@ -144,6 +150,17 @@ def forgetting_home(
         remember=partial(remember, settings),
         is_alone=is_alone,
     )
+
+
+def _absent_unit_keys(settings: Settings, store: Store) -> list[str]:
+    """An export leaves them behind."""
+    from optimizer.jobs.upkeep.import_data import ACT
+    from optimizer.runtime.wiring import open_secrets
+
+    with store.read() as tx:
+        imports = [row["detail"] for row in store.audit.of_subject(tx, "") if row["action"] == ACT]
+    names = {name for detail in imports for name in detail.get("unit_keys", ())}
+    return sorted(names - {*open_secrets(settings).unit_key_names})
 
 
 def _rest_of(settings: Settings, seen: Iterable[Path]) -> Iterator[Path]:

@@ -26,7 +26,7 @@ N = 1200
 
 def leave(store: Any, folder: Path) -> Any:
     with NewFolder(folder) as target:
-        return export_data(store, target, declared={}, folders={}, clock=Clock(NOW), actor="test", sealed=False)
+        return export_data(store, target, families={}, unit_keys=(), clock=Clock(NOW), actor="test", sealed=False)
 
 
 def filled(folder: Path, *, n: int = N, n_chars: int = 10) -> Database:

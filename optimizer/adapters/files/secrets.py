@@ -41,6 +41,11 @@ class Secrets:
     def unit_key(self) -> bytes:
         return self.unit_keys[0]
 
+    @property
+    def unit_key_names(self) -> tuple[str, ...]:
+        """No secrets."""
+        return tuple(map(_name_of, self.unit_keys))
+
     @classmethod
     def load(cls, folder: Path, token_keys: str | None = None) -> Secrets:
         """Reads the keys of the folder and makes those that are absent; processes that start at once agree on them.

@@ -68,8 +68,8 @@ def export_data(
     store: Store,
     target: ExportTarget,
     *,
-    declared: Mapping[str, Family],
-    folders: Mapping[str, Path],
+    families: Mapping[str, tuple[Family, Path | None]],
+    unit_keys: Sequence[str],
     clock: Clock,
     actor: str,
     sealed: bool,
@@ -77,7 +77,8 @@ def export_data(
     """One moment of the store, while servers go on. Rows are never all in memory.
 
     Args:
-        declared, folders: the home's families, and where the files of each stand.
+        families: the home's, and where the files of each stand.
+        unit_keys: names of the keys under which units stand.
         sealed: the holdout too, in a file of its own; it counts as a look at each of its examples.
     Returns:
         The manifest.
@@ -95,19 +96,20 @@ def export_data(
         rows = {name: writer.lines(rows_file(name), _open(tx, store, name, knowledge, counts)) for name in tables}
         if sealed:
             writer.lines(SEALED, _sealed(tx, store, tables, knowledge, look))
-        prompts = list(_prompts(tx, store, declared))
+        prompts = list(_prompts(tx, store, {name: family for name, (family, _) in families.items()}))
     for name, text in prompts:
         writer.content(name, text.encode())
-    for family, place in sorted(folders.items()):
+    for name, (_, place) in sorted(families.items()):
         for file in FAMILY_FILES:
-            if (place / file).is_file():
-                writer.content(f"families/{family}/{file}", (place / file).read_bytes())
+            if place is not None and (place / file).is_file():
+                writer.content(f"families/{name}/{file}", (place / file).read_bytes())
     return writer.finish(
         {
             "made_by": version("detent-server"),
             "schema": store.tables.revision(),
             "exported_at": at.isoformat(),
             "tables": rows,
+            "unit_keys": list(unit_keys),
             "sealed_look": look if sealed else None,
             "rows_left_out": counts.left_out,
             "rows_without_texts": counts.without_texts,

@@ -14,6 +14,7 @@ from optimizer.jobs.families.family_folders import is_copy
 from optimizer.jobs.upkeep.export_folder import SEALED, ExportFolder, rows_file
 from optimizer.ports import Clock, Store
 
+ACT = "data.import"
 AT_ONCE = 500  # rows of a transaction
 # All that `detent rollout verify` reads.
 OF_RECORDS = (
@@ -31,13 +32,14 @@ OF_RECORDS = (
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class DataImport:
-    """``sealed``: whether the holdout came along."""
+    """``sealed``: whether the holdout came along. ``unit_keys``: names of those under which its units stand."""
 
     folder: Path
     tables: Mapping[str, int]
     families: tuple[str, ...]
     sealed: bool
     exported_at: str
+    unit_keys: tuple[str, ...]
 
 
 def import_rows_of(folder: ExportFolder, store: Store, *, only: Iterable[str] | None = None) -> dict[str, int]:
@@ -80,8 +82,8 @@ def begin_serving(store: Store, clock: Clock, *, actor: str, folder: DataImport)
     """Says in the record where the rows came from; who serves them reads them anew."""
 
     def change(tx: Any) -> None:
-        detail = {"exported_at": folder.exported_at, "sealed": folder.sealed}
-        store.audit.add(tx, at=clock.now(), actor=actor, action="data.import", family=None, subject="", detail=detail)
+        detail = {"exported_at": folder.exported_at, "sealed": folder.sealed, "unit_keys": list(folder.unit_keys)}
+        store.audit.add(tx, at=clock.now(), actor=actor, action=ACT, family=None, subject="", detail=detail)
         store.serving_version.bump(tx)
 
     store.write(change)

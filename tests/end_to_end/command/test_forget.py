@@ -408,6 +408,24 @@ def test_what_stays_in_the_home_is_named_wherever_it_lies(
     assert f"large or unreadable: {home / 'large.txt'}." in ran.err
 
 
+def test_in_an_imported_home_the_report_says_that_its_unit_keys_stayed_behind(
+    settings: Settings, store: Database, planted: dict[str, Any], tmp_path: Path
+) -> None:
+    home, leaving = tmp_path / "new", tmp_path / "leaving"
+    new = {"DETENT_HOME": str(home)}
+    assert in_home(settings, "data", "export", leaving, "--sealed").code == 0
+    brought = detent("data", "import", str(leaving), env=new)
+    assert (brought.code, "The keys that hash its units stayed behind" in brought.err) == (0, True), brought.err
+    (name,) = wiring.open_secrets(settings).unit_key_names
+    ran = detent(*FORGET, "--confirm", UNIT, env=new)
+    assert (ran.code, f"does not have ({name})" in ran.err) == (0, True), ran.err
+    key = (settings.var() / "keys" / "unit.key").read_text()
+    (home / "var" / "keys" / "unit.older").write_text(f"{name}:{key}")
+    ran = detent(*FORGET, "--confirm", UNIT, env=new)
+    assert (ran.code, "does not have" in ran.err) == (0, False), ran.err
+    assert files_with(home, MARK) == []
+
+
 def test_a_line_that_a_full_disk_cut_off_stops_nothing(settings: Settings, tmp_path: Path) -> None:
     noted, beside = settings.var() / FORGOTTEN, keep_beside(settings, tmp_path / "a.tar")
     for file, torn in ((noted, b'{"unit": "a'), (beside, b'{"unit": "b'), (settings.var() / BACKUP_FOLDERS, b"/mn")):
