@@ -11,7 +11,6 @@ import typer
 
 from optimizer.cli.output import say
 from optimizer.core.base.errors import Busy, DetentError, Refused
-from optimizer.core.rollout.alert_causes import RESTARTED
 from optimizer.runtime import wiring
 
 if TYPE_CHECKING:
@@ -143,6 +142,8 @@ def _load_families(settings: Settings, store: Store, strict: bool) -> FamilyFile
 
 def _close_alarms_of_others(store: Store, names: frozenset[str]) -> None:
     """Of processes that are started no more, as with fewer workers: nothing else would ever close them."""
+    from optimizer.core.rollout.alert_causes import RESTARTED
+
     with store.read() as tx:
         restarted = {alert.subject for alert in store.alerts.all(tx, open_only=True, kind=RESTARTED)}
     alarm = alarm_into(store)
@@ -157,6 +158,7 @@ def alarm_into(store: Store) -> Alarm:
     """
     import structlog
 
+    from optimizer.core.rollout.alert_causes import RESTARTED
     from optimizer.jobs.ids import new_id
     from optimizer.ports import Alert
 

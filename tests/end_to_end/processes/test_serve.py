@@ -79,7 +79,9 @@ def server(
     (noted.parent / "sitecustomize.py").write_text(f"NOTED = {str(noted)!r}\n{HOOK}", encoding="utf-8")
     home = make_home(tmp_path_factory.mktemp("serve") / "home", model.url, new_mlflow=new_mlflow)
     settings = load_settings(home=home)
+    mask = os.umask(0o077)  # as of detent
     wiring.migrate_store(settings)
+    os.umask(mask)
     store, now = wiring.open_store(settings), datetime.now(UTC)
     alert = Alert(id="al_1", kind="process_restarted", subject="api-9", level="warning", opened_at=now, detail="died")
     store.write(lambda tx: store.alerts.open(tx, alert))
