@@ -13,6 +13,8 @@ from optimizer.cli.output import say
 from optimizer.core.base.errors import Busy, DetentError, Refused
 from optimizer.runtime import wiring
 
+RESTARTED = "process_restarted"  # a kind of alert, whose subject is the process
+
 if TYPE_CHECKING:
     from optimizer.adapters.files.family_files import FamilyFiles
     from optimizer.host.config import Settings
@@ -142,8 +144,6 @@ def _load_families(settings: Settings, store: Store, strict: bool) -> FamilyFile
 
 def _close_alarms_of_others(store: Store, names: frozenset[str]) -> None:
     """Of processes that are started no more, as with fewer workers: nothing else would ever close them."""
-    from optimizer.core.rollout.alert_causes import RESTARTED
-
     with store.read() as tx:
         restarted = {alert.subject for alert in store.alerts.all(tx, open_only=True, kind=RESTARTED)}
     alarm = alarm_into(store)
@@ -158,7 +158,6 @@ def alarm_into(store: Store) -> Alarm:
     """
     import structlog
 
-    from optimizer.core.rollout.alert_causes import RESTARTED
     from optimizer.jobs.ids import new_id
     from optimizer.ports import Alert
 

@@ -13,7 +13,6 @@ from datetime import datetime
 from optimizer.core.rollout.alert_rules import AlertLevel, AlertRule, Metric
 
 BROKEN = "alert_rule"  # the kind of what rules raise; the rule's name is the first word of the subject
-RESTARTED = "process_restarted"  # the kind of what the supervisor raises; its subject is the process
 LEVELS: tuple[AlertLevel, ...] = ("info", "warning", "critical")
 # What detectors of their own watch: kind of the alert, then the last word of its subject.
 _OTHERS: Mapping[str, Mapping[str, Metric]] = {
@@ -108,6 +107,6 @@ def metric_of(alert: OpenCause, rules: Mapping[str, AlertRule]) -> Metric | None
     if alert.kind == BROKEN:
         rule = rules.get(alert.rule)
         return rule.metric if rule is not None else None
-    if alert.kind == RESTARTED:
+    if alert.kind == "process_restarted":
         return "restarts"
     return _OTHERS.get(alert.kind, {}).get(alert.subject.rpartition(" ")[2])
