@@ -23,6 +23,7 @@ from optimizer.ports.deletion import DOUBT, PlaceTraces
 
 MOST_NAMED = 20  # files or lines that a sentence names
 BUSY_S = 10.0
+MOST_READ_BYTES = 16 * 1024 * 1024  # of a file that is none of ours
 Files = Callable[[], Iterable[Path]]
 
 
@@ -127,8 +128,15 @@ class OtherFiles:
     name: str = "other files"
 
     def look(self, traces: PersonalTraces) -> PlaceTraces:
-        left = [str(file) for file in _present(self.files) if traces.are_shown_in(unescaped(_text(file)))]
-        return PlaceTraces(left=[f"{file} shows the person, and is yours to change." for file in left])
+        left, unread = list[str](), list[str]()
+        for file in _present(self.files):
+            if not _is_read(file):
+                unread.append(str(file))
+            elif traces.are_shown_in(unescaped(_text(file))):
+                left.append(f"{file} shows the person, and is yours to change.")
+        if unread:
+            left.append(f"Not looked through, since large or unreadable: {', '.join(unread)}.")
+        return PlaceTraces(left=left)
 
     def clear(self, traces: PersonalTraces) -> None:
         """They are left alone."""
@@ -219,6 +227,13 @@ def _text(file: Path) -> str:
         return file.read_text(encoding="utf-8", errors="replace")
     except FileNotFoundError:  # it was rotated or replaced meanwhile
         return ""
+
+
+def _is_read(file: Path) -> bool:
+    """Neither too large to be held in memory nor somebody else's."""
+    with suppress(OSError):
+        return os.access(file, os.R_OK) and file.stat().st_size <= MOST_READ_BYTES
+    return False
 
 
 def _inodes(files: Files) -> dict[Path, tuple[int, int]]:

@@ -10,7 +10,7 @@ import json
 import os
 import sqlite3
 import tarfile
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
@@ -36,7 +36,6 @@ BACKUP_FOLDERS = "backup_folders.txt"
 NOTES = "var/run/forgetting"  # by which a forgetting that is under way finds what is left of the person
 SPOOL_WAIT_S = 30.0
 OF_DATABASE = ("", "-wal", "-shm", "-journal", ".turn", ".keyed")  # itself, and what lies beside it
-MOST_READ_BYTES = 16 * 1024 * 1024  # of a file that is none of ours
 LINES, DECLARATIONS = "*.jsonl", "*.yaml"  # of a family's folder, which may hold other files as well
 EDIT = (
     "these lines say what the person said word for word. Take them out, and say it again; or, where they are the"
@@ -117,8 +116,7 @@ def forgetting_home(
         seen.append(mlflow / "artifacts")
         databases.append(mlflow / "mlflow.db")
     seen += [Path(f"{database}{suffix}") for database in databases for suffix in OF_DATABASE]
-    rest = partial(_rest_of, settings, seen)
-    places += [at.OtherFiles(files=lambda: filter(_is_read, rest())), _UnreadFiles(files=rest)]
+    places.append(at.OtherFiles(files=partial(_rest_of, settings, seen)))
     not_reached = [
         f"Backups in {folder} hold what they held; a restore forgets the person again."
         if _is_noted_beside(folder)
@@ -183,29 +181,6 @@ def _is_backup(file: Path) -> bool:
     with suppress(OSError):
         return tarfile.is_tarfile(file)
     return False
-
-
-def _is_read(file: Path) -> bool:
-    with suppress(OSError):
-        return os.access(file, os.R_OK) and file.stat().st_size <= MOST_READ_BYTES
-    return False
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class _UnreadFiles:
-    """Too large to be held in memory, or somebody else's."""
-
-    files: Callable[[], Iterable[Path]]
-    name: str = "files that are not read"
-
-    def look(self, traces: PersonalTraces) -> PlaceTraces:
-        unread = [str(file) for file in self.files() if file.is_file() and not _is_read(file)]
-        return PlaceTraces(
-            left=[f"Not looked through, since large or unreadable: {', '.join(unread)}."] if unread else ()
-        )
-
-    def clear(self, traces: PersonalTraces) -> None:
-        """They are left alone."""
 
 
 @_naming("The spool")

@@ -13,13 +13,13 @@ from optimizer.cli.output import say
 from optimizer.core.base.errors import Busy, DetentError, Refused
 from optimizer.runtime import wiring
 
-RESTARTED = "process_restarted"  # a kind of alert, whose subject is the process
-
 if TYPE_CHECKING:
     from optimizer.adapters.files.family_files import FamilyFiles
     from optimizer.host.config import Settings
     from optimizer.ports import Store
     from optimizer.runtime.supervise import Alarm
+
+RESTARTED = "process_restarted"  # a kind of alert, whose subject is the process
 
 
 def serve(

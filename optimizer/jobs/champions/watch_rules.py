@@ -376,12 +376,13 @@ class RuleWatcher:
             is_open = this.open_since(family.name, rule.name) is not None
             n_requests = sum(row.n for row in rows if row.source == "")
             before = earlier.newest_outcome(this.tx, rule.source)
-            newest = [row.minute for row in rows if row.source and rule.source in (None, row.source)]
-            if n_requests < (1 if is_open else rule.min_n) or (before is None and not newest and not is_open):
+            outcomes = [row.minute for row in rows if row.source and rule.source in (None, row.source)]
+            newest = max(outcomes if before is None else [before, *outcomes], default=None)
+            if n_requests < (1 if is_open else rule.min_n) or (newest is None and not is_open):
                 return None
-            if before is None and not newest:
+            if newest is None:
                 return _Reading(value=DAYS_LOOKED_BACK * DAY / HOUR, of="or more")
-            return _Reading(value=(this.until - max([*newest, *([before] if before else [])])) / HOUR)
+            return _Reading(value=(this.until - newest) / HOUR)
         return None
 
     def _failed(self, this: _MinuteLook, family: str) -> _Reading:

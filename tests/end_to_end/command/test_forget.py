@@ -17,6 +17,7 @@ import pytest
 
 from optimizer.adapters.files.spool import NAME, SPOOLS, Spool
 from optimizer.adapters.mlflow.connection import connect
+from optimizer.adapters.personal_places import MOST_READ_BYTES
 from optimizer.adapters.store import Database
 from optimizer.core.base.errors import Conflict, InvalidInput
 from optimizer.core.serving import champion
@@ -27,7 +28,6 @@ from optimizer.runtime.personal_home import (
     BACKUP_FOLDERS,
     BESIDE_BACKUPS,
     FORGOTTEN,
-    MOST_READ_BYTES,
     forgetting_home,
     forgotten_in,
     keep_beside,
