@@ -130,10 +130,15 @@ def print_facts(
             out.print(f"{label:<9} {shown}", style=style[0] if style else None, markup=False)
 
 
-def tell_change(what: str, *, why: str, undo: str, then: str, but: str = "") -> None:
+def tell_change(what: str, *, why: str, undo: str | None, then: str | None, but: str = "") -> None:
     """Every change of state says what happened, why, what speaks against it, how to take it back, what comes next."""
     say(what, "bold")
-    for label, text in (("Why: ", why), ("But: ", but), ("Undo:", with_server(undo)), ("Next:", with_server(then))):
+    for label, text in (
+        ("Why: ", why),
+        ("But: ", but),
+        ("Undo:", with_server(undo or "")),
+        ("Next:", with_server(then or "")),
+    ):
         if text:
             say(f"  {label} {text}")
 

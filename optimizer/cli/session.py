@@ -215,8 +215,8 @@ class Session:
         tell_change(
             f"{of_family}{change.what}{forced}.",
             why=change.why,
-            undo=change.undo or "",
-            then=change.next or "",
+            undo=change.undo,
+            then=change.next,
             but=" ".join(filter(None, (getattr(change, "shown_worse", None), getattr(change, "warning", None)))),
         )
         return report

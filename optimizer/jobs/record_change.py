@@ -12,6 +12,7 @@ from typing import Any
 
 import structlog
 
+from optimizer.core.base.answers import Text
 from optimizer.core.base.errors import Conflict, Fault, InvalidInput, NotFound
 from optimizer.core.family.variant import DRAFT, VariantRecord
 from optimizer.core.rollout.decision_log import next_decision
@@ -25,7 +26,7 @@ MAX_REASON_CHARS = 2000
 log = structlog.get_logger("detent.decisions")
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True)  # without slots: a rollout that changed has its own
 class Change:
     """What a change did, why, and how to take it back or go on.
 
@@ -33,7 +34,7 @@ class Change:
     """
 
     what: str
-    why: str
+    why: Text[str] = ""
     undo: str | None = None
     next: str | None = None
     changed: bool = True
@@ -56,17 +57,12 @@ class ChangeReport(Change):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class RolloutChange(Rollout):
+class RolloutChange(Change, Rollout):
     """A rollout as it is now, after what was done to it.
 
     ``forced``: whether some act on it was; ``decision`` says it of this one. ``reign``: the tenure that it began.
     """
 
-    what: str
-    why: str
-    undo: str | None = None
-    next: str | None = None
-    changed: bool = True
     decision: Decision | None = None
     reign: Champion | None = None
 

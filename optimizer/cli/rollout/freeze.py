@@ -39,4 +39,4 @@ def unfreeze(family: FamilyName = None, reason: Reason = None, as_json: Json = F
 
 
 def _tell(report: FreezeReport) -> None:
-    tell_change(f"{report.what}.", why=report.why, undo=report.undo or "", then=report.next or "")
+    tell_change(f"{report.what}.", why=report.why, undo=report.undo, then=report.next)

@@ -183,7 +183,7 @@ def silence(
         if not 1 <= minutes <= LONGEST // timedelta(minutes=1):
             raise InvalidInput(f"--for {how_long!r}: a silence lasts from a minute to {LONGEST.days} days.")
         report = session.show(as_json, silence_alerts, minutes=minutes, **members)
-    tell_change(f"{report.what}.", why=shown(report.why), undo=report.undo or "", then=report.next or "")
+    tell_change(f"{report.what}.", why=shown(report.why), undo=report.undo, then=report.next)
 
 
 def runbook(

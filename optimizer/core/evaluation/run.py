@@ -47,7 +47,7 @@ class QueuedRun(RunSummary):
         error_type: slug of the error's class.
     """
 
-    judge: str
+    judge: str = ""
     request: Mapping[str, object]
     budget: Budget
     result: object = None
@@ -82,6 +82,5 @@ class ComparisonRun(QueuedRun):
     """Variants on the same dev examples. It holds no text: answers stand in the journal, inputs among the examples."""
 
     kind: Literal["compare"] = "compare"
-    judge: Literal[""] = ""
     request: ComparisonRequest
     result: ComparisonResult | None = None

@@ -30,12 +30,12 @@ class ProposedRepair:
     """One repair. ``order``: its place among the approvals, from 1, where it was approved."""
 
     id: str
-    repair: Repair
+    repair: Text[Repair]
     status: Status = "pending"
     order: int | None = None
-    decided_by: str | None = None
+    decided_by: Text[str | None] = None
     decided_at: datetime | None = None
-    reason: str = ""
+    reason: Text[str] = ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -121,6 +121,5 @@ class EvaluationRun(QueuedRun):
     """One Variant on examples or golden scenarios; ``n``: answers of it and the champion at most."""
 
     kind: Literal["evaluate"] = "evaluate"
-    judge: Literal[""] = ""
     request: EvaluationQuery
     result: SuitesReport | None = None

@@ -57,7 +57,6 @@ class ForgetRun(QueuedRun):
     """One person, in all families. ``n``: parts of the work; ``n_done``: of those, what is done."""
 
     kind: Literal["forget"] = "forget"
-    judge: Literal[""] = ""
     request: ForgetQuery
     result: ForgetResult | None = None
 

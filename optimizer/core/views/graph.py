@@ -9,10 +9,10 @@ from typing import Any
 
 from optimizer.core.base.answers import Json, Text, members_of
 from optimizer.core.graph.graph import Graph
-from optimizer.core.graph.repair import Repair, conflicts
+from optimizer.core.graph.repair import conflicts
 from optimizer.core.graph.verified import (
     GRAPH,
-    Status,
+    ProposedRepair,
     Unreadable,
     VerifiedGraph,
     applicable,
@@ -21,16 +21,9 @@ from optimizer.core.graph.verified import (
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class RepairView:
-    """A repair, as data and (``what``) in words; ``order``: its place among the approvals, from 1."""
+class RepairView(ProposedRepair):
+    """A repair, as data and (``what``) in words."""
 
-    id: str
-    repair: Text[Repair]
-    status: Status
-    order: int | None
-    decided_by: Text[str | None]
-    decided_at: datetime | None
-    reason: Text[str]
     what: Text[str]
 
 

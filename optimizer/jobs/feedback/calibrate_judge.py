@@ -52,10 +52,9 @@ DAYS = 30.0
 log = structlog.get_logger(__name__)
 
 
-class RatingDrawRequest(FamilyRequest):
+class RatingDrawRequest(DryRunRequest):
     n: Annotated[int, Field(ge=1, le=MOST, description="Answers to draw")] = 50
     days: Annotated[float, Field(gt=0, le=MOST_DAYS, description="How far back judged answers are drawn from")] = DAYS
-    dry_run: Annotated[bool, Field(description="Say what would be, and keep nothing")] = False
 
 
 def draw_ratings(context: Context, request: RatingDrawRequest) -> DrawView:

@@ -20,7 +20,7 @@ from optimizer.jobs.context import Context
 from optimizer.jobs.dataset.sealed_events import sealed_interactions
 from optimizer.jobs.feedback.ingest_feedback import IntakeRequest, intake_of
 from optimizer.jobs.ids import new_id
-from optimizer.jobs.record_change import checked_reason
+from optimizer.jobs.record_change import Change, checked_reason
 from optimizer.jobs.request import FamilyPageRequest, FamilyRequest, ItemActRequest, ItemRequest, Name
 from optimizer.ports import Store, Transaction
 
@@ -107,18 +107,13 @@ UNDO = (
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class DecisionReport:
+class DecisionReport(Change):
     """``changed`` is False where the repair was decided so before.
 
     ``feedback``: the id of the event that the decision became, or None with ``why_no_feedback``.
     ``no_longer``: pending repairs that an approval has made inapplicable.
     """
 
-    what: str
-    why: str
-    undo: str
-    next: str
-    changed: bool
     feedback: str | None
     why_no_feedback: str
     no_longer: Sequence[str]

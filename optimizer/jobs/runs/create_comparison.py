@@ -23,7 +23,7 @@ from optimizer.jobs.champions.read_variants import find_variant
 from optimizer.jobs.context import Context
 from optimizer.jobs.families.check_models import require_known_models
 from optimizer.jobs.ids import new_id
-from optimizer.jobs.request import FamilyRequest, ItemActRequest, ItemRequest, Name
+from optimizer.jobs.request import DryRunRequest, ItemActRequest, ItemRequest, Name
 from optimizer.jobs.runs.compare_variants import SPLIT, grid_of
 from optimizer.jobs.runs.queue_run import RunBudgetBody, budget_of_run, queue_run, read_run, stop_run
 from optimizer.jobs.studies.plan_evaluation import drawn_examples, named_examples
@@ -46,7 +46,7 @@ class ComparisonEstimate:
     budget: Budget
 
 
-class CompareRequest(FamilyRequest):
+class CompareRequest(DryRunRequest):
     variants: Annotated[
         list[Name],
         Field(max_length=100, description="Ids, or champion, candidate, file; the others are held against the first"),
@@ -59,7 +59,6 @@ class CompareRequest(FamilyRequest):
     budget: Annotated[RunBudgetBody, Field(description="Default: one and a half times the calls of a dry run")] = (
         RunBudgetBody()
     )
-    dry_run: Annotated[bool, Field(description="Say what would be, and keep nothing")] = False
 
 
 def plan_comparison(

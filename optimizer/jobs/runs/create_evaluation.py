@@ -15,7 +15,7 @@ from optimizer.jobs.champions.read_variants import find_variant
 from optimizer.jobs.context import Context
 from optimizer.jobs.dataset.golden_scenarios import with_kept_golden
 from optimizer.jobs.ids import new_id
-from optimizer.jobs.request import FamilyRequest, ItemActRequest, ItemRequest, Name
+from optimizer.jobs.request import DryRunRequest, ItemActRequest, ItemRequest, Name
 from optimizer.jobs.runs.evaluate_suites import scopes_of
 from optimizer.jobs.runs.queue_run import RunBudgetBody, budget_of_run, queue_run, read_run, stop_run
 from optimizer.jobs.studies.plan_evaluation import (
@@ -47,7 +47,7 @@ def _searched(split: object) -> object:
     return split
 
 
-class EvaluateRequest(FamilyRequest):
+class EvaluateRequest(DryRunRequest):
     variant: Annotated[Name, Field(description="Id of the variant, or champion, candidate, or file")] = "champion"
     suite: Annotated[
         str | None,
@@ -66,7 +66,6 @@ class EvaluateRequest(FamilyRequest):
     budget: Annotated[RunBudgetBody, Field(description="Default: one and a half times the calls of a dry run")] = (
         RunBudgetBody()
     )
-    dry_run: Annotated[bool, Field(description="Say what would be, and keep nothing")] = False
 
 
 def start_evaluation(context: Context, request: EvaluateRequest) -> EvaluationRun | EvaluationDryRun:

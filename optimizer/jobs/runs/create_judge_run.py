@@ -18,7 +18,7 @@ from optimizer.jobs.context import Context
 from optimizer.jobs.families.check_models import require_known_models
 from optimizer.jobs.feedback.judge_traffic import estimate_judging, latest_answers
 from optimizer.jobs.ids import new_id
-from optimizer.jobs.request import FamilyRequest, ItemActRequest, ItemRequest, Name
+from optimizer.jobs.request import DryRunRequest, FamilyRequest, ItemActRequest, ItemRequest, Name
 from optimizer.jobs.runs.check_judge import estimate_check
 from optimizer.jobs.runs.queue_run import RunBudgetBody, budget_of_run, queue_run, read_run, stop_run
 from optimizer.jobs.studies.plan_evaluation import calls_at_most
@@ -26,18 +26,16 @@ from optimizer.jobs.studies.plan_evaluation import calls_at_most
 MOST_SCORED = 10_000
 
 
-class JudgeScoreRequest(FamilyRequest):
+class JudgeScoreRequest(DryRunRequest):
     n: Annotated[int, Field(ge=1, le=MOST_SCORED, description="Answers at most")] = 50
     days: Annotated[float, Field(gt=0, le=MOST_DAYS, description="Of so many days back")] = 30.0
     budget: Annotated[RunBudgetBody, Field(description="Default: the calls_at_most of a dry run")] = RunBudgetBody()
-    dry_run: Annotated[bool, Field(description="Say what would be, and keep nothing")] = False
 
 
-class JudgeCheckRequest(FamilyRequest):
+class JudgeCheckRequest(DryRunRequest):
     n: Annotated[int, Field(ge=1, description="Dev examples at most; fewer than 20 tell nothing")] = 40
     beside: Annotated[Name | None, Field(description="A model that judges the judge's own answers, too")] = None
     budget: Annotated[RunBudgetBody, Field(description="Default: the calls_at_most of a dry run")] = RunBudgetBody()
-    dry_run: Annotated[bool, Field(description="Say what would be, and keep nothing")] = False
 
 
 class JudgeRunsRequest(FamilyRequest):

@@ -10,11 +10,12 @@ from typing import Annotated, Any, Literal
 
 from pydantic import Field
 
-from optimizer.core.base.answers import Page, Text, members_of
+from optimizer.core.base.answers import Page, members_of
 from optimizer.core.base.errors import Conflict, Fault, InvalidInput, NotFound, Refused
 from optimizer.core.base.phrasing import when
 from optimizer.core.serving.access import Access, LimitsRecord, Role, access_of, hash_of
 from optimizer.jobs.context import Context
+from optimizer.jobs.record_change import Change
 from optimizer.jobs.request import Moment, Name, Positive, Request, StrictModel
 from optimizer.ports import CallerRecord, Clock, KeyRecord, Limited, Store, Transaction
 
@@ -60,17 +61,13 @@ class KeyWithUsage(KeyView):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class KeyReport:
+class KeyReport(Change):
     """What became of a key. ``secret`` is set where a new one was made, and never again."""
 
     name: str
-    what: str
-    why: Text[str]
-    undo: str
-    changed: bool
     key: KeyView
     secret: str | None = None
-    next: str = ""
+    next: str | None = ""
 
 
 class KeyLimitsBody(StrictModel):
@@ -229,7 +226,7 @@ def revoke_key(context: Context, request: RevokeRequest) -> KeyReport:
         )
         undo = "none: a revoked key stays revoked. Make another one: detent keys create NAME"
         key = key_view(_require(tx, store, name))
-        return KeyReport(name=name, what=what, why="", undo=undo, changed=changed, key=key)
+        return KeyReport(name=name, what=what, undo=undo, changed=changed, key=key)
 
     return store.write(change)
 
@@ -261,7 +258,7 @@ def remove_only_key(name: str, *, actor: str, store: Store, clock: Clock, is_rea
         store.api_keys.remove(tx, name)
         _tell(tx, store, "key.remove", name, shown_access(key.access), actor=actor, at=now)
         what = f"Key {name} is gone as if it had not been made; requests from this machine need no key again"
-        return KeyReport(name=name, what=what, why="", undo="detent keys create NAME", changed=True, key=key_view(key))
+        return KeyReport(name=name, what=what, undo="detent keys create NAME", changed=True, key=key_view(key))
 
     report = store.write(change)
     store.api_keys.unmark()
@@ -296,7 +293,6 @@ def rotate_key(context: Context, request: RotateRequest) -> KeyReport:
         return KeyReport(
             name=name,
             what=f"Key {name} has a new secret; {old}",
-            why="",
             undo=undo,
             changed=True,
             key=key_view(_require(tx, store, name)),
@@ -323,7 +319,7 @@ def _undo_rotation(context: Context, name: str) -> KeyReport:
         _tell(tx, store, "key.rotate_undo", name, {}, actor=actor, at=now)
         what = f"Key {name} has its older secret again; the newer one opens nothing any more"
         undo = f"detent keys rotate {name}"
-        return KeyReport(name=name, what=what, why="", undo=undo, changed=True, key=key_view(_require(tx, store, name)))
+        return KeyReport(name=name, what=what, undo=undo, changed=True, key=key_view(_require(tx, store, name)))
 
     return store.write(change)
 

@@ -7,27 +7,21 @@ from __future__ import annotations
 from dataclasses import dataclass
 from datetime import datetime
 
-from optimizer.core.base.answers import Text
 from optimizer.core.base.phrasing import when
 from optimizer.core.rollout.transitions import TransitionRequest, apply
 from optimizer.core.serving.rollout import Decision, Rollout
 from optimizer.jobs.context import Context
-from optimizer.jobs.record_change import checked_reason, log_head, record_transition, tell
+from optimizer.jobs.record_change import Change, checked_reason, log_head, record_transition, tell
 from optimizer.jobs.request import Reason, Request
 from optimizer.ports import Clock, Store, Transaction
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class ClockReset:
+class ClockReset(Change):
     """``changed`` is False where the last tick was not ahead; ``held``: rollouts that this holds,
     or that were held already.
     """
 
-    what: str
-    why: Text[str]
-    undo: str
-    next: str | None = None
-    changed: bool = True
     held: tuple[str, ...] = ()
 
 
