@@ -7,10 +7,11 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import product
 from math import ceil, comb
-from typing import Any, Literal
+from typing import Any, Literal, TypeVar
 
-from optimizer.core.base.values import Interval
+from optimizer.core.base.values import Interval, grouped
 
+T = TypeVar("T")
 N_DRAWS = 10_000
 MOST_DRAWN = 1_000_000  # differences held at once: 8 MB
 # Differences that are not zero: 2^13 sign patterns are fewer than N_DRAWS, so they are all counted instead.
@@ -35,26 +36,35 @@ class Comparison:
 
 
 def compare_scores(
-    champion: Sequence[float], candidate: Sequence[float], *, seed: int, n_draws: int = N_DRAWS
+    champion: Sequence[float],
+    candidate: Sequence[float],
+    *,
+    seed: int,
+    n_draws: int = N_DRAWS,
+    groups: Sequence[str] | None = None,
 ) -> Comparison:
     """Compares two lists of scores in [0, 1], example by example.
 
     Exact McNemar where every score is 0 or 1, else the sign-flip permutation test.
 
+    Args:
+        groups: of each example its group. Examples of one group are no independent evidence: where any share one, whole
+            groups change sign, by the sum of their differences, and whole groups are drawn for the interval. Lift,
+            wins, ties and losses count examples.
     Raises:
         ValueError: lists of different length, or empty ones.
     """
     differences = _paired(champion, candidate)
-    n = len(differences)
+    n, of_groups = len(differences), [sum(own) for own in _by_group(differences, groups)]
     wins, losses = sum(d > TIE for d in differences), sum(d < -TIE for d in differences)
-    binary = all(s in (0.0, 1.0) for s in (*champion, *candidate))
-    p = mcnemar_p(wins, losses) if binary else sign_flip_p(differences, seed=seed, n_draws=n_draws)
+    binary = len(of_groups) == n and all(s in (0.0, 1.0) for s in (*champion, *candidate))
+    p = mcnemar_p(wins, losses) if binary else sign_flip_p(of_groups, seed=seed, n_draws=n_draws)
     return Comparison(
         n=n,
         champion_mean=sum(champion) / n,
         candidate_mean=sum(candidate) / n,
         lift=sum(differences) / n,
-        interval=bootstrap_interval(differences, seed=seed, n_draws=n_draws),
+        interval=bootstrap_interval(differences, seed=seed, n_draws=n_draws, groups=groups),
         p=p,
         test="mcnemar" if binary else "sign_flip",
         wins=wins,
@@ -149,21 +159,37 @@ def bootstrap_reduction_p(
     statistic: Callable[[Sequence[float]], float] | None = None,
     seed: int,
     n_draws: int = N_DRAWS,
+    groups: Sequence[str] | None = None,
 ) -> float:
     """One-sided paired bootstrap p-value of "the candidate's statistic is not below the champion's" (cost, latency).
 
     Pairs are drawn with replacement; p is the share of draws without a reduction, the observed one included.
     ``statistic`` None: the mean, for which the differences alone are drawn.
+
+    ``groups``: of each pair its group; where several share one, whole groups are drawn. A bootstrap of few rejects too
+    often (all draws of one group are that group), so p is then at least what the signs of G groups can show, 2^-G, and
+    for the mean at least that of the sign-flip test.
     """
     differences = _paired(champion, candidate)
+    members = _by_group(range(len(differences)), groups)
+    is_grouped = len(members) < len(differences)
     if statistic is None:
-        return min(1.0, (1 + sum(total >= 0 for total in _drawn_sums(differences, seed, n_draws))) / (n_draws + 1))
-    n, rng = len(champion), random.Random(seed)
-    without = 1
+        sums = [sum(differences[i] for i in own) for own in members]
+        p = (1 + sum(total >= 0 for total in _drawn_sums(sums, seed, n_draws))) / (n_draws + 1)
+        at_least = sign_flip_p([-each for each in sums], seed=seed, n_draws=n_draws) if is_grouped else 0.0
+        return min(1.0, max(p, at_least))
+    rng, without = random.Random(seed), 1
     for _ in range(n_draws):
-        places = rng.choices(range(n), k=n)
+        places = [i for own in rng.choices(members, k=len(members)) for i in own]
         without += statistic([candidate[i] for i in places]) >= statistic([champion[i] for i in places])
-    return min(1.0, without / (n_draws + 1))
+    return min(1.0, max(without / (n_draws + 1), 2.0 ** -len(members) if is_grouped else 0.0))
+
+
+def _by_group(values: Sequence[T], groups: Sequence[str] | None) -> list[list[T]]:
+    """The values of each group; None: each is its own."""
+    if groups is None:
+        return [[value] for value in values]
+    return list(grouped(zip(groups, values, strict=True)).values())
 
 
 def _drawn_sums(differences: Sequence[float], seed: int, n_draws: int) -> list[float]:

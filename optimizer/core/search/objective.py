@@ -72,7 +72,7 @@ class Objective:
         return quality_margin(mean_score(self.champion) or 0.0, self.margin)
 
     def _saving(self, results: Sequence[ExampleResult]) -> float | None:
-        before, after = paired_by(self.aim, self.champion, results)
+        before, after, _ = paired_by(self.aim, self.champion, results)
         if not is_told(self.aim, len(before)):
             return None
         statistic = STATISTICS[self.aim]
@@ -86,15 +86,15 @@ def is_told(aim: Aim, n: int) -> bool:
 
 def paired_by(
     aim: Aim, champion: Sequence[ExampleResult], other: Sequence[ExampleResult]
-) -> tuple[list[float], list[float]]:
+) -> tuple[list[float], list[float], list[str]]:
     """The aim's figure of both, on the examples where both have it: score, dollars of the call, or ms of
-    fresh calls.
+    fresh calls. With those examples' ids.
     """
     before = _figures(aim, champion)
     # Whether all of a cascade's answers are timed is asked of these alone.
     after = _figures(aim, [r for r in other if r.example in before])
     paired_results = [example for example in before if example in after]
-    return [before[e] for e in paired_results], [after[e] for e in paired_results]
+    return [before[e] for e in paired_results], [after[e] for e in paired_results], paired_results
 
 
 def _figures(aim: Aim, results: Sequence[ExampleResult]) -> Mapping[str, float]:
@@ -154,14 +154,18 @@ def saving_of(
     seed: int,
     *,
     is_replayed: bool = False,
+    groups: Mapping[str, str] | None = None,
 ) -> Saving | None:
-    """The saving of the winner; None where quality is the aim."""
+    """The saving of the winner; None where quality is the aim.
+
+    ``groups``: of each example by its id; None: every example is independent of the others.
+    """
     if aim == "quality":
         return None
     # Where a call of the winner failed and the champion's did not, it saved nothing and took as long as the longest.
     of_champion = {r.example: r for r in champion if r.score is not None}
     longest = max((r.latency_ms for r in (*champion, *winner) if r.latency_ms is not None), default=None)
-    before, after = paired_by(
+    before, after, examples = paired_by(
         aim,
         champion,
         [
@@ -174,7 +178,13 @@ def saving_of(
     if not is_told(aim, len(before)):
         return Saving(aim=aim, n=len(before))
     statistic = STATISTICS[aim]
-    p = bootstrap_reduction_p(before, after, statistic=None if statistic is mean else statistic, seed=seed)
+    p = bootstrap_reduction_p(
+        before,
+        after,
+        statistic=None if statistic is mean else statistic,
+        seed=seed,
+        groups=None if groups is None else [groups[example] for example in examples],
+    )
     return Saving(
         aim=aim, n=len(before), champion=statistic(before), winner=statistic(after), p=p, is_replayed=is_replayed
     )

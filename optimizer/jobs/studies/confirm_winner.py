@@ -59,7 +59,10 @@ class ConfirmationResult:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _VariantComparison:
-    """One variant beside the champion: scores and groups where both have one, and the champion's where only it has."""
+    """One variant beside the champion: scores and groups where both have one, and the champion's where only it has.
+
+    ``groups``: of every example, by its id.
+    """
 
     variant: str
     champion: Sequence[ExampleResult]
@@ -67,6 +70,7 @@ class _VariantComparison:
     pairs: Sequence[tuple[float, float, str]]  # score of champion and variant, group
     lost: Sequence[tuple[float, float, str]]
     n: int  # examples opened
+    groups: Mapping[str, str]
     wished: Sequence[WishedFloor]
 
     def scores(self, *, with_lost: bool = False) -> tuple[list[float], list[float], list[str]]:
@@ -199,6 +203,7 @@ def _compare(
         champion=champion,
         results=results,
         n=len(examples),
+        groups={e.id: e.group for e in examples},
         pairs=[(b, c, group) for b, c, group in rows if c is not None],
         lost=[(b, 0.0, group) for b, c, group in rows if c is None],
         wished=study_kind(run.family).wished_floors(run.study, champion, results, examples, settings, looks),
@@ -222,10 +227,17 @@ def _confirmed(
 ) -> ConfirmationResult:
     seed, saving = (
         run.study.seed,
-        saving_of(run.study.aim, best.champion, best.results, run.study.seed, is_replayed=run.is_replayed),
+        saving_of(
+            run.study.aim,
+            best.champion,
+            best.results,
+            run.study.seed,
+            is_replayed=run.is_replayed,
+            groups=best.groups,
+        ),
     )
     before, after, groups = best.scores()
-    comparison = compare_scores(before, after, seed=seed)
+    comparison = compare_scores(before, after, seed=seed, groups=groups)
     is_kept = saving is not None or run.study.move_to is not None  # quality, which else has to improve
     quality = with_sequence(_not_lower(before, after, groups, settings, looks), steps) if is_kept else None
     gates = _gates(comparison, _drops(before, after), saving, quality, best.wished, settings, looks)
@@ -306,8 +318,10 @@ def _move(
     *,
     is_confirmed: bool,
 ) -> MoveRecord:
-    before, after, _ = best.scores()
-    lower = compare_scores(after, before, seed=run.study.seed)  # one-sided against "the score is not lower"
+    before, after, groups = best.scores()
+    lower = compare_scores(
+        after, before, seed=run.study.seed, groups=groups
+    )  # one-sided against "the score is not lower"
     return MoveRecord(
         from_model=str(run.champion.model["name"]),
         to_model=str(run.study.move_to),
@@ -332,7 +346,7 @@ def _with_losses(
     before, after, groups = best.scores(with_lost=True)
     is_kept = saving is not None or run.study.move_to is not None
     quality = with_sequence(_not_lower(before, after, groups, settings, looks), steps) if is_kept else None
-    comparison = compare_scores(before, after, seed=run.study.seed)
+    comparison = compare_scores(before, after, seed=run.study.seed, groups=groups)
     worst = _gates(comparison, _drops(before, after), saving, quality, best.wished, settings, looks)
     return gates if all_passed(worst) else (*gates, unmeasured_gate(len(best.lost), worst))
 

@@ -99,6 +99,51 @@ def test_an_interval_of_groups_that_are_one_each_is_that_of_rows_and_of_several_
     assert (of_one.lower, of_one.upper) == (min(differences), max(differences))
 
 
+def of_cases(rng: random.Random, n_groups: int, size: int) -> tuple[list[float], list[float], list[str]]:
+    """Scores of two equal variants where all rows of one case say the same, and their groups."""
+    scores = [(rng.choice((0.0, 1.0)), rng.choice((0.0, 1.0))) for _ in range(n_groups)]
+    rows = [(*pair, f"case-{i}") for i, pair in enumerate(scores) for _ in range(size)]
+    return [b for b, _, _ in rows], [c for _, c, _ in rows], [group for _, _, group in rows]
+
+
+def test_rows_of_one_case_make_an_equal_variant_no_surer_to_be_called_better_or_cheaper():
+    rng, n = random.Random(4), 400
+    better, cheaper, by_row = 0, 0, 0
+    for i in range(n):
+        before, after, groups = of_cases(rng, 10, 10)
+        better += compare_scores(before, after, seed=i, n_draws=20, groups=groups).p <= 0.05
+        by_row += compare_scores(before, after, seed=i, n_draws=20).p <= 0.05
+        dollars = [[0.1 + score for score in scores] for scores in (before, after)]
+        cheaper += bootstrap_reduction_p(*dollars, seed=i, n_draws=500, groups=groups) <= 0.05
+    noise = 2 * (n * 0.05 * 0.95) ** 0.5
+    assert max(better, cheaper) <= n * 0.05 + noise < by_row
+
+
+def test_few_groups_are_never_surer_than_their_signs_can_be_however_many_rows_they_hold():
+    for n_groups in (1, 2, 4):
+        groups = [str(at % n_groups) for at in range(120)]
+        ones, zeros = [1.0] * 120, [0.0] * 120
+        assert compare_scores(zeros, ones, seed=1, groups=groups).p == 2.0**-n_groups
+        for statistic in (None, p95):
+            assert bootstrap_reduction_p(ones, zeros, statistic=statistic, seed=1, n_draws=99, groups=groups) == max(
+                0.01, 2.0**-n_groups
+            )
+
+
+def test_groups_of_one_row_each_change_nothing():
+    rng = random.Random(6)
+    alone = [*map(str, range(30))]
+    for draw in (rng.random, lambda: rng.choice((0.0, 1.0))):
+        before, after = ([draw() for _ in alone] for _ in range(2))
+        assert compare_scores(before, after, seed=1, groups=alone) == compare_scores(before, after, seed=1)
+        for statistic in (None, p95):
+            rows, single = (
+                bootstrap_reduction_p(before, after, statistic=statistic, seed=1, n_draws=99, groups=groups)
+                for groups in (None, alone)
+            )
+            assert rows == single
+
+
 def test_a_wider_confidence_gives_a_wider_interval():
     differences = [0.1, -0.2, 0.3, 0.05, 0.0, 0.2]
     narrow, wide = (bootstrap_interval(differences, seed=1, confidence=c) for c in (0.8, 0.99))

@@ -90,7 +90,7 @@ def test_a_cascade_saves_no_latency_by_answers_of_the_journal() -> None:
     champion = [replace(r, latency_ms=170.0, answered_by=None) for r in by_tiers(55, [])]
     quick, journalled = by_tiers(25, [170.0] * 30), by_tiers(25, [None] * 30)
     assert len(paired_by("latency", champion, quick)[1]) == 55
-    assert paired_by("latency", champion, journalled) == ([], [])
+    assert paired_by("latency", champion, journalled) == ([], [], [])
     assert saving_of("latency", champion, journalled, 1).share is None
     # What the journal answers of the champion is left out of both; the other rows are timed of both.
     asked = [replace(r, latency_ms=None) if i >= 50 else r for i, r in enumerate(champion)]

@@ -105,14 +105,20 @@ class Scores:
 
 
 def confirmed(
-    folder: Path, losses: Sequence[int], *, usd: Sequence[float] | None = None, fails: int | None = None
+    folder: Path,
+    losses: Sequence[int],
+    *,
+    usd: Sequence[float] | None = None,
+    fails: int | None = None,
+    n_cases: int = N,
 ) -> tuple[ConfirmationResult, Any]:
     """Variants v0, v1, … that lose so many of the holdout, in this order; a negative number:
-    could not be scored on so many.
+    could not be scored on so many. The examples of the holdout are of so many cases.
     """
+    sealed = [replace(one, group=f"case-{i % n_cases}") for i, one in enumerate(topic_examples(N, "holdout"))]
     family = topic_family(rollout={"gates": {"n": 30, "confidence": 0.9, "improvement": 0.15}, "margin": 0.05})
     world = World(folder, family=family).fill(
-        examples=[*topic_examples(9, "train"), *topic_examples(6, "dev"), *topic_examples(N, "holdout")]
+        examples=[*topic_examples(9, "train"), *topic_examples(6, "dev"), *sealed]
     )
     study = world.create(aim="cost", strategy="settings", definition={"n_holdout": N})
     context = JobContext(
@@ -177,3 +183,10 @@ def test_one_proposal_is_judged_by_the_same_test_without_a_sequence(tmp_path: Pa
     assert found.outcome == "nominated"
     assert "sequence" not in found.record
     assert found.record["quality_test"] == "exact"
+
+
+def test_rows_of_one_case_are_no_further_evidence_of_what_is_saved_or_scored(tmp_path: Path):
+    found, _ = confirmed(tmp_path, [0], n_cases=3)
+    assert (found.record["saving_p"], found.record["test"]) == (1 / 8, "sign_flip")
+    assert "confidence" in [gate["name"] for gate in found.record["gates"] if gate["verdict"] == "fail"]
+    assert found.record["n"] == N
