@@ -10,6 +10,7 @@ from typing import get_args
 from optimizer.core.family.family import Family
 from optimizer.core.feedback.events import NO_FAMILY
 from optimizer.core.feedback.retention import KEY_DAYS, RetentionLimit, RetentionNeed, cut
+from optimizer.core.scheduling.monthly_budget import month_of
 from optimizer.core.serving.family_names import is_retired
 from optimizer.jobs.feedback.roll_up_minutes import HISTORY, MINUTES
 from optimizer.jobs.rollouts.watch_holdback import rollout_of_holdback
@@ -125,17 +126,12 @@ def _of_family(tx: Transaction, store: Store, clock: Clock, family: Family) -> l
         holds.append(
             RetentionNeed(since=tenure.read_until, why="the watch on the champion has not read what came later")
         )
-    events = cut(
-        clock.now(),
-        days,
-        [
-            *[
-                RetentionNeed(since=rollout.created_at, why=f"rollout {rollout.id} is not through")
-                for rollout in watched
-            ],
-            *holds,
-        ],
-    )
+    holds += [
+        RetentionNeed(since=rollout.created_at, why=f"rollout {rollout.id} is not through") for rollout in watched
+    ]
+    events = cut(clock.now(), days, holds)
+    summed_up = RetentionNeed(since=month_of(clock.now()), why="the month's spending is summed up from them")
+    calls = cut(clock.now(), days, [*holds, summed_up])  # their texts go after as many days as a study's
     searched = [store.studies.get(tx, rollout.study) for rollout in watched if rollout.study is not None]
     studies = cut(
         clock.now(),
@@ -146,7 +142,9 @@ def _of_family(tx: Transaction, store: Store, clock: Clock, family: Family) -> l
             if study is not None and study.finished_at is not None
         ],
     )
-    kinds = [(rows, events) for rows in OF_EVENTS] + [(rows, studies) for rows in OF_STUDIES]
+    kinds = [(rows, calls if rows == "model_calls" else events) for rows in OF_EVENTS] + [
+        (rows, studies) for rows in OF_STUDIES
+    ]
     if any(study.family == family.name for study in store.studies.unfinished(tx)):
         kinds = [(rows, until) for rows, until in kinds if rows != "examples"]  # the study was given them, by id
     return [_retention(store, rows, family.name, days, until) for rows, until in kinds]

@@ -23,6 +23,7 @@ from optimizer.core.family.settings import Metric
 from optimizer.core.feedback.events import LaterParts
 from optimizer.core.feedback.pipeline_record import PipelineRecord
 from optimizer.core.rollout.drift import ChampionWatch
+from optimizer.core.scheduling.monthly_budget import month_of
 from optimizer.core.serving.rollout import Champion
 from optimizer.core.views.evaluation import EvaluationQuery, EvaluationRun, SuitesReport
 from optimizer.host.config import load_settings
@@ -352,6 +353,26 @@ def test_calls_outside_studies_go_with_their_family(store: Database) -> None:
     assert gone(prune_records(store, CLOCK, kept(store, family(), family("triage", days=400)))) == {
         (FAMILY, "model_calls"): 1
     }
+
+
+def test_calls_outside_studies_lose_their_texts_and_count_as_spent_until_their_month_is_over(store: Database) -> None:
+    def send(tx: Any) -> None:
+        for id, days in (("ca_month", 15), ("ca_before", 25)):  # the 5th of November, the 26th of October
+            store.journal.send(tx, call(id, study=None, sent_at=ago(days), request={"messages": ["a text"]}))
+            store.journal.settle(tx, id, answer("An answer."), ago(days))
+
+    store.write(send)
+    dry = what_would_go(store, kept(store, family(days=7)))
+    (calls,) = (one for one in dry.items if one.rows == "model_calls")
+    assert (calls.n, calls.before, "spending" in calls.held_by) == (1, month_of(NOW), True)
+    assert gone(prune_records(store, CLOCK, kept(store, family(days=7)))) == {
+        (FAMILY, "model_calls"): 1,
+        (FAMILY, "texts_of_model_calls"): 1,
+    }
+    with store.read() as tx:
+        assert store.journal.usd_without_a_run(tx, month_of(NOW)) == {FAMILY: 0.25}
+        assert store.journal.find(tx, "key 1", study=None, not_before=ago(99)) is None
+    assert gone(prune_records(store, CLOCK, kept(store, family(days=7)))) == {}
 
 
 # --- what is kept per installation ------------------------------------------------------------------------------------

@@ -154,13 +154,14 @@ def _of_old_studies(study: ColumnElement[str], *more: ColumnElement[bool]) -> Co
 
 
 def _texts_of_calls(family: str | None, before: datetime) -> ColumnElement[bool]:
-    """The texts of calls of studies and runs that ended before."""
+    """The texts of calls of studies and runs that ended before, and of calls of none."""
     ended = (
         select(of.id).where(of.family == family, of.status.in_(ENDED), of.finished_at < before)
         for of in (STUDIES.c, RUNS.c)
     )
     has_text = or_(CALLS.c.request.is_not(None), CALLS.c.answer.is_not(None), CALLS.c.error.is_not(None))
-    return and_(or_(*(CALLS.c.study.in_(ids) for ids in ended)), has_text)
+    of_none = and_(CALLS.c.study.is_(None), CALLS.c.family == family, CALLS.c.sent_at < before)
+    return and_(or_(of_none, *(CALLS.c.study.in_(ids) for ids in ended)), has_text)
 
 
 def _of_evaluations(family: str | None, before: datetime) -> ColumnElement[bool]:
