@@ -7,7 +7,6 @@ import threading
 import time
 from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
-from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
@@ -44,10 +43,7 @@ def request_members(values: Mapping[str, Any], *, keep: Mapping[str, float | Non
     if unknown := sorted(caps.keys() - {"usd", "calls", "minutes"}):
         raise InvalidInput(f"The definition's budget has {', '.join(unknown)}; it knows usd, calls and minutes.")
     caps |= {name: options[name] for name in ("usd", "calls", "minutes") if options[name] is not None}
-    if not any(cap is not None for cap in caps.values()):
-        from optimizer.jobs.studies.create_study import DEFAULT_BUDGET
-
-        caps = asdict(DEFAULT_BUDGET)
+    caps = {name: cap for name, cap in caps.items() if cap is not None}
     sizes = {name: size for name, size in values.items() if name not in (*NAMES, "family", "name", "description")}
     definition = {**sizes, **dict(values.get("definition") or {})}
     definition |= {name: values[name] for name in ("space", "proposer") if values.get(name)}
@@ -61,7 +57,7 @@ def request_members(values: Mapping[str, Any], *, keep: Mapping[str, float | Non
         "strategy": options["strategy"] or values.get("strategy"),
         "aim": options["aim"] or values.get("aim"),
         **({"move_to": move_to} if move_to is not None else {}),
-        "budget": {name: cap for name, cap in caps.items() if cap is not None},
+        **({"budget": caps} if caps else {}),
         "seed": seed,
         "definition": definition,
     }

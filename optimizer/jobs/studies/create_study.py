@@ -73,7 +73,7 @@ class StudyRequest(FamilyRequest):
     ] = None
     variant: Annotated[Name | None, Field(description="With strategy confirm: which one")] = None
     aim: Aim | None = None
-    budget: Annotated[BudgetBody | None, Field(description="Default: 1,000 calls")] = None
+    budget: Annotated[BudgetBody | None, Field(description="Without any cap: 1,000 calls")] = None
     seed: Annotated[int, Field(ge=0, lt=2**32)] = 0
     space: dict[str, Json] | None = None
     proposer: Name | None = None
@@ -114,7 +114,8 @@ def create_study(context: Context, request: StudyRequest, *, trigger: Trigger | 
     store, clock, models = context.store, context.clock, context.models()
     # A study that starts by itself goes on by the file's last good text, which serves.
     family = context.sound_family(request.family, "be searched") if trigger is None else context.family(request.family)
-    budget = Budget(**request.budget.model_dump()) if request.budget is not None else DEFAULT_BUDGET
+    budget = Budget(**(request.budget or BudgetBody()).model_dump())
+    budget = DEFAULT_BUDGET if budget == Budget() else budget
     options = {"space": request.space, "proposer": request.proposer, "move_to": request.move_to}
     definition = {**request.definition, **{name: value for name, value in options.items() if value is not None}}
     if not request.dry_run:

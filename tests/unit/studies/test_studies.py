@@ -28,6 +28,7 @@ from optimizer.core.search.strategy import without_turn
 from optimizer.core.search.study import Study, too_long_in_words
 from optimizer.core.views.study_headline import view_of_study
 from optimizer.jobs.outbox.mirror_outbox import TOPICS as MIRRORED
+from optimizer.jobs.studies.create_study import DEFAULT_BUDGET
 from optimizer.jobs.studies.transitions import fail_study, request_stop, resume_study
 from tests.cases import named
 from tests.clock import Clock
@@ -431,6 +432,10 @@ def test_only_released_examples_are_trained_on_unless_the_family_takes_any(tmp_p
     study = open_minded.create()
     assert len(study.dataset["train"]) == 6
     assert any(len(p.params) and p.params.get("n_examples") for p in open_minded.trials(open_minded.run(study)))
+
+
+def test_a_budget_that_names_no_cap_is_the_usual_one(world):
+    assert world.create(budget=Budget()).budget == DEFAULT_BUDGET
 
 
 MANY_MODELS = [["a", f"m{n}"] for n in range(101)]
