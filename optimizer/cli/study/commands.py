@@ -75,7 +75,16 @@ def run(
     aim: Annotated[str | None, typer.Option(help="quality, cost or latency.")] = None,
     budget_usd: Annotated[float | None, typer.Option(min=0, help="Dollars at most, confirmation included.")] = None,
     budget_calls: Annotated[int | None, typer.Option(min=0, help="Model calls at most, confirmation included.")] = None,
-    budget_minutes: Annotated[float | None, typer.Option(min=0, help="Minutes at most, confirmation included.")] = None,
+    budget_minutes: Annotated[
+        float | None,
+        typer.Option(
+            min=0,
+            help=(
+                "Minutes after which the search ends, less what the confirmation takes at the pace so far. A look at"
+                " the holdout that has begun is finished."
+            ),
+        ),
+    ] = None,
     seed: Annotated[int | None, typer.Option(help="Same seed and answers, same study.")] = None,
     keep_saved: KeepSaved = None,
     keep_quality: KeepQuality = None,

@@ -412,6 +412,8 @@ def budget_options(caps: Mapping[str, float]) -> str:
     return " ".join(f"--budget-{name} {amount:.10g}" for name, amount in caps.items())
 
 
+# among a study's findings: the seconds for which it stood cancelled or failed, which its minutes do not count
+STOPPED_S = "stopped_s"
 # among a study's findings: {"tried": points, "possible": points there are (None: without end), "most": n_settings}
 POINTS = "points"
 

@@ -39,7 +39,7 @@ from optimizer.core.search.answer_bounds import (
 from optimizer.core.search.cost_estimate import confirmation_calls, confirmation_usd, search_budget
 from optimizer.core.search.run_off import RUN_OFF, read_frozen
 from optimizer.core.search.strategy import StrategyMaker, proposers_of, searched_tiers, writes
-from optimizer.core.search.study import ENDED, JUDGED_BY, TAUGHT_STUDENTS, Definition, Study
+from optimizer.core.search.study import ENDED, JUDGED_BY, STOPPED_S, TAUGHT_STUDENTS, Definition, Study
 from optimizer.core.views.forgetting import holds_up
 from optimizer.jobs.calls.call_model import JournaledModel
 from optimizer.jobs.calls.shelves import is_student
@@ -271,12 +271,15 @@ def _reserve(run: StudyRun, n_holdout: int) -> Reserve:
 
 
 def _search_deadline(run: StudyRun, n_reserved: int) -> datetime | None:
-    """When the search must end so that the reserved calls still fit, at the pace so far; downtime counts as time."""
+    """When the search must end so that the reserved calls still fit, at the pace so far. Time for which the study was
+    stopped does not count; time without a worker does, since nothing says when it ended.
+    """
     minutes, started = run.study.budget.minutes, run.study.started_at
     if minutes is None or started is None:
         return None
     reserved_s = n_reserved * (run.seconds_per_call() or 0.0) / run.concurrency
-    return started + timedelta(minutes=minutes) - timedelta(seconds=reserved_s)
+    stopped_s = (run.study.findings or {}).get(STOPPED_S, 0.0)
+    return started + timedelta(minutes=minutes) + timedelta(seconds=stopped_s - reserved_s)
 
 
 def _finish(run: StudyRun, **changes: Any) -> Study:

@@ -11,7 +11,7 @@ import structlog
 from optimizer.core.base.errors import BudgetTooSmall, Conflict
 from optimizer.core.base.values import Budget
 from optimizer.core.scheduling.monthly_budget import MonthlyLimits, under
-from optimizer.core.search.study import ENDED, UNFINISHED, Study, StudyStatus, study_view, unknown_study
+from optimizer.core.search.study import ENDED, STOPPED_S, UNFINISHED, Study, StudyStatus, study_view, unknown_study
 from optimizer.core.serving.rollout import require_unfrozen
 from optimizer.jobs.studies.read_spending import monthly_left
 from optimizer.ports import Clock, Store, Transaction
@@ -96,7 +96,10 @@ def resume_study(
                 study=other.id,
             )
         _require_left(tx, store, clock, study, limits or MonthlyLimits())
-        at = clock.now()
+        at, findings = clock.now(), study.findings or {}
+        if study.started_at is not None and study.finished_at is not None:
+            stopped_s = (at - study.finished_at).total_seconds()
+            findings = {**findings, STOPPED_S: findings.get(STOPPED_S, 0.0) + stopped_s}
         store.audit.add(
             tx,
             at=at,
@@ -109,7 +112,13 @@ def resume_study(
         store.outbox.add(tx, "study", study_id, {}, at)
         return study_view(
             store.studies.update(
-                tx, study_id, status=next_status(study, "queued"), stop_requested=False, error=None, finished_at=None
+                tx,
+                study_id,
+                status=next_status(study, "queued"),
+                stop_requested=False,
+                error=None,
+                finished_at=None,
+                findings=findings or None,
             )
         )
 

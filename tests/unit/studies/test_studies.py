@@ -262,6 +262,25 @@ def test_time_that_runs_out_ends_the_search_and_leaves_the_confirmation_its_turn
     assert study.outcome == "nominated"
 
 
+def test_minutes_do_not_pass_for_a_study_that_was_cancelled_and_is_resumed_later(done, tmp_path):
+    world = World(tmp_path).fill()
+    study = world.create(budget=Budget(minutes=60))
+
+    def cancel(n):
+        if n == 4:
+            request_stop(study.id, actor="ann", store=world.store, clock=world.clock)
+            world.clock.pass_seconds(2)
+
+    world.model.before = cancel
+    assert world.run(study).status == "cancelled"
+    world.model.before = None
+    world.clock.pass_hours(12)
+    resume_study(study.id, actor="ann", store=world.store, clock=world.clock)
+    ended = world.run(study)
+    assert (ended.outcome, ended.spend.search_cut) == ("nominated", None)
+    assert len(world.trials(ended)) == len(done.world.trials(done.study))
+
+
 def test_one_slow_first_call_is_no_pace_that_ends_a_search(done, tmp_path):
     """A cold engine takes seconds once; times the calls of a confirmation that was more than all the minutes."""
     world = World(tmp_path, clock=Clock(START, step_s=0.001)).fill()
