@@ -61,7 +61,6 @@ class Trials:
         with run.store.read() as tx:
             stored = run.store.studies.results(tx, run.study.id, "search")
             further = run.store.studies.results(tx, run.study.id, RUN_OFF)
-            # one of the chosen examples may have been forgotten since
             self._known = _by_example(stored, run.dev)
             self._known_further = _by_example(further, run.run_off)
             self._written = {t.number: t for t in run.store.studies.trials(tx, run.study.id)}
@@ -308,8 +307,14 @@ class Trials:
 def _by_example(
     stored: Mapping[str, Sequence[ExampleResult]], examples: Sequence[Example]
 ) -> dict[str, dict[str, ExampleResult]]:
+    """Without examples that were forgotten since, and without those that an earlier run could not score: their calls
+    failed, and are made again, while the journal has what was answered.
+    """
     ids = {example.id for example in examples}
-    return {variant: {r.example: r for r in results if r.example in ids} for variant, results in stored.items()}
+    return {
+        variant: {r.example: r for r in results if r.example in ids and r.score is not None}
+        for variant, results in stored.items()
+    }
 
 
 def _require_answers(results: Sequence[ExampleResult], variant: Variant) -> None:

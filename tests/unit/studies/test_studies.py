@@ -17,6 +17,7 @@ from optimizer.core.base.errors import (
     DatasetTooSmall,
     GateNotMet,
     InvalidInput,
+    ModelFailed,
     NotFound,
 )
 from optimizer.core.base.values import Budget, Spend
@@ -314,6 +315,41 @@ def test_a_study_that_was_torn_off_goes_on_without_asking_anything_twice(done, t
     ]
     assert max(Counter(c.key for c in resumed.calls(ended) if c.status == "settled").values()) == 1
     assert looks(resumed) == 1
+
+
+def stored_of(world, study):
+    with world.store.read() as tx:
+        return world.store.studies.get(tx, study.id)
+
+
+def cancelled_in_an_outage(world, study, *, after, status):
+    """The study, cancelled while its provider has failed every call since the first ``after`` with this status;
+    the provider is well again, and the study has been taken up.
+    """
+    n = [0]
+
+    def fail(_):
+        n[0] += stored_of(world, study).status == status
+        if n[0] == after + 6:
+            request_stop(study.id, actor="person", store=world.store, clock=world.clock)
+            world.clock.pass_seconds(2)
+        if n[0] > after:
+            raise ModelFailed("The provider answers 503.", kind="http", status_of_model=503)
+
+    world.model.before = fail
+    assert world.run(study).status == "cancelled"
+    world.model.before = None
+    resume_study(study.id, actor="person", store=world.store, clock=world.clock)
+    return stored_of(world, study)
+
+
+def test_a_search_that_goes_on_after_an_outage_asks_again_what_failed(world):
+    study = world.create(strategy="examples")
+    ended = world.run(cancelled_in_an_outage(world, study, after=9, status="running"))
+    assert (ended.status, ended.outcome) == ("finished", "nominated")
+    with world.store.read() as tx:
+        results = world.store.studies.results(tx, ended.id, "search")
+    assert all(row.score is not None for rows in results.values() for row in rows)
 
 
 def test_a_finished_study_run_again_is_left_as_it_is(done):
