@@ -8,9 +8,9 @@ from dataclasses import asdict, dataclass, replace
 from functools import partial
 from typing import Any, Literal
 
-from optimizer.core.base.errors import BudgetExhausted, StudyStopped
+from optimizer.core.base.errors import BudgetExhausted, ModelFailed, StudyStopped
 from optimizer.core.base.phrasing import signed, signed_interval
-from optimizer.core.base.values import ExampleResult, p95_ms
+from optimizer.core.base.values import ExampleResult, mean_score, p95_ms
 from optimizer.core.dataset.examples import Example
 from optimizer.core.evaluation.comparison import TIE, Comparison, compare_scores
 from optimizer.core.evaluation.gates import (
@@ -46,6 +46,8 @@ from optimizer.jobs.studies.context import StopFlag, StudyRun
 from optimizer.jobs.studies.evaluation import Measures
 from optimizer.jobs.studies.kinds.kind import study_kind
 from optimizer.ports import SealedHoldout
+
+_Known = dict[tuple[str, str], ExampleResult]  # (variant, example) -> its result
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -96,17 +98,19 @@ def confirm_winner(
             is tested in that order, each at the whole level; the first that fails ends it, and the last that passed is
             judged by the other gates. A bad variant is accepted only if the first bad one passes its own test, so the
             level needs no correction (Maurer, Hothorn, Lehmacher 1995).
+    Raises:
+        ModelFailed: calls failed so that nothing could be compared. That decides nothing, and the study can go on.
     """
     stop.check_cancelled()
     examples, looks = open_holdout(
         run.family, run.study.dataset or {}, run.study.id, run.store, holdout, run.clock.now()
     )
     evaluator = study_kind(run.family).evaluator(run, purpose="confirmation", stop=stop, held=HeldBack)
-    settings, steps = _settings(run), list[SequenceStep]()
+    settings, steps, known = _settings(run), list[SequenceStep](), _known(run)
     best: _VariantComparison | None = None
     try:
         for variant in variants:
-            compared = _compare(run, evaluator, variant, examples, looks)
+            compared = _compare(run, evaluator, variant, examples, known, looks)
             passed = False
             if len(variants) > 1 and compared.pairs:
                 # Examples that only the champion could answer count as lost: leaving them out would hide failures.
@@ -131,20 +135,18 @@ def confirm_winner(
     finally:
         run.n_from_journal += len(evaluator.counts.found)
     assert best is not None
-    if not best.pairs:
-        n = len(examples)
-        reason = (
-            "the holdout is empty" if n == 0 else f"on none of the {n} holdout examples both variants could be scored"
-        )
+    if not examples:
+        reason = "the holdout is empty"
         gate = {"name": "n", "verdict": "fail", "value": 0, "required": 1, "reason": reason}
-        nothing_scored = {
-            "n": 0,
-            "n_unscored": n,
-            "looks": looks,
-            "gates": [gate],
-            "summary": f"Not confirmed: {reason}.",
-        }
-        return ConfirmationResult(winner=best.variant, outcome="not_confirmed", record=nothing_scored)
+        empty = {"n": 0, "n_unscored": 0, "looks": looks, "gates": [gate], "summary": f"Not confirmed: {reason}."}
+        return ConfirmationResult(winner=best.variant, outcome="not_confirmed", record=empty)
+    if not best.pairs:
+        silent = best.results if mean_score(best.champion) is not None else best.champion
+        raise ModelFailed(
+            f"On none of the {len(examples)} holdout examples champion and {best.variant} could both be scored, so"
+            f" nothing is decided. First failure: {next((r.error for r in silent if r.error), 'none was kept')}",
+            kind="unreachable",
+        )
     winner = next(variant for variant in variants if variant.id == best.variant)
     result = _confirmed(run, best, winner, steps, settings, looks)
     fixed = fixed_rendering(winner)
@@ -191,9 +193,9 @@ def _fixed_in_words(fixed: FixedRecord) -> str:
 
 
 def _compare(
-    run: StudyRun, evaluator: Measures, variant: Variant, examples: Sequence[Example], looks: int
+    run: StudyRun, evaluator: Measures, variant: Variant, examples: Sequence[Example], known: _Known, looks: int
 ) -> _VariantComparison:
-    champion, results = _evaluate(run, evaluator, (run.champion, variant), examples)
+    champion, results = _evaluate(run, evaluator, (run.champion, variant), examples, known)
     settings = _settings(run)
     rows = [
         (b.score, c.score, e.group) for b, c, e in zip(champion, results, examples, strict=True) if b.score is not None
@@ -365,24 +367,31 @@ def _settings(run: StudyRun) -> GateSettings:
     )
 
 
+def _known(run: StudyRun) -> _Known:
+    """What an earlier run scored. What failed is asked again, once, while the journal has what was answered."""
+    with run.store.read() as tx:
+        stored = run.store.studies.results(tx, run.study.id, "confirmation")
+    return {(variant, r.example): r for variant, rows in stored.items() for r in rows if r.score is not None}
+
+
 def _evaluate(
-    run: StudyRun, evaluator: Measures, arms: tuple[Variant, Variant], examples: Sequence[Example]
+    run: StudyRun, evaluator: Measures, arms: tuple[Variant, Variant], examples: Sequence[Example], known: _Known
 ) -> list[list[ExampleResult]]:
     """Results of both in the order of the examples; each is written down also where the evaluation is interrupted.
 
     One variant after the other, so that the examples of each come in a row while a model's prefix cache is warm. Where
     latency is compared in turns, and each in front every other time: what is slow for a while is then slow for both.
+
+    Args:
+        known: is not asked; the new results are added.
     """
-    with run.store.read() as tx:
-        stored = [run.store.studies.results(tx, run.study.id, "confirmation", arm.id).get(arm.id, []) for arm in arms]
-    by_example = {(arm.id, r.example): r for arm, rows in zip(arms, stored, strict=True) for r in rows}
     pairs = [(arm, example) for arm in arms for example in examples]
     if run.study.aim == "latency":
         pairs = [(arm, example) for i, example in enumerate(examples) for arm in (arms if i % 2 == 0 else arms[::-1])]
     new: dict[str, list[ExampleResult]] = {arm.id: [] for arm in arms}
     try:
         evaluator.measure_all(
-            [(a, e) for a, e in pairs if (a.id, e.id) not in by_example],
+            [(a, e) for a, e in pairs if (a.id, e.id) not in known],
             lambda variant, result: new[variant.id].append(result),
             in_turns=run.study.aim == "latency",
         )
@@ -391,8 +400,8 @@ def _evaluate(
         for id, results in new.items():
             if results:
                 run.store.write(partial(put, variant=id, results=results))
-    by_example |= {(id, r.example): r for id, results in new.items() for r in results}
-    return [[by_example[arm.id, e.id] for e in examples] for arm in arms]
+    known |= {(id, r.example): r for id, results in new.items() for r in results}
+    return [[known[arm.id, e.id] for e in examples] for arm in arms]
 
 
 def _drops(before: Sequence[float], after: Sequence[float]) -> list[float]:

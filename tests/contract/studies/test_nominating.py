@@ -28,6 +28,7 @@ from optimizer.jobs.studies.nominate import LookPrice
 from optimizer.jobs.studies.read_front import front_of_study
 from optimizer.jobs.studies.read_studies import confirming_study
 from optimizer.jobs.studies.report_study import report_study
+from optimizer.jobs.studies.transitions import resume_study
 from optimizer.runtime.wiring import study_page
 from tests.clock import Clock
 from tests.worlds.contexts import context_of
@@ -195,20 +196,22 @@ def test_what_cannot_be_nominated_says_why(world: World, searched: Study) -> Non
         world.nominate(searched.id, point.variant, "cost")
 
 
-def test_a_model_that_does_not_answer_confirms_nothing(world: World, searched: Study) -> None:
+def test_a_model_that_does_not_answer_decides_nothing(world: World, searched: Study) -> None:
     queued = world.nominate(searched.id, as_good(world, searched).variant)
+    world.store.write(lambda tx: world.store.studies.update(tx, queued.id, budget=Budget(calls=160)))
 
     def broken(_: int) -> None:
         raise ModelFailed("The model is not reachable.", kind="malformed", sent=False)
 
     world.model.before = broken
     ended = world.run(queued)
-    assert ended.outcome == "not_confirmed"
-    assert "could be scored" in (ended.confirmation or {})["summary"]
-    assert (
-        headline(ended, [])
-        == f"{ended.winner}, nominated for quality, was not confirmed by the sealed holdout of topics. Not met: n."
-    )
+    assert (ended.status, ended.confirmation) == ("failed", None)
+    assert "On none of the 40 holdout examples" in (ended.error or "")
+    assert "The model is not reachable." in headline(ended, [])
+    assert next_step(ended) == f"detent study resume {ended.id}"
+    world.model.before = None
+    again = world.run(resume_study(ended.id, actor="test", store=world.store, clock=world.clock))
+    assert (again.outcome, n_looks(world, again)) == ("nominated", 1)
 
 
 @pytest.mark.parametrize(

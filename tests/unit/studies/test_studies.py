@@ -352,6 +352,12 @@ def test_a_search_that_goes_on_after_an_outage_asks_again_what_failed(world):
     assert all(row.score is not None for rows in results.values() for row in rows)
 
 
+def test_a_confirmation_that_goes_on_after_an_outage_asks_again_what_failed(world):
+    ended = world.run(cancelled_in_an_outage(world, world.create(), after=24, status="confirming"))
+    assert (ended.status, ended.outcome) == ("finished", "nominated")
+    assert (ended.confirmation["n"], ended.confirmation["n_unscored"], looks(world)) == (20, 0, 1)
+
+
 def test_a_finished_study_run_again_is_left_as_it_is(done):
     world, study = done.world, done.study
     n = len(world.model.requests)
