@@ -252,14 +252,16 @@ def next_step(study: Study) -> str:
     if study.outcome == "not_confirmed" and study.winner and _names_missed(study) == ["n"]:
         forced = f"detent rollout start {family} {study.winner} --confirm {family}"
         return (
-            "only the number of holdout examples falls short: import more and search again, or a person starts it as"
-            f" forced: {forced}"
+            "only the number of holdout examples falls short: import more, where there are too few, and look again"
+            f" ({_another_look(study)}); or a person starts it as forced: {forced}"
         )
     if study.outcome == "not_confirmed" and study.winner and _names_missed(study) == [JUDGE_GATE]:
         return (
             f"it starts on evidence once people vouch for its judge (detent judge show {family} says whether they do):"
             f" detent rollout start {family} {study.winner}"
         )
+    if study.outcome == "not_confirmed" and study.winner and not has_decided(study):
+        return f"the look could not tell; what another one costs: {_another_look(study)}"
     if study.outcome == "not_confirmed" and study.winner and (saved := _saved_instead(study)) is not None:
         return f"it costs {saved:.0%} less: detent study nominate {study.id} {study.winner} --aim cost --dry-run"
     if study.outcome == "not_confirmed" and study.winner:
@@ -272,6 +274,20 @@ def next_step(study: Study) -> str:
     if study.outcome == "budget_exhausted":
         return f"the same search with more to spend: detent study run {family} --dry-run says how much it takes"
     return f"nothing was better; another search: detent study run {family} --dry-run"
+
+
+def has_decided(study: Study) -> bool:
+    """Whether its look at the holdout stands. One that could not measure, or scored fewer examples than the gates ask
+    for, may be taken again. The judge's gate is read anew each time.
+    """
+    gates = [g for g in missed_gates((study.confirmation or {}).get("gates", ())) if g["name"] != JUDGE_GATE]
+    is_told = any(g["verdict"] == "fail" for g in gates) and all(g["name"] != "n" for g in gates)
+    return study.outcome == "nominated" or not gates or is_told
+
+
+def _another_look(study: Study) -> str:
+    aim = "" if study.aim == "quality" else f" --aim {study.aim}"
+    return f"detent study confirm {study.family} {study.winner}{aim} --dry-run"
 
 
 def _saved_instead(study: Study) -> float | None:

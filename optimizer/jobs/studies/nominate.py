@@ -81,7 +81,7 @@ def nominate(context: Context, request: NominateRequest) -> Study | LookPrice:
     """The study that speaks for a variant: one that confirms it, or has confirmed it,
     for this aim against the champion of today, else a new one.
 
-    Safe to repeat: what the holdout has been asked once is not asked again until the champion is another. With
+    Safe to repeat: what the holdout has decided once is not asked again until the champion is another. With
     ``dry_run`` the Price of a new one, which writes and spends nothing.
 
     Raises:
@@ -109,8 +109,6 @@ def nominate(context: Context, request: NominateRequest) -> Study | LookPrice:
     if study.move_to is not None and aim != "quality":
         detail = f"Study {study.id} looks for a way to {study.move_to}, which asks for quality. Leave the aim out."
         raise InvalidInput(detail, [Fault(pointer="/aim", detail=detail)])
-    if variant == study.winner and aim == study.aim and study.confirmation:
-        return as_confirmed(study, variant, family, store)
     trial = next((t for t in trials if t.variant == variant), None)
     if trial is None and not (study.mode == "confirm" and variant == study.winner):
         with store.read() as tx:

@@ -11,7 +11,7 @@ from optimizer.core.base.answers import Page, page_read
 from optimizer.core.base.errors import NotFound
 from optimizer.core.base.values import Aim
 from optimizer.core.search.study import ENDED, Study, StudyStatus, Trial, unknown_study
-from optimizer.core.views.study_headline import StudyView, view_of_study
+from optimizer.core.views.study_headline import StudyView, has_decided, view_of_study
 from optimizer.jobs.context import Context
 from optimizer.jobs.request import FamilyPageRequest, ItemPageRequest, ItemRequest
 from optimizer.ports import Store, Transaction
@@ -117,8 +117,8 @@ def _confirmations(tx: Transaction, store: Store, family: str, variant: str) -> 
 def standing_look(
     tx: Transaction, store: Store, family: str, variant: str, aim: Aim, move_to: str | None = None
 ) -> Study | None:
-    """The look at the holdout that ``variant`` needs for ``aim``: one under way, or one taken against
-    today's champion.
+    """The look at the holdout that ``variant`` needs for ``aim``: one under way, or one against today's champion
+    that has decided.
 
     ``move_to``: as of a study; whether quality is kept is another question than whether it improves.
     """
@@ -135,7 +135,11 @@ def standing_look(
     if champion is None:
         return None
     question = (aim, champion.variant, move_to)
-    own = [s for s in _confirmations(tx, store, family, variant) if (s.aim, s.champion, s.move_to) == question]
+    own = [
+        s
+        for s in _confirmations(tx, store, family, variant)
+        if (s.aim, s.champion, s.move_to) == question and has_decided(s)
+    ]
     return max(own, key=lambda s: (s.finished_at or s.created_at, s.id), default=None)
 
 

@@ -96,7 +96,7 @@ def confirm_variant(context: Context, request: StudyRequest) -> Study | LookPric
     """The study that confirms a variant for an aim (quality, where none is named) against the champion of today, or
     has; with ``dry_run`` the Price of a new one.
 
-    Safe to repeat: what the holdout has been asked once is not asked again until the champion is another.
+    Safe to repeat: what the holdout has decided once is not asked again until the champion is another.
 
     Raises:
         NotFound: the family has no such variant.

@@ -17,7 +17,7 @@ from optimizer.core.base.values import Budget
 from optimizer.core.family.rendering import few_shot
 from optimizer.core.models.language import ModelAnswer, ModelPrice, ModelRequest
 from optimizer.core.search.study import Study
-from optimizer.core.views.study_headline import headline, lift_text
+from optimizer.core.views.study_headline import headline, lift_text, next_step
 from tests.cases import named
 from tests.clock import Clock
 from tests.worlds.study_world import START, TopicModel, World, topic_examples, topic_family
@@ -132,6 +132,12 @@ def test_latency_that_the_holdout_cannot_tell_is_an_error_and_no_pass(searched_f
     assert (again.status, again.outcome) == ("finished", "not_confirmed")
     (gate,) = (again.confirmation or {})["gates"]
     assert (gate["name"], gate["verdict"], gate["value"]) == ("latency", "error", 0.0)
+    assert f"study confirm topics {again.winner} --aim latency --dry-run" in next_step(again)
+    prices = [
+        world.nominate(again.id, again.winner, "latency", dry_run=True),
+        world.confirm(str(again.winner), "latency", dry_run=True),
+    ]
+    assert [price.look for price in prices] == [3, 3], "it may be taken again"
     assert "Latency not measured" in (again.confirmation or {})["summary"].replace("latency", "Latency")
 
 

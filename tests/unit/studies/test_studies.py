@@ -166,6 +166,8 @@ def test_fewer_holdout_examples_than_the_gate_asks_for_are_not_enough_to_nominat
     assert study.outcome == "not_confirmed"
     assert said in study.confirmation["summary"]
     assert [g["name"] for g in study.confirmation["gates"] if g["verdict"] != "pass"] == ["n"]
+    world.add(topic_examples(20, "holdout"))
+    assert world.confirm(study.winner, dry_run=True).look == 1 + bool(n), "too few decide nothing"
 
 
 def test_a_search_that_its_budget_cut_short_says_why_and_which_strategy_had_no_turn_and_confirms_its_best(world):
