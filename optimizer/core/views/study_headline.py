@@ -86,6 +86,8 @@ def _outcome(study: Study, trials: Sequence[Trial], versions: Mapping[str, str])
             return f"{what} is being confirmed on the sealed holdout of {study.family}."
         if study.status == "cancelled":
             return f"The confirmation of {winner} for {study.family} was cancelled."
+        if study.confirmation is None:
+            return f"{what} was not confirmed: the sealed holdout of {study.family} was not looked at."
         return f"{what} was not confirmed by the sealed holdout of {study.family}.{_missed(study)}"
     if study.status == "cancelled":
         return f"The study of {family} was cancelled after {tried}; {_best(study, trials, versions)}."
@@ -238,7 +240,7 @@ def next_step(study: Study) -> str:
     if study.outcome == "nominated" and study.winner:
         return f"detent variant diff {family} {study.winner}; then detent rollout start {family} {study.winner}"
     if study.outcome == "not_confirmed" and study.winner and study.confirmation is None:
-        return f"what a look at the sealed holdout costs: detent study confirm {family} {study.winner} --dry-run"
+        return f"what a look at the sealed holdout costs: {_another_look(study)}"
     if study.move_to is not None and study.outcome in ("not_confirmed", "no_improvement"):
         again = f"detent study run {family} --move-to {study.move_to}"
         verdict = (study.confirmation or {}).get("move", {}).get("verdict")
@@ -270,7 +272,7 @@ def next_step(study: Study) -> str:
             f" {study.winner}"
         )
     if study.outcome == "budget_exhausted" and study.winner:
-        return f"what a look at the sealed holdout costs: detent study confirm {family} {study.winner} --dry-run"
+        return f"what a look at the sealed holdout costs: {_another_look(study)}"
     if study.outcome == "budget_exhausted":
         return f"the same search with more to spend: detent study run {family} --dry-run says how much it takes"
     return f"nothing was better; another search: detent study run {family} --dry-run"

@@ -91,7 +91,8 @@ def stored_study(context: Context, id: str) -> Study:
 def confirming_study(
     tx: Transaction, store: Store, family: str, variant: str, *, aim: Aim | None = None, named: str | None = None
 ) -> Study | None:
-    """The study named, else the last one that confirmed this variant (for ``aim``, where one has).
+    """The study named, else the last one that confirmed this variant (against the champion of today and for ``aim``,
+    where one has).
 
     Raises NotFound where the family has no such study.
     """
@@ -100,8 +101,11 @@ def confirming_study(
         if study is None or study.family != family:
             raise NotFound(f"Family {family!r} has no study {named!r}.", study=named)
         return study
-    own = _confirmations(tx, store, family, variant)
-    return max(own, key=lambda s: (s.aim == aim, s.finished_at or s.created_at, s.id), default=None)
+    own, champion = _confirmations(tx, store, family, variant), store.champions.current(tx, family)
+    today = champion.variant if champion is not None else None
+    return max(
+        own, key=lambda s: (s.champion == today, s.aim == aim, s.finished_at or s.created_at, s.id), default=None
+    )
 
 
 def _confirmations(tx: Transaction, store: Store, family: str, variant: str) -> list[Study]:

@@ -216,6 +216,15 @@ def _search_and_confirm(run: StudyRun, holdout: SealedHoldout) -> Study:
 
 def _confirm(run: StudyRun, winner: str, holdout: SealedHoldout) -> Study:
     stop = run.stop_flag()
+    with run.store.read() as tx:
+        champion = run.store.champions.current(tx, run.family.name)
+        has_looked = bool(run.store.examples.looked_at(tx, run.family.name, run.study.id))
+    if champion is not None and champion.variant != run.study.champion and not has_looked:
+        why = (
+            f"Not confirmed: {champion.variant} became the champion, and this study compares with {run.study.champion}."
+        )
+        run.keep_remark(" ".join(filter(None, (run.remark, why))))
+        return _finish(run, status="finished", outcome="not_confirmed")
     try:
         variants = [variant_of(run.store, run.family.name, id) for id in read_frozen(run.study.findings) or [winner]]
         confirmed = confirm_winner(run, variants, holdout=holdout, stop=stop)

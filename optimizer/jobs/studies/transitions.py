@@ -71,7 +71,7 @@ def resume_study(
 
     Raises:
         NotFound: no such study.
-        Conflict: it finished, the family has another study on its way, or is frozen.
+        Conflict: it finished, the family has another study on its way or another champion by now, or is frozen.
         BudgetTooSmall: what its cap still allows would pass a monthly limit.
     """
 
@@ -94,6 +94,14 @@ def resume_study(
                 f"Cannot resume study {study_id}: {study.family} has study {other.id} ({other.status}). "
                 f"Wait for it, or stop it: detent study cancel {other.id}.",
                 study=other.id,
+            )
+        champion = store.champions.current(tx, study.family)
+        if champion is not None and champion.variant != study.champion:
+            raise Conflict(
+                f"Cannot resume study {study_id}: it compares with {study.champion}, and {champion.variant} is the"
+                f" champion of {study.family} now. Search again: detent study run {study.family} --dry-run; or name a"
+                f" variant that it has measured: detent study nominate {study_id} VARIANT --dry-run.",
+                champion=champion.variant,
             )
         _require_left(tx, store, clock, study, limits or MonthlyLimits())
         at, findings = clock.now(), study.findings or {}

@@ -13,8 +13,11 @@ from optimizer.core.base.errors import Conflict, DatasetTooSmall, GateNotMet, No
 from optimizer.core.base.values import Budget
 from optimizer.core.family.rendering import few_shot
 from optimizer.core.search.study import CONFIRM, Study
+from optimizer.core.views.study_headline import headline
 from optimizer.jobs.families.create_variant import VariantRequest, store_draft
 from optimizer.jobs.studies.nominate import LookPrice
+from optimizer.jobs.studies.read_studies import confirming_study
+from optimizer.jobs.studies.transitions import request_stop, resume_study
 from tests.clock import Clock
 from tests.worlds.study_world import START, TopicModel, World, topic_examples, topic_family
 
@@ -101,6 +104,39 @@ def test_a_study_of_another_model_hides_no_look_that_was_taken(world: World) -> 
     )
     world.store.write(lambda tx: world.store.studies.add(tx, later))
     assert confirm(world, mine) == ended, "what was asked is not asked again"
+
+
+def crown(world: World, variant: str) -> None:
+    with world.store.read() as tx:
+        now = world.store.champions.current(tx, "topics")
+    assert now is not None
+    world.store.write(lambda tx: world.store.champions.put(tx, replace(now, seq=now.seq + 1, variant=variant)))
+
+
+def test_a_look_speaks_for_the_champion_that_it_compared_with_alone(world: World) -> None:
+    mine, other, before = by_hand(world), by_hand(world, n_examples=1), champion(world)
+    ended = world.run(confirm(world, mine))
+    crown(world, other)
+    again = world.nominate(ended.id, mine)
+    assert (again.champion, again.status) == (other, "queued")
+    crown(world, before)
+    unlooked = world.run(again)
+    assert (unlooked.outcome, unlooked.confirmation, unlooked.spend.n_calls) == ("not_confirmed", None, 0)
+    assert f"{before} became the champion" in (unlooked.spend.remark or "")
+    assert headline(unlooked, []).endswith("not confirmed: the sealed holdout of topics was not looked at.")
+    later = replace(ended, id="st_later", champion=other, finished_at=world.clock.now())
+    world.store.write(lambda tx: world.store.studies.add(tx, later))
+    with world.store.read() as tx:
+        assert world.store.examples.looks(tx, "topics", (ended.dataset or {})["holdout"]) == 1
+        assert confirming_study(tx, world.store, "topics", mine, aim="quality") == ended
+
+
+def test_a_study_is_not_resumed_once_another_variant_is_the_champion(world: World) -> None:
+    study = world.create()
+    request_stop(study.id, actor="ann", store=world.store, clock=world.clock)
+    crown(world, by_hand(world))
+    with pytest.raises(Conflict, match="is the champion of topics now"):
+        resume_study(study.id, actor="ann", store=world.store, clock=world.clock)
 
 
 def test_a_winner_that_no_study_took_to_the_holdout_can_be_taken_there(world: World) -> None:
