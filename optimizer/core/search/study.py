@@ -43,7 +43,8 @@ REMARKS = "remarks"  # a finding of a study: sentences on its rows, which are sh
 UNFINISHED: tuple[StudyStatus, ...] = ("queued", "running", "confirming")
 ENDED: tuple[StudyStatus, ...] = ("finished", "cancelled", "failed")
 StudyOutcome = Literal["nominated", "no_improvement", "not_confirmed", "budget_exhausted"]
-# "dropped": too far behind in a race to be asked more; "stopped": from outside.
+# "dropped": too far behind in a race to be asked more, or without a score where the champion has one; "stopped": from
+# outside.
 TrialStatus = Literal["running", "complete", "dropped", "stopped"]
 TriggerKind = Literal["degradation", "feedback", "student", "schedule"]
 

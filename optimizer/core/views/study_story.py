@@ -250,7 +250,7 @@ def _ending(study: Study, trial: Trial, n_missing: int, n_unmeasured: int, n_dev
         return f"still running, {trial.n} of {n_dev} examples so far"
     if trial.n and trial.score is None:
         return "no example could be measured"
-    if trial.status == "complete" and trial.n >= n_dev:
+    if trial.status in ("complete", "dropped") and trial.n >= n_dev:
         errors = f"{count(n_missing, 'example')} that the champion has a score on could not be measured"
         return f"cannot win: {errors}" if n_missing and trial.variant != study.champion else ""
     after = f"after {trial.n} of {n_dev} examples"

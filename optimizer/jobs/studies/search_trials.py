@@ -225,6 +225,17 @@ class Trials:
     def _is_complete(self, entry: _TrialEntry) -> bool:
         return all(example.id in entry.results for example in self._run.dev)
 
+    def _lacks_scores(self, entry: _TrialEntry) -> bool:
+        """Whether it has no score where the champion has one: mean and dollars then leave out what failed, and compare
+        with no other's.
+        """
+        champion = next(iter(self._entries.values()))
+        return any(
+            result.score is not None and entry.results[example].score is None
+            for example, result in champion.results.items()
+            if example in entry.results
+        )
+
     def _entry(self, proposal: Proposal) -> _TrialEntry:
         id = proposal.variant.id
         if id not in self._entries:
@@ -256,6 +267,7 @@ class Trials:
         if not entry.results and n_calls == 0:
             return  # cut short before its first answer
         results, before = list(entry.results.values()), entry.trial or self._written.get(entry.number)
+        is_complete = self._is_complete(entry)
         if before is not None and before.variant != entry.variant.id:
             before = None  # of another search
         if before is not None and before.n >= len(results) and not new:
@@ -267,7 +279,7 @@ class Trials:
             variant=entry.variant.id,
             proposer=entry.proposal.proposer,
             params=entry.proposal.params,
-            status="complete" if self._is_complete(entry) else "running",
+            status="running" if not is_complete else "dropped" if self._lacks_scores(entry) else "complete",
             n=len(results),
             n_errors=sum(r.error is not None for r in results),
             score=mean_score(results),
@@ -275,7 +287,7 @@ class Trials:
             p95_ms=p95_ms(results),
             n_calls=(before.n_calls if before else 0) + n_calls,
             started_at=before.started_at if before else self._started_at,
-            finished_at=run.clock.now() if self._is_complete(entry) else None,
+            finished_at=run.clock.now() if is_complete else None,
         )
         self._put(entry, new)
 

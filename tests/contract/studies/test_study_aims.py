@@ -12,12 +12,14 @@ from typing import Any
 
 import pytest
 
-from optimizer.core.base.errors import DatasetTooSmall, InvalidInput
+from optimizer.core.base.errors import DatasetTooSmall, InvalidInput, ModelFailed
 from optimizer.core.base.values import Budget
 from optimizer.core.family.rendering import few_shot
 from optimizer.core.models.language import ModelAnswer, ModelPrice, ModelRequest
-from optimizer.core.search.study import Study
+from optimizer.core.search.study import Study, ranked
 from optimizer.core.views.study_headline import headline, lift_text, next_step
+from optimizer.core.views.study_story import history_of
+from optimizer.jobs.studies.read_front import front_of_study
 from tests.cases import named
 from tests.clock import Clock
 from tests.worlds.study_world import START, TopicModel, World, topic_examples, topic_family
@@ -104,6 +106,28 @@ def test_the_cheapest_and_the_quickest_that_is_not_worse_wins_and_is_confirmed(
     )
     assert lift_text(study, 1) == found["summary"]
     assert world.nominate(study.id, study.winner, study.aim) == study
+
+
+def test_a_trial_whose_calls_failed_is_on_no_front_however_cheap_it_looks(world: World) -> None:
+    def fail(n: int) -> None:
+        shown = sum(m["role"] == "assistant" for m in world.model.requests[-1].messages)
+        if shown == 3 and n % 2:
+            raise ModelFailed("The provider answers 400: filtered.", kind="http")
+
+    world.model.before = fail
+    study = searched(world, "cost")
+    trials = world.trials(study)
+    failed = next(t for t in trials if shown_by(world, t.variant) == 3)
+    assert (failed.status, failed.n) == ("dropped", 24)
+    assert failed not in ranked(trials)
+    with world.store.read() as tx:
+        front = front_of_study(study, trials, store=world.store, clock=world.clock, tx=tx)
+        best_first = world.store.studies.some_trials(tx, study.id, best_first=True, start=0, n=100)
+        results = world.store.studies.results(tx, study.id, "search")
+    assert failed.number not in {point.trial for point in front.points}
+    assert best_first[-1] == failed
+    view = history_of(study, trials, results).trials[failed.number]
+    assert view.ending == "cannot win: 12 examples that the champion has a score on could not be measured"
 
 
 def test_nothing_cheaper_is_found_where_all_else_answers_worse(tmp_path: Path) -> None:
