@@ -9,7 +9,7 @@ from typing import Any
 from pydantic import ValidationError
 
 from optimizer.core.base.errors import InvalidInput
-from optimizer.core.base.phrasing import count, on_date
+from optimizer.core.base.phrasing import count
 from optimizer.core.base.values import Aim
 from optimizer.core.evaluation.gates import GateRecord, quality_margin
 from optimizer.core.family.settings import FeedbackWindow, Metric, RolloutSettings
@@ -19,7 +19,6 @@ from optimizer.core.feedback.events import LabelSummary
 from optimizer.core.policy.nearest import needs_server
 from optimizer.core.policy.tiers import has_student
 from optimizer.core.search.study import Study
-from optimizer.core.serving.rollout import FALLEN, Rollout
 from optimizer.core.statistics.quality_gate import ROLL_WEIGHTS
 
 MIN_LABELS_FOR_MEAN = 50
@@ -193,18 +192,14 @@ def gates_on_record(study: Study | None, *, variant: str, champion: str, aim: Ai
     return [{"name": "confirmation", "verdict": "inconclusive", "value": None, "required": None, "reason": gap}]
 
 
-def earlier_rollback_gate(earlier: Rollout | None) -> list[GateRecord]:
-    """A gate that fails where users have already shown that this Candidate is worse than this Champion.
+def earlier_rollback_gate(fall: str | None) -> list[GateRecord]:
+    """A gate that fails where this Candidate has already fallen against this Champion; ``fall`` says when and how.
 
     Each new start would be another chance to promote it by mistake.
     """
-    if earlier is None or earlier.outcome not in FALLEN:
+    if fall is None:
         return []
-    reason = (
-        f"{earlier.candidate} was rolled back against this champion{on_date(earlier.ended_at)} ({earlier.outcome},"
-        f" {earlier.id}): {earlier.reason}"
-    )
-    return [{"name": "earlier_rollout", "verdict": "fail", "value": None, "required": None, "reason": reason}]
+    return [{"name": "earlier_rollout", "verdict": "fail", "value": None, "required": None, "reason": fall}]
 
 
 def in_process_gate(candidate: Variant, champion: Variant, *, n_decided: int, n_reported: int) -> list[GateRecord]:

@@ -71,17 +71,8 @@ def shown_worse(
     Args:
         is_sized: with the difference in points, for which all blocks of the rollout are read.
     """
-    rollouts, _ = store.rollouts.page(tx, family=family, cursor=None, limit=LOOKED_AT)
-    ended = (one for one in rollouts if one.candidate == variant and one.outcome in (*FALLEN, "promoted"))
-    if (own := next(ended, None)) is not None:
-        if own.outcome in FALLEN:
-            by_users = f"users found it worse{_size(tx, store, own, -1, is_sized)}"
-            why = "a guardrail took it back" if own.outcome == "guardrail" else by_users
-            return f"{variant} lost a rollout{on_date(own.ended_at)} against {own.champion}: {why} ({own.id})."
-        after = champion.after_promotion(store.champions.history(tx, family), own.id)
-        if after is not None and after.by == ACTOR:
-            since = f"{variant} was taken back on {when(after.since)} after its promotion"
-            return f"{since}, by itself: {after.why} ({own.id})."
+    if (fall := fall_of(tx, store, family, variant, is_sized=is_sized)) is not None:
+        return f"{fall}."
     won = store.rollouts.last_against(tx, family, candidate=instead_of, champion=variant) if instead_of else None
     stored = store.blocks.state(tx, won.id) if won is not None and won.outcome == "promoted" else None
     if won is None or stored is None:
@@ -94,6 +85,30 @@ def shown_worse(
         return None
     size = _size(tx, store, won, 1, is_sized)
     return f"{instead_of} took its place{on_date(won.ended_at)}, and users found it better{size} ({won.id})."
+
+
+def fall_of(
+    tx: Transaction, store: Store, family: str, variant: str, *, against: str | None = None, is_sized: bool = False
+) -> str | None:
+    """That evidence ended this variant's newest rollout, or took it back in the week after: a later attempt that ended
+    without evidence hides no verdict, a later promotion does.
+
+    Args:
+        against: only rollouts against this champion count.
+    """
+    rollouts, _ = store.rollouts.page(tx, family=family, cursor=None, limit=LOOKED_AT)
+    ended = (r for r in rollouts if r.candidate == variant and r.outcome in (*FALLEN, "promoted"))
+    own = next((rollout for rollout in ended if against in (None, rollout.champion)), None)
+    if own is None:
+        return None
+    if own.outcome in FALLEN:
+        by_users = f"users found it worse{_size(tx, store, own, -1, is_sized)}"
+        why = "a guardrail took it back" if own.outcome == "guardrail" else by_users
+        return f"{variant} lost a rollout{on_date(own.ended_at)} against {own.champion}: {why} ({own.id})"
+    after = champion.after_promotion(store.champions.history(tx, family), own.id)
+    if after is None or after.by != ACTOR or after.rollout is not None:  # the tick promotes the next one, too
+        return None
+    return f"{variant} was taken back on {when(after.since)} after its promotion, by itself: {after.why} ({own.id})"
 
 
 def _size(tx: Transaction, store: Store, rollout: Rollout, sign: int, is_wanted: bool) -> str:

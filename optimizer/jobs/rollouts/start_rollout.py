@@ -43,6 +43,7 @@ from optimizer.jobs.record_change import (
     require_variant,
 )
 from optimizer.jobs.request import FamilyRequest, Name, Reason, Share
+from optimizer.jobs.rollouts.change_champion import fall_of
 from optimizer.jobs.rollouts.fix_settings import ChampionRecord, current_champion, fix_settings
 from optimizer.jobs.rollouts.forecast_rollout import forecast_start, read_recent
 from optimizer.jobs.rollouts.watch_rollout import ENDED
@@ -238,7 +239,7 @@ def _draft_start(tx: Transaction, store: Store, clock: Clock, basis: _Basis) -> 
     if metric_source == "judge" and not missed_gates(judged):  # another gate in the file does not replace it
         rollout = replace(rollout, settings={**rollout.settings, "judge": judge_identity(basis.family)})
     gates += judged
-    gates += earlier_rollback_gate(store.rollouts.last_against(tx, name, candidate=variant, champion=champion.variant))
+    gates += earlier_rollback_gate(fall_of(tx, store, name, variant, against=champion.variant))
     n_decided = store.exposures.decided_in_process(tx, name, champion.variant)
     serving = require_variant(tx, store, name, champion.variant)
     gates += in_process_gate(candidate.variant, serving.variant, n_decided=n_decided, n_reported=n_reported)

@@ -8,21 +8,25 @@ from collections.abc import Callable
 from contextlib import closing
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
 
 import pytest
 
 from optimizer.core.base.phrasing import when
 from optimizer.core.rollout.evidence_state import StoredEvidence, after, as_text, begin
+from optimizer.core.rollout.next_action import ACTOR
+from optimizer.core.serving import champion
 from optimizer.jobs.families.create_variant import VariantRequest, store_draft
 from optimizer.jobs.feedback.roll_up_minutes import roll_up_minutes
 from optimizer.jobs.rollouts import watch_holdback
-from optimizer.jobs.rollouts.change_champion import shown_worse
+from optimizer.jobs.rollouts.change_champion import fall_of, shown_worse
 from optimizer.jobs.rollouts.freeze import FreezeRequest, freeze, unfreeze
 from optimizer.jobs.rollouts.verify_rollout import verify_rollout
 from optimizer.ports import EvidenceRow
 from tests.clock import Clock
-from tests.rows.rollout_acts import operate, roll_back_champion
-from tests.stores import new_database
+from tests.rows.rollout_acts import operate, roll_back_champion, start_rollout
+from tests.stores import NOW, new_database, rollout
 from tests.worlds.contexts import context_of
 from tests.worlds.rollout_world import Behaviour, F, World
 
@@ -78,6 +82,34 @@ def test_a_promoted_champion_whose_requests_fail_is_taken_back_by_itself(taken_b
 def said_against(world: World, variant: str, instead_of: str) -> str | None:
     with world.store.read() as tx:
         return shown_worse(tx, world.store, F, variant, instead_of=instead_of)
+
+
+def test_the_next_start_of_a_candidate_that_was_taken_back_fails_a_gate_whatever_was_tried_in_between(
+    taken_back: World,
+) -> None:
+    again: dict[str, Any] = {"actor": "ann", "store": taken_back.store, "clock": taken_back.clock}
+
+    def said_at_start() -> list[str]:
+        gates = start_rollout(taken_back.family, taken_back.candidate, dry_run=True, **again).gates
+        return [str(gate["reason"]) for gate in gates if gate["name"] == "earlier_rollout"]
+
+    said = f"{taken_back.candidate} was taken back on {when(taken_back.tenure.since)} after its promotion, by itself: "
+    assert said_at_start() == [f"{said}{taken_back.tenure.why} ({taken_back.rollout.id})"]
+    tried = start_rollout(taken_back.family, taken_back.candidate, confirm=F, **again)
+    operate(tried.id, "reject", reason="no", **again)
+    assert [one.startswith(said) for one in said_at_start()] == [True]
+
+
+def test_a_champion_that_another_candidate_outdid_was_not_taken_back() -> None:
+    first = champion.first(family=F, variant="v_1", at=NOW, by="ann", why="")
+    second = champion.next_tenure(first, variant="v_2", at=NOW, by=ACTOR, why="", forced=False, rollout="ro_1")
+    third = champion.next_tenure(second, variant="v_3", at=NOW, by=ACTOR, why="", forced=False, rollout="ro_2")
+    promotion = rollout(family=F, candidate="v_2", champion="v_1", status="deployed", outcome="promoted")
+    store: Any = SimpleNamespace(
+        rollouts=SimpleNamespace(page=lambda *_, **__: ([promotion], None)),
+        champions=SimpleNamespace(history=lambda *_: [first, second, third]),
+    )
+    assert fall_of(None, store, F, "v_2") is None
 
 
 def test_a_promoted_champion_that_does_well_stays(promoted: World) -> None:

@@ -8,8 +8,6 @@ import pytest
 
 from optimizer.cli import output
 from optimizer.core.base.phrasing import count, did_you_mean, dollars, when
-from optimizer.core.rollout.start import earlier_rollback_gate
-from tests.stores import rollout
 
 
 @pytest.mark.parametrize(
@@ -59,12 +57,3 @@ def test_a_time_is_written_in_utc_to_the_second_wherever_it_was_taken() -> None:
     at = datetime(2026, 3, 1, 1, 30, 59, 987_654, tzinfo=timezone(timedelta(hours=2)))
     assert when(at) == "2026-02-28 23:30:59 UTC"
     assert when(at) == when(at.astimezone(UTC))
-
-
-def test_the_gate_of_an_earlier_rollout_writes_its_time_so_too() -> None:
-    at = datetime(2026, 3, 1, 1, 30, 59, 987_654, tzinfo=timezone(timedelta(hours=2)))
-    (gate,) = earlier_rollback_gate(rollout(outcome="worse", ended_at=at, reason="users say so"))
-    assert (
-        gate["reason"]
-        == f"v_bbbbbbbbbbbb was rolled back against this champion on {when(at)} (worse, ro_1): users say so"
-    )
