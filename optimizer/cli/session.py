@@ -89,7 +89,7 @@ class Session:
 
     @cached_property
     def settings(self) -> Settings:
-        """Under a running server its profile holds, so that both read the same clock.
+        """Under the profile that the home was served with last.
 
         Raises InvalidInput where another server is asked: then nothing of this home is meant.
         """
@@ -98,15 +98,9 @@ class Session:
                 f"This command reads this machine's own home, and the server {url} was named (--server or"
                 " DETENT_SERVER). Run it where that server runs, or name none."
             )
-        from optimizer.host import run_files
         from optimizer.host.config import load_settings
 
-        home = self._named_home or _home()
-        settings = load_settings(home=home)
-        if "DETENT_PROFILE" in os.environ:
-            return settings
-        profile = run_files.note(settings, "serve", "profile")
-        return load_settings(profile, home) if profile and profile != settings.profile else settings
+        return load_settings(home=self._named_home or _home(), as_served=True)
 
     @cached_property
     def server(self) -> ApiClient | None:

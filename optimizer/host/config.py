@@ -253,8 +253,8 @@ class Settings(BaseSettings):
     )
     profile: Profile = Field(
         default=DEFAULT_PROFILE,
-        description="`DETENT_PROFILE` only. While a server runs, commands in its home follow the server's profile"
-        " unless it says otherwise.",
+        description="`DETENT_PROFILE` only. Commands in a home follow the profile that `detent serve` last had there,"
+        " whether it still runs or not, unless it says otherwise.",
     )
     database_url: str | None = Field(
         default=None,
@@ -535,18 +535,22 @@ class Settings(BaseSettings):
         return self.clock_scale != 1.0
 
 
-def load_settings(profile: str | None = None, home: Path | None = None, **explicit: Any) -> Settings:
+def load_settings(
+    profile: str | None = None, home: Path | None = None, *, as_served: bool = False, **explicit: Any
+) -> Settings:
     """Settings of a home folder.
 
     Args:
         profile: demo, dev, staging or prod; default DETENT_PROFILE, else dev.
         home: default DETENT_HOME, else the nearest folder upwards that holds ``families/``, else the current one.
+        as_served: before dev comes the profile that the home was served with last, so that the same store and the
+            same clock are meant.
         explicit: fields that beat everything else (options of the command line); None counts as not given.
     Raises:
         InvalidInput: unknown profile, unreadable profile file, or a value outside its range; names all of them.
     """
     folder = (home or project_home() or Path.cwd()).expanduser().absolute()
-    name = profile or os.environ.get("DETENT_PROFILE") or DEFAULT_PROFILE
+    name = profile or os.environ.get("DETENT_PROFILE") or (as_served and _served(folder)) or DEFAULT_PROFILE
     if name not in PROFILES:
         raise InvalidInput(f"There is no profile {name!r}. Known: {', '.join(PROFILES)}.")
     options = {key: value for key, value in explicit.items() if value is not None}
@@ -570,6 +574,19 @@ def load_settings(profile: str | None = None, home: Path | None = None, **explic
             f" from {_profile_file(folder, name)}.",
             faults,
         ) from None
+
+
+def _served(home: Path) -> str | None:
+    try:
+        name = profile_file(home).read_text(encoding="utf-8")
+    except (OSError, ValueError):
+        return None
+    return name if name in PROFILES else None
+
+
+def profile_file(home: Path) -> Path:
+    """Holds the profile that the home was served with last."""
+    return home / "var" / "run" / "profile"
 
 
 def read_profile(home: Path, profile: str) -> dict[str, Any]:

@@ -148,7 +148,7 @@ def write_whole(path: Path, content: object) -> None:
 
 
 def note(settings: Settings, name: str, member: str) -> Any:
-    """A further member that a living process announced, such as the profile of ``serve``; None without one."""
+    """A further member that a living process announced, such as the models of ``gateway``; None without one."""
     return (_announced(settings, name) or {}).get(member)
 
 

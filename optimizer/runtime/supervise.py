@@ -26,7 +26,7 @@ import structlog
 
 from optimizer.core.base.errors import Refused
 from optimizer.host import logs, run_files, user_homes
-from optimizer.host.config import Settings
+from optimizer.host.config import Settings, profile_file
 from optimizer.host.ports_in_use import BoundPort, is_loopback, listen, reachable_host
 from optimizer.runtime.service_manager import ServiceManager
 
@@ -216,11 +216,11 @@ class Supervisor:
         if (n_dropped, restarts) == self._announced:
             return
         with suppress(OSError):
+            run_files.write_whole(profile_file(self._settings.home), self._settings.profile.encode())
             run_files.announce(
                 self._settings,
                 "serve",
                 self.url("api"),
-                profile=self._settings.profile,
                 api_workers=self._settings.api.workers,
                 feedback_process=self._settings.api.feedback_process,
                 notes_dropped=n_dropped,

@@ -198,7 +198,7 @@ def worker(
     from optimizer.host.logs import set_up_logs
     from optimizer.runtime.worker import Worker
 
-    settings = load_settings()
+    settings = load_settings(as_served=True)
     set_up_logs(settings, "worker")
     wiring.migrate_store(settings)
     Worker(settings).run(

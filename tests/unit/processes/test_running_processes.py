@@ -25,6 +25,7 @@ import pytest
 
 from optimizer import processes
 from optimizer.cli.service.serve import alarm_into
+from optimizer.cli.session import Session
 from optimizer.core.base.errors import Busy, Conflict, InvalidInput, Refused
 from optimizer.host import run_files, user_homes
 from optimizer.host.config import Api, Settings, load_settings
@@ -287,11 +288,26 @@ def supervised(settings: Settings, monkeypatch: pytest.MonkeyPatch) -> Callable[
     monkeypatch.setattr(supervise, "NEWS_S", 0.0)
 
     def make(**options: Any) -> supervise.Supervisor:
-        quiet = settings.model_copy(update={"port": 0, "mlflow_port": 0, "api": Api(workers=options.pop("workers", 1))})
+        ports, api = {"port": 0, "mlflow_port": 0}, Api(workers=options.pop("workers", 1))
+        profile = options.pop("profile", settings.profile)
+        quiet = settings.model_copy(update={**ports, "api": api, "profile": profile})
         silent = {"report": lambda text: None, "alarm": lambda name, text: None, "mlflow": False}
         return supervise.Supervisor(quiet, **{**silent, **options})
 
     return make
+
+
+def test_commands_keep_to_the_profile_of_the_server_after_it_has_ended(
+    settings: Settings, supervised: Callable[..., supervise.Supervisor], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Else a freeze at night might go to another store than the one that is served."""
+    supervisor = supervised(profile="prod")
+    supervisor.stop()
+    supervisor.run()
+    assert run_files.find(settings, "serve") is None
+    assert Session(settings.home).settings.profile == "prod"
+    monkeypatch.setenv("DETENT_PROFILE", "staging")
+    assert Session(settings.home).settings.profile == "staging"
 
 
 def test_an_address_left_by_a_machine_that_stopped_is_gone_before_the_first_process_starts(
