@@ -40,10 +40,9 @@ def follow_run(
         read: the use case that says how far it is.
         left: called where it is waited for no longer, with whether this process did it.
     """
-    from optimizer.host import run_files
     from optimizer.runtime.api_client import error_of
 
-    is_here = session.server is None and (lock := run_files.ProcessLock(session.settings, "worker")).acquire()
+    is_here = session.server is None and (lock := wiring.worker_lock(session.settings)).acquire()
     try:
         with _line(quiet) as tell:
             if is_here:

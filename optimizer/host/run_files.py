@@ -1,4 +1,4 @@
-"""Files under var/run: who holds which lock, and under which address each running process answers."""
+"""Who holds which lock, and under which address each running process answers: files under var/run, mostly."""
 
 from __future__ import annotations
 
@@ -153,19 +153,21 @@ def note(settings: Settings, name: str, member: str) -> Any:
 
 
 class ProcessLock:
-    """A lock that one process of a home may hold, released by the system however that process ends."""
+    """A lock that one process may hold, released by the system however that process ends.
 
-    def __init__(self, settings: Settings, name: str) -> None:
+    Args:
+        place: the path of its files, to which each puts an ending of its own.
+    """
+
+    def __init__(self, place: Path) -> None:
         from filelock import FileLock  # here, because most processes only look for addresses
 
-        settings.run_dir().mkdir(parents=True, exist_ok=True)
-        self._settings = settings
-        self._lock_file = settings.run_dir() / f"{name}.lock"
+        self._lock_file, self._holder = Path(f"{place}.lock"), Path(f"{place}.holder")
         self._lock = FileLock(self._lock_file, thread_local=False)  # a study's thread releases it
-        self._holder = settings.run_dir() / f"{name}.holder"
 
     def acquire(self, timeout_s: float = 0.0) -> bool:
         """True when this process holds the lock now; a negative timeout waits for ever."""
+        self._lock_file.parent.mkdir(parents=True, exist_ok=True)
         try:
             self._lock.acquire(timeout=timeout_s, poll_interval=0.2)
         except TimeoutError:
@@ -176,9 +178,7 @@ class ProcessLock:
     def acquire_or_refuse(self, what: str, advice: str) -> None:
         """Raises Refused naming the holder: ``what`` says who is in the way, ``advice`` what to do."""
         if not self.acquire():
-            raise Refused(
-                f"{what} (pid {self.holder() or 'unknown'}, home {self._settings.home}). {advice}", pid=self.holder()
-            )
+            raise Refused(f"{what} (pid {self.holder() or 'unknown'}). {advice}", pid=self.holder())
 
     def holder(self) -> int | None:
         """The pid that took the lock last; meaningful only while the lock is held. None in the copy of a home."""

@@ -34,7 +34,7 @@ STORE, WORKFLOWS, MLFLOW = "var/detent.db", "var/dbos.sqlite", "mlflow/mlflow.db
 PAGES_AT_ONCE = 4096
 BUSY_TIMEOUT_S = 10.0
 LEFT_OUT = ("run", "logs", "demo-*")  # folders of var that only a running process needs, or that are homes of their own
-PASSING = ("*.part", "*-wal", "*-shm", "*-journal", "*.turn", "*.lock", "__pycache__")
+PASSING = ("*.part", "*-wal", "*-shm", "*-journal", "*.turn", "*.lock", "*.holder", "__pycache__")
 
 Progress = Callable[[int, int], None]
 

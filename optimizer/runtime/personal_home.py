@@ -35,7 +35,8 @@ BESIDE_BACKUPS = f"detent-{FORGOTTEN}"
 BACKUP_FOLDERS = "backup_folders.txt"
 NOTES = "var/run/forgetting"  # by which a forgetting that is under way finds what is left of the person
 SPOOL_WAIT_S = 30.0
-OF_DATABASE = ("", "-wal", "-shm", "-journal", ".turn", ".keyed")  # itself, and what lies beside it
+# The database itself, and what lies beside it.
+OF_DATABASE = ("", "-wal", "-shm", "-journal", ".turn", ".keyed", ".worker.lock", ".worker.holder", ".migrate.lock")
 LINES, DECLARATIONS = "*.jsonl", "*.yaml"  # of a family's folder, which may hold other files as well
 EDIT = (
     "these lines say what the person said word for word. Take them out, and say it again; or, where they are the"

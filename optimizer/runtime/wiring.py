@@ -42,6 +42,7 @@ if TYPE_CHECKING:
     from optimizer.core.views.rollout_story import RolloutReport
     from optimizer.core.views.study_story import StudyReport
     from optimizer.host.config import Settings
+    from optimizer.host.run_files import ProcessLock
     from optimizer.jobs.context import Context, JobContext, ServingHealth
     from optimizer.jobs.families.sync_families import FamilySync
     from optimizer.jobs.feedback.ingest_feedback import Intake
@@ -83,6 +84,14 @@ def may_write_store(settings: Settings) -> bool:
     return is_sqlite(url) and os.access(sqlite_path(url), os.W_OK)
 
 
+def worker_lock(settings: Settings) -> ProcessLock:
+    """The right to be the worker of the store, which several homes may name."""
+    from optimizer.adapters.store.engine import sqlite_path
+    from optimizer.host.run_files import ProcessLock
+
+    return ProcessLock(Path(f"{sqlite_path(settings.db_url())}.worker"))
+
+
 def open_context(
     settings: Settings,
     *,
@@ -103,7 +112,6 @@ def open_context(
     from optimizer.adapters.files.secrets import KeyFiles
     from optimizer.core.serving.assignment import unit_hmac, verify_token
     from optimizer.core.serving.family_names import definition
-    from optimizer.host import run_files
     from optimizer.jobs.context import Context
 
     the_store, the_clock = store or open_store(settings), clock or open_clock(settings)
@@ -137,7 +145,7 @@ def open_context(
         alert_rules=lambda: open_alert_rules(settings).rules(),
         shipped_alert_rules=lambda: open_alert_rules(settings).shipped,
         checked_alert_rules=lambda: open_alert_rules(settings).read(),
-        is_worker_running=lambda: run_files.ProcessLock(settings, "worker").is_held(),
+        is_worker_running=lambda: worker_lock(settings).is_held(),
         mlflow_link=lambda study: mlflow_link(settings, study),
         serving_health=lambda: health_beside_server(the_store, the_clock, not_ready()),
         learn_student=learn_student,
@@ -227,7 +235,7 @@ def migrate_store(settings: Settings) -> None:
     settings.run_dir().mkdir(parents=True, exist_ok=True)
     store = Database(settings.db_url())
     try:
-        later = store.migrate(lambda: _lock(settings.run_dir() / "migrate.lock"))
+        later = store.migrate(lambda: _lock(Path(f"{path}.migrate.lock")))
     finally:
         store.close()
     if later is not None:

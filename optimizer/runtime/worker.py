@@ -99,7 +99,7 @@ class Worker:
 
     def __init__(self, settings: Settings) -> None:
         self._settings = settings
-        self._lock = run_files.ProcessLock(settings, "worker")
+        self._lock = wiring.worker_lock(settings)
         self._end = threading.Event()
         self._tracker: Tracker | None = None
         self._open_models = wiring.CurrentModels(settings)
@@ -218,7 +218,7 @@ class Worker:
     def _take_lock(self, wait: bool, on_wait: Callable[[int | None], object] | None) -> bool:
         if not wait:
             self._lock.acquire_or_refuse(
-                "Another worker serves this database",
+                f"Another worker serves this database, {self._settings.db_url()}",
                 "There is exactly one; `detent worker --wait` stands by until it has ended.",
             )
             return True

@@ -60,9 +60,9 @@ def serve(
 
     refuse_other_uvicorn(version("uvicorn"))
     settings = load_settings(profile, host=host, port=port, api={"workers": workers} if workers else None)
-    lock = run_files.ProcessLock(settings, "serve")
+    lock = run_files.ProcessLock(settings.run_dir() / "serve")
     lock.acquire_or_refuse(
-        "Another server runs on this home", "End it first, or give this one a home of its own with DETENT_HOME."
+        "Another server runs on this home", f"End it first, or name another than {settings.home} by DETENT_HOME."
     )
     try:
         set_up_logs(settings, "supervisor", terminal=settings.log_json)

@@ -15,7 +15,7 @@ from pydantic import ValidationError
 from optimizer.cli.session import Session
 from optimizer.cli.study.run import StudyThread
 from optimizer.core.base.errors import DetentError, InvalidInput, NotFound
-from optimizer.host.run_files import ProcessLock
+from optimizer.runtime import wiring
 from optimizer.runtime.use_cases import USE_CASES, UseCase
 
 
@@ -49,7 +49,7 @@ class OpenProject:
             session = self._session.look_again()
             if session.server is not None:
                 return None
-            lock = ProcessLock(session.settings, "worker")
+            lock = wiring.worker_lock(session.settings)
             if not lock.acquire():
                 return None
             work = StudyThread(session, study, lock)

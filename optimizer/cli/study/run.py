@@ -86,7 +86,7 @@ class StudyThread(threading.Thread):
     """Runs a study in this process. ``failure``: what ended it before its end.
 
     Args:
-        lock: the right to be this home's worker, which is given back at the end.
+        lock: the right to be the store's worker, which is given back at the end.
     """
 
     def __init__(self, session: Session, study_id: str, lock: ProcessLock) -> None:
@@ -137,7 +137,7 @@ def follow_study(session: Session, study_id: str, *, follow: bool, quiet: bool) 
         return study
     if session.server is not None:
         return _by_worker(session, study_id, follow, quiet)
-    lock = ProcessLock(session.settings, "worker")
+    lock = wiring.worker_lock(session.settings)
     if not lock.acquire():
         say(f"The worker with pid {lock.holder()} runs study {study_id}.")
         return _by_worker(session, study_id, follow, quiet)

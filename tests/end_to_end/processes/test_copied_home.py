@@ -34,10 +34,10 @@ def test_a_command_in_the_copy_of_a_home_finds_no_server_there(home: Path, tmp_p
 
 
 def test_a_lock_that_was_copied_is_held_by_nobody(home: Path, tmp_path: Path) -> None:
-    lock = run_files.ProcessLock(load_settings(home=home), "worker")
+    lock = wiring.worker_lock(load_settings(home=home))
     assert lock.acquire()
     shutil.copytree(home, tmp_path / "copy")
-    copied = run_files.ProcessLock(load_settings(home=tmp_path / "copy"), "worker")
+    copied = wiring.worker_lock(load_settings(home=tmp_path / "copy"))
     assert (lock.is_held(), copied.is_held()) == (True, False)
     assert copied.acquire()
 

@@ -236,4 +236,4 @@ def test_everything_ends_when_the_supervisor_is_killed(server: Server) -> None:
     server.process.kill()
     server.process.wait()
     until(lambda: all(map(gone, pids.values())), "the children's end", patience_s=PROCESSES_S)
-    assert ProcessLock(server.settings, "serve").acquire(), "and the next server may start"
+    assert ProcessLock(server.settings.run_dir() / "serve").acquire(), "and the next server may start"

@@ -23,7 +23,7 @@ from typing import Any
 import httpx
 import pytest
 
-from optimizer.host.run_files import ProcessLock
+from optimizer.runtime import wiring
 from tests.clock import PROCESSES_S, until
 from tests.stand_ins.running_server import Server, make_home, started
 
@@ -212,7 +212,7 @@ def worker_killed(server: Server) -> Iterator[None]:
     """Killed, and its place taken, so that the next one stands by. (One that hangs is in test_workers.py.)"""
     pid = server.pid("worker")
     assert pid is not None
-    lock = ProcessLock(server.settings, "worker")
+    lock = wiring.worker_lock(server.settings)
     os.kill(pid, signal.SIGSTOP)
     os.kill(pid, signal.SIGKILL)
     until(lock.acquire, "the lock", patience_s=PROCESSES_S)

@@ -91,9 +91,7 @@ def test_a_worker_does_what_was_asked_over_rest_while_the_command_waits(
     begun = threading.Event()
     monkeypatch.setattr(follow, "POLL_S", 0.01)
     monkeypatch.setattr(create_judge_run, "read_judge_run", _counting(create_judge_run.read_judge_run, begun))
-    from optimizer.host import run_files
-
-    lock = run_files.ProcessLock(world.settings, "worker")  # a worker that runs alone is left to do it
+    lock = wiring.worker_lock(world.settings)  # a worker that runs alone is left to do it
     assert lock.acquire()
 
     def work() -> None:

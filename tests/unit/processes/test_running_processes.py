@@ -31,6 +31,7 @@ from optimizer.host import run_files, user_homes
 from optimizer.host.config import Api, Settings, load_settings
 from optimizer.host.ports_in_use import SPREADS, BoundPort, is_loopback, listen, reachable_host
 from optimizer.runtime import supervise
+from optimizer.runtime.worker import Worker
 from tests.cases import named
 from tests.stores import new_database
 
@@ -40,7 +41,7 @@ from pathlib import Path
 from typing import Any
 from optimizer.host.config import load_settings
 from optimizer.host.run_files import ProcessLock
-lock = ProcessLock(load_settings(home=Path(sys.argv[1])), "worker")
+lock = ProcessLock(Path(sys.argv[1]))
 print(lock.acquire(), flush=True)
 time.sleep(60)
 """
@@ -111,19 +112,30 @@ def test_the_file_of_a_dead_process_counts_for_nothing(settings: Settings, conte
 
 
 def test_a_lock_is_held_by_one_process_named_to_others_and_free_after_a_kill(settings: Settings) -> None:
-    holder = subprocess.Popen([sys.executable, "-c", HOLD, str(settings.home)], stdout=subprocess.PIPE, text=True)
+    holder = subprocess.Popen(
+        [sys.executable, "-c", HOLD, str(settings.var() / "worker")], stdout=subprocess.PIPE, text=True
+    )
     try:
         assert holder.stdout.readline() == "True\n"
         with pytest.raises(Refused, match=f"Another worker .*pid {holder.pid}"):
-            run_files.ProcessLock(settings, "worker").acquire_or_refuse("Another worker runs", "Wait.")
+            run_files.ProcessLock(settings.var() / "worker").acquire_or_refuse("Another worker runs", "Wait.")
     finally:
         holder.kill()
         holder.wait()
-    assert run_files.ProcessLock(settings, "worker").acquire(timeout_s=10)
+    assert run_files.ProcessLock(settings.var() / "worker").acquire(timeout_s=10)
+
+
+def test_a_store_has_one_worker_whichever_homes_name_it(settings: Settings, tmp_path: Path) -> None:
+    here, there = (
+        Worker(each) for each in (settings, load_settings(home=tmp_path / "b", database_url=settings.db_url()))
+    )
+    assert here._take_lock(False, None)
+    with pytest.raises(Refused, match="Another worker serves this database"):
+        there._take_lock(False, None)
 
 
 def test_a_lock_is_given_back_by_whichever_thread_ends_its_work(settings: Settings) -> None:
-    lock, after = run_files.ProcessLock(settings, "worker"), run_files.ProcessLock(settings, "worker")
+    lock, after = run_files.ProcessLock(settings.var() / "worker"), run_files.ProcessLock(settings.var() / "worker")
     assert lock.acquire()
     thread = threading.Thread(target=lock.release)
     thread.start()

@@ -27,7 +27,7 @@ def test_a_study_that_nobody_runs_is_interrupted_and_its_next_command_takes_it_u
     world = World(tmp_path).fill()
     made = world.create()
     study = world.store.write(lambda tx: world.store.studies.update(tx, made.id, status=status))
-    lock = run_files.ProcessLock(settings, "worker")
+    lock = run_files.ProcessLock(settings.home / "worker")
     context = context_of(world.store, world.clock, is_worker_running=lock.is_held)
     seen = read_study(context, ItemRequest(id=study.id))
     assert (seen.is_interrupted, seen.state) == (True, f"{status}: interrupted")
@@ -62,8 +62,8 @@ def test_one_that_was_killed_and_is_cancelled_keeps_what_it_spent_and_mlflow_is_
 
 
 def test_a_worker_that_was_killed_holds_nothing(tmp_path: Path, settings: Settings) -> None:
-    lock = run_files.ProcessLock(settings, "worker")
+    lock = run_files.ProcessLock(settings.home / "worker")
     gone = subprocess.Popen(["true"])
     gone.wait()
-    (settings.run_dir() / "worker.holder").write_text(str(gone.pid))
+    (settings.home / "worker.holder").write_text(str(gone.pid))
     assert not lock.is_held()
