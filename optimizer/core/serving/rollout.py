@@ -115,23 +115,28 @@ class Champion:
 
 
 def refuse_other_clock(rollout: Rollout, scale: float) -> None:
-    """A rollout that began on real time never goes on by scaled time.
+    """A rollout goes on by a clock like the one that it began on.
 
-    Its days would be minutes, and its record would not say so.
+    By scaled time its days would be minutes, and its record would not say so; by real time the moments on its record
+    would lie ahead, and nothing would count until they are reached.
 
     Args:
         scale: of the rollout clock of the process that wants to go on with it; 1 is real time.
     Raises:
-        Refused: the rollout is not marked as simulated and the clock is scaled.
+        Refused: the clock is scaled and the rollout not marked as simulated, or the other way round.
     """
-    if scale != 1.0 and not rollout.simulated_clock:
-        raise Refused(
-            f"Rollout {rollout.id} of {rollout.family} began on real time, and this process runs the clock of rollouts"
-            f" {scale:g} times as fast. Run it under the profile that it began with (detent serve --profile dev,"
-            f" DETENT_CLOCK_SCALE unset), or end it: detent rollout rollback {rollout.family}.",
-            rollout=rollout.id,
-            offers=[ActOffer(act="rollback", target=rollout.id)],
-        )
+    if (scale != 1.0) == rollout.simulated_clock:
+        return
+    began, here, way = ("real", f"runs the clock of rollouts {scale:g} times as fast", "dev, DETENT_CLOCK_SCALE unset")
+    if rollout.simulated_clock:
+        began, here, way = ("scaled", "runs on real time", "demo, or with DETENT_CLOCK_SCALE as it was")
+    raise Refused(
+        f"Rollout {rollout.id} of {rollout.family} began on {began} time, and this process {here}. Run it under the"
+        f" profile that it began with (detent serve --profile {way}), or end it: detent rollout rollback"
+        f" {rollout.family}.",
+        rollout=rollout.id,
+        offers=[ActOffer(act="rollback", target=rollout.id)],
+    )
 
 
 def identity(rollout: Rollout) -> dict[str, Any]:

@@ -83,7 +83,7 @@ def _operate(context: Context, request: ActRequest, act: OperatorAct) -> Rollout
         NotFound: no such rollout.
         Conflict: the rollout's state, or a freeze, does not allow the act.
         StaleVersion: the rollout is past the version in ``if_match``.
-        Refused: it began on real time, and this process runs on a scaled clock.
+        Refused: it began on real time, and this process runs on a scaled clock, or the other way round.
         GateNotMet: no gate allows the advance or promotion, and ``confirm`` is not the family's name.
     """
     store, clock = context.store, context.clock

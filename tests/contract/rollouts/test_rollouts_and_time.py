@@ -47,28 +47,25 @@ def n_left_out(world: World) -> int:
 # --- another clock ----------------------------------------------------------------------------------------------------
 
 
-def test_a_rollout_that_began_on_real_time_does_not_go_on_by_scaled_time(database: Database) -> None:
+@pytest.mark.parametrize(("scale", "later", "began"), [(1.0, 1440.0, "real"), (1440.0, 1.0, "scaled")])
+def test_a_rollout_goes_on_by_no_other_clock_than_it_began_on(
+    database: Database, scale: float, later: float, began: str
+) -> None:
     world = World(store=database)
+    world.clock.scale = scale
     world.history()
     rollout = world.start()
-    world.clock.scale = 1440.0
+    world.clock.scale = later
     world.clock.pass_seconds(70)
     world._state = None
     report = world.tick()
     assert (report.done[rollout.id], world.moves()) == ("failed", ["deploy"])
     assert world.serve("someone").rollout is None, "without a lease it is not served"
     for act in ("advance", "promote", "resume"):
-        with pytest.raises(Refused, match="began on real time"):
+        with pytest.raises(Refused, match=f"began on {began} time"):
             operate(rollout.id, act, actor="ann", reason="on", store=world.store, clock=world.clock, confirm=F)  # type: ignore[arg-type]
     assert operate(rollout.id, "rollback", actor="ann", reason="back", store=world.store, clock=world.clock).changed
-
-
-def test_a_rollout_that_began_on_scaled_time_is_marked_for_ever_and_may_go_on_by_real_time(database: Database) -> None:
-    world = fast(database)
-    rollout = world.start()
-    world.clock.scale = 1.0
-    assert world.tick().done[rollout.id] == "watched"
-    assert world.rollout.simulated_clock
+    assert world.rollout.simulated_clock is (scale != 1.0)
 
 
 # --- leases -----------------------------------------------------------------------------------------------------------
