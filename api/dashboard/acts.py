@@ -94,7 +94,7 @@ ACTS: Mapping[str, Act] = {
         past="Advanced to the next share. Undo: Roll back.",
         members=ON_ROLLOUT,
         confirmation=of_rollout(
-            "The share of the users that get {candidate} goes from {now} to {next}.", ROLL_BACK, asks_gate=True
+            "The share of the users that get {candidate} goes from {now} to {next}.", ROLL_BACK, asks_gate="advance"
         ),
     ),
     "promote": Act(
@@ -106,7 +106,7 @@ ACTS: Mapping[str, Act] = {
             "{candidate} becomes champion in the place of {champion}; 5 % of the users stay on the one before for a"
             " week.",
             "Take back the champion: the one before serves again, at once.",
-            asks_gate=True,
+            asks_gate="promote",
         ),
     ),
     "rollback": Act(

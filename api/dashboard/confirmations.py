@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from secrets import token_urlsafe
-from typing import Any
+from typing import Any, Literal
 from urllib.parse import quote
 
 from api.dashboard.visitors import PageVisit
@@ -80,13 +80,15 @@ PROMISED = "Of candidates that are worse by the margin or more, at most 5 in 100
 
 
 def of_rollout(
-    consequence: str, undo: str, *, asks_gate: bool = False, tells_start: bool = False
+    consequence: str, undo: str, *, asks_gate: Literal["advance", "promote"] | None = None, tells_start: bool = False
 ) -> Callable[[PageVisit, Mapping[str, str]], ActConfirmation]:
     """Of an act on a rollout; ``consequence`` may name its candidate, champion, first and next share."""
 
     def confirmation(visit: PageVisit, members: Mapping[str, str]) -> ActConfirmation:
         rollout = visit.ask("rollout", id=members.get("id", ""))
-        step = visit.ask("next share", id=rollout.id) if asks_gate else None
+        step = visit.ask("next share", id=rollout.id, act=asks_gate) if asks_gate else None
+        if step is not None and not step.gate_passed and step.confirm is None:
+            raise Conflict(shown(step.reason))
         following = step.next_share if step is not None else None
         return ActConfirmation(
             family=rollout.family,
@@ -101,8 +103,8 @@ def of_rollout(
             undo=undo,
             back=family_page(rollout.family),
             hidden={"id": rollout.id, "version": str(rollout.version)},
-            gate=shown(step.reason) if step is not None and not step.gate_passed else None,
-            confirm=rollout.family if step is not None and not step.gate_passed else None,
+            gate=shown(step.reason) if step is not None and step.confirm is not None else None,
+            confirm=step.confirm if step is not None else None,
             start=start_of(visit, rollout) if tells_start else None,
         )
 

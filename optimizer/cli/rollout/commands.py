@@ -183,15 +183,12 @@ def advance(
 
         session = Session()
         step_view = session.ask(read_next_share, id=session.active_rollout(family).id)
-        step = f"from {percent(step_view.share)} to {percent(step_view.next_share or 1.0)}"
-        sentence = (
-            f"would be refused: {step_view.freeze.sentence}"
-            if step_view.freeze is not None
-            else f"would go {step}"
-            if step_view.gate_passed
-            else f"would be refused: {shown(step_view.reason)}. With --confirm {family} it would go {step}, recorded as"
-            " forced"
-        )
+        step = f"from {percent(step_view.share or 0.0)} to {percent(step_view.next_share or 1.0)}"
+        sentence = f"would go {step}"
+        if not step_view.gate_passed:
+            sentence = f"would be refused: {shown(step_view.reason).rstrip('.')}"
+        if step_view.confirm is not None:
+            sentence += f". With --confirm {family} it would go {step}, recorded as forced"
         show_report(as_json, read_next_share, step_view, lambda out: out.print(f"{family}: {sentence}", markup=False))
         return
     _act("advance", family, reason, confirm, as_json)

@@ -378,6 +378,8 @@ def _is_forced(rollout: Rollout, request: TransitionRequest) -> bool:
         return True
     confirmed = f" (confirm was {request.confirm!r})" if request.confirm is not None else ""
     why = evidence.get("reason") or NO_GATE
+    if evidence.get("act") == "advance":
+        why = f"the evidence is enough for the next share alone ({why})"
     if request.lapsed_at is not None:
         why = f"no worker has watched it since {when(request.lapsed_at)}, so later evidence has not been looked at"
     skipped = (

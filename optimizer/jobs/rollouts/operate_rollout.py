@@ -10,8 +10,8 @@ from pydantic import Field
 from optimizer.core.base.answers import members_of
 from optimizer.core.base.errors import PreconditionFailed, StaleVersion
 from optimizer.core.base.values import Aim
-from optimizer.core.rollout.transitions import BRAKES, OperatorAct, apply
-from optimizer.core.serving.rollout import refuse_other_clock, require_unfrozen, visible
+from optimizer.core.rollout.transitions import BRAKES, OperatorAct, Transition, apply
+from optimizer.core.serving.rollout import Rollout, refuse_other_clock, require_unfrozen, visible
 from optimizer.jobs.context import Context
 from optimizer.jobs.record_change import (
     RolloutChange,
@@ -86,7 +86,7 @@ def _operate(context: Context, request: ActRequest, act: OperatorAct) -> Rollout
         Refused: it began on real time, and this process runs on a scaled clock, or the other way round.
         GateNotMet: no gate allows the advance or promotion, and ``confirm`` is not the family's name.
     """
-    store, clock = context.store, context.clock
+    store = context.store
     why = checked_reason(request.reason)
     if_version = None if act in BRAKES else _version(request.if_match)
 
@@ -99,14 +99,7 @@ def _operate(context: Context, request: ActRequest, act: OperatorAct) -> Rollout
                 rollout=rollout.id,
                 version=rollout.version,
             )
-        if act in GOING_ON:
-            require_unfrozen(store.freezes.all(tx), rollout.family, f"{act} rollout {rollout.id}")
-            refuse_other_clock(rollout, clock.scale)
-        now = transition_request(rollout, act, clock.now(), clock, actor=context.actor, reason=why)
-        evidence = None
-        if act in ("advance", "promote"):
-            evidence = present_evidence(tx, store, rollout, at=now.at, clock_at=now.clock_at)
-        transition = apply(rollout, replace(now, confirm=request.confirm, evidence=evidence))
+        transition = transition_now(tx, context, rollout, act, reason=why, confirm=request.confirm)
         if not transition.changed:
             return RolloutChange(**members_of(rollout), what=transition.what, why=rollout.reason or why, changed=False)
         decision = record_transition(tx, store, transition)
@@ -156,6 +149,24 @@ def _operate(context: Context, request: ActRequest, act: OperatorAct) -> Rollout
     report = store.write(change)
     log_head(report.decision)
     return report
+
+
+def transition_now(
+    tx: Transaction, context: Context, rollout: Rollout, act: OperatorAct, *, reason: str, confirm: str | None
+) -> Transition:
+    """What the act does at this moment; nothing is written.
+
+    Raises Conflict, Refused and GateNotMet as the act itself.
+    """
+    store, clock = context.store, context.clock
+    if act in GOING_ON:
+        require_unfrozen(store.freezes.all(tx), rollout.family, f"{act} rollout {rollout.id}")
+        refuse_other_clock(rollout, clock.scale)
+    now = transition_request(rollout, act, clock.now(), clock, actor=context.actor, reason=reason)
+    evidence = None
+    if act in ("advance", "promote"):
+        evidence = present_evidence(tx, store, rollout, at=now.at, clock_at=now.clock_at)
+    return apply(rollout, replace(now, confirm=confirm, evidence=evidence))
 
 
 def _version(if_match: str | None) -> int | None:

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 from datetime import datetime
-from typing import Annotated
+from typing import Annotated, Literal
 
 from pydantic import Field
 
 from optimizer.core.base.answers import Page, Text, members_of, page_of
-from optimizer.core.base.errors import NotFound
+from optimizer.core.base.errors import Conflict, GateNotMet, NotFound, Refused
 from optimizer.core.base.phrasing import count
 from optimizer.core.family.family import Family
 from optimizer.core.forecast.forecast import RolloutForecast
@@ -36,8 +36,8 @@ from optimizer.jobs.request import (
     Name,
 )
 from optimizer.jobs.rollouts.forecast_rollout import forecast_active, forecast_family, forecast_outcomes
+from optimizer.jobs.rollouts.operate_rollout import transition_now
 from optimizer.jobs.rollouts.rollout_view import rollout_view, with_forecast
-from optimizer.jobs.rollouts.watch_rollout import present_evidence
 from optimizer.jobs.studies.read_studies import last_nomination
 from optimizer.ports import Store, Transaction
 
@@ -57,6 +57,10 @@ class ForecastRequest(FamilyRequest):
         None
     )
     margin: Annotated[float | None, Field(description="Default: the file's")] = None
+
+
+class NextShareRequest(ItemRequest):
+    act: Annotated[Literal["advance", "promote"], Field(description="Of which act it is")] = "advance"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -80,7 +84,11 @@ class FamilyForecast(RolloutForecast):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class NextShare:
-    """What advancing would do; ``next_share`` is None where the promotion comes next."""
+    """What advancing, or promoting, would do now; ``next_share`` is None where the promotion comes next.
+
+    ``gate_passed``: it would be done; ``reason``: what the evidence says, or why it would be refused. ``confirm``: the
+    family's name, where that goes past the refusal; None where it is not needed, or nothing goes past.
+    """
 
     rollout: str
     share: float | None
@@ -88,6 +96,7 @@ class NextShare:
     gate_passed: bool
     reason: Text[str]
     freeze: Freeze | None  # neither evidence nor a confirmation goes past it
+    confirm: str | None = None
     dry_run: bool = True
 
 
@@ -170,20 +179,29 @@ def read_family_forecast(context: Context, request: ForecastRequest) -> FamilyFo
     )
 
 
-def read_next_share(context: Context, request: ItemRequest) -> NextShare:
-    """Which share comes next, and whether the evidence lets the rollout go on; changes nothing."""
-    store, clock = context.store, context.clock
+def read_next_share(context: Context, request: NextShareRequest) -> NextShare:
+    """Which share comes next, and whether the rollout would go on now, by the evidence alone or only past it; changes
+    nothing.
+    """
+    store, passed, confirm = context.store, False, None
     with store.read() as tx:
         rollout = visible(store.rollouts.get(tx, request.id), request.id, context.access)
-        evidence = present_evidence(tx, store, rollout, at=clock.now(), clock_at=clock.rollout_now()) or {}
         freeze = is_frozen(store.freezes.all(tx), rollout.family)
+        try:
+            step = transition_now(tx, context, rollout, request.act, reason="", confirm=None)
+            passed, reason = True, str((step.request.evidence or {})["reason"])
+        except GateNotMet as refused:
+            reason, confirm = str(refused.members["gates"][0]["reason"]), rollout.family
+        except (Conflict, Refused) as refused:
+            reason = refused.detail
     return NextShare(
         rollout=rollout.id,
         share=rollout.share,
         next_share=rollout.ladder[rollout.stage + 1] if rollout.stage + 1 < len(rollout.ladder) else None,
-        gate_passed=evidence.get("act") == "advance",
-        reason=evidence.get("reason") or "nothing has been measured yet",
+        gate_passed=passed,
+        reason=reason,
         freeze=freeze,
+        confirm=confirm,
     )
 
 

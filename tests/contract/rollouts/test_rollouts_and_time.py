@@ -6,7 +6,8 @@ from __future__ import annotations
 
 from datetime import datetime, timedelta
 from itertools import pairwise
-from typing import Any
+from types import SimpleNamespace
+from typing import Any, Literal
 
 import pytest
 
@@ -19,9 +20,10 @@ from optimizer.jobs.families.create_variant import VariantRequest, store_draft
 from optimizer.jobs.rollouts import watch_rollout
 from optimizer.jobs.rollouts.forecast_rollout import read_recent
 from optimizer.jobs.rollouts.freeze import FreezeRequest, freeze, unfreeze
+from optimizer.jobs.rollouts.read_rollout import NextShareRequest, read_next_share
 from optimizer.jobs.rollouts.watch_rollout import look, present_evidence
 from tests.clock import Clock
-from tests.rows.rollout_acts import adopt_file_version, operate, roll_back_champion
+from tests.rows.rollout_acts import adopt_file_version, operate, roll_back_champion, start_rollout
 from tests.stores import keep_events
 from tests.worlds.contexts import context_of
 from tests.worlds.rollout_world import Behaviour, F, World
@@ -66,6 +68,41 @@ def test_a_rollout_goes_on_by_no_other_clock_than_it_began_on(
             operate(rollout.id, act, actor="ann", reason="on", store=world.store, clock=world.clock, confirm=F)  # type: ignore[arg-type]
     assert operate(rollout.id, "rollback", actor="ann", reason="back", store=world.store, clock=world.clock).changed
     assert world.rollout.simulated_clock is (scale != 1.0)
+
+
+# --- what would be next -----------------------------------------------------------------------------------------------
+
+
+def test_what_a_step_would_do_is_said_as_the_step_itself_says_it(database: Database) -> None:
+    world = fast(database)
+    context = context_of(world.store, world.clock, "ann", families=lambda: SimpleNamespace(families={}))
+
+    def foreseen(act: Literal["advance", "promote"] = "advance") -> tuple[str, str | None]:
+        step = read_next_share(context, NextShareRequest(id=world.rollout.id, act=act))
+        with pytest.raises((Conflict, GateNotMet)) as refused:
+            world.operate(act, confirm="no")
+        assert not step.gate_passed
+        assert str(step.reason) in refused.value.detail
+        assert step.confirm == refused.value.members.get("confirm")
+        return str(step.reason), step.confirm
+
+    begun = {"actor": "ann", "store": world.store, "clock": world.clock}
+    start_rollout(world.family, world.candidate, confirm=F, **begun)  # type: ignore[arg-type]
+    assert foreseen()[1] is None, "it waits for approval"
+    world.operate("approve")
+    world.clock.pass_seconds(1)
+    world.tick()
+    assert foreseen() == ("nothing has been measured yet, and inconclusive never ships by itself", F)
+    world.operate("hold")
+    assert foreseen("promote")[1] is None
+    world.behaviours[world.candidate] = Behaviour(success=0.95)
+    for _ in range(10):
+        world.labels(120)
+    world.operate("resume")
+    assert read_next_share(context, NextShareRequest(id=world.rollout.id)).gate_passed
+    assert "the next share alone" in foreseen("promote")[0]
+    world.clock.pass_seconds(70)
+    assert "no worker has watched it" in foreseen()[0]
 
 
 # --- leases -----------------------------------------------------------------------------------------------------------

@@ -119,6 +119,8 @@ def test_who_may_act_does_what_the_confirmation_says_and_is_named_in_the_record(
         world.post(f"/v1/{act}", {"family": "triage", "reason": "something else"})
     assert past not in client.get(f"{place}?done={done}").text
     rollout = world.get("/v1/families/triage/rollout").json()
+    held = client.get(f"/dashboard/acts/advance?id={rollout['id']}")
+    assert (held.status_code, "it is held" in held.text) == (409, True), "no confirmation goes past that"
     form = form_of_act(client, f"/dashboard/acts/resume?id={rollout['id']}")
     stale = {**form, "version": str(int(form["version"]) - 1)}
     assert client.post("/dashboard/acts/resume", data=stale, headers=OWN_PAGE).status_code == 412
