@@ -221,7 +221,7 @@ class Observations(Protocol):
     """What a tick reads; ``stage`` is an index into the ladder. Every time is real time, but ``cohort_start``."""
 
     def requests(self, tx: Transaction, rollout: Rollout, since: datetime, until: datetime) -> list[ReportedRequest]:
-        """Interactions of both arms that started in [since, until), in that order."""
+        """Interactions of both arms that count in [since, until) (``counted_at``), in the order of their starts."""
 
     def fetches(self, tx: Transaction, rollout: Rollout, since: datetime, until: datetime) -> list[Fetches]: ...
     def cohort_units(

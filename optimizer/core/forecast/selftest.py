@@ -101,6 +101,7 @@ class RecordedRollout:
                         unit_hmac=past.unit_hmac,
                         arm=self._arm(past.unit_hmac, served),
                         at=past.at,
+                        counted_at=past.at,
                         stage=served.stage,
                         failed=past.failed,
                         timed_out=past.timed_out,

@@ -2,7 +2,7 @@
 
 quality      the matured units of one cohort, each with the mean of its outcomes
 late         of one cohort, how many first labels came after its feedback window, per arm
-guardrails   the requests that started within the same ten seconds, one value per unit
+guardrails   the requests of the same ten seconds (``counted_at``), one value per unit
 baseline     what the champion usually does, fixed for the guardrails from here on
 
 Blocks also say how much of the evidence each key brought, and which units of a key count.
@@ -14,7 +14,7 @@ import json
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from datetime import datetime
+from datetime import datetime, timedelta
 from itertools import count
 from typing import Any, Literal
 
@@ -30,7 +30,10 @@ ARMS: tuple[ArmName, ...] = ("candidate", "champion")
 
 FIRST_PREVIOUS_HASH = "0" * 64
 SECONDS = 10  # of a guardrail block
-GRACE_SECONDS = 30  # a block closes this long after its last second; a request that takes longer is left out
+GRACE_SECONDS = 30  # a block closes this long after its last second
+# A request whose report comes later counts this long before it, so that ten seconds are left to store the report.
+IN_TIME = timedelta(seconds=20)
+LATEST = timedelta(minutes=15)  # from a start to its report: three attempts of five minutes; what is older is a log
 DECIMALS = 4  # of values between 0 and 1 in blocks
 LAST = 10  # requests of the candidate that a block keeps in order, each with as many of the champion before it
 
@@ -66,6 +69,7 @@ class ReportedRequest(PastRequest):
 
     arm: ArmName
     stage: int
+    counted_at: datetime
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -181,7 +185,7 @@ def guardrail_content(
     """Ten seconds of one stage, from ``begun`` on.
 
     Args:
-        requests: all that started in these seconds.
+        requests: all that count in these seconds.
         counted: the units that may give a value here (``may_count``).
         fetches: how often each arm's prompt was fetched.
         numbers: unit -> its number, of the candidate's last requests before these (``StoredEvidence.numbers``).
@@ -238,6 +242,14 @@ def may_count(*, n_values: int, last_minute: int | None, minute: int) -> bool:
     with few units still counts on.
     """
     return True if last_minute is None or n_values == 0 else minute - last_minute >= 1 << (n_values - 1)
+
+
+def counted_at(occurred_at: datetime, received_at: datetime) -> datetime | None:
+    """When a request counts for the guardrails: at its start, or later where its report came late; None: never.
+
+    It rests on the request alone, so each counts in one block, however late that block is read.
+    """
+    return None if received_at - occurred_at > LATEST else max(occurred_at, received_at - IN_TIME)
 
 
 def window_start(at: datetime) -> datetime:

@@ -182,7 +182,7 @@ def _standing(
         # Labels alone advance no candidate: where reports come too late, or not at all, the guardrails see nothing.
         waits_for.append(
             "the guardrails have not compared requests of both arms at this stage yet; they count what is reported"
-            " within 30 s of its start"
+            " within 15 minutes of its start"
         )
     # It only withholds a step. Guardrails, and proof that the candidate is worse, act on evidence from any key.
     max_share = settings.get("max_share_per_key")

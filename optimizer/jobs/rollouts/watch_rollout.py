@@ -407,7 +407,7 @@ class _RolloutLook:
         self._more = self._more or until - since > READ_AHEAD
         until = min(until, since + READ_AHEAD)
         requests = grouped(
-            ((window_start(request.at), request.stage), request)
+            ((window_start(request.counted_at), request.stage), request)
             for request in self._store.observations.requests(self._tx, self._rollout, since, until)
         )
         fetches = grouped(

@@ -4,12 +4,16 @@ cost, the family's own limits.
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from dataclasses import dataclass, field, replace
 from datetime import timedelta
 from typing import Any
 
 import pytest
 
 from optimizer.adapters.store import Database
+from optimizer.core.feedback.events import Interaction
+from optimizer.jobs.rollouts.rollout_view import rollout_view
 from tests.stores import keep_events
 from tests.worlds.rollout_world import Behaviour, World
 
@@ -79,6 +83,91 @@ def test_a_hold_of_the_ticks_own_becomes_a_persons_and_then_outlasts_the_outage(
     world.run(180)
     assert (world.rollout.held, world.rollout.held_by) == (True, "ann")
     assert world.alerts() == set()
+
+
+# --- requests that take long ------------------------------------------------------------------------------------------
+
+
+@dataclass
+class Late(World):
+    """Each request is reported when it ends. ``lasting`` changes it, and says after how many seconds that is."""
+
+    lasting: Callable[[World, Interaction], tuple[Interaction, float]] = lambda world, one: (one, 0.0)
+    under_way: list[Interaction] = field(default_factory=list)
+
+    def _flush(self, events: list[Any], counts: dict[Any, int]) -> None:
+        for one, _ in events:
+            changed, seconds = self.lasting(self, one)
+            self.under_way.append(replace(changed, received_at=one.occurred_at + timedelta(seconds=seconds)))
+        ended = [one for one in self.under_way if one.received_at <= self.clock.at]
+        self.under_way = [one for one in self.under_way if one.received_at > self.clock.at]
+        events[:] = [(one, None) for one in ended]
+        super()._flush(events, counts)
+
+
+def timing_out(seconds: float, *, share: float) -> Callable[[World, Interaction], tuple[Interaction, float]]:
+    def lasting(world: World, one: Interaction) -> tuple[Interaction, float]:
+        if one.arm.variant != world.candidate or world.draw.random() >= share:
+            return one, 0.0
+        error = f"timeout: no answer in {seconds:g} s"
+        return replace(one, error=error, latency_ms=1000 * seconds, cost_usd=None), seconds
+
+    return lasting
+
+
+@pytest.mark.parametrize("timeout_s", [60.0, 300.0])
+def test_a_candidate_whose_requests_time_out_is_taken_back_however_long_that_takes(
+    database: Database, timeout_s: float
+) -> None:
+    world = Late(store=database, rollout_settings={"ladder": [0.5]}, lasting=timing_out(timeout_s, share=0.35))
+    world.history()
+    world.start()
+    assert world.run(1800, 1.0) <= 600
+    assert (world.rollout.status, world.rollout.outcome) == ("rolled_back", "guardrail")
+    assert "guardrail errors" in (world.rollout.reason or "") or "guardrail latency" in (world.rollout.reason or "")
+    assert world.verified().problems == ()
+
+
+def test_of_two_arms_that_answer_after_a_minute_the_guardrails_compare_all(database: Database) -> None:
+    world = Late(store=database, lasting=lambda world, one: (replace(one, latency_ms=60_000.0), 60.0))
+    world.history()
+    world.start()
+    world.run(1200, 1.0)
+    assert (world.rollout.status, world.alerts()) == ("deploying", set())
+    reported = [sum(b.content["reports"][arm] for b in world.blocks("guardrails")) for arm in ("candidate", "champion")]
+    assert 1100 < sum(reported) < 1200
+    assert min(reported) > 80
+    with world.store.read() as tx:
+        waits_for = rollout_view(tx, world.store, world.clock, world.rollout).waits_for
+    assert not any("compared" in sentence for sentence in waits_for)
+
+
+@pytest.mark.parametrize("looks", ["every ten seconds", "once an hour"])
+def test_each_request_counts_once_however_late_its_report_or_the_look(database: Database, looks: str) -> None:
+    """But a report that is later than a quarter of an hour is an old log."""
+    world = made(database, ladder=[0.5])
+    world.start()
+    began = world.clock.at
+    delays = [(i * 7919) % 1000 + 0.25 * (i % 8) for i in range(300)]  # seconds, up to 1,000
+    rows = []
+    for i, delay in enumerate(delays):
+        world.clock.pass_seconds(0.15)
+        one = world._interaction(world.serve(f"u{i}"), world.clock.at)
+        rows.append(replace(one, received_at=one.occurred_at + timedelta(seconds=delay)))
+    assert all(one.arm.rollout == world.rollout.id for one in rows)
+    world.clock.at = began
+    rows.sort(key=lambda one: one.received_at)
+    while rows or world.clock.at < began + timedelta(seconds=2000):
+        world.clock.pass_seconds(10)
+        keep_events(world.store, [one for one in rows if one.received_at <= world.clock.at])
+        rows = [one for one in rows if one.received_at > world.clock.at]
+        if looks == "every ten seconds":
+            world.tick()
+    world.tick()
+    world.tick()
+    blocks = world.blocks("guardrails")
+    assert sum(sum(b.content["reports"].values()) for b in blocks) == sum(delay <= 900 for delay in delays)
+    assert len({(b.content["from"], b.content["stage"]) for b in blocks}) == len(blocks)
 
 
 # --- silence ----------------------------------------------------------------------------------------------------------

@@ -36,8 +36,9 @@ def test_the_last_requests_show_as_many_units_as_there_were(windows: list[list[t
     for n, window in enumerate(windows):
         begun = T0 + timedelta(seconds=10 * n)
         requests = [
-            ReportedRequest(unit_hmac=hmac(unit), arm=arm, at=begun + timedelta(milliseconds=i), stage=0, failed=failed)  # type: ignore[arg-type]
+            ReportedRequest(unit_hmac=hmac(unit), arm=arm, at=at, counted_at=at, stage=0, failed=failed)  # type: ignore[arg-type]
             for i, (unit, arm, failed) in enumerate(window)
+            for at in [begun + timedelta(milliseconds=i)]
         ]
         content = guardrail_content(
             begun=begun,

@@ -139,9 +139,8 @@ def failures(of: Rollout, champion: str, *, n: int = 10) -> EvidenceState:
     """
 
     def request(i: int, arm: Any, unit: str, failed: bool) -> ReportedRequest:
-        return ReportedRequest(
-            unit_hmac=unit, arm=arm, at=T0 + timedelta(milliseconds=i), stage=of.stage, failed=failed
-        )
+        at = T0 + timedelta(milliseconds=i)
+        return ReportedRequest(unit_hmac=unit, arm=arm, at=at, counted_at=at, stage=of.stage, failed=failed)
 
     before = [request(i, "champion", f"b{i}", letter == "x") for i, letter in enumerate(champion)]
     meanwhile = [request(100 + i, "candidate", f"c{i % 5}", True) for i in range(n)]

@@ -139,7 +139,10 @@ HOT: dict[str, tuple[Callable[[Database, Connection], Any], tuple[str, ...]]] = 
     ),
     "requests of ten seconds": (
         lambda d, tx: d.observations.requests(tx, WATCHED, NOW, NOW),
-        ("ix_interactions_rollout_occurred (rollout=? AND occurred_at>? AND occurred_at<?)",),
+        (
+            "ix_interactions_rollout_occurred (rollout=? AND occurred_at>? AND occurred_at<?)",
+            f"{INTERACTIONS} AND received_at<?)",
+        ),
     ),
     "fetches of ten seconds": (
         lambda d, tx: d.observations.fetches(tx, WATCHED, NOW, NOW),

@@ -16,7 +16,14 @@ from optimizer.adapters.store.tables import FEEDBACK_EVENTS, INTERACTIONS
 from optimizer.adapters.store.tables.events import EXPOSURE_COUNTS as EXPOSURES
 from optimizer.adapters.store.traffic_sums import outcomes_since
 from optimizer.core.family.settings import Metric
-from optimizer.core.rollout.blocks import ArmName, ReportedRequest, labelled_by_key
+from optimizer.core.rollout.blocks import (
+    IN_TIME,
+    LATEST,
+    ArmName,
+    ReportedRequest,
+    counted_at,
+    labelled_by_key,
+)
 from optimizer.core.rollout.cohorts import Cohort, stage_of
 from optimizer.core.serving.rollout import Rollout
 from optimizer.ports import Fetches, UnitOutcomes
@@ -26,8 +33,20 @@ COHORTS_PER_QUERY = 100  # each is a branch of the condition, and SQLite bounds 
 
 _I, _E = INTERACTIONS.c, EXPOSURES.c
 # Built once: every tick asks for them, and building one takes longer than running it.
-_REQUESTS = select(_I.unit_hmac, _I.variant, _I.stage, _I.occurred_at, _I.error, _I.latency_ms, _I.cost_usd).where(
+_REQUESTS = select(
+    _I.unit_hmac, _I.variant, _I.stage, _I.occurred_at, _I.received_at, _I.error, _I.latency_ms, _I.cost_usd
+)
+_STARTED = _REQUESTS.where(
     _I.rollout == bindparam("of_rollout"), _I.occurred_at >= bindparam("since"), _I.occurred_at < bindparam("until")
+)
+# Those that started before. By the index of what was received: that of what started would read all of ``LATEST``.
+_REPORTED_LATE = _REQUESTS.where(
+    _I.family == bindparam("of_family"),
+    _I.received_at >= bindparam("received_since"),
+    _I.received_at < bindparam("received_until"),
+    func.coalesce(_I.rollout, "") == bindparam("of_rollout"),
+    _I.occurred_at >= bindparam("oldest"),
+    _I.occurred_at < bindparam("since"),
 )
 # all that stands before the time is named, so that each pair of variant and stage is a range of the primary key
 _FETCHES = (
@@ -48,16 +67,22 @@ class ObservationQueries:
     """ports.Observations on the database."""
 
     def requests(self, tx: Connection, rollout: Rollout, since: datetime, until: datetime) -> list[ReportedRequest]:
+        times = {"of_rollout": rollout.id, "since": since}
+        received = {"received_since": since + IN_TIME, "received_until": until + IN_TIME, "oldest": since - LATEST}
+        rows = tx.execute(_STARTED, {**times, "until": until}).all()
+        late = tx.execute(_REPORTED_LATE, {**times, **received, "of_family": rollout.family}).all()
         requests = []
-        for row in tx.execute(_REQUESTS, {"of_rollout": rollout.id, "since": since, "until": until}):
+        for row in (*rows, *late):
             arm, stage = _arm(rollout, row.variant), stage_of(rollout.ladder, row.stage)
-            if arm is None or stage is None or row.unit_hmac is None:
+            at = counted_at(row.occurred_at, row.received_at)
+            if arm is None or stage is None or row.unit_hmac is None or at is None or at >= until:
                 continue
             requests.append(
                 ReportedRequest(
                     unit_hmac=row.unit_hmac,
                     arm=arm,
                     at=row.occurred_at,
+                    counted_at=at,
                     stage=stage,
                     failed=row.error is not None,
                     timed_out=is_timeout(row.error),
