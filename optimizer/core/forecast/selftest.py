@@ -184,9 +184,12 @@ class Run:
     hours: float
 
 
+PROMISED = 0.05  # of the rollouts, at most
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Frequency:
-    """``n`` of all runs, with a 95 % interval of the share in [0, 1]."""
+    """``n`` of all runs, with a 95 % interval of the share in [0, 1]; its upper end counts the unfinished runs in."""
 
     n: int
     share: float
@@ -226,17 +229,23 @@ class SelftestReport:
 
 
 def cell_of(runs: Sequence[Run], *, injected: float, drop: float) -> Cell:
-    """Args: ``runs`` at least one."""
+    """An unfinished run may end in any way.
+
+    Args:
+        runs: at least one.
+    """
     ended = [run for run in runs if run.ending != "unfinished"]
     counts = {name: sum(run.ending == name for run in runs) for name in get_args(Ending)}
+    endings = {}
+    for name, n in counts.items():
+        most = n if name == "unfinished" else n + counts["unfinished"]
+        interval = Interval(lower=wilson_interval(n, len(runs)).lower, upper=wilson_interval(most, len(runs)).upper)
+        endings[name] = Frequency(n=n, share=n / len(runs), interval=interval)
     return Cell(
         injected=injected,
         drop=drop,
         n_runs=len(runs),
-        endings={
-            name: Frequency(n=n, share=n / len(runs), interval=wilson_interval(n, len(runs)))
-            for name, n in counts.items()
-        },
+        endings=endings,
         mean_labelled=sum(run.labelled for run in ended) / len(ended) if ended else None,
         mean_hours=sum(run.hours for run in ended) / len(ended) if ended else None,
     )
@@ -246,24 +255,23 @@ def summary_of(cells: Sequence[Cell], *, margin: float) -> str:
     """What the cells say about the two promises, in words."""
     sentences = []
     for cell in cells:
-        unfinished = cell.endings["unfinished"]
-        if unfinished.n == cell.n_runs:
-            sentences.append(f"Cannot tell for {_who(cell, margin)}: in all {cell.n_runs} runs the record ended first.")
-            continue
+        unfinished = cell.endings["unfinished"].n
         wrong: Ending = "rolled_back" if cell.drop == 0 else "shipped"
         ending = cell.endings[wrong]
         low, high = 100 * ending.interval.lower, 100 * ending.interval.upper
+        is_promised = cell.drop == 0 or cell.drop >= margin
         promise = (
-            "; at most 5 in 100 are promised"
-            if cell.drop == 0 or cell.drop >= margin
-            else "; smaller than the margin, so that is allowed"
+            f"at most {100 * PROMISED:g} in 100 are promised"
+            if is_promised
+            else "smaller than the margin, so that is allowed"
         )
         did = "been rolled back" if wrong == "rolled_back" else "shipped"
-        rest = f"; in {unfinished.n} runs the record ended first" if unfinished.n else ""
-        sentences.append(
-            f"{_who(cell, margin).capitalize()} would have {did} in {ending.n} of {cell.n_runs} runs ({low:.1f} to"
-            f" {high:.1f} %{promise}){rest}."
-        )
+        would = f"would have {did} in {ending.n} of {cell.n_runs} runs ({low:.1f} to {high:.1f} %; {promise})"
+        rest = f"; in {unfinished} runs the record ended first" if unfinished else ""
+        if is_promised and ending.n <= PROMISED * cell.n_runs < ending.n + unfinished:
+            sentences.append(f"Cannot tell for {_who(cell, margin)}, which {would}{rest}.")
+        else:
+            sentences.append(f"{_who(cell, margin).capitalize()} {would}{rest}.")
     return " ".join(sentences)
 
 

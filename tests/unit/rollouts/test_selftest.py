@@ -15,7 +15,7 @@ from optimizer.adapters.store import Database
 from optimizer.core.declaration.read import parse_family
 from optimizer.core.family.family import Family
 from optimizer.core.feedback.events import Arm, FeedbackEvent, Interaction
-from optimizer.core.forecast.selftest import Run, SelftestReport, cell_of, summary_of
+from optimizer.core.forecast.selftest import Ending, Run, SelftestReport, cell_of, summary_of
 from optimizer.core.statistics.interval import wilson_interval
 from optimizer.jobs.families.sync_families import sync_families
 from optimizer.jobs.rollouts.selftest import SelftestRequest, run_selftest as run
@@ -132,7 +132,7 @@ def test_a_record_that_ends_first_is_no_verdict(store: Database, clock: Clock) -
     record(store, units=100, labelled=100)
     found = run_selftest(family(margin=0.01), store=store, clock=clock, runs=2, injected_drop=0.01)
     assert found.cells[0].endings["unfinished"].n == 2
-    assert "Cannot tell for an equal candidate: in all 2 runs the record ended first." in found.summary
+    assert "Cannot tell for an equal candidate, which would have been rolled back in 0 of 2 runs" in found.summary
     assert (found.cells[0].mean_labelled, found.cells[0].mean_hours) == (None, None)
 
 
@@ -148,6 +148,21 @@ def test_it_stops_beginning_runs_when_its_minutes_are_over(store: Database, cloc
     )
     assert found.cells[0].n_runs == 1
     assert "Stopped after 1 of 5 runs of each kind" in found.summary
+
+
+def test_a_run_that_did_not_end_may_end_either_way() -> None:
+    def summary(ending: Ending, n: int, *, drop: float) -> str:
+        ends: tuple[Ending, ...] = (*[ending] * n, *["unfinished"] * (100 - n))
+        runs = [Run(ending=one, labelled=900, hours=700.0) for one in ends]
+        return summary_of([cell_of(runs, injected=drop / 0.8, drop=drop)], margin=0.05)
+
+    assert summary("inconclusive", 3, drop=0.0) == (
+        "Cannot tell for an equal candidate, which would have been rolled back in 0 of 100 runs (0.0 to 99.0 %; at most"
+        " 5 in 100 are promised); in 97 runs the record ended first."
+    )
+    assert summary("shipped", 3, drop=0.08).startswith("Cannot tell for a candidate worse by 8.0 points")
+    assert summary("inconclusive", 96, drop=0.0).startswith("An equal candidate would have been rolled back in 0 of")
+    assert summary("rolled_back", 6, drop=0.0).startswith("An equal candidate would have been rolled back in 6 of")
 
 
 def test_intervals_of_shares_are_wilsons() -> None:
