@@ -22,6 +22,7 @@ from optimizer.core.serving.family_names import by_name, former_of, is_retired, 
 from optimizer.core.serving.rollout import Freeze, Rollout, is_frozen
 from optimizer.core.views.forgetting import FORGOTTEN
 from optimizer.host.memory import drop_cached
+from optimizer.jobs.rollouts.freeze import freezes_of
 from optimizer.jobs.rollouts.tick import report_unwatched
 from optimizer.ports import Clock, FamilySource, Store, Transaction
 
@@ -202,9 +203,9 @@ class ServingState:
                 return None
             champion = current
             ever_champion = frozenset(tenure.variant for tenure in self._store.champions.history(tx, name))
-            holdback = holdback_of(
-                champion, self._store.rollouts.latest(tx, name) if champion.rollout else None, self._clock.scale
-            )
+            latest = self._store.rollouts.latest(tx, name) if champion.rollout else None
+            freezes = freezes_of(tx, self._store, name, self._clock.now()) if latest is not None else []
+            holdback = holdback_of(champion, latest, self._clock.scale, freezes)
         compared = [champion.variant]
         compared += [rollout.candidate] if rollout is not None else []
         compared += [holdback.variant] if holdback is not None else []

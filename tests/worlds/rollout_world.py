@@ -24,6 +24,7 @@ from optimizer.jobs.families.create_variant import VariantRequest, store_draft
 from optimizer.jobs.families.sync_families import sync_families
 from optimizer.jobs.feedback.roll_up_minutes import roll_up_minutes
 from optimizer.jobs.record_change import RolloutChange
+from optimizer.jobs.rollouts.freeze import freezes_of
 from optimizer.jobs.rollouts.tick import TickReport, tick
 from optimizer.jobs.rollouts.verify_rollout import VerifyReport, verify_rollout
 from tests.chosen import chosen
@@ -287,8 +288,9 @@ class World:
                 rollout, latest = self.store.rollouts.active(tx, F), self.store.rollouts.latest(tx, F)
                 champion = self.store.champions.current(tx, F)
                 self._frozen = is_frozen(self.store.freezes.all(tx), F) is not None
+                freezes = freezes_of(tx, self.store, F, self.clock.at)
             assert champion is not None
-            self._state = rollout, champion, holdback_of(champion, latest, self.clock.scale)
+            self._state = rollout, champion, holdback_of(champion, latest, self.clock.scale, freezes)
         return self._state
 
     def _interaction(self, arm: Arm, at: datetime) -> Interaction:

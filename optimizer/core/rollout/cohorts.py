@@ -11,8 +11,8 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from itertools import pairwise
 
-from optimizer.core.serving.assignment import HOLDBACK_PERIOD, cohort_minutes, cohort_start
-from optimizer.core.serving.rollout import Rollout
+from optimizer.core.serving.assignment import cohort_minutes, cohort_start
+from optimizer.core.serving.rollout import Gap, Rollout
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -24,19 +24,14 @@ class Cohort:
     closes_at: datetime
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Gap:
-    """A stretch of real time in which no worker watched the rollout, so that every user got the champion."""
-
-    since: datetime
-    until: datetime
-
-
-def due_cohorts(rollout: Rollout, *, closed: Mapping[int, datetime], clock_now: datetime) -> list[Cohort]:
+def due_cohorts(
+    rollout: Rollout, *, closed: Mapping[int, datetime], clock_now: datetime, held_back_until: datetime | None = None
+) -> list[Cohort]:
     """The cohorts that are not closed yet and whose window is over, in the order in which they close.
 
     Args:
         closed: stage -> start of its last closed cohort.
+        held_back_until: the end of its holdback; None without one.
     """
     length = timedelta(minutes=cohort_minutes(rollout.settings))
     open_for = closing_time(rollout)
@@ -50,9 +45,8 @@ def due_cohorts(rollout: Rollout, *, closed: Mapping[int, datetime], clock_now: 
         begun = spans[stage][0] if stage in spans else datetime.fromisoformat(entry["clock_from"])
         spans[stage] = begun, None if entry["clock_to"] is None else datetime.fromisoformat(entry["clock_to"])
     promoted_at = rollout.stage_history[-1]["clock_to"] if rollout.stage_history else None
-    if rollout.outcome == "promoted" and promoted_at is not None:
-        promoted = datetime.fromisoformat(promoted_at)
-        spans[len(rollout.ladder)] = promoted, promoted + HOLDBACK_PERIOD
+    if held_back_until is not None and promoted_at is not None:
+        spans[len(rollout.ladder)] = datetime.fromisoformat(promoted_at), held_back_until
     for stage, (begun, ended) in spans.items():
         start = closed[stage] + length if stage in closed else cohort_start(begun, cohort_minutes(rollout.settings))
         last = cohort_start(ended, cohort_minutes(rollout.settings)) if ended is not None else clock_now

@@ -20,7 +20,7 @@ from typing import Any, Literal, NamedTuple
 from optimizer.core.base.canonical import canonical_json
 from optimizer.core.base.errors import InvalidInput
 from optimizer.core.base.phrasing import when
-from optimizer.core.serving.rollout import Champion, Freeze, Rollout
+from optimizer.core.serving.rollout import Champion, Freeze, Gap, Rollout
 
 ServedRole = Literal["champion", "candidate", "holdback"]
 TokenKeys = Sequence[tuple[str, bytes]]  # (id, secret); the first signs, all verify
@@ -119,23 +119,35 @@ def in_holdback(bucket: int) -> bool:
     return bucket >= HELD_BACK_FROM
 
 
-def holdback_of(champion: Champion, latest: Rollout | None, clock_scale: float) -> Holdback | None:
+def holdback_of(
+    champion: Champion, latest: Rollout | None, clock_scale: float, freezes: Iterable[Gap]
+) -> Holdback | None:
     """The holdback that a promotion brings for a week of the rollout clock; a new rollout or another champion ends it.
 
     ``latest`` is the family's last rollout: once another one has been started, the promoted one no longer is.
     """
-    until = held_back_until(latest, clock_scale) if latest is not None and latest.id == champion.rollout else None
-    if latest is None or until is None:
+    if latest is None or latest.id != champion.rollout:
+        return None
+    until = held_back_until(latest, clock_scale, freezes)
+    if until is None:
         return None
     minutes = cohort_minutes(latest.settings)
     return Holdback(rollout=latest.id, variant=latest.champion, salt=latest.salt, until=until, cohort_minutes=minutes)
 
 
-def held_back_until(rollout: Rollout, clock_scale: float) -> datetime | None:
-    """Real time at which the week after this rollout's promotion is over; None when it was not promoted."""
+def held_back_until(rollout: Rollout, clock_scale: float, freezes: Iterable[Gap]) -> datetime | None:
+    """Real time at which the week after this rollout's promotion is over; None when it was not promoted.
+
+    ``freezes`` of its family, which may overlap: nobody is held back in them, so the week does not count them.
+    """
     if rollout.outcome != "promoted" or rollout.ended_at is None:
         return None
-    return rollout.ended_at + HOLDBACK_PERIOD / clock_scale
+    counted, until = rollout.ended_at, rollout.ended_at + HOLDBACK_PERIOD / clock_scale
+    for freeze in sorted(freezes, key=lambda freeze: freeze.since):
+        if freeze.since < until and freeze.until > counted:
+            until += freeze.until - max(freeze.since, counted)
+            counted = freeze.until
+    return until
 
 
 def unit_hmac(key: bytes, unit: str) -> str:

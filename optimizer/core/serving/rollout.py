@@ -27,6 +27,16 @@ ACTIVE: tuple[Status, ...] = ("pending", "validating", "approved", "deploying")
 FALLEN: tuple[RolloutOutcome, ...] = ("worse", "guardrail")  # on evidence; inconclusive is none
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Gap:
+    """A stretch of real time in which every user got the champion: no worker watched the rollout, or its family was
+    frozen.
+    """
+
+    since: datetime
+    until: datetime
+
+
 StageSpan = TypedDict(
     "StageSpan", {"share": float, "from": str, "to": str | None, "clock_from": str, "clock_to": str | None}
 )

@@ -19,6 +19,7 @@ from optimizer.core.serving.assignment import holdback_of
 from optimizer.core.serving.rollout import Champion
 from optimizer.jobs.families.each_family import each_family
 from optimizer.jobs.ids import new_id
+from optimizer.jobs.rollouts.freeze import freezes_of
 from optimizer.jobs.rollouts.watch_holdback import WORSE
 from optimizer.ports import Alert, Clock, Store, Transaction, WatchedSwitch
 
@@ -85,7 +86,8 @@ class SwitchWatcher:
         with store.read() as tx:
             history = store.champions.history(tx, tenure.family)
             labels = store.events.label_summary(tx, tenure.family, since)
-            holdback = holdback_of(tenure, store.rollouts.latest(tx, tenure.family), self._clock.scale)
+            freezes = freezes_of(tx, store, tenure.family, self._clock.now())
+            holdback = holdback_of(tenure, store.rollouts.latest(tx, tenure.family), self._clock.scale, freezes)
             declared = family.rollout.metric if family is not None else None
             before = next((past.variant for past in history if past.seq == tenure.seq - 1), None)
             if before is None or (declared is None and not labels):

@@ -19,6 +19,7 @@ from optimizer.core.serving.access import EVERYTHING, Access
 from optimizer.core.serving.assignment import held_back_until
 from optimizer.core.serving.attribution import arm_of_rollout, arm_of_unit, check_interaction
 from optimizer.core.serving.rollout import Rollout
+from optimizer.jobs.rollouts.freeze import freezes_of
 from optimizer.ports import Clock, Store, Transaction
 
 Idempotency = tuple[str, str, str]  # (scope: who sends, key, hash of the body)
@@ -183,7 +184,8 @@ class ArmFinder:
 
     def _held_back_until(self, rollout: Rollout) -> datetime | None:
         """A week after the promotion, unless another rollout or champion ended the holdback before."""
-        over = held_back_until(rollout, self._clock_scale)
+        freezes = freezes_of(self._tx, self._store, rollout.family, self._now)
+        over = held_back_until(rollout, self._clock_scale, freezes)
         if over is None:
             return None
         history = self._store.champions.history(self._tx, rollout.family)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from optimizer.core.search.study import Study
 from optimizer.core.serving.assignment import Holdback, holdback_of
+from optimizer.jobs.rollouts.freeze import freezes_of
 from optimizer.ports import Clock, Store, Transaction
 
 
@@ -40,5 +41,9 @@ def unconfirmed_winner(tx: Transaction, store: Store, family: str) -> Study | No
 def current_holdback(tx: Transaction, store: Store, clock: Clock, family: str) -> Holdback | None:
     """The holdback of the family's last promotion, while its week is not over."""
     champion = store.champions.current(tx, family)
-    holdback = holdback_of(champion, store.rollouts.latest(tx, family), clock.scale) if champion is not None else None
-    return holdback if holdback is not None and clock.now() < holdback.until else None
+    if champion is None:
+        return None
+    now = clock.now()
+    freezes = freezes_of(tx, store, champion.family, now)
+    holdback = holdback_of(champion, store.rollouts.latest(tx, family), clock.scale, freezes)
+    return holdback if holdback is not None and now < holdback.until else None

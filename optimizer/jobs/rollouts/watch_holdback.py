@@ -21,6 +21,7 @@ from optimizer.core.statistics.stopping_rule import e_value_text, harm_evidence
 from optimizer.jobs.families.each_family import each_family
 from optimizer.jobs.ids import new_id
 from optimizer.jobs.rollouts.change_champion import ChampionRollbackRequest, Grounds, return_to_earlier
+from optimizer.jobs.rollouts.freeze import freezes_of
 from optimizer.jobs.rollouts.watch_rollout import ENDED, MAX_STEPS, UNTIL_NEXT, look_after_promotion, write_blocks
 from optimizer.ports import Alert, Clock, Store, Transaction
 
@@ -69,7 +70,7 @@ def rollout_of_holdback(tx: Transaction, store: Store, clock: Clock, champion: C
     rollout = store.rollouts.latest(tx, champion.family) if champion.rollout is not None else None
     if rollout is None or rollout.id != champion.rollout:
         return None
-    until = held_back_until(rollout, clock.scale)
+    until = held_back_until(rollout, clock.scale, freezes_of(tx, store, champion.family, clock.now()))
     return (
         rollout
         if until is not None and clock.now() < until + closing_time(rollout) / clock.scale + LAST_TICKS

@@ -35,7 +35,7 @@ from optimizer.core.rollout.blocks import (
     window_start,
     within_exposures,
 )
-from optimizer.core.rollout.cohorts import Cohort, Gap, due_cohorts, gaps, late_hours, stage_of
+from optimizer.core.rollout.cohorts import Cohort, due_cohorts, gaps, late_hours, stage_of
 from optimizer.core.rollout.evidence_state import (
     StoredEvidence,
     after,
@@ -47,8 +47,8 @@ from optimizer.core.rollout.evidence_state import (
 )
 from optimizer.core.rollout.next_action import ACTOR, NextAction, next_action
 from optimizer.core.rollout.transitions import TransitionRequest, apply
-from optimizer.core.serving.assignment import has_lease
-from optimizer.core.serving.rollout import Decision, Rollout, is_frozen
+from optimizer.core.serving.assignment import has_lease, held_back_until
+from optimizer.core.serving.rollout import Decision, Gap, Rollout, is_frozen
 from optimizer.jobs.ids import new_id
 from optimizer.jobs.record_change import promote, record_transition
 from optimizer.jobs.rollouts.freeze import ended_freezes
@@ -274,8 +274,14 @@ class _RolloutLook:
 
     def _cohorts(self) -> None:
         settled_until = self._clock_now - timedelta(seconds=COMMIT_GRACE_S * self._scale)
+        ends = held_back_until(self._rollout, self._scale, self._apart)
         n_units = 0
-        for cohort in due_cohorts(self._rollout, closed=self._known.cohorts, clock_now=settled_until):
+        for cohort in due_cohorts(
+            self._rollout,
+            closed=self._known.cohorts,
+            clock_now=settled_until,
+            held_back_until=None if ends is None else self._clock_now - (self._now - ends) * self._scale,
+        ):
             if n_units >= UNITS_AHEAD:
                 self._more = True
                 return

@@ -17,7 +17,7 @@ from optimizer.core.family.family import kind_of
 from optimizer.core.scheduling.schedule import in_force
 from optimizer.core.serving.assignment import holdback_of
 from optimizer.core.serving.champion import taken_back
-from optimizer.core.serving.rollout import ALL, Champion, Freeze, Rollout, is_frozen
+from optimizer.core.serving.rollout import ALERT, ALL, Champion, Freeze, Rollout, is_frozen
 from optimizer.core.views.family import EnvironmentView
 from optimizer.core.views.rollout_status import EvidenceView, RolloutStanding
 from optimizer.core.views.rollout_story import (
@@ -38,12 +38,14 @@ from optimizer.jobs.families.check_models import with_unknown_model
 from optimizer.jobs.outbox.mirror_outbox import TOPICS
 from optimizer.jobs.outbox.send_alerts import messages_waiting
 from optimizer.jobs.request import Request
+from optimizer.jobs.rollouts.freeze import freezes_by
 from optimizer.jobs.rollouts.rollout_view import active_standing, rollout_view, with_forecast
 from optimizer.jobs.scheduling.look_at_triggers import next_scheduled
 from optimizer.jobs.studies.read_studies import view_now
 from optimizer.jobs.upkeep.manage_keys import SeenCaller, seen_callers
 from optimizer.jobs.upkeep.read_operations import AlertView, views_of_alerts
 from optimizer.ports import (
+    Alert,
     CallerRecord,
     Clock,
     EvidenceRow,
@@ -225,6 +227,7 @@ class _RowsOfAll:
     latest: Mapping[str, Rollout]
     switches: Mapping[str, WatchedSwitch]
     states: Mapping[str, EvidenceRow]
+    freezes: Sequence[Alert]  # of all, those that ended included
 
 
 def read_status(context: Context, request: StatusRequest) -> StatusView:
@@ -239,13 +242,7 @@ def read_status(context: Context, request: StatusRequest) -> StatusView:
     with store.read() as tx:
         freezes = [freeze for freeze in store.freezes.all(tx) if freeze.scope == ALL or sees(freeze.family)]
         callers = seen_callers(tx, store, now) if sees_home else []
-        rows = _RowsOfAll(
-            champions={champion.family: champion for champion in store.champions.all_current(tx)},
-            active={rollout.family: rollout for rollout in store.rollouts.all_active(tx)},
-            latest=store.rollouts.all_latest(tx),
-            switches=store.switch_watches.all(tx),
-            states=store.blocks.states_of_active(tx),
-        )
+        rows = _rows_of_all(tx, store)
         families = _families(tx, context, files, freezes, unknown, rows)
         open_alerts = [alert for alert in store.alerts.all(tx, open_only=True) if sees(alert.family)]
         alerts = views_of_alerts(tx, context, open_alerts, rows.latest, rows.champions)
@@ -306,6 +303,17 @@ def read_status(context: Context, request: StatusRequest) -> StatusView:
         keyless_until=keyless_until,
         outbox_waiting=outbox_waiting,
         messages_waiting=waiting,
+    )
+
+
+def _rows_of_all(tx: Transaction, store: Store) -> _RowsOfAll:
+    return _RowsOfAll(
+        champions={champion.family: champion for champion in store.champions.all_current(tx)},
+        active={rollout.family: rollout for rollout in store.rollouts.all_active(tx)},
+        latest=store.rollouts.all_latest(tx),
+        switches=store.switch_watches.all(tx),
+        states=store.blocks.states_of_active(tx),
+        freezes=store.alerts.all(tx, open_only=False, kind=ALERT),
     )
 
 
@@ -464,9 +472,10 @@ def _seen_of(callers: Iterable[CallerRecord], kind: Literal["refused", "keyless"
 def _watched(rows: _RowsOfAll, clock: Clock, champion: Champion) -> str | None:
     """What the champion is compared with, and until when, as a sentence; None where with nothing."""
     switch = rows.switches.get(champion.family)
+    freezes = freezes_by(rows.freezes, champion.family, clock.now())
     return watch_in_words(
         champion,
-        holdback=holdback_of(champion, rows.latest.get(champion.family), clock.scale),
+        holdback=holdback_of(champion, rows.latest.get(champion.family), clock.scale, freezes),
         switch=switch.watch if switch is not None and switch.tenure == champion.seq else None,
         now=clock.now(),
     )

@@ -14,6 +14,7 @@ from optimizer.core.serving.assignment import TOKEN_VALID_DAYS, holdback_of
 from optimizer.jobs.context import Context
 from optimizer.jobs.record_change import tell
 from optimizer.jobs.request import Request
+from optimizer.jobs.rollouts.freeze import freezes_of
 from optimizer.ports import InstallationKey, KeyKind, Transaction
 
 ACTION = "installation_key.rotate"
@@ -115,7 +116,8 @@ def _in_the_way(tx: Transaction, context: Context, kind: KeyKind, newest: Instal
     ]
     now, latest = context.clock.now(), store.rollouts.all_latest(tx)
     for tenure in store.champions.all_current(tx):
-        holdback = holdback_of(tenure, latest.get(tenure.family), context.clock.scale)
+        freezes = freezes_of(tx, store, tenure.family, now)
+        holdback = holdback_of(tenure, latest.get(tenure.family), context.clock.scale, freezes)
         if holdback is not None and holdback.until > now:
             until = when(holdback.until)
             running.append(f"The holdback of {tenure.family} counts its users under this key until {until}.")

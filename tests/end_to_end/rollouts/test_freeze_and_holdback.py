@@ -359,6 +359,18 @@ def test_the_snapshot_holds_what_a_client_needs_to_hold_back_like_the_server(
     assert holdback["prompt"] == served
 
 
+def test_a_freeze_moves_the_end_of_the_holdback_that_the_server_serves(world: World) -> None:
+    promoted(world)
+
+    def until() -> datetime:
+        return datetime.fromisoformat(world.get("/v1/snapshot").json()["families"]["triage"]["holdback"]["until"])
+
+    before = until()
+    since = datetime.fromisoformat(freeze(world)["freezes"][0]["since"])
+    unfreeze(world)
+    assert timedelta() < until() - before <= datetime.now(UTC) - since
+
+
 def test_the_picture_of_a_rollout_shows_holdback_and_freeze(world: World) -> None:
     rollout = promoted(world)
 

@@ -10,7 +10,7 @@ import pytest
 from optimizer.core.base.errors import Conflict
 from optimizer.core.base.phrasing import when
 from optimizer.core.serving.assignment import HELD_BACK_FROM, held_back_until, holdback_of, in_holdback
-from optimizer.core.serving.rollout import Champion, Freeze, is_frozen, may_run, require_unfrozen
+from optimizer.core.serving.rollout import Champion, Freeze, Gap, is_frozen, may_run, require_unfrozen
 from tests.stores import rollout, study
 
 T0 = datetime(2026, 11, 20, 9, 0, tzinfo=UTC)
@@ -50,10 +50,10 @@ def test_a_freeze_keeps_studies_from_beginning_and_lets_those_go_on_that_have_be
 
 
 def test_a_promotion_holds_back_for_a_week_of_the_rollout_clock():
-    holdback = holdback_of(TENURE, PROMOTED, 1.0)
+    holdback = holdback_of(TENURE, PROMOTED, 1.0, [])
     assert (holdback.rollout, holdback.variant, holdback.salt, holdback.cohort_minutes) == ("ro_1", "v_a", "s", 15)
     assert holdback.until == T0 + timedelta(days=7)
-    assert held_back_until(PROMOTED, 60.0) == T0 + timedelta(days=7) / 60
+    assert held_back_until(PROMOTED, 60.0, []) == T0 + timedelta(days=7) / 60
 
 
 @pytest.mark.parametrize(
@@ -68,7 +68,23 @@ def test_a_promotion_holds_back_for_a_week_of_the_rollout_clock():
     ids=["no rollout", "another champion", "a new rollout", "a new rollout that ended", "never promoted"],
 )
 def test_nobody_is_held_back_without_a_promotion_or_after_its_end(champion, latest):
-    assert holdback_of(champion, latest, 1.0) is None
+    assert holdback_of(champion, latest, 1.0, []) is None
+
+
+@pytest.mark.parametrize(
+    ("frozen", "days"),
+    [
+        ([(1, 3)], 9),
+        ([(2, 4), (1, 3)], 10),  # one of the family, one of all
+        ([(1, 5), (2, 3)], 11),
+        ([(6, 20), (21, 22)], 21),
+        ([(6, 20), (20.5, 22)], 22.5),
+        ([(-5, -4), (7, 9)], 7),
+    ],
+)
+def test_the_week_of_a_holdback_does_not_count_freezes(frozen, days):
+    freezes = [Gap(since=T0 + timedelta(days=since), until=T0 + timedelta(days=until)) for since, until in frozen]
+    assert held_back_until(PROMOTED, 1.0, freezes) == T0 + timedelta(days=days)
 
 
 def test_the_border_of_the_holdback_is_the_contracts():
