@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from itertools import pairwise
 
-from optimizer.core.serving.assignment import cohort_minutes, cohort_start
+from optimizer.core.serving.assignment import cohort_length, cohort_minutes, cohort_start
 from optimizer.core.serving.rollout import Gap, Rollout
 
 
@@ -33,7 +33,8 @@ def due_cohorts(
         closed: stage -> start of its last closed cohort.
         held_back_until: the end of its holdback; None without one.
     """
-    length = timedelta(minutes=cohort_minutes(rollout.settings))
+    minutes = cohort_minutes(rollout.settings)
+    length = cohort_length(minutes)
     open_for = closing_time(rollout)
     cohorts = []
     # Stage > from when to when it was served; None where it still is.
@@ -48,8 +49,9 @@ def due_cohorts(
     if held_back_until is not None and promoted_at is not None:
         spans[len(rollout.ladder)] = datetime.fromisoformat(promoted_at), held_back_until
     for stage, (begun, ended) in spans.items():
-        start = closed[stage] + length if stage in closed else cohort_start(begun, cohort_minutes(rollout.settings))
-        last = cohort_start(ended, cohort_minutes(rollout.settings)) if ended is not None else clock_now
+        # older looks closed cohorts of fractions of a second, which no unit was in
+        start = cohort_start(closed[stage], minutes) + length if stage in closed else cohort_start(begun, minutes)
+        last = cohort_start(ended, minutes) if ended is not None else clock_now
         while start <= last and start + open_for <= clock_now:
             cohorts.append(Cohort(stage=stage, start=start, closes_at=start + open_for))
             start += length
@@ -59,7 +61,7 @@ def due_cohorts(
 def closing_time(rollout: Rollout) -> timedelta:
     """The longest time between an assignment and the end of its cohort, on the rollout clock."""
     window = timedelta(hours=float(rollout.settings["feedback_window"]["hours"]))
-    return timedelta(minutes=cohort_minutes(rollout.settings)) + window
+    return cohort_length(cohort_minutes(rollout.settings)) + window
 
 
 def late_hours(rollout: Rollout) -> float | None:

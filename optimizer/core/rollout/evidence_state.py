@@ -22,7 +22,7 @@ from optimizer.core.rollout.blocks import (
     comparison_of,
 )
 from optimizer.core.rollout.start import assumed_mean
-from optimizer.core.serving.assignment import cohort_minutes
+from optimizer.core.serving.assignment import cohort_length, cohort_minutes
 from optimizer.core.statistics.guardrails import FailureRun, Guardrail, GuardrailKind
 from optimizer.core.statistics.late_labels import LateLabels
 from optimizer.core.statistics.outcomes import Block
@@ -252,7 +252,7 @@ def _whole_days(
     if state.whole_days is None:
         return None
     day = DAY if content["stage"] == len(ladder) else whole_day(settings)
-    start, cohort = datetime.fromisoformat(content["cohort"]), timedelta(minutes=cohort_minutes(settings))
+    start, cohort = datetime.fromisoformat(content["cohort"]), cohort_length(cohort_minutes(settings))
     days = state.whole_days.until(start, state.quality, day=day, cohort=cohort)
     counted = None if comparison is None else state.quality.counted(comparison)
     return days if counted is None else days.after(counted)

@@ -165,9 +165,14 @@ def cohort_minutes(settings: Mapping[str, Any]) -> float:
     return float(settings.get("cohort_minutes") or DEFAULT_COHORT_MINUTES)
 
 
+def cohort_length(cohort_minutes: float) -> timedelta:
+    """In whole seconds, as tokens carry the starts of cohorts."""
+    return timedelta(seconds=max(1, round(cohort_minutes * 60)))
+
+
 def cohort_start(at: datetime, cohort_minutes: float) -> datetime:
     """``at`` floored to a multiple of ``cohort_minutes`` since 1970-01-01 UTC, which all units of one cohort share."""
-    seconds = max(1, round(cohort_minutes * 60))
+    seconds = int(cohort_length(cohort_minutes).total_seconds())
     return datetime.fromtimestamp(math.floor(at.timestamp()) // seconds * seconds, UTC)
 
 

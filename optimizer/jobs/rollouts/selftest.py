@@ -31,6 +31,7 @@ from optimizer.core.forecast.selftest import (
 )
 from optimizer.core.rollout.start import overridden_settings
 from optimizer.core.rollout.transitions import Act, TransitionRequest, apply, start
+from optimizer.core.serving.assignment import cohort_length
 from optimizer.core.serving.rollout import Rollout
 from optimizer.jobs.context import Context
 from optimizer.jobs.request import FamilyRequest
@@ -211,7 +212,7 @@ def _replay_once(past: _ReplayBasis, replay: RecordedRollout, salt: str) -> Run:
     clock = _SimulatedClock(begun, past.clock_scale)
     evidence = RecordedEvidence(replay=replay, usual=past.usual)
     rollout = _first_stage(past, salt, clock)
-    cohort = max(TICK, timedelta(minutes=past.settings["cohort_minutes"]) / past.clock_scale)
+    cohort = max(TICK, cohort_length(past.settings["cohort_minutes"]) / past.clock_scale)
     last = end + timedelta(hours=past.settings["feedback_window"]["hours"]) / past.clock_scale + 2 * cohort
     while rollout.is_active and clock.now() < last:
         clock.pass_time(cohort)

@@ -463,6 +463,17 @@ def test_feedback_that_comes_after_its_cohort_has_closed_is_kept_and_changes_no_
     assert "late" in {event.id for event in kept}
 
 
+def test_cohorts_that_last_no_whole_second_hold_their_units(database: Database) -> None:
+    """16.67 minutes are 1,000.2 s, and tokens carry whole seconds."""
+    world = fast(database, ladder=[0.5], cohort_minutes=16.67)
+    world.start()
+    for _ in range(5):
+        world.labels(40)
+    world.keep_lease(250)
+    assert n_units(world) == 200
+    assert world.verified().problems == ()
+
+
 def test_a_unit_counts_once_a_stage_however_often_it_returns(database: Database) -> None:
     world = fast(database, ladder=[0.5, 0.75])
     world.start()
