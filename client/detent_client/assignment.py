@@ -16,15 +16,17 @@ PREFIX = "dca_"
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Assignment:
     """``assigned_at``: by the server's clock, RFC 3339; only within a rollout, whose arm it says. ``variant``: None for
-    a fallback of the application's own, which no server knows, and for a prompt that left its arm.
+    a fallback of the application's own, which no server knows, and for a prompt that left its arm. ``token``: that the
+    server signed when it chose and counted; it says all but the interaction.
     """
 
     family: str
-    variant: str | None
+    variant: str | None = None
     unit: str
     interaction: str
     rollout: str | None = None
     assigned_at: str | None = None
+    token: str | None = None
 
     def __str__(self) -> str:
         said = {name: value for name, value in asdict(self).items() if value is not None}
@@ -40,7 +42,7 @@ class Assignment:
             said = json.loads(base64.b64decode(encoded + "=" * (-len(encoded) % 4), altchars=b"-_", validate=True))
             if not all(isinstance(value, str) for value in said.values()):
                 raise ValueError
-            return cls(**{"variant": None, **said})
+            return cls(**said)
         except (ValueError, TypeError, AttributeError, RecursionError):
             raise InvalidAssignment(
                 "This text is no assignment: keep `prompt.assignment` whole, and give it back unchanged."
@@ -48,6 +50,8 @@ class Assignment:
 
     def address(self) -> dict[str, str]:
         """Says in an event where it belongs."""
+        if self.token is not None:
+            return {"assignment": self.token}
         names = ("family", "unit", "variant", "rollout", "assigned_at")
         return {name: value for name in names if (value := getattr(self, name)) is not None}
 

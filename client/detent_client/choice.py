@@ -37,6 +37,7 @@ class Choice:
     rollout: str | None = None
     stage: float | None = None
     is_counted: bool = True
+    token: str | None = None  # of the server, where it chose and counted
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

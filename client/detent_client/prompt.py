@@ -53,7 +53,7 @@ class Prompt:
         self.id = new_id("in")
         variant = choice.variant
         self.family, self.variant, self.role = variant.family, variant.id, choice.role
-        self.rollout, self.stage = choice.rollout, choice.stage
+        self.rollout, self.stage, self._token = choice.rollout, choice.stage, choice.token
         self.model, self.tools, self.response_format = variant.model, variant.tools, variant.response_format
         self.variables = variables
         self._unit, self._at = unit, at
@@ -141,12 +141,7 @@ class Prompt:
         self._report(event_of(self._assignment().address(), facts, id=self.id))
 
     def _assignment(self) -> Assignment:
-        rollout = self.rollout if not self.is_in_no_arm else None
-        return Assignment(
-            family=self.family,
-            variant=self.variant if not self.is_in_no_arm else None,
-            unit=self._unit if self._unit is not None else f"call:{self.id}",  # nobody's: a unit of its own
-            interaction=self.id,
-            rollout=rollout,
-            assigned_at=time_text(self._at) if rollout is not None else None,
-        )
+        unit = self._unit if self._unit is not None else f"call:{self.id}"  # nobody's: a unit of its own
+        at = time_text(self._at) if self.rollout is not None else None
+        arm = {"variant": self.variant, "rollout": self.rollout, "assigned_at": at, "token": self._token}
+        return Assignment(family=self.family, unit=unit, interaction=self.id, **({} if self.is_in_no_arm else arm))

@@ -272,6 +272,7 @@ def _choice(flag: FlagEvaluationDetails[Any]) -> Choice:
         raise ValueError(
             f"The default of {flag.flag_key!r} is no prompt: give {{'messages': [...], 'model': {{...}}}}."
         )
+    is_bulk = IS_COUNTED in flag.flag_metadata
     is_default = flag.error_code is not None or flag.reason in (Reason.ERROR, Reason.ERROR.value)
     return Choice(
         variant=Variant(
@@ -285,7 +286,9 @@ def _choice(flag: FlagEvaluationDetails[Any]) -> Choice:
         role=str(value.get("role")) if not is_default else "fallback",
         rollout=value.get("rollout") if not is_default else None,
         stage=value.get("stage") if not is_default else None,
-        is_counted=IS_COUNTED in flag.flag_metadata and flag.reason != Reason.TARGETING_MATCH,
+        is_counted=is_bulk and flag.reason != Reason.TARGETING_MATCH,
+        # a bulk evaluation's is as old as its answer, and may be of a cohort that is closed
+        token=value.get("assignment") if not is_default and not is_bulk else None,
     )
 
 

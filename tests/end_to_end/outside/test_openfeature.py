@@ -120,6 +120,7 @@ def test_each_use_of_a_flag_counts_once_and_its_interaction_and_outcome_stand_in
 ) -> None:
     url, world, rollout = own
     used: dict[str, int] = {}
+    ids: set[str] = set()
     with Client(url, "app") as detent:
         api.set_provider_and_wait(kind(detent, url, "app"))
         client = api.get_client()
@@ -135,11 +136,16 @@ def test_each_use_of_a_flag_counts_once_and_its_interaction_and_outcome_stand_in
             outcome = {"assignment": flag.flag_metadata["assignment"], "success": False}
             client.track("escalated", context, TrackingEventDetails(attributes=outcome))
             used[p.variant or ""] = used.get(p.variant or "", 0) + 1
+            ids.add(p.id)
         assert detent.flush()
         status = detent.status()
         assert (status.events_sent, status.events_rejected, status.events_in_no_arm) == (60, {}, 0)
     assert used.keys() == {rollout["champion"], rollout["candidate"]}
     until(lambda: n_exposed(world) == used, "the exposures")
+    with world.shared.store.read() as tx:
+        arms = [one.arm for ones in world.shared.store.events.interactions(tx, ids).values() for one in ones]
+    # without a token a unit is evidence only as far as its key reported exposures, as the client does of a bulk flag
+    assert [arm.recomputed for arm in arms] == [kind is DetentBulkProvider] * 20
     for path in ("/v1/interactions?family=triage", "/v1/feedback?family=triage"):
         items = asked(url, path + "&limit=100")
         assert len(items) >= 20
