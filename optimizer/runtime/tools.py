@@ -126,12 +126,12 @@ def _get_prompt(server: Callable[[], ApiClient | None]) -> Tool:
         if not isinstance(family, str) or not family:
             raise InvalidInput("get_prompt needs a family: a name, as list_families has it.")
         place = f"/v1/families/{quote(family, safe='')}"
-        headers = {} if unit is None else {"X-Detent-Unit": str(unit).encode(errors="surrogatepass")}
-        options: dict[str, Any] = {"headers": headers}
-        if "variables" not in arguments:
-            return json.loads(_running(server).content("GET", f"{place}/prompt", **options))
-        options["json"] = {"variables": arguments["variables"]}
-        return json.loads(_running(server).content("POST", f"{place}/render", **options))
+        unit = str(unit) if unit is not None else None
+        if "variables" in arguments:
+            body = {"unit": unit, "variables": arguments["variables"]}
+            return json.loads(_running(server).content("POST", f"{place}/render", json=body))
+        headers = {"X-Detent-Unit": unit.encode(errors="surrogatepass")} if unit is not None else {}
+        return json.loads(_running(server).content("GET", f"{place}/prompt", headers=headers))
 
     about = "The prompt that is served now: messages, model and the assignment token to report with. With a unit it is"
     about += " that user's, and counts as one use of it."

@@ -31,6 +31,8 @@ from tests.worlds.gateway_world import serving as on_a_socket
 READS = ["diff_variants", "list_alerts", "list_families", "list_studies", "list_variants"]
 ALWAYS = [*READS, "get_prompt", "record_feedback", "rollout_status", "show_study", "show_variant", "status"]
 
+ARM = ("variant", "role", "rollout", "stage")
+
 
 @pytest.fixture
 def world(tmp_path: Path) -> Iterator[World]:
@@ -263,14 +265,18 @@ def tools(world: World, *allowed: str) -> dict[str, Any]:
 
 
 def test_a_prompt_is_fetched_and_its_outcome_counts_in_its_arm(world: World) -> None:
-    told = tools(world)
-    prompt = told["get_prompt"].call({"family": "triage", "unit": "Zoë, 山田"})
-    filled_in = told["get_prompt"].call({"family": "triage", "unit": "Zoë, 山田", "variables": {"text": "A question."}})
-    assert "A question." in json.dumps(filled_in["messages"])
-    assert prompt["variant"] == filled_in["variant"]
+    told, rollout = tools(world), world.deploying()
+    served = set()
+    for unit in ("Zoë, 山田", *(f"u{i}" for i in range(20))):
+        prompt = told["get_prompt"].call({"family": "triage", "unit": unit})
+        filled_in = told["get_prompt"].call({"family": "triage", "unit": unit, "variables": {"text": "A question."}})
+        assert "A question." in json.dumps(filled_in["messages"])
+        assert [filled_in[name] for name in ARM] == [prompt[name] for name in ARM]
+        served.add(prompt["variant"])
+    assert served == {rollout["champion"], rollout["candidate"]}
     assert told["record_feedback"].call({"assignment": prompt["assignment"], "success": True})["accepted"] == 1
     (event,) = world.client.get("/v1/feedback?family=triage").json()["items"]
-    assert (event["variant"], event["success"]) == (prompt["variant"], True)
+    assert (event["variant"], event["rollout"], event["success"]) == (prompt["variant"], rollout["id"], True)
 
 
 def test_the_page_names_every_tool_beside_the_act_that_allows_it(world: World) -> None:
