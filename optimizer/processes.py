@@ -75,7 +75,7 @@ def stand_back(niceness: int = NICENESS) -> None:
     """
     if niceness:
         os.nice(niceness)
-    if hasattr(os, "SCHED_BATCH"):  # Linux
+    if sys.platform == "linux":
         with suppress(OSError):
             os.sched_setscheduler(0, os.SCHED_BATCH, os.sched_param(0))
 

@@ -169,8 +169,7 @@ class Spool:
                 )
             if wanted > self._room:
                 room = min(self._most, -(-wanted // ROOM_BYTES) * ROOM_BYTES)
-                os.posix_fallocate(file, self._room, room - self._room)
-                os.fsync(file)
+                _write(file, bytes(room - self._room), self._room)
                 self._room = room
         except OSError as error:
             raise self._busy(error) from error
@@ -279,4 +278,4 @@ def _write(file: int, text: bytes, place: int) -> None:
     while rest:
         n = os.pwrite(file, rest, place)
         rest, place = rest[n:], place + n
-    os.fdatasync(file)
+    os.fsync(file)

@@ -4,6 +4,7 @@ and gives them back until they are drained.
 
 from __future__ import annotations
 
+import os
 import signal
 import stat
 import subprocess
@@ -102,13 +103,21 @@ def test_room_that_was_promised_is_there_and_none_beyond_the_bound_is_promised(s
 def test_room_that_is_allocated_is_promised_without_the_disk_and_given_back(spool, monkeypatch):
     assert not spool.promise_at_once(1)  # the file is not open yet
     with spool.promise(1):
-        monkeypatch.setattr("os.posix_fallocate", None)
+        monkeypatch.setattr("os.fsync", None)
         assert spool.promise_at_once(ROOM_BYTES - 1)
         assert not spool.promise_at_once(1)
         spool.give_back(ROOM_BYTES - 1)
         assert spool.promise_at_once(1)
         with spool._lock:  # the disk is at work
             assert not spool.promise_at_once(1)
+
+
+def test_it_needs_nothing_that_a_mac_has_not(spool: Spool, monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("posix_fallocate", "fdatasync"):
+        monkeypatch.delattr(os, name, raising=False)
+    with spool.promise(100):
+        spool.append({"n": 1})
+    assert waiting(spool) == [{"n": 1}]
 
 
 def test_another_process_is_refused_until_the_first_has_ended(spool: Spool) -> None:
