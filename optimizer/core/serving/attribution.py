@@ -5,6 +5,7 @@ rollout and time.
 from __future__ import annotations
 
 from collections.abc import Collection
+from dataclasses import replace
 from datetime import datetime, timedelta
 
 from optimizer.core.feedback.events import Arm
@@ -68,27 +69,27 @@ def check_interaction(arm: Arm, of_interaction: Arm) -> None:
             )
 
 
-def arm_of_unit(report: Report, unit_hmac: str, variants: Collection[str]) -> Arm:
+def arm_of_unit(sent: Arm, variants: Collection[str]) -> Arm:
     """Outside a rollout no unit was drawn, so the reported variant is believed when the family has it."""
-    family, variant = report.get("family"), report.get("variant")
-    if variant is not None and variant not in variants:
+    if sent.variant is not None and sent.variant not in variants:
         raise EventRejected(
             "unknown_variant",
-            f"Family {family!r} has no variant {variant!r}; `detent variant list {family}` shows them.",
+            f"Family {sent.family!r} has no variant {sent.variant!r}; `detent variant list {sent.family}` shows them.",
         )
-    return Arm(family=family, variant=variant, unit_hmac=unit_hmac)
+    return replace(sent, rollout=None)
 
 
 def arm_of_rollout(
     report: Report,
+    sent: Arm,
     rollout: Rollout | None,
-    unit_hmac: str,
     *,
     now: datetime,
     clock_scale: float,
     held_back_until: datetime | None = None,
 ) -> Arm | None:
-    """The arm of an event without a token; None where the event is in no arm.
+    """The arm of an event without a token; None where the event is in no arm. ``sent``: as its fields name it, but
+    with the family's present name.
 
     The bucket, recomputed from salt and stage history, must give the variant that the event names, at its time or in a
     stage that ended up to LAG before, since the sender may not have heard of the end. A lease that has run out by
@@ -97,11 +98,11 @@ def arm_of_rollout(
 
     Raises EventRejected where the family has no such rollout.
     """
-    family, variant, at = report.get("family"), report.get("variant"), report.get("assigned_at")
-    if rollout is None or rollout.family != family:
+    variant, at = sent.variant, report.get("assigned_at")
+    if rollout is None or rollout.family != sent.family:
         raise EventRejected(
             "assignment_mismatch",
-            f"Family {family!r} has no rollout {report.get('rollout')!r}. Send the token that was served.",
+            f"Family {sent.family!r} has no rollout {sent.rollout!r}. Send the token that was served.",
         )
     lapsed_at = None if has_lease(rollout, now) else rollout.lease_expires_at
     ends = [
@@ -131,7 +132,7 @@ def arm_of_rollout(
                 role=role,
                 stage=None if is_promoted else stage["share"],
                 cohort_start=cohort_start(assigned, cohort_minutes(rollout.settings)),
-                unit_hmac=unit_hmac,
+                unit_hmac=sent.unit_hmac,
                 recomputed=True,
             )
     return None

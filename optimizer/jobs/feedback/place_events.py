@@ -127,18 +127,17 @@ class ArmFinder:
             return served
         if not read.sent.family or read.sent.unit_hmac is None:
             raise unknown_interaction(read)
-        family, rollout, unit_hmac = read.sent.family, read.sent.rollout, read.sent.unit_hmac
-        assert unit_hmac is not None
+        family, rollout = read.sent.family, read.sent.rollout
         if rollout is None:
-            return arm_of_unit(read.report, unit_hmac, self._known_variants(family))
+            return arm_of_unit(read.sent, self._known_variants(family))
         if rollout not in self._rollouts:
             record = self._store.rollouts.get(self._tx, rollout)
             self._rollouts[rollout] = (record, self._held_back_until(record) if record is not None else None)
         record, until = self._rollouts[rollout]
         arm = arm_of_rollout(
-            read.report, record, unit_hmac, now=self._now, clock_scale=self._clock_scale, held_back_until=until
+            read.report, read.sent, record, now=self._now, clock_scale=self._clock_scale, held_back_until=until
         )
-        return arm if arm is not None else arm_of_unit(read.report, unit_hmac, self._known_variants(family))
+        return arm if arm is not None else arm_of_unit(read.sent, self._known_variants(family))
 
     def _known_variants(self, family: str) -> set[str]:
         if family not in self._variants:

@@ -364,6 +364,8 @@ def test_an_active_rollout_is_never_ended_by_it(world: World) -> None:
 
 def test_a_renamed_family_goes_on_under_both_names(world: World) -> None:
     rollout = world.deploying()["id"]
+    in_process = {"family": "triage", "unit": "v", "assigned_at": world.shared.clock.now().isoformat()}
+    in_process |= {"variant": world.get("/v1/families/triage/prompt?unit=v").json()["variant"], "rollout": rollout}
     world.post(f"/v1/rollouts/{rollout}/rollback", {"reason": "x"})
     champion, token = world.champion(), world.get("/v1/families/triage/prompt?unit=u").json()["assignment"]
     world.post("/v1/feedback", {"id": "in_1", "family": "triage", "unit": "u", "output": "billing"})
@@ -387,13 +389,15 @@ def test_a_renamed_family_goes_on_under_both_names(world: World) -> None:
             {"family": "triage", "unit": "u", "success": True},
             {"family": "triage", "interaction": "in_1", "success": True},
             {"family": "tickets", "interaction": "in_1", "success": True},
+            {**in_process, "success": True},
         )
     ):
         taken = world.post("/v1/feedback", {"id": f"fb_{i}", **event}, headers=app)
         assert taken.json().get("accepted") == 1, taken.text
     told = world.get("/v1/feedback?family=triage", headers=admin).json()["items"]
     assert {one["family"] for one in told} == {"tickets"}
-    assert len(told) == 4
+    assert len(told) == 5
+    assert [one["variant"] for one in told if one["rollout"] == rollout] == [in_process["variant"]]
     assert not verify_rollout(rollout, world.shared.store).problems
     back = world.post("/v1/families/tickets/rename", {"name": "triage", "confirm": "tickets"}, headers=admin)
     assert back.status_code == 200, back.text
