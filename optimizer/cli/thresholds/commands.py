@@ -131,7 +131,7 @@ def _view_recommendation(
     console.print("")
     if not recommendation.is_better:
         console.print(
-            "On the items that were kept back this is not better than what is in force: leave it as it is.",
+            "On the items that were kept back this is not shown to be better than what is in force: leave it as it is.",
             style="yellow",
         )
     if unseen := recommendation.evidence["checkpoints_not_seen"]:

@@ -13,6 +13,7 @@ from pydantic import ValidationError
 
 from optimizer.content.core.records.fields import CHECKPOINTS
 from optimizer.content.core.records.record import UNNAMED
+from optimizer.content.core.search.recommend import recommend
 from optimizer.content.jobs.recommend_thresholds import recommend_thresholds
 from optimizer.core.base.errors import DatasetTooSmall, InvalidInput
 from optimizer.core.feedback.pipeline_record import PipelineRecord
@@ -72,6 +73,18 @@ def test_items_older_than_the_hours_do_not_count(world: World) -> None:
     with pytest.raises(DatasetTooSmall, match="2 more content types"):
         recommended(world)
     assert recommended(world, hours=48)["n_items"] == 320
+
+
+def test_nothing_is_better_than_a_policy_whose_quality_was_never_measured() -> None:
+    rows = [
+        {"content_type": name, "word_count": 50 + i, "sentence_count": 30, "coherence_score": i / 120, "quality": 0.5}
+        for name in ("news", "lesson", "blog")
+        for i in range(120)
+    ]
+    light = dict.fromkeys(("route.default", "route.news", "route.lesson", "route.blog"), "lightweight")
+    found = recommend(rows, present=light)
+    assert (found.before.quality, found.after.quality, found.is_better) == (None, 0.5, False)
+    assert "processed in full before, so no quality could be compared" in found.evidence["note"]
 
 
 @pytest.mark.parametrize("hours", [0, -1, 1e6])

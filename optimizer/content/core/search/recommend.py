@@ -69,7 +69,8 @@ class RecommendationEvidence(TypedDict):
 class PipelineRecommendation:
     """The policy, and what it did on records that were kept back, beside what the one before did there.
 
-    ``is_better``: on the kept records it saves what was asked for, and its quality is not below the present one's.
+    ``is_better``: on the kept records it saves what was asked for, and its quality is not below the present one's;
+    false where either was not measured.
     """
 
     policy: Mapping[str, Json]
@@ -136,10 +137,14 @@ def recommend(
     is_better = (
         after.time_saved_share >= TIME_SAVED[0] - TOLERANCE
         and after.quality is not None
-        and (before.quality is None or after.quality >= before.quality)
+        and before.quality is not None
+        and after.quality >= before.quality
     )
     changed = {knob: value for knob, value in best_policy.items() if policy.get(knob) != value}
     note = "before and after are measured on the items kept back, by replay; times of early exits are a model"
+    unmeasured = [name for name, each in (("before", before), ("after", after)) if each.quality is None]
+    if unmeasured:
+        note += f"; no judged item is processed in full {' and '.join(unmeasured)}, so no quality could be compared"
     if any(row.get("quality") is None for row in collected) and "overall_quality" in records.recorded:
         note += (
             "; of items that were only reported the quality is the pipeline's own score, which the thresholds are"
