@@ -65,9 +65,10 @@ def _intake(request: Request, shared: Services, idempotency: Idempotency | None 
     return shared.intake(caller.actor, idempotency, caller.access)
 
 
-def count_events(request: Request, shared: Services, n: int) -> None:
+def count_events(request: Request, shared: Services, n: int, *, n_before: int = 0) -> None:
+    """``n_before``: of the same body, which were counted already."""
     most = shared.event_windows.limit
-    if n > most:  # no wait would make room for them
+    if n_before + n > most:  # no wait would make room for them
         raise TooLarge(
             f"The body has more than {most:,} events, the most that one sender may send in a minute. Send it in parts.",
             limit=most,
@@ -102,7 +103,8 @@ async def take_lines(request: StrictRequest, shared: Services) -> EventsImported
         # Which needs no idempotency key.
         try:
             if part.n_more:
-                count_events(request, shared, part.n_more)
+                count_events(request, shared, part.n_more, n_before=n)
+                n += part.n_more
             report = await _intake(request, shared, of_part).atake(events) if events else NOTHING
         except DetentError as error:
             if idempotency is not None and "key" in error.members:
@@ -134,7 +136,9 @@ def _broken_off(error: DetentError, answer: EventsImported, end: int, *, has_key
     """
     n_stored = answer["accepted"] + answer["duplicates"]
     rest = (
-        "Send the whole body again with the same Idempotency-Key; nothing counts twice then."
+        f"Send the lines or rows from index {end} on, which are another import."
+        if isinstance(error, TooLarge)
+        else "Send the whole body again with the same Idempotency-Key; nothing counts twice then."
         if has_key
         else f"Send the lines or rows from index {end} on, or all again where each event has an id: one without would"
         " count twice."

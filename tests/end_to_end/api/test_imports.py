@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import json
+from time import monotonic
 from typing import Any
 
 import pytest
@@ -105,13 +106,25 @@ def test_an_import_that_breaks_off_says_what_is_stored_and_how_nothing_counts_tw
         assert tx.exec_driver_sql("SELECT count(*) FROM interactions").scalar() == 1499
 
 
-def test_an_import_whose_later_dialogs_pass_the_minute_says_what_is_stored(world: World) -> None:
+@pytest.mark.parametrize("headers", [{}, {"idempotency-key": "monday"}], ids=["without a key", "with a key"])
+def test_an_import_whose_later_dialogs_no_minute_takes_says_what_is_stored_and_to_send_the_rest(
+    world: World, headers: dict[str, str]
+) -> None:
     prompt = {"text": "How do I vote?", "response_time_ms": 900}
     lines = [json.dumps({"dialog_id": f"d{n}", "user_id": "u", "prompts": [prompt]}) for n in range(1000)]
     lines.append(json.dumps({"dialog_id": "long", "user_id": "u", "prompts": [prompt] * 3}))
     world.app.state.services.event_windows.limit = 1002
-    refused = world.client.post("/v1/interactions/import?family=triage", content="\n".join(lines))
-    assert (refused.status_code, refused.json()["accepted"], refused.json()["next_index"]) == (429, 1000, 1000)
+
+    def sent(lines: list[str], **headers: str) -> Any:
+        path = "/v1/interactions/import?family=triage"
+        return world.client.post(path, content="\n".join(lines), headers=headers)
+
+    refused = sent(lines, **headers)
+    assert (refused.status_code, refused.json()["accepted"], refused.json()["next_index"]) == (413, 1000, 1000)
+    assert refused.json()["detail"].endswith("Send the lines or rows from index 1000 on, which are another import.")
+    world.app.state.services.event_windows._now = lambda: monotonic() + 61
+    rest = sent(lines[1000:], **{name: "of the rest" for name in headers})
+    assert (rest.status_code, rest.json()["accepted"]) == (200, 3)
 
 
 def test_dialogs_are_taken_by_the_route_of_imports(world: World) -> None:
