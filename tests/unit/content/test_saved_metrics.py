@@ -67,7 +67,7 @@ def test_means_are_weighted_by_the_items_they_are_of() -> None:
 
 
 def test_the_files_name_says_the_time_where_the_answer_does_not() -> None:
-    plain = {"overall_metrics": {"total_processed": 0}}
+    plain = {"overall_metrics": saved_file(NOW)["overall_metrics"]}
     assert read_metrics("metrics_20261120_0830.json", plain).until == datetime(2026, 11, 20, 8, 30, tzinfo=UTC)
     with pytest.raises(InvalidInput, match="no time is said"):
         read_metrics("saved.json", plain)
@@ -77,9 +77,11 @@ def test_the_files_name_says_the_time_where_the_answer_does_not() -> None:
     ("data", "says"),
     [
         ([], "/overall_metrics is missing"),
-        ({"overall_metrics": {"total_processed": -1}}, "a number of items"),
-        ({"overall_metrics": {"total_processed": 1, "full_processing": 2}}, "than it has in all"),
-        ({"overall_metrics": {"total_processed": 1}, "hours": 1e9}, "/hours reaches back"),
+        (saved_file(NOW, total_processed=-1), "a number of items"),
+        ({"overall_metrics": {"total_processed": 400}}, "/quality_bypassed is a number of items, not None"),
+        (saved_file(NOW) | {"content_type_breakdown": {"news": {}}}, "/news is a number of items, not None"),
+        (saved_file(NOW, full_processing=101), "than it has in all"),
+        ({"overall_metrics": saved_file(NOW)["overall_metrics"], "hours": 1e9}, "/hours reaches back"),
     ],
 )
 def test_what_is_no_saved_answer_is_named(data: Any, says: str) -> None:

@@ -92,7 +92,7 @@ def read_metrics(name: str, data: Any) -> SavedMetrics:
     overall = data.get("overall_metrics") if isinstance(data, Mapping) else None
     if not isinstance(overall, Mapping):
         raise _invalid(name, "/overall_metrics", "is missing; a saved answer of GET /api/performance/ has it")
-    counts = {figure: _count(name, figure, overall.get(figure, 0)) for figure in _COUNTS}
+    counts = {figure: _count(name, figure, overall.get(figure)) for figure in _COUNTS}
     n, n_light = counts["total_processed"], counts["quality_bypassed"]
     if n_light + counts["early_exits"] + counts["full_processing"] > n:
         raise _invalid(name, "/overall_metrics", "counts more bypassed, ended and full items than it has in all")
@@ -196,7 +196,7 @@ def _summed(parts: Iterable[Mapping[str, int]]) -> dict[str, int]:
 
 
 def _of(value: Any, member: str) -> Any:
-    return value.get(member, 0) if isinstance(value, Mapping) else value
+    return value.get(member) if isinstance(value, Mapping) else value
 
 
 def _count(name: str, member: Any, value: Any) -> int:
