@@ -130,9 +130,11 @@ class Prompt:
         if error is not None and not isinstance(error, (Exception, CancelledError, GeneratorExit)):
             self._began = None  # what is recorded from now on stands outside a block, and is reported at once
             return  # the program is being ended: that says nothing of the prompt
-        self._facts.setdefault("latency_ms", (perf_counter() - self._began) * 1000)
         if error is not None:
             self._facts.setdefault("error", error_text(error))
+        # how long an answer takes that was left before its end, nobody knows
+        if not (isinstance(error, (CancelledError, GeneratorExit)) or "client_gone" in str(self._facts.get("error"))):
+            self._facts.setdefault("latency_ms", (perf_counter() - self._began) * 1000)
         self._send()
 
     def _send(self) -> None:

@@ -91,7 +91,7 @@ def test_a_block_of_a_prompt_that_was_reported_before_reports_nothing_more(clien
     assert client.status().events_sent == 1
 
 
-def test_a_stream_that_its_reader_leaves_is_reported_with_what_had_come(client, server) -> None:
+def test_a_stream_that_its_reader_leaves_is_reported_with_what_had_come_and_without_latency(client, server) -> None:
     def pieces() -> Iterator[str]:
         with client.prompt("triage", unit="ann", message="x") as p:
             p.record("bill")
@@ -101,10 +101,12 @@ def test_a_stream_that_its_reader_leaves_is_reported_with_what_had_come(client, 
     answer = pieces()
     assert next(answer) == "bill"
     answer.close()
+    with pytest.raises(asyncio.CancelledError), client.prompt("triage", message="x"):
+        raise asyncio.CancelledError
     client.flush()
-    [event] = server.events
-    assert (event["output"], event["error"]) == ("bill", "client_gone: the answer was left before its end")
-    assert event["latency_ms"] >= 0
+    left, cancelled = server.events
+    assert (left["output"], left["error"]) == ("bill", "client_gone: the answer was left before its end")
+    assert (cancelled["error"], [one for one in (left, cancelled) if "latency_ms" in one]) == ("CancelledError: ", [])
 
 
 def test_a_family_that_keeps_no_texts_sends_none(server, served) -> None:

@@ -243,7 +243,6 @@ class DetentPrompts(CustomPromptManagement):
             while len(self._assignments) > MAX_CALLS:
                 self._assignments.popitem(last=False)
         for call in over:
-            call.prompt._facts.setdefault("latency_ms", None)  # it ended before: nobody knows when
             call.prompt.__exit__(GeneratorExit, GeneratorExit(), None)
         for call in lost:
             call.prompt._drop("the outcome of a call that LiteLLM never said the end of was dropped")
