@@ -136,14 +136,11 @@ class KeySpending:
         call = KeyCall()
         try:
             yield call
-        except ModelFailed as error:
-            is_sent = error.members.get("sent") is not False
-            status = error.members.get("status_of_model")
-            cost = most if call.n_bytes else charge_after_failure(error.kind, status, is_sent, most)
+        except (Exception, asyncio.CancelledError) as error:
+            # no ModelFailed: its client left, or the gateway ends
+            is_sent = error.members.get("sent") is not False if isinstance(error, ModelFailed) else call.is_sent
+            cost = charge_after_failure(error, most, was_sent=is_sent, n_bytes=call.n_bytes)
             await self._settle(day, reserved, cost, called=is_sent)
-            raise
-        except (Exception, asyncio.CancelledError):  # its client left, or the gateway ends
-            await self._settle(day, reserved, most if call.is_sent else 0.0, called=call.is_sent)
             raise
         await self._settle(day, reserved, most if call.answer is None else call.answer.cost_usd, called=True)
 

@@ -18,7 +18,6 @@ from typing_extensions import TypedDict
 
 from api.access.answer_lengths import AnswerLengths
 from api.access.key_limits import KeyCall, KeySpending
-from api.gateway.hourly_money import billed_usd
 from api.gateway.metrics import Metrics
 from api.gateway.model_limiter import Full, Limiter
 from api.gateway.reader import ClientGone, Reader
@@ -33,7 +32,7 @@ from optimizer.core.models.breaker import (
     ask,
     withdrawn,
 )
-from optimizer.core.models.budget import worth_a_retry
+from optimizer.core.models.budget import charge_after_failure, output_limit, reservation_usd, worth_a_retry
 from optimizer.core.models.language import ModelAnswer, ModelDelta, ModelPrice, ModelRequest, delta_of, size_of
 from optimizer.core.models.settings import ModelSettings, calls_at_once
 from optimizer.host.tracing import TRACING
@@ -264,8 +263,10 @@ class GuardedModel(WrappedModel):
                     counter.labels(**self._labels).inc(max(0, amount))
             except BaseException as error:
                 call.n_bytes = timed.n_bytes if timed is not None else 0
-                usd = billed_usd(error, request, self.price, self.max_output_tokens, call.n_bytes)
-                self._bill(self._client.family, usd)
+                # a token has at least one byte
+                tokens = max(call.n_bytes, output_limit(request.params, self.max_output_tokens) or 0)
+                most = reservation_usd(request, self.price, tokens)
+                self._bill(self._client.family, charge_after_failure(error, most, n_bytes=call.n_bytes))
                 raise
             self._bill(self._client.family, answer.cost_usd)
         return answer

@@ -12,7 +12,7 @@ from typing import Any
 
 from api.access.answer_lengths import AnswerLengths
 from api.http.problems import MoneySpent
-from optimizer.core.base.errors import DetentError, ModelFailed
+from optimizer.core.base.errors import DetentError
 from optimizer.core.base.minute_sums import HOUR, floor, seconds_left
 from optimizer.core.family.family import Family
 from optimizer.core.family.rendering import value_text
@@ -188,27 +188,6 @@ def most_judging_usd(
     except DetentError:  # no such model: its call fails by itself, and costs nothing
         return 0.0
     return judging.usd.high if judging.usd is not None else 0.0
-
-
-def billed_usd(
-    error: BaseException, request: ModelRequest, price: ModelPrice | None, most_tokens: int | None, n_bytes: int
-) -> float:
-    """What an attempt without a whole answer counts as: nothing where the provider cannot bill it,
-    else the most that it may.
-
-    Args:
-        error: how it ended; any but a ModelFailed means that its client has gone.
-        most_tokens: the limit of an answer where the request has none.
-        n_bytes: of pieces that had come; a token has at least one.
-    """
-    refused = (
-        error.members.get("sent") is False or error.members.get("status_of_model") is not None
-        if isinstance(error, ModelFailed)
-        else False
-    )
-    if refused and not n_bytes:
-        return 0.0
-    return reservation_usd(request, price, max(n_bytes, output_limit(request.params, most_tokens) or 0))
 
 
 def _no_price(model: str, limit: float, said_by: str) -> MoneySpent:

@@ -10,7 +10,7 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 from optimizer.core.base.canonical import canonical_json
-from optimizer.core.base.errors import BudgetTooSmall, InvalidInput
+from optimizer.core.base.errors import BudgetTooSmall, InvalidInput, ModelFailed
 from optimizer.core.base.values import Budget, Spend
 from optimizer.core.models.language import ModelPrice, ModelRequest
 from optimizer.core.models.wire import MESSAGE
@@ -152,17 +152,20 @@ def denial_of(budget: Budget, spend: Spend, reserve_usd: float, held: HeldBack) 
     return None
 
 
-def charge_after_failure(kind: str, status: int | None, was_sent: bool, reserved_usd: float) -> float:
-    """What a failed attempt counts as: nothing when the provider cannot have billed it, else its reserved price.
+def charge_after_failure(error: BaseException, most_usd: float, *, was_sent: bool = True, n_bytes: int = 0) -> float:
+    """What an attempt without a whole answer counts as: nothing when the provider cannot have billed it, else the most
+    that it may.
 
     Args:
-        kind: of the ModelFailed.
-        status: of the HTTP answer, where there was one.
-        was_sent: False when the request never left, as with a refused connection.
+        error: how it ended; any but a ModelFailed is an interrupt or a fault of ours, or its client has gone.
+        was_sent: whether the request had left by then; a ModelFailed says so itself.
+        n_bytes: of pieces that had come, which are billed whatever ended them.
     """
-    if not was_sent or kind == "rate_limit" or (status is not None and 400 <= status < 500):
-        return 0.0
-    return reserved_usd
+    is_refused = False
+    if isinstance(error, ModelFailed):
+        was_sent, status = error.members.get("sent") is not False, error.members.get("status_of_model")
+        is_refused = error.kind == "rate_limit" or (status is not None and 400 <= status < 500)
+    return most_usd if n_bytes or (was_sent and not is_refused) else 0.0
 
 
 def worth_a_retry(kind: str, status: int | None) -> bool:

@@ -114,11 +114,12 @@ class CallBook:
         """After a fault of ours or an interrupt the call may have been ``sent``, so it still counts at its reserved
         price.
         """
-        reason, cost_usd = f"{type(error).__name__}: {error}", entry.reserved_usd if sent else 0.0
+        reason, cost_usd = (
+            f"{type(error).__name__}: {error}",
+            charge_after_failure(error, entry.reserved_usd, was_sent=sent),
+        )
         if isinstance(error, ModelFailed):
-            status, sent = error.members.get("status_of_model"), bool(error.members.get("sent", True))
             reason = error.detail if error.said is None else f"{error.detail} It said: {error.said}"
-            cost_usd = charge_after_failure(error.kind, status, sent, entry.reserved_usd)
         self._own.replace(entry.reserved_usd, cost_usd)
         at = self._clock.now()
         return lambda tx: self._store.journal.fail(tx, entry.id, reason, cost_usd, at)

@@ -19,6 +19,7 @@ from optimizer.core.models.budget import (
 )
 from optimizer.core.models.language import ModelPrice, ModelRequest
 from optimizer.core.models.wire import MESSAGE, wire_messages
+from tests.stand_ins.scripted_model import failed
 
 PRICE = ModelPrice(input_usd_per_mtok=1.0, output_usd_per_mtok=10.0)
 
@@ -101,11 +102,14 @@ def test_under_a_dollar_cap_a_model_needs_a_price_and_an_output_limit():
         pytest.param("unreachable", None, True, 1.0, True, id="broke off on the way"),
         pytest.param("timeout", None, True, 1.0, True, id="no answer in time may have been billed"),
         pytest.param("rate_limit", 429, True, 0.0, True, id="told to wait"),
+        pytest.param("rate_limit", None, True, 0.0, True, id="told to wait without a status"),
         pytest.param("http", 400, True, 0.0, False, id="refused as malformed"),
         pytest.param("http", 500, True, 1.0, True, id="the provider's own fault"),
         pytest.param("malformed", None, True, 1.0, False, id="an answer nobody can read"),
     ],
 )
 def test_a_failed_attempt_counts_in_full_unless_it_cannot_have_been_billed(kind, status, sent, charged, again):
-    assert charge_after_failure(kind, status, sent, 1.0) == charged
+    error = failed(kind, status=status, sent=sent)
+    assert charge_after_failure(error, 1.0) == charged
+    assert charge_after_failure(error, 1.0, n_bytes=1) == 1.0, "pieces are billed whatever ended them"
     assert worth_a_retry(kind, status) is again
