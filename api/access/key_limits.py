@@ -139,7 +139,7 @@ class KeySpending:
         except (Exception, asyncio.CancelledError) as error:
             # no ModelFailed: its client left, or the gateway ends
             is_sent = error.members.get("sent") is not False if isinstance(error, ModelFailed) else call.is_sent
-            cost = charge_after_failure(error, most, was_sent=is_sent, n_bytes=call.n_bytes)
+            cost = charge_after_failure(error, most, was_sent=is_sent, n_bytes=call.n_bytes, of_service=True)
             await self._settle(day, reserved, cost, called=is_sent)
             raise
         await self._settle(day, reserved, most if call.answer is None else call.answer.cost_usd, called=True)

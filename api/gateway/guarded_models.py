@@ -266,7 +266,9 @@ class GuardedModel(WrappedModel):
                 # a token has at least one byte
                 tokens = max(call.n_bytes, output_limit(request.params, self.max_output_tokens) or 0)
                 most = reservation_usd(request, self.price, tokens)
-                self._bill(self._client.family, charge_after_failure(error, most, n_bytes=call.n_bytes))
+                self._bill(
+                    self._client.family, charge_after_failure(error, most, n_bytes=call.n_bytes, of_service=True)
+                )
                 raise
             self._bill(self._client.family, answer.cost_usd)
         return answer

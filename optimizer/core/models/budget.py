@@ -152,7 +152,9 @@ def denial_of(budget: Budget, spend: Spend, reserve_usd: float, held: HeldBack) 
     return None
 
 
-def charge_after_failure(error: BaseException, most_usd: float, *, was_sent: bool = True, n_bytes: int = 0) -> float:
+def charge_after_failure(
+    error: BaseException, most_usd: float, *, was_sent: bool = True, n_bytes: int = 0, of_service: bool = False
+) -> float:
     """What an attempt without a whole answer counts as: nothing when the provider cannot have billed it, else the most
     that it may.
 
@@ -160,11 +162,13 @@ def charge_after_failure(error: BaseException, most_usd: float, *, was_sent: boo
         error: how it ended; any but a ModelFailed is an interrupt or a fault of ours, or its client has gone.
         was_sent: whether the request had left by then; a ModelFailed says so itself.
         n_bytes: of pieces that had come, which are billed whatever ended them.
+        of_service: the limit is an hour's or a key's, which a provider's outage must not use up: a 5xx counts nothing.
+            A study's cap holds even where one was billed.
     """
     is_refused = False
     if isinstance(error, ModelFailed):
         was_sent, status = error.members.get("sent") is not False, error.members.get("status_of_model")
-        is_refused = error.kind == "rate_limit" or (status is not None and 400 <= status < 500)
+        is_refused = error.kind == "rate_limit" or (status is not None and 400 <= status < (600 if of_service else 500))
     return most_usd if n_bytes or (was_sent and not is_refused) else 0.0
 
 

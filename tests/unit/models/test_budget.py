@@ -112,4 +112,5 @@ def test_a_failed_attempt_counts_in_full_unless_it_cannot_have_been_billed(kind,
     error = failed(kind, status=status, sent=sent)
     assert charge_after_failure(error, 1.0) == charged
     assert charge_after_failure(error, 1.0, n_bytes=1) == 1.0, "pieces are billed whatever ended them"
+    assert charge_after_failure(error, 1.0, of_service=True) == (0.0 if status == 500 else charged)
     assert worth_a_retry(kind, status) is again

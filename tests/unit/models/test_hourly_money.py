@@ -176,7 +176,7 @@ def of_key_and_family(tmp_path: Path, model: ScriptedModel, sink: Any = None) ->
         ("rate_limit", {"status": 429}, 0.0),
         ("rate_limit", {}, 0.0),
         ("http", {"status": 400}, 0.0),
-        ("http", {"status": 503}, 1.0),  # the provider may have failed after it had counted
+        ("http", {"status": 503}, 0.0),  # a provider's outage must not use the hour's money up
     ],
 )
 def test_an_attempt_without_an_answer_counts_at_its_most_unless_no_provider_bills_it(tmp_path, kind, members, share):
