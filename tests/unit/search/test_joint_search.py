@@ -54,11 +54,12 @@ def studied(here: World, strategy: str = "mipro", **options):
 
 
 def test_an_instruction_that_helps_only_beside_examples_is_found_with_them(tmp_path):
-    model = Reader()
+    written = "Answer with one word: biology, physics or music."  # of which DSPy would keep what stands after the colon
+    model = Reader(lambda n: written)
     here = world(tmp_path, model)
     ended = studied(here)
     assert ended.outcome == "nominated"
-    assert instruction_of(here.winner(ended)) == GOOD
+    assert instruction_of(here.winner(ended)) == written
     assert len(here.winner(ended).examples) >= 2
     trials = here.trials(ended)
     assert {t.proposer for t in trials} == {"champion", "mipro"}
@@ -106,15 +107,9 @@ def test_proposals_that_are_no_use_leave_the_search_over_examples(tmp_path):
     assert len(here.trials(ended)) > 1
 
 
-def test_an_instruction_that_begins_like_a_heading_is_kept_whole(tmp_path):
-    """DSPy itself would make "biology, physics or music" of it."""
-    here = world(tmp_path, Reader(lambda n: "Answer with one word: biology, physics or music."))
-    assert instruction_of(here.winner(studied(here))) == "Answer with one word: biology, physics or music."
-
-
 def test_joint_searches_for_what_costs_less_too(tmp_path):
     here = world(tmp_path, Reader())
-    ended = studied(here, "joint", aim="cost")
+    ended = studied(here, "joint", aim="cost", definition={"n_settings": 2, "n_instructions": 1})
     assert ended.status == "finished"
     assert {t.proposer for t in here.trials(ended)} == {"champion", "joint"}
 
@@ -125,7 +120,7 @@ def test_what_nobody_released_is_not_shown_to_the_proposer(tmp_path):
     here = World(tmp_path, model=model, family=topic_family(space=space))
     examples, sealed = half_released()
     here.fill(examples=examples)
-    studied(here, definition={"n_train": 30})
+    studied(here, definition={"n_train": 30, "n_settings": 1, "n_holdout": 4})
     text = "\n".join(model.prompts)
     assert "of train" in text
     for example in sealed:

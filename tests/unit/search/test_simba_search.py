@@ -54,6 +54,7 @@ def studied(here: World, **options):
 def test_a_rule_learned_from_answers_that_differ_wins(tmp_path):
     model = Moody()
     here = proposing_world(tmp_path, model)
+    most = here.create(strategy="simba", dry_run=True, definition=SIZES).parts
     ended = studied(here)
     assert (ended.status, ended.outcome) == ("finished", "nominated")
     assert instruction_of(here.winner(ended)) == f"Name the topic.\n\n{GOOD}"
@@ -61,13 +62,16 @@ def test_a_rule_learned_from_answers_that_differ_wins(tmp_path):
     assert {t.proposer for t in trials} == {"champion", "simba"}
     assert trials[1].params["batch_after"] == 1.0 > trials[1].params["batch_before"]
     calls = here.calls(ended)
-    assert {c.purpose for c in calls} == {"search", "proposer", "confirmation"}
+    purposes = [c.purpose for c in calls]
+    assert set(purposes) == {"search", "proposer", "confirmation"}
     assert ended.spend.n_calls == len(calls)
+    assert purposes.count("proposer") <= most["proposals"].high == 9
+    assert purposes.count("search") <= most["champion"].high + most["simba"].high == 6 + 3 * (8 * 6 + 6)
 
 
 def test_a_good_answer_becomes_an_example_in_the_models_own_words(tmp_path):
     here = proposing_world(tmp_path, Moody(fails, knows_with=1))
-    ended = studied(here, definition={"max_examples": 3, "n_instructions": 6})
+    ended = studied(here, definition={"max_examples": 3, "n_instructions": 3})
     assert ended.outcome == "nominated"
     winner = here.winner(ended)
     assert 1 <= len(winner.examples) <= 3
@@ -79,7 +83,7 @@ def test_the_proposer_sees_a_better_and_a_worse_answer_of_released_training_exam
     here = World(tmp_path, model=model, family=topic_family(space={"instruction": {"propose": True}}))
     examples, sealed = half_released()
     here.fill(examples=examples)
-    studied(here, definition={"n_train": 30})
+    studied(here, definition={"n_train": 30, "n_instructions": 1})
     text = "\n".join(model.prompts)
     assert "Name the topic." in text
     assert REFUSAL in text
@@ -95,15 +99,11 @@ def test_where_all_answers_are_the_same_no_rule_is_asked_for(tmp_path):
     assert not any("[[ ## " in str(r.messages[-1]["content"]) for r in model.requests)
 
 
-def test_every_call_stands_under_the_cap_and_within_the_dry_run(tmp_path):
+def test_every_call_stands_under_the_cap(tmp_path):
     here = proposing_world(tmp_path, Moody(lambda n: f"Think, {n} times."))
-    most = here.create(strategy="simba", dry_run=True, definition=SIZES).parts
-    ended = studied(here)
-    purposes = [c.purpose for c in here.calls(ended)]
-    assert purposes.count("proposer") <= most["proposals"].high == 9
-    assert purposes.count("search") <= most["champion"].high + most["simba"].high == 6 + 3 * (8 * 6 + 6)
     capped = studied(here, budget=Budget(calls=90), definition={"n_instructions": 100}, seed=7)
     assert capped.spend.n_calls <= 90
+    assert here.model.prompts
     assert capped.spend.search_cut is not None
 
 
