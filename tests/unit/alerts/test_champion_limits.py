@@ -243,14 +243,14 @@ class TestSimulated:
         return found
 
     def test_healthy_traffic_raises_nothing_in_days(self) -> None:
-        assert self.raised(1, per_minute=6.0, errors=0.02, slow=0.01, n_minutes=2 * 24 * 60) == []
+        assert self.raised(1, per_minute=6.0, errors=0.02, slow=0.01, n_minutes=24 * 60) == []
 
     def test_at_the_limit_it_is_told_of_rarely_and_does_not_come_and_go(self) -> None:
-        raised = self.raised(2, per_minute=20.0, errors=0.10, slow=0.01, n_minutes=24 * 60)
+        raised = self.raised(2, per_minute=20.0, errors=0.10, slow=0.01, n_minutes=12 * 60)
         assert raised.count("errors") <= 1
         assert set(raised) <= {"errors"}
 
-    @pytest.mark.parametrize("seed", range(20))
+    @pytest.mark.parametrize("seed", range(5))
     def test_half_of_the_requests_failing_is_raised_at_the_first_look_at_fifty(self, seed: int) -> None:
         rows = list(self.day(random.Random(seed), per_minute=12.0, errors=0.5, slow=0.0, n_minutes=10))
         enough = next(i for i in range(1, 11) if sum(row.n for row in rows[:i]) >= 50)
@@ -313,42 +313,31 @@ def live(
     return list(seen.values())
 
 
-def test_on_a_fresh_installation_half_of_the_requests_failing_is_told_within_five_minutes_of_the_first_fifty(store):
+def test_half_of_the_first_requests_failing_is_told_once_in_five_minutes_and_clears_when_they_succeed(store):
     clock = Clock(NOW)
-    ((at, alert),) = live(store, clock, n_polls=25, per_poll=5, fails_every=2)
+    ((at, alert),) = live(store, clock, n_polls=20, per_poll=5, fails_every=2)
     fiftieth = NOW + 10 * POLL
     assert at - fiftieth <= timedelta(minutes=5)
     assert (alert.level, alert.subject) == ("critical", f"{CHAMPION} errors")
     assert f"Champion {CHAMPION} of {FAMILY}: " in alert.detail
     assert "detent champion rollback" not in alert.detail, "there is no champion before"
-
-
-def test_it_clears_when_requests_succeed_again_and_is_raised_once_meanwhile(store: Database) -> None:
-    clock = Clock(NOW)
-    raised = live(store, clock, n_polls=20, per_poll=5, fails_every=2)
-    assert len(raised) == 1
     assert live(store, clock, n_polls=50, per_poll=5)[1:] == []
     assert look(store, clock) == []
 
 
-@pytest.mark.parametrize(("labelled", "per_poll", "subject"), [(False, 0, "silence"), (True, 4, "outcomes")])
+@pytest.mark.parametrize(("per_poll", "subject"), [(0, "silence"), (4, "outcomes")])
 def test_what_stops_coming_is_told_within_five_minutes_and_cleared_when_it_comes_again(
-    store: Database, labelled: bool, per_poll: int, subject: str
+    store: Database, per_poll: int, subject: str
 ) -> None:
+    """Outcomes that stop with the requests are a silence alone."""
     clock = Clock(NOW)
-    assert live(store, clock, n_polls=33, per_poll=4, labelled=labelled) == []
+    assert live(store, clock, n_polls=33, per_poll=4, labelled=True) == []
     stopped = clock.now()
     ((at, alert),) = live(store, clock, n_polls=16, per_poll=per_poll)
     assert at - stopped <= timedelta(minutes=5)
     assert (alert.level, alert.subject) == ("warning", subject)
-    live(store, clock, n_polls=6, per_poll=4, labelled=labelled)
+    live(store, clock, n_polls=6, per_poll=4, labelled=True)
     assert look(store, clock) == []
-
-
-def test_outcomes_that_stop_with_the_requests_are_a_silence_alone(store: Database) -> None:
-    clock = Clock(NOW)
-    live(store, clock, n_polls=33, per_poll=4, labelled=True)
-    assert [alert.subject for _, alert in live(store, clock, n_polls=16, per_poll=0)] == ["silence"]
 
 
 def test_while_nothing_is_summed_up_nothing_is_told(store: Database) -> None:

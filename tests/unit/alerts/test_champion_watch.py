@@ -89,7 +89,7 @@ class TestReference:
 
 
 class TestAlarm:
-    @pytest.mark.parametrize(("at_first", "draws", "most"), [(0.8, 8, 1), (0.7, 2, 0)], ids=["the same", "better"])
+    @pytest.mark.parametrize(("at_first", "draws", "most"), [(0.8, 4, 1), (0.7, 1, 0)], ids=["the same", "better"])
     def test_a_champion_that_does_not_fall_raises_few_alarms(self, at_first: float, draws: int, most: int) -> None:
         """1,500 watched outcomes each: at a run length of 10,000 about one in seven may alarm,
         and the cautious reference leaves far fewer.
@@ -200,7 +200,7 @@ class TestJob:
             database = new_database(tmp_path / name)
             watching = Watching(database)
             watching.look()
-            for _ in range(30):
+            for _ in range(15):
                 watching.users(1, 0.8, look=name == "often")
                 if name == "often":
                     watching.look()
@@ -212,7 +212,7 @@ class TestJob:
             before = watching.state
             watching.look()
             assert watching.state == before
-            assert before.watch.reference.n == 30 * 25
+            assert before.watch.reference.n == 15 * 25
             states.append(before)
             again.close()
         assert states[0] == states[1]

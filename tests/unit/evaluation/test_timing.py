@@ -22,7 +22,7 @@ from optimizer.core.evaluation.timing import (
 
 ALLOWED = 0.20
 EACH_SIDE = 0.025
-N = 1000
+N = 400
 ERROR = 3 * sqrt(EACH_SIDE * (1 - EACH_SIDE) / N)  # three standard errors of a share of N draws
 Noise = Callable[[np.random.Generator, tuple[int, int]], NDArray[np.float64]]
 

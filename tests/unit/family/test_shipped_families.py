@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import re
-from functools import partial
+from functools import cache, partial
 from pathlib import Path
 from typing import Any
 
@@ -30,6 +30,7 @@ PROMPTS = sorted(folder.name for folder in FOLDER.iterdir() if (folder / "golden
 IMPERFECT = ("readability", "compression_ratio", "query_coverage")  # do not compare with the expected answer alone
 
 
+@cache
 def loaded() -> FamilyFiles:
     files = FamilyFiles(FOLDER, models_file=ROOT / "config" / "models.yaml", read_models=read_sizes_and_places)
     files.load()

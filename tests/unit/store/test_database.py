@@ -402,7 +402,7 @@ class TestMigrations:
         assert version(database) == 0
         database.close()
 
-    @pytest.mark.parametrize("revision", [*BEFORE_THE_FIRST_RELEASE, "9999"])
+    @pytest.mark.parametrize("revision", ["0001", "0015", "9999"])
     def test_a_store_of_another_version_is_refused_and_not_a_byte_of_it_changes(self, tmp_path, revision):
         with closing(new_database(tmp_path)) as made:
             made.write(lambda tx: tx.execute(text("UPDATE alembic_version SET version_num = :it"), {"it": revision}))

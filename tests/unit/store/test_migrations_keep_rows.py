@@ -33,19 +33,27 @@ DECIDES = "0126", "6e2e807f5333d799"
 
 
 @pytest.fixture
-def first_release(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Database:
+def first_release(filled: Path, tmp_path: Path) -> Database:
     """A store with the tables of the first release, and rows in each."""
-    only_first = tmp_path / "migrations"
+    shutil.copy(filled, tmp_path / "detent.db")
+    return Database(f"sqlite:///{tmp_path / 'detent.db'}")
+
+
+@pytest.fixture(scope="module")
+def filled(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("first-release")
+    only_first = folder / "migrations"
     shutil.copytree(migrations.HERE, only_first)
     for step in (only_first / "versions").glob("r[0-9]*.py"):
         if not step.name.startswith(f"r{FIRST}"):
             step.unlink()
-    with monkeypatch.context() as patched:
+    with pytest.MonkeyPatch.context() as patched:
         patched.setattr(migrations, "HERE", only_first)
-        database = Database(f"sqlite:///{tmp_path / 'detent.db'}")
+        database = Database(f"sqlite:///{folder / 'detent.db'}")
         database.migrate()
     database.write(_fill)
-    return database
+    database.close()
+    return folder / "detent.db"
 
 
 def _fill(tx: sa.Connection) -> None:
@@ -211,7 +219,7 @@ def test_a_new_event_writes_to_the_end_of_each_index_and_to_none_in_the_order_of
 
 
 def test_several_new_stores_are_made_at_once_by_threads_of_one_process(tmp_path: Path) -> None:
-    stores = [Database(f"sqlite:///{tmp_path / f'{i}.db'}") for i in range(3)]
+    stores = [Database(f"sqlite:///{tmp_path / f'{i}.db'}") for i in range(2)]
     together = Barrier(len(stores))
 
     def migrate(store: Database) -> None:

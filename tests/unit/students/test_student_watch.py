@@ -62,18 +62,18 @@ def drawn(rng: random.Random, loss: float, n: int) -> list[StudentRequest]:
 class TestDecision:
     def test_a_student_at_its_accepted_loss_is_hardly_ever_bypassed_however_often_one_looks(self) -> None:
         rng = random.Random(3)
-        n_bypassed = sum(after(new_watch(), drawn(rng, 0.02, 800)).decision == "bypass" for _ in range(30))
-        assert n_bypassed / 30 < 800 / 10_000 + 0.08, "in expectation 10,000 requests pass until a false alarm"
+        n_bypassed = sum(after(new_watch(), drawn(rng, 0.02, 800)).decision == "bypass" for _ in range(15))
+        assert n_bypassed / 15 < 800 / 10_000 + 0.08, "in expectation 10,000 requests pass until a false alarm"
 
     @pytest.mark.parametrize(("loss", "most"), [(0.3, 40), (0.15, 90), (0.08, 250)])
     def test_one_that_loses_more_is_bypassed_after_so_many_audited_requests(self, loss: float, most: int) -> None:
         rng, delays = random.Random(5), []
-        for _ in range(15):
+        for _ in range(7):
             watch, n = after(new_watch(), drawn(rng, 0.01, 300)), 0
             while watch.decision != "bypass":
                 watch, n = after(watch, drawn(rng, loss, 1)), n + 1
             delays.append(n)
-        assert sorted(delays)[7] <= most
+        assert sorted(delays)[3] <= most
 
     def test_what_it_passes_on_loses_nothing(self) -> None:
         watch = after(new_watch(), [audited(0.0, is_own=False)] * 400)
