@@ -13,7 +13,7 @@ from typing import Any
 
 import pytest
 from google.protobuf.json_format import ParseDict
-from hypothesis import given, strategies as st
+from hypothesis import given, settings, strategies as st
 from opentelemetry.proto.collector.logs.v1.logs_service_pb2 import ExportLogsServiceRequest
 from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import (
     ExportTraceServiceRequest,
@@ -23,6 +23,7 @@ from opentelemetry.proto.trace.v1.trace_pb2 import Status
 
 from api.held_texts import HELD_S, MOST_CALLS, MOST_CHARS, HeldTexts
 from optimizer.core.feedback.telemetry import MESSAGE_CHARS, CallTexts
+from tests.examples import n_examples
 from tests.worlds.api_world import World, make_home, serving
 
 TRACE, SPAN = "5b8efff798038103d269b633813fc60c", "eee19b7ec3c1b174"
@@ -523,6 +524,7 @@ VALUES = st.recursive(
 )
 
 
+@settings(max_examples=n_examples(12))
 @given(
     attributes=st.dictionaries(NAMES, VALUES, max_size=6),
     name=st.sampled_from(["gen_ai.choice", "gen_ai.user.message", "gen_ai.evaluation.result"]),
@@ -544,6 +546,7 @@ def test_no_attribute_of_a_span_or_a_record_is_a_fault_of_the_server(world, attr
     assert post(world, "/v1/logs", told.SerializeToString(), Content_Type=PROTOBUF).status_code == 200
 
 
+@settings(max_examples=n_examples(12))
 @given(sent=st.binary(max_size=200))
 def test_no_bytes_are_a_fault_of_the_server(world: World, sent: bytes) -> None:
     for path in ("/v1/traces", "/v1/logs"):
@@ -551,6 +554,7 @@ def test_no_bytes_are_a_fault_of_the_server(world: World, sent: bytes) -> None:
         assert post(world, path, sent).status_code in (200, 400)
 
 
+@settings(max_examples=n_examples(12))
 @given(sent=st.dictionaries(st.sampled_from(["resourceSpans", "resourceLogs", "x"]), JSON, max_size=2), inner=JSON)
 def test_no_json_is_a_fault_of_the_server(world: World, sent: Any, inner: Any) -> None:
     for path, body in (

@@ -39,7 +39,7 @@ def test_estimates_are_unbiased_and_their_intervals_honest_for_any_setting(accep
     rng = np.random.default_rng(7)
     names = ("quality", "cost_usd", "loss", "quality_unbiased", "cost_usd_unbiased")
     found = []
-    for _ in range(300):
+    for _ in range(150):
         drawn = everything.take(rng.integers(len(everything), size=1500))
         records, audits = production(drawn, 0.1, rng)
         one = estimate(records, setting, audits)

@@ -47,7 +47,8 @@ from optimizer.runtime.wiring import sealed_holdout
 from tests.worlds.contexts import context_of
 from tests.worlds.study_world import TOPICS, Killed, TopicModel, World, killed_at, topic_examples, topic_family
 
-SIZES = {"n_train": 100, "n_dev": 30, "n_holdout": 60, "n_settings": 4}
+N_TRAIN, N_DEV = 60, 20
+SIZES = {"n_train": N_TRAIN, "n_dev": N_DEV, "n_holdout": 60, "n_settings": 4}
 
 
 class Tier(TopicModel):
@@ -108,7 +109,7 @@ def two_tiers(right: float = 0.7, **changes: Any) -> Models:
 
 
 def documents() -> list[Example]:
-    return [*topic_examples(100, "train"), *topic_examples(30, "dev"), *topic_examples(60, "holdout")]
+    return [*topic_examples(N_TRAIN, "train"), *topic_examples(N_DEV, "dev"), *topic_examples(60, "holdout")]
 
 
 def cascade_family(improvement: float = 0.15) -> Family:
@@ -189,24 +190,24 @@ def test_the_order_of_the_proposals_is_frozen_before_the_look_and_the_holdout_te
 def test_each_tier_answers_a_row_of_train_and_dev_once_however_many_thresholds_are_tried(found: Ended) -> None:
     world, models, study = found.world, found.models, found.study
     asked = [str(r.messages[-1]["content"]) for r in models.get("cheap").requests]
-    assert [sum(f"of {split}" in text for text in asked) for split in ("train", "dev")] == [100, 30]
+    assert [sum(f"of {split}" in text for text in asked) for split in ("train", "dev")] == [N_TRAIN, N_DEV]
     keys = [call.key for call in world.calls(study)]
     assert len(keys) == len(set(keys)) == models.n_calls
     report = report_study(study, family=world.family, store=world.store, clock=world.clock)
-    assert report.cascade.n_records == 130
+    assert report.cascade.n_records == N_TRAIN + N_DEV
 
 
 @pytest.mark.long
 def test_a_cap_leaves_rows_that_every_tier_has_answered(world: World) -> None:
     models = two_tiers()
-    study = world.run(create(world, models, budget=Budget(calls=440, usd=1.0)), models=models)
+    study = world.run(create(world, models, budget=Budget(calls=340, usd=1.0)), models=models)
     rows = {
         name: {text for r in models.get(name).requests if "holdout" not in (text := str(r.messages[-1]["content"]))}
         for name in ("cheap", "strong")
     }
     answered = len(rows["cheap"] & rows["strong"])
-    assert f"{answered} of 130 examples were answered by every tier" in study.spend.remark
-    assert 45 < answered < 130
+    assert f"{answered} of 80 examples were answered by every tier" in study.spend.remark
+    assert 25 < answered < 80
     assert len(rows["strong"]) - answered <= ROWS_IN_TURN
 
 
@@ -236,32 +237,32 @@ def test_where_nothing_cheaper_is_safe_the_study_says_not_to_cascade(unsafe: End
 def test_a_dry_run_reserves_the_confirmation_s_calls_of_every_tier_and_says_what_a_small_pool_costs(world):
     estimate = create(world, two_tiers(), dry_run=True)
     assert estimate.n_confirmation_calls == 2 * 60 * 2
-    assert estimate.parts["replay"].low == 2 * (100 + 30)
+    assert estimate.parts["replay"].low == 2 * (N_TRAIN + N_DEV)
     (sentence,) = estimate.remarks
-    assert "Thresholds are searched on 130 examples, which is few" in sentence
+    assert "Thresholds are searched on 80 examples, which is few" in sentence
     assert ".24 and .49" in sentence
 
 
 def test_a_dry_run_counts_the_unreleased_rows_and_names_the_command_that_releases_them(tmp_path: Path) -> None:
-    rows = [replace(e, released=e.split != "train" or int(e.id[-3:]) < 50) for e in documents()]
+    rows = [replace(e, released=e.split != "train" or int(e.id[-3:]) < 30) for e in documents()]
     estimate = create(cascade_world(tmp_path, rows), two_tiers(), dry_run=True)
-    assert (estimate.n_unreleased, estimate.parts["replay"].low) == (50, 2 * (50 + 30))
+    assert (estimate.n_unreleased, estimate.parts["replay"].low) == (30, 2 * (30 + N_DEV))
     assert any("detent import FILE --family topics --curated" in sentence for sentence in estimate.remarks)
 
 
 def test_a_dry_run_asks_about_rows_without_a_group_that_look_alike(tmp_path: Path) -> None:
     ungrouped = [replace(e, group=group_of(e.input, None)) for e in documents()]
     told = create(cascade_world(tmp_path, ungrouped), two_tiers(), dry_run=True).remarks
-    assert any("of 130 rows without a group look alike" in sentence for sentence in told)
+    assert any("of 80 rows without a group look alike" in sentence for sentence in told)
 
 
 def test_a_study_of_a_cascade_asks_about_every_example_unless_it_is_told_otherwise(world: World) -> None:
     made = create(world, two_tiers(), definition=dict.fromkeys(("n_train", "n_dev", "n_holdout")))
-    assert [len(made.dataset[split]) for split in ("train", "dev", "holdout")] == [100, 30, 60]
+    assert [len(made.dataset[split]) for split in ("train", "dev", "holdout")] == [N_TRAIN, N_DEV, 60]
 
 
 def test_a_killed_study_goes_on_and_asks_nothing_twice(tmp_path: Path, found: Ended) -> None:
-    models = two_tiers(before=killed_at(160))
+    models = two_tiers(before=killed_at(100))
     here = cascade_world(tmp_path / "here")
     made = create(here, models)
     with pytest.raises(Killed):
@@ -299,7 +300,7 @@ def test_the_report_shows_what_the_threshold_does_and_what_audits_will_cost(foun
     n_calls = models.n_calls
     report = report_study(study, family=world.family, store=world.store, clock=world.clock)
     cascade = report.cascade
-    assert (cascade.variant, cascade.is_found, cascade.n_records) == (study.winner, True, 130)
+    assert (cascade.variant, cascade.is_found, cascade.n_records) == (study.winner, True, N_TRAIN + N_DEV)
     (curve,) = cascade.curves
     assert curve.present == report.variants[study.winner].policy["accept"]
     html = study_page(report)

@@ -84,10 +84,10 @@ def recommended(world: World, **options: object) -> CascadeRecommendation:
 
 def test_weights_that_forget_lost_audits_would_be_wrong(tmp_path: Path) -> None:
     world = cascade_world(tmp_path)
-    served(world, 4000, lost=0.6)
+    served(world, 2500, lost=0.6)
     production = production_of(read(world), world.family, world.scorer)
     rng = random.Random(8)
-    truth = np.mean([drawn(rng).of(STRICTER) for _ in range(50_000)], axis=0)
+    truth = np.mean([drawn(rng).of(STRICTER) for _ in range(20_000)], axis=0)
     setting = CascadeSetting(tiers=(CHEAP, STRONG), accept=(STRICTER,))
     right = estimate(production.records, setting, production.audits)
     assert right.cost_usd.low <= truth[1] <= right.cost_usd.high
@@ -126,7 +126,7 @@ def test_with_many_records_the_newest_are_read_and_the_others_are_named(tmp_path
 
 def test_thresholds_that_lose_too_much_are_changed_for_those_the_confident_rule_finds(tmp_path: Path) -> None:
     world = cascade_world(tmp_path, accept=0.1)
-    served(world, 4000, accept=0.1)
+    served(world, 2500, accept=0.1)
     found = recommended(world)
     advice = found.advice
     assert advice.verdict == "change", advice.reason

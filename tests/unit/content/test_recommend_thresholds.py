@@ -56,23 +56,16 @@ def recommended(world: World, hours: float = 24.0) -> dict[str, object]:
 
 
 def test_reported_items_and_training_examples_are_searched_together_and_the_sealed_ones_are_not(world: World) -> None:
-    report(world, reported(120))
-    assert recommended(world)["n_items"] == 120 + 200
-
-
-def test_items_without_a_type_are_of_none(world: World) -> None:
-    unnamed = [replace(one, id=f"u{one.id}", content_type=UNNAMED) for one in reported(120)]
-    report(world, [*reported(120), *unnamed])
-    by_type = recommended(world)["items_by_content_type"]
-    assert isinstance(by_type, dict)
-    assert (by_type[""], UNNAMED in by_type) == (120, False), "no rule is found for a type that is none"
-
-
-def test_items_older_than_the_hours_do_not_count(world: World) -> None:
-    report(world, reported(120, age_hours=30))
+    """Those without a type are of none, and those older than the hours do not count."""
+    unnamed = [replace(one, id=f"u{one.id}", content_type=UNNAMED) for one in reported(120, age_hours=30)]
+    report(world, [*reported(120, age_hours=30), *unnamed])
     with pytest.raises(DatasetTooSmall, match="2 more content types"):
         recommended(world)
-    assert recommended(world, hours=48)["n_items"] == 320
+    found = recommended(world, hours=48)
+    assert found["n_items"] == 120 + 120 + 200
+    by_type = found["items_by_content_type"]
+    assert isinstance(by_type, dict)
+    assert (by_type[""], UNNAMED in by_type) == (120, False), "no rule is found for a type that is none"
 
 
 def test_nothing_is_better_than_a_policy_whose_quality_was_never_measured() -> None:

@@ -291,8 +291,10 @@ def test_coroutines_change_nothing_about_what_a_study_finds(tmp_path: Path) -> N
 
 def test_a_study_that_dies_with_many_calls_in_flight_goes_on_without_asking_anything_twice(tmp_path):
     (tmp_path / "undisturbed").mkdir()
-    here = World(tmp_path, model=AwaitedTopics(concurrency=8, before=killed_at(60))).fill()
-    assert_resumes(here, World(tmp_path / "undisturbed", model=AwaitedTopics(concurrency=8)).fill())
+    here = World(tmp_path, model=AwaitedTopics(concurrency=8, before=killed_at(30))).fill()
+    assert_resumes(
+        here, World(tmp_path / "undisturbed", model=AwaitedTopics(concurrency=8)).fill(), definition={"n_holdout": 4}
+    )
 
 
 def test_a_prompt_comes_before_a_cascade_whose_examples_go_through_one_tier_before_the_next(store: Database) -> None:

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import json
-import subprocess
 import sys
 from collections.abc import Mapping
+from contextlib import redirect_stdout
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -13,6 +14,7 @@ import pytest
 from optimizer.adapters.prompt_sources.mlflow import read_traces
 from optimizer.core.base.errors import InvalidInput
 from optimizer.core.feedback.mlflow_traces import events_of_trace, is_mlflow_trace
+from tests.children import exit_code
 from tests.command_line import detent
 from tests.worlds.api_world import make_home
 
@@ -158,11 +160,17 @@ def test_an_assessment_that_was_overwritten_is_none() -> None:
     assert len(events(trace(assessments=[old]))) == 1
 
 
+def trace_one(told: Path) -> None:
+    """As an application does it, in a process of its own."""
+    sys.argv = ["application", LINKED]
+    with told.open("w") as file, redirect_stdout(file):
+        exec(TRACED, {"__name__": "application"})
+
+
 def test_an_experiment_s_traces_and_a_file_of_them_are_imported(new_mlflow, tmp_path, monkeypatch):
     monkeypatch.setenv("MLFLOW_TRACKING_URI", new_mlflow(tmp_path / "mlflow.db"))
-    traced = subprocess.run([sys.executable, "-c", TRACED, LINKED], cwd=tmp_path, capture_output=True, text=True)
-    assert traced.returncode == 0, traced.stderr
-    id = traced.stdout.split()[-1]
+    assert exit_code(trace_one, tmp_path / "id") == 0
+    id = (tmp_path / "id").read_text().split()[-1]
     monkeypatch.setattr("optimizer.adapters.prompt_sources.mlflow.TRACES_AT_ONCE", 1)
     ((where, read, _),) = read_traces("support")
     assert (where, read["info"]["trace_id"]) == (f"trace {id}", id)

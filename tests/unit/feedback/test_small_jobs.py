@@ -14,6 +14,7 @@ import pytest
 from optimizer.adapters.clock import SystemClock
 from optimizer.adapters.store import Database
 from optimizer.core.base.errors import InvalidInput
+from optimizer.core.family.masking import Masker
 from optimizer.core.models.language import ModelAnswer
 from optimizer.core.policy.attempts import Attempt, Call
 from optimizer.host.config import load_settings
@@ -172,8 +173,9 @@ class TestClocks:
         assert times[0] > one.now()
 
 
-def test_later_parts_whose_texts_cannot_be_masked_are_on_record_without_them() -> None:
+def test_later_parts_whose_texts_cannot_be_masked_are_on_record_without_them(monkeypatch: pytest.MonkeyPatch) -> None:
     """They were asked and paid for, and whose text it was chose it."""
+    monkeypatch.setitem(Masker.__init__.__kwdefaults__, "own_rule_s", 0.05)
     family = topic_family(privacy={"mask": [{"pattern": "(x|xx)+$"}]})
     answer = ModelAnswer(text="x" * 50 + "z", input_tokens=3, output_tokens=2, cost_usd=0.5, latency_ms=1.0)
     attempt = Attempt(call=Call(model="m", purpose="audit", tier=1), answer=answer)

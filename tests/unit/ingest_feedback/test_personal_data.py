@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from optimizer.core.family.masking import Masker
 from optimizer.jobs.feedback.ingest_feedback import IntakeRequest
 from tests.rows.ingestion import BY_UNIT, Installation, token
 from tests.stores import FAMILY, new_database
@@ -109,7 +110,8 @@ class TestPersonalData:
         store.close()
 
 
-def test_a_text_that_an_own_mask_does_not_get_through_is_rejected_alone(tmp_path: Path) -> None:
+def test_a_text_that_an_own_mask_does_not_get_through_is_rejected_alone(tmp_path, monkeypatch):
+    monkeypatch.setitem(Masker.__init__.__kwdefaults__, "own_rule_s", 0.05)
     here = Installation(new_database(tmp_path), mask=[{"pattern": "(x|xx)+$"}])
     answer = here.send({"id": "a", **BY_UNIT, "output": "x" * 60 + "z"}, {"id": "b", **BY_UNIT, "output": "fine"})
     assert (answer["accepted"], [one["type"] for one in answer["rejected"]]) == (1, ["mask_too_slow"])

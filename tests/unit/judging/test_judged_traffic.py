@@ -13,6 +13,7 @@ from hypothesis import given, settings, strategies as st
 from optimizer.core.base.errors import InvalidInput
 from optimizer.core.base.values import Budget
 from optimizer.core.evaluation.judging.calibration import judge_identity
+from optimizer.core.family.masking import Masker
 from optimizer.core.feedback.rating_draws import first_sampled, is_sampled
 from optimizer.core.scheduling.monthly_budget import MonthlyLimits, Remainder
 from optimizer.host.config import load_settings
@@ -191,7 +192,8 @@ def test_the_share_is_judged_however_many_answers_came_at_once(tmp_path, monkeyp
     assert {event.interaction for event in world.feedback()} == sampled
 
 
-def test_a_score_whose_reasoning_the_familys_masks_refuse_is_kept_without_it(tmp_path):
+def test_a_score_whose_reasoning_the_familys_masks_refuse_is_kept_without_it(tmp_path, monkeypatch):
+    monkeypatch.setitem(Masker.__init__.__kwdefaults__, "own_rule_s", 0.05)
     monitor, slow = {"share": 1.0, "usd_per_hour": 10.0}, [{"pattern": "(x|xx)+$"}]
     family = letters_family(judge={"model": "judge", "monitor": monitor}, privacy={"mask": slow})
     judge = ScriptedModel(lambda request, n: says(request, 7, "x" * 60 + "z"), name="judge", max_output_tokens=600)
@@ -283,7 +285,7 @@ def test_a_worker_that_was_killed_owes_what_was_in_flight_to_the_hour_and_judges
     assert world.usd(START) <= cap
 
 
-@settings(deadline=None, max_examples=n_examples(15))
+@settings(deadline=None, max_examples=n_examples(8))
 @given(
     cap=st.floats(0.0, 0.02),
     steps=st.lists(st.tuples(st.integers(0, 8), st.integers(61, 2400)), min_size=1, max_size=6),

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import Iterator
+from contextlib import closing
 from dataclasses import replace
 from datetime import timedelta
 from itertools import count
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -28,7 +31,7 @@ from optimizer.jobs.feedback.rate_answer import rate_answer
 from optimizer.jobs.request import DryRunRequest
 from optimizer.runtime import wiring
 from tests.rows.ingestion import Installation
-from tests.stores import arm, feedback, keep_events, temporary_database
+from tests.stores import arm, feedback, keep_events, new_database
 from tests.worlds.contexts import context_of
 from tests.worlds.rated_world import judge_answers, judged_family, rating
 
@@ -38,11 +41,12 @@ N = 300
 class Place:
     """An installation whose judge has scored three hundred answers."""
 
-    def __init__(self, here: Installation) -> None:
+    def __init__(self, here: Installation, *, is_judged: bool = True) -> None:
         self.here, self.store, self.clock = here, here.store, here.clock
         self.family = judged_family()
         here.families = {self.family.name: self.family}
-        judge_answers(here.store, self.family, N, self.clock.now())
+        if not is_judged:
+            judge_answers(here.store, self.family, N, self.clock.now())
         self.clock.pass_time(timedelta(hours=1))
 
     def draw(self, n: int = 40, **options: Any) -> DrawView:
@@ -65,14 +69,24 @@ class Place:
         return read_judge(self.asked(), JudgeReadRequest(family=self.family.name, **options))
 
 
+@pytest.fixture(scope="module")
+def judged(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A store of which each test has a copy."""
+    folder = tmp_path_factory.mktemp("judged")
+    with closing(new_database(folder)) as database:
+        Place(Installation(database), is_judged=False)
+    return folder / "detent.db"
+
+
 @pytest.fixture
-def place(monkeypatch: pytest.MonkeyPatch) -> Iterator[Place]:
+def place(judged: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Place]:
     """Its draws have the same ids in every run, which are their seeds: what is calibrated depends on who is drawn."""
     numbers = count(1)
     monkeypatch.setattr(
         "optimizer.jobs.feedback.calibrate_judge.new_id", lambda prefix: f"{prefix}_{next(numbers):026}"
     )
-    with temporary_database() as database:
+    shutil.copy(judged, tmp_path)
+    with closing(new_database(tmp_path)) as database:
         yield Place(Installation(database))
 
 
@@ -203,7 +217,7 @@ def test_the_figure_holds_the_quality_of_all_answers_and_is_narrower_than_the_ra
 
 
 def test_a_variants_figure_rests_on_its_own_answers(place: Place) -> None:
-    for review in place.draw(60).reviews:
+    for review in place.draw(2).reviews:
         place.rate(review)
     assert place.standing(variant="v_none").figure.n_judged == 0
     assert place.standing(variant=arm().variant).figure.n_judged == N
@@ -211,7 +225,10 @@ def test_a_variants_figure_rests_on_its_own_answers(place: Place) -> None:
 
 def test_nothing_but_drawn_ratings_moves_the_interval(place: Place) -> None:
     """Thumbs, corrections, ratings that an application reports and answers in doubt train the map alone."""
-    for review in place.draw(40).reviews:
+    drawn = place.draw(40).reviews
+    with place.store.read() as tx:
+        rated = {place.store.reviews.get(tx, review).subject for review in drawn}
+    for review in drawn:
         place.rate(review)
     before = place.standing().figure
     of = arm(family=place.family.name)
@@ -225,7 +242,7 @@ def test_nothing_but_drawn_ratings_moves_the_interval(place: Place) -> None:
     ]
     rows = [
         feedback(f"fb_{i}_{k}", of=of, interaction=f"in_{i}", received_at=now, **changes)
-        for i in range(N)
+        for i in range(0, N, 3)
         for k, changes in enumerate(said)
     ]
     keep_events(place.store, rows)
@@ -234,7 +251,8 @@ def test_nothing_but_drawn_ratings_moves_the_interval(place: Place) -> None:
     )
     place.store.write(lambda tx: place.store.reviews.answer(tx, "rv_x", "release", "ben", now))
     assert place.standing().figure == before
-    assert place.calibrate().n == N  # all of it trains the map
+    trained_on = rated | {f"in_{i}" for i in range(0, N, 3)}
+    assert place.calibrate().n == len(trained_on), "all of it trains the map"
 
 
 # --- calibrating ------------------------------------------------------------------------------------------------------
@@ -272,7 +290,7 @@ def test_twenty_ratings_calibrate_the_judge_until_it_changes(place: Place) -> No
 
 
 def test_the_agreement_is_told_with_its_intervals(place: Place) -> None:
-    for review in place.draw(100).reviews:
+    for review in place.draw(70).reviews:
         place.rate(review)
     agreement = place.calibrate().agreement
     for each in (agreement.spearman, agreement.kappa, agreement.weighted_kappa, agreement.mapped_error):

@@ -124,6 +124,6 @@ def test_nor_are_those_that_are_collected_in_a_circle_while_their_loop_runs(behi
         del connections
         await asyncio.to_thread(gc.collect)
 
-    for _ in range(5):
+    for _ in range(2):
         asyncio.run(collect())
     assert "Unclosed" not in caplog.text

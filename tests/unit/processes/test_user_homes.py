@@ -37,17 +37,14 @@ def test_outside_of_a_project_the_running_server_is_meant_and_said(tmp_path, cap
     assert str(home) in capsys.readouterr().err
 
 
-@pytest.mark.parametrize(
-    "command",
-    ["freeze triage", "family add summarization", "keys create bob --role operate", "keys revoke bob --reopen"],
-)
-def test_a_change_outside_of_a_project_is_refused_with_the_home_that_may_be_meant(tmp_path: Path, command: str) -> None:
+def test_a_change_outside_of_a_project_is_refused_with_the_home_that_may_be_meant(tmp_path: Path) -> None:
     """Whose server happens to run may be another one than the one that is meant."""
     home = project(tmp_path, "a")
     user_homes.enter(home)
     before = sorted((home / "families").iterdir())
-    refused = detent(*command.split())
-    assert (refused.code, f"DETENT_HOME={home}" in refused.err) == (2, True), refused.err
+    for command in ("freeze triage", "family add summarization", "keys create bob --role operate"):
+        refused = detent(*command.split())
+        assert (refused.code, f"DETENT_HOME={home}" in refused.err) == (2, True), refused.err
     assert sorted((home / "families").iterdir()) == before
     assert detent("family", "list").code == 0
 

@@ -92,10 +92,14 @@ def commands() -> dict[str, set[str]]:
     return dict(walk(typer.main.get_command(app), ()))
 
 
+@cache
+def commands_with_verbs() -> set[str]:
+    return {name for name in commands() if any(other.startswith(f"{name} ") for other in commands())}
+
+
 def misnamed(line: str) -> str | None:
     """What of ``NOUN VERB ...`` does not exist."""
-    words = line.split()
-    groups = {name for name in commands() if any(other.startswith(f"{name} ") for other in commands())}
+    words, groups = line.split(), commands_with_verbs()
     noun = words[0].split("|")[0].rstrip(".,;:)")
     if noun not in commands():
         return f"detent {noun}{did_you_mean(noun, commands())}"

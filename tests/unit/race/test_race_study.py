@@ -14,11 +14,12 @@ from optimizer.jobs.studies.transitions import request_stop, resume_study
 from tests.clock import Clock
 from tests.worlds.study_world import START, Killed, TopicModel, World
 
-SIZES = {"n_train": 12, "n_dev": 30, "n_holdout": 20, "n_candidates": 4, "n_settings": 4}
+N_DEV = 20
+SIZES = {"n_train": 12, "n_dev": N_DEV, "n_holdout": 20, "n_candidates": 4, "n_settings": 4}
 
 
 def world_of(folder, **options):
-    return World(folder, **options).fill(n_dev=30)
+    return World(folder, **options).fill(n_dev=N_DEV)
 
 
 def searched(world, **options):
@@ -71,12 +72,12 @@ def test_champion_and_winner_met_every_dev_example_and_the_others_say_that_they_
     world, study = done
     trials = {t.variant: t for t in world.trials(study)}
     met = n_results(world, study)
-    assert met[study.champion] == met[study.winner] == 30
+    assert met[study.champion] == met[study.winner] == N_DEV
     assert trials[study.champion].number == 0
     dropped = [t for t in trials.values() if t.status == "dropped"]
     assert dropped
     assert {t.status for t in trials.values()} == {"complete", "dropped"}
-    assert all(t.n == met[t.variant] < 30 for t in dropped)
+    assert all(t.n == met[t.variant] < N_DEV for t in dropped)
     assert study.spend.n_calls == sum(t.n_calls for t in trials.values()) + 40
 
 
@@ -88,7 +89,7 @@ def test_a_race_that_was_torn_off_takes_the_same_way_and_asks_nothing_twice(done
     with pytest.raises(Killed):
         world.run(study)
     met = n_results(world, study)
-    assert not [t for t in world.trials(study) if t.status == "complete" and met[t.variant] < 30], "too early"
+    assert not [t for t in world.trials(study) if t.status == "complete" and met[t.variant] < N_DEV], "too early"
     resumed = World(tmp_path)
     ended = resumed.run(study)
     assert (ended.outcome, ended.winner) == (before.outcome, before.winner)
@@ -117,9 +118,9 @@ def test_a_race_under_a_cap_on_calls_ends_within_it_and_compares_on_what_champio
         assert study.outcome == "nominated"
         assert trials[study.winner].status == "complete"
         assert n_used == min(met[study.champion], met[study.winner])
-        if n_used < 30:
+        if n_used < N_DEV:
             assert study.spend.n_calls >= n_calls - 2
-            assert f"The choice rests on {n_used} of 30 dev rows." in rows_in_words(study.findings)
+            assert f"The choice rests on {n_used} of {N_DEV} dev rows." in rows_in_words(study.findings)
     if study.spend.search_cut:
         assert "calls are held back for the confirmation." in study.spend.search_cut
 
@@ -138,7 +139,7 @@ def test_a_race_that_runs_out_of_dollars_has_left_what_its_end_needs(tmp_path):
     study = searched(world, budget=Budget(usd=reserved * 1.02))
     assert study.spend.usd <= reserved * 1.02
     assert study.spend.search_cut is None or "end of the race" in study.spend.search_cut
-    assert n_results(world, study)[study.champion] == 30
+    assert n_results(world, study)[study.champion] == N_DEV
 
 
 def timed(folder, seconds_at):
@@ -158,7 +159,7 @@ def test_a_race_that_runs_out_of_time_finishes_its_leader_and_confirms_it_in_tim
     study = searched(world, budget=budget)
     assert "has used its time" in study.spend.search_cut
     met = n_results(world, study)
-    assert met[study.champion] == met[study.winner] == 30
+    assert met[study.champion] == met[study.winner] == N_DEV
     assert study.outcome == "nominated"
     assert study.finished_at - study.started_at <= timedelta(minutes=budget.minutes)
 
@@ -207,6 +208,6 @@ def test_a_race_that_was_cancelled_goes_on_where_it_was(done, tmp_path):
 def test_without_all_of_the_champions_dev_examples_nothing_wins_and_the_holdout_stays_sealed(tmp_path):
     world = timed(tmp_path, lambda n: 3600.0 if n == 20 else 0.01)
     study = searched(world, budget=Budget(minutes=1.0))
-    assert n_results(world, study)[study.champion] < 30
+    assert n_results(world, study)[study.champion] < N_DEV
     assert study.winner is None
     assert not [c for c in world.calls(study) if c.purpose == "confirmation"]

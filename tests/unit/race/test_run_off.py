@@ -33,7 +33,7 @@ from optimizer.jobs.studies.report_study import report_study
 from tests.worlds.study_world import TOPICS, Killed, TopicModel, World, killed_at, topic_family
 
 CHAMPION = topic_family().variant()
-SIZES = {"n_train": 9, "n_dev": 6, "n_holdout": 20, "n_run_off": 200}
+SIZES = {"n_train": 9, "n_dev": 6, "n_holdout": 4, "n_run_off": 200}
 
 
 def shown(n: int, **model: object) -> Variant:
@@ -150,12 +150,12 @@ def test_what_led_before_a_study_was_cancelled_is_no_winner_where_it_leads_no_mo
 
 def test_a_budget_that_ends_before_the_rows_do_is_named_and_the_winner_comes_from_the_rows_that_all_met(tmp_path):
     world = world_of(tmp_path, SEEN_THROUGH)
-    ended = searched(world, [LUCKY, STEADY], budget=Budget(calls=3 * 6 + 40 + 5))
+    ended = searched(world, [LUCKY, STEADY], budget=Budget(calls=3 * 6 + 2 * 4 + 5))
     record = ended.findings[RUN_OFF]
     assert (record["n_used"], ended.winner) == (6, LUCKY.id)
     assert rows_in_words(ended.findings).startswith("The choice rests on 6 of 26 dev rows. ")
-    assert "63 calls" in record["why_not_all"]
-    assert ended.spend.n_calls <= 63
+    assert "31 calls" in record["why_not_all"]
+    assert ended.spend.n_calls <= 31
 
 
 def test_a_study_whose_definition_asks_for_no_more_rows_says_so(tmp_path):

@@ -51,7 +51,7 @@ def test_a_better_instruction_wins_and_every_call_for_it_is_the_studys(tmp_path)
 
 def test_the_second_round_sees_what_the_first_scored_the_best_last(tmp_path):
     model = Writer(lambda n: GOOD if n == 2 else f"Think, {n} times.")
-    studied(proposing_world(tmp_path, model), definition={"n_instructions": 6})
+    studied(proposing_world(tmp_path, model), definition={"n_instructions": 6, "n_holdout": 4})
     first, second = model.prompts[0], model.prompts[3]
     assert "Name the topic." in first
     assert "Score" not in first

@@ -78,7 +78,7 @@ def test_the_proposer_sees_the_instruction_released_training_examples_and_what_w
     here = World(tmp_path, model=model, family=FAMILY)
     examples, sealed = half_released()
     here.fill(examples=examples)
-    studied(here, definition={"n_train": 30})
+    studied(here, definition={"n_train": 30, "n_holdout": 4})
     text = "\n".join(model.prompts)
     assert "Name the topic." in text
     assert "I would rather not say." in text
@@ -92,7 +92,7 @@ def test_a_family_without_system_message_gets_one_in_front_and_the_proposer_sees
     messages = [{"role": "user", "content": "Document: {{document}}\nTopic:"}]
     model = Reflective()
     here = world(tmp_path, model, prompt={"current": "1", "versions": {"1": {"content": messages}}})
-    ended = studied(here)
+    ended = studied(here, definition={"n_holdout": 4})
     assert "Document: [document]" in model.prompts[0]
     assert [m["role"] for m in here.winner(ended).messages] == ["system", "user"]
 

@@ -26,6 +26,9 @@ SAID_BY_BOTH = "please read the whole of this document before you answer"
 HONEST = "Answer with one word, the topic."
 
 
+SIZES = {"n_train": 30, "n_instructions": 1, "n_holdout": 4}  # what is confirmed is of no matter here
+
+
 def with_text(example: Example, text: str, **changes: Any) -> Example:
     return replace(example, input={"document": f"{example.input['document']} {text}"}, **changes)
 
@@ -45,7 +48,7 @@ def studied(folder: Path, text: str, strategy: str = "gepa", **changes: Any) -> 
     model = Reflective(lambda n: f"```\n{HONEST} {text}\n```")
     here = World(folder, model=model, family=topic_family(space={"instruction": {"propose": True}}, **changes))
     here.fill(examples=examples())
-    return here, here.run(here.create(strategy=strategy, definition={"n_train": 30, "n_instructions": 1}))
+    return here, here.run(here.create(strategy=strategy, definition=SIZES))
 
 
 @pytest.mark.parametrize(
@@ -80,7 +83,7 @@ def test_an_instruction_that_quotes_a_golden_scenario_is_refused_although_a_rele
     here.fill(examples=[*examples(), twin])
     if kept:
         here.store.write(lambda tx: here.store.examples.set_golden(tx, "topics", "twin", "g"))
-    ended = here.run(here.create(strategy="gepa", definition={"n_train": 30, "n_instructions": 1}))
+    ended = here.run(here.create(strategy="gepa", definition=SIZES))
     assert ended.findings[LEAKS] == {"n": 1, "by": {"gepa": 1}}
     assert [t.proposer for t in here.trials(ended)] == ["champion"]
 
@@ -94,7 +97,7 @@ def test_an_instruction_that_quotes_a_golden_scenario_is_refused_although_a_rele
 )
 def test_what_is_short_or_said_by_a_released_example_too_is_no_leak(tmp_path, quoted):
     _, ended = studied(tmp_path, quoted)
-    assert ended.outcome == "nominated"
+    assert ended.winner is not None
     assert LEAKS not in (ended.findings or {})
 
 
@@ -103,14 +106,14 @@ def test_what_the_family_s_own_prompt_says_is_no_leak(tmp_path):
     content = [system, {"role": "user", "content": "Document: {{document}}\nTopic:"}]
     prompt = {"current": "1", "versions": {"1": {"content": content}}}
     _, ended = studied(tmp_path, f"Know that {SECRET}", prompt=prompt)
-    assert ended.outcome == "nominated"
+    assert ended.winner is not None
 
 
 def test_with_every_origin_released_by_the_family_only_the_holdout_is_hidden(tmp_path):
     (tmp_path / "sealed").mkdir()
     any_origin = {"privacy": {"examples_from": "any"}}
     _, ended = studied(tmp_path, "a person told us this in confidence and", **any_origin)
-    assert ended.outcome == "nominated"
+    assert ended.winner is not None
     _, ended = studied(tmp_path / "sealed", SECRET, **any_origin)
     assert ended.findings[LEAKS]["n"] == 1
 

@@ -86,10 +86,10 @@ def test_a_study_that_only_confirms_is_priced_with_the_fixed_examples(world: Wor
 
 
 def test_a_study_keeps_the_champions_scope_and_shows_no_example_to_all_that_has_a_value_of_it(world: World) -> None:
-    winner = world.winner(world.run(world.create(strategy="nearest")))
+    winner = world.winner(world.run(world.create(strategy="nearest", definition={"n_holdout": 4})))
     before = replace(winner, policy={**winner.policy, "examples.scope": "document", "examples.max_tokens": 500})
     crown(world.store, world.family.name, before, at=world.clock.now())
-    tried = world.tried(world.run(world.create(strategy="bootstrap+nearest")))
+    tried = world.tried(world.run(world.create(strategy="bootstrap+nearest", definition={"n_holdout": 4})))
     assert any(variant.examples for variant in tried), "fixed ones are searched"
     of_list = [variant for variant in tried if "examples.index" in variant.policy and variant.id != before.id]
     assert of_list

@@ -123,7 +123,7 @@ def test_the_proposer_sees_failures_of_released_training_examples_and_the_playbo
     here = learning_world(tmp_path, model)
     shown, sealed = half_released()
     here.fill(examples=shown)
-    studied(here, definition={"n_train": 30})
+    studied(here, definition={"n_train": 30, "n_holdout": 4})
     reflected = "\n".join(model.prompts["reflect"])
     for told in ("Name the topic.", "answers that cannot be read", "The expected answer: ", "of train", "Input:"):
         assert told in reflected
@@ -178,7 +178,7 @@ def test_a_lesson_that_quotes_a_hidden_example_is_refused_counted_and_not_kept(t
 
 def test_a_later_study_begins_with_the_playbook_as_it_stands_and_measures_it(tmp_path):
     here = learning_world(tmp_path).fill()
-    studied(here)  # its winner is not rolled out
+    studied(here, definition={"n_holdout": 4})  # its winner is not rolled out
     here.model = Learner(fails)
     ended = studied(here)
     assert ended.outcome == "nominated"
@@ -190,7 +190,7 @@ def test_a_later_study_begins_with_the_playbook_as_it_stands_and_measures_it(tmp
 def test_the_instructions_that_a_family_s_space_lists_are_starting_points(tmp_path):
     depths = ["Name the topic.", "Think it over, then name the topic.", "In one word: think, then name the topic."]
     here = learning_world(tmp_path, space={"instruction": {"choices": depths, "propose": True}}).fill()
-    ended = studied(here)
+    ended = studied(here, definition={"n_holdout": 4})
     trials = here.trials(ended)
     assert [t.params for t in trials[1:]] == [{"from": "template", "template": 2}, {"from": "template", "template": 3}]
     assert instruction(here, ended.winner) == depths[2]

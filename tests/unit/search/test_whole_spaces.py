@@ -24,7 +24,8 @@ from tests.stand_ins.scripted_model import FREE
 from tests.worlds.study_world import TOPICS, TopicModel, World, search_setting, topic_examples, topic_family
 
 N_DEV = 8
-SIZES = {"n_train": 6, "n_dev": N_DEV, "n_holdout": 20, "n_candidates": 0, "max_examples": 0, "n_settings": None}
+CONFIRMED = 2 * 4  # calls of a confirmation
+SIZES = {"n_train": 6, "n_dev": N_DEV, "n_holdout": 4, "n_candidates": 0, "max_examples": 0, "n_settings": None}
 N = 10  # instructions that are listed: more than a study tries by default
 BEST = 9
 
@@ -54,7 +55,8 @@ def instructions_tried(world, study) -> set:
 
 def test_every_choice_is_tried_where_the_budget_allows(tmp_path):
     world = world_of(tmp_path)
-    study = world.run(world.create(strategy="race", definition=SIZES, budget=Budget(calls=1000)))
+    definition = {**SIZES, "n_holdout": 20}
+    study = world.run(world.create(strategy="race", definition=definition, budget=Budget(calls=1000)))
     assert instructions_tried(world, study) == {instruction(i) for i in range(N)}
     assert study.outcome == "nominated"
     assert instruction_of(world.winner(study)) == instruction(BEST)
@@ -65,7 +67,7 @@ def test_every_choice_is_tried_where_the_budget_allows(tmp_path):
 
 def test_a_list_is_tried_whole_where_the_budget_pays_for_four_rows_of_each(tmp_path):
     world = world_of(tmp_path)
-    cap = 40 + 4 * (N + 1)  # the champion's own instruction is not in the list
+    cap = CONFIRMED + 4 * (N + 1)  # the champion's own instruction is not in the list
     study = world.run(world.create(strategy="joint", definition=SIZES, budget=Budget(calls=cap)))
     assert len(instructions_tried(world, study)) == N
     assert study.spend.n_calls <= cap
@@ -75,7 +77,9 @@ def test_a_list_is_tried_whole_where_the_budget_pays_for_four_rows_of_each(tmp_p
 def test_a_list_is_tried_whole_where_no_example_is_released_for_sets_beside_it(tmp_path):
     world = world_of(tmp_path, n_train=0)
     definition = {**SIZES, "n_candidates": 4, "max_examples": 2, "n_run_off": 0}
-    study = world.run(world.create(strategy="race", definition=definition, budget=Budget(calls=40 + 4 * (N + 1))))
+    study = world.run(
+        world.create(strategy="race", definition=definition, budget=Budget(calls=CONFIRMED + 4 * (N + 1)))
+    )
     assert len(instructions_tried(world, study)) == N
 
 
@@ -91,7 +95,7 @@ def test_a_list_comes_before_sets_of_examples_where_the_calls_do_not_pay_for_bot
     definition = {**SIZES, "n_candidates": None, "max_examples": None, "n_run_off": 0}
     choices = world.family.space["instruction"]["choices"]
     definition["space"] = {"instruction": {"choices": [*own, *choices]}, **more}
-    asked = {"strategy": strategy, "definition": definition, "budget": Budget(calls=40 + 4 * (N + 1))}
+    asked = {"strategy": strategy, "definition": definition, "budget": Budget(calls=CONFIRMED + 4 * (N + 1))}
     study = world.run(world.create(**asked))
     assert LIST_ALONE in study.findings[REMARKS]
     assert len(instructions_tried(world, study)) == N
@@ -108,7 +112,7 @@ def test_a_list_comes_before_sets_of_examples_where_the_calls_do_not_pay_for_bot
 def test_calls_for_all_but_one_of_a_list_try_all_but_one(tmp_path):
     world = world_of(tmp_path)
     definition = {**SIZES, "n_candidates": None, "max_examples": None}
-    study = world.run(world.create(strategy="race", definition=definition, budget=Budget(calls=40 + 4 * N)))
+    study = world.run(world.create(strategy="race", definition=definition, budget=Budget(calls=CONFIRMED + 4 * N)))
     assert LIST_ALONE in study.findings[REMARKS]
     assert len(instructions_tried(world, study)) == N - 1
 
@@ -128,7 +132,7 @@ def test_a_cap_is_counted_with_the_sealed_rows_that_there_are(tmp_path):
         pytest.param([], {"float": [0.2, 1.0]}, "race", id="a range"),
     ],
 )
-@pytest.mark.parametrize("calls", [40 + 4 * (N + 1), pytest.param(160, marks=pytest.mark.long)])
+@pytest.mark.parametrize("calls", [CONFIRMED + 4 * (N + 1), pytest.param(160, marks=pytest.mark.long)])
 def test_of_a_product_with_a_list_each_instruction_comes_first(tmp_path, own, temperatures, strategy, calls):
     world = world_of(tmp_path)
     choices = [*own, *world.family.space["instruction"]["choices"]]
@@ -193,7 +197,9 @@ def test_dollars_that_a_free_model_never_spends_allow_what_no_cap_allows(tmp_pat
 
 def test_joint_measures_each_choice_on_all_rows_where_its_budget_pays_for_that(tmp_path):
     world = world_of(tmp_path)
-    study = world.run(world.create(strategy="joint", definition=SIZES, budget=Budget(calls=40 + (N + 1) * N_DEV)))
+    study = world.run(
+        world.create(strategy="joint", definition=SIZES, budget=Budget(calls=CONFIRMED + (N + 1) * N_DEV))
+    )
     assert {trial.n for trial in world.trials(study)} == {N_DEV}
 
 
@@ -227,9 +233,9 @@ def test_a_dry_run_says_that_not_every_listed_instruction_is_tried_and_why(tmp_p
         asked = {"strategy": "race", "definition": {**SIZES, "space": space}, "budget": Budget(calls=calls)}
         return " ".join(world.create(**asked, dry_run=True).remarks)
 
-    enough = 40 + 4 * (N + 1)
+    enough = CONFIRMED + 4 * (N + 1)
     assert "listed" not in remarks(enough)
-    assert f"At most 9 of {N} listed instructions are tried; more --budget-calls" in remarks(80)
+    assert f"At most 9 of {N} listed instructions are tried; more --budget-calls" in remarks(CONFIRMED + 40)
     told = remarks(enough, temperature={"choices": [0.0, 0.3, 0.6]})
     assert f"At most {N} of the space's {3 * N} points are tried, each listed instruction first." in told
     for calls, n in ((enough, N), (1000, N + 8)):
@@ -253,7 +259,9 @@ def test_a_listed_instruction_that_cannot_be_asked_is_refused_before_anything_is
 def test_a_search_cut_by_its_budget_does_not_say_that_it_came_to_its_end(tmp_path):
     world = world_of(tmp_path)
     definition = {**SIZES, "n_settings": N}
-    study = world.run(world.create(strategy="settings", definition=definition, budget=Budget(calls=120)))
+    study = world.run(
+        world.create(strategy="settings", definition=definition, budget=Budget(calls=CONFIRMED + N * N_DEV))
+    )
     assert study.spend.search_cut is not None
     assert "points" not in headline(study, world.trials(study))
 

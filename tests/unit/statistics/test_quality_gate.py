@@ -218,12 +218,12 @@ class TestInterval:
 
 
 def test_the_exact_chance_of_a_false_verdict_stays_below_alpha():
-    """Every path of four blocks, enumerated:
+    """Every path of three blocks, enumerated:
     the chance that E ever reaches 1 / alpha under the null is at most alpha."""
     start = QualityGate.start(margin=0.2, champion_mean=0.5, min_block=4)
     chances = {s: comb(2, s) * 0.5**2 for s in range(3)}
     paths = {start: 1.0}
-    for _ in range(4):
+    for _ in range(3):
         following: dict[QualityGate, float] = {}
         for (gate, chance), s_c, s_b in product(paths.items(), chances, chances):
             gate = gate.after(block(2, s_c, 2, s_b))

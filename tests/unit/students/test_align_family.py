@@ -180,7 +180,8 @@ def test_a_scorer_without_its_file_is_refused_by_the_declaration() -> None:
 def test_the_command_writes_the_file_and_says_what_to_declare(liked, tmp_path, monkeypatch):
     from optimizer.cli.session import Session
 
-    place, _ = liked
+    place, found = liked
+    monkeypatch.setattr(wiring, "learn_alignment", lambda *rows: found)
     for name, value in (("store", place.store), ("clock", place.clock)):
         monkeypatch.setattr(Session, name, value)
     monkeypatch.setattr(Session, "family", lambda self, name: place.family)

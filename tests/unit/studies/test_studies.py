@@ -149,7 +149,7 @@ def test_a_lead_on_dev_that_the_holdout_does_not_show_is_not_confirmed(tmp_path)
             return super()._text(request) if "of holdout" not in request.messages[-1]["content"] else "?"
 
     world = World(tmp_path, model=OnlyDev()).fill()
-    study = world.run(world.create())
+    study = world.run(world.create(strategy="bootstrap"))
     assert study.outcome == "not_confirmed"
     assert study.winner
     assert study.confirmation["p"] == 1.0
@@ -162,7 +162,7 @@ def test_a_lead_on_dev_that_the_holdout_does_not_show_is_not_confirmed(tmp_path)
 @pytest.mark.parametrize(("n", "said"), [(12, "Not confirmed: "), (0, "holdout is empty")])
 def test_fewer_holdout_examples_than_the_gate_asks_for_are_not_enough_to_nominate(tmp_path, n, said):
     world = World(tmp_path).fill(n_holdout=n)
-    study = world.run(world.create())
+    study = world.run(world.create(strategy="bootstrap"))
     assert study.outcome == "not_confirmed"
     assert said in study.confirmation["summary"]
     assert [g["name"] for g in study.confirmation["gates"] if g["verdict"] != "pass"] == ["n"]
@@ -461,7 +461,7 @@ def test_a_study_on_inputs_longer_than_serving_takes_says_what_became_of_them(tm
     ]
     rows = {e.id: e for e in (*topic_examples(30, "train"), *topic_examples(6, "dev"), *topic_examples(24, "holdout"))}
     world.fill(examples=[*(rows | {e.id: e for e in long}).values()])
-    estimate, study = world.create(dry_run=True), world.create()
+    estimate, study = world.create(dry_run=True), world.create(strategy="bootstrap")
     assert told in too_long_in_words({"truncated": estimate.truncated, "n_refused": estimate.n_refused})
     assert told in too_long_in_words(study.dataset)
     assert (len(study.dataset["train"]), len(study.dataset["dev"])) == sizes
@@ -474,11 +474,11 @@ def test_a_study_on_inputs_longer_than_serving_takes_says_what_became_of_them(tm
 
 def test_fresh_holdout_examples_come_first_and_others_fill_up_where_they_are_too_few(tmp_path):
     world = World(tmp_path).fill(n_holdout=46)
-    first = world.run(world.create())
-    second = world.run(world.create())
+    first = world.run(world.create(strategy="bootstrap"))
+    second = world.run(world.create(strategy="bootstrap"))
     assert not set(first.dataset["holdout"]) & set(second.dataset["holdout"])
     assert second.confirmation["looks"] == 1
-    third = world.create()
+    third = world.create(strategy="bootstrap")
     fresh = {f"holdout-{i:03d}" for i in range(46)} - set(first.dataset["holdout"]) - set(second.dataset["holdout"])
     assert len(third.dataset["holdout"]) == 20
     assert set(third.dataset["holdout"][:6]) == fresh

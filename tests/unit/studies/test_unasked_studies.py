@@ -38,18 +38,34 @@ def test_a_family_that_nobody_switched_on_starts_no_study_whatever_its_file_and_
     assert next_scheduled(world.report().schedule, world.clock) is None
 
 
-def test_a_study_by_itself_looks_at_no_sealed_example_that_the_switch_did_not_allow(tmp_path: Path) -> None:
+def test_a_study_by_itself_looks_at_no_sealed_example_that_the_switch_did_not_allow_and_the_terminal_tells_it_once(
+    tmp_path: Path,
+) -> None:
     world = complained(tmp_path)
+    (line,) = switched_on(world.store, [world.family])
+    assert line.startswith("topics: on, by the file's triggers and at 0 3 * * * UTC")
+    assert line.endswith("To end it: detent family schedule topics --off")
+    news = News(world.store)
+    assert news() == []
     (study,) = world.check()
+    (begun,) = news()
+    assert f"Study {study.id} of topics started by itself (feedback): 98 units with feedback" in begun
+    assert f"detent study cancel {study.id}" in begun
+    assert news() == []
     assert study.dataset["holdout"] == []
     ended = world.run(study)
     assert (ended.status, ended.outcome, ended.confirmation) == ("finished", "not_confirmed", None)
     assert ended.winner is not None
     assert looks(world) == 0
+    assert news() == [
+        f"Study {study.id} of topics, which started by itself, ended: not confirmed. Look: detent study show {study.id}"
+    ]
     assert world.hand_on() == []
     said = world.alerts()["confirmation_wanted"]
     assert f"detent study confirm topics {ended.winner}" in said
     assert "holdout" in said
+    (found,) = news()
+    assert f"Study {study.id} of topics, which started by itself, found " in found
 
 
 def test_the_same_study_looks_once_where_the_switch_allows_it_and_is_not_handed_on_once_it_is_off(
@@ -65,30 +81,6 @@ def test_the_same_study_looks_once_where_the_switch_allows_it_and_is_not_handed_
     world.clock.pass_hours(48)
     world.users(98, score=0.1)
     assert world.check() == []
-
-
-# --- announced --------------------------------------------------------------------------------------------------------
-
-
-def test_the_terminal_of_serve_says_who_is_switched_on_and_each_start_and_end_once(tmp_path: Path) -> None:
-    world = complained(tmp_path)
-    (line,) = switched_on(world.store, [world.family])
-    assert line.startswith("topics: on, by the file's triggers and at 0 3 * * * UTC")
-    assert line.endswith("To end it: detent family schedule topics --off")
-    news = News(world.store)
-    assert news() == []
-    (study,) = world.check()
-    (begun,) = news()
-    assert f"Study {study.id} of topics started by itself (feedback): 98 units with feedback" in begun
-    assert f"detent study cancel {study.id}" in begun
-    assert news() == []
-    world.run(study)
-    assert news() == [
-        f"Study {study.id} of topics, which started by itself, ended: not confirmed. Look: detent study show {study.id}"
-    ]
-    world.hand_on()
-    (found,) = news()
-    assert f"Study {study.id} of topics, which started by itself, found " in found
 
 
 def test_the_status_of_a_rollout_names_the_study_that_runs_by_itself(tmp_path: Path) -> None:
