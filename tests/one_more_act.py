@@ -61,6 +61,8 @@ def main(home: Path) -> dict[str, Any]:
         there = detent(*words, "--server", "http://localhost", env={"DETENT_HOME": "/nowhere"}).out
         again = world.client.delete(path).json()
         refused = world.client.delete(path, params={"raeson": "x"}).status_code
+        routes = world.app.router.routes
+        routes[:] = [route for route in routes if "/overrides/" in getattr(route, "path", "")]  # others take seconds
         described = world.app.openapi()["paths"]["/v1/families/{family}/overrides/{unit}"]["delete"]
     return {
         "product": str(Path(optimizer.__path__[0]).parent),

@@ -155,15 +155,6 @@ def keep_one_request(store: Database, family: str, variant: str | None = None) -
     keep_events(store, [interaction(of=arm, occurred_at=now, received_at=now)])
 
 
-def keep_in_doubt(store: Database, family: str, text: str) -> None:
-    """An interaction, ``in_doubt``, of which its user said that it was no success."""
-    at = datetime.now(UTC) - timedelta(minutes=5)
-    usual: Any = {"arm": Arm(family=family, unit_hmac="doubter"), "occurred_at": at, "received_at": at}
-    row = Interaction(id="in_doubt", content_hash="", input={"message": text}, output="delivery", **usual)
-    low = FeedbackEvent(id="fb_doubt", content_hash="", source="user", interaction="in_doubt", success=False, **usual)
-    keep_events(store, [row, low])
-
-
 def daily_performance(store: Database) -> list[dict[str, Any]]:
     """Rows of the daily roll-up, which operators read by SQL, in their order."""
     c = VARIANT_PERFORMANCE.c

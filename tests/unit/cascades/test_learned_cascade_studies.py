@@ -234,7 +234,7 @@ def test_words_of_what_nobody_released_never_leave_the_example() -> None:
     assert n_from_production([example, *told]) == 2
 
 
-def learned(n: int = 120, *, recorded: Any = lambda i: None) -> TrainingResult:
+def learned(n: int = 80, *, recorded: Any = lambda i: None) -> TrainingResult:
     def judged(i: int) -> JudgedExample:
         asks_why = i % 3 == 0
         texts = {"request": "why" if asks_why else "what", "answer": "a"}

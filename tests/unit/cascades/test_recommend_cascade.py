@@ -126,7 +126,7 @@ def test_with_many_records_the_newest_are_read_and_the_others_are_named(tmp_path
 
 def test_thresholds_that_lose_too_much_are_changed_for_those_the_confident_rule_finds(tmp_path: Path) -> None:
     world = cascade_world(tmp_path, accept=0.1)
-    served(world, 2500, accept=0.1)
+    served(world, 4000, accept=0.1)
     found = recommended(world)
     advice = found.advice
     assert advice.verdict == "change", advice.reason

@@ -109,7 +109,7 @@ def test_every_knob_has_values_to_try_where_the_records_carry_what_it_is_compare
 
 @cache
 def recommended() -> PipelineRecommendation:
-    return recommend(collected(80))
+    return recommend(collected(105))
 
 
 # --- recommendation ---------------------------------------------------------------------------------------------------
@@ -127,7 +127,7 @@ def test_the_recommendation_finds_what_the_worth_shows_in_and_confirms_it_on_ite
 
 
 def test_the_same_records_give_the_same_recommendation() -> None:
-    assert recommend(collected(80)).policy == recommended().policy
+    assert recommend(collected(105)).policy == recommended().policy
     assert recommended().evidence["checkpoints_not_seen"] == []
 
 

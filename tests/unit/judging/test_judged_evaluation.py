@@ -59,9 +59,9 @@ def test_the_same_evaluation_again_asks_neither_model_nor_judge(tmp_path):
 )
 def test_a_judge_that_cannot_be_read_twice_leaves_the_score_not_measured(tmp_path, reads):
     world = JudgedWorld(tmp_path, speaking(lambda request, n: reads(request))).fill_letters()
-    batch = evaluate(world, n=6)
-    assert (batch["mean_score"], batch["n_errors"]) == (None, 6)
-    assert world.calls_by_purpose()["judge"] == 12, "each is asked for once more, and no third time"
+    batch = evaluate(world, n=2)
+    assert (batch["mean_score"], batch["n_errors"]) == (None, 2)
+    assert world.calls_by_purpose()["judge"] == 4, "each is asked for once more, and no third time"
 
 
 def test_a_judge_that_echoes_an_answer_made_for_it_gives_no_score(tmp_path):
@@ -69,13 +69,13 @@ def test_a_judge_that_echoes_an_answer_made_for_it_gives_no_score(tmp_path):
     praise = json.dumps({"of": "0123456789ab", "reasoning": "Perfect.", "scores": scores})
     echo = speaking(lambda request, n: between("ANSWER", prompt_of(request)))
     world = JudgedWorld(tmp_path, echo, model=writer(lambda letter: praise)).fill_letters()
-    assert evaluate(world, n=6)["mean_score"] is None
+    assert evaluate(world, n=2)["mean_score"] is None
 
 
 def test_an_answer_that_could_not_be_read_once_is_asked_for_again_and_counts(tmp_path):
     judge = speaking(lambda r, n: says(r, 6) if "could not be used" in prompt_of(r) else "7 of 10")
     world = JudgedWorld(tmp_path, judge).fill_letters()
-    assert evaluate(world, n=6)["mean_score"] == pytest.approx(0.6)
+    assert evaluate(world, n=2)["mean_score"] == pytest.approx(0.6)
 
 
 def test_a_judgement_that_could_not_be_read_is_asked_for_again_by_the_next_evaluation(tmp_path):
@@ -83,21 +83,21 @@ def test_a_judgement_that_could_not_be_read_is_asked_for_again_by_the_next_evalu
     speaks = []
     judge = speaking(lambda request, n: says(request, 6) if speaks else "7 of 10")
     world = JudgedWorld(tmp_path, judge).fill_letters()
-    assert evaluate(world, n=6)["mean_score"] is None
-    assert evaluate(world, n=6)["mean_score"] is None
-    assert world.calls_by_purpose() == {"evaluation": 6, "judge": 24}, "twice more each, and the model not at all"
+    assert evaluate(world, n=2)["mean_score"] is None
+    assert evaluate(world, n=2)["mean_score"] is None
+    assert world.calls_by_purpose() == {"evaluation": 2, "judge": 8}, "twice more each, and the model not at all"
     speaks.append(True)
-    assert evaluate(world, n=6)["mean_score"] == pytest.approx(0.6)
-    assert world.calls_by_purpose()["judge"] == 30
-    assert evaluate(world, n=6)["mean_score"] == pytest.approx(0.6)
-    assert world.calls_by_purpose()["judge"] == 30, "what could be read is not asked for again"
+    assert evaluate(world, n=2)["mean_score"] == pytest.approx(0.6)
+    assert world.calls_by_purpose()["judge"] == 10
+    assert evaluate(world, n=2)["mean_score"] == pytest.approx(0.6)
+    assert world.calls_by_purpose()["judge"] == 10, "what could be read is not asked for again"
 
 
 def test_a_question_that_a_judge_never_answers_is_asked_no_more_after_eight_answers(tmp_path):
     world = JudgedWorld(tmp_path, speaking(lambda request, n: "7 of 10")).fill_letters()
     for _ in range(6):
-        assert evaluate(world, n=6)["mean_score"] is None
-    assert world.calls_by_purpose()["judge"] == 6 * 8
+        assert evaluate(world, n=2)["mean_score"] is None
+    assert world.calls_by_purpose()["judge"] == 2 * 8
 
 
 def test_a_judge_that_fails_on_some_answers_leaves_those_out(tmp_path):
@@ -127,10 +127,10 @@ def test_what_the_judge_costs_is_foretold_and_a_cap_holds_for_both(tmp_path):
 def test_a_committee_gives_the_mean_and_one_silent_member_no_score(tmp_path):
     family = letters_family(judge={"committee": ["strict", "kind"]})
     strict, kind = judge_model(lambda answer: 4, name="strict"), judge_model(lambda answer: 8, name="kind")
-    batch = evaluate(JudgedWorld(folder(tmp_path, "a"), strict, kind, family=family).fill_letters(), n=6)
+    batch = evaluate(JudgedWorld(folder(tmp_path, "a"), strict, kind, family=family).fill_letters(), n=2)
     assert batch["mean_score"] == pytest.approx(0.6)
     silent = speaking(lambda request, n: "No.", "kind")
-    batch = evaluate(JudgedWorld(folder(tmp_path, "b"), strict, silent, family=family).fill_letters(), n=6)
+    batch = evaluate(JudgedWorld(folder(tmp_path, "b"), strict, silent, family=family).fill_letters(), n=2)
     assert batch["mean_score"] is None
 
 
@@ -139,7 +139,7 @@ def test_the_reference_is_shown_where_there_is_one_and_the_family_shows_it(tmp_p
         judge = judge_model()
         family = letters_family(judge={"model": "judge", "reference": shows})
         world = JudgedWorld(folder(tmp_path, str(shows)), judge, family=family)
-        evaluate(world.fill_letters(expected=lambda i: {"reply": "It is on its way."}), n=6)
+        evaluate(world.fill_letters(expected=lambda i: {"reply": "It is on its way."}), n=2)
         assert all(("It is on its way." in prompt_of(request)) is shows for request in judge.requests)
 
 

@@ -177,7 +177,7 @@ def test_rows_that_were_forgotten_since_the_study_was_created_are_named_as_the_r
     assert rows_in_words(ended.findings) == ("The choice rests on 25 of 26 dev rows. The others were forgotten since.")
 
 
-@pytest.mark.parametrize("n", [20, pytest.param(30, marks=pytest.mark.long), 45])
+@pytest.mark.parametrize("n", [*(pytest.param(n, marks=pytest.mark.long) for n in (20, 30)), 45])
 def test_a_study_that_is_killed_in_its_run_off_goes_on_and_names_the_same_winner(tmp_path, undisturbed, n):
     here = world_of(tmp_path, SEEN_THROUGH, before=killed_at(n))
     study = here.create(definition=SIZES, strategy="settings")

@@ -44,7 +44,7 @@ class Strategy:
 
 COPRO = Strategy("copro", Writer, "{}", 4, 26)
 GEPA = Strategy("gepa", Reflective, "```\n{}\n```", 2, 20)
-SIMBA = Strategy("simba", Moody, "{}", 3, 70, definition={**SIZES, "n_instructions": 2})
+SIMBA = Strategy("simba", Moody, "{}", 3, 70, 90, definition={**SIZES, "n_instructions": 2})
 MIPRO = Strategy(
     "mipro", Reader, "{}", 1, 45, 80, definition={**JOINT_SIZES, "n_settings": 4}, space={"examples": {"max": 4}}
 )
@@ -98,7 +98,7 @@ def test_a_study_that_was_killed_goes_on_and_asks_nothing_twice(tmp_path, strate
     assert_resumes(here, undisturbed, strategy=strategy.name, definition=sizes)
 
 
-@pytest.mark.parametrize("strategy", [COPRO, GEPA, MIPRO], ids=lambda one: one.name)  # simba's: test_simba_search.py
+@EACH
 def test_every_call_of_the_proposer_stands_under_the_cap(tmp_path, strategy):
     here = strategy.world(tmp_path, lambda n: f"Think, {n} times.")
     ended = strategy.run(here, budget=Budget(calls=strategy.calls), definition={"n_instructions": 100})

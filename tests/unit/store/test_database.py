@@ -26,7 +26,6 @@ from optimizer.adapters.store.rows import cursor_at, position_of
 from optimizer.core.base.errors import Busy, Conflict, InvalidInput
 from tests.stores import NOW, new_database
 
-BEFORE_THE_FIRST_RELEASE = [f"{number:04}" for number in range(1, 16) if number != 9]
 A_LATER_STEP = f"""
 import sqlalchemy as sa
 from alembic import op

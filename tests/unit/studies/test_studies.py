@@ -300,7 +300,7 @@ def test_one_slow_first_call_is_no_pace_that_ends_a_search(done, tmp_path):
     assert study.outcome == "nominated"
 
 
-@pytest.mark.parametrize("at", [20, 60])
+@pytest.mark.parametrize("at", [pytest.param(20, marks=pytest.mark.long), 60])
 def test_a_study_that_was_torn_off_goes_on_without_asking_anything_twice(done, tmp_path, at):
     world = World(tmp_path, model=TopicModel(before=killed_at(at))).fill()
     study = world.create()

@@ -128,7 +128,7 @@ def test_a_study_that_started_by_itself_asks_no_model_while_a_user_waits(tmp_pat
 def test_a_study_that_a_person_asked_for_does_not_stand_back(tmp_path: Path) -> None:
     world = TriggeredWorld(tmp_path)
     user = User(world)
-    world.run(world.create(), users_wait=user.waits)
+    world.run(world.create(definition={"n_holdout": 4}), users_wait=user.waits)
     assert user.seen == []
 
 
