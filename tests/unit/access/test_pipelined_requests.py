@@ -283,7 +283,7 @@ FRAMINGS = {
 async def test_a_request_for_an_upgrade_is_answered_as_if_it_had_not_asked_and_is_the_last(asking, version, framing):
     length, body = FRAMINGS[framing]
     sent = b"POST /asks HTTP/%b\r\nHost: a\r\n" % version + asking + length + b"\r\n" + body
-    step = 1 if version == b"1.1" else 5  # from the version on both are read by the same code
+    step = 1 if version == b"1.1" and framing == "length" else 5  # the others are read by the same code
     for at in range(1, len(sent) + 1, step * (1 + len(sent) // 300)):
         app = Application()
         app.may_answer.set()

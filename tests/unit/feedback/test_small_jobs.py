@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Iterator
+from contextlib import closing
 from dataclasses import asdict
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -27,7 +29,7 @@ from optimizer.runtime import wiring
 from optimizer.runtime.worker import Worker
 from tests.clock import Clock
 from tests.rows.rollout_acts import asked
-from tests.stores import FAMILY, NOW, daily_performance, interaction, keep_events, minutes
+from tests.stores import FAMILY, NOW, daily_performance, interaction, keep_events, minutes, new_database
 from tests.worlds.contexts import context_of
 from tests.worlds.study_world import topic_family
 
@@ -37,6 +39,12 @@ class TestExposures:
         **{"family": FAMILY, "variant": "v_a", "rollout": "ro_1", "stage": 0.1, "exposed": 3},
         **{"from": NOW.isoformat(), "to": minutes(1).isoformat()},
     }
+
+    @pytest.fixture(scope="class")
+    def untouched(self, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Database]:
+        """To which nothing is ever written."""
+        with closing(new_database(tmp_path_factory.mktemp("untouched"))) as database:
+            yield database
 
     def record(self, database: Database, *windows: Any, client: Any = "app") -> dict[str, int]:
         context = context_of(
@@ -80,16 +88,16 @@ class TestExposures:
             ({"colour": "red"}, "/windows/0/colour"),
         ],
     )
-    def test_every_fault_has_a_pointer_and_nothing_is_counted(self, database, change, pointer):
+    def test_every_fault_has_a_pointer_and_nothing_is_counted(self, untouched, change, pointer):
         with pytest.raises(InvalidInput) as refused:
-            self.record(database, {**self.WINDOW, **change}, self.WINDOW)
+            self.record(untouched, {**self.WINDOW, **change}, self.WINDOW)
         assert pointer in [fault.pointer for fault in refused.value.faults]
-        assert self.n_exposed(database) == 0
+        assert self.n_exposed(untouched) == 0
 
     @pytest.mark.parametrize("client", ["api", "gateway", "", None, 7, "a\x00b"])
-    def test_a_client_has_a_name_of_its_own(self, database: Database, client: Any) -> None:
+    def test_a_client_has_a_name_of_its_own(self, untouched: Database, client: Any) -> None:
         with pytest.raises(InvalidInput) as caught:
-            self.record(database, self.WINDOW, client=client)
+            self.record(untouched, self.WINDOW, client=client)
         assert [fault["pointer"] for fault in caught.value.members["errors"]] == ["/client"]
 
     def test_a_window_is_an_object(self, database: Database) -> None:

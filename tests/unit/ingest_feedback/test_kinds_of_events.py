@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import closing
 from dataclasses import replace
 from datetime import UTC, timedelta
 from typing import Any
@@ -10,7 +12,7 @@ import pytest
 
 from optimizer.core.feedback.reported import FIELDS
 from tests.rows.ingestion import BY_UNIT, VARIANT, Installation, token
-from tests.stores import FAMILY, NOW
+from tests.stores import FAMILY, NOW, new_database
 
 
 class TestKinds:
@@ -135,6 +137,12 @@ class TestKinds:
 
 
 class TestMalformed:
+    @pytest.fixture(scope="class")
+    def refusing(self, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Installation]:
+        """One that takes nothing of what it is sent."""
+        with closing(new_database(tmp_path_factory.mktemp("refusing"))) as store:
+            yield Installation(store)
+
     @pytest.mark.parametrize(
         ("event", "says"),
         [
@@ -179,11 +187,11 @@ class TestMalformed:
             ({**BY_UNIT, "success": True, "assigned_at": "2026-11-20T09:00:00Z"}, "rollout"),
         ],
     )
-    def test_the_answer_says_what_is_wrong(self, here: Installation, event: Any, says: str) -> None:
-        answer = here.send(event)
+    def test_the_answer_says_what_is_wrong(self, refusing: Installation, event: Any, says: str) -> None:
+        answer = refusing.send(event)
         assert [r["type"] for r in answer["rejected"]] == ["malformed"]
         assert says in answer["rejected"][0]["detail"]
-        assert here.feedback() == []
+        assert refusing.feedback() == []
 
     def test_everything_wrong_is_named_at_once(self, here: Installation) -> None:
         (rejected,) = here.send({**BY_UNIT, "score": 2, "success": "yes", "colour": "red"})["rejected"]

@@ -378,7 +378,7 @@ def test_the_fault_of_one_family_keeps_no_other_from_being_looked_at(nightly, mo
 def test_a_study_that_somebody_asked_for_is_not_handed_on(tmp_path: Path) -> None:
     world = TriggeredWorld(tmp_path)
     world.users(5, score=0.9)
-    assert world.run(world.create()).outcome == "nominated"
+    assert world.run(world.create(strategy="bootstrap")).outcome == "nominated"
     assert world.hand_on() == []
 
 
