@@ -38,7 +38,7 @@ from tests.unit.cascades.test_cascade_studies import Models, cascade_world, crea
 from tests.worlds.study_world import TOPICS, TopicModel, World, topic_examples
 
 LEARN = {"policy.confidence": {"choices": [{"kind": "log_probability"}, {"kind": "predictor"}]}}
-SIZES = {"n_train": 200, "n_dev": 40, "n_holdout": 60, "n_settings": 4, "space": LEARN}
+SIZES = {"n_train": 200, "n_dev": 30, "n_holdout": 60, "n_settings": 4, "space": LEARN}
 HARD = "Why is it so, and how?"
 
 
@@ -81,7 +81,7 @@ def documents(n: int, split: str, **changes: Any) -> list[Example]:
 
 
 def world_of(folder: Path, train: Sequence[Example] | None = None) -> World:
-    examples = [*(train or documents(200, "train")), *documents(40, "dev"), *documents(60, "holdout")]
+    examples = [*(train or documents(200, "train")), *documents(30, "dev"), *documents(60, "holdout")]
     return cascade_world(folder, examples)
 
 
@@ -99,13 +99,13 @@ def mixed(tmp_path_factory: pytest.TempPathFactory) -> tuple[World, Any, Models]
     """(world, study, models): a third of the released training answers is from production,
     and beside each stands one that nobody released.
     """
-    train = [*documents(84, "train"), *documents(120, "train", origin="interaction")[84:]]
+    train = [*documents(70, "train"), *documents(100, "train", origin="interaction")[70:]]
     hidden = [
         replace(e, id=f"h{e.id}", group=f"h{e.group}", input={"document": f"{e.input['document']} Zanzibar!"})
-        for e in documents(120, "train", origin="correction", released=False)
+        for e in documents(40, "train", origin="correction", released=False)
     ]
     world, models = world_of(tmp_path_factory.mktemp("mixed"), [*train, *hidden]), guessers()
-    return world, world.run(create(world, models, definition={**SIZES, "n_train": 240}), models=models), models
+    return world, world.run(create(world, models, definition={**SIZES, "n_train": 140}), models=models), models
 
 
 @pytest.fixture
@@ -126,7 +126,7 @@ def test_where_the_recorded_confidence_tells_nothing_a_learned_one_is_proposed_a
     assert found["is_used"]
     assert found["predictor"] == policy["confidence"]["after"]["cheap"]["hash"]
     assert found["learned"]["brier"] < found["recorded"]["brier"]
-    assert sum(each["n"] for each in found["learned"]["reliability"]) == 160
+    assert sum(each["n"] for each in found["learned"]["reliability"]) == 130
 
 
 def test_the_report_replays_the_learned_confidence_and_not_the_recorded_one(found: tuple[World, Any]) -> None:
@@ -160,7 +160,7 @@ def test_a_recorded_confidence_that_tells_everything_stays(world: World) -> None
 def test_what_it_was_trained_on_stands_in_the_variant(mixed: tuple[World, Any, Models]) -> None:
     world, study, _ = mixed
     trained_on = world.winner(study).policy["confidence"]["after"]["cheap"]["trained_on"]
-    assert (trained_on["study"], trained_on["rows"], trained_on["from_production"]) == (study.id, 160, 36)
+    assert (trained_on["study"], trained_on["rows"], trained_on["from_production"]) == (study.id, 130, 30)
 
 
 def test_no_word_of_an_unreleased_example_reaches_a_predictor_or_is_asked_about(mixed):

@@ -334,12 +334,6 @@ def test_no_look_at_the_holdout_is_spent_on_a_candidate_that_its_scenarios_refus
 SCHEDULED = Trigger(kind="schedule", reason="it is three")
 
 
-def test_a_study_that_a_person_asked_for_leaves_its_winners_scenarios_to_a_person(tmp_path: Path) -> None:
-    it = World(tmp_path, family=golden_family()).fill()
-    assert it.run(it.create(strategy="bootstrap")).outcome == "nominated"
-    assert batches_of(it) == [], "a person asks when it suits"
-
-
 def test_a_study_that_started_by_itself_asks_them_and_what_it_cannot_pay_for_is_left_to_a_person(
     tmp_path: Path,
 ) -> None:
@@ -427,9 +421,10 @@ class Losing(TopicModel):
         return "I forgot." if _n_shown(request) else next(t for t in TOPICS if t in text)
 
 
-def test_what_its_study_has_confirmed_is_nominated_no_more_once_a_scenario_is_lost(tmp_path: Path) -> None:
+def test_a_study_of_a_person_asks_no_scenario_and_its_winner_is_nominated_no_more_once_one_is_lost(tmp_path):
     it = World(tmp_path, family=golden_family(), model=Losing()).fill()
     study = it.run(it.create(strategy="bootstrap"))
+    assert batches_of(it) == [], "a person asks when it suits"
     assert it.nominate(study.id, study.winner).outcome == "nominated"
     with it.store.read() as tx:
         winner = it.store.variants.get(tx, "topics", study.winner)

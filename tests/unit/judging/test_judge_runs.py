@@ -218,8 +218,8 @@ def test_a_run_of_a_judge_that_was_changed_meanwhile_asks_nothing(tmp_path):
     assert world.calls_by_purpose() == {}
 
 
-def checking(folder, judge):
-    world = JudgedWorld(folder, judge, model=letter_writer(), family=letters_family()).fill_letters(n_dev=24)
+def checking(folder, judge, n_dev=20):
+    world = JudgedWorld(folder, judge, model=letter_writer(), family=letters_family()).fill_letters(n_dev=n_dev)
     world.intake = None
     return world, lambda **options: ask(check_biases, JudgeCheckRequest, world, **options)
 
@@ -228,9 +228,9 @@ def test_a_check_is_queued_with_its_price_and_says_what_it_found(tmp_path):
     world, check = checking(tmp_path, judge_that(chooses=lambda first, second: "first"))
     told, run = check(dry_run=True), check()
     assert isinstance(run, JudgeRun)
-    assert (told.n, run.n, run.budget.calls) == (24, 96, told.calls_at_most)
+    assert (told.n, run.n, run.budget.calls) == (20, 80, told.calls_at_most)
     made = do(world, run)
-    assert (made.status, made.result["is_biased"], made.n_done) == ("finished", True, 96)
+    assert (made.status, made.result["is_biased"], made.n_done) == ("finished", True, 80)
     assert made.result["biases"]["judge"][0]["said"].startswith("position: biased")
 
 
@@ -257,11 +257,11 @@ def test_a_check_whose_budget_ends_says_so_and_another_asks_no_answer_anew_that_
     before = world.calls_by_purpose()
     assert sum(before.values()) == 70
     assert do(world, check()).status == "finished"
-    assert world.calls_by_purpose()["judge"] <= 24 * 4
+    assert world.calls_by_purpose()["judge"] <= 20 * 4
 
 
 def test_a_check_whose_budget_ends_keeps_what_it_found_and_one_that_is_stopped_too(tmp_path):
-    world, check = checking(tmp_path, judge_that(chooses=lambda first, second: "first", concurrency=1))
+    world, check = checking(tmp_path, judge_that(chooses=lambda first, second: "first", concurrency=1), n_dev=24)
     made = do(world, check(budget=Budget(calls=48 + 88)))
     position = made.result["biases"]["judge"][0]
     assert (position["verdict"], 20 <= position["n"] < 24) == ("biased", True), position
