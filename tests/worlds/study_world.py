@@ -20,6 +20,7 @@ from typing import Any
 
 import pytest
 
+from optimizer.adapters.store import Database
 from optimizer.adapters.store.engine import sqlite_path
 from optimizer.core.base.errors import ModelFailed
 from optimizer.core.base.values import Aim, Budget
@@ -320,8 +321,13 @@ class World:
 def _store_with(rows: Sequence[Example], path: Path) -> None:
     with temporary_database() as database:
         database.write(lambda tx: database.examples.add(tx, rows))
-        with closing(sqlite3.connect(sqlite_path(database.url))) as full, closing(sqlite3.connect(path)) as copy:
-            full.backup(copy)
+        copy_store(database, path)
+
+
+def copy_store(database: Database, path: Path) -> None:
+    """As it is now, for a world that goes on from there."""
+    with closing(sqlite3.connect(sqlite_path(database.url))) as full, closing(sqlite3.connect(path)) as copy:
+        full.backup(copy)
 
 
 def search_setting(**changes: Any) -> SearchSetting:

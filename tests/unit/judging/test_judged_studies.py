@@ -21,7 +21,7 @@ from optimizer.ports import CalibrationRecord
 from tests.rows.rollout_acts import start_rollout
 from tests.unit.judging.test_judged_gate import calibrated
 from tests.worlds.judged_world import JudgedWorld, judge_model, letters_family, writer_by
-from tests.worlds.study_world import START, Killed
+from tests.worlds.study_world import START, Killed, copy_store
 
 SPACE = {"temperature": {"float": [0.0, 1.0]}, "max_tokens": {"int": [10, 40]}}
 SMALL = {"n_train": 4, "n_dev": 4, "n_holdout": 6, "n_settings": 3}
@@ -137,6 +137,14 @@ def uncalibrated(tmp_path_factory):
     return confirmed_world(tmp_path_factory.mktemp("uncalibrated"))
 
 
+def copy_of(world, folder):
+    """For a test that writes."""
+    copy_store(world.store, folder / "detent.db")
+    copied = JudgedWorld(folder, judge_model(short_is_good), family=world.family)
+    copied.study = world.study
+    return copied
+
+
 @pytest.fixture(scope="module")
 def vouched_for(tmp_path_factory):
     return confirmed_world(tmp_path_factory.mktemp("vouched_for"), vouched=True)
@@ -150,8 +158,8 @@ def test_a_confirmation_by_an_uncalibrated_judge_is_not_met_and_says_why(uncalib
     assert "the judge is uncalibrated" in world.study.confirmation["summary"]
 
 
-def test_a_nomination_is_refused_until_people_vouch_for_the_judge_and_then_needs_no_other_look(tmp_path):
-    world = confirmed_world(tmp_path)
+def test_a_nomination_is_refused_until_people_vouch_for_the_judge_and_then_needs_no_other_look(uncalibrated, tmp_path):
+    world = copy_of(uncalibrated, tmp_path)
     study, winner = world.study, world.study.winner
 
     def nominated():
@@ -165,8 +173,8 @@ def test_a_nomination_is_refused_until_people_vouch_for_the_judge_and_then_needs
     assert not start_of(world, letters_family(space=SPACE, rollout=BY_USERS)).forced
 
 
-def test_the_pages_of_a_judged_study_say_what_its_scores_are_worth(tmp_path):
-    world = confirmed_world(tmp_path)
+def test_the_pages_of_a_judged_study_say_what_its_scores_are_worth(uncalibrated, tmp_path):
+    world = copy_of(uncalibrated, tmp_path)
     study = world.study
 
     def page():
@@ -250,8 +258,8 @@ def test_strategies_search_a_family_whose_examples_say_nothing_of_the_answer(tmp
     [{"scorer": {"rouge_l": 1.0}}, {"judge": {"model": "judge", "dimensions": {"brief": "It is short."}}}],
     ids=["another scorer", "another rubric"],
 )
-def test_a_confirmation_by_an_uncalibrated_judge_never_counts_as_another_scorers(tmp_path, now):
-    world = confirmed_world(tmp_path)
+def test_a_confirmation_by_an_uncalibrated_judge_never_counts_as_another_scorers(uncalibrated, tmp_path, now):
+    world = copy_of(uncalibrated, tmp_path)
     family = letters_family(space=SPACE, rollout=BY_USERS, **now)
     if "judge" in now:
         vouch(world, family)

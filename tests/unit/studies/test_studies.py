@@ -40,6 +40,7 @@ from tests.worlds.study_world import (
     Killed,
     TopicModel,
     World,
+    copy_store,
     killed_at,
     topic_examples,
     topic_family,
@@ -121,12 +122,12 @@ def test_no_request_is_asked_twice_and_the_spend_is_what_the_journal_says(done):
     assert study.spend.usd == pytest.approx(0.00001 * len(calls))
 
 
-def test_a_second_study_of_the_same_seed_takes_the_same_way_and_pays_nothing(world):
-    first = world.run(world.create())
-    n = len(world.model.requests)
+def test_a_second_study_of_the_same_seed_takes_the_same_way_and_pays_nothing(done, tmp_path):
+    copy_store(done.world.store, tmp_path / "detent.db")
+    world = World(tmp_path, clock=Clock(done.world.clock.at, step_s=0.001))
     second = world.run(world.create())
-    assert [t.variant for t in world.trials(second)] == [t.variant for t in world.trials(first)]
-    assert second.spend.n_calls == len(world.model.requests) - n
+    assert [t.variant for t in world.trials(second)] == [t.variant for t in done.world.trials(done.study)]
+    assert second.spend.n_calls == len(world.model.requests)
     searched = [c for c in world.calls(second) if c.purpose == "search" and c.temperature == 0]
     assert searched == []
     assert second.spend.n_from_journal > 0
