@@ -234,7 +234,7 @@ def test_nothing_that_was_not_measured_is_compared() -> None:
 def studied(tmp_path_factory: pytest.TempPathFactory) -> tuple[World, Study]:
     """A world and its study, which tests only read."""
     world = World(tmp_path_factory.mktemp("studied")).fill()
-    return world, world.run(world.create())
+    return world, world.run(world.create(strategy="bootstrap"))
 
 
 def test_a_study_keeps_what_answers_without_a_model_score_on_its_dev_rows(studied: tuple[World, Study]) -> None:

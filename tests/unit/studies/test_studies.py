@@ -231,8 +231,8 @@ DEAR = ModelPrice(input_usd_per_mtok=10.0, output_usd_per_mtok=10.0)
 
 def test_short_requests_are_reserved_as_short_ones_though_the_family_allows_long_ones(tmp_path):
     world = World(tmp_path, model=TopicModel(price=DEAR), family=topic_family(**LONG_FAMILY)).fill()
-    reserved = world.create(dry_run=True, definition=ENOUGH_SEEN).reserved_usd
-    world.run(world.create())
+    reserved = world.create(dry_run=True, strategy="bootstrap", definition=ENOUGH_SEEN).reserved_usd
+    world.run(world.create(strategy="bootstrap"))
     dearest = max(reservation_usd(request, DEAR) for request in world.model.requests)
     assert 40 * dearest <= reserved < 4 * 40 * dearest
 

@@ -70,8 +70,8 @@ def test_time_that_ran_out_while_nobody_worked_keeps_what_was_found(tmp_path):
 
 def test_a_study_cancelled_with_a_complete_journal_is_not_finished_by_it(tmp_path, monkeypatch):
     world = World(tmp_path).fill()
-    world.run(world.create())
-    again = world.create()
+    world.run(world.create(strategy="bootstrap"))
+    again = world.create(strategy="bootstrap")
 
     def stop_then(family):
         with world.store.read() as tx:
@@ -108,7 +108,7 @@ def test_the_pace_of_an_interrupted_study_is_known_at_once(tmp_path, monkeypatch
 
 def test_a_confirmation_that_was_cancelled_goes_on_with_the_winner_that_looked(tmp_path, monkeypatch):
     world = World(tmp_path).fill()
-    study = world.create()
+    study = world.create(strategy="bootstrap")
 
     def stop_at_the_first_look(n):
         if "of holdout" in str(world.model.requests[-1].messages[-1]["content"]):
@@ -133,7 +133,7 @@ def test_a_confirmation_that_was_cancelled_goes_on_with_the_winner_that_looked(t
 
 def test_a_study_cancelled_between_search_and_confirmation_does_not_spend_its_look(tmp_path, monkeypatch):
     world = World(tmp_path).fill()
-    study = world.create()
+    study = world.create(strategy="bootstrap")
     confirm_winner = job.confirm_winner
 
     def stopped_before(*args, **kwargs):
@@ -186,7 +186,7 @@ class FailsOnHoldout(TopicModel):
 def test_a_winner_that_fails_where_the_champion_answers_is_judged_by_the_worst_case(tmp_path):
     family = topic_family(rollout={"gates": {"n": 12, "max_risk": 0.05}})
     failing = World(tmp_path, family=family, model=FailsOnHoldout(8)).fill(n_holdout=24)
-    study = failing.run(failing.create(definition={"n_holdout": 24}))
+    study = failing.run(failing.create(strategy="bootstrap", definition={"n_holdout": 24}))
     assert study.confirmation["n"] == 16
     assert study.confirmation["n_unscored"] == 8
     # The champion of this world scores 0 everywhere, so losing eight examples costs no quality:
@@ -208,7 +208,7 @@ class Champion(FailsOnHoldout):
 def test_failing_on_what_the_champion_can_do_does_not_ship(tmp_path):
     family = topic_family(rollout={"gates": {"n": 12, "max_risk": 0.3}})
     world = World(tmp_path, family=family, model=Champion(10)).fill(n_holdout=24)
-    study = world.run(world.create(definition={"n_holdout": 24}))
+    study = world.run(world.create(strategy="bootstrap", definition={"n_holdout": 24}))
     missed = {g["name"]: g["verdict"] for g in study.confirmation["gates"] if g["verdict"] != "pass"}
     assert study.outcome == "not_confirmed"
     assert missed == {"measured": "error"}
