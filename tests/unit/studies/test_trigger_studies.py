@@ -297,7 +297,7 @@ def copies(world: TriggeredWorld, folder: Path) -> Copies:
 @pytest.fixture(scope="module")
 def ended_by_feedback(tmp_path_factory: pytest.TempPathFactory) -> TriggeredWorld:
     """Bad feedback has started a study, which nominated a candidate."""
-    world = TriggeredWorld(tmp_path_factory.mktemp("feedback"))
+    world = TriggeredWorld(tmp_path_factory.mktemp("feedback"), schedule={"cron": None, "strategy": "bootstrap"})
     world.users(50, score=0.2)
     (study,) = world.check()
     assert world.run(study).outcome == "nominated"
@@ -307,7 +307,8 @@ def ended_by_feedback(tmp_path_factory: pytest.TempPathFactory) -> TriggeredWorl
 @pytest.fixture(scope="module")
 def ended_at_night(tmp_path_factory: pytest.TempPathFactory) -> TriggeredWorld:
     """The schedule has started a study, whose candidate waits: nobody uses the family."""
-    world = at_two(TriggeredWorld(tmp_path_factory.mktemp("night"), **EVERY_NIGHT))
+    nightly = {"cron": NIGHTLY, "strategy": "bootstrap"}
+    world = at_two(TriggeredWorld(tmp_path_factory.mktemp("night"), schedule=nightly))
     world.clock.pass_hours(2)
     (study,) = world.check()
     world.run(study)

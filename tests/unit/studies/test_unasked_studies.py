@@ -15,7 +15,7 @@ from tests.worlds.triggered_world import NIGHTLY, TriggeredWorld
 
 def complained(folder: Path, *, on: bool = True, holdout: bool = False) -> TriggeredWorld:
     """98 users who are not content, a night after the last look."""
-    world = TriggeredWorld(folder, schedule={"cron": NIGHTLY}, on=on, holdout=holdout)
+    world = TriggeredWorld(folder, schedule={"cron": NIGHTLY, "strategy": "bootstrap"}, on=on, holdout=holdout)
     assert world.check() == []
     world.clock.pass_hours(24)
     world.users(98, score=0.1)
@@ -128,7 +128,7 @@ def test_a_study_that_started_by_itself_asks_no_model_while_a_user_waits(tmp_pat
 def test_a_study_that_a_person_asked_for_does_not_stand_back(tmp_path: Path) -> None:
     world = TriggeredWorld(tmp_path)
     user = User(world)
-    world.run(world.create(definition={"n_holdout": 4}), users_wait=user.waits)
+    world.run(world.create(strategy="bootstrap", definition={"n_holdout": 4}), users_wait=user.waits)
     assert user.seen == []
 
 
