@@ -58,6 +58,7 @@ class ForkServer:
     def __init__(self) -> None:
         for module in MODULES:
             import_module(module)
+        import_module("api.app").declared_routes()  # half a second for each process that has an api
         self._address = arbitrary_address("AF_UNIX")
         with socket.socket(socket.AF_UNIX) as listener:
             listener.bind(self._address)

@@ -13,6 +13,7 @@ import traceback
 import warnings
 from collections import deque
 from contextlib import suppress
+from importlib import import_module
 from itertools import groupby
 from multiprocessing.connection import Connection, wait
 from typing import Any
@@ -23,6 +24,7 @@ from _pytest._io import TerminalWriter
 from tests.forked import SERVERS, ForkServer
 
 LOOK_S = 5.0
+LOADED_AT_USE = ("mlflow", "mlflow.server", "optuna", "mcp.server")  # by tests of most workers, two seconds for each
 _context = multiprocessing.get_context("fork")
 
 
@@ -49,6 +51,8 @@ class Run:
 
     def by(self, n: int) -> None:
         try:
+            for module in LOADED_AT_USE:
+                import_module(module)
             for _ in range(n):
                 self.start_worker()
             while self.workers:
