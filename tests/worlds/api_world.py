@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager, nullcontext
 from dataclasses import asdict, dataclass
 from email.utils import format_datetime
+from functools import cache
 from importlib import import_module
 from pathlib import Path
 from tempfile import TemporaryFile
@@ -19,7 +20,7 @@ import httpx
 from fastapi import FastAPI
 from fastapi.testclient import TestClient
 
-from api import services
+from api import app as api_app, services
 from api.app import create_app
 from api.services import Services
 from optimizer.core.dataset.examples import make_example
@@ -48,6 +49,8 @@ prompt:
       {role: user, content: "{{text}}"}]}
 rollout: {ladder: [0.5, 0.75]}
 """
+
+api_app.version = cache(api_app.version)  # else each server of a test looks through all packages for its own
 
 
 @dataclass(frozen=True)
