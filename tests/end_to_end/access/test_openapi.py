@@ -7,6 +7,7 @@ the time.
 
 from __future__ import annotations
 
+import itertools
 import random
 import socket
 import threading
@@ -28,7 +29,8 @@ from schemathesis.specs.openapi.checks import (
     status_code_conformance,
 )
 
-from tests.clock import PROCESSES_S, until
+from tests.clock import until
+from tests.rows.answer_schemas import openapi_document
 from tests.worlds.api_world import World, make_home, serving
 from tests.worlds.seeded_world import seeded
 
@@ -59,6 +61,7 @@ class Installation:
     """A running server, its document, and what it holds by kind."""
 
     world: World
+    url: str
     document: Any
     ids: dict[str, list[str]]
     answers: Counter[tuple[str, int]] = field(default_factory=Counter)  # by operation and hundreds of the status
@@ -127,8 +130,8 @@ def installation(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Installat
         thread.start()
         until(lambda: server.started or not thread.is_alive(), "the server to start")
         assert server.started, "the server ended while starting"
-        address = f"http://127.0.0.1:{listening.getsockname()[1]}/openapi.json"
-        yield Installation(world, schemathesis.openapi.from_url(address, headers=HEADERS, timeout=PROCESSES_S), ids)
+        url = f"http://127.0.0.1:{listening.getsockname()[1]}"
+        yield Installation(world, url, schemathesis.openapi.from_dict(openapi_document()), ids)
         server.should_exit = True
         thread.join(timeout=20)
 
@@ -138,11 +141,9 @@ def _lines(_context: Any, value: Any) -> bytes:
     return value if isinstance(value, bytes) else str(value).encode("utf-8", "surrogatepass")
 
 
-@pytest.mark.parametrize("mode", list(GenerationMode), ids=["allowed", "forbidden"])
-def test_every_operation_answers_as_described(
-    installation: Installation, subtests: pytest.Subtests, mode: GenerationMode
-) -> None:
-    _meet_every_operation(installation, subtests, mode, n_cases=1, draw=0)
+def test_every_operation_answers_as_described(installation: Installation, subtests: pytest.Subtests) -> None:
+    """By turns what is allowed and what is not; the long test below gives each operation both."""
+    _meet_every_operation(installation, subtests, *GenerationMode, n_cases=1, draw=0)
 
 
 @pytest.mark.long
@@ -160,12 +161,12 @@ def test_twenty_thousand_calls_in_any_order_answer_as_described(
 
 
 def _meet_every_operation(
-    installation: Installation, subtests: Any, mode: GenerationMode, *, n_cases: int, draw: int
+    installation: Installation, subtests: Any, *modes: GenerationMode, n_cases: int, draw: int
 ) -> None:
     operations = [found.ok() for found in installation.document.get_all_operations()]
     order = random.Random(draw)
     order.shuffle(operations)
-    for operation in operations:
+    for operation, mode in zip(operations, itertools.cycle(modes), strict=False):
         if draw and order.random() < 0.8:  # else a new one can be started; the first draw meets what was seeded
             installation.revive(order)
 
@@ -188,7 +189,7 @@ OTLP = {"POST /v1/traces", "POST /v1/logs"}  # its refusals have the media type 
 
 
 def _check(installation: Installation, case: Any) -> None:
-    response = case.call(headers=HEADERS)
+    response = case.call(base_url=installation.url, headers=HEADERS)
     installation.answers[case.operation.label, response.status_code // 100] += 1
     if response.status_code >= 400 and case.operation.label in OTLP:
         assert response.status_code < 500
