@@ -6,8 +6,10 @@ from __future__ import annotations
 
 import itertools
 import json
+import sqlite3
 import threading
 from collections.abc import Callable
+from contextlib import closing
 from typing import Any
 
 import pytest
@@ -369,11 +371,13 @@ def other(path: str, body: Any) -> tuple[str, Any]:
 
 def kept_rows(world: World) -> str:
     """Every row of the store but the counts of requests that keys are held to, and when each caller was last seen."""
-    import sqlite3
-
-    with sqlite3.connect(world.settings.var() / "detent.db") as database:
+    with closing(sqlite3.connect(world.settings.var() / "detent.db")) as database:
+        tables = database.execute("SELECT name FROM sqlite_master WHERE type = 'table' ORDER BY name").fetchall()
         return "\n".join(
-            line for line in database.iterdump() if not line.startswith(('INSERT INTO "key_', 'INSERT INTO "callers"'))
+            f"{name} {row}"
+            for (name,) in tables
+            if name != "callers" and not name.startswith("key_")
+            for row in database.execute(f'SELECT * FROM "{name}"')
         )
 
 
