@@ -80,15 +80,15 @@ def test_it_answers_for_free_and_counts_its_tokens(model: Waited):
 def test_at_temperature_zero_the_same_request_has_the_same_answer_whatever_is_cached_and_in_a_new_process(
     model: Waited, tmp_path: Path
 ):
-    things = ["Snow", "The sky on a clear day in June", "A ripe lemon that hangs from a tree by the sea"]
+    things = ["Snow", "A ripe lemon that hangs from a tree by the sea"]
     cold = []
     for thing in things:
         model.complete(ask("Something else entirely"))
-        cold.append(model.complete(ask(thing, max_tokens=20)).text)
+        cold.append(model.complete(ask(thing)).text)
     fresh = Waited(EmbeddedModel("embedded", tmp_path, size=1))
     try:
         for warm in (model, fresh):
-            assert [warm.complete(ask(thing, max_tokens=20)).text for thing in reversed(things)] == cold[::-1]
+            assert [warm.complete(ask(thing)).text for thing in reversed(things)] == cold[::-1]
     finally:
         fresh.close()
 
@@ -121,9 +121,9 @@ def test_a_request_that_the_engine_cannot_read_says_nothing_of_the_engine(model:
 
 
 def test_requests_at_once_wait_for_one_another(model: Waited):
-    with ThreadPoolExecutor(6) as pool:
-        answers = list(pool.map(lambda i: model.complete(ask(f"Thing {i}", max_tokens=4)).text, range(6)))
-    assert len(answers) == 6
+    with ThreadPoolExecutor(3) as pool:
+        answers = list(pool.map(lambda i: model.complete(ask(f"Thing {i}", max_tokens=4)).text, range(3)))
+    assert len(answers) == 3
 
 
 def test_a_process_that_was_killed_comes_back_and_requests_go_on(model: Waited, folder: Path):
@@ -217,9 +217,9 @@ def test_left_to_itself_it_starts_a_second_process_where_a_core_is_idle_and_each
     model = Waited(EmbeddedModel("embedded", tmp_path))
     try:
         assert model.concurrency == 2
-        alone = [model.complete(ask(f"Thing {i}", max_tokens=4)).text for i in range(4)]
-        with ThreadPoolExecutor(4) as pool:
-            together = list(pool.map(lambda i: model.complete(ask(f"Thing {i}", max_tokens=4)).text, range(4)))
+        alone = [model.complete(ask(f"Thing {i}", max_tokens=4)).text for i in range(2)]
+        with ThreadPoolExecutor(2) as pool:
+            together = list(pool.map(lambda i: model.complete(ask(f"Thing {i}", max_tokens=4)).text, range(2)))
         assert together == alone
     finally:
         model.close()
