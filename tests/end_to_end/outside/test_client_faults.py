@@ -37,6 +37,7 @@ PROFILE = {
 FALLBACK = {F: "Own {{message}}"}
 HOUR_S = 3600.0
 UNITS = [f"u{n}" for n in range(40)]
+REFRESH_S = 0.1
 
 
 @pytest.fixture(scope="module")
@@ -178,7 +179,7 @@ def test_answers_that_break_off_change_no_prompt_and_lose_no_outcome(
 ) -> None:
     """Wrong ones that come whole: client/tests/test_client.py."""
     name = f"{fault.__name__}-"
-    with relay_to(server) as relay, Client(relay.url, fallback=FALLBACK, refresh=0.02) as client:
+    with relay_to(server) as relay, Client(relay.url, fallback=FALLBACK, refresh=REFRESH_S) as client:
         before = hear(client, rollout)
         relay.fault = fault
         for unit in UNITS:
@@ -222,7 +223,7 @@ def test_nobody_gets_a_candidate_that_nothing_has_watched_for_a_minute(
     server: Server, rollout: dict[str, Any], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Neither the server's word nor a minute is waited for: the client's clock is moved."""
-    with relay_to(server) as relay, Client(relay.url, fallback=FALLBACK, refresh=0.02) as client:
+    with relay_to(server) as relay, Client(relay.url, fallback=FALLBACK, refresh=REFRESH_S) as client:
         before = hear(client, rollout)
         relay.fault = is_gone
         until(lambda: client.status().failure, "the client to notice")
@@ -244,11 +245,11 @@ def test_a_machine_whose_clock_is_an_hour_off_gets_the_same_and_its_outcomes_cou
     server: Server, rollout: dict[str, Any], monkeypatch: pytest.MonkeyPatch, ahead_s: float
 ) -> None:
     name = f"clock{ahead_s:.0f}-"
-    with Client(server.url, fallback=FALLBACK, refresh=0.02) as client:
+    with Client(server.url, fallback=FALLBACK, refresh=REFRESH_S) as client:
         before = hear(client, rollout)
     off = SimpleNamespace(time=lambda: time.time() + ahead_s, monotonic=time.monotonic)
     monkeypatch.setattr("detent_client.snapshot.time", off)
-    with Client(server.url, fallback=FALLBACK, refresh=0.02) as client:
+    with Client(server.url, fallback=FALLBACK, refresh=REFRESH_S) as client:
         assert hear(client, rollout) == before
         for unit in UNITS:
             use(client, unit, name + unit)
@@ -272,7 +273,7 @@ def test_a_fallback_file_that_is_cut_short_while_it_is_needed_still_answers(serv
 @pytest.mark.parametrize("act", ["advance", "rollback"])
 def test_of_a_change_s_outcomes_none_is_lost(server: Server, rollout: dict[str, Any], act: str) -> None:
     """The client has not heard of it yet when its users' outcomes come."""
-    with relay_to(server) as relay, Client(relay.url, fallback=FALLBACK, refresh=0.02) as client:
+    with relay_to(server) as relay, Client(relay.url, fallback=FALLBACK, refresh=REFRESH_S) as client:
         before = hear(client, rollout)
         relay.fault = lambda handler: handler.command == "GET" and is_gone(handler)
         until(lambda: client.status().failure, "the client to hear no more")
@@ -296,12 +297,12 @@ def test_a_process_that_is_killed_again_and_again_loses_nothing_that_was_reporte
 ) -> None:
     is_over = threading.Event()
     n_reported = 0
-    with Client(server.url, fallback=FALLBACK, refresh=0.02) as client:
+    with Client(server.url, fallback=FALLBACK, refresh=REFRESH_S) as client:
         hear(client, rollout)
 
         def application() -> None:
             nonlocal n_reported
-            while not is_over.wait(0.01):
+            while not is_over.wait(0.05):
                 use(client, UNITS[n_reported % len(UNITS)], f"killed-{n_reported}")
                 n_reported += 1
 
@@ -331,7 +332,7 @@ def test_a_server_that_is_stopped_and_started_again_gets_everything(home: Path, 
     """The last of this file: it ends the server of the others."""
     with httpx.Client(base_url=server.url, timeout=60, trust_env=False) as http:
         rollout = deploying(http)
-    with Client(server.url, fallback=FALLBACK, refresh=0.02) as client:
+    with Client(server.url, fallback=FALLBACK, refresh=REFRESH_S) as client:
         before = hear(client, rollout)
         server.end()
         until(lambda: client.status().failure, "the client to notice")

@@ -262,22 +262,22 @@ def test_a_killed_worker_loses_nothing_that_was_acknowledged(server: Server, rol
                 n_broken += 1
                 client.close()
                 client = Client(url)
-            time.sleep(0.3 if starting.is_set() else 0.02)
+            time.sleep(0.3 if starting.is_set() else 0.05)
         client.close()
 
-    with ThreadPoolExecutor(8) as users:
-        going = [users.submit(user, number) for number in range(8)]
+    with ThreadPoolExecutor(5) as users:
+        going = [users.submit(user, number) for number in range(5)]
         try:
             for name in WORKERS:
                 pid, n = server.pid(name), len(acknowledged)
                 assert pid is not None
                 killed[name] = pid
                 starting.clear()
-                until(lambda n=n: len(acknowledged) > n + 40, "events", patience_s=PROCESSES_S)
+                until(lambda n=n: len(acknowledged) > n + 20, "events", patience_s=PROCESSES_S)
                 os.kill(pid, signal.SIGKILL)
                 kills.append(time.monotonic())
                 n = len(acknowledged)
-                until(lambda n=n: len(acknowledged) > n + 40, "events of the other", patience_s=PROCESSES_S)
+                until(lambda n=n: len(acknowledged) > n + 20, "events of the other", patience_s=PROCESSES_S)
                 starting.set()
                 until(lambda n=name, p=pid: server.pid(n) not in (None, p), f"{name} again", patience_s=PROCESSES_S)
         finally:
