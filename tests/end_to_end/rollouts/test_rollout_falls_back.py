@@ -168,7 +168,7 @@ def test_half_of_the_requests_failing_is_taken_back_by_the_guardrail(
             **({"error": "upstream failed"} if failed else {"output": "account"}),
         }
 
-    use(client, rollout["id"], per_second=5, seconds=180, report=report)
+    use(client, rollout["id"], per_second=10, seconds=180, report=report)
     ended = look(client, rollout["id"])
     assert (ended["status"], ended["outcome"], ended["simulated_clock"]) == ("rolled_back", "guardrail", True)
     assert "guardrail errors" in ended["reason"]
