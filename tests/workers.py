@@ -14,6 +14,7 @@ import warnings
 from collections import deque
 from contextlib import suppress
 from importlib import import_module
+from importlib.util import find_spec
 from itertools import groupby
 from multiprocessing.connection import Connection, wait
 from typing import Any
@@ -24,7 +25,9 @@ from _pytest._io import TerminalWriter
 from tests.forked import SERVERS, ForkServer
 
 LOOK_S = 5.0
-LOADED_AT_USE = ("mlflow", "mlflow.server", "optuna", "mcp.server")  # by tests of most workers, two seconds for each
+# By tests of most workers, where the whole suite runs: six seconds for each.
+LOADED_AT_USE = ("mlflow", "optuna", "mcp.server", "litellm")
+MANY = 1000
 _context = multiprocessing.get_context("fork")
 
 
@@ -51,8 +54,10 @@ class Run:
 
     def by(self, n: int) -> None:
         try:
-            for module in LOADED_AT_USE:
-                import_module(module)
+            if len(self.session.items) > MANY:
+                os.environ["LITELLM_LOCAL_MODEL_COST_MAP"] = "True"  # as the product sets it: no look at the network
+                for module in filter(find_spec, LOADED_AT_USE):
+                    import_module(module)
             for _ in range(n):
                 self.start_worker()
             while self.workers:
