@@ -259,8 +259,11 @@ def _report(variant: str) -> None:
     store.close()
 
 
-def test_the_loop_by_hand_from_study_to_champion_and_back(detent: Detent) -> None:
-    ran = detent("study", "run", "support_topics", "--strategy", "bootstrap", "--budget-calls", "400", "--json")
+def test_the_loop_by_hand_from_study_to_champion_and_back(detent: Detent, tmp_path: Path) -> None:
+    small = tmp_path / "small.yaml"
+    small.write_text("{n_train: 20, n_dev: 12, n_holdout: 14}", encoding="utf-8")
+    study_run = ("study", "run", "support_topics", "--strategy", "bootstrap", "--budget-calls", "400")
+    ran = detent(*study_run, "--definition", str(small), "--json")
     assert ran.code == 0, ran.err
     study = ran.json["study"]
     assert study["status"] == "finished", study

@@ -186,18 +186,18 @@ def test_a_study_goes_on_by_itself_after_its_worker_was_killed_and_ticks_never_w
     """The journal answers what was asked before; at most the one call in flight is asked twice."""
 
     def slowly(body: dict[str, Any]) -> tuple[int, dict[str, str], bytes]:
-        time.sleep(0.05)
+        time.sleep(0.1)
         return 200, {}, json.dumps(chat_answer("payment")).encode()
 
     model.answer = slowly
     server.wait_ready()
     examples = str(server.home / "families" / "support_topics" / "examples.jsonl")
     assert server.detent("import", examples, "--family", "support_topics", "--curated").code == 0
-    ran = server.detent("study", "run", "support_topics", "--budget-calls", "150", "--no-follow", "--json")
+    ran = server.detent("study", "run", "support_topics", "--budget-calls", "80", "--no-follow", "--json")
     assert ran.code == 0, ran.err
     study = ran.json["study"]["id"]
 
-    until(lambda: len(model.bodies) > 20, "20 calls", patience_s=PROCESSES_S)
+    until(lambda: len(model.bodies) > 10, "10 calls", patience_s=PROCESSES_S)
     worker = server.pid("worker")
     assert worker is not None
     os.kill(worker, signal.SIGKILL)
