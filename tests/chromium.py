@@ -33,7 +33,8 @@ def faults_of(page: Any, name: str) -> list[str]:
     faults = []
     page.wait_for_load_state()  # without its style sheet a page is as wide as its longest line
     page.evaluate(SHOW, False)  # one that asks again by itself waits till its tab is in sight
-    for width, scheme in SIZES:
+    # From the size that it has: a page is laid out anew for each.
+    for width, scheme in sorted(SIZES, key=lambda size: size[0] != page.viewport_size["width"]):
         page.emulate_media(color_scheme=scheme)
         page.set_viewport_size({"width": width, "height": 900})
         picture(page, f"{name}-{width}-{scheme}")

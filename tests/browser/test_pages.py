@@ -5,6 +5,8 @@ Skipped where no browser is.
 
 from __future__ import annotations
 
+import functools
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -32,6 +34,7 @@ from tests.worlds.gateway_world import serving
 from tests.worlds.rollout_world import Behaviour, World as RolloutWorld
 from tests.worlds.study_world import TopicModel, World
 
+Opened = Callable[[str], Any]
 WIDTHS = [1280, 390]
 N_TRIALS = 11
 
@@ -119,16 +122,30 @@ def reports(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
     return files
 
 
+@pytest.fixture(scope="module")
+def opened(browser: Any, reports: dict[str, Path]) -> Opened:
+    """A report's page in a wide window; each is opened once, with what it asked for and what broke."""
+
+    @functools.cache
+    def page_of(name: str) -> Any:
+        page = browser.new_page()
+        page.asked, page.faults = [], []
+        page.on("request", lambda request: page.asked.append(request.url))
+        page.on("pageerror", lambda fault: page.faults.append(str(fault)))
+        page.goto(reports[name].as_uri())
+        return page
+
+    def wide(name: str) -> Any:
+        page_of(name).set_viewport_size({"width": WIDTHS[0], "height": 900})
+        return page_of(name)
+
+    return wide
+
+
 @pytest.mark.parametrize("name", ["promoted", "guardrail", "nominated", "nothing", "cascade", "demo"])
-def test_the_page_is_readable_at_every_width(browser: Any, reports: dict[str, Path], name: str) -> None:
+def test_the_page_is_readable_at_every_width(opened: Opened, reports: dict[str, Path], name: str) -> None:
     """Nothing beside the page, over something else, too small, empty, loaded from elsewhere or broken."""
-    file = reports[name]
-    page = browser.new_page()
-    asked: list[str] = []
-    faults: list[str] = []
-    page.on("request", lambda request: asked.append(request.url))
-    page.on("pageerror", lambda fault: faults.append(str(fault)))
-    page.goto(file.as_uri())
+    page = opened(name)
     for width in WIDTHS:
         page.set_viewport_size({"width": width, "height": 900})
         assert page.evaluate("document.documentElement.scrollWidth") == width, "the page scrolls sideways"
@@ -136,8 +153,7 @@ def test_the_page_is_readable_at_every_width(browser: Any, reports: dict[str, Pa
         assert page.evaluate(OUTSIDE) == []
         assert page.evaluate(SMALL) == 0
         assert page.evaluate(FLAT) == [], "a plot without its line"
-    assert (asked, faults) == ([file.as_uri()], [])
-    page.close()
+    assert (page.asked, page.faults) == ([reports[name].as_uri()], [])
 
 
 @pytest.mark.skipif(AXE is None, reason="DETENT_AXE names no axe.min.js")
@@ -150,53 +166,43 @@ def test_axe_has_no_serious_finding_in_any_report(browser: Any, reports: dict[st
 
 
 @pytest.mark.parametrize("name", ["promoted", "guardrail"])
-def test_the_tables_fit_a_window_of_1200_pixels(browser: Any, reports: dict[str, Path], name: str) -> None:
-    page = browser.new_page(viewport={"width": 1200, "height": 900})
-    page.goto(reports[name].as_uri())
+def test_the_tables_fit_a_window_of_1200_pixels(opened: Opened, name: str) -> None:
+    page = opened(name)
+    page.set_viewport_size({"width": 1200, "height": 900})
     sizes = page.evaluate("[...document.querySelectorAll('.table')].map((e) => [e.scrollWidth, e.clientWidth])")
     assert len(sizes) == 2
     assert all(wide <= room for wide, room in sizes), sizes
-    page.close()
 
 
-def test_a_game_says_in_words_how_it_stands_before_its_figure(browser: Any, reports: dict[str, Path]) -> None:
-    page = browser.new_page(viewport={"width": 1200, "height": 900})
-    page.goto(reports["promoted"].as_uri())
+def test_a_game_says_in_words_how_it_stands_before_its_figure(opened: Opened) -> None:
+    page = opened("promoted")
     said = page.locator("figcaption .value").all_inner_texts()
     assert any(one.startswith("ruled out: evidence ") for one in said)
     assert not [one for one in said if one[0].isdigit() and " of " in one]
     assert "(version 1)" in page.locator("dd", has=page.locator("code.champion")).inner_text()
-    page.close()
 
 
-def test_the_plots_show_a_climb_to_everybody_and_every_games_threshold(browser: Any, reports: dict[str, Path]) -> None:
-    page = browser.new_page(viewport={"width": 1280, "height": 900})
-    page.goto(reports["promoted"].as_uri())
+def test_the_plots_show_a_climb_to_everybody_and_every_games_threshold(opened: Opened) -> None:
+    page = opened("promoted")
     assert page.locator("figure").count() == 11
     steps = page.locator("path.candidate.line").first.get_attribute("d")
     assert steps.count("V") >= 4, "every step of the ladder is drawn"
     assert page.locator("section:has(h2:text('Evidence, game by game')) path.threshold").count() == 5
     assert page.locator("figcaption .reached").count() >= 3
     assert page.locator("h2:text('What the gates cannot see')").is_visible()
-    page.close()
 
 
-def test_every_plot_of_a_threshold_marks_the_value_that_was_chosen(browser: Any, reports: dict[str, Path]) -> None:
-    page = browser.new_page(viewport={"width": 1280, "height": 900})
-    page.goto(reports["cascade"].as_uri())
+def test_every_plot_of_a_threshold_marks_the_value_that_was_chosen(opened: Opened) -> None:
+    page = opened("cascade")
     shown = page.locator("section:has(h2:text('What each threshold does'))")
     assert shown.locator("figure").count() == 4
     assert shown.locator("path.candidate.dot").count() == 4
     assert shown.locator("path.threshold").count() == 1
     assert shown.locator("tr:has(.candidate)").count() == 1
-    page.close()
 
 
-def test_every_trial_is_a_dot_and_the_winner_has_its_curve_beside_the_champions(
-    browser: Any, reports: dict[str, Path]
-) -> None:
-    page = browser.new_page(viewport={"width": 1280, "height": 900})
-    page.goto(reports["nominated"].as_uri())
+def test_every_trial_is_a_dot_and_the_winner_has_its_curve_beside_the_champions(opened: Opened) -> None:
+    page = opened("nominated")
     tried = page.locator("section:has(h2:text('What was tried'))")
     n_trials = tried.locator("table").last.locator("tbody tr").count()
     assert n_trials > N_TRIALS / 2
@@ -208,12 +214,10 @@ def test_every_trial_is_a_dot_and_the_winner_has_its_curve_beside_the_champions(
     assert page.locator("pre.diff .added").count() > 0
     # Against dollars alone: fewer than twenty timed answers have no p95.
     assert page.locator("section:has(h2:text('Quality against what it costs')) figure").count() == 1
-    page.close()
 
 
-def test_by_night_the_ink_is_light_on_dark_paper(browser: Any, reports: dict[str, Path]) -> None:
-    page = browser.new_page()
-    page.goto(reports["nominated"].as_uri())
+def test_by_night_the_ink_is_light_on_dark_paper(opened: Opened) -> None:
+    page = opened("nominated")
 
     def brightness(scheme: str) -> tuple[int, int]:
         page.emulate_media(color_scheme=scheme)
@@ -228,17 +232,14 @@ def test_by_night_the_ink_is_light_on_dark_paper(browser: Any, reports: dict[str
     assert ink < paper
     ink, paper = brightness("dark")
     assert ink > paper
-    page.close()
 
 
-def test_each_prompt_stands_beside_the_one_before_it(browser: Any, reports: dict[str, Path]) -> None:
-    shown = browser.new_page(viewport={"width": 1280, "height": 900})
-    shown.goto(reports["demo"].as_uri())
+def test_each_prompt_stands_beside_the_one_before_it(opened: Opened) -> None:
+    shown = opened("demo")
     boxes = [one.bounding_box() for one in shown.query_selector_all(".sides")[0].query_selector_all("pre")]
     assert boxes[0]["y"] == boxes[1]["y"]
     assert boxes[0]["x"] + boxes[0]["width"] <= boxes[1]["x"]
     assert "Name the topic, in one word." in shown.query_selector(".sides .added").inner_text()
-    shown.close()
 
 
 @pytest.mark.long
