@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from hypothesis import settings
 
-USUAL = 25  # under ``make test``; 1,000 under ``make test-long``
+USUAL = 15  # under ``make test``; 1,000 under ``make test-long``
 MORE = 20
 
 

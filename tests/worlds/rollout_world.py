@@ -16,6 +16,7 @@ from optimizer.adapters.store import Database
 from optimizer.core.declaration.read import parse_family
 from optimizer.core.family.family import Family
 from optimizer.core.feedback.events import Arm, FeedbackEvent, Interaction
+from optimizer.core.feedback.traffic import RecordedTraffic
 from optimizer.core.rollout.blocks import StoredBlock, window_start
 from optimizer.core.rollout.transitions import OperatorAct
 from optimizer.core.serving.assignment import Holdback, cohort_start, holdback_of
@@ -24,9 +25,11 @@ from optimizer.jobs.families.create_variant import VariantRequest, store_draft
 from optimizer.jobs.families.sync_families import sync_families
 from optimizer.jobs.feedback.roll_up_minutes import roll_up_minutes
 from optimizer.jobs.record_change import RolloutChange
+from optimizer.jobs.rollouts.forecast_rollout import AT_MOST
 from optimizer.jobs.rollouts.freeze import freezes_of
 from optimizer.jobs.rollouts.tick import TickReport, tick
 from optimizer.jobs.rollouts.verify_rollout import VerifyReport, verify_rollout
+from optimizer.ports import Store, Transaction
 from tests.chosen import chosen
 from tests.clock import Clock
 from tests.rows.event_rows import rows_of
@@ -52,6 +55,12 @@ class Behaviour:
     labelled: float = 1.0
     lost: float = 0.0
     silent: bool = False
+
+
+def traffic_of_a_month(
+    tx: Transaction, store: Store, family: str, metric: object, now: datetime
+) -> RecordedTraffic | None:
+    return store.traffic.recorded(tx, family, now - AT_MOST, now)
 
 
 @dataclass
@@ -129,11 +138,15 @@ class World:
 
     def start(self, **changes: Any) -> Rollout:
         """Started as forced, approved and served; the salt is drawn from the seed,
-        so that each unit always gets the same arm.
+        so that each unit always gets the same arm. The traffic is read once: where it holds no label, Detent reads it
+        four times, of more and more days.
         """
-        with patch(
-            "optimizer.jobs.rollouts.start_rollout.secrets.token_hex",
-            lambda n: f"{self.draw.getrandbits(8 * n):0{2 * n}x}",
+        with (
+            patch(
+                "optimizer.jobs.rollouts.start_rollout.secrets.token_hex",
+                lambda n: f"{self.draw.getrandbits(8 * n):0{2 * n}x}",
+            ),
+            patch("optimizer.jobs.rollouts.forecast_rollout.recorded_traffic", traffic_of_a_month),
         ):
             started = start_rollout(
                 self.family, self.candidate, actor="ann", store=self.store, clock=self.clock, confirm=F, **changes

@@ -82,7 +82,7 @@ class Families(TriggeredWorld):
         return []
 
 
-@settings(max_examples=n_examples(6), deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@settings(max_examples=n_examples(4), deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @given(acts=st.lists(st.sampled_from(ACTS), min_size=4, max_size=16))
 def test_no_order_of_events_starts_more_than_the_guards_allow(acts: list[str]) -> None:
     with tempfile.TemporaryDirectory() as folder:
@@ -103,7 +103,7 @@ def test_no_order_of_events_starts_more_than_the_guards_allow(acts: list[str]) -
         world.store.close()
 
 
-@settings(max_examples=n_examples(12), deadline=None)
+@settings(max_examples=n_examples(8), deadline=None)
 @given(reports=st.lists(st.tuples(st.integers(0, 5), st.floats(0, 1, width=16)), max_size=30))
 def test_each_unit_counts_once_with_its_mean(reports: list[tuple[int, float]]) -> None:
     rows = [
@@ -147,7 +147,7 @@ def _values(text: str, high: int) -> set[int]:
     return allowed
 
 
-@settings(max_examples=n_examples(40), deadline=None)
+@settings(max_examples=n_examples(20), deadline=None)
 @example(minute="05-5", hour="3", at=datetime(2026, 11, 20, 9))
 @example(minute="0", hour="03-3", at=datetime(2026, 11, 20, 9))
 @given(minute=_field(0, 59), hour=_field(0, 23), at=st.datetimes(datetime(2026, 1, 1), datetime(2027, 12, 31)))

@@ -19,7 +19,7 @@ class Unlucky(Exception):
 
 
 @given(st.lists(st.lists(fates, max_size=6), min_size=1, max_size=6))
-@settings(max_examples=n_examples(25))
+@settings(max_examples=n_examples(15))
 def test_exactly_the_acknowledged_writes_are_there(threads: list[list[str]]) -> None:
     with temporary_database() as database:
         acknowledged: list[str] = []

@@ -131,7 +131,7 @@ class Callers(RuleBasedStateMachine):
 
 
 TestCallers = Callers.TestCase
-TestCallers.settings = settings(max_examples=n_examples(60), stateful_step_count=40, deadline=None)
+TestCallers.settings = settings(max_examples=n_examples(25), stateful_step_count=40, deadline=None)
 
 
 def opened(rules: BreakerSettings, at: float = 0.0) -> Breaker:

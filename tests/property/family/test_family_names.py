@@ -93,7 +93,7 @@ class World:
 
 
 @given(steps)
-@settings(max_examples=n_examples(12))
+@settings(max_examples=n_examples(8))
 def test_every_family_keeps_its_own_rows_under_its_present_name(acts: list[tuple[str, str, str]]) -> None:
     with temporary_database() as database:
         world = World(database)

@@ -25,7 +25,7 @@ def unfilled(variant: Variant, declared: list[str]) -> PromptTemplate:
     return PromptTemplate.of(shape, declared)
 
 
-@settings(max_examples=n_examples(150))
+@settings(max_examples=n_examples(60))
 @given(variants(), TEXTS, st.data())
 def test_prepared_bytes_with_texts_between_them_are_the_json_of_the_filled_in_messages(variant, literal, data):
     literal = literal.replace("{", "(").encode(errors="replace").decode()

@@ -119,7 +119,7 @@ def strong_failed(policy: Policy, past: list[Attempt]) -> bool:
     return not any(one.answer is not None and one.call.model == last and one.call.purpose != "sample" for one in past)
 
 
-@settings(max_examples=n_examples(120))
+@settings(max_examples=n_examples(50))
 @given(policy=POLICIES, output=OUTPUTS, predicted=st.lists(st.none() | SHARES, max_size=4).map(tuple), data=st.data())
 def test_it_ends_within_its_bound_and_gives_out_the_best_attempt(policy, output, predicted, data):
     parsed = parsed_with_drawn_confidence(policy, data)

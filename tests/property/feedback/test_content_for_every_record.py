@@ -20,7 +20,7 @@ rows = st.lists(records(), min_size=1, max_size=12)
 
 
 @given(rows, policies())
-@settings(max_examples=n_examples(50))
+@settings(max_examples=n_examples(12))
 def test_replay_sends_every_record_where_the_decision_sends_it(rows, policy):
     pipeline = parse_pipeline(policy)
     found = ways(read_rows(rows), pipeline)

@@ -55,7 +55,7 @@ def test_group_and_split_are_the_same_at_every_call(value, group):
     assert split_of(group_of({"value": value}, group)) == split_of(group_of({"value": value}, group))
 
 
-@settings(max_examples=n_examples(20))
+@settings(max_examples=n_examples(15))
 @given(st.integers(0, 10_000))
 def test_splits_are_60_20_20_within_binomial_error(start):
     n = 4000

@@ -37,7 +37,7 @@ def state(here: Installation) -> Any:
 
 
 @given(requests)
-@settings(max_examples=n_examples(15))
+@settings(max_examples=n_examples(8))
 def test_ingesting_twice_equals_once(events: list[Any]) -> None:
     with temporary_installation() as here:
         first = here.send(*events)
@@ -50,7 +50,7 @@ def test_ingesting_twice_equals_once(events: list[Any]) -> None:
 
 
 @given(requests)
-@settings(max_examples=n_examples(15))
+@settings(max_examples=n_examples(8))
 def test_every_event_is_accepted_a_duplicate_or_rejected_and_the_first_of_an_id_stays(events: list[Any]) -> None:
     with temporary_installation() as here:
         answer = here.send(*events)
@@ -69,7 +69,7 @@ def test_every_event_is_accepted_a_duplicate_or_rejected_and_the_first_of_an_id_
 
 
 @given(requests, requests)
-@settings(max_examples=n_examples(10))
+@settings(max_examples=n_examples(6))
 def test_a_key_answers_for_one_body_only(events: list[Any], others: list[Any]) -> None:
     with temporary_installation() as here:
         first = here.send(*events, idempotency=("app", "key", json.dumps(events)))
@@ -85,7 +85,7 @@ def test_a_key_answers_for_one_body_only(events: list[Any], others: list[Any]) -
 
 
 @given(st.lists(any_events, max_size=4))
-@settings(max_examples=n_examples(25))
+@settings(max_examples=n_examples(12))
 def test_no_event_whatever_it_holds_breaks_the_others(events: list[Any]) -> None:
     with temporary_installation() as here:
         answer = here.send(*events, {"id": "sound", "family": FAMILY, "unit": "u", "success": True})

@@ -127,7 +127,7 @@ def assert_reads_as_the_events(database: Database, events: Sequence[Event], sinc
             assert database.events.label_summary(tx, family, since) == labels_of(own, since)
 
 
-@settings(max_examples=n_examples(12))
+@settings(max_examples=n_examples(8))
 @example([(0.0, {"family": FAMILY, "variant": VARIANT, "unit_hmac": "a"}, None)], [60.0, 2880.0], (0.0, 2880.0))
 @given(EVENTS, st.lists(AT, min_size=1, max_size=6), st.tuples(AT, AT))
 def test_sums_and_what_came_after_them_say_what_the_events_say(drawn, looks, window):
@@ -145,7 +145,7 @@ def test_sums_and_what_came_after_them_say_what_the_events_say(drawn, looks, win
             assert_reads_as_the_events(database, there, minutes(at) - timedelta(hours=6), minutes(at))
 
 
-@settings(max_examples=n_examples(6))
+@settings(max_examples=n_examples(4))
 @given(EVENTS, st.tuples(AT, AT))
 def test_a_window_that_began_before_short_sums_are_kept_reads_events_at_its_ends(drawn, window):
     events = [event_of(n, minutes(at), of, told) for n, (at, of, told) in enumerate(drawn)]
@@ -195,7 +195,7 @@ def test_a_clock_that_was_far_ahead_and_went_back_leaves_no_gap(ahead: timedelta
                 assert_reads_as_the_events(database, events, minutes(since), minutes(3000))
 
 
-@settings(max_examples=n_examples(8))
+@settings(max_examples=n_examples(6))
 @given(EVENTS, st.integers(1, 2))
 def test_what_is_pruned_by_whole_days_is_gone_from_the_sums_too(drawn, day):
     events = [event_of(n, minutes(at), of, told) for n, (at, of, told) in enumerate(drawn)]
@@ -237,7 +237,7 @@ UNITS = st.lists(
 )
 
 
-@settings(max_examples=n_examples(30))
+@settings(max_examples=n_examples(15))
 @given(UNITS, st.sampled_from((1, 4, 16)))
 def test_units_that_are_drawn_are_the_same_in_every_stretch_and_bring_all_that_they_reported(told, most):
     with patch.object(core, "MOST_UNITS", most):

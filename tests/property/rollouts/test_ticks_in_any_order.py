@@ -188,7 +188,7 @@ def check(life: Life) -> None:
                 assert not d.content["before"]["held"]
 
 
-@settings(max_examples=n_examples(10), suppress_health_check=[HealthCheck.too_slow])
+@settings(max_examples=n_examples(6), suppress_health_check=[HealthCheck.too_slow])
 @given(st.lists(steps, min_size=3, max_size=14))
 def test_any_order_of_ticks_operators_freezes_and_traffic_ends_in_a_valid_state(wanted: list[Step]) -> None:
     with tempfile.TemporaryDirectory(prefix="detent-test-") as folder:
@@ -201,7 +201,7 @@ def test_any_order_of_ticks_operators_freezes_and_traffic_ends_in_a_valid_state(
             life.close()
 
 
-@settings(max_examples=n_examples(6), suppress_health_check=[HealthCheck.too_slow])
+@settings(max_examples=n_examples(4), suppress_health_check=[HealthCheck.too_slow])
 @given(st.lists(st.sampled_from(["advance", "promote", "rollback", "hold", "resume"]), min_size=2, max_size=4))
 def test_commands_of_several_people_and_two_ticks_at_the_very_same_time_leave_one_decision_a_version(acts):
     with tempfile.TemporaryDirectory(prefix="detent-test-") as folder:

@@ -54,7 +54,7 @@ def simulate(store: Database, seed: int) -> tuple[Budget, str, ScriptedModel]:
     model = (AwaitedModel if seed % 2 else ScriptedModel)(
         script, price=price, retries=rng.randint(0, 4), concurrency=4, cost_share=rng.random()
     )
-    budget = Budget(usd=rng.choice([None, 0.0, rng.uniform(0, 0.003)]), calls=rng.choice([None, rng.randint(0, 12)]))
+    budget = Budget(usd=rng.choice([None, 0.0, rng.uniform(0, 0.003)]), calls=rng.choice([None, rng.randint(0, 8)]))
     study = f"st_{seed}"
     halves = [
         JournaledModel(
@@ -62,7 +62,7 @@ def simulate(store: Database, seed: int) -> tuple[Budget, str, ScriptedModel]:
         )
         for _ in range(2)
     ]
-    texts = [f"{seed}: {i % 15} " + "x" * rng.randint(0, 200) for i in range(16)]
+    texts = [f"{seed}: {i % 9} " + "x" * rng.randint(0, 200) for i in range(10)]
     temperature = rng.choice([0.0, 0.7])
 
     requests = [request(text, temperature=temperature, max_tokens=rng.randint(1, 40)) for text in texts]

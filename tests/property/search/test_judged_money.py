@@ -17,7 +17,7 @@ from tests.worlds.judged_world import JudgedWorld, judge_model, letters_family
 MEMBERS = ("judge", "other")
 
 
-@settings(deadline=None, max_examples=n_examples(6))
+@settings(deadline=None, max_examples=n_examples(4))
 @given(
     calls=st.none() | st.integers(10, 150),
     usd=st.none() | st.floats(0.0, 0.2),

@@ -50,7 +50,7 @@ def test_a_cautious_search_keeps_the_standard_errors_within_the_margin(records, 
         )
 
 
-@settings(max_examples=n_examples(25))
+@settings(max_examples=n_examples(15))
 @given(small_records(4, most=5), margins)
 def test_a_chain_of_four_is_within_the_margin_and_no_dearer_than_any_chain_of_three(records, margin):
     found = best_thresholds(records, [Limit(most=margin)])[0]

@@ -78,7 +78,7 @@ def assert_sums_are_the_events(database: Database) -> None:
                 assert [asdict(arm) for arm in found] == read_from_events(tx, family, rollout), (family, rollout)
 
 
-@settings(max_examples=n_examples(8))
+@settings(max_examples=n_examples(5))
 @example([[{"arm": {"family": FAMILY}, "served": {"error": None, "latency_ms": 0.5, "cost_usd": None}}]] * 2)
 @given(BATCHES)
 def test_the_sums_of_arms_are_those_of_the_events_whichever_process_wrote_them(batches: list[Batch]) -> None:

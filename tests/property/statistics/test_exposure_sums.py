@@ -67,7 +67,7 @@ def of_one(n: int) -> list[Exposure]:
     return [(FAMILY, "v_a", "ro_1", 0.1, minutes(0), "one", n)]
 
 
-@settings(max_examples=n_examples(6))
+@settings(max_examples=n_examples(4))
 @example([("key_a", of_one(2)), ("key_a", of_one(5)), ("key_a", of_one(3)), (None, of_one(4)), (None, of_one(4))])
 @given(REPORTS)
 def test_the_sums_of_fetches_are_those_of_their_windows(reports: list[tuple[str | None, list[Exposure]]]) -> None:

@@ -13,7 +13,7 @@ COUNTS = st.integers(1, 60).flatmap(
 MARGINS = st.sampled_from([0.01, 0.02, 0.05, 0.1, 0.3])
 
 
-@settings(deadline=None, max_examples=n_examples(60))
+@settings(deadline=None, max_examples=n_examples(25))
 @given(counts=COUNTS, margin=MARGINS)
 def test_p_is_a_chance_and_a_loss_more_never_lowers_it(counts: tuple[int, int, int], margin: float):
     n, wins, losses = counts
@@ -25,7 +25,7 @@ def test_p_is_a_chance_and_a_loss_more_never_lowers_it(counts: tuple[int, int, i
     assert 0 <= exact_p(n, wins, losses, margin) <= 1
 
 
-@settings(deadline=None, max_examples=n_examples(60))
+@settings(deadline=None, max_examples=n_examples(25))
 @given(differences=st.lists(st.floats(-1, 1), min_size=1, max_size=60), margin=MARGINS, data=st.data())
 def test_gaffkes_p_is_a_chance_does_not_read_the_order_and_falls_for_no_worse_row(differences, margin, data):
     p = gaffke_p(differences, margin=margin)

@@ -177,7 +177,7 @@ def test_the_estimate_lies_within_its_interval_whatever_shares_and_differences_d
 def test_the_interval_holds_a_difference_that_stays_at_every_look(runs: int, difference: float) -> None:
     """Seeded: shares that grow by the ladder and a base that swings; at most .08 of the rollouts may miss it ever."""
     rng, missed = random.Random(14), 0
-    runs //= 8
+    runs //= 16
     for _ in range(runs):
         drawn = []
         for i in range(40):

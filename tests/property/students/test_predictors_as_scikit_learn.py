@@ -59,7 +59,7 @@ def _numbers(row):
     return {f"f{i}": None if math.isnan(value) else float(value) for i, value in enumerate(row)}
 
 
-@settings(max_examples=n_examples(20), deadline=None)
+@settings(max_examples=n_examples(10), deadline=None)
 @given(seeds, st.integers(30, 120), st.sampled_from([0.01, 1.0, 100.0]))
 def test_a_linear_part_is_the_scaled_logistic_regression(seed, n, strength):
     matrix, right = _rows(seed, n)
@@ -77,7 +77,7 @@ def test_a_linear_part_is_the_scaled_logistic_regression(seed, n, strength):
     assert np.abs(ours - pipeline.predict_proba(matrix)[:, 1]).max() < CLOSE
 
 
-@settings(max_examples=n_examples(15), deadline=None)
+@settings(max_examples=n_examples(8), deadline=None)
 @given(seeds, st.integers(60, 200), st.sampled_from([0.0, 0.3]), st.booleans())
 def test_trees_are_the_boosted_trees_with_their_way_of_missing_values(seed, n, missing, is_probability):
     matrix, right = _rows(seed, n, missing)
@@ -92,7 +92,7 @@ def test_trees_are_the_boosted_trees_with_their_way_of_missing_values(seed, n, m
     assert np.abs([predictor.predict(_numbers(row)) for row in asked] - theirs).max() < CLOSE
 
 
-@settings(max_examples=n_examples(40), deadline=None)
+@settings(max_examples=n_examples(15), deadline=None)
 @given(
     st.lists(st.text(ALPHABET, min_size=1, max_size=60), min_size=6, max_size=20),
     st.sampled_from([("char", 1, 3), ("char", 2, 2), ("word", 1, 2), ("value", 1, 1)]),
@@ -114,7 +114,7 @@ def test_grams_are_the_tf_idf_of_the_text_times_the_weights(texts, cut, lower, s
     assert np.abs([predictor.predict({}, {"query": text}) for text in asked] - theirs).max() < CLOSE
 
 
-@settings(max_examples=n_examples(40), deadline=None)
+@settings(max_examples=n_examples(15), deadline=None)
 @given(seeds, st.integers(5, 80))
 def test_isotonic_knots_are_the_isotonic_regression(seed, n):
     rng = np.random.default_rng(seed)
@@ -128,7 +128,7 @@ def test_isotonic_knots_are_the_isotonic_regression(seed, n):
     assert np.abs([predictor.predict({"m": float(each)}) for each in asked] - theirs).max() < CLOSE
 
 
-@settings(max_examples=n_examples(30), deadline=None)
+@settings(max_examples=n_examples(12), deadline=None)
 @given(seeds, st.integers(10, 80))
 def test_platt_is_the_logistic_regression_of_the_margin_or_the_base_rate(seed, n):
     rng = np.random.default_rng(seed)
@@ -148,7 +148,7 @@ def test_platt_is_the_logistic_regression_of_the_margin_or_the_base_rate(seed, n
     assert np.abs(ours - theirs).max() < (CLOSE if calibration["slope"] > _LEAST_SLOPE else 1e-5)
 
 
-@settings(max_examples=n_examples(20), deadline=None)
+@settings(max_examples=n_examples(10), deadline=None)
 @given(seeds)
 def test_the_hash_outlives_the_rounding_of_a_variant_and_the_way_through_json(seed):
     matrix, right = _rows(seed, 80)

@@ -44,7 +44,7 @@ def examples(draw: st.DrawFn) -> list[tuple[Example, dict[str, object]]]:
 
 
 @settings(
-    max_examples=n_examples(3), deadline=None, suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large]
+    max_examples=n_examples(2), deadline=None, suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large]
 )
 @given(examples())
 def test_no_unreleased_word_stands_in_a_predictor(rows: list[tuple[Example, dict[str, object]]]) -> None:
