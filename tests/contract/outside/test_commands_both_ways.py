@@ -10,7 +10,7 @@ import re
 import shutil
 import threading
 from collections.abc import Iterator
-from contextlib import ExitStack
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -45,34 +45,33 @@ WORDS = ("billing", "technical", "gardening")
 ACTS = """
 study report STUDY --out -; rollout report triage --out -; rollout selftest triage --runs 2 --seed 3
 study confirm topics OTHER --dry-run; study cancel STUDY; study resume STUDY --no-follow; judge calibrate summaries
-judge cancel RUN; graph reject ANOTHER --reason no; graph reject ANOTHER --reason no
+judge cancel RUN; graph reject ANOTHER --reason no
 dialogs offer triage in_2 --reason often; dialogs offer triage in_2 nope; data forget --unit u3 --confirm u4
 variant import triage VARIANT.json --note ours; variant import triage VARIANT.json
 rollout start triage --dry-run
-freeze triage --reason night; freeze; unfreeze --reason day; unfreeze triage; freeze nothing
-rollout hold triage --reason wait; rollout hold triage; rollout resume triage; rollout advance triage
+freeze triage --reason night; freeze; unfreeze --reason day; unfreeze triage
+rollout hold triage --reason wait; rollout resume triage; rollout advance triage
 rollout advance triage --confirm triage --reason go; rollout promote triage --confirm triage --reason well
 champion rollback triage --reason bad --dry-run; champion rollback triage --reason bad
 champion set triage TRIAGE --reason it --confirm triage; rollout start topics --dry-run
 rollout start topics VARIANT --dry-run; rollout start summarization SUMMARY --confirm summarization --reason again
-rollout approve summarization --reason go; rollout rollback summarization; rollout rollback summarization
+rollout approve summarization --reason go; rollout rollback summarization
 rollout start summarization SUMMARY --confirm summarization --reason once; rollout reject summarization --reason no
 family adopt triage; family adopt triage --confirm triage --reason now --no-holdback
-family adopt triage --confirm triage; review answer REVIEW release; review withdraw REVIEW
-variant create triage --model temperature=0.35 --note warmer; variant create triage --model temperature=0.35
-variant create cascades --preset thorough --policy gate.retries=4; variant create cascades --preset quik
-family schedule topics --on --reason nightly; family schedule topics --on; family schedule topics --no-cron
-family schedule topics --off; family schedule topics --off
-golden remove triage GOLDEN; golden remove triage GOLDEN; golden add triage GOLDEN --scenario invoices --reason May
-graph approve REPAIR --reason yes; graph approve REPAIR; graph propose graph_check in_0
+review answer REVIEW release; review withdraw REVIEW
+variant create triage --model temperature=0.35 --note warmer
+variant create cascades --preset thorough --policy gate.retries=4
+family schedule topics --on --reason nightly; family schedule topics --no-cron; family schedule topics --off
+family schedule topics --off; golden remove triage GOLDEN; golden add triage GOLDEN --scenario invoices --reason May
+graph approve REPAIR --reason yes; graph propose graph_check in_0
 playbook retire lessons ENTRY --reason old; playbook retire lessons ENTRY; playbook restore lessons ENTRY
 review draw summaries --n 5
-family delete cascades --confirm cascades --reason unused; family restore cascades; family restore cascades
+family delete cascades --confirm cascades --reason unused; family restore cascades
 family rename lessons rules --confirm lessons; family show lessons; data prune; clock reset --reason sure
-keys create web --role read --role feedback --family triage --calls-per-day 9 --expires 2d; keys create web --role read
-alerts silence errors --for 2h --reason night; alerts silence errors --end; alerts silence errors --end
-alerts silence triage --for 30m; alerts silence errors --family triage --for 1d
-keys rotate web --grace 30m; keys rotate web --undo; keys revoke web; keys revoke web; keys rotate --token --dry-run
+keys create web --role read --role feedback --family triage --calls-per-day 9 --expires 2d
+alerts silence errors --for 2h --reason night; alerts silence errors --end
+alerts silence errors --family triage --for 1d
+keys rotate web --grace 30m; keys rotate web --undo; keys revoke web; keys rotate --token --dry-run
 """
 
 TAIL = "events tail --once --since 2026-11-01"
@@ -114,15 +113,36 @@ class Sides:
         return detent(*words, "--json", env={**plain, "DETENT_HOME": str(self.here)}), by_server
 
 
+@contextmanager
+def two_sides(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Sides]:
+    with fixed(clock_then()) as clock:
+        here, there = (migrated(tmp_path_factory.mktemp(PREFIX)) for _ in range(2))
+        with api_of(there, clock) as api:
+            yield Sides(here.home, there.home, _names(here), api)
+
+
+@pytest.fixture(scope="module")
+def kept_sides(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Sides]:
+    with two_sides(tmp_path_factory) as sides:
+        yield sides
+
+
+@pytest.fixture
+def unchanged(kept_sides: Sides, monkeypatch: pytest.MonkeyPatch) -> Sides:
+    """For tests that read, which share the two homes."""
+    return asked_as_boss(kept_sides, monkeypatch)
+
+
 @pytest.fixture
 def sides(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch) -> Iterator[Sides]:
-    with ExitStack() as open_:
-        clock = open_.enter_context(fixed(clock_then()))
-        here, there = (migrated(tmp_path_factory.mktemp(PREFIX)) for _ in range(2))
-        api = open_.enter_context(api_of(there, clock))
-        api.client.headers["Authorization"] = "Bearer secret-boss"
-        monkeypatch.setattr(ApiClient, "at", lambda url, key: ApiClient(url, http=api.client))
-        yield Sides(here.home, there.home, _names(here), api)
+    with two_sides(tmp_path_factory) as sides:
+        yield asked_as_boss(sides, monkeypatch)
+
+
+def asked_as_boss(sides: Sides, monkeypatch: pytest.MonkeyPatch) -> Sides:
+    sides.server.client.headers["Authorization"] = "Bearer secret-boss"
+    monkeypatch.setattr(ApiClient, "at", lambda url, key: ApiClient(url, http=sides.server.client))
+    return sides
 
 
 def said(ran: Ran) -> Any:
@@ -145,26 +165,26 @@ def lines(text: str) -> list[str]:
     return [one.strip() for one in re.split(r"[;\n]", text) if one.strip()]
 
 
-def test_every_reading_command_that_asks_a_server_answers_as_on_the_store(sides: Sides) -> None:
+def test_every_reading_command_that_asks_a_server_answers_as_on_the_store(unchanged: Sides) -> None:
     for line in lines(READING_COMMANDS):
         if "--no-such-option" in line or line in HERE:
             continue
-        local, asked = sides.say(line)
+        local, asked = unchanged.say(line)
         assert said(asked) == said(local), line
 
 
-def test_a_reading_command_tells_a_key_that_reads_no_texts_what_is_hidden(sides: Sides) -> None:
-    sides.server.client.headers["Authorization"] = "Bearer secret-reader"
+def test_a_reading_command_tells_a_key_that_reads_no_texts_what_is_hidden(unchanged: Sides) -> None:
+    unchanged.server.client.headers["Authorization"] = "Bearer secret-reader"
     for line in lines(READING_COMMANDS):
-        words = [sides.names[word][0] if word in sides.names else word for word in line.split()]
+        words = [unchanged.names[word][0] if word in unchanged.names else word for word in line.split()]
         plain = {"NO_COLOR": "1", "COLUMNS": "200", "DETENT_HOME": "/nowhere"}
         ran = detent(*words, "--server", URL, env=plain)
         assert "None" not in (ran.out + ran.err).replace("None fires.", ""), line
 
 
-def test_a_refusal_says_the_same_by_a_server(sides: Sides) -> None:
+def test_a_refusal_says_the_same_by_a_server(unchanged: Sides) -> None:
     for kind, line in ((kind, line) for kind, of_kind in REFUSALS.items() for line in lines(of_kind)):
-        local, asked = sides.say(line)
+        local, asked = unchanged.say(line)
         (code, document), told = said(local), re.sub(r"Home: .*", f"Server: {URL}", local.err)
         assert document["error"]["type"] == kind, line
         assert said(asked) == (code, document), line
@@ -381,8 +401,8 @@ def test_every_command_that_takes_a_server_is_typed_both_ways() -> None:
     assert len(known) > 80
 
 
-def test_a_tail_of_events_is_the_same_by_a_server(sides: Sides) -> None:
-    local, asked = ([line for line in ran.out.splitlines() if line.startswith("{")] for ran in sides.say(TAIL))
+def test_a_tail_of_events_is_the_same_by_a_server(unchanged: Sides) -> None:
+    local, asked = ([line for line in ran.out.splitlines() if line.startswith("{")] for ran in unchanged.say(TAIL))
     assert len(local) > 5
     assert asked == local
 
@@ -432,8 +452,8 @@ def test_a_server_that_does_not_answer_is_no_reason_to_act_here() -> None:
     assert (ran.code, "did not answer" in ran.err) == (1, True)
 
 
-def test_a_value_that_no_request_takes_is_a_usage_error(sides: Sides) -> None:
-    ran = detent("freeze", "--reason", "x" * 2001, "--json", env={"DETENT_HOME": str(sides.here)})
+def test_a_value_that_no_request_takes_is_a_usage_error(unchanged: Sides) -> None:
+    ran = detent("freeze", "--reason", "x" * 2001, "--json", env={"DETENT_HOME": str(unchanged.here)})
     assert (ran.code, ran.json["error"]["errors"][0]["pointer"]) == (2, "/reason")
-    without = detent("family", "show", "--json", env={"DETENT_HOME": str(sides.here)})
+    without = detent("family", "show", "--json", env={"DETENT_HOME": str(unchanged.here)})
     assert (without.code, "Missing argument" in without.json["error"]["detail"]) == (2, True), without.err

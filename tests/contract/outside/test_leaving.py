@@ -231,7 +231,7 @@ def test_a_row_that_is_none_is_refused_by_its_line_and_leaves_nothing(
     verify, take = ["rollout", "verify", "--from", str(folder)], ["data", "import", str(folder)]
     for row, *asked in (
         ({"x": 1}, verify, take),
-        ({**first, "id": 2**70}, verify, take),
+        ({**first, "id": 2**70}, take),
     ):
         put(folder, "tables/rollouts.jsonl", [*lines, json.dumps(row)])
         for words in asked:
