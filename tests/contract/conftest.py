@@ -23,7 +23,7 @@ def with_history(tmp_path_factory: pytest.TempPathFactory) -> Callable[[float], 
 
     @cache
     def made(scale: float) -> World:
-        world = World(store=new_database(tmp_path_factory.mktemp("history")), clock=Clock(scale=scale))
+        world = World(store=new_database(tmp_path_factory.mktemp("history")), clock=Clock(scale=scale), tick_s=15.0)
         world.history()
         world.store.close()
         return world

@@ -72,6 +72,7 @@ class World:
     rollout_settings: dict[str, Any] = field(default_factory=dict)
     clock: Clock = field(default_factory=Clock)
     constraints: dict[str, Any] = field(default_factory=dict)
+    tick_s: float = TICK_S
 
     def __post_init__(self) -> None:
         self.draw = Random(self.seed)
@@ -186,19 +187,19 @@ class World:
 
     def requests(self, n: int, seconds: float, *, unit_of: Callable[[int], str] | None = None) -> None:
         """``n`` requests spread over the next ``seconds``, reported at their end,
-        with ticks every ten seconds in between.
+        with a tick every ``tick_s`` in between.
         """
         until = self.clock.at + timedelta(seconds=seconds)
         gap = seconds / n
         events: list[tuple[Interaction, FeedbackEvent | None]] = []
         counts: dict[tuple[str, str | None, float | None, datetime], int] = {}
-        next_tick = self.clock.at + timedelta(seconds=TICK_S)
+        next_tick = self.clock.at + timedelta(seconds=self.tick_s)
         for i in range(n):
             self.clock.pass_seconds(gap)
             while next_tick <= self.clock.at:
                 self._flush(events, counts)
                 self.tick()
-                next_tick += timedelta(seconds=TICK_S)
+                next_tick += timedelta(seconds=self.tick_s)
             self.n += 1
             arm = self.serve(unit_of(i) if unit_of else f"u{self.n}")
             if arm.rollout is not None:

@@ -22,7 +22,7 @@ USUAL = Behaviour()
 
 
 def made(database: Database, *, constraints: dict[str, Any] | None = None, **settings: Any) -> World:
-    world = World(store=database, rollout_settings=settings, constraints=constraints or {})
+    world = World(store=database, rollout_settings=settings, constraints=constraints or {}, tick_s=15.0)
     world.history()
     return world
 
@@ -224,7 +224,7 @@ def test_tokens_of_an_earlier_stage_that_still_come_in_do_not_hide_a_silence(dat
             break
         interaction = world._interaction(old[i], world.clock.at)
         keep_events(world.store, [interaction])
-        world.requests(20, 10.0)
+        world.requests(30, 15.0)  # with one tick
     assert world.rollout.outcome == "guardrail"
     assert "report nothing or little" in (world.rollout.reason or "")
 
@@ -269,6 +269,6 @@ def test_the_familys_own_limits_hold_even_when_the_champion_is_no_better(
 
 def test_of_an_equal_candidate_nothing_is_said(world: World) -> None:
     world.start()
-    world.run(600, per_second=1)
+    world.run(300)
     assert world.moves() == ["deploy"]
     assert world.alerts() == set()

@@ -204,19 +204,24 @@ def test_feedback_at_different_rates_stops_the_way_up_with_an_alert_until_somebo
     world.store.close()
 
 
-def within_its_first_day(database: Database) -> World:
-    """A rollout of a better candidate, which has had its evidence after some hours."""
+@pytest.fixture(scope="module")
+def within_its_first_day(tmp_path_factory: pytest.TempPathFactory) -> World:
+    """A rollout of a better candidate, which has had its evidence after some hours; its store is closed."""
     settings = {"ladder": [0.5], "whole_days": True, "cohort_minutes": 120.0}
-    world = World(store=database, clock=Clock(scale=360.0), rollout_settings=settings)
+    store = new_database(tmp_path_factory.mktemp("first-day"))
+    world = World(store=store, clock=Clock(scale=360.0), rollout_settings=settings)
     world.history()
     world.behaviours[world.candidate] = Behaviour(success=0.95)
     world.start()
     world.climb(3)
+    store.close()
     return world
 
 
-def test_a_promotion_waits_for_the_end_of_a_whole_day_and_verifies(database: Database) -> None:
-    world = within_its_first_day(database)
+def test_a_promotion_waits_for_the_end_of_a_whole_day_and_verifies(
+    within_its_first_day: World, copy_of: Callable[[World], World]
+) -> None:
+    world = copy_of(within_its_first_day)
     assert world.rollout.is_active, "fifteen hours of the rollout clock"
     seen = rollout_view_of(world)
     assert seen.gates[2].passed, "ship1 stood at an hour"
@@ -229,9 +234,11 @@ def test_a_promotion_waits_for_the_end_of_a_whole_day_and_verifies(database: Dat
     assert world.verified().problems == ()
 
 
-def test_a_day_ends_also_where_its_users_were_all_counted_before(database: Database) -> None:
+def test_a_day_ends_also_where_its_users_were_all_counted_before(
+    within_its_first_day: World, copy_of: Callable[[World], World]
+) -> None:
     """A unit counts once per stage; the same units come back until the day is over, and nobody else."""
-    world = within_its_first_day(database)
+    world = copy_of(within_its_first_day)
     assert rollout_view_of(world).gates[2].passed
     while world.rollout.is_active and world.clock.rollout_now() - started(world) < timedelta(hours=60):
         world.labels(120, unit_of=lambda i: f"u{i + 1}")
