@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from optimizer.core.base.values import ExampleResult
-from optimizer.core.family.rendering import parse_output
+from optimizer.core.family.rendering import parse_output, right_labels
 from optimizer.core.family.settings import Output
 
 NO_LABEL = "(no label)"  # the answer held none of the family's labels
@@ -51,16 +51,22 @@ def confusions(confusion: Mapping[str, Mapping[str, int]]) -> list[tuple[str, st
 def read_labels(
     output: Output, expected: Mapping[str, Mapping[str, Any]], results: Iterable[ExampleResult]
 ) -> LabelReport | None:
-    """The labels of the examples that were answered; None in a family whose answers are no labels.
+    """The labels of the examples that were answered; None where none of them expects a label.
+
+    Of several right labels the one that was answered is expected, else the first.
 
     Args:
-        expected: example -> its expected output.
+        expected: example -> its expected output, which examples that a judge scores may lack.
     """
     if output.parser != "label":
         return None
-    answered = [r for r in results if r.output is not None and r.example in expected]
-    pairs = ((str(expected[r.example][output.field]), parse_output(output, r.output or "").value) for r in answered)
-    return label_report(output.labels or (), pairs)
+    pairs: list[tuple[str, str | None]] = []
+    for result in results:
+        right = right_labels(output, expected.get(result.example, {}))
+        if right and result.output is not None:
+            answer = parse_output(output, result.output).value
+            pairs.append((str(answer if answer in right else right[0]), answer))
+    return label_report(output.labels or (), pairs) if pairs else None
 
 
 def label_report(labels: Sequence[str], pairs: Iterable[tuple[str, str | None]]) -> LabelReport:

@@ -66,12 +66,20 @@ def with_own_labels(output: Output, expected: Mapping[str, Any]) -> dict[str, An
     examples are counted and shown. What is no label stays as it is, also where a model's answer would be read as one:
     "no payment" is not payment.
     """
-    if output.parser != "label" or expected.get(output.field) in (None, ""):
+    labels = right_labels(output, expected) if output.parser == "label" else []
+    if not labels:
         return dict(expected)
+    return {**expected, output.field: labels if isinstance(expected[output.field], list) else labels[0]}
+
+
+def right_labels(output: Output, expected: Mapping[str, Any]) -> list[Any]:
+    """The labels each of which is right, as the family spells them; none where nothing is expected."""
+    value = expected.get(output.field)
+    if value in (None, ""):
+        return []
     spelled = {fold_label(label): label for label in output.labels or ()}
-    value, write = expected[output.field], parser_of(output).write
-    labels = [spelled.get(fold_label(write(one)), one) for one in (value if isinstance(value, list) else [value])]
-    return {**expected, output.field: labels if isinstance(value, list) else labels[0]}
+    write = parser_of(output).write
+    return [spelled.get(fold_label(write(one)), one) for one in (value if isinstance(value, list) else [value])]
 
 
 def expected_text(output: Output, expected: Mapping[str, Any]) -> str:

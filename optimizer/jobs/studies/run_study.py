@@ -414,4 +414,4 @@ def _labels(run: StudyRun, winner: str | None) -> dict[str, Any] | None:
     expected = {example.id: example.expected for example in run.dev}
     ids = dict.fromkeys([run.champion.id, winner or run.champion.id])
     reports = {variant: read_labels(run.family.output, expected, results.get(variant, ())) for variant in ids}
-    return {variant: asdict(report) for variant, report in reports.items() if report is not None and report.n} or None
+    return {variant: asdict(report) for variant, report in reports.items() if report is not None} or None

@@ -5,7 +5,9 @@ from __future__ import annotations
 import pytest
 from hypothesis import given, strategies as st
 
-from optimizer.core.evaluation.label_report import NO_LABEL, confusions, label_report
+from optimizer.core.base.values import ExampleResult
+from optimizer.core.evaluation.label_report import NO_LABEL, confusions, label_report, read_labels
+from optimizer.core.family.settings import Output
 
 LABELS = ("card", "refund", "other")
 
@@ -28,6 +30,22 @@ def test_an_answer_without_a_label_is_a_mistake_of_its_own() -> None:
 def test_without_examples_nothing_is_known() -> None:
     report = label_report(LABELS, [])
     assert (report.n, report.macro_f1, confusions(report.confusion)) == (0, None, [])
+
+
+def read(expected: dict[str, dict[str, object]], **answers: str) -> dict[str, dict[str, int]] | None:
+    results = [ExampleResult(example=id, score=1.0, output=text) for id, text in answers.items()]
+    report = read_labels(Output(field="topic", parser="label", labels=LABELS), expected, results)
+    return None if report is None else {label: dict(row) for label, row in report.confusion.items() if row}
+
+
+def test_of_several_right_labels_the_one_that_was_answered_is_expected_else_the_first() -> None:
+    expected = {id: {"topic": ["Refund", "card"]} for id in ("a", "b", "c")}
+    assert read(expected, a="card", b="refund", c="other") == {"card": {"card": 1}, "refund": {"refund": 1, "other": 1}}
+
+
+def test_examples_that_expect_no_label_are_left_out() -> None:
+    assert read({"a": {"topic": "card"}, "b": {}}, a="card", b="card") == {"card": {"card": 1}}
+    assert read({"a": {}, "b": {"topic": None}}, a="card", b="card") is None
 
 
 @given(st.lists(st.tuples(st.sampled_from(LABELS), st.sampled_from(LABELS)), min_size=1, max_size=40))

@@ -72,6 +72,15 @@ def test_a_family_without_expected_outputs_is_searched_by_its_judge(tmp_path):
     assert all(row.judgement["score"] == row.score for row in kept)
 
 
+def test_a_study_of_labels_that_only_a_judge_scores_has_no_figures_of_labels(tmp_path):
+    labels = {"field": "reply", "parser": "label", "labels": ["billing", "technical"]}
+    family, model = letters_family(space=SPACE, output=labels), writer_by(lambda request: "billing")
+    world = world_of(tmp_path, lambda answer: 7, family=family, model=model)
+    study = world.run(create(world))
+    assert study.status == "finished"
+    assert "labels" not in (study.findings or {})
+
+
 def test_the_dry_run_counts_the_judges_calls_and_dollars(tmp_path):
     world = world_of(tmp_path)
     told = create(world, dry_run=True)
