@@ -10,7 +10,7 @@ from dataclasses import dataclass
 
 from optimizer.core.base.phrasing import count
 from optimizer.core.family.family import Family
-from optimizer.core.family.parsers import fold_label
+from optimizer.core.family.rendering import right_labels
 from optimizer.ports import Store, Transaction
 
 
@@ -74,14 +74,13 @@ def labels_not_named(tx: Transaction, store: Store, family: Family) -> str | Non
     output = family.output
     if output.parser != "label" or not output.labels:
         return None
-    labels = {fold_label(label) for label in output.labels}
     examples = [
         example for split in ("train", "dev") for example in store.examples.of_split(tx, family.name, split=split)
     ]
-    expected = Counter(
-        str(example.expected[output.field]) for example in examples if example.expected.get(output.field) is not None
+    right = [right_labels(output, example.expected) for example in examples]
+    missing = Counter(
+        str(label) for each in right if not any(label in output.labels for label in each) for label in each
     )
-    missing = {label: n for label, n in expected.items() if fold_label(label) not in labels}
     if not missing:
         return None
     which = ", ".join(f"{label!r} ({count(n, 'example')})" for label, n in sorted(missing.items()))

@@ -5,6 +5,7 @@ from the terminal and over REST.
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -16,13 +17,14 @@ from optimizer.cli.service.by_itself import EditNews
 from optimizer.core.base.errors import Busy
 from optimizer.host.config import Settings, load_settings
 from optimizer.jobs.families.check_models import with_unknown_model
+from optimizer.jobs.families.read_edit import labels_not_named
 from optimizer.ports import Store
 from optimizer.runtime import wiring
 from tests.command_line import Ran, detent
 from tests.stand_ins.scripted_model import Provider, chat_answer, provider
 from tests.worlds.api_world import serving
 from tests.worlds.gateway_world import make_home
-from tests.worlds.study_world import TOPIC_FAMILY, TOPICS, topic_examples
+from tests.worlds.study_world import TOPIC_FAMILY, TOPICS, World, topic_examples
 
 
 def answer(body: dict[str, Any]) -> tuple[int, dict[str, str], bytes]:
@@ -93,6 +95,18 @@ def test_a_label_that_examples_expect_and_the_file_names_no_more_is_told(project
     text = project.file.read_text(encoding="utf-8")
     project.file.write_text(text.replace('"music"', '"song"'), encoding="utf-8")
     assert "does not name: 'music' (5 examples)" in ok(detent("family", "validate", "topics"))
+
+
+def test_only_examples_none_of_whose_right_labels_is_in_the_file_are_told(tmp_path: Path) -> None:
+    world = World(tmp_path)
+    right: tuple[Any, ...] = (["song", TOPICS[0]], ["song", "dance"], "song", TOPICS[0].upper())
+    rows = zip(right, topic_examples(4, "dev"), strict=True)
+    examples = [replace(example, expected={"topic": labels}) for labels, example in rows]
+    world.store.write(lambda tx: world.store.examples.add(tx, examples))
+    with world.store.read() as tx:
+        sentence = labels_not_named(tx, world.store, world.family)
+    assert sentence is not None
+    assert "does not name: 'dance' (1 example), 'song' (2 examples). An answer is right for none" in sentence
 
 
 def test_a_model_that_nothing_names_is_told_where_the_service_runs_and_by_status(project: Project) -> None:
