@@ -183,12 +183,7 @@ def column_mapping(
     Raises:
         InvalidInput: a field has no column, a column named does not exist, or a name stands twice in the first line.
     """
-    twice = sorted(column for column, n in Counter(columns).items() if column and n > 1)
-    if twice:
-        raise InvalidInput(
-            f"The first line names {', '.join(map(repr, twice))} more than once, so it is unclear which column is"
-            " meant. Rename one."
-        )
+    _refuse_twice(columns, "The first line")
     mapping = {name: named.get(name, name) for name in (*inputs, output)}
     missing = {field: column for field, column in mapping.items() if column not in columns}
     lacked = (
@@ -211,6 +206,15 @@ def column_mapping(
             f" {options}."
         )
     return {field: column for field, column in mapping.items() if field not in lacked}
+
+
+def _refuse_twice(names: Iterable[str], where: str) -> None:
+    """Raises InvalidInput where one of these names of columns stands there twice."""
+    if twice := sorted(name for name, n in Counter(names).items() if name and n > 1):
+        raise InvalidInput(
+            f"{where} names {', '.join(map(repr, twice))} more than once, so it is unclear which column is meant."
+            " Rename one."
+        )
 
 
 def json_or_text(text: str) -> Any:
@@ -449,11 +453,12 @@ def _parameters(doc: str) -> Iterator[tuple[str, str, str]]:
 def read_sheet(path: Path, *, encoding: str | None = None, delimiter: str | None = None) -> Sheet:
     """The rows of a CSV file or of JSON lines; an example is flattened into its inputs and expected fields.
 
-    Raises InvalidInput where a line is no JSON object, or its input or expected output is none; ``refused`` has what
-    cannot be read of a CSV file.
+    Raises InvalidInput where a line is no JSON object, or its input or expected output is none, or a column's name
+    stands twice; ``refused`` has what cannot be read of a CSV file.
     """
     if format_of(path) == "csv":
         table = open_table(path, encoding=encoding, delimiter=delimiter)
+        _refuse_twice(table.columns, "The first line")
         read = list(table.rows())
         return Sheet(
             columns=table.columns,
@@ -467,6 +472,8 @@ def read_sheet(path: Path, *, encoding: str | None = None, delimiter: str | None
         input, expected = record.get("input") or {}, record.get("expected") or {}
         if not isinstance(input, dict) or not isinstance(expected, dict):
             raise InvalidInput(f"{path}, {where}: {NO_OBJECTS}.")
-        rows.append((where, {**record, **input, **expected}))
-    names = dict.fromkeys(name for _, row in rows for name in row if name not in ("input", "expected"))
+        others = {name: value for name, value in record.items() if name not in ("input", "expected")}
+        _refuse_twice([*others, *input, *expected], f"{path}, {where}, with its input and expected output,")
+        rows.append((where, {**others, **input, **expected}))
+    names = dict.fromkeys(name for _, row in rows for name in row)
     return Sheet(columns=tuple(names), rows=tuple(rows))

@@ -234,6 +234,31 @@ def test_a_sheet_of_examples_that_are_no_objects_is_refused_with_its_line(tmp_pa
         read_sheet(path)
 
 
+@pytest.mark.parametrize(
+    "twice",
+    [
+        {"input": {"text": "teh"}, "expected": {"text": "the"}},
+        {"id": "a", "input": {"text": "x", "id": "b"}, "expected": {"topic": "tree"}},
+        {"topic": "fish", "input": {"text": "x"}, "expected": {"topic": "tree"}},
+    ],
+    ids=["input and expected", "id and input", "member and expected"],
+)
+def test_a_sheet_of_examples_with_two_values_of_one_name_is_refused_with_its_line(tmp_path: Path, twice: Any) -> None:
+    with pytest.raises(InvalidInput, match=r"rows\.jsonl, line 1, .* names '\w+' more than once"):
+        read_sheet(write_lines(tmp_path / "rows.jsonl", twice))
+
+
+def test_a_sheet_with_two_columns_of_one_name_is_refused_as_by_an_import(tmp_path: Path) -> None:
+    (tmp_path / "rows.csv").write_text("text,label,label\nx,a,b\n", encoding="utf-8")
+    with pytest.raises(InvalidInput, match="The first line names 'label' more than once"):
+        read_sheet(tmp_path / "rows.csv")
+
+
+def test_an_input_of_a_sheet_may_be_named_input(tmp_path: Path) -> None:
+    sheet = read_sheet(write_lines(tmp_path / "rows.jsonl", {"input": {"input": "x"}, "expected": {"topic": "tree"}}))
+    assert (sheet.columns, sheet.rows[0][1]) == (("input", "topic"), {"input": "x", "topic": "tree"})
+
+
 PIPELINE = "content_type,word_count,coherence_score,note,quality\n"
 
 
