@@ -182,6 +182,7 @@ def _take_in(
         *(f"Not carried over: {name}." for name in not_carried),
         *lines,
         *_of_labels(new_family.content, draft.prompt),
+        *filter(None, [new_family.content.why_cut]),
         *report.sentences(),
         *_from_before(session, report),
     ):

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import re
 from collections import Counter
 from collections.abc import Mapping, Sequence
@@ -13,16 +12,18 @@ from typing import Any
 
 from optimizer.core.base.canonical import read_json
 from optimizer.core.base.errors import Fault, InvalidInput
+from optimizer.core.base.phrasing import count
 from optimizer.core.dataset.labels import LookAlike, look_alikes
 from optimizer.core.family.family import STUDENT
-from optimizer.core.family.parsers import PARSERS, unknown_parser
+from optimizer.core.family.parsers import PARSERS, plain_text, unknown_parser
 from optimizer.core.family.rendering import value_text
 from optimizer.core.family.settings import JUDGE_METRIC
 from optimizer.core.family.variant import VARIABLE
 
 MAX_LABELS = 30
 MAX_LABEL_CHARS = 60
-LONG_CHARS = 1000  # of an answer, where no example shows how long one is
+LONG_TOKENS = 512  # of an answer, where no example shows how long one is
+LEAST_TOKENS, MOST_TOKENS = 8, 4096  # of an answer; models in use refuse to be asked for more than they can write
 PYTHON_QUOTES = re.compile(  # around a whole prompt: a literal with its prefix, or in triple quotes
     r"""\A\s*(?:\w+\s*=\s*\(?\s*)?(?:[fFrR]{1,2}(\"{3}|'{3}|"|')|(\"{3}|'{3})).*(?:\1|\2)[\s)]*\Z""", re.DOTALL
 )
@@ -75,6 +76,18 @@ class NewFamily:
     @property
     def look_alikes(self) -> list[LookAlike]:
         return look_alikes(self.labels)
+
+    @property
+    def why_cut(self) -> str | None:
+        """A sentence on answers of the sheet that may be longer than a model is let write; None where none is."""
+        limit, field = self.data["model"]["max_tokens"], self.data["output"]["field"]
+        n = sum(_most_tokens(e["expected"][field]) > limit for e in self.examples if field in e["expected"])
+        if limit < MOST_TOKENS or not n:  # below, another system said so, whose answers need not be cut off
+            return None
+        return (
+            f"{count(n, 'answer')} may need more than the {limit:,} tokens of model.max_tokens, where a model is cut"
+            " off. Raise it in the file if your model writes more."
+        )
 
 
 def draft_family(draft: FamilyDraft, *, today: date) -> NewFamily:
@@ -231,7 +244,7 @@ def _data(
     output: dict[str, Any] = {"field": answer, "parser": parser}
     if parser == "label":
         output["labels"] = sorted({str(o) for o in outputs})
-    n_chars = max((len(o if isinstance(o, str) else json.dumps(o)) for o in outputs), default=LONG_CHARS)
+    n_tokens = max(map(_most_tokens, outputs), default=LONG_TOKENS)
     scorer = {
         "text": {"rouge_l": 0.4, "rouge_1": 0.3, "rouge_2": 0.3},
         "label": {"label_match": 1.0},
@@ -240,7 +253,7 @@ def _data(
     model: dict[str, Any] = {
         "default": draft.model,
         "temperature": 0.0,
-        "max_tokens": max(8, min(512, n_chars // 2 + 4)),
+        "max_tokens": max(LEAST_TOKENS, min(MOST_TOKENS, n_tokens)),
     }
     if parser in ("label", "text") and outputs and not any("\n" in o for o in outputs):
         model["stop"] = ["\n"]  # answers of one line end with it; weak models would go on
@@ -274,6 +287,11 @@ def _data(
     elif parser == "label":
         data["sample"] = {"balance": answer}
     return data
+
+
+def _most_tokens(answer: Any) -> int:
+    """A token holds one byte at least; a few more for the space before and the end."""
+    return len(plain_text(answer).encode(errors="surrogatepass")) + 4
 
 
 def _output(draft: FamilyDraft, by_field: Mapping[str, str], faults: list[Fault]) -> tuple[str, str]:

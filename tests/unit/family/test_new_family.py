@@ -174,3 +174,22 @@ def test_with_a_judge_a_column_of_outputs_is_a_reference() -> None:
     made = draft_family(draft(judge="large"), today=TODAY)
     assert made.data["scorer"] == {"judge": 1.0}
     assert all(one["expected"] for one in made.examples)
+
+
+@named(
+    ("answers", "limit"),
+    {
+        "short": (["a", "b"] * 2, 8),
+        "no words": (["7f3a9c1e-22b4-4d0e-9a51-c3f08b6e1d27", "0b9d6f52-8e1c-47a3-b6f0-5d2e9c7a1f48"], 40),
+        "three bytes a character": (["您的订单已经发货。", "退款将在五天内退回。"], 34),
+        "long": (["x" * 3000, "y"], 3004),
+    },
+)
+def test_no_right_answer_of_the_sheet_is_cut_off(answers: list[str], limit: int) -> None:
+    new = draft_family(draft(rows=[{"Body": "x", "Team": answer} for answer in answers]), today=TODAY)
+    assert (new.data["model"]["max_tokens"], new.why_cut) == (limit, None)
+
+
+def test_answers_that_may_be_cut_off_are_told() -> None:
+    new = draft_family(draft(rows=[{"Body": "x", "Team": "y" * n} for n in (10, 4000, 5000)]), today=TODAY)
+    assert "1 answer may need more than the 4,096 tokens of model.max_tokens" in (new.why_cut or "")
