@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import sys
 from collections.abc import Mapping
 from contextlib import redirect_stdout
@@ -163,6 +164,7 @@ def test_an_assessment_that_was_overwritten_is_none() -> None:
 def trace_one(told: Path) -> None:
     """As an application does it, in a process of its own."""
     sys.argv = ["application", LINKED]
+    os.chdir(told.parent)  # MLflow keeps artifacts beside where it is started
     with told.open("w") as file, redirect_stdout(file):
         exec(TRACED, {"__name__": "application"})
 
