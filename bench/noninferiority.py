@@ -107,7 +107,7 @@ def grouped_cells() -> list[Cell]:
         champion, candidate = [float(d < 0) for d in differences], [float(d > 0) for d in differences]
         for level, known in passed:
             test = not_lower(champion, candidate, margin=MARGIN, level=level, groups=groups if known else None)
-            passed[level, known] += test.p <= level
+            passed[level, known] += test["p"] <= level
     return [
         _cell(
             f"0/1 scores, level {level:g}, groups of five rows that are alike, "

@@ -167,14 +167,17 @@ class ReplayedStudy:
         def quality_floor(least: float) -> WishedFloor:
             full = [(c.score or 0.0, e.group) for _, c, e in rows if c.score is None or _is_full(c)]
             margin, scores = quality_margin(least, settings.margin), [score for score, _ in full]
-            floor = WishedFloor(
-                name="quality", what="the mean quality of what is processed in full", floor=least, margin=margin
-            )
-            if not full:
-                return floor
             groups = [group for _, group in full]
-            test = not_lower([least] * len(full), scores, margin=margin, level=level, groups=groups, lowest=-least)
-            return replace(floor, measured=mean(scores), test=test)
+            return WishedFloor(
+                name="quality",
+                what="the mean quality of what is processed in full",
+                floor=least,
+                margin=margin,
+                measured=mean(scores) if full else None,
+                test=not_lower([least] * len(full), scores, margin=margin, level=level, groups=groups, lowest=-least)
+                if full
+                else None,
+            )
 
         if quality is not None:
             return [quality_floor(quality)]

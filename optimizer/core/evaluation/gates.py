@@ -69,8 +69,7 @@ class GateRecord(TypedDict):
     reason: Text[str | None]
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class WishedFloor:
+class WishedFloor(TypedDict):
     """What a study of a content pipeline was asked to keep, or what comes with it, as the sealed items show it.
 
     ``floor`` and ``measured`` are shares in [0, 1]; ``test``: of "it is lower than the floor by ``margin`` or more".
@@ -81,28 +80,8 @@ class WishedFloor:
     what: str
     floor: float
     margin: float
-    measured: float | None = None
-    test: NotLower | None = None
-
-
-class NotLowerRecord(TypedDict):
-    """A NotLower as stored and shown."""
-
-    p: float
-    test: str
-    n: int
-    fewest: int
-
-
-class WishedRecord(TypedDict):
-    """A WishedFloor as stored and shown."""
-
-    name: str
-    what: str
-    floor: float
-    margin: float
     measured: float | None
-    test: NotLowerRecord | None
+    test: NotLower | None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -279,19 +258,20 @@ def _risk_gate(risk: float, margin: float, settings: GateSettings, *, is_off: bo
 
 
 def _wished_gate(wished: WishedFloor, settings: GateSettings, looks: int) -> GateResult:
-    if wished.test is None or wished.measured is None:
+    what, least, measured, test = wished["what"], wished["floor"], wished["measured"], wished["test"]
+    if test is None or measured is None:
         return GateResult(
-            name=wished.name,
+            name=wished["name"],
             verdict=GateVerdict.INCONCLUSIVE,
             value=None,
             required=settings.confidence,
-            reason=f"{wished.what} cannot be told: no item was processed in full, and {wished.floor:.3f} is the floor",
+            reason=f"{what} cannot be told: no item was processed in full, and {least:.3f} is the floor",
         )
-    what = (
-        f"confidence that {wished.what} is not lower than {wished.floor:.3f} by {wished.margin:.3f}; it is"
-        f" {wished.measured:.3f}, {CALLED_TESTS[wished.test.test]} on {wished.test.n} groups of items"
+    reason = (
+        f"confidence that {what} is not lower than {least:.3f} by {wished['margin']:.3f}; it is"
+        f" {measured:.3f}, {CALLED_TESTS[test['test']]} on {test['n']} groups of items"
     )
-    return _at_least(wished.name, confidence_of(wished.test.p, looks), settings.confidence, what)
+    return _at_least(wished["name"], confidence_of(test["p"], looks), settings.confidence, reason)
 
 
 def _quality_gate(evidence: ConfirmationEvidence, settings: GateSettings, margin: float) -> GateResult:
@@ -305,12 +285,12 @@ def _quality_gate(evidence: ConfirmationEvidence, settings: GateSettings, margin
             reason=f"quality was not compared, so a loss of {margin:.3f} cannot be ruled out",
         )
     what = (
-        f"confidence that quality is not lower by {margin:.3f}, {CALLED_TESTS[test.test]} on {test.n} independent"
+        f"confidence that quality is not lower by {margin:.3f}, {CALLED_TESTS[test['test']]} on {test['n']} independent"
         " examples"
     )
-    if test.n < test.fewest:
-        what += f"; fewer than {test.fewest} can show it only where the candidate is better now and then"
-    return _at_least("quality", confidence_of(test.p, evidence.looks), settings.confidence, what)
+    if test["n"] < test["fewest"]:
+        what += f"; fewer than {test['fewest']} can show it only where the candidate is better now and then"
+    return _at_least("quality", confidence_of(test["p"], evidence.looks), settings.confidence, what)
 
 
 def _at_least(name: str, value: float, required: float, what: str) -> GateResult:

@@ -15,7 +15,7 @@ Lehmacher (1995); Westfall and Krishen (2001), Journal of Statistical Planning a
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass
 from math import ceil
 from typing import Any, Final
 
@@ -185,7 +185,7 @@ def with_sequence(test: NotLower, steps: Sequence[SequenceStep]) -> NotLower:
     """The test of the one that passed, with the largest p of all tests up to it, so that the report pays for every
     test.
     """
-    return replace(test, p=max([test.p, *(step["p"] for step in steps if step["passed"])]))
+    return {**test, "p": max([test["p"], *(step["p"] for step in steps if step["passed"])])}
 
 
 def in_words(steps: Sequence[SequenceStep]) -> str:

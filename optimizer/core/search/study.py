@@ -19,7 +19,7 @@ from optimizer.core.base.errors import Fault, InvalidInput, NotFound
 from optimizer.core.base.knob import is_number
 from optimizer.core.base.phrasing import count
 from optimizer.core.base.values import Aim, Budget, Spend
-from optimizer.core.evaluation.gates import GateRecord, WishedRecord
+from optimizer.core.evaluation.gates import GateRecord, WishedFloor
 from optimizer.core.search.move import MoveRecord
 from optimizer.core.search.racing import FIRST
 
@@ -225,7 +225,7 @@ class Confirmation(TypedDict, total=False):
     quality_n: int
     quality_level: float
     loss_at_most: float
-    wished: Sequence[WishedRecord]
+    wished: Sequence[WishedFloor]
     judge: str
     judged: JudgedRecord
     sequence: Sequence[SequenceStep]

@@ -19,10 +19,11 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable, Hashable, Sequence
-from dataclasses import dataclass
 from functools import lru_cache
 from math import asin, atan, ceil, erfc, exp, lgamma, log, log1p, pi, sin, sqrt
 from typing import TYPE_CHECKING, Literal
+
+from typing_extensions import TypedDict
 
 from optimizer.core.base.values import grouped
 
@@ -200,8 +201,7 @@ LARGE_LEVEL = 0.05  # above it Tango's size is .22 for .20 even at 1,000 rows, s
 Test = Literal["exact", "tango", "gaffke", "bootstrap"]
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class NotLower:
+class NotLower(TypedDict):
     """What one look says of "quality is lower by the margin or more".
 
     p: one-sided, in [0, 1]; small means that the loss is ruled out.
@@ -278,7 +278,7 @@ def largest_loss(
     low, high = 0, 1000
     while high - low > 1:
         middle = (low + high) // 2
-        passes = not_lower(champion, candidate, margin=middle / 1000, level=level, groups=groups).p <= level + TIE
+        passes = not_lower(champion, candidate, margin=middle / 1000, level=level, groups=groups)["p"] <= level + TIE
         low, high = (low, middle) if passes else (middle, high)
     return high / 1000
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any, Literal
 
@@ -119,9 +119,9 @@ def confirm_winner(
                 steps.append(
                     SequenceStep(
                         variant=compared.variant,
-                        p=test.p,
+                        p=test["p"],
                         lift=(sum(after) - sum(before)) / len(before),
-                        passed=confidence_of(test.p, looks) >= settings.confidence - TIE,
+                        passed=confidence_of(test["p"], looks) >= settings.confidence - TIE,
                     )
                 )
                 passed = steps[-1]["passed"]
@@ -259,7 +259,7 @@ def _confirmed(
         record |= _of_quality(best, quality, settings, looks)
     if saving is not None and quality is not None:
         record |= {
-            "confidence": confidence_of(max(saving.p, quality.p), looks),
+            "confidence": confidence_of(max(saving.p, quality["p"]), looks),
             "saving": saving.share,
             "saving_p": saving.p,
             "saving_n": saving.n,
@@ -272,8 +272,10 @@ def _confirmed(
         record["move"] = _move(run, best, gates, settings, looks, is_confirmed=outcome == "nominated")
     if best.wished:
         ps = [comparison.p if saving is None else saving.p]
-        ps += [1.0 if floor.test is None else floor.test.p for floor in best.wished if floor.name == "quality"]
-        record |= {"confidence": confidence_of(max(ps), looks), "wished": [asdict(floor) for floor in best.wished]}
+        ps += [
+            1.0 if (test := floor["test"]) is None else test["p"] for floor in best.wished if floor["name"] == "quality"
+        ]
+        record |= {"confidence": confidence_of(max(ps), looks), "wished": best.wished}
     if judge_of_metrics(run.family) is not None:
         record["judge"] = judge_identity(run.family)
         scored = {f"the champion {run.study.champion}": best.champion, f"the winner {best.variant}": best.results}
@@ -302,10 +304,10 @@ def _of_quality(best: _VariantComparison, test: NotLower, settings: GateSettings
     before, after, groups = best.scores()
     level = quality_level(settings, looks)
     return {
-        "confidence": confidence_of(test.p, looks),
-        "quality_p": test.p,
-        "quality_test": test.test,
-        "quality_n": test.n,
+        "confidence": confidence_of(test["p"], looks),
+        "quality_p": test["p"],
+        "quality_test": test["test"],
+        "quality_n": test["n"],
         "quality_level": level,
         "loss_at_most": largest_loss(before, after, level=level, groups=groups),
     }
@@ -503,8 +505,8 @@ def _summary(
             level, most = record["quality_level"], record["loss_at_most"]
             figures += f"; with {1 - level:.1%} confidence less than {most:.3f} is lost"
     for floor in wished:
-        measured = "not known" if floor.measured is None else f"{floor.measured:.3f}"
-        figures += f"; {floor.what} {measured}, {floor.floor:.3f} is the floor"
+        measured = "not known" if floor["measured"] is None else f"{floor['measured']:.3f}"
+        figures += f"; {floor['what']} {measured}, {floor['floor']:.3f} is the floor"
     remark = f" {in_words(steps)}" if steps else ""
     remark += f" {record['judged']['said']}" if "judged" in record else ""
     failed = [g["reason"] for g in record["gates"] if g["verdict"] != "pass"]

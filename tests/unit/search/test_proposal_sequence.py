@@ -63,8 +63,8 @@ def test_the_p_that_is_reported_is_the_largest_up_to_the_one_kept():
         SequenceStep(variant="b", p=0.02, lift=0.0, passed=True),
     ]
     test = NotLower(p=0.02, test="exact", n=100, fewest=45)
-    assert with_sequence(test, [*steps, SequenceStep(variant="c", p=0.4, lift=-0.1, passed=False)]).p == 0.09
-    assert with_sequence(test, []).p == 0.02
+    assert with_sequence(test, [*steps, SequenceStep(variant="c", p=0.4, lift=-0.1, passed=False)])["p"] == 0.09
+    assert with_sequence(test, [])["p"] == 0.02
 
 
 def test_a_study_with_a_sequence_beats_the_champion_on_cross_fitted_rows_and_another_on_dev():

@@ -89,7 +89,7 @@ def test_gaffkes_p_beside_a_known_floor_is_clopper_and_pearsons_where_each_row_i
     chance = sum(comb(n, i) * 0.65**i * 0.35 ** (n - i) for i in range(right, n + 1))
     scores = [1.0] * right + [0.0] * (n - right)
     found = not_lower([floor] * n, scores, margin=margin, level=0.2, lowest=-floor)
-    assert (found.test, found.p) == ("gaffke", pytest.approx(chance, abs=1e-9))
+    assert (found["test"], found["p"]) == ("gaffke", pytest.approx(chance, abs=1e-9))
 
 
 def test_the_limits_of_a_share_are_clopper_and_pearsons():
@@ -115,21 +115,21 @@ def test_rows_that_all_lose_just_the_margin_show_nothing():
 
 def test_scores_of_0_and_1_are_tested_exactly_and_all_others_by_gaffkes_test():
     champion = [1.0, 0.0] * 50
-    assert not_lower(champion, champion, margin=0.05, level=0.1).test == "exact"
+    assert not_lower(champion, champion, margin=0.05, level=0.1)["test"] == "exact"
     graded = not_lower([*champion[:-1], 0.5], champion, margin=0.05, level=0.1)
-    assert (graded.test, graded.n, graded.fewest) == ("gaffke", 100, 45)
+    assert (graded["test"], graded["n"], graded["fewest"]) == ("gaffke", 100, 45)
     many = champion * 51
-    assert not_lower(many, many, margin=0.05, level=0.05).test == "tango"
+    assert not_lower(many, many, margin=0.05, level=0.05)["test"] == "tango"
 
 
 def test_rows_of_one_group_count_once_with_their_mean():
     champion, candidate = [1.0, 1.0, 0.0, 1.0], [1.0, 0.0, 0.0, 1.0]
     found = not_lower(champion, candidate, margin=0.1, level=0.2, groups=["a", "a", "b", "c"])
-    assert (found.n, found.test) == (3, "gaffke")
-    assert found.p == gaffke_p([-0.5, 0.0, 0.0], margin=0.1)
+    assert (found["n"], found["test"]) == (3, "gaffke")
+    assert found["p"] == gaffke_p([-0.5, 0.0, 0.0], margin=0.1)
     same = champion * 30
     copies = not_lower(same, same, margin=0.1, level=0.2, groups=[0, 1, 2, 3] * 30)
-    assert copies.p > 0.2 > not_lower(same, same, margin=0.1, level=0.2).p  # 4 rows prove nothing, 120 would
+    assert copies["p"] > 0.2 > not_lower(same, same, margin=0.1, level=0.2)["p"]  # 4 rows prove nothing, 120 would
 
 
 def test_a_candidate_worse_by_the_margin_passes_seldom_enough():
