@@ -186,21 +186,15 @@ class OtherDatabase:
 # --- files ------------------------------------------------------------------------------------------------------------
 
 
-def files_below(
-    *folders: Path, patterns: Iterable[str] = ("*",), unlike: Sequence[str] = (), without: Iterable[Path] = ()
-) -> Files:
-    """Files of these folders and those below them, by name; ``unlike``: patterns of those left out; ``without``:
-    files, and folders with all below them.
-    """
-    left_out = [place.resolve() for place in without]
+def files_below(*folders: Path, patterns: Iterable[str] = ("*",), unlike: Sequence[str] = ()) -> Files:
+    """Files of these folders and those below them, by name; ``unlike``: patterns of those left out."""
 
     def files() -> Iterator[Path]:
         for folder in folders:
             for pattern in patterns:
                 for file in sorted(folder.rglob(pattern)):
-                    place = file.resolve()
-                    is_out = any(map(file.match, unlike)) or any(place.is_relative_to(out) for out in left_out)
-                    if file.is_file() and not is_out:
+                    file.resolve()  # raises of links in a circle, which cannot be gone through; is_file says no
+                    if file.is_file() and not any(map(file.match, unlike)):
                         yield file
 
     return files
