@@ -52,17 +52,21 @@ class StatsRow(ReportedSums):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class FeedbackStats:
+class StatsTime:
+    by: By
+    since: datetime
+    until: datetime
+    summed_until: datetime | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FeedbackStats(StatsTime):
     """``items``: in order of time where there is a ``start``.
 
     ``since`` and ``until`` are those of what was summed up: whole minutes, and by day whole days of UTC. What came in
     after ``summed_until`` (None: nothing is summed up yet) is not in it.
     """
 
-    by: By
-    since: datetime
-    until: datetime
-    summed_until: datetime | None
     items: Sequence[StatsRow]
     next_cursor: None = None
 
@@ -114,13 +118,9 @@ class FamilyRow(StatsRow):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class FamiliesStats:
+class FamiliesStats(StatsTime):
     """As ``FeedbackStats``, of several families."""
 
-    by: By
-    since: datetime
-    until: datetime
-    summed_until: datetime | None
     items: Sequence[FamilyRow]
 
 
