@@ -41,21 +41,25 @@ class StoredSchedule:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class ScheduleInForce:
+class ScheduleBrief:
+    on: bool = False  # False: nothing starts by itself, and ``cron`` is what the file has
+    holdout: bool = False
+    cron: str | None
+    source: Literal["file", "store"]
+    by: str | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ScheduleInForce(ScheduleBrief):
     """What holds now, every part decided.
 
     ``source`` says where ``cron`` stands, ``by`` and ``since`` who switched it on and when.
     """
 
     family: str
-    on: bool = False  # False: nothing starts by itself, and ``cron`` is what the file has
-    holdout: bool = False
-    cron: str | None
     strategy: str
     aim: Aim
-    source: Literal["file", "store"]
     reason: Text[str | None] = None
-    by: str | None = None
     since: datetime | None = None
 
     @property

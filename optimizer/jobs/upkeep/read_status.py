@@ -14,7 +14,7 @@ from typing_extensions import TypedDict
 from optimizer.core.base.answers import Text
 from optimizer.core.base.errors import Busy
 from optimizer.core.family.family import kind_of
-from optimizer.core.scheduling.schedule import in_force
+from optimizer.core.scheduling.schedule import ScheduleBrief, in_force
 from optimizer.core.serving.assignment import holdback_of
 from optimizer.core.serving.champion import taken_back
 from optimizer.core.serving.rollout import ALERT, ALL, Champion, Freeze, Rollout, is_frozen
@@ -115,15 +115,6 @@ class Dependencies(TypedDict):
     worker: WorkerState
     mlflow: ProcessState
     models_file: FileState
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class ScheduleBrief:
-    on: bool
-    holdout: bool
-    cron: str | None
-    source: Literal["file", "store"]
-    by: str | None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
