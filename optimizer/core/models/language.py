@@ -96,17 +96,6 @@ PROPOSER = "proposer"  # the purpose of its calls, which take another time than 
 PROPOSAL_TOKENS = 1000  # that a proposer may write
 
 
-def proposal_request(model: str, revision: str, messages: Sequence[Mapping[str, Any]], *, sample: str) -> ModelRequest:
-    """What a proposer is asked; drawn, since proposals shall differ."""
-    return ModelRequest(
-        model=model,
-        revision=revision,
-        messages=[dict(m) for m in messages],
-        params={"temperature": 1.0, "max_tokens": PROPOSAL_TOKENS},
-        sample=sample,
-    )
-
-
 def request_for(
     variant: Variant, messages: Sequence[Mapping[str, Any]], *, revision: str, example: str | None = None, draw: int = 0
 ) -> ModelRequest:

@@ -16,7 +16,7 @@ from optimizer.core.family.variant import Variant
 from optimizer.core.search.cost_estimate import CHAMPION, CONFIRMATION, PROPOSALS, confirmation_calls
 from optimizer.core.search.proposers.race import CHAMPION_FIRST
 from optimizer.core.search.racing import FIRST
-from optimizer.core.search.run_off import RUN_OFF, run_off_answers
+from optimizer.core.search.run_off import N_LEADERS, RUN_OFF, n_answers
 from optimizer.core.search.space import most_points, n_listed
 from optimizer.core.search.strategy import JOINT, RACE, records
 from optimizer.core.search.strategy_calls import Sizes, asked_for_examples
@@ -45,8 +45,11 @@ def expected_calls(
     known = records(strategies)
     parts |= {record.name: record.calls_for(sizes) for record in known}
     if n_run_off:
-        answers = run_off_answers(n_run_off)
-        parts[RUN_OFF] = Spread(low=0, expected=answers.expected * (1 + per_answer) / 2, high=answers.high * per_answer)
+        parts[RUN_OFF] = Spread(  # none where nothing leads, and two leaders are expected
+            low=0,
+            expected=n_answers(n_run_off, 2) * (1 + per_answer) / 2,
+            high=n_answers(n_run_off, N_LEADERS) * per_answer,
+        )
     # The judge's calls for so many answers.
     parts = {name: part + part * judging for name, part in parts.items()}
     if is_written:

@@ -21,7 +21,6 @@ from typing import Any, Final
 
 from optimizer.core.base.canonical import canonical_json, digest
 from optimizer.core.base.phrasing import count
-from optimizer.core.base.values import Spread
 from optimizer.core.evaluation.comparison import TIE
 from optimizer.core.family.variant import Variant
 from optimizer.core.search.study import SequenceStep, Study
@@ -111,11 +110,6 @@ def n_answers(n_rows: int, n_leaders: int) -> int:
     for stage in stages(n_rows, n_leaders):
         answers, met = answers + (stage.upto - met) * (stage.n_leaders + 1), stage.upto
     return answers
-
-
-def run_off_answers(n_rows: int) -> Spread:
-    """The answers of a run-off: none where nothing leads, and two leaders are expected."""
-    return Spread(low=0, expected=n_answers(n_rows, 2), high=n_answers(n_rows, N_LEADERS))
 
 
 def rows_in_words(findings: Mapping[str, Any] | None) -> str | None:

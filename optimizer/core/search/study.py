@@ -469,8 +469,6 @@ def listed_in_words(n_listed: int, n_points: float, n_settings: int, *, is_given
     return f"At most {n_settings} of {n_listed} listed instructions are tried; {more} more."
 
 
-SMALL_POOL = 650  # of the tables measured, those with fewer rows saved half of what the rule could, or less
-
 OUT_OF_FOLD = "out_of_fold"  # a finding of a study: each tier's learned confidence
 # among a study's findings: names of the models that had no known price when it was made
 UNPRICED = "unpriced"
@@ -519,36 +517,6 @@ def unreleased_in_words(family: str, n: int) -> str | None:
         f"{left_out} {'it' if n == 1 else 'them'} out. Where a person vouches for the texts, import the file again:"
         f" detent import FILE --family {family} --curated. Single corrections from production: detent review list"
         f" --family {family}."
-    )
-
-
-def small_pool_in_words(n: int) -> str | None:
-    """The remark that a cascade is searched on few rows, and what that costs; None from SMALL_POOL rows on."""
-    if n >= SMALL_POOL:
-        return None
-    return (
-        f"Thresholds are searched on {count(n, 'example')}, which is few: on recorded tables with about 160 and"
-        " 406 a study saved .24 and .49 of what its rule saves without a sealed holdout, with 657 or more .85 to .93"
-        " (docs/reference/commands-measured.md). Import more examples."
-    )
-
-
-def small_holdout_in_words(n: int, needed: int) -> str | None:
-    """The remark that the confirmation will not nominate; None where its gate n can be met."""
-    if n >= needed:
-        return None
-    return (
-        f"The study nominates nothing: its confirmation has {count(n, 'holdout example')}, and rollout.gates.n"
-        f" asks for {needed}. Import more examples (about {round((needed - n) / 0.18)} more give so many), or lower it."
-    )
-
-
-def in_process_in_words(family: str, prompt_strategy: str) -> str:
-    """The remark that a winner with tiers would start no rollout where applications call the model themselves."""
-    return (
-        f"Applications call the model of {family} themselves, and a winner with tiers is the server's to carry out: its"
-        " rollout would be refused. Search the prompt alone"
-        f"{f': --strategy {prompt_strategy}' if prompt_strategy else ''}, or send chats to POST /v1/chat/completions."
     )
 
 

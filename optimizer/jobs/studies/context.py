@@ -18,7 +18,7 @@ from optimizer.core.evaluation.trivial_baselines import Classify
 from optimizer.core.family.family import Family, kind_of
 from optimizer.core.family.variant import Variant
 from optimizer.core.models.budget import HeldBack
-from optimizer.core.models.language import PROPOSAL_TOKENS, PROPOSER, proposal_request
+from optimizer.core.models.language import PROPOSAL_TOKENS, PROPOSER, ModelRequest
 from optimizer.core.policy.votes import similarity
 from optimizer.core.search.answer_bounds import (
     NO_JUDGE,
@@ -211,7 +211,14 @@ class StudyRun:
 
         def propose(messages: Sequence[Mapping[str, Any]], draw: str) -> str:
             calls = journaled()
-            answer = wait_for(calls.complete(proposal_request(name, calls.revision, messages, sample=draw)))
+            request = ModelRequest(
+                model=name,
+                revision=calls.revision,
+                messages=[dict(message) for message in messages],
+                params={"temperature": 1.0, "max_tokens": PROPOSAL_TOKENS},  # drawn, since proposals shall differ
+                sample=draw,
+            )
+            answer = wait_for(calls.complete(request))
             evaluator.counts.add_proposal(answer)
             if answer.finish_reason == "length" or answer.output_tokens >= PROPOSAL_TOKENS:
                 raise ModelFailed(
