@@ -76,11 +76,6 @@ def cursor_of(start: int) -> str:
     return base64.urlsafe_b64encode(f"offset:{start}".encode()).decode().rstrip("=")
 
 
-def needed_for(cursor: str | None, limit: int) -> int:
-    """How many items from the first on a page needs, one among them that says whether more follow."""
-    return (_offset(cursor) if cursor is not None else 0) + limit + 1
-
-
 def _offset(cursor: str) -> int:
     try:
         word, _, number = (

@@ -27,7 +27,7 @@ from optimizer.core.feedback.personal_traces import PersonalTraces
 from optimizer.core.rollout.transitions import apply
 from optimizer.core.serving import champion
 from optimizer.core.serving.family_names import is_retired
-from optimizer.core.serving.rollout import Champion, Decision
+from optimizer.core.serving.rollout import Decision
 from optimizer.core.views.forgetting import FORGOTTEN, ForgetQuery, ForgetResult, ForgetRun, PlaceCount
 from optimizer.jobs.context import Context
 from optimizer.jobs.ids import new_id
@@ -368,20 +368,14 @@ def _serve_others(plan: _ForgetPlan, home: ForgettingHome, actor: str) -> None:
             history = store.champions.history(tx, family)
             successor = plan.result["champions"].get(family)
             if successor is not None and (current := champion.current_of(history)).variant in variants:
-                decisions.append(_go_back(tx, home, history, current, successor, actor))
+                why = f"{WHY}, whom {current.variant} quotes"
+                tenure = champion.fall_back(history, expect=None, to=successor, at=clock.now(), by=actor, why=why)
+                by = Succession(action="champion.forget", says="is champion again", undo="")
+                decisions.append(replace_champion(tx, store, clock, tenure, before=current, by=by, why=why).decision)
         return decisions
 
     for decision in store.write(change):
         log_head(decision)
-
-
-def _go_back(
-    tx: Transaction, home: ForgettingHome, history: Sequence[Champion], current: Champion, successor: str, actor: str
-) -> Decision | None:
-    why = f"{WHY}, whom {current.variant} quotes"
-    tenure = champion.fall_back(history, expect=None, to=successor, at=home.clock.now(), by=actor, why=why)
-    by = Succession(action="champion.forget", says="is champion again", undo="")
-    return replace_champion(tx, home.store, home.clock, tenure, before=current, by=by, why=why).decision
 
 
 def _take_in(home: ForgettingHome, units: Iterable[str]) -> None:

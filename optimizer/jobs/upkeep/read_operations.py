@@ -9,7 +9,7 @@ from typing import Annotated
 
 from pydantic import Field
 
-from optimizer.core.base.answers import ActOffer, Page, members_of, needed_for, page_of, page_read
+from optimizer.core.base.answers import ActOffer, Page, members_of, page_of, page_read
 from optimizer.core.evaluation.run import ComparisonRun, QueuedRun, RunStatus
 from optimizer.core.rollout.alert_chapters import OF_LAST, chapter_of, offers_about, rollout_about
 from optimizer.core.search.study import Study, StudyStatus
@@ -113,12 +113,14 @@ def read_alerts(context: Context, request: AlertsRequest) -> Page[AlertView]:
                 lambda start, n: store.alerts.closed(tx, families, start, n), request.cursor, request.limit
             )
         else:
-            # A key limited to families gets filtered rows, so read without a limit.
-            most = needed_for(request.cursor, request.limit) if context.access.families is None else None
-            alerts = store.alerts.all(tx, open_only=request.open, family=request.family, most=most)
-            page = page_of(
-                [alert for alert in alerts if context.access.may_see(alert.family)], request.cursor, request.limit
-            )
+
+            def shown(start: int, n: int) -> list[Alert]:
+                # A key limited to families gets filtered rows, so read without a limit.
+                most = start + n if context.access.families is None else None
+                alerts = store.alerts.all(tx, open_only=request.open, family=request.family, most=most)
+                return [alert for alert in alerts if context.access.may_see(alert.family)][start : start + n]
+
+            page = page_read(shown, request.cursor, request.limit)
         champions = {champion.family: champion for champion in store.champions.all_current(tx)}
         views = views_of_alerts(tx, context, page.items, store.rollouts.all_latest(tx), champions)
     return Page(items=views, next_cursor=page.next_cursor)
