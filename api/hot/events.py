@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from copy import copy
 from functools import partial
 from typing import Any, Literal, cast
@@ -50,7 +50,9 @@ async def take(request: StrictRequest, shared: Services) -> EventsTaken:
         )
     count_events(request, shared, len(events))
     answer = await _intake(request, shared, idempotency_of(request, body)).atake(events, len(body))
-    rejected = _rejections(answer["rejected"])
+    rejected: list[RejectedEvent] = [  # without the faults that only the answer to a single event lists
+        {"index": one["index"], "type": one["type"], "detail": one["detail"]} for one in answer["rejected"]
+    ]
     if rejected and not isinstance(value, list) and rejected[0]["type"] != "id_conflict":
         refused = cast(Rejection, answer["rejected"][0])  # the one event, which was rejected
         errors = {"errors": refused["errors"]} if "errors" in refused else {}
@@ -77,11 +79,6 @@ def count_events(request: Request, shared: Services, n: int, *, n_before: int = 
     request.state.headers.update(quota.headers())
     if refusal is not None:
         raise refusal
-
-
-def _rejections(rejected: Sequence[RejectedEvent]) -> list[RejectedEvent]:
-    """The members that the contract gives a rejected event; its detail names every fault."""
-    return [{"index": event["index"], "type": event["type"], "detail": event["detail"]} for event in rejected]
 
 
 async def take_lines(request: StrictRequest, shared: Services) -> EventsImported:

@@ -156,6 +156,9 @@ def _interaction(span: TelemetrySpan, price_of: PriceOf, value_of: ValueOf) -> d
         cost_usd = None if price is None else price.of(input_tokens, output_tokens)
     first_s = _number(attributes, "gen_ai.response.time_to_first_chunk")
     texts = texts_in([TelemetryEvent(name="", attributes=attributes), *span.events], value_of)
+    variables = value_of(attributes.get(INPUT))
+    if variables is None and texts.messages:  # no prompt's variables are named, so it is what the model was sent
+        variables = {"messages": texts.messages}
     return {
         "id": interaction_id(span.trace, span.span),
         **_address(attributes, span.trace),
@@ -168,7 +171,7 @@ def _interaction(span: TelemetrySpan, price_of: PriceOf, value_of: ValueOf) -> d
         "cost_usd": cost_usd,
         "error": _error(span),
         "conversation": _text(attributes, "gen_ai.conversation.id"),
-        "input": _input(value_of(attributes.get(INPUT)), texts),
+        "input": variables,
         "output": texts.output,
     }
 
@@ -213,13 +216,6 @@ def _error(span: TelemetrySpan) -> str | None:
     if span.error is None and kind is None:
         return None
     return ": ".join(part for part in (kind, (span.error or "").strip()) if part) or "the span's status is an error"
-
-
-def _input(variables: Any, texts: CallTexts) -> Any:
-    """The variables of the prompt where the application names them, else the messages that the model was sent."""
-    if variables is not None:
-        return variables
-    return {"messages": texts.messages} if texts.messages else None
 
 
 # --- messages ---------------------------------------------------------------------------------------------------------

@@ -149,7 +149,12 @@ class _EventRequest:
             elif before == event.content_hash:
                 self.n_duplicates += 1
             else:
-                self.rejected.append(self.job.rejection(event.position, _conflict(event)))
+                refusal = EventRejected(
+                    "id_conflict",
+                    f"Event {event.id!r} of family {event.arm.family!r} is stored with other content, and events never"
+                    " change. Give a new event a new id; an outcome names its interaction by `interaction`.",
+                )
+                self.rejected.append(self.job.rejection(event.position, refusal))
 
     def interactions(self) -> list[EventRow]:
         actor, by_gateway = self.job.delivery.actor, self.job.delivery.by_gateway
@@ -226,11 +231,3 @@ class _EventRequest:
             return
         payload = ReviewPayload(example=example.id, split=split, sent_by=self.job.delivery.actor)
         store.reviews.open(self.tx, new_id("rv"), example.family, RELEASE_EXAMPLE, example.id, payload, self.at)
-
-
-def _conflict(event: PlacedEvent) -> EventRejected:
-    return EventRejected(
-        "id_conflict",
-        f"Event {event.id!r} of family {event.arm.family!r} is stored with other content, and events never change. Give"
-        " a new event a new id; an outcome names its interaction by `interaction`.",
-    )
