@@ -6,7 +6,7 @@ from typing import Any
 
 import regex
 
-from optimizer.core.evaluation.metrics.words import is_spaced, text_of
+from optimizer.core.evaluation.metrics.words import IN_UNSPACED, text_of
 from optimizer.core.family.metrics import metric
 
 EASY_GRADE, HARD_GRADE = 6.0, 18.0  # read with ease after six years of school; by people with a university degree
@@ -25,7 +25,7 @@ def reading_grade(text: str) -> float:
     Source:
         Smith and Senter (1967), AMRL-TR-66-220.
     """
-    if not is_spaced(text):
+    if IN_UNSPACED.search(text) is not None:
         raise ValueError("the text is in a script without spaces between words, whose length this index cannot tell")
     words = _WORD.findall(text)
     if not words:

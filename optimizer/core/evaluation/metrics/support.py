@@ -16,7 +16,6 @@ from optimizer.core.evaluation.metrics.coverage import FUNCTION_WORDS
 from optimizer.core.evaluation.metrics.words import (
     Wrong,
     found_items,
-    has_letters,
     source_text,
     stands_in,
     text_of,
@@ -26,6 +25,7 @@ from optimizer.core.family.metrics import metric
 
 Sources = Sequence[str] | None
 LEAST_INITIALS = 3  # two letters are the initials of some words of almost every text
+_LETTER = regex.compile(r"\p{L}")  # of any script
 _SENTENCE = regex.compile(r"[^.!?…\n]+(?:[.!?…](?!\s|$)[^.!?…\n]*)*")
 _NAME = regex.compile(r"[\p{Lu}\p{Lt}][\p{L}\p{M}\p{N}]*(?:['’\-. ]{1,2}[\p{Lu}\p{Lt}][\p{L}\p{M}\p{N}]*)*")
 _WORD = regex.compile(r"[\p{L}\p{M}\p{N}]+")
@@ -92,7 +92,7 @@ def _stands(item: Any, source: list[str]) -> bool:
 def names_in(text: str) -> Iterator[list[str]]:
     """The words of each name that a text says; see ``supported_entities``."""
     text = unicodedata.normalize("NFKC", text)
-    if has_letters(text) and _CASED.search(text) is None:
+    if _LETTER.search(text) is not None and _CASED.search(text) is None:
         raise ValueError("the text is in a script without capitals, in which names cannot be told without a model")
     for sentence in _SENTENCE.findall(text):
         first = _WORD.search(sentence)

@@ -20,8 +20,7 @@ import regex
 # scripts that put no space between words
 _UNSPACED = r"\p{Han}\p{Hiragana}\p{Katakana}\p{Thai}\p{Lao}\p{Khmer}\p{Myanmar}"
 _WORD = regex.compile(rf"[{_UNSPACED}]\p{{M}}*|(?:(?![{_UNSPACED}])[\p{{L}}\p{{N}}]\p{{M}}*)+")
-_IN_UNSPACED = regex.compile(rf"[{_UNSPACED}]")
-_LETTER = regex.compile(r"\p{L}")
+IN_UNSPACED = regex.compile(rf"[{_UNSPACED}]")
 _ARTICLE = re.compile(r"\b(a|an|the)\b")
 _NO_PUNCTUATION = str.maketrans("", "", string.punctuation)
 _PUNCTUATION = regex.compile(r"\p{P}")
@@ -51,18 +50,8 @@ def squad_words(text: str) -> list[str]:
     """
     text = text.lower().translate(_NO_PUNCTUATION)
     text = _ARTICLE.sub(" ", _PUNCTUATION.sub("", unicodedata.normalize("NFKC", text).casefold()))
-    tokens: list[str] = _IN_UNSPACED.sub(r" \g<0> ", text).split()
+    tokens: list[str] = IN_UNSPACED.sub(r" \g<0> ", text).split()
     return tokens
-
-
-def has_letters(text: str) -> bool:
-    """Whether there is a letter of any script."""
-    return _LETTER.search(text) is not None
-
-
-def is_spaced(text: str) -> bool:
-    """Whether words can be told by spaces: no letter of a script that has none between words."""
-    return _IN_UNSPACED.search(text) is None
 
 
 def stands_in(part: list[str], whole: list[str]) -> bool:
