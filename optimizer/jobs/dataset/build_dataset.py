@@ -16,7 +16,7 @@ from optimizer.core.family.rendering import clip_inputs, is_refused, long_inputs
 from optimizer.core.search.cost_estimate import holdout_size
 from optimizer.core.search.run_off import RUN_OFF
 from optimizer.core.search.study import Dataset, Definition
-from optimizer.jobs.dataset.golden_scenarios import kept_groups, with_kept_golden, without_golden
+from optimizer.jobs.dataset.golden_scenarios import asked_by, asks, kept_groups, with_kept_golden
 from optimizer.ports import SealedHoldout, Store, Transaction
 
 MIN_DEV = 2  # with fewer every comparison is a coin toss
@@ -128,7 +128,10 @@ def _takes_released_only(family: Family) -> bool:
 
 
 def _apart(family: Family, store: Store, tx: Transaction, examples: Sequence[Example]) -> list[Example]:
-    return without_golden(with_kept_golden(tx, store, family), examples)
+    """A scenario cannot test what a search learned from."""
+    family = with_kept_golden(tx, store, family)
+    questions = asked_by(family, family.golden)
+    return [e for e in examples if asks(family, e.input) not in questions] if questions else [*examples]
 
 
 def load_examples(family: Family, dataset: Mapping[str, Any], store: Store) -> tuple[list[Example], list[Example]]:

@@ -100,12 +100,6 @@ def asked_by(family: Family, rows: Sequence[GoldenRow]) -> dict[str, str]:
     return ids
 
 
-def without_golden(family: Family, examples: Sequence[Example]) -> list[Example]:
-    """The examples that ask nothing that a golden scenario asks: a scenario cannot test what a search learned from."""
-    questions = asked_by(family, family.golden)
-    return [e for e in examples if asks(family, e.input) not in questions] if questions else [*examples]
-
-
 def require_unsealed(tx: Transaction, store: Store, family: Family, rows: Sequence[GoldenRow]) -> None:
     """Raises Conflict, naming the rows, where the sealed holdout holds what a scenario asks."""
     by_input = asked_by(family, rows)
