@@ -45,7 +45,9 @@ class SessionKey:
 
     def session(self, cookies: str, now: datetime) -> DashboardSession | None:
         """Args: cookies: the header, as it came. None where it holds no session of this home that goes on."""
-        content, _, signature = _cookie(cookies, self.cookie).rpartition(".")
+        pairs = (pair.strip().partition("=") for pair in cookies.split(";"))  # among them what others of this host set
+        cookie = next((value for name, _, value in pairs if name == self.cookie), "")
+        content, _, signature = cookie.rpartition(".")
         if not hmac.compare_digest(signature.encode(), self._signature(content).encode()):
             return None
         key_hash, ends, nonce = content.split(".")
@@ -112,9 +114,3 @@ def set_cookie(name: str, value: str, *, secure: bool, lasts_s: int = int(LASTS.
     """Without a path it holds for the folder of the address that sets it, behind a proxy's prefix too."""
     flags = "; HttpOnly; SameSite=Lax" + ("; Secure" if secure else "")
     return {"Set-Cookie": f"{name}={value}; Max-Age={lasts_s}{flags}"}
-
-
-def _cookie(header: str, name: str) -> str:
-    """Whatever others of this host have set, which may be no cookie at all."""
-    pairs = (pair.strip().partition("=") for pair in header.split(";"))
-    return next((value for key, _, value in pairs if key == name), "")
