@@ -115,7 +115,11 @@ class EvaluationPolicies:
     def look_up(self, tier: str, wanted: Iterable[PolicyRequest]) -> int:
         """Reads at once what the tier's journal holds of these; gives the calls worth having in flight at it."""
         opened = self._calls.model(tier)
-        keys = keys_of_tier(wanted, tier, opened.revision)
+        keys = set[str]()  # of all that ``answers_of_tier`` asks
+        for request in wanted:
+            with suppress(InvalidInput):  # a call that cannot be made has none
+                base, calls = request.bases.of(tier), _calls_of_tier(request.policy, tier)
+                keys |= {request_of_call(request.policy, base, call, revision=opened.revision).key for call in calls}
         self._looked_up |= {**dict.fromkeys(keys), **opened.known(keys)}
         return opened.concurrency
 
@@ -262,21 +266,6 @@ async def answers_of_tier(wanted: PolicyRequest, tier: str, complete: Complete) 
     bases = wanted.bases
     replies = [await _reply(wanted, bases, call, complete, []) for call in _calls_of_tier(wanted.policy, tier)]
     return assess(wanted.policy, wanted.situation, replies)
-
-
-def keys_of_tier(wanted: Iterable[PolicyRequest], tier: str, revision: str) -> set[str]:
-    """Keys of all that ``answers_of_tier`` asks, so that the journal is read once; calls that cannot be
-    made have none.
-    """
-    keys = set[str]()
-    for request in wanted:
-        with suppress(InvalidInput):
-            base = request.bases.of(tier)
-            keys |= {
-                request_of_call(request.policy, base, call, revision=revision).key
-                for call in _calls_of_tier(request.policy, tier)
-            }
-    return keys
 
 
 def _calls_of_tier(policy: Policy, tier: str) -> Sequence[Call]:
