@@ -37,6 +37,9 @@ class Outbox(Protocol):
     def due(self, tx: Transaction, now: datetime, limit: int, *, topics: Collection[str]) -> list[OutboxItem]:
         """Unsent items of these topics whose time has come, oldest first."""
 
+    def unsent(self, tx: Transaction, *, topics: Collection[str]) -> list[OutboxItem]:
+        """Due or not, oldest first."""
+
     def oldest(self, tx: Transaction, topic: str) -> OutboxItem | None:
         """The first unsent item, due or not: where messages go out in their order, the others wait for it."""
 

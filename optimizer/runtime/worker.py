@@ -43,7 +43,7 @@ from optimizer.jobs.feedback import collect_reviews
 from optimizer.jobs.feedback.judge_traffic import monitor_traffic
 from optimizer.jobs.feedback.roll_up_minutes import roll_up_minutes, roll_up_performance, roll_up_traffic
 from optimizer.jobs.ids import new_id
-from optimizer.jobs.outbox.mirror_outbox import TOPICS, mirror_once
+from optimizer.jobs.outbox.mirror_outbox import mirror_once, ready
 from optimizer.jobs.outbox.send_alerts import send_alerts
 from optimizer.jobs.rollouts.tick import tick
 from optimizer.jobs.runs.carry_out_run import carry_out_run
@@ -328,7 +328,7 @@ class Worker:
             return
         now = self._clock.now()
         with self._store.read() as tx:
-            is_due = bool(self._store.outbox.due(tx, now, 1, topics=TOPICS))
+            is_due = bool(ready(tx, self._store, now))
         if not is_due and (self._tracker is None or time.monotonic() < self._aliases_due):
             return
         families = self._families.families

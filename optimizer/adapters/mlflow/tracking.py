@@ -116,16 +116,19 @@ class MlflowTracker:
 
     def rename_family(self, was: str, family: str, *, is_shown: bool) -> None:
         self._prompts.remove(was)
-        names = f"detent/{was}", f"detent/{family}"
-        experiment = self._client.get_experiment_by_name(names[0]) if was != family else None
+        name = own_name = f"detent/{family}"
+        experiment = self._client.get_experiment_by_name(f"detent/{was}") if was != family else None
         if experiment is not None and experiment.tags.get(FAMILY_TAG) == was:  # not one of a new family of this name
             if experiment.lifecycle_stage == "deleted":
                 self._client.restore_experiment(experiment.experiment_id)
-            self._client.rename_experiment(experiment.experiment_id, names[1])
+            if self._client.get_experiment_by_name(name) is not None:  # names are unique, those of deleted ones too
+                own_name = f"{name} ({experiment.experiment_id})"
+            self._client.rename_experiment(experiment.experiment_id, own_name)
             self._client.set_experiment_tag(experiment.experiment_id, FAMILY_TAG, family)
-        experiment = self._client.get_experiment_by_name(names[1])
-        if experiment is not None and not is_shown and experiment.lifecycle_stage != "deleted":
-            self._client.delete_experiment(experiment.experiment_id)
+        for hidden in () if is_shown else {name, own_name}:
+            experiment = self._client.get_experiment_by_name(hidden)
+            if experiment is not None and experiment.lifecycle_stage != "deleted":
+                self._client.delete_experiment(experiment.experiment_id)
 
     def attach_page(self, run: str, name: str, page: str) -> None:
         self._client.log_text(run, page, name)

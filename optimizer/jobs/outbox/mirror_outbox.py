@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import replace
-from datetime import timedelta
+from datetime import datetime, timedelta
 from typing import Any
 
 import structlog
@@ -46,7 +46,7 @@ def mirror_once(
     """
     now = clock.now()
     with store.read() as tx:
-        due = store.outbox.due(tx, now, BATCH, topics=TOPICS)
+        due = ready(tx, store, now)
     n_sent = 0
     for item in due:
         try:
@@ -59,6 +59,20 @@ def mirror_once(
     if not due:
         _restore_aliases(store, open_tracker, clock, families)
     return n_sent
+
+
+def ready(tx: Transaction, store: Store, now: datetime) -> list[OutboxItem]:
+    """The next items to send. What is about a family whose name MLflow has still to change waits for that, however long
+    each of them has to wait by itself: sent before it, it would go to what another family has there, or take the name.
+    """
+    items, held = list[OutboxItem](), set[str]()
+    for item in store.outbox.unsent(tx, topics=TOPICS):
+        families = _families_of(item, tx, store) if held or item.topic == "family" else set()
+        if item.not_before <= now and not families & held:
+            items.append(item)
+        elif item.topic == "family":
+            held |= families
+    return items[:BATCH]
 
 
 def wait_s(attempts: int) -> int:
@@ -80,6 +94,18 @@ def wanted_aliases(store: Store, tx: Transaction, family: str) -> dict[str, str]
     if rollout is not None:
         aliases["candidate"] = rollout.candidate
     return aliases
+
+
+def _families_of(item: OutboxItem, tx: Transaction, store: Store) -> set[str]:
+    """Names of what it is about as of now; of a change of a name the earlier one, too."""
+    if item.topic == "study":
+        study = store.studies.get(tx, item.subject)
+        return {study.family} if study is not None else set()
+    if item.topic == "rollout":
+        rollout = store.rollouts.get(tx, item.subject)
+        return {rollout.family} if rollout is not None else set()
+    name = str(item.payload.get("family") or item.subject)
+    return {store.family_names.former(tx).get(name, name), str(item.payload.get("was", name))}
 
 
 def _send(

@@ -527,6 +527,49 @@ def test_a_family_that_is_renamed_or_retired_is_so_there_and_comes_back(tmp_path
     store.close()
 
 
+@pytest.mark.parametrize("act", ["rename", "retire and restore"])
+def test_what_follows_a_change_of_a_name_waits_until_mlflow_has_heard_of_it(
+    act: str, tmp_path: Path, new_mlflow: NewMlflow
+) -> None:
+    store, tracker = story.open_database(tmp_path), MlflowTracker(new_mlflow(tmp_path / "mlflow.db"))
+    story.tell(store)
+    client, clock, names = tracker._client, after_it(), store.family_names
+    mirror_once(store, lambda: tracker, clock, {FAMILY: None})
+    experiment = client.get_experiment_by_name(f"detent/{FAMILY}").experiment_id
+    if act == "rename":
+        family = new = "digest"
+        store.write(lambda tx: names.rename(tx, FAMILY, new, clock.now()))
+    else:
+        family, new = FAMILY, store.write(lambda tx: names.retire(tx, FAMILY, clock.now()))
+    story.queue(store, "family", new, was=FAMILY)
+    for _ in range(3):
+        clock.at += timedelta(seconds=wait_s(3))
+        assert mirror_once(store, Away, clock, {family: None}) == 0
+    if act == "rename":
+        story.queue(store, "prompt", family)
+    else:
+        store.write(lambda tx: names.restore(tx, new, FAMILY, clock.now()))
+        story.queue(store, "family", FAMILY, was=new)
+    assert mirror_once(store, lambda: tracker, clock, {family: None}) == 0
+    clock.at += timedelta(seconds=wait_s(3))
+    assert mirror_once(store, lambda: tracker, clock, {family: None}) == 2
+    now = client.get_experiment(experiment)
+    assert f"{now.name} {now.lifecycle_stage}" == f"detent/{family} active"
+    assert client.get_prompt(f"detent-{family}") is not None
+    store.close()
+
+
+def test_a_name_that_another_experiment_has_already_is_taken_with_a_number(mlflow_uri: str) -> None:
+    tracker = MlflowTracker(mlflow_uri)
+    first, other = tracker._experiment("draft"), tracker._experiment("final")
+    for is_shown, stage in ((True, "active"), (False, "deleted")):
+        tracker.rename_family("draft", "final", is_shown=is_shown)
+        tracker.rename_family("final", "final", is_shown=is_shown)
+        found = tracker._client.get_experiment(first)
+        assert found.name == f"detent/final ({first})"
+        assert tracker._client.get_experiment(other).lifecycle_stage == stage
+
+
 def test_the_store_s_own_database_keeps_its_full_durability_beside_mlflow_s_file(
     tmp_path: Path, mlflow_uri: str
 ) -> None:

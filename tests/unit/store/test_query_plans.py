@@ -184,6 +184,7 @@ HOT: dict[str, tuple[Callable[[Database, Connection], Any], tuple[str, ...]]] = 
         ("sqlite_autoindex_decisions_1 (rollout=?)",),
     ),
     "what MLflow has to hear": (lambda d, tx: d.outbox.due(tx, NOW, 20, topics=("study",)), (UNSENT,)),
+    "whatever MLflow has not heard": (lambda d, tx: d.outbox.unsent(tx, topics=("study",)), (UNSENT,)),
     "what a channel has to hear first": (lambda d, tx: d.outbox.oldest(tx, "alert slack"), (UNSENT,)),
     "unfinished studies": (lambda d, tx: d.studies.unfinished(tx), ("ix_studies_status (status=?)",)),
     "studies of one status": (lambda d, tx: d.studies.page(tx, status="queued"), ("ix_studies_status (status=?)",)),

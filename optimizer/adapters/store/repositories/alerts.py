@@ -43,13 +43,11 @@ class OutboxTable:
         tx.execute(_INSERT, row)
 
     def due(self, tx: Connection, now: datetime, limit: int, *, topics: Collection[str]) -> list[OutboxItem]:
-        query = (
-            select(OUTBOX)
-            .where(_O.sent_at.is_(None), _O.not_before <= now, _O.topic.in_(topics))
-            .order_by(_O.seq)
-            .limit(limit)
-        )
+        query = _unsent(topics).where(_O.not_before <= now).limit(limit)
         return [_item(row) for row in tx.execute(query).mappings()]
+
+    def unsent(self, tx: Connection, *, topics: Collection[str]) -> list[OutboxItem]:
+        return [_item(row) for row in tx.execute(_unsent(topics)).mappings()]
 
     def oldest(self, tx: Connection, topic: str) -> OutboxItem | None:
         return first(tx, select(OUTBOX).where(_O.sent_at.is_(None), _O.topic == topic).order_by(_O.seq).limit(1), _item)
@@ -85,6 +83,10 @@ _item = partial(record_of, OutboxItem)
 
 
 _O = OUTBOX.c
+
+
+def _unsent(topics: Collection[str]) -> Select[Any]:
+    return select(OUTBOX).where(_O.sent_at.is_(None), _O.topic.in_(topics)).order_by(_O.seq)
 
 
 class AlertTable:
