@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -11,6 +12,7 @@ from optimizer.core.views.variant import variant_text
 from optimizer.ports import MovedAlias
 
 ALIASES = ("champion", "candidate", "previous")
+MOST_CHARS = 100_000  # as MLflow stores it; more is refused
 VARIANT_TAG = "detent.variant"
 _EXPERIMENTS_TAG = "_mlflow_experiment_ids"  # with it, MLflow's pages list a prompt inside an experiment
 
@@ -37,10 +39,17 @@ class PromptRegistry:
             template = [
                 {"role": m["role"], "content": m["content"]} for m in render_open(variant) if m["role"] != "history"
             ]
+            text = template or variant_text(variant)  # of a policy alone: its knobs
+            n_chars = len(text if isinstance(text, str) else json.dumps(text))
+            if n_chars > MOST_CHARS:
+                text = (
+                    f"MLflow takes no prompt of {n_chars:,} characters. To see this one: detent variant show {family}"
+                    f" {variant.id}"
+                )
             own = {VARIANT_TAG: variant.id, **{key: value for key, value in tags.items() if value}}
             version = self._client.register_prompt(
                 name=name,
-                template=template or variant_text(variant),  # of a policy alone: its knobs
+                template=text,
                 commit_message=f"{variant.id}: {len(variant.examples)} examples",
                 tags={**own, _EXPERIMENTS_TAG: f",{experiment},"},
                 model_config=config,

@@ -48,6 +48,7 @@ OF_KIND: Mapping[str, Mapping[str, str]] = {
     "student_bypassed": {"": "a-student-is-bypassed"},
     "student_shifted": {"": "a-student-is-bypassed"},
     "worker_duty_failed": {"": "a-process-dies-again-and-again", "mirror": "mlflow-is-away"},
+    "mlflow_behind": {"": "mlflow-is-away"},
     "process_restarted": {"": "a-process-dies-again-and-again", "mlflow": "mlflow-is-away"},
 }
 

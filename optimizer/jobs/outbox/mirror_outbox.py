@@ -20,11 +20,14 @@ from optimizer.core.family.variant import Variant
 from optimizer.core.search.study import ENDED, shown_variants
 from optimizer.core.serving.family_names import is_retired
 from optimizer.jobs.ids import new_id
+from optimizer.jobs.outbox.keep_alerts import keep_alerts
 from optimizer.ports import Alert, Clock, OutboxItem, Pages, Store, StudyEvidence, Tracker, Transaction
 
 TOPICS = ("study", "rollout", "prompt", "family")
 BATCH = 20
 FIRST_WAIT_S, LONGEST_WAIT_S = 5, 3600
+ALERT_AFTER = 11  # failures: the first was more than an hour before
+UNHEARD = "mlflow_behind"
 log = structlog.get_logger(__name__)
 
 
@@ -53,11 +56,12 @@ def mirror_once(
             _send(item, store, open_tracker(), families, pages)
         except Exception as e:  # whatever MLflow raises: the item waits, and the rest of the backlog with it
             _postpone(item, e, store, clock)
-            return n_sent
+            break
         store.write(lambda tx, seq=item.seq: store.outbox.sent(tx, seq, clock.now()))  # type: ignore[misc]
         n_sent += 1
     if not due:
         _restore_aliases(store, open_tracker, clock, families)
+    _keep_alert(store, clock)
     return n_sent
 
 
@@ -236,8 +240,8 @@ def _send_prompts(family: str, store: Store, tracker: Tracker) -> None:
 def _restore_aliases(
     store: Store, open_tracker: Callable[[], Tracker], clock: Clock, families: Mapping[str, Family | None]
 ) -> None:
-    """With nothing left to send, an alias that differs was moved by a person: it goes back,
-    and an alert names the command meant. A family whose folder is gone is not shown as long as it is.
+    """Of a family whose champion and rollout MLflow has heard of, an alias that differs was moved by a person: it goes
+    back, and an alert names the command meant. A family whose folder is gone is not shown as long as it is.
     """
     with store.read() as tx:
         without_file = {tenure.family for tenure in store.champions.all_current(tx)} - {*families}
@@ -249,9 +253,12 @@ def _restore_aliases(
         return
     for family in families:
         with store.read() as tx:
-            aliases = wanted_aliases(store, tx, family) if _is_shown(tx, store, family) else {}
-            if not aliases or store.outbox.backlog(tx, topics=TOPICS):
+            waiting = store.outbox.unsent(tx, topics=("rollout", "prompt", "family"))  # a study moves no alias
+            if any(family in _families_of(item, tx, store) for item in waiting) or not _is_shown(tx, store, family):
                 continue
+            aliases = wanted_aliases(store, tx, family)
+        if not aliases:
+            continue
         try:
             moved = open_tracker().restore_aliases(family, aliases)
             if moved is None:  # it has served since it had its first champion
@@ -282,6 +289,27 @@ def _restore_aliases(
             )
             store.write(lambda tx, alert=alert: store.alerts.open(tx, alert))  # type: ignore[misc]
             log.warning("alias_moved", family=family, alias=alias.alias, found=alias.found, restored=alias.restored)
+
+
+def _keep_alert(store: Store, clock: Clock) -> None:
+    """One alert while something fails again and again: MLflow is away, or refuses it."""
+    with store.read() as tx:
+        failing = [item for item in store.outbox.unsent(tx, topics=TOPICS) if item.attempts >= ALERT_AFTER]
+        is_open = bool(store.alerts.all(tx, open_only=True, kind=UNHEARD))
+    if not failing and not is_open:
+        return
+    wanted = [
+        Alert(
+            id=new_id("al"),
+            kind=UNHEARD,
+            detail=f"MLflow has not taken the {item.topic} {item.subject} for more than an hour"
+            f" ({str(item.last_error).splitlines()[0]}). What is served does not depend on MLflow.",
+            level="warning",
+            opened_at=clock.now(),
+        )
+        for item in failing[:1]
+    ]
+    store.write(lambda tx: keep_alerts(tx, store, UNHEARD, wanted, at=clock.now()))
 
 
 def _postpone(item: OutboxItem, error: Exception, store: Store, clock: Clock) -> None:

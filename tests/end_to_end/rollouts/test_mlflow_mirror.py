@@ -305,6 +305,42 @@ def test_an_alias_moved_by_hand_is_put_back_with_an_alert_that_names_the_command
     assert f"detent rollout start {FAMILY} --variant {other.tags['detent.variant']}" in alert.detail
 
 
+def test_what_mlflow_refuses_of_one_family_leaves_the_aliases_of_others_guarded_and_is_named_after_an_hour(
+    mirrored: tuple[Database, MlflowTracker],
+) -> None:
+    store, tracker = mirrored
+    clock, other = after_it(), "other"
+    story.queue(store, "prompt", other)
+    with store.read() as tx:
+        (item,) = store.outbox.unsent(tx, topics=TOPICS)
+
+    def details() -> list[str]:
+        tracker._client.delete_prompt_alias(f"detent-{FAMILY}", "champion")
+        mirror_once(store, lambda: tracker, clock, {FAMILY: None})
+        assert "champion" in tracker._prompts._aliases(f"detent-{FAMILY}")
+        with store.read() as tx:
+            return [alert.detail for alert in store.alerts.all(tx, open_only=True, kind="mlflow_behind")]
+
+    for n in range(1, 12):
+        clock.at += timedelta(seconds=wait_s(n))
+        store.write(
+            lambda tx: store.outbox.failed(tx, item.seq, "Refused: no\n[SQL]", clock.now() + timedelta(hours=1))
+        )
+        if n in (10, 11):
+            assert [f"prompt {other}" in one and "(Refused: no)" in one for one in details()] == [True] * (n - 10)
+    clock.at += timedelta(hours=1)
+    assert mirror_once(store, lambda: tracker, clock, {FAMILY: None}) == 1
+    assert details() == []
+
+
+def test_of_a_prompt_that_is_too_long_for_mlflow_a_sentence_says_so(mlflow_uri: str) -> None:
+    long = replace(VARIANTS[0], messages=({"role": "user", "content": "x" * 100_001},))
+    tracker = MlflowTracker(mlflow_uri)
+    tracker.mirror_prompt("long", long, ["champion"], {})
+    version = tracker._client.get_prompt_version_by_alias("detent-long", "champion")
+    assert f"detent variant show long {long.id}" in version.template
+
+
 @pytest.fixture
 def another(tmp_path: Path) -> Iterator[tuple[Study, list[Trial], StudyEvidence]]:
     """A study of its own in MLflow, with what its first trials found:
