@@ -88,7 +88,7 @@ def of_rollout(
         rollout = visit.ask("rollout", id=members.get("id", ""))
         step = visit.ask("next share", id=rollout.id, act=asks_gate) if asks_gate else None
         if step is not None and not step.gate_passed and step.confirm is None:
-            raise Conflict(shown(step.reason))
+            raise Conflict(shown(step.reason), offers=step.offers)
         following = step.next_share if step is not None else None
         return ActConfirmation(
             family=rollout.family,

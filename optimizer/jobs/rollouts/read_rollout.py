@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Annotated, Literal
 
 from pydantic import Field
 
-from optimizer.core.base.answers import Page, Text, members_of, page_of
+from optimizer.core.base.answers import ActOffer, Page, Text, members_of, page_of
 from optimizer.core.base.errors import Conflict, GateNotMet, NotFound, Refused
 from optimizer.core.base.phrasing import count
 from optimizer.core.family.family import Family
@@ -97,6 +98,7 @@ class NextShare:
     reason: Text[str]
     freeze: Freeze | None  # neither evidence nor a confirmation goes past it
     confirm: str | None = None
+    offers: Sequence[ActOffer] = ()
     dry_run: bool = True
 
 
@@ -184,6 +186,7 @@ def read_next_share(context: Context, request: NextShareRequest) -> NextShare:
     nothing.
     """
     store, passed, confirm = context.store, False, None
+    offers: Sequence[ActOffer] = ()
     with store.read() as tx:
         rollout = visible(store.rollouts.get(tx, request.id), request.id, context.access)
         freeze = is_frozen(store.freezes.all(tx), rollout.family)
@@ -193,7 +196,7 @@ def read_next_share(context: Context, request: NextShareRequest) -> NextShare:
         except GateNotMet as refused:
             reason, confirm = str(refused.members["gates"][0]["reason"]), rollout.family
         except (Conflict, Refused) as refused:
-            reason = refused.detail
+            reason, offers = refused.detail, refused.members.get("offers", ())
     return NextShare(
         rollout=rollout.id,
         share=rollout.share,
@@ -202,6 +205,7 @@ def read_next_share(context: Context, request: NextShareRequest) -> NextShare:
         reason=reason,
         freeze=freeze,
         confirm=confirm,
+        offers=offers,
     )
 
 

@@ -117,7 +117,8 @@ def test_dry_runs_name_the_freeze_that_stands_in_the_way_and_how_it_ends(world: 
     world.deploying()
     world.post("/v1/freeze", {"family": F, "reason": "launch"})
     told = run("advance", F, "--dry-run")
-    assert f"would be refused: {F} is frozen by " in told
+    assert "would be refused: Cannot advance rollout " in told
+    assert f": {F} is frozen by " in told
     assert f"detent unfreeze {F}" in told
     assert "--confirm" not in told
 
