@@ -13,7 +13,7 @@ import httpx
 import pytest
 import structlog
 import typer.testing
-from hypothesis import settings
+from hypothesis import HealthCheck, settings
 
 from optimizer.adapters.store import Database
 from tests.examples import USUAL
@@ -42,9 +42,10 @@ gc.disable()  # until all is collected: modules that load are no garbage to look
 pytest_plugins = ["tests.waiting", "tests.stand_ins.mlflow_store"]
 
 # Fewer than Hypothesis's own hundred, for the sake of ten minutes;
-# no deadline, since a busy machine is slow, not wrong.
-settings.register_profile("detent", deadline=None, max_examples=USUAL)
-settings.register_profile("long", deadline=None, max_examples=1000)
+# neither deadline nor check of how fast examples are drawn, since a busy machine is slow, not wrong.
+SLOW = {"deadline": None, "suppress_health_check": [HealthCheck.too_slow]}
+settings.register_profile("detent", **SLOW, max_examples=USUAL)
+settings.register_profile("long", **SLOW, max_examples=1000)
 settings.load_profile("detent")
 
 
