@@ -401,7 +401,7 @@ class Worker:
 
     def _hand_on(self) -> None:
         with self._handing_on:
-            hand_on_candidates(self._store, self._clock, self._families)
+            hand_on_candidates(self._store, self._clock, self._families, self._context.scorer_for)
 
     def _drill(self) -> None:
         def drill(family: Family) -> None:

@@ -19,6 +19,7 @@ from optimizer.jobs.studies.evaluate_variant import CallSource, evaluate_variant
 from optimizer.jobs.studies.plan_evaluation import EvaluationScope
 from tests.worlds.study_world import classify
 
+SCORER_VERSION = "s"  # of every batch that does not name another
 OF_SCOPE = ("split", "n", "bare", "suite")
 
 
@@ -66,7 +67,14 @@ def batch_of(**members: Any) -> EvaluationBatch:
     """Of ten examples of topics, but for what is named."""
     usual: dict[str, Any] = {
         **{"id": "eb_1", "family": "topics", "variant": "v_1", "model": "m", "dataset_hash": "h", "split": "dev"},
-        **{"scorer_version": "s", "n": 10, "n_errors": 0, "mean_score": 0.5, "score_low": None, "score_high": None},
+        **{
+            "scorer_version": SCORER_VERSION,
+            "n": 10,
+            "n_errors": 0,
+            "mean_score": 0.5,
+            "score_low": None,
+            "score_high": None,
+        },
         **{"cost_usd": 0.1, "p95_latency_ms": None, "n_calls": 10, "created_by": "anna"},
         "created_at": datetime(2026, 11, 20, tzinfo=UTC),
     }

@@ -15,6 +15,7 @@ from optimizer.jobs.rollouts import adopt_file_version as adopting, change_champ
 from optimizer.jobs.rollouts.change_champion import ChampionRollbackRequest, return_to_earlier
 from optimizer.jobs.rollouts.start_rollout import RolloutRequest, StartReport, make_rollout
 from optimizer.ports import Clock, ServedModels, Store
+from tests.rows.evaluations import SCORER_VERSION
 from tests.stores import EMBEDDED_ONLY
 from tests.worlds.contexts import context_of
 
@@ -40,7 +41,8 @@ def operate(id: str, act: OperatorAct, *, actor: str, store: Store, clock: Clock
 
 def start_rollout(family: Family, variant: str, *, actor: str, store: Store, clock: Clock, **given: Any) -> StartReport:
     request = asked(RolloutRequest, family=family.name, variant=variant, **given)
-    return make_rollout(family, request, actor=actor, store=store, clock=clock)
+    scorer: Any = SimpleNamespace(version=SCORER_VERSION)
+    return make_rollout(family, request, actor=actor, store=store, clock=clock, scorer_for=lambda family: scorer)
 
 
 def roll_back_champion(

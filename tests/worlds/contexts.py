@@ -19,7 +19,14 @@ def context_of(store: Store, clock: Clock, actor: str = "ann", **more: Any) -> C
 
 
 def study_context(
-    store: Store, clock: Clock, family: Family, models: Any, *, actor: str = "test", usd_per_month: float | None = None
+    store: Store,
+    clock: Clock,
+    family: Family,
+    models: Any,
+    *,
+    actor: str = "test",
+    usd_per_month: float | None = None,
+    scorer: Any = None,
 ) -> Context:
     """Of what a study of ``family`` is made with."""
     return context_of(
@@ -29,5 +36,6 @@ def study_context(
         family=lambda name: family,
         families=lambda: SimpleNamespace(problems={}, families={family.name: family}),
         models=lambda: models,
+        scorer_for=lambda family: scorer,
         settings=SimpleNamespace(usd_per_month=usd_per_month, max_studies=3),
     )

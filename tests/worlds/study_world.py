@@ -251,7 +251,9 @@ class World:
     def _context(self, options: dict[str, Any]) -> Context:
         """Takes its own out of ``options``."""
         own = {name: options.pop(name) for name in ("actor", "usd_per_month") if name in options}
-        return study_context(self.store, self.clock, self.family, options.pop("models", self), **own)
+        return study_context(
+            self.store, self.clock, self.family, options.pop("models", self), scorer=self.scorer, **own
+        )
 
     def run(self, study: Study, **options: Any) -> Study:
         """``options``: of the job's context, or of the job."""

@@ -133,7 +133,7 @@ class TriggeredWorld(World):
         return trigger_studies(replace(context, settings=settings, families=lambda: self.families))
 
     def hand_on(self) -> list[StartReport]:
-        return hand_on_candidates(self.store, self.clock, self.families)
+        return hand_on_candidates(self.store, self.clock, self.families, lambda family: self.scorer)
 
     def report(self) -> TriggerReport:
         self.settle()

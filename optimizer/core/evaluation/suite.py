@@ -104,7 +104,7 @@ def check_suite(
 
 
 def gates_of_suites(
-    family: Family, batches: Sequence[EvaluationBatch], variant: str, *, champion: str
+    family: Family, batches: Sequence[EvaluationBatch], variant: str, *, champion: str, scorer_version: str
 ) -> list[GateRecord]:
     """Each suite of the family as a gate before a rollout.
 
@@ -114,11 +114,14 @@ def gates_of_suites(
 
     Args:
         batches: those of the family, oldest first.
+        scorer_version: of the family's scorer as it is now. What another one scored says nothing. Golden rows that name
+            their metrics are scored by some of the family's, so it stands for these, too.
     """
     gates: list[GateRecord] = []
     for suite in suites_of(family).values():
         own_suite = suite_id(family, champion, suite)
-        own = [b.checks for b in batches if b.variant == variant and b.suite == own_suite and b.checks is not None]
+        evaluations = [b for b in batches if b.variant == variant and b.suite == own_suite and b.checks is not None]
+        own = [b.checks or () for b in evaluations if b.scorer_version == scorer_version]
         # The checks of the newest evaluation, each as the newest one that found it met or missed says.
         decided = {check.name: check for checks in own for check in checks if check.verdict in DECIDED}
         checks = [decided.get(check.name, check) for check in own[-1]] if own else []
@@ -127,7 +130,8 @@ def gates_of_suites(
         command = f"detent family evaluate {family.name} --variant {variant}{option}"
         if not own:
             beside = f" and {champion}" if suite.compares else ""
-            reason = f"{variant} was not evaluated against {suite.said}{beside}: {command}"
+            scorer = " with the scorer as it is now" if evaluations else ""
+            reason = f"{variant} was not evaluated against {suite.said}{beside}{scorer}: {command}"
         else:
             reason = (
                 "; ".join(check.said for check in checks if check.verdict != "met")

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import secrets
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from datetime import timedelta
 from typing import Annotated, Any
@@ -15,7 +15,8 @@ from optimizer.core.base.errors import Conflict, GateNotMet
 from optimizer.core.base.values import Aim
 from optimizer.core.evaluation.gates import IMPROVED, GateRecord, missed_gates
 from optimizer.core.evaluation.judging.calibration import judge_identity
-from optimizer.core.evaluation.suite import gates_of_suites
+from optimizer.core.evaluation.scoring import Scorer
+from optimizer.core.evaluation.suite import gates_of_suites, suites_of
 from optimizer.core.family.family import Family
 from optimizer.core.feedback.traffic import RecordedTraffic
 from optimizer.core.forecast.forecast import RolloutForecast
@@ -89,20 +90,38 @@ def start_rollout(context: Context, request: RolloutRequest) -> StartReport:
     then it starts as forced.
     """
     family = context.family(request.family)
-    return make_rollout(family, request, actor=context.actor, store=context.store, clock=context.clock)
+    return make_rollout(
+        family,
+        request,
+        actor=context.actor,
+        store=context.store,
+        clock=context.clock,
+        scorer_for=context.scorer_for,
+    )
 
 
-def make_rollout(family: Family, request: RolloutRequest, *, actor: str, store: Store, clock: Clock) -> StartReport:
+def make_rollout(
+    family: Family,
+    request: RolloutRequest,
+    *,
+    actor: str,
+    store: Store,
+    clock: Clock,
+    scorer_for: Callable[[Family], Scorer],
+) -> StartReport:
     """Makes the rollout in one transaction; under ``dry_run`` only says what would happen.
 
     Raises:
         NotFound: the family has no such variant or no champion, or there is no such study.
         InvalidInput: ladder, margin or aim out of range.
         Conflict: the variant is the champion, another rollout is active, or the family is frozen.
+        InvalidFamily: the family has a suite, and its scorer cannot be loaded.
         GateNotMet: a gate has not passed, or the rollout would not end within its limits, and ``confirm`` is not the
             family's name.
     """
     record, traffic = read_recent(family, store=store, clock=clock)
+    with store.read() as tx:
+        has_suites = bool(suites_of(with_kept_golden(tx, store, family)))
     basis = _Basis(
         family=family,
         request=request,
@@ -110,6 +129,7 @@ def make_rollout(family: Family, request: RolloutRequest, *, actor: str, store: 
         reason=checked_reason(request.reason) if request.reason else None,
         record=record,
         traffic=traffic,
+        scorer_version=scorer_for(family).version if has_suites else "",
     )
     if request.dry_run:
         with store.read() as tx:
@@ -156,6 +176,7 @@ class _Basis:
     reason: str | None
     record: ChampionRecord
     traffic: RecordedTraffic | None
+    scorer_version: str  # empty where the family has no suite
 
     @property
     def is_confirmed(self) -> bool:
@@ -244,7 +265,9 @@ def _draft_start(tx: Transaction, store: Store, clock: Clock, basis: _Basis) -> 
     serving = require_variant(tx, store, name, champion.variant)
     gates += in_process_gate(candidate.variant, serving.variant, n_decided=n_decided, n_reported=n_reported)
     family = with_kept_golden(tx, store, basis.family)
-    gates += gates_of_suites(family, store.performance.batches(tx, name), variant, champion=champion.variant)
+    batches = store.performance.batches(tx, name)
+    version = basis.scorer_version
+    gates += gates_of_suites(family, batches, variant, champion=champion.variant, scorer_version=version)
     forecast = forecast_start(
         rollout, traffic=basis.traffic, study=evidence, forced=bool(missed_gates(gates)), clock=clock
     )

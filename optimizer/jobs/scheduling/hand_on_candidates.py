@@ -5,11 +5,12 @@ The gates and ``rollout.approve`` decide whether it is served.
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
+from collections.abc import Callable, Collection, Sequence
 
 import structlog
 
 from optimizer.core.base.errors import DetentError
+from optimizer.core.evaluation.scoring import Scorer
 from optimizer.core.family.family import Family
 from optimizer.core.rollout.transitions import is_system
 from optimizer.core.serving.rollout import is_frozen
@@ -33,19 +34,21 @@ WAITING = ("pending", "validating")
 log = structlog.get_logger("detent.triggers")
 
 
-def hand_on_candidates(store: Store, clock: Clock, source: FamilySource) -> list[StartReport]:
+def hand_on_candidates(
+    store: Store, clock: Clock, source: FamilySource, scorer_for: Callable[[Family], Scorer]
+) -> list[StartReport]:
     """Starts the rollouts that are due, never as forced: one whose gates are not met waits for a person, with an alert.
 
     In each family the last study counts that started by itself. Its candidate is handed on only against the champion
     that it was compared with. Never twice: a rollout that ended is not started again. Safe to repeat.
     """
     try:
-        return each_family(dict(source.families), lambda family: _hand_on(store, clock, family))
+        return each_family(dict(source.families), lambda family: _hand_on(store, clock, family, scorer_for))
     finally:
         _tell_approvals(store, clock, {*source.families, *source.problems})
 
 
-def _hand_on(store: Store, clock: Clock, family: Family) -> StartReport | None:
+def _hand_on(store: Store, clock: Clock, family: Family, scorer_for: Callable[[Family], Scorer]) -> StartReport | None:
     with store.read() as tx:
         is_on = store.schedules.get(tx, family.name) is not None
         study = waiting_candidate(tx, store, family.name) if is_on else None
@@ -70,6 +73,7 @@ def _hand_on(store: Store, clock: Clock, family: Family) -> StartReport | None:
             actor=f"system:{study.trigger.kind}",
             store=store,
             clock=clock,
+            scorer_for=scorer_for,
         )
     except DetentError as problem:
         detail = (

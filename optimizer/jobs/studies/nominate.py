@@ -17,7 +17,7 @@ from optimizer.core.base.phrasing import count
 from optimizer.core.base.values import Aim, Budget
 from optimizer.core.evaluation.gates import missed_gates
 from optimizer.core.evaluation.judging.calibration import GATE as JUDGE_GATE, judge_of
-from optimizer.core.evaluation.suite import GOLDEN, gates_of_suites
+from optimizer.core.evaluation.suite import GOLDEN, gates_of_suites, suites_of
 from optimizer.core.family.family import Family, kind_of
 from optimizer.core.family.variant import Variant
 from optimizer.core.models.budget import require_bounded
@@ -99,7 +99,7 @@ def nominate(context: Context, request: NominateRequest) -> Study | LookPrice:
         trials = store.studies.trials(tx, study.id)
         results = store.studies.results(tx, study.id, "search", variant).get(variant, [])
         standing = standing_look(tx, store, family.name, variant, aim, study.move_to)
-    refuse_golden_failures(family, variant, store)
+    refuse_golden_failures(family, variant, context)
     if standing is not None:
         return as_confirmed(standing, variant, family, store)
     if study.status in UNFINISHED:
@@ -132,16 +132,20 @@ def nominate(context: Context, request: NominateRequest) -> Study | LookPrice:
     return planned.price if request.dry_run else queue_look(context, planned, family)
 
 
-def refuse_golden_failures(family: Family, variant: str, store: Store) -> None:
+def refuse_golden_failures(family: Family, variant: str, context: Context) -> None:
     """No Variant is nominated, and no look at the holdout spent on it, whose rollout the golden scenarios would refuse.
 
     Raises GateNotMet where an evaluation found it worse; one that was not evaluated may be looked at.
     """
+    store = context.store
     with store.read() as tx:
         champion = store.champions.current(tx, family.name)
         batches = store.performance.batches(tx, family.name)
         family = with_kept_golden(tx, store, family)
-    gates = gates_of_suites(family, batches, variant, champion=champion.variant) if champion is not None else []
+    if champion is None or GOLDEN not in suites_of(family):
+        return
+    version = context.scorer_for(family).version
+    gates = gates_of_suites(family, batches, variant, champion=champion.variant, scorer_version=version)
     fallen = next((gate for gate in gates if gate["name"] == GOLDEN and gate["verdict"] == "fail"), None)
     if fallen is not None:
         raise GateNotMet(

@@ -117,7 +117,7 @@ def confirm_variant(context: Context, request: StudyRequest) -> Study | LookPric
             f"No study was made: {detail}.", [Fault(pointer=f"/{(more or ['variant'])[0]}", detail=detail)]
         )
     variant_of(store, family.name, variant)
-    refuse_golden_failures(family, variant, store)
+    refuse_golden_failures(family, variant, context)
     with store.read() as tx:
         standing = standing_look(tx, store, family.name, variant, aim)
     if standing is not None:

@@ -83,7 +83,8 @@ def batches_of(it: World) -> list[Any]:
 
 
 def gate(it: World, variant: Variant) -> dict[str, Any]:
-    (found,) = gates_of_suites(it.family, batches_of(it), variant.id, champion=it.family.variant().id)
+    beside, version = it.family.variant().id, it.scorer.version
+    (found,) = gates_of_suites(it.family, batches_of(it), variant.id, champion=beside, scorer_version=version)
     return dict(found)
 
 

@@ -13,7 +13,7 @@ from optimizer.core.evaluation.suite import GOLDEN, check_suite, gates_of_suites
 from optimizer.core.family.family import GoldenRow
 from optimizer.core.family.settings import Output
 from optimizer.core.policy.answer_checks import uses_tools
-from tests.rows.evaluations import batch_of, check_of, evaluate
+from tests.rows.evaluations import SCORER_VERSION, batch_of, check_of, evaluate
 from tests.worlds.study_world import World, topic_family
 
 ROW = GoldenRow(id="g", scenario="g", input={"document": "On music."}, expected={"topic": "music"})
@@ -23,7 +23,7 @@ ASKED = {"release": {"mean_score": 0.9}, "tool_use": {"tools_used": {"inputs": [
 def test_suites_by_name_stand_in_the_order_of_the_file_with_the_golden_one_last() -> None:
     family = topic_family(targets=ASKED).with_golden((ROW,))
     assert list(suites_of(family)) == ["release", "tool_use", "golden"]
-    gates = gates_of_suites(family, [], "v_1", champion="v_0")
+    gates = gates_of_suites(family, [], "v_1", champion="v_0", scorer_version=SCORER_VERSION)
     assert [gate["name"] for gate in gates] == ["suite release", "suite tool_use", "golden"]
     assert "detent family evaluate topics --variant v_1 --suite release" in gates[0]["reason"]
 
@@ -32,7 +32,10 @@ def test_an_evaluation_speaks_for_the_suite_that_it_was_made_for() -> None:
     family = topic_family(targets={"a": {"mean_score": 0.5}, "b": {"mean_score": 0.9}})
     suites = suites_of(family)
     batch = batch_of(suite=suite_id(family, "v_0", suites["a"]), checks=[check_of("mean_score", "met")])
-    verdicts = {g["name"]: g["verdict"] for g in gates_of_suites(family, [batch], "v_1", champion="v_0")}
+    verdicts = {
+        g["name"]: g["verdict"]
+        for g in gates_of_suites(family, [batch], "v_1", champion="v_0", scorer_version=SCORER_VERSION)
+    }
     assert verdicts == {"suite a": "pass", "suite b": "inconclusive"}
 
 
@@ -53,7 +56,7 @@ def test_what_a_file_asks_of_golden_scenarios_goes_beside_the_usual_regression_o
 
 def test_golden_scenarios_that_the_file_asks_for_and_that_are_not_there_hold_a_rollout(tmp_path: Path) -> None:
     world = World(tmp_path, family=topic_family(targets={"golden": {"mean_score": 0.8}})).fill()
-    (gate,) = gates_of_suites(world.family, [], "v_1", champion="v_0")
+    (gate,) = gates_of_suites(world.family, [], "v_1", champion="v_0", scorer_version=SCORER_VERSION)
     assert (gate["name"], gate["verdict"]) == ("golden", "inconclusive")
     with pytest.raises(InvalidInput, match=r"has no golden scenarios\. Write some"):
         evaluate(world, suite="golden")
