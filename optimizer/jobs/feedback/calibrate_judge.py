@@ -15,6 +15,7 @@ from optimizer.core.base.phrasing import count
 from optimizer.core.evaluation.judging.calibration import (
     MIN_RATINGS,
     Calibration,
+    independent_ratings,
     judge_identity,
     judge_of,
     why_uncalibrated,
@@ -182,6 +183,7 @@ def calibrate_judge(context: Context, request: DryRunRequest) -> CalibrationView
             points=fitted.points,
             scored=(min(scores), max(scores)),
             rated=(min(rated), max(rated)),
+            n_independent=independent_ratings(scores, rated, units),
         ),
         agreement=agreement,
         created_by=actor,

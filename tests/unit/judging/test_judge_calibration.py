@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import json
+import random
 from dataclasses import asdict
 from datetime import UTC, datetime
+from math import sqrt
+from statistics import correlation
 
 import pytest
 
@@ -14,6 +17,7 @@ from optimizer.core.evaluation.judging.calibration import (
     Calibration,
     calibrated_gate,
     calibration_of,
+    independent_ratings,
     least_correlation,
     why_uncalibrated,
 )
@@ -40,12 +44,14 @@ def test_a_score_between_two_points_is_mapped_between_their_ratings():
 
 
 def test_the_record_survives_json():
-    for one in (calibration(kappa=None), calibration(scored=(0.2, 0.9), rated=(0.15, 0.55))):
+    for one in (calibration(kappa=None), calibration(scored=(0.2, 0.9), rated=(0.15, 0.55), n_independent=9.8)):
         assert calibration_of(json.loads(json.dumps(data(one)))) == one
 
 
 def test_a_record_from_before_ranges_were_kept_is_read_and_shows_no_figure():
-    old = {name: value for name, value in data(calibration()).items() if name not in ("scored", "rated")}
+    old = {
+        name: value for name, value in data(calibration()).items() if name not in ("scored", "rated", "n_independent")
+    }
     assert calibration_of(old) == calibration()
     assert "calibrate the judge again" in calibration_of(old).why_extrapolated([0.5])
 
@@ -87,8 +93,9 @@ def test_a_figure_beyond_the_ratings_that_a_calibration_rests_on_is_not_shown(sc
         (calibration(spearman=None), "same score"),
         (calibration(spearman=-0.8), "do not follow"),
         (calibration(spearman=0.35, n=20), "may be chance"),
+        (calibration(spearman=0.5, n_independent=9.8), "40 ratings, which say as much as 10 of as many units"),
     ],
-    ids=["none", "another judge", "few ratings", "constant", "turned round", "chance"],
+    ids=["none", "another judge", "few ratings", "constant", "turned round", "chance", "units"],
 )
 def test_a_judge_without_shown_agreement_never_decides(record, part):
     assert part in (why_uncalibrated("j_1", record) or "")
@@ -108,3 +115,28 @@ def test_the_bound_of_a_rank_correlation():
     assert least_correlation(0.6, 40) == pytest.approx(0.378, abs=0.002)
     assert least_correlation(1.0, 40) == 1.0
     assert least_correlation(0.99, 3) == -1.0
+
+
+def test_ratings_of_units_of_their_own_are_all_independent_and_those_of_like_units_count_once_each():
+    values = [0.1, 0.5, 0.3, 0.9, 0.7, 0.2]
+    assert independent_ratings(values, values, list("abcdef")) == 6
+    of_two = [0.2, 0.2, 0.2, 0.9, 0.9, 0.9]
+    assert independent_ratings(of_two, of_two, list("aaabbb")) == pytest.approx(2)
+    assert independent_ratings(of_two, [0.1, 0.9, 0.5] * 2, list("aaabbb")) == 6, "ratings are not alike within a unit"
+
+
+def test_a_judge_that_agrees_with_nobody_is_passed_by_few_users_in_five_of_100_at_most():
+    """5 users, 8 ratings each: what a user asks is scored alike, and he rates alike, both by chance."""
+    draw, n_passed, n_simulated, units = random.Random(0), 0, 400, [str(i // 8) for i in range(40)]
+    for _ in range(n_simulated):
+        means = [[draw.gauss(0, 1) for _ in range(5)] for _ in ("scores", "ratings")]
+        scores, ratings = ([mean + draw.gauss(0, 1) for mean in own for _ in range(8)] for own in means)
+        n_independent = independent_ratings(scores, ratings, units)
+        record = calibration(spearman=_rank_correlation(scores, ratings), n_independent=n_independent)
+        n_passed += why_uncalibrated("j_1", record) is None
+    assert n_passed <= 0.05 * n_simulated + 2 * sqrt(n_simulated * 0.05 * 0.95)
+
+
+def _rank_correlation(scores, ratings):
+    ranks = [[sorted(values).index(value) for value in values] for values in (scores, ratings)]
+    return correlation(*ranks)

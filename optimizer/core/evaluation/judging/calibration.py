@@ -6,6 +6,8 @@ Judgements are compared only where their judges are equal and were asked in the 
 
 from __future__ import annotations
 
+from bisect import bisect_left, bisect_right
+from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, fields
 from datetime import datetime
@@ -15,7 +17,7 @@ from typing import Any, Literal
 
 from optimizer.core.base.canonical import canonical_json, digest
 from optimizer.core.base.errors import InvalidInput
-from optimizer.core.base.values import on_lines
+from optimizer.core.base.values import grouped, on_lines
 from optimizer.core.evaluation.gates import GateResult, GateVerdict
 from optimizer.core.family.family import Family
 from optimizer.core.family.settings import JudgeSettings
@@ -46,6 +48,7 @@ class Calibration:
         points: (score, rating) in rising order of score, both in [0, 1]; between two the map is linear.
         scored, rated: the least and the largest score and rating that the map rests on; None in a record from before
             they were kept.
+        n_independent: of ``independent_ratings``; None in a record from before it was kept, for which ``n`` stands.
     """
 
     judge: str
@@ -58,6 +61,7 @@ class Calibration:
     points: tuple[tuple[float, float], ...]
     scored: tuple[float, float] | None = None
     rated: tuple[float, float] | None = None
+    n_independent: float | None = None
 
     def mapped(self, score: float) -> float:
         """The rating that people would give; flat beyond the first and the last point."""
@@ -86,7 +90,7 @@ class Calibration:
 def calibration_of(data: Mapping[str, Any]) -> Calibration:
     """The record whose members, the time as ISO 8601, are in ``data``."""
     points: Sequence[Sequence[float]] = data["points"]
-    values = {name: data[name] for name in Calibration.__dataclass_fields__ if name not in RANGES}
+    values = {name: data[name] for name in Calibration.__dataclass_fields__ if name in data and name not in RANGES}
     ranges = {name: (float(range_[0]), float(range_[1])) for name in RANGES if (range_ := data.get(name)) is not None}
     return Calibration(
         **{
@@ -120,16 +124,48 @@ def why_uncalibrated(judge: str | None, calibration: Calibration | None) -> str 
             f"the judge's scores do not follow people's ratings: rank correlation {calibration.spearman:.2f} on"
             f" {calibration.n}, and {LEAST_SPEARMAN:.2f} is needed"
         )
-    if (least := least_correlation(calibration.spearman, calibration.n)) <= 0:
+    n = calibration.n if calibration.n_independent is None else calibration.n_independent
+    if (least := least_correlation(calibration.spearman, n)) <= 0:
+        are_alike = round(n) < calibration.n
+        alike = f", which say as much as {n:.0f} of as many units," if are_alike else ""
+        wanted = "answers of more units" if are_alike else "more answers"
         return (
             f"the judge's agreement may be chance: rank correlation {calibration.spearman:.2f} on {calibration.n}"
-            f" ratings is at least {least:.2f} with 95 % confidence; rate more answers"
+            f" ratings{alike} is at least {least:.2f} with 95 % confidence; rate {wanted}"
         )
     return None
 
 
-def least_correlation(spearman: float, n: int) -> float:
-    """One-sided 95 % bound of a rank correlation on ``n`` pairs; -1 with fewer than four.
+def independent_ratings(scores: Sequence[float], ratings: Sequence[float], units: Sequence[str]) -> float:
+    """How many ratings, each of a unit of its own, would say as much of the rank correlation as these.
+
+    Answers to one unit are alike, and so are their ratings: where both are, a few units agree by chance. Source: the
+    design effect of Kish (1965), whose intraclass correlation is for a correlation the product of both variables'
+    (Clifford, Richardson and Hémon 1989, Biometrics 45, 123-134).
+    """
+    n = len(units)
+    mean_size = sum(size**2 for size in Counter(units).values()) / n  # of the unit of a rating that is drawn at random
+    return n / (1 + (mean_size - 1) * _likeness(scores, units) * _likeness(ratings, units))
+
+
+def _likeness(values: Sequence[float], units: Sequence[str]) -> float:
+    """Intraclass correlation of the values' ranks within units, by the analysis of variance; 0 for less."""
+    ordered = sorted(values)
+    ranks = [float(bisect_left(ordered, value) + bisect_right(ordered, value)) for value in values]
+    by_unit = grouped(zip(units, ranks, strict=True)).values()
+    n, n_units, mean = len(ranks), len(by_unit), fmean(ranks)
+    if not 1 < n_units < n:
+        return float(n_units < n)
+    squares = sum(len(own) * (fmean(own) - mean) ** 2 for own in by_unit)
+    between = squares / (n_units - 1)
+    within = (sum((rank - mean) ** 2 for rank in ranks) - squares) / (n - n_units)
+    size = (n - sum(len(own) ** 2 for own in by_unit) / n) / (n_units - 1)
+    total = between + (size - 1) * within
+    return max(0.0, (between - within) / total) if total > 0 else 0.0
+
+
+def least_correlation(spearman: float, n: float) -> float:
+    """One-sided 95 % bound of a rank correlation on ``n`` independent pairs; -1 with three or fewer.
 
     Source: Bonett and Wright (2000), Psychometrika 65, 23-28: Fisher's z with variance (1 + r^2 / 2) / (n - 3).
     """
