@@ -200,9 +200,11 @@ class Traffic(Protocol):
         """
 
     def answered(
-        self, tx: Transaction, family: str, since: datetime, until: datetime, most: int
+        self, tx: Transaction, family: str, since: datetime, until: datetime, most: int | None
     ) -> list[tuple[str, datetime]]:
-        """(id, receipt) of interactions whose answer and input are kept, the oldest ``most`` in order of receipt."""
+        """(id, receipt) of interactions whose answer and input are kept, in order of receipt: the oldest ``most``, or
+        all.
+        """
 
     def judged(
         self,

@@ -38,6 +38,7 @@ MONITOR = "monitor"  # the purpose of its calls
 HOUR, MOMENT = timedelta(hours=1), timedelta(microseconds=1)
 MOST = 200  # answers that a look puts before the judge, and others that came at the same moment as the last
 MOST_READ = 20_000  # answers that it draws from
+LOOKED_AT = 1000  # drawn answers whose texts are read together, until enough can be judged
 MOST_REASONING = 1000  # characters of what a judge says that go into its feedback
 log = structlog.get_logger(__name__)
 
@@ -125,16 +126,30 @@ def latest_answers(family: Family, n: int, *, days: float, store: Store, clock: 
         )
     now = clock.now()
     with store.read() as tx:
-        ids = [id for id, _ in store.traffic.answered(tx, family.name, now - span, now, 100_000)]
-        known = store.events.known(tx, [(family.name, _event_id(identity, id)) for id in ids])
-    unscored = [id for id in ids if (family.name, _event_id(identity, id)) not in known]
+        ids = [id for id, _ in store.traffic.answered(tx, family.name, now - span, now, None)]
+        drawn, n_unfit = list[str](), 0
+        in_order = first_sampled(ids, identity, len(ids))
+        for start in range(0, len(ids), LOOKED_AT):
+            some = in_order[start : start + LOOKED_AT]
+            known = store.events.known(tx, [(family.name, _event_id(identity, id)) for id in some])
+            unscored = [id for id in some if (family.name, _event_id(identity, id)) not in known]
+            stored = store.events.interactions(tx, unscored)
+            fit = [id for id in unscored if any(_can_be_judged(family, one) for one in stored.get(id, ()))]
+            n_unfit += len(unscored) - len(fit)
+            drawn += fit
+            if len(drawn) >= n:
+                break
     why_none = None
-    if not unscored:
-        scored = f"the judge has scored {count(len(ids), 'answer')}, and no other was reported since"
-        unreported = "none was reported with input and output (docs/how-to/report-interactions.md)"
+    if not drawn:
         last = "day" if days == 1 else f"{days:g} days"
-        why_none = f"No answer of the last {last} is left to score: {scored if ids else unreported}."
-    return UnscoredAnswers(ids=first_sampled(unscored, identity, n), why_none=why_none)
+        why = "none was reported with input and output (docs/how-to/report-interactions.md)"
+        if ids:
+            why = f"the judge has scored {count(len(ids) - n_unfit, 'answer')}, and no other was reported since"
+        if n_unfit:
+            names = ", ".join(family.inputs)
+            why += f" with every input that the family declares ({names}): {count(n_unfit, 'answer')} lack one"
+        why_none = f"No answer of the last {last} is left to score: {why}."
+    return UnscoredAnswers(ids=drawn[:n], why_none=why_none)
 
 
 def estimate_judging(
@@ -147,10 +162,7 @@ def estimate_judging(
     calls, usd = NONE, NONE
     prices = [models.price(name) for name in judge.members]
     for interaction in (
-        interaction
-        for ones in stored.values()
-        for interaction in ones
-        if interaction.arm.family == family.name and interaction.output
+        interaction for ones in stored.values() for interaction in ones if _can_be_judged(family, interaction)
     ):
         messages = judge_messages(judge, _judged(family, interaction))
         n_bytes, again = request_bytes(messages), request_bytes(asked_again(messages, LONGEST_WHY))
@@ -191,9 +203,7 @@ def judge_answers(
         for id in dict.fromkeys(interactions)
         if (family.name, _event_id(identity, id)) not in known
         for interaction in stored.get(id, ())
-        if interaction.arm.family == family.name
-        and interaction.output is not None
-        and (interaction.input is not None and all(name in interaction.input for name in family.inputs))
+        if _can_be_judged(family, interaction)
     ]
 
     @cache
@@ -286,6 +296,15 @@ class _JudgementSink:
 def _event_id(identity: str, interaction: str) -> str:
     """One for each answer and judge, so that no answer is judged twice by the same."""
     return f"{identity}_{digest(interaction.encode(errors='surrogatepass'))[:24]}"
+
+
+def _can_be_judged(family: Family, interaction: Interaction) -> bool:
+    return (
+        interaction.arm.family == family.name
+        and interaction.output is not None
+        and interaction.input is not None
+        and all(name in interaction.input for name in family.inputs)
+    )
 
 
 def _judged(family: Family, interaction: Interaction) -> JudgeCase:

@@ -326,6 +326,36 @@ def test_a_person_may_have_answers_judged_and_hears_before_what_it_costs(live):
     assert set(latest_answers(live.family, 9, days=1.0, store=live.store, clock=live.clock).ids).isdisjoint(ids)
 
 
+def test_answers_that_cannot_be_judged_take_no_place_among_those_drawn(live):
+    live.answered(6)
+    for i in range(30):  # as before an input was renamed
+        event = {"id": f"old_{i}", "family": "letters", "unit": "u", "latency_ms": 5.0, "output": "Dear."}
+        assert live.intake.take([event | {"input": {"mail": "Hello"}}])["accepted"] == 1
+    wait(live, 1)
+    for n_left in (4, 2, 0):
+        ids = latest_answers(live.family, 2, days=1.0, store=live.store, clock=live.clock).ids
+        assert live.judge(ids, Budget()).n_judged == 2, n_left
+    left = latest_answers(live.family, 2, days=1.0, store=live.store, clock=live.clock)
+    assert left.ids == []
+    assert "scored 6 answers" in left.why_none
+    assert "(letter): 30 answers lack one" in left.why_none
+
+
+def test_a_person_draws_from_all_answers_and_not_from_the_oldest_alone(live, monkeypatch):
+    live.answered(12)
+    wait(live, 1)
+    monkeypatch.setattr("optimizer.jobs.feedback.judge_traffic.LOOKED_AT", 5)
+    answered = live.store.traffic.answered
+
+    def at_most_8(tx, family, since, until, most):
+        return answered(tx, family, since, until, None if most is None else 8)  # which stand for any limit
+
+    monkeypatch.setattr(live.store.traffic, "answered", at_most_8)
+    drawn = [latest_answers(live.family, n, days=1.0, store=live.store, clock=live.clock).ids for n in (4, 7, 12)]
+    of_all = first_sampled([f"in_{i}" for i in range(12)], judge_identity(live.family), 12)
+    assert drawn == [of_all[:4], of_all[:7], of_all]
+
+
 def test_a_family_that_keeps_no_texts_cannot_be_judged(tmp_path):
     family = letters_family(privacy={"store": "metadata"}, judge={"model": "judge", "monitor": {"share": 1.0}})
     world = Live(tmp_path, family=family)

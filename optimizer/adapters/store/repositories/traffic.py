@@ -140,7 +140,7 @@ class TrafficTables:
         return list(interactions.values())
 
     def answered(
-        self, tx: Connection, family: str, since: datetime, until: datetime, most: int
+        self, tx: Connection, family: str, since: datetime, until: datetime, most: int | None
     ) -> list[tuple[str, datetime]]:
         query = _of(INTERACTIONS, family, since, until, _I.id, _I.received_at).where(
             _I.output.is_not(None), _I.input.is_not(None), _I.error.is_(None)
