@@ -38,6 +38,7 @@ MONITOR = "monitor"  # the purpose of its calls
 HOUR, MOMENT = timedelta(hours=1), timedelta(microseconds=1)
 MOST = 200  # answers that a look puts before the judge, and others that came at the same moment as the last
 MOST_READ = 20_000  # answers that it draws from
+RUNS_READ = 100  # of the judge, whose answers are drawn last
 LOOKED_AT = 1000  # drawn answers whose texts are read together, until enough can be judged
 MOST_REASONING = 1000  # characters of what a judge says that go into its feedback
 log = structlog.get_logger(__name__)
@@ -128,7 +129,10 @@ def latest_answers(family: Family, n: int, *, days: float, store: Store, clock: 
     with store.read() as tx:
         ids = [id for id, _ in store.traffic.answered(tx, family.name, now - span, now, None)]
         drawn, n_unfit = list[str](), 0
-        in_order = first_sampled(ids, identity, len(ids))
+        # Last those that were drawn before and have no score: the same unreadable ones would be drawn for ever.
+        runs = [run for run in store.runs.latest_of_judge(tx, family.name, RUNS_READ) if run.judge == identity]
+        asked_before = {id for run in runs for id in run.request.get("interactions", ())}
+        in_order = sorted(first_sampled(ids, identity, len(ids)), key=lambda id: id in asked_before)
         for start in range(0, len(ids), LOOKED_AT):
             some = in_order[start : start + LOOKED_AT]
             known = store.events.known(tx, [(family.name, _event_id(identity, id)) for id in some])

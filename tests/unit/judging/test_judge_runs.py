@@ -83,6 +83,18 @@ def test_answers_are_scored_as_the_run_was_asked_for(tmp_path):
     assert do(world, run) == made, "what has ended is not done again"
 
 
+def test_an_answer_that_the_judge_cannot_read_is_drawn_after_those_that_it_has_not_seen(tmp_path):
+    silent = ScriptedModel(lambda request, n: "?", name="judge", max_output_tokens=600)
+    world, drawn = live(tmp_path, silent), []
+    for _ in range(4):
+        run = score(world, n=2)
+        with world.store.read() as tx:
+            drawn.append(world.store.runs.get(tx, run.id).request["interactions"])
+        assert do(world, run).result["n_unmeasured"] == 2
+    assert len({id for ids in drawn[:3] for id in ids}) == 6
+    assert drawn[3] == drawn[0], "then once more"
+
+
 @pytest.mark.parametrize("cap", [{"usd": float("inf")}, {"usd": float("nan")}, {"usd": -1.0}, {"calls": -1}])
 def test_a_budget_that_would_hold_nothing_is_refused(cap):
     with pytest.raises(ValidationError, match=r"greater than or equal to 0|finite number"):
