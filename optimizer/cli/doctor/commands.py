@@ -366,6 +366,15 @@ def _ports(session: Session) -> Iterator[Finding]:
         yield Finding(check="ports", verdict="ok" if free else "warning", detail=detail, advice=advice)
 
 
+def _worker(session: Session) -> Iterator[Finding]:
+    from optimizer.jobs.upkeep.read_status import tick_fault
+
+    with session.store.read() as tx:
+        _, ticked_at = session.store.serving_version.read(tx)
+    if why := tick_fault(session.settings, ticked_at, session.clock.now()):
+        yield Finding(check="worker", verdict="fault", detail=why, advice="detent runbook the-worker-is-dead")
+
+
 def _alerts(session: Session) -> Iterator[Finding]:
     """Which channels hear of alerts, and what waits for them. A connection is made and closed; nothing is sent."""
     from optimizer.ports.alerts import CHANNELS, channel_topic
@@ -455,6 +464,7 @@ CHECKS: tuple[Callable[[Session], Iterator[Finding]], ...] = (
     _families,
     _models,
     _ports,
+    _worker,
     _alerts,
     _mlflow,
 )

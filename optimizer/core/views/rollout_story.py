@@ -295,6 +295,7 @@ class HomeHealth:
 
     Args:
         runs: the API and the worker are alive.
+        tick_fault: how a worker that is alive does not tick.
         is_starting: what supervises them is, and starts them.
         rollouts: how many are active.
         n_waiting: of these, that wait for a person to approve them or let them go on.
@@ -312,6 +313,7 @@ class HomeHealth:
     alerts: Collection[str]
     n_faulty: int
     is_starting: bool = False
+    tick_fault: str | None = None
     n_waiting: int = 0
     n_quiet: int = 0
     not_ready: str | None = None
@@ -326,6 +328,7 @@ def home_headline(home: HomeHealth) -> str:
     way_on = "yet (detent serve is starting it)" if home.is_starting else "here (detent serve starts it)"
     wrong = [
         *([f"nothing watches {way_on}"] if not home.runs else []),
+        *([f"{home.tick_fault} (detent runbook the-worker-is-dead)"] if home.tick_fault else []),
         *([f"the server is not ready ({home.not_ready.rstrip('.')})"] if home.not_ready else []),
         *([f"{count(grave, 'alert')} open (below)"] if grave else []),
         *([f"{count(home.n_quiet, 'alert')} silenced"] if home.n_quiet else []),

@@ -13,6 +13,7 @@ from typing_extensions import TypedDict
 
 from optimizer.core.base.answers import Text
 from optimizer.core.base.errors import Busy
+from optimizer.core.base.phrasing import when
 from optimizer.core.family.family import kind_of
 from optimizer.core.scheduling.schedule import ScheduleBrief, in_force
 from optimizer.core.serving.assignment import holdback_of
@@ -57,6 +58,7 @@ from optimizer.ports import (
 
 BAD_MODELS = "config/models.yaml cannot be used, and the last good one is gone by; `detent status` says why"
 TICKS_MISSED = 3  # a worker that missed so many ticks counts as away
+TICKED_AHEAD = "the last tick lies ahead of the clock, which once ran ahead or was set back: detent clock reset"
 MOVED_SHOWN = timedelta(days=1)  # since a rollout ended, or a champion took over from another
 RESTARTS_SHOWN = timedelta(hours=1)
 REFUSED_SHOWN = timedelta(hours=1)  # in the headline, since a program was refused last
@@ -257,6 +259,7 @@ def read_status(context: Context, request: StatusRequest) -> StatusView:
             runs="worker" in running and any(name.split("-")[0] == "api" for name in running),
             rollouts=len(standings),
             is_starting="serve" in running,
+            tick_fault=tick_fault(settings, health.ticked_at, now),
             n_waiting=sum(map(needs_a_person, active.values())),
             alerts=[alert.level for alert in alerts if alert.is_told],
             n_quiet=sum(alert.level != "info" and alert.silenced_until is not None for alert in alerts),
@@ -339,10 +342,20 @@ def dependencies_of(settings: Settings, health: ServingHealth, now: datetime, de
         n_running = sum(process is not None for process in running)
         dependencies["api"] = {"ok": n_running == health.workers, "processes": n_running, "of": health.workers}
     if tick_age is not None and tick_age < 0:
-        dependencies["worker"]["detail"] = (
-            "the last tick lies ahead of the clock, which once ran ahead or was set back: detent clock reset"
-        )
+        dependencies["worker"]["detail"] = TICKED_AHEAD
     return dependencies
+
+
+def tick_fault(settings: Settings, ticked_at: datetime | None, now: datetime) -> str | None:
+    """How a worker that is alive does not tick, such as one that hangs; None also in the time of its first ticks."""
+    worker, patience = run_files.find(settings, "worker"), timedelta(seconds=TICKS_MISSED * settings.tick_seconds)
+    if worker is None or now - worker.since < patience:
+        return None
+    if ticked_at is None:
+        return "the worker has never ticked"
+    if ticked_at > now:
+        return TICKED_AHEAD
+    return f"the worker has not ticked since {when(ticked_at)}" if now - ticked_at >= patience else None
 
 
 def _families(

@@ -11,7 +11,7 @@ import subprocess
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import closing
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from importlib import metadata
 from pathlib import Path
 from typing import Any
@@ -447,6 +447,35 @@ def test_doctor_says_that_no_server_answers_for_a_home_that_was_served(detent: D
     ((verdict, said),) = of_server()
     run_files.withdraw(settings, "serve")
     assert (verdict, "does not answer" in said) == ("warning", True)
+
+
+def test_a_worker_that_is_alive_and_does_not_tick_is_named_by_status_and_the_doctor(
+    detent: Detent, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    settings = load_settings()
+    store = wiring.open_store(settings)
+
+    def shown(tick_age: timedelta) -> tuple[str, list[str]]:
+        store.write(lambda tx: store.serving_version.ticked(tx, datetime.now(UTC) - tick_age))
+        findings = detent("doctor", "--json").json["findings"]
+        faults = [one["detail"] for one in findings if one["verdict"] == "fault"]
+        return detent("status", "--json").json["headline"], faults
+
+    run_files.announce(settings, "worker")
+    try:
+        monkeypatch.setenv("DETENT_LEASE_SECONDS", "20000")
+        monkeypatch.setenv("DETENT_TICK_SECONDS", "10000")
+        assert shown(timedelta(days=2))[1] == [], "it has just begun"
+        monkeypatch.setenv("DETENT_TICK_SECONDS", "0.01")  # so that this process has been there for long
+        headline, (fault,) = shown(timedelta(minutes=2))
+        assert fault.startswith("the worker has not ticked since")
+        assert fault in headline
+        assert "ahead of the clock" in shown(timedelta(minutes=-2))[0]
+        monkeypatch.setenv("DETENT_TICK_SECONDS", "20")
+        assert "tick" not in shown(timedelta())[0]
+    finally:
+        run_files.withdraw(settings, "worker")
+        store.close()
 
 
 def test_a_model_that_the_running_gateway_has_not_read_is_not_adopted_and_the_doctor_says_so(detent: Detent) -> None:

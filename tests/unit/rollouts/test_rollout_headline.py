@@ -201,6 +201,10 @@ def test_a_number_of_users_is_rounded_upwards_to_two_digits(n: float, shown: int
             {"runs": False, "is_starting": True, "frozen": ["topics"]},
             "Nothing watches yet (detent serve is starting it); family topics is frozen; no rollout under way",
         ),
+        "hangs": (
+            {"tick_fault": "the worker has never ticked"},
+            "The worker has never ticked (detent runbook the-worker-is-dead); no rollout under way",
+        ),
         "alerts": (
             {"rollouts": 2, "alerts": ["warning", "critical", "info"], "n_faulty": 1},
             "2 alerts open (below); 1 family file at fault (detent family validate); 2 rollouts under way",
