@@ -52,9 +52,12 @@ def announce_soon(settings: Settings, name: str, url: str | None = None, **more:
 
 
 def withdraw(settings: Settings, name: str) -> None:
-    """Removes the address. A missing file is fine, and one that cannot be removed is ignored once its process has
-    ended.
+    """Removes the address, unless another process announced it and lives, such as a worker beside one that stood by.
+    A missing file is fine, and one that cannot be removed is ignored once its process has ended.
     """
+    process = find(settings, name)
+    if process is not None and process.pid != os.getpid():
+        return
     with suppress(OSError):
         (settings.run_dir() / f"{name}.json").unlink(missing_ok=True)
 

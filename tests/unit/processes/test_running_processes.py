@@ -78,6 +78,20 @@ def test_an_announced_process_is_found_until_it_withdraws(settings: Settings) ->
     assert run_files.find(settings, "api") is None
 
 
+def test_a_process_that_was_started_by_hand_keeps_its_address_beside_a_server_until_it_ends(
+    settings: Settings, supervised: Callable[..., supervise.Supervisor]
+) -> None:
+    with subprocess.Popen(["sleep", "60"]) as by_hand:
+        run_files.write_whole(settings.run_dir() / "worker.json", {**run_files.start_of(by_hand.pid), "url": None})
+        supervisor = supervised()
+        supervisor.stop()
+        supervisor.run()
+        assert run_files.find(settings, "worker").pid == by_hand.pid
+        by_hand.kill()
+    run_files.withdraw(settings, "worker")
+    assert not (settings.run_dir() / "worker.json").exists()
+
+
 @pytest.mark.skipif(not psutil.LINUX, reason="elsewhere a start is announced as the clock said it once")
 def test_a_process_is_found_after_the_clock_was_stepped_and_not_after_the_machine_began_anew(
     settings: Settings, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
