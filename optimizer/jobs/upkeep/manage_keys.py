@@ -270,7 +270,8 @@ def rotate_key(context: Context, request: RotateRequest) -> KeyReport:
 
     With `undo` the one before it is the key's again, while it opens.
 
-    Raises NotFound and Conflict: there is no such key, or it was revoked or has expired.
+    Raises NotFound and Conflict: there is no such key, or it was revoked or has expired, or a secret that was promised
+    to open until later would end now.
     """
     if request.undo:
         return _undo_rotation(context, request.name)
@@ -286,6 +287,12 @@ def rotate_key(context: Context, request: RotateRequest) -> KeyReport:
 
     def change(tx: Transaction) -> KeyReport:
         key = _require_valid(tx, store, name, now)
+        if grace and key.previous_until is not None and key.previous_until > now:
+            raise Conflict(
+                f"Key {name!r} has an older secret that opens until {when(key.previous_until)}, and only one older"
+                f" secret can open. To go back to it first: detent keys rotate {name} --undo. To end both at once:"
+                f" detent keys rotate {name} --grace 0"
+            )
         store.api_keys.replace_secret(
             tx, name, hash_of(secret), key.secret_hash if grace else None, until if grace else None
         )

@@ -78,6 +78,9 @@ def test_an_old_secret_ends_with_its_grace(world: World, monkeypatch: pytest.Mon
         return int(world.get("/v1/families/triage/prompt", headers={"X-API-Key": secret}).status_code)
 
     assert (status(first), status(second)) == (200, 200)
+    again = world.post("/v1/keys/app/rotate", {"grace_s": 60}, headers=boss)
+    assert (again.status_code, "--undo" in again.json()["detail"]) == (409, True)
+    assert (status(first), status(second)) == (200, 200), "as long as was promised"
     later = datetime.now(UTC) + timedelta(seconds=61)
     monkeypatch.setattr(world.shared.clock, "now", lambda: later)
     assert (status(first), status(second)) == (401, 200)
