@@ -166,6 +166,7 @@ def import_data(
     as_json: Json = False,
 ) -> None:
     """Bring an export into an empty home: what served there serves here, and rollouts go on where they stood.
+    Studies and runs that had not ended are cancelled, and none starts by itself.
 
     Every file is checked against the manifest first. Keys, settings and models are yours to make.
 
@@ -185,6 +186,16 @@ def import_data(
         undo="remove its var/ and families/",
         then="make config/models.yaml and keys (detent keys create), then: detent doctor; detent serve",
     )
+    if cancelled := (*report.studies, *report.runs):
+        say(
+            f"Not ended there, and cancelled here: {', '.join(cancelled)}. Where the old home goes on with no study:"
+            " detent study resume ID",
+            "yellow",
+        )
+    if report.schedules:
+        say("No study starts by itself here. To let them:", "yellow")
+        for command in report.schedules:
+            say(f"  {command}", "yellow")
     if not report.unit_keys or {*report.unit_keys} - {*wiring.open_secrets(settings).unit_key_names}:
         say(
             "The keys that hash its units stayed behind. Without them nobody whom it names can be forgotten by unit."

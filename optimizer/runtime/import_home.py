@@ -20,6 +20,7 @@ from optimizer.jobs.upkeep.import_data import (
     begin_serving,
     import_families,
     import_rows_of,
+    stop_unfinished,
 )
 from optimizer.ports import Store
 from optimizer.runtime import wiring
@@ -59,7 +60,9 @@ def import_data(settings: Settings, path: Path, *, actor: str) -> DataImport:
             exported_at=str(folder.manifest.get("exported_at")),
             unit_keys=tuple(folder.manifest.get("unit_keys", ())),
         )
-        begin_serving(store, wiring.open_clock(settings), actor=actor, folder=report)
+        clock = wiring.open_clock(settings)
+        report = stop_unfinished(store, clock, report, actor=actor)
+        begin_serving(store, clock, actor=actor, folder=report)
     for suffix in ("-wal", "-shm", ".turn"):
         Path(f"{target}{suffix}").unlink(missing_ok=True)
     part.replace(target)

@@ -4,15 +4,17 @@ from __future__ import annotations
 
 import shutil
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import islice
 from pathlib import Path
 from typing import Any
 
 from optimizer.core.base.errors import Conflict, InvalidInput
+from optimizer.core.scheduling.schedule import command_for
 from optimizer.jobs.families.family_folders import is_copy
+from optimizer.jobs.studies.transitions import request_stop
 from optimizer.jobs.upkeep.export_folder import SEALED, ExportFolder, rows_file
-from optimizer.ports import Clock, Store
+from optimizer.ports import Clock, Store, Transaction
 
 ACT = "data.import"
 AT_ONCE = 500  # rows of a transaction
@@ -32,7 +34,10 @@ OF_RECORDS = (
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class DataImport:
-    """``sealed``: whether the holdout came along. ``unit_keys``: names of those under which its units stand."""
+    """``sealed``: whether the holdout came along. ``unit_keys``: names of those under which its units stand.
+    ``studies`` and ``runs``: those that had not ended there, cancelled here. ``schedules``: the commands by which
+    studies start by themselves again.
+    """
 
     folder: Path
     tables: Mapping[str, int]
@@ -40,6 +45,9 @@ class DataImport:
     sealed: bool
     exported_at: str
     unit_keys: tuple[str, ...]
+    studies: tuple[str, ...] = ()
+    runs: tuple[str, ...] = ()
+    schedules: tuple[str, ...] = ()
 
 
 def import_rows_of(folder: ExportFolder, store: Store, *, only: Iterable[str] | None = None) -> dict[str, int]:
@@ -78,11 +86,34 @@ def import_rows_of(folder: ExportFolder, store: Store, *, only: Iterable[str] | 
     }
 
 
+def stop_unfinished(store: Store, clock: Clock, report: DataImport, *, actor: str) -> DataImport:
+    """Studies and runs that had not ended are cancelled, and none starts by itself: the home that was left may go on
+    with them, and both would pay. A person who is being forgotten is forgotten here, too.
+    """
+    with store.read() as tx:
+        studies = [study.id for study in store.studies.unfinished(tx)]
+        runs = [run.id for run in store.runs.unfinished(tx) if run.kind != "forget"]
+        schedules = store.schedules.all(tx)
+    for study in studies:
+        request_stop(study, actor=actor, store=store, clock=clock, is_left=True)
+
+    def change(tx: Transaction) -> None:
+        for run in runs:
+            store.runs.update(tx, run, status="cancelled", stop_requested=True, finished_at=clock.now())
+        for family in schedules:
+            store.schedules.remove(tx, family)
+
+    store.write(change)
+    commands = tuple(command_for(family, schedule) for family, schedule in sorted(schedules.items()))
+    return replace(report, studies=tuple(studies), runs=tuple(runs), schedules=commands)
+
+
 def begin_serving(store: Store, clock: Clock, *, actor: str, folder: DataImport) -> None:
     """Says in the record where the rows came from; who serves them reads them anew."""
 
     def change(tx: Any) -> None:
-        detail = {"exported_at": folder.exported_at, "sealed": folder.sealed, "unit_keys": list(folder.unit_keys)}
+        names = ("exported_at", "sealed", "unit_keys", "studies", "runs", "schedules")
+        detail = {name: getattr(folder, name) for name in names}
         store.audit.add(tx, at=clock.now(), actor=actor, action=ACT, family=None, subject="", detail=detail)
         store.serving_version.bump(tx)
 

@@ -184,6 +184,38 @@ def test_the_sealed_rows_come_in_a_file_of_their_own_and_count_as_a_look(
         assert rows_of(load_settings(home=new), table) == rows_of(home, table), table
 
 
+def test_unfinished_work_and_schedules_of_a_home_that_was_left_go_on_in_one_home_alone(
+    home: Settings, tmp_path: Path
+) -> None:
+    with closing(sqlite3.connect(home.var() / "detent.db")) as database:
+        (study,) = database.execute("SELECT max(id) FROM studies").fetchone()
+        (run,) = database.execute("SELECT max(id) FROM judge_runs").fetchone()
+        database.execute("UPDATE studies SET status = 'running', finished_at = NULL WHERE id = ?", (study,))
+        database.execute("UPDATE judge_runs SET status = 'queued' WHERE id = ?", (run,))
+        columns = [column for _, column, *_ in database.execute("PRAGMA table_info(judge_runs)")]
+        forgets = ", ".join({"id": "'fo_1'", "kind": "'forget'"}.get(column, column) for column in columns)
+        database.execute(f"INSERT INTO judge_runs SELECT {forgets} FROM judge_runs")
+        database.commit()
+    folder, new = exported(home, tmp_path), tmp_path / "new"
+    new.mkdir()
+    imported = say(new, "data", "import", str(folder), "--json")
+    assert imported.code == 0, imported.err
+    assert (imported.json["studies"], imported.json["runs"]) == ([study], [run])
+    assert imported.json["schedules"] == ['detent family schedule triage --cron "0 3 * * *"']
+    assert all(named in imported.err for named in (study, run, *imported.json["schedules"]))
+    settings = load_settings(home=new)
+    with closing(sqlite3.connect(settings.var() / "detent.db")) as database:
+        for table, id, status in (
+            ("studies", study, "cancelled"),
+            ("judge_runs", run, "cancelled"),
+            ("judge_runs", "fo_1", "queued"),
+        ):
+            row = database.execute(f"SELECT status FROM {table} WHERE id = ?", (id,)).fetchone()
+            assert row == (status,), id
+    assert rows_of(settings, "schedules") == []
+    assert rows_of(home, "schedules") != []
+
+
 def rows_of(home: Settings, table: str) -> list[str]:
     with closing(sqlite3.connect(home.var() / "detent.db")) as database:
         return sorted(map(repr, database.execute(f"SELECT * FROM {table}")))
