@@ -118,7 +118,7 @@ def test_twenty_ratings_make_a_scorer_a_study_a_gate_and_a_figure(home: Path, pr
 
     kind = "Reply to the letter. Be kind: say when it arrives."
     edit(home, "space:\n", f'space:\n  instruction: {{choices: ["{kind}"]}}\n')
-    edit(home, "max_tokens: 504", "max_tokens: 60")
+    edit(home, "max_tokens: 512", "max_tokens: 60")
     (home / "study.yaml").write_text("{n_train: 4, n_dev: 6, n_holdout: 8, n_settings: 2}\n")
     study = ("study", "run", "letters", "--strategy", "joint", "--budget-usd", "5", "--definition", "study.yaml")
     assert "with model writer, and large" in did(*study, "--dry-run").out

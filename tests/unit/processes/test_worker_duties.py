@@ -121,7 +121,7 @@ def test_triggers_are_looked_at_though_no_candidate_can_be_handed_on(tmp_path, m
     worker = Worker(load_settings("dev", tmp_path))
     worker._store, worker._clock = new_database(tmp_path), SystemClock()
     worker._families = SimpleNamespace(families={})  # type: ignore[assignment]
-    worker._context = SimpleNamespace()  # type: ignore[assignment]
+    worker._context = SimpleNamespace(scorer_for=None)  # type: ignore[assignment]
     looked: list[bool] = []
 
     def broken(*args: object) -> None:
