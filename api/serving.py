@@ -22,7 +22,7 @@ from optimizer.core.serving.family_names import by_name, former_of, is_retired, 
 from optimizer.core.serving.rollout import Freeze, Rollout, is_frozen
 from optimizer.core.views.forgetting import FORGOTTEN
 from optimizer.host.memory import drop_cached
-from optimizer.jobs.rollouts.freeze import freezes_of
+from optimizer.jobs.outbox.read_freezes import freezes_of
 from optimizer.jobs.rollouts.tick import report_unwatched
 from optimizer.ports import Clock, FamilySource, Store, Transaction
 

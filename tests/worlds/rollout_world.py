@@ -24,9 +24,9 @@ from optimizer.core.serving.rollout import Champion, Decision, Rollout, is_froze
 from optimizer.jobs.families.create_variant import VariantRequest, store_draft
 from optimizer.jobs.families.sync_families import sync_families
 from optimizer.jobs.feedback.roll_up_minutes import roll_up_minutes
+from optimizer.jobs.outbox.read_freezes import freezes_of
 from optimizer.jobs.record_change import RolloutChange
 from optimizer.jobs.rollouts.forecast_rollout import AT_MOST
-from optimizer.jobs.rollouts.freeze import freezes_of
 from optimizer.jobs.rollouts.tick import TickReport, tick
 from optimizer.jobs.rollouts.verify_rollout import VerifyReport, verify_rollout
 from optimizer.ports import Store, Transaction

@@ -19,7 +19,7 @@ from optimizer.core.serving.assignment import holdback_of
 from optimizer.core.serving.rollout import Champion
 from optimizer.jobs.families.each_family import each_family
 from optimizer.jobs.ids import new_id
-from optimizer.jobs.rollouts.freeze import freezes_of
+from optimizer.jobs.outbox.read_freezes import freezes_of
 from optimizer.jobs.rollouts.watch_holdback import WORSE
 from optimizer.ports import Alert, Clock, Store, Transaction, WatchedSwitch
 

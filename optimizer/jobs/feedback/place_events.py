@@ -19,7 +19,7 @@ from optimizer.core.serving.access import EVERYTHING, Access
 from optimizer.core.serving.assignment import held_back_until
 from optimizer.core.serving.attribution import arm_of_rollout, arm_of_unit, check_interaction
 from optimizer.core.serving.rollout import Rollout
-from optimizer.jobs.rollouts.freeze import freezes_of
+from optimizer.jobs.outbox.read_freezes import freezes_of
 from optimizer.ports import Clock, Store, Transaction
 
 Idempotency = tuple[str, str, str]  # (scope: who sends, key, hash of the body)

@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
 from dataclasses import dataclass
-from datetime import datetime
 from typing import Annotated
 
 from pydantic import Field
 
 from optimizer.core.base.errors import NotFound
 from optimizer.core.base.phrasing import when
-from optimizer.core.serving.rollout import ALERT, ALL, Freeze, Gap, scope_text, unfreeze_command
+from optimizer.core.serving.rollout import ALERT, ALL, Freeze, scope_text, unfreeze_command
 from optimizer.jobs.context import Context
 from optimizer.jobs.ids import new_id
 from optimizer.jobs.record_change import Change, checked_reason, tell
@@ -115,25 +113,6 @@ def unfreeze(context: Context, request: FreezeRequest) -> FreezeReport:
         return _report(tx, store, family, f"the freeze of {scope_text(scope)} has ended", why, undo=undo)
 
     return store.write(change)
-
-
-def ended_freezes(tx: Transaction, store: Store, family: str) -> list[Gap]:
-    """When this family, or all families, were frozen and are no more, newest first, by the alerts of the freezes."""
-    return [
-        Gap(since=a.opened_at, until=a.closed_at)
-        for a in store.alerts.all(tx, open_only=False, kind=ALERT)
-        if a.family in (None, family) and a.closed_at is not None
-    ]
-
-
-def freezes_of(tx: Transaction, store: Store, family: str, now: datetime) -> list[Gap]:
-    """The same, with those that still hold up to ``now``."""
-    return freezes_by(store.alerts.all(tx, open_only=False, kind=ALERT), family, now)
-
-
-def freezes_by(alerts: Iterable[Alert], family: str, now: datetime) -> list[Gap]:
-    """Those of one family, by the alerts of all freezes."""
-    return [Gap(since=a.opened_at, until=a.closed_at or now) for a in alerts if a.family in (None, family)]
 
 
 def _present_name(tx: Transaction, store: Store, family: str | None) -> str | None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from optimizer.core.search.study import Study
 from optimizer.core.serving.assignment import Holdback, holdback_of
-from optimizer.jobs.rollouts.freeze import freezes_of
+from optimizer.jobs.outbox.read_freezes import freezes_of
 from optimizer.ports import Clock, Store, Transaction
 
 

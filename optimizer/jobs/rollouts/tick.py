@@ -20,8 +20,8 @@ from optimizer.core.rollout.transitions import Act, TransitionRequest, apply
 from optimizer.core.serving.assignment import has_lease
 from optimizer.core.serving.rollout import Decision, Rollout, is_frozen, refuse_other_clock
 from optimizer.jobs.ids import new_id
+from optimizer.jobs.outbox.read_freezes import ended_freezes
 from optimizer.jobs.record_change import log_head, record_transition, transition_request
-from optimizer.jobs.rollouts.freeze import ended_freezes
 from optimizer.jobs.rollouts.watch_holdback import watch_holdbacks
 from optimizer.jobs.rollouts.watch_rollout import (
     MAX_STEPS,

@@ -20,8 +20,8 @@ from optimizer.core.serving.rollout import Champion, Rollout, is_frozen, iso
 from optimizer.core.statistics.stopping_rule import e_value_text, harm_evidence
 from optimizer.jobs.families.each_family import each_family
 from optimizer.jobs.ids import new_id
+from optimizer.jobs.outbox.read_freezes import freezes_of
 from optimizer.jobs.rollouts.change_champion import ChampionRollbackRequest, Grounds, return_to_earlier
-from optimizer.jobs.rollouts.freeze import freezes_of
 from optimizer.jobs.rollouts.watch_rollout import ENDED, MAX_STEPS, UNTIL_NEXT, look_after_promotion, write_blocks
 from optimizer.ports import Alert, Clock, Store, Transaction
 

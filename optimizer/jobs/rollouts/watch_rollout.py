@@ -50,8 +50,8 @@ from optimizer.core.rollout.transitions import TransitionRequest, apply
 from optimizer.core.serving.assignment import has_lease, held_back_until
 from optimizer.core.serving.rollout import Decision, Gap, Rollout, is_frozen
 from optimizer.jobs.ids import new_id
+from optimizer.jobs.outbox.read_freezes import ended_freezes
 from optimizer.jobs.record_change import promote, record_transition
-from optimizer.jobs.rollouts.freeze import ended_freezes
 from optimizer.ports import (
     Alert,
     Clock,

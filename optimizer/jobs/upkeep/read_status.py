@@ -37,9 +37,9 @@ from optimizer.host.config import Settings
 from optimizer.jobs.context import Context, ServingHealth
 from optimizer.jobs.families.check_models import with_unknown_model
 from optimizer.jobs.outbox.mirror_outbox import TOPICS
+from optimizer.jobs.outbox.read_freezes import freezes_by
 from optimizer.jobs.outbox.send_alerts import messages_waiting
 from optimizer.jobs.request import Request
-from optimizer.jobs.rollouts.freeze import freezes_by
 from optimizer.jobs.rollouts.rollout_view import active_standing, rollout_view, with_forecast
 from optimizer.jobs.scheduling.look_at_triggers import next_scheduled
 from optimizer.jobs.studies.read_studies import view_now

@@ -12,9 +12,9 @@ from optimizer.core.base.errors import Refused
 from optimizer.core.base.phrasing import count, when
 from optimizer.core.serving.assignment import TOKEN_VALID_DAYS, holdback_of
 from optimizer.jobs.context import Context
+from optimizer.jobs.outbox.read_freezes import freezes_of
 from optimizer.jobs.record_change import tell
 from optimizer.jobs.request import Request
-from optimizer.jobs.rollouts.freeze import freezes_of
 from optimizer.ports import InstallationKey, KeyKind, Transaction
 
 ACTION = "installation_key.rotate"
