@@ -254,7 +254,7 @@ class Settings(BaseSettings):
     profile: Profile = Field(
         default=DEFAULT_PROFILE,
         description="`DETENT_PROFILE` only. Commands in a home follow the profile that `detent serve` last had there,"
-        " whether it still runs or not, unless it says otherwise.",
+        " whether it still runs or not (demo: while it runs), unless it says otherwise.",
     )
     database_url: str | None = Field(
         default=None,

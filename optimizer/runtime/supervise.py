@@ -204,6 +204,9 @@ class Supervisor:
             self._tell("Everything has ended.")
             user_homes.leave(self._settings.home)
             run_files.withdraw(self._settings, "serve")
+            if self._settings.profile == "demo":  # by its clock days are minutes: nothing goes on by it unasked
+                with suppress(OSError):
+                    profile_file(self._settings.home).unlink()
 
     def stop(self) -> None:
         self._is_ending = True

@@ -323,15 +323,20 @@ def supervised(settings: Settings, monkeypatch: pytest.MonkeyPatch) -> Callable[
     return make
 
 
-def test_commands_keep_to_the_profile_of_the_server_after_it_has_ended(
-    settings: Settings, supervised: Callable[..., supervise.Supervisor], monkeypatch: pytest.MonkeyPatch
+@pytest.mark.parametrize(("served", "then"), [("prod", "prod"), ("demo", "dev")])
+def test_commands_keep_to_the_profile_of_the_server_after_it_has_ended_but_to_no_clock_that_runs_ahead(
+    settings: Settings,
+    supervised: Callable[..., supervise.Supervisor],
+    monkeypatch: pytest.MonkeyPatch,
+    served: str,
+    then: str,
 ) -> None:
     """Else a freeze at night might go to another store than the one that is served."""
-    supervisor = supervised(profile="prod")
+    supervisor = supervised(profile=served)
     supervisor.stop()
     supervisor.run()
     assert run_files.find(settings, "serve") is None
-    assert Session(settings.home).settings.profile == "prod"
+    assert Session(settings.home).settings.profile == then
     monkeypatch.setenv("DETENT_PROFILE", "staging")
     assert Session(settings.home).settings.profile == "staging"
 
