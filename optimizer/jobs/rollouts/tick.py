@@ -20,7 +20,7 @@ from optimizer.core.rollout.transitions import Act, TransitionRequest, apply
 from optimizer.core.serving.assignment import has_lease
 from optimizer.core.serving.rollout import Decision, Rollout, is_frozen, refuse_other_clock
 from optimizer.jobs.ids import new_id
-from optimizer.jobs.outbox.read_freezes import ended_freezes
+from optimizer.jobs.outbox.read_freezes import freezes_of
 from optimizer.jobs.record_change import log_head, record_transition, transition_request
 from optimizer.jobs.rollouts.watch_holdback import watch_holdbacks
 from optimizer.jobs.rollouts.watch_rollout import (
@@ -182,7 +182,7 @@ def _lapsed(tx: Transaction, store: Store, now: datetime) -> list[Rollout]:
         and is_frozen(freezes, rollout.family) is None
         and not has_lease(rollout, now)
         and not any(
-            now - freeze.until < timedelta(seconds=THAW_SECONDS) for freeze in ended_freezes(tx, store, rollout.family)
+            now - freeze.until < timedelta(seconds=THAW_SECONDS) for freeze in freezes_of(tx, store, rollout.family)
         )
     ]
 
@@ -229,7 +229,7 @@ def _resume(store: Store, clock: Clock, id: str, at: datetime, lease_seconds: fl
             else next(
                 (
                     freeze.since
-                    for freeze in ended_freezes(tx, store, rollout.family)
+                    for freeze in freezes_of(tx, store, rollout.family)
                     if freeze.since <= lapsed_at <= freeze.until
                 ),
                 None,

@@ -50,7 +50,7 @@ from optimizer.core.rollout.transitions import TransitionRequest, apply
 from optimizer.core.serving.assignment import has_lease, held_back_until
 from optimizer.core.serving.rollout import Decision, Gap, Rollout, is_frozen
 from optimizer.jobs.ids import new_id
-from optimizer.jobs.outbox.read_freezes import ended_freezes
+from optimizer.jobs.outbox.read_freezes import freezes_of
 from optimizer.jobs.record_change import promote, record_transition
 from optimizer.ports import (
     Alert,
@@ -116,7 +116,7 @@ def look_after_promotion(tx: Transaction, store: Store, clock: Clock, rollout: R
 
     The promoted variant stands in the place of the candidate. No new baseline is fixed, and nothing follows.
     """
-    apart = [*gaps(rollout), *ended_freezes(tx, store, rollout.family)]
+    apart = [*gaps(rollout), *freezes_of(tx, store, rollout.family)]
     return _RolloutLook(tx, store, clock, rollout, at, apart).close(baseline=False)
 
 

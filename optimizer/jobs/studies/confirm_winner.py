@@ -323,9 +323,8 @@ def _move(
     is_confirmed: bool,
 ) -> MoveRecord:
     before, after, groups = best.scores()
-    lower = compare_scores(
-        after, before, seed=run.study.seed, groups=groups
-    )  # one-sided against "the score is not lower"
+    # one-sided against "the score is not lower"
+    lower = compare_scores(after, before, seed=run.study.seed, groups=groups)
     return MoveRecord(
         from_model=str(run.champion.model["name"]),
         to_model=str(run.study.move_to),
