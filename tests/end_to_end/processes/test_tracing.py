@@ -156,7 +156,11 @@ def test_the_receiver_of_another_project_takes_them_and_shows_them_as_they_lie_i
     from mlflow.server.otel_api import otel_router
 
     monkeypatch.setattr(handlers, "_tracking_store", None)
-    monkeypatch.setenv("_MLFLOW_SERVER_FILE_STORE", new_mlflow(tmp_path / "mlflow.db"))
+    uri = new_mlflow(tmp_path / "mlflow.db")
+    monkeypatch.setenv("_MLFLOW_SERVER_FILE_STORE", uri)
+    # The store makes itself the address of everything that this process traces: tests after this one have their own.
+    monkeypatch.setattr(handlers.utils, "_tracking_uri", None)
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", uri)
     monkeypatch.setenv("_MLFLOW_SERVER_ARTIFACT_ROOT", (tmp_path / "artifacts").as_uri())
     store = handlers._get_tracking_store()
     experiment = store.create_experiment("spans")
