@@ -21,7 +21,8 @@ from bench.speed.installation import add_key, insert_events
 from optimizer.adapters.store.rows import chunks
 from optimizer.core.base.values import Budget, Spend
 from optimizer.core.dataset.examples import make_example
-from optimizer.core.evaluation.judging.run import BiasFound, JudgeRun
+from optimizer.core.evaluation.judging.bias import BiasFound
+from optimizer.core.evaluation.judging.run import JudgeRun
 from optimizer.core.evaluation.label_report import label_report
 from optimizer.core.feedback.pipeline_record import PipelineRecord
 from optimizer.core.search.study import Study, Trial

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shutil
 from collections.abc import Mapping
 from datetime import date
 from pathlib import Path
@@ -10,8 +9,8 @@ from typing import Any
 
 from optimizer.content.core.policy.files import PipelineFiles
 from optimizer.core.base.errors import Conflict, InvalidInput
-from optimizer.core.declaration.read import parse_family
-from optimizer.jobs.families.create_family import HEAD, as_yaml
+from optimizer.jobs.families.create_family import write_family
+from optimizer.jobs.families.family_folders import FILE
 
 ADOPTED = "adopted"  # name of the version; the presets stand beside it
 
@@ -46,11 +45,5 @@ def create_pipeline_family(
         "name": name,
         "prompt": {**shipped["prompt"], "current": ADOPTED, "versions": {ADOPTED: adopted, **versions}},
     }
-    parse_family(data)
-    text = HEAD + as_yaml(data)
-    part = families_dir / f".{name}.part"
-    shutil.rmtree(part, ignore_errors=True)
-    part.mkdir(parents=True)
-    (part / "family.yaml").write_text(text, encoding="utf-8")
-    part.rename(folder)  # the reload sees a whole family or none
-    return folder / "family.yaml"
+    write_family(folder, data, {})
+    return folder / FILE

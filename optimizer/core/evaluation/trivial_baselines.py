@@ -13,7 +13,6 @@ from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from optimizer.core.base.canonical import canonical_json
 from optimizer.core.base.phrasing import signed_interval
 from optimizer.core.base.values import Interval
 from optimizer.core.base.word_lists import SENTENCE_END
@@ -21,7 +20,7 @@ from optimizer.core.dataset.examples import WORD, Example, similarities, vectors
 from optimizer.core.evaluation.comparison import bootstrap_interval
 from optimizer.core.evaluation.scoring import Scorer
 from optimizer.core.family.family import Family
-from optimizer.core.family.rendering import expected_text
+from optimizer.core.family.rendering import expected_text, input_text
 from optimizer.core.family.variant import Variant
 
 MAJORITY, NEAREST, LOGISTIC, FIRST, BARE = (
@@ -137,7 +136,7 @@ def trivial_scores(
     output = family.output
     known = [expected_text(output, e.expected) for e in train]
     counts = Counter(known)
-    texts, questions = [_text(e) for e in train], [_text(e) for e in rows]
+    texts, questions = [input_text(e.input) for e in train], [input_text(e.input) for e in rows]
     # Whether values come from a closed set, such as a list or JSON with one of few topics.
     are_labels = output.parser == "label" or (
         bool(known) and sum(n == 1 for n in counts.values()) <= MOST_UNSEEN * len(known)
@@ -237,12 +236,6 @@ def _first_sentences(rows: Sequence[Example]) -> list[str] | str:
         first_sentence(max((v for v in e.input.values() if isinstance(v, str)), key=len, default="")) for e in rows
     ]
     return sentences if all(sentences) else NO_TEXT
-
-
-def _text(example: Example) -> str:
-    """All inputs, in the order of their names."""
-    values = (example.input[name] for name in sorted(example.input))
-    return "\n".join(value if isinstance(value, str) else canonical_json(value).decode() for value in values)
 
 
 def score_answers(rows: Sequence[Example], answers: Sequence[str] | str, scorer: Scorer) -> Mapping[str, float] | str:

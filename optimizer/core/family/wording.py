@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 from collections.abc import Mapping, Sequence
 from typing import Any, get_args
 
@@ -10,6 +9,7 @@ from pydantic import BaseModel, ValidationError
 from pydantic_core import ErrorDetails
 
 from optimizer.core.base.errors import Fault, pointer_of
+from optimizer.core.base.phrasing import did_you_mean
 
 _PATTERNS = {
     "name": "a name starts with a small letter and goes on with 1 to 62 small letters, digits or underscores",
@@ -51,10 +51,8 @@ def _sentence(entry: ErrorDetails, path: Sequence[Any], model: type[BaseModel]) 
     last = str(path[-1]) if path else ""
     if kind == "extra_forbidden":
         known = _keys(model, path[:-1])
-        close = difflib.get_close_matches(last, known, n=1)
-        return f"unknown key {last!r}; " + (
-            f"did you mean {close[0]!r}?" if close else f"known here: {', '.join(known)}"
-        )
+        others = f"; known here: {', '.join(known)}"
+        return f"unknown key {last!r}{did_you_mean(last, known) or others}"
     if kind == "missing":
         return f"{last!r} is missing and has no default; add it"
     if kind == "value_error":

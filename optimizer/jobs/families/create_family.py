@@ -6,16 +6,19 @@ import io
 import json
 import re
 import shutil
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import date
 from pathlib import Path
+from typing import Any
 
 from optimizer.core.base.canonical import is_unicode
 from optimizer.core.base.errors import Conflict, InvalidInput, shorten
 from optimizer.core.declaration.draft import FamilyDraft, NewFamily, draft_family
 from optimizer.core.declaration.read import parse_family
+from optimizer.jobs.families.family_folders import FILE
 
+EXAMPLES = "examples.jsonl"
 HEAD = """\
 # Made by `detent family create`; yours to edit. Every key is explained in docs/reference/family.md of Detent.
 # A changed prompt belongs under a new version; `detent serve` notices within a second,
@@ -60,18 +63,24 @@ def create_family(
             "Labels that differ in case or white space alone count as one when an answer is read:"
             f" {'; '.join(pair.text for pair in twice)}. Say {merges}, or correct the sheet; nothing was written."
         )
-    parse_family(new_family.data)
-    text = HEAD + as_yaml(new_family.data)
-    part = families_dir / f".{draft.name}.part"
+    lines = (json.dumps(example, ensure_ascii=False) for example in new_family.examples)
+    write_family(folder, new_family.data, {EXAMPLES: "\n".join(lines) + "\n"})
+    return CreatedFamily(family_file=folder / FILE, examples_file=folder / EXAMPLES, content=new_family)
+
+
+def write_family(folder: Path, data: Mapping[str, Any], others: Mapping[str, str]) -> None:
+    """The folder with family.yaml and other texts by name, whole or not at all.
+
+    Raises InvalidFamily for data that is no family's.
+    """
+    parse_family(data)
+    texts = {FILE: HEAD + as_yaml(data), **others}
+    part = folder.with_name(f".{folder.name}.part")
     shutil.rmtree(part, ignore_errors=True)
     part.mkdir(parents=True)
-    (part / "family.yaml").write_text(text, encoding="utf-8")
-    lines = (json.dumps(example, ensure_ascii=False) for example in new_family.examples)
-    (part / "examples.jsonl").write_text("\n".join(lines) + "\n", encoding="utf-8")
+    for name, text in texts.items():
+        (part / name).write_text(text, encoding="utf-8")
     part.rename(folder)  # the reload sees a whole family or none
-    return CreatedFamily(
-        family_file=folder / "family.yaml", examples_file=folder / "examples.jsonl", content=new_family
-    )
 
 
 def read_prompt(path: Path) -> str:

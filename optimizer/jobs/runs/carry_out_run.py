@@ -116,15 +116,10 @@ def _do(
         check = check_judge(
             family, calls, n=run.request["n"], beside=run.request["beside"], scorer_for=context.scorer_for
         )
-        # Plain JSON values, each bias with what it `said`.
-        biases = {
-            member: [{**asdict(bias), "said": bias.said} for bias in of_member]
-            for member, of_member in check.biases.items()
-        }
         return {
             "status": _status(check.stopped, background),
             "result": {
-                **cast(JudgeResult, {**asdict(check), "biases": biases, "is_biased": check.is_biased}),
+                **cast(JudgeResult, {**asdict(check), "is_biased": check.is_biased}),
                 "usd": _usd(run, check.usd),
             },
         }

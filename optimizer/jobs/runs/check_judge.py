@@ -10,7 +10,7 @@ from typing import Literal
 from optimizer.core.base.errors import BudgetExhausted, Conflict, StudyStopped
 from optimizer.core.base.values import Spread
 from optimizer.core.dataset.examples import Example
-from optimizer.core.evaluation.judging.bias import Bias, Pair, bias_of, own_wins, pad, pair_messages, place_bias
+from optimizer.core.evaluation.judging.bias import BiasFound, Pair, bias_of, own_wins, pad, pair_messages, place_bias
 from optimizer.core.evaluation.judging.calibration import judge_identity, judge_of
 from optimizer.core.evaluation.judging.run import JudgeRunEstimate
 from optimizer.core.evaluation.scoring import Scorer
@@ -54,14 +54,14 @@ class JudgeCheck:
     family: str
     judge: str
     n: int
-    biases: Mapping[str, Sequence[Bias]]
+    biases: Mapping[str, Sequence[BiasFound]]
     n_calls: int
     usd: float
     stopped: str | None = None
 
     @property
     def is_biased(self) -> bool:
-        return any(bias.verdict == "biased" for of_member in self.biases.values() for bias in of_member)
+        return any(bias["verdict"] == "biased" for of_member in self.biases.values() for bias in of_member)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -263,7 +263,7 @@ def _both_orders(
     yield (kind, member, example.id, author, True), example, pair.swapped
 
 
-def _biases(plan: _Plan, member: str, answers: Mapping[Key, float | None]) -> list[Bias]:
+def _biases(plan: _Plan, member: str, answers: Mapping[Key, float | None]) -> list[BiasFound]:
     def wins(kind: Kind, judge: str, example: Example, author: str = "") -> tuple[float, float] | None:
         once, swapped = (answers.get((kind, judge, example.id, author, order)) for order in (False, True))
         return None if once is None or swapped is None else (once, swapped)

@@ -68,7 +68,7 @@ def scored(world):
 
 
 def verdicts(made, member="judge"):
-    return {bias.name: bias.verdict for bias in made.biases[member]}
+    return {bias["name"]: bias["verdict"] for bias in made.biases[member]}
 
 
 @pytest.fixture(scope="module")
@@ -84,7 +84,7 @@ def test_an_honest_judge_is_not_accused(honest):
         "verbosity": "no_bias_found",
         "self_preference": "cannot_tell",
     }
-    assert made.biases["judge"][2].why == NO_OTHER
+    assert made.biases["judge"][2]["why"] == NO_OTHER
     assert not made.is_biased
 
 
@@ -100,20 +100,20 @@ def test_a_liking_for_a_place_in_half_of_the_cases_is_found(tmp_path):
 
 def test_a_liking_for_length_is_found(tmp_path):
     _, made = check(tmp_path, judge_that(thinks=lambda answer: min(10, len(answer) / 20)))
-    found = {bias.name: bias for bias in made.biases["judge"]}
-    assert found["verbosity"].verdict == "biased"
-    assert found["verbosity"].value > 0.1
-    assert found["position"].verdict == "no_bias_found"
+    found = {bias["name"]: bias for bias in made.biases["judge"]}
+    assert found["verbosity"]["verdict"] == "biased"
+    assert found["verbosity"]["value"] > 0.1
+    assert found["position"]["verdict"] == "no_bias_found"
 
 
 def test_a_bias_that_is_surely_there_and_surely_too_small_to_matter_accuses_no_judge():
     small = bias_of("verbosity", [0.01, 0.02, 0.03] * 20)
-    assert small.low > 0
-    assert small.verdict == "no_bias_found"
-    assert "too small to matter" in small.said
-    assert bias_of("verbosity", [0.10, 0.11, 0.12] * 20).verdict == "biased"
-    assert bias_of("position", [-0.10, -0.11, -0.12] * 20).verdict == "biased"
-    assert bias_of("verbosity", [-0.10, -0.11, -0.12] * 20).verdict == "no_bias_found", "it punishes padding"
+    assert small["low"] > 0
+    assert small["verdict"] == "no_bias_found"
+    assert "too small to matter" in small["said"]
+    assert bias_of("verbosity", [0.10, 0.11, 0.12] * 20)["verdict"] == "biased"
+    assert bias_of("position", [-0.10, -0.11, -0.12] * 20)["verdict"] == "biased"
+    assert bias_of("verbosity", [-0.10, -0.11, -0.12] * 20)["verdict"] == "no_bias_found", "it punishes padding"
 
 
 def loves_own(first, second):
@@ -138,9 +138,9 @@ def writes_and_judges(name, judge):
 def test_a_liking_for_its_own_answers_is_found_beside_another_judge(tmp_path):
     selfish, fair = writes_and_judges("judge", judge_that(chooses=loves_own)), judge_that(name="other")
     _, made = check(tmp_path, selfish, fair, beside="other")
-    found = {bias.name: bias for bias in made.biases["judge"]}
-    assert found["self_preference"].verdict == "biased"
-    assert found["position"].verdict == "no_bias_found"
+    found = {bias["name"]: bias for bias in made.biases["judge"]}
+    assert found["self_preference"]["verdict"] == "biased"
+    assert found["position"]["verdict"] == "no_bias_found"
 
 
 def test_a_judge_whose_own_answers_are_better_is_not_accused_of_saying_so(tmp_path):
@@ -162,20 +162,20 @@ def test_a_judge_of_its_own_models_answers_alone_cannot_be_told_to_prefer_them(t
     both = writes_and_judges("writer", judge_that())
     world = JudgedWorld(tmp_path, judge_that(name="other"), model=both, family=family).fill_letters(n_dev=20)
     made = check_judge(family, calls_of(world, Budget()), beside="other", **scored(world))
-    assert (made.biases["writer"][2].verdict, made.biases["writer"][2].why) == ("cannot_tell", SAME_MODEL)
+    assert (made.biases["writer"][2]["verdict"], made.biases["writer"][2]["why"]) == ("cannot_tell", SAME_MODEL)
 
 
 def test_a_judge_that_says_nothing_of_its_own_is_not_measured_and_not_accused(tmp_path):
     silent = ScriptedModel(lambda request, n: prompt_of(request), name="judge", max_output_tokens=600, concurrency=8)
     _, made = check(tmp_path, silent, n_dev=20)
     assert set(verdicts(made).values()) == {"cannot_tell"}
-    assert made.biases["judge"][0].n == 0
+    assert made.biases["judge"][0]["n"] == 0
 
 
 def test_too_few_rows_tell_nothing(tmp_path):
     _, made = check(tmp_path, judge_that(chooses=lambda first, second: "first"), n_dev=19)
     assert verdicts(made)["position"] == "cannot_tell"
-    assert "19 rows could be measured and 20 are needed" in made.biases["judge"][0].said
+    assert "19 rows could be measured and 20 are needed" in made.biases["judge"][0]["said"]
 
 
 def test_the_dry_run_says_what_it_takes_and_the_check_stays_within(honest):
@@ -201,15 +201,15 @@ def test_noise_is_seldom_taken_for_a_bias():
     accused = 0
     for seed in range(30):
         draw = random.Random(seed)
-        accused += bias_of("position", [draw.choice([-0.5, 0.0, 0.5]) for _ in range(30)]).verdict == "biased"
+        accused += bias_of("position", [draw.choice([-0.5, 0.0, 0.5]) for _ in range(30)])["verdict"] == "biased"
     assert accused <= 2
 
 
 def test_a_wide_interval_is_no_acquittal():
     draw = random.Random(1)
     found = bias_of("position", [draw.choice([-0.5, 0.5]) for _ in range(20)])
-    assert found.verdict == "cannot_tell"
-    assert "may be as large as" in found.why
+    assert found["verdict"] == "cannot_tell"
+    assert "may be as large as" in found["why"]
 
 
 @pytest.mark.parametrize(

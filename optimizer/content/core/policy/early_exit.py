@@ -14,6 +14,7 @@ from optimizer.content.core.policy.conditions import Condition, compile_conditio
 from optimizer.content.core.records.fields import BY_NAME, CHECKPOINTS, known_at
 from optimizer.core.base.errors import Fault, InvalidCondition, pointer_of
 from optimizer.core.base.knob import Knob, is_share
+from optimizer.core.base.phrasing import did_you_mean
 
 BARE_CONFIDENCE = 1.0  # of a condition that is declared as a bare text
 ENTRY_KEYS = ("name", "enabled", "condition", "confidence", "reason")
@@ -142,9 +143,8 @@ def _entry_faults(entry: Any, at: list[Any]) -> Iterator[Fault]:
         return
     for key in entry:
         if key not in ENTRY_KEYS:
-            close = difflib.get_close_matches(str(key), ENTRY_KEYS, n=1)
-            hint = f"did you mean {close[0]!r}?" if close else f"known here: {', '.join(ENTRY_KEYS)}"
-            yield Fault(pointer=pointer_of([*at, key]), detail=f"unknown key {key!r}; {hint}")
+            hint = did_you_mean(str(key), ENTRY_KEYS) or f"; known here: {', '.join(ENTRY_KEYS)}"
+            yield Fault(pointer=pointer_of([*at, key]), detail=f"unknown key {key!r}{hint}")
     if not isinstance(entry.get("condition"), str):
         yield Fault(
             pointer=pointer_of([*at, "condition"]),

@@ -12,6 +12,7 @@ from optimizer.content.core.policy.pipeline import read_policy
 from optimizer.content.core.records.fields import CHECKPOINTS, OTHER_NAMES
 from optimizer.core.base.errors import Fault, pointer_of
 from optimizer.core.base.knob import is_number, is_share
+from optimizer.core.base.phrasing import did_you_mean
 from optimizer.core.feedback.pipeline_record import LEVELS, TARGETS, Target
 
 FILTER, ROUTING, EXITS = "quality_filtering.yaml", "content_routing.yaml", "early_exit.yaml"
@@ -181,9 +182,8 @@ class KnobReader:
             inner_at = (*at, "checkpoints", name)
             checkpoint = OTHER_NAMES.get(name, name)
             if checkpoint not in CHECKPOINTS:
-                close = difflib.get_close_matches(name, [*CHECKPOINTS, *OTHER_NAMES], n=1)
-                hint = f"did you mean {close[0]!r}?" if close else f"they are {', '.join(CHECKPOINTS)}"
-                self.fault(self._shown, inner_at, f"there is no checkpoint {name!r}; {hint}")
+                hint = did_you_mean(name, [*CHECKPOINTS, *OTHER_NAMES]) or f"; they are {', '.join(CHECKPOINTS)}"
+                self.fault(self._shown, inner_at, f"there is no checkpoint {name!r}{hint}")
                 continue
             inner = self.mapping(inner_at, rules)
             for key in ("enabled", "min_confidence"):

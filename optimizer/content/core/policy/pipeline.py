@@ -8,7 +8,6 @@ analysis.
 
 from __future__ import annotations
 
-import difflib
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from functools import partial
@@ -22,6 +21,7 @@ from optimizer.content.core.policy.route import MODES
 from optimizer.content.core.records.fields import CHECKPOINTS, OTHER_NAMES, values_of
 from optimizer.core.base.errors import Fault, InvalidInput, pointer_of
 from optimizer.core.base.knob import Knob
+from optimizer.core.base.phrasing import did_you_mean
 from optimizer.core.feedback.pipeline_record import ProcessingType
 
 SCORE_KNOB = Knob(
@@ -318,12 +318,8 @@ def unknown_knob(name: str) -> str:
             return f"there is no knob {name!r}; did you mean {name.replace(other, right)!r}?"
     base, _, last = name.rpartition(".")
     of_type = [f"{knob}.{last}" for knob in PER_TYPE] if base.count(".") and route.is_type_name(last) else []
-    close = difflib.get_close_matches(name, [*BY_NAME, *of_type], n=1)
-    return f"there is no knob {name!r}; " + (
-        f"did you mean {close[0]!r}?"
-        if close
-        else "its knobs are score and those that begin with filter., route. or exit."
-    )
+    others = "; its knobs are score and those that begin with filter., route. or exit."
+    return f"there is no knob {name!r}{did_you_mean(name, [*BY_NAME, *of_type]) or others}"
 
 
 def _passed(checks: Mapping[str, bool | None]) -> int:

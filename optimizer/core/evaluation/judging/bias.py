@@ -11,6 +11,9 @@ from dataclasses import dataclass
 from math import ceil, floor, sqrt
 from typing import Any, Literal
 
+from typing_extensions import TypedDict
+
+from optimizer.core.base.answers import Text
 from optimizer.core.base.canonical import canonical_json, digest
 from optimizer.core.base.phrasing import signed, signed_interval
 from optimizer.core.evaluation.judging.rubric import SYSTEM, input_text, mark_text, read_object
@@ -36,41 +39,24 @@ _WORDS = {
 }
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Bias:
+class BiasFound(TypedDict):
     """``value``: mean over ``n`` rows, with an interval of ``CONFIDENCE``; None with fewer than 20 rows.
 
-    Above 0 the judge likes what it should not care for. ``why``: what kept it from being told, where it was.
+    Above 0 the judge likes what it should not care for. ``why``: what kept it from being told, where it was. ``said``:
+    the bias in a sentence.
     """
 
     name: BiasName
     verdict: BiasVerdict
     n: int
-    value: float | None = None
-    low: float | None = None
-    high: float | None = None
-    why: str = ""
-
-    @property
-    def said(self) -> str:
-        """The bias in a sentence."""
-        if self.value is None or self.low is None or self.high is None:
-            return f"{self.name}: cannot tell, {self.why}."
-        is_share = self.name != "verbosity"
-        shown = f"{signed(100 * self.value, 1)}%" if is_share else signed(self.value)
-        interval = (
-            f"{signed_interval(100 * self.low, 100 * self.high, digits=1)} %"
-            if is_share
-            else signed_interval(self.low, self.high)
-        )
-        figure = _WORDS[self.name].format(shown)
-        between = f"(98 % interval {interval}, {self.n} rows)"
-        return (
-            f"{self.name}: {self.verdict.replace('_', ' ')}, {figure} {between}{f'; {self.why}' if self.why else ''}."
-        )
+    value: float | None
+    low: float | None
+    high: float | None
+    why: Text[str]
+    said: str
 
 
-def bias_of(name: BiasName, differences: Sequence[float], *, why_few: str = "") -> Bias:
+def bias_of(name: BiasName, differences: Sequence[float], *, why_few: str = "") -> BiasFound:
     """The verdict on one difference per row.
 
     Args:
@@ -80,7 +66,16 @@ def bias_of(name: BiasName, differences: Sequence[float], *, why_few: str = "") 
     n = len(differences)
     if n < MIN_ROWS:
         why = why_few or f"{n} rows could be measured and {MIN_ROWS} are needed"
-        return Bias(name=name, verdict="cannot_tell", n=n, why=why)
+        return BiasFound(
+            name=name,
+            verdict="cannot_tell",
+            n=n,
+            value=None,
+            low=None,
+            high=None,
+            why=why,
+            said=f"{name}: cannot tell, {why}.",
+        )
     mean = sum(differences) / n
     # Bootstrap by rows, never narrower than a row of the other kind would make it.
     draw = random.Random(0)
@@ -90,13 +85,21 @@ def bias_of(name: BiasName, differences: Sequence[float], *, why_few: str = "") 
     least = 1 / (n * sqrt(n))  # rows that agree to the last do not prove the next one
     low, high = min(low, mean - least), max(high, mean + least)
     worst = high if name != "position" else max(high, -low)
-    if worst <= TOLERATED:
-        why = "what there is, is too small to matter" if _likes(name, low, high) else ""
-        return Bias(name=name, verdict="no_bias_found", n=n, value=mean, low=low, high=high, why=why)
-    if not _likes(name, low, high):
-        why = f"it may be as large as {worst:.2f}; more rows narrow that"
-        return Bias(name=name, verdict="cannot_tell", n=n, value=mean, low=low, high=high, why=why)
-    return Bias(name=name, verdict="biased", n=n, value=mean, low=low, high=high)
+    # A place may be liked or disliked; of length and of one's own answers only a liking is a bias.
+    likes = low > 0 or (name == "position" and high < 0)
+    verdict: BiasVerdict = "no_bias_found" if worst <= TOLERATED else "biased" if likes else "cannot_tell"
+    why = {
+        "no_bias_found": "what there is, is too small to matter" if likes else "",
+        "cannot_tell": f"it may be as large as {worst:.2f}; more rows narrow that",
+    }.get(verdict, "")
+    shown, interval = f"{signed(100 * mean, 1)}%", f"{signed_interval(100 * low, 100 * high, digits=1)} %"
+    if name == "verbosity":  # of scores, and no share
+        shown, interval = signed(mean), signed_interval(low, high)
+    said = (
+        f"{name}: {verdict.replace('_', ' ')}, {_WORDS[name].format(shown)} (98 % interval {interval}, {n} rows)"
+        f"{f'; {why}' if why else ''}."
+    )
+    return BiasFound(name=name, verdict=verdict, n=n, value=mean, low=low, high=high, why=why, said=said)
 
 
 def place_bias(first_wins: float, swapped_first_wins: float) -> float:
@@ -122,11 +125,6 @@ def pad(answer: str) -> str:
         parts.append(FILLERS[added % len(FILLERS)])
         added += 1
     return " ".join(parts)
-
-
-def _likes(name: BiasName, low: float, high: float) -> bool:
-    """A place may be liked or disliked; of length and of one's own answers only a liking is a bias."""
-    return low > 0 or (name == "position" and high < 0)
 
 
 _WINS: Mapping[str, float] = {"first": 1.0, "neither": 0.5, "second": 0.0}

@@ -8,12 +8,14 @@ from __future__ import annotations
 
 from bisect import bisect_left, bisect_right
 from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, fields
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from datetime import datetime
 from math import atanh, inf, sqrt, tanh
 from statistics import fmean
-from typing import Any, Literal
+from typing import Literal
+
+from pydantic import TypeAdapter
 
 from optimizer.core.base.canonical import canonical_json, digest
 from optimizer.core.base.errors import InvalidInput
@@ -25,7 +27,6 @@ from optimizer.core.family.settings import JudgeSettings
 Method = Literal["isotonic", "platt"]
 MIN_RATINGS = 20  # fewer say nothing of how a judge agrees with people
 LEAST_SPEARMAN = 0.3  # rank correlation with people's ratings, from which on a judge may decide
-RANGES = ("scored", "rated")
 Z_ONE_SIDED = 1.645  # of the 95 % bound beyond which agreement is no chance
 GATE = "judge_calibrated"
 MOST_BEYOND = (
@@ -87,19 +88,8 @@ class Calibration:
         return None
 
 
-def calibration_of(data: Mapping[str, Any]) -> Calibration:
-    """The record whose members, the time as ISO 8601, are in ``data``."""
-    points: Sequence[Sequence[float]] = data["points"]
-    values = {name: data[name] for name in Calibration.__dataclass_fields__ if name in data and name not in RANGES}
-    ranges = {name: (float(range_[0]), float(range_[1])) for name in RANGES if (range_ := data.get(name)) is not None}
-    return Calibration(
-        **{
-            **values,
-            **ranges,
-            "fitted_at": datetime.fromisoformat(data["fitted_at"]),
-            "points": tuple((float(score), float(rating)) for score, rating in points),
-        }
-    )
+calibration_of = TypeAdapter(Calibration).validate_python
+"""The record whose members, as JSON has them, are in a mapping."""
 
 
 def why_uncalibrated(judge: str | None, calibration: Calibration | None) -> str | None:
@@ -286,10 +276,8 @@ class FittedJudge:
 FitJudge = Callable[[Sequence[float], Sequence[float], Sequence[str], float], FittedJudge]
 
 
-def agreement_of(data: Mapping[str, Any]) -> Agreement:
-    """What ``as_data`` wrote."""
-    figures = [each.name for each in fields(Agreement) if each.name != "n"]
-    return Agreement(n=data["n"], **{name: IntervalEstimate(**data[name]) for name in figures})
+agreement_of = TypeAdapter(Agreement).validate_python
+"""What ``asdict`` made of an Agreement."""
 
 
 def what_it_says(agreement: Agreement) -> str:

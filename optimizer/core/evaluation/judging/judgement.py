@@ -4,10 +4,12 @@ judgements.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, replace
 from math import fsum
 from typing import Any
+
+from pydantic import TypeAdapter
 
 from optimizer.core.evaluation.judging.calibration import judge_identity
 from optimizer.core.evaluation.judging.rubric import Scores
@@ -86,14 +88,8 @@ class Judgement:
         return {"score": self.score, "opinions": opinions, "signs": list(self.signs), "cost_usd": self.cost_usd}
 
 
-def judgement_of(data: Mapping[str, Any]) -> Judgement:
-    """What ``as_data`` wrote."""
-    opinions: Sequence[Mapping[str, Any]] = data["opinions"]
-    return Judgement(
-        opinions=tuple(MemberScore(**opinion) for opinion in opinions),
-        signs=tuple(data["signs"]),
-        cost_usd=data["cost_usd"],
-    )
+judgement_of = TypeAdapter(Judgement).validate_python
+"""What ``as_data`` wrote."""
 
 
 def opinion_of(judge: JudgeSettings, model: str, scores: Scores) -> MemberScore:

@@ -8,9 +8,8 @@ from typing import Literal
 
 from typing_extensions import TypedDict
 
-from optimizer.core.base.answers import Text
 from optimizer.core.base.values import Spread
-from optimizer.core.evaluation.judging.bias import BiasName, BiasVerdict
+from optimizer.core.evaluation.judging.bias import BiasFound
 from optimizer.core.evaluation.run import QueuedRun
 
 RunKind = Literal["score", "check"]
@@ -28,19 +27,6 @@ class JudgeRequest(TypedDict, total=False):
     beside: str | None
     is_priced: bool
     why_none: str | None
-
-
-class BiasFound(TypedDict):
-    """A Bias, with what it ``said``."""
-
-    name: BiasName
-    verdict: BiasVerdict
-    n: int
-    value: float | None
-    low: float | None
-    high: float | None
-    why: Text[str]
-    said: str
 
 
 class JudgeResult(TypedDict, total=False):

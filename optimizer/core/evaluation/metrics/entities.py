@@ -9,7 +9,6 @@ empty it is 0.
 
 from __future__ import annotations
 
-from collections import deque
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache, partial
@@ -145,33 +144,12 @@ T = TypeVar("T")
 def matched_pairs(left: Sequence[T], right: Sequence[T], fits: Callable[[T, T], bool]) -> int:
     """The most pairs that fit when each item stands in one pair at most.
 
-    Source: Berge (1957): a matching is largest when no path of alternating edges joins two free items.
+    Source: Hopcroft and Karp (1973), SIAM Journal on Computing 2(4), by SciPy.
     """
-    fitting = [[j for j, other in enumerate(right) if fits(one, other)] for one in left]
-    owner: dict[int, int] = {}  # of a right item, the left item of its pair
-    owned: dict[int, int] = {}  # the same the other way
-    for start in range(len(left)):
-        _join(start, fitting, owner, owned)
-    return len(owner)
+    if not left or not right:
+        return 0
+    from scipy.sparse import csr_array  # at its use: most families score no entities
+    from scipy.sparse.csgraph import maximum_bipartite_matching
 
-
-def _join(start: int, fitting: Sequence[Sequence[int]], owner: dict[int, int], owned: dict[int, int]) -> None:
-    """Finds a partner for one more left item, where there is one; others move on to make room."""
-    asked_by: dict[int, int] = {}  # right item -> the left item that reached it first
-    waiting = deque([start])
-    while waiting:
-        one = waiting.popleft()
-        for other in fitting[one]:
-            if other in asked_by:
-                continue
-            asked_by[other] = one
-            if other in owner:
-                waiting.append(owner[other])
-                continue
-            free: int | None = other
-            while free is not None:
-                mover = asked_by[free]
-                left_behind = owned.get(mover)
-                owner[free], owned[mover] = mover, free
-                free = left_behind
-            return
+    fitting = csr_array([[fits(one, other) for other in right] for one in left])
+    return int((maximum_bipartite_matching(fitting) >= 0).sum())
