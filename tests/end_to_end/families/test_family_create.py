@@ -5,6 +5,7 @@ nothing is read in another sense than it was meant.
 from __future__ import annotations
 
 import json
+import shutil
 from collections.abc import Callable
 from datetime import date
 from pathlib import Path
@@ -161,8 +162,6 @@ def test_an_id_given_twice_is_refused_before_anything_is_written(detent: Detent,
 
 
 def test_a_family_made_again_after_its_undo_says_what_serves(detent: Detent, tmp_path: Path) -> None:
-    import shutil
-
     assert "its prompt serves" in create(detent).stderr
     shutil.rmtree(tmp_path / "home" / "families" / "triage")
     (tmp_path / "prompt.txt").write_text("Another prompt.\n\n{{message}}")
@@ -172,8 +171,6 @@ def test_a_family_made_again_after_its_undo_says_what_serves(detent: Detent, tmp
 
 
 def test_a_family_made_again_says_that_rows_of_before_stay_as_they_were(detent: Detent, tmp_path: Path) -> None:
-    import shutil
-
     (tmp_path / "sheet.csv").write_text("message,label\n" + ROWS + "one more,crad\n")
     assert create(detent, "--keep-labels").exit_code == 0
     shutil.rmtree(tmp_path / "home" / "families" / "triage")

@@ -1,4 +1,4 @@
-"""Feature flags by environment, and the levels of the pipeline's figures."""
+"""Feature flags by environment."""
 
 from __future__ import annotations
 
@@ -6,7 +6,6 @@ import pytest
 
 from optimizer.content.core.policy.flags import read_flags
 from optimizer.core.base.errors import InvalidInput
-from optimizer.core.feedback.pipeline_record import TARGETS, Target
 from tests.rows.content_records import GOOD, decide
 
 
@@ -47,26 +46,3 @@ def test_all_wrong_flags_are_told_at_once() -> None:
         "/QUALITY_MIN_OVERALL",
         "/QUALITY_MIN_COHERENCE",
     ]
-
-
-@pytest.mark.parametrize(
-    ("figure", "value", "colour"),
-    [
-        ("bypass_rate", 0.39, "red"),
-        ("bypass_rate", 0.40, "yellow"),
-        ("bypass_rate", 0.50, "green"),
-        ("bypass_rate", 0.81, "yellow"),
-        ("quality_score_avg", 0.64, "red"),
-        ("quality_score_avg", 0.69, "yellow"),
-        ("quality_score_avg", 0.99, "green"),
-        ("early_exit_rate", 0.61, "yellow"),
-        ("avg_time_savings", 0.49, "red"),
-    ],
-)
-def test_a_figure_has_the_colour_of_its_level(figure: str, value: float, colour: str) -> None:
-    assert TARGETS[figure].colour(value) == colour
-
-
-def test_levels_that_do_not_rise_contradict_one_another() -> None:
-    assert all(target.fault() is None for target in TARGETS.values())
-    assert "warning_low (0.5) lies above target (0.3)" in (Target(target=0.3, warning_low=0.5).fault() or "")

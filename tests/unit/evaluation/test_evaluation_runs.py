@@ -59,6 +59,13 @@ def place(tmp_path):
     return Evaluated(World(tmp_path, model=TopicModel(needs=0)).fill(n_dev=8))
 
 
+@pytest.fixture
+def two_suites(tmp_path):
+    """A place where a family asks two suites by name."""
+    family = topic_family(targets={"quick": {"n": 3, "errors": 0.5}, "long": {"n": 5, "mean_score": 0.5}})
+    return Evaluated(World(tmp_path, family=family, model=TopicModel(needs=0)).fill(n_dev=8))
+
+
 def test_a_dry_run_says_what_a_run_may_ask_and_a_run_asks_no_more(place):
     told = place.start(dry_run=True)
     assert isinstance(told, EvaluationDryRun)
@@ -77,9 +84,8 @@ def test_a_dry_run_says_what_a_run_may_ask_and_a_run_asks_no_more(place):
     assert suite.spent_usd == pytest.approx(6 * 0.00001)
 
 
-def test_every_suite_is_planned_before_the_first_is_paid_for(tmp_path):
-    family = topic_family(targets={"quick": {"n": 3, "errors": 0.5}, "long": {"n": 5, "mean_score": 0.5}})
-    place = Evaluated(World(tmp_path, family=family, model=TopicModel(needs=0)).fill(n_dev=8))
+def test_every_suite_is_planned_before_the_first_is_paid_for(two_suites):
+    place = two_suites
     told = place.start(suite="full", n=None, dry_run=True)
     assert [(one.suite, one.n) for one in told.suites] == [("quick", 3), ("long", 5)]
     run = place.start(suite="full", n=None)
@@ -104,10 +110,9 @@ def test_a_cap_in_dollars_needs_a_price_of_the_champion_that_a_suite_asks_too(tm
         place.start(variant=mine.id, n=None, caps={"usd": 1.0})
 
 
-def test_what_a_suite_cost_is_reported_though_another_cannot_be_asked(tmp_path, monkeypatch):
-    family = topic_family(targets={"quick": {"n": 3, "errors": 0.5}, "long": {"n": 5, "mean_score": 0.5}})
-    place = Evaluated(World(tmp_path, family=family, model=TopicModel(needs=0)).fill(n_dev=8))
-    run, evaluate = place.start(suite="full", n=None), evaluate_suites.evaluate_variant
+def test_what_a_suite_cost_is_reported_though_another_cannot_be_asked(two_suites, monkeypatch):
+    place, evaluate = two_suites, evaluate_suites.evaluate_variant
+    run = place.start(suite="full", n=None)
 
     def refused(*about, **options):
         if about[3].suite == "long":
@@ -120,10 +125,9 @@ def test_what_a_suite_cost_is_reported_though_another_cannot_be_asked(tmp_path, 
     assert [(one.suite, one.why) for one in made.result.not_measured] == [("long", "It was changed meanwhile.")]
 
 
-def test_a_suite_that_meets_a_locked_store_is_measured_when_the_run_goes_on(tmp_path, monkeypatch):
-    family = topic_family(targets={"quick": {"n": 3, "errors": 0.5}, "long": {"n": 5, "mean_score": 0.5}})
-    place = Evaluated(World(tmp_path, family=family, model=TopicModel(needs=0)).fill(n_dev=8))
-    run, evaluate = place.start(suite="full", n=None), evaluate_suites.evaluate_variant
+def test_a_suite_that_meets_a_locked_store_is_measured_when_the_run_goes_on(two_suites, monkeypatch):
+    place, evaluate = two_suites, evaluate_suites.evaluate_variant
+    run = place.start(suite="full", n=None)
     locked = [Busy("Another process holds the store.")]
 
     def once_locked(*about, **options):

@@ -11,7 +11,7 @@ import pytest
 from sqlalchemy import select
 
 from optimizer.adapters.store.tables.studies import LM_CALLS
-from optimizer.core.base.errors import Conflict, GateNotMet, InvalidInput, ModelFailed
+from optimizer.core.base.errors import Conflict, GateNotMet, InvalidInput
 from optimizer.core.base.values import Budget
 from optimizer.core.evaluation.suite import gates_of_suites
 from optimizer.core.evaluation.timing import N_TIMED, n_paired, rounds
@@ -132,19 +132,6 @@ def test_where_no_champion_serves_nothing_is_compared_and_that_is_no_pass(tmp_pa
     assert set(verdicts(batch).values()) == {"unmeasured"}
     assert all("no champion serves yet" in check["said"] for check in batch["checks"])
     assert batch["n_calls_in_all"] == 3, "nothing is timed either"
-
-
-def test_a_failed_answer_of_the_candidate_is_no_fall_of_zero(tmp_path: Path) -> None:
-    def fail(n: int) -> None:
-        if n == 1:
-            raise ModelFailed("It stumbled.", kind="malformed", status_of_model=400)
-
-    model = Knowing()
-    model.before = fail
-    it = world(tmp_path, model)
-    found = verdicts(evaluate(it))
-    assert (found["regression"], found[f"regression of {TOPICS[0]}"]) == ("unmeasured", "unmeasured")
-    assert gate(it, shown(2))["verdict"] == "inconclusive"
 
 
 @pytest.mark.parametrize(("ms", "verdict"), [(12.0, "met"), (12.1, "missed")])

@@ -9,6 +9,7 @@ import pytest
 from optimizer.core.base.errors import InvalidFamily
 from optimizer.core.base.values import ExampleResult
 from optimizer.core.declaration.read import parse_family
+from optimizer.core.evaluation.gates import GateRecord
 from optimizer.core.evaluation.suite import Check, EvaluationBatch, check_suite, gates_of_suites, suite_id
 from optimizer.core.family.family import Family
 from tests.rows.evaluations import SCORER_VERSION, batch_of, check_of
@@ -98,6 +99,12 @@ def batch(of: Family, *verdicts: str, variant: str = "v_1", champion: str = "v_0
     return batch_of(variant=variant, suite=suite_id(of, champion), checks=checks)
 
 
+def gate(of: Family, *batches: EvaluationBatch, champion: str = "v_0", scorer: str = SCORER_VERSION) -> GateRecord:
+    """The one gate of the family's suite, for ``v_1``."""
+    (found,) = gates_of_suites(of, batches, "v_1", champion=champion, scorer_version=scorer)
+    return found
+
+
 @pytest.mark.parametrize(
     ("batches", "verdict"),
     [
@@ -120,36 +127,31 @@ def batch(of: Family, *verdicts: str, variant: str = "v_1", champion: str = "v_0
 )
 def test_the_newest_evaluation_that_could_tell_decides(batches: list[tuple[str, ...]], verdict: str) -> None:
     asked = family({"mean_score": 0.9})
-    (gate,) = gates_of_suites(
-        asked, [batch(asked, *one) for one in batches], "v_1", champion="v_0", scorer_version=SCORER_VERSION
-    )
-    assert (gate["name"], gate["verdict"]) == ("suite", verdict)
+    found = gate(asked, *(batch(asked, *one) for one in batches))
+    assert (found["name"], found["verdict"]) == ("suite", verdict)
 
 
 def test_what_cannot_be_told_yet_is_no_pass_and_says_what_to_do() -> None:
     asked = family({"regression": {"latency": 0.2}})
-    (gate,) = gates_of_suites(
-        asked, [batch(asked, "met", "undecided")], "v_1", champion="v_0", scorer_version=SCORER_VERSION
-    )
-    assert gate["verdict"] == "inconclusive"
-    assert gate["reason"] == "t1 said undecided: detent family evaluate triage --variant v_1"
+    found = gate(asked, batch(asked, "met", "undecided"))
+    assert found["verdict"] == "inconclusive"
+    assert found["reason"] == "t1 said undecided: detent family evaluate triage --variant v_1"
 
 
 def test_other_variants_targets_and_scorers_speak_for_nothing() -> None:
     asked, before = family({"mean_score": 0.9}), family({"mean_score": 0.5})
     scored = family({"mean_score": 0.9}, scorer={"rouge_1": 1.0})
-    others = [batch(asked, "met", variant="v_2"), batch(before, "met"), batch(scored, "met")]
-    (gate,) = gates_of_suites(asked, others, "v_1", champion="v_0", scorer_version=SCORER_VERSION)
-    assert gate["verdict"] == "inconclusive"
-    assert "detent family evaluate triage --variant v_1" in gate["reason"]
+    found = gate(asked, batch(asked, "met", variant="v_2"), batch(before, "met"), batch(scored, "met"))
+    assert found["verdict"] == "inconclusive"
+    assert "detent family evaluate triage --variant v_1" in found["reason"]
 
 
 def test_an_evaluation_that_another_version_of_the_scorer_made_speaks_for_nothing() -> None:
     """As after a function of the user's own was mended: its name and weight are what they were."""
     asked = family({"mean_score": 0.9})
-    (gate,) = gates_of_suites(asked, [batch(asked, "met")], "v_1", champion="v_0", scorer_version="s_mended")
-    assert gate["verdict"] == "inconclusive"
-    assert "with the scorer as it is now: detent family evaluate triage --variant v_1" in gate["reason"]
+    found = gate(asked, batch(asked, "met"), scorer="s_mended")
+    assert found["verdict"] == "inconclusive"
+    assert "with the scorer as it is now: detent family evaluate triage --variant v_1" in found["reason"]
 
 
 def test_a_family_without_targets_has_no_such_gate() -> None:
@@ -170,20 +172,17 @@ def test_a_candidate_whose_examples_failed_is_no_regression_of_zero() -> None:
 
 def test_a_comparison_with_another_champion_speaks_for_nothing() -> None:
     compared, alone = family({"regression": {}}), family({"mean_score": 0.9})
-    (gate,) = gates_of_suites(compared, [batch(compared, "met")], "v_1", champion="v_9", scorer_version=SCORER_VERSION)
-    assert (gate["verdict"], "v_9" in gate["reason"]) == ("inconclusive", True)
-    (own,) = gates_of_suites(
-        compared, [batch(compared, "met", champion="v_1")], "v_1", champion="v_0", scorer_version=SCORER_VERSION
-    )  # made while it served itself
-    assert own["verdict"] == "inconclusive"
-    (gate,) = gates_of_suites(alone, [batch(alone, "met")], "v_1", champion="v_9", scorer_version=SCORER_VERSION)
-    assert gate["verdict"] == "pass", "targets of its own hold beside any champion"
+    beside_another = gate(compared, batch(compared, "met"), champion="v_9")
+    assert (beside_another["verdict"], "v_9" in beside_another["reason"]) == ("inconclusive", True)
+    while_it_served = gate(compared, batch(compared, "met", champion="v_1"))
+    assert while_it_served["verdict"] == "inconclusive"
+    of_its_own = gate(alone, batch(alone, "met"), champion="v_9")
+    assert of_its_own["verdict"] == "pass", "targets of its own hold beside any champion"
 
 
 def test_no_check_at_all_is_no_pass() -> None:
     asked = family({"regression": {"overall": None}})
-    (gate,) = gates_of_suites(asked, [batch(asked)], "v_1", champion="v_0", scorer_version=SCORER_VERSION)
-    assert gate["verdict"] == "inconclusive"
+    assert gate(asked, batch(asked))["verdict"] == "inconclusive"
 
 
 def test_an_unknown_target_and_one_of_a_policy_family_are_refused() -> None:

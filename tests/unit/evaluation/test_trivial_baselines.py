@@ -184,30 +184,26 @@ def test_a_reader_is_told_whether_the_model_leads_what_needs_none(scores: list[f
     assert (found["n"], found["n_train"]) == (40, 5)
 
 
-NEAR = (-0.348, 0.329)
+NEAR, BEHIND = (-0.348, 0.329), (-0.5, -0.3)
+LEADS = "leads v_1 by 0.400 (95 %: +0.300 to +0.500)."
 
 
 @named(
-    ("best", "lead", "interval", "ends"),
+    ("best", "lead", "interval", "ends", "more"),
     {
-        "no model is needed": (trivial.NEAREST, -0.4, (-0.5, -0.3), trivial.STUDENT_INSTEAD),
-        "nor anything to teach": (trivial.FIRST, -0.4, (-0.5, -0.3), "leads v_1 by 0.400 (95 %: +0.300 to +0.500)."),
-        "behind, perhaps by chance": (trivial.FIRST, -0.047, NEAR, "leads v_1 by 0.047 (95 %: -0.329 to +0.348)."),
-        "level": (trivial.FIRST, 0.0, NEAR, "v_1 and first sentence, which needs none, score the same."),
-        "ahead, perhaps by chance": (trivial.FIRST, 0.047, NEAR, "needs none, by 0.047 (95 %: -0.348 to +0.329)."),
+        "no model is needed": (trivial.NEAREST, -0.4, BEHIND, trivial.STUDENT_INSTEAD, {}),
+        "nor anything to teach": (trivial.FIRST, -0.4, BEHIND, LEADS, {}),
+        "a student was searched": (trivial.NEAREST, -0.4, BEHIND, LEADS, {trivial.STUDENT_SEARCHED: True}),
+        "behind, perhaps by chance": (trivial.FIRST, -0.047, NEAR, "leads v_1 by 0.047 (95 %: -0.329 to +0.348).", {}),
+        "level": (trivial.FIRST, 0.0, NEAR, "v_1 and first sentence, which needs none, score the same.", {}),
+        "ahead, perhaps by chance": (trivial.FIRST, 0.047, NEAR, "needs none, by 0.047 (95 %: -0.348 to +0.329).", {}),
     },
 )
 def test_who_leads_is_said_with_its_interval_and_where_no_model_is_needed_how_to_do_without(
-    best: str, lead: float, interval: tuple[float, float], ends: str
+    best: str, lead: float, interval: tuple[float, float], ends: str, more: dict[str, bool]
 ) -> None:
     worth = {"variant": "v_1", "best": best, "lead": lead, "low": interval[0], "high": interval[1]}
-    assert trivial.said({"n": 40, "worth": worth}).endswith(ends)
-
-
-def test_where_the_study_searched_a_student_nobody_is_told_to_name_one() -> None:
-    worth = {"variant": "v_1", "best": trivial.NEAREST, "lead": -0.4, "low": -0.5, "high": -0.3}
-    shown = trivial.said({"n": 40, "worth": worth, trivial.STUDENT_SEARCHED: True})
-    assert shown.endswith("leads v_1 by 0.400 (95 %: +0.300 to +0.500).")
+    assert trivial.said({"n": 40, "worth": worth, **more}).endswith(ends)
 
 
 def test_a_model_that_leads_the_best_baseline_earns_its_calls() -> None:
