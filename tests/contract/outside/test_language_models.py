@@ -4,11 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import json
-import socket
 import threading
 import time
 from collections.abc import Iterator
-from contextlib import suppress
 from dataclasses import replace
 from typing import Any
 
@@ -33,30 +31,24 @@ def behind() -> Iterator[Provider]:
         yield state
 
 
+def settings(timeout_s: float = 20.0, **way: Any) -> ModelSettings:
+    return ModelSettings(timeout_s=timeout_s, retries=0, concurrency=8, max_output_tokens=77, **way)
+
+
 def own_wire(url: str, timeout_s: float = 20.0) -> Waited:
-    return Waited(
-        OpenAICompatible(
-            "m",
-            ModelSettings(
-                openai_compatible=url, model="big", timeout_s=timeout_s, retries=0, concurrency=2, max_output_tokens=77
-            ),
-            api_key="k1",
-            price=PRICE,
-        )
-    )
+    declared = settings(timeout_s, openai_compatible=url, model="big")
+    return Waited(OpenAICompatible("m", declared, api_key="k1", price=PRICE))
 
 
 def by_litellm(url: str, timeout_s: float = 20.0) -> Waited:
-    return Waited(
-        LiteLLMModel(
-            "m",
-            ModelSettings(
-                litellm="openai/big", api_base=url, timeout_s=timeout_s, retries=0, concurrency=2, max_output_tokens=77
-            ),
-            api_key="k1",
-            price=PRICE,
-        )
-    )
+    declared = settings(timeout_s, litellm="openai/big", api_base=url)
+    return Waited(LiteLLMModel("m", declared, api_key="k1", price=PRICE))
+
+
+def failure(model: Waited, asked: ModelRequest | None = None) -> ModelFailed:
+    with pytest.raises(ModelFailed) as caught:
+        model.complete(asked or request())
+    return caught.value
 
 
 both = pytest.mark.parametrize("make", [pytest.param(own_wire, id="own wire"), pytest.param(by_litellm, id="litellm")])
@@ -99,63 +91,37 @@ def test_a_refusal_is_one_attempt_and_a_model_failed(
     make: Any, behind: Provider, status: int, headers: dict[str, str], kind: str, again: bool
 ):
     behind.answer = lambda body: (status, headers, b'{"error": {"message": "no such luck", "type": "t", "code": "c"}}')
-    with pytest.raises(ModelFailed) as caught:
-        make(behind.url).complete(request())
-    assert "no such luck" in str(caught.value.said), "the operator reads what the provider said"
-    assert "no such luck" not in caught.value.detail, "and nobody else does"
-    assert caught.value.kind == kind
-    assert worth_a_retry(caught.value.kind, caught.value.members["status_of_model"]) is again
+    failed = failure(make(behind.url))
+    assert "no such luck" in str(failed.said), "the operator reads what the provider said"
+    assert "no such luck" not in failed.detail, "and nobody else does"
+    assert failed.kind == kind
+    assert worth_a_retry(failed.kind, failed.members["status_of_model"]) is again
     assert len(behind.bodies) == 1, "no retry of its own"
     if status == 429:
-        assert caught.value.members["retry_after_s"] == 7
-
-
-@both
-def test_an_answer_that_drips_is_over_in_time_too(make: Any) -> None:
-    with socket.create_server(("127.0.0.1", 0)) as server:
-
-        def drip() -> None:
-            connection, _ = server.accept()
-            with connection, suppress(OSError):
-                connection.recv(65536)
-                connection.sendall(b"HTTP/1.1 200 OK\r\ncontent-type: application/json\r\ncontent-length: 999\r\n\r\n")
-                while True:
-                    connection.sendall(b" ")
-                    time.sleep(0.1)
-
-        threading.Thread(target=drip, daemon=True).start()
-        with pytest.raises(ModelFailed) as caught:
-            make(f"http://127.0.0.1:{server.getsockname()[1]}", timeout_s=1.0).complete(request())
-    assert caught.value.kind == "timeout"
+        assert failed.members["retry_after_s"] == 7
 
 
 @both
 def test_no_answer_in_time_is_a_timeout_that_may_have_been_billed(make: Any, behind: Provider):
     behind.answer = lambda body: (time.sleep(1.5), (200, {}, b"{}"))[1]
-    with pytest.raises(ModelFailed) as caught:
-        make(behind.url, timeout_s=0.5).complete(request())
-    assert caught.value.kind == "timeout"
-    assert charge_after_failure(caught.value, 1.0) == 1.0
+    failed = failure(make(behind.url, timeout_s=0.5))
+    assert failed.kind == "timeout"
+    assert charge_after_failure(failed, 1.0) == 1.0
     assert len(behind.bodies) == 1
 
 
 @both
-def test_a_connection_that_was_refused_costs_nothing_and_one_that_broke_off_does(make: Any, behind: Provider):
-    with pytest.raises(ModelFailed) as refused:
-        make("http://127.0.0.1:9/v1").complete(request())
-    behind.answer = lambda body: (0, {}, b"")
-    with pytest.raises(ModelFailed) as broken:
-        make(behind.url).complete(request())
-    assert (refused.value.kind, broken.value.kind) == ("unreachable", "unreachable")
-    assert (refused.value.members["sent"], broken.value.members["sent"]) == (False, True)
+def test_a_connection_that_was_refused_costs_nothing(make: Any):
+    refused = failure(make("http://127.0.0.1:9/v1"))
+    assert (refused.kind, refused.members["sent"]) == ("unreachable", False)
 
 
 @both
-def test_a_connection_that_was_reset_after_the_request_may_have_been_billed(make: Any, behind: Provider):
-    behind.answer = lambda body: (RESET, {}, b"")
-    with pytest.raises(ModelFailed) as reset:
-        make(behind.url).complete(request())
-    assert (reset.value.kind, reset.value.members["sent"]) == ("unreachable", True)
+@pytest.mark.parametrize("how", [pytest.param(0, id="broken off"), pytest.param(RESET, id="reset")])
+def test_a_connection_that_ended_after_the_request_may_have_been_billed(make: Any, behind: Provider, how: int):
+    behind.answer = lambda body: (how, {}, b"")
+    broken = failure(make(behind.url))
+    assert (broken.kind, broken.members["sent"]) == ("unreachable", True)
     assert len(behind.bodies) == 1
 
 
@@ -170,9 +136,7 @@ def test_a_connection_that_was_reset_after_the_request_may_have_been_billed(make
 )
 def test_what_is_no_chat_completion_is_malformed(behind: Provider, payload: bytes):
     behind.answer = lambda body: (200, {}, payload)
-    with pytest.raises(ModelFailed) as caught:
-        own_wire(behind.url).complete(request())
-    assert caught.value.kind == "malformed"
+    assert failure(own_wire(behind.url)).kind == "malformed"
 
 
 @pytest.mark.parametrize(
@@ -196,18 +160,12 @@ def test_what_fails_before_a_provider_is_asked_says_nothing_of_the_provider(
     behind: Provider, id: str, messages: list[dict[str, Any]], params: dict[str, Any]
 ):
     """Five such requests of one sender would else have the model left alone for everybody."""
-    model = LiteLLMModel(
-        "m",
-        ModelSettings(litellm=id, api_base=behind.url, timeout_s=20.0, retries=0, concurrency=1, max_output_tokens=5),
-        api_key="k",
-        price=None,
-    )
-    with pytest.raises(ModelFailed) as caught:
-        Waited(model).complete(ModelRequest(model="m", revision="r", messages=messages, params=params))
+    model = Waited(LiteLLMModel("m", settings(litellm=id, api_base=behind.url), api_key="k", price=None))
+    failed = failure(model, ModelRequest(model="m", revision="r", messages=messages, params=params))
     assert behind.bodies == []
-    assert caught.value.kind == "library"
-    assert not is_the_providers(caught.value)
-    assert not worth_a_retry(caught.value.kind, caught.value.members.get("status_of_model"))
+    assert failed.kind == "library"
+    assert not is_the_providers(failed)
+    assert not worth_a_retry(failed.kind, failed.members.get("status_of_model"))
 
 
 def test_functions_reach_a_provider_by_litellm(behind: Provider):
@@ -249,14 +207,7 @@ def test_many_coroutines_are_on_the_wire_at_once_and_keep_their_connections(behi
     """The provider answers nobody before eight have asked."""
     together = threading.Barrier(8, timeout=20)
     behind.answer = lambda body: (together.wait(), (200, {}, json.dumps(chat_answer("hi")).encode()))[1]
-    model = OpenAICompatible(
-        "m",
-        ModelSettings(
-            openai_compatible=behind.url, model="big", timeout_s=20.0, retries=0, concurrency=8, max_output_tokens=77
-        ),
-        api_key="k1",
-        price=PRICE,
-    )
+    model = OpenAICompatible("m", settings(openai_compatible=behind.url, model="big"), api_key="k1", price=PRICE)
 
     async def twice() -> list[ModelAnswer]:
         first = await asyncio.gather(*(model.complete(request(f"a{i}")) for i in range(8)))

@@ -13,7 +13,7 @@ import pytest
 from optimizer.adapters.models import openai_wire
 from optimizer.core.base.errors import ModelFailed
 from optimizer.core.models.language import MessageInPieces, ModelDelta
-from tests.contract.outside.test_language_models import both, own_wire
+from tests.contract.outside.test_language_models import both, failure, own_wire
 from tests.stand_ins.faulty_provider import PIECES, FaultyProvider, faulty_provider
 from tests.stand_ins.scripted_model import request
 
@@ -127,16 +127,14 @@ def test_a_stream_that_goes_on_and_on_is_ended_and_what_came_was_handed_on(
 
 def test_a_whole_answer_that_is_too_long_is_refused(behind: FaultyProvider, monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setattr(openai_wire, "MAX_BODY_BYTES", 50)
-    with pytest.raises(ModelFailed, match="more than 50 bytes") as caught:
-        own_wire(behind.url).complete(request())
-    assert caught.value.kind == "malformed"
+    failed = failure(own_wire(behind.url))
+    assert (failed.kind, "more than 50 bytes" in failed.detail) == ("malformed", True)
 
 
-def test_an_answer_that_drips_whole_is_too_slow(behind: FaultyProvider):
+@both
+def test_an_answer_that_drips_whole_is_too_slow(make: Any, behind: FaultyProvider):
     behind.fault = lambda n: "drip"
-    with pytest.raises(ModelFailed) as caught:
-        own_wire(behind.url, 0.5).complete(request())
-    assert caught.value.kind == "timeout"
+    assert failure(make(behind.url, 0.5)).kind == "timeout"
 
 
 @both
