@@ -6,9 +6,10 @@ import json
 import re
 from collections.abc import Mapping
 from dataclasses import replace
+from functools import cache
 from importlib.util import find_spec
 from pathlib import Path
-from typing import Any, get_args
+from typing import Any
 
 from pydantic import (
     BaseModel,
@@ -20,7 +21,7 @@ from optimizer.core.base.canonical import canonical_json, digest
 from optimizer.core.base.errors import Fault, InvalidInput, pointer_of
 from optimizer.core.family.family import STUDENT
 from optimizer.core.family.variant import DEFAULT_SIZE, SMALLEST, Size
-from optimizer.core.family.wording import shown
+from optimizer.core.family.wording import keys_at, shown
 from optimizer.core.models.language import ModelPrice
 from optimizer.core.models.settings import ModelSettings
 
@@ -117,23 +118,23 @@ def declared_prices(path: Path) -> dict[str, ModelPrice]:
     return prices
 
 
-_table: dict[str, Any] | None = None
 _OF_LONG_PROMPTS = re.compile(r"input_cost_per_token(_above_(\d+)k_tokens)")  # no model of the table has two
 
 
+@cache
+def _table() -> dict[str, Any]:
+    """Of prices inside the installed LiteLLM, read as a file: importing LiteLLM takes seconds."""
+    spec = find_spec("litellm")
+    for folder in list(spec.submodule_search_locations or ()) if spec is not None else []:
+        if (file := Path(folder) / "model_prices_and_context_window_backup.json").exists():
+            table: dict[str, Any] = json.loads(file.read_text(encoding="utf-8"))
+            return table
+    return {}
+
+
 def listed_price(litellm_id: str) -> ModelPrice | None:
-    """The price in the table inside the installed LiteLLM, read as a file: importing LiteLLM takes seconds."""
-    global _table
-    if _table is None:
-        spec = find_spec("litellm")
-        folders = list(spec.submodule_search_locations or ()) if spec is not None else []
-        files = [
-            file
-            for folder in folders
-            if (file := Path(folder) / "model_prices_and_context_window_backup.json").exists()
-        ]
-        _table = json.loads(files[0].read_text(encoding="utf-8")) if files else {}
-    entry = _table.get(litellm_id) or _table.get(litellm_id.partition("/")[2])
+    """The price in LiteLLM's table."""
+    entry = _table().get(litellm_id) or _table().get(litellm_id.partition("/")[2])
     listed = entry if isinstance(entry, dict) else None
     if listed is None or "input_cost_per_token" not in listed or "output_cost_per_token" not in listed:
         return None
@@ -163,7 +164,7 @@ def _fault(path: Path, entries: Any, name: Any, error: Any) -> Fault:
     inside = [str(part) for part in error["loc"][1:]] if error["loc"][0] == "settings" else []
     detail = str(error["msg"]).removeprefix("Value error, ")
     if error["type"] == "extra_forbidden":
-        detail = f"there is no field {inside[-1]!r}; known: {', '.join(_fields(*inside[:-1]))}"
+        detail = f"there is no field {inside[-1]!r}; known: {', '.join(keys_at(ModelSettings, inside[:-1]))}"
     elif error["loc"][0] == "name":
         detail = f"{name!r} is no usable name; letters, digits and . _ : / - are"
     elif "input" in error and error["type"] != "value_error":
@@ -171,21 +172,3 @@ def _fault(path: Path, entries: Any, name: Any, error: Any) -> Fault:
     return Fault(
         pointer=pointer_of([name, *inside]), detail=detail, line=line_of(entries, name, *inside), file=str(path)
     )
-
-
-def _fields(*inside: str) -> list[str]:
-    """The keys that the file may have."""
-    model: Any = ModelSettings
-    for part in inside:
-        hint = next(
-            (field.annotation for name, field in model.model_fields.items() if part == (field.alias or name)), None
-        )
-        model = next(
-            (
-                option
-                for option in (hint, *get_args(hint))
-                if isinstance(option, type) and issubclass(option, BaseModel)
-            ),
-            ModelSettings,
-        )
-    return [field.alias or name for name, field in model.model_fields.items()]

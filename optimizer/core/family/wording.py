@@ -50,7 +50,7 @@ def _sentence(entry: ErrorDetails, path: Sequence[Any], model: type[BaseModel]) 
     kind, value, context = entry["type"], entry.get("input"), entry.get("ctx", {})
     last = str(path[-1]) if path else ""
     if kind == "extra_forbidden":
-        known = _keys(model, path[:-1])
+        known = keys_at(model, path[:-1])
         others = f"; known here: {', '.join(known)}"
         return f"unknown key {last!r}{did_you_mean(last, known) or others}"
     if kind == "missing":
@@ -84,7 +84,7 @@ def shown(value: Any) -> str:
     return text if len(text) <= 60 else text[:57] + "..."
 
 
-def _keys(model: type[BaseModel], path: Sequence[Any]) -> list[str]:
+def keys_at(model: type[BaseModel], path: Sequence[Any]) -> list[str]:
     """The keys that the model at this path knows."""
     here: Any = model
     for part in path:

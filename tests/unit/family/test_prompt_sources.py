@@ -79,6 +79,18 @@ def refusal(source: str, reference: object) -> str:
     return refused.value.detail
 
 
+def promptfoo_of(folder: Path, prompt: Any, *tests: Any, **more: Any) -> Path:
+    """A configuration of one prompt."""
+    file = folder / "promptfooconfig.yaml"
+    file.write_text(json.dumps({"prompts": [prompt], "tests": tests, **more}))
+    return file
+
+
+def answered(value: str, **values: Any) -> dict[str, Any]:
+    """A test whose answer is known."""
+    return {"vars": values, "assert": [{"type": "equals", "value": value}]}
+
+
 @pytest.fixture
 def program(tmp_path: Path) -> Path:
     """As DSPy itself saves it."""
@@ -198,31 +210,24 @@ def test_a_configuration_of_promptfoo_brings_the_tests_that_know_their_answer(tm
     names = {name.split(" (")[0] for name in prompt.not_carried}
     assert names == {"prompt 2", "provider openai:gpt-4o-mini", "defaultTest", "assert latency", "test 2"}
     assert read("promptfoo", f"{file}#2").messages[0]["content"] == "Again: {{text}}"
-    names_nothing = {"vars": {"text": "Package: lost"}, "assert": [{"type": "equals", "value": "delivery"}]}
-    file.write_text(json.dumps({"prompts": ["{{text}}"], "tests": [names_nothing]}))
+    file = promptfoo_of(tmp_path, "{{text}}", answered("delivery", text="Package: lost"))
     assert read("promptfoo", file).rows == [{"text": "Package: lost", "output": "delivery"}]
     chat = [{"role": "system", "content": "Topic."}, {"role": "user", "content": "{{text}}"}]
-    file.write_text(json.dumps({"prompts": [json.dumps(chat)]}))
-    assert read("promptfoo", file).messages == chat
-    parts = [{"type": "text", "text": "Topic of"}, {"type": "text", "text": "{{text}}"}]
-    file.write_text(json.dumps({"prompts": [json.dumps([{"role": "user", "content": parts}])]}))
-    assert read("promptfoo", file).messages == [{"role": "user", "content": "Topic of\n{{text}}"}]
-    picture = [*parts, {"type": "image_url", "image_url": {"url": "x"}}]
-    file.write_text(json.dumps({"prompts": [json.dumps([{"role": "user", "content": picture}])]}))
-    with pytest.raises(InvalidInput, match="has a part that is no text"):
-        read("promptfoo", file)
+    assert read("promptfoo", promptfoo_of(tmp_path, json.dumps(chat))).messages == chat
+    parts: list[Any] = [{"type": "text", "text": "Topic of"}, {"type": "text", "text": "{{text}}"}]
+    in_parts = json.dumps([{"role": "user", "content": parts}])
+    joined = [{"role": "user", "content": "Topic of\n{{text}}"}]
+    assert read("promptfoo", promptfoo_of(tmp_path, in_parts)).messages == joined
+    picture = json.dumps([{"role": "user", "content": [*parts, {"type": "image_url", "image_url": {"url": "x"}}]}])
+    assert "has a part that is no text" in refusal("promptfoo", promptfoo_of(tmp_path, picture))
 
 
 def test_an_answer_of_promptfoo_may_name_variables_and_settings_of_the_prompt_come_along(tmp_path: Path) -> None:
-    file = tmp_path / "promptfooconfig.yaml"
-    named = {
-        "vars": {"text": "lost", "topic": ["delivery", "card"]},
-        "assert": [{"type": "equals", "value": "{{topic}}"}],
-    }
-    mixed = {"vars": {"text": "a", "n": 2}, "assert": [{"type": "equals", "value": "{{n}} of {{text}}"}] * 2}
+    named = answered("{{topic}}", text="lost", topic=["delivery", "card"])
+    mixed = answered("{{n}} of {{text}}", text="a", n=2)
+    mixed["assert"] *= 2
     prompt = {"raw": "{{text}}", "config": {"temperature": 0.5, "response_format": "json"}, "function": "f"}
-    file.write_text(json.dumps({"prompts": [prompt], "tests": [named, mixed]}))
-    read_prompt = read("promptfoo", file)
+    read_prompt = read("promptfoo", promptfoo_of(tmp_path, prompt, named, mixed))
     assert [row["output"] for row in read_prompt.rows] == ["delivery", "card", "2 of a"]
     assert read_prompt.model == {"temperature": 0.5}
     assert read_prompt.not_carried == [
@@ -233,56 +238,33 @@ def test_an_answer_of_promptfoo_may_name_variables_and_settings_of_the_prompt_co
 
 
 def test_lists_of_a_promptfoo_test_are_a_row_for_each_combination(tmp_path: Path) -> None:
-    file = tmp_path / "promptfooconfig.yaml"
-    values = {"text": ["lost", "late"], "tone": ["short", "kind"], "shop": "Berlin"}
-    lists = {"vars": values, "options": {"a": 1}, "assert": [{"type": "equals", "value": "delivery"}]}
-    file.write_text(json.dumps({"prompts": ["{{text}} {{tone}} {{shop}}"], "tests": [lists]}))
-    prompt = read("promptfoo", file)
+    lists = answered("delivery", text=["lost", "late"], tone=["short", "kind"], shop="Berlin") | {"options": {"a": 1}}
+    prompt = read("promptfoo", promptfoo_of(tmp_path, "{{text}} {{tone}} {{shop}}", lists))
     assert [(row["text"], row["tone"]) for row in prompt.rows] == list(product(("lost", "late"), ("short", "kind")))
     assert {(row["shop"], row["output"]) for row in prompt.rows} == {("Berlin", "delivery")}
     assert prompt.not_carried == ["options of a test"]
 
 
 @pytest.mark.parametrize(
-    "config",
+    ("prompt", "tests"),
     [
-        {"prompts": ["file://secret.txt"]},
-        {"prompts": ["exec: cat /etc/passwd"]},
-        {"prompts": ["prompts.txt"]},
-        {"prompts": [{"id": "file://prompt.py", "label": "x"}]},
-        {"prompts": ["{{text}}"], "tests": "file://tests.csv"},
-        {"prompts": ["{{text}}"], "tests": [{"vars": "file://vars.yaml"}]},
-        {"prompts": ["{{text}}"], "tests": [{"vars": {"text": "file://text.txt"}}]},
-        {"prompts": ["{{text}}"], "tests": [{"vars": {"text": ["a", "file://text.txt"]}}]},
-        {"prompts": ["{{text}}"], "tests": [{"vars": {}, "assert": [{"type": "equals", "value": "file://x"}]}]},
+        pytest.param("file://secret.txt", [], id="a file"),
+        pytest.param("exec: cat /etc/passwd", [], id="a command"),
+        pytest.param("prompts.txt", [], id="the name of a file"),
+        pytest.param({"id": "file://prompt.py", "label": "x"}, [], id="a program"),
+        pytest.param("{{text}}", "file://tests.csv", id="a file of tests"),
+        pytest.param("{{text}}", [{"vars": "file://vars.yaml"}], id="a file of variables"),
+        pytest.param("{{text}}", [{"vars": {"text": "file://text.txt"}}], id="a variable in a file"),
+        pytest.param("{{text}}", [{"vars": {"text": ["a", "file://text.txt"]}}], id="one of its values in a file"),
+        pytest.param("{{text}}", [answered("file://x")], id="an answer in a file"),
+        pytest.param("{{output}}", [answered("out", output="in")], id="a variable called output"),
+        pytest.param("[]", [], id="no messages"),
+        pytest.param("{{text}}", [answered("{{topic}}")], id="an answer that is no variable"),
+        pytest.param("{{text}}", [answered("{{text | upper}}", text="a")], id="an answer that is a program"),
     ],
 )
-def test_what_promptfoo_would_run_or_fetch_is_refused(tmp_path: Path, config: Any) -> None:
-    file = tmp_path / "promptfooconfig.yaml"
-    file.write_text(json.dumps(config))
-    assert refusal("promptfoo", file)
-
-
-@pytest.mark.parametrize(
-    "config",
-    [
-        {
-            "prompts": ["{{output}}"],
-            "tests": [{"vars": {"output": "in"}, "assert": [{"type": "equals", "value": "out"}]}],
-        },
-        {"prompts": ["[]"]},
-        {"prompts": ["{{text}}"], "tests": [{"vars": {}, "assert": [{"type": "equals", "value": "{{topic}}"}]}]},
-        {
-            "prompts": ["{{text}}"],
-            "tests": [{"vars": {"text": "a"}, "assert": [{"type": "equals", "value": "{{text | upper}}"}]}],
-        },
-    ],
-    ids=["a variable called output", "no messages", "an answer that is no variable", "an answer that is a program"],
-)
-def test_a_configuration_of_promptfoo_that_would_lose_its_meaning_is_refused(tmp_path: Path, config: Any) -> None:
-    file = tmp_path / "promptfooconfig.yaml"
-    file.write_text(json.dumps(config))
-    assert refusal("promptfoo", file)
+def test_what_promptfoo_would_run_or_fetch_and_what_would_lose_its_meaning_is_refused(tmp_path, prompt, tests):
+    assert refusal("promptfoo", promptfoo_of(tmp_path, prompt, tests=tests))
 
 
 class Langfuse(BaseHTTPRequestHandler):
