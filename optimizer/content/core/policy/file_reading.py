@@ -1,4 +1,4 @@
-"""Reading the pipeline's configuration files: their keys as knobs, each fault with its place."""
+"""Where each knob stands in the pipeline's configuration files, and how these are read: each fault with its place."""
 
 from __future__ import annotations
 
@@ -18,13 +18,87 @@ from optimizer.core.feedback.pipeline_record import LEVELS, TARGETS, Target
 FILTER, ROUTING, EXITS = "quality_filtering.yaml", "content_routing.yaml", "early_exit.yaml"
 MONITORING, OPTIMAL = "monitoring.yaml", "optimal_config.yaml"
 FILES = (FILTER, ROUTING, EXITS, MONITORING, OPTIMAL)
-THRESHOLDS = ("min_overall", "min_coherence", *(knob for knob, _ in filter.MINIMA.values()))
-# Key -> knob.
-CHECKS: Mapping[str, str] = {"min_words": "min_words", "min_sentences": "min_sentences", "needed": "checks_needed"}
 OVERALL = "overall_metrics"  # monitoring.yaml may hold its figures below this key
 _ALIKE = 0.8  # similarity from which on a key counts as another one, mistyped
 
 Path = tuple[Any, ...]
+Layout = Mapping[str, Any]  # key -> the knob that it says, or the layout of what is inside it
+
+TYPE = "<type>"  # in the place of the name of any content type
+_STRICT = ("thresholds", "checks")  # in which every unknown key is a fault
+_OF_FILTER: Layout = {
+    "thresholds": {
+        name: f"filter.{name}"
+        for name in ("min_overall", "min_coherence", *(knob for knob, _ in filter.MINIMA.values()))
+    },
+    "checks": {
+        "min_words": "filter.min_words",
+        "min_sentences": "filter.min_sentences",
+        "needed": "filter.checks_needed",
+    },
+}
+_OF_ROUTE: Layout = {TYPE: {"processing_mode": f"route.{TYPE}", "priority": f"route.{TYPE}.priority"}}
+_OF_EXITS: Layout = {
+    "global": {"min_exit_confidence": "exit.min_confidence"},
+    "checkpoints": {
+        checkpoint: {
+            "enabled": f"exit.{checkpoint}.enabled",
+            "min_confidence": f"exit.{checkpoint}.min_confidence",
+            "conditions": f"exit.{checkpoint}.conditions",
+            "exit_conditions": f"exit.{checkpoint}.conditions",
+        }
+        for checkpoint in CHECKPOINTS
+    },
+}
+LAYOUTS: Mapping[str, Layout] = {
+    FILTER: {"enabled": "filter.enabled", SCORE: SCORE, **_OF_FILTER, "content_types": {TYPE: _OF_FILTER}},
+    ROUTING: {
+        "enabled": "route.enabled",
+        "default_routing": {"default_mode": "route.default"},
+        "content_types": _OF_ROUTE,
+        "custom_types": _OF_ROUTE,
+    },
+    EXITS: {
+        "enabled": "exit.enabled",
+        **_OF_EXITS,
+        "content_type_overrides": {TYPE: {"min_exit_confidence": "exit.min_confidence", **_OF_EXITS}},
+    },
+}
+
+
+def place_of(knob: str, value: Any) -> tuple[str, Path]:
+    """The file and the path in it where a knob's value is written."""
+    types = [part for part in knob.split(".") if route.is_type_name(part)]
+    places = [
+        (name, tuple(of_type if key == TYPE else key for key in path))
+        for name, layout in LAYOUTS.items()
+        for path, said in _knobs_in(layout)
+        for of_type in (types if TYPE in path else [""])
+        if _of_type(said, of_type) == knob and (said not in _OF_ROUTE[TYPE].values() or path[0] == _part_of(of_type))
+    ]
+    name, path = places[-1]
+    is_plain = path[-1] == "exit_conditions" and not any(isinstance(entry, Mapping) for entry in value)
+    return name, (*path[:-1], "conditions") if is_plain else path
+
+
+def _knobs_in(layout: Layout) -> Iterator[tuple[Path, str]]:
+    for key, inside in layout.items():
+        if isinstance(inside, str):
+            yield (key,), inside
+        else:
+            yield from (((key, *path), knob) for path, knob in _knobs_in(inside))
+
+
+def _of_type(knob: str, content_type: str) -> str:
+    """A layout's knob as it is called for one content type; "": for all."""
+    if TYPE in knob:
+        return knob.replace(TYPE, content_type)
+    return f"{knob}.{content_type}" if content_type else knob
+
+
+def _part_of(content_type: str) -> str:
+    """The part of content_routing.yaml that lists the type."""
+    return "content_types" if content_type in route.CONTENT_TYPES else "custom_types"
 
 
 class KnobReader:
@@ -36,30 +110,24 @@ class KnobReader:
         self.without_knob: dict[str, dict[str, None]] = {}
         self.faults: list[Fault] = []
         self.places: dict[str, tuple[str, Path]] = {}
-        self._shown = ""  # the file that is being read, as faults name it
+        self._name = self._shown = ""  # of the file that is being read; as faults name it
 
     def file(self, shown: str, at: Path, name: str, data: Any) -> None:
         """One file; ``at`` is where its content stands, which is not the top inside optimal_config.yaml."""
         self._shown = shown
         content = self.mapping(at, data)
-        match name:
-            case "quality_filtering.yaml":
-                self._filter(at, content)
-            case "content_routing.yaml":
-                self._routing(at, content)
-            case "early_exit.yaml":
-                self._exits(at, content)
-            case "monitoring.yaml":
-                self._monitoring(at, content)
-            case _:
-                sections = {
-                    key: part for part in (FILTER, ROUTING, EXITS) for key in (part, part.removesuffix(".yaml"))
-                }
-                for key, value in content.items():
-                    if key in sections:
-                        self.file(OPTIMAL, (key,), sections[key], value)
-                self.mapping(("evidence",), content.get("evidence"))
-                self.rest(OPTIMAL, (), content, (*sections, "evidence"), (), strict=True)
+        if name in LAYOUTS:
+            self._name = name
+            self._part(at, content, LAYOUTS[name], ())
+        elif name == MONITORING:
+            self._monitoring(at, content)
+        else:
+            sections = {key: part for part in LAYOUTS for key in (part, part.removesuffix(".yaml"))}
+            for key, value in content.items():
+                if key in sections:
+                    self.file(OPTIMAL, (key,), sections[key], value)
+            self.mapping(("evidence",), content.get("evidence"))
+            self.rest(OPTIMAL, (), content, (*sections, "evidence"), (), strict=True)
 
     def fault(self, shown: str, path: Path, detail: str) -> None:
         self.faults.append(Fault(pointer=pointer_of(path), detail=detail, file=shown))
@@ -118,80 +186,36 @@ class KnobReader:
                 self.fault(self._shown, (*at, name), why)
         return [name for name in content if route.is_type_name(name)]
 
-    def _filter(self, at: Path, content: Mapping[str, Any]) -> None:
-        self.knob("filter.enabled", content, "enabled", at)
-        self.knob(SCORE, content, SCORE, at)
-        self._thresholds(at, content, "")
-        types = self.mapping((*at, "content_types"), content.get("content_types"))
-        for name in self.type_names((*at, "content_types"), types):
-            inner_at = (*at, "content_types", name)
-            inner = self.mapping(inner_at, types[name])
-            self._thresholds(inner_at, inner, f".{name}")
-            self.rest(FILTER, inner_at, inner, ("thresholds", "checks"), ("content_types", name))
-        self.rest(FILTER, at, content, ("enabled", SCORE, "thresholds", "checks", "content_types"), ())
-
-    def _thresholds(self, at: Path, content: Mapping[str, Any], suffix: str) -> None:
-        for part, names in (("thresholds", {name: name for name in THRESHOLDS}), ("checks", CHECKS)):
-            inner = self.mapping((*at, part), content.get(part))
-            for key, knob in names.items():
-                self.knob(f"filter.{knob}{suffix}", inner, key, (*at, part))
-            self.rest(FILTER, (*at, part), inner, tuple(names), (), strict=True)
-
-    def _routing(self, at: Path, content: Mapping[str, Any]) -> None:
-        self.knob("route.enabled", content, "enabled", at)
-        default = self.mapping((*at, "default_routing"), content.get("default_routing"))
-        self.knob("route.default", default, "default_mode", (*at, "default_routing"))
-        self.rest(ROUTING, (*at, "default_routing"), default, ("default_mode",), ("default_routing",))
-        for part in ("content_types", "custom_types"):
-            listed = content.get(part)
-            types = self.mapping((*at, part), None if listed == [] else listed)
-            for name in self.type_names((*at, part), types):
-                inner_at = (*at, part, name)
-                inner = self.mapping(inner_at, types[name])
-                known = {"processing_mode": f"route.{name}"}
-                if not is_number(inner.get("priority")):  # which decides nothing here, and is a word
-                    known["priority"] = f"route.{name}.priority"
-                for key, knob in known.items():
-                    self.knob(knob, inner, key, inner_at)
-                self.rest(ROUTING, inner_at, inner, tuple(known), (part_of(name), name))
-        self.rest(ROUTING, at, content, ("enabled", "content_types", "custom_types", "default_routing"), ())
-
-    def _exits(self, at: Path, content: Mapping[str, Any]) -> None:
-        self.knob("exit.enabled", content, "enabled", at)
-        self._exit_rules(at, content, "", ())
-        overrides = self.mapping((*at, "content_type_overrides"), content.get("content_type_overrides"))
-        for name in self.type_names((*at, "content_type_overrides"), overrides):
-            inner_at = (*at, "content_type_overrides", name)
-            inner = self.mapping(inner_at, overrides[name])
-            self.knob(f"exit.min_confidence.{name}", inner, "min_exit_confidence", inner_at)
-            self._exit_rules(inner_at, inner, f".{name}", ("content_type_overrides", name))
-            self.rest(
-                EXITS,
-                inner_at,
-                inner,
-                ("min_exit_confidence", "global", "checkpoints"),
-                ("content_type_overrides", name),
-            )
-        self.rest(EXITS, at, content, ("enabled", "global", "checkpoints", "content_type_overrides"), ())
-
-    def _exit_rules(self, at: Path, content: Mapping[str, Any], suffix: str, to: Path) -> None:
-        for_all = self.mapping((*at, "global"), content.get("global"))
-        self.knob(f"exit.min_confidence{suffix}", for_all, "min_exit_confidence", (*at, "global"))
-        self.rest(EXITS, (*at, "global"), for_all, ("min_exit_confidence",), (*to, "global"))
-        for name, rules in self.mapping((*at, "checkpoints"), content.get("checkpoints")).items():
-            inner_at = (*at, "checkpoints", name)
-            checkpoint = OTHER_NAMES.get(name, name)
-            if checkpoint not in CHECKPOINTS:
-                hint = did_you_mean(name, [*CHECKPOINTS, *OTHER_NAMES]) or f"; they are {', '.join(CHECKPOINTS)}"
-                self.fault(self._shown, inner_at, f"there is no checkpoint {name!r}{hint}")
+    def _part(
+        self, at: Path, content: Mapping[str, Any], layout: Layout, to: Path, of_type: str = "", *, strict: bool = False
+    ) -> None:
+        """The knobs of a mapping and of those inside it; ``to``: where its keys stand, as they are properly called."""
+        for key, inside in layout.items():
+            if isinstance(inside, str):
+                self.knob(_of_type(inside, of_type), content, key, at)
                 continue
-            inner = self.mapping(inner_at, rules)
-            for key in ("enabled", "min_confidence"):
-                self.knob(f"exit.{checkpoint}.{key}{suffix}", inner, key, inner_at)
-            for key in ("conditions", "exit_conditions"):
-                self.knob(f"exit.{checkpoint}.conditions{suffix}", inner, key, inner_at)
-            known = ("enabled", "min_confidence", "conditions", "exit_conditions")
-            self.rest(EXITS, inner_at, inner, known, (*to, "checkpoints", checkpoint))
+            value, place = content.get(key), (*at, key)
+            is_empty_list = self._name == ROUTING and TYPE in inside and value == []
+            parts = self.mapping(place, None if is_empty_list else value)
+            if TYPE in inside:
+                for name in self.type_names(place, parts):
+                    of_name = self.mapping((*place, name), parts[name])
+                    # A priority decides nothing here, and is a word.
+                    known = {k: v for k, v in inside[TYPE].items() if k != "priority" or not is_number(of_name.get(k))}
+                    part = _part_of(name) if self._name == ROUTING else key
+                    self._part((*place, name), of_name, known, (*to, part, name), name)
+            elif key == "checkpoints":
+                for name, rules in parts.items():
+                    checkpoint = OTHER_NAMES.get(name, name)
+                    if checkpoint in inside:
+                        of_name = self.mapping((*place, name), rules)
+                        self._part((*place, name), of_name, inside[checkpoint], (*to, key, checkpoint), of_type)
+                    else:
+                        hint = did_you_mean(name, [*CHECKPOINTS, *OTHER_NAMES]) or f"; they are {', '.join(inside)}"
+                        self.fault(self._shown, (*place, name), f"there is no checkpoint {name!r}{hint}")
+            else:
+                self._part(place, parts, inside, (*to, key), of_type, strict=key in _STRICT)
+        self.rest(self._name, at, content, tuple(layout), to, strict=strict)
 
     def _monitoring(self, at: Path, content: Mapping[str, Any]) -> None:
         nested = self.mapping((*at, OVERALL), content.get(OVERALL))
@@ -232,11 +256,6 @@ class KnobReader:
             self.fault(shown, path, fault.detail)
             if inner:
                 self.faults[-1] = Fault(pointer=f"{pointer_of(path)}/{inner}", detail=fault.detail, file=shown)
-
-
-def part_of(content_type: str) -> str:
-    """The part of content_routing.yaml that lists the type."""
-    return "content_types" if content_type in route.CONTENT_TYPES else "custom_types"
 
 
 def _dotted(data: Mapping[str, Any], above: str) -> Iterator[str]:

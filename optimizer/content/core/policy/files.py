@@ -12,18 +12,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from optimizer.content.core.policy.file_reading import (
-    CHECKS,
-    EXITS,
-    FILES,
-    FILTER,
-    OPTIMAL,
-    ROUTING,
-    KnobReader,
-    Path,
-    part_of,
-)
-from optimizer.content.core.policy.learned_knob import SCORE
+from optimizer.content.core.policy.file_reading import FILES, LAYOUTS, OPTIMAL, KnobReader, place_of
 from optimizer.core.base.errors import Fault, InvalidInput
 from optimizer.core.feedback.pipeline_record import Target
 
@@ -42,7 +31,7 @@ class PipelineFiles:
     @property
     def idle(self) -> Sequence[str]:
         """The files of which no key decides anything."""
-        deciding = {_place_of(knob, value)[0] for knob, value in self.policy.items()}
+        deciding = {place_of(knob, value)[0] for knob, value in self.policy.items()}
         return [name for name in self.without_knob if name not in deciding]
 
 
@@ -66,7 +55,7 @@ def read_files(files: Mapping[str, Any]) -> PipelineFiles:
             )
         else:
             reader.file(name, (), name, data)
-    for name in [name for name in (FILTER, ROUTING, EXITS) if name in files and OPTIMAL in files]:
+    for name in [name for name in LAYOUTS if name in files and OPTIMAL in files]:
         reader.fault(name, (), f"{OPTIMAL} stands beside it and holds the same settings; import one of the two")
     reader.check_policy()
     if reader.faults:
@@ -83,9 +72,9 @@ def write_optimal(policy: Mapping[str, Any], evidence: Mapping[str, Any]) -> dic
 
     ``read_files`` gives the policy again.
     """
-    files: dict[str, Any] = {name: {} for name in (FILTER, ROUTING, EXITS)}
+    files: dict[str, Any] = {name: {} for name in LAYOUTS}
     for knob, value in policy.items():
-        name, (*above, key) = _place_of(knob, value)
+        name, (*above, key) = place_of(knob, value)
         target = files[name]
         for part in above:
             target = target.setdefault(part, {})
@@ -101,36 +90,3 @@ def invalid_files(faults: Sequence[Fault]) -> InvalidInput:
     ]
     many = "one fault" if len(faults) == 1 else f"{len(faults)} faults"
     return InvalidInput(f"Cannot import the pipeline's files, because they have {many}:\n" + "\n".join(lines), faults)
-
-
-def _place_of(knob: str, value: Any) -> tuple[str, Path]:
-    """The file and the path in it where a knob's value is written."""
-    part, *names = knob.split(".")
-    if part == SCORE:
-        return FILTER, (SCORE,)
-    if part == "filter":
-        name, *of_type = names
-        to: Path = ("content_types", of_type[0]) if of_type else ()
-        if name == "enabled":
-            return FILTER, ("enabled",)
-        key = next((key for key, known in CHECKS.items() if known == name), None)
-        return FILTER, (*to, "checks", key) if key is not None else (*to, "thresholds", name)
-    if part == "route":
-        if names == ["enabled"]:
-            return ROUTING, ("enabled",)
-        if names == ["default"]:
-            return ROUTING, ("default_routing", "default_mode")
-        return ROUTING, (part_of(names[0]), names[0], "priority" if len(names) > 1 else "processing_mode")
-    if names == ["enabled"]:
-        return EXITS, ("enabled",)
-    if names[0] == "min_confidence":
-        return EXITS, (
-            *(("content_type_overrides", names[1]) if len(names) > 1 else ()),
-            "global",
-            "min_exit_confidence",
-        )
-    checkpoint, name, *of_type = names
-    to = ("content_type_overrides", of_type[0]) if of_type else ()
-    if name == "conditions" and any(isinstance(entry, Mapping) for entry in value):
-        name = "exit_conditions"
-    return EXITS, (*to, "checkpoints", checkpoint, name)
