@@ -20,6 +20,7 @@ from optimizer.core.base.knob import is_number
 from optimizer.core.base.phrasing import count
 from optimizer.core.base.values import Aim, Budget, Spend
 from optimizer.core.evaluation.gates import GateRecord, WishedFloor
+from optimizer.core.evaluation.judging.report import JudgedRecord
 from optimizer.core.search.move import MoveRecord
 from optimizer.core.search.racing import FIRST
 
@@ -171,17 +172,6 @@ class FixedRecord(TypedDict):
     n: int
     mean: float | None
     lift: float | None
-
-
-class JudgedRecord(TypedDict):
-    """JudgedScores as they were at the look, with what they ``said``."""
-
-    judge: str
-    uncalibrated: str | None
-    agreement: str
-    rated: Mapping[str, float]
-    extrapolated: Mapping[str, str]
-    said: str
 
 
 class Confirmation(TypedDict, total=False):

@@ -18,7 +18,7 @@ from optimizer.core.base.phrasing import count
 from optimizer.core.base.values import ExampleResult, Interval, Spend, scores_by_example
 from optimizer.core.dataset.examples import Example
 from optimizer.core.evaluation.comparison import TIE
-from optimizer.core.evaluation.judging.report import JudgedScores
+from optimizer.core.evaluation.judging.report import JudgedRecord
 from optimizer.core.family.variant import Variant
 from optimizer.core.search.cascade.figures import CascadeCurves
 from optimizer.core.search.study import Study, Trial, ranked
@@ -155,7 +155,7 @@ class StudyReport:
     front: StudyFront | None = None
     sensitivity: Sequence[KnobEffect] | None = None
     cascade: CascadeCurves | None = None
-    judged: JudgedScores | None = None
+    judged: JudgedRecord | None = None
     # Variant > its name in the family's file, where it has one.
     versions: Mapping[str, str] = field(default_factory=dict)
 

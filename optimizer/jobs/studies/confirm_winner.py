@@ -279,7 +279,7 @@ def _confirmed(
     if judge_of_metrics(run.family) is not None:
         record["judge"] = judge_identity(run.family)
         scored = {f"the champion {run.study.champion}": best.champion, f"the winner {best.variant}": best.results}
-        record["judged"] = judged_scores(record["judge"], latest_calibration(run.family, run.store), scored).as_data()
+        record["judged"] = judged_scores(record["judge"], latest_calibration(run.family, run.store), scored)
     if steps:
         record["sequence"] = steps
     # The winner's lead on dev, where it was chosen for being best.

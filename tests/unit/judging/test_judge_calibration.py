@@ -76,12 +76,12 @@ def test_a_figure_beyond_the_ratings_that_a_calibration_rests_on_is_not_shown(sc
 
     shown = judged_scores("j_1", rests_on, {"the winner": [judged(*each) for each in enumerate(scores)]})
     if why is None:
-        assert shown.said.endswith(f"People would rate the winner {shown.rated['the winner']:.3f}.")
+        assert shown["said"].endswith(f"People would rate the winner {shown['rated']['the winner']:.3f}.")
         return
-    assert shown.rated == {}
-    assert "What they would rate the winner would be extrapolated, so it is not shown: " in shown.said
-    assert why in shown.said
-    assert "People would rate" not in shown.said
+    assert shown["rated"] == {}
+    assert "What they would rate the winner would be extrapolated, so it is not shown: " in shown["said"]
+    assert why in shown["said"]
+    assert "People would rate" not in shown["said"]
 
 
 @pytest.mark.parametrize(

@@ -194,7 +194,7 @@ def test_the_pages_of_a_judged_study_say_what_its_scores_are_worth(uncalibrated,
     vouch(world, points=((0.0, 0.0), (1.0, 0.5)))
     report = report_study(study, family=world.family, store=world.store, clock=world.clock)
     trials = {trial.variant: trial.score for trial in world.trials(study)}
-    assert report.judged.rated[f"the winner {study.winner}"] == pytest.approx(trials[study.winner] / 2)
+    assert report.judged["rated"][f"the winner {study.winner}"] == pytest.approx(trials[study.winner] / 2)
     assert "rank correlation of 0.70 on 40 ratings. People would rate the champion" in page().replace("\n", " ")
     world.family = letters_family(space=SPACE, judge={"model": "judge", "dimensions": {"brief": "It is short."}})
     assert "rank correlation of 0.70" in page(), "it is the judge that scored the study"

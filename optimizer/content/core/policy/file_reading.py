@@ -72,9 +72,10 @@ def place_of(knob: str, value: Any) -> tuple[str, Path]:
     places = [
         (name, tuple(of_type if key == TYPE else key for key in path))
         for name, layout in LAYOUTS.items()
-        for path, said in _knobs_in(layout)
+        for path, template in _knobs_in(layout)
         for of_type in (types if TYPE in path else [""])
-        if _of_type(said, of_type) == knob and (said not in _OF_ROUTE[TYPE].values() or path[0] == _part_of(of_type))
+        if _of_type(template, of_type) == knob
+        and (template not in _OF_ROUTE[TYPE].values() or path[0] == _part_of(of_type))
     ]
     name, path = places[-1]
     is_plain = path[-1] == "exit_conditions" and not any(isinstance(entry, Mapping) for entry in value)

@@ -95,11 +95,11 @@ def bias_of(name: BiasName, differences: Sequence[float], *, why_few: str = "") 
     shown, interval = f"{signed(100 * mean, 1)}%", f"{signed_interval(100 * low, 100 * high, digits=1)} %"
     if name == "verbosity":  # of scores, and no share
         shown, interval = signed(mean), signed_interval(low, high)
-    said = (
+    sentence = (
         f"{name}: {verdict.replace('_', ' ')}, {_WORDS[name].format(shown)} (98 % interval {interval}, {n} rows)"
         f"{f'; {why}' if why else ''}."
     )
-    return BiasFound(name=name, verdict=verdict, n=n, value=mean, low=low, high=high, why=why, said=said)
+    return BiasFound(name=name, verdict=verdict, n=n, value=mean, low=low, high=high, why=why, said=sentence)
 
 
 def place_bias(first_wins: float, swapped_first_wins: float) -> float:

@@ -5,9 +5,10 @@ decide.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass
 from statistics import fmean
-from typing import Any
+
+from typing_extensions import TypedDict
 
 from optimizer.core.base.phrasing import count
 from optimizer.core.base.values import ExampleResult
@@ -39,42 +40,25 @@ class JudgeReport:
     said: str
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class JudgedScores:
-    """What scores by a judge are shown with.
+class JudgedRecord(TypedDict):
+    """What scores by a judge are shown with, and what is ``said`` of it in a sentence or two.
 
-    Args:
-        uncalibrated: why people's ratings do not vouch for it; None where they do.
-        agreement: how its scores follow the ratings; empty where it is uncalibrated.
-        rated: mean rating that people would give, by what was asked for; empty where it is uncalibrated.
-        extrapolated: of what was asked for besides, why its mean rating would be extrapolated, and so is not shown.
+    ``uncalibrated``: why people's ratings do not vouch for it; None where they do. Else ``agreement`` is how its scores
+    follow the ratings, ``rated`` the mean rating that people would give, by what was asked for, and ``extrapolated``,
+    of what was asked for besides, why its mean rating would be extrapolated, and so is not shown.
     """
 
     judge: str
     uncalibrated: str | None
     agreement: str
     rated: Mapping[str, float]
-    extrapolated: Mapping[str, str] = field(default_factory=dict)
-
-    @property
-    def said(self) -> str:
-        """The report in a sentence or two."""
-        if self.uncalibrated is not None:
-            return f"Scores are those of an uncalibrated judge, and no quality: {self.uncalibrated}."
-        rates = " and ".join(f"{name} {mean:.3f}" for name, mean in self.rated.items())
-        text = f"Scores are a judge's, which {self.agreement}." + (f" People would rate {rates}." if rates else "")
-        for name, why in self.extrapolated.items():
-            text += f" What they would rate {name} would be extrapolated, so it is not shown: {why}."
-        return text
-
-    def as_data(self) -> dict[str, Any]:
-        """The report as plain JSON values."""
-        return {**asdict(self), "said": self.said}
+    extrapolated: Mapping[str, str]
+    said: str
 
 
 def judged_scores(
     judge: str, calibration: Calibration | None, results: Mapping[str, Sequence[ExampleResult]]
-) -> JudgedScores:
+) -> JudgedRecord:
     """The report on answers that this judge scored.
 
     Args:
@@ -83,7 +67,8 @@ def judged_scores(
     """
     why = why_uncalibrated(judge, calibration)
     if why is not None or calibration is None:
-        return JudgedScores(judge=judge, uncalibrated=why, agreement="", rated={})
+        sentence = f"Scores are those of an uncalibrated judge, and no quality: {why}."
+        return JudgedRecord(judge=judge, uncalibrated=why, agreement="", rated={}, extrapolated={}, said=sentence)
     scores_of = {
         name: [
             score
@@ -93,15 +78,24 @@ def judged_scores(
         for name, of in results.items()
     }
     why_not = {name: calibration.why_extrapolated(scores) for name, scores in scores_of.items() if scores}
-    return JudgedScores(
+    n_ratings = count(calibration.n, "rating")
+    agreement = f"follow people's ratings at a rank correlation of {calibration.spearman:.2f} on {n_ratings}"
+    rated = {name: fmean(map(calibration.mapped, scores_of[name])) for name, why in why_not.items() if why is None}
+    extrapolated = {name: why for name, why in why_not.items() if why is not None}
+    sentences = [f"Scores are a judge's, which {agreement}."]
+    if rated:
+        sentences.append(f"People would rate {' and '.join(f'{name} {mean:.3f}' for name, mean in rated.items())}.")
+    sentences += [
+        f"What they would rate {name} would be extrapolated, so it is not shown: {why}."
+        for name, why in extrapolated.items()
+    ]
+    return JudgedRecord(
         judge=judge,
         uncalibrated=None,
-        agreement=(
-            f"follow people's ratings at a rank correlation of {calibration.spearman:.2f} on"
-            f" {count(calibration.n, 'rating')}"
-        ),
-        rated={name: fmean(map(calibration.mapped, scores_of[name])) for name, why in why_not.items() if why is None},
-        extrapolated={name: why for name, why in why_not.items() if why is not None},
+        agreement=agreement,
+        rated=rated,
+        extrapolated=extrapolated,
+        said=" ".join(sentences),
     )
 
 
