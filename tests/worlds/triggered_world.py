@@ -13,18 +13,22 @@ from typing import Any
 from optimizer.core.family.family import Family
 from optimizer.core.feedback.events import Arm
 from optimizer.core.models.language import ModelAnswer, ModelRequest
-from optimizer.core.scheduling.schedule import StoredSchedule
 from optimizer.core.search.study import Study
 from optimizer.jobs.feedback.roll_up_minutes import roll_up_minutes
 from optimizer.jobs.rollouts.start_rollout import StartReport
 from optimizer.jobs.scheduling.hand_on_candidates import hand_on_candidates
 from optimizer.jobs.scheduling.look_at_triggers import TriggerReport, look_at_triggers
-from optimizer.jobs.scheduling.set_schedule import set_schedule, unset_schedule
+from optimizer.jobs.scheduling.set_schedule import (
+    ScheduleRequest,
+    UnsetScheduleRequest,
+    delete_schedule,
+    put_schedule,
+)
 from optimizer.jobs.scheduling.trigger_studies import trigger_studies
 from optimizer.ports import Clock as AnyClock, Store
 from tests.stand_ins.scripted_model import FREE
 from tests.stores import feedback, interaction, keep_events
-from tests.worlds.contexts import study_context
+from tests.worlds.contexts import context_of, study_context
 from tests.worlds.study_world import START, Clock, TopicModel, World, topic_family
 
 NIGHTLY = "0 3 * * *"
@@ -36,9 +40,8 @@ EASY_ROLLOUT = {
 
 def switched_on(family: Family, *, store: Store, clock: AnyClock, holdout: bool = True) -> None:
     """A person lets studies of the family start by themselves, at the file's times."""
-    own: dict[str, Any] = {"strategy": None, "aim": None, "reason": "no reason given", "by": "local:ann"}
-    wanted = StoredSchedule(family=family.name, cron=None, from_file=True, holdout=holdout, since=clock.now(), **own)
-    set_schedule(family, wanted, store=store, clock=clock)
+    context = context_of(store, clock, "local:ann", family=lambda name: family)
+    put_schedule(context, ScheduleRequest(family=family.name, on=True, holdout=holdout, if_match="*"))
 
 
 class FreeModel(TopicModel):
@@ -89,7 +92,8 @@ class TriggeredWorld(World):
         switched_on(self.family, store=self.store, clock=self.clock, holdout=holdout)
 
     def switch_off(self) -> None:
-        unset_schedule(self.family, reason="", actor="local:ann", store=self.store, clock=self.clock)
+        context = context_of(self.store, self.clock, "local:ann", family=lambda name: self.family)
+        delete_schedule(context, UnsetScheduleRequest(family=self.family.name))
 
     def users(
         self,

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import Annotated, Any
 
@@ -24,7 +23,7 @@ from optimizer.jobs.context import Context
 from optimizer.jobs.record_change import Change, checked_reason
 from optimizer.jobs.request import EntityTags, FamilyRequest, Name, Reason
 from optimizer.jobs.scheduling.look_at_triggers import next_scheduled, watermark_name
-from optimizer.ports import Clock, Store, Transaction
+from optimizer.ports import Clock, Transaction
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -63,19 +62,13 @@ class UnsetScheduleRequest(FamilyRequest):
     if_match: Annotated[EntityTags, Field(description="The ETag of GET; * for whatever holds now")] = None
 
 
-Check = Callable[[ScheduleInForce], None]  # what holds before the change; raises where the sender saw another state
-
-
 def read_family_schedule(context: Context, request: FamilyRequest) -> ScheduleView:
     """Whether studies of a family start by themselves (`on`), whether they may look at the holdout,
     when, and who switched that on.
     """
-    return read_schedule(context.family(request.family), store=context.store, clock=context.clock)
-
-
-def read_schedule(family: Family, *, store: Store, clock: Clock) -> ScheduleView:
+    family, store = context.family(request.family), context.store
     with store.read() as tx:
-        return schedule_view(in_force(family, store.schedules.get(tx, family.name)), clock)
+        return schedule_view(in_force(family, store.schedules.get(tx, family.name)), context.clock)
 
 
 def put_schedule(context: Context, request: ScheduleRequest) -> ScheduleReport:
@@ -104,9 +97,9 @@ def put_schedule(context: Context, request: ScheduleRequest) -> ScheduleReport:
             raise InvalidInput(
                 f"The schedule of {request.family} was not changed: {', '.join(members)} {detail}.", faults
             )
-    store, clock, check = context.store, context.clock, _matching(request.if_match)
+    reason = checked_reason(request.reason)
     if not request.switched_on:
-        return unset_schedule(family, reason=request.reason, actor=context.actor, store=store, clock=clock, check=check)
+        return _change(context, family, None, reason, request.if_match)
     wanted = StoredSchedule(
         family=family.name,
         cron=request.cron,
@@ -114,99 +107,61 @@ def put_schedule(context: Context, request: ScheduleRequest) -> ScheduleReport:
         holdout=request.holdout,
         strategy=request.strategy,
         aim=request.aim,
-        reason=checked_reason(request.reason),
+        reason=reason,
         by=context.actor,
-        since=clock.now(),
+        since=context.clock.now(),
     )
-    return set_schedule(family, wanted, store=store, clock=clock, check=check)
+    check_stored(family, wanted)
+    return _change(context, family, wanted, reason, request.if_match)
 
 
 def delete_schedule(context: Context, request: UnsetScheduleRequest) -> ScheduleReport:
     """No study of the family starts by itself any more. Safe to repeat; an If-Match that does not fit is 412."""
-    return unset_schedule(
-        context.family(request.family),
-        reason=request.reason,
-        actor=context.actor,
-        store=context.store,
-        clock=context.clock,
-        check=_matching(request.if_match),
-    )
-
-
-def _matching(if_match: str | None) -> Check:
-    return lambda before: check_preconditions(f'"{before.version}"', if_match=if_match, if_none_match=None)
+    return _change(context, context.family(request.family), None, checked_reason(request.reason), request.if_match)
 
 
 def schedule_view(schedule: ScheduleInForce, clock: Clock) -> ScheduleView:
     return ScheduleView(**members_of(schedule), next_study_at=next_scheduled(schedule, clock))
 
 
-def set_schedule(
-    family: Family, wanted: StoredSchedule, *, store: Store, clock: Clock, check: Check = lambda before: None
+def _change(
+    context: Context, family: Family, wanted: StoredSchedule | None, why: str, if_match: str | None
 ) -> ScheduleReport:
-    """Lets studies start by themselves from now on, until ``unset_schedule``. Times before the change start none.
-
-    Args:
-        check: called within the transaction, before anything is written.
-    Raises:
-        InvalidInput: a line that no scheduler understands, a strategy that could not start; with every fault.
-    """
-    check_stored(family, wanted)
+    """Lets studies start by themselves as ``wanted`` says, or no more. Times before the change start none."""
+    store, clock = context.store, context.clock
 
     def change(tx: Transaction) -> ScheduleReport:
         earlier = store.schedules.get(tx, family.name)
-        before = in_force(family, earlier)
-        check(before)
-        if (
-            earlier is not None
-            and replace(wanted, reason=earlier.reason, by=earlier.by, since=earlier.since) == earlier
-        ):
-            return _report(f"so it is already: {before.text}", earlier.reason, before, clock, changed=False)
-        store.schedules.put(tx, wanted)
-        after = in_force(family, wanted)
-        _record(tx, store, clock, before, after, actor=wanted.by, why=wanted.reason)
-        undo = command_for(family.name, earlier)
-        return _report(f"studies start by themselves: {after.allows}", wanted.reason, after, clock, undo=undo)
+        before, after = in_force(family, earlier), in_force(family, wanted)
+        check_preconditions(f'"{before.version}"', if_match=if_match, if_none_match=None)
+        if wanted is None:
+            what = "nothing starts by itself any more"
+            if not store.schedules.remove(tx, family.name):
+                return _report("nothing starts by itself already", why, after, clock, changed=False)
+        else:
+            what = f"studies start by themselves: {after.allows}"
+            if (
+                earlier is not None
+                and replace(wanted, reason=earlier.reason, by=earlier.by, since=earlier.since) == earlier
+            ):
+                return _report(f"so it is already: {before.text}", earlier.reason, before, clock, changed=False)
+            store.schedules.put(tx, wanted)
+        if (after.on, after.cron) != (before.on, before.cron):  # those that passed before the change are over
+            store.minute_stats.set_watermark(tx, watermark_name(family.name), clock.rollout_now())
+        action = "schedule.set" if after.on else "schedule.unset"
+        detail: dict[str, Any] = {"why": why, "before": _shown(before), "after": _shown(after)}
+        store.audit.add(
+            tx,
+            at=clock.now(),
+            actor=context.actor,
+            action=action,
+            family=family.name,
+            subject=family.name,
+            detail=detail,
+        )
+        return _report(what, why, after, clock, undo=command_for(family.name, earlier))
 
     return store.write(change)
-
-
-def unset_schedule(
-    family: Family, *, reason: str | None, actor: str, store: Store, clock: Clock, check: Check = lambda before: None
-) -> ScheduleReport:
-    """No study of the family starts by itself any more. Safe to repeat."""
-    why = checked_reason(reason)
-
-    def change(tx: Transaction) -> ScheduleReport:
-        earlier = store.schedules.get(tx, family.name)
-        before, after = in_force(family, earlier), in_force(family, None)
-        check(before)
-        if not store.schedules.remove(tx, family.name):
-            return _report("nothing starts by itself already", why, after, clock, changed=False)
-        _record(tx, store, clock, before, after, actor=actor, why=why)
-        return _report("nothing starts by itself any more", why, after, clock, undo=command_for(family.name, earlier))
-
-    return store.write(change)
-
-
-def _record(
-    tx: Transaction,
-    store: Store,
-    clock: Clock,
-    before: ScheduleInForce,
-    after: ScheduleInForce,
-    *,
-    actor: str,
-    why: str,
-) -> None:
-    """Audit; and where the times are others, those that passed before the change are over."""
-    if (after.on, after.cron) != (before.on, before.cron):
-        store.minute_stats.set_watermark(tx, watermark_name(after.family), clock.rollout_now())
-    action = "schedule.set" if after.on else "schedule.unset"
-    detail: dict[str, Any] = {"why": why, "before": _shown(before), "after": _shown(after)}
-    store.audit.add(
-        tx, at=clock.now(), actor=actor, action=action, family=after.family, subject=after.family, detail=detail
-    )
 
 
 def _shown(schedule: ScheduleInForce) -> dict[str, Any]:
