@@ -11,7 +11,7 @@ from optimizer.core.dataset.examples import make_example
 from optimizer.core.declaration.read import parse_family
 from optimizer.core.evaluation.judging.calibration import judge_identity
 from optimizer.core.family.family import Family
-from optimizer.jobs.feedback.rate_answer import rate_answer
+from optimizer.jobs.feedback.answer_review import rate_answer
 from tests.stores import FAMILY, arm, feedback, interaction, keep_events
 from tests.worlds.api_world import World
 

@@ -203,7 +203,7 @@ def _answer_all(session: Session, family: str | None, as_json: bool) -> None:
 
 
 def _told_rating(row: Review, waiting: Sequence[Review]) -> None:
-    from optimizer.jobs.feedback.rate_answer import UNRATED
+    from optimizer.jobs.feedback.answer_review import UNRATED
 
     n = sum(item.kind == RATE_ANSWER for item in waiting)
     tell_change(

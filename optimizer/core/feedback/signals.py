@@ -13,11 +13,9 @@ from optimizer.core.feedback.reported import OF_OUTCOME, EventRejected, Report
 
 def goodness(signal: Signal, value: Any) -> float | None:
     """How good the outcome is by this tag alone, in [0, 1]; None for a value that a tag of this name has not."""
-    if isinstance(value, bool) or (signal == "edited" and isinstance(value, int | float) and 0 <= value <= 1):
-        amount = float(value)
-    else:
+    if not (isinstance(value, bool) or (signal == "edited" and isinstance(value, int | float) and 0 <= value <= 1)):
         return None
-    return amount if signal == "kept" else 1 - amount
+    return float(value) if signal == "kept" else 1 - float(value)
 
 
 def signals_of(tags: Mapping[str, Any]) -> dict[Signal, float]:

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Any
 
 from optimizer.core.base.answers import Json, Text, members_of
 from optimizer.core.graph.graph import Graph
@@ -70,16 +69,12 @@ class GraphView(GraphSummary):
     repaired: Text[Graph]
 
 
-def graph_summary(graph: VerifiedGraph) -> GraphSummary:
-    return GraphSummary(**_summary(graph))
-
-
 def graph_view(graph: VerifiedGraph, input: Mapping[str, Json] | None = None) -> GraphView:
     others = None if input is None else {name: value for name, value in input.items() if name != GRAPH}
-    return GraphView(**_summary(graph), input=others, given=graph.given, repaired=graph.repaired)
+    return GraphView(**members_of(graph_summary(graph)), input=others, given=graph.given, repaired=graph.repaired)
 
 
-def _summary(graph: VerifiedGraph) -> dict[str, Any]:
+def graph_summary(graph: VerifiedGraph) -> GraphSummary:
     # Of the pending repairs that apply: by id, those that it conflicts with, and why.
     apply = applicable(graph)
     not_now, against = (
@@ -96,5 +91,13 @@ def _summary(graph: VerifiedGraph) -> dict[str, Any]:
         )
         for one in graph.repairs
     ]
-    as_they_are = ("id", "family", "interaction", "unreadable", "created_by", "created_at")
-    return {**{name: getattr(graph, name) for name in as_they_are}, "n_pending": len(graph.pending), "repairs": repairs}
+    return GraphSummary(
+        id=graph.id,
+        family=graph.family,
+        interaction=graph.interaction,
+        n_pending=len(graph.pending),
+        repairs=repairs,
+        unreadable=graph.unreadable,
+        created_by=graph.created_by,
+        created_at=graph.created_at,
+    )

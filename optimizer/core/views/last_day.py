@@ -38,23 +38,17 @@ class LastDay:
 def last_day(rows: Sequence[Any], begin: datetime) -> LastDay:
     """Args: rows: of the statistics by hour, from ``begin`` on."""
     by_hour = Counter[int]()  # the last hour may be over by now, and the next one begun
-    n_errors = n_success = n_labelled = n_scored = 0
-    score_sum = cost_usd = 0.0
     for row in rows:
         by_hour[(row.start - begin) // timedelta(hours=1)] += row.n_interactions
-        n_errors += row.n_errors
-        n_success += row.n_success
-        n_labelled += row.n_labelled
-        cost_usd += row.cost_usd
-        if row.n_scored:
-            n_scored += row.n_scored
-            score_sum += row.mean_score * row.n_scored
-    n = by_hour.total()
+    n, n_labelled = by_hour.total(), sum(row.n_labelled for row in rows)
+    n_success = sum(row.n_success for row in rows)
+    n_scored = sum(row.n_scored for row in rows)
+    score_sum = sum(row.mean_score * row.n_scored for row in rows if row.n_scored)
     latest = max((row.start for row in rows if row.p95_latency_ms is not None), default=None)
     p95s = [row.p95_latency_ms for row in rows if row.start == latest and row.p95_latency_ms is not None]
     return LastDay(
         n_interactions=n,
-        error_share=n_errors / n if n else None,
+        error_share=sum(row.n_errors for row in rows) / n if n else None,
         success_share=n_success / n_labelled if n_labelled else None,
         success_interval=wilson_interval(int(n_success), n_labelled) if n_labelled else None,
         n_labelled=n_labelled,
@@ -63,7 +57,7 @@ def last_day(rows: Sequence[Any], begin: datetime) -> LastDay:
         score_interval=wilson_interval(min(score_sum, n_scored), n_scored) if n_scored else None,
         p95_ms=max(p95s, default=None),
         p95_hour=latest,
-        cost_usd=cost_usd,
+        cost_usd=sum(row.cost_usd for row in rows),
         begin=begin,
         hours=[by_hour[hour] for hour in range(HOURS)],
     )

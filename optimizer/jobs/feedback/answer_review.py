@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import difflib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Annotated, Any
@@ -9,19 +10,28 @@ from typing import Annotated, Any
 from pydantic import Field
 
 from optimizer.core.base.answers import Json, Page, Text, members_of, page_read
-from optimizer.core.base.errors import Conflict, InvalidInput
+from optimizer.core.base.errors import Conflict, DetentError, Fault, InvalidInput, NotAuthorised, NotFound
+from optimizer.core.dataset.examples import make_example
+from optimizer.core.family.family import Family, kind_of
+from optimizer.core.family.masking import Masker
+from optimizer.core.family.rendering import expected_text, parse_output, with_own_labels
+from optimizer.core.family.settings import Output
+from optimizer.core.feedback.events import Interaction
+from optimizer.core.feedback.rating_draws import rating_of
 from optimizer.core.feedback.reported import typed_value
 from optimizer.core.feedback.review_kinds import LABEL_INTERACTION, RATE_ANSWER, RELEASE
 from optimizer.jobs.context import Context
-from optimizer.jobs.dataset import release_example
+from optimizer.jobs.dataset.release_example import ANSWERS, record_answer, release_example
 from optimizer.jobs.dataset.sealed_events import sealed_interactions
-from optimizer.jobs.feedback import label_interaction, rate_answer
-from optimizer.jobs.feedback.ingest_feedback import intake_of
+from optimizer.jobs.feedback.ingest_feedback import Intake, IntakeRequest, intake_of
+from optimizer.jobs.feedback.keep_events import NO_EXAMPLE, RejectedEvent
 from optimizer.jobs.request import ItemRequest, Name, PageRequest
-from optimizer.ports import Review, Store, Transaction
+from optimizer.ports import Clock, Review, Store, Transaction
 
 OF_INTERACTIONS = (LABEL_INTERACTION, RATE_ANSWER)
 WITHDRAWN = "withdraw_answer"  # in the record of changes
+UNRATED = "unrated"
+MOST_LABELS = 20  # that an error lists; a family may have hundreds
 
 
 class ReviewsRequest(PageRequest):
@@ -129,17 +139,15 @@ def answer_review(context: Context, request: ReviewAnswerRequest) -> Review:
             raise InvalidInput(
                 "What was expected is said of reviews of answers in doubt; an answer that was drawn is rated."
             )
-        return rate_answer.rate_answer(review, answer, actor=actor, store=store, clock=clock, intake=intake_of(context))
+        return rate_answer(review, answer, actor=actor, store=store, clock=clock, intake=intake_of(context))
     if kind == LABEL_INTERACTION:
         value = None if expected is None else {family.output.field: expected}
-        return label_interaction.label_interaction(
-            context, review, answer, family=family, expected=value, as_answered=as_answered
-        )
+        return label_interaction(context, review, answer, family=family, expected=value, as_answered=as_answered)
     if is_labelled:
         raise InvalidInput(
             "What was expected is said of reviews of interactions; an example says already what is expected."
         )
-    return release_example.release_example(review, answer, actor=actor, store=store, clock=clock)
+    return release_example(review, answer, actor=actor, store=store, clock=clock)
 
 
 def withdraw_answer(context: Context, request: ItemRequest) -> Review:
@@ -190,3 +198,207 @@ def _holder_since(tx: Transaction, store: Store, record: Review) -> str | None:
         if variant.created_at >= since:
             return f"Variant {variant.variant.id}"
     return None
+
+
+# --- how good an answer is that was drawn at random -------------------------------------------------------------------
+
+
+def rate_answer(review: str, answer: str, *, actor: str, store: Store, clock: Clock, intake: Intake) -> Review:
+    """Answers the review and returns it. A rating becomes a person's feedback on the answer in the same transaction.
+
+    Args:
+        answer: a number from 0, useless, to 1, as good as can be; or ``unrated``: it cannot be told.
+        intake: as the sender may report; it needs the right to speak as a person.
+    Raises:
+        InvalidInput: another answer, or a review of another kind.
+        NotFound: no such review, or the answer that it is about was removed in between.
+        NotAuthorised: the key may not send feedback of a person, or of this family.
+        Conflict: answered differently before.
+    """
+    rating = rating_of(answer)
+    if rating is None and answer != UNRATED:
+        raise InvalidInput(
+            f"A drawn answer is rated with a number from 0 to 1, or {UNRATED} where it cannot be told, not with"
+            f" {answer!r}."
+        )
+    with store.read() as tx:
+        review_asked = _rating_review(store, tx, review)
+    rating_text = UNRATED if rating is None else f"{rating:g}"
+    request = IntakeRequest(intake)
+    reads = (
+        []
+        if rating is None
+        else request.read(
+            [
+                {
+                    "id": f"rating_{review_asked.id}",
+                    "family": review_asked.family,
+                    "interaction": review_asked.subject,
+                    "source": "person",
+                    "score": rating,
+                    "tags": {"draw": review_asked.payload["draw"]},
+                }
+            ]
+        )
+    )
+    if request.rejected:
+        raise _refusal(request.rejected[0])
+
+    def change(tx: Transaction) -> Review:
+        before = _rating_review(store, tx, review)
+        answered = record_answer(tx, store, before, rating_text, actor=actor, at=clock.now())
+        if before.status == "open":
+            result = request.job(reads)(tx)
+            if result["rejected"]:
+                raise _refusal(result["rejected"][0])
+        return answered
+
+    return store.write(change, rows=3)
+
+
+def _rating_review(store: Store, tx: Transaction, review: str) -> Review:
+    record = store.reviews.get(tx, review)
+    if record.kind != RATE_ANSWER:
+        raise InvalidInput(f"Review {review} is about {record.kind}, not about an answer that was drawn for rating.")
+    return record
+
+
+def _refusal(rejected: RejectedEvent) -> DetentError:
+    kinds: dict[str, type[DetentError]] = {
+        "source_not_allowed": NotAuthorised,
+        "family_not_allowed": NotAuthorised,
+        "unknown_interaction": NotFound,
+    }
+    kind = kinds.get(rejected["type"], InvalidInput)
+    return kind(
+        f"The answer was not rated, since a rating is feedback of a person: {rejected['detail']} Where the answer is no"
+        f" longer kept, answer {UNRATED}."
+    )
+
+
+# --- what a production answer should have been; only then it becomes an example ---------------------------------------
+
+
+def label_interaction(
+    context: Context,
+    review: str,
+    answer: str,
+    *,
+    family: Family,
+    expected: Mapping[str, Any] | None = None,
+    as_answered: bool = False,
+) -> Review:
+    """Answers the review and returns it; ``release`` makes a released example in the same transaction,
+    split by hash as every other.
+
+    Args:
+        expected: what the output should have been, as the family's examples say it.
+        as_answered: the answer that was given was right. One of both is needed to release.
+    Raises:
+        InvalidInput: another answer, a review of another kind, or no expected output that the family can read.
+        NotFound: no such review, or its interaction was removed in between.
+        Conflict: answered differently before, or nearly what examples of another split say, or what the holdout of a
+            retired family of this name asks.
+    """
+    if answer not in ANSWERS:
+        raise InvalidInput(f"A review of an interaction is answered with {' or '.join(ANSWERS)}, not with {answer!r}.")
+    store, actor, now = context.store, context.actor, context.clock.now()
+
+    def change(tx: Transaction) -> Review:
+        record = store.reviews.get(tx, review)
+        if record.kind != LABEL_INTERACTION or record.family != family.name:
+            raise InvalidInput(
+                f"Review {review} is about {record.kind} of {record.family}, not about an interaction of {family.name}."
+            )
+        became: dict[str, str] = {}
+        if record.status == "open" and answer == RELEASE:
+            interaction = store.events.interaction(tx, record.subject, family.name)
+            if interaction is None:
+                raise NotFound(
+                    f"Interaction {record.subject!r} is no longer kept. Answer keep_back: detent review answer"
+                    f" {review} keep_back"
+                )
+            inputs = interaction.input
+            missing = [name for name in family.inputs if inputs is None or name not in inputs]
+            if inputs is None or missing:
+                raise NotFound(
+                    f"Of interaction {interaction.id!r} the input {', '.join(missing)} is no longer kept. Answer"
+                    " keep_back."
+                )
+            correct = _expected(family, interaction, expected, as_answered)
+            fault = kind_of(family).example_fault(family, family.declared_inputs(inputs), correct)
+            if fault is not None:
+                raise InvalidInput(
+                    f"Interaction {interaction.id!r} can be no example: {fault}. Answer keep_back: detent review answer"
+                    f" {review} keep_back"
+                )
+            example = make_example(
+                id=f"ia_{interaction.id}",
+                family=family.name,
+                input=family.declared_inputs(inputs),
+                expected=Masker(family.privacy.rules).mask(correct),
+                origin="interaction",
+                released=True,
+                created_at=now,
+                unit_hmac=interaction.arm.unit_hmac,
+                interaction=interaction.id,
+            )
+            (verdict,) = store.examples.add(tx, [example])
+            if verdict in NO_EXAMPLE:
+                raise Conflict(
+                    f"The input of {interaction.id!r} {NO_EXAMPLE[verdict]}, and what is learned from must not say what"
+                    f" is measured. Answer keep_back: detent review answer {review} keep_back"
+                )
+            store.examples.release(tx, family.name, example.id, actor)
+            standing = store.examples.standing(tx, family.name, ids=[example.id], groups=())
+            became = {"example": example.id, "split": standing[0].split}
+        return record_answer(tx, store, record, answer, actor=actor, at=now, **became)
+
+    return store.write(change)
+
+
+def _expected(
+    family: Family, interaction: Interaction, expected: Mapping[str, Any] | None, as_answered: bool
+) -> dict[str, Any]:
+    field = family.output.field
+    if (expected is None) != as_answered:
+        detail = (
+            f"To release an answer say what its {field} should have been ({_to_type(family.output)}), or that it was"
+            " right as it was given (--as-answered), and not both."
+        )
+        raise InvalidInput(detail, [Fault(pointer="/expected", detail=detail)])
+    if expected is not None:
+        read = parse_output(family.output, expected_text(family.output, expected))
+        if read.error is not None:
+            text = expected_text(family.output, expected)
+            detail = (
+                f"The expected {field} {text!r} cannot be read by the family's own parser ({family.output.parser}):"
+                f" {read.error}. Say {_to_type(family.output, text)}."
+            )
+            raise InvalidInput(detail, [Fault(pointer="/expected", detail=detail)])
+        return with_own_labels(family.output, expected)
+    read = parse_output(family.output, interaction.output or "")
+    if read.error is not None:
+        detail = (
+            f"The answer cannot be read ({read.error}), so it cannot have been right. Say what it should have been:"
+            f" {_to_type(family.output)}."
+        )
+        raise InvalidInput(detail, [Fault(pointer="/as_answered", detail=detail)])
+    return {field: read.value}
+
+
+def _to_type(output: Output, text: str = "") -> str:
+    """``--expected`` with what may follow it: of labels the ones most like ``text`` first."""
+    if output.labels is None:
+        return {"json": "--expected 'JSON'", "list": "--expected '[\"TEXT\", ...]'"}.get(
+            output.parser, "--expected TEXT"
+        )
+    folded = {label.casefold(): label for label in output.labels}
+    close = [folded[name] for name in difflib.get_close_matches(text.casefold(), folded, n=1)]
+    shown = list(dict.fromkeys([*close, *output.labels]))[:MOST_LABELS]
+    more = (
+        f", ... {len(output.labels)} in all: output.labels of its family.yaml"
+        if len(output.labels) > len(shown)
+        else ""
+    )
+    return f"--expected LABEL, known are {', '.join(shown)}{more}" + (f"; did you mean {close[0]}?" if close else "")

@@ -100,12 +100,25 @@ def open_reviews(
 
     Returns the reviews' ids by interaction. It looks again in its transaction, since others open reviews meanwhile.
     """
-    before = store.reviews.of_kind(tx, family.name, LABEL_INTERACTION)
-    n_left = family.review.per_day - sum(at > now - EVERY for at in before.values())
+    before, n_left = _reviewed_before(tx, store, family, now)
     new = [interaction for interaction in doubts if interaction not in before][: max(0, n_left)]
-    reviews = {interaction: new_id("rv") for interaction in new}
+    return _open(tx, store, family, {interaction: doubts[interaction] for interaction in new}, now)
+
+
+def _reviewed_before(
+    tx: Transaction, store: Store, family: Family, now: datetime
+) -> tuple[Mapping[str, datetime], int]:
+    """(interactions that have a review, and since when; how many more may be opened today)."""
+    before = store.reviews.of_kind(tx, family.name, LABEL_INTERACTION)
+    return before, family.review.per_day - sum(at > now - EVERY for at in before.values())
+
+
+def _open(
+    tx: Transaction, store: Store, family: Family, payloads: Mapping[str, ReviewPayload], now: datetime
+) -> dict[str, str]:
+    reviews = {interaction: new_id("rv") for interaction in payloads}
     for interaction, id in reviews.items():
-        store.reviews.open(tx, id, family.name, LABEL_INTERACTION, interaction, doubts[interaction], now)
+        store.reviews.open(tx, id, family.name, LABEL_INTERACTION, interaction, payloads[interaction], now)
     return reviews
 
 
@@ -113,8 +126,7 @@ def _picked(family: Family, tx: Transaction, store: Store, now: datetime) -> lis
     until = now - SETTLED
     last = store.minute_stats.watermark(tx, _name(family))
     since = until - EVERY if last is None else max(last, until - LONGEST)
-    before = store.reviews.of_kind(tx, family.name, LABEL_INTERACTION)
-    n_left = family.review.per_day - sum(at > now - EVERY for at in before.values())
+    before, n_left = _reviewed_before(tx, store, family, now)
     if n_left <= 0 or since >= until:
         return []
     answers = store.traffic.seen(tx, family.name, since, until, MOST_READ)
@@ -211,10 +223,8 @@ def offer_scenarios(context: Context, request: ScenarioOffersRequest) -> Scenari
             f"{actor} asks for an example of it{since}. Say what should have been answered, or keep it back. What is"
             " released may become a golden scenario, which every evaluation asks"
         )
-        reviews = []
-        for id in (each for each in ids if each not in before):
-            reviews.append(new_id("rv"))
-            store.reviews.open(tx, reviews[-1], family.name, LABEL_INTERACTION, id, {"why": why}, now)
+        payloads = {id: ReviewPayload(why=why) for id in ids if id not in before}
+        reviews = [*_open(tx, store, family, payloads, now).values()]
         if reviews:
             detail = {"interactions": ids, "reviews": reviews, "reason": reason}
             store.audit.add(

@@ -216,7 +216,7 @@ def judge_answers(
 
     sink = _JudgementSink(family, identity, store, calls.clock, intake)
     if run is not None:
-        sink.count_from(len(known), run.progress)
+        sink.n_judged, sink.tell = len(known), run.progress
     if not unjudged:
         return sink.report(calls.spend().usd)
     for name in judge.members:
@@ -251,10 +251,7 @@ class _JudgementSink:
         self._lock = threading.Lock()
         self.n_judged = self.n_unmeasured = 0
         self.reviews: list[str] = []
-        self._tell: Callable[[int], None] = lambda n_done: None
-
-    def count_from(self, n_judged: int, tell: Callable[[int], None]) -> None:
-        self.n_judged, self._tell = n_judged, tell
+        self.tell: Callable[[int], None] = lambda n_done: None
 
     def report(self, usd: float, stopped: str | None = None) -> JudgedTraffic:
         return JudgedTraffic(
@@ -294,7 +291,7 @@ class _JudgementSink:
                 doubts, now = {interaction.id: ReviewPayload(doubt="divided", why=why)}, self._clock.now()
                 opened = self._store.write(lambda tx: open_reviews(tx, self._store, self._family, doubts, now))
                 self.reviews += opened.values()
-            self._tell(self.n_judged + self.n_unmeasured)
+            self.tell(self.n_judged + self.n_unmeasured)
 
 
 def _event_id(identity: str, interaction: str) -> str:

@@ -142,31 +142,24 @@ def _tell_approvals(store: Store, clock: Clock, families: Collection[str]) -> No
     """
 
     def write(tx: Transaction) -> None:
-        questioned = [
-            rollout
-            for rollout in store.rollouts.all_active(tx)
-            if rollout.status in WAITING and is_system(rollout.created_by)
-        ]
-        alerts: list[Alert] = []
-        for rollout in questioned:
-            if rollout.study is not None:
-                name = rollout.family
-                detail = (
+        alerts = [
+            Alert(
+                id=new_id("al"),
+                kind=APPROVAL,
+                level="info",
+                family=rollout.family,
+                subject=rollout.id,
+                opened_at=clock.now(),
+                detail=(
                     f"Rollout {rollout.id} of {rollout.candidate} waits for approval. Study {rollout.study}, which"
-                    f" started by itself, nominated it. Look: detent variant diff {name} {rollout.candidate}; then"
-                    f" detent rollout approve {name}, or detent rollout reject {name}."
-                )
-                alerts.append(
-                    Alert(
-                        id=new_id("al"),
-                        kind=APPROVAL,
-                        level="info",
-                        family=name,
-                        subject=rollout.id,
-                        opened_at=clock.now(),
-                        detail=detail,
-                    )
-                )
+                    f" started by itself, nominated it. Look: detent variant diff {rollout.family}"
+                    f" {rollout.candidate}; then detent rollout approve {rollout.family}, or detent rollout reject"
+                    f" {rollout.family}."
+                ),
+            )
+            for rollout in store.rollouts.all_active(tx)
+            if rollout.status in WAITING and is_system(rollout.created_by) and rollout.study is not None
+        ]
         keep_alerts(tx, store, APPROVAL, alerts, at=clock.now())
         for alert in store.alerts.all(tx, open_only=True):
             if alert.kind in OF_FAMILIES and alert.family not in families:

@@ -158,25 +158,23 @@ def _tell_started(store: Store, now: datetime, families: Mapping[str, Family]) -
     """Keeps a notice open for each running study that started by itself; closes those of families that are gone."""
 
     def write(tx: Transaction) -> None:
-        notices: list[Alert] = []
-        for study in store.studies.unfinished(tx):
-            if study.trigger is not None:
-                detail = (
+        notices = [
+            Alert(
+                id=new_id("al"),
+                kind=STARTED,
+                level="info",
+                family=study.family,
+                subject=study.id,
+                opened_at=now,
+                detail=(
                     f"Study {study.id} of {study.family} started by itself ({study.trigger.kind}):"
                     f" {study.trigger.reason}. Look: detent study show {study.id}. Stop it: detent study cancel"
                     f" {study.id}."
-                )
-                notices.append(
-                    Alert(
-                        id=new_id("al"),
-                        kind=STARTED,
-                        level="info",
-                        family=study.family,
-                        subject=study.id,
-                        opened_at=now,
-                        detail=detail,
-                    )
-                )
+                ),
+            )
+            for study in store.studies.unfinished(tx)
+            if study.trigger is not None
+        ]
         keep_alerts(tx, store, STARTED, notices, at=now)
         for alert in store.alerts.all(tx, open_only=True, kind=NOT_STARTED):
             if alert.family is not None and alert.family not in families:

@@ -15,7 +15,7 @@ from optimizer.core.base.minute_sums import MinuteSums
 from optimizer.core.family.settings import Metric
 from optimizer.core.forecast.selftest import RecordedRollout, Recording
 from optimizer.core.rollout.cohorts import Cohort, due_cohorts
-from optimizer.jobs.rollouts.recorded_evidence import RecordedEvidence
+from optimizer.jobs.rollouts.selftest import RecordedEvidence
 from optimizer.jobs.rollouts.watch_rollout import look
 from optimizer.ports import Store, Transaction
 from tests.stores import keep_events

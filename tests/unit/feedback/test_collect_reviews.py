@@ -21,9 +21,8 @@ from optimizer.core.feedback.rating_draws import (
     uncertain_answers,
 )
 from optimizer.core.feedback.review_kinds import LABEL_INTERACTION, RATE_ANSWER
-from optimizer.jobs.feedback.answer_review import ReviewsRequest, read_reviews
+from optimizer.jobs.feedback.answer_review import ReviewsRequest, label_interaction, read_reviews
 from optimizer.jobs.feedback.collect_reviews import collect_reviews, is_due
-from optimizer.jobs.feedback.label_interaction import label_interaction
 from optimizer.runtime.wiring import sealed_holdout
 from tests.rows.ingestion import Installation, family
 from tests.stores import FAMILY, arm, feedback, interaction, keep_events, temporary_database

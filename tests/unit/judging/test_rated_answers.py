@@ -20,6 +20,7 @@ from optimizer.core.feedback.review_kinds import RATE_ANSWER
 from optimizer.core.serving.access import access_of
 from optimizer.core.views.judge import CalibrationView, DrawView, JudgeView
 from optimizer.jobs.context import Context
+from optimizer.jobs.feedback.answer_review import rate_answer
 from optimizer.jobs.feedback.calibrate_judge import (
     JudgeReadRequest,
     RatingDrawRequest,
@@ -27,7 +28,6 @@ from optimizer.jobs.feedback.calibrate_judge import (
     draw_ratings,
     read_judge,
 )
-from optimizer.jobs.feedback.rate_answer import rate_answer
 from optimizer.jobs.request import DryRunRequest
 from optimizer.runtime import wiring
 from tests.rows.ingestion import Installation
