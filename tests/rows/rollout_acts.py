@@ -54,7 +54,15 @@ def roll_back_champion(
 
 
 def set_champion(
-    family: str, variant: str, *, actor: str, store: Store, clock: Clock, models: Any, loaded: Any, **given: Any
+    family: str,
+    variant: str,
+    *,
+    actor: str,
+    store: Store,
+    clock: Clock,
+    models: Any = None,
+    loaded: Any = None,
+    **given: Any,
 ) -> ChangeReport:
     served = ServedModels(catalogue=models, loaded=loaded)
     context = context_of(store, clock, actor, served_models=lambda: served)

@@ -235,11 +235,14 @@ def test_tokens_of_an_earlier_stage_that_still_come_in_do_not_hide_a_silence(dat
 @pytest.mark.parametrize(
     ("behaviour", "guardrail"),
     [
+        pytest.param(Behaviour(errors=0.3), "guardrail errors", id="one request in three fails"),
         pytest.param(Behaviour(latency_ms=1200.0), "guardrail latency", id="three times as slow"),
         pytest.param(Behaviour(cost_usd=0.006), "guardrail cost", id="three times as dear"),
     ],
 )
-def test_a_slower_or_dearer_candidate_is_rolled_back(world: World, behaviour: Behaviour, guardrail: str) -> None:
+def test_a_candidate_that_fails_is_slow_or_dear_is_rolled_back(
+    world: World, behaviour: Behaviour, guardrail: str
+) -> None:
     world.behaviours[world.candidate] = behaviour
     world.start()
     world.run(1200)

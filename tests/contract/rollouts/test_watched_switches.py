@@ -152,17 +152,8 @@ def test_a_variant_that_was_set_and_a_forced_promotion_are_watched_too(night: Ca
     world = night(a_week_ago=8)
     world.behaviours[world.candidate] = Behaviour(success=BAD, errors=0)
     if how == "set":
-        set_champion(
-            F,
-            world.candidate,
-            actor="ann",
-            reason="no time",
-            confirm=F,
-            store=world.store,
-            clock=world.clock,
-            models=None,
-            loaded=None,
-        )
+        by = {"actor": "ann", "store": world.store, "clock": world.clock}
+        set_champion(F, world.candidate, reason="no time", confirm=F, **by)  # type: ignore[arg-type]
         world._state = None
     else:
         world.history(n=10)

@@ -9,12 +9,10 @@ import pytest
 from optimizer.adapters.store import Database
 from optimizer.core.feedback.events import Arm
 from optimizer.core.serving.rollout import Rollout
-from optimizer.jobs.families.create_variant import VariantRequest, store_draft
 from optimizer.jobs.families.sync_families import sync_families
 from optimizer.jobs.rollouts.tick import tick
 from tests.clock import Clock
-from tests.contract.rollouts_by_hand.world import F, family, load
-from tests.rows.rollout_acts import operate, start_rollout
+from tests.contract.rollouts_by_hand.world import Acts, F, family, load
 from tests.stores import interaction, keep_events, new_database
 
 
@@ -41,17 +39,20 @@ def store(url: str, tmp_path: Path, clock: Clock):
 
 
 @pytest.fixture
-def candidate(store: Database, clock: Clock) -> str:
-    draft = VariantRequest(
-        family=F, messages=[{"role": "user", "content": "In one sentence: {{document}}"}], note="shorter"
-    )
-    return store_draft(family(), draft, actor="ann", store=store, clock=clock).variant
+def acts(store: Database, clock: Clock) -> Acts:
+    return Acts(store, clock)
 
 
 @pytest.fixture
-def deploying(store: Database, clock: Clock, candidate: str) -> Rollout:
-    started = start_rollout(family(), candidate, actor="ann", store=store, clock=clock, confirm=F)
-    operate(started.id, "approve", actor="bob", reason="looks fine", store=store, clock=clock)
+def candidate(acts: Acts) -> str:
+    content = "In one sentence: {{document}}"
+    return acts.draft(messages=[{"role": "user", "content": content}], note="shorter").variant
+
+
+@pytest.fixture
+def deploying(acts: Acts, store: Database, clock: Clock, candidate: str) -> Rollout:
+    started = acts.start(candidate, confirm=F)
+    acts.operate(started.id, "approve", actor="bob", reason="looks fine")
     clock.pass_seconds(5)
     tick(store, clock)
     return load(store, started.id)

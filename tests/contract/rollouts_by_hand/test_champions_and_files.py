@@ -14,12 +14,10 @@ from optimizer.jobs.rollouts.freeze import FreezeRequest, freeze, unfreeze
 from optimizer.jobs.rollouts.verify_rollout import verify_rollout
 from tests.cases import named
 from tests.contract.rollouts_by_hand.world import F, champion, family, load, served, version
-from tests.rows.rollout_acts import adopt_file_version, operate, roll_back_champion, set_champion
 from tests.stores import EMBEDDED_ONLY
 from tests.worlds.contexts import context_of
 
 LARGE_ONLY = "large: {litellm: openai/large}"
-ANY_MODEL = {"models": None, "loaded": None}
 
 
 def test_the_first_champion_is_what_the_file_names(store, clock):
@@ -48,17 +46,17 @@ def test_an_edited_file_becomes_a_variant_but_never_switches_traffic(store, cloc
     assert record.file_version == "2"
 
 
-def test_adopting_the_file_needs_the_familys_name_and_is_recorded_as_forced(store, clock):
+def test_adopting_the_file_needs_the_familys_name_and_is_recorded_as_forced(acts, store):
     edited = family("Summarize.", "Be brief.", current="2")
     with pytest.raises(Refused, match="--confirm summarization"):
-        adopt_file_version(edited, actor="ann", confirm="yes", store=store, clock=clock)
-    told = adopt_file_version(edited, actor="ann", confirm=F, store=store, clock=clock)
+        acts.adopt(edited, confirm="yes")
+    told = acts.adopt(edited, confirm=F)
     assert champion(store) == edited.variant().id
     assert told.forced
     assert told.undo == f"detent champion rollback {F}"
     for confirm in (F, None):
         with pytest.raises(Conflict, match="already is the champion"):
-            adopt_file_version(edited, actor="ann", confirm=confirm, store=store, clock=clock)
+            acts.adopt(edited, confirm=confirm)
 
 
 @named(
@@ -79,25 +77,27 @@ def test_adopting_the_file_needs_the_familys_name_and_is_recorded_as_forced(stor
         ),
     },
 )
-def test_a_file_whose_model_the_server_does_not_know_is_not_served(store, clock, model, loaded, error, says):
+def test_a_file_whose_model_the_server_does_not_know_is_not_served(acts, store, model, loaded, error, says):
     edited = parse_family({**family("Be brief.").model_dump(mode="json"), "model": model})
     with pytest.raises(error, match=f"Cannot serve version 1 of {F}'s file: .*{says}"):
-        adopt_file_version(edited, actor="ann", confirm=F, store=store, clock=clock, loaded=loaded)
+        acts.adopt(edited, confirm=F, loaded=loaded)
     assert champion(store) == family().variant().id
     known = family("Be brief.")
-    adopt_file_version(known, actor="ann", confirm=F, store=store, clock=clock, loaded=["embedded"])
+    acts.adopt(known, confirm=F, loaded=["embedded"])
     assert champion(store) == known.variant().id
 
 
-def test_a_file_that_was_never_synced_can_be_adopted_without_forcing_anything(store, clock):
+def test_a_file_that_was_never_synced_can_be_adopted_without_forcing_anything(acts):
     other = family().model_copy(update={"name": "other"})
-    told = adopt_file_version(other, actor="ann", confirm=None, store=store, clock=clock)
+    told = acts.adopt(other, confirm=None)
     assert not told.forced
     assert told.undo is None
 
 
-def test_with_serve_file_edits_new_content_serves_at_once_and_a_promotion_stays(store, clock, candidate, deploying):
-    operate(deploying.id, "promote", actor="ann", reason="", confirm=F, store=store, clock=clock)
+def test_with_serve_file_edits_new_content_serves_at_once_and_a_promotion_stays(
+    acts, store, clock, candidate, deploying
+):
+    acts.operate(deploying.id, "promote", confirm=F)
     [sync] = sync_families({F: family()}, store, clock, serve_file_edits=True)
     assert (sync.edited, sync.behind) == (None, family().variant().id)
     assert "served before" in sync.text
@@ -109,66 +109,64 @@ def test_with_serve_file_edits_new_content_serves_at_once_and_a_promotion_stays(
     assert champion(store) == family().variant().id
 
 
-def test_a_champion_rollback_goes_down_and_never_comes_up_again(store, clock, candidate, deploying):
+def test_a_champion_rollback_goes_down_and_never_comes_up_again(acts, store, clock, candidate, deploying):
     first = champion(store)
-    operate(deploying.id, "promote", actor="ann", reason="good", confirm=F, store=store, clock=clock)
+    acts.operate(deploying.id, "promote", reason="good", confirm=F)
     assert champion(store) == candidate
-    told = roll_back_champion(F, actor="ann", reason="complaints", store=store, clock=clock)
+    told = acts.roll_back(reason="complaints")
     assert champion(store) == first
     assert told.undo == f"detent champion set {F} {candidate} --reason WHY --confirm {F}"
     clock.pass_time(timedelta(minutes=10))
     with pytest.raises(Conflict, match="no champion before"):
-        roll_back_champion(F, actor="ann", reason="again", store=store, clock=clock)
+        acts.roll_back(reason="again")
     assert champion(store) == first
 
 
-def test_a_champion_rollback_says_where_it_goes_and_with_which_model(store, clock, candidate, deploying):
+def test_a_champion_rollback_says_where_it_goes_and_with_which_model(acts, store, candidate, deploying):
     first = champion(store)
-    operate(deploying.id, "promote", actor="ann", reason="good", confirm=F, store=store, clock=clock)
+    acts.operate(deploying.id, "promote", reason="good", confirm=F)
     before = version(store)
-    foreseen = roll_back_champion(F, actor="ann", reason="", store=store, clock=clock, dry_run=True)
+    foreseen = acts.roll_back(dry_run=True)
     assert foreseen.what.startswith(f"{first} (model embedded, version 1 of the file) would be champion again")
     assert (foreseen.changed, version(store), champion(store)) == (False, before, candidate)
-    told = roll_back_champion(F, actor="ann", reason="", store=store, clock=clock)
+    told = acts.roll_back()
     assert told.what.startswith(f"{first} (model embedded, version 1 of the file) is champion again, instead of")
     assert (told.models, told.instead_of) == (("embedded",), candidate)
 
 
-def test_a_champion_rollback_tells_two_texts_apart_that_one_version_of_the_file_had(store, clock, candidate):
+def test_a_champion_rollback_tells_two_texts_apart_that_one_version_of_the_file_had(acts, clock, candidate):
     clock.pass_time(timedelta(minutes=1))
     edited = family("Be brief.")
-    adopt_file_version(edited, actor="ann", confirm=F, store=store, clock=clock)
-    told = roll_back_champion(F, actor="ann", reason="", store=store, clock=clock).what
+    acts.adopt(edited, confirm=F)
+    told = acts.roll_back().what
     first, second = family().variant().id, edited.variant().id
     assert f"{first} (model embedded, version 1 of the file, number 1 of 2 that had this name) is champion" in told
     assert f"instead of {second} (model embedded, version 1 of the file, number 2 of 2 that had this name)" in told
 
 
-def test_a_champion_rollback_that_is_said_twice_does_nothing_and_says_so(store, clock, candidate, deploying):
+def test_a_champion_rollback_that_is_said_twice_does_nothing_and_says_so(acts, store, clock, candidate, deploying):
     first = champion(store)
-    operate(deploying.id, "promote", actor="ann", reason="good", confirm=F, store=store, clock=clock)
+    acts.operate(deploying.id, "promote", reason="good", confirm=F)
     edited = family("Summarize.", "Be brief.", current="2")
-    adopt_file_version(edited, actor="ann", confirm=F, store=store, clock=clock)
+    acts.adopt(edited, confirm=F)
     bad = champion(store)
-    roll_back_champion(F, actor="ann", reason="complaints", store=store, clock=clock)
+    acts.roll_back(reason="complaints")
     kept = version(store)
     for expect in (None, bad):
         clock.pass_time(timedelta(minutes=4))
-        again = roll_back_champion(F, actor="ben", reason="complaints", expect=expect, store=store, clock=clock)
+        again = acts.roll_back(actor="ben", reason="complaints", expect=expect)
         assert not again.changed
         assert f"instead of {bad} already, since" in again.what
         assert "by ann; nothing changed" in again.what
         assert again.next == f"to go further back: detent champion rollback {F} --to {first}"
     assert (champion(store), version(store)) == (candidate, kept)
-    assert roll_back_champion(F, actor="ben", reason="", to=first, store=store, clock=clock).changed
+    assert acts.roll_back(actor="ben", to=first).changed
     assert champion(store) == first
 
 
-def test_a_variant_is_served_now_past_every_gate_and_recorded_as_forced(store, clock, candidate, deploying):
+def test_a_variant_is_served_now_past_every_gate_and_recorded_as_forced(acts, store, clock, candidate, deploying):
     first = champion(store)
-    told = set_champion(
-        F, candidate, actor="ann", reason="outage", confirm=F, store=store, clock=clock, models=None, loaded=None
-    )
+    told = acts.set_champion(candidate, reason="outage", confirm=F)
     assert champion(store) == candidate
     assert (told.forced, told.instead_of, told.undo) == (True, first, f"detent champion rollback {F}")
     assert f"rollout {deploying.id} ended" in told.what
@@ -181,15 +179,13 @@ def test_a_variant_is_served_now_past_every_gate_and_recorded_as_forced(store, c
         [row] = [row for row in store.audit.page(tx, cursor=None, limit=100)[0] if row["action"] == "champion.set"]
     assert (tenure.forced, tenure.why, tenure.by, tenure.rollout) == (True, "served now: outage", "ann", None)
     assert (row["actor"], row["subject"], row["detail"]["forced"]) == ("ann", candidate, True)
-    again = set_champion(
-        F, candidate, actor="ann", reason="outage", confirm=None, store=store, clock=clock, models=None, loaded=None
-    )
+    again = acts.set_champion(candidate, reason="outage", confirm=None)
     assert not again.changed
-    roll_back_champion(F, actor="ann", reason="", store=store, clock=clock)
+    acts.roll_back()
     assert champion(store) == first
 
 
-def test_a_variant_served_now_needs_a_reason_and_the_familys_name_and_has_to_be_there(store, clock, candidate):
+def test_a_variant_served_now_needs_a_reason_and_the_familys_name_and_has_to_be_there(acts, store, candidate):
     first = champion(store)
     for reason, confirm, variant, error in (
         (" ", F, candidate, InvalidInput),
@@ -198,30 +194,10 @@ def test_a_variant_served_now_needs_a_reason_and_the_familys_name_and_has_to_be_
         ("outage", F, "v_none", NotFound),
     ):
         with pytest.raises(error):
-            set_champion(
-                F,
-                variant,
-                actor="ann",
-                reason=reason,
-                confirm=confirm,
-                store=store,
-                clock=clock,
-                models=None,
-                loaded=None,
-            )
+            acts.set_champion(variant, reason=reason, confirm=confirm)
     assert champion(store) == first
     with pytest.raises(NotFound):
-        set_champion(
-            "nobody",
-            candidate,
-            actor="ann",
-            reason="outage",
-            confirm="nobody",
-            store=store,
-            clock=clock,
-            models=None,
-            loaded=None,
-        )
+        acts.set_champion(candidate, family="nobody", reason="outage", confirm="nobody")
 
 
 @named(
@@ -233,19 +209,18 @@ def test_a_variant_served_now_needs_a_reason_and_the_familys_name_and_has_to_be_
     },
 )
 def test_a_variant_whose_model_is_unknown_is_not_served_now_but_is_gone_back_to_with_a_warning(
-    store, clock, candidate, tmp_path, models, loaded, error, says
+    acts, store, candidate, tmp_path, models, loaded, error, says
 ):
     if isinstance(models, str):
         (tmp_path / "models.yaml").write_text(models)
         models = Models(tmp_path / "models.yaml", tmp_path)
     first = champion(store)
-    by = {"actor": "ann", "reason": "outage", "store": store, "clock": clock}
     with pytest.raises(error, match=f"Cannot serve {candidate} of {F} at once: .*{says}"):
-        set_champion(F, candidate, confirm=F, models=models, loaded=loaded, **by)
+        acts.set_champion(candidate, reason="outage", confirm=F, models=models, loaded=loaded)
     assert champion(store) == first
-    assert set_champion(F, candidate, confirm=F, models=EMBEDDED_ONLY, loaded=["embedded"], **by).changed
-    foreseen = roll_back_champion(F, models=models, loaded=loaded, dry_run=True, **by)
-    told = roll_back_champion(F, models=models, loaded=loaded, **by)
+    assert acts.set_champion(candidate, reason="outage", confirm=F, models=EMBEDDED_ONLY, loaded=["embedded"]).changed
+    foreseen = acts.roll_back(models=models, loaded=loaded, dry_run=True)
+    told = acts.roll_back(models=models, loaded=loaded)
     assert (told.changed, champion(store)) == (True, first)
     for report, begins in (
         (foreseen, "It would serve, and could not answer: "),
@@ -253,14 +228,12 @@ def test_a_variant_whose_model_is_unknown_is_not_served_now_but_is_gone_back_to_
     ):
         assert str(report.warning).startswith(begins)
         assert says in str(report.warning)
-    assert roll_back_champion(F, models=EMBEDDED_ONLY, loaded=["embedded"], **by).warning is None
+    assert acts.roll_back(models=EMBEDDED_ONLY, loaded=["embedded"]).warning is None
 
 
-def test_a_frozen_family_takes_what_a_person_serves_now_and_stays_frozen(store, clock, candidate):
+def test_a_frozen_family_takes_what_a_person_serves_now_and_stays_frozen(acts, store, clock, candidate):
     freeze(context_of(store, clock), FreezeRequest(family=F, reason="incident"))
-    set_champion(
-        F, candidate, actor="ann", reason="outage", confirm=F, store=store, clock=clock, models=None, loaded=None
-    )
+    acts.set_champion(candidate, reason="outage", confirm=F)
     assert champion(store) == candidate
     with store.read() as tx:
         assert store.freezes.all(tx)
@@ -277,20 +250,20 @@ def test_the_alert_of_a_freeze_closes_after_its_family_was_renamed(store, clock,
         assert (store.freezes.all(tx), store.alerts.all(tx, open_only=True)) == ([], [])
 
 
-def test_a_champion_rollback_meant_for_another_champion_is_refused(store, clock, candidate, deploying):
+def test_a_champion_rollback_meant_for_another_champion_is_refused(acts, candidate, deploying):
     with pytest.raises(Conflict, match=candidate):
-        roll_back_champion(F, actor="ann", reason="", expect=candidate, store=store, clock=clock)
+        acts.roll_back(expect=candidate)
 
 
-def test_a_change_of_champion_ends_the_rollout_in_the_same_transaction(store, clock, candidate, deploying):
+def test_a_change_of_champion_ends_the_rollout_in_the_same_transaction(acts, store, clock, candidate, deploying):
     edited = family("Summarize.", "Be brief.", current="2")
-    adopt_file_version(edited, actor="ann", confirm=F, store=store, clock=clock)
+    acts.adopt(edited, confirm=F)
     ended = load(store, deploying.id)
     assert (ended.status, ended.outcome) == ("rolled_back", "champion_changed")
     assert verify_rollout(deploying.id, store).ok
     assert served(store, clock, "u")[1] is None
 
 
-def test_a_family_without_champion_has_nothing_to_roll_back(store, clock):
+def test_a_family_without_champion_has_nothing_to_roll_back(acts):
     with pytest.raises(NotFound):
-        roll_back_champion("nobody", actor="ann", reason="", store=store, clock=clock)
+        acts.roll_back(family="nobody")

@@ -6,13 +6,14 @@ from collections.abc import Callable
 from datetime import datetime, timedelta
 from typing import Any
 
+import pytest
+
 from optimizer.adapters.store import Database
 from optimizer.jobs.rollouts.tick import report_unwatched, tick
 from optimizer.jobs.rollouts.verify_rollout import verify_rollout
 from optimizer.ports import Alert
 from tests.clock import Clock
-from tests.contract.rollouts_by_hand.world import T0, F, candidate_unit, family, load, served
-from tests.rows.rollout_acts import operate, start_rollout
+from tests.contract.rollouts_by_hand.world import T0, F, candidate_unit, load, served
 
 
 def test_the_candidate_is_served_only_while_the_worker_ticks(store, clock, deploying):
@@ -62,27 +63,22 @@ def test_a_watched_rollout_is_not_called_unwatched_any_more(store, clock, deploy
         assert store.alerts.all(tx, open_only=True) == []
 
 
-def test_the_gap_of_a_lapsed_lease_stands_in_the_stage_history(store, clock, deploying):
-    clock.pass_seconds(200)
-    tick(store, clock)
-    first, second = load(store, deploying.id).stage_history
-    assert datetime.fromisoformat(first["to"]) == T0 + timedelta(seconds=5 + 60)
-    assert datetime.fromisoformat(second["from"]) == T0 + timedelta(seconds=5 + 200)
-    assert second["share"] == first["share"]
-    assert verify_rollout(deploying.id, store).ok
-
-
-def test_on_a_scaled_clock_the_gap_is_as_long_as_that_clock_says(store, clock, candidate):
-    clock.scale = 60.0
-    started = start_rollout(family(), candidate, actor="ann", store=store, clock=clock, confirm=F)
-    assert started.simulated_clock
-    operate(started.id, "approve", actor="bob", reason="", store=store, clock=clock)
-    tick(store, clock)
-    clock.pass_seconds(200)
-    tick(store, clock)
+@pytest.mark.parametrize("scale", [1.0, 60.0])
+def test_the_gap_of_a_lapsed_lease_stands_in_the_stage_history_as_long_as_each_clock_says(
+    acts, store, clock, candidate, scale
+):
+    clock.scale = scale
+    started = acts.start(candidate, confirm=F)
+    assert started.simulated_clock is (scale != 1.0)
+    acts.operate(started.id, "approve")
+    for _ in range(2):
+        tick(store, clock)
+        clock.pass_seconds(200)
     first, second = load(store, started.id).stage_history
-    assert datetime.fromisoformat(first["clock_to"]) == T0 + timedelta(minutes=60)
-    assert datetime.fromisoformat(second["clock_from"]) == T0 + timedelta(minutes=200)
+    for name, times in (("", 1.0), ("clock_", scale)):
+        assert datetime.fromisoformat(first[f"{name}to"]) == T0 + timedelta(seconds=60 * times)
+        assert datetime.fromisoformat(second[f"{name}from"]) == T0 + timedelta(seconds=200 * times)
+    assert second["share"] == first["share"]
     assert verify_rollout(started.id, store).ok
 
 
@@ -95,13 +91,13 @@ def test_a_tick_renews_without_a_decision_and_may_come_twice(store, clock, deplo
     assert renewed.lease_expires_at == clock.now() + timedelta(seconds=60)
 
 
-def test_an_approved_rollout_waits_for_the_tick_and_a_held_one_longer(store, clock, candidate):
-    id = start_rollout(family(), candidate, actor="ann", store=store, clock=clock, confirm=F).id
+def test_an_approved_rollout_waits_for_the_tick_and_a_held_one_longer(acts, store, clock, candidate):
+    id = acts.start(candidate, confirm=F).id
     assert tick(store, clock).done == {id: "left"}
-    operate(id, "approve", actor="bob", reason="", store=store, clock=clock)
-    operate(id, "hold", actor="bob", reason="", store=store, clock=clock)
+    acts.operate(id, "approve", actor="bob")
+    acts.operate(id, "hold", actor="bob")
     assert tick(store, clock).done == {id: "left"}
-    operate(id, "resume", actor="bob", reason="", store=store, clock=clock)
+    acts.operate(id, "resume", actor="bob")
     assert tick(store, clock).done == {id: "deployed"}
     assert load(store, id).share == 0.1
 

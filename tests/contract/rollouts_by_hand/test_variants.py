@@ -12,10 +12,9 @@ from optimizer.core.base.errors import InvalidInput, NotFound, PreconditionFaile
 from optimizer.core.dataset.examples import make_example, split_of
 from optimizer.core.serving.assignment import OVERRIDE_SALT, Override, unit_hash
 from optimizer.jobs.champions.read_variants import VariantsRequest, read_variants
-from optimizer.jobs.families.create_variant import NONE_SAVED, VariantRequest, store_draft
+from optimizer.jobs.families.create_variant import NONE_SAVED, VariantRequest
 from optimizer.jobs.rollouts.put_override import OverrideRequest, put_override
 from tests.contract.rollouts_by_hand.world import T0, F, audited, family
-from tests.rows.rollout_acts import operate, set_champion, start_rollout
 from tests.worlds.contexts import context_of
 
 
@@ -31,67 +30,41 @@ def test_a_request_for_nothing_or_with_half_an_example_is_refused(asked, said):
         VariantRequest(family=F, **asked)
 
 
-def test_the_same_content_is_one_variant_whoever_makes_it(store, clock, candidate):
-    draft = VariantRequest(family=F, messages=[{"role": "user", "content": "In one sentence: {{document}}"}])
-    again = store_draft(family(), draft, actor="bob", store=store, clock=clock)
+def test_the_same_content_is_one_variant_whoever_makes_it(acts, candidate):
+    again = acts.draft(messages=[{"role": "user", "content": "In one sentence: {{document}}"}], actor="bob")
     assert not again.new
     assert again.created_by == "ann"
 
 
-def test_a_variant_from_another_keeps_what_is_not_changed(store, clock, candidate):
-    warmer = store_draft(
-        family(),
-        VariantRequest(family=F, from_=candidate, model={"temperature": 0.7}),
-        actor="bob",
-        store=store,
-        clock=clock,
-    )
+def test_a_variant_from_another_keeps_what_is_not_changed(acts, candidate):
+    warmer = acts.draft(from_=candidate, model={"temperature": 0.7}, actor="bob")
     assert warmer.parent == candidate
     assert warmer.model["temperature"] == 0.7
     assert warmer.messages[0]["content"] == "In one sentence: {{document}}"
 
 
+USER, SHOT = [{"role": "user", "content": "{{document}}"}], {"id": "e", "output": "b"}
+
+
 @pytest.mark.parametrize(
     ("draft", "said"),
     [
-        (VariantRequest(family=F, messages=[{"role": "user", "content": "{{dokument}}"}]), "dokument"),
-        (VariantRequest(family=F, messages=[{"role": "user", "content": "Hello"}]), "no input stands"),
-        (VariantRequest(family=F, messages=[{"role": "user"}]), "needs a text"),
-        (
-            VariantRequest(family=F, messages=[{"role": "user", "content": "{{document}} \ud800"}]),
-            "cannot be written as JSON",
-        ),
-        (
-            VariantRequest(
-                family=F, messages=[{"role": "user", "content": "{{document}}"}], model={"temperature": float("nan")}
-            ),
-            "temperature is .*, not nan",
-        ),
-        (
-            VariantRequest(
-                family=F,
-                messages=[{"role": "user", "content": "{{document}}"}],
-                examples=[{"id": "e", "input": {"document": float("nan")}, "output": "b"}],
-            ),
-            "cannot be written as JSON",
-        ),
-        (
-            VariantRequest(
-                family=F,
-                messages=[{"role": "user", "content": "{{document}}"}],
-                examples=[{"id": "e", "input": {"text": "a"}, "output": "b"}],
-            ),
-            "has text; needed: document",
-        ),
+        ({"messages": [{"role": "user", "content": "{{dokument}}"}]}, "dokument"),
+        ({"messages": [{"role": "user", "content": "Hello"}]}, "no input stands"),
+        ({"messages": [{"role": "user"}]}, "needs a text"),
+        ({"messages": [{"role": "user", "content": "{{document}} \ud800"}]}, "cannot be written as JSON"),
+        ({"messages": USER, "model": {"temperature": float("nan")}}, "temperature is .*, not nan"),
+        ({"messages": USER, "examples": [{**SHOT, "input": {"document": float("nan")}}]}, "cannot be written as JSON"),
+        ({"messages": USER, "examples": [{**SHOT, "input": {"text": "a"}}]}, "has text; needed: document"),
     ],
 )
-def test_what_could_not_be_served_is_no_variant(store, clock, draft, said):
+def test_what_could_not_be_served_is_no_variant(acts, draft, said):
     with pytest.raises(InvalidInput, match=said):
-        store_draft(family(), draft, actor="ann", store=store, clock=clock)
+        acts.draft(**draft)
 
 
 @pytest.mark.parametrize("group", [None, "customer-1"], ids=["by its input", "with a group of its own"])
-def test_what_a_sealed_example_asks_is_no_few_shot_under_whatever_id(store, clock, candidate, group):
+def test_what_a_sealed_example_asks_is_no_few_shot_under_whatever_id(acts, store, clock, candidate, group):
     rows = [
         make_example(
             id=f"e{n}",
@@ -108,9 +81,7 @@ def test_what_a_sealed_example_asks_is_no_few_shot_under_whatever_id(store, cloc
     sealed = next(row for row in rows if row.split == "holdout")
     shot = {"id": "mine", "input": dict(sealed.input), "output": "x"}
     with pytest.raises(InvalidInput, match="belongs to the sealed holdout"):
-        store_draft(
-            family(), VariantRequest(family=F, from_=candidate, examples=[shot]), actor="b", store=store, clock=clock
-        )
+        acts.draft(from_=candidate, examples=[shot], actor="b")
 
 
 @pytest.mark.parametrize(
@@ -119,7 +90,7 @@ def test_what_a_sealed_example_asks_is_no_few_shot_under_whatever_id(store, cloc
     ids=["nobody released it", "the same was released", "the family treats all as released"],
 )
 def test_what_an_unreleased_example_asks_is_no_few_shot_under_whatever_id(
-    store, clock, candidate, released, examples_from, passes
+    acts, store, clock, candidate, released, examples_from, passes
 ):
     groups = [group for group in map(str, range(40)) if split_of(group) == "train"]
     rows = [
@@ -139,56 +110,35 @@ def test_what_an_unreleased_example_asks_is_no_few_shot_under_whatever_id(
     own = family()
     own = own.model_copy(update={"privacy": own.privacy.model_copy(update={"examples_from": examples_from})})
     shot = {"id": "mine", "input": {"document": "a private  report."}, "output": "x"}
-    draft = VariantRequest(family=F, from_=candidate, examples=[shot])
     with nullcontext() if passes else pytest.raises(InvalidInput, match="comes from production and is not released"):
-        assert store_draft(own, draft, actor="b", store=store, clock=clock).new
+        assert acts.draft(of=own, from_=candidate, examples=[shot]).new
 
 
-def test_a_draft_is_listed_once_it_is_saved(store, clock, candidate):
-    tried = store_draft(
-        family(),
-        VariantRequest(family=F, from_=candidate, model={"temperature": 0.7}, listed=False),
-        actor="ann",
-        store=store,
-        clock=clock,
-    )
+def test_a_draft_is_listed_once_it_is_saved(acts, store, clock, candidate):
+    tried = acts.draft(from_=candidate, model={"temperature": 0.7}, listed=False)
     assert (tried.new, tried.source, "variant.try" in audited(store)) == (True, "draft", True)
     assert tried.variant not in listed(store, clock)
     with store.read() as tx:
         assert store.variants.get(tx, F, tried.variant) is not None, "who knows its id finds it"
     clock.pass_seconds(5)
-    again = VariantRequest(family=F, from_=tried.variant, note="warmer")
-    saved = store_draft(family(), again, actor="bob", store=store, clock=clock)
+    saved = acts.draft(from_=tried.variant, note="warmer", actor="bob")
     assert (saved.new, saved.source, saved.note, saved.created_by) == (True, "person", "warmer", "bob")
     assert (saved.parent, saved.created_at) == (candidate, clock.now())
     assert listed(store, clock)[-1] == tried.variant
-    draft_again = VariantRequest(family=F, from_=tried.variant, listed=False)
-    assert store_draft(family(), draft_again, actor="cleo", store=store, clock=clock).source == "person"
+    assert acts.draft(from_=tried.variant, listed=False, actor="cleo").source == "person"
 
 
-def test_a_draft_that_is_put_to_use_is_listed(store, clock, candidate):
-    drafts = [
-        store_draft(
-            family(),
-            VariantRequest(family=F, from_=candidate, model={"temperature": heat}, listed=False),
-            actor="ann",
-            store=store,
-            clock=clock,
-        ).variant
-        for heat in (0.5, 0.6)
-    ]
-    started = start_rollout(family(), drafts[0], actor="bob", store=store, clock=clock, confirm=F)
-    operate(started.id, "reject", actor="bob", reason="no", store=store, clock=clock)
-    set_champion(
-        F, drafts[1], actor="ann", reason="outage", confirm=F, store=store, clock=clock, models=None, loaded=None
-    )
+def test_a_draft_that_is_put_to_use_is_listed(acts, store, clock, candidate):
+    drafts = [acts.draft(from_=candidate, model={"temperature": heat}, listed=False).variant for heat in (0.5, 0.6)]
+    started = acts.start(drafts[0], actor="bob", confirm=F)
+    acts.operate(started.id, "reject", actor="bob", reason="no")
+    acts.set_champion(drafts[1], reason="outage", confirm=F)
     assert set(drafts) <= set(listed(store, clock))
 
 
-def test_the_second_of_two_who_edit_is_told_and_may_save_beside_the_first(store, clock, candidate):
+def test_the_second_of_two_who_edit_is_told_and_may_save_beside_the_first(acts, clock, candidate):
     def save(actor, heat, expect):
-        draft = VariantRequest(family=F, from_=candidate, model={"temperature": heat}, expect=expect)
-        return store_draft(family(), draft, actor=actor, store=store, clock=clock)
+        return acts.draft(from_=candidate, model={"temperature": heat}, expect=expect, actor=actor)
 
     clock.pass_seconds(5)
     first = save("bob", 0.5, candidate)
