@@ -121,26 +121,17 @@ def test_feedback_after_its_cohort_closed_is_counted_per_arm_shown_and_not_used(
     assert [(arm.late, arm.late_share) for arm in before.arms] == [(0, 0.0), (0, 0.0)]
     assert before.late_alert is None
     arm = next(a for a in (fast.serve(f"late-{i}") for i in range(200)) if a.variant == fast.candidate)
-    at, n = fast.clock.at, 20
-    old = [
-        FeedbackEvent(
-            id=f"late-{i}",
-            arm=_in_cohort(arm, i),
-            occurred_at=at,
-            received_at=at,
-            content_hash=str(i),
-            source="user",
-            success=False,
-        )
-        for i in range(n)
-    ]
+    n, usual = 20, {"occurred_at": fast.clock.at, "received_at": fast.clock.at, "source": "user", "success": False}
+    old = [FeedbackEvent(id=f"late-{i}", arm=_in_cohort(arm, i), content_hash=str(i), **usual) for i in range(n)]
     keep_events(fast.store, old)
     seen = view(fast)
     assert [(a.arm, a.late) for a in seen.arms] == [("candidate", n), ("champion", 0)]
     assert seen.late_alert is not None
     assert "of the candidate's" in seen.late_alert
     assert seen.labels == before.labels
+    hashes = [block.hash for block in fast.blocks("quality")]
     fast.tick()
+    assert [block.hash for block in fast.blocks("quality")][: len(hashes)] == hashes
     assert view(fast).arms[0].labelled == before.arms[0].labelled, "late feedback never changes a closed cohort"
 
 
@@ -225,23 +216,15 @@ def test_a_report_says_everything_that_a_reader_has_to_know_before_believing_the
         rates_differ=True,
         sample_ratio=replace(seen.stages[0].sample_ratio, passed=True, text="1,000 of 100"),
     )
-    changed = replace(
-        seen,
-        left_out=3,
-        beyond_exposures=2,
-        late_alert=None,
-        stages=(stage, *seen.stages[1:]),
-        not_guarded={"cost": "no model has a price"},
-        keys=(KeyShare(key="app", labelled=3.0, share=0.75), KeyShare(key="", labelled=1.0, share=0.25)),
-        arms=tuple(replace(arm, late=n, late_of=90) for n, arm in enumerate(seen.arms, start=4)),
-    )
+    keys = (KeyShare(key="app", labelled=3.0, share=0.75), KeyShare(key="", labelled=1.0, share=0.25))
+    arms = tuple(replace(arm, late=n, late_of=90) for n, arm in enumerate(seen.arms, start=4))
+    unguarded = {"cost": "no model has a price"}
+    beside: Any = {"left_out": 3, "beyond_exposures": 2, "late_alert": None, "not_guarded": unguarded}
+    changed = replace(seen, **beside, stages=(stage, *seen.stages[1:]), keys=keys, arms=arms)
     rollout = replace(report.rollout, simulated_clock=True, held=True, forced=True, outcome="promoted")
     decisions = tuple(replace(d, forced=True) for d in report.decisions[:2])
-    told = text(
-        rollout_page(
-            replace(report, rollout=rollout, view=changed, decisions=decisions, problems=("block 3 was changed",))
-        )
-    )
+    problems = ("block 3 was changed",)
+    told = text(rollout_page(replace(report, rollout=rollout, view=changed, decisions=decisions, problems=problems)))
     first, second = (f"{d.seq} ({d.kind})" for d in decisions)
     for note in (
         "The record does not fit, so nothing on this page is certain: block 3 was changed.",

@@ -14,7 +14,6 @@ import pytest
 from optimizer.adapters.store import Database
 from optimizer.core.base.errors import Busy, Conflict, GateNotMet, Refused
 from optimizer.core.declaration.read import parse_family
-from optimizer.core.feedback.events import FeedbackEvent
 from optimizer.core.rollout.cohorts import gaps
 from optimizer.jobs.families.create_variant import VariantRequest, store_draft
 from optimizer.jobs.rollouts import watch_rollout
@@ -431,36 +430,6 @@ def test_a_clock_that_goes_back_a_little_changes_nothing(world: World) -> None:
 
 
 # --- feedback and units -----------------------------------------------------------------------------------------------
-
-
-def test_feedback_that_comes_after_its_cohort_has_closed_is_kept_and_changes_no_block(database: Database) -> None:
-    world = fast(database, ladder=[0.5])
-    world.start()
-    arm = world.serve("slow")
-    interaction = world._interaction(arm, world.clock.at)
-    keep_events(world.store, [interaction])
-    world.labels(19)
-    world.keep_lease(250)
-    before = [b.hash for b in world.blocks("quality")]
-    assert n_units(world) == 20
-    late = FeedbackEvent(
-        id="late",
-        arm=arm,
-        occurred_at=world.clock.at,
-        received_at=world.clock.at,
-        content_hash="late",
-        source="user",
-        success=False,
-    )
-    keep_events(world.store, [late])
-    world.keep_lease(250)
-    assert [b.hash for b in world.blocks("quality")] == before
-    assert sum(k for b in world.blocks("quality") for arm in b.content["outcomes"].values() for _, k in arm) == 19
-    with world.store.read() as tx:
-        kept, _ = world.store.events.page_of_feedback(
-            tx, family=F, variant=arm.variant, since=None, cursor=None, limit=1000
-        )
-    assert "late" in {event.id for event in kept}
 
 
 def test_cohorts_that_last_no_whole_second_hold_their_units(database: Database) -> None:

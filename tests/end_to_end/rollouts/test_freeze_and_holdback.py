@@ -45,20 +45,19 @@ def unit_of(rollout: dict[str, Any], *, held_back: bool) -> str:
     return next(f"u{i}" for i in range(1000) if in_holdback(bucket(rollout["salt"], f"u{i}")) is held_back)
 
 
-def freeze(world: World, family: str | None = "triage") -> dict[str, Any]:
-    answer = world.post(
-        "/v1/freeze", {"family": family, "reason": "launch day"} if family else {"reason": "launch day"}
-    )
+def done(world: World, path: str, body: dict[str, Any]) -> dict[str, Any]:
+    answer = world.post(path, body)
     assert answer.status_code == 200, answer.text
-    done: dict[str, Any] = answer.json()
-    return done
+    report: dict[str, Any] = answer.json()
+    return report
+
+
+def freeze(world: World, family: str | None = "triage") -> dict[str, Any]:
+    return done(world, "/v1/freeze", {**({"family": family} if family else {}), "reason": "launch day"})
 
 
 def unfreeze(world: World, family: str | None = "triage") -> dict[str, Any]:
-    answer = world.post("/v1/unfreeze", {"family": family, "reason": "over"} if family else {"reason": "over"})
-    assert answer.status_code == 200, answer.text
-    done: dict[str, Any] = answer.json()
-    return done
+    return done(world, "/v1/unfreeze", {**({"family": family} if family else {}), "reason": "over"})
 
 
 def status_of(world: World) -> FamilyRollout:
@@ -67,11 +66,7 @@ def status_of(world: World) -> FamilyRollout:
 
 
 def promoted(world: World) -> dict[str, Any]:
-    rollout = world.deploying()
-    answer = world.post(f"/v1/rollouts/{rollout['id']}/promote", {"reason": "good", "confirm": "triage"})
-    assert answer.status_code == 200, answer.text
-    ended: dict[str, Any] = answer.json()
-    return ended
+    return done(world, f"/v1/rollouts/{world.deploying()['id']}/promote", {"reason": "good", "confirm": "triage"})
 
 
 @pytest.fixture(scope="module")
@@ -90,23 +85,17 @@ def edited(world: World) -> Any:
     return definition.model_copy(update={"prompt": definition.prompt.model_copy(update={"versions": versions})})
 
 
+def adopt(world: World, **given: Any) -> None:
+    shared = world.shared
+    adopt_file_version(edited(world), actor="ann", confirm="triage", store=shared.store, clock=shared.clock, **given)
+
+
 def adopted(world: World, *, holdback: bool = True) -> dict[str, Any]:
     """An edit of the file, served by force in place of a champion of which 200 outcomes are known."""
-    champion = world.champion()
-    outcomes = [
-        {"family": "triage", "variant": champion, "unit": f"before-{i}", "success": i % 8 > 0} for i in range(200)
-    ]
+    usual = {"family": "triage", "variant": world.champion()}
+    outcomes = [{**usual, "unit": f"before-{i}", "success": i % 8 > 0} for i in range(200)]
     assert world.post("/v1/feedback", outcomes).json()["accepted"] == 200
-    shared = world.shared
-    adopt_file_version(
-        edited(world),
-        actor="ann",
-        confirm="triage",
-        store=shared.store,
-        clock=shared.clock,
-        reason="shorter",
-        holdback=holdback,
-    )
+    adopt(world, holdback=holdback)
     world.shared.serving.refresh()
     rollout: dict[str, Any] = world.get("/v1/families/triage/rollout").json()
     return rollout
@@ -121,16 +110,13 @@ def test_a_frozen_family_serves_its_champion_to_everybody_at_once(world: World, 
     unit = candidate_unit(rollout)
     world.client.put("/v1/families/triage/overrides/tester", json={"variant": rollout["candidate"]})
     assert [prompt(world, u)["variant"] for u in (unit, "tester")] == [rollout["candidate"]] * 2
-    done = freeze(world, scope)
-    assert (done["family"], done["changed"], done["undo"]) == (scope, True, f"detent unfreeze {scope or ''}".strip())
-    assert rollout["id"] in done["what"]
+    report = freeze(world, scope)
+    told = report["family"], report["changed"], report["undo"]
+    assert told == (scope, True, f"detent unfreeze {scope or ''}".strip())
+    assert rollout["id"] in report["what"]
     for served in (prompt(world, unit), prompt(world, "tester")):
-        assert (served["variant"], served["role"], served["rollout"], served["lease_expires_at"]) == (
-            rollout["champion"],
-            "champion",
-            None,
-            None,
-        )
+        assert (served["variant"], served["role"]) == (rollout["champion"], "champion")
+        assert (served["rollout"], served["lease_expires_at"]) == (None, None)
     assert world.get("/v1/snapshot").json()["families"]["triage"]["rollout"] is None
     status = world.get("/v1/status").json()
     assert status["frozen"] is (scope is None)
@@ -206,9 +192,7 @@ def test_a_file_edit_waits_for_the_end_of_a_freeze(world: World) -> None:
     before = world.champion()
     freeze(world)
     with pytest.raises(Conflict, match="detent unfreeze triage"):
-        adopt_file_version(
-            edited(world), actor="ann", confirm="triage", store=world.shared.store, clock=world.shared.clock
-        )
+        adopt(world)
     for _ in range(2):
         [sync] = sync_families({"triage": edited(world)}, world.shared.store, world.shared.clock, serve_file_edits=True)
         assert (sync.champion, sync.promoted) == (before, False)
@@ -285,16 +269,11 @@ def test_an_adopted_edit_leaves_five_percent_on_the_champion_before_and_is_on_re
     entry = world.get("/v1/snapshot").json()["families"]["triage"]
     assert (entry["holdback"]["variant"], entry["holdback"]["rollout"]) == (before, rollout["id"])
     decisions = world.get(f"/v1/rollouts/{rollout['id']}/decisions").json()["items"]
-    assert [(one["kind"], one["actor"], one["forced"]) for one in decisions] == [
-        ("start", "ann", True),
-        ("adopt", "ann", True),
-    ]
+    acts = [(one["kind"], one["actor"], one["forced"]) for one in decisions]
+    assert acts == [("start", "ann", True), ("adopt", "ann", True)]
     for _ in range(2):
         world.tick()
         assert verify_rollout(rollout["id"], world.shared.store).problems == ()
-    out = Console(file=io.StringIO(), width=200)
-    picture(out, status_of(world))
-    assert f"Holdback  5 % of units stay on {before} until " in out.file.getvalue()  # type: ignore[attr-defined]
     assert world.get("/v1/families/triage/history").json()["items"][-1]["rollout"] == rollout["id"]
 
 
@@ -307,8 +286,7 @@ def test_a_rollback_a_new_rollout_and_the_wish_for_none_end_the_holdback_of_an_a
         world.post("/v1/families/triage/champion/rollback", {"reason": "bad"})
     elif ends_it == "rollout start":
         world.start(world.candidate("Other?"))
-    salt = rollout.get("salt", "none")
-    units = [next(f"u{i}" for i in range(1000) if in_holdback(bucket(salt, f"u{i}"))), "u1", "u2"]
+    units = [unit_of({"salt": "none", **rollout}, held_back=True), "u1", "u2"]
     champion = world.champion()
     assert {prompt(world, unit)["variant"] for unit in units} == {champion}
     assert world.get("/v1/snapshot").json()["families"]["triage"]["holdback"] is None
@@ -347,12 +325,8 @@ def test_the_snapshot_holds_what_a_client_needs_to_hold_back_like_the_server(
     entry = world.get("/v1/snapshot").json()["families"]["triage"]
     holdback = entry["holdback"]
     assert entry["rollout"] is None
-    assert (holdback["rollout"], holdback["variant"], holdback["salt"], holdback["share"]) == (
-        rollout["id"],
-        rollout["champion"],
-        rollout["salt"],
-        0.05,
-    )
+    assert (holdback["rollout"], holdback["variant"]) == (rollout["id"], rollout["champion"])
+    assert (holdback["salt"], holdback["share"]) == (rollout["salt"], 0.05)
     assert datetime.fromisoformat(holdback["until"]) == datetime.fromisoformat(rollout["ended_at"]) + timedelta(days=7)
     served = prompt(world, unit_of(rollout, held_back=True))
     served.pop("assignment")
@@ -390,15 +364,8 @@ def test_once_a_new_rollout_has_begun_nothing_counts_for_the_holdback_before_it_
     world: World, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     rollout = promoted(world)
-    unit = unit_of(rollout, held_back=True)
-    event = {
-        "family": "triage",
-        "rollout": rollout["id"],
-        "variant": rollout["champion"],
-        "unit": unit,
-        "output": "billing",
-        "success": True,
-    }
+    arm = {"family": "triage", "rollout": rollout["id"], "variant": rollout["champion"]}
+    event = {**arm, "unit": unit_of(rollout, held_back=True), "output": "billing", "success": True}
     held_at = datetime.now(UTC).isoformat()
     world.start(world.candidate("Other?"))
     begun_at = datetime.now(UTC).isoformat()

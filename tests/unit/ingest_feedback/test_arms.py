@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
@@ -16,29 +16,16 @@ from optimizer.core.serving.assignment import bucket, cohort_start
 from optimizer.host.config import load_settings
 from optimizer.runtime import wiring
 from tests.rows.ingestion import BY_UNIT, CANDIDATE, VARIANT, Installation, hmac_unit, hours, token
-from tests.stores import FAMILY, NOW, new_database, rollout
+from tests.stores import FAMILY, NOW, rollout
 
 
 class TestTokens:
     def test_the_arm_is_the_tokens(self, here: Installation) -> None:
-        start = cohort_start(NOW, 60)
-        here.send(
-            {
-                "id": "a",
-                "score": 1,
-                "assignment": token(variant=CANDIDATE, rollout="ro_1", role="candidate", stage=0.1, cohort_start=start),
-            }
-        )
+        arm: dict[str, Any] = {"variant": CANDIDATE, "rollout": "ro_1", "role": "candidate", "stage": 0.1}
+        arm["cohort_start"] = cohort_start(NOW, 60)
+        here.send({"id": "a", "score": 1, "assignment": token(**arm)})
         (event,) = here.feedback()
-        assert event.arm == Arm(
-            family=FAMILY,
-            variant=CANDIDATE,
-            rollout="ro_1",
-            role="candidate",
-            stage=0.1,
-            cohort_start=start,
-            unit_hmac=hmac_unit("u1"),
-        )
+        assert event.arm == Arm(family=FAMILY, unit_hmac=hmac_unit("u1"), **arm)
 
     @pytest.mark.parametrize(
         ("event", "type"),
@@ -68,12 +55,7 @@ class TestTokens:
             intake.take([{"assignment": token(), "score": 1}])
 
     def test_naming_what_the_token_says_is_no_mistake(self, here: Installation) -> None:
-        assert (
-            here.send({"assignment": token(), "family": FAMILY, "variant": VARIANT, "unit": "u1", "score": 1})[
-                "accepted"
-            ]
-            == 1
-        )
+        assert here.send({"assignment": token(), **BY_UNIT, "variant": VARIANT, "score": 1})["accepted"] == 1
 
     def test_the_unit_is_kept_as_its_hmac_only(self, here: Installation, tmp_path: Path) -> None:
         here.send({**BY_UNIT, "unit": "anna@example.org", "conversation": "anna@example.org", "output": "x", "id": "a"})
@@ -148,58 +130,33 @@ class TestRecomputedArms:
     SALT = "salt"
 
     @pytest.fixture
-    def rolling(self, tmp_path: Path) -> Iterator[Installation]:
-        store = new_database(tmp_path)
-        history = (
-            {
-                "share": 0.1,
-                "from": NOW.isoformat(),
-                "to": hours(1).isoformat(),
-                "clock_from": NOW.isoformat(),
-                "clock_to": hours(10).isoformat(),
-            },
-            {
-                "share": 0.5,
-                "from": hours(2).isoformat(),
-                "to": None,
-                "clock_from": hours(20).isoformat(),
-                "clock_to": None,
-            },
+    def rolling(self, install: Callable[..., Installation]) -> Installation:
+        """A tenth of the units got the candidate in the first hour, a half from the second on."""
+        stages = ((0.1, NOW, hours(1), hours(10)), (0.5, hours(2), None, None))
+        history = tuple(
+            {"share": share, "from": at.isoformat(), "to": to and to.isoformat()}
+            | {"clock_from": hours(start).isoformat(), "clock_to": end and end.isoformat()}
+            for start, (share, at, to, end) in zip((0, 20), stages, strict=True)
         )
-        one = rollout(
-            champion=VARIANT,
-            candidate=CANDIDATE,
-            salt=self.SALT,
-            stage_history=history,
-            settings={"cohort_minutes": 60},
-        )
-        store.write(lambda tx: store.rollouts.add(tx, one))
-        here = Installation(store, scale=10.0)
+        arms = {"champion": VARIANT, "candidate": CANDIDATE, "salt": self.SALT}
+        one = rollout(**arms, stage_history=history, settings={"cohort_minutes": 60})
+        here = install(scale=10.0)
+        here.store.write(lambda tx: here.store.rollouts.add(tx, one))
         here.clock.pass_time(timedelta(hours=3))
-        yield here
-        store.close()
+        return here
 
     def unit(self, low: float, high: float) -> str:
         """A unit whose bucket lies between two shares."""
         return next(u for i in range(10_000) if low <= bucket(self.SALT, u := f"unit {i}") / 2**32 < high)
 
     def event(self, unit: str, at: float, variant: str, **changes: Any) -> dict[str, Any]:
-        said = {
-            "family": FAMILY,
-            "unit": unit,
-            "rollout": "ro_1",
-            "variant": variant,
-            "assigned_at": hours(at).isoformat(),
-            "success": True,
-        }
-        return {**said, **changes}
+        said = {"family": FAMILY, "unit": unit, "rollout": "ro_1", "variant": variant, "success": True}
+        return {**said, "assigned_at": hours(at).isoformat(), **changes}
 
     def test_a_unit_counts_in_the_arm_that_salt_and_history_give(self, rolling: Installation) -> None:
         unit = self.unit(0.1, 0.5)
-        assert (
-            rolling.send(self.event(unit, 0.5, VARIANT, id="a"), self.event(unit, 2.55, CANDIDATE, id="b"))["accepted"]
-            == 2
-        )
+        events = self.event(unit, 0.5, VARIANT, id="a"), self.event(unit, 2.55, CANDIDATE, id="b")
+        assert rolling.send(*events)["accepted"] == 2
         early, late = rolling.feedback()
         assert (early.arm.role, early.arm.stage, early.arm.rollout) == ("champion", 0.1, "ro_1")
         assert (late.arm.role, late.arm.stage, late.arm.unit_hmac) == ("candidate", 0.5, hmac_unit(unit))
@@ -208,11 +165,8 @@ class TestRecomputedArms:
 
     def test_a_stage_that_ended_within_a_minute_counts_for_who_had_not_heard(self, rolling: Installation) -> None:
         unit, second = self.unit(0.1, 0.5), 1 / 3600
-        assert rolling.send(self.event(unit, 1 + 59 * second, VARIANT, id="a")) == {
-            "accepted": 1,
-            "duplicates": 0,
-            "rejected": [],
-        }
+        in_time = rolling.send(self.event(unit, 1 + 59 * second, VARIANT, id="a"))
+        assert in_time == {"accepted": 1, "duplicates": 0, "rejected": []}
         (event,) = rolling.feedback()
         assert (event.arm.role, event.arm.stage, event.arm.rollout) == ("champion", 0.1, "ro_1")
         assert event.arm.cohort_start == hours(9)  # that of its last moment
@@ -222,14 +176,9 @@ class TestRecomputedArms:
     def test_what_fits_two_stages_counts_in_the_later_one(self, rolling: Installation) -> None:
         start, change = hours(0).isoformat(), hours(2).isoformat()
         stages = [{"share": 0.1, "from": start, "to": change}, {"share": 0.5, "from": change, "to": None}]
-        one = rollout(
-            "ro_2",
-            champion=VARIANT,
-            candidate=CANDIDATE,
-            salt=self.SALT,
-            stage_history=tuple({**stage, "clock_from": start, "clock_to": None} for stage in stages),
-            status="failed",
-        )
+        history = tuple({**stage, "clock_from": start, "clock_to": None} for stage in stages)
+        arms = {"champion": VARIANT, "candidate": CANDIDATE, "salt": self.SALT}
+        one = rollout("ro_2", **arms, stage_history=history, status="failed")
         rolling.store.write(lambda tx: rolling.store.rollouts.add(tx, one))
         between, always = self.unit(0.1, 0.5), self.unit(0.0, 0.1)
         for id, unit, variant in (("a", between, VARIANT), ("b", between, CANDIDATE), ("c", always, CANDIDATE)):

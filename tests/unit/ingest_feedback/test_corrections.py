@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from datetime import timedelta
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -17,8 +16,10 @@ from optimizer.jobs.feedback.answer_review import withdraw_answer
 from optimizer.jobs.request import ItemRequest
 from optimizer.ports import Review
 from tests.rows.ingestion import Installation, hmac_unit, token
-from tests.stores import FAMILY, NOW, minutes, new_database, study, variant
+from tests.stores import FAMILY, NOW, minutes, study, variant
 from tests.worlds.contexts import context_of
+
+BETTER = {"assignment": token(), "expected": {"summary": "better"}}
 
 
 def document(split: str, n: int = 0) -> str:
@@ -39,28 +40,14 @@ def subject_of(store: Any, tx: Any) -> str:
 
 class TestCorrections:
     def test_a_correction_with_its_input_becomes_an_example_that_waits_for_a_person(self, here: Installation) -> None:
-        here.send(
-            {
-                "id": "a",
-                "assignment": token(),
-                "input": {"document": document("train"), "more": 1},
-                "expected": {"summary": "better"},
-            }
-        )
+        input = {"document": document("train")}
+        here.send({**BETTER, "id": "a", "input": {**input, "more": 1}})
         (example,) = here.examples()
-        assert (example.input, example.expected, example.split) == (
-            {"document": document("train")},
-            {"summary": "better"},
-            "train",
-        )
+        assert (example.input, example.expected, example.split) == (input, {"summary": "better"}, "train")
         assert (example.origin, example.released, example.unit_hmac) == ("correction", False, hmac_unit("u1"))
         (review,) = here.reviews()
-        assert (review.kind, review.subject, review.family, review.status) == (
-            "release_example",
-            example.id,
-            FAMILY,
-            "open",
-        )
+        asked = review.kind, review.subject, review.family, review.status
+        assert asked == ("release_example", example.id, FAMILY, "open")
 
     def test_the_input_may_be_that_of_its_interaction(self, here: Installation) -> None:
         here.send({"id": "in", "assignment": token(), "input": {"document": document("dev")}, "output": "x"})
@@ -74,7 +61,7 @@ class TestCorrections:
         assert len(here.examples()) == 1
 
     def test_without_any_input_it_is_feedback_alone(self, here: Installation) -> None:
-        assert here.send({"assignment": token(), "expected": {"summary": "better"}})["accepted"] == 1
+        assert here.send(BETTER)["accepted"] == 1
         assert here.examples() == []
 
     @pytest.mark.parametrize("more", [{}, {"input": {"document": "x"}}], ids=["alone", "with its input"])
@@ -94,7 +81,7 @@ class TestCorrections:
 
     @pytest.mark.parametrize("value", [1795, None, ["a"]])
     def test_an_input_that_no_example_may_have_is_refused(self, here: Installation, value: Any) -> None:
-        answer = here.send({"assignment": token(), "input": {"document": value}, "expected": {"summary": "better"}})
+        answer = here.send({**BETTER, "input": {"document": value}})
         (refused,) = answer["rejected"]
         assert (answer["accepted"], refused["type"], here.examples()) == (0, "malformed", [])
         assert refused["detail"].startswith(f"/input teaches family {FAMILY!r} nothing: the input 'document' is ")
@@ -103,7 +90,7 @@ class TestCorrections:
     def test_an_empty_input_is_one_that_may_be_asked_and_its_correction_is_feedback_alone(
         self, here: Installation
     ) -> None:
-        event = {"assignment": token(), "input": {"document": ""}, "expected": {"summary": "better"}, "score": 0.5}
+        event = {**BETTER, "input": {"document": ""}, "score": 0.5}
         assert (here.send(event)["accepted"], here.examples()) == (1, [])
 
     @pytest.mark.parametrize("value", [1795, ""])
@@ -115,9 +102,7 @@ class TestCorrections:
         assert here.examples() == []
 
     def test_no_review_shows_the_holdout(self, here: Installation) -> None:
-        here.send(
-            {"assignment": token(), "input": {"document": document("holdout")}, "expected": {"summary": "better"}}
-        )
+        here.send({**BETTER, "input": {"document": document("holdout")}})
         with here.store.read() as tx:
             assert here.store.examples.counts(tx, FAMILY) == {"train": 0, "dev": 0, "holdout": 1}
         assert here.reviews() == []
@@ -136,7 +121,7 @@ class TestCorrections:
                 created_at=NOW,
             )
             here.store.write(lambda tx, row=row: here.store.examples.add(tx, [row]))
-        answer = here.send({"assignment": token(), "input": {"document": letter}, "expected": {"summary": "better"}})
+        answer = here.send({**BETTER, "input": {"document": letter}})
         assert (answer["accepted"], answer["set_aside"]) == (1, 1)
         assert [example.origin for example in here.examples()] == ["import"]
         assert here.reviews() == []
@@ -153,21 +138,14 @@ class TestCorrections:
         assert (answer["accepted"], answer.get("set_aside")) == (1, 1)
         assert here.examples() == []
 
-    def test_families_that_trust_their_users_need_no_review(self, tmp_path: Path) -> None:
-        store = new_database(tmp_path)
-        here = Installation(store, examples_from="any")
-        here.send({"assignment": token(), "input": {"document": document("train")}, "expected": {"summary": "better"}})
+    def test_families_that_trust_their_users_need_no_review(self, install: Callable[..., Installation]) -> None:
+        here = install(examples_from="any")
+        here.send({**BETTER, "input": {"document": document("train")}})
         assert [example.released for example in here.examples()] == [True]
         assert here.reviews() == []
-        store.close()
 
     def test_sending_it_again_makes_no_second_example(self, here: Installation) -> None:
-        event = {
-            "id": "a",
-            "assignment": token(),
-            "input": {"document": document("train")},
-            "expected": {"summary": "better"},
-        }
+        event = {**BETTER, "id": "a", "input": {"document": document("train")}}
         here.send(event, event)
         here.send(event)
         assert (len(here.examples()), len(here.reviews())) == (1, 1)
@@ -176,7 +154,7 @@ class TestCorrections:
 class TestRelease:
     @pytest.fixture
     def asked(self, here: Installation) -> Installation:
-        here.send({"assignment": token(), "input": {"document": document("train")}, "expected": {"summary": "better"}})
+        here.send({**BETTER, "input": {"document": document("train")}})
         return here
 
     def answer(self, here: Installation, answer: str, review: str | None = None) -> Review:
@@ -231,10 +209,7 @@ class TestRelease:
             (lambda store, tx: store.studies.add(tx, study("st_before", status="finished", finished_at=NOW)), None),
             (lambda store, tx: store.studies.add(tx, study("st_other", family="triage", status="queued")), None),
             (lambda store, tx: store.studies.add(tx, study("st_runs")), "st_runs"),
-            (
-                lambda store, tx: store.studies.add(tx, study("st_ended", status="failed", finished_at=minutes(9))),
-                "st_ended",
-            ),
+            (lambda store, tx: store.studies.add(tx, study("st_9", status="failed", finished_at=minutes(9))), "st_9"),
             (lambda store, tx: store.variants.add(tx, made_later("Another one: {{document}}")), "v_"),
             (lambda store, tx: store.examples.set_golden(tx, FAMILY, subject_of(store, tx), "s"), "golden"),
         ],

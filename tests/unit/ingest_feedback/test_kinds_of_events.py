@@ -17,30 +17,22 @@ from tests.stores import FAMILY, NOW, new_database
 
 class TestKinds:
     @pytest.mark.parametrize(
-        "field",
+        ("name", "value"),
         [
-            {"output": ""},
-            {"latency_ms": 0},
-            {"time_to_first_token_ms": 1.5},
-            {"cost_usd": 0.1},
-            {"input_tokens": 1},
-            {"output_tokens": 0},
-            {"error": "x"},
+            *(("output", ""), ("latency_ms", 0), ("time_to_first_token_ms", 1.5), ("cost_usd", 0.1)),
+            *(("input_tokens", 1), ("output_tokens", 0), ("error", "x")),
         ],
-        ids=lambda field: next(iter(field)),
     )
-    def test_anything_measured_makes_an_interaction(self, here: Installation, field: dict[str, Any]) -> None:
-        assert here.send({"id": "a", "assignment": token(), **field})["accepted"] == 1
+    def test_anything_measured_makes_an_interaction(self, here: Installation, name: str, value: Any) -> None:
+        assert here.send({"id": "a", "assignment": token(), name: value})["accepted"] == 1
         assert here.interaction("a").arm.variant == VARIANT
         assert here.feedback() == []
 
     @pytest.mark.parametrize(
-        "field",
-        [{"score": 0}, {"success": False}, {"label": "x"}, {"expected": {"summary": "x"}}],
-        ids=lambda field: next(iter(field)),
+        ("name", "value"), [("score", 0), ("success", False), ("label", "x"), ("expected", {"summary": "x"})]
     )
-    def test_any_outcome_makes_a_feedback_event(self, here: Installation, field: dict[str, Any]) -> None:
-        assert here.send({"id": "a", "assignment": token(), **field})["accepted"] == 1
+    def test_any_outcome_makes_a_feedback_event(self, here: Installation, name: str, value: Any) -> None:
+        assert here.send({"id": "a", "assignment": token(), name: value})["accepted"] == 1
         assert [event.id for event in here.feedback()] == ["a"]
         assert here.n_interactions() == 0
 
@@ -67,65 +59,19 @@ class TestKinds:
         assert here.feedback()[0].occurred_at == (began if "occurred_at" in sent else NOW)
 
     def test_every_field_is_kept_as_it_was_sent(self, here: Installation) -> None:
-        sent = {
-            **{
-                "id": "a",
-                "assignment": token(),
-                "input": {"document": "d"},
-                "output": "o",
-                "latency_ms": 5,
-                "time_to_first_token_ms": 2,
-            },
-            **{
-                "cost_usd": 0.001,
-                "input_tokens": 7,
-                "output_tokens": 3,
-                "model": "m",
-                "error": "cut off",
-                "conversation": "c",
-            },
-            **{
-                "occurred_at": "2026-11-20T09:30:00+02:00",
-                "tags": {"plan": "free"},
-                "label": "good",
-                "source": "judge",
-                "success": True,
-            },
-        }
-        here.send(sent)
+        times = {"latency_ms": 5, "time_to_first_token_ms": 2, "cost_usd": 0.001, "input_tokens": 7, "output_tokens": 3}
+        texts = {"input": {"document": "d"}, "output": "o", "model": "m", "error": "cut off", "conversation": "c"}
+        both, outcome = {"tags": {"plan": "free"}}, {"label": "good", "source": "judge", "success": True}
+        at = {"occurred_at": "2026-11-20T09:30:00+02:00"}
+        here.send({"id": "a", "assignment": token(), **times, **texts, **both, **outcome, **at})
         interaction, (feedback,) = here.interaction("a"), here.feedback()
-        assert (interaction.input, interaction.output, interaction.latency_ms, interaction.time_to_first_token_ms) == (
-            {"document": "d"},
-            "o",
-            5,
-            2,
-        )
-        assert (interaction.cost_usd, interaction.input_tokens, interaction.output_tokens) == (0.001, 7, 3)
-        assert (interaction.model, interaction.error, interaction.conversation, interaction.tags) == (
-            "m",
-            "cut off",
-            "c",
-            {"plan": "free"},
-        )
-        assert interaction.occurred_at == NOW.replace(hour=7, minute=30)
-        assert interaction.occurred_at.tzinfo is UTC
-        assert (feedback.label, feedback.source, feedback.success, feedback.occurred_at) == (
-            "good",
-            "judge",
-            True,
-            interaction.occurred_at,
-        )
-        assert interaction.received_at == feedback.received_at == NOW
+        for event, sent in ((interaction, {**times, **texts, **both}), (feedback, {**outcome, **both})):
+            assert {name: getattr(event, name) for name in sent} == sent
+            assert (event.occurred_at, event.received_at) == (NOW.replace(hour=7, minute=30), NOW)
+            assert event.occurred_at.tzinfo is UTC
 
     def test_null_means_not_given(self, here: Installation) -> None:
-        here.send(
-            {
-                "id": "a",
-                "assignment": token(),
-                "success": True,
-                **{name: None for name in FIELDS if name not in ("id", "assignment", "success")},
-            }
-        )
+        here.send({**dict.fromkeys(FIELDS), "id": "a", "assignment": token(), "success": True})
         (event,) = here.feedback()
         assert (event.source, event.occurred_at, event.score) == ("user", NOW, None)
         assert here.n_interactions() == 0

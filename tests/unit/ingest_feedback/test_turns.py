@@ -5,9 +5,8 @@ from __future__ import annotations
 import asyncio
 import threading
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -17,7 +16,9 @@ from optimizer.jobs.feedback.ingest_feedback import AT_ONCE_CHARS, LONG_AT_ONCE,
 from optimizer.jobs.feedback.keep_events import keep_all
 from tests.clock import until
 from tests.rows.ingestion import BY_UNIT, Installation, hmac_unit, temporary_installation, token
-from tests.stores import FAMILY, new_database
+from tests.stores import FAMILY
+
+Install = Callable[..., Installation]
 
 
 def test_asyncio_callers_get_the_same_answer() -> None:
@@ -55,9 +56,9 @@ def test_only_an_answer_of_the_gateway_that_is_named_without_a_token_is_waited_f
     ],
 )
 def test_what_may_take_long_is_read_beside_the_event_loop(
-    tmp_path: Path, chars: int, privacy: dict[str, Any], beside: bool
+    install: Install, chars: int, privacy: dict[str, Any], beside: bool
 ) -> None:
-    here, readers = Installation(new_database(tmp_path), **privacy), []
+    here, readers = install(**privacy), []
 
     def hmac(unit: str) -> str:
         readers.append(threading.get_ident())
@@ -65,26 +66,23 @@ def test_what_may_take_long_is_read_beside_the_event_loop(
 
     event = {"id": "a", **BY_UNIT, "output": "x" * chars}
     answer = asyncio.run(replace(here.intake(), hmac_unit=hmac).atake([event]))
-    here.store.close()
     assert answer["accepted"] == 1
     assert (threading.get_ident() not in readers) is beside
 
 
-def test_an_expression_that_a_family_takes_or_gives_up_is_seen_by_the_next_event(tmp_path: Path) -> None:
-    here = Installation(new_database(tmp_path), mask=[{"pattern": "cust-[0-9]+"}])
-    masked = here.intake()
+def test_an_expression_that_a_family_takes_or_gives_up_is_seen_by_the_next_event(install: Install) -> None:
+    masked = install(mask=[{"pattern": "cust-[0-9]+"}]).intake()
     plain = replace(masked, families={})
     events = [{"id": "a", **BY_UNIT}]
     at_once = [IntakeRequest(one).reads_quickly(events, AT_ONCE_CHARS) for one in (plain, masked, masked, plain)]
-    here.store.close()
     assert at_once == [True, False, False, True]
 
 
 LONG = "x" * (AT_ONCE_CHARS + 1)
 
 
-def test_between_two_readings_on_the_event_loop_others_have_their_turn(tmp_path: Path) -> None:
-    here, told = Installation(new_database(tmp_path)), []
+def test_between_two_readings_on_the_event_loop_others_have_their_turn(here: Installation) -> None:
+    told = []
 
     def hmac(unit: str) -> str:
         told.append("read")
@@ -105,13 +103,12 @@ def test_between_two_readings_on_the_event_loop_others_have_their_turn(tmp_path:
         await asyncio.gather(all_of_them, serve(all_of_them))
 
     asyncio.run(together())
-    here.store.close()
     assert told.count("read") == 5
     assert ["read", "read"] not in [told[i : i + 2] for i in range(len(told))]
 
 
-def test_few_long_readings_share_the_interpreter_with_what_serves(tmp_path: Path) -> None:
-    here, under_way, most = Installation(new_database(tmp_path)), set[int](), [0]
+def test_few_long_readings_share_the_interpreter_with_what_serves(here: Installation) -> None:
+    under_way, most = set[int](), [0]
 
     def hmac(unit: str) -> str:
         under_way.add(threading.get_ident())
@@ -127,7 +124,6 @@ def test_few_long_readings_share_the_interpreter_with_what_serves(tmp_path: Path
         await asyncio.gather(*(replace(here.intake(), hmac_unit=hmac, turns=turns).atake([event]) for event in long))
 
     asyncio.run(together())
-    here.store.close()
     assert most[0] == LONG_AT_ONCE
 
 
@@ -152,36 +148,36 @@ class TestRequestsThatShareACommit:
             return here.store.write(lambda tx: keep_all(tx, jobs))
         return [here.store.write(job) for job in jobs]
 
-    def test_at_once_and_one_by_one_give_the_same(self, tmp_path: Path) -> None:
+    def test_at_once_and_one_by_one_give_the_same(self, install: Install) -> None:
         found = []
         for name, together in (("one", True), ("other", False)):
-            (tmp_path / name).mkdir()
-            here = Installation(new_database(tmp_path / name))
+            here = install(name=name)
             told = self.told(here, together=together)
             named = [event.id for event in here.feedback() if len(event.id) == 1]
             with here.store.read() as tx:
                 n = here.store.examples.counts(tx, FAMILY)
             found.append((told, sorted(named), n))
-            here.store.close()
         assert found[0] == found[1]
         told = found[0][0]
         assert [(one["accepted"], one["duplicates"]) for one in told] == [(2, 0), (1, 1), (0, 0), (1, 0)]
         assert [one["type"] for one in told[2]["rejected"]] == ["id_conflict", "malformed_token"]
 
-    def test_an_outcome_of_an_interaction_is_kept_after_what_came_before_it(self, tmp_path: Path) -> None:
-        here = Installation(new_database(tmp_path))
+    def test_an_outcome_of_an_interaction_is_kept_after_what_came_before_it(self, here: Installation) -> None:
         request = IntakeRequest(here.intake())
         job = request.job(request.read([{"interaction": "in", "assignment": token(), "success": True}]))
         assert job.together is None
 
-    def test_one_whose_idempotency_key_was_used_otherwise_keeps_no_other_from_being_kept(self, tmp_path: Path) -> None:
-        here = Installation(new_database(tmp_path))
+    @pytest.fixture
+    def jobs(self, here: Installation) -> list[Any]:
+        """The second has an idempotency key that came before with another body."""
         here.intake(("me", "k", "one body")).take([{"id": "a", "assignment": token(), "score": 1}])
         jobs = []
         for id, keyed in (("b", None), ("c", ("me", "k", "another body")), ("d", None)):
             request = IntakeRequest(here.intake(keyed))
             jobs.append(request.job(request.read([{"id": id, "assignment": token(), "score": 1}])))
+        return jobs
 
+    def test_one_whose_idempotency_key_was_used_otherwise_keeps_no_other_from_being_kept(self, here, jobs):
         async def sent() -> list[Any]:
             return await asyncio.gather(*(here.store.awrite(job) for job in jobs), return_exceptions=True)
 
@@ -190,14 +186,8 @@ class TestRequestsThatShareACommit:
         assert isinstance(refused, KeyReused)
         assert sorted(event.id for event in here.feedback()) == ["a", "b", "d"]
 
-    def test_a_key_that_was_used_otherwise_takes_no_second_turn_of_all(self, tmp_path: Path) -> None:
-        here = Installation(new_database(tmp_path))
-        here.intake(("me", "k", "one body")).take([{"id": "a", "assignment": token(), "score": 1}])
-        jobs = []
-        for id, keyed in (("b", None), ("c", ("me", "k", "another body"))):
-            request = IntakeRequest(here.intake(keyed))
-            jobs.append(request.job(request.read([{"id": id, "assignment": token(), "score": 1}])))
-        kept, refused = here.store.write(lambda tx: keep_all(tx, jobs))
+    def test_a_key_that_was_used_otherwise_takes_no_second_turn_of_all(self, here, jobs):
+        kept, refused = here.store.write(lambda tx: keep_all(tx, jobs[:2]))
         assert kept["accepted"] == 1
         assert isinstance(refused, KeyReused)
         with pytest.raises(KeyReused):

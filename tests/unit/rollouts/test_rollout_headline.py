@@ -118,6 +118,7 @@ def test_a_stage_names_what_it_needs_before_the_next(seen: dict[str, Any], said:
 
 HELD = replace(DEPLOYING, held=True, held_by="ann")
 UNSERVED = {"served": False, "freeze": FROZEN}
+NO_CANDIDATE = "10 %, frozen: every user gets the champion"
 
 
 @named(
@@ -128,7 +129,7 @@ UNSERVED = {"served": False, "freeze": FROZEN}
         "unwatched": (DEPLOYING, {"served": False}, "10 %, but no worker watches: every user gets the champion"),
         "frozen, also where the lease has run out": (
             *(DEPLOYING, UNSERVED),
-            "10 %, frozen: every user gets the champion until detent unfreeze triage",
+            f"{NO_CANDIDATE} until detent unfreeze triage",
         ),
         "held by a person": (HELD, {}, "10 %, held by ann: it goes no further"),
         "held by the tick": (replace(HELD, held_by=ACTOR), {}, "10 %, held by the worker"),
@@ -153,32 +154,17 @@ def test_a_candidate_that_was_taken_back_and_is_champion_is_called_champion() ->
 @named(
     ("of", "seen", "text", "until"),
     {
-        "to approve": (rollout(status="validating"), VIEW, "Every user gets the champion", ("approve", "ro_1")),
-        "held": (
-            replace(DEPLOYING, held=True, held_by="ann"),
-            VIEW,
-            "10 %, held by ann: it goes no further",
-            ("resume", "ro_1"),
-        ),
-        "frozen": (
-            DEPLOYING,
-            replace(VIEW, freeze=FROZEN),
-            "10 %, frozen: every user gets the champion",
-            ("unfreeze", "triage"),
-        ),
-        "all frozen": (
-            DEPLOYING,
-            replace(VIEW, freeze=replace(FROZEN, scope=ALL)),
-            "10 %, frozen: every user gets the champion",
-            ("unfreeze", ALL),
-        ),
-        "under way": (DEPLOYING, VIEW, "10 %: needs more labelled users before 25 %", None),
+        "to approve": (rollout(status="validating"), {}, "Every user gets the champion", ("approve", "ro_1")),
+        "held": (HELD, {}, "10 %, held by ann: it goes no further", ("resume", "ro_1")),
+        "frozen": (DEPLOYING, {"freeze": FROZEN}, NO_CANDIDATE, ("unfreeze", "triage")),
+        "all frozen": (DEPLOYING, {"freeze": replace(FROZEN, scope=ALL)}, NO_CANDIDATE, ("unfreeze", ALL)),
+        "under way": (DEPLOYING, {}, MORE, None),
     },
 )
 def test_beside_a_button_the_sentence_has_no_command_and_names_the_act(
-    of: Rollout, seen: ForecastView, text: str, until: tuple[str, str] | None
+    of: Rollout, seen: dict[str, Any], text: str, until: tuple[str, str] | None
 ) -> None:
-    standing = rollout_standing(of, seen)
+    standing = rollout_standing(of, replace(VIEW, **seen))
     offer = standing.until
     assert (standing.text, offer and (offer["act"], offer["target"])) == (text, until)
 
@@ -191,10 +177,7 @@ def test_a_number_of_users_is_rounded_upwards_to_two_digits(n: float, shown: int
 @named(
     ("health", "said"),
     {
-        "to approve": (
-            {"rollouts": 3, "n_waiting": 2},
-            "3 rollouts under way, 2 wait for a person",
-        ),
+        "to approve": ({"rollouts": 3, "n_waiting": 2}, "3 rollouts under way, 2 wait for a person"),
         "well": ({"rollouts": 1, "alerts": ["info"]}, "All is well; 1 rollout under way"),
         "nobody watches": ({"runs": False}, "Nothing watches here (detent serve starts it); no rollout under way"),
         "starting": (

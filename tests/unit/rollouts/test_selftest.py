@@ -111,21 +111,30 @@ def test_the_same_seed_deals_the_same_units(store: Database, clock: Clock) -> No
     assert first.cells != other.cells
 
 
-def test_too_little_traffic_is_its_own_answer(store: Database, clock: Clock) -> None:
-    record(store, units=300, labelled=12)
-    found = run_selftest(family(min_labelled_per_stage=200), store=store, clock=clock)
-    assert (found.verdict, found.cells) == ("cannot_tell", ())
-    assert (
-        found.summary == "Cannot tell: 12 units with feedback (success by user) in 30 days; a stage needs 200 labels."
-    )
-
-
-def test_too_few_requests_for_the_guardrails_are_said(store: Database, clock: Clock) -> None:
-    record(store, units=60, labelled=60)
-    found = run_selftest(family(guardrails={"min_history": 500}), store=store, clock=clock)
-    assert (
-        found.summary == "Cannot tell: 60 reported requests in 30 days; the guardrails need 500 to know what is usual."
-    )
+@pytest.mark.parametrize(
+    ("units", "labelled", "needs", "said"),
+    [
+        (
+            300,
+            12,
+            {"min_labelled_per_stage": 200},
+            "12 units with feedback (success by user) in 30 days; a stage needs 200 labels",
+        ),
+        (
+            60,
+            60,
+            {"guardrails": {"min_history": 500}},
+            "60 reported requests in 30 days; the guardrails need 500 to know what is usual",
+        ),
+    ],
+    ids=["labels", "requests"],
+)
+def test_too_little_traffic_is_its_own_answer(
+    store: Database, clock: Clock, units: int, labelled: int, needs: dict[str, Any], said: str
+) -> None:
+    record(store, units=units, labelled=labelled)
+    found = run_selftest(family(**needs), store=store, clock=clock)
+    assert (found.verdict, found.cells, found.summary) == ("cannot_tell", (), f"Cannot tell: {said}.")
 
 
 def test_a_record_that_ends_first_is_no_verdict(store: Database, clock: Clock) -> None:
@@ -138,14 +147,11 @@ def test_a_record_that_ends_first_is_no_verdict(store: Database, clock: Clock) -
 
 def test_it_stops_beginning_runs_when_its_minutes_are_over(store: Database, clock: Clock) -> None:
     record(store, units=100, labelled=100)
-    found = run_selftest(
-        family(),
-        store=store,
-        clock=clock,
-        runs=5,
-        minutes=1.5,
-        progress=lambda *told: clock.pass_time(timedelta(minutes=1)) and None,
-    )
+
+    def pass_a_minute(*told: int) -> None:
+        clock.pass_time(timedelta(minutes=1))
+
+    found = run_selftest(family(), store=store, clock=clock, runs=5, minutes=1.5, progress=pass_a_minute)
     assert found.cells[0].n_runs == 1
     assert "Stopped after 1 of 5 runs of each kind" in found.summary
 
