@@ -52,12 +52,16 @@ def ended(tmp_path_factory: pytest.TempPathFactory) -> Iterator[World]:
     database.close()
 
 
+def beside(world: World) -> closing[sqlite3.Connection]:
+    """The world's database, open beside the product."""
+    return closing(sqlite3.connect(world.store.url.removeprefix("sqlite:///"), isolation_level=None))
+
+
 @pytest.fixture
 def tamper(ended: World) -> Iterator[Callable[..., None]]:
     """Runs SQL beside the product, and puts everything back afterwards."""
-    path = Path(str(ended.store.url).removeprefix("sqlite:///"))
     tables = (BLOCKS, DECISIONS, "rollouts", "rollout_watches", "rollout_units", "champions", "audit", "outbox")
-    with closing(sqlite3.connect(path, isolation_level=None)) as db:
+    with beside(ended) as db:
         kept = {table: db.execute(f"SELECT * FROM {table}").fetchall() for table in tables}
 
         def run(sql: str, *values: Any) -> None:
@@ -92,8 +96,7 @@ def test_one_changed_byte_of_a_block_is_found_wherever_it_is_and_the_block_is_na
     ended: World, tamper: Callable[..., None], kind: str
 ) -> None:
     block = ended.blocks(kind)[-1]
-    path = Path(str(ended.store.url).removeprefix("sqlite:///"))
-    with closing(sqlite3.connect(path)) as db:
+    with beside(ended) as db:
         (text,) = db.execute(f"SELECT content FROM {BLOCKS} WHERE seq = ?", (block.seq,)).fetchone()
     for place in spread(text, 14):
         changed = text[:place] + ("1" if text[place] != "1" else "2") + text[place + 1 :]
@@ -157,8 +160,7 @@ def test_a_block_put_in_between_is_found(ended: World, tamper: Callable[..., Non
 def test_one_changed_byte_of_a_decision_is_found_wherever_it_is_and_the_decision_is_named(
     ended: World, tamper: Callable[..., None]
 ) -> None:
-    path = Path(str(ended.store.url).removeprefix("sqlite:///"))
-    with closing(sqlite3.connect(path)) as db:
+    with beside(ended) as db:
         texts = dict(db.execute(f"SELECT seq, content FROM {DECISIONS}").fetchall())
     for seq in (1, 5, len(texts)):
         for place in spread(texts[seq], 12):
@@ -252,10 +254,7 @@ def test_audit_and_outbox_know_every_decision(
 
 def test_a_person_who_was_forgotten_leaves_a_record_that_still_fits(ended: World, tmp_path: Path) -> None:
     copy = tmp_path / "detent.db"
-    with (
-        closing(sqlite3.connect(str(ended.store.url).removeprefix("sqlite:///"))) as source,
-        closing(sqlite3.connect(copy)) as target,
-    ):
+    with beside(ended) as source, closing(sqlite3.connect(copy)) as target:
         source.backup(target)
     clock, rollout = ended.clock, ended.rollout.id
     with closing(Database(f"sqlite:///{copy}")) as store:

@@ -7,6 +7,7 @@ from __future__ import annotations
 import tempfile
 import threading
 from collections.abc import Callable
+from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -65,17 +66,10 @@ class Life:
     def __init__(self, folder: Path) -> None:
         first = new_database(folder)
         self.stores = (first, Database(first.url))
-        self.world = World(
-            store=first,
-            clock=Clock(scale=60.0),
-            rollout_settings={
-                "ladder": [0.3, 0.6],
-                "min_labelled_per_stage": 20,
-                "guardrails": {"min_history": 50},
-                "max_labelled": 300,
-                "margin": 0.2,
-            },
-        )
+        few = {"min_labelled_per_stage": 20, "guardrails": {"min_history": 50}, "max_labelled": 300}
+        settings = {"ladder": [0.3, 0.6], "margin": 0.2, **few}
+        self.world = World(store=first, clock=Clock(scale=60.0), rollout_settings=settings)
+        self.by: Any = {"actor": "ann", "store": first, "clock": self.world.clock}
         self.world.history(60)
         self.world.start()
 
@@ -123,16 +117,7 @@ class Life:
 
     def operate(self, step: Step) -> None:
         word: OperatorAct = step.word  # type: ignore[assignment]
-        confirm = F if step.confirmed else None
-        operate(
-            self.world.rollout.id,
-            word,
-            actor="ann",
-            reason="r",
-            confirm=confirm,
-            store=self.stores[0],
-            clock=self.world.clock,
-        )
+        operate(self.world.rollout.id, word, reason="r", confirm=F if step.confirmed else None, **self.by)
 
     def freeze(self, step: Step) -> None:
         freeze(context_of(self.stores[0], self.world.clock), FreezeRequest(family=F, reason="r"))
@@ -141,17 +126,10 @@ class Life:
         unfreeze(context_of(self.stores[0], self.world.clock), FreezeRequest(family=F, reason="r"))
 
     def start(self, step: Step) -> None:
-        start_rollout(
-            self.world.family,
-            self.world.candidate,
-            actor="ann",
-            store=self.stores[0],
-            clock=self.world.clock,
-            confirm=F,
-        )
+        start_rollout(self.world.family, self.world.candidate, confirm=F, **self.by)
 
     def champion(self, step: Step) -> None:
-        roll_back_champion(F, actor="ann", reason="r", store=self.stores[0], clock=self.world.clock)
+        roll_back_champion(F, reason="r", **self.by)
 
     def sleep(self, step: Step) -> None:
         self.world.clock.pass_seconds(float(step.word))
@@ -191,43 +169,35 @@ def check(life: Life) -> None:
 @settings(max_examples=n_examples(6), suppress_health_check=[HealthCheck.too_slow])
 @given(st.lists(steps, min_size=3, max_size=14))
 def test_any_order_of_ticks_operators_freezes_and_traffic_ends_in_a_valid_state(wanted: list[Step]) -> None:
-    with tempfile.TemporaryDirectory(prefix="detent-test-") as folder:
-        life = Life(Path(folder))
-        try:
-            for step in wanted:
-                life.do(step)
-            check(life)
-        finally:
-            life.close()
+    with tempfile.TemporaryDirectory(prefix="detent-test-") as folder, closing(Life(Path(folder))) as life:
+        for step in wanted:
+            life.do(step)
+        check(life)
 
 
 @settings(max_examples=n_examples(4), suppress_health_check=[HealthCheck.too_slow])
 @given(st.lists(st.sampled_from(["advance", "promote", "rollback", "hold", "resume"]), min_size=2, max_size=4))
 def test_commands_of_several_people_and_two_ticks_at_the_very_same_time_leave_one_decision_a_version(acts):
-    with tempfile.TemporaryDirectory(prefix="detent-test-") as folder:
-        life = Life(Path(folder))
-        try:
-            life.labels(Step("labels", "better"))
-            life.world.clock.pass_seconds(120)
-            barrier, faults = threading.Barrier(len(acts) + 2), []
+    with tempfile.TemporaryDirectory(prefix="detent-test-") as folder, closing(Life(Path(folder))) as life:
+        life.labels(Step("labels", "better"))
+        life.world.clock.pass_seconds(120)
+        barrier, faults = threading.Barrier(len(acts) + 2), []
 
-            def together(fn: Callable[[], Any]) -> None:
-                barrier.wait()
-                try:
-                    life._try(fn)
-                except BaseException as fault:
-                    faults.append(fault)
+        def together(fn: Callable[[], Any]) -> None:
+            barrier.wait()
+            try:
+                life._try(fn)
+            except BaseException as fault:
+                faults.append(fault)
 
-            work: list[Callable[[], Any]] = [
-                lambda act=act: life.operate(Step("operate", act, confirmed=True)) for act in acts
-            ]
-            work += [lambda store=store: tick(store, life.world.clock) for store in life.stores]
-            threads = [threading.Thread(target=together, args=(fn,)) for fn in work]
-            for thread in threads:
-                thread.start()
-            for thread in threads:
-                thread.join()
-            assert faults == []
-            check(life)
-        finally:
-            life.close()
+        work: list[Callable[[], Any]] = [
+            lambda act=act: life.operate(Step("operate", act, confirmed=True)) for act in acts
+        ]
+        work += [lambda store=store: tick(store, life.world.clock) for store in life.stores]
+        threads = [threading.Thread(target=together, args=(fn,)) for fn in work]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+        assert faults == []
+        check(life)

@@ -105,18 +105,14 @@ class TestRepairsAsWritten:
 
 
 class TestApplied:
-    B_INTO_A = MergeEntities(keep="a", remove="b")
+    B_INTO_A, A_GONE = MergeEntities(keep="a", remove="b"), DeleteEntity(entity="a")
 
     @named(
         ("before", "repair", "after"),
         {
             "a relation": (graph("a b", "a in b", "a of b"), delete("a in b"), graph("a b", "a of b")),
             "a relation that stands twice": (graph("a b", "a in b", "a in b"), delete("a in b"), graph("a b")),
-            "an entity with its relations": (
-                graph("a b c", "a in b", "c in b"),
-                DeleteEntity(entity="a"),
-                graph("b c", "c in b"),
-            ),
+            "an entity with its relations": (graph("a b c", "a in b", "c in b"), A_GONE, graph("b c", "c in b")),
             "a merge renames": (graph("b a c", "b in c", "c of b"), B_INTO_A, graph("a c", "a in c", "c of a")),
             "a merge keeps a relation once and drops what was between the two": (
                 graph("a b c", "a in c", "b in c", "a is b", "b is b"),
@@ -130,16 +126,12 @@ class TestApplied:
         assert repair.applied(before) == after
 
     def test_other_members_stay_as_they_are(self) -> None:
-        before = {
-            "entities": [{"name": "fox", "type": "animal"}, {"name": "Fox", "type": "?"}],
-            "relations": [{**relation("Fox in wood"), "line": 3}],
-            "source": "page 3",
-        }
-        assert MergeEntities(keep="fox", remove="Fox").applied(before) == {
-            "entities": [{"name": "fox", "type": "animal"}],
-            "relations": [{**relation("fox in wood"), "line": 3}],
-            "source": "page 3",
-        }
+        fox, other = {"name": "fox", "type": "animal"}, {"name": "Fox", "type": "?"}
+        before, after = (
+            {"entities": entities, "relations": [{**relation(text), "line": 3}], "source": "page 3"}
+            for entities, text in (([fox, other], "Fox in wood"), ([fox], "fox in wood"))
+        )
+        assert MergeEntities(keep="fox", remove="Fox").applied(before) == after
 
     def test_what_a_repair_is_about_and_the_graph_lacks_is_named(self) -> None:
         given = graph("fox", "fox in wood")

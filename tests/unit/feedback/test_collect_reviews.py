@@ -54,6 +54,11 @@ class Place:
         given = {"of": arm(family=self.family.name), "received_at": at, "success": None, **changes}
         keep_events(self.store, [feedback(f"fb_{self.n}", interaction=of, **given)])
 
+    def failed(self, id: str, unit: str | None = None, **changes: Any) -> None:
+        """An interaction that a user says was bad."""
+        self.report(id, unit, **changes)
+        self.label(id, success=False)
+
     def collect(self, **options: Any) -> list[Any]:
         return list(collect_reviews(self.family, store=self.store, clock=self.clock, **options).items)
 
@@ -136,8 +141,7 @@ def test_each_kind_of_doubt_is_put_up_with_its_reason_and_without_a_text(place: 
     place.report("disputed")
     place.label("disputed", score=0.9, source="user")
     place.label("disputed", score=0.1, source="judge")
-    place.report("low")
-    place.label("low", success=False)
+    place.failed("low")
     place.report("unsure", parts=[{"model": "m", "purpose": "answer", "confidence": 0.2, "taken": True}])
     place.report("fine")
     place.label("fine", success=True)
@@ -152,15 +156,11 @@ def test_each_kind_of_doubt_is_put_up_with_its_reason_and_without_a_text(place: 
 def test_what_was_put_up_or_corrected_or_cannot_be_labelled_is_not_put_up(place: Place) -> None:
     place.report("corrected")
     place.label("corrected", expected={"summary": "right"}, success=False)
-    place.report("no input", input=None)
-    place.label("no input", success=False)
+    place.failed("no input", input=None)
     for value in (1795, None, ""):
-        place.report(f"input {value}", input={"document": value})
-        place.label(f"input {value}", success=False)
-    place.report("failed", output=None, error="timeout")
-    place.label("failed", success=False)
-    place.report("once")
-    place.label("once", success=False)
+        place.failed(f"input {value}", input={"document": value})
+    place.failed("failed", output=None, error="timeout")
+    place.failed("once")
     assert [one.interaction for one in place.collect()] == ["once"]
     place.clock.pass_time(timedelta(hours=25))
     place.label("once", success=False)
@@ -170,23 +170,19 @@ def test_what_was_put_up_or_corrected_or_cannot_be_labelled_is_not_put_up(place:
 def test_no_more_than_per_day(place: Place) -> None:
     place.family = parse_family({**family().model_dump(exclude_none=True), "review": {"per_day": 2}})
     for n in range(4):
-        place.report(f"in_{n}")
-        place.label(f"in_{n}", success=False)
+        place.failed(f"in_{n}")
     assert len(place.collect()) == 2
     place.clock.pass_time(timedelta(minutes=10))
-    place.report("later")
-    place.label("later", success=False)
+    place.failed("later")
     assert place.collect() == []
     place.clock.pass_time(timedelta(days=1))
-    place.report("next day")
-    place.label("next day", success=False)
+    place.failed("next day")
     assert [one.interaction for one in place.collect()] == ["next day"]
 
 
 def test_what_others_put_up_meanwhile_counts_within_the_day(place: Place, monkeypatch: pytest.MonkeyPatch) -> None:
     place.family = parse_family({**family().model_dump(exclude_none=True), "review": {"per_day": 1}})
-    place.report("in_0")
-    place.label("in_0", success=False)
+    place.failed("in_0")
     write = place.store.write
 
     def after_another(fn: Any) -> Any:
@@ -202,8 +198,7 @@ def test_a_unit_is_put_up_once_in_a_week(place: Place) -> None:
     for day, expected in ((0, 1), (2, 0), (6, 1)):
         place.clock.pass_time(timedelta(days=day))
         for n in range(2):
-            place.report(f"in_{day}_{n}", "same")
-            place.label(f"in_{day}_{n}", success=False)
+            place.failed(f"in_{day}_{n}", "same")
         assert len(place.collect()) == expected, day
 
 
@@ -224,8 +219,7 @@ def test_a_look_is_due_once_a_day_and_never_where_nothing_may_be_shown(place: Pl
 
 @pytest.fixture
 def asked(place: Place) -> tuple[Place, str]:
-    place.report("in_1")
-    place.label("in_1", success=False)
+    place.failed("in_1")
     place.collect()
     assert place.examples() == {"train": 0, "dev": 0, "holdout": 0}
     return place, place.reviews()[0].id

@@ -48,7 +48,8 @@ class Live(JudgedWorld):
         self.intake = Intake(store=self.store, clock=self.clock, families=self.families.families, **identities)
         self.n = 0
 
-    def answered(self, n, *, text="Dear customer, soon."):
+    def answered(self, n, *, text="Dear customer, soon.", then_s=120):
+        """So many answers, and time that passes after them."""
         events = [
             {"id": f"in_{i}", "family": "letters", "unit": f"u{i}", "latency_ms": 5.0}
             | {"input": {"letter": f"Where is parcel {i}?"}, "output": f"{text} ({i})"}
@@ -56,6 +57,7 @@ class Live(JudgedWorld):
         ]
         self.n += n
         assert self.intake.take(events)["accepted"] == n
+        wait(self, then_s)
 
     def monitor(self, **options):
         return monitor_traffic(
@@ -88,14 +90,12 @@ def live(tmp_path):
 def test_without_a_share_nothing_is_judged(tmp_path):
     world = Live(tmp_path, family=family_of())
     world.answered(3)
-    wait(world, 120)
     assert world.monitor() is None
     assert world.feedback() == []
 
 
 def test_answers_become_feedback_of_source_judge_with_the_judges_name_and_reasoning(live):
     live.answered(3)
-    wait(live, 120)
     made = live.monitor()
     assert (made.n, made.n_judged, made.stopped) == (3, 3, None)
     events = live.feedback()
@@ -108,7 +108,6 @@ def test_answers_become_feedback_of_source_judge_with_the_judges_name_and_reason
 
 def test_a_users_call_goes_before_the_judges(live):
     live.answered(1)
-    wait(live, 120)
     asked_while_waiting = []
 
     def users_wait():
@@ -127,12 +126,7 @@ def test_of_a_person_who_is_forgotten_meanwhile_the_judge_writes_nothing_down(tm
         return 7 if go.wait(30) else 0
 
     live = Live(tmp_path, judge_model(thinks, concurrency=1))
-    event = {
-        "family": "letters",
-        "unit": "jane",
-        "latency_ms": 5.0,
-        "output": "Dear Jane zqmarker, it will be there soon",
-    }
+    event = {"family": "letters", "unit": "jane", "latency_ms": 5.0, "output": "Dear Jane zqmarker, it will be soon"}
     letter = "my parcel zqmarker never came and nobody at the shop does answer"
     events = [{**event, "id": f"in_{i}x", "input": {"letter": f"{letter}, for {i} days"}} for i in range(3)]
     assert live.intake.take(events)["accepted"] == 3
@@ -165,7 +159,6 @@ def test_of_a_person_who_is_forgotten_meanwhile_the_judge_writes_nothing_down(tm
 
 def test_each_answer_is_judged_once(live):
     live.answered(3)
-    wait(live, 120)
     live.monitor()
     wait(live, 120)
     assert live.monitor().n == 0
@@ -180,10 +173,9 @@ def test_the_share_is_judged_however_many_answers_came_at_once(tmp_path, monkeyp
     for name, n in (("MOST", 5), ("MOST_READ", 40)):
         monkeypatch.setattr(f"optimizer.jobs.feedback.judge_traffic.{name}", n, raising=False)
     world = Live(tmp_path, family=family_of(monitor={"share": share, "usd_per_hour": 10.0}))
-    world.answered(30)
+    world.answered(30, then_s=1)
     for _ in range(12):
-        wait(world, 1)
-        world.answered(1)
+        world.answered(1, then_s=1)
     for _ in range(5):
         wait(world, 61)
         world.monitor()
@@ -199,7 +191,6 @@ def test_a_score_whose_reasoning_the_familys_masks_refuse_is_kept_without_it(tmp
     judge = ScriptedModel(lambda request, n: says(request, 7, "x" * 60 + "z"), name="judge", max_output_tokens=600)
     world = Live(tmp_path, judge, family=family)
     world.answered(1)
-    wait(world, 120)
     assert world.monitor().n_judged == 1
     (event,) = world.feedback()
     assert (event.score, event.tags) == (pytest.approx(0.7), {"judge": judge_identity(world.family)})
@@ -209,7 +200,6 @@ def test_what_cannot_be_judged_says_nothing(tmp_path):
     silent = ScriptedModel(lambda request, n: "I refuse.", name="judge", max_output_tokens=600)
     world = Live(tmp_path, silent)
     world.answered(2)
-    wait(world, 120)
     made = world.monitor()
     assert (made.n_judged, made.n_unmeasured, world.feedback()) == (0, 2, [])
 
@@ -220,7 +210,6 @@ def test_a_divided_committee_puts_the_answer_before_a_person_within_the_days_rev
     strict, kind = judge_model(lambda answer: 2, name="strict"), judge_model(lambda answer: 9, name="kind")
     world = Live(tmp_path, strict, kind, family=family)
     world.answered(4)
-    wait(world, 120)
     made = world.monitor()
     assert (made.n_judged, len(made.reviews)) == (4, 2)
     with world.store.read() as tx:
@@ -232,30 +221,25 @@ def test_a_divided_committee_puts_the_answer_before_a_person_within_the_days_rev
 def test_the_hours_dollars_end_the_look_and_the_next_hour_begins_anew(tmp_path):
     world = Live(tmp_path, family=family_of(monitor={"share": 1.0, "usd_per_hour": 0.006}))
     world.answered(20)
-    wait(world, 120)
     first = world.monitor()
     assert 0 < first.n_judged < 20
     assert first.stopped is not None
     assert world.usd(START) <= 0.006
     world.answered(20)
-    wait(world, 120)
     assert world.monitor().n_judged == 0
     wait(world, 3600)
     world.answered(20)
-    wait(world, 120)
     assert world.monitor().n_judged > 0
 
 
 def test_the_months_limit_ends_a_look_before_the_hour_does_and_its_dollars_count(live):
     live.answered(20)
-    wait(live, 120)
     made = live.monitor(month=Remainder(usd=0.006, text="used"))
     assert (0 < made.n_judged < 20, made.usd <= 0.006) == (True, True)
     with live.store.read() as tx:
         left = monthly_left(tx, live.store, live.clock, "letters", MonthlyLimits(all_usd=1.0))
     assert left.usd == pytest.approx(1.0 - made.usd)
     live.answered(5)
-    wait(live, 120)
     assert live.monitor(month=Remainder()).n_judged == 5, "without a limit the hour's dollars alone bind"
 
 
@@ -264,14 +248,12 @@ def test_a_worker_that_was_killed_owes_what_was_in_flight_to_the_hour_and_judges
         (tmp_path / name).mkdir()
     whole = Live(tmp_path / "whole")
     whole.answered(6)
-    wait(whole, 120)
     usual = whole.monitor().usd
     cap = usual * 1.9
     family = family_of(monitor={"share": 1.0, "usd_per_hour": cap})
     judge = judge_model(dies_at(3), concurrency=1)
     world = Live(tmp_path / "killed", judge, family=family)
     world.answered(6)
-    wait(world, 120)
     with pytest.raises(Killed):
         world.monitor()
     lost = world.usd(START)
@@ -296,8 +278,7 @@ def test_no_hour_costs_more_than_the_file_allows_however_traffic_comes(cap, step
     family = family_of(monitor={"share": share, "usd_per_hour": cap})
     world = Live(Path(mkdtemp()), judge_model(cost_share=cost_share), family=family)
     for n, seconds in steps:
-        world.answered(n)
-        wait(world, seconds)
+        world.answered(n, then_s=seconds)
         world.monitor()
         assert world.usd(world.clock.now() - timedelta(hours=1)) <= cap + 1e-9
 
@@ -314,8 +295,7 @@ def test_a_sample_is_a_share_and_a_larger_one_holds_the_smaller():
 
 
 def test_a_person_may_have_answers_judged_and_hears_before_what_it_costs(live):
-    live.answered(5)
-    wait(live, 1)
+    live.answered(5, then_s=1)
     ids = latest_answers(live.family, 3, days=1.0, store=live.store, clock=live.clock).ids
     assert len(ids) == 3
     calls, usd = estimate_judging(live.family, ids, store=live.store, models=live)
@@ -342,8 +322,7 @@ def test_answers_that_cannot_be_judged_take_no_place_among_those_drawn(live):
 
 
 def test_a_person_draws_from_all_answers_and_not_from_the_oldest_alone(live, monkeypatch):
-    live.answered(12)
-    wait(live, 1)
+    live.answered(12, then_s=1)
     monkeypatch.setattr("optimizer.jobs.feedback.judge_traffic.LOOKED_AT", 5)
     answered = live.store.traffic.answered
 
@@ -360,7 +339,6 @@ def test_a_family_that_keeps_no_texts_cannot_be_judged(tmp_path):
     family = letters_family(privacy={"store": "metadata"}, judge={"model": "judge", "monitor": {"share": 1.0}})
     world = Live(tmp_path, family=family)
     world.answered(2)
-    wait(world, 120)
     assert world.monitor() is None
     with pytest.raises(InvalidInput, match="no text of them is kept"):
         latest_answers(family, 3, days=1.0, store=world.store, clock=world.clock)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import shutil
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import closing
 from dataclasses import replace
 from datetime import timedelta
@@ -60,6 +60,13 @@ class Place:
             asked = self.store.reviews.get(tx, review)
         said = f"{rating(int(asked.subject[3:])):g}" if answer is None else answer
         return rate_answer(review, said, actor="ben", store=self.store, clock=self.clock, intake=self.here.intake())
+
+    def rated(self, n: int) -> Sequence[str]:
+        """Reviews of so many drawn answers, each answered."""
+        reviews = self.draw(n).reviews
+        for review in reviews:
+            self.rate(review)
+        return reviews
 
     def calibrate(self, family: Family | None = None, **options: Any) -> CalibrationView:
         asked = self.asked(family, fit_judge=options.pop("fit", wiring.fit_judge))
@@ -204,8 +211,7 @@ def test_a_key_that_may_not_speak_as_a_person_rates_nothing(place: Place) -> Non
 
 def test_the_figure_holds_the_quality_of_all_answers_and_is_narrower_than_the_ratings_alone(place: Place) -> None:
     assert place.standing().figure.why_not == "no answers of this judge were drawn for rating"
-    for review in place.draw(60).reviews:
-        place.rate(review)
+    place.rated(60)
     figure = place.standing().figure
     truth = sum(map(rating, range(N))) / N
     assert figure.mean is not None
@@ -217,19 +223,16 @@ def test_the_figure_holds_the_quality_of_all_answers_and_is_narrower_than_the_ra
 
 
 def test_a_variants_figure_rests_on_its_own_answers(place: Place) -> None:
-    for review in place.draw(2).reviews:
-        place.rate(review)
+    place.rated(2)
     assert place.standing(variant="v_none").figure.n_judged == 0
     assert place.standing(variant=arm().variant).figure.n_judged == N
 
 
 def test_nothing_but_drawn_ratings_moves_the_interval(place: Place) -> None:
     """Thumbs, corrections, ratings that an application reports and answers in doubt train the map alone."""
-    drawn = place.draw(40).reviews
+    drawn = place.rated(40)
     with place.store.read() as tx:
         rated = {place.store.reviews.get(tx, review).subject for review in drawn}
-    for review in drawn:
-        place.rate(review)
     before = place.standing().figure
     of = arm(family=place.family.name)
     now = place.clock.now()
@@ -262,8 +265,7 @@ def test_the_answers_of_one_unit_calibrate_no_judge(place: Place) -> None:
     place.family = judged_family(model="other")
     judge_answers(place.store, place.family, 25, place.clock.now(), first=N, unit="bot")
     place.clock.pass_time(timedelta(hours=1))
-    for review in place.draw(25).reviews:
-        place.rate(review)
+    place.rated(25)
     with pytest.raises(DatasetTooSmall, match="25 rated answers are all of one unit"):
         place.calibrate()
 
@@ -290,8 +292,7 @@ def test_twenty_ratings_calibrate_the_judge_until_it_changes(place: Place) -> No
 
 
 def test_the_agreement_is_told_with_its_intervals(place: Place) -> None:
-    for review in place.draw(70).reviews:
-        place.rate(review)
+    place.rated(70)
     agreement = place.calibrate().agreement
     for each in (agreement.spearman, agreement.kappa, agreement.weighted_kappa, agreement.mapped_error):
         assert each.low < each.value < each.high

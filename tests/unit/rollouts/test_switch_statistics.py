@@ -42,11 +42,8 @@ def tenures(*, served_for: timedelta) -> list[Champion]:
 
 
 def begun(served_for: timedelta = 15 * DAY, **changes: Any) -> SwitchWatch:
-    history = tenures(served_for=served_for)
-    watch = SwitchWatch.begin(
-        history[-1], history, metric=Metric(), mean=0.85, **{"first_at": T0 - served_for, "rollout": "ro_1", **changes}
-    )
-    return watch
+    history, usual = tenures(served_for=served_for), {"first_at": T0 - served_for, "rollout": "ro_1"}
+    return SwitchWatch.begin(history[-1], history, metric=Metric(), mean=0.85, **{**usual, **changes})
 
 
 def served(variant: str, unit: str, value: float, *, at_s: float, age_s: float | None = 1.0, **more: Any) -> Any:
@@ -56,6 +53,12 @@ def served(variant: str, unit: str, value: float, *, at_s: float, age_s: float |
         **{"received_at": received, "served_at": served_at, "unit": unit, "value": value, "variant": variant},
         **{"role": "champion", "rollout": "ro_1", **more},
     )
+
+
+def earlier(one: ServedOutcome, by: timedelta, **changes: Any) -> ServedOutcome:
+    """The same so much before."""
+    assert one.served_at is not None
+    return replace(one, received_at=one.received_at - by, served_at=one.served_at - by, **changes)
 
 
 @named(
@@ -109,12 +112,7 @@ def test_bad_news_that_comes_first_is_no_drop() -> None:
                 at_s, age_s = 60 * (minute + draw.random()), 300.0 if good else 1.0
                 one = served(variant, f"{variant}{minute}-{i}", float(good), at_s=at_s, age_s=age_s)
                 if variant == OLD:
-                    found.append(
-                        (
-                            7 * DAY,
-                            replace(one, received_at=one.received_at - 7 * DAY, served_at=one.served_at - 7 * DAY),
-                        )
-                    )
+                    found.append((7 * DAY, earlier(one, 7 * DAY)))
                 elif one.served_at >= T0:
                     found.append(one)
         watch = watch.after(now, before, T0 + timedelta(minutes=minute + 1), units)
@@ -134,7 +132,7 @@ def week_of(draw: random.Random, shift: timedelta, variant: str, n: int, days: i
                 at_s = 86_400 * (day + draw.random())
                 one = served(variant, unit, float(draw.random() < mean), at_s=at_s)
                 if one.served_at >= T0:
-                    found.append(replace(one, received_at=one.received_at - shift, served_at=one.served_at - shift))
+                    found.append(earlier(one, shift))
     return sorted(found, key=lambda one: one.received_at)
 
 
@@ -185,7 +183,7 @@ def test_a_unit_counts_once_however_often_it_comes_back() -> None:
 def test_who_was_served_something_else_first_is_not_new_in_that_week(variant: str, at_s: float, counts: bool) -> None:
     """Where another champion served at first in a week, a daily user would count later in it than since the switch."""
     first_of_week, later = (
-        replace(one, received_at=one.received_at - 7 * DAY, served_at=one.served_at - 7 * DAY)
+        earlier(one, 7 * DAY)
         for one in (served(variant, "a", 1.0, at_s=at_s + 30, age_s=30.0), served(OLD, "a", 1.0, at_s=120))
     )
     watch, week = begun(rollout=None), 7 * DAY
@@ -242,20 +240,7 @@ def test_a_score_that_falls_is_told_like_a_success_that_does() -> None:
     units = UnitSample()
     for minute in range(60):
         now = [served(NEW, f"{minute}-{i}", draw.betavariate(6, 4), at_s=60 * minute + 30 + i) for i in range(20)]
-        before = [
-            (
-                7 * DAY,
-                replace(
-                    one,
-                    variant=OLD,
-                    value=draw.betavariate(8, 2),
-                    received_at=one.received_at - 7 * DAY,
-                    served_at=one.served_at - 7 * DAY,
-                ),
-            )
-            for one in now
-            if one.served_at is not None
-        ]
+        before = [(7 * DAY, earlier(one, 7 * DAY, variant=OLD, value=draw.betavariate(8, 2))) for one in now]
         watch = watch.after(now, before, T0 + timedelta(minutes=minute + 1), units)
     assert watch.alarm is not None
 
@@ -284,11 +269,8 @@ def test_the_simulation_computes_what_the_product_computes() -> None:
         k = rng.binomial(n, [[0.6], [0.85]])
         tests.look(np.stack([n[0], k[0], n[1], k[1]]).astype(float))
         for run in range(3):
-            block = Block(
-                stage=0,
-                candidate=Outcomes.binary(int(n[0, run]), int(k[0, run])),
-                champion=Outcomes.binary(int(n[1, run]), int(k[1, run])),
-            )
+            new, old = (Outcomes.binary(int(n[side, run]), int(k[side, run])) for side in (0, 1))
+            block = Block(stage=0, candidate=new, champion=old)
             product[run] = product[run]._closed(block, 0, "binary")
     assert tests.peak == pytest.approx([one.evidence.peak for one in product], rel=1e-9)
     assert tests.peak.max() > 5
