@@ -7,7 +7,7 @@ bucket of its own.
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from functools import cache
@@ -253,26 +253,34 @@ def stat_cover(since: datetime, until: datetime, summed: Stretch | None, lengths
     """``summed``: hours and days that begin in it are summed up, the last of them as far as its end."""
     if since >= until:
         return Cover(sums=(), rest=())
-    if summed is None:
+    is_open = summed is not None and until >= summed[1]
+    longest = [DAY, HOUR] if DAY in lengths else [HOUR]
+    begin, end = (until, until) if summed is None else (max(since, summed[0]), min(until, summed[1]))
+    parts = tuple(whole_stretches(begin, end, longest, is_open=is_open))
+    if not parts:
         return Cover(sums=(), rest=((since, until),))
+    edges = [(since, parts[0][1][0]), *([] if is_open else [(parts[-1][1][1], until)])]
+    return Cover(sums=parts, rest=tuple(edge for edge in edges if edge[0] < edge[1]))
 
-    def whole(minutes: int) -> Stretch:
-        # Nothing is summed up beyond the end yet, so that an hour or a day that is under way belongs to it whole.
-        end = ceiling(summed[1], minutes) if until >= summed[1] else floor(until, minutes)
-        return ceiling(max(since, summed[0]), minutes), end
 
-    hours = whole(HOUR)
-    if hours[0] >= hours[1]:
-        return Cover(sums=(), rest=((since, until),))
-    days = whole(DAY)
-    parts = [(HOUR, hours)]
-    if DAY in lengths and days[0] < days[1]:
-        parts = [(HOUR, (hours[0], days[0])), (DAY, days), (HOUR, (days[1], hours[1]))]
-    edges = [(since, hours[0]), *([(hours[1], until)] if until < summed[1] else [])]
-    return Cover(
-        sums=tuple((minutes, part) for minutes, part in parts if part[0] < part[1]),
-        rest=tuple(edge for edge in edges if edge[0] < edge[1]),
-    )
+def whole_stretches(
+    since: datetime, until: datetime, lengths: Sequence[int], *, is_open: bool = False
+) -> Iterator[tuple[int, Stretch]]:
+    """The time in whole stretches of these lengths, the longest first, as far as they fill it; in order.
+
+    Args:
+        is_open: nothing is summed up beyond the end yet, so that a stretch that is under way belongs to it whole.
+    """
+    if since >= until or not lengths:
+        return
+    length, *shorter = lengths
+    first, last = ceiling(since, length), (ceiling if is_open else floor)(until, length)
+    if first >= last:
+        yield from whole_stretches(since, until, shorter, is_open=is_open)
+        return
+    yield from whole_stretches(since, first, shorter)
+    yield length, (first, last)
+    yield from whole_stretches(last, until, shorter, is_open=is_open)
 
 
 def floor(at: datetime, minutes: int) -> datetime:

@@ -9,14 +9,14 @@ units are drawn in every stretch, each with all that it reported: adaptive sampl
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from functools import lru_cache
 from hashlib import blake2b
 from typing import Literal
 
-from optimizer.core.base.minute_sums import Cover, Stretch, ceiling, floor
+from optimizer.core.base.minute_sums import Cover, Stretch, ceiling, floor, whole_stretches
 
 LENGTHS = (1440, 360, 60, 1)  # minutes: whole days, quarters of days, hours and minutes of UTC
 # Only the ends of a window need short sums: older windows begin and end with events, of less than a day or an hour.
@@ -154,7 +154,7 @@ def cover(since: datetime, until: datetime, stored: Stretch | None) -> Cover:
     first, last = (ceiling(max(since, stored[0]), 1), floor(min(until, stored[1]), 1)) if stored else (until, until)
     if first >= last:
         return Cover(sums=(), rest=((since, until),))
-    whole = list(_whole(first, last, LENGTHS))
+    whole = list(whole_stretches(first, last, LENGTHS))
     old = (
         [(length, stretch) for length, stretch in whole if stored[1] - stretch[0] > READ_FOR[length]] if stored else []
     )
@@ -163,19 +163,6 @@ def cover(since: datetime, until: datetime, stored: Stretch | None) -> Cover:
         sums=tuple(stretch_sum for stretch_sum in whole if stretch_sum not in old),
         rest=tuple(edge for edge in edges if edge[0] < edge[1]),
     )
-
-
-def _whole(since: datetime, until: datetime, lengths: Sequence[int]) -> Iterator[tuple[int, Stretch]]:
-    if since >= until:
-        return
-    length, *shorter = lengths
-    first, last = ceiling(since, length), floor(until, length)
-    if first >= last:
-        yield from _whole(since, until, shorter)
-        return
-    yield from _whole(since, first, shorter)
-    yield length, (first, last)
-    yield from _whole(last, until, shorter)
 
 
 @lru_cache(maxsize=4096)

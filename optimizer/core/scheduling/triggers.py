@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from datetime import datetime
+from datetime import datetime, timedelta
 from math import fsum
 from typing import Literal
 
@@ -222,15 +222,16 @@ def look_at_students(findings: Mapping[str, Sequence[str]], *, is_on: bool) -> L
     return Look(kind="student", state="fires", reason="; and ".join(against))
 
 
-def handled_look(look: Look, *, study: str, since: datetime, again_at: datetime) -> Look:
-    """A trigger whose evidence a study has answered already: its window has to be all new before it may fire again."""
-    if look.state == "off":
+def unless_answered(look: Look, answered: Study | None, window: timedelta, now: datetime) -> Look:
+    """The look; quiet where a study has answered its evidence already, until its window is all new."""
+    if look.state == "off" or answered is None or now >= (again_at := answered.created_at + window):
         return look
     reason = (
-        f"answered by study {study} at {when(since)}; looked at again from {when(again_at)}, when its window holds only"
-        " what came after"
+        f"answered by study {answered.id} at {when(answered.created_at)}; looked at again from {when(again_at)}, when"
+        " its window holds only what came after"
     )
-    return replace(look, state="quiet", reason=reason, evidence={"study": study, "again_at": again_at.isoformat()})
+    evidence = TriggerEvidence(study=answered.id, again_at=again_at.isoformat())
+    return replace(look, state="quiet", reason=reason, evidence=evidence)
 
 
 def _drop(name: str, recent: Mapping[str, UnitMean], reference: Mapping[str, UnitMean]) -> FigureChange | None:

@@ -24,14 +24,14 @@ from optimizer.core.scheduling.triggers import (
     Look,
     Window,
     first_to_fire,
-    handled_look,
     kept_from_starting,
     look_at_degradation,
     look_at_feedback,
     look_at_schedule,
     look_at_students,
+    unless_answered,
 )
-from optimizer.core.search.study import Study, Trigger
+from optimizer.core.search.study import Trigger
 from optimizer.core.serving.rollout import Champion, is_frozen
 from optimizer.jobs.champions.watch_students import serving_students
 from optimizer.jobs.rollouts.read_candidate import current_holdback, waiting_candidate
@@ -146,15 +146,7 @@ def _evidence(
         )
 
     hours = {"degradation": WINDOW_HOURS, "feedback": feedback_hours, "student": STUDENT_HOURS}
-    return [
-        _unless_answered(look(kind), answered, timedelta(hours=hours[kind]) / scale, now) for kind in EVIDENCE_KINDS
-    ]
-
-
-def _unless_answered(look: Look, answered: Study | None, length: timedelta, now: datetime) -> Look:
-    if answered is None or now >= answered.created_at + length:
-        return look
-    return handled_look(look, study=answered.id, since=answered.created_at, again_at=answered.created_at + length)
+    return [unless_answered(look(kind), answered, timedelta(hours=hours[kind]) / scale, now) for kind in EVIDENCE_KINDS]
 
 
 def _read(

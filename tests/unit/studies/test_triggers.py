@@ -15,17 +15,19 @@ from optimizer.core.scheduling.triggers import (
     UnitMean,
     Window,
     first_to_fire,
-    handled_look,
     look_at_degradation,
     look_at_feedback,
     look_at_schedule,
     look_at_students,
     sentences,
+    unless_answered,
 )
 from tests.cases import named
+from tests.stores import study
 
 NOW = datetime(2026, 11, 20, 9, 0, tzinfo=UTC)
 RULE = FeedbackTrigger()
+ANSWERED = study("st_1", created_at=NOW)
 
 
 def at(text: str) -> datetime:
@@ -207,13 +209,14 @@ def test_what_is_switched_off_says_so_and_never_fires() -> None:
     ]
     assert [look.state for look in looks] == ["off"] * 3
     assert sentences(looks) == ["degradation: off", "feedback: off", "schedule: off"]
-    assert handled_look(looks[0], study="st_1", since=NOW, again_at=NOW) is looks[0]
+    assert unless_answered(looks[0], ANSWERED, timedelta(hours=6), NOW) is looks[0]
 
 
 def test_what_a_study_has_answered_is_quiet_and_says_until_when() -> None:
-    look = handled_look(
-        look_at_feedback(RULE, window(all=(60, 0.1))), study="st_1", since=NOW, again_at=NOW + timedelta(hours=6)
-    )
+    fires = look_at_feedback(RULE, window(all=(60, 0.1)))
+    look = unless_answered(fires, ANSWERED, timedelta(hours=6), NOW)
     assert look.state == "quiet"
     assert "st_1" in look.reason
     assert "2026-11-20 15:00:00 UTC" in look.reason
+    assert unless_answered(fires, ANSWERED, timedelta(hours=6), NOW + timedelta(hours=6)) is fires
+    assert unless_answered(fires, None, timedelta(hours=6), NOW) is fires
