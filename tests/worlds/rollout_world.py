@@ -21,12 +21,15 @@ from optimizer.core.rollout.blocks import StoredBlock, window_start
 from optimizer.core.rollout.transitions import OperatorAct
 from optimizer.core.serving.assignment import Holdback, cohort_start, holdback_of
 from optimizer.core.serving.rollout import Champion, Decision, Rollout, is_frozen
+from optimizer.core.views.rollout_status import RolloutView
 from optimizer.jobs.families.create_variant import VariantRequest, store_draft
 from optimizer.jobs.families.sync_families import sync_families
 from optimizer.jobs.feedback.roll_up_minutes import roll_up_minutes
 from optimizer.jobs.outbox.read_freezes import freezes_of
 from optimizer.jobs.record_change import RolloutChange
 from optimizer.jobs.rollouts.forecast_rollout import AT_MOST
+from optimizer.jobs.rollouts.freeze import FreezeRequest, freeze, unfreeze
+from optimizer.jobs.rollouts.rollout_view import rollout_view
 from optimizer.jobs.rollouts.tick import TickReport, tick
 from optimizer.jobs.rollouts.verify_rollout import VerifyReport, verify_rollout
 from optimizer.ports import Store, Transaction
@@ -35,6 +38,7 @@ from tests.clock import Clock
 from tests.rows.event_rows import rows_of
 from tests.rows.rollout_acts import operate, start_rollout
 from tests.stores import new_database
+from tests.worlds.contexts import context_of
 
 F = "summarization"
 TICK_S = 10.0
@@ -123,16 +127,10 @@ class World:
         """Requests of the champion within the last hour, summed up; the first ones with an outcome."""
         events: list[tuple[Interaction, FeedbackEvent | None]] = []
         for i in range(n):
-            arm, at = (
-                Arm(family=F, variant=self.champion, unit_hmac=f"past-{i}"),
-                self.clock.at - timedelta(seconds=3600 * (i + 1) / n),
-            )
-            events.append(
-                (
-                    self._interaction(arm, at),
-                    self._feedback(arm, self.behaviours[self.champion]) if i < n_labelled else None,
-                )
-            )
+            arm = Arm(family=F, variant=self.champion, unit_hmac=f"past-{i}")
+            request = self._interaction(arm, self.clock.at - timedelta(seconds=3600 * (i + 1) / n))
+            outcome = self._feedback(arm, self.behaviours[self.champion]) if i < n_labelled else None
+            events.append((request, outcome))
         self._flush(events, {})
         self.clock.pass_seconds(120)
         roll_up_minutes(store=self.store, clock=self.clock)
@@ -251,6 +249,12 @@ class World:
             self.rollout.id, act, actor="ann", reason=reason, confirm=confirm, store=self.store, clock=self.clock
         )
 
+    def freeze(self, family: str | None = F) -> None:
+        freeze(context_of(self.store, self.clock), FreezeRequest(family=family, reason="launch"))
+
+    def unfreeze(self, family: str | None = F) -> None:
+        unfreeze(context_of(self.store, self.clock), FreezeRequest(family=family, reason="over"))
+
     def keep_lease(self, seconds: float) -> None:
         """Time passes under a worker that ticks often enough."""
         for _ in range(int(seconds // 50)):
@@ -265,6 +269,11 @@ class World:
             found = self.store.rollouts.latest(tx, F)
         assert found is not None
         return found
+
+    @property
+    def seen(self) -> RolloutView:
+        with self.store.read() as tx:
+            return rollout_view(tx, self.store, self.clock, self.rollout)
 
     @property
     def decisions(self) -> list[Decision]:
@@ -309,7 +318,7 @@ class World:
 
     def _interaction(self, arm: Arm, at: datetime) -> Interaction:
         self.n += 1
-        behaviour = self.behaviours[arm.variant or ""] if hasattr(self, "behaviours") else Behaviour()
+        behaviour = self.behaviours[arm.variant or ""]
         failed = self.draw.random() < behaviour.errors
         return Interaction(
             id=f"in_{self.n}",

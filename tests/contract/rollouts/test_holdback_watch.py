@@ -21,13 +21,11 @@ from optimizer.jobs.families.create_variant import VariantRequest, store_draft
 from optimizer.jobs.feedback.roll_up_minutes import roll_up_minutes
 from optimizer.jobs.rollouts import watch_holdback
 from optimizer.jobs.rollouts.change_champion import fall_of, shown_worse
-from optimizer.jobs.rollouts.freeze import FreezeRequest, freeze, unfreeze
 from optimizer.jobs.rollouts.verify_rollout import verify_rollout
 from optimizer.ports import EvidenceRow
 from tests.clock import Clock
 from tests.rows.rollout_acts import operate, roll_back_champion, start_rollout
 from tests.stores import NOW, new_database, rollout
-from tests.worlds.contexts import context_of
 from tests.worlds.rollout_world import Behaviour, F, World
 
 
@@ -216,23 +214,22 @@ def test_the_last_cohorts_of_the_week_are_closed_after_it(promoted: World) -> No
 
 def test_units_that_came_during_a_freeze_are_compared_no_more_in_the_holdback(promoted: World) -> None:
     promoted.labels(40, unit_of=lambda i: f"same{i}", seconds=20.0)
-    freeze(context_of(promoted.store, promoted.clock), FreezeRequest(family=F, reason="launch"))
+    promoted.freeze()
     promoted.tick()
     assert {promoted.serve(f"same{i}").rollout for i in range(10)} == {None}
     promoted.labels(10, unit_of=lambda i: f"same{i}", seconds=20.0)
-    unfreeze(context_of(promoted.store, promoted.clock), FreezeRequest(family=F, reason="over"))
+    promoted.unfreeze()
     promoted.keep_lease(250)
     assert held_back(promoted) == (30, 10)
     assert promoted.verified().problems == ()
 
 
 def test_a_freeze_of_a_week_leaves_the_week_of_the_holdback_as_long_as_it_was(promoted: World) -> None:
-    frozen = context_of(promoted.store, promoted.clock)
     promoted.clock.pass_seconds(60)
-    freeze(frozen, FreezeRequest(reason="audit"))  # of all families
+    promoted.freeze(None)  # of all families
     promoted.clock.pass_seconds(8 * 24 * 60)  # days of the rollout clock
     assert promoted.tick().holdbacks == {}
-    unfreeze(frozen, FreezeRequest(reason="over"))
+    promoted.unfreeze(None)
     assert promoted.tick().holdbacks == {F: "watched"}
     promoted.clock.pass_seconds(7 * 24 * 60 - 90)  # less than a minute before the week is over
     promoted.labels(100, seconds=20.0)

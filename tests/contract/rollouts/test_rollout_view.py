@@ -19,11 +19,11 @@ from optimizer.core.feedback.events import Arm, FeedbackEvent
 from optimizer.core.forecast.forecast import RolloutForecast
 from optimizer.core.rollout.blocks import KeyShare
 from optimizer.core.views.rollout_evidence import evidence_text
-from optimizer.core.views.rollout_status import FamilyRollout, RolloutView
+from optimizer.core.views.rollout_status import FamilyRollout
 from optimizer.jobs.request import FamilyRequest
 from optimizer.jobs.rollouts import rollout_view as rollout_view_job
 from optimizer.jobs.rollouts.read_rollout import read_rollout_status
-from optimizer.jobs.rollouts.rollout_view import rollout_view, with_forecast
+from optimizer.jobs.rollouts.rollout_view import with_forecast
 from optimizer.jobs.rollouts.verify_rollout import report_rollout
 from tests.rows.rollout_acts import roll_back_champion, start_rollout
 from tests.stores import keep_events
@@ -51,12 +51,6 @@ def status(world: World) -> FamilyRollout:
     return read_rollout_status(context, FamilyRequest(family=F))
 
 
-def view(world: World) -> RolloutView:
-    rollout = world.rollout
-    with world.store.read() as tx:
-        return rollout_view(tx, world.store, world.clock, rollout)
-
-
 def page(world: World) -> str:
     return rollout_page(report_rollout(world.rollout.id, store=world.store, clock=world.clock))
 
@@ -67,7 +61,7 @@ def text(html: str) -> str:
 
 def test_a_rollout_nobody_answered_waits_for_evidence_and_labels_and_says_so(fast: World) -> None:
     fast.start()
-    seen = view(fast)
+    seen = fast.seen
     assert (seen.verdict, seen.labels.used, seen.n_blocks) == ("Nothing has been shown about quality.", 0, 0)
     assert any("20 is needed" in reason for reason in seen.waits_for)
     assert any("100 are needed" in reason for reason in seen.waits_for)
@@ -82,7 +76,7 @@ def test_the_view_counts_what_the_blocks_hold_and_is_plain_json(fast: World) -> 
     fast.behaviours[fast.candidate] = Behaviour(success=0.95)
     fast.start()
     fast.climb(5)
-    seen = view(fast)
+    seen = fast.seen
     assert seen.labels.used == sum(arm.labelled for arm in seen.arms) - seen.labels.waiting > 0
     candidate = seen.arms[0]
     assert (candidate.arm, candidate.variant, candidate.label_rate) == ("candidate", fast.candidate, 1.0)
@@ -99,7 +93,7 @@ def test_a_rollout_that_moves_while_its_forecast_is_made_is_shown_without_it_and
     fast: World, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     fast.start()
-    rollout, seen, forecast_active, moves = fast.rollout, view(fast), rollout_view_job.forecast_active, iter(("hold",))
+    rollout, seen, forecast_active, moves = fast.rollout, fast.seen, rollout_view_job.forecast_active, iter(("hold",))
 
     def forecast_of_one_that_moves(id: str, **given: Any) -> RolloutForecast:
         for act in moves:
@@ -117,14 +111,14 @@ def test_a_rollout_that_moves_while_its_forecast_is_made_is_shown_without_it_and
 def test_feedback_after_its_cohort_closed_is_counted_per_arm_shown_and_not_used(fast: World) -> None:
     fast.start()
     fast.climb(4)
-    before = view(fast)
+    before = fast.seen
     assert [(arm.late, arm.late_share) for arm in before.arms] == [(0, 0.0), (0, 0.0)]
     assert before.late_alert is None
     arm = next(a for a in (fast.serve(f"late-{i}") for i in range(200)) if a.variant == fast.candidate)
     n, usual = 20, {"occurred_at": fast.clock.at, "received_at": fast.clock.at, "source": "user", "success": False}
     old = [FeedbackEvent(id=f"late-{i}", arm=_in_cohort(arm, i), content_hash=str(i), **usual) for i in range(n)]
     keep_events(fast.store, old)
-    seen = view(fast)
+    seen = fast.seen
     assert [(a.arm, a.late) for a in seen.arms] == [("candidate", n), ("champion", 0)]
     assert seen.late_alert is not None
     assert "of the candidate's" in seen.late_alert
@@ -132,7 +126,7 @@ def test_feedback_after_its_cohort_closed_is_counted_per_arm_shown_and_not_used(
     hashes = [block.hash for block in fast.blocks("quality")]
     fast.tick()
     assert [block.hash for block in fast.blocks("quality")][: len(hashes)] == hashes
-    assert view(fast).arms[0].labelled == before.arms[0].labelled, "late feedback never changes a closed cohort"
+    assert fast.seen.arms[0].labelled == before.arms[0].labelled, "late feedback never changes a closed cohort"
 
 
 def _in_cohort(arm: Arm, i: int) -> Arm:
@@ -145,7 +139,7 @@ def test_a_promoted_rollout_is_told_as_one_step_by_step_and_the_log_names_the_ev
     fast.behaviours[fast.candidate] = Behaviour(success=0.97)
     fast.start()
     fast.climb(60)
-    seen, rollout = view(fast), fast.rollout
+    seen, rollout = fast.seen, fast.rollout
     assert rollout.outcome == "promoted"
     assert "better" in seen.verdict
     assert [s.state for s in seen.stages[:4]] == ["done"] * 4
@@ -166,19 +160,19 @@ def test_a_promoted_rollout_is_told_as_one_step_by_step_and_the_log_names_the_ev
     (before,) = re.findall(r"became the champion of .*? after .*? and ([\d,]+) labelled outcomes", text(html))
     for _ in range(20):
         fast.labels(120)
-        if any(view(fast).stages[-1].labelled.values()):
+        if any(fast.seen.stages[-1].labelled.values()):
             break
-    assert any(view(fast).stages[-1].labelled.values())
+    assert any(fast.seen.stages[-1].labelled.values())
     assert f" and {before} labelled outcomes" in text(page(fast)), "none that came after the promotion"
 
 
 def test_whoever_reads_the_report_later_learns_that_the_promotion_was_taken_back(fast: World) -> None:
     fast.start()
     fast.operate("promote", confirm=F)
-    assert view(fast).followed_by is None
-    assert [s.state for s in view(fast).stages] == ["done", *["passed over"] * 3, "now"]
+    assert fast.seen.followed_by is None
+    assert [s.state for s in fast.seen.stages] == ["done", *["passed over"] * 3, "now"]
     roll_back_champion(F, actor="ann", reason="users complain", store=fast.store, clock=fast.clock)
-    after = view(fast).followed_by
+    after = fast.seen.followed_by
     assert after is not None
     assert (after.variant, after.by) == (fast.champion, "ann")
     assert f"{fast.champion} (version 1) followed it at 2026-11-20 " in text(page(fast))
@@ -186,7 +180,7 @@ def test_whoever_reads_the_report_later_learns_that_the_promotion_was_taken_back
 
 
 def test_the_word_better_stands_nowhere_in_a_report_without_the_evidence_for_it(climbed: World) -> None:
-    seen = view(climbed)
+    seen = climbed.seen
     assert not next(g for g in seen.gates if g.name == "sup").passed
     assert "better" not in text(page(climbed)).lower()
 

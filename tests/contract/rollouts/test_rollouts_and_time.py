@@ -18,7 +18,6 @@ from optimizer.core.rollout.cohorts import gaps
 from optimizer.jobs.families.create_variant import VariantRequest, store_draft
 from optimizer.jobs.rollouts import watch_rollout
 from optimizer.jobs.rollouts.forecast_rollout import read_recent
-from optimizer.jobs.rollouts.freeze import FreezeRequest, freeze, unfreeze
 from optimizer.jobs.rollouts.read_rollout import NextShareRequest, read_next_share
 from optimizer.jobs.rollouts.watch_rollout import look, present_evidence
 from tests.clock import Clock
@@ -116,7 +115,7 @@ def test_units_that_were_served_while_the_lease_had_lapsed_are_left_out_of_both_
     world.start()
     world.labels(20, unit_of=lambda i: f"same{i}")
     if cause == "a freeze":
-        freeze(context_of(world.store, world.clock), FreezeRequest(family=F, reason="launch"))
+        world.freeze()
         world.tick()
     else:
         world.clock.pass_seconds(70)
@@ -128,7 +127,7 @@ def test_units_that_were_served_while_the_lease_had_lapsed_are_left_out_of_both_
         events.append((world._interaction(world.serve(f"same{i}"), world.clock.at), None))
     world._flush(events, {})
     if cause == "a freeze":
-        unfreeze(context_of(world.store, world.clock), FreezeRequest(family=F, reason="over"))
+        world.unfreeze()
     world.tick()
     assert world.moves() == ["deploy", "lapse"]
     assert world.decisions[-1].reason.startswith("the freeze from ") == (cause == "a freeze")
@@ -265,9 +264,9 @@ def test_a_lease_that_runs_out_in_the_middle_of_a_look_is_not_renewed_as_if_noth
         if cause == "the worker was stopped":
             world.clock.pass_seconds(90)
         else:
-            freeze(context_of(world.store, world.clock), FreezeRequest(family=F, reason="launch"))
+            world.freeze()
             world.clock.pass_seconds(5)
-            unfreeze(context_of(world.store, world.clock), FreezeRequest(family=F, reason="over"))
+            world.unfreeze()
         return real(*args, **kwargs)
 
     world.clock.pass_seconds(10)

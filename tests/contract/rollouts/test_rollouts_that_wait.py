@@ -19,14 +19,10 @@ from optimizer.core.rollout.evidence_state import from_text
 from optimizer.core.rollout.next_action import next_action
 from optimizer.core.rollout.start import fixed_settings
 from optimizer.core.statistics.outcomes import threshold
-from optimizer.core.views.rollout_status import RolloutView
 from optimizer.jobs.feedback.roll_up_minutes import roll_up_minutes
-from optimizer.jobs.rollouts.freeze import FreezeRequest, freeze, unfreeze
-from optimizer.jobs.rollouts.rollout_view import rollout_view
 from tests.clock import Clock
 from tests.rows.rollout_acts import start_rollout
 from tests.stores import new_database
-from tests.worlds.contexts import context_of
 from tests.worlds.rollout_world import Behaviour, F, World
 
 BETTER = Behaviour(success=0.97)
@@ -80,15 +76,15 @@ def test_days_under_a_freeze_are_none_of_a_rollouts_days_but_in_older_rollouts(
     with settings_without(missing):
         world.start()
     world.climb(2)
-    freeze(context_of(world.store, world.clock), FreezeRequest(family=F, reason="launch"))
+    world.freeze()
     world.keep_lease(600)
-    unfreeze(context_of(world.store, world.clock), FreezeRequest(family=F, reason="over"))
+    world.unfreeze()
     world.climb(2)
     is_old = missing == "max_days_served"
     assert (world.rollout.outcome, "0.25 days are over" in (world.rollout.reason or "")) == (
         ("inconclusive", True) if is_old else (None, False)
     )
-    assert (rollout_view_of(world).hours.running > 6) == is_old
+    assert (world.seen.hours.running > 6) == is_old
     assert world.verified().problems == ()
 
 
@@ -223,7 +219,7 @@ def test_a_promotion_waits_for_the_end_of_a_whole_day_and_verifies(
 ) -> None:
     world = copy_of(within_its_first_day)
     assert world.rollout.is_active, "fifteen hours of the rollout clock"
-    seen = rollout_view_of(world)
+    seen = world.seen
     assert seen.gates[2].passed, "ship1 stood at an hour"
     assert any("at the end of a whole day of assignment: none has ended" in missing for missing in seen.waits_for)
     world.climb(4)
@@ -239,7 +235,7 @@ def test_a_day_ends_also_where_its_users_were_all_counted_before(
 ) -> None:
     """A unit counts once per stage; the same units come back until the day is over, and nobody else."""
     world = copy_of(within_its_first_day)
-    assert rollout_view_of(world).gates[2].passed
+    assert world.seen.gates[2].passed
     while world.rollout.is_active and world.clock.rollout_now() - started(world) < timedelta(hours=60):
         world.labels(120, unit_of=lambda i: f"u{i + 1}")
     assert world.rollout.outcome == "promoted"
@@ -294,11 +290,6 @@ def settings_without(missing: str) -> Any:
         return {name: value for name, value in fixed_settings(*args, **options).items() if name != missing}
 
     return patch("optimizer.jobs.rollouts.fix_settings.fixed_settings", fixed)
-
-
-def rollout_view_of(world: World) -> RolloutView:
-    with world.store.read() as tx:
-        return rollout_view(tx, world.store, world.clock, world.rollout)
 
 
 def test_guardrails_that_compared_at_one_stage_say_nothing_of_the_next(database: Database) -> None:

@@ -13,8 +13,6 @@ import pytest
 from optimizer.adapters.store import Database
 from optimizer.core.feedback.events import Arm, FeedbackEvent, Interaction
 from optimizer.core.rollout.blocks import window_start
-from optimizer.core.views.rollout_status import RolloutView
-from optimizer.jobs.rollouts.rollout_view import rollout_view
 from tests.clock import Clock
 from tests.worlds.rollout_world import Behaviour, F, World
 
@@ -45,11 +43,6 @@ class Senders(World):
             for variant in (rollout.candidate, rollout.champion)
         ]
         self.store.write(lambda tx: self.store.exposures.put(tx, rows, key))
-
-    @property
-    def seen(self) -> RolloutView:
-        with self.store.read() as tx:
-            return rollout_view(tx, self.store, self.clock, self.rollout)
 
     def units(self) -> dict[str, int]:
         """Units that the blocks hold, by arm."""

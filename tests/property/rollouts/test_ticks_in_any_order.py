@@ -19,14 +19,12 @@ from optimizer.core.base.errors import Conflict, GateNotMet, StaleVersion
 from optimizer.core.rollout.transitions import OPERATOR_ACTS, OperatorAct
 from optimizer.core.statistics.outcomes import threshold
 from optimizer.core.statistics.quality_gate import ALPHA_SHIP, margin_needed
-from optimizer.jobs.rollouts.freeze import FreezeRequest, freeze, unfreeze
 from optimizer.jobs.rollouts.tick import tick
 from optimizer.jobs.rollouts.verify_rollout import verify_rollout
 from tests.clock import Clock
 from tests.examples import n_examples
-from tests.rows.rollout_acts import operate, roll_back_champion, start_rollout
+from tests.rows.rollout_acts import roll_back_champion, start_rollout
 from tests.stores import new_database
-from tests.worlds.contexts import context_of
 from tests.worlds.rollout_world import Behaviour, F, World
 
 EXPECTED = (Conflict, GateNotMet, StaleVersion)  # somebody was faster, or it is not allowed: both are answers
@@ -117,13 +115,13 @@ class Life:
 
     def operate(self, step: Step) -> None:
         word: OperatorAct = step.word  # type: ignore[assignment]
-        operate(self.world.rollout.id, word, reason="r", confirm=F if step.confirmed else None, **self.by)
+        self.world.operate(word, confirm=F if step.confirmed else None)
 
     def freeze(self, step: Step) -> None:
-        freeze(context_of(self.stores[0], self.world.clock), FreezeRequest(family=F, reason="r"))
+        self.world.freeze()
 
     def unfreeze(self, step: Step) -> None:
-        unfreeze(context_of(self.stores[0], self.world.clock), FreezeRequest(family=F, reason="r"))
+        self.world.unfreeze()
 
     def start(self, step: Step) -> None:
         start_rollout(self.world.family, self.world.candidate, confirm=F, **self.by)
