@@ -17,7 +17,7 @@ import aiohttp
 from optimizer.adapters.models.connections import LoopSessions, proxy_of
 from optimizer.core.base.errors import ModelFailed
 from optimizer.core.base.phrasing import without_passwords
-from optimizer.core.models.budget import TOKENS_PER_MESSAGE, prompt_bytes
+from optimizer.core.models.budget import request_bytes
 from optimizer.core.models.language import (
     MAX_ANSWER_BYTES,
     AnswerTooLong,
@@ -192,7 +192,7 @@ def read_answer(
         raise no_answer(model, error) from None
     input_tokens = _count(values.get("usage"), "prompt_tokens")
     if input_tokens is None:
-        input_tokens = prompt_bytes(request.messages, request.params) + TOKENS_PER_MESSAGE * len(request.messages)
+        input_tokens = request_bytes(request.messages, request.params)
     output_tokens = _count(values.get("usage"), "completion_tokens")
     if output_tokens is None:
         # Tool calls and reasoning are output, too.

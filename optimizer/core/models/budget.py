@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
+from types import MappingProxyType
 from typing import Any
 
 from optimizer.core.base.canonical import canonical_json
@@ -39,15 +40,9 @@ def prompt_bytes(messages: Sequence[Mapping[str, Any]], params: Mapping[str, Any
     return texts + sum(_bytes(params.get(name)) for name in READ_BY_THE_MODEL)
 
 
-def upper_bound_usd(n_bytes: int, n_messages: int, max_tokens: int, price: ModelPrice) -> float:
-    """The most that a call of this size can cost, in dollars.
-
-    Args:
-        n_bytes: UTF-8 bytes of the request.
-        n_messages: messages in it, each counted with 16 tokens for its frame.
-        max_tokens: the limit of the answer.
-    """
-    return price.of(n_bytes + TOKENS_PER_MESSAGE * n_messages, max_tokens)
+def request_bytes(messages: Sequence[Mapping[str, Any]], params: Mapping[str, Any] = MappingProxyType({})) -> int:
+    """``prompt_bytes``, and 16 per message for its frame: the contract's upper bound of input tokens."""
+    return prompt_bytes(messages, params) + TOKENS_PER_MESSAGE * len(messages)
 
 
 def output_limit(params: Mapping[str, Any], default: int | None) -> int | None:
@@ -65,12 +60,10 @@ def reservation_usd(request: ModelRequest, price: ModelPrice | None, max_tokens:
     Args:
         max_tokens: the limit of the answer; default the request's own.
     """
-    limit = max_tokens if max_tokens is not None else output_limit(request.params, None)
     if price is None:
         return 0.0
-    return upper_bound_usd(
-        prompt_bytes(request.messages, request.params), len(request.messages), int(limit or 0), price
-    )
+    limit = max_tokens if max_tokens is not None else output_limit(request.params, None)
+    return price.of(request_bytes(request.messages, request.params), int(limit or 0))
 
 
 def checked_budget(budget: Budget) -> Budget:

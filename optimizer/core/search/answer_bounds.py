@@ -22,7 +22,7 @@ from optimizer.core.family.family import Family
 from optimizer.core.family.rendering import render
 from optimizer.core.family.settings import JUDGE_METRIC, JudgeSettings
 from optimizer.core.family.variant import FewShot, Variant, varied_knobs
-from optimizer.core.models.budget import BYTES_PER_TOKEN, TOKENS_PER_MESSAGE, prompt_bytes, upper_bound_usd
+from optimizer.core.models.budget import BYTES_PER_TOKEN, TOKENS_PER_MESSAGE, request_bytes
 from optimizer.core.models.language import ModelPrice
 from optimizer.core.policy.nearest import nearest_of
 from optimizer.core.policy.policy import parse_policy
@@ -41,11 +41,6 @@ DEFAULT_MAX_TOKENS = 256  # of an answer, where neither the variant nor the fami
 INSTRUCTION_BYTES = 4000  # by which a written instruction may be longer than the champion's
 MOST_COMBINED = 10_000  # policies of a space that are looked at for the one of most calls
 ASKED_AGAIN_BYTES = 2000  # of the note or the instruction that a policy adds when it asks again
-
-
-def request_bytes(messages: Sequence[Mapping[str, Any]], params: Mapping[str, Any] | None = None) -> int:
-    """UTF-8 bytes of what the model reads, and 16 per message: the contract's upper bound of input tokens."""
-    return prompt_bytes(messages, params or {}) + TOKENS_PER_MESSAGE * len(messages)
 
 
 def longest_inputs(family: Family, seen: Sequence[Example]) -> dict[str, str]:
@@ -94,28 +89,24 @@ def longest_allowed(
     champion: Variant,
     inputs: Mapping[str, str],
     definition: Definition,
+    space: Mapping[str, Any] = MappingProxyType({}),
     *,
-    is_written: bool,
-    is_asked_again: bool = False,
-    instructions: Sequence[str] = (),
+    is_written: bool = False,
 ) -> int:
     """Bytes of the longest request that a candidate may make.
 
     That is the champion's messages with the ``max_examples`` longest examples, room for an instruction where one may be
-    written, and room for the earlier answer where a policy asks again. The definition may set it; it is never below
-    what the champion itself needs.
-
-    Args:
-        instructions: those that the space lists; the longest of them fits, too.
+    written, or for the longest that the space lists, and room for the earlier answer where a policy asks again. The
+    definition may set it; it is never below what the champion itself needs.
     """
     own = longest_of(champion, inputs)
-    again = _output_bytes(champion) + ASKED_AGAIN_BYTES if is_asked_again else 0
+    again = _output_bytes(champion) + ASKED_AGAIN_BYTES if asks_again(champion, space) else 0
     if definition.max_request_bytes is not None:
         return max(own, definition.max_request_bytes) + again
     filler = tuple(FewShot(id=f"longest-{i}", input=inputs, output="") for i in range(definition.max_examples))
     outputs = definition.max_examples * _output_bytes(champion)
     written = INSTRUCTION_BYTES if is_written else 0
-    listed_bytes = max((len(text.encode()) for text in instructions), default=0)
+    listed_bytes = max((len(text.encode()) for text in options_of(space, "instruction")), default=0)
     longer = max(0, listed_bytes + TOKENS_PER_MESSAGE - len((instruction_of(champion) or "").encode()))
     return max(own, longest_of(replace(champion, examples=filler), inputs) + outputs) + max(written, longer) + again
 
@@ -132,7 +123,7 @@ def longest_answer(champion: Variant, space: Mapping[str, Any]) -> int:
 
 def usd_of(n_bytes: float, max_tokens: float, price: ModelPrice) -> float:
     """The most that one call costs: every byte is an input token, and every allowed output token is used."""
-    return upper_bound_usd(ceil(n_bytes), 0, ceil(max_tokens), price)
+    return price.of(ceil(n_bytes), ceil(max_tokens))
 
 
 def models_of(champion: Variant, space: Mapping[str, Any], tiers: Sequence[str] = ()) -> list[str]:

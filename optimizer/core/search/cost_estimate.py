@@ -13,7 +13,7 @@ from optimizer.core.dataset.examples import Example
 from optimizer.core.family.family import Family
 from optimizer.core.family.rendering import render
 from optimizer.core.family.variant import Variant
-from optimizer.core.models.budget import BYTES_PER_TOKEN
+from optimizer.core.models.budget import BYTES_PER_TOKEN, request_bytes
 from optimizer.core.models.language import PROPOSAL_TOKENS, ModelPrice
 from optimizer.core.search.answer_bounds import (
     DEFAULT_MAX_TOKENS,
@@ -26,7 +26,6 @@ from optimizer.core.search.answer_bounds import (
     longest_nearest,
     models_of,
     policy_judgements,
-    request_bytes,
     usd_of,
 )
 from optimizer.core.search.run_off import RUN_OFF

@@ -6,7 +6,7 @@ also reports the calls that this took.
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Coroutine, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Generic, Protocol, TypeVar
 
@@ -45,10 +45,18 @@ class JudgeModel(Protocol):
 
     @property
     def revision(self) -> str: ...
-    async def complete(self, request: ModelRequest) -> ModelAnswer: ...
+    async def complete(self, request: ModelRequest, /) -> ModelAnswer: ...
 
 
 OpenJudge = Callable[[str], Awaitable[JudgeModel]]  # a name of config/models.yaml -> the model
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class WatchedMember:
+    """A member of the judge, with something else done beside each of its calls."""
+
+    revision: str
+    complete: Callable[[ModelRequest], Coroutine[Any, Any, ModelAnswer]]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -178,7 +186,18 @@ def gate_judge(
         assert calibration is not None  # else the judge is uncalibrated
 
         async def opened(name: str) -> JudgeModel:
-            return _RecordedMember(name, attempt.call.tier, await open_judge(name), keep)
+            member, call = await open_judge(name), Call(model=name, purpose="judge", tier=attempt.call.tier)
+
+            async def recorded(request: ModelRequest) -> ModelAnswer:
+                try:
+                    answer = await member.complete(request)
+                except ModelFailed as error:
+                    keep(Attempt(call=call, error=f"{error.kind}: {error.detail}"))
+                    raise
+                keep(Attempt(call=call, answer=answer, latency_ms=answer.latency_ms))
+                return answer
+
+            return WatchedMember(revision=member.revision, complete=recorded)
 
         is_readable = parse_output(family.output, attempt.text).error is None
         if question.about == "facts":
@@ -198,27 +217,3 @@ def gate_judge(
         return replace(attempt, score=min(1.0, max(0.0, calibration.mapped(judgement.score))))
 
     return judged
-
-
-@dataclass(frozen=True, slots=True)
-class _RecordedMember:
-    """A member of the judge whose calls go on the answer's record."""
-
-    name: str
-    tier: int | None
-    inner: JudgeModel
-    keep: Keep
-
-    @property
-    def revision(self) -> str:
-        return self.inner.revision
-
-    async def complete(self, request: ModelRequest) -> ModelAnswer:
-        call = Call(model=self.name, purpose="judge", tier=self.tier)
-        try:
-            answer = await self.inner.complete(request)
-        except ModelFailed as error:
-            self.keep(Attempt(call=call, error=f"{error.kind}: {error.detail}"))
-            raise
-        self.keep(Attempt(call=call, answer=answer, latency_ms=answer.latency_ms))
-        return answer

@@ -89,12 +89,11 @@ class CallBook:
         """
 
         def write(tx: Transaction) -> ModelAnswer | str | None:
-            entry_answer = self._store.journal.find(
+            answer = self._store.journal.find(
                 tx, entry.key, study=self._study, not_before=self._clock.now() - SHARED_FOR
             )
-            answer_stored = None if entry_answer is None else at_todays_price(entry_answer, self._price)
-            if answer_stored is not None:
-                return answer_stored
+            if answer is not None:
+                return at_todays_price(answer, self._price)
             spend = self._store.journal.spend(tx, self._study) if self._study is not None else self._own.spend
             denial = denial_of(self._budget, spend, entry.reserved_usd, self._held())
             if denial is not None:
@@ -114,12 +113,11 @@ class CallBook:
         """After a fault of ours or an interrupt the call may have been ``sent``, so it still counts at its reserved
         price.
         """
-        reason, cost_usd = (
-            f"{type(error).__name__}: {error}",
-            charge_after_failure(error, entry.reserved_usd, was_sent=sent),
-        )
         if isinstance(error, ModelFailed):
             reason = error.detail if error.said is None else f"{error.detail} It said: {error.said}"
+        else:
+            reason = f"{type(error).__name__}: {error}"
+        cost_usd = charge_after_failure(error, entry.reserved_usd, was_sent=sent)
         self._own.replace(entry.reserved_usd, cost_usd)
         at = self._clock.now()
         return lambda tx: self._store.journal.fail(tx, entry.id, reason, cost_usd, at)

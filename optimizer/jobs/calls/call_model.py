@@ -184,17 +184,16 @@ class BudgetedModel(WrappedModel):
         require_bounded(self.name, self.price, max_tokens, self._budget)
         entry = self._book.entry(request, key, self._failed[key] + 1, reservation_usd(request, self.price, max_tokens))
         decision, interrupt = await self._written(self._book.reserve(entry))
-        # Another process may have settled the answer meanwhile; None: the call may be sent.
         if isinstance(decision, str):
             raise BudgetExhausted(decision)
-        answer_known = decision
+        # An answer: another process settled it meanwhile; None: the call may be sent.
         if interrupt is not None:
-            if answer_known is None:
+            if decision is None:
                 self._failed[key] += 1
                 await self._written(self._book.fail(entry, interrupt, sent=False))
             raise interrupt
-        if answer_known is not None:
-            return answer_known
+        if decision is not None:
+            return decision
         try:
             with TRACING.model_call(request) as span:
                 answer = await self.inner.complete(request)

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass, replace
+from collections.abc import Mapping
+from dataclasses import replace
 from functools import partial
 from typing import Any
 
@@ -12,24 +12,9 @@ from optimizer.core.evaluation.judging.judgement import Judgement
 from optimizer.core.evaluation.scoring import Scorer
 from optimizer.core.family.family import Family
 from optimizer.core.models.language import ModelAnswer, ModelRequest
-from optimizer.jobs.calls.ask_judge import JudgeModel, ask_judge, judged_answer
+from optimizer.jobs.calls.ask_judge import JudgeModel, WatchedMember, ask_judge, judged_answer
 from optimizer.jobs.calls.blocking import wait_for
-from optimizer.jobs.calls.evaluation_calls import JUDGEMENTS, Completes, EvaluationCalls
-
-
-@dataclass(frozen=True, slots=True)
-class _CountedMember:
-    """A member of the judge whose answers count for a variant."""
-
-    inner: Completes
-    count: Callable[[str, ModelAnswer], ModelAnswer]
-
-    @property
-    def revision(self) -> str:
-        return self.inner.revision
-
-    async def complete(self, request: ModelRequest) -> ModelAnswer:
-        return self.count(request.key, await self.inner.complete(request))
+from optimizer.jobs.calls.evaluation_calls import JUDGEMENTS, EvaluationCalls
 
 
 class EvaluationJudge:
@@ -64,12 +49,14 @@ class EvaluationJudge:
     async def member(self, counts_for: str, name: str) -> JudgeModel:
         """One of the judge's models, whose answers count for a variant or for what stands in its place."""
 
-        def count(key: str, answer: ModelAnswer) -> ModelAnswer:
-            self._calls.count(counts_for, key, answer)
-            # asked by this study: its latency counts
-            return replace(answer, from_journal=False) if key in self._calls.asked else answer
+        member = await self._calls.opened_judge(name)
 
-        return _CountedMember(await self._calls.opened_judge(name), count)
+        async def counted(request: ModelRequest) -> ModelAnswer:
+            answer = self._calls.count(counts_for, request.key, await member.complete(request))
+            # asked by this study: its latency counts
+            return replace(answer, from_journal=False) if request.key in self._calls.asked else answer
+
+        return WatchedMember(revision=member.revision, complete=counted)
 
     def asking(self) -> Scorer:
         """The scorer for code that blocks, such as strategies: it asks the judge by itself."""

@@ -60,9 +60,8 @@ class EvaluationPolicies:
         self._read: dict[str, Policy] = {}  # by variant
         # Request key -> the tier's answer in the journal; None: there was none.
         self._looked_up: dict[str, ModelAnswer | None] = {}
-        self._of_tiers: dict[
-            str, ModelAnswer
-        ] = {}  # request key -> the tier's answer, from before the later tiers were due
+        # Request key -> the tier's answer, from before the later tiers were due.
+        self._of_tiers: dict[str, ModelAnswer] = {}
 
     def of(self, variant: Variant) -> Policy | None:
         """Read once for all examples; None where a request is one call of one model. Raises InvalidInput."""
@@ -163,24 +162,18 @@ class EvaluationPolicies:
 
         BudgetExhausted and StudyStopped pass through.
         """
-        score = None
+        score = judge = None
         wanted = self.wanted(variant, example, policy, rendered)
-        if policy.own_scorer is not None:
-            try:
+        try:
+            if policy.own_scorer is not None:
                 score = partial(own_score, self._scorer.judge_of(policy.own_scorer), wanted.situation)
-            except InvalidInput as fault:
-                return fault
-        judge = None
-        if policy.asks_judge:
-            try:
+            if policy.asks_judge:
                 calibration = await asyncio.to_thread(self._calibration)
                 inputs = clip_inputs(self._family, self._family.declared_inputs(example.input))
                 shown = replace(wanted.situation, input=inputs)
-                judge = gate_judge(
-                    self._family, wanted.policy, shown, calibration, partial(self._judge.member, variant.id)
-                )
-            except InvalidInput as fault:
-                return fault
+                judge = gate_judge(self._family, policy, shown, calibration, partial(self._judge.member, variant.id))
+        except InvalidInput as fault:
+            return fault
         later = policy.cascade.models[up_to + 1 :] if up_to is not None and policy.cascade is not None else None
         try:
             return await run_policy(wanted, self._completes(variant, later), score=score, judge=judge)

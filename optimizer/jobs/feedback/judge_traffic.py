@@ -21,9 +21,9 @@ from optimizer.core.family.family import Family
 from optimizer.core.family.rendering import clip_inputs
 from optimizer.core.feedback.events import Interaction
 from optimizer.core.feedback.rating_draws import ReviewPayload, first_sampled, is_sampled, span_of
-from optimizer.core.models.budget import BYTES_PER_TOKEN
+from optimizer.core.models.budget import BYTES_PER_TOKEN, request_bytes
 from optimizer.core.scheduling.monthly_budget import Remainder
-from optimizer.core.search.answer_bounds import ASKS, LONGEST_WHY, request_bytes, usd_of
+from optimizer.core.search.answer_bounds import ASKS, LONGEST_WHY, usd_of
 from optimizer.core.search.prefix_queue import Rows
 from optimizer.jobs.calls.ask_judge import ask_judge, judged_answer
 from optimizer.jobs.calls.ask_together import Share, ask_together

@@ -16,12 +16,12 @@ from optimizer.core.evaluation.judging.run import JudgeRunEstimate
 from optimizer.core.evaluation.scoring import Scorer
 from optimizer.core.family.family import Family
 from optimizer.core.family.variant import Variant
+from optimizer.core.models.budget import request_bytes
 from optimizer.core.search.answer_bounds import (
     ASKS,
     DEFAULT_MAX_TOKENS,
     OUTPUT_BYTES_PER_TOKEN,
     models_of,
-    request_bytes,
     usd_of,
 )
 from optimizer.core.search.cost_estimate import estimate_evaluation

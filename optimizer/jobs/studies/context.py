@@ -44,7 +44,7 @@ from optimizer.jobs.dataset.golden_scenarios import asked_by, asks, golden_examp
 from optimizer.jobs.dataset.weigh_examples import weights_by_chance
 from optimizer.jobs.studies.evaluation import Measures
 from optimizer.jobs.studies.transitions import next_status
-from optimizer.ports import Clock, ModelSource, Store, TierAnswers, Transaction
+from optimizer.ports import Clock, ModelCatalogue, ModelSource, Store, TierAnswers, Transaction
 
 STOP_CACHE_S = 0.5  # what was stopped sends no call later than this
 CALLS_FOR_A_PACE = 10
@@ -156,10 +156,8 @@ class StudyRun:
         return self.definition.space_over(self.family.space)
 
     @property
-    def searched_tiers(self) -> tuple[str, ...]:
-        """Those that are models."""
-        tiers = searched_tiers(proposers_of(self.study.strategy), self.family)
-        return tuple(tier for tier in tiers if not is_student(self.models, tier))
+    def asked_tiers(self) -> tuple[str, ...]:
+        return asked_tiers(proposers_of(self.study.strategy), self.family, self.models)
 
     @cached_property
     def calls_per_answer(self) -> int:
@@ -167,7 +165,7 @@ class StudyRun:
         if self.is_replayed:
             return 0
         students = students_among(self.models, [self.champion], self.space)
-        return calls_per_answer(self.champion, self.space, self.searched_tiers, students=students)
+        return calls_per_answer(self.champion, self.space, self.asked_tiers, students=students)
 
     @cached_property
     def judging(self) -> JudgingCost:
@@ -333,6 +331,11 @@ class StudyRun:
         if len(self.fresh_ms) < CALLS_FOR_A_PACE:
             return None
         return (sum(self.fresh_ms) - max(self.fresh_ms)) / (len(self.fresh_ms) - 1) / 1000
+
+
+def asked_tiers(names: Sequence[str], family: Family, models: ModelCatalogue) -> tuple[str, ...]:
+    """The searched tiers that are models: a student answers without a call."""
+    return tuple(tier for tier in searched_tiers(names, family) if not is_student(models, tier))
 
 
 def variant_of(store: Store, family: str, id: str) -> Variant:

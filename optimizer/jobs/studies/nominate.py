@@ -26,7 +26,6 @@ from optimizer.core.policy.nearest import fixed_rendering
 from optimizer.core.scheduling.monthly_budget import under
 from optimizer.core.search.answer_bounds import (
     DEFAULT_MAX_TOKENS,
-    asks_again,
     calls_per_answer,
     judging_cost,
     longest_allowed,
@@ -295,7 +294,7 @@ def _cost_of_arms(
     for arm in arms if kind_of(family).asks_models else ():  # a replay costs nothing
         per_answer, dearest = calls_per_answer(arm, {}, students=students), 0.0
         n_calls += n_holdout * per_answer
-        longest = longest_allowed(arm, inputs, definition, is_written=False, is_asked_again=asks_again(arm, {}))
+        longest = longest_allowed(arm, inputs, definition)
         for name in models_of(arm, {}):
             price, limit = models.price(name), arm.model.get("max_tokens") or models.describe(name).max_output_tokens
             models_asked.append((name, price, limit))

@@ -212,7 +212,7 @@ def _in_turn(
 
 def _n_replayed(run: StudyRun) -> int:
     """Calls that the replay makes where none of its answers is there yet."""
-    return (len(run.train) + len(run.dev)) * len(run.searched_tiers)
+    return (len(run.train) + len(run.dev)) * len(run.asked_tiers)
 
 
 def _kept_by_dollars(run: StudyRun, reserve: Reserve, dearest_usd: float, of_champion: Sequence[ExampleResult]) -> int:

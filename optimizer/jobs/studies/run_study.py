@@ -29,13 +29,7 @@ from optimizer.core.evaluation.trivial_baselines import (
 )
 from optimizer.core.family.family import Family, kind_of
 from optimizer.core.family.variant import Variant
-from optimizer.core.search.answer_bounds import (
-    asks_again,
-    judge_of_metrics,
-    longest_allowed,
-    longest_inputs,
-    options_of,
-)
+from optimizer.core.search.answer_bounds import judge_of_metrics, longest_allowed, longest_inputs
 from optimizer.core.search.cost_estimate import confirmation_calls, confirmation_usd, search_budget
 from optimizer.core.search.run_off import RUN_OFF, read_frozen
 from optimizer.core.search.strategy import StrategyMaker, proposers_of, searched_tiers, writes
@@ -182,16 +176,9 @@ def _longest_bytes(
     """Bytes of the longest request that a candidate may make; 0 where none is made."""
     if not kind_of(family).asks_models:
         return 0
-    names, space = proposers_of(study.strategy), definition.space_over(family.space)
-    inputs, again = longest_inputs(family, seen), asks_again(champion, space)
-    return longest_allowed(
-        champion,
-        inputs,
-        definition,
-        is_written=writes(names, space),
-        is_asked_again=again,
-        instructions=options_of(space, "instruction"),
-    )
+    space = definition.space_over(family.space)
+    is_written = writes(proposers_of(study.strategy), space)
+    return longest_allowed(champion, longest_inputs(family, seen), definition, space, is_written=is_written)
 
 
 def _search_and_confirm(run: StudyRun, holdout: SealedHoldout) -> Study:
@@ -259,7 +246,7 @@ def _reserve(run: StudyRun, n_holdout: int) -> Reserve:
             n_calls=n_answers,
             longest_bytes=run.longest_bytes,
             price_of=run.models.price,
-            tiers=run.searched_tiers,
+            tiers=run.asked_tiers,
             judged_usd=run.judging.most_usd(n_judged),
         )
 

@@ -9,8 +9,9 @@ import pytest
 from optimizer.core.base.errors import BudgetTooSmall, InvalidInput
 from optimizer.core.base.values import Budget, Spread
 from optimizer.core.family.variant import MAX_OUTPUT_TOKENS, FewShot, model_faults
+from optimizer.core.models.budget import request_bytes
 from optimizer.core.models.language import ModelPrice
-from optimizer.core.search.answer_bounds import longest_allowed, longest_inputs, longest_of, request_bytes, usd_of
+from optimizer.core.search.answer_bounds import longest_allowed, longest_inputs, longest_of, usd_of
 from optimizer.core.search.call_estimate import expected_calls, trials_of
 from optimizer.core.search.cost_estimate import (
     CallProfile,
@@ -45,7 +46,7 @@ def test_a_variant_with_the_most_examples_of_the_longest_inputs_is_still_allowed
     family, definition = topic_family(), Definition(max_examples=2)
     champion = family.variant()
     inputs = longest_inputs(family, topic_examples(3, "dev"))
-    allowed = longest_allowed(champion, inputs, definition, is_written=False)
+    allowed = longest_allowed(champion, inputs, definition)
     shot = FewShot(id="e", input=inputs, output="x" * 48)
     assert longest_of(replace(champion, examples=(shot,) * 2), inputs) <= allowed
     assert longest_of(replace(champion, examples=(shot,) * 3), inputs) > allowed
@@ -54,7 +55,7 @@ def test_a_variant_with_the_most_examples_of_the_longest_inputs_is_still_allowed
 def test_the_longest_answers_that_may_be_asked_for_fill_no_prompt():
     family = topic_family(model={"default": "fake", "max_tokens": MAX_OUTPUT_TOKENS})
     inputs = longest_inputs(family, topic_examples(3, "dev"))
-    allowed = longest_allowed(family.variant(), inputs, Definition(max_examples=8), is_written=False)
+    allowed = longest_allowed(family.variant(), inputs, Definition(max_examples=8))
     assert allowed > 8 * MAX_OUTPUT_TOKENS
     assert model_faults({"max_tokens": MAX_OUTPUT_TOKENS}) == []
     (fault,) = model_faults({"max_tokens": 4_000_000})
@@ -103,7 +104,7 @@ def test_a_declared_limit_is_kept_but_never_below_the_champion_itself():
     inputs = longest_inputs(family, [])
     for declared, allowed in ((5000, 5000), (1, longest_of(family.variant(), inputs))):
         definition = Definition(max_request_bytes=declared)
-        assert longest_allowed(family.variant(), inputs, definition, is_written=False) == allowed
+        assert longest_allowed(family.variant(), inputs, definition) == allowed
 
 
 def test_the_reserve_is_for_the_dearest_variant_the_space_holds():

@@ -16,13 +16,12 @@ from optimizer.core.evaluation.judging.calibration import judge_of
 from optimizer.core.family.family import Family
 from optimizer.core.family.rendering import render
 from optimizer.core.family.variant import FewShot, Variant
-from optimizer.core.models.budget import BYTES_PER_TOKEN, HeldBack, require_a_proposal, require_bounded
+from optimizer.core.models.budget import BYTES_PER_TOKEN, HeldBack, request_bytes, require_a_proposal, require_bounded
 from optimizer.core.models.language import PROPOSAL_TOKENS, ModelPrice
 from optimizer.core.models.settings import ModelSettings, calls_at_once
 from optimizer.core.predictor.teaching import LEAST_ROWS, MOST_ROWS, asked_of_teacher
 from optimizer.core.search.answer_bounds import (
     JudgingCost,
-    asks_again,
     calls_per_answer,
     judging_cost,
     longest_allowed,
@@ -31,9 +30,7 @@ from optimizer.core.search.answer_bounds import (
     longest_nearest,
     longest_of,
     models_of,
-    options_of,
     policy_judgements,
-    request_bytes,
     usd_of,
 )
 from optimizer.core.search.call_estimate import expected_calls, n_champions, trials_of
@@ -55,7 +52,7 @@ from optimizer.jobs.calls.shelves import Shelves, is_student, students_among
 from optimizer.jobs.dataset.build_dataset import build_dataset, dev_examples, load_examples, teaching_examples
 from optimizer.jobs.families.check_models import teaching_fault
 from optimizer.jobs.families.vouch_for_judge import latest_calibration
-from optimizer.jobs.studies.context import StopFlag, StudyRun
+from optimizer.jobs.studies.context import StopFlag, StudyRun, asked_tiers
 from optimizer.jobs.studies.evaluation import Evaluator
 from optimizer.jobs.studies.kinds.kind import CheckedStudyRequest, StudyPlan, studies_of
 from optimizer.ports import ModelCatalogue, Store
@@ -86,14 +83,7 @@ class PromptStudy:
         _check_examples(wish, train, dev)
         per_answer = calls_per_answer(champion, space, tiers, students=students_among(models, [champion], space))
         inputs = longest_inputs(family, [*train, *dev, *further])
-        longest = longest_allowed(
-            champion,
-            inputs,
-            definition,
-            is_written=is_written,
-            is_asked_again=asks_again(champion, space),
-            instructions=options_of(space, "instruction"),
-        )
+        longest = longest_allowed(champion, inputs, definition, space, is_written=is_written)
         judging = _judging(wish, inputs, [*train, *dev, *further], models)
         n_holdout = len(dataset["holdout"])
         n_confirmation = confirmation_calls(n_holdout, per_answer + ceil(judging.calls.high))
@@ -173,11 +163,6 @@ class PromptStudy:
 
     def sensitivity(self, study: Study, family: Family, variants: Mapping[str, Variant], store: Store) -> None:
         return None
-
-
-def asked_tiers(names: Sequence[str], family: Family, models: ModelCatalogue) -> tuple[str, ...]:
-    """The searched tiers that are models: a student answers without a call."""
-    return tuple(tier for tier in searched_tiers(names, family) if not is_student(models, tier))
 
 
 def _on_teaching(
