@@ -9,7 +9,7 @@ from math import fsum
 from typing import Any
 
 from optimizer.adapters.predictors.measures import brier, calibration_error, with_interval
-from optimizer.adapters.predictors.training import TrainingRow, group_folds
+from optimizer.adapters.predictors.training import group_folds
 from optimizer.core.base.values import on_lines
 from optimizer.core.evaluation.judging.calibration import Agreement, FittedJudge, IntervalEstimate, Method
 from optimizer.core.predictor.parts import logistic
@@ -132,8 +132,7 @@ def fit_map(scores: Sequence[float], ratings: Sequence[float], groups: Sequence[
         scores, ratings: in [0, 1], of the same answers in the same order.
         groups: answers of one group (a user, a dialogue) are never on both sides of a fold.
     """
-    rows = [TrainingRow(numbers={}, target=rating, group=group) for rating, group in zip(ratings, groups, strict=True)]
-    folds = group_folds(rows, seed=0)
+    folds = group_folds(groups)
     methods: tuple[Method, ...] = ("platt", "isotonic") if len(ratings) >= LEAST_ISOTONIC else ("platt",)
     predictions = {method: _out_of_fold(method, scores, ratings, folds) for method in methods}
     method = min(methods, key=lambda each: fsum((p - r) ** 2 for p, r in zip(predictions[each], ratings, strict=True)))

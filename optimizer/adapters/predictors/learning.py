@@ -17,6 +17,7 @@ from optimizer.adapters.predictors.measures import (
 )
 from optimizer.adapters.predictors.training import TrainedPredictor, TrainingRow, log_loss, train
 from optimizer.core.evaluation.comparison import group_draws
+from optimizer.core.predictor.answer_features import answer_features
 from optimizer.core.predictor.attach import ANSWER, OF_LOG_PROBABILITIES, REQUEST
 from optimizer.core.predictor.request_features import FEATURES
 from optimizer.core.search.cascade.learned import JudgedExample, Quality, TrainingResult
@@ -28,7 +29,7 @@ MOST_PIECES = 500  # of a text, so that a variant stays small
 RECORDED_FEATURES = ("answer.confidence_logit", "answer.confidence_given")
 RECORDED = (Recipe(name="recorded", model="linear", features=RECORDED_FEATURES, penalty=0.01),)
 # A served predictor is not given these.
-_NOT_EXECUTED = ("answer.confidence_logit", "answer.confidence_given", "answer.agreement")
+_NOT_EXECUTED = (*RECORDED_FEATURES, "answer.agreement")
 _WORDS = GramRecipe(text=REQUEST, analyzer="word", low=1, high=2, least_rows=3, most=MOST_PIECES)
 _LABEL = GramRecipe(text=ANSWER, analyzer="value", lower=False, least_rows=3, most=MOST_PIECES)
 
@@ -58,7 +59,7 @@ def learn_confidence(
             for each, target in zip(answers, targets, strict=True)
         ]
         plain = [
-            TrainingRow(numbers=each.with_recorded(), target=target, group=each.group)
+            TrainingRow(numbers=answer_features("", confidence=each.recorded), target=target, group=each.group)
             for each, target in zip(answers, targets, strict=True)
         ]
         recorded = train(plain, RECORDED, trained_on={}, seed=seed)

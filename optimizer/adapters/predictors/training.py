@@ -87,7 +87,7 @@ def train(
             n_required=_LEAST_ROWS,
         )
     targets = [row.target for row in rows]
-    folds = group_folds(rows, seed=seed)
+    folds = group_folds([row.group for row in rows], seed=seed)
     # Each part of the rows is judged by what was trained on the others, so right and wrong ones have to stand in two
     # parts each.
     for kind, name in ((True, "right"), (False, "wrong")):
@@ -148,11 +148,10 @@ def out_of_fold(rows: Sequence[TrainingRow], recipe: Recipe, folds: Sequence[int
     return margins
 
 
-def group_folds(rows: Sequence[TrainingRow], *, seed: int = 0) -> list[int]:
-    """The fold of each row: groups in random order, each into the fold that is smallest so far."""
+def group_folds(groups: Sequence[str], *, seed: int = 0) -> list[int]:
+    """The fold of each row, by its group: groups in random order, each into the fold that is smallest so far."""
     import numpy as np
 
-    groups = [row.group for row in rows]
     order = sorted(set(groups))
     np.random.default_rng(seed).shuffle(order)
     size, fold_of = [0] * N_FOLDS, {}

@@ -81,15 +81,9 @@ class CoproSearch:
             with self._engine.as_model():
                 text = self._engine.proposed(lambda: str(ask(**arguments).proposed_instruction), **at)
             if text is None:
-                variant = None
-            else:
-                written = with_instruction(start, (self._engine.written() or text).strip().strip('"').strip())
-                variant = written if self._engine.is_usable(start, written, self._seen, **at) else None
-            if variant is not None:
-                self._seen.add(variant.id)
-                proposals.append(
-                    Proposal(
-                        variant=variant, proposer=COPRO, params={"proposal": self._n_asked, "n_seen": len(self._scores)}
-                    )
-                )
+                continue
+            written = with_instruction(start, (self._engine.written() or text).strip().strip('"').strip())
+            if self._engine.is_usable(start, written, self._seen, **at):
+                self._seen.add(written.id)
+                proposals.append(Proposal(variant=written, proposer=COPRO, params={**at, "n_seen": len(self._scores)}))
         return proposals

@@ -99,6 +99,8 @@ class SimbaSearch:
                 member.scores += [r.score for r in results if r.score is not None]
 
     def _step(self, batch: Sequence[Example]) -> Proposal | None:
+        import numpy as np
+
         samples = [
             self._answered(replace(member.variant, model={**member.variant.model, "temperature": DRAWN_AT}), e, n)
             for n in range(DRAWS)
@@ -108,8 +110,9 @@ class SimbaSearch:
         known = [d for d in samples if d is not None]
         if not known:
             return None
-        reached = sum(d.score for d in known) / len(known)
-        born = []
+        scores = [d.score for d in known]
+        reached, born = sum(scores) / len(scores), list[_Member]()
+        low, high = np.quantile(scores, (LOW, HIGH)).tolist()
         for bucket in _by_difference(known):
             # A prompt of the pool without some of its examples, and with a rule or an example learned from ``bucket``.
             # A failure ends this one only.
@@ -120,11 +123,10 @@ class SimbaSearch:
             if len(shots) >= self._max_examples > 0:
                 shots.pop(self._draw.randrange(len(shots)))
             forgotten = parent.showing(shots)
-            scores = sorted(d.score for d in known)
             if self._max_examples and self._draw.random() < 0.5:
-                variant = self._with_example(forgotten, bucket[0], _quantile(scores, LOW))
+                variant = self._with_example(forgotten, bucket[0], low)
             else:
-                variant = self._with_rule(forgotten, bucket, _quantile(scores, LOW), _quantile(scores, HIGH))
+                variant = self._with_rule(forgotten, bucket, low, high)
             if variant is not None:
                 self._seen.add(variant.id)
                 answers = [self._answered(variant, example, 0) for example in batch]
@@ -192,10 +194,3 @@ def _by_difference(samples: Sequence[_ScoredAnswer]) -> list[list[_ScoredAnswer]
         return bucket[-1].score - best, -best, mean - best
 
     return sorted(best_first, key=order)
-
-
-def _quantile(ordered: Sequence[float], q: float) -> float:
-    """Linear between neighbours, as numpy's percentile."""
-    at = q * (len(ordered) - 1)
-    below = int(at)
-    return ordered[below] + (at - below) * (ordered[min(below + 1, len(ordered) - 1)] - ordered[below])

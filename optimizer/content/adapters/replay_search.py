@@ -118,7 +118,9 @@ def learn_score(
             lengths.append(length)
         return LearnedScore(predictor=Predictor.from_data(data).to_data(), out_of_fold=tuple(lengths))
     with threadpool_limits(1):
-        scores = out_of_fold(rows, RECIPES[method], group_folds(rows, seed=seed), probability=False)
+        scores = out_of_fold(
+            rows, RECIPES[method], group_folds([row.group for row in rows], seed=seed), probability=False
+        )
         data = {**fit(rows, RECIPES[method], probability=False), "trained_on": says}
     return LearnedScore(predictor=Predictor.from_data(round_floats(data)).to_data(), out_of_fold=tuple(scores))
 

@@ -227,24 +227,28 @@ def _confirmed(
     settings: GateSettings,
     looks: int,
 ) -> ConfirmationResult:
-    seed, saving = (
+    saving = saving_of(
+        run.study.aim,
+        best.champion,
+        best.results,
         run.study.seed,
-        saving_of(
-            run.study.aim,
-            best.champion,
-            best.results,
-            run.study.seed,
-            is_replayed=run.is_replayed,
-            groups=best.groups,
-        ),
+        is_replayed=run.is_replayed,
+        groups=best.groups,
     )
-    before, after, groups = best.scores()
-    comparison = compare_scores(before, after, seed=seed, groups=groups)
-    is_kept = saving is not None or run.study.move_to is not None  # quality, which else has to improve
-    quality = with_sequence(_not_lower(before, after, groups, settings, looks), steps) if is_kept else None
-    gates = _gates(comparison, _drops(before, after), saving, quality, best.wished, settings, looks)
+
+    def judged_on(*, with_lost: bool) -> tuple[Comparison, NotLower | None, tuple[GateResult, ...]]:
+        before, after, groups = best.scores(with_lost=with_lost)
+        comparison = compare_scores(before, after, seed=run.study.seed, groups=groups)
+        is_kept = saving is not None or run.study.move_to is not None  # quality, which else has to improve
+        quality = with_sequence(_not_lower(before, after, groups, settings, looks), steps) if is_kept else None
+        drops = [c - b for b, c in zip(before, after, strict=True)]
+        return comparison, quality, _gates(comparison, drops, saving, quality, best.wished, settings, looks)
+
+    comparison, quality, gates = judged_on(with_lost=False)
     if best.lost and all_passed(gates):
-        gates = _with_losses(run, best, gates, saving, steps, settings, looks)
+        # One more, not met, where they would not be if all that the winner left unanswered were lost.
+        *_, worst = judged_on(with_lost=True)
+        gates = gates if all_passed(worst) else (*gates, unmeasured_gate(len(best.lost), worst))
     judged = judge_gates(run.family, run.store)
     vouched = all(gate["verdict"] == "pass" for gate in judged)
     outcome: Literal["nominated", "not_confirmed"] = "nominated" if all_passed(gates) and vouched else "not_confirmed"
@@ -336,24 +340,6 @@ def _move(
     )
 
 
-def _with_losses(
-    run: StudyRun,
-    best: _VariantComparison,
-    gates: tuple[GateResult, ...],
-    saving: Saving | None,
-    steps: Sequence[SequenceStep],
-    settings: GateSettings,
-    looks: int,
-) -> tuple[GateResult, ...]:
-    """The gates, and one that is not met where they would not be if all that the winner left unanswered were lost."""
-    before, after, groups = best.scores(with_lost=True)
-    is_kept = saving is not None or run.study.move_to is not None
-    quality = with_sequence(_not_lower(before, after, groups, settings, looks), steps) if is_kept else None
-    comparison = compare_scores(before, after, seed=run.study.seed, groups=groups)
-    worst = _gates(comparison, _drops(before, after), saving, quality, best.wished, settings, looks)
-    return gates if all_passed(worst) else (*gates, unmeasured_gate(len(best.lost), worst))
-
-
 def _settings(run: StudyRun) -> GateSettings:
     """The family's gates, with its rollout's explicit margin. What people are told is safe needs the confidence of what
     may be called improved: a model that is gone cannot be gone back to.
@@ -403,10 +389,6 @@ def _evaluate(
                 run.store.write(partial(put, variant=id, results=results))
     known |= {(id, r.example): r for id, results in new.items() for r in results}
     return [[known[arm.id, e.id] for e in examples] for arm in arms]
-
-
-def _drops(before: Sequence[float], after: Sequence[float]) -> list[float]:
-    return [c - b for b, c in zip(before, after, strict=True)]
 
 
 def _gates(

@@ -25,7 +25,6 @@ from optimizer.core.search.cascade.learned import (
     TrainingResult,
     asks_to_learn,
     beats,
-    n_from_production,
     recorded_signal,
     replay_faults,
     signal_faults,
@@ -230,8 +229,6 @@ def test_words_of_what_nobody_released_never_leave_the_example() -> None:
     answered = {"read": ReadAnswer(numbers={"x": 1.0}, texts={"request": "secret"}), "confidence": 0.5, "score": 1.0}
     assert training_row(example, answered).read.texts == {}
     assert training_row(replace(example, released=True), answered).read.texts == {"request": "secret"}
-    told = [replace(example, origin=origin) for origin in ("correction", "interaction")]
-    assert n_from_production([example, *told]) == 2
 
 
 def learned(n: int = 80, *, recorded: Any = lambda i: None) -> TrainingResult:

@@ -5,11 +5,6 @@ from __future__ import annotations
 import json
 from collections.abc import Callable
 
-import numpy as np
-import pytest
-from hypothesis import given, strategies as st
-
-from optimizer.adapters.search.simba import _quantile
 from optimizer.core.models.language import ModelRequest
 from optimizer.core.search.space import instruction_of
 from tests.stand_ins.proposers import GOOD, each_source_is_read_once, fails, proposing_world  # noqa: F401
@@ -96,8 +91,3 @@ def test_where_all_answers_are_the_same_no_rule_is_asked_for(tmp_path):
     ended = studied(proposing_world(tmp_path, model))
     assert ended.outcome == "no_improvement"
     assert not any("[[ ## " in str(r.messages[-1]["content"]) for r in model.requests)
-
-
-@given(st.lists(st.floats(0, 1), min_size=1, max_size=12), st.sampled_from([0.1, 0.5, 0.9]))
-def test_quantiles_are_numpys(values, q):
-    assert _quantile(sorted(values), q) == pytest.approx(float(np.percentile(values, q * 100)))

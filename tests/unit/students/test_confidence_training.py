@@ -87,7 +87,7 @@ def test_training_twice_gives_the_same_predictor():
 
 def test_rows_of_one_group_share_a_fold_and_folds_are_of_like_size():
     given = rows(100, n_groups=23)
-    folds = group_folds(given, seed=3)
+    folds = group_folds([row.group for row in given], seed=3)
     assert len({(row.group, fold) for row, fold in zip(given, folds, strict=True)}) == 23
     sizes = [folds.count(fold) for fold in set(folds)]
     assert len(sizes) == 5
@@ -106,7 +106,7 @@ def test_no_row_is_judged_by_a_predictor_that_saw_its_group():
         for _ in range(5)
     ]
     by_name = Recipe(name="names", model="linear", grams=(GramRecipe(text="query", analyzer="word"),), penalty=0.01)
-    apart = out_of_fold(given, by_name, group_folds(given), probability=True)
+    apart = out_of_fold(given, by_name, group_folds([row.group for row in given]), probability=True)
     mixed = out_of_fold(given, by_name, [i % 5 for i in range(len(given))], probability=True)
     targets = [row.target for row in given]
     assert area(mixed, targets) == 1.0
@@ -134,7 +134,10 @@ def test_an_uncalibrated_recipe_is_calibrated_out_of_fold():
     sharp = Recipe(name="trees", model="trees", features=("x", "noise"), n_trees=80, learning_rate=0.3, penalty=0.0)
     trained = train(given, [sharp], trained_on={})
     assert trained.calibration in {"platt", "isotonic"}
-    raw = [1 / (1 + 2.718281828**-m) for m in out_of_fold(given, sharp, group_folds(given), probability=True)]
+    raw = [
+        1 / (1 + 2.718281828**-m)
+        for m in out_of_fold(given, sharp, group_folds([row.group for row in given]), probability=True)
+    ]
     targets = [row.target for row in given]
     assert calibration_error(trained.out_of_fold, targets) < calibration_error(raw, targets)
 

@@ -9,14 +9,12 @@ from __future__ import annotations
 import random
 from collections.abc import Iterator, Sequence
 from functools import partial
-from typing import Any
 
 import dspy
 from dspy.propose import grounded_proposer
 from dspy.propose.grounded_proposer import TIPS, GroundedProposer
 
-from optimizer.adapters.search.with_dspy.programs import OUTPUT, ProposerEngine, output_of, silence_dspy
-from optimizer.core.dataset.examples import Example
+from optimizer.adapters.search.with_dspy.programs import OUTPUT, ProposerEngine, example_of, signature_of, silence_dspy
 from optimizer.core.family.variant import FewShot, Variant
 from optimizer.core.search.space import doc_of, with_instruction
 from optimizer.core.search.strategy import SearchSetting
@@ -34,11 +32,10 @@ def written_instructions(
     silence_dspy()
     grounded_proposer.print = lambda *_, **__: None
     draw, engine = random.Random(setting.seed), ProposerEngine(strategy, setting)
-    train = [_as_dspy(setting, e) for e in setting.train if e.released]
+    train = [example_of(setting.family, e) for e in setting.train if e.released]
     if not train or n <= 0:
         return
-    inputs: dict[str, Any] = {f"input_{name}": (Any, dspy.InputField()) for name in setting.family.inputs}
-    program = dspy.Predict(dspy.Signature({**inputs, OUTPUT: (str, dspy.OutputField())}, doc_of(setting.start)))
+    program = dspy.Predict(signature_of(setting.family, doc_of(setting.start)))
     shown = [
         [
             dspy.Example(augmented=True, **{f"input_{k}": v for k, v in s.input.items()}, **{OUTPUT: s.output})
@@ -78,8 +75,3 @@ def written_instructions(
             if engine.is_usable(setting.start, written, seen, proposal=i):
                 seen.add(written.id)
                 yield written
-
-
-def _as_dspy(setting: SearchSetting, example: Example) -> Any:
-    values = {f"input_{name}": example.input.get(name) for name in setting.family.inputs}
-    return dspy.Example(**values, **{OUTPUT: output_of(setting.family, example)}).with_inputs(*values)

@@ -142,6 +142,18 @@ def response(request: Any, text: str) -> Any:
     return Response(id=None, model=request.model, message=Message.assistant(text), finish_reason="stop", usage=usage)
 
 
+def signature_of(family: Family, instruction: str) -> Any:
+    """What a family's prompt asks for, as DSPy's optimizers read it; DSPy reserves names such as "config"."""
+    inputs: dict[str, Any] = {f"input_{name}": (Any, dspy.InputField()) for name in family.inputs}
+    return dspy.Signature({**inputs, OUTPUT: (str, dspy.OutputField())}, instruction)
+
+
+def example_of(family: Family, example: Example) -> Any:
+    """An example as programs of ``signature_of`` take it."""
+    values = {f"input_{name}": example.input.get(name) for name in family.inputs}
+    return dspy.Example(**values, **{OUTPUT: output_of(family, example)}).with_inputs(*values)
+
+
 def output_of(family: Family, example: Example) -> str:
     """The expected output as an example shows it; empty where there is none, and then no demo shows it."""
     try:

@@ -8,7 +8,7 @@ from typing import Any
 import dspy
 from dspy.teleprompt.simba_utils import append_a_rule
 
-from optimizer.adapters.search.with_dspy.programs import OUTPUT, ProposerEngine, output_of
+from optimizer.adapters.search.with_dspy.programs import OUTPUT, ProposerEngine, example_of, signature_of
 from optimizer.core.dataset.examples import Example
 from optimizer.core.family.family import Family
 
@@ -27,8 +27,7 @@ def written_rule(
         answers: to one example, each with its score, the best first.
         quantiles: of the batch's scores, the tenth and the ninetieth.
     """
-    inputs: dict[str, Any] = {f"input_{name}": (Any, dspy.InputField()) for name in family.inputs}
-    system = _Prompt(dspy.Signature({**inputs, OUTPUT: (str, dspy.OutputField())}, instruction))
+    system = _Prompt(signature_of(family, instruction))
     before = system.answer.signature.instructions
     low, high = quantiles
 
@@ -49,11 +48,9 @@ def written_rule(
 
 def _shown(system: _Prompt, family: Family, example: Example, text: str, score: float) -> dict[str, Any]:
     """An answer as DSPy's rules read one."""
-    inputs = {f"input_{name}": example.input.get(name) for name in family.inputs}
-    expected = dspy.Example(**inputs, **{OUTPUT: output_of(family, example)}).with_inputs(*inputs)
-    answered = {OUTPUT: text}
+    expected, answered = example_of(family, example), {OUTPUT: text}
     return {
-        "trace": [(system.answer, inputs, answered)],
+        "trace": [(system.answer, dict(expected.inputs()), answered)],
         "prediction": answered,
         "score": score,
         "example": expected,

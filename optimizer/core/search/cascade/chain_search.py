@@ -9,16 +9,16 @@ from typing import Any
 import numpy as np
 
 from optimizer.core.base.errors import DatasetTooSmall
+from optimizer.core.dataset.examples import Example
 from optimizer.core.policy.tiers import REFUSE, STUDENTS
 from optimizer.core.search.cascade.cross_fitted import FittedSetting, cross_fitted, path_of_pair, shares_of
 from optimizer.core.search.cascade.learned import (
+    FROM_PRODUCTION,
     Learn,
     TierFinding,
     TrainingResult,
     beats,
-    has_labels,
     is_less_wrong,
-    n_from_production,
     training_row,
 )
 from optimizer.core.search.cascade.records import Column, TierRecords, mean_upper, rounded_down
@@ -56,7 +56,7 @@ class LearnedTiers:
         self,
         setting: SearchSetting,
         learn: Learn,
-        examples: Sequence[Any],
+        examples: Sequence[Example],
         rows: Sequence[Mapping[str, Any]],
         tiers: Chain,
     ) -> None:
@@ -70,12 +70,14 @@ class LearnedTiers:
         self, chain: Chain, recorded: SearchedChain, records: TierRecords, margin: float, folds: Sequence[int]
     ) -> SearchedChain:
         """The chain with its learned confidence where that beats the recorded one, else unchanged."""
-        trained = {tier: self._trained[tier] for tier in chain[:-1] if tier in self._trained}
-        if not trained or not all(
-            isinstance(training, TrainingResult) and is_less_wrong(training.gain_low) for training in trained.values()
-        ):
+        tried = [tier for tier in chain[:-1] if tier in self._trained]
+        known = {
+            tier: training
+            for tier in tried
+            if isinstance(training := self._trained[tier], TrainingResult) and is_less_wrong(training.gain_low)
+        }
+        if not known or len(known) < len(tried):
             return recorded
-        known = {tier: training for tier, training in trained.items() if isinstance(training, TrainingResult)}
         replayed = records
         for tier, training in known.items():
             replayed = replayed.with_confidence(tier, np.array(training.out_of_fold))
@@ -99,13 +101,13 @@ class LearnedTiers:
 
     def out_of_fold(self) -> dict[str, dict[str, Any]]:
         """By tier: the predictor's hash, and its confidence in each complete row that it was not trained on."""
-        trained = {tier: training for tier, training in self._trained.items() if isinstance(training, TrainingResult)}
         return {
             tier: {
                 "hash": training.predictor["hash"],
                 "confidence": rounded_down(np.array(training.out_of_fold)).tolist(),
             }
-            for tier, training in trained.items()
+            for tier, training in self._trained.items()
+            if isinstance(training, TrainingResult)
         }
 
     def findings(self) -> list[TierFinding]:
@@ -116,12 +118,15 @@ class LearnedTiers:
         answers = [
             training_row(example, row["tiers"][tier]) for example, row in zip(self._examples, self._rows, strict=True)
         ]
-        production = n_from_production(self._examples)
-        trained_on = {"study": self._setting.study, "model": tier, "rows": len(answers), "from_production": production}
+        trained_on = {
+            "study": self._setting.study,
+            "model": tier,
+            "rows": len(answers),
+            "from_production": sum(example.origin in FROM_PRODUCTION for example in self._examples),
+        }
+        has_labels = self._setting.family.output.parser == "label"
         try:
-            return self._learn(
-                answers, has_labels=has_labels(self._setting.family), trained_on=trained_on, seed=self._setting.seed
-            )
+            return self._learn(answers, has_labels=has_labels, trained_on=trained_on, seed=self._setting.seed)
         except DatasetTooSmall as error:
             return error.detail
 

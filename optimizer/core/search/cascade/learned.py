@@ -11,10 +11,8 @@ from typing import Any, Protocol
 
 from optimizer.core.base.errors import Fault, pointer_of
 from optimizer.core.dataset.examples import Example
-from optimizer.core.family.family import Family
 from optimizer.core.family.variant import CONFIDENCE, is_to_be_learned
 from optimizer.core.policy.attempts import read_signal
-from optimizer.core.predictor.answer_features import answer_features
 from optimizer.core.predictor.attach import ReadAnswer
 
 RIGHT = 0.5  # an answer of a higher score counts as right
@@ -36,11 +34,6 @@ class JudgedExample:
     recorded: float | None
     is_right: bool
     group: str
-
-    def with_recorded(self) -> dict[str, float | None]:
-        """The features of the recorded confidence alone."""
-        features = answer_features("", confidence=self.recorded)
-        return {name: features[name] for name in ("answer.confidence_logit", "answer.confidence_given")}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -187,14 +180,6 @@ def training_row(example: Example, answered: Mapping[str, Any]) -> JudgedExample
         is_right=answered["score"] > RIGHT,
         group=example.group,
     )
-
-
-def n_from_production(examples: Sequence[Example]) -> int:
-    return sum(example.origin in FROM_PRODUCTION for example in examples)
-
-
-def has_labels(family: Family) -> bool:
-    return family.output.parser == "label"
 
 
 def _choices(space: Mapping[str, Any]) -> list[Mapping[str, Any]]:

@@ -52,9 +52,9 @@ class FoundThresholds:
     """
 
     tiers: tuple[str, ...]
-    setting: CascadeSetting | None
-    replay: CascadeReplay | None
-    loss_upper: float | None
+    setting: CascadeSetting | None = None
+    replay: CascadeReplay | None = None
+    loss_upper: float | None = None
     reason: str
 
 
@@ -109,17 +109,16 @@ def effective_number(records: TierRecords) -> float:
 
 
 def found_of(
-    records: TierRecords, goal: LeastCost, thresholds: tuple[float, ...] | None, *, upper: float | None = None
+    records: TierRecords, goal: LeastCost, thresholds: tuple[float, ...], *, upper: float | None
 ) -> FoundThresholds:
-    """Thresholds that were found, in words and figures; None, or none that saves: do not cascade.
+    """Thresholds that were found, in words and figures; none, or none that saves: do not cascade.
 
     ``upper``: the bound out of sample.
     """
-    setting = None if thresholds is None else setting_of(records.tiers, thresholds)
-    strong_usd = float(records.weight @ records.cost_usd[:, -1] / records.weight.sum())
+    setting = setting_of(records.tiers, thresholds)
     if setting is None:
-        reason = _refusal(records, goal)
-        return FoundThresholds(tiers=records.tiers, setting=None, replay=None, loss_upper=None, reason=reason)
+        return FoundThresholds(tiers=records.tiers, reason=_refusal(records, goal))
+    strong_usd = float(records.weight @ records.cost_usd[:, -1] / records.weight.sum())
     means, upper = replay(records, setting), bound_of(records, setting, goal.level) if upper is None else upper
     is_dearer = means.cost_usd.mean > strong_usd + SLACK
     is_cheaper = means.cost_usd.mean < strong_usd - SLACK
@@ -131,7 +130,7 @@ def found_of(
             f"Do not cascade: with {' > '.join(setting.tiers)} a query would cost {means.cost_usd.mean:.3g} dollars,"
             f" and {records.strongest} alone costs {strong_usd:.3g}."
         )
-        return FoundThresholds(tiers=records.tiers, setting=None, replay=None, loss_upper=None, reason=reason)
+        return FoundThresholds(tiers=records.tiers, reason=reason)
     reason = (
         f"{' > '.join(setting.tiers)} at accept {', '.join(map(threshold, setting.accept))} saves"
         f" {100 * means.saved_share.mean:.0f} % of what {records.strongest} alone costs and"
@@ -145,20 +144,18 @@ def _refusal(records: TierRecords, goal: LeastCost) -> str:
     if len(records.tiers) == 2:
         swept = curve(records, level=goal.level, exact=goal.exact)
         first = 1 if len(swept.upper) > 1 else 0
-        seen = (
+        why = (
             f"where {records.tiers[0]} is surest ({100 * swept.answered_share[first]:.0f} % of the queries) it"
             f" {points_lost(float(swept.loss[first]))}, with {goal.level:.0%} confidence at worst"
             f" {change_text(float(swept.upper[first]))}, and {100 * goal.margin:.2f} are allowed"
         )
-        return (
-            f"Do not cascade: {seen}. More records, a better confidence or a wider margin may change"
-            f" that.{_caution(records, goal)}"
+    else:
+        why = (
+            f"no thresholds of {' > '.join(records.tiers)} keep the loss within {100 * goal.margin:.2f} points by the"
+            " rule 'confident'"
         )
-    return (
-        f"Do not cascade: no thresholds of {' > '.join(records.tiers)} keep the loss within {100 * goal.margin:.2f}"
-        f" points by the rule 'confident'. More records, a better confidence or a wider margin may change"
-        f" that.{_caution(records, goal)}"
-    )
+    more = "More records, a better confidence or a wider margin may change that."
+    return f"Do not cascade: {why}. {more}{_caution(records, goal)}"
 
 
 def _caution(records: TierRecords, goal: LeastCost) -> str:
