@@ -51,7 +51,8 @@ from optimizer.jobs.ids import new_id
 from optimizer.jobs.request import FamilyRequest, Name, Positive, StrictModel
 from optimizer.jobs.studies.kinds.kind import CheckedStudyRequest, StudyPlan, study_kind
 from optimizer.jobs.studies.read_spending import left_this_month
-from optimizer.ports import ModelCatalogue, Store, Transaction
+from optimizer.jobs.studies.transitions import queue_study
+from optimizer.ports import ModelCatalogue, Store
 
 DEFAULT_CALLS = 1000
 SMALL_POOL = 650  # of the tables measured, those with fewer rows saved half of what the rule could, or less
@@ -117,9 +118,10 @@ def create_study(context: Context, request: StudyRequest, *, trigger: Trigger | 
     budget = DEFAULT_BUDGET if budget == Budget() else budget
     options = {"space": request.space, "proposer": request.proposer, "move_to": request.move_to}
     definition = {**request.definition, **{name: value for name, value in options.items() if value is not None}}
+    act = f"start a study of {family.name}"
     if not request.dry_run:
         with store.read() as tx:
-            require_unfrozen(store.freezes.all(tx), family.name, f"start a study of {family.name}")
+            require_unfrozen(store.freezes.all(tx), family.name, act)
     with store.read() as tx:
         caps = under(left_this_month(tx, context, family), checked_budget(budget))
     kind = study_kind(family)
@@ -135,7 +137,6 @@ def create_study(context: Context, request: StudyRequest, *, trigger: Trigger | 
         REMARKS: list(plan.estimate.remarks),
         UNPRICED: [name for name in plan.estimate.models if models.price(name) is None],
     }
-    now = clock.now()
     study = Study(
         id=new_id("st"),
         family=family.name,
@@ -146,7 +147,7 @@ def create_study(context: Context, request: StudyRequest, *, trigger: Trigger | 
         budget=plan.budget,
         definition={k: v for k, v in asdict(wish.definition).items() if v is not None},
         champion=wish.champion_id,
-        created_at=now,
+        created_at=clock.now(),
         created_by=context.actor,
         dataset=plan.dataset,
         simulated_clock=clock.scale != 1.0,
@@ -154,24 +155,10 @@ def create_study(context: Context, request: StudyRequest, *, trigger: Trigger | 
         findings={name: value for name, value in findings.items() if value} or None,
     )
 
-    def add(tx: Transaction) -> Study:
-        # Another study may have begun meanwhile.
-        under(left_this_month(tx, context, family), study.budget)
-        store.studies.add(tx, study)
-        detail: dict[str, Any] = {
-            "strategy": study.strategy,
-            "budget": asdict(study.budget),
-            "seed": request.seed,
-            "dataset": plan.dataset["hash"],
-        }
-        if trigger is not None:
-            detail |= {"trigger": trigger.kind, "reason": trigger.reason}
-        store.audit.add(
-            tx, at=now, actor=context.actor, action="study_create", family=family.name, subject=study.id, detail=detail
-        )
-        return study
-
-    return store.write(add)
+    detail: dict[str, Any] = {"strategy": study.strategy, "seed": request.seed, "dataset": plan.dataset["hash"]}
+    if trigger is not None:
+        detail |= {"trigger": trigger.kind, "reason": trigger.reason}
+    return queue_study(context, family, study, action="study_create", act=act, detail=detail)
 
 
 def _with_remarks(

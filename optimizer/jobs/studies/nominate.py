@@ -36,7 +36,7 @@ from optimizer.core.search.answer_bounds import (
 )
 from optimizer.core.search.strategy import check_aim
 from optimizer.core.search.study import CONFIRM, UNFINISHED, Definition, Study
-from optimizer.core.serving.rollout import Freeze, is_frozen, require_unfrozen
+from optimizer.core.serving.rollout import Freeze, is_frozen
 from optimizer.jobs.calls.shelves import students_among
 from optimizer.jobs.context import Context
 from optimizer.jobs.dataset.build_dataset import build_dataset, load_examples
@@ -49,7 +49,8 @@ from optimizer.jobs.studies.context import variant_of
 from optimizer.jobs.studies.kinds.prompt import require_price, serve_another
 from optimizer.jobs.studies.read_spending import left_this_month
 from optimizer.jobs.studies.read_studies import standing_look, stored_study
-from optimizer.ports import ModelCatalogue, Store, Transaction
+from optimizer.jobs.studies.transitions import queue_study
+from optimizer.ports import ModelCatalogue, Store
 
 TO_SPARE = 1.5  # times the calls of the confirmation: retries count, and so do calls that a kill loses
 
@@ -310,22 +311,6 @@ def _cost_of_arms(
 
 def queue_look(context: Context, planned: PlannedLook, family: Family) -> Study:
     """Queues the look, for the worker or the caller. Raises Conflict where the family is frozen or has a study."""
-    store, study = context.store, planned.study
-
-    def add(tx: Transaction) -> Study:
-        require_unfrozen(store.freezes.all(tx), family.name, f"nominate {study.winner}")
-        # Another study may have begun meanwhile.
-        under(left_this_month(tx, context, family), study.budget)
-        store.studies.add(tx, study)
-        store.audit.add(
-            tx,
-            at=study.created_at,
-            actor=study.created_by,
-            action="study_nominate",
-            family=family.name,
-            subject=study.id,
-            detail={**asdict(planned.price), "budget": asdict(study.budget)},
-        )
-        return study
-
-    return store.write(add)
+    study = planned.study
+    act, detail = f"nominate {study.winner}", asdict(planned.price)
+    return queue_study(context, family, study, action="study_nominate", act=act, detail=detail)

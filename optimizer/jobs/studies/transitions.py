@@ -3,17 +3,20 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import replace
+from dataclasses import asdict, replace
 from datetime import datetime
+from typing import Any
 
 import structlog
 
 from optimizer.core.base.errors import BudgetTooSmall, Conflict
 from optimizer.core.base.values import Budget
+from optimizer.core.family.family import Family
 from optimizer.core.scheduling.monthly_budget import MonthlyLimits, under
 from optimizer.core.search.study import ENDED, STOPPED_S, UNFINISHED, Study, StudyStatus, study_view, unknown_study
 from optimizer.core.serving.rollout import require_unfrozen
-from optimizer.jobs.studies.read_spending import monthly_left
+from optimizer.jobs.context import Context
+from optimizer.jobs.studies.read_spending import left_this_month, monthly_left
 from optimizer.ports import Clock, Store, Transaction
 
 log = structlog.get_logger(__name__)
@@ -33,6 +36,39 @@ def next_status(study: Study, status: StudyStatus) -> StudyStatus:
     if status not in NEXT[study.status]:
         raise Conflict(f"Study {study.id} is {study.status}, and cannot become {status}.", status=study.status)
     return status
+
+
+def queue_study(
+    context: Context, family: Family, study: Study, *, action: str, act: str, detail: Mapping[str, Any]
+) -> Study:
+    """Queues a new study, for the worker or the caller.
+
+    Raises Conflict where the family is frozen or has another study, BudgetTooSmall where a monthly limit leaves less
+    by now.
+
+    Args:
+        act: what a freeze refuses, for its sentence.
+        detail: of the audit, beside the budget.
+    """
+    store = context.store
+
+    def add(tx: Transaction) -> Study:
+        require_unfrozen(store.freezes.all(tx), family.name, act)
+        # Another study may have begun meanwhile.
+        under(left_this_month(tx, context, family), study.budget)
+        store.studies.add(tx, study)
+        store.audit.add(
+            tx,
+            at=study.created_at,
+            actor=study.created_by,
+            action=action,
+            family=family.name,
+            subject=study.id,
+            detail={**detail, "budget": asdict(study.budget)},
+        )
+        return study
+
+    return store.write(add)
 
 
 def request_stop(study_id: str, *, actor: str, store: Store, clock: Clock, is_left: bool = False) -> Study:
