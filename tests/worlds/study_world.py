@@ -41,6 +41,7 @@ from optimizer.jobs.studies.create_study import BudgetBody, StudyRequest, create
 from optimizer.jobs.studies.nominate import NominateRequest, nominate
 from optimizer.jobs.studies.run_study import run_study
 from optimizer.jobs.studies.start_study import confirm_variant
+from optimizer.jobs.studies.transitions import request_stop, resume_study
 from optimizer.ports import Store
 from optimizer.runtime import wiring
 from optimizer.runtime.wiring import strategy_for
@@ -293,6 +294,30 @@ class World:
         context = self._context(options)
         asked = {"family": self.family.name, "strategy": "confirm", "variant": variant, "aim": aim, **options}
         return confirm_variant(context, StudyRequest(**asked))
+
+    def stop(self, study: Study) -> Study:
+        return request_stop(study.id, actor="person", store=self.store, clock=self.clock)
+
+    def resume(self, study: Study, **options: Any) -> Study:
+        return resume_study(study.id, actor="person", store=self.store, clock=self.clock, **options)
+
+    def change(self, study: Study, **changes: Any) -> Study:
+        return self.store.write(lambda tx: self.store.studies.update(tx, study.id, **changes))
+
+    def stored(self, study: Study) -> Any:
+        with self.store.read() as tx:
+            return self.store.studies.get(tx, study.id)
+
+    def n_looked_at(self, study: Study | None = None) -> int:
+        """Of the sealed rows."""
+        with self.store.read() as tx:
+            return len(self.store.examples.looked_at(tx, self.family.name, study.id if study else None))
+
+    def n_looks(self) -> int:
+        """At the sealed row that was looked at most often."""
+        with self.store.read() as tx:
+            ids = [id for id, _ in self.store.examples.holdout_ids(tx, self.family.name)]
+            return self.store.examples.looks(tx, self.family.name, ids)
 
     def only_study(self) -> Study:
         with self.store.read() as tx:

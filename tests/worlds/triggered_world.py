@@ -154,8 +154,7 @@ class TriggeredWorld(World):
 
     def end(self, study: Study) -> None:
         """As if it had found nothing."""
-        changes = {"status": "finished", "outcome": "no_improvement", "finished_at": self.clock.now()}
-        self.store.write(lambda tx: self.store.studies.update(tx, study.id, **changes))
+        self.change(study, status="finished", outcome="no_improvement", finished_at=self.clock.now())
 
 
 def at_two(world: TriggeredWorld) -> TriggeredWorld:

@@ -12,12 +12,11 @@ import pytest
 from optimizer.core.base.errors import Conflict, DatasetTooSmall, GateNotMet, NotFound
 from optimizer.core.base.values import Budget
 from optimizer.core.family.rendering import few_shot
-from optimizer.core.search.study import CONFIRM, Study
+from optimizer.core.search.study import CONFIRM
 from optimizer.core.views.study_headline import headline
 from optimizer.jobs.families.create_variant import VariantRequest, store_draft
 from optimizer.jobs.studies.nominate import LookPrice
 from optimizer.jobs.studies.read_studies import confirming_study
-from optimizer.jobs.studies.transitions import request_stop, resume_study
 from tests.clock import Clock
 from tests.worlds.study_world import START, TopicModel, World, topic_examples, topic_family
 
@@ -63,25 +62,20 @@ def confirm(world: World, variant: str, **options: Any) -> Any:
     return world.confirm(variant, **{"actor": "local:ann", **options})
 
 
-def n_looks(world: World) -> int:
-    with world.store.read() as tx:
-        return len(world.store.examples.looked_at(tx, "topics"))
-
-
 def test_an_edit_by_hand_is_confirmed_without_any_search(world: World) -> None:
     mine = by_hand(world)
     price = confirm(world, mine, dry_run=True)
     assert isinstance(price, LookPrice)
     assert (price.n_calls, price.n_calls_at_most, price.look, price.study) == (40, 60, 1, None)
     assert price.usd_at_most is not None
-    assert (n_looks(world), world.model.requests) == (0, []), "a dry run spends nothing"
+    assert (world.n_looked_at(), world.model.requests) == (0, []), "a dry run spends nothing"
     queued = confirm(world, mine)
     assert (queued.strategy, queued.winner, queued.created_by) == (CONFIRM, mine, "local:ann")
     assert queued.budget == Budget(calls=60, usd=price.usd_at_most)
     ended = world.run(queued)
     assert (ended.outcome, ended.winner, ended.spend.n_calls) == ("nominated", mine, 40)
     assert confirm(world, mine) == ended, "what was asked is not asked again"
-    assert n_looks(world) == 20
+    assert world.n_looked_at() == 20
 
 
 def test_an_edit_that_is_no_better_is_told_and_costs_no_second_look(world: World) -> None:
@@ -126,17 +120,17 @@ def test_a_look_speaks_for_the_champion_that_it_compared_with_alone(world: World
     assert headline(unlooked, []).endswith("not confirmed: the sealed holdout of topics was not looked at.")
     later = replace(ended, id="st_later", champion=other, finished_at=world.clock.now())
     world.store.write(lambda tx: world.store.studies.add(tx, later))
+    assert world.n_looks() == 1
     with world.store.read() as tx:
-        assert world.store.examples.looks(tx, "topics", (ended.dataset or {})["holdout"]) == 1
         assert confirming_study(tx, world.store, "topics", mine, aim="quality") == ended
 
 
 def test_a_study_is_not_resumed_once_another_variant_is_the_champion(world: World) -> None:
     study = world.create()
-    request_stop(study.id, actor="ann", store=world.store, clock=world.clock)
+    world.stop(study)
     crown(world, by_hand(world))
     with pytest.raises(Conflict, match="is the champion of topics now"):
-        resume_study(study.id, actor="ann", store=world.store, clock=world.clock)
+        world.resume(study)
 
 
 def test_a_winner_that_no_study_took_to_the_holdout_can_be_taken_there(world: World) -> None:
@@ -144,11 +138,11 @@ def test_a_winner_that_no_study_took_to_the_holdout_can_be_taken_there(world: Wo
     searched = world.run(
         world.create(definition={"n_train": 9, "n_dev": 6, "n_holdout": 0, "n_candidates": 2, "n_settings": 0})
     )
-    assert (searched.outcome, searched.confirmation, n_looks(world)) == ("not_confirmed", None, 0)
+    assert (searched.outcome, searched.confirmation, world.n_looked_at()) == ("not_confirmed", None, 0)
     for queue in (lambda: confirm(world, str(searched.winner)), lambda: world.nominate(searched.id, searched.winner)):
         queued = queue()
         assert len((queued.dataset or {})["holdout"]) == 20
-        world.store.write(lambda tx, id=queued.id: world.store.studies.update(tx, id, status="cancelled"))  # type: ignore[misc]
+        world.stop(queued)
 
 
 def test_what_cannot_be_confirmed_is_refused_before_anything_is_spent(world: World) -> None:
@@ -160,14 +154,4 @@ def test_what_cannot_be_confirmed_is_refused_before_anything_is_spent(world: Wor
     world.family = world.family.model_copy(update={"rollout": world.family.rollout.model_copy(update={"gates": gates})})
     with pytest.raises(DatasetTooSmall, match="20 holdout examples"):
         confirm(world, by_hand(world), dry_run=True)
-    assert n_looks(world) == 0
-
-
-def test_one_study_at_a_time(world: World) -> None:
-    mine = by_hand(world)
-    other: Study = world.create()
-    with pytest.raises(Conflict, match=other.id):
-        confirm(world, mine)
-    world.store.write(lambda tx: world.store.studies.update(tx, other.id, status="cancelled"))
-    queued = confirm(world, mine)
-    assert confirm(world, mine) == replace(queued)
+    assert world.n_looked_at() == 0

@@ -143,8 +143,7 @@ def test_a_model_that_is_worse_and_one_that_may_be_are_told_apart(
     assert (study.confirmation or {})["losses"] > 0
     assert headline(study, world.trials(study)).startswith(starts)
     assert next_step(study).startswith(next_starts)
-    with world.store.read() as tx:
-        assert len(world.store.examples.looked_at(tx, "topics")) == 100
+    assert world.n_looked_at() == 100
 
 
 def test_a_new_model_that_answers_nothing_is_told_before_a_candidate_is_paid_for(tmp_path: Path) -> None:

@@ -28,7 +28,6 @@ from optimizer.jobs.studies.nominate import LookPrice
 from optimizer.jobs.studies.read_front import front_of_study
 from optimizer.jobs.studies.read_studies import confirming_study
 from optimizer.jobs.studies.report_study import report_study
-from optimizer.jobs.studies.transitions import resume_study
 from optimizer.runtime.wiring import study_page
 from tests.clock import Clock
 from tests.worlds.contexts import context_of
@@ -74,11 +73,6 @@ def as_good(world: World, study: Study) -> Trial:
     return next(t for t in others if t.score == champion.score)
 
 
-def n_looks(world: World, study: Study) -> int:
-    with world.store.read() as tx:
-        return world.store.examples.looks(tx, study.family, (study.dataset or {})["holdout"])
-
-
 def test_another_point_is_confirmed_by_a_study_of_its_own(world: World, searched: Study) -> None:
     point = as_good(world, searched)
     n_before = len(world.model.requests)
@@ -89,7 +83,7 @@ def test_another_point_is_confirmed_by_a_study_of_its_own(world: World, searched
     assert (ended.status, ended.outcome, ended.winner) == ("finished", "nominated", point.variant)
     assert world.trials(ended) == []
     assert (ended.confirmation or {})["n"] == 40
-    assert (ended.confirmation or {})["looks"] == n_looks(world, ended) == 1
+    assert (ended.confirmation or {})["looks"] == world.n_looks() == 1
     assert len(world.model.requests) - n_before == ended.spend.n_calls == 80
     assert headline(ended, []).startswith(f"{point.variant} was nominated")
     assert f"rollout start {searched.family} {point.variant}" in next_step(ended)
@@ -99,7 +93,7 @@ def test_another_point_is_confirmed_by_a_study_of_its_own(world: World, searched
     assert f"<dt>Searched by</dt><dd><code>{searched.id}</code></dd>" in page
     assert world.nominate(ended.id, point.variant) == ended
     assert world.nominate(searched.id, point.variant) == ended, "what was asked is not asked again"
-    assert n_looks(world, ended) == 1
+    assert world.n_looks() == 1
     later = replace(searched, id="st_later", created_at=ended.created_at + timedelta(days=1))
     world.store.write(lambda tx: world.store.studies.add(tx, later))
     as_champion = replace(point, study=later.id, number=0, proposer="champion")
@@ -121,7 +115,7 @@ def test_a_study_that_was_to_look_at_fewer_rows_than_the_gates_ask_for_may_nomin
     world: World, searched: Study
 ) -> None:
     definition = {**searched.definition, "n_holdout": 1}
-    world.store.write(lambda tx: world.store.studies.update(tx, searched.id, definition=definition))
+    world.change(searched, definition=definition)
     price = world.nominate(searched.id, as_good(world, searched).variant, dry_run=True)
     assert isinstance(price, LookPrice)
     assert price.n_calls == 80
@@ -198,7 +192,7 @@ def test_what_cannot_be_nominated_says_why(world: World, searched: Study) -> Non
 
 def test_a_model_that_does_not_answer_decides_nothing(world: World, searched: Study) -> None:
     queued = world.nominate(searched.id, as_good(world, searched).variant)
-    world.store.write(lambda tx: world.store.studies.update(tx, queued.id, budget=Budget(calls=160)))
+    world.change(queued, budget=Budget(calls=160))
 
     def broken(_: int) -> None:
         raise ModelFailed("The model is not reachable.", kind="malformed", sent=False)
@@ -210,8 +204,8 @@ def test_a_model_that_does_not_answer_decides_nothing(world: World, searched: St
     assert "The model is not reachable." in headline(ended, [])
     assert next_step(ended) == f"detent study resume {ended.id}"
     world.model.before = None
-    again = world.run(resume_study(ended.id, actor="test", store=world.store, clock=world.clock))
-    assert (again.outcome, n_looks(world, again)) == ("nominated", 1)
+    again = world.run(world.resume(ended))
+    assert (again.outcome, world.n_looks()) == ("nominated", 1)
 
 
 @pytest.mark.parametrize(

@@ -117,7 +117,6 @@ def test_a_study_whose_model_has_no_price_says_no_dollars_of_the_front_and_of_th
     report = report_study(study, family=world.family, store=world.store, clock=world.clock)
     dollars = {point.usd_per_answer for point in report.front.points}
     assert dollars | {report.usd_of(one.trial) for one in report.history.trials} == {None}, "it is not free"
-    world.store.close()
 
 
 def test_of_the_sealed_holdout_no_example_is_shown_by_text_id_or_result(tmp_path: Path) -> None:
@@ -141,7 +140,6 @@ def test_an_example_that_nobody_released_stands_under_a_hash_without_its_text_an
     )
     study = world.run(world.create())
     html = page(world, study, world.family)
-    world.store.close()
     assert "of dev." not in html
     assert "I would rather not say" not in html
     assert not re.search(r"dev-0\d\d", html)
@@ -164,7 +162,6 @@ def test_a_few_shot_example_is_quoted_only_where_somebody_released_it_whoever_ma
     )
     study = world.run(world.create())
     html = page(world, study, world.family)
-    world.store.close()
     assert study.outcome == "nominated"
     assert "+[example 1: train-" in text(html), "the candidate was given examples of train"
     assert ("of train." in html, "(text not shown)" in html) == (seen, not seen)
@@ -207,7 +204,6 @@ def test_a_search_that_the_budget_cut_short_names_whose_turn_never_came(tmp_path
     world = World(tmp_path).fill()
     study = world.run(world.create(budget=Budget(calls=64), definition={"n_candidates": 4}))
     said = text(page(world, study, world.family))
-    world.store.close()
     assert "The search was cut short, so not everything was tried." in said
     assert "settings and nearest never had a turn." in said
     assert "Cannot tell: " in said
@@ -259,7 +255,6 @@ def test_a_study_that_found_nothing_says_that_the_holdout_was_left_alone(tmp_pat
     world = World(tmp_path, model=TopicModel(needs=99)).fill()
     study = world.run(world.create())
     html = page(world, study, world.family)
-    world.store.close()
     assert "No improvement: none of" in text(html)
     assert "was not looked at and stays fresh" in text(html)
     assert "candidate dot" not in html, "nothing is drawn as a winner"
@@ -272,7 +267,6 @@ def test_a_queued_study_has_a_page_without_plots_and_an_unknown_one_has_none(tmp
     assert "<figure" not in html
     with pytest.raises(NotFound, match="no study 'st_nothing'"):
         read_study_report(context_of(world.store, world.clock), ItemRequest(id="st_nothing"))
-    world.store.close()
 
 
 def test_a_study_that_started_by_itself_says_why_and_is_not_called_asked_for(tmp_path: Path) -> None:
@@ -281,11 +275,10 @@ def test_a_study_that_started_by_itself_says_why_and_is_not_called_asked_for(tmp
     said = text(page(world, asked, world.family))
     assert "asked for by local:ann, 2026-11-20" in said
     assert "By itself" not in said
-    world.store.write(lambda tx: world.store.studies.update(tx, asked.id, status="cancelled"))
+    world.change(asked, status="cancelled")
     trigger = Trigger(kind="feedback", reason="12 ratings since Monday, on average 0.310, below 0.5 <now>")
     study = world.create(actor="system:feedback", trigger=trigger)
     html = page(world, study, world.family)
-    world.store.close()
     assert "By itself feedback: 12 ratings since Monday, on average 0.310, below 0.5 &lt;now&gt;" in text(html)
     assert re.search(r"Time by itself, 2026-11-20 [0-9:]+ UTC", text(html))
     assert "asked for" not in html

@@ -319,9 +319,9 @@ def test_the_report_shows_what_the_threshold_does_and_what_audits_will_cost(foun
     console = Console(file=StringIO(), width=250)
     view(console, view_of_study(study), world.trials(study), cost)
     assert f"Audits    {cascade.audit_cost.in_words}" in console.file.getvalue()  # type: ignore[attr-defined]
-    world.store.write(lambda tx: world.store.studies.update(tx, study.id, winner=None))
+    world.change(study, winner=None)
     assert read_audit_cost(context, ItemRequest(id=study.id)).audit_cost is None
-    world.store.write(lambda tx: world.store.studies.update(tx, study.id, winner=study.winner))
+    world.change(study, winner=study.winner)
 
 
 def test_where_nothing_is_safe_the_report_shows_the_curve_of_what_there_is(unsafe: Ended) -> None:

@@ -106,6 +106,7 @@ def test_under_a_dollar_cap_a_model_needs_a_price_and_an_output_limit():
         pytest.param("http", 400, True, 0.0, False, id="refused as malformed"),
         pytest.param("http", 500, True, 1.0, True, id="the provider's own fault"),
         pytest.param("malformed", None, True, 1.0, False, id="an answer nobody can read"),
+        pytest.param("library", None, True, 1.0, False, id="a fault of the library"),
     ],
 )
 def test_a_failed_attempt_counts_in_full_unless_it_cannot_have_been_billed(kind, status, sent, charged, again):

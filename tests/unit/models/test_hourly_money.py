@@ -169,13 +169,7 @@ def of_key_and_family(tmp_path: Path, model: ScriptedModel, sink: Any = None) ->
     ("kind", "members", "share"),
     [
         ("timeout", {}, 1.0),
-        ("malformed", {}, 1.0),
-        ("library", {}, 1.0),
-        ("unreachable", {}, 1.0),  # broken off after it was sent
         ("unreachable", {"sent": False}, 0.0),
-        ("rate_limit", {"status": 429}, 0.0),
-        ("rate_limit", {}, 0.0),
-        ("http", {"status": 400}, 0.0),
         ("http", {"status": 503}, 0.0),  # a provider's outage must not use the hour's money up
     ],
 )

@@ -10,7 +10,6 @@ from sqlalchemy import text
 
 from optimizer.core.base.values import Budget
 from optimizer.core.search.run_off import RUN_OFF, rows_in_words
-from optimizer.jobs.studies.transitions import request_stop, resume_study
 from tests.clock import Clock
 from tests.worlds.study_world import START, Killed, TopicModel, World
 
@@ -42,7 +41,7 @@ def cancelled_at(folder, n):
 
     def before(count):
         if count == n:
-            request_stop(study.id, actor="person", store=world.store, clock=clock)
+            world.stop(study)
 
     world.model.before = before
     return world, world.run(study)
@@ -187,7 +186,7 @@ def test_no_trial_of_an_ended_study_is_left_running(tmp_path, how):
         world.run(study)
     if isinstance(error, Killed):
         assert "running" in {t.status for t in world.trials(study)}
-        request_stop(study.id, actor="person", store=world.store, clock=world.clock)
+        world.stop(study)
         world.run(study)
     trials = world.trials(study)
     assert {t.status for t in trials} <= {"complete", "stopped"}
@@ -197,7 +196,7 @@ def test_no_trial_of_an_ended_study_is_left_running(tmp_path, how):
 def test_a_race_that_was_cancelled_goes_on_where_it_was(done, tmp_path):
     world, study = cancelled_at(tmp_path, 90)
     assert study.status == "cancelled"
-    resume_study(study.id, actor="person", store=world.store, clock=world.clock)
+    world.resume(study)
     ended = world.run(study)
     _, undisturbed = done
     assert (ended.outcome, ended.winner) == (undisturbed.outcome, undisturbed.winner)

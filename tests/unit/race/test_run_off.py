@@ -86,9 +86,7 @@ def world_of(folder, rows: dict[float, object], **options) -> World:
     plan = world.create(definition=SIZES, strategy="settings")
     first, behind = dev_numbers(world, plan)
     world.model.rows = {t: {*first[:n], *behind[:m]} for t, (n, m) in rows.items()}  # type: ignore[misc]
-    from optimizer.jobs.studies.transitions import request_stop
-
-    request_stop(plan.id, actor="test", store=world.store, clock=world.clock)
+    world.stop(plan)
     return world
 
 
@@ -136,14 +134,13 @@ def test_what_leads_on_the_first_rows_and_not_on_all_is_no_winner_and_the_holdou
     assert rows_in_words(ended.findings) == (
         "The choice rests on 14 of 26 dev rows. Nothing led the champion on them any more."
     )
-    with world.store.read() as tx:
-        assert world.store.examples.looked_at(tx, "topics") == set()
+    assert world.n_looked_at() == 0
 
 
 def test_what_led_before_a_study_was_cancelled_is_no_winner_where_it_leads_no_more(tmp_path):
     world, lucky = world_of(tmp_path, {0.0: (4, 18), 0.1: (6, 0)}), shown(0, temperature=0.1)
     study = world.create(definition=SIZES, strategy="settings")
-    world.store.write(lambda tx: world.store.studies.update(tx, study.id, winner=lucky.id))
+    world.change(study, winner=lucky.id)
     ended = world.run(study, strategies=lambda name, setting: Proposed([lucky]))
     assert (ended.outcome, ended.winner) == ("no_improvement", None)
 

@@ -9,7 +9,6 @@ import pytest
 from optimizer.core.base.errors import BudgetTooSmall, InvalidInput
 from optimizer.core.base.values import Budget, Spread
 from optimizer.core.family.variant import MAX_OUTPUT_TOKENS, FewShot, model_faults
-from optimizer.core.models.budget import request_bytes
 from optimizer.core.models.language import ModelPrice
 from optimizer.core.search.answer_bounds import longest_allowed, longest_inputs, longest_of, usd_of
 from optimizer.core.search.call_estimate import expected_calls, trials_of
@@ -25,10 +24,6 @@ from optimizer.core.search.study import Definition
 from tests.worlds.study_world import topic_examples, topic_family
 
 PRICE = ModelPrice(input_usd_per_mtok=3.0, output_usd_per_mtok=15.0)
-
-
-def test_request_bytes_are_utf8_and_sixteen_per_message():
-    assert request_bytes([{"role": "system", "content": "é"}, {"role": "user", "content": "ab"}]) == 2 + 2 + 32
 
 
 def test_a_call_is_priced_as_if_every_byte_were_a_token_and_every_output_token_used():
@@ -71,31 +66,20 @@ def test_filler_inputs_count_the_bytes_of_the_language_seen():
 
 
 @pytest.mark.parametrize(
-    ("lengths", "longest"),
+    ("allowed", "lengths", "longest"),
     [
-        pytest.param([20] * 19, 200, id="too few to go by: as long as the family allows"),
-        pytest.param([20] * 19 + [60], 90, id="the longest seen and half as much again"),
-        pytest.param([20] * 19 + [190], 200, id="never longer than the family allows"),
+        pytest.param(200, [20] * 19, 200, id="too few to go by: as long as the family allows"),
+        pytest.param(200, [20] * 19 + [60], 90, id="the longest seen and half as much again"),
+        pytest.param(200, [20] * 19 + [190], 200, id="never longer than the family allows"),
+        pytest.param(None, [20] * 19, 4000, id="no limit, and too few to go by"),
+        pytest.param(None, [9000], 13500, id="no limit, too few to go by, and one is longer"),
+        pytest.param(None, [20] * 19 + [9000], 13500, id="no limit: the longest seen and half as much again"),
     ],
 )
-def test_a_request_is_taken_as_long_as_the_familys_own_with_a_margin(lengths, longest):
+def test_a_request_is_taken_as_long_as_the_familys_own_with_a_margin(allowed, lengths, longest):
     (one,) = topic_examples(1, "dev")
     seen = [replace(one, id=f"e{i}", input={"document": "x" * n}) for i, n in enumerate(lengths)]
-    assert len(longest_inputs(topic_family(), seen)["document"]) == longest
-
-
-@pytest.mark.parametrize(
-    ("lengths", "longest"),
-    [
-        pytest.param([20] * 19, 4000, id="too few to go by"),
-        pytest.param([9000], 13500, id="too few to go by, and one is longer"),
-        pytest.param([20] * 19 + [9000], 13500, id="the longest seen and half as much again"),
-    ],
-)
-def test_where_the_family_sets_no_limit_none_is_reserved_for(lengths, longest):
-    (one,) = topic_examples(1, "dev")
-    seen = [replace(one, id=f"e{i}", input={"document": "x" * n}) for i, n in enumerate(lengths)]
-    family = topic_family(inputs={"document": {"type": "text"}})
+    family = topic_family(inputs={"document": {"type": "text", "max_chars": allowed}})
     assert len(longest_inputs(family, seen)["document"]) == longest
 
 

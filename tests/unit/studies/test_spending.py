@@ -11,7 +11,6 @@ from optimizer.core.base.errors import BudgetTooSmall
 from optimizer.core.base.values import Budget, Spend
 from optimizer.core.models.language import ModelPrice
 from optimizer.core.scheduling.monthly_budget import MonthlyLimits, Remainder, RunSpend, left_of, month_of, under
-from optimizer.jobs.studies.transitions import request_stop, resume_study
 from tests.cases import named
 from tests.worlds.study_world import TopicModel, World, topic_family
 
@@ -64,11 +63,7 @@ def priced(tmp_path: Path) -> World:
 
 def test_studies_of_people_are_held_to_the_month_too(priced: World) -> None:
     first = priced.create(budget=Budget(usd=0.7))
-    priced.store.write(
-        lambda tx: priced.store.studies.update(
-            tx, first.id, status="finished", finished_at=priced.clock.now(), spend=Spend(usd=0.6)
-        )
-    )
+    priced.change(first, status="finished", finished_at=priced.clock.now(), spend=Spend(usd=0.6))
     with pytest.raises(BudgetTooSmall, match="monthly limit"):
         priced.create(budget=Budget(usd=0.5))
     assert priced.create(budget=Budget(calls=500)).budget.usd == pytest.approx(0.4)
@@ -81,20 +76,20 @@ def test_all_families_together_are_held_to_the_setting(priced: World) -> None:
 
 def test_a_cancelled_study_goes_on_only_within_the_month(priced: World) -> None:
     study = priced.create(budget=Budget(usd=0.8))
-    request_stop(study.id, actor="ann", store=priced.store, clock=priced.clock)
+    priced.stop(study)
     other = priced.create(budget=Budget(usd=0.5))
-    request_stop(other.id, actor="ann", store=priced.store, clock=priced.clock)
-    priced.store.write(lambda tx: priced.store.studies.update(tx, other.id, spend=Spend(usd=0.5)))
+    priced.stop(other)
+    priced.change(other, spend=Spend(usd=0.5))
     limits = MonthlyLimits(family_usd=1.0)
     with pytest.raises(BudgetTooSmall, match="monthly limit"):
-        resume_study(study.id, actor="ann", store=priced.store, clock=priced.clock, limits=limits)
-    priced.store.write(lambda tx: priced.store.studies.update(tx, other.id, spend=Spend(usd=0.1)))
-    assert resume_study(study.id, actor="ann", store=priced.store, clock=priced.clock, limits=limits).status == "queued"
+        priced.resume(study, limits=limits)
+    priced.change(other, spend=Spend(usd=0.1))
+    assert priced.resume(study, limits=limits).status == "queued"
 
 
 def test_a_study_without_a_cap_is_not_resumed_under_a_limit(tmp_path: Path) -> None:
     world = World(tmp_path, model=TopicModel(price=ModelPrice(input_usd_per_mtok=1.0, output_usd_per_mtok=1.0))).fill()
     study = world.create(budget=Budget(calls=500))
-    request_stop(study.id, actor="ann", store=world.store, clock=world.clock)
+    world.stop(study)
     with pytest.raises(BudgetTooSmall, match="no cap in dollars"):
-        resume_study(study.id, actor="ann", store=world.store, clock=world.clock, limits=MonthlyLimits(all_usd=5.0))
+        world.resume(study, limits=MonthlyLimits(all_usd=5.0))

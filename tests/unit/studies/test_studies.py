@@ -30,7 +30,7 @@ from optimizer.core.search.study import Study, too_long_in_words
 from optimizer.core.views.study_headline import view_of_study
 from optimizer.jobs.outbox.mirror_outbox import TOPICS as MIRRORED
 from optimizer.jobs.studies.create_study import DEFAULT_BUDGET
-from optimizer.jobs.studies.transitions import fail_study, request_stop, resume_study
+from optimizer.jobs.studies.transitions import fail_study
 from tests.cases import named
 from tests.clock import Clock
 from tests.worlds.study_world import (
@@ -70,12 +70,6 @@ class Done:
 def done(tmp_path_factory):
     world = World(tmp_path_factory.mktemp("done")).fill()
     return Done(world, world.run(world.create()))
-
-
-def looks(world):
-    with world.store.read() as tx:
-        ids = [id for id, _ in world.store.examples.holdout_ids(tx, "topics")]
-        return world.store.examples.looks(tx, "topics", ids)
 
 
 def test_a_study_finds_confirms_and_nominates_a_better_variant(done):
@@ -131,14 +125,14 @@ def test_a_second_study_of_the_same_seed_takes_the_same_way_and_pays_nothing(don
     searched = [c for c in world.calls(second) if c.purpose == "search" and c.temperature == 0]
     assert searched == []
     assert second.spend.n_from_journal > 0
-    assert looks(world) == 2
+    assert world.n_looks() == 2
 
 
 def test_the_holdout_is_not_looked_at_when_nothing_beats_the_champion(tmp_path):
     world = World(tmp_path, model=TopicModel(needs=99)).fill()
     study = world.run(world.create())
     assert (study.outcome, study.winner, study.confirmation) == ("no_improvement", None, None)
-    assert looks(world) == 0
+    assert world.n_looks() == 0
     assert {c.purpose for c in world.calls(study)} == {"search"}
 
 
@@ -198,29 +192,25 @@ def test_a_study_that_fails_at_its_confirmation_keeps_that_its_search_was_cut_sh
     world = World(tmp_path).fill()
     study = world.create(budget=Budget(calls=40 + 20), strategy="bootstrap+settings")
 
-    def stored():
-        with world.store.read() as tx:
-            return world.store.studies.get(tx, study.id)
-
     def break_down(n):
-        if stored().status == "confirming":
+        if world.stored(study).status == "confirming":
             raise RuntimeError("the model went away")
 
     world.model.before = break_down
     with pytest.raises(RuntimeError):
         world.run(study)
-    assert stored().status == "failed"
-    assert without_turn(stored(), world.trials(study)) == ("settings",)
+    failed = world.stored(study)
+    assert failed.status == "failed"
+    assert without_turn(failed, world.trials(study)) == ("settings",)
     world.model.before = None
-    resume_study(study.id, actor="test", store=world.store, clock=world.clock)
-    ended = world.run(stored())
+    ended = world.run(world.resume(study))
     assert ended.status == "finished"
     assert ended.spend.search_cut.startswith("The next call would pass the cap of 60 calls")
 
 
 def test_a_study_that_fails_keeps_how_much_the_journal_answered(world):
     study = world.create()
-    world.store.write(lambda tx: world.store.studies.update(tx, study.id, spend=Spend(n_from_journal=7)))
+    world.change(study, spend=Spend(n_from_journal=7))
     assert fail_study(world.store, world.clock, study.id, "gone").spend == Spend(n_from_journal=7)
 
 
@@ -272,15 +262,14 @@ def test_minutes_do_not_pass_for_a_study_that_was_cancelled_and_is_resumed_later
 
     def cancel(n):
         if n == 4:
-            request_stop(study.id, actor="ann", store=world.store, clock=world.clock)
+            world.stop(study)
             world.clock.pass_seconds(2)
 
     world.model.before = cancel
     assert world.run(study).status == "cancelled"
     world.model.before = None
     world.clock.pass_hours(12)
-    resume_study(study.id, actor="ann", store=world.store, clock=world.clock)
-    ended = world.run(study)
+    ended = world.run(world.resume(study))
     assert (ended.outcome, ended.spend.search_cut) == ("nominated", None)
     assert len(world.trials(ended)) == len(done.world.trials(done.study))
 
@@ -307,8 +296,7 @@ def test_a_study_that_was_torn_off_goes_on_without_asking_anything_twice(done, t
     study = world.create()
     with pytest.raises(Killed):
         world.run(study)
-    with world.store.read() as tx:
-        assert world.store.studies.get(tx, study.id).status in ("running", "confirming")
+    assert world.stored(study).status in ("running", "confirming")
     resumed = World(tmp_path)
     ended = resumed.run(study)
     assert (ended.status, ended.outcome, ended.winner) == ("finished", "nominated", done.study.winner)
@@ -317,12 +305,7 @@ def test_a_study_that_was_torn_off_goes_on_without_asking_anything_twice(done, t
         (t.variant, t.score, t.n) for t in undisturbed
     ]
     assert max(Counter(c.key for c in resumed.calls(ended) if c.status == "settled").values()) == 1
-    assert looks(resumed) == 1
-
-
-def stored_of(world, study):
-    with world.store.read() as tx:
-        return world.store.studies.get(tx, study.id)
+    assert resumed.n_looks() == 1
 
 
 def cancelled_in_an_outage(world, study, *, after, status):
@@ -332,9 +315,9 @@ def cancelled_in_an_outage(world, study, *, after, status):
     n = [0]
 
     def fail(_):
-        n[0] += stored_of(world, study).status == status
+        n[0] += world.stored(study).status == status
         if n[0] == after + 6:
-            request_stop(study.id, actor="person", store=world.store, clock=world.clock)
+            world.stop(study)
             world.clock.pass_seconds(2)
         if n[0] > after:
             raise ModelFailed("The provider answers 503.", kind="http", status_of_model=503)
@@ -342,8 +325,7 @@ def cancelled_in_an_outage(world, study, *, after, status):
     world.model.before = fail
     assert world.run(study).status == "cancelled"
     world.model.before = None
-    resume_study(study.id, actor="person", store=world.store, clock=world.clock)
-    return stored_of(world, study)
+    return world.resume(study)
 
 
 def test_a_search_that_goes_on_after_an_outage_asks_again_what_failed(world):
@@ -358,7 +340,7 @@ def test_a_search_that_goes_on_after_an_outage_asks_again_what_failed(world):
 def test_a_confirmation_that_goes_on_after_an_outage_asks_again_what_failed(world):
     ended = world.run(cancelled_in_an_outage(world, world.create(), after=24, status="confirming"))
     assert (ended.status, ended.outcome) == ("finished", "nominated")
-    assert (ended.confirmation["n"], ended.confirmation["n_unscored"], looks(world)) == (20, 0, 1)
+    assert (ended.confirmation["n"], ended.confirmation["n_unscored"], world.n_looks()) == (20, 0, 1)
 
 
 def test_a_finished_study_run_again_is_left_as_it_is(done):
@@ -369,26 +351,24 @@ def test_a_finished_study_run_again_is_left_as_it_is(done):
 
 
 def test_a_cancelled_study_stops_before_its_next_call_and_keeps_what_it_found(tmp_path):
-    clock = Clock(START, step_s=1.0)
-    world = World(tmp_path, clock=clock).fill()
+    world = World(tmp_path, clock=Clock(START, step_s=1.0)).fill()
     study = world.create()
 
     def stop(n):
         if n == 20:
-            request_stop(study.id, actor="person", store=world.store, clock=clock)
+            world.stop(study)
 
     world.model.before = stop
     ended = world.run(study)
     assert (ended.status, ended.outcome) == ("cancelled", None)
     assert len(world.model.requests) == 20
     assert ended.winner is not None
-    assert looks(world) == 0
+    assert world.n_looks() == 0
 
 
 def test_a_queued_study_is_cancelled_at_once(world):
     study = world.create()
-    stopped = request_stop(study.id, actor="person", store=world.store, clock=world.clock)
-    assert stopped.status == "cancelled"
+    assert world.stop(study).status == "cancelled"
     assert world.run(study).status == "cancelled"
     assert world.model.requests == []
 
@@ -415,8 +395,7 @@ def test_an_unexpected_error_fails_the_study_and_is_raised(world):
 
     with pytest.raises(RuntimeError):
         world.run(study, scorer_for=scorer_for)
-    with world.store.read() as tx:
-        assert "disk on fire" in world.store.studies.get(tx, study.id).error
+    assert "disk on fire" in world.stored(study).error
 
 
 # --- creating ---------------------------------------------------------------------------------------------------------
@@ -442,7 +421,7 @@ def test_the_dataset_is_fixed_before_the_first_call_and_the_same_for_the_same_fa
     }
     topic_of = {e.id: e.expected["topic"] for e in topic_examples(30, "train")}
     assert Counter(topic_of[id] for id in study.dataset["train"]) == dict.fromkeys(TOPICS, 3)
-    request_stop(study.id, actor="t", store=world.store, clock=world.clock)
+    world.stop(study)
     assert world.create(seed=99).dataset == study.dataset
 
 

@@ -18,14 +18,8 @@ from optimizer.core.models.language import ModelPrice
 from optimizer.core.serving.champion import next_tenure
 from optimizer.jobs.studies import run_study as job
 from optimizer.jobs.studies.search_trials import Trials
-from optimizer.jobs.studies.transitions import request_stop, resume_study
 from tests.clock import Clock
 from tests.worlds.study_world import START, Killed, TopicModel, World, killed_at, topic_family
-
-
-def stored(world, study):
-    with world.store.read() as tx:
-        return world.store.studies.get(tx, study.id)
 
 
 def test_a_study_cancelled_while_it_is_taken_up_stays_cancelled(tmp_path):
@@ -33,7 +27,7 @@ def test_a_study_cancelled_while_it_is_taken_up_stays_cancelled(tmp_path):
     study = world.create()
 
     def scorer_for(family):
-        request_stop(study.id, actor="person", store=world.store, clock=world.clock)
+        world.stop(study)
         return world.scorer
 
     ended = world.run(study, scorer_for=scorer_for)
@@ -46,7 +40,7 @@ def test_a_failure_does_not_overwrite_how_a_study_ended(tmp_path):
     study = world.create()
 
     def scorer_for(family):
-        request_stop(study.id, actor="person", store=world.store, clock=world.clock)
+        world.stop(study)
         raise ModelFailed("Too late to matter.")
 
     assert world.run(study, scorer_for=scorer_for).status == "cancelled"
@@ -74,8 +68,7 @@ def test_a_study_cancelled_with_a_complete_journal_is_not_finished_by_it(tmp_pat
     again = world.create(strategy="bootstrap")
 
     def stop_then(family):
-        with world.store.read() as tx:
-            assert world.store.studies.get(tx, again.id).status == "queued"
+        assert world.stored(again).status == "queued"
         return world.scorer
 
     evaluate, parts_met = Trials.evaluate, []
@@ -83,7 +76,7 @@ def test_a_study_cancelled_with_a_complete_journal_is_not_finished_by_it(tmp_pat
     def stopped_before_the_third(trials, evaluator, parts):
         parts_met.append(parts)
         if len(parts_met) == 3:
-            request_stop(again.id, actor="person", store=world.store, clock=world.clock)
+            world.stop(again)
         return evaluate(trials, evaluator, parts)
 
     monkeypatch.setattr(Trials, "evaluate", stopped_before_the_third)
@@ -112,16 +105,15 @@ def test_a_confirmation_that_was_cancelled_goes_on_with_the_winner_that_looked(t
 
     def stop_at_the_first_look(n):
         if "of holdout" in str(world.model.requests[-1].messages[-1]["content"]):
-            request_stop(study.id, actor="person", store=world.store, clock=world.clock)
+            world.stop(study)
 
     world.model.before = stop_at_the_first_look
     world.clock.step_s = 1.0
     cancelled = world.run(study)
     world.model.before = None
     assert (cancelled.status, cancelled.outcome) == ("cancelled", None)
-    with world.store.read() as tx:
-        assert world.store.examples.looked_at(tx, "topics", study.id)
-    resume_study(study.id, actor="person", store=world.store, clock=world.clock)
+    assert world.n_looked_at(study)
+    world.resume(study)
 
     def no_search(*args, **kwargs):
         raise AssertionError("a second search could bring a second winner to a holdout that was looked at once")
@@ -137,14 +129,13 @@ def test_a_study_cancelled_between_search_and_confirmation_does_not_spend_its_lo
     confirm_winner = job.confirm_winner
 
     def stopped_before(*args, **kwargs):
-        request_stop(study.id, actor="person", store=world.store, clock=world.clock)
+        world.stop(study)
         return confirm_winner(*args, **kwargs)
 
     monkeypatch.setattr(job, "confirm_winner", stopped_before)
     world.clock.step_s = 1.0
     assert world.run(study).status == "cancelled"
-    with world.store.read() as tx:
-        assert world.store.examples.looked_at(tx, "topics") == set()
+    assert world.n_looked_at() == 0
 
 
 def test_scores_of_two_scorers_never_meet_in_one_study(tmp_path):
@@ -248,7 +239,7 @@ def test_nothing_is_in_flight_and_nothing_is_asked_after_a_cancelled_search(tmp_
     def searched(run, **kwargs):
         def stop_soon():
             in_flight.wait(60)
-            request_stop(study.id, actor="person", store=world.store, clock=world.clock)
+            world.stop(study)
             threading.Timer(0.3, release.set).start()
 
         stopper = threading.Thread(target=stop_soon)

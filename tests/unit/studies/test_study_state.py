@@ -26,7 +26,7 @@ def settings(tmp_path: Path) -> Settings:
 def test_a_study_that_nobody_runs_is_interrupted_and_its_next_command_takes_it_up(tmp_path, settings, status):
     world = World(tmp_path).fill()
     made = world.create()
-    study = world.store.write(lambda tx: world.store.studies.update(tx, made.id, status=status))
+    study = world.change(made, status=status)
     lock = run_files.ProcessLock(settings.home / "worker")
     context = context_of(world.store, world.clock, is_worker_running=lock.is_held)
     seen = read_study(context, ItemRequest(id=study.id))

@@ -37,15 +37,14 @@ def nightly(tmp_path: Path) -> TriggeredWorld:
 # --- the schedule -----------------------------------------------------------------------------------------------------
 
 
-def test_a_family_that_is_switched_on_and_set_nothing_searches_at_three_for_no_dollar(tmp_path: Path) -> None:
-    world = at_two(TriggeredWorld(tmp_path, **EVERY_NIGHT))
-    world.clock.pass_hours(0.5)
-    assert world.check() == []
-    world.clock.pass_hours(0.5)
-    (study,) = world.check()
+def test_a_family_that_is_switched_on_and_set_nothing_searches_at_three_for_no_dollar(nightly: TriggeredWorld) -> None:
+    nightly.clock.pass_hours(0.5)
+    assert nightly.check() == []
+    nightly.clock.pass_hours(0.5)
+    (study,) = nightly.check()
     assert study.trigger.reason == "scheduled for 2026-11-21 03:00:00 UTC (0 3 * * *)"
     assert (study.created_by, study.budget) == ("system:schedule", Budget(usd=0.0, calls=1000, minutes=30.0))
-    assert world.check() == []
+    assert nightly.check() == []
 
 
 def test_a_week_of_downtime_is_one_study_that_says_so(nightly: TriggeredWorld) -> None:
@@ -176,13 +175,22 @@ def test_a_frozen_family_waits_and_starts_afterwards(nightly: TriggeredWorld) ->
     assert len(nightly.check()) == 1
 
 
-def test_too_few_holdout_examples_are_said_once_with_the_way_out_and_no_study_fails(tmp_path: Path) -> None:
+@pytest.fixture
+def too_few(tmp_path: Path) -> TriggeredWorld:
+    """A night has come, and somebody was told that there are too few holdout examples."""
     world = TriggeredWorld(tmp_path, filled=False, **EVERY_NIGHT)
     world.fill(n_holdout=19)
     at_two(world)
     assert world.alerts() == {}  # nothing wanted to start yet
     world.clock.pass_hours(2)
-    for _ in range(3):
+    assert world.check() == []
+    assert "study_not_started" in world.alerts()
+    return world
+
+
+def test_too_few_holdout_examples_are_said_once_with_the_way_out_and_no_study_fails(too_few: TriggeredWorld) -> None:
+    world = too_few
+    for _ in range(2):
         assert world.check() == []
     detail = world.alerts()["study_not_started"]
     assert "19 holdout examples and rollout.gates.n asks for 20" in detail
@@ -190,24 +198,11 @@ def test_too_few_holdout_examples_are_said_once_with_the_way_out_and_no_study_fa
     assert world.studies() == []
     with world.store.read() as tx:
         assert len(world.store.alerts.all(tx, open_only=False)) == 1
-    world.store.write(
-        lambda tx: world.store.examples.add(tx, [replace(topic_examples(1, "holdout")[0], id="h", group="h")])
-    )
+    world.add([replace(topic_examples(1, "holdout")[0], id="h", group="h")])
     assert world.check() == []  # the time has passed; the next one counts
     assert world.alerts() == {}
     world.clock.pass_hours(24)
     assert len(world.check()) == 1
-
-
-@pytest.fixture
-def too_few(tmp_path: Path) -> TriggeredWorld:
-    """A night has come, and somebody was told that there are too few holdout examples."""
-    world = TriggeredWorld(tmp_path, filled=False, **EVERY_NIGHT)
-    world.fill(n_holdout=19)
-    at_two(world).clock.pass_hours(2)
-    world.check()
-    assert "study_not_started" in world.alerts()
-    return world
 
 
 def test_what_is_switched_off_as_the_alert_says_closes_it(too_few: TriggeredWorld) -> None:
@@ -267,9 +262,7 @@ def test_a_month_gives_what_it_has_left_and_then_nothing(tmp_path: Path) -> None
         world.clock.pass_hours(24)
         for study in world.check():
             caps.append(study.budget.usd)
-            world.store.write(
-                lambda tx, study=study: world.store.studies.update(tx, study.id, spend=Spend(usd=study.budget.usd or 0))
-            )  # type: ignore[misc]
+            world.change(study, spend=Spend(usd=study.budget.usd or 0))
             world.end(study)
     assert caps == [2.0, 1.0]
     assert "study_not_started" in world.alerts()

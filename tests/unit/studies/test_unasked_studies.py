@@ -9,7 +9,6 @@ from optimizer.adapters.models.user_calls import UserCalls, users_wait
 from optimizer.cli.service.by_itself import News, switched_on
 from optimizer.jobs.rollouts.read_rollout import by_itself_line
 from optimizer.jobs.scheduling.look_at_triggers import next_scheduled
-from optimizer.jobs.studies.transitions import request_stop
 from tests.worlds.triggered_world import NIGHTLY, TriggeredWorld
 
 
@@ -20,11 +19,6 @@ def complained(folder: Path, *, on: bool = True, holdout: bool = False) -> Trigg
     world.clock.pass_hours(24)
     world.users(98, score=0.1)
     return world
-
-
-def looks(world: TriggeredWorld) -> int:
-    with world.store.read() as tx:
-        return len(world.store.examples.looked_at(tx, "topics"))
 
 
 def test_a_family_that_nobody_switched_on_starts_no_study_whatever_its_file_and_its_users_say(tmp_path: Path) -> None:
@@ -56,7 +50,7 @@ def test_a_study_by_itself_looks_at_no_sealed_example_that_the_switch_did_not_al
     ended = world.run(study)
     assert (ended.status, ended.outcome, ended.confirmation) == ("finished", "not_confirmed", None)
     assert ended.winner is not None
-    assert looks(world) == 0
+    assert world.n_looked_at() == 0
     assert news() == [
         f"Study {study.id} of topics, which started by itself, ended: not confirmed. Look: detent study show {study.id}"
     ]
@@ -74,7 +68,7 @@ def test_the_same_study_looks_once_where_the_switch_allows_it_and_is_not_handed_
     world = complained(tmp_path, holdout=True)
     (study,) = world.check()
     assert world.run(study).outcome == "nominated"
-    assert looks(world) > 0
+    assert world.n_looked_at() > 0
     assert "confirmation_wanted" not in world.alerts()
     world.switch_off()
     assert world.hand_on() == []
@@ -137,7 +131,7 @@ def test_a_study_that_stands_back_can_be_cancelled(tmp_path: Path) -> None:
     (study,) = world.check()
 
     def waits_for_ever() -> bool:
-        request_stop(study.id, actor="ann", store=world.store, clock=world.clock)
+        world.stop(study)
         world.clock.pass_hours(0.001)
         return True
 
