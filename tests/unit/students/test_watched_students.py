@@ -26,8 +26,7 @@ from optimizer.core.predictor.teaching import StudentAnswer
 from optimizer.core.search.cascade.records import TierRecords
 from optimizer.jobs.calls.evaluation_policies import EvaluationPolicies
 from optimizer.jobs.calls.shelves import Shelves, StudentShelf
-from optimizer.jobs.champions import watch_students as job
-from optimizer.jobs.champions.resume_student import StudentActRequest, bypass_student, read_students, resume_student
+from optimizer.jobs.champions import resume_student as acts, watch_students as job
 from optimizer.jobs.champions.watch_students import BYPASSED, SETTLED, SHIFTED, put_bypass, watch_students
 from optimizer.jobs.dataset.golden_scenarios import golden_examples, golden_row
 from optimizer.jobs.dataset.weigh_examples import weights_by_chance
@@ -109,6 +108,23 @@ class Served:
     def context(self) -> Any:
         return context_of(self.world.store, self.world.clock, family=lambda name: self.world.family)
 
+    def standings(self) -> list[Any]:
+        return acts.read_students(self.context, FamilyRequest(family="topics")).students
+
+    def bypass(self, reason: str = "", **asked: str) -> acts.StudentChange:
+        return acts.bypass_student(self.context, acts.StudentActRequest(family="topics", reason=reason, **asked))
+
+    def resume(self, reason: str = "") -> acts.StudentChange:
+        return acts.resume_student(self.context, acts.StudentActRequest(family="topics", reason=reason))
+
+    def tenure(self) -> Any:
+        with self.world.store.read() as tx:
+            return self.world.store.champions.current(tx, "topics")
+
+
+def with_policy(variant: Variant, **changes: Any) -> Variant:
+    return replace(variant, policy={**variant.policy, **changes})
+
 
 @pytest.fixture
 def served(tmp_path: Path) -> Served:
@@ -130,7 +146,7 @@ def test_each_request_is_read_once_however_often_one_looks(served: Served, monke
     assert served.look() == served.look() == []
     served.serve(50, agrees=1.0)
     served.look()
-    (standing,) = read_students(served.context, FamilyRequest(family="topics")).students
+    (standing,) = served.standings()
     n_drawn = sum(draw_of(f"in_{i:06}") < SHARE for i in range(1, 151))
     assert (standing.n_audited, sum(week.n for week in standing.weeks)) == (n_drawn, 150)
     assert (standing.decision, standing.bypassed_since) == ("cannot_tell", None)
@@ -157,16 +173,16 @@ def test_a_student_that_loses_too_much_is_bypassed_with_an_alert_that_says_what_
 def test_a_person_lets_it_answer_again_and_it_is_watched_anew(served: Served) -> None:
     served.serve(300, agrees=0.3)
     served.look()
-    resumed = resume_student(served.context, StudentActRequest(family="topics", reason="the strong model was ill"))
+    resumed = served.resume("the strong model was ill")
     assert resumed.changed
     assert resumed.undo == "detent student bypass topics"
-    assert not resume_student(served.context, StudentActRequest(family="topics")).changed
+    assert not served.resume().changed
     assert "student" in served.answers()
     assert served.alerts(BYPASSED) == []
     served.look()
     served.serve(100, agrees=1.0)
     assert served.look() == []
-    (standing,) = read_students(served.context, FamilyRequest(family="topics")).students
+    (standing,) = served.standings()
     assert standing.weeks[0].agreement == 1.0, "what was held against it counts no more"
     with served.world.store.read() as tx:
         (past,) = served.world.store.students.bypasses(tx, "topics", open_only=False)
@@ -177,7 +193,7 @@ def test_another_model_behind_it_bypasses_it_at_once_and_resuming_accepts_that_m
     served.models.revisions["strong"] = "strong-2"
     assert served.look() == ["topics"]
     assert "the model strong behind it was strong-1 and is strong-2 now" in served.alerts(BYPASSED)[0]
-    resume_student(served.context, StudentActRequest(family="topics"))
+    served.resume()
     assert served.look() == []
     assert served.look() == []
 
@@ -189,15 +205,14 @@ def reworded(variant: Variant, text: str) -> Variant:
 def test_a_new_prompt_that_its_study_tried_beside_the_student_leaves_it_answering(served: Served) -> None:
     """An edit by hand bypasses it, and so does another model, one that came with that prompt among them."""
     tried = reworded(served.variant, "Name the topic.")
-    tiers = {"tiers": ["student", "stronger"]}
     served.models.revisions["stronger"] = "stronger-1"
-    served.crown(replace(tried, policy={**tried.policy, **tiers}), study="st-2")
+    served.crown(with_policy(tried, tiers=["student", "stronger"]), study="st-2")
     assert served.look() == served.look() == []
     assert "student" in served.answers()
     served.models.revisions["stronger"] = "stronger-2"
     assert served.look() == ["topics"]
     assert "the model stronger behind it was stronger-1 and is stronger-2 now" in served.alerts(BYPASSED)[0]
-    resume_student(served.context, StudentActRequest(family="topics"))
+    served.resume()
     assert served.look() == []
     served.crown(reworded(served.variant, "Name it as you like."))
     assert served.look() == ["topics"]
@@ -205,8 +220,8 @@ def test_a_new_prompt_that_its_study_tried_beside_the_student_leaves_it_answerin
 
 
 def test_a_model_behind_it_that_changed_while_a_candidate_had_it_bypasses_it_once_that_serves(served: Served) -> None:
-    store, candidate = served.world.store, replace(served.variant, policy={**served.variant.policy, "accept": 0.7})
-    candidate = replace(candidate, policy={**candidate.policy, "tiers": ["student", "other"]})
+    store = served.world.store
+    candidate = with_policy(served.variant, accept=0.7, tiers=["student", "other"])
     served.models.revisions["other"] = "other-1"
     served.crown(candidate, study="st-2")
     served.crown(served.variant)
@@ -232,12 +247,12 @@ def test_another_policy_of_the_models_behind_it_that_no_study_tried_bypasses_it(
     served: Served, policy: dict[str, Any], says: str
 ) -> None:
     served.models.revisions["other"] = "other-1"
-    served.crown(replace(served.variant, policy={**served.variant.policy, "accept": 0.6, "audit_share": 0.3}))
+    served.crown(with_policy(served.variant, accept=0.6, audit_share=0.3))
     assert served.look() == [], "what goes out is no teacher"
-    served.crown(replace(served.variant, policy={**served.variant.policy, **policy}))
+    served.crown(with_policy(served.variant, **policy))
     assert served.look() == ["topics"]
     assert says in served.alerts(BYPASSED)[0]
-    resume_student(served.context, StudentActRequest(family="topics"))
+    served.resume()
     assert served.look() == served.look() == []
 
 
@@ -265,12 +280,12 @@ def measured(*, agrees_unsure: float) -> TierAnswers:
 def test_another_point_of_the_front_is_judged_by_what_the_study_measured_there(served: Served) -> None:
     """The bold one disagrees with the model half as often as it answers unsure, as it did in the study."""
     store, bold = served.world.store, served.variant
-    safe = replace(bold, policy={**bold.policy, "accept": 0.9})
+    safe = with_policy(bold, accept=0.9)
     store.write(lambda tx: store.studies.put_tier_answers(tx, "st-1", measured(agrees_unsure=0.5)))
 
     def standing() -> tuple[float, int]:
         assert served.look() == []
-        (one,) = read_students(served.context, FamilyRequest(family="topics")).students
+        (one,) = served.standings()
         assert sum(week.n for week in one.weeks) == served.n, "the weeks stay"
         return round(one.accepted_loss, 2), one.n_audited
 
@@ -301,9 +316,9 @@ def test_of_two_studies_that_taught_it_the_one_that_made_the_variant_says_what_i
         answers = measured(agrees_unsure=agrees)
         store.write(lambda tx, id=id, answers=answers: store.studies.put_tier_answers(tx, id, answers))
     for accept, made_by, least, most in ((0.6, "st-2", 0.28, 0.34), (0.65, "st-3", 0.05, 0.05)):
-        served.crown(replace(bold, policy={**bold.policy, "accept": accept}), study=made_by)
+        served.crown(with_policy(bold, accept=accept), study=made_by)
         served.look()
-        (standing,) = read_students(served.context, FamilyRequest(family="topics")).students
+        (standing,) = served.standings()
         assert least <= round(standing.accepted_loss, 2) <= most
 
 
@@ -352,7 +367,7 @@ def test_one_that_answers_alone_gives_way_to_the_champion_before_it_until_it_is_
     store, before = served.world.store, served.variant
     plain = replace(before, policy={})
     served.crown(plain)
-    alone = replace(before, policy={**before.policy, "refuse": True})
+    alone = with_policy(before, refuse=True)
     served.crown(alone, study="st-1")
     served.look()
     served.serve(300, agrees=0.3, variant=alone)
@@ -362,51 +377,45 @@ def test_one_that_answers_alone_gives_way_to_the_champion_before_it_until_it_is_
     assert f"detent student resume topics, which makes {alone.id} champion again" in text
     assert served.look() == []
     assert served.alerts(BYPASSED) == [text], "as long as it is so"
+    tenure = served.tenure()
     with store.read() as tx:
-        *_, tenure = sorted(store.champions.history(tx, "topics"), key=lambda one: one.seq)
         entries = store.audit.of_subject(tx, plain.id)
     assert (tenure.variant, tenure.by, tenure.forced) == (plain.id, "student_watch", False)
     assert f"champion rollback: its student {ID} is bypassed (undo: detent student resume topics)" in tenure.why
     assert "champion.rollback" in [entry["action"] for entry in entries]
-    (standing,) = read_students(served.context, FamilyRequest(family="topics")).students
+    (standing,) = served.standings()
     assert (standing.variants, standing.bypassed_since) == ([alone.id], tenure.since)
 
-    resumed = resume_student(served.context, StudentActRequest(family="topics", reason="the strong model was ill"))
+    resumed = served.resume("the strong model was ill")
     assert f"the student {ID} answers again; {alone.id}" in resumed.what
     assert f"is champion again, instead of {plain.id}" in resumed.what
     assert "student" in served.answers()
     assert served.look() == []
-    bypassed = bypass_student(served.context, StudentActRequest(family="topics", reason="night"))
+    bypassed = served.bypass("night")
     assert f"{plain.id} (model strong) is champion again, instead of {alone.id}" in bypassed.what
-    assert not bypass_student(served.context, StudentActRequest(family="topics")).changed
-    with store.read() as tx:
-        tenure = max(store.champions.history(tx, "topics"), key=lambda one: one.seq)
+    assert not served.bypass().changed
+    tenure = served.tenure()
     assert (tenure.variant, tenure.by) == (plain.id, "ann")
 
 
 def test_one_that_answers_alone_passes_over_an_earlier_champion_with_the_same_student_alone(served: Served) -> None:
     """Where none is left, the default model answers in its place."""
     store, before = served.world.store, served.variant
-    alone, surer = (
-        replace(before, policy={**before.policy, "refuse": True, "accept": accept}) for accept in (0.5, 0.9)
-    )
+    alone, surer = (with_policy(before, refuse=True, accept=accept) for accept in (0.5, 0.9))
     served.crown(alone)
     served.crown(surer)
     for variant in (before, served.world.family.variant()):
         store.write(lambda tx, variant=variant: store.personal.remove(tx, "variants", [("topics", variant.id)]))
-    bypassed = bypass_student(served.context, StudentActRequest(family="topics", reason="night"))
+    bypassed = served.bypass("night")
     assert "the tier behind it answers" in bypassed.what
-    with store.read() as tx:
-        tenure = store.champions.current(tx, "topics")
-    assert tenure is not None
-    assert tenure.variant == surer.id
+    assert served.tenure().variant == surer.id
     served.look()
     assert "The tier strong answers in its place" in served.alerts(BYPASSED)[0]
-    resume_student(served.context, StudentActRequest(family="topics"))
+    served.resume()
     served.crown(before)
     served.crown(alone)
     served.crown(surer)
-    bypassed = bypass_student(served.context, StudentActRequest(family="topics", reason="night"))
+    bypassed = served.bypass("night")
     assert f"{before.id} (model strong and student) is champion again" in bypassed.what
 
 
@@ -416,14 +425,12 @@ def test_one_that_answers_taught_is_bypassed_where_their_model_changed_before_it
     taught = replace(TAUGHT, student=replace(TAUGHT.student, taught=by_answers))
     store, at = served.world.store, served.world.clock.now()
     store.write(lambda tx: store.students.add(tx, "topics", taught, study="st-2", at=at))
-    served.crown(
-        replace(served.variant, policy={**served.variant.policy, "students": {"student": taught.student.hash}})
-    )
+    served.crown(with_policy(served.variant, students={"student": taught.student.hash}))
     assert served.look() == ["topics"]
     assert "the model strong behind it was strong-0 and is strong-1 now" in served.alerts(BYPASSED)[0]
-    (standing,) = read_students(served.context, FamilyRequest(family="topics")).students
+    (standing,) = served.standings()
     assert standing.taught_by == "answers of strong (strong-0) to 50 examples"
-    resume_student(served.context, StudentActRequest(family="topics"))
+    served.resume()
     assert served.look() == served.look() == []
 
 
@@ -436,9 +443,8 @@ def test_requests_with_other_words_open_an_alert_and_leave_it_answering(served: 
 
 
 def test_a_person_bypasses_it_and_repeats_that_without_harm(served: Served) -> None:
-    asked = StudentActRequest(family="topics", reason="a new product is out")
-    assert bypass_student(served.context, asked).changed
-    assert not bypass_student(served.context, asked).changed
+    assert served.bypass("a new product is out").changed
+    assert not served.bypass("a new product is out").changed
     assert served.answers() == {}
     served.look()
     assert "a new product is out" in served.alerts(BYPASSED)[0]
@@ -446,12 +452,11 @@ def test_a_person_bypasses_it_and_repeats_that_without_harm(served: Served) -> N
 
 def test_of_two_students_the_one_that_answers_is_bypassed_where_none_is_named(served: Served) -> None:
     named = {"tiers": ["student", "second", "strong"], "accept.2": 0.5, "students": {"student": ID, "second": "0" * 64}}
-    served.crown(replace(served.variant, policy={**served.variant.policy, **named}))
-    asked = StudentActRequest(family="topics")
-    changes = [bypass_student(served.context, asked) for _ in range(3)]
+    served.crown(with_policy(served.variant, **named))
+    changes = [served.bypass() for _ in range(3)]
     assert [change.changed for change in changes] == [True, True, False]
     assert {change.student for change in changes} == {ID, "0" * 64}
-    assert resume_student(served.context, asked).changed
+    assert served.resume().changed
 
 
 def test_of_requests_that_it_answered_only_audited_ones_teach_the_next_student(served: Served) -> None:
@@ -487,15 +492,15 @@ def test_a_pair_that_leaves_out_the_tier_between_is_judged_by_the_tier_behind_it
     run: Any = SimpleNamespace(store=store, family=served.world.family, study=SimpleNamespace(id="st-1"))
     usual: dict[str, Any] = {"family": "topics", "created_at": served.world.clock.now(), "origin": "curated"}
     examples = [make_example(id=f"row-{i}", input={"document": str(i)}, expected={}, **usual) for i in range(50)]
-    policy = {**served.variant.policy, "tiers": ["student", "small", "large"]}
+    three = with_policy(served.variant, tiers=["student", "small", "large"])
     served.models.revisions = {"small": "small-1", "large": "large-1"}
-    StudyRun.tier_rows(run, evaluator, replace(served.variant, policy=policy), examples)
+    StudyRun.tier_rows(run, evaluator, three, examples)
     accepted = []
     for tiers in (["student", "large"], ["student", "small", "large"]):
         store.write(lambda tx: store.students.drop_watch(tx, "topics", ID))
-        served.crown(replace(served.variant, policy={**policy, "tiers": tiers}))
+        served.crown(with_policy(three, tiers=tiers))
         served.look()
-        (standing,) = read_students(served.context, FamilyRequest(family="topics")).students
+        (standing,) = served.standings()
         accepted.append(standing.accepted_loss)
     assert accepted[0] < 0.1 < accepted[1]
 
@@ -596,21 +601,19 @@ def test_one_that_only_a_holdback_serves_is_watched_on(served: Served) -> None:
     """A twentieth of the users keep the champion before for a week."""
     store, at, plain = served.world.store, served.world.clock.now(), replace(served.variant, policy={})
     served.crown(plain)
-    assert read_students(served.context, FamilyRequest(family="topics")).students == []
+    assert served.standings() == []
     promoted = rollout(family="topics", champion=served.variant.id, candidate=plain.id, status="ended", ended_at=at)
     store.write(lambda tx: store.rollouts.add(tx, replace(promoted, outcome="promoted")))
-    with store.read() as tx:
-        tenure = store.champions.current(tx, "topics")
-    assert tenure is not None
+    tenure = served.tenure()
     store.write(lambda tx: store.champions.put(tx, replace(tenure, seq=tenure.seq + 1, rollout=promoted.id)))
     served.serve(300, agrees=0.3)
     assert served.look() == ["topics"]
     assert served.answers() == {}
     assert "lost agreement with the next tier" in served.alerts(BYPASSED)[0]
-    resume_student(served.context, StudentActRequest(family="topics"))
+    served.resume()
     assert "student" in served.answers()
 
 
 def test_a_student_that_does_not_serve_is_refused_by_name(served: Served) -> None:
     with pytest.raises(NotFound, match=f"but {ID}"):
-        bypass_student(served.context, StudentActRequest(family="topics", student="st_other"))
+        served.bypass(student="st_other")
