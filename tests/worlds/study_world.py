@@ -328,6 +328,10 @@ class World:
         with self.store.read() as tx:
             return self.store.journal.calls(tx, study.id)
 
+    def assert_asked_nothing_twice(self, study: Study) -> None:
+        settled = [call.key for call in self.calls(study) if call.status == "settled"]
+        assert len(settled) == len(set(settled))
+
     def trials(self, study: Study) -> list[Any]:
         with self.store.read() as tx:
             return self.store.studies.trials(tx, study.id)
@@ -404,8 +408,7 @@ def assert_resumes(here: World, undisturbed: World, **study: Any) -> None:
     with pytest.raises(Killed):
         here.run(made)
     ended = here.run(made)
-    settled = [call.key for call in here.calls(ended) if call.status == "settled"]
-    assert len(settled) == len(set(settled))
+    here.assert_asked_nothing_twice(ended)
     other = undisturbed.run(undisturbed.create(**study))
     assert [t.variant for t in here.trials(ended)] == [t.variant for t in undisturbed.trials(other)]
 

@@ -268,8 +268,7 @@ def test_a_killed_study_goes_on_and_asks_nothing_twice(tmp_path: Path, found: En
     with pytest.raises(Killed):
         here.run(made, models=models)
     resumed = here.run(made, models=models)
-    settled = [call.key for call in here.calls(resumed) if call.status == "settled"]
-    assert len(settled) == len(set(settled))
+    here.assert_asked_nothing_twice(resumed)
     assert [t.variant for t in here.trials(resumed)] == [t.variant for t in found.world.trials(found.study)]
 
 

@@ -18,6 +18,7 @@ from optimizer.core.policy.steps import draw_of
 from optimizer.core.search.cascade.advice import _changed, advise
 from optimizer.core.search.cascade.exploration import complete_records, estimate
 from optimizer.core.search.cascade.figures import CascadeSetting
+from optimizer.core.search.cascade.production import Production
 from optimizer.core.search.cascade.records import replay
 from optimizer.jobs.families.create_variant import VariantRequest, store_draft
 from optimizer.jobs.studies import recommend_cascade as recommend_cascade_job
@@ -55,23 +56,40 @@ def cascade_world(folder: Path, *, accept: float = SERVED, **policy: object) -> 
     return world
 
 
-def served(
+@pytest.fixture
+def world(tmp_path: Path) -> World:
+    return cascade_world(tmp_path)
+
+
+def serve(
     world: World,
-    n: int,
+    requests: list[Request],
+    rng: random.Random,
     *,
-    seed: int = 1,
     lost: float = 0.0,
     accept: float = SERVED,
-    corrected: float = 0.3,
-    **policy: object,
+    **policy: Any,
 ) -> None:
-    rng = random.Random(seed)
     variant = cascade_variant(world.family, accept, **{"audit_share": SHARE, **policy})
-    Traffic(world, variant, rng).serve([drawn(rng, corrected=corrected) for _ in range(n)], lost=lost)
+    Traffic(world, variant, rng).serve(requests, lost=lost)
+
+
+def served(world: World, n: int, *, seed: int = 1, **options: Any) -> None:
+    rng = random.Random(seed)
+    serve(world, [drawn(rng) for _ in range(n)], rng, **options)
+
+
+def draft(world: World, from_: str, **fields: Any) -> Any:
+    request = VariantRequest(family=world.family.name, from_=from_, **fields)
+    return store_draft(world.family, request, actor="test", store=world.store, clock=world.clock)
 
 
 def read(world: World) -> RecordedRequests:
     return served_requests(world.family, store=world.store, clock=world.clock, hours=24)
+
+
+def produced(world: World, whole: RecordedRequests | None = None) -> Production:
+    return production_of(whole or read(world), world.family, world.scorer)
 
 
 def recommended(world: World, **options: object) -> CascadeRecommendation:
@@ -82,10 +100,9 @@ def recommended(world: World, **options: object) -> CascadeRecommendation:
     return recommend_cascade(context, asked)
 
 
-def test_weights_that_forget_lost_audits_would_be_wrong(tmp_path: Path) -> None:
-    world = cascade_world(tmp_path)
+def test_weights_that_forget_lost_audits_would_be_wrong(world: World) -> None:
     served(world, 2500, lost=0.6)
-    production = production_of(read(world), world.family, world.scorer)
+    production = produced(world)
     rng = random.Random(8)
     truth = np.mean([drawn(rng).of(STRICTER) for _ in range(20_000)], axis=0)
     setting = CascadeSetting(tiers=(CHEAP, STRONG), accept=(STRICTER,))
@@ -99,8 +116,7 @@ def test_weights_that_forget_lost_audits_would_be_wrong(tmp_path: Path) -> None:
     assert not naive.quality_unbiased.low <= truth[0] <= naive.quality_unbiased.high
 
 
-def test_what_was_read_and_what_the_scores_are_against_is_counted(tmp_path: Path) -> None:
-    world = cascade_world(tmp_path)
+def test_what_was_read_and_what_the_scores_are_against_is_counted(world: World) -> None:
     served(world, 600, lost=0.3)
     found = recommended(world)
     audits = found.audits
@@ -113,8 +129,7 @@ def test_what_was_read_and_what_the_scores_are_against_is_counted(tmp_path: Path
     assert audits.paid_usd == audits.complete * USD[1]
 
 
-def test_with_many_records_the_newest_are_read_and_the_others_are_named(tmp_path, monkeypatch):
-    world = cascade_world(tmp_path)
+def test_with_many_records_the_newest_are_read_and_the_others_are_named(world, monkeypatch):
     served(world, 50)
     with monkeypatch.context() as fewer:
         fewer.setattr(recommend_cascade_job, "MOST_RECORDS", 20)
@@ -136,43 +151,29 @@ def test_thresholds_that_lose_too_much_are_changed_for_those_the_confident_rule_
     assert advice.estimated.loss.low > advice.margin
     assert advice.estimated_recommended.loss.mean < advice.estimated.loss.mean
     assert advice.audit_cost.extra_usd.mean == pytest.approx(SHARE * USD[1] * 0.9, rel=0.05)
-    draft = VariantRequest(family=world.family.name, from_=found.champion, policy=advice.policy)
-    made = store_draft(world.family, draft, actor="test", store=world.store, clock=world.clock)
+    made = draft(world, found.champion, policy=advice.policy)
     assert made.policy["accept"] == advice.policy["accept"]
-    production = production_of(read(world), world.family, world.scorer)
+    production = produced(world)
     complete = complete_records(production.records, production.audits)
     stored = CascadeSetting(tiers=(CHEAP, STRONG), accept=(advice.policy["accept"],))
     assert replay(complete, stored) == replay(complete, advice.recommended)
 
 
-def test_requests_of_a_variant_with_other_thresholds_count_at_its_own_share(tmp_path: Path) -> None:
-    world = cascade_world(tmp_path)
+def test_requests_of_a_variant_with_other_thresholds_count_at_its_own_share(world: World) -> None:
     served(world, 300)
     other = cascade_variant(world.family, 0.9, audit_share=0.5)
-    store_draft(
-        world.family,
-        VariantRequest(
-            family=world.family.name,
-            from_=cascade_variant(world.family, SERVED, audit_share=SHARE).id,
-            policy=other.policy,
-        ),
-        actor="test",
-        store=world.store,
-        clock=world.clock,
-    )
+    draft(world, cascade_variant(world.family, SERVED, audit_share=SHARE).id, policy=other.policy)
     served(world, 300, accept=0.9, audit_share=0.5, seed=2)
     found = recommended(world)
     assert found.n_read == 600
     assert len(found.variants) == 2
-    assert set(production_of(read(world), world.family, world.scorer).audits.share) == {0.5, SHARE}
+    assert set(produced(world).audits.share) == {0.5, SHARE}
 
 
-def test_a_variant_with_another_prompt_is_another_matter(tmp_path: Path) -> None:
-    world = cascade_world(tmp_path)
+def test_a_variant_with_another_prompt_is_another_matter(world: World) -> None:
     champion = cascade_variant(world.family, SERVED, audit_share=SHARE)
     messages = [{"role": "system", "content": "Say it."}, *champion.messages[1:]]
-    draft = VariantRequest(family=world.family.name, from_=champion.id, messages=messages)
-    made = store_draft(world.family, draft, actor="test", store=world.store, clock=world.clock)
+    made = draft(world, champion.id, messages=messages)
     other = Variant.from_content({**champion.content(), "messages": messages})
     assert other.id == made.variant
     rng = random.Random(1)
@@ -180,8 +181,7 @@ def test_a_variant_with_another_prompt_is_another_matter(tmp_path: Path) -> None
     assert recommended(world).n_read == 0
 
 
-def test_with_few_audits_it_cannot_tell_and_says_how_many_are_missing(tmp_path: Path) -> None:
-    world = cascade_world(tmp_path)
+def test_with_few_audits_it_cannot_tell_and_says_how_many_are_missing(world: World) -> None:
     served(world, 60)
     found = recommended(world)
     n = found.audits.complete
@@ -200,12 +200,10 @@ def test_where_nothing_is_audited_it_says_so(tmp_path: Path) -> None:
     assert "audit_share is 0" in advice.reason
 
 
-def test_requests_that_are_no_records_are_counted_by_why(tmp_path: Path) -> None:
-    world = cascade_world(tmp_path)
+def test_requests_that_are_no_records_are_counted_by_why(world: World) -> None:
     rng = random.Random(1)
     request = replace(drawn(rng, corrected=0.0), sure=0.9)
-    traffic = Traffic(world, cascade_variant(world.family, SERVED, audit_share=SHARE), rng)
-    traffic.serve([request] * 3)
+    serve(world, [request] * 3, rng)
     whole = read(world)
     first = whole.requests[0]
     one = first.interaction
@@ -215,7 +213,7 @@ def test_requests_that_are_no_records_are_counted_by_why(tmp_path: Path) -> None
     undrawn = replace(
         first, interaction=replace(one, id=id, parts=[part(request, 0, taken=True), part(request, 1, "audit")])
     )
-    found = production_of(replace(whole, requests=[first, failed, hidden, undrawn]), world.family, world.scorer)
+    found = produced(world, replace(whole, requests=[first, failed, hidden, undrawn]))
     assert len(found.records) == 1
     assert sorted(found.left_out.values()) == [1, 1, 1]
     assert {why.split()[0] for why in found.left_out} == {"the", "texts", "asked"}
@@ -231,12 +229,11 @@ def passing_over(whole: RecordedRequests, n: int) -> RecordedRequests:
     return replace(whole, requests=[*over, *whole.requests[n:]])
 
 
-def test_a_request_for_which_a_tier_was_passed_over_is_no_record_and_no_lost_audit(tmp_path: Path) -> None:
-    world = cascade_world(tmp_path)
+def test_a_request_for_which_a_tier_was_passed_over_is_no_record_and_no_lost_audit(world: World) -> None:
     served(world, 600)
     whole = read(world)
-    found = production_of(passing_over(whole, 300), world.family, world.scorer)
-    others = production_of(replace(whole, requests=whole.requests[300:]), world.family, world.scorer)
+    found = produced(world, passing_over(whole, 300))
+    others = produced(world, replace(whole, requests=whole.requests[300:]))
     assert found.counted == others.counted
     assert found.counted.lost == 0
     assert list(found.left_out.values()) == [300]
@@ -244,12 +241,11 @@ def test_a_request_for_which_a_tier_was_passed_over_is_no_record_and_no_lost_aud
     assert estimate(found.records, PRESENT, found.audits) == estimate(others.records, PRESENT, others.audits)
 
 
-def test_requests_to_come_are_passed_over_as_often(tmp_path: Path) -> None:
-    world = cascade_world(tmp_path)
+def test_requests_to_come_are_passed_over_as_often(world: World) -> None:
     served(world, 100)
     whole = read(world)
     advice = [
-        advise(production_of(one, world.family, world.scorer), whole.policy, explicit_margin=0.05)
+        advise(produced(world, one), whole.policy, explicit_margin=0.05)
         for one in (passing_over(whole, 50), replace(whole, requests=whole.requests[50:]))
     ]
     missing = [one.requests_missing for one in advice]
@@ -257,13 +253,12 @@ def test_requests_to_come_are_passed_over_as_often(tmp_path: Path) -> None:
     assert missing[0] == pytest.approx(2 * missing[1], abs=1)
 
 
-def test_a_tier_that_skip_left_out_is_asked_by_the_audit_and_stays_a_record(tmp_path: Path) -> None:
-    world = cascade_world(tmp_path)
+def test_a_tier_that_skip_left_out_is_asked_by_the_audit_and_stays_a_record(world: World) -> None:
     _, whole = one_served(world)
     (one,) = passing_over(whole, 1).requests
     assert one.policy.cascade is not None
     skips = replace(one.policy, cascade=replace(one.policy.cascade, skip=0.3))
-    found = production_of(replace(whole, requests=[replace(one, policy=skips)]), world.family, world.scorer)
+    found = produced(world, replace(whole, requests=[replace(one, policy=skips)]))
     assert (len(found.records), found.left_out) == (1, {})
 
 
@@ -271,7 +266,7 @@ def one_served(world: World) -> tuple[Request, RecordedRequests]:
     """One request that was corrected, and what the store says of it."""
     rng = random.Random(1)
     request = drawn(rng, corrected=1.0)
-    Traffic(world, cascade_variant(world.family, SERVED, audit_share=SHARE), rng).serve([request])
+    serve(world, [request], rng)
     return request, read(world)
 
 
@@ -283,11 +278,10 @@ def with_parts(whole: RecordedRequests, parts: Sequence[Mapping[str, Any]], *, o
     )
 
 
-def test_a_tier_that_failed_is_one_that_was_not_asked(tmp_path: Path) -> None:
-    world = cascade_world(tmp_path)
+def test_a_tier_that_failed_is_one_that_was_not_asked(world: World) -> None:
     request, whole = one_served(world)
     parts = [part(request, 0, error="http: 500"), part(request, 1, taken=True)]
-    found = production_of(with_parts(whole, parts, output=request.said(1)), world.family, world.scorer)
+    found = produced(world, with_parts(whole, parts, output=request.said(1)))
     assert (found.audits.asked_up_to[0], found.audits.scored_up_to[0]) == (-1, -1)
     assert np.isnan(found.records.confidence[0, 0])
 
@@ -347,8 +341,8 @@ def test_what_would_mean_nothing_any_more_is_taken_out(
 def all_the_way(world: World, n: int) -> None:
     """Serves requests that the cheap tier is never sure of."""
     rng = random.Random(1)
-    variant = cascade_variant(world.family, 1.0, audit_share=SHARE)
-    Traffic(world, variant, rng).serve([replace(one, sure=one.sure * 0.9) for one in (drawn(rng) for _ in range(n))])
+    requests = [drawn(rng) for _ in range(n)]
+    serve(world, [replace(one, sure=one.sure * 0.9) for one in requests], rng, accept=1.0)
 
 
 def test_requests_that_ask_all_tiers_by_themselves_need_no_audit(tmp_path: Path) -> None:
@@ -366,21 +360,19 @@ def test_requests_that_ask_all_tiers_by_themselves_need_no_audit(tmp_path: Path)
     assert "Each of 500 requests asked all tiers by itself" in advice.reason
 
 
-def test_audits_come_at_the_pace_of_the_requests_that_need_one(tmp_path: Path) -> None:
-    world = cascade_world(tmp_path)
+def test_audits_come_at_the_pace_of_the_requests_that_need_one(world: World) -> None:
     served(world, 100, lost=1.0)
     advice = recommended(world).advice
-    production = production_of(read(world), world.family, world.scorer)
+    production = produced(world)
     lacking = np.mean(production.audits.asked_up_to < 1)
     assert 0.4 < lacking < 0.8
     assert advice.requests_missing == pytest.approx(30 / (SHARE * lacking), abs=1)
 
 
-def test_what_a_fallback_said_is_no_record_of_the_tier(tmp_path: Path) -> None:
-    world = cascade_world(tmp_path)
+def test_what_a_fallback_said_is_no_record_of_the_tier(world: World) -> None:
     request, whole = one_served(world)
     parts = [{**part(request, 0, taken=True), "model": STRONG, "cost_usd": USD[1]}]
-    found = production_of(with_parts(whole, parts, output=request.said(1)), world.family, world.scorer)
+    found = produced(world, with_parts(whole, parts, output=request.said(1)))
     assert np.isnan(found.records.confidence[0, 0])
     assert np.isnan(found.records.cost_usd[0, 0])
 
@@ -389,8 +381,8 @@ def test_an_agreement_needs_the_strongest_tiers_answer_and_a_correction_does_not
     world = cascade_world(tmp_path, audit_share=0.0)
     rng = random.Random(1)
     requests = [replace(drawn(rng, corrected=share), sure=0.9) for share in (0.0, 1.0)]
-    Traffic(world, cascade_variant(world.family, SERVED, audit_share=0.0), rng).serve(requests)
-    found = production_of(read(world), world.family, world.scorer)
+    serve(world, requests, rng, audit_share=0.0)
+    found = produced(world)
     assert list(found.audits.asked_up_to) == [0, 0]
     assert sorted(found.audits.scored_up_to) == [-1, 0]
     assert found.references == {"expected": 1, "none": 1}

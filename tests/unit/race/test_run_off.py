@@ -111,25 +111,24 @@ def undisturbed(tmp_path_factory):
 
 def test_a_lead_on_the_first_dev_rows_alone_is_seen_through_on_the_others(undisturbed):
     world, ended = undisturbed
-    steady = STEADY
-    assert ended.winner == steady.id
+    assert ended.winner == STEADY.id
     record = ended.findings[RUN_OFF]
     assert (record["n_dev"], record["n_used"], record["why_not_all"]) == (26, 26, None)
-    assert {one["variant"]: one["n"] for one in record["leaders"]}[steady.id] == 26
+    assert {one["variant"]: one["n"] for one in record["leaders"]}[STEADY.id] == 26
     assert rows_in_words(ended.findings) == "The choice rests on all 26 dev rows."
-    assert f"{steady.id} 0.962 on 26 rows, the champion 0.000 on the same" in leaders_in_words(ended.findings)
+    assert f"{STEADY.id} 0.962 on 26 rows, the champion 0.000 on the same" in leaders_in_words(ended.findings)
     page = study_page(report_study(ended, family=world.family, store=world.store, clock=world.clock))
     assert "6 dev for every trial (n) and 20 more for those that lead," in " ".join(page.split())
-    assert f"{steady.id} 0.962 on 26 rows" in page
+    assert f"{STEADY.id} 0.962 on 26 rows" in page
     console = Console(record=True, width=200, file=StringIO())
     view(console, view_of_study(ended), [])
-    assert f"Run-off   {steady.id} 0.962 on 26 rows" in console.export_text()
+    assert f"Run-off   {STEADY.id} 0.962 on 26 rows" in console.export_text()
     assert ended.confirmation["selection_lift"] == pytest.approx(25 / 26)
 
 
 def test_what_leads_on_the_first_rows_and_not_on_all_is_no_winner_and_the_holdout_stays_sealed(tmp_path):
     world = world_of(tmp_path, {0.0: (4, 18), 0.1: (6, 0), 0.2: (5, 0)})
-    ended = searched(world, [shown(0, temperature=0.1), shown(0, temperature=0.2)])
+    ended = searched(world, [LUCKY, STEADY])
     assert (ended.outcome, ended.winner) == ("no_improvement", None)
     assert rows_in_words(ended.findings) == (
         "The choice rests on 14 of 26 dev rows. Nothing led the champion on them any more."
@@ -138,10 +137,10 @@ def test_what_leads_on_the_first_rows_and_not_on_all_is_no_winner_and_the_holdou
 
 
 def test_what_led_before_a_study_was_cancelled_is_no_winner_where_it_leads_no_more(tmp_path):
-    world, lucky = world_of(tmp_path, {0.0: (4, 18), 0.1: (6, 0)}), shown(0, temperature=0.1)
+    world = world_of(tmp_path, {0.0: (4, 18), 0.1: (6, 0)})
     study = world.create(definition=SIZES, strategy="settings")
-    world.change(study, winner=lucky.id)
-    ended = world.run(study, strategies=lambda name, setting: Proposed([lucky]))
+    world.change(study, winner=LUCKY.id)
+    ended = world.run(study, strategies=lambda name, setting: Proposed([LUCKY]))
     assert (ended.outcome, ended.winner) == ("no_improvement", None)
 
 
@@ -182,8 +181,7 @@ def test_a_study_that_is_killed_in_its_run_off_goes_on_and_names_the_same_winner
     with pytest.raises(Killed):
         here.run(study, **made)
     ended = here.run(study, **made)
-    settled = [call.key for call in here.calls(ended) if call.status == "settled"]
-    assert len(settled) == len(set(settled))
+    here.assert_asked_nothing_twice(ended)
     _, other = undisturbed
     assert (ended.winner, ended.findings[RUN_OFF]) == (other.winner, other.findings[RUN_OFF])
 
