@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from optimizer.core.base.errors import InvalidInput
+from optimizer.core.dataset.examples import Example
 from optimizer.core.models.language import ModelRequest
 from optimizer.core.search.space import instruction_of
 from tests.stand_ins.proposers import GOOD
@@ -44,9 +45,9 @@ class Reader(TopicModel):
         return topic if shown >= 2 and "one word" in str(request.messages[0]["content"]) else "I would rather not say."
 
 
-def world(folder: Path, model: TopicModel, **space) -> World:
+def world(folder: Path, model: TopicModel, examples: list[Example] | None = None, **space) -> World:
     declared = {"instruction": {"propose": True}, "examples": {"max": 4}, **space}
-    return World(folder, model=model, family=topic_family(space=declared)).fill()
+    return World(folder, model=model, family=topic_family(space=declared)).fill(examples=examples)
 
 
 def studied(here: World, strategy: str = "mipro", **options):
@@ -116,10 +117,8 @@ def test_joint_searches_for_what_costs_less_too(tmp_path):
 
 def test_what_nobody_released_is_not_shown_to_the_proposer(tmp_path):
     model = Reader()
-    space = {"instruction": {"propose": True}, "examples": {"max": 4}}
-    here = World(tmp_path, model=model, family=topic_family(space=space))
     examples, sealed = half_released()
-    here.fill(examples=examples)
+    here = world(tmp_path, model, examples)
     studied(here, definition={"n_train": 30, "n_settings": 1, "n_holdout": 4})
     text = "\n".join(model.prompts)
     assert "of train" in text

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -19,9 +20,7 @@ SECTION = f"{HEADING}\nDirectives:\n- {RIGHT}"
 
 
 def instruction(here: World, variant: str) -> str | None:
-    with here.store.read() as tx:
-        record = here.store.variants.get(tx, "topics", variant)
-    return instruction_of(record.variant)
+    return instruction_of(here.variant(variant))
 
 
 def test_the_right_lesson_is_found_kept_and_confirmed(tmp_path):
@@ -161,13 +160,9 @@ def test_a_curator_that_is_no_use_leaves_the_rules_that_ask_nobody(tmp_path):
 def test_a_lesson_that_quotes_a_hidden_example_is_refused_counted_and_not_kept(tmp_path):
     secret = "the beetle under the museum floor hums a low note at dusk"
     rows = [*topic_examples(30, "train"), *topic_examples(12, "dev"), *topic_examples(24, "holdout")]
-    sealed = rows[-1].input["document"] + " " + secret
-    rows[-1] = type(rows[-1])(
-        **{**{f: getattr(rows[-1], f) for f in rows[-1].__slots__}, "input": {"document": sealed}}
-    )
-    here = learning_world(tmp_path, Learner(lambda n: lessons(f"In one word. {secret}", "Be brief."))).fill(
-        examples=rows
-    )
+    rows[-1] = replace(rows[-1], input={"document": f"{rows[-1].input['document']} {secret}"})
+    here = learning_world(tmp_path, Learner(lambda n: lessons(f"In one word. {secret}", "Be brief.")))
+    here.fill(examples=rows)
     ended = studied(here, definition={"n_instructions": 1})
     assert ended.findings[LEAKS] == {"n": 1, "by": {"playbook": 1}}
     assert [e.text for e in kept_entries(here)] == ["Be brief."]

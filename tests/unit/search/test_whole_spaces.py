@@ -44,9 +44,13 @@ def instruction(number: int) -> str:
     return f"Name the topic, in manner {number}."
 
 
-def world_of(folder, n: int = N, n_train: int = 30) -> World:
+def world_of(folder, n: int = N, n_train: int = 30, n_dev: int = N_DEV, model: TopicModel | None = None) -> World:
     space = {"instruction": {"choices": [instruction(i) for i in range(n)]}}
-    return World(folder, model=Manners(), family=topic_family(space=space)).fill(n_train=n_train, n_dev=N_DEV)
+    return World(folder, model=model or Manners(), family=topic_family(space=space)).fill(n_train=n_train, n_dev=n_dev)
+
+
+def searched(world, strategy: str, calls: int = 500, **definition):
+    return world.run(world.create(strategy=strategy, definition={**SIZES, **definition}, budget=Budget(calls=calls)))
 
 
 def instructions_tried(world, study) -> set:
@@ -55,8 +59,7 @@ def instructions_tried(world, study) -> set:
 
 def test_every_choice_is_tried_where_the_budget_allows(tmp_path):
     world = world_of(tmp_path)
-    definition = {**SIZES, "n_holdout": 20}
-    study = world.run(world.create(strategy="race", definition=definition, budget=Budget(calls=1000)))
+    study = searched(world, "race", 1000, n_holdout=20)
     assert instructions_tried(world, study) == {instruction(i) for i in range(N)}
     assert study.outcome == "nominated"
     assert instruction_of(world.winner(study)) == instruction(BEST)
@@ -68,7 +71,7 @@ def test_every_choice_is_tried_where_the_budget_allows(tmp_path):
 def test_a_list_is_tried_whole_where_the_budget_pays_for_four_rows_of_each(tmp_path):
     world = world_of(tmp_path)
     cap = CONFIRMED + 4 * (N + 1)  # the champion's own instruction is not in the list
-    study = world.run(world.create(strategy="joint", definition=SIZES, budget=Budget(calls=cap)))
+    study = searched(world, "joint", cap)
     assert len(instructions_tried(world, study)) == N
     assert study.spend.n_calls <= cap
     assert instruction_of(world.winner(study)) == instruction(BEST)
@@ -76,10 +79,7 @@ def test_a_list_is_tried_whole_where_the_budget_pays_for_four_rows_of_each(tmp_p
 
 def test_a_list_is_tried_whole_where_no_example_is_released_for_sets_beside_it(tmp_path):
     world = world_of(tmp_path, n_train=0)
-    definition = {**SIZES, "n_candidates": 4, "max_examples": 2, "n_run_off": 0}
-    study = world.run(
-        world.create(strategy="race", definition=definition, budget=Budget(calls=CONFIRMED + 4 * (N + 1)))
-    )
+    study = searched(world, "race", CONFIRMED + 4 * (N + 1), n_candidates=4, max_examples=2, n_run_off=0)
     assert len(instructions_tried(world, study)) == N
 
 
@@ -111,16 +111,14 @@ def test_a_list_comes_before_sets_of_examples_where_the_calls_do_not_pay_for_bot
 
 def test_calls_for_all_but_one_of_a_list_try_all_but_one(tmp_path):
     world = world_of(tmp_path)
-    definition = {**SIZES, "n_candidates": None, "max_examples": None}
-    study = world.run(world.create(strategy="race", definition=definition, budget=Budget(calls=CONFIRMED + 4 * N)))
+    study = searched(world, "race", CONFIRMED + 4 * N, n_candidates=None, max_examples=None)
     assert LIST_ALONE in study.findings[REMARKS]
     assert len(instructions_tried(world, study)) == N - 1
 
 
 def test_a_cap_is_counted_with_the_sealed_rows_that_there_are(tmp_path):
     world = world_of(tmp_path)  # 24 of the 100 that are asked for
-    cap = 2 * 24 + 4 * (N + 1)
-    study = world.run(world.create(strategy="race", definition={**SIZES, "n_holdout": 100}, budget=Budget(calls=cap)))
+    study = searched(world, "race", 2 * 24 + 4 * (N + 1), n_holdout=100)
     assert len(instructions_tried(world, study)) == N
 
 
@@ -137,8 +135,7 @@ def test_of_a_product_with_a_list_each_instruction_comes_first(tmp_path, own, te
     world = world_of(tmp_path)
     choices = [*own, *world.family.space["instruction"]["choices"]]
     space = {"temperature": temperatures, "instruction": {"choices": choices}, "examples": {"max": 2}}
-    definition = {**SIZES, "n_candidates": None, "max_examples": None, "space": space}
-    study = world.run(world.create(strategy=strategy, definition=definition, budget=Budget(calls=calls)))
+    study = searched(world, strategy, calls, n_candidates=None, max_examples=None, space=space)
     assert len(instructions_tried(world, study)) == N
 
 
@@ -155,9 +152,8 @@ class DearManners(Manners):
 
 @pytest.mark.parametrize(("strategy", "kind", "calls"), [("joint", "minutes", None), ("settings", "usd", 1000)])
 def test_a_cap_that_is_not_on_calls_counts_as_the_calls_that_it_pays_for(tmp_path, calls, kind, strategy):
-    space = {"instruction": {"choices": [instruction(i) for i in range(N)]}}
     model = DearManners()
-    world = World(tmp_path, model=model, family=topic_family(space=space)).fill(n_train=30, n_dev=N_DEV)
+    world = world_of(tmp_path, model=model)
     asked = {"strategy": strategy, "definition": SIZES}
     cost = world.create(**asked, budget=Budget(calls=1000), dry_run=True)
     model.cost_usd = cost.without_a_cap.usd.high / cost.without_a_cap.calls.high
@@ -172,9 +168,8 @@ def test_a_cap_that_is_not_on_calls_counts_as_the_calls_that_it_pays_for(tmp_pat
 
 def test_dollars_pay_for_the_end_of_a_race_too(tmp_path):
     n_dev = 30
-    space = {"instruction": {"choices": [instruction(i) for i in range(N)]}}
     model = DearManners()
-    world = World(tmp_path, model=model, family=topic_family(space=space)).fill(n_train=30, n_dev=n_dev)
+    world = world_of(tmp_path, n_dev=n_dev, model=model)
     asked = {"strategy": "race", "definition": {**SIZES, "n_dev": n_dev}}
     cost = world.create(**asked, budget=Budget(calls=9999), dry_run=True)
     model.cost_usd = cost.without_a_cap.usd.high / cost.without_a_cap.calls.high
@@ -185,21 +180,18 @@ def test_dollars_pay_for_the_end_of_a_race_too(tmp_path):
 
 
 def test_dollars_that_a_free_model_never_spends_allow_what_no_cap_allows(tmp_path):
-    space = {"instruction": {"choices": [instruction(i) for i in range(N)]}}
-    world = World(tmp_path, model=Manners(price=FREE), family=topic_family(space=space)).fill(n_train=30, n_dev=N_DEV)
-    free = world.create(strategy="race", definition=SIZES, budget=Budget(usd=1), dry_run=True)
-    assert "listed" not in " ".join(free.remarks)
-    assert (
-        free.n_trials
-        == world.create(strategy="race", definition=SIZES, budget=Budget(calls=1000), dry_run=True).n_trials
+    world = world_of(tmp_path, model=Manners(price=FREE))
+    free, uncapped = (
+        world.create(strategy="race", definition=SIZES, budget=budget, dry_run=True)
+        for budget in (Budget(usd=1), Budget(calls=1000))
     )
+    assert "listed" not in " ".join(free.remarks)
+    assert free.n_trials == uncapped.n_trials
 
 
 def test_joint_measures_each_choice_on_all_rows_where_its_budget_pays_for_that(tmp_path):
     world = world_of(tmp_path)
-    study = world.run(
-        world.create(strategy="joint", definition=SIZES, budget=Budget(calls=CONFIRMED + (N + 1) * N_DEV))
-    )
+    study = searched(world, "joint", CONFIRMED + (N + 1) * N_DEV)
     assert {trial.n for trial in world.trials(study)} == {N_DEV}
 
 
@@ -210,7 +202,7 @@ def test_a_choice_that_is_listed_twice_is_one_point():
 
 def test_a_search_that_tried_few_points_says_how_many_there_are_and_what_tries_the_rest(tmp_path):
     world = world_of(tmp_path)
-    study = world.run(world.create(strategy="settings", definition={**SIZES, "n_settings": 4}))
+    study = searched(world, "settings", n_settings=4)
     assert len(instructions_tried(world, study)) == 4
     told = headline(study, world.trials(study))
     assert f"; 4 of {N} possible points of the space were tried with {study.spend.n_calls} of 500 calls" in told
@@ -220,8 +212,7 @@ def test_a_search_that_tried_few_points_says_how_many_there_are_and_what_tries_t
 
 def test_a_search_of_a_range_says_that_it_has_no_end(tmp_path):
     world = world_of(tmp_path)
-    definition = {**SIZES, "n_settings": 4, "space": {"temperature": {"float": [0.0, 1.0]}}}
-    study = world.run(world.create(strategy="settings", definition=definition))
+    study = searched(world, "settings", n_settings=4, space={"temperature": {"float": [0.0, 1.0]}})
     assert "; 4 of endlessly many points of the space were tried" in headline(study, world.trials(study))
 
 
@@ -258,10 +249,7 @@ def test_a_listed_instruction_that_cannot_be_asked_is_refused_before_anything_is
 
 def test_a_search_cut_by_its_budget_does_not_say_that_it_came_to_its_end(tmp_path):
     world = world_of(tmp_path)
-    definition = {**SIZES, "n_settings": N}
-    study = world.run(
-        world.create(strategy="settings", definition=definition, budget=Budget(calls=CONFIRMED + N * N_DEV))
-    )
+    study = searched(world, "settings", CONFIRMED + N * N_DEV, n_settings=N)
     assert study.spend.search_cut is not None
     assert "points" not in headline(study, world.trials(study))
 

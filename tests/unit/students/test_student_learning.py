@@ -151,7 +151,7 @@ def test_every_row_is_answered_out_of_fold_and_the_order_of_rows_changes_nothing
 
 def test_a_word_of_two_people_is_no_feature_however_often_they_say_it() -> None:
     rows = [row(i, said="zanzibar" if i < 40 else "quixotic" if i < 60 else "") for i in range(120)]
-    of_two = [TeachingRow(**{**_members(one), "unit": f"u{i % 2}"}) if i < 40 else one for i, one in enumerate(rows)]
+    of_two = [replace(one, unit=f"u{i % 2}") if i < 40 else one for i, one in enumerate(rows)]
     words = set(learn_student(of_two, trained_on={}).student.vocabulary.words)
     assert "quixotic" in words
     assert "zanzibar" not in words
@@ -347,7 +347,3 @@ def test_none_is_taught_beside_tools_since_a_chat_that_has_some_passes_it_by() -
 def test_what_is_no_student_is_refused(signed: TaughtStudent, change: dict[str, object]) -> None:
     with pytest.raises(InvalidInput, match="This is no student"):
         Student.from_data({**signed.student.to_data(), **change})
-
-
-def _members(one: TeachingRow) -> dict[str, str]:
-    return {name: getattr(one, name) for name in TeachingRow.__dataclass_fields__}
