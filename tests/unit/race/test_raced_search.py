@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
 
@@ -19,6 +20,7 @@ from tests.worlds.study_world import topic_examples, topic_family
 FAMILY = topic_family()
 START = FAMILY.variant()
 DEV = topic_examples(40, "dev")
+Score = Callable[[str, str], float | None]  # of a variant on an example
 
 
 def variant(number: int) -> Any:
@@ -50,25 +52,19 @@ def race(*strategies: Scripted, seed: int = 1) -> RacedSearch:
     return RacedSearch(START, [one.begin for one in strategies], [e.id for e in DEV], seed=seed)
 
 
-def level(id: str, levels: dict[str, float]) -> float:
-    return levels.get(id, 0.3)
+def passed(levels: dict[str, float]) -> Score:
+    """An example is passed by those whose level is above its difficulty."""
+    return lambda id, example: float(levels.get(id, 0.3) > int(example.split("-")[1]) / 40)
 
 
-def play(search: RacedSearch, levels: dict[str, float]) -> dict[str, list[str]]:
-    """Plays to the end: variant -> examples that it met, in order.
-
-    An example is passed by those whose level is above its difficulty.
-    """
+def play(search: RacedSearch, score: Score) -> dict[str, list[str]]:
+    """Plays to the end: variant -> examples that it met, in order."""
     met: dict[str, list[str]] = {}
     while heats := search.heats():
         for heat in heats:
-            id = heat.proposal.variant.id
-            met.setdefault(id, []).extend(heat.turn.examples)
-            scores = [float(level(id, levels) > int(e.split("-")[1]) / 40) for e in heat.turn.examples]
-            search.tell(
-                heat,
-                [ExampleResult(example=e, score=s, output="") for e, s in zip(heat.turn.examples, scores, strict=True)],
-            )
+            id, examples = heat.proposal.variant.id, heat.turn.examples
+            met.setdefault(id, []).extend(examples)
+            search.tell(heat, [ExampleResult(example=e, score=score(id, e), output="") for e in examples])
     return met
 
 
@@ -94,7 +90,7 @@ def test_what_the_end_may_ask_for_is_known_at_any_time():
 
 def test_those_that_are_behind_meet_fewer_examples_and_nobody_meets_one_twice():
     search = race(Scripted([1, 2, 3, 4, 5], "a"))
-    met = play(search, {GOOD: 0.9} | {variant(n).id: 0.05 for n in (1, 3, 4, 5)})
+    met = play(search, passed({GOOD: 0.9} | {variant(n).id: 0.05 for n in (1, 3, 4, 5)}))
     assert all(len(set(examples)) == len(examples) for examples in met.values())
     others = [len(examples) for id, examples in met.items() if id not in (START.id, GOOD)]
     assert len(others) == 4
@@ -104,7 +100,7 @@ def test_those_that_are_behind_meet_fewer_examples_and_nobody_meets_one_twice():
 def test_the_next_proposer_starts_from_the_leader_and_is_told_after_each_wave():
     second = Scripted([11, 12, 13, 14, 15, 16], "b")
     search = race(Scripted([1, 2, 3], "a"), second)
-    play(search, {GOOD: 0.9})
+    play(search, passed({GOOD: 0.9}))
     assert second.start == variant(2)
     assert second.told_before_ask == [1, 1, 1, 1, 5, 5, 5], "of the leader, then of the first wave, too"
     assert set(second.told) == {GOOD, *(variant(n).id for n in range(11, 15))}
@@ -113,56 +109,34 @@ def test_the_next_proposer_starts_from_the_leader_and_is_told_after_each_wave():
 def test_what_a_proposer_is_told_is_on_the_scale_of_the_scores():
     first = Scripted([1, 2, 3], "a")
     second = Scripted([], "b")
-    play(race(first, second), {GOOD: 0.9})
+    play(race(first, second), passed({GOOD: 0.9}))
     assert first.told[START.id] == pytest.approx(0.3, abs=0.2), "after a dozen examples"
     assert 0.6 < second.told[GOOD] <= 0.91, "drawn towards the others"
 
 
 def test_a_proposal_that_is_in_already_does_not_enter_twice():
     search = race(Scripted([1, 2], "a"), Scripted([2, 1], "b"))
-    met = play(search, {GOOD: 0.9})
+    met = play(search, passed({GOOD: 0.9}))
     assert set(met) == {START.id, variant(1).id, GOOD}
 
 
 def test_without_proposals_only_the_champion_is_asked():
-    assert set(play(race(Scripted([], "a")), {})) == {START.id}
+    assert set(play(race(Scripted([], "a")), passed({}))) == {START.id}
 
 
 def test_a_contender_without_a_score_where_the_champion_has_one_is_out_and_does_not_lead():
     search = race(Scripted([1, 2, 3], "a"))
-    met: dict[str, int] = {}
-    while heats := search.heats():
-        for heat in heats:
-            id = heat.proposal.variant.id
-            met[id] = met.get(id, 0) + len(heat.turn.examples)
-            missing = heat.turn.examples[1] if id == GOOD else None
-            good = 1.0 if id == GOOD else 0.3
-            search.tell(
-                heat,
-                [
-                    ExampleResult(example=e, score=None if e == missing else good, output=None)
-                    for e in heat.turn.examples
-                ],
-            )
-    assert met[GOOD] == 4
-    leader = search.leader()
-    assert leader.variant.id != GOOD
+    missing = search.heats()[0].turn.examples[1]  # all of them meet the same ones first
+    met = play(search, lambda id, example: 0.3 if id != GOOD else None if example == missing else 1.0)
+    assert len(met[GOOD]) == 4
+    assert search.leader().variant.id != GOOD
 
 
 def test_nobody_is_out_for_an_example_that_the_champion_has_no_score_on_either():
     search = race(Scripted([1, 2], "a"))
     lost = search.heats()[0].turn.examples[0]
-    met = {START.id: 0, variant(1).id: 0, GOOD: 0}
-    while heats := search.heats():
-        for heat in heats:
-            id = heat.proposal.variant.id
-            met[id] += len(heat.turn.examples)
-            good = 0.9 if id == GOOD else 0.3
-            search.tell(
-                heat,
-                [ExampleResult(example=e, score=None if e == lost else good, output=None) for e in heat.turn.examples],
-            )
-    assert met[START.id] == met[GOOD] == len(DEV)
+    met = play(search, lambda id, example: None if example == lost else 0.9 if id == GOOD else 0.3)
+    assert len(met[START.id]) == len(met[GOOD]) == len(DEV)
 
 
 def test_an_example_that_was_forgotten_leaves_the_order_of_the_others_as_it_was():
@@ -179,7 +153,7 @@ def test_with_a_cap_on_calls_each_proposers_contenders_get_their_part_of_them():
     def asked(calls: int | None) -> tuple[int, int]:
         proposers = [lambda start: Scripted(list(numbers), "a"), lambda start: Scripted(list(range(11, 21)), "b")]
         search = RacedSearch(START, proposers, [e.id for e in DEV], seed=1, calls=calls, n_contenders=[10, 10])
-        met = play(search, levels)
+        met = play(search, passed(levels))
         by_second = max(len(met[variant(n).id]) for n in range(11, 21))
         return sum(map(len, met.values())), by_second
 
@@ -197,15 +171,13 @@ def test_a_race_over_one_list_chooses_what_its_rule_alone_chooses_with_the_same_
         search = RacedSearch(
             START, proposers, [e.id for e in DEV], seed=seed, calls=calls, n_contenders=[0, 10], n_champion_first=0
         )
-        met = play(search, levels)
+        met = play(search, passed(levels))
         alone = Race([e.id for e in DEV], ContinuousRejects(calls=calls, share=1.0), seed=seed)
         for id in met:
             alone.enter(id)
         while turns := alone.turns():
             for turn in turns:
-                alone.tell(
-                    turn, [float(levels.get(turn.variant, 0.3) > int(e.split("-")[1]) / 40) for e in turn.examples]
-                )
+                alone.tell(turn, [passed(levels)(turn.variant, e) for e in turn.examples])
         if calls <= 0.5 * 11 * len(DEV):
             leader = search.leader()
             assert leader.variant.id == alone.leader()
@@ -224,7 +196,7 @@ def test_what_is_left_of_the_calls_brings_the_champion_as_far_as_its_leader_or_i
         n_contenders=[10],
         n_champion_first=0,
     )
-    met = play(search, levels)
+    met = play(search, passed(levels))
     assert {p.variant.id for p in search.pair} == {START.id, GOOD}
     n_champion, n_leader = len(met[START.id]), len(met[GOOD])
     assert met[GOOD][:n_champion] == met[START.id]

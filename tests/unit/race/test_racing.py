@@ -5,9 +5,10 @@ from __future__ import annotations
 import random
 from math import inf, sqrt
 
+import numpy as np
 import pytest
 
-from optimizer.core.search.racing import ContinuousRejects, Race, estimate, first_look, reach
+from optimizer.core.search.racing import ContinuousRejects, Race, _variances, estimate, first_look, reach
 
 EXAMPLES = [f"e{i}" for i in range(40)]
 GOOD, BAD = "good", "bad"
@@ -176,11 +177,10 @@ def test_a_latecomer_brings_back_only_whom_its_coming_makes_too_early_a_fall():
 
 def test_effects_solve_hendersons_equations():
     """Against the definition: all examples and Variants in one linear system, solved densely."""
-    np = pytest.importorskip("numpy")
     rng = random.Random(5)
     scores = {f"v{k}": [rng.random() for _ in range(n)] for k, n in enumerate((12, 12, 8, 4, 4, 4))}
     effects = _effects_of(scores)
-    noise, spread = _variances_of(scores)
+    noise, spread = _variances(scores)
     names, n_examples = list(scores), 12
     size = n_examples + len(names)
     left, right = np.zeros((size, size)), np.zeros(size)
@@ -199,21 +199,15 @@ def _effects_of(scores):
     return estimate(tuple((v, tuple(own)) for v, own in scores.items()))
 
 
-def _variances_of(scores):
-    from optimizer.core.search.racing import _variances
-
-    return _variances(scores)
-
-
 def test_the_spread_of_equal_variants_is_the_least_and_of_different_ones_near_the_truth():
     rng = random.Random(1)
     effects = [rng.gauss(0, 0.2) for _ in range(60)]
     different = {f"v{i}": [e + rng.gauss(0, 0.1) for _ in range(30)] for i, e in enumerate(effects)}
     equal = {f"v{i}": [0.5 + rng.gauss(0, 0.1) for _ in range(30)] for i in range(60)}
-    noise, spread = _variances_of(different)
+    noise, spread = _variances(different)
     assert noise == pytest.approx(0.01, rel=0.2)
     assert spread == pytest.approx(0.04, rel=0.4)
-    assert _variances_of(equal)[1] == pytest.approx(0.0004, abs=0.0003)
+    assert _variances(equal)[1] == pytest.approx(0.0004, abs=0.0003)
 
 
 def test_a_harder_example_for_all_changes_no_gap():
