@@ -95,6 +95,15 @@ def failed(kind: str, *, status: int | None = None, sent: bool = True, **members
     return ModelFailed(f"scripted {kind}", kind=kind, status_of_model=status, sent=sent, **members)
 
 
+def always(kind: str, **members: Any) -> Callable[[ModelRequest, int], str]:
+    """A script that fails every attempt so."""
+
+    def script(request: ModelRequest, n: int) -> str:
+        raise failed(kind, **members)
+
+    return script
+
+
 def request(
     text: str = "hello", *, temperature: float | None = 0.0, sample: str = "0", max_tokens: int | None = 20, **more: Any
 ) -> ModelRequest:

@@ -23,7 +23,7 @@ from optimizer.jobs.calls.blocking import wait_for
 from optimizer.jobs.calls.call_book import Account
 from optimizer.jobs.calls.call_model import JournaledModel
 from tests.clock import T0, Clock
-from tests.stand_ins.scripted_model import AwaitedModel, ScriptedModel, failed, request
+from tests.stand_ins.scripted_model import AwaitedModel, ScriptedModel, always, failed, request
 
 PRICE = ModelPrice(input_usd_per_mtok=1.0, output_usd_per_mtok=10.0)
 
@@ -166,10 +166,7 @@ def test_each_retry_is_a_row_and_a_reservation_of_its_own(store, ask, Model):
 
 
 def test_a_request_that_cannot_succeed_is_not_repeated_and_costs_nothing(store, ask, Model):
-    def script(r, n):
-        raise failed("http", status=400)
-
-    model = Model(script, price=PRICE)
+    model = Model(always("http", status=400), price=PRICE)
     with pytest.raises(ModelFailed):
         ask(journaled(store, model, budget=Budget(usd=1.0)), request())
     assert len(model.requests) == 1
@@ -177,10 +174,7 @@ def test_a_request_that_cannot_succeed_is_not_repeated_and_costs_nothing(store, 
 
 
 def test_retries_end_after_the_models_number(store, ask, Model):
-    def script(r, n):
-        raise failed("unreachable", sent=False)
-
-    model = Model(script, retries=1)
+    model = Model(always("unreachable", sent=False), retries=1)
     with stamina.set_testing(False), pytest.raises(ModelFailed):
         ask(journaled(store, model), request())
     assert len(model.requests) == 2
@@ -273,10 +267,7 @@ def test_an_interrupt_while_the_journal_is_written_loses_nothing(store, nth, beg
 
 
 def test_an_interrupt_while_a_failure_is_written_ends_the_call(store):
-    def script(r, n):
-        raise failed("timeout")
-
-    model = AwaitedModel(script)
+    model = AwaitedModel(always("timeout"))
     slow = CancelledWhileWriting(store, 2, begun=True)
 
     async def interrupted() -> None:
@@ -351,10 +342,7 @@ def test_a_call_that_waits_for_an_interrupted_one_is_made_itself(store):
 def test_the_stop_flag_is_asked_before_every_attempt(store, ask, Model):
     reasons = [None, None, "Study st_1 was cancelled."]
 
-    def script(r, n):
-        raise failed("timeout")
-
-    model = Model(script, retries=9)
+    model = Model(always("timeout"), retries=9)
     with pytest.raises(StudyStopped, match="cancelled"):
         ask(journaled(store, model, stop=lambda: reasons.pop(0) if len(reasons) > 1 else reasons[0]), request())
     assert len(model.requests) == 2

@@ -24,7 +24,7 @@ from optimizer.core.models.budget import reservation_usd
 from optimizer.core.models.language import ModelPrice
 from optimizer.core.serving.access import KeyLimits
 from tests.clock import Clock
-from tests.stand_ins.scripted_model import ScriptedModel, failed, request
+from tests.stand_ins.scripted_model import ScriptedModel, always, failed, request
 from tests.stores import new_database
 from tests.unit.models.test_model_guards import Facts, Shelf, Sink, ask
 
@@ -174,10 +174,7 @@ def of_key_and_family(tmp_path: Path, model: ScriptedModel, sink: Any = None) ->
     ],
 )
 def test_an_attempt_without_an_answer_counts_at_its_most_unless_no_provider_bills_it(tmp_path, kind, members, share):
-    def script(request: Any, n: int) -> str:
-        raise failed(kind, **members)
-
-    model = ScriptedModel(script, price=PRICE, retries=0)
+    model = ScriptedModel(always(kind, **members), price=PRICE, retries=0)
     assert of_key_and_family(tmp_path, model) == pytest.approx((share * MOST_USD,) * 2)
 
 

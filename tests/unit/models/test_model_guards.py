@@ -28,7 +28,7 @@ from optimizer.core.serving.access import KeyLimits
 from optimizer.jobs.calls.ask_model import ask_model, pause_before_retry
 from optimizer.jobs.calls.blocking import wait_for
 from tests.clock import Clock
-from tests.stand_ins.scripted_model import ScriptedModel, failed, request
+from tests.stand_ins.scripted_model import ScriptedModel, always, failed, request
 from tests.stores import NOW, new_database
 
 QUICK = Backoff(initial_s=0.001, max_s=0.002, jitter_s=0.0)
@@ -103,13 +103,6 @@ class Streaming(ScriptedModel):
                 raise failed("unreachable")
             await sink.put({"content": word})
         return answer
-
-
-def always(kind: str, **members: Any) -> Callable[[Any, int], str]:
-    def script(request: Any, n: int) -> str:
-        raise failed(kind, **members)
-
-    return script
 
 
 def ask(models: Any, name: str, **options: Any) -> Any:

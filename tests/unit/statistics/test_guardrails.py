@@ -14,24 +14,24 @@ from tests.unit.statistics.blocks import after_all, block, scores
 
 
 class TestGuardrails:
+    calm = Guardrail.start("errors", champion_mean=0.01)
+
     def test_errors_of_the_candidate_alone_alarm(self):
-        calm = Guardrail.start("errors", champion_mean=0.01)
-        assert after_all(calm, [block(2, 1, 18, 0)] * 8).alarmed
-        assert not after_all(calm, [block(2, 0, 18, 0)] * 500).alarmed
+        assert after_all(self.calm, [block(2, 1, 18, 0)] * 8).alarmed
+        assert not after_all(self.calm, [block(2, 0, 18, 0)] * 500).alarmed
 
     def test_an_outage_of_both_arms_does_not_alarm(self):
-        calm = Guardrail.start("errors", champion_mean=0.01)
-        assert not after_all(calm, [block(4, 2, 36, 18)] * 200).alarmed
+        assert not after_all(self.calm, [block(4, 2, 36, 18)] * 200).alarmed
 
     def test_tokens_of_an_earlier_stage_do_not_break_up_what_is_carried(self):
-        calm = Guardrail.start("errors", champion_mean=0.01)
         sparse = [block(1, 1, 0, 0, stage=1), block(0, 0, 3, 0, stage=1)]
         stragglers = [sparse[0], block(0, 0, 1, 0), sparse[1], block(0, 0, 1, 0)]
-        alone, beside = after_all(calm, sparse * 20), after_all(calm, [block(0, 0, 1, 0, stage=1), *stragglers * 20])
+        alone = after_all(self.calm, sparse * 20)
+        beside = after_all(self.calm, [block(0, 0, 1, 0, stage=1), *stragglers * 20])
         assert alone.alarmed
         assert beside.alarmed
         assert beside.n_candidate == alone.n_candidate == 20
-        late = calm.after(sparse[0]).after(block(1, 0, 3, 0))
+        late = self.calm.after(sparse[0]).after(block(1, 0, 3, 0))
         assert (late.n_candidate, late.n_blocks) == (1, 1), "an earlier stage's own comparison counts"
 
     def test_latency_may_be_worse_by_its_margin(self):
@@ -57,12 +57,11 @@ class TestGuardrails:
         assert full.evidence.log_e == pytest.approx(0.0)
 
     def test_an_alarm_stays(self):
-        alarmed = after_all(Guardrail.start("errors", champion_mean=0.01), [block(4, 4, 36, 0)] * 4)
+        alarmed = after_all(self.calm, [block(4, 4, 36, 0)] * 4)
         assert after_all(alarmed, [block(4, 0, 36, 2)] * 300).alarmed
 
     def test_a_block_without_the_candidate_waits(self):
-        calm = Guardrail.start("errors", champion_mean=0.01)
-        assert calm.after(block(0, 0, 9, 1)).after(block(1, 1, 9, 0)) == calm.after(block(1, 1, 18, 1))
+        assert self.calm.after(block(0, 0, 9, 1)).after(block(1, 1, 9, 0)) == self.calm.after(block(1, 1, 18, 1))
 
 
 class TestHardStop:
