@@ -286,21 +286,25 @@ def _confirmed(
         record["judged"] = judged_scores(record["judge"], latest_calibration(run.family, run.store), scored)
     if steps:
         record["sequence"] = steps
-    # The winner's lead on dev, where it was chosen for being best.
-    with run.store.read() as tx:
-        both = [run.store.studies.results(tx, run.study.id, purpose) for purpose in ("search", RUN_OFF)]
-    champion = {r.example: r.score for results in both for r in results.get(run.champion.id, [])}
-    pairs = [(champion.get(r.example), r.score) for results in both for r in results.get(best.variant, [])]
-    leads = [c - b for b, c in pairs if b is not None and c is not None]
     return ConfirmationResult(
         winner=best.variant,
         outcome=outcome,
         record={
             **record,
-            "selection_lift": (sum(leads) / len(leads) if leads else None),
+            "selection_lift": _lead_on_dev(run, best.variant),
             "summary": _summary(comparison, saving, looks, record, steps, best.wished),
         },
     )
+
+
+def _lead_on_dev(run: StudyRun, winner: str) -> float | None:
+    """Where it was chosen for being best."""
+    with run.store.read() as tx:
+        both = [run.store.studies.results(tx, run.study.id, purpose) for purpose in ("search", RUN_OFF)]
+    champion = {r.example: r.score for results in both for r in results.get(run.champion.id, [])}
+    pairs = [(champion.get(r.example), r.score) for results in both for r in results.get(winner, [])]
+    leads = [c - b for b, c in pairs if b is not None and c is not None]
+    return sum(leads) / len(leads) if leads else None
 
 
 def _of_quality(best: _VariantComparison, test: NotLower, settings: GateSettings, looks: int) -> dict[str, Any]:
