@@ -217,15 +217,23 @@ class MemoryHome:
         self.traffics = {traffic.family: traffic for traffic in traffics}
         self.at = now
         self.open: dict[tuple[str, str | None, str], Alert] = {}
+        self.closed: list[Alert] = []
         self.store = SimpleNamespace(
             read=self._reading,
             write=lambda fn, rows=1: fn(None),
             minute_stats=SimpleNamespace(
                 watermark=lambda tx, name: self.at,
                 of_family=self._of_family,
-                newest=lambda tx, family, since: self.at - MINUTE,
+                newest=lambda tx, family, since, *, source=None: self.at - MINUTE,
+                late=lambda *of: [],
             ),
-            alerts=SimpleNamespace(all=self._all, open=self._open, close=self._close, reword=self._reword),
+            alerts=SimpleNamespace(
+                all=self._all,
+                open=self._open,
+                close=self._close,
+                reword=self._reword,
+                closed_since=lambda tx, since: [alert for alert in self.closed if alert.closed_at >= since],
+            ),
             champions=SimpleNamespace(
                 current=lambda tx, family: self._tenures(family)[-1], history=lambda tx, family: self._tenures(family)
             ),
@@ -281,7 +289,9 @@ class MemoryHome:
         return self.open.setdefault((alert.kind, alert.family, alert.subject), alert) is alert
 
     def _close(self, tx: None, kind: str, family: str | None, subject: str, at: datetime) -> int:
-        return int(self.open.pop((kind, family, subject), None) is not None)
+        alert = self.open.pop((kind, family, subject), None)
+        self.closed += [replace(alert, closed_at=at)] if alert is not None else []
+        return int(alert is not None)
 
     def _reword(self, tx: None, alert: Alert) -> bool:
         key = (alert.kind, alert.family, alert.subject)
