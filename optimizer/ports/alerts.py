@@ -138,6 +138,9 @@ class Alerts(Protocol):
     def closed(self, tx: Transaction, families: Collection[str] | None, start: int, most: int) -> list[Alert]:
         """Those that are over, the last closed first, from that place on; of these families, None: all alerts."""
 
+    def closed_since(self, tx: Transaction, since: datetime) -> list[Alert]:
+        """Those that were closed since then, the first closed first."""
+
     def silence(self, tx: Transaction, silence: AlertSilence) -> None:
         """In the place of an earlier one of the same rule and family."""
 

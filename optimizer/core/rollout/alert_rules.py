@@ -313,6 +313,7 @@ def look(
     limit: float,
     *,
     open_since: datetime | None = None,
+    cleared_at: datetime | None = None,
     inside: Sequence[MinuteTally] | None = None,
 ) -> RuleFinding | None:
     """What is to be told of now; None: all is well, or there is nothing to say yet.
@@ -322,8 +323,13 @@ def look(
         until: up to when minutes are summed up.
         open_since: when this was raised, if it is open: then it has to come back inside the limit, for 15 minutes in
             which no window is beyond it.
+        cleared_at: when it was last well again. Of the minutes before the quarter of an hour that cleared it people
+            have heard: they never raise it again.
         inside: the same minutes by ``inner_limit``, where a limit says which requests are slow.
     """
+    if cleared_at is not None:
+        untold_since = cleared_at - TO_CLEAR * ONE_MINUTE
+        minutes = [tally for tally in minutes if tally.minute >= untold_since]
     now = _beyond(rule, minutes, until, limit)
     if open_since is not None:
         return now or _still(rule, minutes if inside is None else inside, until, limit, open_since)

@@ -136,14 +136,15 @@ class EarlierRows:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _MinuteLook:
-    """Of one minute: up to when sums reach, what is open by now, by family and subject, and the rollouts under way, by
-    family.
+    """Of one minute: up to when sums reach, what is open by now and when what was open was last well again, by family and
+    subject, and the rollouts under way, by family.
     """
 
     tx: Transaction
     until: datetime
     now: datetime
     open: Mapping[tuple[str | None, str], Alert]
+    cleared: Mapping[tuple[str | None, str], datetime | None]
     rollouts: Mapping[str, Rollout]
 
     def open_since(self, family: str | None, subject: str) -> datetime | None:
@@ -223,12 +224,16 @@ class RuleWatcher:
             if until == self._seen[0] and rules is self._seen[1]:
                 return []
             alerts = store.alerts.all(tx, open_only=True, kind=BROKEN)
+            # An hour at least, since what is open is well again by what came in it.
+            since = until - max([LONGEST_WINDOW, *(rule.window + rule.for_ for rule in rules)]) * ONE_MINUTE
+            closed = [alert for alert in store.alerts.closed_since(tx, since) if alert.kind == BROKEN]
             holds = any(rule.action == "hold" for rule in rules)
             this = _MinuteLook(
                 tx=tx,
                 until=until,
                 now=now,
                 open={(alert.family, alert.subject): alert for alert in alerts},
+                cleared={(alert.family, alert.subject): alert.closed_at for alert in closed},
                 rollouts={
                     rollout.family: rollout
                     for rollout in (store.rollouts.all_active(tx) if holds else ())
@@ -237,8 +242,6 @@ class RuleWatcher:
             )
             wanted: list[Alert] = []
             rows_of: dict[str, list[MinuteSums]] = {}
-            # An hour at least, since what is open is well again by what came in it.
-            since = until - max([LONGEST_WINDOW, *(rule.window + rule.for_ for rule in rules)]) * ONE_MINUTE
             for family in families.values():
                 try:
                     rows = store.minute_stats.of_family(tx, family.name, since, until=until)
@@ -283,7 +286,8 @@ class RuleWatcher:
                 name = f"{rule.name} {subject}".rstrip()
                 minutes, since = tallies(rule, group, limit), this.open_since(family.name, name)
                 inside = None if since is None else tallies(rule, group, inner_limit(rule, limit))
-                finding = look(rule, minutes, this.until, limit, open_since=since, inside=inside)
+                cleared = this.cleared.get((family.name, name))
+                finding = look(rule, minutes, this.until, limit, open_since=since, cleared_at=cleared, inside=inside)
                 if finding is not None:
                     yield _alert(this, rule, family.name, name, f"{finding_text(rule, finding, usual)}.")
 
@@ -311,7 +315,10 @@ class RuleWatcher:
                 limit = sum(part.limit * tally.n for part in parts for tally in part.minutes) / n
                 minutes = merged(part.minutes for part in parts)
                 inside = None if open_since is None else merged(part.inside for part in parts)
-                finding = look(rule, minutes, this.until, limit, open_since=open_since, inside=inside)
+                cleared = this.cleared.get((None, name))
+                finding = look(
+                    rule, minutes, this.until, limit, open_since=open_since, cleared_at=cleared, inside=inside
+                )
                 if finding is None:
                     continue
                 since = this.until - finding.minutes * ONE_MINUTE

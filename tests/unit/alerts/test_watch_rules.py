@@ -130,6 +130,22 @@ def test_an_alert_opens_once_keeps_its_figures_and_closes_when_it_is_well(store:
     assert open_alerts(store) == []
 
 
+def test_what_has_cleared_is_not_raised_again_by_its_own_minutes_and_by_new_ones_it_is(store: Database) -> None:
+    clock, of_user = Clock(NOW), {"n": 18, "source": "user"}
+
+    def passed(minutes: int, failed: int) -> list[tuple[str | None, str]]:
+        for _ in range(minutes):
+            clock.pass_time(timedelta(minutes=1))
+            summed(store, clock, [minute(clock, failed=failed, **of_user)])
+            look(store, clock, FAILURES)
+        return open_alerts(store)
+
+    assert passed(6, failed=17) == [(FAMILY, "failures")]
+    assert passed(16, failed=0) == []
+    assert passed(5, failed=3) == [], "a little worse than the limit by chance, as the newest part of half an hour"
+    assert passed(1, failed=17) == [(FAMILY, "failures")]
+
+
 def test_a_log_of_earlier_days_raises_nothing_and_what_fails_beside_it_does(tmp_path: Path) -> None:
     store = new_database(tmp_path)
     of_models = AlertRule(name="model_errors", metric="errors", scope="model", above=0.03)

@@ -236,6 +236,10 @@ HOT: dict[str, tuple[Callable[[Database, Connection], Any], tuple[str, ...]]] = 
         lambda d, tx: d.alerts.all(tx, open_only=True, kind="champion_worse"),
         ("ix_alerts_closed_kind (closed_at=? AND kind=?)",),
     ),
+    "alerts that were closed lately": (
+        lambda d, tx: d.alerts.closed_since(tx, NOW),
+        ("ix_alerts_closed_kind (closed_at>?)",),
+    ),
     "open alerts of a rollout": (
         lambda d, tx: d.alerts.all(tx, open_only=True, subject="ro_1"),
         ("ix_alerts_closed_kind (closed_at=?)",),

@@ -145,6 +145,10 @@ class AlertTable:
         query = query if families is None else query.where(a.family.in_(sorted(families)))
         return self._read(tx, query.limit(most).offset(start))
 
+    def closed_since(self, tx: Connection, since: datetime) -> list[Alert]:
+        a = ALERTS.c
+        return self._read(tx, select(ALERTS).where(a.closed_at >= since).order_by(a.closed_at, a.id))
+
     def silence(self, tx: Connection, silence: AlertSilence) -> None:
         upsert(tx, SILENCES, [columns_of(silence)])
 
