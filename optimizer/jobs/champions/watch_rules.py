@@ -136,8 +136,8 @@ class EarlierRows:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _MinuteLook:
-    """Of one minute: up to when sums reach, what is open by now and when what was open was last well again, by family and
-    subject, and the rollouts under way, by family.
+    """Of one minute: up to when sums reach; what is open by now, and when what was open was last well again, by family
+    and subject; and the rollouts under way, by family.
     """
 
     tx: Transaction
