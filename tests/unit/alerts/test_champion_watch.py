@@ -103,12 +103,25 @@ class TestAlarm:
         assert (watch.alarmed, watch.is_settled, watch.usual) == (True, False, pytest.approx(0.8, abs=0.06))
         assert watch.after(NOW + timedelta(days=20), 1.0) == watch
 
-    @pytest.mark.parametrize(("drop", "most"), [(0.2, 200), (0.1, 800)])
+    @pytest.mark.parametrize(("drop", "most"), [(0.2, 240), (0.1, 800)])
     def test_a_drop_is_found_within_the_outcomes_that_it_needs(self, drop: float, most: int) -> None:
         fell = NOW + timedelta(days=10)
         found = outcomes(lambda at: 0.8 if at < fell else 0.8 - drop, n=1440 + most)
         assert not watched(found[:1440]).alarmed
         assert watched(found).alarmed
+
+    def test_a_false_alarm_is_as_rare_in_time_at_much_traffic(self) -> None:
+        """Two hours in which nothing changed, and which alarm where every outcome weighs as much as any other."""
+        usual = Sums(n=20_000, total=18_600, squares=18_600)
+        begun = ChampionWatch(
+            variant=CHAMPION,
+            metric=Metric(),
+            tenure_since=NOW - timedelta(days=9),
+            first_at=NOW - timedelta(days=9),
+            weekdays=(usual,) * 7,
+        )
+        assert not watched(outcomes(lambda at: 0.93, n=6000, per_day=72_000, seed=3), begun).alarmed
+        assert watched(outcomes(lambda at: 0.83, n=300, per_day=72_000), begun).alarmed
 
     def test_it_says_from_what_to_what_and_since_when(self) -> None:
         fell = NOW + timedelta(days=10)
@@ -184,7 +197,7 @@ class TestJob:
         watching.users(12, 0.4)
         (alert,) = watching.alerts()
         assert (alert.family, alert.level) == (FAMILY, "warning")
-        assert "from about 0.80 to about 0.4" in alert.detail
+        assert "from about 0.80 to about 0.39" in alert.detail
         assert "rollback" not in alert.detail  # there is no champion before this one
         watching.users(3, 0.4)
         assert watching.look() == [FAMILY]
