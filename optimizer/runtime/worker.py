@@ -161,7 +161,7 @@ class Worker:
             self._thread("traffic", lambda: roll_up_traffic(self._store, self._clock), MINUTES_SECONDS),
             self._thread(
                 "champions",
-                lambda: watch_champion(self._store, self._clock, self._families.families),
+                lambda: watch_champion(self._store, self._clock, self._families.families, self._rules.rules()),
                 CHAMPIONS_SECONDS,
             ),
             self._thread(

@@ -62,11 +62,7 @@ def cause_of(alert: OpenCause, others: Iterable[OpenCause], rules: Sequence[Aler
     """
     by_name = {rule.name: rule for rule in rules}
     for other in sorted(others, key=lambda other: (-LEVELS.index(other.level), other.opened_at)):
-        if other.id == alert.id or (other.family is not None and other.family != alert.family):
-            continue
-        if alert.kind == BROKEN and alert.family is None and other.family is None and other.rule == alert.rule:
-            continue  # each is of a model of its own
-        if other.asked_by is not None and alert.family is not None and alert.family not in other.asked_by:
+        if not _may_speak(other, alert):
             continue
         explains, is_explained = _explains(other, alert, by_name), _explains(alert, other, by_name)
         if not (explains or is_explained or _same_figure(other, alert, by_name)):
@@ -76,6 +72,26 @@ def cause_of(alert: OpenCause, others: Iterable[OpenCause], rules: Sequence[Aler
         if graver > 0 or (graver == 0 and theirs < own):
             return other
     return None
+
+
+def speaking_for(alert: OpenCause, others: Iterable[OpenCause], rules: Sequence[AlertRule]) -> list[OpenCause]:
+    """Those that told of what this one would tell: of its figure or of what explains it, at its level or a graver."""
+    by_name = {rule.name: rule for rule in rules}
+    return [
+        other
+        for other in others
+        if _may_speak(other, alert)
+        and (_explains(other, alert, by_name) or _same_figure(other, alert, by_name))
+        and LEVELS.index(other.level) >= LEVELS.index(alert.level)
+    ]
+
+
+def _may_speak(other: OpenCause, alert: OpenCause) -> bool:
+    if other.id == alert.id or (other.family is not None and other.family != alert.family):
+        return False
+    if alert.kind == BROKEN and alert.family is None and other.family is None and other.rule == alert.rule:
+        return False  # each is of a model of its own
+    return other.asked_by is None or alert.family is None or alert.family in other.asked_by
 
 
 def _explains(cause: OpenCause, effect: OpenCause, rules: Mapping[str, AlertRule]) -> bool:

@@ -17,14 +17,18 @@ from optimizer.core.base.minute_sums import HOUR, floor
 from optimizer.core.evaluation.judging.calibration import judge_identity
 from optimizer.core.family.family import Family
 from optimizer.core.family.settings import Metric
+from optimizer.core.rollout.alert_causes import OpenCause, speaking_for
+from optimizer.core.rollout.alert_rules import AlertLevel, AlertRule
 from optimizer.core.rollout.drift import ChampionWatch, alarm_text
 from optimizer.core.rollout.start import LABEL_WINDOW_DAYS, most_labelled
 from optimizer.core.serving.champion import beneath
 from optimizer.core.serving.rollout import Champion
 from optimizer.jobs.ids import new_id
+from optimizer.jobs.outbox.send_alerts import families_of_models, open_causes
 from optimizer.ports import Alert, Clock, Store, Transaction, WatchedTenure
 
 ALERT = "champion_drift"
+LEVEL: AlertLevel = "warning"
 # After its end nothing more is received in an hour: events are stamped before they are committed.
 SETTLED = timedelta(seconds=60)
 HISTORY = timedelta(days=30)
@@ -34,18 +38,22 @@ _FIELDS: tuple[Literal["success", "score"], ...] = ("success", "score")
 log = structlog.get_logger(__name__)
 
 
-def watch_champion(store: Store, clock: Clock, families: Mapping[str, Family]) -> list[str]:
+def watch_champion(
+    store: Store, clock: Clock, families: Mapping[str, Family], rules: Sequence[AlertRule] = ()
+) -> list[str]:
     """Reads each champion's outcomes of the full hours since the last look, each once; returns families with an alarm.
 
     Both success and score are watched, each by one source: the family's ``rollout.metric``, and of each other field the
     source with most labels. What a unit reports within an hour counts once, with its mean. State and ``read_until`` are
     written together with the alert, so a look that is killed or repeated changes nothing. A new tenure begins anew and
     closes the alerts of the one before; so does an edited judge, where the metric is its feedback.
+
+    Outcomes of the time of which another alert told the same are no news and left out, by ``rules`` that are in force.
     """
-    return [family.name for family in families.values() if _watch(store, clock.now(), family)]
+    return [family.name for family in families.values() if _watch(store, clock.now(), family, rules)]
 
 
-def _watch(store: Store, now: datetime, family: Family) -> bool:
+def _watch(store: Store, now: datetime, family: Family, rules: Sequence[AlertRule]) -> bool:
     """Whether the family's champion has an alarm."""
     until = floor(now - SETTLED, HOUR)
     states = _standing(store, now, until, family)
@@ -57,6 +65,7 @@ def _watch(store: Store, now: datetime, family: Family) -> bool:
                 first_at = store.switch_watches.first_outcome(
                     tx, state.family, watch.variant, watch.metric, state.read_until
                 )
+                stretches = _stretches_told(tx, store, state, rules, now)
             hour = until if first_at is None else min(floor(first_at, HOUR), until)
             end = min(hour + CHUNK, until)
             while hour < end:
@@ -68,6 +77,8 @@ def _watch(store: Store, now: datetime, family: Family) -> bool:
                     # (first received at, mean) per unit, in the order in which units came.
                     units: dict[str, tuple[datetime, list[float]]] = {}
                     for at, unit, outcome in outcomes:
+                        if any(begin <= at < end for begin, end in stretches):
+                            continue
                         units.setdefault(unit, (at, []))[1].append(outcome)
                     means = [(at, fsum(values) / len(values)) for at, values in units.values()]
                 for at, y in means:
@@ -79,6 +90,25 @@ def _watch(store: Store, now: datetime, family: Family) -> bool:
             if state.watch is not before.watch or state.read_until == until:
                 store.write(lambda tx, state=state: _keep(tx, store, states, state, now))  # type: ignore[misc]
     return any(state.watch.alarmed for state in states)
+
+
+def _stretches_told(
+    tx: Transaction, store: Store, state: WatchedTenure, rules: Sequence[AlertRule], now: datetime
+) -> list[tuple[datetime, datetime]]:
+    """Of each alert that told what drift would tell: from an hour before it was raised, the longest that a rule looks
+    back, until it was well again.
+    """
+    alerts = store.alerts.all(tx, open_only=True) + store.alerts.closed_since(tx, state.read_until)
+    by_id = {alert.id: alert for alert in alerts if alert.kind != ALERT}
+    silences = store.alerts.silences(tx, now)
+    causes = open_causes(list(by_id.values()), families_of_models(tx, store, alerts, rules, now))
+    heard = [one for one in causes if not any(silence.covers(one.rule, one.family) for silence in silences)]
+    drift = OpenCause(
+        id="", kind=ALERT, subject=state.watch.metric.field, family=state.family, level=LEVEL, opened_at=now
+    )
+    return [
+        (cause.opened_at - ONE_HOUR, by_id[cause.id].closed_at or now) for cause in speaking_for(drift, heard, rules)
+    ]
 
 
 def _standing(store: Store, now: datetime, until: datetime, family: Family) -> list[WatchedTenure]:
@@ -156,7 +186,7 @@ def _keep(tx: Transaction, store: Store, states: Sequence[WatchedTenure], state:
     detail = alarm_text(state.watch, family=state.family, has_way_back=has_way_back)
     field = state.watch.metric.field
     alert = Alert(
-        id=new_id("al"), kind=ALERT, level="warning", family=state.family, subject=field, opened_at=now, detail=detail
+        id=new_id("al"), kind=ALERT, level=LEVEL, family=state.family, subject=field, opened_at=now, detail=detail
     )
     if store.alerts.open(tx, alert):
         log.warning("champion drift", family=state.family, variant=state.watch.variant, detail=detail)

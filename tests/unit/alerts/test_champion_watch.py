@@ -18,6 +18,8 @@ from optimizer.adapters.store.repositories.minute_stats import DriftDetectorTabl
 from optimizer.core.evaluation.judging.calibration import judge_identity
 from optimizer.core.family.family import Family
 from optimizer.core.family.settings import JudgeSettings, Metric
+from optimizer.core.rollout.alert_causes import BROKEN
+from optimizer.core.rollout.alert_rules import AlertRule
 from optimizer.core.rollout.drift import MIN_REFERENCE, STORED_CHAMPION_WATCH, ChampionWatch, alarm_text, usual_dip
 from optimizer.core.serving.champion import first, next_tenure
 from optimizer.core.serving.rollout import Champion
@@ -29,6 +31,7 @@ from tests.rows.ingestion import family
 from tests.stores import FAMILY, NOW, arm, feedback, keep_events, new_database
 
 CHAMPION = "v_aaaaaaaaaaaa"
+FAILURES = AlertRule(name="failures", metric="success", below=0.7)
 Rate = Callable[[datetime], float]
 
 
@@ -165,7 +168,7 @@ class Watching:
                 self.look()
 
     def look(self) -> list[str]:
-        return watch_champion(self.database, self.clock, self.families)
+        return watch_champion(self.database, self.clock, self.families, [FAILURES])
 
     @property
     def states(self) -> list[WatchedTenure]:
@@ -205,6 +208,31 @@ class TestJob:
         with watching.database.read() as tx:
             current = watching.database.champions.current(tx, FAMILY)
         assert (current.variant, current.seq) == (CHAMPION, 1)
+
+    @pytest.mark.parametrize(("level", "is_news"), [("warning", False), ("info", True)])
+    def test_a_fault_that_a_rule_told_of_is_no_drift_and_a_decline_that_lasts_on_is(self, watching, level, is_news):
+        watching.users(20, 0.8)
+        watching.users(1, 0.2, look=False)
+        database, rule = (
+            watching.database,
+            Alert(
+                id="al_1",
+                kind=BROKEN,
+                family=FAMILY,
+                subject="failures",
+                level=level,
+                opened_at=watching.clock.now() - timedelta(minutes=30),
+                detail="many fail",
+            ),
+        )
+        database.write(lambda tx: database.alerts.open(tx, rule))
+        watching.users(4, 0.2, look=False)
+        end = watching.clock.now()
+        database.write(lambda tx: database.alerts.close(tx, BROKEN, FAMILY, "failures", end))
+        watching.users(6, 0.8)
+        assert bool(watching.alerts()) == is_news
+        watching.users(14, 0.4)
+        assert len(watching.alerts()) == 1
 
     def test_every_outcome_is_read_once_whether_looks_are_rare_or_often_or_repeated_after_a_restart(self, tmp_path):
         states = []
