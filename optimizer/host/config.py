@@ -280,7 +280,7 @@ class Settings(BaseSettings):
     alert_rules_file: Path = Field(
         default=Path("config/alert_rules.yaml"),
         description="The rules of alerts, below the home: docs/how-to/alert-on-rules.md. Without the file those that"
-        " come along hold. An edit holds within a minute. A faulty one opens an alert, and the rules before go on.",
+        " come along hold. An edit holds within a minute. A faulty one opens an alert, and the last good rules go on.",
     )
     mlflow_tracking_uri: str | None = Field(
         default=None,

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING
 
-from optimizer.core.base.errors import InvalidFamily
+from optimizer.core.base.errors import InvalidFamily, InvalidInput
 from optimizer.core.serving.access import EVERYTHING, Access, require_family
 
 if TYPE_CHECKING:
@@ -78,9 +78,9 @@ class Context:
     verify: Callable[[str], Assignment]  # reads a token; raises what is wrong with it
     environment: Callable[[str], EnvironmentView | None]  # what it changes of a pipeline's champion
     pipeline_targets: Callable[[], Mapping[str, Target]]  # of a content pipeline's figures
-    alert_rules: Callable[[], Sequence[AlertRule]]  # in force: those before where the file cannot be used
+    alert_rules: Callable[[], Sequence[AlertRule]]  # in force: the last good ones where the file cannot be used
     shipped_alert_rules: Callable[[], Sequence[AlertRule]]  # that come along
-    checked_alert_rules: Callable[[], Sequence[AlertRule]]  # of the file as it is; raises what is wrong with it
+    alert_rules_problem: Callable[[], InvalidInput | None]  # of the file, as ``alert_rules`` read it last
     is_worker_running: Callable[[], bool]  # this home's worker, or a command that works in its place
     mlflow_link: Callable[[Study], str | None]  # the address of the study's run; None where no MLflow answers
     serving_health: Callable[[], ServingHealth]

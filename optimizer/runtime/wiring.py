@@ -144,7 +144,7 @@ def open_context(
         pipeline_targets=lambda: load_targets(settings),
         alert_rules=lambda: open_alert_rules(settings).rules(),
         shipped_alert_rules=lambda: open_alert_rules(settings).shipped,
-        checked_alert_rules=lambda: open_alert_rules(settings).read(),
+        alert_rules_problem=lambda: open_alert_rules(settings).problem,
         is_worker_running=lambda: worker_lock(settings).is_held(),
         mlflow_link=lambda study: mlflow_link(settings, study),
         serving_health=lambda: health_beside_server(the_store, the_clock, not_ready()),
@@ -355,18 +355,19 @@ def load_targets(settings: Settings) -> Mapping[str, Target]:
     return {**TARGETS, **read_levels(settings.monitoring_file)} if settings.monitoring_file.is_file() else TARGETS
 
 
-def open_alert_rules(settings: Settings) -> AlertRuleFile:
-    """The rules of the home's config/alert_rules.yaml, else those that come along."""
-    return _open_alert_rules(settings.alert_rules_file)
+def open_alert_rules(settings: Settings, *, watches: bool = False) -> AlertRuleFile:
+    """The rules of the home's config/alert_rules.yaml, else those that come along; ``watches``: for the worker."""
+    last_good = settings.var() / "last_good" / "alert_rules" / "alert_rules.yaml"
+    return _open_alert_rules(settings.alert_rules_file, last_good, watches)
 
 
 @lru_cache(maxsize=8)
-def _open_alert_rules(file: Path) -> AlertRuleFile:
+def _open_alert_rules(file: Path, last_good: Path, watches: bool) -> AlertRuleFile:
     """Kept, since to read the file takes a page as long as all else on it; it is looked at for changes each time."""
     from optimizer.adapters.files.alert_rule_files import AlertRuleFile
     from optimizer.jobs.families.shipped_files import SHIPPED_HOME
 
-    return AlertRuleFile(file, SHIPPED_HOME / "config" / "alert_rules.yaml")
+    return AlertRuleFile(file, SHIPPED_HOME / "config" / "alert_rules.yaml", last_good, watches=watches)
 
 
 def open_channels(settings: Settings) -> list[AlertChannel]:

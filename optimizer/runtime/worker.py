@@ -204,7 +204,8 @@ class Worker:
         self._targets = wiring.load_targets(self._settings)
         self._flags = wiring.load_flags()
         self._channels = wiring.open_channels(self._settings)
-        self._rules, self._rule_watcher = wiring.open_alert_rules(self._settings), RuleWatcher(self._store, self._clock)
+        self._rules = wiring.open_alert_rules(self._settings, watches=True)
+        self._rule_watcher = RuleWatcher(self._store, self._clock)
         alarms = self._settings.alarms
         self._limits = ChampionLimits(error_share=alarms.error_share, silence_minutes=alarms.silence_minutes)
 

@@ -7,15 +7,18 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
+import structlog
 from pydantic import ValidationError
 
 from optimizer.core.base.errors import Fault, InvalidInput, pointer_of
 from optimizer.core.base.phrasing import did_you_mean
 from optimizer.core.rollout.alert_rules import AlertRule
 from optimizer.host.file_signature import FileSignature, signature_of
+from optimizer.host.run_files import write_whole
 from optimizer.host.yaml_files import line_of, load_file, plain
 
 PAGE = "docs/how-to/alert-on-rules.md"
+log = structlog.get_logger(__name__)
 _FIELDS = {field.alias or name for name, field in AlertRule.model_fields.items()} - {"name"}
 
 
@@ -58,38 +61,57 @@ def read_alert_rules(path: Path) -> tuple[AlertRule, ...]:
 
 
 class AlertRuleFile:
-    """The rules that are in force: of the home's file, else those that come along. A bad edit leaves what was
-    known; where nothing was yet, those that come along.
+    """The rules that are in force: of the home's file, else those that come along. A bad edit leaves the last good
+    ones, after a restart too; where there were none yet, those that come along.
     """
 
-    def __init__(self, path: Path, shipped: Path) -> None:
-        self._path, self._shipped = path, shipped
+    def __init__(self, path: Path, shipped: Path, last_good: Path, *, watches: bool = False) -> None:
+        """Args:
+        last_good: the text that the one who watches read last and could use.
+        watches: this one watches and keeps that text; all others say what it holds.
+        """
+        self._path, self._shipped, self._last_good, self._watches = path, shipped, last_good, watches
         self._seen: tuple[Path, FileSignature | None] | None = None
+        self._is_kept = not watches
         self._rules: tuple[AlertRule, ...] = ()
         self.problem: InvalidInput | None = None
 
     def rules(self) -> Sequence[AlertRule]:
-        """As the file says now; where it cannot be used, those before, and ``problem`` says why."""
+        """As the file says now; where it cannot be used, the last good ones, and ``problem`` says why."""
         try:
             path = self.path
             seen = path, signature_of(path)
             if self.problem is not None or seen != self._seen:
                 self._rules, self.problem = read_alert_rules(path), None
-                self._seen = seen
+                self._seen, self._is_kept = seen, not self._watches
+            if not self._is_kept:
+                self._keep(path)
         except InvalidInput as problem:
             self.problem = problem
         except OSError as error:
             self.problem = InvalidInput(f"{self._path} cannot be read: {error}.")
-        if self._seen is None:
-            self._rules = self.shipped
+        # Another process may have read an edit that the one who watches never saw.
+        if self.problem is not None and (self._seen is None or not self._watches):
+            last_good = self._read_last_good()
+            if last_good != self._rules:
+                self._rules = last_good
         return self._rules
 
-    def read(self) -> Sequence[AlertRule]:
-        """As the file says now; raises InvalidInput where it cannot be used."""
-        rules = self.rules()
-        if self.problem is not None:
-            raise self.problem
-        return rules
+    def _read_last_good(self) -> tuple[AlertRule, ...]:
+        try:
+            return read_alert_rules(self._last_good) if self._last_good.exists() else self.shipped
+        except (InvalidInput, OSError):  # an older release could use what this one cannot
+            return self.shipped
+
+    def _keep(self, path: Path) -> None:
+        try:
+            if path == self._shipped:
+                self._last_good.unlink(missing_ok=True)
+            elif not self._last_good.exists() or self._last_good.read_bytes() != path.read_bytes():
+                write_whole(self._last_good, path.read_bytes())
+            self._is_kept = True
+        except OSError as error:  # a full disk must not keep a good file from being used
+            log.warning("the last good alert rules cannot be kept", error=str(error))
 
     @cached_property
     def shipped(self) -> tuple[AlertRule, ...]:

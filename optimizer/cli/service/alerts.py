@@ -81,6 +81,8 @@ def rules(
 ) -> None:
     """The rules in force: what each allows every family now, and about how soon it tells of twice as much and of half.
 
+    Where config/alert_rules.yaml is faulty: its faults, then the rules that hold until it is mended; exit code 2.
+
     Example: detent alerts rules --family triage
     """
     from optimizer.jobs.champions.read_rules import read_rules
@@ -90,12 +92,19 @@ def rules(
         print((SHIPPED_HOME / "config" / "alert_rules.yaml").read_text(encoding="utf-8"), end="")
         return
 
-    Session().show(as_json, read_rules, _tell_rules, family=family)
+    report = Session().show(as_json, read_rules, _tell_rules, family=family)
+    if report.problem is not None:
+        if as_json:
+            say(report.problem)
+        raise typer.Exit(2)
 
 
 def _tell_rules(out: Console, report: RulesReport) -> None:
     from optimizer.core.rollout.alert_rules import OF_HOME
 
+    if report.problem is not None:
+        say(report.problem, "red")
+        say("Until it can be used these rules hold:", "bold")
     families = {standing.family for rule in report.items for standing in rule.families}
     for rule in report.items:
         held = ", holds the rollout" if rule.action == "hold" else ""

@@ -9,6 +9,7 @@ from typing import Annotated
 
 from pydantic import Field
 
+from optimizer.core.base.errors import FaultMember
 from optimizer.core.rollout.alert_rules import (
     AGAINST,
     LONGEST_WINDOW,
@@ -77,20 +78,23 @@ class RuleView:
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RulesReport:
     """``left_out``: rules that come along, and that the home's own file does not name; ``silences``: of kinds of alerts
-    that no rule raises and of families, too.
+    that no rule raises and of families, too; ``problem``: why the file cannot be used, with every fault, which
+    ``errors`` lists; the rules are then the last good ones, or those that come along where there were none.
     """
 
     items: Sequence[RuleView]
     left_out: Sequence[str]
     silences: Sequence[AlertSilence]
+    problem: Annotated[str | None, Field(exclude_if=lambda problem: problem is None)] = None
+    errors: Annotated[Sequence[FaultMember], Field(exclude_if=lambda errors: not errors)] = ()
 
 
 def read_rules(context: Context, request: RulesRequest) -> RulesReport:
     """The rules that are in force, and for each family its limit now and about how long each takes to tell.
 
-    Raises InvalidInput with every fault where the file cannot be used; the worker then goes on with the rules before.
+    Where the file cannot be used, those with which the worker goes on.
     """
-    rules, store = context.checked_alert_rules(), context.store
+    rules, problem, store = context.alert_rules(), context.alert_rules_problem(), context.store
     names = [name for name in sorted(context.families().families) if context.access.may_see(name)]
     if request.family is not None:
         names = [context.family(request.family).name] if context.access.may_see(request.family) else []
@@ -130,7 +134,13 @@ def read_rules(context: Context, request: RulesRequest) -> RulesReport:
             )
     in_force = {rule.name for rule in rules}
     left_out = [rule.name for rule in context.shipped_alert_rules() if rule.name not in in_force]
-    return RulesReport(items=items, left_out=left_out, silences=silences)
+    return RulesReport(
+        items=items,
+        left_out=left_out,
+        silences=silences,
+        problem=problem.detail if problem is not None else None,
+        errors=problem.members.get("errors", ()) if problem is not None else (),
+    )
 
 
 def _standing(tx: Transaction, context: Context, watcher: RuleWatcher, rule: AlertRule, family: str) -> RuleStanding:

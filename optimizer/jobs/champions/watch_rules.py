@@ -490,6 +490,6 @@ def tell_faulty_file(store: Store, clock: Clock, problem: str | None) -> None:
         return
     wanted = []
     if problem is not None:
-        detail = f"The rules before go on watching, since a restart those that come along. {problem}"
+        detail = f"The last rules that could be used go on watching; detent alerts rules shows them. {problem}"
         wanted = [Alert(id=new_id("al"), kind=FAULTY, level="warning", opened_at=clock.now(), detail=detail)]
     store.write(lambda tx: keep_alerts(tx, store, FAULTY, wanted, at=clock.now()))

@@ -74,3 +74,24 @@ def test_while_the_file_of_rules_is_faulty_an_alert_can_be_silenced_and_leads_to
     assert detent("alerts", "silence", "errors", "--for", "2h", env=env).code == 0
     (listed,) = json.loads(detent("alerts", "list", "--json", env=env).out)["items"]
     assert (listed["silence"]["rule"], listed["chapter"]) == ("errors", "docs/runbook.md#a-provider-is-down")
+
+
+def test_while_the_file_of_rules_is_faulty_its_faults_are_said_before_the_rules_that_hold(tmp_path: Path) -> None:
+    settings = make_home(tmp_path)
+    settings.alert_rules_file.parent.mkdir()
+    settings.alert_rules_file.write_text("errors: {metric: errors, above: 0.03}\n", encoding="utf-8")
+    assert [rule.above for rule in wiring.open_alert_rules(settings, watches=True).rules()] == [0.03]
+    settings.alert_rules_file.write_text("errors: {metric: errors, abov: 0.03}\n", encoding="utf-8")
+    env = {"DETENT_HOME": str(settings.home), "COLUMNS": "200"}
+    assert detent("alerts", "silence", "errors", "--for", "2h", "--reason", "we know", env=env).code == 0
+    ran = detent("alerts", "rules", env=env)
+    assert (ran.code, "line 1 /errors/abov" in ran.err, "above 3.0%" in ran.out, "we know" in ran.out) == (
+        2,
+        *[True] * 3,
+    )
+    document = detent("alerts", "rules", "--json", env=env)
+    assert (document.code, document.json["items"][0]["says"], document.json["errors"][0]["line"]) == (
+        2,
+        "above 3.0%",
+        1,
+    )

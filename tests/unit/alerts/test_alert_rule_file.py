@@ -50,9 +50,18 @@ def test_every_fault_is_said_at_once_with_its_line(tmp_path: Path) -> None:
     assert "did you mean 'quality'" in told[7, "/failures/explains"]
 
 
+def files_of(home: Path) -> tuple[AlertRuleFile, AlertRuleFile]:
+    """As the worker reads the home's file, and as every other process does."""
+    worker, other = (
+        AlertRuleFile(home / "alert_rules.yaml", SHIPPED, home / "kept" / "rules.yaml", watches=watches)
+        for watches in (True, False)
+    )
+    return worker, other
+
+
 def test_an_edit_holds_at_once_and_a_bad_one_leaves_the_rules_before(tmp_path: Path) -> None:
     path = tmp_path / "alert_rules.yaml"
-    file = AlertRuleFile(path, SHIPPED)
+    file, _ = files_of(tmp_path)
     assert [rule.name for rule in file.rules()] == [rule.name for rule in read_alert_rules(SHIPPED)]
     path.write_text("errors: {metric: errors, above: 0.2}")
     (first,) = file.rules()
@@ -60,25 +69,43 @@ def test_an_edit_holds_at_once_and_a_bad_one_leaves_the_rules_before(tmp_path: P
     path.write_text("errors: {metric: errors, above: 20}")
     assert file.rules() == (first,)
     assert "a share" in file.problem.detail
-    with pytest.raises(InvalidInput):
-        file.read()
     path.write_text("errors: {metric: errors, above: 0.30}")
     os.utime(path, (1, 1))
     assert ([rule.above for rule in file.rules()], file.problem) == ([0.3], None)
 
 
 def test_after_a_start_with_a_bad_file_the_rules_that_come_along_watch(tmp_path: Path) -> None:
+    (tmp_path / "alert_rules.yaml").write_text(FAULTY)
+    for file in files_of(tmp_path):
+        assert (file.rules(), file.problem is None) == (read_alert_rules(SHIPPED), False)
+        assert file.rules() is file.rules()
+
+
+def test_the_last_good_rules_hold_after_a_restart_and_are_what_other_processes_show(tmp_path: Path) -> None:
     path = tmp_path / "alert_rules.yaml"
+    worker, other = files_of(tmp_path)
+    path.write_text("errors: {metric: errors, above: 0.2}")
+    good = worker.rules()
+    path.write_text("errors: {metric: errors, above: 0.04}")
+    assert [rule.above for rule in other.rules()] == [0.04], "an edit that the worker never saw"
     path.write_text(FAULTY)
-    file = AlertRuleFile(path, SHIPPED)
-    assert (file.rules(), file.problem is None) == (read_alert_rules(SHIPPED), False)
+    for file in (worker, other, *files_of(tmp_path)):
+        assert (file.rules(), file.problem is None) == (good, False)
+        assert file.rules() is file.rules()
+    (tmp_path / "kept" / "rules.yaml").write_text("errors: {metric: of_another_release}")
+    for file in (other, *files_of(tmp_path)):
+        assert file.rules() == read_alert_rules(SHIPPED)
 
 
 def test_the_file_before_put_back_as_it_was_ends_the_problem(tmp_path: Path) -> None:
     path = tmp_path / "alert_rules.yaml"
-    file = AlertRuleFile(path, SHIPPED)
+    file, _ = files_of(tmp_path)
+    path.write_text("errors: {metric: errors, above: 0.2}")
+    file.rules()
+    path.unlink()
     shipped = file.rules()
     path.write_text("errors: {metric: errors, above: 20}")
     assert (file.rules(), file.problem is None) == (shipped, False)
+    assert files_of(tmp_path)[0].rules() == shipped, "a file that was taken away leaves no rules"
     path.unlink()
-    assert (file.read(), file.problem) == (shipped, None)
+    assert (file.rules(), file.problem) == (shipped, None)

@@ -102,7 +102,8 @@ def standings(store: Database, clock: Clock, *rules: AlertRule) -> list[RuleStan
     context = context_of(
         store,
         clock,
-        checked_alert_rules=lambda: rules,
+        alert_rules=lambda: rules,
+        alert_rules_problem=lambda: None,
         shipped_alert_rules=lambda: [*rules, ERRORS.model_copy(update={"name": "other"})],
         families=lambda: files,
         family=lambda name: family(),
