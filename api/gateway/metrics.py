@@ -49,7 +49,7 @@ class Metrics:
             registry=registry,
         )
         self.errors = Counter(
-            "llm_errors_total",
+            "llm_call_errors_total",
             "Calls without a usable answer, by kind; paused and busy: the model was not asked",
             (*CALL, "kind"),
             registry=registry,

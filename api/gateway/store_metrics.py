@@ -29,6 +29,7 @@ _Values = Callable[[MinuteSums], float]
 _REQUESTS: Mapping[str, tuple[str, _Values]] = {
     "llm_tokens_input": ("Tokens of prompts, of interactions that say so", lambda sums: sums.input_tokens),
     "llm_tokens_output": ("Tokens of answers, of interactions that say so", lambda sums: sums.output_tokens),
+    "llm_errors": ("Interactions that failed", lambda sums: sums.n_errors),
     "llm_cost_dollars": ("Dollars of interactions, where they are known", lambda sums: sums.cost_sum_usd),
 }
 _TIMES: Mapping[str, tuple[str, Callable[[MinuteSums], tuple[Histogram, float]]]] = {

@@ -140,7 +140,7 @@ def test_a_model_that_keeps_failing_is_left_alone(world: World) -> None:
     assert health["providers"]["brittle"]["last_error"]["kind"] == "http"
     metrics = httpx.get(f"{world.url}/metrics").text
     assert 'llm_breaker_open{model="brittle"} 1' in metrics
-    assert 'llm_errors_total{family="brittle",kind="http",model="brittle"} 3' in metrics
+    assert 'llm_call_errors_total{family="brittle",kind="http",model="brittle"} 3' in metrics
     errors = Counter((one["model"], one["error"].split(":")[0]) for one in recorded(world.settings, "brittle", 9))
     assert errors == {("brittle", "http"): 3, ("brittle", "paused"): 6}, "also those are requests made in vain"
 

@@ -34,7 +34,7 @@ OF_THE_GATEWAY = {
     "llm_call_tokens_input_total": CALL,
     "llm_call_tokens_output_total": CALL,
     "llm_call_cost_dollars_total": CALL,
-    "llm_errors_total": CALL | {"kind"},
+    "llm_call_errors_total": CALL | {"kind"},
     "llm_cached_answers_total": CALL,
     "llm_inputs_flagged_total": {"family", "sign"},
     "llm_active_requests": CALL,
@@ -114,6 +114,7 @@ def test_reported_interactions_count_with_status_streaming_and_times(store: Data
         'llm_requests_total{family="%s",model="gpt",status="error",streaming="false"} 1.0',
         'llm_requests_total{family="%s",model="gpt",status="error",streaming="true"} 0.0',  # so that a rise is seen
         'llm_tokens_input_total{family="%s",model="gpt"} 300.0',
+        'llm_errors_total{family="%s",model="gpt"} 1.0',
         'llm_cost_dollars_total{family="%s",model="gpt"} 1.5',
         'llm_request_duration_seconds_bucket{family="%s",le="0.5",model="gpt"} 1.0',
         'llm_request_duration_seconds_bucket{family="%s",le="60.0",model="gpt"} 2.0',

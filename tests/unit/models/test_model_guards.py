@@ -221,9 +221,9 @@ def test_all_families_share_a_models_breaker_and_each_has_its_own_counts() -> No
         with pytest.raises(ModelFailed):
             ask(models.for_request(family, None), "a")
     text = metrics.text()
-    assert 'llm_errors_total{family="one",kind="timeout",model="a"} 2' in text
-    assert 'llm_errors_total{family="two",kind="timeout",model="a"} 1' in text
-    assert 'llm_errors_total{family="two",kind="paused",model="a"} 1' in text
+    assert 'llm_call_errors_total{family="one",kind="timeout",model="a"} 2' in text
+    assert 'llm_call_errors_total{family="two",kind="timeout",model="a"} 1' in text
+    assert 'llm_call_errors_total{family="two",kind="paused",model="a"} 1' in text
     assert 'llm_calls_total{family="two",model="a"} 1' in text
 
 
