@@ -32,6 +32,7 @@ MEMBERS: dict[str, dict[str, Any]] = {
     "satisfaction": {**SHARE, "description": "Of who used what came of the item"},
     "failed": {"type": "boolean", "description": "Whether the item failed; say it of each item, or of none"},
     "config_version": {**NAME, "description": "The configuration that dealt with it, such as conservative"},
+    "CONFIG_VERSION": {**NAME, "description": "Another name of `config_version`"},
     "variant": {**NAME, "description": "The same, where a variant dealt with it: its id"},
 }
 BODY: dict[str, Any] = {
@@ -66,6 +67,7 @@ async def record(
     satisfaction: Annotated[Text, WithJsonSchema(MEMBERS["satisfaction"])] = None,
     failed: Annotated[Text, WithJsonSchema(MEMBERS["failed"])] = None,
     config_version: Annotated[Text, WithJsonSchema(MEMBERS["config_version"])] = None,
+    in_capitals: Annotated[str | None, Query(alias="CONFIG_VERSION"), WithJsonSchema(MEMBERS["CONFIG_VERSION"])] = None,
     variant: Annotated[Text, WithJsonSchema(MEMBERS["variant"])] = None,
 ) -> RecordAnswer:
     """Takes what a content pipeline did with one item,

@@ -24,6 +24,7 @@ EXIT = {
     "exit_reason": "duration_seconds < 60",
     "exit_confidence": 0.9,
     "time_saved_pct": 0.9,
+    "CONFIG_VERSION": "balanced",
 }
 FULL = {"processing_type": "full", "content_type": "talk", "quality_score": 0.8, "processing_time": 125}
 

@@ -20,13 +20,16 @@ def read(**values: Any) -> PipelineRecord:
     return read_record({"processing_type": "full", **values}, id="pr_1", received_at=NOW)
 
 
-def test_a_record_says_which_configuration_dealt_with_it_by_either_name() -> None:
+def test_a_record_says_which_configuration_dealt_with_it_by_each_name() -> None:
     assert read(config_version="balanced").config_version == "balanced"
     assert read(variant="v_0123456789ab").config_version == "v_0123456789ab"
-    assert read(variant="a", config_version="a").config_version == "a"
+    assert read(CONFIG_VERSION="balanced").config_version == "balanced"
+    assert read(variant="a", config_version="a", CONFIG_VERSION="a").config_version == "a"
     assert read().config_version == ""
     with pytest.raises(InvalidInput, match="variant names another configuration than config_version"):
         read(variant="a", config_version="b")
+    with pytest.raises(InvalidInput, match="CONFIG_VERSION names another configuration than config_version"):
+        read(CONFIG_VERSION="a", config_version="b")
 
 
 def test_satisfaction_and_failures_are_compared_where_thirty_records_of_each_say_them() -> None:

@@ -16,15 +16,16 @@ UNNAMED = "unknown"  # a content type that a record does not name; a checkpoint 
 MAX_NAME_CHARS = 100  # content types, checkpoints
 MAX_REASON_CHARS = 500
 MAX_TIME_S = 1e8  # three years
-VERSIONS = ("config_version", "variant")  # which configuration dealt with the item: CONFIG_VERSION, or a variant's id
+# Which configuration dealt with the item, also as the pipelines' own setting is spelt, or a variant's id.
+VERSIONS = ("config_version", "CONFIG_VERSION", "variant")
 
 
 def read_record(values: Mapping[str, Any], *, id: str, received_at: datetime) -> PipelineRecord:
     """A record from a pipeline's JSON values, or from the texts of a query, in which an empty one means none.
 
     An item that was processed in full and says nothing of time saved has saved none; one that names no content type
-    counts as ``unknown``; ``post_initial_analysis`` is ``post_analysis``; ``variant`` is another name of
-    ``config_version``.
+    counts as ``unknown``; ``post_initial_analysis`` is ``post_analysis``; ``variant`` and
+    ``CONFIG_VERSION`` are other names of ``config_version``.
 
     Raises:
         InvalidInput: names every fault under the member's name.
@@ -38,9 +39,10 @@ def read_record(values: Mapping[str, Any], *, id: str, received_at: datetime) ->
                 read[name] = _READ[name](value)
             except ValueError as error:
                 faults.append(Fault(pointer=f"/{name}", detail=str(error)))
-    versions = {read[name] for name in VERSIONS if name in read}
-    if len(versions) > 1:
-        faults.append(Fault(pointer=f"/{VERSIONS[1]}", detail=f"names another configuration than {VERSIONS[0]}"))
+    versions = [name for name in VERSIONS if name in read]
+    for name in versions[1:]:
+        if read[name] != read[versions[0]]:
+            faults.append(Fault(pointer=f"/{name}", detail=f"names another configuration than {versions[0]}"))
     if values.get("processing_type") in (None, ""):
         faults.append(Fault(pointer="/processing_type", detail="is missing; every record needs it"))
     known = f"is no member of a record; it has {', '.join(_READ)}"
@@ -63,7 +65,7 @@ def read_record(values: Mapping[str, Any], *, id: str, received_at: datetime) ->
         exit_reason=read.get("exit_reason", ""),
         exit_confidence=read.get("exit_confidence"),
         time_saved_share=saved,
-        config_version=next(iter(versions), ""),
+        config_version=read[versions[0]] if versions else "",
         satisfaction=read.get("satisfaction"),
         failed=read.get("failed"),
     )
