@@ -64,11 +64,11 @@ def minutes(world: World, **fault: Any) -> None:
         champion = store.champions.current(tx, "triage")
     assert champion is not None
     served_by = {"family": "triage", "variant": champion.variant, "model": "m1"}
-    usual = {"failed": 0, "latency_ms": 400.0, "cost_usd": 0.001, "good": 19, "source": "user"}
+    usual = {"n": 60, "failed": 0, "latency_ms": 400.0, "cost_usd": 0.001, "good": 19, "source": "user"}
 
     def rows(at: datetime, values: dict[str, Any]) -> Iterator[MinuteSums]:
         served = MinuteSums(**served_by, minute=at)
-        for i in range(60):
+        for i in range(values["n"]):
             served.add_interaction(
                 failed=i < values["failed"], latency_ms=values["latency_ms"], cost_usd=values["cost_usd"]
             )
@@ -77,7 +77,7 @@ def minutes(world: World, **fault: Any) -> None:
             outcomes = MinuteSums(
                 family="triage", minute=at, variant=champion.variant, model="m1", source=values["source"]
             )
-            for i in range(20):
+            for i in range(values["n"] // 3):
                 outcomes.add_outcome(success=i < values["good"], score=None)
             yield outcomes
 
@@ -115,9 +115,10 @@ def first_look(world: World, **figures: Any) -> str:
 
 
 BY_HOUR: list[tuple[str, dict[str, Any], str, float]] = [
+    ("errors 5 %", {"n": 600, "failed": 30, "good": 190}, "errors", 0.05),
     ("errors 20 %", {"failed": 12}, "errors", 0.2),
     ("errors 50 %, as where the provider is gone", {"failed": 30}, "errors", 0.5),
-    ("latency x 5", {"latency_ms": 2000.0}, "p95", 2021.0),
+    ("latency x 3", {"latency_ms": 1200.0}, "p95", 1241.0),
     ("cost x 5", {"cost_usd": 0.005}, "cost", 0.005),
 ]
 
