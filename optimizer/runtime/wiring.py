@@ -78,10 +78,9 @@ def sealed_holdout() -> SealedHoldout:
 
 def may_write_store(settings: Settings) -> bool:
     """Whether this account may change the store's file, and so everything in it."""
-    from optimizer.adapters.store.engine import is_sqlite, sqlite_path
+    from optimizer.adapters.store.engine import sqlite_path
 
-    url = settings.db_url()
-    return is_sqlite(url) and os.access(sqlite_path(url), os.W_OK)
+    return os.access(sqlite_path(settings.db_url()), os.W_OK)
 
 
 def worker_lock(settings: Settings) -> ProcessLock:

@@ -1,6 +1,6 @@
-"""The store on SQLite or PostgreSQL: one writer thread per process, the tables, and their migrations.
+"""The store on SQLite: one writer thread per process, the tables, and their migrations.
 
-Rules on what may be written when are in ``core`` and ``jobs``. SQL of one dialect only is in ``engine.py``. Start
+Rules on what may be written when are in ``core`` and ``jobs``. What SQLite alone has is in ``engine.py``. Start
 reading at ``database.py`` (the Store), then ``writer.py`` (group commit) and ``tables/``; each table is written in
 ``repositories/``.
 """

@@ -29,10 +29,8 @@ from optimizer.adapters.store.engine import (
     explain,
     is_of_connection,
     is_of_sqlite,
-    is_sqlite,
     open_engine,
     sqlite_path,
-    url_without_password,
     write_anew,
 )
 from optimizer.adapters.store.families import FamilyNameTables
@@ -196,9 +194,7 @@ MOST_CHECK_PAUSE_S = 600.0  # up to this: each check reads all of the file
 
 
 class Database:
-    """ports.Store on a SQLAlchemy url: ``sqlite:////srv/detent/var/detent.db``.
-
-    On PostgreSQL it does not pass the contract tests yet, so the settings refuse such a url.
+    """ports.Store on a SQLAlchemy url of a file of SQLite: ``sqlite:////srv/detent/var/detent.db``.
 
     Nothing is opened before the first read or write. Every method raises errors.Busy, with a sentence, when the
     database is locked for longer than ten seconds, missing, not migrated or full;
@@ -216,9 +212,8 @@ class Database:
         self._check_pause_s, self._check_due = CHECK_PAUSE_S, 0.0  # monotonic seconds
         self._damage: str | None = None  # stays through writes that go well: they touch other pages
         self._callers = Callers()
-        self._turn = Turn(Path(f"{sqlite_path(url)}.turn"), BUSY_TIMEOUT_S) if is_sqlite(url) else None
-        turn = self._turn.mine if self._turn is not None else nullcontext
-        self._writer = Writer(self._writing, self._guard_write, self._wrote, self._renew, turn)
+        self._turn = Turn(Path(f"{sqlite_path(url)}.turn"), BUSY_TIMEOUT_S)
+        self._writer = Writer(self._writing, self._guard_write, self._wrote, self._renew, self._turn.mine)
         self.events = EventTables()
         self.exposures = ExposureTable()
         self.traffic = TrafficTables()
@@ -376,7 +371,7 @@ class Database:
                 "The store could not be written anew: another process held it, or the disk has no room for a second"
                 " copy of it. Free some space, or try again.",
                 retry_after_s=5,
-                said=f"{url_without_password(self.url)}: {error}",
+                said=f"{self.url}: {error}",
             ) from error
         finally:
             engine.dispose()
@@ -386,8 +381,7 @@ class Database:
     def close(self) -> None:
         """Writes what waits, then closes every connection. Later writes raise errors.Busy."""
         self._writer.close()
-        if self._turn is not None:
-            self._turn.close()
+        self._turn.close()
         self._close(self._readers.close)
 
     def _close(self, close_readers: Callable[[], object]) -> None:
@@ -426,7 +420,7 @@ class Database:
             raise Busy(
                 "The store's file was replaced while it was open; nothing was kept. Send again.",
                 retry_after_s=1,
-                said=url_without_password(self.url),
+                said=self.url,
             )
 
     def _wrote(self) -> None:

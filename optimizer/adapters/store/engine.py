@@ -1,6 +1,4 @@
-"""Connections, and all differences between SQLite and PostgreSQL: pragmas, transaction start, upserts,
-error sentences.
-"""
+"""Connections, and what SQLite has of its own: pragmas, transaction start, upserts, error sentences."""
 
 from __future__ import annotations
 
@@ -14,24 +12,20 @@ from datetime import datetime
 from functools import cache
 from pathlib import Path
 from time import monotonic
-from typing import TYPE_CHECKING, Any, Literal
+from typing import Any, Literal
 
 from pydantic_core import from_json
 from sqlalchemy import (
-    ARRAY,
     JSON,
     ColumnElement,
     Connection,
     Engine,
     Select,
-    String,
     Table,
     and_,
-    any_,
     create_engine,
     event,
     func,
-    literal,
     make_url,
     select,
 )
@@ -39,10 +33,7 @@ from sqlalchemy.dialects import sqlite
 from sqlalchemy.exc import DBAPIError, OperationalError, SQLAlchemyError, TimeoutError as PoolTimeout
 from sqlalchemy.pool import ConnectionPoolEntry, QueuePool
 
-from optimizer.core.base.errors import Busy, DetentError, InvalidInput
-
-if TYPE_CHECKING:
-    from sqlalchemy.dialects import postgresql
+from optimizer.core.base.errors import Busy, DetentError
 
 # Three processes share the file; a group commit takes milliseconds, a migration or backup may take seconds.
 BUSY_TIMEOUT_S = 10.0
@@ -72,42 +63,7 @@ def open_engine(url: str, access: Access) -> Engine:
 
     Only ``create`` makes a missing SQLite file: an empty database in the place of a lost one would hide the loss.
     """
-    if is_sqlite(url):
-        return _sqlite_engine(sqlite_path(url), access)
-    options: dict[str, Any] = {"postgresql_readonly": True} if access in ("look", "read") else {}
-    return create_engine(
-        url,
-        json_serializer=_to_json,
-        json_deserializer=_from_json,
-        hide_parameters=True,
-        pool_pre_ping=True,
-        execution_options=options,
-        **_pool(access),
-    )
-
-
-def sqlite_path(url: str) -> Path:
-    name = make_url(url).database
-    if not name or name == ":memory:":
-        raise InvalidInput(
-            "An SQLite store needs a file that its processes can share, such as sqlite:////srv/detent/var/detent.db."
-        )
-    return Path(name).absolute()
-
-
-def is_sqlite(url: str) -> bool:
-    return make_url(url).get_backend_name() == "sqlite"
-
-
-def _pool(access: Access) -> dict[str, Any]:
-    if access == "read":
-        most = {"pool_size": READERS, "max_overflow": READERS_AT_PEAK - READERS}
-        # The last one first: what reads alone keeps its connection, and what that knows of the file.
-        return {**most, "pool_timeout": BUSY_TIMEOUT_S, "pool_use_lifo": True}
-    return {"pool_size": 1, "max_overflow": 0, "pool_timeout": BUSY_TIMEOUT_S}
-
-
-def _sqlite_engine(path: Path, access: Access) -> Engine:
+    path, reads = sqlite_path(url), access in ("look", "read")
     # A connection that may not write leaves a log where it is; without one, it would make an empty one and leave
     # that.
     uri = (
@@ -115,7 +71,6 @@ def _sqlite_engine(path: Path, access: Access) -> Engine:
         if access == "look"
         else f"{path.as_uri()}?mode={'rwc' if access == 'create' else 'rw'}"
     )
-    reads = access in ("look", "read")
 
     def connect() -> sqlite3.Connection:
         return _that_reads(path, opened) if access == "read" else opened()
@@ -148,7 +103,11 @@ def _sqlite_engine(path: Path, access: Access) -> Engine:
         json_serializer=_to_json,
         json_deserializer=_from_json,
         hide_parameters=True,
-        **_pool(access),
+        pool_size=READERS if access == "read" else 1,
+        max_overflow=READERS_AT_PEAK - READERS if access == "read" else 0,
+        pool_timeout=BUSY_TIMEOUT_S,
+        # The last one first: what reads alone keeps its connection, and what that knows of the file.
+        pool_use_lifo=access == "read",
     )
 
     @event.listens_for(engine, "checkin")
@@ -159,6 +118,11 @@ def _sqlite_engine(path: Path, access: Access) -> Engine:
     # The event "begin" has only a query's long way, a tenth of a short transaction.
     engine.dialect.do_begin = lambda connection: connection.execute(connection.start)  # type: ignore[method-assign, assignment]
     return engine
+
+
+def sqlite_path(url: str) -> Path:
+    """The file of a url that the settings have let in."""
+    return Path(str(make_url(url).database)).absolute()
 
 
 _NO_ROOM_BESIDE = ("SQLITE_CANTOPEN", "SQLITE_READONLY", "SQLITE_FULL", "SQLITE_IOERR")
@@ -231,41 +195,32 @@ def _plain(value: Any) -> Any:
 _json = json.JSONEncoder(ensure_ascii=False, separators=(",", ":"), default=_plain, allow_nan=False)  # made once
 
 
-# --- what each dialect spells in its own way --------------------------------------------------------------------------
+# --- what SQLite spells in its own way --------------------------------------------------------------------------------
 
 
-def is_one_of(tx: Connection, column: ColumnElement[str], values: Collection[str]) -> ColumnElement[bool]:
+def is_one_of(column: ColumnElement[str], values: Collection[str]) -> ColumnElement[bool]:
     """Whether a column's text is one of any number of them, which go to the database as one value."""
-    if tx.dialect.name == "sqlite":
-        return column.in_(select(_each_of(sorted(values))))
-    return column == any_(literal(sorted(values), ARRAY(String)))
+    return column.in_(select(_each_of(sorted(values))))
 
 
 def are_one_of(
-    tx: Connection, columns: tuple[ColumnElement[str], ColumnElement[Any]], pairs: Collection[tuple[str, str]]
+    first: ColumnElement[str], second: ColumnElement[Any], pairs: Collection[tuple[str, str]]
 ) -> ColumnElement[bool]:
     """Whether the texts of two columns are one of any number of pairs, found by an index that begins with both: for
     pairs in a list SQLite would read the whole table.
     """
-    first, second = columns
-    if tx.dialect.name == "sqlite":
-        pair = _each_of(sorted(pairs))
-        return and_(first == func.json_extract(pair, "$[0]"), second == func.json_extract(pair, "$[1]"))
-    firsts, seconds = (literal([pair[n] for pair in sorted(pairs)], ARRAY(String)) for n in (0, 1))
-    rows = func.unnest(firsts, seconds).table_valued("first", "second", name="given").render_derived()
-    return and_(first == rows.c.first, second == rows.c.second)
+    pair = _each_of(sorted(pairs))
+    return and_(first == func.json_extract(pair, "$[0]"), second == func.json_extract(pair, "$[1]"))
 
 
 def _each_of(values: Sequence[Any]) -> ColumnElement[Any]:
-    """Of SQLite: a column of these values, which go to the database as one."""
+    """A column of these values, which go to the database as one."""
     return func.json_each(_to_json(values)).table_valued("value", name="given").c.value
 
 
-def seconds_between(tx: Connection, later: ColumnElement[datetime], earlier: ColumnElement[datetime]) -> Any:
+def seconds_between(later: ColumnElement[datetime], earlier: ColumnElement[datetime]) -> Any:
     """Seconds from one time to another, to a millisecond, which is as far as SQLite tells times apart."""
-    if tx.dialect.name == "sqlite":
-        return func.round((func.julianday(later) - func.julianday(earlier)) * 86_400.0, 3)
-    return func.date_part("epoch", later - earlier)
+    return func.round((func.julianday(later) - func.julianday(earlier)) * 86_400.0, 3)
 
 
 def in_one_row(tx: Connection, query: Select[tuple[Any]]) -> list[Any]:
@@ -274,43 +229,32 @@ def in_one_row(tx: Connection, query: Select[tuple[Any]]) -> list[Any]:
     The driver lets other threads go on before each row: beside a busy one, two thousand rows take a tenth of a second.
     """
     column = query.subquery().columns[0]
-    of_all = (func.json_group_array if tx.dialect.name == "sqlite" else func.json_agg)(column, type_=JSON())
-    values: Any = tx.execute(select(of_all)).scalar_one()
-    return values or []  # PostgreSQL has no list of nothing
+    of_all: Select[Any] = select(func.json_group_array(column, type_=JSON()))
+    return list(tx.execute(of_all).scalar_one())
 
 
 def insert_new(tx: Connection, into: Table, rows: Sequence[Mapping[str, Any]]) -> int:
     """Inserts the rows whose key is not there yet; returns how many that were."""
-    return 0 if not rows else tx.execute(_insert_new(tx.dialect.name, into), list(rows)).rowcount
+    return 0 if not rows else tx.execute(_insert_new(into), list(rows)).rowcount
 
 
 def upsert(tx: Connection, into: Table, rows: Sequence[Mapping[str, Any]], *, add: Sequence[str] = ()) -> None:
     """Inserts, or replaces the row of the same primary key; columns named in ``add`` are summed up instead."""
     if not rows:
         return
-    tx.execute(_upsert(tx.dialect.name, into, tuple(rows[0]), tuple(add)), list(rows))
-
-
-def _insert(dialect: str, into: Table) -> sqlite.Insert | postgresql.Insert:
-    if dialect == "sqlite":
-        return sqlite.insert(into)
-    from sqlalchemy.dialects import postgresql  # its import loads all its drivers, in every process
-
-    return postgresql.insert(into)
+    tx.execute(_upsert(into, tuple(rows[0]), tuple(add)), list(rows))
 
 
 @cache
-def _insert_new(dialect: str, into: Table) -> sqlite.Insert | postgresql.Insert:
+def _insert_new(into: Table) -> sqlite.Insert:
     """Built once per table: on the hot path, building a statement costs more than running it."""
-    return _insert(dialect, into).on_conflict_do_nothing()
+    return sqlite.insert(into).on_conflict_do_nothing()
 
 
 @cache
-def _upsert(
-    dialect: str, into: Table, columns: tuple[str, ...], add: tuple[str, ...]
-) -> sqlite.Insert | postgresql.Insert:
+def _upsert(into: Table, columns: tuple[str, ...], add: tuple[str, ...]) -> sqlite.Insert:
     """Built once per table and set of columns, of which a program writes few."""
-    statement = _insert(dialect, into)
+    statement = sqlite.insert(into)
     keys = [c.name for c in into.primary_key.columns]
     new = statement.excluded
     changes = {name: into.c[name] + new[name] if name in add else new[name] for name in columns if name not in keys}
@@ -320,29 +264,18 @@ def _upsert(
 # --- what went wrong, as a sentence -----------------------------------------------------------------------------------
 
 
-def url_without_password(url: str) -> str:
-    """The address without its password, for a log."""
-    return make_url(url).render_as_string(hide_password=True)
-
-
 def explain(error: SQLAlchemyError, url: str) -> DetentError | None:
     """The error as a sentence for people; None for a fault of this program, which should be seen as it is."""
-    where = url_without_password(url)
     if isinstance(error, PoolTimeout):
         return Busy(
             f"All {READERS_AT_PEAK} connections to the store were in use for {BUSY_TIMEOUT_S:g} s. Try again.",
             retry_after_s=1,
-            said=where,
+            said=url,
         )
     cause = str(error.orig or error) if isinstance(error, DBAPIError) else str(error)
     text = cause.lower()
     if "malformed" in text or "not a database" in text:
-        return Busy(
-            DAMAGED,
-            retry_after_s=60,
-            passes=False,
-            said=f"{where}: {cause}",
-        )
+        return Busy(DAMAGED, retry_after_s=60, passes=False, said=f"{url}: {cause}")
     if not isinstance(error, OperationalError):
         return None
     passes = True
@@ -367,7 +300,7 @@ def explain(error: SQLAlchemyError, url: str) -> DetentError | None:
         why = "it may only be read. Check the owner and the mode of the file and its folder"
     else:
         why = "it did not answer as a database should. Check the disk and the server"
-    return Busy(f"The store cannot be used: {why}.", retry_after_s=2, passes=passes, said=f"{where}: {cause}")
+    return Busy(f"The store cannot be used: {why}.", retry_after_s=2, passes=passes, said=f"{url}: {cause}")
 
 
 READ_ONLY = ("SQLITE_READONLY",)  # SQLite may read the file and not write it
@@ -394,7 +327,7 @@ class FileWatch:
     """
 
     def __init__(self, url: str) -> None:
-        self._path = sqlite_path(url) if is_sqlite(url) else None
+        self._path = sqlite_path(url)
         self._seen: _FileId | None = None
         self._beside: dict[str, _FileId] = {}  # the files while a connection was open, which holds them
         self._due = 0.0  # monotonic seconds of the next look beside the file
@@ -405,8 +338,6 @@ class FileWatch:
 
         Raises Busy when there is none, and where the log is not the one that is open here or in another process.
         """
-        if self._path is None:
-            return False
         try:
             now = _id_of(self._path)
         except OSError as error:
@@ -425,7 +356,7 @@ class FileWatch:
 
     def opened(self) -> None:
         """A connection has read or written: no other process removes log and shared memory while it is open."""
-        if self._path is not None and len(self._beside) < len(BESIDE):
+        if len(self._beside) < len(BESIDE):
             for suffix in BESIDE:
                 with suppress(OSError):
                     self._beside.setdefault(suffix, _id_of(f"{self._path}{suffix}"))
@@ -436,16 +367,14 @@ class FileWatch:
 
         Before it, ``bring_log_in`` where the log has no name any more.
         """
-        is_own = self._path is not None and self._log_is_its_own()
-        if self._path is not None and not is_own:
+        is_own = self._log_is_its_own()
+        if not is_own:
             bring_log_in()
         close()
         if is_own:
             self._beside.clear()
 
     def _log_is_its_own(self) -> bool:
-        if self._path is None:
-            return True
         # Another thread's first connection may add to it meanwhile.
         if self._beside and all(_stands(f"{self._path}{suffix}", id) for suffix, id in tuple(self._beside.items())):
             return True

@@ -39,17 +39,14 @@ _LOOK = "SELECT name, key, current FROM family_names"
 
 def look(tx: Connection) -> None:
     """Reads the names at the beginning of a transaction, by the driver itself: it is the shortest way."""
-    if tx.dialect.name == "sqlite":
-        driver: Any = tx.connection.driver_connection
-        try:
-            rows = driver.execute(_LOOK).fetchall()
-        except sqlite3.Error as error:
-            if "no such table" not in str(error):  # an older release's store, in which no family was renamed
-                kind = exc.OperationalError if isinstance(error, sqlite3.OperationalError) else exc.DatabaseError
-                raise kind(_LOOK, None, error) from error
-            rows = []
-    else:
-        rows = [tuple(row) for row in tx.exec_driver_sql(_LOOK)]
+    driver: Any = tx.connection.driver_connection
+    try:
+        rows = driver.execute(_LOOK).fetchall()
+    except sqlite3.Error as error:
+        if "no such table" not in str(error):  # an older release's store, in which no family was renamed
+            kind = exc.OperationalError if isinstance(error, sqlite3.OperationalError) else exc.DatabaseError
+            raise kind(_LOOK, None, error) from error
+        rows = []
     if rows or _HERE.names.keys:
         keys = {name: key for name, key, _ in rows}
         _HERE.names = Names(keys=keys, shown={key: name for name, key, current in rows if current})

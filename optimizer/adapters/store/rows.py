@@ -133,10 +133,10 @@ def chunks(items: Sequence[T], size: int = IDS_PER_QUERY) -> Iterator[Sequence[T
 
 
 def where_named(
-    tx: Connection, query: Select[Any], names: Collection[Name], family: ColumnElement[str], id: ColumnElement[Any]
+    query: Select[Any], names: Collection[Name], family: ColumnElement[str], id: ColumnElement[Any]
 ) -> Select[Any]:
     """The query with those rows alone that have one of these names."""
-    return query.where(are_one_of(tx, (family, id), [(key_of(of), own) for of, own in names]))
+    return query.where(are_one_of(family, id, [(key_of(of), own) for of, own in names]))
 
 
 def records_in(rows: CursorResult[Any], kind: Callable[..., T], **more: Any) -> list[T]:

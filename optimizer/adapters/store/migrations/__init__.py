@@ -15,7 +15,7 @@ from pathlib import Path
 
 from sqlalchemy import Connection, inspect
 
-from optimizer.adapters.store.engine import is_sqlite, open_engine, sqlite_path
+from optimizer.adapters.store.engine import open_engine, sqlite_path
 from optimizer.core.base.errors import Conflict
 
 HERE = Path(__file__).parent
@@ -49,8 +49,7 @@ def upgrade(url: str, alone: Callable[[], AbstractContextManager[object]] = null
         from alembic.config import Config
         from alembic.script import ScriptDirectory
 
-        if is_sqlite(url):
-            sqlite_path(url).parent.mkdir(parents=True, exist_ok=True)
+        sqlite_path(url).parent.mkdir(parents=True, exist_ok=True)
         config = Config()
         config.set_main_option("script_location", str(HERE).replace("%", "%%"))
         steps = ScriptDirectory.from_config(config).walk_revisions()  # the last one first
@@ -60,8 +59,7 @@ def upgrade(url: str, alone: Callable[[], AbstractContextManager[object]] = null
             with _alone, alone(), engine.begin() as connection:
                 config.attributes["connection"] = connection
                 command.upgrade(config, "head")
-                if is_sqlite(url):
-                    connection.exec_driver_sql(f"PRAGMA user_version = {first_reader}")
+                connection.exec_driver_sql(f"PRAGMA user_version = {first_reader}")
         finally:
             engine.dispose()
     return None
@@ -82,7 +80,7 @@ def revisions() -> list[str]:
 
 def _revisions_of(url: str) -> tuple[str | None, int]:
     """That of the tables, and the first whose version can read them; 0 where no version but theirs can."""
-    if is_sqlite(url) and not sqlite_path(url).exists():
+    if not sqlite_path(url).exists():
         return None, 0
     engine = open_engine(url, "look")
     try:
@@ -90,7 +88,7 @@ def _revisions_of(url: str) -> tuple[str | None, int]:
             if not inspect(connection).has_table("alembic_version"):
                 return None, 0
             revision = connection.exec_driver_sql("SELECT version_num FROM alembic_version").scalar()
-            first_reader = connection.exec_driver_sql("PRAGMA user_version").scalar() if is_sqlite(url) else 0
+            first_reader = connection.exec_driver_sql("PRAGMA user_version").scalar()
             return revision, int(first_reader or 0)
     finally:
         engine.dispose()

@@ -35,7 +35,7 @@ from sqlalchemy import (
 )
 from sqlalchemy.engine import Dialect
 
-from optimizer.adapters.store.engine import insert_new, upsert
+from optimizer.adapters.store.engine import insert_new
 from optimizer.adapters.store.family_names import FamilyKey, key_of
 from optimizer.adapters.store.rows import (
     SAME_IDS,
@@ -82,17 +82,13 @@ def insert_rows(tx: Connection, table: Table, rows: Sequence[Sequence[Any]]) -> 
     """
     if not rows:
         return
-    if tx.dialect.name == "sqlite":
-        values = _values(tx.dialect, table)
-        n, done = 0, 0
-        for size in _sizes(len(rows)):
-            places, columns = _columns(rows[done : done + size], table, values)
-            statement = _statement(table, places, size)
-            n += tx.exec_driver_sql(statement, tuple(chain.from_iterable(zip(*columns, strict=True)))).rowcount
-            done += size
-    else:
-        names = [column.name for column in table.columns]
-        n = insert_new(tx, table, [dict(zip(names, row, strict=True)) for row in rows])
+    values = _values(tx.dialect, table)
+    n, done = 0, 0
+    for size in _sizes(len(rows)):
+        places, columns = _columns(rows[done : done + size], table, values)
+        statement = _statement(table, places, size)
+        n += tx.exec_driver_sql(statement, tuple(chain.from_iterable(zip(*columns, strict=True)))).rowcount
+        done += size
     if n < len(rows):
         raise Busy(SAME_IDS, retry_after_s=1)
 
@@ -181,11 +177,8 @@ class EventTables:
         insert_rows(tx, FEEDBACK_EVENTS, feedback)
         # In the order of the key: two processes that take the same rows the other way round would wait for each other.
         sums = sorted((*(part or "" for part in arm), *own) for arm, own in sums_by_arm(interactions, feedback).items())
-        if tx.dialect.name == "sqlite":  # text and values as its driver takes them, as in insert_rows
-            for row in sums:
-                tx.exec_driver_sql(_ADD, (key_of(str(row[0])), *row[1:]))
-        else:
-            upsert(tx, ARMS, [dict(zip(_COLUMNS, row, strict=True)) for row in sums], add=SUMS)
+        for family, *row in sums:
+            tx.exec_driver_sql(_ADD, (key_of(str(family)), *row))  # as the driver takes them, as in insert_rows
 
     def add_texts(
         self, tx: Connection, interaction: Interaction, *, input: Json = None, output: str | None = None
@@ -279,7 +272,7 @@ class EventTables:
         self, tx: Connection, names: Collection[tuple[str, str]], *, by_id: bool = False
     ) -> list[FeedbackEvent]:
         f = FEEDBACK_EVENTS.c
-        query = where_named(tx, select(FEEDBACK_EVENTS), names, f.family, f.id if by_id else f.interaction)
+        query = where_named(select(FEEDBACK_EVENTS), names, f.family, f.id if by_id else f.interaction)
         events = [_feedback(row) for row in tx.execute(query).mappings()]
         # Asked to sort, SQLite would read all of the family's.
         return sorted(events, key=lambda event: (event.received_at, event.id))

@@ -136,7 +136,7 @@ class ExampleTables:
         return [_example(row) for row in tx.execute(query).mappings()]
 
     def named(self, tx: Connection, names: Collection[Name]) -> dict[Name, Example]:
-        query = where_named(tx, select(EXAMPLES).where(_C.split != "holdout"), names, _C.family, _C.id)
+        query = where_named(select(EXAMPLES).where(_C.split != "holdout"), names, _C.family, _C.id)
         return {(example.family, example.id): example for example in map(_example, tx.execute(query).mappings())}
 
     def holdout_ids(self, tx: Connection, family: str) -> list[tuple[str, str]]:
@@ -175,7 +175,7 @@ class ExampleTables:
 
     def sealed(self, tx: Connection, names: Collection[Name]) -> set[Name]:
         query = select(_C.family, _C.id).where(_C.split == "holdout")
-        return {(row.family, row.id) for row in tx.execute(where_named(tx, query, names, _C.family, _C.id))}
+        return {(row.family, row.id) for row in tx.execute(where_named(query, names, _C.family, _C.id))}
 
     def standing(
         self, tx: Connection, family: str, *, ids: Sequence[str], groups: Sequence[str]

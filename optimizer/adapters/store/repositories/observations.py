@@ -168,7 +168,7 @@ class ObservationQueries:
             value.is_not(None),
             _F.received_at >= received_since,
             _F.received_at <= received_until,
-            is_one_of(tx, _F.unit_hmac, units),
+            is_one_of(_F.unit_hmac, units),
         )
         if metric.source == "judge" and (judge := rollout.settings.get("judge")) is not None:
             query = query.where(_F.tags["judge"].as_string() == judge)
@@ -208,7 +208,7 @@ class ObservationQueries:
             delays = []
             if first is not None:
                 query = (
-                    select(seconds_between(tx, _F.received_at, _I.received_at))
+                    select(seconds_between(_F.received_at, _I.received_at))
                     .join(INTERACTIONS, (_I.family == _F.family) & (_I.id == _F.interaction))
                     .where(_F.family == family, _F.received_at >= max(since, first), _F.variant == variant)
                     .order_by(_F.received_at.desc())

@@ -110,8 +110,6 @@ class ServingVersionTable:
         return (0, None) if row is None else (row.version, row.ticked_at)
 
     def mark(self, tx: Connection) -> object:
-        if tx.dialect.name != "sqlite":
-            return object()
         # SQLite's number says something of the connection alone that is asked
         driver: Any = tx.connection.driver_connection
         connection = tx.connection.info.setdefault("mark", object())

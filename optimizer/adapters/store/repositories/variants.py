@@ -43,7 +43,7 @@ from optimizer.ports import DaySums, StepRecord
 _I = INTERACTIONS.c
 FIXED_OF_ENTRY = ("id", "kind", "text", "position", "study", "created_at")
 _PLAIN = ("family", "source", "created_at", "created_by", "note", "file_version", "parent", "study")
-NONE: ColumnElement[str] = literal_column("''")  # no bound value: PostgreSQL would take two of them for two groupings
+NONE: ColumnElement[str] = literal_column("''")
 Key = tuple[str, str, str]  # (family, variant, model); "" where an event names none
 
 

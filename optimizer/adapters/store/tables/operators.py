@@ -4,12 +4,10 @@ without one.
 
 from datetime import datetime
 
-from sqlalchemy import BigInteger, Index, Integer, text
+from sqlalchemy import Index, text
 
 from optimizer.adapters.store.tables.table import table
 from optimizer.ports import Alert, AlertSilence, AuditEntry, CallerRecord, KeyRecord, OutboxItem
-
-_NUMBER = BigInteger().with_variant(Integer, "sqlite")
 
 # Written by alerts.py. At most one open alert per (kind, family, subject).
 ALERTS = table(
@@ -33,7 +31,6 @@ OUTBOX = table(
     Index(None, "not_before"),
     Index(None, "sent_at"),
     numbered=True,  # "sent" must not hit a later item
-    seq=_NUMBER,
     created_at=datetime,
     sent_at=datetime | None,
 )
@@ -46,7 +43,6 @@ AUDIT = table(
     Index("ix_audit_subject", "subject", "seq"),
     Index(None, "at"),
     numbered=True,
-    seq=_NUMBER,
 )
 
 # Written by api_keys.py. Only the SHA-256 of the secret is kept, and after a rotation for a while that of the one
